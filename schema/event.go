@@ -1,0 +1,145 @@
+package schema
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// CloudEvents types, their data schemas and the source of the events that this stage publishes.
+const (
+	EventProcessed = "interaction.processed.v1"
+	EventFailed    = "interaction.failed.v1"
+
+	DataSchemaProcessed = "urn:statusworker:schema:processed:v1"
+	DataSchemaFailed    = "urn:statusworker:schema:failed:v1"
+
+	EventSource = "/statusworker"
+)
+
+// Origin says where a declared message was stored, and how far its interaction has come.
+type Origin struct {
+	Stream     string    `json:"stream"`
+	Subject    string    `json:"subject"`
+	Sequence   uint64    `json:"sequence"`
+	Deliveries uint64    `json:"deliveries"`
+	Stored     time.Time `json:"firstStored"`
+	// Polls is how many polls were begun.
+	Polls uint64 `json:"-"`
+	// Traceparent is the W3C trace context of the declared message, or empty.
+	Traceparent string `json:"-"`
+}
+
+// Outcome is what became of an interaction, before it is put on a subject: either processed, with a destination, or
+// failed, with a reason. It is deterministic: the same facts give the same bytes and the same ID.
+type Outcome struct {
+	Identifier string
+	Type       Type
+	// Destination is set for a processed event, Reason and Detail for a dead letter.
+	Destination Destination
+	Reason      Reason
+	Detail      string
+	// Answer is the vendor's last answer, where there was one.
+	Answer json.RawMessage
+	// Declaration is the declared message, where it was JSON. Payload is it otherwise.
+	Declaration json.RawMessage
+	Payload     []byte
+	Observed    time.Time
+	Origin      Origin
+}
+
+// Failed tells whether o is a dead letter.
+func (o Outcome) Failed() bool { return o.Reason != "" }
+
+// Subject is where o is published.
+func (o Outcome) Subject() string {
+	if o.Failed() {
+		return FailedSubject(o.Reason, o.Identifier)
+	}
+	return ProcessedSubject(o.Destination, o.Identifier)
+}
+
+// ID is the CloudEvents id of o, and its Nats-Msg-Id. An interaction that is declared again has other IDs.
+func (o Outcome) ID() string {
+	kind := string(o.Destination)
+	if o.Failed() {
+		kind = string(o.Reason)
+	}
+	return fmt.Sprintf("%s/%s/%d", o.Identifier, kind, o.Origin.Stored.UnixNano())
+}
+
+// MaxPayloadBytes is how much of a payload that was not JSON a dead letter carries.
+const MaxPayloadBytes = 64 << 10
+
+type cloudEvent struct {
+	SpecVersion     string    `json:"specversion"`
+	ID              string    `json:"id"`
+	Source          string    `json:"source"`
+	Type            string    `json:"type"`
+	Subject         string    `json:"subject"`
+	Time            time.Time `json:"time"`
+	DataContentType string    `json:"datacontenttype"`
+	DataSchema      string    `json:"dataschema"`
+	Traceparent     string    `json:"traceparent,omitempty"`
+	Data            any       `json:"data"`
+}
+
+type processedData struct {
+	Identifier  string          `json:"interactionIdentifier"`
+	Type        Type            `json:"type"`
+	Destination Destination     `json:"destination"`
+	Answer      json.RawMessage `json:"answer"`
+	Declaration json.RawMessage `json:"declaration"`
+	DeclaredAt  time.Time       `json:"declaredAt"`
+	ObservedAt  time.Time       `json:"observedAt"`
+	Polls       uint64          `json:"polls"`
+}
+
+type failedData struct {
+	Identifier  string          `json:"interactionIdentifier"`
+	Type        string          `json:"type"`
+	Reason      Reason          `json:"reason"`
+	Detail      string          `json:"detail"`
+	Answer      json.RawMessage `json:"answer"`
+	Declaration json.RawMessage `json:"declaration"`
+	Payload     []byte          `json:"payload,omitempty"`
+	PayloadSize int             `json:"payloadSize,omitempty"`
+	DeclaredAt  time.Time       `json:"declaredAt"`
+	ObservedAt  time.Time       `json:"observedAt"`
+	Polls       uint64          `json:"polls"`
+	Source      Origin          `json:"source"`
+}
+
+// Marshal gives o as a structured CloudEvent in JSON. Of a payload it keeps the first [MaxPayloadBytes] bytes.
+func (o Outcome) Marshal() ([]byte, error) {
+	e := cloudEvent{
+		SpecVersion: "1.0", ID: o.ID(), Source: EventSource, Subject: o.Identifier, Time: o.Observed.UTC(),
+		DataContentType: "application/json", Traceparent: o.Origin.Traceparent,
+	}
+	origin := o.Origin
+	origin.Stored = origin.Stored.UTC()
+	if o.Failed() {
+		e.Type, e.DataSchema = EventFailed, DataSchemaFailed
+		e.Data = failedData{
+			Identifier: o.Identifier, Type: string(o.Type), Reason: o.Reason, Detail: strings.ToValidUTF8(o.Detail, "\uFFFD"),
+			Answer: o.Answer, Declaration: o.Declaration,
+			Payload: o.Payload[:min(len(o.Payload), MaxPayloadBytes)], PayloadSize: len(o.Payload),
+			DeclaredAt: origin.Stored, ObservedAt: e.Time, Polls: o.Origin.Polls, Source: origin,
+		}
+	} else {
+		e.Type, e.DataSchema = EventProcessed, DataSchemaProcessed
+		e.Data = processedData{
+			Identifier: o.Identifier, Type: o.Type, Destination: o.Destination, Answer: o.Answer, Declaration: o.Declaration,
+			DeclaredAt: origin.Stored, ObservedAt: e.Time, Polls: o.Origin.Polls,
+		}
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // the answer and the declaration are handed on as they came
+	if err := enc.Encode(e); err != nil {
+		return nil, fmt.Errorf("encoding outcome %s: %w", o.ID(), err)
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}

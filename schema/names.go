@@ -1,0 +1,208 @@
+package schema
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// Streams and consumers, as `statusworker provision` makes them.
+const (
+	StreamDeclared = "INTERACTIONS_DECLARED"
+	StreamPolls    = "INTERACTIONS_POLLS"
+	StreamOutcomes = "INTERACTIONS_OUTCOMES"
+
+	ConsumerIntake = "intake"
+)
+
+// Subject patterns of the streams, and the first two tokens of every subject.
+const (
+	SubjectsDeclared  = prefixDeclared + "*.*"
+	SubjectsHold      = prefixHold + "*.*"
+	SubjectsPoll      = prefixPoll + "*.*"
+	SubjectsProcessed = prefixProcessed + "*.*"
+	SubjectsFailed    = prefixFailed + "*.*"
+
+	prefixDeclared  = "interactions.declared."
+	prefixHold      = "interactions.hold."
+	prefixPoll      = "interactions.poll."
+	prefixProcessed = "interactions.processed."
+	prefixFailed    = "interactions.failed."
+)
+
+// Headers that travel with an interaction from poll to poll, and from a declared message to its outcome.
+const (
+	// HeaderPoll is the number of the poll that a reservation stands for; the first is 1.
+	HeaderPoll = "Statusworker-Poll"
+	// HeaderFirstStored is when the declared message was stored, RFC 3339 with nanoseconds, by the broker's clock.
+	// It tells one life of an interaction from the next, and ages are measured from it.
+	HeaderFirstStored = "Statusworker-First-Stored"
+	// HeaderSequence is the declared message's sequence in its stream.
+	HeaderSequence = "Statusworker-Sequence"
+	// HeaderDeliveries is how often the declared message was delivered before it was taken in.
+	HeaderDeliveries = "Statusworker-Deliveries"
+	// HeaderStatus is the last status that the vendor gave, where one is known.
+	HeaderStatus = "Statusworker-Status"
+	// HeaderTombstone marks a reservation that is acked without a poll when it falls due.
+	HeaderTombstone = "Statusworker-Tombstone"
+	// HeaderTraceparent is the W3C trace context. NATS headers are case-sensitive, and this one is lower case.
+	HeaderTraceparent = "traceparent"
+)
+
+// ContentTypeCloudEvent is the content type of a structured CloudEvent in JSON.
+const ContentTypeCloudEvent = "application/cloudevents+json"
+
+// Type is the kind of an interaction. Each has a lane, and a polling guidance of its own.
+type Type string
+
+// The vendor's interaction types.
+const (
+	Audio      Type = "audio"
+	Chat       Type = "chat"
+	Transcript Type = "transcript"
+)
+
+// Types lists all of them, in the order in which lanes are shown.
+func Types() []Type { return []Type{Audio, Chat, Transcript} }
+
+// Valid tells whether t is one of [Types].
+func (t Type) Valid() bool { return t == Audio || t == Chat || t == Transcript }
+
+// Destination is what comes next for a processed interaction.
+type Destination string
+
+// The destinations of processed events.
+const (
+	// ToTranscript asks the next stage to fetch the transcript; audio only.
+	ToTranscript Destination = "transcript"
+	// ToCXAI asks the next stage to fetch the CX AI results.
+	ToCXAI Destination = "cxai"
+	// Unrouted says that the interaction is processed and that there is nothing to fetch.
+	Unrouted Destination = "unrouted"
+)
+
+// Destinations lists all of them.
+func Destinations() []Destination { return []Destination{ToTranscript, ToCXAI, Unrouted} }
+
+// Reason is why an interaction ended in a dead letter.
+type Reason string
+
+// The reasons of dead letters.
+const (
+	InvalidMessage     Reason = "invalid_message"
+	ProcessingFailed   Reason = "processing_failed"
+	FileUploadFailed   Reason = "file_upload_failed"
+	FileDownloadFailed Reason = "file_download_failed"
+	NotFound           Reason = "not_found"
+	Rejected           Reason = "rejected"
+	DeadlineExceeded   Reason = "deadline_exceeded"
+)
+
+// Reasons lists all of them.
+func Reasons() []Reason {
+	return []Reason{InvalidMessage, ProcessingFailed, FileUploadFailed, FileDownloadFailed, NotFound, Rejected, DeadlineExceeded}
+}
+
+// PollConsumer is the name of the consumer that feeds the lane of t.
+func PollConsumer(t Type) string { return "poll-" + string(t) }
+
+// DeclaredSubject is where the declared message of an interaction is published.
+func DeclaredSubject(t Type, identifier string) string {
+	return prefixDeclared + string(t) + "." + identifier
+}
+
+// HoldSubject is where the reservation of an interaction is stored.
+func HoldSubject(t Type, identifier string) string { return prefixHold + string(t) + "." + identifier }
+
+// HoldSubjects matches the reservation of an interaction, whatever type it was declared as.
+func HoldSubjects(identifier string) string { return prefixHold + "*." + identifier }
+
+// PollSubject is where a reservation appears when it falls due.
+func PollSubject(t Type, identifier string) string { return prefixPoll + string(t) + "." + identifier }
+
+// ProcessedSubject is where a processed event goes.
+func ProcessedSubject(d Destination, identifier string) string {
+	return prefixProcessed + string(d) + "." + identifier
+}
+
+// FailedSubject is where a dead letter goes.
+func FailedSubject(r Reason, identifier string) string {
+	return prefixFailed + string(r) + "." + identifier
+}
+
+// OutcomeSubjects matches every outcome of one interaction. (In the outcomes stream; it matches more elsewhere.)
+func OutcomeSubjects(identifier string) string { return "interactions.*.*." + identifier }
+
+// SplitSubject takes `interactions.<stage>.<kind>.<identifier>` apart: the kind is an interaction type, a destination
+// or a reason. It does not judge the tokens; ok tells whether there are four of them.
+func SplitSubject(subject string) (kind, identifier string, ok bool) {
+	rest, ok := strings.CutPrefix(subject, "interactions.")
+	if !ok {
+		return "", "", false
+	}
+	_, rest, ok = strings.Cut(rest, ".")
+	if !ok {
+		return "", "", false
+	}
+	kind, identifier, ok = strings.Cut(rest, ".")
+	return kind, identifier, ok && kind != "" && identifier != "" && !strings.Contains(identifier, ".")
+}
+
+// SubjectPattern is the subject under which a consumer finds what is due for a lane, or, with delayed naks, what was
+// declared for it.
+func SubjectPattern(stream string, t Type) (string, error) {
+	switch stream {
+	case StreamDeclared:
+		return DeclaredSubject(t, "*"), nil
+	case StreamPolls:
+		return PollSubject(t, "*"), nil
+	}
+	return "", fmt.Errorf("stream %q has no lanes: use %s or %s", stream, StreamDeclared, StreamPolls)
+}
+
+// CheckIdentifier says what is wrong with an interaction identifier, or nil. The vendor's identifiers are GUIDs; the
+// pipeline writes them in lower case with hyphens, because NATS subjects are case-sensitive and one interaction must
+// have one subject. Nothing that passes can reach beyond its token in a subject or its segment in a URL.
+func CheckIdentifier(s string) error {
+	const want = "want a GUID of 36 characters like bd5c92f3-c228-44a6-91bf-b52672569878"
+	if len(s) != 36 {
+		return fmt.Errorf("%s is %d bytes long, %s", Quote(s), len(s), want)
+	}
+	for i := range len(s) {
+		c := s[i]
+		switch {
+		case i == 8 || i == 13 || i == 18 || i == 23:
+			if c != '-' {
+				return fmt.Errorf("%s has no hyphen at position %d, %s", Quote(s), i+1, want)
+			}
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'f':
+		case c >= 'A' && c <= 'F':
+			return fmt.Errorf("%s is not in lower case, which the subject must be: publish %s", Quote(s), strings.ToLower(s))
+		default:
+			return fmt.Errorf("%s has %s at position %d, %s", Quote(s), Quote(string(c)), i+1, want)
+		}
+	}
+	return nil
+}
+
+var plainToken = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)
+
+// DeadLetterToken is the last token of an invalid message's dead letter: the last token of the subject on which the
+// message came, where that is made of letters, digits, `-` and `_`, and otherwise `seq-` and its stream sequence.
+// (A message can be published on a subject with a `*` in it.)
+func DeadLetterToken(subject string, sequence uint64) string {
+	if _, token, ok := SplitSubject(subject); ok && plainToken.MatchString(token) {
+		return token
+	}
+	return fmt.Sprintf("seq-%d", sequence)
+}
+
+// Quote shows a value from outside in an error or a log line: quoted, so that it cannot break out of its line, and cut
+// after 64 bytes, so that it cannot flood it.
+func Quote(s string) string {
+	const most = 64
+	if len(s) <= most {
+		return fmt.Sprintf("%+q", s)
+	}
+	return fmt.Sprintf("%+q... (%d bytes)", s[:most], len(s))
+}

@@ -1,14 +1,9 @@
 package schema
 
 import (
-	"bytes"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // MaxDeclaredBytes is the largest declared message that is taken in. A reservation carries the message again at every
@@ -53,139 +48,65 @@ func wrong(member, format string, args ...any) *MemberError {
 // Decode reads a declared message: bare JSON, or a structured CloudEvent (an object with a member `specversion`) whose
 // `data` it is. It refuses with a [*MemberError]: anything that is not one JSON object, is larger than
 // [MaxDeclaredBytes] or nested deeper than [MaxDepth], has a member twice, goes on after its end, or has a member that
-// is missing, of the wrong type, or out of range. Members that it does not know are kept.
+// is missing, of the wrong type, or out of range. Members that it does not know are kept. The declaration shares the
+// memory of message.
 func Decode(message []byte) (Declared, error) {
-	if err := CheckJSON(message); err != nil {
-		return Declared{}, err
-	}
-	outer, err := members(message, "")
-	if err != nil {
-		return Declared{}, err
-	}
-	if _, ok := outer["specversion"]; !ok {
-		return decodeBare(message, outer, "")
-	}
-	if err := checkEnvelope(outer); err != nil {
-		return Declared{}, err
-	}
-	data := outer["data"]
-	inner, err := members(data, "data")
-	if err != nil {
-		return Declared{}, err
-	}
-	d, err := decodeBare(data, inner, "data.")
-	if err != nil {
-		return Declared{}, err
-	}
-	if _, ok := outer["traceparent"]; ok {
-		d.Traceparent, err = text(outer, "", "traceparent", "a W3C trace context")
-	}
+	d, _, err := decode(message)
 	return d, err
 }
 
-// CheckJSON refuses with a [*MemberError] whatever is not exactly one JSON value of at most [MaxDeclaredBytes] and
-// [MaxDepth], without duplicate members.
-func CheckJSON(message []byte) error {
-	if len(message) == 0 {
-		return wrong("", "it is empty, want a JSON object")
-	}
-	if len(message) > MaxDeclaredBytes {
-		return wrong("", "it is %d bytes long, at most %d are taken in: leave out what the pipeline does not need", len(message), MaxDeclaredBytes)
-	}
-	dec := jsontext.NewDecoder(bytes.NewBuffer(message))
-	for values := 0; ; {
-		tok, err := dec.ReadToken()
-		switch {
-		case errors.Is(err, io.EOF) && values == 1:
-			return nil
-		case err != nil:
-			return syntaxProblem(err)
-		case values == 1:
-			return wrong("", "it goes on after its end, at byte %d", dec.InputOffset())
-		}
-		if dec.StackDepth() > MaxDepth {
-			return wrong(memberPath(dec.StackPointer()), "it is nested deeper than %d levels", MaxDepth)
-		}
-		if k := tok.Kind(); dec.StackDepth() == 0 && k != '{' && k != '[' {
-			values++
-		}
-	}
-}
-
-func syntaxProblem(err error) error {
-	var syntax *jsontext.SyntacticError
-	if !errors.As(err, &syntax) {
-		return wrong("", "it is not JSON: %v", err)
-	}
-	member := memberPath(syntax.JSONPointer)
-	if errors.Is(err, jsontext.ErrDuplicateName) {
-		return wrong(member, "it is there twice")
-	}
-	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return wrong(member, "it is not JSON: it ends in the middle, at byte %d", syntax.ByteOffset)
-	}
-	return wrong(member, "it is not JSON: %v, at byte %d", syntax.Err, syntax.ByteOffset)
-}
-
-func memberPath(p jsontext.Pointer) string {
-	var names []string
-	for name := range p.Tokens() {
-		names = append(names, name)
-	}
-	return strings.Join(names, ".")
-}
-
-func members(object json.RawMessage, at string) (map[string]json.RawMessage, error) {
-	if len(object) == 0 {
-		return nil, wrong(at, "it is missing")
-	}
-	if k := kind(object); k != "an object" {
-		return nil, wrong(at, "it is %s, want an object", k)
-	}
-	var m map[string]json.RawMessage
-	if err := json.Unmarshal(object, &m); err != nil {
-		return nil, wrong(at, "it is not JSON: %v", err)
-	}
-	return m, nil
-}
-
-func kind(value json.RawMessage) string {
-	switch jsontext.Value(value).Kind() {
-	case '{':
-		return "an object"
-	case '[':
-		return "an array"
-	case '"':
-		return "a string"
-	case '0':
-		return "a number"
-	case 't', 'f':
-		return "a boolean"
-	case 'n':
-		return "null"
-	}
-	return "not JSON"
-}
-
-func text(m map[string]json.RawMessage, prefix, name, want string) (string, error) {
-	value, ok := m[name]
+// DecodeFrom reads a declared message that came on a subject, and refuses with a [*MemberError] one whose type or
+// identifier is not the subject's.
+func DecodeFrom(subject string, message []byte) (Declared, error) {
+	kind, identifier, ok := SplitSubject(subject)
 	if !ok {
-		return "", wrong(prefix+name, "it is missing, want %s", want)
+		return Declared{}, wrong("", "its subject %s is not interactions.declared.<type>.<identifier>", Quote(subject))
 	}
-	if k := kind(value); k != "a string" {
-		return "", wrong(prefix+name, "it is %s, want %s", k, want)
+	d, at, err := decode(message)
+	if err != nil {
+		return Declared{}, err
 	}
-	var s string
-	if err := json.Unmarshal(value, &s); err != nil {
-		return "", wrong(prefix+name, "it is not JSON: %v", err)
+	if string(d.Type) != kind {
+		return Declared{}, wrong(at+"type", "it is %s, but the subject says %s", Quote(string(d.Type)), Quote(kind))
 	}
-	return s, nil
+	if d.Identifier != identifier {
+		if err := CheckIdentifier(identifier); err != nil {
+			return Declared{}, wrong(at+"interactionIdentifier", "the subject's identifier is none: %v", err)
+		}
+		return Declared{}, wrong(at+"interactionIdentifier", "it is %s, but the subject says %s", Quote(d.Identifier), Quote(identifier))
+	}
+	return d, nil
 }
 
-// checkEnvelope checks what CloudEvents 1.0 requires of a structured event.
-func checkEnvelope(m map[string]json.RawMessage) error {
+// decode gives also the prefix of the declaration's members, for errors: empty, or `data.` in a CloudEvent.
+func decode(message []byte) (d Declared, at string, err error) {
+	root, err := scan(message)
+	if err != nil {
+		return Declared{}, "", err
+	}
+	if root.kind != '{' {
+		return Declared{}, "", wrong("", "it is %s, want an object", root.what())
+	}
+	if _, ok := root.members["specversion"]; !ok {
+		d, err = declaration(root, "")
+		return d, "", err
+	}
+	if err := checkEnvelope(root.members); err != nil {
+		return Declared{}, "", err
+	}
+	d, err = declaration(root.members["data"], "data.")
+	if err != nil {
+		return Declared{}, "", err
+	}
+	// A trace context that is none is left out, as W3C Trace Context asks for. It costs no interaction.
+	d.Traceparent = traceContext(root.members["traceparent"].text)
+	return d, "data.", nil
+}
+
+// checkEnvelope checks what CloudEvents 1.0 requires of a structured event, and that its data is a declaration's JSON.
+func checkEnvelope(event map[string]value) error {
 	for _, name := range []string{"specversion", "id", "source", "type"} {
-		s, err := text(m, "", name, "a string that is not empty, as CloudEvents 1.0 requires")
+		s, err := text(event, "", name, "a string that is not empty, as CloudEvents 1.0 requires")
 		if err != nil {
 			return err
 		}
@@ -196,67 +117,60 @@ func checkEnvelope(m map[string]json.RawMessage) error {
 			return wrong(name, "it is %s, want \"1.0\"", Quote(s))
 		}
 	}
-	if _, ok := m["data"]; !ok {
-		if _, ok := m["data_base64"]; ok {
-			return wrong("data_base64", "binary data is not taken in: put the declared message into `data` as JSON")
-		}
+	if v, ok := event["data_base64"]; ok && v.kind != 'n' {
+		return wrong("data_base64", "binary data is not taken in: put the declared message into `data` as JSON")
+	}
+	data, ok := event["data"]
+	if !ok {
+		return wrong("data", "it is missing, want the declared message")
+	}
+	if data.kind != '{' {
+		return wrong("data", "it is %s, want an object", data.what())
+	}
+	if _, ok := data.members["specversion"]; ok {
+		return wrong("data.specversion", "a CloudEvent within a CloudEvent is not taken in")
 	}
 	return nil
 }
 
-func decodeBare(message json.RawMessage, m map[string]json.RawMessage, prefix string) (Declared, error) {
-	d := Declared{IncludeAIResults: true, Declaration: message}
+func declaration(v value, at string) (Declared, error) {
+	d := Declared{IncludeAIResults: true, Declaration: v.raw}
 
-	id, err := text(m, prefix, "interactionIdentifier", "a GUID")
+	id, err := text(v.members, at, "interactionIdentifier", "a GUID")
 	if err != nil {
 		return Declared{}, err
 	}
+	if err := checkGUID(id); err != nil {
+		return Declared{}, wrong(at+"interactionIdentifier", "%v", err)
+	}
 	d.Identifier = strings.ToLower(id)
-	if len(id) != 36 {
-		d.Identifier = id // CheckIdentifier refuses it; show it as it came
-	}
-	if err := CheckIdentifier(d.Identifier); err != nil {
-		return Declared{}, wrong(prefix+"interactionIdentifier", "%v", err)
-	}
 
 	const types = `"audio", "chat" or "transcript"`
-	t, err := text(m, prefix, "type", types)
+	t, err := text(v.members, at, "type", types)
 	if err != nil {
 		return Declared{}, err
 	}
 	d.Type = Type(t)
 	if !d.Type.Valid() {
-		return Declared{}, wrong(prefix+"type", "it is %s, want %s", Quote(t), types)
+		return Declared{}, wrong(at+"type", "it is %s, want %s", Quote(t), types)
 	}
 
-	if value, ok := m["includeAiResults"]; ok {
-		if k := kind(value); k != "a boolean" {
-			return Declared{}, wrong(prefix+"includeAiResults", "it is %s, want true or false", k)
+	if ai, ok := v.members["includeAiResults"]; ok {
+		if ai.kind != 't' && ai.kind != 'f' {
+			return Declared{}, wrong(at+"includeAiResults", "it is %s, want true or false", ai.what())
 		}
-		d.IncludeAIResults = string(value) == "true"
+		d.IncludeAIResults = ai.kind == 't'
 	}
 	return d, nil
 }
 
-// DecodeFrom reads a declared message that came on a subject, and refuses with a [*MemberError] one whose type or
-// identifier is not the subject's.
-func DecodeFrom(subject string, message []byte) (Declared, error) {
-	kind, identifier, ok := SplitSubject(subject)
+func text(members map[string]value, at, name, want string) (string, error) {
+	v, ok := members[name]
 	if !ok {
-		return Declared{}, wrong("", "its subject %s is not interactions.declared.<type>.<identifier>", Quote(subject))
+		return "", wrong(at+name, "it is missing, want %s", want)
 	}
-	d, err := Decode(message)
-	if err != nil {
-		return Declared{}, err
+	if v.kind != '"' {
+		return "", wrong(at+name, "it is %s, want %s", v.what(), want)
 	}
-	if string(d.Type) != kind {
-		return Declared{}, wrong("type", "it is %s, but the subject says %s", Quote(string(d.Type)), Quote(kind))
-	}
-	if d.Identifier != identifier {
-		if err := CheckIdentifier(identifier); err != nil {
-			return Declared{}, wrong("interactionIdentifier", "the subject's identifier is none: %v", err)
-		}
-		return Declared{}, wrong("interactionIdentifier", "it is %s, but the subject says %s", Quote(d.Identifier), Quote(identifier))
-	}
-	return d, nil
+	return v.text, nil
 }

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // CloudEvents types, their data schemas and the source of the events that this stage publishes.
@@ -112,26 +114,29 @@ type failedData struct {
 	Source      Origin          `json:"source"`
 }
 
-// Marshal gives o as a structured CloudEvent in JSON. Of a payload it keeps the first [MaxPayloadBytes] bytes.
+// Marshal gives o as a structured CloudEvent in JSON. Of a payload it keeps the first [MaxPayloadBytes] bytes, and of a
+// trace context nothing where it is malformed. It fails only where the answer or the declaration is not JSON, or a time
+// is outside the years 0 to 9999.
 func (o Outcome) Marshal() ([]byte, error) {
 	e := cloudEvent{
 		SpecVersion: "1.0", ID: o.ID(), Source: EventSource, Subject: o.Identifier, Time: o.Observed.UTC(),
-		DataContentType: "application/json", Traceparent: o.Origin.Traceparent,
+		DataContentType: "application/json", Traceparent: traceContext(o.Origin.Traceparent),
 	}
 	origin := o.Origin
 	origin.Stored = origin.Stored.UTC()
+	answer, declaration := orNull(o.Answer), orNull(o.Declaration)
 	if o.Failed() {
 		e.Type, e.DataSchema = EventFailed, DataSchemaFailed
 		e.Data = failedData{
 			Identifier: o.Identifier, Type: string(o.Type), Reason: o.Reason, Detail: strings.ToValidUTF8(o.Detail, "\uFFFD"),
-			Answer: o.Answer, Declaration: o.Declaration,
+			Answer: answer, Declaration: declaration,
 			Payload: o.Payload[:min(len(o.Payload), MaxPayloadBytes)], PayloadSize: len(o.Payload),
 			DeclaredAt: origin.Stored, ObservedAt: e.Time, Polls: o.Origin.Polls, Source: origin,
 		}
 	} else {
 		e.Type, e.DataSchema = EventProcessed, DataSchemaProcessed
 		e.Data = processedData{
-			Identifier: o.Identifier, Type: o.Type, Destination: o.Destination, Answer: o.Answer, Declaration: o.Declaration,
+			Identifier: o.Identifier, Type: o.Type, Destination: o.Destination, Answer: answer, Declaration: declaration,
 			DeclaredAt: origin.Stored, ObservedAt: e.Time, Polls: o.Origin.Polls,
 		}
 	}
@@ -141,5 +146,25 @@ func (o Outcome) Marshal() ([]byte, error) {
 	if err := enc.Encode(e); err != nil {
 		return nil, fmt.Errorf("encoding outcome %s: %w", o.ID(), err)
 	}
+	if !utf8.Valid(b.Bytes()) { // the encoder takes such an answer or declaration for JSON
+		return nil, fmt.Errorf("encoding outcome %s: the answer or the declaration is not valid UTF-8", o.ID())
+	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+func orNull(raw json.RawMessage) json.RawMessage {
+	if len(raw) == 0 {
+		return nil
+	}
+	return raw
+}
+
+var traceparent = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
+
+// traceContext is s where it has the form of a W3C traceparent, and otherwise empty.
+func traceContext(s string) string {
+	if !traceparent.MatchString(s) {
+		return ""
+	}
+	return s
 }

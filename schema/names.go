@@ -134,18 +134,19 @@ func FailedSubject(r Reason, identifier string) string {
 func OutcomeSubjects(identifier string) string { return "interactions.*.*." + identifier }
 
 // SplitSubject takes `interactions.<stage>.<kind>.<identifier>` apart: the kind is an interaction type, a destination
-// or a reason. It does not judge the tokens; ok tells whether there are four of them.
+// or a reason. It does not judge the tokens; ok tells whether there are four of them, none empty. Where there are not,
+// it gives nothing.
 func SplitSubject(subject string) (kind, identifier string, ok bool) {
 	rest, ok := strings.CutPrefix(subject, "interactions.")
 	if !ok {
 		return "", "", false
 	}
-	_, rest, ok = strings.Cut(rest, ".")
-	if !ok {
+	stage, rest, _ := strings.Cut(rest, ".")
+	kind, identifier, _ = strings.Cut(rest, ".")
+	if stage == "" || kind == "" || identifier == "" || strings.Contains(identifier, ".") {
 		return "", "", false
 	}
-	kind, identifier, ok = strings.Cut(rest, ".")
-	return kind, identifier, ok && kind != "" && identifier != "" && !strings.Contains(identifier, ".")
+	return kind, identifier, true
 }
 
 // SubjectPattern is the subject under which a consumer finds what is due for a lane, or, with delayed naks, what was
@@ -164,20 +165,28 @@ func SubjectPattern(stream string, t Type) (string, error) {
 // pipeline writes them in lower case with hyphens, because NATS subjects are case-sensitive and one interaction must
 // have one subject. Nothing that passes can reach beyond its token in a subject or its segment in a URL.
 func CheckIdentifier(s string) error {
+	if err := checkGUID(s); err != nil {
+		return err
+	}
+	if lower := strings.ToLower(s); lower != s {
+		return fmt.Errorf("%s is not in lower case, which the subject must be: publish %s", Quote(s), lower)
+	}
+	return nil
+}
+
+// checkGUID says what is wrong with a GUID in either case, or nil.
+func checkGUID(s string) error {
 	const want = "want a GUID of 36 characters like bd5c92f3-c228-44a6-91bf-b52672569878"
 	if len(s) != 36 {
 		return fmt.Errorf("%s is %d bytes long, %s", Quote(s), len(s), want)
 	}
-	for i := range len(s) {
-		c := s[i]
+	for i, c := range s {
 		switch {
 		case i == 8 || i == 13 || i == 18 || i == 23:
 			if c != '-' {
 				return fmt.Errorf("%s has no hyphen at position %d, %s", Quote(s), i+1, want)
 			}
-		case c >= '0' && c <= '9', c >= 'a' && c <= 'f':
-		case c >= 'A' && c <= 'F':
-			return fmt.Errorf("%s is not in lower case, which the subject must be: publish %s", Quote(s), strings.ToLower(s))
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'f', c >= 'A' && c <= 'F':
 		default:
 			return fmt.Errorf("%s has %s at position %d, %s", Quote(s), Quote(string(c)), i+1, want)
 		}

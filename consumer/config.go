@@ -1,0 +1,135 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"statusworker/schema"
+)
+
+// StatusClient asks the vendor for the status of an interaction. It makes one request, which must not leave after
+// sendBy. Its error is a [*schema.PollError].
+type StatusClient interface {
+	Status(ctx context.Context, identifier string, sendBy time.Time) (schema.Answer, error)
+}
+
+// OutcomePublisher stores the outcomes of one interaction, exactly once however often it is called for them. It returns
+// nil when they are stored, now or before, or when a stored outcome that contradicts them is kept.
+type OutcomePublisher interface {
+	Publish(ctx context.Context, outcomes ...schema.Outcome) error
+}
+
+// Intervals are the least times between two polls of one interaction.
+type Intervals struct {
+	Audio, Chat, Transcript time.Duration
+}
+
+// Guidance is the vendor's polling guidance: at most every 30 seconds for audio, every 5 seconds for chat and
+// transcript ("Check the Processing Status").
+var Guidance = Intervals{Audio: 30 * time.Second, Chat: 5 * time.Second, Transcript: 5 * time.Second}
+
+// Of is the interval of a type.
+func (i Intervals) Of(t schema.Type) time.Duration {
+	switch t {
+	case schema.Audio:
+		return i.Audio
+	case schema.Chat:
+		return i.Chat
+	default:
+		return i.Transcript
+	}
+}
+
+// Config says how a worker works. Zero values take the defaults that [Config.withDefaults] names.
+type Config struct {
+	// Intervals defaults to [Guidance].
+	Intervals Intervals
+	// RequestTimeout is how long the status client may take; 10 s by default.
+	RequestTimeout time.Duration
+	// Deadline is the age at which an interaction that is not terminal is given up; 24 h by default.
+	Deadline time.Duration
+	// NotFoundGrace is the age up to which the vendor's 404 is taken for "not yet"; 5 min by default.
+	NotFoundGrace time.Duration
+	// Concurrency is how many deliveries are worked on at once, over all lanes; 64 by default, at least 4.
+	Concurrency int
+	// ShutdownTimeout is how long polls that are out may finish after the worker was told to stop; 20 s by default.
+	ShutdownTimeout time.Duration
+	// Log defaults to nothing.
+	Log logrus.FieldLogger
+	// Now and Jitter come from outside for tests. Jitter gives numbers in [0, 1).
+	Now    func() time.Time
+	Jitter func() float64
+}
+
+// ConfigError says which field of a Config is wrong, with which value, and what is allowed.
+type ConfigError struct {
+	Field, Value, Want string
+}
+
+func (e *ConfigError) Error() string {
+	return fmt.Sprintf("consumer: %s is %s, want %s", e.Field, e.Value, e.Want)
+}
+
+func (c Config) withDefaults() Config {
+	for _, i := range []struct{ have, def *time.Duration }{
+		{&c.Intervals.Audio, &Guidance.Audio}, {&c.Intervals.Chat, &Guidance.Chat}, {&c.Intervals.Transcript, &Guidance.Transcript},
+	} {
+		if *i.have == 0 {
+			*i.have = *i.def
+		}
+	}
+	defaults := func(d *time.Duration, def time.Duration) {
+		if *d == 0 {
+			*d = def
+		}
+	}
+	defaults(&c.RequestTimeout, 10*time.Second)
+	defaults(&c.Deadline, 24*time.Hour)
+	defaults(&c.NotFoundGrace, 5*time.Minute)
+	defaults(&c.ShutdownTimeout, 20*time.Second)
+	if c.Concurrency == 0 {
+		c.Concurrency = 64
+	}
+	if c.Log == nil {
+		l := logrus.New()
+		l.SetOutput(io.Discard)
+		c.Log = l
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Jitter == nil {
+		c.Jitter = rand.Float64
+	}
+	return c
+}
+
+func (c Config) check() error {
+	const least = 50 * time.Millisecond
+	for _, f := range []struct {
+		name  string
+		value time.Duration
+		least time.Duration
+	}{
+		{"Intervals.Audio", c.Intervals.Audio, least},
+		{"Intervals.Chat", c.Intervals.Chat, least},
+		{"Intervals.Transcript", c.Intervals.Transcript, least},
+		{"RequestTimeout", c.RequestTimeout, time.Millisecond},
+		{"Deadline", c.Deadline, time.Millisecond},
+		{"NotFoundGrace", c.NotFoundGrace, time.Millisecond},
+		{"ShutdownTimeout", c.ShutdownTimeout, time.Millisecond},
+	} {
+		if f.value < f.least {
+			return &ConfigError{Field: f.name, Value: f.value.String(), Want: "at least " + f.least.String()}
+		}
+	}
+	if c.Concurrency < 4 || c.Concurrency > 4096 {
+		return &ConfigError{Field: "Concurrency", Value: fmt.Sprint(c.Concurrency), Want: "4 to 4096: one for the intake and one for each lane at least"}
+	}
+	return nil
+}

@@ -1,0 +1,204 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/schema"
+)
+
+// lane is one consumer whose deliveries are worked on: those of one interaction type, or the intake.
+type lane struct {
+	index    int
+	stream   string
+	name     string
+	consumer jetstream.Consumer
+	// typ is the interaction type; empty for the intake, whose deliveries do not poll.
+	typ      schema.Type
+	guidance time.Duration
+	handle   func(ctx context.Context, msg jetstream.Msg) error
+}
+
+func (w *Worker) addLane(ctx context.Context, stream, name string, t schema.Type, handle func(context.Context, jetstream.Msg) error) error {
+	c, err := w.js.Consumer(ctx, stream, name)
+	if err != nil {
+		return fmt.Errorf("reading consumer %s/%s: %w", stream, name, err)
+	}
+	w.lanes = append(w.lanes, &lane{
+		index: len(w.lanes), stream: stream, name: name, consumer: c, typ: t, guidance: w.cfg.Intervals.Of(t), handle: handle,
+	})
+	return nil
+}
+
+const (
+	// pullMost bounds one pull, so that a lane with much to do takes its slots in turns.
+	pullMost = 32
+	// pullWait is how long an idle lane waits for its next message. It is short, because a worker that is told to stop
+	// waits for it: a pull that is given up could lose a message to AckWait.
+	pullWait = time.Second
+	// probeWait is how long a lane may keep the probe when it has nothing due.
+	probeWait = 200 * time.Millisecond
+	// gather is how long a lane waits for more slots to come free, when it has only a few: a pull costs as much as a
+	// poll, so pulls of one would double the cost of a busy worker.
+	gather      = 2 * time.Millisecond
+	gatherSlots = 8
+)
+
+// pull takes deliveries from a lane's consumer, no more than there are free slots, and has them worked on until ctx
+// ends. An error means that the lane cannot go on.
+func (w *Worker) pull(ctx, work context.Context, l *lane) error {
+	busy := false // the last pull found as much as it asked for
+	for {
+		probe := false
+		if l.typ != "" {
+			var err error
+			if probe, err = w.rest.admit(ctx); err != nil {
+				if probe {
+					w.rest.release()
+				}
+				return nil
+			}
+		}
+		most := 1
+		if busy && !probe {
+			most = pullMost
+		}
+		n := w.slots.take(ctx, l.index, most)
+		if n == 0 {
+			if probe {
+				w.rest.release()
+			}
+			return nil
+		}
+		if n < min(most, gatherSlots) {
+			timer := time.NewTimer(gather)
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+			}
+			timer.Stop()
+			n += w.slots.takeNow(l.index, most-n)
+		}
+		found, err := w.pullOnce(ctx, work, l, n, busy, probe)
+		if err := w.judgePull(ctx, l, err); err != nil {
+			return err
+		}
+		// A busy lane asks for all it can take and is answered at once; when that was nothing it waits for one.
+		busy = found > 0 && (busy || found == n)
+	}
+}
+
+// pullOnce asks for n messages and has each worked on. It gives back the slots of those that did not come.
+func (w *Worker) pullOnce(ctx, work context.Context, l *lane, n int, noWait, probe bool) (found int, err error) {
+	defer func() {
+		w.slots.give(l.index, n-found)
+		if probe && found == 0 {
+			w.rest.release()
+		}
+	}()
+	var batch jetstream.MessageBatch
+	switch {
+	case noWait:
+		batch, err = l.consumer.FetchNoWait(n)
+	case probe:
+		batch, err = l.consumer.Fetch(n, jetstream.FetchMaxWait(probeWait))
+	default:
+		batch, err = l.consumer.Fetch(n, jetstream.FetchMaxWait(pullWait))
+	}
+	if err != nil {
+		return 0, err
+	}
+	for msg := range batch.Messages() {
+		found++
+		w.deliveries.Add(1)
+		go w.work(ctx, work, l, msg, probe)
+	}
+	return found, batch.Error()
+}
+
+// judgePull says whether a lane can go on after a pull that ended with err. It waits a little where the broker is in
+// trouble, and finds out whether the consumer is gone.
+func (w *Worker) judgePull(ctx context.Context, l *lane, err error) error {
+	if err == nil || ctx.Err() != nil {
+		return nil
+	}
+	if errors.Is(err, nats.ErrConnectionClosed) {
+		return fmt.Errorf("pulling from %s/%s: %w", l.stream, l.name, err)
+	}
+	// A deleted consumer has nobody to answer, but so does a cluster that is electing: only a leader's "not found",
+	// twice, is believed.
+	for notFound := 0; ; {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(500 * time.Millisecond):
+		}
+		ask, cancel := context.WithTimeout(ctx, 3*time.Second)
+		_, infoErr := l.consumer.Info(ask)
+		cancel()
+		switch {
+		case errors.Is(infoErr, jetstream.ErrConsumerNotFound), errors.Is(infoErr, jetstream.ErrStreamNotFound):
+			if notFound++; notFound == 3 {
+				return fmt.Errorf("consumer %s/%s was deleted while the worker used it: run `statusworker provision`, then start the worker again: %w", l.stream, l.name, infoErr)
+			}
+		case infoErr == nil:
+			return nil
+		default:
+			notFound = 0
+			w.complain("pull", fmt.Errorf("pulling from %s/%s: %w", l.stream, l.name, err))
+		}
+	}
+}
+
+// work handles one message and frees its slot. Nothing that happens in it reaches other deliveries.
+func (w *Worker) work(ctx, work context.Context, l *lane, msg jetstream.Msg, probe bool) {
+	defer w.deliveries.Done()
+	defer w.slots.give(l.index, 1)
+	if probe {
+		defer w.rest.release()
+	}
+	d := &delivery{settlement: settlement{msg: msg}, lane: l, probe: probe}
+	if ctx.Err() != nil { // it arrived after the worker was told to stop
+		if err := d.handBack(); err != nil {
+			w.complain("hand back", err)
+		}
+		return
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			w.count.panics.Add(1)
+			w.count.faults.Add(1)
+			w.log.WithField("subject", schema.Quote(msg.Subject())).WithField("panic", fmt.Sprint(r)).
+				WithField("stack", string(debug.Stack())).Error("a delivery panicked; the interaction is held back")
+			if err := w.abandon(work, d); err != nil {
+				w.complain("panic", err)
+			}
+		}
+	}()
+	var err error
+	if l.handle != nil {
+		err = l.handle(work, msg)
+	} else {
+		err = w.deliver(work, d)
+	}
+	if err != nil {
+		w.count.faults.Add(1)
+		if work.Err() == nil {
+			w.complain("delivery on "+l.name, err)
+		}
+	}
+}
+
+// abandon holds back what a panic left.
+func (w *Worker) abandon(ctx context.Context, d *delivery) error {
+	if d.settled || d.lane.typ == "" {
+		return nil // a reservation stands, or AckWait brings it back
+	}
+	return w.hold.holdBack(ctx, d, time.Time{})
+}

@@ -1,0 +1,256 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/schema"
+	"statusworker/schema/topology"
+)
+
+// Headers by which the broker knows a schedule. nats.go writes `@at` in whole seconds, which is too coarse here.
+const (
+	headerSchedule = "Nats-Schedule"
+	headerTarget   = "Nats-Schedule-Target"
+	headerExpected = "Nats-Expected-Last-Subject-Sequence"
+	headerOf       = "Nats-Expected-Last-Subject-Sequence-Subject"
+)
+
+const (
+	// A refusal proves nothing until what is pending was read: it is tried again for so long, so often.
+	refusedFor   = time.Second
+	refusedEvery = 20 * time.Millisecond
+	// ackTimeout is how long one reservation waits for the broker's ack: well within AckWait.
+	ackTimeout = 4 * time.Second
+	// slackMost is how much later than the guidance a poll is reserved, so that this poll has time to leave.
+	slackMost  = time.Second
+	slackLeast = 100 * time.Millisecond
+	// jitterShare spreads reservations over this share of the guidance.
+	jitterShare = 0.05
+)
+
+// reservations hold interactions back by a schedule on the broker: the default.
+type reservations struct {
+	js     jetstream.JetStream
+	stream jetstream.Stream
+	clock  *brokerClock
+	cfg    Config
+	count  *counters
+}
+
+// reservation is a next poll that the broker has stored.
+type reservation struct {
+	at       position
+	sequence uint64
+	due      time.Time // by the broker's clock
+	// tombstone marks the end of a life: when it falls due it is acked without a poll.
+	tombstone bool
+}
+
+// errReserved says that a reservation was refused, that nobody was seen to hold the next poll, and that time is up.
+var errReserved = errors.New("the broker refuses the next reservation, but shows no later one; the message is left for redelivery")
+
+// wait is the time from now to the next poll: the guidance, a slack, and a jitter.
+func (r *reservations) wait(guidance time.Duration) time.Duration {
+	slack := min(slackMost, max(guidance/5, slackLeast))
+	return guidance + slack + time.Duration(r.cfg.Jitter()*jitterShare*float64(guidance))
+}
+
+// begin reads the message and reserves the next poll. Only who gets the reservation may make this poll.
+func (r *reservations) begin(ctx context.Context, d *delivery) (bool, error) {
+	if err := r.read(d); err != nil {
+		return false, err
+	}
+	if d.reserved.tombstone {
+		return false, d.ack()
+	}
+	next := reservation{
+		at:  position{life: d.at.life, number: d.at.number + 1},
+		due: r.clock.time().Add(r.wait(d.lane.guidance)),
+	}
+	taken, err := r.take(ctx, d, &next)
+	if err != nil {
+		return false, err
+	}
+	if err := d.ack(); err != nil {
+		return false, err // the reservation stands, and the redelivery will be refused
+	}
+	if taken {
+		return false, nil
+	}
+	d.reserved = next
+	due := r.clock.local(next.due)
+	d.sendBy, d.until = due.Add(-d.lane.guidance), due
+	return true, nil
+}
+
+// take stores the reservation, unless a later one is pending: then somebody else has taken the next poll. The error is
+// errReserved, or the broker's.
+func (r *reservations) take(ctx context.Context, d *delivery, next *reservation) (taken bool, err error) {
+	for giveUp := r.cfg.Now().Add(refusedFor); ; {
+		err := r.put(ctx, d, next, 0)
+		if err == nil {
+			return false, nil
+		}
+		if !topology.Refused(err) {
+			return false, err
+		}
+		r.count.refused.Add(1)
+		pending, err := r.pending(ctx, d.identifier)
+		if err != nil {
+			return false, err
+		}
+		if pending != nil && pending.at.after(d.at) {
+			return true, nil
+		}
+		if !r.cfg.Now().Before(giveUp) {
+			return false, fmt.Errorf("reserving the next poll of %s: %w", d.identifier, errReserved)
+		}
+		select {
+		case <-time.After(refusedEvery):
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+}
+
+// put stores a reservation in the place of the one with the expected sequence; 0 means that there must be none for the
+// interaction, of whatever type. A refusal is recognised by [topology.Refused].
+func (r *reservations) put(ctx context.Context, d *delivery, next *reservation, expected uint64) error {
+	h := nats.Header{
+		headerSchedule:           {"@at " + next.due.UTC().Format(time.RFC3339Nano)},
+		headerTarget:             {schema.PollSubject(d.lane.typ, d.identifier)},
+		headerExpected:           {strconv.FormatUint(expected, 10)},
+		headerOf:                 {schema.HoldSubjects(d.identifier)},
+		schema.HeaderPoll:        {strconv.FormatUint(next.at.number, 10)},
+		schema.HeaderFirstStored: {next.at.life.UTC().Format(time.RFC3339Nano)},
+		schema.HeaderSequence:    {strconv.FormatUint(d.origin.Sequence, 10)},
+		schema.HeaderDeliveries:  {strconv.FormatUint(d.origin.Deliveries, 10)},
+	}
+	if d.status != "" {
+		h[schema.HeaderStatus] = []string{string(d.status)}
+	}
+	if d.origin.Traceparent != "" {
+		h[schema.HeaderTraceparent] = []string{d.origin.Traceparent}
+	}
+	m := &nats.Msg{Subject: schema.HoldSubject(d.lane.typ, d.identifier), Header: h, Data: d.msg.Data()}
+	if next.tombstone {
+		h[schema.HeaderTombstone] = []string{"true"}
+		m.Data = nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
+	ack, err := r.js.PublishMsg(ctx, m)
+	if err != nil {
+		return fmt.Errorf("reserving the next poll of %s: %w", d.identifier, err)
+	}
+	next.sequence = ack.Sequence
+	return nil
+}
+
+// pending reads the reservation of an interaction from the stream's leader; nil where there is none.
+func (r *reservations) pending(ctx context.Context, identifier string) (*reservation, error) {
+	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
+	m, err := r.stream.GetLastMsgForSubject(ctx, schema.HoldSubjects(identifier))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the reservation of %s: %w", identifier, err)
+	}
+	p := &reservation{sequence: m.Sequence, tombstone: m.Header.Get(schema.HeaderTombstone) != ""}
+	p.at, err = positionOf(m.Header)
+	if err != nil {
+		p.at = position{} // no reservation of ours: it is never later
+	}
+	return p, nil
+}
+
+func positionOf(h nats.Header) (position, error) {
+	number, err := strconv.ParseUint(h.Get(schema.HeaderPoll), 10, 64)
+	if err != nil {
+		return position{}, fmt.Errorf("header %s: %w", schema.HeaderPoll, err)
+	}
+	life, err := time.Parse(time.RFC3339Nano, h.Get(schema.HeaderFirstStored))
+	if err != nil {
+		return position{}, fmt.Errorf("header %s: %w", schema.HeaderFirstStored, err)
+	}
+	return position{life: life, number: number}, nil
+}
+
+// read finds out which interaction a due message belongs to, and where it is. A message that no worker reserved (no
+// headers of ours) is treated like a declared one, as its poll 0. The error is a [*schema.MemberError].
+func (r *reservations) read(d *delivery) error {
+	if err := originOf(d); err != nil {
+		return err
+	}
+	_, d.identifier, _ = schema.SplitSubject(d.msg.Subject())
+	if err := schema.CheckIdentifier(d.identifier); err != nil {
+		return &schema.MemberError{Problem: "its subject is not one: " + err.Error()}
+	}
+	h := d.msg.Headers()
+	at, err := positionOf(h)
+	if err != nil {
+		if _, err := schema.DecodeFrom(d.msg.Subject(), d.msg.Data()); err != nil {
+			return err
+		}
+		return nil
+	}
+	d.at = at
+	d.reserved.tombstone = h.Get(schema.HeaderTombstone) != ""
+	d.status = schema.Status(h.Get(schema.HeaderStatus))
+	d.origin.Stream, d.origin.Subject = schema.StreamDeclared, schema.DeclaredSubject(d.lane.typ, d.identifier)
+	d.origin.Stored, d.origin.Polls = at.life, at.number
+	// What does not parse is 0: these two are only shown.
+	d.origin.Sequence, _ = strconv.ParseUint(h.Get(schema.HeaderSequence), 10, 64)
+	d.origin.Deliveries, _ = strconv.ParseUint(h.Get(schema.HeaderDeliveries), 10, 64)
+	return nil
+}
+
+func (r *reservations) declaration(d *delivery) (schema.Declared, error) {
+	return schema.DecodeFrom(d.msg.Subject(), d.msg.Data())
+}
+
+// holdBack leaves the reservation as it is, unless it must be later or the status is new: then it is replaced, on the
+// condition that it is still there. One that has fallen due meanwhile stays due.
+func (r *reservations) holdBack(ctx context.Context, d *delivery, notBefore time.Time) error {
+	if d.reserved.sequence == 0 {
+		return nil // begin failed: AckWait brings the message back
+	}
+	next := d.reserved
+	if !notBefore.IsZero() {
+		if at := r.clock.at(notBefore); at.After(next.due) {
+			next.due = at
+		}
+	}
+	if known := d.msg.Headers().Get(schema.HeaderStatus); next.due.Equal(d.reserved.due) && string(d.status) == known {
+		return nil
+	}
+	err := r.put(ctx, d, &next, d.reserved.sequence)
+	if topology.Refused(err) {
+		return nil
+	}
+	return err
+}
+
+// finish replaces the reservation by a tombstone, which falls due one guidance later: until then, no stale copy of the
+// last due message can make another poll. A reservation that has fallen due meanwhile leads to one more poll, and its
+// outcome is found to be stored.
+func (r *reservations) finish(ctx context.Context, d *delivery) error {
+	if d.reserved.sequence == 0 {
+		return d.doubleAck(ctx) // an invalid message: it never had a reservation
+	}
+	tomb := reservation{at: d.reserved.at, tombstone: true, due: r.clock.time().Add(r.wait(d.lane.guidance))}
+	err := r.put(ctx, d, &tomb, d.reserved.sequence)
+	if topology.Refused(err) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,143 @@
+package consumer
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/sirupsen/logrus"
+)
+
+// A rest lasts between these, growing while the vendor's trouble goes on.
+const (
+	restLeast = time.Second
+	restMost  = 5 * time.Minute
+)
+
+// restAfter is how many polls in a row must meet trouble, with no success between them, before the worker rests: one
+// bad answer among many good ones is no outage. A vendor that says 429 is believed at once.
+const restAfter = 3
+
+// rest keeps a worker away from a vendor in trouble. The worker is working, or resting until some moment, or probing:
+// then one delivery at a time may poll, and what becomes of it ends the rest or begins the next, longer one.
+type rest struct {
+	now func() time.Time
+	log logrus.FieldLogger
+
+	mu      sync.Mutex
+	state   restState
+	cause   Trouble
+	until   time.Time
+	streak  int
+	probing bool // a probe is out
+	lengths *backoff.ExponentialBackOff
+	changed chan struct{} // closed, and made anew, at every change
+}
+
+type restState string
+
+const (
+	working restState = "working"
+	resting restState = "resting"
+)
+
+func newRest(now func() time.Time, log logrus.FieldLogger) *rest {
+	return &rest{
+		now: now, log: log, state: working, changed: make(chan struct{}),
+		lengths: backoff.NewExponentialBackOff(backoff.WithInitialInterval(restLeast), backoff.WithMaxInterval(restMost),
+			backoff.WithMultiplier(2), backoff.WithRandomizationFactor(0.2), backoff.WithMaxElapsedTime(0)),
+	}
+}
+
+func (r *rest) broadcast() {
+	close(r.changed)
+	r.changed = make(chan struct{})
+}
+
+// admit waits until the caller may pull deliveries that poll. A probe may pull one, and must call [rest.release] when it
+// is through with it. It returns an error only when ctx ends.
+func (r *rest) admit(ctx context.Context) (probe bool, err error) {
+	for {
+		r.mu.Lock()
+		if r.state == working {
+			r.mu.Unlock()
+			return false, ctx.Err()
+		}
+		wait := r.until.Sub(r.now())
+		if wait <= 0 && !r.probing {
+			r.probing = true
+			r.mu.Unlock()
+			return true, ctx.Err()
+		}
+		changed := r.changed
+		probing := r.probing
+		r.mu.Unlock()
+
+		var due <-chan time.Time
+		if !probing {
+			due = time.After(wait)
+		}
+		select {
+		case <-changed:
+		case <-due:
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+	}
+}
+
+// release gives the probe back, whatever became of it.
+func (r *rest) release() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.probing = false
+	r.broadcast()
+}
+
+// mayPoll tells whether a delivery that is no probe may poll now.
+func (r *rest) mayPoll() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state == working
+}
+
+// report says how a poll went: without trouble, or with which, until when the vendor wants to be left alone (zero: it
+// did not say), and what it said. It begins, lengthens and ends rests.
+func (r *rest) report(trouble Trouble, until time.Time, probe bool, detail string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if trouble == NoTrouble {
+		r.streak = 0
+		// A poll that was out when a throttled rest began proves nothing about the time after it.
+		if r.state == resting && (probe || r.cause != Throttled) {
+			r.state, r.cause = working, NoTrouble
+			r.lengths.Reset()
+			r.log.Info("the vendor answers again: polling goes on")
+			r.broadcast()
+		}
+		return
+	}
+	r.streak++
+	now := r.now()
+	if r.state == resting && !probe {
+		if until.After(r.until) {
+			r.until = until
+			r.broadcast()
+		}
+		return
+	}
+	if r.state == working && r.streak < restAfter && trouble != Throttled {
+		return
+	}
+	next := now.Add(r.lengths.NextBackOff())
+	if until.After(now) {
+		next = until
+	}
+	if r.state == working || r.cause != trouble {
+		r.log.WithFields(logrus.Fields{"cause": trouble, "until": next.UTC().Format(time.RFC3339), "detail": detail}).
+			Warn("the vendor is in trouble: resting, then one poll at a time until one succeeds")
+	}
+	r.state, r.cause, r.until = resting, trouble, next
+	r.broadcast()
+}

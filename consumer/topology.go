@@ -1,0 +1,182 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/mod/semver"
+
+	"statusworker/schema"
+	"statusworker/schema/topology"
+)
+
+// Mode is a way of holding interactions back.
+type Mode string
+
+// The modes.
+const (
+	Reserve Mode = "reserve"
+	Nak     Mode = "nak"
+)
+
+// Choices are what an operator may choose about the streams that interactions wait in.
+type Choices struct {
+	Mode     Mode
+	Replicas int
+	// DeclaredMaxMsgs and DeclaredMaxBytes bound the declared messages that wait to be taken in (0: no bound). A
+	// publish beyond them is refused, so nothing is lost.
+	DeclaredMaxMsgs  int64
+	DeclaredMaxBytes int64
+}
+
+const (
+	// reserveAckWait is short: a due message is acked as soon as the next poll is reserved.
+	reserveAckWait = 10 * time.Second
+	// reserveMaxAckPending bounds what is between delivery and ack over all workers. It is no bound on what waits.
+	reserveMaxAckPending = 5000
+)
+
+// Topology is the streams and consumers as they should be for a worker of this configuration.
+func Topology(cfg Config, c Choices) topology.Set {
+	cfg = cfg.withDefaults()
+	declared := jetstream.StreamConfig{
+		Name:                 schema.StreamDeclared,
+		Description:          "Declared interactions that wait to be taken in",
+		Subjects:             []string{schema.SubjectsDeclared},
+		Retention:            jetstream.WorkQueuePolicy,
+		Discard:              jetstream.DiscardNew,
+		DiscardNewPerSubject: true,
+		MaxMsgsPerSubject:    1,
+		MaxMsgs:              c.DeclaredMaxMsgs,
+		MaxBytes:             c.DeclaredMaxBytes,
+		Storage:              jetstream.FileStorage,
+		Replicas:             max(c.Replicas, 1),
+	}
+	if c.Mode == Nak {
+		declared.Description = "Declared interactions until their outcome"
+		s := topology.Set{Streams: []jetstream.StreamConfig{declared}}
+		n := naks{cfg: cfg}
+		for _, t := range schema.Types() {
+			s.Consumers = append(s.Consumers, consumer(schema.StreamDeclared, schema.PollConsumer(t), schema.DeclaredSubject(t, "*"),
+				n.ackWait(cfg.Intervals.Of(t)), -1))
+		}
+		s.Unwanted = append(s.Unwanted, topology.Consumer{Stream: schema.StreamDeclared, Config: jetstream.ConsumerConfig{
+			Durable: schema.ConsumerIntake, Description: "the streams hold interactions back by reservations; let them run empty, stop the workers and delete it and stream " + schema.StreamPolls + " to change over to naks"}})
+		return s
+	}
+	polls := jetstream.StreamConfig{
+		Name:              schema.StreamPolls,
+		Description:       "Reservations of polls, and polls that are due",
+		Subjects:          []string{schema.SubjectsHold, schema.SubjectsPoll},
+		Retention:         jetstream.WorkQueuePolicy,
+		Discard:           jetstream.DiscardOld,
+		AllowMsgSchedules: true,
+		Storage:           jetstream.FileStorage,
+		Replicas:          max(c.Replicas, 1),
+	}
+	s := topology.Set{
+		Streams:   []jetstream.StreamConfig{declared, polls},
+		Consumers: []topology.Consumer{consumer(schema.StreamDeclared, schema.ConsumerIntake, schema.SubjectsDeclared, 30*time.Second, reserveMaxAckPending)},
+	}
+	for _, t := range schema.Types() {
+		s.Consumers = append(s.Consumers, consumer(schema.StreamPolls, schema.PollConsumer(t), schema.PollSubject(t, "*"), reserveAckWait, reserveMaxAckPending))
+		s.Unwanted = append(s.Unwanted, topology.Consumer{Stream: schema.StreamDeclared, Config: jetstream.ConsumerConfig{
+			Durable: schema.PollConsumer(t), Description: "the streams hold interactions back by naks; let them run empty, stop the workers and delete it to change over to reservations"}})
+	}
+	return s
+}
+
+func consumer(stream, name, filter string, ackWait time.Duration, maxAckPending int) topology.Consumer {
+	return topology.Consumer{Stream: stream, Config: jetstream.ConsumerConfig{
+		Durable:       name,
+		FilterSubject: filter,
+		DeliverPolicy: jetstream.DeliverAllPolicy,
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		AckWait:       ackWait,
+		MaxDeliver:    -1,
+		MaxAckPending: maxAckPending,
+	}}
+}
+
+// TopologyError says why a worker cannot run on the streams and consumers that there are.
+type TopologyError struct {
+	// Differences are empty where nothing was provisioned at all.
+	Differences []topology.Difference
+	Mode        Mode
+}
+
+func (e *TopologyError) Error() string {
+	if len(e.Differences) == 0 {
+		return "the broker has no streams for statusworker: run `statusworker provision` once, with the rights to create streams"
+	}
+	lines := make([]string, len(e.Differences))
+	for i, d := range e.Differences {
+		lines[i] = d.String()
+	}
+	return fmt.Sprintf("the broker's streams do not fit: %s; run `statusworker provision --hold-back %s --dry-run` to see all of it, and with --update to mend it",
+		strings.Join(lines, "; "), e.Mode)
+}
+
+// Detect tells which mode the streams are made for; empty where there are none.
+func Detect(ctx context.Context, js jetstream.JetStream) (Mode, error) {
+	for _, probe := range []struct {
+		mode             Mode
+		stream, consumer string
+	}{
+		{Reserve, schema.StreamDeclared, schema.ConsumerIntake},
+		{Reserve, schema.StreamPolls, schema.PollConsumer(schema.Audio)},
+		{Nak, schema.StreamDeclared, schema.PollConsumer(schema.Audio)},
+	} {
+		_, err := js.Consumer(ctx, probe.stream, probe.consumer)
+		if err == nil {
+			return probe.mode, nil
+		}
+		if !topology.Absent(err) {
+			return "", fmt.Errorf("reading consumer %s/%s: %w", probe.stream, probe.consumer, err)
+		}
+	}
+	return "", nil
+}
+
+// Check finds out the mode, and whether a worker of this configuration can run on what there is. It minds only what
+// correctness hangs on: replicas, ages of outcomes and limits are the operator's. The error is a [*TopologyError], or
+// says that the broker could not be asked.
+func Check(ctx context.Context, js jetstream.JetStream, cfg Config) (Mode, error) {
+	mode, err := Detect(ctx, js)
+	if err != nil {
+		return "", err
+	}
+	if mode == "" {
+		return "", &TopologyError{}
+	}
+	ds, err := topology.Compare(ctx, js, Topology(cfg, Choices{Mode: mode}))
+	if err != nil {
+		return "", err
+	}
+	var bad []topology.Difference
+	for _, d := range ds {
+		if !d.Choice {
+			bad = append(bad, d)
+		}
+	}
+	if len(bad) > 0 {
+		return "", &TopologyError{Differences: bad, Mode: mode}
+	}
+	return mode, nil
+}
+
+// CanReserve tells whether message schedules are sound on a server of this version: from 2.12.10 in that line, and from
+// 2.14.2 on.
+func CanReserve(version string) bool {
+	v := "v" + version
+	if !semver.IsValid(v) {
+		return false
+	}
+	if semver.MajorMinor(v) == "v2.12" {
+		return semver.Compare(v, "v2.12.10") >= 0
+	}
+	return semver.Compare(v, "v2.14.2") >= 0
+}

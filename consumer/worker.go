@@ -1,0 +1,263 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/errgroup"
+
+	"statusworker/schema"
+)
+
+// Worker takes in declared messages, polls what is due and publishes outcomes. It keeps no state but the broker's.
+type Worker struct {
+	js       jetstream.JetStream
+	cfg      Config
+	log      logrus.FieldLogger
+	status   StatusClient
+	outcomes OutcomePublisher
+
+	clock      brokerClock
+	rest       *rest
+	slots      *slots
+	count      counters
+	complaints complaints
+	unlisted   unlisted
+
+	hold       holder
+	clockOf    jetstream.Stream
+	lanes      []*lane
+	deliveries sync.WaitGroup
+}
+
+// holder is a way of holding interactions back between polls.
+type holder interface {
+	// begin tells whether this delivery may poll, after making sure that the interaction comes back if it does and
+	// the worker dies. It sets the delivery's sendBy and until. Where it returns false or an error, it has done what
+	// there is to do.
+	begin(ctx context.Context, d *delivery) (bool, error)
+	// holdBack ends a delivery after which the interaction waits: one guidance, or until notBefore if that is later.
+	holdBack(ctx context.Context, d *delivery, notBefore time.Time) error
+	// finish ends a delivery whose outcome is stored.
+	finish(ctx context.Context, d *delivery) error
+	// declaration gives the declared message of a delivery.
+	declaration(d *delivery) (schema.Declared, error)
+}
+
+// New makes a worker on the streams and consumers that `statusworker provision` made. It changes nothing. The error is
+// a [*ConfigError], a [*TopologyError], or says that the broker could not be asked.
+func New(ctx context.Context, js jetstream.JetStream, status StatusClient, outcomes OutcomePublisher, cfg Config) (*Worker, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	w := &Worker{js: js, cfg: cfg, log: cfg.Log, status: status, outcomes: outcomes}
+	w.clock.now = cfg.Now
+	w.rest = newRest(cfg.Now, cfg.Log)
+	w.complaints.now = cfg.Now
+
+	mode, err := Check(ctx, js, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := w.open(ctx, mode); err != nil {
+		return nil, err
+	}
+	return w, nil
+}
+
+func (w *Worker) open(ctx context.Context, mode Mode) error {
+	stream := schema.StreamDeclared
+	if mode == Reserve {
+		stream = schema.StreamPolls
+	}
+	s, err := w.js.Stream(ctx, stream)
+	if err != nil {
+		return fmt.Errorf("reading stream %s: %w", stream, err)
+	}
+	w.clockOf = s
+	if err := w.clock.measure(ctx, s); err != nil {
+		return err
+	}
+	if mode == Reserve {
+		r := &reservations{js: w.js, stream: s, clock: &w.clock, cfg: w.cfg, count: &w.count}
+		w.hold = r
+		if err := w.addLane(ctx, schema.StreamDeclared, schema.ConsumerIntake, "", w.takeIn(r)); err != nil {
+			return err
+		}
+	} else {
+		w.hold = &naks{clock: &w.clock, cfg: w.cfg}
+	}
+	for _, t := range schema.Types() {
+		if err := w.addLane(ctx, stream, schema.PollConsumer(t), t, nil); err != nil {
+			return err
+		}
+	}
+	w.slots = newSlots(w.cfg.Concurrency, len(w.lanes))
+	return nil
+}
+
+// Mode is the way of holding back that the topology is made for.
+func (w *Worker) Mode() Mode {
+	if _, ok := w.hold.(*reservations); ok {
+		return Reserve
+	}
+	return Nak
+}
+
+// ClockOffset is how far the broker's clock is ahead of this host's, as last measured.
+func (w *Worker) ClockOffset() time.Duration { return w.clock.offset() }
+
+// Run works until ctx ends, then pulls no more, finishes what is being polled within the shutdown time-out, hands back
+// what it had not started, and returns nil. When leave ends as well, it stops at once: what was out comes back to
+// another worker. An error means that the worker could not go on, for example because a consumer was deleted.
+func (w *Worker) Run(ctx, leave context.Context) error {
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	pulls, pullCtx := errgroup.WithContext(ctx)
+	for _, l := range w.lanes {
+		pulls.Go(func() error { return w.pull(pullCtx, work, l) })
+	}
+	pulls.Go(func() error { return w.keepTime(pullCtx) })
+
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		<-pullCtx.Done()
+		timer := time.NewTimer(w.cfg.ShutdownTimeout)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-leave.Done():
+		case <-work.Done():
+		}
+		stopWork()
+	}()
+	err := pulls.Wait()
+	w.deliveries.Wait()
+	stopWork()
+	<-stopped
+	if err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// keepTime measures the broker's clock again and again.
+func (w *Worker) keepTime(ctx context.Context) error {
+	ticker := time.NewTicker(clockEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		measure, cancel := context.WithTimeout(ctx, 5*time.Second)
+		err := w.clock.measure(measure, w.clockOf)
+		cancel()
+		if err != nil && ctx.Err() == nil {
+			w.complain("clock", err)
+		}
+	}
+}
+
+// Stats are what a worker did since it was made.
+type Stats struct {
+	// TakenIn is how many declared messages got their first reservation, DeclaredTwice how many were dropped because
+	// the interaction was waiting already, DeclaredAgain how many began a new life after its end.
+	TakenIn, DeclaredTwice, DeclaredAgain uint64
+	// Polls is how many status requests were made.
+	Polls uint64
+	// HeldBack, Processed and DeadLetters count what became of deliveries.
+	HeldBack, Processed, DeadLetters uint64
+	// Dropped deliveries belong to interactions whose next poll somebody else holds; Skipped ones were not polled
+	// because it was too late for this poll, or because the worker rests.
+	Dropped, Skipped uint64
+	// RefusedReservations is how often the broker refused a reservation, whatever came of it.
+	RefusedReservations uint64
+	// Unlisted counts statuses that the vendor's documentation does not know.
+	Unlisted uint64
+	// Faults are deliveries that ended in an error, most often of the broker; they come back. Panics are among them.
+	Faults, Panics uint64
+}
+
+type counters struct {
+	takenIn, declaredTwice, declaredAgain    atomic.Uint64
+	polls, heldBack, processed, deadLetters  atomic.Uint64
+	dropped, skipped, refused, unlistedCount atomic.Uint64
+	faults, panics                           atomic.Uint64
+}
+
+// Stats reads the counters.
+func (w *Worker) Stats() Stats {
+	c := &w.count
+	return Stats{
+		TakenIn: c.takenIn.Load(), DeclaredTwice: c.declaredTwice.Load(), DeclaredAgain: c.declaredAgain.Load(),
+		Polls: c.polls.Load(), HeldBack: c.heldBack.Load(), Processed: c.processed.Load(), DeadLetters: c.deadLetters.Load(),
+		Dropped: c.dropped.Load(), Skipped: c.skipped.Load(), RefusedReservations: c.refused.Load(),
+		Unlisted: c.unlistedCount.Load(), Faults: c.faults.Load(), Panics: c.panics.Load(),
+	}
+}
+
+// complaints keeps the log readable when the same thing goes wrong again and again: each kind is logged once, and then
+// at most every half minute with the number of times.
+type complaints struct {
+	now func() time.Time
+	mu  sync.Mutex
+	of  map[string]*complaint
+}
+
+type complaint struct {
+	logged time.Time
+	since  int
+}
+
+const complainEvery = 30 * time.Second
+
+func (w *Worker) complain(kind string, err error) {
+	c := &w.complaints
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.of == nil {
+		c.of = map[string]*complaint{}
+	}
+	k := c.of[kind]
+	if k == nil {
+		k = &complaint{}
+		c.of[kind] = k
+	}
+	k.since++
+	if now := c.now(); k.logged.IsZero() || now.Sub(k.logged) >= complainEvery {
+		w.log.WithFields(logrus.Fields{"what": kind, "times": k.since}).WithError(err).Warn("a delivery went wrong; it comes back")
+		k.logged, k.since = now, 0
+	}
+}
+
+// unlisted remembers which statuses were logged.
+type unlisted struct {
+	mu   sync.Mutex
+	seen map[schema.Status]bool
+}
+
+const unlistedMost = 100
+
+// first tells whether s is new. After a hundred values nothing is.
+func (u *unlisted) first(s schema.Status) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.seen[s] || len(u.seen) >= unlistedMost {
+		return false
+	}
+	if u.seen == nil {
+		u.seen = map[schema.Status]bool{}
+	}
+	u.seen[s] = true
+	return true
+}

@@ -1,0 +1,172 @@
+package schema
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// CheckJSON refuses with a [*MemberError] whatever is not exactly one JSON value of at most [MaxDeclaredBytes] and
+// [MaxDepth], without duplicate members.
+func CheckJSON(message []byte) error {
+	_, err := scan(message)
+	return err
+}
+
+// value is a JSON value in a message.
+type value struct {
+	kind jsontext.Kind
+	// text is what a string says.
+	text string
+	// raw is how an object or array is written.
+	raw json.RawMessage
+	// members are those that Decode looks at, of the message itself and of its `data`.
+	members map[string]value
+}
+
+func (v value) what() string {
+	switch v.kind {
+	case '{':
+		return "an object"
+	case '[':
+		return "an array"
+	case '"':
+		return "a string"
+	case '0':
+		return "a number"
+	case 't', 'f':
+		return "a boolean"
+	case 'n':
+		return "null"
+	}
+	return "not JSON"
+}
+
+// looksAt tells whether Decode looks at a member of this name.
+func looksAt(name string) bool {
+	switch name {
+	case "interactionIdentifier", "type", "includeAiResults",
+		"specversion", "id", "source", "data", "data_base64", "traceparent":
+		return true
+	}
+	return false
+}
+
+// scan reads a message in one pass, and checks what [CheckJSON] promises.
+func scan(message []byte) (value, error) {
+	if len(message) > MaxDeclaredBytes {
+		return value{}, wrong("", "it is %d bytes long, at most %d are taken in: leave out what the pipeline does not need", len(message), MaxDeclaredBytes)
+	}
+	s := scanner{message: message, dec: jsontext.NewDecoder(bytes.NewBuffer(message))}
+	v, err := s.value(levels)
+	if errors.Is(err, io.EOF) {
+		return value{}, wrong("", "it is empty, want a JSON object")
+	}
+	if err != nil {
+		return value{}, scanProblem(err)
+	}
+	end := s.dec.InputOffset()
+	if _, err := s.dec.ReadToken(); !errors.Is(err, io.EOF) {
+		return value{}, wrong("", "it goes on after its end, at byte %d", end)
+	}
+	return v, nil
+}
+
+// levels is how deep Decode looks: at the message, its members, and the members of its `data`.
+const levels = 3
+
+type scanner struct {
+	message []byte
+	dec     *jsontext.Decoder
+}
+
+// value reads the next value, and keeps what Decode looks at in that many levels of it, counting its own.
+func (s *scanner) value(levels int) (value, error) {
+	tok, err := s.dec.ReadToken()
+	if err != nil {
+		return value{}, err
+	}
+	v := value{kind: tok.Kind()}
+	switch v.kind {
+	case '"':
+		if levels > 0 {
+			v.text = tok.String()
+		}
+	case '{', '[':
+		start := s.dec.InputOffset() - 1
+		if s.dec.StackDepth() > MaxDepth {
+			return value{}, wrong(memberPath(s.dec.StackPointer()), "it is nested deeper than %d levels", MaxDepth)
+		}
+		if err := s.inside(&v, levels); err != nil {
+			return value{}, err
+		}
+		v.raw = s.message[start:s.dec.InputOffset()]
+	}
+	return v, nil
+}
+
+// inside reads the members or elements of v up to its end.
+func (s *scanner) inside(v *value, levels int) error {
+	// Before something that is no JSON the kind is 0, and reading on gives the error.
+	for k := s.dec.PeekKind(); k != '}' && k != ']'; k = s.dec.PeekKind() {
+		var name string
+		var keep bool
+		if v.kind == '{' {
+			tok, err := s.dec.ReadToken()
+			if err != nil {
+				return err
+			}
+			if levels > 1 {
+				name = tok.String()
+				keep = looksAt(name)
+			}
+		}
+		if !keep {
+			if _, err := s.value(0); err != nil {
+				return err
+			}
+			continue
+		}
+		member, err := s.value(levels - 1)
+		if err != nil {
+			return err
+		}
+		if v.members == nil {
+			v.members = make(map[string]value)
+		}
+		v.members[name] = member
+	}
+	_, err := s.dec.ReadToken()
+	return err
+}
+
+func scanProblem(err error) error {
+	var problem *MemberError
+	if errors.As(err, &problem) {
+		return problem
+	}
+	var syntax *jsontext.SyntacticError
+	if !errors.As(err, &syntax) {
+		return wrong("", "it is not JSON: %v", err)
+	}
+	member := memberPath(syntax.JSONPointer)
+	if errors.Is(err, jsontext.ErrDuplicateName) {
+		return wrong(member, "it is there twice")
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return wrong(member, "it is not JSON: it ends in the middle, at byte %d", syntax.ByteOffset)
+	}
+	return wrong(member, "it is not JSON: %v, at byte %d", syntax.Err, syntax.ByteOffset)
+}
+
+func memberPath(p jsontext.Pointer) string {
+	var names []string
+	for name := range p.Tokens() {
+		names = append(names, name)
+	}
+	return strings.Join(names, ".")
+}

@@ -45,7 +45,7 @@ func (i Intervals) Of(t schema.Type) time.Duration {
 	}
 }
 
-// Config says how a worker works. Zero values take the defaults that [Config.withDefaults] names.
+// Config says how a worker works. Zero values take the defaults.
 type Config struct {
 	// Intervals defaults to [Guidance].
 	Intervals Intervals
@@ -109,7 +109,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-func (c Config) check() error {
+// Check says what is wrong with c after its defaults; the error is a [*ConfigError].
+func (c Config) Check() error {
+	c = c.withDefaults()
 	const least = 50 * time.Millisecond
 	for _, f := range []struct {
 		name  string

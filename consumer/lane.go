@@ -54,7 +54,7 @@ const (
 // ends. An error means that the lane cannot go on.
 func (w *Worker) pull(ctx, work context.Context, l *lane) error {
 	busy := false // the last pull found as much as it asked for
-	for {
+	for ctx.Err() == nil {
 		probe := false
 		if l.typ != "" {
 			var err error
@@ -92,6 +92,7 @@ func (w *Worker) pull(ctx, work context.Context, l *lane) error {
 		// A busy lane asks for all it can take and is answered at once; when that was nothing it waits for one.
 		busy = found > 0 && (busy || found == n)
 	}
+	return nil
 }
 
 // pullOnce asks for n messages and has each worked on. It gives back the slots of those that did not come.

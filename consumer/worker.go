@@ -53,10 +53,10 @@ type holder interface {
 // New makes a worker on the streams and consumers that `statusworker provision` made. It changes nothing. The error is
 // a [*ConfigError], a [*TopologyError], or says that the broker could not be asked.
 func New(ctx context.Context, js jetstream.JetStream, status StatusClient, outcomes OutcomePublisher, cfg Config) (*Worker, error) {
-	cfg = cfg.withDefaults()
-	if err := cfg.check(); err != nil {
+	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
+	cfg = cfg.withDefaults()
 	w := &Worker{js: js, cfg: cfg, log: cfg.Log, status: status, outcomes: outcomes}
 	w.clock.now = cfg.Now
 	w.rest = newRest(cfg.Now, cfg.Log)

@@ -1,6 +1,10 @@
-package schema
+package schema_test
 
-import "testing"
+import (
+	"testing"
+
+	"statusworker/schema"
+)
 
 const typicalMessage = `{"interactionIdentifier":"bd5c92f3-c228-44a6-91bf-b52672569878","type":"audio","languageTag":"en-us","vertical":"default",` +
 	`"model":"cx","includeAiResults":true,"downloadUri":"https://recordings.example.com/2022/06/17/call-000123.wav?sig=abcdef",` +
@@ -11,7 +15,7 @@ func BenchmarkDecode(b *testing.B) {
 	b.SetBytes(int64(len(typicalMessage)))
 	message := []byte(typicalMessage)
 	for b.Loop() {
-		if _, err := Decode(message); err != nil {
+		if _, err := schema.Decode(message); err != nil {
 			b.Fatal(err)
 		}
 	}

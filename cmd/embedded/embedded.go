@@ -1,0 +1,68 @@
+// Package embedded runs a NATS server with JetStream inside this process: for `statusworker dev`, and for tests that
+// want a real broker without a container.
+package embedded
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// Server is a running server. It listens on the loopback interface, on a port of its own.
+type Server struct {
+	server  *server.Server
+	options server.Options
+}
+
+const readyWithin = 10 * time.Second
+
+// Start starts a server that keeps its streams in a folder. A port of 0 takes a free one.
+func Start(folder string, port int) (*Server, error) {
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	s := &Server{options: server.Options{
+		ServerName: "embedded", Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: folder,
+		NoSigs: true, NoLog: true, DontListen: false,
+	}}
+	return s, s.start()
+}
+
+func (s *Server) start() error {
+	options := s.options
+	started, err := server.NewServer(&options)
+	if err != nil {
+		return fmt.Errorf("starting the embedded NATS server: %w", err)
+	}
+	started.Start()
+	if !started.ReadyForConnections(readyWithin) {
+		started.Shutdown()
+		return errors.New("the embedded NATS server is not ready after " + readyWithin.String())
+	}
+	s.server = started
+	return nil
+}
+
+// URL is where clients connect.
+func (s *Server) URL() string { return s.server.ClientURL() }
+
+// Restart stops the server in good order and starts it again on the same port and folder.
+func (s *Server) Restart() error {
+	s.Stop()
+	return s.StartAgain()
+}
+
+// StartAgain starts a stopped server on the same port and folder.
+func (s *Server) StartAgain() error { return s.start() }
+
+// Stop stops the server and waits until it has. Its next start will be on the same port.
+func (s *Server) Stop() {
+	if addr, ok := s.server.Addr().(interface{ AddrPort() netip.AddrPort }); ok {
+		s.options.Port = int(addr.AddrPort().Port())
+	}
+	s.server.Shutdown()
+	s.server.WaitForShutdown()
+}

@@ -1,0 +1,193 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sirupsen/logrus"
+)
+
+// leastMaxPayload is what a server must accept: an outcome carries the declared message and the vendor's answer.
+const leastMaxPayload = 256 << 10
+
+// sayEvery is how often a wait is told again.
+const sayEvery = 30 * time.Second
+
+// connect waits until a NATS server lets it in. What no waiting mends (credentials, certificates, a URL) is an error
+// at once. Afterwards the connection is kept up for good.
+func (f brokerFlags) connect(ctx context.Context, name string, log logrus.FieldLogger) (*nats.Conn, error) {
+	options, err := f.options(name, log)
+	if err != nil {
+		return nil, err
+	}
+	var nc *nats.Conn
+	err = patiently(ctx, log, "waiting for NATS at "+f.shownURL(), func() error {
+		var err error
+		nc, err = nats.Connect(f.NATSURL, options...)
+		switch {
+		case err == nil:
+			return nil
+		case hopeless(err):
+			return backoff.Permanent(fmt.Errorf("connecting to NATS at %s: %w%s", f.shownURL(), err, f.hint(err)))
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if most := nc.MaxPayload(); most < leastMaxPayload {
+		nc.Close()
+		return nil, fmt.Errorf("the NATS server accepts messages of %d bytes at most: set max_payload to %d or more in its configuration", most, leastMaxPayload)
+	}
+	return nc, nil
+}
+
+func (f brokerFlags) options(name string, log logrus.FieldLogger) ([]nats.Option, error) {
+	options := []nats.Option{
+		nats.Name(name),
+		nats.CustomInboxPrefix(f.InboxPrefix),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(500 * time.Millisecond),
+		nats.Timeout(5 * time.Second),
+		nats.PingInterval(20 * time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				log.WithError(err).Warn("lost the connection to NATS; reconnecting")
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			log.WithField("server", nc.ConnectedUrlRedacted()).Info("connected to NATS again")
+		}),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			log.WithError(err).Error("NATS refused something")
+		}),
+	}
+	file := func(flag, variable, path string, option nats.Option) error {
+		if path == "" {
+			return nil
+		}
+		if err := readable(path); err != nil {
+			return badFlag(flag, variable, path, fmt.Sprintf("a file that can be read (%v)", err))
+		}
+		options = append(options, option)
+		return nil
+	}
+	if err := file("nats-creds", "NATS_CREDS", f.Creds, nats.UserCredentials(f.Creds)); err != nil {
+		return nil, err
+	}
+	if f.NKey != "" {
+		option, err := nats.NkeyOptionFromSeed(f.NKey)
+		if err != nil {
+			return nil, badFlag("nats-nkey", "NATS_NKEY", f.NKey, fmt.Sprintf("a file with an NKey seed (%v)", err))
+		}
+		options = append(options, option)
+	}
+	switch {
+	case f.User != "" && f.Password != "":
+		options = append(options, nats.UserInfo(f.User, f.Password))
+	case f.User != "":
+		options = append(options, nats.Token(f.User))
+	}
+	if (f.Cert == "") != (f.Key == "") {
+		return nil, usagef("--nats-cert ($NATS_CERT) and --nats-key ($NATS_KEY) go together: want both or none")
+	}
+	if f.Cert != "" {
+		if _, err := tls.LoadX509KeyPair(f.Cert, f.Key); err != nil {
+			return nil, badFlag("nats-cert", "NATS_CERT", f.Cert, fmt.Sprintf("a certificate with its key in --nats-key (%v)", err))
+		}
+		options = append(options, nats.ClientCert(f.Cert, f.Key))
+	}
+	if err := file("nats-ca", "NATS_CA", f.CA, nats.RootCAs(f.CA)); err != nil {
+		return nil, err
+	}
+	for _, server := range strings.Split(f.NATSURL, ",") {
+		u, err := url.Parse(strings.TrimSpace(server))
+		if err != nil || u.Host == "" {
+			return nil, badFlag("nats-url", "NATS_URL", f.shownURL(), "URLs like nats://host:4222, separated by commas")
+		}
+	}
+	return options, nil
+}
+
+// shownURL is the URL without passwords.
+func (f brokerFlags) shownURL() string {
+	servers := strings.Split(f.NATSURL, ",")
+	for i, s := range servers {
+		u, err := url.Parse(strings.TrimSpace(s))
+		if err != nil {
+			servers[i] = "(not a URL)"
+			continue
+		}
+		servers[i] = u.Redacted()
+	}
+	return strings.Join(servers, ",")
+}
+
+func hopeless(err error) bool {
+	var unknown x509.UnknownAuthorityError
+	var host x509.HostnameError
+	var expired x509.CertificateInvalidError
+	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked) ||
+		errors.Is(err, nats.ErrNkeysNotSupported) || errors.Is(err, nats.ErrSecureConnRequired) || errors.Is(err, nats.ErrSecureConnWanted) ||
+		errors.As(err, &unknown) || errors.As(err, &host) || errors.As(err, &expired)
+}
+
+func (f brokerFlags) hint(err error) string {
+	switch {
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
+		return "; check --nats-creds ($NATS_CREDS), --nats-nkey ($NATS_NKEY) or --nats-user ($NATS_USER) and --nats-password ($NATS_PASSWORD)"
+	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
+		return "; the URL's scheme (tls:// or nats://) does not match the server"
+	}
+	return "; check --nats-ca ($NATS_CA)"
+}
+
+// patiently calls try until it succeeds, its error is permanent, or ctx ends. It says at once what it waits for, and
+// again every half minute.
+func patiently(ctx context.Context, log logrus.FieldLogger, what string, try func() error) error {
+	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(200*time.Millisecond),
+		backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
+	var said time.Time
+	waited := false
+	err := backoff.RetryNotify(try, backoff.WithContext(policy, ctx), func(err error, _ time.Duration) {
+		if now := time.Now(); said.IsZero() || now.Sub(said) >= sayEvery {
+			log.WithError(err).Warn(what)
+			said, waited = now, true
+		}
+	})
+	if err == nil && waited {
+		log.Info(what + ": it is there")
+	}
+	return err
+}
+
+// unsettled tells whether a broker that gave this error may answer properly in a moment: it starts, or elects.
+func unsettled(err error) bool {
+	var api *jetstream.APIError
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
+		errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrConnectionReconnecting) ||
+		errors.As(err, &api) && api.Code == 503
+}
+
+// settledBroker calls do, each time for five seconds at most, until the broker is able to answer it.
+func settledBroker(ctx context.Context, log logrus.FieldLogger, do func(ctx context.Context) error) error {
+	return patiently(ctx, log, "waiting for JetStream (it is starting, electing a leader, or not enabled: a server needs -js, an account needs jetstream)", func() error {
+		bounded, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		err := do(bounded)
+		if err != nil && !unsettled(err) {
+			return backoff.Permanent(err)
+		}
+		return err
+	})
+}

@@ -1,0 +1,185 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"statusworker/schema"
+)
+
+// commands is the whole command line.
+type commands struct {
+	Run       runCommand       `cmd:"" help:"Work: take in declared interactions, poll what is due, publish outcomes."`
+	Dev       devCommand       `cmd:"" help:"See it all work in one process: an embedded broker, a simulated vendor, a worker."`
+	Provision provisionCommand `cmd:"" help:"Create the streams and consumers, or say what differs."`
+	Declare   declareCommand   `cmd:"" help:"Publish declared messages: for identifiers, or for lines of JSON on standard input."`
+	Schema    schemaCommand    `cmd:"" help:"Print a JSON Schema or the AsyncAPI document; without a name, list them."`
+	Version   versionCommand   `cmd:"" help:"Print the version."`
+}
+
+// usageError is bad configuration or a bad command line: exit code 2.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+
+// helped is panicked through kong when help was printed.
+type helped int
+
+// run parses the command line and runs one command. It returns the exit code.
+func run(ctx context.Context, p process) (code int) {
+	defer func() {
+		if h, ok := recover().(helped); ok {
+			code = int(h)
+		}
+	}()
+	var c commands
+	parser, err := newParser(&c, p)
+	if err != nil {
+		say(p.stderr, "statusworker: %v", err)
+		return exitFault
+	}
+	args := p.args
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	k, err := parser.Parse(args)
+	if err == nil {
+		k.BindTo(ctx, (*context.Context)(nil))
+		err = k.Run(p)
+	} else {
+		err = parseProblem(err)
+	}
+	var usage *usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &usage):
+		say(p.stderr, "statusworker: %s", oneLine(err))
+		return exitUsage
+	case errors.Is(err, errReported):
+		return exitFault
+	default:
+		say(p.stderr, "statusworker: %s", oneLine(err))
+		return exitFault
+	}
+}
+
+// errReported is a fault that the command has told already.
+var errReported = errors.New("reported")
+
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+
+func newParser(c *commands, p process) (*kong.Kong, error) {
+	return kong.New(c,
+		kong.Name("statusworker"),
+		kong.Description("Asks ElevateAI for the status of declared interactions until it is terminal, and publishes what became of each."),
+		kong.Writers(p.stdout, p.stderr),
+		kong.Exit(func(code int) { panic(helped(code)) }),
+		kong.Resolvers(environment(p.getenv)),
+		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(duration)),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
+		kong.ValueFormatter(func(v *kong.Value) string {
+			if name := v.Tag.Get("var"); name != "" {
+				return v.Help + " [$" + name + "]"
+			}
+			return v.Help
+		}),
+	)
+}
+
+// environment gives each flag the variable that its tag `var` names. An empty variable counts as unset.
+func environment(getenv func(string) string) kong.Resolver {
+	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+		name := flag.Tag.Get("var")
+		if name == "" {
+			return nil, nil
+		}
+		if value := getenv(name); value != "" {
+			return value, nil
+		}
+		return nil, nil
+	})
+}
+
+func duration(ctx *kong.DecodeContext, target reflect.Value) error {
+	token, err := ctx.Scan.PopValue("duration")
+	if err != nil {
+		return err
+	}
+	d, err := time.ParseDuration(token.String())
+	if err != nil {
+		return badFlag(ctx.Value.Name, ctx.Value.Tag.Get("var"), token.String(), "a duration such as 30s, 5m or 24h")
+	}
+	target.SetInt(int64(d))
+	return nil
+}
+
+// badFlag says in one line which flag and variable are wrong, with which value, and what is allowed.
+func badFlag(flag, variable, value, want string) error {
+	name := "--" + flag
+	if variable != "" {
+		name += " ($" + variable + ")"
+	}
+	return usagef("%s is %s: want %s", name, value, want)
+}
+
+func parseProblem(err error) error {
+	var usage *usageError
+	if errors.As(err, &usage) {
+		return usage
+	}
+	return usagef("%w; see `statusworker --help`", err)
+}
+
+type versionCommand struct{}
+
+func (versionCommand) Run(p process) error {
+	say(p.stdout, "statusworker %s", versionString())
+	return nil
+}
+
+func versionString() string {
+	if version != "" {
+		return version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && v == "(devel)" {
+			v = s.Value
+		}
+	}
+	return v
+}
+
+type schemaCommand struct {
+	Name string `arg:"" optional:"" help:"The document to print."`
+}
+
+func (c schemaCommand) Run(p process) error {
+	if c.Name == "" {
+		for _, name := range schema.Documents() {
+			say(p.stdout, "%s", name)
+		}
+		return nil
+	}
+	doc, err := schema.Document(c.Name)
+	if err != nil {
+		return &usageError{err}
+	}
+	_, err = p.stdout.Write(doc)
+	return err
+}

@@ -1,0 +1,141 @@
+package main
+
+import (
+	"errors"
+	"net"
+	"net/url"
+	"reflect"
+	"time"
+
+	"statusworker/consumer"
+	"statusworker/schema"
+	"statusworker/statusclient"
+)
+
+// brokerFlags say how to reach NATS, by the names that the `nats` command uses.
+type brokerFlags struct {
+	NATSURL     string `name:"nats-url" var:"NATS_URL" default:"nats://127.0.0.1:4222" help:"NATS servers, separated by commas."`
+	Creds       string `name:"nats-creds" var:"NATS_CREDS" placeholder:"FILE" help:"Credentials file."`
+	NKey        string `name:"nats-nkey" var:"NATS_NKEY" placeholder:"FILE" help:"NKey seed file."`
+	User        string `name:"nats-user" var:"NATS_USER" placeholder:"NAME" help:"User name, or a token where there is no password."`
+	Password    string `name:"nats-password" var:"NATS_PASSWORD" placeholder:"SECRET" help:"Password. Better in the variable: a command line can be read by others."`
+	Cert        string `name:"nats-cert" var:"NATS_CERT" placeholder:"FILE" help:"TLS client certificate."`
+	Key         string `name:"nats-key" var:"NATS_KEY" placeholder:"FILE" help:"TLS client key."`
+	CA          string `name:"nats-ca" var:"NATS_CA" placeholder:"FILE" help:"TLS certificate authorities to trust."`
+	InboxPrefix string `name:"nats-inbox-prefix" var:"NATS_INBOX_PREFIX" default:"_INBOX" help:"Prefix of the subjects for answers."`
+}
+
+// vendorFlags say how to reach ElevateAI.
+type vendorFlags struct {
+	BaseURL   string `name:"base-url" var:"ELEVATEAI_BASE_URL" default:"https://api.elevateai.com/v1" help:"What comes before /interactions. Plain http is accepted for a loopback address only."`
+	Token     string `name:"api-token" var:"ELEVATEAI_API_TOKEN" placeholder:"TOKEN" help:"API token. Better in the variable or a file: a command line can be read by others."`
+	TokenFile string `name:"api-token-file" var:"ELEVATEAI_API_TOKEN_FILE" placeholder:"FILE" help:"File with the API token; read again when the vendor refuses the token, and every half minute."`
+}
+
+// timingFlags are what a worker and the consumers it works on must agree on.
+type timingFlags struct {
+	AudioInterval      time.Duration `name:"audio-interval" var:"STATUSWORKER_AUDIO_INTERVAL" default:"30s" help:"Least time between two polls of one audio interaction. Shorter than the vendor's guidance of 30s for a loopback base URL only."`
+	ChatInterval       time.Duration `name:"chat-interval" var:"STATUSWORKER_CHAT_INTERVAL" default:"5s" help:"The same for chats; the guidance is 5s."`
+	TranscriptInterval time.Duration `name:"transcript-interval" var:"STATUSWORKER_TRANSCRIPT_INTERVAL" default:"5s" help:"The same for transcripts; the guidance is 5s."`
+	RequestTimeout     time.Duration `name:"request-timeout" var:"STATUSWORKER_REQUEST_TIMEOUT" default:"10s" help:"How long one status request may take."`
+}
+
+// workFlags are the worker's own.
+type workFlags struct {
+	Deadline        time.Duration `name:"deadline" var:"STATUSWORKER_DEADLINE" default:"24h" help:"Age at which an interaction that is not terminal becomes a dead letter."`
+	NotFoundGrace   time.Duration `name:"not-found-grace" var:"STATUSWORKER_NOT_FOUND_GRACE" default:"5m" help:"Age up to which the vendor's 404 means not yet."`
+	Concurrency     int           `name:"concurrency" var:"STATUSWORKER_CONCURRENCY" default:"64" help:"Deliveries worked on at once, over all lanes."`
+	ShutdownTimeout time.Duration `name:"shutdown-timeout" var:"STATUSWORKER_SHUTDOWN_TIMEOUT" default:"20s" help:"How long polls that are out may finish after SIGTERM."`
+}
+
+// logFlags say how to log.
+type logFlags struct {
+	LogLevel  string `name:"log-level" var:"STATUSWORKER_LOG_LEVEL" default:"info" enum:"trace,debug,info,warn,error" help:"One of ${enum}."`
+	LogFormat string `name:"log-format" var:"STATUSWORKER_LOG_FORMAT" default:"auto" enum:"auto,text,json" help:"One of ${enum}; auto is text on a terminal and JSON otherwise."`
+}
+
+// flagOf is the flag that sets a field of a package's Config.
+var flagOf = map[string]string{
+	"BaseURL":              "base-url",
+	"Token":                "api-token",
+	"TokenFile":            "api-token-file",
+	"Timeout":              "request-timeout",
+	"RequestTimeout":       "request-timeout",
+	"Intervals.Audio":      "audio-interval",
+	"Intervals.Chat":       "chat-interval",
+	"Intervals.Transcript": "transcript-interval",
+	"Deadline":             "deadline",
+	"NotFoundGrace":        "not-found-grace",
+	"Concurrency":          "concurrency",
+	"ShutdownTimeout":      "shutdown-timeout",
+}
+
+// variable is the variable of a flag, read from the command line's own description.
+func variable(flag string) string {
+	for _, flags := range []any{brokerFlags{}, vendorFlags{}, timingFlags{}, workFlags{}, logFlags{}, provisionCommand{}} {
+		t := reflect.TypeOf(flags)
+		for i := range t.NumField() {
+			if f := t.Field(i); f.Tag.Get("name") == flag {
+				return f.Tag.Get("var")
+			}
+		}
+	}
+	return ""
+}
+
+// asUsage turns a package's complaint about its Config into one about the flag that set it.
+func asUsage(err error) error {
+	var fromClient *statusclient.ConfigError
+	var fromConsumer *consumer.ConfigError
+	switch {
+	case errors.As(err, &fromClient):
+		if fromClient.Field == "Token" && fromClient.Value == "" {
+			return usagef("--api-token ($ELEVATEAI_API_TOKEN) and --api-token-file ($ELEVATEAI_API_TOKEN_FILE) are not set: want the API token, or the file that holds it")
+		}
+		want := fromClient.Want
+		if fromClient.Err != nil {
+			want = fromClient.Err.Error() + ": want " + want
+		}
+		return badField(fromClient.Field, fromClient.Value, want)
+	case errors.As(err, &fromConsumer):
+		return badField(fromConsumer.Field, fromConsumer.Value, fromConsumer.Want)
+	}
+	return err
+}
+
+func badField(field, value, want string) error {
+	flag, ok := flagOf[field]
+	if !ok {
+		return usagef("%s is %s: want %s", field, schema.Quote(value), want)
+	}
+	return badFlag(flag, variable(flag), schema.Quote(value), want)
+}
+
+// loopback tells whether the vendor is a stand-in on this machine.
+func (f vendorFlags) loopback() bool {
+	u, err := url.Parse(f.BaseURL)
+	if err != nil {
+		return false
+	}
+	if u.Hostname() == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(u.Hostname())
+	return ip != nil && ip.IsLoopback()
+}
+
+// intervals checks that nobody is polled more often than the vendor's guidance allows.
+func (f timingFlags) intervals(vendor vendorFlags) (consumer.Intervals, error) {
+	asked := consumer.Intervals{Audio: f.AudioInterval, Chat: f.ChatInterval, Transcript: f.TranscriptInterval}
+	if vendor.loopback() {
+		return asked, nil
+	}
+	for _, t := range schema.Types() {
+		if have, least := asked.Of(t), consumer.Guidance.Of(t); have < least {
+			flag := string(t) + "-interval"
+			return asked, badFlag(flag, variable(flag), have.String(),
+				"at least "+least.String()+", the vendor's guidance (a loopback --base-url allows less)")
+		}
+	}
+	return asked, nil
+}

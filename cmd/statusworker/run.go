@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sirupsen/logrus"
+
+	"statusworker/consumer"
+	"statusworker/publisher"
+	"statusworker/statusclient"
+)
+
+type runCommand struct {
+	brokerFlags `embed:"" group:"NATS"`
+	vendorFlags `embed:"" group:"ElevateAI"`
+	timingFlags `embed:"" group:"Timing"`
+	workFlags   `embed:"" group:"Work"`
+	logFlags    `embed:"" group:"Log"`
+}
+
+// Run works until the process is told to stop.
+func (c runCommand) Run(ctx context.Context, p process) error {
+	log, err := c.logger(p.stderr)
+	if err != nil {
+		return err
+	}
+	cfg, err := c.config(log)
+	if err != nil {
+		return err
+	}
+	client, err := c.client()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+
+	nc, err := c.connect(ctx, clientName(), log)
+	if err != nil {
+		return stopped(ctx, err)
+	}
+	defer closeConnection(nc)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return fmt.Errorf("using JetStream: %w", err)
+	}
+	worker, outcomes, err := newWorker(ctx, js, client, cfg, log)
+	if err != nil {
+		return stopped(ctx, err)
+	}
+	log.WithFields(logrus.Fields{
+		"version": versionString(), "nats": nc.ConnectedUrlRedacted(), "vendor": c.BaseURL, "hold_back": worker.Mode(),
+		"clock_offset": worker.ClockOffset().Round(time.Millisecond).String(),
+	}).Info("working")
+	err = worker.Run(ctx, p.leave)
+	stats, published := worker.Stats(), outcomes.Stats()
+	log.WithFields(logrus.Fields{
+		"taken_in": stats.TakenIn, "polls": stats.Polls, "processed": stats.Processed, "dead_letters": stats.DeadLetters,
+		"declared_twice": stats.DeclaredTwice, "contradictions": published.Contradictions, "faults": stats.Faults, "panics": stats.Panics,
+	}).Info("stopped")
+	return err
+}
+
+func (c runCommand) config(log logrus.FieldLogger) (consumer.Config, error) {
+	intervals, err := c.intervals(c.vendorFlags)
+	if err != nil {
+		return consumer.Config{}, err
+	}
+	cfg := consumer.Config{
+		Intervals: intervals, RequestTimeout: c.RequestTimeout, Deadline: c.Deadline, NotFoundGrace: c.NotFoundGrace,
+		Concurrency: c.Concurrency, ShutdownTimeout: c.ShutdownTimeout, Log: log,
+	}
+	if err := cfg.Check(); err != nil {
+		return cfg, asUsage(err)
+	}
+	return cfg, nil
+}
+
+func (c runCommand) client() (*statusclient.Client, error) {
+	client, err := statusclient.New(statusclient.Config{
+		BaseURL: c.BaseURL, Token: c.Token, TokenFile: c.TokenFile, Timeout: c.RequestTimeout, Concurrency: c.Concurrency,
+		UserAgent: "statusworker/" + versionString(),
+	})
+	if err != nil {
+		return nil, asUsage(err)
+	}
+	return client, nil
+}
+
+// newWorker waits until the broker can answer, and makes a worker on the streams that are there.
+func newWorker(ctx context.Context, js jetstream.JetStream, client consumer.StatusClient, cfg consumer.Config, log logrus.FieldLogger) (*consumer.Worker, *publisher.Publisher, error) {
+	var worker *consumer.Worker
+	var outcomes *publisher.Publisher
+	err := settledBroker(ctx, log, func(ctx context.Context) error {
+		if err := checkTopology(ctx, js, cfg); err != nil {
+			return err
+		}
+		var err error
+		if outcomes, err = publisher.New(ctx, js, log); err != nil {
+			return err
+		}
+		worker, err = consumer.New(ctx, js, client, outcomes, cfg)
+		return err
+	})
+	return worker, outcomes, err
+}
+
+// stopped turns the end of a wait that a signal ended into no error.
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// closeConnection sends what is still to be sent, and waits until it is.
+func closeConnection(nc *nats.Conn) {
+	if nc.Status() == nats.CONNECTED {
+		// Acks are sent without waiting for an answer; what is lost of them is delivered again.
+		_ = nc.FlushTimeout(2 * time.Second)
+	}
+	nc.Close()
+}
+
+func clientName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	return fmt.Sprintf("statusworker on %s (pid %d)", host, os.Getpid())
+}

@@ -1,0 +1,291 @@
+package consumer_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sirupsen/logrus"
+
+	"statusworker/cmd/embedded"
+	"statusworker/consumer"
+	"statusworker/publisher"
+	"statusworker/schema"
+	"statusworker/schema/topology"
+	"statusworker/statusclient"
+	"statusworker/statusclient/simulator"
+)
+
+var (
+	_ consumer.StatusClient     = (*statusclient.Client)(nil)
+	_ consumer.OutcomePublisher = (*publisher.Publisher)(nil)
+)
+
+// quick is the guidance, scaled: short enough for a test, long enough for the broker to be on time.
+var quick = consumer.Intervals{Audio: 600 * time.Millisecond, Chat: 400 * time.Millisecond, Transcript: 400 * time.Millisecond}
+
+// stage is a broker, a vendor and workers in one process.
+type stage struct {
+	t      *testing.T
+	ctx    context.Context
+	broker *embedded.Server
+	vendor *simulator.Simulator
+	nc     *nats.Conn
+	js     jetstream.JetStream
+	cfg    consumer.Config
+	seen   *outcomes
+}
+
+func newStage(t *testing.T, mode consumer.Mode, vendor simulator.Config, change func(*consumer.Config)) *stage {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	s := &stage{t: t, ctx: ctx, cfg: consumer.Config{Intervals: quick, RequestTimeout: 2 * time.Second, Log: testLog()}}
+	if change != nil {
+		change(&s.cfg)
+	}
+	var err error
+	if s.broker, err = embedded.Start(t.TempDir(), 0); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.broker.Stop)
+	if s.vendor, err = simulator.Start(vendor); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.vendor.Close)
+	if s.nc, err = nats.Connect(s.broker.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.nc.Close)
+	if s.js, err = jetstream.New(s.nc); err != nil {
+		t.Fatal(err)
+	}
+	set := consumer.Topology(s.cfg, consumer.Choices{Mode: mode}).Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
+	if _, err := topology.Create(ctx, s.js, set); err != nil {
+		t.Fatal(err)
+	}
+	s.seen = watchOutcomes(t, s.js)
+	return s
+}
+
+func testLog() logrus.FieldLogger {
+	l := logrus.New()
+	l.SetOutput(io.Discard)
+	if os.Getenv("STATUSWORKER_TEST_LOG") != "" {
+		l.SetOutput(os.Stderr)
+		l.SetLevel(logrus.DebugLevel)
+	}
+	return l
+}
+
+// running is a worker that runs.
+type running struct {
+	*consumer.Worker
+	stop, leave context.CancelFunc
+	done        chan error
+}
+
+// start runs a worker on a connection of its own. It is stopped at the end of the test.
+func (s *stage) start() *running {
+	s.t.Helper()
+	nc, err := nats.Connect(s.broker.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	client, err := statusclient.New(statusclient.Config{BaseURL: s.vendor.URL(), Token: simulator.DefaultToken, Timeout: s.cfg.RequestTimeout})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	out, err := publisher.New(s.ctx, js, s.cfg.Log)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	w, err := consumer.New(s.ctx, js, client, out, s.cfg)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(s.ctx)
+	leave, now := context.WithCancel(s.ctx)
+	r := &running{Worker: w, stop: stop, leave: now, done: make(chan error, 1)}
+	go func() { r.done <- w.Run(ctx, leave); close(r.done) }()
+	s.t.Cleanup(func() {
+		stop()
+		now()
+		<-r.done
+		client.Close()
+		nc.Close()
+	})
+	return r
+}
+
+func (s *stage) declare(t schema.Type, id string, more ...string) {
+	s.t.Helper()
+	extra := ""
+	if len(more) > 0 {
+		extra = "," + more[0]
+	}
+	s.publish(schema.DeclaredSubject(t, id), fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q%s}`, id, t, extra))
+}
+
+func (s *stage) publish(subject, data string) {
+	s.t.Helper()
+	if _, err := s.js.Publish(s.ctx, subject, []byte(data)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// outcomes reads the outcome stream as it grows.
+type outcomes struct {
+	t       *testing.T
+	mu      sync.Mutex
+	all     []outcome
+	changed chan struct{}
+}
+
+type outcome struct {
+	Subject string
+	Data    struct {
+		Identifier  string          `json:"interactionIdentifier"`
+		Reason      schema.Reason   `json:"reason"`
+		Detail      string          `json:"detail"`
+		Answer      json.RawMessage `json:"answer"`
+		Declaration json.RawMessage `json:"declaration"`
+		Polls       uint64          `json:"polls"`
+	} `json:"data"`
+}
+
+func watchOutcomes(t *testing.T, js jetstream.JetStream) *outcomes {
+	t.Helper()
+	o := &outcomes{t: t, changed: make(chan struct{})}
+	c, err := js.OrderedConsumer(context.Background(), schema.StreamOutcomes, jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	consuming, err := c.Consume(func(m jetstream.Msg) {
+		var one outcome
+		if err := json.Unmarshal(m.Data(), &one); err != nil {
+			t.Errorf("outcome on %s: %v", m.Subject(), err)
+		}
+		one.Subject = m.Subject()
+		o.mu.Lock()
+		defer o.mu.Unlock()
+		o.all = append(o.all, one)
+		close(o.changed)
+		o.changed = make(chan struct{})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(consuming.Stop)
+	return o
+}
+
+// wait returns the outcomes when there are n of them.
+func (o *outcomes) wait(ctx context.Context, n int) []outcome {
+	o.t.Helper()
+	for {
+		o.mu.Lock()
+		all, changed := append([]outcome(nil), o.all...), o.changed
+		o.mu.Unlock()
+		if len(all) >= n {
+			return all
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			o.t.Fatalf("%d of %d outcomes: %+v", len(all), n, all)
+		}
+	}
+}
+
+func (o *outcomes) subjects(ctx context.Context, n int) map[string]int {
+	o.t.Helper()
+	m := map[string]int{}
+	for _, one := range o.wait(ctx, n) {
+		m[one.Subject]++
+	}
+	return m
+}
+
+// polite fails the test where the vendor was asked more often than the guidance allows.
+func (s *stage) polite() {
+	s.t.Helper()
+	if gap, id, ok := s.vendor.LeastGap(); ok && gap < quick.Chat {
+		s.t.Errorf("%s was polled twice within %s, the guidance is %s", id, gap, quick.Chat)
+	}
+}
+
+// drained waits until no interaction is in any stream any more: not even a tombstone.
+func (s *stage) drained() {
+	s.t.Helper()
+	for _, name := range []string{schema.StreamDeclared, schema.StreamPolls} {
+		stream, err := s.js.Stream(s.ctx, name)
+		if err != nil {
+			continue // no polls stream with naks
+		}
+		for {
+			info, err := stream.Info(s.ctx)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			if info.State.Msgs == 0 {
+				break
+			}
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-s.ctx.Done():
+				s.t.Fatalf("%s still has %d messages", name, info.State.Msgs)
+			}
+		}
+	}
+}
+
+func modes(t *testing.T, test func(t *testing.T, mode consumer.Mode)) {
+	for _, mode := range []consumer.Mode{consumer.Reserve, consumer.Nak} {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			test(t, mode)
+		})
+	}
+}
+
+func TestEveryTypeReachesItsSubjects(t *testing.T) {
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newStage(t, mode, simulator.Config{}, nil)
+		want := map[string]int{}
+		for _, typ := range schema.Types() {
+			for _, ai := range []bool{true, false} {
+				id := uuid.NewString()
+				s.vendor.Declare(id, simulator.Processed(700*time.Millisecond))
+				s.declare(typ, id, fmt.Sprintf(`"includeAiResults":%t`, ai))
+				for _, to := range consumer.Destinations(typ, ai) {
+					want[schema.ProcessedSubject(to, id)] = 1
+				}
+			}
+		}
+		s.start()
+		got := s.seen.subjects(s.ctx, len(want))
+		for subject := range want {
+			if got[subject] != 1 {
+				t.Errorf("%s has %d outcomes, want 1", subject, got[subject])
+			}
+		}
+		s.drained()
+		s.polite()
+		if got := s.seen.subjects(s.ctx, len(want)); len(got) != len(want) {
+			t.Errorf("%d subjects, want %d: %v", len(got), len(want), got)
+		}
+	})
+}

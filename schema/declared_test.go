@@ -1,0 +1,295 @@
+package schema_test
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"statusworker/schema"
+)
+
+func TestDecode(t *testing.T) {
+	for _, tt := range []struct {
+		file        string
+		want        schema.Declared
+		declaration string
+	}{
+		{file: "bare.json", want: schema.Declared{Identifier: guid, Type: schema.Chat}},
+		{file: "vendor.json", want: schema.Declared{Identifier: guid, Type: schema.Audio, IncludeAIResults: true}},
+		{file: "uppercase.json", want: schema.Declared{Identifier: guid, Type: schema.Audio, IncludeAIResults: true}},
+		{
+			file:        "cloudevent.json",
+			want:        schema.Declared{Identifier: guid, Type: schema.Transcript, IncludeAIResults: true, Traceparent: traceState},
+			declaration: `{"interactionIdentifier":"` + guid + `","type":"transcript","languageTag":"en-us"}`,
+		},
+	} {
+		t.Run(tt.file, func(t *testing.T) {
+			message := testdata(t, "declared/"+tt.file)
+			want := tt.want
+			want.Declaration = bytes.TrimSpace(message)
+			for name, decode := range map[string]func() (schema.Declared, error){
+				"Decode": func() (schema.Declared, error) { return schema.Decode(message) },
+				"DecodeFrom": func() (schema.Declared, error) {
+					return schema.DecodeFrom(schema.PollSubject(want.Type, guid), message)
+				},
+			} {
+				got, err := decode()
+				if err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+				if tt.declaration != "" {
+					if c := compact(t, got.Declaration); c != tt.declaration {
+						t.Errorf("%s: declaration %s, want %s", name, c, tt.declaration)
+					}
+				} else if !bytes.Equal(got.Declaration, want.Declaration) {
+					t.Errorf("%s: declaration %s, want %s", name, got.Declaration, want.Declaration)
+				}
+				if got.Identifier != want.Identifier || got.Type != want.Type || got.IncludeAIResults != want.IncludeAIResults || got.Traceparent != want.Traceparent {
+					t.Errorf("%s: got %+v, want %+v", name, got, want)
+				}
+			}
+		})
+	}
+}
+
+// bare is a declared message with more members after the required ones.
+func bare(more string) string {
+	return `{"interactionIdentifier":"` + guid + `","type":"audio"` + more + `}`
+}
+
+// enveloped is a CloudEvent with that data, and more members after it.
+func enveloped(data, more string) string {
+	return `{"specversion":"1.0","id":"1","source":"/s","type":"t","data":` + data + more + `}`
+}
+
+// nested is an array in arrays, so many in all.
+func nested(levels int) string { return strings.Repeat("[", levels) + strings.Repeat("]", levels) }
+
+func sized(size int) string {
+	const begin, end = `,"pad":"`, `"`
+	return bare(begin + strings.Repeat("x", size-len(bare(begin+end))) + end)
+}
+
+func TestDecodeAccepts(t *testing.T) {
+	for _, tt := range []struct{ name, message string }{
+		{"exactly 64 KiB", sized(schema.MaxDeclaredBytes)},
+		{"exactly 16 levels", bare(`,"deep":` + nested(schema.MaxDepth-1))},
+		{"white space around", " \r\n\t" + bare("") + "\n"},
+		{"unknown members", bare(`,"Type":"video","x":null,"":1,"type ":2,"data":{"type":5},"data.type":7`)},
+		{"a member of a required name deeper down", bare(`,"inner":{"type":1,"interactionIdentifier":null}`)},
+		{"equal names in different objects", bare(`,"a":{"x":1},"b":{"x":1}`)},
+		{"escaped names and values", `{"\u0074ype":"\u0061udio","interactionIdentifier":"` + guid + `"}`},
+		{"CloudEvent", enveloped(bare(""), "")},
+		{"CloudEvent with data before specversion", `{"data":` + bare("") + `,"source":"s","id":"1","type":"t","specversion":"1.0"}`},
+		{"CloudEvent whose extensions look like a declaration", enveloped(bare(""), `,"interactionIdentifier":5,"includeAiResults":"no","data.type":"video"`)},
+		{"CloudEvent with data_base64 null, which is none", enveloped(bare(""), `,"data_base64":null`)},
+		{"CloudEvent with a malformed trace context", enveloped(bare(""), `,"traceparent":"00-x\r\ny"`)},
+		{"CloudEvent with a trace context that is no string", enveloped(bare(""), `,"traceparent":5`)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d, err := schema.DecodeFrom(schema.DeclaredSubject(schema.Audio, guid), []byte(tt.message))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d.Identifier != guid || d.Type != schema.Audio || !d.IncludeAIResults || d.Traceparent != "" {
+				t.Errorf("got %+v", d)
+			}
+			checkAgreement(t, []byte(tt.message), d)
+		})
+	}
+}
+
+// checkAgreement checks that a message that Decode accepts is one by the schemas too.
+func checkAgreement(t testing.TB, message []byte, d schema.Declared) {
+	t.Helper()
+	if err := validate(t, declaredSchema, d.Declaration); err != nil {
+		t.Errorf("accepted, but the declaration is not valid: %v", err)
+	}
+	name := declaredSchema
+	if !bytes.Equal(bytes.TrimSpace(message), d.Declaration) {
+		name = cloudEventSchema
+	}
+	if err := validate(t, name, message); err != nil {
+		t.Errorf("accepted, but not valid by %s: %v", name, err)
+	}
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	type refusal struct {
+		name, message string
+		member        string // MemberError.Member
+		problem       string // is in MemberError.Problem
+		// beyond says that JSON Schema cannot express it.
+		beyond bool
+	}
+	id := func(identifier string) string { return `{"interactionIdentifier":"` + identifier + `","type":"audio"}` }
+	const types = `want "audio", "chat" or "transcript"`
+	refusals := []refusal{
+		{name: "empty", message: "", problem: "it is empty, want a JSON object"},
+		{name: "white space", message: " \r\n", problem: "it is empty, want a JSON object"},
+		{name: "byte order mark", message: "\ufeff" + bare(""), problem: "it is not JSON: invalid character '\\ufeff'"},
+		{name: "one byte more than 64 KiB", message: sized(schema.MaxDeclaredBytes + 1), problem: "it is 65537 bytes long, at most 65536 are taken in", beyond: true},
+		{name: "17 levels", message: bare(`,"deep":` + nested(schema.MaxDepth)), member: "deep" + strings.Repeat(".0", 15), problem: "it is nested deeper than 16 levels", beyond: true},
+		{name: "17 levels of objects", message: strings.Repeat(`{"a":`, 17) + "1" + strings.Repeat("}", 17), member: "a" + strings.Repeat(".a", 15), problem: "it is nested deeper than 16 levels"},
+		{name: "100000 brackets cut off", message: strings.Repeat("[", 60000), member: "0" + strings.Repeat(".0", 15), problem: "it is nested deeper than 16 levels"},
+		{name: "CloudEvent, 17 levels with the envelope", message: enveloped(bare(`,"deep":`+nested(schema.MaxDepth-1)), ""), member: "data.deep" + strings.Repeat(".0", 14), problem: "it is nested deeper than 16 levels", beyond: true},
+
+		{name: "twice", message: bare(`,"type":"audio"`), member: "type", problem: "it is there twice", beyond: true},
+		{name: "twice, escaped", message: bare(`,"\u0074ype":"chat"`), member: "type", problem: "it is there twice", beyond: true},
+		{name: "twice, unknown", message: bare(`,"x":1,"x":1`), member: "x", problem: "it is there twice", beyond: true},
+		{name: "twice, nested", message: bare(`,"a":[0,{"b":{"c":1,"c":2}}]`), member: "a.1.b.c", problem: "it is there twice", beyond: true},
+		{name: "twice, empty name", message: bare(`,"":1,"":2`), problem: "it is there twice", beyond: true},
+		{name: "twice in the data of a CloudEvent", message: enveloped(bare(`,"type":"chat"`), ""), member: "data.type", problem: "it is there twice", beyond: true},
+		{name: "data twice", message: enveloped(bare(""), `,"data":{}`), member: "data", problem: "it is there twice", beyond: true},
+
+		{name: "goes on with an object", message: bare("") + "{}", problem: "it goes on after its end, at byte 79"},
+		{name: "goes on with text", message: bare("") + " x", problem: "it goes on after its end, at byte 79"},
+		{name: "goes on with a bracket", message: bare("") + "}", problem: "it goes on after its end, at byte 79"},
+		{name: "goes on with NUL", message: bare("") + "\x00", problem: "it goes on after its end, at byte 79"},
+		{name: "comma at the end", message: bare(","), problem: "it is not JSON: "},
+		{name: "cut off", message: bare("")[:40], member: "interactionIdentifier", problem: "it is not JSON: it ends in the middle, at byte "},
+		{name: "cut off after a comma", message: `{"a":1,`, problem: "it is not JSON: it ends in the middle, at byte "},
+		{name: "cut off in a literal", message: `{"a":tru`, member: "a", problem: "it is not JSON: it ends in the middle, at byte "},
+		{name: "invalid UTF-8 in a value", message: bare(",\"x\":\"\xff\""), member: "x", problem: "it is not JSON: invalid UTF-8", beyond: true},
+		{name: "invalid UTF-8 in a name", message: bare(",\"\xc3\x28\":1"), problem: "it is not JSON: invalid UTF-8", beyond: true},
+		{name: "half of a surrogate pair", message: bare(`,"x":"\ud800"`), member: "x", problem: `it is not JSON: invalid surrogate pair`, beyond: true},
+		{name: "line break in a string", message: bare(",\"x\":\"a\nb\""), member: "x", problem: `it is not JSON: invalid character '\n'`},
+		{name: "NaN", message: bare(`,"x":NaN`), member: "x", problem: "it is not JSON: invalid character 'N'"},
+		{name: "leading zero", message: bare(`,"x":01`), member: "", problem: "it is not JSON: invalid character '1'"},
+		{name: "comment", message: "// x\n" + bare(""), problem: "it is not JSON: invalid character '/'"},
+
+		{name: "an array", message: "[" + bare("") + "]", problem: "it is an array, want an object"},
+		{name: "a string", message: `"audio"`, problem: "it is a string, want an object"},
+		{name: "a number", message: "-1e9", problem: "it is a number, want an object"},
+		{name: "a boolean", message: "false", problem: "it is a boolean, want an object"},
+		{name: "null", message: "null", problem: "it is null, want an object"},
+		{name: "empty object", message: "{}", member: "interactionIdentifier", problem: "it is missing, want a GUID"},
+
+		{name: "identifier missing", message: `{"type":"audio","InteractionIdentifier":"` + guid + `"}`, member: "interactionIdentifier", problem: "it is missing, want a GUID"},
+		{name: "identifier null", message: `{"interactionIdentifier":null,"type":"audio"}`, member: "interactionIdentifier", problem: "it is null, want a GUID"},
+		{name: "identifier a number", message: `{"interactionIdentifier":1,"type":"audio"}`, member: "interactionIdentifier", problem: "it is a number, want a GUID"},
+		{name: "identifier an object", message: `{"interactionIdentifier":{},"type":"audio"}`, member: "interactionIdentifier", problem: "it is an object, want a GUID"},
+		{name: "identifier empty", message: id(""), member: "interactionIdentifier", problem: `"" is 0 bytes long, want a GUID`},
+		{name: "identifier a path", message: id("../../x"), member: "interactionIdentifier", problem: `"../../x" is 7 bytes long, want a GUID`},
+		{name: "identifier in braces", message: id("{" + guid + "}"), member: "interactionIdentifier", problem: "is 38 bytes long, want a GUID"},
+		{name: "type missing", message: `{"interactionIdentifier":"` + guid + `"}`, member: "type", problem: "it is missing, " + types},
+		{name: "type null", message: `{"interactionIdentifier":"` + guid + `","type":null}`, member: "type", problem: "it is null, " + types},
+		{name: "type in capitals", message: `{"interactionIdentifier":"` + guid + `","type":"Audio"}`, member: "type", problem: `it is "Audio", ` + types},
+		{name: "type unknown", message: `{"interactionIdentifier":"` + guid + `","type":"video\r\n"}`, member: "type", problem: `it is "video\r\n", ` + types},
+		{name: "type an array", message: `{"interactionIdentifier":"` + guid + `","type":["audio"]}`, member: "type", problem: "it is an array, " + types},
+		{name: "includeAiResults null", message: bare(`,"includeAiResults":null`), member: "includeAiResults", problem: "it is null, want true or false"},
+		{name: "includeAiResults text", message: bare(`,"includeAiResults":"true"`), member: "includeAiResults", problem: "it is a string, want true or false"},
+		{name: "includeAiResults a number", message: bare(`,"includeAiResults":1`), member: "includeAiResults", problem: "it is a number, want true or false"},
+
+		{name: "specversion null", message: bare(`,"specversion":null`), member: "specversion", problem: "it is null, want a string"},
+		{name: "specversion empty", message: bare(`,"specversion":""`), member: "specversion", problem: "it is empty, CloudEvents 1.0 requires it"},
+		{name: "specversion wrong", message: strings.Replace(enveloped(bare(""), ""), "1.0", "0.3", 1), member: "specversion", problem: `it is "0.3", want "1.0"`},
+		{name: "specversion a number", message: strings.Replace(enveloped(bare(""), ""), `"1.0"`, "1.0", 1), member: "specversion", problem: "it is a number, want a string"},
+		{name: "CloudEvent without id", message: strings.Replace(enveloped(bare(""), ""), `"id":"1",`, "", 1), member: "id", problem: "it is missing, want a string that is not empty"},
+		{name: "CloudEvent with an empty id", message: strings.Replace(enveloped(bare(""), ""), `"id":"1"`, `"id":""`, 1), member: "id", problem: "it is empty, CloudEvents 1.0 requires it"},
+		{name: "CloudEvent without source", message: strings.Replace(enveloped(bare(""), ""), `"source":"/s",`, "", 1), member: "source", problem: "it is missing"},
+		{name: "CloudEvent without type", message: strings.Replace(enveloped(bare(""), ""), `"type":"t",`, "", 1), member: "type", problem: "it is missing, want a string that is not empty"},
+		{name: "CloudEvent without data", message: `{"specversion":"1.0","id":"1","source":"/s","type":"t"}`, member: "data", problem: "it is missing, want the declared message"},
+		{name: "CloudEvent with binary data", message: `{"specversion":"1.0","id":"1","source":"/s","type":"t","data_base64":"e30="}`, member: "data_base64", problem: "binary data is not taken in"},
+		{name: "CloudEvent with both kinds of data", message: enveloped(bare(""), `,"data_base64":"e30="`), member: "data_base64", problem: "binary data is not taken in"},
+		{name: "CloudEvent with data a string", message: enveloped(`"{}"`, ""), member: "data", problem: "it is a string, want an object"},
+		{name: "CloudEvent with data null", message: enveloped("null", ""), member: "data", problem: "it is null, want an object"},
+		{name: "CloudEvent with data an array", message: enveloped("["+bare("")+"]", ""), member: "data", problem: "it is an array, want an object"},
+		{name: "CloudEvent with empty data", message: enveloped("{}", ""), member: "data.interactionIdentifier", problem: "it is missing, want a GUID"},
+		{name: "CloudEvent with a wrong type inside", message: enveloped(`{"interactionIdentifier":"`+guid+`","type":"t"}`, ""), member: "data.type", problem: `it is "t", ` + types},
+		{name: "CloudEvent with a wrong identifier inside", message: enveloped(id("*"), ""), member: "data.interactionIdentifier", problem: `"*" is 1 bytes long`},
+		{name: "CloudEvent with a wrong includeAiResults inside", message: enveloped(bare(`,"includeAiResults":0`), ""), member: "data.includeAiResults", problem: "it is a number, want true or false"},
+		{name: "CloudEvent in a CloudEvent", message: enveloped(enveloped(bare(""), ""), ""), member: "data.specversion", problem: "a CloudEvent within a CloudEvent is not taken in"},
+		{name: "a batch of CloudEvents", message: "[" + enveloped(bare(""), "") + "]", problem: "it is an array, want an object"},
+	}
+	for _, tt := range refusals {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := schema.Decode([]byte(tt.message))
+			checkRefusal(t, err, tt.member, tt.problem)
+			for _, name := range []string{declaredSchema, cloudEventSchema} {
+				if !tt.beyond && validate(t, name, []byte(tt.message)) == nil {
+					t.Errorf("refused, but valid by %s", name)
+				}
+			}
+		})
+	}
+}
+
+func checkRefusal(t *testing.T, err error, member, problem string) {
+	t.Helper()
+	var refused *schema.MemberError
+	if !errors.As(err, &refused) {
+		t.Fatalf("error %v (%T), want a *MemberError", err, err)
+	}
+	if refused.Member != member {
+		t.Errorf("names member %q, want %q", refused.Member, member)
+	}
+	if !strings.Contains(refused.Problem, problem) {
+		t.Errorf("problem %q, want %q in it", refused.Problem, problem)
+	}
+	want := "declared message: "
+	if member != "" {
+		want += "member " + schema.Quote(member) + ": "
+	}
+	if want += refused.Problem; err.Error() != want {
+		t.Errorf("text %q, want %q", err, want)
+	}
+	checkOneLine(t, err.Error())
+}
+
+// checkOneLine checks that an error cannot break out of its line, or flood a log.
+func checkOneLine(t testing.TB, text string) {
+	t.Helper()
+	if i := strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }); i >= 0 || !utf8.ValidString(text) {
+		t.Errorf("text %q has something that cannot be printed at byte %d", text, i)
+	}
+	if len(text) >= 1000 {
+		t.Errorf("text is %d bytes long, want less than 1000", len(text))
+	}
+}
+
+func TestDecodeFromRefuses(t *testing.T) {
+	subject := schema.DeclaredSubject(schema.Audio, guid)
+	const other = "00000000-0000-0000-0000-000000000000"
+	for _, tt := range []struct{ name, subject, message, member, problem string }{
+		{"another type", schema.DeclaredSubject(schema.Chat, guid), bare(""), "type", `it is "audio", but the subject says "chat"`},
+		{"another type in a CloudEvent", schema.DeclaredSubject(schema.Chat, guid), enveloped(bare(""), ""), "data.type", `it is "audio", but the subject says "chat"`},
+		{"an unknown type", schema.DeclaredSubject("video", guid), bare(""), "type", `it is "audio", but the subject says "video"`},
+		{"another identifier", schema.DeclaredSubject(schema.Audio, other), bare(""), "interactionIdentifier", `it is "` + guid + `", but the subject says "` + other + `"`},
+		{"another identifier in a CloudEvent", schema.DeclaredSubject(schema.Audio, other), enveloped(bare(""), ""), "data.interactionIdentifier", "but the subject says"},
+		{"a subject in upper case", strings.ToUpper(guid), bare(""), "", "its subject"},
+		{"an identifier in upper case", schema.DeclaredSubject(schema.Audio, strings.ToUpper(guid)), bare(""), "interactionIdentifier", "the subject's identifier is none: " + `"BD5C92F3-C228-44A6-91BF-B52672569878" is not in lower case, which the subject must be: publish ` + guid},
+		{"a wildcard", schema.DeclaredSubject(schema.Audio, "*"), bare(""), "interactionIdentifier", `the subject's identifier is none: "*" is 1 bytes long`},
+		{"a line break", schema.DeclaredSubject(schema.Audio, "A\r\n"), bare(""), "interactionIdentifier", `the subject's identifier is none: "A\r\n" is 3 bytes long`},
+		{"three tokens", "interactions.declared.audio", bare(""), "", `its subject "interactions.declared.audio" is not interactions.declared.<type>.<identifier>`},
+		{"five tokens", subject + ".x", bare(""), "", "its subject"},
+		{"no subject", "", bare(""), "", `its subject "" is not`},
+		{"not JSON", subject, "{", "", "it is not JSON"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := schema.DecodeFrom(tt.subject, []byte(tt.message))
+			checkRefusal(t, err, tt.member, tt.problem)
+		})
+	}
+}
+
+func TestCheckJSON(t *testing.T) {
+	for _, message := range []string{"null", "0", `"x"`, "[1,{}]", "{}", " [] ", nested(schema.MaxDepth)} {
+		if err := schema.CheckJSON([]byte(message)); err != nil {
+			t.Errorf("%s: %v", message, err)
+		}
+	}
+	for _, tt := range []struct{ message, member, problem string }{
+		{"", "", "it is empty"},
+		{nested(schema.MaxDepth + 1), "0" + strings.Repeat(".0", 15), "it is nested deeper than 16 levels"},
+		{`[{"a":1,"a":2}]`, "0.a", "it is there twice"},
+		{`{"a":{"` + strings.Repeat("n", 60000) + `":x}}`, "a." + strings.Repeat("n", 60000), "invalid character 'x'"},
+		{"1 2", "", "it goes on after its end, at byte 1"},
+		{strings.Repeat(" ", schema.MaxDeclaredBytes+1), "", "it is 65537 bytes long"},
+	} {
+		checkRefusal(t, schema.CheckJSON([]byte(tt.message)), tt.member, tt.problem)
+	}
+}

@@ -1,0 +1,349 @@
+package schema_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cloudevents/sdk-go/v2/event"
+
+	"statusworker/schema"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files in testdata/outcomes")
+
+const (
+	guid       = "bd5c92f3-c228-44a6-91bf-b52672569878"
+	traceState = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+)
+
+var (
+	stored   = time.Date(2022, 6, 17, 21, 23, 7, 500_000_000, time.UTC)
+	observed = time.Date(2022, 6, 17, 21, 29, 8, 250_000_000, time.UTC)
+)
+
+func testdata(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("testdata", filepath.FromSlash(name)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func answer(status schema.Status, message string) json.RawMessage {
+	quoted := "null"
+	if message != "" {
+		quoted = `"` + message + `"`
+	}
+	return json.RawMessage(`{"identifier":"` + guid + `","status":"` + string(status) + `","declared":"2022-06-17T21:23:06.137087Z","uploaded":null,` +
+		`"downloaded":"2022-06-17T21:24:53.639208Z","processed":"2022-06-17T21:29:05.071Z","errorMessage":` + quoted + `}`)
+}
+
+// outcomeOf is what all outcomes of the declared message in a file have in common.
+func outcomeOf(t testing.TB, file string) schema.Outcome {
+	t.Helper()
+	d, err := schema.Decode(testdata(t, "declared/"+file))
+	if err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	return schema.Outcome{
+		Identifier: d.Identifier, Type: d.Type, Declaration: d.Declaration, Observed: observed,
+		Origin: schema.Origin{
+			Stream: schema.StreamDeclared, Subject: schema.DeclaredSubject(d.Type, d.Identifier), Sequence: 42, Deliveries: 1,
+			Stored: stored, Polls: 12, Traceparent: d.Traceparent,
+		},
+	}
+}
+
+// outcomes are one of each kind, by the name of its golden file.
+func outcomes(t testing.TB) map[string]schema.Outcome {
+	t.Helper()
+	all := make(map[string]schema.Outcome)
+	processed := func(name, file string, d schema.Destination) {
+		o := outcomeOf(t, file)
+		o.Destination, o.Answer = d, answer(schema.StatusProcessed, "")
+		all[name] = o
+	}
+	processed("processed-transcript", "vendor.json", schema.ToTranscript)
+	processed("processed-cxai", "cloudevent.json", schema.ToCXAI)
+	processed("processed-unrouted", "bare.json", schema.Unrouted)
+
+	failed := func(r schema.Reason, detail string, a json.RawMessage) {
+		o := outcomeOf(t, "uppercase.json")
+		o.Reason, o.Detail, o.Answer = r, detail, a
+		all["failed-"+string(r)] = o
+	}
+	failed(schema.ProcessingFailed, "the vendor answered processingFailed: no speech", answer(schema.StatusProcessingFailed, "no speech"))
+	failed(schema.FileUploadFailed, "the vendor answered fileUploadFailed", answer(schema.StatusFileUploadFailed, ""))
+	failed(schema.FileDownloadFailed, "the vendor answered fileDownloadFailed: 404", answer(schema.StatusFileDownloadFailed, "404"))
+	failed(schema.NotFound, "the vendor does not know the interaction", nil)
+	failed(schema.Rejected, "the vendor answered 400", nil)
+	failed(schema.DeadlineExceeded, "not terminal after 24h0m0s, last status processing", answer(schema.StatusProcessing, ""))
+
+	invalid := func(name, subject, message string) {
+		_, err := schema.DecodeFrom(subject, []byte(message))
+		if err == nil {
+			t.Fatalf("%s: the message is valid", name)
+		}
+		kind, _, _ := schema.SplitSubject(subject)
+		o := schema.Outcome{
+			Identifier: schema.DeadLetterToken(subject, 42), Type: schema.Type(kind), Reason: schema.InvalidMessage, Detail: err.Error(), Observed: observed,
+			Origin: schema.Origin{Stream: schema.StreamDeclared, Subject: subject, Sequence: 42, Deliveries: 1, Stored: stored},
+		}
+		if schema.CheckJSON([]byte(message)) == nil {
+			o.Declaration = json.RawMessage(message)
+		} else {
+			o.Payload = []byte(message)
+		}
+		all[name] = o
+	}
+	invalid("failed-invalid_message", schema.DeclaredSubject(schema.Audio, guid), `{"interactionIdentifier":"`+guid+`","type":"video"}`)
+	invalid("failed-invalid_message-payload", "interactions.declared.video.*", "not JSON \xff\x00\r\n")
+	invalid("failed-invalid_message-empty", schema.DeclaredSubject(schema.Chat, guid), "")
+	invalid("failed-invalid_message-array", schema.DeclaredSubject(schema.Chat, "nobody"), "[1, 2]")
+	return all
+}
+
+func TestOutcomeWireForm(t *testing.T) {
+	reasons := make(map[schema.Reason]bool)
+	for name, o := range outcomes(t) {
+		reasons[o.Reason] = true
+		t.Run(name, func(t *testing.T) {
+			got, err := o.Marshal()
+			if err != nil {
+				t.Fatal(err)
+			}
+			file := "outcomes/" + name + ".json"
+			if *update {
+				if err := os.WriteFile(filepath.Join("testdata", file), got, 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if want := testdata(t, file); !bytes.Equal(got, want) {
+				t.Errorf("%s:\ngot  %s\nwant %s\nrun go test ./schema -update, and look at the difference", file, got, want)
+			}
+			if err := validate(t, schemaOf(o), got); err != nil {
+				t.Error(err)
+			}
+			checkReadBack(t, o, got)
+		})
+	}
+	for _, r := range schema.Reasons() {
+		if !reasons[r] {
+			t.Errorf("no golden file for reason %s", r)
+		}
+	}
+}
+
+func schemaOf(o schema.Outcome) string {
+	if o.Failed() {
+		return failedSchema
+	}
+	return processedSchema
+}
+
+// checkReadBack reads a marshalled outcome with the CloudEvents SDK, which knows nothing of this package.
+func checkReadBack(t *testing.T, o schema.Outcome, message []byte) {
+	t.Helper()
+	var e event.Event
+	if err := json.Unmarshal(message, &e); err != nil {
+		t.Fatal(err)
+	}
+	if err := e.Validate(); err != nil {
+		t.Error(err)
+	}
+	kind, dataSchema := schema.EventProcessed, schema.DataSchemaProcessed
+	if o.Failed() {
+		kind, dataSchema = schema.EventFailed, schema.DataSchemaFailed
+	}
+	trace, _ := e.Extensions()["traceparent"].(string)
+	for _, tt := range []struct{ attribute, got, want string }{
+		{"specversion", e.SpecVersion(), "1.0"},
+		{"id", e.ID(), o.ID()},
+		{"source", e.Source(), "/statusworker"},
+		{"type", e.Type(), kind},
+		{"subject", e.Subject(), o.Identifier},
+		{"time", e.Time().Format(time.RFC3339Nano), "2022-06-17T21:29:08.25Z"},
+		{"datacontenttype", e.DataContentType(), "application/json"},
+		{"dataschema", e.DataSchema(), dataSchema},
+		{"traceparent", trace, o.Origin.Traceparent},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("%s is %q, want %q", tt.attribute, tt.got, tt.want)
+		}
+	}
+	var data struct {
+		InteractionIdentifier, Type, Destination, Reason string
+		Answer, Declaration                              json.RawMessage
+		Payload                                          []byte
+		PayloadSize                                      int
+		DeclaredAt, ObservedAt                           time.Time
+		Polls                                            uint64
+		Source                                           schema.Origin
+	}
+	if err := e.DataAs(&data); err != nil {
+		t.Fatal(err)
+	}
+	if data.InteractionIdentifier != o.Identifier || data.Type != string(o.Type) || data.Destination != string(o.Destination) || data.Reason != string(o.Reason) {
+		t.Errorf("data names %s %s %s%s", data.InteractionIdentifier, data.Type, data.Destination, data.Reason)
+	}
+	if !data.DeclaredAt.Equal(stored) || !data.ObservedAt.Equal(observed) || data.Polls != o.Origin.Polls {
+		t.Errorf("data says declared %s, observed %s, polls %d", data.DeclaredAt, data.ObservedAt, data.Polls)
+	}
+	if !bytes.Equal(data.Payload, o.Payload) || data.PayloadSize != len(o.Payload) {
+		t.Errorf("payload %q of %d bytes, want %q", data.Payload, data.PayloadSize, o.Payload)
+	}
+	if want := compact(t, o.Declaration); string(data.Declaration) != want {
+		t.Errorf("declaration %s, want %s", data.Declaration, want)
+	}
+	if want := compact(t, o.Answer); string(data.Answer) != want {
+		t.Errorf("answer %s, want %s", data.Answer, want)
+	}
+	if o.Failed() && (data.Source.Subject != o.Origin.Subject || data.Source.Sequence != 42 || !data.Source.Stored.Equal(stored)) {
+		t.Errorf("source %+v, want %+v", data.Source, o.Origin)
+	}
+}
+
+func compact(t *testing.T, raw json.RawMessage) string {
+	t.Helper()
+	if raw == nil {
+		return "null"
+	}
+	var b bytes.Buffer
+	if err := json.Compact(&b, raw); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestDeclarationIsHandedOnVerbatim(t *testing.T) {
+	const declaration = `{"zulu":1e400,"big":12345678901234567890,"precise":0.10000000000000000001,"minus":-0,"html":"<b>&</b>",` +
+		`"raw":"ü 😀 ` + "\u2028\u2029\u007f" + `","escaped":"\u00fc\ud83d\ude00\/\u003c","type":"audio","Type":"also kept",` +
+		`"interactionIdentifier":"BD5C92F3-C228-44A6-91BF-B52672569878","alpha":[{},[],null,true," a b "],"":"no name"}`
+	spaced := " \n" + strings.NewReplacer(`,"`, "\r\n , \t\"", `":`, "\" : ").Replace(declaration) + "\t\n"
+	cloudEvent := `{"specversion":"1.0","id":"1","source":"s","type":"t","data":` + spaced + `}`
+
+	for name, message := range map[string]string{"bare": declaration, "spaced": spaced, "CloudEvent": cloudEvent} {
+		t.Run(name, func(t *testing.T) {
+			d, err := schema.Decode([]byte(message))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for kind, o := range map[string]schema.Outcome{
+				"processed": {Identifier: d.Identifier, Type: d.Type, Destination: schema.ToTranscript, Answer: answer(schema.StatusProcessed, ""), Declaration: d.Declaration},
+				"failed":    {Identifier: d.Identifier, Type: d.Type, Reason: schema.NotFound, Declaration: d.Declaration},
+			} {
+				b, err := o.Marshal()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !strings.Contains(string(b), `"declaration":`+declaration+`,`) {
+					t.Errorf("%s: the declaration has changed:\ngot  %s\nwant %s", kind, b, declaration)
+				}
+				if err := validate(t, schemaOf(o), b); err != nil {
+					t.Errorf("%s: %v", kind, err)
+				}
+			}
+		})
+	}
+}
+
+func TestMarshalIsDeterministic(t *testing.T) {
+	elsewhere := time.FixedZone("elsewhere", 5*60*60+1800)
+	for name, o := range outcomes(t) {
+		first, err := o.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Observed, o.Origin.Stored = o.Observed.In(elsewhere), o.Origin.Stored.In(elsewhere)
+		again, err := o.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(first, again) {
+			t.Errorf("%s: the same facts gave\n%s\nand\n%s", name, first, again)
+		}
+	}
+}
+
+func TestOutcomeID(t *testing.T) {
+	o := schema.Outcome{Identifier: guid, Destination: schema.ToCXAI, Origin: schema.Origin{Stored: stored}}
+	if got, want := o.ID(), guid+"/cxai/1655500987500000000"; got != want {
+		t.Errorf("ID() = %s, want %s", got, want)
+	}
+	seen := map[string]string{o.ID(): "cxai"}
+	other, failed, later := o, o, o
+	other.Destination = schema.ToTranscript
+	failed.Destination, failed.Reason = "", schema.NotFound
+	later.Origin.Stored = stored.Add(1)
+	for name, o := range map[string]schema.Outcome{"transcript": other, "failed": failed, "declared again": later} {
+		if was, ok := seen[o.ID()]; ok {
+			t.Errorf("%s and %s have the same ID %s", name, was, o.ID())
+		}
+		seen[o.ID()] = name
+	}
+}
+
+func TestMarshalEdges(t *testing.T) {
+	base := func() schema.Outcome {
+		return schema.Outcome{Identifier: guid, Type: schema.Audio, Reason: schema.InvalidMessage, Observed: observed, Origin: schema.Origin{Stored: stored}}
+	}
+	for _, tt := range []struct {
+		name    string
+		change  func(*schema.Outcome)
+		has     string
+		hasNot  string
+		problem string
+	}{
+		{name: "payload at its limit", change: func(o *schema.Outcome) { o.Payload = make([]byte, schema.MaxPayloadBytes) }, has: `"payloadSize":65536,`},
+		{name: "payload cut", change: func(o *schema.Outcome) { o.Payload = make([]byte, schema.MaxPayloadBytes+1) }, has: `"payloadSize":65537,`},
+		{name: "detail of bad UTF-8", change: func(o *schema.Outcome) { o.Detail = "a\xffb" }, has: "\"detail\":\"a\uFFFDb\""},
+		{name: "empty answer", change: func(o *schema.Outcome) { o.Answer = json.RawMessage{} }, has: `"answer":null,`},
+		{name: "empty declaration", change: func(o *schema.Outcome) { o.Declaration = json.RawMessage{} }, has: `"declaration":null,`},
+		{name: "trace context", change: func(o *schema.Outcome) { o.Origin.Traceparent = traceState }, has: `"traceparent":"` + traceState + `"`},
+		{name: "malformed trace context", change: func(o *schema.Outcome) { o.Origin.Traceparent = "x\r\ny" }, hasNot: "traceparent"},
+		{name: "answer that is not JSON", change: func(o *schema.Outcome) { o.Answer = json.RawMessage("<html>") }, problem: "encoding outcome " + guid},
+		{name: "answer of bad UTF-8", change: func(o *schema.Outcome) { o.Answer = json.RawMessage("{\"status\":\"\xff\"}") }, problem: "not valid UTF-8"},
+		{name: "year 10000", change: func(o *schema.Outcome) { o.Observed = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }, problem: "encoding outcome " + guid},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := base()
+			tt.change(&o)
+			b, err := o.Marshal()
+			if tt.problem != "" {
+				if err == nil || !strings.Contains(err.Error(), tt.problem) {
+					t.Errorf("error %v, want one with %q", err, tt.problem)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if tt.has != "" && !bytes.Contains(b, []byte(tt.has)) {
+				t.Errorf("no %s in %.300s", tt.has, b)
+			}
+			if tt.hasNot != "" && bytes.Contains(b, []byte(tt.hasNot)) {
+				t.Errorf("%s in %.300s", tt.hasNot, b)
+			}
+			if err := validate(t, failedSchema, b); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestOutcomeSubject(t *testing.T) {
+	for name, o := range outcomes(t) {
+		kind := string(o.Reason) + string(o.Destination)
+		gotKind, gotIdentifier, ok := schema.SplitSubject(o.Subject())
+		if !ok || gotKind != kind || gotIdentifier != o.Identifier {
+			t.Errorf("%s: subject %s is not of %s and %s", name, o.Subject(), kind, o.Identifier)
+		}
+	}
+}

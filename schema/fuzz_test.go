@@ -1,0 +1,148 @@
+package schema_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"statusworker/schema"
+)
+
+func FuzzDecode(f *testing.F) {
+	files, err := filepath.Glob(filepath.Join("testdata", "*", "*.json"))
+	if err != nil || len(files) == 0 {
+		f.Fatalf("no seeds: %v", err)
+	}
+	for _, file := range files {
+		message, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(message)
+	}
+	for _, message := range []string{
+		"", "null", bare(`,"type":1`), enveloped(enveloped(bare(""), ""), ""), enveloped(bare(""), `,"traceparent":"`+traceState+`"`),
+		bare(`,"x":` + nested(20)), bare(",\"x\":\"\xff\""), `{"interactionIdentifier":"A` + "\u2028" + `"}`,
+	} {
+		f.Add([]byte(message))
+	}
+	f.Fuzz(func(t *testing.T, message []byte) {
+		before := bytes.Clone(message)
+		d, err := schema.Decode(message)
+		if !bytes.Equal(message, before) {
+			t.Fatal("the message was changed")
+		}
+		notJSON := schema.CheckJSON(message)
+		if err != nil {
+			checkFuzzedRefusal(t, err)
+			if notJSON != nil && err.Error() != notJSON.Error() {
+				t.Errorf("Decode says %v, CheckJSON %v", err, notJSON)
+			}
+			checkFuzzedDeadLetter(t, message, err, notJSON == nil)
+			return
+		}
+		if notJSON != nil {
+			t.Errorf("accepted, but not by CheckJSON: %v", notJSON)
+		}
+		if err := schema.CheckIdentifier(d.Identifier); err != nil {
+			t.Error(err)
+		}
+		if !d.Type.Valid() {
+			t.Errorf("type %q", d.Type)
+		}
+		checkAgreement(t, message, d)
+
+		again, err := schema.Decode(d.Declaration)
+		if err != nil {
+			t.Fatalf("the declaration is refused: %v", err)
+		}
+		if again.Identifier != d.Identifier || again.Type != d.Type || again.IncludeAIResults != d.IncludeAIResults || !bytes.Equal(again.Declaration, d.Declaration) {
+			t.Errorf("the declaration decodes to %+v, want %+v", again, d)
+		}
+		if _, err := schema.DecodeFrom(schema.DeclaredSubject(d.Type, d.Identifier), message); err != nil {
+			t.Errorf("refused from its own subject: %v", err)
+		}
+
+		checkFuzzedOutcome(t, schema.Outcome{
+			Identifier: d.Identifier, Type: d.Type, Destination: schema.ToTranscript, Answer: answer(schema.StatusProcessed, ""),
+			Declaration: d.Declaration, Observed: observed, Origin: schema.Origin{Stored: stored, Traceparent: d.Traceparent},
+		})
+	})
+}
+
+func checkFuzzedRefusal(t *testing.T, err error) {
+	t.Helper()
+	var refused *schema.MemberError
+	if !errors.As(err, &refused) {
+		t.Errorf("error %v (%T), want a *MemberError", err, err)
+	}
+	checkOneLine(t, err.Error())
+}
+
+func checkFuzzedDeadLetter(t *testing.T, message []byte, err error, isJSON bool) {
+	t.Helper()
+	o := schema.Outcome{
+		Identifier: "seq-42", Reason: schema.InvalidMessage, Detail: err.Error(), Observed: observed,
+		Origin: schema.Origin{Stream: schema.StreamDeclared, Subject: "interactions.declared.audio.*", Sequence: 42, Stored: stored},
+	}
+	if isJSON {
+		o.Declaration = message
+	} else {
+		o.Payload = message
+	}
+	checkFuzzedOutcome(t, o)
+}
+
+func checkFuzzedOutcome(t *testing.T, o schema.Outcome) {
+	t.Helper()
+	b, err := o.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := validate(t, schemaOf(o), b); err != nil {
+		t.Errorf("outcome %s: %v", b, err)
+	}
+	var e struct {
+		Data struct{ Declaration json.RawMessage }
+	}
+	if err := json.Unmarshal(b, &e); err != nil {
+		t.Fatal(err)
+	}
+	if want := compact(t, o.Declaration); string(e.Data.Declaration) != want {
+		t.Errorf("declaration %s, want %s", e.Data.Declaration, want)
+	}
+}
+
+func FuzzSubject(f *testing.F) {
+	for _, s := range []string{
+		"", "interactions.declared.audio." + guid, "interactions.declared.audio.*", "interactions...", "interactions.declared.audio.A\n",
+		strings.ToUpper(guid), guid,
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, subject string) {
+		kind, identifier, ok := schema.SplitSubject(subject)
+		tokens := strings.Split(subject, ".")
+		want := len(tokens) == 4 && tokens[0] == "interactions" && tokens[1] != "" && tokens[2] != "" && tokens[3] != ""
+		if ok != want || ok && (kind != tokens[2] || identifier != tokens[3]) {
+			t.Errorf("SplitSubject(%q) = %q, %q, %t", subject, kind, identifier, ok)
+		}
+		if token := schema.DeadLetterToken(subject, 42); token == "" || strings.ContainsAny(token, ".*> \t\r\n\x00") {
+			t.Errorf("DeadLetterToken(%q) = %q, which is no token of a subject", subject, token)
+		}
+		if err := schema.CheckIdentifier(subject); err != nil {
+			checkOneLine(t, err.Error())
+		} else if strings.Trim(subject, "0123456789abcdef-") != "" {
+			t.Errorf("CheckIdentifier accepts %q", subject)
+		}
+		if _, err := schema.DecodeFrom(subject, []byte(bare(""))); err != nil {
+			checkFuzzedRefusal(t, err)
+		} else if kind != "audio" || identifier != guid {
+			t.Errorf("%q was taken for the subject of %s", subject, guid)
+		}
+	})
+}

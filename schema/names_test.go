@@ -1,0 +1,196 @@
+package schema_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"statusworker/schema"
+)
+
+func TestCheckIdentifier(t *testing.T) {
+	for _, s := range []string{guid, "00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"} {
+		if err := schema.CheckIdentifier(s); err != nil {
+			t.Errorf("%s: %v", s, err)
+		}
+	}
+	const want = ", want a GUID of 36 characters like "
+	with := func(i int, s string) string { return guid[:i] + s + guid[i+len(s):] }
+	for _, tt := range []struct{ name, identifier, problem string }{
+		{"empty", "", `"" is 0 bytes long` + want},
+		{"path", "../../x", `"../../x" is 7 bytes long` + want},
+		{"path of 36 bytes", "../../interactions/x/../../../../abc", `has "." at position 1` + want},
+		{"wildcard", "*", `"*" is 1 bytes long` + want},
+		{"wildcard of the rest", ">", `">" is 1 bytes long` + want},
+		{"wildcard inside", with(3, "*"), `has "*" at position 4` + want},
+		{"dot", with(8, "."), `has no hyphen at position 9` + want},
+		{"dots of 36 bytes", strings.Repeat(".", 36), `has "." at position 1` + want},
+		{"NUL", with(0, "\x00"), `has "\x00" at position 1` + want},
+		{"CR LF", with(10, "\r\n"), `has "\r" at position 11` + want},
+		{"line break behind", guid + "\n", "is 37 bytes long" + want},
+		{"10 kB", strings.Repeat("a", 10_000), `aaa"... (10000 bytes) is 10000 bytes long` + want},
+		{"non-ASCII", with(4, "é"), `has "\u00e9" at position 5` + want},
+		{"digits of another script", with(4, "٣"), `has "\u0663" at position 5` + want},
+		{"full-width letter", with(4, "ａ"), `has "\uff41" at position 5` + want},
+		{"invalid UTF-8", with(4, "\xff"), `has "\ufffd" at position 5` + want},
+		{"space", with(35, " "), `has " " at position 36` + want},
+		{"slash", with(24, "/"), `has "/" at position 25` + want},
+		{"percent", with(24, "%2f"), `has "%" at position 25` + want},
+		{"not hexadecimal", with(0, "g"), `has "g" at position 1` + want},
+		{"no hyphens", strings.ReplaceAll(guid, "-", "") + "0000", "has no hyphen at position 9" + want},
+		{"upper case", strings.ToUpper(guid), "is not in lower case, which the subject must be: publish " + guid},
+		{"upper case and worse", "A" + with(1, "\n")[1:], `has "\n" at position 2` + want},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			err := schema.CheckIdentifier(tt.identifier)
+			if err == nil {
+				t.Fatal("accepted")
+			}
+			text := err.Error()
+			if !strings.HasPrefix(text, schema.Quote(tt.identifier)) || !strings.Contains(text, tt.problem) {
+				t.Errorf("text %q, want the identifier and %q", text, tt.problem)
+			}
+			checkOneLine(t, text)
+		})
+	}
+}
+
+func TestSubjects(t *testing.T) {
+	for _, tt := range []struct{ got, want, pattern string }{
+		{schema.DeclaredSubject(schema.Audio, guid), "interactions.declared.audio." + guid, schema.SubjectsDeclared},
+		{schema.HoldSubject(schema.Chat, guid), "interactions.hold.chat." + guid, schema.SubjectsHold},
+		{schema.HoldSubjects(guid), "interactions.hold.*." + guid, schema.SubjectsHold},
+		{schema.PollSubject(schema.Transcript, guid), "interactions.poll.transcript." + guid, schema.SubjectsPoll},
+		{schema.ProcessedSubject(schema.ToCXAI, guid), "interactions.processed.cxai." + guid, schema.SubjectsProcessed},
+		{schema.FailedSubject(schema.NotFound, guid), "interactions.failed.not_found." + guid, schema.SubjectsFailed},
+	} {
+		if tt.got != tt.want {
+			t.Errorf("subject %s, want %s", tt.got, tt.want)
+		}
+		if !strings.HasPrefix(tt.got, strings.TrimSuffix(tt.pattern, "*.*")) {
+			t.Errorf("subject %s is not of %s", tt.got, tt.pattern)
+		}
+	}
+	if got, want := schema.OutcomeSubjects(guid), "interactions.*.*."+guid; got != want {
+		t.Errorf("OutcomeSubjects = %s, want %s", got, want)
+	}
+	if got := schema.PollConsumer(schema.Audio); got != "poll-audio" {
+		t.Errorf("PollConsumer = %s", got)
+	}
+}
+
+func TestSubjectPattern(t *testing.T) {
+	for _, tt := range []struct{ stream, want, problem string }{
+		{schema.StreamDeclared, "interactions.declared.chat.*", ""},
+		{schema.StreamPolls, "interactions.poll.chat.*", ""},
+		{schema.StreamOutcomes, "", `stream "INTERACTIONS_OUTCOMES" has no lanes: use INTERACTIONS_DECLARED or INTERACTIONS_POLLS`},
+	} {
+		got, err := schema.SubjectPattern(tt.stream, schema.Chat)
+		if got != tt.want || (err != nil) != (tt.problem != "") || err != nil && err.Error() != tt.problem {
+			t.Errorf("%s: %q, %v, want %q, %q", tt.stream, got, err, tt.want, tt.problem)
+		}
+	}
+}
+
+func TestSplitSubject(t *testing.T) {
+	for _, tt := range []struct {
+		subject, kind, identifier string
+		ok                        bool
+	}{
+		{"interactions.declared.audio." + guid, "audio", guid, true},
+		{"interactions.failed.not_found.seq-7", "not_found", "seq-7", true},
+		{"interactions.anything.*.>", "*", ">", true},
+		{subject: ""},
+		{subject: "interactions"},
+		{subject: "interactions."},
+		{subject: "interactions.declared"},
+		{subject: "interactions.declared.audio"},
+		{subject: "interactions.declared.audio."},
+		{subject: "interactions.declared..x"},
+		{subject: "interactions..audio.x"},
+		{subject: "interactions.declared.audio.x."},
+		{subject: "interactions.declared.audio.x.y"},
+		{subject: "interactionsdeclared.audio.x.y"},
+		{subject: "other.declared.audio.x"},
+		{subject: "Interactions.declared.audio.x"},
+	} {
+		kind, identifier, ok := schema.SplitSubject(tt.subject)
+		if kind != tt.kind || identifier != tt.identifier || ok != tt.ok {
+			t.Errorf("SplitSubject(%q) = %q, %q, %t, want %q, %q, %t", tt.subject, kind, identifier, ok, tt.kind, tt.identifier, tt.ok)
+		}
+	}
+}
+
+func TestDeadLetterToken(t *testing.T) {
+	for _, tt := range []struct{ token, want string }{
+		{guid, guid},
+		{strings.ToUpper(guid), strings.ToUpper(guid)},
+		{"plain_token-7", "plain_token-7"},
+		{strings.Repeat("a", 64), strings.Repeat("a", 64)},
+		{strings.Repeat("a", 65), "seq-42"},
+		{"*", "seq-42"},
+		{">", "seq-42"},
+		{"", "seq-42"},
+		{"a.b", "seq-42"},
+		{"a b", "seq-42"},
+		{"a\n", "seq-42"},
+		{"\x00", "seq-42"},
+		{"é", "seq-42"},
+		{"a/b", "seq-42"},
+		{"$JS", "seq-42"},
+	} {
+		if got := schema.DeadLetterToken("interactions.declared.audio."+tt.token, 42); got != tt.want {
+			t.Errorf("DeadLetterToken(%q) = %q, want %q", tt.token, got, tt.want)
+		}
+	}
+	if got := schema.DeadLetterToken("elsewhere", 42); got != "seq-42" {
+		t.Errorf("DeadLetterToken(elsewhere) = %q, want seq-42", got)
+	}
+}
+
+func TestQuote(t *testing.T) {
+	long := strings.Repeat("x", 64)
+	for _, tt := range []struct{ value, want string }{
+		{"", `""`},
+		{"audio", `"audio"`},
+		{"a\"b\\", `"a\"b\\"`},
+		{"a\r\nb\x00\x1b[31m\x7f", `"a\r\nb\x00\x1b[31m\x7f"`},
+		{"ü\u2028\xff", `"\u00fc\u2028\xff"`},
+		{long, `"` + long + `"`},
+		{long + "y", `"` + long + `"... (65 bytes)`},
+	} {
+		got := schema.Quote(tt.value)
+		if got != tt.want {
+			t.Errorf("Quote(%q) = %s, want %s", tt.value, got, tt.want)
+		}
+		checkOneLine(t, got)
+	}
+}
+
+func TestListsAndTheirMembers(t *testing.T) {
+	for _, v := range schema.Types() {
+		if !v.Valid() {
+			t.Errorf("type %s is listed, but not valid", v)
+		}
+	}
+	if schema.Type("").Valid() || schema.Type("Audio").Valid() {
+		t.Error("a type that is not listed is valid")
+	}
+	for _, v := range schema.Statuses() {
+		if !v.Listed() {
+			t.Errorf("status %s is one of Statuses, but not Listed", v)
+		}
+	}
+	if schema.Status("Processed").Listed() || len(schema.Statuses()) != 13 {
+		t.Errorf("%d statuses, want the vendor's 13", len(schema.Statuses()))
+	}
+	for name, list := range map[string][]string{
+		"Types": texts(schema.Types()), "Destinations": texts(schema.Destinations()), "Reasons": texts(schema.Reasons()),
+		"Statuses": texts(schema.Statuses()), "Faults": texts(schema.Faults()),
+	} {
+		slices.Sort(list)
+		if len(slices.Compact(slices.Clone(list))) != len(list) {
+			t.Errorf("%s lists something twice: %q", name, list)
+		}
+	}
+}

@@ -43,7 +43,8 @@ const (
 	// waits for it: a pull that is given up could lose a message to AckWait.
 	pullWait = time.Second
 	// probeWait is how long a lane may keep the probe when it has nothing due.
-	probeWait = 200 * time.Millisecond
+	probeWait  = 200 * time.Millisecond
+	probeYield = 50 * time.Millisecond
 	// gather is how long a lane waits for more slots to come free, when it has only a few: a pull costs as much as a
 	// poll, so pulls of one would double the cost of a busy worker.
 	gather      = 2 * time.Millisecond
@@ -91,6 +92,13 @@ func (w *Worker) pull(ctx, work context.Context, l *lane) error {
 		}
 		// A busy lane asks for all it can take and is answered at once; when that was nothing it waits for one.
 		busy = found > 0 && (busy || found == n)
+		if probe && found == 0 {
+			// Nothing is due here: let the other lanes have the probe before it is asked for again.
+			select {
+			case <-time.After(probeYield):
+			case <-ctx.Done():
+			}
+		}
 	}
 	return nil
 }

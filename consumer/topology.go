@@ -35,6 +35,8 @@ type Choices struct {
 const (
 	// reserveAckWait is short: a due message is acked as soon as the next poll is reserved.
 	reserveAckWait = 10 * time.Second
+	// intakeAckWait allows for a dead letter that takes a while to be published.
+	intakeAckWait = 30 * time.Second
 	// reserveMaxAckPending bounds what is between delivery and ack over all workers. It is no bound on what waits.
 	reserveMaxAckPending = 5000
 )
@@ -57,6 +59,11 @@ func Topology(cfg Config, c Choices) topology.Set {
 	}
 	if c.Mode == Nak {
 		declared.Description = "Declared interactions until their outcome"
+		// Without an intake nobody would be given a message of an unknown type: the broker refuses it.
+		declared.Subjects = nil
+		for _, t := range schema.Types() {
+			declared.Subjects = append(declared.Subjects, schema.DeclaredSubject(t, "*"))
+		}
 		s := topology.Set{Streams: []jetstream.StreamConfig{declared}}
 		n := naks{cfg: cfg}
 		for _, t := range schema.Types() {
@@ -79,7 +86,9 @@ func Topology(cfg Config, c Choices) topology.Set {
 	}
 	s := topology.Set{
 		Streams:   []jetstream.StreamConfig{declared, polls},
-		Consumers: []topology.Consumer{consumer(schema.StreamDeclared, schema.ConsumerIntake, schema.SubjectsDeclared, 30*time.Second, reserveMaxAckPending)},
+		// No filter: a filter of *.* does not match a message that was published on a subject with a literal `>` in it,
+		// and what the intake is not given would wait for good.
+		Consumers: []topology.Consumer{consumer(schema.StreamDeclared, schema.ConsumerIntake, "", intakeAckWait, reserveMaxAckPending)},
 	}
 	for _, t := range schema.Types() {
 		s.Consumers = append(s.Consumers, consumer(schema.StreamPolls, schema.PollConsumer(t), schema.PollSubject(t, "*"), reserveAckWait, reserveMaxAckPending))

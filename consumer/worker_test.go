@@ -262,6 +262,7 @@ func modes(t *testing.T, test func(t *testing.T, mode consumer.Mode)) {
 }
 
 func TestEveryTypeReachesItsSubjects(t *testing.T) {
+	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
 		s := newStage(t, mode, simulator.Config{}, nil)
 		want := map[string]int{}

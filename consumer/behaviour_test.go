@@ -1,0 +1,621 @@
+package consumer_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/consumer"
+	"statusworker/publisher"
+	"statusworker/schema"
+	"statusworker/statusclient"
+	"statusworker/statusclient/simulator"
+)
+
+func TestEveryFailureHasItsReason(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) {
+			c.NotFoundGrace, c.Deadline = time.Second, 4*time.Second
+		})
+		want := map[string]string{} // subject to a part of the detail
+		expect := func(r schema.Reason, script *simulator.Script, detail string) {
+			id := uuid.NewString()
+			if script != nil {
+				s.vendor.Declare(id, *script)
+			}
+			s.declare(schema.Chat, id)
+			want[schema.FailedSubject(r, id)] = detail
+		}
+		failed := func(status schema.Status) *simulator.Script {
+			f := simulator.Failed(status, 300*time.Millisecond)
+			return &f
+		}
+		never := simulator.Never()
+		rejected := simulator.Never().With(simulator.Refusal(400))
+		expect(schema.ProcessingFailed, failed(schema.StatusProcessingFailed), "errorMessage")
+		expect(schema.FileUploadFailed, failed(schema.StatusFileUploadFailed), "errorMessage")
+		expect(schema.FileDownloadFailed, failed(schema.StatusFileDownloadFailed), "errorMessage")
+		expect(schema.NotFound, nil, "does not know it")
+		expect(schema.Rejected, &rejected, "400")
+		expect(schema.DeadlineExceeded, &never, `the last status was "processing"`)
+
+		for _, bad := range []struct{ token, message, detail string }{
+			{uuid.NewString(), `{"type":`, "not JSON"},
+			{uuid.NewString(), `{"interactionIdentifier":"` + uuid.NewString() + `","type":"chat"}`, "but the subject says"},
+			{uuid.NewString(), strings.Repeat(" ", 100<<10), "at most 65536"},
+			{"nothing", `{"interactionIdentifier":"../../x","type":"chat"}`, "../../x"},
+		} {
+			s.publish(schema.DeclaredSubject(schema.Chat, bad.token), bad.message)
+			want[schema.FailedSubject(schema.InvalidMessage, bad.token)] = bad.detail
+		}
+		s.start()
+		for _, o := range s.seen.wait(s.ctx, len(want)) {
+			detail, ok := want[o.Subject]
+			switch {
+			case !ok:
+				t.Errorf("outcome on %s, which nobody expects: %s", o.Subject, o.Data.Detail)
+			case !strings.Contains(o.Data.Detail, detail):
+				t.Errorf("%s: detail %q, want it to have %q", o.Subject, o.Data.Detail, detail)
+			}
+		}
+		s.drained()
+		s.polite()
+		if got := s.seen.wait(s.ctx, len(want)); len(got) != len(want) {
+			t.Errorf("%d outcomes, want %d", len(got), len(want))
+		}
+	})
+}
+
+func TestSubjectsThatNoInteractionHas(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newStage(t, mode, simulator.Config{}, nil)
+		id := uuid.NewString()
+		want := map[string]int{}
+		subjects := []string{"interactions.declared.chat.*", schema.DeclaredSubject(schema.Chat, strings.ToUpper(id))}
+		if mode == consumer.Reserve {
+			// With naks the broker refuses the second, and keeps the first without ever delivering it.
+			subjects = append(subjects, "interactions.declared.chat.>", "interactions.declared.video."+id)
+		}
+		for i, subject := range subjects {
+			s.publish(subject, fmt.Sprintf(`{"interactionIdentifier":%q,"type":"chat"}`, id))
+			want[schema.FailedSubject(schema.InvalidMessage, schema.DeadLetterToken(subject, uint64(i+1)))] = 1
+		}
+		s.start()
+		got := s.seen.subjects(s.ctx, len(want))
+		for subject := range want {
+			if got[subject] != 1 {
+				t.Errorf("%s has %d outcomes, want 1: %v", subject, got[subject], got)
+			}
+		}
+		s.drained()
+		if s.vendor.Count() != 0 {
+			t.Error("the vendor was asked about an invalid message")
+		}
+	})
+}
+
+func TestMendedMessageGetsThrough(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+	s.start()
+	id := uuid.NewString()
+	s.vendor.Declare(id, simulator.Processed(0))
+	s.publish(schema.DeclaredSubject(schema.Chat, id), `{"interactionIdentifier":"`+id+`"}`)
+	s.seen.wait(s.ctx, 1)
+	s.declareUntilAccepted(schema.Chat, id)
+	got := s.seen.wait(s.ctx, 2)
+	if want := schema.ProcessedSubject(schema.ToCXAI, id); got[1].Subject != want {
+		t.Errorf("outcome on %s, want %s", got[1].Subject, want)
+	}
+}
+
+// The vendor's documented answer, served by something that is not the simulator.
+func TestDocumentedAnswerVerbatim(t *testing.T) {
+	t.Parallel()
+	sample, err := os.ReadFile("testdata/status-processed.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	vendor := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json; charset=utf-8")
+		_, _ = w.Write(sample)
+	}))
+	t.Cleanup(vendor.Close)
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newStage(t, mode, simulator.Config{}, nil)
+		client, err := statusclient.New(statusclient.Config{BaseURL: vendor.URL + "/v1", Token: "a-token"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.startWith(client, nil)
+		const id = "bd5c92f3-c228-44a6-91bf-b52672569878"
+		declaration := `{"type":"audio","interactionIdentifier":"` + id + `","z":[1.50,1e3,12345678901234567890],"a":"<&>\u00e9"}`
+		s.publish(schema.DeclaredSubject(schema.Audio, id), declaration)
+		var compact json.RawMessage
+		if err := json.Unmarshal(sample, &compact); err != nil {
+			t.Fatal(err)
+		}
+		subjects := map[string]bool{}
+		for _, o := range s.seen.wait(s.ctx, 2) {
+			subjects[o.Subject] = true
+			if string(o.Data.Declaration) != declaration {
+				t.Errorf("declaration %s, want %s", o.Data.Declaration, declaration)
+			}
+			var got, want any
+			if json.Unmarshal(o.Data.Answer, &got) != nil || json.Unmarshal(sample, &want) != nil || fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Errorf("answer %s, want %s", o.Data.Answer, sample)
+			}
+		}
+		for _, to := range []schema.Destination{schema.ToTranscript, schema.ToCXAI} {
+			if !subjects[schema.ProcessedSubject(to, id)] {
+				t.Errorf("no outcome for %s: %v", to, subjects)
+			}
+		}
+	})
+}
+
+func TestDeclaredTwiceAtEveryStage(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+	const n = 12
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = uuid.NewString()
+		s.vendor.Declare(ids[i], simulator.Processed(2*time.Second))
+		s.declare(schema.Chat, ids[i])
+		// Not yet taken in: the broker refuses the second one.
+		if _, err := s.js.Publish(s.ctx, schema.DeclaredSubject(schema.Chat, ids[i]), []byte(`{}`)); err == nil {
+			t.Error("a second message on the subject was accepted")
+		}
+	}
+	w := s.start()
+	// Again and again while they are polled, also under another type and at the very moment of a poll.
+	s.vendor.OnPoll(func(p simulator.Poll) {
+		for _, typ := range []schema.Type{schema.Chat, schema.Audio} {
+			_, _ = s.js.Publish(context.Background(), schema.DeclaredSubject(typ, p.Identifier), []byte(fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q,"includeAiResults":true}`, p.Identifier, typ)))
+		}
+	})
+	s.seen.wait(s.ctx, n)
+	s.vendor.OnPoll(nil)
+	s.drained()
+	s.polite()
+	perSubject := map[string]int{}
+	for _, o := range s.seen.wait(s.ctx, n) {
+		perSubject[o.Subject]++
+	}
+	for _, id := range ids {
+		if perSubject[schema.ProcessedSubject(schema.ToCXAI, id)] != 1 {
+			t.Errorf("%s has %d outcomes", id, perSubject[schema.ProcessedSubject(schema.ToCXAI, id)])
+		}
+	}
+	if w.Stats().DeclaredTwice == 0 {
+		t.Error("nothing was counted as declared twice")
+	}
+}
+
+func TestDeclaredAgainAfterItsEnd(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newStage(t, mode, simulator.Config{}, nil)
+		s.start()
+		id := uuid.NewString()
+		s.vendor.Declare(id, simulator.Failed(schema.StatusProcessingFailed, 0))
+		s.declare(schema.Chat, id)
+		s.seen.wait(s.ctx, 1)
+		// At once: with reservations, the tombstone is still there. It failed, so it may succeed now.
+		s.vendor.Declare(id, simulator.Processed(0))
+		s.declareUntilAccepted(schema.Chat, id)
+		got := s.seen.wait(s.ctx, 2)
+		if want := schema.ProcessedSubject(schema.ToCXAI, id); got[1].Subject != want {
+			t.Fatalf("outcome on %s, want %s", got[1].Subject, want)
+		}
+		s.drained()
+		// Processed and declared once more: it is polled again, and its results are not handed on again.
+		polls := s.vendor.CountOf(id)
+		s.declareUntilAccepted(schema.Chat, id)
+		if err := s.vendor.WaitPollsOf(s.ctx, id, polls+1); err != nil {
+			t.Fatal(err)
+		}
+		s.drained()
+		s.polite()
+		if got := s.seen.wait(s.ctx, 2); len(got) != 2 {
+			t.Errorf("%d outcomes, want 2", len(got))
+		}
+	})
+}
+
+// declareUntilAccepted declares, and again while the broker says that the interaction is there still.
+func (s *stage) declareUntilAccepted(typ schema.Type, id string) {
+	s.t.Helper()
+	for {
+		_, err := s.js.Publish(s.ctx, schema.DeclaredSubject(typ, id), []byte(fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q}`, id, typ)))
+		if err == nil {
+			return
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-s.ctx.Done():
+			s.t.Fatal(err)
+		}
+	}
+}
+
+// startWith runs a worker with another status client or publisher.
+func (s *stage) startWith(client consumer.StatusClient, out consumer.OutcomePublisher) *running {
+	s.t.Helper()
+	if out == nil {
+		p, err := publisher.New(s.ctx, s.js, s.cfg.Log)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		out = p
+	}
+	w, err := consumer.New(s.ctx, s.js, client, out, s.cfg)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(s.ctx)
+	leave, now := context.WithCancel(s.ctx)
+	r := &running{Worker: w, stop: stop, leave: now, done: make(chan error, 1)}
+	go func() { r.done <- w.Run(ctx, leave); close(r.done) }()
+	s.t.Cleanup(func() {
+		stop()
+		now()
+		<-r.done
+	})
+	return r
+}
+
+func (s *stage) client() *statusclient.Client {
+	s.t.Helper()
+	c, err := statusclient.New(statusclient.Config{BaseURL: s.vendor.URL(), Token: simulator.DefaultToken, Timeout: s.cfg.RequestTimeout})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(c.Close)
+	return c
+}
+
+// panicky panics at the first poll of each interaction that it is asked about.
+type panicky struct {
+	consumer.StatusClient
+	left atomic.Int64
+}
+
+func (p *panicky) Status(ctx context.Context, id string, sendBy time.Time) (schema.Answer, error) {
+	if p.left.Add(-1) >= 0 {
+		panic("as the test wants it")
+	}
+	return p.StatusClient.Status(ctx, id, sendBy)
+}
+
+func TestPanicsAreContained(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newStage(t, mode, simulator.Config{}, nil)
+		client := &panicky{StatusClient: s.client()}
+		client.left.Store(3)
+		w := s.startWith(client, nil)
+		for range 5 {
+			id := uuid.NewString()
+			s.vendor.Declare(id, simulator.Processed(0))
+			s.declare(schema.Chat, id)
+		}
+		s.seen.wait(s.ctx, 5)
+		s.drained()
+		if n := w.Stats().Panics; n != 3 {
+			t.Errorf("%d panics counted, want 3", n)
+		}
+	})
+}
+
+// refusing fails a few times, as a broker in trouble does.
+type refusing struct {
+	consumer.OutcomePublisher
+	left atomic.Int64
+}
+
+func (r *refusing) Publish(ctx context.Context, outcomes ...schema.Outcome) error {
+	if r.left.Add(-1) >= 0 {
+		return nats.ErrTimeout
+	}
+	return r.OutcomePublisher.Publish(ctx, outcomes...)
+}
+
+func TestOutcomeThatCannotBePublishedComesBack(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newStage(t, mode, simulator.Config{}, nil)
+		p, err := publisher.New(s.ctx, s.js, s.cfg.Log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out := &refusing{OutcomePublisher: p}
+		out.left.Store(4)
+		s.startWith(s.client(), out)
+		for range 3 {
+			id := uuid.NewString()
+			s.vendor.Declare(id, simulator.Processed(0))
+			s.declare(schema.Chat, id)
+		}
+		s.seen.wait(s.ctx, 3)
+		s.drained()
+		s.polite()
+	})
+}
+
+func TestVendorTroubleFailsNoInteraction(t *testing.T) {
+	t.Parallel()
+	for name, fault := range map[string]simulator.Fault{
+		"unavailable": simulator.Refusal(503), "unauthorized": simulator.Refusal(401), "garbage": {Kind: simulator.NotJSON},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+			s.vendor.SetFaults(fault)
+			const n = 40
+			for range n {
+				id := uuid.NewString()
+				s.vendor.Declare(id, simulator.Processed(0))
+				s.declare(schema.Chat, id)
+			}
+			s.start()
+			// The first rests are of 1, 2 and 4 seconds, give or take a fifth: two probes take some three seconds.
+			ctx, cancel := context.WithTimeout(s.ctx, 20*time.Second)
+			defer cancel()
+			if err := s.vendor.Wait(ctx, func(v *simulator.Simulator) bool {
+				polls := v.Polls()
+				return len(polls) > 2 && polls[len(polls)-1].At.Sub(polls[0].At) > 2500*time.Millisecond
+			}); err != nil {
+				t.Fatal(err)
+			}
+			// The burst that was out when the trouble began is bounded by the slots, then comes one poll a rest.
+			polls := s.vendor.Polls()
+			late := 0
+			for _, p := range polls {
+				if p.At.Sub(polls[0].At) > 700*time.Millisecond {
+					late++
+				}
+			}
+			if late > 3 {
+				t.Errorf("%d polls while the worker rested, want one a rest", late)
+			}
+			s.vendor.SetFaults()
+			for _, o := range s.seen.wait(s.ctx, n) {
+				if strings.HasPrefix(o.Subject, "interactions.failed.") {
+					t.Errorf("dead letter %s: %s", o.Subject, o.Data.Detail)
+				}
+			}
+			s.drained()
+			s.polite()
+		})
+	}
+}
+
+func TestRetryAfterIsKept(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newStage(t, mode, simulator.Config{}, nil)
+		id := uuid.NewString()
+		s.vendor.Declare(id, simulator.Processed(0).With(simulator.Throttle(2*time.Second).On(1, 1)))
+		s.declare(schema.Chat, id)
+		s.start()
+		s.seen.wait(s.ctx, 1)
+		if gap, _, _ := s.vendor.LeastGap(); gap < 2*time.Second {
+			t.Errorf("polled again after %s, the vendor asked for 2 s", gap)
+		}
+	})
+}
+
+func TestDeletedConsumerIsFatal(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newStage(t, mode, simulator.Config{}, nil)
+		w := s.start()
+		stream := schema.StreamPolls
+		if mode == consumer.Nak {
+			stream = schema.StreamDeclared
+		}
+		if err := s.js.DeleteConsumer(s.ctx, stream, schema.PollConsumer(schema.Chat)); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-w.done:
+			if err == nil || !strings.Contains(err.Error(), "statusworker provision") {
+				t.Errorf("the worker ended with %v, want an error that names the command", err)
+			}
+		case <-s.ctx.Done():
+			t.Fatal("the worker goes on without its consumer")
+		}
+	})
+}
+
+func TestShutdownFinishesWhatIsOut(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newStage(t, mode, simulator.Config{}, nil)
+		const n = 20
+		for range n {
+			id := uuid.NewString()
+			s.vendor.Declare(id, simulator.Processed(0).With(simulator.Fault{Kind: simulator.Delayed, Delay: 300 * time.Millisecond}))
+			s.declare(schema.Chat, id)
+		}
+		out := make(chan struct{}, n)
+		s.vendor.OnPoll(func(simulator.Poll) { out <- struct{}{} })
+		w := s.start()
+		<-out
+		w.stop()
+		if err := <-w.done; err != nil {
+			t.Fatalf("the worker ended with %v", err)
+		}
+		// What was out when the worker was stopped has its outcome now; the rest waits for the next worker.
+		done := len(s.seen.wait(s.ctx, 1))
+		s.start()
+		s.seen.wait(s.ctx, n)
+		s.drained()
+		s.polite()
+		t.Logf("%d of %d finished during the shutdown", done, n)
+	})
+}
+
+func TestLeavingAtOnceLosesNothing(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.RequestTimeout = 3 * time.Second })
+		id := uuid.NewString()
+		s.vendor.Declare(id, simulator.Processed(0).With(simulator.Fault{Kind: simulator.Hangs}.On(1, 1)))
+		s.declare(schema.Chat, id)
+		w := s.start()
+		if err := s.vendor.WaitPollsOf(s.ctx, id, 1); err != nil {
+			t.Fatal(err)
+		}
+		w.stop()
+		w.leave()
+		if err := <-w.done; err != nil {
+			t.Fatalf("the worker ended with %v", err)
+		}
+		s.start()
+		s.seen.wait(s.ctx, 1)
+		s.drained()
+		s.polite()
+	})
+}
+
+func TestBrokerRestart(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newStage(t, mode, simulator.Config{}, nil)
+		const n = 30
+		for range n {
+			id := uuid.NewString()
+			s.vendor.Declare(id, simulator.Processed(3*time.Second))
+			s.declare(schema.Chat, id)
+		}
+		s.start()
+		for polls := range 2 {
+			if err := s.vendor.WaitPolls(s.ctx, n*(polls+1)); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.broker.Restart(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.seen.wait(s.ctx, n)
+		s.drained()
+		if mode == consumer.Reserve {
+			s.polite() // delayed naks are not, when a broker goes
+		}
+	})
+}
+
+func TestThreeWorkers(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newStage(t, mode, simulator.Config{}, nil)
+		const n = 300
+		for range n {
+			id := uuid.NewString()
+			s.vendor.Declare(id, simulator.Processed(1500*time.Millisecond))
+			s.declare(schema.Chat, id)
+		}
+		for range 3 {
+			s.start()
+		}
+		s.seen.wait(s.ctx, n)
+		s.drained()
+		s.polite()
+		perSubject := s.seen.subjects(s.ctx, n)
+		if len(perSubject) != n {
+			t.Errorf("outcomes of %d interactions, want %d", len(perSubject), n)
+		}
+		for subject, count := range perSubject {
+			if count != 1 {
+				t.Errorf("%s has %d outcomes", subject, count)
+			}
+		}
+	})
+}
+
+func TestMessageOnThePollSubjectThatNobodyReserved(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+	id := uuid.NewString()
+	s.vendor.Declare(id, simulator.Processed(600*time.Millisecond))
+	s.publish(schema.PollSubject(schema.Chat, id), fmt.Sprintf(`{"interactionIdentifier":%q,"type":"chat"}`, id))
+	s.publish(schema.PollSubject(schema.Chat, "garbage"), `no JSON`)
+	s.start()
+	got := s.seen.subjects(s.ctx, 2)
+	for _, want := range []string{schema.ProcessedSubject(schema.ToCXAI, id), schema.FailedSubject(schema.InvalidMessage, "garbage")} {
+		if got[want] != 1 {
+			t.Errorf("%s has %d outcomes, want 1: %v", want, got[want], got)
+		}
+	}
+	s.drained()
+	s.polite()
+}
+
+func TestFloodOnOneLaneDoesNotStarveAnother(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, consumer.Reserve, simulator.Config{}, func(c *consumer.Config) { c.Concurrency = 8; c.RequestTimeout = 5 * time.Second })
+	// Every poll of a chat hangs until the request times out.
+	for range 60 {
+		id := uuid.NewString()
+		s.vendor.Declare(id, simulator.Never().With(simulator.Fault{Kind: simulator.Delayed, Delay: 4 * time.Second}))
+		s.declare(schema.Chat, id)
+	}
+	s.start()
+	if err := s.vendor.WaitPolls(s.ctx, 5); err != nil {
+		t.Fatal(err)
+	}
+	id := uuid.NewString()
+	s.vendor.Declare(id, simulator.Processed(0))
+	s.declare(schema.Transcript, id)
+	if got := s.seen.wait(s.ctx, 1); got[0].Subject != schema.ProcessedSubject(schema.ToCXAI, id) {
+		t.Errorf("outcome on %s", got[0].Subject)
+	}
+	if polls := s.vendor.CountOf(id); polls == 0 {
+		t.Error("the transcript was never polled")
+	}
+}
+
+func TestTraceparentIsHandedOn(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newStage(t, mode, simulator.Config{}, nil)
+		const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+		id := uuid.NewString()
+		s.vendor.Declare(id, simulator.Processed(600*time.Millisecond))
+		m := nats.NewMsg(schema.DeclaredSubject(schema.Chat, id))
+		m.Header[schema.HeaderTraceparent] = []string{trace}
+		m.Data = fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":"chat"}`, id)
+		if _, err := s.js.PublishMsg(s.ctx, m); err != nil {
+			t.Fatal(err)
+		}
+		s.start()
+		s.seen.wait(s.ctx, 1)
+		stream, err := s.js.Stream(s.ctx, schema.StreamOutcomes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var stored *jetstream.RawStreamMsg
+		if stored, err = stream.GetLastMsgForSubject(s.ctx, schema.ProcessedSubject(schema.ToCXAI, id)); err != nil {
+			t.Fatal(err)
+		}
+		if got := stored.Header[schema.HeaderTraceparent]; len(got) != 1 || got[0] != trace {
+			t.Errorf("header %v, want %s", got, trace)
+		}
+	})
+}

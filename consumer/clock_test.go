@@ -1,0 +1,185 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// farBroker is a stream on a broker whose clock differs, and whose answers take their time both ways. Local time goes
+// on only while it is asked.
+type farBroker struct {
+	jetstream.Stream
+	local  time.Time
+	offset time.Duration
+	// there and back are how long each answer takes, one after the other.
+	there, back []time.Duration
+	asked       int
+	err         error
+	noStamp     bool
+}
+
+func (b *farBroker) now() time.Time { return b.local }
+
+// broker is the true time of its clock.
+func (b *farBroker) broker() time.Time { return b.local.Add(b.offset) }
+
+func (b *farBroker) Info(context.Context, ...jetstream.StreamInfoOpt) (*jetstream.StreamInfo, error) {
+	i := b.asked % len(b.there)
+	b.asked++
+	b.local = b.local.Add(b.there[i])
+	stamp := b.broker().Round(0).UTC()
+	b.local = b.local.Add(b.back[i])
+	if b.noStamp {
+		stamp = time.Time{}
+	}
+	return &jetstream.StreamInfo{TimeStamp: stamp}, b.err
+}
+
+func newFarBroker(offset time.Duration) *farBroker {
+	return &farBroker{
+		local: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), offset: offset,
+		there: make([]time.Duration, clockSamples), back: make([]time.Duration, clockSamples),
+	}
+}
+
+func measured(t *testing.T, b *farBroker) *brokerClock {
+	t.Helper()
+	c := &brokerClock{now: b.now}
+	if err := c.measure(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestClockOffset(t *testing.T) {
+	for _, offset := range []time.Duration{0, time.Nanosecond, 3 * time.Second, -3 * time.Second, 25 * time.Hour, -25 * time.Hour} {
+		b := newFarBroker(offset)
+		c := measured(t, b)
+		b.local = b.local.Add(20 * time.Second)
+		if got := c.offset(); got != offset {
+			t.Errorf("the offset is %s, want %s", got, offset)
+		}
+		if got := c.time(); !got.Equal(b.broker()) {
+			t.Errorf("with an offset of %s the broker's time is %s, want %s", offset, got, b.broker())
+		}
+		later := b.local.Add(time.Minute)
+		if got := c.at(later); !got.Equal(later.Add(offset)) {
+			t.Errorf("with an offset of %s the broker's clock shows %s at %s, want %s", offset, got, later, later.Add(offset))
+		}
+		if got := c.local(later); !got.Equal(later.Add(-offset)) {
+			t.Errorf("with an offset of %s it is %s here when the broker's clock shows %s, want %s", offset, got, later, later.Add(-offset))
+		}
+	}
+}
+
+// The quickest answer says most.
+func TestClockKeepsTheQuickest(t *testing.T) {
+	for quickest := range clockSamples {
+		b := newFarBroker(-time.Second)
+		for i := range clockSamples {
+			b.there[i], b.back[i] = 400*time.Millisecond, 100*time.Millisecond
+		}
+		b.there[quickest], b.back[quickest] = 3*time.Millisecond, 200*time.Millisecond
+		c := measured(t, b)
+		if b.asked != clockSamples {
+			t.Errorf("the broker was asked %d times, want %d", b.asked, clockSamples)
+		}
+		if ahead := c.time().Sub(b.broker()); ahead != 3*time.Millisecond {
+			t.Errorf("with answer %d the quickest the clock is ahead by %s, want the 3ms that its question took", quickest, ahead)
+		}
+	}
+}
+
+// The next measurement mends what a step of the broker's clock, or another leader's clock, did.
+func TestClockBrokerSteps(t *testing.T) {
+	b := newFarBroker(0)
+	c := measured(t, b)
+	for _, offset := range []time.Duration{time.Hour, -time.Hour, 0} {
+		b.offset = offset
+		b.local = b.local.Add(clockEvery)
+		if err := c.measure(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.offset(); got != offset {
+			t.Errorf("after a step of the broker's clock the offset is %s, want %s", got, offset)
+		}
+	}
+}
+
+// A step of this host's wall clock does nothing, because the mark keeps the monotonic reading, by which package time
+// then subtracts. (It shows the reading as `m=`.)
+func TestClockIsMonotonic(t *testing.T) {
+	b := newFarBroker(0)
+	c := &brokerClock{now: time.Now}
+	if err := c.measure(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	if local := c.mark.Load().local.String(); !strings.Contains(local, " m=") {
+		t.Errorf("the mark's local time %s has no monotonic reading", local)
+	}
+	if local := c.local(b.broker()).String(); !strings.Contains(local, " m=") {
+		t.Errorf("the local time %s, to be compared with now, has no monotonic reading", local)
+	}
+}
+
+func TestClockMeasureFails(t *testing.T) {
+	b := newFarBroker(time.Minute)
+	c := measured(t, b)
+	b.offset = 0
+	b.err = errors.New("no responders")
+	if err := c.measure(t.Context(), b); !errors.Is(err, b.err) {
+		t.Errorf("the error is %v, want the broker's in it", err)
+	}
+	b.err, b.noStamp = nil, true
+	if err := c.measure(t.Context(), b); err == nil || !strings.Contains(err.Error(), "2.10") {
+		t.Errorf("without a time stamp the error is %v, want it to name the version that gives one", err)
+	}
+	if got := c.offset(); got != time.Minute {
+		t.Errorf("after failed measurements the offset is %s, want the last one", got)
+	}
+}
+
+// Whatever the offset, and however unevenly the delay of the answers is spread: a reservation is never for too early a
+// moment, and it is never thought to fall due later than it does.
+func TestClockIsNeverEarly(t *testing.T) {
+	seed := rand.Uint64()
+	random := rand.New(rand.NewPCG(seed, 0))
+	upTo := func(d time.Duration) time.Duration { return time.Duration(random.Int64N(int64(d))) }
+	for range 5000 {
+		b := newFarBroker(upTo(20*time.Hour) - 10*time.Hour)
+		slowest := time.Duration(0)
+		for i := range clockSamples {
+			scale := []time.Duration{2, time.Millisecond, time.Second, 4 * time.Second}[random.IntN(4)]
+			b.there[i], b.back[i] = upTo(scale), upTo(scale)
+			slowest = max(slowest, b.there[i])
+		}
+		r := &reservations{clock: measured(t, b), cfg: Config{Jitter: random.Float64}}
+		b.local = b.local.Add(upTo(clockEvery))
+
+		guidance := 50*time.Millisecond + upTo(30*time.Second)
+		wait := r.wait(guidance)
+		if wait < guidance+slackLeast || wait > guidance+slackMost+guidance/20 {
+			t.Fatalf("seed %d: the wait is %s for a guidance of %s", seed, wait, guidance)
+		}
+		due := r.clock.time().Add(wait)
+		if early := b.broker().Add(wait).Sub(due); early > 0 {
+			t.Fatalf("seed %d: the reservation is early by %s: delays %v there and %v back", seed, early, b.there, b.back)
+		} else if -early > slowest {
+			t.Fatalf("seed %d: the reservation is late by %s, but no question took longer than %s", seed, -early, slowest)
+		}
+		trulyLocal := due.Add(-b.offset)
+		if late := r.clock.local(due).Sub(trulyLocal); late > 0 {
+			t.Fatalf("seed %d: it is thought to fall due %s later than it does", seed, late)
+		}
+		asked := b.local.Add(upTo(time.Hour))
+		if early := asked.Add(b.offset).Sub(r.clock.at(asked)); early > 0 {
+			t.Fatalf("seed %d: a reservation for a moment that the vendor named is early by %s", seed, early)
+		}
+	}
+}

@@ -1,0 +1,74 @@
+// Package consumer takes in declared messages, asks for the status of what is due, and sees to it that each interaction
+// ends in one outcome. It needs a broker (JetStream), somebody who asks the vendor ([StatusClient]) and somebody who
+// stores outcomes ([OutcomePublisher]).
+//
+// # Reserve, then poll
+//
+// A worker reserves the next poll of an interaction before it makes this one. The reservation is a message that the
+// broker keeps and publishes again by itself at a given time (a server-side schedule). It lies on a subject that
+// belongs to the interaction, and the broker stores it only if no other reservation of that interaction is there.
+//
+//	declared ──intake──▶ reservation 1 ··guidance··▶ due 1 ──▶ reserve 2, ack 1, poll
+//	                                                              │      └─ pending: nothing to do
+//	                                                              ▼
+//	                     reservation 2 ··guidance··▶ due 2 ──▶ reserve 3, ack 2, poll
+//	                                                              │      └─ terminal: publish the outcome,
+//	                                                              ▼         replace reservation 3 by a tombstone
+//	                     tombstone     ··guidance··▶ acked, no poll
+//
+// Why it is polite: who polls has stored a reservation first, and polls no later than one guidance before it falls due
+// (the clock is looked at again after the broker's ack, and the request is not sent when it is too late). While it is
+// pending, every other attempt to reserve is refused, so nobody else polls. It ends by falling due, which is at least
+// one guidance after the poll. So two polls are at least one guidance apart, whoever crashes in between, however often
+// a message is delivered, and whatever a broker forgets about its consumers: it follows from what a stream has stored.
+// A reservation may be replaced, on the condition that it is still there, by one that falls due later: that only
+// lengthens the wait.
+//
+// Why nothing is lost: a message is acked only when another message of the same interaction is known to be stored: the
+// declared message when its first reservation is, a due message when the next reservation is. At the end the outcome is
+// stored first; then the reservation becomes a tombstone. A worker that dies anywhere leaves a reservation or an
+// unacked message, and the next one goes on from there.
+//
+// Why nothing happens twice: outcomes are stored by compare-and-set (package publisher). A worker that dies between
+// the outcome and the tombstone costs one more poll, whose outcome turns out to be there.
+//
+// # What a refusal means
+//
+// A refused reservation proves nothing by itself. On a replicated stream, one that has just fallen due may still be
+// seen for a moment; a worker that took the refusal for "somebody else polls" and acked would lose the interaction. So
+// the pending reservation is read, from the stream's leader. If it is a later one than this delivery's next, somebody
+// has taken over, and the delivery is acked and dropped. Anything else is tried again for a second, and then left to
+// the broker's redelivery.
+//
+// Later is a matter of life and number. Every declared message begins a life, named by the moment at which it was
+// stored; its polls are numbered. An interaction that is declared again when its last due message is just out (so that
+// no reservation is pending) gets a second chain of reservations; the older chain sees the newer life pending and
+// drops itself. The condition "no other reservation" covers all types at once, so an identifier that was declared as
+// audio and as chat still has one chain.
+//
+// # The tombstone
+//
+// When an interaction has ended, its reservation is not deleted but replaced by a tombstone, which falls due like one
+// and is then acked without a poll. Until then a stale copy of the last due message finds it pending and is dropped.
+// An interaction that is declared again meanwhile replaces the tombstone.
+//
+// # Clocks
+//
+// Reservations fall due by the clock of the stream's leader. The worker measures that clock against its own at the
+// start and every 30 s, and errs to the safe side by the time that the answer took (brokerClock). Between leaders whose
+// clocks differ, the slack of a reservation (a fifth of the guidance, at most a second) is the margin: keep NTP running.
+//
+// # Delayed naks
+//
+// For servers whose schedules are not sound, the declared message itself is delivered again and again: in-progress on
+// receipt, poll, nak with a delay. It is polite unless the broker is killed, which forgets delays, and one consumer
+// stops re-delivering above some hundreds of arrivals a second. Which way is used is read from the streams that
+// `statusworker provision` made.
+//
+// # The vendor's trouble
+//
+// A worker whose polls meet trouble (refused token, throttling, no sound answer) three times in a row without a success
+// between them rests: it pulls nothing that polls, for 1 s at first and up to 5 min, or until the vendor's Retry-After.
+// Then one poll at a time may try. What is due waits with the broker meanwhile. No interaction fails by it before its
+// deadline.
+package consumer

@@ -1,0 +1,383 @@
+package consumer
+
+import (
+	"context"
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	logtest "github.com/sirupsen/logrus/hooks/test"
+)
+
+// testRest is a rest in fake time, and what it logs.
+type testRest struct {
+	*rest
+	t   *testing.T
+	log *logtest.Hook
+}
+
+func inFakeTime(t *testing.T, test func(t *testing.T, r testRest)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		log, hook := captureLog()
+		test(t, testRest{rest: newRest(time.Now, log), t: t, log: hook})
+	})
+}
+
+// captureLog keeps what is logged.
+func captureLog() (*logrus.Logger, *logtest.Hook) {
+	log, hook := logtest.NewNullLogger()
+	log.SetOutput(io.Discard)
+	log.SetLevel(logrus.DebugLevel)
+	return log, hook
+}
+
+// fail reports polls with trouble, which are no probes.
+func (r testRest) fail(trouble Trouble, times int) {
+	for range times {
+		r.report(trouble, time.Time{}, false, "503")
+	}
+}
+
+func (r testRest) succeed(probe bool) { r.report(NoTrouble, time.Time{}, probe, "") }
+
+// wantProbe waits to be admitted, as a probe, and says how long that took.
+func (r testRest) wantProbe() time.Duration {
+	r.t.Helper()
+	began := time.Now()
+	probe, err := r.admit(r.t.Context())
+	if !probe || err != nil {
+		r.t.Fatalf("admit gave probe %t, error %v, want a probe", probe, err)
+	}
+	return time.Since(began)
+}
+
+// wantWorking fails the test unless everyone is admitted at once.
+func (r testRest) wantWorking(why string) {
+	r.t.Helper()
+	began := time.Now()
+	probe, err := r.admit(r.t.Context())
+	if probe || err != nil || time.Since(began) != 0 || !r.mayPoll() {
+		r.t.Fatalf("%s: admit gave probe %t, error %v after %s, mayPoll %t, want the worker working", why, probe, err, time.Since(began), r.mayPoll())
+	}
+}
+
+func (r testRest) wantResting(why string) {
+	r.t.Helper()
+	if r.mayPoll() {
+		r.t.Fatalf("%s: the worker works, want it to rest", why)
+	}
+}
+
+// wantLogged compares the levels of everything logged so far.
+func (r testRest) wantLogged(why string, want ...logrus.Level) {
+	r.t.Helper()
+	var got []logrus.Level
+	for _, e := range r.log.AllEntries() {
+		got = append(got, e.Level)
+	}
+	equal := len(got) == len(want)
+	for i := 0; equal && i < len(want); i++ {
+		equal = got[i] == want[i]
+	}
+	if !equal {
+		r.t.Fatalf("%s: logged %v, want %v", why, got, want)
+	}
+}
+
+func TestRestWorking(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		r.wantWorking("new")
+		r.succeed(false)
+		r.wantWorking("after a success")
+		for range 20 {
+			r.fail(Unavailable, restAfter-1)
+			r.wantWorking("after fewer failures than it takes")
+			r.succeed(false)
+		}
+		r.wantLogged("all the while")
+
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := r.admit(ctx); err == nil {
+			t.Error("admit gave no error though its context had ended")
+		}
+	})
+}
+
+func TestRestBegins(t *testing.T) {
+	for _, trouble := range []Trouble{Unavailable, Unauthorized} {
+		inFakeTime(t, func(t *testing.T, r testRest) {
+			r.fail(trouble, restAfter)
+			r.wantResting("after three failures in a row")
+			r.wantLogged("at the beginning", logrus.WarnLevel)
+			e := r.log.LastEntry()
+			if e.Data["cause"] != trouble || e.Data["detail"] != "503" || e.Data["until"] == nil {
+				t.Errorf("logged %v, want the cause, until when, and the detail", e.Data)
+			}
+			if took := r.wantProbe(); took < 800*time.Millisecond || took > 1200*time.Millisecond+time.Microsecond {
+				t.Errorf("%s: the first rest lasted %s, want 1s within a fifth", trouble, took)
+			}
+		})
+	}
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		r.fail(Throttled, 1)
+		r.wantResting("after one 429")
+		if took := r.wantProbe(); took < 800*time.Millisecond || took > 1200*time.Millisecond+time.Microsecond {
+			t.Errorf("without Retry-After the first rest lasted %s, want 1s within a fifth", took)
+		}
+	})
+}
+
+func TestRestUntilRetryAfter(t *testing.T) {
+	for _, after := range []time.Duration{time.Millisecond, 100 * time.Millisecond, 7 * time.Second, time.Hour} {
+		inFakeTime(t, func(t *testing.T, r testRest) {
+			r.report(Throttled, time.Now().Add(after), false, "429")
+			r.wantResting("after a 429")
+			if took := r.wantProbe(); took != after {
+				t.Errorf("the rest lasted %s, want the %s of Retry-After", took, after)
+			}
+			r.report(Throttled, time.Now().Add(2*after), true, "429")
+			r.release()
+			if took := r.wantProbe(); took != 2*after {
+				t.Errorf("after the probe's 429 the rest lasted %s, want the %s of its Retry-After", took, 2*after)
+			}
+			// A 503 may say it as well.
+			r.report(Unavailable, time.Now().Add(3*after), true, "503")
+			r.release()
+			if took := r.wantProbe(); took != 3*after {
+				t.Errorf("after the probe's 503 the rest lasted %s, want the %s of its Retry-After", took, 3*after)
+			}
+		})
+	}
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		r.report(Throttled, time.Now().Add(-time.Hour), false, "429")
+		if took := r.wantProbe(); took < 800*time.Millisecond {
+			t.Errorf("with a Retry-After that has passed the rest lasted %s, want the usual second", took)
+		}
+	})
+}
+
+// While the vendor fails for all, a rest doubles up to its greatest length, and there is one poll a rest.
+func TestRestGrows(t *testing.T) {
+	const jitter = 0.2
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		r.fail(Unavailable, restAfter)
+		differ := false
+		want := restLeast
+		for i := range 14 {
+			took := r.wantProbe()
+			least, most := time.Duration(float64(want)*(1-jitter)), time.Duration(float64(want)*(1+jitter))+time.Microsecond
+			if took < least || took > most {
+				t.Errorf("rest %d lasted %s, want between %s and %s", i+1, took, least, most)
+			}
+			differ = differ || took != want
+			r.report(Unavailable, time.Time{}, true, "503")
+			r.release()
+			want = min(2*want, restMost)
+		}
+		if !differ {
+			t.Error("the lengths have no jitter")
+		}
+		r.wantLogged("after 14 failed probes", logrus.WarnLevel)
+
+		r.wantProbe()
+		r.succeed(true)
+		r.release()
+		r.wantWorking("after the probe succeeded")
+		r.wantLogged("at the end", logrus.WarnLevel, logrus.InfoLevel)
+
+		// The next trouble begins small again.
+		r.fail(Unavailable, restAfter)
+		if took := r.wantProbe(); took > 1200*time.Millisecond+time.Microsecond {
+			t.Errorf("the first rest after a success lasted %s, want a second within a fifth", took)
+		}
+	})
+}
+
+// Several lanes wait; one of them probes at a time, and when it succeeds all go on.
+func TestRestOneProbeAtATime(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		type admitted struct {
+			probe bool
+			err   error
+		}
+		const lanes = 3
+		r.fail(Unavailable, restAfter)
+		got := make(chan admitted, lanes)
+		for range lanes {
+			go func() {
+				probe, err := r.admit(t.Context())
+				got <- admitted{probe, err}
+			}()
+		}
+		wantOne := func(why string) {
+			t.Helper()
+			a := <-got
+			if !a.probe || a.err != nil {
+				t.Fatalf("%s: a lane was admitted with probe %t, error %v", why, a.probe, a.err)
+			}
+			time.Sleep(time.Hour) // of fake time
+			synctest.Wait()
+			if len(got) != 0 {
+				t.Fatalf("%s: a second lane was admitted while the probe is out", why)
+			}
+		}
+		wantOne("when the rest is over")
+		r.release() // it had nothing due: the next lane probes at once
+		began := time.Now()
+		wantOne("after a release without a report")
+		if took := time.Since(began); took != time.Hour {
+			t.Errorf("the next probe went %s after the release, want at once", took-time.Hour)
+		}
+		r.succeed(true)
+		r.release()
+		if a := <-got; a.probe || a.err != nil {
+			t.Errorf("after the probe succeeded a lane was admitted with probe %t, error %v", a.probe, a.err)
+		}
+		r.wantWorking("after the probe succeeded")
+		r.wantLogged("in all", logrus.WarnLevel, logrus.InfoLevel)
+	})
+}
+
+// However many lanes there are: while the vendor fails for all, each rest costs it one poll.
+func TestRestCostsOnePollEach(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		r.fail(Unavailable, restAfter)
+		polls := make(chan time.Time, 1000)
+		done := make(chan struct{})
+		const lanes = 4
+		for range lanes {
+			go func() {
+				defer func() { done <- struct{}{} }()
+				for {
+					probe, err := r.admit(ctx)
+					if err != nil {
+						if probe {
+							r.release()
+						}
+						return
+					}
+					if !probe {
+						t.Error("a lane was admitted though the vendor fails for all")
+						return
+					}
+					polls <- time.Now()
+					time.Sleep(300 * time.Millisecond) // of fake time: the request
+					r.report(Unavailable, time.Time{}, true, "503")
+					r.release()
+				}
+			}()
+		}
+		for range lanes {
+			<-done
+		}
+		close(polls)
+		var last time.Time
+		n := 0
+		for at := range polls {
+			n++
+			if !last.IsZero() && at.Sub(last) < restLeast {
+				t.Errorf("two polls were %s apart", at.Sub(last))
+			}
+			last = at
+		}
+		// 1 + 2 + 4 + ... s: the tenth rest would end after 17 minutes.
+		if n < 8 || n > 10 {
+			t.Errorf("%d polls in ten minutes of rests that double, want 8 to 10", n)
+		}
+	})
+}
+
+// Polls that were out when the rest began come home while it lasts.
+func TestRestStragglers(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		r.fail(Unavailable, restAfter)
+		r.fail(Unavailable, 60)
+		if took := r.wantProbe(); took > 1200*time.Millisecond+time.Microsecond {
+			t.Errorf("stragglers that failed lengthened the rest to %s", took)
+		}
+		r.release()
+		r.succeed(false)
+		r.wantWorking("after a straggler's success")
+		r.wantLogged("in all", logrus.WarnLevel, logrus.InfoLevel)
+	})
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		r.fail(Unavailable, restAfter)
+		r.report(Unavailable, time.Now().Add(time.Minute), false, "503")
+		r.report(Unavailable, time.Now().Add(2*time.Second), false, "503")
+		if took := r.wantProbe(); took != time.Minute {
+			t.Errorf("with a straggler's Retry-After of a minute the rest lasted %s", took)
+		}
+	})
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		r.report(Throttled, time.Now().Add(time.Minute), false, "429")
+		r.succeed(false)
+		r.wantResting("after the success of a poll that was out before the 429")
+		if took := r.wantProbe(); took != time.Minute {
+			t.Errorf("the throttled rest lasted %s after a straggler's success, want its minute", took)
+		}
+		r.succeed(true)
+		r.wantWorking("after the probe's success")
+	})
+}
+
+// A Retry-After counts also when it comes while the worker rests for another cause already.
+func TestRestThrottledStraggler(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		r.fail(Unavailable, restAfter)
+		r.report(Throttled, time.Now().Add(time.Minute), false, "429")
+		r.succeed(false)
+		r.wantResting("after 503s, a 429, and the success of a poll that was out before")
+		if took := r.wantProbe(); took != time.Minute {
+			t.Errorf("the rest lasted %s, want the minute of Retry-After", took)
+		}
+	})
+}
+
+// A probe that outlived its rest says nothing about the next one.
+func TestRestProbeOfAnEarlierRest(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		r.fail(Unavailable, restAfter)
+		r.wantProbe()
+		r.succeed(false) // a straggler ends the rest while the probe is out
+		r.wantWorking("after a straggler's success")
+		r.report(Throttled, time.Now().Add(time.Minute), false, "429")
+		r.succeed(true)
+		r.wantResting("after a 429 and the success of a probe that was out before")
+		r.release()
+	})
+}
+
+// A change of cause is worth a line; the same cause again is not.
+func TestRestLogsAnotherCause(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		r.fail(Unavailable, restAfter)
+		for _, trouble := range []Trouble{Unavailable, Throttled, Throttled, Unauthorized} {
+			r.wantProbe()
+			r.report(trouble, time.Time{}, true, "")
+			r.release()
+		}
+		r.wantLogged("in all", logrus.WarnLevel, logrus.WarnLevel, logrus.WarnLevel)
+		r.wantProbe()
+		r.succeed(true)
+		r.succeed(true)
+		r.wantLogged("in all", logrus.WarnLevel, logrus.WarnLevel, logrus.WarnLevel, logrus.InfoLevel)
+	})
+}
+
+func TestRestAdmitEndsWithContext(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		r.fail(Unavailable, restAfter)
+		if probe, err := r.admit(ctx); probe || err == nil {
+			t.Errorf("admit gave probe %t, error %v, want the context's error", probe, err)
+		}
+		r.wantProbe() // the probe is still to be had
+	})
+}

@@ -1,0 +1,174 @@
+package consumer
+
+import (
+	"context"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+)
+
+func TestSlotsFloodLeavesOthersTheirOwn(t *testing.T) {
+	for _, c := range []struct{ total, lanes, own, flood int }{
+		{4, 4, 1, 1}, // the least: one a lane, nothing to share
+		{5, 4, 1, 2},
+		{64, 4, 8, 40}, // half is owned, half is shared
+		{64, 3, 10, 44},
+		{4096, 4, 512, 2560},
+	} {
+		s := newSlots(c.total, c.lanes)
+		if got := s.takeNow(0, 10*c.total); got != c.flood {
+			t.Errorf("of %d slots a flooding lane of %d got %d, want %d", c.total, c.lanes, got, c.flood)
+		}
+		for lane := 1; lane < c.lanes; lane++ {
+			if got := s.takeNow(lane, 10*c.total); got != c.own {
+				t.Errorf("of %d slots lane %d of %d got %d after a flood, want its own %d", c.total, lane, c.lanes, got, c.own)
+			}
+		}
+		for lane := range c.lanes {
+			if got := s.takeNow(lane, 1); got != 0 {
+				t.Errorf("with all %d slots taken, lane %d got %d more", c.total, lane, got)
+			}
+		}
+	}
+}
+
+func TestSlotsTakeNoMoreThanAsked(t *testing.T) {
+	s := newSlots(64, 4)
+	for _, most := range []int{0, 1, 32} {
+		if got := s.takeNow(2, most); got != most {
+			t.Errorf("asked for %d slots of many, got %d", most, got)
+		}
+	}
+}
+
+// What a lane gives back beyond its own, any lane can take.
+func TestSlotsSharedGoRound(t *testing.T) {
+	s := newSlots(8, 4) // one of its own for each, and four to share
+	if got := s.takeNow(0, 8); got != 5 {
+		t.Fatalf("the first lane got %d, want 5", got)
+	}
+	s.give(0, 3)
+	if got := s.takeNow(1, 8); got != 4 {
+		t.Errorf("after 3 shared ones were given back, another lane got %d, want its own and these", got)
+	}
+	if got := s.takeNow(0, 8); got != 0 {
+		t.Errorf("the first lane got %d that others hold", got)
+	}
+	s.give(1, 4)
+	if got := s.takeNow(0, 8); got != 3 {
+		t.Errorf("the first lane got %d, want the 3 shared ones back", got)
+	}
+}
+
+// Random takes and gives, against what the rules say in so many words.
+func TestSlotsAgainstModel(t *testing.T) {
+	seed := rand.Uint64()
+	random := rand.New(rand.NewPCG(seed, 0))
+	for range 200 {
+		lanes := 1 + random.IntN(5)
+		total := lanes + random.IntN(70)
+		s := newSlots(total, lanes)
+		own := max(1, total/(2*lanes))
+		used := make([]int, lanes)
+		for range 200 {
+			lane := random.IntN(lanes)
+			if random.IntN(3) == 0 {
+				n := random.IntN(used[lane] + 1)
+				s.give(lane, n)
+				used[lane] -= n
+				continue
+			}
+			// A lane may have its own, and of the total what is neither taken nor owned by another.
+			most := random.IntN(40)
+			shared := total
+			for i, n := range used {
+				if i != lane {
+					shared -= max(n, own)
+				}
+			}
+			want := min(most, shared-used[lane])
+			if got := s.takeNow(lane, most); got != want {
+				t.Fatalf("seed %d: of %d slots in %d lanes, %v of them used, lane %d asked for %d and got %d, want %d", seed, total, lanes, used, lane, most, got, want)
+			}
+			used[lane] += want
+			sum := 0
+			for _, n := range used {
+				sum += n
+			}
+			if sum > total || want < 0 {
+				t.Fatalf("seed %d: %v slots are used of %d", seed, used, total)
+			}
+		}
+	}
+}
+
+func TestSlotsTakeWaitsForGive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		s := newSlots(4, 4)
+		s.takeNow(0, 1)
+		got := make(chan int, 1)
+		wait := func(most int) {
+			t.Helper()
+			go func() { got <- s.take(ctx, 0, most) }()
+			wantWaiting(t, got)
+		}
+
+		wait(3)
+		s.takeNow(1, 1)
+		s.give(1, 1) // another lane's own: nothing for this one
+		wantWaiting(t, got)
+		s.give(0, 1)
+		if n := <-got; n != 1 {
+			t.Errorf("after one slot was given back, take returned %d", n)
+		}
+
+		s.give(0, 1) // before the wait
+		if n := s.take(ctx, 0, 1); n != 1 {
+			t.Errorf("take returned %d with a free slot", n)
+		}
+
+		wait(1)
+		cancel()
+		if n := <-got; n != 0 {
+			t.Errorf("take returned %d after its context ended", n)
+		}
+	})
+}
+
+// wantWaiting fails the test where a take has returned although nothing is left to happen.
+func wantWaiting(t *testing.T, got chan int) {
+	t.Helper()
+	synctest.Wait()
+	if len(got) != 0 {
+		t.Fatalf("take returned %d, want it to wait", <-got)
+	}
+}
+
+// A shared slot that one lane gives back wakes all that wait; one of them gets it.
+func TestSlotsGiveWakesEveryLane(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		s := newSlots(5, 4) // one is shared
+		s.takeNow(0, 2)
+		got := make(chan int, 3)
+		for lane := 1; lane < 4; lane++ {
+			s.takeNow(lane, 1)
+			go func() { got <- s.take(ctx, lane, 1) }()
+		}
+		synctest.Wait()
+		s.give(0, 1)
+		if n := <-got; n != 1 {
+			t.Errorf("the lane that was woken got %d slots", n)
+		}
+		wantWaiting(t, got) // the others: one was free
+		cancel()
+		for range 2 {
+			if n := <-got; n != 0 {
+				t.Errorf("a lane got %d slots, but none was free", n)
+			}
+		}
+	})
+}

@@ -1,0 +1,122 @@
+package statusclient_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"statusworker/schema"
+	"statusworker/statusclient"
+)
+
+func TestStatusRefusals(t *testing.T) {
+	want := map[int]schema.Fault{
+		404: schema.FaultNotFound,
+		401: schema.FaultUnauthorized, 403: schema.FaultUnauthorized,
+		429: schema.FaultThrottled,
+		408: schema.FaultUnavailable, 425: schema.FaultUnavailable,
+		500: schema.FaultUnavailable, 501: schema.FaultUnavailable, 502: schema.FaultUnavailable, 503: schema.FaultUnavailable, 504: schema.FaultUnavailable, 599: schema.FaultUnavailable,
+		300: schema.FaultUnavailable, 304: schema.FaultUnavailable, 307: schema.FaultUnavailable,
+		400: schema.FaultRejected, 402: schema.FaultRejected, 405: schema.FaultRejected, 406: schema.FaultRejected, 409: schema.FaultRejected, 410: schema.FaultRejected, 418: schema.FaultRejected, 422: schema.FaultRejected, 451: schema.FaultRejected, 499: schema.FaultRejected,
+		201: schema.FaultNotAStatus, 202: schema.FaultNotAStatus, 204: schema.FaultNotAStatus, 206: schema.FaultNotAStatus,
+		600: schema.FaultNotAStatus, 999: schema.FaultNotAStatus,
+	}
+	for code, fault := range want {
+		t.Run(fmt.Sprint(code), func(t *testing.T) {
+			server, seen := answering(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(code)
+				_, _ = io.WriteString(w, pending) // not allowed for some codes
+			})
+			e := pollError(t, newClient(t, server.URL, statusclient.Config{}), fault)
+			if e.StatusCode != code || !e.RetryAt.IsZero() {
+				t.Errorf("error is %#v", e)
+			}
+			if seen.count() != 1 {
+				t.Errorf("%d requests, want 1", seen.count())
+			}
+		})
+	}
+
+	t.Run("101", func(t *testing.T) {
+		url, _ := raw(t, sends("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\nwhatever"))
+		pollError(t, newClient(t, url, statusclient.Config{}), schema.FaultNotAStatus)
+	})
+	t.Run("103 before 200", func(t *testing.T) {
+		url, _ := raw(t, sends("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"+pending))
+		if _, err := newClient(t, url, statusclient.Config{}).Status(t.Context(), identifier, time.Time{}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestStatusRefusalDetail(t *testing.T) {
+	server, _ := answering(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Retry-After", "7")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = io.WriteString(w, "down for\nmaintenance"+strings.Repeat("!", 1000))
+	})
+	e := pollError(t, newClient(t, server.URL, statusclient.Config{}), schema.FaultUnavailable)
+	want := `the vendor answered 503 Service Unavailable for GET ` + statusPath + `, Retry-After "7": "down for\nmaintenance` + strings.Repeat("!", 44) + `"... (200 bytes)`
+	if e.Detail != want {
+		t.Errorf("detail is\n%s, want\n%s", e.Detail, want)
+	}
+
+	zipped := gzipped(t, []byte(`{"message":"squeezed"}`))
+	server, _ = answering(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		w.WriteHeader(http.StatusBadRequest)
+		_, _ = w.Write(zipped)
+	})
+	if e := pollError(t, newClient(t, server.URL, statusclient.Config{}), schema.FaultRejected); !strings.HasSuffix(e.Detail, `: "{\"message\":\"squeezed\"}"`) {
+		t.Errorf("detail is %s, want the error body decompressed", e.Detail)
+	}
+}
+
+func TestStatusRetryAfter(t *testing.T) {
+	now := newClock().Now()
+	tests := []struct {
+		value string
+		want  time.Duration // 0: none
+	}{
+		{"120", 2 * time.Minute},
+		{" 5 ", 5 * time.Second},
+		{now.Add(90 * time.Second).Format(http.TimeFormat), 90 * time.Second},
+		{now.Add(90 * time.Second).Format(time.RFC850), 90 * time.Second},
+		{now.Add(90 * time.Second).Format(time.ANSIC), 90 * time.Second},
+		{"3600", time.Hour},
+		{"3601", time.Hour},
+		{"86400000", time.Hour},
+		{strings.Repeat("9", 500), time.Hour},
+		{now.AddDate(50, 0, 0).Format(http.TimeFormat), time.Hour},
+		{"Fri, 31 Dec 9999 23:59:59 GMT", time.Hour},
+		{"0", 0},
+		{now.Add(-time.Minute).Format(http.TimeFormat), 0},
+		{"-5", 0}, {"+5", 0}, {"1.5", 0}, {"5s", 0}, {"soon", 0}, {"0x10", 0}, {"٥", 0},
+	}
+	for _, code := range []int{429, 500, 503} {
+		for _, tt := range tests {
+			t.Run(fmt.Sprintf("%d %.40s", code, tt.value), func(t *testing.T) {
+				server, _ := answering(t, func(w http.ResponseWriter, _ *http.Request) {
+					w.Header().Set("Retry-After", tt.value)
+					w.WriteHeader(code)
+				})
+				fault := schema.FaultUnavailable
+				if code == 429 {
+					fault = schema.FaultThrottled
+				}
+				e := pollError(t, newClient(t, server.URL, statusclient.Config{Now: newClock().Now}), fault)
+				want := time.Time{}
+				if tt.want != 0 {
+					want = now.Add(tt.want)
+				}
+				if !e.RetryAt.Equal(want) {
+					t.Errorf("RetryAt is %v, want %v", e.RetryAt, want)
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,114 @@
+package statusclient_test
+
+import (
+	"bytes"
+	"io"
+	"log"
+	"net/http"
+	"runtime"
+	"strconv"
+	"testing"
+	"time"
+
+	"statusworker/schema"
+	"statusworker/statusclient"
+)
+
+func discardLog() *log.Logger { return log.New(io.Discard, "", 0) }
+
+func TestStatusGzip(t *testing.T) {
+	sample := readFile(t, "testdata/status-processed.json")
+	tests := []struct {
+		name, encoding string
+		body           []byte
+		want           schema.Fault
+	}{
+		{"gzip", "gzip", gzipped(t, sample), ""},
+		{"any case", "GZIP", gzipped(t, sample), ""},
+		{"two members", "gzip", append(gzipped(t, sample[:50]), gzipped(t, sample[50:])...), ""},
+		{"identity", "identity", sample, ""},
+		{"not gzip", "gzip", sample, schema.FaultNotAStatus},
+		{"half a gzip", "gzip", gzipped(t, sample)[:60], schema.FaultNotAStatus},
+		{"garbage behind", "gzip", append(gzipped(t, sample), "garbage"...), schema.FaultNotAStatus},
+		{"wrong checksum", "gzip", func() []byte { b := gzipped(t, sample); b[len(b)-6] ^= 1; return b }(), schema.FaultNotAStatus},
+		{"another encoding", "br", sample, schema.FaultNotAStatus},
+		{"gzip that nobody named", "", gzipped(t, sample), schema.FaultNotAStatus},
+		{"twice", "gzip", gzipped(t, gzipped(t, sample)), schema.FaultNotAStatus},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			server, _ := answering(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				if tt.encoding != "" {
+					w.Header().Set("Content-Encoding", tt.encoding)
+				}
+				_, _ = w.Write(tt.body)
+			})
+			c := newClient(t, server.URL, statusclient.Config{})
+			if tt.want != "" {
+				pollError(t, c, tt.want)
+				return
+			}
+			answer, err := c.Status(t.Context(), identifier, time.Time{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if string(answer.Raw) != string(bytes.TrimSpace(sample)) {
+				t.Errorf("raw is %s", answer.Raw)
+			}
+		})
+	}
+}
+
+// What is too large costs no more than what is not.
+func TestStatusLargeAnswersCostLittle(t *testing.T) {
+	spaces := bytes.Repeat([]byte(" "), 1<<20)
+	bomb := bytes.Repeat(gzipped(t, spaces), 1000) // 1 GB
+	endless := func(w http.ResponseWriter, _ *http.Request) {
+		for {
+			if _, err := w.Write(spaces); err != nil {
+				return
+			}
+		}
+	}
+	tests := []struct {
+		name    string
+		want    schema.Fault
+		handler http.HandlerFunc
+	}{
+		{"gzip bomb", schema.FaultNotAStatus, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			_, _ = w.Write(bomb)
+		}},
+		{"endless", schema.FaultNotAStatus, endless},
+		{"1 GB", schema.FaultNotAStatus, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Length", strconv.Itoa(1<<30))
+			endless(w, r)
+		}},
+		{"endless refusal", schema.FaultUnavailable, func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusBadGateway)
+			endless(w, r)
+		}},
+		{"refusal with a gzip bomb", schema.FaultUnavailable, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			w.WriteHeader(http.StatusBadGateway)
+			_, _ = w.Write(bomb)
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			server, _ := answering(t, func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				tt.handler(w, r)
+			})
+			c := newClient(t, server.URL, statusclient.Config{})
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			pollError(t, c, tt.want)
+			runtime.ReadMemStats(&after)
+			if cost := after.TotalAlloc - before.TotalAlloc; cost > 2<<20 {
+				t.Errorf("%d bytes were allocated, want at most 2 MiB", cost)
+			}
+		})
+	}
+}

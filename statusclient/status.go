@@ -1,0 +1,159 @@
+package statusclient
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"time"
+
+	"statusworker/schema"
+)
+
+// Status asks the vendor once for the status of an interaction. It never repeats a request, and follows no redirect.
+// The request is not written after sendBy, however long the connection took; zero sets no such limit. The error is
+// always a [*schema.PollError]; one that is [schema.FaultNotSent] proves that the vendor saw nothing of the request.
+// Where ctx ended the call, the error wraps its error.
+//
+// The answer belongs to the caller. Should the vendor repeat the token in it, asterisks stand in its place.
+func (c *Client) Status(ctx context.Context, identifier string, sendBy time.Time) (schema.Answer, error) {
+	if err := schema.CheckIdentifier(identifier); err != nil {
+		return schema.Answer{}, &schema.PollError{
+			Fault: schema.FaultRejected, Detail: "the vendor was not asked: identifier " + err.Error(), Err: err,
+		}
+	}
+	used := c.tokens.current()
+	reqCtx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	a := &attempt{sendBy: sendBy, now: c.now, cancel: cancel}
+	x := exchange{client: c, caller: ctx, ctx: reqCtx, attempt: a, used: used, identifier: identifier}
+	if ctx.Err() != nil {
+		return schema.Answer{}, x.failure(ctx.Err(), 0)
+	}
+	if a.tooLate() {
+		a.late.Store(true)
+		return schema.Answer{}, x.failure(errLate, 0)
+	}
+
+	req := c.template.WithContext(httptrace.WithClientTrace(reqCtx, &httptrace.ClientTrace{GotConn: a.gotConn}))
+	req.URL = &url.URL{Scheme: c.base.Scheme, Host: c.base.Host, Path: x.path()}
+	req.Header = used.header
+	// The transport, not a client around it: that would follow redirects.
+	resp, err := c.transport.RoundTrip(req)
+	if err != nil {
+		return schema.Answer{}, x.failure(err, 0)
+	}
+	defer func() { _ = resp.Body.Close() }() // whatever mattered has been read
+	b := bodies.Get().(*body)
+	defer b.release()
+	if resp.StatusCode != http.StatusOK {
+		return schema.Answer{}, x.refusal(resp, b)
+	}
+	return x.answer(resp, b)
+}
+
+// exchange is one request with what is needed to tell what became of it.
+type exchange struct {
+	client     *Client
+	caller     context.Context // the caller's
+	ctx        context.Context // with the time-out
+	attempt    *attempt
+	used       *credential
+	identifier string
+}
+
+func (x *exchange) path() string { return x.client.path + x.identifier + "/status" }
+
+// answer reads a 200.
+func (x *exchange) answer(resp *http.Response, b *body) (schema.Answer, error) {
+	if contentType := resp.Header.Get("Content-Type"); !jsonContentType(contentType) {
+		return schema.Answer{}, x.noStatus(resp, "has the Content-Type "+schema.Quote(contentType)+", want application/json", nil)
+	}
+	if err := b.read(resp, maxAnswerBytes+1); err != nil {
+		if errors.Is(err, errEncoding) {
+			return schema.Answer{}, x.noStatus(resp, err.Error(), err)
+		}
+		return schema.Answer{}, x.failure(err, resp.StatusCode)
+	}
+	if len(b.buf) > maxAnswerBytes {
+		return schema.Answer{}, x.noStatus(resp, fmt.Sprintf("is longer than %d bytes", maxAnswerBytes), nil)
+	}
+	mask(b.buf, x.used.token)
+	answer, err := decodeAnswer(b.decoder(), b.buf, x.identifier)
+	if err != nil {
+		return schema.Answer{}, x.noStatus(resp, err.Error(), err)
+	}
+	return answer, nil
+}
+
+func (x *exchange) noStatus(resp *http.Response, why string, cause error) *schema.PollError {
+	return x.fault(&schema.PollError{
+		Fault: schema.FaultNotAStatus, StatusCode: resp.StatusCode,
+		Detail: x.answered(resp.StatusCode) + ", but the answer " + why, Err: cause,
+	})
+}
+
+func (x *exchange) answered(code int) string {
+	return fmt.Sprintf("the vendor answered %d %s for GET %s", code, http.StatusText(code), x.path())
+}
+
+// failure explains why there is no answer, or, where code is set, only the beginning of one.
+func (x *exchange) failure(err error, code int) *schema.PollError {
+	e := &schema.PollError{Fault: schema.FaultUnavailable, StatusCode: code, Err: err}
+	request := "GET " + x.path()
+	switch a := x.attempt; {
+	case a.late.Load():
+		e.Fault, e.Err = schema.FaultNotSent, errLate
+		e.Detail = fmt.Sprintf("%s was not sent: it could not be sent by %s", request, a.sendBy.UTC().Format(time.RFC3339Nano))
+	case x.caller.Err() != nil:
+		e.Err = x.caller.Err()
+		e.Detail = fmt.Sprintf("%s was given up before the answer was complete: %v", request, e.Err)
+		if !a.sent.Load() {
+			e.Fault = schema.FaultNotSent
+			e.Detail = fmt.Sprintf("%s was not sent: %v", request, e.Err)
+		}
+	case a.broken.Load():
+		e.Err = errLost
+		e.Detail = fmt.Sprintf("no answer to %s: %v", request, errLost)
+	case errors.Is(x.ctx.Err(), context.DeadlineExceeded):
+		e.Err = context.DeadlineExceeded
+		what := "no connection for"
+		if code != 0 {
+			what = "no complete answer to"
+		} else if a.sent.Load() {
+			what = "no answer to"
+		}
+		e.Detail = fmt.Sprintf("%s %s within %s", what, request, x.client.timeout)
+	case code != 0:
+		e.Detail = fmt.Sprintf("the answer to %s broke off: %v", request, err)
+	default:
+		e.Detail = fmt.Sprintf("no answer to %s: %v", request, err)
+	}
+	return x.fault(e)
+}
+
+const maxDetail = 600
+
+// fault makes e fit to be shown: without the token, on one line, of bounded length.
+func (x *exchange) fault(e *schema.PollError) *schema.PollError {
+	e.Detail = masked(e.Detail, x.used.token)
+	e.Detail = strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return ' '
+		}
+		return r
+	}, e.Detail)
+	if len(e.Detail) > maxDetail {
+		e.Detail = e.Detail[:maxDetail] + "..."
+	}
+	if e.Err != nil {
+		// Some of the transport's errors quote what the vendor sent.
+		if text := e.Err.Error(); masked(text, x.used.token) != text {
+			e.Err = errors.New(masked(text, x.used.token))
+		}
+	}
+	return e
+}

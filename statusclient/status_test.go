@@ -1,0 +1,328 @@
+package statusclient_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"statusworker/schema"
+	"statusworker/statusclient"
+)
+
+func TestStatusWireForm(t *testing.T) {
+	server, seen := answering(t, writes(pending))
+	c := newClient(t, server.URL, statusclient.Config{UserAgent: "statusworker/test", Token: "  " + token + "\n"})
+	if _, err := c.Status(t.Context(), identifier, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	r := seen.all[0]
+	if r.Method != http.MethodGet || r.RequestURI != statusPath || r.Proto != "HTTP/1.1" {
+		t.Errorf("the request was %s %s %s", r.Method, r.RequestURI, r.Proto)
+	}
+	if host := strings.TrimPrefix(server.URL, "http://"); r.Host != host {
+		t.Errorf("Host is %q, want %q", r.Host, host)
+	}
+	want := http.Header{
+		"X-Api-Token":     {token},
+		"Accept":          {"application/json"},
+		"Accept-Encoding": {"gzip"},
+		"User-Agent":      {"statusworker/test"},
+	}
+	for name, values := range want {
+		if got := r.Header.Values(name); len(got) != 1 || got[0] != values[0] {
+			t.Errorf("%s is %q, want %q", name, got, values)
+		}
+	}
+	if len(r.Header) != len(want) {
+		t.Errorf("headers are %v, want no others than %v", r.Header, want)
+	}
+}
+
+func TestStatusDocumentedSample(t *testing.T) {
+	sample := readFile(t, "testdata/status-processed.json")
+	server, _ := answering(t, writes(string(sample)))
+	answer, err := newClient(t, server.URL, statusclient.Config{}).Status(t.Context(), identifier, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if answer.Status != schema.StatusProcessed || answer.ErrorMessage != "" {
+		t.Errorf("answer is %+v", answer)
+	}
+	if string(answer.Raw) != strings.TrimSpace(string(sample)) {
+		t.Errorf("raw is %s, want the sample as it came", answer.Raw)
+	}
+}
+
+func TestStatusAnswers(t *testing.T) {
+	const id = `"identifier":"` + identifier + `"`
+	const ok schema.Fault = ""
+	tests := []struct {
+		name, contentType, body string
+		want                    schema.Fault
+		status                  schema.Status
+		message                 string
+	}{
+		{"minimal", "application/json", `{` + id + `,"status":"declared"}`, ok, "declared", ""},
+		{"parameters", "application/json; charset=utf-8", pending, ok, "processing", ""},
+		{"any case", "Application/JSON", pending, ok, "processing", ""},
+		{"plus json", "application/vnd.vendor+json; v=1", pending, ok, "processing", ""},
+		{"identifier in upper case", "application/json", `{"identifier":"` + strings.ToUpper(identifier) + `","status":"processing"}`, ok, "processing", ""},
+		{"error message", "application/json", `{` + id + `,"status":"processingFailed","errorMessage":"no \"speech\""}`, ok, "processingFailed", `no "speech"`},
+		{"status that nobody listed", "application/json", `{` + id + `,"status":"reticulating splines"}`, ok, "reticulating splines", ""},
+		{"longest status", "application/json", `{` + id + `,"status":"` + strings.Repeat("s", 64) + `"}`, ok, schema.Status(strings.Repeat("s", 64)), ""},
+		{"white space around", "application/json", "\r\n " + pending + "\n\n", ok, "processing", ""},
+		{"more members", "application/json", `{"a":[{"status":"x"}],` + id + `,"status":"processing","b":{"identifier":7}}`, ok, "processing", ""},
+		{"as large as can be", "application/json", pad(64 << 10), ok, "processing", ""},
+
+		{"too large", "application/json", pad(64<<10 + 1), schema.FaultNotAStatus, "", ""},
+		{"HTML", "text/html", "<html>", schema.FaultNotAStatus, "", ""},
+		{"JSON as text", "text/plain", pending, schema.FaultNotAStatus, "", ""},
+		{"something like JSON", "application/jsonp", pending, schema.FaultNotAStatus, "", ""},
+		{"nothing", "application/json", "", schema.FaultNotAStatus, "", ""},
+		{"not JSON", "application/json", `{"identifier": oops`, schema.FaultNotAStatus, "", ""},
+		{"half an object", "application/json", pending[:len(pending)-1], schema.FaultNotAStatus, "", ""},
+		{"array", "application/json", `[` + pending + `]`, schema.FaultNotAStatus, "", ""},
+		{"string", "application/json", `"processed"`, schema.FaultNotAStatus, "", ""},
+		{"null", "application/json", `null`, schema.FaultNotAStatus, "", ""},
+		{"trailing object", "application/json", pending + pending, schema.FaultNotAStatus, "", ""},
+		{"trailing garbage", "application/json", pending + "x", schema.FaultNotAStatus, "", ""},
+		{"trailing NUL", "application/json", pending + "\x00", schema.FaultNotAStatus, "", ""},
+		{"duplicate member", "application/json", `{` + id + `,"status":"processing","status":"processed"}`, schema.FaultNotAStatus, "", ""},
+		{"duplicate member in disguise", "application/json", `{` + id + `,"status":"processing","\u0073tatus":"processed"}`, schema.FaultNotAStatus, "", ""},
+		{"no identifier", "application/json", `{"status":"processed"}`, schema.FaultNotAStatus, "", ""},
+		{"another identifier", "application/json", `{"identifier":"00000000-c228-44a6-91bf-b52672569878","status":"processed"}`, schema.FaultNotAStatus, "", ""},
+		{"identifier is a number", "application/json", `{"identifier":7,"status":"processed"}`, schema.FaultNotAStatus, "", ""},
+		{"no status", "application/json", `{` + id + `}`, schema.FaultNotAStatus, "", ""},
+		{"empty status", "application/json", `{` + id + `,"status":""}`, schema.FaultNotAStatus, "", ""},
+		{"status is null", "application/json", `{` + id + `,"status":null}`, schema.FaultNotAStatus, "", ""},
+		{"status is an object", "application/json", `{` + id + `,"status":{"a":"processed"}}`, schema.FaultNotAStatus, "", ""},
+		{"status too long", "application/json", `{` + id + `,"status":"` + strings.Repeat("s", 65) + `"}`, schema.FaultNotAStatus, "", ""},
+		{"status breaks its line", "application/json", `{` + id + `,"status":"a\r\nb: c"}`, schema.FaultNotAStatus, "", ""},
+		{"error message is a number", "application/json", `{` + id + `,"status":"processed","errorMessage":7}`, schema.FaultNotAStatus, "", ""},
+		{"invalid UTF-8", "application/json", `{` + id + `,"status":"processed","x":"` + "\xff" + `"}`, schema.FaultNotAStatus, "", ""},
+		{"deep", "application/json", `{` + id + `,"status":"processed","x":` + strings.Repeat("[", 30000) + `}`, schema.FaultNotAStatus, "", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			server, seen := answering(t, func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", tt.contentType)
+				_, _ = io.WriteString(w, tt.body)
+			})
+			c := newClient(t, server.URL, statusclient.Config{})
+			if tt.want != ok {
+				if e := pollError(t, c, tt.want); e.StatusCode != 200 || !e.RetryAt.IsZero() {
+					t.Errorf("error is %#v", e)
+				}
+			} else {
+				answer, err := c.Status(t.Context(), identifier, time.Time{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if answer.Status != tt.status || answer.ErrorMessage != tt.message || string(answer.Raw) != strings.TrimSpace(tt.body) {
+					t.Errorf("answer is %.200v", answer)
+				}
+			}
+			if seen.count() != 1 {
+				t.Errorf("%d requests, want 1", seen.count())
+			}
+		})
+	}
+}
+
+// pad gives a pending answer of that many bytes.
+func pad(size int) string {
+	const head = `{"identifier":"` + identifier + `","status":"processing","pad":"`
+	return head + strings.Repeat("x", size-len(head)-2) + `"}`
+}
+
+// An answer outlives the buffer that it was read into.
+func TestStatusAnswerBelongsToCaller(t *testing.T) {
+	n := 0
+	server, _ := answering(t, func(w http.ResponseWriter, r *http.Request) {
+		n++
+		writes(fmt.Sprintf(`{"identifier":%q,"status":"s%d"}`, identifier, n))(w, r)
+	})
+	c := newClient(t, server.URL, statusclient.Config{})
+	var answers []schema.Answer
+	for range 20 {
+		a, err := c.Status(t.Context(), identifier, time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		answers = append(answers, a)
+	}
+	for i, a := range answers {
+		if want := fmt.Sprintf(`{"identifier":%q,"status":"s%d"}`, identifier, i+1); string(a.Raw) != want {
+			t.Errorf("answer %d became %s", i+1, a.Raw)
+		}
+	}
+}
+
+func TestStatusBadIdentifierIsNotSent(t *testing.T) {
+	server, seen := answering(t, writes(pending))
+	c := newClient(t, server.URL, statusclient.Config{})
+	for _, id := range []string{
+		"", ".", "..", "../../x", "%2f", "*", ">", "\x00", "a\r\nX-Evil: 1", strings.Repeat("a", 10<<10), "ä", strings.ToUpper(identifier),
+		identifier + "/", identifier[:35] + "/", identifier[:35] + "?", identifier[:35] + "\x00", identifier[:34] + "\r\n", identifier[:34] + "é", "{" + identifier + "}",
+	} {
+		e := pollErrorOf(t, t.Context(), c, id, time.Time{}, schema.FaultRejected)
+		if e.StatusCode != 0 || e.Err == nil {
+			t.Errorf("identifier %.40q: error is %#v", id, e)
+		}
+	}
+	if seen.count() != 0 {
+		t.Errorf("%d requests reached the vendor", seen.count())
+	}
+}
+
+func TestStatusRefusesTLS11(t *testing.T) {
+	server, seen := tlsServer(t, writes(pending), 0x0302)
+	pollError(t, newClient(t, server.URL, statusclient.Config{RootCAs: poolOf(server)}), schema.FaultUnavailable)
+	if seen.count() != 0 {
+		t.Error("the request was sent over TLS 1.1")
+	}
+}
+
+func TestStatusTLS(t *testing.T) {
+	server, _ := tlsServer(t, writes(pending), 0)
+	if _, err := newClient(t, server.URL, statusclient.Config{RootCAs: poolOf(server)}).Status(t.Context(), identifier, time.Now().Add(time.Hour)); err != nil {
+		t.Error(err)
+	}
+	e := pollError(t, newClient(t, server.URL, statusclient.Config{}), schema.FaultUnavailable)
+	if !strings.Contains(e.Detail, "certificate") {
+		t.Errorf("detail is %q, want a word about the certificate", e.Detail)
+	}
+}
+
+func TestStatusDoesNotFollowRedirects(t *testing.T) {
+	elsewhere, seen := answering(t, writes(pending))
+	for _, code := range []int{301, 302, 303, 307, 308} {
+		server, asked := answering(t, func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, elsewhere.URL+"/secret-path?x="+r.Header.Get("X-API-Token"), code)
+		})
+		e := pollError(t, newClient(t, server.URL, statusclient.Config{}), schema.FaultUnavailable)
+		if e.StatusCode != code || !strings.Contains(e.Detail, strings.TrimPrefix(elsewhere.URL, "http://")) || strings.Contains(e.Detail, "secret-path?") {
+			t.Errorf("error is %#v, want the host of the redirect alone", e)
+		}
+		if asked.count() != 1 {
+			t.Errorf("%d requests, want 1", asked.count())
+		}
+	}
+	if seen.count() != 0 {
+		t.Error("a redirect was followed")
+	}
+}
+
+// The transport repeats a GET when a connection that was used before breaks. The vendor must see one request a call.
+func TestStatusNeverSendsTwice(t *testing.T) {
+	url, wait := raw(t, func(number int, c net.Conn) bool {
+		if number == 2 {
+			return false
+		}
+		_, err := fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(pending), pending)
+		return err == nil
+	})
+	c := newClient(t, url, statusclient.Config{})
+	if _, err := c.Status(t.Context(), identifier, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	pollError(t, c, schema.FaultUnavailable)
+	c.Close()
+	if n := wait(); n != 2 {
+		t.Errorf("the vendor saw %d requests of 2 calls", n)
+	}
+}
+
+func TestStatusReusesConnections(t *testing.T) {
+	code := 200
+	connections := 0
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(code)
+		_, _ = io.WriteString(w, pending+strings.Repeat(" ", 2000))
+	}))
+	server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+		if s == http.StateNew {
+			connections++
+		}
+	}
+	server.Start()
+	defer server.Close()
+	c := newClient(t, server.URL, statusclient.Config{})
+	for _, code = range []int{200, 404, 500, 401, 429, 200, 202, 302, 200} {
+		_, _ = c.Status(t.Context(), identifier, time.Time{}) // the connection matters here
+	}
+	if connections != 1 {
+		t.Errorf("%d connections for one request after the other, want 1", connections)
+	}
+}
+
+func TestStatusTimeout(t *testing.T) {
+	stalled := func(begin func(http.ResponseWriter)) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			begin(w)
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}
+	}
+	tests := []struct {
+		name    string
+		handler http.HandlerFunc
+		code    int
+	}{
+		{"no answer", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }, 0},
+		{"half an answer", stalled(func(w http.ResponseWriter) { writes(pending[:20])(w, nil) }), 200},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			server, seen := answering(t, tt.handler)
+			e := pollError(t, newClient(t, server.URL, statusclient.Config{Timeout: 50 * time.Millisecond}), schema.FaultUnavailable)
+			if e.StatusCode != tt.code || !errors.Is(e, context.DeadlineExceeded) || !strings.Contains(e.Detail, "within 50ms") {
+				t.Errorf("error is %#v", e)
+			}
+			if seen.count() != 1 {
+				t.Errorf("%d requests, want 1", seen.count())
+			}
+		})
+	}
+
+	// A refusal is known from its first line, whatever its body does.
+	server, _ := answering(t, stalled(func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotFound) }))
+	pollError(t, newClient(t, server.URL, statusclient.Config{Timeout: 50 * time.Millisecond}), schema.FaultNotFound)
+}
+
+func TestStatusBrokenConnections(t *testing.T) {
+	const head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
+	tests := []struct{ name, answer string }{
+		{"closed at once", ""},
+		{"no HTTP", "SSH-2.0-OpenSSH_9.9\r\n\r\n"},
+		{"half a header", head},
+		{"truncated body", head + "Content-Length: 500\r\n\r\n" + pending},
+		{"truncated chunk", head + "Transfer-Encoding: chunked\r\n\r\n40\r\n{"},
+		{"no last chunk", head + fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n", len(pending), pending)},
+		{"truncated gzip", head + "Content-Encoding: gzip\r\nContent-Length: 500\r\n\r\n" + string(gzipped(t, []byte(pending)))[:30]},
+		{"endless header", head + "X-Filler: " + strings.Repeat("x", 200<<10) + "\r\n\r\n"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			url, wait := raw(t, sends(tt.answer))
+			pollError(t, newClient(t, url, statusclient.Config{}), schema.FaultUnavailable)
+			if n := wait(); n != 1 {
+				t.Errorf("%d requests, want 1", n)
+			}
+		})
+	}
+
+	t.Run("nobody listens", func(t *testing.T) {
+		url, wait := raw(t, sends(""))
+		wait()
+		pollError(t, newClient(t, url, statusclient.Config{}), schema.FaultUnavailable)
+	})
+}

@@ -1,0 +1,189 @@
+package statusclient
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	tokenMaxAge     = 30 * time.Second // a look at the token file that is older is repeated
+	tokenLeastGap   = time.Second      // between two looks because the vendor refused the token
+	maxTokenBytes   = 4 << 10
+	leastMaskLength = 4 // a shorter token is found in any text
+)
+
+// credential is a token with the headers of a request that carries it. Nothing writes to it: requests share it.
+type credential struct {
+	token  string
+	header http.Header
+}
+
+// look is what came of reading the token file.
+type look struct {
+	at  time.Time
+	err error
+}
+
+// tokens holds the token in use, and reads it again from its file, where there is one.
+type tokens struct {
+	file      string
+	userAgent string
+	now       func() time.Time
+
+	mu     sync.Mutex // held while the file is read
+	inUse  atomic.Pointer[credential]
+	looked atomic.Pointer[look]
+}
+
+func newTokens(cfg Config) (*tokens, error) {
+	t := &tokens{file: cfg.TokenFile, userAgent: cfg.UserAgent, now: cfg.Now}
+	if t.file == "" {
+		token, err := checkToken(cfg.Token)
+		if err != nil {
+			value := withheld
+			if cfg.Token == "" {
+				value = ""
+			}
+			return nil, &ConfigError{Field: "Token", Value: value, Want: "a token, or TokenFile with the name of its file", Err: err}
+		}
+		t.use(token)
+		return t, nil
+	}
+	token, err := readToken(t.file)
+	if err != nil {
+		return nil, &ConfigError{Field: "TokenFile", Value: t.file, Want: "a file that holds the token", Err: err}
+	}
+	t.use(token)
+	t.looked.Store(&look{at: t.now()})
+	return t, nil
+}
+
+func (t *tokens) use(token string) {
+	t.inUse.Store(&credential{token: token, header: http.Header{
+		// The vendor's spelling. It is written to the wire as it stands here.
+		"X-API-Token":     {token},
+		"Accept":          {"application/json"},
+		"Accept-Encoding": {"gzip"},
+		"User-Agent":      {t.userAgent},
+	}})
+}
+
+// current gives the credential to use now. It reads the file first where the last look is too old; of several callers
+// one does so.
+func (t *tokens) current() *credential {
+	if t.file != "" && t.age() > tokenMaxAge && t.mu.TryLock() {
+		if t.age() > tokenMaxAge {
+			t.read()
+		}
+		t.mu.Unlock()
+	}
+	return t.inUse.Load()
+}
+
+// refused tells that the vendor refused used. It reads the file again, unless that was done within the last second, and
+// says what there is to say about the file, in words that follow a semicolon; or nothing.
+func (t *tokens) refused(used *credential) string {
+	if t.file == "" {
+		return ""
+	}
+	t.mu.Lock()
+	if t.inUse.Load().token == used.token && t.age() >= tokenLeastGap {
+		t.read()
+	}
+	t.mu.Unlock()
+	if err := t.looked.Load().err; err != nil {
+		return fmt.Sprintf("; the old token is kept, because the token file is no use: %v", err)
+	}
+	if t.inUse.Load().token != used.token {
+		return "; the token file has another token by now"
+	}
+	return "; the token file has the same token still"
+}
+
+func (t *tokens) age() time.Duration { return t.now().Sub(t.looked.Load().at) }
+
+func (t *tokens) read() {
+	token, err := readToken(t.file)
+	if err == nil && token != t.inUse.Load().token {
+		t.use(token)
+	}
+	t.looked.Store(&look{at: t.now(), err: err})
+}
+
+func readToken(name string) (string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = f.Close() }() // read only
+	b, err := io.ReadAll(io.LimitReader(f, maxTokenBytes+1))
+	if err != nil {
+		return "", err
+	}
+	return checkToken(string(b))
+}
+
+// checkToken gives the token without the white space around it. The error does not show it.
+func checkToken(s string) (string, error) {
+	token := strings.TrimSpace(s)
+	switch {
+	case token == "":
+		return "", errors.New("it is empty")
+	case len(token) > maxTokenBytes:
+		return "", fmt.Errorf("it is longer than %d bytes", maxTokenBytes)
+	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return "", errors.New("it has a space, a control character or a character beyond ASCII in it")
+	}
+	return token, nil
+}
+
+// mask overwrites the token in b, in any case of letters, and tells whether it was there.
+func mask(b []byte, token string) bool {
+	found := false
+	if len(token) < leastMaskLength {
+		return false
+	}
+	for i := 0; i+len(token) <= len(b); {
+		if !foldedPrefix(b[i:], token) {
+			i++
+			continue
+		}
+		for end := i + len(token); i < end; i++ {
+			b[i] = '*'
+		}
+		found = true
+	}
+	return found
+}
+
+// masked is mask for a string.
+func masked(s, token string) string {
+	b := []byte(s)
+	if mask(b, token) {
+		return string(b)
+	}
+	return s
+}
+
+func foldedPrefix(b []byte, token string) bool {
+	for i := range len(token) {
+		if lower(b[i]) != lower(token[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if c >= 'A' && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
+}

@@ -1,0 +1,233 @@
+package statusclient_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"statusworker/schema"
+	"statusworker/statusclient"
+	"statusworker/statusclient/simulator"
+)
+
+// hasNoToken prints v in every way, and what it wraps, and looks for the token.
+func hasNoToken(t *testing.T, v any) {
+	t.Helper()
+	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
+		text := strings.ToLower(fmt.Sprintf(format, v))
+		if strings.Contains(text, token) || strings.Contains(text, fmt.Sprintf("%x", token)) {
+			t.Errorf("the token shows in %s of a %T: %s", format, v, text)
+		}
+	}
+	if err, ok := v.(error); ok {
+		if strings.Contains(err.Error(), token) {
+			t.Errorf("the token shows in an error: %v", err)
+		}
+		if next := errors.Unwrap(err); next != nil {
+			hasNoToken(t, next)
+		}
+	}
+}
+
+func TestTokenNeverShows(t *testing.T) {
+	cfg := statusclient.Config{BaseURL: "https://api.elevateai.com/v1", Token: token}
+	c := newClient(t, "https://api.elevateai.com", statusclient.Config{})
+	hasNoToken(t, cfg)
+	hasNoToken(t, &cfg)
+	hasNoToken(t, []statusclient.Config{cfg})
+	hasNoToken(t, map[string]any{"config": cfg, "client": c})
+	hasNoToken(t, c)
+	hasNoToken(t, struct{ C *statusclient.Client }{c})
+	hasNoToken(t, struct{ c *statusclient.Client }{c})
+	hasNoToken(t, cfg.String()+cfg.GoString()+c.String()+c.GoString())
+	if b, _ := json.Marshal(c); strings.Contains(string(b), token) {
+		t.Errorf("the token shows in JSON: %s", b)
+	}
+	if b, _ := json.Marshal(cfg); strings.Contains(string(b), token) {
+		t.Errorf("the token shows in JSON: %s", b)
+	}
+	if !strings.Contains(cfg.String(), "Token:(withheld)") || !strings.HasPrefix(fmt.Sprintf("%#v", cfg), "statusclient.Config{") {
+		t.Errorf("the configuration shows as %v and %#v", cfg, cfg)
+	}
+}
+
+// A vendor that repeats the token, in all sorts of places.
+func TestTokenEchoedByVendor(t *testing.T) {
+	upper := strings.ToUpper(token)
+	answers := []string{
+		"HTTP/1.1 500 x\r\n\r\nno service for " + token,
+		"HTTP/1.1 401 " + token + "\r\n\r\n{\"message\":\"token " + upper + " is not valid\"}",
+		"HTTP/1.1 400 x\r\n\r\n" + strings.Repeat("x", 40) + token,
+		"HTTP/1.1 400 x\r\n\r\n" + strings.Repeat("x", 180) + token,
+		"HTTP/1.1 307 x\r\nLocation: https://" + token + ".example.com/" + token + "\r\n\r\n",
+		"HTTP/1.1 429 x\r\nRetry-After: " + token + "\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Type: text/" + token + "\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: " + token + "\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{\"identifier\":\"" + token + "\"}",
+		"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: " + token + "\r\n\r\n{}",
+		"HTTP/1.1 200 OK\r\n" + token + "\r\n\r\n{}",
+		"HTTP/1.1 " + token + "\r\n\r\n",
+		token + "\r\n\r\n",
+	}
+	for _, answer := range answers {
+		url, _ := raw(t, sends(answer))
+		_, err := newClient(t, url, statusclient.Config{}).Status(t.Context(), identifier, time.Time{})
+		if err == nil {
+			t.Fatalf("%q was taken for a status", answer)
+		}
+		hasNoToken(t, err)
+	}
+
+	server, _ := answering(t, writes(`{"identifier":"`+identifier+`","status":"processing","errorMessage":"asked with `+token+`"}`))
+	answer, err := newClient(t, server.URL, statusclient.Config{}).Status(t.Context(), identifier, time.Time{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hasNoToken(t, string(answer.Raw)+answer.ErrorMessage)
+	if !json.Valid(answer.Raw) {
+		t.Errorf("raw is %s", answer.Raw)
+	}
+}
+
+const newToken = "11111111-2222-4333-8444-555555555555"
+
+// vendorFor is a simulated vendor that accepts want, and a client with the token in a file, and a clock of its own.
+func vendorFor(t *testing.T, want, file string) (*simulator.Simulator, *statusclient.Client, *clock) {
+	t.Helper()
+	vendor, err := simulator.Start(simulator.Config{Token: want, Default: func(string) simulator.Script { return simulator.Never() }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(vendor.Close)
+	now := newClock()
+	return vendor, newClient(t, strings.TrimSuffix(vendor.URL(), "/v1"), statusclient.Config{TokenFile: file, Now: now.Now}), now
+}
+
+func succeeds(t *testing.T, c *statusclient.Client) {
+	t.Helper()
+	if _, err := c.Status(t.Context(), identifier, time.Time{}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTokenFileReadAgainWhenRefused(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	writeFile(t, file, token+"\n")
+	vendor, c, now := vendorFor(t, token, file)
+	succeeds(t, c)
+
+	vendor.SetToken(newToken)
+	writeFile(t, file, newToken+"\n")
+	now.Advance(time.Second)
+	if e := pollError(t, c, schema.FaultUnauthorized); !strings.Contains(e.Detail, "another token by now") {
+		t.Errorf("detail is %s", e.Detail)
+	}
+	if vendor.Count() != 2 {
+		t.Errorf("%d requests for 2 calls", vendor.Count())
+	}
+	succeeds(t, c)
+
+	// Not more than once a second.
+	vendor.SetToken(token)
+	writeFile(t, file, token)
+	pollError(t, c, schema.FaultUnauthorized)
+	pollError(t, c, schema.FaultUnauthorized)
+	now.Advance(999 * time.Millisecond)
+	pollError(t, c, schema.FaultUnauthorized)
+	now.Advance(time.Millisecond)
+	pollError(t, c, schema.FaultUnauthorized)
+	succeeds(t, c)
+}
+
+func TestTokenFileReadAgainWhenOld(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	writeFile(t, file, token)
+	vendor, c, now := vendorFor(t, token, file)
+	writeFile(t, file, newToken)
+	now.Advance(30 * time.Second)
+	succeeds(t, c)
+	vendor.SetToken(newToken)
+	now.Advance(time.Nanosecond)
+	succeeds(t, c)
+}
+
+// Kubernetes swaps a symlink to a directory.
+func TestTokenFileSymlinkSwap(t *testing.T) {
+	dir := t.TempDir()
+	link := func(to string) {
+		t.Helper()
+		if err := os.Symlink(to, filepath.Join(dir, "..data_tmp")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(dir, "..data_tmp"), filepath.Join(dir, "..data")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for name, content := range map[string]string{"..1": token, "..2": newToken} {
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		writeFile(t, filepath.Join(dir, name, "token"), content)
+	}
+	link("..1")
+	if err := os.Symlink(filepath.Join("..data", "token"), filepath.Join(dir, "token")); err != nil {
+		t.Fatal(err)
+	}
+	vendor, c, now := vendorFor(t, token, filepath.Join(dir, "token"))
+	succeeds(t, c)
+	link("..2")
+	vendor.SetToken(newToken)
+	now.Advance(31 * time.Second)
+	succeeds(t, c)
+}
+
+func TestTokenFileTroubleKeepsTheOldToken(t *testing.T) {
+	tests := []struct {
+		name    string
+		spoil   func(file string) error
+		trouble string
+	}{
+		{"gone", os.Remove, "no such file"},
+		{"empty", func(file string) error { return os.WriteFile(file, nil, 0o600) }, "it is empty"},
+		{"two words", func(file string) error { return os.WriteFile(file, []byte(newToken+" "+token), 0o600) }, "it has a space"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "token")
+			writeFile(t, file, token)
+			vendor, c, now := vendorFor(t, token, file)
+			if err := tt.spoil(file); err != nil {
+				t.Fatal(err)
+			}
+			now.Advance(time.Minute)
+			succeeds(t, c)
+			vendor.SetToken(newToken)
+			e := pollError(t, c, schema.FaultUnauthorized)
+			if !strings.Contains(e.Detail, "the old token is kept") || !strings.Contains(e.Detail, tt.trouble) {
+				t.Errorf("detail is %s, want the trouble with the file", e.Detail)
+			}
+			hasNoToken(t, e)
+			writeFile(t, file, newToken)
+			now.Advance(time.Minute)
+			succeeds(t, c)
+		})
+	}
+}
+
+func TestTokenFixedIsNotExcused(t *testing.T) {
+	server, _ := answering(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusForbidden)
+		_, _ = io.WriteString(w, "no")
+	})
+	e := pollError(t, newClient(t, server.URL, statusclient.Config{}), schema.FaultUnauthorized)
+	if want := "the vendor answered 403 Forbidden for GET " + statusPath + `: "no"`; e.Detail != want {
+		t.Errorf("detail is %s, want %s", e.Detail, want)
+	}
+}

@@ -1,0 +1,202 @@
+package statusclient_test
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"statusworker/schema"
+	"statusworker/statusclient"
+)
+
+const (
+	identifier = "bd5c92f3-c228-44a6-91bf-b52672569878"
+	token      = "5d9f3c1e-7a42-4b8e-9c65-0f1e2d3c4b5a"
+	statusPath = "/v1/interactions/" + identifier + "/status"
+	pending    = `{"identifier":"` + identifier + `","status":"processing","errorMessage":null}`
+)
+
+// clock is a clock that stands still until it is advanced.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func newClock() *clock { return &clock{now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)} }
+
+func (c *clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now
+}
+
+func (c *clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// newClient gives a client for the server at url, with the token unless cfg has one.
+func newClient(t testing.TB, url string, cfg statusclient.Config) *statusclient.Client {
+	t.Helper()
+	cfg.BaseURL = url + "/v1"
+	if cfg.Token == "" && cfg.TokenFile == "" {
+		cfg.Token = token
+	}
+	c, err := statusclient.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// answering serves one answer to every request, and counts them.
+func answering(t *testing.T, handler http.HandlerFunc) (*httptest.Server, *requests) {
+	t.Helper()
+	seen := &requests{}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		seen.add(r)
+		handler(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return server, seen
+}
+
+type requests struct {
+	mu  sync.Mutex
+	all []*http.Request
+}
+
+func (s *requests) add(r *http.Request) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, r)
+}
+
+func (s *requests) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.all)
+}
+
+// raw serves connections byte for byte: answer gets the number of the request, from 1, and the connection. It keeps
+// the connection where answer says so. wait ends the listener, and gives the number of requests.
+func raw(t *testing.T, answer func(number int, c net.Conn) (keep bool)) (url string, wait func() int) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	number := 0
+	var running sync.WaitGroup
+	running.Go(func() {
+		for {
+			c, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			running.Go(func() {
+				defer func() { _ = c.Close() }()
+				r := bufio.NewReader(c)
+				for {
+					if _, err := http.ReadRequest(r); err != nil {
+						return
+					}
+					mu.Lock()
+					number++
+					n := number
+					mu.Unlock()
+					if !answer(n, c) {
+						return
+					}
+				}
+			})
+		}
+	})
+	t.Cleanup(func() { _ = listener.Close() })
+	return "http://" + listener.Addr().String(), func() int {
+		_ = listener.Close()
+		running.Wait()
+		return number
+	}
+}
+
+// sends gives an answer for raw that writes s and ends the connection.
+func sends(s string) func(int, net.Conn) bool {
+	return func(_ int, c net.Conn) bool {
+		_, _ = io.WriteString(c, s)
+		return false
+	}
+}
+
+// writes gives a handler that answers 200 with body as application/json.
+func writes(body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = io.WriteString(w, body)
+	}
+}
+
+// pollError asks once, and gives the error, which must have that fault and be fit to be shown.
+func pollError(t *testing.T, c *statusclient.Client, want schema.Fault) *schema.PollError {
+	t.Helper()
+	return pollErrorOf(t, context.Background(), c, identifier, time.Time{}, want)
+}
+
+func pollErrorOf(t *testing.T, ctx context.Context, c *statusclient.Client, id string, sendBy time.Time, want schema.Fault) *schema.PollError {
+	t.Helper()
+	answer, err := c.Status(ctx, id, sendBy)
+	var e *schema.PollError
+	if !errors.As(err, &e) {
+		t.Fatalf("Status gave %+v and the error %v, want a PollError", answer, err)
+	}
+	if e.Fault != want {
+		t.Errorf("fault is %s (%s), want %s", e.Fault, e.Detail, want)
+	}
+	if e.Detail == "" || strings.ContainsAny(e.Detail, "\r\n\x00") || len(e.Detail) > 700 {
+		t.Errorf("detail is not one short line: %q", e.Detail)
+	}
+	return e
+}
+
+func readFile(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func writeFile(t testing.TB, name, content string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func gzipped(t testing.TB, b []byte) []byte {
+	t.Helper()
+	var out bytes.Buffer
+	z := gzip.NewWriter(&out)
+	if _, err := z.Write(b); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return out.Bytes()
+}

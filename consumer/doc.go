@@ -36,7 +36,7 @@
 //
 // A refused reservation proves nothing by itself. On a replicated stream, one that has just fallen due may still be
 // seen for a moment; a worker that took the refusal for "somebody else polls" and acked would lose the interaction. So
-// the pending reservation is read, from the stream's leader. If it is a later one than this delivery's next, somebody
+// the pending reservation is read, from the stream's leader. If it is later than the poll of this delivery, somebody
 // has taken over, and the delivery is acked and dropped. Anything else is tried again for a second, and then left to
 // the broker's redelivery.
 //

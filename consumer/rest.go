@@ -29,6 +29,7 @@ type rest struct {
 	state   restState
 	cause   Trouble
 	until   time.Time
+	asked   time.Time // until then the vendor asked to be left alone: no success ends the rest sooner
 	streak  int
 	probing bool // a probe is out
 	lengths *backoff.ExponentialBackOff
@@ -107,10 +108,11 @@ func (r *rest) mayPoll() bool {
 func (r *rest) report(trouble Trouble, until time.Time, probe bool, detail string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	now := r.now()
 	if trouble == NoTrouble {
 		r.streak = 0
-		// A poll that was out when a throttled rest began proves nothing about the time after it.
-		if r.state == resting && (probe || r.cause != Throttled) {
+		// A poll that was out when the vendor asked to be left alone proves nothing about the time after it.
+		if r.state == resting && !now.Before(r.asked) {
 			r.state, r.cause = working, NoTrouble
 			r.lengths.Reset()
 			r.log.Info("the vendor answers again: polling goes on")
@@ -119,11 +121,13 @@ func (r *rest) report(trouble Trouble, until time.Time, probe bool, detail strin
 		return
 	}
 	r.streak++
-	now := r.now()
 	if r.state == resting && !probe {
 		if until.After(r.until) {
 			r.until = until
 			r.broadcast()
+		}
+		if trouble == Throttled || until.After(now) {
+			r.asked, r.cause = r.until, trouble
 		}
 		return
 	}
@@ -139,5 +143,9 @@ func (r *rest) report(trouble Trouble, until time.Time, probe bool, detail strin
 			Warn("the vendor is in trouble: resting, then one poll at a time until one succeeds")
 	}
 	r.state, r.cause, r.until = resting, trouble, next
+	r.asked = time.Time{}
+	if trouble == Throttled || until.After(now) {
+		r.asked = next
+	}
 	r.broadcast()
 }

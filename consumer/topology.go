@@ -85,7 +85,7 @@ func Topology(cfg Config, c Choices) topology.Set {
 		Replicas:          max(c.Replicas, 1),
 	}
 	s := topology.Set{
-		Streams:   []jetstream.StreamConfig{declared, polls},
+		Streams: []jetstream.StreamConfig{declared, polls},
 		// No filter: a filter of *.* does not match a message that was published on a subject with a literal `>` in it,
 		// and what the intake is not given would wait for good.
 		Consumers: []topology.Consumer{consumer(schema.StreamDeclared, schema.ConsumerIntake, "", intakeAckWait, reserveMaxAckPending)},

@@ -112,7 +112,7 @@ func (f brokerFlags) options(name string, log logrus.FieldLogger) ([]nats.Option
 	}
 	for _, server := range strings.Split(f.NATSURL, ",") {
 		u, err := url.Parse(strings.TrimSpace(server))
-		if err != nil || u.Host == "" {
+		if err != nil || u.Hostname() == "" {
 			return nil, badFlag("nats-url", "NATS_URL", f.shownURL(), "URLs like nats://host:4222, separated by commas")
 		}
 	}

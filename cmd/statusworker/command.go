@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"reflect"
 	"runtime/debug"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -87,6 +89,10 @@ func newParser(c *commands, p process) (*kong.Kong, error) {
 		kong.Exit(func(code int) { panic(helped(code)) }),
 		kong.Resolvers(environment(p.getenv)),
 		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(duration)),
+		kong.KindMapper(reflect.String, kong.MapperFunc(word)),
+		kong.KindMapper(reflect.Int, kong.MapperFunc(whole)),
+		kong.KindMapper(reflect.Int64, kong.MapperFunc(whole)),
+		kong.KindMapper(reflect.Float64, kong.MapperFunc(number)),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
 		kong.ValueFormatter(func(v *kong.Value) string {
 			if name := v.Tag.Get("var"); name != "" {
@@ -111,16 +117,52 @@ func environment(getenv func(string) string) kong.Resolver {
 	})
 }
 
+// These read values, so that a bad one is told like any other bad configuration.
+
 func duration(ctx *kong.DecodeContext, target reflect.Value) error {
-	token, err := ctx.Scan.PopValue("duration")
+	return read(ctx, "a duration such as 30s, 5m or 24h", func(s string) error {
+		d, err := time.ParseDuration(s)
+		target.SetInt(int64(d))
+		return err
+	})
+}
+
+func whole(ctx *kong.DecodeContext, target reflect.Value) error {
+	return read(ctx, "a whole number", func(s string) error {
+		n, err := strconv.ParseInt(s, 10, target.Type().Bits())
+		target.SetInt(n)
+		return err
+	})
+}
+
+func number(ctx *kong.DecodeContext, target reflect.Value) error {
+	return read(ctx, "a number", func(s string) error {
+		f, err := strconv.ParseFloat(s, 64)
+		target.SetFloat(f)
+		return err
+	})
+}
+
+func word(ctx *kong.DecodeContext, target reflect.Value) error {
+	allowed := ctx.Value.EnumSlice()
+	return read(ctx, "one of "+strings.Join(allowed, ", "), func(s string) error {
+		target.SetString(s)
+		if ctx.Value.Enum != "" && !slices.Contains(allowed, s) {
+			return strconv.ErrRange
+		}
+		return nil
+	})
+}
+
+// read takes the next value of the command line; where set refuses it, the error says what is wanted.
+func read(ctx *kong.DecodeContext, want string, set func(string) error) error {
+	token, err := ctx.Scan.PopValue("string")
 	if err != nil {
 		return err
 	}
-	d, err := time.ParseDuration(token.String())
-	if err != nil {
-		return badFlag(ctx.Value.Name, ctx.Value.Tag.Get("var"), token.String(), "a duration such as 30s, 5m or 24h")
+	if set(token.String()) != nil {
+		return badFlag(ctx.Value.Name, ctx.Value.Tag.Get("var"), schema.Quote(token.String()), want)
 	}
-	target.SetInt(int64(d))
 	return nil
 }
 

@@ -92,13 +92,16 @@ func asUsage(err error) error {
 		if fromClient.Field == "Token" && fromClient.Value == "" {
 			return usagef("--api-token ($ELEVATEAI_API_TOKEN) and --api-token-file ($ELEVATEAI_API_TOKEN_FILE) are not set: want the API token, or the file that holds it")
 		}
-		want := fromClient.Want
-		if fromClient.Err != nil {
-			want = fromClient.Err.Error() + ": want " + want
+		if fromClient.Field == "TokenFile" && fromClient.Err == nil {
+			return usagef("--api-token ($ELEVATEAI_API_TOKEN) and --api-token-file ($ELEVATEAI_API_TOKEN_FILE) are both set: want one of them")
 		}
-		return badField(fromClient.Field, fromClient.Value, want)
+		value := schema.Quote(fromClient.Value)
+		if fromClient.Err != nil {
+			value += " (" + fromClient.Err.Error() + ")"
+		}
+		return badField(fromClient.Field, value, fromClient.Want)
 	case errors.As(err, &fromConsumer):
-		return badField(fromConsumer.Field, fromConsumer.Value, fromConsumer.Want)
+		return badField(fromConsumer.Field, schema.Quote(fromConsumer.Value), fromConsumer.Want)
 	}
 	return err
 }
@@ -106,9 +109,27 @@ func asUsage(err error) error {
 func badField(field, value, want string) error {
 	flag, ok := flagOf[field]
 	if !ok {
-		return usagef("%s is %s: want %s", field, schema.Quote(value), want)
+		return usagef("%s is %s: want %s", field, value, want)
 	}
-	return badFlag(flag, variable(flag), schema.Quote(value), want)
+	return badFlag(flag, variable(flag), value, want)
+}
+
+// check refuses what a Config takes for "not set".
+func (f timingFlags) check() error { return moreThanZero("request-timeout", f.RequestTimeout) }
+
+func (f workFlags) check() error {
+	if f.Concurrency == 0 {
+		return badFlag("concurrency", variable("concurrency"), "0", "4 to 4096")
+	}
+	return errors.Join(moreThanZero("deadline", f.Deadline), moreThanZero("not-found-grace", f.NotFoundGrace),
+		moreThanZero("shutdown-timeout", f.ShutdownTimeout))
+}
+
+func moreThanZero(flag string, d time.Duration) error {
+	if d > 0 {
+		return nil
+	}
+	return badFlag(flag, variable(flag), d.String(), "more than 0")
 }
 
 // loopback tells whether the vendor is a stand-in on this machine.
@@ -127,8 +148,13 @@ func (f vendorFlags) loopback() bool {
 // intervals checks that nobody is polled more often than the vendor's guidance allows.
 func (f timingFlags) intervals(vendor vendorFlags) (consumer.Intervals, error) {
 	asked := consumer.Intervals{Audio: f.AudioInterval, Chat: f.ChatInterval, Transcript: f.TranscriptInterval}
+	for _, t := range schema.Types() {
+		if err := moreThanZero(string(t)+"-interval", asked.Of(t)); err != nil {
+			return asked, err
+		}
+	}
 	if vendor.loopback() {
-		return asked, nil
+		return asked, f.check()
 	}
 	for _, t := range schema.Types() {
 		if have, least := asked.Of(t), consumer.Guidance.Of(t); have < least {
@@ -137,5 +163,5 @@ func (f timingFlags) intervals(vendor vendorFlags) (consumer.Intervals, error) {
 				"at least "+least.String()+", the vendor's guidance (a loopback --base-url allows less)")
 		}
 	}
-	return asked, nil
+	return asked, f.check()
 }

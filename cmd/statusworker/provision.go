@@ -52,7 +52,7 @@ func (c provisionCommand) Run(ctx context.Context, p process) error {
 	if v := nc.ConnectedServerVersion(); c.HoldBack == consumer.Reserve && !consumer.CanReserve(v) {
 		return fmt.Errorf("the NATS server is version %s: --hold-back reserve needs 2.12.10 (in the 2.12 line) or 2.14.2 or newer, because message schedules are not sound before; upgrade it, or use --hold-back nak", v)
 	}
-	return provision(ctx, js, p, log, set, c.DryRun, c.Update)
+	return stopped(ctx, provision(ctx, js, p, log, set, c.DryRun, c.Update))
 }
 
 func (c provisionCommand) wanted(log logrus.FieldLogger) (topology.Set, error) {
@@ -154,7 +154,7 @@ func checkTopology(ctx context.Context, js jetstream.JetStream, cfg consumer.Con
 	if err != nil {
 		return err
 	}
-	found, err := topology.Compare(ctx, js, publisher.Topology(publisher.Choices{}))
+	found, err := topology.Compare(ctx, js, publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
 	if err != nil {
 		return err
 	}

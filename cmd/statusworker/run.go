@@ -71,6 +71,9 @@ func (c runCommand) config(log logrus.FieldLogger) (consumer.Config, error) {
 	if err != nil {
 		return consumer.Config{}, err
 	}
+	if err := c.workFlags.check(); err != nil {
+		return consumer.Config{}, err
+	}
 	cfg := consumer.Config{
 		Intervals: intervals, RequestTimeout: c.RequestTimeout, Deadline: c.Deadline, NotFoundGrace: c.NotFoundGrace,
 		Concurrency: c.Concurrency, ShutdownTimeout: c.ShutdownTimeout, Log: log,

@@ -1,0 +1,211 @@
+package main
+
+import (
+	"net/url"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/cmd/embedded"
+	"statusworker/schema"
+	"statusworker/statusclient/simulator"
+)
+
+// worker prepares a `run` against a broker and a vendor that is not there.
+func worker(t *testing.T, natsURL string, more ...string) *call {
+	t.Helper()
+	c := command(t, append([]string{"run", "--nats-url", natsURL, "--base-url", "http://127.0.0.1:1/v1"}, more...)...)
+	c.env["ELEVATEAI_API_TOKEN"] = simulator.DefaultToken
+	return c
+}
+
+func TestWaitsForABrokerThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	c := worker(t, nobody(t)).start()
+	c.stderr.wait(t, c.ctx, "waiting for NATS at nats://127.0.0.1:")
+	c.stop()
+	if code := c.end(); code != exitOK {
+		t.Errorf("exit code %d after a stop, want 0", code)
+	}
+	if lines := c.stderr.lines(); len(lines) != 1 {
+		t.Errorf("%d lines while it waited, want 1:\n%s", len(lines), &c.stderr)
+	}
+}
+
+func TestGoesOnWhenTheBrokerComes(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	first, err := embedded.Start(folder, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := first.URL()
+	command(t, "provision", "--nats-url", address).exits(exitOK)
+	first.Stop()
+
+	c := worker(t, address).start()
+	c.stderr.wait(t, c.ctx, "waiting for NATS")
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(u.Port())
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := embedded.Start(folder, port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(second.Stop)
+	c.stderr.wait(t, c.ctx, "it is there")
+	c.stderr.wait(t, c.ctx, "working")
+	c.stop()
+	if code := c.end(); code != exitOK {
+		t.Errorf("exit code %d after a stop, want 0:\n%s", code, &c.stderr)
+	}
+	says(t, "standard error", &c.stderr, "stopped")
+}
+
+func TestWrongCredentialsEndAtOnce(t *testing.T) {
+	t.Parallel()
+	at := bare(t, server.Options{Username: "worker", Password: "right"})
+	for name, c := range map[string]*call{
+		"none":           worker(t, at),
+		"wrong password": worker(t, at, "--nats-user", "worker"),
+		"wrong token":    worker(t, at, "--nats-user", "wrong-s3cret"),
+		"in the URL":     worker(t, strings.Replace(at, "nats://", "nats://worker:wrong-s3cret@", 1)),
+		"provision":      command(t, "provision", "--nats-url", at),
+		"declare":        command(t, "declare", "--nats-url", at),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if name == "wrong password" {
+				c.env["NATS_PASSWORD"] = "wrong-s3cret"
+			}
+			c.exits(exitFault)
+			says(t, "standard error", &c.stderr, "127.0.0.1", "Authorization", "--nats-creds ($NATS_CREDS)", "--nats-user ($NATS_USER)", "$NATS_PASSWORD")
+			if lines := c.stderr.lines(); len(lines) != 1 {
+				t.Errorf("%d lines on standard error, want 1:\n%s", len(lines), &c.stderr)
+			}
+			if strings.Contains(c.stderr.String(), "s3cret") {
+				t.Errorf("a secret on standard error: %s", &c.stderr)
+			}
+		})
+	}
+}
+
+func TestRightCredentials(t *testing.T) {
+	t.Parallel()
+	at := bare(t, server.Options{Username: "worker", Password: "right", JetStream: true, StoreDir: t.TempDir()})
+	c := command(t, "provision", "--nats-url", at, "--nats-user", "worker")
+	c.env["NATS_PASSWORD"] = "right"
+	c.exits(exitOK)
+}
+
+func TestServerWithoutJetStream(t *testing.T) {
+	t.Parallel()
+	at := bare(t, server.Options{})
+	for _, c := range []*call{worker(t, at), command(t, "provision", "--nats-url", at), command(t, "declare", "--nats-url", at)} {
+		c.start()
+		c.stderr.wait(t, c.ctx, "waiting for JetStream")
+		says(t, "standard error", &c.stderr, "-js")
+		c.stop()
+		want := exitOK
+		if c.args[0] == "declare" {
+			want = exitFault // nothing was declared
+		}
+		if code := c.end(); code != want {
+			t.Errorf("%v: exit code %d after a stop, want %d:\n%s", c.args, code, want, &c.stderr)
+		}
+	}
+}
+
+func TestServerThatTakesSmallMessagesOnly(t *testing.T) {
+	t.Parallel()
+	at := bare(t, server.Options{MaxPayload: 100 << 10})
+	says(t, "standard error", &worker(t, at).exits(exitFault).stderr, "102400", "max_payload", "262144")
+}
+
+func TestNoStreams(t *testing.T) {
+	t.Parallel()
+	s, _ := broker(t)
+	c := worker(t, s.URL()).exits(exitFault)
+	says(t, "standard error", &c.stderr, "no streams", "`statusworker provision`")
+	if lines := c.stderr.lines(); len(lines) != 1 {
+		t.Errorf("%d lines on standard error, want 1:\n%s", len(lines), &c.stderr)
+	}
+	says(t, "standard error", &command(t, "declare", "--nats-url", s.URL()).exits(exitFault).stderr, schema.StreamDeclared, "`statusworker provision`")
+}
+
+func TestNoOutcomesStream(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t)
+	if err := js.DeleteStream(t.Context(), schema.StreamOutcomes); err != nil {
+		t.Fatal(err)
+	}
+	says(t, "standard error", &worker(t, at).exits(exitFault).stderr, schema.StreamOutcomes, "missing", "`statusworker provision")
+}
+
+func TestRunsOnWhatProvisionMakes(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"reserve", "nak"} {
+		at, _ := provisioned(t, "--hold-back", mode, "--max-age", "48h", "--declared-max-msgs", "1000", "--outcomes-max-bytes", "1000000")
+		c := worker(t, at).start()
+		c.stderr.wait(t, c.ctx, `"working"`)
+		says(t, "standard error", &c.stderr, `"hold_back":"`+mode+`"`)
+		c.stop()
+		if code := c.end(); code != exitOK {
+			t.Errorf("exit code %d after a stop, want 0:\n%s", code, &c.stderr)
+		}
+	}
+}
+
+func TestRefusesConsumersThatPollTooOften(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		name, mode, stream string
+		change             func(*jetstream.ConsumerConfig)
+		want               []string
+	}{
+		{"back-off", "nak", schema.StreamDeclared, func(c *jetstream.ConsumerConfig) { c.BackOff = append(c.BackOff, 1e9) }, []string{"back-off is [1s]", "should be none", "--hold-back nak"}},
+		{"back-off", "reserve", schema.StreamPolls, func(c *jetstream.ConsumerConfig) { c.BackOff = append(c.BackOff, 1e9) }, []string{"back-off is [1s]", "should be none", "--hold-back reserve"}},
+		{"short ack wait", "nak", schema.StreamDeclared, func(c *jetstream.ConsumerConfig) { c.AckWait = 20e9 }, []string{"ack wait is 20s", "should be 45s"}},
+		{"short ack wait", "reserve", schema.StreamPolls, func(c *jetstream.ConsumerConfig) { c.AckWait = 1e9 }, []string{"ack wait is 1s", "should be 10s"}},
+		{"max deliver", "reserve", schema.StreamPolls, func(c *jetstream.ConsumerConfig) { c.MaxDeliver = 5 }, []string{"max deliver is 5", "should be"}},
+	} {
+		t.Run(test.name+" "+test.mode, func(t *testing.T) {
+			at, js := provisioned(t, "--hold-back", test.mode)
+			name := schema.PollConsumer(schema.Audio)
+			have, err := js.Consumer(t.Context(), test.stream, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			changed := have.CachedInfo().Config
+			test.change(&changed)
+			if _, err := js.UpdateConsumer(t.Context(), test.stream, changed); err != nil {
+				t.Fatal(err)
+			}
+			c := worker(t, at).exits(exitFault)
+			says(t, "standard error", &c.stderr, append(test.want, "consumer "+test.stream+"/"+name, "`statusworker provision")...)
+
+			shown := command(t, "provision", "--nats-url", at, "--hold-back", test.mode, "--dry-run").exits(exitFault)
+			says(t, "standard output", &shown.stdout, test.want[0])
+			command(t, "provision", "--nats-url", at, "--hold-back", test.mode, "--update").exits(exitOK)
+			again := worker(t, at).start()
+			again.stderr.wait(t, again.ctx, `"working"`)
+			again.stop()
+			again.end()
+		})
+	}
+}
+
+func TestWorkerWithAnotherGuidanceThanTheConsumers(t *testing.T) {
+	t.Parallel()
+	// Naks: the ack wait of a lane depends on its guidance.
+	at, _ := provisioned(t, "--hold-back", "nak")
+	c := worker(t, at, "--audio-interval", "60s").exits(exitFault)
+	says(t, "standard error", &c.stderr, "ack wait", "`statusworker provision --hold-back nak --dry-run`")
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+)
+
+// model is the command line as kong sees it.
+func model(t *testing.T) *kong.Application {
+	t.Helper()
+	var c commands
+	k, err := newParser(&c, process{getenv: func(string) string { return "" }, stdout: os.Stdout, stderr: os.Stderr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k.Model
+}
+
+// flagsOf are the flags of a command, without --help.
+func flagsOf(t *testing.T, name string) []*kong.Flag {
+	t.Helper()
+	for _, node := range model(t).Children {
+		if node.Name == name {
+			return node.Flags
+		}
+	}
+	t.Fatalf("there is no command %s", name)
+	return nil
+}
+
+func TestBadConfigurationIsOneLine(t *testing.T) {
+	missing := filepath.Join(t.TempDir(), "missing")
+	const token = "ELEVATEAI_API_TOKEN"
+	tests := map[string]struct {
+		args []string
+		env  map[string]string
+		want []string
+	}{
+		"typo in a flag":              {args: []string{"run", "--base-ulr", "x"}, want: []string{"--base-ulr", "--help"}},
+		"typo in a command":           {args: []string{"runn"}, want: []string{"runn", "--help"}},
+		"one argument too many":       {args: []string{"run", "now"}, want: []string{"now", "--help"}},
+		"flag without a value":        {args: []string{"run", "--concurrency"}, want: []string{"--concurrency", "--help"}},
+		"http to another host":        {args: []string{"run", "--base-url", "http://vendor.example/v1"}, want: []string{"--base-url ($ELEVATEAI_BASE_URL)", "http://vendor.example/v1", "https"}},
+		"http by the variable":        {args: []string{"run"}, env: map[string]string{"ELEVATEAI_BASE_URL": "http://vendor.example/v1"}, want: []string{"--base-url ($ELEVATEAI_BASE_URL)", "https"}},
+		"no URL":                      {args: []string{"run", "--base-url", "vendor"}, want: []string{"--base-url ($ELEVATEAI_BASE_URL)", `"vendor"`, "https"}},
+		"audio too often":             {args: []string{"run", "--audio-interval", "29s"}, want: []string{"--audio-interval ($STATUSWORKER_AUDIO_INTERVAL)", "29s", "30s"}},
+		"chat too often":              {args: []string{"run"}, env: map[string]string{"STATUSWORKER_CHAT_INTERVAL": "4999ms"}, want: []string{"--chat-interval ($STATUSWORKER_CHAT_INTERVAL)", "4.999s", "5s"}},
+		"transcripts too often":       {args: []string{"provision", "--transcript-interval", "1s"}, want: []string{"--transcript-interval ($STATUSWORKER_TRANSCRIPT_INTERVAL)", "1s", "5s"}},
+		"interval of 0 on loopback":   {args: []string{"run", "--base-url", "http://127.0.0.1:1/v1", "--chat-interval", "0s"}, want: []string{"--chat-interval ($STATUSWORKER_CHAT_INTERVAL)", "0s", "more than 0"}},
+		"no token":                    {args: []string{"run"}, env: map[string]string{token: ""}, want: []string{"--api-token ($ELEVATEAI_API_TOKEN)", "--api-token-file ($ELEVATEAI_API_TOKEN_FILE)"}},
+		"token and its file":          {args: []string{"run", "--api-token-file", missing}, want: []string{"--api-token ($ELEVATEAI_API_TOKEN)", "--api-token-file ($ELEVATEAI_API_TOKEN_FILE)", "one of them"}},
+		"no token file":               {args: []string{"run", "--api-token-file", missing}, env: map[string]string{token: ""}, want: []string{"--api-token-file ($ELEVATEAI_API_TOKEN_FILE)", missing, "no such file"}},
+		"token with a space":          {args: []string{"run"}, env: map[string]string{token: "s3cret word"}, want: []string{"--api-token ($ELEVATEAI_API_TOKEN)", "withheld"}},
+		"no duration":                 {args: []string{"run", "--deadline", "tomorrow"}, want: []string{"--deadline ($STATUSWORKER_DEADLINE)", "tomorrow", "24h"}},
+		"no duration in the variable": {args: []string{"run"}, env: map[string]string{"STATUSWORKER_NOT_FOUND_GRACE": "5"}, want: []string{"--not-found-grace ($STATUSWORKER_NOT_FOUND_GRACE)", "5", "5m"}},
+		"grace of 0":                  {args: []string{"run", "--not-found-grace", "0s"}, want: []string{"--not-found-grace ($STATUSWORKER_NOT_FOUND_GRACE)", "0s", "more than 0"}},
+		"time-out of 0":               {args: []string{"provision", "--request-timeout", "0s"}, want: []string{"--request-timeout ($STATUSWORKER_REQUEST_TIMEOUT)", "0s", "more than 0"}},
+		"negative deadline":           {args: []string{"run", "--deadline=-1h"}, want: []string{"--deadline ($STATUSWORKER_DEADLINE)", "-1h", "more than 0"}},
+		"concurrency 0":               {args: []string{"run", "--concurrency", "0"}, want: []string{"--concurrency ($STATUSWORKER_CONCURRENCY)", "0", "4 to 4096"}},
+		"concurrency 1":               {args: []string{"run", "--concurrency", "1"}, want: []string{"--concurrency ($STATUSWORKER_CONCURRENCY)", "1", "4 to 4096"}},
+		"concurrency of words":        {args: []string{"run"}, env: map[string]string{"STATUSWORKER_CONCURRENCY": "many"}, want: []string{"--concurrency ($STATUSWORKER_CONCURRENCY)", "many", "whole number"}},
+		"no NATS URL":                 {args: []string{"run", "--nats-url", "localhost"}, want: []string{"--nats-url ($NATS_URL)", "localhost", "nats://host:4222"}},
+		"NATS URL without host":       {args: []string{"run"}, env: map[string]string{"NATS_URL": "nats://u:s3cret@:4222"}, want: []string{"--nats-url ($NATS_URL)", "nats://host:4222"}},
+		"second NATS URL bad":         {args: []string{"declare", "--nats-url", "nats://127.0.0.1:1,oops"}, want: []string{"--nats-url ($NATS_URL)", "oops", "nats://host:4222"}},
+		"no credentials file":         {args: []string{"run", "--nats-creds", missing}, want: []string{"--nats-creds ($NATS_CREDS)", missing, "no such file"}},
+		"no NKey file":                {args: []string{"run"}, env: map[string]string{"NATS_NKEY": missing}, want: []string{"--nats-nkey ($NATS_NKEY)", missing, "no such file"}},
+		"no CA file":                  {args: []string{"run"}, env: map[string]string{"NATS_CA": missing}, want: []string{"--nats-ca ($NATS_CA)", missing, "no such file"}},
+		"certificate without key":     {args: []string{"run", "--nats-cert", missing}, want: []string{"--nats-cert ($NATS_CERT)", "--nats-key ($NATS_KEY)"}},
+		"no certificate file":         {args: []string{"run", "--nats-cert", missing, "--nats-key", missing}, want: []string{"--nats-cert ($NATS_CERT)", missing, "no such file"}},
+		"log level":                   {args: []string{"run", "--log-level", "loud"}, want: []string{"--log-level ($STATUSWORKER_LOG_LEVEL)", "loud", "debug"}},
+		"log format":                  {args: []string{"run"}, env: map[string]string{"STATUSWORKER_LOG_FORMAT": "xml"}, want: []string{"--log-format ($STATUSWORKER_LOG_FORMAT)", "xml", "json"}},
+		"way of holding back":         {args: []string{"provision", "--hold-back", "sleep"}, want: []string{"--hold-back ($STATUSWORKER_HOLD_BACK)", "sleep", "reserve, nak"}},
+		"two replicas":                {args: []string{"provision", "--replicas", "2"}, want: []string{"--replicas ($STATUSWORKER_REPLICAS)", "2", "1, 3 or 5"}},
+		"short age":                   {args: []string{"provision", "--max-age", "5m"}, want: []string{"--max-age ($STATUSWORKER_MAX_AGE)", "5m", "1h"}},
+		"negative bound":              {args: []string{"provision", "--declared-max-msgs=-1"}, want: []string{"--declared-max-msgs ($STATUSWORKER_DECLARED_MAX_MSGS)", "-1", "0 or more"}},
+		"identifiers without type":    {args: []string{"declare", "bd5c92f3-c228-44a6-91bf-b52672569878"}, want: []string{"--type", "audio, chat or transcript"}},
+		"identifiers of no type":      {args: []string{"declare", "--type", "fax", "bd5c92f3-c228-44a6-91bf-b52672569878"}, want: []string{"--type", "fax", "audio, chat or transcript"}},
+		"type without identifiers":    {args: []string{"declare", "--type", "audio"}, want: []string{"--type", "identifiers"}},
+		"data without identifiers":    {args: []string{"declare", "--data", missing}, want: []string{"--data", "identifiers"}},
+		"no data file":                {args: []string{"declare", "--type", "audio", "--data", missing, "x"}, want: []string{"--data", missing, "no such file"}},
+		"dash for an identifier":      {args: []string{"declare", "--type", "audio", "-"}, want: []string{"identifier -", "standard input"}},
+		"no document":                 {args: []string{"schema", "nope"}, want: []string{"nope", "asyncapi.json"}},
+		"no speed":                    {args: []string{"dev", "--speed", "0"}, want: []string{"--speed", "0", "1 to 50"}},
+		"speed that is not a number":  {args: []string{"dev", "--speed", "NaN"}, want: []string{"--speed", "NaN", "1 to 50"}},
+		"too many for dev":            {args: []string{"dev", "--count", "5001"}, want: []string{"--count", "5001", "0 to 5000"}},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := command(t, test.args...)
+			c.env[token] = "s3cret"
+			for k, v := range test.env {
+				c.env[k] = v
+			}
+			c.exits(exitUsage)
+			if lines := c.stderr.lines(); len(lines) != 1 || !strings.HasPrefix(lines[0], "statusworker: ") {
+				t.Errorf("not one line on standard error:\n%s", &c.stderr)
+			}
+			if c.stdout.String() != "" {
+				t.Errorf("something on standard output: %s", &c.stdout)
+			}
+			says(t, "standard error", &c.stderr, test.want...)
+			if strings.Contains(c.stderr.String(), "s3cret") {
+				t.Errorf("a secret on standard error: %s", &c.stderr)
+			}
+		})
+	}
+}
+
+func TestVariablesCountAndFlagsWin(t *testing.T) {
+	// Both are wrong, so that the error tells which of them was read.
+	c := command(t, "run")
+	c.env["STATUSWORKER_CONCURRENCY"] = "2"
+	says(t, "standard error", &c.exits(exitUsage).stderr, `is "2"`)
+
+	c = command(t, "run", "--concurrency", "3")
+	c.env["STATUSWORKER_CONCURRENCY"] = "2"
+	says(t, "standard error", &c.exits(exitUsage).stderr, `is "3"`)
+}
+
+func TestEmptyVariableCountsAsUnset(t *testing.T) {
+	c := command(t, "run")
+	c.env["STATUSWORKER_CONCURRENCY"] = ""
+	says(t, "standard error", &c.exits(exitUsage).stderr, "--api-token") // it came as far as the token
+}
+
+func TestEveryFlagOfAConfigExists(t *testing.T) {
+	names := map[string]bool{}
+	for _, f := range flagsOf(t, "run") {
+		names[f.Name] = true
+	}
+	for field, flag := range flagOf {
+		if !names[flag] {
+			t.Errorf("flagOf[%q] is %q, and `run` has no such flag", field, flag)
+		}
+		if variable(flag) == "" {
+			t.Errorf("flag %s has no variable", flag)
+		}
+	}
+}
+
+func TestEveryFlagHasAVariable(t *testing.T) {
+	of := map[string]string{}
+	for _, name := range []string{"run", "provision"} {
+		for _, f := range flagsOf(t, name) {
+			v := f.Tag.Get("var")
+			switch {
+			case f.Name == "dry-run" || f.Name == "update": // what to do, not how things are
+			case v == "":
+				t.Errorf("%s --%s has no variable", name, f.Name)
+			case of[v] != "" && of[v] != f.Name:
+				t.Errorf("$%s is the variable of --%s and of --%s", v, of[v], f.Name)
+			case variable(f.Name) != v:
+				t.Errorf("variable(%q) is %q, want %q", f.Name, variable(f.Name), v)
+			}
+			of[v] = f.Name
+		}
+	}
+}
+
+func TestHelpShowsVariables(t *testing.T) {
+	c := command(t, "run", "--help").exits(exitOK)
+	says(t, "help", &c.stdout, "--base-url", "$ELEVATEAI_BASE_URL", "$NATS_URL", "$STATUSWORKER_CONCURRENCY")
+	says(t, "help", &command(t).exits(exitOK).stdout, "provision", "declare", "dev")
+}
+
+func TestVersionAndSchema(t *testing.T) {
+	says(t, "version", &command(t, "version").exits(exitOK).stdout, "statusworker ")
+	c := command(t, "schema").exits(exitOK)
+	for _, name := range c.stdout.lines() {
+		says(t, name, &command(t, "schema", name).exits(exitOK).stdout, "{")
+	}
+}

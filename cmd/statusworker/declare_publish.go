@@ -1,0 +1,182 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/schema"
+)
+
+const (
+	// declareWindow is how many messages may be on their way to the broker. With messages of 64 KiB they are 32 MB.
+	declareWindow = 512
+	// declareAckWithin is how long one publish waits for its ack. After that its fate is unknown, and it is made again:
+	// the broker refuses it if it was stored.
+	declareAckWithin = 5 * time.Second
+	// declarePatience is how long a broker may take nothing in before the rest is given up.
+	declarePatience = 30 * time.Second
+)
+
+// declaring publishes messages: read, validated and sent by one goroutine, while another waits for the acks in the same
+// order. Between them is a bounded window, so that memory does not grow with the input.
+type declaring struct {
+	js       jetstream.JetStream
+	progress *declareProgress
+	patience time.Duration
+
+	// troubleSince is when the broker began to take nothing in; zero while it does.
+	troubleSince time.Time
+}
+
+// sent is a message that is on its way.
+type sent struct {
+	candidate
+	msg    *nats.Msg
+	future jetstream.PubAckFuture
+	err    error
+}
+
+// errBrokerGone says that the rest was not tried.
+var errBrokerGone = errors.New("the broker takes nothing in")
+
+// run declares everything that the source gives. When ctx ends it reads no more and waits for what is on its way; when
+// leave ends as well, it does not wait.
+func (d *declaring) run(ctx, leave context.Context, from source) error {
+	reading, stopReading := context.WithCancelCause(ctx)
+	defer stopReading(nil)
+	candidates := make(chan candidate, declareWindow)
+	read := make(chan error, 1)
+	go func() {
+		// It may hang in a read that nothing interrupts: nobody waits for it when ctx ends.
+		read <- from.give(reading, candidates)
+		close(candidates)
+	}()
+	onTheWay := make(chan sent, declareWindow-2)
+	go d.send(reading, candidates, onTheWay)
+	for s := range onTheWay {
+		err := s.err
+		if err == nil {
+			err = await(leave, s.future)
+		}
+		if transient(err) && reading.Err() == nil {
+			if err = d.retry(reading, s.msg); transient(err) && ctx.Err() == nil {
+				stopReading(errBrokerGone)
+			}
+		}
+		d.settle(s.candidate, err)
+	}
+	if errors.Is(context.Cause(reading), errBrokerGone) {
+		return fmt.Errorf("%w for %s: given up after %d messages; run it again when the broker is well to declare the rest",
+			errBrokerGone, d.patience, d.progress.counts().read)
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return <-read
+}
+
+// send validates candidates and publishes what is valid, without waiting.
+func (d *declaring) send(ctx context.Context, from <-chan candidate, to chan<- sent) {
+	defer close(to)
+	for {
+		var c candidate
+		var more bool
+		select {
+		case <-ctx.Done():
+			return
+		case c, more = <-from:
+		}
+		if !more || ctx.Err() != nil {
+			return
+		}
+		d.progress.read()
+		declared, err := schema.Decode(c.message)
+		if c.problem != nil {
+			err = c.problem
+		}
+		if err != nil {
+			d.progress.refused(c, err)
+			continue
+		}
+		// No Nats-Msg-Id: a message must be declarable again, and the broker remembers ids longer than it waits.
+		s := sent{candidate: c, msg: nats.NewMsg(schema.DeclaredSubject(declared.Type, declared.Identifier))}
+		s.msg.Data = c.message
+		s.future, s.err = d.js.PublishMsgAsync(s.msg)
+		to <- s // whoever reads it reads to the end
+	}
+}
+
+// await waits for the broker's answer. It comes, or its time-out does, within declareAckWithin.
+func await(leave context.Context, f jetstream.PubAckFuture) error {
+	select {
+	case <-f.Ok():
+		return nil
+	case err := <-f.Err():
+		return err
+	case <-leave.Done():
+		return errors.New("left before the broker answered")
+	}
+}
+
+// retry publishes again until the broker answers, or has taken nothing in for too long. It returns the last error.
+func (d *declaring) retry(ctx context.Context, m *nats.Msg) error {
+	if d.troubleSince.IsZero() {
+		d.troubleSince = time.Now()
+	}
+	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond),
+		backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))
+	var last error
+	_ = backoff.Retry(func() error { // last says more: when ctx ends, what went wrong before
+		bounded, cancel := context.WithTimeout(ctx, declareAckWithin)
+		defer cancel()
+		_, last = d.js.PublishMsg(bounded, m)
+		if last != nil && (!transient(last) || time.Since(d.troubleSince) > d.patience) {
+			return backoff.Permanent(last)
+		}
+		return last
+	}, backoff.WithContext(policy, ctx))
+	return last
+}
+
+// settle counts what became of a message, and names it where it was not declared.
+func (d *declaring) settle(c candidate, err error) {
+	switch {
+	case err == nil:
+		d.troubleSince = time.Time{}
+		d.progress.declared(c)
+	case alreadyWaiting(err):
+		d.troubleSince = time.Time{}
+		d.progress.waiting(c)
+	default:
+		d.progress.failed(c, err)
+	}
+}
+
+// storeFailed is the broker's code for three refusals: too many messages on the subject, in the stream, too many bytes.
+const storeFailed jetstream.ErrorCode = 10077
+
+// tooManyOnSubject is how the broker words the first of them; nothing else tells them apart.
+const tooManyOnSubject = "maximum messages per subject exceeded"
+
+// alreadyWaiting tells whether the broker refused a message because one for the same interaction is stored and not yet
+// taken in.
+func alreadyWaiting(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == storeFailed && api.Description == tooManyOnSubject
+}
+
+// transient tells whether the same publish may succeed in a moment: no answer, no connection, a cluster that elects, a
+// stream that is full until workers take something in.
+func transient(err error) bool {
+	if err == nil || alreadyWaiting(err) {
+		return false
+	}
+	return unsettled(err) || errors.Is(err, jetstream.ErrAsyncPublishTimeout) || errors.Is(err, jetstream.ErrNoStreamResponse) ||
+		errors.Is(err, jetstream.ErrTooManyStalledMsgs) || errors.Is(err, nats.ErrReconnectBufExceeded)
+}

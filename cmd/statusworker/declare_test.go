@@ -1,0 +1,471 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/cmd/embedded"
+	"statusworker/schema"
+)
+
+const someID = "bd5c92f3-c228-44a6-91bf-b52672569878"
+
+// stored are the messages that wait to be taken in, by subject.
+func stored(t *testing.T, js jetstream.JetStream) map[string]uint64 {
+	t.Helper()
+	s, err := js.Stream(t.Context(), schema.StreamDeclared)
+	if err != nil {
+		t.Fatal(err)
+	}
+	info, err := s.Info(t.Context(), jetstream.WithSubjectFilter(">"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info.State.Subjects
+}
+
+// message is the message that waits on a subject.
+func message(t *testing.T, js jetstream.JetStream, subject string) *jetstream.RawStreamMsg {
+	t.Helper()
+	s, err := js.Stream(t.Context(), schema.StreamDeclared)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := s.GetLastMsgForSubject(t.Context(), subject)
+	if err != nil {
+		t.Fatalf("%s: %v", subject, err)
+	}
+	return m
+}
+
+func TestDeclareIdentifiers(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t)
+	folder := t.TempDir()
+	data := filepath.Join(folder, "data.json")
+	if err := os.WriteFile(data, []byte(" {\"customer\": {\"n\": 1.50}, \"tags\":[ 1,2 ]}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := command(t, "declare", "--nats-url", at, "--type", "audio", strings.ToUpper(someID)).exits(exitOK)
+	says(t, "standard output", &c.stdout, "declared 1, already waiting 0, refused 0, failed 0")
+	m := message(t, js, schema.DeclaredSubject(schema.Audio, someID))
+	if got, want := string(m.Data), `{"interactionIdentifier":"`+someID+`","type":"audio"}`; got != want {
+		t.Errorf("message %s, want %s", got, want)
+	}
+	if len(m.Header) != 0 {
+		t.Errorf("headers %v, want none", m.Header)
+	}
+
+	ids := []string{uuid.NewString(), uuid.NewString()}
+	command(t, append([]string{"declare", "--nats-url", at, "--type", "chat", "--no-include-ai-results", "--data", data}, ids...)...).exits(exitOK)
+	for _, id := range ids {
+		got, want := string(message(t, js, schema.DeclaredSubject(schema.Chat, id)).Data),
+			`{"interactionIdentifier":"`+id+`","type":"chat","includeAiResults":false,"customer": {"n": 1.50}, "tags":[ 1,2 ]}`
+		if got != want {
+			t.Errorf("message %s, want %s", got, want)
+		}
+	}
+
+	id := uuid.NewString()
+	c = command(t, "declare", "--nats-url", at, "--type", "transcript", "--include-ai-results", "--data", "-", id)
+	c.stdin = strings.NewReader("{}")
+	c.exits(exitOK)
+	if got, want := string(message(t, js, schema.DeclaredSubject(schema.Transcript, id)).Data), `{"interactionIdentifier":"`+id+`","type":"transcript","includeAiResults":true}`; got != want {
+		t.Errorf("message %s, want %s", got, want)
+	}
+
+	c = command(t, "declare", "--nats-url", at, "--type", "audio", someID, uuid.NewString()).exits(exitOK)
+	says(t, "the first again", &c.stdout, "declared 1, already waiting 1, refused 0, failed 0")
+}
+
+func TestDeclareRefusesIdentifiers(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t)
+	bad := []string{"../../x", "*", ">", "bd5c92f3-c228-44a6-91bf-b5267256987", "bd5c92f3-c228-44a6-91bf-b5267256987g", "a\nb", strings.Repeat("x", 200)}
+	c := command(t, append([]string{"declare", "--nats-url", at, "--type", "audio", someID}, bad...)...).exits(exitFault)
+	says(t, "standard output", &c.stdout, fmt.Sprintf("declared 1, already waiting 0, refused %d, failed 0", len(bad)))
+	if lines := c.stderr.lines(); len(lines) != len(bad) {
+		t.Errorf("%d lines on standard error, want %d:\n%s", len(lines), len(bad), &c.stderr)
+	}
+	says(t, "standard error", &c.stderr, `identifier "../../x": refused: declared message: member "interactionIdentifier"`, "want a GUID of 36 characters", `"a\nb"`)
+	if n := len(stored(t, js)); n != 1 {
+		t.Errorf("%d messages are stored, want 1", n)
+	}
+}
+
+func TestDeclareRefusesData(t *testing.T) {
+	t.Parallel()
+	for data, want := range map[string]string{
+		"":                                  "it is empty",
+		"[]":                                "something else",
+		`"text"`:                            "something else",
+		`{"a":1} x`:                         "after",
+		`{"a":1,"a":2}`:                     "twice",
+		`{"type":"audio"}`:                  "member type",
+		`{"interactionIdentifier":1}`:       "member interactionIdentifier",
+		`{"includeAiResults":true}`:         "member includeAiResults",
+		`{"a":"` + spaces(64<<10) + `"}`:    "larger than 65536",
+		strings.Repeat(`{"a":`, 20) + "{}}": "",
+	} {
+		c := command(t, "declare", "--type", "audio", "--include-ai-results", "--data", "-", someID)
+		c.stdin = strings.NewReader(data)
+		c.exits(exitUsage)
+		says(t, "standard error", &c.stderr, `--data is "-"`, want)
+		if lines := c.stderr.lines(); len(lines) != 1 {
+			t.Errorf("%d lines on standard error, want 1:\n%s", len(lines), &c.stderr)
+		}
+	}
+}
+
+func spaces(n int) string { return strings.Repeat(" ", n) }
+
+// backfill is n good lines, with bad ones among them.
+func backfill(n int) (text string, bad []string) {
+	var b strings.Builder
+	line := 0
+	add := func(s string) {
+		line++
+		b.WriteString(s + "\n")
+	}
+	wrong := func(s, member string) {
+		add(s)
+		bad = append(bad, fmt.Sprintf("line %d: refused: %s", line, member))
+	}
+	for i := range n {
+		id, typ := uuid.NewString(), schema.Types()[i%3]
+		switch i % 1000 {
+		case 0:
+			wrong(`{"interactionIdentifier":"x","type":"audio"}`, `declared message: member "interactionIdentifier": "x" is 1 bytes long`)
+			wrong("not JSON", "declared message: it is not JSON")
+		case 100:
+			wrong(fmt.Sprintf(`{"interactionIdentifier":%q,"type":"fax"}`, id), `declared message: member "type": it is "fax"`)
+			add("") // passed over, but counted
+		case 200:
+			wrong(fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q,"x":"%s"}`, id, typ, spaces(200<<10)), "it is longer than 65536 bytes")
+			wrong(fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q,"x":"%s"}`, id, typ, spaces(64<<10-70)), "it is longer than 65536 bytes")
+		case 300: // a CloudEvent, and a line that ends as on Windows
+			add(fmt.Sprintf(`{"specversion":"1.0","id":"1","source":"/test","type":"declared","data":{"interactionIdentifier":%q,"type":%q}}`+"\r", id, typ))
+			continue
+		case 400:
+			add(fmt.Sprintf(`  {"interactionIdentifier":%q,"type":%q,"x":"%s"}`, strings.ToUpper(id), typ, spaces(60<<10)))
+			continue
+		}
+		add(fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q,"n":%d}`, id, typ, i))
+	}
+	return strings.TrimSuffix(b.String(), "\n"), bad // the last line has no end
+}
+
+func TestDeclareBackfillTwice(t *testing.T) {
+	t.Parallel()
+	const n = 5000
+	at, js := provisioned(t)
+	text, bad := backfill(n)
+	declare := func() *call {
+		c := command(t, "declare", "--nats-url", at)
+		c.stdin = strings.NewReader(text)
+		return c.exits(exitFault)
+	}
+	first := declare()
+	says(t, "standard output", &first.stdout, fmt.Sprintf("declared %d, already waiting 0, refused %d, failed 0\n", n, len(bad)))
+	lines := first.stderr.lines()
+	if len(lines) != len(bad) {
+		t.Errorf("%d lines on standard error, want %d", len(lines), len(bad))
+	}
+	for i, want := range bad {
+		if i < len(lines) && !strings.HasPrefix(lines[i], want) {
+			t.Errorf("standard error has\n%.200s\nwant\n%s", lines[i], want)
+		}
+	}
+	subjects := stored(t, js)
+	if len(subjects) != n {
+		t.Errorf("%d messages are stored, want %d", len(subjects), n)
+	}
+	for subject, count := range subjects {
+		if count != 1 {
+			t.Errorf("%d messages on %s", count, subject)
+		}
+	}
+	again := declare()
+	says(t, "standard output of the second run", &again.stdout, fmt.Sprintf("declared 0, already waiting %d, refused %d, failed 0\n", n, len(bad)))
+	if have := len(stored(t, js)); have != n {
+		t.Errorf("%d messages are stored after the second run, want %d", have, n)
+	}
+}
+
+func TestDeclaringAgainAfterTakingIn(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t)
+	declare := func() *call { return command(t, "declare", "--nats-url", at, "--type", "audio", someID).exits(exitOK) }
+	declare()
+	s, err := js.Stream(t.Context(), schema.StreamDeclared)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Purge(t.Context()); err != nil { // as a worker's ack does
+		t.Fatal(err)
+	}
+	says(t, "standard output", &declare().stdout, "declared 1, already waiting 0")
+	if n := len(stored(t, js)); n != 1 {
+		t.Errorf("%d messages are stored, want 1: nothing may remember the first", n)
+	}
+}
+
+func TestDeclareStopsBetweenLines(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t)
+	in, feed := io.Pipe()
+	t.Cleanup(func() { feed.Close() })
+	c := command(t, "declare", "--nats-url", at)
+	c.stdin = in
+	c.start()
+	const n = 700 // more than a window
+	for range n {
+		fmt.Fprintf(feed, "{\"interactionIdentifier\":%q,\"type\":\"chat\"}\n", uuid.NewString())
+	}
+	waitFor(t, c.ctx, func() bool { return len(stored(t, js)) == n })
+	c.stop() // while it waits for line 701
+	if code := c.end(); code != exitFault {
+		t.Errorf("exit code %d, want 1: the input was not read to its end", code)
+	}
+	says(t, "standard output", &c.stdout, fmt.Sprintf("declared %d, already waiting 0, refused 0, failed 0", n))
+	says(t, "standard error", &c.stderr, fmt.Sprintf("stopped: %d read, %d of them answered", n, n))
+}
+
+// waitFor returns when a condition is true.
+func waitFor(t *testing.T, ctx context.Context, cond func() bool) {
+	t.Helper()
+	ticker := time.NewTicker(20 * time.Millisecond)
+	defer ticker.Stop()
+	for !cond() {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			t.Fatal("it does not come true")
+		}
+	}
+}
+
+func TestDeclareStopsWhileItWaits(t *testing.T) {
+	t.Parallel()
+	c := command(t, "declare", "--nats-url", nobody(t), "--type", "audio", someID).start()
+	c.stderr.wait(t, c.ctx, "waiting for NATS")
+	c.stop()
+	if code := c.end(); code != exitFault {
+		t.Errorf("exit code %d, want 1", code)
+	}
+	says(t, "standard error", &c.stderr, "stopped: nothing was declared")
+}
+
+// linesOf are n lines to declare.
+func linesOf(n int) string {
+	var b strings.Builder
+	for range n {
+		fmt.Fprintf(&b, "{\"interactionIdentifier\":%q,\"type\":\"chat\"}\n", uuid.NewString())
+	}
+	return b.String()
+}
+
+func TestDeclareSurvivesARestartOfTheBroker(t *testing.T) {
+	t.Parallel()
+	s, err := embedded.Start(t.TempDir(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	command(t, "provision", "--nats-url", s.URL()).exits(exitOK)
+	in, feed := io.Pipe()
+	t.Cleanup(func() { feed.Close() })
+	c := command(t, "declare", "--nats-url", s.URL())
+	c.stdin = in
+	c.start()
+	const n = 3000
+	scanner := bufio.NewScanner(strings.NewReader(linesOf(n)))
+	for i := 0; scanner.Scan(); i++ {
+		if i == n/2 {
+			if err := s.Restart(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		fmt.Fprintln(feed, scanner.Text())
+	}
+	feed.Close()
+	if code := c.end(); code != exitOK {
+		t.Errorf("exit code %d, want 0; stdout:\n%s\nstderr:\n%s", code, &c.stdout, &c.stderr)
+	}
+	if have := len(stored(t, connectTo(t, s.URL()))); have != n {
+		t.Errorf("%d messages are stored, want %d; %s", have, n, &c.stdout)
+	}
+}
+
+func TestDeclareWaitsForAFullStream(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t, "--declared-max-msgs", "10")
+	c := command(t, "declare", "--nats-url", at)
+	c.stdin = strings.NewReader(linesOf(25))
+	c.start()
+	s, err := js.Stream(t.Context(), schema.StreamDeclared)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // as workers do
+		waitFor(t, c.ctx, func() bool { return len(stored(t, js)) == 10 })
+		if err := s.Purge(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if code := c.end(); code != exitOK {
+		t.Errorf("exit code %d, want 0:\n%s", code, &c.stderr)
+	}
+	says(t, "standard output", &c.stdout, "declared 25, already waiting 0, refused 0, failed 0")
+}
+
+func TestDeclareGivesUpABrokerThatTakesNothingIn(t *testing.T) {
+	t.Parallel()
+	_, js := provisioned(t, "--declared-max-msgs", "10")
+	var told output
+	progress := newDeclareProgress(&told, 0)
+	d := &declaring{js: js, progress: progress, patience: 200 * time.Millisecond}
+	err := d.run(t.Context(), t.Context(), lines{strings.NewReader(linesOf(5000))})
+	progress.close()
+	if !errors.Is(err, errBrokerGone) {
+		t.Fatalf("error %v, want errBrokerGone", err)
+	}
+	n := progress.counts()
+	if n.declared != 10 || n.failed == 0 || n.declared+n.failed != n.read {
+		t.Errorf("counts %+v: want 10 declared, and every other that was read failed", n)
+	}
+	if n.read > 2*declareWindow+2 {
+		t.Errorf("%d read before it gave up, want no more than fit into the windows", n.read)
+	}
+	says(t, "standard error", &told, "line 11: not declared: ", "maximum messages exceeded")
+	if have := len(told.lines()); have != n.failed {
+		t.Errorf("%d lines about %d that failed", have, n.failed)
+	}
+}
+
+func TestDeclareNamesWhatReadingMet(t *testing.T) {
+	t.Parallel()
+	at, _ := provisioned(t)
+	c := command(t, "declare", "--nats-url", at)
+	c.stdin = io.MultiReader(strings.NewReader(linesOf(3)), brokenReader{})
+	c.exits(exitFault)
+	says(t, "standard output", &c.stdout, "declared 3")
+	says(t, "standard error", &c.stderr, "reading standard input after line 4: the disk is gone")
+}
+
+type brokenReader struct{}
+
+func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("the disk is gone") }
+
+// The worker's word for the broker's refusal is the broker's own.
+func TestWordsOfTheBroker(t *testing.T) {
+	t.Parallel()
+	if server.ErrMaxMsgsPerSubject.Error() != tooManyOnSubject {
+		t.Errorf("the broker says %q, declare waits for %q", server.ErrMaxMsgsPerSubject, tooManyOnSubject)
+	}
+	if server.JSStreamStoreFailedF != server.ErrorIdentifier(storeFailed) {
+		t.Errorf("the broker's code is %d, declare waits for %d", server.JSStreamStoreFailedF, storeFailed)
+	}
+}
+
+func TestWhatIsTransient(t *testing.T) {
+	t.Parallel()
+	api := func(code int, errorCode jetstream.ErrorCode, text string) error {
+		return fmt.Errorf("publishing: %w", &jetstream.APIError{Code: code, ErrorCode: errorCode, Description: text})
+	}
+	for _, test := range []struct {
+		err                error
+		transient, waiting bool
+	}{
+		{err: nil},
+		{err: api(503, storeFailed, tooManyOnSubject), waiting: true},
+		{err: api(503, storeFailed, "maximum messages exceeded"), transient: true},
+		{err: api(503, storeFailed, "maximum bytes exceeded"), transient: true},
+		{err: api(503, 10008, "JetStream system temporarily unavailable"), transient: true},
+		{err: api(400, 10054, "message size exceeds maximum allowed")},
+		{err: api(400, 10071, "wrong last sequence")},
+		{err: jetstream.ErrAsyncPublishTimeout, transient: true},
+		{err: jetstream.ErrNoStreamResponse, transient: true},
+		{err: jetstream.ErrTooManyStalledMsgs, transient: true},
+		{err: nats.ErrReconnectBufExceeded, transient: true},
+		{err: nats.ErrDisconnected, transient: true},
+		{err: nats.ErrTimeout, transient: true},
+		{err: nats.ErrNoResponders, transient: true},
+		{err: context.DeadlineExceeded, transient: true},
+		{err: context.Canceled},
+		{err: nats.ErrMaxPayload},
+		{err: nats.ErrConnectionClosed},
+	} {
+		if got := transient(test.err); got != test.transient {
+			t.Errorf("transient(%v) is %t", test.err, got)
+		}
+		if got := alreadyWaiting(test.err); got != test.waiting {
+			t.Errorf("alreadyWaiting(%v) is %t", test.err, got)
+		}
+	}
+}
+
+func TestLines(t *testing.T) {
+	t.Parallel()
+	full := strings.Repeat("x", schema.MaxDeclaredBytes)
+	for _, test := range []struct {
+		name, text string
+		want       []string // `!` is a refusal
+	}{
+		{"none", "", nil},
+		{"empty ones", "\n\r\n  \n", nil},
+		{"no end", "a\nb", []string{"1 a", "2 b"}},
+		{"ends", "a\r\n\nb\n", []string{"1 a", "3 b"}},
+		{"as long as may be", full + "\r\n" + full + "\n" + full, []string{"1 " + full, "2 " + full, "3 " + full}},
+		{"one too long", full + "x\n" + full + "xx\r\nb\n" + full + full + full + "\nc", []string{"1 !", "2 !", "3 b", "4 !", "5 c"}},
+		{"too long at the end", "a\n" + full + full, []string{"1 a", "2 !"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			out := make(chan candidate, 100)
+			if err := (lines{strings.NewReader(test.text)}).give(t.Context(), out); err != nil {
+				t.Fatal(err)
+			}
+			close(out)
+			var got []string
+			for c := range out {
+				s := strings.TrimPrefix(c.where, "line ") + " " + string(c.message)
+				if c.problem != nil {
+					s += "!"
+				}
+				got = append(got, s)
+			}
+			if fmt.Sprint(got) != fmt.Sprint(test.want) {
+				t.Errorf("got %.300q, want %.300q", got, test.want)
+			}
+		})
+	}
+}
+
+func FuzzArgumentsDecode(f *testing.F) {
+	f.Add(someID, `"x":1`)
+	f.Add("*.>", "")
+	f.Add("a\"b", `"type":"chat"`)
+	f.Fuzz(func(t *testing.T, id, more string) {
+		m := arguments{typ: "audio", more: []byte(more)}.message(id)
+		d, err := schema.Decode(m)
+		if err != nil {
+			return
+		}
+		if d.Identifier != strings.ToLower(id) || d.Type != schema.Audio {
+			t.Errorf("%q with %q became %+v", id, more, d)
+		}
+	})
+}

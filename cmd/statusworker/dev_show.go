@@ -1,0 +1,308 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/term"
+
+	"statusworker/schema"
+)
+
+// columns is how wide a terminal is, or 0 where w is none.
+func columns(w io.Writer) int {
+	if !terminal(w) {
+		return 0
+	}
+	width, _ := terminalSize(w)
+	return width
+}
+
+// terminalSize is the size of a terminal; 80 by 24 where it does not say.
+func terminalSize(w io.Writer) (width, height int) {
+	if f, ok := w.(*os.File); ok {
+		if width, height, err := term.GetSize(int(f.Fd())); err == nil && width > 0 && height > 0 {
+			return width, height
+		}
+	}
+	return 80, 24
+}
+
+// showPlain writes lines until ctx ends: one for each interaction with a story that ends, and once a second how far it
+// all is.
+func showPlain(ctx context.Context, w io.Writer, watch *devWatch, title string) {
+	say(w, "%s", title)
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	told := map[string]bool{}
+	said := -1
+	for {
+		_, changed := watch.since(0)
+		v := watch.view()
+		for _, s := range v.standings {
+			if s.story != "" && !s.ended.IsZero() && !told[s.identifier] {
+				told[s.identifier] = true
+				say(w, "%5.1f s  %-10s %s  %-22s -> %s, after %s", v.elapsed.Seconds(), s.typ, s.identifier[:8], s.story, strings.Join(s.kinds, " + "), polls(s.polls))
+			}
+		}
+		select {
+		case <-changed:
+		case <-ticker.C:
+			if v := watch.view(); v.polls+v.landed != said {
+				said = v.polls + v.landed
+				say(w, "%5.1f s  declared %d, %s, outcomes %d of %d", v.elapsed.Seconds(), v.declared, polls(v.polls), v.landed, v.expected)
+			}
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func polls(n int) string {
+	if n == 1 {
+		return "1 poll"
+	}
+	return fmt.Sprintf("%d polls", n)
+}
+
+const (
+	frameEvery = 100 * time.Millisecond
+	// linger is how long an interaction stays in its row after its end, where others wait for one.
+	linger = time.Second
+)
+
+// Terminal control.
+const (
+	hideCursor   = "\x1b[?25l"
+	showCursor   = "\x1b[?25h"
+	clearLine    = "\x1b[K"
+	clearBelow   = "\x1b[J"
+	clearScreen  = "\x1b[2J\x1b[H"
+	cursorUpText = "\x1b[%dA\r"
+)
+
+// showLive draws a table in place until ctx ends, and leaves its last state on the screen.
+func showLive(ctx context.Context, p process, watch *devWatch, notes *devNotes, title string) {
+	s := &devScreen{title: title, bare: p.getenv("NO_COLOR") != ""}
+	draw := func() {
+		width, height := terminalSize(p.stdout)
+		_, _ = p.stdout.Write(s.redraw(watch.view(), notes.last(notesShown), width, height)) // a terminal that is gone ends ctx
+	}
+	ticker := time.NewTicker(frameEvery)
+	defer ticker.Stop()
+	say(p.stdout, hideCursor)
+	defer fmt.Fprint(p.stdout, showCursor)
+	for {
+		draw()
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			draw()
+			return
+		}
+	}
+}
+
+const (
+	notesShown = 2
+	// widest is as wide as the table grows, storyWidth as wide as it must be to show what is special about each.
+	widest     = 110
+	storyWidth = 100
+)
+
+// devScreen draws frames over each other.
+type devScreen struct {
+	title         string
+	bare          bool // without colours
+	width, height int
+	lines         int // of the last frame
+	rows          []int
+}
+
+// redraw gives what turns the last frame into the next.
+func (s *devScreen) redraw(v devView, notes []string, width, height int) []byte {
+	var b bytes.Buffer
+	switch {
+	case s.lines > 0 && (width != s.width || height != s.height):
+		b.WriteString(clearScreen) // the terminal may have broken the lines of the last frame
+	case s.lines > 0:
+		fmt.Fprintf(&b, cursorUpText, s.lines)
+	}
+	s.width, s.height = width, height
+	frame := s.frame(v, notes, width, height)
+	s.lines = len(frame)
+	for _, line := range frame {
+		if s.bare {
+			line = unpainted.Replace(line)
+		}
+		b.WriteString(line)
+		b.WriteString(clearLine + "\n")
+	}
+	b.WriteString(clearBelow)
+	return b.Bytes()
+}
+
+// frame gives lines that fit into the terminal.
+func (s *devScreen) frame(v devView, notes []string, width, height int) []string {
+	width = min(width, widest)
+	ended := 0
+	for _, one := range v.standings {
+		if !one.ended.IsZero() {
+			ended++
+		}
+	}
+	lines := []string{fit(s.title, width), progressLine(v, width)}
+	// Around the rows: two lines above, two of the table's head, the line below, the notes, and where the cursor stands.
+	if n := height - 6 - notesShown; n > 0 {
+		s.choose(v, n)
+		rows := [][]cell{{{text: "identifier"}, {text: "type"}, {text: "the vendor says"}, {text: "polls", right: true}, {text: "outcome"}}}
+		story := width >= storyWidth
+		for _, i := range s.rows {
+			rows = append(rows, row(v.standings[i], story))
+		}
+		table := grid(rows, []int{10, 10, 21, 5, 20}, width)
+		lines = append(append(lines, table[0], faint.on(strings.Repeat("─", width))), table[1:]...)
+		if hidden := len(v.standings) - len(s.rows); hidden > 0 {
+			lines = append(lines, faint.on(fit(fmt.Sprintf("and %d more; %d of all %d have ended", hidden, ended, len(v.standings)), width)))
+		}
+	}
+	for _, n := range notes {
+		lines = append(lines, yellow.on(fit(n, width)))
+	}
+	return lines[:min(len(lines), max(height-1, 1))]
+}
+
+// choose says which interactions have the rows: one keeps its row until it has ended and others wait for one.
+func (s *devScreen) choose(v devView, n int) {
+	s.rows = s.rows[:min(n, len(s.rows))]
+	next := 0
+	another := func() (int, bool) {
+		for ; next < len(v.standings); next++ {
+			if v.standings[next].ended.IsZero() && !slices.Contains(s.rows, next) {
+				return next, true
+			}
+		}
+		return 0, false
+	}
+	for i, have := range s.rows {
+		if ended := v.standings[have].ended; !ended.IsZero() && v.now.Sub(ended) > linger {
+			if other, ok := another(); ok {
+				s.rows[i] = other
+			}
+		}
+	}
+	for len(s.rows) < min(n, len(v.standings)) {
+		other, ok := another()
+		if !ok {
+			break
+		}
+		s.rows = append(s.rows, other)
+	}
+}
+
+func row(s standing, story bool) []cell {
+	said := cell{text: s.said}
+	switch {
+	case s.said == "":
+		said = cell{text: "-", paint: faint}
+	case s.faulty:
+		said.paint = red
+	}
+	outcome := cell{text: strings.Join(s.kinds, " + "), paint: magenta}
+	switch {
+	case !s.declared:
+		outcome.text = ""
+	case len(s.kinds) == 0:
+		outcome = cell{text: "waiting", paint: faint}
+	case slices.Contains(schema.Destinations(), schema.Destination(s.kinds[0])):
+		outcome.paint = green
+	}
+	cells := []cell{{text: s.identifier[:8]}, {text: string(s.typ)}, said, {text: fmt.Sprint(s.polls), right: true}, outcome}
+	if story {
+		cells = append(cells, cell{text: s.story, paint: faint})
+	}
+	return cells
+}
+
+// progressLine is a bar, and how far it all is.
+func progressLine(v devView, width int) string {
+	tail := fit(fmt.Sprintf("  %d of %d outcomes, %s, %.1f s", v.landed, v.expected, polls(v.polls), v.elapsed.Seconds()), width)
+	most := max(width-utf8.RuneCountInString(tail), 0)
+	done := 0
+	if v.expected > 0 {
+		done = most * v.landed / v.expected
+	}
+	return green.on(strings.Repeat("█", done)) + faint.on(strings.Repeat("░", most-done)) + tail
+}
+
+// devNotes takes the worker's log lines. While a table is drawn they are kept back, and shown below it.
+type devNotes struct {
+	mu    sync.Mutex
+	to    io.Writer
+	keep  bool
+	lines []string
+}
+
+func newDevNotes(to io.Writer, keep bool) *devNotes { return &devNotes{to: to, keep: keep} }
+
+// Write takes whole lines.
+func (n *devNotes) Write(b []byte) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.keep {
+		return n.to.Write(b)
+	}
+	n.lines = append(n.lines, strings.TrimRight(string(b), "\n"))
+	return len(b), nil
+}
+
+// last gives the last lines that were kept back.
+func (n *devNotes) last(most int) []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.lines[max(0, len(n.lines)-most):])
+}
+
+// open writes what was kept back, in lines of at most width columns (0 is no bound), and keeps nothing back any more.
+func (n *devNotes) open(width int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.keep && len(n.lines) > 0 {
+		say(n.to, "\nThe worker's log")
+		for _, line := range n.lines {
+			line = "  " + line
+			if width > 0 {
+				line = fit(line, width)
+			}
+			say(n.to, "%s", line)
+		}
+	}
+	n.keep, n.lines = false, nil
+}
+
+// devFormat writes log lines for people who watch.
+type devFormat struct{}
+
+func (devFormat) Format(e *logrus.Entry) ([]byte, error) {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "%s %s: %s", e.Time.Format("15:04:05"), e.Level, e.Message)
+	names := make([]string, 0, len(e.Data))
+	for name := range e.Data {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		fmt.Fprintf(&b, "  %s=%v", name, e.Data[name])
+	}
+	b.WriteByte('\n')
+	return b.Bytes(), nil
+}

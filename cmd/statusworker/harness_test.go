@@ -1,0 +1,235 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/cmd/embedded"
+)
+
+// output is what a command writes. Tests wait for a text in it.
+type output struct {
+	mu      sync.Mutex
+	b       bytes.Buffer
+	changed chan struct{}
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.changed != nil {
+		close(o.changed)
+		o.changed = nil
+	}
+	return o.b.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.b.String()
+}
+
+func (o *output) lines() []string {
+	return strings.Split(strings.TrimSuffix(o.String(), "\n"), "\n")
+}
+
+// wait returns when the text is there.
+func (o *output) wait(t *testing.T, ctx context.Context, text string) {
+	t.Helper()
+	for {
+		o.mu.Lock()
+		if strings.Contains(o.b.String(), text) {
+			o.mu.Unlock()
+			return
+		}
+		if o.changed == nil {
+			o.changed = make(chan struct{})
+		}
+		changed := o.changed
+		o.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			t.Fatalf("waiting for %q in:\n%s", text, o)
+		}
+	}
+}
+
+// call is a command that runs, or ran.
+type call struct {
+	t              *testing.T
+	ctx            context.Context
+	args           []string
+	env            map[string]string
+	stdin          io.Reader
+	stop           context.CancelFunc
+	stdout, stderr output
+	code           chan int
+}
+
+// command prepares a call. The command is stopped at the end of the test.
+func command(t *testing.T, args ...string) *call {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	t.Cleanup(cancel)
+	return &call{t: t, ctx: ctx, args: args, env: map[string]string{}, stdin: strings.NewReader(""), code: make(chan int, 1)}
+}
+
+func (c *call) start() *call {
+	ctx, stop := context.WithCancel(c.ctx)
+	c.stop = stop
+	go func() {
+		c.code <- run(ctx, process{
+			args: c.args, getenv: func(name string) string { return c.env[name] },
+			stdin: c.stdin, stdout: &c.stdout, stderr: &c.stderr, leave: c.ctx,
+		})
+	}()
+	return c
+}
+
+// end waits for the exit code.
+func (c *call) end() int {
+	c.t.Helper()
+	select {
+	case code := <-c.code:
+		return code
+	case <-c.ctx.Done():
+		c.t.Fatalf("%v does not end; stdout:\n%s\nstderr:\n%s", c.args, &c.stdout, &c.stderr)
+		return -1
+	}
+}
+
+// exits runs a command to its end and fails the test where the exit code is another.
+func (c *call) exits(want int) *call {
+	c.t.Helper()
+	if got := c.start().end(); got != want {
+		c.t.Fatalf("%v: exit code %d, want %d; stdout:\n%s\nstderr:\n%s", c.args, got, want, &c.stdout, &c.stderr)
+	}
+	return c
+}
+
+// says fails the test where a text is not in what was written.
+func says(t *testing.T, what string, o *output, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if !strings.Contains(o.String(), text) {
+			t.Errorf("%s has no %q:\n%s", what, text, o)
+		}
+	}
+}
+
+// broker starts a server with JetStream, and connects to it.
+func broker(t *testing.T) (*embedded.Server, jetstream.JetStream) {
+	t.Helper()
+	s, err := embedded.Start(t.TempDir(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	return s, connectTo(t, s.URL())
+}
+
+func connectTo(t *testing.T, url string) jetstream.JetStream {
+	t.Helper()
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+// provisioned is a broker with streams for a vendor on this machine.
+func provisioned(t *testing.T, flags ...string) (string, jetstream.JetStream) {
+	t.Helper()
+	s, js := broker(t)
+	command(t, append([]string{"provision", "--nats-url", s.URL()}, flags...)...).exits(0)
+	return s.URL(), js
+}
+
+// bare starts a server with other options than the embedded one has.
+func bare(t *testing.T, options server.Options) string {
+	t.Helper()
+	options.Host, options.Port, options.NoSigs, options.NoLog = "127.0.0.1", server.RANDOM_PORT, true, true
+	s, err := server.NewServer(&options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server is not ready")
+	}
+	return s.ClientURL()
+}
+
+// nobody is the URL of a port on which nobody listens.
+func nobody(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return "nats://" + l.Addr().String()
+}
+
+// oldServer answers like a NATS server of that version, as far as connecting goes.
+func oldServer(t *testing.T, version string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var open sync.WaitGroup
+	t.Cleanup(func() {
+		l.Close()
+		open.Wait()
+	})
+	open.Add(1)
+	go func() {
+		defer open.Done()
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			open.Add(1)
+			go func() {
+				defer open.Done()
+				defer conn.Close()
+				fmt.Fprintf(conn, "INFO {\"server_id\":\"old\",\"version\":%q,\"proto\":1,\"headers\":true,\"max_payload\":1048576}\r\n", version)
+				b := make([]byte, 4096)
+				for {
+					n, err := conn.Read(b)
+					if err != nil {
+						return
+					}
+					for range bytes.Count(b[:n], []byte("PING\r\n")) {
+						fmt.Fprint(conn, "PONG\r\n")
+					}
+				}
+			}()
+		}
+	}()
+	return "nats://" + l.Addr().String()
+}

@@ -1,0 +1,154 @@
+package main
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/schema"
+)
+
+// streams are the names of the streams that there are.
+func streams(t *testing.T, js jetstream.JetStream) []string {
+	t.Helper()
+	var names []string
+	list := js.StreamNames(t.Context())
+	for name := range list.Name() {
+		names = append(names, name)
+	}
+	if err := list.Err(); err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(names)
+	return names
+}
+
+func TestProvisionCreatesOnce(t *testing.T) {
+	t.Parallel()
+	for mode, want := range map[string][]string{
+		"reserve": {schema.StreamDeclared, schema.StreamOutcomes, schema.StreamPolls},
+		"nak":     {schema.StreamDeclared, schema.StreamOutcomes},
+	} {
+		t.Run(mode, func(t *testing.T) {
+			s, js := broker(t)
+			provision := func(more ...string) *call {
+				return command(t, append([]string{"provision", "--nats-url", s.URL(), "--hold-back", mode}, more...)...)
+			}
+			c := provision("--dry-run").exits(exitFault)
+			says(t, "dry run", &c.stdout, "would create stream "+schema.StreamDeclared, "would create stream "+schema.StreamOutcomes)
+			if have := streams(t, js); len(have) != 0 {
+				t.Fatalf("a dry run made %v", have)
+			}
+			if c.stderr.String() != "" {
+				t.Errorf("something on standard error: %s", &c.stderr)
+			}
+			says(t, "first run", &provision().exits(exitOK).stdout, "created stream "+schema.StreamDeclared, "created consumer ")
+			if have := streams(t, js); !slices.Equal(have, want) {
+				t.Errorf("streams %v, want %v", have, want)
+			}
+			for _, again := range []*call{provision(), provision("--dry-run"), provision("--update")} {
+				if again.exits(exitOK); again.stdout.String() != "everything is as it should be\n" {
+					t.Errorf("%v says:\n%s", again.args, &again.stdout)
+				}
+			}
+		})
+	}
+}
+
+func TestProvisionShowsAndUpdatesWhatDiffers(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t)
+	other := []string{"provision", "--nats-url", at, "--max-age", "48h", "--outcomes-max-bytes", "1000000", "--declared-max-msgs", "500"}
+	want := []string{
+		"stream " + schema.StreamOutcomes + ": max age is 336h0m0s, should be 48h0m0s",
+		"stream " + schema.StreamOutcomes + ": max bytes is unlimited, should be 1000000",
+		"stream " + schema.StreamDeclared + ": max messages is unlimited, should be 500",
+	}
+	age := func() time.Duration {
+		s, err := js.Stream(t.Context(), schema.StreamOutcomes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.CachedInfo().Config.MaxAge
+	}
+	says(t, "dry run", &command(t, append(other, "--dry-run")...).exits(exitFault).stdout, want...)
+	c := command(t, other...).exits(exitFault)
+	says(t, "without --update", &c.stdout, want...)
+	says(t, "without --update", &c.stderr, "--update")
+	if age() != 336*time.Hour {
+		t.Fatalf("max age was changed to %s without --update", age())
+	}
+	c = command(t, append(other, "--update")...).exits(exitOK)
+	says(t, "update", &c.stdout, append(want, "updated stream "+schema.StreamOutcomes, "updated stream "+schema.StreamDeclared)...)
+	if age() != 48*time.Hour {
+		t.Errorf("max age is %s after the update, want 48h", age())
+	}
+	command(t, append(other, "--dry-run")...).exits(exitOK)
+}
+
+func TestProvisionReadsVariables(t *testing.T) {
+	t.Parallel()
+	s, js := broker(t)
+	c := command(t, "provision", "--max-age", "72h")
+	c.env["NATS_URL"], c.env["STATUSWORKER_HOLD_BACK"], c.env["STATUSWORKER_MAX_AGE"] = s.URL(), "nak", "48h"
+	c.exits(exitOK)
+	if have := streams(t, js); slices.Contains(have, schema.StreamPolls) {
+		t.Errorf("streams %v: the variable of --hold-back was not read", have)
+	}
+	stream, err := js.Stream(t.Context(), schema.StreamOutcomes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if age := stream.CachedInfo().Config.MaxAge; age != 72*time.Hour {
+		t.Errorf("max age is %s: want the flag's 72h", age)
+	}
+}
+
+func TestProvisionDoesNotChangeOver(t *testing.T) {
+	t.Parallel()
+	for from, to := range map[string]string{"reserve": "nak", "nak": "reserve"} {
+		t.Run(from+" to "+to, func(t *testing.T) {
+			at, js := provisioned(t, "--hold-back", from)
+			before := streams(t, js)
+			for _, more := range [][]string{nil, {"--update"}, {"--dry-run"}} {
+				c := command(t, append([]string{"provision", "--nats-url", at, "--hold-back", to}, more...)...).exits(exitFault)
+				says(t, "standard output", &c.stdout, "must not be there", "delete it")
+			}
+			if after := streams(t, js); !slices.Equal(before, after) {
+				t.Errorf("streams were %v and are %v", before, after)
+			}
+			c := worker(t, at).start() // it still runs
+			c.stderr.wait(t, c.ctx, `"hold_back":"`+from+`"`)
+			c.stop()
+			c.end()
+		})
+	}
+}
+
+func TestProvisionOnAnOldServer(t *testing.T) {
+	t.Parallel()
+	for _, version := range []string{"2.11.4", "2.12.9", "2.14.1"} {
+		c := command(t, "provision", "--nats-url", oldServer(t, version)).exits(exitFault)
+		says(t, "standard error", &c.stderr, version, "2.12.10", "2.14.2", "--hold-back nak")
+	}
+}
+
+func TestProvisionSaysWhatTheBrokerDoesNotChange(t *testing.T) {
+	t.Parallel()
+	s, js := broker(t)
+	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
+		Name: schema.StreamOutcomes, Subjects: []string{schema.SubjectsProcessed, schema.SubjectsFailed}, Retention: jetstream.WorkQueuePolicy,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := command(t, "provision", "--nats-url", s.URL(), "--update").exits(exitFault)
+	says(t, "standard output", &c.stdout, "retention")
+	says(t, "standard error", &c.stderr, schema.StreamOutcomes)
+	if strings.Count(c.stderr.String(), "\n") != 1 {
+		t.Errorf("not one line on standard error:\n%s", &c.stderr)
+	}
+}

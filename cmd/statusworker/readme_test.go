@@ -1,0 +1,133 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+)
+
+var update = flag.Bool("update", false, "rewrite the configuration table of README.md")
+
+const (
+	readme     = "../../README.md"
+	tableBegin = "<!-- flags -->"
+	tableEnd   = "<!-- /flags -->"
+)
+
+// The configuration table of the README is made from the command line:
+//
+//	go test ./cmd/statusworker -run TestReadmeFlags -update
+func TestReadmeFlags(t *testing.T) {
+	text, err := os.ReadFile(readme)
+	if os.IsNotExist(err) {
+		t.Skip("there is no README.md yet")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := withTable(string(text), flagTable(t))
+	if errors.Is(err, errNoTable) {
+		t.Skip(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(text) == want {
+		return
+	}
+	if !*update {
+		t.Fatal("the configuration table of README.md is not that of the flags; run\n\tgo test ./cmd/statusworker -run TestReadmeFlags -update")
+	}
+	if err := os.WriteFile(readme, []byte(want), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+var errNoTable = errors.New("README.md has no " + tableBegin)
+
+// withTable puts a table between the marks of a text.
+func withTable(text, table string) (string, error) {
+	before, rest, ok := strings.Cut(text, tableBegin)
+	if !ok {
+		return text, errNoTable
+	}
+	_, after, ok := strings.Cut(rest, tableEnd)
+	if !ok {
+		return text, errors.New("README.md has " + tableBegin + " without " + tableEnd)
+	}
+	return before + tableBegin + "\n" + table + "\n" + tableEnd + after, nil
+}
+
+func TestTableBetweenMarks(t *testing.T) {
+	first, err := withTable("before\n"+tableBegin+"\n"+tableEnd+"\nafter", "table")
+	if want := "before\n" + tableBegin + "\ntable\n" + tableEnd + "\nafter"; err != nil || first != want {
+		t.Errorf("%q (%v), want %q", first, err, want)
+	}
+	if again, err := withTable(first, "table"); err != nil || again != first {
+		t.Errorf("the second time: %q (%v), want no change", again, err)
+	}
+	if _, err := withTable("text", "table"); !errors.Is(err, errNoTable) {
+		t.Errorf("error %v, want errNoTable", err)
+	}
+	if _, err := withTable(tableBegin, "table"); err == nil || errors.Is(err, errNoTable) {
+		t.Errorf("error %v for a table without an end", err)
+	}
+}
+
+// flagTable is Markdown: the flags that `run` and `provision` share, and those that each has for itself.
+func flagTable(t *testing.T) string {
+	of := map[string]map[string]bool{"run": {}, "provision": {}}
+	for name := range of {
+		for _, f := range flagsOf(t, name) {
+			of[name][f.Name] = true
+		}
+	}
+	var b strings.Builder
+	for _, part := range []struct {
+		title, command string
+		with           func(*kong.Flag) bool
+	}{
+		{"`run` and `provision`", "run", func(f *kong.Flag) bool { return of["provision"][f.Name] }},
+		{"`run`", "run", func(f *kong.Flag) bool { return !of["provision"][f.Name] }},
+		{"`provision`", "provision", func(f *kong.Flag) bool { return !of["run"][f.Name] }},
+	} {
+		fmt.Fprintf(&b, "\n%s\n\n| flag | variable | default | what |\n|---|---|---|---|\n", part.title)
+		for _, f := range flagsOf(t, part.command) {
+			if f.Name == "help" || !part.with(f) {
+				continue
+			}
+			what := strings.ReplaceAll(f.Help, "${enum}", strings.ReplaceAll(f.Enum, ",", ", "))
+			what, _, _ = strings.Cut(what, " [$")
+			fmt.Fprintf(&b, "| `--%s` | %s | %s | %s |\n", f.Name, code(f.Tag.Get("var")), code(f.Default), strings.ReplaceAll(what, "|", "\\|"))
+		}
+	}
+	return b.String()
+}
+
+func code(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "`" + s + "`"
+}
+
+func TestFlagTable(t *testing.T) {
+	table := flagTable(t)
+	for _, row := range []string{
+		"| `--nats-url` | `NATS_URL` | `nats://127.0.0.1:4222` | NATS servers, separated by commas. |",
+		"| `--concurrency` | `STATUSWORKER_CONCURRENCY` | `64` |",
+		"| `--audio-interval` | `STATUSWORKER_AUDIO_INTERVAL` | `30s` |",
+		"| `--log-level` | `STATUSWORKER_LOG_LEVEL` | `info` | One of trace,debug,info,warn,error. |",
+		"| `--replicas` | `STATUSWORKER_REPLICAS` | `1` |",
+		"| `--dry-run` |  |  |",
+	} {
+		if strings.Count(table, row) != 1 {
+			t.Errorf("the table does not have once: %s\n%s", row, table)
+		}
+	}
+}

@@ -9,7 +9,7 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// A rest lasts between these, growing while the vendor's trouble goes on.
+// A rest lasts between these, give or take a fifth, growing while the vendor's trouble goes on.
 const (
 	restLeast = time.Second
 	restMost  = 5 * time.Minute
@@ -127,7 +127,10 @@ func (r *rest) report(trouble Trouble, until time.Time, probe bool, detail strin
 			r.broadcast()
 		}
 		if trouble == Throttled || until.After(now) {
-			r.asked, r.cause = r.until, trouble
+			if !until.After(now) {
+				until = r.until
+			}
+			r.asked, r.cause = later(r.asked, until), trouble
 		}
 		return
 	}
@@ -138,14 +141,21 @@ func (r *rest) report(trouble Trouble, until time.Time, probe bool, detail strin
 	if until.After(now) {
 		next = until
 	}
+	if trouble == Throttled || until.After(now) {
+		r.asked = later(r.asked, next)
+	}
+	next = later(r.asked, next)
 	if r.state == working || r.cause != trouble {
 		r.log.WithFields(logrus.Fields{"cause": trouble, "until": next.UTC().Format(time.RFC3339), "detail": detail}).
 			Warn("the vendor is in trouble: resting, then one poll at a time until one succeeds")
 	}
 	r.state, r.cause, r.until = resting, trouble, next
-	r.asked = time.Time{}
-	if trouble == Throttled || until.After(now) {
-		r.asked = next
-	}
 	r.broadcast()
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

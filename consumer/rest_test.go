@@ -353,6 +353,20 @@ func TestRestProbeOfAnEarlierRest(t *testing.T) {
 	})
 }
 
+// What the vendor asked for outlives a probe that was out when it did, and that fails for another reason.
+func TestRestProbeFailsAfterRetryAfter(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		r.fail(Unavailable, restAfter)
+		r.wantProbe()
+		r.report(Throttled, time.Now().Add(time.Minute), false, "429")
+		r.report(Unavailable, time.Time{}, true, "503")
+		r.release()
+		if took := r.wantProbe(); took < time.Minute {
+			t.Errorf("the next probe went %s after a Retry-After of a minute", took)
+		}
+	})
+}
+
 // A change of cause is worth a line; the same cause again is not.
 func TestRestLogsAnotherCause(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r testRest) {

@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/synctest"
 )
@@ -144,6 +145,23 @@ func wantWaiting(t *testing.T, got chan int) {
 	if len(got) != 0 {
 		t.Fatalf("take returned %d, want it to wait", <-got)
 	}
+}
+
+// A take that finds nothing and a give at the same moment: a wake-up that got lost would leave the lane waiting for good,
+// which synctest sees.
+func TestSlotsLoseNoWakeUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSlots(1, 1)
+		var gives sync.WaitGroup
+		for range 20_000 {
+			n := s.take(t.Context(), 0, 2)
+			gives.Go(func() { s.give(0, n) })
+		}
+		gives.Wait()
+		if s.used[0] != 0 {
+			t.Errorf("%d slots are still used", s.used[0])
+		}
+	})
 }
 
 // A shared slot that one lane gives back wakes all that wait; one of them gets it.

@@ -129,22 +129,31 @@ func (e *TopologyError) Error() string {
 		strings.Join(lines, "; "), e.Mode)
 }
 
-// Detect tells which mode the streams are made for; empty where there are none.
+// Detect tells which mode the streams and consumers are made for; empty where there are none, or only a stream of
+// declared messages, which both have.
 func Detect(ctx context.Context, js jetstream.JetStream) (Mode, error) {
+	_, err := js.Stream(ctx, schema.StreamPolls)
+	if err == nil {
+		return Reserve, nil
+	}
+	if !topology.Absent(err) {
+		return "", fmt.Errorf("reading stream %s: %w", schema.StreamPolls, err)
+	}
 	for _, probe := range []struct {
-		mode             Mode
-		stream, consumer string
+		mode     Mode
+		consumer string
 	}{
-		{Reserve, schema.StreamDeclared, schema.ConsumerIntake},
-		{Reserve, schema.StreamPolls, schema.PollConsumer(schema.Audio)},
-		{Nak, schema.StreamDeclared, schema.PollConsumer(schema.Audio)},
+		{Reserve, schema.ConsumerIntake},
+		{Nak, schema.PollConsumer(schema.Audio)},
+		{Nak, schema.PollConsumer(schema.Chat)},
+		{Nak, schema.PollConsumer(schema.Transcript)},
 	} {
-		_, err := js.Consumer(ctx, probe.stream, probe.consumer)
+		_, err := js.Consumer(ctx, schema.StreamDeclared, probe.consumer)
 		if err == nil {
 			return probe.mode, nil
 		}
 		if !topology.Absent(err) {
-			return "", fmt.Errorf("reading consumer %s/%s: %w", probe.stream, probe.consumer, err)
+			return "", fmt.Errorf("reading consumer %s/%s: %w", schema.StreamDeclared, probe.consumer, err)
 		}
 	}
 	return "", nil

@@ -68,7 +68,9 @@ func (p *Publisher) Stats() Stats {
 func (p *Publisher) Publish(ctx context.Context, outcomes ...schema.Outcome) error {
 	todo := outcomes
 	var expected uint64
-	attempt := func() error {
+	var last error
+	attempt := func() (err error) {
+		defer func() { last = err }()
 		for len(todo) > 0 {
 			o := todo[0]
 			sequence, err := p.store(ctx, o, expected)
@@ -107,7 +109,11 @@ func (p *Publisher) Publish(ctx context.Context, outcomes ...schema.Outcome) err
 	}
 	policy := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(20*time.Millisecond), backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))
-	return backoff.RetryNotify(attempt, backoff.WithContext(policy, ctx), func(error, time.Duration) { p.retries.Add(1) })
+	err := backoff.RetryNotify(attempt, backoff.WithContext(policy, ctx), func(error, time.Duration) { p.retries.Add(1) })
+	if err != nil && last != nil && !errors.Is(last, err) { // backoff says only that time is up
+		return fmt.Errorf("%w: %w", err, last)
+	}
+	return err
 }
 
 var errBusy = errors.New("the broker refused it, but nothing is stored")
@@ -151,8 +157,9 @@ type record struct {
 	sequence    uint64
 	destination schema.Destination
 	reason      schema.Reason
-	// life is when the declared message of this outcome was stored.
-	life time.Time
+	// life is when the declared message of this outcome was stored, source is where (of dead letters only).
+	life   time.Time
+	source string
 }
 
 // stored reads the newest outcome on each subject of the family of o, from the stream's leader.
@@ -172,9 +179,33 @@ func (p *Publisher) stored(ctx context.Context, o schema.Outcome) ([]record, err
 		if err != nil {
 			return nil, fmt.Errorf("reading outcome %s: %w", subject, err)
 		}
-		found = append(found, readRecord(m))
+		r := readRecord(m)
+		if o.Reason != schema.InvalidMessage || r.source == o.Origin.Subject {
+			found = append(found, r)
+			continue
+		}
+		// Invalid messages of several declared subjects share this one, in whatever order they came.
+		all, err := p.each(ctx, subject)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, all...)
 	}
 	return found, nil
+}
+
+// each reads all that is stored on a subject.
+func (p *Publisher) each(ctx context.Context, subject string) (found []record, err error) {
+	for from := uint64(1); ; {
+		m, err := p.outcomes.GetMsg(ctx, from, jetstream.WithGetMsgSubject(subject))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return found, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading outcome %s: %w", subject, err)
+		}
+		found, from = append(found, readRecord(m)), m.Sequence+1
+	}
 }
 
 func readRecord(m *jetstream.RawStreamMsg) record {
@@ -183,11 +214,13 @@ func readRecord(m *jetstream.RawStreamMsg) record {
 			Destination schema.Destination `json:"destination"`
 			Reason      schema.Reason      `json:"reason"`
 			DeclaredAt  time.Time          `json:"declaredAt"`
+			Source      schema.Origin      `json:"source"`
 		} `json:"data"`
 	}
 	r := record{subject: m.Subject, sequence: m.Sequence}
 	if err := json.Unmarshal(m.Data, &event); err == nil {
 		r.destination, r.reason, r.life = event.Data.Destination, event.Data.Reason, event.Data.DeclaredAt
+		r.source = event.Data.Source.Subject
 	} else {
 		// Not published by this stage. The subject says what it claims to be, and it counts as old.
 		kind, _, _ := schema.SplitSubject(m.Subject)

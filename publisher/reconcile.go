@@ -25,6 +25,8 @@ type verdict struct {
 //	dead letter, older life             anything            publish (declared again after it failed)
 //	dead letter, same or newer life     same reason         done
 //	dead letter, same or newer life     anything else       contradiction
+//	invalid message, the same           invalid message     done
+//	invalid message, another            invalid message     publish, unless a newer one came by the same subject
 func reconcile(wanted []schema.Outcome, stored []record) verdict {
 	var v verdict
 	var processed []schema.Destination
@@ -42,6 +44,16 @@ func reconcile(wanted []schema.Outcome, stored []record) verdict {
 		}
 	}
 	life := wanted[0].Origin.Stored
+	if invalid {
+		// Each message has a dead letter of its own. A declared subject takes its next message when the one before is
+		// settled, so a newer one from there tells that this one has its dead letter.
+		if !slices.ContainsFunc(stored, func(r record) bool {
+			return r.life.Equal(life) || r.source == wanted[0].Origin.Subject && r.life.After(life)
+		}) {
+			v.missing = wanted
+		}
+		return v
+	}
 	for _, o := range wanted {
 		switch {
 		case !o.Failed() && slices.Contains(processed, o.Destination):

@@ -26,9 +26,12 @@ func Start(folder string, port int) (*Server, error) {
 	}
 	s := &Server{options: server.Options{
 		ServerName: "embedded", Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: folder,
-		NoSigs: true, NoLog: true, DontListen: false,
+		NoSigs: true,
 	}}
-	return s, s.start()
+	if err := s.start(); err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 func (s *Server) start() error {
@@ -37,14 +40,41 @@ func (s *Server) start() error {
 	if err != nil {
 		return fmt.Errorf("starting the embedded NATS server: %w", err)
 	}
-	started.Start()
-	if !started.ReadyForConnections(readyWithin) {
-		started.Shutdown()
-		return errors.New("the embedded NATS server is not ready after " + readyWithin.String())
+	fatal := make(fatals, 1)
+	started.SetLoggerV2(fatal, false, false, false)
+	go started.Start()
+	for deadline := time.Now().Add(readyWithin); ; {
+		select {
+		case problem := <-fatal:
+			started.Shutdown()
+			return errors.New("starting the embedded NATS server: " + problem)
+		default:
+		}
+		if started.ReadyForConnections(100 * time.Millisecond) {
+			s.server = started
+			return nil
+		}
+		if time.Now().After(deadline) {
+			started.Shutdown()
+			return errors.New("the embedded NATS server is not ready after " + readyWithin.String())
+		}
 	}
-	s.server = started
-	return nil
 }
+
+// fatals is a logger that keeps what stops the server, and nothing else.
+type fatals chan string
+
+func (f fatals) Fatalf(format string, v ...any) {
+	select {
+	case f <- fmt.Sprintf(format, v...):
+	default:
+	}
+}
+func (fatals) Noticef(string, ...any) {}
+func (fatals) Warnf(string, ...any)   {}
+func (fatals) Errorf(string, ...any)  {}
+func (fatals) Debugf(string, ...any)  {}
+func (fatals) Tracef(string, ...any)  {}
 
 // URL is where clients connect.
 func (s *Server) URL() string { return s.server.ClientURL() }

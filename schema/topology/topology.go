@@ -102,6 +102,10 @@ func streamFields(have, want jetstream.StreamConfig) []field {
 		{"max messages per subject", limit(have.MaxMsgsPerSubject), limit(want.MaxMsgsPerSubject), false},
 		{"message schedules", show(have.AllowMsgSchedules), show(want.AllowMsgSchedules), false},
 		{"direct gets", show(have.AllowDirect), show(want.AllowDirect), false},
+		{"no ack", show(have.NoAck), show(want.NoAck), false},
+		{"sealed", show(have.Sealed), show(want.Sealed), false},
+		{"mirror or sources", show(have.Mirror != nil || len(have.Sources) > 0), show(want.Mirror != nil || len(want.Sources) > 0), false},
+		{"subject transform", show(have.SubjectTransform != nil), show(want.SubjectTransform != nil), false},
 		// Where messages wait for their outcome, an age would lose them.
 		{"max age", age(have.MaxAge), age(want.MaxAge), want.MaxAge > 0},
 		{"max messages", limit(have.MaxMsgs), limit(want.MaxMsgs), want.Discard == jetstream.DiscardNew || want.Retention == jetstream.LimitsPolicy},
@@ -120,6 +124,10 @@ func consumerFields(have, want jetstream.ConsumerConfig) []field {
 		{"max deliver", limit(int64(have.MaxDeliver)), limit(int64(want.MaxDeliver)), false},
 		{"back-off", show(have.BackOff), show(want.BackOff), false},
 		{"max ack pending", limit(int64(have.MaxAckPending)), limit(int64(want.MaxAckPending)), want.MaxAckPending > 0},
+		{"headers only", show(have.HeadersOnly), show(want.HeadersOnly), false},
+		{"deliver subject", show(have.DeliverSubject), show(want.DeliverSubject), false},
+		{"priority policy", show(have.PriorityPolicy), show(want.PriorityPolicy), false},
+		{"inactive threshold", age(have.InactiveThreshold), age(want.InactiveThreshold), false},
 		// Too short an ack wait delivers what is still being polled; a longer one only slows recovery.
 		{"ack wait", show(have.AckWait), show(want.AckWait), have.AckWait >= want.AckWait},
 	}
@@ -239,7 +247,11 @@ func Update(ctx context.Context, js jetstream.JetStream, want Set) (changed []st
 		if !differs[streamName(s.Name)] {
 			continue
 		}
-		if _, err := js.UpdateStream(ctx, s); err != nil {
+		have, err := js.Stream(ctx, s.Name)
+		if err != nil {
+			return changed, fmt.Errorf("reading stream %s: %w", s.Name, err)
+		}
+		if _, err := js.UpdateStream(ctx, overStream(have.CachedInfo().Config, s)); err != nil {
 			return changed, fmt.Errorf("updating stream %s: %w", s.Name, err)
 		}
 		changed = append(changed, streamName(s.Name))
@@ -249,10 +261,37 @@ func Update(ctx context.Context, js jetstream.JetStream, want Set) (changed []st
 		if !differs[object] {
 			continue
 		}
-		if _, err := js.UpdateConsumer(ctx, c.Stream, c.Config); err != nil {
+		have, err := js.Consumer(ctx, c.Stream, c.Config.Durable)
+		if err != nil {
+			return changed, fmt.Errorf("reading %s: %w", object, err)
+		}
+		if _, err := js.UpdateConsumer(ctx, c.Stream, overConsumer(have.CachedInfo().Config, c.Config)); err != nil {
 			return changed, fmt.Errorf("updating %s: %w", object, err)
 		}
 		changed = append(changed, object)
 	}
 	return changed, nil
+}
+
+// overStream lays what is compared over what there is: what is not compared (placement, compression, metadata, the
+// duplicate window) is the operator's.
+func overStream(have, want jetstream.StreamConfig) jetstream.StreamConfig {
+	have.Description = want.Description
+	have.Subjects, have.Retention, have.Discard = want.Subjects, want.Retention, want.Discard
+	have.DiscardNewPerSubject, have.MaxMsgsPerSubject = want.DiscardNewPerSubject, want.MaxMsgsPerSubject
+	have.AllowMsgSchedules, have.AllowDirect, have.NoAck, have.Sealed = want.AllowMsgSchedules, want.AllowDirect, want.NoAck, want.Sealed
+	have.Mirror, have.Sources, have.SubjectTransform = want.Mirror, want.Sources, want.SubjectTransform
+	have.MaxAge, have.MaxMsgs, have.MaxBytes, have.MaxMsgSize = want.MaxAge, want.MaxMsgs, want.MaxBytes, want.MaxMsgSize
+	have.Storage, have.Replicas = want.Storage, want.Replicas
+	return have
+}
+
+// overConsumer does the same for a consumer.
+func overConsumer(have, want jetstream.ConsumerConfig) jetstream.ConsumerConfig {
+	have.FilterSubject, have.FilterSubjects = want.FilterSubject, want.FilterSubjects
+	have.DeliverPolicy, have.AckPolicy, have.MaxDeliver = want.DeliverPolicy, want.AckPolicy, want.MaxDeliver
+	have.BackOff, have.MaxAckPending, have.AckWait = want.BackOff, want.MaxAckPending, want.AckWait
+	have.HeadersOnly, have.InactiveThreshold = want.HeadersOnly, want.InactiveThreshold
+	have.DeliverSubject, have.PriorityPolicy, have.PriorityGroups = want.DeliverSubject, want.PriorityPolicy, want.PriorityGroups
+	return have
 }

@@ -1,0 +1,260 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/moby/moby/api/types/container"
+	"github.com/moby/moby/api/types/mount"
+	dockernet "github.com/moby/moby/api/types/network"
+	"github.com/moby/moby/client"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/testcontainers/testcontainers-go"
+)
+
+// Server is one nats-server with JetStream in a container. Its URL and what it has stored stay the same when it is
+// killed and started again. Its methods may be called from any goroutine, one at a time.
+type Server struct {
+	// Name is the server's name, as stream and consumer infos give it for their leader.
+	Name string
+	// URL is its address on the loopback interface.
+	URL string
+
+	container testcontainers.Container
+	client    client.APIClient
+}
+
+// StartServer starts a server and waits until JetStream answers. Lines of configuration in the server's own format may
+// be added; they must not set what the harness sets: name, ports, JetStream. The server ends with the test, and its log is printed when the test failed.
+func StartServer(t testing.TB, config ...string) *Server {
+	t.Helper()
+	image := Image(t)
+	ctx := Context(t, time.Minute)
+	s, err := newServer(ctx, t, image, "n1", freePorts(t, 1)[0], nil, config)
+	Check(t, err)
+	Check(t, s.AwaitReady(ctx))
+	return s
+}
+
+// newServer creates and starts a container. It may be called from several goroutines.
+func newServer(ctx context.Context, t testing.TB, image, name string, port int, network *testcontainers.DockerNetwork, config []string) (*Server, error) {
+	provider, err := engine()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := reaper(); err != nil {
+		return nil, err
+	}
+	lines := append([]string{
+		"server_name: " + name,
+		"port: 4222",
+		// What a client is told to reconnect to must be what it can reach.
+		fmt.Sprintf("client_advertise: \"127.0.0.1:%d\"", port),
+		"jetstream { store_dir: /data }",
+	}, config...)
+	req := testcontainers.ContainerRequest{
+		Image:        image,
+		Cmd:          []string{"-c", "/nats.conf"},
+		ExposedPorts: []string{"4222/tcp"},
+		Labels:       Labels(t),
+		Files: []testcontainers.ContainerFile{{
+			Reader:            strings.NewReader(strings.Join(lines, "\n") + "\n"),
+			ContainerFilePath: "/nats.conf",
+			FileMode:          0o644,
+		}},
+		HostConfigModifier: func(h *container.HostConfig) {
+			h.PortBindings = dockernet.PortMap{dockernet.MustParsePort("4222/tcp"): {
+				{HostIP: netip.AddrFrom4([4]byte{127, 0, 0, 1}), HostPort: strconv.Itoa(port)},
+			}}
+			// An anonymous volume: it survives a kill, and goes with the container.
+			h.Mounts = append(h.Mounts, mount.Mount{Type: mount.TypeVolume, Target: "/data"})
+		},
+	}
+	if network != nil {
+		req.Networks = []string{network.Name}
+		req.NetworkAliases = map[string][]string{network.Name: {name}}
+	}
+	c, err := testcontainers.GenericContainer(ctx, testcontainers.GenericContainerRequest{ContainerRequest: req, Started: true})
+	if c != nil {
+		t.Cleanup(func() { removeContainer(t, name, c) })
+	}
+	if err != nil {
+		return nil, fmt.Errorf("starting NATS container %s: %w", name, err)
+	}
+	return &Server{Name: name, URL: fmt.Sprintf("nats://127.0.0.1:%d", port), container: c, client: provider.Client()}, nil
+}
+
+// Kill ends the server with SIGKILL and returns when it is gone.
+func (s *Server) Kill(ctx context.Context) error {
+	return s.end(ctx, "KILL")
+}
+
+// Stop ends the server in an orderly way (SIGTERM) and returns when it is gone.
+func (s *Server) Stop(ctx context.Context) error {
+	return s.end(ctx, "TERM")
+}
+
+func (s *Server) end(ctx context.Context, signal string) error {
+	id := s.container.GetContainerID()
+	if _, err := s.client.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: signal}); err != nil {
+		return fmt.Errorf("sending SIG%s to NATS server %s: %w", signal, s.Name, err)
+	}
+	wait := s.client.ContainerWait(ctx, id, client.ContainerWaitOptions{Condition: container.WaitConditionNotRunning})
+	select {
+	case <-wait.Result:
+		return nil
+	case err := <-wait.Error:
+		return fmt.Errorf("waiting for the end of NATS server %s: %w", s.Name, err)
+	}
+}
+
+// Start starts a server that was killed or stopped, and waits until JetStream answers. (In a cluster that takes a
+// quorum: to start two of three, use [Server.Launch] and then [Server.AwaitReady].)
+func (s *Server) Start(ctx context.Context) error {
+	if err := s.Launch(ctx); err != nil {
+		return err
+	}
+	return s.AwaitReady(ctx)
+}
+
+// Launch starts a server that was killed or stopped, and does not wait for it.
+func (s *Server) Launch(ctx context.Context) error {
+	if _, err := s.client.ContainerStart(ctx, s.container.GetContainerID(), client.ContainerStartOptions{}); err != nil {
+		return fmt.Errorf("starting NATS server %s again: %w", s.Name, err)
+	}
+	return nil
+}
+
+// AwaitReady waits until the server's JetStream answers; in a cluster that means that it has a leader.
+func (s *Server) AwaitReady(ctx context.Context) error {
+	return Eventually(ctx, "JetStream on NATS server "+s.Name, func(ctx context.Context) error {
+		return try(ctx, time.Second, func(ctx context.Context) error {
+			// A connection of its own for each attempt: nothing of an earlier life of the server is left in it. Its bound
+			// is short, because the engine takes connections for a server that does not listen yet.
+			nc, err := nats.Connect(s.URL, nats.NoReconnect(), nats.Timeout(250*time.Millisecond), nats.IgnoreDiscoveredServers())
+			if errors.Is(err, nats.ErrAuthorization) {
+				return nil // it answers; who may connect is the test's affair
+			}
+			if err != nil {
+				return err
+			}
+			defer nc.Close()
+			js, err := jetstream.New(nc)
+			if err != nil {
+				return err
+			}
+			_, err = js.AccountInfo(ctx)
+			return err
+		})
+	})
+}
+
+// Log is what the server has printed so far.
+func (s *Server) Log(ctx context.Context) (string, error) { return containerLog(ctx, s.container) }
+
+func containerLog(ctx context.Context, c testcontainers.Container) (string, error) {
+	r, err := c.Logs(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer r.Close()
+	b, err := io.ReadAll(r)
+	return string(b), err
+}
+
+// removeContainer prints the end of the container's log where the test failed, and removes it with its volume.
+func removeContainer(t testing.TB, name string, c testcontainers.Container) {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	if t.Failed() {
+		log, err := containerLog(ctx, c)
+		if err != nil {
+			log += fmt.Sprintf("\n(reading the log: %v)", err)
+		}
+		log = routeTrouble.ReplaceAllString(log, "")
+		t.Logf("NATS server %s, the end of its log:\n%s", name, lastLines(log, 60))
+	}
+	if err := c.Terminate(ctx, testcontainers.StopTimeout(0)); err != nil {
+		t.Errorf("removing NATS container %s: %v", name, err)
+	}
+}
+
+// routeTrouble is what a node of a cluster prints all the time while another one is away.
+var routeTrouble = regexp.MustCompile(`(?m)^.*Error trying to connect to route.*\n`)
+
+func lastLines(s string, n int) string {
+	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// Connect gives a connection that outlives any outage of the broker, and that ends with the test.
+func Connect(t testing.TB, url string, opts ...nats.Option) *nats.Conn {
+	t.Helper()
+	opts = append([]nats.Option{
+		nats.Name("test"), nats.MaxReconnects(-1), nats.ReconnectWait(100 * time.Millisecond),
+		nats.ReconnectJitter(20*time.Millisecond, 20*time.Millisecond), nats.RetryOnFailedConnect(true),
+	}, opts...)
+	nc, err := nats.Connect(url, opts...)
+	if err != nil {
+		t.Fatalf("connecting to NATS at %s: %v", url, err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+// JetStream is [Connect] with JetStream on it.
+func JetStream(t testing.TB, url string, opts ...nats.Option) jetstream.JetStream {
+	t.Helper()
+	js, err := jetstream.New(Connect(t, url, opts...))
+	Check(t, err)
+	return js
+}
+
+var ports struct {
+	sync.Mutex
+	given map[int]bool
+}
+
+// freePorts gives n ports that nothing listens on. They lie below the range from which the kernel takes the ports of
+// outgoing connections: while a killed server is away, a client that dials it again and again could otherwise be given
+// the server's own port, and take it away for good.
+func freePorts(t testing.TB, n int) []int {
+	t.Helper()
+	const low, high = 20000, 32000
+	ports.Lock()
+	defer ports.Unlock()
+	if ports.given == nil {
+		ports.given = make(map[int]bool)
+	}
+	var free []int
+	for range 1000 {
+		if len(free) == n {
+			return free
+		}
+		p := low + rand.IntN(high-low)
+		if ports.given[p] {
+			continue
+		}
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p))
+		if err != nil {
+			continue
+		}
+		l.Close()
+		ports.given[p] = true
+		free = append(free, p)
+	}
+	t.Fatalf("found %d free ports between %d and %d, want %d", len(free), low, high, n)
+	return nil
+}

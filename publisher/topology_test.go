@@ -1,0 +1,37 @@
+package publisher_test
+
+import (
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/publisher"
+	"statusworker/schema"
+	"statusworker/schema/topology"
+)
+
+// Compare-and-set hangs on this: outcomes stay when they are read, all of them, and are read from the leader.
+func TestTopology(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, longWindow)
+	set := publisher.Topology(publisher.Choices{MaxAge: time.Hour, MaxBytes: 4096})
+	one := set.Streams[0]
+	if len(set.Streams) != 1 || len(set.Consumers) != 0 || one.Name != schema.StreamOutcomes || one.Retention != jetstream.LimitsPolicy ||
+		one.AllowDirect || one.MaxMsgsPerSubject > 0 || one.Replicas != 1 {
+		t.Errorf("the topology is %+v, want one stream that keeps every outcome and serves no direct gets", set)
+	}
+	if three := publisher.Topology(publisher.Choices{Replicas: 3}).Streams[0]; three.Replicas != 3 {
+		t.Errorf("the stream has %d replicas, want the 3 chosen", three.Replicas)
+	}
+	differ, err := topology.Compare(s.ctx, s.js, set)
+	object := "stream " + schema.StreamOutcomes
+	want := []topology.Difference{
+		{Object: object, Field: "max age", Have: "336h0m0s", Want: "1h0m0s", Choice: true},
+		{Object: object, Field: "max bytes", Have: "unlimited", Want: "4096", Choice: true},
+	}
+	if err != nil || !reflect.DeepEqual(differ, want) {
+		t.Errorf("against the default Compare gave %v, %v, want %v", differ, err, want)
+	}
+}

@@ -1,0 +1,53 @@
+package topology_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/schema/topology"
+)
+
+func TestRefused(t *testing.T) {
+	for code, want := range map[jetstream.ErrorCode]bool{
+		10071: true,  // wrong last sequence: N
+		10164: true,  // wrong last sequence, while another publish is on its way
+		10060: false, // the expected stream does not match
+		10070: false, // wrong last message id
+		10158: false, // a duplicate is on its way
+		10077: false, // maximum messages exceeded
+		0:     false,
+	} {
+		err := error(&jetstream.APIError{Code: 400, ErrorCode: code})
+		for _, e := range []error{err, fmt.Errorf("publishing: %w", err), errors.Join(errors.New("another"), err)} {
+			if got := topology.Refused(e); got != want {
+				t.Errorf("Refused(%v) = %t with error code %d", e, got, code)
+			}
+		}
+	}
+	for _, err := range []error{nil, errors.New("wrong last sequence: 7"), jetstream.ErrNoStreamResponse} {
+		if topology.Refused(err) {
+			t.Errorf("Refused(%v)", err)
+		}
+	}
+}
+
+// A real refusal, from a broker.
+func TestRefusedByABroker(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	if _, err := b.js.CreateStream(b.ctx, jetstream.StreamConfig{Name: "S", Subjects: []string{"s.*"}}); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []bool{false, true} {
+		_, err := b.js.Publish(b.ctx, "s.1", nil, jetstream.WithExpectLastSequencePerSubject(0))
+		if topology.Refused(err) != want || (err != nil) != want {
+			t.Errorf("publish %d gave %v", i, err)
+		}
+	}
+	if _, err := b.js.Publish(b.ctx, "s.1", nil, jetstream.WithExpectStream("T")); err == nil || topology.Refused(err) {
+		t.Errorf("a publish to another stream gave %v", err)
+	}
+}

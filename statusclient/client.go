@@ -3,6 +3,7 @@ package statusclient
 import (
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -91,6 +92,9 @@ func (c *Client) String() string { return "statusclient.Client{" + c.base.String
 
 // GoString is String.
 func (c *Client) GoString() string { return c.String() }
+
+// MarshalJSON shows c without its token.
+func (c *Client) MarshalJSON() ([]byte, error) { return json.Marshal(c.String()) }
 
 // Format writes String, whatever the verb.
 func (c *Client) Format(f fmt.State, _ rune) { fmt.Fprint(f, c.String()) }

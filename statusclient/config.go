@@ -2,6 +2,7 @@ package statusclient
 
 import (
 	"crypto/x509"
+	"encoding/json"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -63,6 +64,9 @@ func (c Config) Format(f fmt.State, verb rune) {
 	}
 	fmt.Fprint(f, c.String())
 }
+
+// MarshalJSON shows c without its token.
+func (c Config) MarshalJSON() ([]byte, error) { return json.Marshal(c.String()) }
 
 const withheld = "(withheld)"
 

@@ -453,10 +453,10 @@ func TestShutdownFinishesWhatIsOut(t *testing.T) {
 			s.vendor.Declare(id, simulator.Processed(0).With(simulator.Fault{Kind: simulator.Delayed, Delay: 300 * time.Millisecond}))
 			s.declare(schema.Chat, id)
 		}
-		out := make(chan struct{}, n)
-		s.vendor.OnPoll(func(simulator.Poll) { out <- struct{}{} })
 		w := s.start()
-		<-out
+		if err := s.vendor.WaitPolls(s.ctx, 1); err != nil {
+			t.Fatal(err)
+		}
 		w.stop()
 		if err := <-w.done; err != nil {
 			t.Fatalf("the worker ended with %v", err)

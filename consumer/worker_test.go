@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -149,6 +150,7 @@ func (s *stage) publish(subject, data string) {
 // outcomes reads the outcome stream as it grows.
 type outcomes struct {
 	t       *testing.T
+	js      jetstream.JetStream
 	mu      sync.Mutex
 	all     []outcome
 	changed chan struct{}
@@ -168,7 +170,7 @@ type outcome struct {
 
 func watchOutcomes(t *testing.T, js jetstream.JetStream) *outcomes {
 	t.Helper()
-	o := &outcomes{t: t, changed: make(chan struct{})}
+	o := &outcomes{t: t, js: js, changed: make(chan struct{})}
 	c, err := js.OrderedConsumer(context.Background(), schema.StreamOutcomes, jetstream.OrderedConsumerConfig{})
 	if err != nil {
 		t.Fatal(err)
@@ -205,9 +207,31 @@ func (o *outcomes) wait(ctx context.Context, n int) []outcome {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			o.t.Fatalf("%d of %d outcomes: %+v", len(all), n, all)
+			o.t.Fatalf("%d of %d outcomes: %+v%s", len(all), n, all, o.left())
 		}
 	}
+}
+
+// left tells what the streams still hold, for a test that has failed.
+func (o *outcomes) left() string {
+	var b strings.Builder
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	for _, name := range []string{schema.StreamDeclared, schema.StreamPolls} {
+		stream, err := o.js.Stream(ctx, name)
+		if err != nil {
+			continue
+		}
+		info, err := stream.Info(ctx, jetstream.WithSubjectFilter(">"))
+		if err != nil {
+			return err.Error()
+		}
+		fmt.Fprintf(&b, "\n%s: %v", name, info.State.Subjects)
+		for c := range stream.ListConsumers(ctx).Info() {
+			fmt.Fprintf(&b, "\n%s/%s: %d pending, %d ack pending, %d redelivered, %d pulls waiting", name, c.Name, c.NumPending, c.NumAckPending, c.NumRedelivered, c.NumWaiting)
+		}
+	}
+	return b.String()
 }
 
 func (o *outcomes) subjects(ctx context.Context, n int) map[string]int {

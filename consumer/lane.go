@@ -19,6 +19,7 @@ type lane struct {
 	stream   string
 	name     string
 	consumer jetstream.Consumer
+	puller   *puller
 	// typ is the interaction type; empty for the intake, whose deliveries do not poll.
 	typ      schema.Type
 	guidance time.Duration
@@ -31,7 +32,7 @@ func (w *Worker) addLane(ctx context.Context, stream, name string, t schema.Type
 		return fmt.Errorf("reading consumer %s/%s: %w", stream, name, err)
 	}
 	w.lanes = append(w.lanes, &lane{
-		index: len(w.lanes), stream: stream, name: name, consumer: c, typ: t, guidance: w.cfg.Intervals.Of(t), handle: handle,
+		index: len(w.lanes), stream: stream, name: name, consumer: c, puller: newPuller(w.js, stream, name), typ: t, guidance: w.cfg.Intervals.Of(t), handle: handle,
 	})
 	return nil
 }
@@ -54,6 +55,7 @@ const (
 // pull takes deliveries from a lane's consumer, no more than there are free slots, and has them worked on until ctx
 // ends. An error means that the lane cannot go on.
 func (w *Worker) pull(ctx, work context.Context, l *lane) error {
+	defer l.puller.close()
 	busy := false // the last pull found as much as it asked for
 	for ctx.Err() == nil {
 		probe := false
@@ -111,24 +113,19 @@ func (w *Worker) pullOnce(ctx, work context.Context, l *lane, n int, noWait, pro
 			w.rest.release()
 		}
 	}()
-	var batch jetstream.MessageBatch
+	wait := pullWait
 	switch {
 	case noWait:
-		batch, err = l.consumer.FetchNoWait(n)
+		wait = 0
 	case probe:
-		batch, err = l.consumer.Fetch(n, jetstream.FetchMaxWait(probeWait))
-	default:
-		batch, err = l.consumer.Fetch(n, jetstream.FetchMaxWait(pullWait))
+		wait = probeWait
 	}
-	if err != nil {
-		return 0, err
-	}
-	for msg := range batch.Messages() {
+	err = l.puller.pull(n, wait, func(msg jetstream.Msg) {
 		found++
 		w.deliveries.Add(1)
-		go w.work(ctx, work, l, msg, probe)
-	}
-	return found, batch.Error()
+		w.jobs <- job{ctx: ctx, lane: l, msg: msg, probe: probe}
+	})
+	return found, err
 }
 
 // judgePull says whether a lane can go on after a pull that ended with err. It waits a little where the broker is in
@@ -163,6 +160,14 @@ func (w *Worker) judgePull(ctx context.Context, l *lane, err error) error {
 			w.complain("pull", fmt.Errorf("pulling from %s/%s: %w", l.stream, l.name, err))
 		}
 	}
+}
+
+// job is a message with a slot, on its way to one of the worker's goroutines.
+type job struct {
+	ctx   context.Context // ends when the worker is told to stop
+	lane  *lane
+	msg   jetstream.Msg
+	probe bool
 }
 
 // work handles one message and frees its slot. Nothing that happens in it reaches other deliveries.

@@ -123,25 +123,29 @@ func (r *reservations) take(ctx context.Context, d *delivery, next *reservation)
 // put stores a reservation in the place of the one with the expected sequence; 0 means that there must be none for the
 // interaction, of whatever type. A refusal is recognised by [topology.Refused].
 func (r *reservations) put(ctx context.Context, d *delivery, next *reservation, expected uint64) error {
-	h := nats.Header{
-		headerSchedule:           {"@at " + next.due.UTC().Format(time.RFC3339Nano)},
-		headerTarget:             {schema.PollSubject(d.lane.typ, d.identifier)},
-		headerExpected:           {strconv.FormatUint(expected, 10)},
-		headerOf:                 {schema.HoldSubjects(d.identifier)},
-		schema.HeaderPoll:        {strconv.FormatUint(next.at.number, 10)},
-		schema.HeaderFirstStored: {next.at.life.UTC().Format(time.RFC3339Nano)},
-		schema.HeaderSequence:    {strconv.FormatUint(d.origin.Sequence, 10)},
-		schema.HeaderDeliveries:  {strconv.FormatUint(d.origin.Deliveries, 10)},
+	// One array holds the values of all headers: a slice each would be an allocation each, at every poll.
+	h, values := make(nats.Header, 11), make([]string, 0, 11)
+	set := func(name, value string) {
+		values = append(values, value)
+		h[name] = values[len(values)-1 : len(values) : len(values)]
 	}
+	set(headerSchedule, "@at "+next.due.UTC().Format(time.RFC3339Nano))
+	set(headerTarget, schema.PollSubject(d.lane.typ, d.identifier))
+	set(headerExpected, strconv.FormatUint(expected, 10))
+	set(headerOf, schema.HoldSubjects(d.identifier))
+	set(schema.HeaderPoll, strconv.FormatUint(next.at.number, 10))
+	set(schema.HeaderFirstStored, next.at.life.UTC().Format(time.RFC3339Nano))
+	set(schema.HeaderSequence, strconv.FormatUint(d.origin.Sequence, 10))
+	set(schema.HeaderDeliveries, strconv.FormatUint(d.origin.Deliveries, 10))
 	if d.status != "" {
-		h[schema.HeaderStatus] = []string{string(d.status)}
+		set(schema.HeaderStatus, string(d.status))
 	}
 	if d.origin.Traceparent != "" {
-		h[schema.HeaderTraceparent] = []string{d.origin.Traceparent}
+		set(schema.HeaderTraceparent, d.origin.Traceparent)
 	}
 	m := &nats.Msg{Subject: schema.HoldSubject(d.lane.typ, d.identifier), Header: h, Data: d.msg.Data()}
 	if next.tombstone {
-		h[schema.HeaderTombstone] = []string{"true"}
+		set(schema.HeaderTombstone, "true")
 		m.Data = nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)

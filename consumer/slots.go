@@ -16,7 +16,7 @@ type slots struct {
 }
 
 func newSlots(total, lanes int) *slots {
-	s := &slots{own: max(1, total/(2*lanes)), total: total, used: make([]int, lanes), freed: make([]chan struct{}, lanes)}
+	s := &slots{own: max(1, total/(4*lanes)), total: total, used: make([]int, lanes), freed: make([]chan struct{}, lanes)}
 	for i := range s.freed {
 		s.freed[i] = make(chan struct{}, 1)
 	}

@@ -12,9 +12,9 @@ func TestSlotsFloodLeavesOthersTheirOwn(t *testing.T) {
 	for _, c := range []struct{ total, lanes, own, flood int }{
 		{4, 4, 1, 1}, // the least: one a lane, nothing to share
 		{5, 4, 1, 2},
-		{64, 4, 8, 40}, // half is owned, half is shared
-		{64, 3, 10, 44},
-		{4096, 4, 512, 2560},
+		{64, 4, 4, 52}, // a quarter is owned, the rest is shared
+		{64, 3, 5, 54},
+		{4096, 4, 256, 3328},
 	} {
 		s := newSlots(c.total, c.lanes)
 		if got := s.takeNow(0, 10*c.total); got != c.flood {
@@ -69,7 +69,7 @@ func TestSlotsAgainstModel(t *testing.T) {
 		lanes := 1 + random.IntN(5)
 		total := lanes + random.IntN(70)
 		s := newSlots(total, lanes)
-		own := max(1, total/(2*lanes))
+		own := max(1, total/(4*lanes))
 		used := make([]int, lanes)
 		for range 200 {
 			lane := random.IntN(lanes)

@@ -34,6 +34,9 @@ type Worker struct {
 	clockOf    jetstream.Stream
 	lanes      []*lane
 	deliveries sync.WaitGroup
+	// jobs feeds as many goroutines as there are slots. They are kept, because a goroutine's stack has to grow anew in
+	// each poll otherwise.
+	jobs chan job
 }
 
 // holder is a way of holding interactions back between polls.
@@ -120,6 +123,15 @@ func (w *Worker) ClockOffset() time.Duration { return w.clock.offset() }
 func (w *Worker) Run(ctx, leave context.Context) error {
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
+	w.jobs = make(chan job)
+	var hands sync.WaitGroup
+	for range w.cfg.Concurrency {
+		hands.Go(func() {
+			for j := range w.jobs {
+				w.work(j.ctx, work, j.lane, j.msg, j.probe)
+			}
+		})
+	}
 	pulls, pullCtx := errgroup.WithContext(ctx)
 	for _, l := range w.lanes {
 		pulls.Go(func() error { return w.pull(pullCtx, work, l) })
@@ -141,6 +153,8 @@ func (w *Worker) Run(ctx, leave context.Context) error {
 	}()
 	err := pulls.Wait()
 	w.deliveries.Wait()
+	close(w.jobs)
+	hands.Wait()
 	stopWork()
 	<-stopped
 	if err != nil && !errors.Is(err, context.Canceled) {

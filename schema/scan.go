@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -61,7 +62,10 @@ func scan(message []byte) (value, error) {
 	if len(message) > MaxDeclaredBytes {
 		return value{}, wrong("", "it is %d bytes long, at most %d are taken in: leave out what the pipeline does not need", len(message), MaxDeclaredBytes)
 	}
-	s := scanner{message: message, dec: jsontext.NewDecoder(bytes.NewBuffer(message))}
+	dec := decoders.Get().(*jsontext.Decoder)
+	defer decoders.Put(dec)
+	dec.Reset(bytes.NewBuffer(message))
+	s := scanner{message: message, dec: dec}
 	v, err := s.value(levels)
 	if errors.Is(err, io.EOF) {
 		return value{}, wrong("", "it is empty, want a JSON object")
@@ -75,6 +79,9 @@ func scan(message []byte) (value, error) {
 	}
 	return v, nil
 }
+
+// decoders are used again: their buffers and name tables are most of what reading a message allocates.
+var decoders = sync.Pool{New: func() any { return jsontext.NewDecoder(bytes.NewReader(nil)) }}
 
 // levels is how deep Decode looks: at the message, its members, and the members of its `data`.
 const levels = 3

@@ -163,11 +163,11 @@ func TestClockIsNeverEarly(t *testing.T) {
 		b.local = b.local.Add(upTo(clockEvery))
 
 		guidance := 50*time.Millisecond + upTo(30*time.Second)
-		wait := r.wait(guidance)
+		due := r.due(guidance)
+		wait := due.Sub(r.clock.time())
 		if wait < guidance+slackLeast || wait > guidance+slackMost+guidance/20 {
 			t.Fatalf("seed %d: the wait is %s for a guidance of %s", seed, wait, guidance)
 		}
-		due := r.clock.time().Add(wait)
 		if early := b.broker().Add(wait).Sub(due); early > 0 {
 			t.Fatalf("seed %d: the reservation is early by %s: delays %v there and %v back", seed, early, b.there, b.back)
 		} else if -early > slowest {
@@ -181,5 +181,23 @@ func TestClockIsNeverEarly(t *testing.T) {
 		if early := asked.Add(b.offset).Sub(r.clock.at(asked)); early > 0 {
 			t.Fatalf("seed %d: a reservation for a moment that the vendor named is early by %s", seed, early)
 		}
+	}
+}
+
+// A broker that is slow to store reservations makes them fall due later, by that much: otherwise every poll would be
+// too late to be made.
+func TestSlowBrokerMakesPollsRarer(t *testing.T) {
+	r := &reservations{clock: measured(t, newFarBroker(0)), cfg: Config{Jitter: func() float64 { return 0 }}}
+	wait := func() time.Duration { return r.due(5 * time.Second).Sub(r.clock.time()) }
+	usual := wait()
+	r.took(3 * time.Second)
+	if got := wait() - usual; got != 3*time.Second {
+		t.Errorf("after 3 s for a reservation the next one falls due %s later, want 3 s", got)
+	}
+	for range 100 {
+		r.took(time.Millisecond)
+	}
+	if got := wait() - usual; got > 10*time.Millisecond {
+		t.Errorf("after a hundred quick reservations the next one still falls due %s later", got)
 	}
 }

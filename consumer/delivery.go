@@ -28,6 +28,8 @@ type delivery struct {
 	reserved reservation
 }
 
+var errTooLate = errors.New("the broker took so long to store the next reservation that this poll could no longer be made in time; the interaction is polled then")
+
 // position orders the polls of an interaction: by life, then by number.
 type position struct {
 	life   time.Time
@@ -55,8 +57,11 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) error {
 		w.count.dropped.Add(1)
 		return nil
 	}
-	if !w.cfg.Now().Before(d.sendBy) || !d.probe && !w.rest.mayPoll() {
+	if late := !w.cfg.Now().Before(d.sendBy); late || !d.probe && !w.rest.mayPoll() {
 		w.count.skipped.Add(1)
+		if late && d.reserved.sequence != 0 {
+			w.complain("a slow broker", errTooLate)
+		}
 		return w.hold.holdBack(ctx, d, time.Time{})
 	}
 

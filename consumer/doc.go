@@ -16,13 +16,13 @@
 //	                                                              ▼         replace reservation 3 by a tombstone
 //	                     tombstone     ··guidance··▶ acked, no poll
 //
-// Why it is polite: who polls has stored a reservation first, and polls no later than one guidance before it falls due
-// (the clock is looked at again after the broker's ack, and the request is not sent when it is too late). While it is
-// pending, every other attempt to reserve is refused, so nobody else polls. It ends by falling due, which is at least
-// one guidance after the poll. So two polls are at least one guidance apart, whoever crashes in between, however often
-// a message is delivered, and whatever a broker forgets about its consumers: it follows from what a stream has stored.
-// A reservation may be replaced, on the condition that it is still there, by one that falls due later: that only
-// lengthens the wait.
+// Why it is polite: who polls has stored a reservation first, and polls no later than one guidance and half a slack
+// before it falls due (the clock is looked at again after the broker's ack and when the request is written, and it is
+// not sent when it is too late; the half slack is for the way to the vendor). While it is pending, every other attempt
+// to reserve is refused, so nobody else polls. It ends by falling due, which is at least one guidance after the poll. So
+// two polls are at least one guidance apart, whoever crashes in between, however often a message is delivered, and
+// whatever a broker forgets about its consumers: it follows from what a stream has stored. A reservation may be
+// replaced, on the condition that it is still there, by one that falls due later: that only lengthens the wait.
 //
 // Why nothing is lost: a message is acked only when another message of the same interaction is known to be stored: the
 // declared message when its first reservation is, a due message when the next reservation is. At the end the outcome is

@@ -43,7 +43,7 @@ func (r *reservations) first(ctx context.Context, d *delivery, w *Worker) error 
 	next := reservation{at: position{life: d.at.life, number: 1}}
 	var expected uint64
 	for giveUp := r.cfg.Now().Add(refusedFor); ; {
-		next.due = r.clock.time().Add(r.wait(d.lane.guidance))
+		next.due = r.due(d.lane.guidance)
 		err := r.put(ctx, d, &next, expected)
 		if err == nil {
 			w.count.takenIn.Add(1)

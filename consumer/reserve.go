@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -28,7 +29,7 @@ const (
 	refusedEvery = 20 * time.Millisecond
 	// ackTimeout is how long one reservation waits for the broker's ack: well within AckWait.
 	ackTimeout = 4 * time.Second
-	// slackMost is how much later than the guidance a poll is reserved, so that this poll has time to leave.
+	// The bounds of slack.
 	slackMost  = time.Second
 	slackLeast = 100 * time.Millisecond
 	// jitterShare spreads reservations over this share of the guidance.
@@ -42,6 +43,7 @@ type reservations struct {
 	clock  *brokerClock
 	cfg    Config
 	count  *counters
+	lag    atomic.Int64 // in nanoseconds, see took
 }
 
 // reservation is a next poll that the broker has stored.
@@ -56,10 +58,25 @@ type reservation struct {
 // errReserved says that a reservation was refused, that nobody was seen to hold the next poll, and that time is up.
 var errReserved = errors.New("the broker refuses the next reservation, but shows no later one; the message is left for redelivery")
 
-// wait is the time from now to the next poll: the guidance, a slack, and a jitter.
-func (r *reservations) wait(guidance time.Duration) time.Duration {
-	slack := min(slackMost, max(guidance/5, slackLeast))
-	return guidance + slack + time.Duration(r.cfg.Jitter()*jitterShare*float64(guidance))
+// slack is how much longer than the guidance a reservation waits at least. One half is for the broker, which has to store
+// it before the poll may leave; the other is for the way to the vendor, which one poll may make slowly and the next one
+// quickly.
+func slack(guidance time.Duration) time.Duration {
+	return min(slackMost, max(guidance/5, slackLeast))
+}
+
+// due is when a poll that is reserved now shall fall due, by the broker's clock: after the guidance, the slack, a jitter,
+// and the time that the broker lately took to store a reservation. A slow broker makes polls rarer, but not impossible.
+func (r *reservations) due(guidance time.Duration) time.Time {
+	jitter := time.Duration(r.cfg.Jitter() * jitterShare * float64(guidance))
+	return r.clock.time().Add(guidance + slack(guidance) + jitter + time.Duration(r.lag.Load()))
+}
+
+// took notes how long the broker took to store a reservation. What is known is the longest time lately: it fades by an
+// eighth with every quicker one.
+func (r *reservations) took(d time.Duration) {
+	known := time.Duration(r.lag.Load())
+	r.lag.Store(int64(max(d, known-known/8)))
 }
 
 // begin reads the message and reserves the next poll. Only who gets the reservation may make this poll.
@@ -70,10 +87,7 @@ func (r *reservations) begin(ctx context.Context, d *delivery) (bool, error) {
 	if d.reserved.tombstone {
 		return false, d.ack()
 	}
-	next := reservation{
-		at:  position{life: d.at.life, number: d.at.number + 1},
-		due: r.clock.time().Add(r.wait(d.lane.guidance)),
-	}
+	next := reservation{at: position{life: d.at.life, number: d.at.number + 1}}
 	taken, err := r.take(ctx, d, &next)
 	if err != nil {
 		return false, err
@@ -86,7 +100,7 @@ func (r *reservations) begin(ctx context.Context, d *delivery) (bool, error) {
 	}
 	d.reserved = next
 	due := r.clock.local(next.due)
-	d.sendBy, d.until = due.Add(-d.lane.guidance), due
+	d.sendBy, d.until = due.Add(-d.lane.guidance-slack(d.lane.guidance)/2), due
 	return true, nil
 }
 
@@ -94,6 +108,7 @@ func (r *reservations) begin(ctx context.Context, d *delivery) (bool, error) {
 // errReserved, or the broker's.
 func (r *reservations) take(ctx context.Context, d *delivery, next *reservation) (taken bool, err error) {
 	for giveUp := r.cfg.Now().Add(refusedFor); ; {
+		next.due = r.due(d.lane.guidance)
 		err := r.put(ctx, d, next, 0)
 		if err == nil {
 			return false, nil
@@ -150,7 +165,9 @@ func (r *reservations) put(ctx context.Context, d *delivery, next *reservation, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
+	asked := r.cfg.Now()
 	ack, err := r.js.PublishMsg(ctx, m)
+	r.took(r.cfg.Now().Sub(asked))
 	if err != nil {
 		return fmt.Errorf("reserving the next poll of %s: %w", d.identifier, err)
 	}
@@ -251,7 +268,7 @@ func (r *reservations) finish(ctx context.Context, d *delivery) error {
 	if d.reserved.sequence == 0 {
 		return d.doubleAck(ctx) // an invalid message: it never had a reservation
 	}
-	tomb := reservation{at: d.reserved.at, tombstone: true, due: r.clock.time().Add(r.wait(d.lane.guidance))}
+	tomb := reservation{at: d.reserved.at, tombstone: true, due: r.due(d.lane.guidance)}
 	err := r.put(ctx, d, &tomb, d.reserved.sequence)
 	if topology.Refused(err) {
 		return nil

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -152,24 +153,33 @@ func (f brokerFlags) hint(err error) string {
 	return "; check --nats-ca ($NATS_CA)"
 }
 
-// patiently calls try until it succeeds, its error is permanent, or ctx ends. It says at once what it waits for, and
-// again every half minute.
+// patiently calls try until it succeeds, its error is permanent, or ctx ends. It says at once what it waits for (within a
+// second, where try itself hangs), and again every half minute.
 func patiently(ctx context.Context, log logrus.FieldLogger, what string, try func() error) error {
 	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(200*time.Millisecond),
 		backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
+	var mu sync.Mutex
 	var said time.Time
-	waited := false
-	err := backoff.RetryNotify(try, backoff.WithContext(policy, ctx), func(err error, _ time.Duration) {
+	tell := func(err error) {
+		mu.Lock()
+		defer mu.Unlock()
 		if now := time.Now(); said.IsZero() || now.Sub(said) >= sayEvery {
 			log.WithError(err).Warn(what)
-			said, waited = now, true
+			said = now
 		}
-	})
-	if err == nil && waited {
+	}
+	hanging := time.AfterFunc(time.Second, func() { tell(errNoAnswer) })
+	err := backoff.RetryNotify(try, backoff.WithContext(policy, ctx), func(err error, _ time.Duration) { tell(err) })
+	hanging.Stop()
+	mu.Lock()
+	defer mu.Unlock()
+	if err == nil && !said.IsZero() {
 		log.Info(what + ": it is there")
 	}
 	return err
 }
+
+var errNoAnswer = errors.New("no answer yet")
 
 // unsettled tells whether a broker that gave this error may answer properly in a moment: it starts, or elects.
 func unsettled(err error) bool {

@@ -116,10 +116,14 @@ func provision(ctx context.Context, js jetstream.JetStream, p process, log logru
 	case unwanted > 0:
 		return errors.New("the streams were made for the other way of holding back; nothing was changed")
 	}
-	made, err := topology.Create(ctx, js, set)
-	for _, object := range made {
-		say(p.stdout, "created %s", object)
-	}
+	// What an attempt has made, the next one finds: a broker may begin to elect between any two of them.
+	err := settledBroker(ctx, log, func(ctx context.Context) error {
+		made, err := topology.Create(ctx, js, set)
+		for _, object := range made {
+			say(p.stdout, "created %s", object)
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -129,10 +133,13 @@ func provision(ctx context.Context, js jetstream.JetStream, p process, log logru
 	if !update {
 		return errors.New("what differs was left as it is; run it again with --update to change it")
 	}
-	changed, err := topology.Update(ctx, js, set)
-	for _, object := range changed {
-		say(p.stdout, "updated %s", object)
-	}
+	err = settledBroker(ctx, log, func(ctx context.Context) error {
+		changed, err := topology.Update(ctx, js, set)
+		for _, object := range changed {
+			say(p.stdout, "updated %s", object)
+		}
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func (c runCommand) Run(ctx context.Context, p process) error {
 	stats, published := worker.Stats(), outcomes.Stats()
 	log.WithFields(logrus.Fields{
 		"taken_in": stats.TakenIn, "polls": stats.Polls, "processed": stats.Processed, "dead_letters": stats.DeadLetters,
-		"declared_twice": stats.DeclaredTwice, "contradictions": published.Contradictions, "faults": stats.Faults, "panics": stats.Panics,
+		"declared_twice": stats.DeclaredTwice, "skipped": stats.Skipped, "refused_reservations": stats.RefusedReservations, "contradictions": published.Contradictions, "faults": stats.Faults, "panics": stats.Panics,
 	}).Info("stopped")
 	return err
 }

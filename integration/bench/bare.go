@@ -1,0 +1,180 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/consumer"
+	"statusworker/schema"
+)
+
+// bare is the least that a poller can do, written as one would with nats.go and net/http: one iterator that pulls ahead,
+// and a fixed number of goroutines. It validates nothing, counts nothing, and minds no fault but its own.
+type bare struct {
+	order
+	js     jetstream.JetStream
+	client *http.Client
+}
+
+// playBare runs the bare loop: broker URL, vendor URL, mode, guidance, concurrency.
+func playBare(args []string) (*player, error) {
+	o, err := parseOrder(args)
+	if err != nil {
+		return nil, err
+	}
+	nc, err := nats.Connect(o.broker, nats.Name("bare loop"))
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the broker: %w", err)
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, fmt.Errorf("using JetStream: %w", err)
+	}
+	transport := &http.Transport{MaxIdleConnsPerHost: o.concurrency, MaxConnsPerHost: o.concurrency}
+	b := &bare{order: o, js: js, client: &http.Client{Transport: transport, Timeout: 10 * time.Second}}
+
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	c, err := js.Consumer(ctx, pollStream(o.mode), schema.PollConsumer(schema.Audio))
+	if err != nil {
+		return nil, fmt.Errorf("reading the consumer: %w", err)
+	}
+	due, err := c.Messages(jetstream.PullMaxMessages(o.concurrency))
+	if err != nil {
+		return nil, fmt.Errorf("pulling: %w", err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- b.loop(due) }()
+	return &player{where: "bare", stop: func() error {
+		due.Stop()
+		err := <-ended
+		nc.Close()
+		return err
+	}}, nil
+}
+
+// loop works until due ends.
+func (b *bare) loop(due jetstream.MessagesContext) error {
+	poll := b.reserveAndPoll
+	if b.mode == consumer.Nak {
+		poll = b.pollAndNak
+	}
+	messages := make(chan jetstream.Msg)
+	var workers sync.WaitGroup
+	failed := make(chan error, b.concurrency)
+	for range b.concurrency {
+		workers.Go(func() {
+			for msg := range messages {
+				if err := poll(msg); err != nil {
+					failed <- err
+					due.Stop()
+					return
+				}
+			}
+		})
+	}
+	var err error
+	for err == nil {
+		var msg jetstream.Msg
+		if msg, err = due.Next(); err != nil {
+			break
+		}
+		select {
+		case messages <- msg:
+		case err = <-failed:
+		}
+	}
+	close(messages)
+	workers.Wait()
+	if errors.Is(err, jetstream.ErrMsgIteratorClosed) {
+		select {
+		case err = <-failed:
+		default:
+			return nil
+		}
+	}
+	return err
+}
+
+// reserveAndPoll publishes the reservation of the next poll, waits for its ack, acks and polls.
+func (b *bare) reserveAndPoll(msg jetstream.Msg) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	subject := msg.Subject()
+	identifier := subject[strings.LastIndexByte(subject, '.')+1:]
+	wait := b.guidance + 100*time.Millisecond + b.jitter()
+	_, err := b.js.PublishMsg(ctx, &nats.Msg{
+		Subject: schema.HoldSubject(schema.Audio, identifier),
+		Data:    msg.Data(),
+		Header: nats.Header{
+			"Nats-Schedule":                               {"@at " + time.Now().Add(wait).UTC().Format(time.RFC3339Nano)},
+			"Nats-Schedule-Target":                        {subject},
+			"Nats-Expected-Last-Subject-Sequence":         {"0"},
+			"Nats-Expected-Last-Subject-Sequence-Subject": {schema.HoldSubjects(identifier)},
+		},
+	})
+	if err != nil {
+		return fmt.Errorf("reserving: %w", err)
+	}
+	if err := msg.Ack(); err != nil {
+		return fmt.Errorf("acking: %w", err)
+	}
+	return b.poll(identifier)
+}
+
+// pollAndNak polls and hands the message back with a delay.
+func (b *bare) pollAndNak(msg jetstream.Msg) error {
+	subject := msg.Subject()
+	if err := b.poll(subject[strings.LastIndexByte(subject, '.')+1:]); err != nil {
+		return err
+	}
+	if err := msg.NakWithDelay(b.guidance + time.Second + b.jitter()); err != nil {
+		return fmt.Errorf("handing back: %w", err)
+	}
+	return nil
+}
+
+// jitter is what the stage spreads polls by.
+func (b *bare) jitter() time.Duration {
+	return time.Duration(rand.Float64() * 0.05 * float64(b.guidance))
+}
+
+// poll asks for the status once and decodes it.
+func (b *bare) poll(identifier string) error {
+	req, err := http.NewRequest(http.MethodGet, b.vendor+"/interactions/"+identifier+"/status", nil)
+	if err != nil {
+		return fmt.Errorf("polling: %w", err)
+	}
+	req.Header.Set("X-API-Token", vendorToken)
+	resp, err := b.client.Do(req)
+	if err != nil {
+		return fmt.Errorf("polling: %w", err)
+	}
+	defer func() { _ = resp.Body.Close() }() // it has been read
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return fmt.Errorf("reading the answer: %w", err)
+	}
+	var answer struct {
+		Identifier string `json:"identifier"`
+		Status     string `json:"status"`
+	}
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return fmt.Errorf("decoding the answer: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK || answer.Identifier != identifier || answer.Status != string(schema.StatusProcessing) {
+		return fmt.Errorf("polling %s: got %d %q", identifier, resp.StatusCode, body)
+	}
+	return nil
+}

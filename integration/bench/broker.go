@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/cmd/embedded"
+	"statusworker/consumer"
+	"statusworker/publisher"
+	"statusworker/schema"
+	"statusworker/schema/topology"
+)
+
+// playBroker serves JetStream from a folder, which it removes in the end.
+func playBroker(args []string) (*player, error) {
+	if len(args) != 1 {
+		return nil, errors.New("want a folder")
+	}
+	s, err := embedded.Start(args[0], 0)
+	if err != nil {
+		return nil, err
+	}
+	return &player{where: s.URL(), stop: func() error {
+		s.Stop()
+		return os.RemoveAll(args[0])
+	}}, nil
+}
+
+// broker is the connection of the program that measures.
+type broker struct {
+	nc *nats.Conn
+	js jetstream.JetStream
+}
+
+// publishMost is how many messages are on their way to the broker at a time.
+const publishMost = 4_000
+
+// fillStall is how long a busy broker may take none of them.
+const fillStall = 30 * time.Second
+
+func openBroker(url string) (*broker, error) {
+	nc, err := nats.Connect(url, nats.Name("bench"))
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the broker: %w", err)
+	}
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(publishMost), jetstream.WithPublishAsyncTimeout(30*time.Second))
+	if err != nil {
+		nc.Close()
+		return nil, fmt.Errorf("using JetStream: %w", err)
+	}
+	return &broker{nc: nc, js: js}, nil
+}
+
+func (b *broker) close() { b.nc.Close() }
+
+// provision makes the streams and consumers as `statusworker provision` does.
+func (b *broker) provision(ctx context.Context, mode consumer.Mode, intervals consumer.Intervals) error {
+	set := consumer.Topology(consumer.Config{Intervals: intervals}, consumer.Choices{Mode: mode}).
+		Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
+	_, err := topology.Create(ctx, b.js, set)
+	return err
+}
+
+// declaredMessage is a declared message of common size.
+func declaredMessage(identifier string) []byte {
+	return []byte(`{"interactionIdentifier":"` + identifier + `","type":"audio","languageTag":"en-us","vertical":"default",` +
+		`"model":"cx","includeAiResults":true,"downloadUri":"https://recordings.example.com/2022/06/17/call-000123.wav?sig=abcdef",` +
+		`"originalFilename":"call-000123.wav","externalIdentifier":"crm/9981","agent":{"id":17,"team":"north"},"tags":["sales","inbound"]}`)
+}
+
+// declared is a declared message on its subject.
+func declared() *nats.Msg {
+	identifier := uuid.NewString()
+	return &nats.Msg{Subject: schema.DeclaredSubject(schema.Audio, identifier), Data: declaredMessage(identifier)}
+}
+
+// due is a message as a reservation leaves it when it falls due: the poll after one that found the vendor processing.
+func due(number int) *nats.Msg {
+	identifier := uuid.NewString()
+	return &nats.Msg{
+		Subject: schema.PollSubject(schema.Audio, identifier),
+		Data:    declaredMessage(identifier),
+		Header: nats.Header{
+			schema.HeaderPoll:        {"2"},
+			schema.HeaderFirstStored: {time.Now().UTC().Format(time.RFC3339Nano)},
+			schema.HeaderSequence:    {strconv.Itoa(number)},
+			schema.HeaderDeliveries:  {"1"},
+			schema.HeaderStatus:      {string(schema.StatusProcessing)},
+		},
+	}
+}
+
+// waiting is a reservation that is due in an hour, so that the oldest message of the stream is one that waits. So it is
+// wherever polls are due for less than a guidance: reservations are stored before what falls due. Without any, the
+// broker looks through every due subject each time when all deliveries are acked (fileStore.LoadNextMsg).
+func waiting(int) *nats.Msg {
+	identifier := uuid.NewString()
+	return &nats.Msg{
+		Subject: schema.HoldSubject(schema.Audio, identifier),
+		Data:    declaredMessage(identifier),
+		Header: nats.Header{
+			"Nats-Schedule":        {"@at " + time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano)},
+			"Nats-Schedule-Target": {schema.PollSubject(schema.Audio, identifier)},
+		},
+	}
+}
+
+// fill publishes n messages, and waits until the broker has all of them. Where over is set, it takes that long.
+func (b *broker) fill(ctx context.Context, n int, over time.Duration, message func(number int) *nats.Msg) error {
+	begun := time.Now()
+	acks := make([]jetstream.PubAckFuture, 0, n)
+	for i := range n {
+		if wait := time.Duration(i)*over/time.Duration(n) - time.Since(begun); wait > time.Millisecond {
+			if err := pause(ctx, wait); err != nil {
+				return err
+			}
+		}
+		ack, err := b.js.PublishMsgAsync(message(i+1), jetstream.WithStallWait(fillStall))
+		if err != nil {
+			return fmt.Errorf("filling the broker: %w", err)
+		}
+		acks = append(acks, ack)
+	}
+	select {
+	case <-b.js.PublishAsyncComplete():
+	case <-ctx.Done():
+		return fmt.Errorf("filling the broker: %w", context.Cause(ctx))
+	}
+	for _, ack := range acks {
+		select {
+		case err := <-ack.Err():
+			return fmt.Errorf("filling the broker: %w", err)
+		default:
+		}
+	}
+	return nil
+}
+
+// backlog is how many polls are due and wait to be pulled.
+func (b *broker) backlog(ctx context.Context, mode consumer.Mode) (uint64, error) {
+	c, err := b.js.Consumer(ctx, pollStream(mode), schema.PollConsumer(schema.Audio))
+	if err != nil {
+		return 0, fmt.Errorf("reading the backlog: %w", err)
+	}
+	return c.CachedInfo().NumPending, nil
+}
+
+// inFlight is how many interactions wait in the stream of reservations.
+func (b *broker) inFlight(ctx context.Context) (uint64, error) {
+	s, err := b.js.Stream(ctx, schema.StreamPolls)
+	if err != nil {
+		return 0, fmt.Errorf("counting interactions in flight: %w", err)
+	}
+	return s.CachedInfo().State.Msgs, nil
+}
+
+// pollStream is where the lane finds what is due.
+func pollStream(mode consumer.Mode) string {
+	if mode == consumer.Nak {
+		return schema.StreamDeclared
+	}
+	return schema.StreamPolls
+}

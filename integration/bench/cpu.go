@@ -1,0 +1,283 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"statusworker/consumer"
+)
+
+// cpuGuidance is short, so that what was polled is due again soon. Schedules fire every quarter of a second.
+const cpuGuidance = 200 * time.Millisecond
+
+// variant is one of the four pollers that are measured.
+type variant struct {
+	role string
+	mode consumer.Mode
+}
+
+// variants in the order of a round. Each bare loop is followed by the stage that is compared with it.
+func (s settings) variants() []variant {
+	var vs []variant
+	for _, mode := range []consumer.Mode{consumer.Reserve, consumer.Nak} {
+		if s.holdBack == "" || s.holdBack == string(mode) {
+			vs = append(vs, variant{"bare", mode}, variant{"stage", mode})
+		}
+	}
+	return vs
+}
+
+func (v variant) String() string { return v.role + ", " + string(v.mode) }
+
+// cost is what one run measured, a poll.
+type cost struct {
+	cpu, broker  float64 // microseconds
+	rate         float64 // polls a second
+	allocs, size float64
+}
+
+// measureCPU runs the variants by turns, and prints what a poll costs in each.
+func measureCPU(ctx context.Context, s settings, stdout, stderr io.Writer) error {
+	if s.profiles != "" {
+		if err := os.MkdirAll(s.profiles, 0o755); err != nil {
+			return fmt.Errorf("making the folder for profiles: %w", err)
+		}
+	}
+	costs := make(map[variant][]cost)
+	for round := range s.rounds {
+		for _, v := range s.variants() {
+			c, err := runSaturated(ctx, s, v, round, stderr)
+			if err != nil {
+				return fmt.Errorf("measuring %s: %w", v, err)
+			}
+			costs[v] = append(costs[v], c)
+			fmt.Fprintf(stderr, "round %d, %-14s %6.1f us a poll, %6.0f polls/s\n", round+1, v.String()+":", c.cpu, c.rate)
+		}
+	}
+	fmt.Fprintf(stdout, "\nCPU: %d polls at a time, %d rounds of %s each, medians; the ratio is that of each round's pair.\n\n", s.concurrency, s.rounds, s.measured)
+	printCosts(stdout, s.variants(), costs)
+	return nil
+}
+
+func printCosts(stdout io.Writer, variants []variant, costs map[variant][]cost) {
+	fmt.Fprintln(stdout, "| poller | CPU us/poll | polls/s | allocs/poll | bytes/poll | broker us/poll | CPU, stage / bare: median (min to max) |")
+	fmt.Fprintln(stdout, "|---|--:|--:|--:|--:|--:|--:|")
+	for _, v := range variants {
+		cs := costs[v]
+		of := func(value func(cost) float64) float64 {
+			values := make([]float64, len(cs))
+			for i, c := range cs {
+				values[i] = value(c)
+			}
+			return median(values)
+		}
+		ratio := ""
+		if v.role == "stage" {
+			middle, least, most := ratios(cs, costs[variant{"bare", v.mode}])
+			ratio = fmt.Sprintf("**%.2f** (%.2f to %.2f)", middle, least, most)
+		}
+		fmt.Fprintf(stdout, "| %s | %.1f | %.0f | %.0f | %.0f | %.1f | %s |\n", v,
+			of(func(c cost) float64 { return c.cpu }), of(func(c cost) float64 { return c.rate }),
+			of(func(c cost) float64 { return c.allocs }), of(func(c cost) float64 { return c.size }),
+			of(func(c cost) float64 { return c.broker }), ratio)
+	}
+}
+
+// ratios compares the CPU of each run with that of its pair.
+func ratios(of, to []cost) (middle, least, most float64) {
+	var all []float64
+	for i := range min(len(of), len(to)) {
+		all = append(all, of[i].cpu/to[i].cpu)
+	}
+	return median(all), slices.Min(all), slices.Max(all)
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+// enough is how many interactions keep polls due. A reservation keeps coming back, and is out for half a second at most;
+// a broker that gets naks so fast hardly delivers anything again (docs/benchmarks.md), so that what was never polled
+// must last.
+func (s settings) enough(mode consumer.Mode) int {
+	switch {
+	case s.interactions > 0:
+		return s.interactions
+	case mode == consumer.Reserve:
+		return 25_000
+	}
+	const mostPerSecond = 22_000
+	return int((s.warmUp + s.measured + time.Second).Seconds() * mostPerSecond)
+}
+
+// rig is a broker and a vendor, each a process, and a connection to the broker.
+type rig struct {
+	folder  string
+	server  *process
+	vendor  *process
+	broker  *broker
+	pollers []*process
+}
+
+// newRig starts a broker with empty streams, and a vendor.
+func newRig(ctx context.Context, mode consumer.Mode, intervals consumer.Intervals, stderr io.Writer) (r *rig, err error) {
+	r = &rig{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.close())
+		}
+	}()
+	if r.folder, err = os.MkdirTemp("", "statusworker-bench-"); err != nil {
+		return r, fmt.Errorf("making a folder for the broker: %w", err)
+	}
+	if r.server, err = start(stderr, "broker", r.folder); err != nil {
+		return r, err
+	}
+	if r.vendor, err = start(stderr, "vendor"); err != nil {
+		return r, err
+	}
+	if r.broker, err = openBroker(r.server.where); err != nil {
+		return r, err
+	}
+	return r, r.broker.provision(ctx, mode, intervals)
+}
+
+// poller starts a poller on the rig.
+func (r *rig) poller(role string, o order, stderr io.Writer) (*process, error) {
+	o.broker, o.vendor = r.server.where, r.vendor.where
+	p, err := start(stderr, append([]string{role}, o.arguments()...)...)
+	if err == nil {
+		r.pollers = append(r.pollers, p)
+	}
+	return p, err
+}
+
+// close ends the processes, pollers first, and removes what the broker stored.
+func (r *rig) close() error {
+	var errs []error
+	for _, p := range r.pollers {
+		errs = append(errs, p.end())
+	}
+	if r.broker != nil {
+		r.broker.close()
+	}
+	for _, p := range []*process{r.vendor, r.server} {
+		if p != nil {
+			errs = append(errs, p.end())
+		}
+	}
+	return errors.Join(append(errs, os.RemoveAll(r.folder))...)
+}
+
+// reading is what the three processes have used up to one moment.
+type reading struct{ poller, vendor, broker use }
+
+func (r *rig) read(poller *process) (reading, error) {
+	var now reading
+	var err error
+	if now.vendor, err = r.vendor.ask("use"); err != nil {
+		return now, err
+	}
+	if now.poller, err = poller.ask("use"); err != nil {
+		return now, err
+	}
+	now.broker, err = r.server.ask("use")
+	return now, err
+}
+
+// runSaturated measures one variant while more polls are due than it can make.
+func runSaturated(ctx context.Context, s settings, v variant, round int, stderr io.Writer) (c cost, err error) {
+	o := order{mode: v.mode, guidance: cpuGuidance, concurrency: s.concurrency}
+	r, err := newRig(ctx, v.mode, o.intervals(), stderr)
+	if err != nil {
+		return c, err
+	}
+	defer func() { err = errors.Join(err, r.close()) }()
+	message := due
+	if v.mode == consumer.Nak {
+		message = func(int) *nats.Msg { return declared() }
+	} else if err := r.broker.fill(ctx, 1, 0, waiting); err != nil {
+		return c, err
+	}
+	if err := r.broker.fill(ctx, s.enough(v.mode), 0, message); err != nil {
+		return c, err
+	}
+	if err := pause(ctx, 2*cpuGuidance); err != nil { // nothing is too young for its first poll
+		return c, err
+	}
+	poller, err := r.poller(v.role, o, stderr)
+	if err != nil {
+		return c, err
+	}
+	if err := pause(ctx, s.warmUp); err != nil {
+		return c, err
+	}
+	if s.profiles != "" {
+		prefix := filepath.Join(s.profiles, fmt.Sprintf("%s-%s-%d", v.role, v.mode, round+1))
+		for suffix, p := range map[string]*process{"": poller, "-broker": r.server} {
+			if _, err := p.ask("profile " + prefix + suffix); err != nil {
+				return c, err
+			}
+		}
+	}
+	begin, err := r.read(poller)
+	if err != nil {
+		return c, err
+	}
+	if err := r.watchBacklog(ctx, v.mode, s.measured); err != nil {
+		return c, err
+	}
+	end, err := r.read(poller)
+	if err != nil {
+		return c, err
+	}
+	if s.profiles != "" {
+		for _, p := range []*process{poller, r.server} {
+			if _, err := p.ask("profiled"); err != nil {
+				return c, err
+			}
+		}
+	}
+	return costOf(begin, end)
+}
+
+// watchBacklog waits, and fails when a poller that should always have something to do has not.
+func (r *rig) watchBacklog(ctx context.Context, mode consumer.Mode, d time.Duration) error {
+	const looks = 5
+	for range looks {
+		if err := pause(ctx, d/looks); err != nil {
+			return err
+		}
+		switch n, err := r.broker.backlog(ctx, mode); {
+		case err != nil:
+			return err
+		case n == 0:
+			return errors.New("nothing is due any more, so that this is no measurement of a busy poller: set -interactions to more")
+		}
+	}
+	return nil
+}
+
+func costOf(begin, end reading) (cost, error) {
+	polls := float64(end.vendor.Polls - begin.vendor.Polls)
+	if polls == 0 {
+		return cost{}, errors.New("the vendor was not asked once")
+	}
+	return cost{
+		cpu:    float64((end.poller.CPU - begin.poller.CPU).Microseconds()) / polls,
+		broker: float64((end.broker.CPU - begin.broker.CPU).Microseconds()) / polls,
+		rate:   polls / end.vendor.At.Sub(begin.vendor.At).Seconds(),
+		allocs: float64(end.poller.Mallocs-begin.poller.Mallocs) / polls,
+		size:   float64(end.poller.Bytes-begin.poller.Bytes) / polls,
+	}, nil
+}

@@ -1,0 +1,119 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"statusworker/consumer"
+)
+
+// measureMemory runs the worker with few and with many interactions in flight at the same rate of polls, and prints what
+// memory it takes.
+func measureMemory(ctx context.Context, s settings, stdout, stderr io.Writer) error {
+	var found []footprint
+	for _, n := range []int{s.few, s.many} {
+		f, err := runWaiting(ctx, s, n, stderr)
+		if err != nil {
+			return fmt.Errorf("measuring the memory with %d interactions in flight: %w", n, err)
+		}
+		found = append(found, f)
+	}
+	fmt.Fprintf(stdout, "\nMemory: one worker took in all of them, and polls what is due; medians of %d looks in %s.\n\n", memoryLooks, s.measured)
+	fmt.Fprintln(stdout, "| in flight | guidance | polls/s | Go heap in use after a collection, MB | resident (RSS), MB |")
+	fmt.Fprintln(stdout, "|--:|--:|--:|--:|--:|")
+	for _, f := range found {
+		fmt.Fprintf(stdout, "| %d | %s | %.0f | %.1f | %.1f |\n", f.inFlight, f.guidance, f.rate, f.heap, f.resident)
+	}
+	few, many := found[0], found[1]
+	fmt.Fprintf(stdout, "| **ratio** %.0f | | %.2f | **%.2f** | **%.2f** |\n",
+		float64(many.inFlight)/float64(few.inFlight), many.rate/few.rate, many.heap/few.heap, many.resident/few.resident)
+	return nil
+}
+
+// footprint is what one run measured.
+type footprint struct {
+	inFlight       uint64
+	guidance       time.Duration
+	rate           float64
+	heap, resident float64 // MB
+}
+
+const memoryLooks = 20
+
+// memoryGuidance is the guidance at which n interactions make that many polls a second: each waits besides for the
+// slack and the jitter of its reservation, and for most of the beat in which schedules fire.
+func memoryGuidance(n, rate int) time.Duration {
+	const late = 190 * time.Millisecond
+	wait := time.Duration(n) * time.Second / time.Duration(rate)
+	guidance := wait - late - 100*time.Millisecond
+	if guidance > 5*time.Second { // the slack is a second, not a fifth
+		guidance = wait - late - time.Second
+	}
+	return max(50*time.Millisecond, time.Duration(float64(guidance)/1.025).Round(time.Millisecond))
+}
+
+// runWaiting has the worker take in n interactions in the time of one guidance, so that they fall due evenly, and
+// measures it when the first of them have been polled.
+func runWaiting(ctx context.Context, s settings, n int, stderr io.Writer) (f footprint, err error) {
+	o := order{mode: consumer.Reserve, guidance: memoryGuidance(n, s.rate), concurrency: s.concurrency}
+	r, err := newRig(ctx, o.mode, o.intervals(), stderr)
+	if err != nil {
+		return f, err
+	}
+	defer func() { err = errors.Join(err, r.close()) }()
+	worker, err := r.poller("stage", o, stderr)
+	if err != nil {
+		return f, err
+	}
+	fmt.Fprintf(stderr, "declaring %d interactions, guidance %s\n", n, o.guidance)
+	spread := time.Duration(n) * time.Second / time.Duration(s.rate)
+	if err := r.broker.fill(ctx, n, spread, func(int) *nats.Msg { return declared() }); err != nil {
+		return f, err
+	}
+	// The last of them fall due later than the first by their jitter.
+	if err := pause(ctx, s.warmUp+time.Second+spread/20); err != nil {
+		return f, err
+	}
+	begin, err := r.read(worker)
+	if err != nil {
+		return f, err
+	}
+	var heaps, residents []float64
+	for range memoryLooks {
+		if err := pause(ctx, s.measured/memoryLooks); err != nil {
+			return f, err
+		}
+		// The resident size first: a collection is no part of the worker's life.
+		u, err := worker.ask("use")
+		if err != nil {
+			return f, err
+		}
+		residents = append(residents, float64(u.ResidentSize)/1e6)
+		if u, err = worker.ask("collect"); err != nil {
+			return f, err
+		}
+		heaps = append(heaps, float64(u.HeapInUse)/1e6)
+	}
+	end, err := r.read(worker)
+	if err != nil {
+		return f, err
+	}
+	f = footprint{guidance: o.guidance, heap: median(heaps), resident: median(residents)}
+	c, err := costOf(begin, end)
+	if err != nil {
+		return f, err
+	}
+	f.rate = c.rate
+	if f.inFlight, err = r.broker.inFlight(ctx); err != nil {
+		return f, err
+	}
+	if want := uint64(n); f.inFlight < want*99/100 || f.inFlight > want*101/100 {
+		return f, fmt.Errorf("%d are in flight, want %d: the worker did not keep up", f.inFlight, n)
+	}
+	return f, nil
+}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sirupsen/logrus"
+
+	"statusworker/consumer"
+	"statusworker/publisher"
+	"statusworker/statusclient"
+)
+
+// order tells a poller what to do.
+type order struct {
+	broker, vendor string
+	mode           consumer.Mode
+	guidance       time.Duration
+	concurrency    int
+}
+
+func (o order) arguments() []string {
+	return []string{o.broker, o.vendor, string(o.mode), o.guidance.String(), strconv.Itoa(o.concurrency)}
+}
+
+func parseOrder(args []string) (order, error) {
+	if len(args) != 5 {
+		return order{}, errors.New("want broker URL, vendor URL, mode, guidance and concurrency")
+	}
+	o := order{broker: args[0], vendor: args[1], mode: consumer.Mode(args[2])}
+	var err error
+	if o.guidance, err = time.ParseDuration(args[3]); err != nil {
+		return o, fmt.Errorf("reading the guidance: %w", err)
+	}
+	if o.concurrency, err = strconv.Atoi(args[4]); err != nil {
+		return o, fmt.Errorf("reading the concurrency: %w", err)
+	}
+	return o, nil
+}
+
+// intervals are the same for all types.
+func (o order) intervals() consumer.Intervals {
+	return consumer.Intervals{Audio: o.guidance, Chat: o.guidance, Transcript: o.guidance}
+}
+
+// playStage runs the worker, wired as `statusworker run` does: broker URL, vendor URL, mode, guidance, concurrency.
+func playStage(args []string) (*player, error) {
+	o, err := parseOrder(args)
+	if err != nil {
+		return nil, err
+	}
+	log := logrus.New()
+	log.SetOutput(os.Stderr)
+	log.SetLevel(logrus.WarnLevel)
+	client, err := statusclient.New(statusclient.Config{
+		BaseURL: o.vendor, Token: vendorToken, Timeout: 10 * time.Second, Concurrency: o.concurrency, UserAgent: "statusworker/bench",
+	})
+	if err != nil {
+		return nil, err
+	}
+	nc, err := nats.Connect(o.broker, nats.Name("stage"), nats.CustomInboxPrefix("_INBOX"), nats.MaxReconnects(-1),
+		nats.PingInterval(20*time.Second), nats.MaxPingsOutstanding(2))
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the broker: %w", err)
+	}
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, fmt.Errorf("using JetStream: %w", err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	outcomes, err := publisher.New(ctx, js, log)
+	if err != nil {
+		return nil, err
+	}
+	worker, err := consumer.New(ctx, js, client, outcomes, consumer.Config{
+		Intervals: o.intervals(), RequestTimeout: 10 * time.Second, Concurrency: o.concurrency, Log: log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if worker.Mode() != o.mode {
+		return nil, fmt.Errorf("the streams are made for %s, not for %s", worker.Mode(), o.mode)
+	}
+	working, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- worker.Run(working, context.Background()) }()
+	return &player{where: "stage", stop: func() error {
+		stop()
+		err := <-ended
+		client.Close()
+		nc.Close()
+		if s := worker.Stats(); err == nil && (s.Faults > 0 || s.DeadLetters > 0) {
+			err = fmt.Errorf("what was measured was not polling alone: %+v", s)
+		}
+		return err
+	}}, nil
+}

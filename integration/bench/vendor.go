@@ -1,0 +1,54 @@
+package main
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+)
+
+const (
+	vendorToken  = "00000000-5157-4a75-8000-00000000beac"
+	statusPrefix = "/v1/interactions/"
+	statusSuffix = "/status"
+
+	answerBegin = `{"identifier":"`
+	answerEnd   = `","status":"processing","declared":"2022-06-17T15:36:44.823Z","uploaded":null,` +
+		`"downloaded":"2022-06-17T15:37:00.140331Z","processed":null,"errorMessage":null}`
+)
+
+// playVendor answers every status request at once: processing. It counts them.
+func playVendor([]string) (*player, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	var polls atomic.Uint64
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		identifier, ok := strings.CutPrefix(r.URL.Path, statusPrefix)
+		if ok {
+			identifier, ok = strings.CutSuffix(identifier, statusSuffix)
+		}
+		if !ok || r.Method != http.MethodGet || r.Header.Get("X-API-Token") != vendorToken {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		polls.Add(1)
+		w.Header()["Content-Type"] = []string{"application/json; charset=utf-8"}
+		body := make([]byte, 0, len(answerBegin)+len(identifier)+len(answerEnd))
+		_, _ = w.Write(append(append(append(body, answerBegin...), identifier...), answerEnd...)) // a poller that is gone reads nothing
+	})}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	return &player{
+		where: "http://" + listener.Addr().String() + "/v1", polls: polls.Load,
+		stop: func() error {
+			closed := server.Close()
+			if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+				return err
+			}
+			return closed
+		},
+	}, nil
+}

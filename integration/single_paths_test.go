@@ -1,0 +1,95 @@
+package integration
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"statusworker/consumer"
+	"statusworker/integration/harness"
+	"statusworker/schema"
+)
+
+func TestSingleAllTypesAndRoutes(t *testing.T) {
+	t.Parallel()
+	bothModes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newScenario(t, setting{name: "types-and-routes/" + string(mode), url: harness.StartServer(t).URL, mode: mode})
+		for _, life := range []time.Duration{0, 1500 * time.Millisecond, 4 * time.Second} {
+			s.declareAll(processed(life))
+		}
+		s.start()
+		s.finish()
+		s.endedOnce()
+		for _, o := range s.oracle.Outcomes() {
+			var event struct {
+				Subject, Type string
+				Data          struct {
+					Declaration struct{ InteractionIdentifier string }
+					Answer      struct{ Status string }
+				}
+			}
+			harness.Check(t, json.Unmarshal(o.Data, &event))
+			d := event.Data
+			if event.Subject != o.Identifier || event.Type != schema.EventProcessed || d.Declaration.InteractionIdentifier != o.Identifier || d.Answer.Status != "processed" {
+				t.Errorf("outcome %s of %s: %s", o.Kind, o.Identifier, o.Data)
+			}
+		}
+	})
+}
+
+// endedOnce wants no poll of an interaction after the one that told its end. Nothing forbids such a poll, but without any
+// fault it is a wasted request.
+func (s *scenario) endedOnce() {
+	s.t.Helper()
+	ended := make(map[string]bool)
+	for _, p := range s.vendor.Polls() {
+		if ended[p.Identifier] {
+			s.t.Errorf("poll %d of %s came after its end was known", p.Number, p.Identifier)
+		}
+		_, status, ok := s.vendor.ReachedAt(p.Identifier)
+		ended[p.Identifier] = ended[p.Identifier] || ok && p.Status == status
+	}
+	if len(ended) == 0 {
+		s.t.Error("nothing was polled")
+	}
+}
+
+func TestSingleEveryFailureReason(t *testing.T) {
+	t.Parallel()
+	bothModes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newScenario(t, setting{name: "failure-reasons/" + string(mode), url: harness.StartServer(t).URL, mode: mode})
+		all := make(map[schema.Reason]bool)
+		for _, typ := range schema.Types() {
+			s.declareAll(failing(typ, 1500*time.Millisecond))
+		}
+		s.start()
+		s.finish()
+		s.endedOnce()
+		for _, o := range s.oracle.Outcomes() {
+			var event struct {
+				Type string
+				Data struct {
+					Reason   schema.Reason
+					Detail   string
+					Observed time.Time `json:"observedAt"`
+					Declared time.Time `json:"declaredAt"`
+				}
+			}
+			harness.Check(t, json.Unmarshal(o.Data, &event))
+			d := event.Data
+			all[d.Reason] = true
+			if event.Type != schema.EventFailed || o.Kind != "failed."+string(d.Reason) || d.Detail == "" {
+				t.Errorf("outcome %s of %s: %s", o.Kind, o.Identifier, o.Data)
+			}
+			least := map[schema.Reason]time.Duration{schema.DeadlineExceeded: scaledDeadline, schema.NotFound: scaledGrace}[d.Reason]
+			if age := d.Observed.Sub(d.Declared); age < least {
+				t.Errorf("%s: given up after %v, want at least %v", d.Reason, age, least)
+			}
+		}
+		for _, reason := range schema.Reasons() {
+			if !all[reason] {
+				t.Errorf("no dead letter for reason %s", reason)
+			}
+		}
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -618,4 +619,109 @@ func TestTraceparentIsHandedOn(t *testing.T) {
 			t.Errorf("header %v, want %s", got, trace)
 		}
 	})
+}
+
+// A vendor that takes longer than the guidance has answered all the same: the outcome is published, be it the deadline's.
+func TestAnswerLaterThanTheNextPoll(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.RequestTimeout, c.Deadline = 3*time.Second, 2*time.Second })
+		slow := simulator.Fault{Kind: simulator.Delayed, Delay: quick.Chat + 700*time.Millisecond}
+		done, never := uuid.NewString(), uuid.NewString()
+		s.vendor.Declare(done, simulator.Processed(0).With(slow))
+		s.vendor.Declare(never, simulator.Never().With(slow))
+		s.declare(schema.Chat, done)
+		s.declare(schema.Chat, never)
+		s.start()
+		got := s.seen.subjects(s.ctx, 2)
+		for _, want := range []string{schema.ProcessedSubject(schema.ToCXAI, done), schema.FailedSubject(schema.DeadlineExceeded, never)} {
+			if got[want] != 1 {
+				t.Errorf("%s has %d outcomes, want 1: %v", want, got[want], got)
+			}
+		}
+		s.drained()
+		s.polite()
+	})
+}
+
+// Declared again at the very moment at which the tombstone of the life before falls due.
+func TestDeclaredAgainAsTheTombstoneFallsDue(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, consumer.Reserve, simulator.Config{}, func(c *consumer.Config) { c.Concurrency = 256 })
+	const n = 200
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = uuid.NewString()
+		s.vendor.Declare(ids[i], simulator.Failed(schema.StatusProcessingFailed, 0))
+		s.declare(schema.Chat, ids[i])
+	}
+	s.start()
+	s.seen.wait(s.ctx, n)
+	stream, err := s.js.Stream(s.ctx, schema.StreamPolls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	for _, id := range ids {
+		all.Go(func() {
+			s.vendor.Declare(id, simulator.Processed(0))
+			// A broker looks for what is due four times a second, so most of these meet it as it fires.
+			if m, err := stream.GetLastMsgForSubject(s.ctx, schema.HoldSubjects(id)); err == nil {
+				if due, err := time.Parse("@at "+time.RFC3339Nano, m.Header.Get("Nats-Schedule")); err == nil {
+					select {
+					case <-time.After(time.Until(due.Add(100 * time.Millisecond))):
+					case <-s.ctx.Done():
+					}
+				}
+			}
+			s.declareUntilAccepted(schema.Chat, id)
+		})
+	}
+	all.Wait()
+	got := s.seen.subjects(s.ctx, 2*n)
+	for _, id := range ids {
+		if got[schema.ProcessedSubject(schema.ToCXAI, id)] != 1 {
+			t.Errorf("%s was declared again, and has no outcome of its own", id)
+		}
+	}
+	s.drained()
+	s.polite()
+}
+
+// A header that no reservation could carry on is left behind.
+func TestTraceparentThatIsNone(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+	id := uuid.NewString()
+	s.vendor.Declare(id, simulator.Processed(0))
+	m := nats.NewMsg(schema.DeclaredSubject(schema.Chat, id))
+	m.Header[schema.HeaderTraceparent] = []string{strings.Repeat("x", 65000)}
+	m.Data = fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":"chat"}`, id)
+	if _, err := s.js.PublishMsg(s.ctx, m); err != nil {
+		t.Fatal(err)
+	}
+	s.start()
+	s.seen.wait(s.ctx, 1)
+}
+
+// suspended is a clock that once stood still, as a process does on a suspended machine.
+type suspended struct{ lag atomic.Int64 }
+
+func (c *suspended) now() time.Time { return time.Now().Add(-time.Duration(c.lag.Load())) }
+
+func TestSuspendedProcess(t *testing.T) {
+	t.Parallel()
+	clock := &suspended{}
+	s := newStage(t, consumer.Reserve, simulator.Config{}, func(c *consumer.Config) { c.Now = clock.now })
+	id := uuid.NewString()
+	s.vendor.Declare(id, simulator.Processed(5*time.Second))
+	s.declare(schema.Chat, id)
+	s.start()
+	if err := s.vendor.WaitPollsOf(s.ctx, id, 2); err != nil {
+		t.Fatal(err)
+	}
+	clock.lag.Store(int64(20 * time.Second))
+	s.seen.wait(s.ctx, 1)
+	s.drained()
+	s.polite()
 }

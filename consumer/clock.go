@@ -64,6 +64,14 @@ func (c *brokerClock) local(t time.Time) time.Time {
 // offset is how far the broker's clock is ahead of this process's wall clock.
 func (c *brokerClock) offset() time.Duration { return c.time().Sub(c.now().Round(0)) }
 
+// atLeast tells the clock that the broker's showed t a moment ago. It is behind only where this process stood still (a
+// suspended machine), or where another leader's clock is ahead; it goes on from t then.
+func (c *brokerClock) atLeast(t time.Time) {
+	if now := c.now(); t.After(c.time()) {
+		c.mark.Store(&mark{local: now, broker: t})
+	}
+}
+
 // at is what the broker's clock shows, or a little more, when this process's clock shows t.
 func (c *brokerClock) at(t time.Time) time.Time {
 	m := c.mark.Load()

@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"statusworker/schema"
@@ -91,7 +92,7 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) error {
 		}
 	}
 	if facts.Fault == "" {
-		d.status = facts.Status
+		d.status = schema.Status(strings.TrimSpace(string(facts.Status))) // as a header gives it back
 	}
 
 	if decision.Action == HoldBack {
@@ -138,9 +139,13 @@ func (w *Worker) conclude(ctx context.Context, d *delivery, decision Decision, a
 	return w.hold.finish(ctx, d)
 }
 
+// publishLeast is how long publishing may take at least: a vendor that answers later than the next poll falls due has
+// answered all the same. Publishing is idempotent, so nothing happens twice where the delivery's time is over.
+const publishLeast = 5 * time.Second
+
 // publish stores the outcomes while the delivery's time allows. Where that fails, the interaction is held back.
 func (w *Worker) publish(ctx context.Context, d *delivery, outcomes ...schema.Outcome) error {
-	bounded, cancel := context.WithTimeout(ctx, d.until.Sub(w.cfg.Now()))
+	bounded, cancel := context.WithTimeout(ctx, max(publishLeast, d.until.Sub(w.cfg.Now())))
 	defer cancel()
 	if err := w.outcomes.Publish(bounded, outcomes...); err != nil {
 		return errors.Join(err, w.hold.holdBack(ctx, d, time.Time{}))
@@ -150,18 +155,12 @@ func (w *Worker) publish(ctx context.Context, d *delivery, outcomes ...schema.Ou
 
 // refuse dead-letters a message that is no declared message.
 func (w *Worker) refuse(ctx context.Context, d *delivery, bad *schema.MemberError) error {
-	if d.until.IsZero() {
-		d.until = w.cfg.Now().Add(refuseWithin)
-	}
 	if err := w.publish(ctx, d, invalid(d, w.clock.time(), bad)); err != nil {
 		return err
 	}
 	w.count.deadLetters.Add(1)
 	return w.hold.finish(ctx, d)
 }
-
-// refuseWithin is how long publishing the dead letter of an invalid message may take: well within AckWait.
-const refuseWithin = 5 * time.Second
 
 // invalid is the dead letter of a message that is no declared message.
 func invalid(d *delivery, now time.Time, bad *schema.MemberError) schema.Outcome {
@@ -198,7 +197,7 @@ func originOf(d *delivery) error {
 func traceparent(d *delivery) string {
 	// Not Get: NATS headers are case-sensitive, and it would only look at one spelling anyway.
 	if v := d.msg.Headers()[schema.HeaderTraceparent]; len(v) > 0 {
-		return v[0]
+		return schema.TraceContext(v[0])
 	}
 	return ""
 }

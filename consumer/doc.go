@@ -50,7 +50,9 @@
 //
 // When an interaction has ended, its reservation is not deleted but replaced by a tombstone, which falls due like one
 // and is then acked without a poll. Until then a stale copy of the last due message finds it pending and is dropped.
-// An interaction that is declared again meanwhile replaces the tombstone.
+// An interaction that is declared again meanwhile waits in its own stream until the tombstone is gone. It does not replace
+// it: a schedule that fires takes away all that lies on its subject, also what was stored there in its last instant.
+// (What replaces a reservation may be taken away like that too: then the due message is there, and one more poll is made.)
 //
 // # Clocks
 //

@@ -30,57 +30,63 @@ func (w *Worker) takeIn(r *reservations) func(context.Context, jetstream.Msg) er
 		if d.origin.Traceparent == "" {
 			d.origin.Traceparent = declared.Traceparent
 		}
-		if err := r.first(ctx, d, w); err != nil {
+		wait, err := r.first(ctx, d, w)
+		switch {
+		case err != nil:
 			return err
+		case wait > 0:
+			return d.nakAfter(wait)
 		}
 		return d.ack()
 	}
 }
 
-// first makes the first reservation of a declared message, or finds that it needs none. Only when it returns nil is the
-// interaction in another stored message.
-func (r *reservations) first(ctx context.Context, d *delivery, w *Worker) error {
+// tombstoneGone is how long after it fell due a tombstone is taken to be gone: the broker is 0.3 s late at worst.
+const tombstoneGone = 400 * time.Millisecond
+
+// first makes the first reservation of a declared message, or finds that it needs none. When it returns 0 and no error,
+// the interaction is in another stored message. When it returns a time to wait, an earlier life of the interaction has
+// just ended: its tombstone is there until then.
+func (r *reservations) first(ctx context.Context, d *delivery, w *Worker) (wait time.Duration, err error) {
 	next := reservation{at: position{life: d.at.life, number: 1}}
-	var expected uint64
 	for giveUp := r.cfg.Now().Add(refusedFor); ; {
 		next.due = r.due(d.lane.guidance)
-		err := r.put(ctx, d, &next, expected)
+		err := r.put(ctx, d, &next, 0)
 		if err == nil {
 			w.count.takenIn.Add(1)
-			if expected != 0 {
-				w.count.declaredAgain.Add(1)
-			}
-			return nil
+			return 0, nil
 		}
 		if !topology.Refused(err) {
-			return err
+			return 0, err
 		}
 		r.count.refused.Add(1)
 		pending, err := r.pending(ctx, d.identifier)
 		switch {
 		case err != nil:
-			return err
+			return 0, err
 		case pending == nil:
-			expected = 0
 		case pending.at.life.Equal(d.at.life):
-			return nil // taken in before; the ack was lost
+			return 0, nil // taken in before; the ack was lost
 		case pending.tombstone:
-			expected = pending.sequence // declared again after its end
+			// Declared again after its end. Replacing the tombstone could lose the interaction: a schedule that fires
+			// takes away all that lies on its subject, also what was stored there, and acked, in its last instant.
+			w.count.declaredAgain.Add(1)
+			return max(0, r.clock.local(pending.due).Sub(r.cfg.Now())) + tombstoneGone, nil
 		case pending.at.life.IsZero():
-			return fmt.Errorf("taking in %s: a message that is no reservation is stored under %s", d.identifier, schema.HoldSubjects(d.identifier))
+			return 0, fmt.Errorf("taking in %s: a message that is no reservation is stored under %s", d.identifier, schema.HoldSubjects(d.identifier))
 		default:
 			// A reservation of another life. It may also be one that is just falling due and is still shown: believing
 			// it is safe, because then its due message is stored.
 			w.count.declaredTwice.Add(1)
-			return nil
+			return 0, nil
 		}
 		if !r.cfg.Now().Before(giveUp) {
-			return fmt.Errorf("taking in %s: %w", d.identifier, errReserved)
+			return 0, fmt.Errorf("taking in %s: %w", d.identifier, errReserved)
 		}
 		select {
 		case <-time.After(refusedEvery):
 		case <-ctx.Done():
-			return ctx.Err()
+			return 0, ctx.Err()
 		}
 	}
 }

@@ -154,6 +154,7 @@ func (w *Worker) judgePull(ctx context.Context, l *lane, err error) error {
 				return fmt.Errorf("consumer %s/%s was deleted while the worker used it: run `statusworker provision`, then start the worker again: %w", l.stream, l.name, infoErr)
 			}
 		case infoErr == nil:
+			w.complain("pull", fmt.Errorf("pulling from %s/%s: %w", l.stream, l.name, err))
 			return nil
 		default:
 			notFound = 0

@@ -167,7 +167,9 @@ func (r *reservations) put(ctx context.Context, d *delivery, next *reservation, 
 	defer cancel()
 	asked := r.cfg.Now()
 	ack, err := r.js.PublishMsg(ctx, m)
-	r.took(r.cfg.Now().Sub(asked))
+	if err == nil || topology.Refused(err) {
+		r.took(r.cfg.Now().Sub(asked))
+	}
 	if err != nil {
 		return fmt.Errorf("reserving the next poll of %s: %w", d.identifier, err)
 	}
@@ -187,6 +189,8 @@ func (r *reservations) pending(ctx context.Context, identifier string) (*reserva
 		return nil, fmt.Errorf("reading the reservation of %s: %w", identifier, err)
 	}
 	p := &reservation{sequence: m.Sequence, tombstone: m.Header.Get(schema.HeaderTombstone) != ""}
+	// What does not parse counts as due.
+	p.due, _ = time.Parse("@at "+time.RFC3339Nano, m.Header.Get(headerSchedule))
 	p.at, err = positionOf(m.Header)
 	if err != nil {
 		p.at = position{} // no reservation of ours: it is never later
@@ -212,6 +216,7 @@ func (r *reservations) read(d *delivery) error {
 	if err := originOf(d); err != nil {
 		return err
 	}
+	r.clock.atLeast(d.origin.Stored)
 	_, d.identifier, _ = schema.SplitSubject(d.msg.Subject())
 	if err := schema.CheckIdentifier(d.identifier); err != nil {
 		return &schema.MemberError{Problem: "its subject is not one: " + err.Error()}
@@ -270,8 +275,17 @@ func (r *reservations) finish(ctx context.Context, d *delivery) error {
 	}
 	tomb := reservation{at: d.reserved.at, tombstone: true, due: r.due(d.lane.guidance)}
 	err := r.put(ctx, d, &tomb, d.reserved.sequence)
-	if topology.Refused(err) {
-		return nil
+	if !topology.Refused(err) {
+		return err
 	}
-	return err
+	// It fell due while the vendor took its time. Somebody may hold the poll after it already: it is not wanted either.
+	pending, err := r.pending(ctx, d.identifier)
+	if err != nil || pending == nil || pending.tombstone || !pending.at.life.Equal(d.at.life) {
+		return err
+	}
+	tomb.at = pending.at
+	if err := r.put(ctx, d, &tomb, pending.sequence); !topology.Refused(err) {
+		return err
+	}
+	return nil
 }

@@ -15,6 +15,9 @@ const (
 	restMost  = 5 * time.Minute
 )
 
+// tellEvery is how often a rest that goes on is logged again.
+const tellEvery = 5 * time.Minute
+
 // restAfter is how many polls in a row must meet trouble, with no success between them, before the worker rests: one
 // bad answer among many good ones is no outage. A vendor that says 429 is believed at once.
 const restAfter = 3
@@ -30,6 +33,7 @@ type rest struct {
 	cause   Trouble
 	until   time.Time
 	asked   time.Time // until then the vendor asked to be left alone: no success ends the rest sooner
+	told    time.Time // when the log last heard of it
 	streak  int
 	probing bool // a probe is out
 	lengths *backoff.ExponentialBackOff
@@ -145,7 +149,8 @@ func (r *rest) report(trouble Trouble, until time.Time, probe bool, detail strin
 		r.asked = later(r.asked, next)
 	}
 	next = later(r.asked, next)
-	if r.state == working || r.cause != trouble {
+	if r.state == working || r.cause != trouble || now.Sub(r.told) >= tellEvery {
+		r.told = now
 		r.log.WithFields(logrus.Fields{"cause": trouble, "until": next.UTC().Format(time.RFC3339), "detail": detail}).
 			Warn("the vendor is in trouble: resting, then one poll at a time until one succeeds")
 	}

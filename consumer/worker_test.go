@@ -43,13 +43,14 @@ type stage struct {
 	js     jetstream.JetStream
 	cfg    consumer.Config
 	seen   *outcomes
+	types  map[string]schema.Type // of what was declared
 }
 
 func newStage(t *testing.T, mode consumer.Mode, vendor simulator.Config, change func(*consumer.Config)) *stage {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
-	s := &stage{t: t, ctx: ctx, cfg: consumer.Config{Intervals: quick, RequestTimeout: 2 * time.Second, Log: testLog()}}
+	s := &stage{t: t, ctx: ctx, types: map[string]schema.Type{}, cfg: consumer.Config{Intervals: quick, RequestTimeout: 2 * time.Second, Log: testLog()}}
 	if change != nil {
 		change(&s.cfg)
 	}
@@ -105,7 +106,7 @@ func (s *stage) start() *running {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	client, err := statusclient.New(statusclient.Config{BaseURL: s.vendor.URL(), Token: simulator.DefaultToken, Timeout: s.cfg.RequestTimeout})
+	client, err := statusclient.New(statusclient.Config{BaseURL: s.vendor.URL(), Token: simulator.DefaultToken, Timeout: s.cfg.RequestTimeout, Now: s.cfg.Now})
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -137,6 +138,7 @@ func (s *stage) declare(t schema.Type, id string, more ...string) {
 	if len(more) > 0 {
 		extra = "," + more[0]
 	}
+	s.types[id] = t
 	s.publish(schema.DeclaredSubject(t, id), fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q%s}`, id, t, extra))
 }
 
@@ -246,8 +248,11 @@ func (o *outcomes) subjects(ctx context.Context, n int) map[string]int {
 // polite fails the test where the vendor was asked more often than the guidance allows.
 func (s *stage) polite() {
 	s.t.Helper()
-	if gap, id, ok := s.vendor.LeastGap(); ok && gap < quick.Chat {
-		s.t.Errorf("%s was polled twice within %s, the guidance is %s", id, gap, quick.Chat)
+	for _, typ := range schema.Types() {
+		gap, id, ok := s.vendor.LeastGapOf(func(id string) bool { return s.types[id] == typ })
+		if guidance := quick.Of(typ); ok && gap < guidance {
+			s.t.Errorf("%s was polled twice within %s, the guidance is %s", id, gap, guidance)
+		}
 	}
 }
 

@@ -99,7 +99,7 @@ func decode(message []byte) (d Declared, at string, err error) {
 		return Declared{}, "", err
 	}
 	// A trace context that is none is left out, as W3C Trace Context asks for. It costs no interaction.
-	d.Traceparent = traceContext(root.members["traceparent"].text)
+	d.Traceparent = TraceContext(root.members["traceparent"].text)
 	return d, "data.", nil
 }
 

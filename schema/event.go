@@ -120,7 +120,7 @@ type failedData struct {
 func (o Outcome) Marshal() ([]byte, error) {
 	e := cloudEvent{
 		SpecVersion: "1.0", ID: o.ID(), Source: EventSource, Subject: o.Identifier, Time: o.Observed.UTC(),
-		DataContentType: "application/json", Traceparent: traceContext(o.Origin.Traceparent),
+		DataContentType: "application/json", Traceparent: TraceContext(o.Origin.Traceparent),
 	}
 	origin := o.Origin
 	origin.Stored = origin.Stored.UTC()
@@ -161,8 +161,8 @@ func orNull(raw json.RawMessage) json.RawMessage {
 
 var traceparent = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
 
-// traceContext is s where it has the form of a W3C traceparent, and otherwise empty.
-func traceContext(s string) string {
+// TraceContext is s where it has the form of a W3C traceparent, and otherwise empty.
+func TraceContext(s string) string {
 	if !traceparent.MatchString(s) {
 		return ""
 	}

@@ -40,8 +40,12 @@ type helped int
 // run parses the command line and runs one command. It returns the exit code.
 func run(ctx context.Context, p process) (code int) {
 	defer func() {
-		if h, ok := recover().(helped); ok {
-			code = int(h)
+		switch r := recover().(type) {
+		case nil:
+		case helped:
+			code = int(r)
+		default:
+			panic(r)
 		}
 	}()
 	var c commands

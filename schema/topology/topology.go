@@ -127,6 +127,8 @@ func consumerFields(have, want jetstream.ConsumerConfig) []field {
 		{"headers only", show(have.HeadersOnly), show(want.HeadersOnly), false},
 		{"deliver subject", show(have.DeliverSubject), show(want.DeliverSubject), false},
 		{"priority policy", show(have.PriorityPolicy), show(want.PriorityPolicy), false},
+		{"max request batch", limit(int64(have.MaxRequestBatch)), limit(int64(want.MaxRequestBatch)), false},
+		{"max request expires", age(have.MaxRequestExpires), age(want.MaxRequestExpires), false},
 		{"inactive threshold", age(have.InactiveThreshold), age(want.InactiveThreshold), false},
 		// Too short an ack wait delivers what is still being polled; a longer one only slows recovery.
 		{"ack wait", show(have.AckWait), show(want.AckWait), have.AckWait >= want.AckWait},
@@ -292,6 +294,7 @@ func overConsumer(have, want jetstream.ConsumerConfig) jetstream.ConsumerConfig 
 	have.DeliverPolicy, have.AckPolicy, have.MaxDeliver = want.DeliverPolicy, want.AckPolicy, want.MaxDeliver
 	have.BackOff, have.MaxAckPending, have.AckWait = want.BackOff, want.MaxAckPending, want.AckWait
 	have.HeadersOnly, have.InactiveThreshold = want.HeadersOnly, want.InactiveThreshold
+	have.MaxRequestBatch, have.MaxRequestExpires = want.MaxRequestBatch, want.MaxRequestExpires
 	have.DeliverSubject, have.PriorityPolicy, have.PriorityGroups = want.DeliverSubject, want.PriorityPolicy, want.PriorityGroups
 	return have
 }

@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -125,8 +126,12 @@ func (e *TopologyError) Error() string {
 	for i, d := range e.Differences {
 		lines[i] = d.String()
 	}
-	return fmt.Sprintf("the broker's streams do not fit: %s; run `statusworker provision --hold-back %s --dry-run` to see all of it, and with --update to mend it",
-		strings.Join(lines, "; "), e.Mode)
+	mend := ""
+	if slices.ContainsFunc(e.Differences, func(d topology.Difference) bool { return !d.Missing }) {
+		mend = " --update"
+	}
+	return fmt.Sprintf("the broker's streams do not fit: %s; `statusworker provision --hold-back %s%s` mends it, and shows with --dry-run what it would do",
+		strings.Join(lines, "; "), e.Mode, mend)
 }
 
 // Detect tells which mode the streams and consumers are made for; empty where there are none, or only a stream of

@@ -150,7 +150,7 @@ func TestCheckHalfProvisioned(t *testing.T) {
 			if !slices.Equal(all, c.want) || bad.Mode != c.mode {
 				t.Errorf("Check refused %v for %s, want %v for %s", all, bad.Mode, c.want, c.mode)
 			}
-			command := "`statusworker provision --hold-back " + string(c.mode) + " --dry-run`"
+			command := "`statusworker provision --hold-back " + string(c.mode)
 			if says := bad.Error(); !strings.Contains(says, bad.Differences[0].String()) || !strings.Contains(says, command) {
 				t.Errorf("it says %q, want the differences and the command %s", says, command)
 			}

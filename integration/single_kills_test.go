@@ -96,7 +96,7 @@ func TestSingleWorkerKilledAtEachStep(t *testing.T) {
 			for i, st := range steps {
 				t.Run(strings.ReplaceAll(st.name, " ", "-"), func(t *testing.T) {
 					s := scenarios[i]
-					s.t = t
+					s.t, s.ctx = t, harness.Context(t, time.Minute) // one that fails must not take the time of the others
 					s.finish()
 				})
 			}

@@ -178,7 +178,7 @@ func CheckIdentifier(s string) error {
 func checkGUID(s string) error {
 	const want = "want a GUID of 36 characters like bd5c92f3-c228-44a6-91bf-b52672569878"
 	if len(s) != 36 {
-		return fmt.Errorf("%s has %d bytes, %s", Quote(s), len(s), want)
+		return fmt.Errorf("%s is %d bytes long, %s", Quote(s), len(s), want)
 	}
 	for i, c := range s {
 		switch {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -14,7 +15,10 @@ import (
 	"github.com/cenkalti/backoff/v4"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
 	"github.com/sirupsen/logrus"
+
+	"statusworker/schema"
 )
 
 // leastMaxPayload is what a server must accept: an outcome carries the declared message and the vendor's answer.
@@ -31,7 +35,7 @@ func (f brokerFlags) connect(ctx context.Context, name string, log logrus.FieldL
 		return nil, err
 	}
 	var nc *nats.Conn
-	err = patiently(ctx, log, "waiting for NATS at "+f.shownURL(), func() error {
+	err = patiently(ctx, log, "waiting for NATS at "+f.shownURL()+" (--nats-url, $NATS_URL)", func() error {
 		var err error
 		nc, err = nats.Connect(f.NATSURL, options...)
 		switch {
@@ -86,6 +90,11 @@ func (f brokerFlags) options(name string, log logrus.FieldLogger) ([]nats.Option
 	if err := file("nats-creds", "NATS_CREDS", f.Creds, nats.UserCredentials(f.Creds)); err != nil {
 		return nil, err
 	}
+	if f.Creds != "" {
+		if err := parseCredentials(f.Creds); err != nil {
+			return nil, badFlag("nats-creds", "NATS_CREDS", schema.Quote(f.Creds), fmt.Sprintf("a credentials file (%v)", err))
+		}
+	}
 	if f.NKey != "" {
 		option, err := nats.NkeyOptionFromSeed(f.NKey)
 		if err != nil {
@@ -112,24 +121,39 @@ func (f brokerFlags) options(name string, log logrus.FieldLogger) ([]nats.Option
 		return nil, err
 	}
 	for _, server := range strings.Split(f.NATSURL, ",") {
-		u, err := url.Parse(strings.TrimSpace(server))
+		if server = strings.TrimSpace(server); !strings.Contains(server, "://") {
+			server = "nats://" + server
+		}
+		u, err := url.Parse(server)
 		if err != nil || u.Hostname() == "" {
-			return nil, badFlag("nats-url", "NATS_URL", f.shownURL(), "URLs like nats://host:4222, separated by commas")
+			return nil, badFlag("nats-url", "NATS_URL", schema.Quote(f.shownURL()), "URLs like nats://host:4222, separated by commas")
 		}
 	}
 	return options, nil
+}
+
+// parseCredentials says what is wrong with a credentials file before a server is asked.
+func parseCredentials(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if _, err := nkeys.ParseDecoratedJWT(text); err != nil {
+		return err
+	}
+	_, err = nkeys.ParseDecoratedNKey(text)
+	return err
 }
 
 // shownURL is the URL without passwords.
 func (f brokerFlags) shownURL() string {
 	servers := strings.Split(f.NATSURL, ",")
 	for i, s := range servers {
-		u, err := url.Parse(strings.TrimSpace(s))
-		if err != nil {
-			servers[i] = "(not a URL)"
-			continue
+		if u, err := url.Parse(strings.TrimSpace(s)); err == nil {
+			servers[i] = u.Redacted()
+		} else if strings.Contains(s, "@") {
+			servers[i] = "(not a URL)" // it may hold a password
 		}
-		servers[i] = u.Redacted()
 	}
 	return strings.Join(servers, ",")
 }
@@ -181,20 +205,27 @@ func patiently(ctx context.Context, log logrus.FieldLogger, what string, try fun
 
 var errNoAnswer = errors.New("no answer yet")
 
+// noPeers is the broker's error while a cluster that has just started does not know all its servers.
+const noPeers jetstream.ErrorCode = 10005
+
 // unsettled tells whether a broker that gave this error may answer properly in a moment: it starts, or elects.
 func unsettled(err error) bool {
 	var api *jetstream.APIError
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
 		errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrConnectionReconnecting) ||
-		errors.As(err, &api) && api.Code == 503
+		errors.As(err, &api) && (api.Code == 503 || api.ErrorCode == noPeers)
 }
 
-// settledBroker calls do, each time for five seconds at most, until the broker is able to answer it.
-func settledBroker(ctx context.Context, log logrus.FieldLogger, do func(ctx context.Context) error) error {
+// settledBroker calls do, each time for five seconds at most, until the broker is able to answer it. A right that the user
+// lacks is an error at once: NATS tells of it beside the request, which then gets no answer.
+func settledBroker(ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger, do func(ctx context.Context) error) error {
 	return patiently(ctx, log, "waiting for JetStream (it is starting, electing a leader, or not enabled: a server needs -js, an account needs jetstream)", func() error {
 		bounded, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
 		err := do(bounded)
+		if denied := js.Conn().LastError(); err != nil && errors.Is(denied, nats.ErrPermissionViolation) {
+			return backoff.Permanent(fmt.Errorf("%w; docs/contract.md lists the permissions", denied))
+		}
 		if err != nil && !unsettled(err) {
 			return backoff.Permanent(err)
 		}

@@ -207,5 +207,5 @@ func TestWorkerWithAnotherGuidanceThanTheConsumers(t *testing.T) {
 	// Naks: the ack wait of a lane depends on its guidance.
 	at, _ := provisioned(t, "--hold-back", "nak")
 	c := worker(t, at, "--audio-interval", "60s").exits(exitFault)
-	says(t, "standard error", &c.stderr, "ack wait", "`statusworker provision --hold-back nak --dry-run`")
+	says(t, "standard error", &c.stderr, "ack wait", "`statusworker provision --hold-back nak --update`")
 }

@@ -46,7 +46,7 @@ func (c declareCommand) Run(ctx context.Context, p process) error {
 	if err != nil {
 		return fmt.Errorf("using JetStream: %w", err)
 	}
-	err = settledBroker(ctx, log, func(ctx context.Context) error {
+	err = settledBroker(ctx, js, log, func(ctx context.Context) error {
 		_, err := js.Stream(ctx, schema.StreamDeclared)
 		return err
 	})

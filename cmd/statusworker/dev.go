@@ -94,10 +94,7 @@ func (c devCommand) open(ctx context.Context, within string, notes *devNotes) (_
 	if s.js, err = jetstream.New(s.nc); err != nil {
 		return nil, fmt.Errorf("using JetStream: %w", err)
 	}
-	wanted := provisionCommand{
-		HoldBack: c.HoldBack, Replicas: 1, MaxAge: 24 * time.Hour, vendorFlags: s.run.vendorFlags, timingFlags: s.run.timingFlags,
-	}
-	set, err := wanted.wanted(s.log)
+	set, err := provisionCommand{HoldBack: c.HoldBack}.wanted(ctx, s.js, s.cfg)
 	if err != nil {
 		return nil, err
 	}

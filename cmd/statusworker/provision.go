@@ -11,18 +11,19 @@ import (
 
 	"statusworker/consumer"
 	"statusworker/publisher"
+	"statusworker/schema"
 	"statusworker/schema/topology"
 )
 
 type provisionCommand struct {
-	HoldBack         consumer.Mode `name:"hold-back" var:"STATUSWORKER_HOLD_BACK" default:"reserve" enum:"reserve,nak" help:"How interactions wait between polls: reserve (message schedules, nats-server 2.12.10 or 2.14.2 or newer) or nak (older servers)."`
-	Replicas         int           `name:"replicas" var:"STATUSWORKER_REPLICAS" default:"1" help:"Copies of each stream in a cluster: 1, 3 or 5. Production wants 3."`
-	MaxAge           time.Duration `name:"max-age" var:"STATUSWORKER_MAX_AGE" default:"336h" help:"How long outcomes are kept."`
-	OutcomesMaxBytes int64         `name:"outcomes-max-bytes" var:"STATUSWORKER_OUTCOMES_MAX_BYTES" default:"0" help:"Bound of the outcomes stream, the oldest go first; 0 is none."`
-	DeclaredMaxMsgs  int64         `name:"declared-max-msgs" var:"STATUSWORKER_DECLARED_MAX_MSGS" default:"0" help:"How many declared messages may wait to be taken in, more are refused at the publish; 0 is no bound."`
-	DeclaredMaxBytes int64         `name:"declared-max-bytes" var:"STATUSWORKER_DECLARED_MAX_BYTES" default:"0" help:"The same in bytes."`
-	DryRun           bool          `name:"dry-run" help:"Change nothing; exit 1 when something differs."`
-	Update           bool          `name:"update" help:"Change what is there and differs."`
+	HoldBack         consumer.Mode  `name:"hold-back" var:"STATUSWORKER_HOLD_BACK" default:"reserve" enum:"reserve,nak" help:"How interactions wait between polls: reserve (message schedules, nats-server 2.12.10 or 2.14.2 or newer) or nak (older servers)."`
+	Replicas         *int           `name:"replicas" var:"STATUSWORKER_REPLICAS" placeholder:"N" help:"Copies of each stream in a cluster: 1, 3 or 5. Production wants 3. Not given: as they are, 1 when new."`
+	MaxAge           *time.Duration `name:"max-age" var:"STATUSWORKER_MAX_AGE" placeholder:"DURATION" help:"How long outcomes are kept. Not given: as it is, 336h when new."`
+	OutcomesMaxBytes *int64         `name:"outcomes-max-bytes" var:"STATUSWORKER_OUTCOMES_MAX_BYTES" placeholder:"N" help:"Bound of the outcomes stream, the oldest go first; 0 is none. Not given: as it is."`
+	DeclaredMaxMsgs  *int64         `name:"declared-max-msgs" var:"STATUSWORKER_DECLARED_MAX_MSGS" placeholder:"N" help:"How many declared messages may wait to be taken in, more are refused at the publish; 0 is no bound. Not given: as it is."`
+	DeclaredMaxBytes *int64         `name:"declared-max-bytes" var:"STATUSWORKER_DECLARED_MAX_BYTES" placeholder:"N" help:"The same in bytes."`
+	DryRun           bool           `name:"dry-run" help:"Change nothing; exit 1 when something differs."`
+	Update           bool           `name:"update" help:"Change what is there and differs."`
 
 	brokerFlags `embed:"" group:"NATS"`
 	vendorFlags `embed:"" group:"ElevateAI"`
@@ -36,7 +37,7 @@ func (c provisionCommand) Run(ctx context.Context, p process) error {
 	if err != nil {
 		return err
 	}
-	set, err := c.wanted(log)
+	cfg, err := c.config(log)
 	if err != nil {
 		return err
 	}
@@ -52,35 +53,78 @@ func (c provisionCommand) Run(ctx context.Context, p process) error {
 	if v := nc.ConnectedServerVersion(); c.HoldBack == consumer.Reserve && !consumer.CanReserve(v) {
 		return fmt.Errorf("the NATS server is version %s: --hold-back reserve needs 2.12.10 (in the 2.12 line) or 2.14.2 or newer, because message schedules are not sound before; upgrade it, or use --hold-back nak", v)
 	}
+	var set topology.Set
+	err = settledBroker(ctx, js, log, func(ctx context.Context) (err error) {
+		set, err = c.wanted(ctx, js, cfg)
+		return err
+	})
+	if err != nil {
+		return stopped(ctx, err)
+	}
 	return stopped(ctx, provision(ctx, js, p, log, set, c.DryRun, c.Update))
 }
 
-func (c provisionCommand) wanted(log logrus.FieldLogger) (topology.Set, error) {
+// config checks the flags.
+func (c provisionCommand) config(log logrus.FieldLogger) (consumer.Config, error) {
 	intervals, err := c.intervals(c.vendorFlags)
 	if err != nil {
-		return topology.Set{}, err
+		return consumer.Config{}, err
 	}
 	switch {
-	case c.Replicas != 1 && c.Replicas != 3 && c.Replicas != 5:
-		return topology.Set{}, badFlag("replicas", variable("replicas"), fmt.Sprint(c.Replicas), "1, 3 or 5")
-	case c.MaxAge < time.Hour:
-		return topology.Set{}, badFlag("max-age", variable("max-age"), c.MaxAge.String(), "at least 1h: outcomes also tell that an interaction has ended")
+	case c.Replicas != nil && *c.Replicas != 1 && *c.Replicas != 3 && *c.Replicas != 5:
+		return consumer.Config{}, badFlag("replicas", variable("replicas"), fmt.Sprint(*c.Replicas), "1, 3 or 5")
+	case c.MaxAge != nil && *c.MaxAge < time.Hour:
+		return consumer.Config{}, badFlag("max-age", variable("max-age"), c.MaxAge.String(), "at least 1h: outcomes also tell that an interaction has ended")
 	}
-	for flag, n := range map[string]int64{
+	for flag, n := range map[string]*int64{
 		"outcomes-max-bytes": c.OutcomesMaxBytes, "declared-max-msgs": c.DeclaredMaxMsgs, "declared-max-bytes": c.DeclaredMaxBytes,
 	} {
-		if n < 0 {
-			return topology.Set{}, badFlag(flag, variable(flag), fmt.Sprint(n), "0 or more")
+		if n != nil && *n < 0 {
+			return consumer.Config{}, badFlag(flag, variable(flag), fmt.Sprint(*n), "0 or more")
 		}
 	}
 	cfg := consumer.Config{Intervals: intervals, RequestTimeout: c.RequestTimeout, Log: log}
 	if err := cfg.Check(); err != nil {
-		return topology.Set{}, asUsage(err)
+		return cfg, asUsage(err)
 	}
-	waiting := consumer.Topology(cfg, consumer.Choices{
-		Mode: c.HoldBack, Replicas: c.Replicas, DeclaredMaxMsgs: c.DeclaredMaxMsgs, DeclaredMaxBytes: c.DeclaredMaxBytes,
-	})
-	return waiting.Add(publisher.Topology(publisher.Choices{Replicas: c.Replicas, MaxAge: c.MaxAge, MaxBytes: c.OutcomesMaxBytes})), nil
+	return cfg, nil
+}
+
+// wanted is the topology that the flags ask for. What they do not say about streams that exist stays as it is.
+func (c provisionCommand) wanted(ctx context.Context, js jetstream.JetStream, cfg consumer.Config) (topology.Set, error) {
+	waiting := consumer.Choices{Mode: c.HoldBack, Replicas: 1}
+	outcomes := publisher.Choices{MaxAge: publisher.DefaultMaxAge}
+	for _, name := range []string{schema.StreamDeclared, schema.StreamPolls, schema.StreamOutcomes} {
+		stream, err := js.Stream(ctx, name)
+		if topology.Absent(err) {
+			continue
+		}
+		if err != nil {
+			return topology.Set{}, fmt.Errorf("reading stream %s: %w", name, err)
+		}
+		have := stream.CachedInfo().Config
+		waiting.Replicas = max(waiting.Replicas, have.Replicas)
+		switch name {
+		case schema.StreamDeclared:
+			waiting.DeclaredMaxMsgs, waiting.DeclaredMaxBytes = max(0, have.MaxMsgs), max(0, have.MaxBytes)
+		case schema.StreamOutcomes:
+			outcomes.MaxAge, outcomes.MaxBytes = have.MaxAge, max(0, have.MaxBytes)
+		}
+	}
+	given(&waiting.Replicas, c.Replicas)
+	given(&waiting.DeclaredMaxMsgs, c.DeclaredMaxMsgs)
+	given(&waiting.DeclaredMaxBytes, c.DeclaredMaxBytes)
+	given(&outcomes.MaxAge, c.MaxAge)
+	given(&outcomes.MaxBytes, c.OutcomesMaxBytes)
+	outcomes.Replicas = waiting.Replicas
+	return consumer.Topology(cfg, waiting).Add(publisher.Topology(outcomes)), nil
+}
+
+// given sets what a flag says, where it was given.
+func given[T any](to *T, flag *T) {
+	if flag != nil {
+		*to = *flag
+	}
 }
 
 // provision compares, and then creates and updates as it may. It says what it does.
@@ -90,7 +134,7 @@ func provision(ctx context.Context, js jetstream.JetStream, p process, log logru
 		found, err = topology.Compare(ctx, js, set)
 		return err
 	}
-	if err := settledBroker(ctx, log, compare); err != nil {
+	if err := settledBroker(ctx, js, log, compare); err != nil {
 		return err
 	}
 	differing, unwanted := 0, 0
@@ -117,7 +161,7 @@ func provision(ctx context.Context, js jetstream.JetStream, p process, log logru
 		return errors.New("the streams were made for the other way of holding back; nothing was changed")
 	}
 	// What an attempt has made, the next one finds: a broker may begin to elect between any two of them.
-	err := settledBroker(ctx, log, func(ctx context.Context) error {
+	err := settledBroker(ctx, js, log, func(ctx context.Context) error {
 		made, err := topology.Create(ctx, js, set)
 		for _, object := range made {
 			say(p.stdout, "created %s", object)
@@ -133,7 +177,7 @@ func provision(ctx context.Context, js jetstream.JetStream, p process, log logru
 	if !update {
 		return errors.New("what differs was left as it is; run it again with --update to change it")
 	}
-	err = settledBroker(ctx, log, func(ctx context.Context) error {
+	err = settledBroker(ctx, js, log, func(ctx context.Context) error {
 		changed, err := topology.Update(ctx, js, set)
 		for _, object := range changed {
 			say(p.stdout, "updated %s", object)
@@ -143,7 +187,7 @@ func provision(ctx context.Context, js jetstream.JetStream, p process, log logru
 	if err != nil {
 		return err
 	}
-	if err := settledBroker(ctx, log, compare); err != nil {
+	if err := settledBroker(ctx, js, log, compare); err != nil {
 		return err
 	}
 	for _, d := range found {

@@ -123,7 +123,7 @@ func TestFlagTable(t *testing.T) {
 		"| `--concurrency` | `STATUSWORKER_CONCURRENCY` | `64` |",
 		"| `--audio-interval` | `STATUSWORKER_AUDIO_INTERVAL` | `30s` |",
 		"| `--log-level` | `STATUSWORKER_LOG_LEVEL` | `info` | One of trace,debug,info,warn,error. |",
-		"| `--replicas` | `STATUSWORKER_REPLICAS` | `1` |",
+		"| `--replicas` | `STATUSWORKER_REPLICAS` |  |",
 		"| `--dry-run` |  |  |",
 	} {
 		if strings.Count(table, row) != 1 {

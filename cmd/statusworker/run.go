@@ -99,7 +99,7 @@ func (c runCommand) client() (*statusclient.Client, error) {
 func newWorker(ctx context.Context, js jetstream.JetStream, client consumer.StatusClient, cfg consumer.Config, log logrus.FieldLogger) (*consumer.Worker, *publisher.Publisher, error) {
 	var worker *consumer.Worker
 	var outcomes *publisher.Publisher
-	err := settledBroker(ctx, log, func(ctx context.Context) error {
+	err := settledBroker(ctx, js, log, func(ctx context.Context) error {
 		if err := checkTopology(ctx, js, cfg); err != nil {
 			return err
 		}

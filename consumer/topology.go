@@ -37,7 +37,7 @@ const (
 	// reserveAckWait is short: a due message is acked as soon as the next poll is reserved.
 	reserveAckWait = 10 * time.Second
 	// intakeAckWait allows for a dead letter that takes a while to be published.
-	intakeAckWait = 30 * time.Second
+	intakeAckWait = 15 * time.Second
 	// reserveMaxAckPending bounds what is between delivery and ack over all workers. It is no bound on what waits.
 	reserveMaxAckPending = 5000
 )

@@ -179,6 +179,7 @@ func (p *Process) PID() int { return p.cmd.Process.Pid }
 // RunWorker runs the statusworker binary to its end, within a minute, and gives its exit code and output.
 func RunWorker(t testing.TB, env []string, args ...string) (code int, output string) {
 	t.Helper()
+	Worker(t) // its build is not part of the minute
 	ctx := Context(t, time.Minute)
 	p := StartWorker(t, "statusworker", env, args...)
 	code, err := p.Wait(ctx)

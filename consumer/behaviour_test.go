@@ -268,16 +268,7 @@ func (s *stage) startWith(client consumer.StatusClient, out consumer.OutcomePubl
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(s.ctx)
-	leave, now := context.WithCancel(s.ctx)
-	r := &running{Worker: w, stop: stop, leave: now, done: make(chan error, 1)}
-	go func() { r.done <- w.Run(ctx, leave); close(r.done) }()
-	s.t.Cleanup(func() {
-		stop()
-		now()
-		<-r.done
-	})
-	return r
+	return s.run(w)
 }
 
 func (s *stage) client() *statusclient.Client {

@@ -118,6 +118,15 @@ func (s *stage) start() *running {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	s.t.Cleanup(func() {
+		client.Close()
+		nc.Close()
+	})
+	return s.run(w)
+}
+
+// run runs a worker, and ends it with the test.
+func (s *stage) run(w *consumer.Worker) *running {
 	ctx, stop := context.WithCancel(s.ctx)
 	leave, now := context.WithCancel(s.ctx)
 	r := &running{Worker: w, stop: stop, leave: now, done: make(chan error, 1)}
@@ -126,8 +135,6 @@ func (s *stage) start() *running {
 		stop()
 		now()
 		<-r.done
-		client.Close()
-		nc.Close()
 	})
 	return r
 }

@@ -268,7 +268,7 @@ func (r *reservations) holdBack(ctx context.Context, d *delivery, notBefore time
 
 // finish replaces the reservation by a tombstone, which falls due one guidance later: until then, no stale copy of the
 // last due message can make another poll. A reservation that has fallen due meanwhile leads to one more poll, and its
-// outcome is found to be stored.
+// outcome is found to be stored; the poll after that is replaced instead.
 func (r *reservations) finish(ctx context.Context, d *delivery) error {
 	if d.reserved.sequence == 0 {
 		return d.doubleAck(ctx) // an invalid message: it never had a reservation

@@ -185,13 +185,13 @@ func (w *Worker) keepTime(ctx context.Context) error {
 // Stats are what a worker did since it was made.
 type Stats struct {
 	// TakenIn is how many declared messages got their first reservation, DeclaredTwice how many were dropped because
-	// the interaction was waiting already, DeclaredAgain how many began a new life after its end.
+	// the interaction was waiting already, DeclaredAgain how often one waited for the tombstone of its earlier life.
 	TakenIn, DeclaredTwice, DeclaredAgain uint64
 	// Polls is how many status requests were made.
 	Polls uint64
 	// HeldBack, Processed and DeadLetters count what became of deliveries.
 	HeldBack, Processed, DeadLetters uint64
-	// Dropped deliveries belong to interactions whose next poll somebody else holds; Skipped ones were not polled
+	// Dropped deliveries belong to interactions that have ended, or whose next poll somebody else holds; Skipped ones were not polled
 	// because it was too late for this poll, or because the worker rests.
 	Dropped, Skipped uint64
 	// RefusedReservations is how often the broker refused a reservation, whatever came of it.

@@ -32,7 +32,7 @@ func (x *exchange) refusal(resp *http.Response, b *body) *schema.PollError {
 		e.Detail += text
 	}
 	if e.Fault == schema.FaultUnauthorized {
-		e.Detail += x.client.tokens.refused(x.used)
+		e.Detail += x.client.tokens.refused(x.used, x.begun)
 	}
 	return x.fault(e)
 }

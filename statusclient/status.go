@@ -25,11 +25,12 @@ func (c *Client) Status(ctx context.Context, identifier string, sendBy time.Time
 			Fault: schema.FaultRejected, Detail: "the vendor was not asked: identifier " + err.Error(), Err: err,
 		}
 	}
+	begun := c.now()
 	used := c.tokens.current()
 	reqCtx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	a := &attempt{sendBy: sendBy, now: c.now, cancel: cancel}
-	x := exchange{client: c, caller: ctx, ctx: reqCtx, attempt: a, used: used, identifier: identifier}
+	x := exchange{client: c, caller: ctx, ctx: reqCtx, attempt: a, used: used, begun: begun, identifier: identifier}
 	if ctx.Err() != nil {
 		return schema.Answer{}, x.failure(ctx.Err(), 0)
 	}
@@ -62,6 +63,7 @@ type exchange struct {
 	ctx        context.Context // with the time-out
 	attempt    *attempt
 	used       *credential
+	begun      time.Time
 	identifier string
 }
 

@@ -1,6 +1,7 @@
 package statusclient
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +15,7 @@ import (
 
 const (
 	tokenMaxAge     = 30 * time.Second // a look at the token file that is older is repeated
-	tokenLeastGap   = time.Second      // between two looks because the vendor refused the token
+	tokenWatchEvery = 10 * time.Second // between two looks of WatchToken
 	maxTokenBytes   = 4 << 10
 	leastMaskLength = 4 // a shorter token is found in any text
 )
@@ -87,14 +88,14 @@ func (t *tokens) current() *credential {
 	return t.inUse.Load()
 }
 
-// refused tells that the vendor refused used. It reads the file again, unless that was done within the last second, and
-// says what there is to say about the file, in words that follow a semicolon; or nothing.
-func (t *tokens) refused(used *credential) string {
+// refused tells that the vendor refused used, in a request that was begun at that time. It reads the file again, unless
+// that was done since, and says what there is to say about the file, in words that follow a semicolon; or nothing.
+func (t *tokens) refused(used *credential, begun time.Time) string {
 	if t.file == "" {
 		return ""
 	}
 	t.mu.Lock()
-	if t.inUse.Load().token == used.token && t.age() >= tokenLeastGap {
+	if t.inUse.Load().token == used.token && !t.looked.Load().at.After(begun) {
 		t.read()
 	}
 	t.mu.Unlock()
@@ -105,6 +106,31 @@ func (t *tokens) refused(used *credential) string {
 		return "; the token file has another token by now"
 	}
 	return "; the token file has the same token still"
+}
+
+// WatchToken looks at the token file every 10 s until ctx ends, also when nobody polls, and calls changed each time that
+// another token is in use than at its last look. Without a token file it returns at once.
+func (c *Client) WatchToken(ctx context.Context, changed func()) {
+	t := c.tokens
+	if t.file == "" {
+		return
+	}
+	ticker := time.NewTicker(tokenWatchEvery)
+	defer ticker.Stop()
+	for known := t.inUse.Load(); ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		t.mu.Lock()
+		t.read()
+		t.mu.Unlock()
+		if now := t.inUse.Load(); now != known {
+			known = now
+			changed()
+		}
+	}
 }
 
 func (t *tokens) age() time.Duration { return t.now().Sub(t.looked.Load().at) }

@@ -1,6 +1,7 @@
 package statusclient_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"statusworker/schema"
@@ -134,16 +136,57 @@ func TestTokenFileReadAgainWhenRefused(t *testing.T) {
 	}
 	succeeds(t, c)
 
-	// Not more than once a second.
+	// At once, however soon after the last time.
 	vendor.SetToken(token)
 	writeFile(t, file, token)
 	pollError(t, c, schema.FaultUnauthorized)
-	pollError(t, c, schema.FaultUnauthorized)
-	now.Advance(999 * time.Millisecond)
-	pollError(t, c, schema.FaultUnauthorized)
-	now.Advance(time.Millisecond)
-	pollError(t, c, schema.FaultUnauthorized)
 	succeeds(t, c)
+}
+
+func TestWatchToken(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "token")
+	writeFile(t, file, token)
+	synctest.Test(t, func(t *testing.T) {
+		c, err := statusclient.New(statusclient.Config{BaseURL: "https://vendor.example/v1", TokenFile: file})
+		if err != nil {
+			t.Fatal(err)
+		}
+		changes := 0
+		ctx, cancel := context.WithCancel(t.Context())
+		watched := make(chan struct{})
+		go func() {
+			defer close(watched)
+			c.WatchToken(ctx, func() { changes++ })
+		}()
+		after := func(d time.Duration, want int, why string) {
+			t.Helper()
+			time.Sleep(d) // in the bubble's time
+			synctest.Wait()
+			if changes != want {
+				t.Errorf("%s: told of %d changes, want %d", why, changes, want)
+			}
+		}
+		after(time.Minute, 0, "nothing was changed")
+		writeFile(t, file, newToken)
+		after(10*time.Second, 1, "another token")
+		writeFile(t, file, "")
+		after(10*time.Second, 1, "no token")
+		writeFile(t, file, newToken)
+		after(10*time.Second, 1, "the same token again")
+		writeFile(t, file, token)
+		after(10*time.Second, 2, "yet another")
+		cancel()
+		<-watched
+	})
+}
+
+func TestWatchTokenWithoutAFile(t *testing.T) {
+	c, err := statusclient.New(statusclient.Config{BaseURL: "https://vendor.example/v1", Token: token})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.WatchToken(t.Context(), func() { t.Error("told of a change") }) // returns at once
 }
 
 func TestTokenFileReadAgainWhenOld(t *testing.T) {

@@ -46,6 +46,9 @@ type Fault struct {
 	// Share is the part of these that it meets, between 0 and 1; zero means all. Which ones depends on [Config.Seed],
 	// identifier and number of the poll alone: two runs meet the same.
 	Share float64
+	// Only says which interactions it meets; nil means all. It is called with a lock held: it must not call the
+	// simulator.
+	Only func(identifier string) bool
 	// Delay passes before anything is answered. It is real time: Speed does not shorten it.
 	Delay time.Duration
 	// Code is for [Refused].
@@ -92,7 +95,7 @@ func (f Fault) name() string {
 }
 
 func (f Fault) meets(seed uint64, position int, identifier string, number int) bool {
-	if number < f.First || f.Last > 0 && number > f.Last {
+	if number < f.First || f.Last > 0 && number > f.Last || f.Only != nil && !f.Only(identifier) {
 		return false
 	}
 	if f.Share <= 0 || f.Share >= 1 {

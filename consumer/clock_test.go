@@ -163,7 +163,7 @@ func TestClockIsNeverEarly(t *testing.T) {
 		b.local = b.local.Add(upTo(clockEvery))
 
 		guidance := 50*time.Millisecond + upTo(30*time.Second)
-		due := r.due(guidance)
+		due := r.due(guidance, guidance)
 		wait := due.Sub(r.clock.time())
 		if wait < guidance+slackLeast || wait > guidance+slackMost+guidance/20 {
 			t.Fatalf("seed %d: the wait is %s for a guidance of %s", seed, wait, guidance)
@@ -188,7 +188,7 @@ func TestClockIsNeverEarly(t *testing.T) {
 // too late to be made.
 func TestSlowBrokerMakesPollsRarer(t *testing.T) {
 	r := &reservations{clock: measured(t, newFarBroker(0)), cfg: Config{Jitter: func() float64 { return 0 }}}
-	wait := func() time.Duration { return r.due(5 * time.Second).Sub(r.clock.time()) }
+	wait := func() time.Duration { return r.due(5*time.Second, 5*time.Second).Sub(r.clock.time()) }
 	usual := wait()
 	r.took(3 * time.Second)
 	if got := wait() - usual; got != 3*time.Second {

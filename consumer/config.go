@@ -57,6 +57,15 @@ type Config struct {
 	NotFoundGrace time.Duration
 	// Concurrency is how many deliveries are worked on at once, over all lanes; 64 by default, at least 4.
 	Concurrency int
+	// Stretch makes the wait between two polls this share of the interaction's age, where that is more than its interval;
+	// 0, the default, is none. StretchLimit bounds that; 10 min by default.
+	Stretch      float64
+	StretchLimit time.Duration
+	// MaxPollsPerSecond bounds the requests of the whole fleet: each worker takes an equal share; 0, the default, is no
+	// bound. All workers must be told the same number: each takes its share of its own.
+	MaxPollsPerSecond float64
+	// Host and Version are what the worker says of itself.
+	Host, Version string
 	// ShutdownTimeout is how long polls that are out may finish after the worker was told to stop; 20 s by default.
 	ShutdownTimeout time.Duration
 	// Log defaults to nothing.
@@ -92,6 +101,7 @@ func (c Config) withDefaults() Config {
 	defaults(&c.Deadline, 24*time.Hour)
 	defaults(&c.NotFoundGrace, 5*time.Minute)
 	defaults(&c.ShutdownTimeout, 20*time.Second)
+	defaults(&c.StretchLimit, 10*time.Minute)
 	if c.Concurrency == 0 {
 		c.Concurrency = 64
 	}
@@ -125,10 +135,17 @@ func (c Config) Check() error {
 		{"Deadline", c.Deadline, time.Millisecond},
 		{"NotFoundGrace", c.NotFoundGrace, time.Millisecond},
 		{"ShutdownTimeout", c.ShutdownTimeout, time.Millisecond},
+		{"StretchLimit", c.StretchLimit, time.Second},
 	} {
 		if f.value < f.least {
 			return &ConfigError{Field: f.name, Value: f.value.String(), Want: "at least " + f.least.String()}
 		}
+	}
+	if !(c.Stretch >= 0 && c.Stretch <= 1) { // so that NaN is refused too
+		return &ConfigError{Field: "Stretch", Value: fmt.Sprint(c.Stretch), Want: "0 to 1: a share of the interaction's age"}
+	}
+	if c.MaxPollsPerSecond != 0 && !(c.MaxPollsPerSecond >= 0.01 && c.MaxPollsPerSecond <= 1e6) {
+		return &ConfigError{Field: "MaxPollsPerSecond", Value: fmt.Sprint(c.MaxPollsPerSecond), Want: "0.01 to 1000000, or 0 for no bound"}
 	}
 	if c.Concurrency < 4 || c.Concurrency > 4096 {
 		return &ConfigError{Field: "Concurrency", Value: fmt.Sprint(c.Concurrency), Want: "4 to 4096: one for the intake and one for each lane at least"}

@@ -145,3 +145,9 @@ func Destinations(t schema.Type, includeAIResults bool) []schema.Destination {
 	}
 	return to
 }
+
+// Wait is how long an interaction of that age is held back at least: the guidance, or the share stretch of its age where
+// that is more, but never more than limit for that. A stretch of 0 is none.
+func Wait(guidance, age time.Duration, stretch float64, limit time.Duration) time.Duration {
+	return max(guidance, min(time.Duration(stretch*float64(age)), limit))
+}

@@ -63,7 +63,7 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) error {
 		if late && d.reserved.sequence != 0 {
 			w.complain("a slow broker", errTooLate)
 		}
-		return w.hold.holdBack(ctx, d, time.Time{})
+		return w.hold.holdBack(ctx, d, w.rest.over())
 	}
 
 	facts := Facts{NotFoundGrace: w.cfg.NotFoundGrace, Deadline: w.cfg.Deadline}
@@ -81,6 +81,7 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) error {
 		w.count.skipped.Add(1)
 	} else {
 		w.count.polls.Add(1)
+		w.oldest.note(d.lane.typ, facts.Age)
 		if ctx.Err() == nil { // a poll that was cut off by a shutdown says nothing about the vendor
 			w.rest.report(decision.Trouble, facts.RetryAt, d.probe, facts.FaultDetail)
 		}
@@ -97,7 +98,8 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) error {
 
 	if decision.Action == HoldBack {
 		w.count.heldBack.Add(1)
-		return w.hold.holdBack(ctx, d, decision.NotBefore)
+		// Not before the rest is over, if one has begun: it would only be found due, and wait.
+		return w.hold.holdBack(ctx, d, later(decision.NotBefore, w.rest.over()))
 	}
 	return w.conclude(ctx, d, decision, answer)
 }

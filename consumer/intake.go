@@ -50,7 +50,7 @@ const tombstoneGone = 400 * time.Millisecond
 func (r *reservations) first(ctx context.Context, d *delivery, w *Worker) (wait time.Duration, err error) {
 	next := reservation{at: position{life: d.at.life, number: 1}}
 	for giveUp := r.cfg.Now().Add(refusedFor); ; {
-		next.due = r.due(d.lane.guidance)
+		next.due = r.due(d.lane.guidance, d.lane.guidance)
 		err := r.put(ctx, d, &next, 0)
 		if err == nil {
 			w.count.takenIn.Add(1)
@@ -67,9 +67,10 @@ func (r *reservations) first(ctx context.Context, d *delivery, w *Worker) (wait 
 		case pending == nil:
 		case pending.at.life.Equal(d.at.life):
 			return 0, nil // taken in before; the ack was lost
-		case pending.tombstone:
+		case pending.tombstone, pending.at.life.Equal(supersedes(d)):
 			// Declared again after its end. Replacing the tombstone could lose the interaction: a schedule that fires
-			// takes away all that lies on its subject, also what was stored there, and acked, in its last instant.
+			// takes away all that lies on its subject, also what was stored there, and acked, in its last instant. Of a
+			// life whose dead letter is replayed, the reservation may still stand: it has ended all the same.
 			w.count.declaredAgain.Add(1)
 			return max(0, r.clock.local(pending.due).Sub(r.cfg.Now())) + tombstoneGone, nil
 		case pending.at.life.IsZero():
@@ -89,4 +90,13 @@ func (r *reservations) first(ctx context.Context, d *delivery, w *Worker) (wait 
 			return 0, ctx.Err()
 		}
 	}
+}
+
+// supersedes is the life of the dead letter that a declared message replays; zero where it replays none.
+func supersedes(d *delivery) time.Time {
+	life, err := time.Parse(time.RFC3339Nano, d.msg.Headers().Get(schema.HeaderSupersedes))
+	if err != nil {
+		return time.Time{}
+	}
+	return life
 }

@@ -59,7 +59,11 @@ func (w *Worker) pull(ctx, work context.Context, l *lane) error {
 	busy := false // the last pull found as much as it asked for
 	for ctx.Err() == nil {
 		probe := false
+		room := pullMost
 		if l.typ != "" {
+			if room = w.budget.room(ctx); room == 0 {
+				return nil
+			}
 			var err error
 			if probe, err = w.rest.admit(ctx); err != nil {
 				if probe {
@@ -70,7 +74,7 @@ func (w *Worker) pull(ctx, work context.Context, l *lane) error {
 		}
 		most := 1
 		if busy && !probe {
-			most = pullMost
+			most = min(pullMost, room)
 		}
 		n := w.slots.take(ctx, l.index, most)
 		if n == 0 {
@@ -184,6 +188,15 @@ func (w *Worker) work(ctx, work context.Context, l *lane, msg jetstream.Msg, pro
 			w.complain("hand back", err)
 		}
 		return
+	}
+	if l.typ != "" && !tombstoned(msg) {
+		if wait := w.budget.take(ctx); wait > 0 {
+			w.count.skipped.Add(1)
+			if err := d.nakAfter(wait); err != nil {
+				w.complain("hand back", err)
+			}
+			return
+		}
 	}
 	defer func() {
 		if r := recover(); r != nil {

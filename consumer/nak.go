@@ -58,7 +58,8 @@ func (n *naks) holdBack(_ context.Context, d *delivery, notBefore time.Time) err
 		return nil
 	}
 	jitter := time.Duration(n.cfg.Jitter() * jitterShare * float64(d.lane.guidance))
-	return d.nakAfter(max(d.lane.guidance+nakSlack, notBefore.Sub(n.cfg.Now())) + jitter)
+	wait := Wait(d.lane.guidance, n.clock.time().Sub(d.at.life), n.cfg.Stretch, n.cfg.StretchLimit)
+	return d.nakAfter(max(wait+nakSlack, notBefore.Sub(n.cfg.Now())) + jitter)
 }
 
 // finish acks and waits for the broker's word. Without it the interaction is polled once more, and its outcome is found

@@ -65,11 +65,17 @@ func slack(guidance time.Duration) time.Duration {
 	return min(slackMost, max(guidance/5, slackLeast))
 }
 
-// due is when a poll that is reserved now shall fall due, by the broker's clock: after the guidance, the slack, a jitter,
-// and the time that the broker lately took to store a reservation. A slow broker makes polls rarer, but not impossible.
-func (r *reservations) due(guidance time.Duration) time.Time {
+// due is when a poll that is reserved now shall fall due, by the broker's clock: after wait (the guidance, or more), the
+// slack, a jitter, and the time that the broker lately took to store a reservation. A slow broker makes polls rarer, but
+// not impossible.
+func (r *reservations) due(guidance, wait time.Duration) time.Time {
 	jitter := time.Duration(r.cfg.Jitter() * jitterShare * float64(guidance))
-	return r.clock.time().Add(guidance + slack(guidance) + jitter + time.Duration(r.lag.Load()))
+	return r.clock.time().Add(wait + slack(guidance) + jitter + time.Duration(r.lag.Load()))
+}
+
+// wait is how long the interaction of a delivery is held back at least.
+func (r *reservations) wait(d *delivery) time.Duration {
+	return Wait(d.lane.guidance, r.clock.time().Sub(d.at.life), r.cfg.Stretch, r.cfg.StretchLimit)
 }
 
 // took notes how long the broker took to store a reservation. What is known is the longest time lately: it fades by an
@@ -100,7 +106,8 @@ func (r *reservations) begin(ctx context.Context, d *delivery) (bool, error) {
 	}
 	d.reserved = next
 	due := r.clock.local(next.due)
-	d.sendBy, d.until = due.Add(-d.lane.guidance-slack(d.lane.guidance)/2), due
+	d.sendBy = due.Add(-d.lane.guidance - slack(d.lane.guidance)/2)
+	d.until = later(r.cfg.Now(), due.Add(d.lane.guidance-r.wait(d)))
 	return true, nil
 }
 
@@ -108,7 +115,7 @@ func (r *reservations) begin(ctx context.Context, d *delivery) (bool, error) {
 // errReserved, or the broker's.
 func (r *reservations) take(ctx context.Context, d *delivery, next *reservation) (taken bool, err error) {
 	for giveUp := r.cfg.Now().Add(refusedFor); ; {
-		next.due = r.due(d.lane.guidance)
+		next.due = r.due(d.lane.guidance, r.wait(d))
 		err := r.put(ctx, d, next, 0)
 		if err == nil {
 			return false, nil
@@ -230,7 +237,7 @@ func (r *reservations) read(d *delivery) error {
 		return nil
 	}
 	d.at = at
-	d.reserved.tombstone = h.Get(schema.HeaderTombstone) != ""
+	d.reserved.tombstone = tombstoned(d.msg)
 	d.status = schema.Status(h.Get(schema.HeaderStatus))
 	d.origin.Stream, d.origin.Subject = schema.StreamDeclared, schema.DeclaredSubject(d.lane.typ, d.identifier)
 	d.origin.Stored, d.origin.Polls = at.life, at.number
@@ -273,7 +280,7 @@ func (r *reservations) finish(ctx context.Context, d *delivery) error {
 	if d.reserved.sequence == 0 {
 		return d.doubleAck(ctx) // an invalid message: it never had a reservation
 	}
-	tomb := reservation{at: d.reserved.at, tombstone: true, due: r.due(d.lane.guidance)}
+	tomb := reservation{at: d.reserved.at, tombstone: true, due: r.due(d.lane.guidance, d.lane.guidance)}
 	err := r.put(ctx, d, &tomb, d.reserved.sequence)
 	if !topology.Refused(err) {
 		return err
@@ -289,3 +296,6 @@ func (r *reservations) finish(ctx context.Context, d *delivery) error {
 	}
 	return nil
 }
+
+// tombstoned tells whether a due message is a tombstone: nothing is polled for it.
+func tombstoned(msg jetstream.Msg) bool { return msg.Headers().Get(schema.HeaderTombstone) != "" }

@@ -7,6 +7,8 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/sirupsen/logrus"
+
+	"statusworker/schema"
 )
 
 // A rest lasts between these, give or take a fifth, growing while the vendor's trouble goes on.
@@ -29,8 +31,9 @@ type rest struct {
 	log logrus.FieldLogger
 
 	mu      sync.Mutex
-	state   restState
+	resting bool // or probing, when until has passed
 	cause   Trouble
+	detail  string // what the vendor said last
 	until   time.Time
 	asked   time.Time // until then the vendor asked to be left alone: no success ends the rest sooner
 	told    time.Time // when the log last heard of it
@@ -40,16 +43,18 @@ type rest struct {
 	changed chan struct{} // closed, and made anew, at every change
 }
 
-type restState string
-
-const (
-	working restState = "working"
-	resting restState = "resting"
-)
+// Rest says whether a worker keeps away from the vendor, and why.
+type Rest struct {
+	State schema.WorkerState
+	// Cause, Until and Detail are empty while it works. Until is when the rest ends or ended.
+	Cause  Trouble
+	Until  time.Time
+	Detail string
+}
 
 func newRest(now func() time.Time, log logrus.FieldLogger) *rest {
 	return &rest{
-		now: now, log: log, state: working, changed: make(chan struct{}),
+		now: now, log: log, changed: make(chan struct{}),
 		lengths: backoff.NewExponentialBackOff(backoff.WithInitialInterval(restLeast), backoff.WithMaxInterval(restMost),
 			backoff.WithMultiplier(2), backoff.WithRandomizationFactor(0.2), backoff.WithMaxElapsedTime(0)),
 	}
@@ -65,7 +70,7 @@ func (r *rest) broadcast() {
 func (r *rest) admit(ctx context.Context) (probe bool, err error) {
 	for {
 		r.mu.Lock()
-		if r.state == working {
+		if !r.resting {
 			r.mu.Unlock()
 			return false, ctx.Err()
 		}
@@ -104,7 +109,42 @@ func (r *rest) release() {
 func (r *rest) mayPoll() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.state == working
+	return !r.resting
+}
+
+// look says what there is to say of the rest now.
+func (r *rest) look() Rest {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.resting {
+		return Rest{State: schema.Working}
+	}
+	l := Rest{State: schema.Resting, Cause: r.cause, Until: r.until, Detail: r.detail}
+	if !r.now().Before(r.until) {
+		l.State = schema.Probing
+	}
+	return l
+}
+
+// over is when what is out may be polled again as far as the rest goes: its end, or zero where the worker works.
+func (r *rest) over() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.resting {
+		return time.Time{}
+	}
+	return r.until
+}
+
+// cut ends a rest that has this cause: the next poll is a probe, and due now. The vendor's own wish is kept.
+func (r *rest) cut(cause Trouble) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now := r.now(); r.resting && r.cause == cause && r.until.After(now) {
+		r.until = later(now, r.asked)
+		r.lengths.Reset()
+		r.broadcast()
+	}
 }
 
 // report says how a poll went: without trouble, or with which, until when the vendor wants to be left alone (zero: it
@@ -116,8 +156,8 @@ func (r *rest) report(trouble Trouble, until time.Time, probe bool, detail strin
 	if trouble == NoTrouble {
 		r.streak = 0
 		// A poll that was out when the vendor asked to be left alone proves nothing about the time after it.
-		if r.state == resting && !now.Before(r.asked) {
-			r.state, r.cause = working, NoTrouble
+		if r.resting && !now.Before(r.asked) {
+			r.resting, r.cause, r.detail = false, NoTrouble, ""
 			r.lengths.Reset()
 			r.log.Info("the vendor answers again: polling goes on")
 			r.broadcast()
@@ -125,7 +165,7 @@ func (r *rest) report(trouble Trouble, until time.Time, probe bool, detail strin
 		return
 	}
 	r.streak++
-	if r.state == resting && !probe {
+	if r.resting && !probe {
 		if until.After(r.until) {
 			r.until = until
 			r.broadcast()
@@ -138,7 +178,7 @@ func (r *rest) report(trouble Trouble, until time.Time, probe bool, detail strin
 		}
 		return
 	}
-	if r.state == working && r.streak < restAfter && trouble != Throttled {
+	if !r.resting && r.streak < restAfter && trouble != Throttled {
 		return
 	}
 	next := now.Add(r.lengths.NextBackOff())
@@ -149,12 +189,12 @@ func (r *rest) report(trouble Trouble, until time.Time, probe bool, detail strin
 		r.asked = later(r.asked, next)
 	}
 	next = later(r.asked, next)
-	if r.state == working || r.cause != trouble || now.Sub(r.told) >= tellEvery {
+	if !r.resting || r.cause != trouble || now.Sub(r.told) >= tellEvery {
 		r.told = now
 		r.log.WithFields(logrus.Fields{"cause": trouble, "until": next.UTC().Format(time.RFC3339), "detail": detail}).
 			Warn("the vendor is in trouble: resting, then one poll at a time until one succeeds")
 	}
-	r.state, r.cause, r.until = resting, trouble, next
+	r.resting, r.cause, r.until, r.detail = true, trouble, next, detail
 	r.broadcast()
 }
 

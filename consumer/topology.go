@@ -65,7 +65,7 @@ func Topology(cfg Config, c Choices) topology.Set {
 		for _, t := range schema.Types() {
 			declared.Subjects = append(declared.Subjects, schema.DeclaredSubject(t, "*"))
 		}
-		s := topology.Set{Streams: []jetstream.StreamConfig{declared}}
+		s := topology.Set{Streams: []jetstream.StreamConfig{declared, workers(c)}}
 		n := naks{cfg: cfg}
 		for _, t := range schema.Types() {
 			s.Consumers = append(s.Consumers, consumer(schema.StreamDeclared, schema.PollConsumer(t), schema.DeclaredSubject(t, "*"),
@@ -86,7 +86,7 @@ func Topology(cfg Config, c Choices) topology.Set {
 		Replicas:          max(c.Replicas, 1),
 	}
 	s := topology.Set{
-		Streams: []jetstream.StreamConfig{declared, polls},
+		Streams: []jetstream.StreamConfig{declared, polls, workers(c)},
 		// No filter: a filter of *.* does not match a message that was published on a subject with a literal `>` in it,
 		// and what the intake is not given would wait for good.
 		Consumers: []topology.Consumer{consumer(schema.StreamDeclared, schema.ConsumerIntake, "", intakeAckWait, reserveMaxAckPending)},
@@ -97,6 +97,26 @@ func Topology(cfg Config, c Choices) topology.Set {
 			Durable: schema.PollConsumer(t), Description: "the streams hold interactions back by naks; let them run empty, stop the workers and delete it to change over to reservations"}})
 	}
 	return s
+}
+
+// workers is the bucket in which workers announce themselves: a key-value bucket like any other. What is in it is worth
+// nothing after some seconds, but a server forgets a stream in memory altogether when it starts again.
+func workers(c Choices) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:              schema.StreamWorkers,
+		Description:       "Workers that are alive",
+		Subjects:          []string{schema.SubjectsWorkers},
+		Retention:         jetstream.LimitsPolicy,
+		Discard:           jetstream.DiscardNew,
+		MaxMsgsPerSubject: 1,
+		MaxAge:            schema.AnnouncementLife,
+		Duplicates:        schema.AnnouncementLife,
+		AllowRollup:       true,
+		DenyDelete:        true,
+		AllowDirect:       true,
+		Storage:           jetstream.FileStorage,
+		Replicas:          max(c.Replicas, 1),
+	}
 }
 
 func consumer(stream, name, filter string, ackWait time.Duration, maxAckPending int) topology.Consumer {

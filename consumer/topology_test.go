@@ -124,7 +124,7 @@ func TestCheckHalfProvisioned(t *testing.T) {
 	}{
 		"reserve: the intake alone": {consumer.Reserve,
 			func(s *topology.Set) { s.Streams, s.Consumers = s.Streams[:1], s.Consumers[:1] },
-			[]string{"stream " + schema.StreamPolls + ": missing", onPolls + "poll-audio: missing", onPolls + "poll-chat: missing", onPolls + "poll-transcript: missing"}},
+			[]string{"stream " + schema.StreamPolls + ": missing", "stream " + schema.StreamWorkers + ": missing", onPolls + "poll-audio: missing", onPolls + "poll-chat: missing", onPolls + "poll-transcript: missing"}},
 		"reserve: no intake": {consumer.Reserve,
 			func(s *topology.Set) { s.Consumers = s.Consumers[1:] },
 			[]string{onDeclared + "intake: missing"}},
@@ -239,6 +239,12 @@ func TestTopologyIsTheDesigns(t *testing.T) {
 	names := func(s topology.Set) (streams, consumers, unwanted []string) {
 		for _, one := range s.Streams {
 			streams = append(streams, one.Name)
+			if one.Name == schema.StreamWorkers {
+				if one.MaxAge != schema.AnnouncementLife || one.MaxMsgsPerSubject != 1 || !one.AllowRollup || one.Replicas != 3 {
+					t.Errorf("stream %s: %+v, want a bucket that forgets, with the 3 replicas chosen", one.Name, one)
+				}
+				continue
+			}
 			if one.Retention != jetstream.WorkQueuePolicy || one.MaxAge != 0 || one.AllowDirect || one.Storage != jetstream.FileStorage {
 				t.Errorf("stream %s: %+v, want a work queue on disk without an age or direct gets", one.Name, one)
 			}
@@ -270,7 +276,7 @@ func TestTopologyIsTheDesigns(t *testing.T) {
 
 	reserve := consumer.Topology(consumer.Config{}, choices)
 	streams, consumers, unwanted := names(reserve)
-	same("streams", streams, []string{schema.StreamDeclared, schema.StreamPolls})
+	same("streams", streams, []string{schema.StreamDeclared, schema.StreamPolls, schema.StreamWorkers})
 	same("consumers", consumers, append([]string{schema.StreamDeclared + "/intake"}, lanesOn(schema.StreamPolls)...))
 	same("unwanted", unwanted, lanesOn(schema.StreamDeclared))
 	polls := reserve.Streams[1]
@@ -286,7 +292,7 @@ func TestTopologyIsTheDesigns(t *testing.T) {
 	choices.Mode = consumer.Nak
 	nak := consumer.Topology(consumer.Config{RequestTimeout: 3 * time.Second}, choices)
 	streams, consumers, unwanted = names(nak)
-	same("streams with naks", streams, []string{schema.StreamDeclared})
+	same("streams with naks", streams, []string{schema.StreamDeclared, schema.StreamWorkers})
 	same("consumers with naks", consumers, lanesOn(schema.StreamDeclared))
 	same("unwanted with naks", unwanted, []string{schema.StreamDeclared + "/intake"})
 	for i, typ := range schema.Types() {

@@ -25,6 +25,9 @@ type Worker struct {
 
 	clock      brokerClock
 	rest       *rest
+	budget     *budget // nil where there is none
+	oldest     oldest
+	fleet      *fleet
 	slots      *slots
 	count      counters
 	complaints complaints
@@ -64,6 +67,14 @@ func New(ctx context.Context, js jetstream.JetStream, status StatusClient, outco
 	w.clock.now = cfg.Now
 	w.rest = newRest(cfg.Now, cfg.Log)
 	w.complaints.now = cfg.Now
+	if cfg.MaxPollsPerSecond > 0 {
+		w.budget = newBudget(cfg.Now)
+	}
+	w.oldest.now = cfg.Now
+	w.oldest.window = max(cfg.Intervals.Audio, cfg.Intervals.Chat, cfg.Intervals.Transcript)
+	if cfg.Stretch > 0 {
+		w.oldest.window = max(w.oldest.window, cfg.StretchLimit)
+	}
 
 	mode, err := Check(ctx, js, cfg)
 	if err != nil {
@@ -103,7 +114,8 @@ func (w *Worker) open(ctx context.Context, mode Mode) error {
 		}
 	}
 	w.slots = newSlots(w.cfg.Concurrency, len(w.lanes))
-	return nil
+	w.fleet, err = newFleet(ctx, w)
+	return err
 }
 
 // Mode is the way of holding back that the topology is made for.
@@ -116,6 +128,13 @@ func (w *Worker) Mode() Mode {
 
 // ClockOffset is how far the broker's clock is ahead of this host's, as last measured.
 func (w *Worker) ClockOffset() time.Duration { return w.clock.offset() }
+
+// Rest says whether the worker keeps away from the vendor now, and why.
+func (w *Worker) Rest() Rest { return w.rest.look() }
+
+// TokenChanged tells the worker that there is another token: a rest because the vendor refused the one before ends, and
+// the next poll finds out whether this one is accepted.
+func (w *Worker) TokenChanged() { w.rest.cut(Unauthorized) }
 
 // Run works until ctx ends, then pulls no more, finishes what is being polled within the shutdown time-out, hands back
 // what it had not started, and returns nil. When leave ends as well, it stops at once: what was out comes back to
@@ -137,6 +156,7 @@ func (w *Worker) Run(ctx, leave context.Context) error {
 		pulls.Go(func() error { return w.pull(pullCtx, work, l) })
 	}
 	pulls.Go(func() error { return w.keepTime(pullCtx) })
+	pulls.Go(func() error { return w.fleet.keep(pullCtx) })
 
 	stopped := make(chan struct{})
 	go func() {
@@ -155,6 +175,9 @@ func (w *Worker) Run(ctx, leave context.Context) error {
 	w.deliveries.Wait()
 	close(w.jobs)
 	hands.Wait()
+	if leave.Err() == nil {
+		w.fleet.leave(context.WithoutCancel(ctx))
+	}
 	stopWork()
 	<-stopped
 	if err != nil && !errors.Is(err, context.Canceled) {

@@ -45,6 +45,9 @@ const (
 	HeaderStatus = "Statusworker-Status"
 	// HeaderTombstone marks a reservation that is acked without a poll when it falls due.
 	HeaderTombstone = "Statusworker-Tombstone"
+	// HeaderSupersedes is on a declared message that replays a dead letter: when the declared message of that dead letter
+	// was stored (a life, as in HeaderFirstStored), which has ended. What is still pending of it stands in nobody's way.
+	HeaderSupersedes = "Statusworker-Supersedes"
 	// HeaderTraceparent is the W3C trace context. NATS headers are case-sensitive, and this one is lower case.
 	HeaderTraceparent = "traceparent"
 )

@@ -124,7 +124,7 @@ func devTiming(speed float64, count int, mode consumer.Mode) (timingFlags, workF
 			TranscriptInterval: scaled(consumer.Guidance.Transcript, speed), RequestTimeout: 2 * time.Second,
 		}, workFlags{
 			Deadline: scaled(115*time.Second, speed) + slow, NotFoundGrace: scaled(20*time.Second, speed) + slow/2,
-			Concurrency: 64, ShutdownTimeout: 3 * time.Second,
+			Concurrency: 64, StretchLimit: time.Minute, ShutdownTimeout: 3 * time.Second,
 		}
 }
 

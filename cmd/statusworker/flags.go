@@ -45,6 +45,9 @@ type workFlags struct {
 	Deadline        time.Duration `name:"deadline" var:"STATUSWORKER_DEADLINE" default:"24h" help:"Age at which an interaction that is not terminal becomes a dead letter."`
 	NotFoundGrace   time.Duration `name:"not-found-grace" var:"STATUSWORKER_NOT_FOUND_GRACE" default:"5m" help:"Age up to which the vendor's 404 means not yet."`
 	Concurrency     int           `name:"concurrency" var:"STATUSWORKER_CONCURRENCY" default:"64" help:"Deliveries worked on at once, over all lanes."`
+	MaxPolls        float64       `name:"max-polls-per-second" var:"STATUSWORKER_MAX_POLLS_PER_SECOND" default:"0" help:"Most requests a second of the whole fleet, shared equally by the workers that are alive; give each the same number. 0 is no bound."`
+	Stretch         float64       `name:"stretch" var:"STATUSWORKER_STRETCH" default:"0" help:"Wait at least this share of an interaction's age between two polls of it: with 0.1, one that is an hour old is polled every 6 minutes. 0 is the interval, whatever the age."`
+	StretchLimit    time.Duration `name:"stretch-limit" var:"STATUSWORKER_STRETCH_LIMIT" default:"10m" help:"Longest wait that --stretch makes."`
 	ShutdownTimeout time.Duration `name:"shutdown-timeout" var:"STATUSWORKER_SHUTDOWN_TIMEOUT" default:"20s" help:"How long polls that are out may finish after SIGTERM."`
 }
 
@@ -67,6 +70,9 @@ var flagOf = map[string]string{
 	"Deadline":             "deadline",
 	"NotFoundGrace":        "not-found-grace",
 	"Concurrency":          "concurrency",
+	"MaxPollsPerSecond":    "max-polls-per-second",
+	"Stretch":              "stretch",
+	"StretchLimit":         "stretch-limit",
 	"ShutdownTimeout":      "shutdown-timeout",
 }
 
@@ -122,7 +128,7 @@ func (f workFlags) check() error {
 		return badFlag("concurrency", variable("concurrency"), "0", "4 to 4096")
 	}
 	return errors.Join(moreThanZero("deadline", f.Deadline), moreThanZero("not-found-grace", f.NotFoundGrace),
-		moreThanZero("shutdown-timeout", f.ShutdownTimeout))
+		moreThanZero("shutdown-timeout", f.ShutdownTimeout), moreThanZero("stretch-limit", f.StretchLimit))
 }
 
 func moreThanZero(flag string, d time.Duration) error {

@@ -29,8 +29,8 @@ func streams(t *testing.T, js jetstream.JetStream) []string {
 func TestProvisionCreatesOnce(t *testing.T) {
 	t.Parallel()
 	for mode, want := range map[string][]string{
-		"reserve": {schema.StreamDeclared, schema.StreamOutcomes, schema.StreamPolls},
-		"nak":     {schema.StreamDeclared, schema.StreamOutcomes},
+		"reserve": {schema.StreamDeclared, schema.StreamOutcomes, schema.StreamPolls, schema.StreamWorkers},
+		"nak":     {schema.StreamDeclared, schema.StreamOutcomes, schema.StreamWorkers},
 	} {
 		t.Run(mode, func(t *testing.T) {
 			s, js := broker(t)

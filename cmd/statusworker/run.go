@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -57,7 +58,12 @@ func (c runCommand) Run(ctx context.Context, p process) error {
 		"version": versionString(), "nats": nc.ConnectedUrlRedacted(), "vendor": c.BaseURL, "hold_back": worker.Mode(),
 		"clock_offset": worker.ClockOffset().Round(time.Millisecond).String(),
 	}).Info("working")
+	watching, stopWatching := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() { client.WatchToken(watching, worker.TokenChanged) })
 	err = worker.Run(ctx, p.leave)
+	stopWatching()
+	watch.Wait()
 	stats, published := worker.Stats(), outcomes.Stats()
 	log.WithFields(logrus.Fields{
 		"taken_in": stats.TakenIn, "polls": stats.Polls, "processed": stats.Processed, "dead_letters": stats.DeadLetters,
@@ -77,6 +83,8 @@ func (c runCommand) config(log logrus.FieldLogger) (consumer.Config, error) {
 	cfg := consumer.Config{
 		Intervals: intervals, RequestTimeout: c.RequestTimeout, Deadline: c.Deadline, NotFoundGrace: c.NotFoundGrace,
 		Concurrency: c.Concurrency, ShutdownTimeout: c.ShutdownTimeout, Log: log,
+		Stretch: c.Stretch, StretchLimit: c.StretchLimit, MaxPollsPerSecond: c.MaxPolls,
+		Host: hostName(), Version: versionString(),
 	}
 	if err := cfg.Check(); err != nil {
 		return cfg, asUsage(err)
@@ -130,10 +138,12 @@ func closeConnection(nc *nats.Conn) {
 	nc.Close()
 }
 
-func clientName() string {
+func clientName() string { return fmt.Sprintf("statusworker on %s (pid %d)", hostName(), os.Getpid()) }
+
+func hostName() string {
 	host, err := os.Hostname()
 	if err != nil {
-		host = "unknown host"
+		return "unknown host"
 	}
-	return fmt.Sprintf("statusworker on %s (pid %d)", host, os.Getpid())
+	return host
 }

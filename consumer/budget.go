@@ -1,0 +1,126 @@
+package consumer
+
+import (
+	"context"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/time/rate"
+)
+
+const (
+	// budgetAhead is how far ahead a lane pulls: no more than may be polled within this time.
+	budgetAhead = time.Second
+	// budgetPatience is how long a delivery waits for its turn. It leaves AckWait (10 s) time enough to reserve the next
+	// poll; who would have to wait longer is handed back for that long.
+	budgetPatience = 4 * time.Second
+)
+
+// budget is this worker's share of the requests that the fleet may make. Polls leave one by one, evenly spaced: what was
+// not used is gone. A nil budget has no bound.
+type budget struct {
+	now     func() time.Time
+	limiter *rate.Limiter
+
+	mu      sync.Mutex
+	known   bool          // a share was set
+	changed chan struct{} // closed, and made anew, when the share changes
+
+	waiting atomic.Int64 // deliveries that wait for their turn
+}
+
+func newBudget(now func() time.Time) *budget {
+	return &budget{now: now, limiter: rate.NewLimiter(0, 1), changed: make(chan struct{})}
+}
+
+// set makes share the polls per second that this worker may make from now on. Before the first call it makes none.
+func (b *budget) set(share float64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.known && b.limiter.Limit() == rate.Limit(share) {
+		return
+	}
+	b.limiter.SetLimitAt(b.now(), rate.Limit(share))
+	b.known = true
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+// share is the polls per second that this worker may make now; 0 where there is no budget, or no share yet.
+func (b *budget) share() float64 {
+	if b == nil {
+		return 0
+	}
+	return float64(b.limiter.Limit())
+}
+
+// room waits until a delivery that comes now could be polled within a second or as soon as the share allows, and says for
+// how many that holds. It returns 0 when ctx has ended. It promises nothing: lanes that ask at once get the same answer,
+// and take sorts them out.
+func (b *budget) room(ctx context.Context) int {
+	if b == nil {
+		return pullMost
+	}
+	for ctx.Err() == nil {
+		b.mu.Lock()
+		known, changed := b.known, b.changed
+		b.mu.Unlock()
+		var due <-chan time.Time
+		if known {
+			limit := float64(b.limiter.Limit())
+			// What is there by then. Of a share below one a second, one is looked ahead for.
+			free := b.limiter.TokensAt(b.now()) + max(1, limit*budgetAhead.Seconds())
+			if free >= 1 {
+				return int(min(free, pullMost))
+			}
+			due = time.After(seconds((1 - free) / limit))
+		}
+		select {
+		case <-due:
+		case <-changed:
+		case <-ctx.Done():
+		}
+	}
+	return 0
+}
+
+// take waits for the delivery's turn to poll and returns 0 when it has come. Where that would take too long, or ctx ends
+// first, it returns at once, with how long to hand the delivery back for.
+func (b *budget) take(ctx context.Context) (handBack time.Duration) {
+	if b == nil {
+		return 0
+	}
+	now := b.now()
+	b.mu.Lock()
+	known := b.known
+	b.mu.Unlock()
+	if !known {
+		return time.Second
+	}
+	turn := b.limiter.ReserveN(now, 1)
+	delay := turn.DelayFrom(now)
+	if delay == 0 {
+		return 0
+	}
+	if delay > budgetPatience {
+		turn.CancelAt(now)
+		return delay
+	}
+	b.waiting.Add(1)
+	defer b.waiting.Add(-1)
+	timer := time.NewTimer(delay)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return 0
+	case <-ctx.Done():
+		turn.CancelAt(b.now())
+		return time.Millisecond // for another worker to take
+	}
+}
+
+func seconds(s float64) time.Duration {
+	return time.Duration(min(s, math.MaxInt64/4/float64(time.Second)) * float64(time.Second))
+}

@@ -9,6 +9,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 	logtest "github.com/sirupsen/logrus/hooks/test"
+
+	"statusworker/schema"
 )
 
 // testRest is a rest in fake time, and what it logs.
@@ -397,5 +399,69 @@ func TestRestAdmitEndsWithContext(t *testing.T) {
 			t.Errorf("admit gave probe %t, error %v, want the context's error", probe, err)
 		}
 		r.wantProbe() // the probe is still to be had
+	})
+}
+
+// What the rest says of itself, at every moment of one.
+func TestRestLook(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		want := func(why string, state schema.WorkerState, cause Trouble, detail string) {
+			t.Helper()
+			if l := r.look(); l.State != state || l.Cause != cause || l.Detail != detail || l.Until.IsZero() != (state == schema.Working) {
+				t.Errorf("%s: %+v, want %s because of %q: %q", why, l, state, cause, detail)
+			}
+			if over := r.over(); over.IsZero() != (state == schema.Working) {
+				t.Errorf("%s: the rest is over at %s", why, over)
+			}
+		}
+		want("new", schema.Working, NoTrouble, "")
+		r.fail(Unauthorized, restAfter)
+		want("after three failures", schema.Resting, Unauthorized, "503")
+		r.wantProbe()
+		want("when the rest is over", schema.Probing, Unauthorized, "503")
+		r.report(Unavailable, time.Time{}, true, "no answer")
+		r.release()
+		want("after the probe failed", schema.Resting, Unavailable, "no answer")
+		r.wantProbe()
+		r.succeed(true)
+		r.release()
+		want("after the probe succeeded", schema.Working, NoTrouble, "")
+	})
+}
+
+// Another token cuts the rest short that the old one began, and no other.
+func TestRestCut(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		r.cut(Unauthorized)
+		r.wantWorking("nothing to cut")
+		r.fail(Unauthorized, restAfter)
+		for range 8 { // up to some minutes
+			r.wantProbe()
+			r.fail(Unauthorized, 1)
+			r.report(Unauthorized, time.Time{}, true, "401")
+			r.release()
+		}
+		r.cut(Unavailable)
+		if left := time.Until(r.over()); left < time.Minute {
+			t.Fatalf("another cause left %s of the rest, want it whole", left)
+		}
+		r.cut(Unauthorized)
+		if took := r.wantProbe(); took != 0 {
+			t.Errorf("a probe went after %s, want at once", took)
+		}
+		// The new token may be refused as well: that begins small again.
+		r.report(Unauthorized, time.Time{}, true, "401")
+		r.release()
+		if took := r.wantProbe(); took > 1200*time.Millisecond+time.Microsecond {
+			t.Errorf("the rest after that lasted %s, want a second within a fifth", took)
+		}
+	})
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		r.fail(Unauthorized, restAfter)
+		r.report(Unauthorized, time.Now().Add(time.Minute), false, "401")
+		r.cut(Unauthorized)
+		if took := r.wantProbe(); took != time.Minute {
+			t.Errorf("a probe went after %s, want when the vendor asked for it", took)
+		}
 	})
 }

@@ -1,0 +1,173 @@
+package consumer
+
+import (
+	"context"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestNoBudgetIsNoBound(t *testing.T) {
+	var b *budget
+	if room, wait := b.room(t.Context()), b.take(t.Context()); room != pullMost || wait != 0 || b.share() != 0 {
+		t.Errorf("room %d, wait %s, share %v: want no bound", room, wait, b.share())
+	}
+}
+
+// A worker that does not know its share yet pulls nothing and polls nothing.
+func TestBudgetBeforeTheFirstShare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(time.Now)
+		if wait := b.take(t.Context()); wait <= 0 {
+			t.Error("a delivery was let through without a share")
+		}
+		began := time.Now()
+		time.AfterFunc(time.Hour, func() { b.set(2) })
+		if room := b.room(t.Context()); room < 1 || time.Since(began) != time.Hour {
+			t.Errorf("room for %d after %s, want some when the share comes", room, time.Since(began))
+		}
+		if wait := b.take(t.Context()); wait != 0 || time.Since(began) != time.Hour {
+			t.Errorf("the first poll waits %s, want none", wait)
+		}
+	})
+}
+
+// Whoever comes when: polls leave evenly spaced, nobody waits longer than AckWait allows, and who would have to is told
+// for how long.
+func TestBudgetSpacesPolls(t *testing.T) {
+	for _, share := range []float64{0.05, 0.3, 1, 3.5, 40, 1000} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBudget(time.Now)
+			b.set(share)
+			random := rand.New(rand.NewPCG(1, 2))
+			var mu sync.Mutex
+			var polls []time.Time
+			handedBack := 0
+			var all sync.WaitGroup
+			for range 300 {
+				after := time.Duration(random.Int64N(int64(100 / share * float64(time.Second))))
+				all.Go(func() {
+					time.Sleep(after)
+					asked := time.Now()
+					wait := b.take(t.Context())
+					took := time.Since(asked)
+					mu.Lock()
+					defer mu.Unlock()
+					switch {
+					case took > budgetPatience:
+						t.Errorf("share %v: a delivery was kept for %s", share, took)
+					case wait == 0:
+						polls = append(polls, time.Now())
+					case took != 0 || wait <= budgetPatience:
+						t.Errorf("share %v: handed back for %s after %s, want at once, and for longer than it may be kept", share, wait, took)
+					default:
+						handedBack++
+					}
+				})
+			}
+			all.Wait()
+			slices.SortFunc(polls, time.Time.Compare)
+			gap := seconds(1 / share)
+			for i := range polls[1:] {
+				if got := polls[i+1].Sub(polls[i]); got < gap-time.Microsecond {
+					t.Fatalf("share %v: two polls within %s, want %s", share, got, gap)
+				}
+			}
+			// Three times as many came as the share allows.
+			if share < 1 && handedBack == 0 || len(polls) < 50 {
+				t.Errorf("share %v: %d polled, %d handed back", share, len(polls), handedBack)
+			}
+		})
+	}
+}
+
+func TestBudgetRoomIsForASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(time.Now)
+		b.set(10)
+		for _, want := range []int{11, 10, 9} {
+			if room := b.room(t.Context()); room != want {
+				t.Errorf("room for %d, want %d", room, want)
+			}
+			go b.take(t.Context())
+			synctest.Wait()
+		}
+		for range 8 {
+			go b.take(t.Context())
+		}
+		synctest.Wait()
+		began := time.Now()
+		if room := b.room(t.Context()); room != 1 || time.Since(began) != 100*time.Millisecond {
+			t.Errorf("room for %d after %s, want for one after a tenth of a second", room, time.Since(began))
+		}
+		time.Sleep(time.Minute)
+		b.set(1e6)
+		if room := b.room(t.Context()); room != pullMost {
+			t.Errorf("room for %d, want no more than a pull takes", room)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if room := b.room(ctx); room != 0 {
+			t.Errorf("room for %d after the end", room)
+		}
+	})
+}
+
+// What waits when the worker is told to stop is handed back, and its turn is free again.
+func TestBudgetEndsWithContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(time.Now)
+		b.set(1)
+		b.take(t.Context())
+		ctx, cancel := context.WithCancel(t.Context())
+		back := make(chan time.Duration)
+		go func() { back <- b.take(ctx) }()
+		synctest.Wait()
+		if n := b.waiting.Load(); n != 1 {
+			t.Errorf("%d wait, want 1", n)
+		}
+		cancel()
+		if wait := <-back; wait <= 0 || wait > time.Second {
+			t.Errorf("handed back for %s, want for a moment", wait)
+		}
+		began := time.Now()
+		if b.take(t.Context()); time.Since(began) != time.Second {
+			t.Errorf("the next poll left after %s, want the turn that was given back", time.Since(began))
+		}
+	})
+}
+
+// A share that grows or shrinks counts at once for what comes then.
+func TestBudgetShareChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(time.Now)
+		b.set(0.01)
+		b.take(t.Context())
+		room := make(chan int)
+		go func() { room <- b.room(t.Context()) }()
+		time.Sleep(time.Second)
+		b.set(1)
+		began := time.Now()
+		if <-room; time.Since(began) > time.Second {
+			t.Errorf("a lane learned of its greater share after %s", time.Since(began))
+		}
+		b.set(0.02)
+		b.take(t.Context())
+		if wait := b.take(t.Context()); wait < 40*time.Second {
+			t.Errorf("after the share shrank a delivery is handed back for %s, want some 50 s", wait)
+		}
+	})
+}
+
+// The longest wait for the budget, for a refused reservation and for the broker's ack go into AckWait.
+func TestAckWaitAllowsForTheBudget(t *testing.T) {
+	if longest := budgetPatience + refusedFor + ackTimeout; longest >= reserveAckWait {
+		t.Errorf("a delivery may take %s before it is acked, AckWait is %s", longest, reserveAckWait)
+	}
+	if n := (&naks{}).ackWait(0); budgetPatience >= n {
+		t.Errorf("a delivery may wait %s for the budget, AckWait is %s and the guidance", budgetPatience, n)
+	}
+}

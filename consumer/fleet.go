@@ -23,9 +23,10 @@ type fleet struct {
 
 	// began is when the first announcement was stored; zero before.
 	began time.Time
-	// polls and at are those of the last announcement.
+	// polls were made by at; rate is how many a second in the time before.
 	polls uint64
 	at    time.Time
+	rate  float64
 }
 
 const (
@@ -81,8 +82,12 @@ func (f *fleet) announce(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.worker.budget.set(f.self.Budget / float64(alive))
-	return nil
+	share := f.self.Budget / float64(alive)
+	if share == f.worker.budget.share() {
+		return nil
+	}
+	f.worker.budget.set(share)
+	return f.put(ctx, f.worker.look())
 }
 
 // alive counts the workers that have announced themselves lately, this one among them. What is asked for are the bucket's
@@ -98,9 +103,11 @@ func (f *fleet) alive(ctx context.Context) (int, error) {
 func (f *fleet) put(ctx context.Context, a schema.Announcement) error {
 	a.Worker, a.Host, a.Version, a.Started, a.Budget = f.self.Worker, f.self.Host, f.self.Version, f.self.Started, f.self.Budget
 	now := f.worker.cfg.Now()
-	if took := now.Sub(f.at).Seconds(); took > 0 {
-		a.PollsPerSecond = math.Round(float64(a.Polls-f.polls)/took*100) / 100
+	if took := now.Sub(f.at); took >= schema.AnnounceEvery/2 {
+		f.rate = math.Round(float64(a.Polls-f.polls)/took.Seconds()*100) / 100
+		f.polls, f.at = a.Polls, now
 	}
+	a.PollsPerSecond = f.rate
 	a.At = now.UTC()
 	data, err := json.Marshal(a)
 	if err != nil {
@@ -109,7 +116,6 @@ func (f *fleet) put(ctx context.Context, a schema.Announcement) error {
 	if _, err := f.js.Publish(ctx, schema.WorkerSubject(a.Worker), data); err != nil {
 		return fmt.Errorf("announcing the worker: %w", err)
 	}
-	f.polls, f.at = a.Polls, now
 	return nil
 }
 

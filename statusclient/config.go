@@ -28,7 +28,8 @@ type Config struct {
 	// Token is the value of X-API-Token. Exactly one of Token and TokenFile is set. White space around it is dropped.
 	Token string
 	// TokenFile holds the token. It is read by New, again when the vendor refuses the token (once for all requests that
-	// were under way then), and again when it is wanted and the last look is more than 30 s old.
+	// were under way then), before every request as long as a refused token is in use, and otherwise when a token is
+	// wanted and the last look is more than 30 s old.
 	TokenFile string
 	// Timeout ends a whole request, from the dial to the last byte of the answer; zero means [DefaultTimeout].
 	Timeout time.Duration

@@ -41,6 +41,8 @@ type tokens struct {
 	mu     sync.Mutex // held while the file is read
 	inUse  atomic.Pointer[credential]
 	looked atomic.Pointer[look]
+	// suspect was refused by the vendor: while it is in use, the file is read before every request.
+	suspect atomic.Pointer[credential]
 }
 
 func newTokens(cfg Config) (*tokens, error) {
@@ -76,16 +78,20 @@ func (t *tokens) use(token string) {
 	}})
 }
 
-// current gives the credential to use now. It reads the file first where the last look is too old; of several callers
-// one does so.
+// current gives the credential to use now. It reads the file first where the last look is too old or the vendor refused
+// what it had; of several callers one does so.
 func (t *tokens) current() *credential {
-	if t.file != "" && t.age() > tokenMaxAge && t.mu.TryLock() {
-		if t.age() > tokenMaxAge {
+	if t.file != "" && t.doubtful() && t.mu.TryLock() {
+		if t.doubtful() {
 			t.read()
 		}
 		t.mu.Unlock()
 	}
 	return t.inUse.Load()
+}
+
+func (t *tokens) doubtful() bool {
+	return t.age() > tokenMaxAge || t.suspect.Load() == t.inUse.Load()
 }
 
 // refused tells that the vendor refused used, in a request that was begun at that time. It reads the file again, unless
@@ -94,6 +100,7 @@ func (t *tokens) refused(used *credential, begun time.Time) string {
 	if t.file == "" {
 		return ""
 	}
+	t.suspect.Store(used)
 	t.mu.Lock()
 	if t.inUse.Load().token == used.token && !t.looked.Load().at.After(begun) {
 		t.read()

@@ -189,6 +189,21 @@ func TestWatchTokenWithoutAFile(t *testing.T) {
 	c.WatchToken(t.Context(), func() { t.Error("told of a change") }) // returns at once
 }
 
+// A refused token is not used again without a look at the file.
+func TestTokenFileReadBeforeARequestWithARefusedToken(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	writeFile(t, file, token)
+	vendor, c, _ := vendorFor(t, newToken, file)
+	if e := pollError(t, c, schema.FaultUnauthorized); !strings.Contains(e.Detail, "the same token still") {
+		t.Errorf("detail is %s", e.Detail)
+	}
+	writeFile(t, file, newToken)
+	succeeds(t, c)
+	if vendor.Count() != 2 {
+		t.Errorf("%d requests for 2 calls", vendor.Count())
+	}
+}
+
 func TestTokenFileReadAgainWhenOld(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	writeFile(t, file, token)

@@ -70,10 +70,11 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) error {
 	answer, err := w.status.Status(ctx, d.identifier, d.sendBy)
 	facts.Age = w.clock.time().Sub(d.at.life)
 	facts.Status, facts.ErrorMessage = answer.Status, answer.ErrorMessage
+	renewed := false
 	if err != nil {
 		facts.Fault, facts.FaultDetail = schema.FaultUnavailable, err.Error()
 		if poll := (*schema.PollError)(nil); errors.As(err, &poll) {
-			facts.Fault, facts.RetryAt = poll.Fault, poll.RetryAt
+			facts.Fault, facts.RetryAt, renewed = poll.Fault, poll.RetryAt, poll.TokenRenewed
 		}
 	}
 	decision := Decide(facts)
@@ -83,7 +84,10 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) error {
 		w.count.polls.Add(1)
 		w.oldest.note(d.lane.typ, facts.Age)
 		if ctx.Err() == nil { // a poll that was cut off by a shutdown says nothing about the vendor
-			w.rest.report(decision.Trouble, facts.RetryAt, d.probe, facts.FaultDetail)
+			w.rest.report(d.lane.index, decision.Trouble, facts.RetryAt, d.probe, facts.FaultDetail)
+			if renewed {
+				w.rest.cut(Unauthorized)
+			}
 		}
 	}
 	if decision.Unlisted {

@@ -71,6 +71,28 @@
 //
 // A worker whose polls meet trouble (refused token, throttling, no sound answer) three times in a row without a success
 // between them rests: it pulls nothing that polls, for 1 s at first and up to 5 min, or until the vendor's Retry-After.
-// Then one poll at a time may try. What is due waits with the broker meanwhile. No interaction fails by it before its
-// deadline.
+// Then one poll at a time may try. What is due waits with the broker meanwhile; what was out is held back until the rest
+// is over, if that is later than its next poll. No interaction fails by it before its deadline.
+//
+// A vendor that is unavailable is believed when nothing has succeeded for a second as well, or 64 polls in a row have
+// failed: where only one type of interaction fails, the others' successes keep the worker working, and what fails is polled
+// at its guidance. A vendor that says 429 is believed at once. A rest because of a refused token ends when the token file
+// has another.
+//
+// The state machine is our own (rest.go). Of the circuit breakers that there are, sony/gobreaker (v2.4) opens for one
+// fixed time: neither Retry-After nor a growing rest can be had from it, and nobody is told when it half-opens.
+// failsafe-go (v0.9) can compute each delay, but leaves growing, its reset and the cause of a rest to the caller, hands out
+// permits without a way to wait for one, and counts the result of a poll that was out before the rest like that of a
+// probe. What both would spare us is a state and a counter; all that is hard to get right would stand around them. The lengths
+// of the rests are backoff/v4's.
+//
+// # The fleet
+//
+// A worker announces itself every 3 s in a key-value bucket that forgets after 10 s. With a budget of polls per second it
+// takes an equal share among those who are there. Shares shrink at once and grow late: a worker that joins polls nothing until
+// all others must have seen it, and the share of one that died is taken when its announcement has gone, 13 s later at worst. A worker
+// that cannot read the bucket keeps its last share.
+//
+// A lane pulls no more than the budget lets it poll within a second, or one. What was pulled waits 4 s for its turn at
+// most, and is handed back otherwise: AckWait never runs out over it.
 package consumer

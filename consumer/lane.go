@@ -65,7 +65,7 @@ func (w *Worker) pull(ctx, work context.Context, l *lane) error {
 				return nil
 			}
 			var err error
-			if probe, err = w.rest.admit(ctx); err != nil {
+			if probe, err = w.rest.admit(ctx, l.index); err != nil {
 				if probe {
 					w.rest.release()
 				}

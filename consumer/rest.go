@@ -20,9 +20,19 @@ const (
 // tellEvery is how often a rest that goes on is logged again.
 const tellEvery = 5 * time.Minute
 
-// restAfter is how many polls in a row must meet trouble, with no success between them, before the worker rests: one
-// bad answer among many good ones is no outage. A vendor that says 429 is believed at once.
-const restAfter = 3
+const (
+	// restAfter is how many polls in a row must meet trouble, with no success between them, before the worker rests: one
+	// bad answer among many good ones is no outage. A vendor that says 429 is believed at once.
+	restAfter = 3
+	// restQuiet is how long nothing may have succeeded before a vendor that is unavailable is given a rest, and restSurely
+	// how many polls in a row need no such wait. Polls come in bunches, a lane at a time: where one type of interaction
+	// fails and the others do not, a bunch of failures says nothing about the vendor.
+	restQuiet  = time.Second
+	restSurely = 64
+	// probeHandicap is how much longer than the others the lane whose probe failed waits to make the next one, so that
+	// another has its turn when it has something due.
+	probeHandicap = 3 * (probeWait + probeYield)
+)
 
 // rest keeps a worker away from a vendor in trouble. The worker is working, or resting until some moment, or probing:
 // then one delivery at a time may poll, and what becomes of it ends the rest or begins the next, longer one.
@@ -36,9 +46,11 @@ type rest struct {
 	detail  string // what the vendor said last
 	until   time.Time
 	asked   time.Time // until then the vendor asked to be left alone: no success ends the rest sooner
-	told    time.Time // when the log last heard of it
 	streak  int
-	probing bool // a probe is out
+	success time.Time // the last one
+	probing bool      // a probe is out
+	failed  int       // the lane whose probe failed last; -1 is none
+	told    map[Trouble]*telling
 	lengths *backoff.ExponentialBackOff
 	changed chan struct{} // closed, and made anew, at every change
 }
@@ -54,7 +66,7 @@ type Rest struct {
 
 func newRest(now func() time.Time, log logrus.FieldLogger) *rest {
 	return &rest{
-		now: now, log: log, changed: make(chan struct{}),
+		now: now, log: log, failed: -1, told: map[Trouble]*telling{}, changed: make(chan struct{}),
 		lengths: backoff.NewExponentialBackOff(backoff.WithInitialInterval(restLeast), backoff.WithMaxInterval(restMost),
 			backoff.WithMultiplier(2), backoff.WithRandomizationFactor(0.2), backoff.WithMaxElapsedTime(0)),
 	}
@@ -65,9 +77,9 @@ func (r *rest) broadcast() {
 	r.changed = make(chan struct{})
 }
 
-// admit waits until the caller may pull deliveries that poll. A probe may pull one, and must call [rest.release] when it
+// admit waits until the lane may pull deliveries that poll. A probe may pull one, and must call [rest.release] when it
 // is through with it. It returns an error only when ctx ends.
-func (r *rest) admit(ctx context.Context) (probe bool, err error) {
+func (r *rest) admit(ctx context.Context, lane int) (probe bool, err error) {
 	for {
 		r.mu.Lock()
 		if !r.resting {
@@ -75,6 +87,9 @@ func (r *rest) admit(ctx context.Context) (probe bool, err error) {
 			return false, ctx.Err()
 		}
 		wait := r.until.Sub(r.now())
+		if lane == r.failed {
+			wait += probeHandicap
+		}
 		if wait <= 0 && !r.probing {
 			r.probing = true
 			r.mu.Unlock()
@@ -147,19 +162,19 @@ func (r *rest) cut(cause Trouble) {
 	}
 }
 
-// report says how a poll went: without trouble, or with which, until when the vendor wants to be left alone (zero: it
-// did not say), and what it said. It begins, lengthens and ends rests.
-func (r *rest) report(trouble Trouble, until time.Time, probe bool, detail string) {
+// report says how a poll of a lane went: without trouble, or with which, until when the vendor wants to be left alone
+// (zero: it did not say), and what it said. It begins, lengthens and ends rests.
+func (r *rest) report(lane int, trouble Trouble, until time.Time, probe bool, detail string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.now()
 	if trouble == NoTrouble {
-		r.streak = 0
+		r.streak, r.success = 0, now
 		// A poll that was out when the vendor asked to be left alone proves nothing about the time after it.
 		if r.resting && !now.Before(r.asked) {
-			r.resting, r.cause, r.detail = false, NoTrouble, ""
+			r.tellEnd()
+			r.resting, r.cause, r.detail, r.failed = false, NoTrouble, "", -1
 			r.lengths.Reset()
-			r.log.Info("the vendor answers again: polling goes on")
 			r.broadcast()
 		}
 		return
@@ -178,8 +193,11 @@ func (r *rest) report(trouble Trouble, until time.Time, probe bool, detail strin
 		}
 		return
 	}
-	if !r.resting && r.streak < restAfter && trouble != Throttled {
+	if !r.resting && !r.enough(trouble, now) {
 		return
+	}
+	if probe {
+		r.failed = lane
 	}
 	next := now.Add(r.lengths.NextBackOff())
 	if until.After(now) {
@@ -189,13 +207,65 @@ func (r *rest) report(trouble Trouble, until time.Time, probe bool, detail strin
 		r.asked = later(r.asked, next)
 	}
 	next = later(r.asked, next)
-	if !r.resting || r.cause != trouble || now.Sub(r.told) >= tellEvery {
-		r.told = now
-		r.log.WithFields(logrus.Fields{"cause": trouble, "until": next.UTC().Format(time.RFC3339), "detail": detail}).
-			Warn("the vendor is in trouble: resting, then one poll at a time until one succeeds")
-	}
+	r.tell(trouble, now, next, detail)
 	r.resting, r.cause, r.until, r.detail = true, trouble, next, detail
 	r.broadcast()
+}
+
+// enough tells whether the trouble that was met is the vendor's, and not that of one interaction or one type.
+func (r *rest) enough(trouble Trouble, now time.Time) bool {
+	switch {
+	case trouble == Throttled:
+		return true
+	case trouble == Unavailable && r.streak < restSurely && now.Sub(r.success) < restQuiet:
+		return false
+	}
+	return r.streak >= restAfter
+}
+
+// telling is when the log last heard of a cause, and how many rests of it began since.
+type telling struct {
+	at    time.Time
+	rests int
+	// aloud says that the log heard of the rest that goes on, so that it has to hear of its end.
+	aloud bool
+}
+
+// tell logs a rest that begins, one that has another cause now, and again one that goes on: each cause every few minutes,
+// so that a vendor that comes and goes fills no log. The rests between are there at debug level.
+func (r *rest) tell(trouble Trouble, now, until time.Time, detail string) {
+	t := r.told[trouble]
+	if t == nil {
+		t = &telling{}
+		r.told[trouble] = t
+	}
+	begins := !r.resting || r.cause != trouble
+	if begins {
+		t.rests++
+		t.aloud = false
+	}
+	level := logrus.DebugLevel
+	if t.at.IsZero() || now.Sub(t.at) >= tellEvery {
+		level = logrus.WarnLevel
+	} else if !begins {
+		return
+	}
+	r.log.WithFields(logrus.Fields{"cause": trouble, "until": until.UTC().Format(time.RFC3339), "times": t.rests, "detail": detail}).
+		Log(level, "the vendor is in trouble: resting, then one poll at a time until one succeeds")
+	if level == logrus.WarnLevel {
+		t.at, t.rests, t.aloud = now, 0, true
+	}
+}
+
+// tellEnd logs that a rest has ended, where the log heard of it.
+func (r *rest) tellEnd() {
+	level := logrus.DebugLevel
+	for _, t := range r.told {
+		if t.aloud {
+			t.aloud, level = false, logrus.InfoLevel
+		}
+	}
+	r.log.WithField("cause", r.cause).Log(level, "the vendor answers again: polling goes on")
 }
 
 func later(a, b time.Time) time.Time {

@@ -39,17 +39,17 @@ func captureLog() (*logrus.Logger, *logtest.Hook) {
 // fail reports polls with trouble, which are no probes.
 func (r testRest) fail(trouble Trouble, times int) {
 	for range times {
-		r.report(trouble, time.Time{}, false, "503")
+		r.report(0, trouble, time.Time{}, false, "503")
 	}
 }
 
-func (r testRest) succeed(probe bool) { r.report(NoTrouble, time.Time{}, probe, "") }
+func (r testRest) succeed(probe bool) { r.report(0, NoTrouble, time.Time{}, probe, "") }
 
 // wantProbe waits to be admitted, as a probe, and says how long that took.
 func (r testRest) wantProbe() time.Duration {
 	r.t.Helper()
 	began := time.Now()
-	probe, err := r.admit(r.t.Context())
+	probe, err := r.admit(r.t.Context(), 1)
 	if !probe || err != nil {
 		r.t.Fatalf("admit gave probe %t, error %v, want a probe", probe, err)
 	}
@@ -60,7 +60,7 @@ func (r testRest) wantProbe() time.Duration {
 func (r testRest) wantWorking(why string) {
 	r.t.Helper()
 	began := time.Now()
-	probe, err := r.admit(r.t.Context())
+	probe, err := r.admit(r.t.Context(), 1)
 	if probe || err != nil || time.Since(began) != 0 || !r.mayPoll() {
 		r.t.Fatalf("%s: admit gave probe %t, error %v after %s, mayPoll %t, want the worker working", why, probe, err, time.Since(began), r.mayPoll())
 	}
@@ -103,7 +103,7 @@ func TestRestWorking(t *testing.T) {
 
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := r.admit(ctx); err == nil {
+		if _, err := r.admit(ctx, 1); err == nil {
 			t.Error("admit gave no error though its context had ended")
 		}
 	})
@@ -136,18 +136,18 @@ func TestRestBegins(t *testing.T) {
 func TestRestUntilRetryAfter(t *testing.T) {
 	for _, after := range []time.Duration{time.Millisecond, 100 * time.Millisecond, 7 * time.Second, time.Hour} {
 		inFakeTime(t, func(t *testing.T, r testRest) {
-			r.report(Throttled, time.Now().Add(after), false, "429")
+			r.report(0, Throttled, time.Now().Add(after), false, "429")
 			r.wantResting("after a 429")
 			if took := r.wantProbe(); took != after {
 				t.Errorf("the rest lasted %s, want the %s of Retry-After", took, after)
 			}
-			r.report(Throttled, time.Now().Add(2*after), true, "429")
+			r.report(0, Throttled, time.Now().Add(2*after), true, "429")
 			r.release()
 			if took := r.wantProbe(); took != 2*after {
 				t.Errorf("after the probe's 429 the rest lasted %s, want the %s of its Retry-After", took, 2*after)
 			}
 			// A 503 may say it as well.
-			r.report(Unavailable, time.Now().Add(3*after), true, "503")
+			r.report(0, Unavailable, time.Now().Add(3*after), true, "503")
 			r.release()
 			if took := r.wantProbe(); took != 3*after {
 				t.Errorf("after the probe's 503 the rest lasted %s, want the %s of its Retry-After", took, 3*after)
@@ -155,7 +155,7 @@ func TestRestUntilRetryAfter(t *testing.T) {
 		})
 	}
 	inFakeTime(t, func(t *testing.T, r testRest) {
-		r.report(Throttled, time.Now().Add(-time.Hour), false, "429")
+		r.report(0, Throttled, time.Now().Add(-time.Hour), false, "429")
 		if took := r.wantProbe(); took < 800*time.Millisecond {
 			t.Errorf("with a Retry-After that has passed the rest lasted %s, want the usual second", took)
 		}
@@ -176,7 +176,7 @@ func TestRestGrows(t *testing.T) {
 				t.Errorf("rest %d lasted %s, want between %s and %s", i+1, took, least, most)
 			}
 			differ = differ || took != want
-			r.report(Unavailable, time.Time{}, true, "503")
+			r.report(0, Unavailable, time.Time{}, true, "503")
 			r.release()
 			want = min(2*want, restMost)
 		}
@@ -196,6 +196,7 @@ func TestRestGrows(t *testing.T) {
 		r.wantLogged("at the end", logrus.InfoLevel)
 
 		// The next trouble begins small again.
+		time.Sleep(restQuiet)
 		r.fail(Unavailable, restAfter)
 		if took := r.wantProbe(); took > 1200*time.Millisecond+time.Microsecond {
 			t.Errorf("the first rest after a success lasted %s, want a second within a fifth", took)
@@ -215,7 +216,7 @@ func TestRestOneProbeAtATime(t *testing.T) {
 		got := make(chan admitted, lanes)
 		for range lanes {
 			go func() {
-				probe, err := r.admit(t.Context())
+				probe, err := r.admit(t.Context(), 1)
 				got <- admitted{probe, err}
 			}()
 		}
@@ -261,7 +262,7 @@ func TestRestCostsOnePollEach(t *testing.T) {
 			go func() {
 				defer func() { done <- struct{}{} }()
 				for {
-					probe, err := r.admit(ctx)
+					probe, err := r.admit(ctx, 1)
 					if err != nil {
 						if probe {
 							r.release()
@@ -274,7 +275,7 @@ func TestRestCostsOnePollEach(t *testing.T) {
 					}
 					polls <- time.Now()
 					time.Sleep(300 * time.Millisecond) // of fake time: the request
-					r.report(Unavailable, time.Time{}, true, "503")
+					r.report(0, Unavailable, time.Time{}, true, "503")
 					r.release()
 				}
 			}()
@@ -314,14 +315,14 @@ func TestRestStragglers(t *testing.T) {
 	})
 	inFakeTime(t, func(t *testing.T, r testRest) {
 		r.fail(Unavailable, restAfter)
-		r.report(Unavailable, time.Now().Add(time.Minute), false, "503")
-		r.report(Unavailable, time.Now().Add(2*time.Second), false, "503")
+		r.report(0, Unavailable, time.Now().Add(time.Minute), false, "503")
+		r.report(0, Unavailable, time.Now().Add(2*time.Second), false, "503")
 		if took := r.wantProbe(); took != time.Minute {
 			t.Errorf("with a straggler's Retry-After of a minute the rest lasted %s", took)
 		}
 	})
 	inFakeTime(t, func(t *testing.T, r testRest) {
-		r.report(Throttled, time.Now().Add(time.Minute), false, "429")
+		r.report(0, Throttled, time.Now().Add(time.Minute), false, "429")
 		r.succeed(false)
 		r.wantResting("after the success of a poll that was out before the 429")
 		if took := r.wantProbe(); took != time.Minute {
@@ -336,7 +337,7 @@ func TestRestStragglers(t *testing.T) {
 func TestRestThrottledStraggler(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r testRest) {
 		r.fail(Unavailable, restAfter)
-		r.report(Throttled, time.Now().Add(time.Minute), false, "429")
+		r.report(0, Throttled, time.Now().Add(time.Minute), false, "429")
 		r.succeed(false)
 		r.wantResting("after 503s, a 429, and the success of a poll that was out before")
 		if took := r.wantProbe(); took != time.Minute {
@@ -352,7 +353,7 @@ func TestRestProbeOfAnEarlierRest(t *testing.T) {
 		r.wantProbe()
 		r.succeed(false) // a straggler ends the rest while the probe is out
 		r.wantWorking("after a straggler's success")
-		r.report(Throttled, time.Now().Add(time.Minute), false, "429")
+		r.report(0, Throttled, time.Now().Add(time.Minute), false, "429")
 		r.succeed(true)
 		r.wantResting("after a 429 and the success of a probe that was out before")
 		r.release()
@@ -364,8 +365,8 @@ func TestRestProbeFailsAfterRetryAfter(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r testRest) {
 		r.fail(Unavailable, restAfter)
 		r.wantProbe()
-		r.report(Throttled, time.Now().Add(time.Minute), false, "429")
-		r.report(Unavailable, time.Time{}, true, "503")
+		r.report(0, Throttled, time.Now().Add(time.Minute), false, "429")
+		r.report(0, Unavailable, time.Time{}, true, "503")
 		r.release()
 		if took := r.wantProbe(); took < time.Minute {
 			t.Errorf("the next probe went %s after a Retry-After of a minute", took)
@@ -379,7 +380,7 @@ func TestRestLogsAnotherCause(t *testing.T) {
 		r.fail(Unavailable, restAfter)
 		for _, trouble := range []Trouble{Unavailable, Throttled, Throttled, Unauthorized} {
 			r.wantProbe()
-			r.report(trouble, time.Time{}, true, "")
+			r.report(0, trouble, time.Time{}, true, "")
 			r.release()
 		}
 		r.wantLogged("in all", logrus.WarnLevel, logrus.WarnLevel, logrus.WarnLevel)
@@ -395,7 +396,7 @@ func TestRestAdmitEndsWithContext(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		r.fail(Unavailable, restAfter)
-		if probe, err := r.admit(ctx); probe || err == nil {
+		if probe, err := r.admit(ctx, 1); probe || err == nil {
 			t.Errorf("admit gave probe %t, error %v, want the context's error", probe, err)
 		}
 		r.wantProbe() // the probe is still to be had
@@ -419,7 +420,7 @@ func TestRestLook(t *testing.T) {
 		want("after three failures", schema.Resting, Unauthorized, "503")
 		r.wantProbe()
 		want("when the rest is over", schema.Probing, Unauthorized, "503")
-		r.report(Unavailable, time.Time{}, true, "no answer")
+		r.report(0, Unavailable, time.Time{}, true, "no answer")
 		r.release()
 		want("after the probe failed", schema.Resting, Unavailable, "no answer")
 		r.wantProbe()
@@ -438,7 +439,7 @@ func TestRestCut(t *testing.T) {
 		for range 8 { // up to some minutes
 			r.wantProbe()
 			r.fail(Unauthorized, 1)
-			r.report(Unauthorized, time.Time{}, true, "401")
+			r.report(0, Unauthorized, time.Time{}, true, "401")
 			r.release()
 		}
 		r.cut(Unavailable)
@@ -450,7 +451,7 @@ func TestRestCut(t *testing.T) {
 			t.Errorf("a probe went after %s, want at once", took)
 		}
 		// The new token may be refused as well: that begins small again.
-		r.report(Unauthorized, time.Time{}, true, "401")
+		r.report(0, Unauthorized, time.Time{}, true, "401")
 		r.release()
 		if took := r.wantProbe(); took > 1200*time.Millisecond+time.Microsecond {
 			t.Errorf("the rest after that lasted %s, want a second within a fifth", took)
@@ -458,10 +459,109 @@ func TestRestCut(t *testing.T) {
 	})
 	inFakeTime(t, func(t *testing.T, r testRest) {
 		r.fail(Unauthorized, restAfter)
-		r.report(Unauthorized, time.Now().Add(time.Minute), false, "401")
+		r.report(0, Unauthorized, time.Now().Add(time.Minute), false, "401")
 		r.cut(Unauthorized)
 		if took := r.wantProbe(); took != time.Minute {
 			t.Errorf("a probe went after %s, want when the vendor asked for it", took)
+		}
+	})
+}
+
+// Polls come in bunches, a lane at a time. One lane that fails among others that do not begins no rest, unless for a
+// second, or for as many polls as can be out at once, nothing else has succeeded.
+func TestRestOneLaneFailsAmongOthers(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		for range 50 {
+			r.succeed(false)
+			time.Sleep(restQuiet - time.Millisecond)
+			r.fail(Unavailable, pullMost)
+			r.wantWorking("after a bunch of failures")
+		}
+		r.wantLogged("all the while")
+
+		r.succeed(false)
+		r.fail(Unavailable, restSurely-1)
+		r.wantWorking("within a second of a success")
+		r.fail(Unavailable, 1)
+		r.wantResting("after as many failures as can be out")
+	})
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		r.succeed(false)
+		r.fail(Unavailable, restAfter)
+		time.Sleep(restQuiet)
+		r.wantWorking("nothing has failed since")
+		r.fail(Unavailable, 1)
+		r.wantResting("a second after the last success")
+	})
+	for _, trouble := range []Trouble{Unauthorized, Throttled} {
+		inFakeTime(t, func(t *testing.T, r testRest) {
+			r.succeed(false)
+			r.fail(trouble, restAfter)
+			r.wantResting("a refused token, or a vendor that throttles, is everybody's")
+		})
+	}
+}
+
+// After a lane's probe has failed, another lane has its turn first.
+func TestRestProbesGoRound(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		r.fail(Unavailable, restAfter)
+		r.wantProbe()
+		r.report(7, Unavailable, time.Time{}, true, "503")
+		r.release()
+		over := r.over()
+		type turn struct {
+			lane  int
+			after time.Duration
+		}
+		turns := make(chan turn)
+		for _, lane := range []int{7, 8} {
+			go func() {
+				if probe, err := r.admit(t.Context(), lane); !probe || err != nil {
+					t.Errorf("lane %d was admitted with probe %t, error %v", lane, probe, err)
+				}
+				turns <- turn{lane, time.Since(over)}
+			}()
+		}
+		if first := <-turns; first.lane != 8 || first.after != 0 {
+			t.Errorf("lane %d has the probe %s after the rest, want the other one at once", first.lane, first.after)
+		}
+		time.Sleep(probeHandicap)
+		r.release() // it had nothing due
+		if second := <-turns; second.lane != 7 {
+			t.Errorf("then lane %d has it", second.lane)
+		}
+	})
+}
+
+// A vendor that comes and goes is told once every few minutes, with how often it rested since.
+func TestRestThatFlapsFillsNoLog(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		r.log.Reset()
+		began := time.Now()
+		rests := 0
+		for time.Since(began) < time.Hour {
+			r.fail(Unauthorized, restAfter)
+			rests++
+			r.wantProbe()
+			r.succeed(true)
+			r.release()
+		}
+		warned, times, ended := 0, 0, 0
+		for _, e := range r.log.AllEntries() {
+			switch e.Level {
+			case logrus.WarnLevel:
+				warned++
+				times += e.Data["times"].(int)
+			case logrus.InfoLevel:
+				ended++
+			}
+		}
+		if most := int(time.Hour/tellEvery) + 1; warned > most || warned < most/2 || ended != warned {
+			t.Errorf("%d warnings and %d ends in an hour of %d rests, want one of each every %s", warned, ended, rests, tellEvery)
+		}
+		if times < rests*9/10 {
+			t.Errorf("the log tells of %d rests, there were %d", times, rests)
 		}
 	})
 }

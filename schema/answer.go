@@ -88,6 +88,8 @@ type PollError struct {
 	StatusCode int
 	// RetryAt is when the vendor wants to be asked again (Retry-After), or zero.
 	RetryAt time.Time
+	// TokenRenewed says that the vendor refused a token that is not in use any more: the next request has another.
+	TokenRenewed bool
 	// Detail says in one line what happened, without the token.
 	Detail string
 	// Err is the cause, if there is one.

@@ -33,6 +33,7 @@ func (x *exchange) refusal(resp *http.Response, b *body) *schema.PollError {
 	}
 	if e.Fault == schema.FaultUnauthorized {
 		e.Detail += x.client.tokens.refused(x.used, x.begun)
+		e.TokenRenewed = x.client.tokens.inUse.Load().token != x.used.token
 	}
 	return x.fault(e)
 }

@@ -1,0 +1,49 @@
+package desk
+
+import "statusworker/schema"
+
+// Explanation says in words what a reason means, and what an operator can do.
+type Explanation struct{ What, Do string }
+
+// Explain gives the explanation of a reason.
+func Explain(r schema.Reason) Explanation {
+	e, ok := explanations[r]
+	if !ok {
+		return Explanation{
+			What: "This stage has no such reason: somebody else published the message.",
+			Do:   "Find out who publishes on interactions.failed.> and take that right away; then purge it.",
+		}
+	}
+	return e
+}
+
+var explanations = map[schema.Reason]Explanation{
+	schema.InvalidMessage: {
+		What: "What was published is no declared message; the detail names the member that is wrong.",
+		Do:   "Mend the producer and declare the interaction properly, which needs no replay; then purge this. Replay only what a newer version of statusworker accepts.",
+	},
+	schema.ProcessingFailed: {
+		What: "ElevateAI could not process the interaction, and has deleted its source data.",
+		Do:   "Read the vendor's errorMessage. Declaring the same interaction again gives the same answer: declare the file at ElevateAI anew, which gives a new identifier, and purge this.",
+	},
+	schema.FileUploadFailed: {
+		What: "The file that was posted to ElevateAI did not arrive whole.",
+		Do:   "Upload it again. If ElevateAI accepts that under the same identifier, replay; otherwise declare it at ElevateAI anew, and purge this.",
+	},
+	schema.FileDownloadFailed: {
+		What: "ElevateAI could not fetch the file from its downloadUri.",
+		Do:   "Check that the address can be reached from outside and has not expired; declare it at ElevateAI anew, and purge this.",
+	},
+	schema.NotFound: {
+		What: "ElevateAI does not know the identifier, also after the grace for new interactions.",
+		Do:   "Check that the token belongs to the account that declared it, and that nobody deleted it. Where the token was wrong, set it right and replay.",
+	},
+	schema.Rejected: {
+		What: "ElevateAI refused the status request itself, for good.",
+		Do:   "Read the vendor's answer in the detail: the base URL may be wrong, or the API has changed. Mend that and replay.",
+	},
+	schema.DeadlineExceeded: {
+		What: "The interaction was not terminal when its deadline had passed; the last status or fault is in the detail.",
+		Do:   "Where the vendor was in trouble, or has become slow, replay: the deadline begins anew. Raise --deadline if this is usual.",
+	},
+}

@@ -20,7 +20,10 @@ type brokerClock struct {
 	mark atomic.Pointer[mark]
 }
 
-type mark struct{ local, broker time.Time }
+type mark struct {
+	local, broker time.Time
+	took          time.Duration // the answer
+}
 
 const (
 	clockEvery   = 30 * time.Second
@@ -42,7 +45,7 @@ func (c *brokerClock) measure(ctx context.Context, stream jetstream.Stream) erro
 			return fmt.Errorf("reading the broker's clock: the answer has no time stamp; nats-server 2.10 or newer gives one")
 		}
 		if best.local.IsZero() || took < quickest {
-			best, quickest = mark{local: asked, broker: info.TimeStamp}, took
+			best, quickest = mark{local: asked, broker: info.TimeStamp, took: took}, took
 		}
 	}
 	c.mark.Store(&best)
@@ -68,7 +71,7 @@ func (c *brokerClock) offset() time.Duration { return c.time().Sub(c.now().Round
 // suspended machine), or where another leader's clock is ahead; it goes on from t then.
 func (c *brokerClock) atLeast(t time.Time) {
 	if now := c.now(); t.After(c.time()) {
-		c.mark.Store(&mark{local: now, broker: t})
+		c.mark.Store(&mark{local: now, broker: t, took: c.mark.Load().took})
 	}
 }
 
@@ -76,4 +79,12 @@ func (c *brokerClock) atLeast(t time.Time) {
 func (c *brokerClock) at(t time.Time) time.Time {
 	m := c.mark.Load()
 	return m.broker.Add(t.Sub(m.local))
+}
+
+// roundTrip is how long the answer took by which the clock was last measured.
+func (c *brokerClock) roundTrip() time.Duration {
+	if m := c.mark.Load(); m != nil {
+		return m.took
+	}
+	return 0
 }

@@ -24,6 +24,22 @@ type OutcomePublisher interface {
 	Publish(ctx context.Context, outcomes ...schema.Outcome) error
 }
 
+// Observer is told of what is worth measuring. Its methods are called by many goroutines, in the way of polls: they must be
+// quick.
+type Observer interface {
+	// Polled tells of a status request: how long it took, and how long after it fell due it was made; less than 0 where
+	// nobody knows.
+	Polled(t schema.Type, result Result, took, late time.Duration)
+	// Ended tells that the outcome of an interaction is stored, and how long after it was declared.
+	Ended(t schema.Type, age time.Duration)
+}
+
+// unobserved is the observer where there is none.
+type unobserved struct{}
+
+func (unobserved) Polled(schema.Type, Result, time.Duration, time.Duration) {}
+func (unobserved) Ended(schema.Type, time.Duration)                         {}
+
 // Intervals are the least times between two polls of one interaction.
 type Intervals struct {
 	Audio, Chat, Transcript time.Duration
@@ -68,6 +84,8 @@ type Config struct {
 	Host, Version string
 	// ShutdownTimeout is how long polls that are out may finish after the worker was told to stop; 20 s by default.
 	ShutdownTimeout time.Duration
+	// Observer defaults to nobody.
+	Observer Observer
 	// Log defaults to nothing.
 	Log logrus.FieldLogger
 	// Now and Jitter come from outside for tests. Jitter gives numbers in [0, 1).
@@ -109,6 +127,9 @@ func (c Config) withDefaults() Config {
 		l := logrus.New()
 		l.SetOutput(io.Discard)
 		c.Log = l
+	}
+	if c.Observer == nil {
+		c.Observer = unobserved{}
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -25,6 +25,41 @@ type Facts struct {
 	Deadline      time.Duration
 }
 
+// Result is what came of a poll, in one word.
+type Result string
+
+// The results beside the names of the faults.
+const (
+	ResultPending   Result = "pending"
+	ResultProcessed Result = "processed"
+	ResultFailed    Result = "failed"
+)
+
+// Results lists all that a poll can have.
+func Results() []Result {
+	all := []Result{ResultPending, ResultProcessed, ResultFailed}
+	for _, f := range schema.Faults() {
+		if f != schema.FaultNotSent { // then there was no poll
+			all = append(all, Result(f))
+		}
+	}
+	return all
+}
+
+// Result gives the result of the poll.
+func (f Facts) Result() Result {
+	if f.Fault != "" {
+		return Result(f.Fault)
+	}
+	switch f.Status {
+	case schema.StatusProcessed:
+		return ResultProcessed
+	case schema.StatusProcessingFailed, schema.StatusFileUploadFailed, schema.StatusFileDownloadFailed:
+		return ResultFailed
+	}
+	return ResultPending
+}
+
 // Action is what to do about an interaction.
 type Action string
 
@@ -48,6 +83,9 @@ const (
 	Throttled    Trouble = "throttled"
 	Unavailable  Trouble = "unavailable"
 )
+
+// Troubles lists all kinds of trouble.
+func Troubles() []Trouble { return []Trouble{Unauthorized, Throttled, Unavailable} }
 
 // Decision says what to do and why.
 type Decision struct {

@@ -27,6 +27,8 @@ type delivery struct {
 	sendBy, until time.Time
 	// reserved is the next poll.
 	reserved reservation
+	// due is when this poll fell due, by the broker's clock, or zero where nobody knows.
+	due time.Time
 }
 
 var errTooLate = errors.New("the broker took so long to store the next reservation that this poll could no longer be made in time; the interaction is polled then")
@@ -58,16 +60,24 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) error {
 		w.count.dropped.Add(1)
 		return nil
 	}
-	if late := !w.cfg.Now().Before(d.sendBy); late || !d.probe && !w.rest.mayPoll() {
+	if tooLate := !w.cfg.Now().Before(d.sendBy); tooLate || !d.probe && !w.rest.mayPoll() {
 		w.count.skipped.Add(1)
-		if late && d.reserved.sequence != 0 {
+		if tooLate && d.reserved.sequence != 0 {
 			w.complain("a slow broker", errTooLate)
 		}
 		return w.hold.holdBack(ctx, d, w.rest.over())
 	}
 
 	facts := Facts{NotFoundGrace: w.cfg.NotFoundGrace, Deadline: w.cfg.Deadline}
+	began := w.cfg.Now()
+	late := time.Duration(-1)
+	if !d.due.IsZero() {
+		late = max(0, w.clock.time().Sub(d.due))
+	}
+	d.lane.polling.Add(1)
 	answer, err := w.status.Status(ctx, d.identifier, d.sendBy)
+	d.lane.polling.Add(-1)
+	took := w.cfg.Now().Sub(began)
 	facts.Age = w.clock.time().Sub(d.at.life)
 	facts.Status, facts.ErrorMessage = answer.Status, answer.ErrorMessage
 	renewed := false
@@ -83,6 +93,7 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) error {
 	} else {
 		w.count.polls.Add(1)
 		w.oldest.note(d.lane.typ, facts.Age)
+		w.cfg.Observer.Polled(d.lane.typ, facts.Result(), took, late)
 		if ctx.Err() == nil { // a poll that was cut off by a shutdown says nothing about the vendor
 			w.rest.report(d.lane.index, decision.Trouble, facts.RetryAt, d.probe, facts.FaultDetail)
 			if renewed {
@@ -142,6 +153,7 @@ func (w *Worker) conclude(ctx context.Context, d *delivery, decision Decision, a
 	} else {
 		w.count.processed.Add(1)
 	}
+	w.cfg.Observer.Ended(d.lane.typ, w.clock.time().Sub(d.at.life))
 	return w.hold.finish(ctx, d)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -27,6 +28,8 @@ type fleet struct {
 	polls uint64
 	at    time.Time
 	rate  float64
+	// counted is how many workers there were at the last look.
+	counted atomic.Int64
 }
 
 const (
@@ -75,12 +78,13 @@ func (f *fleet) announce(ctx context.Context) error {
 	if f.began.IsZero() {
 		f.began = now
 	}
-	if f.worker.budget == nil || now.Sub(f.began) < joinAfter {
-		return nil
-	}
 	alive, err := f.alive(ctx)
 	if err != nil {
 		return err
+	}
+	f.counted.Store(int64(alive))
+	if f.worker.budget == nil || now.Sub(f.began) < joinAfter {
+		return nil
 	}
 	share := f.self.Budget / float64(alive)
 	if share == f.worker.budget.share() {

@@ -54,6 +54,7 @@ func (r *reservations) first(ctx context.Context, d *delivery, w *Worker) (wait 
 		err := r.put(ctx, d, &next, 0)
 		if err == nil {
 			w.count.takenIn.Add(1)
+			w.laneOf(d.lane.typ).takenIn.Add(1)
 			return 0, nil
 		}
 		if !topology.Refused(err) {

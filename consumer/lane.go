@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,7 +25,22 @@ type lane struct {
 	typ      schema.Type
 	guidance time.Duration
 	handle   func(ctx context.Context, msg jetstream.Msg) error
+
+	polling atomic.Int64 // requests that are out
+	takenIn atomic.Uint64
+	waiting atomic.Bool // for a slot
+	beat    beat
+	trouble atomic.Pointer[string] // why the last pull failed; nil when it did not
 }
+
+// beat is a loop's sign of life.
+type beat struct {
+	last atomic.Int64 // unix, in nanoseconds
+	// parked says that the loop waits for something that may take any time: the vendor, or the budget.
+	parked atomic.Bool
+}
+
+func (b *beat) sign(now time.Time) { b.last.Store(now.UnixNano()) }
 
 func (w *Worker) addLane(ctx context.Context, stream, name string, t schema.Type, handle func(context.Context, jetstream.Msg) error) error {
 	c, err := w.js.Consumer(ctx, stream, name)
@@ -58,14 +74,19 @@ func (w *Worker) pull(ctx, work context.Context, l *lane) error {
 	defer l.puller.close()
 	busy := false // the last pull found as much as it asked for
 	for ctx.Err() == nil {
+		l.beat.sign(w.cfg.Now())
 		probe := false
 		room := pullMost
 		if l.typ != "" {
+			l.beat.parked.Store(true)
 			if room = w.budget.room(ctx); room == 0 {
 				return nil
 			}
 			var err error
-			if probe, err = w.rest.admit(ctx, l.index); err != nil {
+			probe, err = w.rest.admit(ctx, l.index)
+			l.beat.sign(w.cfg.Now())
+			l.beat.parked.Store(false)
+			if err != nil {
 				if probe {
 					w.rest.release()
 				}
@@ -76,7 +97,12 @@ func (w *Worker) pull(ctx, work context.Context, l *lane) error {
 		if busy && !probe {
 			most = min(pullMost, room)
 		}
-		n := w.slots.take(ctx, l.index, most)
+		n := w.slots.takeNow(l.index, most)
+		if n == 0 {
+			l.waiting.Store(true)
+			n = w.slots.take(ctx, l.index, most)
+			l.waiting.Store(false)
+		}
 		if n == 0 {
 			if probe {
 				w.rest.release()
@@ -136,8 +162,11 @@ func (w *Worker) pullOnce(ctx, work context.Context, l *lane, n int, noWait, pro
 // trouble, and finds out whether the consumer is gone.
 func (w *Worker) judgePull(ctx context.Context, l *lane, err error) error {
 	if err == nil || ctx.Err() != nil {
+		l.trouble.Store(nil)
 		return nil
 	}
+	why := err.Error()
+	l.trouble.Store(&why)
 	if errors.Is(err, nats.ErrConnectionClosed) {
 		return fmt.Errorf("pulling from %s/%s: %w", l.stream, l.name, err)
 	}
@@ -149,6 +178,7 @@ func (w *Worker) judgePull(ctx context.Context, l *lane, err error) error {
 			return nil
 		case <-time.After(500 * time.Millisecond):
 		}
+		l.beat.sign(w.cfg.Now())
 		ask, cancel := context.WithTimeout(ctx, 3*time.Second)
 		_, infoErr := l.consumer.Info(ask)
 		cancel()

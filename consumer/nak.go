@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"statusworker/schema"
@@ -12,6 +13,7 @@ import (
 type naks struct {
 	clock *brokerClock
 	cfg   Config
+	due   dueSample
 }
 
 const (
@@ -39,6 +41,7 @@ func (n *naks) begin(_ context.Context, d *delivery) (bool, error) {
 		return false, err
 	}
 	d.identifier = declared.Identifier
+	d.due = n.due.take(d.origin.Sequence)
 	// The poll must be over, and its outcome stored, before AckWait brings the message back.
 	d.until = received.Add(n.ackWait(d.lane.guidance) - nakSlack)
 	d.sendBy = received.Add(nakAckWaitMargin)
@@ -59,7 +62,10 @@ func (n *naks) holdBack(_ context.Context, d *delivery, notBefore time.Time) err
 	}
 	jitter := time.Duration(n.cfg.Jitter() * jitterShare * float64(d.lane.guidance))
 	wait := Wait(d.lane.guidance, n.clock.time().Sub(d.at.life), n.cfg.Stretch, n.cfg.StretchLimit)
-	return d.nakAfter(max(wait+nakSlack, notBefore.Sub(n.cfg.Now())) + jitter)
+	delay := max(wait+nakSlack, notBefore.Sub(n.cfg.Now())) + jitter
+	now := n.clock.time()
+	n.due.note(d.origin.Sequence, now.Add(delay), now)
+	return d.nakAfter(delay)
 }
 
 // finish acks and waits for the broker's word. Without it the interaction is polled once more, and its outcome is found
@@ -68,4 +74,52 @@ func (n *naks) finish(ctx context.Context, d *delivery) error {
 	bounded, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
 	return d.doubleAck(bounded)
+}
+
+// dueSample remembers of some messages when they fall due again. With naks nothing else tells how late a delivery is: the
+// broker does not say, and a worker keeps no state of what waits. It is a sample, because another worker may get the
+// message, and because its size is bounded.
+type dueSample struct {
+	mu sync.Mutex
+	at map[uint64]time.Time // by stream sequence
+	// cleared is when what others took was last thrown out.
+	cleared time.Time
+}
+
+const (
+	dueSampleMost = 512
+	// dueSampleAge is how long after it fell due a message is taken to be another worker's.
+	dueSampleAge = 5 * time.Minute
+)
+
+func (s *dueSample) note(sequence uint64, due, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.at == nil {
+		s.at = make(map[uint64]time.Time, dueSampleMost)
+	}
+	if len(s.at) >= dueSampleMost {
+		if now.Sub(s.cleared) < time.Minute {
+			return
+		}
+		s.cleared = now
+		for n, at := range s.at {
+			if now.Sub(at) > dueSampleAge {
+				delete(s.at, n)
+			}
+		}
+		if len(s.at) >= dueSampleMost {
+			return
+		}
+	}
+	s.at[sequence] = due
+}
+
+// take gives when a message fell due, or zero where it is not in the sample.
+func (s *dueSample) take(sequence uint64) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	due := s.at[sequence]
+	delete(s.at, sequence)
+	return due
 }

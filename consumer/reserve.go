@@ -238,6 +238,7 @@ func (r *reservations) read(d *delivery) error {
 	}
 	d.at = at
 	d.reserved.tombstone = tombstoned(d.msg)
+	d.due = d.origin.Stored // when the broker made it due; of a message that nobody reserved, when it was published
 	d.status = schema.Status(h.Get(schema.HeaderStatus))
 	d.origin.Stream, d.origin.Subject = schema.StreamDeclared, schema.DeclaredSubject(d.lane.typ, d.identifier)
 	d.origin.Stored, d.origin.Polls = at.life, at.number

@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"time"
 
@@ -51,6 +52,7 @@ type rest struct {
 	probing bool      // a probe is out
 	failed  int       // the lane whose probe failed last; -1 is none
 	told    map[Trouble]*telling
+	began   map[Trouble]uint64 // how many rests, by cause
 	lengths *backoff.ExponentialBackOff
 	changed chan struct{} // closed, and made anew, at every change
 }
@@ -66,7 +68,7 @@ type Rest struct {
 
 func newRest(now func() time.Time, log logrus.FieldLogger) *rest {
 	return &rest{
-		now: now, log: log, failed: -1, told: map[Trouble]*telling{}, changed: make(chan struct{}),
+		now: now, log: log, failed: -1, told: map[Trouble]*telling{}, began: map[Trouble]uint64{}, changed: make(chan struct{}),
 		lengths: backoff.NewExponentialBackOff(backoff.WithInitialInterval(restLeast), backoff.WithMaxInterval(restMost),
 			backoff.WithMultiplier(2), backoff.WithRandomizationFactor(0.2), backoff.WithMaxElapsedTime(0)),
 	}
@@ -139,6 +141,13 @@ func (r *rest) look() Rest {
 		l.State = schema.Probing
 	}
 	return l
+}
+
+// counts is how many rests have begun, by cause.
+func (r *rest) counts() map[Trouble]uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return maps.Clone(r.began)
 }
 
 // over is when what is out may be polled again as far as the rest goes: its end, or zero where the worker works.
@@ -241,6 +250,7 @@ func (r *rest) tell(trouble Trouble, now, until time.Time, detail string) {
 	}
 	begins := !r.resting || r.cause != trouble
 	if begins {
+		r.began[trouble]++
 		t.rests++
 		t.aloud = false
 	}

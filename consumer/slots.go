@@ -69,3 +69,13 @@ func (s *slots) give(lane, n int) {
 		}
 	}
 }
+
+// usedNow is how many slots are taken.
+func (s *slots) usedNow() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, used := range s.used {
+		n += used
+	}
+	return n
+}

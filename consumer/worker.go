@@ -223,6 +223,29 @@ type Stats struct {
 	Unlisted uint64
 	// Faults are deliveries that ended in an error, most often of the broker; they come back. Panics are among them.
 	Faults, Panics uint64
+
+	// Rests counts rests that began, by cause.
+	Rests map[Trouble]uint64
+	// Lanes has the lanes that poll.
+	Lanes map[schema.Type]LaneStats
+	// Slots is how many deliveries can be worked on at once, and SlotsUsed how many are, or may come.
+	Slots, SlotsUsed int
+	// BudgetWaiting deliveries wait for the budget, of which Share polls a second are this worker's; 0 where there is none.
+	BudgetWaiting int
+	Share         float64
+	// Alive is how many workers there were when this one last counted; 0 before.
+	Alive int
+	// RoundTrip is how long the broker's quickest answer took when its clock was last measured.
+	RoundTrip time.Duration
+}
+
+// LaneStats are what there is to say of a lane now, but TakenIn, which counts since the worker was made.
+type LaneStats struct {
+	Polling        int
+	WaitingForSlot bool
+	TakenIn        uint64
+	// Oldest is the age of the oldest interaction that was polled lately.
+	Oldest time.Duration
 }
 
 type counters struct {
@@ -235,12 +258,86 @@ type counters struct {
 // Stats reads the counters.
 func (w *Worker) Stats() Stats {
 	c := &w.count
-	return Stats{
+	s := Stats{
 		TakenIn: c.takenIn.Load(), DeclaredTwice: c.declaredTwice.Load(), DeclaredAgain: c.declaredAgain.Load(),
 		Polls: c.polls.Load(), HeldBack: c.heldBack.Load(), Processed: c.processed.Load(), DeadLetters: c.deadLetters.Load(),
 		Dropped: c.dropped.Load(), Skipped: c.skipped.Load(), RefusedReservations: c.refused.Load(),
 		Unlisted: c.unlistedCount.Load(), Faults: c.faults.Load(), Panics: c.panics.Load(),
+		Rests: w.rest.counts(), Lanes: map[schema.Type]LaneStats{}, Slots: w.cfg.Concurrency, SlotsUsed: w.slots.usedNow(), Share: w.budget.share(),
+		Alive: int(w.fleet.counted.Load()), RoundTrip: w.clock.roundTrip(),
 	}
+	if w.budget != nil {
+		s.BudgetWaiting = int(w.budget.waiting.Load())
+	}
+	oldest := w.oldest.ages()
+	for _, l := range w.lanes {
+		if l.typ != "" {
+			s.Lanes[l.typ] = LaneStats{Polling: int(l.polling.Load()), WaitingForSlot: l.waiting.Load(), TakenIn: l.takenIn.Load(),
+				Oldest: seconds(oldest[l.typ])}
+		}
+	}
+	return s
+}
+
+// laneOf is the lane of a type.
+func (w *Worker) laneOf(t schema.Type) *lane {
+	for _, l := range w.lanes {
+		if l.typ == t {
+			return l
+		}
+	}
+	panic("no lane of type " + string(t)) // there is one of each
+}
+
+// stillAfter is how long a loop may give no sign of life, where it does not wait for the vendor or the budget: far longer
+// than any time-out in it.
+const stillAfter = 2 * time.Minute
+
+// Alive says whether the worker's loops go round; the error names one that does not. A vendor in trouble, a budget and a
+// broker that is away do not count: a worker that waits for them is alive.
+func (w *Worker) Alive() error {
+	now := w.cfg.Now()
+	for _, l := range w.lanes {
+		last := l.beat.last.Load()
+		if still := now.Sub(time.Unix(0, last)); last > 0 && still > stillAfter && !l.beat.parked.Load() {
+			return fmt.Errorf("lane %s has not moved for %s", l.name, still.Round(time.Second))
+		}
+	}
+	return nil
+}
+
+// Progress is when the loop that is furthest behind last gave a sign of life; zero before they run.
+func (w *Worker) Progress() time.Time {
+	var first time.Time
+	for _, l := range w.lanes {
+		if l.beat.parked.Load() {
+			continue
+		}
+		last := l.beat.last.Load()
+		if last == 0 {
+			return time.Time{}
+		}
+		if at := time.Unix(0, last); first.IsZero() || at.Before(first) {
+			first = at
+		}
+	}
+	if first.IsZero() {
+		return w.cfg.Now() // all wait for the vendor or the budget
+	}
+	return first
+}
+
+// Ready says whether the worker can take in and poll what there is, as far as the broker goes; the error says why not.
+func (w *Worker) Ready() error {
+	for _, l := range w.lanes {
+		if l.beat.last.Load() == 0 {
+			return fmt.Errorf("consumer %s/%s is not pulled from yet", l.stream, l.name)
+		}
+		if why := l.trouble.Load(); why != nil {
+			return errors.New(*why)
+		}
+	}
+	return nil
 }
 
 // complaints keeps the log readable when the same thing goes wrong again and again: each kind is logged once, and then

@@ -26,6 +26,8 @@ type Publisher struct {
 	outcomes jetstream.Stream
 	log      logrus.FieldLogger
 
+	// byKind counts what was stored by destination or reason; the keys are all there from the beginning.
+	byKind         map[string]*atomic.Uint64
 	published      atomic.Uint64
 	repeated       atomic.Uint64
 	retries        atomic.Uint64
@@ -34,8 +36,11 @@ type Publisher struct {
 
 // Stats counts what a Publisher did since it was made.
 type Stats struct {
-	// Published outcomes were stored by this publisher.
+	// Published outcomes were stored by this publisher: Processed of them are processed events, by destination, Failed
+	// dead letters, by reason.
 	Published uint64
+	Processed map[schema.Destination]uint64
+	Failed    map[schema.Reason]uint64
 	// Repeated outcomes were there already, from an earlier attempt.
 	Repeated uint64
 	// Retries are publishes that failed and were made again.
@@ -50,15 +55,30 @@ func New(ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger) (*
 	if err != nil {
 		return nil, fmt.Errorf("reading stream %s: %w", schema.StreamOutcomes, err)
 	}
-	return &Publisher{js: js, outcomes: outcomes, log: log}, nil
+	p := &Publisher{js: js, outcomes: outcomes, log: log, byKind: map[string]*atomic.Uint64{}}
+	for _, d := range schema.Destinations() {
+		p.byKind[string(d)] = new(atomic.Uint64)
+	}
+	for _, r := range schema.Reasons() {
+		p.byKind[string(r)] = new(atomic.Uint64)
+	}
+	return p, nil
 }
 
 // Stats reads the counters.
 func (p *Publisher) Stats() Stats {
-	return Stats{
+	s := Stats{
 		Published: p.published.Load(), Repeated: p.repeated.Load(),
 		Retries: p.retries.Load(), Contradictions: p.contradictions.Load(),
+		Processed: map[schema.Destination]uint64{}, Failed: map[schema.Reason]uint64{},
 	}
+	for _, d := range schema.Destinations() {
+		s.Processed[d] = p.byKind[string(d)].Load()
+	}
+	for _, r := range schema.Reasons() {
+		s.Failed[r] = p.byKind[string(r)].Load()
+	}
+	return s
 }
 
 // Publish stores the outcomes of one interaction: one dead letter, or one or more processed events. It returns nil when
@@ -139,6 +159,7 @@ func (p *Publisher) store(ctx context.Context, o schema.Outcome, expected uint64
 		p.repeated.Add(1)
 	} else {
 		p.published.Add(1)
+		p.byKind[string(o.Destination)+string(o.Reason)].Add(1) // one of them is empty
 	}
 	return ack.Sequence, nil
 }

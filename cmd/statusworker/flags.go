@@ -2,11 +2,13 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"reflect"
 	"time"
 
+	"statusworker/cmd/admin"
 	"statusworker/consumer"
 	"statusworker/schema"
 	"statusworker/statusclient"
@@ -51,6 +53,29 @@ type workFlags struct {
 	ShutdownTimeout time.Duration `name:"shutdown-timeout" var:"STATUSWORKER_SHUTDOWN_TIMEOUT" default:"20s" help:"How long polls that are out may finish after SIGTERM."`
 }
 
+// adminFlags say where operators ask.
+type adminFlags struct {
+	AdminAddr string `name:"admin-addr" var:"STATUSWORKER_ADMIN_ADDR" default:":8080" placeholder:"ADDR" help:"Where /metrics, /livez and /readyz are served."`
+	PprofAddr string `name:"pprof-addr" var:"STATUSWORKER_PPROF_ADDR" placeholder:"ADDR" help:"Where Go's profiles are served, on a loopback address such as 127.0.0.1:6060. Not given: nowhere."`
+}
+
+// listen starts what the flags ask for. Close is never nil.
+func (f adminFlags) listen(m *admin.Metrics) (server *admin.Server, closing func(), err error) {
+	server, err = admin.Listen(f.AdminAddr, m)
+	if err != nil {
+		return nil, nil, badFlag("admin-addr", variable("admin-addr"), schema.Quote(f.AdminAddr), fmt.Sprintf("an address that can be listened on, such as :8080 (%v)", err))
+	}
+	if f.PprofAddr == "" {
+		return server, server.Close, nil
+	}
+	profiles, err := admin.ListenPprof(f.PprofAddr)
+	if err != nil {
+		server.Close()
+		return nil, nil, badFlag("pprof-addr", variable("pprof-addr"), schema.Quote(f.PprofAddr), fmt.Sprintf("a loopback address that can be listened on, such as 127.0.0.1:6060 (%v)", err))
+	}
+	return server, func() { server.Close(); profiles.Close() }, nil
+}
+
 // logFlags say how to log.
 type logFlags struct {
 	LogLevel  string `name:"log-level" var:"STATUSWORKER_LOG_LEVEL" default:"info" enum:"trace,debug,info,warn,error" help:"One of ${enum}."`
@@ -78,7 +103,7 @@ var flagOf = map[string]string{
 
 // variable is the variable of a flag, read from the command line's own description.
 func variable(flag string) string {
-	for _, flags := range []any{brokerFlags{}, vendorFlags{}, timingFlags{}, workFlags{}, logFlags{}, provisionCommand{}} {
+	for _, flags := range []any{brokerFlags{}, vendorFlags{}, timingFlags{}, workFlags{}, adminFlags{}, logFlags{}, provisionCommand{}} {
 		t := reflect.TypeOf(flags)
 		for i := range t.NumField() {
 			if f := t.Field(i); f.Tag.Get("name") == flag {

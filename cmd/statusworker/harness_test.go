@@ -84,7 +84,7 @@ func command(t *testing.T, args ...string) *call {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
-	return &call{t: t, ctx: ctx, args: args, env: map[string]string{}, stdin: strings.NewReader(""), code: make(chan int, 1)}
+	return &call{t: t, ctx: ctx, args: args, env: map[string]string{"STATUSWORKER_ADMIN_ADDR": "127.0.0.1:0"}, stdin: strings.NewReader(""), code: make(chan int, 1)}
 }
 
 func (c *call) start() *call {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/admin"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/statusclient"
@@ -22,6 +24,7 @@ type runCommand struct {
 	vendorFlags `embed:"" group:"ElevateAI"`
 	timingFlags `embed:"" group:"Timing"`
 	workFlags   `embed:"" group:"Work"`
+	adminFlags  `embed:"" group:"Admin"`
 	logFlags    `embed:"" group:"Log"`
 }
 
@@ -40,7 +43,15 @@ func (c runCommand) Run(ctx context.Context, p process) error {
 		return err
 	}
 	defer client.Close()
+	metrics := admin.NewMetrics(versionString(), runtime.Version())
+	cfg.Observer = metrics
+	server, stopServing, err := c.listen(metrics)
+	if err != nil {
+		return err
+	}
+	defer stopServing()
 
+	server.Waiting("waiting for NATS at " + c.shownURL())
 	nc, err := c.connect(ctx, clientName(), log)
 	if err != nil {
 		return stopped(ctx, err)
@@ -50,11 +61,14 @@ func (c runCommand) Run(ctx context.Context, p process) error {
 	if err != nil {
 		return fmt.Errorf("using JetStream: %w", err)
 	}
+	server.Waiting("waiting for JetStream, its streams and consumers")
 	worker, outcomes, err := newWorker(ctx, js, client, cfg, log)
 	if err != nil {
 		return stopped(ctx, err)
 	}
+	server.Watch(worker, outcomes, nc)
 	log.WithFields(logrus.Fields{
+		"admin":   server.Addr(),
 		"version": versionString(), "nats": nc.ConnectedUrlRedacted(), "vendor": c.BaseURL, "hold_back": worker.Mode(),
 		"clock_offset": worker.ClockOffset().Round(time.Millisecond).String(),
 	}).Info("working")

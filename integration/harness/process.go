@@ -73,7 +73,8 @@ func StartProcess(t testing.TB, name, path string, env []string, args ...string)
 // StartWorker starts the statusworker binary; see [StartProcess].
 func StartWorker(t testing.TB, name string, env []string, args ...string) *Process {
 	t.Helper()
-	return StartProcess(t, name, Worker(t), env, args...)
+	// Workers on one host: each gets a port of its own.
+	return StartProcess(t, name, Worker(t), append([]string{"STATUSWORKER_ADMIN_ADDR=127.0.0.1:0"}, env...), args...)
 }
 
 // bareEnv keeps of the environment what a program needs to run at all.

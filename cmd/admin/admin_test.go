@@ -1,0 +1,359 @@
+package admin_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"github.com/sirupsen/logrus"
+
+	"statusworker/cmd/admin"
+	"statusworker/cmd/embedded"
+	"statusworker/consumer"
+	"statusworker/publisher"
+	"statusworker/schema"
+	"statusworker/schema/topology"
+	"statusworker/statusclient"
+	"statusworker/statusclient/simulator"
+)
+
+// stage is a worker with its admin server, a broker and a vendor.
+type stage struct {
+	t      *testing.T
+	ctx    context.Context
+	broker *embedded.Server
+	vendor *simulator.Simulator
+	js     jetstream.JetStream
+	server *admin.Server
+	worker *consumer.Worker
+}
+
+func newStage(t *testing.T, mode consumer.Mode) *stage {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	s := &stage{t: t, ctx: ctx}
+	check := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var err error
+	s.broker, err = embedded.Start(t.TempDir(), 0)
+	check(err)
+	t.Cleanup(s.broker.Stop)
+	s.vendor, err = simulator.Start(simulator.Config{})
+	check(err)
+	t.Cleanup(s.vendor.Close)
+	metrics := admin.NewMetrics("v1.2.3", "go1.26")
+	s.server, err = admin.Listen("127.0.0.1:0", metrics)
+	check(err)
+	t.Cleanup(s.server.Close)
+
+	s.serves("/livez", http.StatusOK, "ok")
+	s.serves("/readyz", http.StatusServiceUnavailable, "starting")
+	s.server.Waiting("waiting for godot")
+	s.serves("/readyz", http.StatusServiceUnavailable, "godot")
+
+	nc, err := nats.Connect(s.broker.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	check(err)
+	t.Cleanup(nc.Close)
+	s.js, err = jetstream.New(nc)
+	check(err)
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	cfg := consumer.Config{
+		Intervals:     consumer.Intervals{Audio: 600 * time.Millisecond, Chat: 400 * time.Millisecond, Transcript: 400 * time.Millisecond},
+		NotFoundGrace: time.Second, Deadline: 20 * time.Second, MaxPollsPerSecond: 1000, Observer: metrics, Log: log,
+	}
+	set := consumer.Topology(cfg, consumer.Choices{Mode: mode}).Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
+	_, err = topology.Create(ctx, s.js, set)
+	check(err)
+	client, err := statusclient.New(statusclient.Config{BaseURL: s.vendor.URL(), Token: simulator.DefaultToken})
+	check(err)
+	t.Cleanup(client.Close)
+	out, err := publisher.New(ctx, s.js, log)
+	check(err)
+	s.worker, err = consumer.New(ctx, s.js, client, out, cfg)
+	check(err)
+	s.server.Watch(s.worker, out, nc)
+	running, stop := context.WithCancel(ctx)
+	done := make(chan error, 1)
+	go func() { done <- s.worker.Run(running, ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func (s *stage) get(path string) (int, string) {
+	s.t.Helper()
+	req, err := http.NewRequestWithContext(s.ctx, http.MethodGet, "http://"+s.server.Addr()+path, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+func (s *stage) serves(path string, code int, text string) {
+	s.t.Helper()
+	if got, body := s.get(path); got != code || !strings.Contains(body, text) {
+		s.t.Errorf("%s: %d %q, want %d and %q", path, got, body, code, text)
+	}
+}
+
+// await asks until the answer is as wanted.
+func (s *stage) await(path string, code int, text string) {
+	s.t.Helper()
+	for {
+		got, body := s.get(path)
+		if got == code && strings.Contains(body, text) {
+			return
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-s.ctx.Done():
+			s.t.Fatalf("%s: %d %q, want %d and %q", path, got, body, code, text)
+		}
+	}
+}
+
+// families are what a scrape gives, by name.
+func (s *stage) families() map[string]*dto.MetricFamily {
+	s.t.Helper()
+	_, body := s.get("/metrics")
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return families
+}
+
+// value sums the samples of a family whose labels have these values.
+func value(f *dto.MetricFamily, labels map[string]string) (sum float64) {
+	for _, m := range f.GetMetric() {
+		fits := 0
+		for _, l := range m.GetLabel() {
+			if labels[l.GetName()] == l.GetValue() {
+				fits++
+			}
+		}
+		if fits == len(labels) {
+			sum += m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+		}
+	}
+	return sum
+}
+
+// awaitValue waits until a measure is as wanted.
+func (s *stage) awaitValue(name string, labels map[string]string, wanted func(float64) bool) {
+	s.t.Helper()
+	for {
+		got := value(s.families()[name], labels)
+		if wanted(got) {
+			return
+		}
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-s.ctx.Done():
+			s.t.Fatalf("%s%v is %v", name, labels, got)
+		}
+	}
+}
+
+func (s *stage) declare(t schema.Type, script *simulator.Script, more string) string {
+	s.t.Helper()
+	id := uuid.NewString()
+	if script != nil {
+		s.vendor.Declare(id, *script)
+	}
+	if _, err := s.js.Publish(s.ctx, schema.DeclaredSubject(t, id), fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":%q%s}`, id, t, more)); err != nil {
+		s.t.Fatal(err)
+	}
+	return id
+}
+
+func more(than float64) func(float64) bool { return func(v float64) bool { return v > than } }
+func exactly(n float64) func(float64) bool { return func(v float64) bool { return v == n } }
+
+type labels = map[string]string
+
+func TestMetricsMove(t *testing.T) {
+	for _, mode := range []consumer.Mode{consumer.Reserve, consumer.Nak} {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t, mode)
+			s.await("/readyz", http.StatusOK, "ok")
+			processed, failed, never := simulator.Processed(time.Second), simulator.Failed(schema.StatusProcessingFailed, time.Second), simulator.Never()
+			unlisted := simulator.Constant("paused")
+			s.declare(schema.Audio, &processed, "")
+			s.declare(schema.Chat, &failed, "")
+			s.declare(schema.Transcript, nil, "")
+			s.declare(schema.Transcript, &unlisted, "")
+			s.declare(schema.Chat, &never, `,"type":"twice"`)
+			stuck := s.declare(schema.Chat, &never, "")
+
+			n := func(name string, l labels, wanted func(float64) bool) {
+				t.Helper()
+				s.awaitValue("statusworker_"+name, l, wanted)
+			}
+			n("outcomes_total", labels{"destination": "transcript"}, exactly(1))
+			n("outcomes_total", labels{"destination": "cxai"}, exactly(1))
+			n("dead_letters_total", labels{"reason": "processing_failed"}, exactly(1))
+			n("dead_letters_total", labels{"reason": "not_found"}, exactly(1))
+			n("dead_letters_total", labels{"reason": "invalid_message"}, exactly(1))
+			n("declared_to_outcome_seconds", labels{"lane": "audio"}, exactly(1))
+			n("polls_total", labels{"lane": "audio", "result": "processed"}, exactly(1))
+			n("polls_total", labels{"lane": "chat", "result": "failed"}, exactly(1))
+			n("polls_total", labels{"lane": "chat", "result": "pending"}, more(3))
+			n("polls_total", labels{"lane": "transcript", "result": "not_found"}, more(0))
+			n("poll_duration_seconds", labels{"lane": "chat"}, more(3))
+			n("poll_lateness_seconds", labels{"lane": "chat"}, more(2))
+			n("unlisted_statuses_total", nil, more(0))
+			n("oldest_polled_seconds", labels{"lane": "chat"}, more(1))
+			n("workers", nil, exactly(1))
+			n("broker_connected", nil, exactly(1))
+			n("broker_round_trip_seconds", nil, more(0))
+			n("progress_timestamp_seconds", nil, more(float64(time.Now().Add(-time.Minute).Unix())))
+			n("slots", labels{"state": "total"}, exactly(64))
+			n("build_info", labels{"version": "v1.2.3"}, exactly(1))
+			n("rest_state", labels{"state": "working"}, exactly(1))
+			n("rest_cause", nil, exactly(0))
+			n("budget_share", nil, exactly(1000))
+			if mode == consumer.Reserve {
+				n("taken_in_total", labels{"lane": "transcript"}, exactly(2))
+				if _, err := s.js.Publish(s.ctx, schema.DeclaredSubject(schema.Chat, stuck), []byte(`{"interactionIdentifier":"`+stuck+`","type":"chat"}`)); err != nil {
+					t.Fatal(err)
+				}
+				n("declared_twice_total", nil, exactly(1))
+			}
+
+			hanging := simulator.Never().With(simulator.Fault{Kind: simulator.Hangs})
+			s.declare(schema.Audio, &hanging, "")
+			n("polls_in_flight", labels{"lane": "audio"}, exactly(1))
+
+			s.vendor.SetFaults(simulator.Refusal(http.StatusUnauthorized))
+			n("polls_total", labels{"result": "unauthorized"}, more(0))
+			n("rests_total", labels{"cause": "unauthorized"}, exactly(1))
+			n("rest_state", labels{"state": "working"}, exactly(0))
+			n("rest_cause", labels{"cause": "unauthorized"}, exactly(1))
+			s.serves("/livez", http.StatusOK, "ok")
+			s.serves("/readyz", http.StatusOK, "ok") // a vendor in trouble is no reason to take workers away
+			s.vendor.SetFaults()
+
+			s.broker.Stop()
+			s.await("/readyz", http.StatusServiceUnavailable, "not connected to NATS")
+			s.serves("/livez", http.StatusOK, "ok")
+			n("broker_connected", nil, exactly(0))
+			if err := s.broker.StartAgain(); err != nil {
+				t.Fatal(err)
+			}
+			s.await("/readyz", http.StatusOK, "ok")
+			n("broker_reconnects_total", nil, more(0))
+			n("rest_state", labels{"state": "working"}, exactly(1))
+		})
+	}
+}
+
+// Names and units follow Prometheus's conventions; no label has an identifier in it, and the number of series does not
+// depend on how many interactions there are.
+func TestMetricsAreBounded(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, consumer.Reserve)
+	s.await("/readyz", http.StatusOK, "ok")
+	series := func() (n int) {
+		for name, f := range s.families() {
+			if !strings.HasPrefix(name, "statusworker_") {
+				continue
+			}
+			for _, m := range f.GetMetric() {
+				n++
+				for _, l := range m.GetLabel() {
+					if _, err := uuid.Parse(l.GetValue()); err == nil {
+						t.Errorf("%s has the label %s=%s", name, l.GetName(), l.GetValue())
+					}
+				}
+			}
+		}
+		return n
+	}
+	before := series()
+	const interactions = 60
+	for i := range interactions {
+		script := simulator.Processed(0)
+		if i%5 == 0 {
+			script = simulator.Constant(schema.Status(fmt.Sprintf("paused%d", i)))
+		}
+		s.declare(schema.Types()[i%3], &script, "")
+	}
+	s.awaitValue("statusworker_polls_total", nil, more(interactions-1))
+	if after := series(); after != before {
+		t.Errorf("%d series after %d interactions, %d before", after, interactions, before)
+	}
+	_, body := s.get("/metrics")
+	problems, err := promlint.New(strings.NewReader(body)).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		if strings.HasPrefix(p.Metric, "statusworker_") {
+			t.Errorf("%s: %s", p.Metric, p.Text)
+		}
+	}
+}
+
+func TestAddressesThatAreRefused(t *testing.T) {
+	t.Parallel()
+	m := admin.NewMetrics("", "")
+	first, err := admin.Listen("127.0.0.1:0", m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	if s, err := admin.Listen(first.Addr(), m); err == nil {
+		s.Close()
+		t.Error("two servers listen on one address")
+	}
+	for _, addr := range []string{":6060", "0.0.0.0:6060", "192.0.2.1:6060", "example.org:6060", "6060", ""} {
+		if s, err := admin.ListenPprof(addr); err == nil || !strings.Contains(err.Error(), "loopback") {
+			t.Errorf("profiles on %q: %v", addr, err)
+			if s != nil {
+				s.Close()
+			}
+		}
+	}
+	p, err := admin.ListenPprof("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	s := &stage{t: t, ctx: t.Context(), server: p}
+	s.serves("/debug/pprof/goroutine?debug=1", http.StatusOK, "goroutine profile")
+	s = &stage{t: t, ctx: t.Context(), server: first}
+	s.serves("/debug/pprof/", http.StatusNotFound, "")
+}

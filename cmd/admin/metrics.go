@@ -1,0 +1,200 @@
+// Package admin serves what operators and their machines ask a worker: metrics, liveness, readiness.
+package admin
+
+import (
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"statusworker/consumer"
+	"statusworker/publisher"
+	"statusworker/schema"
+)
+
+const namespace = "statusworker_"
+
+// Metrics are a worker's measures for Prometheus, in a registry of their own. What the worker counts anyway is read when it
+// is scraped; only times are noted as they pass. No label has an identifier, or any value from outside.
+type Metrics struct {
+	registry *prometheus.Registry
+	lanes    map[schema.Type]*laneMetrics
+}
+
+var _ consumer.Observer = (*Metrics)(nil)
+
+// laneMetrics are the measures of a lane with their labels looked up: that costs more than to count.
+type laneMetrics struct {
+	polls      map[consumer.Result]prometheus.Counter
+	took, late prometheus.Observer
+	toOutcome  prometheus.Observer
+}
+
+// Buckets. A poll lasts from some milliseconds to its time-out, 10 s by default; lateness is under a second when all is
+// well; an outcome comes after seconds to the deadline of a day.
+var (
+	pollBuckets    = []float64{0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30}
+	lateBuckets    = []float64{0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 300, 1800}
+	outcomeBuckets = []float64{5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400}
+)
+
+// NewMetrics makes the measures of a worker of this version, which was built with that Go.
+func NewMetrics(version, goVersion string) *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry(), lanes: map[schema.Type]*laneMetrics{}}
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: namespace + "build_info", Help: "Always 1; the labels tell the version."}, []string{"version", "goversion"})
+	build.WithLabelValues(version, goVersion).Set(1)
+	polls := prometheus.NewCounterVec(prometheus.CounterOpts{Name: namespace + "polls_total", Help: "Status requests, by what came of them."}, []string{"lane", "result"})
+	histogram := func(name, help string, buckets []float64) *prometheus.HistogramVec {
+		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: namespace + name, Help: help, Buckets: buckets}, []string{"lane"})
+	}
+	took := histogram("poll_duration_seconds", "How long status requests took.", pollBuckets)
+	late := histogram("poll_lateness_seconds", "How long after it fell due a delivery was polled. With delayed naks, of a sample.", lateBuckets)
+	toOutcome := histogram("declared_to_outcome_seconds", "Time from the declared message to its stored outcome.", outcomeBuckets)
+	for _, t := range schema.Types() {
+		lane := string(t)
+		l := &laneMetrics{
+			polls: map[consumer.Result]prometheus.Counter{}, took: took.WithLabelValues(lane),
+			late: late.WithLabelValues(lane), toOutcome: toOutcome.WithLabelValues(lane),
+		}
+		for _, r := range consumer.Results() {
+			l.polls[r] = polls.WithLabelValues(lane, string(r))
+		}
+		m.lanes[t] = l
+	}
+	m.registry.MustRegister(build, polls, took, late, toOutcome,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+// Polled is for the worker.
+func (m *Metrics) Polled(t schema.Type, result consumer.Result, took, late time.Duration) {
+	l := m.lanes[t]
+	l.polls[result].Inc()
+	l.took.Observe(took.Seconds())
+	if late >= 0 {
+		l.late.Observe(late.Seconds())
+	}
+}
+
+// Ended is for the worker.
+func (m *Metrics) Ended(t schema.Type, age time.Duration) {
+	m.lanes[t].toOutcome.Observe(age.Seconds())
+}
+
+// watched is what the scrape reads from.
+type watched struct {
+	worker   *consumer.Worker
+	outcomes *publisher.Publisher
+	nc       *nats.Conn
+}
+
+// watch adds what the worker counts by itself.
+func (m *Metrics) watch(w watched) { m.registry.MustRegister(scrape{w}) }
+
+// scrape reads counters and states when it is asked.
+type scrape struct{ watched }
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(namespace+name, help, labels, nil)
+}
+
+var (
+	descNotSent      = describe("polls_not_sent_total", "Deliveries that were not polled: too late for this poll, a rest, or the budget.")
+	descInFlight     = describe("polls_in_flight", "Status requests that are out.", "lane")
+	descSlots        = describe("slots", "Deliveries that can be worked on at once, and those that are.", "state")
+	descSlotWaits    = describe("slot_waits", "1 while the lane waits for a slot.", "lane")
+	descBudgetWaits  = describe("budget_waiting", "Deliveries that wait for the budget.")
+	descBudgetShare  = describe("budget_share", "Polls a second that this worker may make; 0 without a budget.")
+	descTakenIn      = describe("taken_in_total", "Declared messages that got their first reservation.", "lane")
+	descTwice        = describe("declared_twice_total", "Declared messages that were dropped because the interaction waited already.")
+	descAgain        = describe("declared_again_total", "Times that a declared message waited for the end of an earlier life of its interaction.")
+	descOutcomes     = describe("outcomes_total", "Processed events that this worker stored.", "destination")
+	descDead         = describe("dead_letters_total", "Dead letters that this worker stored.", "reason")
+	descContradicts  = describe("contradictions_total", "Outcomes that were dropped because one of the other kind is stored.")
+	descRetries      = describe("publish_retries_total", "Publishes of outcomes that failed and were made again.")
+	descUnlisted     = describe("unlisted_statuses_total", "Answers with a status that the vendor's documentation does not know.")
+	descRefused      = describe("reservations_refused_total", "Reservations that the broker refused, whatever came of it.")
+	descDropped      = describe("deliveries_dropped_total", "Deliveries of interactions that had ended, or whose next poll somebody else held.")
+	descFaults       = describe("faults_total", "Deliveries that ended in an error, most often of the broker; they come back.")
+	descPanics       = describe("panics_total", "Deliveries that panicked; they come back.")
+	descRestState    = describe("rest_state", "1 for what the worker does about the vendor now.", "state")
+	descRestCause    = describe("rest_cause", "1 for why the worker rests or probes now.", "cause")
+	descRests        = describe("rests_total", "Rests that began, by cause.", "cause")
+	descConnected    = describe("broker_connected", "1 while the worker is connected to NATS.")
+	descReconnects   = describe("broker_reconnects_total", "Times that the connection to NATS was lost and made anew.")
+	descRoundTrip    = describe("broker_round_trip_seconds", "The broker's quickest answer when its clock was last measured, every 30 s.")
+	descClockOffset  = describe("broker_clock_offset_seconds", "How far the broker's clock is ahead of this host's.")
+	descOldestPolled = describe("oldest_polled_seconds", "Age of the oldest interaction that this worker polled lately.", "lane")
+	descWorkers      = describe("workers", "Workers that were alive when this one last counted.")
+	descProgress     = describe("progress_timestamp_seconds", "When the loop that is furthest behind last went round.")
+)
+
+// Describe gives nothing: what is collected is checked as it comes.
+func (scrape) Describe(chan<- *prometheus.Desc) {}
+
+// Collect reads what there is.
+func (s scrape) Collect(out chan<- prometheus.Metric) {
+	value := func(kind prometheus.ValueType, d *prometheus.Desc, v float64, labels ...string) {
+		out <- prometheus.MustNewConstMetric(d, kind, v, labels...)
+	}
+	count := func(d *prometheus.Desc, v uint64, labels ...string) {
+		value(prometheus.CounterValue, d, float64(v), labels...)
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) { value(prometheus.GaugeValue, d, v, labels...) }
+	is := func(b bool) float64 {
+		if b {
+			return 1
+		}
+		return 0
+	}
+
+	st := s.worker.Stats()
+	for t, l := range st.Lanes {
+		lane := string(t)
+		gauge(descInFlight, float64(l.Polling), lane)
+		gauge(descSlotWaits, is(l.WaitingForSlot), lane)
+		count(descTakenIn, l.TakenIn, lane)
+		gauge(descOldestPolled, l.Oldest.Seconds(), lane)
+	}
+	count(descNotSent, st.Skipped)
+	gauge(descSlots, float64(st.SlotsUsed), "used")
+	gauge(descSlots, float64(st.Slots), "total")
+	gauge(descBudgetWaits, float64(st.BudgetWaiting))
+	gauge(descBudgetShare, st.Share)
+	count(descTwice, st.DeclaredTwice)
+	count(descAgain, st.DeclaredAgain)
+	count(descUnlisted, st.Unlisted)
+	count(descRefused, st.RefusedReservations)
+	count(descDropped, st.Dropped)
+	count(descFaults, st.Faults)
+	count(descPanics, st.Panics)
+	gauge(descWorkers, float64(st.Alive))
+
+	outcomes := s.outcomes.Stats()
+	for d, n := range outcomes.Processed {
+		count(descOutcomes, n, string(d))
+	}
+	for r, n := range outcomes.Failed {
+		count(descDead, n, string(r))
+	}
+	count(descContradicts, outcomes.Contradictions)
+	count(descRetries, outcomes.Retries)
+
+	rest := s.worker.Rest()
+	for _, state := range []schema.WorkerState{schema.Working, schema.Resting, schema.Probing} {
+		gauge(descRestState, is(rest.State == state), string(state))
+	}
+	for _, cause := range consumer.Troubles() {
+		gauge(descRestCause, is(rest.Cause == cause), string(cause))
+		count(descRests, st.Rests[cause], string(cause))
+	}
+
+	gauge(descConnected, is(s.nc.IsConnected()))
+	count(descReconnects, s.nc.Stats().Reconnects)
+	gauge(descRoundTrip, st.RoundTrip.Seconds())
+	gauge(descClockOffset, s.worker.ClockOffset().Seconds())
+	if at := s.worker.Progress(); !at.IsZero() {
+		gauge(descProgress, float64(at.UnixMilli())/1000)
+	}
+}

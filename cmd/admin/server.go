@@ -1,0 +1,133 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"statusworker/consumer"
+	"statusworker/publisher"
+)
+
+// Server answers on the admin listener:
+//
+//	/livez    200 while the worker's loops go round, whatever the vendor and the broker do
+//	/readyz   200 while it is connected and pulls from its consumers; otherwise 503 and why not
+//	/metrics  for Prometheus
+//
+// It answers from its start on, before there is a worker.
+type Server struct {
+	metrics  *Metrics
+	watched  atomic.Pointer[watched]
+	waiting  atomic.Pointer[string]
+	server   http.Server
+	listener net.Listener
+	served   chan error
+}
+
+// Listen starts a server on an address such as :8080.
+func Listen(addr string, m *Metrics) (*Server, error) {
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listening for operators: %w", err)
+	}
+	s := &Server{metrics: m, listener: listener, served: make(chan error, 1)}
+	s.Waiting("the worker is starting")
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", s.answer(s.alive))
+	mux.HandleFunc("GET /readyz", s.answer(s.ready))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
+	s.serve(mux)
+	return s, nil
+}
+
+// ListenPprof starts a server for Go's profiles. Their address must be a loopback one: they show memory.
+func ListenPprof(addr string) (*Server, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, fmt.Errorf("profiles are served on a loopback address only, such as 127.0.0.1:6060, and not on %q", addr)
+	}
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("listening for profilers: %w", err)
+	}
+	s := &Server{listener: listener, served: make(chan error, 1)}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	s.serve(mux)
+	return s, nil
+}
+
+func (s *Server) serve(h http.Handler) {
+	s.server = http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: log.New(io.Discard, "", 0)}
+	go func() { s.served <- s.server.Serve(s.listener) }()
+}
+
+// Addr is where the server listens.
+func (s *Server) Addr() string { return s.listener.Addr().String() }
+
+// Waiting says what is still missing before there is a worker.
+func (s *Server) Waiting(what string) { s.waiting.Store(&what) }
+
+// Watch has the server tell of a worker.
+func (s *Server) Watch(worker *consumer.Worker, outcomes *publisher.Publisher, nc *nats.Conn) {
+	w := watched{worker: worker, outcomes: outcomes, nc: nc}
+	s.metrics.watch(w)
+	s.watched.Store(&w)
+}
+
+// Close stops listening, and waits a little for answers that are under way.
+func (s *Server) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	if s.server.Shutdown(ctx) != nil {
+		_ = s.server.Close() // what it says is that the listener was closed already
+	}
+	<-s.served
+}
+
+// answer says ok, or why not.
+func (s *Server) answer(check func() error) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		w.Header().Set("Cache-Control", "no-store")
+		if err := check(); err != nil {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			_, _ = fmt.Fprintf(w, "%v\n", err) // who asked has gone
+			return
+		}
+		_, _ = io.WriteString(w, "ok\n")
+	}
+}
+
+func (s *Server) alive() error {
+	if w := s.watched.Load(); w != nil {
+		return w.worker.Alive()
+	}
+	return nil // it waits for the broker, and says so elsewhere
+}
+
+func (s *Server) ready() error {
+	w := s.watched.Load()
+	if w == nil {
+		return errors.New(*s.waiting.Load())
+	}
+	if !w.nc.IsConnected() {
+		return errors.New("not connected to NATS: reconnecting")
+	}
+	return w.worker.Ready()
+}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"go.opentelemetry.io/otel/trace"
 
 	"statusworker/schema"
 )
@@ -86,6 +87,8 @@ type Config struct {
 	ShutdownTimeout time.Duration
 	// Observer defaults to nobody.
 	Observer Observer
+	// Tracer makes a span for each delivery that polls, and for the poll in it; nil, the default, makes none and costs nothing.
+	Tracer trace.Tracer
 	// Log defaults to nothing.
 	Log logrus.FieldLogger
 	// Now and Jitter come from outside for tests. Jitter gives numbers in [0, 1).

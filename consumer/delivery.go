@@ -48,7 +48,9 @@ func (p position) after(o position) bool {
 }
 
 // deliver lives the life of one delivery: begin, poll, decide, settle.
-func (w *Worker) deliver(ctx context.Context, d *delivery) error {
+func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
+	ctx, spans := w.trace(ctx, d)
+	defer func() { spans.end(err) }()
 	may, err := w.hold.begin(ctx, d)
 	if err != nil {
 		if bad := (*schema.MemberError)(nil); errors.As(err, &bad) {
@@ -69,14 +71,13 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) error {
 	}
 
 	facts := Facts{NotFoundGrace: w.cfg.NotFoundGrace, Deadline: w.cfg.Deadline}
-	began := w.cfg.Now()
 	late := time.Duration(-1)
 	if !d.due.IsZero() {
 		late = max(0, w.clock.time().Sub(d.due))
 	}
-	d.lane.polling.Add(1)
-	answer, err := w.status.Status(ctx, d.identifier, d.sendBy)
-	d.lane.polling.Add(-1)
+	began := w.cfg.Now()
+	polling, polled := spans.poll(ctx, d)
+	answer, err := w.ask(polling, d)
 	took := w.cfg.Now().Sub(began)
 	facts.Age = w.clock.time().Sub(d.at.life)
 	facts.Status, facts.ErrorMessage = answer.Status, answer.ErrorMessage
@@ -87,7 +88,9 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) error {
 			facts.Fault, facts.RetryAt, renewed = poll.Fault, poll.RetryAt, poll.TokenRenewed
 		}
 	}
+	polled(facts)
 	decision := Decide(facts)
+	spans.decided(decision)
 	if facts.Fault == schema.FaultNotSent {
 		w.count.skipped.Add(1)
 	} else {
@@ -117,6 +120,13 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) error {
 		return w.hold.holdBack(ctx, d, later(decision.NotBefore, w.rest.over()))
 	}
 	return w.conclude(ctx, d, decision, answer)
+}
+
+// ask makes the status request.
+func (w *Worker) ask(ctx context.Context, d *delivery) (schema.Answer, error) {
+	d.lane.polling.Add(1)
+	defer d.lane.polling.Add(-1)
+	return w.status.Status(ctx, d.identifier, d.sendBy)
 }
 
 // conclude publishes the outcome, waits for the broker's word that it is stored, and only then lets the interaction go.

@@ -43,6 +43,12 @@ func (c runCommand) Run(ctx context.Context, p process) error {
 		return err
 	}
 	defer client.Close()
+	tracer, flush, err := tracing(ctx, p.getenv, log)
+	if err != nil {
+		return err
+	}
+	defer flush()
+	cfg.Tracer = tracer
 	metrics := admin.NewMetrics(versionString(), runtime.Version())
 	cfg.Observer = metrics
 	server, stopServing, err := c.listen(metrics)

@@ -1,0 +1,115 @@
+package consumer
+
+import (
+	"context"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"statusworker/schema"
+)
+
+// Names of attributes: the messaging conventions of OpenTelemetry, and what they have no name for.
+const (
+	attrSystem    = attribute.Key("messaging.system")
+	attrOperation = attribute.Key("messaging.operation.name")
+	attrKind      = attribute.Key("messaging.operation.type")
+	attrTemplate  = attribute.Key("messaging.destination.template")
+	attrSubject   = attribute.Key("messaging.destination.name")
+	attrConsumer  = attribute.Key("messaging.consumer.group.name")
+	attrSize      = attribute.Key("messaging.message.body.size")
+
+	attrInteraction = attribute.Key("statusworker.interaction")
+	attrPoll        = attribute.Key("statusworker.poll.number")
+	attrResult      = attribute.Key("statusworker.poll.result")
+	attrStatus      = attribute.Key("statusworker.status")
+	attrDecision    = attribute.Key("statusworker.decision")
+)
+
+// spans are those of one delivery: nil where nothing is traced, and then nothing is done.
+type spans struct {
+	tracer   trace.Tracer
+	delivery trace.Span
+}
+
+// trace begins the span of a delivery: a trace of its own, linked to the span that declared the interaction. One trace for
+// the whole life of an interaction would last for hours.
+func (w *Worker) trace(ctx context.Context, d *delivery) (context.Context, *spans) {
+	if w.cfg.Tracer == nil {
+		return ctx, nil
+	}
+	kind, identifier, _ := schema.SplitSubject(d.msg.Subject())
+	options := []trace.SpanStartOption{
+		trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindConsumer),
+		trace.WithAttributes(attrSystem.String("nats"), attrOperation.String("process"), attrKind.String("process"),
+			attrSubject.String(d.msg.Subject()), attrTemplate.String(d.lane.template()), attrConsumer.String(d.lane.name),
+			attrSize.Int(len(d.msg.Data())), attrInteraction.String(identifier)),
+	}
+	if link, ok := linkTo(traceparent(d)); ok {
+		options = append(options, trace.WithLinks(link))
+	}
+	if kind == "" {
+		kind = d.lane.name
+	}
+	ctx, span := w.cfg.Tracer.Start(ctx, "process "+kind, options...)
+	return ctx, &spans{tracer: w.cfg.Tracer, delivery: span}
+}
+
+// template is the subject of the lane's deliveries with a name in the place of the identifier.
+func (l *lane) template() string {
+	if l.typ == "" {
+		return "interactions.declared.{type}.{identifier}"
+	}
+	if l.stream == schema.StreamDeclared {
+		return schema.DeclaredSubject(l.typ, "{identifier}")
+	}
+	return schema.PollSubject(l.typ, "{identifier}")
+}
+
+// linkTo is a link to the span that a traceparent names.
+func linkTo(traceparent string) (trace.Link, bool) {
+	if traceparent == "" {
+		return trace.Link{}, false
+	}
+	ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{schema.HeaderTraceparent: traceparent})
+	span := trace.SpanContextFromContext(ctx)
+	return trace.Link{SpanContext: span}, span.IsValid()
+}
+
+// poll begins the span of the status request. The function ends it.
+func (s *spans) poll(ctx context.Context, d *delivery) (context.Context, func(Facts)) {
+	if s == nil {
+		return ctx, func(Facts) {}
+	}
+	ctx, span := s.tracer.Start(ctx, "poll", trace.WithSpanKind(trace.SpanKindClient),
+		trace.WithAttributes(attrInteraction.String(d.identifier), attrPoll.Int64(int64(d.at.number))))
+	return ctx, func(f Facts) {
+		span.SetAttributes(attrResult.String(string(f.Result())))
+		if f.Fault != "" {
+			span.SetStatus(codes.Error, f.FaultDetail)
+		} else {
+			span.SetAttributes(attrStatus.String(string(f.Status)))
+		}
+		span.End()
+	}
+}
+
+// decided notes what is done about the interaction.
+func (s *spans) decided(d Decision) {
+	if s != nil {
+		s.delivery.SetAttributes(attrDecision.String(d.Why))
+	}
+}
+
+// end ends the span of the delivery.
+func (s *spans) end(err error) {
+	if s == nil {
+		return
+	}
+	if err != nil {
+		s.delivery.SetStatus(codes.Error, err.Error())
+	}
+	s.delivery.End()
+}

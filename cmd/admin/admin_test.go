@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -356,4 +358,33 @@ func TestAddressesThatAreRefused(t *testing.T) {
 	s.serves("/debug/pprof/goroutine?debug=1", http.StatusOK, "goroutine profile")
 	s = &stage{t: t, ctx: t.Context(), server: first}
 	s.serves("/debug/pprof/", http.StatusNotFound, "")
+}
+
+// docs/metrics.md names every measure, and none that is not there.
+func TestDocumentation(t *testing.T) {
+	t.Parallel()
+	text, err := os.ReadFile("../../docs/metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "## Measures")
+	documented := map[string]bool{}
+	for line := range strings.Lines(table) {
+		if columns := strings.Split(line, "|"); len(columns) == 5 && strings.HasPrefix(strings.TrimSpace(columns[1]), "`") {
+			for _, name := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(columns[1], -1) {
+				documented["statusworker_"+name[1]] = true
+			}
+		}
+	}
+	s := newStage(t, consumer.Reserve)
+	s.await("/readyz", http.StatusOK, "ok")
+	for name := range s.families() {
+		if strings.HasPrefix(name, "statusworker_") && !documented[name] {
+			t.Errorf("%s is not documented", name)
+		}
+		delete(documented, name)
+	}
+	for name := range documented {
+		t.Errorf("%s is documented, and not there", name)
+	}
 }

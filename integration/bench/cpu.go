@@ -18,18 +18,19 @@ import (
 // cpuGuidance is short, so that what was polled is due again soon. Schedules fire every quarter of a second.
 const cpuGuidance = 200 * time.Millisecond
 
-// variant is one of the four pollers that are measured.
+// variant is one of the pollers that are measured.
 type variant struct {
 	role string
 	mode consumer.Mode
 }
 
-// variants in the order of a round. Each bare loop is followed by the stage that is compared with it.
+// variants in the order of a round. Each bare loop is followed by the stage that is compared with it, and that by the stage
+// without its metrics.
 func (s settings) variants() []variant {
 	var vs []variant
 	for _, mode := range []consumer.Mode{consumer.Reserve, consumer.Nak} {
 		if s.holdBack == "" || s.holdBack == string(mode) {
-			vs = append(vs, variant{"bare", mode}, variant{"stage", mode})
+			vs = append(vs, variant{"bare", mode}, variant{"stage", mode}, variant{"unmeasured", mode})
 		}
 	}
 	return vs
@@ -80,7 +81,7 @@ func printCosts(stdout io.Writer, variants []variant, costs map[variant][]cost) 
 			return median(values)
 		}
 		ratio := ""
-		if v.role == "stage" {
+		if v.role != "bare" {
 			middle, least, most := ratios(cs, costs[variant{"bare", v.mode}])
 			ratio = fmt.Sprintf("**%.2f** (%.2f to %.2f)", middle, least, most)
 		}
@@ -88,6 +89,13 @@ func printCosts(stdout io.Writer, variants []variant, costs map[variant][]cost) 
 			of(func(c cost) float64 { return c.cpu }), of(func(c cost) float64 { return c.rate }),
 			of(func(c cost) float64 { return c.allocs }), of(func(c cost) float64 { return c.size }),
 			of(func(c cost) float64 { return c.broker }), ratio)
+	}
+	fmt.Fprintln(stdout)
+	for _, v := range variants {
+		if v.role == "unmeasured" {
+			middle, least, most := ratios(costs[variant{"stage", v.mode}], costs[v])
+			fmt.Fprintf(stdout, "Metrics, %s: the stage takes %.2f (%.2f to %.2f) times the CPU of the stage without them.\n", v.mode, middle, least, most)
+		}
 	}
 }
 

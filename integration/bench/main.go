@@ -61,7 +61,7 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags.StringVar(&s.holdBack, "hold-back", "", "cpu: `reserve` or nak; both where it is empty")
 	flags.DurationVar(&s.measured, "for", 3*time.Second, "how long each run is measured")
 	flags.DurationVar(&s.warmUp, "warm-up", 1500*time.Millisecond, "how long each run goes on before it is measured")
-	flags.IntVar(&s.rounds, "rounds", 6, "cpu: how often each of the four is run")
+	flags.IntVar(&s.rounds, "rounds", 6, "cpu: how often each poller is run")
 	flags.IntVar(&s.interactions, "interactions", 0, "cpu: how many interactions there are; 0 is enough to keep polls due")
 	flags.IntVar(&s.concurrency, "concurrency", 64, "polls at a time")
 	flags.IntVar(&s.few, "few", 1_000, "memory: interactions in flight in the first run")

@@ -22,7 +22,7 @@ const roleArgument = "role"
 // reads is answered by one line of JSON.
 func runRole(args []string, stdin io.Reader, stdout io.Writer) error {
 	roles := map[string]func([]string) (*player, error){
-		"broker": playBroker, "vendor": playVendor, "bare": playBare, "stage": playStage,
+		"broker": playBroker, "vendor": playVendor, "bare": playBare, "stage": playStage, "unmeasured": playUnmeasured,
 	}
 	if len(args) == 0 || roles[args[0]] == nil {
 		return fmt.Errorf("there is no role %q", args)

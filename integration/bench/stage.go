@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strconv"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/admin"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/statusclient"
@@ -51,6 +53,13 @@ func (o order) intervals() consumer.Intervals {
 
 // playStage runs the worker, wired as `statusworker run` does: broker URL, vendor URL, mode, guidance, concurrency.
 func playStage(args []string) (*player, error) {
+	return playWorker(args, admin.NewMetrics("bench", runtime.Version()))
+}
+
+// playUnmeasured runs the same worker without its metrics.
+func playUnmeasured(args []string) (*player, error) { return playWorker(args, nil) }
+
+func playWorker(args []string, observer consumer.Observer) (*player, error) {
 	o, err := parseOrder(args)
 	if err != nil {
 		return nil, err
@@ -81,6 +90,7 @@ func playStage(args []string) (*player, error) {
 	}
 	worker, err := consumer.New(ctx, js, client, outcomes, consumer.Config{
 		Intervals: o.intervals(), RequestTimeout: 10 * time.Second, Concurrency: o.concurrency, Log: log,
+		Observer: observer,
 	})
 	if err != nil {
 		return nil, err

@@ -1,0 +1,141 @@
+package survey
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"statusworker/consumer"
+	"statusworker/schema"
+)
+
+const (
+	// behind is for how long something may be due: longer than a message takes that comes again because its worker died.
+	behind = 30 * time.Second
+	// intakeBehind is longer: a declared message may have to wait until an earlier life of its interaction is over.
+	intakeBehind = 90 * time.Second
+	// usedUp is the share of a budget from which it is what holds a lane up.
+	usedUp = 0.8
+)
+
+// Advise says in sentences what needs an operator: one each, the gravest first. Where all is well it says nothing.
+func Advise(s Survey) []string {
+	var advice []string
+	say := func(format string, args ...any) { advice = append(advice, fmt.Sprintf(format, args...)) }
+	if s.HoldBack == "" {
+		say("nothing is provisioned: run `statusworker provision` once, with the rights to create streams")
+		return advice
+	}
+	if len(s.Missing) > 0 {
+		say("missing: %s; run `statusworker provision --hold-back %s`", strings.Join(s.Missing, ", "), s.HoldBack)
+	}
+
+	var alive, resting []Worker
+	var polls float64
+	for _, w := range s.Workers {
+		if !w.alive() {
+			say("worker %s: %s; is it of another version?", w.Worker, w.Problem)
+			continue
+		}
+		alive = append(alive, w)
+		polls += w.PollsPerSecond
+		if w.State != schema.Working {
+			resting = append(resting, w)
+		}
+	}
+	switch {
+	case len(s.Workers) == 0 && !slices.Contains(s.Missing, "stream "+schema.StreamWorkers):
+		say("no worker is alive: nothing is polled; start `statusworker run`")
+	case len(resting) > 0:
+		for _, cause := range distinct(resting, func(w Worker) string { return w.Cause }) {
+			advice = append(advice, adviseRest(cause, resting, len(alive)))
+		}
+	}
+	for _, of := range []struct {
+		what string
+		say  func(Worker) string
+	}{
+		{"--max-polls-per-second, and must not", func(w Worker) string { return budgetText(w.Budget) }},
+		{"version", func(w Worker) string { return w.Version }},
+	} {
+		if values := distinct(alive, of.say); len(values) > 1 {
+			say("workers differ in %s: %s", of.what, strings.Join(values, ", "))
+		}
+	}
+
+	if i := s.Intake; i != nil && i.WaitingSeconds > intakeBehind.Seconds() {
+		say("the intake is behind: %s, the first for %s", waiting(i.Waiting+uint64(i.Out), "waits", "wait"), age(i.WaitingSeconds))
+	}
+	if len(alive) == 0 || len(resting) == len(alive) {
+		return advice // why lanes are behind is said
+	}
+	for _, l := range s.Lanes {
+		if l.DueSeconds <= behind.Seconds() {
+			continue
+		}
+		mend := "start more workers, or give them more --concurrency"
+		if b := alive[0].Budget; b > 0 && polls >= usedUp*b {
+			mend = fmt.Sprintf("%.1f of %s polls/s are made: raise --max-polls-per-second, or use --stretch", polls, budgetText(b))
+		}
+		say("lane %s is behind: %s, the first for %s; %s", l.Type, waiting(l.Due+uint64(l.Out), "is due", "are due"), age(l.DueSeconds), mend)
+	}
+	return advice
+}
+
+// adviseRest tells of the workers that keep away from the vendor for one cause.
+func adviseRest(cause string, resting []Worker, alive int) string {
+	var of []Worker
+	for _, w := range resting {
+		if w.Cause == cause {
+			of = append(of, w)
+		}
+	}
+	who := fmt.Sprintf("%d of %d workers rest", len(of), alive)
+	if len(of) == alive {
+		who = "every worker rests: nothing is polled"
+	}
+	said := ""
+	if detail := of[0].Detail; detail != "" {
+		said = "; the vendor: " + detail
+	}
+	switch consumer.Trouble(cause) {
+	case consumer.Unauthorized:
+		return who + " (unauthorized): check the API token" + said
+	case consumer.Throttled:
+		return who + " (throttled): wait, or set --max-polls-per-second" + said
+	case consumer.Unavailable:
+		return who + " (unavailable) until the vendor answers again" + said
+	}
+	return fmt.Sprintf("%s (%s)%s", who, cause, said)
+}
+
+// distinct are the values of some workers, sorted.
+func distinct(ws []Worker, of func(Worker) string) []string {
+	var values []string
+	for _, w := range ws {
+		if v := of(w); !slices.Contains(values, v) {
+			values = append(values, v)
+		}
+	}
+	slices.Sort(values)
+	return values
+}
+
+func budgetText(b float64) string {
+	if b == 0 {
+		return "none"
+	}
+	return fmt.Sprintf("%g", b)
+}
+
+func waiting(n uint64, one, more string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, more)
+}
+
+func age(seconds float64) string {
+	return (time.Duration(seconds) * time.Second).String()
+}

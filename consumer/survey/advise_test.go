@@ -1,0 +1,69 @@
+package survey_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"statusworker/consumer"
+	"statusworker/consumer/survey"
+	"statusworker/schema"
+)
+
+func TestAdvice(t *testing.T) {
+	t.Parallel()
+	worker := func(state schema.WorkerState, cause, detail string) survey.Worker {
+		w := survey.Worker{Announcement: schema.Announcement{Worker: "w", Host: "pod", Version: "v1", State: state, Cause: cause, Detail: detail, PollsPerSecond: 9}}
+		if cause != "" {
+			until := time.Now().Add(time.Minute)
+			w.Until = &until
+		}
+		return w
+	}
+	working := worker(schema.Working, "", "")
+	budgeted := working
+	budgeted.Budget = 10
+	newer := working
+	newer.Version = "v2"
+	unreadable := survey.Worker{Announcement: schema.Announcement{Worker: "x1"}, Problem: "its announcement has no state"}
+	late := survey.Lane{Type: schema.Audio, Due: 1200, Out: 34, DueSeconds: 190}
+	for name, test := range map[string]struct {
+		s    survey.Survey
+		want []string
+	}{
+		"all is well":           {survey.Survey{HoldBack: consumer.Reserve, Workers: []survey.Worker{working, working}}, nil},
+		"due, and not for long": {survey.Survey{HoldBack: consumer.Reserve, Workers: []survey.Worker{working}, Lanes: []survey.Lane{{Type: schema.Chat, Due: 5000, DueSeconds: 30}}}, nil},
+		"nothing provisioned":   {survey.Survey{}, []string{"nothing is provisioned: run `statusworker provision` once, with the rights to create streams"}},
+		"missing": {survey.Survey{HoldBack: consumer.Nak, Missing: []string{"stream A", "stream B"}, Workers: []survey.Worker{working}},
+			[]string{"missing: stream A, stream B; run `statusworker provision --hold-back nak`"}},
+		"nobody can announce itself": {survey.Survey{HoldBack: consumer.Reserve, Missing: []string{"stream " + schema.StreamWorkers}},
+			[]string{"missing: stream " + schema.StreamWorkers + "; run `statusworker provision --hold-back reserve`"}},
+		"no worker": {survey.Survey{HoldBack: consumer.Reserve, Lanes: []survey.Lane{late}},
+			[]string{"no worker is alive: nothing is polled; start `statusworker run`"}},
+		"all rest, and what waits because of it is not told again": {
+			survey.Survey{HoldBack: consumer.Reserve, Lanes: []survey.Lane{late}, Workers: []survey.Worker{worker(schema.Resting, "unauthorized", "401"), worker(schema.Probing, "unauthorized", "401")}},
+			[]string{"every worker rests: nothing is polled (unauthorized): check the API token; the vendor: 401"}},
+		"one rests": {survey.Survey{HoldBack: consumer.Reserve, Workers: []survey.Worker{working, worker(schema.Resting, "throttled", "")}},
+			[]string{"1 of 2 workers rest (throttled): wait, or set --max-polls-per-second"}},
+		"they rest for different causes": {
+			survey.Survey{HoldBack: consumer.Reserve, Workers: []survey.Worker{worker(schema.Resting, "unavailable", "503"), worker(schema.Resting, "unauthorized", "")}},
+			[]string{"1 of 2 workers rest (unauthorized): check the API token", "1 of 2 workers rest (unavailable) until the vendor answers again; the vendor: 503"}},
+		"a cause of another version": {survey.Survey{HoldBack: consumer.Reserve, Workers: []survey.Worker{working, worker(schema.Resting, "moon", "")}},
+			[]string{"1 of 2 workers rest (moon)"}},
+		"versions":   {survey.Survey{HoldBack: consumer.Reserve, Workers: []survey.Worker{newer, working, newer}}, []string{"workers differ in version: v1, v2"}},
+		"budgets":    {survey.Survey{HoldBack: consumer.Reserve, Workers: []survey.Worker{budgeted, working}}, []string{"workers differ in --max-polls-per-second, and must not: 10, none"}},
+		"unreadable": {survey.Survey{HoldBack: consumer.Reserve, Workers: []survey.Worker{working, unreadable}}, []string{"worker x1: its announcement has no state; is it of another version?"}},
+		"intake": {survey.Survey{HoldBack: consumer.Reserve, Workers: []survey.Worker{working}, Intake: &survey.Intake{Waiting: 1, WaitingSeconds: 91}},
+			[]string{"the intake is behind: 1 waits, the first for 1m31s"}},
+		"a lane is behind": {survey.Survey{HoldBack: consumer.Reserve, Workers: []survey.Worker{working}, Lanes: []survey.Lane{late}},
+			[]string{"lane audio is behind: 1234 are due, the first for 3m10s; start more workers, or give them more --concurrency"}},
+		"a lane is behind its budget": {survey.Survey{HoldBack: consumer.Reserve, Workers: []survey.Worker{budgeted}, Lanes: []survey.Lane{late}},
+			[]string{"lane audio is behind: 1234 are due, the first for 3m10s; 9.0 of 10 polls/s are made: raise --max-polls-per-second, or use --stretch"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := survey.Advise(test.s); !slices.Equal(got, test.want) {
+				t.Errorf("advice %q\nwant   %q", got, test.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,93 @@
+// Package survey looks at a stage from outside: what waits, what is out, what became of interactions lately, and which
+// workers are alive. It asks the broker only, changes nothing that lasts, and fetches no interaction's message but the first
+// one that is due in each lane.
+//
+// Most of it is read from what the broker knows anyway (the state of streams and consumers). Two things the broker has to
+// count: reservations by type, and outcomes by subject. A [Surveyor] that is asked again and again has them counted less
+// often, so that counting takes the broker at most a fiftieth of its time; [Survey.CountedAt] tells when it was.
+package survey
+
+import (
+	"time"
+
+	"statusworker/consumer"
+	"statusworker/schema"
+)
+
+// Survey is a stage at one moment. Its JSON is stable. Times are by the broker's clock; ages are in seconds.
+type Survey struct {
+	At time.Time `json:"at"`
+	// HoldBack is how interactions wait between polls; empty where nothing was provisioned.
+	HoldBack consumer.Mode `json:"holdBack,omitempty"`
+	// Missing are streams and consumers that are not there.
+	Missing []string `json:"missing,omitempty"`
+	// Intake is there with reservations only: with delayed naks, declared messages are the lanes'.
+	Intake *Intake `json:"intake,omitempty"`
+	Lanes  []Lane  `json:"lanes"`
+	// HeldBack is that of all lanes, as of At. It is nil with delayed naks.
+	HeldBack *uint64 `json:"heldBack,omitempty"`
+	// CountedAt is when reservations and outcomes were counted: at At or before.
+	CountedAt time.Time `json:"countedAt"`
+	Outcomes  Outcomes  `json:"outcomes"`
+	// Workers are those that are alive, by host.
+	Workers []Worker `json:"workers"`
+	// Advice is what needs an operator, in sentences; see [Advise].
+	Advice []string `json:"advice,omitempty"`
+}
+
+// Intake is what waits to be taken in.
+type Intake struct {
+	// Waiting was never given to a worker, Out was, and is not acked; a declared message that has to wait until an earlier
+	// life of its interaction is over counts as out.
+	Waiting     uint64 `json:"waiting"`
+	Out         int    `json:"out"`
+	Redelivered int    `json:"redelivered"`
+	// WaitingSeconds is the age of the first declared message in the stream.
+	WaitingSeconds float64 `json:"waitingSeconds"`
+}
+
+// Lane is what waits of one type.
+type Lane struct {
+	Type schema.Type `json:"type"`
+	// Due may be polled, and no worker has it yet. With delayed naks: was never given to a worker.
+	Due uint64 `json:"due"`
+	// Out is with a worker. With delayed naks what is held back is among it: the broker does not tell them apart.
+	Out int `json:"out"`
+	// HeldBack are the reservations, and the tombstones of what ended within the last guidance. It is nil with delayed naks,
+	// and where all lanes together have so many that counting them by lane would hold the broker up ([MostCounted]).
+	HeldBack *uint64 `json:"heldBack,omitempty"`
+	// Redelivered is how many of Out were given to a worker more than once. With delayed naks that is every poll after
+	// the first.
+	Redelivered int `json:"redelivered"`
+	// DueSeconds is how long the first of Due and Out has been due. With delayed naks nobody knows.
+	DueSeconds float64 `json:"dueSeconds"`
+	// OldestSeconds is the age of the oldest interaction that is known: what workers polled lately, and what is due. With
+	// delayed naks it is that of the first message in the stream.
+	OldestSeconds float64 `json:"oldestSeconds"`
+}
+
+// MostCounted is up to how many reservations in all they are counted by lane.
+const MostCounted = 500_000
+
+// Outcomes are how many are stored.
+type Outcomes struct {
+	// Since is where the last hour begins.
+	Since    time.Time `json:"since"`
+	LastHour Counts    `json:"lastHour"`
+	Stored   Counts    `json:"stored"`
+}
+
+// Counts are outcomes by the token of their subject that says what became of the interaction.
+type Counts struct {
+	Processed map[schema.Destination]uint64 `json:"processed"`
+	Failed    map[schema.Reason]uint64      `json:"failed"`
+}
+
+// Worker is what a worker says of itself, cleaned of what a terminal would take for a command.
+type Worker struct {
+	schema.Announcement
+	// HeardSeconds is the age of the announcement.
+	HeardSeconds float64 `json:"heardSeconds"`
+	// Problem says why the announcement could not be read; then only Worker and HeardSeconds are known.
+	Problem string `json:"problem,omitempty"`
+}

@@ -1,0 +1,118 @@
+package survey_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/cmd/embedded"
+	"statusworker/consumer"
+	"statusworker/consumer/survey"
+	"statusworker/publisher"
+	"statusworker/schema"
+	"statusworker/schema/topology"
+)
+
+// What a survey costs broker and command together (they are one process here), with so many reservations and outcomes
+// stored; "counting" counts every time, "looking" does not.
+func BenchmarkTake(b *testing.B) {
+	for _, n := range []int{1_000, 100_000, survey.MostCounted, 2 * survey.MostCounted} {
+		js := filled(b, n, min(n, 100_000))
+		for _, how := range []string{"counting", "looking"} {
+			b.Run(fmt.Sprintf("%s/reservations=%d/outcomes=%d", how, n, min(n, 100_000)), func(b *testing.B) {
+				ctx := context.Background()
+				v := survey.New(js, time.Now)
+				if how == "looking" { // a clock that stands: the first count is good for ever
+					start, calls := time.Now(), 0
+					v = survey.New(js, func() time.Time { calls++; return start.Add(time.Duration(min(calls, 4)) * time.Hour) })
+				}
+				if _, err := v.Take(ctx); err != nil {
+					b.Fatal(err)
+				}
+				began := cpu()
+				for b.Loop() {
+					if how == "counting" {
+						v = survey.New(js, time.Now)
+					}
+					s, err := v.Take(ctx)
+					if err != nil {
+						b.Fatal(err)
+					}
+					if held := *s.HeldBack; held != uint64(n) || n <= survey.MostCounted && *s.Lanes[0].HeldBack != held {
+						b.Fatalf("%d reservations, want %d", held, n)
+					}
+				}
+				b.ReportMetric(float64((cpu()-began).Microseconds())/float64(b.N)/1000, "cpu-ms/op")
+			})
+		}
+	}
+}
+
+// cpu is the processor time of this process so far.
+func cpu() time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// filled is a broker with so many reservations, due in a day, and outcomes.
+func filled(b *testing.B, reservations, outcomes int) jetstream.JetStream {
+	b.Helper()
+	broker, err := embedded.Start(b.TempDir(), 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(broker.Stop)
+	nc, err := nats.Connect(broker.URL())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(nc.Close)
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(4096))
+	if err != nil {
+		b.Fatal(err)
+	}
+	set := consumer.Topology(consumer.Config{}, consumer.Choices{Mode: consumer.Reserve}).Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
+	if _, err := topology.Create(b.Context(), js, set); err != nil {
+		b.Fatal(err)
+	}
+	due := "@at " + time.Now().Add(24*time.Hour).UTC().Format(time.RFC3339Nano)
+	for range reservations {
+		id := uuid.NewString()
+		put(b, js, &nats.Msg{Subject: schema.HoldSubject(schema.Audio, id), Data: make([]byte, 100), Header: nats.Header{
+			"Nats-Schedule": {due}, "Nats-Schedule-Target": {schema.PollSubject(schema.Audio, id)},
+		}})
+	}
+	reasons := schema.Reasons()
+	for i := range outcomes {
+		subject := schema.ProcessedSubject(schema.Destinations()[i%2], uuid.NewString())
+		if i%10 == 9 {
+			subject = schema.FailedSubject(reasons[i/10%len(reasons)], uuid.NewString())
+		}
+		put(b, js, &nats.Msg{Subject: subject, Data: make([]byte, 1000)})
+	}
+	select {
+	case <-js.PublishAsyncComplete():
+	case <-time.After(5 * time.Minute):
+		b.Fatal("the broker does not store what it is given")
+	}
+	return js
+}
+
+var refusals sync.Once
+
+func put(b *testing.B, js jetstream.JetStream, m *nats.Msg) {
+	b.Helper()
+	if _, err := js.PublishMsgAsync(m); err != nil {
+		refusals.Do(func() { b.Fatal(err) })
+	}
+}

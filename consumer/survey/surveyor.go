@@ -1,0 +1,194 @@
+package survey
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/consumer"
+	"statusworker/schema"
+	"statusworker/schema/topology"
+)
+
+// Surveyor takes surveys of one stage. Its methods may be called from any goroutine.
+type Surveyor struct {
+	js  jetstream.JetStream
+	now func() time.Time
+
+	mu      sync.Mutex
+	counted *counted
+	again   time.Time // when to count the next time
+}
+
+// restOfCounting is how many times as long as counting took nothing is counted.
+const restOfCounting = 50
+
+// New makes a surveyor. Now is for the pace of counting.
+func New(js jetstream.JetStream, now func() time.Time) *Surveyor { return &Surveyor{js: js, now: now} }
+
+// Take asks the broker how things are. What is missing is told in the survey; an error means that the broker could not
+// be asked.
+func (v *Surveyor) Take(ctx context.Context) (Survey, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	t := &taking{js: v.js}
+	mode, err := consumer.Detect(ctx, v.js)
+	if err != nil {
+		return Survey{}, err
+	}
+	t.survey.HoldBack = mode
+	if err := t.lanes(ctx); err != nil {
+		return Survey{}, err
+	}
+	if err := t.workers(ctx); err != nil {
+		return Survey{}, err
+	}
+	outcomes, err := t.stream(ctx, schema.StreamOutcomes)
+	if err != nil {
+		return Survey{}, err
+	}
+	if t.survey.At.IsZero() {
+		t.survey.At = v.now().UTC() // nothing is there whose broker could have told
+	}
+	if began := v.now(); v.counted == nil || !began.Before(v.again) {
+		c, err := count(ctx, v.js, t.survey.At, t.survey.HeldBack != nil && *t.survey.HeldBack <= MostCounted, outcomes != nil)
+		if err != nil {
+			return Survey{}, err
+		}
+		ended := v.now()
+		v.counted, v.again = c, ended.Add(restOfCounting*ended.Sub(began))
+	}
+	v.counted.into(&t.survey)
+	slices.Sort(t.survey.Missing)
+	t.survey.Advice = Advise(t.survey)
+	return t.survey, nil
+}
+
+// taking is a survey while it is taken.
+type taking struct {
+	js     jetstream.JetStream
+	survey Survey
+}
+
+// stream reads a stream's state; nil where it is not there.
+func (t *taking) stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	s, err := t.js.Stream(ctx, name)
+	if topology.Absent(err) {
+		t.survey.Missing = append(t.survey.Missing, "stream "+name)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading stream %s: %w", name, err)
+	}
+	if ts := s.CachedInfo().TimeStamp; ts.After(t.survey.At) {
+		t.survey.At = ts
+	}
+	return s, nil
+}
+
+// consumer reads a consumer's state; nil where it is not there.
+func (t *taking) consumer(ctx context.Context, stream, name string) (*jetstream.ConsumerInfo, error) {
+	c, err := t.js.Consumer(ctx, stream, name)
+	if topology.Absent(err) {
+		t.survey.Missing = append(t.survey.Missing, "consumer "+stream+"/"+name)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading consumer %s/%s: %w", stream, name, err)
+	}
+	return c.CachedInfo(), nil
+}
+
+// lanes reads what waits in the intake and in each lane.
+func (t *taking) lanes(ctx context.Context) error {
+	declared, err := t.stream(ctx, schema.StreamDeclared)
+	if err != nil {
+		return err
+	}
+	from := declared
+	if t.survey.HoldBack != consumer.Nak {
+		if from, err = t.stream(ctx, schema.StreamPolls); err != nil {
+			return err
+		}
+		if err := t.intake(ctx, declared); err != nil {
+			return err
+		}
+	}
+	for _, typ := range schema.Types() {
+		l := Lane{Type: typ}
+		if from != nil {
+			if err := t.lane(ctx, from, &l); err != nil {
+				return err
+			}
+		}
+		t.survey.Lanes = append(t.survey.Lanes, l)
+	}
+	if t.survey.HoldBack == consumer.Reserve && from != nil {
+		// What the stream holds is due, out, or held back. The counts are some moments apart.
+		held := from.CachedInfo().State.Msgs
+		for _, l := range t.survey.Lanes {
+			held -= min(held, l.Due+uint64(l.Out))
+		}
+		t.survey.HeldBack = &held
+	}
+	return nil
+}
+
+func (t *taking) intake(ctx context.Context, declared jetstream.Stream) error {
+	if declared == nil {
+		return nil
+	}
+	c, err := t.consumer(ctx, schema.StreamDeclared, schema.ConsumerIntake)
+	if err != nil || c == nil {
+		return err
+	}
+	t.survey.Intake = &Intake{Waiting: c.NumPending, Out: c.NumAckPending, Redelivered: c.NumRedelivered}
+	if info := declared.CachedInfo(); info.State.Msgs > 0 {
+		t.survey.Intake.WaitingSeconds = seconds(info.TimeStamp.Sub(info.State.FirstTime))
+	}
+	return nil
+}
+
+func (t *taking) lane(ctx context.Context, from jetstream.Stream, l *Lane) error {
+	stream := from.CachedInfo().Config.Name
+	c, err := t.consumer(ctx, stream, schema.PollConsumer(l.Type))
+	if err != nil || c == nil {
+		return err
+	}
+	l.Due, l.Out, l.Redelivered = c.NumPending, c.NumAckPending, c.NumRedelivered
+	if l.Due == 0 && l.Out == 0 {
+		return nil
+	}
+	subject, err := schema.SubjectPattern(stream, l.Type)
+	if err != nil {
+		return err
+	}
+	first, err := from.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(subject))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil // acked meanwhile
+	}
+	if err != nil {
+		return fmt.Errorf("reading the first message of %s on %s: %w", stream, subject, err)
+	}
+	life := first.Time
+	if t.survey.HoldBack == consumer.Reserve {
+		l.DueSeconds = seconds(c.TimeStamp.Sub(first.Time))
+		// What carries no such header was not stored by a worker: its life began when it was stored.
+		if stored, err := time.Parse(time.RFC3339Nano, first.Header.Get(schema.HeaderFirstStored)); err == nil {
+			life = stored
+		}
+	}
+	if first.Header.Get(schema.HeaderTombstone) == "" {
+		l.OldestSeconds = seconds(c.TimeStamp.Sub(life))
+	}
+	return nil
+}
+
+// seconds is an age to a tenth of a second. What was stored after the state was read is 0 old.
+func seconds(d time.Duration) float64 { return math.Round(max(0, d.Seconds())*10) / 10 }

@@ -178,15 +178,18 @@ func (f brokerFlags) hint(err error) string {
 }
 
 // patiently calls try until it succeeds, its error is permanent, or ctx ends. It says at once what it waits for (within a
-// second, where try itself hangs), and again every half minute.
+// second, where try itself hangs), and again every half minute. Where ctx has a deadline and that passes, the error tells
+// what was waited for and what try said last.
 func patiently(ctx context.Context, log logrus.FieldLogger, what string, try func() error) error {
 	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(200*time.Millisecond),
 		backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
 	var mu sync.Mutex
 	var said time.Time
+	last := errNoAnswer
 	tell := func(err error) {
 		mu.Lock()
 		defer mu.Unlock()
+		last = err
 		if now := time.Now(); said.IsZero() || now.Sub(said) >= sayEvery {
 			log.WithError(err).Warn(what)
 			said = now
@@ -199,6 +202,9 @@ func patiently(ctx context.Context, log logrus.FieldLogger, what string, try fun
 	defer mu.Unlock()
 	if err == nil && !said.IsZero() {
 		log.Info(what + ": it is there")
+	}
+	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && errors.Is(err, context.DeadlineExceeded) {
+		return fmt.Errorf("%s: %w", what, last)
 	}
 	return err
 }

@@ -23,6 +23,7 @@ type commands struct {
 	Provision provisionCommand `cmd:"" help:"Create the streams and consumers, or say what differs."`
 	Declare   declareCommand   `cmd:"" help:"Publish declared messages: for identifiers, or for lines of JSON on standard input."`
 	DLQ       dlqCommand       `cmd:"" name:"dlq" help:"The desk for dead letters: list, show, replay, purge."`
+	Status    statusCommand    `cmd:"" help:"Show what waits, what became of interactions lately, and which workers are alive."`
 	Schema    schemaCommand    `cmd:"" help:"Print a JSON Schema or the AsyncAPI document; without a name, list them."`
 	Version   versionCommand   `cmd:"" help:"Print the version."`
 }

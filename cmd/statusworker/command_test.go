@@ -86,6 +86,8 @@ func TestBadConfigurationIsOneLine(t *testing.T) {
 		"no document":                 {args: []string{"schema", "nope"}, want: []string{"nope", "asyncapi.json"}},
 		"no speed":                    {args: []string{"dev", "--speed", "0"}, want: []string{"--speed", "0", "1 to 50"}},
 		"speed that is not a number":  {args: []string{"dev", "--speed", "NaN"}, want: []string{"--speed", "NaN", "1 to 50"}},
+		"status as XML":               {args: []string{"status", "-o", "xml"}, want: []string{"--output", "xml", "table, json"}},
+		"no time for status":          {args: []string{"status", "--timeout", "0s"}, want: []string{"--timeout", "0s", "more than 0"}},
 		"too many for dev":            {args: []string{"dev", "--count", "5001"}, want: []string{"--count", "5001", "0 to 5000"}},
 	}
 	for name, test := range tests {

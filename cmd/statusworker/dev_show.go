@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -13,29 +12,9 @@ import (
 	"unicode/utf8"
 
 	"github.com/sirupsen/logrus"
-	"golang.org/x/term"
 
 	"statusworker/schema"
 )
-
-// columns is how wide a terminal is, or 0 where w is none.
-func columns(w io.Writer) int {
-	if !terminal(w) {
-		return 0
-	}
-	width, _ := terminalSize(w)
-	return width
-}
-
-// terminalSize is the size of a terminal; 80 by 24 where it does not say.
-func terminalSize(w io.Writer) (width, height int) {
-	if f, ok := w.(*os.File); ok {
-		if width, height, err := term.GetSize(int(f.Fd())); err == nil && width > 0 && height > 0 {
-			return width, height
-		}
-	}
-	return 80, 24
-}
 
 // showPlain writes lines until ctx ends: one for each interaction with a story that ends, and once a second how far it
 // all is.
@@ -80,19 +59,9 @@ const (
 	linger = time.Second
 )
 
-// Terminal control.
-const (
-	hideCursor   = "\x1b[?25l"
-	showCursor   = "\x1b[?25h"
-	clearLine    = "\x1b[K"
-	clearBelow   = "\x1b[J"
-	clearScreen  = "\x1b[2J\x1b[H"
-	cursorUpText = "\x1b[%dA\r"
-)
-
 // showLive draws a table in place until ctx ends, and leaves its last state on the screen.
 func showLive(ctx context.Context, p process, watch *devWatch, notes *devNotes, title string) {
-	s := &devScreen{title: title, bare: p.getenv("NO_COLOR") != ""}
+	s := &devScreen{title: title, screen: screen{bare: p.getenv("NO_COLOR") != ""}}
 	draw := func() {
 		width, height := terminalSize(p.stdout)
 		_, _ = p.stdout.Write(s.redraw(watch.view(), notes.last(notesShown), width, height)) // a terminal that is gone ends ctx
@@ -119,36 +88,16 @@ const (
 	storyWidth = 100
 )
 
-// devScreen draws frames over each other.
+// devScreen draws what is seen of the cast.
 type devScreen struct {
-	title         string
-	bare          bool // without colours
-	width, height int
-	lines         int // of the last frame
-	rows          []int
+	screen
+	title string
+	rows  []int
 }
 
 // redraw gives what turns the last frame into the next.
 func (s *devScreen) redraw(v devView, notes []string, width, height int) []byte {
-	var b bytes.Buffer
-	switch {
-	case s.lines > 0 && (width != s.width || height != s.height):
-		b.WriteString(clearScreen) // the terminal may have broken the lines of the last frame
-	case s.lines > 0:
-		fmt.Fprintf(&b, cursorUpText, s.lines)
-	}
-	s.width, s.height = width, height
-	frame := s.frame(v, notes, width, height)
-	s.lines = len(frame)
-	for _, line := range frame {
-		if s.bare {
-			line = unpainted.Replace(line)
-		}
-		b.WriteString(line)
-		b.WriteString(clearLine + "\n")
-	}
-	b.WriteString(clearBelow)
-	return b.Bytes()
+	return s.over(s.frame(v, notes, width, height), width, height)
 }
 
 // frame gives lines that fit into the terminal.

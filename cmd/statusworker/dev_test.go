@@ -252,7 +252,7 @@ func TestRowsStayInPlace(t *testing.T) {
 }
 
 func TestFramesAreDrawnOverEachOther(t *testing.T) {
-	s := devScreen{title: "title", bare: true}
+	s := devScreen{title: "title", screen: screen{bare: true}}
 	first := string(s.redraw(screenful(3, 0, time.Now()), nil, 80, 24))
 	second := string(s.redraw(screenful(3, 1, time.Now()), nil, 80, 24))
 	if strings.Contains(first, "\x1b[2J") || !strings.HasPrefix(second, fmt.Sprintf(cursorUpText, strings.Count(first, "\n"))) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -48,9 +49,21 @@ func (o *output) lines() []string {
 // wait returns when the text is there.
 func (o *output) wait(t *testing.T, ctx context.Context, text string) {
 	t.Helper()
+	o.until(t, ctx, strconv.Quote(text), func(all string) bool { return strings.Contains(all, text) })
+}
+
+// next returns when there are more than n lines.
+func (o *output) next(t *testing.T, ctx context.Context, n int) {
+	t.Helper()
+	o.until(t, ctx, fmt.Sprintf("more than %d lines", n), func(all string) bool { return strings.Count(all, "\n") > n })
+}
+
+// until returns when what was written is as it should be.
+func (o *output) until(t *testing.T, ctx context.Context, what string, is func(all string) bool) {
+	t.Helper()
 	for {
 		o.mu.Lock()
-		if strings.Contains(o.b.String(), text) {
+		if is(o.b.String()) {
 			o.mu.Unlock()
 			return
 		}
@@ -62,7 +75,7 @@ func (o *output) wait(t *testing.T, ctx context.Context, text string) {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			t.Fatalf("waiting for %q in:\n%s", text, o)
+			t.Fatalf("waiting for %s in:\n%s", what, o)
 		}
 	}
 }

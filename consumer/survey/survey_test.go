@@ -173,13 +173,13 @@ func TestReservationsAreSeenByLane(t *testing.T) {
 	}
 	s.declare(schema.Chat, simulator.Never())
 	stop := s.start("pod-a", nil)
-	v := s.until("five to be held back", func(v survey.Survey) bool {
+	s.until("five to be held back", func(v survey.Survey) bool {
 		audio, chat := lane(v, schema.Audio), lane(v, schema.Chat)
 		return *audio.HeldBack == 4 && *chat.HeldBack == 1 && *lane(v, schema.Transcript).HeldBack == 0 && *v.HeldBack == 5 && audio.OldestSeconds > 1
 	})
 	stop()
 	// Nobody is there any more: what was held back falls due, and waits. (A last pull may have taken some along.)
-	v = s.until("all to be due", func(v survey.Survey) bool {
+	v := s.until("all to be due", func(v survey.Survey) bool {
 		audio, chat := lane(v, schema.Audio), lane(v, schema.Chat)
 		return audio.Due+uint64(audio.Out) == 4 && chat.Due+uint64(chat.Out) == 1 && audio.DueSeconds > 0.5
 	})

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 	"unicode"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -121,11 +120,3 @@ func plain(s string) string {
 
 // alive is a worker whose announcement could be read.
 func (w Worker) alive() bool { return w.Problem == "" }
-
-// left is how long a rest still lasts, by the clock of who asks.
-func (w Worker) left(now time.Time) time.Duration {
-	if w.Until == nil {
-		return 0
-	}
-	return max(0, w.Until.Sub(now))
-}

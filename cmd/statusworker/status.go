@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sirupsen/logrus"
+
+	"statusworker/consumer/survey"
+)
+
+type statusCommand struct {
+	Watch   bool          `name:"watch" short:"w" help:"Look again every 2 s until Ctrl-C; on a terminal in place."`
+	Output  string        `name:"output" short:"o" default:"table" enum:"table,json" help:"One of ${enum}; json is one object a line."`
+	Timeout time.Duration `name:"timeout" default:"10s" help:"How long to wait for the broker; with --watch, until Ctrl-C."`
+
+	brokerFlags `embed:"" group:"NATS"`
+	logFlags    `embed:"" group:"Log"`
+}
+
+const (
+	// surveyEvery is how often a watch looks, surveyWithin how long the broker may take to answer.
+	surveyEvery  = 2 * time.Second
+	surveyWithin = 5 * time.Second
+)
+
+// Run looks at the stage, once or again and again. It creates nothing that lasts.
+func (c statusCommand) Run(ctx context.Context, p process) error {
+	log, err := c.logger(p.stderr)
+	if err != nil {
+		return err
+	}
+	if err := moreThanZero("timeout", c.Timeout); err != nil {
+		return err
+	}
+	bounded := ctx
+	if !c.Watch {
+		var cancel context.CancelFunc
+		bounded, cancel = context.WithTimeout(ctx, c.Timeout)
+		defer cancel()
+	}
+	nc, err := c.connect(bounded, clientName(), log)
+	if err != nil {
+		return c.unanswered(bounded, stopped(ctx, err))
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return fmt.Errorf("using JetStream: %w", err)
+	}
+	v := survey.New(js, time.Now)
+	var first survey.Survey
+	err = settledBroker(bounded, js, log, func(ctx context.Context) (err error) {
+		first, err = v.Take(ctx)
+		return err
+	})
+	if err != nil {
+		return c.unanswered(bounded, stopped(ctx, err))
+	}
+	show := c.shower(p, log)
+	defer show.end()
+	if err := show.show(statusView{Survey: first}); err != nil || !c.Watch {
+		return err
+	}
+	return watchStatus(ctx, v, nc, statusView{Survey: first}, show)
+}
+
+// unanswered adds to the end of a bounded wait how to make it longer.
+func (c statusCommand) unanswered(bounded context.Context, err error) error {
+	if err != nil && errors.Is(bounded.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("no answer within %s (--timeout): %w", c.Timeout, err)
+	}
+	return err
+}
+
+// statusView is the last survey. Where the broker gives none any more, stale is since when, and why why.
+type statusView struct {
+	survey.Survey
+	stale time.Time
+	why   error
+}
+
+// statusShower shows one view after another.
+type statusShower interface {
+	show(statusView) error
+	end()
+}
+
+// watchStatus shows surveys until ctx ends.
+func watchStatus(ctx context.Context, v *survey.Surveyor, nc *nats.Conn, view statusView, to statusShower) error {
+	ticker := time.NewTicker(surveyEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		next, err := takeOne(ctx, v, nc)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err == nil:
+			view = statusView{Survey: next}
+		default:
+			if view.stale.IsZero() {
+				view.stale = view.At
+			}
+			view.why = err
+		}
+		if err := to.show(view); err != nil {
+			return err
+		}
+	}
+}
+
+var errAway = errors.New("no connection to NATS")
+
+func takeOne(ctx context.Context, v *survey.Surveyor, nc *nats.Conn) (survey.Survey, error) {
+	if !nc.IsConnected() {
+		return survey.Survey{}, errAway
+	}
+	ctx, cancel := context.WithTimeout(ctx, surveyWithin)
+	defer cancel()
+	return v.Take(ctx)
+}
+
+// shower is how views are shown on this standard output.
+func (c statusCommand) shower(p process, log *logrus.Logger) statusShower {
+	switch {
+	case c.Output == "json":
+		return &statusLines{log: log, write: func(s survey.Survey) error {
+			if err := json.NewEncoder(p.stdout).Encode(s); err != nil {
+				return fmt.Errorf("writing the survey: %w", err)
+			}
+			return nil
+		}}
+	case c.Watch && terminal(p.stdout) && p.getenv("TERM") != "dumb":
+		return newStatusScreen(p, log)
+	}
+	painted := terminal(p.stdout) && p.getenv("NO_COLOR") == "" && p.getenv("TERM") != "dumb"
+	separator := ""
+	return &statusLines{log: log, write: func(s survey.Survey) error {
+		width := statusWidth
+		if n := columns(p.stdout); n > 0 {
+			width = n
+		}
+		text := separator
+		for _, line := range drawStatus(statusView{Survey: s}, width, 0) {
+			if !painted {
+				line = unpainted.Replace(line)
+			}
+			text += line + "\n"
+		}
+		separator = "\n"
+		if _, err := p.stdout.Write([]byte(text)); err != nil {
+			return fmt.Errorf("writing the survey: %w", err)
+		}
+		return nil
+	}}
+}
+
+// statusLines writes each survey after the one before. A broker that is away is told to the log, once.
+type statusLines struct {
+	log   logrus.FieldLogger
+	write func(survey.Survey) error
+	told  bool
+}
+
+func (l *statusLines) show(v statusView) error {
+	if v.stale.IsZero() {
+		l.told = false
+		return l.write(v.Survey)
+	}
+	if !l.told {
+		l.log.WithError(v.why).Warn("the broker does not answer: waiting for it")
+		l.told = true
+	}
+	return nil
+}
+
+func (l *statusLines) end() {}
+
+// statusScreen draws each view over the one before.
+type statusScreen struct {
+	screen
+	p process
+}
+
+// newStatusScreen takes the terminal. What would be logged is in the picture.
+func newStatusScreen(p process, log *logrus.Logger) *statusScreen {
+	if terminal(p.stderr) {
+		log.SetLevel(logrus.PanicLevel)
+	}
+	fmt.Fprint(p.stdout, hideCursor)
+	return &statusScreen{p: p, screen: screen{bare: p.getenv("NO_COLOR") != ""}}
+}
+
+func (s *statusScreen) show(v statusView) error {
+	width, height := terminalSize(s.p.stdout)
+	if _, err := s.p.stdout.Write(s.over(drawStatus(v, width, max(height-1, 1)), width, height)); err != nil {
+		return fmt.Errorf("drawing the survey: %w", err)
+	}
+	return nil
+}
+
+func (s *statusScreen) end() { fmt.Fprint(s.p.stdout, showCursor) }

@@ -1,0 +1,323 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/sirupsen/logrus"
+
+	"statusworker/cmd/embedded"
+	"statusworker/consumer"
+	"statusworker/consumer/survey"
+	"statusworker/schema"
+	"statusworker/statusclient/simulator"
+)
+
+// working starts a worker against a vendor, and waits until it works.
+func working(t *testing.T, nats string, vendor *simulator.Simulator) *call {
+	t.Helper()
+	c := command(t, "run", "--nats-url", nats, "--base-url", vendor.URL(), "--audio-interval", "1s", "--chat-interval", "1s", "--transcript-interval", "1s")
+	c.env["ELEVATEAI_API_TOKEN"] = simulator.DefaultToken
+	c.start()
+	c.stderr.wait(t, c.ctx, `"working"`)
+	return c
+}
+
+func vendorOf(t *testing.T) *simulator.Simulator {
+	t.Helper()
+	v, err := simulator.Start(simulator.Config{Default: func(string) simulator.Script { return simulator.Never() }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(v.Close)
+	return v
+}
+
+// workersOf waits until so many workers are seen.
+func workersOf(t *testing.T, nats string, n int) survey.Survey {
+	t.Helper()
+	watch := command(t, "status", "--watch", "-o", "json", "--nats-url", nats).start()
+	for seen := 0; ; seen++ {
+		watch.stdout.next(t, watch.ctx, seen)
+		var v survey.Survey
+		if err := json.Unmarshal([]byte(watch.stdout.lines()[seen]), &v); err != nil {
+			t.Fatal(err)
+		}
+		if len(v.Workers) == n {
+			watch.stop()
+			if code := watch.end(); code != exitOK {
+				t.Fatalf("exit code %d after a stop, want 0: %s", code, &watch.stderr)
+			}
+			return v
+		}
+	}
+}
+
+func TestStatusOfThreeWorkersIsOneScreen(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"reserve", "nak"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			vendor := vendorOf(t)
+			url, _ := provisioned(t, "--hold-back", mode, "--base-url", vendor.URL(), "--audio-interval", "1s", "--chat-interval", "1s", "--transcript-interval", "1s")
+			for range 3 {
+				working(t, url, vendor)
+			}
+			command(t, "declare", "--nats-url", url, "--type", "chat", uuid.NewString()).exits(exitOK)
+			v := workersOf(t, url, 3)
+			if string(v.HoldBack) != mode || v.Workers[0].Host != hostName() || v.Workers[0].Version != versionString() {
+				t.Errorf("survey %+v", v)
+			}
+			c := command(t, "status", "--nats-url", url).exits(exitOK)
+			lines := c.stdout.lines()
+			if len(lines) > 24 {
+				t.Errorf("%d lines, want at most 24", len(lines))
+			}
+			for _, line := range lines {
+				if strings.Contains(line, "\x1b") || utf8.RuneCountInString(line) > 80 {
+					t.Errorf("a line of %d columns: %q", utf8.RuneCountInString(line), line)
+				}
+			}
+			says(t, "the table", &c.stdout, "hold back by "+mode, "redelivered", "deadline_exceeded", "working")
+			if n := strings.Count(c.stdout.String(), "working"); n != 3 {
+				t.Errorf("%d workers:\n%s", n, &c.stdout)
+			}
+		})
+	}
+}
+
+func TestStatusWithoutWorkers(t *testing.T) {
+	t.Parallel()
+	url, _ := provisioned(t)
+	command(t, "declare", "--nats-url", url, "--type", "chat", uuid.NewString()).exits(exitOK)
+	c := command(t, "status", "--nats-url", url).exits(exitOK)
+	says(t, "the table", &c.stdout, "no workers", "! no worker is alive: nothing is polled")
+	c = command(t, "status", "-o", "json", "--nats-url", url).exits(exitOK)
+	var v survey.Survey
+	if err := json.Unmarshal([]byte(c.stdout.String()), &v); err != nil || len(c.stdout.lines()) != 1 || v.Intake.Waiting != 1 {
+		t.Errorf("%v in %s", err, &c.stdout)
+	}
+}
+
+func TestStatusWithoutStreams(t *testing.T) {
+	t.Parallel()
+	s, _ := broker(t)
+	c := command(t, "status", "--nats-url", s.URL()).exits(exitOK)
+	says(t, "the table", &c.stdout, "! nothing is provisioned: run `statusworker provision` once")
+}
+
+func TestStatusDoesNotWaitForEver(t *testing.T) {
+	t.Parallel()
+	c := command(t, "status", "--timeout", "300ms", "--nats-url", nobody(t)).exits(exitFault)
+	says(t, "standard error", &c.stderr, "waiting for NATS at nats://127.0.0.1:", "statusworker: no answer within 300ms (--timeout)", "no servers available")
+
+	bad := bare(t, server.Options{}) // without JetStream
+	c = command(t, "status", "--timeout", "300ms", "--nats-url", bad).exits(exitFault)
+	says(t, "standard error", &c.stderr, "statusworker: no answer within 300ms (--timeout): waiting for JetStream")
+}
+
+func TestStatusStopsWhileItWaits(t *testing.T) {
+	t.Parallel()
+	c := command(t, "status", "--watch", "--nats-url", nobody(t)).start()
+	c.stderr.wait(t, c.ctx, "waiting for NATS")
+	c.stop()
+	if code := c.end(); code != exitOK {
+		t.Errorf("exit code %d after a stop, want 0", code)
+	}
+}
+
+func TestWatchSurvivesABrokerThatIsAway(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	s, err := embedded.Start(folder, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Stop() })
+	var port int
+	if _, err := fmt.Sscanf(s.URL(), "nats://127.0.0.1:%d", &port); err != nil {
+		t.Fatal(err)
+	}
+	command(t, "provision", "--nats-url", s.URL()).exits(exitOK)
+	tables := command(t, "status", "--watch", "--nats-url", s.URL()).start()
+	objects := command(t, "status", "--watch", "-o", "json", "--nats-url", s.URL()).start()
+	for _, c := range []*call{tables, objects} {
+		c.stdout.wait(t, c.ctx, "transcript")
+	}
+	s.Stop()
+	for _, c := range []*call{tables, objects} {
+		c.stderr.wait(t, c.ctx, "the broker does not answer: waiting for it")
+	}
+	before := len(objects.stdout.lines())
+	if s, err = embedded.Start(folder, port); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []*call{tables, objects} {
+		c.stdout.next(t, c.ctx, len(c.stdout.lines()))
+		c.stop()
+		if code := c.end(); code != exitOK {
+			t.Errorf("exit code %d after a stop, want 0", code)
+		}
+		if n := strings.Count(c.stderr.String(), "the broker does not answer"); n != 1 {
+			t.Errorf("told %d times:\n%s", n, &c.stderr)
+		}
+	}
+	if lines := objects.stdout.lines(); len(lines) <= before || !json.Valid([]byte(lines[len(lines)-1])) {
+		t.Errorf("%d lines, the last is %q", len(lines), lines[len(lines)-1])
+	}
+}
+
+// The rights are those that docs/contract.md lists for `statusworker status`.
+func TestStatusRights(t *testing.T) {
+	t.Parallel()
+	rights := []string{
+		"$JS.API.STREAM.INFO.*", "$JS.API.CONSUMER.INFO.*.*", "$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.KV_INTERACTIONS_WORKERS.>",
+		"$JS.API.CONSUMER.CREATE.INTERACTIONS_OUTCOMES.>", "$JS.API.CONSUMER.DELETE.INTERACTIONS_OUTCOMES.*",
+	}
+	may := func(publish []string) *server.Permissions {
+		return &server.Permissions{Publish: &server.SubjectPermission{Allow: publish}, Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}}}
+	}
+	url := bare(t, server.Options{JetStream: true, StoreDir: t.TempDir(), Users: []*server.User{
+		{Username: "all", Password: "s3cret"},
+		{Username: "status", Password: "s3cret", Permissions: may(rights)},
+		{Username: "less", Password: "s3cret", Permissions: may(rights[:4])},
+	}})
+	as := func(user string, args ...string) *call {
+		c := command(t, append(args, "--nats-url", url, "--nats-user", user)...)
+		c.env["NATS_PASSWORD"] = "s3cret"
+		return c
+	}
+	as("all", "provision").exits(exitOK)
+	vendor := vendorOf(t)
+	w := as("all", "run", "--base-url", vendor.URL())
+	w.env["ELEVATEAI_API_TOKEN"] = simulator.DefaultToken
+	w.start()
+	w.stderr.wait(t, w.ctx, `"working"`)
+	js := connectTo(t, strings.Replace(url, "nats://", "nats://all:s3cret@", 1))
+	for _, subject := range []string{schema.PollSubject(schema.Audio, uuid.NewString()), schema.FailedSubject(schema.NotFound, uuid.NewString())} {
+		if _, err := js.Publish(w.ctx, subject, []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := as("status", "status").exits(exitOK)
+	if strings.Contains(c.stderr.String(), "ermission") {
+		t.Errorf("a right is missing: %s", &c.stderr)
+	}
+	c = as("less", "status").exits(exitFault)
+	says(t, "standard error", &c.stderr, "$JS.API.CONSUMER.CREATE.INTERACTIONS_OUTCOMES.", "docs/contract.md lists the permissions")
+	if strings.Contains(c.stderr.String()+c.stdout.String(), "s3cret") {
+		t.Errorf("the password is shown: %s%s", &c.stderr, &c.stdout)
+	}
+}
+
+// crowded is a survey with so many workers, and texts that nobody would write.
+func crowded(workers int, hold consumer.Mode) survey.Survey {
+	n := uint64(1_234_567)
+	long := strings.Repeat("wörter 世界 ", 20) + "\x1b[2J\u009b"
+	at := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	until := at.Add(100 * time.Second)
+	s := survey.Survey{At: at, CountedAt: at.Add(-time.Minute), HoldBack: hold, Intake: &survey.Intake{Waiting: n, Out: 5000, WaitingSeconds: 90_000}}
+	for _, t := range schema.Types() {
+		s.Lanes = append(s.Lanes, survey.Lane{Type: t, Due: n, Out: 5000, HeldBack: &n, DueSeconds: 3599, OldestSeconds: 86_400 * 30, Redelivered: 4999})
+	}
+	s.Outcomes.LastHour.Failed = map[schema.Reason]uint64{schema.FileDownloadFailed: 100_000_000}
+	for i := range workers {
+		w := survey.Worker{Announcement: schema.Announcement{Worker: long, Host: long, Version: long, State: schema.Resting, Cause: long, Until: &until, Detail: long, PollsPerSecond: 12345.678, Budget: 99999, Share: 33333.333}}
+		switch i % 4 {
+		case 1:
+			w.State = schema.Probing
+		case 2:
+			w.State = schema.WorkerState(long)
+		case 3:
+			w = survey.Worker{Announcement: schema.Announcement{Worker: long}, Problem: long}
+		}
+		s.Workers = append(s.Workers, w)
+	}
+	s.Advice = survey.Advise(s)
+	return s
+}
+
+func TestSurveysFitTheTerminal(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []consumer.Mode{consumer.Reserve, consumer.Nak, ""} {
+		for _, width := range []int{1, 20, 79, 80, 200} {
+			for _, most := range []int{0, 1, 5, 23, 24, 60} {
+				for _, workers := range []int{0, 1, 3, 40} {
+					for _, v := range []statusView{{Survey: crowded(workers, mode)}, {Survey: crowded(workers, mode), stale: time.Now(), why: errors.New("away\x1b[2J " + strings.Repeat("long ", 50))}} {
+						lines := drawStatus(v, width, most)
+						if most > 0 && len(lines) > most {
+							t.Fatalf("%d by %d: %d lines", width, most, len(lines))
+						}
+						for _, line := range lines {
+							line = unpainted.Replace(line)
+							if n := utf8.RuneCountInString(line); n > width {
+								t.Fatalf("%d by %d: a line of %d columns: %q", width, most, n, line)
+							}
+							if strings.ContainsAny(line, "\x1b\n\u009b世") {
+								t.Fatalf("%d by %d: %q", width, most, line)
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestWorkersMakeRoom(t *testing.T) {
+	t.Parallel()
+	s := crowded(40, consumer.Reserve)
+	s.Advice = []string{"the last line"}
+	lines := drawStatus(statusView{Survey: s}, 80, 30)
+	all := unpainted.Replace(strings.Join(lines, "\n"))
+	if len(lines) != 30 || !strings.Contains(all, "and 3") || !strings.HasSuffix(all, "! the last line") {
+		t.Errorf("%d lines:\n%s", len(lines), all)
+	}
+}
+
+func TestStaleSurveysSaySo(t *testing.T) {
+	t.Parallel()
+	v := statusView{Survey: crowded(1, consumer.Reserve), stale: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), why: errAway}
+	if line := unpainted.Replace(drawStatus(v, 80, 0)[1]); line != "STALE since 12:00:00: no connection to NATS" {
+		t.Errorf("%q", line)
+	}
+}
+
+func TestShortAges(t *testing.T) {
+	t.Parallel()
+	for seconds, want := range map[float64]string{
+		0: "-", 0.4: "0s", 59.9: "59s", 60: "1m00s", 3599: "59m59s", 3600: "1h00m", 86_400: "24h00m", 172_800: "2d00h", 1e6: "11d13h",
+	} {
+		if got := short(seconds); got != want {
+			t.Errorf("%v s is %q, want %q", seconds, got, want)
+		}
+	}
+}
+
+func TestWatchDrawsInPlace(t *testing.T) {
+	t.Parallel()
+	var terminal, rest output
+	log := logrus.New()
+	s := newStatusScreen(process{stdout: &terminal, stderr: &rest, getenv: func(name string) string { return map[string]string{"NO_COLOR": "1"}[name] }}, log)
+	for range 2 {
+		if err := s.show(statusView{Survey: crowded(1, consumer.Reserve)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.end()
+	all := terminal.String()
+	first, second, ok := strings.Cut(all, clearBelow)
+	if !ok || !strings.HasPrefix(first, hideCursor+"statusworker status") || !strings.HasPrefix(second, fmt.Sprintf(cursorUpText, strings.Count(first, "\n"))) || !strings.HasSuffix(second, showCursor) {
+		t.Errorf("drawn:\n%q", all)
+	}
+	if unpainted.Replace(all) != all {
+		t.Errorf("colours, where NO_COLOR is set:\n%q", all)
+	}
+}

@@ -28,8 +28,9 @@ type fleet struct {
 	polls uint64
 	at    time.Time
 	rate  float64
-	// counted is how many workers there were at the last look.
+	// counted is how many workers there were at the last look, and first says that this one's key came first of them.
 	counted atomic.Int64
+	first   atomic.Bool
 }
 
 const (
@@ -101,6 +102,11 @@ func (f *fleet) alive(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("counting the workers: %w", err)
 	}
+	mine, first := schema.WorkerSubject(f.self.Worker), true
+	for subject := range info.State.Subjects {
+		first = first && mine <= subject
+	}
+	f.first.Store(first)
 	return max(1, len(info.State.Subjects)), nil
 }
 

@@ -132,6 +132,10 @@ func (w *Worker) ClockOffset() time.Duration { return w.clock.offset() }
 // Rest says whether the worker keeps away from the vendor now, and why.
 func (w *Worker) Rest() Rest { return w.rest.look() }
 
+// First tells whether this worker's key came first when it last looked at those that are alive: of what one worker can tell
+// for all, it tells. While workers come and go it may be none for some seconds, or two.
+func (w *Worker) First() bool { return w.fleet.first.Load() }
+
 // TokenChanged tells the worker that there is another token: a rest because the vendor refused the one before ends, and
 // the next poll finds out whether this one is accepted.
 func (w *Worker) TokenChanged() { w.rest.cut(Unauthorized) }

@@ -90,7 +90,7 @@ func newStage(t *testing.T, mode consumer.Mode) *stage {
 	check(err)
 	s.worker, err = consumer.New(ctx, s.js, client, out, cfg)
 	check(err)
-	s.server.Watch(s.worker, out, nc)
+	s.server.Watch(s.worker, out, s.js)
 	running, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- s.worker.Run(running, ctx) }()
@@ -255,6 +255,14 @@ func TestMetricsMove(t *testing.T) {
 				n("declared_twice_total", nil, exactly(1))
 			}
 
+			n("lane_oldest_seconds", labels{"lane": "chat"}, more(0))
+			n("lane_out", nil, more(-1))
+			if mode == consumer.Reserve {
+				n("lane_held_back", labels{"lane": "chat"}, more(0))
+				n("intake_waiting", nil, exactly(0))
+			}
+			s.serves("/statusz", http.StatusOK, `"holdBack":"`+string(mode)+`"`)
+
 			hanging := simulator.Never().With(simulator.Fault{Kind: simulator.Hangs})
 			s.declare(schema.Audio, &hanging, "")
 			n("polls_in_flight", labels{"lane": "audio"}, exactly(1))
@@ -304,6 +312,7 @@ func TestMetricsAreBounded(t *testing.T) {
 		}
 		return n
 	}
+	s.await("/metrics", http.StatusOK, "statusworker_lane_due")
 	before := series()
 	const interactions = 60
 	for i := range interactions {
@@ -377,7 +386,7 @@ func TestDocumentation(t *testing.T) {
 		}
 	}
 	s := newStage(t, consumer.Reserve)
-	s.await("/readyz", http.StatusOK, "ok")
+	s.await("/metrics", http.StatusOK, "statusworker_lane_due")
 	for name := range s.families() {
 		if strings.HasPrefix(name, "statusworker_") && !documented[name] {
 			t.Errorf("%s is not documented", name)

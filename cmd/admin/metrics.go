@@ -87,6 +87,7 @@ type watched struct {
 	worker   *consumer.Worker
 	outcomes *publisher.Publisher
 	nc       *nats.Conn
+	fleet    *fleet
 }
 
 // watch adds what the worker counts by itself.
@@ -127,6 +128,14 @@ var (
 	descClockOffset  = describe("broker_clock_offset_seconds", "How far the broker's clock is ahead of this host's.")
 	descOldestPolled = describe("oldest_polled_seconds", "Age of the oldest interaction that this worker polled lately.", "lane")
 	descWorkers      = describe("workers", "Workers that were alive when this one last counted.")
+	descDue          = describe("lane_due", "Interactions that may be polled, and that no worker has yet. One worker tells for all.", "lane")
+	descOut          = describe("lane_out", "Deliveries that are with a worker; with delayed naks also what is held back. One worker tells for all.", "lane")
+	descHeldBack     = describe("lane_held_back", "Reservations and tombstones. One worker tells for all.", "lane")
+	descOldestDue    = describe("lane_oldest_due_seconds", "How long the first delivery of the lane has been due. One worker tells for all.", "lane")
+	descOldest       = describe("lane_oldest_seconds", "Age of the oldest interaction of the lane that is known. One worker tells for all.", "lane")
+	descRedelivered  = describe("lane_redelivered", "Deliveries that are with a worker, and not for the first time. One worker tells for all.", "lane")
+	descIntake       = describe("intake_waiting", "Declared messages that wait to be taken in. One worker tells for all.")
+	descIntakeOldest = describe("intake_oldest_seconds", "Age of the first declared message. One worker tells for all.")
 	descProgress     = describe("progress_timestamp_seconds", "When the loop that is furthest behind last went round.")
 )
 
@@ -194,6 +203,25 @@ func (s scrape) Collect(out chan<- prometheus.Metric) {
 	count(descReconnects, s.nc.Stats().Reconnects)
 	gauge(descRoundTrip, st.RoundTrip.Seconds())
 	gauge(descClockOffset, s.worker.ClockOffset().Seconds())
+	if sv := s.fleet.lately(); sv != nil {
+		for _, l := range sv.Lanes {
+			lane := string(l.Type)
+			gauge(descDue, float64(l.Due), lane)
+			gauge(descOut, float64(l.Out), lane)
+			gauge(descRedelivered, float64(l.Redelivered), lane)
+			gauge(descOldest, l.OldestSeconds, lane)
+			if sv.HoldBack == consumer.Reserve {
+				gauge(descOldestDue, l.DueSeconds, lane)
+			}
+			if l.HeldBack != nil {
+				gauge(descHeldBack, float64(*l.HeldBack), lane)
+			}
+		}
+		if sv.Intake != nil {
+			gauge(descIntake, float64(sv.Intake.Waiting))
+			gauge(descIntakeOldest, sv.Intake.WaitingSeconds)
+		}
+	}
 	if at := s.worker.Progress(); !at.IsZero() {
 		gauge(descProgress, float64(at.UnixMilli())/1000)
 	}

@@ -12,7 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"statusworker/consumer"
@@ -23,6 +23,7 @@ import (
 //
 //	/livez    200 while the worker's loops go round, whatever the vendor and the broker do
 //	/readyz   200 while it is connected and pulls from its consumers; otherwise 503 and why not
+//	/statusz  what waits, and which workers are alive, as JSON
 //	/metrics  for Prometheus
 //
 // It answers from its start on, before there is a worker.
@@ -46,6 +47,7 @@ func Listen(addr string, m *Metrics) (*Server, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", s.answer(s.alive))
 	mux.HandleFunc("GET /readyz", s.answer(s.ready))
+	mux.HandleFunc("GET /statusz", s.statusz)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 	s.serve(mux)
 	return s, nil
@@ -84,8 +86,8 @@ func (s *Server) Addr() string { return s.listener.Addr().String() }
 func (s *Server) Waiting(what string) { s.waiting.Store(&what) }
 
 // Watch has the server tell of a worker.
-func (s *Server) Watch(worker *consumer.Worker, outcomes *publisher.Publisher, nc *nats.Conn) {
-	w := watched{worker: worker, outcomes: outcomes, nc: nc}
+func (s *Server) Watch(worker *consumer.Worker, outcomes *publisher.Publisher, js jetstream.JetStream) {
+	w := watched{worker: worker, outcomes: outcomes, nc: js.Conn(), fleet: newFleet(worker, js)}
 	s.metrics.watch(w)
 	s.watched.Store(&w)
 }
@@ -98,6 +100,17 @@ func (s *Server) Close() {
 		_ = s.server.Close() // what it says is that the listener was closed already
 	}
 	<-s.served
+	if w := s.watched.Load(); w != nil {
+		w.fleet.close()
+	}
+}
+
+func (s *Server) statusz(w http.ResponseWriter, r *http.Request) {
+	if watched := s.watched.Load(); watched != nil {
+		watched.fleet.serve(w, r)
+		return
+	}
+	http.Error(w, *s.waiting.Load(), http.StatusServiceUnavailable)
 }
 
 // answer says ok, or why not.

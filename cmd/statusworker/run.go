@@ -72,7 +72,7 @@ func (c runCommand) Run(ctx context.Context, p process) error {
 	if err != nil {
 		return stopped(ctx, err)
 	}
-	server.Watch(worker, outcomes, nc)
+	server.Watch(worker, outcomes, js)
 	log.WithFields(logrus.Fields{
 		"admin":   server.Addr(),
 		"version": versionString(), "nats": nc.ConnectedUrlRedacted(), "vendor": c.BaseURL, "hold_back": worker.Mode(),

@@ -34,7 +34,12 @@ func New(js jetstream.JetStream, now func() time.Time) *Surveyor { return &Surve
 
 // Take asks the broker how things are. What is missing is told in the survey; an error means that the broker could not
 // be asked.
-func (v *Surveyor) Take(ctx context.Context) (Survey, error) {
+func (v *Surveyor) Take(ctx context.Context) (Survey, error) { return v.take(ctx, true) }
+
+// Look is Take without counting outcomes, which takes the right to create consumers: for a worker, which has not got it.
+func (v *Surveyor) Look(ctx context.Context) (Survey, error) { return v.take(ctx, false) }
+
+func (v *Surveyor) take(ctx context.Context, countOutcomes bool) (Survey, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	t := &taking{js: v.js}
@@ -57,7 +62,7 @@ func (v *Surveyor) Take(ctx context.Context) (Survey, error) {
 		t.survey.At = v.now().UTC() // nothing is there whose broker could have told
 	}
 	if began := v.now(); v.counted == nil || !began.Before(v.again) {
-		c, err := count(ctx, v.js, t.survey.At, t.survey.HeldBack != nil && *t.survey.HeldBack <= MostCounted, outcomes != nil)
+		c, err := count(ctx, v.js, t.survey.At, t.survey.HeldBack != nil && *t.survey.HeldBack <= MostCounted, countOutcomes && outcomes != nil)
 		if err != nil {
 			return Survey{}, err
 		}

@@ -35,6 +35,7 @@ func TestImage(t *testing.T) {
 		"ELEVATEAI_BASE_URL":         vendor.URL(),
 		"ELEVATEAI_API_TOKEN":        simulator.DefaultToken,
 		"STATUSWORKER_CHAT_INTERVAL": "1s",
+		"STATUSWORKER_ADMIN_ADDR":    "127.0.0.1:0",
 	}
 	ctx := harness.Context(t, time.Minute)
 
@@ -77,7 +78,11 @@ func startImage(ctx context.Context, t *testing.T, image string, env map[string]
 		Started: true,
 		ContainerRequest: testcontainers.ContainerRequest{
 			Image: image, Env: env, Cmd: args, WaitingFor: until, Labels: harness.Labels(t),
-			HostConfigModifier: func(h *container.HostConfig) { h.NetworkMode = "host" },
+			HostConfigModifier: func(h *container.HostConfig) {
+				h.NetworkMode = "host"
+				// As a careful platform runs it.
+				h.ReadonlyRootfs, h.CapDrop, h.SecurityOpt = true, []string{"ALL"}, []string{"no-new-privileges"}
+			},
 		},
 	})
 	testcontainers.CleanupContainer(t, c)

@@ -1,3 +1,5 @@
+//go:build !nodev
+
 package main
 
 import (
@@ -83,8 +85,7 @@ func showLive(ctx context.Context, p process, watch *devWatch, notes *devNotes, 
 
 const (
 	notesShown = 2
-	// widest is as wide as the table grows, storyWidth as wide as it must be to show what is special about each.
-	widest     = 110
+	// storyWidth is as wide as the table must be to show what is special about each.
 	storyWidth = 100
 )
 

@@ -9,6 +9,9 @@ import (
 	"golang.org/x/term"
 )
 
+// widest is as wide as what is drawn grows.
+const widest = 110
+
 // columns is how wide a terminal is, or 0 where w is none.
 func columns(w io.Writer) int {
 	if !terminal(w) {

@@ -5,7 +5,10 @@ package embedded
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"net/url"
+	"strconv"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -28,6 +31,29 @@ func Start(folder string, port int) (*Server, error) {
 		ServerName: "embedded", Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: folder,
 		NoSigs: true,
 	}}
+	if err := s.start(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Node is a server's place in a cluster. All nodes have the same routes: the loopback ports on which they talk to each
+// other, this one's own among them.
+type Node struct {
+	Name   string
+	Route  int
+	Routes []int
+}
+
+// StartNode starts a server of a cluster. It is ready for clients before the cluster has a leader.
+func StartNode(folder string, n Node) (*Server, error) {
+	s := &Server{options: server.Options{
+		ServerName: n.Name, Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: folder, NoSigs: true,
+		Cluster: server.ClusterOpts{Name: "embedded", Host: "127.0.0.1", Port: n.Route},
+	}}
+	for _, port := range n.Routes {
+		s.options.Routes = append(s.options.Routes, &url.URL{Scheme: "nats", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(port))})
+	}
 	if err := s.start(); err != nil {
 		return nil, err
 	}

@@ -21,10 +21,23 @@ import (
 
 // playBroker serves JetStream from a folder, which it removes in the end.
 func playBroker(args []string) (*player, error) {
-	if len(args) != 1 {
-		return nil, errors.New("want a folder")
+	if len(args) == 0 {
+		return nil, errors.New("want a folder, and for a node of a cluster its name and the ports of all nodes, its own first")
 	}
-	s, err := embedded.Start(args[0], 0)
+	start := func() (*embedded.Server, error) { return embedded.Start(args[0], 0) }
+	if len(args) > 1 {
+		node := embedded.Node{Name: args[1]}
+		for _, port := range args[2:] {
+			n, err := strconv.Atoi(port)
+			if err != nil {
+				return nil, fmt.Errorf("reading a port: %w", err)
+			}
+			node.Routes = append(node.Routes, n)
+		}
+		node.Route = node.Routes[0]
+		start = func() (*embedded.Server, error) { return embedded.StartNode(args[0], node) }
+	}
+	s, err := start()
 	if err != nil {
 		return nil, err
 	}
@@ -61,12 +74,21 @@ func openBroker(url string) (*broker, error) {
 
 func (b *broker) close() { b.nc.Close() }
 
-// provision makes the streams and consumers as `statusworker provision` does.
-func (b *broker) provision(ctx context.Context, mode consumer.Mode, intervals consumer.Intervals) error {
-	set := consumer.Topology(consumer.Config{Intervals: intervals}, consumer.Choices{Mode: mode}).
-		Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
-	_, err := topology.Create(ctx, b.js, set)
-	return err
+// provision makes the streams and consumers as `statusworker provision` does. A cluster that has just started elects first.
+func (b *broker) provision(ctx context.Context, mode consumer.Mode, intervals consumer.Intervals, replicas int) error {
+	set := consumer.Topology(consumer.Config{Intervals: intervals}, consumer.Choices{Mode: mode, Replicas: replicas}).
+		Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge, Replicas: replicas}))
+	for giveUp := time.Now().Add(30 * time.Second); ; {
+		attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
+		_, err := topology.Create(attempt, b.js, set)
+		cancel()
+		if err == nil || time.Now().After(giveUp) {
+			return err
+		}
+		if err := pause(ctx, 250*time.Millisecond); err != nil {
+			return err
+		}
+	}
 }
 
 // declaredMessage is a declared message of common size.

@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -128,17 +131,17 @@ func (s settings) enough(mode consumer.Mode) int {
 	return int((s.warmUp + s.measured + time.Second).Seconds() * mostPerSecond)
 }
 
-// rig is a broker and a vendor, each a process, and a connection to the broker.
+// rig is a broker of one or more nodes and a vendor, each a process, and a connection to the broker.
 type rig struct {
 	folder  string
-	server  *process
+	servers []*process
 	vendor  *process
 	broker  *broker
 	pollers []*process
 }
 
-// newRig starts a broker with empty streams, and a vendor.
-func newRig(ctx context.Context, mode consumer.Mode, intervals consumer.Intervals, stderr io.Writer) (r *rig, err error) {
+// newRig starts a broker with empty streams, of as many nodes as there are replicas, and a vendor.
+func newRig(ctx context.Context, mode consumer.Mode, intervals consumer.Intervals, replicas int, stderr io.Writer) (r *rig, err error) {
 	r = &rig{}
 	defer func() {
 		if err != nil {
@@ -148,21 +151,66 @@ func newRig(ctx context.Context, mode consumer.Mode, intervals consumer.Interval
 	if r.folder, err = os.MkdirTemp("", "statusworker-bench-"); err != nil {
 		return r, fmt.Errorf("making a folder for the broker: %w", err)
 	}
-	if r.server, err = start(stderr, "broker", r.folder); err != nil {
+	nodes, err := nodes(r.folder, replicas)
+	if err != nil {
 		return r, err
+	}
+	for _, node := range nodes {
+		server, err := start(stderr, append([]string{"broker"}, node...)...)
+		if err != nil {
+			return r, err
+		}
+		r.servers = append(r.servers, server)
 	}
 	if r.vendor, err = start(stderr, "vendor"); err != nil {
 		return r, err
 	}
-	if r.broker, err = openBroker(r.server.where); err != nil {
+	if r.broker, err = openBroker(r.where()); err != nil {
 		return r, err
 	}
-	return r, r.broker.provision(ctx, mode, intervals)
+	return r, r.broker.provision(ctx, mode, intervals, replicas)
+}
+
+// nodes gives the arguments of each node of a broker.
+func nodes(folder string, replicas int) ([][]string, error) {
+	if replicas <= 1 {
+		return [][]string{{folder}}, nil
+	}
+	var ports []string
+	for range replicas {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("finding a free port: %w", err)
+		}
+		defer l.Close()
+		ports = append(ports, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+	}
+	var all [][]string
+	for i, own := range ports {
+		name := fmt.Sprintf("n%d", i+1)
+		node := []string{filepath.Join(folder, name), name, own}
+		for _, port := range ports {
+			if port != own {
+				node = append(node, port)
+			}
+		}
+		all = append(all, node)
+	}
+	return all, nil
+}
+
+// where is the broker's address, with all its nodes.
+func (r *rig) where() string {
+	var urls []string
+	for _, s := range r.servers {
+		urls = append(urls, s.where)
+	}
+	return strings.Join(urls, ",")
 }
 
 // poller starts a poller on the rig.
 func (r *rig) poller(role string, o order, stderr io.Writer) (*process, error) {
-	o.broker, o.vendor = r.server.where, r.vendor.where
+	o.broker, o.vendor = r.where(), r.vendor.where
 	p, err := start(stderr, append([]string{role}, o.arguments()...)...)
 	if err == nil {
 		r.pollers = append(r.pollers, p)
@@ -179,10 +227,11 @@ func (r *rig) close() error {
 	if r.broker != nil {
 		r.broker.close()
 	}
-	for _, p := range []*process{r.vendor, r.server} {
-		if p != nil {
-			errs = append(errs, p.end())
-		}
+	if r.vendor != nil {
+		errs = append(errs, r.vendor.end())
+	}
+	for _, p := range r.servers {
+		errs = append(errs, p.end())
 	}
 	return errors.Join(append(errs, os.RemoveAll(r.folder))...)
 }
@@ -199,14 +248,20 @@ func (r *rig) read(poller *process) (reading, error) {
 	if now.poller, err = poller.ask("use"); err != nil {
 		return now, err
 	}
-	now.broker, err = r.server.ask("use")
-	return now, err
+	for _, s := range r.servers {
+		u, err := s.ask("use")
+		if err != nil {
+			return now, err
+		}
+		now.broker.CPU += u.CPU
+	}
+	return now, nil
 }
 
 // runSaturated measures one variant while more polls are due than it can make.
 func runSaturated(ctx context.Context, s settings, v variant, round int, stderr io.Writer) (c cost, err error) {
 	o := order{mode: v.mode, guidance: cpuGuidance, concurrency: s.concurrency}
-	r, err := newRig(ctx, v.mode, o.intervals(), stderr)
+	r, err := newRig(ctx, v.mode, o.intervals(), 1, stderr)
 	if err != nil {
 		return c, err
 	}
@@ -232,7 +287,7 @@ func runSaturated(ctx context.Context, s settings, v variant, round int, stderr 
 	}
 	if s.profiles != "" {
 		prefix := filepath.Join(s.profiles, fmt.Sprintf("%s-%s-%d", v.role, v.mode, round+1))
-		for suffix, p := range map[string]*process{"": poller, "-broker": r.server} {
+		for suffix, p := range map[string]*process{"": poller, "-broker": r.servers[0]} {
 			if _, err := p.ask("profile " + prefix + suffix); err != nil {
 				return c, err
 			}
@@ -250,7 +305,7 @@ func runSaturated(ctx context.Context, s settings, v variant, round int, stderr 
 		return c, err
 	}
 	if s.profiles != "" {
-		for _, p := range []*process{poller, r.server} {
+		for _, p := range []*process{poller, r.servers[0]} {
 			if _, err := p.ask("profiled"); err != nil {
 				return c, err
 			}

@@ -4,6 +4,8 @@
 //	go run ./integration/bench              both, about four minutes
 //	go run ./integration/bench -only cpu
 //	go run ./integration/bench -only memory
+//	go run ./integration/bench -only sizing    what steady loads cost, with one replica and with three; six minutes
+//	go run ./integration/bench -only waiting   what the broker says of interactions that merely wait
 //
 // Broker, vendor and poller are processes of their own: this program starts itself again in those roles. Everything
 // listens on the loopback interface, and is gone when the program ends, however it ends. docs/benchmarks.md has the
@@ -19,6 +21,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"slices"
 	"syscall"
 	"time"
 
@@ -49,6 +52,7 @@ type settings struct {
 	interactions int
 	concurrency  int
 	few, many    int
+	waiting      int
 	rate         int
 	profiles     string
 }
@@ -57,7 +61,7 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	var s settings
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&s.only, "only", "", "`cpu` or memory; both where it is empty")
+	flags.StringVar(&s.only, "only", "", "`cpu`, memory, sizing or waiting; cpu and memory where it is empty")
 	flags.StringVar(&s.holdBack, "hold-back", "", "cpu: `reserve` or nak; both where it is empty")
 	flags.DurationVar(&s.measured, "for", 3*time.Second, "how long each run is measured")
 	flags.DurationVar(&s.warmUp, "warm-up", 1500*time.Millisecond, "how long each run goes on before it is measured")
@@ -66,6 +70,7 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags.IntVar(&s.concurrency, "concurrency", 64, "polls at a time")
 	flags.IntVar(&s.few, "few", 1_000, "memory: interactions in flight in the first run")
 	flags.IntVar(&s.many, "many", 200_000, "memory: interactions in flight in the second run")
+	flags.IntVar(&s.waiting, "waiting", 50_000, "waiting: how many interactions wait")
 	flags.IntVar(&s.rate, "rate", 2_500, "memory: polls a second in both runs")
 	flags.StringVar(&s.profiles, "profiles", "", "cpu: write profiles (CPU, allocations) of poller and broker into this `folder`")
 	if err := flags.Parse(args); err != nil {
@@ -74,13 +79,13 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	switch {
 	case flags.NArg() > 0:
 		return s, fmt.Errorf("%q: want flags only", flags.Arg(0))
-	case s.only != "" && s.only != "cpu" && s.only != "memory":
-		return s, fmt.Errorf("-only is %q: want cpu or memory", s.only)
+	case !slices.Contains([]string{"", "cpu", "memory", "sizing", "waiting"}, s.only):
+		return s, fmt.Errorf("-only is %q: want cpu, memory, sizing or waiting", s.only)
 	case s.holdBack != "" && s.holdBack != string(consumer.Reserve) && s.holdBack != string(consumer.Nak):
 		return s, fmt.Errorf("-hold-back is %q: want reserve or nak", s.holdBack)
 	case s.measured <= 0 || s.warmUp < 0:
 		return s, errors.New("-for and -warm-up: want durations that are not negative")
-	case s.rounds < 1 || s.concurrency < 4 || s.few < 1 || s.many < 1 || s.rate < 1 || s.interactions < 0:
+	case s.rounds < 1 || s.concurrency < 4 || s.few < 1 || s.many < 1 || s.waiting < 1 || s.rate < 1 || s.interactions < 0:
 		return s, errors.New("-rounds, -few, -many and -rate want at least 1, -concurrency at least 4")
 	}
 	return s, nil
@@ -96,11 +101,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	fmt.Fprintf(stdout, "%s, %d CPUs, %s\n", runtime.Version(), runtime.NumCPU(), processor())
-	if s.only != "memory" {
-		err = measureCPU(ctx, s, stdout, stderr)
-	}
-	if err == nil && s.only != "cpu" {
-		err = measureMemory(ctx, s, stdout, stderr)
+	for _, part := range []struct {
+		name    string
+		always  bool
+		measure func(context.Context, settings, io.Writer, io.Writer) error
+	}{
+		{"cpu", true, measureCPU}, {"memory", true, measureMemory}, {"sizing", false, measureSizing}, {"waiting", false, measureWaiting},
+	} {
+		if err == nil && (s.only == part.name || s.only == "" && part.always) {
+			err = part.measure(ctx, s, stdout, stderr)
+		}
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "bench: %v\n", err)

@@ -61,7 +61,7 @@ func memoryGuidance(n, rate int) time.Duration {
 // measures it when the first of them have been polled.
 func runWaiting(ctx context.Context, s settings, n int, stderr io.Writer) (f footprint, err error) {
 	o := order{mode: consumer.Reserve, guidance: memoryGuidance(n, s.rate), concurrency: s.concurrency}
-	r, err := newRig(ctx, o.mode, o.intervals(), stderr)
+	r, err := newRig(ctx, o.mode, o.intervals(), 1, stderr)
 	if err != nil {
 		return f, err
 	}

@@ -55,6 +55,9 @@ func runRole(args []string, stdin io.Reader, stdout io.Writer) error {
 		if p.polls != nil {
 			r.Polls = p.polls()
 		}
+		if p.late != nil && question == "late" {
+			r.LateP50, r.LateP99 = p.late()
+		}
 		if err := answers.Encode(r); err != nil {
 			return fmt.Errorf("answering: %w", err)
 		}
@@ -67,7 +70,9 @@ type player struct {
 	where string
 	// polls counts status requests that were answered, where the role knows.
 	polls func() uint64
-	stop  func() error
+	// late is the median and the 99th percentile of how late polls were since it was last called, where the role knows.
+	late func() (p50, p99 time.Duration)
+	stop func() error
 }
 
 // use is what a process has used up to now.
@@ -79,6 +84,8 @@ type use struct {
 	HeapInUse    uint64
 	ResidentSize uint64
 	Polls        uint64
+	// LateP50 and LateP99 answer the question `late`.
+	LateP50, LateP99 time.Duration
 }
 
 func readUse() use {

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -16,6 +18,7 @@ import (
 	"statusworker/cmd/admin"
 	"statusworker/consumer"
 	"statusworker/publisher"
+	"statusworker/schema"
 	"statusworker/statusclient"
 )
 
@@ -53,7 +56,47 @@ func (o order) intervals() consumer.Intervals {
 
 // playStage runs the worker, wired as `statusworker run` does: broker URL, vendor URL, mode, guidance, concurrency.
 func playStage(args []string) (*player, error) {
-	return playWorker(args, admin.NewMetrics("bench", runtime.Version()))
+	late := &lateness{Observer: admin.NewMetrics("bench", runtime.Version())}
+	p, err := playWorker(args, late)
+	if err == nil {
+		p.late = late.since
+	}
+	return p, err
+}
+
+// lateness keeps how late polls were, beside the metrics.
+type lateness struct {
+	consumer.Observer
+	mu  sync.Mutex
+	all []time.Duration
+}
+
+// Polled is for the worker.
+func (l *lateness) Polled(t schema.Type, result consumer.Result, took, late time.Duration) {
+	l.Observer.Polled(t, result, took, late)
+	if late < 0 {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.all) < lateMost {
+		l.all = append(l.all, late)
+	}
+}
+
+const lateMost = 1 << 17
+
+// since gives the median and the 99th percentile since the last call.
+func (l *lateness) since() (p50, p99 time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.all) == 0 {
+		return 0, 0
+	}
+	slices.Sort(l.all)
+	p50, p99 = l.all[len(l.all)/2], l.all[len(l.all)*99/100]
+	l.all = l.all[:0]
+	return p50, p99
 }
 
 // playUnmeasured runs the same worker without its metrics.

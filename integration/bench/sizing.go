@@ -1,0 +1,167 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"statusworker/consumer"
+	"statusworker/schema"
+)
+
+// load is a steady state that is measured: so many interactions in flight, each polled again after a guidance.
+type load struct {
+	mode     consumer.Mode
+	replicas int
+	inFlight int
+	guidance time.Duration
+}
+
+// sizingLoads are what one worker and one broker on two cores can do, from little to much.
+func sizingLoads() []load {
+	const audio = 30 * time.Second
+	return []load{
+		{consumer.Reserve, 1, 3_000, audio},
+		{consumer.Reserve, 1, 30_000, audio},
+		{consumer.Reserve, 1, 60_000, audio},
+		{consumer.Reserve, 3, 3_000, audio},
+		{consumer.Reserve, 3, 30_000, audio},
+		{consumer.Nak, 1, 3_000, audio},
+		{consumer.Nak, 1, 10_000, audio},
+	}
+}
+
+// sizingFor is how long each is measured: long enough to see each of them be polled.
+const sizingFor = 20 * time.Second
+
+// measureSizing has one worker poll steadily at the vendor's guidance for audio, and prints what it costs.
+func measureSizing(ctx context.Context, s settings, stdout, stderr io.Writer) error {
+	fmt.Fprintf(stdout, "\nSizing: one worker, audio at its guidance of 30s, steady for %s.\n\n", sizingFor)
+	fmt.Fprintln(stdout, "| hold back | replicas | in flight | polls/s | late p50 | late p99 | worker CPU us/poll | worker cores | broker CPU us/poll | broker cores |")
+	fmt.Fprintln(stdout, "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+	for _, l := range sizingLoads() {
+		if s.holdBack != "" && s.holdBack != string(l.mode) {
+			continue
+		}
+		fmt.Fprintf(stderr, "%s, %d replicas, %d in flight\n", l.mode, l.replicas, l.inFlight)
+		c, u, err := runSteady(ctx, s, l, stderr)
+		if err != nil {
+			return fmt.Errorf("measuring %d in flight by %s on %d replicas: %w", l.inFlight, l.mode, l.replicas, err)
+		}
+		late := func(d time.Duration) string {
+			if d == 0 {
+				return "-"
+			}
+			return d.Round(time.Millisecond).String()
+		}
+		fmt.Fprintf(stdout, "| %s | %d | %d | %.0f | %s | %s | %.0f | %.2f | %.0f | %.2f |\n", l.mode, l.replicas, l.inFlight, c.rate,
+			late(u.LateP50), late(u.LateP99), c.cpu, c.cpu*c.rate/1e6, c.broker, c.broker*c.rate/1e6)
+	}
+	return nil
+}
+
+// runSteady declares as many interactions as shall be in flight, spread over one guidance, and measures when they have all
+// been polled once.
+func runSteady(ctx context.Context, s settings, l load, stderr io.Writer) (c cost, u use, err error) {
+	o := order{mode: l.mode, guidance: l.guidance, concurrency: s.concurrency}
+	r, err := newRig(ctx, l.mode, o.intervals(), l.replicas, stderr)
+	if err != nil {
+		return c, u, err
+	}
+	defer func() { err = errors.Join(err, r.close()) }()
+	worker, err := r.poller("stage", o, stderr)
+	if err != nil {
+		return c, u, err
+	}
+	if err := r.broker.fill(ctx, l.inFlight, l.guidance, func(int) *nats.Msg { return declared() }); err != nil {
+		return c, u, err
+	}
+	// The last of them are polled for the first time when they have waited for guidance, slack and jitter.
+	if err := pause(ctx, l.guidance/10+2*time.Second); err != nil {
+		return c, u, err
+	}
+	if _, err := worker.ask("late"); err != nil {
+		return c, u, err
+	}
+	begin, err := r.read(worker)
+	if err != nil {
+		return c, u, err
+	}
+	if err := pause(ctx, sizingFor); err != nil {
+		return c, u, err
+	}
+	end, err := r.read(worker)
+	if err != nil {
+		return c, u, err
+	}
+	if u, err = worker.ask("late"); err != nil {
+		return c, u, err
+	}
+	c, err = costOf(begin, end)
+	return c, u, err
+}
+
+// measureWaiting has interactions wait, none of which is due, and prints what the broker says of each consumer: what a
+// scaler reads that goes by it.
+func measureWaiting(ctx context.Context, s settings, stdout, stderr io.Writer) error {
+	const guidance = time.Hour // nothing falls due while this looks
+	fmt.Fprintf(stdout, "\nWaiting: %d interactions wait, none is due.\n\n", s.waiting)
+	fmt.Fprintln(stdout, "| hold back | consumer | num_pending | num_ack_pending | what a scaler on both makes of it |")
+	fmt.Fprintln(stdout, "|---|---|--:|--:|--:|")
+	for _, mode := range []consumer.Mode{consumer.Reserve, consumer.Nak} {
+		if err := runHeldBack(ctx, s, mode, guidance, stdout, stderr); err != nil {
+			return fmt.Errorf("having %d interactions wait by %s: %w", s.waiting, mode, err)
+		}
+	}
+	return nil
+}
+
+func runHeldBack(ctx context.Context, s settings, mode consumer.Mode, guidance time.Duration, stdout, stderr io.Writer) (err error) {
+	o := order{mode: mode, guidance: guidance, concurrency: s.concurrency}
+	r, err := newRig(ctx, mode, o.intervals(), 1, stderr)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.close()) }()
+	if _, err := r.poller("stage", o, stderr); err != nil {
+		return err
+	}
+	if err := r.broker.fill(ctx, s.waiting, 0, func(int) *nats.Msg { return declared() }); err != nil {
+		return err
+	}
+	consumers := [][2]string{{pollStream(mode), schema.PollConsumer(schema.Audio)}}
+	if mode == consumer.Reserve {
+		consumers = append(consumers, [2]string{schema.StreamDeclared, schema.ConsumerIntake})
+	}
+	// Until the worker has had each of them once.
+	last := consumers[len(consumers)-1]
+	for giveUp := time.Now().Add(2 * time.Minute); ; {
+		c, err := r.broker.js.Consumer(ctx, last[0], last[1])
+		if err != nil {
+			return fmt.Errorf("reading consumer %s: %w", last[1], err)
+		}
+		info := c.CachedInfo()
+		if info.NumPending == 0 && (mode == consumer.Nak || info.NumAckPending == 0) {
+			break
+		}
+		if time.Now().After(giveUp) {
+			return fmt.Errorf("the worker has not taken all in: %d wait", info.NumPending)
+		}
+		if err := pause(ctx, 250*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	for _, name := range consumers {
+		c, err := r.broker.js.Consumer(ctx, name[0], name[1])
+		if err != nil {
+			return fmt.Errorf("reading consumer %s: %w", name[1], err)
+		}
+		info := c.CachedInfo()
+		fmt.Fprintf(stdout, "| %s | %s | %d | %d | **%d** |\n", mode, name[1], info.NumPending, info.NumAckPending, info.NumPending+uint64(info.NumAckPending))
+	}
+	return nil
+}

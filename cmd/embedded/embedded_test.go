@@ -2,6 +2,7 @@ package embedded_test
 
 import (
 	"context"
+	"net"
 	"net/url"
 	"strconv"
 	"testing"
@@ -124,5 +125,54 @@ func TestRestartKeeps(t *testing.T) {
 	ctx, _, js = connect(t, heir)
 	if n := messages(ctx, t, js); n != uint64(len(restarts)) {
 		t.Errorf("the next server on the folder has %d messages, want %d", n, len(restarts))
+	}
+}
+
+// Three nodes with each other's routes are one cluster, which keeps a stream while one of them is away.
+func TestClusterOfThree(t *testing.T) {
+	t.Parallel()
+	var routes []int
+	for range 3 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		routes = append(routes, l.Addr().(*net.TCPAddr).Port)
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var nodes []*embedded.Server
+	for i, route := range routes {
+		s, err := embedded.StartNode(t.TempDir(), embedded.Node{Name: "n" + strconv.Itoa(i), Route: route, Routes: routes})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(s.Stop)
+		nodes = append(nodes, s)
+	}
+	ctx, _, js := connect(t, nodes[0])
+	for {
+		attempt, cancel := context.WithTimeout(ctx, 2*time.Second)
+		_, err := js.CreateStream(attempt, jetstream.StreamConfig{Name: "S", Replicas: 3})
+		cancel()
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
+	nodes[2].Stop()
+	for {
+		attempt, cancel := context.WithTimeout(ctx, 2*time.Second)
+		_, err := js.Publish(attempt, "S", nil)
+		cancel()
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
 	}
 }

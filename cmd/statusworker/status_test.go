@@ -195,14 +195,15 @@ func TestStatusRights(t *testing.T) {
 		return c
 	}
 	as("all", "provision").exits(exitOK)
-	vendor := vendorOf(t)
-	w := as("all", "run", "--base-url", vendor.URL())
-	w.env["ELEVATEAI_API_TOKEN"] = simulator.DefaultToken
-	w.start()
-	w.stderr.wait(t, w.ctx, `"working"`)
+	// One of each that is read by a request of its own.
 	js := connectTo(t, strings.Replace(url, "nats://", "nats://all:s3cret@", 1))
-	for _, subject := range []string{schema.PollSubject(schema.Audio, uuid.NewString()), schema.FailedSubject(schema.NotFound, uuid.NewString())} {
-		if _, err := js.Publish(w.ctx, subject, []byte("{}")); err != nil {
+	for subject, data := range map[string]string{
+		schema.PollSubject(schema.Audio, uuid.NewString()):      "{}",
+		schema.FailedSubject(schema.NotFound, uuid.NewString()): "{}",
+		schema.WorkerSubject("one"):                             `{"state":"working","host":"pod-one"}`,
+		schema.DeclaredSubject(schema.Audio, uuid.NewString()):  "{}",
+	} {
+		if _, err := js.Publish(t.Context(), subject, []byte(data)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -210,6 +211,7 @@ func TestStatusRights(t *testing.T) {
 	if strings.Contains(c.stderr.String(), "ermission") {
 		t.Errorf("a right is missing: %s", &c.stderr)
 	}
+	says(t, "the table", &c.stdout, "pod-one", "audio              1 ", "intake             1 ", "not_found                     1 ")
 	c = as("less", "status").exits(exitFault)
 	says(t, "standard error", &c.stderr, "$JS.API.CONSUMER.CREATE.INTERACTIONS_OUTCOMES.", "docs/contract.md lists the permissions")
 	if strings.Contains(c.stderr.String()+c.stdout.String(), "s3cret") {

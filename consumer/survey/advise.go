@@ -92,12 +92,15 @@ func adviseRest(cause string, resting []Worker, alive int) string {
 		}
 	}
 	who := fmt.Sprintf("%d of %d workers rest", len(of), alive)
+	if len(of) == 1 {
+		who = fmt.Sprintf("1 of %d workers rests", alive)
+	}
 	if len(of) == alive {
 		who = "every worker rests: nothing is polled"
 	}
 	said := ""
 	if detail := of[0].Detail; detail != "" {
-		said = "; the vendor: " + detail
+		said = "; at last: " + detail
 	}
 	switch consumer.Trouble(cause) {
 	case consumer.Unauthorized:

@@ -67,7 +67,7 @@ type Lane struct {
 }
 
 // MostCounted is up to how many reservations in all they are counted by lane.
-const MostCounted = 500_000
+const MostCounted = 200_000
 
 // Outcomes are how many are stored.
 type Outcomes struct {

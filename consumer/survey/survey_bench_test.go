@@ -23,8 +23,8 @@ import (
 // What a survey costs broker and command together (they are one process here), with so many reservations and outcomes
 // stored; "counting" counts every time, "looking" does not.
 func BenchmarkTake(b *testing.B) {
-	for _, n := range []int{1_000, 100_000, survey.MostCounted, 2 * survey.MostCounted} {
-		js := filled(b, n, min(n, 100_000))
+	for _, n := range []int{1_000, 100_000, survey.MostCounted, 5 * survey.MostCounted} {
+		js, _ := filled(b, n, min(n, 100_000))
 		for _, how := range []string{"counting", "looking"} {
 			b.Run(fmt.Sprintf("%s/reservations=%d/outcomes=%d", how, n, min(n, 100_000)), func(b *testing.B) {
 				ctx := context.Background()
@@ -55,6 +55,23 @@ func BenchmarkTake(b *testing.B) {
 	}
 }
 
+// What counting outcomes costs where the last hour begins in the middle of what is stored.
+func BenchmarkCountOutcomes(b *testing.B) {
+	const stored = 100_000
+	js, half := filled(b, 1, stored)
+	ctx, began := context.Background(), cpu()
+	for b.Loop() {
+		o, err := survey.CountOutcomes(ctx, js, half.Add(time.Hour))
+		if err != nil {
+			b.Fatal(err)
+		}
+		if n := o.LastHour.Processed[schema.ToCXAI]; n == 0 || n >= o.Stored.Processed[schema.ToCXAI] {
+			b.Fatalf("%d of %d in the last hour, want some and not all", n, o.Stored.Processed[schema.ToCXAI])
+		}
+	}
+	b.ReportMetric(float64((cpu()-began).Microseconds())/float64(b.N)/1000, "cpu-ms/op")
+}
+
 // cpu is the processor time of this process so far.
 func cpu() time.Duration {
 	var u syscall.Rusage
@@ -64,8 +81,8 @@ func cpu() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// filled is a broker with so many reservations, due in a day, and outcomes.
-func filled(b *testing.B, reservations, outcomes int) jetstream.JetStream {
+// filled is a broker with so many reservations, due in a day, and outcomes, and when half of the latter were published.
+func filled(b *testing.B, reservations, outcomes int) (_ jetstream.JetStream, half time.Time) {
 	b.Helper()
 	broker, err := embedded.Start(b.TempDir(), 0)
 	if err != nil {
@@ -94,6 +111,9 @@ func filled(b *testing.B, reservations, outcomes int) jetstream.JetStream {
 	}
 	reasons := schema.Reasons()
 	for i := range outcomes {
+		if i == outcomes/2 {
+			half = time.Now()
+		}
 		subject := schema.ProcessedSubject(schema.Destinations()[i%2], uuid.NewString())
 		if i%10 == 9 {
 			subject = schema.FailedSubject(reasons[i/10%len(reasons)], uuid.NewString())
@@ -105,7 +125,7 @@ func filled(b *testing.B, reservations, outcomes int) jetstream.JetStream {
 	case <-time.After(5 * time.Minute):
 		b.Fatal("the broker does not store what it is given")
 	}
-	return js
+	return js, half
 }
 
 var refusals sync.Once

@@ -1,0 +1,108 @@
+package integration
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"statusworker/consumer"
+	"statusworker/consumer/survey"
+	"statusworker/integration/harness"
+	"statusworker/schema"
+)
+
+func TestSingleStatus(t *testing.T) {
+	t.Parallel()
+	bothModes(t, func(t *testing.T, mode consumer.Mode) {
+		newScenario(t, setting{name: "status/" + string(mode), url: harness.StartServer(t).URL, mode: mode}).tellsItsStatus()
+	})
+}
+
+// What a cluster counts, it counts on whichever node.
+func TestClusterStatus(t *testing.T) {
+	t.Parallel()
+	_, s := onCluster(t, "status", consumer.Reserve)
+	s.tellsItsStatus()
+}
+
+// tellsItsStatus has three workers work, one of which is killed, and compares `statusworker status` with what must be so.
+func (s *scenario) tellsItsStatus() {
+	s.t.Helper()
+	s.declareAll(processed(time.Second))
+	s.declareAll(failing(schema.Chat, time.Second))
+	want := map[string]uint64{}
+	for _, kinds := range s.want {
+		for _, kind := range kinds {
+			want[kind]++
+		}
+	}
+	for range 3 {
+		s.start()
+	}
+	v := s.awaitStatus("three workers and every outcome", func(v survey.Survey) bool {
+		return len(v.Workers) == 3 && fmt.Sprint(kindsOf(v.Outcomes.LastHour)) == fmt.Sprint(want)
+	})
+	polls := uint64(0)
+	for _, w := range v.Workers {
+		if w.State != schema.Working || w.Host == "" || w.Version == "" || w.Problem != "" {
+			s.t.Errorf("worker %+v", w)
+		}
+		polls += w.Polls
+	}
+	if polls == 0 || v.HoldBack != s.mode || len(v.Missing) != 0 || len(v.Advice) != 0 {
+		s.t.Errorf("survey %+v", v)
+	}
+	s.workers[0].Kill()
+	s.awaitStatus("two workers, after one was killed", func(v survey.Survey) bool { return len(v.Workers) == 2 })
+	s.finish()
+	// Whoever leaves in an orderly way says so.
+	v = s.status()
+	if len(v.Workers) != 0 || len(v.Advice) != 1 || !strings.HasPrefix(v.Advice[0], "no worker is alive") {
+		s.t.Errorf("workers %+v, advice %q", v.Workers, v.Advice)
+	}
+	if got := kindsOf(v.Outcomes.Stored); fmt.Sprint(got) != fmt.Sprint(want) {
+		s.t.Errorf("stored %v, want %v", got, want)
+	}
+}
+
+// status runs `statusworker status -o json`.
+func (s *scenario) status() survey.Survey {
+	s.t.Helper()
+	code, output := harness.RunWorker(s.t, []string{"NATS_URL=" + s.url}, "status", "-o", "json")
+	var v survey.Survey
+	if err := json.Unmarshal([]byte(output), &v); code != 0 || err != nil {
+		s.t.Fatalf("statusworker status: exit code %d (%v); it printed:\n%s", code, err, output)
+	}
+	return v
+}
+
+func (s *scenario) awaitStatus(what string, is func(survey.Survey) bool) survey.Survey {
+	s.t.Helper()
+	var v survey.Survey
+	harness.Check(s.t, harness.Eventually(s.ctx, what, func(context.Context) error {
+		if v = s.status(); !is(v) {
+			return fmt.Errorf("the status is %+v", v)
+		}
+		return nil
+	}))
+	return v
+}
+
+// kindsOf are the counts of what there is, by what a scenario calls it.
+func kindsOf(c survey.Counts) map[string]uint64 {
+	kinds := map[string]uint64{}
+	for d, n := range c.Processed {
+		if n > 0 {
+			kinds["processed."+string(d)] = n
+		}
+	}
+	for r, n := range c.Failed {
+		if n > 0 {
+			kinds["failed."+string(r)] = n
+		}
+	}
+	return kinds
+}

@@ -20,6 +20,11 @@ import (
 //
 // The answer belongs to the caller. Should the vendor repeat the token in it, asterisks stand in its place.
 func (c *Client) Status(ctx context.Context, identifier string, sendBy time.Time) (schema.Answer, error) {
+	return c.ask(ctx, identifier, sendBy, nil)
+}
+
+// ask makes the request. What it learns on the way is noted in seen, unless that is nil.
+func (c *Client) ask(ctx context.Context, identifier string, sendBy time.Time, seen *Examination) (schema.Answer, error) {
 	if err := schema.CheckIdentifier(identifier); err != nil {
 		return schema.Answer{}, &schema.PollError{
 			Fault: schema.FaultRejected, Detail: "the vendor was not asked: identifier " + err.Error(), Err: err,
@@ -29,7 +34,7 @@ func (c *Client) Status(ctx context.Context, identifier string, sendBy time.Time
 	used := c.tokens.current()
 	reqCtx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	a := &attempt{sendBy: sendBy, now: c.now, cancel: cancel}
+	a := &attempt{sendBy: sendBy, now: c.now, cancel: cancel, seen: seen}
 	x := exchange{client: c, caller: ctx, ctx: reqCtx, attempt: a, used: used, begun: begun, identifier: identifier}
 	if ctx.Err() != nil {
 		return schema.Answer{}, x.failure(ctx.Err(), 0)
@@ -48,6 +53,9 @@ func (c *Client) Status(ctx context.Context, identifier string, sendBy time.Time
 		return schema.Answer{}, x.failure(err, 0)
 	}
 	defer func() { _ = resp.Body.Close() }() // whatever mattered has been read
+	if seen != nil {
+		seen.StatusCode, seen.JSON = resp.StatusCode, jsonContentType(resp.Header.Get("Content-Type"))
+	}
 	b := bodies.Get().(*body)
 	defer b.release()
 	if resp.StatusCode != http.StatusOK {

@@ -22,6 +22,7 @@ type commands struct {
 	Dev       devCommand       `cmd:"" help:"See it all work in one process: an embedded broker, a simulated vendor, a worker."`
 	Provision provisionCommand `cmd:"" help:"Create the streams and consumers, or say what differs."`
 	Declare   declareCommand   `cmd:"" help:"Publish declared messages: for identifiers, or for lines of JSON on standard input."`
+	Doctor    doctorCommand    `cmd:"" help:"Examine all that a worker with the same flags needs: one line each, PASS, WARN or FAIL with the mend."`
 	Schema    schemaCommand    `cmd:"" help:"Print a JSON Schema or the AsyncAPI document; without a name, list them."`
 	Version   versionCommand   `cmd:"" help:"Print the version."`
 }

@@ -17,6 +17,7 @@ import (
 const (
 	maxAnswerBytes  = 64 << 10 // after decompression
 	maxStatusLength = 64
+	maxAnswerDepth  = 32
 )
 
 // decodeAnswer reads the vendor's answer about identifier. The error says, in words that follow "it", why body is no
@@ -70,8 +71,8 @@ func decodeAnswer(dec *jsontext.Decoder, body []byte, identifier string) (schema
 				return answer, err
 			}
 		default:
-			if err := dec.SkipValue(); err != nil {
-				return answer, syntaxError(err)
+			if err := skip(dec); err != nil {
+				return answer, err
 			}
 		}
 	}
@@ -90,6 +91,21 @@ func decodeAnswer(dec *jsontext.Decoder, body []byte, identifier string) (schema
 	}
 	answer.Raw = bytes.Clone(body[start:end])
 	return answer, nil
+}
+
+// skip reads a value that nobody looks at. It goes into the outcome all the same, and those who read that must be able to.
+func skip(dec *jsontext.Decoder) error {
+	for outside := dec.StackDepth(); ; {
+		if _, err := dec.ReadToken(); err != nil {
+			return syntaxError(err)
+		}
+		switch depth := dec.StackDepth(); {
+		case depth > maxAnswerDepth:
+			return fmt.Errorf("is nested deeper than %d levels", maxAnswerDepth)
+		case depth == outside:
+			return nil
+		}
+	}
 }
 
 func readString(dec *jsontext.Decoder, name string) (string, error) {

@@ -16,6 +16,7 @@ type attempt struct {
 	sendBy time.Time
 	now    func() time.Time
 	cancel context.CancelFunc
+	seen   *Examination // nil where nobody wants to know
 
 	sent   atomic.Bool // some of the request may have been written
 	late   atomic.Bool // the gate was closed because sendBy had passed
@@ -39,6 +40,10 @@ func (a *attempt) gotConn(info httptrace.GotConnInfo) {
 	case a.tooLate():
 		a.late.Store(true)
 	default:
+		if layer, ok := info.Conn.(*tls.Conn); ok && a.seen != nil {
+			state := layer.ConnectionState()
+			a.seen.TLS = &state
+		}
 		if c := gated(info.Conn); c != nil {
 			c.attempt.Store(a)
 		} else {

@@ -52,8 +52,8 @@ func (s *source) Read(p []byte) (int, error) {
 var errEncoding = errors.New("cannot be decoded")
 
 // read takes at most most bytes of the decompressed answer into b.buf. The error is that of the wire, wraps
-// errEncoding, or is nil, also where there is more.
-func (b *body) read(resp *http.Response, most int) error {
+// errEncoding, or is nil, also where there is more. It does not show the token that the answer may repeat.
+func (b *body) read(resp *http.Response, most int, used *credential) error {
 	b.source = source{Reader: resp.Body}
 	var r io.Reader = &b.source
 	switch encoding := resp.Header.Get("Content-Encoding"); {
@@ -67,7 +67,7 @@ func (b *body) read(resp *http.Response, most int) error {
 		}
 		r = b.zip
 	default:
-		return fmt.Errorf("%w: its Content-Encoding is %.40q", errEncoding, encoding)
+		return fmt.Errorf("%w: its Content-Encoding is %s", errEncoding, used.quote(encoding))
 	}
 	b.buf = b.buf[:0]
 	for len(b.buf) < most {

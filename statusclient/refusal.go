@@ -22,11 +22,11 @@ func (x *exchange) refusal(resp *http.Response, b *body) *schema.PollError {
 	if e.Fault == schema.FaultThrottled || e.Fault == schema.FaultUnavailable {
 		if v := resp.Header.Get("Retry-After"); v != "" {
 			e.RetryAt = retryAt(v, x.client.now())
-			e.Detail += ", Retry-After " + schema.Quote(v)
+			e.Detail += ", Retry-After " + x.used.quote(v)
 		}
 	}
 	if resp.StatusCode/100 == 3 {
-		e.Detail += ", a redirect to " + redirectHost(resp) + " that is not followed"
+		e.Detail += ", a redirect to " + x.redirectHost(resp) + " that is not followed"
 	}
 	if text := x.excerpt(resp, b); resp.StatusCode/100 != 3 { // a redirect's body repeats the whole URL
 		e.Detail += text
@@ -64,12 +64,13 @@ func (x *exchange) excerpt(resp *http.Response, b *body) string {
 		return "" // its body is the connection
 	}
 	// As much more as a token that begins within the excerpt needs to be seen whole, and masked.
-	err := b.read(resp, maxExcerpt+len(x.used.token))
+	err := b.read(resp, maxExcerpt+len(x.used.token), x.used)
 	_, _ = io.CopyN(io.Discard, resp.Body, maxDrain) // best effort
 	if err != nil && len(b.buf) == 0 {
 		return ""
 	}
 	mask(b.buf, x.used.token)
+	maskEnd(b.buf, x.used.token)
 	text := strings.TrimSpace(string(b.buf[:min(len(b.buf), maxExcerpt)]))
 	if text == "" {
 		return ""
@@ -78,7 +79,7 @@ func (x *exchange) excerpt(resp *http.Response, b *body) string {
 }
 
 // redirectHost says where a redirect leads. The host must do: the rest of a URL can hold anything.
-func redirectHost(resp *http.Response) string {
+func (x *exchange) redirectHost(resp *http.Response) string {
 	to, err := url.Parse(resp.Header.Get("Location"))
 	switch {
 	case err != nil, resp.Header.Get("Location") == "":
@@ -86,7 +87,7 @@ func redirectHost(resp *http.Response) string {
 	case to.Host == "":
 		return "the same host"
 	}
-	return schema.Quote(to.Host)
+	return x.used.quote(to.Host)
 }
 
 // retryAt reads a Retry-After header: seconds, or an HTTP date. It is zero for anything else, and for what is not in

@@ -106,8 +106,9 @@ func TestStatusLargeAnswersCostLittle(t *testing.T) {
 			runtime.ReadMemStats(&before)
 			pollError(t, c, tt.want)
 			runtime.ReadMemStats(&after)
-			if cost := after.TotalAlloc - before.TotalAlloc; cost > 2<<20 {
-				t.Errorf("%d bytes were allocated, want at most 2 MiB", cost)
+			// Of the server too, and whether it was freed again or not: more than the answer can ever have held.
+			if cost := after.TotalAlloc - before.TotalAlloc; cost >= 1e6 {
+				t.Errorf("%d bytes were allocated, want less than 1 MB", cost)
 			}
 		})
 	}

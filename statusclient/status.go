@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
 
 	"statusworker/schema"
 )
@@ -20,6 +21,11 @@ import (
 //
 // The answer belongs to the caller. Should the vendor repeat the token in it, asterisks stand in its place.
 func (c *Client) Status(ctx context.Context, identifier string, sendBy time.Time) (schema.Answer, error) {
+	return c.ask(ctx, identifier, sendBy, nil)
+}
+
+// ask makes the request. What it learns on the way is noted in seen, unless that is nil.
+func (c *Client) ask(ctx context.Context, identifier string, sendBy time.Time, seen *Examination) (schema.Answer, error) {
 	if err := schema.CheckIdentifier(identifier); err != nil {
 		return schema.Answer{}, &schema.PollError{
 			Fault: schema.FaultRejected, Detail: "the vendor was not asked: identifier " + err.Error(), Err: err,
@@ -29,7 +35,7 @@ func (c *Client) Status(ctx context.Context, identifier string, sendBy time.Time
 	used := c.tokens.current()
 	reqCtx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	a := &attempt{sendBy: sendBy, now: c.now, cancel: cancel}
+	a := &attempt{sendBy: sendBy, now: c.now, cancel: cancel, seen: seen}
 	x := exchange{client: c, caller: ctx, ctx: reqCtx, attempt: a, used: used, begun: begun, identifier: identifier}
 	if ctx.Err() != nil {
 		return schema.Answer{}, x.failure(ctx.Err(), 0)
@@ -48,6 +54,9 @@ func (c *Client) Status(ctx context.Context, identifier string, sendBy time.Time
 		return schema.Answer{}, x.failure(err, 0)
 	}
 	defer func() { _ = resp.Body.Close() }() // whatever mattered has been read
+	if seen != nil {
+		seen.StatusCode, seen.JSON = resp.StatusCode, jsonContentType(resp.Header.Get("Content-Type"))
+	}
 	b := bodies.Get().(*body)
 	defer b.release()
 	if resp.StatusCode != http.StatusOK {
@@ -72,9 +81,9 @@ func (x *exchange) path() string { return x.client.path + x.identifier + "/statu
 // answer reads a 200.
 func (x *exchange) answer(resp *http.Response, b *body) (schema.Answer, error) {
 	if contentType := resp.Header.Get("Content-Type"); !jsonContentType(contentType) {
-		return schema.Answer{}, x.noStatus(resp, "has the Content-Type "+schema.Quote(contentType)+", want application/json", nil)
+		return schema.Answer{}, x.noStatus(resp, "has the Content-Type "+x.used.quote(contentType)+", want application/json", nil)
 	}
-	if err := b.read(resp, maxAnswerBytes+1); err != nil {
+	if err := b.read(resp, maxAnswerBytes+1, x.used); err != nil {
 		if errors.Is(err, errEncoding) {
 			return schema.Answer{}, x.noStatus(resp, err.Error(), err)
 		}
@@ -84,6 +93,9 @@ func (x *exchange) answer(resp *http.Response, b *body) (schema.Answer, error) {
 		return schema.Answer{}, x.noStatus(resp, fmt.Sprintf("is longer than %d bytes", maxAnswerBytes), nil)
 	}
 	mask(b.buf, x.used.token)
+	if disguised(b.buf, x.used.token) {
+		return schema.Answer{}, x.noStatus(resp, "repeats the token, written with escapes", nil)
+	}
 	answer, err := decodeAnswer(b.decoder(), b.buf, x.identifier)
 	if err != nil {
 		return schema.Answer{}, x.noStatus(resp, err.Error(), err)
@@ -141,20 +153,20 @@ const maxDetail = 600
 
 // fault makes e fit to be shown: without the token, on one line, of bounded length.
 func (x *exchange) fault(e *schema.PollError) *schema.PollError {
-	e.Detail = masked(e.Detail, x.used.token)
+	e.Detail = x.used.masked(e.Detail)
 	e.Detail = strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
+		if !unicode.IsPrint(r) {
 			return ' '
 		}
 		return r
 	}, e.Detail)
 	if len(e.Detail) > maxDetail {
-		e.Detail = e.Detail[:maxDetail] + "..."
+		e.Detail = strings.ToValidUTF8(e.Detail[:maxDetail], "") + "..."
 	}
 	if e.Err != nil {
 		// Some of the transport's errors quote what the vendor sent.
-		if text := e.Err.Error(); masked(text, x.used.token) != text {
-			e.Err = errors.New(masked(text, x.used.token))
+		if text := e.Err.Error(); x.used.masked(text) != text {
+			e.Err = errors.New(x.used.masked(text))
 		}
 	}
 	return e

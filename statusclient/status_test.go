@@ -107,7 +107,11 @@ func TestStatusAnswers(t *testing.T) {
 		{"status breaks its line", "application/json", `{` + id + `,"status":"a\r\nb: c"}`, schema.FaultNotAStatus, "", ""},
 		{"error message is a number", "application/json", `{` + id + `,"status":"processed","errorMessage":7}`, schema.FaultNotAStatus, "", ""},
 		{"invalid UTF-8", "application/json", `{` + id + `,"status":"processed","x":"` + "\xff" + `"}`, schema.FaultNotAStatus, "", ""},
-		{"deep", "application/json", `{` + id + `,"status":"processed","x":` + strings.Repeat("[", 30000) + `}`, schema.FaultNotAStatus, "", ""},
+		{"as deep as can be", "application/json", nested(31), ok, "processing", ""},
+		{"deeper", "application/json", nested(32), schema.FaultNotAStatus, "", ""},
+		{"objects, deeper", "application/json", `{` + id + `,"status":"processing","x":` + strings.Repeat(`{"a":`, 32) + `1` + strings.Repeat("}", 32) + `}`, schema.FaultNotAStatus, "", ""},
+		{"very deep", "application/json", nested(9000), schema.FaultNotAStatus, "", ""},
+		{"deep and broken", "application/json", `{` + id + `,"status":"processed","x":` + strings.Repeat("[", 30000) + `}`, schema.FaultNotAStatus, "", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -134,6 +138,11 @@ func TestStatusAnswers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// nested gives a pending answer with that many arrays in each other.
+func nested(levels int) string {
+	return `{"identifier":"` + identifier + `","status":"processing","x":` + strings.Repeat("[", levels) + strings.Repeat("]", levels) + `}`
 }
 
 // pad gives a pending answer of that many bytes.
@@ -292,6 +301,56 @@ func TestStatusTimeout(t *testing.T) {
 			}
 		})
 	}
+
+	// A vendor that goes on sending, a byte at a time, gains nothing by it.
+	for name, slow := range map[string]func(http.ResponseWriter){
+		"a slow answer":  func(w http.ResponseWriter) { w.Header().Set("Content-Type", "application/json") },
+		"a slow refusal": func(w http.ResponseWriter) { w.WriteHeader(http.StatusBadGateway) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cutOff := make(chan struct{})
+			server, _ := answering(t, func(w http.ResponseWriter, r *http.Request) {
+				defer close(cutOff)
+				slow(w)
+				_, _ = io.WriteString(w, pending[:1])
+				tick := time.NewTicker(time.Millisecond)
+				defer tick.Stop()
+				for {
+					select {
+					case <-r.Context().Done():
+						return
+					case <-tick.C:
+						_, _ = io.WriteString(w, " ")
+						_ = http.NewResponseController(w).Flush()
+					}
+				}
+			})
+			_, err := newClient(t, server.URL, statusclient.Config{Timeout: 50 * time.Millisecond}).Status(t.Context(), identifier, time.Time{})
+			if err == nil {
+				t.Error("an answer that never ends was taken for a status")
+			}
+			<-cutOff // the vendor is not listened to any more
+		})
+	}
+	t.Run("a slow header", func(t *testing.T) {
+		url, wait := raw(t, func(_ int, c net.Conn) bool {
+			tick := time.NewTicker(time.Millisecond)
+			defer tick.Stop()
+			for _, b := range []byte("HTTP/1.1 200 OK\r\nX-Slow: " + strings.Repeat("x", 60<<10)) {
+				<-tick.C
+				if _, err := c.Write([]byte{b}); err != nil {
+					return false
+				}
+			}
+			t.Error("the whole header was waited for")
+			return false
+		})
+		e := pollError(t, newClient(t, url, statusclient.Config{Timeout: 50 * time.Millisecond}), schema.FaultUnavailable)
+		if !strings.Contains(e.Detail, "within 50ms") {
+			t.Errorf("error is %v", e)
+		}
+		wait()
+	})
 
 	// A refusal is known from its first line, whatever its body does.
 	server, _ := answering(t, stalled(func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotFound) }))

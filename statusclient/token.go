@@ -1,16 +1,21 @@
 package statusclient
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+	"unicode/utf8"
+
+	"statusworker/schema"
 )
 
 const (
@@ -196,13 +201,56 @@ func mask(b []byte, token string) bool {
 	return found
 }
 
-// masked is mask for a string.
-func masked(s, token string) string {
+// maskEnd overwrites the beginning of a token with which b breaks off.
+func maskEnd(b []byte, token string) {
+	for n := min(len(token), len(b)); n >= leastMaskLength; n-- {
+		if end := b[len(b)-n:]; foldedPrefix(end, token[:n]) {
+			mask(end, token[:n])
+			return
+		}
+	}
+}
+
+// masked is s without the token, also as it stands in quotes.
+func (c *credential) masked(s string) string {
 	b := []byte(s)
-	if mask(b, token) {
+	quoted := strconv.Quote(c.token)
+	plain, inQuotes := mask(b, c.token), mask(b, quoted[1:len(quoted)-1])
+	if plain || inQuotes {
 		return string(b)
 	}
 	return s
+}
+
+// quote is [schema.Quote] of what the vendor sent, without the token. That has to go first: of a token that is cut, the
+// beginning would be left.
+func (c *credential) quote(s string) string {
+	b := []byte(s)
+	mask(b, c.token)
+	maskEnd(b, c.token)
+	return schema.Quote(string(b))
+}
+
+// disguised tells whether JSON has the token in it where characters are written as \u0041 or \/.
+func disguised(b []byte, token string) bool {
+	if bytes.IndexByte(b, '\\') < 0 {
+		return false
+	}
+	plain := make([]byte, 0, len(b))
+	for i := 0; i < len(b); i++ {
+		if b[i] == '\\' && i+1 < len(b) {
+			i++
+			if b[i] == 'u' && i+4 < len(b) {
+				if code, err := strconv.ParseUint(string(b[i+1:i+5]), 16, 16); err == nil && code < utf8.RuneSelf {
+					plain = append(plain, byte(code))
+					i += 4
+					continue
+				}
+			}
+		}
+		plain = append(plain, b[i])
+	}
+	return mask(plain, token)
 }
 
 func foldedPrefix(b []byte, token string) bool {

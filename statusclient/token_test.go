@@ -98,6 +98,69 @@ func TestTokenEchoedByVendor(t *testing.T) {
 	}
 }
 
+// Where the vendor repeats the token in something that is cut, not even its beginning shows.
+func TestTokenEchoedAcrossACut(t *testing.T) {
+	const beginning = "5d9f"
+	echoes := func(filler string) []string {
+		return []string{
+			"HTTP/1.1 429 x\r\nRetry-After: " + filler + token + "\r\n\r\n",
+			"HTTP/1.1 503 x\r\nRetry-After: " + filler + token[:20] + "\r\n\r\n",
+			"HTTP/1.1 200 OK\r\nContent-Type: text/" + filler + token + "\r\n\r\n",
+			"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: " + filler + token + "\r\n\r\n{}",
+			"HTTP/1.1 307 x\r\nLocation: https://" + filler + token + ".example.com/\r\n\r\n",
+			"HTTP/1.1 401 " + filler + token + "\r\n\r\n" + filler + token,
+			"HTTP/1.1 401 x\r\nContent-Length: 1000\r\n\r\n" + filler + token[:20], // breaks off
+			"HTTP/1.1 400 x\r\n\r\n" + filler + strings.ToUpper(token),
+			"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{\"identifier\":\"" + filler + token + "\"}",
+			"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{\"identifier\":\"" + identifier + "\",\"status\":\"" + filler + token + "\"}",
+			"HTTP/1.1 " + filler + token + "\r\n\r\n",
+			filler + token + "\r\n\r\n",
+		}
+	}
+	shows := 0
+	for length := range 220 {
+		for _, answer := range echoes(strings.Repeat("x", length)) {
+			url, _ := raw(t, sends(answer))
+			_, err := newClient(t, url, statusclient.Config{}).Status(t.Context(), identifier, time.Time{})
+			if err == nil {
+				continue // some statuses are fine
+			}
+			for e := err; e != nil; e = errors.Unwrap(e) {
+				if strings.Contains(strings.ToLower(e.Error()), beginning) {
+					t.Fatalf("%d bytes before the token: %v", length, e)
+				}
+				if strings.Contains(e.Error(), "****") {
+					shows++
+				}
+			}
+		}
+	}
+	if shows == 0 {
+		t.Error("nothing was masked: the test shows nothing")
+	}
+}
+
+// A token with characters that are written otherwise in quotes and in JSON.
+func TestTokenInQuotes(t *testing.T) {
+	const odd = `to"ke\n/of<all>&sorts`
+	for _, answer := range []string{
+		"HTTP/1.1 401 x\r\n\r\nno " + odd,
+		"HTTP/1.1 " + odd + "\r\n\r\n",
+		odd + "\r\n\r\n",
+		"HTTP/1.1 429 x\r\nRetry-After: " + odd + "\r\n\r\n",
+		"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{\"identifier\":\"" + identifier + "\",\"status\":\"processed\",\"errorMessage\":\"to\\\"ke\\\\n\\/of\\u003Call>&sorts\"}",
+	} {
+		url, _ := raw(t, sends(answer))
+		_, err := newClient(t, url, statusclient.Config{Token: odd}).Status(t.Context(), identifier, time.Time{})
+		if err == nil {
+			t.Fatalf("%q was taken for a status", answer)
+		}
+		if text := err.Error(); strings.Contains(text, `ke\n`) || strings.Contains(text, "sorts") {
+			t.Errorf("the token shows in %s", text)
+		}
+	}
+}
+
 const newToken = "11111111-2222-4333-8444-555555555555"
 
 // vendorFor is a simulated vendor that accepts want, and a client with the token in a file, and a clock of its own.

@@ -113,14 +113,18 @@ func (c runCommand) config(log logrus.FieldLogger) (consumer.Config, error) {
 }
 
 func (c runCommand) client() (*statusclient.Client, error) {
-	client, err := statusclient.New(statusclient.Config{
-		BaseURL: c.BaseURL, Token: c.Token, TokenFile: c.TokenFile, Timeout: c.RequestTimeout, Concurrency: c.Concurrency,
-		UserAgent: "statusworker/" + versionString(),
-	})
+	client, err := statusclient.New(c.vendor())
 	if err != nil {
 		return nil, asUsage(err)
 	}
 	return client, nil
+}
+
+func (c runCommand) vendor() statusclient.Config {
+	return statusclient.Config{
+		BaseURL: c.BaseURL, Token: c.Token, TokenFile: c.TokenFile, Timeout: c.RequestTimeout, Concurrency: c.Concurrency,
+		UserAgent: "statusworker/" + versionString(),
+	}
 }
 
 // newWorker waits until the broker can answer, and makes a worker on the streams that are there.

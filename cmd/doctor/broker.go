@@ -1,0 +1,501 @@
+package doctor
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/consumer"
+	"statusworker/schema"
+)
+
+// The checks of the broker.
+const (
+	checkConnection   = "connection"
+	checkTLS          = "tls"
+	checkCertificate  = "certificate"
+	checkPayload      = "max payload"
+	checkVersion      = "server version"
+	checkInbox        = "permission inbox"
+	checkStreamInfo   = "permission stream info"
+	checkConsumerInfo = "permission consumer info"
+	checkHold         = "permission hold"
+	checkProcessed    = "permission processed"
+	checkFailed       = "permission failed"
+	checkAnnounce     = "permission announce"
+	checkPull         = "permission pull"
+	checkRead         = "permission read back"
+	checkAck          = "permission ack"
+	checkJetStream    = "jetstream"
+	checkAccount      = "account limits"
+	checkTopology     = "topology"
+	checkReplicas     = "replicas"
+	checkStreamLimits = "stream limits"
+	checkOutcomesAge  = "outcomes age"
+	checkClock        = "clock"
+)
+
+// held is how many interactions are held back now, where that is known.
+type held struct {
+	known bool
+	count uint64
+}
+
+func examineBroker(ctx context.Context, p Patient) ([]Finding, held) {
+	nc, err := p.Connect()
+	if err != nil {
+		found := []Finding{bad(Fail, checkConnection, "start the server, or correct --nats-url ($NATS_URL) and the credentials", "%v", err)}
+		return append(found, skipped("there is no connection to NATS", "", checkTLS, checkCertificate, checkPayload, checkVersion,
+			checkInbox, checkStreamInfo, checkConsumerInfo, checkHold, checkProcessed, checkFailed, checkAnnounce, checkPull, checkRead, checkAck,
+			checkJetStream, checkAccount, checkTopology, checkReplicas, checkStreamLimits, checkOutcomesAge, checkClock)...), held{}
+	}
+	defer nc.Close()
+	x := &broker{Patient: p, nc: nc, mode: consumer.Reserve}
+	x.connection()
+	x.rights()
+	x.streams(ctx)
+	return x.found, x.held
+}
+
+// broker is the examination of a broker that lets us in.
+type broker struct {
+	Patient
+	nc    *nats.Conn
+	found []Finding
+	trial *trial // nil where there is no inbox
+	mode  consumer.Mode
+	held  held
+}
+
+func (x *broker) add(found ...Finding) { x.found = append(x.found, found...) }
+
+func (x *broker) skip(why string, checks ...string) { x.add(skipped(why, "", checks...)...) }
+
+func (x *broker) connection() {
+	x.add(pass(checkConnection, "%s, server %s", x.nc.ConnectedUrlRedacted(), x.nc.ConnectedServerName()))
+	var state *tls.ConnectionState
+	if s, err := x.nc.TLSConnectionState(); err == nil {
+		state = &s
+	}
+	x.add(judgeTLS(checkTLS, x.nc.ConnectedAddr(), state, "configure TLS on the server, and a tls:// URL in --nats-url ($NATS_URL)"),
+		judgeCertificates(checkCertificate, state, time.Now()), judgePayload(x.nc.MaxPayload(), x.LeastMaxPayload))
+}
+
+func judgePayload(most, least int64) Finding {
+	if most < least {
+		return bad(Fail, checkPayload, fmt.Sprintf("set max_payload to %d or more in the server's configuration", least), "%d bytes; an outcome can take %d", most, least)
+	}
+	return pass(checkPayload, "%d bytes", most)
+}
+
+// rights tries them, and finds out on the way whether there is JetStream, and which way of holding back the streams are
+// made for.
+func (x *broker) rights() {
+	work := []string{checkHold, checkProcessed, checkFailed, checkAnnounce, checkPull, checkRead, checkAck}
+	t, err := newTrial(x.nc)
+	if err != nil {
+		x.add(bad(Fail, checkInbox, "allow the user to subscribe to "+x.nc.Opts.InboxPrefix+".>, or name its own prefix in --nats-inbox-prefix ($NATS_INBOX_PREFIX)",
+			"may not subscribe to %s.>: no answer reaches this user (%v)", x.nc.Opts.InboxPrefix, err))
+		x.skip("there is no inbox for answers", append([]string{checkStreamInfo, checkConsumerInfo}, work...)...)
+		x.skip("there is no inbox for answers", checkJetStream, checkAccount)
+		x.add(judgeVersion(x.nc.ConnectedServerVersion(), x.mode, false))
+		return
+	}
+	x.add(pass(checkInbox, "may subscribe to %s.>", x.nc.Opts.InboxPrefix))
+	x.trial = t
+
+	read := readRights(consumer.Reserve)
+	account := right{check: checkAccount}
+	account.api("INFO", "")
+	err = t.ask(append(read, account))
+	jetStream := t.judgeJetStream(read[0])
+	if err != nil {
+		jetStream = bad(Fail, checkJetStream, "look at the server's log", "%v", err)
+	}
+	if jetStream.Result == Fail {
+		x.add(jetStream)
+		x.skip("JetStream does not answer", append([]string{checkAccount, checkStreamInfo, checkConsumerInfo}, work...)...)
+		x.add(judgeVersion(x.nc.ConnectedServerVersion(), x.mode, false))
+		x.trial = nil
+		return
+	}
+	mode, provisioned := t.mode()
+	x.mode = mode
+	x.add(jetStream, t.judgeAccount(account), judgeVersion(x.nc.ConnectedServerVersion(), mode, provisioned))
+	for _, r := range readRights(mode) {
+		x.add(t.judge(r))
+	}
+	rights := workRights(mode)
+	if err := t.ask(rights); err != nil {
+		x.add(bad(Fail, "permissions", "look at the server's log", "%v", err))
+	}
+	for _, r := range rights {
+		x.add(t.judge(r))
+	}
+}
+
+// apiError is the error in an answer of JetStream.
+type apiError struct {
+	Code        int    `json:"code"`
+	ErrCode     int    `json:"err_code"`
+	Description string `json:"description"`
+}
+
+// The errors of a server or an account without JetStream.
+const (
+	notEnabledForAccount = 10039
+	notEnabled           = 10076
+)
+
+// decode reads an answer of JetStream. It is false where there was none, or none of JetStream's.
+func (t *trial) decode(subject string, to any) (problem apiError, ok bool) {
+	m := t.answers[subject]
+	if m == nil || len(m.Data) == 0 {
+		return apiError{}, false
+	}
+	var answer struct {
+		Error apiError `json:"error"`
+	}
+	if json.Unmarshal(m.Data, &answer) != nil || to != nil && json.Unmarshal(m.Data, to) != nil {
+		return apiError{}, false
+	}
+	return answer.Error, true
+}
+
+// judgeJetStream says whether JetStream is on, by what became of the questions for streams.
+func (t *trial) judgeJetStream(streams right) Finding {
+	const mend = "start nats-server with -js or a jetstream block, and give the user's account jetstream"
+	refused, nobody := 0, 0
+	for _, try := range streams.tries {
+		if problem, ok := t.decode(try.subject, nil); ok {
+			if problem.ErrCode == notEnabled || problem.ErrCode == notEnabledForAccount {
+				return bad(Fail, checkJetStream, mend, "off: %s", problem.Description)
+			}
+			if problem.Code == 503 {
+				return bad(Fail, checkJetStream, "wait until the cluster has a leader; see `nats server report jetstream`", "it cannot answer: %s", problem.Description)
+			}
+			return pass(checkJetStream, "on")
+		}
+		switch m := t.answers[try.subject]; {
+		case t.refused[try.subject]:
+			refused++
+		case m != nil && m.Header.Get("Status") == "503":
+			nobody++
+		}
+	}
+	switch {
+	case nobody > 0:
+		return bad(Fail, checkJetStream, mend, "off: nobody answers its questions")
+	case refused == len(streams.tries):
+		return skipped("the user may ask for no stream", "see "+checkStreamInfo, checkJetStream)[0]
+	}
+	return bad(Fail, checkJetStream, "wait until the cluster has a leader; see the server's log", "no answer within %s", answersWithin)
+}
+
+// mode reads from the answers which way of holding back the streams are made for, and whether there are any.
+func (t *trial) mode() (mode consumer.Mode, provisioned bool) {
+	there := func(question string) bool {
+		problem, ok := t.decode(jetstream.DefaultAPIPrefix+question, nil)
+		return ok && problem.Code == 0
+	}
+	switch {
+	case there("STREAM.INFO." + schema.StreamPolls):
+		return consumer.Reserve, true
+	case there("CONSUMER.INFO." + schema.StreamDeclared + "." + schema.ConsumerIntake):
+		return consumer.Reserve, true
+	case there("CONSUMER.INFO." + schema.StreamDeclared + "." + schema.PollConsumer(schema.Audio)):
+		return consumer.Nak, true
+	}
+	return consumer.Reserve, false
+}
+
+// judgeVersion says which way of holding back the server is good for.
+func judgeVersion(version string, mode consumer.Mode, provisioned bool) Finding {
+	can := consumer.CanReserve(version)
+	switch {
+	case can && mode == consumer.Nak:
+		return bad(Warn, checkVersion, "change over to reservations, see docs/design.md", "%s: it can hold back by reservations, but the streams are made for delayed naks, which a killed broker forgets", version)
+	case can:
+		return pass(checkVersion, "%s: it can hold back by reservations", version)
+	case mode == consumer.Nak:
+		return bad(Warn, checkVersion, "upgrade to 2.12.10 (in the 2.12 line) or 2.14.2 or newer, then change over to reservations", "%s: delayed naks only, which a killed broker forgets", version)
+	case provisioned:
+		return bad(Fail, checkVersion, "upgrade to 2.12.10 (in the 2.12 line) or 2.14.2 or newer", "%s: the streams are made for reservations, which are not sound on it", version)
+	}
+	return bad(Warn, checkVersion, "upgrade to 2.12.10 (in the 2.12 line) or 2.14.2 or newer, or use `statusworker provision --hold-back nak`", "%s: reservations are not sound on it", version)
+}
+
+// judgeAccount says how much of the account's limits is used.
+func (t *trial) judgeAccount(r right) Finding {
+	subject := r.tries[0].subject
+	if t.refused[subject] {
+		return skipped("the user may not publish "+subject, "allow it to have the limits checked; a worker does not need it", checkAccount)[0]
+	}
+	var info jetstream.AccountInfo
+	problem, ok := t.decode(subject, &info)
+	if !ok || problem.Code != 0 {
+		return skipped("no answer to "+subject+" "+problem.Description, "", checkAccount)[0]
+	}
+	tiers := map[string]jetstream.Tier{"": info.Tier}
+	for name, tier := range info.Tiers {
+		tiers[name] = tier
+	}
+	return judgeLimits(tiers)
+}
+
+// The shares of a limit that are worth a warning, and a failure.
+const (
+	nearly = 0.8
+	full   = 0.97
+)
+
+func judgeLimits(tiers map[string]jetstream.Tier) Finding {
+	var uses []use
+	for name, t := range tiers {
+		if name != "" {
+			name = " (" + name + ")"
+		}
+		uses = append(uses, use{"storage" + name, t.Store, uint64(max(0, t.Limits.MaxStore))},
+			use{"memory" + name, t.Memory, uint64(max(0, t.Limits.MaxMemory))})
+	}
+	return judgeUses(checkAccount, "raise the account's limits, or let outcomes go sooner (`statusworker provision --max-age`)", uses)
+}
+
+// use is how much of something is used; a limit of 0 is none.
+type use struct {
+	what        string
+	used, limit uint64
+}
+
+func judgeUses(check, mend string, uses []use) Finding {
+	result := Pass
+	var words []string
+	slices.SortFunc(uses, func(a, b use) int { return strings.Compare(a.what, b.what) })
+	for _, u := range uses {
+		if u.limit == 0 {
+			continue
+		}
+		share := float64(u.used) / float64(u.limit)
+		words = append(words, fmt.Sprintf("%s %d of %d (%.0f %%)", u.what, u.used, u.limit, 100*share))
+		switch {
+		case share >= full:
+			result = Fail
+		case share >= nearly && result == Pass:
+			result = Warn
+		}
+	}
+	if len(words) == 0 {
+		return pass(check, "none")
+	}
+	f := pass(check, "%s", strings.Join(words, ", "))
+	if result != Pass {
+		f.Result, f.Mend = result, mend
+	}
+	return f
+}
+
+// streams looks at the streams, as far as the rights go.
+func (x *broker) streams(ctx context.Context) {
+	checks := []string{checkTopology, checkReplicas, checkStreamLimits, checkOutcomesAge, checkClock}
+	if x.trial == nil {
+		x.skip("JetStream cannot be asked", checks...)
+		return
+	}
+	for _, r := range readRights(x.mode) {
+		if f := x.trial.judge(r); f.Result != Pass {
+			x.skip("it takes the "+r.check, checks...)
+			return
+		}
+	}
+	js, err := jetstream.New(x.nc)
+	if err != nil {
+		x.skip(err.Error(), checks...)
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*answersWithin)
+	defer cancel()
+	x.add(judgeTopology(x.Topology(ctx, js), x.mode))
+
+	infos := map[string]*jetstream.StreamInfo{}
+	var read []*jetstream.StreamInfo
+	for _, name := range []string{schema.StreamDeclared, schema.StreamPolls, schema.StreamWorkers, schema.StreamOutcomes} {
+		if s, err := js.Stream(ctx, name); err == nil {
+			infos[name] = s.CachedInfo()
+			read = append(read, s.CachedInfo())
+		}
+	}
+	declared, outcomes := infos[schema.StreamDeclared], infos[schema.StreamOutcomes]
+	if len(read) > 0 {
+		x.add(judgeReplicas(read, x.nc.ConnectedClusterName() != ""))
+	} else {
+		x.skip("there is no stream", checkReplicas)
+	}
+	if declared == nil {
+		x.skip("there is no stream "+schema.StreamDeclared, checkStreamLimits)
+	} else {
+		x.add(judgeStreamLimits(declared))
+	}
+	if outcomes == nil {
+		x.skip("there is no stream "+schema.StreamOutcomes, checkOutcomesAge)
+	} else {
+		x.add(judgeOutcomesAge(outcomes.Config.MaxAge, x.Work.Deadline))
+	}
+	if declared == nil {
+		x.skip("there is no stream to ask", checkClock)
+	} else {
+		x.add(x.clock(ctx, js))
+	}
+	waiting := infos[schema.StreamPolls]
+	if x.mode == consumer.Nak {
+		waiting = declared
+	}
+	if waiting != nil {
+		x.held = held{known: true, count: waiting.State.Msgs}
+	}
+}
+
+func judgeTopology(err error, mode consumer.Mode) Finding {
+	if err == nil {
+		return pass(checkTopology, "the streams and consumers fit, held back by %s", mode)
+	}
+	var topology *consumer.TopologyError
+	if !errors.As(err, &topology) {
+		return bad(Fail, checkTopology, "see the server's log", "%v", err)
+	}
+	mend := "`statusworker provision`, with the rights to create streams"
+	var differ []string
+	for _, d := range topology.Differences {
+		differ = append(differ, d.String())
+		if !d.Missing {
+			mend = fmt.Sprintf("`statusworker provision --hold-back %s --update`; --dry-run shows what it would do", topology.Mode)
+		}
+	}
+	if len(differ) == 0 {
+		differ = []string{"there are no streams for statusworker"}
+	}
+	return bad(Fail, checkTopology, mend, "%s", strings.Join(differ, ", "))
+}
+
+// judgeReplicas says whether the streams outlive the loss of a server.
+func judgeReplicas(streams []*jetstream.StreamInfo, clustered bool) Finding {
+	result := Pass
+	var words []string
+	mends := map[string]bool{}
+	worse := func(r Result, mend, format string, args ...any) {
+		if result == Pass || r == Fail {
+			result = r
+		}
+		mends[mend] = true
+		words = append(words, fmt.Sprintf(format, args...))
+	}
+	const look = "see to the servers, and `nats server report jetstream`"
+	fewest := 0
+	for _, s := range streams {
+		n := max(s.Config.Replicas, 1)
+		if fewest == 0 || n < fewest {
+			fewest = n
+		}
+		if !clustered {
+			continue
+		}
+		name := s.Config.Name
+		if n < 3 {
+			worse(Warn, "`statusworker provision --replicas 3 --update`", "%s has %d of its messages' copies", name, n)
+		}
+		if s.Cluster == nil {
+			continue
+		}
+		behind := 0
+		for _, peer := range s.Cluster.Replicas {
+			switch {
+			case peer.Offline:
+				behind++
+				worse(Warn, look, "%s: the copy on %s is offline", name, peer.Name)
+			case !peer.Current:
+				behind++
+				worse(Warn, look, "%s: the copy on %s lags, by %d operations", name, peer.Name, peer.Lag)
+			}
+		}
+		switch {
+		case s.Cluster.Leader == "":
+			worse(Fail, look, "%s has no leader", name)
+		case n-behind <= n/2:
+			worse(Fail, look, "%s has no majority of its copies", name)
+		}
+	}
+	if result == Pass {
+		if !clustered {
+			return pass(checkReplicas, "%d; the server is alone: without it nothing moves, and with its disk everything is lost", fewest)
+		}
+		return pass(checkReplicas, "%d or more of each stream, all current", fewest)
+	}
+	var mend []string
+	for m := range mends {
+		mend = append(mend, m)
+	}
+	slices.Sort(mend)
+	return bad(result, checkReplicas, strings.Join(mend, "; "), "%s", strings.Join(words, ", "))
+}
+
+// judgeStreamLimits says how full the stream is at whose limit producers are refused.
+func judgeStreamLimits(declared *jetstream.StreamInfo) Finding {
+	c, s := declared.Config, declared.State
+	return judgeUses(checkStreamLimits, "start more workers, or raise the bounds (`statusworker provision --declared-max-msgs`, --declared-max-bytes): producers are refused at them",
+		[]use{
+			{"declared messages", s.Msgs, uint64(max(0, c.MaxMsgs))},
+			{"bytes of declared messages", s.Bytes, uint64(max(0, c.MaxBytes))},
+		})
+}
+
+func judgeOutcomesAge(age, deadline time.Duration) Finding {
+	switch {
+	case age <= 0:
+		return pass(checkOutcomesAge, "kept for good")
+	case age <= deadline:
+		return bad(Fail, checkOutcomesAge, "`statusworker provision --max-age` with more than the deadline, and --update",
+			"outcomes are kept for %s, the deadline is %s: an outcome can be gone while its interaction still waits", age, deadline)
+	}
+	return pass(checkOutcomesAge, "kept for %s, the deadline is %s", age, deadline)
+}
+
+const clockSamples = 3
+
+// clock compares this host's clock with the broker's.
+func (x *broker) clock(ctx context.Context, js jetstream.JetStream) Finding {
+	var offset, quickest time.Duration
+	for i := range clockSamples {
+		asked := time.Now()
+		s, err := js.Stream(ctx, schema.StreamDeclared)
+		took := time.Since(asked)
+		if err != nil {
+			return skipped(err.Error(), "", checkClock)[0]
+		}
+		if i == 0 || took < quickest {
+			quickest, offset = took, s.CachedInfo().TimeStamp.Sub(asked.Add(took/2))
+		}
+	}
+	return judgeClock(offset, quickest/2)
+}
+
+// most is how far two clocks may be apart without a word.
+const mostSkew = time.Second
+
+func judgeClock(offset, uncertain time.Duration) Finding {
+	side := "ahead of"
+	if offset < 0 {
+		side = "behind"
+	}
+	found := fmt.Sprintf("the broker's clock is %s %s this host's, give or take %s", offset.Abs().Round(time.Millisecond), side, uncertain.Round(time.Millisecond))
+	if offset.Abs()-uncertain > mostSkew {
+		return bad(Warn, checkClock, "run NTP on both; the worker corrects for it, but ages and logs do not agree", "%s", found)
+	}
+	return pass(checkClock, "%s", found)
+}

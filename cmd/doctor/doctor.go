@@ -1,0 +1,86 @@
+// Package doctor examines what a worker needs: the broker, the rights on it, the streams, the clocks, the vendor and the
+// timing. It changes nothing, and asks the vendor once.
+package doctor
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/consumer"
+	"statusworker/statusclient"
+)
+
+// Result is how a check ended.
+type Result string
+
+// The results. A check is skipped where another one has failed that it needs.
+const (
+	Pass Result = "PASS"
+	Warn Result = "WARN"
+	Fail Result = "FAIL"
+	Skip Result = "SKIP"
+)
+
+// Finding is what one check found. Mend says what to do about it, and is empty for [Pass].
+type Finding struct {
+	Check  string `json:"check"`
+	Result Result `json:"result"`
+	Found  string `json:"found"`
+	Mend   string `json:"mend"`
+}
+
+// Patient is what is examined.
+type Patient struct {
+	// Connect connects to the broker, once and in bounded time. Its error says what to do.
+	Connect func() (*nats.Conn, error)
+	// LeastMaxPayload is what the broker must accept as one message.
+	LeastMaxPayload int64
+	// Topology says what keeps a worker from running on the streams that there are, and which command mends it.
+	Topology func(context.Context, jetstream.JetStream) error
+	// Vendor is nil where there is no token, for the reason NoVendor.
+	Vendor   *statusclient.Client
+	NoVendor error
+	// Work is the worker's configuration; the intervals may be below the guidance for a vendor on this machine only.
+	Work consumer.Config
+}
+
+// answersWithin is how long the broker may take for the answers to one round of questions.
+const answersWithin = 3 * time.Second
+
+// Examine makes all checks. Each gives one finding, whatever becomes of the others.
+func Examine(ctx context.Context, p Patient) []Finding {
+	found, held := examineBroker(ctx, p)
+	found = append(found, examineVendor(ctx, p)...)
+	return append(found, judgeTiming(p.Work, held)...)
+}
+
+// Sick tells whether a check has failed.
+func Sick(found []Finding) bool {
+	for _, f := range found {
+		if f.Result == Fail {
+			return true
+		}
+	}
+	return false
+}
+
+func pass(check, format string, args ...any) Finding {
+	return Finding{Check: check, Result: Pass, Found: fmt.Sprintf(format, args...)}
+}
+
+// bad is a warning or a failure.
+func bad(r Result, check, mend, format string, args ...any) Finding {
+	return Finding{Check: check, Result: r, Found: fmt.Sprintf(format, args...), Mend: mend}
+}
+
+// skipped are checks that cannot be made.
+func skipped(why, mend string, checks ...string) (found []Finding) {
+	for _, c := range checks {
+		found = append(found, Finding{Check: c, Result: Skip, Found: "not checked: " + why, Mend: mend})
+	}
+	return found
+}

@@ -1,0 +1,260 @@
+package doctor
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/consumer"
+	"statusworker/schema"
+	"statusworker/schema/topology"
+	"statusworker/statusclient"
+)
+
+// judged fails the test where a finding has another result, no mend though it needs one, or not all the texts.
+func judged(t *testing.T, name string, f Finding, want Result, texts ...string) {
+	t.Helper()
+	if f.Result != want {
+		t.Errorf("%s: %+v, want %s", name, f, want)
+	}
+	if (f.Result == Warn || f.Result == Fail) != (f.Mend != "") && f.Result != Skip {
+		t.Errorf("%s: %s with the mend %q", name, f.Result, f.Mend)
+	}
+	for _, text := range texts {
+		if !strings.Contains(f.Found+"\n"+f.Mend, text) {
+			t.Errorf("%s: no %q in %+v", name, text, f)
+		}
+	}
+}
+
+func TestJudgeTLS(t *testing.T) {
+	for _, tt := range []struct {
+		name, peer string
+		state      *tls.ConnectionState
+		want       Result
+		says       string
+	}{
+		{"none, this machine", "127.0.0.1:4222", nil, Pass, "this machine"},
+		{"none, this machine by name", "localhost:443", nil, Pass, "this machine"},
+		{"none, this machine by IPv6", "[::1]:4222", nil, Pass, "this machine"},
+		{"none, this machine without a port", "127.0.0.1", nil, Pass, "this machine"},
+		{"none", "10.0.0.7:4222", nil, Warn, "read on the way"},
+		{"none, by name", "nats.example", nil, Warn, "read on the way"},
+		{"1.3", "10.0.0.7:4222", &tls.ConnectionState{Version: tls.VersionTLS13, CipherSuite: tls.TLS_AES_128_GCM_SHA256}, Pass, "TLS 1.3, TLS_AES_128_GCM_SHA256"},
+		{"1.2", "10.0.0.7:4222", &tls.ConnectionState{Version: tls.VersionTLS12, CipherSuite: tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}, Pass, "TLS 1.2"},
+		{"1.1", "127.0.0.1:4222", &tls.ConnectionState{Version: tls.VersionTLS11}, Fail, "TLS 1.1"},
+	} {
+		judged(t, tt.name, judgeTLS("tls", tt.peer, tt.state, "use it"), tt.want, tt.says)
+	}
+}
+
+func TestJudgeCertificates(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	state := func(ends ...time.Duration) *tls.ConnectionState {
+		s := &tls.ConnectionState{}
+		for _, d := range ends {
+			s.PeerCertificates = append(s.PeerCertificates, &x509.Certificate{NotAfter: now.Add(d), Subject: pkix.Name{CommonName: "leaf"}})
+		}
+		return s
+	}
+	const day = 24 * time.Hour
+	judged(t, "no TLS", judgeCertificates("c", nil, now), Skip, "no TLS")
+	judged(t, "a year", judgeCertificates("c", state(365*day), now), Pass, "365 days", "2027-03-01")
+	judged(t, "three weeks", judgeCertificates("c", state(soon), now), Pass, "21 days")
+	judged(t, "less", judgeCertificates("c", state(soon-time.Second), now), Warn, "in 20 days", "CN=leaf")
+	judged(t, "an authority that ends sooner", judgeCertificates("c", state(365*day, 3*day), now), Warn, "in 3 days")
+	judged(t, "over", judgeCertificates("c", state(-time.Second), now), Fail, "ended on 2026-03-01")
+}
+
+func TestJudgeVersion(t *testing.T) {
+	for _, tt := range []struct {
+		version     string
+		mode        consumer.Mode
+		provisioned bool
+		want        Result
+		says        string
+	}{
+		{"2.15.2", consumer.Reserve, true, Pass, "reservations"},
+		{"2.14.2", consumer.Reserve, false, Pass, "reservations"},
+		{"2.15.2", consumer.Nak, true, Warn, "change over"},
+		{"2.12.9", consumer.Reserve, true, Fail, "upgrade"},
+		{"2.12.9", consumer.Reserve, false, Warn, "--hold-back nak"},
+		{"2.11.4", consumer.Nak, true, Warn, "delayed naks only"},
+		{"", consumer.Reserve, true, Fail, "upgrade"},
+	} {
+		judged(t, tt.version+" "+string(tt.mode), judgeVersion(tt.version, tt.mode, tt.provisioned), tt.want, tt.says, tt.version)
+	}
+}
+
+func TestJudgeLimits(t *testing.T) {
+	tier := func(used uint64, most int64) jetstream.Tier {
+		return jetstream.Tier{Store: used, Limits: jetstream.AccountLimits{MaxStore: most, MaxMemory: -1}}
+	}
+	one := func(t jetstream.Tier) map[string]jetstream.Tier { return map[string]jetstream.Tier{"": t} }
+	judged(t, "none", judgeLimits(one(tier(1e12, -1))), Pass, "none")
+	judged(t, "half", judgeLimits(one(tier(500, 1000))), Pass, "50 %")
+	judged(t, "nearly", judgeLimits(one(tier(800, 1000))), Warn, "storage 800 of 1000", "80 %")
+	judged(t, "full", judgeLimits(one(tier(1000, 1000))), Fail, "100 %")
+	judged(t, "one tier of two", judgeLimits(map[string]jetstream.Tier{"": {}, "R1": tier(1, 1000), "R3": tier(990, 1000)}), Fail, "storage (R3) 990 of 1000")
+	judged(t, "the worst counts", judgeLimits(map[string]jetstream.Tier{"R1": tier(990, 1000), "R3": tier(900, 1000)}), Fail)
+}
+
+func TestJudgeStreamLimits(t *testing.T) {
+	info := func(msgs uint64, most int64) *jetstream.StreamInfo {
+		return &jetstream.StreamInfo{Config: jetstream.StreamConfig{MaxMsgs: most, MaxBytes: -1}, State: jetstream.StreamState{Msgs: msgs}}
+	}
+	judged(t, "none", judgeStreamLimits(info(1e9, -1)), Pass, "none")
+	judged(t, "little", judgeStreamLimits(info(1, 500)), Pass, "1 of 500")
+	judged(t, "nearly", judgeStreamLimits(info(450, 500)), Warn, "--declared-max-msgs")
+	judged(t, "full", judgeStreamLimits(info(500, 500)), Fail, "producers are refused")
+}
+
+func TestJudgeReplicas(t *testing.T) {
+	ok, lags, off := &jetstream.PeerInfo{Name: "n2", Current: true}, &jetstream.PeerInfo{Name: "n3", Lag: 7}, &jetstream.PeerInfo{Name: "n3", Offline: true}
+	stream := func(replicas int, leader string, peers ...*jetstream.PeerInfo) []*jetstream.StreamInfo {
+		return []*jetstream.StreamInfo{{
+			Config: jetstream.StreamConfig{Name: "S", Replicas: replicas}, Cluster: &jetstream.ClusterInfo{Leader: leader, Replicas: peers},
+		}}
+	}
+	for _, tt := range []struct {
+		name      string
+		streams   []*jetstream.StreamInfo
+		clustered bool
+		want      Result
+		says      string
+	}{
+		{"alone", stream(1, "n1"), false, Pass, "alone"},
+		{"three", stream(3, "n1", ok, ok), true, Pass, "3 or more"},
+		{"one in a cluster", stream(1, "n1"), true, Warn, "--replicas 3"},
+		{"one lags", stream(3, "n1", ok, lags), true, Warn, "n3 lags, by 7"},
+		{"one offline", stream(3, "n1", ok, off), true, Warn, "n3 is offline"},
+		{"two offline", stream(3, "n1", off, off), true, Fail, "no majority"},
+		{"one of five offline and one behind", stream(5, "n1", ok, ok, off, lags), true, Warn, "n3 lags"},
+		{"three of five", stream(5, "n1", ok, off, off, off), true, Fail, "no majority"},
+		{"no leader", stream(3, "", ok, ok), true, Fail, "no leader"},
+	} {
+		judged(t, tt.name, judgeReplicas(tt.streams, tt.clustered), tt.want, tt.says)
+	}
+}
+
+func TestJudgeTopology(t *testing.T) {
+	judged(t, "fits", judgeTopology(nil, consumer.Nak), Pass, "nak")
+	judged(t, "nothing", judgeTopology(&consumer.TopologyError{}, ""), Fail, "no streams", "`statusworker provision`")
+	judged(t, "missing", judgeTopology(&consumer.TopologyError{Mode: consumer.Reserve, Differences: []topology.Difference{{Object: "stream S", Missing: true}}}, ""), Fail, "stream S: is missing")
+	judged(t, "differs", judgeTopology(&consumer.TopologyError{Mode: consumer.Nak, Differences: []topology.Difference{{Object: "stream S", Field: "max age", Have: "1h", Want: "2h"}}}, ""),
+		Fail, "max age is 1h", "`statusworker provision --hold-back nak --update`")
+	judged(t, "no answer", judgeTopology(errors.New("reading stream S: time is up"), ""), Fail, "time is up")
+}
+
+func TestJudgeClock(t *testing.T) {
+	for offset, want := range map[time.Duration]Result{
+		0: Pass, time.Second: Pass, 1010 * time.Millisecond: Pass, 1011 * time.Millisecond: Warn, -time.Second: Pass, -time.Minute: Warn, time.Hour: Warn,
+	} {
+		judged(t, offset.String(), judgeClock(offset, 10*time.Millisecond), want, offset.Abs().String())
+	}
+	judged(t, "ahead", judgeClock(time.Minute, 0), Warn, "ahead of")
+	judged(t, "behind", judgeClock(-time.Minute, 0), Warn, "behind")
+	judged(t, "a slow answer proves nothing", judgeClock(2*time.Second, 3*time.Second), Pass)
+}
+
+func TestJudgeTiming(t *testing.T) {
+	usual := consumer.Config{
+		Intervals: consumer.Guidance, RequestTimeout: 10 * time.Second, Deadline: 24 * time.Hour, NotFoundGrace: 5 * time.Minute,
+		ShutdownTimeout: 20 * time.Second, StretchLimit: 10 * time.Minute,
+	}
+	million := held{known: true, count: 1e6}
+	for _, tt := range []struct {
+		name   string
+		change func(*consumer.Config)
+		held   held
+		want   map[string]Result
+		says   string
+	}{
+		{"usual", func(*consumer.Config) {}, held{}, nil, ""},
+		{"audio too often", func(c *consumer.Config) { c.Intervals.Audio = time.Second }, held{}, map[string]Result{checkIntervals: Warn}, "--audio-interval to 30s"},
+		{"longer than the guidance", func(c *consumer.Config) { c.Intervals.Audio = time.Hour }, held{}, nil, ""},
+		{"over before the first poll", func(c *consumer.Config) { c.Deadline, c.NotFoundGrace = 40*time.Second, 30*time.Second }, held{}, map[string]Result{checkDeadline: Fail}, "more than 40s"},
+		{"just after the first poll", func(c *consumer.Config) { c.Deadline, c.NotFoundGrace = 41*time.Second, 30*time.Second }, held{}, nil, ""},
+		{"a grace as long as the deadline", func(c *consumer.Config) { c.NotFoundGrace = 24 * time.Hour }, held{}, map[string]Result{checkGrace: Warn}, "deadline_exceeded"},
+		{"a short shutdown", func(c *consumer.Config) { c.ShutdownTimeout = 9 * time.Second }, held{}, map[string]Result{checkShutdown: Warn}, "cut off"},
+		{"stretch", func(c *consumer.Config) { c.Stretch = 0.1 }, held{}, nil, ""},
+		{"stretch beyond the deadline", func(c *consumer.Config) { c.Stretch, c.StretchLimit = 0.1, 24*time.Hour }, held{}, map[string]Result{checkStretch: Warn}, "less than the deadline"},
+		{"stretch that does nothing", func(c *consumer.Config) { c.Stretch, c.StretchLimit = 0.1, 30*time.Second }, held{}, map[string]Result{checkStretch: Warn}, "does nothing"},
+		{"a budget that is enough", func(c *consumer.Config) { c.MaxPollsPerSecond = 33400 }, million, nil, ""},
+		{"a budget that is not", func(c *consumer.Config) { c.MaxPollsPerSecond = 33300 }, million, map[string]Result{checkBudget: Warn}, "33333.3 polls/s"},
+		{"a budget that is enough with stretch", func(c *consumer.Config) { c.MaxPollsPerSecond, c.Stretch = 1700, 0.1 }, million, nil, ""},
+		{"a budget for what nobody knows", func(c *consumer.Config) { c.MaxPollsPerSecond = 1 }, held{}, map[string]Result{checkBudget: Skip}, "not known"},
+	} {
+		cfg := usual
+		tt.change(&cfg)
+		for _, f := range judgeTiming(cfg, tt.held) {
+			want := tt.want[f.Check]
+			if want == "" {
+				judged(t, tt.name, f, Pass)
+			} else {
+				judged(t, tt.name, f, want, tt.says)
+			}
+		}
+	}
+}
+
+func TestJudgeAnswer(t *testing.T) {
+	fault := func(code int, f schema.Fault, json bool) statusclient.Examination {
+		return statusclient.Examination{Base: "https://vendor.example/v1", StatusCode: code, JSON: json, Err: &schema.PollError{Fault: f, StatusCode: code, Detail: "what it said"}}
+	}
+	for _, tt := range []struct {
+		name          string
+		answer        statusclient.Examination
+		vendor, token Result
+	}{
+		{"404", fault(404, schema.FaultNotFound, true), Pass, Pass},
+		{"404 that is no JSON", fault(404, schema.FaultNotFound, false), Warn, Skip},
+		{"401", fault(401, schema.FaultUnauthorized, true), Pass, Fail},
+		{"403", fault(403, schema.FaultUnauthorized, false), Pass, Fail},
+		{"429", fault(429, schema.FaultThrottled, true), Warn, Skip},
+		{"503", fault(503, schema.FaultUnavailable, true), Warn, Skip},
+		{"408", fault(408, schema.FaultUnavailable, true), Fail, Skip},
+		{"302", fault(302, schema.FaultUnavailable, true), Fail, Skip},
+		{"400", fault(400, schema.FaultRejected, true), Fail, Skip},
+		{"garbage", fault(200, schema.FaultNotAStatus, true), Fail, Skip},
+		{"nothing", fault(0, schema.FaultUnavailable, false), Fail, Skip},
+		{"a status", statusclient.Examination{StatusCode: 200, JSON: true}, Warn, Skip},
+	} {
+		vendor, token := judgeAnswer(tt.answer)
+		judged(t, tt.name+", vendor", vendor, tt.vendor)
+		judged(t, tt.name+", token", token, tt.token)
+		if tt.answer.Err != nil && (vendor.Result == Fail || token.Result == Fail) {
+			judged(t, tt.name, Finding{Result: Fail, Mend: "-", Found: vendor.Found + token.Found}, Fail, "what it said")
+		}
+	}
+}
+
+// Whatever a server says, a finding is one line of text, and one object of JSON.
+func TestReport(t *testing.T) {
+	found := []Finding{pass("clock", "fine"), bad(Fail, "vendor", "do\nthis", "said \x1b[31m\r\nPASS  token <&>\u2028")}
+	var text, list bytes.Buffer
+	if err := WriteText(&text, found); err != nil {
+		t.Fatal(err)
+	}
+	if want := "PASS  clock   fine\nFAIL  vendor  said  [31m  PASS  token <&> ; mend: do this\n"; text.String() != want {
+		t.Errorf("text is %q, want %q", text.String(), want)
+	}
+	if err := WriteJSON(&list, found); err != nil {
+		t.Fatal(err)
+	}
+	var back []map[string]string
+	if err := json.Unmarshal(list.Bytes(), &back); err != nil || len(back) != 2 || back[1]["found"] != found[1].Found || back[0]["mend"] != "" || len(back[0]) != 4 {
+		t.Errorf("JSON is %s (%v)", &list, err)
+	}
+	if !Sick(found) || Sick(found[:1]) {
+		t.Error("who is sick is told wrongly")
+	}
+}

@@ -1,0 +1,99 @@
+package doctor
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"statusworker/consumer"
+	"statusworker/schema"
+)
+
+// The checks of the configuration.
+const (
+	checkIntervals = "intervals"
+	checkDeadline  = "deadline"
+	checkGrace     = "not-found grace"
+	checkShutdown  = "shutdown time-out"
+	checkStretch   = "stretch"
+	checkBudget    = "budget"
+)
+
+// judgeTiming says whether the worker's times go together.
+func judgeTiming(cfg consumer.Config, h held) []Finding {
+	return []Finding{judgeIntervals(cfg.Intervals), judgeDeadline(cfg), judgeGrace(cfg), judgeShutdown(cfg), judgeStretch(cfg), judgeBudget(cfg, h)}
+}
+
+func longest(i consumer.Intervals) time.Duration { return max(i.Audio, i.Chat, i.Transcript) }
+
+func judgeIntervals(have consumer.Intervals) Finding {
+	var words, short []string
+	for _, t := range schema.Types() {
+		words = append(words, fmt.Sprintf("%s %s", t, have.Of(t)))
+		if have.Of(t) < consumer.Guidance.Of(t) {
+			short = append(short, fmt.Sprintf("--%s-interval to %s or more", t, consumer.Guidance.Of(t)))
+		}
+	}
+	if len(short) > 0 {
+		return bad(Warn, checkIntervals, "set "+strings.Join(short, ", ")+" before it meets the vendor itself", "%s: shorter than the vendor's guidance, as is allowed on this machine", strings.Join(words, ", "))
+	}
+	return pass(checkIntervals, "%s", strings.Join(words, ", "))
+}
+
+func judgeDeadline(cfg consumer.Config) Finding {
+	first := longest(cfg.Intervals) + cfg.RequestTimeout
+	if cfg.Deadline <= first {
+		return bad(Fail, checkDeadline, fmt.Sprintf("set --deadline ($STATUSWORKER_DEADLINE) to more than %s, the longest interval and the request time-out", first),
+			"%s: an interaction is given up at its first poll", cfg.Deadline)
+	}
+	return pass(checkDeadline, "%s", cfg.Deadline)
+}
+
+func judgeGrace(cfg consumer.Config) Finding {
+	if cfg.NotFoundGrace >= cfg.Deadline {
+		return bad(Warn, checkGrace, "set --not-found-grace ($STATUSWORKER_NOT_FOUND_GRACE) to less than the deadline",
+			"%s, not less than the deadline of %s: what the vendor does not know ends as deadline_exceeded", cfg.NotFoundGrace, cfg.Deadline)
+	}
+	return pass(checkGrace, "%s", cfg.NotFoundGrace)
+}
+
+func judgeShutdown(cfg consumer.Config) Finding {
+	if cfg.ShutdownTimeout < cfg.RequestTimeout {
+		return bad(Warn, checkShutdown, "set --shutdown-timeout ($STATUSWORKER_SHUTDOWN_TIMEOUT) to at least the request time-out",
+			"%s, less than the request time-out of %s: polls are cut off at every stop, and made again", cfg.ShutdownTimeout, cfg.RequestTimeout)
+	}
+	return pass(checkShutdown, "%s, the request time-out is %s", cfg.ShutdownTimeout, cfg.RequestTimeout)
+}
+
+func judgeStretch(cfg consumer.Config) Finding {
+	const mend = "set --stretch-limit ($STATUSWORKER_STRETCH_LIMIT) "
+	switch {
+	case cfg.Stretch == 0:
+		return pass(checkStretch, "off")
+	case cfg.StretchLimit >= cfg.Deadline:
+		return bad(Warn, checkStretch, mend+"to less than the deadline", "waits of up to %s, not less than the deadline of %s: the last poll before it can be far away", cfg.StretchLimit, cfg.Deadline)
+	case cfg.StretchLimit <= longest(cfg.Intervals):
+		return bad(Warn, checkStretch, mend+"to more than the longest interval, or --stretch to 0", "waits of up to %s, not more than the interval of %s: it does nothing", cfg.StretchLimit, longest(cfg.Intervals))
+	}
+	return pass(checkStretch, "%g of the age, up to %s", cfg.Stretch, cfg.StretchLimit)
+}
+
+// judgeBudget compares the budget with the least that is needed: each interaction polled once in the longest wait.
+func judgeBudget(cfg consumer.Config, h held) Finding {
+	if cfg.MaxPollsPerSecond == 0 {
+		return pass(checkBudget, "no bound")
+	}
+	if !h.known {
+		return skipped("it is not known how much is held back", "", checkBudget)[0]
+	}
+	wait := longest(cfg.Intervals)
+	if cfg.Stretch > 0 {
+		wait = max(wait, cfg.StretchLimit)
+	}
+	need := float64(h.count) / wait.Seconds()
+	if need > cfg.MaxPollsPerSecond {
+		return bad(Warn, checkBudget, "raise --max-polls-per-second ($STATUSWORKER_MAX_POLLS_PER_SECOND), or use --stretch: polls come late, and so do outcomes",
+			"%g polls/s; the %d interactions that are held back take %.1f polls/s at least", cfg.MaxPollsPerSecond, h.count, need)
+	}
+	return pass(checkBudget, "%g polls/s; the %d interactions that are held back take %.1f at least", cfg.MaxPollsPerSecond, h.count, need)
+}

@@ -1,0 +1,76 @@
+package doctor
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"time"
+
+	"github.com/google/uuid"
+
+	"statusworker/schema"
+	"statusworker/statusclient"
+)
+
+// The checks of the vendor.
+const (
+	checkVendor            = "vendor"
+	checkVendorTLS         = "vendor tls"
+	checkVendorCertificate = "vendor certificate"
+	checkToken             = "vendor token"
+)
+
+// examineVendor makes one status request, for an interaction that nobody declared.
+func examineVendor(ctx context.Context, p Patient) []Finding {
+	if p.Vendor == nil {
+		found := skipped("there is no token to ask with", "", checkVendor, checkVendorTLS, checkVendorCertificate)
+		return append(found, bad(Fail, checkToken, "give it the vendor's token: nothing can be polled without", "%v", p.NoVendor))
+	}
+	return judgeVendor(p.Vendor.Examine(ctx, uuid.NewString()), time.Now())
+}
+
+func judgeVendor(e statusclient.Examination, now time.Time) []Finding {
+	vendor, token := judgeAnswer(e)
+	found := []Finding{vendor}
+	if e.StatusCode == 0 && e.TLS == nil {
+		found = append(found, skipped("there was no connection", "", checkVendorTLS, checkVendorCertificate)...)
+	} else {
+		found = append(found, judgeTLS(checkVendorTLS, hostOf(e.Base), e.TLS, "use https in --base-url ($ELEVATEAI_BASE_URL)"),
+			judgeCertificates(checkVendorCertificate, e.TLS, now))
+	}
+	return append(found, token)
+}
+
+func hostOf(base string) string {
+	u, err := url.Parse(base)
+	if err != nil {
+		return base
+	}
+	return u.Host
+}
+
+// judgeAnswer tells what the answer says about the vendor, and about the token.
+func judgeAnswer(e statusclient.Examination) (vendor, token Finding) {
+	const checkURL = "check --base-url ($ELEVATEAI_BASE_URL)"
+	untold := skipped("the answer tells nothing about it", "", checkToken)[0]
+	if e.Err == nil {
+		return bad(Warn, checkVendor, checkURL, "%s knows the status of an interaction that nobody declared: it may not be the vendor", e.Base), untold
+	}
+	poll := &schema.PollError{Detail: e.Err.Error()}
+	_ = errors.As(e.Err, &poll) // it always is one
+	switch {
+	case e.StatusCode == 0:
+		return bad(Fail, checkVendor, checkURL+", the network, and a proxy ($HTTPS_PROXY)", "%s", poll.Detail), untold
+	case poll.Fault == schema.FaultNotFound && !e.JSON:
+		return bad(Warn, checkVendor, checkURL, "%s answered 404, but not in JSON: it may not be the vendor's API", e.Base), untold
+	case poll.Fault == schema.FaultNotFound:
+		return pass(checkVendor, "%s answers", e.Base), pass(checkToken, "accepted: 404 for an interaction that nobody declared")
+	case poll.Fault == schema.FaultUnauthorized:
+		return pass(checkVendor, "%s answers", e.Base), bad(Fail, checkToken, "set --api-token ($ELEVATEAI_API_TOKEN), or the file of --api-token-file ($ELEVATEAI_API_TOKEN_FILE), to a valid token", "%s", poll.Detail)
+	case poll.Fault == schema.FaultThrottled:
+		return bad(Warn, checkVendor, "wait, and see --max-polls-per-second ($STATUSWORKER_MAX_POLLS_PER_SECOND); workers rest until it lets them in again", "%s", poll.Detail), untold
+	case poll.Fault == schema.FaultUnavailable && e.StatusCode/100 == 5:
+		return bad(Warn, checkVendor, "wait; workers rest meanwhile, and nothing is lost", "%s", poll.Detail), untold
+	}
+	return bad(Fail, checkVendor, checkURL, "%s", poll.Detail), untold
+}

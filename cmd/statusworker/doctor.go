@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sirupsen/logrus"
+
+	"statusworker/cmd/doctor"
+	"statusworker/statusclient"
+)
+
+type doctorCommand struct {
+	Output string `name:"output" short:"o" default:"text" enum:"text,json" help:"One of ${enum}."`
+
+	brokerFlags `embed:"" group:"NATS"`
+	vendorFlags `embed:"" group:"ElevateAI"`
+	timingFlags `embed:"" group:"Timing"`
+	workFlags   `embed:"" group:"Work"`
+}
+
+// Run examines all that a worker with the same flags needs.
+func (c doctorCommand) Run(ctx context.Context, p process) error {
+	worker := runCommand{brokerFlags: c.brokerFlags, vendorFlags: c.vendorFlags, timingFlags: c.timingFlags, workFlags: c.workFlags}
+	cfg, err := worker.config(nil)
+	if err != nil {
+		return err
+	}
+	silent := logrus.New()
+	silent.SetOutput(io.Discard) // the findings say it
+	options, err := c.options(clientName(), silent)
+	if err != nil {
+		return err
+	}
+	client, noVendor := statusclient.New(worker.vendor())
+	switch {
+	case noVendor == nil:
+		defer client.Close()
+	case !aboutToken(noVendor):
+		return asUsage(noVendor)
+	}
+	found := doctor.Examine(ctx, doctor.Patient{
+		Connect: func() (*nats.Conn, error) {
+			nc, err := nats.Connect(c.NATSURL, append(options, nats.NoReconnect(), nats.Timeout(connectOnce))...)
+			if err != nil {
+				return nil, fmt.Errorf("connecting to NATS at %s: %w%s", c.shownURL(), err, c.hintOf(err))
+			}
+			return nc, nil
+		},
+		LeastMaxPayload: leastMaxPayload,
+		Topology:        func(ctx context.Context, js jetstream.JetStream) error { return checkTopology(ctx, js, cfg) },
+		Vendor:          client, NoVendor: asUsage(noVendor), Work: cfg,
+	})
+	write := doctor.WriteText
+	if c.Output == "json" {
+		write = doctor.WriteJSON
+	}
+	if err := write(p.stdout, found); err != nil {
+		return fmt.Errorf("writing the findings: %w", err)
+	}
+	if doctor.Sick(found) {
+		return errReported
+	}
+	return nil
+}
+
+// connectOnce is how long one server may take to let us in.
+const connectOnce = 3 * time.Second
+
+// hintOf is the hint for an error that no waiting mends.
+func (f brokerFlags) hintOf(err error) string {
+	if hopeless(err) {
+		return f.hint(err)
+	}
+	return ""
+}
+
+// aboutToken tells whether what keeps the client from being made is the token: then the rest is examined all the same.
+func aboutToken(err error) bool {
+	var config *statusclient.ConfigError
+	return errors.As(err, &config) && (config.Field == "Token" || config.Field == "TokenFile")
+}

@@ -1,0 +1,577 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/cmd/doctor"
+	"statusworker/schema"
+	"statusworker/statusclient/simulator"
+)
+
+// vendor starts a simulated vendor.
+func vendor(t *testing.T, cfg simulator.Config) *simulator.Simulator {
+	t.Helper()
+	v, err := simulator.Start(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(v.Close)
+	return v
+}
+
+// examined runs `doctor` and gives its findings by check. They come as text as well: both must say the same.
+func examined(t *testing.T, wantCode int, natsURL, vendorURL string, more ...string) map[string]doctor.Finding {
+	t.Helper()
+	call := func(output string) *call {
+		c := command(t, append([]string{"doctor", "-o", output, "--nats-url", natsURL, "--base-url", vendorURL}, more...)...)
+		c.env["ELEVATEAI_API_TOKEN"] = simulator.DefaultToken
+		return c
+	}
+	c := call("json").exits(wantCode)
+	var list []doctor.Finding
+	if err := json.Unmarshal([]byte(c.stdout.String()), &list); err != nil {
+		t.Fatalf("%v in:\n%s", err, &c.stdout)
+	}
+	if c.stderr.String() != "" {
+		t.Errorf("something on standard error:\n%s", &c.stderr)
+	}
+	found := map[string]doctor.Finding{}
+	for _, f := range list {
+		if _, twice := found[f.Check]; twice {
+			t.Errorf("%s was checked twice", f.Check)
+		}
+		if (f.Result == doctor.Warn || f.Result == doctor.Fail) == (f.Mend == "") && f.Result != doctor.Skip {
+			t.Errorf("%s is %s, and its mend is %q", f.Check, f.Result, f.Mend)
+		}
+		found[f.Check] = f
+	}
+	text := call("text").exits(wantCode)
+	lines := text.stdout.lines()
+	if len(lines) != len(list) {
+		t.Fatalf("%d lines for %d findings:\n%s", len(lines), len(list), &text.stdout)
+	}
+	for i, f := range list {
+		if !strings.HasPrefix(lines[i], string(f.Result)+"  "+f.Check) {
+			t.Errorf("line %d is %q, want %s of %s", i+1, lines[i], f.Result, f.Check)
+		}
+	}
+	return found
+}
+
+// only fails the test where other checks than those named are not passed, or are not as said.
+func only(t *testing.T, found map[string]doctor.Finding, want map[string]doctor.Result) {
+	t.Helper()
+	have := map[string]doctor.Result{}
+	for name, f := range found {
+		if f.Result != doctor.Pass {
+			have[name] = f.Result
+		}
+	}
+	if !reflect.DeepEqual(have, want) {
+		t.Errorf("not passed: %v, want %v:", have, want)
+		for _, f := range found {
+			if f.Result != want[f.Check] && f.Result != doctor.Pass {
+				t.Logf("%+v", f)
+			}
+		}
+	}
+}
+
+// finds fails the test where a finding does not say all the texts.
+func finds(t *testing.T, f doctor.Finding, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if !strings.Contains(f.Found+"\n"+f.Mend, text) {
+			t.Errorf("%s %s has no %q: %q, %q", f.Result, f.Check, text, f.Found, f.Mend)
+		}
+	}
+}
+
+func TestDoctorOfTheHealthy(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"reserve", "nak"} {
+		t.Run(mode, func(t *testing.T) {
+			at, _ := provisioned(t, "--hold-back", mode)
+			v := vendor(t, simulator.Config{})
+			found := examined(t, exitOK, at, v.URL())
+			want := map[string]doctor.Result{"certificate": doctor.Skip, "vendor certificate": doctor.Skip}
+			if mode == "nak" {
+				want["server version"] = doctor.Warn
+				finds(t, found["server version"], "delayed naks", "change over")
+			}
+			only(t, found, want)
+			finds(t, found["topology"], mode)
+			if n := v.Counts().Polls; n != 2 {
+				t.Errorf("%d requests in two runs, want one each", n)
+			}
+		})
+	}
+}
+
+// Each set-up has what the doctor must find, and nothing else.
+func TestDoctorFindsWhatIsWrong(t *testing.T) {
+	t.Parallel()
+	all := map[string]doctor.Result{}
+	for _, check := range []string{
+		"tls", "certificate", "max payload", "server version", "permission inbox", "permission stream info", "permission consumer info", "permission hold",
+		"permission processed", "permission failed", "permission announce", "permission pull", "permission read back", "permission ack", "jetstream",
+		"account limits", "topology", "replicas", "stream limits", "outcomes age", "clock",
+	} {
+		all[check] = doctor.Skip
+	}
+	withJetStream := server.Options{JetStream: true}
+	tests := []struct {
+		name  string
+		setUp func(t *testing.T) (natsURL, vendorURL string, flags []string)
+		want  map[string]doctor.Result
+		says  map[string][]string
+	}{
+		{"nobody at the broker's address", func(t *testing.T) (string, string, []string) {
+			return nobody(t), vendor(t, simulator.Config{}).URL(), nil
+		}, with(all, "connection", doctor.Fail), map[string][]string{"connection": {"127.0.0.1", "--nats-url"}}},
+		{"wrong password", func(t *testing.T) (string, string, []string) {
+			return bare(t, server.Options{Username: "worker", Password: "right"}), vendor(t, simulator.Config{}).URL(), []string{"--nats-user", "worker", "--nats-password", "wrong-s3cret"}
+		}, with(all, "connection", doctor.Fail), map[string][]string{"connection": {"Authorization", "--nats-password"}}},
+		{"no JetStream", func(t *testing.T) (string, string, []string) {
+			return bare(t, server.Options{}), vendor(t, simulator.Config{}).URL(), nil
+		}, with(without(all, "tls", "max payload", "server version", "permission inbox"), "jetstream", doctor.Fail), map[string][]string{"jetstream": {"off", "-js"}}},
+		{"an account without JetStream", func(t *testing.T) (string, string, []string) {
+			o := withJetStream
+			poor := server.NewAccount("POOR")
+			o.StoreDir, o.Accounts, o.Users = t.TempDir(), []*server.Account{poor}, []*server.User{{Username: "worker", Password: "right", Account: poor}}
+			return bare(t, o), vendor(t, simulator.Config{}).URL(), []string{"--nats-user", "worker", "--nats-password", "right"}
+		}, with(without(all, "tls", "max payload", "server version", "permission inbox"), "jetstream", doctor.Fail), map[string][]string{"jetstream": {"off", "account"}}},
+		{"no streams", func(t *testing.T) (string, string, []string) {
+			s, _ := broker(t)
+			return s.URL(), vendor(t, simulator.Config{}).URL(), nil
+		}, map[string]doctor.Result{"certificate": doctor.Skip, "topology": doctor.Fail, "replicas": doctor.Skip, "stream limits": doctor.Skip, "outcomes age": doctor.Skip, "clock": doctor.Skip},
+			map[string][]string{"topology": {"`statusworker provision`", "no streams"}}},
+		{"a consumer that polls too often", func(t *testing.T) (string, string, []string) {
+			at, js := provisioned(t)
+			name := schema.PollConsumer(schema.Audio)
+			c, err := js.Consumer(t.Context(), schema.StreamPolls, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			changed := c.CachedInfo().Config
+			changed.MaxDeliver = 5
+			if _, err := js.UpdateConsumer(t.Context(), schema.StreamPolls, changed); err != nil {
+				t.Fatal(err)
+			}
+			return at, vendor(t, simulator.Config{}).URL(), nil
+		}, map[string]doctor.Result{"topology": doctor.Fail}, map[string][]string{"topology": {"max deliver is 5", "--update"}}},
+		{"no outcomes stream", func(t *testing.T) (string, string, []string) {
+			at, js := provisioned(t)
+			if err := js.DeleteStream(t.Context(), schema.StreamOutcomes); err != nil {
+				t.Fatal(err)
+			}
+			return at, vendor(t, simulator.Config{}).URL(), nil
+		}, map[string]doctor.Result{"topology": doctor.Fail, "outcomes age": doctor.Skip}, map[string][]string{"topology": {schema.StreamOutcomes, "missing"}}},
+		{"small messages only", func(t *testing.T) (string, string, []string) {
+			o := withJetStream
+			o.MaxPayload, o.StoreDir = 100<<10, t.TempDir()
+			at := bare(t, o)
+			command(t, "provision", "--nats-url", at).exits(exitFault) // refuses it as well
+			return at, vendor(t, simulator.Config{}).URL(), nil
+		}, map[string]doctor.Result{"max payload": doctor.Fail, "topology": doctor.Fail, "replicas": doctor.Skip, "stream limits": doctor.Skip, "outcomes age": doctor.Skip, "clock": doctor.Skip},
+			map[string][]string{"max payload": {"102400", "262144"}}},
+		{"wrong token", func(t *testing.T) (string, string, []string) {
+			at, _ := provisioned(t)
+			return at, vendor(t, simulator.Config{Token: "another"}).URL(), nil
+		}, map[string]doctor.Result{"vendor token": doctor.Fail}, map[string][]string{"vendor token": {"401", "--api-token"}}},
+		{"a vendor in trouble", func(t *testing.T) (string, string, []string) {
+			at, _ := provisioned(t)
+			v := vendor(t, simulator.Config{})
+			v.SetFaults(simulator.Refusal(503))
+			return at, v.URL(), nil
+		}, map[string]doctor.Result{"vendor": doctor.Warn, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"503"}}},
+		{"a vendor that throttles", func(t *testing.T) (string, string, []string) {
+			at, _ := provisioned(t)
+			v := vendor(t, simulator.Config{})
+			v.SetFaults(simulator.Throttle(7 * time.Second))
+			return at, v.URL(), nil
+		}, map[string]doctor.Result{"vendor": doctor.Warn, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"429", `Retry-After "7"`}}},
+		{"a vendor that never answers", func(t *testing.T) (string, string, []string) {
+			at, _ := provisioned(t)
+			v := vendor(t, simulator.Config{})
+			v.SetFaults(simulator.Fault{Kind: simulator.Hangs})
+			return at, v.URL(), []string{"--request-timeout", "100ms"}
+		}, map[string]doctor.Result{"vendor": doctor.Fail, "vendor tls": doctor.Skip, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"within 100ms", "--base-url"}}},
+		{"nobody at the vendor's address", func(t *testing.T) (string, string, []string) {
+			at, _ := provisioned(t)
+			return at, strings.Replace(nobody(t), "nats:", "http:", 1) + "/v1", nil
+		}, map[string]doctor.Result{"vendor": doctor.Fail, "vendor tls": doctor.Skip, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"refused"}}},
+		{"a vendor that sends elsewhere", func(t *testing.T) (string, string, []string) {
+			at, _ := provisioned(t)
+			v := vendor(t, simulator.Config{})
+			v.SetFaults(simulator.Fault{Kind: simulator.Redirected, Location: "https://elsewhere.example/"})
+			return at, v.URL(), nil
+		}, map[string]doctor.Result{"vendor": doctor.Fail, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"elsewhere.example", "--base-url"}}},
+		{"garbage", func(t *testing.T) (string, string, []string) {
+			at, _ := provisioned(t)
+			v := vendor(t, simulator.Config{Default: func(string) simulator.Script { return simulator.Never() }})
+			v.SetFaults(simulator.Fault{Kind: simulator.NotJSON})
+			return at, v.URL(), nil
+		}, map[string]doctor.Result{"vendor": doctor.Fail, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"not JSON"}}},
+		{"a vendor that knows everything", func(t *testing.T) (string, string, []string) {
+			at, _ := provisioned(t)
+			return at, vendor(t, simulator.Config{Default: func(string) simulator.Script { return simulator.Never() }}).URL(), nil
+		}, map[string]doctor.Result{"vendor": doctor.Warn, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"nobody declared"}}},
+		{"a web site", func(t *testing.T) (string, string, []string) {
+			at, _ := provisioned(t)
+			site := httptest.NewServer(http.NotFoundHandler())
+			t.Cleanup(site.Close)
+			return at, site.URL, nil
+		}, map[string]doctor.Result{"vendor": doctor.Warn, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"404", "JSON"}}},
+		{"a certificate that nobody signed", func(t *testing.T) (string, string, []string) {
+			at, _ := provisioned(t)
+			return at, vendor(t, simulator.Config{TLS: true}).URL(), nil
+		}, map[string]doctor.Result{"vendor": doctor.Fail, "vendor tls": doctor.Skip, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"certificate"}}},
+		{"times that do not go together", func(t *testing.T) (string, string, []string) {
+			at, js := provisioned(t)
+			for range 3 {
+				declare(t, js)
+			}
+			return at, vendor(t, simulator.Config{}).URL(), []string{"--deadline", "20s", "--chat-interval", "1s", "--shutdown-timeout", "1s", "--stretch", "0.1"}
+		}, map[string]doctor.Result{"intervals": doctor.Warn, "deadline": doctor.Fail, "not-found grace": doctor.Warn, "shutdown time-out": doctor.Warn, "stretch": doctor.Warn},
+			map[string][]string{"intervals": {"chat 1s", "--chat-interval"}, "deadline": {"20s", "--deadline"}}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			natsURL, vendorURL, flags := test.setUp(t)
+			code := exitOK
+			for _, r := range test.want {
+				if r == doctor.Fail {
+					code = exitFault
+				}
+			}
+			want := with(test.want, "certificate", doctor.Skip)
+			if want["vendor certificate"] == "" {
+				want["vendor certificate"] = doctor.Skip
+			}
+			found := examined(t, code, natsURL, vendorURL, flags...)
+			only(t, found, want)
+			for check, texts := range test.says {
+				finds(t, found[check], texts...)
+			}
+			if strings.Contains(fmt.Sprint(found), "s3cret") {
+				t.Errorf("a secret shows: %v", found)
+			}
+		})
+	}
+}
+
+func with(m map[string]doctor.Result, check string, r doctor.Result) map[string]doctor.Result {
+	n := map[string]doctor.Result{check: r}
+	for k, v := range m {
+		if k != check {
+			n[k] = v
+		}
+	}
+	return n
+}
+
+func without(m map[string]doctor.Result, checks ...string) map[string]doctor.Result {
+	n := with(m, "", "")
+	delete(n, "")
+	for _, c := range checks {
+		delete(n, c)
+	}
+	return n
+}
+
+// declare publishes a declared message of its own.
+func declare(t *testing.T, js jetstream.JetStream) string {
+	t.Helper()
+	identifier := uuid.NewString()
+	if _, err := js.Publish(t.Context(), schema.DeclaredSubject(schema.Audio, identifier), fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":"audio"}`, identifier)); err != nil {
+		t.Fatal(err)
+	}
+	return identifier
+}
+
+func TestDoctorOfAnOldServer(t *testing.T) {
+	t.Parallel()
+	found := examined(t, exitFault, oldServer(t, "2.11.4"), vendor(t, simulator.Config{}).URL())
+	finds(t, found["server version"], "2.11.4", "2.12.10", "--hold-back nak")
+	if found["jetstream"].Result != doctor.Fail || found["topology"].Result != doctor.Skip {
+		t.Errorf("JetStream is %+v, the topology %+v", found["jetstream"], found["topology"])
+	}
+}
+
+func TestDoctorWithoutAToken(t *testing.T) {
+	t.Parallel()
+	missing := filepath.Join(t.TempDir(), "missing")
+	at, _ := provisioned(t)
+	v := vendor(t, simulator.Config{})
+	for name, test := range map[string]struct {
+		flags []string
+		want  []string
+	}{
+		"not set": {nil, []string{"--api-token ($ELEVATEAI_API_TOKEN)", "--api-token-file ($ELEVATEAI_API_TOKEN_FILE)"}},
+		"no file": {[]string{"--api-token-file", missing}, []string{"--api-token-file ($ELEVATEAI_API_TOKEN_FILE)", missing}},
+	} {
+		c := command(t, append([]string{"doctor", "--nats-url", at, "--base-url", v.URL()}, test.flags...)...).exits(exitFault)
+		for _, line := range c.stdout.lines() {
+			if strings.HasPrefix(line, "FAIL") != strings.Contains(line, "vendor token") {
+				t.Errorf("%s: %s", name, line)
+			}
+			if strings.HasPrefix(line, "FAIL") {
+				for _, text := range test.want {
+					if !strings.Contains(line, text) {
+						t.Errorf("%s: %q has no %q", name, line, text)
+					}
+				}
+			}
+		}
+	}
+	if n := v.Counts().Polls; n != 0 {
+		t.Errorf("%d requests without a token", n)
+	}
+}
+
+// users starts a server with the users that are shipped, and with what edit makes of them.
+func users(t *testing.T, edit func([]*server.User) []*server.User) string {
+	t.Helper()
+	shipped, err := os.ReadFile("../../deploy/nats/statusworker.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var passwords strings.Builder
+	for _, user := range []string{"PRODUCER", "DECLARE", "WORKER", "PROVISION", "TRANSCRIPTS"} {
+		fmt.Fprintf(&passwords, "%s_PASSWORD: %s\n", user, userPassword)
+	}
+	file := filepath.Join(t.TempDir(), "nats.conf")
+	if err := os.WriteFile(file, append([]byte(passwords.String()), shipped...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	options, err := server.ProcessConfigFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	options.JetStream, options.StoreDir = true, t.TempDir()
+	options.Users = edit(options.Users)
+	return bare(t, *options)
+}
+
+const userPassword = "of-a-user"
+
+// as are the flags of a user.
+func as(user string) []string {
+	return []string{"--nats-user", user, "--nats-password", userPassword, "--nats-inbox-prefix", "_INBOX_" + user}
+}
+
+// lacking is the worker's user without one of its rights.
+func lacking(worker *server.User, name, subject string) *server.User {
+	u := *worker
+	u.Username = name
+	u.Permissions = &server.Permissions{
+		Publish:   &server.SubjectPermission{},
+		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX_" + name + ".>"}},
+	}
+	for _, s := range worker.Permissions.Publish.Allow {
+		if s != subject {
+			u.Permissions.Publish.Allow = append(u.Permissions.Publish.Allow, s)
+		}
+	}
+	return &u
+}
+
+// Of the shipped worker's rights, the doctor misses each one that is not there, and none that is.
+func TestDoctorMissesEachRight(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"reserve", "nak"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			var rights []string
+			at := users(t, func(all []*server.User) []*server.User {
+				for _, u := range all {
+					if u.Username != "worker" {
+						continue
+					}
+					rights = u.Permissions.Publish.Allow
+					for i, subject := range rights {
+						all = append(all, lacking(u, fmt.Sprint("lacking-", i), subject))
+					}
+					deaf := lacking(u, "deaf", "")
+					deaf.Permissions.Subscribe.Allow = []string{"_INBOX_another.>"}
+					return append(all, deaf)
+				}
+				t.Fatal("there is no user worker")
+				return nil
+			})
+			command(t, append([]string{"provision", "--nats-url", at, "--hold-back", mode}, as("provision")...)...).exits(exitOK)
+			v := vendor(t, simulator.Config{})
+
+			// The account's limits are not the worker's to see; a server that could do better is worth a word.
+			usual := map[string]doctor.Result{"certificate": doctor.Skip, "vendor certificate": doctor.Skip, "account limits": doctor.Skip}
+			if mode == "nak" {
+				usual["server version"] = doctor.Warn
+			}
+			only(t, examined(t, exitOK, at, v.URL(), as("worker")...), usual)
+
+			found := examined(t, exitFault, at, v.URL(), as("deaf")...)
+			if found["permission inbox"].Result != doctor.Fail {
+				t.Errorf("without an inbox: %+v", found["permission inbox"])
+			}
+			finds(t, found["permission inbox"], "_INBOX_deaf.>", "--nats-inbox-prefix")
+
+			needed := 0
+			for i, subject := range rights {
+				forNaks := strings.Contains(subject, "DECLARED.poll-") && !strings.Contains(subject, "CONSUMER.INFO")
+				forReservations := strings.HasPrefix(subject, "interactions.hold") || strings.Contains(subject, "POLLS") && !strings.Contains(subject, "STREAM.INFO") || strings.Contains(subject, "intake") && !strings.Contains(subject, "CONSUMER.INFO")
+				if mode == "reserve" && forNaks || mode == "nak" && forReservations {
+					only(t, examined(t, exitOK, at, v.URL(), as(fmt.Sprint("lacking-", i))...), usual)
+					continue
+				}
+				needed++
+				failed := 0
+				for _, f := range examined(t, exitFault, at, v.URL(), as(fmt.Sprint("lacking-", i))...) {
+					if f.Result != doctor.Fail {
+						continue
+					}
+					failed++
+					if !strings.HasPrefix(f.Check, "permission ") || !strings.Contains(f.Mend, subject) {
+						t.Errorf("without %s: %+v", subject, f)
+					}
+				}
+				if failed != 1 {
+					t.Errorf("without %s: %d checks failed, want 1", subject, failed)
+				}
+			}
+			t.Logf("%d rights of %d are needed", needed, len(rights))
+		})
+	}
+}
+
+// What the doctor does leaves no trace in the streams, takes no message, and re-times no delivery.
+func TestDoctorChangesNothing(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"reserve", "nak"} {
+		t.Run(mode, func(t *testing.T) {
+			at, js := provisioned(t, "--hold-back", mode)
+			v := vendor(t, simulator.Config{})
+			declare(t, js)
+			declare(t, js)
+			stream, name := schema.StreamDeclared, schema.ConsumerIntake
+			if mode == "nak" {
+				name = schema.PollConsumer(schema.Audio)
+			}
+			c, err := js.Consumer(t.Context(), stream, name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := c.Next() // one is out for delivery, one waits
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := footprint(t, js)
+			examined(t, exitOK, at, v.URL())
+			after := footprint(t, js)
+			for object, was := range before {
+				if after[object] != was {
+					t.Errorf("%s was\n%s, is\n%s", object, was, after[object])
+				}
+			}
+			if len(before) != len(after) {
+				t.Errorf("%d streams and consumers, were %d", len(after), len(before))
+			}
+			if err := out.DoubleAck(t.Context()); err != nil {
+				t.Errorf("the delivery cannot be acked any more: %v", err)
+			}
+		})
+	}
+}
+
+// footprint is the state of all streams and consumers.
+func footprint(t *testing.T, js jetstream.JetStream) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	streams := js.ListStreams(t.Context())
+	for s := range streams.Info() {
+		s.State.Consumers = 0
+		all[s.Config.Name] = fmt.Sprintf("%+v", s.State)
+		stream, err := js.Stream(t.Context(), s.Config.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		consumers := stream.ListConsumers(t.Context())
+		for c := range consumers.Info() {
+			state := fmt.Sprintf("delivered %d %d, acked %d %d, %d out, %d again, %d waiting", c.Delivered.Consumer, c.Delivered.Stream, c.AckFloor.Consumer, c.AckFloor.Stream, c.NumAckPending, c.NumRedelivered, c.NumPending)
+			for _, at := range []*time.Time{c.Delivered.Last, c.AckFloor.Last} {
+				if at != nil {
+					state += ", " + at.String()
+				}
+			}
+			all[s.Config.Name+"/"+c.Name] = state
+		}
+		if err := consumers.Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := streams.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// A server whose certificate ends in a week: what it protects the connection with, and a warning.
+func TestDoctorOfABrokerBehindTLS(t *testing.T) {
+	t.Parallel()
+	certificate, ca := certificateFor(t, 7*24*time.Hour)
+	at := bare(t, server.Options{JetStream: true, StoreDir: t.TempDir(), TLS: true, TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}}})
+	command(t, "provision", "--nats-url", at, "--nats-ca", ca).exits(exitOK)
+	v := vendor(t, simulator.Config{})
+	found := examined(t, exitOK, at, v.URL(), "--nats-ca", ca)
+	only(t, found, map[string]doctor.Result{"certificate": doctor.Warn, "vendor certificate": doctor.Skip})
+	finds(t, found["tls"], "TLS 1.3")
+	finds(t, found["certificate"], "in 6 days", "renew")
+
+	found = examined(t, exitFault, at, v.URL())
+	finds(t, found["connection"], "certificate", "--nats-ca ($NATS_CA)")
+}
+
+// certificateFor is a certificate for 127.0.0.1 that is valid for that long, and the file of who signed it: itself.
+func certificateFor(t *testing.T, valid time.Duration) (tls.Certificate, string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "nats"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(valid), IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, file
+}

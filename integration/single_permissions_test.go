@@ -1,0 +1,297 @@
+package integration
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/consumer"
+	"statusworker/integration/harness"
+	"statusworker/schema"
+	"statusworker/statusclient/simulator"
+)
+
+// The users of deploy/nats/statusworker.conf, and one more that may do everything: the test itself.
+var users = []string{"producer", "declare", "worker", "provision", "transcripts"}
+
+const (
+	password = "of-a-user"
+	admin    = "admin"
+)
+
+// shippedUsers starts a server with them.
+func shippedUsers(t *testing.T) *harness.Server {
+	t.Helper()
+	shipped, err := os.ReadFile("../deploy/nats/statusworker.conf")
+	harness.Check(t, err)
+	const list = "    users: [\n"
+	if strings.Count(string(shipped), list) != 1 {
+		t.Fatalf("the shipped configuration does not have once: %q", list)
+	}
+	var config []string
+	for _, user := range users {
+		config = append(config, strings.ToUpper(user)+"_PASSWORD: "+password)
+	}
+	return harness.StartServer(t, append(config,
+		strings.Replace(string(shipped), list, list+"{ user: "+admin+", password: "+password+" }\n", 1))...)
+}
+
+// urlOf is the server's address for a user.
+func urlOf(s *harness.Server, user string) string {
+	return strings.Replace(s.URL, "nats://", "nats://"+user+":"+password+"@", 1)
+}
+
+// envOf makes a command be a user.
+func envOf(s *harness.Server, user string) []string {
+	return []string{"NATS_URL=" + s.URL, "NATS_USER=" + user, "NATS_PASSWORD=" + password, "NATS_INBOX_PREFIX=_INBOX_" + user}
+}
+
+func connectAs(t *testing.T, s *harness.Server, user string) *nats.Conn {
+	t.Helper()
+	// A violation that is expected need not be printed.
+	return harness.Connect(t, urlOf(s, user), nats.CustomInboxPrefix("_INBOX_"+user), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+}
+
+// With the shipped users all of it works: provisioning, declaring, polling, resting, outcomes, also those that are
+// there already, and a stage behind them.
+func TestSingleShippedUsersCanWork(t *testing.T) {
+	t.Parallel()
+	bothModes(t, func(t *testing.T, mode consumer.Mode) {
+		server := shippedUsers(t)
+		provision(t, server.URL, mode, 1, scaled, envOf(server, "provision")...)
+		// The worker's rights are enough to see that nothing is missing.
+		s := newScenario(t, setting{name: "shipped-users/" + string(mode), url: urlOf(server, admin), mode: mode, env: envOf(server, "worker")})
+
+		producer, err := jetstream.New(connectAs(t, server, "producer"))
+		harness.Check(t, err)
+		s.js = producer
+		interactions := append(processed(1500*time.Millisecond), failing(schema.Audio, 1500*time.Millisecond)...)
+		s.declareAll(interactions)
+		declared := processed(time.Second)[0]
+		s.expect(declared)
+		code, output := harness.RunWorker(t, envOf(server, "declare"), "declare", "--type", string(declared.typ), declared.identifier)
+		if code != 0 {
+			t.Fatalf("statusworker declare: exit code %d; it printed:\n%s", code, output)
+		}
+
+		other, err := simulator.Start(simulator.Config{})
+		harness.Check(t, err)
+		t.Cleanup(other.Close)
+		code, output = harness.RunWorker(t, append(workerEnv(server.URL, other.URL(), scaled), envOf(server, "worker")...), "doctor")
+		if code != 0 || strings.Contains(output, "FAIL") {
+			t.Errorf("statusworker doctor: exit code %d; it printed:\n%s", code, output)
+		}
+
+		s.vendor.SetFaults(simulator.Refusal(503))
+		w := s.start()
+		_, err = w.AwaitLine(s.ctx, "the vendor is in trouble")
+		harness.Check(t, err)
+		s.vendor.SetFaults()
+		_, err = w.AwaitLine(s.ctx, "the vendor answers again")
+		harness.Check(t, err)
+
+		// Declared again: what is stored is read, and nothing is published twice.
+		harness.Check(t, s.oracle.Await(s.ctx, harness.Expected{declared.identifier: s.want[declared.identifier]}))
+		polls := s.vendor.Count()
+		harness.Check(t, s.publish(declared))
+		harness.Check(t, s.vendor.WaitPolls(s.ctx, polls+1))
+
+		stage, err := jetstream.New(connectAs(t, server, "transcripts"))
+		harness.Check(t, err)
+		transcripts, err := stage.CreateOrUpdateConsumer(s.ctx, schema.StreamOutcomes, jetstream.ConsumerConfig{
+			Durable: "transcripts", FilterSubject: schema.ProcessedSubject(schema.ToTranscript, "*"), AckPolicy: jetstream.AckExplicitPolicy,
+		})
+		harness.Check(t, err)
+		m, err := transcripts.Next(jetstream.FetchMaxWait(10 * time.Second))
+		harness.Check(t, err)
+		if kind, _, _ := schema.SplitSubject(m.Subject()); kind != string(schema.ToTranscript) {
+			t.Errorf("the stage that fetches transcripts was given %s", m.Subject())
+		}
+		harness.Check(t, m.DoubleAck(s.ctx))
+
+		s.js = harness.JetStream(t, urlOf(server, admin))
+		s.finish()
+		if log := w.Output(); strings.Contains(strings.ToLower(log), "permissions violation") {
+			t.Errorf("the worker lacks a right:\n%s", log)
+		}
+	})
+}
+
+// forbidden are subjects that none of the shipped users may publish on, with a stream or consumer of each kind.
+func forbidden() []string {
+	var all []string
+	streams := []string{schema.StreamDeclared, schema.StreamPolls, schema.StreamOutcomes, schema.StreamWorkers, "ANOTHER"}
+	for _, s := range streams {
+		for _, what := range []string{
+			"STREAM.DELETE", "STREAM.PURGE", "STREAM.MSG.DELETE", "STREAM.SNAPSHOT", "STREAM.RESTORE", "STREAM.LEADER.STEPDOWN", "STREAM.PEER.REMOVE",
+			"DIRECT.GET", "CONSUMER.LIST", "CONSUMER.NAMES",
+		} {
+			all = append(all, "$JS.API."+what+"."+s)
+		}
+		all = append(all, "$JS.API.DIRECT.GET."+s+".interactions.hold.audio.x")
+		for _, c := range []string{schema.ConsumerIntake, "poll-audio", "another"} {
+			for _, what := range []string{"CONSUMER.DELETE", "CONSUMER.PAUSE", "CONSUMER.RESET", "CONSUMER.UNPIN", "CONSUMER.LEADER.STEPDOWN", "CONSUMER.DURABLE.CREATE"} {
+				all = append(all, "$JS.API."+what+"."+s+"."+c)
+			}
+		}
+	}
+	for _, what := range []string{"INFO", "STREAM.CREATE", "STREAM.UPDATE", "STREAM.INFO", "STREAM.MSG.GET"} {
+		all = append(all, "$JS.API."+what+".ANOTHER")
+	}
+	return append(all,
+		"$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST", "$JS.API.ACCOUNT.PURGE.INTERACTIONS", "$JS.API.META.LEADER.STEPDOWN", "$JS.API.SERVER.REMOVE",
+		"$JS.API.STREAM.MSG.GET."+schema.StreamDeclared, "$JS.API.STREAM.MSG.GET."+schema.StreamWorkers,
+		"$JS.API.CONSUMER.CREATE.ANOTHER.x", "$JS.API.CONSUMER.CREATE."+schema.StreamOutcomes, "$JS.API.CONSUMER.CREATE."+schema.StreamOutcomes+".another",
+		"$JS.API.CONSUMER.CREATE."+schema.StreamOutcomes+".transcripts", "$JS.API.CONSUMER.CREATE."+schema.StreamOutcomes+".transcripts.interactions.failed.*.*",
+		"$JS.API.CONSUMER.CREATE."+schema.StreamWorkers+".another", "$JS.API.CONSUMER.CREATE."+schema.StreamPolls+".another", "$JS.API.CONSUMER.CREATE."+schema.StreamPolls+".poll-audio.interactions.hold.*.*", "$JS.API.CONSUMER.MSG.NEXT."+schema.StreamOutcomes+".another",
+		"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamDeclared+".another", "$JS.ACK."+schema.StreamOutcomes+".another.1.1.1.1.0", "$JS.ACK."+schema.StreamPolls+".another.1.1.1.1.0",
+		"$JS.FC."+schema.StreamPolls+".x", "$KV.ANOTHER.x", "$O.ANOTHER.x", "$SYS.REQ.USER.INFO", "$SYS.REQ.SERVER.PING",
+		"interactions.poll.audio.x", "interactions.declared.audio", "interactions.declared.audio.x.y", "interactions.hold.audio.x.y", "interactions.another.audio.x", "interactions", "another",
+	)
+}
+
+// needed are subjects that some of the users need, and that nobody else may publish on.
+func needed() map[string][]string {
+	need := map[string][]string{}
+	for _, user := range []string{"producer", "declare"} {
+		need[user] = append(need[user], "interactions.declared.audio.x")
+	}
+	for _, s := range []string{schema.StreamDeclared, schema.StreamPolls, schema.StreamOutcomes, schema.StreamWorkers} {
+		need["worker"] = append(need["worker"], "$JS.API.STREAM.INFO."+s)
+		need["provision"] = append(need["provision"], "$JS.API.STREAM.INFO."+s, "$JS.API.STREAM.CREATE."+s, "$JS.API.STREAM.UPDATE."+s)
+	}
+	need["declare"] = append(need["declare"], "$JS.API.STREAM.INFO."+schema.StreamDeclared)
+	need["provision"] = append(need["provision"], "$JS.API.CONSUMER.CREATE."+schema.StreamDeclared+".intake", "$JS.API.CONSUMER.CREATE."+schema.StreamPolls+".poll-audio.interactions.poll.audio.*")
+	need["worker"] = append(need["worker"],
+		"interactions.hold.audio.x", "interactions.processed.cxai.x", "interactions.failed.not_found.x", "$KV."+schema.BucketWorkers+".x",
+		"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamDeclared+".intake", "$JS.API.CONSUMER.MSG.NEXT."+schema.StreamPolls+".poll-audio", "$JS.API.STREAM.MSG.GET."+schema.StreamOutcomes,
+		"$JS.API.STREAM.MSG.GET."+schema.StreamPolls, "$JS.ACK."+schema.StreamPolls+".poll-chat.1.1.1.1.0", "$JS.ACK."+schema.StreamDeclared+".intake.1.1.1.1.0")
+	need["transcripts"] = []string{
+		"$JS.API.CONSUMER.CREATE." + schema.StreamOutcomes + ".transcripts.interactions.processed.transcript.*", "$JS.API.CONSUMER.INFO." + schema.StreamOutcomes + ".transcripts",
+		"$JS.API.CONSUMER.MSG.NEXT." + schema.StreamOutcomes + ".transcripts", "$JS.ACK." + schema.StreamOutcomes + ".transcripts.1.1.1.1.0",
+	}
+	return need
+}
+
+// refused does something as a user and tells whether the server refused it for want of a right.
+func refused(nc *nats.Conn, do func() error) (bool, error) {
+	before := nc.LastError()
+	if err := do(); err != nil {
+		return false, err
+	}
+	if err := nc.FlushTimeout(5 * time.Second); err != nil {
+		return false, err
+	}
+	after := nc.LastError()
+	return after != before && errors.Is(after, nats.ErrPermissionViolation), nil
+}
+
+// None of the shipped users can create, change, delete or read anything that it does not need, or hear what is said to
+// another.
+func TestSingleShippedUsersCanDoNothingElse(t *testing.T) {
+	t.Parallel()
+	server := shippedUsers(t)
+	provision(t, server.URL, consumer.Reserve, 1, scaled, envOf(server, "provision")...)
+	ctx := harness.Context(t, time.Minute)
+	js := harness.JetStream(t, urlOf(server, admin))
+	_, err := js.Publish(ctx, schema.DeclaredSubject(schema.Audio, uuid.NewString()), []byte("{}"))
+	harness.Check(t, err)
+	before := state(ctx, t, js)
+
+	attempts := 0
+	need := needed()
+	for _, user := range users {
+		nc := connectAs(t, server, user)
+		publish := forbidden()
+		for other, subjects := range need {
+			for _, s := range subjects {
+				if other != user && !slices.Contains(need[user], s) {
+					publish = append(publish, s)
+				}
+			}
+		}
+		listen := []string{">", "*", "interactions.>", "interactions.processed.>", "interactions.hold.*.*", "$JS.>", "$JS.API.>", "$JS.EVENT.>", "$KV.>", "$SYS.>", "_INBOX.>", "*.>"}
+		for _, other := range users {
+			if other != user {
+				listen = append(listen, "_INBOX_"+other+".>", "_INBOX_"+other+".x")
+				publish = append(publish, "_INBOX_"+other+".x")
+			}
+		}
+		for _, subject := range publish {
+			attempts++
+			ok, err := refused(nc, func() error { return nc.Publish(subject, nil) })
+			harness.Check(t, err)
+			if !ok {
+				t.Errorf("%s may publish %s", user, subject)
+			}
+		}
+		for _, subject := range listen {
+			attempts++
+			ok, err := refused(nc, func() error { _, err := nc.SubscribeSync(subject); return err })
+			harness.Check(t, err)
+			if !ok {
+				t.Errorf("%s may subscribe to %s", user, subject)
+			}
+		}
+		// The other way round: what is asked for above is not refused for another reason.
+		if ok, err := refused(nc, func() error { _, err := nc.SubscribeSync("_INBOX_" + user + ".>"); return err }); ok || err != nil {
+			t.Errorf("%s may not subscribe to its own inbox (%v)", user, err)
+		}
+	}
+	if after := state(ctx, t, js); after != before {
+		t.Errorf("the streams were\n%s\nand are\n%s", before, after)
+	}
+	note(t, "scenario=shipped-users users=%d attempts=%d", len(users), attempts)
+}
+
+// Its filter is part of the subject on which a stage makes its consumer: it cannot ask for more in the request.
+func TestSingleConsumerOfOutcomesKeepsItsFilter(t *testing.T) {
+	t.Parallel()
+	server := shippedUsers(t)
+	provision(t, server.URL, consumer.Reserve, 1, scaled, envOf(server, "provision")...)
+	nc := connectAs(t, server, "transcripts")
+	subject := "$JS.API.CONSUMER.CREATE." + schema.StreamOutcomes + ".transcripts." + schema.ProcessedSubject(schema.ToTranscript, "*")
+	request := func(name, filter string) string {
+		m, err := nc.RequestWithContext(harness.Context(t, 10*time.Second), subject,
+			fmt.Appendf(nil, `{"stream_name":%q,"config":{"name":%q,"durable_name":%[2]q,"filter_subject":%q,"ack_policy":"explicit"}}`, schema.StreamOutcomes, name, filter))
+		harness.Check(t, err)
+		return string(m.Data)
+	}
+	for _, wrong := range [][2]string{{"transcripts", schema.SubjectsFailed}, {"transcripts", ""}, {"another", schema.ProcessedSubject(schema.ToTranscript, "*")}} {
+		if answer := request(wrong[0], wrong[1]); !strings.Contains(answer, `"error"`) {
+			t.Errorf("a consumer %s with the filter %q was made: %s", wrong[0], wrong[1], answer)
+		}
+	}
+	if answer := request("transcripts", schema.ProcessedSubject(schema.ToTranscript, "*")); strings.Contains(answer, `"error"`) {
+		t.Errorf("its own consumer was refused: %s", answer)
+	}
+}
+
+// state is what the streams hold, and which streams and consumers there are.
+func state(ctx context.Context, t *testing.T, js jetstream.JetStream) string {
+	t.Helper()
+	var lines []string
+	streams := js.ListStreams(ctx)
+	for s := range streams.Info() {
+		lines = append(lines, fmt.Sprintf("%+v %+v", s.Config, s.State))
+		stream, err := js.Stream(ctx, s.Config.Name)
+		harness.Check(t, err)
+		consumers := stream.ListConsumers(ctx)
+		for c := range consumers.Info() {
+			lines = append(lines, fmt.Sprintf("%s %s %d %d %d", c.Stream, c.Name, c.Delivered.Consumer, c.NumAckPending, c.NumPending))
+		}
+		harness.Check(t, consumers.Err())
+	}
+	harness.Check(t, streams.Err())
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}

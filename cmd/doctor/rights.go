@@ -68,7 +68,9 @@ func workRights(mode consumer.Mode) []right {
 	pull, read, ack := right{check: checkPull}, right{check: checkRead}, right{check: checkAck}
 
 	lanes := schema.StreamDeclared
-	if mode == consumer.Reserve {
+	if mode == consumer.Nak {
+		read.read(schema.StreamDeclared)
+	} else {
 		lanes = schema.StreamPolls
 		pull.pull(schema.StreamDeclared, schema.ConsumerIntake)
 		ack.ack(schema.StreamDeclared, schema.ConsumerIntake)
@@ -87,6 +89,7 @@ func workRights(mode consumer.Mode) []right {
 	}
 	announce.store(schema.WorkerSubject, schema.WorkerSubject("*"))
 	read.read(schema.StreamOutcomes)
+	read.direct(schema.StreamWorkers, schema.WorkerSubject(uuid.NewString()))
 	rs := []right{processed, failed, announce, pull, read, ack}
 	if mode == consumer.Reserve {
 		rs = append([]right{hold}, rs...)
@@ -111,6 +114,12 @@ func (r *right) pull(stream, name string) { r.api("CONSUMER.MSG.NEXT."+stream+".
 
 func (r *right) read(stream string) {
 	r.api("STREAM.MSG.GET."+stream, fmt.Sprintf(`{"seq":%d}`, uint64(notThere)))
+}
+
+// direct reads the last message of a subject that has none.
+func (r *right) direct(stream, subject string) {
+	prefix := jetstream.DefaultAPIPrefix + "DIRECT.GET." + stream + "."
+	r.tries = append(r.tries, try{subject: prefix + subject, shown: prefix + ">", allow: prefix + ">"})
 }
 
 func (r *right) ack(stream, name string) {

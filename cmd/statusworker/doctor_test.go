@@ -441,7 +441,7 @@ func TestDoctorMissesEachRight(t *testing.T) {
 
 			needed := 0
 			for i, subject := range rights {
-				forNaks := strings.Contains(subject, "DECLARED.poll-") && !strings.Contains(subject, "CONSUMER.INFO")
+				forNaks := strings.Contains(subject, "DECLARED.poll-") && !strings.Contains(subject, "CONSUMER.INFO") || strings.HasSuffix(subject, "MSG.GET."+schema.StreamDeclared)
 				forReservations := strings.HasPrefix(subject, "interactions.hold") || strings.Contains(subject, "POLLS") && !strings.Contains(subject, "STREAM.INFO") || strings.Contains(subject, "intake") && !strings.Contains(subject, "CONSUMER.INFO")
 				if mode == "reserve" && forNaks || mode == "nak" && forReservations {
 					only(t, examined(t, exitOK, at, v.URL(), as(fmt.Sprint("lacking-", i))...), usual)

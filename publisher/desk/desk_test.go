@@ -225,7 +225,9 @@ func TestReplayLooksWhatBecameOfTheInteraction(t *testing.T) {
 	}{
 		{name: "nothing", want: desk.Replayed, declared: 1},
 		{name: "declared again", want: desk.Superseded, why: "declared again", declared: 1,
-			after: func(s *stage, id string) { s.put(schema.DeclaredSubject(schema.Chat, id), declaration(schema.Chat, id)) }},
+			after: func(s *stage, id string) {
+				s.put(schema.DeclaredSubject(schema.Chat, id), declaration(schema.Chat, id))
+			}},
 		{name: "declared again as another type", want: desk.Superseded, declared: 1,
 			after: func(s *stage, id string) {
 				s.put(schema.DeclaredSubject(schema.Audio, id), declaration(schema.Audio, id))

@@ -2,6 +2,7 @@ package schema
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -43,6 +44,8 @@ func DecodeDeadLetter(subject string, message []byte) (DeadLetter, error) {
 		return DeadLetter{}, fmt.Errorf("the message on %s is of type %s, want %s", Quote(subject), Quote(e.Type), EventFailed)
 	case string(d.Reason) != kind, d.Identifier != token:
 		return DeadLetter{}, fmt.Errorf("the message on %s says that it is about %s, reason %s", Quote(subject), Quote(d.Identifier), Quote(string(d.Reason)))
+	case e.ID == "":
+		return DeadLetter{}, fmt.Errorf("the message on %s is an event without an id", Quote(subject))
 	case d.Source.Stored.IsZero():
 		return DeadLetter{}, fmt.Errorf("the message on %s does not say when its declared message was stored (data.source.firstStored)", Quote(subject))
 	}
@@ -55,17 +58,26 @@ func DecodeDeadLetter(subject string, message []byte) (DeadLetter, error) {
 func (d DeadLetter) Declared() (subject string, message []byte, err error) {
 	subject = d.Source.Subject
 	kind, identifier, ok := SplitSubject(subject)
-	if !ok || !strings.HasPrefix(subject, prefixDeclared) || !Type(kind).Valid() || CheckIdentifier(identifier) != nil {
+	if !ok || !strings.HasPrefix(subject, prefixDeclared) || !Type(kind).Valid() || CheckIdentifier(identifier) != nil || identifier != d.Identifier {
 		return "", nil, fmt.Errorf("it came on the subject %s, on which nothing valid can be declared", Quote(subject))
 	}
 	if len(d.Declaration) > 0 && string(d.Declaration) != "null" {
+		if d.Reason == InvalidMessage {
+			return subject, d.Declaration, nil
+		}
+		if _, err := DecodeFrom(subject, d.Declaration); err != nil {
+			return "", nil, fmt.Errorf("its declaration is none: %w", err)
+		}
 		return subject, d.Declaration, nil
+	}
+	if d.Reason != InvalidMessage {
+		return "", nil, errors.New("it has no declaration")
 	}
 	if d.PayloadSize > len(d.Payload) {
 		return "", nil, fmt.Errorf("the dead letter has %d of the %d bytes of its payload", len(d.Payload), d.PayloadSize)
 	}
 	if len(d.Payload) == 0 {
-		return "", nil, fmt.Errorf("its declared message was empty")
+		return "", nil, errors.New("its declared message was empty")
 	}
 	return subject, d.Payload, nil
 }

@@ -114,6 +114,9 @@ func DeclaredSubject(t Type, identifier string) string {
 	return prefixDeclared + string(t) + "." + identifier
 }
 
+// DeclaredSubjects matches the declared messages of an interaction, whatever type they name.
+func DeclaredSubjects(identifier string) string { return prefixDeclared + "*." + identifier }
+
 // HoldSubject is where the reservation of an interaction is stored.
 func HoldSubject(t Type, identifier string) string { return prefixHold + string(t) + "." + identifier }
 
@@ -122,6 +125,13 @@ func HoldSubjects(identifier string) string { return prefixHold + "*." + identif
 
 // PollSubject is where a reservation appears when it falls due.
 func PollSubject(t Type, identifier string) string { return prefixPoll + string(t) + "." + identifier }
+
+// PollSubjects matches what is due of an interaction, whatever type it was declared as.
+func PollSubjects(identifier string) string { return prefixPoll + "*." + identifier }
+
+// WaitingSubjects matches the reservation of an interaction and what is due of it. (In the polls stream; it matches more
+// elsewhere.)
+func WaitingSubjects(identifier string) string { return "interactions.*.*." + identifier }
 
 // ProcessedSubject is where a processed event goes.
 func ProcessedSubject(d Destination, identifier string) string {
@@ -132,6 +142,9 @@ func ProcessedSubject(d Destination, identifier string) string {
 func FailedSubject(r Reason, identifier string) string {
 	return prefixFailed + string(r) + "." + identifier
 }
+
+// FailedSubjects matches the dead letters whose subject ends in a token, whatever their reason.
+func FailedSubjects(token string) string { return prefixFailed + "*." + token }
 
 // OutcomeSubjects matches every outcome of one interaction. (In the outcomes stream; it matches more elsewhere.)
 func OutcomeSubjects(identifier string) string { return "interactions.*.*." + identifier }

@@ -19,6 +19,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/schema"
+	"statusworker/schema/topology"
 )
 
 // leastMaxPayload is what a server must accept: an outcome carries the declared message and the vendor's answer.
@@ -29,11 +30,12 @@ const sayEvery = 30 * time.Second
 
 // connect waits until a NATS server lets it in. What no waiting mends (credentials, certificates, a URL) is an error
 // at once. Afterwards the connection is kept up for good.
-func (f brokerFlags) connect(ctx context.Context, name string, log logrus.FieldLogger) (*nats.Conn, error) {
+func (f brokerFlags) connect(ctx context.Context, name string, log logrus.FieldLogger, more ...nats.Option) (*nats.Conn, error) {
 	options, err := f.options(name, log)
 	if err != nil {
 		return nil, err
 	}
+	options = append(options, more...)
 	var nc *nats.Conn
 	err = patiently(ctx, log, "waiting for NATS at "+f.shownURL()+" (--nats-url, $NATS_URL)", func() error {
 		var err error
@@ -211,16 +213,8 @@ func patiently(ctx context.Context, log logrus.FieldLogger, what string, try fun
 
 var errNoAnswer = errors.New("no answer yet")
 
-// noPeers is the broker's error while a cluster that has just started does not know all its servers.
-const noPeers jetstream.ErrorCode = 10005
-
 // unsettled tells whether a broker that gave this error may answer properly in a moment: it starts, or elects.
-func unsettled(err error) bool {
-	var api *jetstream.APIError
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
-		errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrConnectionReconnecting) ||
-		errors.As(err, &api) && (api.Code == 503 || api.ErrorCode == noPeers)
-}
+func unsettled(err error) bool { return topology.Unsettled(err) }
 
 // settledBroker calls do, each time for five seconds at most, until the broker is able to answer it. A right that the user
 // lacks is an error at once: NATS tells of it beside the request, which then gets no answer.

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/schema"
+	"statusworker/schema/topology"
 )
 
 const (
@@ -158,18 +159,9 @@ func (d *declaring) settle(c candidate, err error) {
 	}
 }
 
-// storeFailed is the broker's code for three refusals: too many messages on the subject, in the stream, too many bytes.
-const storeFailed jetstream.ErrorCode = 10077
-
-// tooManyOnSubject is how the broker words the first of them; nothing else tells them apart.
-const tooManyOnSubject = "maximum messages per subject exceeded"
-
 // alreadyWaiting tells whether the broker refused a message because one for the same interaction is stored and not yet
 // taken in.
-func alreadyWaiting(err error) bool {
-	var api *jetstream.APIError
-	return errors.As(err, &api) && api.ErrorCode == storeFailed && api.Description == tooManyOnSubject
-}
+func alreadyWaiting(err error) bool { return topology.Waits(err) }
 
 // transient tells whether the same publish may succeed in a moment: no answer, no connection, a cluster that elects, a
 // stream that is full until workers take something in.

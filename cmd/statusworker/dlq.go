@@ -3,18 +3,17 @@ package main
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
-	"golang.org/x/sync/errgroup"
 
 	"statusworker/publisher/desk"
 	"statusworker/schema"
@@ -29,7 +28,7 @@ type dlqCommand struct {
 
 // filterFlags say which dead letters are meant.
 type filterFlags struct {
-	IDs       []string      `arg:"" optional:"" name:"id" help:"Interaction identifiers, or last tokens of invalid messages such as seq-17; without any, all that the flags mean."`
+	IDs       []string      `arg:"" optional:"" name:"id" help:"Interaction identifiers, last tokens of invalid messages such as seq-17, or @ and a sequence (the column SEQ of ls); without any, all that the flags mean."`
 	Reason    []string      `name:"reason" placeholder:"REASON" help:"Only these reasons, separated by commas."`
 	Type      []string      `name:"type" placeholder:"TYPE" help:"Only these types, separated by commas."`
 	OlderThan time.Duration `name:"older-than" placeholder:"AGE" help:"Only what became a dead letter longer ago than this, such as 24h."`
@@ -37,10 +36,7 @@ type filterFlags struct {
 }
 
 func (f filterFlags) filter() (desk.Filter, error) {
-	filter := desk.Filter{OlderThan: f.OlderThan, NewerThan: f.NewerThan}
-	for _, id := range f.IDs {
-		filter.Identifiers = append(filter.Identifiers, canonical(id))
-	}
+	filter := desk.Filter{Names: names(f.IDs...), OlderThan: f.OlderThan, NewerThan: f.NewerThan}
 	for _, r := range f.Reason {
 		filter.Reasons = append(filter.Reasons, schema.Reason(r))
 	}
@@ -50,12 +46,15 @@ func (f filterFlags) filter() (desk.Filter, error) {
 	return filter, asFilterUsage(filter.Check())
 }
 
-// canonical writes a GUID in lower case, as subjects have it.
-func canonical(id string) string {
-	if lower := strings.ToLower(id); schema.CheckIdentifier(lower) == nil {
-		return lower
+// names adds to a GUID that is not in lower case the one that is: subjects have it so.
+func names(ids ...string) (all []string) {
+	for _, id := range ids {
+		all = append(all, id)
+		if lower := strings.ToLower(id); lower != id && schema.CheckIdentifier(lower) == nil {
+			all = append(all, lower)
+		}
 	}
-	return id
+	return all
 }
 
 // asFilterUsage turns a complaint about a filter into one about the flag.
@@ -66,9 +65,9 @@ func asFilterUsage(err error) error {
 	}
 	flags := map[string]string{"Reasons": "reason", "Types": "type", "OlderThan": "older-than", "NewerThan": "newer-than"}
 	if flag, ok := flags[bad.Field]; ok {
-		return badFlag(flag, "", schema.Quote(bad.Value), bad.Want)
+		return badFlag(flag, "", bad.Value, bad.Want)
 	}
-	return usagef("identifier %s: want %s", schema.Quote(bad.Value), bad.Want)
+	return usagef("%s names no dead letter: want %s", bad.Value, bad.Want)
 }
 
 // deskFlags are those of every command of the desk.
@@ -77,28 +76,29 @@ type deskFlags struct {
 	logFlags    `embed:"" group:"Log"`
 }
 
+// newDesk makes a desk on the streams that are there.
+type newDesk func(context.Context, jetstream.JetStream) (*desk.Desk, error)
+
 // open connects and makes a desk. Call closing when it is done with.
-func (f deskFlags) open(ctx context.Context, p process) (d *desk.Desk, log *logrus.Logger, closing func(), err error) {
+func (f deskFlags) open(ctx context.Context, p process, make newDesk) (d *desk.Desk, log *logrus.Logger, closing func(), err error) {
 	log, err = f.logger(p.stderr)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	nc, err := f.connect(ctx, clientName(), log)
+	// What cannot be sent at once must not be sent later: see package desk.
+	nc, err := f.connect(ctx, clientName(), log, nats.ReconnectBufSize(-1))
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	js, err := jetstream.New(nc)
 	if err == nil {
 		err = settledBroker(ctx, js, log, func(ctx context.Context) (err error) {
-			d, err = desk.New(ctx, js)
+			d, err = make(ctx, js)
 			return err
 		})
 	}
 	if err != nil {
 		closeConnection(nc)
-		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			err = fmt.Errorf("%w: run `statusworker provision` once, with the rights to create streams", err)
-		}
 		return nil, nil, nil, err
 	}
 	return d, log, func() { closeConnection(nc) }, nil
@@ -106,7 +106,7 @@ func (f deskFlags) open(ctx context.Context, p process) (d *desk.Desk, log *logr
 
 type dlqLsCommand struct {
 	filterFlags
-	Output string `short:"o" name:"output" default:"table" enum:"table,json,ndjson" help:"One of ${enum}. JSON has the whole events."`
+	Output string `short:"o" name:"output" default:"table" enum:"table,json,ndjson" help:"One of ${enum}. JSON has the whole events, each with where it is stored."`
 	deskFlags
 }
 
@@ -116,20 +116,25 @@ func (c dlqLsCommand) Run(ctx context.Context, p process) error {
 	if err != nil {
 		return err
 	}
-	d, _, closing, err := c.open(ctx, p)
+	d, _, closing, err := c.open(ctx, p, desk.New)
 	if err != nil {
 		return interrupted(ctx, p, err)
 	}
 	defer closing()
-	out := bufio.NewWriterSize(p.stdout, 64<<10)
-	list := newDLQList(out, c.Output, columns(p.stdout))
-	err = d.Each(ctx, filter, list.add)
-	if err = errors.Join(err, list.end(), out.Flush()); err != nil {
+	selection, err := d.Select(ctx, filter)
+	if err != nil {
 		return interrupted(ctx, p, err)
 	}
-	if c.Output == "table" {
-		say(p.stderr, "%s", deadLetters(list.n))
+	out := bufio.NewWriterSize(p.stdout, 64<<10)
+	list := newDLQList(out, c.Output, columns(p.stdout))
+	err = selection.Each(ctx, list.add)
+	if err == nil || c.Output != "json" { // an array that is not whole is not closed
+		err = errors.Join(err, list.end())
 	}
+	if err = errors.Join(err, out.Flush()); err != nil {
+		return interrupted(ctx, p, err)
+	}
+	say(p.stderr, "%s", deadLetters(list.n))
 	return nil
 }
 
@@ -150,38 +155,36 @@ func deadLetters(n int) string {
 }
 
 type dlqShowCommand struct {
-	ID     string `arg:"" name:"id" help:"Interaction identifier, or last token of an invalid message; #N is the dead letter with that stream sequence (the column SEQ of ls)."`
+	ID     string `arg:"" name:"id" help:"Interaction identifier, last token of an invalid message, or @ and a sequence (the column SEQ of ls)."`
 	Output string `short:"o" name:"output" default:"text" enum:"text,json" help:"One of ${enum}. JSON is the event as it is stored, one a line."`
 	deskFlags
 }
 
 // Run shows what there is under an identifier.
 func (c dlqShowCommand) Run(ctx context.Context, p process) error {
-	filter := desk.Filter{Identifiers: []string{canonical(c.ID)}}
-	if n, ok := strings.CutPrefix(c.ID, "#"); ok {
-		filter = desk.Filter{}
-		if _, err := fmt.Sscanf(n, "%d", &filter.Sequence); err != nil || filter.Sequence == 0 || fmt.Sprint(filter.Sequence) != n {
-			return usagef("identifier %s: want #N, a stream sequence as in the column SEQ of `statusworker dlq ls`", schema.Quote(c.ID))
-		}
-	}
+	filter := desk.Filter{Names: names(c.ID)}
 	if err := filter.Check(); err != nil {
 		return asFilterUsage(err)
 	}
-	d, _, closing, err := c.open(ctx, p)
+	d, _, closing, err := c.open(ctx, p, desk.New)
 	if err != nil {
 		return interrupted(ctx, p, err)
 	}
 	defer closing()
+	selection, err := d.Select(ctx, filter)
+	if err != nil {
+		return interrupted(ctx, p, err)
+	}
 	n := 0
-	err = d.Each(ctx, filter, func(l desk.Letter) error {
+	err = selection.Each(ctx, func(l desk.Letter) error {
 		if n++; c.Output == "json" {
-			_, err := fmt.Fprintf(p.stdout, "%s\n", eventLine(l))
+			_, err := fmt.Fprintf(p.stdout, "%s\n", event(l))
 			return err
 		}
 		if n > 1 {
 			say(p.stdout, "")
 		}
-		showLetter(p.stdout, l, time.Now())
+		showLetter(p.stdout, l, time.Now(), columns(p.stdout))
 		return nil
 	})
 	if err != nil {
@@ -196,16 +199,16 @@ func (c dlqShowCommand) Run(ctx context.Context, p process) error {
 // sureFlags are those of the commands that delete dead letters.
 type sureFlags struct {
 	All    bool `name:"all" help:"Mean all dead letters, where nothing else says which."`
-	DryRun bool `name:"dry-run" help:"Do nothing; say which dead letters are meant."`
+	DryRun bool `name:"dry-run" help:"Change nothing; list what is meant, and say what would become of it."`
 	Yes    bool `short:"y" name:"yes" help:"Do not ask."`
 }
 
 // check refuses what nobody can have meant.
 func (f sureFlags) check(p process, filter desk.Filter, what string) error {
 	switch {
-	case filter.Empty() && !f.All:
+	case filter.All() && !f.All:
 		return usagef("%s which dead letters? Name identifiers, or --reason, --type, --older-than or --newer-than; --all means all of them", what)
-	case !filter.Empty() && f.All:
+	case !filter.All() && f.All:
 		return usagef("--all goes without identifiers, --reason, --type, --older-than and --newer-than: want one or the other")
 	case !f.DryRun && !f.Yes && !terminal(p.stdin):
 		return usagef("nobody is there to be asked (standard input is no terminal): want --yes, or --dry-run to see what would be done")
@@ -213,44 +216,23 @@ func (f sureFlags) check(p process, filter desk.Filter, what string) error {
 	return nil
 }
 
-// confirm counts what is meant and asks whether to go on. It returns how many there are; 0 also where the answer is no.
-func (f sureFlags) confirm(ctx context.Context, p process, d *desk.Desk, filter desk.Filter, what string) (int, error) {
-	n := 0
-	reasons := map[schema.Reason]int{}
-	list := newDLQList(p.stdout, "table", columns(p.stdout))
-	err := d.Each(ctx, filter, func(l desk.Letter) error {
-		n++
-		reasons[l.Reason]++
-		if f.DryRun {
-			return list.add(l)
-		}
-		return nil
-	})
+// sure counts what is meant, and asks whether to go on. It returns how many there are; 0 also where the answer is no.
+func (f sureFlags) sure(ctx context.Context, p process, s *desk.Selection, what string) (int, error) {
+	reasons, err := s.Count(ctx)
 	if err != nil {
 		return 0, err
 	}
+	n := 0
 	var by []string
-	for _, r := range schema.Reasons() {
-		if reasons[r] > 0 {
-			by = append(by, fmt.Sprintf("%s %d", r, reasons[r]))
-			n -= reasons[r]
-		}
-	}
-	if n > 0 {
-		by = append(by, fmt.Sprintf("other %d", n))
-	}
-	n = 0
-	for _, m := range reasons {
-		n += m
+	for _, r := range slices.Sorted(maps.Keys(reasons)) {
+		n += reasons[r]
+		by = append(by, fmt.Sprintf("%s %d", printable(string(r)), reasons[r]))
 	}
 	switch {
 	case n == 0:
 		say(p.stderr, "no dead letter matches")
 		return 0, nil
-	case f.DryRun:
-		say(p.stderr, "would %s %s: %s", what, deadLetters(n), strings.Join(by, ", "))
-		return 0, nil
-	case f.Yes:
+	case f.Yes || f.DryRun:
 		return n, nil
 	}
 	fmt.Fprintf(p.stderr, "%s %s (%s)? [y/N] ", what, deadLetters(n), strings.Join(by, ", "))
@@ -288,8 +270,8 @@ type dlqReplayCommand struct {
 
 // Run replays what is meant.
 func (c dlqReplayCommand) Run(ctx context.Context, p process) error {
-	return work(ctx, p, c.filterFlags, c.sureFlags, c.deskFlags, "replay", []desk.Result{desk.Replayed, desk.Superseded, desk.Ending, desk.Impossible, desk.Failed},
-		func(ctx context.Context, d *desk.Desk, l desk.Letter) (desk.Result, error) { return d.Replay(ctx, l) })
+	return work(ctx, p, c.filterFlags, c.sureFlags, c.deskFlags, "replay", desk.NewForReplay, (*desk.Desk).Replay,
+		desk.Replayed, desk.Superseded, desk.Gone, desk.Left)
 }
 
 type dlqPurgeCommand struct {
@@ -298,35 +280,14 @@ type dlqPurgeCommand struct {
 	deskFlags
 }
 
-const purged desk.Result = "purged"
-
 // Run deletes what is meant.
 func (c dlqPurgeCommand) Run(ctx context.Context, p process) error {
-	return work(ctx, p, c.filterFlags, c.sureFlags, c.deskFlags, "purge", []desk.Result{purged, desk.Failed},
-		func(ctx context.Context, d *desk.Desk, l desk.Letter) (desk.Result, error) {
-			if err := d.Delete(ctx, l); err != nil {
-				return desk.Failed, err
-			}
-			return purged, nil
-		})
+	return work(ctx, p, c.filterFlags, c.sureFlags, c.deskFlags, "purge", desk.New, (*desk.Desk).Purge, desk.Deleted, desk.Gone)
 }
 
-const (
-	// atOnce is how many dead letters are worked on at once.
-	atOnce = 32
-	// barAbove is above how many a bar is shown.
-	barAbove = 100
-	// tooMany is after how many failures in a row the rest is not tried.
-	tooMany = 64
-	// leftAtMost is how many that were left are named, each with its reason.
-	leftAtMost = 50
-)
-
-var errTooMany = errors.New("the broker fails for all")
-
-// work does one thing with every dead letter that is meant, several at once, and says what became of them.
-func work(ctx context.Context, p process, f filterFlags, sure sureFlags, open deskFlags, what string, results []desk.Result,
-	do func(context.Context, *desk.Desk, desk.Letter) (desk.Result, error)) error {
+// work does one thing with every dead letter that is meant, and says what became of them.
+func work(ctx context.Context, p process, f filterFlags, sure sureFlags, open deskFlags, what string, make newDesk,
+	do func(*desk.Desk, context.Context, *desk.Selection, bool, desk.Report) error, results ...desk.What) error {
 	filter, err := f.filter()
 	if err != nil {
 		return err
@@ -334,130 +295,42 @@ func work(ctx context.Context, p process, f filterFlags, sure sureFlags, open de
 	if err := sure.check(p, filter, what); err != nil {
 		return err
 	}
-	d, log, closing, err := open.open(ctx, p)
+	d, log, closing, err := open.open(ctx, p, make)
 	if err != nil {
 		return interrupted(ctx, p, err)
 	}
 	defer closing()
-	n, err := sure.confirm(ctx, p, d, filter, what)
+	selection, err := d.Select(ctx, filter)
+	if err != nil {
+		return interrupted(ctx, p, err)
+	}
+	n, err := sure.sure(ctx, p, selection, what)
 	if err != nil || n == 0 {
 		return interrupted(ctx, p, err)
 	}
+	if sure.DryRun {
+		list := newDLQList(p.stdout, "table", columns(p.stdout))
+		if err := errors.Join(selection.Each(ctx, list.add), list.end()); err != nil {
+			return interrupted(ctx, p, err)
+		}
+	}
 	progress := newDLQProgress(p.stderr, n, results)
 	log.SetOutput(progress)
-	var failures atomic.Int64 // in a row
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(atOnce)
-	err = d.Each(groupCtx, filter, func(l desk.Letter) error {
-		group.Go(func() error {
-			result, err := do(groupCtx, d, l)
-			if result != desk.Failed {
-				failures.Store(0)
-			} else if groupCtx.Err() == nil && failures.Add(1) >= tooMany {
-				err = fmt.Errorf("%w, given up after %d in a row; what was not done is left for another run: %w", errTooMany, tooMany, err)
-				progress.add(l, result, err)
-				return err
-			}
-			progress.add(l, result, err)
-			return nil
-		})
-		return nil
-	})
-	failed := group.Wait()
+	err = do(d, ctx, selection, sure.DryRun, progress.add)
 	progress.close()
-	say(p.stdout, "%s", progress.line())
+	if sure.DryRun {
+		say(p.stdout, "dry run, nothing was changed; it would be: %s", progress.line())
+	} else {
+		say(p.stdout, "%s", progress.line())
+	}
 	switch {
-	case failed != nil:
-		return failed
 	case ctx.Err() != nil:
-		say(p.stderr, "stopped: run it again to go on, nothing is lost or done twice")
+		say(p.stderr, "stopped: run it again to go on; nothing is lost or done twice")
 		return errReported
 	case err != nil:
-		return err
+		return fmt.Errorf("%w; what is left is as it was: run it again to go on", err)
 	case progress.left() > 0:
 		return errReported
 	}
 	return nil
-}
-
-// dlqProgress counts what becomes of dead letters, and shows it.
-type dlqProgress struct {
-	progress
-	results []desk.Result
-	n       map[desk.Result]int
-	named   int
-}
-
-func newDLQProgress(w io.Writer, most int, results []desk.Result) *dlqProgress {
-	p := &dlqProgress{results: results, n: map[desk.Result]int{}}
-	if most <= barAbove {
-		w = plainWriter{w}
-	}
-	p.start(w, int64(most), p.line)
-	return p
-}
-
-// plainWriter hides that a writer is a terminal.
-type plainWriter struct{ io.Writer }
-
-// line says what became of how many.
-func (p *dlqProgress) line() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.text()
-}
-
-func (p *dlqProgress) text() string {
-	var parts []string
-	for _, r := range p.results {
-		parts = append(parts, fmt.Sprintf("%s %d", r, p.n[r]))
-	}
-	return strings.Join(parts, ", ")
-}
-
-// left is how many dead letters are still there.
-func (p *dlqProgress) left() int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := 0
-	for r, m := range p.n {
-		if r != purged && !r.Done() {
-			n += m
-		}
-	}
-	return n
-}
-
-func (p *dlqProgress) add(l desk.Letter, r desk.Result, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.n[r]++
-	if err != nil {
-		switch p.named++; {
-		case p.named <= leftAtMost:
-			_, _ = p.write(fmt.Appendf(nil, "#%d %s: %s: %s\n", l.Sequence, printable(l.Identifier), r, printable(oneLine(err)))) // standard error: there is nobody to tell
-		case p.named == leftAtMost+1:
-			_, _ = p.write([]byte("more are left; only their number is told\n"))
-		}
-	}
-	done := 0
-	for _, m := range p.n {
-		done += m
-	}
-	p.draw(int64(done), p.text())
-}
-
-// eventLine is an event on one line: as it is stored where that is JSON, else what is known of it.
-func eventLine(l desk.Letter) []byte {
-	if json.Valid(l.Raw) {
-		var b strings.Builder
-		if compact(&b, l.Raw) == nil {
-			return []byte(b.String())
-		}
-	}
-	line, err := json.Marshal(map[string]any{"subject": l.Subject, "sequence": l.Sequence, "problem": l.Problem.Error(), "raw": l.Raw})
-	if err != nil {
-		panic(err) // strings, a number and bytes can always be encoded
-	}
-	return line
 }

@@ -8,8 +8,17 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"statusworker/publisher/desk"
+)
+
+const (
+	// listPage is how many rows are laid out together. Columns grow from page to page, and never shrink.
+	listPage = 200
+	// detailMost is how much of a detail is shown where no terminal bounds it.
+	detailMost = 200
 )
 
 // dlqList writes dead letters as they come, in one of three forms.
@@ -19,6 +28,8 @@ type dlqList struct {
 	width int // of the terminal; 0 is no bound
 	now   time.Time
 	n     int
+	rows  [][]cell
+	least []int
 }
 
 func newDLQList(w io.Writer, form string, width int) *dlqList {
@@ -29,42 +40,65 @@ func (l *dlqList) add(letter desk.Letter) error {
 	l.n++
 	switch l.form {
 	case "ndjson":
-		_, err := fmt.Fprintf(l.w, "%s\n", eventLine(letter))
+		_, err := fmt.Fprintf(l.w, "%s\n", entry(letter))
 		return err
 	case "json":
 		before := ",\n"
 		if l.n == 1 {
 			before = "[\n"
 		}
-		_, err := fmt.Fprintf(l.w, "%s%s", before, eventLine(letter))
+		_, err := fmt.Fprintf(l.w, "%s%s", before, entry(letter))
 		return err
 	}
 	if l.n == 1 {
-		if err := l.row("IDENTIFIER", "REASON", "AGE", "SEQ", "TYPE", "DETAIL"); err != nil {
-			return err
-		}
+		l.row(faint, "SEQ", "AGE", "REASON", "IDENTIFIER", "TYPE", "DETAIL")
 	}
 	detail := letter.Detail
 	if letter.Problem != nil {
 		detail = letter.Problem.Error()
 	}
-	return l.row(letter.Identifier, string(letter.Reason), shortAge(l.now.Sub(letter.Stored)), fmt.Sprintf("#%d", letter.Sequence), string(letter.Type), detail)
-}
-
-// row writes a line. Columns are as wide as what they usually hold: nobody knows what is still to come.
-func (l *dlqList) row(identifier, reason, age, sequence, typ, detail string) error {
-	line := fmt.Sprintf("%-36s  %-20s  %5s  %-8s  %-10s  %s", printable(identifier), printable(reason), age, sequence, printable(typ), printable(detail))
-	if line = strings.TrimRight(line, " "); l.width > 0 {
-		line = fit(line, l.width)
+	l.row(plain, letter.Name(), shortAge(l.now.Sub(letter.Stored)), string(letter.Reason), letter.Identifier, string(letter.Type), detail)
+	if len(l.rows) < listPage {
+		return nil
 	}
-	_, err := fmt.Fprintln(l.w, line)
-	return err
+	return l.flush()
 }
 
-// end closes what is open.
+func (l *dlqList) row(p paint, texts ...string) {
+	if l.width == 0 {
+		p = plain
+	}
+	cells := make([]cell, len(texts))
+	for i, text := range texts {
+		cells[i] = cell{text: fit(printable(text), detailMost), paint: p}
+	}
+	cells[0].right, cells[1].right = true, true
+	l.rows = append(l.rows, cells)
+}
+
+// flush writes the page.
+func (l *dlqList) flush() error {
+	for _, line := range grid(l.rows, l.least, l.width) {
+		if _, err := fmt.Fprintln(l.w, strings.TrimRight(line, " ")); err != nil {
+			return err
+		}
+	}
+	for _, row := range l.rows {
+		for i, c := range row[:len(row)-1] {
+			if i == len(l.least) {
+				l.least = append(l.least, 0)
+			}
+			l.least[i] = max(l.least[i], utf8.RuneCountInString(c.text))
+		}
+	}
+	l.rows = nil
+	return nil
+}
+
+// end writes what is still to be written, and closes what is open.
 func (l *dlqList) end() error {
 	if l.form != "json" {
-		return nil
+		return l.flush()
 	}
 	closing := "\n]\n"
 	if l.n == 0 {
@@ -72,6 +106,57 @@ func (l *dlqList) end() error {
 	}
 	_, err := io.WriteString(l.w, closing)
 	return err
+}
+
+// entry is a dead letter in JSON: where it is stored, and the event, or what is there instead.
+func entry(l desk.Letter) []byte {
+	var e struct {
+		Sequence uint64          `json:"sequence"`
+		Stored   time.Time       `json:"stored"`
+		Subject  string          `json:"subject"`
+		Event    json.RawMessage `json:"event,omitempty"`
+		Problem  string          `json:"problem,omitempty"`
+		Message  []byte          `json:"message,omitempty"`
+	}
+	e.Sequence, e.Stored, e.Subject = l.Sequence, l.Stored, l.Subject
+	if l.Problem != nil {
+		e.Problem, e.Message = l.Problem.Error(), l.Message
+	} else {
+		e.Event = l.Message
+	}
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false) // as it is stored
+	if err := enc.Encode(e); err != nil {
+		panic(err) // a letter without a problem is JSON
+	}
+	return escaped(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
+}
+
+// event is the event as it is stored, on one line; of what is no event, its entry.
+func event(l desk.Letter) []byte {
+	var b bytes.Buffer
+	if l.Problem != nil || json.Compact(&b, l.Message) != nil {
+		return entry(l)
+	}
+	return escaped(b.Bytes())
+}
+
+// escaped writes in JSON text what cannot be printed by its number, so that it says the same and moves no cursor.
+func escaped(text []byte) []byte {
+	var b bytes.Buffer
+	for _, r := range string(text) {
+		switch {
+		case unicode.IsPrint(r), r == '\n':
+			b.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, r)
+		}
+	}
+	return b.Bytes()
 }
 
 // shortAge is an age in one unit: 45s, 12m, 30h, 9d.
@@ -93,21 +178,41 @@ func shortAge(d time.Duration) string {
 // new line.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
-		if r == ' ' || unicode.IsPrint(r) {
+		if unicode.IsPrint(r) {
 			return r
 		}
 		return '\uFFFD'
 	}, s)
 }
 
+const (
+	// fieldWidth is where the values of fields begin; textWidth is how wide a text is at most.
+	fieldWidth = 15
+	textWidth  = 100
+	// messageMost is how much is shown of what is no JSON.
+	messageMost = 400
+)
+
 // showLetter writes all that an operator wants to know of a dead letter.
-func showLetter(w io.Writer, l desk.Letter, now time.Time) {
+func showLetter(w io.Writer, l desk.Letter, now time.Time, width int) {
+	if width == 0 || width > textWidth {
+		width = textWidth
+	}
 	field := func(name, value string) {
-		if value != "" {
-			say(w, "  %-12s %s", name, printable(value))
+		if value == "" {
+			return
+		}
+		for i, line := range wrapped(printable(value), width-fieldWidth) {
+			if i > 0 {
+				name = ""
+			}
+			say(w, "  %-*s%s", fieldWidth-2, name, line)
 		}
 	}
-	say(w, "%s  %s  #%d", printable(l.Identifier), printable(string(l.Reason)), l.Sequence)
+	at := func(t time.Time) string {
+		return t.UTC().Format("2006-01-02 15:04:05 UTC") + " (" + shortAge(now.Sub(t)) + " ago)"
+	}
+	say(w, "%s  %s  %s", printable(l.Identifier), printable(string(l.Reason)), l.Name())
 	e := desk.Explain(l.Reason)
 	if l.Problem != nil {
 		e = desk.Explain("")
@@ -117,40 +222,60 @@ func showLetter(w io.Writer, l desk.Letter, now time.Time) {
 	field("to do", e.Do)
 	field("detail", l.Detail)
 	field("type", string(l.Type))
-	field("stored", l.Stored.UTC().Format(time.RFC3339)+", "+shortAge(now.Sub(l.Stored))+" ago, on "+l.Subject)
+	if l.Problem == nil {
+		field("declared", fmt.Sprintf("%s on %s, sequence %d of %s, delivered %s", at(l.DeclaredAt), l.Source.Subject, l.Source.Sequence, l.Source.Stream, times(l.Source.Deliveries)))
+		field("ended", at(l.ObservedAt))
+		if l.Polls > 0 { // delayed naks do not count them
+			field("polled", times(l.Polls))
+		}
+	}
+	field("stored", at(l.Stored)+" on "+l.Subject)
+	field("trace", l.Traceparent)
 	if l.Problem != nil {
-		field("message", string(l.Raw[:min(len(l.Raw), 512)]))
+		field("message", fmt.Sprintf("%d bytes: %+q", len(l.Message), l.Message[:min(len(l.Message), messageMost)]))
 		return
 	}
-	field("declared", fmt.Sprintf("%s, on %s (sequence %d of %s, delivered %d times)", l.DeclaredAt.UTC().Format(time.RFC3339), l.Source.Subject, l.Source.Sequence, l.Source.Stream, l.Source.Deliveries))
-	field("polls", fmt.Sprint(l.Polls))
 	for _, part := range []struct {
 		name string
 		raw  json.RawMessage
 	}{{"answer", l.Answer}, {"declaration", l.Declaration}} {
-		if len(part.raw) == 0 || string(part.raw) == "null" {
+		var b bytes.Buffer
+		if len(part.raw) == 0 || string(part.raw) == "null" || json.Indent(&b, part.raw, "", "  ") != nil {
 			continue
 		}
-		var b strings.Builder
-		if compact(&b, part.raw) == nil {
-			field(part.name, b.String())
+		for line := range strings.Lines(string(escaped(b.Bytes()))) {
+			say(w, "  %-*s%s", fieldWidth-2, part.name, strings.TrimSuffix(line, "\n"))
+			part.name = ""
 		}
 	}
 	if l.PayloadSize > 0 {
-		field("payload", fmt.Sprintf("%d bytes: %.200q", l.PayloadSize, l.Payload))
+		field("payload", fmt.Sprintf("%d bytes: %+q", l.PayloadSize, l.Payload[:min(len(l.Payload), messageMost)]))
 	}
 	if _, _, err := l.Declared(); err != nil {
 		field("replay", "cannot be replayed: "+err.Error())
 	} else {
-		field("replay", fmt.Sprintf("statusworker dlq replay %s", l.Identifier))
+		field("replay", "statusworker dlq replay "+l.Name())
 	}
 }
 
-func compact(to io.Writer, raw []byte) error {
-	var b bytes.Buffer
-	if err := json.Compact(&b, raw); err != nil {
-		return err
+func times(n uint64) string {
+	if n == 1 {
+		return "once"
 	}
-	_, err := to.Write(b.Bytes())
-	return err
+	return fmt.Sprintf("%d times", n)
+}
+
+// wrapped breaks a text between words into lines of at most width columns; a word that is longer has a line of its own.
+func wrapped(text string, width int) (lines []string) {
+	var line string
+	for _, word := range strings.Fields(text) {
+		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
+			lines, line = append(lines, line), ""
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	return append(lines, line)
 }

@@ -1,29 +1,14 @@
-// Package desk is for the operator who looks after dead letters: it reads, filters, replays and deletes them, however many
-// there are, without holding more than a few in memory.
-//
-// # Replaying
-//
-// A dead letter is replayed by publishing the declared message that led to it again, and deleted when the broker has
-// acknowledged that. Interrupted anywhere and done again, it neither loses nor doubles anything, because of what is looked for
-// first. Every declared message begins a life, named by the moment at which it was stored, and a dead letter knows the life
-// that it ended. So before anything is published, the desk looks for a newer life of the same interaction in the streams that an
-// interaction goes through, in the order in which it does: declared, waiting, ended. It is stored in the next place
-// before it leaves the one before, so a newer life cannot be missed. Where there is one, the dead letter was replayed
-// before (or the interaction was declared again), and is only deleted.
-//
-// A life ends in a dead letter a moment before the last that is pending of it is a tombstone; a worker that dies between
-// the two leaves one more poll. The desk waits until that is over: declaring the interaction meanwhile could make that poll
-// end in a second dead letter.
 package desk
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -31,256 +16,337 @@ import (
 	"statusworker/schema/topology"
 )
 
+const (
+	// answerWithin is how long one request waits for the broker.
+	answerWithin = 5 * time.Second
+	// patience is how long a broker may not answer before the rest is given up.
+	patience = 30 * time.Second
+)
+
 // Desk works on the dead letters of one broker. It is safe for concurrent use.
 type Desk struct {
 	js       jetstream.JetStream
-	declared jetstream.Stream
-	polls    jetstream.Stream // nil with delayed naks
 	outcomes jetstream.Stream
-	// endingFor is how long Replay waits for a life that is just ending.
-	endingFor time.Duration
+	// declared is nil for who only reads and deletes, polls where interactions are held back by naks.
+	declared, polls jetstream.Stream
+
+	// Tests make these shorter.
+	patience, endingFor, lookEvery time.Duration
 }
 
-// endingFor is longer than the guidance of any type with all that is added to it.
-const endingFor = time.Minute
+// MissingStreamError says that the broker has no such stream.
+type MissingStreamError struct{ Stream string }
 
-// New makes a desk on the streams that `statusworker provision` made. The error is of the broker, and wraps
-// [jetstream.ErrStreamNotFound] where a stream is missing.
+func (e *MissingStreamError) Error() string {
+	return fmt.Sprintf("the broker has no stream %s: run `statusworker provision` once, with the rights to create streams", e.Stream)
+}
+
+// New finds the stream of outcomes, for reading and deleting.
 func New(ctx context.Context, js jetstream.JetStream) (*Desk, error) {
-	d := &Desk{js: js, endingFor: endingFor}
-	for _, s := range []struct {
-		name     string
-		stream   *jetstream.Stream
-		optional bool
-	}{{schema.StreamOutcomes, &d.outcomes, false}, {schema.StreamDeclared, &d.declared, false}, {schema.StreamPolls, &d.polls, true}} {
-		stream, err := js.Stream(ctx, s.name)
-		if s.optional && topology.Absent(err) {
+	d := &Desk{js: js, patience: patience, endingFor: endingFor, lookEvery: lookEvery}
+	var err error
+	d.outcomes, err = open(ctx, js, schema.StreamOutcomes)
+	return d, err
+}
+
+// NewForReplay finds also the streams that interactions wait in.
+func NewForReplay(ctx context.Context, js jetstream.JetStream) (*Desk, error) {
+	d, err := New(ctx, js)
+	if err != nil {
+		return nil, err
+	}
+	if d.declared, err = open(ctx, js, schema.StreamDeclared); err != nil {
+		return nil, err
+	}
+	d.polls, err = open(ctx, js, schema.StreamPolls)
+	var missing *MissingStreamError
+	if errors.As(err, &missing) {
+		d.polls, err = nil, nil
+	}
+	return d, err
+}
+
+func open(ctx context.Context, js jetstream.JetStream, name string) (jetstream.Stream, error) {
+	stream, err := js.Stream(ctx, name)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return nil, &MissingStreamError{name}
+	case err != nil:
+		return nil, fmt.Errorf("reading stream %s: %w", name, err)
+	case stream.CachedInfo().Config.AllowDirect:
+		return nil, fmt.Errorf("stream %s allows direct gets, which need not know the latest: `statusworker provision --update` mends it", name)
+	}
+	return stream, nil
+}
+
+// Selection is the dead letters that a filter meant at one moment. What is stored later does not belong to it.
+type Selection struct {
+	desk   *Desk
+	filter Filter
+	// tokens and sequences are the names of the filter.
+	tokens    map[string]bool
+	sequences []uint64
+	// last is the newest sequence, from and to are times that dead letters were stored between, or zero.
+	last     uint64
+	from, to time.Time
+}
+
+// Select begins a selection. It reads nothing yet but the stream's end and its clock.
+func (d *Desk) Select(ctx context.Context, f Filter) (*Selection, error) {
+	if err := f.Check(); err != nil {
+		return nil, err
+	}
+	var info *jetstream.StreamInfo
+	err := d.persist(ctx, func(ctx context.Context) (err error) {
+		info, err = d.outcomes.Info(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading stream %s: %w", schema.StreamOutcomes, err)
+	}
+	s := &Selection{desk: d, filter: f, tokens: map[string]bool{}, last: info.State.LastSeq}
+	named := map[uint64]bool{}
+	for _, name := range f.Names {
+		sequence, err := sequenceOf(name)
+		switch {
+		case err != nil:
+			return nil, err
+		case sequence > 0:
+			named[sequence] = true
+		default:
+			s.tokens[name] = true
+		}
+	}
+	s.sequences = slices.Sorted(maps.Keys(named))
+	if f.NewerThan > 0 {
+		s.from = info.TimeStamp.Add(-f.NewerThan)
+	}
+	if f.OlderThan > 0 {
+		s.to = info.TimeStamp.Add(-f.OlderThan)
+	}
+	return s, nil
+}
+
+// Each calls do for each dead letter, in the order in which they were stored (those that were named by their sequence
+// first), and ends with its error.
+func (s *Selection) Each(ctx context.Context, do func(Letter) error) error {
+	for _, sequence := range s.sequences {
+		l, err := s.desk.get(ctx, sequence)
+		if err != nil {
+			return err
+		}
+		if l == nil || sequence > s.last || !s.fits(*l) {
 			continue
 		}
-		if err != nil {
-			return nil, fmt.Errorf("reading stream %s: %w", s.name, err)
+		if err := do(*l); err != nil {
+			return err
 		}
-		*s.stream = stream
 	}
-	return d, nil
+	if len(s.filter.Names) > 0 && len(s.tokens) == 0 {
+		return nil
+	}
+	return s.read(ctx, func(l Letter) error {
+		if len(s.tokens) > 0 && (!s.tokens[l.Identifier] || slices.Contains(s.sequences, l.Sequence)) || !s.fits(l) {
+			return nil
+		}
+		return do(l)
+	})
 }
 
-// Letter is a dead letter with where it is stored.
-type Letter struct {
-	schema.DeadLetter
-	Sequence uint64
-	Subject  string
-	Stored   time.Time
-	// Raw is the event as it is stored.
-	Raw []byte
-	// Problem says why the message is no dead letter of this stage; nothing but Reason and Identifier is known then, from
-	// the subject.
-	Problem error
+// Count counts the selection by reason.
+func (s *Selection) Count(ctx context.Context) (map[schema.Reason]int, error) {
+	n := make(map[schema.Reason]int)
+	err := s.Each(ctx, func(l Letter) error {
+		n[l.Reason]++
+		return nil
+	})
+	return n, err
 }
 
-func readLetter(subject string, sequence uint64, stored time.Time, raw []byte) Letter {
-	l := Letter{Sequence: sequence, Subject: subject, Stored: stored, Raw: raw}
-	if l.DeadLetter, l.Problem = schema.DecodeDeadLetter(subject, raw); l.Problem != nil {
-		kind, token, _ := schema.SplitSubject(subject)
-		l.Reason, l.Identifier = schema.Reason(kind), token
-	}
-	return l
+// fits tells whether a dead letter has the reason, type and age that are meant.
+func (s *Selection) fits(l Letter) bool {
+	return (len(s.filter.Reasons) == 0 || slices.Contains(s.filter.Reasons, l.Reason)) &&
+		(len(s.filter.Types) == 0 || l.Problem == nil && slices.Contains(s.filter.Types, l.Type)) &&
+		(s.from.IsZero() || !l.Stored.Before(s.from)) && (s.to.IsZero() || l.Stored.Before(s.to))
 }
 
 const (
-	// readAhead is how many dead letters the broker sends ahead of who reads them.
-	readAhead = 128
-	// readPatience is how long the next one may take before it is asked whether there is one.
-	readPatience = 2 * time.Second
+	// readAhead and readAheadBytes bound what the broker sends before it was asked for.
+	readAhead      = 256
+	readAheadBytes = 4 << 20
+	// silence is how long the broker may send nothing before it is asked what is left.
+	silence = 2 * time.Second
 )
 
-// Each calls take with every dead letter that matches, in the order in which they were stored, up to the last one that
-// was there when it was called. It ends with the error of take, of ctx or of the broker.
-func (d *Desk) Each(ctx context.Context, f Filter, take func(Letter) error) error {
-	if err := f.Check(); err != nil {
+// read calls do for all that the broker's filters let through, up to the end of the selection.
+func (s *Selection) read(ctx context.Context, do func(Letter) error) error {
+	next := uint64(1)
+	var stop error // do's
+	attempt := func(ctx context.Context) (progress bool, err error) {
+		cfg := jetstream.OrderedConsumerConfig{
+			FilterSubjects: s.filter.subjects(s.tokens), DeliverPolicy: jetstream.DeliverAllPolicy,
+			MaxResetAttempts: 1, InactiveThreshold: time.Minute,
+		}
+		switch {
+		case next > 1:
+			cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, next
+		case !s.from.IsZero():
+			cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &s.from
+		}
+		bounded, cancel := context.WithTimeout(ctx, answerWithin)
+		defer cancel()
+		consumer, err := s.desk.js.OrderedConsumer(bounded, schema.StreamOutcomes, cfg)
+		if err != nil {
+			return false, err
+		}
+		if info := consumer.CachedInfo(); info == nil || info.NumPending == 0 {
+			return true, nil
+		}
+		bytes := max(readAheadBytes, 2*int(s.desk.js.Conn().MaxPayload()))
+		messages, err := consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(readAhead, bytes))
+		if err != nil {
+			return false, err
+		}
+		defer messages.Stop()
+		for {
+			if ctx.Err() != nil {
+				return progress, ctx.Err()
+			}
+			msg, err := messages.Next(jetstream.NextMaxWait(silence))
+			if err != nil {
+				return progress, err
+			}
+			meta, err := msg.Metadata()
+			if err != nil {
+				return progress, err
+			}
+			if meta.Sequence.Stream > s.last {
+				return true, nil
+			}
+			progress, next = true, meta.Sequence.Stream+1
+			if stop = do(newLetter(msg.Subject(), meta.Sequence.Stream, meta.Timestamp, msg.Data())); stop != nil || meta.NumPending == 0 {
+				return true, nil
+			}
+		}
+	}
+	for since := time.Now(); ; {
+		progress, err := attempt(ctx)
+		switch {
+		case stop != nil:
+			return stop
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		}
+		if denied := s.desk.denied(); denied != nil {
+			return denied
+		}
+		if progress {
+			since = time.Now()
+		} else if !again(err) || time.Since(since) > s.desk.patience {
+			return fmt.Errorf("reading dead letters from %s: %w", schema.StreamOutcomes, err)
+		}
+		// What was read is not read again, and what was deleted meanwhile is not waited for: a new consumer knows.
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// again tells whether the same request may succeed in a moment.
+func again(err error) bool {
+	return topology.Unsettled(err) || errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, jetstream.ErrNoStreamResponse) ||
+		errors.Is(err, jetstream.ErrNoHeartbeat) || errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound) ||
+		errors.Is(err, jetstream.ErrOrderedConsumerReset) || errors.Is(err, jetstream.ErrMsgIteratorClosed)
+}
+
+// get reads the dead letter with that sequence; nil where there is none.
+func (d *Desk) get(ctx context.Context, sequence uint64) (*Letter, error) {
+	m, err := d.message(ctx, d.outcomes, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+		return d.outcomes.GetMsg(ctx, sequence)
+	})
+	if err != nil || m == nil || !isDeadLetter(m.Subject) {
+		return nil, err
+	}
+	l := newLetter(m.Subject, m.Sequence, m.Time, m.Data)
+	return &l, nil
+}
+
+// message reads a message from a stream's leader, patiently; nil where there is none.
+func (d *Desk) message(ctx context.Context, from jetstream.Stream, get func(context.Context) (*jetstream.RawStreamMsg, error)) (m *jetstream.RawStreamMsg, err error) {
+	err = d.persist(ctx, func(ctx context.Context) (err error) {
+		m, err = get(ctx)
 		return err
+	})
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
 	}
-	info, err := d.outcomes.Info(ctx)
 	if err != nil {
-		return fmt.Errorf("reading stream %s: %w", schema.StreamOutcomes, err)
+		return nil, fmt.Errorf("reading from %s: %w", from.CachedInfo().Config.Name, err)
 	}
-	last, now := info.State.LastSeq, info.TimeStamp
-	if now.IsZero() {
-		now = time.Now()
-	}
-	cfg := jetstream.OrderedConsumerConfig{FilterSubjects: f.subjects(), DeliverPolicy: jetstream.DeliverAllPolicy}
-	switch {
-	case f.Sequence > 0:
-		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, f.Sequence
-		last = min(last, f.Sequence)
-	case f.NewerThan > 0:
-		from := now.Add(-f.NewerThan)
-		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &from
-	}
-	consumer, err := d.js.OrderedConsumer(ctx, schema.StreamOutcomes, cfg)
-	if err != nil {
-		return fmt.Errorf("reading dead letters: %w", err)
-	}
-	if consumer.CachedInfo().NumPending == 0 {
-		return nil
-	}
-	messages, err := consumer.Messages(jetstream.PullMaxMessages(readAhead))
-	if err != nil {
-		return fmt.Errorf("reading dead letters: %w", err)
-	}
-	defer messages.Stop()
-	for ctx.Err() == nil {
-		bounded, cancel := context.WithTimeout(ctx, readPatience)
-		m, err := messages.Next(jetstream.NextContext(bounded))
-		cancel()
-		if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) {
-			// What was still to come may have been deleted, or the broker is away for a while.
-			if over, err := d.over(ctx, consumer); err != nil || over {
-				return err
-			}
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("reading dead letters: %w", err)
-		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return fmt.Errorf("reading dead letters: %w", err)
-		}
-		if meta.Sequence.Stream > last {
+	return m, nil
+}
+
+// last reads the last message on a subject, which may have wildcards.
+func (d *Desk) last(ctx context.Context, from jetstream.Stream, subject string) (*jetstream.RawStreamMsg, error) {
+	return d.message(ctx, from, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+		return from.GetLastMsgForSubject(ctx, subject)
+	})
+}
+
+// persist calls do until it has the broker's answer, which may be an error; not for longer than the patience.
+func (d *Desk) persist(ctx context.Context, do func(context.Context) error) error {
+	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(20*time.Millisecond),
+		backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))
+	began := time.Now()
+	var last error
+	err := backoff.Retry(func() error {
+		bounded, cancel := context.WithTimeout(ctx, answerWithin)
+		defer cancel()
+		last = do(bounded)
+		switch {
+		case last == nil:
 			return nil
+		case ctx.Err() != nil:
+			return backoff.Permanent(ctx.Err())
+		case d.denied() != nil:
+			return backoff.Permanent(d.denied())
+		case !again(last):
+			return backoff.Permanent(last)
+		case time.Since(began) > d.patience:
+			return backoff.Permanent(fmt.Errorf("the broker does not answer for %s: %w", d.patience, last))
 		}
-		if l := readLetter(m.Subject(), meta.Sequence.Stream, meta.Timestamp, m.Data()); f.matches(l, now) {
-			if err := take(l); err != nil {
-				return err
-			}
-		}
-		if meta.NumPending == 0 {
-			return nil
-		}
+		return last
+	}, backoff.WithContext(policy, ctx))
+	if ctx.Err() != nil && err != nil {
+		return ctx.Err()
 	}
-	return ctx.Err()
+	return err
 }
 
-// over tells whether the consumer has given all there is. While the broker is away nobody knows.
-func (d *Desk) over(ctx context.Context, consumer jetstream.Consumer) (bool, error) {
-	bounded, cancel := context.WithTimeout(ctx, readPatience)
-	defer cancel()
-	info, err := consumer.Info(bounded)
-	switch {
-	case err == nil:
-		return info.NumPending == 0, nil
-	case ctx.Err() != nil:
-		return false, ctx.Err()
-	}
-	return false, nil // the ordered consumer makes itself anew when the broker is back
-}
-
-// Delete deletes one dead letter. One that is not there any more is deleted.
-func (d *Desk) Delete(ctx context.Context, l Letter) error {
-	err := d.outcomes.DeleteMsg(ctx, l.Sequence)
-	if err == nil {
-		return nil
-	}
-	// The broker's error for a message that is gone says no more than that it failed.
-	if _, found := d.outcomes.GetMsg(ctx, l.Sequence); errors.Is(found, jetstream.ErrMsgNotFound) {
-		return nil
-	}
-	return fmt.Errorf("deleting the dead letter %d of %s: %w", l.Sequence, l.Identifier, err)
-}
-
-// Filter says which dead letters are meant. What is empty does not count; the zero value means all.
-type Filter struct {
-	// Identifiers are the last tokens of subjects: interaction identifiers, or the tokens of invalid messages.
-	Identifiers []string
-	Reasons     []schema.Reason
-	Types       []schema.Type
-	// OlderThan and NewerThan are ages, by when the dead letters were stored.
-	OlderThan, NewerThan time.Duration
-	// Sequence is the one dead letter that is stored there.
-	Sequence uint64
-}
-
-// FilterError says which part of a filter is wrong, with which value, and what is allowed.
-type FilterError struct{ Field, Value, Want string }
-
-func (e *FilterError) Error() string {
-	return fmt.Sprintf("filter: %s is %s: want %s", e.Field, schema.Quote(e.Value), e.Want)
-}
-
-// Empty tells whether f means all dead letters.
-func (f Filter) Empty() bool {
-	return len(f.Identifiers) == 0 && len(f.Reasons) == 0 && len(f.Types) == 0 && f.OlderThan == 0 && f.NewerThan == 0 && f.Sequence == 0
-}
-
-// Check says what is wrong with f; the error is a [*FilterError].
-func (f Filter) Check() error {
-	for _, id := range f.Identifiers {
-		if schema.CheckDeadLetterToken(id) != nil {
-			return &FilterError{"Identifiers", id, "an interaction identifier, or the last token of an invalid message's dead letter such as seq-17"}
-		}
-	}
-	for _, r := range f.Reasons {
-		if !slices.Contains(schema.Reasons(), r) {
-			return &FilterError{"Reasons", string(r), "one of " + join(schema.Reasons())}
-		}
-	}
-	for _, t := range f.Types {
-		if !t.Valid() {
-			return &FilterError{"Types", string(t), "one of " + join(schema.Types())}
-		}
-	}
-	if f.OlderThan < 0 {
-		return &FilterError{"OlderThan", f.OlderThan.String(), "an age of more than 0"}
-	}
-	if f.NewerThan < 0 {
-		return &FilterError{"NewerThan", f.NewerThan.String(), "an age of more than 0"}
-	}
-	if f.NewerThan > 0 && f.OlderThan >= f.NewerThan {
-		return &FilterError{"OlderThan", f.OlderThan.String(), "less than NewerThan, which is " + f.NewerThan.String()}
+// denied is a right that the user lacks. NATS tells of it beside the request, which then gets no answer.
+func (d *Desk) denied() error {
+	if err := d.js.Conn().LastError(); errors.Is(err, nats.ErrPermissionViolation) {
+		return fmt.Errorf("%w; docs/contract.md lists the permissions", err)
 	}
 	return nil
 }
 
-func join[T ~string](all []T) string {
-	texts := make([]string, len(all))
-	for i, v := range all {
-		texts[i] = string(v)
+// delete deletes one dead letter. It tells whether it was there.
+func (d *Desk) delete(ctx context.Context, sequence uint64) (bool, error) {
+	err := d.persist(ctx, func(ctx context.Context) error { return d.outcomes.DeleteMsg(ctx, sequence) })
+	if err == nil {
+		return true, nil
 	}
-	return strings.Join(texts, ", ")
-}
-
-// fewSubjects is how many filter subjects the broker is given at most; more are sorted out here.
-const fewSubjects = 64
-
-// subjects are the filter subjects by which the broker sorts out most of what is not meant. None covers another.
-func (f Filter) subjects() []string {
-	all := map[string]bool{}
-	switch ids, reasons := len(f.Identifiers), len(f.Reasons); {
-	case ids > 0 && ids <= fewSubjects:
-		for _, id := range f.Identifiers {
-			all[schema.FailedSubject("*", id)] = true
-		}
-	case reasons > 0:
-		for _, r := range f.Reasons {
-			all[schema.FailedSubject(r, "*")] = true
-		}
-	default:
-		return []string{schema.SubjectsFailed}
+	if ctx.Err() != nil {
+		return false, ctx.Err()
 	}
-	var subjects []string
-	for s := range all {
-		subjects = append(subjects, s)
+	// The broker has one error for a message that is not there, and for one that it cannot delete.
+	if l, readErr := d.get(ctx, sequence); readErr == nil && l == nil {
+		return false, nil
 	}
-	return subjects
-}
-
-// matches tells whether a dead letter is meant.
-func (f Filter) matches(l Letter, now time.Time) bool {
-	age := now.Sub(l.Stored)
-	return (len(f.Identifiers) == 0 || slices.Contains(f.Identifiers, l.Identifier)) &&
-		(len(f.Reasons) == 0 || slices.Contains(f.Reasons, l.Reason)) &&
-		(len(f.Types) == 0 || slices.Contains(f.Types, l.Type)) &&
-		(f.OlderThan == 0 || age > f.OlderThan) && (f.NewerThan == 0 || age < f.NewerThan) &&
-		(f.Sequence == 0 || f.Sequence == l.Sequence)
+	return false, fmt.Errorf("deleting %d from %s: %w", sequence, schema.StreamOutcomes, err)
 }

@@ -2,291 +2,292 @@ package desk
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
+	"sync"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"statusworker/schema"
+	"statusworker/schema/topology"
 )
 
-// Result is what became of a dead letter that was to be replayed.
-type Result string
-
-// The results.
 const (
-	// Replayed: the declared message was published again, and the dead letter deleted.
-	Replayed Result = "replayed"
-	// Superseded: the interaction was declared again since, by an earlier replay or by its producer; the dead letter was
-	// deleted.
-	Superseded Result = "superseded"
-	// Ending: the life that the dead letter belongs to is still ending; nothing was done.
-	Ending Result = "still ending"
-	// Impossible: there is nothing to declare again; nothing was done.
-	Impossible Result = "impossible"
-	// Failed: the broker could not be asked or did not take it; it is not known how far it came, and the same call again
-	// goes on from there.
-	Failed Result = "failed"
+	// atOnce is how many dead letters are worked on at once.
+	atOnce = 32
+	// endingFor is how long a dead letter waits for its life to end, lookEvery how often it looks.
+	endingFor = time.Minute
+	lookEvery = 500 * time.Millisecond
+	// believedFor is how long what was seen is believed: less than the shortest guidance.
+	believedFor = 2 * time.Second
+	// mostWaiting bounds the dead letters that are put off. Where there are more, the rest waits for them.
+	mostWaiting = 1000
 )
 
-// Done tells whether the dead letter is gone.
-func (r Result) Done() bool { return r == Replayed || r == Superseded }
+// What says what became of a dead letter at the desk.
+type What string
 
-// sighting is a stored message of an interaction.
-type sighting struct {
-	life time.Time
-	// over says that nothing is polled for it any more: a tombstone, or an outcome.
-	over bool
-	// processed is an outcome that handed results on.
-	processed bool
+const (
+	// Replayed: its declared message is stored again, and the dead letter is deleted.
+	Replayed What = "replayed"
+	// Superseded: its interaction was declared again before, and the dead letter is deleted.
+	Superseded What = "superseded"
+	// Deleted: it was purged.
+	Deleted What = "deleted"
+	// Gone: somebody else has deleted it meanwhile.
+	Gone What = "gone"
+	// Left: it is as it was.
+	Left What = "left"
+)
+
+// Result is what became of one dead letter, and why.
+type Result struct {
+	What What
+	Why  string
 }
 
-// next is what a replay does next.
-type next string
+// Report is told what became of each dead letter. It is called by many goroutines at once.
+type Report func(Letter, Result)
 
-const (
-	publish   next = "publish"
-	supersede next = "supersede"
-	await     next = "await"
-)
+// replaying is one replay.
+type replaying struct {
+	*Desk
+	dry    bool
+	report Report
 
-// decide says what to do about the dead letter of a life when these messages of its interaction are stored elsewhere.
-func decide(life time.Time, seen []sighting) next {
-	then := publish
-	for _, s := range seen {
-		switch {
-		case s.processed, s.life.After(life):
-			return supersede
-		case !s.over: // of this life, or of one before: two chains of polls must not meet
-			then = await
+	mu      sync.Mutex
+	waiting []putOff
+}
+
+// putOff is a dead letter that is looked at again later.
+type putOff struct {
+	sequence uint64
+	// until is when it is given up, sent tells whether its declared message was published (with or without an answer).
+	until time.Time
+	sent  bool
+}
+
+// Replay declares the interactions of a selection again and deletes their dead letters. A dry one changes nothing and
+// reports what it would do. It ends with an error where the broker does not answer, and when ctx ends: what was not
+// reported then may have been published, and is found to be by the next replay.
+func (d *Desk) Replay(ctx context.Context, s *Selection, dry bool, report Report) error {
+	r := &replaying{Desk: d, dry: dry, report: report}
+	err := eachAtOnce(ctx, func(ctx context.Context, do func(Letter) error) error { return s.Each(ctx, do) },
+		func(ctx context.Context, l Letter) error { return r.first(ctx, l) })
+	for err == nil && len(r.waiting) > 0 {
+		if err = pause(ctx, d.lookEvery); err != nil {
+			break
 		}
-	}
-	return then
-}
-
-const (
-	// attemptTimeout is how long the broker may take for one answer.
-	attemptTimeout = 3 * time.Second
-	endingEvery    = 250 * time.Millisecond
-)
-
-// Replay publishes the declared message of a dead letter again and deletes the dead letter. See the package comment for
-// what it looks for first. An error comes with [Failed], [Ending] and [Impossible], and says why. Trouble of the broker is
-// waited out for as long as ctx allows.
-func (d *Desk) Replay(ctx context.Context, l Letter) (Result, error) {
-	if l.Problem != nil {
-		return Impossible, l.Problem
-	}
-	subject, message, err := l.Declared()
-	if err != nil {
-		return Impossible, err
-	}
-	m := &nats.Msg{Subject: subject, Data: message, Header: nats.Header{
-		schema.HeaderSupersedes: {l.Source.Stored.UTC().Format(time.RFC3339Nano)},
-	}}
-	if l.Traceparent != "" {
-		m.Header[schema.HeaderTraceparent] = []string{l.Traceparent}
-	}
-
-	published := false // perhaps: a publish without an answer may have been stored
-	var giveUp time.Time
-	result := Failed
-	step := func() error {
-		for {
-			seen, err := d.look(ctx, l)
-			if err != nil {
-				return err
-			}
-			switch decide(l.Source.Stored, seen) {
-			case await:
-				if now := time.Now(); giveUp.IsZero() {
-					giveUp = now.Add(d.endingFor)
-				} else if now.After(giveUp) {
-					result = Ending
-					return backoff.Permanent(errEnding)
-				}
-			case supersede:
-				if result = Superseded; published {
-					result = Replayed
-				}
-				return nil
-			case publish:
-				// No Nats-Msg-Id: what fails again may be replayed again, sooner than the broker forgets ids.
-				published = true
-				err := d.publish(ctx, m)
-				if err == nil {
-					result = Replayed
-					return nil
-				}
-				if !refusedAsStored(err) {
+		round := r.waiting
+		r.waiting = nil
+		err = eachAtOnce(ctx, func(_ context.Context, do func(putOff) error) error {
+			for _, p := range round {
+				if err := do(p); err != nil {
 					return err
 				}
-				published = false // nothing was stored, because something is: look what
 			}
-			select {
-			case <-time.After(endingEvery):
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-	}
-	if err := retry(ctx, step); err != nil {
-		if result != Ending {
-			result = Failed
-		}
-		return result, fmt.Errorf("replaying the dead letter %d of %s: %w", l.Sequence, l.Identifier, err)
-	}
-	if err := retry(ctx, func() error { return d.Delete(ctx, l) }); err != nil {
-		return Failed, err
-	}
-	return result, nil
-}
-
-var errEnding = errors.New("the interaction is still ending: its last poll is reserved, or its declared message is stored still; run it again in a minute")
-
-// retry waits out what may pass: no answer, no connection, an election.
-func retry(ctx context.Context, do func() error) error {
-	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond), backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))
-	var last error
-	err := backoff.Retry(func() error {
-		if last = do(); last == nil || transient(last) && ctx.Err() == nil {
-			return last
-		}
-		return backoff.Permanent(last)
-	}, backoff.WithContext(policy, ctx))
-	if err != nil && last != nil {
-		return last // it says more than that ctx has ended
+			return nil
+		}, r.again)
 	}
 	return err
 }
 
-// transient tells whether the same request may be answered in a moment.
-func transient(err error) bool {
-	var api *jetstream.APIError
-	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrNoResponders) ||
-		errors.Is(err, jetstream.ErrNoStreamResponse) || errors.Is(err, nats.ErrDisconnected) || errors.Is(err, nats.ErrConnectionReconnecting) ||
-		errors.As(err, &api) && api.Code == 503
+// Purge deletes the dead letters of a selection.
+func (d *Desk) Purge(ctx context.Context, s *Selection, dry bool, report Report) error {
+	return eachAtOnce(ctx, func(ctx context.Context, do func(Letter) error) error { return s.Each(ctx, do) },
+		func(ctx context.Context, l Letter) error {
+			if dry {
+				report(l, Result{What: Deleted})
+				return nil
+			}
+			was, err := d.delete(ctx, l.Sequence)
+			if err != nil {
+				return err
+			}
+			if was {
+				report(l, Result{What: Deleted})
+			} else {
+				report(l, Result{What: Gone})
+			}
+			return nil
+		})
 }
 
-// storedAlready is the broker's code for a message on a subject that has one; also where a stream is full.
-const storedAlready jetstream.ErrorCode = 10077
-
-func refusedAsStored(err error) bool {
-	var api *jetstream.APIError
-	return errors.As(err, &api) && api.ErrorCode == storedAlready
-}
-
-func (d *Desk) publish(ctx context.Context, m *nats.Msg) error {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
-	if _, err := d.js.PublishMsg(ctx, m); err != nil {
-		return fmt.Errorf("publishing on %s: %w", m.Subject, err)
+// eachAtOnce does something with all that a source gives, several at once. The first error ends it.
+func eachAtOnce[T any](ctx context.Context, from func(context.Context, func(T) error) error, do func(context.Context, T) error) error {
+	g, ctx := errgroup.WithContext(ctx)
+	todo := make(chan T)
+	g.Go(func() error {
+		defer close(todo)
+		return from(ctx, func(v T) error {
+			select {
+			case todo <- v:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})
+	})
+	for range atOnce {
+		g.Go(func() error {
+			for v := range todo {
+				if err := do(ctx, v); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 	}
+	return g.Wait()
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// first works on a dead letter for the first time. One that has to wait is put off; where too many are, it waits here.
+func (r *replaying) first(ctx context.Context, l Letter) error {
+	p := putOff{sequence: l.Sequence, until: time.Now().Add(r.endingFor)}
+	for {
+		over, err := r.work(ctx, l, &p)
+		if over || err != nil {
+			return err
+		}
+		r.mu.Lock()
+		room := len(r.waiting) < mostWaiting
+		if room {
+			r.waiting = append(r.waiting, p)
+		}
+		r.mu.Unlock()
+		if room {
+			return nil
+		}
+		if err := pause(ctx, r.lookEvery); err != nil {
+			return err
+		}
+	}
+}
+
+// again works on a dead letter that was put off.
+func (r *replaying) again(ctx context.Context, p putOff) error {
+	l, err := r.get(ctx, p.sequence)
+	if err != nil {
+		return err
+	}
+	if l == nil {
+		r.report(Letter{Sequence: p.sequence}, Result{What: Gone})
+		return nil
+	}
+	over, err := r.work(ctx, *l, &p)
+	if over || err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.waiting = append(r.waiting, p)
 	return nil
 }
 
-// look finds what is stored of the interaction of a dead letter, in the order in which an interaction moves.
-func (d *Desk) look(ctx context.Context, l Letter) ([]sighting, error) {
-	_, identifier, _ := schema.SplitSubject(l.Source.Subject)
-	var seen []sighting
-	declared, err := last(ctx, d.declared, schema.DeclaredSubject("*", identifier))
+// work replays one dead letter, where it can be done now. It is over when it is reported.
+func (r *replaying) work(ctx context.Context, l Letter, p *putOff) (over bool, err error) {
+	msg, err := original(l)
 	if err != nil {
-		return nil, err
+		r.report(l, Result{Left, err.Error()})
+		return true, nil
 	}
-	if declared != nil {
-		seen = append(seen, sighting{life: declared.Time})
-	}
-	if d.polls != nil {
-		// Reservation and due message in one look: an interaction moves from one to the other and back.
-		pending, err := last(ctx, d.polls, schema.OutcomeSubjects(identifier))
-		if err != nil {
-			return nil, err
-		}
-		if pending != nil {
-			life, err := time.Parse(time.RFC3339Nano, pending.Header.Get(schema.HeaderFirstStored))
-			if err != nil {
-				life = pending.Time // nobody reserved it: it is polled as if it had been declared
-			}
-			seen = append(seen, sighting{life: life, over: pending.Header.Get(schema.HeaderTombstone) != ""})
-		}
-	}
-	ended, err := d.ended(ctx, l, identifier)
-	return append(seen, ended...), err
-}
-
-// ended finds the outcomes that were stored after the dead letter.
-func (d *Desk) ended(ctx context.Context, l Letter, identifier string) ([]sighting, error) {
-	newest, err := last(ctx, d.outcomes, schema.OutcomeSubjects(identifier))
+	looked := time.Now()
+	s, text, err := r.look(ctx, l)
 	if err != nil {
-		return nil, err
+		return false, err
 	}
-	if newest == nil || newest.Sequence <= l.Sequence {
-		return nil, nil
+	put := func(why string) (bool, error) {
+		if !r.dry && time.Now().Before(p.until) {
+			return false, nil
+		}
+		r.report(l, Result{Left, why})
+		return true, nil
 	}
-	bounded, cancel := context.WithTimeout(ctx, attemptTimeout)
+	switch s {
+	case gone:
+		r.report(l, Result{What: Gone})
+		return true, nil
+	case unclear:
+		r.report(l, Result{Left, text})
+		return true, nil
+	case ending:
+		return put("its last life is still ending (" + text + "): run it again later; it takes a worker")
+	case superseded:
+		result := Result{Superseded, text}
+		if p.sent {
+			result = Result{What: Replayed}
+		}
+		return true, r.done(ctx, l, result)
+	}
+	if r.dry {
+		r.report(l, Result{What: Replayed})
+		return true, nil
+	}
+	if time.Since(looked) > believedFor {
+		return put("the broker is too slow to tell what is stored: run it again later")
+	}
+	bounded, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	info, err := d.outcomes.Info(bounded, jetstream.WithSubjectFilter(schema.OutcomeSubjects(identifier)))
-	if err != nil {
-		return nil, fmt.Errorf("reading which outcomes %s has: %w", identifier, err)
+	ack, err := r.js.PublishMsg(bounded, msg)
+	switch {
+	case err == nil && !ack.Duplicate:
+		return true, r.done(ctx, l, Result{What: Replayed})
+	case ctx.Err() != nil:
+		return false, ctx.Err()
+	case r.denied() != nil:
+		return false, r.denied()
+	case err == nil:
+		// Published before, within the duplicate window. The next look finds it, unless somebody has deleted it.
+		return put("its declared message was published a moment ago, and is stored nowhere now: run it again in some minutes")
+	case topology.Waits(err):
+		return put("another message waits on its subject: run it again later")
+	case again(err):
+		p.sent = true // perhaps
+		return put("the broker does not store its declared message (" + err.Error() + "): run it again later")
 	}
-	var seen []sighting
-	for subject := range info.State.Subjects {
-		m, err := last(ctx, d.outcomes, subject)
-		if err != nil {
-			return nil, err
-		}
-		if m == nil || m.Sequence <= l.Sequence {
-			continue
-		}
-		// A dead letter of an invalid message says nothing about an interaction that it may have meant, nor about one that came
-		// by another subject.
-		if o, ok := readOutcome(m); ok && (!o.invalid || l.Reason == schema.InvalidMessage && o.source == l.Source.Subject) {
-			seen = append(seen, o.sighting)
-		}
-	}
-	return seen, nil
+	r.report(l, Result{Left, "publishing its declared message: " + err.Error()})
+	return true, nil
 }
 
-// outcome is a sighting of an outcome, and which declared message it is about.
-type outcome struct {
-	sighting
-	invalid bool
-	source  string
+// done deletes a dead letter that is no longer wanted.
+func (r *replaying) done(ctx context.Context, l Letter, result Result) error {
+	if !r.dry {
+		if _, err := r.delete(ctx, l.Sequence); err != nil {
+			return err
+		}
+	}
+	r.report(l, result)
+	return nil
 }
 
-func readOutcome(m *jetstream.RawStreamMsg) (outcome, bool) {
-	var event struct {
-		Data struct {
-			Destination schema.Destination `json:"destination"`
-			Reason      schema.Reason      `json:"reason"`
-			DeclaredAt  time.Time          `json:"declaredAt"`
-			Source      schema.Origin      `json:"source"`
-		} `json:"data"`
-	}
-	if err := json.Unmarshal(m.Data, &event); err != nil {
-		return outcome{}, false // not published by this stage
-	}
-	return outcome{
-		sighting: sighting{life: event.Data.DeclaredAt, over: true, processed: event.Data.Destination != ""},
-		invalid:  event.Data.Reason == schema.InvalidMessage,
-		source:   event.Data.Source.Subject,
-	}, true
-}
-
-// last reads the newest message that matches a subject from the stream's leader; nil where there is none.
-func last(ctx context.Context, stream jetstream.Stream, subject string) (*jetstream.RawStreamMsg, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
-	m, err := stream.GetLastMsgForSubject(ctx, subject)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, nil
+// original is the declared message of a dead letter. The error says why it cannot be published again.
+func original(l Letter) (*nats.Msg, error) {
+	err := l.Problem
+	var subject string
+	var message []byte
+	if err == nil {
+		subject, message, err = l.Declared()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading what is stored under %s: %w", subject, err)
+		return nil, fmt.Errorf("it cannot be replayed: %w", err)
+	}
+	m := nats.NewMsg(subject)
+	m.Data = message
+	m.Header.Set(schema.HeaderSupersedes, l.Source.Stored.UTC().Format(time.RFC3339Nano))
+	m.Header.Set(jetstream.MsgIDHeader, "replay/"+l.ID)
+	if l.Traceparent != "" {
+		m.Header[schema.HeaderTraceparent] = []string{l.Traceparent}
 	}
 	return m, nil
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/schema/topology"
@@ -30,6 +31,21 @@ func TestRefused(t *testing.T) {
 	for _, err := range []error{nil, errors.New("wrong last sequence: 7"), jetstream.ErrNoStreamResponse} {
 		if topology.Refused(err) {
 			t.Errorf("Refused(%v)", err)
+		}
+	}
+}
+
+// What Waits goes by is the broker's own.
+func TestWaitsGoesByTheWordsOfTheBroker(t *testing.T) {
+	refusal := func(text string) error {
+		return fmt.Errorf("publishing: %w", &jetstream.APIError{Code: 503, ErrorCode: jetstream.ErrorCode(server.JSStreamStoreFailedF), Description: text})
+	}
+	if err := refusal(server.ErrMaxMsgsPerSubject.Error()); !topology.Waits(err) {
+		t.Errorf("Waits(%v) is false", err)
+	}
+	for _, err := range []error{nil, refusal(server.ErrMaxMsgs.Error()), errors.New(server.ErrMaxMsgsPerSubject.Error())} {
+		if topology.Waits(err) {
+			t.Errorf("Waits(%v)", err)
 		}
 	}
 }

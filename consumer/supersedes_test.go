@@ -1,0 +1,75 @@
+package consumer_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+
+	"statusworker/consumer"
+	"statusworker/schema"
+	"statusworker/statusclient/simulator"
+)
+
+// A worker stored a dead letter and died before the tombstone. The interaction is declared again while the reservation of
+// that life is pending: as a replay, it waits until that life has ended; without its word it is taken for a second chain.
+func TestReplayWaitsForTheLifeThatItSupersedes(t *testing.T) {
+	t.Parallel()
+	for name, replays := range map[string]bool{"a replay": true, "declared twice": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+			id := uuid.NewString()
+			s.types[id] = schema.Chat
+			s.vendor.Declare(id, simulator.Failed(schema.StatusProcessingFailed, 0))
+			message := fmt.Sprintf(`{"interactionIdentifier":%q,"type":"chat"}`, id)
+			life := time.Now().Add(-time.Hour).UTC()
+
+			dead := schema.Outcome{Identifier: id, Type: schema.Chat, Reason: schema.ProcessingFailed, Detail: "an earlier life",
+				Declaration: json.RawMessage(message), Observed: life.Add(time.Minute),
+				Origin: schema.Origin{Stream: schema.StreamDeclared, Subject: schema.DeclaredSubject(schema.Chat, id), Sequence: 1, Deliveries: 1, Stored: life, Polls: 1}}
+			data, err := dead.Marshal()
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.publish(dead.Subject(), string(data))
+			put := func(m *nats.Msg) {
+				t.Helper()
+				if _, err := s.js.PublishMsg(s.ctx, m); err != nil {
+					t.Fatal(err)
+				}
+			}
+			put(&nats.Msg{Subject: schema.HoldSubject(schema.Chat, id), Data: []byte(message), Header: nats.Header{
+				"Nats-Schedule":          {"@at " + time.Now().Add(2*time.Second).UTC().Format(time.RFC3339Nano)},
+				"Nats-Schedule-Target":   {schema.PollSubject(schema.Chat, id)},
+				schema.HeaderPoll:        {"2"},
+				schema.HeaderFirstStored: {life.Format(time.RFC3339Nano)},
+			}})
+			again := &nats.Msg{Subject: schema.DeclaredSubject(schema.Chat, id), Data: []byte(message), Header: nats.Header{}}
+			if replays {
+				again.Header.Set(schema.HeaderSupersedes, life.Format(time.RFC3339Nano))
+			}
+			put(again)
+
+			w := s.start()
+			want := 1
+			if replays {
+				want = 2
+				if got := s.seen.wait(s.ctx, want); got[1].Subject != dead.Subject() || got[1].Data.Detail == got[0].Data.Detail {
+					t.Errorf("the second outcome is %s: %s", got[1].Subject, got[1].Data.Detail)
+				}
+			}
+			s.drained()
+			s.polite()
+			if got := s.seen.wait(s.ctx, want); len(got) != want {
+				t.Errorf("%d outcomes, want %d", len(got), want)
+			}
+			if stats := w.Stats(); stats.DeclaredAgain > 0 != replays || stats.DeclaredTwice > 0 == replays {
+				t.Errorf("counted %d declared again, %d declared twice", stats.DeclaredAgain, stats.DeclaredTwice)
+			}
+		})
+	}
+}

@@ -1,0 +1,41 @@
+package desk
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"statusworker/schema"
+)
+
+// Letter is a dead letter, with where it is stored.
+type Letter struct {
+	schema.DeadLetter
+	// Sequence is the message's in the outcomes stream; Stored is when it was stored there.
+	Sequence uint64
+	Stored   time.Time
+	Subject  string
+	// Message is the payload as it is stored.
+	Message []byte
+	// Problem says why the message is no dead letter of this stage. Of one that is none, only Reason and Identifier are
+	// known, from the subject.
+	Problem error
+}
+
+// Name names one dead letter among all: @ and its sequence.
+func (l Letter) Name() string { return fmt.Sprintf("@%d", l.Sequence) }
+
+func newLetter(subject string, sequence uint64, stored time.Time, message []byte) Letter {
+	l := Letter{Sequence: sequence, Stored: stored.UTC(), Subject: subject, Message: message}
+	if l.DeadLetter, l.Problem = schema.DecodeDeadLetter(subject, message); l.Problem != nil {
+		kind, token, _ := schema.SplitSubject(subject)
+		l.Reason, l.Identifier = schema.Reason(kind), token
+	}
+	return l
+}
+
+// failed begins every subject of dead letters.
+var failed = strings.TrimSuffix(schema.SubjectsFailed, "*.*")
+
+// isDeadLetter tells whether a subject is one of dead letters.
+func isDeadLetter(subject string) bool { return strings.HasPrefix(subject, failed) }

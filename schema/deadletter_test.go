@@ -1,0 +1,96 @@
+package schema_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"statusworker/schema"
+)
+
+func TestDecodeDeadLetterReadsWhatMarshalWrote(t *testing.T) {
+	stored := time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
+	o := schema.Outcome{
+		Identifier: guid, Type: schema.Audio, Reason: schema.ProcessingFailed, Detail: "the vendor's errorMessage: \x1b<b>",
+		Answer: json.RawMessage(`{"status":"processingFailed","n":1.50}`), Declaration: json.RawMessage(bare("")), Observed: stored.Add(time.Hour),
+		Origin: schema.Origin{Stream: schema.StreamDeclared, Subject: schema.DeclaredSubject(schema.Audio, guid), Sequence: 7, Deliveries: 2,
+			Stored: stored, Polls: 3, Traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
+	}
+	message, err := o.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := schema.DecodeDeadLetter(o.Subject(), message)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Source.Polls, d.Source.Traceparent = d.Polls, d.Traceparent
+	again := schema.Outcome{Identifier: d.Identifier, Type: d.Type, Reason: d.Reason, Detail: d.Detail, Answer: d.Answer,
+		Declaration: d.Declaration, Observed: d.ObservedAt, Origin: d.Source}
+	rewritten, err := again.Marshal()
+	if err != nil || !bytes.Equal(rewritten, message) || d.ID != o.ID() {
+		t.Errorf("read as id %s and\n%s, want id %s and\n%s (%v)", d.ID, rewritten, o.ID(), message, err)
+	}
+	subject, declared, err := d.Declared()
+	if err != nil || subject != o.Origin.Subject || string(declared) != bare("") {
+		t.Errorf("Declared gave %s on %s, %v", declared, subject, err)
+	}
+}
+
+func TestDecodeDeadLetterReadsTheGoldenOnes(t *testing.T) {
+	files, err := filepath.Glob("testdata/outcomes/failed*.json")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d golden dead letters, %v", len(files), err)
+	}
+	for _, file := range files {
+		message, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var event struct {
+			Subject string `json:"subject"`
+			Data    struct {
+				Reason schema.Reason `json:"reason"`
+			} `json:"data"`
+		}
+		if err := json.Unmarshal(message, &event); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := schema.DecodeDeadLetter(schema.FailedSubject(event.Data.Reason, event.Subject), message); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
+
+func TestDecodeDeadLetterRefuses(t *testing.T) {
+	subject := schema.FailedSubject(schema.Rejected, guid)
+	event := func(more string) string {
+		return `{"specversion":"1.0","type":"interaction.failed.v1"` + more + `}`
+	}
+	data := func(id string, r schema.Reason, more string) string {
+		return `,"data":{"interactionIdentifier":"` + id + `","reason":"` + string(r) + `"` + more + `}`
+	}
+	const source = `,"source":{"firstStored":"2026-03-01T12:00:00Z"}`
+	for _, tt := range []struct{ message, problem string }{
+		{"", "is no event in JSON: "},
+		{"garbage\x1b", "is no event in JSON: "},
+		{"[]", "is no event in JSON: "},
+		{"{}", `is of type "", want interaction.failed.v1`},
+		{event(`,"id":"1","data":[]`), "is no event in JSON: "},
+		{event(`,"id":"1"` + data("another\n", schema.Rejected, source)), `says that it is about "another\n"`},
+		{event(`,"id":"1"` + data(guid, schema.NotFound, source)), `reason "not_found"`},
+		{event(data(guid, schema.Rejected, source)), "is an event without an id"},
+		{event(`,"id":"1"` + data(guid, schema.Rejected, "")), "does not say when its declared message was stored"},
+	} {
+		_, err := schema.DecodeDeadLetter(subject, []byte(strings.ReplaceAll(tt.message, "\n", `\n`)))
+		if err == nil || !strings.Contains(err.Error(), tt.problem) {
+			t.Errorf("%q: error %v, want %q", tt.message, err, tt.problem)
+			continue
+		}
+		checkOneLine(t, err.Error())
+	}
+}

@@ -58,6 +58,16 @@ func (p *pulling) publish(n int) {
 			p.t.Fatal(err)
 		}
 	}
+	// The consumer learns of what is stored a moment after the publish was acknowledged.
+	for {
+		c, err := p.js.Consumer(p.ctx, "S", "c")
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		if info := c.CachedInfo(); info.NumPending+info.Delivered.Consumer >= uint64(n) {
+			return
+		}
+	}
 }
 
 // take pulls and acks, and gives the number of messages.

@@ -1,0 +1,380 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/cmd/embedded"
+	"statusworker/publisher/desk"
+	"statusworker/schema"
+)
+
+// deadLetter is one of an interaction that was declared an hour ago.
+func deadLetter(r schema.Reason, id string) schema.Outcome {
+	stored := time.Now().Add(-time.Hour).UTC()
+	o := schema.Outcome{
+		Identifier: id, Type: schema.Chat, Reason: r, Detail: "why it failed", Observed: stored.Add(time.Minute),
+		Answer: json.RawMessage(`{"status":"processingFailed"}`),
+		Origin: schema.Origin{Stream: schema.StreamDeclared, Subject: schema.DeclaredSubject(schema.Chat, id), Sequence: 7, Deliveries: 1, Stored: stored, Polls: 3},
+	}
+	if r == schema.InvalidMessage {
+		o.Payload = []byte("{oops\x1b[31m")
+	} else {
+		o.Declaration = json.RawMessage(fmt.Sprintf(`{"interactionIdentifier":%q,"type":"chat"}`, id))
+	}
+	return o
+}
+
+// bury stores outcomes, and returns the sequence of the last one.
+func bury(t *testing.T, js jetstream.JetStream, outcomes ...schema.Outcome) (sequence uint64) {
+	t.Helper()
+	for _, o := range outcomes {
+		data, err := o.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ack, err := js.Publish(t.Context(), o.Subject(), data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sequence = ack.Sequence
+	}
+	return sequence
+}
+
+// buryMany stores n dead letters of one reason.
+func buryMany(t *testing.T, js jetstream.JetStream, n int) {
+	t.Helper()
+	for range n {
+		o := deadLetter(schema.NotFound, uuid.NewString())
+		data, err := o.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := js.PublishAsync(o.Subject(), data); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case <-js.PublishAsyncComplete():
+	case <-t.Context().Done():
+		t.Fatal("the broker does not take them")
+	}
+}
+
+// messages is how many a stream holds, and how many it ever held.
+func messages(t *testing.T, js jetstream.JetStream, stream string) (now, ever uint64) {
+	t.Helper()
+	s, err := js.Stream(t.Context(), stream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.CachedInfo().State.Msgs, s.CachedInfo().State.LastSeq
+}
+
+func TestDLQRefuses(t *testing.T) {
+	t.Parallel()
+	at := nobody(t) // nothing of this gets as far as a broker
+	for args, want := range map[string]string{
+		"replay":                             "replay which dead letters? Name identifiers, or --reason",
+		"purge":                              "purge which dead letters?",
+		"purge --all --reason not_found -y":  "--all goes without identifiers",
+		"purge --all":                        "standard input is no terminal",
+		"replay " + uuid.NewString():         "want --yes, or --dry-run",
+		"ls --reason unlucky":                `--reason is "unlucky": want one of invalid_message,`,
+		"ls --reason not_found,x":            `--reason is "x"`,
+		"ls --type video":                    `--type is "video": want one of audio, chat, transcript`,
+		"ls --older-than yesterday":          `--older-than is "yesterday": want a duration`,
+		"ls --older-than=-1h":                "--older-than is -1h0m0s: want more than 0",
+		"ls --older-than 2h --newer-than 1h": "nothing is both",
+		"ls -o yaml":                         "want one of table, json, ndjson",
+		"show":                               "<id>",
+		"show *":                             `"*" names no dead letter`,
+		"show >":                             `">" names no dead letter`,
+		"show a.b":                           `"a.b" names no dead letter`,
+		"show a\tb":                          `"a\tb" names no dead letter`,
+		"show a\r\nb":                        `"a\r\nb" names no dead letter`,
+		"show \x1b[31m":                      `"\x1b[31m" names no dead letter`,
+		"show @":                             `"@" names no dead letter`,
+		"show @1x":                           `"@1x" names no dead letter`,
+		"purge -y a >":                       `">" names no dead letter`,
+	} {
+		t.Run(args, func(t *testing.T) {
+			t.Parallel()
+			c := command(t, append(append([]string{"dlq"}, strings.Split(args, " ")...), "--nats-url", at)...).exits(exitUsage)
+			says(t, "standard error", &c.stderr, want)
+			if n := len(c.stderr.lines()); n != 1 {
+				t.Errorf("%d lines on standard error, want 1:\n%s", n, &c.stderr)
+			}
+		})
+	}
+}
+
+func TestDLQListsAndShows(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t)
+	failed, invalid := uuid.NewString(), "seq-9"
+	o := deadLetter(schema.ProcessingFailed, failed)
+	o.Detail = "the vendor's errorMessage: \x1b[2J\r\nnothing \u202e here\u009b31m"
+	o.Answer = json.RawMessage(`{"errorMessage":"` + "\u009b31m\u202e" + `"}`)
+	o.Origin.Traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	bury(t, js, o, deadLetter(schema.InvalidMessage, invalid))
+	if _, err := js.Publish(t.Context(), "interactions.failed.x.y", []byte("\x1b]0;owned\a not ours")); err != nil {
+		t.Fatal(err)
+	}
+
+	t.Run("table", func(t *testing.T) {
+		c := command(t, "dlq", "ls", "--nats-url", at).exits(exitOK)
+		says(t, "standard output", &c.stdout, "SEQ", "@1", failed, "processing_failed", "@2", invalid, "@3", "is no event in JSON")
+		says(t, "standard error", &c.stderr, "3 dead letters")
+		if n := len(c.stdout.lines()); n != 4 {
+			t.Errorf("%d lines, want a heading and one for each of 3:\n%s", n, &c.stdout)
+		}
+		unforged(t, &c.stdout)
+	})
+	t.Run("json", func(t *testing.T) {
+		c := command(t, "dlq", "ls", "--nats-url", at, "-o", "json").exits(exitOK)
+		unforged(t, &c.stdout)
+		var all []struct {
+			Sequence uint64
+			Subject  string
+			Event    struct{ Data struct{ Detail string } }
+			Problem  string
+			Message  []byte
+		}
+		if err := json.Unmarshal([]byte(c.stdout.String()), &all); err != nil || len(all) != 3 {
+			t.Fatalf("%d dead letters, %v:\n%s", len(all), err, &c.stdout)
+		}
+		if all[0].Sequence != 1 || all[0].Event.Data.Detail != o.Detail {
+			t.Errorf("the first is %+v", all[0])
+		}
+		if all[2].Subject != "interactions.failed.x.y" || all[2].Problem == "" || !bytes.Contains(all[2].Message, []byte("owned")) {
+			t.Errorf("the one that is not ours is %+v", all[2])
+		}
+		c = command(t, "dlq", "ls", "--nats-url", at, "-o", "json", "--reason", "rejected").exits(exitOK)
+		if got := strings.TrimSpace(c.stdout.String()); got != "[]" {
+			t.Errorf("none is %q, want []", got)
+		}
+	})
+	t.Run("ndjson", func(t *testing.T) {
+		c := command(t, "dlq", "ls", "--nats-url", at, "-o", "ndjson", "--type", "chat").exits(exitOK)
+		if n := len(c.stdout.lines()); n != 2 {
+			t.Errorf("%d lines, want 2:\n%s", n, &c.stdout)
+		}
+		for _, line := range c.stdout.lines() {
+			if !json.Valid([]byte(line)) {
+				t.Errorf("no JSON: %s", line)
+			}
+		}
+	})
+	t.Run("show", func(t *testing.T) {
+		c := command(t, "dlq", "show", strings.ToUpper(failed), "--nats-url", at).exits(exitOK)
+		says(t, "standard output", &c.stdout, failed+"  processing_failed  @1", "could not process", "Read the vendor's errorMessage", "polled       3 times",
+			`"errorMessage": "\u009b31m\u202e"`, `"interactionIdentifier": "`+failed+`"`, "statusworker dlq replay @1", o.Origin.Traceparent)
+		unforged(t, &c.stdout)
+		c = command(t, "dlq", "show", invalid, "--nats-url", at).exits(exitOK)
+		says(t, "standard output", &c.stdout, `payload      10 bytes: "{oops\x1b[31m"`, "cannot be replayed")
+		c = command(t, "dlq", "show", "@3", "--nats-url", at).exits(exitOK)
+		says(t, "standard output", &c.stdout, "somebody else published", `"\x1b]0;owned\a not ours"`)
+		unforged(t, &c.stdout)
+		c = command(t, "dlq", "show", "@1", "--nats-url", at, "-o", "json").exits(exitOK)
+		var event struct{ ID string }
+		if err := json.Unmarshal([]byte(c.stdout.String()), &event); err != nil || event.ID != o.ID() {
+			t.Errorf("event %q, want %q (%v)", event.ID, o.ID(), err)
+		}
+		c = command(t, "dlq", "show", "@99", "--nats-url", at).exits(exitFault)
+		says(t, "standard error", &c.stderr, `there is no dead letter "@99"`)
+	})
+	t.Run("replay leaves what is not ours", func(t *testing.T) {
+		c := command(t, "dlq", "replay", "--yes", "@3", invalid, "--nats-url", at).exits(exitFault)
+		says(t, "standard output", &c.stdout, "replayed 0, superseded 0, gone 0, left 2")
+		says(t, "standard error", &c.stderr, "@3 y: left: it cannot be replayed: ", "@2 seq-9: left: ")
+		unforged(t, &c.stderr)
+	})
+}
+
+// unforged fails the test where a text from outside could move a terminal's cursor or begin a line.
+func unforged(t *testing.T, o *output) {
+	t.Helper()
+	for _, bad := range []string{"\x1b", "\r", "\a", "\u009b", "\u202e", "\nnothing"} {
+		if strings.Contains(o.String(), bad) {
+			t.Errorf("%q came through:\n%q", bad, o)
+		}
+	}
+}
+
+// At a terminal of 80 columns a line shows which dead letter, why and of what.
+func TestDLQTableFitsATerminal(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	list := newDLQList(&out, "table", 80)
+	at, js := provisioned(t)
+	id := uuid.NewString()
+	o := deadLetter(schema.FileDownloadFailed, id)
+	o.Type = schema.Audio
+	o.Detail = strings.Repeat("long ", 100)
+	bury(t, js, o)
+	for _, l := range letters(t, at) {
+		if err := list.add(l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := list.end(); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(unpainted.Replace(out.String())), "\n")
+	for _, line := range lines {
+		if n := len([]rune(line)); n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+	for _, want := range []string{"@1", "file_download_failed", id, "audio"} {
+		if !strings.Contains(lines[1], want) {
+			t.Errorf("no %q in %s", want, lines[1])
+		}
+	}
+}
+
+func TestDLQReplayAndPurge(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t)
+	const n = 3000
+	buryMany(t, js, n)
+	other := uuid.NewString()
+	bury(t, js, deadLetter(schema.Rejected, other))
+
+	c := command(t, "dlq", "replay", "--dry-run", "--reason", "not_found", "--nats-url", at).exits(exitOK)
+	says(t, "standard output", &c.stdout, "dry run, nothing was changed; it would be: replayed 3000, superseded 0, gone 0, left 0")
+	if now, _ := messages(t, js, schema.StreamDeclared); now != 0 {
+		t.Fatalf("a dry run declared %d", now)
+	}
+	c = command(t, "dlq", "replay", "--yes", "--reason", "not_found", "--nats-url", at).exits(exitOK)
+	says(t, "standard output", &c.stdout, "replayed 3000, superseded 0, gone 0, left 0")
+	if now, ever := messages(t, js, schema.StreamDeclared); now != n || ever != n {
+		t.Errorf("%d declared messages, %d ever, want %d", now, ever, n)
+	}
+	c = command(t, "dlq", "replay", "--yes", "--reason", "not_found", "--nats-url", at).exits(exitOK)
+	says(t, "standard error", &c.stderr, "no dead letter matches")
+	if now, _ := messages(t, js, schema.StreamOutcomes); now != 1 {
+		t.Errorf("%d outcomes are left, want the one that was not meant", now)
+	}
+	c = command(t, "dlq", "purge", "--dry-run", "--all", "--nats-url", at).exits(exitOK)
+	says(t, "standard output", &c.stdout, other, "it would be: deleted 1, gone 0")
+	c = command(t, "dlq", "purge", "--yes", other, "--nats-url", at).exits(exitOK)
+	says(t, "standard output", &c.stdout, "deleted 1, gone 0")
+	if now, _ := messages(t, js, schema.StreamOutcomes); now != 0 {
+		t.Errorf("%d outcomes are left", now)
+	}
+}
+
+// A broker that is restarted in the middle loses and doubles nothing.
+func TestDLQReplaySurvivesARestartOfTheBroker(t *testing.T) {
+	t.Parallel()
+	s, err := embedded.Start(t.TempDir(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	command(t, "provision", "--nats-url", s.URL()).exits(exitOK)
+	js := connectTo(t, s.URL())
+	const n = 3000
+	buryMany(t, js, n)
+	c := command(t, "dlq", "replay", "--yes", "--all", "--nats-url", s.URL()).start()
+	waitFor(t, c.ctx, func() bool { now, _ := messages(t, js, schema.StreamDeclared); return now > n/10 })
+	if err := s.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	if code := c.end(); code != exitOK {
+		t.Fatalf("exit code %d; stdout:\n%s\nstderr:\n%s", code, &c.stdout, &c.stderr)
+	}
+	js = connectTo(t, s.URL())
+	if now, ever := messages(t, js, schema.StreamDeclared); now != n || ever != n {
+		t.Errorf("%d declared messages, %d ever, want %d; %s", now, ever, n, &c.stdout)
+	}
+	if now, _ := messages(t, js, schema.StreamOutcomes); now != 0 {
+		t.Errorf("%d dead letters are left; %s", now, &c.stdout)
+	}
+}
+
+// With the rights that docs/contract.md lists, and without one of them.
+func TestDLQRights(t *testing.T) {
+	t.Parallel()
+	const outcomes = "INTERACTIONS_OUTCOMES"
+	reads := []string{"$JS.API.STREAM.INFO." + outcomes, "$JS.API.CONSUMER.CREATE." + outcomes + ".>", "$JS.API.CONSUMER.MSG.NEXT." + outcomes + ".>",
+		"$JS.API.STREAM.MSG.GET." + outcomes}
+	deletes := append(reads[:len(reads):len(reads)], "$JS.API.STREAM.MSG.DELETE."+outcomes)
+	replays := append(deletes[:len(deletes):len(deletes)], "$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*", "interactions.declared.>")
+	user := func(name string, may []string) *server.User {
+		return &server.User{Username: name, Password: "secret", Permissions: &server.Permissions{
+			Publish: &server.SubjectPermission{Allow: may}, Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}}}}
+	}
+	at := bare(t, server.Options{JetStream: true, StoreDir: t.TempDir(), Users: []*server.User{
+		{Username: "admin", Password: "secret"}, user("reader", reads), user("deleter", deletes), user("replayer", replays),
+	}})
+	as := func(name string) []string {
+		return []string{"--nats-url", at, "--nats-user", name, "--nats-password", "secret"}
+	}
+	command(t, append([]string{"provision"}, as("admin")...)...).exits(exitOK)
+	nc, err := nats.Connect(at, nats.UserInfo("admin", "secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := uuid.NewString()
+	bury(t, js, deadLetter(schema.NotFound, id), deadLetter(schema.NotFound, uuid.NewString()), deadLetter(schema.Rejected, uuid.NewString()))
+	do := func(want int, name string, args ...string) *call {
+		t.Helper()
+		return command(t, append(append([]string{"dlq"}, args...), as(name)...)...).exits(want)
+	}
+	do(exitOK, "reader", "ls", "--reason", "not_found")
+	do(exitOK, "reader", "show", id)
+	do(exitOK, "reader", "show", "@1")
+	c := do(exitFault, "reader", "purge", "--yes", id)
+	says(t, "standard error", &c.stderr, "STREAM.MSG.DELETE", "docs/contract.md lists the permissions")
+	do(exitOK, "deleter", "purge", "--yes", "--reason", "rejected")
+	c = do(exitFault, "deleter", "replay", "--yes", id)
+	says(t, "standard error", &c.stderr, "STREAM.INFO.INTERACTIONS_DECLARED", "docs/contract.md lists the permissions")
+	do(exitOK, "replayer", "replay", "--yes", "--all")
+}
+
+func TestSaysYes(t *testing.T) {
+	t.Parallel()
+	for answer, want := range map[string]bool{"y\n": true, "YES\n": true, " yes \r\n": true, "y": true, "": false, "\n": false, "n\n": false, "yesterday\n": false} {
+		if got, err := saysYes(t.Context(), strings.NewReader(answer)); err != nil || got != want {
+			t.Errorf("%q counts as %t, %v", answer, got, err)
+		}
+	}
+}
+
+// letters reads all dead letters.
+func letters(t *testing.T, at string) (all []desk.Letter) {
+	t.Helper()
+	d, err := desk.New(t.Context(), connectTo(t, at))
+	if err != nil {
+		t.Fatal(err)
+	}
+	selection, err := d.Select(t.Context(), desk.Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := selection.Each(t.Context(), func(l desk.Letter) error {
+		all = append(all, l)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return all
+}

@@ -78,10 +78,11 @@ func (n *naks) finish(ctx context.Context, d *delivery) error {
 
 // dueSample remembers of some messages when they fall due again. With naks nothing else tells how late a delivery is: the
 // broker does not say, and a worker keeps no state of what waits. It is a sample, because another worker may get the
-// message, and because its size is bounded.
+// message, and because its size is bounded: of every so many sequences one is in it, more or fewer as they become many.
 type dueSample struct {
-	mu sync.Mutex
-	at map[uint64]time.Time // by stream sequence
+	mu    sync.Mutex
+	at    map[uint64]time.Time // by stream sequence
+	every uint64
 	// cleared is when what others took was last thrown out.
 	cleared time.Time
 }
@@ -96,23 +97,32 @@ func (s *dueSample) note(sequence uint64, due, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.at == nil {
-		s.at = make(map[uint64]time.Time, dueSampleMost)
+		s.at, s.every = make(map[uint64]time.Time, dueSampleMost), 1
 	}
-	if len(s.at) >= dueSampleMost {
-		if now.Sub(s.cleared) < time.Minute {
-			return
-		}
+	if now.Sub(s.cleared) > time.Minute {
 		s.cleared = now
-		for n, at := range s.at {
-			if now.Sub(at) > dueSampleAge {
-				delete(s.at, n)
-			}
+		s.keep(func(_ uint64, at time.Time) bool { return now.Sub(at) <= dueSampleAge })
+		if len(s.at) < dueSampleMost/8 && s.every > 1 {
+			s.every /= 2
 		}
-		if len(s.at) >= dueSampleMost {
-			return
-		}
+	}
+	if sequence%s.every != 0 {
+		return
 	}
 	s.at[sequence] = due
+	for len(s.at) > dueSampleMost {
+		s.every *= 2
+		s.keep(func(n uint64, _ time.Time) bool { return n%s.every == 0 })
+	}
+}
+
+// keep throws out what is not to be kept.
+func (s *dueSample) keep(wanted func(sequence uint64, at time.Time) bool) {
+	for n, at := range s.at {
+		if !wanted(n, at) {
+			delete(s.at, n)
+		}
+	}
 }
 
 // take gives when a message fell due, or zero where it is not in the sample.

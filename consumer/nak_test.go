@@ -1,0 +1,57 @@
+package consumer
+
+import (
+	"testing"
+	"time"
+)
+
+// However many wait, the sample is bounded, spread over all of them, and grows dense again when they become few.
+func TestDueSample(t *testing.T) {
+	var s dueSample
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	const many, wait = 100_000, 30 * time.Second
+	round := func(first, n uint64) (found, inSecondHalf int) {
+		for i := range n {
+			at := now.Add(time.Duration(i) * wait / time.Duration(n))
+			s.note(first+i, at.Add(wait), at)
+			if len(s.at) > dueSampleMost {
+				t.Fatalf("%d are remembered", len(s.at))
+			}
+		}
+		now = now.Add(wait)
+		for i := range n {
+			due := s.take(first + i)
+			if due.IsZero() {
+				continue
+			}
+			found++
+			if want := now.Add(time.Duration(i) * wait / time.Duration(n)); !due.Equal(want) {
+				t.Fatalf("message %d fell due at %s, want %s", i, due, want)
+			}
+			if i >= n/2 {
+				inSecondHalf++
+			}
+		}
+		return found, inSecondHalf
+	}
+	if found, half := round(1, many); found < dueSampleMost/4 || half < found/3 || half > found*2/3 {
+		t.Errorf("%d of %d are in the sample, %d of them of the second half", found, many, half)
+	}
+	if !s.take(1).IsZero() {
+		t.Error("a message is in the sample after it was taken")
+	}
+	for range 40 { // some twenty minutes with few
+		round(1_000_000, 20)
+	}
+	if found, _ := round(2_000_000, 20); found < 15 {
+		t.Errorf("%d of 20 are in the sample, want most of them now that there are few", found)
+	}
+
+	// What another worker took is thrown out.
+	s.note(3_000_000, now, now)
+	now = now.Add(dueSampleAge + 2*time.Minute)
+	s.note(3_000_001, now, now)
+	if !s.take(3_000_000).IsZero() {
+		t.Error("a message that another worker took long ago is remembered")
+	}
+}

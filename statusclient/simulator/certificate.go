@@ -7,14 +7,39 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"net"
+	"os"
+	"path/filepath"
 	"time"
 )
 
-// selfSigned makes a certificate for the loopback addresses, by the machine's clock.
-func selfSigned() (tls.Certificate, error) {
+// kept gives the certificate that a folder keeps, and makes one where it keeps none: certificate.pem and key.pem. So a
+// simulator that is started again is trusted still.
+func kept(folder string, hosts []string) (tls.Certificate, error) {
+	certificate, key := filepath.Join(folder, "certificate.pem"), filepath.Join(folder, "key.pem")
+	pair, err := tls.LoadX509KeyPair(certificate, key)
+	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+		return pair, err
+	}
+	if pair, err = selfSigned(hosts); err != nil {
+		return pair, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
+	if err != nil {
+		return pair, fmt.Errorf("keeping the key: %w", err)
+	}
+	return pair, errors.Join(
+		os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600),
+		os.WriteFile(certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}), 0o644))
+}
+
+// selfSigned makes a certificate for the loopback addresses and other hosts, by the machine's clock.
+func selfSigned(hosts []string) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("making a key: %w", err)
@@ -29,7 +54,7 @@ func selfSigned() (tls.Certificate, error) {
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
 		IsCA:                  true,
-		DNSNames:              []string{"localhost"},
+		DNSNames:              append([]string{"localhost"}, hosts...),
 		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)

@@ -36,6 +36,10 @@ type Config struct {
 	Seed uint64
 	// TLS serves https, with the certificate of [Simulator.CertificatePEM].
 	TLS bool
+	// Hosts are names beside localhost that the certificate is for. CertificateFolder keeps it over restarts; empty means
+	// that each start makes another.
+	Hosts             []string
+	CertificateFolder string
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
@@ -91,7 +95,10 @@ func Start(cfg Config) (*Simulator, error) {
 	s.url = "http://" + listener.Addr().String() + "/v1"
 	s.server = &http.Server{Handler: s.handler(), ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
 	if cfg.TLS {
-		certificate, err := selfSigned()
+		certificate, err := selfSigned(cfg.Hosts)
+		if cfg.CertificateFolder != "" {
+			certificate, err = kept(cfg.CertificateFolder, cfg.Hosts)
+		}
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("starting the simulator: %w", err), listener.Close())
 		}

@@ -1,0 +1,157 @@
+{{- define "statusworker.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "statusworker.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 53 | trimSuffix "-" -}}
+{{- else if contains (include "statusworker.name" .) .Release.Name -}}
+{{- .Release.Name | trunc 53 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name (include "statusworker.name" .) | trunc 53 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* What selects the workers, and never changes. The provision job is not among them. */ -}}
+{{- define "statusworker.selector" -}}
+app.kubernetes.io/name: {{ include "statusworker.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: worker
+{{- end -}}
+
+{{- define "statusworker.provisionSelector" -}}
+app.kubernetes.io/name: {{ include "statusworker.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: provision
+{{- end -}}
+
+{{- define "statusworker.releaseLabels" -}}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- end -}}
+
+{{- define "statusworker.labels" -}}
+{{ include "statusworker.selector" . }}
+{{ include "statusworker.releaseLabels" . }}
+{{- end -}}
+
+{{- define "statusworker.image" -}}
+{{- if .Values.image.digest -}}
+{{ .Values.image.repository }}@{{ .Values.image.digest }}
+{{- else -}}
+{{ .Values.image.repository }}:{{ default .Chart.AppVersion .Values.image.tag }}
+{{- end -}}
+{{- end -}}
+
+{{- define "statusworker.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{- default (include "statusworker.fullname" .) .Values.serviceAccount.name -}}
+{{- else -}}
+{{- default "default" .Values.serviceAccount.name -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The shutdown time-out in whole seconds, and ten more: for what is told to the broker at the end, and for a part of a
+second that is lost here. A template knows no durations but as what changes a date. */ -}}
+{{- define "statusworker.gracePeriod" -}}
+{{- $epoch := toDate "2006-01-02T15:04:05Z07:00" "1970-01-01T00:00:00Z" -}}
+{{- add (mustDateModify .Values.work.shutdownTimeout $epoch | unixEpoch) 10 -}}
+{{- end -}}
+
+{{- /* How NATS is reached. Called with the root, the auth and the inbox prefix of whoever it is for. */ -}}
+{{- define "statusworker.natsEnv" -}}
+{{- $auth := .auth -}}
+{{- $tls := .root.Values.nats.tls -}}
+- name: NATS_URL
+  value: {{ .root.Values.nats.url | quote }}
+- name: NATS_INBOX_PREFIX
+  value: {{ .inboxPrefix | quote }}
+{{- if eq $auth.method "creds" }}
+- name: NATS_CREDS
+  value: /etc/statusworker/nats/{{ $auth.keys.creds }}
+{{- else if eq $auth.method "nkey" }}
+- name: NATS_NKEY
+  value: /etc/statusworker/nats/{{ $auth.keys.nkey }}
+{{- else if or (eq $auth.method "userPassword") (eq $auth.method "token") }}
+- name: NATS_USER
+  valueFrom:
+    secretKeyRef: {name: {{ $auth.existingSecret | quote }}, key: {{ $auth.keys.user | quote }}}
+{{- if eq $auth.method "userPassword" }}
+- name: NATS_PASSWORD
+  valueFrom:
+    secretKeyRef: {name: {{ $auth.existingSecret | quote }}, key: {{ $auth.keys.password | quote }}}
+{{- end }}
+{{- end }}
+{{- if $tls.existingSecret }}
+- name: NATS_CA
+  value: /etc/statusworker/nats-tls/{{ $tls.keys.ca }}
+{{- if $tls.clientCertificate }}
+- name: NATS_CERT
+  value: /etc/statusworker/nats-tls/{{ $tls.keys.cert }}
+- name: NATS_KEY
+  value: /etc/statusworker/nats-tls/{{ $tls.keys.key }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- /* What workers and consumers must agree on. */ -}}
+{{- define "statusworker.sharedEnv" -}}
+- name: ELEVATEAI_BASE_URL
+  value: {{ .Values.vendor.baseUrl | quote }}
+- name: STATUSWORKER_AUDIO_INTERVAL
+  value: {{ .Values.timing.audioInterval | quote }}
+- name: STATUSWORKER_CHAT_INTERVAL
+  value: {{ .Values.timing.chatInterval | quote }}
+- name: STATUSWORKER_TRANSCRIPT_INTERVAL
+  value: {{ .Values.timing.transcriptInterval | quote }}
+- name: STATUSWORKER_REQUEST_TIMEOUT
+  value: {{ .Values.timing.requestTimeout | quote }}
+- name: STATUSWORKER_LOG_LEVEL
+  value: {{ .Values.log.level | quote }}
+- name: STATUSWORKER_LOG_FORMAT
+  value: {{ .Values.log.format | quote }}
+{{- end -}}
+
+{{- define "statusworker.natsMounts" -}}
+{{- if or (eq .auth.method "creds") (eq .auth.method "nkey") }}
+- {name: nats, mountPath: /etc/statusworker/nats, readOnly: true}
+{{- end }}
+{{- if .root.Values.nats.tls.existingSecret }}
+- {name: nats-tls, mountPath: /etc/statusworker/nats-tls, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{- define "statusworker.natsVolumes" -}}
+{{- if or (eq .auth.method "creds") (eq .auth.method "nkey") }}
+- name: nats
+  secret: {secretName: {{ .auth.existingSecret | quote }}, defaultMode: 0440}
+{{- end }}
+{{- if .root.Values.nats.tls.existingSecret }}
+- name: nats-tls
+  secret: {secretName: {{ .root.Values.nats.tls.existingSecret | quote }}, defaultMode: 0440}
+{{- end }}
+{{- end -}}
+
+{{- define "statusworker.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+
+{{- define "statusworker.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{- /* The auth of the provision job: its own, or the workers'. */ -}}
+{{- define "statusworker.provisionAuth" -}}
+{{- if .Values.provision.nats.auth.method -}}
+{{- toYaml .Values.provision.nats.auth -}}
+{{- else -}}
+{{- toYaml .Values.nats.auth -}}
+{{- end -}}
+{{- end -}}

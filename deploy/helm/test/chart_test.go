@@ -1,0 +1,429 @@
+package test
+
+import (
+	"os"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	keda "github.com/kedacore/keda/v2/apis/keda/v1alpha1"
+	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
+	"helm.sh/helm/v4/pkg/chart/v2/lint"
+	"helm.sh/helm/v4/pkg/chart/v2/lint/support"
+	apps "k8s.io/api/apps/v1"
+	batch "k8s.io/api/batch/v1"
+	core "k8s.io/api/core/v1"
+	networking "k8s.io/api/networking/v1"
+	policy "k8s.io/api/policy/v1"
+	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"sigs.k8s.io/yaml"
+)
+
+func TestLint(t *testing.T) {
+	for _, name := range renderings {
+		for _, m := range lint.RunAll(chartFolder, readValues(t, name), namespace).Messages {
+			// An icon is only recommended.
+			if m.Severity > support.InfoSev {
+				t.Errorf("with %s: %v", name, m)
+			}
+		}
+	}
+}
+
+// What is rendered are just these.
+func TestKinds(t *testing.T) {
+	want := map[string]string{
+		"minimal":    "Deployment Job PodDisruptionBudget Service ServiceAccount",
+		"typical":    "Deployment Job NetworkPolicy NetworkPolicy PodDisruptionBudget Service ServiceAccount ServiceMonitor",
+		"everything": "Deployment Job NetworkPolicy NetworkPolicy PodDisruptionBudget PrometheusRule ScaledObject Service ServiceAccount ServiceMonitor",
+		"naks":       "Deployment ScaledObject Service ServiceMonitor",
+	}
+	for _, name := range renderings {
+		var kinds []string
+		for _, o := range mustRender(t, name) {
+			kinds = append(kinds, o.GetObjectKind().GroupVersionKind().Kind)
+			if m := metaOf(t, o); m.GetNamespace() != namespace || m.GetName() == "" {
+				t.Errorf("%s: %T is %s/%s, want a name in %s", name, o, m.GetNamespace(), m.GetName(), namespace)
+			}
+		}
+		slices.Sort(kinds)
+		if have := strings.Join(kinds, " "); have != want[name] {
+			t.Errorf("%s has %s\nwant %s", name, have, want[name])
+		}
+	}
+}
+
+// The kubelet waits longer than the worker takes.
+func TestGracePeriod(t *testing.T) {
+	for _, timeout := range []string{"20s", "1m30s", "500ms", "1500ms", "1h", "19.999s"} {
+		found, err := render(t, with(readValues(t, "minimal"), map[string]any{"work.shutdownTimeout": timeout}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := time.ParseDuration(timeout)
+		if err != nil {
+			t.Fatal(err)
+		}
+		grace := time.Duration(*one[*apps.Deployment](t, found).Spec.Template.Spec.TerminationGracePeriodSeconds) * time.Second
+		if more := grace - d; more < 9*time.Second || more > 11*time.Second {
+			t.Errorf("with a shutdown time-out of %s the grace period is %s: want some ten seconds more", timeout, grace)
+		}
+	}
+}
+
+// Who selects the workers selects them, and not the pods of the provision job.
+func TestSelectors(t *testing.T) {
+	for _, name := range renderings {
+		found := mustRender(t, name)
+		deployment := one[*apps.Deployment](t, found)
+		service := one[*core.Service](t, found)
+		selectors := map[string]*meta.LabelSelector{
+			"deployment": deployment.Spec.Selector,
+			"service":    {MatchLabels: service.Spec.Selector},
+		}
+		for _, p := range all[*policy.PodDisruptionBudget](found) {
+			selectors["budget"] = p.Spec.Selector
+		}
+		for _, p := range all[*networking.NetworkPolicy](found) {
+			if p.Name == deployment.Name {
+				selectors["network policy"] = &p.Spec.PodSelector
+			}
+		}
+		for _, c := range deployment.Spec.Template.Spec.TopologySpreadConstraints {
+			selectors["spread over "+c.TopologyKey] = c.LabelSelector
+		}
+		for who, selector := range selectors {
+			s, err := meta.LabelSelectorAsSelector(selector)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.Empty() || !s.Matches(labels.Set(deployment.Spec.Template.Labels)) {
+				t.Errorf("%s: the selector of the %s, %s, does not match the workers' labels %v", name, who, s, deployment.Spec.Template.Labels)
+			}
+			for _, job := range all[*batch.Job](found) {
+				if s.Matches(labels.Set(job.Spec.Template.Labels)) {
+					t.Errorf("%s: the selector of the %s, %s, matches the provision job", name, who, s)
+				}
+			}
+		}
+		for _, m := range all[*monitoring.ServiceMonitor](found) {
+			s, err := meta.LabelSelectorAsSelector(&m.Spec.Selector)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.Empty() || !s.Matches(labels.Set(service.Labels)) {
+				t.Errorf("%s: the service monitor's selector %s does not match the service's labels %v", name, s, service.Labels)
+			}
+			if len(m.Spec.Endpoints) != 1 || m.Spec.Endpoints[0].Port != service.Spec.Ports[0].Name {
+				t.Errorf("%s: the service monitor reads %v, the service has %v", name, m.Spec.Endpoints, service.Spec.Ports)
+			}
+		}
+	}
+}
+
+// The policy of the job is there before it, and selects it.
+func TestProvisionMayReachNATS(t *testing.T) {
+	found := mustRender(t, "everything")
+	job := one[*batch.Job](t, found)
+	if job.Annotations["helm.sh/hook"] != "pre-install,pre-upgrade" {
+		t.Errorf("the job is a hook for %q", job.Annotations["helm.sh/hook"])
+	}
+	for _, p := range all[*networking.NetworkPolicy](found) {
+		if p.Name == one[*apps.Deployment](t, found).Name {
+			continue
+		}
+		s, err := meta.LabelSelectorAsSelector(&p.Spec.PodSelector)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !s.Matches(labels.Set(job.Spec.Template.Labels)) || p.Annotations["helm.sh/hook"] != job.Annotations["helm.sh/hook"] || p.Annotations["helm.sh/hook-weight"] != "-5" {
+			t.Errorf("the policy %s with selector %s and annotations %v is not for the job before it runs", p.Name, s, p.Annotations)
+		}
+		return
+	}
+	t.Error("there is no policy for the provision job")
+}
+
+// Every pod runs with as little as there is to run with.
+func TestSecurity(t *testing.T) {
+	for _, name := range renderings {
+		found := mustRender(t, name)
+		pods := map[string]core.PodSpec{"worker": one[*apps.Deployment](t, found).Spec.Template.Spec}
+		for _, job := range all[*batch.Job](found) {
+			pods["provision"] = job.Spec.Template.Spec
+		}
+		for who, pod := range pods {
+			p := pod.SecurityContext
+			if p == nil || !*p.RunAsNonRoot || *p.RunAsUser != 65532 || p.SeccompProfile.Type != core.SeccompProfileTypeRuntimeDefault {
+				t.Errorf("%s: %s runs with %v", name, who, p)
+			}
+			if pod.AutomountServiceAccountToken == nil || *pod.AutomountServiceAccountToken {
+				t.Errorf("%s: %s is given a token of Kubernetes", name, who)
+			}
+			if len(pod.Containers) != 1 {
+				t.Fatalf("%s: %s has %d containers", name, who, len(pod.Containers))
+			}
+			c := pod.Containers[0].SecurityContext
+			if c == nil || *c.AllowPrivilegeEscalation || !*c.ReadOnlyRootFilesystem || len(c.Capabilities.Add) > 0 || !slices.Equal(c.Capabilities.Drop, []core.Capability{"ALL"}) {
+				t.Errorf("%s: %s runs with %v", name, who, c)
+			}
+			if r := pod.Containers[0].Resources; r.Requests.Cpu().IsZero() || r.Requests.Memory().IsZero() || r.Limits.Memory().IsZero() {
+				t.Errorf("%s: %s has resources %v", name, who, r)
+			}
+		}
+	}
+}
+
+// A secret is a file, or comes from a secret: nothing of it is in a description of a pod.
+func TestSecrets(t *testing.T) {
+	for _, name := range renderings {
+		found := mustRender(t, name)
+		deployment := one[*apps.Deployment](t, found)
+		pods := map[string]core.PodSpec{"worker": deployment.Spec.Template.Spec}
+		for _, job := range all[*batch.Job](found) {
+			pods["provision"] = job.Spec.Template.Spec
+		}
+		for who, pod := range pods {
+			c := pod.Containers[0]
+			if args := strings.Join(c.Args, " "); strings.ContainsAny(args, "=/") {
+				t.Errorf("%s: %s has the arguments %q, want no values there", name, who, args)
+			}
+			for _, e := range c.Env {
+				if (e.Name == "NATS_USER" || e.Name == "NATS_PASSWORD") && (e.ValueFrom == nil || e.ValueFrom.SecretKeyRef == nil) {
+					t.Errorf("%s: %s is given %s as %q", name, who, e.Name, e.Value)
+				}
+				if e.Name == "ELEVATEAI_API_TOKEN" {
+					t.Errorf("%s: %s is given the API token as a variable, which never changes", name, who)
+				}
+				if file := e.Value; strings.HasPrefix(file, "/etc/statusworker/") && !mounted(pod, file) {
+					t.Errorf("%s: %s is given %s=%s, which nothing mounts", name, who, e.Name, file)
+				}
+			}
+			for _, m := range c.VolumeMounts {
+				if m.SubPath != "" || !m.ReadOnly {
+					t.Errorf("%s: %s mounts %s at %s with subPath %q, read-only %t: a file that is mounted alone never changes", name, who, m.Name, m.MountPath, m.SubPath, m.ReadOnly)
+				}
+			}
+		}
+		if file, ok := value(deployment.Spec.Template.Spec.Containers[0].Env, "ELEVATEAI_API_TOKEN_FILE"); !ok {
+			t.Errorf("%s: the worker has no token file: %s", name, file)
+		}
+		for _, job := range all[*batch.Job](found) {
+			for _, v := range job.Spec.Template.Spec.Volumes {
+				if v.Secret != nil && v.Secret.SecretName == "elevateai" {
+					t.Errorf("%s: provision is given the API token, which it does not need", name)
+				}
+			}
+		}
+	}
+}
+
+// mounted tells whether a volume that is there is mounted where file lies, with that key in it.
+func mounted(pod core.PodSpec, file string) bool {
+	for _, m := range pod.Containers[0].VolumeMounts {
+		if m.MountPath != path.Dir(file) {
+			continue
+		}
+		for _, v := range pod.Volumes {
+			if v.Name != m.Name || v.Secret == nil || v.Secret.SecretName == "" {
+				continue
+			}
+			return len(v.Secret.Items) == 0 || slices.ContainsFunc(v.Secret.Items, func(i core.KeyToPath) bool { return i.Path == path.Base(file) })
+		}
+	}
+	return false
+}
+
+// The job and the workers agree on what they must, and each has the credentials that are meant for it.
+func TestVariables(t *testing.T) {
+	everything, typical, naks, minimal := mustRender(t, "everything"), mustRender(t, "typical"), mustRender(t, "naks"), mustRender(t, "minimal")
+	worker := func(o objects) core.Container { return one[*apps.Deployment](t, o).Spec.Template.Spec.Containers[0] }
+	provision := func(o objects) core.Container { return one[*batch.Job](t, o).Spec.Template.Spec.Containers[0] }
+	for _, c := range []struct {
+		who        string
+		in         core.Container
+		name, want string
+	}{
+		{"worker, everything", worker(everything), "NATS_CREDS", "/etc/statusworker/nats/nats.creds"},
+		{"worker, everything", worker(everything), "NATS_CA", "/etc/statusworker/nats-tls/ca.crt"},
+		{"worker, everything", worker(everything), "NATS_CERT", "/etc/statusworker/nats-tls/tls.crt"},
+		{"worker, everything", worker(everything), "ELEVATEAI_API_TOKEN_FILE", "/etc/statusworker/elevateai/api-token"},
+		{"worker, everything", worker(everything), "STATUSWORKER_MAX_POLLS_PER_SECOND", "250.5"},
+		{"worker, everything", worker(everything), "STATUSWORKER_AUDIO_INTERVAL", "45s"},
+		{"worker, everything", worker(everything), "STATUSWORKER_SHUTDOWN_TIMEOUT", "1m30s"},
+		{"worker, everything", worker(everything), "OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"},
+		{"provision, everything", provision(everything), "NATS_NKEY", "/etc/statusworker/nats/nats.nk"},
+		{"provision, everything", provision(everything), "NATS_INBOX_PREFIX", "_INBOX_worker"},
+		{"provision, everything", provision(everything), "STATUSWORKER_AUDIO_INTERVAL", "45s"},
+		{"provision, everything", provision(everything), "STATUSWORKER_REPLICAS", "5"},
+		{"provision, everything", provision(everything), "STATUSWORKER_OUTCOMES_MAX_BYTES", "10737418240"},
+		{"provision, everything", provision(everything), "STATUSWORKER_DECLARED_MAX_MSGS", "5000000"},
+		{"provision, everything", provision(everything), "STATUSWORKER_HOLD_BACK", "reserve"},
+		{"worker, typical", worker(typical), "NATS_USER", "secret nats-worker/user"},
+		{"worker, typical", worker(typical), "NATS_PASSWORD", "secret nats-worker/password"},
+		{"worker, typical", worker(typical), "NATS_INBOX_PREFIX", "_INBOX_worker"},
+		{"provision, typical", provision(typical), "NATS_USER", "secret nats-provision/user"},
+		{"provision, typical", provision(typical), "NATS_INBOX_PREFIX", "_INBOX_provision"},
+		{"worker, naks", worker(naks), "NATS_USER", "secret nats-worker/user"},
+		{"worker, minimal", worker(minimal), "STATUSWORKER_MAX_POLLS_PER_SECOND", "0"},
+	} {
+		if have, ok := value(c.in.Env, c.name); !ok || have != c.want {
+			t.Errorf("%s: %s is %q (set: %t), want %q", c.who, c.name, have, ok, c.want)
+		}
+	}
+	for _, c := range []struct {
+		who  string
+		in   core.Container
+		name string
+	}{
+		{"worker, naks", worker(naks), "NATS_PASSWORD"},
+		{"worker, minimal", worker(minimal), "NATS_USER"},
+		{"worker, minimal", worker(minimal), "NATS_CREDS"},
+		{"provision, minimal", provision(minimal), "STATUSWORKER_REPLICAS"},
+		{"provision, minimal", provision(minimal), "STATUSWORKER_MAX_AGE"},
+	} {
+		if have, ok := value(c.in.Env, c.name); ok {
+			t.Errorf("%s: %s is %q, want it not set", c.who, c.name, have)
+		}
+	}
+	if have := strings.Join(provision(everything).Args, " "); have != "provision --update" {
+		t.Errorf("with provision.update the arguments are %q", have)
+	}
+	if have := strings.Join(provision(minimal).Args, " "); have != "provision" {
+		t.Errorf("without provision.update the arguments are %q", have)
+	}
+	for name, in := range map[string]objects{"minimal": minimal, "everything": everything, "naks": naks} {
+		env := worker(in).Env
+		for i, e := range env {
+			if slices.ContainsFunc(env[:i], func(before core.EnvVar) bool { return before.Name == e.Name }) {
+				t.Errorf("%s: %s is set twice", name, e.Name)
+			}
+		}
+	}
+}
+
+// notByValues are variables that no value of the chart sets, each with why.
+var notByValues = map[string]string{
+	"ELEVATEAI_API_TOKEN":     "a variable never changes in a running pod; the token is a file",
+	"STATUSWORKER_ADMIN_ADDR": "the chart's probes and service look for the default",
+	"STATUSWORKER_PPROF_ADDR": "nobody but the pod itself reaches a loopback address: by extraEnv, for a port-forward",
+}
+
+// Each setting in the README's table of flags can be made by values.
+func TestEverySettingIsReachable(t *testing.T) {
+	text, err := os.ReadFile("../../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "<!-- flags -->")
+	table, _, _ = strings.Cut(table, "<!-- /flags -->")
+	found := mustRender(t, "everything")
+	more := append(mustRender(t, "typical"), mustRender(t, "naks")...)
+	set := map[string]bool{}
+	for _, d := range append(all[*apps.Deployment](found), all[*apps.Deployment](more)...) {
+		for _, e := range d.Spec.Template.Spec.Containers[0].Env {
+			set[e.Name] = true
+		}
+	}
+	for _, j := range append(all[*batch.Job](found), all[*batch.Job](more)...) {
+		for _, e := range j.Spec.Template.Spec.Containers[0].Env {
+			set[e.Name] = true
+		}
+	}
+	rows := regexp.MustCompile("(?m)^\\| `--[-a-z0-9]+` \\| `([A-Z0-9_]+)` ").FindAllStringSubmatch(table, -1)
+	if len(rows) < 20 {
+		t.Fatalf("the README's table of flags has %d variables", len(rows))
+	}
+	for _, row := range rows {
+		if name := row[1]; !set[name] && notByValues[name] == "" {
+			t.Errorf("no value sets %s: give the chart one, or name it in notByValues", name)
+		}
+	}
+}
+
+// The defaults of the chart are those of the command line.
+func TestDefaultsAreTheFlags(t *testing.T) {
+	text, err := os.ReadFile("../../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := one[*apps.Deployment](t, mustRender(t, "minimal")).Spec.Template.Spec.Containers[0].Env
+	rows := regexp.MustCompile("(?m)^\\| `--[-a-z0-9]+` \\| `(STATUSWORKER_[A-Z0-9_]+|ELEVATEAI_BASE_URL|NATS_INBOX_PREFIX)` \\| `([^`]*)` ").FindAllStringSubmatch(string(text), -1)
+	compared := 0
+	for _, row := range rows {
+		have, ok := value(env, row[1])
+		if !ok || row[1] == "STATUSWORKER_LOG_FORMAT" { // json, because no pod has a terminal
+			continue
+		}
+		compared++
+		if have != row[2] {
+			t.Errorf("%s is %q by default, and %q by the command line's", row[1], have, row[2])
+		}
+	}
+	if compared < 10 {
+		t.Errorf("only %d defaults were compared", compared)
+	}
+}
+
+func TestAutoscaling(t *testing.T) {
+	for name, kinds := range map[string][]string{"everything": {"nats-jetstream", "nats-jetstream", "nats-jetstream"}, "naks": {"prometheus"}} {
+		found := mustRender(t, name)
+		deployment, scaled := one[*apps.Deployment](t, found), one[*keda.ScaledObject](t, found)
+		if deployment.Spec.Replicas != nil {
+			t.Errorf("%s: the deployment asks for %d workers, which every upgrade would take KEDA back to", name, *deployment.Spec.Replicas)
+		}
+		if to := scaled.Spec.ScaleTargetRef; to.Kind != "Deployment" || to.APIVersion != "apps/v1" || to.Name != deployment.Name {
+			t.Errorf("%s: what is scaled is %v", name, to)
+		}
+		if err := keda.CheckFallbackValid(scaled); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		var have []string
+		names := map[string]bool{}
+		for _, trigger := range scaled.Spec.Triggers {
+			have = append(have, trigger.Type)
+			names[trigger.Name] = true
+		}
+		if !slices.Equal(have, kinds) || len(names) != len(kinds) {
+			t.Errorf("%s: the triggers are %v with the names %v, want %v", name, have, names, kinds)
+		}
+	}
+	for _, trigger := range one[*keda.ScaledObject](t, mustRender(t, "everything")).Spec.Triggers {
+		if trigger.Metadata["stream"] != "INTERACTIONS_POLLS" || trigger.Metadata["consumer"] != "poll-"+trigger.Name {
+			t.Errorf("%s looks at %v", trigger.Name, trigger.Metadata)
+		}
+	}
+	trigger := one[*keda.ScaledObject](t, mustRender(t, "naks")).Spec.Triggers[0]
+	const selects = `statusworker_poll_lateness_seconds_bucket{namespace="pipeline",job="prod-statusworker"}[2m]`
+	if query := trigger.Metadata["query"]; !strings.Contains(query, selects) || trigger.Metadata["threshold"] != "1.5" || trigger.AuthenticationRef.Name != "prometheus" {
+		t.Errorf("the trigger is %v, want a query with %s", trigger, selects)
+	}
+}
+
+// The rules that the chart installs are those of deploy/prometheus.
+func TestPrometheusRule(t *testing.T) {
+	text, err := os.ReadFile("../../prometheus/rules.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want monitoring.PrometheusRuleSpec
+	if err := yaml.UnmarshalStrict(text, &want); err != nil {
+		t.Fatal(err)
+	}
+	have := one[*monitoring.PrometheusRule](t, mustRender(t, "everything")).Spec
+	alerts := func(s monitoring.PrometheusRuleSpec) (names []string) {
+		for _, g := range s.Groups {
+			for _, r := range g.Rules {
+				names = append(names, r.Alert)
+			}
+		}
+		return names
+	}
+	if h, w := alerts(have), alerts(want); len(w) < 5 || !slices.Equal(h, w) {
+		t.Errorf("the alerts are %v, want %v", h, w)
+	}
+}

@@ -1,0 +1,60 @@
+package test
+
+import (
+	"strings"
+	"testing"
+)
+
+// Bad values are refused with a message that names the field.
+func TestRefusals(t *testing.T) {
+	none := map[string]any{}
+	for _, c := range []struct {
+		name string
+		from string
+		set  map[string]any
+		want string // in the message
+	}{
+		{"no values at all", "", none, "/nats/url"},
+		{"no token secret", "", map[string]any{"nats.url": "nats://nats:4222"}, "/vendor/token/existingSecret"},
+		{"a value that there is not", "minimal", map[string]any{"concurency": 7}, "concurency"},
+		{"a value that there is not, deeper", "minimal", map[string]any{"work.concurency": 7}, "concurency"},
+		{"hold-back", "minimal", map[string]any{"holdBack": "naks"}, "/holdBack"},
+		{"a duration without a unit", "minimal", map[string]any{"timing.audioInterval": "30"}, "/timing/audioInterval"},
+		{"a duration that is a number", "minimal", map[string]any{"work.deadline": 24}, "/work/deadline"},
+		{"no time to shut down", "minimal", map[string]any{"work.shutdownTimeout": "0s"}, "/work/shutdownTimeout"},
+		{"too few slots", "minimal", map[string]any{"work.concurrency": 3}, "/work/concurrency"},
+		{"a stretch beyond 1", "minimal", map[string]any{"work.stretch": 1.5}, "/work/stretch"},
+		{"a budget below 0", "minimal", map[string]any{"work.maxPollsPerSecond": -1}, "/work/maxPollsPerSecond"},
+		{"a password in the URL", "minimal", map[string]any{"nats.url": "nats://user:password@nats:4222"}, "/nats/url"},
+		{"a method without its secret", "minimal", map[string]any{"nats.auth.method": "creds"}, "/nats/auth/existingSecret"},
+		{"the same of provision", "minimal", map[string]any{"provision.nats.auth.method": "nkey"}, "/provision/nats/auth/existingSecret"},
+		{"a client certificate without its secret", "minimal", map[string]any{"nats.tls.clientCertificate": true}, "/nats/tls/existingSecret"},
+		{"plain http to the vendor", "minimal", map[string]any{"vendor.baseUrl": "http://elevateai.example/v1"}, "/vendor/baseUrl"},
+		{"the latest image", "minimal", map[string]any{"image.tag": "latest"}, "/image/tag"},
+		{"two replicas of a stream", "minimal", map[string]any{"provision.replicas": 2}, "/provision/replicas"},
+		{"no workers at all", "naks", map[string]any{"autoscaling.minReplicas": 0}, "/autoscaling/minReplicas"},
+		{"less than the least", "naks", map[string]any{"autoscaling.minReplicas": 11}, "maxReplicas is 10"},
+		{"no Prometheus to ask", "naks", map[string]any{"autoscaling.prometheus.serverAddress": ""}, "/autoscaling/prometheus/serverAddress"},
+		{"no NATS to ask", "everything", map[string]any{"autoscaling.natsJetstream.monitoringEndpoint": ""}, "/autoscaling/natsJetstream/monitoringEndpoint"},
+		{"KEDA's scaler with naks", "everything", map[string]any{"holdBack": "nak"}, "every interaction that merely waits for its next poll is ack-pending"},
+		{"a variable of the chart's", "minimal", map[string]any{"extraEnv": []any{map[string]any{"name": "NATS_URL", "value": "nats://other:4222"}}}, "extraEnv names NATS_URL"},
+		{"the token as a variable", "minimal", map[string]any{"extraEnv": []any{map[string]any{"name": "ELEVATEAI_API_TOKEN", "value": "canary"}}}, "extraEnv names ELEVATEAI_API_TOKEN"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			values := map[string]any{}
+			if c.from != "" {
+				values = readValues(t, c.from)
+			}
+			_, err := render(t, with(values, c.set))
+			if err == nil {
+				t.Fatal("it was accepted")
+			}
+			if message := strings.ReplaceAll(err.Error(), "'", ""); !strings.Contains(message, c.want) {
+				t.Errorf("the message does not have %q in it: %v", c.want, err)
+			}
+			if strings.Contains(err.Error(), "canary") {
+				t.Errorf("the message shows the token: %v", err)
+			}
+		})
+	}
+}

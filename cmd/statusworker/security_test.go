@@ -1,0 +1,417 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unicode"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/schema"
+	"statusworker/statusclient/simulator"
+)
+
+const (
+	// canary is a token that must not be seen anywhere, nor its beginning.
+	canary          = "canary-5d9f3c1e-7a42-4b8e-9c65-0f1e2d3c4b5a"
+	canaryBeginning = "canary-"
+	// forgery tries to look like log lines of its own, in text and in JSON, and to colour a terminal.
+	forgery = "\r\n{\"level\":\"error\",\"msg\":\"forged\",\"time\":\"2026-01-01T00:00:00Z\"}\ntime=\"2026-01-01T00:00:00Z\" level=error msg=forged\n\x1b[31mforged\x1b[0m\u009b31m\x07\u2028"
+)
+
+// hostile is a vendor that repeats the token wherever it can, and forges log lines.
+type hostile struct {
+	server *httptest.Server
+	// elsewhere is the host that it redirects to.
+	elsewhere *httptest.Server
+
+	mu       sync.Mutex
+	revoked  bool                        // all tokens are refused
+	first    map[string]http.HandlerFunc // of an interaction: the answer to its first poll
+	redirect int                         // requests that came elsewhere
+}
+
+func newHostile(t *testing.T) *hostile {
+	t.Helper()
+	h := &hostile{first: map[string]http.HandlerFunc{}}
+	h.elsewhere = httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.redirect++
+	}))
+	t.Cleanup(h.elsewhere.Close)
+	h.server = httptest.NewServer(h)
+	t.Cleanup(h.server.Close)
+	return h
+}
+
+func (h *hostile) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	identifier := strings.Split(r.URL.Path, "/")[3]
+	h.mu.Lock()
+	answer := h.first[identifier]
+	delete(h.first, identifier)
+	revoked := h.revoked
+	h.mu.Unlock()
+	switch {
+	case revoked:
+		says401(w, r)
+	case answer != nil:
+		answer(w, r)
+	default:
+		vendorSays(`{"identifier":%q,"status":"processed","errorMessage":%q}`, identifier, canary)(w, r)
+	}
+}
+
+func (h *hostile) revoke(revoked bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.revoked = revoked
+}
+
+func vendorSays(format string, args ...any) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprintf(w, format, args...)
+	}
+}
+
+func says401(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("WWW-Authenticate", r.Header.Get("X-API-Token"))
+	w.Header().Set("Retry-After", strings.Repeat("x", 40)+canary)
+	w.WriteHeader(http.StatusUnauthorized)
+	fmt.Fprintf(w, "%s the token %s is not valid %s", strings.Repeat("x", 20), canary, forgery)
+}
+
+// answers are what a hostile vendor may answer, each to the first poll of an interaction of its own.
+func (h *hostile) answers() map[string]func(identifier string) http.HandlerFunc {
+	refuse := func(code int, header, value, body string) func(string) http.HandlerFunc {
+		return func(string) http.HandlerFunc {
+			return func(w http.ResponseWriter, _ *http.Request) {
+				if header != "" {
+					w.Header().Set(header, value)
+				}
+				w.WriteHeader(code)
+				_, _ = w.Write([]byte(body))
+			}
+		}
+	}
+	quoted := func(s string) string { b, _ := json.Marshal(s); return string(b) }
+	status := func(status, message string) func(string) http.HandlerFunc {
+		return func(identifier string) http.HandlerFunc {
+			return vendorSays(`{"identifier":%q,"status":%s,"errorMessage":%s}`, identifier, quoted(status), quoted(message))
+		}
+	}
+	long := strings.Repeat("x", 50) // a quotation is cut after 64 bytes
+	return map[string]func(string) http.HandlerFunc{
+		"401":          func(string) http.HandlerFunc { return says401 },
+		"403":          refuse(403, "X-Token", canary, canary),
+		"429":          refuse(429, "Retry-After", long+canary, canary),
+		"500":          refuse(500, "Retry-After", long+canary, forgery+canary),
+		"302":          refuse(302, "Location", h.elsewhere.URL+"/"+canary, canary),
+		"307":          refuse(307, "Location", h.elsewhere.URL+"/", canary),
+		"400":          refuse(400, "", "", forgery+canary),
+		"404":          refuse(404, "", "", forgery+canary),
+		"content type": refuse(200, "Content-Type", "text/"+long+canary, canary),
+		"garbage":      refuse(200, "Content-Type", "application/json", forgery),
+		"bad status":   status("processed"+forgery, canary),
+		"odd status":   status(`x" level=error msg="forged`, canary),
+		"token status": status(canary, canary),
+		"failed":       status("processingFailed", forgery+canary),
+		"another":      func(string) http.HandlerFunc { return vendorSays(`{"identifier":%q}`, long+canary) },
+		"in disguise": func(id string) http.HandlerFunc {
+			return vendorSays(`{"identifier":%q,"status":"processed","x":"\u0063%s"}`, id, canary[1:])
+		},
+		"deep": func(id string) http.HandlerFunc {
+			return vendorSays(`{"identifier":%q,"status":"processed","x":%s%s}`, id, strings.Repeat("[", 9000), strings.Repeat("]", 9000))
+		},
+		"large": func(id string) http.HandlerFunc {
+			return vendorSays(`{"identifier":%q,"status":"processed","x":%q}`, id, strings.Repeat(canary, 1<<15))
+		},
+		"content coded": refuse(200, "Content-Encoding", long+canary, canary),
+	}
+}
+
+// declaredBy forge log lines, too: subjects, payloads and headers of declared messages and of due ones.
+func forged() []*nats.Msg {
+	quoted, _ := json.Marshal(forgery)
+	subject := func(stage string) string { return "interactions." + stage + ".audio." + uuid.NewString() }
+	return []*nats.Msg{
+		{Subject: subject("declared"), Data: []byte(forgery)},
+		{Subject: subject("declared"), Data: fmt.Appendf(nil, `{"interactionIdentifier":%s,"type":"audio"}`, quoted)},
+		{Subject: subject("declared"), Data: fmt.Appendf(nil, `{%s:1,%[1]s:2}`, quoted)},
+		{Subject: subject("declared"), Data: fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":%s}`, someID, quoted)},
+		{Subject: "interactions.declared.audio.\x1b[31mforged", Data: []byte(`{}`)},
+		{Subject: `interactions.declared.{"level":"error","msg":"forged"}.x`, Data: []byte(`{}`)},
+		{Subject: subject("declared"), Data: []byte(`{}`), Header: nats.Header{schema.HeaderTraceparent: {"\x1b[31mforged"}, schema.HeaderSupersedes: {"\x1b[31mforged"}}},
+		{Subject: subject("poll"), Data: []byte(forgery), Header: nats.Header{schema.HeaderPoll: {"\x1b[31mforged"}}},
+		{Subject: "interactions.poll.audio.\x1b[31mforged", Data: []byte(forgery), Header: nats.Header{
+			schema.HeaderPoll: {"1"}, schema.HeaderFirstStored: {time.Now().UTC().Format(time.RFC3339Nano)}, schema.HeaderStatus: {"\x1b[31mforged"}}},
+	}
+}
+
+// A real worker that logs all it can, a hostile vendor and forged messages: neither the token nor its beginning is to be
+// seen in the log, in what is published, or by another host; and every line of the log is the worker's own.
+func TestHostileVendor(t *testing.T) {
+	t.Parallel()
+	for _, format := range []string{"json", "text"} {
+		t.Run(format, func(t *testing.T) {
+			t.Parallel()
+			at, js := provisioned(t)
+			h := newHostile(t)
+			published := make(chan *nats.Msg, 10000)
+			for _, subjects := range []string{"interactions.>", schema.SubjectsWorkers} {
+				if _, err := js.Conn().ChanSubscribe(subjects, published); err != nil {
+					t.Fatal(err)
+				}
+			}
+			interactions := map[string]bool{} // and whether there is an outcome
+			for _, answer := range h.answers() {
+				identifier := declare(t, js)
+				interactions[identifier] = false
+				h.first[identifier] = answer(identifier)
+			}
+			c := command(t, "run", "--nats-url", at, "--base-url", h.server.URL+"/v1", "--log-level", "trace", "--log-format", format,
+				"--audio-interval", "200ms", "--chat-interval", "200ms", "--transcript-interval", "200ms")
+			c.env["ELEVATEAI_API_TOKEN"] = canary
+			invalid := 0
+			for _, m := range forged() {
+				if _, err := js.PublishMsg(t.Context(), m); err != nil {
+					t.Fatalf("%q: %v", m.Subject, err)
+				}
+				invalid++
+			}
+			c.start()
+
+			seen, deadLetters := 0, 0
+			// until reads what is published until it is enough.
+			until := func(enough func(*nats.Msg) bool) {
+				t.Helper()
+				for {
+					select {
+					case m := <-published:
+						seen++
+						if text := fmt.Sprintf("%s %q %s", m.Subject, m.Header, m.Data); strings.Contains(text, canaryBeginning) {
+							t.Errorf("the token shows in a message: %s", text)
+						}
+						if kind, identifier, ok := schema.SplitSubject(m.Subject); ok && strings.HasPrefix(m.Subject, "interactions.failed.") {
+							if kind == string(schema.InvalidMessage) {
+								deadLetters++
+							}
+							interactions[identifier] = true
+						} else if ok && strings.HasPrefix(m.Subject, "interactions.processed.") {
+							interactions[identifier] = true
+						}
+						if enough(m) {
+							return
+						}
+					case <-c.ctx.Done():
+						t.Fatalf("%d of %d dead letters of invalid messages, interactions %v; the log:\n%s", deadLetters, invalid, interactions, &c.stderr)
+					}
+				}
+			}
+			until(func(*nats.Msg) bool {
+				for _, ended := range interactions {
+					if !ended {
+						return false
+					}
+				}
+				return deadLetters == invalid
+			})
+			h.revoke(true)
+			for range 3 {
+				declare(t, js)
+			}
+			until(func(m *nats.Msg) bool {
+				var a schema.Announcement
+				return json.Unmarshal(m.Data, &a) == nil && a.Cause == "unauthorized" && strings.Contains(a.Detail, "401")
+			})
+			for _, args := range [][]string{
+				{"status"}, {"status", "-o", "json"}, {"dlq", "ls"}, {"dlq", "ls", "-o", "json"}, {"dlq", "show", slices.Sorted(maps.Keys(interactions))[0]},
+			} {
+				shown := command(t, append(args, "--nats-url", at)...)
+				shown.start().end() // show ends with 1 where that one was processed
+				for _, o := range []*output{&shown.stdout, &shown.stderr} {
+					hasNoCanary(t, o)
+					if strings.ContainsFunc(o.String(), func(r rune) bool { return unicode.IsControl(r) && r != '\n' }) {
+						t.Errorf("a control character in what %v says: %q", args, o)
+					}
+				}
+			}
+			c.stop()
+			if code := c.end(); code != exitOK {
+				t.Errorf("exit code %d after a stop, want 0", code)
+			}
+
+			hasNoCanary(t, &c.stderr)
+			says(t, "the log", &c.stderr, "resting", "****", "forged") // or this shows nothing
+			ownLines(t, format, &c.stderr)
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			if h.redirect != 0 {
+				t.Errorf("%d requests came to another host", h.redirect)
+			}
+			t.Logf("%d messages, %d lines of log", seen, len(c.stderr.lines()))
+		})
+	}
+}
+
+func hasNoCanary(t *testing.T, o *output) {
+	t.Helper()
+	if strings.Contains(strings.ToLower(o.String()), canaryBeginning) {
+		t.Errorf("the token shows, or its beginning:\n%s", o)
+	}
+}
+
+// ownLines fails the test where the log has a line that is not the worker's, or a control character in one.
+func ownLines(t *testing.T, format string, log *output) {
+	t.Helper()
+	own := regexp.MustCompile(`^time="[^"]+" level=[a-z]+ msg=("([^"\\]|\\.)*"|[^ "]+)( [a-z_]+=("([^"\\]|\\.)*"|[^ "]*))*$`)
+	for _, line := range log.lines() {
+		if strings.ContainsFunc(line, func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }) {
+			t.Errorf("a control character in %q", line)
+		}
+		msg := ""
+		if format == "json" {
+			var record map[string]any
+			if err := json.Unmarshal([]byte(line), &record); err != nil {
+				t.Errorf("no JSON object: %q", line)
+			}
+			msg, _ = record["msg"].(string)
+		} else if match := own.FindStringSubmatch(line); match == nil {
+			t.Errorf("no line of fields: %q", line)
+		} else {
+			msg = match[1]
+		}
+		if msg == "" || strings.Contains(msg, "forged") {
+			t.Errorf("not the worker's own: %q", line)
+		}
+	}
+}
+
+// The commands that show what a vendor says do not show the token either. (A command that shows it belongs here.)
+func TestNoCommandShowsTheToken(t *testing.T) {
+	t.Parallel()
+	at, _ := provisioned(t)
+	h := newHostile(t)
+	for name, first := range h.answers() {
+		for _, args := range [][]string{{"doctor"}, {"doctor", "-o", "json"}} {
+			t.Run(strings.Join(args, " ")+" "+name, func(t *testing.T) {
+				vendor := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					first(strings.Split(r.URL.Path, "/")[3])(w, r)
+				}))
+				defer vendor.Close()
+				c := command(t, append(args, "--nats-url", at, "--base-url", vendor.URL+"/v1")...)
+				c.env["ELEVATEAI_API_TOKEN"] = canary
+				c.start().end()
+				hasNoCanary(t, &c.stdout)
+				hasNoCanary(t, &c.stderr)
+				if strings.ContainsFunc(c.stdout.String(), func(r rune) bool { return unicode.IsControl(r) && r != '\n' }) {
+					t.Errorf("a control character in %q", c.stdout.String())
+				}
+				if lines := len(c.stdout.lines()); args[len(args)-1] == "doctor" && !strings.HasPrefix(c.stdout.lines()[lines-1], "PASS  budget") {
+					t.Errorf("not one line each:\n%s", &c.stdout)
+				}
+			})
+		}
+	}
+}
+
+// evilIdentifiers reach beyond their token in a subject, their segment in a URL, or their line in a header.
+func evilIdentifiers() []string {
+	const guid = "bd5c92f3-c228-44a6-91bf-b52672569878"
+	return []string{
+		"..", ".", "../../x", guid[:33] + "/..", "%2f", guid[:33] + "%2f", "*", guid[:35] + "*", ">", guid[:35] + ">", guid + ".x", guid[:17] + "." + guid[18:],
+		"\x00", guid[:35] + "\x00", guid + "\x00", "a\r\nX-Evil: 1", guid[:34] + "\r\n", guid + "\n", strings.Repeat("a", 10<<10), strings.Repeat(guid, 300),
+		"ä", guid[:34] + "é", guid[:33] + "\u2028", "ｂｄ5c92f3-c228-44a6-91bf-b52672569878", guid + "?x=1", guid + "#x", "{" + guid + "}", " " + guid, guid + " ", "", strings.ReplaceAll(guid, "-", ""),
+	}
+}
+
+// Evil identifiers are stopped before they come near a subject, a URL or a header: by `declare`, by the intake, and where
+// someone stores a due message of his own. The status client and the schema refuse them as well, see their tests.
+func TestEvilIdentifiersAreStopped(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t)
+	for _, identifier := range evilIdentifiers() {
+		flag := command(t, "declare", "--nats-url", at, "--type", "audio", "--", identifier)
+		line, _ := json.Marshal(map[string]string{"interactionIdentifier": identifier, "type": "audio"})
+		stdin := command(t, "declare", "--nats-url", at)
+		stdin.stdin = strings.NewReader(string(line) + "\n")
+		for _, c := range []*call{flag, stdin} {
+			if code := c.start().end(); code == exitOK {
+				t.Errorf("%v took %.60q", c.args[:2], identifier)
+			}
+			if out := c.stdout.String() + c.stderr.String(); strings.ContainsFunc(out, func(r rune) bool { return unicode.IsControl(r) && r != '\n' }) || len(out) > 2000 {
+				t.Errorf("declare says %.300q of %.60q", out, identifier)
+			}
+		}
+	}
+	if have := stored(t, js); len(have) != 0 {
+		t.Fatalf("declare published %v", have)
+	}
+
+	v := vendor(t, simulator.Config{Default: func(string) simulator.Script { return simulator.Processed(0) }})
+	want := 0
+	for _, identifier := range evilIdentifiers() {
+		line, _ := json.Marshal(map[string]string{"interactionIdentifier": identifier, "type": "audio"})
+		messages := []*nats.Msg{{Subject: schema.DeclaredSubject(schema.Audio, uuid.NewString()), Data: line}}
+		if len(identifier) < 1000 && identifier != "" && !strings.ContainsAny(identifier, " \r\n\t.") {
+			// As far as a subject can carry it.
+			messages = append(messages, &nats.Msg{Subject: schema.DeclaredSubject(schema.Audio, identifier), Data: line})
+			if identifier != ">" { // it matches no filter, so that no worker is ever given what somebody stores there
+				messages = append(messages, &nats.Msg{Subject: schema.PollSubject(schema.Audio, identifier), Data: line, Header: nats.Header{
+					schema.HeaderPoll: {"1"}, schema.HeaderFirstStored: {time.Now().UTC().Format(time.RFC3339Nano)}}})
+			}
+		}
+		for _, m := range messages {
+			if _, err := js.PublishMsg(t.Context(), m); err == nil {
+				want++
+			} else {
+				t.Logf("the broker itself refuses %q: %v", m.Subject, err)
+			}
+		}
+	}
+	c := command(t, "run", "--nats-url", at, "--base-url", v.URL(), "--audio-interval", "100ms", "--chat-interval", "100ms", "--transcript-interval", "100ms")
+	c.env["ELEVATEAI_API_TOKEN"] = simulator.DefaultToken
+	outcomes, err := js.OrderedConsumer(t.Context(), schema.StreamOutcomes, jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.start()
+	clean := regexp.MustCompile(`^interactions\.failed\.invalid_message\.[0-9A-Za-z_-]{1,64}$`)
+	for n := range want {
+		m, err := outcomes.Next(jetstream.FetchMaxWait(30 * time.Second))
+		if err != nil {
+			polls, _ := js.Stream(t.Context(), schema.StreamPolls)
+			left, _ := polls.Info(t.Context(), jetstream.WithSubjectFilter(">"))
+			t.Fatalf("%d of %d dead letters: %v; left are %v and %v; the log:\n%s", n, want, err, stored(t, js), left.State.Subjects, &c.stderr)
+		}
+		if !clean.MatchString(m.Subject()) {
+			t.Errorf("an outcome on %q", m.Subject())
+		}
+	}
+	// What is due is worked on in order, more or less: a sound interaction behind the evil ones ends last.
+	sound := declare(t, js)
+	m, err := outcomes.Next(jetstream.FetchMaxWait(30 * time.Second))
+	if err != nil || m.Subject() != schema.ProcessedSubject(schema.ToTranscript, sound) {
+		t.Errorf("after the dead letters came %v (%v), want the outcome of a sound interaction", m, err)
+	}
+	c.stop()
+	c.end()
+	for _, p := range v.Polls() {
+		if p.Identifier != sound {
+			t.Errorf("the vendor was asked for %q", p.Identifier)
+		}
+	}
+	t.Logf("%d messages with evil identifiers", want)
+}

@@ -18,8 +18,13 @@ func processorTime() time.Duration {
 }
 
 // residentSize is the memory of this process that is in RAM, in bytes; 0 where the system does not tell.
-func residentSize() uint64 {
-	kB, err := strconv.ParseUint(strings.TrimSuffix(procValue("/proc/self/status", "VmRSS"), " kB"), 10, 64)
+func residentSize() uint64 { return statusSize("self", "VmRSS") }
+
+// peakSize is the most memory that a process had in RAM, in bytes; 0 where the system does not tell, or it has ended.
+func peakSize(pid int) uint64 { return statusSize(strconv.Itoa(pid), "VmHWM") }
+
+func statusSize(process, name string) uint64 {
+	kB, err := strconv.ParseUint(strings.TrimSuffix(procValue("/proc/"+process+"/status", name), " kB"), 10, 64)
 	if err != nil {
 		return 0
 	}

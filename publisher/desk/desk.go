@@ -171,9 +171,8 @@ func (s *Selection) fits(l Letter) bool {
 }
 
 const (
-	// readAhead and readAheadBytes bound what the broker sends before it was asked for.
-	readAhead      = 256
-	readAheadBytes = 4 << 20
+	// readAhead bounds what the broker sends before it was asked for: with the largest dead letters some 20 MB.
+	readAhead = 100
 	// silence is how long the broker may send nothing before it is asked what is left.
 	silence = 2 * time.Second
 )
@@ -202,8 +201,7 @@ func (s *Selection) read(ctx context.Context, do func(Letter) error) error {
 		if info := consumer.CachedInfo(); info == nil || info.NumPending == 0 {
 			return true, nil
 		}
-		bytes := max(readAheadBytes, 2*int(s.desk.js.Conn().MaxPayload()))
-		messages, err := consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(readAhead, bytes))
+		messages, err := consumer.Messages(jetstream.PullMaxMessages(readAhead))
 		if err != nil {
 			return false, err
 		}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+
+	"statusworker/consumer"
+	"statusworker/schema"
+)
+
+// measureDesk has the program list, filter and replay few and many dead letters, and prints how long it took and the most
+// memory that it had.
+func measureDesk(ctx context.Context, s settings, stdout, stderr io.Writer) error {
+	folder, err := os.MkdirTemp("", "bench-desk-")
+	if err != nil {
+		return fmt.Errorf("making a folder for the program: %w", err)
+	}
+	defer os.RemoveAll(folder)
+	program := filepath.Join(folder, "statusworker")
+	build := exec.CommandContext(ctx, "go", "build", "-o", program, "statusworker/cmd/statusworker")
+	build.Stderr = stderr
+	if err := build.Run(); err != nil {
+		return fmt.Errorf("building the program: %w", err)
+	}
+	var found []deskRun
+	for _, n := range []int{s.fewDead, s.manyDead} {
+		runs, err := runDesk(ctx, program, n, stderr)
+		if err != nil {
+			return fmt.Errorf("measuring the desk with %d dead letters: %w", n, err)
+		}
+		found = append(found, runs...)
+	}
+	fmt.Fprint(stdout, "\nDesk: one process a command, output thrown away; peak resident memory as the system counts it.\n\n")
+	fmt.Fprintln(stdout, "| dead letters | command | seconds | peak RSS, MB |")
+	fmt.Fprintln(stdout, "|--:|---|--:|--:|")
+	for _, r := range found {
+		fmt.Fprintf(stdout, "| %d | `statusworker dlq %s` | %.2f | %.1f |\n", r.letters, r.command, r.took.Seconds(), r.peak)
+	}
+	return nil
+}
+
+// deskRun is what one command took.
+type deskRun struct {
+	letters int
+	command string
+	took    time.Duration
+	peak    float64 // MB
+}
+
+// runDesk stores n dead letters, of two reasons in turn, and runs the commands on them.
+func runDesk(ctx context.Context, program string, n int, stderr io.Writer) (runs []deskRun, err error) {
+	r, err := newRig(ctx, consumer.Reserve, consumer.Guidance, 1, stderr)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.close()) }()
+	fmt.Fprintf(stderr, "storing %d dead letters\n", n)
+	if err := r.broker.fill(ctx, n, 0, dead); err != nil {
+		return nil, err
+	}
+	for _, args := range [][]string{
+		{"ls"},
+		{"ls", "-o", "json"},
+		{"ls", "--reason", "not_found"},
+		{"ls", "--type", "chat"},
+		{"replay", "--all", "--yes"},
+	} {
+		run, err := runCommand(ctx, program, r.where(), args, stderr)
+		if err != nil {
+			return runs, err
+		}
+		run.letters = n
+		runs = append(runs, run)
+	}
+	stream, err := r.broker.js.Stream(ctx, schema.StreamDeclared)
+	if err != nil {
+		return runs, fmt.Errorf("counting what was replayed: %w", err)
+	}
+	if state := stream.CachedInfo().State; state.Msgs != uint64(n) || state.LastSeq != uint64(n) {
+		return runs, fmt.Errorf("%d declared messages are stored, %d were, want %d", state.Msgs, state.LastSeq, n)
+	}
+	return runs, nil
+}
+
+func runCommand(ctx context.Context, program, url string, args []string, stderr io.Writer) (deskRun, error) {
+	run := deskRun{command: strings.Join(args, " ")}
+	fmt.Fprintf(stderr, "statusworker dlq %s\n", run.command)
+	c := exec.CommandContext(ctx, program, append([]string{"dlq"}, args...)...)
+	c.Env = append(os.Environ(), "NATS_URL="+url)
+	c.Stderr = stderr
+	begun := time.Now()
+	if err := c.Start(); err != nil {
+		return run, fmt.Errorf("running statusworker dlq %s: %w", run.command, err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- c.Wait() }()
+	// What the system tells of a process that has ended begins with what this one had when it forked: so it is asked before.
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for {
+		select {
+		case err := <-ended:
+			if err != nil {
+				return run, fmt.Errorf("running statusworker dlq %s: %w", run.command, err)
+			}
+			run.took = time.Since(begun)
+			return run, nil
+		case <-look.C:
+			run.peak = max(run.peak, float64(peakSize(c.Process.Pid))/1e6)
+		}
+	}
+}
+
+// dead is a dead letter of common size.
+func dead(number int) *nats.Msg {
+	stored := time.Now().Add(-time.Hour).UTC()
+	o := schema.Outcome{
+		Identifier: uuid.NewString(), Type: schema.Audio, Reason: schema.NotFound,
+		Detail:   "the vendor does not know it 5m12s after it was declared: the vendor answered 404",
+		Observed: stored.Add(5 * time.Minute), Answer: json.RawMessage(`{"status":404,"title":"Not Found"}`),
+	}
+	if number%2 == 0 {
+		o.Reason = schema.ProcessingFailed
+	}
+	o.Declaration = declaredMessage(o.Identifier)
+	o.Origin = schema.Origin{Stream: schema.StreamDeclared, Subject: schema.DeclaredSubject(o.Type, o.Identifier),
+		Sequence: uint64(number), Deliveries: 1, Stored: stored, Polls: 11}
+	data, err := o.Marshal()
+	if err != nil {
+		panic(err) // all of it is JSON
+	}
+	return &nats.Msg{Subject: o.Subject(), Data: data}
+}

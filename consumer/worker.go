@@ -373,7 +373,7 @@ func (w *Worker) complain(kind string, err error) {
 	}
 	k.since++
 	if now := c.now(); k.logged.IsZero() || now.Sub(k.logged) >= complainEvery {
-		w.log.WithFields(logrus.Fields{"what": kind, "times": k.since}).WithError(err).Warn("a delivery went wrong; it comes back")
+		w.log.WithFields(logrus.Fields{"what": kind, "times": k.since}).WithError(err).Warn("something went wrong; the work goes on, and what was not done comes back")
 		k.logged, k.since = now, 0
 	}
 }

@@ -3,10 +3,12 @@ package admin
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/consumer"
@@ -17,6 +19,7 @@ import (
 // a minute, so that it costs the broker the same for one worker and for a hundred.
 type fleet struct {
 	surveyor *survey.Surveyor
+	nc       *nats.Conn
 	last     atomic.Pointer[looked]
 	stop     context.CancelFunc
 	stopped  chan struct{}
@@ -38,7 +41,7 @@ const (
 
 func newFleet(worker *consumer.Worker, js jetstream.JetStream) *fleet {
 	ctx, stop := context.WithCancel(context.Background())
-	f := &fleet{surveyor: survey.New(js, time.Now), stop: stop, stopped: make(chan struct{})}
+	f := &fleet{surveyor: survey.New(js, time.Now), nc: js.Conn(), stop: stop, stopped: make(chan struct{})}
 	go func() {
 		defer close(f.stopped)
 		f.keep(ctx, worker)
@@ -59,8 +62,11 @@ func (f *fleet) keep(ctx context.Context, worker *consumer.Worker) {
 		timer.Reset(firstTry)
 		if worker.First() {
 			// Trouble shows: what was told last is gone soon, and the connection has measures of its own.
-			if s, err := f.look(ctx); err == nil {
+			s, err := f.look(ctx)
+			if err == nil {
 				f.last.Store(&looked{s, time.Now()})
+			} else if errors.Is(f.nc.LastError(), nats.ErrPermissionViolation) {
+				return // the log has heard of it; it would hear of it again each time
 			}
 			timer.Reset(lookEvery)
 		}

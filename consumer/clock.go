@@ -67,12 +67,15 @@ func (c *brokerClock) local(t time.Time) time.Time {
 // offset is how far the broker's clock is ahead of this process's wall clock.
 func (c *brokerClock) offset() time.Duration { return c.time().Sub(c.now().Round(0)) }
 
-// atLeast tells the clock that the broker's showed t a moment ago. It is behind only where this process stood still (a
-// suspended machine), or where another leader's clock is ahead; it goes on from t then.
-func (c *brokerClock) atLeast(t time.Time) {
+// atLeast tells the clock that the broker's showed t a moment ago, and says whether it was behind. It is only where this
+// process stood still (a suspended machine), or where another leader's clock is ahead. It goes on from t then, which is
+// behind still by as long as t took to come here: before anything hangs on it, it is to be measured again.
+func (c *brokerClock) atLeast(t time.Time) (behind bool) {
 	if now := c.now(); t.After(c.time()) {
 		c.mark.Store(&mark{local: now, broker: t, took: c.mark.Load().took})
+		return true
 	}
+	return false
 }
 
 // at is what the broker's clock shows, or a little more, when this process's clock shows t.

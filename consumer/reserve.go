@@ -93,6 +93,14 @@ func (r *reservations) begin(ctx context.Context, d *delivery) (bool, error) {
 	if d.reserved.tombstone {
 		return false, d.ack()
 	}
+	if d.woken {
+		measure, cancel := context.WithTimeout(ctx, ackTimeout)
+		err := r.clock.measure(measure, r.stream)
+		cancel()
+		if err != nil {
+			return false, err // AckWait brings the message back
+		}
+	}
 	next := reservation{at: position{life: d.at.life, number: d.at.number + 1}}
 	taken, err := r.take(ctx, d, &next)
 	if err != nil {
@@ -223,7 +231,7 @@ func (r *reservations) read(d *delivery) error {
 	if err := originOf(d); err != nil {
 		return err
 	}
-	r.clock.atLeast(d.origin.Stored)
+	d.woken = r.clock.atLeast(d.origin.Stored)
 	_, d.identifier, _ = schema.SplitSubject(d.msg.Subject())
 	if err := schema.CheckIdentifier(d.identifier); err != nil {
 		return &schema.MemberError{Problem: "its subject is not one: " + err.Error()}

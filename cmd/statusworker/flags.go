@@ -31,7 +31,7 @@ type brokerFlags struct {
 type vendorFlags struct {
 	BaseURL   string `name:"base-url" var:"ELEVATEAI_BASE_URL" default:"https://api.elevateai.com/v1" help:"What comes before /interactions. Plain http is accepted for a loopback address only."`
 	Token     string `name:"api-token" var:"ELEVATEAI_API_TOKEN" placeholder:"TOKEN" help:"API token. Better in the variable or a file: a command line can be read by others."`
-	TokenFile string `name:"api-token-file" var:"ELEVATEAI_API_TOKEN_FILE" placeholder:"FILE" help:"File with the API token; read again when the vendor refuses the token, and every half minute."`
+	TokenFile string `name:"api-token-file" var:"ELEVATEAI_API_TOKEN_FILE" placeholder:"FILE" help:"File with the API token; read again when the vendor refuses the token, and every 10 s."`
 }
 
 // timingFlags are what a worker and the consumers it works on must agree on.
@@ -55,12 +55,15 @@ type workFlags struct {
 
 // adminFlags say where operators ask.
 type adminFlags struct {
-	AdminAddr string `name:"admin-addr" var:"STATUSWORKER_ADMIN_ADDR" default:":8080" placeholder:"ADDR" help:"Where /metrics, /livez and /readyz are served."`
+	AdminAddr string `name:"admin-addr" var:"STATUSWORKER_ADMIN_ADDR" default:":8080" placeholder:"ADDR" help:"Where /metrics, /livez, /readyz and /statusz are served."`
 	PprofAddr string `name:"pprof-addr" var:"STATUSWORKER_PPROF_ADDR" placeholder:"ADDR" help:"Where Go's profiles are served, on a loopback address such as 127.0.0.1:6060. Not given: nowhere."`
 }
 
 // listen starts what the flags ask for. Close is never nil.
 func (f adminFlags) listen(m *admin.Metrics) (server *admin.Server, closing func(), err error) {
+	if f.AdminAddr == "" { // it would be a random port on every interface
+		return nil, nil, badFlag("admin-addr", variable("admin-addr"), `""`, "an address, such as :8080 or 127.0.0.1:8080")
+	}
 	server, err = admin.Listen(f.AdminAddr, m)
 	if err != nil {
 		return nil, nil, badFlag("admin-addr", variable("admin-addr"), schema.Quote(f.AdminAddr), fmt.Sprintf("an address that can be listened on, such as :8080 (%v)", err))

@@ -278,6 +278,7 @@ func TestMetricsMove(t *testing.T) {
 
 			s.broker.Stop()
 			s.await("/readyz", http.StatusServiceUnavailable, "not connected to NATS")
+			s.serves("/statusz", http.StatusServiceUnavailable, "not connected to NATS")
 			s.serves("/livez", http.StatusOK, "ok")
 			n("broker_connected", nil, exactly(0))
 			if err := s.broker.StartAgain(); err != nil {

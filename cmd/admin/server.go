@@ -106,11 +106,15 @@ func (s *Server) Close() {
 }
 
 func (s *Server) statusz(w http.ResponseWriter, r *http.Request) {
-	if watched := s.watched.Load(); watched != nil {
+	watched := s.watched.Load()
+	switch {
+	case watched == nil:
+		http.Error(w, *s.waiting.Load(), http.StatusServiceUnavailable)
+	case !watched.nc.IsConnected():
+		http.Error(w, errDisconnected.Error(), http.StatusServiceUnavailable)
+	default:
 		watched.fleet.serve(w, r)
-		return
 	}
-	http.Error(w, *s.waiting.Load(), http.StatusServiceUnavailable)
 }
 
 // answer says ok, or why not.
@@ -134,13 +138,15 @@ func (s *Server) alive() error {
 	return nil // it waits for the broker, and says so elsewhere
 }
 
+var errDisconnected = errors.New("not connected to NATS: reconnecting")
+
 func (s *Server) ready() error {
 	w := s.watched.Load()
 	if w == nil {
 		return errors.New(*s.waiting.Load())
 	}
 	if !w.nc.IsConnected() {
-		return errors.New("not connected to NATS: reconnecting")
+		return errDisconnected
 	}
 	return w.worker.Ready()
 }

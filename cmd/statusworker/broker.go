@@ -224,7 +224,7 @@ func settledBroker(ctx context.Context, js jetstream.JetStream, log logrus.Field
 		defer cancel()
 		err := do(bounded)
 		if denied := js.Conn().LastError(); err != nil && errors.Is(denied, nats.ErrPermissionViolation) {
-			return backoff.Permanent(fmt.Errorf("%w; docs/contract.md lists the permissions", denied))
+			return backoff.Permanent(fmt.Errorf("%w; docs/contract.md lists the permissions, `statusworker doctor` tries a worker's, and a user with an inbox of its own wants --nats-inbox-prefix ($NATS_INBOX_PREFIX)", denied))
 		}
 		if err != nil && !unsettled(err) {
 			return backoff.Permanent(err)

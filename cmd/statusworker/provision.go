@@ -120,6 +120,9 @@ func (c provisionCommand) wanted(ctx context.Context, js jetstream.JetStream, cf
 	return consumer.Topology(cfg, waiting).Add(publisher.Topology(outcomes)), nil
 }
 
+// noCluster is the broker's code for more than one replica on a server that is alone.
+const noCluster jetstream.ErrorCode = 10074
+
 // given sets what a flag says, where it was given.
 func given[T any](to *T, flag *T) {
 	if flag != nil {
@@ -168,6 +171,9 @@ func provision(ctx context.Context, js jetstream.JetStream, p process, log logru
 		}
 		return err
 	})
+	if api := (*jetstream.APIError)(nil); errors.As(err, &api) && api.ErrorCode == noCluster {
+		return fmt.Errorf("%w; this server is no cluster: leave out --replicas ($%s), or provision in a cluster", err, variable("replicas"))
+	}
 	if err != nil {
 		return err
 	}

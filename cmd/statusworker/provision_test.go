@@ -152,3 +152,10 @@ func TestProvisionSaysWhatTheBrokerDoesNotChange(t *testing.T) {
 		t.Errorf("not one line on standard error:\n%s", &c.stderr)
 	}
 }
+
+func TestProvisionReplicasOnASingleServer(t *testing.T) {
+	t.Parallel()
+	s, _ := broker(t)
+	c := command(t, "provision", "--nats-url", s.URL(), "--replicas", "3").exits(exitFault)
+	says(t, "standard error", &c.stderr, "is no cluster", "--replicas ($STATUSWORKER_REPLICAS)")
+}

@@ -137,6 +137,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{name: "100000 brackets cut off", message: strings.Repeat("[", 60000), member: "0" + strings.Repeat(".0", 15), problem: "it is nested deeper than 16 levels"},
 		{name: "CloudEvent, 17 levels with the envelope", message: enveloped(bare(`,"deep":`+nested(schema.MaxDepth-1)), ""), member: "data.deep" + strings.Repeat(".0", 14), problem: "it is nested deeper than 16 levels", beyond: true},
 
+		{name: "a name that is a number", message: bare(`,1:2`), problem: "it is not JSON: "},
+		{name: "a name that is an object", message: bare(`,{}:2`), problem: "it is not JSON: "},
 		{name: "twice", message: bare(`,"type":"audio"`), member: "type", problem: "it is there twice", beyond: true},
 		{name: "twice, escaped", message: bare(`,"\u0074ype":"chat"`), member: "type", problem: "it is there twice", beyond: true},
 		{name: "twice, unknown", message: bare(`,"x":1,"x":1`), member: "x", problem: "it is there twice", beyond: true},

@@ -47,14 +47,24 @@ func (v value) what() string {
 	return "not JSON"
 }
 
-// looksAt tells whether Decode looks at a member of this name.
-func looksAt(name string) bool {
-	switch name {
-	case "interactionIdentifier", "type", "includeAiResults",
-		"specversion", "id", "source", "data", "data_base64", "traceparent":
-		return true
+// looksAt gives a member's name, which is written as JSON, where Decode looks at such a member. No name is made a string
+// for it: a message has many that nobody looks at, and is read at every poll.
+func looksAt(written jsontext.Value) (name string, ok bool) {
+	unquoted := written[1 : len(written)-1]
+	if bytes.IndexByte(unquoted, '\\') >= 0 {
+		unquoted, _ = jsontext.AppendUnquote(nil, written) // the decoder has found it right
 	}
-	return false
+	for _, name := range looked {
+		if string(unquoted) == name {
+			return name, true
+		}
+	}
+	return "", false
+}
+
+var looked = [...]string{
+	"interactionIdentifier", "type", "includeAiResults",
+	"specversion", "id", "source", "data", "data_base64", "traceparent",
 }
 
 // scan reads a message in one pass, and checks what [CheckJSON] promises.
@@ -123,13 +133,12 @@ func (s *scanner) inside(v *value, levels int) error {
 		var name string
 		var keep bool
 		if v.kind == '{' {
-			tok, err := s.dec.ReadToken()
+			written, err := s.dec.ReadValue()
 			if err != nil {
 				return err
 			}
 			if levels > 1 {
-				name = tok.String()
-				keep = looksAt(name)
+				name, keep = looksAt(written)
 			}
 		}
 		if !keep {

@@ -62,6 +62,9 @@ func (i Intervals) Of(t schema.Type) time.Duration {
 	}
 }
 
+// Longest is the longest of the intervals.
+func (i Intervals) Longest() time.Duration { return max(i.Audio, i.Chat, i.Transcript) }
+
 // Config says how a worker works. Zero values take the defaults.
 type Config struct {
 	// Intervals defaults to [Guidance].
@@ -143,6 +146,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// WantConcurrency says in words what a Config's Concurrency may be.
+const WantConcurrency = "4 to 4096: one for the intake and one for each lane at least"
+
 // Check says what is wrong with c after its defaults; the error is a [*ConfigError].
 func (c Config) Check() error {
 	c = c.withDefaults()
@@ -162,8 +168,12 @@ func (c Config) Check() error {
 		{"StretchLimit", c.StretchLimit, time.Second},
 	} {
 		if f.value < f.least {
-			return &ConfigError{Field: f.name, Value: f.value.String(), Want: "at least " + f.least.String()}
+			return &ConfigError{Field: f.name, Value: schema.Duration(f.value), Want: "at least " + schema.Duration(f.least)}
 		}
+	}
+	if longest := c.Intervals.Longest(); c.Deadline <= longest {
+		return &ConfigError{Field: "Deadline", Value: schema.Duration(c.Deadline),
+			Want: "more than " + schema.Duration(longest) + ", the longest interval: every interaction would be given up at its first poll"}
 	}
 	if !(c.Stretch >= 0 && c.Stretch <= 1) { // so that NaN is refused too
 		return &ConfigError{Field: "Stretch", Value: fmt.Sprint(c.Stretch), Want: "0 to 1: a share of the interaction's age"}
@@ -172,7 +182,7 @@ func (c Config) Check() error {
 		return &ConfigError{Field: "MaxPollsPerSecond", Value: fmt.Sprint(c.MaxPollsPerSecond), Want: "0.01 to 1000000, or 0 for no bound"}
 	}
 	if c.Concurrency < 4 || c.Concurrency > 4096 {
-		return &ConfigError{Field: "Concurrency", Value: fmt.Sprint(c.Concurrency), Want: "4 to 4096: one for the intake and one for each lane at least"}
+		return &ConfigError{Field: "Concurrency", Value: fmt.Sprint(c.Concurrency), Want: WantConcurrency}
 	}
 	return nil
 }

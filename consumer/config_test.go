@@ -21,7 +21,8 @@ func TestConfigNamesTheField(t *testing.T) {
 		{"transcript", func(c *consumer.Config) { c.Intervals.Transcript = 1 }, "consumer: Intervals.Transcript is 1ns, want at least 50ms"},
 		{"request timeout", func(c *consumer.Config) { c.RequestTimeout = -1 }, "consumer: RequestTimeout is -1ns, want at least 1ms"},
 		{"deadline", func(c *consumer.Config) { c.Deadline = time.Microsecond }, "consumer: Deadline is 1µs, want at least 1ms"},
-		{"grace", func(c *consumer.Config) { c.NotFoundGrace = -time.Hour }, "consumer: NotFoundGrace is -1h0m0s, want at least 1ms"},
+		{"deadline of an interval", func(c *consumer.Config) { c.Deadline = 30 * time.Second }, "consumer: Deadline is 30s, want more than 30s, the longest interval: every interaction would be given up at its first poll"},
+		{"grace", func(c *consumer.Config) { c.NotFoundGrace = -time.Hour }, "consumer: NotFoundGrace is -1h, want at least 1ms"},
 		{"shutdown", func(c *consumer.Config) { c.ShutdownTimeout = -1 }, "consumer: ShutdownTimeout is -1ns, want at least 1ms"},
 		{"too few", func(c *consumer.Config) { c.Concurrency = 3 }, "consumer: Concurrency is 3, want 4 to 4096: one for the intake and one for each lane at least"},
 		{"too many", func(c *consumer.Config) { c.Concurrency = 4097 }, "consumer: Concurrency is 4097, want 4 to 4096: one for the intake and one for each lane at least"},
@@ -46,7 +47,7 @@ func TestConfigAccepts(t *testing.T) {
 		"nothing set": {},
 		"the least": {
 			Intervals:      consumer.Intervals{Audio: 50 * time.Millisecond, Chat: 50 * time.Millisecond, Transcript: 50 * time.Millisecond},
-			RequestTimeout: time.Millisecond, Deadline: time.Millisecond, NotFoundGrace: time.Millisecond, ShutdownTimeout: time.Millisecond, Concurrency: 4,
+			RequestTimeout: time.Millisecond, Deadline: 51 * time.Millisecond, NotFoundGrace: time.Millisecond, ShutdownTimeout: time.Millisecond, Concurrency: 4,
 		},
 		"the most": {Concurrency: 4096},
 	} {

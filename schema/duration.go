@@ -1,0 +1,55 @@
+package schema
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const day = 24 * time.Hour
+
+// ParseDuration reads a duration as [time.ParseDuration] does, and also whole days in front: `14d`, `1d12h`.
+func ParseDuration(s string) (time.Duration, error) {
+	digits, rest, ok := strings.Cut(s, "d")
+	if !ok {
+		return time.ParseDuration(s)
+	}
+	sign := time.Duration(1)
+	if bare, minus := strings.CutPrefix(digits, "-"); minus {
+		digits, sign = bare, -1
+	}
+	days, err := strconv.ParseUint(digits, 10, 16) // 65535 days are less than the most that a duration can be
+	if err != nil {
+		return 0, errors.New("the days are no whole number of at most 65535")
+	}
+	d := time.Duration(days) * day
+	if rest != "" {
+		more, err := time.ParseDuration(rest)
+		if err != nil {
+			return 0, err
+		}
+		if more < 0 || strings.HasPrefix(rest, "+") {
+			return 0, errors.New("the sign belongs before the days")
+		}
+		if d += more; d < 0 {
+			return 0, errors.New("it is too long")
+		}
+	}
+	return sign * d, nil
+}
+
+// Duration writes a duration without the zeros at its end: 14d, 36h, 5m, 1m30s, 200ms.
+func Duration(d time.Duration) string {
+	if d != 0 && d%day == 0 && d.Abs() > 2*day {
+		return strconv.FormatInt(int64(d/day), 10) + "d"
+	}
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}

@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"statusworker/publisher/desk"
+	"statusworker/schema"
 )
 
 const (
@@ -19,6 +20,9 @@ const (
 	listPage = 200
 	// detailMost is how much of a detail is shown where no terminal bounds it.
 	detailMost = 200
+	// detailBeside is how wide a terminal must be for details beside the rest. On a narrower one they are below it.
+	detailBeside = 120
+	detailIndent = "      "
 )
 
 // dlqList writes dead letters as they come, in one of three forms.
@@ -51,7 +55,11 @@ func (l *dlqList) add(letter desk.Letter) error {
 		return err
 	}
 	if l.n == 1 {
-		l.row(faint, "SEQ", "AGE", "REASON", "IDENTIFIER", "TYPE", "DETAIL")
+		heading := "DETAIL"
+		if l.narrow() {
+			heading = ""
+		}
+		l.row(faint, "SEQ", "AGE", "REASON", "IDENTIFIER", "TYPE", heading)
 	}
 	detail := letter.Detail
 	if letter.Problem != nil {
@@ -63,6 +71,9 @@ func (l *dlqList) add(letter desk.Letter) error {
 	}
 	return l.flush()
 }
+
+// narrow tells whether details are on lines of their own.
+func (l *dlqList) narrow() bool { return l.width > 0 && l.width < detailBeside }
 
 func (l *dlqList) row(p paint, texts ...string) {
 	if l.width == 0 {
@@ -78,8 +89,19 @@ func (l *dlqList) row(p paint, texts ...string) {
 
 // flush writes the page.
 func (l *dlqList) flush() error {
-	for _, line := range grid(l.rows, l.least, l.width) {
-		if _, err := fmt.Fprintln(l.w, strings.TrimRight(line, " ")); err != nil {
+	shown := l.rows
+	if l.narrow() {
+		shown = nil
+		for _, row := range l.rows {
+			shown = append(shown, row[:len(row)-1])
+		}
+	}
+	for i, line := range grid(shown, l.least, l.width) {
+		line = strings.TrimRight(line, " ")
+		if row := l.rows[i]; l.narrow() && row[len(row)-1].text != "" {
+			line += "\n" + detailIndent + fit(row[len(row)-1].text, l.width-len(detailIndent))
+		}
+		if _, err := fmt.Fprintln(l.w, line); err != nil {
 			return err
 		}
 	}
@@ -233,6 +255,7 @@ func showLetter(w io.Writer, l desk.Letter, now time.Time, width int) {
 	field("trace", l.Traceparent)
 	if l.Problem != nil {
 		field("message", fmt.Sprintf("%d bytes: %+q", len(l.Message), l.Message[:min(len(l.Message), messageMost)]))
+		field("purge", "statusworker dlq purge "+l.Name())
 		return
 	}
 	for _, part := range []struct {
@@ -251,11 +274,15 @@ func showLetter(w io.Writer, l desk.Letter, now time.Time, width int) {
 	if l.PayloadSize > 0 {
 		field("payload", fmt.Sprintf("%d bytes: %+q", l.PayloadSize, l.Payload[:min(len(l.Payload), messageMost)]))
 	}
-	if _, _, err := l.Declared(); err != nil {
+	subject, message, err := l.Declared()
+	if err != nil {
 		field("replay", "cannot be replayed: "+err.Error())
+	} else if _, refused := schema.DecodeFrom(subject, message); refused != nil {
+		field("replay", "would bring it back here: "+refused.Error())
 	} else {
 		field("replay", "statusworker dlq replay "+l.Name())
 	}
+	field("purge", "statusworker dlq purge "+l.Name())
 }
 
 func times(n uint64) string {

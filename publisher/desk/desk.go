@@ -153,16 +153,6 @@ func (s *Selection) Each(ctx context.Context, do func(Letter) error) error {
 	})
 }
 
-// Count counts the selection by reason.
-func (s *Selection) Count(ctx context.Context) (map[schema.Reason]int, error) {
-	n := make(map[schema.Reason]int)
-	err := s.Each(ctx, func(l Letter) error {
-		n[l.Reason]++
-		return nil
-	})
-	return n, err
-}
-
 // fits tells whether a dead letter has the reason, type and age that are meant.
 func (s *Selection) fits(l Letter) bool {
 	return (len(s.filter.Reasons) == 0 || slices.Contains(s.filter.Reasons, l.Reason)) &&

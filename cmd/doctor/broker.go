@@ -52,7 +52,7 @@ type held struct {
 func examineBroker(ctx context.Context, p Patient) ([]Finding, held) {
 	nc, err := p.Connect()
 	if err != nil {
-		found := []Finding{bad(Fail, checkConnection, "start the server, or correct --nats-url ($NATS_URL) and the credentials", "%v", err)}
+		found := []Finding{bad(Fail, checkConnection, p.MendConnection(err), "%v", err)}
 		return append(found, skipped("there is no connection to NATS", "", checkTLS, checkCertificate, checkPayload, checkVersion,
 			checkInbox, checkStreamInfo, checkConsumerInfo, checkHold, checkProcessed, checkFailed, checkAnnounce, checkPull, checkRead, checkAck,
 			checkJetStream, checkAccount, checkTopology, checkReplicas, checkStreamLimits, checkOutcomesAge, checkClock)...), held{}
@@ -433,7 +433,8 @@ func judgeReplicas(streams []*jetstream.StreamInfo, clustered bool) Finding {
 	}
 	if result == Pass {
 		if !clustered {
-			return pass(checkReplicas, "%d; the server is alone: without it nothing moves, and with its disk everything is lost", fewest)
+			return bad(Warn, checkReplicas, "for production, a cluster of 3 servers and `statusworker provision --replicas 3 --update`",
+				"%d; the server is alone: without it nothing moves, and with its disk everything is lost", fewest)
 		}
 		return pass(checkReplicas, "%d or more of each stream, all current", fewest)
 	}
@@ -461,9 +462,9 @@ func judgeOutcomesAge(age, deadline time.Duration) Finding {
 		return pass(checkOutcomesAge, "kept for good")
 	case age <= deadline:
 		return bad(Fail, checkOutcomesAge, "`statusworker provision --max-age` with more than the deadline, and --update",
-			"outcomes are kept for %s, the deadline is %s: an outcome can be gone while its interaction still waits", age, deadline)
+			"outcomes are kept for %s, the deadline is %s: an outcome can be gone while its interaction still waits", schema.Duration(age), schema.Duration(deadline))
 	}
-	return pass(checkOutcomesAge, "kept for %s, the deadline is %s", age, deadline)
+	return pass(checkOutcomesAge, "kept for %s, the deadline is %s", schema.Duration(age), schema.Duration(deadline))
 }
 
 const clockSamples = 3
@@ -493,7 +494,10 @@ func judgeClock(offset, uncertain time.Duration) Finding {
 	if offset < 0 {
 		side = "behind"
 	}
-	found := fmt.Sprintf("the broker's clock is %s %s this host's, give or take %s", offset.Abs().Round(time.Millisecond), side, uncertain.Round(time.Millisecond))
+	found := fmt.Sprintf("the broker's clock is %s %s this host's, give or take %s", schema.Duration(offset.Abs().Round(time.Millisecond)), side, schema.Duration(uncertain.Round(time.Millisecond)))
+	if offset.Abs() <= max(uncertain, time.Millisecond) {
+		found = fmt.Sprintf("the broker's clock agrees with this host's within %s", schema.Duration(max(uncertain.Round(time.Millisecond), time.Millisecond)))
+	}
 	if offset.Abs()-uncertain > mostSkew {
 		return bad(Warn, checkClock, "run NTP on both; the worker corrects for it, but ages and logs do not agree", "%s", found)
 	}

@@ -35,8 +35,9 @@ type Finding struct {
 
 // Patient is what is examined.
 type Patient struct {
-	// Connect connects to the broker, once and in bounded time. Its error says what to do.
-	Connect func() (*nats.Conn, error)
+	// Connect connects to the broker, once and in bounded time; MendConnection says what to do about its error.
+	Connect        func() (*nats.Conn, error)
+	MendConnection func(error) string
 	// LeastMaxPayload is what the broker must accept as one message.
 	LeastMaxPayload int64
 	// Topology says what keeps a worker from running on the streams that there are, and which command mends it.

@@ -54,7 +54,7 @@ func judgeAnswer(e statusclient.Examination) (vendor, token Finding) {
 	const checkURL = "check --base-url ($ELEVATEAI_BASE_URL)"
 	untold := skipped("the answer tells nothing about it", "", checkToken)[0]
 	if e.Err == nil {
-		return bad(Warn, checkVendor, checkURL, "%s knows the status of an interaction that nobody declared: it may not be the vendor", e.Base), untold
+		return bad(Warn, checkVendor, checkURL+"; the simulated vendor of `statusworker dev` does so", "%s knows the status of an interaction that nobody declared: it may not be the vendor", e.Base), untold
 	}
 	poll := &schema.PollError{Detail: e.Err.Error()}
 	_ = errors.As(e.Err, &poll) // it always is one

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -44,7 +45,7 @@ func (f brokerFlags) connect(ctx context.Context, name string, log logrus.FieldL
 		case err == nil:
 			return nil
 		case hopeless(err):
-			return backoff.Permanent(fmt.Errorf("connecting to NATS at %s: %w%s", f.shownURL(), err, f.hint(err)))
+			return backoff.Permanent(fmt.Errorf("connecting to NATS at %s: %w; %s", f.shownURL(), err, f.hint(err)))
 		}
 		return err
 	})
@@ -109,6 +110,8 @@ func (f brokerFlags) options(name string, log logrus.FieldLogger) ([]nats.Option
 		options = append(options, nats.UserInfo(f.User, f.Password))
 	case f.User != "":
 		options = append(options, nats.Token(f.User))
+	case f.Password != "":
+		return nil, usagef("--nats-password ($NATS_PASSWORD) is set without --nats-user ($NATS_USER): want both, or a token as the user alone")
 	}
 	if (f.Cert == "") != (f.Key == "") {
 		return nil, usagef("--nats-cert ($NATS_CERT) and --nats-key ($NATS_KEY) go together: want both or none")
@@ -122,16 +125,44 @@ func (f brokerFlags) options(name string, log logrus.FieldLogger) ([]nats.Option
 	if err := file("nats-ca", "NATS_CA", f.CA, nats.RootCAs(f.CA)); err != nil {
 		return nil, err
 	}
-	for _, server := range strings.Split(f.NATSURL, ",") {
+	if err := checkServers(f.NATSURL); err != nil {
+		return nil, badFlag("nats-url", "NATS_URL", schema.Quote(f.shownURL()), fmt.Sprintf("URLs like nats://host:4222, separated by commas (%v)", err))
+	}
+	return options, nil
+}
+
+// checkServers refuses addresses at which no server can ever be, rather than to wait for it.
+func checkServers(servers string) error {
+	web := 0
+	all := strings.Split(servers, ",")
+	for _, server := range all {
 		if server = strings.TrimSpace(server); !strings.Contains(server, "://") {
 			server = "nats://" + server
 		}
 		u, err := url.Parse(server)
-		if err != nil || u.Hostname() == "" {
-			return nil, badFlag("nats-url", "NATS_URL", schema.Quote(f.shownURL()), "URLs like nats://host:4222, separated by commas")
+		if err != nil {
+			return errors.New("it is no URL") // its text may hold a password
+		}
+		switch u.Scheme {
+		case "nats", "tls":
+		case "ws", "wss":
+			web++
+		default:
+			return fmt.Errorf("the scheme %s is none of nats, tls, ws and wss", schema.Quote(u.Scheme))
+		}
+		if u.Hostname() == "" {
+			return errors.New("there is no host in it")
+		}
+		if port := u.Port(); port != "" {
+			if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+				return fmt.Errorf("the port %s is not 1 to 65535", port)
+			}
 		}
 	}
-	return options, nil
+	if web != 0 && web != len(all) {
+		return errors.New("WebSocket servers go with none but WebSocket servers")
+	}
+	return nil
 }
 
 // parseCredentials says what is wrong with a credentials file before a server is asked.
@@ -172,11 +203,11 @@ func hopeless(err error) bool {
 func (f brokerFlags) hint(err error) string {
 	switch {
 	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
-		return "; check --nats-creds ($NATS_CREDS), --nats-nkey ($NATS_NKEY) or --nats-user ($NATS_USER) and --nats-password ($NATS_PASSWORD)"
+		return "check --nats-creds ($NATS_CREDS), --nats-nkey ($NATS_NKEY) or --nats-user ($NATS_USER) and --nats-password ($NATS_PASSWORD)"
 	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
-		return "; the URL's scheme (tls:// or nats://) does not match the server"
+		return "the server wants the other of tls:// and nats:// in --nats-url ($NATS_URL)"
 	}
-	return "; check --nats-ca ($NATS_CA)"
+	return "check --nats-ca ($NATS_CA)"
 }
 
 // patiently calls try until it succeeds, its error is permanent, or ctx ends. It says at once what it waits for (within a
@@ -197,7 +228,14 @@ func patiently(ctx context.Context, log logrus.FieldLogger, what string, try fun
 			said = now
 		}
 	}
-	hanging := time.AfterFunc(time.Second, func() { tell(errNoAnswer) })
+	hanging := time.AfterFunc(time.Second, func() {
+		mu.Lock()
+		answered := !said.IsZero()
+		mu.Unlock()
+		if !answered {
+			tell(errNoAnswer)
+		}
+	})
 	err := backoff.RetryNotify(try, backoff.WithContext(policy, ctx), func(err error, _ time.Duration) { tell(err) })
 	hanging.Stop()
 	mu.Lock()
@@ -216,12 +254,31 @@ var errNoAnswer = errors.New("no answer yet")
 // unsettled tells whether a broker that gave this error may answer properly in a moment: it starts, or elects.
 func unsettled(err error) bool { return topology.Unsettled(err) }
 
+// endWhenDenied calls cancel when the server refuses a right, until ctx ends.
+func endWhenDenied(ctx context.Context, cancel func(), nc *nats.Conn) {
+	before := nc.LastError()
+	looking := time.NewTicker(20 * time.Millisecond)
+	defer looking.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-looking.C:
+		}
+		if last := nc.LastError(); last != before && errors.Is(last, nats.ErrPermissionViolation) {
+			cancel()
+			return
+		}
+	}
+}
+
 // settledBroker calls do, each time for five seconds at most, until the broker is able to answer it. A right that the user
 // lacks is an error at once: NATS tells of it beside the request, which then gets no answer.
 func settledBroker(ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger, do func(ctx context.Context) error) error {
 	return patiently(ctx, log, "waiting for JetStream (it is starting, electing a leader, or not enabled: a server needs -js, an account needs jetstream)", func() error {
 		bounded, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
+		go endWhenDenied(bounded, cancel, js.Conn())
 		err := do(bounded)
 		if denied := js.Conn().LastError(); err != nil && errors.Is(denied, nats.ErrPermissionViolation) {
 			return backoff.Permanent(fmt.Errorf("%w; docs/contract.md lists the permissions, `statusworker doctor` tries a worker's, and a user with an inbox of its own wants --nats-inbox-prefix ($NATS_INBOX_PREFIX)", denied))

@@ -97,6 +97,37 @@ func TestWrongCredentialsEndAtOnce(t *testing.T) {
 	}
 }
 
+// A right that the user lacks is told at once, and not as a wait for JetStream.
+func TestLackingRightEndsAtOnce(t *testing.T) {
+	t.Parallel()
+	at := users(t, func(all []*server.User) []*server.User {
+		for _, u := range all {
+			if u.Username == "declare" {
+				u.Permissions.Publish.Allow = []string{"interactions.declared.*.*"}
+			}
+		}
+		return all
+	})
+	c := command(t, append([]string{"declare", "--nats-url", at, "--type", "audio", someID}, as("declare")...)...).exits(exitFault)
+	says(t, "standard error", &c.stderr, "$JS.API.STREAM.INFO."+schema.StreamDeclared, "docs/contract.md")
+	if strings.Contains(c.stderr.String(), "waiting for JetStream") {
+		t.Errorf("it waited:\n%s", &c.stderr)
+	}
+}
+
+// Whoever looks stands before the terminal: the wait for a broker that is away has an end.
+func TestLookingEndsWithoutABroker(t *testing.T) {
+	t.Parallel()
+	at := nobody(t)
+	for _, args := range []string{"status", "dlq ls", "dlq show @1", "dlq purge --all --yes", "dlq replay --all --yes"} {
+		t.Run(args, func(t *testing.T) {
+			t.Parallel()
+			c := command(t, append(strings.Split(args, " "), "--nats-url", at, "--timeout", "300ms")...).exits(exitFault)
+			says(t, "standard error", &c.stderr, "within 300ms (--timeout)", "waiting for NATS at "+at)
+		})
+	}
+}
+
 func TestRightCredentials(t *testing.T) {
 	t.Parallel()
 	at := bare(t, server.Options{Username: "worker", Password: "right", JetStream: true, StoreDir: t.TempDir()})

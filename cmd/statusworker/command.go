@@ -28,6 +28,8 @@ type commands struct {
 	Simulator simulatorCommand `cmd:"" hidden:"" help:"A simulated vendor over https, for trying things out."`
 	Schema    schemaCommand    `cmd:"" help:"Print a JSON Schema or the AsyncAPI document; without a name, list them."`
 	Version   versionCommand   `cmd:"" help:"Print the version."`
+
+	VersionFlag kong.VersionFlag `name:"version" hidden:"" help:"Print the version."`
 }
 
 // usageError is bad configuration or a bad command line: exit code 2.
@@ -94,6 +96,7 @@ func newParser(c *commands, p process) (*kong.Kong, error) {
 		kong.Name("statusworker"),
 		kong.Description("Asks ElevateAI for the status of declared interactions until it is terminal, and publishes what became of each."),
 		kong.Writers(p.stdout, p.stderr),
+		kong.Vars{"version": "statusworker " + versionString()},
 		kong.Exit(func(code int) { panic(helped(code)) }),
 		kong.Resolvers(environment(p.getenv)),
 		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(duration)),
@@ -128,8 +131,8 @@ func environment(getenv func(string) string) kong.Resolver {
 // These read values, so that a bad one is told like any other bad configuration.
 
 func duration(ctx *kong.DecodeContext, target reflect.Value) error {
-	return read(ctx, "a duration such as 30s, 5m or 24h", func(s string) error {
-		d, err := time.ParseDuration(s)
+	return read(ctx, "a duration such as 30s, 5m, 24h or 14d", func(s string) error {
+		d, err := schema.ParseDuration(s)
 		target.SetInt(int64(d))
 		return err
 	})
@@ -164,14 +167,23 @@ func word(ctx *kong.DecodeContext, target reflect.Value) error {
 
 // read takes the next value of the command line; where set refuses it, the error says what is wanted.
 func read(ctx *kong.DecodeContext, want string, set func(string) error) error {
-	token, err := ctx.Scan.PopValue("string")
-	if err != nil {
-		return err
+	bad := func(value string) error { return badFlag(ctx.Value.Name, ctx.Value.Tag.Get("var"), value, want) }
+	token := ctx.Scan.Pop()
+	// What begins with a dash is a flag, and no value, unless it is a negative number.
+	if text := token.String(); token.IsEOL() || !token.IsValue() && !negative(text) {
+		if token.IsEOL() {
+			text = "the end of the line"
+		}
+		return bad("without a value before " + text)
 	}
 	if set(token.String()) != nil {
-		return badFlag(ctx.Value.Name, ctx.Value.Tag.Get("var"), schema.Quote(token.String()), want)
+		return bad(schema.Quote(token.String()))
 	}
 	return nil
+}
+
+func negative(s string) bool {
+	return len(s) > 1 && s[0] == '-' && (s[1] == '.' || '0' <= s[1] && s[1] <= '9')
 }
 
 // badFlag says in one line which flag and variable are wrong, with which value, and what is allowed.
@@ -188,7 +200,20 @@ func parseProblem(err error) error {
 	if errors.As(err, &usage) {
 		return usage
 	}
-	return usagef("%w; see `statusworker --help`", err)
+	return usagef("%w; see `%s --help`", err, commandOf(err))
+}
+
+// commandOf is the command whose flags or arguments are wrong, as far as it was given.
+func commandOf(err error) string {
+	var problem *kong.ParseError
+	if errors.As(err, &problem) {
+		for _, at := range slices.Backward(problem.Context.Path) {
+			if at.Command != nil {
+				return at.Command.FullPath()
+			}
+		}
+	}
+	return "statusworker"
 }
 
 type versionCommand struct{}

@@ -70,6 +70,20 @@ func TestBadConfigurationIsOneLine(t *testing.T) {
 		"no NATS URL":                 {args: []string{"run", "--nats-url", "nats:///localhost"}, want: []string{"--nats-url ($NATS_URL)", "nats:///localhost", "nats://host:4222"}},
 		"NATS URL without host":       {args: []string{"run"}, env: map[string]string{"NATS_URL": "nats://u:s3cret@:4222"}, want: []string{"--nats-url ($NATS_URL)", "nats://host:4222"}},
 		"second NATS URL bad":         {args: []string{"declare", "--nats-url", "nats://127.0.0.1:1,nats://:42"}, want: []string{"--nats-url ($NATS_URL)", "nats://:42", "nats://host:4222"}},
+		"NATS port beyond all":        {args: []string{"status", "--nats-url", "127.0.0.1:99999"}, want: []string{"--nats-url ($NATS_URL)", "99999", "1 to 65535"}},
+		"NATS by http":                {args: []string{"doctor", "--nats-url", "http://u:s3cret@host:4222"}, want: []string{"--nats-url ($NATS_URL)", `"http"`, "nats, tls, ws and wss"}},
+		"no NATS URL at all":          {args: []string{"dlq", "ls", "--nats-url", ""}, want: []string{"--nats-url ($NATS_URL)", "no host"}},
+		"NATS with a password alone":  {args: []string{"status", "--nats-password", "s3cret"}, want: []string{"--nats-password ($NATS_PASSWORD)", "--nats-user ($NATS_USER)"}},
+		"deadline of an interval":     {args: []string{"run", "--deadline", "30s"}, want: []string{"--deadline ($STATUSWORKER_DEADLINE)", "30s", "first poll"}},
+		"deadline, examined":          {args: []string{"doctor", "--deadline", "30s"}, want: []string{"--deadline ($STATUSWORKER_DEADLINE)", "30s", "first poll"}},
+		"negative share":              {args: []string{"run", "--stretch", "-1"}, want: []string{"--stretch ($STATUSWORKER_STRETCH)", `"-1"`, "0 to 1"}},
+		"a flag for a value":          {args: []string{"run", "--deadline", "--stretch"}, want: []string{"--deadline ($STATUSWORKER_DEADLINE)", "without a value", "--stretch"}},
+		"no value":                    {args: []string{"declare", "--type"}, want: []string{"--type", "without a value"}},
+		"days and more":               {args: []string{"dlq", "ls", "--older-than", "1.5d"}, want: []string{"--older-than", `"1.5d"`, "14d"}},
+		"wrong flag":                  {args: []string{"dlq", "ls", "--nope"}, want: []string{"--nope", "`statusworker dlq ls --help`"}},
+		"wrong argument":              {args: []string{"status", "now"}, want: []string{"now", "`statusworker status --help`"}},
+		"wrong command":               {args: []string{"statsu"}, want: []string{"statsu", "`statusworker --help`"}},
+		"no time for the desk":        {args: []string{"dlq", "purge", "--all", "--yes", "--timeout", "0s"}, want: []string{"--timeout", "0s", "more than 0"}},
 		"no credentials file":         {args: []string{"run", "--nats-creds", missing}, want: []string{"--nats-creds ($NATS_CREDS)", missing, "no such file"}},
 		"no NKey file":                {args: []string{"run"}, env: map[string]string{"NATS_NKEY": missing}, want: []string{"--nats-nkey ($NATS_NKEY)", missing, "no such file"}},
 		"no CA file":                  {args: []string{"run"}, env: map[string]string{"NATS_CA": missing}, want: []string{"--nats-ca ($NATS_CA)", missing, "no such file"}},
@@ -175,6 +189,7 @@ func TestHelpShowsVariables(t *testing.T) {
 
 func TestVersionAndSchema(t *testing.T) {
 	says(t, "version", &command(t, "version").exits(exitOK).stdout, "statusworker ")
+	says(t, "version", &command(t, "--version").exits(exitOK).stdout, "statusworker "+versionString())
 	c := command(t, "schema").exits(exitOK)
 	for _, name := range c.stdout.lines() {
 		says(t, name, &command(t, "schema", name).exits(exitOK).stdout, "{")

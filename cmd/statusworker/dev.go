@@ -84,7 +84,7 @@ func (c devCommand) open(ctx context.Context, within string, notes *devNotes) (_
 	}
 	s.run = runCommand{
 		brokerFlags: brokerFlags{NATSURL: s.broker.URL(), InboxPrefix: nats.InboxPrefix[:len(nats.InboxPrefix)-1]},
-		vendorFlags: vendorFlags{BaseURL: s.vendor.URL(), Token: simulator.DefaultToken},
+		vendorFlags: vendorFlags{baseURLFlags: baseURLFlags{BaseURL: s.vendor.URL()}, Token: simulator.DefaultToken},
 	}
 	s.run.timingFlags, s.run.workFlags = devTiming(c.Speed, c.Count, c.HoldBack)
 	if s.cfg, err = s.run.config(s.log); err != nil {

@@ -57,6 +57,43 @@ func names(ids ...string) (all []string) {
 	return all
 }
 
+// sought are the names on a command line, and which of them dead letters were found under.
+type sought struct {
+	ids   []string
+	found map[string]bool
+}
+
+func (f filterFlags) sought() *sought { return &sought{ids: f.IDs, found: map[string]bool{}} }
+
+func (s *sought) saw(l desk.Letter) {
+	if len(s.ids) > 0 {
+		s.found[l.Identifier], s.found[l.Name()] = true, true
+	}
+}
+
+// missing are the names that nothing was found under.
+func (s *sought) missing() (missing []string) {
+	for _, id := range s.ids {
+		if digits, ok := strings.CutPrefix(id, "@"); ok {
+			id = "@" + strings.TrimLeft(digits, "0")
+		}
+		if !slices.ContainsFunc(names(id), func(name string) bool { return s.found[name] }) {
+			missing = append(missing, schema.Quote(id))
+		}
+	}
+	return missing
+}
+
+// tell says which names are missing. That is a fault: whoever names a dead letter takes it to be there.
+func (s *sought) tell(to io.Writer) error {
+	missing := s.missing()
+	if len(missing) == 0 {
+		return nil
+	}
+	say(to, "there is no such dead letter: %s", strings.Join(missing, ", "))
+	return errReported
+}
+
 // asFilterUsage turns a complaint about a filter into one about the flag.
 func asFilterUsage(err error) error {
 	var bad *desk.FilterError
@@ -72,6 +109,7 @@ func asFilterUsage(err error) error {
 
 // deskFlags are those of every command of the desk.
 type deskFlags struct {
+	waitFlags
 	brokerFlags `embed:"" group:"NATS"`
 	logFlags    `embed:"" group:"Log"`
 }
@@ -85,21 +123,26 @@ func (f deskFlags) open(ctx context.Context, p process, make newDesk) (d *desk.D
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	// What cannot be sent at once must not be sent later: see package desk.
-	nc, err := f.connect(ctx, clientName(), log, nats.ReconnectBufSize(-1))
+	bounded, cancel, err := f.bound(ctx)
 	if err != nil {
 		return nil, nil, nil, err
 	}
+	defer cancel()
+	// What cannot be sent at once must not be sent later: see package desk.
+	nc, err := f.connect(bounded, clientName(), log, nats.ReconnectBufSize(-1))
+	if err != nil {
+		return nil, nil, nil, f.unanswered(bounded, err)
+	}
 	js, err := jetstream.New(nc)
 	if err == nil {
-		err = settledBroker(ctx, js, log, func(ctx context.Context) (err error) {
+		err = settledBroker(bounded, js, log, func(ctx context.Context) (err error) {
 			d, err = make(ctx, js)
 			return err
 		})
 	}
 	if err != nil {
 		closeConnection(nc)
-		return nil, nil, nil, err
+		return nil, nil, nil, f.unanswered(bounded, err)
 	}
 	return d, log, func() { closeConnection(nc) }, nil
 }
@@ -126,8 +169,11 @@ func (c dlqLsCommand) Run(ctx context.Context, p process) error {
 		return interrupted(ctx, p, err)
 	}
 	out := bufio.NewWriterSize(p.stdout, 64<<10)
-	list := newDLQList(out, c.Output, columns(p.stdout))
-	err = selection.Each(ctx, list.add)
+	list, sought := newDLQList(out, c.Output, columns(p.stdout)), c.sought()
+	err = selection.Each(ctx, func(l desk.Letter) error {
+		sought.saw(l)
+		return list.add(l)
+	})
 	if err == nil || c.Output != "json" { // an array that is not whole is not closed
 		err = errors.Join(err, list.end())
 	}
@@ -135,7 +181,7 @@ func (c dlqLsCommand) Run(ctx context.Context, p process) error {
 		return interrupted(ctx, p, err)
 	}
 	say(p.stderr, "%s", deadLetters(list.n))
-	return nil
+	return sought.tell(p.stderr)
 }
 
 // interrupted tells of a stop before the end: whoever called must not take what there is for all.
@@ -217,11 +263,17 @@ func (f sureFlags) check(p process, filter desk.Filter, what string) error {
 }
 
 // sure counts what is meant, and asks whether to go on. It returns how many there are; 0 also where the answer is no.
-func (f sureFlags) sure(ctx context.Context, p process, s *desk.Selection, what string) (int, error) {
-	reasons, err := s.Count(ctx)
+func (f sureFlags) sure(ctx context.Context, p process, s *desk.Selection, sought *sought, what string) (int, error) {
+	reasons := map[schema.Reason]int{}
+	err := s.Each(ctx, func(l desk.Letter) error {
+		sought.saw(l)
+		reasons[l.Reason]++
+		return nil
+	})
 	if err != nil {
 		return 0, err
 	}
+	missing := sought.tell(p.stderr)
 	n := 0
 	var by []string
 	for _, r := range slices.Sorted(maps.Keys(reasons)) {
@@ -229,6 +281,8 @@ func (f sureFlags) sure(ctx context.Context, p process, s *desk.Selection, what 
 		by = append(by, fmt.Sprintf("%s %d", printable(string(r)), reasons[r]))
 	}
 	switch {
+	case n == 0 && missing != nil:
+		return 0, missing
 	case n == 0:
 		say(p.stderr, "no dead letter matches")
 		return 0, nil
@@ -304,7 +358,8 @@ func work(ctx context.Context, p process, f filterFlags, sure sureFlags, open de
 	if err != nil {
 		return interrupted(ctx, p, err)
 	}
-	n, err := sure.sure(ctx, p, selection, what)
+	sought := f.sought()
+	n, err := sure.sure(ctx, p, selection, sought, what)
 	if err != nil || n == 0 {
 		return interrupted(ctx, p, err)
 	}
@@ -329,7 +384,7 @@ func work(ctx context.Context, p process, f filterFlags, sure sureFlags, open de
 		return errReported
 	case err != nil:
 		return fmt.Errorf("%w; what is left is as it was: run it again to go on", err)
-	case progress.left() > 0:
+	case progress.left() > 0, sought.missing() != nil:
 		return errReported
 	}
 	return nil

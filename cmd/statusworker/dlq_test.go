@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -132,6 +133,22 @@ func TestDLQListsAndShows(t *testing.T) {
 		t.Fatal(err)
 	}
 
+	t.Run("what is not there is told", func(t *testing.T) {
+		missing := uuid.NewString()
+		for _, args := range [][]string{
+			{"ls", failed, missing, "@99"}, {"ls", "--reason", "rejected", failed}, {"purge", "--dry-run", failed, "@099", missing}, {"replay", "--yes", missing, "@99"},
+		} {
+			c := command(t, append(append([]string{"dlq"}, args...), "--nats-url", at)...).exits(exitFault)
+			for _, id := range []string{failed, missing, "@99"} {
+				given := slices.Contains(args, id) || id == "@99" && slices.Contains(args, "@099")
+				there := id == failed && !slices.Contains(args, "--reason")
+				if told := strings.Contains(c.stderr.String(), schema.Quote(id)); told != (given && !there) {
+					t.Errorf("%v: that %s is not there is told: %v:\n%s", args, id, told, &c.stderr)
+				}
+			}
+		}
+	})
+
 	t.Run("table", func(t *testing.T) {
 		c := command(t, "dlq", "ls", "--nats-url", at).exits(exitOK)
 		says(t, "standard output", &c.stdout, "SEQ", "@1", failed, "processing_failed", "@2", invalid, "@3", "is no event in JSON")
@@ -212,7 +229,7 @@ func unforged(t *testing.T, o *output) {
 	}
 }
 
-// At a terminal of 80 columns a line shows which dead letter, why and of what.
+// At a terminal of 80 columns a line shows which dead letter, why and of what, and the next one the detail.
 func TestDLQTableFitsATerminal(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
@@ -241,6 +258,9 @@ func TestDLQTableFitsATerminal(t *testing.T) {
 		if !strings.Contains(lines[1], want) {
 			t.Errorf("no %q in %s", want, lines[1])
 		}
+	}
+	if !strings.Contains(lines[2], "long long") {
+		t.Errorf("no detail in %s", lines[2])
 	}
 }
 

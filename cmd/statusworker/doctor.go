@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +23,9 @@ type doctorCommand struct {
 	vendorFlags `embed:"" group:"ElevateAI"`
 	timingFlags `embed:"" group:"Timing"`
 	workFlags   `embed:"" group:"Work"`
+	// These are taken so that a worker's command line can be examined as it is. Nothing depends on them here.
+	adminFlags `embed:"" group:"Admin"`
+	logFlags   `embed:"" group:"Log"`
 }
 
 // Run examines all that a worker with the same flags needs.
@@ -48,19 +52,29 @@ func (c doctorCommand) Run(ctx context.Context, p process) error {
 		Connect: func() (*nats.Conn, error) {
 			nc, err := nats.Connect(c.NATSURL, append(options, nats.NoReconnect(), nats.Timeout(connectOnce))...)
 			if err != nil {
-				return nil, fmt.Errorf("connecting to NATS at %s: %w%s", c.shownURL(), err, c.hintOf(err))
+				return nil, fmt.Errorf("connecting to NATS at %s: %w", c.shownURL(), err)
 			}
 			return nc, nil
+		},
+		MendConnection: func(err error) string {
+			if hopeless(err) {
+				return c.hint(err)
+			}
+			return "start the server, or correct --nats-url ($NATS_URL)"
 		},
 		LeastMaxPayload: leastMaxPayload,
 		Topology:        func(ctx context.Context, js jetstream.JetStream) error { return checkTopology(ctx, js, cfg) },
 		Vendor:          client, NoVendor: asUsage(noVendor), Work: cfg,
 	})
-	write := doctor.WriteText
 	if c.Output == "json" {
-		write = doctor.WriteJSON
+		e := json.NewEncoder(p.stdout)
+		e.SetEscapeHTML(false)
+		e.SetIndent("", "  ")
+		err = e.Encode(found)
+	} else {
+		err = showFindings(p.stdout, found, columns(p.stdout))
 	}
-	if err := write(p.stdout, found); err != nil {
+	if err != nil {
 		return fmt.Errorf("writing the findings: %w", err)
 	}
 	if doctor.Sick(found) {
@@ -71,14 +85,6 @@ func (c doctorCommand) Run(ctx context.Context, p process) error {
 
 // connectOnce is how long one server may take to let us in.
 const connectOnce = 3 * time.Second
-
-// hintOf is the hint for an error that no waiting mends.
-func (f brokerFlags) hintOf(err error) string {
-	if hopeless(err) {
-		return f.hint(err)
-	}
-	return ""
-}
 
 // aboutToken tells whether what keeps the client from being made is the token: then the rest is examined all the same.
 func aboutToken(err error) bool {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -27,9 +28,36 @@ type brokerFlags struct {
 	InboxPrefix string `name:"nats-inbox-prefix" var:"NATS_INBOX_PREFIX" default:"_INBOX" help:"Prefix of the subjects for answers."`
 }
 
+// waitFlags bound the wait of those who look: somebody stands before the terminal.
+type waitFlags struct {
+	Timeout time.Duration `name:"timeout" default:"10s" help:"How long to wait for a broker that does not answer."`
+}
+
+// bound gives the context of that wait.
+func (f waitFlags) bound(ctx context.Context) (context.Context, context.CancelFunc, error) {
+	if err := moreThanZero("timeout", f.Timeout); err != nil {
+		return nil, nil, err
+	}
+	bounded, cancel := context.WithTimeout(ctx, f.Timeout)
+	return bounded, cancel, nil
+}
+
+// unanswered adds to the end of a bounded wait how to make it longer.
+func (f waitFlags) unanswered(bounded context.Context, err error) error {
+	if err != nil && errors.Is(bounded.Err(), context.DeadlineExceeded) {
+		return fmt.Errorf("no answer within %s (--timeout): %w", f.Timeout, err)
+	}
+	return err
+}
+
+// baseURLFlags say where ElevateAI is.
+type baseURLFlags struct {
+	BaseURL string `name:"base-url" var:"ELEVATEAI_BASE_URL" default:"https://api.elevateai.com/v1" help:"What comes before /interactions. Plain http is accepted for a loopback address only."`
+}
+
 // vendorFlags say how to reach ElevateAI.
 type vendorFlags struct {
-	BaseURL   string `name:"base-url" var:"ELEVATEAI_BASE_URL" default:"https://api.elevateai.com/v1" help:"What comes before /interactions. Plain http is accepted for a loopback address only."`
+	baseURLFlags
 	Token     string `name:"api-token" var:"ELEVATEAI_API_TOKEN" placeholder:"TOKEN" help:"API token. Better in the variable or a file: a command line can be read by others."`
 	TokenFile string `name:"api-token-file" var:"ELEVATEAI_API_TOKEN_FILE" placeholder:"FILE" help:"File with the API token; read again when the vendor refuses the token, and every 10 s."`
 }
@@ -37,8 +65,8 @@ type vendorFlags struct {
 // timingFlags are what a worker and the consumers it works on must agree on.
 type timingFlags struct {
 	AudioInterval      time.Duration `name:"audio-interval" var:"STATUSWORKER_AUDIO_INTERVAL" default:"30s" help:"Least time between two polls of one audio interaction. Shorter than the vendor's guidance of 30s for a loopback base URL only."`
-	ChatInterval       time.Duration `name:"chat-interval" var:"STATUSWORKER_CHAT_INTERVAL" default:"5s" help:"The same for chats; the guidance is 5s."`
-	TranscriptInterval time.Duration `name:"transcript-interval" var:"STATUSWORKER_TRANSCRIPT_INTERVAL" default:"5s" help:"The same for transcripts; the guidance is 5s."`
+	ChatInterval       time.Duration `name:"chat-interval" var:"STATUSWORKER_CHAT_INTERVAL" default:"5s" help:"Least time between two polls of one chat; the vendor's guidance is 5s."`
+	TranscriptInterval time.Duration `name:"transcript-interval" var:"STATUSWORKER_TRANSCRIPT_INTERVAL" default:"5s" help:"Least time between two polls of one transcript; the vendor's guidance is 5s."`
 	RequestTimeout     time.Duration `name:"request-timeout" var:"STATUSWORKER_REQUEST_TIMEOUT" default:"10s" help:"How long one status request may take."`
 }
 
@@ -55,7 +83,7 @@ type workFlags struct {
 
 // adminFlags say where operators ask.
 type adminFlags struct {
-	AdminAddr string `name:"admin-addr" var:"STATUSWORKER_ADMIN_ADDR" default:":8080" placeholder:"ADDR" help:"Where /metrics, /livez, /readyz and /statusz are served."`
+	AdminAddr string `name:"admin-addr" var:"STATUSWORKER_ADMIN_ADDR" default:":8080" help:"Where /metrics, /livez, /readyz and /statusz are served."`
 	PprofAddr string `name:"pprof-addr" var:"STATUSWORKER_PPROF_ADDR" placeholder:"ADDR" help:"Where Go's profiles are served, on a loopback address such as 127.0.0.1:6060. Not given: nowhere."`
 }
 
@@ -107,9 +135,8 @@ var flagOf = map[string]string{
 // variable is the variable of a flag, read from the command line's own description.
 func variable(flag string) string {
 	for _, flags := range []any{brokerFlags{}, vendorFlags{}, timingFlags{}, workFlags{}, adminFlags{}, logFlags{}, provisionCommand{}} {
-		t := reflect.TypeOf(flags)
-		for i := range t.NumField() {
-			if f := t.Field(i); f.Tag.Get("name") == flag {
+		for _, f := range reflect.VisibleFields(reflect.TypeOf(flags)) {
+			if f.Tag.Get("name") == flag {
 				return f.Tag.Get("var")
 			}
 		}
@@ -153,7 +180,7 @@ func (f timingFlags) check() error { return moreThanZero("request-timeout", f.Re
 
 func (f workFlags) check() error {
 	if f.Concurrency == 0 {
-		return badFlag("concurrency", variable("concurrency"), "0", "4 to 4096")
+		return badFlag("concurrency", variable("concurrency"), `"0"`, consumer.WantConcurrency)
 	}
 	return errors.Join(moreThanZero("deadline", f.Deadline), moreThanZero("not-found-grace", f.NotFoundGrace),
 		moreThanZero("shutdown-timeout", f.ShutdownTimeout), moreThanZero("stretch-limit", f.StretchLimit))
@@ -167,7 +194,7 @@ func moreThanZero(flag string, d time.Duration) error {
 }
 
 // loopback tells whether the vendor is a stand-in on this machine.
-func (f vendorFlags) loopback() bool {
+func (f baseURLFlags) loopback() bool {
 	u, err := url.Parse(f.BaseURL)
 	if err != nil {
 		return false
@@ -180,7 +207,7 @@ func (f vendorFlags) loopback() bool {
 }
 
 // intervals checks that nobody is polled more often than the vendor's guidance allows.
-func (f timingFlags) intervals(vendor vendorFlags) (consumer.Intervals, error) {
+func (f timingFlags) intervals(vendor baseURLFlags) (consumer.Intervals, error) {
 	asked := consumer.Intervals{Audio: f.AudioInterval, Chat: f.ChatInterval, Transcript: f.TranscriptInterval}
 	for _, t := range schema.Types() {
 		if err := moreThanZero(string(t)+"-interval", asked.Of(t)); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -21,14 +22,14 @@ type provisionCommand struct {
 	MaxAge           *time.Duration `name:"max-age" var:"STATUSWORKER_MAX_AGE" placeholder:"DURATION" help:"How long outcomes are kept. Not given: as it is, 336h when new."`
 	OutcomesMaxBytes *int64         `name:"outcomes-max-bytes" var:"STATUSWORKER_OUTCOMES_MAX_BYTES" placeholder:"N" help:"Bound of the outcomes stream, the oldest go first; 0 is none. Not given: as it is."`
 	DeclaredMaxMsgs  *int64         `name:"declared-max-msgs" var:"STATUSWORKER_DECLARED_MAX_MSGS" placeholder:"N" help:"How many declared messages may wait to be taken in, more are refused at the publish; 0 is no bound. Not given: as it is."`
-	DeclaredMaxBytes *int64         `name:"declared-max-bytes" var:"STATUSWORKER_DECLARED_MAX_BYTES" placeholder:"N" help:"The same in bytes."`
+	DeclaredMaxBytes *int64         `name:"declared-max-bytes" var:"STATUSWORKER_DECLARED_MAX_BYTES" placeholder:"N" help:"How many bytes of declared messages may wait to be taken in; 0 is no bound. Not given: as it is."`
 	DryRun           bool           `name:"dry-run" help:"Change nothing; exit 1 when something differs."`
 	Update           bool           `name:"update" help:"Change what is there and differs."`
 
-	brokerFlags `embed:"" group:"NATS"`
-	vendorFlags `embed:"" group:"ElevateAI"`
-	timingFlags `embed:"" group:"Timing"`
-	logFlags    `embed:"" group:"Log"`
+	brokerFlags  `embed:"" group:"NATS"`
+	baseURLFlags `embed:"" group:"ElevateAI"`
+	timingFlags  `embed:"" group:"Timing"`
+	logFlags     `embed:"" group:"Log"`
 }
 
 // Run makes the streams and consumers be as they should.
@@ -66,7 +67,7 @@ func (c provisionCommand) Run(ctx context.Context, p process) error {
 
 // config checks the flags.
 func (c provisionCommand) config(log logrus.FieldLogger) (consumer.Config, error) {
-	intervals, err := c.intervals(c.vendorFlags)
+	intervals, err := c.intervals(c.baseURLFlags)
 	if err != nil {
 		return consumer.Config{}, err
 	}
@@ -74,7 +75,7 @@ func (c provisionCommand) config(log logrus.FieldLogger) (consumer.Config, error
 	case c.Replicas != nil && *c.Replicas != 1 && *c.Replicas != 3 && *c.Replicas != 5:
 		return consumer.Config{}, badFlag("replicas", variable("replicas"), fmt.Sprint(*c.Replicas), "1, 3 or 5")
 	case c.MaxAge != nil && *c.MaxAge < time.Hour:
-		return consumer.Config{}, badFlag("max-age", variable("max-age"), c.MaxAge.String(), "at least 1h: outcomes also tell that an interaction has ended")
+		return consumer.Config{}, badFlag("max-age", variable("max-age"), schema.Duration(*c.MaxAge), "at least 1h: outcomes also tell that an interaction has ended")
 	}
 	for flag, n := range map[string]*int64{
 		"outcomes-max-bytes": c.OutcomesMaxBytes, "declared-max-msgs": c.DeclaredMaxMsgs, "declared-max-bytes": c.DeclaredMaxBytes,
@@ -83,7 +84,10 @@ func (c provisionCommand) config(log logrus.FieldLogger) (consumer.Config, error
 			return consumer.Config{}, badFlag(flag, variable(flag), fmt.Sprint(*n), "0 or more")
 		}
 	}
-	cfg := consumer.Config{Intervals: intervals, RequestTimeout: c.RequestTimeout, Log: log}
+	cfg := consumer.Config{
+		Intervals: intervals, RequestTimeout: c.RequestTimeout, Log: log,
+		Deadline: math.MaxInt64, // the workers' own; no stream or consumer depends on it
+	}
 	if err := cfg.Check(); err != nil {
 		return cfg, asUsage(err)
 	}

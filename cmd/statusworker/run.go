@@ -93,7 +93,7 @@ func (c runCommand) Run(ctx context.Context, p process) error {
 }
 
 func (c runCommand) config(log logrus.FieldLogger) (consumer.Config, error) {
-	intervals, err := c.intervals(c.vendorFlags)
+	intervals, err := c.intervals(c.baseURLFlags)
 	if err != nil {
 		return consumer.Config{}, err
 	}

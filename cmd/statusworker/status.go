@@ -15,10 +15,10 @@ import (
 )
 
 type statusCommand struct {
-	Watch   bool          `name:"watch" short:"w" help:"Look again every 2 s until Ctrl-C; on a terminal in place."`
-	Output  string        `name:"output" short:"o" default:"table" enum:"table,json" help:"One of ${enum}; json is one object a line."`
-	Timeout time.Duration `name:"timeout" default:"10s" help:"How long to wait for the broker; with --watch, until Ctrl-C."`
+	Watch  bool   `name:"watch" short:"w" help:"Look again every 2 s until Ctrl-C, and wait for the broker as long; on a terminal in place."`
+	Output string `name:"output" short:"o" default:"table" enum:"table,json" help:"One of ${enum}; json is one object a line."`
 
+	waitFlags
 	brokerFlags `embed:"" group:"NATS"`
 	logFlags    `embed:"" group:"Log"`
 }
@@ -35,14 +35,13 @@ func (c statusCommand) Run(ctx context.Context, p process) error {
 	if err != nil {
 		return err
 	}
-	if err := moreThanZero("timeout", c.Timeout); err != nil {
+	bounded, cancel, err := c.bound(ctx)
+	if err != nil {
 		return err
 	}
-	bounded := ctx
-	if !c.Watch {
-		var cancel context.CancelFunc
-		bounded, cancel = context.WithTimeout(ctx, c.Timeout)
-		defer cancel()
+	defer cancel()
+	if c.Watch {
+		bounded = ctx
 	}
 	nc, err := c.connect(bounded, clientName(), log)
 	if err != nil {
@@ -68,14 +67,6 @@ func (c statusCommand) Run(ctx context.Context, p process) error {
 		return err
 	}
 	return watchStatus(ctx, v, nc, statusView{Survey: first}, show)
-}
-
-// unanswered adds to the end of a bounded wait how to make it longer.
-func (c statusCommand) unanswered(bounded context.Context, err error) error {
-	if err != nil && errors.Is(bounded.Err(), context.DeadlineExceeded) {
-		return fmt.Errorf("no answer within %s (--timeout): %w", c.Timeout, err)
-	}
-	return err
 }
 
 // statusView is the last survey. Where the broker gives none any more, stale is since when, and why why.

@@ -16,6 +16,8 @@ const (
 	// budgetPatience is how long a delivery waits for its turn. It leaves AckWait (10 s) time enough to reserve the next
 	// poll; who would have to wait longer is handed back for that long.
 	budgetPatience = 4 * time.Second
+	// budgetMargin is how much of that the pull may take.
+	budgetMargin = 100 * time.Millisecond
 )
 
 // budget is this worker's share of the requests that the fleet may make. Polls leave one by one, evenly spaced: what was
@@ -48,6 +50,14 @@ func (b *budget) set(share float64) {
 	b.changed = make(chan struct{})
 }
 
+// suspend takes the share away until the next one is set.
+func (b *budget) suspend() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.limiter.SetLimitAt(b.now(), 0)
+	b.known = false
+}
+
 // share is the polls per second that this worker may make now; 0 where there is no budget, or no share yet.
 func (b *budget) share() float64 {
 	if b == nil {
@@ -70,12 +80,14 @@ func (b *budget) room(ctx context.Context) int {
 		var due <-chan time.Time
 		if known {
 			limit := float64(b.limiter.Limit())
-			// What is there by then. Of a share below one a second, one is looked ahead for.
-			free := b.limiter.TokensAt(b.now()) + max(1, limit*budgetAhead.Seconds())
+			// What is there by then. Of a share below one a second, one is looked ahead for, but no further than take waits:
+			// what it hands back would only be pulled again.
+			ahead := min(max(1, limit*budgetAhead.Seconds()), limit*(budgetPatience-budgetMargin).Seconds())
+			free := b.limiter.TokensAt(b.now()) + ahead
 			if free >= 1 {
 				return int(min(free, pullMost))
 			}
-			due = time.After(seconds((1 - free) / limit))
+			due = time.After(max(seconds((1-free)/limit), time.Millisecond))
 		}
 		select {
 		case <-due:

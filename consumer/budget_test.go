@@ -116,6 +116,49 @@ func TestBudgetRoomIsForASecond(t *testing.T) {
 	})
 }
 
+// Room is never for one that take hands back: it would be pulled again and again. A share may be far below one a second.
+func TestBudgetRoomIsWhatTakeKeeps(t *testing.T) {
+	for _, share := range []float64{0.01, 0.1, 0.2, 0.24, 0.26, 0.5, 1, 7} {
+		synctest.Test(t, func(t *testing.T) {
+			b := newBudget(time.Now)
+			b.set(share)
+			began, polls := time.Now(), 0
+			for time.Since(began) < seconds(20/share) {
+				if room := b.room(t.Context()); room < 1 {
+					t.Fatalf("share %v: room for %d", share, room)
+				}
+				time.Sleep(budgetMargin / 2) // the pull
+				if wait := b.take(t.Context()); wait != 0 {
+					t.Fatalf("share %v: there was room for one, and it was handed back for %s", share, wait)
+				}
+				polls++
+			}
+			if polls < 19 {
+				t.Errorf("share %v: %d polls in the time for 20", share, polls)
+			}
+		})
+	}
+}
+
+func TestBudgetSuspended(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(time.Now)
+		b.set(5)
+		b.suspend()
+		if wait := b.take(t.Context()); wait != time.Second || b.share() != 0 {
+			t.Errorf("handed back for %s with a share of %v, want a second and none", wait, b.share())
+		}
+		began := time.Now()
+		time.AfterFunc(time.Minute, func() { b.set(5) })
+		if room := b.room(t.Context()); room < 1 || time.Since(began) < time.Minute {
+			t.Errorf("room for %d after %s, want some when there is a share again", room, time.Since(began))
+		}
+		if b.share() != 5 {
+			t.Errorf("the share is %v, want 5", b.share())
+		}
+	})
+}
+
 // What waits when the worker is told to stop is handed back, and its turn is free again.
 func TestBudgetEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -22,8 +22,9 @@ type fleet struct {
 	worker  *Worker
 	self    schema.Announcement // what does not change
 
-	// began is when the first announcement was stored; zero before.
-	began time.Time
+	// began is when the first announcement was stored, or the first after its predecessor had faded; zero before. stored
+	// is when the last one was.
+	began, stored time.Time
 	// polls were made by at; rate is how many a second in the time before.
 	polls uint64
 	at    time.Time
@@ -76,9 +77,14 @@ func (f *fleet) announce(ctx context.Context) error {
 		return err
 	}
 	now := f.worker.cfg.Now()
-	if f.began.IsZero() {
+	if f.began.IsZero() || now.Sub(f.stored) > schema.AnnouncementLife-announceTimeout {
+		// The others do not know it, or do not know it any more, and have shared its part among them.
 		f.began = now
+		if f.worker.budget != nil {
+			f.worker.budget.suspend()
+		}
 	}
+	f.stored = now
 	alive, err := f.alive(ctx)
 	if err != nil {
 		return err

@@ -287,7 +287,9 @@ func (r *reservations) holdBack(ctx context.Context, d *delivery, notBefore time
 // outcome is found to be stored; the poll after that is replaced instead.
 func (r *reservations) finish(ctx context.Context, d *delivery) error {
 	if d.reserved.sequence == 0 {
-		return d.doubleAck(ctx) // an invalid message: it never had a reservation
+		bounded, cancel := context.WithTimeout(ctx, ackTimeout)
+		defer cancel()
+		return d.doubleAck(bounded) // an invalid message: it never had a reservation
 	}
 	tomb := reservation{at: d.reserved.at, tombstone: true, due: r.due(d.lane.guidance, d.lane.guidance)}
 	err := r.put(ctx, d, &tomb, d.reserved.sequence)

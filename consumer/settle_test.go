@@ -135,6 +135,23 @@ func TestSettleOnce(t *testing.T) {
 	}
 }
 
+// The answer to the ack of an invalid message may be lost on a connection that stays up.
+func TestFinishingAnInvalidMessageEnds(t *testing.T) {
+	t.Parallel()
+	s := newSettling(t)
+	js, err := jetstream.New(s.nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(s.ctx, "S"); err != nil { // the tap is all that hears the ack now
+		t.Fatal(err)
+	}
+	d := &delivery{settlement: settlement{msg: s.msg}}
+	if err := (&reservations{}).finish(s.ctx, d); !errors.Is(err, context.DeadlineExceeded) || s.ctx.Err() != nil {
+		t.Errorf("it ended with %v, and the test with %v: want a deadline of its own", err, s.ctx.Err())
+	}
+}
+
 // When the broker does not answer, nobody knows what became of the message. It is not settled a second time.
 func TestSettleFailedIsSettled(t *testing.T) {
 	t.Parallel()

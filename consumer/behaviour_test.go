@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -238,6 +239,51 @@ func TestDeclaredAgainAfterItsEnd(t *testing.T) {
 	})
 }
 
+// lingering lets time pass after a dead letter is stored: as a worker that dies there, or a polls stream that elects.
+type lingering struct{ consumer.OutcomePublisher }
+
+func (l lingering) Publish(ctx context.Context, outcomes ...schema.Outcome) error {
+	err := l.OutcomePublisher.Publish(ctx, outcomes...)
+	if outcomes[0].Failed() {
+		time.Sleep(100 * time.Millisecond)
+	}
+	return err
+}
+
+// Who declares again as soon as the dead letter is seen may be quicker than the tombstone. It is another life all the same.
+func TestDeclaredAgainBeforeTheTombstone(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+	p, err := publisher.New(s.ctx, s.js, s.cfg.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.nc.Subscribe(schema.SubjectsFailed, func(m *nats.Msg) {
+		_, id, _ := schema.SplitSubject(m.Subject)
+		s.vendor.Declare(id, simulator.Processed(0))
+		_ = s.nc.Publish(schema.DeclaredSubject(schema.Chat, id), []byte(`{"interactionIdentifier":"`+id+`","type":"chat"}`))
+	}); err != nil {
+		t.Fatal(err)
+	}
+	w := s.startWith(s.client(), lingering{p})
+	const n = 10
+	for range n {
+		id := uuid.NewString()
+		s.vendor.Declare(id, simulator.Failed(schema.StatusProcessingFailed, 0))
+		s.declare(schema.Chat, id)
+	}
+	processed := 0
+	for _, o := range s.seen.wait(s.ctx, 2*n) {
+		if o.Data.Reason == "" {
+			processed++
+		}
+	}
+	if stats := w.Stats(); processed != n || stats.DeclaredTwice != 0 {
+		t.Errorf("%d of %d were processed in their second life, %d dropped as declared twice", processed, n, stats.DeclaredTwice)
+	}
+	s.drained()
+}
+
 // declareUntilAccepted declares, and again while the broker says that the interaction is there still.
 func (s *stage) declareUntilAccepted(typ schema.Type, id string) {
 	s.t.Helper()
@@ -431,6 +477,32 @@ func TestDeletedConsumerIsFatal(t *testing.T) {
 			}
 		case <-s.ctx.Done():
 			t.Fatal("the worker goes on without its consumer")
+		}
+	})
+}
+
+// A connection that is closed for good ends the worker, also where a lane is waiting for the broker to answer again.
+func TestClosedConnectionIsFatal(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newStage(t, mode, simulator.Config{}, nil)
+		w := s.startWith(s.client(), nil)
+		s.broker.Stop()
+		for w.Ready() == nil {
+			select {
+			case <-time.After(20 * time.Millisecond):
+			case <-s.ctx.Done():
+				t.Fatal("no lane has found out")
+			}
+		}
+		s.nc.Close()
+		select {
+		case err := <-w.done:
+			if !errors.Is(err, nats.ErrConnectionClosed) {
+				t.Errorf("the worker ended with %v, want that the connection is closed", err)
+			}
+		case <-s.ctx.Done():
+			t.Fatal("the worker goes on without a connection")
 		}
 	})
 }

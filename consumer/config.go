@@ -23,6 +23,9 @@ type StatusClient interface {
 // nil when they are stored, now or before, or when a stored outcome that contradicts them is kept.
 type OutcomePublisher interface {
 	Publish(ctx context.Context, outcomes ...schema.Outcome) error
+	// Buried tells whether a dead letter is stored of an interaction's life: of the one whose declared message was
+	// stored at that time, or of a later one.
+	Buried(ctx context.Context, identifier string, life time.Time) (bool, error)
 }
 
 // Observer is told of what is worth measuring. Its methods are called by many goroutines, in the way of polls: they must be

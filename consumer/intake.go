@@ -62,13 +62,18 @@ func (r *reservations) first(ctx context.Context, d *delivery, w *Worker) (wait 
 		}
 		r.count.refused.Add(1)
 		pending, err := r.pending(ctx, d.identifier)
+		over := pending != nil && (pending.tombstone || pending.at.life.Equal(supersedes(d)))
+		if err == nil && pending != nil && !over && !pending.at.life.IsZero() && !pending.at.life.Equal(d.at.life) {
+			// Who declares again as soon as there is a dead letter may be quicker than the tombstone, or its worker died.
+			over, err = w.outcomes.Buried(ctx, d.identifier, pending.at.life)
+		}
 		switch {
 		case err != nil:
 			return 0, err
 		case pending == nil:
 		case pending.at.life.Equal(d.at.life):
 			return 0, nil // taken in before; the ack was lost
-		case pending.tombstone, pending.at.life.Equal(supersedes(d)):
+		case over:
 			// Declared again after its end. Replacing the tombstone could lose the interaction: a schedule that fires
 			// takes away all that lies on its subject, also what was stored there, and acked, in its last instant. Of a
 			// life whose dead letter is replayed, the reservation may still stand: it has ended all the same.

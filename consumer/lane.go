@@ -183,6 +183,8 @@ func (w *Worker) judgePull(ctx context.Context, l *lane, err error) error {
 		_, infoErr := l.consumer.Info(ask)
 		cancel()
 		switch {
+		case errors.Is(infoErr, nats.ErrConnectionClosed):
+			return fmt.Errorf("pulling from %s/%s: %w", l.stream, l.name, infoErr)
 		case errors.Is(infoErr, jetstream.ErrConsumerNotFound), errors.Is(infoErr, jetstream.ErrStreamNotFound):
 			if notFound++; notFound == 3 {
 				return fmt.Errorf("consumer %s/%s was deleted while the worker used it: run `statusworker provision`, then start the worker again: %w", l.stream, l.name, infoErr)

@@ -372,6 +372,9 @@ func (w *Worker) complain(kind string, err error) {
 		c.of[kind] = k
 	}
 	k.since++
+	if w.js != nil && w.js.Conn().IsReconnecting() {
+		return // whoever made the connection tells of that; nothing works without
+	}
 	if now := c.now(); k.logged.IsZero() || now.Sub(k.logged) >= complainEvery {
 		w.log.WithFields(logrus.Fields{"what": kind, "times": k.since}).WithError(err).Warn("something went wrong; the work goes on, and what was not done comes back")
 		k.logged, k.since = now, 0

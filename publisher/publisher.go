@@ -215,6 +215,22 @@ func (p *Publisher) stored(ctx context.Context, o schema.Outcome) ([]record, err
 	return found, nil
 }
 
+// Buried tells whether a dead letter is stored of an interaction's life: of the one whose declared message was stored at
+// that time, or of a later one. The error says that the broker could not be asked.
+func (p *Publisher) Buried(ctx context.Context, identifier string, life time.Time) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	m, err := p.outcomes.GetLastMsgForSubject(ctx, schema.FailedSubjects(identifier))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading the dead letter of %s: %w", identifier, err)
+	}
+	r := readRecord(m)
+	return r.reason != schema.InvalidMessage && !r.life.Before(life), nil
+}
+
 // each reads all that is stored on a subject.
 func (p *Publisher) each(ctx context.Context, subject string) (found []record, err error) {
 	for from := uint64(1); ; {

@@ -60,6 +60,7 @@ func (f brokerFlags) connect(ctx context.Context, name string, log logrus.FieldL
 }
 
 func (f brokerFlags) options(name string, log logrus.FieldLogger) ([]nats.Option, error) {
+	door := &door{log: log, hint: f.hint, within: letInWithin}
 	options := []nats.Option{
 		nats.Name(name),
 		nats.CustomInboxPrefix(f.InboxPrefix),
@@ -73,10 +74,16 @@ func (f brokerFlags) options(name string, log logrus.FieldLogger) ([]nats.Option
 				log.WithError(err).Warn("lost the connection to NATS; reconnecting")
 			}
 		}),
+		nats.IgnoreAuthErrorAbort(), // see door
 		nats.ReconnectHandler(func(nc *nats.Conn) {
+			door.passed()
 			log.WithField("server", nc.ConnectedUrlRedacted()).Info("connected to NATS again")
 		}),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+		nats.ErrorHandler(func(nc *nats.Conn, _ *nats.Subscription, err error) {
+			if unwelcome(err) {
+				door.refused(nc, err)
+				return
+			}
 			log.WithError(err).Error("NATS refused something")
 		}),
 	}
@@ -191,18 +198,58 @@ func (f brokerFlags) shownURL() string {
 	return strings.Join(servers, ",")
 }
 
+// letInWithin is how long a worker whose credentials are refused at a reconnect tries on.
+const letInWithin = 2 * time.Minute
+
+// door is where a connection that was lost is let in again, or not. Credentials that are refused there may be new ones
+// that have not come yet: files are read again at each attempt. Those in variables only change with a new process, so that
+// after a while the connection is closed, which ends the worker with an error.
+type door struct {
+	log    logrus.FieldLogger
+	hint   func(error) string
+	within time.Duration
+
+	mu    sync.Mutex
+	since time.Time // the first refusal
+}
+
+func (d *door) refused(nc interface{ Close() }, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	now := time.Now()
+	switch {
+	case d.since.IsZero():
+		d.since = now
+		d.log.WithError(err).Warnf("NATS does not let this process in again: trying for %s; %s", schema.Duration(d.within), d.hint(err))
+	case now.Sub(d.since) >= d.within:
+		d.log.WithError(err).Errorf("NATS has not let this process in again for %s; %s", schema.Duration(d.within), d.hint(err))
+		go nc.Close() // it waits for the handler that calls this
+	}
+}
+
+func (d *door) passed() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.since = time.Time{}
+}
+
+// unwelcome tells whether a server refuses the credentials.
+func unwelcome(err error) bool {
+	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked) ||
+		errors.Is(err, nats.ErrAccountAuthExpired)
+}
+
 func hopeless(err error) bool {
 	var unknown x509.UnknownAuthorityError
 	var host x509.HostnameError
 	var expired x509.CertificateInvalidError
-	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked) ||
-		errors.Is(err, nats.ErrNkeysNotSupported) || errors.Is(err, nats.ErrSecureConnRequired) || errors.Is(err, nats.ErrSecureConnWanted) ||
+	return unwelcome(err) || errors.Is(err, nats.ErrNkeysNotSupported) || errors.Is(err, nats.ErrSecureConnRequired) || errors.Is(err, nats.ErrSecureConnWanted) ||
 		errors.As(err, &unknown) || errors.As(err, &host) || errors.As(err, &expired)
 }
 
 func (f brokerFlags) hint(err error) string {
 	switch {
-	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired), errors.Is(err, nats.ErrAuthRevoked):
+	case unwelcome(err):
 		return "check --nats-creds ($NATS_CREDS), --nats-nkey ($NATS_NKEY) or --nats-user ($NATS_USER) and --nats-password ($NATS_PASSWORD)"
 	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
 		return "the server wants the other of tls:// and nats:// in --nats-url ($NATS_URL)"

@@ -1,13 +1,17 @@
 package main
 
 import (
+	"net"
 	"net/url"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/embedded"
 	"statusworker/schema"
@@ -95,6 +99,68 @@ func TestWrongCredentialsEndAtOnce(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Credentials that are refused for a moment, as while they are rotated, do not end the connection for good.
+func TestLetInAgainAfterARefusal(t *testing.T) {
+	t.Parallel()
+	options := server.Options{Username: "worker", Password: "right", JetStream: true, StoreDir: t.TempDir()}
+	s := bareServer(t, options)
+	user := []string{"--nats-user", "worker", "--nats-password", "right"}
+	command(t, append([]string{"provision", "--nats-url", s.ClientURL()}, user...)...).exits(exitOK)
+	c := worker(t, s.ClientURL(), user...).start()
+	c.stderr.wait(t, c.ctx, `"working"`)
+	for i, password := range []string{"changed", "right", "changed", "right"} {
+		o := options
+		o.Host, o.Port, o.NoSigs, o.NoLog, o.Password = "127.0.0.1", s.Addr().(*net.TCPAddr).Port, true, true, password
+		if err := s.ReloadOptions(&o); err != nil {
+			t.Fatal(err)
+		}
+		wait := "connected to NATS again"
+		if password == "changed" {
+			wait = "NATS does not let this process in again"
+		}
+		c.stderr.until(t, c.ctx, wait, func(all string) bool { return strings.Count(all, wait) == 1+i/2 })
+	}
+	c.stop()
+	if code := c.end(); code != exitOK {
+		t.Errorf("exit code %d, want 0:\n%s", code, &c.stderr)
+	}
+	says(t, "standard error", &c.stderr, "authorization violation", "--nats-creds ($NATS_CREDS)")
+	if n := strings.Count(c.stderr.String(), "NATS refused something"); n != 0 {
+		t.Errorf("%d lines more about it:\n%s", n, &c.stderr)
+	}
+}
+
+type closing chan struct{}
+
+func (c closing) Close() { close(c) }
+
+// Credentials that stay refused are told once, and end the connection: only a new process has others.
+func TestNotLetInAgainEnds(t *testing.T) {
+	t.Parallel()
+	var out output
+	log := logrus.New()
+	log.SetOutput(&out)
+	d := &door{log: log, hint: brokerFlags{}.hint, within: time.Hour}
+	closed := make(closing)
+	for range 3 {
+		d.refused(closed, nats.ErrAuthorization)
+	}
+	d.passed()
+	d.refused(closed, nats.ErrAuthExpired)
+	select {
+	case <-closed:
+		t.Fatal("closed at once")
+	default:
+	}
+	if n := len(out.lines()); n != 2 {
+		t.Errorf("%d lines, want one for each time that it was lost:\n%s", n, &out)
+	}
+	d.within = 0
+	d.refused(closed, nats.ErrAuthExpired)
+	<-closed
+	says(t, "the log", &out, "has not let this process in again", "--nats-creds")
 }
 
 // A right that the user lacks is told at once, and not as a wait for JetStream.

@@ -179,6 +179,11 @@ func provisioned(t *testing.T, flags ...string) (string, jetstream.JetStream) {
 // bare starts a server with other options than the embedded one has.
 func bare(t *testing.T, options server.Options) string {
 	t.Helper()
+	return bareServer(t, options).ClientURL()
+}
+
+func bareServer(t *testing.T, options server.Options) *server.Server {
+	t.Helper()
 	options.Host, options.Port, options.NoSigs, options.NoLog = "127.0.0.1", server.RANDOM_PORT, true, true
 	s, err := server.NewServer(&options)
 	if err != nil {
@@ -192,7 +197,7 @@ func bare(t *testing.T, options server.Options) string {
 	if !s.ReadyForConnections(10 * time.Second) {
 		t.Fatal("the server is not ready")
 	}
-	return s.ClientURL()
+	return s
 }
 
 // nobody is the URL of a port on which nobody listens.

@@ -84,6 +84,9 @@ func (c runCommand) Run(ctx context.Context, p process) error {
 	err = worker.Run(ctx, p.leave)
 	stopWatching()
 	watch.Wait()
+	if last := nc.LastError(); errors.Is(err, nats.ErrConnectionClosed) && unwelcome(last) {
+		err = fmt.Errorf("NATS at %s does not let this worker in any more: %w; %s", c.shownURL(), last, c.hint(last))
+	}
 	stats, published := worker.Stats(), outcomes.Stats()
 	log.WithFields(logrus.Fields{
 		"taken_in": stats.TakenIn, "polls": stats.Polls, "processed": stats.Processed, "dead_letters": stats.DeadLetters,

@@ -94,6 +94,8 @@ func watchStatus(ctx context.Context, v *survey.Surveyor, nc *nats.Conn, view st
 		}
 		next, err := takeOne(ctx, v, nc)
 		switch {
+		case nc.IsClosed(): // the log says why
+			return errReported
 		case ctx.Err() != nil:
 			return nil
 		case err == nil:

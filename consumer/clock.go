@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,19 +16,30 @@ import (
 //
 // The broker made the stamp between the request and the answer. The clock takes it to have been made at the request:
 // its idea of the broker's time is then never behind the truth, so a reservation is never made for too early a moment.
+//
+// While a machine is suspended, its monotonic clock stands still. What is due then makes the clock measure anew before it
+// is reserved by it, see sure.
 type brokerClock struct {
 	now  func() time.Time
+	wall func() time.Time // nil is now's; only its steps count
 	mark atomic.Pointer[mark]
+	// behind says that a stamp of the broker showed the clock to be so.
+	behind atomic.Bool
+	turn   sync.Mutex
 }
 
 type mark struct {
 	local, broker time.Time
+	wall          time.Time     // at local
 	took          time.Duration // the answer
 }
 
 const (
 	clockEvery   = 30 * time.Second
 	clockSamples = 3
+	// clockSteps is how far this host's two clocks may part before the broker is asked again. It is well within the
+	// slack, and more than NTP makes them part between two measurements.
+	clockSteps = slackLeast / 4
 )
 
 // measure asks the leader of a stream for its time and keeps the quickest of a few answers.
@@ -45,11 +57,45 @@ func (c *brokerClock) measure(ctx context.Context, stream jetstream.Stream) erro
 			return fmt.Errorf("reading the broker's clock: the answer has no time stamp; nats-server 2.10 or newer gives one")
 		}
 		if best.local.IsZero() || took < quickest {
-			best, quickest = mark{local: asked, broker: info.TimeStamp, took: took}, took
+			best, quickest = mark{local: asked, broker: info.TimeStamp, took: took, wall: c.wallAt(asked)}, took
 		}
 	}
 	c.mark.Store(&best)
+	c.behind.Store(false)
 	return nil
+}
+
+// wallAt is what this host's wall clock shows when now says t.
+func (c *brokerClock) wallAt(t time.Time) time.Time {
+	if c.wall == nil {
+		return t.Round(0)
+	}
+	return c.wall()
+}
+
+// notice takes in that the broker's clock showed t a moment ago.
+func (c *brokerClock) notice(t time.Time) {
+	if t.After(c.time()) {
+		c.behind.Store(true)
+	}
+}
+
+// doubtful tells whether the clock may be behind: this process stood still (a suspended machine), the wall clock was set,
+// or another leader's clock is ahead.
+func (c *brokerClock) doubtful() bool {
+	now, m := c.now(), c.mark.Load()
+	steps := c.wallAt(now).Sub(m.wall) - now.Sub(m.local)
+	return c.behind.Load() || steps.Abs() > clockSteps
+}
+
+// sure measures the clock, unless it is doubtful no more: others have measured it meanwhile.
+func (c *brokerClock) sure(ctx context.Context, stream jetstream.Stream) error {
+	c.turn.Lock()
+	defer c.turn.Unlock()
+	if !c.doubtful() || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return c.measure(ctx, stream)
 }
 
 // time is the broker's time now, or a little later.
@@ -66,17 +112,6 @@ func (c *brokerClock) local(t time.Time) time.Time {
 
 // offset is how far the broker's clock is ahead of this process's wall clock.
 func (c *brokerClock) offset() time.Duration { return c.time().Sub(c.now().Round(0)) }
-
-// atLeast tells the clock that the broker's showed t a moment ago, and says whether it was behind. It is only where this
-// process stood still (a suspended machine), or where another leader's clock is ahead. It goes on from t then, which is
-// behind still by as long as t took to come here: before anything hangs on it, it is to be measured again.
-func (c *brokerClock) atLeast(t time.Time) (behind bool) {
-	if now := c.now(); t.After(c.time()) {
-		c.mark.Store(&mark{local: now, broker: t, took: c.mark.Load().took})
-		return true
-	}
-	return false
-}
 
 // at is what the broker's clock shows, or a little more, when this process's clock shows t.
 func (c *brokerClock) at(t time.Time) time.Time {

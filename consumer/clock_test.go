@@ -128,6 +128,53 @@ func TestClockIsMonotonic(t *testing.T) {
 	}
 }
 
+// A clock that may be behind is measured before anything hangs on it, once, and never set by a stamp that may be old.
+func TestClockInDoubt(t *testing.T) {
+	for name, doubt := range map[string]func(b *farBroker, c *brokerClock, wall *time.Duration){
+		"the monotonic clock stood still": func(b *farBroker, _ *brokerClock, wall *time.Duration) {
+			b.offset, *wall = b.offset+3*time.Second, 3*time.Second
+		},
+		"the wall clock was set back": func(_ *farBroker, _ *brokerClock, wall *time.Duration) { *wall = -time.Hour },
+		"a stamp that is ahead": func(b *farBroker, c *brokerClock, _ *time.Duration) {
+			b.offset += 3 * time.Second
+			c.notice(b.broker().Add(-time.Second))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newFarBroker(time.Minute)
+			var wall time.Duration
+			c := &brokerClock{now: b.now, wall: func() time.Time { return b.local.Add(wall) }}
+			if err := c.measure(t.Context(), b); err != nil {
+				t.Fatal(err)
+			}
+			b.local = b.local.Add(20 * time.Second)
+			wall = clockSteps / 2
+			c.notice(b.broker())
+			if c.doubtful() {
+				t.Fatal("it is doubtful already")
+			}
+			doubt(b, c, &wall)
+			before := c.mark.Load()
+			if !c.doubtful() || c.mark.Load() != before {
+				t.Errorf("doubtful: %v, set without a measurement: %v", c.doubtful(), c.mark.Load() != before)
+			}
+			b.err = errors.New("no responders")
+			if err := c.sure(t.Context(), b); !errors.Is(err, b.err) || !c.doubtful() {
+				t.Errorf("a measurement that failed gave %v; doubtful: %v", err, c.doubtful())
+			}
+			b.err, b.asked = nil, 0
+			for range 3 {
+				if err := c.sure(t.Context(), b); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if b.asked != clockSamples || c.doubtful() || !c.time().Equal(b.broker()) {
+				t.Errorf("asked %d times, doubtful: %v, behind by %s", b.asked, c.doubtful(), b.broker().Sub(c.time()))
+			}
+		})
+	}
+}
+
 func TestClockMeasureFails(t *testing.T) {
 	b := newFarBroker(time.Minute)
 	c := measured(t, b)

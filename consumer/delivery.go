@@ -27,8 +27,6 @@ type delivery struct {
 	sendBy, until time.Time
 	// reserved is the next poll.
 	reserved reservation
-	// woken says that this delivery showed the clock to be behind.
-	woken bool
 	// due is when this poll fell due, by the broker's clock, or zero where nobody knows.
 	due time.Time
 }

@@ -48,6 +48,10 @@ const tombstoneGone = 400 * time.Millisecond
 // the interaction is in another stored message. When it returns a time to wait, an earlier life of the interaction has
 // just ended: its tombstone is there until then.
 func (r *reservations) first(ctx context.Context, d *delivery, w *Worker) (wait time.Duration, err error) {
+	r.clock.notice(d.origin.Stored)
+	if err := r.sureOfTime(ctx); err != nil {
+		return 0, err
+	}
 	next := reservation{at: position{life: d.at.life, number: 1}}
 	for giveUp := r.cfg.Now().Add(refusedFor); ; {
 		next.due = r.due(d.lane.guidance, d.lane.guidance)

@@ -93,13 +93,8 @@ func (r *reservations) begin(ctx context.Context, d *delivery) (bool, error) {
 	if d.reserved.tombstone {
 		return false, d.ack()
 	}
-	if d.woken {
-		measure, cancel := context.WithTimeout(ctx, ackTimeout)
-		err := r.clock.measure(measure, r.stream)
-		cancel()
-		if err != nil {
-			return false, err // AckWait brings the message back
-		}
+	if err := r.sureOfTime(ctx); err != nil {
+		return false, err // AckWait brings the message back
 	}
 	next := reservation{at: position{life: d.at.life, number: d.at.number + 1}}
 	taken, err := r.take(ctx, d, &next)
@@ -117,6 +112,16 @@ func (r *reservations) begin(ctx context.Context, d *delivery) (bool, error) {
 	d.sendBy = due.Add(-d.lane.guidance - slack(d.lane.guidance)/2)
 	d.until = later(r.cfg.Now(), due.Add(d.lane.guidance-r.wait(d)))
 	return true, nil
+}
+
+// sureOfTime makes sure of the broker's time, before anything is reserved by it.
+func (r *reservations) sureOfTime(ctx context.Context) error {
+	if !r.clock.doubtful() {
+		return nil
+	}
+	measure, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
+	return r.clock.sure(measure, r.stream)
 }
 
 // take stores the reservation, unless a later one is pending: then somebody else has taken the next poll. The error is
@@ -231,7 +236,7 @@ func (r *reservations) read(d *delivery) error {
 	if err := originOf(d); err != nil {
 		return err
 	}
-	d.woken = r.clock.atLeast(d.origin.Stored)
+	r.clock.notice(d.origin.Stored)
 	_, d.identifier, _ = schema.SplitSubject(d.msg.Subject())
 	if err := schema.CheckIdentifier(d.identifier); err != nil {
 		return &schema.MemberError{Problem: "its subject is not one: " + err.Error()}

@@ -149,6 +149,9 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
+// requestTimeoutMost bounds how long a request may hold its slot.
+const requestTimeoutMost = time.Minute
+
 // WantConcurrency says in words what a Config's Concurrency may be.
 const WantConcurrency = "4 to 4096: one for the intake and one for each lane at least"
 
@@ -173,6 +176,9 @@ func (c Config) Check() error {
 		if f.value < f.least {
 			return &ConfigError{Field: f.name, Value: schema.Duration(f.value), Want: "at least " + schema.Duration(f.least)}
 		}
+	}
+	if c.RequestTimeout > requestTimeoutMost { // see stillAfter
+		return &ConfigError{Field: "RequestTimeout", Value: schema.Duration(c.RequestTimeout), Want: "at most " + schema.Duration(requestTimeoutMost)}
 	}
 	if longest := c.Intervals.Longest(); c.Deadline <= longest {
 		return &ConfigError{Field: "Deadline", Value: schema.Duration(c.Deadline),

@@ -20,6 +20,7 @@ func TestConfigNamesTheField(t *testing.T) {
 		{"chat", func(c *consumer.Config) { c.Intervals.Chat = -time.Second }, "consumer: Intervals.Chat is -1s, want at least 50ms"},
 		{"transcript", func(c *consumer.Config) { c.Intervals.Transcript = 1 }, "consumer: Intervals.Transcript is 1ns, want at least 50ms"},
 		{"request timeout", func(c *consumer.Config) { c.RequestTimeout = -1 }, "consumer: RequestTimeout is -1ns, want at least 1ms"},
+		{"request timeout of an hour", func(c *consumer.Config) { c.RequestTimeout = time.Hour }, "consumer: RequestTimeout is 1h, want at most 1m"},
 		{"deadline", func(c *consumer.Config) { c.Deadline = time.Microsecond }, "consumer: Deadline is 1µs, want at least 1ms"},
 		{"deadline of an interval", func(c *consumer.Config) { c.Deadline = 30 * time.Second }, "consumer: Deadline is 30s, want more than 30s, the longest interval: every interaction would be given up at its first poll"},
 		{"grace", func(c *consumer.Config) { c.NotFoundGrace = -time.Hour }, "consumer: NotFoundGrace is -1h, want at least 1ms"},

@@ -167,13 +167,18 @@ func (w *Worker) conclude(ctx context.Context, d *delivery, decision Decision, a
 	return w.hold.finish(ctx, d)
 }
 
-// publishLeast is how long publishing may take at least: a vendor that answers later than the next poll falls due has
-// answered all the same. Publishing is idempotent, so nothing happens twice where the delivery's time is over.
-const publishLeast = 5 * time.Second
+const (
+	// publishLeast is how long publishing may take at least: a vendor that answers later than the next poll falls due has
+	// answered all the same. Publishing is idempotent, so nothing happens twice where the delivery's time is over.
+	publishLeast = 5 * time.Second
+	// publishMost is how long it may take where the next poll is far away: a slot is for work. What was not stored is
+	// stored after the next poll.
+	publishMost = 30 * time.Second
+)
 
 // publish stores the outcomes while the delivery's time allows. Where that fails, the interaction is held back.
 func (w *Worker) publish(ctx context.Context, d *delivery, outcomes ...schema.Outcome) error {
-	bounded, cancel := context.WithTimeout(ctx, max(publishLeast, d.until.Sub(w.cfg.Now())))
+	bounded, cancel := context.WithTimeout(ctx, min(max(publishLeast, d.until.Sub(w.cfg.Now())), publishMost))
 	defer cancel()
 	if err := w.outcomes.Publish(bounded, outcomes...); err != nil {
 		return errors.Join(err, w.hold.holdBack(ctx, d, time.Time{}))

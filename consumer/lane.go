@@ -100,7 +100,7 @@ func (w *Worker) pull(ctx, work context.Context, l *lane) error {
 		n := w.slots.takeNow(l.index, most)
 		if n == 0 {
 			l.waiting.Store(true)
-			n = w.slots.take(ctx, l.index, most)
+			n = w.slots.take(ctx, l.index, most, func() { l.beat.sign(w.cfg.Now()) })
 			l.waiting.Store(false)
 		}
 		if n == 0 {

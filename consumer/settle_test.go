@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/cmd/embedded"
+	"statusworker/schema"
 )
 
 // settling is a stream with one message out, and a wire tap on what is answered to it.
@@ -167,5 +168,31 @@ func TestSettleFailedIsSettled(t *testing.T) {
 	}
 	if err := (&settlement{msg: s.msg}).ack(); err == nil {
 		t.Error("an ack on a closed connection gave no error")
+	}
+}
+
+// deadlines keeps how long each publish may take.
+type deadlines struct {
+	OutcomePublisher
+	all []time.Duration
+}
+
+func (d *deadlines) Publish(ctx context.Context, _ ...schema.Outcome) error {
+	at, _ := ctx.Deadline()
+	d.all = append(d.all, time.Until(at).Round(time.Second))
+	return nil
+}
+
+// An outcome that cannot be stored does not keep its slot until a next poll that is far away.
+func TestPublishIsBounded(t *testing.T) {
+	out := &deadlines{}
+	w := &Worker{cfg: Config{Now: time.Now}, outcomes: out}
+	for _, until := range []time.Duration{-time.Minute, time.Second, 20 * time.Second, 10 * time.Minute} {
+		if err := w.publish(t.Context(), &delivery{until: time.Now().Add(until)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []time.Duration{publishLeast, publishLeast, 20 * time.Second, publishMost}; !slices.Equal(out.all, want) {
+		t.Errorf("publishing may take %s, want %s", out.all, want)
 	}
 }

@@ -34,14 +34,16 @@ func (s *slots) free(lane int) int {
 	return s.own + shared - s.used[lane]
 }
 
-// take waits until the lane may have a slot, and takes at most so many. It returns 0 when ctx has ended.
-func (s *slots) take(ctx context.Context, lane, most int) int {
+// take waits until the lane may have a slot, and takes at most so many. It calls moved whenever a slot has been given back
+// meanwhile. It returns 0 when ctx has ended.
+func (s *slots) take(ctx context.Context, lane, most int, moved func()) int {
 	for {
 		if n := s.takeNow(lane, most); n > 0 {
 			return n
 		}
 		select {
 		case <-s.freed[lane]:
+			moved()
 		case <-ctx.Done():
 			return 0
 		}

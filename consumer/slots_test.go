@@ -112,7 +112,7 @@ func TestSlotsTakeWaitsForGive(t *testing.T) {
 		got := make(chan int, 1)
 		wait := func(most int) {
 			t.Helper()
-			go func() { got <- s.take(ctx, 0, most) }()
+			go func() { got <- s.take(ctx, 0, most, func() {}) }()
 			wantWaiting(t, got)
 		}
 
@@ -126,7 +126,7 @@ func TestSlotsTakeWaitsForGive(t *testing.T) {
 		}
 
 		s.give(0, 1) // before the wait
-		if n := s.take(ctx, 0, 1); n != 1 {
+		if n := s.take(ctx, 0, 1, func() {}); n != 1 {
 			t.Errorf("take returned %d with a free slot", n)
 		}
 
@@ -154,7 +154,7 @@ func TestSlotsLoseNoWakeUp(t *testing.T) {
 		s := newSlots(1, 1)
 		var gives sync.WaitGroup
 		for range 20_000 {
-			n := s.take(t.Context(), 0, 2)
+			n := s.take(t.Context(), 0, 2, func() {})
 			gives.Go(func() { s.give(0, n) })
 		}
 		gives.Wait()
@@ -174,7 +174,7 @@ func TestSlotsGiveWakesEveryLane(t *testing.T) {
 		got := make(chan int, 3)
 		for lane := 1; lane < 4; lane++ {
 			s.takeNow(lane, 1)
-			go func() { got <- s.take(ctx, lane, 1) }()
+			go func() { got <- s.take(ctx, lane, 1, func() {}) }()
 		}
 		synctest.Wait()
 		s.give(0, 1)
@@ -188,5 +188,27 @@ func TestSlotsGiveWakesEveryLane(t *testing.T) {
 				t.Errorf("a lane got %d slots, but none was free", n)
 			}
 		}
+	})
+}
+
+// Who waits for a slot hears of each that comes free, also where another lane is quicker: things move.
+func TestSlotsTellThatTheyMove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSlots(8, 2)
+		s.takeNow(0, 7)
+		moved := 0
+		got := make(chan int)
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { got <- s.take(ctx, 0, 1, func() { moved++ }) }()
+		for range 3 {
+			synctest.Wait()
+			s.give(1, s.takeNow(1, 1))
+		}
+		synctest.Wait()
+		if moved != 3 {
+			t.Errorf("%d slots were heard of, want 3", moved)
+		}
+		cancel()
+		<-got
 	})
 }

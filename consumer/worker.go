@@ -294,7 +294,7 @@ func (w *Worker) laneOf(t schema.Type) *lane {
 }
 
 // stillAfter is how long a loop may give no sign of life, where it does not wait for the vendor or the budget: far longer
-// than any time-out in it.
+// than any time-out in it, and than a delivery may keep its slot: a request, its outcome, and the answers of the broker.
 const stillAfter = 2 * time.Minute
 
 // Alive says whether the worker's loops go round; the error names one that does not. A vendor in trouble, a budget and a

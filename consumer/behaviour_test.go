@@ -788,3 +788,26 @@ func TestSuspendedProcess(t *testing.T) {
 	s.drained()
 	s.polite()
 }
+
+// With a budget, what has been polled does not keep what has not from its first poll, however little the budget is.
+func TestNaksLetTheNewHaveTheirTurn(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, consumer.Nak, simulator.Config{}, func(c *consumer.Config) { c.MaxPollsPerSecond = 5 })
+	for range 20 { // they alone would use twice the budget
+		id := uuid.NewString()
+		s.vendor.Declare(id, simulator.Never())
+		s.declare(schema.Chat, id)
+	}
+	s.start()
+	if err := s.vendor.WaitPolls(s.ctx, 20); err != nil {
+		t.Fatal(err)
+	}
+	const n = 10
+	for range n {
+		id := uuid.NewString()
+		s.vendor.Declare(id, simulator.Processed(0))
+		s.declare(schema.Chat, id)
+	}
+	s.seen.wait(s.ctx, n)
+	s.polite()
+}

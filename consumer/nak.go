@@ -2,7 +2,9 @@ package consumer
 
 import (
 	"context"
+	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"statusworker/schema"
@@ -14,6 +16,8 @@ type naks struct {
 	clock *brokerClock
 	cfg   Config
 	due   dueSample
+	// waiting is how many interactions waited when the broker was last asked.
+	waiting atomic.Uint64
 }
 
 const (
@@ -61,11 +65,60 @@ func (n *naks) holdBack(_ context.Context, d *delivery, notBefore time.Time) err
 		return nil
 	}
 	jitter := time.Duration(n.cfg.Jitter() * jitterShare * float64(d.lane.guidance))
-	wait := Wait(d.lane.guidance, n.clock.time().Sub(d.at.life), n.cfg.Stretch, n.cfg.StretchLimit)
+	age := n.clock.time().Sub(d.at.life)
+	wait := max(Wait(d.lane.guidance, age, n.cfg.Stretch, n.cfg.StretchLimit), min(n.turn(), n.cfg.Deadline-age))
 	delay := max(wait+nakSlack, notBefore.Sub(n.cfg.Now())) + jitter
 	now := n.clock.time()
 	n.due.note(d.origin.Sequence, now.Add(delay), now)
 	return d.nakAfter(delay)
+}
+
+// turn is how long the fleet takes to poll all that waits once, and a little more. Where there is a budget, an interaction
+// is held back for as long at least: the broker delivers again before it delivers anew, so that interactions that do not
+// end would keep all others from their first poll.
+func (n *naks) turn() time.Duration {
+	if n.cfg.MaxPollsPerSecond == 0 {
+		return 0
+	}
+	return seconds(turnMargin * float64(n.waiting.Load()) / n.cfg.MaxPollsPerSecond)
+}
+
+const (
+	turnMargin = 1.1
+	// weighEvery is how often the broker is asked how much waits, where there is a budget.
+	weighEvery = 5 * time.Second
+)
+
+// weigh keeps up how much waits in the lanes, until ctx ends.
+func (n *naks) weigh(ctx context.Context, lanes []*lane, complain func(error)) error {
+	ticker := time.NewTicker(weighEvery)
+	defer ticker.Stop()
+	for {
+		var waiting uint64
+		known := true
+		for _, l := range lanes {
+			bounded, cancel := context.WithTimeout(ctx, announceTimeout)
+			info, err := l.consumer.Info(bounded)
+			cancel()
+			if ctx.Err() != nil {
+				return nil
+			}
+			if err != nil {
+				complain(fmt.Errorf("reading how much waits in %s/%s: %w", l.stream, l.name, err))
+				known = false
+				continue
+			}
+			waiting += info.NumPending + uint64(info.NumAckPending)
+		}
+		if known {
+			n.waiting.Store(waiting)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
 }
 
 // finish acks and waits for the broker's word. Without it the interaction is polled once more, and its outcome is found

@@ -161,6 +161,11 @@ func (w *Worker) Run(ctx, leave context.Context) error {
 	}
 	pulls.Go(func() error { return w.keepTime(pullCtx) })
 	pulls.Go(func() error { return w.fleet.keep(pullCtx) })
+	if naks, ok := w.hold.(*naks); ok && w.budget != nil {
+		pulls.Go(func() error {
+			return naks.weigh(pullCtx, w.lanes, func(err error) { w.complain("weighing", err) })
+		})
+	}
 
 	stopped := make(chan struct{})
 	go func() {

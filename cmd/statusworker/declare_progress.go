@@ -48,6 +48,13 @@ func (p *declareProgress) failed(c candidate, err error) {
 	p.add(c, &p.n.failed, "not declared: "+oneLine(err))
 }
 
+// tell writes a line for people.
+func (p *declareProgress) tell(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, _ = p.write([]byte(line + "\n")) // standard error: there is nobody to tell
+}
+
 func (p *declareProgress) add(c candidate, n *int, line string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

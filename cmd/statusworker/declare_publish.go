@@ -66,7 +66,7 @@ func (d *declaring) run(ctx, leave context.Context, from source) error {
 			err = await(leave, s.future)
 		}
 		if transient(err) && reading.Err() == nil {
-			if err = d.retry(reading, s.msg); transient(err) && ctx.Err() == nil {
+			if err = d.retry(reading, s.msg, err); transient(err) && ctx.Err() == nil {
 				stopReading(errBrokerGone)
 			}
 		}
@@ -126,9 +126,10 @@ func await(leave context.Context, f jetstream.PubAckFuture) error {
 }
 
 // retry publishes again until the broker answers, or has taken nothing in for too long. It returns the last error.
-func (d *declaring) retry(ctx context.Context, m *nats.Msg) error {
+func (d *declaring) retry(ctx context.Context, m *nats.Msg, first error) error {
 	if d.troubleSince.IsZero() {
 		d.troubleSince = time.Now()
+		d.progress.tell(fmt.Sprintf("the broker takes nothing in at the moment: waiting for %s at most (%s)", schema.Duration(d.patience), whyNot(first)))
 	}
 	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond),
 		backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))
@@ -155,8 +156,16 @@ func (d *declaring) settle(c candidate, err error) {
 		d.troubleSince = time.Time{}
 		d.progress.waiting(c)
 	default:
-		d.progress.failed(c, err)
+		d.progress.failed(c, errors.New(whyNot(err)))
 	}
+}
+
+// whyNot says in one line why the broker did not take a message in.
+func whyNot(err error) string {
+	if topology.Full(err) {
+		return fmt.Sprintf("the stream %s is full: workers take in less than is declared, or none runs, see `statusworker status`; its bounds are those of `statusworker provision` (%v)", schema.StreamDeclared, err)
+	}
+	return oneLine(err)
 }
 
 // alreadyWaiting tells whether the broker refused a message because one for the same interaction is stored and not yet

@@ -350,8 +350,9 @@ func TestDeclareGivesUpABrokerThatTakesNothingIn(t *testing.T) {
 		t.Errorf("%d read before it gave up, want no more than fit into the windows", n.read)
 	}
 	says(t, "standard error", &told, "line 11: not declared: ", "maximum messages exceeded")
-	if have := len(told.lines()); have != n.failed {
-		t.Errorf("%d lines about %d that failed", have, n.failed)
+	says(t, "standard error", &told, "waiting for 200ms at most", "is full", "`statusworker status`")
+	if have := strings.Count(told.String(), ": not declared: "); have != n.failed || len(told.lines()) != n.failed+1 {
+		t.Errorf("%d lines about %d that failed, %d lines in all", have, n.failed, len(told.lines()))
 	}
 }
 

@@ -20,6 +20,12 @@ const storeFailed jetstream.ErrorCode = 10077
 // tooManyOnSubject is how the broker words the first of them; nothing else tells them apart.
 const tooManyOnSubject = "maximum messages per subject exceeded"
 
+// Full tells whether the broker refused a message because the stream has reached a bound of its own.
+func Full(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == storeFailed && api.Description != tooManyOnSubject
+}
+
 // Waits tells whether the broker refused a message because one is stored on its subject, which takes only one.
 func Waits(err error) bool {
 	var api *jetstream.APIError

@@ -15,6 +15,9 @@ func TestRefusals(t *testing.T) {
 		want string // in the message
 	}{
 		{"no values at all", "", none, "/nats/url"},
+		{"no image", "minimal", map[string]any{"image.repository": ""}, "/image/repository"},
+		{"an image with its tag", "minimal", map[string]any{"image.repository": "registry.example:5000/statusworker:v1"}, "/image/repository"},
+		{"no image among no values", "", none, "/image/repository"},
 		{"no token secret", "", map[string]any{"nats.url": "nats://nats:4222"}, "/vendor/token/existingSecret"},
 		{"a value that there is not", "minimal", map[string]any{"concurency": 7}, "concurency"},
 		{"a value that there is not, deeper", "minimal", map[string]any{"work.concurency": 7}, "concurency"},

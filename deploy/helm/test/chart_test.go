@@ -148,6 +148,14 @@ func TestProvisionMayReachNATS(t *testing.T) {
 	t.Error("there is no policy for the provision job")
 }
 
+// While NATS is away no worker is ready: nodes can be drained all the same.
+func TestDisruptionBudgetLetsTheUnreadyGo(t *testing.T) {
+	budget := one[*policy.PodDisruptionBudget](t, mustRender(t, "minimal")).Spec
+	if p := budget.UnhealthyPodEvictionPolicy; p == nil || *p != policy.AlwaysAllow {
+		t.Errorf("the policy for pods that are not ready is %v, want %s", p, policy.AlwaysAllow)
+	}
+}
+
 // Every pod runs with as little as there is to run with.
 func TestSecurity(t *testing.T) {
 	for _, name := range renderings {

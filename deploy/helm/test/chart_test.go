@@ -125,7 +125,7 @@ func TestSelectors(t *testing.T) {
 	}
 }
 
-// The policy of the job is there before it, and selects it.
+// The policy of the job is there before it, selects it, and goes with it.
 func TestProvisionMayReachNATS(t *testing.T) {
 	found := mustRender(t, "everything")
 	job := one[*batch.Job](t, found)
@@ -142,6 +142,9 @@ func TestProvisionMayReachNATS(t *testing.T) {
 		}
 		if !s.Matches(labels.Set(job.Spec.Template.Labels)) || p.Annotations["helm.sh/hook"] != job.Annotations["helm.sh/hook"] || p.Annotations["helm.sh/hook-weight"] != "-5" {
 			t.Errorf("the policy %s with selector %s and annotations %v is not for the job before it runs", p.Name, s, p.Annotations)
+		}
+		if when := p.Annotations["helm.sh/hook-delete-policy"]; when != "before-hook-creation,hook-succeeded" {
+			t.Errorf("the policy %s is deleted %s: Helm does nothing to a hook that stays", p.Name, when)
 		}
 		return
 	}

@@ -125,7 +125,7 @@ func TestSelectors(t *testing.T) {
 	}
 }
 
-// The policy of the job is there before it, and selects it.
+// The policy of the job is there before it, selects it, and goes with it.
 func TestProvisionMayReachNATS(t *testing.T) {
 	found := mustRender(t, "everything")
 	job := one[*batch.Job](t, found)
@@ -143,9 +143,57 @@ func TestProvisionMayReachNATS(t *testing.T) {
 		if !s.Matches(labels.Set(job.Spec.Template.Labels)) || p.Annotations["helm.sh/hook"] != job.Annotations["helm.sh/hook"] || p.Annotations["helm.sh/hook-weight"] != "-5" {
 			t.Errorf("the policy %s with selector %s and annotations %v is not for the job before it runs", p.Name, s, p.Annotations)
 		}
+		if when := p.Annotations["helm.sh/hook-delete-policy"]; when != "before-hook-creation,hook-succeeded" {
+			t.Errorf("the policy %s is deleted %s: Helm does nothing to a hook that stays", p.Name, when)
+		}
 		return
 	}
 	t.Error("there is no policy for the provision job")
+}
+
+// Policies let through to the ports of the URLs, and job and workers to what is given besides.
+func TestNetworkPolicyLetsThrough(t *testing.T) {
+	given := []any{map[string]any{"ports": []any{map[string]any{"port": 5353, "protocol": "UDP"}}}}
+	for _, c := range []struct {
+		set             map[string]any
+		worker, provide []int32 // ports, without those of DNS
+	}{
+		{nil, []int32{4222, 443}, []int32{4222}},
+		{map[string]any{"nats.url": "nats://nats:4333", "vendor.baseUrl": "https://vendor.example:8443/v1"}, []int32{4333, 8443}, []int32{4333}},
+		{map[string]any{"nats.url": "nats://a,tls://b:4443,tls://[2001:db8::1]:4443,wss://c,ws://d"}, []int32{4222, 4443, 443, 80, 443}, []int32{4222, 4443, 443, 80}},
+		{map[string]any{"nats.url": "nats://nats:4333", "networkPolicy.natsPort": 4222, "networkPolicy.vendorPort": 8443}, []int32{4222, 8443}, []int32{4222}},
+		{map[string]any{"networkPolicy.extraEgress": given}, []int32{4222, 443, 5353}, []int32{4222, 5353}},
+	} {
+		found, err := render(t, with(with(readValues(t, "minimal"), map[string]any{"networkPolicy.enabled": true}), c.set))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range all[*networking.NetworkPolicy](found) {
+			var have []int32
+			for _, rule := range p.Spec.Egress[1:] { // after that for names
+				for _, port := range rule.Ports {
+					have = append(have, port.Port.IntVal)
+				}
+			}
+			want := c.worker
+			if strings.HasSuffix(p.Name, "-provision") {
+				want = c.provide
+			}
+			slices.Sort(have)
+			slices.Sort(want)
+			if !slices.Equal(have, want) {
+				t.Errorf("with %v the policy %s lets through to %v, want %v", c.set, p.Name, have, want)
+			}
+		}
+	}
+}
+
+// While NATS is away no worker is ready: nodes can be drained all the same.
+func TestDisruptionBudgetLetsTheUnreadyGo(t *testing.T) {
+	budget := one[*policy.PodDisruptionBudget](t, mustRender(t, "minimal")).Spec
+	if p := budget.UnhealthyPodEvictionPolicy; p == nil || *p != policy.AlwaysAllow {
+		t.Errorf("the policy for pods that are not ready is %v, want %s", p, policy.AlwaysAllow)
+	}
 }
 
 // Every pod runs with as little as there is to run with.

@@ -15,6 +15,9 @@ func TestRefusals(t *testing.T) {
 		want string // in the message
 	}{
 		{"no values at all", "", none, "/nats/url"},
+		{"no image", "minimal", map[string]any{"image.repository": ""}, "/image/repository"},
+		{"an image with its tag", "minimal", map[string]any{"image.repository": "registry.example:5000/statusworker:v1"}, "/image/repository"},
+		{"no image among no values", "", none, "/image/repository"},
 		{"no token secret", "", map[string]any{"nats.url": "nats://nats:4222"}, "/vendor/token/existingSecret"},
 		{"a value that there is not", "minimal", map[string]any{"concurency": 7}, "concurency"},
 		{"a value that there is not, deeper", "minimal", map[string]any{"work.concurency": 7}, "concurency"},
@@ -35,6 +38,7 @@ func TestRefusals(t *testing.T) {
 		{"no workers at all", "naks", map[string]any{"autoscaling.minReplicas": 0}, "/autoscaling/minReplicas"},
 		{"less than the least", "naks", map[string]any{"autoscaling.minReplicas": 11}, "maxReplicas is 10"},
 		{"no Prometheus to ask", "naks", map[string]any{"autoscaling.prometheus.serverAddress": ""}, "/autoscaling/prometheus/serverAddress"},
+		{"nobody whom Prometheus knows", "naks", map[string]any{"serviceMonitor.enabled": false}, "autoscaling.prometheus.selector is empty"},
 		{"no NATS to ask", "everything", map[string]any{"autoscaling.natsJetstream.monitoringEndpoint": ""}, "/autoscaling/natsJetstream/monitoringEndpoint"},
 		{"KEDA's scaler with naks", "everything", map[string]any{"holdBack": "nak"}, "every interaction that merely waits for its next poll is ack-pending"},
 		{"a variable of the chart's", "minimal", map[string]any{"extraEnv": []any{map[string]any{"name": "NATS_URL", "value": "nats://other:4222"}}}, "extraEnv names NATS_URL"},

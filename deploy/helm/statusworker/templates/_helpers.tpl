@@ -147,6 +147,37 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
 
+{{- /* The ports of URLs (separated by commas), or one instead of them. */ -}}
+{{- define "statusworker.ports" -}}
+{{- $ports := list -}}
+{{- if .instead -}}
+{{- $ports = list .instead -}}
+{{- else -}}
+{{- range splitList "," .urls -}}
+{{- $url := urlParse . -}}
+{{- $default := get (dict "nats" 4222 "tls" 4222 "ws" 80 "wss" 443 "http" 80 "https" 443) $url.scheme -}}
+{{- $ports = append $ports (regexFind ":[0-9]+$" $url.host | trimPrefix ":" | default $default) -}}
+{{- end -}}
+{{- end -}}
+{{- range uniq $ports }}
+- {port: {{ int . }}, protocol: TCP}
+{{- end -}}
+{{- end -}}
+
+{{- /* What workers and the provision job reach: names, NATS, and what is given for both. */ -}}
+{{- define "statusworker.egressNats" -}}
+- ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
+- ports:
+    {{- include "statusworker.ports" (dict "urls" .Values.nats.url "instead" (get .Values.networkPolicy "natsPort")) | nindent 4 }}
+  {{- with .Values.networkPolicy.natsTo }}
+  to:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- with .Values.networkPolicy.extraEgress }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
 {{- /* The auth of the provision job: its own, or the workers'. */ -}}
 {{- define "statusworker.provisionAuth" -}}
 {{- if .Values.provision.nats.auth.method -}}

@@ -1,0 +1,73 @@
+package test
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	keda "github.com/kedacore/keda/v2/apis/keda/v1alpha1"
+	"sigs.k8s.io/yaml"
+)
+
+const buckets = `statusworker_poll_lateness_seconds_bucket{namespace="pipeline",job="prod-statusworker",instance="a",lane="audio",le=`
+
+// What the Prometheus scaler is told in each situation, by a real Prometheus' engine.
+func TestScalerQueries(t *testing.T) {
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		if os.Getenv("STATUSWORKER_REQUIRE_ENGINE") == "1" {
+			t.Fatalf("STATUSWORKER_REQUIRE_ENGINE=1 requires promtool as well: install it (Debian: prometheus): %v", err)
+		}
+		t.Skipf("SKIPPED: the scaler's queries were NOT tested: install promtool to run this test: %v", err)
+	}
+	query := map[string]string{}
+	for _, trigger := range one[*keda.ScaledObject](t, mustRender(t, "naks")).Spec.Triggers {
+		query[trigger.Name] = trigger.Metadata["query"]
+	}
+	type series map[string]any
+	info := series{"series": `statusworker_build_info{namespace="pipeline",job="prod-statusworker",instance="a",version="v1"}`, "values": "1x80"}
+	late := []series{
+		{"series": buckets + `"1"}`, "values": "0x80"},
+		{"series": buckets + `"60"}`, "values": "0+10x80"},
+		{"series": buckets + `"+Inf"}`, "values": "0+10x80"},
+	}
+	idle := []series{
+		{"series": buckets + `"1"}`, "values": "5x80"},
+		{"series": buckets + `"60"}`, "values": "5x80"},
+		{"series": buckets + `"+Inf"}`, "values": "5x80"},
+	}
+	other := []series{{"series": `statusworker_build_info{namespace="pipeline",job="another",instance="b",version="v1"}`, "values": "1x80"}}
+	value := func(v float64) []any { return []any{map[string]any{"labels": "{}", "value": v}} }
+	nothing := []any{}
+	var tests []any
+	for _, c := range []struct {
+		name    string
+		series  []series
+		trigger string
+		want    []any
+	}{
+		{"polls are late", append(late, info), "lateness", value(57.05)},
+		{"there are no polls", append(idle, info), "lateness", value(0)},
+		{"nothing is known of the workers", other, "lateness", nothing},
+	} {
+		if query[c.trigger] == "" {
+			t.Fatalf("there is no trigger %s", c.trigger)
+		}
+		tests = append(tests, map[string]any{
+			"name": c.name, "interval": "15s", "input_series": c.series,
+			"promql_expr_test": []any{map[string]any{"expr": query[c.trigger], "eval_time": "10m", "exp_samples": c.want}},
+		})
+	}
+	text, err := yaml.Marshal(map[string]any{"evaluation_interval": "15s", "tests": tests})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "queries.test.yaml")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), promtool, "test", "rules", file).CombinedOutput(); err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}

@@ -68,10 +68,20 @@ func newStage(t *testing.T, mode consumer.Mode) *stage {
 	s.serves("/readyz", http.StatusServiceUnavailable, "starting")
 	s.server.Waiting("waiting for godot")
 	s.serves("/readyz", http.StatusServiceUnavailable, "godot")
+	// Who looks at measures alone sees it as well, and counters that will be seen to grow.
+	waiting := s.families()
+	for _, name := range []string{"ready", "broker_connected", "dead_letters_total", "contradictions_total", "faults_total", "panics_total"} {
+		if f := waiting["statusworker_"+name]; f == nil || value(f, nil) != 0 {
+			t.Errorf("before there is a worker %s is %v, want 0", name, f)
+		}
+	}
 
 	nc, err := nats.Connect(s.broker.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
 	check(err)
 	t.Cleanup(nc.Close)
+	s.server.Connected(nc)
+	s.awaitValue("statusworker_broker_connected", nil, exactly(1))
+	s.awaitValue("statusworker_ready", nil, exactly(0))
 	s.js, err = jetstream.New(nc)
 	check(err)
 	log := logrus.New()
@@ -240,6 +250,7 @@ func TestMetricsMove(t *testing.T) {
 			n("oldest_polled_seconds", labels{"lane": "chat"}, more(1))
 			n("workers", nil, exactly(1))
 			n("broker_connected", nil, exactly(1))
+			n("ready", nil, exactly(1))
 			n("broker_round_trip_seconds", nil, more(0))
 			n("progress_timestamp_seconds", nil, more(float64(time.Now().Add(-time.Minute).Unix())))
 			n("slots", labels{"state": "total"}, exactly(64))
@@ -281,6 +292,7 @@ func TestMetricsMove(t *testing.T) {
 			s.serves("/statusz", http.StatusServiceUnavailable, "not connected to NATS")
 			s.serves("/livez", http.StatusOK, "ok")
 			n("broker_connected", nil, exactly(0))
+			n("ready", nil, exactly(0))
 			if err := s.broker.StartAgain(); err != nil {
 				t.Fatal(err)
 			}

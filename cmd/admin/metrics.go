@@ -90,11 +90,9 @@ type watched struct {
 	fleet    *fleet
 }
 
-// watch adds what the worker counts by itself.
-func (m *Metrics) watch(w watched) { m.registry.MustRegister(scrape{w}) }
-
-// scrape reads counters and states when it is asked.
-type scrape struct{ watched }
+// scrape reads counters and states when it is asked. Before there is a worker it tells that none is ready, whether there is
+// a connection, and counters of nothing: what is counted from zero on is seen to grow.
+type scrape struct{ server *Server }
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(namespace+name, help, labels, nil)
@@ -122,6 +120,7 @@ var (
 	descRestState    = describe("rest_state", "1 for what the worker does about the vendor now.", "state")
 	descRestCause    = describe("rest_cause", "1 for why the worker rests or probes now.", "cause")
 	descRests        = describe("rests_total", "Rests that began, by cause.", "cause")
+	descReady        = describe("ready", "1 while /readyz says ok.")
 	descConnected    = describe("broker_connected", "1 while the worker is connected to NATS.")
 	descReconnects   = describe("broker_reconnects_total", "Times that the connection to NATS was lost and made anew.")
 	descRoundTrip    = describe("broker_round_trip_seconds", "The broker's quickest answer when its clock was last measured, every 30 s.")
@@ -158,19 +157,22 @@ func (s scrape) Collect(out chan<- prometheus.Metric) {
 		return 0
 	}
 
-	st := s.worker.Stats()
-	for t, l := range st.Lanes {
-		lane := string(t)
-		gauge(descInFlight, float64(l.Polling), lane)
-		gauge(descSlotWaits, is(l.WaitingForSlot), lane)
-		count(descTakenIn, l.TakenIn, lane)
-		gauge(descOldestPolled, l.Oldest.Seconds(), lane)
+	w, nc := s.server.watched.Load(), s.server.nc.Load()
+	gauge(descReady, is(s.server.ready() == nil))
+	gauge(descConnected, is(nc != nil && nc.IsConnected()))
+	var st consumer.Stats
+	var outcomes publisher.Stats
+	var reconnects uint64
+	if w != nil {
+		st, outcomes = w.worker.Stats(), w.outcomes.Stats()
+	}
+	if nc != nil {
+		reconnects = nc.Stats().Reconnects
+	}
+	for _, t := range schema.Types() {
+		count(descTakenIn, st.Lanes[t].TakenIn, string(t))
 	}
 	count(descNotSent, st.Skipped)
-	gauge(descSlots, float64(st.SlotsUsed), "used")
-	gauge(descSlots, float64(st.Slots), "total")
-	gauge(descBudgetWaits, float64(st.BudgetWaiting))
-	gauge(descBudgetShare, st.Share)
 	count(descTwice, st.DeclaredTwice)
 	count(descAgain, st.DeclaredAgain)
 	count(descUnlisted, st.Unlisted)
@@ -178,51 +180,64 @@ func (s scrape) Collect(out chan<- prometheus.Metric) {
 	count(descDropped, st.Dropped)
 	count(descFaults, st.Faults)
 	count(descPanics, st.Panics)
-	gauge(descWorkers, float64(st.Alive))
-
-	outcomes := s.outcomes.Stats()
-	for d, n := range outcomes.Processed {
-		count(descOutcomes, n, string(d))
+	for _, d := range schema.Destinations() {
+		count(descOutcomes, outcomes.Processed[d], string(d))
 	}
-	for r, n := range outcomes.Failed {
-		count(descDead, n, string(r))
+	for _, r := range schema.Reasons() {
+		count(descDead, outcomes.Failed[r], string(r))
 	}
 	count(descContradicts, outcomes.Contradictions)
 	count(descRetries, outcomes.Retries)
+	for _, cause := range consumer.Troubles() {
+		count(descRests, st.Rests[cause], string(cause))
+	}
+	count(descReconnects, reconnects)
+	if w == nil {
+		return
+	}
 
-	rest := s.worker.Rest()
+	for t, l := range st.Lanes {
+		lane := string(t)
+		gauge(descInFlight, float64(l.Polling), lane)
+		gauge(descSlotWaits, is(l.WaitingForSlot), lane)
+		gauge(descOldestPolled, l.Oldest.Seconds(), lane)
+	}
+	gauge(descSlots, float64(st.SlotsUsed), "used")
+	gauge(descSlots, float64(st.Slots), "total")
+	gauge(descBudgetWaits, float64(st.BudgetWaiting))
+	gauge(descBudgetShare, st.Share)
+	gauge(descWorkers, float64(st.Alive))
+	rest := w.worker.Rest()
 	for _, state := range []schema.WorkerState{schema.Working, schema.Resting, schema.Probing} {
 		gauge(descRestState, is(rest.State == state), string(state))
 	}
 	for _, cause := range consumer.Troubles() {
 		gauge(descRestCause, is(rest.Cause == cause), string(cause))
-		count(descRests, st.Rests[cause], string(cause))
 	}
-
-	gauge(descConnected, is(s.nc.IsConnected()))
-	count(descReconnects, s.nc.Stats().Reconnects)
 	gauge(descRoundTrip, st.RoundTrip.Seconds())
-	gauge(descClockOffset, s.worker.ClockOffset().Seconds())
-	if sv := s.fleet.lately(); sv != nil {
-		for _, l := range sv.Lanes {
-			lane := string(l.Type)
-			gauge(descDue, float64(l.Due), lane)
-			gauge(descOut, float64(l.Out), lane)
-			gauge(descRedelivered, float64(l.Redelivered), lane)
-			gauge(descOldest, l.OldestSeconds, lane)
-			if sv.HoldBack == consumer.Reserve {
-				gauge(descOldestDue, l.DueSeconds, lane)
-			}
-			if l.HeldBack != nil {
-				gauge(descHeldBack, float64(*l.HeldBack), lane)
-			}
+	gauge(descClockOffset, w.worker.ClockOffset().Seconds())
+	if at := w.worker.Progress(); !at.IsZero() {
+		gauge(descProgress, float64(at.UnixMilli())/1000)
+	}
+	sv := w.fleet.lately()
+	if sv == nil {
+		return
+	}
+	for _, l := range sv.Lanes {
+		lane := string(l.Type)
+		gauge(descDue, float64(l.Due), lane)
+		gauge(descOut, float64(l.Out), lane)
+		gauge(descRedelivered, float64(l.Redelivered), lane)
+		gauge(descOldest, l.OldestSeconds, lane)
+		if sv.HoldBack == consumer.Reserve {
+			gauge(descOldestDue, l.DueSeconds, lane)
 		}
-		if sv.Intake != nil {
-			gauge(descIntake, float64(sv.Intake.Waiting))
-			gauge(descIntakeOldest, sv.Intake.WaitingSeconds)
+		if l.HeldBack != nil {
+			gauge(descHeldBack, float64(*l.HeldBack), lane)
 		}
 	}
-	if at := s.worker.Progress(); !at.IsZero() {
-		gauge(descProgress, float64(at.UnixMilli())/1000)
+	if sv.Intake != nil {
+		gauge(descIntake, float64(sv.Intake.Waiting))
+		gauge(descIntakeOldest, sv.Intake.WaitingSeconds)
 	}
 }

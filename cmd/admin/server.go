@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
@@ -28,7 +29,7 @@ import (
 //
 // It answers from its start on, before there is a worker.
 type Server struct {
-	metrics  *Metrics
+	nc       atomic.Pointer[nats.Conn]
 	watched  atomic.Pointer[watched]
 	waiting  atomic.Pointer[string]
 	server   http.Server
@@ -42,8 +43,9 @@ func Listen(addr string, m *Metrics) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listening for operators: %w", err)
 	}
-	s := &Server{metrics: m, listener: listener, served: make(chan error, 1)}
+	s := &Server{listener: listener, served: make(chan error, 1)}
 	s.Waiting("the worker is starting")
+	m.registry.MustRegister(scrape{s})
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", s.answer(s.alive))
 	mux.HandleFunc("GET /readyz", s.answer(s.ready))
@@ -85,11 +87,13 @@ func (s *Server) Addr() string { return s.listener.Addr().String() }
 // Waiting says what is still missing before there is a worker.
 func (s *Server) Waiting(what string) { s.waiting.Store(&what) }
 
+// Connected has the server tell of a connection, for which there is no worker yet.
+func (s *Server) Connected(nc *nats.Conn) { s.nc.Store(nc) }
+
 // Watch has the server tell of a worker.
 func (s *Server) Watch(worker *consumer.Worker, outcomes *publisher.Publisher, js jetstream.JetStream) {
-	w := watched{worker: worker, outcomes: outcomes, nc: js.Conn(), fleet: newFleet(worker, js)}
-	s.metrics.watch(w)
-	s.watched.Store(&w)
+	s.Connected(js.Conn())
+	s.watched.Store(&watched{worker: worker, outcomes: outcomes, nc: js.Conn(), fleet: newFleet(worker, js)})
 }
 
 // Close stops listening, and waits a little for answers that are under way.

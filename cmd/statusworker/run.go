@@ -63,6 +63,7 @@ func (c runCommand) Run(ctx context.Context, p process) error {
 		return stopped(ctx, err)
 	}
 	defer closeConnection(nc)
+	server.Connected(nc)
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return fmt.Errorf("using JetStream: %w", err)

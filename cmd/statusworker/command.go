@@ -24,7 +24,7 @@ type commands struct {
 	Declare   declareCommand   `cmd:"" help:"Publish declared messages: for identifiers, or for lines of JSON on standard input."`
 	DLQ       dlqCommand       `cmd:"" name:"dlq" help:"The desk for dead letters: list, show, replay, purge."`
 	Status    statusCommand    `cmd:"" help:"Show what waits, what became of interactions lately, and which workers are alive."`
-	Doctor    doctorCommand    `cmd:"" help:"Examine all that a worker with the same flags needs: one line each, PASS, WARN or FAIL with the mend."`
+	Doctor    doctorCommand    `cmd:"" help:"Examine all that a worker with the same flags needs: PASS, WARN or FAIL, with the mend."`
 	Simulator simulatorCommand `cmd:"" hidden:"" help:"A simulated vendor over https, for trying things out."`
 	Schema    schemaCommand    `cmd:"" help:"Print a JSON Schema or the AsyncAPI document; without a name, list them."`
 	Version   versionCommand   `cmd:"" help:"Print the version."`

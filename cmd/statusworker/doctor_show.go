@@ -59,7 +59,7 @@ func showFindings(w io.Writer, found []doctor.Finding, width int) error {
 	if doctor.Sick(found) {
 		verdict = "a worker with these flags cannot work as it should"
 	}
-	fmt.Fprintf(&b, "\n%d checks: %d passed, %d warnings, %d failed, %d skipped: %s\n",
+	fmt.Fprintf(&b, "\n%d checks: passed %d, warnings %d, failed %d, skipped %d: %s\n",
 		len(found), count[doctor.Pass], count[doctor.Warn], count[doctor.Fail], count[doctor.Skip], verdict)
 	_, err := io.WriteString(w, b.String())
 	return err

@@ -84,7 +84,7 @@ func examined(t *testing.T, wantCode int, natsURL, vendorURL string, more ...str
 			}
 		}
 	}
-	if want := fmt.Sprintf("%d checks: %d passed, %d warnings, %d failed, %d skipped: ", len(list), count[doctor.Pass], count[doctor.Warn], count[doctor.Fail], count[doctor.Skip]); !strings.Contains(told, want) {
+	if want := fmt.Sprintf("%d checks: passed %d, warnings %d, failed %d, skipped %d: ", len(list), count[doctor.Pass], count[doctor.Warn], count[doctor.Fail], count[doctor.Skip]); !strings.Contains(told, want) {
 		t.Errorf("no %q in:\n%s", want, &text.stdout)
 	}
 	return found
@@ -123,7 +123,7 @@ func TestDoctorsReport(t *testing.T) {
 			t.Errorf("%d columns: %s", n, line)
 		}
 	}
-	if last := lines[len(lines)-2]; last != "4 checks: 1 passed, 0 warnings, 1 failed, 2 skipped: a worker with these flags cannot work as it should" {
+	if last := lines[len(lines)-2]; last != "4 checks: passed 1, warnings 0, failed 1, skipped 2: a worker with these flags cannot work as it should" {
 		t.Errorf("it ends with %q", last)
 	}
 }

@@ -67,7 +67,7 @@ type timingFlags struct {
 	AudioInterval      time.Duration `name:"audio-interval" var:"STATUSWORKER_AUDIO_INTERVAL" default:"30s" help:"Least time between two polls of one audio interaction. Shorter than the vendor's guidance of 30s for a loopback base URL only."`
 	ChatInterval       time.Duration `name:"chat-interval" var:"STATUSWORKER_CHAT_INTERVAL" default:"5s" help:"Least time between two polls of one chat; the vendor's guidance is 5s."`
 	TranscriptInterval time.Duration `name:"transcript-interval" var:"STATUSWORKER_TRANSCRIPT_INTERVAL" default:"5s" help:"Least time between two polls of one transcript; the vendor's guidance is 5s."`
-	RequestTimeout     time.Duration `name:"request-timeout" var:"STATUSWORKER_REQUEST_TIMEOUT" default:"10s" help:"How long one status request may take."`
+	RequestTimeout     time.Duration `name:"request-timeout" var:"STATUSWORKER_REQUEST_TIMEOUT" default:"10s" help:"How long one status request may take, at most 1m."`
 }
 
 // workFlags are the worker's own.

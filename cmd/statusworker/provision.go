@@ -19,7 +19,7 @@ import (
 type provisionCommand struct {
 	HoldBack         consumer.Mode  `name:"hold-back" var:"STATUSWORKER_HOLD_BACK" default:"reserve" enum:"reserve,nak" help:"How interactions wait between polls: reserve (message schedules, nats-server 2.12.10 or 2.14.2 or newer) or nak (older servers)."`
 	Replicas         *int           `name:"replicas" var:"STATUSWORKER_REPLICAS" placeholder:"N" help:"Copies of each stream in a cluster: 1, 3 or 5. Production wants 3. Not given: as they are, 1 when new."`
-	MaxAge           *time.Duration `name:"max-age" var:"STATUSWORKER_MAX_AGE" placeholder:"DURATION" help:"How long outcomes are kept. Not given: as it is, 336h when new."`
+	MaxAge           *time.Duration `name:"max-age" var:"STATUSWORKER_MAX_AGE" placeholder:"DURATION" help:"How long outcomes are kept. Not given: as it is, 14d when new."`
 	OutcomesMaxBytes *int64         `name:"outcomes-max-bytes" var:"STATUSWORKER_OUTCOMES_MAX_BYTES" placeholder:"N" help:"Bound of the outcomes stream, the oldest go first; 0 is none. Not given: as it is."`
 	DeclaredMaxMsgs  *int64         `name:"declared-max-msgs" var:"STATUSWORKER_DECLARED_MAX_MSGS" placeholder:"N" help:"How many declared messages may wait to be taken in, more are refused at the publish; 0 is no bound. Not given: as it is."`
 	DeclaredMaxBytes *int64         `name:"declared-max-bytes" var:"STATUSWORKER_DECLARED_MAX_BYTES" placeholder:"N" help:"How many bytes of declared messages may wait to be taken in; 0 is no bound. Not given: as it is."`

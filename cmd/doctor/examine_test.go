@@ -31,9 +31,10 @@ func TestVendorBehindTLS(t *testing.T) {
 	}
 	t.Cleanup(client.Close)
 	found := doctor.Examine(t.Context(), doctor.Patient{
-		Connect: func() (*nats.Conn, error) { return nil, errors.New("nobody there") },
-		Vendor:  client,
-		Work:    consumer.Config{Intervals: consumer.Guidance, RequestTimeout: time.Second, Deadline: time.Hour, ShutdownTimeout: time.Second},
+		Connect:        func() (*nats.Conn, error) { return nil, errors.New("nobody there") },
+		MendConnection: func(error) string { return "start it" },
+		Vendor:         client,
+		Work:           consumer.Config{Intervals: consumer.Guidance, RequestTimeout: time.Second, Deadline: time.Hour, ShutdownTimeout: time.Second},
 	})
 	want := map[string]string{"vendor": vendor.URL(), "vendor tls": "TLS 1.3", "vendor certificate": "valid until", "vendor token": "404"}
 	for _, f := range found {

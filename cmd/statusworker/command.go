@@ -170,11 +170,8 @@ func read(ctx *kong.DecodeContext, want string, set func(string) error) error {
 	bad := func(value string) error { return badFlag(ctx.Value.Name, ctx.Value.Tag.Get("var"), value, want) }
 	token := ctx.Scan.Pop()
 	// What begins with a dash is a flag, and no value, unless it is a negative number.
-	if text := token.String(); token.IsEOL() || !token.IsValue() && !negative(text) {
-		if token.IsEOL() {
-			text = "the end of the line"
-		}
-		return bad("without a value before " + text)
+	if token.IsEOL() || !token.IsValue() && !negative(token.String()) {
+		return usagef("%s has no value: want %s", flagName(ctx.Value.Name, ctx.Value.Tag.Get("var")), want)
 	}
 	if set(token.String()) != nil {
 		return bad(schema.Quote(token.String()))
@@ -188,11 +185,14 @@ func negative(s string) bool {
 
 // badFlag says in one line which flag and variable are wrong, with which value, and what is allowed.
 func badFlag(flag, variable, value, want string) error {
-	name := "--" + flag
-	if variable != "" {
-		name += " ($" + variable + ")"
+	return usagef("%s is %s: want %s", flagName(flag, variable), value, want)
+}
+
+func flagName(flag, variable string) string {
+	if variable == "" {
+		return "--" + flag
 	}
-	return usagef("%s is %s: want %s", name, value, want)
+	return "--" + flag + " ($" + variable + ")"
 }
 
 func parseProblem(err error) error {

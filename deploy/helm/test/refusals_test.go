@@ -35,6 +35,7 @@ func TestRefusals(t *testing.T) {
 		{"plain http to the vendor", "minimal", map[string]any{"vendor.baseUrl": "http://elevateai.example/v1"}, "/vendor/baseUrl"},
 		{"the latest image", "minimal", map[string]any{"image.tag": "latest"}, "/image/tag"},
 		{"two replicas of a stream", "minimal", map[string]any{"provision.replicas": 2}, "/provision/replicas"},
+		{"a deadline within the attempts", "minimal", map[string]any{"provision.timeout": "2m"}, "want provision.activeDeadlineSeconds"},
 		{"no workers at all", "naks", map[string]any{"autoscaling.minReplicas": 0}, "/autoscaling/minReplicas"},
 		{"less than the least", "naks", map[string]any{"autoscaling.minReplicas": 11}, "maxReplicas is 10"},
 		{"no Prometheus to ask", "naks", map[string]any{"autoscaling.prometheus.serverAddress": ""}, "/autoscaling/prometheus/serverAddress"},

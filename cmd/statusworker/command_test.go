@@ -168,7 +168,7 @@ func TestEveryFlagHasAVariable(t *testing.T) {
 		for _, f := range flagsOf(t, name) {
 			v := f.Tag.Get("var")
 			switch {
-			case f.Name == "dry-run" || f.Name == "update": // what to do, not how things are
+			case f.Name == "dry-run" || f.Name == "update" || f.Name == "timeout": // what to do, not how things are
 			case v == "":
 				t.Errorf("%s --%s has no variable", name, f.Name)
 			case of[v] != "" && of[v] != f.Name:

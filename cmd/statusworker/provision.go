@@ -25,6 +25,7 @@ type provisionCommand struct {
 	DeclaredMaxBytes *int64         `name:"declared-max-bytes" var:"STATUSWORKER_DECLARED_MAX_BYTES" placeholder:"N" help:"How many bytes of declared messages may wait to be taken in; 0 is no bound. Not given: as it is."`
 	DryRun           bool           `name:"dry-run" help:"Change nothing; exit 1 when something differs."`
 	Update           bool           `name:"update" help:"Change what is there and differs."`
+	Timeout          time.Duration  `name:"timeout" default:"60s" help:"How long to wait for a broker that does not answer."`
 
 	brokerFlags  `embed:"" group:"NATS"`
 	baseURLFlags `embed:"" group:"ElevateAI"`
@@ -42,9 +43,21 @@ func (c provisionCommand) Run(ctx context.Context, p process) error {
 	if err != nil {
 		return err
 	}
+	// Longer than for those who look, because a broker may be starting beside it; not for good, because a job that ends
+	// by itself leaves its log.
+	wait := waitFlags{Timeout: c.Timeout}
+	bounded, cancel, err := wait.bound(ctx)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	return wait.unanswered(bounded, stopped(ctx, c.provision(bounded, p, log, cfg)))
+}
+
+func (c provisionCommand) provision(ctx context.Context, p process, log logrus.FieldLogger, cfg consumer.Config) error {
 	nc, err := c.connect(ctx, clientName(), log)
 	if err != nil {
-		return stopped(ctx, err)
+		return err
 	}
 	defer closeConnection(nc)
 	js, err := jetstream.New(nc)
@@ -60,9 +73,9 @@ func (c provisionCommand) Run(ctx context.Context, p process) error {
 		return err
 	})
 	if err != nil {
-		return stopped(ctx, err)
+		return err
 	}
-	return stopped(ctx, provision(ctx, js, p, log, set, c.DryRun, c.Update))
+	return provision(ctx, js, p, log, set, c.DryRun, c.Update)
 }
 
 // config checks the flags.

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/schema"
@@ -158,4 +159,25 @@ func TestProvisionReplicasOnASingleServer(t *testing.T) {
 	s, _ := broker(t)
 	c := command(t, "provision", "--nats-url", s.URL(), "--replicas", "3").exits(exitFault)
 	says(t, "standard error", &c.stderr, "is no cluster", "--replicas ($STATUSWORKER_REPLICAS)")
+}
+
+func TestProvisionDoesNotWaitForEver(t *testing.T) {
+	t.Parallel()
+	c := command(t, "provision", "--timeout", "300ms", "--nats-url", nobody(t)).exits(exitFault)
+	says(t, "standard error", &c.stderr, "waiting for NATS at nats://127.0.0.1:", "statusworker: no answer within 300ms (--timeout)", "no servers available")
+
+	bad := bare(t, server.Options{}) // without JetStream
+	c = command(t, "provision", "--timeout", "300ms", "--nats-url", bad).exits(exitFault)
+	says(t, "standard error", &c.stderr, "statusworker: no answer within 300ms (--timeout): waiting for JetStream")
+
+	c = command(t, "provision", "--timeout", "0s").exits(exitUsage)
+	says(t, "standard error", &c.stderr, "--timeout is 0s: want more than 0")
+}
+
+func TestProvisionStopsWhileItWaits(t *testing.T) {
+	t.Parallel()
+	c := command(t, "provision", "--nats-url", nobody(t)).start()
+	c.stderr.wait(t, c.ctx, "waiting for NATS")
+	c.stop()
+	c.end()
 }

@@ -125,6 +125,35 @@ func TestSelectors(t *testing.T) {
 	}
 }
 
+// A job that cannot provision ends by itself, and before its deadline: what that ends has no log any more.
+func TestProvisionLeavesItsLog(t *testing.T) {
+	for _, name := range []string{"minimal", "everything"} {
+		job := one[*batch.Job](t, mustRender(t, name))
+		args := job.Spec.Template.Spec.Containers[0].Args
+		at := slices.Index(args, "--timeout")
+		if at < 0 {
+			t.Fatalf("%s: the job waits for ever: %q", name, args)
+		}
+		attempt, err := time.ParseDuration(args[at+1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all time.Duration
+		for n := range *job.Spec.BackoffLimit + 1 {
+			all += attempt
+			if n > 0 {
+				all += 10 * time.Second << (n - 1) // what Kubernetes waits between them
+			}
+		}
+		if deadline := time.Duration(*job.Spec.ActiveDeadlineSeconds) * time.Second; all >= deadline {
+			t.Errorf("%s: all attempts take %s, and the deadline is %s", name, all, deadline)
+		}
+		if job.Annotations["helm.sh/hook-output-log-policy"] != "hook-failed" || strings.Contains(job.Annotations["helm.sh/hook-delete-policy"], "hook-failed") {
+			t.Errorf("%s: the annotations are %v", name, job.Annotations)
+		}
+	}
+}
+
 // The policy of the job is there before it, selects it, and goes with it.
 func TestProvisionMayReachNATS(t *testing.T) {
 	found := mustRender(t, "everything")
@@ -338,10 +367,10 @@ func TestVariables(t *testing.T) {
 			t.Errorf("%s: %s is %q, want it not set", c.who, c.name, have)
 		}
 	}
-	if have := strings.Join(provision(everything).Args, " "); have != "provision --update" {
+	if have := strings.Join(provision(everything).Args, " "); have != "provision --timeout 30s --update" {
 		t.Errorf("with provision.update the arguments are %q", have)
 	}
-	if have := strings.Join(provision(minimal).Args, " "); have != "provision" {
+	if have := strings.Join(provision(minimal).Args, " "); have != "provision --timeout 60s" {
 		t.Errorf("without provision.update the arguments are %q", have)
 	}
 	for name, in := range map[string]objects{"minimal": minimal, "everything": everything, "naks": naks} {

@@ -33,8 +33,17 @@ func TestRefusals(t *testing.T) {
 		{"the same of provision", "minimal", map[string]any{"provision.nats.auth.method": "nkey"}, "/provision/nats/auth/existingSecret"},
 		{"a client certificate without its secret", "minimal", map[string]any{"nats.tls.clientCertificate": true}, "/nats/tls/existingSecret"},
 		{"plain http to the vendor", "minimal", map[string]any{"vendor.baseUrl": "http://elevateai.example/v1"}, "/vendor/baseUrl"},
+		{"a vendor without a host", "minimal", map[string]any{"vendor.baseUrl": "https:///v1"}, "/vendor/baseUrl"},
+		{"a path that the client refuses", "minimal", map[string]any{"vendor.baseUrl": "https://elevateai.example/v1/%2e"}, "/vendor/baseUrl"},
+		{"a stretch of no time", "minimal", map[string]any{"work.stretchLimit": "500ms"}, "work.stretchLimit is 500ms: want at least 1s"},
+		{"audio too often", "minimal", map[string]any{"timing.audioInterval": "29.9s"}, "timing.audioInterval is 29.9s: want at least 30s"},
+		{"chats too often", "minimal", map[string]any{"timing.chatInterval": "1s"}, "timing.chatInterval is 1s: want at least 5s"},
+		{"transcripts too often", "minimal", map[string]any{"timing.transcriptInterval": "1s", "vendor.baseUrl": "https://127.0.0.1.example"}, "timing.transcriptInterval is 1s"},
+		{"a deadline at the first poll", "minimal", map[string]any{"work.deadline": "30s"}, "work.deadline is 30s: want more than timing.audioInterval"},
+		{"a short age", "minimal", map[string]any{"provision.maxAge": "5m"}, "provision.maxAge is 5m: want at least 1h"},
 		{"the latest image", "minimal", map[string]any{"image.tag": "latest"}, "/image/tag"},
 		{"two replicas of a stream", "minimal", map[string]any{"provision.replicas": 2}, "/provision/replicas"},
+		{"a deadline within the attempts", "minimal", map[string]any{"provision.timeout": "2m"}, "want provision.activeDeadlineSeconds"},
 		{"no workers at all", "naks", map[string]any{"autoscaling.minReplicas": 0}, "/autoscaling/minReplicas"},
 		{"less than the least", "naks", map[string]any{"autoscaling.minReplicas": 11}, "maxReplicas is 10"},
 		{"no Prometheus to ask", "naks", map[string]any{"autoscaling.prometheus.serverAddress": ""}, "/autoscaling/prometheus/serverAddress"},
@@ -60,5 +69,15 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("the message shows the token: %v", err)
 			}
 		})
+	}
+}
+
+// A stand-in on the same machine may be polled as often as one likes.
+func TestLoopbackVendor(t *testing.T) {
+	for _, vendor := range []string{"http://127.0.0.1:8443/v1", "https://localhost/v1", "http://[::1]:8443"} {
+		set := map[string]any{"vendor.baseUrl": vendor, "timing.audioInterval": "1s", "timing.chatInterval": "200ms", "timing.transcriptInterval": "200ms"}
+		if _, err := render(t, with(readValues(t, "minimal"), set)); err != nil {
+			t.Errorf("%s: %v", vendor, err)
+		}
 	}
 }

@@ -52,11 +52,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
-{{- /* The shutdown time-out in whole seconds, and ten more: for what is told to the broker at the end, and for a part of a
-second that is lost here. A template knows no durations but as what changes a date. */ -}}
-{{- define "statusworker.gracePeriod" -}}
+{{- /* A duration in whole seconds. A template knows no durations but as what changes a date. */ -}}
+{{- define "statusworker.seconds" -}}
 {{- $epoch := toDate "2006-01-02T15:04:05Z07:00" "1970-01-01T00:00:00Z" -}}
-{{- add (mustDateModify .Values.work.shutdownTimeout $epoch | unixEpoch) 10 -}}
+{{- mustDateModify . $epoch | unixEpoch -}}
+{{- end -}}
+
+{{- /* The shutdown time-out, and ten seconds more: for what is told to the broker at the end, and for a part of a second
+that is lost here. */ -}}
+{{- define "statusworker.gracePeriod" -}}
+{{- add (include "statusworker.seconds" .Values.work.shutdownTimeout) 10 -}}
 {{- end -}}
 
 {{- /* How NATS is reached. Called with the root, the auth and the inbox prefix of whoever it is for. */ -}}

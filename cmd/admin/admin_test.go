@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,6 +40,7 @@ type stage struct {
 	js     jetstream.JetStream
 	server *admin.Server
 	worker *consumer.Worker
+	out    *publisher.Publisher
 }
 
 func newStage(t *testing.T, mode consumer.Mode) *stage {
@@ -96,11 +98,11 @@ func newStage(t *testing.T, mode consumer.Mode) *stage {
 	client, err := statusclient.New(statusclient.Config{BaseURL: s.vendor.URL(), Token: simulator.DefaultToken})
 	check(err)
 	t.Cleanup(client.Close)
-	out, err := publisher.New(ctx, s.js, log)
+	s.out, err = publisher.New(ctx, s.js, log)
 	check(err)
-	s.worker, err = consumer.New(ctx, s.js, client, out, cfg)
+	s.worker, err = consumer.New(ctx, s.js, client, s.out, cfg)
 	check(err)
-	s.server.Watch(s.worker, out, s.js)
+	s.server.Watch(s.worker, s.out, s.js)
 	running, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- s.worker.Run(running, ctx) }()
@@ -348,6 +350,45 @@ func TestMetricsAreBounded(t *testing.T) {
 		if strings.HasPrefix(p.Metric, "statusworker_") {
 			t.Errorf("%s: %s", p.Metric, p.Text)
 		}
+	}
+}
+
+// A worker that is not the first tells Prometheus nothing of the fleet, whoever asks it for a survey; and many that ask at once
+// are one look at the broker.
+func TestSurveysOnDemand(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, consumer.Reserve)
+	s.await("/metrics", http.StatusOK, "statusworker_lane_due")
+	// It has not announced itself, and so is not the first.
+	worker, err := consumer.New(s.ctx, s.js, nil, s.out, consumer.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := admin.Listen("127.0.0.1:0", admin.NewMetrics("", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	server.Watch(worker, s.out, s.js)
+	looks := make(chan *nats.Msg, 1000)
+	sub, err := s.js.Conn().ChanSubscribe("$JS.API.STREAM.INFO."+schema.StreamOutcomes, looks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := &stage{t: t, ctx: s.ctx, server: server}
+	var asking sync.WaitGroup
+	for range 200 {
+		asking.Go(func() { other.serves("/statusz", http.StatusOK, `"holdBack"`) })
+	}
+	asking.Wait()
+	if err := sub.Unsubscribe(); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(looks); n == 0 || n > 5 { // that of the first worker may be among them
+		t.Errorf("%d looks at the broker, want few", n)
+	}
+	if f := other.families()["statusworker_lane_due"]; f != nil {
+		t.Errorf("it tells %v", f)
 	}
 }
 

@@ -2,8 +2,10 @@ package admin_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"regexp"
@@ -389,6 +391,51 @@ func TestSurveysOnDemand(t *testing.T) {
 	}
 	if f := other.families()["statusworker_lane_due"]; f != nil {
 		t.Errorf("it tells %v", f)
+	}
+}
+
+// Whoever reaches the port can keep so many connections, and one with a request that never ends for some seconds only.
+func TestConnectionsAreBounded(t *testing.T) {
+	t.Parallel()
+	const most, patience = 256, 20 * time.Second
+	server, err := admin.Listen("127.0.0.1:0", admin.NewMetrics("", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	ask := func(header string) net.Conn {
+		t.Helper()
+		c, err := net.Dial("tcp", server.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		if _, err := io.WriteString(c, "GET /livez HTTP/1.1\r\nHost: worker\r\n"+header+"\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	answer := func(c net.Conn, within time.Duration) error {
+		t.Helper()
+		if err := c.SetReadDeadline(time.Now().Add(within)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := c.Read(make([]byte, 1000))
+		return err
+	}
+	for range most - 1 {
+		if err := answer(ask(""), patience); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask("Content-Length: 1000\r\n")
+	next := ask("")
+	if err := answer(next, 300*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("one more than %d is answered: %v", most, err)
+	}
+	// There is room when the time of the one whose request never ends is up.
+	if err := answer(next, patience); err != nil {
+		t.Errorf("the next one gets no answer: %v", err)
 	}
 }
 

@@ -2,12 +2,15 @@ package admin_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,6 +42,7 @@ type stage struct {
 	js     jetstream.JetStream
 	server *admin.Server
 	worker *consumer.Worker
+	out    *publisher.Publisher
 }
 
 func newStage(t *testing.T, mode consumer.Mode) *stage {
@@ -96,11 +100,11 @@ func newStage(t *testing.T, mode consumer.Mode) *stage {
 	client, err := statusclient.New(statusclient.Config{BaseURL: s.vendor.URL(), Token: simulator.DefaultToken})
 	check(err)
 	t.Cleanup(client.Close)
-	out, err := publisher.New(ctx, s.js, log)
+	s.out, err = publisher.New(ctx, s.js, log)
 	check(err)
-	s.worker, err = consumer.New(ctx, s.js, client, out, cfg)
+	s.worker, err = consumer.New(ctx, s.js, client, s.out, cfg)
 	check(err)
-	s.server.Watch(s.worker, out, s.js)
+	s.server.Watch(s.worker, s.out, s.js)
 	running, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- s.worker.Run(running, ctx) }()
@@ -348,6 +352,90 @@ func TestMetricsAreBounded(t *testing.T) {
 		if strings.HasPrefix(p.Metric, "statusworker_") {
 			t.Errorf("%s: %s", p.Metric, p.Text)
 		}
+	}
+}
+
+// A worker that is not the first tells Prometheus nothing of the fleet, whoever asks it for a survey; and many that ask at once
+// are one look at the broker.
+func TestSurveysOnDemand(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, consumer.Reserve)
+	s.await("/metrics", http.StatusOK, "statusworker_lane_due")
+	// It has not announced itself, and so is not the first.
+	worker, err := consumer.New(s.ctx, s.js, nil, s.out, consumer.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := admin.Listen("127.0.0.1:0", admin.NewMetrics("", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	server.Watch(worker, s.out, s.js)
+	looks := make(chan *nats.Msg, 1000)
+	sub, err := s.js.Conn().ChanSubscribe("$JS.API.STREAM.INFO."+schema.StreamOutcomes, looks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := &stage{t: t, ctx: s.ctx, server: server}
+	var asking sync.WaitGroup
+	for range 200 {
+		asking.Go(func() { other.serves("/statusz", http.StatusOK, `"holdBack"`) })
+	}
+	asking.Wait()
+	if err := sub.Unsubscribe(); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(looks); n == 0 || n > 5 { // that of the first worker may be among them
+		t.Errorf("%d looks at the broker, want few", n)
+	}
+	if f := other.families()["statusworker_lane_due"]; f != nil {
+		t.Errorf("it tells %v", f)
+	}
+}
+
+// Whoever reaches the port can keep so many connections, and one with a request that never ends for some seconds only.
+func TestConnectionsAreBounded(t *testing.T) {
+	t.Parallel()
+	const most, patience = 256, 20 * time.Second
+	server, err := admin.Listen("127.0.0.1:0", admin.NewMetrics("", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	ask := func(header string) net.Conn {
+		t.Helper()
+		c, err := net.Dial("tcp", server.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = c.Close() })
+		if _, err := io.WriteString(c, "GET /livez HTTP/1.1\r\nHost: worker\r\n"+header+"\r\n"); err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	answer := func(c net.Conn, within time.Duration) error {
+		t.Helper()
+		if err := c.SetReadDeadline(time.Now().Add(within)); err != nil {
+			t.Fatal(err)
+		}
+		_, err := c.Read(make([]byte, 1000))
+		return err
+	}
+	for range most - 1 {
+		if err := answer(ask(""), patience); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask("Content-Length: 1000\r\n")
+	next := ask("")
+	if err := answer(next, 300*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("one more than %d is answered: %v", most, err)
+	}
+	// There is room when the time of the one whose request never ends is up.
+	if err := answer(next, patience); err != nil {
+		t.Errorf("the next one gets no answer: %v", err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/singleflight"
 
 	"statusworker/consumer"
 	"statusworker/consumer/survey"
@@ -18,8 +19,10 @@ import (
 // fleet is what one worker tells for all: what waits with the broker. The one whose key comes first looks, every quarter of
 // a minute, so that it costs the broker the same for one worker and for a hundred.
 type fleet struct {
+	worker   *consumer.Worker
 	surveyor *survey.Surveyor
 	nc       *nats.Conn
+	looking  singleflight.Group
 	last     atomic.Pointer[looked]
 	stop     context.CancelFunc
 	stopped  chan struct{}
@@ -33,6 +36,8 @@ type looked struct {
 const (
 	lookEvery   = 15 * time.Second
 	lookTimeout = 5 * time.Second
+	// lookAgain is when a look is made again that lacked a right: the log hears of each.
+	lookAgain = 5 * time.Minute
 	// lookAge is how long a look is good for: a worker that is not the first any more, or cannot look, tells nothing.
 	lookAge = 40 * time.Second
 	// firstTry is how often a worker that has just started asks whether it is the first.
@@ -41,16 +46,16 @@ const (
 
 func newFleet(worker *consumer.Worker, js jetstream.JetStream) *fleet {
 	ctx, stop := context.WithCancel(context.Background())
-	f := &fleet{surveyor: survey.New(js, time.Now), nc: js.Conn(), stop: stop, stopped: make(chan struct{})}
+	f := &fleet{worker: worker, surveyor: survey.New(js, time.Now), nc: js.Conn(), stop: stop, stopped: make(chan struct{})}
 	go func() {
 		defer close(f.stopped)
-		f.keep(ctx, worker)
+		f.keep(ctx)
 	}()
 	return f
 }
 
 // keep looks again and again while this worker is the first.
-func (f *fleet) keep(ctx context.Context, worker *consumer.Worker) {
+func (f *fleet) keep(ctx context.Context) {
 	timer := time.NewTimer(firstTry)
 	defer timer.Stop()
 	for {
@@ -60,28 +65,50 @@ func (f *fleet) keep(ctx context.Context, worker *consumer.Worker) {
 		case <-timer.C:
 		}
 		timer.Reset(firstTry)
-		if worker.First() {
+		if f.worker.First() {
 			// Trouble shows: what was told last is gone soon, and the connection has measures of its own.
-			s, err := f.look(ctx)
-			if err == nil {
-				f.last.Store(&looked{s, time.Now()})
-			} else if errors.Is(f.nc.LastError(), nats.ErrPermissionViolation) {
-				return // the log has heard of it; it would hear of it again each time
-			}
-			timer.Reset(lookEvery)
+			before := f.nc.LastError()
+			_, err := f.look(ctx, 0)
+			timer.Reset(pause(err, before, f.nc.LastError()))
 		}
 	}
 }
 
-func (f *fleet) look(ctx context.Context) (survey.Survey, error) {
-	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
-	defer cancel()
-	return f.surveyor.Look(ctx)
+// pause is how long after a look the next one comes. Before and after are the connection's last errors, which stay until there is
+// another one: a right that was missing once says nothing about a look that came later.
+func pause(err, before, after error) time.Duration {
+	if err != nil && after != before && errors.Is(after, nats.ErrPermissionViolation) {
+		return lookAgain
+	}
+	return lookEvery
 }
 
-// lately is the last look, where it is still good.
+// look gives a survey that is no older than some time. All that ask meanwhile get the same.
+func (f *fleet) look(ctx context.Context, age time.Duration) (*looked, error) {
+	l, err, _ := f.looking.Do("", func() (any, error) {
+		if l := f.last.Load(); l != nil && time.Since(l.at) <= age {
+			return l, nil
+		}
+		ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+		defer cancel()
+		s, err := f.surveyor.Look(ctx)
+		if err != nil {
+			return nil, err
+		}
+		l := &looked{s, time.Now()}
+		f.last.Store(l)
+		return l, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return l.(*looked), nil
+}
+
+// lately is the last look of the first worker, where it is still good. What others have looked at because they were asked is not
+// told to Prometheus, where it would be there twice.
 func (f *fleet) lately() *survey.Survey {
-	if l := f.last.Load(); l != nil && time.Since(l.at) < lookAge {
+	if l := f.last.Load(); l != nil && time.Since(l.at) < lookAge && f.worker.First() {
 		return &l.survey
 	}
 	return nil
@@ -101,15 +128,10 @@ type statusz struct {
 // serve answers with a survey. Whoever asks too often gets the last one.
 func (f *fleet) serve(w http.ResponseWriter, r *http.Request) {
 	const freshFor = 2 * time.Second
-	l := f.last.Load()
-	if l == nil || time.Since(l.at) > freshFor {
-		s, err := f.look(r.Context())
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
-			return
-		}
-		l = &looked{s, time.Now()}
-		f.last.Store(l)
+	l, err := f.look(context.WithoutCancel(r.Context()), freshFor) // others may wait for it
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")

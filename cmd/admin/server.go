@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/net/netutil"
 
 	"statusworker/consumer"
 	"statusworker/publisher"
@@ -37,13 +38,22 @@ type Server struct {
 	served   chan error
 }
 
+// What a client can take of a worker: it may be anybody who reaches the port. A request has no body, so that one which announces
+// a body is over with the time for reading it.
+const (
+	mostConnections = 256
+	readTimeout     = 10 * time.Second
+	writeTimeout    = 30 * time.Second
+)
+
 // Listen starts a server on an address such as :8080.
 func Listen(addr string, m *Metrics) (*Server, error) {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listening for operators: %w", err)
 	}
-	s := &Server{listener: listener, served: make(chan error, 1)}
+	s := &Server{listener: netutil.LimitListener(listener, mostConnections), served: make(chan error, 1)}
+	s.server.ReadTimeout, s.server.WriteTimeout = readTimeout, writeTimeout
 	s.Waiting("the worker is starting")
 	m.registry.MustRegister(scrape{s})
 	mux := http.NewServeMux()
@@ -55,7 +65,8 @@ func Listen(addr string, m *Metrics) (*Server, error) {
 	return s, nil
 }
 
-// ListenPprof starts a server for Go's profiles. Their address must be a loopback one: they show memory.
+// ListenPprof starts a server for Go's profiles, which take as long as is asked for. Their address must be a loopback one: they
+// show memory.
 func ListenPprof(addr string) (*Server, error) {
 	host, _, err := net.SplitHostPort(addr)
 	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
@@ -77,7 +88,8 @@ func ListenPprof(addr string) (*Server, error) {
 }
 
 func (s *Server) serve(h http.Handler) {
-	s.server = http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10, ErrorLog: log.New(io.Discard, "", 0)}
+	s.server.Handler, s.server.ErrorLog = h, log.New(io.Discard, "", 0)
+	s.server.ReadHeaderTimeout, s.server.IdleTimeout, s.server.MaxHeaderBytes = 5*time.Second, time.Minute, 16<<10
 	go func() { s.served <- s.server.Serve(s.listener) }()
 }
 

@@ -194,6 +194,13 @@ func TestLookingEndsWithoutABroker(t *testing.T) {
 	}
 }
 
+// Outcomes that are gone before the deadline could be published again.
+func TestOutcomesThatAreKeptForTooShort(t *testing.T) {
+	t.Parallel()
+	at, _ := provisioned(t, "--max-age", "2d")
+	says(t, "standard error", &worker(t, at, "--deadline", "48h").exits(exitUsage).stderr, "--deadline ($STATUSWORKER_DEADLINE)", "48h", "`statusworker provision --max-age`")
+}
+
 func TestRightCredentials(t *testing.T) {
 	t.Parallel()
 	at := bare(t, server.Options{Username: "worker", Password: "right", JetStream: true, StoreDir: t.TempDir()})

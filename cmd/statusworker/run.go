@@ -16,6 +16,7 @@ import (
 	"statusworker/cmd/admin"
 	"statusworker/consumer"
 	"statusworker/publisher"
+	"statusworker/schema"
 	"statusworker/statusclient"
 )
 
@@ -139,6 +140,9 @@ func newWorker(ctx context.Context, js jetstream.JetStream, client consumer.Stat
 		if err := checkTopology(ctx, js, cfg); err != nil {
 			return err
 		}
+		if err := checkOutcomesAge(ctx, js, cfg.Deadline); err != nil {
+			return err
+		}
 		var err error
 		if outcomes, err = publisher.New(ctx, js, log); err != nil {
 			return err
@@ -147,6 +151,20 @@ func newWorker(ctx context.Context, js jetstream.JetStream, client consumer.Stat
 		return err
 	})
 	return worker, outcomes, err
+}
+
+// checkOutcomesAge refuses a deadline by which an outcome can be gone while its interaction still waits: it would be
+// published again.
+func checkOutcomesAge(ctx context.Context, js jetstream.JetStream, deadline time.Duration) error {
+	stream, err := js.Stream(ctx, schema.StreamOutcomes)
+	if err != nil {
+		return fmt.Errorf("reading stream %s: %w", schema.StreamOutcomes, err)
+	}
+	if age := stream.CachedInfo().Config.MaxAge; age > 0 && age <= deadline {
+		return badFlag("deadline", variable("deadline"), schema.Duration(deadline),
+			fmt.Sprintf("less than %s, for which outcomes are kept: they tell that an interaction has ended; or have them kept longer, by `statusworker provision --max-age` with --update", schema.Duration(age)))
+	}
+	return nil
 }
 
 // stopped turns the end of a wait that a signal ended into no error.

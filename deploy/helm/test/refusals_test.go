@@ -49,6 +49,7 @@ func TestRefusals(t *testing.T) {
 		{"no Prometheus to ask", "naks", map[string]any{"autoscaling.prometheus.serverAddress": ""}, "/autoscaling/prometheus/serverAddress"},
 		{"nobody whom Prometheus knows", "naks", map[string]any{"serviceMonitor.enabled": false}, "autoscaling.prometheus.selector is empty"},
 		{"no NATS to ask", "everything", map[string]any{"autoscaling.natsJetstream.monitoringEndpoint": ""}, "/autoscaling/natsJetstream/monitoringEndpoint"},
+		{"no account to ask for", "everything", map[string]any{"autoscaling.natsJetstream.account": ""}, "/autoscaling/natsJetstream/account"},
 		{"KEDA's scaler with naks", "everything", map[string]any{"holdBack": "nak"}, "every interaction that merely waits for its next poll is ack-pending"},
 		{"a variable of the chart's", "minimal", map[string]any{"extraEnv": []any{map[string]any{"name": "NATS_URL", "value": "nats://other:4222"}}}, "extraEnv names NATS_URL"},
 		{"the token as a variable", "minimal", map[string]any{"extraEnv": []any{map[string]any{"name": "ELEVATEAI_API_TOKEN", "value": "canary"}}}, "extraEnv names ELEVATEAI_API_TOKEN"},

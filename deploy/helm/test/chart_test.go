@@ -255,6 +255,31 @@ func TestSecurity(t *testing.T) {
 	}
 }
 
+// A platform may give the numbers of users itself, and the job may be kept from what is injected into pods.
+func TestPodsFitThePlatform(t *testing.T) {
+	found, err := render(t, with(readValues(t, "minimal"), map[string]any{
+		"podSecurityContext.runAsUser": nil, "podSecurityContext.runAsGroup": nil, "podSecurityContext.fsGroup": nil,
+		"provision.podLabels":      map[string]any{"sidecar.istio.io/inject": "false"},
+		"provision.podAnnotations": map[string]any{"linkerd.io/inject": "disabled"},
+		"provision.maxAge":         nil,
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	deployment, job := one[*apps.Deployment](t, found), one[*batch.Job](t, found)
+	for who, pod := range map[string]core.PodSpec{"worker": deployment.Spec.Template.Spec, "provision": job.Spec.Template.Spec} {
+		if p := pod.SecurityContext; p.RunAsUser != nil || p.RunAsGroup != nil || p.FSGroup != nil || !*p.RunAsNonRoot || p.SeccompProfile == nil {
+			t.Errorf("%s runs with %v", who, p)
+		}
+	}
+	if l := job.Spec.Template.Labels; l["sidecar.istio.io/inject"] != "false" || job.Spec.Template.Annotations["linkerd.io/inject"] != "disabled" {
+		t.Errorf("the job's pods have labels %v and annotations %v", l, job.Spec.Template.Annotations)
+	}
+	if _, ok := value(job.Spec.Template.Spec.Containers[0].Env, "STATUSWORKER_MAX_AGE"); ok {
+		t.Error("a value that is null is set")
+	}
+}
+
 // A secret is a file, or comes from a secret: nothing of it is in a description of a pod.
 func TestSecrets(t *testing.T) {
 	for _, name := range renderings {

@@ -41,6 +41,8 @@ func TestRefusals(t *testing.T) {
 		{"transcripts too often", "minimal", map[string]any{"timing.transcriptInterval": "1s", "vendor.baseUrl": "https://127.0.0.1.example"}, "timing.transcriptInterval is 1s"},
 		{"a deadline at the first poll", "minimal", map[string]any{"work.deadline": "30s"}, "work.deadline is 30s: want more than timing.audioInterval"},
 		{"a short age", "minimal", map[string]any{"provision.maxAge": "5m"}, "provision.maxAge is 5m: want at least 1h"},
+		{"root", "minimal", map[string]any{"podSecurityContext.runAsUser": 0}, "/podSecurityContext/runAsUser"},
+		{"perhaps root", "minimal", map[string]any{"podSecurityContext.runAsNonRoot": false}, "/podSecurityContext/runAsNonRoot"},
 		{"the latest image", "minimal", map[string]any{"image.tag": "latest"}, "/image/tag"},
 		{"two replicas of a stream", "minimal", map[string]any{"provision.replicas": 2}, "/provision/replicas"},
 		{"a deadline within the attempts", "minimal", map[string]any{"provision.timeout": "2m"}, "want provision.activeDeadlineSeconds"},

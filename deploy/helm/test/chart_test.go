@@ -476,7 +476,7 @@ func TestAutoscaling(t *testing.T) {
 		found := mustRender(t, name)
 		deployment, scaled := one[*apps.Deployment](t, found), one[*keda.ScaledObject](t, found)
 		if deployment.Spec.Replicas != nil {
-			t.Errorf("%s: the deployment asks for %d workers, which every upgrade would take KEDA back to", name, *deployment.Spec.Replicas)
+			t.Errorf("%s: the deployment asks for %d workers, and there are none yet", name, *deployment.Spec.Replicas)
 		}
 		if to := scaled.Spec.ScaleTargetRef; to.Kind != "Deployment" || to.APIVersion != "apps/v1" || to.Name != deployment.Name {
 			t.Errorf("%s: what is scaled is %v", name, to)

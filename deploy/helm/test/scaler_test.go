@@ -7,8 +7,55 @@ import (
 	"testing"
 
 	keda "github.com/kedacore/keda/v2/apis/keda/v1alpha1"
+	"helm.sh/helm/v4/pkg/chart/common"
+	"helm.sh/helm/v4/pkg/chart/common/util"
+	"helm.sh/helm/v4/pkg/chart/v2/loader"
+	"helm.sh/helm/v4/pkg/engine"
+	apps "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/dynamic/fake"
 	"sigs.k8s.io/yaml"
 )
+
+// cluster is what `lookup` finds.
+type cluster struct{ dynamic.Interface }
+
+func (c cluster) GetClientFor(apiVersion, kind string) (dynamic.NamespaceableResourceInterface, bool, error) {
+	group, err := schema.ParseGroupVersion(apiVersion)
+	resource, _ := meta.UnsafeGuessKindToResource(group.WithKind(kind))
+	return c.Resource(resource), true, err
+}
+
+// Switched on for workers that run, autoscaling leaves as many as there are.
+func TestAutoscalingLeavesTheNumber(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := apps.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	running := one[*apps.Deployment](t, mustRender(t, "minimal"))
+	*running.Spec.Replicas = 10
+	chart, err := loader.LoadDir(chartFolder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]int32{"naks": 10, "minimal": 3} {
+		all, err := util.ToRenderValues(chart, readValues(t, name), common.ReleaseOptions{Name: release, Namespace: namespace, IsUpgrade: true, Revision: 2}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, err := engine.RenderWithClientProvider(chart, all, cluster{fake.NewSimpleDynamicClient(scheme, running)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		deployment := one[*apps.Deployment](t, decode(t, name, files["statusworker/templates/deployment.yaml"]))
+		if n := deployment.Spec.Replicas; n == nil || *n != want {
+			t.Errorf("%s: an upgrade of 10 workers gives %v, want %d", name, n, want)
+		}
+	}
+}
 
 const buckets = `statusworker_poll_lateness_seconds_bucket{namespace="pipeline",job="prod-statusworker",instance="a",lane="audio",le=`
 

@@ -472,7 +472,7 @@ func TestDefaultsAreTheFlags(t *testing.T) {
 }
 
 func TestAutoscaling(t *testing.T) {
-	for name, kinds := range map[string][]string{"everything": {"nats-jetstream", "nats-jetstream", "nats-jetstream"}, "naks": {"prometheus"}} {
+	for name, kinds := range map[string][]string{"everything": {"nats-jetstream", "nats-jetstream", "nats-jetstream"}, "naks": {"prometheus", "prometheus"}} {
 		found := mustRender(t, name)
 		deployment, scaled := one[*apps.Deployment](t, found), one[*keda.ScaledObject](t, found)
 		if deployment.Spec.Replicas != nil {
@@ -499,10 +499,18 @@ func TestAutoscaling(t *testing.T) {
 			t.Errorf("%s looks at %v", trigger.Name, trigger.Metadata)
 		}
 	}
-	trigger := one[*keda.ScaledObject](t, mustRender(t, "naks")).Spec.Triggers[0]
-	const selects = `statusworker_poll_lateness_seconds_bucket{namespace="pipeline",job="prod-statusworker"}[2m]`
-	if query := trigger.Metadata["query"]; !strings.Contains(query, selects) || trigger.Metadata["threshold"] != "1.5" || trigger.AuthenticationRef.Name != "prometheus" {
-		t.Errorf("the trigger is %v, want a query with %s", trigger, selects)
+	for _, trigger := range one[*keda.ScaledObject](t, mustRender(t, "naks")).Spec.Triggers {
+		const selects = `namespace="pipeline",job="prod-statusworker"}`
+		query := trigger.Metadata["query"]
+		if every := strings.Count(query, "{"); every == 0 || strings.Count(query, selects) != every {
+			t.Errorf("the query of %s is %s, want every measure with %s", trigger.Name, query, selects)
+		}
+		if want := map[string]string{"lateness": "1.5", "load": "38.40"}[trigger.Name]; trigger.Metadata["threshold"] != want {
+			t.Errorf("the threshold of %s is %s, want %s", trigger.Name, trigger.Metadata["threshold"], want)
+		}
+		if trigger.AuthenticationRef == nil || trigger.AuthenticationRef.Name != "prometheus" || trigger.Metadata["authModes"] != "bearer" {
+			t.Errorf("%s asks with %v and %v", trigger.Name, trigger.AuthenticationRef, trigger.Metadata)
+		}
 	}
 }
 

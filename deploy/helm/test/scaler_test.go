@@ -57,7 +57,10 @@ func TestAutoscalingLeavesTheNumber(t *testing.T) {
 	}
 }
 
-const buckets = `statusworker_poll_lateness_seconds_bucket{namespace="pipeline",job="prod-statusworker",instance="a",lane="audio",le=`
+const (
+	ofA     = `{namespace="pipeline",job="prod-statusworker",instance="a",`
+	buckets = `statusworker_poll_lateness_seconds_bucket` + ofA + `lane="audio",le=`
+)
 
 // What the Prometheus scaler is told in each situation, by a real Prometheus' engine.
 func TestScalerQueries(t *testing.T) {
@@ -73,7 +76,13 @@ func TestScalerQueries(t *testing.T) {
 		query[trigger.Name] = trigger.Metadata["query"]
 	}
 	type series map[string]any
-	info := series{"series": `statusworker_build_info{namespace="pipeline",job="prod-statusworker",instance="a",version="v1"}`, "values": "1x80"}
+	info := series{"series": `statusworker_build_info` + ofA + `version="v1"}`, "values": "1x80"}
+	state := func(working string) series {
+		return series{"series": `statusworker_rest_state` + ofA + `state="working"}`, "values": working}
+	}
+	took := func(lane, seconds string) series {
+		return series{"series": `statusworker_poll_duration_seconds_sum` + ofA + `lane="` + lane + `"}`, "values": seconds}
+	}
 	late := []series{
 		{"series": buckets + `"1"}`, "values": "0x80"},
 		{"series": buckets + `"60"}`, "values": "0+10x80"},
@@ -94,9 +103,15 @@ func TestScalerQueries(t *testing.T) {
 		trigger string
 		want    []any
 	}{
-		{"polls are late", append(late, info), "lateness", value(57.05)},
-		{"there are no polls", append(idle, info), "lateness", value(0)},
+		{"polls are late", append(late, info, state("1x80")), "lateness", value(57.05)},
+		{"there are no polls", append(idle, info, state("1x80")), "lateness", value(0)},
+		{"all rest but for probes", append(late, info, state("0x80")), "lateness", value(0)},
+		{"what was due meanwhile is polled", append(late, info, state("1x20 0x10 1x50")), "lateness", value(0)},
+		{"it is late still", append(late, info, state("1x10 0x10 1x60")), "lateness", value(57.05)},
 		{"nothing is known of the workers", other, "lateness", nothing},
+		{"two lanes poll", append(other, took("audio", "0+150x80"), took("chat", "0+300x80")), "load", value(30)},
+		{"no lane polls", []series{took("audio", "7x80"), took("chat", "0x80")}, "load", value(0)},
+		{"nothing is known of the load", other, "load", nothing},
 	} {
 		if query[c.trigger] == "" {
 			t.Fatalf("there is no trigger %s", c.trigger)

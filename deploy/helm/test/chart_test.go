@@ -1,8 +1,10 @@
 package test
 
 import (
+	"bytes"
 	"os"
 	"path"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	"helm.sh/helm/v4/pkg/chart/v2/lint"
 	"helm.sh/helm/v4/pkg/chart/v2/lint/support"
+	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	apps "k8s.io/api/apps/v1"
 	batch "k8s.io/api/batch/v1"
 	core "k8s.io/api/core/v1"
@@ -514,26 +517,34 @@ func TestAutoscaling(t *testing.T) {
 	}
 }
 
-// The rules that the chart installs are those of deploy/prometheus.
+// The rules that the chart installs are those of deploy/prometheus. They are a file of its own, and no link, so that the
+// folder of the chart can be copied alone.
 func TestPrometheusRule(t *testing.T) {
-	text, err := os.ReadFile("../../prometheus/rules.yaml")
+	const theirs, own = "../../prometheus/rules.yaml", chartFolder + "/files/rules.yaml"
+	text, err := os.ReadFile(theirs)
 	if err != nil {
 		t.Fatal(err)
+	}
+	copied, err := os.ReadFile(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(text, copied) {
+		t.Errorf("the chart's rules are not those of deploy/prometheus; run\n\tcp %s %s", theirs, own)
 	}
 	var want monitoring.PrometheusRuleSpec
 	if err := yaml.UnmarshalStrict(text, &want); err != nil {
 		t.Fatal(err)
 	}
 	have := one[*monitoring.PrometheusRule](t, mustRender(t, "everything")).Spec
-	alerts := func(s monitoring.PrometheusRuleSpec) (names []string) {
-		for _, g := range s.Groups {
-			for _, r := range g.Rules {
-				names = append(names, r.Alert)
-			}
-		}
-		return names
+	if len(want.Groups) == 0 || !reflect.DeepEqual(have, want) {
+		t.Errorf("the rules are rendered as %v, want %v", have, want)
 	}
-	if h, w := alerts(have), alerts(want); len(w) < 5 || !slices.Equal(h, w) {
-		t.Errorf("the alerts are %v, want %v", h, w)
+	alone := t.TempDir()
+	if err := os.CopyFS(alone, os.DirFS(chartFolder)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loader.LoadDir(alone); err != nil {
+		t.Errorf("a copy of the chart's folder: %v", err)
 	}
 }

@@ -18,12 +18,15 @@ import (
 	"time"
 )
 
-// kept gives the certificate that a folder keeps, and makes one where it keeps none: certificate.pem and key.pem. So a
-// simulator that is started again is trusted still.
+// kept gives the certificate that a folder keeps, and makes one where it keeps none, or one whose time is over:
+// certificate.pem and key.pem. So a simulator that is started again is trusted still.
 func kept(folder string, hosts []string) (tls.Certificate, error) {
 	certificate, key := filepath.Join(folder, "certificate.pem"), filepath.Join(folder, "key.pem")
 	pair, err := tls.LoadX509KeyPair(certificate, key)
-	if err == nil || !errors.Is(err, fs.ErrNotExist) {
+	switch {
+	case err == nil && time.Now().Before(pair.Leaf.NotAfter):
+		return pair, nil
+	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		return pair, err
 	}
 	if pair, err = selfSigned(hosts); err != nil {
@@ -49,7 +52,7 @@ func selfSigned(hosts []string) (tls.Certificate, error) {
 		SerialNumber:          big.NewInt(now.UnixNano()),
 		Subject:               pkix.Name{CommonName: "simulated vendor"},
 		NotBefore:             now.Add(-time.Hour),
-		NotAfter:              now.Add(30 * 24 * time.Hour),
+		NotAfter:              now.AddDate(10, 0, 0), // no stage lasts as long
 		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,

@@ -2,11 +2,17 @@ package simulator_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
+	"math/big"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"statusworker/statusclient/simulator"
 )
@@ -50,5 +56,49 @@ func TestCertificateIsKept(t *testing.T) {
 	if s, err := simulator.Start(cfg); err == nil {
 		s.Close()
 		t.Error("it starts with a key that is none")
+	}
+}
+
+// A stage that is started again after long is trusted as well.
+func TestCertificateIsRenewed(t *testing.T) {
+	folder := t.TempDir()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	over := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(-time.Hour)}
+	certificate, err := x509.CreateCertificate(rand.Reader, over, over, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{
+		"certificate.pem": {Type: "CERTIFICATE", Bytes: certificate}, "key.pem": {Type: "PRIVATE KEY", Bytes: secret},
+	} {
+		if err := os.WriteFile(filepath.Join(folder, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := simulator.Start(simulator.Config{TLS: true, CertificateFolder: folder})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	kept, err := os.ReadFile(filepath.Join(folder, "certificate.pem"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(kept)
+	inYears := func() time.Time { return time.Now().AddDate(5, 0, 0) }
+	for _, now := range []func() time.Time{time.Now, inYears} {
+		c, err := tls.Dial("tcp", s.URL()[len("https://"):len(s.URL())-len("/v1")], &tls.Config{RootCAs: roots, ServerName: "localhost", Time: now})
+		if err != nil {
+			t.Fatalf("on %s: %v", now().Format(time.DateOnly), err)
+		}
+		c.Close()
 	}
 }

@@ -1,8 +1,10 @@
 package test
 
 import (
+	"bytes"
 	"os"
 	"path"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	monitoring "github.com/prometheus-operator/prometheus-operator/pkg/apis/monitoring/v1"
 	"helm.sh/helm/v4/pkg/chart/v2/lint"
 	"helm.sh/helm/v4/pkg/chart/v2/lint/support"
+	"helm.sh/helm/v4/pkg/chart/v2/loader"
 	apps "k8s.io/api/apps/v1"
 	batch "k8s.io/api/batch/v1"
 	core "k8s.io/api/core/v1"
@@ -255,6 +258,31 @@ func TestSecurity(t *testing.T) {
 	}
 }
 
+// A platform may give the numbers of users itself, and the job may be kept from what is injected into pods.
+func TestPodsFitThePlatform(t *testing.T) {
+	found, err := render(t, with(readValues(t, "minimal"), map[string]any{
+		"podSecurityContext.runAsUser": nil, "podSecurityContext.runAsGroup": nil, "podSecurityContext.fsGroup": nil,
+		"provision.podLabels":      map[string]any{"sidecar.istio.io/inject": "false"},
+		"provision.podAnnotations": map[string]any{"linkerd.io/inject": "disabled"},
+		"provision.maxAge":         nil,
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	deployment, job := one[*apps.Deployment](t, found), one[*batch.Job](t, found)
+	for who, pod := range map[string]core.PodSpec{"worker": deployment.Spec.Template.Spec, "provision": job.Spec.Template.Spec} {
+		if p := pod.SecurityContext; p.RunAsUser != nil || p.RunAsGroup != nil || p.FSGroup != nil || !*p.RunAsNonRoot || p.SeccompProfile == nil {
+			t.Errorf("%s runs with %v", who, p)
+		}
+	}
+	if l := job.Spec.Template.Labels; l["sidecar.istio.io/inject"] != "false" || job.Spec.Template.Annotations["linkerd.io/inject"] != "disabled" {
+		t.Errorf("the job's pods have labels %v and annotations %v", l, job.Spec.Template.Annotations)
+	}
+	if _, ok := value(job.Spec.Template.Spec.Containers[0].Env, "STATUSWORKER_MAX_AGE"); ok {
+		t.Error("a value that is null is set")
+	}
+}
+
 // A secret is a file, or comes from a secret: nothing of it is in a description of a pod.
 func TestSecrets(t *testing.T) {
 	for _, name := range renderings {
@@ -447,11 +475,11 @@ func TestDefaultsAreTheFlags(t *testing.T) {
 }
 
 func TestAutoscaling(t *testing.T) {
-	for name, kinds := range map[string][]string{"everything": {"nats-jetstream", "nats-jetstream", "nats-jetstream"}, "naks": {"prometheus"}} {
+	for name, kinds := range map[string][]string{"everything": {"nats-jetstream", "nats-jetstream", "nats-jetstream"}, "naks": {"prometheus", "prometheus"}} {
 		found := mustRender(t, name)
 		deployment, scaled := one[*apps.Deployment](t, found), one[*keda.ScaledObject](t, found)
 		if deployment.Spec.Replicas != nil {
-			t.Errorf("%s: the deployment asks for %d workers, which every upgrade would take KEDA back to", name, *deployment.Spec.Replicas)
+			t.Errorf("%s: the deployment asks for %d workers, and there are none yet", name, *deployment.Spec.Replicas)
 		}
 		if to := scaled.Spec.ScaleTargetRef; to.Kind != "Deployment" || to.APIVersion != "apps/v1" || to.Name != deployment.Name {
 			t.Errorf("%s: what is scaled is %v", name, to)
@@ -474,33 +502,49 @@ func TestAutoscaling(t *testing.T) {
 			t.Errorf("%s looks at %v", trigger.Name, trigger.Metadata)
 		}
 	}
-	trigger := one[*keda.ScaledObject](t, mustRender(t, "naks")).Spec.Triggers[0]
-	const selects = `statusworker_poll_lateness_seconds_bucket{namespace="pipeline",job="prod-statusworker"}[2m]`
-	if query := trigger.Metadata["query"]; !strings.Contains(query, selects) || trigger.Metadata["threshold"] != "1.5" || trigger.AuthenticationRef.Name != "prometheus" {
-		t.Errorf("the trigger is %v, want a query with %s", trigger, selects)
+	for _, trigger := range one[*keda.ScaledObject](t, mustRender(t, "naks")).Spec.Triggers {
+		const selects = `namespace="pipeline",job="prod-statusworker"}`
+		query := trigger.Metadata["query"]
+		if every := strings.Count(query, "{"); every == 0 || strings.Count(query, selects) != every {
+			t.Errorf("the query of %s is %s, want every measure with %s", trigger.Name, query, selects)
+		}
+		if want := map[string]string{"lateness": "1.5", "load": "38.40"}[trigger.Name]; trigger.Metadata["threshold"] != want {
+			t.Errorf("the threshold of %s is %s, want %s", trigger.Name, trigger.Metadata["threshold"], want)
+		}
+		if trigger.AuthenticationRef == nil || trigger.AuthenticationRef.Name != "prometheus" || trigger.Metadata["authModes"] != "bearer" {
+			t.Errorf("%s asks with %v and %v", trigger.Name, trigger.AuthenticationRef, trigger.Metadata)
+		}
 	}
 }
 
-// The rules that the chart installs are those of deploy/prometheus.
+// The rules that the chart installs are those of deploy/prometheus. They are a file of its own, and no link, so that the
+// folder of the chart can be copied alone.
 func TestPrometheusRule(t *testing.T) {
-	text, err := os.ReadFile("../../prometheus/rules.yaml")
+	const theirs, own = "../../prometheus/rules.yaml", chartFolder + "/files/rules.yaml"
+	text, err := os.ReadFile(theirs)
 	if err != nil {
 		t.Fatal(err)
+	}
+	copied, err := os.ReadFile(own)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(text, copied) {
+		t.Errorf("the chart's rules are not those of deploy/prometheus; run\n\tcp %s %s", theirs, own)
 	}
 	var want monitoring.PrometheusRuleSpec
 	if err := yaml.UnmarshalStrict(text, &want); err != nil {
 		t.Fatal(err)
 	}
 	have := one[*monitoring.PrometheusRule](t, mustRender(t, "everything")).Spec
-	alerts := func(s monitoring.PrometheusRuleSpec) (names []string) {
-		for _, g := range s.Groups {
-			for _, r := range g.Rules {
-				names = append(names, r.Alert)
-			}
-		}
-		return names
+	if len(want.Groups) == 0 || !reflect.DeepEqual(have, want) {
+		t.Errorf("the rules are rendered as %v, want %v", have, want)
 	}
-	if h, w := alerts(have), alerts(want); len(w) < 5 || !slices.Equal(h, w) {
-		t.Errorf("the alerts are %v, want %v", h, w)
+	alone := t.TempDir()
+	if err := os.CopyFS(alone, os.DirFS(chartFolder)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := loader.LoadDir(alone); err != nil {
+		t.Errorf("a copy of the chart's folder: %v", err)
 	}
 }

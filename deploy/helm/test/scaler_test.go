@@ -7,10 +7,60 @@ import (
 	"testing"
 
 	keda "github.com/kedacore/keda/v2/apis/keda/v1alpha1"
+	"helm.sh/helm/v4/pkg/chart/common"
+	"helm.sh/helm/v4/pkg/chart/common/util"
+	"helm.sh/helm/v4/pkg/chart/v2/loader"
+	"helm.sh/helm/v4/pkg/engine"
+	apps "k8s.io/api/apps/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/dynamic/fake"
 	"sigs.k8s.io/yaml"
 )
 
-const buckets = `statusworker_poll_lateness_seconds_bucket{namespace="pipeline",job="prod-statusworker",instance="a",lane="audio",le=`
+// cluster is what `lookup` finds.
+type cluster struct{ dynamic.Interface }
+
+func (c cluster) GetClientFor(apiVersion, kind string) (dynamic.NamespaceableResourceInterface, bool, error) {
+	group, err := schema.ParseGroupVersion(apiVersion)
+	resource, _ := meta.UnsafeGuessKindToResource(group.WithKind(kind))
+	return c.Resource(resource), true, err
+}
+
+// Switched on for workers that run, autoscaling leaves as many as there are.
+func TestAutoscalingLeavesTheNumber(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := apps.AddToScheme(scheme); err != nil {
+		t.Fatal(err)
+	}
+	running := one[*apps.Deployment](t, mustRender(t, "minimal"))
+	*running.Spec.Replicas = 10
+	chart, err := loader.LoadDir(chartFolder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]int32{"naks": 10, "minimal": 3} {
+		all, err := util.ToRenderValues(chart, readValues(t, name), common.ReleaseOptions{Name: release, Namespace: namespace, IsUpgrade: true, Revision: 2}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, err := engine.RenderWithClientProvider(chart, all, cluster{fake.NewSimpleDynamicClient(scheme, running)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		deployment := one[*apps.Deployment](t, decode(t, name, files["statusworker/templates/deployment.yaml"]))
+		if n := deployment.Spec.Replicas; n == nil || *n != want {
+			t.Errorf("%s: an upgrade of 10 workers gives %v, want %d", name, n, want)
+		}
+	}
+}
+
+const (
+	ofA     = `{namespace="pipeline",job="prod-statusworker",instance="a",`
+	buckets = `statusworker_poll_lateness_seconds_bucket` + ofA + `lane="audio",le=`
+)
 
 // What the Prometheus scaler is told in each situation, by a real Prometheus' engine.
 func TestScalerQueries(t *testing.T) {
@@ -26,7 +76,13 @@ func TestScalerQueries(t *testing.T) {
 		query[trigger.Name] = trigger.Metadata["query"]
 	}
 	type series map[string]any
-	info := series{"series": `statusworker_build_info{namespace="pipeline",job="prod-statusworker",instance="a",version="v1"}`, "values": "1x80"}
+	info := series{"series": `statusworker_build_info` + ofA + `version="v1"}`, "values": "1x80"}
+	state := func(working string) series {
+		return series{"series": `statusworker_rest_state` + ofA + `state="working"}`, "values": working}
+	}
+	took := func(lane, seconds string) series {
+		return series{"series": `statusworker_poll_duration_seconds_sum` + ofA + `lane="` + lane + `"}`, "values": seconds}
+	}
 	late := []series{
 		{"series": buckets + `"1"}`, "values": "0x80"},
 		{"series": buckets + `"60"}`, "values": "0+10x80"},
@@ -47,9 +103,15 @@ func TestScalerQueries(t *testing.T) {
 		trigger string
 		want    []any
 	}{
-		{"polls are late", append(late, info), "lateness", value(57.05)},
-		{"there are no polls", append(idle, info), "lateness", value(0)},
+		{"polls are late", append(late, info, state("1x80")), "lateness", value(57.05)},
+		{"there are no polls", append(idle, info, state("1x80")), "lateness", value(0)},
+		{"all rest but for probes", append(late, info, state("0x80")), "lateness", value(0)},
+		{"what was due meanwhile is polled", append(late, info, state("1x20 0x10 1x50")), "lateness", value(0)},
+		{"it is late still", append(late, info, state("1x10 0x10 1x60")), "lateness", value(57.05)},
 		{"nothing is known of the workers", other, "lateness", nothing},
+		{"two lanes poll", append(other, took("audio", "0+150x80"), took("chat", "0+300x80")), "load", value(30)},
+		{"no lane polls", []series{took("audio", "7x80"), took("chat", "0x80")}, "load", value(0)},
+		{"nothing is known of the load", other, "load", nothing},
 	} {
 		if query[c.trigger] == "" {
 			t.Fatalf("there is no trigger %s", c.trigger)

@@ -138,14 +138,6 @@ that is lost here. */ -}}
 {{- end }}
 {{- end -}}
 
-{{- define "statusworker.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 65532
-runAsGroup: 65532
-fsGroup: 65532
-seccompProfile: {type: RuntimeDefault}
-{{- end -}}
-
 {{- define "statusworker.containerSecurity" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true

@@ -94,7 +94,7 @@ func TestPrometheus(t *testing.T) {
 	s.finish()
 }
 
-// readDashboard gives every query of the dashboard, as Grafana would send it for all jobs and a short step.
+// readDashboard gives every query of the dashboard, as Grafana would send it for all namespaces and jobs and a short step.
 func readDashboard(t *testing.T) []string {
 	t.Helper()
 	text, err := os.ReadFile("../deploy/grafana/statusworker.json")
@@ -111,7 +111,7 @@ func readDashboard(t *testing.T) []string {
 	var queries []string
 	for _, panel := range dashboard.Panels {
 		for _, target := range panel.Targets {
-			queries = append(queries, strings.NewReplacer("$__rate_interval", "1m", "$job", ".*").Replace(target.Expr))
+			queries = append(queries, strings.NewReplacer("$__rate_interval", "1m", "$namespace", ".*", "$job", ".*").Replace(target.Expr))
 		}
 	}
 	if len(queries) == 0 {

@@ -3,6 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/url"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -31,7 +34,7 @@ func tracing(ctx context.Context, getenv func(string) string, log logrus.FieldLo
 	exporter := getenv("OTEL_TRACES_EXPORTER")
 	endpoint := getenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") + getenv("OTEL_EXPORTER_OTLP_ENDPOINT")
 	switch {
-	case getenv("OTEL_SDK_DISABLED") == "true", exporter == "none", exporter == "" && endpoint == "":
+	case strings.EqualFold(getenv("OTEL_SDK_DISABLED"), "true"), exporter == "none", exporter == "" && endpoint == "":
 		return nil, func() {}, nil
 	case exporter != "" && exporter != "otlp":
 		return nil, nil, usagef("$OTEL_TRACES_EXPORTER is %s: want otlp or none", schema.Quote(exporter))
@@ -43,6 +46,15 @@ func tracing(ctx context.Context, getenv func(string) string, log logrus.FieldLo
 			}
 			break
 		}
+	}
+	// OpenTelemetry would go on with something else than what was meant.
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"} {
+		if value := getenv(name); value != "" && !isHTTP(value) {
+			return nil, nil, usagef("$%s is %s: want a URL, such as http://127.0.0.1:4318", name, schema.Quote(value))
+		}
+	}
+	if err := checkSampler(getenv("OTEL_TRACES_SAMPLER"), getenv("OTEL_TRACES_SAMPLER_ARG")); err != nil {
+		return nil, nil, err
 	}
 	otel.SetErrorHandler(&traceComplaints{log: log})
 	out, err := otlptracehttp.New(ctx)
@@ -64,6 +76,26 @@ func tracing(ctx context.Context, getenv func(string) string, log logrus.FieldLo
 		}
 	}
 	return provider.Tracer("statusworker"), flush, nil
+}
+
+func isHTTP(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != ""
+}
+
+// checkSampler knows the samplers that OpenTelemetry has without more.
+func checkSampler(name, arg string) error {
+	name, arg = strings.ToLower(strings.TrimSpace(name)), strings.TrimSpace(arg)
+	switch name {
+	case "", "always_on", "always_off", "parentbased_always_on", "parentbased_always_off":
+		return nil
+	case "traceidratio", "parentbased_traceidratio":
+		if ratio, err := strconv.ParseFloat(arg, 64); arg != "" && (err != nil || !(ratio >= 0 && ratio <= 1)) {
+			return usagef("$OTEL_TRACES_SAMPLER_ARG is %s: want a number from 0 to 1", schema.Quote(arg))
+		}
+		return nil
+	}
+	return usagef("$OTEL_TRACES_SAMPLER is %s: want always_on, always_off, traceidratio, or one of them after parentbased_", schema.Quote(name))
 }
 
 // traceComplaints logs trouble with traces, and not every time.

@@ -173,9 +173,15 @@ func TestTracingIsOffOrRefused(t *testing.T) {
 	}{
 		{map[string]string{}, ""},
 		{map[string]string{"OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}, ""},
+		{map[string]string{"OTEL_SDK_DISABLED": "True", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}, ""},
 		{map[string]string{"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}, ""},
 		{map[string]string{"OTEL_TRACES_EXPORTER": "zipkin"}, `$OTEL_TRACES_EXPORTER is "zipkin": want otlp or none`},
 		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, `$OTEL_EXPORTER_OTLP_PROTOCOL is "grpc": want http/protobuf`},
+		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "127.0.0.1:4318"}, `$OTEL_EXPORTER_OTLP_ENDPOINT is "127.0.0.1:4318": want a URL`},
+		{map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "collector:4318"}, `$OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is "collector:4318": want a URL`},
+		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_TRACES_SAMPLER": "nonsense"}, `$OTEL_TRACES_SAMPLER is "nonsense": want always_on`},
+		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "1%"}, `$OTEL_TRACES_SAMPLER_ARG is "1%": want a number`},
+		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "nan"}, `want a number`},
 	} {
 		tracer, flush, err := tracing(t.Context(), func(name string) string { return tt.env[name] }, nil)
 		if tt.want == "" {

@@ -397,7 +397,7 @@ func TestSurveysOnDemand(t *testing.T) {
 // Whoever reaches the port can keep so many connections, and one with a request that never ends for some seconds only.
 func TestConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
-	const most, patience = 256, 20 * time.Second
+	const most, patience = 1024, 20 * time.Second
 	server, err := admin.Listen("127.0.0.1:0", admin.NewMetrics("", ""))
 	if err != nil {
 		t.Fatal(err)
@@ -436,6 +436,41 @@ func TestConnectionsAreBounded(t *testing.T) {
 	// There is room when the time of the one whose request never ends is up.
 	if err := answer(next, patience); err != nil {
 		t.Errorf("the next one gets no answer: %v", err)
+	}
+}
+
+// Who asks for nothing is told what there is to ask for.
+func TestListOfPages(t *testing.T) {
+	t.Parallel()
+	server, err := admin.Listen("127.0.0.1:0", admin.NewMetrics("", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	get := func(path string) (int, string) {
+		t.Helper()
+		answer, err := http.Get("http://" + server.Addr() + path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		body, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.StatusCode, string(body)
+	}
+	code, list := get("/")
+	if pages := strings.Fields(list); code != http.StatusOK || len(pages) != 4 {
+		t.Fatalf("%d: %q", code, list)
+	}
+	for _, page := range strings.Fields(list) {
+		if code, _ := get(page); code == http.StatusNotFound {
+			t.Errorf("%s is listed, and not there", page)
+		}
+	}
+	if code, _ := get("/nope"); code != http.StatusNotFound {
+		t.Errorf("/nope gives %d", code)
 	}
 }
 

@@ -27,6 +27,7 @@ import (
 //	/readyz   200 while it is connected and pulls from its consumers; otherwise 503 and why not
 //	/statusz  what waits, and which workers are alive, as JSON
 //	/metrics  for Prometheus
+//	/         the list of these
 //
 // It answers from its start on, before there is a worker.
 type Server struct {
@@ -39,9 +40,10 @@ type Server struct {
 }
 
 // What a client can take of a worker: it may be anybody who reaches the port. A request has no body, so that one which announces
-// a body is over with the time for reading it.
+// a body is over with the time for reading it. So many connections take some 16 MB, and fewer would let a probe be shut out
+// more easily.
 const (
-	mostConnections = 256
+	mostConnections = 1024
 	readTimeout     = 10 * time.Second
 	writeTimeout    = 30 * time.Second
 )
@@ -57,6 +59,7 @@ func Listen(addr string, m *Metrics) (*Server, error) {
 	s.Waiting("the worker is starting")
 	m.registry.MustRegister(scrape{s})
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "/livez\n/readyz\n/statusz\n/metrics") })
 	mux.HandleFunc("GET /livez", s.answer(s.alive))
 	mux.HandleFunc("GET /readyz", s.answer(s.ready))
 	mux.HandleFunc("GET /statusz", s.statusz)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"unicode/utf8"
 )
 
 // Streams and consumers, as `statusworker provision` makes them.
@@ -184,8 +185,10 @@ func CheckIdentifier(s string) error {
 	if err := checkGUID(s); err != nil {
 		return err
 	}
-	if lower := strings.ToLower(s); lower != s {
-		return fmt.Errorf("%s is not in lower case, which the subject must be: publish %s", Quote(s), lower)
+	for i := range len(s) {
+		if 'A' <= s[i] && s[i] <= 'F' {
+			return fmt.Errorf("%s is not in lower case, which the subject must be: publish %s", Quote(s), strings.ToLower(s))
+		}
 	}
 	return nil
 }
@@ -196,18 +199,24 @@ func checkGUID(s string) error {
 	if len(s) != 36 {
 		return fmt.Errorf("%s is %d bytes long, %s", Quote(s), len(s), want)
 	}
-	for i, c := range s {
-		switch {
+	for i := range len(s) {
+		switch c := s[i]; {
 		case i == 8 || i == 13 || i == 18 || i == 23:
 			if c != '-' {
 				return fmt.Errorf("%s has no hyphen at position %d, %s", Quote(s), i+1, want)
 			}
 		case c >= '0' && c <= '9', c >= 'a' && c <= 'f', c >= 'A' && c <= 'F':
 		default:
-			return fmt.Errorf("%s has %s at position %d, %s", Quote(s), Quote(string(c)), i+1, want)
+			return fmt.Errorf("%s has %s at position %d, %s", Quote(s), Quote(characterAt(s, i)), i+1, want)
 		}
 	}
 	return nil
+}
+
+// characterAt is the whole character of which a byte is the first.
+func characterAt(s string, i int) string {
+	_, size := utf8.DecodeRuneInString(s[i:])
+	return s[i : i+size]
 }
 
 var plainToken = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)

@@ -32,7 +32,7 @@ func TestCheckIdentifier(t *testing.T) {
 		{"non-ASCII", with(4, "é"), `has "\u00e9" at position 5` + want},
 		{"digits of another script", with(4, "٣"), `has "\u0663" at position 5` + want},
 		{"full-width letter", with(4, "ａ"), `has "\uff41" at position 5` + want},
-		{"invalid UTF-8", with(4, "\xff"), `has "\ufffd" at position 5` + want},
+		{"invalid UTF-8", with(4, "\xff"), `has "\xff" at position 5` + want},
 		{"space", with(35, " "), `has " " at position 36` + want},
 		{"slash", with(24, "/"), `has "/" at position 25` + want},
 		{"percent", with(24, "%2f"), `has "%" at position 25` + want},

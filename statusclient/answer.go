@@ -37,12 +37,16 @@ func decodeAnswer(dec *jsontext.Decoder, body []byte, identifier string) (schema
 	start := dec.InputOffset() - 1
 	var identified, found bool
 	for dec.PeekKind() != '}' {
-		name, err := dec.ReadToken()
+		name, err := dec.ReadValue()
 		if err != nil {
 			return answer, syntaxError(err)
 		}
-		switch name.String() {
-		case "identifier":
+		if bytes.IndexByte(name, '\\') >= 0 { // with the escapes that it needs, and no others
+			unquoted, _ := jsontext.AppendUnquote(nil, name) // the decoder has found it right
+			name, _ = jsontext.AppendQuote(nil, unquoted)
+		}
+		switch string(name) {
+		case `"identifier"`:
 			s, err := readString(dec, "identifier")
 			if err != nil {
 				return answer, err
@@ -51,7 +55,7 @@ func decodeAnswer(dec *jsontext.Decoder, body []byte, identifier string) (schema
 				return answer, fmt.Errorf("is about another interaction, %s", schema.Quote(s))
 			}
 			identified = true
-		case "status":
+		case `"status"`:
 			s, err := readString(dec, "status")
 			if err != nil {
 				return answer, err
@@ -60,7 +64,7 @@ func decodeAnswer(dec *jsontext.Decoder, body []byte, identifier string) (schema
 				return answer, err
 			}
 			answer.Status, found = schema.Status(s), true
-		case "errorMessage":
+		case `"errorMessage"`:
 			if dec.PeekKind() == 'n' {
 				if err := dec.SkipValue(); err != nil {
 					return answer, syntaxError(err)

@@ -84,7 +84,7 @@ func (s *sought) missing() (missing []string) {
 	return missing
 }
 
-// tell says which names are missing. That is a fault: whoever names a dead letter takes it to be there.
+// tell says which names are missing. Where somebody only looks that is a fault: they take it to be there.
 func (s *sought) tell(to io.Writer) error {
 	missing := s.missing()
 	if len(missing) == 0 {
@@ -273,7 +273,7 @@ func (f sureFlags) sure(ctx context.Context, p process, s *desk.Selection, sough
 	if err != nil {
 		return 0, err
 	}
-	missing := sought.tell(p.stderr)
+	missing := sought.tell(p.stderr) // no fault here: a command that is run again names what is done already
 	n := 0
 	var by []string
 	for _, r := range slices.Sorted(maps.Keys(reasons)) {
@@ -282,7 +282,7 @@ func (f sureFlags) sure(ctx context.Context, p process, s *desk.Selection, sough
 	}
 	switch {
 	case n == 0 && missing != nil:
-		return 0, missing
+		return 0, nil
 	case n == 0:
 		say(p.stderr, "no dead letter matches")
 		return 0, nil
@@ -358,8 +358,7 @@ func work(ctx context.Context, p process, f filterFlags, sure sureFlags, open de
 	if err != nil {
 		return interrupted(ctx, p, err)
 	}
-	sought := f.sought()
-	n, err := sure.sure(ctx, p, selection, sought, what)
+	n, err := sure.sure(ctx, p, selection, f.sought(), what)
 	if err != nil || n == 0 {
 		return interrupted(ctx, p, err)
 	}
@@ -384,7 +383,7 @@ func work(ctx context.Context, p process, f filterFlags, sure sureFlags, open de
 		return errReported
 	case err != nil:
 		return fmt.Errorf("%w; what is left is as it was: run it again to go on", err)
-	case progress.left() > 0, sought.missing() != nil:
+	case progress.left() > 0:
 		return errReported
 	}
 	return nil

@@ -138,7 +138,11 @@ func TestDLQListsAndShows(t *testing.T) {
 		for _, args := range [][]string{
 			{"ls", failed, missing, "@99"}, {"ls", "--reason", "rejected", failed}, {"purge", "--dry-run", failed, "@099", missing}, {"replay", "--yes", missing, "@99"},
 		} {
-			c := command(t, append(append([]string{"dlq"}, args...), "--nats-url", at)...).exits(exitFault)
+			code := exitOK // it may be the second time
+			if args[0] == "ls" {
+				code = exitFault
+			}
+			c := command(t, append(append([]string{"dlq"}, args...), "--nats-url", at)...).exits(code)
 			for _, id := range []string{failed, missing, "@99"} {
 				given := slices.Contains(args, id) || id == "@99" && slices.Contains(args, "@099")
 				there := id == failed && !slices.Contains(args, "--reason")

@@ -811,3 +811,22 @@ func TestNaksLetTheNewHaveTheirTurn(t *testing.T) {
 	s.seen.wait(s.ctx, n)
 	s.polite()
 }
+
+// A connection that is closed ends a worker also while no lane pulls, because it has no share of the budget yet.
+func TestClosedConnectionIsFatalWithoutAShare(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.MaxPollsPerSecond = 5 })
+		w := s.startWith(s.client(), nil)
+		s.announced(10*time.Second, "the worker", func(all map[string]schema.Announcement) bool { return len(all) == 1 })
+		s.nc.Close()
+		select {
+		case err := <-w.done:
+			if !errors.Is(err, nats.ErrConnectionClosed) {
+				t.Errorf("the worker ended with %v, want that the connection is closed", err)
+			}
+		case <-s.ctx.Done():
+			t.Fatal("the worker goes on without a connection")
+		}
+	})
+}

@@ -3,12 +3,14 @@ package consumer
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 
@@ -58,7 +60,10 @@ func (f *fleet) keep(ctx context.Context) error {
 	ticker := time.NewTicker(schema.AnnounceEvery)
 	defer ticker.Stop()
 	for {
-		if err := f.announce(ctx); err != nil && ctx.Err() == nil {
+		switch err := f.announce(ctx); {
+		case errors.Is(err, nats.ErrConnectionClosed):
+			return err // lanes that wait for the vendor or a share do not find out
+		case err != nil && ctx.Err() == nil:
 			f.worker.complain("announcement", err)
 		}
 		select {
@@ -77,7 +82,7 @@ func (f *fleet) announce(ctx context.Context) error {
 		return err
 	}
 	now := f.worker.cfg.Now()
-	if f.began.IsZero() || now.Sub(f.stored) > schema.AnnouncementLife-announceTimeout {
+	if f.began.IsZero() || passed(f.stored, now) > schema.AnnouncementLife-announceTimeout {
 		// The others do not know it, or do not know it any more, and have shared its part among them.
 		f.began = now
 		if f.worker.budget != nil {
@@ -99,6 +104,11 @@ func (f *fleet) announce(ctx context.Context) error {
 	}
 	f.worker.budget.set(share)
 	return f.put(ctx, f.worker.look())
+}
+
+// passed is the time between two moments, also where this machine was suspended between them.
+func passed(from, to time.Time) time.Duration {
+	return max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
 }
 
 // alive counts the workers that have announced themselves lately, this one among them. What is asked for are the bucket's

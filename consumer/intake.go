@@ -48,7 +48,6 @@ const tombstoneGone = 400 * time.Millisecond
 // the interaction is in another stored message. When it returns a time to wait, an earlier life of the interaction has
 // just ended: its tombstone is there until then.
 func (r *reservations) first(ctx context.Context, d *delivery, w *Worker) (wait time.Duration, err error) {
-	r.clock.notice(d.origin.Stored)
 	if err := r.sureOfTime(ctx); err != nil {
 		return 0, err
 	}

@@ -16,8 +16,9 @@ type naks struct {
 	clock *brokerClock
 	cfg   Config
 	due   dueSample
-	// waiting is how many interactions waited when the broker was last asked.
-	waiting atomic.Uint64
+	// waiting is how many interactions waited when the broker was last asked; fresh is how many of them had never been
+	// delivered then, nor when it was asked before.
+	waiting, fresh atomic.Uint64
 }
 
 const (
@@ -73,18 +74,20 @@ func (n *naks) holdBack(_ context.Context, d *delivery, notBefore time.Time) err
 	return d.nakAfter(delay)
 }
 
-// turn is how long the fleet takes to poll all that waits once, and a little more. Where there is a budget, an interaction
-// is held back for as long at least: the broker delivers again before it delivers anew, so that interactions that do not
-// end would keep all others from their first poll.
+// turn is how long the fleet takes to poll all that waits once, and a little more. Where there is a budget, and messages
+// wait for their first delivery because of it, an interaction is held back for as long at least: the broker delivers again
+// before it delivers anew, so that interactions that do not end would keep all others from their first poll.
 func (n *naks) turn() time.Duration {
-	if n.cfg.MaxPollsPerSecond == 0 {
+	if n.cfg.MaxPollsPerSecond == 0 || n.fresh.Load() == 0 {
 		return 0
 	}
-	return seconds(turnMargin * float64(n.waiting.Load()) / n.cfg.MaxPollsPerSecond)
+	return min(seconds(turnMargin*float64(n.waiting.Load())/n.cfg.MaxPollsPerSecond), turnMost)
 }
 
 const (
 	turnMargin = 1.1
+	// turnMost bounds what an interaction waits for a budget that may be raised meanwhile.
+	turnMost = time.Hour
 	// weighEvery is how often the broker is asked how much waits, where there is a budget.
 	weighEvery = 5 * time.Second
 )
@@ -93,8 +96,8 @@ const (
 func (n *naks) weigh(ctx context.Context, lanes []*lane, complain func(error)) error {
 	ticker := time.NewTicker(weighEvery)
 	defer ticker.Stop()
-	for {
-		var waiting uint64
+	for before := uint64(0); ; {
+		var waiting, fresh uint64
 		known := true
 		for _, l := range lanes {
 			bounded, cancel := context.WithTimeout(ctx, announceTimeout)
@@ -109,9 +112,12 @@ func (n *naks) weigh(ctx context.Context, lanes []*lane, complain func(error)) e
 				continue
 			}
 			waiting += info.NumPending + uint64(info.NumAckPending)
+			fresh += info.NumPending
 		}
 		if known {
 			n.waiting.Store(waiting)
+			n.fresh.Store(min(before, fresh)) // not those that had just come
+			before = fresh
 		}
 		select {
 		case <-ctx.Done():

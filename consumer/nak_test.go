@@ -55,3 +55,24 @@ func TestDueSample(t *testing.T) {
 		t.Error("a message that another worker took long ago is remembered")
 	}
 }
+
+// Only who keeps others from their first poll is held back for longer than its guidance.
+func TestNaksTurn(t *testing.T) {
+	n := &naks{cfg: Config{MaxPollsPerSecond: 10}}
+	for _, tt := range []struct {
+		waiting, fresh uint64
+		want           time.Duration
+	}{
+		{1000, 0, 0}, {1000, 1, 110 * time.Second}, {10, 10, 1100 * time.Millisecond}, {1e6, 1e6, turnMost},
+	} {
+		n.waiting.Store(tt.waiting)
+		n.fresh.Store(tt.fresh)
+		if got := n.turn(); got != tt.want {
+			t.Errorf("with %d waiting, %d of them fresh: %s, want %s", tt.waiting, tt.fresh, got, tt.want)
+		}
+	}
+	n.cfg.MaxPollsPerSecond = 0
+	if got := n.turn(); got != 0 {
+		t.Errorf("without a budget: %s, want nothing", got)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -49,6 +50,15 @@ func hostOf(base string) string {
 	return u.Host
 }
 
+// pathOf is the path of a base URL.
+func pathOf(base string) string {
+	u, err := url.Parse(base)
+	if err != nil {
+		return ""
+	}
+	return strings.Trim(u.Path, "/")
+}
+
 // judgeAnswer tells what the answer says about the vendor, and about the token.
 func judgeAnswer(e statusclient.Examination) (vendor, token Finding) {
 	const checkURL = "check --base-url ($ELEVATEAI_BASE_URL)"
@@ -63,6 +73,8 @@ func judgeAnswer(e statusclient.Examination) (vendor, token Finding) {
 		return bad(Fail, checkVendor, checkURL+", the network, and a proxy ($HTTPS_PROXY)", "%s", poll.Detail), untold
 	case poll.Fault == schema.FaultNotFound && !e.JSON:
 		return bad(Warn, checkVendor, checkURL, "%s answered 404, but not in JSON: it may not be the vendor's API", e.Base), untold
+	case poll.Fault == schema.FaultNotFound && pathOf(e.Base) == "":
+		return bad(Warn, checkVendor, "complete --base-url ($ELEVATEAI_BASE_URL): the vendor's ends in /v1", "%s answered 404, as it does for what is no address of the API", e.Base), untold
 	case poll.Fault == schema.FaultNotFound:
 		return pass(checkVendor, "%s answers", e.Base), pass(checkToken, "accepted: 404 for an interaction that nobody declared")
 	case poll.Fault == schema.FaultUnauthorized:

@@ -132,6 +132,11 @@ func (f brokerFlags) options(name string, log logrus.FieldLogger) ([]nats.Option
 	if err := file("nats-ca", "NATS_CA", f.CA, nats.RootCAs(f.CA)); err != nil {
 		return nil, err
 	}
+	if f.CA != "" {
+		if text, err := os.ReadFile(f.CA); err != nil || !x509.NewCertPool().AppendCertsFromPEM(text) {
+			return nil, badFlag("nats-ca", "NATS_CA", schema.Quote(f.CA), "a file with certificates in PEM")
+		}
+	}
 	if err := checkServers(f.NATSURL); err != nil {
 		return nil, badFlag("nats-url", "NATS_URL", schema.Quote(f.shownURL()), fmt.Sprintf("URLs like nats://host:4222, separated by commas (%v)", err))
 	}

@@ -252,6 +252,9 @@ func (c schemaCommand) Run(p process) error {
 		return nil
 	}
 	doc, err := schema.Document(c.Name)
+	if whole, otherwise := schema.Document(c.Name + ".schema.json"); otherwise == nil {
+		doc, err = whole, nil
+	}
 	if err != nil {
 		return &usageError{err}
 	}

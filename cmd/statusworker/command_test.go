@@ -87,6 +87,7 @@ func TestBadConfigurationIsOneLine(t *testing.T) {
 		"no credentials file":         {args: []string{"run", "--nats-creds", missing}, want: []string{"--nats-creds ($NATS_CREDS)", missing, "no such file"}},
 		"no NKey file":                {args: []string{"run"}, env: map[string]string{"NATS_NKEY": missing}, want: []string{"--nats-nkey ($NATS_NKEY)", missing, "no such file"}},
 		"no CA file":                  {args: []string{"run"}, env: map[string]string{"NATS_CA": missing}, want: []string{"--nats-ca ($NATS_CA)", missing, "no such file"}},
+		"CA file of something else":   {args: []string{"status", "--nats-ca", "command_test.go"}, want: []string{"--nats-ca ($NATS_CA)", "command_test.go", "PEM"}},
 		"certificate without key":     {args: []string{"run", "--nats-cert", missing}, want: []string{"--nats-cert ($NATS_CERT)", "--nats-key ($NATS_KEY)"}},
 		"no certificate file":         {args: []string{"run", "--nats-cert", missing, "--nats-key", missing}, want: []string{"--nats-cert ($NATS_CERT)", missing, "no such file"}},
 		"log level":                   {args: []string{"run", "--log-level", "loud"}, want: []string{"--log-level ($STATUSWORKER_LOG_LEVEL)", "loud", "debug"}},
@@ -190,6 +191,7 @@ func TestHelpShowsVariables(t *testing.T) {
 func TestVersionAndSchema(t *testing.T) {
 	says(t, "version", &command(t, "version").exits(exitOK).stdout, "statusworker ")
 	says(t, "version", &command(t, "--version").exits(exitOK).stdout, "statusworker "+versionString())
+	says(t, "a schema by its stem", &command(t, "schema", "declared").exits(exitOK).stdout, "interactionIdentifier")
 	c := command(t, "schema").exits(exitOK)
 	for _, name := range c.stdout.lines() {
 		says(t, name, &command(t, "schema", name).exits(exitOK).stdout, "{")

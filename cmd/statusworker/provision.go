@@ -140,6 +140,14 @@ func (c provisionCommand) wanted(ctx context.Context, js jetstream.JetStream, cf
 // noCluster is the broker's code for more than one replica on a server that is alone.
 const noCluster jetstream.ErrorCode = 10074
 
+// alone adds what mends replicas on a server that is alone.
+func alone(err error) error {
+	if api := (*jetstream.APIError)(nil); errors.As(err, &api) && api.ErrorCode == noCluster {
+		return fmt.Errorf("%w; this server is no cluster: leave out --replicas ($%s), or provision in a cluster", err, variable("replicas"))
+	}
+	return err
+}
+
 // given sets what a flag says, where it was given.
 func given[T any](to *T, flag *T) {
 	if flag != nil {
@@ -188,11 +196,8 @@ func provision(ctx context.Context, js jetstream.JetStream, p process, log logru
 		}
 		return err
 	})
-	if api := (*jetstream.APIError)(nil); errors.As(err, &api) && api.ErrorCode == noCluster {
-		return fmt.Errorf("%w; this server is no cluster: leave out --replicas ($%s), or provision in a cluster", err, variable("replicas"))
-	}
 	if err != nil {
-		return err
+		return alone(err)
 	}
 	if differing == 0 {
 		return nil
@@ -208,7 +213,7 @@ func provision(ctx context.Context, js jetstream.JetStream, p process, log logru
 		return err
 	})
 	if err != nil {
-		return err
+		return alone(err)
 	}
 	if err := settledBroker(ctx, js, log, compare); err != nil {
 		return err

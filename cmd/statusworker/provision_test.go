@@ -157,8 +157,14 @@ func TestProvisionSaysWhatTheBrokerDoesNotChange(t *testing.T) {
 func TestProvisionReplicasOnASingleServer(t *testing.T) {
 	t.Parallel()
 	s, _ := broker(t)
-	c := command(t, "provision", "--nats-url", s.URL(), "--replicas", "3").exits(exitFault)
-	says(t, "standard error", &c.stderr, "is no cluster", "--replicas ($STATUSWORKER_REPLICAS)")
+	refused := func(flags ...string) {
+		t.Helper()
+		c := command(t, append([]string{"provision", "--nats-url", s.URL(), "--replicas", "3"}, flags...)...).exits(exitFault)
+		says(t, "standard error", &c.stderr, "is no cluster", "--replicas ($STATUSWORKER_REPLICAS)")
+	}
+	refused()
+	command(t, "provision", "--nats-url", s.URL()).exits(exitOK)
+	refused("--update")
 }
 
 func TestProvisionDoesNotWaitForEver(t *testing.T) {

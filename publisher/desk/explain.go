@@ -36,7 +36,7 @@ var explanations = map[schema.Reason]Explanation{
 	},
 	schema.NotFound: {
 		What: "ElevateAI does not know the identifier, also after the grace for new interactions.",
-		Do:   "Check that the token belongs to the account that declared it, and that nobody deleted it. Where the token was wrong, set it right and replay.",
+		Do:   "Check that the token belongs to the account that declared it, that the base URL is whole (the vendor's ends in /v1), and that nobody deleted it. Where token or URL were wrong, set them right and replay.",
 	},
 	schema.Rejected: {
 		What: "ElevateAI refused the status request itself, for good.",

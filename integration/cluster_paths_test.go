@@ -141,6 +141,10 @@ func (s *scenario) twice(i interaction) {
 // with delayed naks until the end, otherwise until it is taken in.
 func (s *scenario) declareAgain(i interaction) error {
 	err := s.declare(s.ctx, i)
+	for s.mode == consumer.Reserve && isStoredAlready(err) && s.ctx.Err() == nil {
+		time.Sleep(20 * time.Millisecond) // it is reserved, and its ack is on its way through the cluster
+		err = s.declare(s.ctx, i)
+	}
 	switch {
 	case s.mode == consumer.Nak && err == nil:
 		return fmt.Errorf("declaring %s twice: the broker stored it, want a refusal", i.identifier)

@@ -130,10 +130,13 @@ func (p *Publisher) Publish(ctx context.Context, outcomes ...schema.Outcome) err
 	policy := backoff.NewExponentialBackOff(
 		backoff.WithInitialInterval(20*time.Millisecond), backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))
 	err := backoff.RetryNotify(attempt, backoff.WithContext(policy, ctx), func(error, time.Duration) { p.retries.Add(1) })
-	if err != nil && last != nil && !errors.Is(last, err) { // backoff says only that time is up
-		return fmt.Errorf("%w: %w", err, last)
+	switch {
+	case err == nil || last == nil:
+		return err
+	case errors.Is(last, err):
+		return last // it says of which outcome, where backoff says only that time is up
 	}
-	return err
+	return fmt.Errorf("%w: %w", err, last)
 }
 
 var errBusy = errors.New("the broker refused it, but nothing is stored")

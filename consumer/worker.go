@@ -71,7 +71,7 @@ func New(ctx context.Context, js jetstream.JetStream, status StatusClient, outco
 		w.budget = newBudget(cfg.Now)
 	}
 	w.oldest.now = cfg.Now
-	w.oldest.window = max(cfg.Intervals.Audio, cfg.Intervals.Chat, cfg.Intervals.Transcript)
+	w.oldest.window = cfg.Intervals.Longest()
 	if cfg.Stretch > 0 {
 		w.oldest.window = max(w.oldest.window, cfg.StretchLimit)
 	}

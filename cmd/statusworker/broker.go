@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"strconv"
@@ -80,11 +81,16 @@ func (f brokerFlags) options(name string, log logrus.FieldLogger) ([]nats.Option
 			log.WithField("server", nc.ConnectedUrlRedacted()).Info("connected to NATS again")
 		}),
 		nats.ErrorHandler(func(nc *nats.Conn, _ *nats.Subscription, err error) {
-			if unwelcome(err) {
+			switch broken := net.Error(nil); {
+			case unwelcome(err):
 				door.refused(nc, err)
-				return
+			case errors.As(err, &broken) && broken.Timeout():
+				log.WithError(err).Warn("NATS takes nothing in: a write has timed out")
+			case errors.As(err, &broken):
+				log.WithError(err).Debug("could not write to NATS") // the connection is lost, which is told where it is noticed
+			default:
+				log.WithError(err).Error("NATS refused something")
 			}
-			log.WithError(err).Error("NATS refused something")
 		}),
 	}
 	file := func(flag, variable, path string, option nats.Option) error {

@@ -3,8 +3,10 @@ package main
 import (
 	"net"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -130,6 +132,30 @@ func TestLetInAgainAfterARefusal(t *testing.T) {
 	if n := strings.Count(c.stderr.String(), "NATS refused something"); n != 0 {
 		t.Errorf("%d lines more about it:\n%s", n, &c.stderr)
 	}
+}
+
+// A write into a connection that is just being lost is no refusal: the loss is told once, by whoever reads it.
+func TestFailedWriteIsNoRefusal(t *testing.T) {
+	t.Parallel()
+	var out output
+	log := logrus.New()
+	log.SetOutput(&out)
+	options, err := brokerFlags{NATSURL: nats.DefaultURL, InboxPrefix: "_INBOX"}.options("test", log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var set nats.Options
+	for _, option := range options {
+		if err := option(&set); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set.AsyncErrorCB(nil, nil, &net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", syscall.ECONNRESET)})
+	if out.String() != "" {
+		t.Errorf("a failed write is told: %s", &out)
+	}
+	set.AsyncErrorCB(nil, nil, nats.ErrPermissionViolation)
+	says(t, "the log", &out, "NATS refused something", "ermissions violation")
 }
 
 type closing chan struct{}

@@ -395,6 +395,46 @@ func TestOutcomeThatCannotBePublishedComesBack(t *testing.T) {
 	})
 }
 
+// halfway comes to its end after the first of two outcomes, and then lets the vendor forget the interaction.
+type halfway struct {
+	consumer.OutcomePublisher
+	vendor *simulator.Simulator
+	once   sync.Once
+}
+
+func (h *halfway) Publish(ctx context.Context, outcomes ...schema.Outcome) error {
+	first := false
+	h.once.Do(func() { first = true })
+	if !first {
+		return h.OutcomePublisher.Publish(ctx, outcomes...)
+	}
+	h.vendor.Forget(outcomes[0].Identifier)
+	return errors.Join(h.OutcomePublisher.Publish(ctx, outcomes[0]), nats.ErrTimeout)
+}
+
+func TestHalfASuccessIsCompleted(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.NotFoundGrace = time.Millisecond })
+		p, err := publisher.New(s.ctx, s.js, s.cfg.Log)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.startWith(s.client(), &halfway{OutcomePublisher: p, vendor: s.vendor})
+		id := uuid.NewString()
+		s.vendor.Declare(id, simulator.Processed(0))
+		s.declare(schema.Audio, id)
+		got := s.seen.subjects(s.ctx, 2)
+		for _, to := range []schema.Destination{schema.ToTranscript, schema.ToCXAI} {
+			if got[schema.ProcessedSubject(to, id)] != 1 {
+				t.Errorf("outcomes %v, want one for %s", got, to)
+			}
+		}
+		s.drained()
+		s.polite()
+	})
+}
+
 func TestVendorTroubleFailsNoInteraction(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]simulator.Fault{

@@ -145,12 +145,13 @@ func (w *Worker) conclude(ctx context.Context, d *delivery, decision Decision, a
 	if o.Origin.Traceparent == "" {
 		o.Origin.Traceparent = declared.Traceparent
 	}
+	destinations := Destinations(d.lane.typ, declared.IncludeAIResults)
 	var outcomes []schema.Outcome
 	if decision.Action == Bury {
-		o.Reason, o.Detail = decision.Reason, decision.Detail
+		o.Reason, o.Detail, o.Success = decision.Reason, decision.Detail, destinations
 		outcomes = append(outcomes, o)
 	} else {
-		for _, to := range Destinations(d.lane.typ, declared.IncludeAIResults) {
+		for _, to := range destinations {
 			o.Destination = to
 			outcomes = append(outcomes, o)
 		}

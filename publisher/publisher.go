@@ -83,10 +83,12 @@ func (p *Publisher) Stats() Stats {
 
 // Publish stores the outcomes of one interaction: one dead letter, or one or more processed events. It returns nil when
 // the broker has acknowledged all of them, or had them already, or holds an outcome that contradicts them, which is
-// kept. It tries again with growing delays until ctx ends, and returns the last error then; the caller repeats the same
+// kept. Where that is a processed event of the same life, the processed events that go with it (see
+// [schema.Outcome.Success]) are published from what it says, should they be missing: whoever stored it may have come to
+// its end before it could store the others. Publish tries again with growing delays until ctx ends, and returns the last error then; the caller repeats the same
 // call later.
 func (p *Publisher) Publish(ctx context.Context, outcomes ...schema.Outcome) error {
-	todo := outcomes
+	wanted, todo := outcomes, outcomes
 	var expected uint64
 	var last error
 	attempt := func() (err error) {
@@ -108,14 +110,24 @@ func (p *Publisher) Publish(ctx context.Context, outcomes ...schema.Outcome) err
 			if err != nil {
 				return err
 			}
-			r := reconcile(outcomes, found)
-			if r.contradiction != nil {
+			r := reconcile(wanted, found)
+			if c := r.contradiction; c != nil {
+				rest, err := p.unfinished(ctx, o, *c)
+				if err != nil {
+					return err
+				}
 				p.contradictions.Add(1)
 				p.log.WithFields(logrus.Fields{
-					"interaction": o.Identifier, "stored": r.contradiction.subject, "sequence": r.contradiction.sequence, "dropped": o.Subject(),
+					"interaction": o.Identifier, "stored": c.subject, "sequence": c.sequence, "dropped": o.Subject(),
 				}).Warn("an outcome that contradicts this one is stored; the stored one is kept")
-				todo = nil
-				return nil
+				if len(rest) == 0 {
+					todo = nil
+					return nil
+				}
+				wanted = rest
+				r = reconcile(wanted, found)
+				todo, expected = r.missing, r.expected
+				continue
 			}
 			p.repeated.Add(uint64(max(0, len(todo)-len(r.missing))))
 			progress := len(r.missing) < len(todo) || r.expected != expected
@@ -137,6 +149,33 @@ func (p *Publisher) Publish(ctx context.Context, outcomes ...schema.Outcome) err
 		return last // it says of which outcome, where backoff says only that time is up
 	}
 	return fmt.Errorf("%w: %w", err, last)
+}
+
+// unfinished gives the processed events that belong to a stored success which contradicts a dead letter.
+func (p *Publisher) unfinished(ctx context.Context, dropped schema.Outcome, success record) ([]schema.Outcome, error) {
+	if !dropped.Failed() || success.destination == "" || !success.life.Equal(dropped.Origin.Stored) {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	m, err := p.outcomes.GetMsg(ctx, success.sequence)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil // it is too old to be kept, or somebody has deleted it
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading outcome %s: %w", success.subject, err)
+	}
+	stored, err := schema.ReadProcessed(m.Data)
+	if err != nil {
+		return nil, nil // nobody but this stage completes its events
+	}
+	var rest []schema.Outcome
+	for _, to := range dropped.Success {
+		o := stored
+		o.Destination = to
+		rest = append(rest, o)
+	}
+	return rest, nil
 }
 
 var errBusy = errors.New("the broker refused it, but nothing is stored")
@@ -204,16 +243,17 @@ func (p *Publisher) stored(ctx context.Context, o schema.Outcome) ([]record, err
 			return nil, fmt.Errorf("reading outcome %s: %w", subject, err)
 		}
 		r := readRecord(m)
+		found = append(found, r)
 		if o.Reason != schema.InvalidMessage || r.source == o.Origin.Subject {
-			found = append(found, r)
 			continue
 		}
-		// Invalid messages of several declared subjects share this one, in whatever order they came.
-		all, err := p.each(ctx, subject)
+		// Invalid messages of several declared subjects share this one, in whatever order they came. A dead letter of this
+		// one, or of a newer one by its subject, came after it was declared.
+		recent, err := p.since(ctx, o.Origin.Stored, m)
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, all...)
+		found = append(found, recent...)
 	}
 	return found, nil
 }
@@ -234,17 +274,43 @@ func (p *Publisher) Buried(ctx context.Context, identifier string, life time.Tim
 	return r.reason != schema.InvalidMessage && !r.life.Before(life), nil
 }
 
-// each reads all that is stored on a subject.
-func (p *Publisher) each(ctx context.Context, subject string) (found []record, err error) {
-	for from := uint64(1); ; {
-		m, err := p.outcomes.GetMsg(ctx, from, jetstream.WithGetMsgSubject(subject))
+// clocksApart is how far the clocks of two servers of a cluster may be from each other, each of which has stamped messages.
+const clocksApart = time.Minute
+
+// since reads what was stored on a subject from some time on, in a number of requests that hardly grows with what was
+// stored before. The last one stored there is given.
+func (p *Publisher) since(ctx context.Context, from time.Time, last *jetstream.RawStreamMsg) (found []record, err error) {
+	next := func(sequence uint64) (*jetstream.RawStreamMsg, error) {
+		m, err := p.outcomes.GetMsg(ctx, sequence, jetstream.WithGetMsgSubject(last.Subject))
+		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil, fmt.Errorf("reading outcome %s: %w", last.Subject, err)
+		}
+		return m, err
+	}
+	from = from.Add(-clocksApart)
+	low, high := uint64(1), last.Sequence+1 // what is before low is older; what is there from high on is not, if anything is
+	for low < high {
+		middle := low + (high-low)/2
+		switch m, err := next(middle); {
+		case errors.Is(err, jetstream.ErrMsgNotFound):
+			high = middle
+		case err != nil:
+			return nil, err
+		case m.Time.Before(from):
+			low = m.Sequence + 1
+		default:
+			high = middle
+		}
+	}
+	for {
+		m, err := next(low)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return found, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("reading outcome %s: %w", subject, err)
+			return nil, err
 		}
-		found, from = append(found, readRecord(m)), m.Sequence+1
+		found, low = append(found, readRecord(m)), m.Sequence+1
 	}
 }
 

@@ -322,6 +322,45 @@ func TestPublishContradiction(t *testing.T) {
 	})
 }
 
+// Who stored one of two processed events may have come to its end before it stored the other, and the vendor may know
+// nothing of the interaction any more.
+func TestPublishCompletesHalfASuccess(t *testing.T) {
+	windows(t, func(t *testing.T, s *stage) {
+		dead := func(id string, stored time.Time) schema.Outcome {
+			o := failed(id, stored, schema.NotFound)
+			o.Success = []schema.Destination{schema.ToTranscript, schema.ToCXAI}
+			return o
+		}
+		for i := range 2 { // whichever comes first
+			id := uuid.NewString()
+			both := processed(id, life)
+			s.publish(publisher.Stats{Published: 1}, both[i])
+			s.forget()
+			s.publish(publisher.Stats{Published: 1, Contradictions: 1}, dead(id, life))
+			s.want(both[i], both[1-i])
+			s.forget()
+			s.publish(publisher.Stats{Contradictions: 1}, dead(id, life))
+			s.want(both[i], both[1-i])
+		}
+
+		// Declared again, an interaction may go elsewhere than in its first life.
+		id := uuid.NewString()
+		s.publish(publisher.Stats{Published: 1}, processed(id, life)[0])
+		s.publish(publisher.Stats{Contradictions: 1}, dead(id, later))
+		s.want(processed(id, life)[0])
+
+		// What somebody else published says nothing that could be handed on.
+		foreign := processed(uuid.NewString(), life)[0]
+		if _, err := s.js.Publish(s.ctx, foreign.Subject(), []byte("nonsense")); err != nil {
+			t.Fatal(err)
+		}
+		s.publish(publisher.Stats{Contradictions: 1}, dead(foreign.Identifier, life))
+		if n := len(s.stored(foreign.Identifier)); n != 1 {
+			t.Errorf("%d outcomes beside a foreign one, want none", n-1)
+		}
+	})
+}
+
 // Declaring again after a failure is for a new outcome. What the old life still says comes too late.
 func TestPublishNewLife(t *testing.T) {
 	windows(t, func(t *testing.T, s *stage) {
@@ -396,6 +435,53 @@ func TestPublishInvalidMessagesInAnyOrder(t *testing.T) {
 		}
 		s.want(newer, older)
 	})
+}
+
+// A producer that sends thousands of invalid messages of two types under one token, such as "undefined", must not make
+// the next dead letter there take thousands of requests.
+func TestPublishInvalidMessagesBesideMany(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, longWindow)
+	const token, many = "undefined", 3000
+	stored := func(kind schema.Type, at time.Time) schema.Outcome {
+		o := failed(token, at, schema.InvalidMessage)
+		o.Origin.Subject = schema.DeclaredSubject(kind, token)
+		return o
+	}
+	for i := range many {
+		o := stored(schema.Audio, life.Add(time.Duration(i)))
+		data, err := o.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.js.PublishMsgAsync(&nats.Msg{Subject: o.Subject(), Data: data}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	select {
+	case <-s.js.PublishAsyncComplete():
+	case <-s.ctx.Done():
+		t.Fatal("the broker did not take them")
+	}
+	requests, err := s.nc.SubscribeSync("$JS.API.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// As if all of those had been stored more than a minute ago, which is as far as the clocks of a cluster are trusted.
+	begin := time.Now().Add(100 * time.Millisecond)
+	time.Sleep(time.Until(begin))
+	now := begin.Add(time.Minute)
+	s.publish(publisher.Stats{Published: 1}, stored(schema.Chat, now))
+	s.publish(publisher.Stats{Published: 1}, stored(schema.Audio, now.Add(time.Second)))
+	s.publish(publisher.Stats{Repeated: 1}, stored(schema.Chat, now))
+	n, _, err := requests.Pending()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n == 0 || n > 100 {
+		t.Errorf("%d requests for three dead letters, want some, and far less than %d", n, many)
+	}
+	t.Logf("%d requests", n)
 }
 
 // What somebody else published on an outcome's subject is taken for what its subject says.

@@ -43,6 +43,8 @@ type Outcome struct {
 	Destination Destination
 	Reason      Reason
 	Detail      string
+	// Success, of a dead letter, is where the processed events of this interaction would have gone. It is not published.
+	Success []Destination
 	// Answer is the vendor's last answer, where there was one.
 	Answer json.RawMessage
 	// Declaration is the declared message, where it was JSON. Payload is it otherwise.
@@ -150,6 +152,22 @@ func (o Outcome) Marshal() ([]byte, error) {
 		return nil, fmt.Errorf("encoding outcome %s: the answer or the declaration is not valid UTF-8", o.ID())
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// ReadProcessed reads a processed event as [Outcome.Marshal] writes it. The error says that it is none.
+func ReadProcessed(event []byte) (Outcome, error) {
+	var data processedData
+	e := cloudEvent{Data: &data}
+	if err := json.Unmarshal(event, &e); err != nil {
+		return Outcome{}, fmt.Errorf("reading a processed event: %w", err)
+	}
+	if e.Type != EventProcessed {
+		return Outcome{}, fmt.Errorf("reading a processed event: its type is %s, want %s", Quote(e.Type), EventProcessed)
+	}
+	return Outcome{
+		Identifier: data.Identifier, Type: data.Type, Destination: data.Destination, Answer: data.Answer, Declaration: data.Declaration,
+		Observed: data.ObservedAt, Origin: Origin{Stored: data.DeclaredAt, Polls: data.Polls, Traceparent: e.Traceparent},
+	}, nil
 }
 
 func orNull(raw json.RawMessage) json.RawMessage {

@@ -272,6 +272,33 @@ func TestMarshalIsDeterministic(t *testing.T) {
 	}
 }
 
+func TestReadProcessed(t *testing.T) {
+	for name, o := range outcomes(t) {
+		event, err := o.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		read, err := schema.ReadProcessed(event)
+		if o.Failed() {
+			if err == nil || !strings.Contains(err.Error(), schema.EventFailed) {
+				t.Errorf("%s: error %v, want one that names its type", name, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		again, err := read.Marshal()
+		if err != nil || !bytes.Equal(again, event) {
+			t.Errorf("%s: read and written again it is\n%s\nwant\n%s (%v)", name, again, event, err)
+		}
+	}
+	if _, err := schema.ReadProcessed([]byte("nonsense")); err == nil {
+		t.Error("nonsense was read")
+	}
+}
+
 func TestOutcomeID(t *testing.T) {
 	o := schema.Outcome{Identifier: guid, Destination: schema.ToCXAI, Origin: schema.Origin{Stored: stored}}
 	if got, want := o.ID(), guid+"/cxai/1655500987500000000"; got != want {

@@ -131,11 +131,45 @@ func consumer(stream, name, filter string, ackWait time.Duration, maxAckPending 
 	}}
 }
 
+// ProvisionCommand is the command that makes streams and consumers for workers of this configuration. Those for naks depend
+// on intervals and request timeout, which it must therefore be told as the workers are.
+func ProvisionCommand(mode Mode, cfg Config) string {
+	command := "statusworker provision"
+	if mode != Nak {
+		return command
+	}
+	command += " --hold-back nak"
+	cfg, usual := cfg.withDefaults(), Config{}.withDefaults()
+	for _, t := range schema.Types() {
+		if own := cfg.Intervals.Of(t); own != usual.Intervals.Of(t) {
+			command += fmt.Sprintf(" --%s-interval %s", t, schema.Duration(own))
+		}
+	}
+	if cfg.RequestTimeout != usual.RequestTimeout {
+		command += " --request-timeout " + schema.Duration(cfg.RequestTimeout)
+	}
+	if slices.ContainsFunc(schema.Types(), func(t schema.Type) bool { return cfg.Intervals.Of(t) < Guidance.Of(t) }) {
+		command += " --base-url URL" // of a vendor on this machine, without which it refuses them
+	}
+	return command
+}
+
 // TopologyError says why a worker cannot run on the streams and consumers that there are.
 type TopologyError struct {
 	// Differences are empty where nothing was provisioned at all.
 	Differences []topology.Difference
 	Mode        Mode
+	// Config is the worker's.
+	Config Config
+}
+
+// Mend is the command that makes them fit.
+func (e *TopologyError) Mend() string {
+	command := ProvisionCommand(e.Mode, e.Config)
+	if slices.ContainsFunc(e.Differences, func(d topology.Difference) bool { return !d.Missing }) {
+		command += " --update"
+	}
+	return command
 }
 
 func (e *TopologyError) Error() string {
@@ -146,16 +180,11 @@ func (e *TopologyError) Error() string {
 	for i, d := range e.Differences {
 		lines[i] = d.String()
 	}
-	mend := ""
-	if slices.ContainsFunc(e.Differences, func(d topology.Difference) bool { return !d.Missing }) {
-		mend = " --update"
-	}
-	return fmt.Sprintf("the broker's streams do not fit: %s; `statusworker provision --hold-back %s%s` mends it, and shows with --dry-run what it would do",
-		strings.Join(lines, "; "), e.Mode, mend)
+	return fmt.Sprintf("the broker's streams do not fit: %s; `%s` mends it, and shows with --dry-run what it would do", strings.Join(lines, "; "), e.Mend())
 }
 
-// Detect tells which mode the streams and consumers are made for; empty where there are none, or only a stream of
-// declared messages, which both have.
+// Detect tells which mode the streams and consumers are made for; empty where there are none, or nothing that one of them
+// has alone.
 func Detect(ctx context.Context, js jetstream.JetStream) (Mode, error) {
 	_, err := js.Stream(ctx, schema.StreamPolls)
 	if err == nil {
@@ -180,6 +209,15 @@ func Detect(ctx context.Context, js jetstream.JetStream) (Mode, error) {
 		if !topology.Absent(err) {
 			return "", fmt.Errorf("reading consumer %s/%s: %w", schema.StreamDeclared, probe.consumer, err)
 		}
+	}
+	declared, err := js.Stream(ctx, schema.StreamDeclared)
+	switch {
+	case topology.Absent(err):
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("reading stream %s: %w", schema.StreamDeclared, err)
+	case !slices.Contains(declared.CachedInfo().Config.Subjects, schema.SubjectsDeclared):
+		return Nak, nil // it takes the three types only
 	}
 	return "", nil
 }
@@ -206,7 +244,7 @@ func Check(ctx context.Context, js jetstream.JetStream, cfg Config) (Mode, error
 		}
 	}
 	if len(bad) > 0 {
-		return "", &TopologyError{Differences: bad, Mode: mode}
+		return "", &TopologyError{Differences: bad, Mode: mode, Config: cfg}
 	}
 	return mode, nil
 }

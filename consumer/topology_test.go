@@ -115,6 +115,30 @@ func TestCheckFindsTheMode(t *testing.T) {
 	})
 }
 
+// The consumers for naks depend on the worker's timing, so that the command which mends them has to say it.
+func TestProvisionCommand(t *testing.T) {
+	for want, c := range map[string]struct {
+		mode consumer.Mode
+		cfg  consumer.Config
+	}{
+		"statusworker provision":                 {consumer.Reserve, consumer.Config{Intervals: consumer.Intervals{Audio: time.Minute}}},
+		"statusworker provision --hold-back nak": {consumer.Nak, consumer.Config{}},
+		"statusworker provision --hold-back nak --audio-interval 1m --transcript-interval 6s --request-timeout 5s": {
+			consumer.Nak, consumer.Config{Intervals: consumer.Intervals{Audio: time.Minute, Transcript: 6 * time.Second}, RequestTimeout: 5 * time.Second}},
+		"statusworker provision --hold-back nak --chat-interval 1s --base-url URL": {
+			consumer.Nak, consumer.Config{Intervals: consumer.Intervals{Chat: time.Second}}},
+	} {
+		if got := consumer.ProvisionCommand(c.mode, c.cfg); got != want {
+			t.Errorf("it says %q, want %q", got, want)
+		}
+	}
+	bad := consumer.TopologyError{Mode: consumer.Nak, Config: consumer.Config{RequestTimeout: time.Second},
+		Differences: []topology.Difference{{Object: "stream S", Missing: true}, {Object: "stream T", Field: "replicas"}}}
+	if says := bad.Error(); !strings.Contains(says, "`statusworker provision --hold-back nak --request-timeout 1s --update`") {
+		t.Errorf("it says %q, want the whole command", says)
+	}
+}
+
 // What was provisioned by half is refused with a list of what is missing and the command that mends it.
 func TestCheckHalfProvisioned(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -150,7 +174,10 @@ func TestCheckHalfProvisioned(t *testing.T) {
 			if !slices.Equal(all, c.want) || bad.Mode != c.mode {
 				t.Errorf("Check refused %v for %s, want %v for %s", all, bad.Mode, c.want, c.mode)
 			}
-			command := "`statusworker provision --hold-back " + string(c.mode)
+			command := "`statusworker provision"
+			if c.mode == consumer.Nak {
+				command += " --hold-back nak"
+			}
 			if says := bad.Error(); !strings.Contains(says, bad.Differences[0].String()) || !strings.Contains(says, command) {
 				t.Errorf("it says %q, want the differences and the command %s", says, command)
 			}

@@ -266,7 +266,7 @@ func judgeLimits(tiers map[string]jetstream.Tier) Finding {
 		uses = append(uses, use{"storage" + name, t.Store, uint64(max(0, t.Limits.MaxStore))},
 			use{"memory" + name, t.Memory, uint64(max(0, t.Limits.MaxMemory))})
 	}
-	return judgeUses(checkAccount, "raise the account's limits, or let outcomes go sooner (`statusworker provision --max-age`)", uses)
+	return judgeUses(checkAccount, "raise the account's limits, or let outcomes go sooner (--max-age of `statusworker provision`)", uses)
 }
 
 // use is how much of something is used; a limit of 0 is none.
@@ -322,6 +322,7 @@ func (x *broker) streams(ctx context.Context) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 2*answersWithin)
 	defer cancel()
+	provision := consumer.ProvisionCommand(x.mode, x.Work)
 	x.add(judgeTopology(x.Topology(ctx, js), x.mode))
 
 	infos := map[string]*jetstream.StreamInfo{}
@@ -334,19 +335,19 @@ func (x *broker) streams(ctx context.Context) {
 	}
 	declared, outcomes := infos[schema.StreamDeclared], infos[schema.StreamOutcomes]
 	if len(read) > 0 {
-		x.add(judgeReplicas(read, x.nc.ConnectedClusterName() != ""))
+		x.add(judgeReplicas(read, x.nc.ConnectedClusterName() != "", provision))
 	} else {
 		x.skip("there is no stream", checkReplicas)
 	}
 	if declared == nil {
 		x.skip("there is no stream "+schema.StreamDeclared, checkStreamLimits)
 	} else {
-		x.add(judgeStreamLimits(declared))
+		x.add(judgeStreamLimits(declared, provision))
 	}
 	if outcomes == nil {
 		x.skip("there is no stream "+schema.StreamOutcomes, checkOutcomesAge)
 	} else {
-		x.add(judgeOutcomesAge(outcomes.Config.MaxAge, x.Work.Deadline))
+		x.add(judgeOutcomesAge(outcomes.Config.MaxAge, x.Work.Deadline, provision))
 	}
 	if declared == nil {
 		x.skip("there is no stream to ask", checkClock)
@@ -370,13 +371,10 @@ func judgeTopology(err error, mode consumer.Mode) Finding {
 	if !errors.As(err, &topology) {
 		return bad(Fail, checkTopology, "see the server's log", "%v", err)
 	}
-	mend := "`statusworker provision`, with the rights to create streams"
+	mend := "`" + topology.Mend() + "`, with the rights to create streams; --dry-run shows what it would do"
 	var differ []string
 	for _, d := range topology.Differences {
 		differ = append(differ, d.String())
-		if !d.Missing {
-			mend = fmt.Sprintf("`statusworker provision --hold-back %s --update`; --dry-run shows what it would do", topology.Mode)
-		}
 	}
 	if len(differ) == 0 {
 		differ = []string{"there are no streams for statusworker"}
@@ -385,7 +383,7 @@ func judgeTopology(err error, mode consumer.Mode) Finding {
 }
 
 // judgeReplicas says whether the streams outlive the loss of a server.
-func judgeReplicas(streams []*jetstream.StreamInfo, clustered bool) Finding {
+func judgeReplicas(streams []*jetstream.StreamInfo, clustered bool, provision string) Finding {
 	result := Pass
 	var words []string
 	mends := map[string]bool{}
@@ -408,7 +406,7 @@ func judgeReplicas(streams []*jetstream.StreamInfo, clustered bool) Finding {
 		}
 		name := s.Config.Name
 		if n < 3 {
-			worse(Warn, "`statusworker provision --replicas 3 --update`", "%s has %d of its messages' copies", name, n)
+			worse(Warn, "`"+provision+" --replicas 3 --update`", "%s has %d of its messages' copies", name, n)
 		}
 		if s.Cluster == nil {
 			continue
@@ -433,7 +431,7 @@ func judgeReplicas(streams []*jetstream.StreamInfo, clustered bool) Finding {
 	}
 	if result == Pass {
 		if !clustered {
-			return bad(Warn, checkReplicas, "for production, a cluster of 3 servers and `statusworker provision --replicas 3 --update`",
+			return bad(Warn, checkReplicas, "for production, a cluster of 3 servers and `"+provision+" --replicas 3 --update`",
 				"%d; the server is alone: without it nothing moves, and with its disk everything is lost", fewest)
 		}
 		return pass(checkReplicas, "%d or more of each stream, all current", fewest)
@@ -447,21 +445,21 @@ func judgeReplicas(streams []*jetstream.StreamInfo, clustered bool) Finding {
 }
 
 // judgeStreamLimits says how full the stream is at whose limit producers are refused.
-func judgeStreamLimits(declared *jetstream.StreamInfo) Finding {
+func judgeStreamLimits(declared *jetstream.StreamInfo, provision string) Finding {
 	c, s := declared.Config, declared.State
-	return judgeUses(checkStreamLimits, "start more workers, or raise the bounds (`statusworker provision --declared-max-msgs`, --declared-max-bytes): producers are refused at them",
+	return judgeUses(checkStreamLimits, "start more workers, or raise the bounds (`"+provision+" --update` with --declared-max-msgs or --declared-max-bytes): producers are refused at them",
 		[]use{
 			{"declared messages", s.Msgs, uint64(max(0, c.MaxMsgs))},
 			{"bytes of declared messages", s.Bytes, uint64(max(0, c.MaxBytes))},
 		})
 }
 
-func judgeOutcomesAge(age, deadline time.Duration) Finding {
+func judgeOutcomesAge(age, deadline time.Duration, provision string) Finding {
 	switch {
 	case age <= 0:
 		return pass(checkOutcomesAge, "kept for good")
 	case age <= deadline:
-		return bad(Fail, checkOutcomesAge, "`statusworker provision --max-age` with more than the deadline, and --update",
+		return bad(Fail, checkOutcomesAge, "`"+provision+" --update` with --max-age, more than the deadline",
 			"outcomes are kept for %s, the deadline is %s: an outcome can be gone while its interaction still waits", schema.Duration(age), schema.Duration(deadline))
 	}
 	return pass(checkOutcomesAge, "kept for %s, the deadline is %s", schema.Duration(age), schema.Duration(deadline))

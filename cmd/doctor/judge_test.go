@@ -109,10 +109,10 @@ func TestJudgeStreamLimits(t *testing.T) {
 	info := func(msgs uint64, most int64) *jetstream.StreamInfo {
 		return &jetstream.StreamInfo{Config: jetstream.StreamConfig{MaxMsgs: most, MaxBytes: -1}, State: jetstream.StreamState{Msgs: msgs}}
 	}
-	judged(t, "none", judgeStreamLimits(info(1e9, -1)), Pass, "none")
-	judged(t, "little", judgeStreamLimits(info(1, 500)), Pass, "1 of 500")
-	judged(t, "nearly", judgeStreamLimits(info(450, 500)), Warn, "--declared-max-msgs")
-	judged(t, "full", judgeStreamLimits(info(500, 500)), Fail, "producers are refused")
+	judged(t, "none", judgeStreamLimits(info(1e9, -1), provisionCommand), Pass, "none")
+	judged(t, "little", judgeStreamLimits(info(1, 500), provisionCommand), Pass, "1 of 500")
+	judged(t, "nearly", judgeStreamLimits(info(450, 500), provisionCommand), Warn, "--declared-max-msgs")
+	judged(t, "full", judgeStreamLimits(info(500, 500), provisionCommand), Fail, "producers are refused")
 }
 
 func TestJudgeReplicas(t *testing.T) {
@@ -139,9 +139,11 @@ func TestJudgeReplicas(t *testing.T) {
 		{"three of five", stream(5, "n1", ok, off, off, off), true, Fail, "no majority"},
 		{"no leader", stream(3, "", ok, ok), true, Fail, "no leader"},
 	} {
-		judged(t, tt.name, judgeReplicas(tt.streams, tt.clustered), tt.want, tt.says)
+		judged(t, tt.name, judgeReplicas(tt.streams, tt.clustered, provisionCommand), tt.want, tt.says)
 	}
 }
+
+const provisionCommand = "statusworker provision --hold-back nak"
 
 func TestJudgeTopology(t *testing.T) {
 	judged(t, "fits", judgeTopology(nil, consumer.Nak), Pass, "nak")

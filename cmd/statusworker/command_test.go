@@ -92,7 +92,7 @@ func TestBadConfigurationIsOneLine(t *testing.T) {
 		"no certificate file":         {args: []string{"run", "--nats-cert", missing, "--nats-key", missing}, want: []string{"--nats-cert ($NATS_CERT)", missing, "no such file"}},
 		"log level":                   {args: []string{"run", "--log-level", "loud"}, want: []string{"--log-level ($STATUSWORKER_LOG_LEVEL)", "loud", "debug"}},
 		"log format":                  {args: []string{"run"}, env: map[string]string{"STATUSWORKER_LOG_FORMAT": "xml"}, want: []string{"--log-format ($STATUSWORKER_LOG_FORMAT)", "xml", "json"}},
-		"way of holding back":         {args: []string{"provision", "--hold-back", "sleep"}, want: []string{"--hold-back ($STATUSWORKER_HOLD_BACK)", "sleep", "reserve, nak"}},
+		"way of holding back":         {args: []string{"provision", "--hold-back", "sleep"}, want: []string{"--hold-back ($STATUSWORKER_HOLD_BACK)", "sleep", "auto, reserve, nak"}},
 		"two replicas":                {args: []string{"provision", "--replicas", "2"}, want: []string{"--replicas ($STATUSWORKER_REPLICAS)", "2", "1, 3 or 5"}},
 		"short age":                   {args: []string{"provision", "--max-age", "5m"}, want: []string{"--max-age ($STATUSWORKER_MAX_AGE)", "5m", "1h"}},
 		"negative bound":              {args: []string{"provision", "--declared-max-msgs=-1"}, want: []string{"--declared-max-msgs ($STATUSWORKER_DECLARED_MAX_MSGS)", "-1", "0 or more"}},

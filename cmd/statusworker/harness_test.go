@@ -1,11 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"net"
+	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -211,39 +214,45 @@ func nobody(t *testing.T) string {
 	return "nats://" + l.Addr().String()
 }
 
-// oldServer answers like a NATS server of that version, as far as connecting goes.
+// oldServer is a broker that says it is of that version.
 func oldServer(t *testing.T, version string) string {
 	t.Helper()
+	s, _ := broker(t)
+	behind, err := url.Parse(s.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	var open sync.WaitGroup
-	t.Cleanup(func() {
-		l.Close()
-		open.Wait()
-	})
-	open.Add(1)
+	t.Cleanup(func() { l.Close() })
+	own := regexp.MustCompile(`"version":"[^"]*"`)
 	go func() {
-		defer open.Done()
 		for {
-			conn, err := l.Accept()
+			client, err := l.Accept()
 			if err != nil {
 				return
 			}
-			open.Add(1)
 			go func() {
-				defer open.Done()
-				defer conn.Close()
-				fmt.Fprintf(conn, "INFO {\"server_id\":\"old\",\"version\":%q,\"proto\":1,\"headers\":true,\"max_payload\":1048576}\r\n", version)
-				b := make([]byte, 4096)
-				for {
-					n, err := conn.Read(b)
+				defer client.Close()
+				server, err := net.Dial("tcp", behind.Host)
+				if err != nil {
+					return
+				}
+				defer server.Close()
+				go func() {
+					io.Copy(server, client)
+					server.Close()
+				}()
+				for from := bufio.NewReader(server); ; {
+					line, err := from.ReadString('\n')
+					if strings.HasPrefix(line, "INFO {") {
+						line = own.ReplaceAllString(line, `"version":"`+version+`"`)
+					}
+					io.WriteString(client, line)
 					if err != nil {
 						return
-					}
-					for range bytes.Count(b[:n], []byte("PING\r\n")) {
-						fmt.Fprint(conn, "PONG\r\n")
 					}
 				}
 			}()

@@ -17,7 +17,7 @@ import (
 )
 
 type provisionCommand struct {
-	HoldBack         consumer.Mode  `name:"hold-back" var:"STATUSWORKER_HOLD_BACK" default:"reserve" enum:"reserve,nak" help:"How interactions wait between polls: reserve (message schedules, nats-server 2.12.10 or 2.14.2 or newer) or nak (older servers)."`
+	HoldBack         consumer.Mode  `name:"hold-back" var:"STATUSWORKER_HOLD_BACK" default:"auto" enum:"auto,reserve,nak" help:"How interactions wait between polls: reserve (message schedules, nats-server 2.12.10 or 2.14.2 or newer) or nak (older servers); auto is as it is, reserve when new."`
 	Replicas         *int           `name:"replicas" var:"STATUSWORKER_REPLICAS" placeholder:"N" help:"Copies of each stream in a cluster: 1, 3 or 5. Production wants 3. Not given: as they are, 1 when new."`
 	MaxAge           *time.Duration `name:"max-age" var:"STATUSWORKER_MAX_AGE" placeholder:"DURATION" help:"How long outcomes are kept. Not given: as it is, 14d when new."`
 	OutcomesMaxBytes *int64         `name:"outcomes-max-bytes" var:"STATUSWORKER_OUTCOMES_MAX_BYTES" placeholder:"N" help:"Bound of the outcomes stream, the oldest go first; 0 is none. Not given: as it is."`
@@ -64,6 +64,18 @@ func (c provisionCommand) provision(ctx context.Context, p process, log logrus.F
 	if err != nil {
 		return fmt.Errorf("using JetStream: %w", err)
 	}
+	if c.HoldBack == asItIs {
+		err := settledBroker(ctx, js, log, func(ctx context.Context) (err error) {
+			c.HoldBack, err = consumer.Detect(ctx, js)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if c.HoldBack == "" {
+			c.HoldBack = consumer.Reserve
+		}
+	}
 	if v := nc.ConnectedServerVersion(); c.HoldBack == consumer.Reserve && !consumer.CanReserve(v) {
 		return fmt.Errorf("the NATS server is version %s: --hold-back reserve needs 2.12.10 (in the 2.12 line) or 2.14.2 or newer, because message schedules are not sound before; upgrade it, or use --hold-back nak", v)
 	}
@@ -77,6 +89,9 @@ func (c provisionCommand) provision(ctx context.Context, p process, log logrus.F
 	}
 	return provision(ctx, js, p, log, set, c.DryRun, c.Update)
 }
+
+// asItIs is no way of holding back: it leaves the choice to what there is.
+const asItIs consumer.Mode = "auto"
 
 // config checks the flags.
 func (c provisionCommand) config(log logrus.FieldLogger) (consumer.Config, error) {
@@ -186,7 +201,7 @@ func provision(ctx context.Context, js jetstream.JetStream, p process, log logru
 	case dryRun:
 		return errReported
 	case unwanted > 0:
-		return errors.New("the streams were made for the other way of holding back; nothing was changed")
+		return errors.New("the streams were made for the other way of holding back; nothing was changed. To keep it, leave out --hold-back ($STATUSWORKER_HOLD_BACK); to change over, see docs/design.md")
 	}
 	// What an attempt has made, the next one finds: a broker may begin to elect between any two of them.
 	err := settledBroker(ctx, js, log, func(ctx context.Context) error {
@@ -244,7 +259,7 @@ func checkTopology(ctx context.Context, js jetstream.JetStream, cfg consumer.Con
 		}
 	}
 	if len(bad) > 0 {
-		return &consumer.TopologyError{Differences: bad, Mode: mode}
+		return &consumer.TopologyError{Differences: bad, Mode: mode, Config: cfg}
 	}
 	return nil
 }

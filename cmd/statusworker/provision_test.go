@@ -118,6 +118,20 @@ func TestProvisionDoesNotChangeOver(t *testing.T) {
 				c := command(t, append([]string{"provision", "--nats-url", at, "--hold-back", to}, more...)...).exits(exitFault)
 				says(t, "standard output", &c.stdout, "must not be there", "delete it")
 			}
+			says(t, "standard error", &command(t, "provision", "--nats-url", at, "--hold-back", to).exits(exitFault).stderr, "nothing was changed", "leave out --hold-back")
+			// Not told, it leaves that as it is, also where some of it is lost.
+			as := command(t, "provision", "--nats-url", at).exits(exitOK)
+			says(t, "standard output", &as.stdout, "everything is as it should be")
+			lost := schema.StreamDeclared
+			if from == "reserve" {
+				lost = schema.StreamPolls
+			}
+			for _, typ := range schema.Types() {
+				if err := js.DeleteConsumer(t.Context(), lost, schema.PollConsumer(typ)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			says(t, "standard output", &command(t, "provision", "--nats-url", at).exits(exitOK).stdout, "created consumer "+lost+"/"+schema.PollConsumer(schema.Chat))
 			if after := streams(t, js); !slices.Equal(before, after) {
 				t.Errorf("streams were %v and are %v", before, after)
 			}

@@ -162,7 +162,7 @@ func checkOutcomesAge(ctx context.Context, js jetstream.JetStream, deadline time
 	}
 	if age := stream.CachedInfo().Config.MaxAge; age > 0 && age <= deadline {
 		return badFlag("deadline", variable("deadline"), schema.Duration(deadline),
-			fmt.Sprintf("less than %s, for which outcomes are kept: they tell that an interaction has ended; or have them kept longer, by `statusworker provision --max-age` with --update", schema.Duration(age)))
+			fmt.Sprintf("less than %s, for which outcomes are kept: they tell that an interaction has ended; or have them kept longer, by --max-age and --update of `statusworker provision`", schema.Duration(age)))
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ func Advise(s Survey) []string {
 		return advice
 	}
 	if len(s.Missing) > 0 {
-		say("missing: %s; run `statusworker provision --hold-back %s`", strings.Join(s.Missing, ", "), s.HoldBack)
+		say("missing: %s; run `%s`", strings.Join(s.Missing, ", "), consumer.ProvisionCommand(s.HoldBack, consumer.Config{}))
 	}
 
 	var alive, resting []Worker

@@ -37,7 +37,7 @@ func TestAdvice(t *testing.T) {
 		"missing": {survey.Survey{HoldBack: consumer.Nak, Missing: []string{"stream A", "stream B"}, Workers: []survey.Worker{working}},
 			[]string{"missing: stream A, stream B; run `statusworker provision --hold-back nak`"}},
 		"nobody can announce itself": {survey.Survey{HoldBack: consumer.Reserve, Missing: []string{"stream " + schema.StreamWorkers}},
-			[]string{"missing: stream " + schema.StreamWorkers + "; run `statusworker provision --hold-back reserve`"}},
+			[]string{"missing: stream " + schema.StreamWorkers + "; run `statusworker provision`"}},
 		"no worker": {survey.Survey{HoldBack: consumer.Reserve, Lanes: []survey.Lane{late}},
 			[]string{"no worker is alive: nothing is polled; start `statusworker run`"}},
 		"all rest, and what waits because of it is not told again": {

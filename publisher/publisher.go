@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -166,8 +167,8 @@ func (p *Publisher) unfinished(ctx context.Context, dropped schema.Outcome, succ
 		return nil, fmt.Errorf("reading outcome %s: %w", success.subject, err)
 	}
 	stored, err := schema.ReadProcessed(m.Data)
-	if err != nil {
-		return nil, nil // nobody but this stage completes its events
+	if err != nil || stored.Identifier != dropped.Identifier || stored.Type != dropped.Type {
+		return nil, nil // somebody else has published it, and nobody knows what else that means
 	}
 	var rest []schema.Outcome
 	for _, to := range dropped.Success {
@@ -248,7 +249,8 @@ func (p *Publisher) stored(ctx context.Context, o schema.Outcome) ([]record, err
 			continue
 		}
 		// Invalid messages of several declared subjects share this one, in whatever order they came. A dead letter of this
-		// one, or of a newer one by its subject, came after it was declared.
+		// one, or of a newer one by its subject, came after it was declared, and soon; what came long after may be too much
+		// to be read, but then the broker still knows the Nats-Msg-Id of one that is there.
 		recent, err := p.since(ctx, o.Origin.Stored, m)
 		if err != nil {
 			return nil, err
@@ -261,24 +263,20 @@ func (p *Publisher) stored(ctx context.Context, o schema.Outcome) ([]record, err
 // Buried tells whether a dead letter is stored of an interaction's life: of the one whose declared message was stored at
 // that time, or of a later one. The error says that the broker could not be asked.
 func (p *Publisher) Buried(ctx context.Context, identifier string, life time.Time) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
-	m, err := p.outcomes.GetLastMsgForSubject(ctx, schema.FailedSubjects(identifier))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return false, nil
-	}
-	if err != nil {
-		return false, fmt.Errorf("reading the dead letter of %s: %w", identifier, err)
-	}
-	r := readRecord(m)
-	return r.reason != schema.InvalidMessage && !r.life.Before(life), nil
+	found, err := p.stored(ctx, schema.Outcome{Identifier: identifier})
+	return slices.ContainsFunc(found, func(r record) bool {
+		return r.reason != "" && r.reason != schema.InvalidMessage && !r.life.Before(life)
+	}), err
 }
 
 // clocksApart is how far the clocks of two servers of a cluster may be from each other, each of which has stamped messages.
 const clocksApart = time.Minute
 
-// since reads what was stored on a subject from some time on, in a number of requests that hardly grows with what was
-// stored before. The last one stored there is given.
+// sinceMost bounds how much is read of what was stored on a subject since some time.
+const sinceMost = 200
+
+// since reads what was stored on a subject from some time on, up to [sinceMost] of it, in a number of requests that hardly
+// grows with what was stored before. The last one stored there is given.
 func (p *Publisher) since(ctx context.Context, from time.Time, last *jetstream.RawStreamMsg) (found []record, err error) {
 	next := func(sequence uint64) (*jetstream.RawStreamMsg, error) {
 		m, err := p.outcomes.GetMsg(ctx, sequence, jetstream.WithGetMsgSubject(last.Subject))
@@ -302,16 +300,17 @@ func (p *Publisher) since(ctx context.Context, from time.Time, last *jetstream.R
 			high = middle
 		}
 	}
-	for {
+	for len(found) < sinceMost {
 		m, err := next(low)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return found, nil
+			break
 		}
 		if err != nil {
 			return nil, err
 		}
 		found, low = append(found, readRecord(m)), m.Sequence+1
 	}
+	return found, nil
 }
 
 func readRecord(m *jetstream.RawStreamMsg) record {

@@ -350,13 +350,24 @@ func TestPublishCompletesHalfASuccess(t *testing.T) {
 		s.want(processed(id, life)[0])
 
 		// What somebody else published says nothing that could be handed on.
-		foreign := processed(uuid.NewString(), life)[0]
-		if _, err := s.js.Publish(s.ctx, foreign.Subject(), []byte("nonsense")); err != nil {
+		other := processed(uuid.NewString(), life)[0]
+		ofAnother, err := other.Marshal()
+		if err != nil {
 			t.Fatal(err)
 		}
-		s.publish(publisher.Stats{Contradictions: 1}, dead(foreign.Identifier, life))
-		if n := len(s.stored(foreign.Identifier)); n != 1 {
-			t.Errorf("%d outcomes beside a foreign one, want none", n-1)
+		noEvent := []byte(`{"data":{"destination":"transcript","declaredAt":"` + life.Format(time.RFC3339Nano) + `"}}`)
+		for _, data := range [][]byte{[]byte("nonsense"), noEvent, ofAnother} {
+			foreign := processed(uuid.NewString(), life)[0]
+			if _, err := s.js.Publish(s.ctx, foreign.Subject(), data); err != nil {
+				t.Fatal(err)
+			}
+			s.publish(publisher.Stats{Contradictions: 1}, dead(foreign.Identifier, life))
+			if n := len(s.stored(foreign.Identifier)); n != 1 {
+				t.Errorf("%d outcomes beside the foreign one %s, want none", n-1, data)
+			}
+		}
+		if n := len(s.stored(other.Identifier)); n != 0 {
+			t.Errorf("%d outcomes of an interaction that has none", n)
 		}
 	})
 }
@@ -467,21 +478,53 @@ func TestPublishInvalidMessagesBesideMany(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// As if all of those had been stored more than a minute ago, which is as far as the clocks of a cluster are trusted.
-	begin := time.Now().Add(100 * time.Millisecond)
-	time.Sleep(time.Until(begin))
-	now := begin.Add(time.Minute)
-	s.publish(publisher.Stats{Published: 1}, stored(schema.Chat, now))
-	s.publish(publisher.Stats{Published: 1}, stored(schema.Audio, now.Add(time.Second)))
-	s.publish(publisher.Stats{Repeated: 1}, stored(schema.Chat, now))
-	n, _, err := requests.Pending()
-	if err != nil {
-		t.Fatal(err)
+	seen := 0
+	for _, tt := range []struct {
+		name     string
+		declared time.Time
+	}{
+		{"all of them were stored since it was declared", life.Add(-time.Minute)},
+		{"none of them were", time.Now().Add(2 * time.Minute)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s.publish(publisher.Stats{Published: 1}, stored(schema.Chat, tt.declared))
+			s.publish(publisher.Stats{Published: 1}, stored(schema.Audio, tt.declared.Add(time.Hour)))
+			s.publish(publisher.Stats{Repeated: 1}, stored(schema.Chat, tt.declared))
+			n, _, err := requests.Pending()
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := seen
+			seen = n
+			if n -= before; n == 0 || n > 3*250 {
+				t.Errorf("%d requests for three dead letters, want some, and far less than %d", n, many)
+			}
+			t.Logf("%d requests", n)
+		})
 	}
-	if n == 0 || n > 100 {
-		t.Errorf("%d requests for three dead letters, want some, and far less than %d", n, many)
+}
+
+// A dead letter of an invalid message says nothing about the life of an interaction, wherever it is stored.
+func TestBuried(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, longWindow)
+	id := uuid.NewString()
+	p := s.fresh()
+	buried := func(want bool, of time.Time) {
+		t.Helper()
+		if got, err := p.Buried(s.ctx, id, of); got != want || err != nil {
+			t.Errorf("the life of %s is buried: %v (%v), want %v", of, got, err, want)
+		}
 	}
-	t.Logf("%d requests", n)
+	buried(false, life)
+	s.publish(publisher.Stats{Published: 1}, failed(id, life, schema.InvalidMessage))
+	buried(false, life)
+	s.publish(publisher.Stats{Published: 1}, failed(id, life, schema.NotFound))
+	buried(true, life)
+	buried(false, later)
+	s.publish(publisher.Stats{Published: 1}, failed(id, later, schema.InvalidMessage))
+	buried(true, life)
+	buried(false, later)
 }
 
 // What somebody else published on an outcome's subject is taken for what its subject says.

@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"strconv"
@@ -33,7 +32,8 @@ const sayEvery = 30 * time.Second
 // connect waits until a NATS server lets it in. What no waiting mends (credentials, certificates, a URL) is an error
 // at once. Afterwards the connection is kept up for good.
 func (f brokerFlags) connect(ctx context.Context, name string, log logrus.FieldLogger, more ...nats.Option) (*nats.Conn, error) {
-	options, err := f.options(name, log)
+	door := newDoor(log, f.hint)
+	options, err := f.options(name, log, door)
 	if err != nil {
 		return nil, err
 	}
@@ -57,11 +57,14 @@ func (f brokerFlags) connect(ctx context.Context, name string, log logrus.FieldL
 		nc.Close()
 		return nil, fmt.Errorf("the NATS server accepts messages of %d bytes at most: set max_payload to %d or more in its configuration", most, leastMaxPayload)
 	}
+	go door.remind(nc, f.shownURL(), sayEvery)
 	return nc, nil
 }
 
-func (f brokerFlags) options(name string, log logrus.FieldLogger) ([]nats.Option, error) {
-	door := &door{log: log, hint: f.hint, within: letInWithin}
+func (f brokerFlags) options(name string, log logrus.FieldLogger, door *door) ([]nats.Option, error) {
+	if err := nats.CustomInboxPrefix(f.InboxPrefix)(&nats.Options{}); err != nil || strings.ContainsAny(f.InboxPrefix, " \t\r\n") || strings.Contains("."+f.InboxPrefix, "..") {
+		return nil, badFlag("nats-inbox-prefix", "NATS_INBOX_PREFIX", schema.Quote(f.InboxPrefix), "a subject without wildcards and without a dot at its end, such as _INBOX_worker")
+	}
 	options := []nats.Option{
 		nats.Name(name),
 		nats.CustomInboxPrefix(f.InboxPrefix),
@@ -76,22 +79,13 @@ func (f brokerFlags) options(name string, log logrus.FieldLogger) ([]nats.Option
 			}
 		}),
 		nats.IgnoreAuthErrorAbort(), // see door
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { door.failed(err) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			door.passed()
 			log.WithField("server", nc.ConnectedUrlRedacted()).Info("connected to NATS again")
 		}),
-		nats.ErrorHandler(func(nc *nats.Conn, _ *nats.Subscription, err error) {
-			switch broken := net.Error(nil); {
-			case unwelcome(err):
-				door.refused(nc, err)
-			case errors.As(err, &broken) && broken.Timeout():
-				log.WithError(err).Warn("NATS takes nothing in: a write has timed out")
-			case errors.As(err, &broken):
-				log.WithError(err).Debug("could not write to NATS") // the connection is lost, which is told where it is noticed
-			default:
-				log.WithError(err).Error("NATS refused something")
-			}
-		}),
+		nats.ErrorHandler(func(nc *nats.Conn, _ *nats.Subscription, err error) { door.heard(nc, nc.IsConnected(), err) }),
+		nats.ClosedHandler(func(*nats.Conn) { door.close() }),
 	}
 	file := func(flag, variable, path string, option nats.Option) error {
 		if path == "" {
@@ -209,47 +203,6 @@ func (f brokerFlags) shownURL() string {
 	return strings.Join(servers, ",")
 }
 
-// letInWithin is how long a worker whose credentials are refused at a reconnect tries on.
-const letInWithin = 2 * time.Minute
-
-// door is where a connection that was lost is let in again, or not. Credentials that are refused there may be new ones
-// that have not come yet: files are read again at each attempt. Those in variables only change with a new process, so that
-// after a while the connection is closed, which ends the worker with an error.
-type door struct {
-	log    logrus.FieldLogger
-	hint   func(error) string
-	within time.Duration
-
-	mu    sync.Mutex
-	since time.Time // the first refusal
-}
-
-func (d *door) refused(nc interface{ Close() }, err error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	now := time.Now()
-	switch {
-	case d.since.IsZero():
-		d.since = now
-		d.log.WithError(err).Warnf("NATS does not let this process in again: trying for %s; %s", schema.Duration(d.within), d.hint(err))
-	case now.Sub(d.since) >= d.within:
-		d.log.WithError(err).Errorf("NATS has not let this process in again for %s; %s", schema.Duration(d.within), d.hint(err))
-		go nc.Close() // it waits for the handler that calls this
-	}
-}
-
-func (d *door) passed() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.since = time.Time{}
-}
-
-// unwelcome tells whether a server refuses the credentials.
-func unwelcome(err error) bool {
-	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked) ||
-		errors.Is(err, nats.ErrAccountAuthExpired)
-}
-
 func hopeless(err error) bool {
 	var unknown x509.UnknownAuthorityError
 	var host x509.HostnameError
@@ -260,6 +213,8 @@ func hopeless(err error) bool {
 
 func (f brokerFlags) hint(err error) string {
 	switch {
+	case certificateRefused(err):
+		return "check --nats-cert ($NATS_CERT) and --nats-key ($NATS_KEY)"
 	case unwelcome(err):
 		return "check --nats-creds ($NATS_CREDS), --nats-nkey ($NATS_NKEY) or --nats-user ($NATS_USER) and --nats-password ($NATS_PASSWORD)"
 	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):

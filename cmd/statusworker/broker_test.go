@@ -1,9 +1,16 @@
 package main
 
 import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
 	"net"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -134,28 +141,124 @@ func TestLetInAgainAfterARefusal(t *testing.T) {
 	}
 }
 
-// A write into a connection that is just being lost is no refusal: the loss is told once, by whoever reads it.
-func TestFailedWriteIsNoRefusal(t *testing.T) {
+// A write into a connection that is just being lost is no refusal: the loss is told once, by whoever reads it. What goes
+// wrong while there is no connection is told now and then.
+func TestDoorHears(t *testing.T) {
+	t.Parallel()
+	broken := func(op string, err error) error {
+		return fmt.Errorf("nats: %w", &net.OpError{Op: op, Net: "tcp", Err: err})
+	}
+	for name, tt := range map[string]struct {
+		err       error
+		connected bool
+		want      string // empty: nothing
+	}{
+		"a write into a lost connection": {broken("write", os.NewSyscallError("write", syscall.ECONNRESET)), true, ""},
+		"a write that hangs":             {broken("write", os.ErrDeadlineExceeded), true, "takes nothing in"},
+		"an answer while it connects":    {broken("read", os.NewSyscallError("read", syscall.ECONNRESET)), false, ""},
+		"a certificate that is over":     {broken("remote error", errors.New("tls: expired certificate")), false, "--nats-cert ($NATS_CERT)"},
+		"a right that lacks":             {nats.ErrPermissionViolation, true, "NATS refused something"},
+		"a right that lacked":            {nats.ErrPermissionViolation, false, "NATS refused something"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var out output
+			log := logrus.New()
+			log.SetOutput(&out)
+			newDoor(log, brokerFlags{}.hint).heard(make(closing), tt.connected, tt.err)
+			if tt.want == "" && out.String() != "" || !strings.Contains(out.String(), tt.want) {
+				t.Errorf("the log says %q, want %q", &out, tt.want)
+			}
+		})
+	}
+}
+
+// A connection that is lost for long is told of again and again, with what keeps it from coming back.
+func TestRemindsOfALostConnection(t *testing.T) {
 	t.Parallel()
 	var out output
 	log := logrus.New()
 	log.SetOutput(&out)
-	options, err := brokerFlags{NATSURL: nats.DefaultURL, InboxPrefix: "_INBOX"}.options("test", log)
+	s := bareServer(t, server.Options{})
+	flags := brokerFlags{NATSURL: s.ClientURL(), InboxPrefix: "_INBOX"}
+	d := newDoor(log, flags.hint)
+	options, err := flags.options("test", log, d)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var set nats.Options
-	for _, option := range options {
-		if err := option(&set); err != nil {
+	nc, err := nats.Connect(flags.NATSURL, options...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		d.remind(nc, flags.shownURL(), 20*time.Millisecond)
+	}()
+	s.Shutdown()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	out.until(t, ctx, "why", func(all string) bool {
+		return strings.Count(all, "still no connection to NATS at "+flags.NATSURL) > 1 && strings.Contains(all, "connection refused")
+	})
+	nc.Close()
+	select {
+	case <-ended:
+	case <-ctx.Done():
+		t.Error("a closed connection is still watched")
+	}
+}
+
+// A server that does not take the client's certificate is named as such, at the first connection and at any other.
+func TestClientCertificateRefused(t *testing.T) {
+	t.Parallel()
+	own, ca := certificateFor(t, time.Hour)
+	client, clientCA := certificateFor(t, time.Hour)
+	other, _ := certificateFor(t, time.Hour)
+	key, err := x509.MarshalPKCS8PrivateKey(client.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keyFile := filepath.Join(t.TempDir(), "key.pem")
+	if err := os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	taking := func(c tls.Certificate) server.Options {
+		leaf, err := x509.ParseCertificate(c.Certificate[0])
+		if err != nil {
 			t.Fatal(err)
 		}
+		taken := x509.NewCertPool()
+		taken.AddCert(leaf)
+		return server.Options{JetStream: true, StoreDir: t.TempDir(), TLS: true, TLSVerify: true, TLSTimeout: 5,
+			TLSConfig: &tls.Config{Certificates: []tls.Certificate{own}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: taken, MinVersion: tls.VersionTLS12}}
 	}
-	set.AsyncErrorCB(nil, nil, &net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", syscall.ECONNRESET)})
-	if out.String() != "" {
-		t.Errorf("a failed write is told: %s", &out)
+	options := taking(client)
+	s := bareServer(t, options)
+	flags := []string{"--nats-ca", ca, "--nats-cert", clientCA, "--nats-key", keyFile}
+	command(t, append([]string{"provision", "--nats-url", s.ClientURL()}, flags...)...).exits(exitOK)
+	c := worker(t, s.ClientURL(), flags...).start()
+	c.stderr.wait(t, c.ctx, `"working"`)
+	port := s.Addr().(*net.TCPAddr).Port
+	s.Shutdown()
+	s.WaitForShutdown()
+	o := taking(other)
+	o.Host, o.Port, o.NoSigs, o.NoLog = "127.0.0.1", port, true, true
+	second, err := server.NewServer(&o)
+	if err != nil {
+		t.Fatal(err)
 	}
-	set.AsyncErrorCB(nil, nil, nats.ErrPermissionViolation)
-	says(t, "the log", &out, "NATS refused something", "ermissions violation")
+	t.Cleanup(second.Shutdown)
+	second.Start()
+	c.stderr.wait(t, c.ctx, "NATS does not let this process in again")
+	says(t, "standard error", &c.stderr, "certificate", "--nats-cert ($NATS_CERT)")
+	c.stop()
+	if code := c.end(); code != exitOK {
+		t.Errorf("exit code %d, want 0:\n%s", code, &c.stderr)
+	}
+	for name, flags := range map[string][]string{"another": flags, "none": {"--nats-ca", ca}} {
+		at := worker(t, second.ClientURL(), flags...).exits(exitFault)
+		says(t, "standard error with "+name, &at.stderr, "certificate", "--nats-cert ($NATS_CERT)")
+	}
 }
 
 type closing chan struct{}
@@ -168,7 +271,8 @@ func TestNotLetInAgainEnds(t *testing.T) {
 	var out output
 	log := logrus.New()
 	log.SetOutput(&out)
-	d := &door{log: log, hint: brokerFlags{}.hint, within: time.Hour}
+	d := newDoor(log, brokerFlags{}.hint)
+	d.within = time.Hour
 	closed := make(closing)
 	for range 3 {
 		d.refused(closed, nats.ErrAuthorization)

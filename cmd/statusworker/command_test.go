@@ -85,6 +85,8 @@ func TestBadConfigurationIsOneLine(t *testing.T) {
 		"wrong command":               {args: []string{"statsu"}, want: []string{"statsu", "`statusworker --help`"}},
 		"no time for the desk":        {args: []string{"dlq", "purge", "--all", "--yes", "--timeout", "0s"}, want: []string{"--timeout", "0s", "more than 0"}},
 		"no credentials file":         {args: []string{"run", "--nats-creds", missing}, want: []string{"--nats-creds ($NATS_CREDS)", missing, "no such file"}},
+		"inbox with a wildcard":       {args: []string{"run", "--nats-inbox-prefix", "_INBOX_worker.>"}, want: []string{"--nats-inbox-prefix ($NATS_INBOX_PREFIX)", "_INBOX_worker.>", "_INBOX_worker"}},
+		"inbox with a dot":            {args: []string{"status"}, env: map[string]string{"NATS_INBOX_PREFIX": "_INBOX."}, want: []string{"--nats-inbox-prefix ($NATS_INBOX_PREFIX)", "dot"}},
 		"no NKey file":                {args: []string{"run"}, env: map[string]string{"NATS_NKEY": missing}, want: []string{"--nats-nkey ($NATS_NKEY)", missing, "no such file"}},
 		"no CA file":                  {args: []string{"run"}, env: map[string]string{"NATS_CA": missing}, want: []string{"--nats-ca ($NATS_CA)", missing, "no such file"}},
 		"CA file of something else":   {args: []string{"status", "--nats-ca", "command_test.go"}, want: []string{"--nats-ca ($NATS_CA)", "command_test.go", "PEM"}},

@@ -37,7 +37,7 @@ func (c doctorCommand) Run(ctx context.Context, p process) error {
 	}
 	silent := logrus.New()
 	silent.SetOutput(io.Discard) // the findings say it
-	options, err := c.options(clientName(), silent)
+	options, err := c.options(clientName(), silent, newDoor(silent, c.hint))
 	if err != nil {
 		return err
 	}

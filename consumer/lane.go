@@ -171,7 +171,7 @@ func (w *Worker) judgePull(ctx context.Context, l *lane, err error) error {
 		return fmt.Errorf("pulling from %s/%s: %w", l.stream, l.name, err)
 	}
 	// A deleted consumer has nobody to answer, but so does a cluster that is electing: only a leader's "not found",
-	// twice, is believed.
+	// three times, is believed.
 	for notFound := 0; ; {
 		select {
 		case <-ctx.Done():

@@ -18,6 +18,8 @@ const (
 	budgetPatience = 4 * time.Second
 	// budgetMargin is how much of that the pull may take.
 	budgetMargin = 100 * time.Millisecond
+	// handBackMost bounds that: the share may be larger by then.
+	handBackMost = 10 * time.Minute
 )
 
 // budget is this worker's share of the requests that the fleet may make. Polls leave one by one, evenly spaced: what was
@@ -104,21 +106,15 @@ func (b *budget) take(ctx context.Context) (handBack time.Duration) {
 	if b == nil {
 		return 0
 	}
-	now := b.now()
-	b.mu.Lock()
-	known := b.known
-	b.mu.Unlock()
-	if !known {
+	turn, delay := b.turn(b.now())
+	switch {
+	case turn == nil:
 		return time.Second
-	}
-	turn := b.limiter.ReserveN(now, 1)
-	delay := turn.DelayFrom(now)
-	if delay == 0 {
+	case delay == 0:
 		return 0
-	}
-	if delay > budgetPatience {
-		turn.CancelAt(now)
-		return delay
+	case delay > budgetPatience:
+		turn.CancelAt(b.now())
+		return min(delay, handBackMost)
 	}
 	b.waiting.Add(1)
 	defer b.waiting.Add(-1)
@@ -131,6 +127,17 @@ func (b *budget) take(ctx context.Context) (handBack time.Duration) {
 		turn.CancelAt(b.now())
 		return time.Millisecond // for another worker to take
 	}
+}
+
+// turn reserves the next free turn, and says how far away it is; nil where there is no share now.
+func (b *budget) turn(now time.Time) (*rate.Reservation, time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock() // so that the share is not taken away in between
+	if !b.known {
+		return nil, 0
+	}
+	turn := b.limiter.ReserveN(now, 1)
+	return turn, turn.DelayFrom(now)
 }
 
 func seconds(s float64) time.Duration {

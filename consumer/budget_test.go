@@ -35,6 +35,29 @@ func TestBudgetBeforeTheFirstShare(t *testing.T) {
 	})
 }
 
+// A share that is taken away while deliveries ask for their turn hands nothing back for good.
+func TestBudgetSuspendedMeanwhile(t *testing.T) {
+	b := newBudget(time.Now)
+	b.set(0.001)
+	b.take(t.Context()) // the first turn is free
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 2_000 {
+				if wait := b.take(t.Context()); wait <= 0 || wait > handBackMost {
+					t.Errorf("handed back for %s, want at most %s", wait, handBackMost)
+					return
+				}
+			}
+		})
+	}
+	for range 2_000 {
+		b.suspend()
+		b.set(0.001)
+	}
+	all.Wait()
+}
+
 // Whoever comes when: polls leave evenly spaced, nobody waits longer than AckWait allows, and who would have to is told
 // for how long.
 func TestBudgetSpacesPolls(t *testing.T) {

@@ -117,17 +117,20 @@ func (p *Publisher) Publish(ctx context.Context, outcomes ...schema.Outcome) err
 				if err != nil {
 					return err
 				}
-				p.contradictions.Add(1)
-				p.log.WithFields(logrus.Fields{
+				if len(rest) > 0 {
+					r = reconcile(rest, found)
+				}
+				log := p.log.WithFields(logrus.Fields{
 					"interaction": o.Identifier, "stored": c.subject, "sequence": c.sequence, "dropped": o.Subject(),
-				}).Warn("an outcome that contradicts this one is stored; the stored one is kept")
-				if len(rest) == 0 {
+				})
+				if len(r.missing) == 0 {
+					p.contradictions.Add(1)
+					log.Warn("an outcome that contradicts this one is stored; the stored one is kept")
 					todo = nil
 					return nil
 				}
-				wanted = rest
-				r = reconcile(wanted, found)
-				todo, expected = r.missing, r.expected
+				log.Warn("the first processed event of this interaction is stored, and not the others: they are published from it, although it has failed since")
+				wanted, todo, expected = rest, r.missing, r.expected
 				continue
 			}
 			p.repeated.Add(uint64(max(0, len(todo)-len(r.missing))))
@@ -193,8 +196,15 @@ func (p *Publisher) store(ctx context.Context, o schema.Outcome, expected uint64
 	if t := o.Origin.Traceparent; t != "" {
 		m.Header[schema.HeaderTraceparent] = []string{t}
 	}
-	ack, err := p.js.PublishMsg(ctx, m, jetstream.WithMsgID(o.ID()),
-		jetstream.WithExpectLastSequenceForSubject(expected, family(o)))
+	condition := jetstream.WithExpectLastSequenceForSubject(expected, family(o))
+	ack, err := p.js.PublishMsg(ctx, m, jetstream.WithMsgID(o.ID()), condition)
+	if err == nil && ack.Duplicate {
+		// The broker remembers that it was published, and not whether somebody has deleted it.
+		if _, err := p.outcomes.GetMsg(ctx, ack.Sequence); errors.Is(err, jetstream.ErrMsgNotFound) {
+			m.Header.Del(jetstream.MsgIDHeader)
+			ack, err = p.js.PublishMsg(ctx, m, condition)
+		}
+	}
 	if err != nil {
 		return 0, fmt.Errorf("publishing outcome %s: %w", m.Subject, err)
 	}

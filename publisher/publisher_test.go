@@ -169,6 +169,9 @@ func (s *stage) stored(identifier string) []*jetstream.RawStreamMsg {
 	var all []*jetstream.RawStreamMsg
 	for sequence := uint64(1); sequence <= stream.CachedInfo().State.LastSeq; sequence++ {
 		m, err := stream.GetMsg(s.ctx, sequence)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue // deleted
+		}
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -336,12 +339,22 @@ func TestPublishCompletesHalfASuccess(t *testing.T) {
 			both := processed(id, life)
 			s.publish(publisher.Stats{Published: 1}, both[i])
 			s.forget()
-			s.publish(publisher.Stats{Published: 1, Contradictions: 1}, dead(id, life))
+			s.publish(publisher.Stats{Published: 1}, dead(id, life))
 			s.want(both[i], both[1-i])
 			s.forget()
 			s.publish(publisher.Stats{Contradictions: 1}, dead(id, life))
 			s.want(both[i], both[1-i])
 		}
+
+		// An event of an earlier life says nothing about this one.
+		again := uuid.NewString()
+		unrouted := outcome(again, life)
+		unrouted.Destination = schema.Unrouted
+		both := processed(again, later)
+		s.publish(publisher.Stats{Published: 1}, unrouted)
+		s.publish(publisher.Stats{Published: 1}, both[0])
+		s.publish(publisher.Stats{Published: 1}, dead(again, later))
+		s.want(unrouted, both[0], both[1])
 
 		// Declared again, an interaction may go elsewhere than in its first life.
 		id := uuid.NewString()
@@ -368,6 +381,40 @@ func TestPublishCompletesHalfASuccess(t *testing.T) {
 		}
 		if n := len(s.stored(other.Identifier)); n != 0 {
 			t.Errorf("%d outcomes of an interaction that has none", n)
+		}
+	})
+}
+
+// What was deleted is published again, though the broker remembers its ID for a while.
+func TestPublishWhatWasDeleted(t *testing.T) {
+	windows(t, func(t *testing.T, s *stage) {
+		id := uuid.NewString()
+		both := processed(id, life)
+		s.publish(publisher.Stats{Published: 1}, both[0])
+		stream, err := s.js.Stream(s.ctx, schema.StreamOutcomes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := stream.DeleteMsg(s.ctx, s.stored(id)[0].Sequence); err != nil {
+			t.Fatal(err)
+		}
+		requests, err := s.nc.SubscribeSync("interactions.processed.>")
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := s.fresh()
+		if err := p.Publish(s.ctx, both...); err != nil {
+			t.Fatal(err)
+		}
+		if n, _, err := requests.Pending(); err != nil || n > 5 {
+			t.Errorf("%d publishes (%v), want two or three", n, err)
+		}
+		var subjects []string
+		for _, m := range s.stored(id) {
+			subjects = append(subjects, m.Subject)
+		}
+		if !slices.Equal(subjects, []string{both[0].Subject(), both[1].Subject()}) {
+			t.Errorf("stored are %v, want both", subjects)
 		}
 	})
 }

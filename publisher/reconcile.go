@@ -32,18 +32,20 @@ func reconcile(wanted []schema.Outcome, stored []record) verdict {
 	var processed []schema.Destination
 	var failed, success *record
 	invalid := wanted[0].Reason == schema.InvalidMessage
+	life := wanted[0].Origin.Stored
 	for i, r := range stored {
 		v.expected = max(v.expected, r.sequence)
 		switch {
 		case r.reason == schema.InvalidMessage && !invalid:
 		case slices.Contains(schema.Destinations(), r.destination):
 			processed = append(processed, r.destination)
-			success = &stored[i]
+			if success == nil || r.life.Equal(life) || !success.life.Equal(life) {
+				success = &stored[i]
+			}
 		case failed == nil || r.life.After(failed.life):
 			failed = &stored[i]
 		}
 	}
-	life := wanted[0].Origin.Stored
 	if invalid {
 		// Each message has a dead letter of its own. A declared subject takes its next message when the one before is
 		// settled, so a newer one from there tells that this one has its dead letter.

@@ -62,7 +62,7 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 		w.count.dropped.Add(1)
 		return nil
 	}
-	if tooLate := !w.cfg.Now().Before(d.sendBy); tooLate || !d.probe && !w.rest.mayPoll() {
+	if tooLate := passed(d.sendBy, w.cfg.Now()) >= 0; tooLate || !d.probe && !w.rest.mayPoll() {
 		w.count.skipped.Add(1)
 		if tooLate && d.reserved.sequence != 0 {
 			w.complain("a slow broker", errTooLate)

@@ -206,6 +206,7 @@ func TestCheckMindsWhatCorrectnessHangsOn(t *testing.T) {
 		"max deliver":         {consumer.Nak, func(s *topology.Set) { s.Consumers[2].Config.MaxDeliver = 1000 }, []string{onDeclared + "poll-transcript: max deliver"}},
 		"max ack pending":     {consumer.Nak, func(s *topology.Set) { s.Consumers[2].Config.MaxAckPending = 100000 }, []string{onDeclared + "poll-transcript: max ack pending"}},
 		"an age":              {consumer.Reserve, func(s *topology.Set) { s.Streams[1].MaxAge = 48 * time.Hour }, []string{"stream " + schema.StreamPolls + ": max age"}},
+		"a bucket's age":      {consumer.Reserve, func(s *topology.Set) { s.Streams[2].MaxAge = time.Hour }, []string{"stream " + schema.StreamWorkers + ": max age"}},
 		"a limit":             {consumer.Reserve, func(s *topology.Set) { s.Streams[1].MaxMsgs = 1e6 }, []string{"stream " + schema.StreamPolls + ": max messages"}},
 		"two a subject":       {consumer.Nak, func(s *topology.Set) { s.Streams[0].MaxMsgsPerSubject = 2 }, []string{"stream " + schema.StreamDeclared + ": max messages per subject"}},
 		"direct gets":         {consumer.Reserve, func(s *topology.Set) { s.Streams[1].AllowDirect = true }, []string{"stream " + schema.StreamPolls + ": direct gets"}},

@@ -70,7 +70,7 @@ func New(cfg Config) (*Client, error) {
 		MaxResponseHeaderBytes: maxHeaderBytes,
 		DisableCompression:     true, // status.go decodes gzip with readers that it reuses, and limits what comes out
 	}
-	if !loopback(base.Hostname()) {
+	if !IsLoopback(base.Hostname()) {
 		transport.Proxy = http.ProxyFromEnvironment
 	}
 	return &Client{

@@ -144,7 +144,7 @@ func parseBaseURL(s string) (*url.URL, error) {
 		return nil, wrong("a URL without query and fragment")
 	case u.RawPath != "" || strings.Contains(u.Path, ".."):
 		return nil, wrong("a URL with a plain path")
-	case u.Scheme == "http" && !loopback(u.Hostname()):
+	case u.Scheme == "http" && !IsLoopback(u.Hostname()):
 		return nil, wrong("https (plain http is for loopback hosts only)")
 	}
 	u.Path = strings.TrimRight(u.Path, "/")
@@ -163,7 +163,8 @@ func showURL(s string) string {
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String() + " (shortened)"
 }
 
-func loopback(host string) bool {
+// IsLoopback tells whether a host, a name or an address without a port, is this machine.
+func IsLoopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true
 	}

@@ -19,6 +19,7 @@ import (
 
 	"statusworker/consumer"
 	"statusworker/publisher"
+	"statusworker/statusclient"
 )
 
 // Server answers on the admin listener:
@@ -72,7 +73,7 @@ func Listen(addr string, m *Metrics) (*Server, error) {
 // show memory.
 func ListenPprof(addr string) (*Server, error) {
 	host, _, err := net.SplitHostPort(addr)
-	if ip := net.ParseIP(host); err != nil || host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	if err != nil || !statusclient.IsLoopback(host) {
 		return nil, fmt.Errorf("profiles are served on a loopback address only, such as 127.0.0.1:6060, and not on %q", addr)
 	}
 	listener, err := net.Listen("tcp", addr)

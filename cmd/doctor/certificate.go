@@ -4,8 +4,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net"
-	"net/netip"
 	"time"
+
+	"statusworker/statusclient"
 )
 
 // soon is how long before its end a certificate is worth a warning.
@@ -59,9 +60,5 @@ func loopback(address string) bool {
 	if h, _, err := net.SplitHostPort(address); err == nil {
 		host = h
 	}
-	if host == "localhost" {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.Unmap().IsLoopback()
+	return statusclient.IsLoopback(host)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/url"
 	"reflect"
 	"time"
@@ -196,14 +195,7 @@ func moreThanZero(flag string, d time.Duration) error {
 // loopback tells whether the vendor is a stand-in on this machine.
 func (f baseURLFlags) loopback() bool {
 	u, err := url.Parse(f.BaseURL)
-	if err != nil {
-		return false
-	}
-	if u.Hostname() == "localhost" {
-		return true
-	}
-	ip := net.ParseIP(u.Hostname())
-	return ip != nil && ip.IsLoopback()
+	return err == nil && statusclient.IsLoopback(u.Hostname())
 }
 
 // intervals checks that nobody is polled more often than the vendor's guidance allows.

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
+	"github.com/alecthomas/kong"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
@@ -31,10 +33,15 @@ type provisionCommand struct {
 	baseURLFlags `embed:"" group:"ElevateAI"`
 	timingFlags  `embed:"" group:"Timing"`
 	logFlags     `embed:"" group:"Log"`
+
+	given func(flag string) bool
 }
 
 // Run makes the streams and consumers be as they should.
-func (c provisionCommand) Run(ctx context.Context, p process) error {
+func (c provisionCommand) Run(ctx context.Context, p process, k *kong.Context) error {
+	c.given = func(flag string) bool {
+		return p.getenv(variable(flag)) != "" || slices.ContainsFunc(k.Path, func(at *kong.Path) bool { return at.Flag != nil && at.Flag.Name == flag })
+	}
 	log, err := c.logger(p.stderr)
 	if err != nil {
 		return err
@@ -149,7 +156,32 @@ func (c provisionCommand) wanted(ctx context.Context, js jetstream.JetStream, cf
 	given(&outcomes.MaxAge, c.MaxAge)
 	given(&outcomes.MaxBytes, c.OutcomesMaxBytes)
 	outcomes.Replicas = waiting.Replicas
-	return consumer.Topology(cfg, waiting).Add(publisher.Topology(outcomes)), nil
+	set := consumer.Topology(cfg, waiting).Add(publisher.Topology(outcomes))
+	return set, c.keepAckWaits(ctx, js, set)
+}
+
+// keepAckWaits leaves ack waits of naks that are longer than they should be, where the flags that they are made from were not
+// given: workers with longer intervals could not run on shorter ones.
+func (c provisionCommand) keepAckWaits(ctx context.Context, js jetstream.JetStream, set topology.Set) error {
+	if c.HoldBack != consumer.Nak || c.given("request-timeout") {
+		return nil
+	}
+	for _, t := range schema.Types() {
+		i := slices.IndexFunc(set.Consumers, func(one topology.Consumer) bool { return one.Config.Durable == schema.PollConsumer(t) })
+		if c.given(string(t) + "-interval") {
+			continue
+		}
+		have, err := js.Consumer(ctx, set.Consumers[i].Stream, set.Consumers[i].Config.Durable)
+		if topology.Absent(err) {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("reading consumer %s/%s: %w", set.Consumers[i].Stream, set.Consumers[i].Config.Durable, err)
+		}
+		want := &set.Consumers[i].Config.AckWait
+		*want = max(*want, have.CachedInfo().Config.AckWait)
+	}
+	return nil
 }
 
 // noCluster is the broker's code for more than one replica on a server that is alone.
@@ -180,15 +212,12 @@ func provision(ctx context.Context, js jetstream.JetStream, p process, log logru
 	if err := settledBroker(ctx, js, log, compare); err != nil {
 		return err
 	}
-	differing, unwanted := 0, 0
+	differing, other := 0, slices.ContainsFunc(found, func(d topology.Difference) bool { return d.Unwanted })
 	for _, d := range found {
 		switch {
-		case d.Missing && dryRun:
+		case d.Missing && dryRun && !other:
 			say(p.stdout, "would create %s", d.Object)
 		case d.Missing:
-		case d.Unwanted:
-			unwanted++
-			say(p.stdout, "%s", d)
 		default:
 			differing++
 			say(p.stdout, "%s", d)
@@ -198,10 +227,10 @@ func provision(ctx context.Context, js jetstream.JetStream, p process, log logru
 	case len(found) == 0:
 		say(p.stdout, "everything is as it should be")
 		return nil
+	case other:
+		return errors.New("the streams were made for the other way of holding back; nothing was changed. To keep it, leave out --hold-back ($STATUSWORKER_HOLD_BACK); to change over, see docs/design.md")
 	case dryRun:
 		return errReported
-	case unwanted > 0:
-		return errors.New("the streams were made for the other way of holding back; nothing was changed. To keep it, leave out --hold-back ($STATUSWORKER_HOLD_BACK); to change over, see docs/design.md")
 	}
 	// What an attempt has made, the next one finds: a broker may begin to elect between any two of them.
 	err := settledBroker(ctx, js, log, func(ctx context.Context) error {

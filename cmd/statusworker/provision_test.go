@@ -143,6 +143,47 @@ func TestProvisionDoesNotChangeOver(t *testing.T) {
 	}
 }
 
+// Naks have an ack wait that is made from the workers' timing. What is not said of that stays as it is, and the command that a
+// worker names mends it as it is written.
+func TestProvisionTimingOfNaks(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t, "--hold-back", "nak", "--audio-interval", "60s")
+	ackWait := func(want time.Duration) {
+		t.Helper()
+		c, err := js.Consumer(t.Context(), schema.StreamDeclared, schema.PollConsumer(schema.Audio))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.CachedInfo().Config.AckWait; got != want {
+			t.Errorf("the ack wait is %s, want %s", got, want)
+		}
+	}
+	provision := func(more ...string) *call { return command(t, append([]string{"provision", "--nats-url", at}, more...)...) }
+	for _, more := range [][]string{nil, {"--update"}, {"--chat-interval", "5s", "--update"}} {
+		says(t, "standard output", &provision(more...).exits(exitOK).stdout, "everything is as it should be")
+		ackWait(75 * time.Second)
+	}
+	c := provision("--audio-interval", "30s").exits(exitFault)
+	says(t, "standard output", &c.stdout, "poll-audio: ack wait is 1m15s, should be 45s")
+	variable := provision()
+	variable.env["STATUSWORKER_AUDIO_INTERVAL"] = "30s"
+	says(t, "standard output", &variable.exits(exitFault).stdout, "poll-audio: ack wait is 1m15s, should be 45s")
+
+	longer := []string{"--audio-interval", "90s", "--request-timeout", "20s"}
+	refused := worker(t, at, longer...).exits(exitFault)
+	_, mend, _ := strings.Cut(refused.stderr.String(), "`statusworker ")
+	mend, _, _ = strings.Cut(mend, "`")
+	examined := command(t, append([]string{"doctor", "--nats-url", at, "--base-url", "http://127.0.0.1:1/v1", "-o", "json"}, longer...)...)
+	examined.env["ELEVATEAI_API_TOKEN"] = "token"
+	says(t, "doctor", &examined.exits(exitFault).stdout, "`statusworker "+mend+"`")
+	command(t, append(strings.Fields(mend), "--nats-url", at)...).exits(exitOK)
+	ackWait(115 * time.Second)
+	w := worker(t, at, longer...).start()
+	w.stderr.wait(t, w.ctx, `"working"`)
+	w.stop()
+	w.end()
+}
+
 func TestProvisionOnAnOldServer(t *testing.T) {
 	t.Parallel()
 	for _, version := range []string{"2.11.4", "2.12.9", "2.14.1"} {

@@ -106,8 +106,8 @@ func streamFields(have, want jetstream.StreamConfig) []field {
 		{"sealed", show(have.Sealed), show(want.Sealed), false},
 		{"mirror or sources", show(have.Mirror != nil || len(have.Sources) > 0), show(want.Mirror != nil || len(want.Sources) > 0), false},
 		{"subject transform", show(have.SubjectTransform != nil), show(want.SubjectTransform != nil), false},
-		// Where messages wait for their outcome, an age would lose them.
-		{"max age", age(have.MaxAge), age(want.MaxAge), want.MaxAge > 0},
+		// Where messages wait for their outcome, an age would lose them. That of a key-value bucket is how long its values hold.
+		{"max age", age(have.MaxAge), age(want.MaxAge), want.MaxAge > 0 && !isBucket(want)},
 		{"max messages", limit(have.MaxMsgs), limit(want.MaxMsgs), want.Discard == jetstream.DiscardNew || want.Retention == jetstream.LimitsPolicy},
 		{"max bytes", limit(have.MaxBytes), limit(want.MaxBytes), want.Discard == jetstream.DiscardNew || want.Retention == jetstream.LimitsPolicy},
 		{"max message size", limit(int64(have.MaxMsgSize)), limit(int64(want.MaxMsgSize)), true},
@@ -115,6 +115,8 @@ func streamFields(have, want jetstream.StreamConfig) []field {
 		{"replicas", show(max(have.Replicas, 1)), show(max(want.Replicas, 1)), true},
 	}
 }
+
+func isBucket(c jetstream.StreamConfig) bool { return strings.HasPrefix(c.Name, "KV_") }
 
 func consumerFields(have, want jetstream.ConsumerConfig) []field {
 	fs := []field{

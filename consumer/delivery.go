@@ -159,11 +159,6 @@ func (w *Worker) conclude(ctx context.Context, d *delivery, decision Decision, a
 	if err := w.publish(ctx, d, outcomes...); err != nil {
 		return err
 	}
-	if decision.Action == Bury {
-		w.count.deadLetters.Add(1)
-	} else {
-		w.count.processed.Add(1)
-	}
 	w.cfg.Observer.Ended(d.lane.typ, w.clock.time().Sub(d.at.life))
 	return w.hold.finish(ctx, d)
 }
@@ -192,7 +187,6 @@ func (w *Worker) refuse(ctx context.Context, d *delivery, bad *schema.MemberErro
 	if err := w.publish(ctx, d, invalid(d, w.clock.time(), bad)); err != nil {
 		return err
 	}
-	w.count.deadLetters.Add(1)
 	return w.hold.finish(ctx, d)
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -166,6 +167,9 @@ func (w *Worker) judgePull(ctx context.Context, l *lane, err error) error {
 		return nil
 	}
 	why := err.Error()
+	if denied := w.js.Conn().LastError(); errors.Is(denied, nats.ErrPermissionViolation) && strings.Contains(denied.Error(), l.puller.subject) {
+		why += ": " + denied.Error()
+	}
 	l.trouble.Store(&why)
 	if errors.Is(err, nats.ErrConnectionClosed) {
 		return fmt.Errorf("pulling from %s/%s: %w", l.stream, l.name, err)

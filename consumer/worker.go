@@ -221,8 +221,8 @@ type Stats struct {
 	TakenIn, DeclaredTwice, DeclaredAgain uint64
 	// Polls is how many status requests were made.
 	Polls uint64
-	// HeldBack, Processed and DeadLetters count what became of deliveries.
-	HeldBack, Processed, DeadLetters uint64
+	// HeldBack deliveries wait for their next poll.
+	HeldBack uint64
 	// Dropped deliveries belong to interactions that have ended, or whose next poll somebody else holds; Skipped ones were not polled
 	// because it was too late for this poll, or because the worker rests.
 	Dropped, Skipped uint64
@@ -259,7 +259,7 @@ type LaneStats struct {
 
 type counters struct {
 	takenIn, declaredTwice, declaredAgain    atomic.Uint64
-	polls, heldBack, processed, deadLetters  atomic.Uint64
+	polls, heldBack                          atomic.Uint64
 	dropped, skipped, refused, unlistedCount atomic.Uint64
 	faults, panics                           atomic.Uint64
 }
@@ -269,7 +269,7 @@ func (w *Worker) Stats() Stats {
 	c := &w.count
 	s := Stats{
 		TakenIn: c.takenIn.Load(), DeclaredTwice: c.declaredTwice.Load(), DeclaredAgain: c.declaredAgain.Load(),
-		Polls: c.polls.Load(), HeldBack: c.heldBack.Load(), Processed: c.processed.Load(), DeadLetters: c.deadLetters.Load(),
+		Polls: c.polls.Load(), HeldBack: c.heldBack.Load(),
 		Dropped: c.dropped.Load(), Skipped: c.skipped.Load(), RefusedReservations: c.refused.Load(),
 		Unlisted: c.unlistedCount.Load(), Faults: c.faults.Load(), Panics: c.panics.Load(),
 		Rests: w.rest.counts(), Lanes: map[schema.Type]LaneStats{}, Slots: w.cfg.Concurrency, SlotsUsed: w.slots.usedNow(), Share: w.budget.share(),

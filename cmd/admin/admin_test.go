@@ -303,6 +303,11 @@ func TestMetricsMove(t *testing.T) {
 			s.await("/readyz", http.StatusOK, "ok")
 			n("broker_reconnects_total", nil, more(0))
 			n("rest_state", labels{"state": "working"}, exactly(1))
+
+			s.server.Stopping()
+			s.serves("/readyz", http.StatusServiceUnavailable, "stopping")
+			s.serves("/livez", http.StatusOK, "ok")
+			n("ready", nil, exactly(0))
 		})
 	}
 }

@@ -35,6 +35,7 @@ type Server struct {
 	nc       atomic.Pointer[nats.Conn]
 	watched  atomic.Pointer[watched]
 	waiting  atomic.Pointer[string]
+	stopping atomic.Bool
 	server   http.Server
 	listener net.Listener
 	served   chan error
@@ -112,6 +113,9 @@ func (s *Server) Watch(worker *consumer.Worker, outcomes *publisher.Publisher, j
 	s.watched.Store(&watched{worker: worker, outcomes: outcomes, nc: js.Conn(), fleet: newFleet(worker, js)})
 }
 
+// Stopping has the server tell that the worker was told to stop: it is not ready from now on.
+func (s *Server) Stopping() { s.stopping.Store(true) }
+
 // Close stops listening, and waits a little for answers that are under way.
 func (s *Server) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -158,6 +162,8 @@ func (s *Server) alive() error {
 	return nil // it waits for the broker, and says so elsewhere
 }
 
+var errStopping = errors.New("stopping: what is being polled is finished, and nothing else is begun")
+
 var errDisconnected = errors.New("not connected to NATS: reconnecting")
 
 func (s *Server) ready() error {
@@ -165,7 +171,10 @@ func (s *Server) ready() error {
 	if w == nil {
 		return errors.New(*s.waiting.Load())
 	}
-	if !w.nc.IsConnected() {
+	switch {
+	case s.stopping.Load():
+		return errStopping
+	case !w.nc.IsConnected():
 		return errDisconnected
 	}
 	return w.worker.Ready()

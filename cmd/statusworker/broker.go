@@ -285,6 +285,14 @@ func endWhenDenied(ctx context.Context, cancel func(), nc *nats.Conn) {
 	}
 }
 
+// withoutRight says what to do about a right that the user lacks.
+func withoutRight(denied error) error {
+	if strings.Contains(denied.Error(), "ubscription to") { // of answers
+		return fmt.Errorf("%w; a user with an inbox of its own wants --nats-inbox-prefix ($NATS_INBOX_PREFIX)", denied)
+	}
+	return fmt.Errorf("%w; docs/contract.md lists the permissions of each command, and `statusworker doctor` tries a worker's", denied)
+}
+
 // settledBroker calls do, each time for five seconds at most, until the broker is able to answer it. A right that the user
 // lacks is an error at once: NATS tells of it beside the request, which then gets no answer.
 func settledBroker(ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger, do func(ctx context.Context) error) error {
@@ -294,7 +302,7 @@ func settledBroker(ctx context.Context, js jetstream.JetStream, log logrus.Field
 		go endWhenDenied(bounded, cancel, js.Conn())
 		err := do(bounded)
 		if denied := js.Conn().LastError(); err != nil && errors.Is(denied, nats.ErrPermissionViolation) {
-			return backoff.Permanent(fmt.Errorf("%w; docs/contract.md lists the permissions, `statusworker doctor` tries a worker's, and a user with an inbox of its own wants --nats-inbox-prefix ($NATS_INBOX_PREFIX)", denied))
+			return backoff.Permanent(withoutRight(denied))
 		}
 		if err != nil && !unsettled(err) {
 			return backoff.Permanent(err)

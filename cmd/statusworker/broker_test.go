@@ -4,10 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -164,7 +167,12 @@ func TestDoorHears(t *testing.T) {
 			var out output
 			log := logrus.New()
 			log.SetOutput(&out)
-			newDoor(log, brokerFlags{}.hint).heard(make(closing), tt.connected, tt.err)
+			d := newDoor(log, brokerFlags{}.hint)
+			d.heard(make(closing), tt.connected, tt.err)
+			first := out.String()
+			if d.heard(make(closing), tt.connected, tt.err); out.String() != first && !strings.Contains(tt.want, "takes nothing in") {
+				t.Errorf("it is told again at once: %s", &out)
+			}
 			if tt.want == "" && out.String() != "" || !strings.Contains(out.String(), tt.want) {
 				t.Errorf("the log says %q, want %q", &out, tt.want)
 			}
@@ -311,6 +319,72 @@ func TestLackingRightEndsAtOnce(t *testing.T) {
 	}
 }
 
+// A right to publish declared messages is missed when the broker refuses the first of them: nothing answers the publish.
+func TestDeclareWithoutTheRight(t *testing.T) {
+	t.Parallel()
+	at := users(t, func(all []*server.User) []*server.User {
+		for _, u := range all {
+			if u.Username == "declare" {
+				u.Permissions.Publish.Allow = []string{"$JS.API.STREAM.INFO." + schema.StreamDeclared}
+			}
+		}
+		return all
+	})
+	command(t, append([]string{"provision", "--nats-url", at}, as("provision")...)...).exits(exitOK)
+	c := command(t, append([]string{"declare", "--nats-url", at, "--type", "audio", someID, "193ec854-94d0-4452-a1cf-0ba0e2666288"}, as("declare")...)...).exits(exitFault)
+	says(t, "standard error", &c.stderr, schema.DeclaredSubject(schema.Audio, someID), "docs/contract.md")
+	says(t, "standard output", &c.stdout, "declared 0", "failed 2")
+	if strings.Contains(c.stderr.String(), "takes nothing in") {
+		t.Errorf("it waited for a broker that is well:\n%s", &c.stderr)
+	}
+}
+
+// A worker that may not pull from one of its lanes is not ready, and says so.
+func TestWorkerWithoutARight(t *testing.T) {
+	t.Parallel()
+	missing := "$JS.API.CONSUMER.MSG.NEXT." + schema.StreamPolls + "." + schema.PollConsumer(schema.Chat)
+	at := users(t, func(all []*server.User) []*server.User {
+		for _, u := range all {
+			if u.Username == "worker" {
+				return append(all, lacking(u, "lame", missing))
+			}
+		}
+		return all
+	})
+	command(t, append([]string{"provision", "--nats-url", at}, as("provision")...)...).exits(exitOK)
+	c := worker(t, at, as("lame")...).start()
+	c.stderr.wait(t, c.ctx, `"working"`)
+	var line struct{ Admin string }
+	for _, l := range c.stderr.lines() {
+		if strings.Contains(l, `"working"`) {
+			if err := json.Unmarshal([]byte(l), &line); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for {
+		resp, err := http.Get("http://" + line.Admin + "/readyz")
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		if err := errors.Join(err, resp.Body.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if resp.StatusCode == http.StatusServiceUnavailable && strings.Contains(string(body), "ermissions Violation") && strings.Contains(string(body), missing) {
+			break
+		}
+		select {
+		case <-c.ctx.Done():
+			t.Fatalf("/readyz says %d %s", resp.StatusCode, body)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+	c.stop()
+	c.end()
+	says(t, "standard error", &c.stderr, "NATS refused something", "stopping")
+}
+
 // Whoever looks stands before the terminal: the wait for a broker that is away has an end.
 func TestLookingEndsWithoutABroker(t *testing.T) {
 	t.Parallel()
@@ -328,7 +402,7 @@ func TestLookingEndsWithoutABroker(t *testing.T) {
 func TestOutcomesThatAreKeptForTooShort(t *testing.T) {
 	t.Parallel()
 	at, _ := provisioned(t, "--max-age", "2d")
-	says(t, "standard error", &worker(t, at, "--deadline", "48h").exits(exitUsage).stderr, "--deadline ($STATUSWORKER_DEADLINE)", "48h", "`statusworker provision --max-age`")
+	says(t, "standard error", &worker(t, at, "--deadline", "48h").exits(exitUsage).stderr, "--deadline ($STATUSWORKER_DEADLINE)", "48h", "--max-age and --update of `statusworker provision`")
 }
 
 func TestRightCredentials(t *testing.T) {

@@ -46,11 +46,20 @@ type sent struct {
 // errBrokerGone says that the rest was not tried.
 var errBrokerGone = errors.New("the broker takes nothing in")
 
+// errDenied says that the user may not publish.
+var errDenied = errors.New("the user lacks a right")
+
 // run declares everything that the source gives. When ctx ends it reads no more and waits for what is on its way; when
 // leave ends as well, it does not wait.
 func (d *declaring) run(ctx, leave context.Context, from source) error {
 	reading, stopReading := context.WithCancelCause(ctx)
 	defer stopReading(nil)
+	// Refusals do not come as answers to the publishes that they are about.
+	denied := make(chan struct{})
+	go endWhenDenied(reading, func() {
+		stopReading(errDenied)
+		close(denied)
+	}, d.js.Conn())
 	candidates := make(chan candidate, declareWindow)
 	read := make(chan error, 1)
 	go func() {
@@ -63,7 +72,7 @@ func (d *declaring) run(ctx, leave context.Context, from source) error {
 	for s := range onTheWay {
 		err := s.err
 		if err == nil {
-			err = await(leave, s.future)
+			err = await(leave, denied, s.future)
 		}
 		if transient(err) && reading.Err() == nil {
 			if err = d.retry(reading, s.msg, err); transient(err) && ctx.Err() == nil {
@@ -72,8 +81,11 @@ func (d *declaring) run(ctx, leave context.Context, from source) error {
 		}
 		d.settle(s.candidate, err)
 	}
+	if errors.Is(context.Cause(reading), errDenied) {
+		return withoutRight(d.js.Conn().LastError())
+	}
 	if errors.Is(context.Cause(reading), errBrokerGone) {
-		return fmt.Errorf("%w for %s: given up after %d messages; run it again when the broker is well to declare the rest",
+		return fmt.Errorf("%w for %s: given up after %d of the messages; run it again when the broker is well to declare the rest",
 			errBrokerGone, d.patience, d.progress.counts().read)
 	}
 	if ctx.Err() != nil {
@@ -113,8 +125,9 @@ func (d *declaring) send(ctx context.Context, from <-chan candidate, to chan<- s
 	}
 }
 
-// await waits for the broker's answer. It comes, or its time-out does, within declareAckWithin.
-func await(leave context.Context, f jetstream.PubAckFuture) error {
+// await waits for the broker's answer. It comes, or its time-out does, within declareAckWithin; where the user may not
+// publish, it does not.
+func await(leave context.Context, denied <-chan struct{}, f jetstream.PubAckFuture) error {
 	select {
 	case <-f.Ok():
 		return nil
@@ -122,6 +135,8 @@ func await(leave context.Context, f jetstream.PubAckFuture) error {
 		return err
 	case <-leave.Done():
 		return errors.New("left before the broker answered")
+	case <-denied:
+		return errDenied
 	}
 }
 

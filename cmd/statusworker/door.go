@@ -30,11 +30,12 @@ type door struct {
 	mu      sync.Mutex
 	since   time.Time // the first refusal
 	failure error     // of the last attempt that failed
+	told    map[string]time.Time
 }
 
 func newDoor(log logrus.FieldLogger, hint func(error) string) *door {
 	closed := make(chan struct{})
-	return &door{log: log, hint: hint, within: letInWithin, closed: closed, close: sync.OnceFunc(func() { close(closed) })}
+	return &door{log: log, hint: hint, within: letInWithin, closed: closed, close: sync.OnceFunc(func() { close(closed) }), told: map[string]time.Time{}}
 }
 
 // heard takes what NATS says, or what goes wrong on the way, beside all requests. It tells of it once.
@@ -48,9 +49,27 @@ func (d *door) heard(nc interface{ Close() }, connected bool, err error) {
 		d.log.WithError(err).Warn("NATS takes nothing in: a write has timed out")
 	case errors.As(err, &op) && op.Op == "write":
 		d.log.WithError(err).Debug("could not write to NATS") // the connection is lost, which is told where it is noticed
-	default:
+	case d.again(err, time.Now()):
 		d.log.WithError(err).Error("NATS refused something")
 	}
+}
+
+// toldMost bounds how many refusals are remembered.
+const toldMost = 100
+
+// again tells whether a refusal is to be told now: the same one every half minute at most.
+func (d *door) again(err error, now time.Time) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	what := err.Error()
+	if last, ok := d.told[what]; ok && now.Sub(last) < sayEvery {
+		return false
+	}
+	if len(d.told) >= toldMost {
+		clear(d.told)
+	}
+	d.told[what] = now
+	return true
 }
 
 func (d *door) refused(nc interface{ Close() }, err error) {

@@ -158,7 +158,9 @@ func TestProvisionTimingOfNaks(t *testing.T) {
 			t.Errorf("the ack wait is %s, want %s", got, want)
 		}
 	}
-	provision := func(more ...string) *call { return command(t, append([]string{"provision", "--nats-url", at}, more...)...) }
+	provision := func(more ...string) *call {
+		return command(t, append([]string{"provision", "--nats-url", at}, more...)...)
+	}
 	for _, more := range [][]string{nil, {"--update"}, {"--chat-interval", "5s", "--update"}} {
 		says(t, "standard output", &provision(more...).exits(exitOK).stdout, "everything is as it should be")
 		ackWait(75 * time.Second)

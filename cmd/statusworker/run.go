@@ -80,6 +80,10 @@ func (c runCommand) Run(ctx context.Context, p process) error {
 		"version": versionString(), "nats": nc.ConnectedUrlRedacted(), "vendor": c.BaseURL, "hold_back": worker.Mode(),
 		"clock_offset": worker.ClockOffset().Round(time.Millisecond).String(),
 	}).Info("working")
+	defer context.AfterFunc(ctx, func() {
+		server.Stopping()
+		log.WithField("within", schema.Duration(c.ShutdownTimeout)).Info("stopping: what is being polled is finished, and nothing else is begun")
+	})()
 	watching, stopWatching := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() { client.WatchToken(watching, worker.TokenChanged) })
@@ -90,8 +94,12 @@ func (c runCommand) Run(ctx context.Context, p process) error {
 		err = fmt.Errorf("NATS at %s does not let this worker in any more: %w; %s", c.shownURL(), last, c.hint(last))
 	}
 	stats, published := worker.Stats(), outcomes.Stats()
+	deadLetters := uint64(0)
+	for _, n := range published.Failed {
+		deadLetters += n
+	}
 	log.WithFields(logrus.Fields{
-		"taken_in": stats.TakenIn, "polls": stats.Polls, "processed": stats.Processed, "dead_letters": stats.DeadLetters,
+		"taken_in": stats.TakenIn, "polls": stats.Polls, "processed_events": published.Published - deadLetters, "dead_letters": deadLetters,
 		"declared_twice": stats.DeclaredTwice, "skipped": stats.Skipped, "refused_reservations": stats.RefusedReservations, "contradictions": published.Contradictions, "faults": stats.Faults, "panics": stats.Panics,
 	}).Info("stopped")
 	return err

@@ -21,7 +21,7 @@ const (
 	readAtOnce = 16
 	// mostAnnounced is how large an announcement may be, and mostShown how long a text in it.
 	mostAnnounced = 64 << 10
-	mostShown     = 200
+	mostShown     = 700
 )
 
 // workers reads the announcements of those that are alive.

@@ -93,7 +93,11 @@ func (p *Publisher) Publish(ctx context.Context, outcomes ...schema.Outcome) err
 	var expected uint64
 	var last error
 	attempt := func() (err error) {
-		defer func() { last = err }()
+		defer func() {
+			if ctx.Err() == nil || last == nil { // when time is up, what went wrong before says more
+				last = err
+			}
+		}()
 		for len(todo) > 0 {
 			o := todo[0]
 			sequence, err := p.store(ctx, o, expected)

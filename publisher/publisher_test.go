@@ -701,6 +701,22 @@ func TestPublishErrorNamesItsCause(t *testing.T) {
 	}
 }
 
+// A stream that somebody has deleted is told as such, and not as a broker that is slow.
+func TestPublishWithoutItsStream(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, longWindow)
+	p := s.fresh()
+	if err := s.js.DeleteStream(s.ctx, schema.StreamOutcomes); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, 2*time.Second)
+	defer cancel()
+	o := failed(uuid.NewString(), life, schema.Rejected)
+	if err := p.Publish(ctx, o); !errors.Is(err, jetstream.ErrNoStreamResponse) || !strings.Contains(err.Error(), o.Subject()) {
+		t.Errorf("Publish gave %v, want that no stream takes %s", err, o.Subject())
+	}
+}
+
 // What no repetition can mend is not repeated.
 func TestPublishGivesUp(t *testing.T) {
 	t.Parallel()

@@ -175,6 +175,9 @@ func (s *Server) ready() error {
 	case s.stopping.Load():
 		return errStopping
 	case !w.nc.IsConnected():
+		if why := w.nc.LastError(); why != nil {
+			return fmt.Errorf("%w: %w", errDisconnected, why)
+		}
 		return errDisconnected
 	}
 	return w.worker.Ready()

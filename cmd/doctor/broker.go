@@ -339,10 +339,10 @@ func (x *broker) streams(ctx context.Context) {
 	} else {
 		x.skip("there is no stream", checkReplicas)
 	}
-	if declared == nil {
+	if declared == nil && outcomes == nil {
 		x.skip("there is no stream "+schema.StreamDeclared, checkStreamLimits)
 	} else {
-		x.add(judgeStreamLimits(declared, provision))
+		x.add(judgeStreamLimits(declared, outcomes, provision))
 	}
 	if outcomes == nil {
 		x.skip("there is no stream "+schema.StreamOutcomes, checkOutcomesAge)
@@ -444,14 +444,26 @@ func judgeReplicas(streams []*jetstream.StreamInfo, clustered bool, provision st
 	return bad(result, checkReplicas, strings.Join(mend, "; "), "%s", strings.Join(words, ", "))
 }
 
-// judgeStreamLimits says how full the stream is at whose limit producers are refused.
-func judgeStreamLimits(declared *jetstream.StreamInfo, provision string) Finding {
-	c, s := declared.Config, declared.State
-	return judgeUses(checkStreamLimits, "start more workers, or raise the bounds (`"+provision+" --update` with --declared-max-msgs or --declared-max-bytes): producers are refused at them",
-		[]use{
-			{"declared messages", s.Msgs, uint64(max(0, c.MaxMsgs))},
-			{"bytes of declared messages", s.Bytes, uint64(max(0, c.MaxBytes))},
-		})
+// judgeStreamLimits says how full the streams are: the one at whose limit producers are refused, and the one that lets its
+// oldest go at it.
+func judgeStreamLimits(declared, outcomes *jetstream.StreamInfo, provision string) Finding {
+	uses := func(what string, s *jetstream.StreamInfo) []use {
+		if s == nil {
+			return nil
+		}
+		return []use{
+			{what, s.State.Msgs, uint64(max(0, s.Config.MaxMsgs))},
+			{"bytes of " + what, s.State.Bytes, uint64(max(0, s.Config.MaxBytes))},
+		}
+	}
+	waiting, ended := uses("declared messages", declared), uses("outcomes", outcomes)
+	f := judgeUses(checkStreamLimits, "start more workers, or raise the bounds (`"+provision+" --update` with --declared-max-msgs or --declared-max-bytes): producers are refused at them", append(waiting, ended...))
+	if judgeUses(checkStreamLimits, "", waiting).Result != Pass || f.Result == Pass {
+		return f
+	}
+	f.Result = Warn
+	f.Mend = "`" + provision + " --update`, with --outcomes-max-bytes for more bytes: at a bound the oldest outcomes go before their age, or no more are stored"
+	return f
 }
 
 func judgeOutcomesAge(age, deadline time.Duration, provision string) Finding {

@@ -109,10 +109,13 @@ func TestJudgeStreamLimits(t *testing.T) {
 	info := func(msgs uint64, most int64) *jetstream.StreamInfo {
 		return &jetstream.StreamInfo{Config: jetstream.StreamConfig{MaxMsgs: most, MaxBytes: -1}, State: jetstream.StreamState{Msgs: msgs}}
 	}
-	judged(t, "none", judgeStreamLimits(info(1e9, -1), provisionCommand), Pass, "none")
-	judged(t, "little", judgeStreamLimits(info(1, 500), provisionCommand), Pass, "1 of 500")
-	judged(t, "nearly", judgeStreamLimits(info(450, 500), provisionCommand), Warn, "--declared-max-msgs")
-	judged(t, "full", judgeStreamLimits(info(500, 500), provisionCommand), Fail, "producers are refused")
+	judged(t, "none", judgeStreamLimits(info(1e9, -1), nil, provisionCommand), Pass, "none")
+	judged(t, "little", judgeStreamLimits(info(1, 500), nil, provisionCommand), Pass, "1 of 500")
+	judged(t, "nearly", judgeStreamLimits(info(450, 500), nil, provisionCommand), Warn, "--declared-max-msgs")
+	judged(t, "full", judgeStreamLimits(info(500, 500), nil, provisionCommand), Fail, "producers are refused")
+	judged(t, "outcomes, little", judgeStreamLimits(info(1, 500), info(1, 500), provisionCommand), Pass, "outcomes 1 of 500")
+	judged(t, "outcomes, full", judgeStreamLimits(info(1, 500), info(500, 500), provisionCommand), Warn, "outcomes 500 of 500", "--outcomes-max-bytes")
+	judged(t, "both full", judgeStreamLimits(info(500, 500), info(500, 500), provisionCommand), Fail, "producers are refused")
 }
 
 func TestJudgeReplicas(t *testing.T) {

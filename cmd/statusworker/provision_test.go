@@ -64,7 +64,7 @@ func TestProvisionShowsAndUpdatesWhatDiffers(t *testing.T) {
 	at, js := provisioned(t)
 	other := []string{"provision", "--nats-url", at, "--max-age", "48h", "--outcomes-max-bytes", "1000000", "--declared-max-msgs", "500"}
 	want := []string{
-		"stream " + schema.StreamOutcomes + ": max age is 336h0m0s, should be 48h0m0s",
+		"stream " + schema.StreamOutcomes + ": max age is 14d, should be 48h",
 		"stream " + schema.StreamOutcomes + ": max bytes is unlimited, should be 1000000",
 		"stream " + schema.StreamDeclared + ": max messages is unlimited, should be 500",
 	}

@@ -149,8 +149,8 @@ func playWorker(args []string, observer consumer.Observer) (*player, error) {
 		err := <-ended
 		client.Close()
 		nc.Close()
-		if s := worker.Stats(); err == nil && (s.Faults > 0 || s.DeadLetters > 0) {
-			err = fmt.Errorf("what was measured was not polling alone: %+v", s)
+		if s, stored := worker.Stats(), outcomes.Stats().Published; err == nil && (s.Faults > 0 || stored > 0) {
+			err = fmt.Errorf("what was measured was not polling alone: %d outcomes, %+v", stored, s)
 		}
 		return err
 	}}, nil

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/schema"
 )
 
 // Consumer is a consumer that there should be.
@@ -71,6 +73,8 @@ func show[T any](v T) string {
 	switch v := any(v).(type) {
 	case []string:
 		return strings.Join(v, " ")
+	case time.Duration:
+		return schema.Duration(v)
 	case []time.Duration:
 		if len(v) == 0 {
 			return "none"
@@ -90,7 +94,7 @@ func age(d time.Duration) string {
 	if d <= 0 {
 		return "unlimited"
 	}
-	return d.String()
+	return schema.Duration(d)
 }
 
 func streamFields(have, want jetstream.StreamConfig) []field {

@@ -17,6 +17,7 @@ import (
 
 	"statusworker/cmd/embedded"
 	"statusworker/consumer"
+	"statusworker/publisher"
 	"statusworker/schema"
 	"statusworker/schema/topology"
 	"statusworker/statusclient/simulator"
@@ -96,10 +97,7 @@ func (c devCommand) open(ctx context.Context, within string, notes *devNotes) (_
 	if s.js, err = jetstream.New(s.nc); err != nil {
 		return nil, fmt.Errorf("using JetStream: %w", err)
 	}
-	set, err := provisionCommand{HoldBack: c.HoldBack}.wanted(ctx, s.js, s.cfg)
-	if err != nil {
-		return nil, err
-	}
+	set := consumer.Topology(s.cfg, consumer.Choices{Mode: c.HoldBack}).Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
 	s.streams = []string{schema.StreamDeclared}
 	if c.HoldBack == consumer.Reserve {
 		s.streams = append(s.streams, schema.StreamPolls)

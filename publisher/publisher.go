@@ -337,7 +337,7 @@ func readRecord(m *jetstream.RawStreamMsg) record {
 		} `json:"data"`
 	}
 	r := record{subject: m.Subject, sequence: m.Sequence}
-	if err := json.Unmarshal(m.Data, &event); err == nil {
+	if err := json.Unmarshal(m.Data, &event); err == nil && event.Data.Destination != "" != (event.Data.Reason != "") {
 		r.destination, r.reason, r.life = event.Data.Destination, event.Data.Reason, event.Data.DeclaredAt
 		r.source = event.Data.Source.Subject
 	} else {

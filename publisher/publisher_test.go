@@ -578,17 +578,19 @@ func TestBuried(t *testing.T) {
 func TestPublishBesideForeignMessages(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, longWindow)
-	id, dead := uuid.NewString(), uuid.NewString()
-	for _, subject := range []string{schema.ProcessedSubject(schema.ToTranscript, id), schema.FailedSubject(schema.Rejected, dead)} {
-		if _, err := s.js.Publish(s.ctx, subject, []byte("not JSON")); err != nil {
-			t.Fatal(err)
+	for _, foreign := range []string{"not JSON", "{}", `[1]`, `{"data":{"destination":"cxai","reason":"rejected"}}`} {
+		id, dead := uuid.NewString(), uuid.NewString()
+		for _, subject := range []string{schema.ProcessedSubject(schema.ToTranscript, id), schema.FailedSubject(schema.Rejected, dead)} {
+			if _, err := s.js.Publish(s.ctx, subject, []byte(foreign)); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	s.publish(publisher.Stats{Published: 1, Repeated: 1}, processed(id, life)...)
-	s.publish(publisher.Stats{Contradictions: 1}, failed(id, life, schema.Rejected))
-	s.publish(publisher.Stats{Published: 2}, processed(dead, life)...) // it counts as old
-	if n, m := len(s.stored(id)), len(s.stored(dead)); n != 2 || m != 3 {
-		t.Errorf("%d and %d outcomes are stored, want 2 and 3", n, m)
+		s.publish(publisher.Stats{Published: 1, Repeated: 1}, processed(id, life)...)
+		s.publish(publisher.Stats{Contradictions: 1}, failed(id, life, schema.Rejected))
+		s.publish(publisher.Stats{Published: 2}, processed(dead, life)...) // it counts as old
+		if n, m := len(s.stored(id)), len(s.stored(dead)); n != 2 || m != 3 {
+			t.Errorf("beside %s %d and %d outcomes are stored, want 2 and 3", foreign, n, m)
+		}
 	}
 }
 

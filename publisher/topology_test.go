@@ -28,7 +28,7 @@ func TestTopology(t *testing.T) {
 	differ, err := topology.Compare(s.ctx, s.js, set)
 	object := "stream " + schema.StreamOutcomes
 	want := []topology.Difference{
-		{Object: object, Field: "max age", Have: "336h0m0s", Want: "1h0m0s", Choice: true},
+		{Object: object, Field: "max age", Have: "14d", Want: "1h", Choice: true},
 		{Object: object, Field: "max bytes", Have: "unlimited", Want: "4096", Choice: true},
 	}
 	if err != nil || !reflect.DeepEqual(differ, want) {

@@ -45,7 +45,13 @@ type stage struct {
 	out    *publisher.Publisher
 }
 
-func newStage(t *testing.T, mode consumer.Mode) *stage {
+// parts are what a stage's worker is made of.
+type parts struct {
+	cfg    consumer.Config
+	client consumer.StatusClient
+}
+
+func newStage(t *testing.T, mode consumer.Mode, change ...func(*parts)) *stage {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
@@ -102,7 +108,11 @@ func newStage(t *testing.T, mode consumer.Mode) *stage {
 	t.Cleanup(client.Close)
 	s.out, err = publisher.New(ctx, s.js, log)
 	check(err)
-	s.worker, err = consumer.New(ctx, s.js, client, s.out, cfg)
+	p := parts{cfg, client}
+	for _, c := range change {
+		c(&p)
+	}
+	s.worker, err = consumer.New(ctx, s.js, p.client, s.out, p.cfg)
 	check(err)
 	s.server.Watch(s.worker, s.out, s.js)
 	running, stop := context.WithCancel(ctx)
@@ -272,7 +282,9 @@ func TestMetricsMove(t *testing.T) {
 
 			n("lane_oldest_seconds", labels{"lane": "chat"}, more(0))
 			n("lane_out", nil, more(-1))
-			if mode == consumer.Reserve {
+			if mode == consumer.Nak {
+				n("lane_redelivered", labels{"lane": "chat"}, more(0))
+			} else {
 				n("lane_held_back", labels{"lane": "chat"}, more(0))
 				n("intake_waiting", nil, exactly(0))
 			}
@@ -281,6 +293,9 @@ func TestMetricsMove(t *testing.T) {
 			hanging := simulator.Never().With(simulator.Fault{Kind: simulator.Hangs})
 			s.declare(schema.Audio, &hanging, "")
 			n("polls_in_flight", labels{"lane": "audio"}, exactly(1))
+			if mode == consumer.Nak {
+				n("polls_not_sent_total", nil, more(0)) // it was too young at first
+			}
 
 			s.vendor.SetFaults(simulator.Refusal(http.StatusUnauthorized))
 			n("polls_total", labels{"result": "unauthorized"}, more(0))
@@ -308,6 +323,121 @@ func TestMetricsMove(t *testing.T) {
 			s.serves("/readyz", http.StatusServiceUnavailable, "stopping")
 			s.serves("/livez", http.StatusOK, "ok")
 			n("ready", nil, exactly(0))
+		})
+	}
+}
+
+// panics is a status client that panics once.
+type panics struct {
+	consumer.StatusClient
+	once sync.Once
+}
+
+func (p *panics) Status(ctx context.Context, id string, sendBy time.Time) (schema.Answer, error) {
+	p.once.Do(func() { panic("as the test wants it") })
+	return p.StatusClient.Status(ctx, id, sendBy)
+}
+
+// What TestMetricsMove does not see move takes trouble, each of its own kind.
+func TestMetricsMoveInTrouble(t *testing.T) {
+	never, processed := simulator.Never(), simulator.Processed(0)
+	hangs := simulator.Never().With(simulator.Fault{Kind: simulator.Hangs})
+	for name, tt := range map[string]struct {
+		change  func(*parts)
+		trouble func(s *stage, n func(name string, l labels, wanted func(float64) bool))
+	}{
+		"slots": {func(p *parts) { p.cfg.Concurrency = 4 }, func(s *stage, n func(string, labels, func(float64) bool)) {
+			for range 3 {
+				s.declare(schema.Chat, &hangs, "")
+			}
+			n("slots", labels{"state": "used"}, more(0))
+			n("slot_waits", labels{"lane": "chat"}, exactly(1))
+		}},
+		"the budget": {func(p *parts) { p.cfg.MaxPollsPerSecond = 2 }, func(s *stage, n func(string, labels, func(float64) bool)) {
+			for range 12 {
+				s.declare(schema.Chat, &never, "")
+				s.declare(schema.Audio, &never, "")
+			}
+			n("budget_share", nil, exactly(2))
+			n("budget_waiting", nil, more(0))
+		}},
+		"a panic": {func(p *parts) { p.client = &panics{StatusClient: p.client} }, func(s *stage, n func(string, labels, func(float64) bool)) {
+			s.declare(schema.Chat, &processed, "")
+			n("panics_total", nil, exactly(1))
+			n("outcomes_total", labels{"destination": "cxai"}, exactly(1))
+		}},
+		"no stream of outcomes": {nil, func(s *stage, n func(string, labels, func(float64) bool)) {
+			if err := s.js.DeleteStream(s.ctx, schema.StreamOutcomes); err != nil {
+				s.t.Fatal(err)
+			}
+			s.declare(schema.Chat, &processed, "")
+			n("publish_retries_total", nil, more(0))
+			n("faults_total", nil, more(0))
+			if _, err := topology.Create(s.ctx, s.js, publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge})); err != nil {
+				s.t.Fatal(err)
+			}
+			n("outcomes_total", labels{"destination": "cxai"}, exactly(1))
+		}},
+		"somebody else's messages": {nil, func(s *stage, n func(string, labels, func(float64) bool)) {
+			failed := simulator.Failed(schema.StatusProcessingFailed, time.Second)
+			id := s.declare(schema.Chat, &failed, "")
+			publish := func(m *nats.Msg) {
+				if _, err := s.js.PublishMsg(s.ctx, m); err != nil {
+					s.t.Fatal(err)
+				}
+			}
+			publish(&nats.Msg{Subject: schema.ProcessedSubject(schema.ToCXAI, id), Data: []byte("{}")})
+			n("contradictions_total", nil, exactly(1))
+			// A poll that is due, of an interaction whose next poll is reserved by a later life.
+			id = s.declare(schema.Chat, &never, "")
+			n("polls_total", labels{"result": "pending"}, more(2))
+			publish(&nats.Msg{Subject: schema.PollSubject(schema.Chat, id), Data: fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":"chat"}`, id),
+				Header: nats.Header{
+					schema.HeaderPoll: {"1"}, schema.HeaderFirstStored: {time.Now().Add(-time.Hour).UTC().Format(time.RFC3339Nano)},
+					schema.HeaderSequence: {"1"}, schema.HeaderDeliveries: {"1"},
+				}})
+			n("reservations_refused_total", nil, more(0))
+			n("deliveries_dropped_total", nil, more(0))
+		}},
+		"declared again at once": {nil, func(s *stage, n func(string, labels, func(float64) bool)) {
+			id := s.declare(schema.Audio, &processed, "")
+			n("outcomes_total", labels{"destination": "cxai"}, exactly(1))
+			for value(s.families()["statusworker_declared_again_total"], nil) == 0 {
+				_, err := s.js.Publish(s.ctx, schema.DeclaredSubject(schema.Audio, id), fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":"audio"}`, id))
+				if err != nil && !topology.Waits(err) {
+					s.t.Fatal(err)
+				}
+			}
+		}},
+		"a worker that is given nothing": {nil, func(s *stage, n func(string, labels, func(float64) bool)) {
+			pause := func(stream, name string) {
+				if _, err := s.js.PauseConsumer(s.ctx, stream, name, time.Now().Add(time.Hour)); err != nil {
+					s.t.Fatal(err)
+				}
+			}
+			s.declare(schema.Chat, &never, "")
+			n("polls_total", labels{"lane": "chat"}, more(0))
+			pause(schema.StreamPolls, schema.PollConsumer(schema.Chat))
+			pause(schema.StreamDeclared, schema.ConsumerIntake)
+			s.declare(schema.Chat, &never, "")
+			n("lane_due", labels{"lane": "chat"}, exactly(1))
+			n("lane_oldest_due_seconds", labels{"lane": "chat"}, more(0))
+			n("intake_waiting", nil, exactly(1))
+			n("intake_oldest_seconds", nil, more(0))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			change := tt.change
+			if change == nil {
+				change = func(*parts) {}
+			}
+			s := newStage(t, consumer.Reserve, change)
+			s.await("/readyz", http.StatusOK, "ok")
+			tt.trouble(s, func(name string, l labels, wanted func(float64) bool) {
+				t.Helper()
+				s.awaitValue("statusworker_"+name, l, wanted)
+			})
 		})
 	}
 }

@@ -109,12 +109,9 @@ func (b *budget) take(ctx context.Context) (handBack time.Duration) {
 	turn, delay := b.turn(b.now())
 	switch {
 	case turn == nil:
-		return time.Second
+		return min(delay, handBackMost)
 	case delay == 0:
 		return 0
-	case delay > budgetPatience:
-		turn.CancelAt(b.now())
-		return min(delay, handBackMost)
 	}
 	b.waiting.Add(1)
 	defer b.waiting.Add(-1)
@@ -129,15 +126,21 @@ func (b *budget) take(ctx context.Context) (handBack time.Duration) {
 	}
 }
 
-// turn reserves the next free turn, and says how far away it is; nil where there is no share now.
+// turn reserves the next free turn, and says how far away it is. It is nil where that is too far, or where there is no share
+// now. No share is taken away, and no other turn reserved, in between: only the last one can be given back.
 func (b *budget) turn(now time.Time) (*rate.Reservation, time.Duration) {
 	b.mu.Lock()
-	defer b.mu.Unlock() // so that the share is not taken away in between
+	defer b.mu.Unlock()
 	if !b.known {
-		return nil, 0
+		return nil, time.Second
 	}
 	turn := b.limiter.ReserveN(now, 1)
-	return turn, turn.DelayFrom(now)
+	delay := turn.DelayFrom(now)
+	if delay > budgetPatience {
+		turn.CancelAt(now)
+		turn = nil
+	}
+	return turn, delay
 }
 
 func seconds(s float64) time.Duration {

@@ -12,7 +12,8 @@ import (
 
 // brokerClock knows the broker's time, by which reservations fall due. It is measured against the time stamp in the
 // broker's answers, and counts on from there by this process's monotonic clock, so a step of either wall clock is
-// mended by the next measurement and a local one does no harm at all.
+// mended by the next measurement. A local one forward may leave out a poll that was just about to be made: it looks as if the
+// machine had been suspended.
 //
 // The broker made the stamp between the request and the answer. The clock takes it to have been made at the request:
 // its idea of the broker's time is then never behind the truth, so a reservation is never made for too early a moment.

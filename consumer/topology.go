@@ -216,8 +216,8 @@ func Detect(ctx context.Context, js jetstream.JetStream) (Mode, error) {
 		return "", nil
 	case err != nil:
 		return "", fmt.Errorf("reading stream %s: %w", schema.StreamDeclared, err)
-	case !slices.Contains(declared.CachedInfo().Config.Subjects, schema.SubjectsDeclared):
-		return Nak, nil // it takes the three types only
+	case slices.Contains(declared.CachedInfo().Config.Subjects, schema.DeclaredSubject(schema.Audio, "*")):
+		return Nak, nil // reservations take all types
 	}
 	return "", nil
 }

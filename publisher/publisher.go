@@ -242,15 +242,15 @@ type record struct {
 
 // stored reads the newest outcome on each subject of the family of o, from the stream's leader.
 func (p *Publisher) stored(ctx context.Context, o schema.Outcome) ([]record, error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	bounded, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	info, err := p.outcomes.Info(ctx, jetstream.WithSubjectFilter(family(o)))
+	info, err := p.outcomes.Info(bounded, jetstream.WithSubjectFilter(family(o)))
 	if err != nil {
 		return nil, fmt.Errorf("reading which outcomes %s has: %w", o.Identifier, err)
 	}
 	var found []record
 	for subject := range info.State.Subjects {
-		m, err := p.outcomes.GetLastMsgForSubject(ctx, subject)
+		m, err := p.outcomes.GetLastMsgForSubject(bounded, subject)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue
 		}
@@ -287,12 +287,14 @@ func (p *Publisher) Buried(ctx context.Context, identifier string, life time.Tim
 const clocksApart = time.Minute
 
 // sinceMost bounds how much is read of what was stored on a subject since some time.
-const sinceMost = 200
+const sinceMost = 50
 
 // since reads what was stored on a subject from some time on, up to [sinceMost] of it, in a number of requests that hardly
 // grows with what was stored before. The last one stored there is given.
 func (p *Publisher) since(ctx context.Context, from time.Time, last *jetstream.RawStreamMsg) (found []record, err error) {
 	next := func(sequence uint64) (*jetstream.RawStreamMsg, error) {
+		ctx, cancel := context.WithTimeout(ctx, attemptTimeout) // each, because they are many
+		defer cancel()
 		m, err := p.outcomes.GetMsg(ctx, sequence, jetstream.WithGetMsgSubject(last.Subject))
 		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
 			return nil, fmt.Errorf("reading outcome %s: %w", last.Subject, err)

@@ -543,7 +543,7 @@ func TestPublishInvalidMessagesBesideMany(t *testing.T) {
 			}
 			before := seen
 			seen = n
-			if n -= before; n == 0 || n > 3*250 {
+			if n -= before; n == 0 || n > 3*90 {
 				t.Errorf("%d requests for three dead letters, want some, and far less than %d", n, many)
 			}
 			t.Logf("%d requests", n)

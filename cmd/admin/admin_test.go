@@ -428,11 +428,12 @@ func TestMetricsMoveInTrouble(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			change := tt.change
-			if change == nil {
-				change = func(*parts) {}
-			}
-			s := newStage(t, consumer.Reserve, change)
+			s := newStage(t, consumer.Reserve, func(p *parts) {
+				p.cfg.MaxPollsPerSecond = 0 // a share is waited for
+				if tt.change != nil {
+					tt.change(p)
+				}
+			})
 			s.await("/readyz", http.StatusOK, "ok")
 			tt.trouble(s, func(name string, l labels, wanted func(float64) bool) {
 				t.Helper()

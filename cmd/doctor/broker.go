@@ -80,7 +80,7 @@ func (x *broker) add(found ...Finding) { x.found = append(x.found, found...) }
 func (x *broker) skip(why string, checks ...string) { x.add(skipped(why, "", checks...)...) }
 
 func (x *broker) connection() {
-	x.add(pass(checkConnection, "%s, server %s", x.nc.ConnectedUrlRedacted(), x.nc.ConnectedServerName()))
+	x.add(pass(checkConnection, "%s, server %s", x.Shown(x.nc.ConnectedUrl()), x.nc.ConnectedServerName()))
 	var state *tls.ConnectionState
 	if s, err := x.nc.TLSConnectionState(); err == nil {
 		state = &s
@@ -275,6 +275,9 @@ type use struct {
 	used, limit uint64
 }
 
+// noLimits is what there is to say of uses without a limit.
+const noLimits = "none"
+
 func judgeUses(check, mend string, uses []use) Finding {
 	result := Pass
 	var words []string
@@ -293,7 +296,7 @@ func judgeUses(check, mend string, uses []use) Finding {
 		}
 	}
 	if len(words) == 0 {
-		return pass(check, "none")
+		return pass(check, noLimits)
 	}
 	f := pass(check, "%s", strings.Join(words, ", "))
 	if result != Pass {
@@ -456,14 +459,24 @@ func judgeStreamLimits(declared, outcomes *jetstream.StreamInfo, provision strin
 			{"bytes of " + what, s.State.Bytes, uint64(max(0, s.Config.MaxBytes))},
 		}
 	}
-	waiting, ended := uses("declared messages", declared), uses("outcomes", outcomes)
-	f := judgeUses(checkStreamLimits, "start more workers, or raise the bounds (`"+provision+" --update` with --declared-max-msgs or --declared-max-bytes): producers are refused at them", append(waiting, ended...))
-	if judgeUses(checkStreamLimits, "", waiting).Result != Pass || f.Result == Pass {
-		return f
+	waiting := judgeUses(checkStreamLimits, "start more workers, or raise the bounds (`"+provision+" --update` with --declared-max-msgs or --declared-max-bytes): producers are refused at them",
+		uses("declared messages", declared))
+	ended := judgeUses(checkStreamLimits, "`"+provision+" --update`, with --outcomes-max-bytes for more bytes: at a bound the oldest outcomes go before their age, or no more are stored",
+		uses("outcomes", outcomes))
+	if ended.Result == Fail {
+		ended.Result = Warn
 	}
-	f.Result = Warn
-	f.Mend = "`" + provision + " --update`, with --outcomes-max-bytes for more bytes: at a bound the oldest outcomes go before their age, or no more are stored"
-	return f
+	switch {
+	case ended.Result == Pass && ended.Found == noLimits:
+		return waiting
+	case waiting.Result == Pass && waiting.Found == noLimits:
+		return ended
+	case waiting.Result == Pass:
+		waiting.Result = ended.Result
+	}
+	waiting.Found += ", " + ended.Found
+	waiting.Mend = strings.Join(slices.DeleteFunc([]string{waiting.Mend, ended.Mend}, func(s string) bool { return s == "" }), "; ")
+	return waiting
 }
 
 func judgeOutcomesAge(age, deadline time.Duration, provision string) Finding {

@@ -38,6 +38,8 @@ type Patient struct {
 	// Connect connects to the broker, once and in bounded time; MendConnection says what to do about its error.
 	Connect        func() (*nats.Conn, error)
 	MendConnection func(error) string
+	// Shown is a server's URL without what nobody else may know.
+	Shown func(url string) string
 	// LeastMaxPayload is what the broker must accept as one message.
 	LeastMaxPayload int64
 	// Topology says what keeps a worker from running on the streams that there are, and which command mends it.

@@ -115,6 +115,7 @@ func TestJudgeStreamLimits(t *testing.T) {
 	judged(t, "full", judgeStreamLimits(info(500, 500), nil, provisionCommand), Fail, "producers are refused")
 	judged(t, "outcomes, little", judgeStreamLimits(info(1, 500), info(1, 500), provisionCommand), Pass, "outcomes 1 of 500")
 	judged(t, "outcomes, full", judgeStreamLimits(info(1, 500), info(500, 500), provisionCommand), Warn, "outcomes 500 of 500", "--outcomes-max-bytes")
+	judged(t, "nearly full, and outcomes full", judgeStreamLimits(info(450, 500), info(500, 500), provisionCommand), Warn, "producers are refused", "--outcomes-max-bytes", "450 of 500", "500 of 500")
 	judged(t, "both full", judgeStreamLimits(info(500, 500), info(500, 500), provisionCommand), Fail, "producers are refused")
 }
 

@@ -82,7 +82,7 @@ func (f brokerFlags) options(name string, log logrus.FieldLogger, door *door) ([
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { door.failed(err) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			door.passed()
-			log.WithField("server", nc.ConnectedUrlRedacted()).Info("connected to NATS again")
+			log.WithField("server", shown(nc.ConnectedUrl())).Info("connected to NATS again")
 		}),
 		nats.ErrorHandler(func(nc *nats.Conn, _ *nats.Subscription, err error) { door.heard(nc, nc.IsConnected(), err) }),
 		nats.ClosedHandler(func(*nats.Conn) { door.close() }),
@@ -190,17 +190,26 @@ func parseCredentials(path string) error {
 	return err
 }
 
-// shownURL is the URL without passwords.
+// shownURL is the URL as it may be shown.
 func (f brokerFlags) shownURL() string {
 	servers := strings.Split(f.NATSURL, ",")
 	for i, s := range servers {
-		if u, err := url.Parse(strings.TrimSpace(s)); err == nil {
-			servers[i] = u.Redacted()
-		} else if strings.Contains(s, "@") {
-			servers[i] = "(not a URL)" // it may hold a password
-		}
+		servers[i] = shown(s)
 	}
 	return strings.Join(servers, ",")
+}
+
+// shown is a server's URL without user and password: a user without one is a token.
+func shown(server string) string {
+	u, err := url.Parse(strings.TrimSpace(server))
+	switch {
+	case err == nil:
+		u.User = nil
+		return u.String()
+	case strings.Contains(server, "@"):
+		return "(not a URL)" // it may hold a password
+	}
+	return server
 }
 
 func hopeless(err error) bool {
@@ -267,9 +276,8 @@ var errNoAnswer = errors.New("no answer yet")
 // unsettled tells whether a broker that gave this error may answer properly in a moment: it starts, or elects.
 func unsettled(err error) bool { return topology.Unsettled(err) }
 
-// endWhenDenied calls cancel when the server refuses a right, until ctx ends.
-func endWhenDenied(ctx context.Context, cancel func(), nc *nats.Conn) {
-	before := nc.LastError()
+// endWhenDenied calls cancel when the server refuses a right, until ctx ends. Before is the connection's last error until now.
+func endWhenDenied(ctx context.Context, before error, cancel func(error), nc *nats.Conn) {
 	looking := time.NewTicker(20 * time.Millisecond)
 	defer looking.Stop()
 	for {
@@ -279,7 +287,7 @@ func endWhenDenied(ctx context.Context, cancel func(), nc *nats.Conn) {
 		case <-looking.C:
 		}
 		if last := nc.LastError(); last != before && errors.Is(last, nats.ErrPermissionViolation) {
-			cancel()
+			cancel(last)
 			return
 		}
 	}
@@ -299,7 +307,7 @@ func settledBroker(ctx context.Context, js jetstream.JetStream, log logrus.Field
 	return patiently(ctx, log, "waiting for JetStream (it is starting, electing a leader, or not enabled: a server needs -js, an account needs jetstream)", func() error {
 		bounded, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
-		go endWhenDenied(bounded, cancel, js.Conn())
+		go endWhenDenied(bounded, js.Conn().LastError(), func(error) { cancel() }, js.Conn())
 		err := do(bounded)
 		if denied := js.Conn().LastError(); err != nil && errors.Is(denied, nats.ErrPermissionViolation) {
 			return backoff.Permanent(withoutRight(denied))

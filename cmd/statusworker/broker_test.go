@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -90,12 +91,13 @@ func TestWrongCredentialsEndAtOnce(t *testing.T) {
 	t.Parallel()
 	at := bare(t, server.Options{Username: "worker", Password: "right"})
 	for name, c := range map[string]*call{
-		"none":           worker(t, at),
-		"wrong password": worker(t, at, "--nats-user", "worker"),
-		"wrong token":    worker(t, at, "--nats-user", "wrong-s3cret"),
-		"in the URL":     worker(t, strings.Replace(at, "nats://", "nats://worker:wrong-s3cret@", 1)),
-		"provision":      command(t, "provision", "--nats-url", at),
-		"declare":        command(t, "declare", "--nats-url", at),
+		"none":             worker(t, at),
+		"wrong password":   worker(t, at, "--nats-user", "worker"),
+		"wrong token":      worker(t, at, "--nats-user", "wrong-s3cret"),
+		"token in the URL": worker(t, strings.Replace(at, "nats://", "nats://wrong-s3cret@", 1)),
+		"in the URL":       worker(t, strings.Replace(at, "nats://", "nats://worker:wrong-s3cret@", 1)),
+		"provision":        command(t, "provision", "--nats-url", at),
+		"declare":          command(t, "declare", "--nats-url", at),
 	} {
 		t.Run(name, func(t *testing.T) {
 			if name == "wrong password" {
@@ -180,6 +182,23 @@ func TestDoorHears(t *testing.T) {
 	}
 }
 
+// A right that lacks concerns many subjects: they are told as one.
+func TestDoorTellsOfARightOnce(t *testing.T) {
+	t.Parallel()
+	var out output
+	log := logrus.New()
+	log.SetOutput(&out)
+	d := newDoor(log, brokerFlags{}.hint)
+	for _, subject := range []string{"interactions.processed.cxai.%d", "interactions.hold.chat.%d", "$JS.ACK.INTERACTIONS_POLLS.poll-chat.1.%d.7.1.0", "$JS.API.CONSUMER.MSG.NEXT.INTERACTIONS_POLLS.poll-%d"} {
+		for i := range 3 {
+			d.heard(make(closing), true, fmt.Errorf("%w for Publish to %q", nats.ErrPermissionViolation, fmt.Sprintf(subject, i)))
+		}
+	}
+	if n := len(out.lines()); n != 6 { // each lane's pulls are of their own
+		t.Errorf("%d lines, want 6:\n%s", n, &out)
+	}
+}
+
 // A connection that is lost for long is told of again and again, with what keeps it from coming back.
 func TestRemindsOfALostConnection(t *testing.T) {
 	t.Parallel()
@@ -230,7 +249,7 @@ func TestClientCertificateRefused(t *testing.T) {
 	if err := os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	taking := func(c tls.Certificate) server.Options {
+	taking := func(c tls.Certificate, version uint16) server.Options {
 		leaf, err := x509.ParseCertificate(c.Certificate[0])
 		if err != nil {
 			t.Fatal(err)
@@ -238,34 +257,44 @@ func TestClientCertificateRefused(t *testing.T) {
 		taken := x509.NewCertPool()
 		taken.AddCert(leaf)
 		return server.Options{JetStream: true, StoreDir: t.TempDir(), TLS: true, TLSVerify: true, TLSTimeout: 5,
-			TLSConfig: &tls.Config{Certificates: []tls.Certificate{own}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: taken, MinVersion: tls.VersionTLS12}}
+			TLSConfig: &tls.Config{Certificates: []tls.Certificate{own}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: taken, MinVersion: tls.VersionTLS12, MaxVersion: version}}
 	}
-	options := taking(client)
-	s := bareServer(t, options)
-	flags := []string{"--nats-ca", ca, "--nats-cert", clientCA, "--nats-key", keyFile}
-	command(t, append([]string{"provision", "--nats-url", s.ClientURL()}, flags...)...).exits(exitOK)
-	c := worker(t, s.ClientURL(), flags...).start()
-	c.stderr.wait(t, c.ctx, `"working"`)
-	port := s.Addr().(*net.TCPAddr).Port
-	s.Shutdown()
-	s.WaitForShutdown()
-	o := taking(other)
-	o.Host, o.Port, o.NoSigs, o.NoLog = "127.0.0.1", port, true, true
-	second, err := server.NewServer(&o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(second.Shutdown)
-	second.Start()
-	c.stderr.wait(t, c.ctx, "NATS does not let this process in again")
-	says(t, "standard error", &c.stderr, "certificate", "--nats-cert ($NATS_CERT)")
-	c.stop()
-	if code := c.end(); code != exitOK {
-		t.Errorf("exit code %d, want 0:\n%s", code, &c.stderr)
-	}
-	for name, flags := range map[string][]string{"another": flags, "none": {"--nats-ca", ca}} {
-		at := worker(t, second.ClientURL(), flags...).exits(exitFault)
-		says(t, "standard error with "+name, &at.stderr, "certificate", "--nats-cert ($NATS_CERT)")
+	// The alert of a server comes in the handshake with the older version, and after it with the newer.
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		t.Run(tls.VersionName(version), func(t *testing.T) {
+			t.Parallel()
+			options := taking(client, version)
+			s := bareServer(t, options)
+			flags := []string{"--nats-ca", ca, "--nats-cert", clientCA, "--nats-key", keyFile}
+			command(t, append([]string{"provision", "--nats-url", s.ClientURL()}, flags...)...).exits(exitOK)
+			c := worker(t, s.ClientURL(), flags...).start()
+			c.stderr.wait(t, c.ctx, `"working"`)
+			port := s.Addr().(*net.TCPAddr).Port
+			s.Shutdown()
+			s.WaitForShutdown()
+			o := taking(other, version)
+			o.Host, o.Port, o.NoSigs, o.NoLog = "127.0.0.1", port, true, true
+			second, err := server.NewServer(&o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(second.Shutdown)
+			second.Start()
+			c.stderr.wait(t, c.ctx, "NATS does not let this process in again")
+			says(t, "standard error", &c.stderr, "certificate", "--nats-cert ($NATS_CERT)")
+			c.stop()
+			if code := c.end(); code != exitOK {
+				t.Errorf("exit code %d, want 0:\n%s", code, &c.stderr)
+			}
+			first := map[string][]string{"another": flags, "none": {"--nats-ca", ca}}
+			if version == tls.VersionTLS12 {
+				delete(first, "none") // the alert then says nothing of a certificate
+			}
+			for name, flags := range first {
+				at := worker(t, second.ClientURL(), flags...).exits(exitFault)
+				says(t, "standard error with "+name, &at.stderr, "certificate", "--nats-cert ($NATS_CERT)")
+			}
+		})
 	}
 }
 
@@ -325,7 +354,7 @@ func TestDeclareWithoutTheRight(t *testing.T) {
 	at := users(t, func(all []*server.User) []*server.User {
 		for _, u := range all {
 			if u.Username == "declare" {
-				u.Permissions.Publish.Allow = []string{"$JS.API.STREAM.INFO." + schema.StreamDeclared}
+				u.Permissions.Publish.Allow = []string{"$JS.API.STREAM.INFO." + schema.StreamDeclared, "interactions.declared.chat.*"}
 			}
 		}
 		return all
@@ -336,6 +365,42 @@ func TestDeclareWithoutTheRight(t *testing.T) {
 	says(t, "standard output", &c.stdout, "declared 0", "failed 2")
 	if strings.Contains(c.stderr.String(), "takes nothing in") {
 		t.Errorf("it waited for a broker that is well:\n%s", &c.stderr)
+	}
+
+	// What the broker has taken in before is told as declared.
+	var lines strings.Builder
+	const declared = 300
+	for i := range 2 * declared {
+		kind := schema.Chat
+		if i == declared {
+			kind = schema.Audio
+		}
+		fmt.Fprintf(&lines, "{\"interactionIdentifier\":%q,\"type\":%q}\n", uuid.NewString(), kind)
+	}
+	c = command(t, append([]string{"declare", "--nats-url", at}, as("declare")...)...)
+	c.stdin = strings.NewReader(lines.String())
+	c.exits(exitFault)
+	stored := 0
+	for _, l := range c.stdout.lines() {
+		if _, err := fmt.Sscanf(l, "declared %d,", &stored); err != nil {
+			t.Errorf("standard output: %q (%v)", l, err)
+		}
+	}
+	nc, err := nats.Connect(at, nats.UserInfo("provision", userPassword), nats.CustomInboxPrefix("_INBOX_provision"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), schema.StreamDeclared)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := stream.CachedInfo().State.Msgs; n < declared || n != uint64(stored) {
+		t.Errorf("%d were told as declared, and %d are stored, want the same, and %d at least", stored, n, declared)
 	}
 }
 
@@ -479,7 +544,7 @@ func TestRefusesConsumersThatPollTooOften(t *testing.T) {
 		want               []string
 	}{
 		{"back-off", "nak", schema.StreamDeclared, func(c *jetstream.ConsumerConfig) { c.BackOff = append(c.BackOff, 1e9) }, []string{"back-off is [1s]", "should be none", "--hold-back nak"}},
-		{"back-off", "reserve", schema.StreamPolls, func(c *jetstream.ConsumerConfig) { c.BackOff = append(c.BackOff, 1e9) }, []string{"back-off is [1s]", "should be none", "--hold-back reserve"}},
+		{"back-off", "reserve", schema.StreamPolls, func(c *jetstream.ConsumerConfig) { c.BackOff = append(c.BackOff, 1e9) }, []string{"back-off is [1s]", "should be none", "`statusworker provision --update`"}},
 		{"short ack wait", "nak", schema.StreamDeclared, func(c *jetstream.ConsumerConfig) { c.AckWait = 20e9 }, []string{"ack wait is 20s", "should be 45s"}},
 		{"short ack wait", "reserve", schema.StreamPolls, func(c *jetstream.ConsumerConfig) { c.AckWait = 1e9 }, []string{"ack wait is 1s", "should be 10s"}},
 		{"max deliver", "reserve", schema.StreamPolls, func(c *jetstream.ConsumerConfig) { c.MaxDeliver = 5 }, []string{"max deliver is 5", "should be"}},
@@ -508,12 +573,4 @@ func TestRefusesConsumersThatPollTooOften(t *testing.T) {
 			again.end()
 		})
 	}
-}
-
-func TestWorkerWithAnotherGuidanceThanTheConsumers(t *testing.T) {
-	t.Parallel()
-	// Naks: the ack wait of a lane depends on its guidance.
-	at, _ := provisioned(t, "--hold-back", "nak")
-	c := worker(t, at, "--audio-interval", "60s").exits(exitFault)
-	says(t, "standard error", &c.stderr, "ack wait", "`statusworker provision --hold-back nak --update`")
 }

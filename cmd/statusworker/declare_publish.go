@@ -22,6 +22,8 @@ const (
 	declareAckWithin = 5 * time.Second
 	// declarePatience is how long a broker may take nothing in before the rest is given up.
 	declarePatience = 30 * time.Second
+	// deniedGrace is how long acks may still come after a publish was refused.
+	deniedGrace = time.Second
 )
 
 // declaring publishes messages: read, validated and sent by one goroutine, while another waits for the acks in the same
@@ -56,9 +58,9 @@ func (d *declaring) run(ctx, leave context.Context, from source) error {
 	defer stopReading(nil)
 	// Refusals do not come as answers to the publishes that they are about.
 	denied := make(chan struct{})
-	go endWhenDenied(reading, func() {
-		stopReading(errDenied)
-		close(denied)
+	go endWhenDenied(reading, d.js.Conn().LastError(), func(err error) {
+		stopReading(withoutRight(err))
+		time.AfterFunc(deniedGrace, func() { close(denied) })
 	}, d.js.Conn())
 	candidates := make(chan candidate, declareWindow)
 	read := make(chan error, 1)
@@ -81,8 +83,8 @@ func (d *declaring) run(ctx, leave context.Context, from source) error {
 		}
 		d.settle(s.candidate, err)
 	}
-	if errors.Is(context.Cause(reading), errDenied) {
-		return withoutRight(d.js.Conn().LastError())
+	if cause := context.Cause(reading); errors.Is(cause, nats.ErrPermissionViolation) {
+		return cause
 	}
 	if errors.Is(context.Cause(reading), errBrokerGone) {
 		return fmt.Errorf("%w for %s: given up after %d of the messages; run it again when the broker is well to declare the rest",
@@ -128,6 +130,13 @@ func (d *declaring) send(ctx context.Context, from <-chan candidate, to chan<- s
 // await waits for the broker's answer. It comes, or its time-out does, within declareAckWithin; where the user may not
 // publish, it does not.
 func await(leave context.Context, denied <-chan struct{}, f jetstream.PubAckFuture) error {
+	select {
+	case <-f.Ok():
+		return nil
+	case err := <-f.Err():
+		return err
+	default:
+	}
 	select {
 	case <-f.Ok():
 		return nil

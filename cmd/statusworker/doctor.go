@@ -62,6 +62,7 @@ func (c doctorCommand) Run(ctx context.Context, p process) error {
 			}
 			return "start the server, or correct --nats-url ($NATS_URL)"
 		},
+		Shown:           shown,
 		LeastMaxPayload: leastMaxPayload,
 		Topology:        func(ctx context.Context, js jetstream.JetStream) error { return checkTopology(ctx, js, cfg) },
 		Vendor:          client, NoVendor: asUsage(noVendor), Work: cfg,

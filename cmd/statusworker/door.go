@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"net"
+	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -38,7 +39,8 @@ func newDoor(log logrus.FieldLogger, hint func(error) string) *door {
 	return &door{log: log, hint: hint, within: letInWithin, closed: closed, close: sync.OnceFunc(func() { close(closed) }), told: map[string]time.Time{}}
 }
 
-// heard takes what NATS says, or what goes wrong on the way, beside all requests. It tells of it once.
+// heard takes what NATS says, or what goes wrong on the way, beside all requests. What goes wrong on the way is told where the
+// connection is found to be lost, or by remind.
 func (d *door) heard(nc interface{ Close() }, connected bool, err error) {
 	switch op := (*net.OpError)(nil); {
 	case unwelcome(err):
@@ -47,8 +49,8 @@ func (d *door) heard(nc interface{ Close() }, connected bool, err error) {
 		d.failed(err) // see remind
 	case errors.As(err, &op) && op.Op == "write" && op.Timeout():
 		d.log.WithError(err).Warn("NATS takes nothing in: a write has timed out")
-	case errors.As(err, &op) && op.Op == "write":
-		d.log.WithError(err).Debug("could not write to NATS") // the connection is lost, which is told where it is noticed
+	case errors.As(err, &op) && (op.Op == "write" || op.Op == "read"):
+		d.log.WithError(err).Debug("a connection to NATS is lost")
 	case d.again(err, time.Now()):
 		d.log.WithError(err).Error("NATS refused something")
 	}
@@ -61,7 +63,7 @@ const toldMost = 100
 func (d *door) again(err error, now time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	what := err.Error()
+	what := kindOf(err)
 	if last, ok := d.told[what]; ok && now.Sub(last) < sayEvery {
 		return false
 	}
@@ -70,6 +72,18 @@ func (d *door) again(err error, now time.Time) bool {
 	}
 	d.told[what] = now
 	return true
+}
+
+var refusedSubject = regexp.MustCompile(`"(?:(\$JS\.API\.)|((?:[^".]*\.){3}))[^"]*"`)
+
+// kindOf is what refusals of one right have in common: not the identifier or the sequence in the subject.
+func kindOf(err error) string {
+	return refusedSubject.ReplaceAllStringFunc(err.Error(), func(subject string) string {
+		if match := refusedSubject.FindStringSubmatch(subject); match[1] == "" {
+			return match[2]
+		}
+		return subject
+	})
 }
 
 func (d *door) refused(nc interface{ Close() }, err error) {
@@ -92,33 +106,47 @@ func (d *door) failed(err error) {
 	d.failure = err
 }
 
+// why gives what keeps a connection from coming back.
+func (d *door) why(nc *nats.Conn) error {
+	if err := nc.LastError(); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.failure
+}
+
 func (d *door) passed() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.since, d.failure = time.Time{}, nil
 }
 
-// remind tells every so often that there is no connection, and why, until it is closed.
+// remind tells every so often that there is no connection, and why, until it is closed. It looks oftener: a handshake that a
+// server refuses is told by nobody else.
 func (d *door) remind(nc *nats.Conn, at string, every time.Duration) {
-	looking := time.NewTicker(every)
+	looking := time.NewTicker(min(every, time.Second))
 	defer looking.Stop()
-	for before := false; ; {
+	var told time.Time
+	for {
 		select {
 		case <-d.closed:
 			return
 		case <-looking.C:
 		}
-		lost := nc.Status() == nats.RECONNECTING
-		if lost && before { // the loss has been told
-			err := nc.LastError()
-			d.mu.Lock()
-			if err == nil {
-				err = d.failure
-			}
-			d.mu.Unlock()
+		if nc.Status() != nats.RECONNECTING {
+			told = time.Time{}
+			continue
+		}
+		switch err := d.why(nc); {
+		case unwelcome(err):
+			d.refused(nc, err)
+		case told.IsZero(): // the loss has been told
+			told = time.Now()
+		case time.Since(told) >= every:
+			told = time.Now()
 			d.log.WithError(err).Warn("still no connection to NATS at " + at)
 		}
-		before = lost
 	}
 }
 

@@ -228,7 +228,7 @@ func provision(ctx context.Context, js jetstream.JetStream, p process, log logru
 		say(p.stdout, "everything is as it should be")
 		return nil
 	case other:
-		return errors.New("the streams were made for the other way of holding back; nothing was changed. To keep it, leave out --hold-back ($STATUSWORKER_HOLD_BACK); to change over, see docs/design.md")
+		return errors.New("the streams were made for the other way of holding back; nothing was changed. To keep it, leave out --hold-back ($STATUSWORKER_HOLD_BACK), or name the way that is there; to change over, see docs/design.md")
 	case dryRun:
 		return errReported
 	}

@@ -143,6 +143,34 @@ func TestProvisionDoesNotChangeOver(t *testing.T) {
 	}
 }
 
+// A bucket of workers that somebody made with nats kv, which knows nothing of ages: a worker names the command that mends it.
+func TestProvisionMendsTheBucket(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t)
+	if err := js.DeleteStream(t.Context(), schema.StreamWorkers); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: strings.TrimPrefix(schema.StreamWorkers, "KV_")}); err != nil {
+		t.Fatal(err)
+	}
+	says(t, "standard error", &worker(t, at).exits(exitFault).stderr, "max age is unlimited, should be 10s", "`statusworker provision --update`")
+	command(t, "provision", "--nats-url", at, "--update").exits(exitOK)
+	w := worker(t, at).start()
+	w.stderr.wait(t, w.ctx, `"working"`)
+	w.stop()
+	w.end()
+}
+
+// A stream that producers made before the first provision says nothing of a way of holding back.
+func TestProvisionOverAForeignStream(t *testing.T) {
+	t.Parallel()
+	s, js := broker(t)
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: schema.StreamDeclared, Subjects: []string{"interactions.declared.>"}, Retention: jetstream.WorkQueuePolicy}); err != nil {
+		t.Fatal(err)
+	}
+	says(t, "standard output", &command(t, "provision", "--nats-url", s.URL(), "--update").exits(exitOK).stdout, "created stream "+schema.StreamPolls)
+}
+
 // Naks have an ack wait that is made from the workers' timing. What is not said of that stays as it is, and the command that a
 // worker names mends it as it is written.
 func TestProvisionTimingOfNaks(t *testing.T) {

@@ -77,19 +77,24 @@ func (c runCommand) Run(ctx context.Context, p process) error {
 	server.Watch(worker, outcomes, js)
 	log.WithFields(logrus.Fields{
 		"admin":   server.Addr(),
-		"version": versionString(), "nats": nc.ConnectedUrlRedacted(), "vendor": c.BaseURL, "hold_back": worker.Mode(),
+		"version": versionString(), "nats": shown(nc.ConnectedUrl()), "vendor": c.BaseURL, "hold_back": worker.Mode(),
 		"clock_offset": worker.ClockOffset().Round(time.Millisecond).String(),
 	}).Info("working")
-	defer context.AfterFunc(ctx, func() {
+	told := make(chan struct{})
+	untold := context.AfterFunc(ctx, func() {
+		defer close(told)
 		server.Stopping()
 		log.WithField("within", schema.Duration(c.ShutdownTimeout)).Info("stopping: what is being polled is finished, and nothing else is begun")
-	})()
+	})
 	watching, stopWatching := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() { client.WatchToken(watching, worker.TokenChanged) })
 	err = worker.Run(ctx, p.leave)
 	stopWatching()
 	watch.Wait()
+	if !untold() {
+		<-told
+	}
 	if last := nc.LastError(); errors.Is(err, nats.ErrConnectionClosed) && unwelcome(last) {
 		err = fmt.Errorf("NATS at %s does not let this worker in any more: %w; %s", c.shownURL(), last, c.hint(last))
 	}

@@ -291,6 +291,9 @@ func overStream(have, want jetstream.StreamConfig) jetstream.StreamConfig {
 	have.Mirror, have.Sources, have.SubjectTransform = want.Mirror, want.Sources, want.SubjectTransform
 	have.MaxAge, have.MaxMsgs, have.MaxBytes, have.MaxMsgSize = want.MaxAge, want.MaxMsgs, want.MaxBytes, want.MaxMsgSize
 	have.Storage, have.Replicas = want.Storage, want.Replicas
+	if have.MaxAge > 0 { // the broker takes no longer window
+		have.Duplicates = min(have.Duplicates, have.MaxAge)
+	}
 	return have
 }
 

@@ -204,7 +204,7 @@ func (p *Publisher) store(ctx context.Context, o schema.Outcome, expected uint64
 	ack, err := p.js.PublishMsg(ctx, m, jetstream.WithMsgID(o.ID()), condition)
 	if err == nil && ack.Duplicate {
 		// The broker remembers that it was published, and not whether somebody has deleted it.
-		if _, err := p.outcomes.GetMsg(ctx, ack.Sequence); errors.Is(err, jetstream.ErrMsgNotFound) {
+		if _, gone := p.outcomes.GetMsg(ctx, ack.Sequence); errors.Is(gone, jetstream.ErrMsgNotFound) {
 			m.Header.Del(jetstream.MsgIDHeader)
 			ack, err = p.js.PublishMsg(ctx, m, condition)
 		}

@@ -51,7 +51,7 @@ func (s *Simulator) handler() http.Handler {
 
 // serveStatus answers a poll.
 func (s *Simulator) serveStatus(w http.ResponseWriter, r *http.Request) {
-	at := s.cfg.Now()
+	at := receivedAt(r, s.cfg.Now())
 	identifier := strings.ToLower(r.PathValue("identifier"))
 
 	s.mu.Lock()

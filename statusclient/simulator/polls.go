@@ -16,7 +16,7 @@ type Poll struct {
 	Identifier string
 	// Number counts the polls of the interaction, from 1.
 	Number int
-	// At is when the request had been read.
+	// At is when the host received the request, where the system tells, and otherwise when it had been read.
 	At time.Time
 	// StatusCode is what is answered, or 0 where the fault leaves no answer.
 	StatusCode int

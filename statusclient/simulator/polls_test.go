@@ -2,13 +2,20 @@ package simulator_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/url"
+	"runtime"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
 
 	"statusworker/statusclient/simulator"
 )
@@ -133,6 +140,60 @@ func TestStartRefuses(t *testing.T) {
 	s := start(t, simulator.Config{})
 	if _, err := simulator.Start(simulator.Config{Addr: s.URL()[len("http://") : len(s.URL())-len("/v1")]}); err == nil {
 		t.Error("an address was taken twice")
+	}
+}
+
+// A poll counts from when the host received it, and not from when the simulator found time for it: here it is busy with the one
+// before, on the same connection.
+func TestPollCountsFromItsReceipt(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux tells when something was received")
+	}
+	t.Parallel()
+	for name, secure := range map[string]bool{"http": false, "https": true} {
+		t.Run(name, func(t *testing.T) {
+			const busy = 400 * time.Millisecond
+			s := start(t, simulator.Config{TLS: secure})
+			s.SetFaults(simulator.Fault{Kind: simulator.Delayed, Delay: busy})
+			u, err := url.Parse(s.URL())
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+			defer cancel()
+			twice := func() time.Duration {
+				c, err := net.Dial("tcp", u.Host)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				if secure {
+					trusted := x509.NewCertPool()
+					trusted.AppendCertsFromPEM(s.CertificatePEM())
+					c = tls.Client(c, &tls.Config{RootCAs: trusted, ServerName: "localhost"})
+				}
+				identifier := uuid.NewString()
+				request := fmt.Sprintf("GET /v1/interactions/%s/status HTTP/1.1\r\nHost: vendor\r\nX-API-Token: %s\r\n\r\n", identifier, simulator.DefaultToken)
+				if _, err := io.WriteString(c, request+request); err != nil {
+					t.Fatal(err)
+				}
+				if err := s.WaitPollsOf(ctx, identifier, 2); err != nil {
+					t.Fatal(err)
+				}
+				polls := s.PollsOf(identifier)
+				return polls[1].At.Sub(polls[0].At)
+			}
+			for {
+				gap := twice()
+				if gap < busy {
+					return
+				}
+				// A kernel takes a moment to begin with it.
+				if t.Logf("two polls that were sent at once are %s apart", gap); ctx.Err() != nil {
+					t.Fatal("and so are others")
+				}
+			}
+		})
 	}
 }
 

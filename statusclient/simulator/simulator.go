@@ -80,7 +80,8 @@ func Start(cfg Config) (*Simulator, error) {
 	if cfg.Speed < 0 {
 		return nil, fmt.Errorf("starting the simulator: Speed is %g: want more than 0", cfg.Speed)
 	}
-	if cfg.Now == nil {
+	ownClock := cfg.Now == nil
+	if ownClock {
 		cfg.Now = time.Now
 	}
 	s := &Simulator{
@@ -94,6 +95,9 @@ func Start(cfg Config) (*Simulator, error) {
 	}
 	s.url = "http://" + listener.Addr().String() + "/v1"
 	s.server = &http.Server{Handler: s.handler(), ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}
+	if ownClock {
+		listener, s.server.ConnContext = withArrivals(listener), withConn
+	}
 	if cfg.TLS {
 		certificate, err := selfSigned(cfg.Hosts)
 		if cfg.CertificateFolder != "" {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/tls"
-	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -111,7 +110,7 @@ func reset(w http.ResponseWriter) {
 	if t, ok := c.(*tls.Conn); ok {
 		c = t.NetConn()
 	}
-	if t, ok := c.(*net.TCPConn); ok {
+	if t, ok := c.(interface{ SetLinger(int) error }); ok {
 		_ = t.SetLinger(0) // it is closed in any case
 	}
 	_ = c.Close()

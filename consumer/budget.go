@@ -18,7 +18,7 @@ const (
 	budgetPatience = 4 * time.Second
 	// budgetMargin is how much of that the pull may take.
 	budgetMargin = 100 * time.Millisecond
-	// handBackMost bounds that: the share may be larger by then.
+	// handBackMost is for how long a delivery is handed back at most: the share may be larger by then.
 	handBackMost = 10 * time.Minute
 )
 

@@ -86,8 +86,8 @@ func (p *Publisher) Stats() Stats {
 // the broker has acknowledged all of them, or had them already, or holds an outcome that contradicts them, which is
 // kept. Where that is a processed event of the same life, the processed events that go with it (see
 // [schema.Outcome.Success]) are published from what it says, should they be missing: whoever stored it may have come to
-// its end before it could store the others. Publish tries again with growing delays until ctx ends, and returns the last error then; the caller repeats the same
-// call later.
+// its end before it could store the others. Publish tries again with growing delays until ctx ends, and returns the last
+// error then; the caller repeats the same call later.
 func (p *Publisher) Publish(ctx context.Context, outcomes ...schema.Outcome) error {
 	wanted, todo := outcomes, outcomes
 	var expected uint64
@@ -133,7 +133,7 @@ func (p *Publisher) Publish(ctx context.Context, outcomes ...schema.Outcome) err
 					todo = nil
 					return nil
 				}
-				log.Warn("the first processed event of this interaction is stored, and not the others: they are published from it, although it has failed since")
+				log.Warn("not all processed events of this interaction are stored: the others are published from this one, although it has failed since")
 				wanted, todo, expected = rest, r.missing, r.expected
 				continue
 			}

@@ -167,8 +167,7 @@ func TestDoorHears(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out output
-			log := logrus.New()
-			log.SetOutput(&out)
+			log := logTo(&out)
 			d := newDoor(log, brokerFlags{}.hint)
 			d.heard(make(closing), tt.connected, tt.err)
 			first := out.String()
@@ -186,8 +185,7 @@ func TestDoorHears(t *testing.T) {
 func TestDoorTellsOfARightOnce(t *testing.T) {
 	t.Parallel()
 	var out output
-	log := logrus.New()
-	log.SetOutput(&out)
+	log := logTo(&out)
 	d := newDoor(log, brokerFlags{}.hint)
 	for _, subject := range []string{"interactions.processed.cxai.%d", "interactions.hold.chat.%d", "$JS.ACK.INTERACTIONS_POLLS.poll-chat.1.%d.7.1.0", "$JS.API.CONSUMER.MSG.NEXT.INTERACTIONS_POLLS.poll-%d"} {
 		for i := range 3 {
@@ -203,8 +201,7 @@ func TestDoorTellsOfARightOnce(t *testing.T) {
 func TestRemindsOfALostConnection(t *testing.T) {
 	t.Parallel()
 	var out output
-	log := logrus.New()
-	log.SetOutput(&out)
+	log := logTo(&out)
 	s := bareServer(t, server.Options{})
 	flags := brokerFlags{NATSURL: s.ClientURL(), InboxPrefix: "_INBOX"}
 	d := newDoor(log, flags.hint)
@@ -298,6 +295,13 @@ func TestClientCertificateRefused(t *testing.T) {
 	}
 }
 
+// logTo is a log that a test reads.
+func logTo(out *output) *logrus.Logger {
+	log := logrus.New()
+	log.SetOutput(out)
+	return log
+}
+
 type closing chan struct{}
 
 func (c closing) Close() { close(c) }
@@ -306,8 +310,7 @@ func (c closing) Close() { close(c) }
 func TestNotLetInAgainEnds(t *testing.T) {
 	t.Parallel()
 	var out output
-	log := logrus.New()
-	log.SetOutput(&out)
+	log := logTo(&out)
 	d := newDoor(log, brokerFlags{}.hint)
 	d.within = time.Hour
 	closed := make(closing)

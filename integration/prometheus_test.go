@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -142,10 +141,7 @@ scrape_configs:
     static_configs: [{targets: ["%s"]}]
 `, strings.Join(targets, `", "`))
 	harness.Check(t, os.WriteFile(filepath.Join(dir, "prometheus.yaml"), []byte(config), 0o600))
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	harness.Check(t, err)
-	address := l.Addr().String()
-	harness.Check(t, l.Close())
+	address := fmt.Sprintf("127.0.0.1:%d", harness.FreePorts(t, 1)[0])
 	harness.StartProcess(t, "prometheus", program, nil, "--config.file="+filepath.Join(dir, "prometheus.yaml"),
 		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address, "--log.level=warn")
 	return &prometheus{t: t, url: "http://" + address}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"net/url"
 	"strconv"
 	"time"
@@ -20,21 +19,14 @@ type Server struct {
 	options server.Options
 }
 
-const readyWithin = 10 * time.Second
+const (
+	readyWithin = 10 * time.Second
+	loopback    = "127.0.0.1"
+)
 
-// Start starts a server that keeps its streams in a folder. A port of 0 takes a free one.
+// Start starts a server that keeps its streams in a folder. A port of 0 takes a free one (see [FreePorts]).
 func Start(folder string, port int) (*Server, error) {
-	if port == 0 {
-		port = server.RANDOM_PORT
-	}
-	s := &Server{options: server.Options{
-		ServerName: "embedded", Host: "127.0.0.1", Port: port, JetStream: true, StoreDir: folder,
-		NoSigs: true,
-	}}
-	if err := s.start(); err != nil {
-		return nil, err
-	}
-	return s, nil
+	return start(server.Options{ServerName: "embedded", Port: port, StoreDir: folder})
 }
 
 // Node is a server's place in a cluster. All nodes have the same routes: the loopback ports on which they talk to each
@@ -47,13 +39,26 @@ type Node struct {
 
 // StartNode starts a server of a cluster. It is ready for clients before the cluster has a leader.
 func StartNode(folder string, n Node) (*Server, error) {
-	s := &Server{options: server.Options{
-		ServerName: n.Name, Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: folder, NoSigs: true,
-		Cluster: server.ClusterOpts{Name: "embedded", Host: "127.0.0.1", Port: n.Route},
-	}}
-	for _, port := range n.Routes {
-		s.options.Routes = append(s.options.Routes, &url.URL{Scheme: "nats", Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(port))})
+	options := server.Options{
+		ServerName: n.Name, StoreDir: folder,
+		Cluster: server.ClusterOpts{Name: "embedded", Host: loopback, Port: n.Route},
 	}
+	for _, port := range n.Routes {
+		options.Routes = append(options.Routes, &url.URL{Scheme: "nats", Host: net.JoinHostPort(loopback, strconv.Itoa(port))})
+	}
+	return start(options)
+}
+
+func start(options server.Options) (*Server, error) {
+	options.Host, options.JetStream, options.NoSigs = loopback, true, true
+	if options.Port == 0 {
+		ports, err := FreePorts(1)
+		if err != nil {
+			return nil, fmt.Errorf("starting the embedded NATS server: %w", err)
+		}
+		options.Port = ports[0]
+	}
+	s := &Server{options: options}
 	if err := s.start(); err != nil {
 		return nil, err
 	}
@@ -116,9 +121,6 @@ func (s *Server) StartAgain() error { return s.start() }
 
 // Stop stops the server and waits until it has. Its next start will be on the same port.
 func (s *Server) Stop() {
-	if addr, ok := s.server.Addr().(interface{ AddrPort() netip.AddrPort }); ok {
-		s.options.Port = int(addr.AddrPort().Port())
-	}
 	s.server.Shutdown()
 	s.server.WaitForShutdown()
 }

@@ -2,7 +2,6 @@ package embedded_test
 
 import (
 	"context"
-	"net"
 	"net/url"
 	"strconv"
 	"testing"
@@ -131,16 +130,9 @@ func TestRestartKeeps(t *testing.T) {
 // Three nodes with each other's routes are one cluster, which keeps a stream while one of them is away.
 func TestClusterOfThree(t *testing.T) {
 	t.Parallel()
-	var routes []int
-	for range 3 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		routes = append(routes, l.Addr().(*net.TCPAddr).Port)
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
+	routes, err := embedded.FreePorts(3)
+	if err != nil {
+		t.Fatal(err)
 	}
 	var nodes []*embedded.Server
 	for i, route := range routes {

@@ -187,7 +187,7 @@ func bare(t *testing.T, options server.Options) string {
 
 func bareServer(t *testing.T, options server.Options) *server.Server {
 	t.Helper()
-	options.Host, options.Port, options.NoSigs, options.NoLog = "127.0.0.1", server.RANDOM_PORT, true, true
+	options.Host, options.Port, options.NoSigs, options.NoLog = "127.0.0.1", freePort(t), true, true
 	s, err := server.NewServer(&options)
 	if err != nil {
 		t.Fatal(err)
@@ -206,12 +206,16 @@ func bareServer(t *testing.T, options server.Options) *server.Server {
 // nobody is the URL of a port on which nobody listens.
 func nobody(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return fmt.Sprintf("nats://127.0.0.1:%d", freePort(t))
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	ports, err := embedded.FreePorts(1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return "nats://" + l.Addr().String()
+	return ports[0]
 }
 
 // oldServer is a broker that says it is of that version.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"statusworker/cmd/embedded"
 	"statusworker/consumer"
 	"statusworker/schema"
 )
@@ -181,22 +181,17 @@ func nodes(folder string, replicas int) ([][]string, error) {
 	if replicas <= 1 {
 		return [][]string{{folder}}, nil
 	}
-	var ports []string
-	for range replicas {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, fmt.Errorf("finding a free port: %w", err)
-		}
-		defer l.Close()
-		ports = append(ports, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+	ports, err := embedded.FreePorts(replicas)
+	if err != nil {
+		return nil, err
 	}
 	var all [][]string
 	for i, own := range ports {
 		name := fmt.Sprintf("n%d", i+1)
-		node := []string{filepath.Join(folder, name), name, own}
+		node := []string{filepath.Join(folder, name), name, strconv.Itoa(own)}
 		for _, port := range ports {
 			if port != own {
-				node = append(node, port)
+				node = append(node, strconv.Itoa(port))
 			}
 		}
 		all = append(all, node)

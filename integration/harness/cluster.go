@@ -40,7 +40,7 @@ func StartCluster(t testing.TB, config ...string) *Cluster {
 		routes = append(routes, fmt.Sprintf("nats://n%d:6222", i+1))
 	}
 	config = append(config, fmt.Sprintf("cluster { name: test, listen: \"0.0.0.0:6222\", routes: [%s] }", strings.Join(routes, ", ")))
-	ports := freePorts(t, size)
+	ports := FreePorts(t, size)
 	c := &Cluster{Nodes: make([]*Server, size)}
 	errs := make([]error, size)
 	var wg sync.WaitGroup

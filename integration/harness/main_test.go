@@ -31,8 +31,8 @@ func child() int {
 	return 7
 }
 
-// embedded is a server in this process, for what needs no container.
-func embedded(t testing.TB) string {
+// inProcess is a server in this process, for what needs no container.
+func inProcess(t testing.TB) string {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true,

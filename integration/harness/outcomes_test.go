@@ -30,7 +30,7 @@ func publish(t *testing.T, js jetstream.JetStream, kind, identifier string) {
 }
 
 func TestOracle(t *testing.T) {
-	url := embedded(t)
+	url := inProcess(t)
 	js := JetStream(t, url)
 	outcomeStream(t, js, 1)
 	o := Watch(t, url)
@@ -81,7 +81,7 @@ func TestOracle(t *testing.T) {
 }
 
 func TestAwaitDrained(t *testing.T) {
-	js := JetStream(t, embedded(t))
+	js := JetStream(t, inProcess(t))
 	ctx := Context(t, readyWithin)
 	Check(t, AwaitDrained(ctx, js)) // no stream at all
 	stream, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: schema.StreamDeclared, Subjects: []string{schema.SubjectsDeclared}})

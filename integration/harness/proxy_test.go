@@ -46,7 +46,7 @@ func TestProxyShowsTheConversation(t *testing.T) {
 			return Forward
 		}
 	}
-	p := StartProxy(t, embedded(t), Hooks{OnClient: note("client"), OnServer: note("server")})
+	p := StartProxy(t, inProcess(t), Hooks{OnClient: note("client"), OnServer: note("server")})
 	nc := Connect(t, p.URL)
 	if urls := nc.DiscoveredServers(); len(urls) > 0 {
 		t.Errorf("the client has learned of %v: it would go around the proxy", urls)
@@ -78,7 +78,7 @@ func TestProxyShowsTheConversation(t *testing.T) {
 // TestProxyCloses ends a conversation at a given message: it is not stored, nothing behind it passes, and the client
 // comes back through the proxy.
 func TestProxyCloses(t *testing.T) {
-	url := embedded(t)
+	url := inProcess(t)
 	closed := make(chan int, 1)
 	p := StartProxy(t, url, Hooks{OnClient: func(m Message) Verdict {
 		if string(m.Payload) == "third" && m.Conn == 1 {
@@ -120,7 +120,7 @@ func TestProxyCloses(t *testing.T) {
 
 // TestProxyDrops swallows one message and lets the conversation go on; hooks can be replaced on the way.
 func TestProxyDrops(t *testing.T) {
-	url := embedded(t)
+	url := inProcess(t)
 	p := StartProxy(t, url, Hooks{})
 	nc := Connect(t, p.URL)
 	ctx := Context(t, readyWithin)
@@ -148,7 +148,7 @@ func TestProxyDrops(t *testing.T) {
 // TestProxyUnderLoad sends messages of all sizes over several connections, cut into pieces by their own weight, while
 // connections are closed under them: what is acknowledged is stored, and it is stored as it was sent.
 func TestProxyUnderLoad(t *testing.T) {
-	url := embedded(t)
+	url := inProcess(t)
 	p := StartProxy(t, url, Hooks{
 		OnClient: func(Message) Verdict { return Forward }, OnServer: func(Message) Verdict { return Forward },
 	})
@@ -206,7 +206,7 @@ func TestProxyUnderLoad(t *testing.T) {
 
 // TestProxyKill kills a process at a message of its choice: the one thing that it is for.
 func TestProxyKill(t *testing.T) {
-	url := embedded(t)
+	url := inProcess(t)
 	victim := StartProcess(t, "victim", testBinary(t), []string{envChild + "=1"})
 	killed := make(chan struct{})
 	p := StartProxy(t, url, Hooks{OnServer: func(m Message) Verdict {
@@ -241,11 +241,11 @@ func TestProxyKill(t *testing.T) {
 
 // TestProxyWithoutBroker refuses connections as a broker that is away does, and works when it is there.
 func TestProxyWithoutBroker(t *testing.T) {
-	nowhere := fmt.Sprintf("nats://127.0.0.1:%d", freePorts(t, 1)[0])
+	nowhere := fmt.Sprintf("nats://127.0.0.1:%d", FreePorts(t, 1)[0])
 	if _, err := nats.Connect(StartProxy(t, nowhere, Hooks{}).URL); err == nil {
 		t.Error("connected to a broker that is not there")
 	}
-	nc, err := nats.Connect(StartProxy(t, nowhere+","+embedded(t), Hooks{}).URL)
+	nc, err := nats.Connect(StartProxy(t, nowhere+","+inProcess(t), Hooks{}).URL)
 	if err != nil {
 		t.Fatalf("the second broker was not tried: %v", err)
 	}

@@ -5,15 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"net/netip"
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
+
+	"statusworker/cmd/embedded"
 
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
@@ -42,7 +41,7 @@ func StartServer(t testing.TB, config ...string) *Server {
 	t.Helper()
 	image := Image(t)
 	ctx := Context(t, time.Minute)
-	s, err := newServer(ctx, t, image, "n1", freePorts(t, 1)[0], nil, config)
+	s, err := newServer(ctx, t, image, "n1", FreePorts(t, 1)[0], nil, config)
 	Check(t, err)
 	Check(t, s.AwaitReady(ctx))
 	return s
@@ -222,39 +221,10 @@ func JetStream(t testing.TB, url string, opts ...nats.Option) jetstream.JetStrea
 	return js
 }
 
-var ports struct {
-	sync.Mutex
-	given map[int]bool
-}
-
-// freePorts gives n ports that nothing listens on. They lie below the range from which the kernel takes the ports of
-// outgoing connections: while a killed server is away, a client that dials it again and again could otherwise be given
-// the server's own port, and take it away for good.
-func freePorts(t testing.TB, n int) []int {
+// FreePorts is [embedded.FreePorts] for a test.
+func FreePorts(t testing.TB, n int) []int {
 	t.Helper()
-	const low, high = 20000, 32000
-	ports.Lock()
-	defer ports.Unlock()
-	if ports.given == nil {
-		ports.given = make(map[int]bool)
-	}
-	var free []int
-	for range 1000 {
-		if len(free) == n {
-			return free
-		}
-		p := low + rand.IntN(high-low)
-		if ports.given[p] {
-			continue
-		}
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p))
-		if err != nil {
-			continue
-		}
-		l.Close()
-		ports.given[p] = true
-		free = append(free, p)
-	}
-	t.Fatalf("found %d free ports between %d and %d, want %d", len(free), low, high, n)
-	return nil
+	ports, err := embedded.FreePorts(n)
+	Check(t, err)
+	return ports
 }

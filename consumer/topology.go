@@ -23,6 +23,14 @@ const (
 	Nak     Mode = "nak"
 )
 
+// PollStream is the stream out of which interactions are delivered when their poll is due.
+func (m Mode) PollStream() string {
+	if m == Nak {
+		return schema.StreamDeclared
+	}
+	return schema.StreamPolls
+}
+
 // Choices are what an operator may choose about the streams that interactions wait in.
 type Choices struct {
 	Mode     Mode

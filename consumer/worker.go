@@ -87,10 +87,7 @@ func New(ctx context.Context, js jetstream.JetStream, status StatusClient, outco
 }
 
 func (w *Worker) open(ctx context.Context, mode Mode) error {
-	stream := schema.StreamDeclared
-	if mode == Reserve {
-		stream = schema.StreamPolls
-	}
+	stream := mode.PollStream()
 	s, err := w.js.Stream(ctx, stream)
 	if err != nil {
 		return fmt.Errorf("reading stream %s: %w", stream, err)

@@ -15,6 +15,7 @@ import (
 
 	"statusworker/consumer"
 	"statusworker/schema"
+	"statusworker/schema/topology"
 )
 
 // The checks of the broker.
@@ -326,7 +327,7 @@ func (x *broker) streams(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, 2*answersWithin)
 	defer cancel()
 	provision := consumer.ProvisionCommand(x.mode, x.Work)
-	x.add(judgeTopology(x.Topology(ctx, js), x.mode))
+	x.add(judgeTopology(x.Topology(ctx, js), x.mode, paused(ctx, js, consumer.Topology(x.Work, consumer.Choices{Mode: x.mode}))))
 
 	infos := map[string]*jetstream.StreamInfo{}
 	var read []*jetstream.StreamInfo
@@ -357,26 +358,36 @@ func (x *broker) streams(ctx context.Context) {
 	} else {
 		x.add(x.clock(ctx, js))
 	}
-	waiting := infos[schema.StreamPolls]
-	if x.mode == consumer.Nak {
-		waiting = declared
-	}
-	if waiting != nil {
+	if waiting := infos[x.mode.PollStream()]; waiting != nil {
 		x.held = held{known: true, count: waiting.State.Msgs}
 	}
 }
 
-func judgeTopology(err error, mode consumer.Mode) Finding {
+// paused are the consumers out of which the broker delivers nothing because an operator told it so, and until when.
+func paused(ctx context.Context, js jetstream.JetStream, set topology.Set) (names []string) {
+	for _, want := range set.Consumers {
+		c, err := js.Consumer(ctx, want.Stream, want.Config.Durable)
+		if err == nil && c.CachedInfo().Paused && c.CachedInfo().Config.PauseUntil != nil {
+			names = append(names, fmt.Sprintf("%s %s until %s", want.Stream, want.Config.Durable, c.CachedInfo().Config.PauseUntil.UTC().Format(time.RFC3339)))
+		}
+	}
+	return names
+}
+
+func judgeTopology(err error, mode consumer.Mode, paused []string) Finding {
+	if err == nil && len(paused) > 0 {
+		return bad(Warn, checkTopology, "`nats consumer resume` with the names of stream and consumer", "paused: %s", strings.Join(paused, ", "))
+	}
 	if err == nil {
 		return pass(checkTopology, "the streams and consumers fit, held back by %s", mode)
 	}
-	var topology *consumer.TopologyError
-	if !errors.As(err, &topology) {
+	var unfit *consumer.TopologyError
+	if !errors.As(err, &unfit) {
 		return bad(Fail, checkTopology, "see the server's log", "%v", err)
 	}
-	mend := "`" + topology.Mend() + "`, with the rights to create streams; --dry-run shows what it would do"
+	mend := "`" + unfit.Mend() + "`, with the rights to create streams; --dry-run shows what it would do"
 	var differ []string
-	for _, d := range topology.Differences {
+	for _, d := range unfit.Differences {
 		differ = append(differ, d.String())
 	}
 	if len(differ) == 0 {

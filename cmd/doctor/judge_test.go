@@ -150,12 +150,13 @@ func TestJudgeReplicas(t *testing.T) {
 const provisionCommand = "statusworker provision --hold-back nak"
 
 func TestJudgeTopology(t *testing.T) {
-	judged(t, "fits", judgeTopology(nil, consumer.Nak), Pass, "nak")
-	judged(t, "nothing", judgeTopology(&consumer.TopologyError{}, ""), Fail, "no streams", "`statusworker provision`")
-	judged(t, "missing", judgeTopology(&consumer.TopologyError{Mode: consumer.Reserve, Differences: []topology.Difference{{Object: "stream S", Missing: true}}}, ""), Fail, "stream S: is missing")
-	judged(t, "differs", judgeTopology(&consumer.TopologyError{Mode: consumer.Nak, Differences: []topology.Difference{{Object: "stream S", Field: "max age", Have: "1h", Want: "2h"}}}, ""),
+	judged(t, "fits", judgeTopology(nil, consumer.Nak, nil), Pass, "nak")
+	judged(t, "paused", judgeTopology(nil, consumer.Reserve, []string{"S c until then"}), Warn, "paused: S c until then", "nats consumer resume")
+	judged(t, "nothing", judgeTopology(&consumer.TopologyError{}, "", nil), Fail, "no streams", "`statusworker provision`")
+	judged(t, "missing", judgeTopology(&consumer.TopologyError{Mode: consumer.Reserve, Differences: []topology.Difference{{Object: "stream S", Missing: true}}}, "", nil), Fail, "stream S: is missing")
+	judged(t, "differs", judgeTopology(&consumer.TopologyError{Mode: consumer.Nak, Differences: []topology.Difference{{Object: "stream S", Field: "max age", Have: "1h", Want: "2h"}}}, "", nil),
 		Fail, "max age is 1h", "`statusworker provision --hold-back nak --update`")
-	judged(t, "no answer", judgeTopology(errors.New("reading stream S: time is up"), ""), Fail, "time is up")
+	judged(t, "no answer", judgeTopology(errors.New("reading stream S: time is up"), "", nil), Fail, "time is up")
 }
 
 func TestJudgeClock(t *testing.T) {

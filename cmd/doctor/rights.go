@@ -67,14 +67,11 @@ func workRights(mode consumer.Mode) []right {
 	processed, failed, announce := right{check: checkProcessed}, right{check: checkFailed}, right{check: checkAnnounce}
 	pull, read, ack := right{check: checkPull}, right{check: checkRead}, right{check: checkAck}
 
-	lanes := schema.StreamDeclared
-	if mode == consumer.Nak {
-		read.read(schema.StreamDeclared)
-	} else {
-		lanes = schema.StreamPolls
+	lanes := mode.PollStream()
+	read.read(lanes)
+	if mode == consumer.Reserve {
 		pull.pull(schema.StreamDeclared, schema.ConsumerIntake)
 		ack.ack(schema.StreamDeclared, schema.ConsumerIntake)
-		read.read(schema.StreamPolls)
 	}
 	for _, t := range schema.Types() {
 		hold.store(func(id string) string { return schema.HoldSubject(t, id) }, schema.SubjectsHold)

@@ -231,6 +231,13 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 			}
 			return at, vendor(t, simulator.Config{}).URL(), nil
 		}, map[string]doctor.Result{"topology": doctor.Fail}, map[string][]string{"topology": {"max deliver is 5", "--update"}}},
+		{"a lane that is paused", func(t *testing.T) (string, string, []string) {
+			at, js := provisioned(t)
+			if _, err := js.PauseConsumer(t.Context(), schema.StreamPolls, schema.PollConsumer(schema.Chat), time.Now().Add(time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+			return at, vendor(t, simulator.Config{}).URL(), nil
+		}, map[string]doctor.Result{"topology": doctor.Warn}, map[string][]string{"topology": {"paused: INTERACTIONS_POLLS poll-chat until 20", "nats consumer resume"}}},
 		{"no outcomes stream", func(t *testing.T) (string, string, []string) {
 			at, js := provisioned(t)
 			if err := js.DeleteStream(t.Context(), schema.StreamOutcomes); err != nil {

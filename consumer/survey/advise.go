@@ -64,14 +64,21 @@ func Advise(s Survey) []string {
 		}
 	}
 
-	if i := s.Intake; i != nil && i.WaitingSeconds > intakeBehind.Seconds() {
+	if i := s.Intake; i != nil && i.PausedUntil != nil {
+		say("the intake is paused until %s: declared messages wait; %s", i.PausedUntil.UTC().Format(time.RFC3339), resume(schema.StreamDeclared, schema.ConsumerIntake))
+	} else if i != nil && i.WaitingSeconds > intakeBehind.Seconds() {
 		say("the intake is behind: %s, the first for %s", waiting(i.Waiting+uint64(i.Out), "waits", "wait"), age(i.WaitingSeconds))
+	}
+	for _, l := range s.Lanes {
+		if l.PausedUntil != nil {
+			say("lane %s is paused until %s: none of it is polled; %s", l.Type, l.PausedUntil.UTC().Format(time.RFC3339), resume(s.HoldBack.PollStream(), schema.PollConsumer(l.Type)))
+		}
 	}
 	if len(alive) == 0 || len(resting) == len(alive) {
 		return advice // why lanes are behind is said
 	}
 	for _, l := range s.Lanes {
-		if l.DueSeconds <= behind.Seconds() {
+		if l.DueSeconds <= behind.Seconds() || l.PausedUntil != nil {
 			continue
 		}
 		mend := "start more workers, or give them more --concurrency"
@@ -81,6 +88,10 @@ func Advise(s Survey) []string {
 		say("lane %s is behind: %s, the first for %s; %s", l.Type, waiting(l.Due+uint64(l.Out), "is due", "are due"), age(l.DueSeconds), mend)
 	}
 	return advice
+}
+
+func resume(stream, name string) string {
+	return "`nats consumer resume " + stream + " " + name + "` ends that"
 }
 
 // adviseRest tells of the workers that keep away from the vendor for one cause.

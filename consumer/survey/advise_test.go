@@ -26,6 +26,7 @@ func TestAdvice(t *testing.T) {
 	newer := working
 	newer.Version = "v2"
 	unreadable := survey.Worker{Announcement: schema.Announcement{Worker: "x1"}, Problem: "its announcement has no state"}
+	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	late := survey.Lane{Type: schema.Audio, Due: 1200, Out: 34, DueSeconds: 190}
 	for name, test := range map[string]struct {
 		s    survey.Survey
@@ -57,6 +58,10 @@ func TestAdvice(t *testing.T) {
 		"unreadable": {survey.Survey{HoldBack: consumer.Reserve, Workers: []survey.Worker{working, unreadable}}, []string{"worker x1: its announcement has no state; is it of another version?"}},
 		"intake": {survey.Survey{HoldBack: consumer.Reserve, Workers: []survey.Worker{working}, Intake: &survey.Intake{Waiting: 1, WaitingSeconds: 91}},
 			[]string{"the intake is behind: 1 waits, the first for 1m31s"}},
+		"a paused lane is not called behind as well": {survey.Survey{HoldBack: consumer.Reserve, Workers: []survey.Worker{working}, Lanes: []survey.Lane{{Type: schema.Audio, Due: 1200, DueSeconds: 190, PausedUntil: &noon}}},
+			[]string{"lane audio is paused until 2026-03-01T12:00:00Z: none of it is polled; `nats consumer resume INTERACTIONS_POLLS poll-audio` ends that"}},
+		"a paused intake": {survey.Survey{HoldBack: consumer.Reserve, Workers: []survey.Worker{working}, Intake: &survey.Intake{Waiting: 1, WaitingSeconds: 91, PausedUntil: &noon}},
+			[]string{"the intake is paused until 2026-03-01T12:00:00Z: declared messages wait; `nats consumer resume INTERACTIONS_DECLARED intake` ends that"}},
 		"a lane is behind": {survey.Survey{HoldBack: consumer.Reserve, Workers: []survey.Worker{working}, Lanes: []survey.Lane{late}},
 			[]string{"lane audio is behind: 1234 are due, the first for 3m10s; start more workers, or give them more --concurrency"}},
 		"a lane is behind its budget": {survey.Survey{HoldBack: consumer.Reserve, Workers: []survey.Worker{budgeted}, Lanes: []survey.Lane{late}},

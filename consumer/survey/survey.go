@@ -44,6 +44,8 @@ type Intake struct {
 	Redelivered int    `json:"redelivered"`
 	// WaitingSeconds is the age of the first declared message in the stream.
 	WaitingSeconds float64 `json:"waitingSeconds"`
+	// PausedUntil is when the broker delivers again, where an operator has paused the consumer.
+	PausedUntil *time.Time `json:"pausedUntil,omitempty"`
 }
 
 // Lane is what waits of one type.
@@ -64,6 +66,8 @@ type Lane struct {
 	// OldestSeconds is the age of the oldest interaction that is known: what workers polled lately, and what is due. With
 	// delayed naks it is that of the first message in the stream.
 	OldestSeconds float64 `json:"oldestSeconds"`
+	// PausedUntil is when the broker delivers again, where an operator has paused the consumer.
+	PausedUntil *time.Time `json:"pausedUntil,omitempty"`
 }
 
 // MostCounted is up to how many reservations in all they are counted by lane.

@@ -375,6 +375,45 @@ func TestMissingStreamsAreNamed(t *testing.T) {
 	}
 }
 
+// An operator may pause a consumer. Everybody else wonders why nothing is polled.
+func TestPausedConsumersAreTold(t *testing.T) {
+	t.Parallel()
+	for mode, paused := range map[consumer.Mode][][2]string{
+		consumer.Reserve: {{schema.StreamDeclared, schema.ConsumerIntake}, {schema.StreamPolls, schema.PollConsumer(schema.Chat)}},
+		consumer.Nak:     {{schema.StreamDeclared, schema.PollConsumer(schema.Chat)}},
+	} {
+		t.Run(string(mode), func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t, mode)
+			s.start("pod-a", nil)
+			until := time.Date(2100, 1, 2, 3, 4, 5, 0, time.UTC)
+			for _, c := range paused {
+				_, err := s.js.PauseConsumer(s.ctx, c[0], c[1], until)
+				check(t, err)
+			}
+			v := s.until("a worker", func(v survey.Survey) bool { return len(v.Workers) == 1 })
+			if l := lane(v, schema.Chat); l.PausedUntil == nil || !l.PausedUntil.Equal(until) || lane(v, schema.Audio).PausedUntil != nil {
+				t.Errorf("lanes %+v, want chat alone to be paused until %s", v.Lanes, until)
+			}
+			if len(v.Advice) != len(paused) {
+				t.Errorf("advice %q, want one for each of %q", v.Advice, paused)
+			}
+			for i, a := range v.Advice {
+				if want := "`nats consumer resume " + paused[i][0] + " " + paused[i][1] + "`"; !strings.Contains(a, "2100-01-02T03:04:05Z") || !strings.Contains(a, want) {
+					t.Errorf("advice %q does not say until when, or %s", a, want)
+				}
+			}
+			for _, c := range paused {
+				_, err := s.js.ResumeConsumer(s.ctx, c[0], c[1])
+				check(t, err)
+			}
+			if v := s.take(); len(v.Advice) > 0 || lane(v, schema.Chat).PausedUntil != nil {
+				t.Errorf("resumed, but %+v", v)
+			}
+		})
+	}
+}
+
 func TestJSONRoundTrip(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, consumer.Reserve)

@@ -153,7 +153,7 @@ func (t *taking) intake(ctx context.Context, declared jetstream.Stream) error {
 	if err != nil || c == nil {
 		return err
 	}
-	t.survey.Intake = &Intake{Waiting: c.NumPending, Out: c.NumAckPending, Redelivered: c.NumRedelivered}
+	t.survey.Intake = &Intake{Waiting: c.NumPending, Out: c.NumAckPending, Redelivered: c.NumRedelivered, PausedUntil: pausedUntil(c)}
 	if info := declared.CachedInfo(); info.State.Msgs > 0 {
 		t.survey.Intake.WaitingSeconds = seconds(info.TimeStamp.Sub(info.State.FirstTime))
 	}
@@ -166,7 +166,7 @@ func (t *taking) lane(ctx context.Context, from jetstream.Stream, l *Lane) error
 	if err != nil || c == nil {
 		return err
 	}
-	l.Due, l.Out, l.Redelivered = c.NumPending, c.NumAckPending, c.NumRedelivered
+	l.Due, l.Out, l.Redelivered, l.PausedUntil = c.NumPending, c.NumAckPending, c.NumRedelivered, pausedUntil(c)
 	if l.Due == 0 && l.Out == 0 {
 		return nil
 	}
@@ -193,6 +193,14 @@ func (t *taking) lane(ctx context.Context, from jetstream.Stream, l *Lane) error
 		l.OldestSeconds = seconds(c.TimeStamp.Sub(life))
 	}
 	return nil
+}
+
+// pausedUntil is nil where the consumer is not paused, or not any more.
+func pausedUntil(c *jetstream.ConsumerInfo) *time.Time {
+	if !c.Paused {
+		return nil
+	}
+	return c.Config.PauseUntil
 }
 
 // seconds is an age to a tenth of a second. What was stored after the state was read is 0 old.

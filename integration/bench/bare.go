@@ -46,7 +46,7 @@ func playBare(args []string) (*player, error) {
 
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	c, err := js.Consumer(ctx, pollStream(o.mode), schema.PollConsumer(schema.Audio))
+	c, err := js.Consumer(ctx, o.mode.PollStream(), schema.PollConsumer(schema.Audio))
 	if err != nil {
 		return nil, fmt.Errorf("reading the consumer: %w", err)
 	}

@@ -168,7 +168,7 @@ func (b *broker) fill(ctx context.Context, n int, over time.Duration, message fu
 
 // backlog is how many polls are due and wait to be pulled.
 func (b *broker) backlog(ctx context.Context, mode consumer.Mode) (uint64, error) {
-	c, err := b.js.Consumer(ctx, pollStream(mode), schema.PollConsumer(schema.Audio))
+	c, err := b.js.Consumer(ctx, mode.PollStream(), schema.PollConsumer(schema.Audio))
 	if err != nil {
 		return 0, fmt.Errorf("reading the backlog: %w", err)
 	}
@@ -182,12 +182,4 @@ func (b *broker) inFlight(ctx context.Context) (uint64, error) {
 		return 0, fmt.Errorf("counting interactions in flight: %w", err)
 	}
 	return s.CachedInfo().State.Msgs, nil
-}
-
-// pollStream is where the lane finds what is due.
-func pollStream(mode consumer.Mode) string {
-	if mode == consumer.Nak {
-		return schema.StreamDeclared
-	}
-	return schema.StreamPolls
 }

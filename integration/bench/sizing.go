@@ -133,7 +133,7 @@ func runHeldBack(ctx context.Context, s settings, mode consumer.Mode, guidance t
 	if err := r.broker.fill(ctx, s.waiting, 0, func(int) *nats.Msg { return declared() }); err != nil {
 		return err
 	}
-	consumers := [][2]string{{pollStream(mode), schema.PollConsumer(schema.Audio)}}
+	consumers := [][2]string{{mode.PollStream(), schema.PollConsumer(schema.Audio)}}
 	if mode == consumer.Reserve {
 		consumers = append(consumers, [2]string{schema.StreamDeclared, schema.ConsumerIntake})
 	}

@@ -221,7 +221,7 @@ func Create(ctx context.Context, js jetstream.JetStream, want Set) (made []strin
 			return made, fmt.Errorf("reading stream %s: %w", s.Name, err)
 		}
 		if _, err := js.CreateStream(ctx, s); err != nil {
-			return made, fmt.Errorf("creating stream %s: %w", s.Name, err)
+			return made, fmt.Errorf("creating stream %s: %w%s", s.Name, err, taken(ctx, js, s.Subjects, err))
 		}
 		made = append(made, streamName(s.Name))
 	}
@@ -239,6 +239,29 @@ func Create(ctx context.Context, js jetstream.JetStream, want Set) (made []strin
 	}
 	return made, nil
 }
+
+// taken says which streams have the subjects that another one could not be created for.
+func taken(ctx context.Context, js jetstream.JetStream, subjects []string, err error) string {
+	var api *jetstream.APIError
+	if !errors.As(err, &api) || api.ErrorCode != subjectsOverlap {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // who may not ask gets no answer
+	defer cancel()
+	var by []string
+	for _, subject := range subjects {
+		if name, err := js.StreamNameBySubject(ctx, subject); err == nil {
+			by = append(by, fmt.Sprintf("stream %s takes %s", name, subject))
+		}
+	}
+	if len(by) == 0 {
+		return ": its subjects are " + strings.Join(subjects, " ")
+	}
+	return ": " + strings.Join(by, ", ")
+}
+
+// subjectsOverlap is the broker's code for a stream whose subjects another one has.
+const subjectsOverlap jetstream.ErrorCode = 10065
 
 // Update changes what differs to what it should be, and returns what it changed. The broker refuses some changes in
 // place (storage, retention, message schedules off); the error says which object. It deletes nothing.

@@ -143,7 +143,7 @@ func TestCreateSaysWhatItCouldNotMake(t *testing.T) {
 	bad := queue("TWO")
 	bad.Subjects = []string{"ONE.*"} // overlaps
 	made, err := topology.Create(b.ctx, b.js, topology.Set{Streams: []jetstream.StreamConfig{queue("ONE"), bad}})
-	if !slices.Equal(made, []string{"stream ONE"}) || err == nil || !strings.Contains(err.Error(), "creating stream TWO: ") {
+	if !slices.Equal(made, []string{"stream ONE"}) || err == nil || !strings.Contains(err.Error(), "creating stream TWO: ") || !strings.HasSuffix(err.Error(), ": stream ONE takes ONE.*") {
 		t.Errorf("Create made %v, error %v, want one made and an error that names the other", made, err)
 	}
 	made, err = topology.Create(b.ctx, b.js, topology.Set{Consumers: []topology.Consumer{lane("NOWHERE", "first")}})

@@ -43,8 +43,17 @@ func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(fo
 // helped is panicked through kong when help was printed.
 type helped int
 
-// run parses the command line and runs one command. It returns the exit code.
+// run parses the command line and runs one command. It returns the exit code, which is no success where something that
+// was to be on standard output is not.
 func run(ctx context.Context, p process) (code int) {
+	out := &remembering{Writer: p.stdout}
+	p.stdout = out
+	defer func() {
+		if code == exitOK && out.problem() != nil {
+			say(p.stderr, "statusworker: %v", out.problem())
+			code = exitFault
+		}
+	}()
 	defer func() {
 		switch r := recover().(type) {
 		case nil:
@@ -68,7 +77,7 @@ func run(ctx context.Context, p process) (code int) {
 	if err == nil {
 		k.BindTo(ctx, (*context.Context)(nil))
 		err = k.Run(p)
-	} else {
+	} else if out.problem() == nil { // of the help, otherwise
 		err = parseProblem(err)
 	}
 	var usage *usageError

@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/alecthomas/kong"
@@ -197,5 +198,27 @@ func TestVersionAndSchema(t *testing.T) {
 	c := command(t, "schema").exits(exitOK)
 	for _, name := range c.stdout.lines() {
 		says(t, name, &command(t, "schema", name).exits(exitOK).stdout, "{")
+	}
+}
+
+// full is a disk on which there is no room.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+// What could not be written is no success, whatever wrote it.
+func TestStandardOutputThatIsFull(t *testing.T) {
+	at, _ := provisioned(t)
+	for _, args := range [][]string{
+		{"--help"}, {"dlq", "--help"}, {"version"}, {"--version"}, {"schema"}, {"schema", "declared"},
+		{"provision", "--dry-run", "--nats-url", at}, {"status", "--nats-url", at},
+	} {
+		var stderr output
+		code := run(t.Context(), process{
+			args: args, getenv: func(string) string { return "" }, stdin: strings.NewReader(""), stdout: full{}, stderr: &stderr, leave: t.Context(),
+		})
+		if code != exitFault || !strings.HasPrefix(stderr.String(), "statusworker: ") || !strings.HasSuffix(stderr.String(), "no space left on device\n") {
+			t.Errorf("%v: exit code %d, want %d; standard error %q", args, code, exitFault, &stderr)
+		}
 	}
 }

@@ -28,8 +28,17 @@ func (f logFlags) logger(w io.Writer) (*logrus.Logger, error) {
 
 // terminal tells whether w is one.
 func terminal(w any) bool {
-	f, ok := w.(*os.File)
+	f, ok := file(w)
 	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// file is the one that w writes to or reads from.
+func file(w any) (*os.File, bool) {
+	if r, ok := w.(*remembering); ok {
+		w = r.Writer
+	}
+	f, ok := w.(*os.File)
+	return f, ok
 }
 
 // readable opens and closes a file, to say now what would go wrong later.

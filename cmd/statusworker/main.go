@@ -3,11 +3,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	_ "golang.org/x/crypto/x509roots/fallback" // certificate authorities for images that have none
@@ -53,6 +55,29 @@ type process struct {
 	stdout, stderr io.Writer
 	// leave ends when the process is told a second time to stop.
 	leave context.Context
+}
+
+// remembering is a writer that remembers the first error.
+type remembering struct {
+	io.Writer
+	mu    sync.Mutex
+	first error
+}
+
+func (r *remembering) Write(b []byte) (int, error) {
+	n, err := r.Writer.Write(b)
+	if err != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.first = cmp.Or(r.first, err)
+	}
+	return n, err
+}
+
+func (r *remembering) problem() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.first
 }
 
 // say writes a line for people.

@@ -40,6 +40,7 @@ func TestRefusals(t *testing.T) {
 		{"chats too often", "minimal", map[string]any{"timing.chatInterval": "1s"}, "timing.chatInterval is 1s: want at least 5s"},
 		{"transcripts too often", "minimal", map[string]any{"timing.transcriptInterval": "1s", "vendor.baseUrl": "https://127.0.0.1.example"}, "timing.transcriptInterval is 1s"},
 		{"a deadline at the first poll", "minimal", map[string]any{"work.deadline": "30s"}, "work.deadline is 30s: want more than timing.audioInterval"},
+		{"a scrape longer than its interval", "minimal", map[string]any{"serviceMonitor.interval": "5s"}, "serviceMonitor.scrapeTimeout is 10s: want at most serviceMonitor.interval, which is 5s"},
 		{"a short age", "minimal", map[string]any{"provision.maxAge": "5m"}, "provision.maxAge is 5m: want at least 1h"},
 		{"root", "minimal", map[string]any{"podSecurityContext.runAsUser": 0}, "/podSecurityContext/runAsUser"},
 		{"perhaps root", "minimal", map[string]any{"podSecurityContext.runAsNonRoot": false}, "/podSecurityContext/runAsNonRoot"},
@@ -72,6 +73,13 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("the message shows the token: %v", err)
 			}
 		})
+	}
+}
+
+// What Helm leaves among the values of a dependency is taken: a parent's condition, and what is global.
+func TestAsADependency(t *testing.T) {
+	if _, err := render(t, with(readValues(t, "minimal"), map[string]any{"enabled": true, "global": map[string]any{"anything": 1}})); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -26,7 +26,7 @@ func TestSingleBrokerKilledSixTimes(t *testing.T) {
 		}
 		out, bound := 0, 0
 		for range kills {
-			harness.Check(t, s.vendor.WaitPolls(s.ctx, s.vendor.Count()+100))
+			s.fresh(50, delay)
 			began := time.Now()
 			harness.Check(t, broker.Kill(s.ctx))
 			out += len(s.polledSince(began.Add(-delay)))
@@ -41,6 +41,15 @@ func TestSingleBrokerKilledSixTimes(t *testing.T) {
 		s.finish()
 		note(t, "scenario=%s kills=%d polls_out_at_kills=%d", s.name, kills, out)
 	})
+}
+
+// fresh declares n interactions, and waits until most polls that these alone make have been made. However long the ones
+// before took, work goes on then.
+func (s *scenario) fresh(n int, delay time.Duration) {
+	s.t.Helper()
+	polls := s.vendor.Count()
+	s.declareAll(slowed(mixed(n, 4*time.Second), delay))
+	harness.Check(s.t, s.vendor.WaitPolls(s.ctx, polls+n*4/5))
 }
 
 // slowed makes the vendor take its time for every answer about these.
@@ -79,7 +88,8 @@ func TestSingleWorkersKilledInTurn(t *testing.T) {
 			name: "workers-killed-in-turn/" + string(mode), url: harness.StartServer(t).URL, mode: mode,
 			env: []string{"STATUSWORKER_DEADLINE=16s"},
 		})
-		s.declareAll(slowed(mixed(interactions, 12*time.Second), 100*time.Millisecond))
+		const delay = 100 * time.Millisecond
+		s.declareAll(slowed(mixed(interactions, 12*time.Second), delay))
 		for range 3 {
 			s.start()
 		}
@@ -88,7 +98,7 @@ func TestSingleWorkersKilledInTurn(t *testing.T) {
 		for i := range kills {
 			<-every.C
 			// In the middle of its work, that is: polls come all the time.
-			harness.Check(t, s.vendor.WaitPolls(s.ctx, s.vendor.Count()+20))
+			s.fresh(25, delay)
 			s.workers[i].Kill()
 			s.launch()
 		}

@@ -35,6 +35,8 @@ func TestSingleRollingRestart(t *testing.T) {
 	for _, i := range all {
 		s.expect(i)
 	}
+	waiting := endless(60) // polls go on, however long the restarts take
+	s.declareAll(waiting)
 	declared := make(chan error, 1)
 	go func() { declared <- s.declareAtRate(all, perSecond) }()
 
@@ -51,6 +53,7 @@ func TestSingleRollingRestart(t *testing.T) {
 		}
 	}
 	harness.Check(t, <-declared)
+	s.end(waiting)
 	harness.Check(t, s.oracle.Await(s.ctx, s.want))
 	for _, w := range s.workers[workers*rounds:] {
 		lateness.add(s.lateness(w))

@@ -239,49 +239,125 @@ func TestDeclaredAgainAfterItsEnd(t *testing.T) {
 	})
 }
 
-// lingering lets time pass after a dead letter is stored: as a worker that dies there, or a polls stream that elects.
+// lingering lets time pass after an outcome is stored: as a worker that dies there, or a polls stream that elects. Without
+// it the tombstone is quicker, by chance, than who declares again.
 type lingering struct{ consumer.OutcomePublisher }
 
 func (l lingering) Publish(ctx context.Context, outcomes ...schema.Outcome) error {
 	err := l.OutcomePublisher.Publish(ctx, outcomes...)
-	if outcomes[0].Failed() {
-		time.Sleep(100 * time.Millisecond) // for who declares again; without it the tombstone is quicker by chance
-	}
+	time.Sleep(100 * time.Millisecond)
 	return err
 }
 
-// Who declares again as soon as the dead letter is seen may be quicker than the tombstone. It is another life all the same.
+// Who declares again as soon as the outcome is seen may be quicker than the tombstone. It is another life all the same.
 func TestDeclaredAgainBeforeTheTombstone(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
-	p, err := publisher.New(s.ctx, s.js, s.cfg.Log)
-	if err != nil {
-		t.Fatal(err)
+	for name, tt := range map[string]struct {
+		typ     schema.Type
+		first   simulator.Script
+		members []string
+		outcome string // of the first life
+		want    string // of the second
+	}{
+		"after a dead letter":     {schema.Chat, simulator.Failed(schema.StatusProcessingFailed, 0), nil, schema.FailedSubject(schema.ProcessingFailed, "*"), schema.ProcessedSubject(schema.ToCXAI, "")},
+		"after a processed event": {schema.Audio, simulator.Processed(0), []string{`"includeAiResults":false`}, schema.ProcessedSubject(schema.ToTranscript, "*"), schema.ProcessedSubject(schema.ToCXAI, "")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+			p, err := publisher.New(s.ctx, s.js, s.cfg.Log)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.nc.Subscribe(tt.outcome, func(m *nats.Msg) {
+				_, id, _ := schema.SplitSubject(m.Subject)
+				s.vendor.Declare(id, simulator.Processed(0))
+				_ = s.nc.Publish(schema.DeclaredSubject(tt.typ, id), []byte(`{"interactionIdentifier":"`+id+`","type":"`+string(tt.typ)+`"}`))
+			}); err != nil {
+				t.Fatal(err)
+			}
+			w := s.startWith(s.client(), lingering{p})
+			const n = 10
+			for range n {
+				id := uuid.NewString()
+				s.vendor.Declare(id, tt.first)
+				s.declare(tt.typ, id, tt.members...)
+			}
+			got := 0
+			for _, o := range s.seen.wait(s.ctx, 2*n) {
+				if strings.HasPrefix(o.Subject, tt.want) {
+					got++
+				}
+			}
+			if stats := w.Stats(); got != n || stats.DeclaredTwice != 0 {
+				t.Errorf("%d of %d had the outcome of their second life, %d were dropped as declared twice", got, n, stats.DeclaredTwice)
+			}
+			s.drained()
+		})
 	}
-	if _, err := s.nc.Subscribe(schema.SubjectsFailed, func(m *nats.Msg) {
-		_, id, _ := schema.SplitSubject(m.Subject)
-		s.vendor.Declare(id, simulator.Processed(0))
-		_ = s.nc.Publish(schema.DeclaredSubject(schema.Chat, id), []byte(`{"interactionIdentifier":"`+id+`","type":"chat"}`))
-	}); err != nil {
-		t.Fatal(err)
+}
+
+// While the poll of an interaction is due and nobody makes it, declaring it once more changes nothing: what the first
+// declared message asked for is published. So it is where half of a success is all that is stored.
+func TestDeclaredTwiceWhileAPollIsDue(t *testing.T) {
+	t.Parallel()
+	for name, half := range map[string]bool{"never polled": false, "half a success": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t, consumer.Reserve, simulator.Config{}, func(c *consumer.Config) { c.NotFoundGrace = time.Millisecond })
+			id := uuid.NewString()
+			s.vendor.Declare(id, simulator.Processed(0))
+			s.declare(schema.Audio, id)
+			p, err := publisher.New(s.ctx, s.js, s.cfg.Log)
+			if err != nil {
+				t.Fatal(err)
+			}
+			w := s.startWith(s.client(), &halfway{OutcomePublisher: p, vendor: s.vendor})
+			s.until("the first worker to be done", func() bool { return !half && w.Stats().TakenIn == 1 || w.Stats().Faults == 1 })
+			w.stop()
+			<-w.done
+			polls, err := s.js.Stream(s.ctx, schema.StreamPolls)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lane := schema.PollConsumer(schema.Audio)
+			if _, err := polls.PauseConsumer(s.ctx, lane, time.Now().Add(time.Hour)); err != nil {
+				t.Fatal(err)
+			}
+			s.until("a poll to be due", func() bool {
+				_, err := polls.GetLastMsgForSubject(s.ctx, schema.PollSubjects(id))
+				return err == nil
+			})
+			s.declare(schema.Audio, id, `"includeAiResults":false`)
+			second := s.start()
+			s.until("the second message to be refused", func() bool { return second.Stats().RefusedReservations+second.Stats().TakenIn > 0 })
+			if stats := second.Stats(); stats.TakenIn > 0 {
+				t.Errorf("a second life was begun before the first had ended: %+v", stats)
+			}
+			if _, err := polls.ResumeConsumer(s.ctx, lane); err != nil {
+				t.Fatal(err)
+			}
+			s.drained()
+			got := s.seen.subjects(s.ctx, 2)
+			for _, to := range []schema.Destination{schema.ToTranscript, schema.ToCXAI} {
+				if got[schema.ProcessedSubject(to, id)] != 1 {
+					t.Errorf("outcomes %v, want one for %s", got, to)
+				}
+			}
+		})
 	}
-	w := s.startWith(s.client(), lingering{p})
-	const n = 10
-	for range n {
-		id := uuid.NewString()
-		s.vendor.Declare(id, simulator.Failed(schema.StatusProcessingFailed, 0))
-		s.declare(schema.Chat, id)
-	}
-	processed := 0
-	for _, o := range s.seen.wait(s.ctx, 2*n) {
-		if o.Data.Reason == "" {
-			processed++
+}
+
+// until waits for something that no channel tells of.
+func (s *stage) until(what string, done func() bool) {
+	s.t.Helper()
+	for !done() {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-s.ctx.Done():
+			s.t.Fatalf("waiting for %s: %v", what, s.ctx.Err())
 		}
 	}
-	if stats := w.Stats(); processed != n || stats.DeclaredTwice != 0 {
-		t.Errorf("%d of %d were processed in their second life, %d dropped as declared twice", processed, n, stats.DeclaredTwice)
-	}
-	s.drained()
 }
 
 // declareUntilAccepted declares, and again while the broker says that the interaction is there still.
@@ -867,4 +943,76 @@ func TestClosedConnectionIsFatalWithoutAShare(t *testing.T) {
 		s.announced(10*time.Second, "the worker", func(all map[string]schema.Announcement) bool { return len(all) == 1 })
 		s.endsWithItsConnection(w)
 	})
+}
+
+// still is a process that stands still, as one that is stopped or whose container is paused, with all that looks at its
+// clock.
+type still struct {
+	mu     sync.Mutex
+	resume chan struct{}
+}
+
+func (s *still) now() time.Time {
+	s.mu.Lock()
+	c := s.resume
+	s.mu.Unlock()
+	if c != nil {
+		<-c
+	}
+	return time.Now()
+}
+
+func (s *still) stop() (resume func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := make(chan struct{})
+	s.resume = c
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.resume = nil
+		close(c)
+	})
+}
+
+// A worker that stood still with a delivery in its hands does not poll when it goes on: the broker has long given the
+// message to another one.
+func TestStoodStillWithADelivery(t *testing.T) {
+	t.Parallel()
+	clock := &still{}
+	s := newStage(t, consumer.Nak, simulator.Config{}, func(c *consumer.Config) {
+		c.Now, c.MaxPollsPerSecond = clock.now, 1
+		c.RequestTimeout = 500 * time.Millisecond
+	})
+	ids := make([]string, 6)
+	for i := range ids {
+		ids[i] = uuid.NewString()
+		s.vendor.Declare(ids[i], simulator.Never())
+		s.declare(schema.Chat, ids[i])
+	}
+	first := s.start()
+	if err := s.vendor.WaitPolls(s.ctx, 3); err != nil {
+		t.Fatal(err)
+	}
+	s.until("a delivery to wait for the budget", func() bool { return first.Stats().BudgetWaiting > 0 })
+	before := first.Stats()
+	resume := clock.stop()
+	t.Cleanup(resume)
+	polls := map[string]int{}
+	for _, id := range ids {
+		polls[id] = s.vendor.CountOf(id)
+	}
+	s.cfg.Now, s.cfg.MaxPollsPerSecond = nil, 0
+	s.start()
+	for _, id := range ids { // what is in the first worker's hands comes when its AckWait is over
+		if err := s.vendor.WaitPollsOf(s.ctx, id, polls[id]+1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	resume()
+	s.until("the first worker to go on", func() bool {
+		now := first.Stats()
+		return now.Skipped+now.Polls > before.Skipped+before.Polls
+	})
+	s.polite()
 }

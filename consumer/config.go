@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -23,9 +24,9 @@ type StatusClient interface {
 // nil when they are stored, now or before, or when a stored outcome that contradicts them is kept.
 type OutcomePublisher interface {
 	Publish(ctx context.Context, outcomes ...schema.Outcome) error
-	// Buried tells whether a dead letter is stored of an interaction's life: of the one whose declared message was
-	// stored at that time, or of a later one.
-	Buried(ctx context.Context, identifier string, life time.Time) (bool, error)
+	// Ended tells whether an outcome is stored of an interaction's life: of the one whose declared message was stored at
+	// that time, or of a later one.
+	Ended(ctx context.Context, identifier string, life time.Time) (bool, error)
 }
 
 // Observer is told of what is worth measuring. Its methods are called by many goroutines, in the way of polls: they must be
@@ -159,6 +160,7 @@ const WantConcurrency = "4 to 4096: one for the intake and one for each lane at 
 func (c Config) Check() error {
 	c = c.withDefaults()
 	const least = 50 * time.Millisecond
+	const most = 3650 * 24 * time.Hour // what is reckoned with it stays a time
 	for _, f := range []struct {
 		name  string
 		value time.Duration
@@ -175,6 +177,9 @@ func (c Config) Check() error {
 	} {
 		if f.value < f.least {
 			return &ConfigError{Field: f.name, Value: schema.Duration(f.value), Want: "at least " + schema.Duration(f.least)}
+		}
+		if strings.HasPrefix(f.name, "Intervals.") && f.value > most {
+			return &ConfigError{Field: f.name, Value: schema.Duration(f.value), Want: "at most " + schema.Duration(most)}
 		}
 	}
 	if c.RequestTimeout > requestTimeoutMost { // see stillAfter

@@ -19,6 +19,7 @@ func TestConfigNamesTheField(t *testing.T) {
 		{"audio", func(c *consumer.Config) { c.Intervals.Audio = 49 * time.Millisecond }, "consumer: Intervals.Audio is 49ms, want at least 50ms"},
 		{"chat", func(c *consumer.Config) { c.Intervals.Chat = -time.Second }, "consumer: Intervals.Chat is -1s, want at least 50ms"},
 		{"transcript", func(c *consumer.Config) { c.Intervals.Transcript = 1 }, "consumer: Intervals.Transcript is 1ns, want at least 50ms"},
+		{"so much that times run over", func(c *consumer.Config) { c.Intervals.Audio, c.Deadline = 1<<62, 1<<63-1 }, "consumer: Intervals.Audio is 1281023h53m38.427387904s, want at most 3650d"},
 		{"request timeout", func(c *consumer.Config) { c.RequestTimeout = -1 }, "consumer: RequestTimeout is -1ns, want at least 1ms"},
 		{"request timeout of an hour", func(c *consumer.Config) { c.RequestTimeout = time.Hour }, "consumer: RequestTimeout is 1h, want at most 1m"},
 		{"deadline", func(c *consumer.Config) { c.Deadline = time.Microsecond }, "consumer: Deadline is 1µs, want at least 1ms"},

@@ -13,6 +13,7 @@ import (
 type delivery struct {
 	settlement
 	lane  *lane
+	asked time.Time // see job
 	probe bool
 
 	identifier string

@@ -52,9 +52,11 @@ func (r *reservations) first(ctx context.Context, d *delivery, w *Worker) (wait 
 		return 0, err
 	}
 	next := reservation{at: position{life: d.at.life, number: 1}}
+	// What is due counts as well: a reservation of an interaction whose poll has yet to be made would be a second life of it.
+	among := schema.WaitingSubjects(d.identifier)
 	for giveUp := r.cfg.Now().Add(refusedFor); ; {
 		next.due = r.due(d.lane.guidance, d.lane.guidance)
-		err := r.put(ctx, d, &next, 0)
+		err := r.put(ctx, d, &next, 0, among)
 		if err == nil {
 			w.count.takenIn.Add(1)
 			w.laneOf(d.lane.typ).takenIn.Add(1)
@@ -64,11 +66,12 @@ func (r *reservations) first(ctx context.Context, d *delivery, w *Worker) (wait 
 			return 0, err
 		}
 		r.count.refused.Add(1)
-		pending, err := r.pending(ctx, d.identifier)
-		over := pending != nil && (pending.tombstone || pending.at.life.Equal(supersedes(d)))
+		pending, err := r.pending(ctx, d.identifier, among)
+		replayed := pending != nil && pending.at.life.Equal(supersedes(d))
+		over := replayed || pending != nil && pending.tombstone
 		if err == nil && pending != nil && !over && !pending.at.life.IsZero() && !pending.at.life.Equal(d.at.life) {
-			// Who declares again as soon as there is a dead letter may be quicker than the tombstone, or its worker died.
-			over, err = w.outcomes.Buried(ctx, d.identifier, pending.at.life)
+			// Who declares again as soon as there is an outcome may be quicker than the tombstone, or its worker died.
+			over, err = w.outcomes.Ended(ctx, d.identifier, pending.at.life)
 		}
 		switch {
 		case err != nil:
@@ -76,6 +79,11 @@ func (r *reservations) first(ctx context.Context, d *delivery, w *Worker) (wait 
 		case pending == nil:
 		case pending.at.life.Equal(d.at.life):
 			return 0, nil // taken in before; the ack was lost
+		case pending.fired && (pending.tombstone || replayed):
+			// Nothing shall come of it: it waits to be acked, or finds that its interaction has been taken over.
+			among = schema.HoldSubjects(d.identifier)
+		case pending.fired && over:
+			return d.lane.guidance, nil // its poll, which is due, finds the outcome, or what is missing of it
 		case over:
 			// Declared again after its end. Replacing the tombstone could lose the interaction: a schedule that fires
 			// takes away all that lies on its subject, also what was stored there, and acked, in its last instant. Of a

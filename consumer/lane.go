@@ -151,10 +151,11 @@ func (w *Worker) pullOnce(ctx, work context.Context, l *lane, n int, noWait, pro
 	case probe:
 		wait = probeWait
 	}
+	asked := w.cfg.Now()
 	err = l.puller.pull(n, wait, func(msg jetstream.Msg) {
 		found++
 		w.deliveries.Add(1)
-		w.jobs <- job{ctx: ctx, lane: l, msg: msg, probe: probe}
+		w.jobs <- job{ctx: ctx, lane: l, msg: msg, asked: asked, probe: probe}
 	})
 	return found, err
 }
@@ -208,17 +209,19 @@ type job struct {
 	ctx   context.Context // ends when the worker is told to stop
 	lane  *lane
 	msg   jetstream.Msg
+	asked time.Time // when it was asked for: the broker has not delivered it before
 	probe bool
 }
 
 // work handles one message and frees its slot. Nothing that happens in it reaches other deliveries.
-func (w *Worker) work(ctx, work context.Context, l *lane, msg jetstream.Msg, probe bool) {
+func (w *Worker) work(work context.Context, j job) {
+	ctx, l, msg := j.ctx, j.lane, j.msg
 	defer w.deliveries.Done()
 	defer w.slots.give(l.index, 1)
-	if probe {
+	if j.probe {
 		defer w.rest.release()
 	}
-	d := &delivery{settlement: settlement{msg: msg}, lane: l, probe: probe}
+	d := &delivery{settlement: settlement{msg: msg}, lane: l, asked: j.asked, probe: j.probe}
 	if ctx.Err() != nil { // it arrived after the worker was told to stop
 		if err := d.handBack(); err != nil {
 			w.complain("hand back", err)

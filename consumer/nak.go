@@ -34,7 +34,6 @@ func (n *naks) ackWait(guidance time.Duration) time.Duration {
 
 // begin makes the broker count from now, and not from when the message was stored, should it restart.
 func (n *naks) begin(_ context.Context, d *delivery) (bool, error) {
-	received := n.cfg.Now()
 	if err := originOf(d); err != nil {
 		return false, err
 	}
@@ -47,12 +46,13 @@ func (n *naks) begin(_ context.Context, d *delivery) (bool, error) {
 	}
 	d.identifier = declared.Identifier
 	d.due = n.due.take(d.origin.Sequence)
-	// The poll must be over, and its outcome stored, before AckWait brings the message back.
-	d.until = received.Add(n.ackWait(d.lane.guidance) - nakSlack)
-	d.sendBy = received.Add(nakAckWaitMargin)
+	// The poll must be over, and its outcome stored, before AckWait brings the message back, maybe to another worker. What was
+	// begun just now counts for nothing in that: this process may have stood still since it was given the message.
+	d.until = d.asked.Add(n.ackWait(d.lane.guidance) - nakSlack)
+	d.sendBy = d.asked.Add(nakAckWaitMargin - nakSlack + min(d.lane.guidance, n.cfg.RequestTimeout))
 	// Polls are not counted here: it would take a state, or trust in the number of deliveries.
 	if n.clock.time().Sub(d.at.life) < d.lane.guidance {
-		d.sendBy = received // too young for its first poll
+		d.sendBy = d.asked // too young for its first poll
 	}
 	return true, nil
 }

@@ -53,6 +53,8 @@ type reservation struct {
 	due      time.Time // by the broker's clock
 	// tombstone marks the end of a life: when it falls due it is acked without a poll.
 	tombstone bool
+	// fired says that it has fallen due, and waits to be delivered or acked.
+	fired bool
 }
 
 // errReserved says that a reservation was refused, that nobody was seen to hold the next poll, and that time is up.
@@ -129,7 +131,7 @@ func (r *reservations) sureOfTime(ctx context.Context) error {
 func (r *reservations) take(ctx context.Context, d *delivery, next *reservation) (taken bool, err error) {
 	for giveUp := r.cfg.Now().Add(refusedFor); ; {
 		next.due = r.due(d.lane.guidance, r.wait(d))
-		err := r.put(ctx, d, next, 0)
+		err := r.put(ctx, d, next, 0, schema.HoldSubjects(d.identifier))
 		if err == nil {
 			return false, nil
 		}
@@ -137,7 +139,7 @@ func (r *reservations) take(ctx context.Context, d *delivery, next *reservation)
 			return false, err
 		}
 		r.count.refused.Add(1)
-		pending, err := r.pending(ctx, d.identifier)
+		pending, err := r.pending(ctx, d.identifier, schema.HoldSubjects(d.identifier))
 		if err != nil {
 			return false, err
 		}
@@ -155,9 +157,9 @@ func (r *reservations) take(ctx context.Context, d *delivery, next *reservation)
 	}
 }
 
-// put stores a reservation in the place of the one with the expected sequence; 0 means that there must be none for the
-// interaction, of whatever type. A refusal is recognised by [topology.Refused].
-func (r *reservations) put(ctx context.Context, d *delivery, next *reservation, expected uint64) error {
+// put stores a reservation in the place of the one with the expected sequence, which must be the last message on the
+// subjects among; 0 means that there must be none. A refusal is recognised by [topology.Refused].
+func (r *reservations) put(ctx context.Context, d *delivery, next *reservation, expected uint64, among string) error {
 	// One array holds the values of all headers: a slice each would be an allocation each, at every poll.
 	h, values := make(nats.Header, 11), make([]string, 0, 11)
 	set := func(name, value string) {
@@ -167,7 +169,7 @@ func (r *reservations) put(ctx context.Context, d *delivery, next *reservation, 
 	set(headerSchedule, "@at "+next.due.UTC().Format(time.RFC3339Nano))
 	set(headerTarget, schema.PollSubject(d.lane.typ, d.identifier))
 	set(headerExpected, strconv.FormatUint(expected, 10))
-	set(headerOf, schema.HoldSubjects(d.identifier))
+	set(headerOf, among)
 	set(schema.HeaderPoll, strconv.FormatUint(next.at.number, 10))
 	set(schema.HeaderFirstStored, next.at.life.UTC().Format(time.RFC3339Nano))
 	set(schema.HeaderSequence, strconv.FormatUint(d.origin.Sequence, 10))
@@ -197,11 +199,12 @@ func (r *reservations) put(ctx context.Context, d *delivery, next *reservation, 
 	return nil
 }
 
-// pending reads the reservation of an interaction from the stream's leader; nil where there is none.
-func (r *reservations) pending(ctx context.Context, identifier string) (*reservation, error) {
+// pending reads the last message of an interaction on the subjects among from the stream's leader: a reservation, or what
+// has become of one that fell due. It is nil where there is none.
+func (r *reservations) pending(ctx context.Context, identifier, among string) (*reservation, error) {
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
-	m, err := r.stream.GetLastMsgForSubject(ctx, schema.HoldSubjects(identifier))
+	m, err := r.stream.GetLastMsgForSubject(ctx, among)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, nil
 	}
@@ -214,7 +217,11 @@ func (r *reservations) pending(ctx context.Context, identifier string) (*reserva
 	p.at, err = positionOf(m.Header)
 	if err != nil {
 		p.at = position{} // no reservation of ours: it is never later
+		if schema.IsPollSubject(m.Subject) {
+			p.at.life = m.Time // published there by hand, and worked on like a declared message
+		}
 	}
+	p.fired = schema.IsPollSubject(m.Subject)
 	return p, nil
 }
 
@@ -280,7 +287,7 @@ func (r *reservations) holdBack(ctx context.Context, d *delivery, notBefore time
 	if known := d.msg.Headers().Get(schema.HeaderStatus); next.due.Equal(d.reserved.due) && string(d.status) == known {
 		return nil
 	}
-	err := r.put(ctx, d, &next, d.reserved.sequence)
+	err := r.put(ctx, d, &next, d.reserved.sequence, schema.HoldSubjects(d.identifier))
 	if topology.Refused(err) {
 		return nil
 	}
@@ -297,17 +304,18 @@ func (r *reservations) finish(ctx context.Context, d *delivery) error {
 		return d.doubleAck(bounded) // an invalid message: it never had a reservation
 	}
 	tomb := reservation{at: d.reserved.at, tombstone: true, due: r.due(d.lane.guidance, d.lane.guidance)}
-	err := r.put(ctx, d, &tomb, d.reserved.sequence)
+	hold := schema.HoldSubjects(d.identifier)
+	err := r.put(ctx, d, &tomb, d.reserved.sequence, hold)
 	if !topology.Refused(err) {
 		return err
 	}
 	// It fell due while the vendor took its time. Somebody may hold the poll after it already: it is not wanted either.
-	pending, err := r.pending(ctx, d.identifier)
+	pending, err := r.pending(ctx, d.identifier, hold)
 	if err != nil || pending == nil || pending.tombstone || !pending.at.life.Equal(d.at.life) {
 		return err
 	}
 	tomb.at = pending.at
-	if err := r.put(ctx, d, &tomb, pending.sequence); !topology.Refused(err) {
+	if err := r.put(ctx, d, &tomb, pending.sequence, hold); !topology.Refused(err) {
 		return err
 	}
 	return nil

@@ -148,7 +148,7 @@ func (w *Worker) Run(ctx, leave context.Context) error {
 	for range w.cfg.Concurrency {
 		hands.Go(func() {
 			for j := range w.jobs {
-				w.work(j.ctx, work, j.lane, j.msg, j.probe)
+				w.work(work, j)
 			}
 		})
 	}

@@ -274,12 +274,12 @@ func (p *Publisher) stored(ctx context.Context, o schema.Outcome) ([]record, err
 	return found, nil
 }
 
-// Buried tells whether a dead letter is stored of an interaction's life: of the one whose declared message was stored at
-// that time, or of a later one. The error says that the broker could not be asked.
-func (p *Publisher) Buried(ctx context.Context, identifier string, life time.Time) (bool, error) {
+// Ended tells whether an outcome is stored of an interaction's life: of the one whose declared message was stored at that
+// time, or of a later one. A dead letter of an invalid message is none. The error says that the broker could not be asked.
+func (p *Publisher) Ended(ctx context.Context, identifier string, life time.Time) (bool, error) {
 	found, err := p.stored(ctx, schema.Outcome{Identifier: identifier})
 	return slices.ContainsFunc(found, func(r record) bool {
-		return r.reason != "" && r.reason != schema.InvalidMessage && !r.life.Before(life)
+		return r.reason != schema.InvalidMessage && !r.life.Before(life)
 	}), err
 }
 

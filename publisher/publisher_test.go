@@ -552,26 +552,28 @@ func TestPublishInvalidMessagesBesideMany(t *testing.T) {
 }
 
 // A dead letter of an invalid message says nothing about the life of an interaction, wherever it is stored.
-func TestBuried(t *testing.T) {
+func TestEnded(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, longWindow)
 	id := uuid.NewString()
 	p := s.fresh()
-	buried := func(want bool, of time.Time) {
+	ended := func(want bool, of time.Time) {
 		t.Helper()
-		if got, err := p.Buried(s.ctx, id, of); got != want || err != nil {
-			t.Errorf("the life of %s is buried: %v (%v), want %v", of, got, err, want)
+		if got, err := p.Ended(s.ctx, id, of); got != want || err != nil {
+			t.Errorf("the life of %s has ended: %v (%v), want %v", of, got, err, want)
 		}
 	}
-	buried(false, life)
+	ended(false, life)
 	s.publish(publisher.Stats{Published: 1}, failed(id, life, schema.InvalidMessage))
-	buried(false, life)
+	ended(false, life)
 	s.publish(publisher.Stats{Published: 1}, failed(id, life, schema.NotFound))
-	buried(true, life)
-	buried(false, later)
+	ended(true, life)
+	ended(false, later)
 	s.publish(publisher.Stats{Published: 1}, failed(id, later, schema.InvalidMessage))
-	buried(true, life)
-	buried(false, later)
+	ended(true, life)
+	ended(false, later)
+	s.publish(publisher.Stats{Published: 2}, processed(id, later)...)
+	ended(true, later)
 }
 
 // What somebody else published on an outcome's subject is taken for what its subject says.

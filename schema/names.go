@@ -127,6 +127,9 @@ func HoldSubjects(identifier string) string { return prefixHold + "*." + identif
 // PollSubject is where a reservation appears when it falls due.
 func PollSubject(t Type, identifier string) string { return prefixPoll + string(t) + "." + identifier }
 
+// IsPollSubject tells whether what lies on a subject of the polls stream has fallen due.
+func IsPollSubject(subject string) bool { return strings.HasPrefix(subject, prefixPoll) }
+
 // PollSubjects matches what is due of an interaction, whatever type it was declared as.
 func PollSubjects(identifier string) string { return prefixPoll + "*." + identifier }
 

@@ -31,13 +31,12 @@ const sayEvery = 30 * time.Second
 
 // connect waits until a NATS server lets it in. What no waiting mends (credentials, certificates, a URL) is an error
 // at once. Afterwards the connection is kept up for good.
-func (f brokerFlags) connect(ctx context.Context, name string, log logrus.FieldLogger, more ...nats.Option) (*nats.Conn, error) {
+func (f brokerFlags) connect(ctx context.Context, name string, log logrus.FieldLogger) (*nats.Conn, error) {
 	door := newDoor(log, f.hint)
 	options, err := f.options(name, log, door)
 	if err != nil {
 		return nil, err
 	}
-	options = append(options, more...)
 	var nc *nats.Conn
 	err = patiently(ctx, log, "waiting for NATS at "+f.shownURL()+" (--nats-url, $NATS_URL)", func() error {
 		var err error
@@ -70,6 +69,7 @@ func (f brokerFlags) options(name string, log logrus.FieldLogger, door *door) ([
 		nats.CustomInboxPrefix(f.InboxPrefix),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(500 * time.Millisecond),
+		nats.ReconnectBufSize(-1), // what was given up while there was no connection must not be stored afterwards
 		nats.Timeout(5 * time.Second),
 		nats.PingInterval(20 * time.Second),
 		nats.MaxPingsOutstanding(2),

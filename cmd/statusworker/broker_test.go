@@ -181,6 +181,35 @@ func TestDoorHears(t *testing.T) {
 	}
 }
 
+// A worker ends where nobody lets it in for a while, and not for two refusals with a long absence of the server between them.
+func TestDoorCountsRefusalsInARow(t *testing.T) {
+	t.Parallel()
+	const within = 100 * time.Millisecond
+	for name, tt := range map[string]struct {
+		every time.Duration
+		ends  bool
+	}{
+		"one after the other": {within / 10, true},
+		"now and then":        {within, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var out output
+			d := newDoor(logTo(&out), brokerFlags{}.hint)
+			now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+			d.within, d.now = within, func() time.Time { return now }
+			for range 20 {
+				d.heard(stays{}, false, nats.ErrAuthorization)
+				d.heard(stays{}, false, errors.New("connection refused"))
+				now = now.Add(tt.every)
+			}
+			if ends := strings.Contains(out.String(), "has not let this process in again for"); ends != tt.ends {
+				t.Errorf("it ends: %v, want %v:\n%s", ends, tt.ends, &out)
+			}
+		})
+	}
+}
+
 // A right that lacks concerns many subjects: they are told as one.
 func TestDoorTellsOfARightOnce(t *testing.T) {
 	t.Parallel()
@@ -306,13 +335,18 @@ type closing chan struct{}
 
 func (c closing) Close() { close(c) }
 
+type stays struct{}
+
+func (stays) Close() {}
+
 // Credentials that stay refused are told once, and end the connection: only a new process has others.
 func TestNotLetInAgainEnds(t *testing.T) {
 	t.Parallel()
 	var out output
 	log := logTo(&out)
 	d := newDoor(log, brokerFlags{}.hint)
-	d.within = time.Hour
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	d.within, d.now = time.Hour, func() time.Time { return now }
 	closed := make(closing)
 	for range 3 {
 		d.refused(closed, nats.ErrAuthorization)
@@ -327,8 +361,10 @@ func TestNotLetInAgainEnds(t *testing.T) {
 	if n := len(out.lines()); n != 2 {
 		t.Errorf("%d lines, want one for each time that it was lost:\n%s", n, &out)
 	}
-	d.within = 0
-	d.refused(closed, nats.ErrAuthExpired)
+	for range 2 {
+		now = now.Add(d.within / 2)
+		d.refused(closed, nats.ErrAuthExpired)
+	}
 	<-closed
 	says(t, "the log", &out, "has not let this process in again", "--nats-creds")
 }

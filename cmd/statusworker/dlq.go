@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
@@ -129,7 +128,7 @@ func (f deskFlags) open(ctx context.Context, p process, make newDesk) (d *desk.D
 	}
 	defer cancel()
 	// What cannot be sent at once must not be sent later: see package desk.
-	nc, err := f.connect(bounded, clientName(), log, nats.ReconnectBufSize(-1))
+	nc, err := f.connect(bounded, clientName(), log)
 	if err != nil {
 		return nil, nil, nil, f.unanswered(bounded, err)
 	}

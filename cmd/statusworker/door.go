@@ -25,18 +25,20 @@ type door struct {
 	log    logrus.FieldLogger
 	hint   func(error) string
 	within time.Duration
+	now    func() time.Time
 	closed chan struct{}
 	close  func()
 
 	mu      sync.Mutex
-	since   time.Time // the first refusal
+	since   time.Time // the first refusal of a row
+	last    time.Time // the last one
 	failure error     // of the last attempt that failed
 	told    map[string]time.Time
 }
 
 func newDoor(log logrus.FieldLogger, hint func(error) string) *door {
 	closed := make(chan struct{})
-	return &door{log: log, hint: hint, within: letInWithin, closed: closed, close: sync.OnceFunc(func() { close(closed) }), told: map[string]time.Time{}}
+	return &door{log: log, hint: hint, within: letInWithin, now: time.Now, closed: closed, close: sync.OnceFunc(func() { close(closed) }), told: map[string]time.Time{}}
 }
 
 // heard takes what NATS says, or what goes wrong on the way, beside all requests. What goes wrong on the way is told where the
@@ -51,7 +53,7 @@ func (d *door) heard(nc interface{ Close() }, connected bool, err error) {
 		d.log.WithError(err).Warn("NATS takes nothing in: a write has timed out")
 	case errors.As(err, &op) && (op.Op == "write" || op.Op == "read"):
 		d.log.WithError(err).Debug("a connection to NATS is lost")
-	case d.again(err, time.Now()):
+	case d.again(err, d.now()):
 		d.log.WithError(err).Error("NATS refused something")
 	}
 }
@@ -89,9 +91,11 @@ func kindOf(err error) string {
 func (d *door) refused(nc interface{ Close() }, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	now := time.Now()
+	now := d.now()
+	gap := now.Sub(d.last)
+	d.last = now
 	switch {
-	case d.since.IsZero():
+	case d.since.IsZero() || gap > d.within/2: // a server that was away in between is another matter
 		d.since = now
 		d.log.WithError(err).Warnf("NATS does not let this process in again: trying for %s; %s", schema.Duration(d.within), d.hint(err))
 	case now.Sub(d.since) >= d.within:

@@ -72,7 +72,7 @@ func (c declareCommand) Run(ctx context.Context, p process) error {
 	case err != nil:
 		return err
 	case ctx.Err() != nil:
-		say(p.stderr, "stopped: %d read, %d of them answered for by the broker; run it again to go on: what waits already is refused, what is polled already is dropped",
+		say(p.stderr, "stopped: %d read, %d of them answered for by the broker; run it again to go on: what waits already is counted as such, what is polled already is dropped",
 			done.read, done.declared+done.waiting)
 		return errReported
 	case done.refused+done.failed > 0:

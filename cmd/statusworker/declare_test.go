@@ -257,6 +257,33 @@ func waitFor(t *testing.T, ctx context.Context, cond func() bool) {
 	}
 }
 
+// A command that a signal keeps from what it is for has failed, and says so.
+func TestStoppedWhileItWaits(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		args []string
+		code int
+		says string
+	}{
+		"provision":    {[]string{"provision"}, exitFault, "stopped: not all is provisioned"},
+		"status":       {[]string{"status"}, exitFault, "stopped: the broker had not answered yet"},
+		"status, JSON": {[]string{"status", "-o", "json"}, exitFault, "stopped: the broker had not answered yet"},
+		"watching":     {[]string{"status", "--watch"}, exitOK, ""},
+		"working":      {[]string{"run", "--api-token", "token"}, exitOK, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := command(t, append(tt.args, "--nats-url", nobody(t))...).start()
+			c.stderr.wait(t, c.ctx, "waiting for NATS")
+			c.stop()
+			if code := c.end(); code != tt.code {
+				t.Errorf("exit code %d, want %d:\n%s", code, tt.code, &c.stderr)
+			}
+			says(t, "standard error", &c.stderr, tt.says)
+		})
+	}
+}
+
 func TestDeclareStopsWhileItWaits(t *testing.T) {
 	t.Parallel()
 	c := command(t, "declare", "--nats-url", nobody(t), "--type", "audio", someID).start()

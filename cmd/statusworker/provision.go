@@ -58,7 +58,7 @@ func (c provisionCommand) Run(ctx context.Context, p process, k *kong.Context) e
 		return err
 	}
 	defer cancel()
-	return wait.unanswered(bounded, stopped(ctx, c.provision(bounded, p, log, cfg)))
+	return wait.unanswered(bounded, unfinished(ctx, c.provision(bounded, p, log, cfg), "not all is provisioned; run it again, which leaves alone what is there"))
 }
 
 func (c provisionCommand) provision(ctx context.Context, p process, log logrus.FieldLogger, cfg consumer.Config) error {

@@ -188,6 +188,14 @@ func stopped(ctx context.Context, err error) error {
 	return err
 }
 
+// unfinished says what a signal has kept a command from, which has a beginning and an end and did not come to it.
+func unfinished(ctx context.Context, err error, what string) error {
+	if err != nil && stopped(ctx, err) == nil {
+		return errors.New("stopped: " + what)
+	}
+	return err
+}
+
 // closeConnection sends what is still to be sent, and waits until it is.
 func closeConnection(nc *nats.Conn) {
 	if nc.Status() == nats.CONNECTED {

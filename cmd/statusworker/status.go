@@ -45,7 +45,7 @@ func (c statusCommand) Run(ctx context.Context, p process) error {
 	}
 	nc, err := c.connect(bounded, clientName(), log)
 	if err != nil {
-		return c.unanswered(bounded, stopped(ctx, err))
+		return c.unanswered(bounded, c.stopped(ctx, err))
 	}
 	defer nc.Close()
 	js, err := jetstream.New(nc)
@@ -59,7 +59,7 @@ func (c statusCommand) Run(ctx context.Context, p process) error {
 		return err
 	})
 	if err != nil {
-		return c.unanswered(bounded, stopped(ctx, err))
+		return c.unanswered(bounded, c.stopped(ctx, err))
 	}
 	show := c.shower(p, log)
 	defer show.end()
@@ -67,6 +67,14 @@ func (c statusCommand) Run(ctx context.Context, p process) error {
 		return err
 	}
 	return watchStatus(ctx, v, nc, statusView{Survey: first}, show)
+}
+
+// stopped is an error where one look was wanted and a signal ended it.
+func (c statusCommand) stopped(ctx context.Context, err error) error {
+	if c.Watch {
+		return stopped(ctx, err)
+	}
+	return unfinished(ctx, err, "the broker had not answered yet")
 }
 
 // statusView is the last survey. Where the broker gives none any more, stale is since when, and why why.

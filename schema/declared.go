@@ -10,6 +10,10 @@ import (
 // poll, so its size is paid for hundreds of times.
 const MaxDeclaredBytes = 64 << 10
 
+// MaxMessageBytes is the size up to which the stage stores messages: an outcome carries the declared message and the
+// vendor's answer.
+const MaxMessageBytes = 256 << 10
+
 // MaxDepth is how deep objects and arrays may be nested in a declared message.
 const MaxDepth = 16
 

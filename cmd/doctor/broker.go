@@ -87,11 +87,11 @@ func (x *broker) connection() {
 		state = &s
 	}
 	x.add(judgeTLS(checkTLS, x.nc.ConnectedAddr(), state, "configure TLS on the server, and a tls:// URL in --nats-url ($NATS_URL)"),
-		judgeCertificates(checkCertificate, state, time.Now()), judgePayload(x.nc.MaxPayload(), x.LeastMaxPayload))
+		judgeCertificates(checkCertificate, state, time.Now()), judgePayload(x.nc.MaxPayload()))
 }
 
-func judgePayload(most, least int64) Finding {
-	if most < least {
+func judgePayload(most int64) Finding {
+	if least := int64(schema.MaxMessageBytes); most < least {
 		return bad(Fail, checkPayload, fmt.Sprintf("set max_payload to %d or more in the server's configuration", least), "%d bytes; an outcome can take %d", most, least)
 	}
 	return pass(checkPayload, "%d bytes", most)

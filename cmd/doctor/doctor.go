@@ -40,8 +40,6 @@ type Patient struct {
 	MendConnection func(error) string
 	// Shown is a server's URL without what nobody else may know.
 	Shown func(url string) string
-	// LeastMaxPayload is what the broker must accept as one message.
-	LeastMaxPayload int64
 	// Topology says what keeps a worker from running on the streams that there are, and which command mends it.
 	Topology func(context.Context, jetstream.JetStream) error
 	// Vendor is nil where there is no token, for the reason NoVendor.

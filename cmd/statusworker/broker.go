@@ -23,9 +23,6 @@ import (
 	"statusworker/schema/topology"
 )
 
-// leastMaxPayload is what a server must accept: an outcome carries the declared message and the vendor's answer.
-const leastMaxPayload = 256 << 10
-
 // sayEvery is how often a wait is told again.
 const sayEvery = 30 * time.Second
 
@@ -52,9 +49,9 @@ func (f brokerFlags) connect(ctx context.Context, name string, log logrus.FieldL
 	if err != nil {
 		return nil, err
 	}
-	if most := nc.MaxPayload(); most < leastMaxPayload {
+	if most := nc.MaxPayload(); most < schema.MaxMessageBytes {
 		nc.Close()
-		return nil, fmt.Errorf("the NATS server accepts messages of %d bytes at most: set max_payload to %d or more in its configuration", most, leastMaxPayload)
+		return nil, fmt.Errorf("the NATS server accepts messages of %d bytes at most: set max_payload to %d or more in its configuration", most, schema.MaxMessageBytes)
 	}
 	go door.remind(nc, f.shownURL(), sayEvery)
 	return nc, nil

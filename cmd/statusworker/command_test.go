@@ -96,6 +96,7 @@ func TestBadConfigurationIsOneLine(t *testing.T) {
 		"log level":                   {args: []string{"run", "--log-level", "loud"}, want: []string{"--log-level ($STATUSWORKER_LOG_LEVEL)", "loud", "debug"}},
 		"log format":                  {args: []string{"run"}, env: map[string]string{"STATUSWORKER_LOG_FORMAT": "xml"}, want: []string{"--log-format ($STATUSWORKER_LOG_FORMAT)", "xml", "json"}},
 		"way of holding back":         {args: []string{"provision", "--hold-back", "sleep"}, want: []string{"--hold-back ($STATUSWORKER_HOLD_BACK)", "sleep", "auto, reserve, nak"}},
+		"a bound below one message":   {args: []string{"provision", "--declared-max-bytes", "10"}, want: []string{"--declared-max-bytes ($STATUSWORKER_DECLARED_MAX_BYTES)", "10", "at least 262144"}},
 		"two replicas":                {args: []string{"provision", "--replicas", "2"}, want: []string{"--replicas ($STATUSWORKER_REPLICAS)", "2", "1, 3 or 5"}},
 		"short age":                   {args: []string{"provision", "--max-age", "5m"}, want: []string{"--max-age ($STATUSWORKER_MAX_AGE)", "5m", "1h"}},
 		"negative bound":              {args: []string{"provision", "--declared-max-msgs=-1"}, want: []string{"--declared-max-msgs ($STATUSWORKER_DECLARED_MAX_MSGS)", "-1", "0 or more"}},

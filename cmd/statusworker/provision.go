@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -115,6 +116,9 @@ func (c provisionCommand) config(log logrus.FieldLogger) (consumer.Config, error
 	for flag, n := range map[string]*int64{
 		"outcomes-max-bytes": c.OutcomesMaxBytes, "declared-max-msgs": c.DeclaredMaxMsgs, "declared-max-bytes": c.DeclaredMaxBytes,
 	} {
+		if least := int64(schema.MaxMessageBytes); n != nil && strings.HasSuffix(flag, "-bytes") && *n != 0 && *n < least {
+			return consumer.Config{}, badFlag(flag, variable(flag), fmt.Sprint(*n), fmt.Sprintf("0 for no bound, or at least %d, which is one message", least))
+		}
 		if n != nil && *n < 0 {
 			return consumer.Config{}, badFlag(flag, variable(flag), fmt.Sprint(*n), "0 or more")
 		}

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/cmd/embedded"
+	"statusworker/schema"
 	"statusworker/schema/topology"
 )
 
@@ -180,7 +181,9 @@ func TestCompareStreams(t *testing.T) {
 		{base: queue, change: func(s *jetstream.StreamConfig) { s.MaxBytes = 4096 }, field: "max bytes", have: "4096", should: "unlimited"},
 		{base: intake, change: func(s *jetstream.StreamConfig) { s.MaxBytes = 4096 }, field: "max bytes", have: "4096", should: "unlimited", choice: true},
 		{base: results, change: func(s *jetstream.StreamConfig) { s.MaxBytes = 4096 }, field: "max bytes", have: "4096", should: "unlimited", choice: true},
-		{base: queue, change: func(s *jetstream.StreamConfig) { s.MaxMsgSize = 512 }, field: "max message size", have: "512", should: "unlimited", choice: true},
+		{base: queue, change: func(s *jetstream.StreamConfig) { s.MaxMsgSize = 512 }, field: "max message size", have: "512", should: "unlimited"},
+		{base: queue, change: func(s *jetstream.StreamConfig) { s.MaxMsgSize = schema.MaxMessageBytes }, field: "max message size", have: "262144", should: "unlimited", choice: true},
+		{base: intake, change: func(s *jetstream.StreamConfig) { s.MaxMsgSize = 512 }, field: "max message size", have: "512", should: "unlimited", choice: true},
 		{base: queue, change: func(s *jetstream.StreamConfig) { s.Storage = jetstream.MemoryStorage }, field: "storage", have: "Memory", should: "File", choice: true},
 		{base: queue, change: func(s *jetstream.StreamConfig) { s.Description, s.Duplicates = "another", time.Minute }},
 		{base: queue, change: func(s *jetstream.StreamConfig) { s.Replicas = 0 }}, // which the broker takes for 1

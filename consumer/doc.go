@@ -41,10 +41,11 @@
 // the broker's redelivery.
 //
 // Later is a matter of life and number. Every declared message begins a life, named by the moment at which it was
-// stored; its polls are numbered. An interaction that is declared again when its last due message is just out (so that
-// no reservation is pending) gets a second chain of reservations; the older chain sees the newer life pending and
-// drops itself. The condition "no other reservation" covers all types at once, so an identifier that was declared as
-// audio and as chat still has one chain.
+// stored; its polls are numbered. The first reservation of a life is made on the condition that neither a reservation
+// nor a due message of the interaction is stored: declared again while its poll is due, or out, an interaction has one
+// chain of reservations all the same. (Where a replayed dead letter has begun another life, what is still due of the
+// older one sees that pending and drops itself.) The conditions cover all types at once, so an identifier that was
+// declared as audio and as chat has one chain, too.
 //
 // # The tombstone
 //

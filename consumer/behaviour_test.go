@@ -348,6 +348,36 @@ func TestDeclaredTwiceWhileAPollIsDue(t *testing.T) {
 	}
 }
 
+// What somebody else has published among the polls of an interaction keeps it from nothing where it is due, and is told where
+// it lies in the reservation's place.
+func TestForeignMessagesAmongThePolls(t *testing.T) {
+	t.Parallel()
+	for name, of := range map[string]func(id string) string{
+		"due, where no lane looks": func(id string) string { return "interactions.poll.bogus." + id },
+		"due":                      func(id string) string { return schema.PollSubject(schema.Audio, id) },
+		"held":                     func(id string) string { return schema.HoldSubject(schema.Chat, id) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+			id := uuid.NewString()
+			s.vendor.Declare(id, simulator.Processed(0))
+			s.publish(of(id), "nonsense")
+			s.declare(schema.Chat, id)
+			w := s.start()
+			if name == "held" {
+				s.until("the fault to be told", func() bool { return w.Stats().Faults > 0 })
+				return
+			}
+			for n := 1; ; n++ { // beside the dead letter of what is nonsense
+				if all := s.seen.wait(s.ctx, n); all[n-1].Subject == schema.ProcessedSubject(schema.ToCXAI, id) {
+					return
+				}
+			}
+		})
+	}
+}
+
 // until waits for something that no channel tells of.
 func (s *stage) until(what string, done func() bool) {
 	s.t.Helper()

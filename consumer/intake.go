@@ -67,9 +67,10 @@ func (r *reservations) first(ctx context.Context, d *delivery, w *Worker) (wait 
 		}
 		r.count.refused.Add(1)
 		pending, err := r.pending(ctx, d.identifier, among)
-		replayed := pending != nil && pending.at.life.Equal(supersedes(d))
+		ours := pending != nil && !pending.at.life.IsZero()
+		replayed := ours && pending.at.life.Equal(supersedes(d))
 		over := replayed || pending != nil && pending.tombstone
-		if err == nil && pending != nil && !over && !pending.at.life.IsZero() && !pending.at.life.Equal(d.at.life) {
+		if err == nil && ours && !over && !pending.at.life.Equal(d.at.life) {
 			// Who declares again as soon as there is an outcome may be quicker than the tombstone, or its worker died.
 			over, err = w.outcomes.Ended(ctx, d.identifier, pending.at.life)
 		}
@@ -79,8 +80,9 @@ func (r *reservations) first(ctx context.Context, d *delivery, w *Worker) (wait 
 		case pending == nil:
 		case pending.at.life.Equal(d.at.life):
 			return 0, nil // taken in before; the ack was lost
-		case pending.fired && (pending.tombstone || replayed):
-			// Nothing shall come of it: it waits to be acked, or finds that its interaction has been taken over.
+		case pending.fired && (pending.tombstone || replayed || !ours):
+			// Nothing shall come of it: it waits to be acked, or finds that its interaction has been taken over. What somebody
+			// else has published there may be where no lane looks.
 			among = schema.HoldSubjects(d.identifier)
 		case pending.fired && over:
 			return d.lane.guidance, nil // its poll, which is due, finds the outcome, or what is missing of it
@@ -90,7 +92,7 @@ func (r *reservations) first(ctx context.Context, d *delivery, w *Worker) (wait 
 			// life whose dead letter is replayed, the reservation may still stand: it has ended all the same.
 			w.count.declaredAgain.Add(1)
 			return max(0, r.clock.local(pending.due).Sub(r.cfg.Now())) + tombstoneGone, nil
-		case pending.at.life.IsZero():
+		case !ours:
 			return 0, fmt.Errorf("taking in %s: a message that is no reservation is stored under %s", d.identifier, schema.HoldSubjects(d.identifier))
 		default:
 			// A reservation of another life. It may also be one that is just falling due and is still shown: believing

@@ -217,9 +217,6 @@ func (r *reservations) pending(ctx context.Context, identifier, among string) (*
 	p.at, err = positionOf(m.Header)
 	if err != nil {
 		p.at = position{} // no reservation of ours: it is never later
-		if schema.IsPollSubject(m.Subject) {
-			p.at.life = m.Time // published there by hand, and worked on like a declared message
-		}
 	}
 	p.fired = schema.IsPollSubject(m.Subject)
 	return p, nil

@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	keda "github.com/kedacore/keda/v2/apis/keda/v1alpha1"
@@ -13,6 +14,7 @@ import (
 	"helm.sh/helm/v4/pkg/engine"
 	apps "k8s.io/api/apps/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/dynamic"
@@ -29,31 +31,66 @@ func (c cluster) GetClientFor(apiVersion, kind string) (dynamic.NamespaceableRes
 	return c.Resource(resource), true, err
 }
 
-// Switched on for workers that run, autoscaling leaves as many as there are.
+// fields is an entry of managedFields for a Deployment's fields of spec.
+func fields(manager string, operation metav1.ManagedFieldsOperationType, subresource string, spec ...string) metav1.ManagedFieldsEntry {
+	return metav1.ManagedFieldsEntry{Manager: manager, Operation: operation, Subresource: subresource, APIVersion: "apps/v1", FieldsType: "FieldsV1",
+		FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:spec":{"f:` + strings.Join(spec, `":{},"f:`) + `":{}}}`)}}
+}
+
+// Switched on for workers that run, autoscaling leaves as many as there are, and gives no number that is another's.
 func TestAutoscalingLeavesTheNumber(t *testing.T) {
 	scheme := runtime.NewScheme()
 	if err := apps.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
 	}
-	running := one[*apps.Deployment](t, mustRender(t, "minimal"))
-	*running.Spec.Replicas = 10
 	chart, err := loader.LoadDir(chartFolder)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string]int32{"naks": 10, "minimal": 3} {
-		all, err := util.ToRenderValues(chart, readValues(t, name), common.ReleaseOptions{Name: release, Namespace: namespace, IsUpgrade: true, Revision: 2}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		files, err := engine.RenderWithClientProvider(chart, all, cluster{fake.NewSimpleDynamicClient(scheme, running)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		deployment := one[*apps.Deployment](t, decode(t, name, files["statusworker/templates/deployment.yaml"]))
-		if n := deployment.Spec.Replicas; n == nil || *n != want {
-			t.Errorf("%s: an upgrade of 10 workers gives %v, want %d", name, n, want)
-		}
+	const apply, update = metav1.ManagedFieldsOperationApply, metav1.ManagedFieldsOperationUpdate
+	scaled := fields("kube-controller-manager", update, "scale", "replicas")
+	status := metav1.ManagedFieldsEntry{Manager: "kube-controller-manager", Operation: update, Subresource: "status", APIVersion: "apps/v1", FieldsType: "FieldsV1",
+		FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:status":{"f:replicas":{}}}`)}}
+	type entries = []metav1.ManagedFieldsEntry
+	for _, c := range []struct {
+		name    string
+		values  string
+		managed entries
+		want    int32 // 0: none is given
+	}{
+		{"no autoscaling", "minimal", nil, 3},
+		{"no autoscaling, and scaled", "minimal", entries{fields("helm", apply, "", "template"), scaled}, 3},
+		{"nothing is known of who set what", "naks", nil, 10},
+		{"Helm updates", "naks", entries{fields("helm", update, "", "replicas", "template"), status}, 10},
+		{"Helm updates, and it was scaled", "naks", entries{fields("helm", update, "", "template"), scaled, status}, 10},
+		{"somebody else applies", "naks", entries{fields("kubectl", apply, "", "paused"), fields("helm", update, "", "replicas")}, 10},
+		{"Helm applies, and gave the number", "naks", entries{fields("helm", apply, "", "replicas", "template"), status}, 10},
+		{"so does a controller with Helm in it", "naks", entries{fields("helm-controller", apply, "", "replicas"), fields("helm", update, "", "template")}, 10},
+		{"Helm applies, and it was scaled", "naks", entries{fields("helm", apply, "", "template"), status, scaled}, 0},
+		{"Helm applies, gave the number, and it was scaled to the same", "naks", entries{fields("helm", apply, "", "replicas", "template"), scaled}, 0},
+		{"Helm applies, and gave none", "naks", entries{fields("helm", apply, "", "template"), status}, 0},
+		{"Helm applies, and somebody has edited the number", "naks", entries{fields("helm", apply, "", "template"), fields("kubectl-edit", update, "", "replicas")}, 0},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			running := one[*apps.Deployment](t, mustRender(t, "minimal"))
+			*running.Spec.Replicas = 10
+			running.ManagedFields = c.managed
+			all, err := util.ToRenderValues(chart, readValues(t, c.values), common.ReleaseOptions{Name: release, Namespace: namespace, IsUpgrade: true, Revision: 2}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			files, err := engine.RenderWithClientProvider(chart, all, cluster{fake.NewSimpleDynamicClient(scheme, running)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			have := int32(0)
+			if n := one[*apps.Deployment](t, decode(t, c.name, files["statusworker/templates/deployment.yaml"])).Spec.Replicas; n != nil {
+				have = *n
+			}
+			if have != c.want {
+				t.Errorf("an upgrade of 10 workers gives %d, want %d", have, c.want)
+			}
+		})
 	}
 }
 

@@ -44,6 +44,26 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
+{{- /* The number of workers to give with autoscaling: as many as there are, where Kubernetes would take a number that is no
+longer given for 1. Where Helm applies server-side it does so only while Helm alone owns the number; once the autoscaler has set
+it, to give it is a conflict as soon as it has changed. */ -}}
+{{- define "statusworker.replicasThatStay" -}}
+{{- $live := lookup "apps/v1" "Deployment" .Release.Namespace (include "statusworker.fullname" .) -}}
+{{- $applied := false -}}
+{{- $owned := false -}}
+{{- $scaled := false -}}
+{{- range dig "metadata" "managedFields" list $live -}}
+{{- if and (eq (get . "operation") "Apply") (hasPrefix "helm" (get . "manager")) -}}
+{{- $applied = true -}}
+{{- $owned = or $owned (hasKey (dig "fieldsV1" "f:spec" dict .) "f:replicas") -}}
+{{- end -}}
+{{- $scaled = or $scaled (eq (get . "subresource") "scale") -}}
+{{- end -}}
+{{- if or (not $applied) (and $owned (not $scaled)) -}}
+{{- with dig "spec" "replicas" 0 $live -}}{{- . -}}{{- end -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "statusworker.serviceAccountName" -}}
 {{- if .Values.serviceAccount.create -}}
 {{- default (include "statusworker.fullname" .) .Values.serviceAccount.name -}}

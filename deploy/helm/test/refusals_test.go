@@ -42,6 +42,8 @@ func TestRefusals(t *testing.T) {
 		{"a deadline at the first poll", "minimal", map[string]any{"work.deadline": "30s"}, "work.deadline is 30s: want more than timing.audioInterval"},
 		{"a scrape longer than its interval", "minimal", map[string]any{"serviceMonitor.interval": "5s"}, "serviceMonitor.scrapeTimeout is 10s: want at most serviceMonitor.interval, which is 5s"},
 		{"a short age", "minimal", map[string]any{"provision.maxAge": "5m"}, "provision.maxAge is 5m: want at least 1h"},
+		{"an age within the deadline", "minimal", map[string]any{"provision.maxAge": "24h"}, "work.deadline is 24h: want less than provision.maxAge, which is 24h"},
+		{"a deadline beyond the age", "minimal", map[string]any{"work.deadline": "336h"}, "work.deadline is 336h: want less than provision.maxAge, which is 336h"},
 		{"root", "minimal", map[string]any{"podSecurityContext.runAsUser": 0}, "/podSecurityContext/runAsUser"},
 		{"perhaps root", "minimal", map[string]any{"podSecurityContext.runAsNonRoot": false}, "/podSecurityContext/runAsNonRoot"},
 		{"the latest image", "minimal", map[string]any{"image.tag": "latest"}, "/image/tag"},
@@ -80,6 +82,19 @@ func TestRefusals(t *testing.T) {
 func TestAsADependency(t *testing.T) {
 	if _, err := render(t, with(readValues(t, "minimal"), map[string]any{"enabled": true, "global": map[string]any{"anything": 1}})); err != nil {
 		t.Error(err)
+	}
+}
+
+// A deadline may be as long as outcomes are kept, or as whoever provisions sees to.
+func TestLongDeadline(t *testing.T) {
+	for _, set := range []map[string]any{
+		{"work.deadline": "335h"},
+		{"work.deadline": "400h", "provision.maxAge": "401h"},
+		{"work.deadline": "400h", "provision.enabled": false},
+	} {
+		if _, err := render(t, with(readValues(t, "minimal"), set)); err != nil {
+			t.Errorf("%v: %v", set, err)
+		}
 	}
 }
 

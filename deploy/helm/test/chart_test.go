@@ -517,6 +517,23 @@ func TestAutoscaling(t *testing.T) {
 	}
 }
 
+// What exceeds a budget is late however many workers there are: then lateness adds none.
+func TestAutoscalingWithABudget(t *testing.T) {
+	for budget, want := range map[float64][]string{0: {"load", "lateness"}, 0.5: {"load"}, 100: {"load"}} {
+		found, err := render(t, with(readValues(t, "naks"), map[string]any{"work.maxPollsPerSecond": budget}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var have []string
+		for _, trigger := range one[*keda.ScaledObject](t, found).Spec.Triggers {
+			have = append(have, trigger.Name)
+		}
+		if !slices.Equal(have, want) {
+			t.Errorf("with a budget of %g the triggers are %v, want %v", budget, have, want)
+		}
+	}
+}
+
 // The rules that the chart installs are those of deploy/prometheus. They are a file of its own, and no link, so that the
 // folder of the chart can be copied alone.
 func TestPrometheusRule(t *testing.T) {

@@ -192,7 +192,8 @@ func TestNetworkPolicyLetsThrough(t *testing.T) {
 	}{
 		{nil, []int32{4222, 443}, []int32{4222}},
 		{map[string]any{"nats.url": "nats://nats:4333", "vendor.baseUrl": "https://vendor.example:8443/v1"}, []int32{4333, 8443}, []int32{4333}},
-		{map[string]any{"nats.url": "nats://a,tls://b:4443,tls://[2001:db8::1]:4443,wss://c,ws://d"}, []int32{4222, 4443, 443, 80, 443}, []int32{4222, 4443, 443, 80}},
+		{map[string]any{"nats.url": "nats://a,tls://b:4443,tls://[2001:db8::1]:4443"}, []int32{4222, 4443, 443}, []int32{4222, 4443}},
+		{map[string]any{"nats.url": "wss://c,ws://d,wss://e:65535"}, []int32{443, 80, 65535, 443}, []int32{443, 80, 65535}},
 		{map[string]any{"nats.url": "nats://nats:4333", "networkPolicy.natsPort": 4222, "networkPolicy.vendorPort": 8443}, []int32{4222, 8443}, []int32{4222}},
 		{map[string]any{"networkPolicy.extraEgress": given}, []int32{4222, 443, 5353}, []int32{4222, 5353}},
 	} {

@@ -44,6 +44,18 @@ func TestRefusals(t *testing.T) {
 		{"a short age", "minimal", map[string]any{"provision.maxAge": "5m"}, "provision.maxAge is 5m: want at least 1h"},
 		{"an age within the deadline", "minimal", map[string]any{"provision.maxAge": "24h"}, "work.deadline is 24h: want less than provision.maxAge, which is 24h"},
 		{"a deadline beyond the age", "minimal", map[string]any{"work.deadline": "336h"}, "work.deadline is 336h: want less than provision.maxAge, which is 336h"},
+		{"a request of more than a minute", "minimal", map[string]any{"timing.requestTimeout": "60.5s"}, "timing.requestTimeout is 60.5s: want at most 1m"},
+		{"a port that there is not", "minimal", map[string]any{"nats.url": "nats://a:4222,nats://b:65536"}, "nats.url has the port 65536: want 1 to 65535"},
+		{"port 0", "minimal", map[string]any{"nats.url": "nats://[::1]:0"}, "nats.url has the port 0"},
+		{"WebSockets and others", "minimal", map[string]any{"nats.url": "nats://a,wss://b"}, "/nats/url"},
+		{"a deadline within the pauses", "minimal", map[string]any{"provision.activeDeadlineSeconds": 210}, "to be more than the 210 s that all attempts may take with the pauses"},
+		{"a deadline within many pauses", "minimal", map[string]any{"provision.backoffLimit": 8, "provision.timeout": "10s", "provision.activeDeadlineSeconds": 1440}, "more than the 1440 s"},
+		{"a name with a blank", "minimal", map[string]any{"fullnameOverride": "Foo Bar"}, "/fullnameOverride"},
+		{"a name with an underscore", "minimal", map[string]any{"nameOverride": "foo_bar"}, "/nameOverride"},
+		{"a variable that is a number", "minimal", map[string]any{"extraEnv": []any{map[string]any{"name": "A", "value": 8080}}}, "/extraEnv/0/value"},
+		{"a selector with its braces", "naks", map[string]any{"autoscaling.prometheus.selector": `{job="x"}`}, "/autoscaling/prometheus/selector"},
+		{"a selector with its measure", "naks", map[string]any{"autoscaling.prometheus.selector": `up{job="x"} `}, "/autoscaling/prometheus/selector"},
+		{"a way to ask, and nothing to ask with", "naks", map[string]any{"autoscaling.prometheus.authenticationRef": ""}, "autoscaling.prometheus.authModes is bearer and autoscaling.prometheus.authenticationRef is empty"},
 		{"root", "minimal", map[string]any{"podSecurityContext.runAsUser": 0}, "/podSecurityContext/runAsUser"},
 		{"perhaps root", "minimal", map[string]any{"podSecurityContext.runAsNonRoot": false}, "/podSecurityContext/runAsNonRoot"},
 		{"the latest image", "minimal", map[string]any{"image.tag": "latest"}, "/image/tag"},
@@ -82,6 +94,29 @@ func TestRefusals(t *testing.T) {
 func TestAsADependency(t *testing.T) {
 	if _, err := render(t, with(readValues(t, "minimal"), map[string]any{"enabled": true, "global": map[string]any{"anything": 1}})); err != nil {
 		t.Error(err)
+	}
+}
+
+// What is just within the bounds is taken.
+func TestNotRefused(t *testing.T) {
+	for _, c := range []struct {
+		from string
+		set  map[string]any
+	}{
+		{"minimal", map[string]any{"timing.requestTimeout": "1m"}},
+		{"minimal", map[string]any{"timing.audioInterval": "30.1s", "work.deadline": "30.9s"}},
+		{"minimal", map[string]any{"nats.url": "nats://a:65535,tls://b:1"}},
+		{"minimal", map[string]any{"provision.activeDeadlineSeconds": 211}},
+		{"minimal", map[string]any{"provision.backoffLimit": 8, "provision.timeout": "10s", "provision.activeDeadlineSeconds": 1441}},
+		{"minimal", map[string]any{"provision.backoffLimit": 0, "provision.activeDeadlineSeconds": 61}},
+		{"minimal", map[string]any{"fullnameOverride": "", "nameOverride": "a-1"}},
+		{"minimal", map[string]any{"extraEnv": []any{map[string]any{"name": "A", "value": ""}, map[string]any{"name": "B"}}}},
+		{"naks", map[string]any{"autoscaling.prometheus.selector": `job=~"x{1,2}",team="y"`}},
+		{"naks", map[string]any{"autoscaling.prometheus.authModes": "", "autoscaling.prometheus.authenticationRef": ""}},
+	} {
+		if _, err := render(t, with(readValues(t, c.from), c.set)); err != nil {
+			t.Errorf("%s with %v: %v", c.from, c.set, err)
+		}
 	}
 }
 

@@ -78,6 +78,12 @@ it, to give it is a conflict as soon as it has changed. */ -}}
 {{- mustDateModify . $epoch | unixEpoch -}}
 {{- end -}}
 
+{{- /* The same in milliseconds, for comparisons. */ -}}
+{{- define "statusworker.milliseconds" -}}
+{{- $epoch := toDate "2006-01-02T15:04:05Z07:00" "1970-01-01T00:00:00Z" -}}
+{{- (mustDateModify . $epoch).UnixMilli -}}
+{{- end -}}
+
 {{- /* The shutdown time-out, and ten seconds more: for what is told to the broker at the end, and for a part of a second
 that is lost here. */ -}}
 {{- define "statusworker.gracePeriod" -}}

@@ -23,6 +23,7 @@ import (
 	policy "k8s.io/api/policy/v1"
 	meta "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"sigs.k8s.io/yaml"
 )
 
@@ -57,6 +58,52 @@ func TestKinds(t *testing.T) {
 		if have := strings.Join(kinds, " "); have != want[name] {
 			t.Errorf("%s has %s\nwant %s", name, have, want[name])
 		}
+	}
+}
+
+// Release and namespace may be named by what YAML takes for something else, and a release with dots.
+func TestNames(t *testing.T) {
+	for _, c := range []struct {
+		release, namespace string
+		set                map[string]any
+		want               string // the name of the deployment
+	}{
+		{"5381468", "1234567", map[string]any{"fullnameOverride": "pollers"}, "pollers"},
+		{"on", "true", map[string]any{"fullnameOverride": "", "nameOverride": "on"}, "on"},
+		{"null", "0x1f", map[string]any{"fullnameOverride": "", "nameOverride": "1e3"}, "null-1e3"},
+		{"my.rel", "a", map[string]any{"fullnameOverride": "", "nameOverride": ""}, "my-rel-statusworker"},
+		{"statusworker.v2", "a", map[string]any{"fullnameOverride": "", "nameOverride": ""}, "statusworker-v2"},
+	} {
+		more := map[string]any{"priorityClassName": "1000", "provision.serviceAccountName": "7"}
+		for _, name := range renderings {
+			found, err := renderAs(t, c.release, c.namespace, with(with(readValues(t, name), c.set), more))
+			if err != nil {
+				t.Errorf("%s as %s in %s: %v", name, c.release, c.namespace, err)
+				continue
+			}
+			for _, o := range found {
+				m := metaOf(t, o)
+				if m.GetNamespace() != c.namespace || m.GetLabels()["app.kubernetes.io/instance"] != c.release {
+					t.Errorf("%s as %s in %s: %T is in %s, of %s", name, c.release, c.namespace, o, m.GetNamespace(), m.GetLabels())
+				}
+			}
+			if have := one[*apps.Deployment](t, found).Name; have != c.want {
+				t.Errorf("%s as %s in %s: the deployment is %s, want %s", name, c.release, c.namespace, have, c.want)
+			}
+			for _, s := range all[*core.Service](found) {
+				if wrong := validation.IsDNS1035Label(s.Name); len(wrong) > 0 {
+					t.Errorf("%s as %s: the service %s: %q", name, c.release, s.Name, wrong)
+				}
+			}
+		}
+	}
+	for _, release := range []string{"2024-prod", "5381468"} {
+		if _, err := renderAs(t, release, "a", readValues(t, "minimal")); err == nil || !strings.Contains(err.Error(), "by fullnameOverride") {
+			t.Errorf("as %s: %v, want it told to set fullnameOverride", release, err)
+		}
+	}
+	if _, err := render(t, with(readValues(t, "minimal"), map[string]any{"fullnameOverride": "1st"})); err == nil {
+		t.Error("a full name that begins with a digit was accepted")
 	}
 }
 

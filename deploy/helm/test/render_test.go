@@ -39,6 +39,12 @@ var renderings = []string{"minimal", "typical", "everything", "naks"}
 // render gives the objects of the chart for values, each decoded with every field known.
 func render(t *testing.T, values map[string]any) (objects, error) {
 	t.Helper()
+	return renderAs(t, release, namespace, values)
+}
+
+// renderAs does it for a release of another name, in another namespace.
+func renderAs(t *testing.T, release, namespace string, values map[string]any) (objects, error) {
+	t.Helper()
 	chart, err := loader.LoadDir(chartFolder)
 	if err != nil {
 		t.Fatal(err)

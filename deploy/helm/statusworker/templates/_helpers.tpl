@@ -2,33 +2,34 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
+{{- /* A release may have dots in its name, a service may not. */ -}}
 {{- define "statusworker.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 53 | trimSuffix "-" -}}
 {{- else if contains (include "statusworker.name" .) .Release.Name -}}
-{{- .Release.Name | trunc 53 | trimSuffix "-" -}}
+{{- .Release.Name | replace "." "-" | trunc 53 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name (include "statusworker.name" .) | trunc 53 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name (include "statusworker.name" .) | replace "." "-" | trunc 53 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
 {{- /* What selects the workers, and never changes. The provision job is not among them. */ -}}
 {{- define "statusworker.selector" -}}
-app.kubernetes.io/name: {{ include "statusworker.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "statusworker.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: worker
 {{- end -}}
 
 {{- define "statusworker.provisionSelector" -}}
-app.kubernetes.io/name: {{ include "statusworker.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "statusworker.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: provision
 {{- end -}}
 
 {{- define "statusworker.releaseLabels" -}}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" | quote }}
 {{- end -}}
 
 {{- define "statusworker.labels" -}}

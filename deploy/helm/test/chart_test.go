@@ -605,6 +605,35 @@ func TestPrometheusRule(t *testing.T) {
 	if len(want.Groups) == 0 || !reflect.DeepEqual(have, want) {
 		t.Errorf("the rules are rendered as %v, want %v", have, want)
 	}
+	byRule := func(set map[string]any) map[string]monitoring.Rule {
+		found, err := render(t, with(readValues(t, "minimal"), with(map[string]any{"prometheusRule": map[string]any{"enabled": true}}, set)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rules := map[string]monitoring.Rule{}
+		for _, rule := range one[*monitoring.PrometheusRule](t, found).Spec.Groups[0].Rules {
+			rules[rule.Alert] = rule
+		}
+		return rules
+	}
+	const base = "https://wiki.example/statusworker?page=operations"
+	linked := byRule(map[string]any{"prometheusRule.runbookBase": base})
+	for _, rule := range want.Groups[0].Rules {
+		if rule.Alert == "" {
+			continue
+		}
+		url := base + "#" + strings.ToLower(rule.Alert)
+		if have := linked[rule.Alert].Annotations; have["runbook_url"] != url || have["runbook"] != "" || have["summary"] != rule.Annotations["summary"] {
+			t.Errorf("%s: with a base of runbooks the annotations are %v", rule.Alert, have)
+		}
+	}
+	for deadline, than := range map[string]string{"24h": "6 * 3600", "23h": "20700", "4h": "3600", "335h": "6 * 3600"} {
+		const alert = "StatusworkerOldestWaiting"
+		expr := byRule(map[string]any{"work.deadline": deadline})[alert].Expr.StrVal
+		if !strings.HasSuffix(strings.TrimSpace(expr), " > "+than) {
+			t.Errorf("with a deadline of %s %s asks %q, want more than %s", deadline, alert, expr, than)
+		}
+	}
 	alone := t.TempDir()
 	if err := os.CopyFS(alone, os.DirFS(chartFolder)); err != nil {
 		t.Fatal(err)

@@ -84,6 +84,7 @@ func (r *reservations) first(ctx context.Context, d *delivery, w *Worker) (wait 
 			// Nothing shall come of it: it waits to be acked, or finds that its interaction has been taken over. What somebody
 			// else has published there may be where no lane looks.
 			among = schema.HoldSubjects(d.identifier)
+			continue // that is another question, however long this one took
 		case pending.fired && over:
 			return d.lane.guidance, nil // its poll, which is due, finds the outcome, or what is missing of it
 		case over:

@@ -25,6 +25,7 @@ type lane struct {
 	// typ is the interaction type; empty for the intake, whose deliveries do not poll.
 	typ      schema.Type
 	guidance time.Duration
+	ackWait  time.Duration // the consumer's
 	handle   func(ctx context.Context, msg jetstream.Msg) error
 
 	polling atomic.Int64 // requests that are out
@@ -49,7 +50,7 @@ func (w *Worker) addLane(ctx context.Context, stream, name string, t schema.Type
 		return fmt.Errorf("reading consumer %s/%s: %w", stream, name, err)
 	}
 	w.lanes = append(w.lanes, &lane{
-		index: len(w.lanes), stream: stream, name: name, consumer: c, puller: newPuller(w.js, stream, name), typ: t, guidance: w.cfg.Intervals.Of(t), handle: handle,
+		index: len(w.lanes), stream: stream, name: name, consumer: c, puller: newPuller(w.js, stream, name), typ: t, guidance: w.cfg.Intervals.Of(t), ackWait: c.CachedInfo().Config.AckWait, handle: handle,
 	})
 	return nil
 }
@@ -222,18 +223,22 @@ func (w *Worker) work(work context.Context, j job) {
 		defer w.rest.release()
 	}
 	d := &delivery{settlement: settlement{msg: msg}, lane: l, asked: j.asked, probe: j.probe}
-	if ctx.Err() != nil { // it arrived after the worker was told to stop
-		if err := d.handBack(); err != nil {
+	handBack := func(nak func() error) {
+		if passed(j.asked, w.cfg.Now()) >= l.ackWait {
+			return // it would be a newer delivery of the message, of another worker that may have polled meanwhile
+		}
+		if err := nak(); err != nil {
 			w.complain("hand back", err)
 		}
+	}
+	if ctx.Err() != nil { // it arrived after the worker was told to stop
+		handBack(d.handBack)
 		return
 	}
 	if l.typ != "" && !tombstoned(msg) {
 		if wait := w.budget.take(ctx); wait > 0 {
 			w.count.skipped.Add(1)
-			if err := d.nakAfter(wait); err != nil {
-				w.complain("hand back", err)
-			}
+			handBack(func() error { return d.nakAfter(wait) })
 			return
 		}
 	}

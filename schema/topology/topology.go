@@ -114,8 +114,8 @@ func streamFields(have, want jetstream.StreamConfig) []field {
 		{"max age", age(have.MaxAge), age(want.MaxAge), want.MaxAge > 0 && !isBucket(want)},
 		{"max messages", limit(have.MaxMsgs), limit(want.MaxMsgs), want.Discard == jetstream.DiscardNew || want.Retention == jetstream.LimitsPolicy},
 		{"max bytes", limit(have.MaxBytes), limit(want.MaxBytes), want.Discard == jetstream.DiscardNew || want.Retention == jetstream.LimitsPolicy},
-		// What is declared may be bounded: its producer is told. What the stage stores itself must fit.
-		{"max message size", limit(int64(have.MaxMsgSize)), limit(int64(want.MaxMsgSize)), want.DiscardNewPerSubject || have.MaxMsgSize >= schema.MaxMessageBytes},
+		// What is declared may be bounded: its producer is told. What the stage stores itself must fit; a key's value is small.
+		{"max message size", limit(int64(have.MaxMsgSize)), limit(int64(want.MaxMsgSize)), want.DiscardNewPerSubject || isBucket(want) || have.MaxMsgSize >= schema.MaxMessageBytes},
 		{"storage", show(have.Storage), show(want.Storage), true},
 		{"replicas", show(max(have.Replicas, 1)), show(max(want.Replicas, 1)), true},
 	}

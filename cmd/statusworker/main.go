@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"sync"
 	"syscall"
+	"time"
 
 	_ "golang.org/x/crypto/x509roots/fallback" // certificate authorities for images that have none
 )
@@ -24,6 +25,9 @@ const (
 	exitFault = 1
 	exitUsage = 2
 )
+
+// leaveWithin is how long the orderly way out may take after the second signal.
+const leaveWithin = 2 * time.Second
 
 func main() {
 	os.Exit(realMain())
@@ -41,6 +45,9 @@ func realMain() int {
 		stop()
 		<-signals
 		now()
+		// Whatever hangs then (a file, standard input) does not keep the process.
+		time.Sleep(leaveWithin)
+		os.Exit(exitFault)
 	}()
 	return run(ctx, process{
 		args: os.Args[1:], getenv: os.Getenv, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, leave: leave,

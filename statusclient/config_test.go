@@ -4,6 +4,7 @@ import (
 	"errors"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"statusworker/statusclient"
@@ -14,6 +15,10 @@ func TestNewChecksConfig(t *testing.T) {
 	empty, good := filepath.Join(dir, "empty"), filepath.Join(dir, "good")
 	writeFile(t, empty, " \n")
 	writeFile(t, good, token+"\r\n")
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	const vendor = "https://api.elevateai.com/v1"
 	tests := []struct {
 		name  string
@@ -55,6 +60,8 @@ func TestNewChecksConfig(t *testing.T) {
 		{"no such file", statusclient.Config{BaseURL: vendor, TokenFile: filepath.Join(dir, "none")}, "TokenFile"},
 		{"empty file", statusclient.Config{BaseURL: vendor, TokenFile: empty}, "TokenFile"},
 		{"directory", statusclient.Config{BaseURL: vendor, TokenFile: dir}, "TokenFile"},
+		{"pipe", statusclient.Config{BaseURL: vendor, TokenFile: pipe}, "TokenFile"},
+		{"device", statusclient.Config{BaseURL: vendor, TokenFile: "/dev/zero"}, "TokenFile"},
 
 		{"timeout", statusclient.Config{BaseURL: vendor, Token: token, Timeout: -1}, "Timeout"},
 		{"concurrency", statusclient.Config{BaseURL: vendor, Token: token, Concurrency: -1}, "Concurrency"},

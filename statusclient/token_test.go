@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -239,6 +240,10 @@ func TestWatchToken(t *testing.T) {
 		after(10*time.Second, 1, "the same token again")
 		writeFile(t, file, token)
 		after(10*time.Second, 2, "yet another")
+		if err := errors.Join(os.Remove(file), syscall.Mkfifo(file, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		after(10*time.Second, 2, "a pipe")
 		cancel()
 		<-watched
 	})
@@ -317,6 +322,7 @@ func TestTokenFileTroubleKeepsTheOldToken(t *testing.T) {
 	}{
 		{"gone", os.Remove, "no such file"},
 		{"empty", func(file string) error { return os.WriteFile(file, nil, 0o600) }, "it is empty"},
+		{"a pipe", func(file string) error { return errors.Join(os.Remove(file), syscall.Mkfifo(file, 0o600)) }, "it is a pipe"},
 		{"two words", func(file string) error { return os.WriteFile(file, []byte(newToken+" "+token), 0o600) }, "it has a space"},
 	}
 	for _, tt := range tests {
@@ -335,6 +341,9 @@ func TestTokenFileTroubleKeepsTheOldToken(t *testing.T) {
 				t.Errorf("detail is %s, want the trouble with the file", e.Detail)
 			}
 			hasNoToken(t, e)
+			if err := os.RemoveAll(file); err != nil {
+				t.Fatal(err)
+			}
 			writeFile(t, file, newToken)
 			now.Advance(time.Minute)
 			succeeds(t, c)

@@ -84,23 +84,28 @@ func (f brokerFlags) options(name string, log logrus.FieldLogger, door *door) ([
 		nats.ErrorHandler(func(nc *nats.Conn, _ *nats.Subscription, err error) { door.heard(nc, nc.IsConnected(), err) }),
 		nats.ClosedHandler(func(*nats.Conn) { door.close() }),
 	}
-	file := func(flag, variable, path string, option nats.Option) error {
-		if path == "" {
-			return nil
-		}
-		if err := readable(path); err != nil {
-			return badFlag(flag, variable, path, fmt.Sprintf("a file that can be read (%v)", err))
-		}
-		options = append(options, option)
-		return nil
+	if (f.Cert == "") != (f.Key == "") {
+		return nil, usagef("--nats-cert ($NATS_CERT) and --nats-key ($NATS_KEY) go together: want both or none")
 	}
-	if err := file("nats-creds", "NATS_CREDS", f.Creds, nats.UserCredentials(f.Creds)); err != nil {
-		return nil, err
+	for _, file := range []struct{ flag, path, want string }{
+		{"nats-creds", f.Creds, "a credentials file"},
+		{"nats-nkey", f.NKey, "a file with an NKey seed"},
+		{"nats-cert", f.Cert, "a certificate with its key in --nats-key"},
+		{"nats-key", f.Key, "a file with the key of --nats-cert"},
+		{"nats-ca", f.CA, "a file with certificates in PEM"},
+	} {
+		if file.path == "" {
+			continue
+		}
+		if err := readable(file.path); err != nil {
+			return nil, badFlag(file.flag, variable(file.flag), file.path, fmt.Sprintf("%s (%v)", file.want, err))
+		}
 	}
 	if f.Creds != "" {
 		if err := parseCredentials(f.Creds); err != nil {
 			return nil, badFlag("nats-creds", "NATS_CREDS", schema.Quote(f.Creds), fmt.Sprintf("a credentials file (%v)", err))
 		}
+		options = append(options, nats.UserCredentials(f.Creds))
 	}
 	if f.NKey != "" {
 		option, err := nats.NkeyOptionFromSeed(f.NKey)
@@ -117,22 +122,17 @@ func (f brokerFlags) options(name string, log logrus.FieldLogger, door *door) ([
 	case f.Password != "":
 		return nil, usagef("--nats-password ($NATS_PASSWORD) is set without --nats-user ($NATS_USER): want both, or a token as the user alone")
 	}
-	if (f.Cert == "") != (f.Key == "") {
-		return nil, usagef("--nats-cert ($NATS_CERT) and --nats-key ($NATS_KEY) go together: want both or none")
-	}
 	if f.Cert != "" {
 		if _, err := tls.LoadX509KeyPair(f.Cert, f.Key); err != nil {
 			return nil, badFlag("nats-cert", "NATS_CERT", f.Cert, fmt.Sprintf("a certificate with its key in --nats-key (%v)", err))
 		}
 		options = append(options, nats.ClientCert(f.Cert, f.Key))
 	}
-	if err := file("nats-ca", "NATS_CA", f.CA, nats.RootCAs(f.CA)); err != nil {
-		return nil, err
-	}
 	if f.CA != "" {
 		if text, err := os.ReadFile(f.CA); err != nil || !x509.NewCertPool().AppendCertsFromPEM(text) {
 			return nil, badFlag("nats-ca", "NATS_CA", schema.Quote(f.CA), "a file with certificates in PEM")
 		}
+		options = append(options, nats.RootCAs(f.CA))
 	}
 	if err := checkServers(f.NATSURL); err != nil {
 		return nil, badFlag("nats-url", "NATS_URL", schema.Quote(f.shownURL()), fmt.Sprintf("URLs like nats://host:4222, separated by commas (%v)", err))

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,7 +35,11 @@ func flagsOf(t *testing.T, name string) []*kong.Flag {
 }
 
 func TestBadConfigurationIsOneLine(t *testing.T) {
-	missing := filepath.Join(t.TempDir(), "missing")
+	dir := t.TempDir()
+	missing, pipe, leads := filepath.Join(dir, "missing"), filepath.Join(dir, "pipe"), filepath.Join(dir, "leads")
+	if err := errors.Join(syscall.Mkfifo(pipe, 0o600), os.Symlink("pipe", leads)); err != nil {
+		t.Fatal(err)
+	}
 	const token = "ELEVATEAI_API_TOKEN"
 	tests := map[string]struct {
 		args []string
@@ -104,6 +109,14 @@ func TestBadConfigurationIsOneLine(t *testing.T) {
 		"identifiers of no type":      {args: []string{"declare", "--type", "fax", "bd5c92f3-c228-44a6-91bf-b52672569878"}, want: []string{"--type", "fax", "audio, chat or transcript"}},
 		"type without identifiers":    {args: []string{"declare", "--type", "audio"}, want: []string{"--type", "identifiers"}},
 		"data without identifiers":    {args: []string{"declare", "--data", missing}, want: []string{"--data", "identifiers"}},
+		"token file is a pipe":        {args: []string{"run", "--api-token-file", pipe}, env: map[string]string{token: ""}, want: []string{"--api-token-file ($ELEVATEAI_API_TOKEN_FILE)", pipe, "it is a pipe", "want a file that holds the token"}},
+		"credentials are a pipe":      {args: []string{"run", "--nats-creds", pipe}, want: []string{"--nats-creds ($NATS_CREDS)", pipe, "it is a pipe", "want a credentials file"}},
+		"NKey is a link to a pipe":    {args: []string{"run", "--nats-nkey", leads}, want: []string{"--nats-nkey ($NATS_NKEY)", leads, "it is a pipe", "want a file with an NKey seed"}},
+		"authorities are a pipe":      {args: []string{"doctor", "--nats-ca", pipe}, want: []string{"--nats-ca ($NATS_CA)", pipe, "it is a pipe", "want a file with certificates in PEM"}},
+		"certificate is a directory":  {args: []string{"status", "--nats-cert", dir, "--nats-key", missing}, want: []string{"--nats-cert ($NATS_CERT)", dir, "it is a directory", "want a certificate"}},
+		"key is a pipe":               {args: []string{"dlq", "ls", "--nats-cert", "command_test.go", "--nats-key", pipe}, want: []string{"--nats-key ($NATS_KEY)", pipe, "it is a pipe", "--nats-cert"}},
+		"data is a pipe":              {args: []string{"declare", "--type", "audio", "--data", pipe, "x"}, want: []string{"--data", pipe, "it is a pipe", "- for standard input"}},
+		"data is a device":            {args: []string{"declare", "--type", "audio", "--data", "/dev/zero", "x"}, want: []string{"--data", "/dev/zero", "it is a device"}},
 		"no data file":                {args: []string{"declare", "--type", "audio", "--data", missing, "x"}, want: []string{"--data", missing, "no such file"}},
 		"dash for an identifier":      {args: []string{"declare", "--type", "audio", "-"}, want: []string{"identifier -", "standard input"}},
 		"no document":                 {args: []string{"schema", "nope"}, want: []string{"nope", "asyncapi.json"}},

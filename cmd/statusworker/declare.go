@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/schema"
+	"statusworker/statusclient"
 )
 
 type declareCommand struct {
@@ -125,9 +126,9 @@ func (c declareCommand) members(stdin io.Reader) ([]byte, error) {
 	}
 	from := stdin
 	if c.Data != "-" {
-		f, err := os.Open(c.Data)
+		f, err := statusclient.OpenFile(c.Data)
 		if err != nil {
-			return nil, badFlag("data", "", schema.Quote(c.Data), fmt.Sprintf("a file that can be read (%v)", err))
+			return nil, badFlag("data", "", schema.Quote(c.Data), fmt.Sprintf("a file that can be read (%v), or - for standard input", err))
 		}
 		defer f.Close()
 		from = f

@@ -7,6 +7,8 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/term"
+
+	"statusworker/statusclient"
 )
 
 // logger writes to w: text on a terminal, JSON lines otherwise, unless the flags say which.
@@ -41,9 +43,9 @@ func file(w any) (*os.File, bool) {
 	return f, ok
 }
 
-// readable opens and closes a file, to say now what would go wrong later.
+// readable opens and closes a file, to say now what would go wrong later, or what would be waited for.
 func readable(path string) error {
-	f, err := os.Open(path)
+	f, err := statusclient.OpenFile(path)
 	if err != nil {
 		return err
 	}

@@ -196,17 +196,25 @@ func (f brokerFlags) shownURL() string {
 	return strings.Join(servers, ",")
 }
 
-// shown is a server's URL without user and password: a user without one is a token.
+// shown is a server's URL as it was given, but without user and password: a user without one is a token.
 func shown(server string) string {
-	u, err := url.Parse(strings.TrimSpace(server))
-	switch {
-	case err == nil:
-		u.User = nil
-		return u.String()
-	case strings.Contains(server, "@"):
+	server = strings.TrimSpace(server)
+	scheme, rest, found := strings.Cut(server, "://")
+	if !found {
+		scheme, rest = "", server
+	}
+	authority, path := rest, ""
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		authority, path = rest[:end], rest[end:]
+	}
+	authority = authority[strings.LastIndex(authority, "@")+1:]
+	if strings.Contains(scheme+path, "@") {
 		return "(not a URL)" // it may hold a password
 	}
-	return server
+	if !found {
+		return authority + path
+	}
+	return scheme + "://" + authority + path
 }
 
 func hopeless(err error) bool {

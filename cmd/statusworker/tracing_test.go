@@ -2,6 +2,9 @@ package main
 
 import (
 	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -9,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/uuid"
@@ -166,6 +170,56 @@ func TestTraces(t *testing.T) {
 	}
 }
 
+// endpointAnd switches tracing on, with one variable more.
+func endpointAnd(name, value string) map[string]string {
+	env := map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
+	env[name] = value
+	return env
+}
+
+// Whatever OpenTelemetry and the receiver say goes into the log as its other lines, without the headers' values.
+func TestTracingLogsNoHeaders(t *testing.T) {
+	var received atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		got := r.Header.Get("Authorization")
+		if got != "Bearer s3cret/1" || r.Header.Get("Api-Key") != "s3cret,2" {
+			t.Errorf("headers %v", r.Header)
+		}
+		received.Store(true)
+		w.WriteHeader(http.StatusForbidden)
+		_, token, _ := strings.Cut(got, " ")
+		fmt.Fprintf(w, "%q is no good, %s is none, and Api-Key: %s neither", got, token, r.Header.Get("Api-Key"))
+	}))
+	defer server.Close()
+	var stderr output
+	log, err := logFlags{LogLevel: "trace", LogFormat: "json"}.logger(&stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", server.URL)
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:s3cret@host:port") // OpenTelemetry complains of it, though it is not wanted
+	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer s3cret%2F1 , api-key = s3cret%2C2")
+	tracer, flush, err := tracing(t.Context(), os.Getenv, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, span := tracer.Start(t.Context(), "something")
+	span.End()
+	flush()
+	if !received.Load() {
+		t.Error("no trace was sent")
+	}
+	says(t, "the log", &stderr, "OpenTelemetry: parse url", "traces are not sent", `\"***\" is no good, *** is none, and Api-Key: *** neither`)
+	for _, line := range stderr.lines() {
+		if !json.Valid([]byte(line)) {
+			t.Errorf("a line that is no JSON: %s", line)
+		}
+	}
+	if strings.Contains(stderr.String(), "s3cret") {
+		t.Errorf("a secret in the log:\n%s", &stderr)
+	}
+}
+
 func TestTracingIsOffOrRefused(t *testing.T) {
 	for _, tt := range []struct {
 		env  map[string]string
@@ -182,6 +236,12 @@ func TestTracingIsOffOrRefused(t *testing.T) {
 		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_TRACES_SAMPLER": "nonsense"}, `$OTEL_TRACES_SAMPLER is "nonsense": want always_on`},
 		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "1%"}, `$OTEL_TRACES_SAMPLER_ARG is "1%": want a number`},
 		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "nan"}, `want a number`},
+		{endpointAnd("OTEL_EXPORTER_OTLP_HEADERS", "Authorization: Bearer s3cret"), `$OTEL_EXPORTER_OTLP_HEADERS is "(withheld)" (pair 1 has no =): want key=value`},
+		{endpointAnd("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "x-tenant=a,Authorization: Bearer s3cret=="), `$OTEL_EXPORTER_OTLP_TRACES_HEADERS is "(withheld)" (pair 2 has a key that is no name of a header)`},
+		{endpointAnd("OTEL_EXPORTER_OTLP_HEADERS", "api-key=%zs3cret"), `$OTEL_EXPORTER_OTLP_HEADERS is "(withheld)" (pair 1 has a value with a bad percent sign)`},
+		{endpointAnd("OTEL_EXPORTER_OTLP_HEADERS", "api-key=s3cret%0A"+"x"), `$OTEL_EXPORTER_OTLP_HEADERS is "(withheld)" (pair 1 has a value with a control character)`},
+		{endpointAnd("OTEL_EXPORTER_OTLP_HEADERS", "api-key=s3cret,"), `(pair 2 has no =)`},
+		{endpointAnd("OTEL_EXPORTER_OTLP_ENDPOINT", "htp://u:s3cret@host:1"), `$OTEL_EXPORTER_OTLP_ENDPOINT is "htp://host:1": want a URL`},
 	} {
 		tracer, flush, err := tracing(t.Context(), func(name string) string { return tt.env[name] }, nil)
 		if tt.want == "" {
@@ -191,8 +251,9 @@ func TestTracingIsOffOrRefused(t *testing.T) {
 			flush()
 			continue
 		}
-		if err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%v: error %v, want %s", tt.env, err, tt.want)
+		var usage *usageError
+		if !errors.As(err, &usage) || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "s3cret") {
+			t.Errorf("%v: error %v, want bad configuration: %s", tt.env, err, tt.want)
 		}
 	}
 }

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/resource"
+	"golang.org/x/net/http/httpguts"
+
+	"statusworker/schema"
+)
+
+// otelVariables are OpenTelemetry's own. It reads them itself, from the environment of the process, and would go on with
+// something else than what was meant where they are wrong, or panic.
+type otelVariables func(name string) string
+
+// checkTracing checks OpenTelemetry's variables, and gives what the environment says of the service; nil where they name no
+// receiver of traces, or switch tracing off. Nothing is looked at then.
+func checkTracing(ctx context.Context, getenv otelVariables) (*resource.Resource, error) {
+	exporter := getenv("OTEL_TRACES_EXPORTER")
+	_, endpoint := getenv.otlp("ENDPOINT")
+	switch {
+	case strings.EqualFold(getenv("OTEL_SDK_DISABLED"), "true"), exporter == "none", exporter == "" && endpoint == "":
+		return nil, nil
+	case exporter != "" && exporter != "otlp":
+		return nil, usagef("$OTEL_TRACES_EXPORTER is %s: want otlp or none", schema.Quote(exporter))
+	}
+	for _, check := range []func() error{getenv.checkProtocol, getenv.checkEndpoint, getenv.checkHeaders, getenv.checkSampler} {
+		if err := check(); err != nil {
+			return nil, err
+		}
+	}
+	// What the environment says of the service comes last, and wins.
+	about, err := resource.New(ctx, resource.WithAttributes(attribute.String("service.name", "statusworker"),
+		attribute.String("service.version", versionString())), resource.WithHost(), resource.WithTelemetrySDK(), resource.WithFromEnv())
+	if err != nil {
+		return nil, usagef("$OTEL_RESOURCE_ATTRIBUTES: %w", err)
+	}
+	return about, nil
+}
+
+// otlp gives the variable of a setting that counts: the one for traces, or else the one for everything.
+func (getenv otelVariables) otlp(setting string) (name, value string) {
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_TRACES_" + setting, "OTEL_EXPORTER_OTLP_" + setting} {
+		if value := strings.TrimSpace(getenv(name)); value != "" {
+			return name, value
+		}
+	}
+	return "", ""
+}
+
+func (getenv otelVariables) checkProtocol() error {
+	if name, protocol := getenv.otlp("PROTOCOL"); name != "" && protocol != "http/protobuf" {
+		return usagef("$%s is %s: want http/protobuf (the receiver's HTTP port, 4318 by default)", name, schema.Quote(protocol))
+	}
+	return nil
+}
+
+func (getenv otelVariables) checkEndpoint() error {
+	name, value := getenv.otlp("ENDPOINT")
+	if name == "" {
+		return nil
+	}
+	u, err := url.Parse(value)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return usagef("$%s is %s: want a URL, such as http://127.0.0.1:4318", name, schema.Quote(shown(value)))
+	}
+	return nil
+}
+
+const withheldValue = `"(withheld)"`
+
+// checkHeaders looks at both variables: OpenTelemetry tells of each what it cannot read. Neither keys nor values are shown,
+// since a key that is none may be a secret.
+func (getenv otelVariables) checkHeaders() error {
+	for _, name := range headerVariables {
+		text := strings.TrimSpace(getenv(name))
+		if text == "" {
+			continue
+		}
+		for i, pair := range strings.Split(text, ",") {
+			if _, _, err := header(pair); err != nil {
+				return usagef("$%s is %s (pair %d %w): want key=value, separated by commas, with values percent-encoded", name, withheldValue, i+1, err)
+			}
+		}
+	}
+	return nil
+}
+
+var headerVariables = []string{"OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"}
+
+func header(pair string) (key, value string, err error) {
+	key, encoded, found := strings.Cut(pair, "=")
+	if key = strings.TrimSpace(key); !found {
+		return "", "", errors.New("has no =")
+	}
+	if !httpguts.ValidHeaderFieldName(key) {
+		return "", "", errors.New("has a key that is no name of a header")
+	}
+	value, err = url.PathUnescape(encoded)
+	if err != nil {
+		return "", "", errors.New("has a value with a bad percent sign") // the error shows some of it
+	}
+	if value = strings.TrimSpace(value); !httpguts.ValidHeaderFieldValue(value) {
+		return "", "", errors.New("has a value with a control character")
+	}
+	return key, value, nil
+}
+
+// checkSampler knows the samplers that OpenTelemetry has without more.
+func (getenv otelVariables) checkSampler() error {
+	name, arg := strings.ToLower(strings.TrimSpace(getenv("OTEL_TRACES_SAMPLER"))), strings.TrimSpace(getenv("OTEL_TRACES_SAMPLER_ARG"))
+	switch name {
+	case "", "always_on", "always_off", "parentbased_always_on", "parentbased_always_off":
+		return nil
+	case "traceidratio", "parentbased_traceidratio":
+		if ratio, err := strconv.ParseFloat(arg, 64); arg != "" && (err != nil || !(ratio >= 0 && ratio <= 1)) {
+			return usagef("$OTEL_TRACES_SAMPLER_ARG is %s: want a number from 0 to 1", schema.Quote(arg))
+		}
+		return nil
+	}
+	return usagef("$OTEL_TRACES_SAMPLER is %s: want always_on, always_off, traceidratio, or one of them after parentbased_", schema.Quote(name))
+}

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"sync"
 	"time"
 
@@ -38,7 +39,11 @@ func tracing(ctx context.Context, getenv func(string) string, log logrus.FieldLo
 	if err != nil {
 		return nil, nil, fmt.Errorf("sending traces: %w", err)
 	}
-	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(out), sdktrace.WithResource(about))
+	var batches []sdktrace.BatchSpanProcessorOption
+	if delay, err := strconv.Atoi(getenv("OTEL_BSP_SCHEDULE_DELAY")); err == nil && delay == 0 {
+		batches = append(batches, sdktrace.WithBatchTimeout(time.Millisecond)) // with 0, a core would do nothing else
+	}
+	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(out, batches...), sdktrace.WithResource(about))
 	flush = func() {
 		ctx, cancel := context.WithTimeout(context.Background(), flushTraces)
 		defer cancel()

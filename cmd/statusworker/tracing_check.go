@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"math"
 	"net/url"
 	"strconv"
 	"strings"
@@ -29,7 +30,7 @@ func checkTracing(ctx context.Context, getenv otelVariables) (*resource.Resource
 	case exporter != "" && exporter != "otlp":
 		return nil, usagef("$OTEL_TRACES_EXPORTER is %s: want otlp or none", schema.Quote(exporter))
 	}
-	for _, check := range []func() error{getenv.checkProtocol, getenv.checkEndpoint, getenv.checkHeaders, getenv.checkSampler} {
+	for _, check := range []func() error{getenv.checkProtocol, getenv.checkEndpoint, getenv.checkHeaders, getenv.checkNumbers, getenv.checkSampler} {
 		if err := check(); err != nil {
 			return nil, err
 		}
@@ -109,6 +110,39 @@ func header(pair string) (key, value string, err error) {
 		return "", "", errors.New("has a value with a control character")
 	}
 	return key, value, nil
+}
+
+// mostSpans is far beyond what anybody wants to have waiting in memory.
+const mostSpans = 1_000_000
+
+func (getenv otelVariables) checkNumbers() error {
+	for _, number := range []struct {
+		name        string
+		least, most int
+		want        string
+	}{
+		{"OTEL_BSP_MAX_QUEUE_SIZE", 1, mostSpans, "a whole number from 1 to 1000000"},
+		{"OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 1, mostSpans, "a whole number from 1 to 1000000"},
+		{"OTEL_BSP_SCHEDULE_DELAY", 0, math.MaxInt32, "a whole number of milliseconds, 0 or more"},
+		{"OTEL_BSP_EXPORT_TIMEOUT", 0, math.MaxInt32, "a whole number of milliseconds, 0 or more"},
+		{"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", math.MinInt32, math.MaxInt32, "a whole number"},
+		{"OTEL_ATTRIBUTE_COUNT_LIMIT", math.MinInt32, math.MaxInt32, "a whole number"},
+		{"OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", math.MinInt32, math.MaxInt32, "a whole number"},
+		{"OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", math.MinInt32, math.MaxInt32, "a whole number"},
+		{"OTEL_SPAN_EVENT_COUNT_LIMIT", math.MinInt32, math.MaxInt32, "a whole number"},
+		{"OTEL_SPAN_LINK_COUNT_LIMIT", math.MinInt32, math.MaxInt32, "a whole number"},
+		{"OTEL_EVENT_ATTRIBUTE_COUNT_LIMIT", math.MinInt32, math.MaxInt32, "a whole number"},
+		{"OTEL_LINK_ATTRIBUTE_COUNT_LIMIT", math.MinInt32, math.MaxInt32, "a whole number"},
+	} {
+		value := getenv(number.name)
+		if value == "" {
+			continue
+		}
+		if n, err := strconv.Atoi(value); err != nil || n < number.least || n > number.most {
+			return usagef("$%s is %s: want %s", number.name, schema.Quote(value), number.want)
+		}
+	}
+	return nil
 }
 
 // checkSampler knows the samplers that OpenTelemetry has without more.

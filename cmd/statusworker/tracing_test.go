@@ -199,6 +199,7 @@ func TestTracingLogsNoHeaders(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", server.URL)
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:s3cret@host:port") // OpenTelemetry complains of it, though it is not wanted
 	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer s3cret%2F1 , api-key = s3cret%2C2")
+	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "0")
 	tracer, flush, err := tracing(t.Context(), os.Getenv, log)
 	if err != nil {
 		t.Fatal(err)
@@ -242,6 +243,14 @@ func TestTracingIsOffOrRefused(t *testing.T) {
 		{endpointAnd("OTEL_EXPORTER_OTLP_HEADERS", "api-key=s3cret%0A"+"x"), `$OTEL_EXPORTER_OTLP_HEADERS is "(withheld)" (pair 1 has a value with a control character)`},
 		{endpointAnd("OTEL_EXPORTER_OTLP_HEADERS", "api-key=s3cret,"), `(pair 2 has no =)`},
 		{endpointAnd("OTEL_EXPORTER_OTLP_ENDPOINT", "htp://u:s3cret@host:1"), `$OTEL_EXPORTER_OTLP_ENDPOINT is "htp://host:1": want a URL`},
+		{endpointAnd("OTEL_BSP_MAX_QUEUE_SIZE", "-1"), `$OTEL_BSP_MAX_QUEUE_SIZE is "-1": want a whole number from 1 to 1000000`},
+		{endpointAnd("OTEL_BSP_MAX_QUEUE_SIZE", "99999999999999"), `$OTEL_BSP_MAX_QUEUE_SIZE is "99999999999999": want`},
+		{endpointAnd("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0"), `$OTEL_BSP_MAX_EXPORT_BATCH_SIZE is "0": want a whole number from 1`},
+		{endpointAnd("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "many"), `$OTEL_BSP_MAX_EXPORT_BATCH_SIZE is "many": want a whole number`},
+		{endpointAnd("OTEL_BSP_SCHEDULE_DELAY", "-5"), `$OTEL_BSP_SCHEDULE_DELAY is "-5": want a whole number of milliseconds, 0 or more`},
+		{endpointAnd("OTEL_BSP_EXPORT_TIMEOUT", "30s"), `$OTEL_BSP_EXPORT_TIMEOUT is "30s": want a whole number of milliseconds`},
+		{endpointAnd("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "x"), `$OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT is "x": want a whole number`},
+		{map[string]string{"OTEL_BSP_MAX_QUEUE_SIZE": "-1", "OTEL_EXPORTER_OTLP_HEADERS": "s3cret"}, ""},
 	} {
 		tracer, flush, err := tracing(t.Context(), func(name string) string { return tt.env[name] }, nil)
 		if tt.want == "" {

@@ -140,6 +140,8 @@ func parseBaseURL(s string) (*url.URL, error) {
 		return nil, wrong("an https URL with a host")
 	case u.User != nil:
 		return nil, wrong("a URL without user and password")
+	case CheckPort(u) != nil:
+		return nil, wrong("an https URL with a port from 1 to 65535, or without one")
 	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		return nil, wrong("a URL without query and fragment")
 	case u.RawPath != "" || strings.Contains(u.Path, ".."):
@@ -161,6 +163,16 @@ func showURL(s string) string {
 		return s
 	}
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String() + " (shortened)"
+}
+
+// CheckPort refuses the port of a URL at which nothing can ever listen.
+func CheckPort(u *url.URL) error {
+	if port := u.Port(); port != "" {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return fmt.Errorf("the port %s is not 1 to 65535", port)
+		}
+	}
+	return nil
 }
 
 // IsLoopback tells whether a host, a name or an address without a port, is this machine.

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/url"
 	"os"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +20,7 @@ import (
 
 	"statusworker/schema"
 	"statusworker/schema/topology"
+	"statusworker/statusclient"
 )
 
 // sayEvery is how often a wait is told again.
@@ -162,10 +162,8 @@ func checkServers(servers string) error {
 		if u.Hostname() == "" {
 			return errors.New("there is no host in it")
 		}
-		if port := u.Port(); port != "" {
-			if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-				return fmt.Errorf("the port %s is not 1 to 65535", port)
-			}
+		if err := statusclient.CheckPort(u); err != nil {
+			return err
 		}
 	}
 	if web != 0 && web != len(all) {

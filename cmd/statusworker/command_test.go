@@ -53,6 +53,8 @@ func TestBadConfigurationIsOneLine(t *testing.T) {
 		"http to another host":        {args: []string{"run", "--base-url", "http://vendor.example/v1"}, want: []string{"--base-url ($ELEVATEAI_BASE_URL)", "http://vendor.example/v1", "https"}},
 		"http by the variable":        {args: []string{"run"}, env: map[string]string{"ELEVATEAI_BASE_URL": "http://vendor.example/v1"}, want: []string{"--base-url ($ELEVATEAI_BASE_URL)", "https"}},
 		"no URL":                      {args: []string{"run", "--base-url", "vendor"}, want: []string{"--base-url ($ELEVATEAI_BASE_URL)", `"vendor"`, "https"}},
+		"port beyond all":             {args: []string{"run", "--base-url", "https://vendor.example:99999/v1"}, want: []string{"--base-url ($ELEVATEAI_BASE_URL)", "https://vendor.example:99999/v1", "1 to 65535"}},
+		"port 0, examined":            {args: []string{"doctor", "--base-url", "https://vendor.example:0/v1"}, want: []string{"--base-url ($ELEVATEAI_BASE_URL)", "https://vendor.example:0/v1", "1 to 65535"}},
 		"audio too often":             {args: []string{"run", "--audio-interval", "29s"}, want: []string{"--audio-interval ($STATUSWORKER_AUDIO_INTERVAL)", "29s", "30s"}},
 		"chat too often":              {args: []string{"run"}, env: map[string]string{"STATUSWORKER_CHAT_INTERVAL": "4999ms"}, want: []string{"--chat-interval ($STATUSWORKER_CHAT_INTERVAL)", "4.999s", "5s"}},
 		"transcripts too often":       {args: []string{"provision", "--transcript-interval", "1s"}, want: []string{"--transcript-interval ($STATUSWORKER_TRANSCRIPT_INTERVAL)", "1s", "5s"}},

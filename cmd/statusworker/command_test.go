@@ -62,7 +62,7 @@ func TestBadConfigurationIsOneLine(t *testing.T) {
 		"no token":                    {args: []string{"run"}, env: map[string]string{token: ""}, want: []string{"--api-token ($ELEVATEAI_API_TOKEN)", "--api-token-file ($ELEVATEAI_API_TOKEN_FILE)"}},
 		"token and its file":          {args: []string{"run", "--api-token-file", missing}, want: []string{"--api-token ($ELEVATEAI_API_TOKEN)", "--api-token-file ($ELEVATEAI_API_TOKEN_FILE)", "one of them"}},
 		"no token file":               {args: []string{"run", "--api-token-file", missing}, env: map[string]string{token: ""}, want: []string{"--api-token-file ($ELEVATEAI_API_TOKEN_FILE)", missing, "no such file"}},
-		"token with a space":          {args: []string{"run"}, env: map[string]string{token: "s3cret word"}, want: []string{"--api-token ($ELEVATEAI_API_TOKEN)", "withheld"}},
+		"token with a space":          {args: []string{"run"}, env: map[string]string{token: "s3cret word"}, want: []string{"--api-token ($ELEVATEAI_API_TOKEN)", "withheld", "want a token, or the file that holds it in --api-token-file ($ELEVATEAI_API_TOKEN_FILE)"}},
 		"no duration":                 {args: []string{"run", "--deadline", "tomorrow"}, want: []string{"--deadline ($STATUSWORKER_DEADLINE)", "tomorrow", "24h"}},
 		"no duration in the variable": {args: []string{"run"}, env: map[string]string{"STATUSWORKER_NOT_FOUND_GRACE": "5"}, want: []string{"--not-found-grace ($STATUSWORKER_NOT_FOUND_GRACE)", "5", "5m"}},
 		"no admin address":            {args: []string{"run", "--admin-addr", ""}, want: []string{"--admin-addr ($STATUSWORKER_ADMIN_ADDR)", ":8080"}},

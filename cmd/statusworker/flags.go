@@ -159,7 +159,11 @@ func asUsage(err error) error {
 		if fromClient.Err != nil {
 			value += " (" + fromClient.Err.Error() + ")"
 		}
-		return badField(fromClient.Field, value, fromClient.Want)
+		want := fromClient.Want
+		if fromClient.Field == "Token" { // its want names another field
+			want = "a token, or the file that holds it in --api-token-file ($ELEVATEAI_API_TOKEN_FILE)"
+		}
+		return badField(fromClient.Field, value, want)
 	case errors.As(err, &fromConsumer):
 		return badField(fromConsumer.Field, schema.Quote(fromConsumer.Value), fromConsumer.Want)
 	}

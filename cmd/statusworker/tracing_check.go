@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"math"
 	"net/url"
+	"os"
 	"strconv"
 	"strings"
 
@@ -13,6 +16,7 @@ import (
 	"golang.org/x/net/http/httpguts"
 
 	"statusworker/schema"
+	"statusworker/statusclient"
 )
 
 // otelVariables are OpenTelemetry's own. It reads them itself, from the environment of the process, and would go on with
@@ -30,7 +34,10 @@ func checkTracing(ctx context.Context, getenv otelVariables) (*resource.Resource
 	case exporter != "" && exporter != "otlp":
 		return nil, usagef("$OTEL_TRACES_EXPORTER is %s: want otlp or none", schema.Quote(exporter))
 	}
-	for _, check := range []func() error{getenv.checkProtocol, getenv.checkEndpoint, getenv.checkHeaders, getenv.checkNumbers, getenv.checkSampler} {
+	for _, check := range []func() error{
+		getenv.checkProtocol, getenv.checkEndpoint, getenv.checkHeaders, getenv.checkCompression,
+		getenv.checkTimeout, getenv.checkCertificates, getenv.checkNumbers, getenv.checkSampler,
+	} {
 		if err := check(); err != nil {
 			return nil, err
 		}
@@ -70,7 +77,77 @@ func (getenv otelVariables) checkEndpoint() error {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return usagef("$%s is %s: want a URL, such as http://127.0.0.1:4318", name, schema.Quote(shown(value)))
 	}
+	if err := statusclient.CheckPort(u); err != nil {
+		return usagef("$%s is %s: want a URL, such as http://127.0.0.1:4318 (%w)", name, schema.Quote(shown(value)), err)
+	}
 	return nil
+}
+
+func (getenv otelVariables) checkCompression() error {
+	if name, value := getenv.otlp("COMPRESSION"); name != "" && value != "gzip" && value != "none" {
+		return usagef("$%s is %s: want gzip or none", name, schema.Quote(value))
+	}
+	return nil
+}
+
+func (getenv otelVariables) checkTimeout() error {
+	name, value := getenv.otlp("TIMEOUT")
+	if name == "" {
+		return nil
+	}
+	if n, err := strconv.Atoi(value); err != nil || n < 0 || n > math.MaxInt32 {
+		return usagef("$%s is %s: want %s", name, schema.Quote(value), wantMilliseconds)
+	}
+	return nil
+}
+
+const wantMilliseconds = "a whole number of milliseconds, 0 or more"
+
+// checkCertificates reads the files that OpenTelemetry will read.
+func (getenv otelVariables) checkCertificates() error {
+	given, path := getenv.otlp("CERTIFICATE")
+	if given != "" {
+		const want = "a file with certificates in PEM"
+		if err := readable(path); err != nil {
+			return usagef("$%s is %s: want %s (%w)", given, path, want, err)
+		}
+		if text, err := os.ReadFile(path); err != nil || !x509.NewCertPool().AppendCertsFromPEM(text) {
+			return usagef("$%s is %s: want %s", given, schema.Quote(path), want)
+		}
+	}
+	for _, prefix := range []string{"OTEL_EXPORTER_OTLP_TRACES_CLIENT_", "OTEL_EXPORTER_OTLP_CLIENT_"} {
+		certificate, key := strings.TrimSpace(getenv(prefix+"CERTIFICATE")), strings.TrimSpace(getenv(prefix+"KEY"))
+		if certificate == "" && key == "" {
+			continue
+		}
+		if certificate == "" || key == "" {
+			return usagef("$%[1]sCERTIFICATE and $%[1]sKEY go together: want both or none", prefix)
+		}
+		given = prefix + "CERTIFICATE"
+		if err := readable(certificate); err != nil {
+			return usagef("$%s is %s: want a certificate with its key in $%sKEY (%w)", given, certificate, prefix, err)
+		}
+		if err := readable(key); err != nil {
+			return usagef("$%sKEY is %s: want a file with the key of $%s (%w)", prefix, key, given, err)
+		}
+		if _, err := tls.LoadX509KeyPair(certificate, key); err != nil {
+			return usagef("$%s is %s: want a certificate with its key in $%sKEY (%w)", given, certificate, prefix, err)
+		}
+		break
+	}
+	if given != "" && getenv.insecure() {
+		return usagef("$%s is set, and traces are sent by http: want an https endpoint with a certificate", given)
+	}
+	return nil
+}
+
+// insecure tells whether traces go without TLS.
+func (getenv otelVariables) insecure() bool {
+	if _, value := getenv.otlp("INSECURE"); value != "" {
+		return strings.EqualFold(value, "true")
+	}
+	_, endpoint := getenv.otlp("ENDPOINT")
+	return strings.HasPrefix(strings.ToLower(endpoint), "http:")
 }
 
 const withheldValue = `"(withheld)"`
@@ -123,8 +200,8 @@ func (getenv otelVariables) checkNumbers() error {
 	}{
 		{"OTEL_BSP_MAX_QUEUE_SIZE", 1, mostSpans, "a whole number from 1 to 1000000"},
 		{"OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 1, mostSpans, "a whole number from 1 to 1000000"},
-		{"OTEL_BSP_SCHEDULE_DELAY", 0, math.MaxInt32, "a whole number of milliseconds, 0 or more"},
-		{"OTEL_BSP_EXPORT_TIMEOUT", 0, math.MaxInt32, "a whole number of milliseconds, 0 or more"},
+		{"OTEL_BSP_SCHEDULE_DELAY", 0, math.MaxInt32, wantMilliseconds},
+		{"OTEL_BSP_EXPORT_TIMEOUT", 0, math.MaxInt32, wantMilliseconds},
 		{"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", math.MinInt32, math.MaxInt32, "a whole number"},
 		{"OTEL_ATTRIBUTE_COUNT_LIMIT", math.MinInt32, math.MaxInt32, "a whole number"},
 		{"OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", math.MinInt32, math.MaxInt32, "a whole number"},

@@ -3,12 +3,14 @@ package main
 import (
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -170,11 +172,42 @@ func TestTraces(t *testing.T) {
 	}
 }
 
-// endpointAnd switches tracing on, with one variable more.
-func endpointAnd(name, value string) map[string]string {
+// endpointAnd switches tracing on, with more variables, each before its value.
+func endpointAnd(more ...string) map[string]string {
 	env := map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
-	env[name] = value
+	for pair := range slices.Chunk(more, 2) {
+		env[pair[0]] = pair[1]
+	}
 	return env
+}
+
+// Of two variables for one setting, the one for traces counts.
+func TestTracingByTheVariablesForTraces(t *testing.T) {
+	env := endpointAnd("OTEL_EXPORTER_OTLP_ENDPOINT", "garbage", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1")
+	for setting, values := range map[string][2]string{
+		"PROTOCOL": {"grpc", "http/protobuf"}, "COMPRESSION": {"lz4", "gzip"}, "TIMEOUT": {"soon", "1000"},
+	} {
+		env["OTEL_EXPORTER_OTLP_"+setting], env["OTEL_EXPORTER_OTLP_TRACES_"+setting] = values[0], values[1]
+	}
+	if about, err := checkTracing(t.Context(), func(name string) string { return env[name] }); err != nil || about == nil {
+		t.Errorf("tracing %v, error %v", about, err)
+	}
+	env = endpointAnd("OTEL_EXPORTER_OTLP_ENDPOINT", "https://127.0.0.1:1", "OTEL_EXPORTER_OTLP_CERTIFICATE", "/nope", "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", certificateFile(t))
+	if about, err := checkTracing(t.Context(), func(name string) string { return env[name] }); err != nil || about == nil {
+		t.Errorf("tracing with certificates %v, error %v", about, err)
+	}
+}
+
+// certificateFile is a file with a certificate in PEM.
+func certificateFile(t *testing.T) string {
+	t.Helper()
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	defer server.Close()
+	name := filepath.Join(t.TempDir(), "certificate.pem")
+	if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
 }
 
 // Whatever OpenTelemetry and the receiver say goes into the log as its other lines, without the headers' values.
@@ -222,6 +255,7 @@ func TestTracingLogsNoHeaders(t *testing.T) {
 }
 
 func TestTracingIsOffOrRefused(t *testing.T) {
+	certificate := certificateFile(t)
 	for _, tt := range []struct {
 		env  map[string]string
 		want string // in the error; empty where tracing is just off
@@ -250,6 +284,19 @@ func TestTracingIsOffOrRefused(t *testing.T) {
 		{endpointAnd("OTEL_BSP_SCHEDULE_DELAY", "-5"), `$OTEL_BSP_SCHEDULE_DELAY is "-5": want a whole number of milliseconds, 0 or more`},
 		{endpointAnd("OTEL_BSP_EXPORT_TIMEOUT", "30s"), `$OTEL_BSP_EXPORT_TIMEOUT is "30s": want a whole number of milliseconds`},
 		{endpointAnd("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "x"), `$OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT is "x": want a whole number`},
+		{endpointAnd("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:65536"), `$OTEL_EXPORTER_OTLP_ENDPOINT is "http://127.0.0.1:65536": want a URL, such as http://127.0.0.1:4318 (the port 65536 is not 1 to 65535)`},
+		{endpointAnd("OTEL_EXPORTER_OTLP_COMPRESSION", "lz4"), `$OTEL_EXPORTER_OTLP_COMPRESSION is "lz4": want gzip or none`},
+		{endpointAnd("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "GZIP"), `$OTEL_EXPORTER_OTLP_TRACES_COMPRESSION is "GZIP": want gzip or none`},
+		{endpointAnd("OTEL_EXPORTER_OTLP_TIMEOUT", "abc"), `$OTEL_EXPORTER_OTLP_TIMEOUT is "abc": want a whole number of milliseconds`},
+		{endpointAnd("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "-1"), `$OTEL_EXPORTER_OTLP_TRACES_TIMEOUT is "-1": want a whole number of milliseconds`},
+		{endpointAnd("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nope"), `$OTEL_EXPORTER_OTLP_CERTIFICATE is /nope: want a file with certificates in PEM (stat /nope: no such file`},
+		{endpointAnd("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "/dev/zero"), `$OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE is /dev/zero: want a file with certificates in PEM (open /dev/zero: it is a device`},
+		{endpointAnd("OTEL_EXPORTER_OTLP_CERTIFICATE", "tracing_test.go"), `$OTEL_EXPORTER_OTLP_CERTIFICATE is "tracing_test.go": want a file with certificates in PEM`},
+		{endpointAnd("OTEL_EXPORTER_OTLP_CERTIFICATE", certificate), `$OTEL_EXPORTER_OTLP_CERTIFICATE is set, and traces are sent by http: want an https endpoint`},
+		{endpointAnd("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/nope"), `$OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and $OTEL_EXPORTER_OTLP_CLIENT_KEY go together`},
+		{endpointAnd("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "/nope", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "/nope"), `$OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE is /nope: want a certificate with its key in $OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY (`},
+		{endpointAnd("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate, "OTEL_EXPORTER_OTLP_CLIENT_KEY", "/dev/zero"), `$OTEL_EXPORTER_OTLP_CLIENT_KEY is /dev/zero: want a file with the key of $OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE (`},
+		{endpointAnd("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate, "OTEL_EXPORTER_OTLP_CLIENT_KEY", certificate), `$OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE is ` + certificate + `: want a certificate with its key`},
 		{map[string]string{"OTEL_BSP_MAX_QUEUE_SIZE": "-1", "OTEL_EXPORTER_OTLP_HEADERS": "s3cret"}, ""},
 	} {
 		tracer, flush, err := tracing(t.Context(), func(name string) string { return tt.env[name] }, nil)

@@ -70,12 +70,20 @@ func Listen(addr string, m *Metrics) (*Server, error) {
 	return s, nil
 }
 
+// CheckPprof refuses an address on which profiles are not served.
+func CheckPprof(addr string) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil || !statusclient.IsLoopback(host) {
+		return fmt.Errorf("profiles are served on a loopback address only, such as 127.0.0.1:6060, and not on %q", addr)
+	}
+	return nil
+}
+
 // ListenPprof starts a server for Go's profiles, which take as long as is asked for. Their address must be a loopback one: they
 // show memory.
 func ListenPprof(addr string) (*Server, error) {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil || !statusclient.IsLoopback(host) {
-		return nil, fmt.Errorf("profiles are served on a loopback address only, such as 127.0.0.1:6060, and not on %q", addr)
+	if err := CheckPprof(addr); err != nil {
+		return nil, err
 	}
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {

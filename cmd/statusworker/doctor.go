@@ -23,7 +23,7 @@ type doctorCommand struct {
 	vendorFlags `embed:"" group:"ElevateAI"`
 	timingFlags `embed:"" group:"Timing"`
 	workFlags   `embed:"" group:"Work"`
-	// These are taken so that a worker's command line can be examined as it is. Nothing depends on them here.
+	// These are taken so that a worker's command line can be examined as it is. They must be good, and nothing more.
 	adminFlags `embed:"" group:"Admin"`
 	logFlags   `embed:"" group:"Log"`
 }
@@ -47,6 +47,12 @@ func (c doctorCommand) Run(ctx context.Context, p process) error {
 		defer client.Close()
 	case !aboutToken(noVendor):
 		return asUsage(noVendor)
+	}
+	if _, err := checkTracing(ctx, p.getenv); err != nil {
+		return err
+	}
+	if err := c.adminFlags.check(); err != nil {
+		return err
 	}
 	found := doctor.Examine(ctx, doctor.Patient{
 		Connect: func() (*nats.Conn, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"reflect"
 	"time"
@@ -86,14 +87,42 @@ type adminFlags struct {
 	PprofAddr string `name:"pprof-addr" var:"STATUSWORKER_PPROF_ADDR" placeholder:"ADDR" help:"Where Go's profiles are served, on a loopback address such as 127.0.0.1:6060. Not given: nowhere."`
 }
 
+// check refuses addresses that cannot be listened on anywhere. Whether one is free here is not tried.
+func (f adminFlags) check() error {
+	if f.AdminAddr == "" { // it would be a random port on every interface
+		return badFlag("admin-addr", variable("admin-addr"), `""`, "an address, such as :8080 or 127.0.0.1:8080")
+	}
+	if _, err := net.ResolveTCPAddr("tcp", f.AdminAddr); err != nil {
+		return f.badAdmin(err)
+	}
+	if f.PprofAddr == "" {
+		return nil
+	}
+	if err := admin.CheckPprof(f.PprofAddr); err != nil {
+		return f.badPprof(err)
+	}
+	if _, err := net.ResolveTCPAddr("tcp", f.PprofAddr); err != nil {
+		return f.badPprof(err)
+	}
+	return nil
+}
+
+func (f adminFlags) badAdmin(why error) error {
+	return badFlag("admin-addr", variable("admin-addr"), schema.Quote(f.AdminAddr), fmt.Sprintf("an address that can be listened on, such as :8080 (%v)", why))
+}
+
+func (f adminFlags) badPprof(why error) error {
+	return badFlag("pprof-addr", variable("pprof-addr"), schema.Quote(f.PprofAddr), fmt.Sprintf("a loopback address that can be listened on, such as 127.0.0.1:6060 (%v)", why))
+}
+
 // listen starts what the flags ask for. Close is never nil.
 func (f adminFlags) listen(m *admin.Metrics) (server *admin.Server, closing func(), err error) {
-	if f.AdminAddr == "" { // it would be a random port on every interface
-		return nil, nil, badFlag("admin-addr", variable("admin-addr"), `""`, "an address, such as :8080 or 127.0.0.1:8080")
+	if err := f.check(); err != nil {
+		return nil, nil, err
 	}
 	server, err = admin.Listen(f.AdminAddr, m)
 	if err != nil {
-		return nil, nil, badFlag("admin-addr", variable("admin-addr"), schema.Quote(f.AdminAddr), fmt.Sprintf("an address that can be listened on, such as :8080 (%v)", err))
+		return nil, nil, f.badAdmin(err)
 	}
 	if f.PprofAddr == "" {
 		return server, server.Close, nil
@@ -101,7 +130,7 @@ func (f adminFlags) listen(m *admin.Metrics) (server *admin.Server, closing func
 	profiles, err := admin.ListenPprof(f.PprofAddr)
 	if err != nil {
 		server.Close()
-		return nil, nil, badFlag("pprof-addr", variable("pprof-addr"), schema.Quote(f.PprofAddr), fmt.Sprintf("a loopback address that can be listened on, such as 127.0.0.1:6060 (%v)", err))
+		return nil, nil, f.badPprof(err)
 	}
 	return server, func() { server.Close(); profiles.Close() }, nil
 }

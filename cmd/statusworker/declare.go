@@ -27,7 +27,7 @@ type declareCommand struct {
 
 // Run publishes declared messages and waits until the broker has answered for each.
 func (c declareCommand) Run(ctx context.Context, p process) error {
-	log, err := c.logger(p.stderr)
+	log, err := c.logger(p)
 	if err != nil {
 		return err
 	}

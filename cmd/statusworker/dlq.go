@@ -118,7 +118,7 @@ type newDesk func(context.Context, jetstream.JetStream) (*desk.Desk, error)
 
 // open connects and makes a desk. Call closing when it is done with.
 func (f deskFlags) open(ctx context.Context, p process, make newDesk) (d *desk.Desk, log *logrus.Logger, closing func(), err error) {
-	log, err = f.logger(p.stderr)
+	log, err = f.logger(p)
 	if err != nil {
 		return nil, nil, nil, err
 	}

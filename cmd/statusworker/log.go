@@ -11,21 +11,26 @@ import (
 	"statusworker/statusclient"
 )
 
-// logger writes to w: text on a terminal, JSON lines otherwise, unless the flags say which.
-func (f logFlags) logger(w io.Writer) (*logrus.Logger, error) {
+// logger writes to standard error: text on a terminal, JSON lines otherwise, unless the flags say which.
+func (f logFlags) logger(p process) (*logrus.Logger, error) {
 	level, err := logrus.ParseLevel(f.LogLevel)
 	if err != nil {
 		return nil, badFlag("log-level", "STATUSWORKER_LOG_LEVEL", f.LogLevel, "trace, debug, info, warn or error")
 	}
 	l := logrus.New()
-	l.SetOutput(w)
+	l.SetOutput(p.stderr)
 	l.SetLevel(level)
-	if f.LogFormat == "text" || f.LogFormat == "auto" && terminal(w) {
-		l.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, DisableColors: !terminal(w)})
+	if f.LogFormat == "text" || f.LogFormat == "auto" && terminal(p.stderr) {
+		l.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, DisableColors: !p.paints(p.stderr)})
 	} else {
 		l.SetFormatter(&logrus.JSONFormatter{TimestampFormat: time.RFC3339Nano})
 	}
 	return l, nil
+}
+
+// paints tells whether there may be colours in what is written to w.
+func (p process) paints(w io.Writer) bool {
+	return terminal(w) && p.getenv("NO_COLOR") == "" && p.getenv("TERM") != "dumb"
 }
 
 // terminal tells whether w is one.

@@ -43,7 +43,7 @@ func (c provisionCommand) Run(ctx context.Context, p process, k *kong.Context) e
 	c.given = func(flag string) bool {
 		return p.getenv(variable(flag)) != "" || slices.ContainsFunc(k.Path, func(at *kong.Path) bool { return at.Flag != nil && at.Flag.Name == flag })
 	}
-	log, err := c.logger(p.stderr)
+	log, err := c.logger(p)
 	if err != nil {
 		return err
 	}

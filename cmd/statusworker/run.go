@@ -31,7 +31,7 @@ type runCommand struct {
 
 // Run works until the process is told to stop.
 func (c runCommand) Run(ctx context.Context, p process) error {
-	log, err := c.logger(p.stderr)
+	log, err := c.logger(p)
 	if err != nil {
 		return err
 	}

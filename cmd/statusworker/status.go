@@ -31,7 +31,7 @@ const (
 
 // Run looks at the stage, once or again and again. It creates nothing that lasts.
 func (c statusCommand) Run(ctx context.Context, p process) error {
-	log, err := c.logger(p.stderr)
+	log, err := c.logger(p)
 	if err != nil {
 		return err
 	}
@@ -144,7 +144,7 @@ func (c statusCommand) shower(p process, log *logrus.Logger) statusShower {
 	case c.Watch && terminal(p.stdout) && p.getenv("TERM") != "dumb":
 		return newStatusScreen(p, log)
 	}
-	painted := terminal(p.stdout) && p.getenv("NO_COLOR") == "" && p.getenv("TERM") != "dumb"
+	painted := p.paints(p.stdout)
 	separator := ""
 	return &statusLines{log: log, write: func(s survey.Survey) error {
 		width := statusWidth

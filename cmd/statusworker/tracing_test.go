@@ -225,7 +225,7 @@ func TestTracingLogsNoHeaders(t *testing.T) {
 	}))
 	defer server.Close()
 	var stderr output
-	log, err := logFlags{LogLevel: "trace", LogFormat: "json"}.logger(&stderr)
+	log, err := logFlags{LogLevel: "trace", LogFormat: "json"}.logger(process{stderr: &stderr})
 	if err != nil {
 		t.Fatal(err)
 	}

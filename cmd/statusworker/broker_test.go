@@ -525,9 +525,9 @@ func TestServerWithoutJetStream(t *testing.T) {
 		c.stderr.wait(t, c.ctx, "waiting for JetStream")
 		says(t, "standard error", &c.stderr, "-js")
 		c.stop()
-		want := exitOK
-		if c.args[0] == "declare" {
-			want = exitFault // nothing was declared
+		want := exitFault // nothing was provisioned, or declared
+		if c.args[0] == "run" {
+			want = exitOK
 		}
 		if code := c.end(); code != want {
 			t.Errorf("%v: exit code %d after a stop, want %d:\n%s", c.args, code, want, &c.stderr)

@@ -132,7 +132,7 @@ var refusals sync.Once
 
 func put(b *testing.B, js jetstream.JetStream, m *nats.Msg) {
 	b.Helper()
-	if _, err := js.PublishMsgAsync(m); err != nil {
+	if _, err := js.PublishMsgAsync(m, jetstream.WithStallWait(time.Minute)); err != nil {
 		refusals.Do(func() { b.Fatal(err) })
 	}
 }

@@ -34,7 +34,7 @@ func (c cluster) GetClientFor(apiVersion, kind string) (dynamic.NamespaceableRes
 // fields is an entry of managedFields for a Deployment's fields of spec.
 func fields(manager string, operation metav1.ManagedFieldsOperationType, subresource string, spec ...string) metav1.ManagedFieldsEntry {
 	return metav1.ManagedFieldsEntry{Manager: manager, Operation: operation, Subresource: subresource, APIVersion: "apps/v1", FieldsType: "FieldsV1",
-		FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:spec":{"f:` + strings.Join(spec, `":{},"f:`) + `":{}}}`)}}
+		FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:` + strings.Join(spec, `":{},"f:`) + `":{}}}`)}
 }
 
 // Switched on for workers that run, autoscaling leaves as many as there are, and gives no number that is another's.
@@ -50,7 +50,7 @@ func TestAutoscalingLeavesTheNumber(t *testing.T) {
 	const apply, update = metav1.ManagedFieldsOperationApply, metav1.ManagedFieldsOperationUpdate
 	scaled := fields("kube-controller-manager", update, "scale", "replicas")
 	status := metav1.ManagedFieldsEntry{Manager: "kube-controller-manager", Operation: update, Subresource: "status", APIVersion: "apps/v1", FieldsType: "FieldsV1",
-		FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:status":{"f:replicas":{}}}`)}}
+		FieldsV1: metav1.NewFieldsV1(`{"f:status":{"f:replicas":{}}}`)}
 	type entries = []metav1.ManagedFieldsEntry
 	for _, c := range []struct {
 		name    string

@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
-	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -162,28 +162,25 @@ func (c Config) Check() error {
 	const least = 50 * time.Millisecond
 	const most = 3650 * 24 * time.Hour // what is reckoned with it stays a time
 	for _, f := range []struct {
-		name  string
-		value time.Duration
-		least time.Duration
+		name        string
+		value       time.Duration
+		least, most time.Duration
 	}{
-		{"Intervals.Audio", c.Intervals.Audio, least},
-		{"Intervals.Chat", c.Intervals.Chat, least},
-		{"Intervals.Transcript", c.Intervals.Transcript, least},
-		{"RequestTimeout", c.RequestTimeout, time.Millisecond},
-		{"Deadline", c.Deadline, time.Millisecond},
-		{"NotFoundGrace", c.NotFoundGrace, time.Millisecond},
-		{"ShutdownTimeout", c.ShutdownTimeout, time.Millisecond},
-		{"StretchLimit", c.StretchLimit, time.Second},
+		{"Intervals.Audio", c.Intervals.Audio, least, most},
+		{"Intervals.Chat", c.Intervals.Chat, least, most},
+		{"Intervals.Transcript", c.Intervals.Transcript, least, most},
+		{"RequestTimeout", c.RequestTimeout, time.Millisecond, requestTimeoutMost}, // see stillAfter
+		{"Deadline", c.Deadline, time.Millisecond, math.MaxInt64},
+		{"NotFoundGrace", c.NotFoundGrace, time.Millisecond, math.MaxInt64},
+		{"ShutdownTimeout", c.ShutdownTimeout, time.Millisecond, math.MaxInt64},
+		{"StretchLimit", c.StretchLimit, time.Second, math.MaxInt64},
 	} {
 		if f.value < f.least {
 			return &ConfigError{Field: f.name, Value: schema.Duration(f.value), Want: "at least " + schema.Duration(f.least)}
 		}
-		if strings.HasPrefix(f.name, "Intervals.") && f.value > most {
-			return &ConfigError{Field: f.name, Value: schema.Duration(f.value), Want: "at most " + schema.Duration(most)}
+		if f.value > f.most {
+			return &ConfigError{Field: f.name, Value: schema.Duration(f.value), Want: "at most " + schema.Duration(f.most)}
 		}
-	}
-	if c.RequestTimeout > requestTimeoutMost { // see stillAfter
-		return &ConfigError{Field: "RequestTimeout", Value: schema.Duration(c.RequestTimeout), Want: "at most " + schema.Duration(requestTimeoutMost)}
 	}
 	if longest := c.Intervals.Longest(); c.Deadline <= longest {
 		return &ConfigError{Field: "Deadline", Value: schema.Duration(c.Deadline),

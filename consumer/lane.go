@@ -223,22 +223,14 @@ func (w *Worker) work(work context.Context, j job) {
 		defer w.rest.release()
 	}
 	d := &delivery{settlement: settlement{msg: msg}, lane: l, asked: j.asked, probe: j.probe}
-	handBack := func(nak func() error) {
-		if passed(j.asked, w.cfg.Now()) >= l.ackWait {
-			return // it would be a newer delivery of the message, of another worker that may have polled meanwhile
-		}
-		if err := nak(); err != nil {
-			w.complain("hand back", err)
-		}
-	}
 	if ctx.Err() != nil { // it arrived after the worker was told to stop
-		handBack(d.handBack)
+		w.giveBack(d, d.handBack)
 		return
 	}
 	if l.typ != "" && !tombstoned(msg) {
 		if wait := w.budget.take(ctx); wait > 0 {
 			w.count.skipped.Add(1)
-			handBack(func() error { return d.nakAfter(wait) })
+			w.giveBack(d, func() error { return d.nakAfter(wait) })
 			return
 		}
 	}
@@ -264,6 +256,17 @@ func (w *Worker) work(work context.Context, j job) {
 		if work.Err() == nil {
 			w.complain("delivery on "+l.name, err)
 		}
+	}
+}
+
+// giveBack lets go of a delivery that was not worked on, by a nak. Where AckWait is over, the nak would count for the
+// delivery that another worker has got meanwhile, and has perhaps polled by: then nothing is sent.
+func (w *Worker) giveBack(d *delivery, nak func() error) {
+	if passed(d.asked, w.cfg.Now()) >= d.lane.ackWait {
+		return
+	}
+	if err := nak(); err != nil {
+		w.complain("hand back", err)
 	}
 }
 

@@ -46,8 +46,8 @@ func (n *naks) begin(_ context.Context, d *delivery) (bool, error) {
 	}
 	d.identifier = declared.Identifier
 	d.due = n.due.take(d.origin.Sequence)
-	// The poll must be over, and its outcome stored, before AckWait brings the message back, maybe to another worker. What was
-	// begun just now counts for nothing in that: this process may have stood still since it was given the message.
+	// The poll must be over, and its outcome stored, before AckWait brings the message back, maybe to another worker. That
+	// counts from when the message was asked for, and not from now: this process may have stood still in between.
 	d.until = d.asked.Add(n.ackWait(d.lane.guidance) - nakSlack)
 	d.sendBy = d.asked.Add(nakAckWaitMargin - nakSlack + min(d.lane.guidance, n.cfg.RequestTimeout))
 	// Polls are not counted here: it would take a state, or trust in the number of deliveries.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -113,14 +112,19 @@ func (c provisionCommand) config(log logrus.FieldLogger) (consumer.Config, error
 	case c.MaxAge != nil && *c.MaxAge < time.Hour:
 		return consumer.Config{}, badFlag("max-age", variable("max-age"), schema.Duration(*c.MaxAge), "at least 1h: outcomes also tell that an interaction has ended")
 	}
-	for flag, n := range map[string]*int64{
-		"outcomes-max-bytes": c.OutcomesMaxBytes, "declared-max-msgs": c.DeclaredMaxMsgs, "declared-max-bytes": c.DeclaredMaxBytes,
+	oneMessage := fmt.Sprintf("0 for no bound, or at least %d, which is one message", schema.MaxMessageBytes)
+	for _, bound := range []struct {
+		flag  string
+		n     *int64
+		least int64 // where it is not 0
+		want  string
+	}{
+		{"outcomes-max-bytes", c.OutcomesMaxBytes, schema.MaxMessageBytes, oneMessage},
+		{"declared-max-msgs", c.DeclaredMaxMsgs, 1, "0 or more"},
+		{"declared-max-bytes", c.DeclaredMaxBytes, schema.MaxMessageBytes, oneMessage},
 	} {
-		if least := int64(schema.MaxMessageBytes); n != nil && strings.HasSuffix(flag, "-bytes") && *n != 0 && *n < least {
-			return consumer.Config{}, badFlag(flag, variable(flag), fmt.Sprint(*n), fmt.Sprintf("0 for no bound, or at least %d, which is one message", least))
-		}
-		if n != nil && *n < 0 {
-			return consumer.Config{}, badFlag(flag, variable(flag), fmt.Sprint(*n), "0 or more")
+		if bound.n != nil && *bound.n != 0 && *bound.n < bound.least {
+			return consumer.Config{}, badFlag(bound.flag, variable(bound.flag), fmt.Sprint(*bound.n), bound.want)
 		}
 	}
 	cfg := consumer.Config{

@@ -12,8 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"statusworker/cmd/embedded"
-
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
 	dockernet "github.com/moby/moby/api/types/network"
@@ -21,6 +19,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/testcontainers/testcontainers-go"
+
+	"statusworker/cmd/embedded"
 )
 
 // Server is one nats-server with JetStream in a container. Its URL and what it has stored stay the same when it is

@@ -30,9 +30,9 @@ func jsonReply(code int, v any) reply {
 	return reply{code: code, body: b}
 }
 
-// refuse gives the vendor's error body. Its shape is not documented.
+// refuse gives the vendor's error body.
 func refuse(code int, message string) reply {
-	return jsonReply(code, map[string]any{"statusCode": code, "message": message})
+	return jsonReply(code, map[string]string{"errorMessage": message})
 }
 
 func (s *Simulator) handler() http.Handler {

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"hash/fnv"
+	"net/http"
 	"strconv"
 	"time"
 )
@@ -35,6 +36,12 @@ const (
 	Redirected Kind = "redirected"
 	// OtherStatus sends the right answer with Fault.Status as its status.
 	OtherStatus Kind = "other status"
+	// Foreign sends Fault.Body as Fault.ContentType with Fault.Code, as a gateway or another API would.
+	Foreign Kind = "foreign"
+	// Odd sends the right answer with Fault.Prefix before it and Fault.Members in it.
+	Odd Kind = "odd"
+	// Unsolicited sends the right answer, and then on the same connection what nobody asked for: the token.
+	Unsolicited Kind = "unsolicited"
 )
 
 // Fault is trouble that a request meets.
@@ -51,7 +58,7 @@ type Fault struct {
 	Only func(identifier string) bool
 	// Delay passes before anything is answered. It is real time: Speed does not shorten it.
 	Delay time.Duration
-	// Code is for [Refused].
+	// Code is for [Refused] and [Foreign].
 	Code int
 	// RetryAfter is the value of a Retry-After header; empty means none. RetryAt is the same, as an HTTP date.
 	RetryAfter string
@@ -60,6 +67,24 @@ type Fault struct {
 	Location string
 	// Status is for [OtherStatus].
 	Status string
+	// ContentType and Body are for [Foreign].
+	ContentType, Body string
+	// Prefix and Members are for [Odd]: bytes before the answer, such as a byte order mark, and members as they are
+	// written, such as `"errorMessage":{"code":"E1"}`, which takes the place of the answer's own errorMessage.
+	Prefix, Members string
+}
+
+// ByteOrderMark is a [Fault.Prefix].
+const ByteOrderMark = "\ufeff"
+
+// Page refuses every request with code and a page of HTML, as a gateway before the vendor does.
+func Page(code int) Fault {
+	return Fault{Kind: Foreign, Code: code, ContentType: "text/html", Body: "<html><body>" + http.StatusText(code) + "</body></html>"}
+}
+
+// NoSuchResource refuses every request as an API answers an address that it does not have.
+func NoSuchResource() Fault {
+	return Fault{Kind: Foreign, Code: http.StatusNotFound, ContentType: "application/json", Body: `{"message":"no such resource"}`}
 }
 
 // Refusal refuses every request with code.

@@ -46,7 +46,7 @@ func TestLifecycle(t *testing.T) {
 		t.Errorf("answer is\n%s, want\n%s", a.body, want)
 	}
 	s.Forget(identifier)
-	if a := poll(t, s, identifier); a.StatusCode != 404 || a.object["message"] == "" {
+	if a := poll(t, s, identifier); a.StatusCode != 404 || a.object["errorMessage"] == "" {
 		t.Errorf("a forgotten interaction answers %d %s", a.StatusCode, a.body)
 	}
 }
@@ -76,7 +76,7 @@ func TestScripts(t *testing.T) {
 func TestToken(t *testing.T) {
 	s := start(t, simulator.Config{Default: func(string) simulator.Script { return simulator.Never() }})
 	for _, wrong := range []string{"", "wrong"} {
-		if a := poll(t, s, identifier, "X-API-Token", wrong); a.StatusCode != 401 || a.object["message"] == nil {
+		if a := poll(t, s, identifier, "X-API-Token", wrong); a.StatusCode != 401 || a.object["errorMessage"] == nil {
 			t.Errorf("token %q: %d %s", wrong, a.StatusCode, a.body)
 		}
 	}
@@ -120,12 +120,12 @@ func TestDeclareAndFetch(t *testing.T) {
 		{audio, "transcripts/punctuated", 200, "sentenceSegments"},
 		{audio, "ai", 200, "allParticipants"},
 		{bare, "transcripts", 200, "allParticipants"},
-		{bare, "ai", 400, "message"},
-		{chat, "transcripts", 400, "message"},
-		{chat, "transcripts/punctuated", 400, "message"},
+		{bare, "ai", 400, "errorMessage"},
+		{chat, "transcripts", 400, "errorMessage"},
+		{chat, "transcripts/punctuated", 400, "errorMessage"},
 		{chat, "ai", 200, "allParticipants"},
-		{other, "ai", 404, "message"},
-		{audio, "nonsense", 404, "message"},
+		{other, "ai", 404, "errorMessage"},
+		{audio, "nonsense", 404, "errorMessage"},
 	} {
 		a := ask(t, http.MethodGet, s.URL()+"/interactions/"+tt.id+"/"+tt.path, "")
 		if a.StatusCode != tt.code || a.object[tt.member] == nil {
@@ -142,7 +142,7 @@ func TestDeclareAndFetch(t *testing.T) {
 		`{"type":"audio","languageTag":"en","vertical":"default","model":"big"}`, `{"type":"audio","languageTag":"en","vertical":"default","downloadUri":"a.wav"}`,
 		`{"type":"audio","languageTag":"en","vertical":"default","includeAiResults":"yes"}`,
 	} {
-		if a := ask(t, http.MethodPost, s.URL()+"/interactions", body); a.StatusCode != 400 || a.object["message"] == nil {
+		if a := ask(t, http.MethodPost, s.URL()+"/interactions", body); a.StatusCode != 400 || a.object["errorMessage"] == nil {
 			t.Errorf("declaring %s: %d %s", body, a.StatusCode, a.body)
 		}
 	}
@@ -200,7 +200,7 @@ func TestFaults(t *testing.T) {
 		{simulator.Refusal(404), "404", 404, nil},
 		{simulator.Refusal(400), "400", 400, nil},
 		{simulator.Refusal(500), "500", 500, func(t *testing.T, a answer) {
-			if a.object["message"] == nil {
+			if a.object["errorMessage"] == nil {
 				t.Errorf("body is %s", a.body)
 			}
 		}},
@@ -236,6 +236,29 @@ func TestFaults(t *testing.T) {
 		}},
 		{simulator.Fault{Kind: simulator.Redirected, Location: "https://elsewhere.example.com/"}, "redirected", 307, header("Location", "https://elsewhere.example.com/")},
 		{simulator.Fault{Kind: simulator.OtherStatus, Status: "dreaming"}, "other status", 200, status("dreaming")},
+		{simulator.Page(402), "foreign", 402, func(t *testing.T, a answer) {
+			header("Content-Type", "text/html")(t, a)
+			if !strings.HasPrefix(string(a.body), "<html>") {
+				t.Errorf("body is %s", a.body)
+			}
+		}},
+		{simulator.NoSuchResource(), "foreign", 404, func(t *testing.T, a answer) {
+			if a.object["message"] == nil || a.object["errorMessage"] != nil {
+				t.Errorf("body is %s", a.body)
+			}
+		}},
+		{simulator.Fault{Kind: simulator.Odd, Prefix: simulator.ByteOrderMark}, "odd", 200, func(t *testing.T, a answer) {
+			if rest, ok := strings.CutPrefix(string(a.body), "\xef\xbb\xbf"); !ok || !json.Valid([]byte(rest)) {
+				t.Errorf("body is %q", a.body)
+			}
+		}},
+		{simulator.Fault{Kind: simulator.Odd, Members: `"errorMessage":{"code":"E1"},"originalFilename":"\ud83d"`}, "odd", 200, func(t *testing.T, a answer) {
+			if _, ok := a.object["errorMessage"].(map[string]any); !ok || strings.Count(string(a.body), "errorMessage") != 1 || !strings.HasSuffix(string(a.body), `"\ud83d"}`) {
+				t.Errorf("body is %s", a.body)
+			}
+			status("processing")(t, a)
+		}},
+		{simulator.Fault{Kind: simulator.Unsolicited}, "unsolicited", 200, status("processing")},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

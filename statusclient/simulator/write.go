@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"crypto/tls"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -16,7 +17,7 @@ const hugeBytes = 10 << 20
 // code is the HTTP status of an answer that meets f, where it would be otherwise; 0 is no answer.
 func (f Fault) code(otherwise int) int {
 	switch f.Kind {
-	case Refused:
+	case Refused, Foreign:
 		return f.Code
 	case Hangs, Reset:
 		return 0
@@ -30,7 +31,11 @@ func (f Fault) code(otherwise int) int {
 
 // keepsAnswer tells whether the status of an interaction gets through f.
 func (f Fault) keepsAnswer() bool {
-	return f.Kind == Delayed || f.Kind == Gzipped || f.Kind == OtherStatus
+	switch f.Kind {
+	case Delayed, Gzipped, OtherStatus, Odd, Unsolicited:
+		return true
+	}
+	return false
 }
 
 // write answers with rep as fault leaves it; the zero fault leaves it as it is.
@@ -73,6 +78,14 @@ func (s *Simulator) write(w http.ResponseWriter, r *http.Request, rep reply, fau
 		rep = refuse(http.StatusTemporaryRedirect, "simulated: moved")
 	case Gzipped:
 		zipped = true
+	case Foreign:
+		header.Set("Content-Type", fault.ContentType)
+		rep = reply{code: fault.Code, body: []byte(fault.Body)}
+	case Odd:
+		rep.body = odd(rep.body, fault)
+	case Unsolicited:
+		unsolicited(w, rep, "X-API-Token: "+r.Header.Get("X-API-Token")+"\r\n")
+		return
 	}
 	if zipped {
 		rep.body = compress(rep.body)
@@ -113,6 +126,32 @@ func reset(w http.ResponseWriter) {
 	if t, ok := c.(interface{ SetLinger(int) error }); ok {
 		_ = t.SetLinger(0) // it is closed in any case
 	}
+	_ = c.Close()
+}
+
+// odd gives an answer, a JSON object whose last member is errorMessage, as fault leaves it.
+func odd(answer []byte, fault Fault) []byte {
+	text := strings.TrimSuffix(string(answer), "}")
+	if fault.Members != "" {
+		if own := strings.LastIndex(text, `,"errorMessage":`); own >= 0 && strings.Contains(fault.Members, `"errorMessage":`) {
+			text = text[:own]
+		}
+		text += "," + fault.Members
+	}
+	return []byte(fault.Prefix + text + "}")
+}
+
+// unsolicited answers, and sends more on the connection, which it leaves open.
+func unsolicited(w http.ResponseWriter, rep reply, more string) {
+	c, out, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+	_, _ = fmt.Fprintf(out, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s%s",
+		rep.code, http.StatusText(rep.code), len(rep.body), rep.body, more)
+	_ = out.Flush() // the client may be gone
+	_ = c.SetReadDeadline(time.Now().Add(time.Minute))
+	_, _ = c.Read(make([]byte, 1)) // until the client has closed it
 	_ = c.Close()
 }
 

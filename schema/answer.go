@@ -49,10 +49,14 @@ func (s Status) Listed() bool {
 type Answer struct {
 	// Status is the member `status`.
 	Status Status
-	// ErrorMessage is the member `errorMessage`; empty where the vendor sent null or nothing.
+	// ErrorMessage is the member `errorMessage`: its text, or its JSON where it is no string. It is empty where the vendor
+	// sent null or nothing.
 	ErrorMessage string
-	// Raw is the whole answer, a JSON object, as it came.
+	// Raw is the whole answer as it came, where it is a JSON object that can be handed on.
 	Raw json.RawMessage
+	// Payload is the answer as it came where Raw is empty: it is not valid JSON, or larger than a message can carry. It
+	// has the first bytes of a longer answer.
+	Payload []byte
 }
 
 // Fault names what stood in the way of an answer.
@@ -60,17 +64,18 @@ type Fault string
 
 // The faults of a status request. [FaultOf] finds one in an error.
 const (
-	// FaultNotFound: the vendor does not know the interaction (404).
+	// FaultNotFound: the vendor does not know the interaction (404 with a JSON object).
 	FaultNotFound Fault = "not_found"
 	// FaultUnauthorized: the vendor refused the token (401, 403).
 	FaultUnauthorized Fault = "unauthorized"
 	// FaultThrottled: too many requests (429).
 	FaultThrottled Fault = "throttled"
-	// FaultRejected: the vendor refused this request for good (400 and any other 4xx).
+	// FaultRejected: the vendor refused this interaction (400, 409, 410, 418, 422, 423, 424 and 451 with a JSON object).
 	FaultRejected Fault = "rejected"
-	// FaultUnavailable: 5xx, a time-out, no connection, a redirect.
+	// FaultUnavailable: 5xx, any other 4xx, a time-out, no connection, a redirect.
 	FaultUnavailable Fault = "unavailable"
-	// FaultNotAStatus: an answer that is no status: wrong type, too large, not JSON, another identifier.
+	// FaultNotAStatus: an answer that the vendor's API does not give: wrong type, not JSON, another identifier, or a
+	// refusal without a JSON object.
 	FaultNotAStatus Fault = "not_a_status"
 	// FaultNotSent: the request was not sent, because it could no longer be sent in time.
 	FaultNotSent Fault = "not_sent"
@@ -80,6 +85,9 @@ const (
 func Faults() []Fault {
 	return []Fault{FaultNotFound, FaultUnauthorized, FaultThrottled, FaultRejected, FaultUnavailable, FaultNotAStatus, FaultNotSent}
 }
+
+// Refusal tells whether the vendor answered, but refused the interaction. It may be meant: see [Refusals].
+func (f Fault) Refusal() bool { return f == FaultNotFound || f == FaultRejected }
 
 // PollError is the error of a status request: what kind of fault it was, and what the vendor said about coming back.
 type PollError struct {

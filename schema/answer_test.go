@@ -19,7 +19,7 @@ func TestAnswerSchema(t *testing.T) {
 		{"no status", `{"identifier":"` + guid + `"}`, false},
 		{"status null", `{"status":null}`, false},
 		{"status empty", `{"status":""}`, false},
-		{"errorMessage an object", `{"status":"processing","errorMessage":{}}`, false},
+		{"errorMessage an object", `{"status":"processing","errorMessage":{"code":"E1"}}`, true},
 		{"an array", `["processed"]`, false},
 	} {
 		if err := validate(t, answerSchema, []byte(tt.answer)); (err == nil) != tt.valid {

@@ -15,6 +15,7 @@ type DeadLetter struct {
 	Reason      Reason          `json:"reason"`
 	Detail      string          `json:"detail"`
 	Answer      json.RawMessage `json:"answer"`
+	AnswerBytes []byte          `json:"answerPayload"`
 	Declaration json.RawMessage `json:"declaration"`
 	Payload     []byte          `json:"payload"`
 	PayloadSize int             `json:"payloadSize"`

@@ -190,12 +190,14 @@ func TestSchemasThatStandInOthersAreTheSame(t *testing.T) {
 	processed, failed, cloudEvent := document(t, processedSchema), document(t, failedSchema), document(t, cloudEventSchema)
 	data := []string{"properties", "data", "properties"}
 	inFailed := at(t, failed, append(data, "answer")...)["anyOf"].([]any)[0]
+	inProcessed := at(t, processed, append(data, "answer")...)["anyOf"].([]any)[0]
 	for _, tt := range []struct {
 		name      string
 		got, want any
 	}{
-		{"answer in processed", at(t, processed, append(data, "answer")...), body(answerSchema)},
+		{"answer in processed", inProcessed, body(answerSchema)},
 		{"answer in failed", inFailed, body(answerSchema)},
+		{"answer payload in processed and failed", at(t, processed, append(data, "answerPayload")...), any(at(t, failed, append(data, "answerPayload")...))},
 		{"declaration in processed", at(t, processed, append(data, "declaration")...), body(declaredSchema)},
 		{"data of the CloudEvent", at(t, cloudEvent, "properties", "data"), body(declaredSchema)},
 	} {

@@ -45,8 +45,9 @@ type Outcome struct {
 	Detail      string
 	// Success, of a dead letter, is where the processed events of this interaction would have gone. It is not published.
 	Success []Destination
-	// Answer is the vendor's last answer, where there was one.
-	Answer json.RawMessage
+	// Answer is the vendor's last answer, where there was one and it is JSON. AnswerPayload is it otherwise.
+	Answer        json.RawMessage
+	AnswerPayload []byte
 	// Declaration is the declared message, where it was JSON. Payload is it otherwise.
 	Declaration json.RawMessage
 	Payload     []byte
@@ -95,6 +96,7 @@ type processedData struct {
 	Type        Type            `json:"type"`
 	Destination Destination     `json:"destination"`
 	Answer      json.RawMessage `json:"answer"`
+	AnswerBytes []byte          `json:"answerPayload,omitempty"`
 	Declaration json.RawMessage `json:"declaration"`
 	DeclaredAt  time.Time       `json:"declaredAt"`
 	ObservedAt  time.Time       `json:"observedAt"`
@@ -107,6 +109,7 @@ type failedData struct {
 	Reason      Reason          `json:"reason"`
 	Detail      string          `json:"detail"`
 	Answer      json.RawMessage `json:"answer"`
+	AnswerBytes []byte          `json:"answerPayload,omitempty"`
 	Declaration json.RawMessage `json:"declaration"`
 	Payload     []byte          `json:"payload,omitempty"`
 	PayloadSize int             `json:"payloadSize,omitempty"`
@@ -131,14 +134,14 @@ func (o Outcome) Marshal() ([]byte, error) {
 		e.Type, e.DataSchema = EventFailed, DataSchemaFailed
 		e.Data = failedData{
 			Identifier: o.Identifier, Type: string(o.Type), Reason: o.Reason, Detail: strings.ToValidUTF8(o.Detail, "\uFFFD"),
-			Answer: answer, Declaration: declaration,
+			Answer: answer, AnswerBytes: o.AnswerPayload, Declaration: declaration,
 			Payload: o.Payload[:min(len(o.Payload), MaxPayloadBytes)], PayloadSize: len(o.Payload),
 			DeclaredAt: origin.Stored, ObservedAt: e.Time, Polls: o.Origin.Polls, Source: origin,
 		}
 	} else {
 		e.Type, e.DataSchema = EventProcessed, DataSchemaProcessed
 		e.Data = processedData{
-			Identifier: o.Identifier, Type: o.Type, Destination: o.Destination, Answer: answer, Declaration: declaration,
+			Identifier: o.Identifier, Type: o.Type, Destination: o.Destination, Answer: answer, AnswerBytes: o.AnswerPayload, Declaration: declaration,
 			DeclaredAt: origin.Stored, ObservedAt: e.Time, Polls: o.Origin.Polls,
 		}
 	}
@@ -165,9 +168,17 @@ func ReadProcessed(event []byte) (Outcome, error) {
 		return Outcome{}, fmt.Errorf("reading a processed event: its type is %s, want %s", Quote(e.Type), EventProcessed)
 	}
 	return Outcome{
-		Identifier: data.Identifier, Type: data.Type, Destination: data.Destination, Answer: data.Answer, Declaration: data.Declaration,
+		Identifier: data.Identifier, Type: data.Type, Destination: data.Destination, Answer: orNothing(data.Answer), AnswerPayload: data.AnswerBytes, Declaration: data.Declaration,
 		Observed: data.ObservedAt, Origin: Origin{Stored: data.DeclaredAt, Polls: data.Polls, Traceparent: e.Traceparent},
 	}, nil
+}
+
+// orNothing is the inverse of orNull.
+func orNothing(raw json.RawMessage) json.RawMessage {
+	if string(raw) == "null" {
+		return nil
+	}
+	return raw
 }
 
 func orNull(raw json.RawMessage) json.RawMessage {

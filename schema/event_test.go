@@ -73,6 +73,9 @@ func outcomes(t testing.TB) map[string]schema.Outcome {
 	processed("processed-transcript", "vendor.json", schema.ToTranscript)
 	processed("processed-cxai", "cloudevent.json", schema.ToCXAI)
 	processed("processed-unrouted", "bare.json", schema.Unrouted)
+	broken := outcomeOf(t, "bare.json")
+	broken.Destination, broken.AnswerPayload = schema.ToCXAI, []byte(`{"identifier":"`+guid+`","status":"processed","x":"`+"\xff"+`"}`)
+	all["processed-cxai-payload"] = broken
 
 	failed := func(r schema.Reason, detail string, a json.RawMessage) {
 		o := outcomeOf(t, "uppercase.json")
@@ -82,6 +85,7 @@ func outcomes(t testing.TB) map[string]schema.Outcome {
 	failed(schema.ProcessingFailed, "the vendor answered processingFailed: no speech", answer(schema.StatusProcessingFailed, "no speech"))
 	failed(schema.FileUploadFailed, "the vendor answered fileUploadFailed", answer(schema.StatusFileUploadFailed, ""))
 	failed(schema.FileDownloadFailed, "the vendor answered fileDownloadFailed: 404", answer(schema.StatusFileDownloadFailed, "404"))
+	failed(schema.VendorFailed, `the vendor answered "transcriptionFailed"`, answer("transcriptionFailed", "no speech"))
 	failed(schema.NotFound, "the vendor does not know the interaction", nil)
 	failed(schema.Rejected, "the vendor answered 400", nil)
 	failed(schema.DeadlineExceeded, "not terminal after 24h0m0s, last status processing", answer(schema.StatusProcessing, ""))
@@ -181,7 +185,7 @@ func checkReadBack(t *testing.T, o schema.Outcome, message []byte) {
 	var data struct {
 		InteractionIdentifier, Type, Destination, Reason string
 		Answer, Declaration                              json.RawMessage
-		Payload                                          []byte
+		AnswerPayload, Payload                           []byte
 		PayloadSize                                      int
 		DeclaredAt, ObservedAt                           time.Time
 		Polls                                            uint64
@@ -198,6 +202,9 @@ func checkReadBack(t *testing.T, o schema.Outcome, message []byte) {
 	}
 	if !bytes.Equal(data.Payload, o.Payload) || data.PayloadSize != len(o.Payload) {
 		t.Errorf("payload %q of %d bytes, want %q", data.Payload, data.PayloadSize, o.Payload)
+	}
+	if !bytes.Equal(data.AnswerPayload, o.AnswerPayload) {
+		t.Errorf("answer payload %q, want %q", data.AnswerPayload, o.AnswerPayload)
 	}
 	if want := compact(t, o.Declaration); string(data.Declaration) != want {
 		t.Errorf("declaration %s, want %s", data.Declaration, want)

@@ -44,6 +44,8 @@ const (
 	HeaderDeliveries = "Statusworker-Deliveries"
 	// HeaderStatus is the last status that the vendor gave, where one is known.
 	HeaderStatus = "Statusworker-Status"
+	// HeaderRefusals is on the reservation of an interaction that the vendor refused at its last poll, see [Refusals].
+	HeaderRefusals = "Statusworker-Refusals"
 	// HeaderTombstone marks a reservation that is acked without a poll when it falls due.
 	HeaderTombstone = "Statusworker-Tombstone"
 	// HeaderSupersedes is on a declared message that replays a dead letter: when the declared message of that dead letter
@@ -97,6 +99,7 @@ const (
 	ProcessingFailed   Reason = "processing_failed"
 	FileUploadFailed   Reason = "file_upload_failed"
 	FileDownloadFailed Reason = "file_download_failed"
+	VendorFailed       Reason = "vendor_failed"
 	NotFound           Reason = "not_found"
 	Rejected           Reason = "rejected"
 	DeadlineExceeded   Reason = "deadline_exceeded"
@@ -104,7 +107,7 @@ const (
 
 // Reasons lists all of them.
 func Reasons() []Reason {
-	return []Reason{InvalidMessage, ProcessingFailed, FileUploadFailed, FileDownloadFailed, NotFound, Rejected, DeadlineExceeded}
+	return []Reason{InvalidMessage, ProcessingFailed, FileUploadFailed, FileDownloadFailed, VendorFailed, NotFound, Rejected, DeadlineExceeded}
 }
 
 // PollConsumer is the name of the consumer that feeds the lane of t.

@@ -2,125 +2,131 @@ package statusclient
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"unicode"
-
-	"github.com/go-json-experiment/json/jsontext"
+	"unicode/utf8"
 
 	"statusworker/schema"
 )
 
 // Limits of an answer.
 const (
-	maxAnswerBytes  = 64 << 10 // after decompression
+	maxAnswerBytes  = 64 << 10 // after decompression; of a longer answer, what comes after is not read
 	maxStatusLength = 64
-	maxAnswerDepth  = 32
+	maxAnswerDepth  = 32  // of an answer that is handed on as JSON
+	maxErrorMessage = 500 // bytes of an errorMessage that are shown; the answer has all of it
 )
 
-// decodeAnswer reads the vendor's answer about identifier. The error says, in words that follow "it", why body is no
-// status. The answer shares no memory with body.
-func decodeAnswer(dec *jsontext.Decoder, body []byte, identifier string) (schema.Answer, error) {
-	var answer schema.Answer
-	if kind := dec.PeekKind(); kind != '{' {
-		if kind == 0 {
-			_, err := dec.ReadToken()
-			return answer, syntaxError(err)
-		}
-		return answer, errors.New("is JSON, but no object")
-	}
-	if _, err := dec.ReadToken(); err != nil {
-		return answer, syntaxError(err)
-	}
-	start := dec.InputOffset() - 1
-	var identified, found bool
-	for dec.PeekKind() != '}' {
-		name, err := dec.ReadValue()
-		if err != nil {
-			return answer, syntaxError(err)
-		}
-		if bytes.IndexByte(name, '\\') >= 0 { // with the escapes that it needs, and no others
-			unquoted, _ := jsontext.AppendUnquote(nil, name) // the decoder has found it right
-			name, _ = jsontext.AppendQuote(nil, unquoted)
-		}
-		switch string(name) {
-		case `"identifier"`:
-			s, err := readString(dec, "identifier")
-			if err != nil {
-				return answer, err
-			}
-			if !strings.EqualFold(s, identifier) {
-				return answer, fmt.Errorf("is about another interaction, %s", schema.Quote(s))
-			}
-			identified = true
-		case `"status"`:
-			s, err := readString(dec, "status")
-			if err != nil {
-				return answer, err
-			}
-			if err := checkStatus(s); err != nil {
-				return answer, err
-			}
-			answer.Status, found = schema.Status(s), true
-		case `"errorMessage"`:
-			if dec.PeekKind() == 'n' {
-				if err := dec.SkipValue(); err != nil {
-					return answer, syntaxError(err)
-				}
-				break
-			}
-			if answer.ErrorMessage, err = readString(dec, "errorMessage"); err != nil {
-				return answer, err
-			}
-		default:
-			if err := skip(dec); err != nil {
-				return answer, err
-			}
-		}
-	}
-	if _, err := dec.ReadToken(); err != nil {
-		return answer, syntaxError(err)
-	}
-	end := dec.InputOffset()
-	if _, err := dec.ReadToken(); !errors.Is(err, io.EOF) {
-		return answer, fmt.Errorf("goes on after its end, at byte %d", end)
-	}
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+// decodeAnswer reads the vendor's answer about identifier. Only the members `identifier` and `status` decide: whatever
+// else the answer has is handed on as it came, as JSON where it is JSON. cut says that body is the beginning of a longer
+// answer. The error says, in words that follow "the answer", why body is no status. The answer shares no memory with body.
+func decodeAnswer(body []byte, cut bool, identifier string) (schema.Answer, error) {
+	object := bytes.TrimSpace(bytes.TrimPrefix(body, byteOrderMark))
 	switch {
-	case !identified:
-		return answer, errors.New("has no member `identifier`")
-	case !found:
-		return answer, errors.New("has no member `status`")
+	case len(object) == 0:
+		return schema.Answer{}, errors.New("is empty")
+	case object[0] != '{' && json.Valid(object):
+		return schema.Answer{}, errors.New("is JSON, but not an object")
 	}
-	answer.Raw = bytes.Clone(body[start:end])
+	var found struct{ identifier, status, errorMessage []byte }
+	err := eachMember(object, cut, func(name, value []byte) error {
+		var keep *[]byte
+		switch string(name) {
+		case "identifier":
+			keep = &found.identifier
+		case "status":
+			keep = &found.status
+		case "errorMessage":
+			found.errorMessage = value
+			return nil
+		default:
+			return nil
+		}
+		if *keep != nil && !bytes.Equal(*keep, value) {
+			return fmt.Errorf("has the member `%s` twice, with different values", name)
+		}
+		*keep = value
+		return nil
+	})
+	if err != nil {
+		return schema.Answer{}, err
+	}
+	if about, err := stringOf("identifier", found.identifier); err != nil {
+		return schema.Answer{}, err
+	} else if !strings.EqualFold(about, identifier) {
+		return schema.Answer{}, fmt.Errorf("is about another interaction, %s", schema.Quote(about))
+	}
+	status, err := stringOf("status", found.status)
+	if err == nil {
+		err = checkStatus(status)
+	}
+	if err != nil {
+		return schema.Answer{}, err
+	}
+	answer := schema.Answer{Status: schema.Status(status), ErrorMessage: errorMessageOf(found.errorMessage)}
+	if !cut && handedOnAsJSON(object) {
+		answer.Raw = bytes.Clone(object)
+	} else {
+		answer.Payload = bytes.Clone(body)
+	}
 	return answer, nil
 }
 
-// skip reads a value that nobody looks at. It goes into the outcome all the same, and those who read that must be able to.
-func skip(dec *jsontext.Decoder) error {
-	for outside := dec.StackDepth(); ; {
-		if _, err := dec.ReadToken(); err != nil {
-			return syntaxError(err)
-		}
-		switch depth := dec.StackDepth(); {
-		case depth > maxAnswerDepth:
-			return fmt.Errorf("is nested deeper than %d levels", maxAnswerDepth)
-		case depth == outside:
-			return nil
-		}
+// stringOf reads a member that must be a string.
+func stringOf(name string, value []byte) (string, error) {
+	if value == nil {
+		return "", fmt.Errorf("has no member `%s`", name)
 	}
+	text, ok := unquoted(value)
+	if !ok {
+		return "", fmt.Errorf("has a member `%s` that is not a string", name)
+	}
+	return string(text), nil
 }
 
-func readString(dec *jsontext.Decoder, name string) (string, error) {
-	token, err := dec.ReadToken()
-	if err != nil {
-		return "", syntaxError(err)
+// errorMessageOf is what can be shown of the member errorMessage: its text, or its JSON where it is no string.
+func errorMessageOf(value []byte) string {
+	if string(value) == "null" {
+		return ""
 	}
-	if token.Kind() != '"' {
-		return "", fmt.Errorf("has a member `%s` that is no string", name)
+	text, ok := unquoted(value)
+	if !ok {
+		text = value
 	}
-	return token.String(), nil
+	message := string(text[:min(len(text), maxErrorMessage)])
+	if len(text) > maxErrorMessage {
+		message += "..."
+	}
+	return strings.ToValidUTF8(message, "\uFFFD")
+}
+
+// handedOnAsJSON tells whether those who read outcomes can read this as JSON.
+func handedOnAsJSON(object []byte) bool {
+	if !utf8.Valid(object) || !json.Valid(object) {
+		return false
+	}
+	depth, inString := 0, false
+	for i := 0; i < len(object); i++ {
+		switch c := object[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{', c == '[':
+			if depth++; depth > maxAnswerDepth {
+				return false
+			}
+		case c == '}', c == ']':
+			depth--
+		}
+	}
+	return true
 }
 
 // checkStatus accepts every status that can be shown: also one that is not listed. It ends up in headers and logs.
@@ -130,24 +136,10 @@ func checkStatus(s string) error {
 		return errors.New("has an empty status")
 	case len(s) > maxStatusLength:
 		return fmt.Errorf("has a status of %d bytes, more than %d", len(s), maxStatusLength)
-	case strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }):
+	case strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }):
 		return fmt.Errorf("has a status that cannot be shown, %s", schema.Quote(s))
 	}
 	return nil
-}
-
-func syntaxError(err error) error {
-	var syntax *jsontext.SyntacticError
-	if !errors.As(err, &syntax) {
-		if errors.Is(err, io.EOF) {
-			return errors.New("is empty")
-		}
-		return fmt.Errorf("is not JSON: %w", err)
-	}
-	if errors.Is(err, jsontext.ErrDuplicateName) {
-		return fmt.Errorf("has a member twice, at byte %d", syntax.ByteOffset)
-	}
-	return fmt.Errorf("is not JSON: %w, at byte %d", syntax.Err, syntax.ByteOffset)
 }
 
 // jsonContentType tells whether a Content-Type header says JSON: application/json, or any type that ends in +json.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"testing"
+	"unicode/utf8"
 )
 
 func FuzzDecodeAnswer(f *testing.F) {
@@ -11,24 +12,41 @@ func FuzzDecodeAnswer(f *testing.F) {
 	for _, s := range []string{
 		`{"identifier":"` + identifier + `","status":"processed","errorMessage":null}`,
 		` {"status":"\u0070","identifier":"` + identifier + `","x":[{}]} `,
+		`{"identifier":"` + identifier + `","status":"processed","x":NaN,"y":"\ud83d",}`,
 		`{}`, `[]`, ``, `{"identifier":`, `null`,
 	} {
-		f.Add([]byte(s))
+		f.Add([]byte(s), false)
+		f.Add([]byte(s), true)
 	}
-	f.Fuzz(func(t *testing.T, content []byte) {
-		b := bodies.Get().(*body)
-		defer b.release()
-		b.buf = append(b.buf[:0], content...)
-		answer, err := decodeAnswer(b.decoder(), b.buf, identifier)
+	f.Fuzz(func(t *testing.T, content []byte, cut bool) {
+		before := bytes.Clone(content)
+		answer, err := decodeAnswer(content, cut, identifier)
+		if !bytes.Equal(content, before) {
+			t.Fatal("the answer was changed")
+		}
+		// What is JSON with one `identifier` and one `status` that fit is a status.
+		var object struct{ Identifier, Status *string }
+		members := map[string]json.RawMessage{}
+		text := bytes.TrimSpace(bytes.TrimPrefix(content, byteOrderMark))
+		sound := json.Unmarshal(text, &members) == nil && json.Unmarshal(members["identifier"], &object.Identifier) == nil &&
+			json.Unmarshal(members["status"], &object.Status) == nil && utf8.Valid(text) && bytes.Count(text, []byte(`identifier`)) == 1 && bytes.Count(text, []byte(`status`)) == 1 &&
+			object.Identifier != nil && object.Status != nil && *object.Identifier == identifier && checkStatus(*object.Status) == nil
 		if err != nil {
+			if sound {
+				t.Fatalf("%q is refused: %v", content, err)
+			}
 			return
 		}
-		var object struct{ Identifier, Status string }
-		if err := json.Unmarshal(answer.Raw, &object); err != nil || !bytes.Equal(answer.Raw, bytes.TrimSpace(content)) {
-			t.Fatalf("raw is %q: %v", answer.Raw, err)
-		}
-		if answer.Status == "" || len(answer.Status) > maxStatusLength {
+		if checkStatus(string(answer.Status)) != nil {
 			t.Fatalf("status is %q", answer.Status)
+		}
+		switch {
+		case answer.Raw != nil:
+			if !json.Valid(answer.Raw) || !bytes.Equal(answer.Raw, text) || cut || answer.Payload != nil {
+				t.Fatalf("raw is %q of %q", answer.Raw, content)
+			}
+		case !bytes.Equal(answer.Payload, content):
+			t.Fatalf("payload is %q of %q", answer.Payload, content)
 		}
 	})
 }

@@ -1,7 +1,6 @@
 package statusclient
 
 import (
-	"bytes"
 	"compress/gzip"
 	"errors"
 	"fmt"
@@ -9,8 +8,6 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // body reads and decodes answers. Its buffers are reused from one answer to the next.
@@ -18,18 +15,13 @@ type body struct {
 	source source
 	zip    *gzip.Reader
 	buf    []byte
-	in     bytes.Buffer
-	dec    *jsontext.Decoder
 }
 
-var bodies = sync.Pool{New: func() any {
-	return &body{buf: make([]byte, 0, 2<<10), dec: jsontext.NewDecoder(bytes.NewReader(nil))}
-}}
+var bodies = sync.Pool{New: func() any { return &body{buf: make([]byte, 0, 2<<10)} }}
 
 // release hands b back. It holds on to nothing of the answer but its buffers.
 func (b *body) release() {
 	b.source = source{}
-	b.in = bytes.Buffer{}
 	b.buf = b.buf[:0]
 	bodies.Put(b)
 }
@@ -91,11 +83,4 @@ func (b *body) failed(err error) error {
 		return b.source.err
 	}
 	return fmt.Errorf("%w: %w", errEncoding, err)
-}
-
-// decoder gives a decoder over b.buf.
-func (b *body) decoder() *jsontext.Decoder {
-	b.in = *bytes.NewBuffer(b.buf)
-	b.dec.Reset(&b.in)
-	return b.dec
 }

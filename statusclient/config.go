@@ -150,8 +150,19 @@ func parseBaseURL(s string) (*url.URL, error) {
 		return nil, wrong("https (plain http is for loopback hosts only)")
 	}
 	u.Path = strings.TrimRight(u.Path, "/")
+	for segment := range strings.SplitSeq(u.Path, "/") {
+		if strings.EqualFold(segment, "interactions") {
+			return nil, wrong("a URL without /interactions and what follows it, which each request adds")
+		}
+	}
+	if u.Path == "" && strings.EqualFold(u.Hostname(), vendorHost) {
+		return nil, wrong("a URL with the version of the API in its path")
+	}
 	return u, nil
 }
+
+// vendorHost is where the vendor serves its API, under a path such as /v1 and nothing else.
+const vendorHost = "api.elevateai.com"
 
 // showURL leaves out the parts of a URL that can hold a secret.
 func showURL(s string) string {

@@ -25,24 +25,40 @@ func TestExamine(t *testing.T) {
 		code    int
 		json    bool
 		fault   schema.Fault
+		without int
 	}{
-		{"unknown", answers(404, "application/json", `{"message":"no such interaction"}`), 404, true, schema.FaultNotFound},
-		{"problem", answers(401, "application/problem+json", `{}`), 401, true, schema.FaultUnauthorized},
-		{"web site", answers(404, "text/html", "<html>"), 404, false, schema.FaultNotFound},
-		{"status", writes(pending), 200, true, ""},
+		{"wrong address", answers(404, "application/json", `{"message":"no such resource"}`), 404, true, schema.FaultNotFound, 404},
+		{"unknown", func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("X-API-Token") == "" {
+				answers(401, "application/json", `{"errorMessage":"no token"}`)(w, r)
+				return
+			}
+			answers(404, "application/json", `{"errorMessage":"no such interaction"}`)(w, r)
+		}, 404, true, schema.FaultNotFound, 401},
+		{"rejected", answers(400, "application/json", `{"errorMessage":"no"}`), 400, true, schema.FaultRejected, 400},
+		{"problem", answers(401, "application/problem+json", `{}`), 401, true, schema.FaultUnauthorized, 0},
+		{"web site", answers(404, "text/html", "<html>"), 404, false, schema.FaultNotAStatus, 0},
+		{"status", writes(pending), 200, true, "", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			server, seen := answering(t, tt.handler)
 			e := newClient(t, server.URL, statusclient.Config{}).Examine(t.Context(), identifier)
-			if e.StatusCode != tt.code || e.JSON != tt.json || e.TLS != nil || e.Base != server.URL+"/v1" {
+			if e.StatusCode != tt.code || e.JSON != tt.json || e.TLS != nil || e.Base != server.URL+"/v1" || e.Anonymous != tt.without {
 				t.Errorf("examination is %+v", e)
 			}
 			var poll *schema.PollError
 			if errors.As(e.Err, &poll) != (tt.fault != "") || poll != nil && poll.Fault != tt.fault {
 				t.Errorf("error is %v, want %q", e.Err, tt.fault)
 			}
-			if seen.count() != 1 || seen.all[0].Header.Get("X-API-Token") != token {
-				t.Errorf("%d requests, want one with the token", seen.count())
+			requests := 1
+			if tt.without != 0 {
+				requests = 2
+			}
+			if seen.count() != requests || seen.all[0].Header.Get("X-API-Token") != token {
+				t.Fatalf("%d requests, want %d, the first with the token", seen.count(), requests)
+			}
+			if requests == 2 && len(seen.all[1].Header["X-Api-Token"]) != 0 {
+				t.Errorf("the second request has the token header %q", seen.all[1].Header["X-Api-Token"])
 			}
 		})
 	}

@@ -1,9 +1,12 @@
 package statusclient
 
 import (
+	"bytes"
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -11,9 +14,9 @@ import (
 )
 
 const (
-	maxExcerpt    = 200       // bytes of a refusal's body that are looked at
-	maxDrain      = 64 << 10  // bytes that are read to keep the connection; a longer body costs the connection
-	maxRetryAfter = time.Hour // a longer Retry-After is taken for this
+	maxExcerpt    = 200            // bytes of a refusal's body that are shown
+	maxDrain      = 64 << 10       // bytes that are read to keep the connection; a longer body costs the connection
+	maxRetryAfter = 24 * time.Hour // a longer Retry-After is malformed
 )
 
 // refusal explains an answer that is not 200.
@@ -23,13 +26,21 @@ func (x *exchange) refusal(resp *http.Response, b *body) *schema.PollError {
 		if v := resp.Header.Get("Retry-After"); v != "" {
 			e.RetryAt = retryAt(v, x.client.now())
 			e.Detail += ", Retry-After " + x.used.quote(v)
+			if e.RetryAt.IsZero() {
+				e.Detail += " (ignored)"
+			}
 		}
 	}
 	if resp.StatusCode/100 == 3 {
 		e.Detail += ", a redirect to " + x.redirectHost(resp) + " that is not followed"
 	}
-	if text := x.excerpt(resp, b); resp.StatusCode/100 != 3 { // a redirect's body repeats the whole URL
-		e.Detail += text
+	text, ofVendor := x.errorBody(resp, b)
+	if e.Fault.Refusal() && !ofVendor {
+		e.Fault = schema.FaultNotAStatus
+		e.Detail += ", without the JSON object of the vendor's errors (a gateway, or a wrong base URL?)"
+	}
+	if resp.StatusCode/100 != 3 && text != "" { // a redirect's body repeats the whole URL
+		e.Detail += ": " + text
 	}
 	if e.Fault == schema.FaultUnauthorized {
 		e.Detail += x.client.tokens.refused(x.used, x.begun)
@@ -38,44 +49,55 @@ func (x *exchange) refusal(resp *http.Response, b *body) *schema.PollError {
 	return x.fault(e)
 }
 
-// faultOf names the fault behind an HTTP status other than 200.
+// faultOf names the fault behind an HTTP status other than 200. Of the client errors, only those that HTTP defines for the
+// resource, here the interaction, can be about it. All others speak of the account (402), the proxy (407), the connection
+// (421, 426), the form of the request (405, 406, 411 to 417, 428, 431), or are nobody's: the next interaction would meet
+// the same.
 func faultOf(code int) schema.Fault {
-	switch {
-	case code == http.StatusNotFound:
+	switch code {
+	case http.StatusNotFound:
 		return schema.FaultNotFound
-	case code == http.StatusUnauthorized, code == http.StatusForbidden:
-		return schema.FaultUnauthorized
-	case code == http.StatusTooManyRequests:
-		return schema.FaultThrottled
-	case code == http.StatusRequestTimeout, code == http.StatusTooEarly:
-		return schema.FaultUnavailable
-	case code >= 300 && code < 400, code >= 500 && code < 600:
-		return schema.FaultUnavailable
-	case code >= 400 && code < 500:
+	case http.StatusBadRequest, http.StatusConflict, http.StatusGone, http.StatusTeapot, http.StatusUnprocessableEntity,
+		http.StatusLocked, http.StatusFailedDependency, http.StatusUnavailableForLegalReasons:
 		return schema.FaultRejected
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return schema.FaultUnauthorized
+	case http.StatusTooManyRequests:
+		return schema.FaultThrottled
+	}
+	if code >= 300 && code < 600 {
+		return schema.FaultUnavailable
 	}
 	return schema.FaultNotAStatus
 }
 
-// excerpt quotes the beginning of a refusal's body, and leaves the connection fit to be used again where the body is
-// short.
-func (x *exchange) excerpt(resp *http.Response, b *body) string {
+// errorBody quotes the beginning of an error's body, tells whether it is a JSON object, as the vendor's are, and leaves the
+// connection fit to be used again where the body is short.
+func (x *exchange) errorBody(resp *http.Response, b *body) (excerpt string, object bool) {
 	if resp.StatusCode == http.StatusSwitchingProtocols {
-		return "" // its body is the connection
+		return "", false // its body is the connection
 	}
-	// As much more as a token that begins within the excerpt needs to be seen whole, and masked.
-	err := b.read(resp, maxExcerpt+len(x.used.token), x.used)
+	// As much more of an excerpt as a token that begins within it needs to be seen whole, and masked.
+	most := maxExcerpt + len(x.used.token)
+	ofVendor := faultOf(resp.StatusCode).Refusal() && jsonContentType(resp.Header.Get("Content-Type"))
+	if ofVendor {
+		most = maxAnswerBytes
+	}
+	err := b.read(resp, most, x.used)
 	_, _ = io.CopyN(io.Discard, resp.Body, maxDrain) // best effort
 	if err != nil && len(b.buf) == 0 {
-		return ""
+		return "", false
 	}
-	mask(b.buf, x.used.token)
-	maskEnd(b.buf, x.used.token)
-	text := strings.TrimSpace(string(b.buf[:min(len(b.buf), maxExcerpt)]))
-	if text == "" {
-		return ""
+	text := bytes.TrimSpace(bytes.TrimPrefix(b.buf, byteOrderMark))
+	object = ofVendor && err == nil && len(text) > 0 && text[0] == '{' && json.Valid(text)
+	text = text[:min(len(text), maxExcerpt+len(x.used.token))]
+	mask(text, x.used.token)
+	maskEnd(text, x.used.token)
+	text = bytes.TrimSpace(text[:min(len(text), maxExcerpt)])
+	if len(text) == 0 {
+		return "", object
 	}
-	return ": " + schema.Quote(text)
+	return schema.Quote(string(text)), object
 }
 
 // redirectHost says where a redirect leads. The host must do: the rest of a URL can hold anything.
@@ -90,24 +112,18 @@ func (x *exchange) redirectHost(resp *http.Response) string {
 	return x.used.quote(to.Host)
 }
 
-// retryAt reads a Retry-After header: seconds, or an HTTP date. It is zero for anything else, and for what is not in
-// the future.
+// retryAt reads a Retry-After header: seconds, or an HTTP date. It is zero for anything else, for what is not in the
+// future, and for what is more than a day away.
 func retryAt(s string, now time.Time) time.Time {
 	s = strings.TrimSpace(s)
 	var wait time.Duration
-	if digits(s) {
-		for _, c := range s {
-			wait = min(wait*10+time.Duration(c-'0')*time.Second, maxRetryAfter)
-		}
+	if seconds, err := strconv.ParseUint(s, 10, 31); err == nil {
+		wait = time.Duration(seconds) * time.Second
 	} else if at, err := http.ParseTime(s); err == nil {
-		wait = min(at.Sub(now), maxRetryAfter)
+		wait = at.Sub(now)
 	}
-	if wait <= 0 {
+	if wait <= 0 || wait > maxRetryAfter {
 		return time.Time{}
 	}
 	return now.Add(wait)
-}
-
-func digits(s string) bool {
-	return s != "" && strings.Trim(s, "0123456789") == ""
 }

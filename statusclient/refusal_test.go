@@ -20,7 +20,14 @@ func TestStatusRefusals(t *testing.T) {
 		408: schema.FaultUnavailable, 425: schema.FaultUnavailable,
 		500: schema.FaultUnavailable, 501: schema.FaultUnavailable, 502: schema.FaultUnavailable, 503: schema.FaultUnavailable, 504: schema.FaultUnavailable, 599: schema.FaultUnavailable,
 		300: schema.FaultUnavailable, 304: schema.FaultUnavailable, 307: schema.FaultUnavailable,
-		400: schema.FaultRejected, 402: schema.FaultRejected, 405: schema.FaultRejected, 406: schema.FaultRejected, 409: schema.FaultRejected, 410: schema.FaultRejected, 418: schema.FaultRejected, 422: schema.FaultRejected, 451: schema.FaultRejected, 499: schema.FaultRejected,
+		400: schema.FaultRejected, 409: schema.FaultRejected, 410: schema.FaultRejected, 418: schema.FaultRejected,
+		422: schema.FaultRejected, 423: schema.FaultRejected, 424: schema.FaultRejected, 451: schema.FaultRejected,
+		// What speaks of the account, a proxy, the connection or the form of the request, and what HTTP does not define.
+		402: schema.FaultUnavailable, 405: schema.FaultUnavailable, 406: schema.FaultUnavailable, 407: schema.FaultUnavailable,
+		411: schema.FaultUnavailable, 412: schema.FaultUnavailable, 413: schema.FaultUnavailable, 414: schema.FaultUnavailable,
+		415: schema.FaultUnavailable, 416: schema.FaultUnavailable, 417: schema.FaultUnavailable, 421: schema.FaultUnavailable,
+		426: schema.FaultUnavailable, 428: schema.FaultUnavailable, 431: schema.FaultUnavailable, 444: schema.FaultUnavailable,
+		460: schema.FaultUnavailable, 494: schema.FaultUnavailable, 499: schema.FaultUnavailable,
 		201: schema.FaultNotAStatus, 202: schema.FaultNotAStatus, 204: schema.FaultNotAStatus, 206: schema.FaultNotAStatus,
 		600: schema.FaultNotAStatus, 999: schema.FaultNotAStatus,
 	}
@@ -65,14 +72,63 @@ func TestStatusRefusalDetail(t *testing.T) {
 		t.Errorf("detail is\n%s, want\n%s", e.Detail, want)
 	}
 
-	zipped := gzipped(t, []byte(`{"message":"squeezed"}`))
+	zipped := gzipped(t, []byte(`{"errorMessage":"squeezed"}`))
 	server, _ = answering(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
+		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(http.StatusBadRequest)
 		_, _ = w.Write(zipped)
 	})
-	if e := pollError(t, newClient(t, server.URL, statusclient.Config{}), schema.FaultRejected); !strings.HasSuffix(e.Detail, `: "{\"message\":\"squeezed\"}"`) {
+	if e := pollError(t, newClient(t, server.URL, statusclient.Config{}), schema.FaultRejected); !strings.HasSuffix(e.Detail, `: "{\"errorMessage\":\"squeezed\"}"`) {
 		t.Errorf("detail is %s, want the error body decompressed", e.Detail)
+	}
+}
+
+// A refusal is the vendor's only with a JSON object: a gateway, a captive portal or a wrong address refuses all alike.
+func TestStatusRefusalsOfOthers(t *testing.T) {
+	const object = `{"errorMessage":"no such interaction"}`
+	for _, tt := range []struct {
+		name, contentType, body string
+		ofVendor                bool
+	}{
+		{"the vendor's shape", "application/json; charset=utf-8", object, true},
+		{"problem details", "application/problem+json", `{"title":"Not Found"}`, true},
+		{"byte order mark", "application/json", "\ufeff" + object, true},
+		{"white space around", "application/json", "\r\n" + object + "\n", true},
+		{"long", "application/json", `{"errorMessage":"` + strings.Repeat("x", 60<<10) + `"}`, true},
+		{"no Content-Type", "-", object, false},
+		{"HTML", "text/html", "<html><body>404 Not Found</body></html>", false},
+		{"HTML as JSON", "application/json", "<html><body>404 Not Found</body></html>", false},
+		{"text", "text/plain; charset=utf-8", "404 page not found\n", false},
+		{"JSON as text", "text/plain", object, false},
+		{"nothing", "application/json", "", false},
+		{"only spaces", "application/json", "  \n", false},
+		{"null", "application/json", "null", false},
+		{"string", "application/json", `"not found"`, false},
+		{"array", "application/json", `[` + object + `]`, false},
+		{"half an object", "application/json", object[:20], false},
+		{"two objects", "application/json", object + object, false},
+		{"endless", "application/json", `{"errorMessage":"` + strings.Repeat("x", 70<<10) + `"}`, false},
+		{"XML", "application/xml", "<error/>", false},
+	} {
+		for code, fault := range map[int]schema.Fault{404: schema.FaultNotFound, 400: schema.FaultRejected, 410: schema.FaultRejected, 402: schema.FaultUnavailable, 401: schema.FaultUnauthorized} {
+			t.Run(fmt.Sprint(tt.name, " ", code), func(t *testing.T) {
+				server, _ := answering(t, func(w http.ResponseWriter, _ *http.Request) {
+					if w.Header()["Content-Type"] = nil; tt.contentType != "-" {
+						w.Header().Set("Content-Type", tt.contentType)
+					}
+					w.WriteHeader(code)
+					_, _ = io.WriteString(w, tt.body)
+				})
+				want := fault
+				if fault.Refusal() && !tt.ofVendor {
+					want = schema.FaultNotAStatus
+				}
+				if e := pollError(t, newClient(t, server.URL, statusclient.Config{}), want); e.StatusCode != code {
+					t.Errorf("error is %#v", e)
+				}
+			})
+		}
 	}
 }
 
@@ -88,11 +144,14 @@ func TestStatusRetryAfter(t *testing.T) {
 		{now.Add(90 * time.Second).Format(time.RFC850), 90 * time.Second},
 		{now.Add(90 * time.Second).Format(time.ANSIC), 90 * time.Second},
 		{"3600", time.Hour},
-		{"3601", time.Hour},
-		{"86400000", time.Hour},
-		{strings.Repeat("9", 500), time.Hour},
-		{now.AddDate(50, 0, 0).Format(http.TimeFormat), time.Hour},
-		{"Fri, 31 Dec 9999 23:59:59 GMT", time.Hour},
+		{"7200", 2 * time.Hour},
+		{"86400", 24 * time.Hour},
+		{now.Add(24 * time.Hour).Format(http.TimeFormat), 24 * time.Hour},
+		// More than a day is no time that a vendor means.
+		{"86401", 0}, {"86400000", 0}, {"2147483648", 0}, {"9223372036854775807", 0}, {"99999999999999999999", 0}, {strings.Repeat("9", 500), 0},
+		{now.Add(24*time.Hour + time.Second).Format(http.TimeFormat), 0},
+		{now.AddDate(50, 0, 0).Format(http.TimeFormat), 0},
+		{"Fri, 31 Dec 9999 23:59:59 GMT", 0},
 		{"0", 0},
 		{now.Add(-time.Minute).Format(http.TimeFormat), 0},
 		{"-5", 0}, {"+5", 0}, {"1.5", 0}, {"5s", 0}, {"soon", 0}, {"0x10", 0}, {"٥", 0},

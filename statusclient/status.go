@@ -21,18 +21,17 @@ import (
 //
 // The answer belongs to the caller. Should the vendor repeat the token in it, asterisks stand in its place.
 func (c *Client) Status(ctx context.Context, identifier string, sendBy time.Time) (schema.Answer, error) {
-	return c.ask(ctx, identifier, sendBy, nil)
+	return c.ask(ctx, c.tokens.current(), identifier, sendBy, nil)
 }
 
-// ask makes the request. What it learns on the way is noted in seen, unless that is nil.
-func (c *Client) ask(ctx context.Context, identifier string, sendBy time.Time, seen *Examination) (schema.Answer, error) {
+// ask makes the request with a credential. What it learns on the way is noted in seen, unless that is nil.
+func (c *Client) ask(ctx context.Context, used *credential, identifier string, sendBy time.Time, seen *Examination) (schema.Answer, error) {
 	if err := schema.CheckIdentifier(identifier); err != nil {
 		return schema.Answer{}, &schema.PollError{
 			Fault: schema.FaultRejected, Detail: "the vendor was not asked: identifier " + err.Error(), Err: err,
 		}
 	}
 	begun := c.now()
-	used := c.tokens.current()
 	reqCtx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	a := &attempt{sendBy: sendBy, now: c.now, cancel: cancel, seen: seen}
@@ -89,16 +88,19 @@ func (x *exchange) answer(resp *http.Response, b *body) (schema.Answer, error) {
 		}
 		return schema.Answer{}, x.failure(err, resp.StatusCode)
 	}
-	if len(b.buf) > maxAnswerBytes {
-		return schema.Answer{}, x.noStatus(resp, fmt.Sprintf("is longer than %d bytes", maxAnswerBytes), nil)
+	cut := len(b.buf) > maxAnswerBytes
+	text := b.buf[:min(len(b.buf), maxAnswerBytes)]
+	maskAll(text, x.used.token)
+	if cut {
+		maskEnd(text, x.used.token)
 	}
-	mask(b.buf, x.used.token)
-	if disguised(b.buf, x.used.token) {
-		return schema.Answer{}, x.noStatus(resp, "repeats the token, written with escapes", nil)
-	}
-	answer, err := decodeAnswer(b.decoder(), b.buf, x.identifier)
+	answer, err := decodeAnswer(text, cut, x.identifier)
 	if err != nil {
-		return schema.Answer{}, x.noStatus(resp, err.Error(), err)
+		why := err.Error()
+		if cut {
+			why = fmt.Sprintf("is longer than %d bytes, and %s up to there", maxAnswerBytes, why)
+		}
+		return schema.Answer{}, x.noStatus(resp, why, err)
 	}
 	return answer, nil
 }

@@ -62,56 +62,90 @@ func TestStatusDocumentedSample(t *testing.T) {
 
 func TestStatusAnswers(t *testing.T) {
 	const id = `"identifier":"` + identifier + `"`
-	const ok schema.Fault = ""
+	const asJSON, asPayload, notAStatus = "handed on as JSON", "handed on as a payload", "not a status"
+	with := func(members string) string { return `{` + id + `,"status":"processed",` + members + `}` }
 	tests := []struct {
 		name, contentType, body string
-		want                    schema.Fault
+		want                    string
 		status                  schema.Status
 		message                 string
 	}{
-		{"minimal", "application/json", `{` + id + `,"status":"declared"}`, ok, "declared", ""},
-		{"parameters", "application/json; charset=utf-8", pending, ok, "processing", ""},
-		{"any case", "Application/JSON", pending, ok, "processing", ""},
-		{"plus json", "application/vnd.vendor+json; v=1", pending, ok, "processing", ""},
-		{"identifier in upper case", "application/json", `{"identifier":"` + strings.ToUpper(identifier) + `","status":"processing"}`, ok, "processing", ""},
-		{"error message", "application/json", `{` + id + `,"status":"processingFailed","errorMessage":"no \"speech\""}`, ok, "processingFailed", `no "speech"`},
-		{"status that nobody listed", "application/json", `{` + id + `,"status":"reticulating splines"}`, ok, "reticulating splines", ""},
-		{"longest status", "application/json", `{` + id + `,"status":"` + strings.Repeat("s", 64) + `"}`, ok, schema.Status(strings.Repeat("s", 64)), ""},
-		{"white space around", "application/json", "\r\n " + pending + "\n\n", ok, "processing", ""},
-		{"more members", "application/json", `{"a":[{"status":"x"}],` + id + `,"status":"processing","b":{"identifier":7}}`, ok, "processing", ""},
-		{"as large as can be", "application/json", pad(64 << 10), ok, "processing", ""},
+		{"minimal", "application/json", `{` + id + `,"status":"declared"}`, asJSON, "declared", ""},
+		{"parameters", "application/json; charset=utf-8", pending, asJSON, "processing", ""},
+		{"any case", "Application/JSON", pending, asJSON, "processing", ""},
+		{"plus json", "application/vnd.vendor+json; v=1", pending, asJSON, "processing", ""},
+		{"identifier in upper case", "application/json", `{"identifier":"` + strings.ToUpper(identifier) + `","status":"processing"}`, asJSON, "processing", ""},
+		{"escapes", "application/json", `{"\u0069dentifier":"` + strings.Replace(identifier, "-", `\u002d`, 1) + `","st\u0061tus":"process\u0069ng"}`, asJSON, "processing", ""},
+		{"error message", "application/json", `{` + id + `,"status":"processingFailed","errorMessage":"no \"speech\""}`, asJSON, "processingFailed", `no "speech"`},
+		{"status that nobody listed", "application/json", `{` + id + `,"status":"reticulating splines"}`, asJSON, "reticulating splines", ""},
+		{"longest status", "application/json", `{` + id + `,"status":"` + strings.Repeat("s", 64) + `"}`, asJSON, schema.Status(strings.Repeat("s", 64)), ""},
+		{"white space around", "application/json", "\r\n " + pending + "\n\n", asJSON, "processing", ""},
+		{"more members", "application/json", `{"a":[{"status":"x"}],` + id + `,"status":"processing","b":{"identifier":7}}`, asJSON, "processing", ""},
+		{"as large as can be", "application/json", pad(64 << 10), asJSON, "processing", ""},
+		{"as deep as can be", "application/json", nested(31), asJSON, "processing", ""},
 
-		{"too large", "application/json", pad(64<<10 + 1), schema.FaultNotAStatus, "", ""},
-		{"HTML", "text/html", "<html>", schema.FaultNotAStatus, "", ""},
-		{"JSON as text", "text/plain", pending, schema.FaultNotAStatus, "", ""},
-		{"something like JSON", "application/jsonp", pending, schema.FaultNotAStatus, "", ""},
-		{"nothing", "application/json", "", schema.FaultNotAStatus, "", ""},
-		{"not JSON", "application/json", `{"identifier": oops`, schema.FaultNotAStatus, "", ""},
-		{"half an object", "application/json", pending[:len(pending)-1], schema.FaultNotAStatus, "", ""},
-		{"array", "application/json", `[` + pending + `]`, schema.FaultNotAStatus, "", ""},
-		{"string", "application/json", `"processed"`, schema.FaultNotAStatus, "", ""},
-		{"null", "application/json", `null`, schema.FaultNotAStatus, "", ""},
-		{"trailing object", "application/json", pending + pending, schema.FaultNotAStatus, "", ""},
-		{"trailing garbage", "application/json", pending + "x", schema.FaultNotAStatus, "", ""},
-		{"trailing NUL", "application/json", pending + "\x00", schema.FaultNotAStatus, "", ""},
-		{"duplicate member", "application/json", `{` + id + `,"status":"processing","status":"processed"}`, schema.FaultNotAStatus, "", ""},
-		{"duplicate member in disguise", "application/json", `{` + id + `,"status":"processing","\u0073tatus":"processed"}`, schema.FaultNotAStatus, "", ""},
-		{"no identifier", "application/json", `{"status":"processed"}`, schema.FaultNotAStatus, "", ""},
-		{"another identifier", "application/json", `{"identifier":"00000000-c228-44a6-91bf-b52672569878","status":"processed"}`, schema.FaultNotAStatus, "", ""},
-		{"identifier is a number", "application/json", `{"identifier":7,"status":"processed"}`, schema.FaultNotAStatus, "", ""},
-		{"no status", "application/json", `{` + id + `}`, schema.FaultNotAStatus, "", ""},
-		{"empty status", "application/json", `{` + id + `,"status":""}`, schema.FaultNotAStatus, "", ""},
-		{"status is null", "application/json", `{` + id + `,"status":null}`, schema.FaultNotAStatus, "", ""},
-		{"status is an object", "application/json", `{` + id + `,"status":{"a":"processed"}}`, schema.FaultNotAStatus, "", ""},
-		{"status too long", "application/json", `{` + id + `,"status":"` + strings.Repeat("s", 65) + `"}`, schema.FaultNotAStatus, "", ""},
-		{"status breaks its line", "application/json", `{` + id + `,"status":"a\r\nb: c"}`, schema.FaultNotAStatus, "", ""},
-		{"error message is a number", "application/json", `{` + id + `,"status":"processed","errorMessage":7}`, schema.FaultNotAStatus, "", ""},
-		{"invalid UTF-8", "application/json", `{` + id + `,"status":"processed","x":"` + "\xff" + `"}`, schema.FaultNotAStatus, "", ""},
-		{"as deep as can be", "application/json", nested(31), ok, "processing", ""},
-		{"deeper", "application/json", nested(32), schema.FaultNotAStatus, "", ""},
-		{"objects, deeper", "application/json", `{` + id + `,"status":"processing","x":` + strings.Repeat(`{"a":`, 32) + `1` + strings.Repeat("}", 32) + `}`, schema.FaultNotAStatus, "", ""},
-		{"very deep", "application/json", nested(9000), schema.FaultNotAStatus, "", ""},
-		{"deep and broken", "application/json", `{` + id + `,"status":"processed","x":` + strings.Repeat("[", 30000) + `}`, schema.FaultNotAStatus, "", ""},
+		// What only is shown does not keep what decides from deciding.
+		{"byte order mark", "application/json", "\ufeff" + pending, asJSON, "processing", ""},
+		{"byte order mark, spaces", "application/json", "\ufeff \r\n" + pending + " ", asJSON, "processing", ""},
+		{"error message is an object", "application/json", with(`"errorMessage":{"code":"E1"}`), asJSON, "processed", `{"code":"E1"}`},
+		{"error message is an array", "application/json", with(`"errorMessage":["a", 1]`), asJSON, "processed", `["a", 1]`},
+		{"error message is a number", "application/json", with(`"errorMessage":7`), asJSON, "processed", `7`},
+		{"error message is true", "application/json", with(`"errorMessage":true`), asJSON, "processed", `true`},
+		{"error message is null", "application/json", with(`"errorMessage":null`), asJSON, "processed", ``},
+		{"error message is long", "application/json", with(`"errorMessage":"` + strings.Repeat("m", 501) + `"`), asJSON, "processed", strings.Repeat("m", 500) + "..."},
+		{"lone surrogate", "application/json", with(`"originalFilename":"\ud83d.wav"`), asJSON, "processed", ""},
+		{"lone surrogate in a name", "application/json", with(`"\udc00":1`), asJSON, "processed", ""},
+		{"lone surrogate in the error message", "application/json", with(`"errorMessage":"a\ud83d"`), asJSON, "processed", "a\uFFFD"},
+		{"another member twice", "application/json", with(`"a":1,"a":2`), asJSON, "processed", ""},
+		{"the same status twice", "application/json", with(`"status":"processed"`), asJSON, "processed", ""},
+		{"a status within a string", "application/json", with(`"a":"\",\"status\":\"processing\",\""`), asJSON, "processed", ""},
+		{"invalid UTF-8", "application/json", with(`"x":"` + "\xff" + `"`), asPayload, "processed", ""},
+		{"Latin-1 error message", "application/json; charset=iso-8859-1", with(`"errorMessage":"` + "\xe4" + `"`), asPayload, "processed", "\uFFFD"},
+		{"control characters", "application/json", with(`"x":"` + "a\r\n\tb\x00" + `"`), asPayload, "processed", ""},
+		{"control character in the error message", "application/json", with(`"errorMessage":"` + "a\nb" + `"`), asPayload, "processed", "\"a\nb\""},
+		{"unknown escape", "application/json", with(`"x":"C:\dir\'"`), asPayload, "processed", ""},
+		{"NaN", "application/json", with(`"x":NaN,"y":[-Infinity,01,.5,+1]`), asPayload, "processed", ""},
+		{"comma too many", "application/json", with(`"x":[1,2,],"y":{"a":1,},`), asPayload, "processed", ""},
+		{"deeper", "application/json", nested(32), asPayload, "processing", ""},
+		{"objects, deeper", "application/json", with(`"x":` + strings.Repeat(`{"a":`, 32) + `1` + strings.Repeat("}", 32)), asPayload, "processed", ""},
+		{"very deep", "application/json", nested(20000), asPayload, "processing", ""},
+		{"longer than is read", "application/json", pad(64<<10 + 1), asPayload, "processing", ""},
+		{"much longer than is read", "application/json", pad(10 << 20), asPayload, "processing", ""},
+
+		{"longer than is read, status at its end", "application/json", `{` + id + `,"pad":"` + strings.Repeat("x", 64<<10) + `","status":"processed"}`, notAStatus, "", ""},
+		{"HTML", "text/html", "<html>", notAStatus, "", ""},
+		{"JSON as text", "text/plain", pending, notAStatus, "", ""},
+		{"something like JSON", "application/jsonp", pending, notAStatus, "", ""},
+		{"nothing", "application/json", "", notAStatus, "", ""},
+		{"only a byte order mark", "application/json", "\ufeff", notAStatus, "", ""},
+		{"two byte order marks", "application/json", "\ufeff\ufeff" + pending, notAStatus, "", ""},
+		{"not JSON", "application/json", `{"identifier": oops`, notAStatus, "", ""},
+		{"HTML as JSON", "application/json", `<html>` + pending, notAStatus, "", ""},
+		{"half an object", "application/json", pending[:len(pending)-1], notAStatus, "", ""},
+		{"array", "application/json", `[` + pending + `]`, notAStatus, "", ""},
+		{"string", "application/json", `"processed"`, notAStatus, "", ""},
+		{"null", "application/json", `null`, notAStatus, "", ""},
+		{"trailing object", "application/json", pending + pending, notAStatus, "", ""},
+		{"trailing garbage", "application/json", pending + "x", notAStatus, "", ""},
+		{"trailing NUL", "application/json", pending + "\x00", notAStatus, "", ""},
+		{"duplicate member", "application/json", `{` + id + `,"status":"processing","status":"processed"}`, notAStatus, "", ""},
+		{"duplicate member in disguise", "application/json", `{` + id + `,"status":"processing","\u0073tatus":"processed"}`, notAStatus, "", ""},
+		{"two identifiers", "application/json", `{` + id + `,"identifier":"00000000-c228-44a6-91bf-b52672569878","status":"processed"}`, notAStatus, "", ""},
+		{"no identifier", "application/json", `{"status":"processed"}`, notAStatus, "", ""},
+		{"another identifier", "application/json", `{"identifier":"00000000-c228-44a6-91bf-b52672569878","status":"processed"}`, notAStatus, "", ""},
+		{"identifier is a number", "application/json", `{"identifier":7,"status":"processed"}`, notAStatus, "", ""},
+		{"no status", "application/json", `{` + id + `}`, notAStatus, "", ""},
+		{"nested status", "application/json", `{` + id + `,"a":{"status":"processed"}}`, notAStatus, "", ""},
+		{"a status that quotation marks let out", "application/json", `{` + id + `,"a":"b"","status":"processed","c":""}`, notAStatus, "", ""},
+		{"a status that nested quotation marks let out", "application/json", `{` + id + `,"a":["b"]","c"],"status":"processed"}`, notAStatus, "", ""},
+		{"empty status", "application/json", `{` + id + `,"status":""}`, notAStatus, "", ""},
+		{"status is null", "application/json", `{` + id + `,"status":null}`, notAStatus, "", ""},
+		{"status is an object", "application/json", `{` + id + `,"status":{"a":"processed"}}`, notAStatus, "", ""},
+		{"status too long", "application/json", `{` + id + `,"status":"` + strings.Repeat("s", 65) + `"}`, notAStatus, "", ""},
+		{"status breaks its line", "application/json", `{` + id + `,"status":"a\r\nb: c"}`, notAStatus, "", ""},
+		{"status of bad UTF-8", "application/json", `{` + id + `,"status":"` + "processed\xff" + `"}`, notAStatus, "", ""},
+		{"status with a lone surrogate", "application/json", `{` + id + `,"status":"processed\ud83d"}`, notAStatus, "", ""},
+		{"deep and broken", "application/json", `{` + id + `,"status":"processed","x":` + strings.Repeat("[", 30000) + `}`, notAStatus, "", ""},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -120,8 +154,8 @@ func TestStatusAnswers(t *testing.T) {
 				_, _ = io.WriteString(w, tt.body)
 			})
 			c := newClient(t, server.URL, statusclient.Config{})
-			if tt.want != ok {
-				if e := pollError(t, c, tt.want); e.StatusCode != 200 || !e.RetryAt.IsZero() {
+			if tt.want == notAStatus {
+				if e := pollError(t, c, schema.FaultNotAStatus); e.StatusCode != 200 || !e.RetryAt.IsZero() {
 					t.Errorf("error is %#v", e)
 				}
 			} else {
@@ -129,8 +163,12 @@ func TestStatusAnswers(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if answer.Status != tt.status || answer.ErrorMessage != tt.message || string(answer.Raw) != strings.TrimSpace(tt.body) {
-					t.Errorf("answer is %.200v", answer)
+				raw, payload := strings.TrimSpace(strings.TrimPrefix(tt.body, "\ufeff")), ""
+				if tt.want == asPayload {
+					raw, payload = "", tt.body[:min(len(tt.body), 64<<10)]
+				}
+				if answer.Status != tt.status || answer.ErrorMessage != tt.message || string(answer.Raw) != raw || string(answer.Payload) != payload {
+					t.Errorf("answer is %.300q", fmt.Sprint(answer))
 				}
 			}
 			if seen.count() != 1 {
@@ -352,9 +390,13 @@ func TestStatusTimeout(t *testing.T) {
 		wait()
 	})
 
-	// A refusal is known from its first line, whatever its body does.
-	server, _ := answering(t, stalled(func(w http.ResponseWriter) { w.WriteHeader(http.StatusNotFound) }))
-	pollError(t, newClient(t, server.URL, statusclient.Config{Timeout: 50 * time.Millisecond}), schema.FaultNotFound)
+	// A refusal without its whole body may be anybody's.
+	server, _ := answering(t, stalled(func(w http.ResponseWriter) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = io.WriteString(w, `{"errorMessage"`)
+	}))
+	pollError(t, newClient(t, server.URL, statusclient.Config{Timeout: 50 * time.Millisecond}), schema.FaultNotAStatus)
 }
 
 func TestStatusBrokenConnections(t *testing.T) {

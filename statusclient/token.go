@@ -24,6 +24,9 @@ const (
 	leastMaskLength = 4 // a shorter token is found in any text
 )
 
+// headerToken carries the token, in the vendor's spelling. It is written to the wire as it stands here.
+const headerToken = "X-API-Token"
+
 // credential is a token with the headers of a request that carries it. Nothing writes to it: requests share it.
 type credential struct {
 	token  string
@@ -74,8 +77,7 @@ func newTokens(cfg Config) (*tokens, error) {
 
 func (t *tokens) use(token string) {
 	t.inUse.Store(&credential{token: token, header: http.Header{
-		// The vendor's spelling. It is written to the wire as it stands here.
-		"X-API-Token":     {token},
+		headerToken:       {token},
 		"Accept":          {"application/json"},
 		"Accept-Encoding": {"gzip"},
 		"User-Agent":      {t.userAgent},
@@ -230,13 +232,15 @@ func (c *credential) quote(s string) string {
 	return schema.Quote(string(b))
 }
 
-// disguised tells whether JSON has the token in it where characters are written as \u0041 or \/.
-func disguised(b []byte, token string) bool {
+// maskAll overwrites the token in JSON, also where characters of it are written as \u0041 or \/.
+func maskAll(b []byte, token string) {
+	mask(b, token)
 	if bytes.IndexByte(b, '\\') < 0 {
-		return false
+		return
 	}
-	plain := make([]byte, 0, len(b))
+	plain, from := make([]byte, 0, len(b)), make([]int, 0, len(b)+1) // from is where each byte of plain begins in b
 	for i := 0; i < len(b); i++ {
+		from = append(from, i)
 		if b[i] == '\\' && i+1 < len(b) {
 			i++
 			if b[i] == 'u' && i+4 < len(b) {
@@ -249,7 +253,17 @@ func disguised(b []byte, token string) bool {
 		}
 		plain = append(plain, b[i])
 	}
-	return mask(plain, token)
+	from = append(from, len(b))
+	if len(token) < leastMaskLength {
+		return
+	}
+	for i := 0; i+len(token) <= len(plain); i++ {
+		if foldedPrefix(plain[i:], token) {
+			for at := from[i]; at < from[i+len(token)]; at++ {
+				b[at] = '*'
+			}
+		}
+	}
 }
 
 func foldedPrefix(b []byte, token string) bool {

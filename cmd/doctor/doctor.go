@@ -1,5 +1,5 @@
 // Package doctor examines what a worker needs: the broker, the rights on it, the streams, the clocks, the vendor and the
-// timing. It changes nothing, and asks the vendor once.
+// timing. It changes nothing, and asks the vendor at most twice.
 package doctor
 
 import (

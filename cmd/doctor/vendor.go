@@ -3,8 +3,9 @@ package doctor
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/url"
-	"strings"
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -21,7 +22,8 @@ const (
 	checkToken             = "vendor token"
 )
 
-// examineVendor makes one status request, for an interaction that nobody declared.
+// examineVendor makes a status request for an interaction that nobody declared. Where the vendor refuses that, it makes the
+// same request without the token.
 func examineVendor(ctx context.Context, p Patient) []Finding {
 	if p.Vendor == nil {
 		found := skipped("there is no token to ask with", "", checkVendor, checkVendorTLS, checkVendorCertificate)
@@ -50,13 +52,12 @@ func hostOf(base string) string {
 	return u.Host
 }
 
-// pathOf is the path of a base URL.
-func pathOf(base string) string {
-	u, err := url.Parse(base)
-	if err != nil {
-		return ""
+// answerText shows the HTTP status of an answer.
+func answerText(code int) string {
+	if code == 0 {
+		return "no answer"
 	}
-	return strings.Trim(u.Path, "/")
+	return strconv.Itoa(code)
 }
 
 // judgeAnswer tells what the answer says about the vendor, and about the token.
@@ -71,12 +72,13 @@ func judgeAnswer(e statusclient.Examination) (vendor, token Finding) {
 	switch {
 	case e.StatusCode == 0:
 		return bad(Fail, checkVendor, checkURL+", the network, and a proxy ($HTTPS_PROXY)", "%s", poll.Detail), untold
-	case poll.Fault == schema.FaultNotFound && !e.JSON:
-		return bad(Warn, checkVendor, checkURL, "%s answered 404, but not in JSON: it may not be the vendor's API", e.Base), untold
-	case poll.Fault == schema.FaultNotFound && pathOf(e.Base) == "":
-		return bad(Warn, checkVendor, "complete --base-url ($ELEVATEAI_BASE_URL): the vendor's ends in /v1", "%s answered 404, as it does for what is no address of the API", e.Base), untold
-	case poll.Fault == schema.FaultNotFound:
-		return pass(checkVendor, "%s answers", e.Base), pass(checkToken, "accepted: 404 for an interaction that nobody declared")
+	case poll.Fault.Refusal() && (e.Anonymous == http.StatusUnauthorized || e.Anonymous == http.StatusForbidden):
+		return pass(checkVendor, "%s answers", e.Base),
+			pass(checkToken, "accepted: %d for an interaction that nobody declared, and %d without the token", e.StatusCode, e.Anonymous)
+	case poll.Fault.Refusal() && e.Anonymous == e.StatusCode:
+		return bad(Fail, checkVendor, checkURL+": the vendor's ends in /v1", "%s is not the vendor's API: it answers %d with and without a token", e.Base, e.StatusCode), untold
+	case poll.Fault.Refusal():
+		return bad(Warn, checkVendor, checkURL+", and run this again", "%s answered %d, but not in a way that tells the vendor's API from another address (without a token: %s)", e.Base, e.StatusCode, answerText(e.Anonymous)), untold
 	case poll.Fault == schema.FaultUnauthorized:
 		return pass(checkVendor, "%s answers", e.Base), bad(Fail, checkToken, "set --api-token ($ELEVATEAI_API_TOKEN), or the file of --api-token-file ($ELEVATEAI_API_TOKEN_FILE), to a valid token", "%s", poll.Detail)
 	case poll.Fault == schema.FaultThrottled:

@@ -300,11 +300,15 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 			site := httptest.NewServer(http.NotFoundHandler())
 			t.Cleanup(site.Close)
 			return at, site.URL, nil
-		}, map[string]doctor.Result{"vendor": doctor.Warn, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"404", "JSON"}}},
+		}, map[string]doctor.Result{"vendor": doctor.Fail, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"404", "JSON"}}},
 		{"a base URL without its path", func(t *testing.T) (string, string, []string) {
 			at, _ := provisioned(t)
 			return at, strings.TrimSuffix(vendor(t, simulator.Config{}).URL(), "/v1"), nil
-		}, map[string]doctor.Result{"vendor": doctor.Warn, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"404", "/v1", "--base-url"}}},
+		}, map[string]doctor.Result{"vendor": doctor.Fail, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"404", "/v1", "--base-url"}}},
+		{"a base URL with another path", func(t *testing.T) (string, string, []string) {
+			at, _ := provisioned(t)
+			return at, vendor(t, simulator.Config{}).URL() + "/v1", nil
+		}, map[string]doctor.Result{"vendor": doctor.Fail, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"404", "/v1", "--base-url"}}},
 		{"a certificate that nobody signed", func(t *testing.T) (string, string, []string) {
 			at, _ := provisioned(t)
 			return at, vendor(t, simulator.Config{TLS: true}).URL(), nil

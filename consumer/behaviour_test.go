@@ -49,7 +49,7 @@ func TestEveryFailureHasItsReason(t *testing.T) {
 		expect(schema.ProcessingFailed, failed(schema.StatusProcessingFailed), "errorMessage")
 		expect(schema.FileUploadFailed, failed(schema.StatusFileUploadFailed), "errorMessage")
 		expect(schema.FileDownloadFailed, failed(schema.StatusFileDownloadFailed), "errorMessage")
-		expect(schema.NotFound, nil, "does not know it")
+		expect(schema.NotFound, nil, "404")
 		expect(schema.Rejected, &rejected, "400")
 		expect(schema.DeadlineExceeded, &never, `the last status was "processing"`)
 

@@ -6,7 +6,9 @@ import (
 	"io"
 	"math"
 	"math/rand/v2"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/sirupsen/logrus"
 	"go.opentelemetry.io/otel/trace"
@@ -77,8 +79,11 @@ type Config struct {
 	RequestTimeout time.Duration
 	// Deadline is the age at which an interaction that is not terminal is given up; 24 h by default.
 	Deadline time.Duration
-	// NotFoundGrace is the age up to which the vendor's 404 is taken for "not yet"; 5 min by default.
+	// NotFoundGrace is for how long the vendor must have refused an interaction (404, or another 4xx that is about it)
+	// before it is believed, counted from the first refusal; 5 min by default.
 	NotFoundGrace time.Duration
+	// FailedStatuses are statuses that the vendor's documentation does not know, and that end an interaction as failed.
+	FailedStatuses []schema.Status
 	// Concurrency is how many deliveries are worked on at once, over all lanes; 64 by default, at least 4.
 	Concurrency int
 	// Stretch makes the wait between two polls this share of the interaction's age, where that is more than its interval;
@@ -186,6 +191,11 @@ func (c Config) Check() error {
 		return &ConfigError{Field: "Deadline", Value: schema.Duration(c.Deadline),
 			Want: "more than " + schema.Duration(longest) + ", the longest interval: every interaction would be given up at its first poll"}
 	}
+	for _, status := range c.FailedStatuses {
+		if want := checkFailedStatus(status); want != "" {
+			return &ConfigError{Field: "FailedStatuses", Value: string(status), Want: want}
+		}
+	}
 	if !(c.Stretch >= 0 && c.Stretch <= 1) { // so that NaN is refused too
 		return &ConfigError{Field: "Stretch", Value: fmt.Sprint(c.Stretch), Want: "0 to 1: a share of the interaction's age"}
 	}
@@ -196,4 +206,16 @@ func (c Config) Check() error {
 		return &ConfigError{Field: "Concurrency", Value: fmt.Sprint(c.Concurrency), Want: WantConcurrency}
 	}
 	return nil
+}
+
+// checkFailedStatus says what is allowed where a status cannot be one of [Config.FailedStatuses].
+func checkFailedStatus(s schema.Status) (want string) {
+	text := string(s)
+	switch {
+	case text == "" || strings.TrimSpace(text) != text || len(text) > schema.MaxStatusBytes || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return fmt.Sprintf("a status of 1 to %d printable bytes as the vendor writes it, such as transcriptionFailed", schema.MaxStatusBytes)
+	case s.Listed():
+		return "a status that the vendor's documentation does not know: what this one means is known"
+	}
+	return ""
 }

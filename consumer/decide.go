@@ -2,6 +2,8 @@ package consumer
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"statusworker/schema"
@@ -13,17 +15,29 @@ type Facts struct {
 	Status       schema.Status
 	ErrorMessage string
 	Fault        schema.Fault
-	// FaultDetail says in a line what happened.
+	// FaultDetail says in a line what happened, StatusCode is the HTTP status of the answer.
 	FaultDetail string
-	// RetryAt is when the vendor wants to be asked again, or zero.
+	StatusCode  int
+	// RetryAt is when the vendor asks to be polled again, or zero.
 	RetryAt time.Time
-	// Age is the time since the declared message was stored, by the broker's clock.
+	// Now is when the answer came, Age the time since the declared message was stored, both by the broker's clock.
+	Now time.Time
 	Age time.Duration
-	// NotFoundGrace is how old an interaction must be before the vendor's 404 is believed, Deadline how old it may
-	// grow before it must have ended.
+	// Refusals are those of the polls before this one, in a row.
+	Refusals schema.Refusals
+	// Doubtful says that the vendor refuses many interactions in the same way and none succeeds: no refusal is believed.
+	Doubtful bool
+	// NotFoundGrace is for how long the vendor must have refused an interaction before it is believed, Deadline how old
+	// the interaction may grow before it must have ended.
 	NotFoundGrace time.Duration
 	Deadline      time.Duration
+	// FailedStatuses are statuses that the vendor's documentation does not know, and that end an interaction.
+	FailedStatuses []schema.Status
 }
+
+// refusalsToBelieve is at how many polls in a row the vendor must have refused an interaction before it is believed: one odd
+// answer, of a gateway or of a vendor that is just being deployed, ends nothing.
+const refusalsToBelieve = 3
 
 // Result is what came of a poll, in one word.
 type Result string
@@ -57,6 +71,9 @@ func (f Facts) Result() Result {
 	case schema.StatusProcessingFailed, schema.StatusFileUploadFailed, schema.StatusFileDownloadFailed:
 		return ResultFailed
 	}
+	if slices.Contains(f.FailedStatuses, f.Status) {
+		return ResultFailed
+	}
 	return ResultPending
 }
 
@@ -82,10 +99,27 @@ const (
 	Unauthorized Trouble = "unauthorized"
 	Throttled    Trouble = "throttled"
 	Unavailable  Trouble = "unavailable"
+	// Refused: the vendor refuses many interactions in the same way, and gives no status for any. It is not known from
+	// one poll, see rest.go.
+	Refused Trouble = "refused"
 )
 
 // Troubles lists all kinds of trouble.
-func Troubles() []Trouble { return []Trouble{Unauthorized, Throttled, Unavailable} }
+func Troubles() []Trouble { return []Trouble{Unauthorized, Throttled, Unavailable, Refused} }
+
+// TroubleOf is the vendor's trouble that a poll with this fault shows. What the vendor says of one interaction, and a request
+// that was not sent, show none. A fault without a name is never the interaction's.
+func TroubleOf(f schema.Fault) Trouble {
+	switch f {
+	case "", schema.FaultNotFound, schema.FaultRejected, schema.FaultNotSent:
+		return NoTrouble
+	case schema.FaultUnauthorized:
+		return Unauthorized
+	case schema.FaultThrottled:
+		return Throttled
+	}
+	return Unavailable
+}
 
 // Decision says what to do and why.
 type Decision struct {
@@ -97,8 +131,8 @@ type Decision struct {
 	Detail string
 	// NotBefore is the earliest next poll that the vendor asked for, or zero.
 	NotBefore time.Time
-	// Trouble makes the worker rest when it goes on.
-	Trouble Trouble
+	// Refusals are to be remembered until the next poll.
+	Refusals schema.Refusals
 	// Unlisted says that the vendor's documentation does not know the status.
 	Unlisted bool
 }
@@ -114,7 +148,7 @@ func Decide(f Facts) Decision {
 		d.Action, d.Why = Bury, "deadline exceeded"
 		d.Reason = schema.DeadlineExceeded
 		d.Detail = fmt.Sprintf("not terminal %s after it was declared, %s are allowed; %s", f.Age.Round(time.Second), f.Deadline, last)
-		d.NotBefore = time.Time{}
+		d.NotBefore, d.Refusals = time.Time{}, schema.Refusals{}
 	}
 	return d
 }
@@ -123,49 +157,62 @@ func decide(f Facts) Decision {
 	switch f.Fault {
 	case "":
 		return decideStatus(f)
-	case schema.FaultNotFound:
-		if f.Age <= f.NotFoundGrace {
-			return Decision{Action: HoldBack, Why: "not found, young"}
-		}
-		return Decision{Action: Bury, Why: "not found, old", Reason: schema.NotFound, Detail: fmt.Sprintf(
-			"the vendor does not know it %s after it was declared: %s", f.Age.Round(time.Second), f.FaultDetail)}
-	case schema.FaultRejected:
-		return Decision{Action: Bury, Why: "rejected", Reason: schema.Rejected, Detail: f.FaultDetail}
-	case schema.FaultUnauthorized:
-		return Decision{Action: HoldBack, Why: "unauthorized", Trouble: Unauthorized}
-	case schema.FaultThrottled:
-		return Decision{Action: HoldBack, Why: "throttled", Trouble: Throttled, NotBefore: f.RetryAt}
+	case schema.FaultNotFound, schema.FaultRejected:
+		return decideRefusal(f)
 	case schema.FaultNotSent:
-		return Decision{Action: HoldBack, Why: "not sent"}
-	case schema.FaultNotAStatus:
-		return Decision{Action: HoldBack, Why: "not a status", Trouble: Unavailable}
-	default: // schema.FaultUnavailable, and whatever has no name yet: never an interaction's fault
-		return Decision{Action: HoldBack, Why: "unavailable", Trouble: Unavailable, NotBefore: f.RetryAt}
+		return Decision{Action: HoldBack, Why: "not sent", Refusals: f.Refusals} // no poll, so that the row goes on
+	case schema.FaultThrottled, schema.FaultUnavailable:
+		return Decision{Action: HoldBack, Why: string(f.Fault), NotBefore: f.RetryAt}
+	case schema.FaultUnauthorized, schema.FaultNotAStatus:
+		return Decision{Action: HoldBack, Why: strings.ReplaceAll(string(f.Fault), "_", " ")}
+	default: // whatever has no name yet: never an interaction's fault
+		return Decision{Action: HoldBack, Why: "unavailable", NotBefore: f.RetryAt}
 	}
 }
 
+// decideRefusal believes the vendor when it has refused the interaction in the same way at several polls in a row, over the
+// grace at least. Anything else in between (a status, a vendor that fails) begins that anew.
+func decideRefusal(f Facts) Decision {
+	row := f.Refusals.Next(f.StatusCode, f.Now)
+	switch {
+	case row.Count < refusalsToBelieve, f.Now.Sub(row.Since) < f.NotFoundGrace:
+		return Decision{Action: HoldBack, Why: "refused, not confirmed", Refusals: row}
+	case f.Doubtful:
+		return Decision{Action: HoldBack, Why: "refused, as others are", Refusals: row}
+	}
+	reason, what := schema.Rejected, "the vendor refused it"
+	if f.Fault == schema.FaultNotFound {
+		reason, what = schema.NotFound, "the vendor did not know it"
+	}
+	return Decision{Action: Bury, Why: "refused", Reason: reason, Detail: fmt.Sprintf(
+		"%s at %d polls in a row over %s: %s", what, row.Count, f.Now.Sub(row.Since).Round(time.Second), f.FaultDetail)}
+}
+
 func decideStatus(f Facts) Decision {
-	bury := func(r schema.Reason) Decision {
-		detail := "the vendor gave no errorMessage"
-		if f.ErrorMessage != "" {
-			detail = "the vendor's errorMessage: " + f.ErrorMessage
-		}
+	message := "the vendor gave no errorMessage"
+	if f.ErrorMessage != "" {
+		message = "the vendor's errorMessage: " + f.ErrorMessage
+	}
+	bury := func(r schema.Reason, detail string) Decision {
 		return Decision{Action: Bury, Why: "failed", Reason: r, Detail: detail}
 	}
 	switch f.Status {
 	case schema.StatusProcessed:
 		return Decision{Action: Complete, Why: "processed"}
 	case schema.StatusProcessingFailed:
-		return bury(schema.ProcessingFailed)
+		return bury(schema.ProcessingFailed, message)
 	case schema.StatusFileUploadFailed:
-		return bury(schema.FileUploadFailed)
+		return bury(schema.FileUploadFailed, message)
 	case schema.StatusFileDownloadFailed:
-		return bury(schema.FileDownloadFailed)
+		return bury(schema.FileDownloadFailed, message)
 	}
-	if !f.Status.Listed() {
-		return Decision{Action: HoldBack, Why: "pending, unlisted", Unlisted: true}
+	if f.Status.Listed() {
+		return Decision{Action: HoldBack, Why: "pending"}
 	}
-	return Decision{Action: HoldBack, Why: "pending"}
+	if slices.Contains(f.FailedStatuses, f.Status) {
+		return bury(schema.VendorFailed, "the vendor's status is "+schema.Quote(string(f.Status))+"; "+message)
+	}
+	return Decision{Action: HoldBack, Why: "pending, unlisted", Unlisted: true}
 }
 
 // Destinations says where a processed interaction goes. Transcripts can be fetched for audio only, CX AI results for

@@ -18,7 +18,18 @@ const (
 
 // facts are those of an interaction that is young, and of a worker with the default limits.
 func facts(status schema.Status, fault schema.Fault) consumer.Facts {
-	return consumer.Facts{Status: status, Fault: fault, Age: young, NotFoundGrace: grace, Deadline: deadline}
+	f := consumer.Facts{Status: status, Fault: fault, Now: now, Age: young, NotFoundGrace: grace, Deadline: deadline, FailedStatuses: []schema.Status{"transcriptionFailed", "gone"}}
+	if fault.Refusal() {
+		f.StatusCode = 404
+	}
+	return f
+}
+
+var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// refusals are so many in a row, the first of them that long ago.
+func refusals(statusCode, count int, ago time.Duration) schema.Refusals {
+	return schema.Refusals{StatusCode: statusCode, Count: count, Since: now.Add(-ago)}
 }
 
 func (r row) aged(age time.Duration) row { r.facts.Age = age; return r }
@@ -43,12 +54,12 @@ var retryAt = time.Date(2026, 3, 1, 12, 0, 7, 0, time.UTC)
 
 // decisionOf is what a young interaction meets, by fault.
 var decisionOf = map[schema.Fault]consumer.Decision{
-	schema.FaultNotFound:     {Action: consumer.HoldBack, Why: "not found, young"},
-	schema.FaultUnauthorized: {Action: consumer.HoldBack, Why: "unauthorized", Trouble: consumer.Unauthorized},
-	schema.FaultThrottled:    {Action: consumer.HoldBack, Why: "throttled", Trouble: consumer.Throttled, NotBefore: retryAt},
-	schema.FaultRejected:     {Action: consumer.Bury, Why: "rejected", Reason: schema.Rejected, Detail: "400 Bad Request"},
-	schema.FaultUnavailable:  {Action: consumer.HoldBack, Why: "unavailable", Trouble: consumer.Unavailable, NotBefore: retryAt},
-	schema.FaultNotAStatus:   {Action: consumer.HoldBack, Why: "not a status", Trouble: consumer.Unavailable},
+	schema.FaultNotFound:     {Action: consumer.HoldBack, Why: "refused, not confirmed", Refusals: refusals(404, 1, 0)},
+	schema.FaultRejected:     {Action: consumer.HoldBack, Why: "refused, not confirmed", Refusals: refusals(404, 1, 0)},
+	schema.FaultUnauthorized: {Action: consumer.HoldBack, Why: "unauthorized"},
+	schema.FaultThrottled:    {Action: consumer.HoldBack, Why: "throttled", NotBefore: retryAt},
+	schema.FaultUnavailable:  {Action: consumer.HoldBack, Why: "unavailable", NotBefore: retryAt},
+	schema.FaultNotAStatus:   {Action: consumer.HoldBack, Why: "not a status"},
 	schema.FaultNotSent:      {Action: consumer.HoldBack, Why: "not sent"},
 }
 
@@ -80,7 +91,18 @@ func TestDecideStatus(t *testing.T) {
 			Action: consumer.Bury, Why: "failed", Reason: reason, Detail: "the vendor's errorMessage: the file is empty",
 		}}.check(t)
 	}
-	for _, status := range []schema.Status{"", "reticulating", "Processed", "PROCESSED", "processed ", "processingfailed", "deleted"} {
+	for _, status := range []schema.Status{"transcriptionFailed", "gone"} {
+		f := facts(status, "")
+		f.ErrorMessage = "no speech"
+		row{"named as failed " + string(status), f, consumer.Decision{
+			Action: consumer.Bury, Why: "failed", Reason: schema.VendorFailed,
+			Detail: `the vendor's status is "` + string(status) + `"; the vendor's errorMessage: no speech`,
+		}}.check(t)
+		if f.Result() != consumer.ResultFailed {
+			t.Errorf("the result of %s is %s", status, f.Result())
+		}
+	}
+	for _, status := range []schema.Status{"TranscriptionFailed", "transcriptionFailed ", "aFailed", "", "reticulating", "Processed", "PROCESSED", "processed ", "processingfailed", "deleted"} {
 		row{"unlisted " + string(status), facts(status, ""), consumer.Decision{
 			Action: consumer.HoldBack, Why: "pending, unlisted", Unlisted: true,
 		}}.check(t)
@@ -105,32 +127,93 @@ func TestDecideFault(t *testing.T) {
 	f := facts("", "invented tomorrow")
 	f.RetryAt = retryAt
 	row{"a fault without a name", f, consumer.Decision{
-		Action: consumer.HoldBack, Why: "unavailable", Trouble: consumer.Unavailable, NotBefore: retryAt,
+		Action: consumer.HoldBack, Why: "unavailable", NotBefore: retryAt,
 	}}.check(t)
 }
 
-func TestDecideNotFoundByAge(t *testing.T) {
-	f := facts("", schema.FaultNotFound)
-	f.FaultDetail = "404 Not Found"
-	young := consumer.Decision{Action: consumer.HoldBack, Why: "not found, young"}
-	old := consumer.Decision{
-		Action: consumer.Bury, Why: "not found, old", Reason: schema.NotFound,
-		Detail: "the vendor does not know it 5m0s after it was declared: 404 Not Found",
+// A refusal is believed at the third poll in a row, when the grace since the first one is over, and when not all are refused.
+func TestDecideRefusals(t *testing.T) {
+	for fault, want := range map[schema.Fault]struct {
+		code   int
+		reason schema.Reason
+		what   string
+	}{
+		schema.FaultNotFound: {404, schema.NotFound, "the vendor did not know it"},
+		schema.FaultRejected: {410, schema.Rejected, "the vendor refused it"},
+	} {
+		for _, tt := range []struct {
+			name     string
+			before   schema.Refusals
+			doubtful bool
+			after    schema.Refusals // none: it ends
+			why      string
+		}{
+			{"first", schema.Refusals{}, false, refusals(want.code, 1, 0), "refused, not confirmed"},
+			{"second", refusals(want.code, 1, grace), false, refusals(want.code, 2, grace), "refused, not confirmed"},
+			{"third, soon", refusals(want.code, 2, grace-1), false, refusals(want.code, 3, grace-1), "refused, not confirmed"},
+			{"third", refusals(want.code, 2, grace), false, schema.Refusals{}, "refused"},
+			{"many, soon", refusals(want.code, 50, grace-1), false, refusals(want.code, 51, grace-1), "refused, not confirmed"},
+			{"third, all are refused", refusals(want.code, 2, grace), true, refusals(want.code, 3, grace), "refused, as others are"},
+			{"after others of another kind", refusals(400, 10, 2*grace), false, refusals(want.code, 1, 0), "refused, not confirmed"},
+			{"by a clock that was set back", refusals(want.code, 2, -time.Hour), false, refusals(want.code, 3, -time.Hour), "refused, not confirmed"},
+		} {
+			f := facts("", fault)
+			f.StatusCode, f.FaultDetail, f.Refusals, f.Doubtful = want.code, "what it said", tt.before, tt.doubtful
+			d := consumer.Decision{Action: consumer.HoldBack, Why: tt.why, Refusals: tt.after}
+			if tt.after.Count == 0 {
+				d = consumer.Decision{Action: consumer.Bury, Why: tt.why, Reason: want.reason, Detail: want.what + " at 3 polls in a row over 5m0s: what it said"}
+			}
+			row{string(fault) + " " + tt.name, f, d}.check(t)
+			// How old the interaction is does not matter, up to its deadline.
+			row{string(fault) + " old, " + tt.name, f, d}.aged(deadline).check(t)
+			if d.Action == consumer.HoldBack {
+				row{string(fault) + " beyond its deadline, " + tt.name, f, consumer.Decision{
+					Action: consumer.Bury, Why: "deadline exceeded", Reason: schema.DeadlineExceeded,
+					Detail: "not terminal 48h0m0s after it was declared, 24h0m0s are allowed; the last poll got none: what it said",
+				}}.aged(2 * deadline).check(t)
+			}
+		}
 	}
-	row{"before it was declared, by a broker's clock that was set back", f, young}.aged(-time.Hour).check(t)
-	row{"at once", f, young}.aged(0).check(t)
-	row{"just within the grace", f, young}.aged(grace).check(t)
-	row{"just beyond it", f, old}.aged(grace + 1).check(t)
+}
 
-	// A 404 is believed long before the deadline, and says more than it.
-	old.Detail = "the vendor does not know it 48h0m0s after it was declared: 404 Not Found"
-	row{"beyond the deadline", f, old}.aged(2 * deadline).check(t)
+// Whatever is not the same refusal begins the row anew; a request that was not sent is no poll.
+func TestDecideRefusalsInARow(t *testing.T) {
+	row := refusals(404, 2, time.Hour)
+	for _, status := range append(schema.Statuses(), "reticulating") {
+		f := facts(status, "")
+		f.Refusals = row
+		if d := consumer.Decide(f); d.Refusals.Count != 0 {
+			t.Errorf("after %s there are %v", status, d.Refusals)
+		}
+	}
+	for _, fault := range append(schema.Faults(), "invented tomorrow") {
+		f := facts("", fault)
+		f.Refusals, f.StatusCode = row, 503
+		want := 0
+		switch {
+		case fault == schema.FaultNotSent:
+			want = 2
+		case fault.Refusal(): // with another HTTP status
+			want = 1
+		}
+		if d := consumer.Decide(f); d.Refusals.Count != want {
+			t.Errorf("after %s there are %v, want %d", fault, d.Refusals, want)
+		}
+	}
+}
 
-	f.NotFoundGrace = 3 * deadline
-	row{"beyond the deadline, within a longer grace", f, consumer.Decision{
-		Action: consumer.Bury, Why: "deadline exceeded", Reason: schema.DeadlineExceeded,
-		Detail: "not terminal 48h0m0s after it was declared, 24h0m0s are allowed; the last poll got none: 404 Not Found",
-	}}.aged(2 * deadline).check(t)
+func TestTroubleOf(t *testing.T) {
+	want := map[schema.Fault]consumer.Trouble{
+		"": consumer.NoTrouble, schema.FaultNotFound: consumer.NoTrouble, schema.FaultRejected: consumer.NoTrouble, schema.FaultNotSent: consumer.NoTrouble,
+		schema.FaultUnauthorized: consumer.Unauthorized, schema.FaultThrottled: consumer.Throttled,
+		schema.FaultUnavailable: consumer.Unavailable, schema.FaultNotAStatus: consumer.Unavailable, "invented tomorrow": consumer.Unavailable,
+	}
+	for _, fault := range append(schema.Faults(), "", "invented tomorrow") {
+		trouble, ok := want[fault]
+		if got := consumer.TroubleOf(fault); !ok || got != trouble {
+			t.Errorf("TroubleOf(%s) = %q, want %q", fault, got, trouble)
+		}
+	}
 }
 
 func TestDecideDeadline(t *testing.T) {
@@ -149,16 +232,14 @@ func TestDecideDeadline(t *testing.T) {
 	row{"unlisted just beyond it", facts("reti\nculating", ""), unlisted}.aged(deadline + 1).check(t)
 
 	for fault, before := range decisionOf {
-		if before.Action != consumer.HoldBack || fault == schema.FaultNotFound {
-			continue // TestDecideFault and TestDecideNotFoundByAge
+		if fault.Refusal() {
+			continue // TestDecideRefusals
 		}
 		f := facts("", fault)
 		f.FaultDetail, f.RetryAt = "what the vendor did", retryAt
 		row{string(fault) + " at the deadline", f, before}.aged(deadline).check(t)
 
 		after := exceeded("the last poll got none: what the vendor did")
-		// The vendor is still in trouble, whatever becomes of this interaction.
-		after.Trouble = before.Trouble
 		if fault == schema.FaultNotSent {
 			after = before // nobody asked the vendor: it may have ended long ago
 		}
@@ -169,13 +250,11 @@ func TestDecideDeadline(t *testing.T) {
 		aged(deadline + time.Hour).check(t)
 }
 
-// No fault but a 404 and a rejection ends an interaction before its deadline, and nothing completes one but `processed`.
+// No fault ends an interaction before its deadline, but for a refusal that is confirmed, and nothing completes one but
+// `processed`.
 func TestDecideVendorTroubleEndsNothing(t *testing.T) {
 	for _, age := range []time.Duration{0, grace, grace + 1, deadline - 1, deadline} {
 		for _, fault := range append(schema.Faults(), "invented tomorrow") {
-			if fault == schema.FaultNotFound || fault == schema.FaultRejected {
-				continue
-			}
 			r := row{facts: facts("", fault)}.aged(age)
 			if d := consumer.Decide(r.facts); d.Action != consumer.HoldBack || d.Reason != "" {
 				t.Errorf("%s at the age of %s: %+v, want it held back", fault, age, d)

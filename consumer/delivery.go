@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"statusworker/schema"
 )
 
@@ -21,13 +23,17 @@ type delivery struct {
 	at position
 	// origin is where its declared message was stored.
 	origin schema.Origin
-	// status is the last one known before this poll.
-	status schema.Status
+	// status is the last one known before this poll, and refusals are those of the polls before it; after this poll, with it.
+	status   schema.Status
+	refusals schema.Refusals
+	// behind is how many deliveries the broker has after this one.
+	behind uint64
 	// sendBy is when the request must have left, until is how long publishing the outcome may take; by this process's
 	// clock.
 	sendBy, until time.Time
-	// reserved is the next poll.
+	// reserved is the next poll, and firstDue when it falls due where the request does not take too long.
 	reserved reservation
+	firstDue time.Time
 	// due is when this poll fell due, by the broker's clock, or zero where nobody knows.
 	due time.Time
 }
@@ -63,15 +69,15 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 		w.count.dropped.Add(1)
 		return nil
 	}
-	if tooLate := passed(d.sendBy, w.cfg.Now()) >= 0; tooLate || !d.probe && !w.rest.mayPoll() {
+	tooLate := passed(d.sendBy, w.cfg.Now()) >= 0
+	if tooLate || !w.mayPoll(d) {
 		w.count.skipped.Add(1)
 		if tooLate && d.reserved.sequence != 0 {
 			w.complain("a slow broker", errTooLate)
 		}
-		return w.hold.holdBack(ctx, d, w.rest.over())
+		return w.holdBack(ctx, d, time.Time{})
 	}
 
-	facts := Facts{NotFoundGrace: w.cfg.NotFoundGrace, Deadline: w.cfg.Deadline}
 	late := time.Duration(-1)
 	if !d.due.IsZero() {
 		late = max(0, w.clock.time().Sub(d.due))
@@ -80,35 +86,31 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 	polling, polled := spans.poll(ctx, d)
 	answer, err := w.ask(polling, d)
 	took := w.cfg.Now().Sub(began)
-	facts.Age = w.clock.time().Sub(d.at.life)
-	facts.Status, facts.ErrorMessage = answer.Status, answer.ErrorMessage
-	renewed := false
-	if err != nil {
-		facts.Fault, facts.FaultDetail = schema.FaultUnavailable, err.Error()
-		if poll := (*schema.PollError)(nil); errors.As(err, &poll) {
-			facts.Fault, facts.RetryAt, renewed = poll.Fault, poll.RetryAt, poll.TokenRenewed
-		}
-	}
+	facts, renewed := w.factsOf(d, answer, err)
 	polled(facts)
-	decision := Decide(facts)
-	spans.decided(decision)
 	if facts.Fault == schema.FaultNotSent {
 		w.count.skipped.Add(1)
 	} else {
 		w.count.polls.Add(1)
 		w.oldest.note(d.lane.typ, facts.Age)
 		w.cfg.Observer.Polled(d.lane.typ, facts.Result(), took, late)
-		if ctx.Err() == nil { // a poll that was cut off by a shutdown says nothing about the vendor
-			w.rest.report(d.lane.index, decision.Trouble, facts.RetryAt, d.probe, facts.FaultDetail)
+		// A poll that was cut off by a shutdown, or given up here, says nothing about the vendor.
+		if ctx.Err() == nil && !errors.Is(err, context.Canceled) {
+			w.report(d, facts)
 			if renewed {
 				w.rest.cut(Unauthorized)
 			}
 		}
 	}
+	facts.Doubtful = facts.Fault.Refusal() && w.rest.doubts(facts.StatusCode)
+	decision := Decide(facts)
+	spans.decided(decision)
+	d.refusals = decision.Refusals
 	if decision.Unlisted {
 		w.count.unlistedCount.Add(1)
 		if w.unlisted.first(facts.Status) {
-			w.log.WithField("status", schema.Quote(string(facts.Status))).Warn("the vendor gave a status that its documentation does not know; it counts as pending")
+			w.log.WithFields(logrus.Fields{"status": schema.Quote(string(facts.Status)), "interaction": d.identifier, "type": d.lane.typ}).
+				Warn("unknown status; it counts as pending until --failed-status names it")
 		}
 	}
 	if facts.Fault == "" {
@@ -117,16 +119,72 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 
 	if decision.Action == HoldBack {
 		w.count.heldBack.Add(1)
-		// Not before the rest is over, if one has begun: it would only be found due, and wait.
-		return w.hold.holdBack(ctx, d, later(decision.NotBefore, w.rest.over()))
+		return w.holdBack(ctx, d, decision.NotBefore)
 	}
 	return w.conclude(ctx, d, decision, answer)
 }
 
-// ask makes the status request.
+// mayPoll tells whether a delivery may poll as far as the rest goes. A probe that would say nothing new leaves its turn to
+// those behind it: one of them may show that the vendor works.
+func (w *Worker) mayPoll(d *delivery) bool {
+	if d.probe {
+		return d.behind == 0 || !w.rest.passesOver(d.identifier)
+	}
+	return w.rest.mayPoll()
+}
+
+// holdBackMost bounds for how long an interaction is held back because of a rest, or of the vendor's Retry-After. Both keep
+// the worker from polling anyway, while what is held back keeps other workers, and those that are started later, from it.
+const holdBackMost = restMost
+
+// holdBack ends a delivery after which the interaction waits. Until the rest is over it would only be found due, and wait.
+func (w *Worker) holdBack(ctx context.Context, d *delivery, notBefore time.Time) error {
+	notBefore = later(notBefore, w.rest.over())
+	if most := w.cfg.Now().Add(holdBackMost); notBefore.After(most) {
+		notBefore = most
+	}
+	return w.hold.holdBack(ctx, d, notBefore)
+}
+
+// factsOf is what is known after a poll. Renewed says that the vendor refused a token that is not in use any more.
+func (w *Worker) factsOf(d *delivery, answer schema.Answer, err error) (facts Facts, renewed bool) {
+	now := w.clock.time()
+	facts = Facts{
+		Status: answer.Status, ErrorMessage: answer.ErrorMessage, Now: now, Age: now.Sub(d.at.life),
+		NotFoundGrace: w.cfg.NotFoundGrace, Deadline: w.cfg.Deadline, FailedStatuses: w.cfg.FailedStatuses,
+	}
+	if d.refusals.Count > 0 && !w.clock.local(d.refusals.Since).Before(w.rest.watching()) {
+		facts.Refusals = d.refusals
+	}
+	if err != nil {
+		facts.Fault, facts.FaultDetail = schema.FaultUnavailable, err.Error()
+		if poll := (*schema.PollError)(nil); errors.As(err, &poll) {
+			facts.Fault, facts.StatusCode, facts.RetryAt, renewed = poll.Fault, poll.StatusCode, poll.RetryAt, poll.TokenRenewed
+		}
+	}
+	return facts, renewed
+}
+
+// report says how a poll went.
+func (w *Worker) report(d *delivery, f Facts) {
+	p := pollReport{
+		lane: d.lane.index, identifier: d.identifier, probe: d.probe, trouble: TroubleOf(f.Fault), until: f.RetryAt, detail: f.FaultDetail,
+	}
+	if f.Fault.Refusal() {
+		p.refused = max(f.StatusCode, 1)
+	}
+	w.rest.report(p)
+}
+
+// ask makes the status request. While it is out, nobody else polls the interaction: it is given up where the next poll
+// cannot be kept from falling due.
 func (w *Worker) ask(ctx context.Context, d *delivery) (schema.Answer, error) {
 	d.lane.polling.Add(1)
 	defer d.lane.polling.Add(-1)
+	ctx, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	let := w.hold.keep(ctx, d, giveUp)
+	defer let()
 	return w.status.Status(ctx, d.identifier, d.sendBy)
 }
 
@@ -140,7 +198,7 @@ func (w *Worker) conclude(ctx context.Context, d *delivery, decision Decision, a
 		return err
 	}
 	o := schema.Outcome{
-		Identifier: d.identifier, Type: d.lane.typ, Answer: answer.Raw, Declaration: declared.Declaration,
+		Identifier: d.identifier, Type: d.lane.typ, Answer: answer.Raw, AnswerPayload: answer.Payload, Declaration: declared.Declaration,
 		Observed: w.clock.time(), Origin: d.origin,
 	}
 	if o.Origin.Traceparent == "" {
@@ -178,7 +236,7 @@ func (w *Worker) publish(ctx context.Context, d *delivery, outcomes ...schema.Ou
 	bounded, cancel := context.WithTimeout(ctx, min(max(publishLeast, d.until.Sub(w.cfg.Now())), publishMost))
 	defer cancel()
 	if err := w.outcomes.Publish(bounded, outcomes...); err != nil {
-		return errors.Join(err, w.hold.holdBack(ctx, d, time.Time{}))
+		return errors.Join(err, w.holdBack(ctx, d, time.Time{}))
 	}
 	return nil
 }
@@ -219,6 +277,7 @@ func originOf(d *delivery) error {
 		Stream: meta.Stream, Subject: d.msg.Subject(), Sequence: meta.Sequence.Stream, Deliveries: meta.NumDelivered,
 		Stored: meta.Timestamp, Traceparent: traceparent(d),
 	}
+	d.behind = meta.NumPending
 	d.at = position{life: meta.Timestamp}
 	return nil
 }

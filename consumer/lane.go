@@ -275,5 +275,5 @@ func (w *Worker) abandon(ctx context.Context, d *delivery) error {
 	if d.settled || d.lane.typ == "" {
 		return nil // a reservation stands, or AckWait brings it back
 	}
-	return w.hold.holdBack(ctx, d, time.Time{})
+	return w.holdBack(ctx, d, time.Time{})
 }

@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,8 @@ type naks struct {
 	clock *brokerClock
 	cfg   Config
 	due   dueSample
+	// refused remembers refusals: the broker keeps nothing for a message but the message.
+	refused refusedSample
 	// waiting is how many interactions waited when the broker was last asked; fresh is how many of them had never been
 	// delivered then, nor when it was asked before.
 	waiting, fresh atomic.Uint64
@@ -46,6 +49,7 @@ func (n *naks) begin(_ context.Context, d *delivery) (bool, error) {
 	}
 	d.identifier = declared.Identifier
 	d.due = n.due.take(d.origin.Sequence)
+	d.refusals = n.refused.of(d.identifier, n.cfg.Now())
 	// The poll must be over, and its outcome stored, before AckWait brings the message back, maybe to another worker. That
 	// counts from when the message was asked for, and not from now: this process may have stood still in between.
 	d.until = d.asked.Add(n.ackWait(d.lane.guidance) - nakSlack)
@@ -61,6 +65,9 @@ func (n *naks) declaration(d *delivery) (schema.Declared, error) {
 	return schema.DecodeFrom(d.msg.Subject(), d.msg.Data())
 }
 
+// keep has nothing to do: AckWait is longer than a request.
+func (n *naks) keep(context.Context, *delivery, func()) func() { return func() {} }
+
 func (n *naks) holdBack(_ context.Context, d *delivery, notBefore time.Time) error {
 	if d.settled {
 		return nil
@@ -71,6 +78,7 @@ func (n *naks) holdBack(_ context.Context, d *delivery, notBefore time.Time) err
 	delay := max(wait+nakSlack, notBefore.Sub(n.cfg.Now())) + jitter
 	now := n.clock.time()
 	n.due.note(d.origin.Sequence, now.Add(delay), now)
+	n.refused.note(d.identifier, d.refusals, n.cfg.Now())
 	return d.nakAfter(delay)
 }
 
@@ -130,6 +138,7 @@ func (n *naks) weigh(ctx context.Context, lanes []*lane, complain func(error)) e
 // finish acks and waits for the broker's word. Without it the interaction is polled once more, and its outcome is found
 // to be stored.
 func (n *naks) finish(ctx context.Context, d *delivery) error {
+	n.refused.note(d.identifier, schema.Refusals{}, n.cfg.Now())
 	bounded, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
 	return d.doubleAck(bounded)
@@ -191,4 +200,57 @@ func (s *dueSample) take(sequence uint64) time.Time {
 	due := s.at[sequence]
 	delete(s.at, sequence)
 	return due
+}
+
+// refusedSample remembers which interactions were refused at this worker's last polls of them. Each worker counts for itself,
+// and what does not fit is counted when there is room: a refusal is believed later than it could be, and never sooner.
+type refusedSample struct {
+	life time.Duration // of an entry that is not noted again: others poll the interaction
+
+	mu    sync.Mutex
+	known map[string]refusedEntry
+}
+
+type refusedEntry struct {
+	refusals schema.Refusals
+	noted    time.Time
+}
+
+// refusedMost bounds how many interactions are remembered.
+const refusedMost = 4096
+
+// refusedLife is for how long refusals are remembered: a fleet of ten polls what waits once in it by each worker, roughly.
+func refusedLife(cfg Config) time.Duration {
+	return 2*cfg.NotFoundGrace + 10*(cfg.Intervals.Longest()+nakSlack)
+}
+
+// of gives the refusals of an interaction.
+func (s *refusedSample) of(identifier string, now time.Time) schema.Refusals {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok := s.known[identifier]
+	if !ok || now.Sub(e.noted) > s.life {
+		return schema.Refusals{}
+	}
+	return e.refusals
+}
+
+// note remembers the refusals of an interaction, or forgets it where there are none.
+func (s *refusedSample) note(identifier string, r schema.Refusals, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if r.Count == 0 {
+		delete(s.known, identifier)
+		return
+	}
+	if s.known == nil {
+		s.known = map[string]refusedEntry{}
+	}
+	if _, ok := s.known[identifier]; !ok && len(s.known) >= refusedMost {
+		maps.DeleteFunc(s.known, func(_ string, e refusedEntry) bool { return now.Sub(e.noted) > s.life })
+		if len(s.known) >= refusedMost {
+			return
+		}
+	}
+	s.known[identifier] = refusedEntry{refusals: r, noted: now}
 }

@@ -55,6 +55,8 @@ type reservation struct {
 	tombstone bool
 	// fired says that it has fallen due, and waits to be delivered or acked.
 	fired bool
+	// refusals are those of the polls before it.
+	refusals schema.Refusals
 }
 
 // errReserved says that a reservation was refused, that nobody was seen to hold the next poll, and that time is up.
@@ -98,6 +100,7 @@ func (r *reservations) begin(ctx context.Context, d *delivery) (bool, error) {
 	if err := r.sureOfTime(ctx); err != nil {
 		return false, err // AckWait brings the message back
 	}
+	// It says nothing of refusals: should the worker not come to say what became of this poll, they are counted anew.
 	next := reservation{at: position{life: d.at.life, number: d.at.number + 1}}
 	taken, err := r.take(ctx, d, &next)
 	if err != nil {
@@ -109,7 +112,7 @@ func (r *reservations) begin(ctx context.Context, d *delivery) (bool, error) {
 	if taken {
 		return false, nil
 	}
-	d.reserved = next
+	d.reserved, d.firstDue = next, next.due
 	due := r.clock.local(next.due)
 	d.sendBy = due.Add(-d.lane.guidance - slack(d.lane.guidance)/2)
 	d.until = later(r.cfg.Now(), due.Add(d.lane.guidance-r.wait(d)))
@@ -161,7 +164,7 @@ func (r *reservations) take(ctx context.Context, d *delivery, next *reservation)
 // subjects among; 0 means that there must be none. A refusal is recognised by [topology.Refused].
 func (r *reservations) put(ctx context.Context, d *delivery, next *reservation, expected uint64, among string) error {
 	// One array holds the values of all headers: a slice each would be an allocation each, at every poll.
-	h, values := make(nats.Header, 11), make([]string, 0, 11)
+	h, values := make(nats.Header, 12), make([]string, 0, 12)
 	set := func(name, value string) {
 		values = append(values, value)
 		h[name] = values[len(values)-1 : len(values) : len(values)]
@@ -176,6 +179,9 @@ func (r *reservations) put(ctx context.Context, d *delivery, next *reservation, 
 	set(schema.HeaderDeliveries, strconv.FormatUint(d.origin.Deliveries, 10))
 	if d.status != "" {
 		set(schema.HeaderStatus, string(d.status))
+	}
+	if next.refusals.Count > 0 {
+		set(schema.HeaderRefusals, next.refusals.String())
 	}
 	if d.origin.Traceparent != "" {
 		set(schema.HeaderTraceparent, d.origin.Traceparent)
@@ -257,6 +263,7 @@ func (r *reservations) read(d *delivery) error {
 	d.reserved.tombstone = tombstoned(d.msg)
 	d.due = d.origin.Stored // when the broker made it due; of a message that nobody reserved, when it was published
 	d.status = schema.Status(h.Get(schema.HeaderStatus))
+	d.refusals = schema.ParseRefusals(h.Get(schema.HeaderRefusals))
 	d.origin.Stream, d.origin.Subject = schema.StreamDeclared, schema.DeclaredSubject(d.lane.typ, d.identifier)
 	d.origin.Stored, d.origin.Polls = at.life, at.number
 	// What does not parse is 0: these two are only shown.
@@ -269,19 +276,58 @@ func (r *reservations) declaration(d *delivery) (schema.Declared, error) {
 	return schema.DecodeFrom(d.msg.Subject(), d.msg.Data())
 }
 
-// holdBack leaves the reservation as it is, unless it must be later or the status is new: then it is replaced, on the
-// condition that it is still there. One that has fallen due meanwhile stays due.
+// keepMargin is how much longer than a request may take the reservation is kept from falling due, where the request is still
+// out when two thirds of the time before it are over.
+const keepMargin = time.Second
+
+// keep keeps the reservation from falling due while the request is out: there is never more than one of an interaction. A
+// request that may outlast it has it replaced by a later one, a third of the time before it falls due; where the broker does
+// not store that in time, the request is given up. The function that is returned ends this, and is called before anything
+// else is done with the delivery.
+func (r *reservations) keep(ctx context.Context, d *delivery, giveUp func()) (let func()) {
+	left := r.clock.local(d.reserved.due).Sub(r.cfg.Now())
+	if left > r.cfg.RequestTimeout+keepMargin {
+		return func() {}
+	}
+	ended := make(chan struct{})
+	timer := time.AfterFunc(left*2/3, func() {
+		defer close(ended)
+		next := d.reserved
+		next.due = r.clock.time().Add(r.cfg.RequestTimeout + keepMargin)
+		bounded, cancel := context.WithTimeout(ctx, left/4) // before it falls due
+		defer cancel()
+		if r.put(bounded, d, &next, d.reserved.sequence, schema.HoldSubjects(d.identifier)) != nil {
+			giveUp()
+			return
+		}
+		d.reserved = next
+	})
+	return func() {
+		if !timer.Stop() {
+			<-ended
+		}
+	}
+}
+
+// holdBack leaves the reservation as it is, unless it must be later, or says something that is not true any more: then it is
+// replaced, on the condition that it is still there. One that has fallen due meanwhile stays due. A reservation that keep
+// has made later is made as soon again as it was, or as the broker can.
 func (r *reservations) holdBack(ctx context.Context, d *delivery, notBefore time.Time) error {
 	if d.reserved.sequence == 0 {
 		return nil // begin failed: AckWait brings the message back
 	}
 	next := d.reserved
+	next.refusals = d.refusals
+	if next.due.After(d.firstDue) {
+		next.due = later(d.firstDue, r.clock.time().Add(slackLeast))
+	}
 	if !notBefore.IsZero() {
 		if at := r.clock.at(notBefore); at.After(next.due) {
 			next.due = at
 		}
 	}
-	if known := d.msg.Headers().Get(schema.HeaderStatus); next.due.Equal(d.reserved.due) && string(d.status) == known {
+	known := d.msg.Headers().Get(schema.HeaderStatus)
+	if next.due.Equal(d.reserved.due) && string(d.status) == known && next.refusals.Equal(d.reserved.refusals) {
 		return nil
 	}
 	err := r.put(ctx, d, &next, d.reserved.sequence, schema.HoldSubjects(d.identifier))

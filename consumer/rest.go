@@ -12,24 +12,33 @@ import (
 	"statusworker/schema"
 )
 
-// A rest lasts between these, give or take a fifth, growing while the vendor's trouble goes on.
+// A rest lasts between these, give or take a fifth. It doubles while the vendor's trouble goes on, but is no longer than
+// restEach for each interaction that met it: where few fail, they may be all that is wrong, and what falls due next must soon
+// be able to show that the vendor works.
 const (
 	restLeast = time.Second
 	restMost  = 5 * time.Minute
+	restEach  = time.Second
+	// restKnown is how many of these interactions are remembered: more make no rest longer.
+	restKnown = int(restMost / restEach)
 )
 
 // tellEvery is how often a rest that goes on is logged again.
 const tellEvery = 5 * time.Minute
 
 const (
-	// restAfter is how many polls in a row must meet trouble, with no success between them, before the worker rests: one
-	// bad answer among many good ones is no outage. A vendor that says 429 is believed at once.
+	// restAfter is how many interactions must meet trouble, with no success between them, before the worker rests: one that
+	// always fails is no outage. A refused token is everybody's: there it is how many polls. A vendor that says 429 is
+	// believed at once.
 	restAfter = 3
 	// restQuiet is how long nothing may have succeeded before a vendor that is unavailable is given a rest, and restSurely
-	// how many polls in a row need no such wait. Polls come in bunches, a lane at a time: where one type of interaction
+	// how many interactions need no such wait. Polls come in bunches, a lane at a time: where one type of interaction
 	// fails and the others do not, a bunch of failures says nothing about the vendor.
 	restQuiet  = time.Second
 	restSurely = 64
+	// refusedMany is how many interactions the vendor must have refused in the same way, with no success between them, before
+	// no refusal is believed any more: then it is the address, the token's account, or the vendor itself.
+	refusedMany = 5
 	// probeHandicap is how much longer than the others the lane whose probe failed waits to make the next one, so that
 	// another has its turn when it has something due.
 	probeHandicap = 3 * (probeWait + probeYield)
@@ -47,14 +56,27 @@ type rest struct {
 	detail  string // what the vendor said last
 	until   time.Time
 	asked   time.Time // until then the vendor asked to be left alone: no success ends the rest sooner
-	streak  int
 	success time.Time // the last one
-	probing bool      // a probe is out
-	failed  int       // the lane whose probe failed last; -1 is none
-	told    map[Trouble]*telling
-	began   map[Trouble]uint64 // how many rests, by cause
-	lengths *backoff.ExponentialBackOff
-	changed chan struct{} // closed, and made anew, at every change
+	streak  int       // polls in a row that met trouble
+	// failed are the interactions that met trouble since then, and refused those that the vendor refused, with the HTTP
+	// status. Neither has more than restKnown.
+	failed  map[string]bool
+	refused map[string]int
+	// passed are those of them that a probe has left its turn for, in this rest.
+	passed map[string]bool
+	// refusedQuiet is how long nothing may have succeeded before a worker rests because the vendor refuses all.
+	refusedQuiet time.Duration
+	// watched is since when the worker can tell whether the vendor refuses one interaction or all; doubted says that it
+	// rested since then because the vendor refused all.
+	watched     time.Time
+	doubted     bool
+	probing     bool // a probe is out
+	handicapped int  // the lane whose probe failed last; -1 is none
+	told        map[Trouble]*telling
+	toldFailing time.Time
+	began       map[Trouble]uint64 // how many rests, by cause
+	lengths     *backoff.ExponentialBackOff
+	changed     chan struct{} // closed, and made anew, at every change
 }
 
 // Rest says whether a worker keeps away from the vendor, and why.
@@ -66,9 +88,10 @@ type Rest struct {
 	Detail string
 }
 
-func newRest(now func() time.Time, log logrus.FieldLogger) *rest {
+func newRest(now func() time.Time, log logrus.FieldLogger, refusedQuiet time.Duration) *rest {
 	return &rest{
-		now: now, log: log, failed: -1, told: map[Trouble]*telling{}, began: map[Trouble]uint64{}, changed: make(chan struct{}),
+		now: now, log: log, refusedQuiet: refusedQuiet, watched: now(), handicapped: -1, failed: map[string]bool{}, refused: map[string]int{}, passed: map[string]bool{},
+		told: map[Trouble]*telling{}, began: map[Trouble]uint64{}, changed: make(chan struct{}),
 		lengths: backoff.NewExponentialBackOff(backoff.WithInitialInterval(restLeast), backoff.WithMaxInterval(restMost),
 			backoff.WithMultiplier(2), backoff.WithRandomizationFactor(0.2), backoff.WithMaxElapsedTime(0)),
 	}
@@ -89,7 +112,7 @@ func (r *rest) admit(ctx context.Context, lane int) (probe bool, err error) {
 			return false, ctx.Err()
 		}
 		wait := r.until.Sub(r.now())
-		if lane == r.failed {
+		if lane == r.handicapped {
 			wait += probeHandicap
 		}
 		if wait <= 0 && !r.probing {
@@ -171,65 +194,171 @@ func (r *rest) cut(cause Trouble) {
 	}
 }
 
-// report says how a poll of a lane went: without trouble, or with which, until when the vendor wants to be left alone
-// (zero: it did not say), and what it said. It begins, lengthens and ends rests.
-func (r *rest) report(lane int, trouble Trouble, until time.Time, probe bool, detail string) {
+// passesOver tells whether a probe is to leave its turn to what is due behind it: its interaction has met the trouble for
+// which the worker rests, so that another poll of it says nothing new. That is so once a rest, or no probe might be made.
+func (r *rest) passesOver(identifier string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known := r.failed[identifier]
+	if r.cause == Refused {
+		known = r.refused[identifier] != 0
+	}
+	if !known || r.passed[identifier] {
+		return false
+	}
+	r.passed[identifier] = true
+	return true
+}
+
+// doubts tells whether a refusal with that HTTP status is none of one interaction's: the vendor refuses many in that way,
+// and none has succeeded between them.
+func (r *rest) doubts(statusCode int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.resting && r.cause == Refused || r.refusedLike(statusCode) >= refusedMany
+}
+
+func (r *rest) refusedLike(statusCode int) (n int) {
+	for _, code := range r.refused {
+		if code == statusCode {
+			n++
+		}
+	}
+	return n
+}
+
+// watching is since when the worker can tell a refusal of one interaction from a refusal of all. What was refused before
+// proves nothing.
+func (r *rest) watching() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.watched
+}
+
+// pollReport says how a poll went.
+type pollReport struct {
+	lane       int
+	identifier string
+	probe      bool
+	// trouble is the vendor's, or [NoTrouble]; refused is the HTTP status with which the vendor refused the interaction, or 0.
+	// With neither, the vendor gave a status: that is a success.
+	trouble Trouble
+	refused int
+	// until is when the vendor asks to be polled again, or zero; detail is what it said.
+	until  time.Time
+	detail string
+}
+
+// report begins, lengthens and ends rests.
+func (r *rest) report(p pollReport) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.now()
-	if trouble == NoTrouble {
-		r.streak, r.success = 0, now
-		// A poll that was out when the vendor asked to be left alone proves nothing about the time after it.
-		if r.resting && !now.Before(r.asked) {
-			r.tellEnd()
-			r.resting, r.cause, r.detail, r.failed = false, NoTrouble, "", -1
-			r.lengths.Reset()
-			r.broadcast()
+	switch {
+	case p.refused != 0:
+		if len(r.refused) < restKnown {
+			r.refused[p.identifier] = p.refused
 		}
+		switch {
+		case r.resting && r.cause == Refused, r.refusedLike(p.refused) >= refusedMany && now.Sub(r.success) >= r.refusedQuiet:
+			p.trouble = Refused
+		default:
+			r.answered(now) // who refuses answers
+			return
+		}
+	case p.trouble == NoTrouble:
+		if r.doubted {
+			r.watched, r.doubted = now, false
+		}
+		r.success = now
+		clear(r.refused)
+		r.answered(now)
 		return
+	case len(r.failed) < restKnown:
+		r.failed[p.identifier] = true
 	}
 	r.streak++
-	if r.resting && !probe {
-		if until.After(r.until) {
-			r.until = until
-			r.broadcast()
-		}
-		if trouble == Throttled || until.After(now) {
-			if !until.After(now) {
-				until = r.until
-			}
-			r.asked, r.cause = later(r.asked, until), trouble
+	if r.resting && !p.probe && (p.trouble != Refused || r.cause == Refused) {
+		r.straggler(p, now)
+		return
+	}
+	if !r.resting && !r.enough(p.trouble, now) {
+		if r.streak >= restAfter && now.Sub(r.success) >= restQuiet {
+			r.tellFailing(p, now)
 		}
 		return
 	}
-	if !r.resting && !r.enough(trouble, now) {
-		return
+	if p.probe {
+		r.handicapped = p.lane
 	}
-	if probe {
-		r.failed = lane
-	}
+	// What the backoff gives grows up to its maximum, which grows with what has failed.
+	r.lengths.MaxInterval = min(max(restLeast, time.Duration(max(len(r.failed), len(r.refused)))*restEach), restMost)
 	next := now.Add(r.lengths.NextBackOff())
-	if until.After(now) {
-		next = until
+	if p.until.After(now) {
+		next = p.until
 	}
-	if trouble == Throttled || until.After(now) {
+	if p.trouble == Throttled || p.until.After(now) {
 		r.asked = later(r.asked, next)
 	}
 	next = later(r.asked, next)
-	r.tell(trouble, now, next, detail)
-	r.resting, r.cause, r.until, r.detail = true, trouble, next, detail
+	r.tell(p.trouble, now, next, p.detail)
+	clear(r.passed)
+	r.doubted = r.doubted || p.trouble == Refused
+	r.resting, r.cause, r.until, r.detail = true, p.trouble, next, p.detail
 	r.broadcast()
+}
+
+// answered ends a rest: the vendor has answered. A poll that was out when the vendor asked to be left alone proves nothing
+// about the time after it.
+func (r *rest) answered(now time.Time) {
+	clear(r.failed)
+	clear(r.passed)
+	r.streak = 0
+	if !r.resting || now.Before(r.asked) {
+		return
+	}
+	r.tellEnd()
+	r.resting, r.cause, r.detail, r.handicapped = false, NoTrouble, "", -1
+	r.lengths.Reset()
+	r.broadcast()
+}
+
+// straggler takes in a poll that was out when the rest began, and met trouble as well.
+func (r *rest) straggler(p pollReport, now time.Time) {
+	until := p.until
+	if until.After(r.until) {
+		r.until = until
+		r.broadcast()
+	}
+	if p.trouble == Throttled || until.After(now) {
+		if !until.After(now) {
+			until = r.until
+		}
+		r.asked, r.cause = later(r.asked, until), p.trouble
+	}
 }
 
 // enough tells whether the trouble that was met is the vendor's, and not that of one interaction or one type.
 func (r *rest) enough(trouble Trouble, now time.Time) bool {
 	switch {
-	case trouble == Throttled:
+	case trouble == Throttled, trouble == Refused:
 		return true
-	case trouble == Unavailable && r.streak < restSurely && now.Sub(r.success) < restQuiet:
+	case trouble == Unauthorized:
+		return r.streak >= restAfter
+	case trouble == Unavailable && len(r.failed) < restSurely && now.Sub(r.success) < restQuiet:
 		return false
 	}
-	return r.streak >= restAfter
+	return len(r.failed) >= restAfter
+}
+
+// tellFailing logs that polls fail while the worker goes on: too few interactions are polled to know whose fault it is.
+func (r *rest) tellFailing(p pollReport, now time.Time) {
+	if !r.toldFailing.IsZero() && now.Sub(r.toldFailing) < tellEvery {
+		return
+	}
+	r.toldFailing = now
+	r.log.WithFields(logrus.Fields{"cause": p.trouble, "interactions": len(r.failed), "interaction": p.identifier, "detail": p.detail}).
+		Warn("polls fail; polling goes on")
 }
 
 // telling is when the log last heard of a cause, and how many rests of it began since.
@@ -260,8 +389,8 @@ func (r *rest) tell(trouble Trouble, now, until time.Time, detail string) {
 	} else if !begins {
 		return
 	}
-	r.log.WithFields(logrus.Fields{"cause": trouble, "until": until.UTC().Format(time.RFC3339), "times": t.rests, "detail": detail}).
-		Log(level, "the vendor is in trouble: resting, then one poll at a time until one succeeds")
+	r.log.WithFields(logrus.Fields{"cause": trouble, "resume_at": until.UTC().Format(time.RFC3339), "pauses": t.rests, "detail": detail}).
+		Log(level, "polling paused")
 	if level == logrus.WarnLevel {
 		t.at, t.rests, t.aloud = now, 0, true
 	}
@@ -275,7 +404,7 @@ func (r *rest) tellEnd() {
 			t.aloud, level = false, logrus.InfoLevel
 		}
 	}
-	r.log.WithField("cause", r.cause).Log(level, "the vendor answers again: polling goes on")
+	r.log.WithField("cause", r.cause).Log(level, "polling resumed")
 }
 
 func later(a, b time.Time) time.Time {

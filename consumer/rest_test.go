@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"io"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,13 +19,23 @@ type testRest struct {
 	*rest
 	t   *testing.T
 	log *logtest.Hook
+	ids *int
 }
+
+// another is an interaction that was not polled before.
+func (r testRest) another() string {
+	*r.ids++
+	return strconv.Itoa(*r.ids)
+}
+
+// quietAfter is how long nothing may have succeeded before the worker rests because all is refused.
+const quietAfter = time.Minute
 
 func inFakeTime(t *testing.T, test func(t *testing.T, r testRest)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		log, hook := captureLog()
-		test(t, testRest{rest: newRest(time.Now, log), t: t, log: hook})
+		test(t, testRest{rest: newRest(time.Now, log, quietAfter), t: t, log: hook, ids: new(int)})
 	})
 }
 
@@ -36,14 +47,26 @@ func captureLog() (*logrus.Logger, *logtest.Hook) {
 	return log, hook
 }
 
-// fail reports polls with trouble, which are no probes.
+// polled reports a poll of an interaction that was not polled before.
+func (r testRest) polled(lane int, trouble Trouble, until time.Time, probe bool, detail string) {
+	r.report(pollReport{lane: lane, identifier: r.another(), trouble: trouble, until: until, probe: probe, detail: detail})
+}
+
+// fail reports polls of as many interactions with trouble, which are no probes.
 func (r testRest) fail(trouble Trouble, times int) {
 	for range times {
-		r.report(0, trouble, time.Time{}, false, "503")
+		r.polled(0, trouble, time.Time{}, false, "503")
 	}
 }
 
-func (r testRest) succeed(probe bool) { r.report(0, NoTrouble, time.Time{}, probe, "") }
+func (r testRest) succeed(probe bool) { r.polled(0, NoTrouble, time.Time{}, probe, "") }
+
+// refuse reports polls of as many interactions that the vendor refused, which are no probes.
+func (r testRest) refuse(statusCode, times int) {
+	for range times {
+		r.report(pollReport{identifier: r.another(), refused: statusCode, detail: "404"})
+	}
+}
 
 // wantProbe waits to be admitted, as a probe, and says how long that took.
 func (r testRest) wantProbe() time.Duration {
@@ -109,6 +132,155 @@ func TestRestWorking(t *testing.T) {
 	})
 }
 
+// One interaction that always fails, or two, are no outage, however long they do.
+func TestRestCountsInteractions(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		began := time.Now()
+		for range 1000 {
+			for _, id := range []string{"one", "two"} {
+				r.report(pollReport{identifier: id, trouble: Unavailable, detail: "500"})
+				time.Sleep(5 * time.Second)
+				r.wantWorking("while two interactions fail")
+			}
+		}
+		if n, most := len(r.log.AllEntries()), int(time.Since(began)/tellEvery)+1; n == 0 || n > most {
+			t.Errorf("%d lines are logged, want 1 to %d", n, most)
+		}
+		if e := r.log.LastEntry(); e.Data["cause"] != Unavailable || e.Data["interaction"] == nil || e.Data["detail"] != "500" {
+			t.Errorf("logged %v, want the cause, an interaction and the detail", e.Data)
+		}
+		r.report(pollReport{identifier: "three", trouble: Unavailable, detail: "500"})
+		r.wantResting("when a third one fails")
+	})
+	// A refused token is everybody's.
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		for range restAfter {
+			r.wantWorking("while few polls have failed")
+			r.report(pollReport{identifier: "one", trouble: Unauthorized, detail: "401"})
+		}
+		r.wantResting("when the token was refused three times")
+	})
+	// A vendor that says 429 is believed at once, but not for long where nobody else says so.
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		r.report(pollReport{identifier: "one", trouble: Throttled})
+		for range 20 {
+			if took := r.wantProbe(); took > 1200*time.Millisecond+time.Microsecond {
+				t.Fatalf("the rest lasted %s, want a second within a fifth", took)
+			}
+			r.report(pollReport{identifier: "one", trouble: Throttled, probe: true})
+			r.release()
+		}
+	})
+}
+
+// A rest is no longer than a second for each interaction that failed, so that the next one soon shows what the vendor does.
+func TestRestIsShortWhereFewFail(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		for n := range 3 {
+			r.report(pollReport{identifier: strconv.Itoa(-n), trouble: Unavailable})
+		}
+		for range 50 {
+			if took := r.wantProbe(); took > 3600*time.Millisecond+time.Microsecond {
+				t.Fatalf("with three that fail the rest lasted %s, want at most 3s and a fifth", took)
+			}
+			r.report(pollReport{identifier: "-1", trouble: Unavailable, probe: true})
+			r.release()
+		}
+		for range 2 { // rests
+			for _, id := range []string{"0", "-1", "-2"} {
+				if !r.passesOver(id) || r.passesOver(id) {
+					t.Errorf("a probe of %s does not leave its turn to others, once", id)
+				}
+			}
+			if r.passesOver("new") {
+				t.Error("a probe of an interaction that was never polled leaves its turn to others")
+			}
+			r.wantProbe()
+			r.report(pollReport{identifier: "-1", trouble: Unavailable, probe: true})
+			r.release()
+		}
+		r.succeed(false)
+		if r.passesOver("0") {
+			t.Error("after a success an interaction is still known to fail")
+		}
+	})
+}
+
+// A vendor that refuses one interaction after the other, in the same way, and gives no status, refuses all.
+func TestRestRefused(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		r.refuse(404, refusedMany-1)
+		r.wantWorking("while few are refused")
+		for range 100 { // the same ones
+			r.report(pollReport{identifier: "1", refused: 404})
+		}
+		r.refuse(400, refusedMany-1)
+		r.wantWorking("while others are refused in another way")
+		if r.doubts(404) || r.doubts(400) {
+			t.Error("few refusals are doubted")
+		}
+		r.refuse(404, 1)
+		r.wantResting("when many are refused")
+		if l := r.look(); l.Cause != Refused || l.Detail != "404" {
+			t.Errorf("the rest is %+v, want it because of %s", l, Refused)
+		}
+		if !r.doubts(404) || !r.doubts(400) {
+			t.Error("refusals are believed while the worker rests because of them")
+		}
+		if !r.passesOver("1") || r.passesOver("new") {
+			t.Error("what was refused is not known, or what was not is")
+		}
+		// It ends with a status, and with nothing else.
+		r.wantProbe()
+		r.report(pollReport{identifier: "x", refused: 404, probe: true, detail: "404"})
+		r.release()
+		r.wantResting("after a probe that was refused")
+		began := r.watching()
+		r.wantProbe()
+		r.polled(0, Unavailable, time.Time{}, true, "503")
+		r.release()
+		if l := r.look(); l.Cause != Unavailable {
+			t.Errorf("after a 503 the rest is %+v", l)
+		}
+		time.Sleep(time.Second)
+		r.succeed(false)
+		r.wantWorking("after a status")
+		if r.doubts(404) {
+			t.Error("refusals are doubted after a status")
+		}
+		if !r.watching().Equal(time.Now()) || !r.watching().After(began) {
+			t.Errorf("the worker can tell refusals apart since %s, want since the status", r.watching())
+		}
+	})
+	// Where others succeed, many refusals are doubted and nobody rests.
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		began := r.watching()
+		for range 10 {
+			r.succeed(false)
+			r.refuse(404, 2*refusedMany)
+			r.wantWorking("while others succeed")
+			if !r.doubts(404) || r.doubts(410) {
+				t.Errorf("404 is doubted %t, 410 %t", r.doubts(404), r.doubts(410))
+			}
+			time.Sleep(quietAfter - time.Second)
+		}
+		if !r.watching().Equal(began) {
+			t.Error("the worker has forgotten since when it watches")
+		}
+		time.Sleep(time.Second)
+		r.refuse(404, 1)
+		r.wantResting("when nothing has succeeded for long")
+	})
+	// A refusal is an answer: a vendor that was away is back.
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		r.fail(Unavailable, restAfter)
+		r.wantProbe()
+		r.report(pollReport{identifier: "x", refused: 404, probe: true})
+		r.release()
+		r.wantWorking("after a refusal")
+	})
+}
+
 func TestRestBegins(t *testing.T) {
 	for _, trouble := range []Trouble{Unavailable, Unauthorized} {
 		inFakeTime(t, func(t *testing.T, r testRest) {
@@ -116,7 +288,7 @@ func TestRestBegins(t *testing.T) {
 			r.wantResting("after three failures in a row")
 			r.wantLogged("at the beginning", logrus.WarnLevel)
 			e := r.log.LastEntry()
-			if e.Data["cause"] != trouble || e.Data["detail"] != "503" || e.Data["until"] == nil {
+			if e.Data["cause"] != trouble || e.Data["detail"] != "503" || e.Data["resume_at"] == nil {
 				t.Errorf("logged %v, want the cause, until when, and the detail", e.Data)
 			}
 			if took := r.wantProbe(); took < 800*time.Millisecond || took > 1200*time.Millisecond+time.Microsecond {
@@ -136,18 +308,18 @@ func TestRestBegins(t *testing.T) {
 func TestRestUntilRetryAfter(t *testing.T) {
 	for _, after := range []time.Duration{time.Millisecond, 100 * time.Millisecond, 7 * time.Second, time.Hour} {
 		inFakeTime(t, func(t *testing.T, r testRest) {
-			r.report(0, Throttled, time.Now().Add(after), false, "429")
+			r.polled(0, Throttled, time.Now().Add(after), false, "429")
 			r.wantResting("after a 429")
 			if took := r.wantProbe(); took != after {
 				t.Errorf("the rest lasted %s, want the %s of Retry-After", took, after)
 			}
-			r.report(0, Throttled, time.Now().Add(2*after), true, "429")
+			r.polled(0, Throttled, time.Now().Add(2*after), true, "429")
 			r.release()
 			if took := r.wantProbe(); took != 2*after {
 				t.Errorf("after the probe's 429 the rest lasted %s, want the %s of its Retry-After", took, 2*after)
 			}
 			// A 503 may say it as well.
-			r.report(0, Unavailable, time.Now().Add(3*after), true, "503")
+			r.polled(0, Unavailable, time.Now().Add(3*after), true, "503")
 			r.release()
 			if took := r.wantProbe(); took != 3*after {
 				t.Errorf("after the probe's 503 the rest lasted %s, want the %s of its Retry-After", took, 3*after)
@@ -155,7 +327,7 @@ func TestRestUntilRetryAfter(t *testing.T) {
 		})
 	}
 	inFakeTime(t, func(t *testing.T, r testRest) {
-		r.report(0, Throttled, time.Now().Add(-time.Hour), false, "429")
+		r.polled(0, Throttled, time.Now().Add(-time.Hour), false, "429")
 		if took := r.wantProbe(); took < 800*time.Millisecond {
 			t.Errorf("with a Retry-After that has passed the rest lasted %s, want the usual second", took)
 		}
@@ -166,7 +338,7 @@ func TestRestUntilRetryAfter(t *testing.T) {
 func TestRestGrows(t *testing.T) {
 	const jitter = 0.2
 	inFakeTime(t, func(t *testing.T, r testRest) {
-		r.fail(Unavailable, restAfter)
+		r.fail(Unavailable, restKnown)
 		differ := false
 		want := restLeast
 		for i := range 14 {
@@ -176,7 +348,7 @@ func TestRestGrows(t *testing.T) {
 				t.Errorf("rest %d lasted %s, want between %s and %s", i+1, took, least, most)
 			}
 			differ = differ || took != want
-			r.report(0, Unavailable, time.Time{}, true, "503")
+			r.polled(0, Unavailable, time.Time{}, true, "503")
 			r.release()
 			want = min(2*want, restMost)
 		}
@@ -254,7 +426,7 @@ func TestRestCostsOnePollEach(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r testRest) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 		defer cancel()
-		r.fail(Unavailable, restAfter)
+		r.fail(Unavailable, restKnown)
 		polls := make(chan time.Time, 1000)
 		done := make(chan struct{})
 		const lanes = 4
@@ -275,7 +447,7 @@ func TestRestCostsOnePollEach(t *testing.T) {
 					}
 					polls <- time.Now()
 					time.Sleep(300 * time.Millisecond) // of fake time: the request
-					r.report(0, Unavailable, time.Time{}, true, "503")
+					r.polled(0, Unavailable, time.Time{}, true, "503")
 					r.release()
 				}
 			}()
@@ -315,14 +487,14 @@ func TestRestStragglers(t *testing.T) {
 	})
 	inFakeTime(t, func(t *testing.T, r testRest) {
 		r.fail(Unavailable, restAfter)
-		r.report(0, Unavailable, time.Now().Add(time.Minute), false, "503")
-		r.report(0, Unavailable, time.Now().Add(2*time.Second), false, "503")
+		r.polled(0, Unavailable, time.Now().Add(time.Minute), false, "503")
+		r.polled(0, Unavailable, time.Now().Add(2*time.Second), false, "503")
 		if took := r.wantProbe(); took != time.Minute {
 			t.Errorf("with a straggler's Retry-After of a minute the rest lasted %s", took)
 		}
 	})
 	inFakeTime(t, func(t *testing.T, r testRest) {
-		r.report(0, Throttled, time.Now().Add(time.Minute), false, "429")
+		r.polled(0, Throttled, time.Now().Add(time.Minute), false, "429")
 		r.succeed(false)
 		r.wantResting("after the success of a poll that was out before the 429")
 		if took := r.wantProbe(); took != time.Minute {
@@ -337,7 +509,7 @@ func TestRestStragglers(t *testing.T) {
 func TestRestThrottledStraggler(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r testRest) {
 		r.fail(Unavailable, restAfter)
-		r.report(0, Throttled, time.Now().Add(time.Minute), false, "429")
+		r.polled(0, Throttled, time.Now().Add(time.Minute), false, "429")
 		r.succeed(false)
 		r.wantResting("after 503s, a 429, and the success of a poll that was out before")
 		if took := r.wantProbe(); took != time.Minute {
@@ -353,7 +525,7 @@ func TestRestProbeOfAnEarlierRest(t *testing.T) {
 		r.wantProbe()
 		r.succeed(false) // a straggler ends the rest while the probe is out
 		r.wantWorking("after a straggler's success")
-		r.report(0, Throttled, time.Now().Add(time.Minute), false, "429")
+		r.polled(0, Throttled, time.Now().Add(time.Minute), false, "429")
 		r.succeed(true)
 		r.wantResting("after a 429 and the success of a probe that was out before")
 		r.release()
@@ -365,8 +537,8 @@ func TestRestProbeFailsAfterRetryAfter(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r testRest) {
 		r.fail(Unavailable, restAfter)
 		r.wantProbe()
-		r.report(0, Throttled, time.Now().Add(time.Minute), false, "429")
-		r.report(0, Unavailable, time.Time{}, true, "503")
+		r.polled(0, Throttled, time.Now().Add(time.Minute), false, "429")
+		r.polled(0, Unavailable, time.Time{}, true, "503")
 		r.release()
 		if took := r.wantProbe(); took < time.Minute {
 			t.Errorf("the next probe went %s after a Retry-After of a minute", took)
@@ -380,7 +552,7 @@ func TestRestLogsAnotherCause(t *testing.T) {
 		r.fail(Unavailable, restAfter)
 		for _, trouble := range []Trouble{Unavailable, Throttled, Throttled, Unauthorized} {
 			r.wantProbe()
-			r.report(0, trouble, time.Time{}, true, "")
+			r.polled(0, trouble, time.Time{}, true, "")
 			r.release()
 		}
 		r.wantLogged("in all", logrus.WarnLevel, logrus.WarnLevel, logrus.WarnLevel)
@@ -420,7 +592,7 @@ func TestRestLook(t *testing.T) {
 		want("after three failures", schema.Resting, Unauthorized, "503")
 		r.wantProbe()
 		want("when the rest is over", schema.Probing, Unauthorized, "503")
-		r.report(0, Unavailable, time.Time{}, true, "no answer")
+		r.polled(0, Unavailable, time.Time{}, true, "no answer")
 		r.release()
 		want("after the probe failed", schema.Resting, Unavailable, "no answer")
 		r.wantProbe()
@@ -435,11 +607,11 @@ func TestRestCut(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r testRest) {
 		r.cut(Unauthorized)
 		r.wantWorking("nothing to cut")
-		r.fail(Unauthorized, restAfter)
+		r.fail(Unauthorized, restKnown)
 		for range 8 { // up to some minutes
 			r.wantProbe()
 			r.fail(Unauthorized, 1)
-			r.report(0, Unauthorized, time.Time{}, true, "401")
+			r.polled(0, Unauthorized, time.Time{}, true, "401")
 			r.release()
 		}
 		r.cut(Unavailable)
@@ -451,7 +623,7 @@ func TestRestCut(t *testing.T) {
 			t.Errorf("a probe went after %s, want at once", took)
 		}
 		// The new token may be refused as well: that begins small again.
-		r.report(0, Unauthorized, time.Time{}, true, "401")
+		r.polled(0, Unauthorized, time.Time{}, true, "401")
 		r.release()
 		if took := r.wantProbe(); took > 1200*time.Millisecond+time.Microsecond {
 			t.Errorf("the rest after that lasted %s, want a second within a fifth", took)
@@ -459,7 +631,7 @@ func TestRestCut(t *testing.T) {
 	})
 	inFakeTime(t, func(t *testing.T, r testRest) {
 		r.fail(Unauthorized, restAfter)
-		r.report(0, Unauthorized, time.Now().Add(time.Minute), false, "401")
+		r.polled(0, Unauthorized, time.Now().Add(time.Minute), false, "401")
 		r.cut(Unauthorized)
 		if took := r.wantProbe(); took != time.Minute {
 			t.Errorf("a probe went after %s, want when the vendor asked for it", took)
@@ -507,7 +679,7 @@ func TestRestProbesGoRound(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r testRest) {
 		r.fail(Unavailable, restAfter)
 		r.wantProbe()
-		r.report(7, Unavailable, time.Time{}, true, "503")
+		r.polled(7, Unavailable, time.Time{}, true, "503")
 		r.release()
 		over := r.over()
 		type turn struct {
@@ -552,7 +724,7 @@ func TestRestThatFlapsFillsNoLog(t *testing.T) {
 			switch e.Level {
 			case logrus.WarnLevel:
 				warned++
-				times += e.Data["times"].(int)
+				times += e.Data["pauses"].(int)
 			case logrus.InfoLevel:
 				ended++
 			}

@@ -48,6 +48,9 @@ type holder interface {
 	// the worker dies. It sets the delivery's sendBy and until. Where it returns false or an error, it has done what
 	// there is to do.
 	begin(ctx context.Context, d *delivery) (bool, error)
+	// keep keeps others from polling while the request is out, and calls giveUp where it cannot. The function that is
+	// returned ends that.
+	keep(ctx context.Context, d *delivery, giveUp func()) (let func())
 	// holdBack ends a delivery after which the interaction waits: one guidance, or until notBefore if that is later.
 	holdBack(ctx context.Context, d *delivery, notBefore time.Time) error
 	// finish ends a delivery whose outcome is stored.
@@ -65,7 +68,7 @@ func New(ctx context.Context, js jetstream.JetStream, status StatusClient, outco
 	cfg = cfg.withDefaults()
 	w := &Worker{js: js, cfg: cfg, log: cfg.Log, status: status, outcomes: outcomes}
 	w.clock.now = cfg.Now
-	w.rest = newRest(cfg.Now, cfg.Log)
+	w.rest = newRest(cfg.Now, cfg.Log, min(2*cfg.Intervals.Longest(), cfg.NotFoundGrace))
 	w.complaints.now = cfg.Now
 	if cfg.MaxPollsPerSecond > 0 {
 		w.budget = newBudget(cfg.Now)
@@ -103,7 +106,7 @@ func (w *Worker) open(ctx context.Context, mode Mode) error {
 			return err
 		}
 	} else {
-		w.hold = &naks{clock: &w.clock, cfg: w.cfg}
+		w.hold = &naks{clock: &w.clock, cfg: w.cfg, refused: refusedSample{life: refusedLife(w.cfg)}}
 	}
 	for _, t := range schema.Types() {
 		if err := w.addLane(ctx, stream, schema.PollConsumer(t), t, nil); err != nil {

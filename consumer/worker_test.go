@@ -168,12 +168,13 @@ type outcomes struct {
 type outcome struct {
 	Subject string
 	Data    struct {
-		Identifier  string          `json:"interactionIdentifier"`
-		Reason      schema.Reason   `json:"reason"`
-		Detail      string          `json:"detail"`
-		Answer      json.RawMessage `json:"answer"`
-		Declaration json.RawMessage `json:"declaration"`
-		Polls       uint64          `json:"polls"`
+		Identifier    string          `json:"interactionIdentifier"`
+		Reason        schema.Reason   `json:"reason"`
+		Detail        string          `json:"detail"`
+		Answer        json.RawMessage `json:"answer"`
+		AnswerPayload []byte          `json:"answerPayload"`
+		Declaration   json.RawMessage `json:"declaration"`
+		Polls         uint64          `json:"polls"`
 	} `json:"data"`
 }
 

@@ -93,10 +93,10 @@ func TestSingleShippedUsersCanWork(t *testing.T) {
 
 		s.vendor.SetFaults(simulator.Refusal(503))
 		w := s.start()
-		_, err = w.AwaitLine(s.ctx, "the vendor is in trouble")
+		_, err = w.AwaitLine(s.ctx, "polling paused")
 		harness.Check(t, err)
 		s.vendor.SetFaults()
-		_, err = w.AwaitLine(s.ctx, "the vendor answers again")
+		_, err = w.AwaitLine(s.ctx, "polling resumed")
 		harness.Check(t, err)
 
 		// Declared again: what is stored is read, and nothing is published twice.

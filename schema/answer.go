@@ -8,6 +8,9 @@ import (
 // Status is a vendor status. Anything that is not terminal is pending, also a value that is not listed here.
 type Status string
 
+// MaxStatusBytes is the length up to which a status is taken for one.
+const MaxStatusBytes = 64
+
 // The status values of the vendor's documentation and SDKs.
 const (
 	StatusDeclared              Status = "declared"

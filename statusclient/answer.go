@@ -15,9 +15,8 @@ import (
 // Limits of an answer.
 const (
 	maxAnswerBytes  = 64 << 10 // after decompression; of a longer answer, what comes after is not read
-	maxStatusLength = 64
-	maxAnswerDepth  = 32  // of an answer that is handed on as JSON
-	maxErrorMessage = 500 // bytes of an errorMessage that are shown; the answer has all of it
+	maxAnswerDepth  = 32       // of an answer that is handed on as JSON
+	maxErrorMessage = 500      // bytes of an errorMessage that are shown; the answer has all of it
 )
 
 var byteOrderMark = []byte("\xef\xbb\xbf")
@@ -134,8 +133,8 @@ func checkStatus(s string) error {
 	switch {
 	case s == "":
 		return errors.New("has an empty status")
-	case len(s) > maxStatusLength:
-		return fmt.Errorf("has a status of %d bytes, more than %d", len(s), maxStatusLength)
+	case len(s) > schema.MaxStatusBytes:
+		return fmt.Errorf("has a status of %d bytes, more than %d", len(s), schema.MaxStatusBytes)
 	case strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }):
 		return fmt.Errorf("has a status that cannot be shown, %s", schema.Quote(s))
 	}

@@ -1,0 +1,390 @@
+package consumer_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"statusworker/consumer"
+	"statusworker/schema"
+	"statusworker/statusclient"
+	"statusworker/statusclient/simulator"
+)
+
+// wantOutcomes waits for as many outcomes as there are subjects, and compares them.
+func (s *stage) wantOutcomes(want ...string) []outcome {
+	s.t.Helper()
+	got := s.seen.wait(s.ctx, len(want))
+	count := map[string]int{}
+	for _, o := range got {
+		count[o.Subject]++
+	}
+	for _, subject := range want {
+		if count[subject] != 1 {
+			s.t.Errorf("%s has %d outcomes, want 1", subject, count[subject])
+		}
+	}
+	if len(got) != len(want) {
+		s.t.Errorf("%d outcomes, want %d: %v", len(got), len(want), count)
+	}
+	return got
+}
+
+// One odd answer among many good ones, of a gateway or of the vendor itself, ends nothing.
+func TestOddAnswerEndsNothing(t *testing.T) {
+	t.Parallel()
+	odd := map[string]simulator.Fault{"no such resource": simulator.NoSuchResource(), "not JSON": {Kind: simulator.NotJSON}}
+	for _, code := range []int{400, 402, 403, 404, 405, 407, 408, 409, 410, 418, 421, 422, 429, 431, 451, 499, 500, 600} {
+		odd[fmt.Sprint("page ", code)] = simulator.Page(code)
+		odd[fmt.Sprint("error ", code)] = simulator.Refusal(code)
+	}
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.NotFoundGrace = time.Millisecond })
+		for range 8 { // the vendor works all the while
+			id := uuid.NewString()
+			s.vendor.Declare(id, simulator.Never())
+			s.declare(schema.Transcript, id)
+		}
+		var want []string
+		for _, fault := range odd {
+			id := uuid.NewString()
+			// Twice in a row, and two polls later once more.
+			s.vendor.Declare(id, simulator.Processed(4*time.Second).With(fault.On(2, 3), fault.On(5, 5)))
+			s.declare(schema.Chat, id)
+			want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
+		}
+		s.start()
+		s.wantOutcomes(want...)
+		s.polite()
+	})
+}
+
+// An interaction that the vendor goes on refusing, while others succeed, ends when that is confirmed.
+func TestRefusalIsConfirmed(t *testing.T) {
+	t.Parallel()
+	const grace = 2 * time.Second
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.NotFoundGrace = grace })
+		reasons := map[int]schema.Reason{400: schema.Rejected, 404: schema.NotFound, 410: schema.Rejected, 422: schema.Rejected}
+		var want []string
+		ids := map[string]bool{}
+		for code, reason := range reasons {
+			id := uuid.NewString()
+			ids[id] = true
+			s.vendor.Declare(id, simulator.Never().With(simulator.Refusal(code).On(3, 0))) // it was known before
+			s.declare(schema.Chat, id)
+			want = append(want, schema.FailedSubject(reason, id))
+		}
+		// The same status, but not in a row; and the vendor's own failure, which no row is ended by.
+		flapping, alternating, failing := uuid.NewString(), uuid.NewString(), uuid.NewString()
+		s.vendor.Declare(flapping, simulator.Processed(6*time.Second).With(simulator.Refusal(404).On(1, 2), simulator.Refusal(404).On(4, 5), simulator.Refusal(404).On(7, 8)))
+		s.vendor.Declare(alternating, simulator.Processed(6*time.Second).With(simulator.Refusal(404).On(1, 1), simulator.Refusal(410).On(2, 2), simulator.Refusal(404).On(3, 3), simulator.Refusal(400).On(4, 4)))
+		s.vendor.Declare(failing, simulator.Processed(6*time.Second).With(simulator.Page(404).On(1, 8)))
+		for _, id := range []string{flapping, alternating, failing} {
+			s.declare(schema.Transcript, id)
+			want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
+		}
+		s.start()
+		for _, o := range s.wantOutcomes(want...) {
+			if !ids[o.Data.Identifier] {
+				continue
+			}
+			first, last := time.Time{}, time.Time{}
+			polls := 0
+			for _, p := range s.vendor.Polls() {
+				if p.Identifier == o.Data.Identifier && p.Fault != "" {
+					if polls++; polls == 1 {
+						first = p.At
+					}
+					last = p.At
+				}
+			}
+			if polls < 3 || last.Sub(first) < grace {
+				t.Errorf("%s ended after %d refusals over %s, want at least 3 over %s", o.Subject, polls, last.Sub(first), grace)
+			}
+		}
+		s.drained()
+		s.polite()
+	})
+}
+
+// A wrong address, or a token of another account: all are refused, in the vendor's own form or not. Nothing ends, the worker
+// says so, and goes on when it is over.
+func TestAllRefusedEndsNothing(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		fault simulator.Fault
+		cause consumer.Trouble
+	}{
+		"no such resource": {simulator.NoSuchResource(), consumer.Refused},
+		"the vendor's 404": {simulator.Refusal(404), consumer.Refused},
+		"a page":           {simulator.Page(404), consumer.Unavailable},
+		"credit gone":      {simulator.Refusal(402), consumer.Unavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			modes(t, func(t *testing.T, mode consumer.Mode) {
+				s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.NotFoundGrace = 500 * time.Millisecond })
+				const n = 6 // few, because a rest is a second long for each
+				s.vendor.SetFaults(tt.fault)
+				var want []string
+				for range n {
+					id := uuid.NewString()
+					s.vendor.Declare(id, simulator.Processed(0))
+					s.declare(schema.Chat, id)
+					want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
+				}
+				w := s.start()
+				s.until("the worker to rest", func() bool { return w.Rest().Cause == tt.cause })
+				// Another worker, which knows nothing of what was refused before, ends nothing either.
+				if err := s.vendor.WaitPolls(s.ctx, s.vendor.Count()+2); err != nil {
+					t.Fatal(err)
+				}
+				w.stop()
+				<-w.done
+				second := s.start()
+				s.until("the second worker to rest", func() bool { return second.Rest().Cause == tt.cause })
+				if err := s.vendor.WaitPolls(s.ctx, s.vendor.Count()+2); err != nil {
+					t.Fatal(err)
+				}
+				s.vendor.SetFaults()
+				s.wantOutcomes(want...)
+				s.drained()
+				s.polite()
+			})
+		})
+	}
+}
+
+// In quiet hours few interactions are polled. Those that always fail keep none that falls due later from its outcome.
+func TestFailingInteractionsKeepNoOtherWaiting(t *testing.T) {
+	t.Parallel()
+	for _, failing := range []int{1, 4} {
+		for name, fault := range map[string]simulator.Fault{
+			"500": simulator.Refusal(500), "401": simulator.Refusal(401), "a page": simulator.Page(404), "404": simulator.Refusal(404), "429": simulator.Refusal(429),
+		} {
+			t.Run(fmt.Sprint(failing, " ", name), func(t *testing.T) {
+				t.Parallel()
+				s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+				for range failing {
+					id := uuid.NewString()
+					s.vendor.Declare(id, simulator.Never().With(fault))
+					s.declare(schema.Chat, id)
+				}
+				s.start()
+				if err := s.vendor.WaitPolls(s.ctx, failing+3); err != nil {
+					t.Fatal(err)
+				}
+				for _, typ := range []schema.Type{schema.Chat, schema.Transcript} {
+					polls := s.vendor.Count()
+					id := uuid.NewString()
+					s.vendor.Declare(id, simulator.Processed(0))
+					s.declare(typ, id)
+					for n := 1; ; n++ {
+						if all := s.seen.wait(s.ctx, n); all[n-1].Subject == schema.ProcessedSubject(schema.ToCXAI, id) {
+							break
+						}
+					}
+					// It had its outcome before the others were polled for many rounds, or the worker for many rests.
+					if others := s.vendor.Count() - polls; others > failing+6 {
+						t.Errorf("%d other polls before the outcome of the %s", others, typ)
+					}
+				}
+				s.polite()
+			})
+		}
+	}
+}
+
+// outAtOnce is a vendor that takes its time to answer, and knows how many requests of one interaction are out.
+type outAtOnce struct {
+	mu       sync.Mutex
+	out      map[string]int
+	most     int
+	requests int
+	last     map[string]time.Time // when the last request ended
+	rests    []time.Duration      // between the end of a request and the beginning of the next
+	changed  chan struct{}
+}
+
+func (v *outAtOnce) serve(w http.ResponseWriter, r *http.Request, answer func(id string, number int)) {
+	id := strings.Split(r.URL.Path, "/")[3]
+	v.mu.Lock()
+	v.out[id]++
+	v.requests++
+	number := v.requests
+	v.most = max(v.most, v.out[id])
+	if last := v.last[id]; !last.IsZero() {
+		v.rests = append(v.rests, time.Since(last))
+	}
+	close(v.changed)
+	v.changed = make(chan struct{})
+	v.mu.Unlock()
+	defer func() {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		v.out[id]--
+		v.last[id] = time.Now()
+	}()
+	answer(id, number)
+}
+
+func (v *outAtOnce) wait(t *testing.T, s *stage, requests int) {
+	t.Helper()
+	for {
+		v.mu.Lock()
+		n, changed := v.requests, v.changed
+		v.mu.Unlock()
+		if n >= requests {
+			return
+		}
+		select {
+		case <-changed:
+		case <-s.ctx.Done():
+			t.Fatalf("%d of %d requests", n, requests)
+		}
+	}
+}
+
+// While a request is out, no other is made for the same interaction, however long the vendor takes.
+func TestOneRequestAtATime(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		for name, takes := range map[string]func(r *http.Request){
+			"hangs":   func(r *http.Request) { <-r.Context().Done() },
+			"is slow": func(r *http.Request) { wait(r, 3*quick.Chat) },
+			"is slower at times": func(r *http.Request) {
+				if r.URL.Path[len(r.URL.Path)-8]%2 == 0 {
+					wait(r, 4*quick.Chat)
+				}
+			},
+		} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.RequestTimeout = 5 * quick.Chat })
+				v := &outAtOnce{out: map[string]int{}, last: map[string]time.Time{}, changed: make(chan struct{})}
+				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					v.serve(w, r, func(id string, _ int) {
+						takes(r)
+						w.Header().Set("Content-Type", "application/json")
+						_, _ = fmt.Fprintf(w, `{"identifier":%q,"status":"processing"}`, id)
+					})
+				}))
+				t.Cleanup(server.Close)
+				client, err := statusclient.New(statusclient.Config{BaseURL: server.URL + "/v1", Token: simulator.DefaultToken, Timeout: s.cfg.RequestTimeout})
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(client.Close)
+				const n = 2 // fewer than make a worker rest
+				for range n {
+					s.declare(schema.Chat, uuid.NewString())
+				}
+				for range 2 {
+					s.startWith(client, nil)
+				}
+				v.wait(t, s, 5*n)
+				v.mu.Lock()
+				defer v.mu.Unlock()
+				if v.most > 1 {
+					t.Errorf("%d requests of one interaction were out at once", v.most)
+				}
+			})
+		}
+	})
+}
+
+// wait lets time pass, as a slow vendor does.
+func wait(r *http.Request, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-r.Context().Done():
+	}
+}
+
+// A vendor that was slow once is polled again as soon as it would have been otherwise.
+func TestSlowAnswerMakesNoLongWait(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, consumer.Reserve, simulator.Config{}, func(c *consumer.Config) { c.RequestTimeout = 20 * time.Second })
+	id := uuid.NewString()
+	s.vendor.Declare(id, simulator.Processed(0).With(simulator.Fault{Kind: simulator.OtherStatus, Status: "processing", Delay: 2 * quick.Chat}.On(1, 1)))
+	s.declare(schema.Chat, id)
+	s.start()
+	s.wantOutcomes(schema.ProcessedSubject(schema.ToCXAI, id))
+	polls := s.vendor.Polls()
+	if gap := polls[1].At.Sub(polls[0].At); len(polls) != 2 || gap > 10*time.Second {
+		t.Errorf("%d polls, the second %s after the first: want it long before a request could have timed out", len(polls), gap)
+	}
+	s.drained()
+	s.polite()
+}
+
+// Statuses that an operator has named end an interaction; others that nobody knows do not.
+func TestFailedStatuses(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) {
+			c.FailedStatuses = []schema.Status{"transcriptionFailed", "quotaExceeded"}
+			c.Deadline = 4 * time.Second
+		})
+		var want []string
+		for status, reason := range map[schema.Status]schema.Reason{
+			"transcriptionFailed": schema.VendorFailed, "quotaExceeded": schema.VendorFailed, "translationFailed": schema.DeadlineExceeded,
+		} {
+			id := uuid.NewString()
+			s.vendor.Declare(id, simulator.Constant(status))
+			s.declare(schema.Chat, id)
+			want = append(want, schema.FailedSubject(reason, id))
+		}
+		w := s.start()
+		for _, o := range s.wantOutcomes(want...) {
+			if o.Data.Reason == schema.VendorFailed && !strings.Contains(o.Data.Detail, "transcriptionFailed") && !strings.Contains(o.Data.Detail, "quotaExceeded") {
+				t.Errorf("%s: detail %q does not name the status", o.Subject, o.Data.Detail)
+			}
+		}
+		if w.Stats().Unlisted == 0 {
+			t.Error("the status that nobody named was not counted")
+		}
+		s.drained()
+	})
+}
+
+// An answer that cannot be handed on as JSON is handed on in base64, and the interaction ends all the same.
+func TestAnswersThatAreNotJSON(t *testing.T) {
+	t.Parallel()
+	for name, members := range map[string]string{
+		"JSON": `"errorMessage":{"code":"E1"}`, "lone surrogate": `"originalFilename":"\ud83d"`, "invalid UTF-8": `"originalFilename":"` + "\xe4" + `"`, "NaN": `"score":NaN`,
+	} {
+		for _, end := range []schema.Status{schema.StatusProcessed, schema.StatusProcessingFailed} {
+			t.Run(fmt.Sprint(name, " ", end), func(t *testing.T) {
+				t.Parallel()
+				s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+				id := uuid.NewString()
+				subject := schema.ProcessedSubject(schema.ToCXAI, id)
+				if end != schema.StatusProcessed {
+					subject = schema.FailedSubject(schema.ProcessingFailed, id)
+				}
+				s.vendor.Declare(id, simulator.Constant(end).With(simulator.Fault{Kind: simulator.Odd, Prefix: simulator.ByteOrderMark, Members: members}))
+				s.declare(schema.Chat, id)
+				s.start()
+				got := s.wantOutcomes(subject)[0]
+				answer := string(got.Data.Answer)
+				if answer == "null" {
+					answer = string(got.Data.AnswerPayload)
+				}
+				if !strings.Contains(answer, members) || len(got.Data.AnswerPayload) > 0 != (name == "invalid UTF-8" || name == "NaN") {
+					t.Errorf("answer %s, payload %q", got.Data.Answer, got.Data.AnswerPayload)
+				}
+				s.drained()
+			})
+		}
+	}
+}

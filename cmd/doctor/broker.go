@@ -218,20 +218,50 @@ func (t *trial) mode() (mode consumer.Mode, provisioned bool) {
 	return consumer.Reserve, false
 }
 
-// judgeVersion says which way of holding back the server is good for.
+// judgeVersion says which way of holding back the server is good for, and which faults it is known to have.
 func judgeVersion(version string, mode consumer.Mode, provisioned bool) Finding {
-	can := consumer.CanReserve(version)
-	switch {
-	case can && mode == consumer.Nak:
-		return bad(Warn, checkVersion, "change over to reservations, see docs/design.md", "%s: it can hold back by reservations, but the streams are made for delayed naks, which a killed broker forgets", version)
-	case can:
-		return pass(checkVersion, "%s: it can hold back by reservations", version)
-	case mode == consumer.Nak:
-		return bad(Warn, checkVersion, "upgrade to 2.12.10 (in the 2.12 line) or 2.14.2 or newer, then change over to reservations", "%s: delayed naks only, which a killed broker forgets", version)
-	case provisioned:
-		return bad(Fail, checkVersion, "upgrade to 2.12.10 (in the 2.12 line) or 2.14.2 or newer", "%s: the streams are made for reservations, which are not sound on it", version)
+	usable := func(m consumer.Mode) bool { return topology.CheckServer(version, waitingStreams(m)) == nil }
+	var found, fixes []string
+	for _, f := range topology.ServerFaults(version, waitingStreams(mode)) {
+		found = append(found, f.What)
+		if f.Unsound {
+			continue
+		}
+		if f.Fixed != "" {
+			fixes = append(fixes, "upgrade to "+f.Fixed+" or newer")
+		}
+		if f.Do != "" {
+			fixes = append(fixes, f.Do)
+		}
 	}
-	return bad(Warn, checkVersion, "upgrade to 2.12.10 (in the 2.12 line) or 2.14.2 or newer, or use `statusworker provision --hold-back nak`", "%s: reservations are not sound on it", version)
+	const upgrade = "upgrade to " + topology.MinServers
+	judged := func(r Result) Finding {
+		return bad(r, checkVersion, strings.Join(fixes, "; "), "%s: %s", version, strings.Join(found, "; "))
+	}
+	switch {
+	case !usable(mode) && !provisioned && usable(consumer.Nak):
+		fixes = []string{upgrade + ", or use `statusworker provision --hold-back nak`"}
+		return judged(Warn)
+	case !usable(mode):
+		fixes = []string{upgrade}
+		return judged(Fail)
+	case mode == consumer.Nak && usable(consumer.Reserve):
+		found = append(found, "it can hold back by reservations, but the streams are made for delayed naks, which a killed broker forgets")
+		fixes = append(fixes, "change over to reservations, see docs/design.md")
+		return judged(Warn)
+	case mode == consumer.Nak:
+		found = append(found, "delayed naks only, which a killed broker forgets")
+		fixes = append(fixes, upgrade+", then change over to reservations")
+		return judged(Warn)
+	case len(found) > 0:
+		return judged(Warn)
+	}
+	return pass(checkVersion, "%s: it can hold back by reservations", version)
+}
+
+// waitingStreams are the streams that interactions wait in, and the bucket of the workers.
+func waitingStreams(mode consumer.Mode) []jetstream.StreamConfig {
+	return consumer.Topology(consumer.Config{}, consumer.Choices{Mode: mode}).Streams
 }
 
 // judgeAccount says how much of the account's limits is used.

@@ -80,13 +80,28 @@ func TestJudgeVersion(t *testing.T) {
 		want        Result
 		says        string
 	}{
-		{"2.15.2", consumer.Reserve, true, Pass, "reservations"},
-		{"2.14.2", consumer.Reserve, false, Pass, "reservations"},
-		{"2.15.2", consumer.Nak, true, Warn, "change over"},
+		{"2.15.3", consumer.Reserve, true, Pass, "reservations"},
+		{"2.15.2", consumer.Reserve, true, Warn, "do not change replicas"},
+		{"2.15.0", consumer.Reserve, false, Warn, "2.15.3"},
+		{"2.15.0", consumer.Nak, true, Warn, "2.15.3"},
+		{"2.15.3", consumer.Nak, true, Warn, "change over"},
+		{"2.16.0-RC.1", consumer.Reserve, true, Warn, "pre-release"},
+		{"2.14.6", consumer.Reserve, true, Pass, "reservations"},
+		{"2.14.5", consumer.Reserve, true, Warn, "2.14.6"},
+		{"2.14.4", consumer.Reserve, false, Warn, "source"},
+		{"2.14.4", consumer.Nak, true, Warn, "change over"},
+		{"2.14.4-preview", consumer.Reserve, true, Fail, topology.MinServers},
+		{"2.14.3", consumer.Reserve, true, Fail, topology.MinServers},
+		{"2.14.2", consumer.Reserve, false, Fail, topology.MinServers}, // naks do not help
+		{"2.14.2", consumer.Nak, true, Fail, topology.MinServers},
+		{"2.12.12", consumer.Reserve, true, Pass, "reservations"},
+		{"2.12.10", consumer.Reserve, true, Warn, "2.12.12"},
 		{"2.12.9", consumer.Reserve, true, Fail, "upgrade"},
 		{"2.12.9", consumer.Reserve, false, Warn, "--hold-back nak"},
 		{"2.11.4", consumer.Nak, true, Warn, "delayed naks only"},
 		{"", consumer.Reserve, true, Fail, "upgrade"},
+		{"", consumer.Nak, true, Warn, "upgrade"},
+		{"main", consumer.Reserve, false, Warn, "--hold-back nak"},
 	} {
 		judged(t, tt.version+" "+string(tt.mode), judgeVersion(tt.version, tt.mode, tt.provisioned), tt.want, tt.says, tt.version)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"statusworker/schema"
+	"statusworker/schema/topology"
 )
 
 // commands is the whole command line.
@@ -105,7 +106,7 @@ func newParser(c *commands, p process) (*kong.Kong, error) {
 		kong.Name("statusworker"),
 		kong.Description("Asks ElevateAI for the status of declared interactions until it is terminal, and publishes what became of each."),
 		kong.Writers(p.stdout, p.stderr),
-		kong.Vars{"version": "statusworker " + versionString()},
+		kong.Vars{"version": "statusworker " + versionString(), "min_servers": topology.MinServers},
 		kong.Exit(func(code int) { panic(helped(code)) }),
 		kong.Resolvers(environment(p.getenv)),
 		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(duration)),

@@ -68,9 +68,12 @@ func (c doctorCommand) Run(ctx context.Context, p process) error {
 			}
 			return "start the server, or correct --nats-url ($NATS_URL)"
 		},
-		Shown:    shown,
-		Topology: func(ctx context.Context, js jetstream.JetStream) error { return checkTopology(ctx, js, cfg) },
-		Vendor:   client, NoVendor: asUsage(noVendor), Work: cfg,
+		Shown: shown,
+		Topology: func(ctx context.Context, js jetstream.JetStream) error {
+			_, err := checkStreams(ctx, js, cfg) // the version has a check of its own
+			return err
+		},
+		Vendor: client, NoVendor: asUsage(noVendor), Work: cfg,
 	})
 	if c.Output == "json" {
 		e := json.NewEncoder(p.stdout)

@@ -222,7 +222,13 @@ func freePort(t *testing.T) int {
 func oldServer(t *testing.T, version string) string {
 	t.Helper()
 	s, _ := broker(t)
-	behind, err := url.Parse(s.URL())
+	return ofVersion(t, s.URL(), version)
+}
+
+// ofVersion is the broker at a URL, with another version.
+func ofVersion(t *testing.T, at, version string) string {
+	t.Helper()
+	behind, err := url.Parse(at)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ import (
 )
 
 type provisionCommand struct {
-	HoldBack         consumer.Mode  `name:"hold-back" var:"STATUSWORKER_HOLD_BACK" default:"auto" enum:"auto,reserve,nak" help:"How interactions wait between polls: reserve (message schedules, nats-server 2.12.10 or 2.14.2 or newer) or nak (older servers); auto is as it is, reserve when new."`
+	HoldBack         consumer.Mode  `name:"hold-back" var:"STATUSWORKER_HOLD_BACK" default:"auto" enum:"auto,reserve,nak" help:"How interactions wait between polls: reserve (message schedules; nats-server ${min_servers}) or nak (older servers); auto is as it is, reserve when new."`
 	Replicas         *int           `name:"replicas" var:"STATUSWORKER_REPLICAS" placeholder:"N" help:"Copies of each stream in a cluster: 1, 3 or 5. Production wants 3. Not given: as they are, 1 when new."`
 	MaxAge           *time.Duration `name:"max-age" var:"STATUSWORKER_MAX_AGE" placeholder:"DURATION" help:"How long outcomes are kept. Not given: as it is, 14d when new."`
 	OutcomesMaxBytes *int64         `name:"outcomes-max-bytes" var:"STATUSWORKER_OUTCOMES_MAX_BYTES" placeholder:"N" help:"Bound of the outcomes stream, the oldest go first; 0 is none. Not given: as it is."`
@@ -83,8 +83,8 @@ func (c provisionCommand) provision(ctx context.Context, p process, log logrus.F
 			c.HoldBack = consumer.Reserve
 		}
 	}
-	if v := nc.ConnectedServerVersion(); c.HoldBack == consumer.Reserve && !consumer.CanReserve(v) {
-		return fmt.Errorf("the NATS server is version %s: --hold-back reserve needs 2.12.10 (in the 2.12 line) or 2.14.2 or newer, because message schedules are not sound before; upgrade it, or use --hold-back nak", v)
+	if err := c.checkServer(nc.ConnectedServerVersion(), log); err != nil {
+		return err
 	}
 	var set topology.Set
 	err = settledBroker(ctx, js, log, func(ctx context.Context) (err error) {
@@ -95,6 +95,24 @@ func (c provisionCommand) provision(ctx context.Context, p process, log logrus.F
 		return err
 	}
 	return provision(ctx, js, p, log, set, c.DryRun, c.Update)
+}
+
+// checkServer refuses a server on which the streams are not sound, and logs the other faults that its version has.
+func (c provisionCommand) checkServer(version string, log logrus.FieldLogger) error {
+	streams := func(m consumer.Mode) []jetstream.StreamConfig {
+		return consumer.Topology(consumer.Config{}, consumer.Choices{Mode: m}).Streams
+	}
+	err := topology.CheckServer(version, streams(c.HoldBack))
+	switch {
+	case err != nil && topology.CheckServer(version, streams(consumer.Nak)) == nil:
+		return fmt.Errorf("%w, or use --hold-back nak", err)
+	case err != nil:
+		return err
+	}
+	for _, f := range topology.ServerFaults(version, streams(c.HoldBack)) {
+		log.WithFields(logrus.Fields{"version": version, "fault": f.What, "fixed_in": f.Fixed, "advice": f.Do}).Warn("this nats-server has a known fault")
+	}
+	return nil
 }
 
 // asItIs is no way of holding back: it leaves the choice to what there is.
@@ -279,15 +297,24 @@ func provision(ctx context.Context, js jetstream.JetStream, p process, log logru
 	return nil
 }
 
-// checkTopology says whether a worker can run on what there is, and which command mends it if not.
+// checkTopology says whether a worker can run on this server and on what there is, and which command fixes it if not.
 func checkTopology(ctx context.Context, js jetstream.JetStream, cfg consumer.Config) error {
-	mode, err := consumer.Check(ctx, js, cfg)
+	mode, err := checkStreams(ctx, js, cfg)
 	if err != nil {
 		return err
 	}
+	return topology.CheckServer(js.Conn().ConnectedServerVersion(), consumer.Topology(cfg, consumer.Choices{Mode: mode}).Streams)
+}
+
+// checkStreams is checkTopology without the server's version. It gives the mode that the streams are made for.
+func checkStreams(ctx context.Context, js jetstream.JetStream, cfg consumer.Config) (consumer.Mode, error) {
+	mode, err := consumer.Check(ctx, js, cfg)
+	if err != nil {
+		return "", err
+	}
 	found, err := topology.Compare(ctx, js, publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
 	if err != nil {
-		return err
+		return "", err
 	}
 	var bad []topology.Difference
 	for _, d := range found {
@@ -296,7 +323,7 @@ func checkTopology(ctx context.Context, js jetstream.JetStream, cfg consumer.Con
 		}
 	}
 	if len(bad) > 0 {
-		return &consumer.TopologyError{Differences: bad, Mode: mode, Config: cfg}
+		return "", &consumer.TopologyError{Differences: bad, Mode: mode, Config: cfg}
 	}
-	return nil
+	return mode, nil
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/schema"
+	"statusworker/schema/topology"
 )
 
 // streams are the names of the streams that there are.
@@ -216,9 +217,62 @@ func TestProvisionTimingOfNaks(t *testing.T) {
 
 func TestProvisionOnAnOldServer(t *testing.T) {
 	t.Parallel()
-	for _, version := range []string{"2.11.4", "2.12.9", "2.14.1"} {
-		c := command(t, "provision", "--nats-url", oldServer(t, version)).exits(exitFault)
-		says(t, "standard error", &c.stderr, version, "2.12.10", "2.14.2", "--hold-back nak")
+	for version, usable := range map[string]struct{ reserve, nak bool }{
+		"2.11.4": {false, true}, "2.12.9": {false, true}, "2.13.0": {false, true}, "unknown": {false, true},
+		"2.14.1": {false, false}, "2.14.2": {false, false}, "2.14.3": {false, false}, "2.14.4-preview": {false, false},
+		"2.12.10": {true, true}, "2.14.4": {true, true}, "2.15.0-RC.1": {true, true},
+	} {
+		t.Run(version, func(t *testing.T) {
+			t.Parallel()
+			for mode, works := range map[string]bool{"auto": usable.reserve, "reserve": usable.reserve, "nak": usable.nak} {
+				s, js := broker(t)
+				at := ofVersion(t, s.URL(), version)
+				if works {
+					command(t, "provision", "--nats-url", at, "--hold-back", mode).exits(exitOK)
+					continue
+				}
+				c := command(t, "provision", "--nats-url", at, "--hold-back", mode).exits(exitFault)
+				says(t, "standard error", &c.stderr, version, topology.MinServers)
+				if offered := strings.Contains(c.stderr.String(), "--hold-back nak"); offered != usable.nak {
+					t.Errorf("--hold-back nak is offered: %t, it works: %t: %s", offered, usable.nak, &c.stderr)
+				}
+				if n := len(footprint(t, js)); n != 0 {
+					t.Errorf("%d streams and consumers were made", n)
+				}
+			}
+		})
+	}
+}
+
+func TestProvisionWarnsOfFaultsOfTheServer(t *testing.T) {
+	t.Parallel()
+	for version, warns := range map[string]bool{"2.14.5": true, "2.15.2": true, "2.15.3": false} {
+		c := command(t, "provision", "--nats-url", oldServer(t, version), "--log-format", "json").exits(exitOK)
+		if warned := strings.Contains(c.stderr.String(), `"fixed_in"`); warned != warns {
+			t.Errorf("%s is warned of: %t: %s", version, warned, &c.stderr)
+		}
+	}
+}
+
+// A worker refuses a server that `provision` refuses, also where the streams were made before.
+func TestWorkersRefuseAnOldServer(t *testing.T) {
+	t.Parallel()
+	for mode, versions := range map[string]map[string]bool{
+		"reserve": {"2.12.9": false, "2.14.3": false, "2.14.4": true, "2.15.0": true},
+		"nak":     {"2.12.9": true, "2.14.3": false, "2.14.4": true},
+	} {
+		at, _ := provisioned(t, "--hold-back", mode)
+		for version, works := range versions {
+			w := worker(t, ofVersion(t, at, version))
+			if !works {
+				says(t, "standard error", &w.exits(exitFault).stderr, version, topology.MinServers)
+				continue
+			}
+			w.start()
+			w.stderr.wait(t, w.ctx, `"working"`)
+			w.stop()
+			w.end()
+		}
 	}
 }
 

@@ -5,10 +5,14 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/alecthomas/kong"
+
+	"statusworker/schema/topology"
 )
 
 var update = flag.Bool("update", false, "rewrite the configuration table of README.md")
@@ -128,6 +132,53 @@ func TestFlagTable(t *testing.T) {
 	} {
 		if strings.Count(table, row) != 1 {
 			t.Errorf("the table does not have once: %s\n%s", row, table)
+		}
+	}
+}
+
+// What documents say of versions of nats-server is what the table of their faults says.
+func TestDocsFollowTheServerVersions(t *testing.T) {
+	t.Parallel()
+	known := map[string]bool{topology.MinServer212: true, topology.MinServer214: true}
+	doctor, err := os.ReadFile("../../docs/doctor.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range topology.KnownServerFaults() {
+		known[strings.TrimSuffix(f.From, "-0")], known[f.Fixed] = true, true
+		use, do := "with care", f.Do
+		if f.Unsound {
+			use = "refused"
+		}
+		if do == "" {
+			do = "-"
+		}
+		if row := fmt.Sprintf("| %s | %s | %s | %s |\n", f.Versions(), f.What, use, do); strings.Count(string(doctor), row) != 1 {
+			t.Errorf("docs/doctor.md does not have once: %s", row)
+		}
+	}
+	var files []string
+	for _, pattern := range []string{"../../*.md", "../../docs/*.md", "../../deploy/*.yaml", "../../deploy/helm/statusworker/*.yaml", "../../deploy/nats/*"} {
+		found, err := filepath.Glob(pattern)
+		if err != nil || len(found) == 0 {
+			t.Fatalf("no %s: %v", pattern, err)
+		}
+		files = append(files, found...)
+	}
+	least := map[string]bool{"README.md": true, "doctor.md": true, "values.yaml": true}
+	version := regexp.MustCompile(`\b2\.1[234]\.\d+\b`)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if least[filepath.Base(file)] && !strings.Contains(string(text), topology.MinServers) {
+			t.Errorf("%s does not name the least versions: %s", file, topology.MinServers)
+		}
+		for _, v := range version.FindAllString(string(text), -1) {
+			if !known[v] {
+				t.Errorf("%s names %s, which is not in the table of faults", file, v)
+			}
 		}
 	}
 }

@@ -1,0 +1,121 @@
+package topology
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/mod/semver"
+)
+
+// The least versions of nats-server, by release line. Line 2.13 has no sound release; all lines above 2.14 are sound.
+const (
+	MinServer212 = "2.12.10"
+	MinServer214 = "2.14.4"
+
+	// MinServers names them in messages and documents.
+	MinServers = MinServer212 + " or a later 2.12, or " + MinServer214 + " or later"
+)
+
+// ServerFault is a fault of a range of nats-server versions.
+type ServerFault struct {
+	// From is the first version with the fault; empty: every version before Fixed. Fixed is the first version without
+	// it; empty: no version is known.
+	From, Fixed string
+	// Unsound streams must not be used on these versions. Otherwise the fault calls for care.
+	Unsound bool
+	// What the server does, and what to Do until it is upgraded; empty: nothing helps.
+	What, Do string
+
+	concerns func(jetstream.StreamConfig) bool
+}
+
+// Versions names the range: `before 2.12.10`, or `from 2.14.0, before 2.14.4`.
+func (f ServerFault) Versions() string {
+	if f.From == "" {
+		return "before " + f.Fixed
+	}
+	return "from " + strings.TrimSuffix(f.From, "-0") + ", before " + f.Fixed
+}
+
+// KnownServerFaults gives the table of faults, whatever streams they concern.
+func KnownServerFaults() []ServerFault { return slices.Clone(serverFaults) }
+
+// serverFaults is the table of all versions that are known to have a fault. A pre-release precedes its release, and -0
+// precedes every pre-release.
+var serverFaults = []ServerFault{
+	{Fixed: MinServer212, Unsound: true, concerns: hasSchedules,
+		What: "message schedules are not sound"},
+	{From: "2.13.0-0", Fixed: "2.14.2", Unsound: true, concerns: hasSchedules,
+		What: "message schedules are not sound"},
+	{From: "2.14.0-0", Fixed: MinServer214, Unsound: true, concerns: hasSubjectLimitAndAge,
+		What: "the bucket of the workers can refuse all writes for good (nats-server#8378)"},
+	{From: MinServer212, Fixed: "2.12.12", concerns: hasSchedules,
+		What: "the server does not reject malformed schedule state when it reads it"},
+	{From: MinServer214, Fixed: "2.14.6", concerns: hasSchedules,
+		What: "schedules of a replicated work queue are lost if another stream sources it (nats-server#8423)",
+		Do:   "do not add streams that source the streams of statusworker"},
+	{From: "2.15.0-0", Fixed: "2.15.3", concerns: isStream,
+		What: "changing replicas is not safe if the servers have sync_interval: always",
+		Do:   "do not change replicas while the servers have sync_interval: always"},
+}
+
+func hasSchedules(s jetstream.StreamConfig) bool { return s.AllowMsgSchedules }
+
+// hasSubjectLimitAndAge tells of the two removals that can race for one message.
+func hasSubjectLimitAndAge(s jetstream.StreamConfig) bool {
+	return s.MaxMsgsPerSubject > 0 && s.MaxAge > 0 && s.Storage == jetstream.FileStorage
+}
+
+func isStream(jetstream.StreamConfig) bool { return true }
+
+// The faults of a version that is in no table.
+var (
+	unreadable = ServerFault{Unsound: true, concerns: hasSchedules, What: "the version is not a version of nats-server, so message schedules may not be sound"}
+	preRelease = ServerFault{concerns: isStream, What: "it is a pre-release", Do: "use a release in production"}
+)
+
+// ServerFaults are the known faults of a server of this version (without a v, as a server reports it) that concern one of
+// the streams, unsound ones first.
+func ServerFaults(version string, streams []jetstream.StreamConfig) (faults []ServerFault) {
+	v := "v" + version
+	add := func(f ServerFault) {
+		if slices.ContainsFunc(streams, f.concerns) {
+			faults = append(faults, f)
+		}
+	}
+	if !semver.IsValid(v) {
+		add(unreadable)
+		return faults
+	}
+	for _, f := range serverFaults {
+		if (f.From == "" || semver.Compare(v, "v"+f.From) >= 0) && semver.Compare(v, "v"+f.Fixed) < 0 {
+			add(f)
+		}
+	}
+	if semver.Prerelease(v) != "" {
+		add(preRelease)
+	}
+	return faults
+}
+
+// ServerError says that streams must not be used on a server of this version.
+type ServerError struct {
+	Version string
+	Fault   ServerFault
+}
+
+func (e *ServerError) Error() string {
+	return fmt.Sprintf("nats-server %q cannot be used: %s; upgrade to %s", e.Version, e.Fault.What, MinServers)
+}
+
+// CheckServer refuses with a [*ServerError] a server on which the streams must not be used.
+func CheckServer(version string, streams []jetstream.StreamConfig) error {
+	for _, f := range ServerFaults(version, streams) {
+		if f.Unsound {
+			return &ServerError{version, f}
+		}
+	}
+	return nil
+}

@@ -3,6 +3,7 @@ package schema_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"maps"
 	"reflect"
 	"slices"
@@ -77,6 +78,50 @@ func document(t *testing.T, name string) map[string]any {
 		t.Fatalf("%s: %v", name, err)
 	}
 	return doc
+}
+
+// A document is found by its name in any case, without its last ending and without all of them, and by nothing else.
+func TestDocumentIsFoundByItsName(t *testing.T) {
+	found := 0
+	for _, file := range schema.Documents() {
+		want, err := schema.Document(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stem, _, _ := strings.Cut(file, ".")
+		for _, name := range []string{stem, strings.TrimSuffix(file, ".json")} {
+			for _, name := range []string{name, strings.ToUpper(name), strings.ToUpper(name[:1]) + name[1:]} {
+				got, err := schema.Document(name)
+				if err != nil || !bytes.Equal(got, want) {
+					t.Errorf("Document(%q) is not %s: %v", name, file, err)
+				}
+				found++
+			}
+		}
+		var doc map[string]any
+		if err := json.Unmarshal(want, &doc); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+	if found < 6*len(schema.Documents()) {
+		t.Errorf("only %d names were tried", found)
+	}
+	for _, name := range []string{
+		"", ".", "..", "/", "*", " asyncapi", "asyncapi ", "asyncapi.", "asyncapi.schema", "asyncapi.schema.json", "asyncapi.yaml",
+		"declared.json", "declared.schema.json.json", "decl", "declared-", "../schema/asyncapi.json", "./asyncapi", ".schema.json", "documents.go", "asyncapi\x00",
+	} {
+		_, err := schema.Document(name)
+		var unknown *schema.UnknownDocumentError
+		if !errors.As(err, &unknown) || unknown.Name != name {
+			t.Errorf("Document(%q): error %v", name, err)
+			continue
+		}
+		for _, file := range schema.Documents() {
+			if !strings.Contains(err.Error(), file) {
+				t.Errorf("Document(%q) does not name %s: %v", name, file, err)
+			}
+		}
+	}
 }
 
 func TestDocuments(t *testing.T) {

@@ -251,20 +251,17 @@ func versionString() string {
 }
 
 type schemaCommand struct {
-	Name string `arg:"" optional:"" help:"The document to print."`
+	Name *string `arg:"" optional:"" help:"The document to print: its name in any case, with or without its endings."`
 }
 
 func (c schemaCommand) Run(p process) error {
-	if c.Name == "" {
+	if c.Name == nil {
 		for _, name := range schema.Documents() {
 			say(p.stdout, "%s", name)
 		}
 		return nil
 	}
-	doc, err := schema.Document(c.Name)
-	if whole, otherwise := schema.Document(c.Name + ".schema.json"); otherwise == nil {
-		doc, err = whole, nil
-	}
+	doc, err := schema.Document(*c.Name)
 	if err != nil {
 		return &usageError{err}
 	}

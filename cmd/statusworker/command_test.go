@@ -134,6 +134,7 @@ func TestBadConfigurationIsOneLine(t *testing.T) {
 		"data is a device":            {args: []string{"declare", "--type", "audio", "--data", "/dev/zero", "x"}, want: []string{"--data", "/dev/zero", "it is a device"}},
 		"no data file":                {args: []string{"declare", "--type", "audio", "--data", missing, "x"}, want: []string{"--data", missing, "no such file"}},
 		"dash for an identifier":      {args: []string{"declare", "--type", "audio", "-"}, want: []string{"identifier -", "standard input"}},
+		"a document without a name":   {args: []string{"schema", ""}, want: []string{`""`, "asyncapi.json"}},
 		"no document":                 {args: []string{"schema", "nope"}, want: []string{"nope", "asyncapi.json"}},
 		"no speed":                    {args: []string{"dev", "--speed", "0"}, want: []string{"--speed", "0", "1 to 50"}},
 		"speed that is not a number":  {args: []string{"dev", "--speed", "NaN"}, want: []string{"--speed", "NaN", "1 to 50"}},
@@ -224,6 +225,7 @@ func TestVersionAndSchema(t *testing.T) {
 	says(t, "version", &command(t, "version").exits(exitOK).stdout, "statusworker ")
 	says(t, "version", &command(t, "--version").exits(exitOK).stdout, "statusworker "+versionString())
 	says(t, "a schema by its stem", &command(t, "schema", "declared").exits(exitOK).stdout, "interactionIdentifier")
+	says(t, "the AsyncAPI document by its stem", &command(t, "schema", "AsyncAPI").exits(exitOK).stdout, `"asyncapi"`)
 	c := command(t, "schema").exits(exitOK)
 	for _, name := range c.stdout.lines() {
 		says(t, name, &command(t, "schema", name).exits(exitOK).stdout, "{")

@@ -87,9 +87,13 @@ func replayKilled(t *testing.T, mode consumer.Mode, when string) {
 			}
 		}
 	}
+	want := 0
+	if s.deadLetters() < len(ids) {
+		want = 1 // a killed replay has deleted a dead letter, which the second one names as missing
+	}
 	code, output := harness.RunWorker(t, []string{"NATS_URL=" + s.url}, append([]string{"dlq", "replay", "--yes"}, ids...)...)
-	if code != 0 {
-		t.Errorf("the second replay ended with %d:\n%s", code, output)
+	if code != want {
+		t.Errorf("the second replay ended with %d, want %d:\n%s", code, want, output)
 	}
 	note(t, "scenario=%s second_replay=%q", s.name, lastLine(output))
 	if n := s.deadLetters(); n != 0 {

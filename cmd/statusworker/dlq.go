@@ -58,11 +58,15 @@ func names(ids ...string) (all []string) {
 
 // sought are the names on a command line, and which of them dead letters were found under.
 type sought struct {
-	ids   []string
-	found map[string]bool
+	ids []string
+	// narrowed is true where other flags can exclude what a name stands for.
+	narrowed bool
+	found    map[string]bool
 }
 
-func (f filterFlags) sought() *sought { return &sought{ids: f.IDs, found: map[string]bool{}} }
+func (f filterFlags) sought() *sought {
+	return &sought{ids: f.IDs, narrowed: len(f.Reason)+len(f.Type) > 0 || f.OlderThan+f.NewerThan > 0, found: map[string]bool{}}
+}
 
 func (s *sought) saw(l desk.Letter) {
 	if len(s.ids) > 0 {
@@ -70,26 +74,31 @@ func (s *sought) saw(l desk.Letter) {
 	}
 }
 
-// missing are the names that nothing was found under.
+// missing are the names that nothing was found under, each once.
 func (s *sought) missing() (missing []string) {
 	for _, id := range s.ids {
 		if digits, ok := strings.CutPrefix(id, "@"); ok {
 			id = "@" + strings.TrimLeft(digits, "0")
 		}
-		if !slices.ContainsFunc(names(id), func(name string) bool { return s.found[name] }) {
-			missing = append(missing, schema.Quote(id))
+		all := names(id)
+		if quoted := schema.Quote(all[len(all)-1]); !slices.ContainsFunc(all, func(name string) bool { return s.found[name] }) && !slices.Contains(missing, quoted) {
+			missing = append(missing, quoted)
 		}
 	}
 	return missing
 }
 
-// tell says which names are missing. Where somebody only looks that is a fault: they take it to be there.
-func (s *sought) tell(to io.Writer) error {
+// report names what is missing. That is a fault, whatever else the command does.
+func (s *sought) report(to io.Writer) error {
 	missing := s.missing()
 	if len(missing) == 0 {
 		return nil
 	}
-	say(to, "there is no such dead letter: %s", strings.Join(missing, ", "))
+	what := "no such dead letter"
+	if s.narrowed {
+		what += " with this reason, type and age"
+	}
+	say(to, "%s: %s; `statusworker dlq ls` lists what there is", what, strings.Join(missing, ", "))
 	return errReported
 }
 
@@ -180,7 +189,7 @@ func (c dlqLsCommand) Run(ctx context.Context, p process) error {
 		return interrupted(ctx, p, err)
 	}
 	say(p.stderr, "%s", deadLetters(list.n))
-	return sought.tell(p.stderr)
+	return sought.report(p.stderr)
 }
 
 // interrupted tells of a stop before the end: whoever called must not take what there is for all.
@@ -262,42 +271,42 @@ func (f sureFlags) check(p process, filter desk.Filter, what string) error {
 }
 
 // sure counts what is meant, and asks whether to go on. It returns how many there are; 0 also where the answer is no.
-func (f sureFlags) sure(ctx context.Context, p process, s *desk.Selection, sought *sought, what string) (int, error) {
+// Missing is a fault where a name stands for none of them.
+func (f sureFlags) sure(ctx context.Context, p process, s *desk.Selection, sought *sought, what string) (n int, missing, err error) {
 	reasons := map[schema.Reason]int{}
-	err := s.Each(ctx, func(l desk.Letter) error {
+	err = s.Each(ctx, func(l desk.Letter) error {
 		sought.saw(l)
 		reasons[l.Reason]++
+		n++
 		return nil
 	})
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	missing := sought.tell(p.stderr) // no fault here: a command that is run again names what is done already
-	n := 0
-	var by []string
-	for _, r := range slices.Sorted(maps.Keys(reasons)) {
-		n += reasons[r]
-		by = append(by, fmt.Sprintf("%s %d", printable(string(r)), reasons[r]))
-	}
+	missing = sought.report(p.stderr)
 	switch {
 	case n == 0 && missing != nil:
-		return 0, nil
+		return 0, missing, nil
 	case n == 0:
 		say(p.stderr, "no dead letter matches")
-		return 0, nil
+		return 0, nil, nil
 	case f.Yes || f.DryRun:
-		return n, nil
+		return n, missing, nil
+	}
+	var by []string
+	for _, r := range slices.Sorted(maps.Keys(reasons)) {
+		by = append(by, fmt.Sprintf("%s %d", printable(string(r)), reasons[r]))
 	}
 	fmt.Fprintf(p.stderr, "%s %s (%s)? [y/N] ", what, deadLetters(n), strings.Join(by, ", "))
 	yes, err := saysYes(ctx, p.stdin)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	if !yes {
 		say(p.stderr, "nothing was done")
-		return 0, nil
+		return 0, missing, nil
 	}
-	return n, nil
+	return n, missing, nil
 }
 
 // saysYes reads one line; only a y or yes is one.
@@ -357,9 +366,12 @@ func work(ctx context.Context, p process, f filterFlags, sure sureFlags, open de
 	if err != nil {
 		return interrupted(ctx, p, err)
 	}
-	n, err := sure.sure(ctx, p, selection, f.sought(), what)
-	if err != nil || n == 0 {
+	n, missing, err := sure.sure(ctx, p, selection, f.sought(), what)
+	if err != nil {
 		return interrupted(ctx, p, err)
+	}
+	if n == 0 {
+		return missing
 	}
 	if sure.DryRun {
 		list := newDLQList(p.stdout, "table", columns(p.stdout))
@@ -385,5 +397,5 @@ func work(ctx context.Context, p process, f filterFlags, sure sureFlags, open de
 	case progress.left() > 0:
 		return errReported
 	}
-	return nil
+	return missing
 }

@@ -133,26 +133,6 @@ func TestDLQListsAndShows(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	t.Run("what is not there is told", func(t *testing.T) {
-		missing := uuid.NewString()
-		for _, args := range [][]string{
-			{"ls", failed, missing, "@99"}, {"ls", "--reason", "rejected", failed}, {"purge", "--dry-run", failed, "@099", missing}, {"replay", "--yes", missing, "@99"},
-		} {
-			code := exitOK // it may be the second time
-			if args[0] == "ls" {
-				code = exitFault
-			}
-			c := command(t, append(append([]string{"dlq"}, args...), "--nats-url", at)...).exits(code)
-			for _, id := range []string{failed, missing, "@99"} {
-				given := slices.Contains(args, id) || id == "@99" && slices.Contains(args, "@099")
-				there := id == failed && !slices.Contains(args, "--reason")
-				if told := strings.Contains(c.stderr.String(), schema.Quote(id)); told != (given && !there) {
-					t.Errorf("%v: that %s is not there is told: %v:\n%s", args, id, told, &c.stderr)
-				}
-			}
-		}
-	})
-
 	t.Run("table", func(t *testing.T) {
 		c := command(t, "dlq", "ls", "--nats-url", at).exits(exitOK)
 		says(t, "standard output", &c.stdout, "SEQ", "@1", failed, "processing_failed", "@2", invalid, "@3", "is no event in JSON")
@@ -298,6 +278,94 @@ func TestDLQReplayAndPurge(t *testing.T) {
 	if now, _ := messages(t, js, schema.StreamOutcomes); now != 0 {
 		t.Errorf("%d outcomes are left", now)
 	}
+}
+
+// A name that stands for no dead letter is reported once and is a fault, for each command; the others are processed.
+func TestDLQNamesWhatIsNotThere(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t)
+	failed, other, gone, token := uuid.NewString(), uuid.NewString(), uuid.NewString(), "seq-17"
+	bury(t, js, deadLetter(schema.NotFound, failed), deadLetter(schema.Rejected, other), deadLetter(schema.InvalidMessage, token))
+	deleted := fmt.Sprintf("@%d", bury(t, js, deadLetter(schema.NotFound, gone)))
+	processed := schema.Outcome{Identifier: uuid.NewString(), Type: schema.Chat, Destination: schema.ToCXAI, Observed: time.Now(),
+		Declaration: json.RawMessage(`{}`), Answer: json.RawMessage(`{"status":"processed"}`), Origin: deadLetter(schema.NotFound, gone).Origin}
+	noDeadLetter := fmt.Sprintf("@%d", bury(t, js, processed))
+	command(t, "dlq", "purge", "--yes", deleted, "--nats-url", at).exits(exitOK)
+
+	for _, missing := range [][]string{
+		{deleted}, {noDeadLetter}, {"@99"}, {gone}, {"seq-18"}, {uuid.NewString()}, {processed.Identifier},
+		{deleted, gone, "@99", "seq-18"},
+	} {
+		for _, args := range [][]string{
+			{"ls"}, {"ls", "-o", "json"}, {"show"}, {"replay", "--yes"}, {"purge", "--yes"}, {"replay", "--dry-run"}, {"purge", "--dry-run"},
+			{"ls", failed}, {"replay", "--dry-run", failed, "@2"}, {"purge", "--dry-run", token},
+		} {
+			if args[0] == "show" && len(missing) > 1 {
+				continue
+			}
+			c := command(t, slices.Concat([]string{"dlq"}, args, missing, []string{"--nats-url", at})...).exits(exitFault)
+			for _, id := range append([]string{failed, "@2", token}, missing...) {
+				if named := strings.Count(c.stderr.String(), schema.Quote(id)); named != strings.Count(strings.Join(missing, " "), id) {
+					t.Errorf("%v %v: %s is named %d times:\n%s", args, missing, id, named, &c.stderr)
+				}
+			}
+			for _, dry := range args {
+				if dry == "--dry-run" && len(args) > 2 {
+					says(t, "standard output", &c.stdout, "dry run, nothing was changed")
+				}
+			}
+		}
+	}
+
+	// A name in other words is the same name.
+	c := command(t, "dlq", "replay", "--yes", "@99", "@099", "@99", gone, strings.ToUpper(gone), "--nats-url", at).exits(exitFault)
+	for _, id := range []string{"@99", gone} {
+		if n := strings.Count(c.stderr.String(), schema.Quote(id)); n != 1 {
+			t.Errorf("%s is named %d times, want once:\n%s", id, n, &c.stderr)
+		}
+	}
+	// What another flag excludes is not there for this command.
+	for _, flag := range []string{"--reason=rejected", "--type=audio", "--older-than=1h"} {
+		for _, what := range []string{"replay", "purge"} {
+			c := command(t, "dlq", what, "--yes", flag, "@1", "--nats-url", at).exits(exitFault)
+			says(t, "standard error", &c.stderr, `"@1"`)
+		}
+	}
+	if now, _ := messages(t, js, schema.StreamOutcomes); now != 4 {
+		t.Fatalf("%d outcomes are stored, want 4", now)
+	}
+	// What is there is processed, in whatever order, and a second time there is nothing to do.
+	c = command(t, "dlq", "replay", "--yes", deleted, failed, "@99", strings.ToUpper(other), failed, "--nats-url", at).exits(exitFault)
+	says(t, "standard output", &c.stdout, "replayed 2, superseded 0, gone 0, left 0")
+	c = command(t, "dlq", "purge", "--yes", failed, token, "--nats-url", at).exits(exitFault)
+	says(t, "standard output", &c.stdout, "deleted 1, gone 0")
+	c = command(t, "dlq", "purge", "--yes", failed, token, "--nats-url", at).exits(exitFault)
+	says(t, "standard error", &c.stderr, schema.Quote(failed), schema.Quote(token))
+	if now, _ := messages(t, js, schema.StreamDeclared); now != 2 {
+		t.Errorf("%d declared messages, want 2", now)
+	}
+}
+
+// Without its streams no command of the desk has done anything.
+func TestDLQWithoutStreams(t *testing.T) {
+	t.Parallel()
+	s, js := broker(t)
+	for _, args := range [][]string{
+		{"ls"}, {"ls", "-o", "json"}, {"ls", "--reason", "not_found"}, {"show", "@1"}, {"purge", "--yes", "--all"}, {"purge", "--dry-run", "--all"},
+		{"replay", "--yes", "--all"}, {"replay", "--yes", "@1"},
+	} {
+		c := command(t, append(append([]string{"dlq"}, args...), "--nats-url", s.URL())...).exits(exitFault)
+		says(t, "standard error", &c.stderr, schema.StreamOutcomes, "`statusworker provision`")
+		if c.stdout.String() != "" {
+			t.Errorf("%v: %s", args, &c.stdout)
+		}
+	}
+	command(t, "provision", "--nats-url", s.URL()).exits(exitOK)
+	if err := js.DeleteStream(t.Context(), schema.StreamDeclared); err != nil {
+		t.Fatal(err)
+	}
+	c := command(t, "dlq", "replay", "--yes", "--all", "--nats-url", s.URL()).exits(exitFault)
+	says(t, "standard error", &c.stderr, schema.StreamDeclared, "`statusworker provision`")
 }
 
 // A broker that is restarted in the middle loses and doubles nothing.

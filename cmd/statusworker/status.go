@@ -63,8 +63,11 @@ func (c statusCommand) Run(ctx context.Context, p process) error {
 	}
 	show := c.shower(p, log)
 	defer show.end()
-	if err := show.show(statusView{Survey: first}); err != nil || !c.Watch {
+	if err := show.show(statusView{Survey: first}); err != nil {
 		return err
+	}
+	if !c.Watch {
+		return first.Provisioned()
 	}
 	return watchStatus(ctx, v, nc, statusView{Survey: first}, show)
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/embedded"
@@ -106,11 +107,79 @@ func TestStatusWithoutWorkers(t *testing.T) {
 	}
 }
 
-func TestStatusWithoutStreams(t *testing.T) {
+// Where streams or consumers are missing, a look is no success: it says which, and what creates them.
+func TestStatusOfWhatIsMissing(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		provision []string
+		spoil     func(jetstream.JetStream) error
+		want      []string
+	}{
+		"nothing provisioned": {want: []string{"nothing is provisioned", "`statusworker provision`"}},
+		"no polls": {[]string{}, func(js jetstream.JetStream) error { return js.DeleteStream(t.Context(), schema.StreamPolls) },
+			[]string{"stream " + schema.StreamPolls, "`statusworker provision`"}},
+		"no consumer of a lane": {[]string{}, func(js jetstream.JetStream) error {
+			return js.DeleteConsumer(t.Context(), schema.StreamPolls, schema.PollConsumer(schema.Chat))
+		}, []string{"consumer " + schema.StreamPolls + "/" + schema.PollConsumer(schema.Chat), "`statusworker provision`"}},
+		"no outcomes, with naks": {[]string{"--hold-back", "nak"}, func(js jetstream.JetStream) error { return js.DeleteStream(t.Context(), schema.StreamOutcomes) },
+			[]string{"stream " + schema.StreamOutcomes, "`statusworker provision --hold-back nak`"}},
+		"only outcomes": {[]string{}, func(js jetstream.JetStream) error {
+			return errors.Join(js.DeleteStream(t.Context(), schema.StreamPolls), js.DeleteStream(t.Context(), schema.StreamDeclared), js.DeleteStream(t.Context(), schema.StreamWorkers))
+		}, []string{"stream " + schema.StreamDeclared, "`statusworker provision`"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, js := broker(t)
+			if test.provision != nil {
+				command(t, append([]string{"provision", "--nats-url", s.URL()}, test.provision...)...).exits(exitOK)
+				if err := test.spoil(js); err != nil {
+					t.Fatal(err)
+				}
+			}
+			table := command(t, "status", "--nats-url", s.URL()).exits(exitFault)
+			object := command(t, "status", "-o", "json", "--nats-url", s.URL()).exits(exitFault)
+			for _, c := range []*call{table, object} {
+				says(t, "standard error", &c.stderr, test.want...)
+				if n := len(c.stderr.lines()); n != 1 {
+					t.Errorf("%d lines on standard error, want 1: %s", n, &c.stderr)
+				}
+			}
+			var v survey.Survey
+			if err := json.Unmarshal([]byte(object.stdout.String()), &v); err != nil || len(v.Missing) == 0 || len(v.Advice) == 0 {
+				t.Errorf("%v in %s", err, &object.stdout)
+			}
+			says(t, "the table", &table.stdout, "! ")
+			// A watch shows it and goes on, until all is there.
+			watch := command(t, "status", "--watch", "-o", "json", "--nats-url", s.URL()).start()
+			watch.stdout.wait(t, watch.ctx, `"missing"`)
+			command(t, append([]string{"provision", "--nats-url", s.URL()}, test.provision...)...).exits(exitOK)
+			watch.stdout.until(t, watch.ctx, "a survey of all", func(all string) bool {
+				lines := strings.Split(strings.TrimSuffix(all, "\n"), "\n")
+				return !strings.Contains(lines[len(lines)-1], `"missing"`)
+			})
+			watch.stop()
+			if code := watch.end(); code != exitOK {
+				t.Errorf("exit code %d after a stop, want 0", code)
+			}
+			command(t, "status", "--nats-url", s.URL()).exits(exitOK)
+		})
+	}
+}
+
+// What else could take an empty broker for a sound one.
+func TestNothingProvisionedIsNoSuccess(t *testing.T) {
 	t.Parallel()
 	s, _ := broker(t)
-	c := command(t, "status", "--nats-url", s.URL()).exits(exitOK)
-	says(t, "the table", &c.stdout, "! nothing is provisioned: run `statusworker provision` once")
+	for name, c := range map[string]*call{
+		"declare": command(t, "declare", "--type", "chat", uuid.NewString(), "--nats-url", s.URL()),
+		"doctor":  command(t, "doctor", "--base-url", "http://127.0.0.1:1/v1", "--nats-url", s.URL()),
+		"run":     worker(t, s.URL()),
+	} {
+		c.exits(exitFault)
+		if all := c.stdout.String() + c.stderr.String(); !strings.Contains(all, "statusworker provision") {
+			t.Errorf("%s does not name the command that creates the streams:\n%s", name, all)
+		}
+	}
 }
 
 func TestStatusDoesNotWaitForEver(t *testing.T) {

@@ -23,12 +23,11 @@ const (
 func Advise(s Survey) []string {
 	var advice []string
 	say := func(format string, args ...any) { advice = append(advice, fmt.Sprintf(format, args...)) }
-	if s.HoldBack == "" {
-		say("nothing is provisioned: run `statusworker provision` once, with the rights to create streams")
-		return advice
+	if err := s.Provisioned(); err != nil {
+		say("%v", err)
 	}
-	if len(s.Missing) > 0 {
-		say("missing: %s; run `%s`", strings.Join(s.Missing, ", "), consumer.ProvisionCommand(s.HoldBack, consumer.Config{}))
+	if s.HoldBack == "" {
+		return advice
 	}
 
 	var alive, resting []Worker
@@ -45,7 +44,7 @@ func Advise(s Survey) []string {
 		}
 	}
 	switch {
-	case len(s.Workers) == 0 && !slices.Contains(s.Missing, "stream "+schema.StreamWorkers):
+	case len(s.Workers) == 0 && !slices.Contains(s.Missing, streamName(schema.StreamWorkers)):
 		say("no worker is alive: nothing is polled; start `statusworker run`")
 	case len(resting) > 0:
 		for _, cause := range distinct(resting, func(w Worker) string { return w.Cause }) {

@@ -8,6 +8,9 @@
 package survey
 
 import (
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"statusworker/consumer"
@@ -34,6 +37,37 @@ type Survey struct {
 	// Advice is what needs an operator, in sentences; see [Advise].
 	Advice []string `json:"advice,omitempty"`
 }
+
+// MissingError says which streams and consumers are missing, and which command creates them.
+type MissingError struct {
+	Missing []string
+	// Nothing is true where not one stream is there.
+	Nothing bool
+	Command string
+}
+
+func (e *MissingError) Error() string {
+	if e.Nothing {
+		return "nothing is provisioned: run `" + e.Command + "` once, with the rights to create streams"
+	}
+	return fmt.Sprintf("missing: %s; run `%s`", strings.Join(e.Missing, ", "), e.Command)
+}
+
+// Provisioned is nil where no stream and no consumer is missing, and a [*MissingError] otherwise.
+func (s Survey) Provisioned() error {
+	if s.HoldBack != "" && len(s.Missing) == 0 {
+		return nil
+	}
+	e := &MissingError{Missing: s.Missing, Nothing: s.HoldBack == "", Command: consumer.ProvisionCommand(s.HoldBack, consumer.Config{})}
+	if len(s.Missing) > 0 {
+		for _, name := range []string{schema.StreamDeclared, schema.StreamPolls, schema.StreamWorkers, schema.StreamOutcomes} {
+			e.Nothing = e.Nothing && slices.Contains(s.Missing, streamName(name))
+		}
+	}
+	return e
+}
+
+func streamName(name string) string { return "stream " + name }
 
 // Intake is what waits to be taken in.
 type Intake struct {

@@ -3,6 +3,7 @@ package survey_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -357,21 +358,61 @@ func TestForeignAnnouncements(t *testing.T) {
 
 func TestMissingStreamsAreNamed(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, "")
-	v := s.take()
-	if v.HoldBack != "" || len(v.Lanes) != 3 || len(v.Advice) != 1 || !strings.Contains(v.Advice[0], "statusworker provision") {
-		t.Errorf("survey %+v of an empty broker", v)
-	}
-
-	s = newStage(t, consumer.Reserve)
-	for _, name := range []string{schema.StreamOutcomes, schema.StreamWorkers} {
-		check(t, s.js.DeleteStream(s.ctx, name))
-	}
-	check(t, s.js.DeleteConsumer(s.ctx, schema.StreamPolls, schema.PollConsumer(schema.Chat)))
-	v = s.take()
-	want := []string{"consumer INTERACTIONS_POLLS/poll-chat", "stream INTERACTIONS_OUTCOMES", "stream KV_INTERACTIONS_WORKERS"}
-	if !slices.Equal(v.Missing, want) || len(v.Advice) != 1 || !strings.Contains(v.Advice[0], want[0]) {
-		t.Errorf("missing %q, want %q; advice %q", v.Missing, want, v.Advice)
+	const declared, polls, outcomes, workers = schema.StreamDeclared, schema.StreamPolls, schema.StreamOutcomes, schema.StreamWorkers
+	all := []string{"stream " + declared, "stream " + polls, "stream " + outcomes, "stream " + workers}
+	for name, test := range map[string]struct {
+		mode      consumer.Mode
+		streams   []string // that are deleted
+		consumers [][2]string
+		want      []string
+		nothing   bool
+	}{
+		"all is there":                       {mode: consumer.Reserve},
+		"all is there, with naks":            {mode: consumer.Nak},
+		"nothing was provisioned":            {want: all, nothing: true},
+		"nothing is left":                    {mode: consumer.Reserve, streams: []string{declared, polls, outcomes, workers}, want: all, nothing: true},
+		"only outcomes are left":             {mode: consumer.Reserve, streams: []string{declared, polls, workers}, want: []string{all[0], all[1], all[3]}},
+		"only the bucket is left, with naks": {mode: consumer.Nak, streams: []string{declared, outcomes}, want: all[:3]},
+		"only the declared stream is left":   {mode: consumer.Reserve, streams: []string{polls, outcomes, workers}, want: all[1:]},
+		"and not its consumer":               {mode: consumer.Reserve, streams: []string{polls, outcomes, workers}, consumers: [][2]string{{declared, "intake"}}, want: append([]string{"consumer " + declared + "/intake"}, all[1:]...)},
+		"no polls":                           {mode: consumer.Reserve, streams: []string{polls}, want: all[1:2]},
+		"no intake":                          {mode: consumer.Reserve, consumers: [][2]string{{declared, "intake"}}, want: []string{"consumer " + declared + "/intake"}},
+		"no outcomes":                        {mode: consumer.Reserve, streams: []string{outcomes}, want: all[2:3]},
+		"no outcomes, with naks":             {mode: consumer.Nak, streams: []string{outcomes}, want: all[2:3]},
+		"a consumer and two streams":         {mode: consumer.Reserve, streams: []string{outcomes, workers}, consumers: [][2]string{{polls, "poll-chat"}}, want: []string{"consumer " + polls + "/poll-chat", all[2], all[3]}},
+		"two lanes, with naks":               {mode: consumer.Nak, consumers: [][2]string{{declared, "poll-audio"}, {declared, "poll-chat"}}, want: []string{"consumer " + declared + "/poll-audio", "consumer " + declared + "/poll-chat"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t, test.mode)
+			for _, c := range test.consumers {
+				check(t, s.js.DeleteConsumer(s.ctx, c[0], c[1]))
+			}
+			for _, name := range test.streams {
+				check(t, s.js.DeleteStream(s.ctx, name))
+			}
+			v, want := s.take(), slices.Sorted(slices.Values(test.want))
+			if !slices.Equal(v.Missing, want) {
+				t.Errorf("missing %q, want %q", v.Missing, want)
+			}
+			err := v.Provisioned()
+			var missing *survey.MissingError
+			if !errors.As(err, &missing) {
+				if err != nil || len(want) > 0 {
+					t.Errorf("error %v", err)
+				}
+				return
+			}
+			if !slices.Equal(missing.Missing, want) || missing.Nothing != test.nothing || !strings.HasPrefix(missing.Command, "statusworker provision") {
+				t.Errorf("error %+v", missing)
+			}
+			if strings.HasSuffix(missing.Command, " nak") != (v.HoldBack == consumer.Nak) {
+				t.Errorf("the command is %s, held back by %q", missing.Command, v.HoldBack)
+			}
+			if len(v.Advice) == 0 || v.Advice[0] != err.Error() {
+				t.Errorf("advice %q does not begin with %q", v.Advice, err)
+			}
+		})
 	}
 }
 

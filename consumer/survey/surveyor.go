@@ -85,7 +85,7 @@ type taking struct {
 func (t *taking) stream(ctx context.Context, name string) (jetstream.Stream, error) {
 	s, err := t.js.Stream(ctx, name)
 	if topology.Absent(err) {
-		t.survey.Missing = append(t.survey.Missing, "stream "+name)
+		t.survey.Missing = append(t.survey.Missing, streamName(name))
 		return nil, nil
 	}
 	if err != nil {

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,38 +18,202 @@ import (
 // statusWidth is how wide a survey is drawn where there is no terminal.
 const statusWidth = 80
 
-// drawStatus gives a view as lines of at most width columns. Where most is not 0, there are no more lines than that: the
-// workers make room first.
+// someWorkers is how many workers are shown before lanes and outcomes have room.
+const someWorkers = 3
+
+// drawStatus gives a view as lines of at most width columns. Where most is not 0, there are no more lines than that. Room
+// goes to the title, the advice, a worker, some workers, lanes, outcomes, the other workers, in this order.
 func drawStatus(v statusView, width, most int) []string {
 	width = min(width, widest)
-	head := []string{fit(titleLine(v), width)}
+	top := []string{fit(titleLine(v), width)}
 	if !v.stale.IsZero() {
-		head = append(head, red.on(fit(fmt.Sprintf("STALE since %s: %v", v.stale.Format(time.TimeOnly), asciiOnly(v.why.Error())), width)))
-	} else {
-		head = append(head, "")
+		top = append(top, red.on(fit(fmt.Sprintf("STALE since %s: %v", v.stale.Format(time.TimeOnly), asciiOnly(v.why.Error())), width)))
 	}
-	head = append(head, headed(laneRows(v.Survey), []int{10, 8, 8, 9, 8, 8, 11}, width)...)
-	head = append(head, "")
-	head = append(head, headed(outcomeRows(v.Survey), []int{10, 9, 9, 20, 9, 9}, width)...)
-	head = append(head, "")
-	workers := workerLines(v.Survey, width)
-	var tail []string
-	for i, a := range v.Advice {
-		if i == 0 {
-			tail = append(tail, "")
-		}
-		for _, line := range wrap("! "+asciiOnly(a), width, "  ") {
-			tail = append(tail, yellow.on(line))
-		}
+	var lanes, outcomes, workers block
+	if v.HoldBack != "" { // without streams there is nothing to count
+		lanes, outcomes, workers = laneBlock(v.Survey, width), outcomeBlock(v.Survey, width), workerBlock(v.Survey, width)
 	}
-	if room := most - len(head) - len(tail); most > 0 && len(workers) > room {
-		keep := min(max(room-1, 1), len(workers))
-		hidden := len(workers) - keep
-		workers = append(workers[:keep:keep], faint.on(fit(fmt.Sprintf("and %d more", hidden), width)))
-	}
-	lines := append(append(head, workers...), tail...)
+	advice := adviceBlocks(v.Advice, width)
+
+	left := math.MaxInt
 	if most > 0 {
-		lines = lines[:min(len(lines), most)]
+		top = top[:min(len(top), most)]
+		left = most - len(top)
+	}
+	grant := func(to *int, lines int) {
+		n := max(0, min(lines-*to, left))
+		*to, left = *to+n, left-n
+	}
+	var forLanes, forOutcomes, forWorkers, forAdvice int
+	grant(&forAdvice, min(countLines(advice), max(left-workers.least(), len(advice))))
+	grant(&forWorkers, workers.least())
+	grant(&forWorkers, workers.size(someWorkers))
+	for _, b := range []struct {
+		block
+		lines *int
+	}{{lanes, &forLanes}, {outcomes, &forOutcomes}} {
+		if left >= b.least() {
+			grant(b.lines, b.size(len(b.rows)))
+		}
+	}
+	parts, shown := []*int{&forLanes, &forOutcomes, &forWorkers, &forAdvice}, 0
+	for _, lines := range parts {
+		shown += min(*lines, 1)
+	}
+	// A blank line before each part, unless that would hide workers who would all have room without it.
+	others := workers.size(len(workers.rows)) - forWorkers
+	spaced := left >= shown+others || left >= shown && left < others
+	if spaced {
+		left -= shown
+	}
+	grant(&forWorkers, forWorkers+others)
+
+	lines := top
+	for _, part := range [][]string{lanes.lines(forLanes, width), outcomes.lines(forOutcomes, width), workers.lines(forWorkers, width), shortened(advice, forAdvice, width)} {
+		if spaced && len(part) > 0 {
+			lines = append(lines, "")
+		}
+		lines = append(lines, part...)
+	}
+	return lines
+}
+
+// block is a table that can be drawn with fewer rows. Its zero value has no lines.
+type block struct {
+	head string
+	rows []ranked
+	// none are the names of what has no figures.
+	none  []string
+	width int
+}
+
+// ranked is a row of a block. Where there is not enough room, rows of a lower rank are kept.
+type ranked struct {
+	line string
+	rank int
+}
+
+// newBlock makes a block of a grid whose first row is the head; rank gives the rank of each other row.
+func newBlock(cells [][]cell, least []int, width int, none []string, rank func(i int) int) block {
+	lines := headed(cells, least, width)
+	b := block{head: lines[0], none: none, width: width}
+	for i, line := range lines[1:] {
+		b.rows = append(b.rows, ranked{line, rank(i)})
+	}
+	return b
+}
+
+// size is how many lines n rows take.
+func (b block) size(n int) int {
+	switch {
+	case b.head == "":
+		return 0
+	case n < len(b.rows):
+		return n + 2 // the head, and how many more there are
+	}
+	return 1 + len(b.rows) + len(named(b.none, b.width, math.MaxInt))
+}
+
+// least is how few lines are of use.
+func (b block) least() int {
+	if b.head == "" || len(b.rows) > 1 {
+		return b.size(1)
+	}
+	return 1 + len(b.rows) + min(1, len(b.none))
+}
+
+// lines draws the block in so much room.
+func (b block) lines(room, width int) []string {
+	if b.head == "" || room <= 0 {
+		return nil
+	}
+	lines := []string{b.head}
+	if spare := room - 1 - len(b.rows); spare >= 0 {
+		for _, r := range b.rows {
+			lines = append(lines, r.line)
+		}
+		for _, line := range named(b.none, width, spare) {
+			lines = append(lines, faint.on(line))
+		}
+		return lines
+	}
+	if room < b.size(1) {
+		lines = nil // a row says more than the head
+	}
+	n := max(1, room-len(lines)-1)
+	order := make([]int, len(b.rows))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(b.rows[i].rank, b.rows[j].rank) })
+	for _, i := range slices.Sorted(slices.Values(order[:n])) {
+		lines = append(lines, b.rows[i].line)
+	}
+	if len(lines) < room {
+		lines = append(lines, faint.on(fit(fmt.Sprintf("and %d more", len(b.rows)-n), width)))
+	}
+	return lines
+}
+
+// named is a line with names, or as many as it takes; where that are more than most, it says how many are left out.
+func named(names []string, width, most int) []string {
+	for n := len(names); n > 0; n-- {
+		text := "none: " + strings.Join(names[:n], ", ")
+		if n < len(names) {
+			text += fmt.Sprintf(" and %d more", len(names)-n)
+		}
+		if lines := wrap(text, width, "  "); len(lines) <= most || n == 1 {
+			return lines[:min(len(lines), most)]
+		}
+	}
+	return nil
+}
+
+// adviceBlocks are the lines of each piece of advice.
+func adviceBlocks(advice []string, width int) (blocks [][]string) {
+	for _, a := range advice {
+		blocks = append(blocks, wrap("! "+asciiOnly(a), width, "  "))
+	}
+	return blocks
+}
+
+func countLines(blocks [][]string) (n int) {
+	for _, b := range blocks {
+		n += len(b)
+	}
+	return n
+}
+
+// shortened draws pieces of advice in so much room: as much of each as of the others, and each at least by a line. Where
+// there is no room for that, it says how many are left out.
+func shortened(advice [][]string, room, width int) (lines []string) {
+	more := ""
+	if room > 0 && len(advice) > room {
+		more = fmt.Sprintf("! %d more: see `statusworker status`", len(advice)-room+1)
+		room--
+		advice = advice[:room]
+	}
+	shown := make([]int, len(advice))
+	for granted := true; granted; {
+		granted = false
+		for i, a := range advice {
+			if room > 0 && shown[i] < len(a) {
+				shown[i], room, granted = shown[i]+1, room-1, true
+			}
+		}
+	}
+	for i, a := range advice {
+		for n, line := range a[:shown[i]] {
+			if n == shown[i]-1 && shown[i] < len(a) {
+				if line = fit(line, width-1); !strings.HasSuffix(line, "…") {
+					line += "…"
+				}
+			}
+			lines = append(lines, yellow.on(line))
+		}
+	}
+	if more != "" {
+		lines = append(lines, yellow.on(fit(more, width)))
 	}
 	return lines
 }
@@ -62,12 +229,24 @@ func titleLine(v statusView) string {
 	return title
 }
 
-// headed is a grid whose first row is a head.
+// headed is a grid whose first row is a head. Columns are as wide as least says where that fits.
 func headed(rows [][]cell, least []int, width int) []string {
 	for i := range rows[0] {
 		rows[0][i].paint = faint
 	}
-	return grid(rows, least, width)
+	return grid(rows, fitting(least, width), width)
+}
+
+// fitting gives nil where columns of these widths take more than width.
+func fitting(least []int, width int) []int {
+	sum := -2
+	for _, n := range least {
+		sum += n + 2
+	}
+	if sum > width {
+		return nil
+	}
+	return least
 }
 
 func left(text string) cell  { return cell{text: text} }
@@ -75,27 +254,55 @@ func right(text string) cell { return cell{text: text, right: true} }
 
 func figure[T int | uint64](n T) cell { return right(fmt.Sprint(n)) }
 
-// laneRows are the intake, the lanes and their sums.
-func laneRows(s survey.Survey) [][]cell {
-	if s.HoldBack == consumer.Nak {
-		rows := [][]cell{{left("lane"), right("new"), right("out, held"), right("oldest"), right("redelivered")}}
-		for _, l := range s.Lanes {
-			rows = append(rows, []cell{left(string(l.Type)), figure(l.Due), figure(l.Out), right(short(l.OldestSeconds)), figure(l.Redelivered)})
-		}
-		return rows
+// laneBlock has the lanes and the intake that have figures, and the sum of the lanes.
+func laneBlock(s survey.Survey, width int) block {
+	reserve := s.HoldBack != consumer.Nak
+	rows := [][]cell{{left("lane"), right("new"), right("out, held"), right("oldest"), right("redelivered")}}
+	if reserve {
+		rows = [][]cell{{left("lane"), right("due"), right("out"), right("held back"), right("due for"), right("oldest"), right("redelivered")}}
 	}
-	rows := [][]cell{{left("lane"), right("due"), right("out"), right("held back"), right("due for"), right("oldest"), right("redelivered")}}
+	var none []string
 	var due uint64
 	var out, redelivered int
 	for _, l := range s.Lanes {
-		rows = append(rows, []cell{left(string(l.Type)), figure(l.Due), figure(l.Out), held(l.HeldBack), right(short(l.DueSeconds)), right(short(l.OldestSeconds)), figure(l.Redelivered)})
 		due, out, redelivered = due+l.Due, out+l.Out, redelivered+l.Redelivered
+		switch {
+		case idle(l, s.HeldBack):
+			none = append(none, string(l.Type))
+		case reserve:
+			rows = append(rows, []cell{left(string(l.Type)), figure(l.Due), figure(l.Out), held(l.HeldBack), right(short(l.DueSeconds)), right(short(l.OldestSeconds)), figure(l.Redelivered)})
+		default:
+			rows = append(rows, []cell{left(string(l.Type)), figure(l.Due), figure(l.Out), right(short(l.OldestSeconds)), figure(l.Redelivered)})
+		}
 	}
-	rows = append(rows, []cell{left("all"), figure(due), figure(out), held(s.HeldBack), right(""), right(""), figure(redelivered)})
+	sum := 0
+	if reserve && len(rows) > 1 {
+		sum = len(rows)
+		rows = append(rows, []cell{left("all"), figure(due), figure(out), held(s.HeldBack), right(""), right(""), figure(redelivered)})
+	}
 	if i := s.Intake; i != nil {
-		rows = append(rows, []cell{left("intake"), figure(i.Waiting), figure(i.Out), held(nil), right(short(i.WaitingSeconds)), right(""), figure(i.Redelivered)})
+		if i.Waiting == 0 && i.Out == 0 && i.Redelivered == 0 && i.WaitingSeconds == 0 && i.PausedUntil == nil {
+			none = append(none, "intake")
+		} else {
+			rows = append(rows, []cell{left("intake"), figure(i.Waiting), figure(i.Out), held(nil), right(short(i.WaitingSeconds)), right(""), figure(i.Redelivered)})
+		}
 	}
-	return rows
+	return newBlock(rows, []int{10, 8, 8, 9, 8, 8, 11}, width, none, func(i int) int {
+		if i == sum-1 {
+			return 0 // the sum says most
+		}
+		return 1
+	})
+}
+
+// idle tells whether there is nothing to show of a lane. All is what is held back in all lanes, of which a lane may have a
+// part that was not counted.
+func idle(l survey.Lane, all *uint64) bool {
+	held := l.HeldBack
+	if held == nil {
+		held = all
+	}
+	return l.Due == 0 && l.Out == 0 && l.Redelivered == 0 && l.DueSeconds == 0 && l.OldestSeconds == 0 && l.PausedUntil == nil && (held == nil || *held == 0)
 }
 
 func held(n *uint64) cell {
@@ -105,18 +312,58 @@ func held(n *uint64) cell {
 	return figure(*n)
 }
 
-// outcomeRows have the processed events beside the dead letters.
-func outcomeRows(s survey.Survey) [][]cell {
-	rows := [][]cell{{left("processed"), right("last hour"), right("stored"), left("failed"), right("last hour"), right("stored")}}
-	for i, r := range schema.Reasons() {
-		row := []cell{left(""), left(""), left("")}
-		if i < len(schema.Destinations()) {
-			d := schema.Destinations()[i]
-			row = []cell{left(string(d)), figure(s.Outcomes.LastHour.Processed[d]), figure(s.Outcomes.Stored.Processed[d])}
+// counted is how many outcomes of one kind there are.
+type counted struct {
+	name             string
+	lastHour, stored uint64
+}
+
+// outcomeBlock has the kinds of outcomes of which there are some: the processed events beside the dead letters, or above
+// them where that takes too many columns.
+func outcomeBlock(s survey.Survey, width int) block {
+	var processed, failed []counted
+	var none []string
+	add := func(to *[]counted, c counted) {
+		if c.lastHour == 0 && c.stored == 0 {
+			none = append(none, c.name)
+		} else {
+			*to = append(*to, c)
 		}
-		rows = append(rows, append(row, left(string(r)), figure(s.Outcomes.LastHour.Failed[r]), figure(s.Outcomes.Stored.Failed[r])))
 	}
-	return rows
+	for _, d := range schema.Destinations() {
+		add(&processed, counted{string(d), s.Outcomes.LastHour.Processed[d], s.Outcomes.Stored.Processed[d]})
+	}
+	for _, r := range schema.Reasons() {
+		add(&failed, counted{string(r), s.Outcomes.LastHour.Failed[r], s.Outcomes.Stored.Failed[r]})
+	}
+	cells := func(all []counted, i int) []cell {
+		if i >= len(all) {
+			return []cell{left(""), left(""), left("")}
+		}
+		return []cell{left(all[i].name), figure(all[i].lastHour), figure(all[i].stored)}
+	}
+	beside := []int{10, 9, 9, 20, 9, 9}
+	if fitting(beside, width) == nil {
+		all := append(processed, failed...)
+		rows := [][]cell{{left("outcome"), right("last hour"), right("stored")}}
+		for i := range all {
+			rows = append(rows, cells(all, i))
+		}
+		return newBlock(rows, beside[3:], width, none, func(i int) int { return late(all, i) })
+	}
+	rows := [][]cell{{left("processed"), right("last hour"), right("stored"), left("failed"), right("last hour"), right("stored")}}
+	for i := range max(len(processed), len(failed)) {
+		rows = append(rows, append(cells(processed, i), cells(failed, i)...))
+	}
+	return newBlock(rows, beside, width, none, func(i int) int { return min(late(processed, i), late(failed, i)) })
+}
+
+// late is the rank of an outcome: those of the last hour come first.
+func late(all []counted, i int) int {
+	if i < len(all) && all[i].lastHour > 0 {
+		return 0
+	}
+	return 1
 }
 
 // How much of a worker's key, host and version is shown.
@@ -126,7 +373,8 @@ const (
 	versionShown = 12
 )
 
-func workerLines(s survey.Survey, width int) []string {
+// workerBlock has the workers; those that do not work have room first.
+func workerBlock(s survey.Survey, width int) block {
 	rows := [][]cell{{left("worker"), left("host"), left("version"), left("state"), right("polls/s"), right("share")}}
 	for _, w := range s.Workers {
 		key := fit(asciiOnly(w.Worker), keyShown)
@@ -147,9 +395,17 @@ func workerLines(s survey.Survey, width int) []string {
 		})
 	}
 	if len(rows) == 1 {
-		return []string{faint.on(fit("no workers", width))}
+		return block{head: faint.on(fit("no workers", width))}
 	}
-	return headed(rows, []int{keyShown, hostShown, versionShown, 24, 7, 5}, width)
+	return newBlock(rows, []int{keyShown, hostShown, versionShown, 24, 7, 5}, width, nil, func(i int) int {
+		switch s.Workers[i].State {
+		case schema.Resting:
+			return 0
+		case schema.Working:
+			return 2
+		}
+		return 1
+	})
 }
 
 // stateCell says what a worker does about the vendor, and why.
@@ -200,9 +456,18 @@ func asciiOnly(s string) string {
 
 // wrap breaks a text into lines of at most width columns, between words where it can.
 func wrap(text string, width int, indent string) []string {
+	var words []string
+	longest := max(1, width-len(indent))
+	for _, word := range strings.Fields(text) {
+		letters := []rune(word)
+		for ; len(letters) > longest; letters = letters[longest:] {
+			words = append(words, string(letters[:longest]))
+		}
+		words = append(words, string(letters))
+	}
 	var lines []string
 	line := ""
-	for _, word := range strings.Fields(text) {
+	for _, word := range words {
 		switch {
 		case line == "":
 			line = word

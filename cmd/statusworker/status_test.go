@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -315,6 +316,33 @@ func crowded(workers int, hold consumer.Mode) survey.Survey {
 	return s
 }
 
+// usual is a stage with so many workers, of which the last ones keep away from the vendor, each for another cause.
+func usual(workers, resting int) survey.Survey {
+	at := time.Date(2026, 11, 24, 19, 58, 5, 0, time.UTC)
+	count := func(n uint64) *uint64 { return &n }
+	s := survey.Survey{At: at, CountedAt: at, HoldBack: consumer.Reserve, HeldBack: count(590), Intake: &survey.Intake{}, Lanes: []survey.Lane{
+		{Type: schema.Audio, HeldBack: count(204)}, {Type: schema.Chat, HeldBack: count(195), OldestSeconds: 13}, {Type: schema.Transcript, HeldBack: count(191), OldestSeconds: 13},
+	}}
+	counts := survey.Counts{
+		Processed: map[schema.Destination]uint64{schema.ToCXAI: 29, schema.Unrouted: 13},
+		Failed:    map[schema.Reason]uint64{schema.InvalidMessage: 1, schema.ProcessingFailed: 1, schema.FileUploadFailed: 3, schema.FileDownloadFailed: 3, schema.Rejected: 1},
+	}
+	s.Outcomes = survey.Outcomes{LastHour: counts, Stored: counts}
+	for i := range workers {
+		s.Workers = append(s.Workers, survey.Worker{Announcement: schema.Announcement{
+			Worker: fmt.Sprintf("w%05d", i), Host: fmt.Sprintf("statusworker-%d", i), Version: "v0.3.0", State: schema.Working, PollsPerSecond: 74.97}})
+	}
+	until := at.Add(time.Second)
+	for i := range min(workers, resting) {
+		w := &s.Workers[workers-1-i]
+		w.State, w.Until = schema.Resting, &until
+		w.Cause = []string{"unauthorized", "throttled", "unavailable"}[i%3]
+		w.Detail = `the vendor answered 429 Too Many Requests for GET /v1/interactions/1a61163a-98e4-4564-b79a-8652d18846d4/status, Retry-After "1": "{\"message\":\"simulated: Too Many Requests\",\"statusCode\":429}"`
+	}
+	s.Advice = survey.Advise(s)
+	return s
+}
+
 func TestSurveysFitTheTerminal(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []consumer.Mode{consumer.Reserve, consumer.Nak, ""} {
@@ -342,14 +370,139 @@ func TestSurveysFitTheTerminal(t *testing.T) {
 	}
 }
 
-func TestWorkersMakeRoom(t *testing.T) {
+// drawn is a picture without colours, as lines and as text whose lines are joined.
+func drawn(v statusView, width, height int) (lines []string, joined string) {
+	for _, line := range drawStatus(v, width, height-1) {
+		lines = append(lines, strings.TrimRight(unpainted.Replace(line), " "))
+	}
+	return lines, strings.Join(strings.Fields(strings.Join(lines, " ")), " ")
+}
+
+// What needs an operator is on the screen first: the advice, a worker that rests, then the other workers, lanes, outcomes.
+func TestStatusHasRoomForWhatMatters(t *testing.T) {
 	t.Parallel()
-	s := crowded(40, consumer.Reserve)
-	s.Advice = []string{"the last line"}
-	lines := drawStatus(statusView{Survey: s}, 80, 30)
-	all := unpainted.Replace(strings.Join(lines, "\n"))
-	if len(lines) != 30 || !strings.Contains(all, "and 3") || !strings.HasSuffix(all, "! the last line") {
-		t.Errorf("%d lines:\n%s", len(lines), all)
+	full := usual(3, 2)
+	full.Outcomes.Stored.Failed, full.Outcomes.Stored.Processed = map[schema.Reason]uint64{}, map[schema.Destination]uint64{}
+	for _, r := range schema.Reasons() {
+		full.Outcomes.Stored.Failed[r] = 7
+	}
+	for _, d := range schema.Destinations() {
+		full.Outcomes.Stored.Processed[d] = 7
+	}
+	many := usual(3, 2)
+	many.Advice = append(many.Advice, strings.Repeat("a third that is long ", 10), "a fourth", "a fifth")
+	type want struct{ workers, advice, whole, lanes, outcomes int }
+	for _, test := range []struct {
+		name          string
+		s             survey.Survey
+		width, height int
+		want          want
+	}{
+		{"one worker", usual(1, 1), 80, 24, want{1, 1, 1, 4, 5}},
+		{"the usual stage", usual(3, 2), 80, 24, want{3, 2, 2, 4, 2}},
+		{"all is well", usual(3, 0), 80, 24, want{3, 0, 0, 4, 5}},
+		{"all reasons have figures", full, 80, 24, want{3, 2, 2, 4, 2}},
+		{"fifty workers", usual(50, 2), 80, 24, want{3, 2, 2, 4, 1}},
+		{"fifty workers, and all is well", usual(50, 0), 80, 24, want{4, 0, 0, 4, 5}},
+		{"a low terminal", usual(3, 2), 80, 20, want{3, 2, 2, 4, 0}},
+		{"a low terminal, fifty workers", usual(50, 2), 80, 20, want{3, 2, 2, 4, 0}},
+		{"a lower one", usual(3, 2), 80, 12, want{1, 2, 1, 0, 0}},
+		{"the lowest", usual(50, 2), 80, 7, want{1, 2, 0, 0, 0}},
+		{"a narrow terminal", usual(3, 2), 60, 24, want{3, 2, 0, 4, 0}},
+		{"a narrow terminal, one worker", usual(1, 1), 60, 24, want{1, 1, 0, 4, 7}},
+		{"a large terminal", usual(3, 2), 120, 40, want{3, 2, 2, 4, 5}},
+		{"a large terminal, fifty workers", usual(50, 3), 120, 40, want{10, 3, 3, 4, 5}},
+		{"five pieces of advice", many, 80, 24, want{3, 5, 5, 4, 0}},
+		{"five pieces of advice, low", many, 80, 14, want{1, 5, 2, 0, 0}},
+		{"five pieces of advice, lower", many, 80, 5, want{0, 2, 0, 0, 0}},
+		{"five pieces of advice, large", many, 120, 40, want{3, 5, 5, 4, 5}},
+	} {
+		for _, stale := range []bool{false, true} {
+			v := statusView{Survey: test.s}
+			if stale {
+				v.stale, v.why = test.s.At, errAway
+			}
+			lines, joined := drawn(v, test.width, test.height)
+			var got want
+			for _, w := range test.s.Workers {
+				if strings.Contains(joined, w.Worker) {
+					got.workers++
+				}
+			}
+			for _, a := range test.s.Advice {
+				if strings.Contains(joined, "! "+a[:min(8, len(a))]) {
+					got.advice++
+				}
+				if strings.Contains(joined, "! "+strings.Join(strings.Fields(a), " ")) {
+					got.whole++
+				}
+			}
+			for _, line := range lines {
+				first, _, _ := strings.Cut(line, " ")
+				switch {
+				case first == "all" || schema.Type(first).Valid() && strings.HasSuffix(line, " 0"):
+					got.lanes++
+				case strings.HasPrefix(line, "cxai"), strings.HasPrefix(line, "unrouted"), strings.HasPrefix(line, "transcript") && strings.Contains(line, "7"),
+					strings.HasPrefix(line, strings.Repeat(" ", 20)), slices.Contains(schema.Reasons(), schema.Reason(first)):
+					got.outcomes++
+				}
+			}
+			name := fmt.Sprintf("%s, %d by %d, stale %t", test.name, test.width, test.height, stale)
+			if len(lines) > test.height-1 || !strings.HasPrefix(lines[0], "statusworker status") || strings.HasPrefix(lines[1], "STALE since") != stale {
+				t.Errorf("%s: %d lines:\n%s", name, len(lines), strings.Join(lines, "\n"))
+			}
+			w := test.want
+			if stale { // takes a line from what has room last
+				if got.workers < min(w.workers, 1) || got.advice < w.advice || got.outcomes < w.outcomes-2 || got.lanes < min(w.lanes, 1) {
+					t.Errorf("%s: shown %+v, want %+v or little less:\n%s", name, got, w, strings.Join(lines, "\n"))
+				}
+			} else if got != w {
+				t.Errorf("%s: shown %+v, want %+v:\n%s", name, got, w, strings.Join(lines, "\n"))
+			}
+			for _, worker := range test.s.Workers {
+				if worker.State == schema.Resting && got.workers >= 3 && !strings.Contains(joined, worker.Worker) {
+					t.Errorf("%s: worker %s rests and is not shown:\n%s", name, worker.Worker, strings.Join(lines, "\n"))
+				}
+			}
+			if got.workers == 1 && len(test.s.Workers) > 1 && !strings.Contains(joined, "resting") {
+				t.Errorf("%s: a worker that works is shown, and none that rests:\n%s", name, strings.Join(lines, "\n"))
+			}
+			if hidden := len(test.s.Workers) - got.workers; hidden > 0 && got.workers > 0 && !strings.Contains(joined, fmt.Sprintf("and %d more", hidden)) {
+				t.Errorf("%s: %d workers are left out, unsaid:\n%s", name, hidden, strings.Join(lines, "\n"))
+			}
+		}
+	}
+}
+
+// Rows without figures are named and not shown, however much room there is.
+func TestStatusNamesWhatHasNoFigures(t *testing.T) {
+	t.Parallel()
+	for _, size := range [][2]int{{80, 25}, {120, 60}, {60, 60}} {
+		_, joined := drawn(statusView{Survey: usual(3, 0)}, size[0], size[1])
+		for _, want := range []string{"none: intake", "none: transcript, not_found, deadline_exceeded"} {
+			if !strings.Contains(joined, want) {
+				t.Errorf("%v: no %q in %s", size, want, joined)
+			}
+		}
+		_, joined = drawn(statusView{Survey: survey.Survey{HoldBack: consumer.Nak, Lanes: []survey.Lane{{Type: schema.Audio}, {Type: schema.Chat}, {Type: schema.Transcript, Due: 1}}}}, size[0], size[1])
+		if !strings.Contains(joined, "none: audio, chat") || !strings.Contains(joined, "no workers") {
+			t.Errorf("%v: with naks %s", size, joined)
+		}
+	}
+	const most = 250_000
+	all, none := uint64(most), uint64(0)
+	paused := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	for name, s := range map[string]survey.Survey{
+		"lanes that were not counted": {HoldBack: consumer.Reserve, HeldBack: &all, Lanes: []survey.Lane{{Type: schema.Audio}}},
+		"a lane that is paused":       {HoldBack: consumer.Reserve, HeldBack: &none, Lanes: []survey.Lane{{Type: schema.Audio, HeldBack: &none, PausedUntil: &paused}}},
+		"a lane that is old":          {HoldBack: consumer.Reserve, HeldBack: &none, Lanes: []survey.Lane{{Type: schema.Audio, HeldBack: &none, OldestSeconds: 1}}},
+	} {
+		if lines, joined := drawn(statusView{Survey: s}, 80, 60); strings.Contains(joined, "none: audio") || !strings.Contains(joined, " audio 0 0 ") {
+			t.Errorf("%s is not shown:\n%s", name, strings.Join(lines, "\n"))
+		}
+	}
+	if lines, _ := drawn(statusView{Survey: survey.Survey{Advice: survey.Advise(survey.Survey{}), Lanes: []survey.Lane{{Type: schema.Audio}}}}, 80, 24); len(lines) != 4 || !strings.HasPrefix(lines[2], "! nothing is provisioned") {
+		t.Errorf("without streams there are zeros:\n%s", strings.Join(lines, "\n"))
 	}
 }
 

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"golang.org/x/mod/semver"
 
 	"statusworker/schema"
 	"statusworker/schema/topology"
@@ -255,17 +254,4 @@ func Check(ctx context.Context, js jetstream.JetStream, cfg Config) (Mode, error
 		return "", &TopologyError{Differences: bad, Mode: mode, Config: cfg}
 	}
 	return mode, nil
-}
-
-// CanReserve tells whether message schedules are sound on a server of this version: from 2.12.10 in that line, and from
-// 2.14.2 on.
-func CanReserve(version string) bool {
-	v := "v" + version
-	if !semver.IsValid(v) {
-		return false
-	}
-	if semver.MajorMinor(v) == "v2.12" {
-		return semver.Compare(v, "v2.12.10") >= 0
-	}
-	return semver.Compare(v, "v2.14.2") >= 0
 }

@@ -337,18 +337,3 @@ func TestTopologyIsTheDesigns(t *testing.T) {
 		}
 	}
 }
-
-func TestCanReserve(t *testing.T) {
-	for version, want := range map[string]bool{
-		"2.9.25": false, "2.10.0": false, "2.10.29": false, "2.11.99": false,
-		"2.12.0": false, "2.12.9": false, "2.12.10-RC.2": false, "2.12.10": true, "2.12.11": true, "2.12.100": true,
-		"2.13.0": false, "2.13.99": false,
-		"2.14.0": false, "2.14.1": false, "2.14.2-RC.1": false, "2.14.2": true, "2.14.2+build": true, "2.14.3-RC.1": true,
-		"2.15.0": true, "2.15.2": true, "2.100.0": true, "3.0.0": true,
-		"": false, "garbage": false, "v2.14.2": false, "2.14.2.1": false, "2.14.x": false, " 2.14.2": false,
-	} {
-		if got := consumer.CanReserve(version); got != want {
-			t.Errorf("CanReserve(%q) = %t", version, got)
-		}
-	}
-}

@@ -26,6 +26,7 @@ type Publisher struct {
 	js       jetstream.JetStream
 	outcomes jetstream.Stream
 	log      logrus.FieldLogger
+	letters  *sparingly
 
 	// byKind counts what was stored by destination or reason; the keys are all there from the beginning.
 	byKind         map[string]*atomic.Uint64
@@ -57,6 +58,7 @@ func New(ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger) (*
 		return nil, fmt.Errorf("reading stream %s: %w", schema.StreamOutcomes, err)
 	}
 	p := &Publisher{js: js, outcomes: outcomes, log: log, byKind: map[string]*atomic.Uint64{}}
+	p.letters = newSparingly(func(n int) { log.WithField("count", n).Warn("more dead letters stored") })
 	for _, d := range schema.Destinations() {
 		p.byKind[string(d)] = new(atomic.Uint64)
 	}
@@ -217,8 +219,23 @@ func (p *Publisher) store(ctx context.Context, o schema.Outcome, expected uint64
 	} else {
 		p.published.Add(1)
 		p.byKind[string(o.Destination)+string(o.Reason)].Add(1) // one of them is empty
+		p.logStored(o)
 	}
 	return ack.Sequence, nil
+}
+
+// logStored logs an outcome that this publisher has stored: a dead letter as a warning, but not every one of a flood.
+func (p *Publisher) logStored(o schema.Outcome) {
+	fields := logrus.Fields{"interaction": o.Identifier, "type": o.Type}
+	if !o.Failed() {
+		fields["destination"] = o.Destination
+		p.log.WithFields(fields).Debug("processed event stored")
+		return
+	}
+	if p.letters.may() {
+		fields["reason"], fields["detail"] = o.Reason, o.Detail
+		p.log.WithFields(fields).Warn("dead letter stored")
+	}
 }
 
 // family matches the stored outcomes that exclude o.

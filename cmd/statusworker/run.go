@@ -124,6 +124,9 @@ func (c runCommand) config(log logrus.FieldLogger) (consumer.Config, error) {
 		Stretch: c.Stretch, StretchLimit: c.StretchLimit, MaxPollsPerSecond: c.MaxPolls,
 		Host: hostName(), Version: versionString(),
 	}
+	for _, status := range c.FailedStatus {
+		cfg.FailedStatuses = append(cfg.FailedStatuses, schema.Status(status))
+	}
 	if err := cfg.Check(); err != nil {
 		return cfg, asUsage(err)
 	}

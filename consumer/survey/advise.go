@@ -115,12 +115,28 @@ func adviseRest(cause string, resting []Worker, alive int) string {
 	switch consumer.Trouble(cause) {
 	case consumer.Unauthorized:
 		return who + " (unauthorized): check the API token" + said
+	case consumer.Refused:
+		return who + " (refused): ElevateAI refuses every interaction; check --base-url and the account of the API token" + said
 	case consumer.Throttled:
-		return who + " (throttled): wait, or set --max-polls-per-second" + said
+		return who + " (throttled)" + untilOf(of) + ": wait, or set --max-polls-per-second" + said
 	case consumer.Unavailable:
 		return who + " (unavailable) until the vendor answers again" + said
 	}
 	return fmt.Sprintf("%s (%s)%s", who, cause, said)
+}
+
+// untilOf says when the first of some workers polls again.
+func untilOf(resting []Worker) string {
+	var first time.Time
+	for _, w := range resting {
+		if w.Until != nil && (first.IsZero() || w.Until.Before(first)) {
+			first = *w.Until
+		}
+	}
+	if first.IsZero() {
+		return ""
+	}
+	return " until " + first.UTC().Format("2006-01-02 15:04:05") + " UTC"
 }
 
 // distinct are the values of some workers, sorted.

@@ -46,6 +46,8 @@ func TestAdvice(t *testing.T) {
 			[]string{"every worker rests: nothing is polled (unauthorized): check the API token; at last: 401"}},
 		"one rests": {survey.Survey{HoldBack: consumer.Reserve, Workers: []survey.Worker{working, worker(schema.Resting, "throttled", "")}},
 			[]string{"1 of 2 workers rests (throttled): wait, or set --max-polls-per-second"}},
+		"all are refused": {survey.Survey{HoldBack: consumer.Reserve, Workers: []survey.Worker{worker(schema.Resting, "refused", "404")}},
+			[]string{"every worker rests: nothing is polled (refused): ElevateAI refuses every interaction; check --base-url and the account of the API token; at last: 404"}},
 		"two rest": {survey.Survey{HoldBack: consumer.Reserve, Workers: []survey.Worker{working, worker(schema.Resting, "throttled", ""), worker(schema.Probing, "throttled", "")}},
 			[]string{"2 of 3 workers rest (throttled): wait, or set --max-polls-per-second"}},
 		"they rest for different causes": {

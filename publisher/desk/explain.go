@@ -34,13 +34,17 @@ var explanations = map[schema.Reason]Explanation{
 		What: "ElevateAI could not fetch the file from its downloadUri.",
 		Do:   "Check that the address can be reached from outside and has not expired; declare it at ElevateAI anew, and purge this.",
 	},
+	schema.VendorFailed: {
+		What: "ElevateAI gave a status that --failed-status names as a failure; the detail has it.",
+		Do:   "Read the vendor's errorMessage, and ask ElevateAI what the status means. Where it can still change, take it out of --failed-status and replay; otherwise declare the file at ElevateAI anew, and purge this.",
+	},
 	schema.NotFound: {
-		What: "ElevateAI does not know the identifier, also after the grace for new interactions.",
+		What: "ElevateAI did not know the identifier at three polls in a row or more, over the whole grace.",
 		Do:   "Check that the token belongs to the account that declared it, that the base URL is whole (the vendor's ends in /v1), and that nobody deleted it. Where token or URL were wrong, set them right and replay.",
 	},
 	schema.Rejected: {
-		What: "ElevateAI refused the status request itself, for good.",
-		Do:   "Read the vendor's answer in the detail: the base URL may be wrong, or the API has changed. Mend that and replay.",
+		What: "ElevateAI refused the interaction in the same way at three polls in a row or more, over the whole grace.",
+		Do:   "Read the vendor's answer in the detail. Where the API has changed, or the refusal was a mistake, replay when it is fixed.",
 	},
 	schema.DeadlineExceeded: {
 		What: "The interaction was not terminal when its deadline had passed; the last status or fault is in the detail.",

@@ -120,7 +120,7 @@ func adviseRest(cause string, resting []Worker, alive int) string {
 	case consumer.Throttled:
 		return who + " (throttled)" + untilOf(of) + ": wait, or set --max-polls-per-second" + said
 	case consumer.Unavailable:
-		return who + " (unavailable) until the vendor answers again" + said
+		return who + " (unavailable)" + untilOf(of) + ": polls go on when ElevateAI answers a probe" + said
 	}
 	return fmt.Sprintf("%s (%s)%s", who, cause, said)
 }

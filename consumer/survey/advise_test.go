@@ -12,10 +12,10 @@ import (
 
 func TestAdvice(t *testing.T) {
 	t.Parallel()
+	until := time.Date(2026, 3, 1, 14, 0, 0, 0, time.UTC)
 	worker := func(state schema.WorkerState, cause, detail string) survey.Worker {
 		w := survey.Worker{Announcement: schema.Announcement{Worker: "w", Host: "pod", Version: "v1", State: state, Cause: cause, Detail: detail, PollsPerSecond: 9}}
 		if cause != "" {
-			until := time.Now().Add(time.Minute)
 			w.Until = &until
 		}
 		return w
@@ -45,14 +45,14 @@ func TestAdvice(t *testing.T) {
 			survey.Survey{HoldBack: consumer.Reserve, Lanes: []survey.Lane{late}, Workers: []survey.Worker{worker(schema.Resting, "unauthorized", "401"), worker(schema.Probing, "unauthorized", "401")}},
 			[]string{"every worker rests: nothing is polled (unauthorized): check the API token; at last: 401"}},
 		"one rests": {survey.Survey{HoldBack: consumer.Reserve, Workers: []survey.Worker{working, worker(schema.Resting, "throttled", "")}},
-			[]string{"1 of 2 workers rests (throttled): wait, or set --max-polls-per-second"}},
+			[]string{"1 of 2 workers rests (throttled) until 2026-03-01 14:00:00 UTC: wait, or set --max-polls-per-second"}},
 		"all are refused": {survey.Survey{HoldBack: consumer.Reserve, Workers: []survey.Worker{worker(schema.Resting, "refused", "404")}},
 			[]string{"every worker rests: nothing is polled (refused): ElevateAI refuses every interaction; check --base-url and the account of the API token; at last: 404"}},
 		"two rest": {survey.Survey{HoldBack: consumer.Reserve, Workers: []survey.Worker{working, worker(schema.Resting, "throttled", ""), worker(schema.Probing, "throttled", "")}},
-			[]string{"2 of 3 workers rest (throttled): wait, or set --max-polls-per-second"}},
+			[]string{"2 of 3 workers rest (throttled) until 2026-03-01 14:00:00 UTC: wait, or set --max-polls-per-second"}},
 		"they rest for different causes": {
 			survey.Survey{HoldBack: consumer.Reserve, Workers: []survey.Worker{worker(schema.Resting, "unavailable", "503"), worker(schema.Resting, "unauthorized", "")}},
-			[]string{"1 of 2 workers rests (unauthorized): check the API token", "1 of 2 workers rests (unavailable) until the vendor answers again; at last: 503"}},
+			[]string{"1 of 2 workers rests (unauthorized): check the API token", "1 of 2 workers rests (unavailable) until 2026-03-01 14:00:00 UTC: polls go on when ElevateAI answers a probe; at last: 503"}},
 		"a cause of another version": {survey.Survey{HoldBack: consumer.Reserve, Workers: []survey.Worker{working, worker(schema.Resting, "moon", "")}},
 			[]string{"1 of 2 workers rests (moon)"}},
 		"versions":   {survey.Survey{HoldBack: consumer.Reserve, Workers: []survey.Worker{newer, working, newer}}, []string{"workers differ in version: v1, v2"}},

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"statusworker/schema"
 )
@@ -191,7 +192,7 @@ func decideRefusal(f Facts) Decision {
 func decideStatus(f Facts) Decision {
 	message := "the vendor gave no errorMessage"
 	if f.ErrorMessage != "" {
-		message = "the vendor's errorMessage: " + f.ErrorMessage
+		message = "the vendor's errorMessage: " + printable(f.ErrorMessage)
 	}
 	bury := func(r schema.Reason, detail string) Decision {
 		return Decision{Action: Bury, Why: "failed", Reason: r, Detail: detail}
@@ -213,6 +214,16 @@ func decideStatus(f Facts) Decision {
 		return bury(schema.VendorFailed, "the vendor's status is "+schema.Quote(string(f.Status))+"; "+message)
 	}
 	return Decision{Action: HoldBack, Why: "pending, unlisted", Unlisted: true}
+}
+
+// printable is a text on one line, with a space in the place of whatever cannot be shown.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return ' '
+		}
+		return r
+	}, s)
 }
 
 // Destinations says where a processed interaction goes. Transcripts can be fetched for audio only, CX AI results for

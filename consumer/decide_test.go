@@ -91,6 +91,11 @@ func TestDecideStatus(t *testing.T) {
 			Action: consumer.Bury, Why: "failed", Reason: reason, Detail: "the vendor's errorMessage: the file is empty",
 		}}.check(t)
 	}
+	forged := facts(schema.StatusProcessingFailed, "")
+	forged.ErrorMessage = "a\r\n\x1b[31mb\u009bc\u2028d\x00é"
+	row{"a message with control characters", forged, consumer.Decision{
+		Action: consumer.Bury, Why: "failed", Reason: schema.ProcessingFailed, Detail: "the vendor's errorMessage: a   [31mb c d é",
+	}}.check(t)
 	for _, status := range []schema.Status{"transcriptionFailed", "gone"} {
 		f := facts(status, "")
 		f.ErrorMessage = "no speech"

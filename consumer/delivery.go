@@ -88,6 +88,8 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 	took := w.cfg.Now().Sub(began)
 	facts, renewed := w.factsOf(d, answer, err)
 	polled(facts)
+	decision := Decide(facts)
+	spans.decided(decision)
 	if facts.Fault == schema.FaultNotSent {
 		w.count.skipped.Add(1)
 	} else {
@@ -96,15 +98,12 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 		w.cfg.Observer.Polled(d.lane.typ, facts.Result(), took, late)
 		// A poll that was cut off by a shutdown, or given up here, says nothing about the vendor.
 		if ctx.Err() == nil && !errors.Is(err, context.Canceled) {
-			w.report(d, facts)
+			w.report(d, facts, decision)
 			if renewed {
 				w.rest.cut(Unauthorized)
 			}
 		}
 	}
-	facts.Doubtful = facts.Fault.Refusal() && w.rest.doubts(facts.StatusCode)
-	decision := Decide(facts)
-	spans.decided(decision)
 	d.refusals = decision.Refusals
 	if decision.Unlisted {
 		w.count.unlistedCount.Add(1)
@@ -162,16 +161,20 @@ func (w *Worker) factsOf(d *delivery, answer schema.Answer, err error) (facts Fa
 			facts.Fault, facts.StatusCode, facts.RetryAt, renewed = poll.Fault, poll.StatusCode, poll.RetryAt, poll.TokenRenewed
 		}
 	}
+	if facts.Fault.Refusal() {
+		first := facts.Refusals.Next(facts.StatusCode, now).Since
+		facts.Doubtful = w.rest.doubts(d.identifier, facts.StatusCode, w.clock.local(first))
+	}
 	return facts, renewed
 }
 
 // report says how a poll went.
-func (w *Worker) report(d *delivery, f Facts) {
+func (w *Worker) report(d *delivery, f Facts, decision Decision) {
 	p := pollReport{
 		lane: d.lane.index, identifier: d.identifier, probe: d.probe, trouble: TroubleOf(f.Fault), until: f.RetryAt, detail: f.FaultDetail,
 	}
 	if f.Fault.Refusal() {
-		p.refused = max(f.StatusCode, 1)
+		p.refused, p.ended = max(f.StatusCode, 1), decision.Action == Bury
 	}
 	w.rest.report(p)
 }

@@ -78,8 +78,9 @@
 // after the poll, so that whatever is lost in between makes the count begin anew. With delayed naks each worker counts for
 // itself.
 //
-// It ends nothing where the vendor refuses five or more interactions in the same way and none has succeeded since: then it is
-// the base URL, the account of the token, or the vendor. Such a worker rests, with a cause of its own. What was refused before
+// It ends nothing where the vendor refuses five or more interactions in the same way and none has succeeded since, unless
+// others had a status for an interval after this one's first refusal: otherwise it is the base URL, the account of the token,
+// or the vendor. Such a worker rests, with a cause of its own. What was refused before
 // the worker began to watch, at its start or at the end of such a rest, counts for nothing.
 //
 // # The vendor's trouble

@@ -219,9 +219,10 @@ type refusedEntry struct {
 // refusedMost bounds how many interactions are remembered.
 const refusedMost = 4096
 
-// refusedLife is for how long refusals are remembered: a fleet of ten polls what waits once in it by each worker, roughly.
+// refusedLife is for how long refusals are remembered: long enough for another poll by the same worker of ten, and for a rest
+// in between.
 func refusedLife(cfg Config) time.Duration {
-	return 2*cfg.NotFoundGrace + 10*(cfg.Intervals.Longest()+nakSlack)
+	return 2*cfg.NotFoundGrace + 10*(cfg.Intervals.Longest()+nakSlack) + holdBackMost
 }
 
 // of gives the refusals of an interaction.

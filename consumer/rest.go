@@ -64,8 +64,8 @@ type rest struct {
 	refused map[string]int
 	// passed are those of them that a probe has left its turn for, in this rest.
 	passed map[string]bool
-	// refusedQuiet is how long nothing may have succeeded before a worker rests because the vendor refuses all.
-	refusedQuiet time.Duration
+	// interval is the longest between two polls of one interaction, refusedQuiet how long nothing may have succeeded before a worker rests because the vendor refuses all.
+	interval, refusedQuiet time.Duration
 	// watched is since when the worker can tell whether the vendor refuses one interaction or all; doubted says that it
 	// rested since then because the vendor refused all.
 	watched     time.Time
@@ -88,9 +88,9 @@ type Rest struct {
 	Detail string
 }
 
-func newRest(now func() time.Time, log logrus.FieldLogger, refusedQuiet time.Duration) *rest {
+func newRest(now func() time.Time, log logrus.FieldLogger, interval, refusedQuiet time.Duration) *rest {
 	return &rest{
-		now: now, log: log, refusedQuiet: refusedQuiet, watched: now(), handicapped: -1, failed: map[string]bool{}, refused: map[string]int{}, passed: map[string]bool{},
+		now: now, log: log, interval: interval, refusedQuiet: refusedQuiet, watched: now(), handicapped: -1, failed: map[string]bool{}, refused: map[string]int{}, passed: map[string]bool{},
 		told: map[Trouble]*telling{}, began: map[Trouble]uint64{}, changed: make(chan struct{}),
 		lengths: backoff.NewExponentialBackOff(backoff.WithInitialInterval(restLeast), backoff.WithMaxInterval(restMost),
 			backoff.WithMultiplier(2), backoff.WithRandomizationFactor(0.2), backoff.WithMaxElapsedTime(0)),
@@ -210,17 +210,23 @@ func (r *rest) passesOver(identifier string) bool {
 	return true
 }
 
-// doubts tells whether a refusal with that HTTP status is none of one interaction's: the vendor refuses many in that way,
-// and none has succeeded between them.
-func (r *rest) doubts(statusCode int) bool {
+// doubts tells whether a refusal of an interaction with that HTTP status, the first of which came at since, may be none of this
+// interaction's: the vendor refuses many in that way, and none has succeeded between them. It is this one's where the vendor
+// has gone on for an interval to give others a status.
+func (r *rest) doubts(identifier string, statusCode int, since time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.resting && r.cause == Refused || r.refusedLike(statusCode) >= refusedMany
+	if r.success.Sub(since) >= r.interval {
+		return false
+	}
+	return r.resting && r.cause == Refused || r.refusedLike(identifier, statusCode) >= refusedMany
 }
 
-func (r *rest) refusedLike(statusCode int) (n int) {
-	for _, code := range r.refused {
-		if code == statusCode {
+// refusedLike is how many interactions were refused with that HTTP status, the one that is named among them.
+func (r *rest) refusedLike(identifier string, statusCode int) int {
+	n := 1
+	for other, code := range r.refused {
+		if code == statusCode && other != identifier {
 			n++
 		}
 	}
@@ -244,6 +250,8 @@ type pollReport struct {
 	// With neither, the vendor gave a status: that is a success.
 	trouble Trouble
 	refused int
+	// ended says that the refusal is believed, and has ended the interaction: it tells nothing of others.
+	ended bool
 	// until is when the vendor asks to be polled again, or zero; detail is what it said.
 	until  time.Time
 	detail string
@@ -255,12 +263,16 @@ func (r *rest) report(p pollReport) {
 	defer r.mu.Unlock()
 	now := r.now()
 	switch {
+	case p.refused != 0 && p.ended:
+		delete(r.refused, p.identifier)
+		r.answered(now)
+		return
 	case p.refused != 0:
 		if len(r.refused) < restKnown {
 			r.refused[p.identifier] = p.refused
 		}
 		switch {
-		case r.resting && r.cause == Refused, r.refusedLike(p.refused) >= refusedMany && now.Sub(r.success) >= r.refusedQuiet:
+		case r.resting && r.cause == Refused, r.refusedLike(p.identifier, p.refused) >= refusedMany && now.Sub(r.success) >= r.refusedQuiet:
 			p.trouble = Refused
 		default:
 			r.answered(now) // who refuses answers

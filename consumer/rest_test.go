@@ -35,7 +35,7 @@ func inFakeTime(t *testing.T, test func(t *testing.T, r testRest)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		log, hook := captureLog()
-		test(t, testRest{rest: newRest(time.Now, log, quietAfter), t: t, log: hook, ids: new(int)})
+		test(t, testRest{rest: newRest(time.Now, log, quietAfter/2, quietAfter), t: t, log: hook, ids: new(int)})
 	})
 }
 
@@ -216,7 +216,7 @@ func TestRestRefused(t *testing.T) {
 		}
 		r.refuse(400, refusedMany-1)
 		r.wantWorking("while others are refused in another way")
-		if r.doubts(404) || r.doubts(400) {
+		if r.doubts("1", 404, time.Now()) || r.doubts("5", 400, time.Now()) {
 			t.Error("few refusals are doubted")
 		}
 		r.refuse(404, 1)
@@ -224,7 +224,7 @@ func TestRestRefused(t *testing.T) {
 		if l := r.look(); l.Cause != Refused || l.Detail != "404" {
 			t.Errorf("the rest is %+v, want it because of %s", l, Refused)
 		}
-		if !r.doubts(404) || !r.doubts(400) {
+		if !r.doubts("1", 404, time.Now()) || !r.doubts("1", 400, time.Now()) {
 			t.Error("refusals are believed while the worker rests because of them")
 		}
 		if !r.passesOver("1") || r.passesOver("new") {
@@ -245,7 +245,7 @@ func TestRestRefused(t *testing.T) {
 		time.Sleep(time.Second)
 		r.succeed(false)
 		r.wantWorking("after a status")
-		if r.doubts(404) {
+		if r.doubts("1", 404, time.Now()) {
 			t.Error("refusals are doubted after a status")
 		}
 		if !r.watching().Equal(time.Now()) || !r.watching().After(began) {
@@ -259,8 +259,8 @@ func TestRestRefused(t *testing.T) {
 			r.succeed(false)
 			r.refuse(404, 2*refusedMany)
 			r.wantWorking("while others succeed")
-			if !r.doubts(404) || r.doubts(410) {
-				t.Errorf("404 is doubted %t, 410 %t", r.doubts(404), r.doubts(410))
+			if !r.doubts("1", 404, time.Now()) || r.doubts("1", 410, time.Now()) {
+				t.Errorf("404 is doubted %t, 410 %t", r.doubts("1", 404, time.Now()), r.doubts("1", 410, time.Now()))
 			}
 			time.Sleep(quietAfter - time.Second)
 		}
@@ -270,6 +270,37 @@ func TestRestRefused(t *testing.T) {
 		time.Sleep(time.Second)
 		r.refuse(404, 1)
 		r.wantResting("when nothing has succeeded for long")
+	})
+	// What was refused while others had a status is believed, also when nothing else is left to poll.
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		began := time.Now()
+		time.Sleep(quietAfter/2 - 1)
+		r.succeed(false)
+		r.refuse(404, 2*refusedMany)
+		if !r.doubts("1", 404, began) {
+			t.Error("with a success of others for less than an interval, a refusal of many is believed")
+		}
+		time.Sleep(1)
+		r.succeed(false)
+		time.Sleep(2 * quietAfter)
+		r.refuse(404, 2*refusedMany)
+		r.wantResting("when nothing has succeeded for long")
+		if r.doubts("1", 404, began) || !r.doubts("1", 404, began.Add(1)) {
+			t.Errorf("the first refusal %s before the last success is doubted %t, one later %t", quietAfter/2, r.doubts("1", 404, began), r.doubts("1", 404, began.Add(1)))
+		}
+	})
+	// One that ends its interaction tells nothing of others.
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		for range 10 * refusedMany {
+			r.report(pollReport{identifier: r.another(), refused: 404, ended: true})
+		}
+		r.wantWorking("while refused interactions end")
+		r.refuse(404, refusedMany)
+		r.wantResting("when many are refused and do not end")
+		r.wantProbe()
+		r.report(pollReport{identifier: "1", refused: 404, ended: true, probe: true})
+		r.release()
+		r.wantWorking("when one ends by it")
 	})
 	// A refusal is an answer: a vendor that was away is back.
 	inFakeTime(t, func(t *testing.T, r testRest) {

@@ -162,6 +162,31 @@ func TestAllRefusedEndsNothing(t *testing.T) {
 	}
 }
 
+// Some of a batch were deleted at the vendor. When the others have ended, nothing succeeds any more: what was refused while they
+// were polled ends all the same.
+func TestRefusedOfABatch(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.NotFoundGrace = 6 * time.Second })
+		var want []string
+		for range 2 * 5 {
+			id := uuid.NewString()
+			s.declare(schema.Chat, id) // unknown to the vendor
+			want = append(want, schema.FailedSubject(schema.NotFound, id))
+		}
+		for range 3 {
+			id := uuid.NewString()
+			s.vendor.Declare(id, simulator.Processed(4*time.Second))
+			s.declare(schema.Chat, id)
+			want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
+		}
+		s.start()
+		s.wantOutcomes(want...)
+		s.drained()
+		s.polite()
+	})
+}
+
 // In quiet hours few interactions are polled. Those that always fail keep none that falls due later from its outcome.
 func TestFailingInteractionsKeepNoOtherWaiting(t *testing.T) {
 	t.Parallel()

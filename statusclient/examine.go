@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"regexp"
+	"strings"
 	"time"
 
 	"statusworker/schema"
@@ -20,25 +22,34 @@ type Examination struct {
 	JSON       bool
 	// Err is a [*schema.PollError], or nil where the vendor gave a status.
 	Err error
-	// Anonymous is the HTTP status of the same request without a token, made where the vendor refused the interaction; 0
-	// where it was not made, or got no answer. The vendor's API answers 401, whatever the interaction; an address that is
-	// not the API's answers as it did with the token.
-	Anonymous int
+	// NoSuch says that the vendor refused the interaction just as it refuses an address that no API has: then the base URL is
+	// not that of the vendor's API.
+	NoSuch bool
+
+	refusal string // what was answered, without what differs from one request to the next
 }
 
+// noSuchResource is a path that the vendor's API does not have.
+const noSuchResource = "/no-such-resource"
+
 // Examine asks the vendor for the status of an interaction that the caller made up, to find out whether the vendor can be
-// reached and accepts the token: then it answers 404, and is asked once more without the token. What holds for
-// [Client.Status] holds here.
+// reached and accepts the token: then it answers 404. Where the vendor refuses the interaction, it is asked for an address that
+// it does not have, for comparison. What holds for [Client.Status] holds here.
 func (c *Client) Examine(ctx context.Context, identifier string) Examination {
 	e := Examination{Base: c.base.String()}
-	used := c.tokens.current()
-	_, e.Err = c.ask(ctx, used, identifier, time.Time{}, &e)
+	_, e.Err = c.ask(ctx, identifier, c.path+identifier+"/status", time.Time{}, &e)
 	if poll := (*schema.PollError)(nil); errors.As(e.Err, &poll) && poll.Fault.Refusal() && e.StatusCode != 0 {
-		anonymous := &credential{token: used.token, header: used.header.Clone()}
-		delete(anonymous.header, headerToken)
-		var without Examination
-		_, _ = c.ask(ctx, anonymous, identifier, time.Time{}, &without) // what matters is the status
-		e.Anonymous = without.StatusCode
+		var other Examination
+		_, _ = c.ask(ctx, identifier, c.base.Path+noSuchResource, time.Time{}, &other) // what was answered is in other
+		e.NoSuch = other.StatusCode == e.StatusCode && other.refusal == e.refusal
 	}
 	return e
+}
+
+// varying are the parts of an error's body that differ from one request to the next: times, numbers, identifiers.
+var varying = regexp.MustCompile(`[0-9A-Fa-f-]*[0-9][0-9A-Fa-f.:TZ+-]*`)
+
+// comparable is the body of the answer to a request for path, without what differs from one request to the next.
+func comparable(body []byte, path string) string {
+	return varying.ReplaceAllString(strings.ReplaceAll(string(body), path, ""), "#")
 }

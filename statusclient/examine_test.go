@@ -3,6 +3,7 @@ package statusclient_test
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -19,46 +20,57 @@ func TestExamine(t *testing.T) {
 			_, _ = w.Write([]byte(body))
 		}
 	}
+	n := 0
 	for _, tt := range []struct {
 		name    string
 		handler http.HandlerFunc
 		code    int
 		json    bool
 		fault   schema.Fault
-		without int
+		requests int
+		noSuch   bool
 	}{
-		{"wrong address", answers(404, "application/json", `{"message":"no such resource"}`), 404, true, schema.FaultNotFound, 404},
 		{"unknown", func(w http.ResponseWriter, r *http.Request) {
-			if r.Header.Get("X-API-Token") == "" {
-				answers(401, "application/json", `{"errorMessage":"no token"}`)(w, r)
+			if strings.HasSuffix(r.URL.Path, "/status") {
+				answers(404, "application/json", `{"errorMessage":"no such interaction"}`)(w, r)
 				return
 			}
-			answers(404, "application/json", `{"errorMessage":"no such interaction"}`)(w, r)
-		}, 404, true, schema.FaultNotFound, 401},
-		{"rejected", answers(400, "application/json", `{"errorMessage":"no"}`), 400, true, schema.FaultRejected, 400},
-		{"problem", answers(401, "application/problem+json", `{}`), 401, true, schema.FaultUnauthorized, 0},
-		{"web site", answers(404, "text/html", "<html>"), 404, false, schema.FaultNotAStatus, 0},
-		{"status", writes(pending), 200, true, "", 0},
+			answers(404, "application/json", `{"errorMessage":"no such resource"}`)(w, r)
+		}, 404, true, schema.FaultNotFound, 2, false},
+		{"unknown, and no page", func(w http.ResponseWriter, r *http.Request) {
+			if strings.HasSuffix(r.URL.Path, "/status") {
+				answers(404, "application/json", `{"errorMessage":"no such interaction"}`)(w, r)
+				return
+			}
+			http.NotFound(w, r)
+		}, 404, true, schema.FaultNotFound, 2, false},
+		{"wrong address", answers(404, "application/json", `{"message":"no such resource"}`), 404, true, schema.FaultNotFound, 2, true},
+		{"wrong address, named with the time", func(w http.ResponseWriter, r *http.Request) {
+			n++
+			answers(404, "application/json", fmt.Sprintf(`{"timestamp":"2026-11-27T01:02:%02d.%d+00:00","path":"%s","traceId":"00-4bf92f3577b34da6a3ce929d0e0e%04x-00f067aa0ba902b7-01"}`, n, 17*n, r.URL.Path, 999*n))(w, r)
+		}, 404, true, schema.FaultNotFound, 2, true},
+		{"rejected", answers(400, "application/json", `{"errorMessage":"no"}`), 400, true, schema.FaultRejected, 2, true},
+		{"problem", answers(401, "application/problem+json", `{}`), 401, true, schema.FaultUnauthorized, 1, false},
+		{"web site", answers(404, "text/html", "<html>"), 404, false, schema.FaultNotAStatus, 1, false},
+		{"status", writes(pending), 200, true, "", 1, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			server, seen := answering(t, tt.handler)
 			e := newClient(t, server.URL, statusclient.Config{}).Examine(t.Context(), identifier)
-			if e.StatusCode != tt.code || e.JSON != tt.json || e.TLS != nil || e.Base != server.URL+"/v1" || e.Anonymous != tt.without {
+			if e.StatusCode != tt.code || e.JSON != tt.json || e.TLS != nil || e.Base != server.URL+"/v1" || e.NoSuch != tt.noSuch {
 				t.Errorf("examination is %+v", e)
 			}
 			var poll *schema.PollError
 			if errors.As(e.Err, &poll) != (tt.fault != "") || poll != nil && poll.Fault != tt.fault {
 				t.Errorf("error is %v, want %q", e.Err, tt.fault)
 			}
-			requests := 1
-			if tt.without != 0 {
-				requests = 2
+			if seen.count() != tt.requests {
+				t.Fatalf("%d requests, want %d", seen.count(), tt.requests)
 			}
-			if seen.count() != requests || seen.all[0].Header.Get("X-API-Token") != token {
-				t.Fatalf("%d requests, want %d, the first with the token", seen.count(), requests)
-			}
-			if requests == 2 && len(seen.all[1].Header["X-Api-Token"]) != 0 {
-				t.Errorf("the second request has the token header %q", seen.all[1].Header["X-Api-Token"])
+			for _, r := range seen.all {
+				if r.Header.Get("X-API-Token") != token {
+					t.Errorf("the request for %s has no token", r.URL.Path)
+				}
 			}
 		})
 	}

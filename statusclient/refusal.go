@@ -90,6 +90,9 @@ func (x *exchange) errorBody(resp *http.Response, b *body) (excerpt string, obje
 	}
 	text := bytes.TrimSpace(bytes.TrimPrefix(b.buf, byteOrderMark))
 	object = ofVendor && err == nil && len(text) > 0 && text[0] == '{' && json.Valid(text)
+	if x.seen != nil {
+		x.seen.refusal = comparable(text, x.path)
+	}
 	text = text[:min(len(text), maxExcerpt+len(x.used.token))]
 	mask(text, x.used.token)
 	maskEnd(text, x.used.token)

@@ -21,21 +21,22 @@ import (
 //
 // The answer belongs to the caller. Should the vendor repeat the token in it, asterisks stand in its place.
 func (c *Client) Status(ctx context.Context, identifier string, sendBy time.Time) (schema.Answer, error) {
-	return c.ask(ctx, c.tokens.current(), identifier, sendBy, nil)
+	return c.ask(ctx, identifier, c.path+identifier+"/status", sendBy, nil)
 }
 
-// ask makes the request with a credential. What it learns on the way is noted in seen, unless that is nil.
-func (c *Client) ask(ctx context.Context, used *credential, identifier string, sendBy time.Time, seen *Examination) (schema.Answer, error) {
+// ask makes a request for a path, about an interaction. What it learns on the way is noted in seen, unless that is nil.
+func (c *Client) ask(ctx context.Context, identifier, path string, sendBy time.Time, seen *Examination) (schema.Answer, error) {
 	if err := schema.CheckIdentifier(identifier); err != nil {
 		return schema.Answer{}, &schema.PollError{
 			Fault: schema.FaultRejected, Detail: "the vendor was not asked: identifier " + err.Error(), Err: err,
 		}
 	}
 	begun := c.now()
+	used := c.tokens.current()
 	reqCtx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	a := &attempt{sendBy: sendBy, now: c.now, cancel: cancel, seen: seen}
-	x := exchange{client: c, caller: ctx, ctx: reqCtx, attempt: a, used: used, begun: begun, identifier: identifier}
+	x := exchange{client: c, caller: ctx, ctx: reqCtx, attempt: a, used: used, begun: begun, identifier: identifier, path: path, seen: seen}
 	if ctx.Err() != nil {
 		return schema.Answer{}, x.failure(ctx.Err(), 0)
 	}
@@ -45,7 +46,7 @@ func (c *Client) ask(ctx context.Context, used *credential, identifier string, s
 	}
 
 	req := c.template.WithContext(httptrace.WithClientTrace(reqCtx, &httptrace.ClientTrace{GotConn: a.gotConn}))
-	req.URL = &url.URL{Scheme: c.base.Scheme, Host: c.base.Host, Path: x.path()}
+	req.URL = &url.URL{Scheme: c.base.Scheme, Host: c.base.Host, Path: path}
 	req.Header = used.header
 	// The transport, not a client around it: that would follow redirects.
 	resp, err := c.transport.RoundTrip(req)
@@ -73,9 +74,9 @@ type exchange struct {
 	used       *credential
 	begun      time.Time
 	identifier string
+	path       string
+	seen       *Examination // nil where nobody wants to know
 }
-
-func (x *exchange) path() string { return x.client.path + x.identifier + "/status" }
 
 // answer reads a 200.
 func (x *exchange) answer(resp *http.Response, b *body) (schema.Answer, error) {
@@ -113,13 +114,13 @@ func (x *exchange) noStatus(resp *http.Response, why string, cause error) *schem
 }
 
 func (x *exchange) answered(code int) string {
-	return fmt.Sprintf("the vendor answered %d %s for GET %s", code, http.StatusText(code), x.path())
+	return fmt.Sprintf("the vendor answered %d %s for GET %s", code, http.StatusText(code), x.path)
 }
 
 // failure explains why there is no answer, or, where code is set, only the beginning of one.
 func (x *exchange) failure(err error, code int) *schema.PollError {
 	e := &schema.PollError{Fault: schema.FaultUnavailable, StatusCode: code, Err: err}
-	request := "GET " + x.path()
+	request := "GET " + x.path
 	switch a := x.attempt; {
 	case a.late.Load():
 		e.Fault, e.Err = schema.FaultNotSent, errLate

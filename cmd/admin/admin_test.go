@@ -302,6 +302,7 @@ func TestMetricsMove(t *testing.T) {
 			n("rests_total", labels{"cause": "unauthorized"}, exactly(1))
 			n("rest_state", labels{"state": "working"}, exactly(0))
 			n("rest_cause", labels{"cause": "unauthorized"}, exactly(1))
+			n("rest_until_timestamp_seconds", nil, more(0))
 			s.serves("/livez", http.StatusOK, "ok")
 			s.serves("/readyz", http.StatusOK, "ok") // a vendor in trouble is no reason to take workers away
 			s.vendor.SetFaults()

@@ -119,7 +119,7 @@ var (
 	descPanics       = describe("panics_total", "Deliveries that panicked; they come back.")
 	descRestState    = describe("rest_state", "1 for what the worker does about the vendor now.", "state")
 	descRestCause    = describe("rest_cause", "1 for why the worker rests or probes now.", "cause")
-	descRestUntil    = describe("rest_until_timestamp_seconds", "When the worker polls again; absent while it works.")
+	descRestUntil    = describe("rest_until_timestamp_seconds", "When the worker polls again; 0 while it works.")
 	descRests        = describe("rests_total", "Rests that began, by cause.", "cause")
 	descReady        = describe("ready", "1 while /readyz says ok.")
 	descConnected    = describe("broker_connected", "1 while the worker is connected to NATS.")
@@ -215,9 +215,11 @@ func (s scrape) Collect(out chan<- prometheus.Metric) {
 	for _, cause := range consumer.Troubles() {
 		gauge(descRestCause, is(rest.Cause == cause), string(cause))
 	}
+	until := 0.0
 	if !rest.Until.IsZero() {
-		gauge(descRestUntil, float64(rest.Until.UnixMilli())/1000)
+		until = float64(rest.Until.UnixMilli()) / 1000
 	}
+	gauge(descRestUntil, until)
 	gauge(descRoundTrip, st.RoundTrip.Seconds())
 	gauge(descClockOffset, w.worker.ClockOffset().Seconds())
 	if at := w.worker.Progress(); !at.IsZero() {

@@ -51,7 +51,7 @@ func TestVendorBehindTLS(t *testing.T) {
 	if !doctor.Sick(found) {
 		t.Error("no broker, and nothing failed")
 	}
-	if n := vendor.Counts().Polls; n != 2 {
-		t.Errorf("%d requests, want one with the token and one without", n)
+	if n := vendor.Counts().Polls; n != 1 {
+		t.Errorf("%d status requests, want 1", n)
 	}
 }

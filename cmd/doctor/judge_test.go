@@ -234,8 +234,8 @@ func TestJudgeAnswer(t *testing.T) {
 	fault := func(code int, f schema.Fault, json bool) statusclient.Examination {
 		return statusclient.Examination{Base: "https://vendor.example/v1", StatusCode: code, JSON: json, Err: &schema.PollError{Fault: f, StatusCode: code, Detail: "what it said"}}
 	}
-	without := func(code int, e statusclient.Examination) statusclient.Examination {
-		e.Anonymous = code
+	noSuch := func(e statusclient.Examination) statusclient.Examination {
+		e.NoSuch = true
 		return e
 	}
 	for _, tt := range []struct {
@@ -243,12 +243,8 @@ func TestJudgeAnswer(t *testing.T) {
 		answer        statusclient.Examination
 		vendor, token Result
 	}{
-		{"404, and 401 without the token", without(401, fault(404, schema.FaultNotFound, true)), Pass, Pass},
-		{"404, and 403 without the token", without(403, fault(404, schema.FaultNotFound, true)), Pass, Pass},
-		{"400, and 401 without the token", without(401, fault(400, schema.FaultRejected, true)), Pass, Pass},
-		{"404 with and without the token", without(404, fault(404, schema.FaultNotFound, true)), Fail, Skip},
-		{"404, and 503 without the token", without(503, fault(404, schema.FaultNotFound, true)), Warn, Skip},
-		{"404, and no answer without the token", fault(404, schema.FaultNotFound, true), Warn, Skip},
+		{"404", fault(404, schema.FaultNotFound, true), Pass, Pass},
+		{"404 as for no address", noSuch(fault(404, schema.FaultNotFound, true)), Fail, Skip},
 		{"404 that is no JSON", fault(404, schema.FaultNotAStatus, false), Fail, Skip},
 		{"402", fault(402, schema.FaultUnavailable, true), Fail, Skip},
 		{"407", fault(407, schema.FaultUnavailable, false), Fail, Skip},
@@ -258,7 +254,8 @@ func TestJudgeAnswer(t *testing.T) {
 		{"503", fault(503, schema.FaultUnavailable, true), Warn, Skip},
 		{"408", fault(408, schema.FaultUnavailable, true), Fail, Skip},
 		{"302", fault(302, schema.FaultUnavailable, true), Fail, Skip},
-		{"400 with and without the token", without(400, fault(400, schema.FaultRejected, true)), Fail, Skip},
+		{"400", fault(400, schema.FaultRejected, true), Fail, Skip},
+		{"400 as for no address", noSuch(fault(400, schema.FaultRejected, true)), Fail, Skip},
 		{"garbage", fault(200, schema.FaultNotAStatus, true), Fail, Skip},
 		{"nothing", fault(0, schema.FaultUnavailable, false), Fail, Skip},
 		{"a status", statusclient.Examination{StatusCode: 200, JSON: true}, Warn, Skip},
@@ -266,7 +263,7 @@ func TestJudgeAnswer(t *testing.T) {
 		vendor, token := judgeAnswer(tt.answer)
 		judged(t, tt.name+", vendor", vendor, tt.vendor)
 		judged(t, tt.name+", token", token, tt.token)
-		if tt.answer.Err != nil && tt.answer.Anonymous == 0 && (vendor.Result == Fail || token.Result == Fail) {
+		if tt.answer.Err != nil && !tt.answer.NoSuch && (vendor.Result == Fail || token.Result == Fail) {
 			judged(t, tt.name, Finding{Result: Fail, Mend: "-", Found: vendor.Found + token.Found}, Fail, "what it said")
 		}
 	}

@@ -3,9 +3,7 @@ package doctor
 import (
 	"context"
 	"errors"
-	"net/http"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -22,8 +20,8 @@ const (
 	checkToken             = "vendor token"
 )
 
-// examineVendor makes a status request for an interaction that nobody declared. Where the vendor refuses that, it makes the
-// same request without the token.
+// examineVendor makes a status request for an interaction that nobody declared, and where the vendor refuses that, a request
+// for an address that no API has.
 func examineVendor(ctx context.Context, p Patient) []Finding {
 	if p.Vendor == nil {
 		found := skipped("there is no token to ask with", "", checkVendor, checkVendorTLS, checkVendorCertificate)
@@ -52,14 +50,6 @@ func hostOf(base string) string {
 	return u.Host
 }
 
-// answerText shows the HTTP status of an answer.
-func answerText(code int) string {
-	if code == 0 {
-		return "no answer"
-	}
-	return strconv.Itoa(code)
-}
-
 // judgeAnswer tells what the answer says about the vendor, and about the token.
 func judgeAnswer(e statusclient.Examination) (vendor, token Finding) {
 	const checkURL = "check --base-url ($ELEVATEAI_BASE_URL)"
@@ -72,13 +62,10 @@ func judgeAnswer(e statusclient.Examination) (vendor, token Finding) {
 	switch {
 	case e.StatusCode == 0:
 		return bad(Fail, checkVendor, checkURL+", the network, and a proxy ($HTTPS_PROXY)", "%s", poll.Detail), untold
-	case poll.Fault.Refusal() && (e.Anonymous == http.StatusUnauthorized || e.Anonymous == http.StatusForbidden):
-		return pass(checkVendor, "%s answers", e.Base),
-			pass(checkToken, "accepted: %d for an interaction that nobody declared, and %d without the token", e.StatusCode, e.Anonymous)
-	case poll.Fault.Refusal() && e.Anonymous == e.StatusCode:
-		return bad(Fail, checkVendor, checkURL+": the vendor's ends in /v1", "%s is not the vendor's API: it answers %d with and without a token", e.Base, e.StatusCode), untold
-	case poll.Fault.Refusal():
-		return bad(Warn, checkVendor, checkURL+", and run this again", "%s answered %d, but not in a way that tells the vendor's API from another address (without a token: %s)", e.Base, e.StatusCode, answerText(e.Anonymous)), untold
+	case poll.Fault.Refusal() && e.NoSuch:
+		return bad(Fail, checkVendor, checkURL+": the vendor's ends in /v1", "%s is not the vendor's API: it answers %d, as it does for an address that no API has", e.Base, e.StatusCode), untold
+	case poll.Fault == schema.FaultNotFound:
+		return pass(checkVendor, "%s answers", e.Base), pass(checkToken, "accepted: 404 for an interaction that nobody declared")
 	case poll.Fault == schema.FaultUnauthorized:
 		return pass(checkVendor, "%s answers", e.Base), bad(Fail, checkToken, "set --api-token ($ELEVATEAI_API_TOKEN), or the file of --api-token-file ($ELEVATEAI_API_TOKEN_FILE), to a valid token", "%s", poll.Detail)
 	case poll.Fault == schema.FaultThrottled:

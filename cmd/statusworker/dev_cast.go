@@ -52,6 +52,9 @@ func (p part) failed(r schema.Reason) part {
 	return p
 }
 
+// devFailedStatus is a status that the vendor's documentation does not list, and that the workers of `dev` take for a failure.
+const devFailedStatus = "transcriptionFailed"
+
 // The failures that the vendor tells of as a status.
 var failures = []struct {
 	status schema.Status
@@ -90,6 +93,11 @@ func newCast(count int) []part {
 		malformed, twice,
 		newPart(schema.Chat, "meets a 503", simulator.Processed(30*s).With(simulator.Refusal(503).On(2, 2))).processed(true),
 		newPart(schema.Transcript, "meets a 429", simulator.Processed(30*s).With(simulator.Throttle(s).On(3, 3))).processed(true),
+		newPart(schema.Audio, "fails in a way that --failed-status names", simulator.Constant(devFailedStatus)).failed(schema.VendorFailed),
+		newPart(schema.Chat, "meets a gateway's 404 page", simulator.Processed(30*s).With(simulator.Page(http.StatusNotFound).On(2, 2))).processed(true),
+		newPart(schema.Transcript, "odd answers", simulator.Processed(30*s).With(simulator.Fault{
+			Kind: simulator.Odd, Prefix: simulator.ByteOrderMark, Members: `"errorMessage":{"code":"E1"},"originalFilename":"\ud83d"`,
+		})).processed(true),
 		newPart(schema.Audio, "meets garbage", simulator.Processed(75*s).With(simulator.Fault{Kind: simulator.NotJSON}.On(1, 1))).processed(true),
 	), crowd(count)...)
 }
@@ -126,7 +134,8 @@ func devTiming(speed float64, count int, mode consumer.Mode) (timingFlags, workF
 			TranscriptInterval: scaled(consumer.Guidance.Transcript, speed), RequestTimeout: 2 * time.Second,
 		}, workFlags{
 			Deadline: scaled(115*time.Second, speed) + slow, NotFoundGrace: scaled(20*time.Second, speed) + slow/2,
-			Concurrency: 64, StretchLimit: time.Minute, ShutdownTimeout: 3 * time.Second,
+			FailedStatus: []string{devFailedStatus},
+			Concurrency:  64, StretchLimit: time.Minute, ShutdownTimeout: 3 * time.Second,
 		}
 }
 

@@ -33,7 +33,7 @@ func TestDevRunsToItsEnd(t *testing.T) {
 			for _, r := range schema.Reasons() {
 				says(t, "the summary", &c.stdout, schema.FailedSubject(r, "*"), "  "+string(r)+"\n")
 			}
-			says(t, "the summary", &c.stdout, "hold back by "+mode+", speed 40, 27 interactions", "27 interactions, 1 of them declared twice",
+			says(t, "the summary", &c.stdout, "hold back by "+mode+", speed 40, 30 interactions", "30 interactions, 1 of them declared twice",
 				"missing 0, doubled 0, not expected 0, polled too early 0: as it must be")
 			for _, line := range c.stdout.lines() {
 				if strings.Contains(line, "\x1b") {

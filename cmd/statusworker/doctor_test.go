@@ -290,7 +290,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 			v := vendor(t, simulator.Config{Default: func(string) simulator.Script { return simulator.Never() }})
 			v.SetFaults(simulator.Fault{Kind: simulator.NotJSON})
 			return at, v.URL(), nil
-		}, map[string]doctor.Result{"vendor": doctor.Fail, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"not JSON"}}},
+		}, map[string]doctor.Result{"vendor": doctor.Fail, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"JSON"}}},
 		{"a vendor that knows everything", func(t *testing.T) (string, string, []string) {
 			at, _ := provisioned(t)
 			return at, vendor(t, simulator.Config{Default: func(string) simulator.Script { return simulator.Never() }}).URL(), nil

@@ -259,7 +259,7 @@ func TestHostileVendor(t *testing.T) {
 			}
 
 			hasNoCanary(t, &c.stderr)
-			says(t, "the log", &c.stderr, "resting", "****", "forged") // or this shows nothing
+			says(t, "the log", &c.stderr, "polling paused", "****", "forged") // or this shows nothing
 			ownLines(t, format, &c.stderr)
 			h.mu.Lock()
 			defer h.mu.Unlock()

@@ -262,8 +262,8 @@ func invalid(d *delivery, now time.Time, bad *schema.MemberError) schema.Outcome
 	if t := schema.Type(kind); t.Valid() {
 		o.Type = t
 	}
-	if schema.CheckJSON(d.msg.Data()) == nil {
-		o.Declaration = d.msg.Data()
+	if declaration := schema.TrimBOM(d.msg.Data()); schema.CheckJSON(declaration) == nil {
+		o.Declaration = declaration
 	} else {
 		o.Payload = d.msg.Data()
 	}

@@ -84,7 +84,7 @@ func DecodeFrom(subject string, message []byte) (Declared, error) {
 
 // decode gives also the prefix of the declaration's members, for errors: empty, or `data.` in a CloudEvent.
 func decode(message []byte) (d Declared, at string, err error) {
-	root, err := scan(message)
+	root, err := scan(TrimBOM(message))
 	if err != nil {
 		return Declared{}, "", err
 	}

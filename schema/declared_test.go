@@ -130,7 +130,9 @@ func TestDecodeRefuses(t *testing.T) {
 	refusals := []refusal{
 		{name: "empty", message: "", problem: "it is empty, want a JSON object"},
 		{name: "white space", message: " \r\n", problem: "it is empty, want a JSON object"},
-		{name: "byte order mark", message: "\ufeff" + bare(""), problem: "it is not JSON: invalid character '\\ufeff'"},
+		{name: "byte order mark and nothing else", message: "\ufeff", problem: "it is empty, want a JSON object"},
+		{name: "byte order mark behind white space", message: " \ufeff" + bare(""), problem: "it is not JSON: invalid character '\\ufeff'"},
+		{name: "two byte order marks", message: "\ufeff\ufeff" + bare(""), problem: "it is not JSON: invalid character '\\ufeff'"},
 		{name: "one byte more than 64 KiB", message: sized(schema.MaxDeclaredBytes + 1), problem: "it is 65537 bytes long, at most 65536 are taken in", beyond: true},
 		{name: "17 levels", message: bare(`,"deep":` + nested(schema.MaxDepth)), member: "deep" + strings.Repeat(".0", 15), problem: "it is nested deeper than 16 levels", beyond: true},
 		{name: "17 levels of objects", message: strings.Repeat(`{"a":`, 17) + "1" + strings.Repeat("}", 17), member: "a" + strings.Repeat(".a", 15), problem: "it is nested deeper than 16 levels"},
@@ -286,6 +288,7 @@ func TestCheckJSON(t *testing.T) {
 	}
 	for _, tt := range []struct{ message, member, problem string }{
 		{"", "", "it is empty"},
+		{"\ufeff{}", "", "it is not JSON"},
 		{nested(schema.MaxDepth + 1), "0" + strings.Repeat(".0", 15), "it is nested deeper than 16 levels"},
 		{`[{"a":1,"a":2}]`, "0.a", "it is there twice"},
 		{`{"a":{"` + strings.Repeat("n", 60000) + `":x}}`, "a." + strings.Repeat("n", 60000), "invalid character 'x'"},

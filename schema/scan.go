@@ -12,7 +12,7 @@ import (
 )
 
 // CheckJSON refuses with a [*MemberError] whatever is not exactly one JSON value of at most [MaxDeclaredBytes] and
-// [MaxDepth], without duplicate members.
+// [MaxDepth], without duplicate members and without a byte order mark (see [TrimBOM]).
 func CheckJSON(message []byte) error {
 	_, err := scan(message)
 	return err
@@ -69,6 +69,9 @@ var looked = [...]string{
 
 // scan reads a message in one pass, and checks what [CheckJSON] promises.
 func scan(message []byte) (value, error) {
+	if encoding := ForeignEncoding(message); encoding != "" {
+		return value{}, wrong("", "it is %s, want UTF-8: encode it anew", encoding)
+	}
 	if len(message) > MaxDeclaredBytes {
 		return value{}, wrong("", "it is %d bytes long, at most %d are taken in: leave out what the pipeline does not need", len(message), MaxDeclaredBytes)
 	}

@@ -278,17 +278,9 @@ func originOf(d *delivery) error {
 	}
 	d.origin = schema.Origin{
 		Stream: meta.Stream, Subject: d.msg.Subject(), Sequence: meta.Sequence.Stream, Deliveries: meta.NumDelivered,
-		Stored: meta.Timestamp, Traceparent: traceparent(d),
+		Stored: meta.Timestamp, Traceparent: schema.Traceparent(d.msg.Headers()),
 	}
 	d.behind = meta.NumPending
 	d.at = position{life: meta.Timestamp}
 	return nil
-}
-
-func traceparent(d *delivery) string {
-	// Not Get: NATS headers are case-sensitive, and it would only look at one spelling anyway.
-	if v := d.msg.Headers()[schema.HeaderTraceparent]; len(v) > 0 {
-		return schema.TraceContext(v[0])
-	}
-	return ""
 }

@@ -47,7 +47,7 @@ func (w *Worker) trace(ctx context.Context, d *delivery) (context.Context, *span
 			attrSubject.String(d.msg.Subject()), attrTemplate.String(d.lane.template()), attrConsumer.String(d.lane.name),
 			attrSize.Int(len(d.msg.Data())), attrInteraction.String(identifier)),
 	}
-	if link, ok := linkTo(traceparent(d)); ok {
+	if link, ok := linkTo(schema.Traceparent(d.msg.Headers())); ok {
 		options = append(options, trace.WithLinks(link))
 	}
 	if kind == "" {

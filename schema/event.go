@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -186,14 +185,4 @@ func orNull(raw json.RawMessage) json.RawMessage {
 		return nil
 	}
 	return raw
-}
-
-var traceparent = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
-
-// TraceContext is s where it has the form of a W3C traceparent, and otherwise empty.
-func TraceContext(s string) string {
-	if !traceparent.MatchString(s) {
-		return ""
-	}
-	return s
 }

@@ -51,7 +51,8 @@ const (
 	// HeaderSupersedes is on a declared message that replays a dead letter: when the declared message of that dead letter
 	// was stored (a life, as in HeaderFirstStored), which has ended. What is still pending of it stands in nobody's way.
 	HeaderSupersedes = "Statusworker-Supersedes"
-	// HeaderTraceparent is the W3C trace context. NATS headers are case-sensitive, and this one is lower case.
+	// HeaderTraceparent is the W3C trace context, in lower case on all that this stage stores. [Traceparent] reads it in any
+	// case.
 	HeaderTraceparent = "traceparent"
 )
 

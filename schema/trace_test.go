@@ -1,0 +1,79 @@
+package schema_test
+
+import (
+	"maps"
+	"strings"
+	"testing"
+
+	"statusworker/schema"
+)
+
+const otherTrace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"
+
+// badTraces are not trace contexts.
+var badTraces = map[string]string{
+	"empty":              "",
+	"text":               "x",
+	"zero trace id":      "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+	"zero parent id":     "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+	"version ff":         "ff" + traceState[2:],
+	"upper case":         strings.ToUpper(traceState),
+	"one letter upper":   strings.Replace(traceState, "b", "B", 1),
+	"one byte short":     traceState[:len(traceState)-1],
+	"one byte long":      traceState + "0",
+	"with more behind":   traceState + "-00",
+	"white space before": " " + traceState,
+	"line break behind":  traceState + "\n",
+	"other separators":   strings.ReplaceAll(traceState, "-", "_"),
+	"two in one":         traceState + "," + otherTrace,
+}
+
+func TestTraceContext(t *testing.T) {
+	for _, s := range []string{
+		traceState, otherTrace, "01" + traceState[2:], "fe" + traceState[2:],
+		"00-00000000000000000000000000000001-0000000000000001-00", "00-" + strings.Repeat("f", 32) + "-" + strings.Repeat("f", 16) + "-ff",
+	} {
+		if got := schema.TraceContext(s); got != s {
+			t.Errorf("TraceContext(%q) = %q", s, got)
+		}
+	}
+	for name, s := range badTraces {
+		if got := schema.TraceContext(s); got != "" {
+			t.Errorf("%s: %q is taken for a trace context", name, got)
+		}
+	}
+}
+
+func TestTraceparent(t *testing.T) {
+	type headers = map[string][]string
+	bad := []string{badTraces["zero trace id"]}
+	one, other := []string{traceState}, []string{otherTrace}
+	for _, tt := range []struct {
+		name    string
+		headers headers
+		want    string
+	}{
+		{"none", nil, ""},
+		{"lower case", headers{"traceparent": one}, traceState},
+		{"as Go writes it", headers{"Traceparent": one}, traceState},
+		{"upper case", headers{"TRACEPARENT": one}, traceState},
+		{"mixed", headers{"traceParent": one}, traceState},
+		{"binary CloudEvent", headers{"ce-traceparent": one}, traceState},
+		{"binary CloudEvent, as Go writes it", headers{"Ce-Traceparent": one}, traceState},
+		{"binary CloudEvent, upper case", headers{"CE-TRACEPARENT": one}, traceState},
+		{"no values", headers{"traceparent": nil, "Traceparent": one}, traceState},
+		{"exact first", headers{"Traceparent": other, "TRACEPARENT": other, "ce-traceparent": other, "traceparent": one}, traceState},
+		{"lower case before upper", headers{"Traceparent": one, "TRACEPARENT": other}, traceState},
+		{"an invalid one is not there", headers{"traceparent": bad, "TRACEPARENT": one}, traceState},
+		{"invalid in all names but one", headers{"traceparent": bad, "Traceparent": bad, "ce-traceparent": bad, "CE-Traceparent": one}, traceState},
+		{"the first valid value", headers{"traceparent": {bad[0], traceState, otherTrace}}, traceState},
+		{"all invalid", headers{"traceparent": bad, "Traceparent": bad}, ""},
+		{"other names", headers{"x-traceparent": one, "tracestate": one, "traceparent ": one, "ce_traceparent": one}, ""},
+	} {
+		for range 20 { // maps have no order
+			if got := schema.Traceparent(maps.Clone(tt.headers)); got != tt.want {
+				t.Fatalf("%s: %q, want %q", tt.name, got, tt.want)
+			}
+		}
+	}
+}

@@ -3,6 +3,8 @@ package schema
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -26,7 +28,7 @@ type Declared struct {
 	IncludeAIResults bool
 	// Declaration is the message as it came: the bare JSON, or the `data` of a CloudEvent.
 	Declaration json.RawMessage
-	// Traceparent is the W3C trace context that a CloudEvent carries as an extension attribute, or empty.
+	// Traceparent is the W3C trace context that a CloudEvent carries as an extension attribute, in any case, or empty.
 	Traceparent string
 }
 
@@ -50,10 +52,10 @@ func wrong(member, format string, args ...any) *MemberError {
 }
 
 // Decode reads a declared message: bare JSON, or a structured CloudEvent (an object with a member `specversion`) whose
-// `data` it is. It refuses with a [*MemberError]: anything that is not one JSON object, is larger than
-// [MaxDeclaredBytes] or nested deeper than [MaxDepth], has a member twice, goes on after its end, or has a member that
-// is missing, of the wrong type, or out of range. Members that it does not know are kept. The declaration shares the
-// memory of message.
+// `data` it is. It passes over a byte order mark of UTF-8. It refuses with a [*MemberError]: anything that is not one JSON
+// object, is larger than [MaxDeclaredBytes] or nested deeper than [MaxDepth], has a member twice, goes on after its end, or
+// has a member that is missing, of the wrong type, out of range, or differs in case only from one that it looks at.
+// Members that it does not know are kept. The declaration shares the memory of message.
 func Decode(message []byte) (Declared, error) {
 	d, _, err := decode(message)
 	return d, err
@@ -95,20 +97,43 @@ func decode(message []byte) (d Declared, at string, err error) {
 		d, err = declaration(root, "")
 		return d, "", err
 	}
-	if err := checkEnvelope(root.members); err != nil {
+	if err := checkEnvelope(root); err != nil {
 		return Declared{}, "", err
 	}
 	d, err = declaration(root.members["data"], "data.")
 	if err != nil {
 		return Declared{}, "", err
 	}
-	// A trace context that is none is left out, as W3C Trace Context asks for. It costs no interaction.
-	d.Traceparent = TraceContext(root.members["traceparent"].text)
+	var trace traceparents
+	for name, v := range root.members {
+		trace.see(name, v.text)
+	}
+	d.Traceparent = trace.value
 	return d, "data.", nil
 }
 
+// checkCase refuses a member whose name differs in case only from one that Decode looks at in that place. Of several it
+// names the first by bytes.
+func checkCase(v value, in place, at string) error {
+	if !v.misspelled {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(v.members)) {
+		for _, as := range looked {
+			if as.in&in != 0 && name != as.name && strings.EqualFold(name, as.name) {
+				return wrong(at+name, "its name differs from %s in case only, and only that spelling is allowed: rename or remove it", Quote(at+as.name))
+			}
+		}
+	}
+	return nil
+}
+
 // checkEnvelope checks what CloudEvents 1.0 requires of a structured event, and that its data is a declaration's JSON.
-func checkEnvelope(event map[string]value) error {
+func checkEnvelope(root value) error {
+	if err := checkCase(root, inEnvelope, ""); err != nil {
+		return err
+	}
+	event := root.members
 	for _, name := range []string{"specversion", "id", "source", "type"} {
 		s, err := text(event, "", name, "a string that is not empty, as CloudEvents 1.0 requires")
 		if err != nil {
@@ -138,6 +163,9 @@ func checkEnvelope(event map[string]value) error {
 }
 
 func declaration(v value, at string) (Declared, error) {
+	if err := checkCase(v, inDeclaration, at); err != nil {
+		return Declared{}, err
+	}
 	d := Declared{IncludeAIResults: true, Declaration: v.raw}
 
 	id, err := text(v.members, at, "interactionIdentifier", "a GUID")

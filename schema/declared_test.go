@@ -2,6 +2,7 @@ package schema_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"strings"
 	"testing"
@@ -78,13 +79,16 @@ func TestDecodeAccepts(t *testing.T) {
 		{"exactly 64 KiB", sized(schema.MaxDeclaredBytes)},
 		{"exactly 16 levels", bare(`,"deep":` + nested(schema.MaxDepth-1))},
 		{"white space around", " \r\n\t" + bare("") + "\n"},
-		{"unknown members", bare(`,"Type":"video","x":null,"":1,"type ":2,"data":{"type":5},"data.type":7`)},
+		{"unknown members", bare(`,"types":"video","x":null,"":1,"type ":2,"data":{"type":5},"data.type":7`)},
+		{"members that a bare declaration does not have, in any case", bare(`,"Id":1,"ID":2,"Source":3,"Data":{"Type":4},"DATA_BASE64":5,"TraceParent":6,"externalIdentifier":"x","ExternalIdentifier":"y"`)},
+		{"a required name in another case deeper down", bare(`,"inner":{"Type":1,"IncludeAIResults":false,"SpecVersion":"1.0"},"list":[{"Type":1}]`)},
 		{"a member of a required name deeper down", bare(`,"inner":{"type":1,"interactionIdentifier":null}`)},
 		{"equal names in different objects", bare(`,"a":{"x":1},"b":{"x":1}`)},
 		{"escaped names and values", `{"\u0074ype":"\u0061udio","interactionIdentifier":"` + guid + `"}`},
 		{"CloudEvent", enveloped(bare(""), "")},
 		{"CloudEvent with data before specversion", `{"data":` + bare("") + `,"source":"s","id":"1","type":"t","specversion":"1.0"}`},
 		{"CloudEvent whose extensions look like a declaration", enveloped(bare(""), `,"interactionIdentifier":5,"includeAiResults":"no","data.type":"video"`)},
+		{"CloudEvent whose extensions differ in case from a declaration's members", enveloped(bare(`,"ID":1,"Source":2,"Data":3`), `,"InteractionIdentifier":5,"IncludeAIResults":false,"DataContentType":"x"`)},
 		{"CloudEvent with data_base64 null, which is none", enveloped(bare(""), `,"data_base64":null`)},
 		{"CloudEvent with a malformed trace context", enveloped(bare(""), `,"traceparent":"00-x\r\ny"`)},
 		{"CloudEvent with a trace context that is no string", enveloped(bare(""), `,"traceparent":5`)},
@@ -172,7 +176,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{name: "null", message: "null", problem: "it is null, want an object"},
 		{name: "empty object", message: "{}", member: "interactionIdentifier", problem: "it is missing, want a GUID"},
 
-		{name: "identifier missing", message: `{"type":"audio","InteractionIdentifier":"` + guid + `"}`, member: "interactionIdentifier", problem: "it is missing, want a GUID"},
+		{name: "identifier missing", message: `{"type":"audio","identifier":"` + guid + `"}`, member: "interactionIdentifier", problem: "it is missing, want a GUID"},
 		{name: "identifier null", message: `{"interactionIdentifier":null,"type":"audio"}`, member: "interactionIdentifier", problem: "it is null, want a GUID"},
 		{name: "identifier a number", message: `{"interactionIdentifier":1,"type":"audio"}`, member: "interactionIdentifier", problem: "it is a number, want a GUID"},
 		{name: "identifier an object", message: `{"interactionIdentifier":{},"type":"audio"}`, member: "interactionIdentifier", problem: "it is an object, want a GUID"},
@@ -242,6 +246,100 @@ func checkRefusal(t *testing.T, err error, member, problem string) {
 		t.Errorf("text %q, want %q", err, want)
 	}
 	checkOneLine(t, err.Error())
+}
+
+// A member that is spelled wrong is not taken for one that is free.
+func TestDecodeRefusesAnotherCase(t *testing.T) {
+	id := func(name string) string { return `{"` + name + `":"` + guid + `","type":"audio"}` }
+	event := func(name, as string) string {
+		return strings.Replace(enveloped(bare(""), ""), `"`+name+`"`, `"`+as+`"`, 1)
+	}
+	for _, tt := range []struct{ name, message, member, wanted string }{
+		{"the vendor's .NET spelling", bare(`,"includeAIResults":false`), "includeAIResults", "includeAiResults"},
+		{"Go's spelling", bare(`,"IncludeAIResults":false`), "IncludeAIResults", "includeAiResults"},
+		{"both", bare(`,"includeAiResults":true,"includeAIResults":false`), "includeAIResults", "includeAiResults"},
+		{"both, the wrong one first", bare(`,"IncludeAiResults":false,"includeAiResults":true`), "IncludeAiResults", "includeAiResults"},
+		{"both, and equal", bare(`,"INCLUDEAIRESULTS":true,"includeAiResults":true`), "INCLUDEAIRESULTS", "includeAiResults"},
+		{"null", bare(`,"includeairesults":null`), "includeairesults", "includeAiResults"},
+		{"escaped", bare(`,"include\u0041IResults":false`), "includeAIResults", "includeAiResults"},
+		{"two, the first by bytes", bare(`,"includeairesults":1,"Type":"audio"`), "Type", "type"},
+		{"the type", bare(`,"TYPE":"chat"`), "TYPE", "type"},
+		{"the type alone", `{"interactionIdentifier":"` + guid + `","Type":"audio"}`, "Type", "type"},
+		{"the identifier", id("InteractionIdentifier"), "InteractionIdentifier", "interactionIdentifier"},
+		{"the identifier, one letter", id("interactionidentifier"), "interactionidentifier", "interactionIdentifier"},
+		{"a byte order mark before it", "\ufeff" + bare(`,"includeAIResults":false`), "includeAIResults", "includeAiResults"},
+		{"data that may be a CloudEvent", bare(`,"SpecVersion":"1.0"`), "SpecVersion", "specversion"},
+
+		{"CloudEvent, specversion alone", event("specversion", "specVersion"), "specVersion", "specversion"},
+		{"CloudEvent, specversion twice", enveloped(bare(""), `,"SPECVERSION":"1.0"`), "SPECVERSION", "specversion"},
+		{"CloudEvent, id", event("id", "ID"), "ID", "id"},
+		{"CloudEvent, id twice", enveloped(bare(""), `,"Id":"2"`), "Id", "id"},
+		{"CloudEvent, source", event("source", "Source"), "Source", "source"},
+		{"CloudEvent, type", event("type", "Type"), "Type", "type"},
+		{"CloudEvent, data", event("data", "Data"), "Data", "data"},
+		{"CloudEvent, data twice", enveloped(bare(""), `,"DATA":null`), "DATA", "data"},
+		{"CloudEvent, data_base64", enveloped(bare(""), `,"data_Base64":"e30="`), "data_Base64", "data_base64"},
+		{"in the data of a CloudEvent", enveloped(bare(`,"includeAIResults":false`), ""), "data.includeAIResults", "data.includeAiResults"},
+		{"in the data, the type", enveloped(bare(`,"Type":"chat"`), ""), "data.Type", "data.type"},
+		{"in the data, the identifier", enveloped(id("interactionIDentifier"), ""), "data.interactionIDentifier", "data.interactionIdentifier"},
+		{"in the data, specversion", enveloped(bare(`,"SpecVersion":"1.0"`), ""), "data.SpecVersion", "data.specversion"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := schema.Decode([]byte(tt.message))
+			checkRefusal(t, err, tt.member, schema.Quote(tt.wanted))
+		})
+	}
+}
+
+func TestDecodePassesOverAByteOrderMark(t *testing.T) {
+	const mark = "\ufeff"
+	for _, tt := range []struct{ name, message, declaration string }{
+		{"bare", bare(`,"x":"\ufeff"`), bare(`,"x":"\ufeff"`)},
+		{"white space behind it", " \r\n" + bare(""), bare("")},
+		{"exactly 64 KiB behind it", sized(schema.MaxDeclaredBytes), sized(schema.MaxDeclaredBytes)},
+		{"CloudEvent", enveloped(bare(`,"includeAiResults":true`), ""), bare(`,"includeAiResults":true`)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			d, err := schema.DecodeFrom(schema.DeclaredSubject(schema.Audio, guid), []byte(mark+tt.message))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d.Identifier != guid || d.Type != schema.Audio || string(d.Declaration) != tt.declaration {
+				t.Errorf("got %.200q as %s %s, want %.200q", d.Declaration, d.Type, d.Identifier, tt.declaration)
+			}
+			checkAgreement(t, []byte(tt.message), d)
+		})
+	}
+}
+
+func TestDecodeNamesAForeignEncoding(t *testing.T) {
+	encode := func(text string, bytesOf func([]byte, rune) []byte) string {
+		var b []byte
+		for _, r := range text {
+			b = bytesOf(b, r)
+		}
+		return string(b)
+	}
+	utf16le := func(b []byte, r rune) []byte { return binary.LittleEndian.AppendUint16(b, uint16(r)) }
+	utf16be := func(b []byte, r rune) []byte { return binary.BigEndian.AppendUint16(b, uint16(r)) }
+	utf32le := func(b []byte, r rune) []byte { return binary.LittleEndian.AppendUint32(b, uint32(r)) }
+	utf32be := func(b []byte, r rune) []byte { return binary.BigEndian.AppendUint32(b, uint32(r)) }
+	for _, tt := range []struct {
+		name, want string
+		encode     func([]byte, rune) []byte
+	}{
+		{"UTF-16LE", "UTF-16", utf16le}, {"UTF-16BE", "UTF-16", utf16be}, {"UTF-32LE", "UTF-32", utf32le}, {"UTF-32BE", "UTF-32", utf32be},
+	} {
+		for _, text := range []string{bare(""), "\ufeff" + bare(""), "\r\n" + bare(""), "[]", "\ufeff", sized(schema.MaxDeclaredBytes)} {
+			_, err := schema.Decode([]byte(encode(text, tt.encode)))
+			checkRefusal(t, err, "", "it is "+tt.want+", want UTF-8")
+		}
+	}
+	for _, text := range []string{"", "{", "{}", "\n", "\x00", "\x00\x00", "\x00\x01", "a\x00", "\xff", "\xef\xbb\xbf{}", "0\x00"} {
+		if got := schema.ForeignEncoding([]byte(text)); got != "" {
+			t.Errorf("%q is taken for %s", text, got)
+		}
+	}
 }
 
 // checkOneLine checks that an error cannot break out of its line, or flood a log.

@@ -26,6 +26,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	for _, message := range []string{
 		"", "null", bare(`,"type":1`), enveloped(enveloped(bare(""), ""), ""), enveloped(bare(""), `,"traceparent":"`+traceState+`"`),
+		"\ufeff" + bare(""), "\ufeff" + bare(`,"Type":1`), "\xff\xfe{\x00", enveloped(bare(""), `,"TraceParent":"`+traceState+`"`),
 		bare(`,"x":` + nested(20)), bare(",\"x\":\"\xff\""), `{"interactionIdentifier":"A` + "\u2028" + `"}`,
 	} {
 		f.Add([]byte(message))

@@ -21,11 +21,13 @@ func CheckJSON(message []byte) error {
 // value is a JSON value in a message.
 type value struct {
 	kind jsontext.Kind
+	// misspelled says that the name of one of the members is not spelled as Decode looks at it.
+	misspelled bool
 	// text is what a string says.
 	text string
 	// raw is how an object or array is written.
 	raw json.RawMessage
-	// members are those that Decode looks at, of the message itself and of its `data`.
+	// members are those that Decode looks at, in any case, of the message itself and of its `data`.
 	members map[string]value
 }
 
@@ -47,24 +49,49 @@ func (v value) what() string {
 	return "not JSON"
 }
 
-// looksAt gives a member's name, which is written as JSON, where Decode looks at such a member. No name is made a string
-// for it: a message has many that nobody looks at, and is read at every poll.
-func looksAt(written jsontext.Value) (name string, ok bool) {
+// place is a part of a message in which Decode looks at members.
+type place uint8
+
+const (
+	inDeclaration place = 1 << iota
+	inEnvelope
+)
+
+// known is a member that Decode looks at. In its places it has to be spelled as here.
+type known struct {
+	name string
+	in   place
+}
+
+var looked = [...]known{
+	{"interactionIdentifier", inDeclaration}, {"type", inDeclaration | inEnvelope}, {"includeAiResults", inDeclaration},
+	// A declaration has none. One in another spelling may be meant as an envelope.
+	{"specversion", inDeclaration | inEnvelope},
+	{"id", inEnvelope}, {"source", inEnvelope}, {"data", inEnvelope}, {"data_base64", inEnvelope},
+	// W3C Trace Context takes its names in any case.
+	{"traceparent", 0},
+}
+
+// looksAt gives a member's name, which is written as JSON, and how it is spelled right, where Decode looks at such a member in
+// any case. No name is made a string for it: a message has many that nobody looks at, and is read at every poll.
+func looksAt(written jsontext.Value) (name, spelled string, ok bool) {
 	unquoted := written[1 : len(written)-1]
 	if bytes.IndexByte(unquoted, '\\') >= 0 {
 		unquoted, _ = jsontext.AppendUnquote(nil, written) // the decoder has found it right
 	}
-	for _, name := range looked {
-		if string(unquoted) == name {
-			return name, true
+	for i := range looked {
+		spelled = looked[i].name
+		if len(unquoted) != len(spelled) {
+			continue
+		}
+		if string(unquoted) == spelled {
+			return spelled, spelled, true
+		}
+		if strings.EqualFold(string(unquoted), spelled) {
+			return string(unquoted), spelled, true
 		}
 	}
-	return "", false
-}
-
-var looked = [...]string{
-	"interactionIdentifier", "type", "includeAiResults",
-	"specversion", "id", "source", "data", "data_base64", "traceparent",
+	return "", "", false
 }
 
 // scan reads a message in one pass, and checks what [CheckJSON] promises.
@@ -133,7 +160,7 @@ func (s *scanner) value(levels int) (value, error) {
 func (s *scanner) inside(v *value, levels int) error {
 	// Before something that is no JSON the kind is 0, and reading on gives the error.
 	for k := s.dec.PeekKind(); k != '}' && k != ']'; k = s.dec.PeekKind() {
-		var name string
+		var name, spelled string
 		var keep bool
 		if v.kind == '{' {
 			written, err := s.dec.ReadValue()
@@ -141,7 +168,7 @@ func (s *scanner) inside(v *value, levels int) error {
 				return err
 			}
 			if levels > 1 {
-				name, keep = looksAt(written)
+				name, spelled, keep = looksAt(written)
 			}
 		}
 		if !keep {
@@ -158,6 +185,7 @@ func (s *scanner) inside(v *value, levels int) error {
 			v.members = make(map[string]value)
 		}
 		v.members[name] = member
+		v.misspelled = v.misspelled || name != spelled
 	}
 	_, err := s.dec.ReadToken()
 	return err

@@ -2,6 +2,7 @@ package schema_test
 
 import (
 	"maps"
+	"slices"
 	"strings"
 	"testing"
 
@@ -75,5 +76,36 @@ func TestTraceparent(t *testing.T) {
 				t.Fatalf("%s: %q, want %q", tt.name, got, tt.want)
 			}
 		}
+	}
+}
+
+func TestDecodeTakesATraceContextInAnyCase(t *testing.T) {
+	quoted := func(name, value string) string { return `,"` + name + `":"` + value + `"` }
+	type row struct{ name, more, want string }
+	rows := []row{
+		{"exact first", quoted("TraceParent", otherTrace) + quoted("traceparent", traceState), traceState},
+		{"exact first, in the other order", quoted("traceparent", traceState) + quoted("TraceParent", otherTrace), traceState},
+		{"one that is no string", `,"traceparent":5` + quoted("Traceparent", traceState), traceState},
+		{"all invalid", quoted("traceparent", "x") + quoted("Traceparent", "y"), ""},
+	}
+	for _, name := range []string{"traceparent", "Traceparent", "TRACEPARENT", "traceParent"} {
+		rows = append(rows, row{name, quoted(name, traceState), traceState})
+	}
+	for _, name := range slices.Sorted(maps.Keys(badTraces)) {
+		if bad := badTraces[name]; !strings.Contains(bad, "\n") {
+			rows = append(rows, row{"beside an invalid one: " + name, quoted("traceparent", bad) + quoted("Traceparent", traceState), traceState},
+				row{"invalid: " + name, quoted("traceparent", bad), ""})
+		}
+	}
+	for _, tt := range rows {
+		t.Run(tt.name, func(t *testing.T) {
+			d, err := schema.Decode([]byte(enveloped(bare(""), tt.more)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d.Traceparent != tt.want {
+				t.Errorf("trace context %q, want %q", d.Traceparent, tt.want)
+			}
+		})
 	}
 }

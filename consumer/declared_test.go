@@ -1,0 +1,139 @@
+package consumer_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+
+	"statusworker/consumer"
+	"statusworker/schema"
+	"statusworker/statusclient/simulator"
+)
+
+func TestByteOrderMarkIsPassedOver(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newStage(t, mode, simulator.Config{}, nil)
+		const mark = "\ufeff"
+		good, bad, utf16 := uuid.NewString(), uuid.NewString(), uuid.NewString()
+		s.vendor.Declare(good, simulator.Processed(300*time.Millisecond))
+		declaration := func(id, typ string) string {
+			return fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q}`, id, typ)
+		}
+		s.publish(schema.DeclaredSubject(schema.Chat, good), mark+declaration(good, "chat"))
+		s.publish(schema.DeclaredSubject(schema.Chat, bad), mark+declaration(bad, "fax"))
+		s.publish(schema.DeclaredSubject(schema.Chat, utf16), "\xff\xfe{\x00}\x00")
+		s.start()
+		want := map[string]string{ // the declaration
+			schema.ProcessedSubject(schema.ToCXAI, good):       declaration(good, "chat"),
+			schema.FailedSubject(schema.InvalidMessage, bad):   declaration(bad, "fax"),
+			schema.FailedSubject(schema.InvalidMessage, utf16): "null",
+		}
+		for _, o := range s.seen.wait(s.ctx, len(want)) {
+			if declaration, ok := want[o.Subject]; !ok || string(o.Data.Declaration) != declaration {
+				t.Errorf("outcome on %s with the declaration %s, want %q", o.Subject, o.Data.Declaration, declaration)
+			}
+		}
+		s.drained()
+	})
+}
+
+func TestAnotherCaseIsInvalid(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newStage(t, mode, simulator.Config{}, nil)
+		bare, event := uuid.NewString(), uuid.NewString()
+		declaration := func(id string) string {
+			return fmt.Sprintf(`{"interactionIdentifier":%q,"type":"audio","includeAIResults":false}`, id)
+		}
+		s.publish(schema.DeclaredSubject(schema.Audio, bare), declaration(bare))
+		s.publish(schema.DeclaredSubject(schema.Audio, event), `{"specversion":"1.0","id":"1","source":"/s","type":"t","data":`+declaration(event)+`}`)
+		s.start()
+		got := s.seen.subjects(s.ctx, 2)
+		for _, id := range []string{bare, event} {
+			if got[schema.FailedSubject(schema.InvalidMessage, id)] != 1 {
+				t.Errorf("%s has no dead letter: %v", id, got)
+			}
+		}
+		s.drained()
+		if s.vendor.Count() != 0 {
+			t.Error("the vendor was asked about an invalid message")
+		}
+	})
+}
+
+func TestTraceContextInAnyCase(t *testing.T) {
+	t.Parallel()
+	const (
+		trace   = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+		other   = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+		invalid = "00-00000000000000000000000000000000-b7ad6b7169203331-01"
+	)
+	type declared struct {
+		headers nats.Header
+		// extension is a member of a CloudEvent; without one the message is bare.
+		extension, value string
+	}
+	want := map[string]string{} // by subject
+	messages := map[string]declared{}
+	expect := func(trace string, d declared) {
+		id := uuid.NewString()
+		messages[id], want[schema.ProcessedSubject(schema.ToCXAI, id)] = d, trace
+	}
+	for _, name := range []string{"traceparent", "Traceparent", "TRACEPARENT", "ce-traceparent", "Ce-Traceparent"} {
+		expect(trace, declared{headers: nats.Header{name: {trace}}})
+	}
+	for _, name := range []string{"traceparent", "TraceParent"} {
+		expect(trace, declared{extension: name, value: trace})
+		expect(trace, declared{extension: name, value: trace, headers: nats.Header{"Traceparent": {invalid}}})
+		expect(trace, declared{extension: name, value: other, headers: nats.Header{"Traceparent": {trace}}})
+	}
+	expect(trace, declared{headers: nats.Header{"Traceparent": {other}, "traceparent": {trace}}})
+	expect(trace, declared{headers: nats.Header{"Traceparent": {trace}, "traceparent": {invalid}}})
+	expect("", declared{headers: nats.Header{"traceparent": {invalid}}})
+	expect("", declared{extension: "traceparent", value: invalid})
+
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newStage(t, mode, simulator.Config{}, nil)
+		for id, d := range messages {
+			s.vendor.Declare(id, simulator.Processed(600*time.Millisecond)) // more than one poll
+			m := &nats.Msg{Subject: schema.DeclaredSubject(schema.Chat, id), Header: d.headers}
+			m.Data = fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":"chat"}`, id)
+			if d.extension != "" {
+				m.Data = fmt.Appendf(nil, `{"specversion":"1.0","id":"1","source":"/s","type":"t",%q:%q,"data":%s}`, d.extension, d.value, m.Data)
+			}
+			if _, err := s.js.PublishMsg(s.ctx, m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s.start()
+		s.seen.wait(s.ctx, len(want))
+		stream, err := s.js.Stream(s.ctx, schema.StreamOutcomes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for subject, trace := range want {
+			stored, err := stream.GetLastMsgForSubject(s.ctx, subject)
+			if err != nil {
+				t.Fatalf("%s: %v", subject, err)
+			}
+			var event struct{ Traceparent string }
+			if err := json.Unmarshal(stored.Data, &event); err != nil {
+				t.Fatal(err)
+			}
+			var header []string
+			if trace != "" {
+				header = []string{trace}
+			}
+			if got := stored.Header[schema.HeaderTraceparent]; !slices.Equal(got, header) || event.Traceparent != trace {
+				_, id, _ := schema.SplitSubject(subject)
+				t.Errorf("%+v: header %q, event %q, want %q", messages[id], got, event.Traceparent, trace)
+			}
+		}
+	})
+}

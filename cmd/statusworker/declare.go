@@ -143,7 +143,7 @@ func (c declareCommand) members(stdin io.Reader) ([]byte, error) {
 	if len(data) > schema.MaxDeclaredBytes {
 		return nil, bad(fmt.Sprintf("it is larger than %d bytes", schema.MaxDeclaredBytes))
 	}
-	data = bytes.TrimSpace(data)
+	data = bytes.TrimSpace(schema.TrimBOM(data))
 	if err := schema.CheckJSON(data); err != nil {
 		return nil, bad(err.Error())
 	}
@@ -162,8 +162,16 @@ func (c declareCommand) members(stdin io.Reader) ([]byte, error) {
 	if _, ok := members["includeAiResults"]; ok && c.IncludeAIResults != nil {
 		return nil, bad("it has a member includeAiResults, which --include-ai-results gives")
 	}
-	return bytes.TrimSpace(data[1 : len(data)-1]), nil
+	more := bytes.TrimSpace(data[1 : len(data)-1])
+	// What is wrong with them in one message is wrong in all.
+	if _, err := schema.Decode(arguments{typ: c.Type, ai: c.IncludeAIResults, more: more}.message(noInteraction)); err != nil {
+		return nil, bad(err.Error())
+	}
+	return more, nil
 }
+
+// noInteraction is an identifier that the vendor gives to none.
+const noInteraction = "00000000-0000-0000-0000-000000000000"
 
 // sizeOf is how many bytes a file on standard input has, or 0.
 func sizeOf(stdin io.Reader) int64 {

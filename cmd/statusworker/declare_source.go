@@ -73,22 +73,29 @@ func quoted(s string) []byte {
 	return b
 }
 
-// lines are declared messages, one a line. Empty lines are passed over.
+// lines are declared messages, one a line. Empty lines are passed over, and a byte order mark before a line is left out:
+// files that begin with one may have been put together.
 type lines struct{ from io.Reader }
+
+const byteOrderMark = 3
 
 var errLineTooLong = fmt.Errorf("it is longer than %d bytes", schema.MaxDeclaredBytes)
 
 func (l lines) give(ctx context.Context, to chan<- candidate) error {
-	r := bufio.NewReaderSize(l.from, schema.MaxDeclaredBytes+2) // with \r\n
+	r := bufio.NewReaderSize(l.from, byteOrderMark+schema.MaxDeclaredBytes+2) // with \r\n
 	for number := 1; ; number++ {
 		line, err := r.ReadSlice('\n')
+		if encoding := schema.ForeignEncoding(line); number == 1 && encoding != "" {
+			// Each of its lines would be refused on its own, and none is one.
+			return fmt.Errorf("standard input is %s, want UTF-8: convert it, for example by `iconv -f %[1]s -t UTF-8`", encoding)
+		}
 		c := candidate{where: fmt.Sprintf("line %d", number), size: len(line)}
 		if errors.Is(err, bufio.ErrBufferFull) {
 			c.problem = errLineTooLong
 			var skipped int
 			skipped, err = skipLine(r)
 			c.size += skipped
-		} else if c.message = bytes.TrimSpace(line); len(c.message) > schema.MaxDeclaredBytes {
+		} else if c.message = bytes.TrimSpace(schema.TrimBOM(line)); len(c.message) > schema.MaxDeclaredBytes {
 			c.message, c.problem = nil, errLineTooLong
 		} else {
 			c.message = bytes.Clone(c.message) // the next line comes into the same buffer

@@ -116,6 +116,15 @@ func TestDeclareRefusesData(t *testing.T) {
 		`{"type":"audio"}`:                  "member type",
 		`{"interactionIdentifier":1}`:       "member interactionIdentifier",
 		`{"includeAiResults":true}`:         "member includeAiResults",
+		`{"includeAIResults":true}`:         "includeAIResults",
+		`{"x":1,"Type":"audio"}`:            "Type",
+		`{"INTERACTIONIDENTIFIER":"x"}`:     "INTERACTIONIDENTIFIER",
+		`{"SpecVersion":"1.0"}`:             "SpecVersion",
+		"\ufeff":                            "it is empty",
+		"\ufeff\ufeff{}":                    "it is not JSON",
+		"\xff\xfe{\x00}\x00":                "UTF-16",
+		"\xfe\xff\x00{\x00}":                "UTF-16",
+		"{\x00}\x00":                        "UTF-16",
 		`{"a":"` + spaces(64<<10) + `"}`:    "larger than 65536",
 		strings.Repeat(`{"a":`, 20) + "{}}": "",
 	} {
@@ -454,6 +463,12 @@ func TestLines(t *testing.T) {
 		{"as long as may be", full + "\r\n" + full + "\n" + full, []string{"1 " + full, "2 " + full, "3 " + full}},
 		{"one too long", full + "x\n" + full + "xx\r\nb\n" + full + full + full + "\nc", []string{"1 !", "2 !", "3 b", "4 !", "5 c"}},
 		{"too long at the end", "a\n" + full + full, []string{"1 a", "2 !"}},
+		{"byte order mark", "\ufeffa\nb", []string{"1 a", "2 b"}},
+		{"byte order mark and white space", "\ufeff \t\r\n\ufeff a\n", []string{"2 a"}},
+		{"byte order marks of files put together", "\ufeffa\r\n\ufeffb\n", []string{"1 a", "2 b"}},
+		{"byte order mark alone", "\ufeff", nil},
+		{"byte order mark before as long as may be", "\ufeff" + full + "\r\n\ufeff" + full, []string{"1 " + full, "2 " + full}},
+		{"byte order mark before one too long", "\ufeff" + full + "x\nb", []string{"1 !", "2 b"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			out := make(chan candidate, 100)

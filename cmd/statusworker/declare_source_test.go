@@ -1,0 +1,90 @@
+package main
+
+import (
+	"encoding/binary"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"statusworker/schema"
+)
+
+// line is a declared message in a line.
+func line(id string, typ schema.Type) string {
+	return fmt.Sprintf("{\"interactionIdentifier\":%q,\"type\":%q}\n", id, typ)
+}
+
+// declareLines declares lines, and fails the test where the counts are others.
+func declareLines(t *testing.T, at, lines string, declared, waiting int, flags ...string) *call {
+	t.Helper()
+	c := command(t, append([]string{"declare", "--nats-url", at}, flags...)...)
+	c.stdin = strings.NewReader(lines)
+	c.exits(exitOK)
+	says(t, "standard output", &c.stdout, fmt.Sprintf("declared %d, already waiting %d, refused 0, failed 0\n", declared, waiting))
+	return c
+}
+
+// A file that another program wrote may begin with a byte order mark; it is no part of what is stored.
+func TestDeclarePassesOverAByteOrderMark(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t)
+	const mark = "\ufeff"
+	first, second := uuid.NewString(), uuid.NewString()
+	declareLines(t, at, mark+line(first, schema.Chat)+mark+line(second, schema.Chat), 2, 0)
+	for _, id := range []string{first, second} {
+		if got, want := string(message(t, js, schema.DeclaredSubject(schema.Chat, id)).Data), strings.TrimSpace(line(id, schema.Chat)); got != want {
+			t.Errorf("message %q, want %q", got, want)
+		}
+	}
+
+	data := filepath.Join(t.TempDir(), "data.json")
+	if err := os.WriteFile(data, []byte(mark+"\r\n{\"x\": 1}\r\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	id := uuid.NewString()
+	command(t, "declare", "--nats-url", at, "--type", "audio", "--data", data, id).exits(exitOK)
+	if got, want := string(message(t, js, schema.DeclaredSubject(schema.Audio, id)).Data), `{"interactionIdentifier":"`+id+`","type":"audio","x": 1}`; got != want {
+		t.Errorf("message %q, want %q", got, want)
+	}
+}
+
+func TestDeclareNamesAForeignEncoding(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t)
+	for name, order := range map[string]binary.AppendByteOrder{"little-endian": binary.LittleEndian, "big-endian": binary.BigEndian} {
+		for _, mark := range []string{"\ufeff", ""} {
+			var b []byte
+			for _, r := range mark + line(uuid.NewString(), schema.Chat) + line(uuid.NewString(), schema.Chat) {
+				b = order.AppendUint16(b, uint16(r))
+			}
+			c := command(t, "declare", "--nats-url", at)
+			c.stdin = strings.NewReader(string(b))
+			c.exits(exitFault)
+			says(t, "standard output", &c.stdout, "declared 0, already waiting 0")
+			says(t, "standard error", &c.stderr, "UTF-16", "UTF-8")
+			if lines := c.stderr.lines(); len(lines) != 1 {
+				t.Errorf("%s: %d lines on standard error, want 1:\n%s", name, len(lines), &c.stderr)
+			}
+		}
+	}
+	if n := len(stored(t, js)); n != 0 {
+		t.Errorf("%d messages are stored, want none", n)
+	}
+}
+
+func TestDeclareRefusesAnotherCase(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t)
+	c := command(t, "declare", "--nats-url", at)
+	c.stdin = strings.NewReader(strings.ReplaceAll(line(someID, schema.Audio), "}", `,"includeAIResults":false}`))
+	c.exits(exitFault)
+	says(t, "standard output", &c.stdout, "declared 0, already waiting 0, refused 1, failed 0")
+	says(t, "standard error", &c.stderr, "line 1: refused: ", "includeAIResults", "includeAiResults")
+	if n := len(stored(t, js)); n != 0 {
+		t.Errorf("%d messages are stored, want none", n)
+	}
+}

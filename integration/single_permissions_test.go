@@ -185,7 +185,8 @@ func needed() map[string][]string {
 		need["worker"] = append(need["worker"], "$JS.API.STREAM.INFO."+s)
 		need["provision"] = append(need["provision"], "$JS.API.STREAM.INFO."+s, "$JS.API.STREAM.CREATE."+s, "$JS.API.STREAM.UPDATE."+s)
 	}
-	need["declare"] = append(need["declare"], "$JS.API.STREAM.INFO."+schema.StreamDeclared)
+	need["declare"] = append(need["declare"], "$JS.API.STREAM.INFO."+schema.StreamDeclared,
+		"$JS.API.STREAM.MSG.GET."+schema.StreamDeclared, "$JS.API.STREAM.MSG.GET."+schema.StreamPolls)
 	need["provision"] = append(need["provision"], "$JS.API.CONSUMER.CREATE."+schema.StreamDeclared+".intake", "$JS.API.CONSUMER.CREATE."+schema.StreamPolls+".poll-audio.interactions.poll.audio.*")
 	need["worker"] = append(need["worker"],
 		"interactions.hold.audio.x", "interactions.processed.cxai.x", "interactions.failed.not_found.x", "$KV."+schema.BucketWorkers+".x",
@@ -209,8 +210,9 @@ func granted() map[string][]string {
 	}
 	announced := "$JS.API.DIRECT.GET." + schema.StreamWorkers + ".interactions.hold.audio.x"
 	return map[string][]string{
-		"worker": {"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared, announced},
-		"status": append(slices.Clone(operator), "$JS.API.STREAM.INFO."+schema.StreamWorkers, announced),
+		"declare": {"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared},
+		"worker":  {"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared, announced},
+		"status":  append(slices.Clone(operator), "$JS.API.STREAM.INFO."+schema.StreamWorkers, announced),
 		"desk": append(operator, "$JS.API.STREAM.MSG.GET."+schema.StreamOutcomes, "$JS.API.STREAM.MSG.DELETE."+schema.StreamOutcomes,
 			"$JS.API.CONSUMER.INFO."+schema.StreamOutcomes+".transcripts", "$JS.API.CONSUMER.MSG.NEXT."+schema.StreamOutcomes+".another",
 			"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamOutcomes+".transcripts", "interactions.declared.audio.x"),

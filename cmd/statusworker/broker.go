@@ -310,9 +310,10 @@ func settledBroker(ctx context.Context, js jetstream.JetStream, log logrus.Field
 	return patiently(ctx, log, "waiting for JetStream (it is starting, electing a leader, or not enabled: a server needs -js, an account needs jetstream)", func() error {
 		bounded, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()
-		go endWhenDenied(bounded, js.Conn().LastError(), func(error) { cancel() }, js.Conn())
+		before := js.Conn().LastError()
+		go endWhenDenied(bounded, before, func(error) { cancel() }, js.Conn())
 		err := do(bounded)
-		if denied := js.Conn().LastError(); err != nil && errors.Is(denied, nats.ErrPermissionViolation) {
+		if denied := js.Conn().LastError(); err != nil && denied != before && errors.Is(denied, nats.ErrPermissionViolation) {
 			return backoff.Permanent(withoutRight(denied))
 		}
 		if err != nil && !unsettled(err) {

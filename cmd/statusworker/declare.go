@@ -58,13 +58,18 @@ func (c declareCommand) Run(ctx context.Context, p process) error {
 		return notDeclared(ctx, p, err)
 	}
 
+	among, err := placesToLook(ctx, js, log, func(line string) { say(p.stderr, "%s", line) })
+	if err != nil {
+		return notDeclared(ctx, p, err)
+	}
+
 	var size int64
 	if len(c.IDs) == 0 {
 		size = sizeOf(p.stdin)
 	}
 	progress := newDeclareProgress(p.stderr, size)
 	log.SetOutput(progress)
-	d := &declaring{js: js, progress: progress, patience: declarePatience}
+	d := &declaring{js: js, progress: progress, patience: declarePatience, places: among}
 	err = d.run(ctx, p.leave, messages)
 	progress.close()
 	done := d.progress.counts()
@@ -73,7 +78,7 @@ func (c declareCommand) Run(ctx context.Context, p process) error {
 	case err != nil:
 		return err
 	case ctx.Err() != nil:
-		say(p.stderr, "stopped: %d read, %d of them answered for by the broker; run it again to go on: what waits already is counted as such, what is polled already is dropped",
+		say(p.stderr, "stopped: %d read, %d of them answered for by the broker; run it again to go on: what is in flight by then is counted as already waiting",
 			done.read, done.declared+done.waiting)
 		return errReported
 	case done.refused+done.failed > 0:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -20,18 +21,23 @@ const (
 	// declareAckWithin is how long one publish waits for its ack. After that its fate is unknown, and it is made again:
 	// the broker refuses it if it was stored.
 	declareAckWithin = 5 * time.Second
+	// declareLookups is how many interactions are looked up at once. Many share a write to the connection.
+	declareLookups = 256
 	// declarePatience is how long a broker may take nothing in before the rest is given up.
 	declarePatience = 30 * time.Second
 	// deniedGrace is how long acks may still come after a publish was refused.
 	deniedGrace = time.Second
 )
 
-// declaring publishes messages: read, validated and sent by one goroutine, while another waits for the acks in the same
-// order. Between them is a bounded window, so that memory does not grow with the input.
+// declaring publishes messages in three steps, each a goroutine: read, validated and looked up; published, where they are
+// not in flight; settled when the broker has answered. All keep the order of the input. Between them are bounded windows, so
+// that memory does not grow with the input.
 type declaring struct {
 	js       jetstream.JetStream
 	progress *declareProgress
 	patience time.Duration
+	// places are where it is looked up whether an interaction is in flight.
+	places []place
 
 	// troubleSince is when the broker began to take nothing in; zero while it does.
 	troubleSince time.Time
@@ -40,9 +46,12 @@ type declaring struct {
 // sent is a message that is on its way.
 type sent struct {
 	candidate
-	msg    *nats.Msg
-	future jetstream.PubAckFuture
-	err    error
+	identifier string
+	msg        *nats.Msg
+	lookup     chan error    // its result
+	settled    chan struct{} // closed when the broker has answered
+	future     jetstream.PubAckFuture
+	err        error
 }
 
 // errBrokerGone says that the rest was not tried.
@@ -50,6 +59,9 @@ var errBrokerGone = errors.New("the broker takes nothing in")
 
 // errDenied says that the user may not publish.
 var errDenied = errors.New("the user lacks a right")
+
+// errLeft says that the broker's answer was not waited for.
+var errLeft = errors.New("left before the broker answered")
 
 // run declares everything that the source gives. When ctx ends it reads no more and waits for what is on its way; when
 // leave ends as well, it does not wait.
@@ -69,19 +81,22 @@ func (d *declaring) run(ctx, leave context.Context, from source) error {
 		read <- from.give(reading, candidates)
 		close(candidates)
 	}()
+	looked := make(chan sent, declareLookups)
+	go d.look(reading, leave, candidates, looked)
 	onTheWay := make(chan sent, declareWindow-2)
-	go d.send(reading, candidates, onTheWay)
+	go d.send(looked, onTheWay)
 	for s := range onTheWay {
 		err := s.err
 		if err == nil {
 			err = await(leave, denied, s.future)
 		}
 		if transient(err) && reading.Err() == nil {
-			if err = d.retry(reading, s.msg, err); transient(err) && ctx.Err() == nil {
+			if err = d.retry(reading, s, err); transient(err) && ctx.Err() == nil {
 				stopReading(errBrokerGone)
 			}
 		}
 		d.settle(s.candidate, err)
+		close(s.settled)
 	}
 	if cause := context.Cause(reading); errors.Is(cause, nats.ErrPermissionViolation) {
 		return cause
@@ -96,9 +111,12 @@ func (d *declaring) run(ctx, leave context.Context, from source) error {
 	return <-read
 }
 
-// send validates candidates and publishes what is valid, without waiting.
-func (d *declaring) send(ctx context.Context, from <-chan candidate, to chan<- sent) {
+// look validates candidates and begins to look up what is valid. When ctx ends it takes no more; what was begun is finished,
+// unless leave ends as well.
+func (d *declaring) look(ctx, leave context.Context, from <-chan candidate, to chan<- sent) {
 	defer close(to)
+	// The last ones with their identifiers: what is on its way is not stored yet, and no lookup finds it.
+	window := map[string]chan struct{}{}
 	for {
 		var c candidate
 		var more bool
@@ -120,9 +138,47 @@ func (d *declaring) send(ctx context.Context, from <-chan candidate, to chan<- s
 			continue
 		}
 		// No Nats-Msg-Id: a message must be declarable again, and the broker remembers ids longer than it waits.
-		s := sent{candidate: c, msg: nats.NewMsg(schema.DeclaredSubject(declared.Type, declared.Identifier))}
+		s := sent{candidate: c, identifier: declared.Identifier, msg: nats.NewMsg(schema.DeclaredSubject(declared.Type, declared.Identifier)),
+			lookup: make(chan error, 1), settled: make(chan struct{})}
 		s.msg.Data = c.message
-		s.future, s.err = d.js.PublishMsgAsync(s.msg)
+		before := window[s.identifier]
+		if len(window) >= 2*declareWindow {
+			maps.DeleteFunc(window, func(_ string, settled chan struct{}) bool { return isClosed(settled) })
+		}
+		window[s.identifier] = s.settled
+		go func() { s.lookup <- d.lookUp(leave, s.identifier, before) }()
+		to <- s // whoever reads it reads to the end
+	}
+}
+
+// lookUp returns errInFlight where an interaction is in flight, once the one before it with its identifier is settled.
+func (d *declaring) lookUp(ctx context.Context, identifier string, before <-chan struct{}) error {
+	if before != nil {
+		select {
+		case <-before:
+		case <-ctx.Done():
+			return errLeft
+		}
+	}
+	return inFlight(ctx, d.js.Conn(), d.places, identifier)
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// send publishes what is not in flight, without waiting for the acks.
+func (d *declaring) send(from <-chan sent, to chan<- sent) {
+	defer close(to)
+	for s := range from {
+		if s.err = <-s.lookup; s.err == nil {
+			s.future, s.err = d.js.PublishMsgAsync(s.msg)
+		}
 		to <- s // whoever reads it reads to the end
 	}
 }
@@ -143,14 +199,14 @@ func await(leave context.Context, denied <-chan struct{}, f jetstream.PubAckFutu
 	case err := <-f.Err():
 		return err
 	case <-leave.Done():
-		return errors.New("left before the broker answered")
+		return errLeft
 	case <-denied:
 		return errDenied
 	}
 }
 
-// retry publishes again until the broker answers, or has taken nothing in for too long. It returns the last error.
-func (d *declaring) retry(ctx context.Context, m *nats.Msg, first error) error {
+// retry looks up and publishes again until the broker answers, or has taken nothing in for too long. It returns the last error.
+func (d *declaring) retry(ctx context.Context, s sent, first error) error {
 	if d.troubleSince.IsZero() {
 		d.troubleSince = time.Now()
 		d.progress.tell(fmt.Sprintf("the broker takes nothing in at the moment: waiting for %s at most (%s)", schema.Duration(d.patience), whyNot(first)))
@@ -161,7 +217,9 @@ func (d *declaring) retry(ctx context.Context, m *nats.Msg, first error) error {
 	_ = backoff.Retry(func() error { // last says more: when ctx ends, what went wrong before
 		bounded, cancel := context.WithTimeout(ctx, declareAckWithin)
 		defer cancel()
-		_, last = d.js.PublishMsg(bounded, m)
+		if last = inFlight(bounded, d.js.Conn(), d.places, s.identifier); last == nil {
+			_, last = d.js.PublishMsg(bounded, s.msg)
+		}
 		if last != nil && (!transient(last) || time.Since(d.troubleSince) > d.patience) {
 			return backoff.Permanent(last)
 		}
@@ -192,9 +250,9 @@ func whyNot(err error) string {
 	return oneLine(err)
 }
 
-// alreadyWaiting tells whether the broker refused a message because one for the same interaction is stored and not yet
-// taken in.
-func alreadyWaiting(err error) bool { return topology.Waits(err) }
+// alreadyWaiting tells whether an interaction is in flight: by its lookup, or because the broker refused its message where
+// one is stored and not yet taken in.
+func alreadyWaiting(err error) bool { return errors.Is(err, errInFlight) || topology.Waits(err) }
 
 // transient tells whether the same publish may succeed in a moment: no answer, no connection, a cluster that elects, a
 // stream that is full until workers take something in.

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/schema"
+	"statusworker/statusclient/simulator"
+)
+
+func put(t *testing.T, js jetstream.JetStream, subject string, headers nats.Header) {
+	t.Helper()
+	if _, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: subject, Header: headers, Data: []byte("{}")}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What an interaction has in the streams decides whether it is declared.
+func TestDeclareCountsWhatIsInFlight(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t)
+	later := func(more ...string) nats.Header {
+		h := nats.Header{"Nats-Schedule": {"@at " + time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano)}, "Nats-Schedule-Target": {schema.PollSubject(schema.Audio, "x")},
+			schema.HeaderPoll: {"3"}, schema.HeaderFirstStored: {time.Now().UTC().Format(time.RFC3339Nano)}}
+		for _, name := range more {
+			h[name] = []string{"true"}
+		}
+		return h
+	}
+	target := func(h nats.Header, id string) nats.Header {
+		h["Nats-Schedule-Target"] = []string{schema.PollSubject(schema.Audio, id)}
+		return h
+	}
+	for _, tt := range []struct {
+		name    string
+		store   func(id string)
+		waiting bool
+	}{
+		{"nothing", func(string) {}, false},
+		{"a reservation", func(id string) { put(t, js, schema.HoldSubject(schema.Audio, id), target(later(), id)) }, true},
+		{"a due message", func(id string) {
+			put(t, js, schema.PollSubject(schema.Audio, id), nats.Header{schema.HeaderPoll: {"3"}, schema.HeaderFirstStored: {time.Now().UTC().Format(time.RFC3339Nano)}})
+		}, true},
+		{"a due message without headers", func(id string) { put(t, js, schema.PollSubject(schema.Audio, id), nil) }, true},
+		{"a tombstone", func(id string) {
+			put(t, js, schema.HoldSubject(schema.Audio, id), target(later(schema.HeaderTombstone), id))
+		}, false},
+		{"a tombstone that is due", func(id string) {
+			put(t, js, schema.PollSubject(schema.Audio, id), nats.Header{schema.HeaderTombstone: {"true"}})
+		}, false},
+		{"a declared message", func(id string) { put(t, js, schema.DeclaredSubject(schema.Audio, id), nil) }, true},
+		{"an outcome", func(id string) { put(t, js, schema.ProcessedSubject(schema.ToTranscript, id), nil) }, false},
+		{"another's messages", func(string) { put(t, js, schema.HoldSubject(schema.Audio, someID), target(later(), someID)) }, false},
+	} {
+		for _, typ := range []schema.Type{schema.Audio, schema.Chat} {
+			id := uuid.NewString()
+			tt.store(id)
+			before := stored(t, js)
+			declared, waiting := 1, 0
+			if tt.waiting {
+				declared, waiting = 0, 1
+			}
+			c := command(t, "declare", "--nats-url", at, "--type", string(typ), strings.ToUpper(id)).exits(exitOK)
+			if want := fmt.Sprintf("declared %d, already waiting %d, refused 0, failed 0\n", declared, waiting); c.stdout.String() != want || c.stderr.String() != "" {
+				t.Errorf("%s, declared as %s: %q and %q, want %q", tt.name, typ, &c.stdout, &c.stderr, want)
+			}
+			if n := len(stored(t, js)) - len(before); n != declared {
+				t.Errorf("%s, declared as %s: %d more messages are stored, want %d", tt.name, typ, n, declared)
+			}
+		}
+	}
+}
+
+// Lines with one identifier are one interaction, however close and however far they are in the input.
+func TestDeclareLinesWithOneIdentifier(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"reserve", "nak"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			at, js := provisioned(t, "--hold-back", mode)
+			var ids []string
+			for range 600 { // more than a window
+				ids = append(ids, uuid.NewString())
+			}
+			var b strings.Builder
+			for i, id := range ids {
+				b.WriteString(line(id, schema.Types()[i%3]))
+				b.WriteString(line(strings.ToUpper(id), schema.Types()[(i+1)%3]))
+				b.WriteString(line(id, schema.Types()[i%3]))
+			}
+			for i, id := range ids {
+				b.WriteString(line(id, schema.Types()[(i+2)%3]))
+			}
+			c := declareLines(t, at, b.String(), len(ids), 3*len(ids))
+			if lines := withoutProgress(&c.stderr); len(lines) != 0 {
+				t.Errorf("standard error: %q", lines)
+			}
+			subjects := stored(t, js)
+			for i, id := range ids {
+				if subjects[schema.DeclaredSubject(schema.Types()[i%3], id)] != 1 {
+					t.Errorf("%s is not stored as its first line says", id)
+				}
+			}
+			if len(subjects) != len(ids) {
+				t.Errorf("%d messages are stored, want %d", len(subjects), len(ids))
+			}
+		})
+	}
+}
+
+// With a worker: what is polled is in flight, and what has ended may be declared again.
+func TestDeclareWhileAWorkerPolls(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t, "--chat-interval", "400ms", "--base-url", "http://127.0.0.1:1/v1")
+	vendor, err := simulator.Start(simulator.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(vendor.Close)
+	w := command(t, "run", "--nats-url", at, "--base-url", vendor.URL(), "--api-token", simulator.DefaultToken, "--chat-interval", "400ms").start()
+	ids := []string{uuid.NewString(), uuid.NewString()}
+	polled, ended := ids[0], ids[1]
+	vendor.Declare(polled, simulator.Never())
+	vendor.Declare(ended, simulator.Failed(schema.StatusProcessingFailed, 0))
+	declareLines(t, at, line(polled, schema.Chat)+line(ended, schema.Chat), 2, 0)
+	for _, id := range ids {
+		if err := vendor.WaitPollsOf(w.ctx, id, 1); err != nil {
+			t.Fatal(err)
+		}
+	}
+	declareLines(t, at, line(polled, schema.Chat)+line(polled, schema.Audio)+line(strings.ToUpper(polled), schema.Transcript), 0, 3)
+
+	polls, err := js.Stream(w.ctx, schema.StreamPolls)
+	if err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, w.ctx, func() bool { // its worker has written the tombstone, or that has gone
+		m, err := polls.GetLastMsgForSubject(w.ctx, schema.WaitingSubjects(ended))
+		return err != nil || m.Header.Get(schema.HeaderTombstone) != ""
+	})
+	declareLines(t, at, line(ended, schema.Chat), 1, 0)
+	w.stop()
+	if code := w.end(); code != exitOK {
+		t.Errorf("the worker's exit code is %d:\n%s", code, &w.stderr)
+	}
+}
+
+// Who lacks a right to look declares all the same, and reads once what the counts do not show.
+func TestDeclareWithoutTheRightToLook(t *testing.T) {
+	t.Parallel()
+	rights := map[string]string{
+		schema.StreamDeclared: "$JS.API.STREAM.MSG.GET." + schema.StreamDeclared,
+		schema.StreamPolls:    "$JS.API.STREAM.MSG.GET." + schema.StreamPolls,
+	}
+	for name, missing := range map[string][]string{
+		"none":   nil,
+		"either": {schema.StreamDeclared, schema.StreamPolls}, "declared": {schema.StreamDeclared}, "polls": {schema.StreamPolls},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			at := users(t, func(all []*server.User) []*server.User {
+				for _, u := range all {
+					if u.Username == "declare" {
+						u.Permissions.Publish.Allow = slices.DeleteFunc(u.Permissions.Publish.Allow, func(subject string) bool {
+							return slices.ContainsFunc(missing, func(stream string) bool { return rights[stream] == subject })
+						})
+					}
+				}
+				return all
+			})
+			command(t, append([]string{"provision", "--nats-url", at}, as("provision")...)...).exits(exitOK)
+			var lines strings.Builder
+			const n = 1000
+			for range n {
+				lines.WriteString(line(uuid.NewString(), schema.Chat))
+			}
+			declareLines(t, at, lines.String(), n, 0, as("declare")...)
+			c := declareLines(t, at, lines.String(), 0, n, as("declare")...)
+			if c.stdout.String() != fmt.Sprintf("declared 0, already waiting %d, refused 0, failed 0\n", n) {
+				t.Errorf("standard output:\n%s", &c.stdout)
+			}
+			for _, stream := range slices.Sorted(maps.Keys(rights)) {
+				told := strings.Count(c.stderr.String(), "lacks the right to publish")
+				named := 0
+				for _, l := range c.stderr.lines() {
+					if strings.Contains(l, "lacks the right") && strings.Contains(l, rights[stream]) {
+						named++
+					}
+				}
+				want := 0
+				if slices.Contains(missing, stream) {
+					want = 1
+				}
+				if named != want || told != min(1, len(missing)) {
+					t.Errorf("%s is named %d times, want %d:\n%s", rights[stream], named, want, &c.stderr)
+				}
+			}
+		})
+	}
+}

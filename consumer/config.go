@@ -71,6 +71,9 @@ func (i Intervals) Of(t schema.Type) time.Duration {
 // Longest is the longest of the intervals.
 func (i Intervals) Longest() time.Duration { return max(i.Audio, i.Chat, i.Transcript) }
 
+// Shortest is the shortest of the intervals.
+func (i Intervals) Shortest() time.Duration { return min(i.Audio, i.Chat, i.Transcript) }
+
 // Config says how a worker works. Zero values take the defaults.
 type Config struct {
 	// Intervals defaults to [Guidance].

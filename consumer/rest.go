@@ -64,8 +64,12 @@ type rest struct {
 	refused map[string]int
 	// passed are those of them that a probe has left its turn for, in this rest.
 	passed map[string]bool
-	// interval is the longest between two polls of one interaction, refusedQuiet how long nothing may have succeeded before a worker rests because the vendor refuses all.
-	interval, refusedQuiet time.Duration
+	// intervals are between two polls of one interaction. refusedQuiet is how long nothing may have succeeded before a worker
+	// rests because the vendor refuses all; where nothing ever has, it is the shortest interval since refusedFrom, when the
+	// first of these refusals came.
+	intervals    Intervals
+	refusedQuiet time.Duration
+	refusedFrom  time.Time
 	// watched is since when the worker can tell whether the vendor refuses one interaction or all; doubted says that it
 	// rested since then because the vendor refused all.
 	watched     time.Time
@@ -88,9 +92,9 @@ type Rest struct {
 	Detail string
 }
 
-func newRest(now func() time.Time, log logrus.FieldLogger, interval, refusedQuiet time.Duration) *rest {
+func newRest(now func() time.Time, log logrus.FieldLogger, intervals Intervals, refusedQuiet time.Duration) *rest {
 	return &rest{
-		now: now, log: log, interval: interval, refusedQuiet: refusedQuiet, watched: now(), handicapped: -1, failed: map[string]bool{}, refused: map[string]int{}, passed: map[string]bool{},
+		now: now, log: log, intervals: intervals, refusedQuiet: refusedQuiet, watched: now(), handicapped: -1, failed: map[string]bool{}, refused: map[string]int{}, passed: map[string]bool{},
 		told: map[Trouble]*telling{}, began: map[Trouble]uint64{}, changed: make(chan struct{}),
 		lengths: backoff.NewExponentialBackOff(backoff.WithInitialInterval(restLeast), backoff.WithMaxInterval(restMost),
 			backoff.WithMultiplier(2), backoff.WithRandomizationFactor(0.2), backoff.WithMaxElapsedTime(0)),
@@ -216,7 +220,7 @@ func (r *rest) passesOver(identifier string) bool {
 func (r *rest) doubts(identifier string, statusCode int, since time.Time) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.success.Sub(since) >= r.interval {
+	if r.success.Sub(since) >= r.intervals.Longest() {
 		return false
 	}
 	return r.resting && r.cause == Refused || r.refusedLike(identifier, statusCode) >= refusedMany
@@ -268,11 +272,14 @@ func (r *rest) report(p pollReport) {
 		r.answered(now)
 		return
 	case p.refused != 0:
+		if len(r.refused) == 0 {
+			r.refusedFrom = now
+		}
 		if len(r.refused) < restKnown {
 			r.refused[p.identifier] = p.refused
 		}
 		switch {
-		case r.resting && r.cause == Refused, r.refusedLike(p.identifier, p.refused) >= refusedMany && now.Sub(r.success) >= r.refusedQuiet:
+		case r.resting && r.cause == Refused, r.refusedLike(p.identifier, p.refused) >= refusedMany && r.quiet(now):
 			p.trouble = Refused
 		default:
 			r.answered(now) // who refuses answers
@@ -318,6 +325,14 @@ func (r *rest) report(p pollReport) {
 	r.doubted = r.doubted || p.trouble == Refused
 	r.resting, r.cause, r.until, r.detail = true, p.trouble, next, p.detail
 	r.broadcast()
+}
+
+// quiet tells whether nothing has succeeded for so long that refusals are the vendor's trouble.
+func (r *rest) quiet(now time.Time) bool {
+	if r.success.IsZero() {
+		return now.Sub(r.refusedFrom) >= r.intervals.Shortest()
+	}
+	return now.Sub(r.success) >= r.refusedQuiet
 }
 
 // answered ends a rest: the vendor has answered. A poll that was out when the vendor asked to be left alone proves nothing

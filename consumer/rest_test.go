@@ -35,7 +35,7 @@ func inFakeTime(t *testing.T, test func(t *testing.T, r testRest)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		log, hook := captureLog()
-		test(t, testRest{rest: newRest(time.Now, log, quietAfter/2, quietAfter), t: t, log: hook, ids: new(int)})
+		test(t, testRest{rest: newRest(time.Now, log, Intervals{Audio: quietAfter / 2, Chat: quietAfter / 12, Transcript: quietAfter / 12}, quietAfter), t: t, log: hook, ids: new(int)})
 	})
 }
 
@@ -220,7 +220,10 @@ func TestRestRefused(t *testing.T) {
 			t.Error("few refusals are doubted")
 		}
 		r.refuse(404, 1)
-		r.wantResting("when many are refused")
+		r.wantWorking("when many are refused at once, and others may succeed")
+		time.Sleep(quietAfter / 12)
+		r.refuse(404, 1)
+		r.wantResting("when many are refused for an interval")
 		if l := r.look(); l.Cause != Refused || l.Detail != "404" {
 			t.Errorf("the rest is %+v, want it because of %s", l, Refused)
 		}
@@ -296,6 +299,8 @@ func TestRestRefused(t *testing.T) {
 		}
 		r.wantWorking("while refused interactions end")
 		r.refuse(404, refusedMany)
+		time.Sleep(quietAfter / 12)
+		r.refuse(404, 1)
 		r.wantResting("when many are refused and do not end")
 		r.wantProbe()
 		r.report(pollReport{identifier: "1", refused: 404, ended: true, probe: true})

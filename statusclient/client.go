@@ -26,7 +26,7 @@ const (
 // Client asks the vendor for the status of interactions. It is safe for concurrent use. Printing one does not show the
 // token.
 type Client struct {
-	transport *http.Transport
+	transport *verifying
 	tokens    *tokens
 	template  *http.Request
 	base      url.URL
@@ -70,11 +70,11 @@ func New(cfg Config) (*Client, error) {
 		MaxResponseHeaderBytes: maxHeaderBytes,
 		DisableCompression:     true, // status.go decodes gzip with readers that it reuses, and limits what comes out
 	}
-	if !IsLoopback(base.Hostname()) {
-		transport.Proxy = http.ProxyFromEnvironment
+	if cfg.Proxy != nil && !IsLoopback(base.Hostname()) {
+		transport.Proxy = func(r *http.Request) (*url.URL, error) { return cfg.Proxy(r.URL) }
 	}
 	return &Client{
-		transport: transport,
+		transport: &verifying{transport},
 		tokens:    tokens,
 		template:  &http.Request{Method: http.MethodGet, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Host: base.Host},
 		base:      *base,

@@ -40,6 +40,11 @@ type Config struct {
 	UserAgent string
 	// RootCAs are the authorities to trust; nil means the system's.
 	RootCAs *x509.CertPool
+	// Proxy returns the proxy for a URL, or nil for a direct connection. If it is not set, every connection is direct. Connections
+	// to loopback hosts always are.
+	Proxy func(*url.URL) (*url.URL, error)
+	// OnToken, if set, is called with each token before it is used, by New and after the token file has changed.
+	OnToken func(token string)
 	// Now is the clock for sendBy, Retry-After and the token file; nil means time.Now. Timeout runs on real timers.
 	Now func() time.Time
 }

@@ -44,6 +44,7 @@ type tokens struct {
 	file      string
 	userAgent string
 	now       func() time.Time
+	onToken   func(string)
 
 	mu     sync.Mutex // held while the file is read
 	inUse  atomic.Pointer[credential]
@@ -53,7 +54,7 @@ type tokens struct {
 }
 
 func newTokens(cfg Config) (*tokens, error) {
-	t := &tokens{file: cfg.TokenFile, userAgent: cfg.UserAgent, now: cfg.Now}
+	t := &tokens{file: cfg.TokenFile, userAgent: cfg.UserAgent, now: cfg.Now, onToken: cfg.OnToken}
 	if t.file == "" {
 		token, err := checkToken(cfg.Token)
 		if err != nil {
@@ -76,6 +77,9 @@ func newTokens(cfg Config) (*tokens, error) {
 }
 
 func (t *tokens) use(token string) {
+	if t.onToken != nil {
+		t.onToken(token)
+	}
 	t.inUse.Store(&credential{token: token, header: http.Header{
 		headerToken:       {token},
 		"Accept":          {"application/json"},

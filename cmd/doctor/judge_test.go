@@ -269,6 +269,43 @@ func TestJudgeAnswer(t *testing.T) {
 	}
 }
 
+// Each fault of a certificate gives a finding of its own, with what to do about it.
+func TestJudgeRefusedCertificate(t *testing.T) {
+	leaf := &x509.Certificate{
+		DNSNames: []string{"vendor.example"}, Issuer: pkix.Name{CommonName: "private"},
+		NotBefore: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), NotAfter: time.Date(2026, 4, 1, 12, 0, 0, 0, time.UTC),
+	}
+	seen := map[string]bool{}
+	for _, tt := range []struct {
+		fault statusclient.CertificateFault
+		proxy bool
+		says  []string
+	}{
+		{statusclient.CertificateOfUnknownAuthority, false, []string{"unknown authority", "CN=private", "--vendor-ca ($ELEVATEAI_CA_FILE)"}},
+		{statusclient.CertificateOfAnotherHost, false, []string{"host name", "--base-url ($ELEVATEAI_BASE_URL)"}},
+		{statusclient.CertificateExpired, false, []string{"expired", "2026-04-01", "vendor.example", "clock"}},
+		{statusclient.CertificateNotYetValid, false, []string{"not yet valid", "2026-03-01", "clock"}},
+		{statusclient.CertificateRefused, false, []string{"refused", "what x509 said"}},
+		{statusclient.CertificateOfAnotherHost, true, []string{"proxy's", "$HTTPS_PROXY"}},
+	} {
+		refused := &statusclient.CertificateError{Fault: tt.fault, Proxy: tt.proxy, Certificate: leaf, Err: errors.New("what x509 said")}
+		found := judgeVendor(statusclient.Examination{
+			Base: "https://vendor.example/v1", Err: &schema.PollError{Fault: schema.FaultUnavailable, Detail: refused.Error(), Err: refused},
+		}, leaf.NotBefore)
+		judged(t, string(tt.fault), found[0], Fail, append(tt.says, "certificate")...)
+		for _, f := range found[1:] {
+			judged(t, string(tt.fault), f, Skip)
+		}
+		if text := found[0].Found + found[0].Mend; seen[text] {
+			t.Errorf("%s has the same text as another: %s", tt.fault, text)
+		} else {
+			seen[text] = true
+		}
+	}
+	refused := &statusclient.CertificateError{Fault: statusclient.CertificateOfUnknownAuthority, Err: errors.New("x509")}
+	judged(t, "without a certificate", judgeVendor(statusclient.Examination{Err: &schema.PollError{Err: refused}}, leaf.NotBefore)[0], Fail, "unknown authority")
+}
+
 func TestSick(t *testing.T) {
 	found := []Finding{pass("clock", "fine"), bad(Fail, "vendor", "do this", "away")}
 	if !Sick(found) || Sick(found[:1]) {

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"net/url"
 	"time"
@@ -61,6 +62,9 @@ func judgeAnswer(e statusclient.Examination) (vendor, token Finding) {
 	_ = errors.As(e.Err, &poll) // it always is one
 	switch {
 	case e.StatusCode == 0:
+		if refused := (*statusclient.CertificateError)(nil); errors.As(e.Err, &refused) {
+			return judgeRefused(e.Base, refused), untold
+		}
 		return bad(Fail, checkVendor, checkURL+", the network, and a proxy ($HTTPS_PROXY)", "%s", poll.Detail), untold
 	case poll.Fault.Refusal() && e.NoSuch:
 		return bad(Fail, checkVendor, checkURL+": the vendor's ends in /v1", "%s is not the vendor's API: it answers %d, as it does for an address that no API has", e.Base, e.StatusCode), untold
@@ -74,4 +78,31 @@ func judgeAnswer(e statusclient.Examination) (vendor, token Finding) {
 		return bad(Warn, checkVendor, "wait; workers rest meanwhile, and nothing is lost", "%s", poll.Detail), untold
 	}
 	return bad(Fail, checkVendor, checkURL, "%s", poll.Detail), untold
+}
+
+// judgeRefused describes the fault of a certificate and what to do about it.
+func judgeRefused(base string, e *statusclient.CertificateError) Finding {
+	whose, where := "the vendor's certificate", "--base-url ($ELEVATEAI_BASE_URL)"
+	if e.Proxy {
+		whose, where = "the proxy's certificate", "$HTTPS_PROXY"
+	}
+	c := e.Certificate
+	if c == nil {
+		c = &x509.Certificate{}
+	}
+	fail := func(mend, format string, args ...any) Finding {
+		return bad(Fail, checkVendor, mend, "%s: "+whose+" "+format, append([]any{base}, args...)...)
+	}
+	switch e.Fault {
+	case statusclient.CertificateOfUnknownAuthority:
+		return fail("if its authority is to be trusted, give the authority's certificate with --vendor-ca ($ELEVATEAI_CA_FILE); otherwise check "+where,
+			"is signed by an unknown authority: %s", c.Issuer)
+	case statusclient.CertificateOfAnotherHost:
+		return fail("correct the host in "+where+", or have a certificate issued for that host", "has another host name: %v", e.Err)
+	case statusclient.CertificateExpired:
+		return fail("have the certificate renewed; check this host's clock", "has expired: %s was valid until %s", subjectOf(c), c.NotAfter.UTC().Format(time.RFC3339))
+	case statusclient.CertificateNotYetValid:
+		return fail("check this host's clock; if it is right, have the certificate replaced", "is not yet valid: %s is valid from %s", subjectOf(c), c.NotBefore.UTC().Format(time.RFC3339))
+	}
+	return fail("have the certificate replaced", "is refused: %v", e.Err)
 }

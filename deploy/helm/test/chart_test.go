@@ -382,13 +382,40 @@ func mounted(pod core.PodSpec, file string) bool {
 			continue
 		}
 		for _, v := range pod.Volumes {
-			if v.Name != m.Name || v.Secret == nil || v.Secret.SecretName == "" {
+			var items []core.KeyToPath
+			switch {
+			case v.Name != m.Name:
+				continue
+			case v.Secret != nil && v.Secret.SecretName != "":
+				items = v.Secret.Items
+			case v.ConfigMap != nil && v.ConfigMap.Name != "":
+				items = v.ConfigMap.Items
+			default:
 				continue
 			}
-			return len(v.Secret.Items) == 0 || slices.ContainsFunc(v.Secret.Items, func(i core.KeyToPath) bool { return i.Path == path.Base(file) })
+			return len(items) == 0 || slices.ContainsFunc(items, func(i core.KeyToPath) bool { return i.Path == path.Base(file) })
 		}
 	}
 	return false
+}
+
+// Authorities for the vendor come from a secret or a config map: the volume is of the one that is named, with its key alone.
+func TestVendorAuthorities(t *testing.T) {
+	for name, want := range map[string]string{"everything": "secret private-authority/authority.pem", "typical": "config map trusted/ca.crt", "minimal": "", "naks": ""} {
+		have := ""
+		for _, v := range one[*apps.Deployment](t, mustRender(t, name)).Spec.Template.Spec.Volumes {
+			switch {
+			case v.Name != "elevateai-ca":
+			case v.Secret != nil:
+				have += "secret " + v.Secret.SecretName + "/" + v.Secret.Items[0].Key
+			case v.ConfigMap != nil:
+				have += "config map " + v.ConfigMap.Name + "/" + v.ConfigMap.Items[0].Key
+			}
+		}
+		if have != want {
+			t.Errorf("%s: the authorities are in %q, want %q", name, have, want)
+		}
+	}
 }
 
 // The job and the workers agree on what they must, and each has the credentials that are meant for it.
@@ -405,6 +432,8 @@ func TestVariables(t *testing.T) {
 		{"worker, everything", worker(everything), "NATS_CA", "/etc/statusworker/nats-tls/ca.crt"},
 		{"worker, everything", worker(everything), "NATS_CERT", "/etc/statusworker/nats-tls/tls.crt"},
 		{"worker, everything", worker(everything), "ELEVATEAI_API_TOKEN_FILE", "/etc/statusworker/elevateai/api-token"},
+		{"worker, everything", worker(everything), "ELEVATEAI_CA_FILE", "/etc/statusworker/elevateai-ca/authority.pem"},
+		{"worker, typical", worker(typical), "ELEVATEAI_CA_FILE", "/etc/statusworker/elevateai-ca/ca.crt"},
 		{"worker, everything", worker(everything), "STATUSWORKER_MAX_POLLS_PER_SECOND", "250.5"},
 		{"worker, everything", worker(everything), "STATUSWORKER_AUDIO_INTERVAL", "45s"},
 		{"worker, everything", worker(everything), "STATUSWORKER_SHUTDOWN_TIMEOUT", "1m30s"},
@@ -436,6 +465,8 @@ func TestVariables(t *testing.T) {
 		{"worker, naks", worker(naks), "NATS_PASSWORD"},
 		{"worker, minimal", worker(minimal), "NATS_USER"},
 		{"worker, minimal", worker(minimal), "NATS_CREDS"},
+		{"worker, minimal", worker(minimal), "ELEVATEAI_CA_FILE"},
+		{"provision, everything", provision(everything), "ELEVATEAI_CA_FILE"},
 		{"provision, minimal", provision(minimal), "STATUSWORKER_REPLICAS"},
 		{"provision, minimal", provision(minimal), "STATUSWORKER_MAX_AGE"},
 	} {

@@ -70,6 +70,9 @@ func TestRefusals(t *testing.T) {
 		{"no account to ask for", "everything", map[string]any{"autoscaling.natsJetstream.account": ""}, "/autoscaling/natsJetstream/account"},
 		{"KEDA's scaler with naks", "everything", map[string]any{"holdBack": "nak"}, "every interaction that merely waits for its next poll is ack-pending"},
 		{"a variable of the chart's", "minimal", map[string]any{"extraEnv": []any{map[string]any{"name": "NATS_URL", "value": "nats://other:4222"}}}, "extraEnv names NATS_URL"},
+		{"two places of authorities", "minimal", map[string]any{"vendor.ca.existingSecret": "a", "vendor.ca.existingConfigMap": "b"}, "vendor.ca.existingSecret is a and vendor.ca.existingConfigMap is b: want one of them"},
+		{"a place of authorities that is no name", "minimal", map[string]any{"vendor.ca.existingConfigMap": "A B"}, "/vendor/ca/existingConfigMap"},
+		{"the authorities as a variable", "minimal", map[string]any{"extraEnv": []any{map[string]any{"name": "ELEVATEAI_CA_FILE", "value": "/x"}}}, "extraEnv names ELEVATEAI_CA_FILE"},
 		{"the token as a variable", "minimal", map[string]any{"extraEnv": []any{map[string]any{"name": "ELEVATEAI_API_TOKEN", "value": "canary"}}}, "extraEnv names ELEVATEAI_API_TOKEN"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

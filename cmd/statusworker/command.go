@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/alecthomas/kong"
@@ -48,10 +49,10 @@ type helped int
 // was to be on standard output is not.
 func run(ctx context.Context, p process) (code int) {
 	out := &remembering{Writer: p.stdout}
-	p.stdout = out
+	p.stdout, p.stderr = out, heedless{p.stderr}
 	defer func() {
 		if code == exitOK && out.problem() != nil {
-			say(p.stderr, "statusworker: %v", out.problem())
+			p.failed(out, out.problem())
 			code = exitFault
 		}
 	}()
@@ -91,9 +92,17 @@ func run(ctx context.Context, p process) (code int) {
 	case errors.Is(err, errReported):
 		return exitFault
 	default:
-		say(p.stderr, "statusworker: %s", oneLine(err))
+		p.failed(out, err)
 		return exitFault
 	}
+}
+
+// failed says why a command fails, unless it is that nobody reads its standard output any more, as in `dlq ls | head`.
+func (p process) failed(out *remembering, err error) {
+	if errors.Is(err, syscall.EPIPE) && errors.Is(out.problem(), syscall.EPIPE) {
+		return
+	}
+	say(p.stderr, "statusworker: %s", oneLine(err))
 }
 
 // errReported is a fault that the command has told already.

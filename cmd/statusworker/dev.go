@@ -278,7 +278,9 @@ Declare one more from another terminal; the vendor takes whatever it does not kn
 	for n := len(watch.landings()); ; {
 		landed, changed := watch.since(n)
 		for _, l := range landed {
-			say(p.stdout, "%s", l.subject)
+			if _, err := fmt.Fprintln(p.stdout, l.subject); err != nil {
+				return // nobody reads it any more
+			}
 		}
 		n += len(landed)
 		select {

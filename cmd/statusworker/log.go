@@ -21,7 +21,7 @@ func (f logFlags) logger(p process) (*logrus.Logger, error) {
 	l.SetOutput(p.stderr)
 	l.SetLevel(level)
 	if f.LogFormat == "text" || f.LogFormat == "auto" && terminal(p.stderr) {
-		l.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, DisableColors: !p.paints(p.stderr)})
+		l.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, ForceColors: p.paints(p.stderr), DisableColors: !p.paints(p.stderr)})
 	} else {
 		l.SetFormatter(&logrus.JSONFormatter{TimestampFormat: time.RFC3339Nano})
 	}
@@ -41,8 +41,12 @@ func terminal(w any) bool {
 
 // file is the one that w writes to or reads from.
 func file(w any) (*os.File, bool) {
-	if r, ok := w.(*remembering); ok {
-		w = r.Writer
+	for {
+		around, ok := w.(interface{ Unwrap() io.Writer })
+		if !ok {
+			break
+		}
+		w = around.Unwrap()
 	}
 	f, ok := w.(*os.File)
 	return f, ok

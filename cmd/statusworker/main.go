@@ -40,6 +40,10 @@ func realMain() int {
 	defer now()
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup starts a process
+		signal.Notify(signals, syscall.SIGHUP)
+	}
+	signal.Ignore(syscall.SIGPIPE) // a write that nobody reads is an error, and not the end
 	go func() {
 		<-signals
 		stop()
@@ -81,11 +85,25 @@ func (r *remembering) Write(b []byte) (int, error) {
 	return n, err
 }
 
+// Unwrap gives the writer behind r.
+func (r *remembering) Unwrap() io.Writer { return r.Writer }
+
 func (r *remembering) problem() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.first
 }
+
+// heedless is a writer whose errors count for nothing: of standard error, there is nobody to tell.
+type heedless struct{ io.Writer }
+
+func (h heedless) Write(b []byte) (int, error) {
+	_, _ = h.Writer.Write(b)
+	return len(b), nil
+}
+
+// Unwrap gives the writer behind h.
+func (h heedless) Unwrap() io.Writer { return h.Writer }
 
 // say writes a line for people.
 func say(w io.Writer, format string, args ...any) {

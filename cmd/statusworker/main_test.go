@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"io"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -15,50 +17,127 @@ const envProcess = "STATUSWORKER_TEST_PROCESS"
 func TestMain(m *testing.M) {
 	if os.Getenv(envProcess) != "" {
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM) // one that comes before main listens ends nothing
+		_ = os.NewFile(readyFD, "ready").Close()                // see startProcess
 		main()
 	}
 	os.Exit(m.Run())
 }
 
-// What hangs does not keep a process that is told twice to stop.
-func TestSecondSignalEndsWhatHangs(t *testing.T) {
-	t.Parallel()
+// readyFD is the descriptor that a process closes when it has begun.
+const readyFD = 3
+
+// child is a process of this program.
+type child struct {
+	*exec.Cmd
+	t              *testing.T
+	stdout, stderr output
+	ended          chan struct{}
+}
+
+// processOf prepares a process with these variables and no others.
+func processOf(t *testing.T, env map[string]string, args ...string) *child {
+	t.Helper()
 	own, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(own, "declare", "--type", "chat", "--data", "-", "bd5c92f3-c228-44a6-91bf-b52672569878")
-	cmd.Env = append(os.Environ(), envProcess+"=1")
-	stdin, err := cmd.StdinPipe() // into which nothing is written
+	c := &child{Cmd: exec.Command(own, args...), t: t, ended: make(chan struct{})}
+	c.Env = []string{envProcess + "=1", "PATH=" + os.Getenv("PATH"), "STATUSWORKER_ADMIN_ADDR=127.0.0.1:0"}
+	for name, value := range env {
+		c.Env = append(c.Env, name+"="+value)
+	}
+	c.Stdout, c.Stderr = &c.stdout, &c.stderr
+	return c
+}
+
+// launch starts the process and returns when it has begun. At the end of the test it is killed, unless it has ended.
+func (c *child) launch() *child {
+	c.t.Helper()
+	begun, ready, err := os.Pipe()
 	if err != nil {
-		t.Fatal(err)
+		c.t.Fatal(err)
 	}
-	defer stdin.Close()
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	c.ExtraFiles = []*os.File{ready}
+	err = c.Start()
+	ready.Close()
+	if err != nil {
+		c.t.Fatal(err)
 	}
-	ended := make(chan struct{})
 	go func() {
-		defer close(ended)
-		_ = cmd.Wait() // how it ended is in ProcessState
+		defer close(c.ended)
+		_ = c.Wait() // how it ended is in ProcessState
 	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		<-ended
+	c.t.Cleanup(func() {
+		_ = c.Process.Kill()
+		<-c.ended
 	})
-	telling := time.NewTicker(100 * time.Millisecond)
-	defer telling.Stop()
-	for late := time.After(20 * time.Second); ; {
+	_, _ = io.ReadAll(begun)
+	begun.Close()
+	return c
+}
+
+// logs waits until the process has written a text to standard error.
+func (c *child) logs(text string) {
+	c.t.Helper()
+	ctx, cancel := context.WithTimeout(c.t.Context(), 30*time.Second)
+	defer cancel()
+	go func() {
 		select {
-		case <-ended:
-			if code := cmd.ProcessState.ExitCode(); code != exitFault {
-				t.Errorf("exit code %d, want %d", code, exitFault)
-			}
-			return
-		case <-telling.C:
-			_ = cmd.Process.Signal(syscall.SIGTERM)
-		case <-late:
-			t.Fatal("it does not end, whatever signal it gets")
+		case <-c.ended: // nothing more comes
+			cancel()
+		case <-ctx.Done():
 		}
+	}()
+	c.stderr.wait(c.t, ctx, text)
+}
+
+// signal sends a signal.
+func (c *child) signal(s syscall.Signal) {
+	c.t.Helper()
+	if err := c.Process.Signal(s); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
+// exits waits for the end of the process, and fails the test where it was killed or has another exit code.
+func (c *child) exits(want int) {
+	c.t.Helper()
+	select {
+	case <-c.ended:
+	case <-time.After(30 * time.Second):
+		c.t.Fatalf("%v does not end; stderr:\n%s", c.Args, &c.stderr)
+	}
+	if c.ProcessState.ExitCode() != want {
+		c.t.Fatalf("%v: %s, want exit code %d; stderr:\n%s", c.Args, c.ProcessState, want, &c.stderr)
+	}
+}
+
+// A second signal ends a process even if it hangs.
+func TestSecondSignalEndsWhatHangs(t *testing.T) {
+	t.Parallel()
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP} {
+		t.Run(s.String(), func(t *testing.T) {
+			t.Parallel()
+			c := processOf(t, nil, "declare", "--type", "chat", "--data", "-", "bd5c92f3-c228-44a6-91bf-b52672569878")
+			stdin, err := c.StdinPipe() // into which nothing is written
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer stdin.Close()
+			c.launch().signal(syscall.SIGTERM)
+			telling := time.NewTicker(100 * time.Millisecond)
+			defer telling.Stop()
+			for {
+				select {
+				case <-c.ended:
+					c.exits(exitFault)
+					return
+				case <-telling.C:
+					_ = c.Process.Signal(s)
+				case <-time.After(20 * time.Second):
+					t.Fatal("it does not end, whatever signal it gets")
+				}
+			}
+		})
 	}
 }

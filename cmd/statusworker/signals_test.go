@@ -1,0 +1,195 @@
+package main
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/schema"
+	"statusworker/statusclient/simulator"
+)
+
+// workerEnv are the variables of a worker on this machine that polls often.
+func workerEnv(natsURL, vendorURL string) map[string]string {
+	return map[string]string{
+		"NATS_URL": natsURL, "ELEVATEAI_BASE_URL": vendorURL, "ELEVATEAI_API_TOKEN": simulator.DefaultToken,
+		"STATUSWORKER_AUDIO_INTERVAL": "200ms", "STATUSWORKER_CHAT_INTERVAL": "200ms", "STATUSWORKER_TRANSCRIPT_INTERVAL": "200ms",
+	}
+}
+
+// holdingVendor answers a poll when it is let, so that a poll is out when a signal comes.
+type holdingVendor struct {
+	url     string
+	arrived chan struct{}
+	release func()
+}
+
+func newHoldingVendor(t *testing.T) *holdingVendor {
+	t.Helper()
+	let := make(chan struct{})
+	v := &holdingVendor{arrived: make(chan struct{}, 100), release: sync.OnceFunc(func() { close(let) })}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		v.arrived <- struct{}{}
+		<-let
+		vendorSays(`{"identifier":%q,"status":"processed"}`, strings.Split(r.URL.Path, "/")[3])(w, r)
+	}))
+	t.Cleanup(server.Close)
+	t.Cleanup(v.release)
+	v.url = server.URL + "/v1"
+	return v
+}
+
+// polled waits for a poll.
+func (v *holdingVendor) polled(t *testing.T) {
+	t.Helper()
+	select {
+	case <-v.arrived:
+	case <-time.After(30 * time.Second):
+		t.Fatal("no poll comes")
+	}
+}
+
+// A terminal that is closed ends a worker as SIGTERM does: what is out is finished.
+func TestHangUpEndsAWorkerInOrder(t *testing.T) {
+	t.Parallel()
+	for _, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT} {
+		t.Run(s.String(), func(t *testing.T) {
+			t.Parallel()
+			at, js := provisioned(t)
+			v := newHoldingVendor(t)
+			c := processOf(t, workerEnv(at, v.url), "run").launch()
+			c.logs(`"working"`)
+			identifier := declare(t, js)
+			v.polled(t)
+			c.signal(s)
+			c.logs("stopping")
+			v.release()
+			c.exits(exitOK)
+			says(t, "the log", &c.stderr, `"stopped"`)
+			hasOutcome(t, js, identifier)
+		})
+	}
+}
+
+// hasOutcome fails the test where an interaction is not processed.
+func hasOutcome(t *testing.T, js jetstream.JetStream, identifier string) {
+	t.Helper()
+	outcomes, err := js.Stream(t.Context(), schema.StreamOutcomes)
+	if err == nil {
+		_, err = outcomes.GetLastMsgForSubject(t.Context(), schema.ProcessedSubject(schema.ToTranscript, identifier))
+	}
+	if err != nil {
+		t.Errorf("no outcome of %s: %v", identifier, err)
+	}
+}
+
+// awaitOutcome waits until an interaction is processed.
+func awaitOutcome(t *testing.T, js jetstream.JetStream, identifier string) {
+	t.Helper()
+	outcomes, err := js.OrderedConsumer(t.Context(), schema.StreamOutcomes, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{schema.ProcessedSubject(schema.ToTranscript, identifier)},
+	})
+	if err == nil {
+		_, err = outcomes.Next(jetstream.FetchMaxWait(30 * time.Second))
+	}
+	if err != nil {
+		t.Errorf("no outcome of %s: %v", identifier, err)
+	}
+}
+
+// A process that was started to outlive its terminal does so.
+func TestHangUpIsIgnoredUnderNohup(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t)
+	v := newHoldingVendor(t)
+	v.release()
+	c := processOf(t, workerEnv(at, v.url))
+	shell, err := exec.LookPath("sh")
+	if err != nil {
+		t.Skip("there is no shell here")
+	}
+	c.Path, c.Args = shell, []string{"sh", "-c", `trap "" HUP; exec "$0" run`, c.Path}
+	c.launch()
+	c.logs(`"working"`)
+	c.signal(syscall.SIGHUP)
+	declare(t, js)
+	v.polled(t) // it works on
+	c.signal(syscall.SIGTERM)
+	c.exits(exitOK)
+}
+
+// Who read the log has gone, before the signal or while the worker stops: it finishes what is out all the same.
+func TestShutdownWithoutAReaderOfTheLog(t *testing.T) {
+	t.Parallel()
+	for _, gone := range []string{"standard error", "standard error and output"} {
+		for _, when := range []string{"before", "after"} {
+			t.Run(gone+", "+when, func(t *testing.T) {
+				t.Parallel()
+				at, js := provisioned(t)
+				v := newHoldingVendor(t)
+				c := processOf(t, workerEnv(at, v.url), "run", "--log-level", "trace")
+				reader, writer, err := os.Pipe()
+				if err != nil {
+					t.Fatal(err)
+				}
+				c.Stderr = writer
+				if gone != "standard error" {
+					c.Stdout = writer
+				}
+				c.launch()
+				writer.Close()
+				go func() { _, _ = io.Copy(&c.stderr, reader) }() // until the reader is closed
+				c.logs(`"working"`)
+				identifier := declare(t, js)
+				v.polled(t)
+				if when == "after" {
+					c.signal(syscall.SIGTERM)
+					c.logs("stopping")
+				}
+				reader.Close()
+				if when == "before" {
+					c.signal(syscall.SIGTERM)
+				}
+				v.release()
+				c.exits(exitOK)
+				hasOutcome(t, js, identifier)
+			})
+		}
+	}
+}
+
+// `dlq ls | head`: who wanted only the beginning hears nothing more, and a script sees that it is not all.
+func TestReaderOfOutputIsGone(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t)
+	bury(t, js, deadLetter(schema.NotFound, someID))
+	for _, args := range [][]string{
+		{"dlq", "ls"}, {"dlq", "ls", "-o", "json"}, {"dlq", "ls", "-o", "ndjson"}, {"status"}, {"status", "--watch"}, {"status", "-o", "json"}, {"provision", "--dry-run"}, {"dlq", "show", someID},
+		{"version"}, {"--version"}, {"schema"}, {"schema", "declared"}, {"--help"}, {"dlq", "--help"}, {"doctor"}, {"doctor", "-o", "json"},
+	} {
+		t.Run(strings.Join(args, " "), func(t *testing.T) {
+			c := processOf(t, workerEnv(at, strings.Replace(nobody(t), "nats:", "http:", 1)), args...)
+			reader, writer, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			reader.Close()
+			c.Stdout = writer
+			c.launch()
+			writer.Close()
+			c.exits(exitFault)
+			if c.stderr.String() != "" {
+				t.Errorf("standard error has %q", c.stderr.String())
+			}
+		})
+	}
+}

@@ -92,7 +92,6 @@ func (f brokerFlags) options(name string, log logrus.FieldLogger, door *door) ([
 		{"nats-nkey", f.NKey, "a file with an NKey seed"},
 		{"nats-cert", f.Cert, "a certificate with its key in --nats-key"},
 		{"nats-key", f.Key, "a file with the key of --nats-cert"},
-		{"nats-ca", f.CA, "a file with certificates in PEM"},
 	} {
 		if file.path == "" {
 			continue
@@ -129,8 +128,8 @@ func (f brokerFlags) options(name string, log logrus.FieldLogger, door *door) ([
 		options = append(options, nats.ClientCert(f.Cert, f.Key))
 	}
 	if f.CA != "" {
-		if text, err := os.ReadFile(f.CA); err != nil || !x509.NewCertPool().AppendCertsFromPEM(text) {
-			return nil, badFlag("nats-ca", "NATS_CA", schema.Quote(f.CA), "a file with certificates in PEM")
+		if err := addCertificates(x509.NewCertPool(), f.CA); err != nil {
+			return nil, badFlag("nats-ca", "NATS_CA", schema.Quote(f.CA), fmt.Sprintf("a file with certificates in PEM (%v)", err))
 		}
 		options = append(options, nats.RootCAs(f.CA))
 	}
@@ -206,7 +205,8 @@ func shown(server string) string {
 		authority, path = rest[:end], rest[end:]
 	}
 	authority = authority[strings.LastIndex(authority, "@")+1:]
-	if strings.Contains(scheme+path, "@") {
+	port := authority[strings.LastIndex(authority, ":")+1:]
+	if strings.Contains(scheme+path, "@") || port != authority && !strings.HasSuffix(authority, "]") && strings.Trim(port, "0123456789") != "" {
 		return "(not a URL)" // it may hold a password
 	}
 	if !found {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/alecthomas/kong"
 
@@ -50,6 +51,8 @@ type helped int
 func run(ctx context.Context, p process) (code int) {
 	out := &remembering{Writer: p.stdout}
 	p.stdout, p.stderr = out, heedless{p.stderr}
+	getenv := p.getenv
+	p.getenv = func(name string) string { return trimmed(getenv(name)) } // so that a blank variable counts as unset
 	defer func() {
 		if code == exitOK && out.problem() != nil {
 			p.failed(out, out.problem())
@@ -77,6 +80,7 @@ func run(ctx context.Context, p process) (code int) {
 	}
 	k, err := parser.Parse(args)
 	if err == nil {
+		p.warnOfUnknownVariables(k.Flags(), parser.Model)
 		k.BindTo(ctx, (*context.Context)(nil))
 		err = k.Run(p)
 	} else if out.problem() == nil { // of the help, otherwise
@@ -184,7 +188,8 @@ func word(ctx *kong.DecodeContext, target reflect.Value) error {
 	})
 }
 
-// read takes the next value of the command line; where set refuses it, the error says what is wanted.
+// read takes the next value of the command line; where set refuses it, the error says what is wanted. White space around the value
+// of a flag or a variable does not count: files and secrets end with a new line. Quotation marks around it are a mistake.
 func read(ctx *kong.DecodeContext, want string, set func(string) error) error {
 	bad := func(value string) error { return badFlag(ctx.Value.Name, ctx.Value.Tag.Get("var"), value, want) }
 	token := ctx.Scan.Pop()
@@ -192,10 +197,45 @@ func read(ctx *kong.DecodeContext, want string, set func(string) error) error {
 	if token.IsEOL() || !token.IsValue() && !negative(token.String()) {
 		return usagef("%s has no value: want %s", flagName(ctx.Value.Name, ctx.Value.Tag.Get("var")), want)
 	}
-	if set(token.String()) != nil {
-		return bad(schema.Quote(token.String()))
+	value := token.String()
+	if ctx.Value.Flag != nil {
+		if value = trimmed(value); inQuotes(value) {
+			return quotedValue(flagName(ctx.Value.Name, ctx.Value.Tag.Get("var")))
+		}
+	}
+	if set(value) != nil {
+		return bad(schema.Quote(value))
 	}
 	return nil
+}
+
+// trimmed is a value without the white space around it, and without what is as invisible: a byte order mark, a space of no width.
+func trimmed(value string) string {
+	return strings.TrimFunc(value, func(r rune) bool { return unicode.IsSpace(r) || r == '\uFEFF' || r == '\u200B' })
+}
+
+// inQuotes tells whether a value has quotation marks around it: who wrote it took a file or a manifest for a shell.
+func inQuotes(value string) bool {
+	marks := []rune(value)
+	if len(marks) < 2 {
+		return false
+	}
+	switch first, last := marks[0], marks[len(marks)-1]; first {
+	case '"', '\'', '`':
+		return last == first
+	case '\u201C', '\u201E': // “ and „
+		return last == '\u201D' || last == '\u201C'
+	case '\u2018', '\u201A': // ‘ and ‚
+		return last == '\u2019' || last == '\u2018'
+	case '\u00AB': // «
+		return last == '\u00BB'
+	}
+	return false
+}
+
+// quotedValue does not show the value: it may be a secret.
+func quotedValue(name string) error {
+	return usagef("%s has quotation marks around its value: remove them; a shell takes them away, but an env file, a manifest and a secret keep them", name)
 }
 
 func negative(s string) bool {

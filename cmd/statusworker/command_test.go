@@ -1,12 +1,15 @@
 package main
 
 import (
+	"encoding/pem"
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
 )
@@ -38,6 +41,16 @@ func TestBadConfigurationIsOneLine(t *testing.T) {
 	dir := t.TempDir()
 	missing, pipe, leads := filepath.Join(dir, "missing"), filepath.Join(dir, "pipe"), filepath.Join(dir, "leads")
 	if err := errors.Join(syscall.Mkfifo(pipe, 0o600), os.Symlink("pipe", leads)); err != nil {
+		t.Fatal(err)
+	}
+	_, file := certificateFor(t, time.Hour)
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut, odd := filepath.Join(dir, "cut"), filepath.Join(dir, "odd")
+	if err := errors.Join(os.WriteFile(cut, slices.Concat(whole, whole[:len(whole)/2]), 0o600),
+		os.WriteFile(odd, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("x")}), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	const token = "ELEVATEAI_API_TOKEN"
@@ -111,6 +124,13 @@ func TestBadConfigurationIsOneLine(t *testing.T) {
 		"no NKey file":                {args: []string{"run"}, env: map[string]string{"NATS_NKEY": missing}, want: []string{"--nats-nkey ($NATS_NKEY)", missing, "no such file"}},
 		"no CA file":                  {args: []string{"run"}, env: map[string]string{"NATS_CA": missing}, want: []string{"--nats-ca ($NATS_CA)", missing, "no such file"}},
 		"CA file of something else":   {args: []string{"status", "--nats-ca", "command_test.go"}, want: []string{"--nats-ca ($NATS_CA)", "command_test.go", "PEM"}},
+		"no vendor CA file":           {args: []string{"run", "--vendor-ca", missing}, want: []string{"--vendor-ca ($ELEVATEAI_CA_FILE)", missing, "no such file"}},
+		"vendor CA of something else": {args: []string{"doctor"}, env: map[string]string{"ELEVATEAI_CA_FILE": "command_test.go"}, want: []string{"--vendor-ca ($ELEVATEAI_CA_FILE)", "command_test.go", "PEM"}},
+		"vendor CA is a pipe":         {args: []string{"run", "--vendor-ca", pipe}, want: []string{"--vendor-ca ($ELEVATEAI_CA_FILE)", pipe, "it is a pipe"}},
+		"vendor CA is a directory":    {args: []string{"run", "--vendor-ca", dir}, want: []string{"--vendor-ca ($ELEVATEAI_CA_FILE)", dir, "it is a directory"}},
+		"vendor CA that is cut":       {args: []string{"run", "--vendor-ca", cut}, want: []string{"--vendor-ca ($ELEVATEAI_CA_FILE)", cut, "certificate 2 cannot be read"}},
+		"NATS CA that is cut":         {args: []string{"run", "--nats-ca", cut}, want: []string{"--nats-ca ($NATS_CA)", cut, "certificate 2 cannot be read"}},
+		"vendor CA that is no such":   {args: []string{"doctor", "--vendor-ca", odd}, want: []string{"--vendor-ca ($ELEVATEAI_CA_FILE)", odd, "certificate 1"}},
 		"certificate without key":     {args: []string{"run", "--nats-cert", missing}, want: []string{"--nats-cert ($NATS_CERT)", "--nats-key ($NATS_KEY)"}},
 		"no certificate file":         {args: []string{"run", "--nats-cert", missing, "--nats-key", missing}, want: []string{"--nats-cert ($NATS_CERT)", missing, "no such file"}},
 		"log level":                   {args: []string{"run", "--log-level", "loud"}, want: []string{"--log-level ($STATUSWORKER_LOG_LEVEL)", "loud", "debug"}},

@@ -128,7 +128,7 @@ var errPlayed = errors.New("played")
 
 // play declares the cast, shows what becomes of it, and judges that.
 func (c devCommand) play(ctx context.Context, p process, s *devStage, notes *devNotes, live bool) error {
-	client, err := s.run.client()
+	client, err := s.run.client(p)
 	if err != nil {
 		return err
 	}

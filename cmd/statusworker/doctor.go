@@ -41,7 +41,11 @@ func (c doctorCommand) Run(ctx context.Context, p process) error {
 	if err != nil {
 		return err
 	}
-	client, noVendor := statusclient.New(worker.vendor())
+	vendor, err := worker.vendor(p)
+	if err != nil {
+		return err
+	}
+	client, noVendor := statusclient.New(vendor)
 	switch {
 	case noVendor == nil:
 		defer client.Close()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -17,11 +18,11 @@ import (
 
 // brokerFlags say how to reach NATS, by the names that the `nats` command uses.
 type brokerFlags struct {
-	NATSURL     string `name:"nats-url" var:"NATS_URL" default:"nats://127.0.0.1:4222" help:"NATS servers, separated by commas."`
+	NATSURL     string `name:"nats-url" var:"NATS_URL" secret:"url" default:"nats://127.0.0.1:4222" help:"NATS servers, separated by commas."`
 	Creds       string `name:"nats-creds" var:"NATS_CREDS" placeholder:"FILE" help:"Credentials file."`
 	NKey        string `name:"nats-nkey" var:"NATS_NKEY" placeholder:"FILE" help:"NKey seed file."`
-	User        string `name:"nats-user" var:"NATS_USER" placeholder:"NAME" help:"User name, or a token where there is no password."`
-	Password    string `name:"nats-password" var:"NATS_PASSWORD" placeholder:"SECRET" help:"Password. Better in the variable: a command line can be read by others."`
+	User        string `name:"nats-user" var:"NATS_USER" secret:"user" placeholder:"NAME" help:"User name, or a token where there is no password."`
+	Password    string `name:"nats-password" var:"NATS_PASSWORD" secret:"password" placeholder:"SECRET" help:"Password. Better in the variable: a command line can be read by others."`
 	Cert        string `name:"nats-cert" var:"NATS_CERT" placeholder:"FILE" help:"TLS client certificate."`
 	Key         string `name:"nats-key" var:"NATS_KEY" placeholder:"FILE" help:"TLS client key."`
 	CA          string `name:"nats-ca" var:"NATS_CA" placeholder:"FILE" help:"TLS certificate authorities to trust."`
@@ -52,14 +53,30 @@ func (f waitFlags) unanswered(bounded context.Context, err error) error {
 
 // baseURLFlags say where ElevateAI is.
 type baseURLFlags struct {
-	BaseURL string `name:"base-url" var:"ELEVATEAI_BASE_URL" default:"https://api.elevateai.com/v1" help:"What comes before /interactions. Plain http is accepted for a loopback address only."`
+	BaseURL string `name:"base-url" var:"ELEVATEAI_BASE_URL" secret:"url" default:"https://api.elevateai.com/v1" help:"What comes before /interactions. Plain http is accepted for a loopback address only."`
 }
 
 // vendorFlags say how to reach ElevateAI.
 type vendorFlags struct {
 	baseURLFlags
-	Token     string `name:"api-token" var:"ELEVATEAI_API_TOKEN" placeholder:"TOKEN" help:"API token. Better in the variable or a file: a command line can be read by others."`
+	Token     string `name:"api-token" var:"ELEVATEAI_API_TOKEN" secret:"token" placeholder:"TOKEN" help:"API token. Better in the variable or a file: a command line can be read by others."`
 	TokenFile string `name:"api-token-file" var:"ELEVATEAI_API_TOKEN_FILE" placeholder:"FILE" help:"File with the API token; read again when the vendor refuses the token, and every 10 s."`
+	VendorCA  string `name:"vendor-ca" var:"ELEVATEAI_CA_FILE" placeholder:"FILE" help:"TLS certificate authorities to trust for ElevateAI, or for a proxy on the way, in addition to the system's."`
+}
+
+// trusted gives the authorities to trust; nil means the system's.
+func (f vendorFlags) trusted() (*x509.CertPool, error) {
+	if f.VendorCA == "" {
+		return nil, nil
+	}
+	trusted, err := x509.SystemCertPool()
+	if err != nil {
+		trusted = x509.NewCertPool()
+	}
+	if err := addCertificates(trusted, f.VendorCA); err != nil {
+		return nil, badFlag("vendor-ca", variable("vendor-ca"), schema.Quote(f.VendorCA), fmt.Sprintf("a file with certificates in PEM (%v)", err))
+	}
+	return trusted, nil
 }
 
 // timingFlags are what a worker and the consumers it works on must agree on.

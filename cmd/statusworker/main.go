@@ -44,6 +44,7 @@ func realMain() int {
 		signal.Notify(signals, syscall.SIGHUP)
 	}
 	signal.Ignore(syscall.SIGPIPE) // a write that nobody reads is an error, and not the end
+	trimEnvironment()
 	go func() {
 		<-signals
 		stop()
@@ -54,7 +55,7 @@ func realMain() int {
 		os.Exit(exitFault)
 	}()
 	return run(ctx, process{
-		args: os.Args[1:], getenv: os.Getenv, stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, leave: leave,
+		args: os.Args[1:], getenv: os.Getenv, environ: os.Environ(), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, leave: leave,
 	})
 }
 
@@ -62,6 +63,7 @@ func realMain() int {
 type process struct {
 	args           []string
 	getenv         func(string) string
+	environ        []string // all variables, each as NAME=VALUE; nil where they are not looked at
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	// leave ends when the process is told a second time to stop.

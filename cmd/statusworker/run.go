@@ -39,7 +39,7 @@ func (c runCommand) Run(ctx context.Context, p process) error {
 	if err != nil {
 		return err
 	}
-	client, err := c.client()
+	client, err := c.client(p)
 	if err != nil {
 		return err
 	}
@@ -133,19 +133,32 @@ func (c runCommand) config(log logrus.FieldLogger) (consumer.Config, error) {
 	return cfg, nil
 }
 
-func (c runCommand) client() (*statusclient.Client, error) {
-	client, err := statusclient.New(c.vendor())
+func (c runCommand) client(p process) (*statusclient.Client, error) {
+	cfg, err := c.vendor(p)
+	if err != nil {
+		return nil, err
+	}
+	client, err := statusclient.New(cfg)
 	if err != nil {
 		return nil, asUsage(err)
 	}
 	return client, nil
 }
 
-func (c runCommand) vendor() statusclient.Config {
+func (c runCommand) vendor(p process) (statusclient.Config, error) {
+	proxy, err := proxies(p.getenv)
+	if err != nil {
+		return statusclient.Config{}, err
+	}
+	trusted, err := c.trusted()
+	if err != nil {
+		return statusclient.Config{}, err
+	}
 	return statusclient.Config{
 		BaseURL: c.BaseURL, Token: c.Token, TokenFile: c.TokenFile, Timeout: c.RequestTimeout, Concurrency: c.Concurrency,
 		UserAgent: "statusworker/" + versionString(),
-	}
+		RootCAs: trusted, Proxy: proxy,
+	}, nil
 }
 
 // newWorker waits until the broker can answer, and makes a worker on the streams that are there.

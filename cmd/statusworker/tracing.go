@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/url"
 	"strconv"
 	"sync"
 	"time"
@@ -32,10 +34,14 @@ func tracing(ctx context.Context, getenv func(string) string, log logrus.FieldLo
 	if about == nil {
 		return nil, func() {}, nil
 	}
+	proxy, err := proxies(getenv)
+	if err != nil {
+		return nil, nil, err
+	}
 	secrets := headerSecrets(getenv)
 	otel.SetLogger(logr.New(otelLog{log: log, secrets: secrets}))
 	otel.SetErrorHandler(&traceComplaints{log: log, secrets: secrets})
-	out, err := otlptracehttp.New(ctx)
+	out, err := otlptracehttp.New(ctx, otlptracehttp.WithProxy(func(r *http.Request) (*url.URL, error) { return proxy(r.URL) }))
 	if err != nil {
 		return nil, nil, fmt.Errorf("sending traces: %w", err)
 	}

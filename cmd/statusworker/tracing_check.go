@@ -1,13 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"math"
 	"net/url"
-	"os"
 	"strconv"
 	"strings"
 
@@ -26,6 +26,21 @@ type otelVariables func(name string) string
 // checkTracing checks OpenTelemetry's variables, and gives what the environment says of the service; nil where they name no
 // receiver of traces, or switch tracing off. Nothing is looked at then.
 func checkTracing(ctx context.Context, getenv otelVariables) (*resource.Resource, error) {
+	quoted := ""
+	about, err := check(ctx, func(name string) string {
+		value := getenv(name)
+		if inQuotes(value) {
+			quoted = cmp.Or(quoted, name)
+		}
+		return value
+	})
+	if quoted != "" && (about != nil || err != nil) {
+		return nil, quotedValue("$" + quoted)
+	}
+	return about, err
+}
+
+func check(ctx context.Context, getenv otelVariables) (*resource.Resource, error) {
 	exporter := getenv("OTEL_TRACES_EXPORTER")
 	_, endpoint := getenv.otlp("ENDPOINT")
 	switch {
@@ -36,7 +51,7 @@ func checkTracing(ctx context.Context, getenv otelVariables) (*resource.Resource
 	}
 	for _, check := range []func() error{
 		getenv.checkProtocol, getenv.checkEndpoint, getenv.checkHeaders, getenv.checkCompression,
-		getenv.checkTimeout, getenv.checkCertificates, getenv.checkNumbers, getenv.checkSampler,
+		getenv.checkTimeout, getenv.checkCertificates, getenv.checkNumbers, getenv.checkSampler, getenv.checkAttributes,
 	} {
 		if err := check(); err != nil {
 			return nil, err
@@ -49,6 +64,16 @@ func checkTracing(ctx context.Context, getenv otelVariables) (*resource.Resource
 		return nil, usagef("$OTEL_RESOURCE_ATTRIBUTES: %w", err)
 	}
 	return about, nil
+}
+
+// checkAttributes looks at what OpenTelemetry takes as it is.
+func (getenv otelVariables) checkAttributes() error {
+	for _, name := range []string{"OTEL_RESOURCE_ATTRIBUTES", "OTEL_SERVICE_NAME"} {
+		if inQuotes(getenv(name)) {
+			return quotedValue("$" + name)
+		}
+	}
+	return nil
 }
 
 // otlp gives the variable of a setting that counts: the one for traces, or else the one for everything.
@@ -107,12 +132,8 @@ const wantMilliseconds = "a whole number of milliseconds, 0 or more"
 func (getenv otelVariables) checkCertificates() error {
 	given, path := getenv.otlp("CERTIFICATE")
 	if given != "" {
-		const want = "a file with certificates in PEM"
-		if err := readable(path); err != nil {
-			return usagef("$%s is %s: want %s (%w)", given, path, want, err)
-		}
-		if text, err := os.ReadFile(path); err != nil || !x509.NewCertPool().AppendCertsFromPEM(text) {
-			return usagef("$%s is %s: want %s", given, schema.Quote(path), want)
+		if err := addCertificates(x509.NewCertPool(), path); err != nil {
+			return usagef("$%s is %s: want a file with certificates in PEM (%w)", given, path, err)
 		}
 	}
 	for _, prefix := range []string{"OTEL_EXPORTER_OTLP_TRACES_CLIENT_", "OTEL_EXPORTER_OTLP_CLIENT_"} {

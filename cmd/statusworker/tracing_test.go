@@ -291,7 +291,7 @@ func TestTracingIsOffOrRefused(t *testing.T) {
 		{endpointAnd("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "-1"), `$OTEL_EXPORTER_OTLP_TRACES_TIMEOUT is "-1": want a whole number of milliseconds`},
 		{endpointAnd("OTEL_EXPORTER_OTLP_CERTIFICATE", "/nope"), `$OTEL_EXPORTER_OTLP_CERTIFICATE is /nope: want a file with certificates in PEM (stat /nope: no such file`},
 		{endpointAnd("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "/dev/zero"), `$OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE is /dev/zero: want a file with certificates in PEM (open /dev/zero: it is a device`},
-		{endpointAnd("OTEL_EXPORTER_OTLP_CERTIFICATE", "tracing_test.go"), `$OTEL_EXPORTER_OTLP_CERTIFICATE is "tracing_test.go": want a file with certificates in PEM`},
+		{endpointAnd("OTEL_EXPORTER_OTLP_CERTIFICATE", "tracing_test.go"), `$OTEL_EXPORTER_OTLP_CERTIFICATE is tracing_test.go: want a file with certificates in PEM`},
 		{endpointAnd("OTEL_EXPORTER_OTLP_CERTIFICATE", certificate), `$OTEL_EXPORTER_OTLP_CERTIFICATE is set, and traces are sent by http: want an https endpoint`},
 		{endpointAnd("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/nope"), `$OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE and $OTEL_EXPORTER_OTLP_CLIENT_KEY go together`},
 		{endpointAnd("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "/nope", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "/nope"), `$OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE is /nope: want a certificate with its key in $OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY (`},

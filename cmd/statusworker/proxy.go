@@ -1,0 +1,119 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/http/httpproxy"
+
+	"statusworker/schema"
+	"statusworker/statusclient"
+)
+
+// proxyVariables name the proxies for requests to the vendor and to the receiver of traces.
+var proxyVariables = []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"}
+
+// proxies returns the function that selects the proxy for a URL from the environment. It rejects a malformed value: package
+// httpproxy ignores one, and requests then bypass the proxy.
+func proxies(getenv func(string) string) (func(*url.URL) (*url.URL, error), error) {
+	for _, name := range proxyVariables {
+		if err := checkProxy(name, getenv(name)); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range []string{"NO_PROXY", "no_proxy"} {
+		if err := checkNoProxy(name, getenv(name)); err != nil {
+			return nil, err
+		}
+	}
+	either := func(upper string) string {
+		return cmp.Or(getenv(upper), getenv(strings.ToLower(upper)))
+	}
+	cfg := httpproxy.Config{HTTPSProxy: either("HTTPS_PROXY"), HTTPProxy: either("HTTP_PROXY"), NoProxy: either("NO_PROXY")}
+	return cfg.ProxyFunc(), nil
+}
+
+func checkProxy(name, value string) error {
+	if value == "" {
+		return nil
+	}
+	if inQuotes(value) {
+		return quotedValue("$" + name)
+	}
+	show := withheldValue // it may hold a password
+	bad := func(why error) error {
+		return usagef("$%s is %s: want the URL of a proxy, such as http://proxy.example:3128 (%w)", name, show, why)
+	}
+	full := value
+	if !strings.Contains(value, "://") {
+		full = "http://" + value
+	}
+	u, err := url.Parse(full)
+	if err != nil {
+		return bad(errors.New("it is no URL"))
+	}
+	show = schema.Quote(u.Scheme + "://" + u.Host)
+	switch u.Scheme {
+	case "http", "https", "socks5", "socks5h":
+	default:
+		return bad(fmt.Errorf("the scheme %s is none of http, https, socks5 and socks5h", schema.Quote(u.Scheme)))
+	}
+	switch {
+	case !validHost(u.Hostname()):
+		return bad(errors.New("there is no host in it"))
+	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+		return bad(errors.New("there is something after the host"))
+	}
+	if err := statusclient.CheckPort(u); err != nil {
+		return bad(err)
+	}
+	return nil
+}
+
+func checkNoProxy(name, value string) error {
+	if inQuotes(value) {
+		return quotedValue("$" + name)
+	}
+	for entry := range strings.SplitSeq(value, ",") {
+		if entry = strings.TrimSpace(entry); entry == "" || entry == "*" || exempts(entry) {
+			continue
+		}
+		return usagef("$%s has the entry %s: want host names, addresses, networks such as 10.0.0.0/8, or *, separated by commas", name, schema.Quote(shown(entry)))
+	}
+	return nil
+}
+
+// exempts reports whether an entry of NO_PROXY can exempt a host.
+func exempts(entry string) bool {
+	if _, _, err := net.ParseCIDR(entry); err == nil {
+		return true
+	}
+	if net.ParseIP(entry) != nil {
+		return true
+	}
+	host := entry
+	if h, port, err := net.SplitHostPort(entry); err == nil {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return false
+		}
+		host = h
+	}
+	return validHost(strings.TrimPrefix(strings.TrimPrefix(host, "*."), "."))
+}
+
+var hostPattern = regexp.MustCompile(`^[\pL\pN_]([\pL\pN\pM_-]*[\pL\pN\pM_])?(\.[\pL\pN_]([\pL\pN\pM_-]*[\pL\pN\pM_])?)*\.?$`)
+
+// validHost reports whether a host is an address or a possible name.
+func validHost(host string) bool {
+	address, _, _ := strings.Cut(host, "%") // a zone
+	if net.ParseIP(address) != nil {
+		return true
+	}
+	return hostPattern.MatchString(host) && strings.Trim(host, "0123456789.") != ""
+}

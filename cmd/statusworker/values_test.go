@@ -1,0 +1,284 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"statusworker/cmd/doctor"
+	"statusworker/statusclient/simulator"
+)
+
+// Whatever the flag: white space around its value does not count, as files and secrets have it.
+func TestWhiteSpaceAroundValuesDoesNotCount(t *testing.T) {
+	t.Parallel()
+	for _, space := range []string{"\n", "\r\n", " \t", "\uFEFF", "\u00A0\n"} {
+		for _, by := range []string{"variable", "flag"} {
+			c := command(t, "run")
+			c.env["ELEVATEAI_API_TOKEN"] = space // counts as unset
+			for _, f := range flagsOf(t, "run") {
+				switch value := space + f.Default + space; {
+				case f.Default == "" || f.Name == "admin-addr":
+				case by == "flag":
+					c.args = append(c.args, "--"+f.Name+"="+value)
+				default:
+					c.env[f.Tag.Get("var")] = value
+				}
+			}
+			says(t, "standard error", &c.exits(exitUsage).stderr, "--api-token") // it came as far as the token
+		}
+	}
+	const password = "right"
+	at := bare(t, server.Options{Username: "worker", Password: password})
+	v := vendor(t, simulator.Config{})
+	c := command(t, "doctor", "-o", "json")
+	for name, value := range map[string]string{
+		"NATS_URL": at, "NATS_USER": "worker", "NATS_PASSWORD": password, "ELEVATEAI_BASE_URL": v.URL(), "ELEVATEAI_API_TOKEN": simulator.DefaultToken,
+	} {
+		c.env[name] = value + "\r\n"
+	}
+	c.exits(exitFault) // there is no JetStream
+	found := map[string]doctor.Result{}
+	for _, f := range findings(t, c) {
+		found[f.Check] = f.Result
+	}
+	for _, check := range []string{"connection", "vendor", "vendor token"} {
+		if found[check] != doctor.Pass {
+			t.Errorf("%s is %s in:\n%s", check, found[check], &c.stdout)
+		}
+	}
+}
+
+// findings are those of a call of `doctor -o json`.
+func findings(t *testing.T, c *call) (list []doctor.Finding) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(c.stdout.String()), &list); err != nil {
+		t.Fatalf("%v in:\n%s", err, &c.stdout)
+	}
+	return list
+}
+
+// Whatever the flag: quotation marks around its value are refused, by one line that does not show it.
+func TestQuotationMarksAreRefused(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"run", "provision", "doctor"} {
+		for _, f := range flagsOf(t, name) {
+			variable := f.Tag.Get("var")
+			if variable == "" || f.IsBool() {
+				continue
+			}
+			for _, marks := range []string{`""`, `''`, "``", "“”"} {
+				both := []rune(marks)
+				value := string(both[0]) + "c4nary" + f.Default + string(both[1])
+				byFlag, byVariable := command(t, name, "--"+f.Name, value), command(t, name)
+				byVariable.env[variable] = value + "\n"
+				for _, c := range []*call{byFlag, byVariable} {
+					c.exits(exitUsage)
+					says(t, "standard error", &c.stderr, "--"+f.Name+" ($"+variable+")", "quotation marks")
+					if len(c.stderr.lines()) != 1 || strings.Contains(c.stderr.String(), "c4nary") {
+						t.Errorf("standard error has:\n%s", &c.stderr)
+					}
+				}
+			}
+		}
+	}
+	for _, variable := range []string{
+		"OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_CERTIFICATE",
+		"OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_TRACES_SAMPLER", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_SERVICE_NAME", "OTEL_SDK_DISABLED", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "no_proxy",
+	} {
+		for _, name := range []string{"run", "doctor"} {
+			c := command(t, name)
+			c.env["ELEVATEAI_API_TOKEN"], c.env["OTEL_EXPORTER_OTLP_ENDPOINT"] = "s3cret", "http://127.0.0.1:1"
+			c.env[variable] = `"c4nary"`
+			c.exits(exitUsage)
+			says(t, "standard error", &c.stderr, "$"+variable, "quotation marks")
+			if strings.Contains(c.stderr.String(), "c4nary") {
+				t.Errorf("standard error has:\n%s", &c.stderr)
+			}
+		}
+	}
+	// What only has quotation marks in it is left alone.
+	for _, value := range []string{`"`, `a"b"`, `"a`, `'a"`, ""} {
+		if inQuotes(value) {
+			t.Errorf("%s has quotation marks around it", value)
+		}
+	}
+}
+
+// A proxy that cannot be one is refused, and not passed over.
+func TestProxies(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, value string
+		good        bool
+	}{
+		{"HTTPS_PROXY", "http://proxy.example:3128", true},
+		{"https_proxy", "proxy.example:3128", true},
+		{"HTTPS_PROXY", "proxy", true},
+		{"HTTP_PROXY", "https://user:pass@proxy.example:3128/", true},
+		{"http_proxy", "socks5://[::1]:1080\n", true},
+		{"HTTPS_PROXY", "user:pass@10.0.0.1:3128", true},
+		{"HTTPS_PROXY", "http//proxy.example:3128", false},
+		{"HTTPS_PROXY", "http:/proxy.example:3128", false},
+		{"HTTPS_PROXY", "http:proxy.example:3128", false},
+		{"https_proxy", "://proxy.example", false},
+		{"HTTPS_PROXY", "http://", false},
+		{"HTTPS_PROXY", "http://:3128", false},
+		{"HTTPS_PROXY", "http://proxy.example:99999", false},
+		{"HTTP_PROXY", "http://proxy.example:port", false},
+		{"http_proxy", "ftp://proxy.example", false},
+		{"HTTPS_PROXY", "http://proxy.example:3128/path", false},
+		{"HTTPS_PROXY", "http://proxy.example:3128?x", false},
+		{"HTTPS_PROXY", "http://proxy example:3128", false},
+		{"HTTPS_PROXY", "http://10.0.0.300:3128", false},
+		{"HTTPS_PROXY", "http://a.example,http://b.example", false},
+		{"NO_PROXY", "localhost, .example.com,*.svc,10.0.0.0/8,::1/128,192.0.2.1:8080,[2001:db8::1]:443,a_b.example:443,", true},
+		{"no_proxy", "*", true},
+		{"NO_PROXY", "bücher.example", true},
+		{"NO_PROXY", "localhost 10.0.0.0/8", false},
+		{"NO_PROXY", "localhost;example.com", false},
+		{"no_proxy", "10.0.0.0/33", false},
+		{"NO_PROXY", "10.0.0/8", false},
+		{"NO_PROXY", "10.*", false},
+		{"NO_PROXY", "*example.com", false},
+		{"NO_PROXY", "http://example.com", false},
+		{"NO_PROXY", "example.com:http", false},
+		{"NO_PROXY", "10.0.0.300", false},
+	} {
+		for _, name := range []string{"run", "doctor"} {
+			c := command(t, name)
+			c.env["ELEVATEAI_API_TOKEN"], c.env[tt.name] = "s3cret", tt.value
+			c.env["STATUSWORKER_ADMIN_ADDR"] = "nowhere" // is looked at later
+			c.exits(exitUsage)
+			if !tt.good {
+				says(t, "standard error", &c.stderr, "$"+tt.name)
+			} else if strings.Contains(c.stderr.String(), tt.name) {
+				t.Errorf("%s=%s: %s", tt.name, tt.value, &c.stderr)
+			}
+		}
+	}
+	env := map[string]string{"https_proxy": "proxy.example:3128", "NO_PROXY": "direct.example"}
+	proxy, err := proxies(func(name string) string { return env[name] })
+	if err != nil {
+		t.Fatal(err)
+	}
+	for address, want := range map[string]string{"https://api.elevateai.com/v1": "http://proxy.example:3128", "https://direct.example/v1": "<nil>", "http://api.elevateai.com": "<nil>"} {
+		u, _ := url.Parse(address)
+		if through, err := proxy(u); err != nil || through == nil && want != "<nil>" || through != nil && through.String() != want {
+			t.Errorf("%s goes through %v (%v), want %s", address, through, err, want)
+		}
+	}
+}
+
+// A variable that nobody reads is a typing error, in every command.
+func TestUnknownVariables(t *testing.T) {
+	t.Parallel()
+	near := map[string]string{
+		"STATUSWORKER_CONCURENCY":          "STATUSWORKER_CONCURRENCY",
+		"STATUSWORKER_SHUTDOWN_TIME_OUT":   "STATUSWORKER_SHUTDOWN_TIMEOUT",
+		"statusworker_log_level":           "STATUSWORKER_LOG_LEVEL",
+		"ELEVATEAI_TOKEN":                  "ELEVATEAI_API_TOKEN",
+		"ELEVATEAI_TOKEN_FILE":             "ELEVATEAI_API_TOKEN_FILE",
+		"ELEVATEAI_URL":                    "ELEVATEAI_BASE_URL",
+		"STATUSWORKER_API_TOKEN":           "ELEVATEAI_API_TOKEN",
+		"STATUSWORKER_NATS_URL":            "NATS_URL",
+		"STATUSWORKER_ADMIN_PORT":          "STATUSWORKER_ADMIN_ADDR",
+		"STATUSWORKER_QQQQQQQQQQQQQQQQQQQ": "",
+	}
+	known := []string{
+		"STATUSWORKER_CONCURRENCY=64", "STATUSWORKER_REPLICAS=3", "ELEVATEAI_API_TOKEN=s3cret", "STATUSWORKER_REQUIRE_ENGINE=1", "STATUSWORKER_TEST_FIGURES=x", "STATUSWORKER_DEADLIN=",
+		"STATUSWORKER_SERVICE_HOST=10.0.0.1", "STATUSWORKER_SERVICE_PORT=8080", "STATUSWORKER_SERVICE_PORT_ADMIN=8080", "STATUSWORKER_PORT=tcp://10.0.0.1:8080", "STATUSWORKER_PORT_8080_TCP=tcp://10.0.0.1:8080",
+		"STATUSWORKER_PORT_8080_TCP_ADDR=10.0.0.1", "STATUSWORKER_PORT_8080_TCP_PORT=8080", "STATUSWORKER_PORT_53_UDP_PROTO=udp", "STATUSWORKER_METRICS_SERVICE_HOST=10.0.0.2", "ELEVATEAI_PORT=tcp://10.0.0.3:443",
+		"PATH=/bin", "OTHER_STATUSWORKER_X=1",
+	}
+	at, _ := provisioned(t)
+	for _, args := range [][]string{
+		{"version"}, {"schema"}, {"status", "--nats-url", at}, {"provision", "--nats-url", at, "--dry-run"}, {"dlq", "ls", "--nats-url", at}, {"run", "--concurrency", "1"},
+		{"doctor", "--nats-url", at, "--log-format", "json"}, {"declare", "--nats-url", at},
+	} {
+		var stdout, stderr output
+		environ := slices.Clone(known)
+		for name := range near {
+			environ = append(environ, name+"=s3cret-value")
+		}
+		run(t.Context(), process{
+			args: args, getenv: func(string) string { return "" }, environ: environ, stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr, leave: t.Context(),
+		})
+		warned := map[string]string{}
+		for _, line := range stderr.lines() {
+			var record struct {
+				Level, Variable string
+				DidYouMean      string `json:"did_you_mean"`
+			}
+			if json.Unmarshal([]byte(line), &record) == nil && record.Variable != "" {
+				if record.Level != "warning" {
+					t.Errorf("level %s in %s", record.Level, line)
+				}
+				warned[record.Variable] = record.DidYouMean
+			}
+		}
+		for name, want := range near {
+			if got, ok := warned[name]; !ok || got != want {
+				t.Errorf("%v: of %s it warns %t and asks whether %q was meant, want %q", args, name, ok, got, want)
+			}
+		}
+		if len(warned) != len(near) || strings.Contains(stderr.String(), "s3cret-value") {
+			t.Errorf("%v: standard error has\n%s", args, &stderr)
+		}
+	}
+}
+
+// Every variable that the repository names is known: what its scripts and pages set brings no warning.
+func TestVariablesOfTheRepositoryAreKnown(t *testing.T) {
+	t.Parallel()
+	var known []string
+	for _, f := range flagsBelow(model(t).Node) {
+		known = append(known, f.Tag.Get("var"))
+	}
+	named := regexp.MustCompile(`\b(STATUSWORKER|ELEVATEAI)(_[A-Z]+)+\b`)
+	n := 0
+	for _, place := range []string{"../../README.md", "../../docs", "../../.ci", "../../deploy", "../../integration", "../../Dockerfile"} {
+		err := filepath.WalkDir(place, func(path string, entry fs.DirEntry, err error) error {
+			if err != nil || entry.IsDir() {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			for _, name := range named.FindAllString(string(text), -1) {
+				n++
+				if unknown := unknownVariables([]string{name + "=x"}, known); len(unknown) > 0 {
+					t.Errorf("%s names %s", path, name)
+				}
+			}
+			return err
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+	if n < 50 {
+		t.Errorf("found %d names", n)
+	}
+}
+
+// OpenTelemetry reads the environment by itself, some of it as it is; a process trims it first.
+func TestOTelVariablesWithWhiteSpace(t *testing.T) {
+	t.Parallel()
+	at, _ := provisioned(t)
+	v := newHoldingVendor(t)
+	env := workerEnv(at, v.url)
+	env["OTEL_EXPORTER_OTLP_ENDPOINT"], env["OTEL_BSP_MAX_QUEUE_SIZE"], env["OTEL_TRACES_EXPORTER"] = "http://127.0.0.1:1\n", " 10\n", "otlp\n"
+	c := processOf(t, env, "run").launch()
+	c.logs(`"working"`)
+	if strings.Contains(c.stderr.String(), "OpenTelemetry") {
+		t.Errorf("OpenTelemetry complains:\n%s", &c.stderr)
+	}
+}

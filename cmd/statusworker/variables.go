@@ -1,0 +1,137 @@
+package main
+
+import (
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/alecthomas/kong"
+)
+
+// trimEnvironment takes the white space around the values of OpenTelemetry's variables away: it reads them by itself, some as they
+// are.
+func trimEnvironment() {
+	for _, variable := range os.Environ() {
+		name, value, _ := strings.Cut(variable, "=")
+		if strings.HasPrefix(name, "OTEL_") && value != trimmed(value) {
+			_ = os.Setenv(name, trimmed(value)) // the name and the value come from there
+		}
+	}
+}
+
+// ownPrefixes begin the names of the variables that nobody else reads.
+var ownPrefixes = []string{"STATUSWORKER_", "ELEVATEAI_"}
+
+var (
+	// notFlags are variables with such a name that are read elsewhere: by the tests and by deploy/compose.yaml.
+	notFlags = regexp.MustCompile(`^STATUSWORKER_(TEST_\w+|REQUIRE_ENGINE|IMAGE)$`)
+	// ofAService are those that Kubernetes and Docker give a container for a service, such as one with the name statusworker.
+	ofAService = regexp.MustCompile(`^\w+_(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=|^\w+_PORT=(tcp|udp|sctp)://`)
+)
+
+// warnOfUnknownVariables warns of variables that look like this program's and do nothing, such as one with a typing error.
+func (p process) warnOfUnknownVariables(flags []*kong.Flag, all *kong.Application) {
+	f := logFlags{LogLevel: "info", LogFormat: "auto"}
+	for _, flag := range flags {
+		switch flag.Name {
+		case "log-level":
+			f.LogLevel = flag.Target.String()
+		case "log-format":
+			f.LogFormat = flag.Target.String()
+		}
+	}
+	log, err := f.logger(p)
+	if err != nil {
+		return // the command reports it
+	}
+	var known []string
+	for _, flag := range flagsBelow(all.Node) {
+		if name := flag.Tag.Get("var"); name != "" {
+			known = append(known, name)
+		}
+	}
+	for _, name := range unknownVariables(p.environ, known) {
+		log := log.WithField("variable", name)
+		if near := nearest(name, known); near != "" {
+			log = log.WithField("did_you_mean", near)
+		}
+		log.Warn("unknown environment variable is ignored")
+	}
+}
+
+// flagsBelow are the flags of a command and of its commands.
+func flagsBelow(node *kong.Node) []*kong.Flag {
+	flags := slices.Clone(node.Flags)
+	for _, child := range node.Children {
+		flags = append(flags, flagsBelow(child)...)
+	}
+	return flags
+}
+
+// unknownVariables are those with one of the own prefixes, in any case of letters, that are not among the known ones.
+func unknownVariables(environ, known []string) (unknown []string) {
+	for _, variable := range environ {
+		name, value, _ := strings.Cut(variable, "=")
+		own := slices.ContainsFunc(ownPrefixes, func(prefix string) bool { return strings.HasPrefix(strings.ToUpper(name), prefix) })
+		if !own || trimmed(value) == "" || slices.Contains(known, name) || notFlags.MatchString(name) || ofAService.MatchString(variable) {
+			continue
+		}
+		unknown = append(unknown, name)
+	}
+	slices.Sort(unknown)
+	return unknown
+}
+
+// nearest is the known name that somebody may have meant, or nothing. Names with the same prefix come first; that of another is
+// possible as well.
+func nearest(name string, known []string) string {
+	name = strings.ToUpper(name)
+	stem := stemOf(name)
+	best, least := "", 0
+	for _, k := range known {
+		of := stemOf(k)
+		d := distance(stem, of)
+		if strings.HasSuffix(of, "_"+stem) || strings.HasSuffix(stem, "_"+of) {
+			d = min(d, 2)
+		}
+		if d > max(2, len(stem)*2/5) {
+			continue
+		}
+		if d *= 2; strings.TrimSuffix(name, stem) != strings.TrimSuffix(k, of) {
+			d++
+		}
+		if best == "" || d < least {
+			best, least = k, d
+		}
+	}
+	return best
+}
+
+func stemOf(name string) string {
+	for _, prefix := range ownPrefixes {
+		name = strings.TrimPrefix(name, prefix)
+	}
+	return name
+}
+
+// distance is how many characters have to be put in, taken away or changed to make a into b.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"crypto/tls"
+	"encoding/pem"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"statusworker/cmd/doctor"
+)
+
+// privateVendor is a vendor with a self-signed certificate. Every interaction is processed.
+func privateVendor(t *testing.T, certificate tls.Certificate) string {
+	t.Helper()
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		vendorSays(`{"identifier":%q,"status":"processed"}`, strings.Split(r.URL.Path, "/")[3])(w, r)
+	}))
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	t.Cleanup(server.Close)
+	return server.URL + "/v1"
+}
+
+// Behind a private authority, the worker and the doctor report the certificate. With --vendor-ca they work.
+func TestVendorBehindAPrivateAuthority(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t)
+	certificate, ca := certificateFor(t, time.Hour)
+	_, another := certificateFor(t, time.Hour)
+	both, err := os.ReadFile(another)
+	if err != nil {
+		t.Fatal(err)
+	}
+	both = append(both, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]})...)
+	bundle := filepath.Join(t.TempDir(), "bundle.pem")
+	if err := os.WriteFile(bundle, both, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	base := privateVendor(t, certificate)
+	for _, tt := range []struct {
+		ca   string
+		good bool
+	}{{"", false}, {another, false}, {ca, true}, {bundle, true}} {
+		more := []string{}
+		if tt.ca != "" {
+			more = append(more, "--vendor-ca", tt.ca)
+		}
+		c := command(t, append([]string{"doctor", "-o", "json", "--nats-url", at, "--base-url", base}, more...)...)
+		c.env["ELEVATEAI_API_TOKEN"] = "s3cret"
+		c.start().end()
+		for _, f := range findings(t, c) {
+			if f.Check == "vendor" && (f.Result == doctor.Fail) == tt.good {
+				t.Errorf("with --vendor-ca %q: %+v", tt.ca, f)
+			} else if f.Check == "vendor" && !tt.good {
+				finds(t, f, "unknown authority", "--vendor-ca ($ELEVATEAI_CA_FILE)")
+			}
+		}
+
+		c = command(t, "run", "--nats-url", at, "--audio-interval", "200ms")
+		c.env["ELEVATEAI_API_TOKEN"], c.env["ELEVATEAI_CA_FILE"], c.env["ELEVATEAI_BASE_URL"] = "s3cret", tt.ca, base
+		c.start()
+		c.stderr.wait(t, c.ctx, "working")
+		identifier := declare(t, js)
+		if tt.good {
+			awaitOutcome(t, js, identifier)
+		} else {
+			c.stderr.wait(t, c.ctx, "certificate is signed by an authority that is not trusted")
+		}
+		c.stop()
+		if code := c.end(); code != exitOK {
+			t.Errorf("exit code %d:\n%s", code, &c.stderr)
+		}
+	}
+}
+
+// The doctor distinguishes the faults of certificates.
+func TestDoctorTellsCertificatesApart(t *testing.T) {
+	t.Parallel()
+	at, _ := provisioned(t)
+	over, overCA := certificateFor(t, -time.Minute)
+	good, goodCA := certificateFor(t, time.Hour)
+	for name, tt := range map[string]struct {
+		base, ca string
+		says     []string
+	}{
+		"expired":      {privateVendor(t, over), overCA, []string{"expired", "renew"}},
+		"another host": {strings.Replace(privateVendor(t, good), "127.0.0.1", "localhost", 1), goodCA, []string{"host name", "--base-url"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := command(t, "doctor", "-o", "json", "--nats-url", at, "--base-url", tt.base, "--vendor-ca", tt.ca)
+			c.env["ELEVATEAI_API_TOKEN"] = "s3cret"
+			c.exits(exitFault)
+			for _, f := range findings(t, c) {
+				if f.Check == "vendor" {
+					finds(t, f, append(tt.says, "certificate")...)
+				}
+			}
+		})
+	}
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
 	"net/http/pprof"
@@ -101,7 +100,7 @@ func ListenPprof(addr string) (*Server, error) {
 }
 
 func (s *Server) serve(h http.Handler) {
-	s.server.Handler, s.server.ErrorLog = h, log.New(io.Discard, "", 0)
+	s.server.Handler = h // its ErrorLog is Go's standard logger, which the command bridges into its own log
 	s.server.ReadHeaderTimeout, s.server.IdleTimeout, s.server.MaxHeaderBytes = 5*time.Second, time.Minute, 16<<10
 	go func() { s.served <- s.server.Serve(s.listener) }()
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"statusworker/cmd/internal/mask"
 	"statusworker/schema"
 	"statusworker/schema/topology"
 )
@@ -49,8 +50,13 @@ type helped int
 // run parses the command line and runs one command. It returns the exit code, which is no success where something that
 // was to be on standard output is not.
 func run(ctx context.Context, p process) (code int) {
+	if p.secrets == nil {
+		p.secrets = &mask.Set{}
+	}
+	problems := mask.NewWriter(p.secrets, heedless{p.stderr})
+	defer func() { _ = problems.Flush() }() // heedless gives no error
 	out := &remembering{Writer: p.stdout}
-	p.stdout, p.stderr = out, heedless{p.stderr}
+	p.stdout, p.stderr = out, problems
 	getenv := p.getenv
 	p.getenv = func(name string) string { return trimmed(getenv(name)) } // so that a blank variable counts as unset
 	defer func() {
@@ -74,12 +80,18 @@ func run(ctx context.Context, p process) (code int) {
 		say(p.stderr, "statusworker: %v", err)
 		return exitFault
 	}
+	p.addSecrets(parser.Model)
 	args := p.args
 	if len(args) == 0 {
 		args = []string{"--help"}
 	}
 	k, err := parser.Parse(args)
 	if err == nil {
+		if hasSecrets(k.Flags()) { // other commands write nothing but their own text
+			masked := mask.NewWriter(p.secrets, out)
+			defer func() { _ = masked.Flush() }() // out remembers the error
+			p.stdout = masked
+		}
 		p.warnOfUnknownVariables(k.Flags(), parser.Model)
 		k.BindTo(ctx, (*context.Context)(nil))
 		err = k.Run(p)
@@ -101,7 +113,7 @@ func run(ctx context.Context, p process) (code int) {
 	}
 }
 
-// failed says why a command fails, unless it is that nobody reads its standard output any more, as in `dlq ls | head`.
+// failed writes why a command fails, except when the reader of its standard output is gone, as in `dlq ls | head`.
 func (p process) failed(out *remembering, err error) {
 	if errors.Is(err, syscall.EPIPE) && errors.Is(out.problem(), syscall.EPIPE) {
 		return
@@ -214,7 +226,7 @@ func trimmed(value string) string {
 	return strings.TrimFunc(value, func(r rune) bool { return unicode.IsSpace(r) || r == '\uFEFF' || r == '\u200B' })
 }
 
-// inQuotes tells whether a value has quotation marks around it: who wrote it took a file or a manifest for a shell.
+// inQuotes reports whether a value has quotation marks around it, as if a shell read it.
 func inQuotes(value string) bool {
 	marks := []rune(value)
 	if len(marks) < 2 {

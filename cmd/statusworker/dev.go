@@ -45,6 +45,7 @@ func (c devCommand) Run(ctx context.Context, p process) error {
 	if err != nil {
 		return stopped(ctx, err)
 	}
+	p.standard.To(s.log)
 	err = c.play(ctx, p, s, notes, live)
 	return errors.Join(err, s.close())
 }

@@ -18,6 +18,7 @@ func (f logFlags) logger(p process) (*logrus.Logger, error) {
 		return nil, badFlag("log-level", "STATUSWORKER_LOG_LEVEL", f.LogLevel, "trace, debug, info, warn or error")
 	}
 	l := logrus.New()
+	p.standard.To(l)
 	l.SetOutput(p.stderr)
 	l.SetLevel(level)
 	if f.LogFormat == "text" || f.LogFormat == "auto" && terminal(p.stderr) {

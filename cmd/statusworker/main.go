@@ -14,6 +14,9 @@ import (
 	"time"
 
 	_ "golang.org/x/crypto/x509roots/fallback" // certificate authorities for images that have none
+
+	"statusworker/cmd/internal/logbridge"
+	"statusworker/cmd/internal/mask"
 )
 
 // version is set by the linker in released images; otherwise the build information tells.
@@ -56,6 +59,7 @@ func realMain() int {
 	}()
 	return run(ctx, process{
 		args: os.Args[1:], getenv: os.Getenv, environ: os.Environ(), stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, leave: leave,
+		standard: logbridge.Standard(),
 	})
 }
 
@@ -68,6 +72,10 @@ type process struct {
 	stdout, stderr io.Writer
 	// leave ends when the process is told a second time to stop.
 	leave context.Context
+	// secrets are masked in what is written to stderr, and by commands that have secrets to stdout.
+	secrets *mask.Set
+	// standard takes Go's standard loggers into the log of the command. It is nil where several commands share a process.
+	standard *logbridge.Bridge
 }
 
 // remembering is a writer that remembers the first error.
@@ -96,7 +104,7 @@ func (r *remembering) problem() error {
 	return r.first
 }
 
-// heedless is a writer whose errors count for nothing: of standard error, there is nobody to tell.
+// heedless is a writer that ignores errors. An error of standard error can be reported nowhere.
 type heedless struct{ io.Writer }
 
 func (h heedless) Write(b []byte) (int, error) {

@@ -156,7 +156,7 @@ func (c runCommand) vendor(p process) (statusclient.Config, error) {
 	}
 	return statusclient.Config{
 		BaseURL: c.BaseURL, Token: c.Token, TokenFile: c.TokenFile, Timeout: c.RequestTimeout, Concurrency: c.Concurrency,
-		UserAgent: "statusworker/" + versionString(),
+		UserAgent: "statusworker/" + versionString(), OnToken: func(token string) { p.secrets.Add(token) },
 		RootCAs: trusted, Proxy: proxy,
 	}, nil
 }

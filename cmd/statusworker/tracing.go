@@ -3,10 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -15,18 +15,20 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
+	"statusworker/cmd/internal/logbridge"
 )
 
 const (
 	// flushTraces is how long spans that are still to be sent may take at the end.
 	flushTraces = 3 * time.Second
-	// complainTraces is how often trouble with the receiver of traces is logged.
-	complainTraces = 5 * time.Minute
+	// otelWarns is the level of OpenTelemetry's own warnings: its verbosity 1.
+	otelWarns = slog.Level(-1)
 )
 
 // tracing makes what OpenTelemetry's own variables ask for. Where they name no receiver of traces, or switch tracing off, the
 // tracer is nil, and nothing is made.
-func tracing(ctx context.Context, getenv func(string) string, log logrus.FieldLogger) (tracer trace.Tracer, flush func(), err error) {
+func tracing(ctx context.Context, getenv func(string) string, log *logrus.Logger) (tracer trace.Tracer, flush func(), err error) {
 	about, err := checkTracing(ctx, getenv)
 	if err != nil {
 		return nil, nil, err
@@ -38,9 +40,11 @@ func tracing(ctx context.Context, getenv func(string) string, log logrus.FieldLo
 	if err != nil {
 		return nil, nil, err
 	}
-	secrets := headerSecrets(getenv)
-	otel.SetLogger(logr.New(otelLog{log: log, secrets: secrets}))
-	otel.SetErrorHandler(&traceComplaints{log: log, secrets: secrets})
+	otel.SetLogger(logr.FromSlogHandler(logbridge.New(log, "OpenTelemetry", otelWarns)))
+	complaints := slog.New(logbridge.New(log, "OpenTelemetry", otelWarns))
+	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+		complaints.Warn("traces are not sent; the work goes on without them", logrus.ErrorKey, err)
+	}))
 	out, err := otlptracehttp.New(ctx, otlptracehttp.WithProxy(func(r *http.Request) (*url.URL, error) { return proxy(r.URL) }))
 	if err != nil {
 		return nil, nil, fmt.Errorf("sending traces: %w", err)
@@ -54,26 +58,8 @@ func tracing(ctx context.Context, getenv func(string) string, log logrus.FieldLo
 		ctx, cancel := context.WithTimeout(context.Background(), flushTraces)
 		defer cancel()
 		if err := provider.Shutdown(ctx); err != nil {
-			log.WithError(secrets.outOf(err)).Warn("some traces were not sent")
+			log.WithError(err).Warn("some traces were not sent")
 		}
 	}
 	return provider.Tracer("statusworker"), flush, nil
-}
-
-// traceComplaints logs trouble with traces, and not every time.
-type traceComplaints struct {
-	log     logrus.FieldLogger
-	secrets secrets
-	mu      sync.Mutex
-	at      time.Time
-}
-
-// Handle is for OpenTelemetry.
-func (c *traceComplaints) Handle(err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if now := time.Now(); now.Sub(c.at) >= complainTraces {
-		c.at = now
-		c.log.WithError(c.secrets.outOf(err)).Warn("traces are not sent; the work goes on without them")
-	}
 }

@@ -190,7 +190,28 @@ func (getenv otelVariables) checkHeaders() error {
 	return nil
 }
 
-var headerVariables = []string{"OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"}
+var (
+	headerVariables   = []string{"OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"}
+	endpointVariables = []string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"}
+)
+
+// headerSecrets are the values of the headers for the receiver, which may repeat them: whole, and without a scheme before them
+// such as Bearer.
+func headerSecrets(getenv otelVariables) (all []string) {
+	for _, name := range headerVariables {
+		for pair := range strings.SplitSeq(getenv(name), ",") {
+			_, value, err := header(pair)
+			if err != nil {
+				continue // see checkHeaders
+			}
+			all = append(all, value)
+			if words := strings.Fields(value); len(words) > 1 {
+				all = append(all, words[1:]...)
+			}
+		}
+	}
+	return all
+}
 
 func header(pair string) (key, value string, err error) {
 	key, encoded, found := strings.Cut(pair, "=")

@@ -25,6 +25,7 @@ import (
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
+	"statusworker/cmd/internal/mask"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )
@@ -225,14 +226,17 @@ func TestTracingLogsNoHeaders(t *testing.T) {
 	}))
 	defer server.Close()
 	var stderr output
-	log, err := logFlags{LogLevel: "trace", LogFormat: "json"}.logger(process{stderr: &stderr})
-	if err != nil {
-		t.Fatal(err)
-	}
 	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", server.URL)
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:s3cret@host:port") // OpenTelemetry complains of it, though it is not wanted
 	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer s3cret%2F1 , api-key = s3cret%2C2")
 	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "0")
+	p := process{getenv: os.Getenv, secrets: &mask.Set{}}
+	p.stderr = mask.NewWriter(p.secrets, &stderr)
+	p.addSecrets(model(t))
+	log, err := logFlags{LogLevel: "trace", LogFormat: "json"}.logger(p)
+	if err != nil {
+		t.Fatal(err)
+	}
 	tracer, flush, err := tracing(t.Context(), os.Getenv, log)
 	if err != nil {
 		t.Fatal(err)
@@ -243,7 +247,7 @@ func TestTracingLogsNoHeaders(t *testing.T) {
 	if !received.Load() {
 		t.Error("no trace was sent")
 	}
-	says(t, "the log", &stderr, "OpenTelemetry: parse url", "traces are not sent", `\"***\" is no good, *** is none, and Api-Key: *** neither`)
+	says(t, "the log", &stderr, "parse url", "traces are not sent", `\"***\" is no good, *** is none, and Api-Key: *** neither`)
 	for _, line := range stderr.lines() {
 		if !json.Valid([]byte(line)) {
 			t.Errorf("a line that is no JSON: %s", line)

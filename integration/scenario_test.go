@@ -110,6 +110,7 @@ func workerEnv(broker, vendor string, intervals consumer.Intervals) []string {
 		"STATUSWORKER_REQUEST_TIMEOUT=" + scaledTimeout.String(),
 		"STATUSWORKER_DEADLINE=" + scaledDeadline.String(),
 		"STATUSWORKER_NOT_FOUND_GRACE=" + scaledGrace.String(),
+		"STATUSWORKER_FAILED_STATUS=" + failedStatus,
 	}
 }
 
@@ -177,6 +178,9 @@ func processed(after time.Duration) []interaction {
 	return all
 }
 
+// failedStatus is one that the vendor's documentation does not know, and that the workers are given as a failure.
+const failedStatus = "transcriptionFailed"
+
 // failing gives one interaction for each reason to fail. The vendor's failures come after a time, a missed deadline and
 // an unknown identifier after scaledDeadline and scaledGrace.
 func failing(typ schema.Type, after time.Duration) []interaction {
@@ -194,6 +198,8 @@ func failing(typ schema.Type, after time.Duration) []interaction {
 		script := simulator.Failed(status, after)
 		add(reason, "", &script)
 	}
+	named := simulator.Constant(failedStatus)
+	add(schema.VendorFailed, "", &named)
 	never := simulator.Never()
 	rejected := simulator.Never().With(simulator.Refusal(400))
 	add(schema.NotFound, "", nil)

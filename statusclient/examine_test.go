@@ -22,11 +22,11 @@ func TestExamine(t *testing.T) {
 	}
 	n := 0
 	for _, tt := range []struct {
-		name    string
-		handler http.HandlerFunc
-		code    int
-		json    bool
-		fault   schema.Fault
+		name     string
+		handler  http.HandlerFunc
+		code     int
+		json     bool
+		fault    schema.Fault
 		requests int
 		noSuch   bool
 	}{

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -134,7 +135,9 @@ func (c devCommand) play(ctx context.Context, p process, s *devStage, notes *dev
 		return err
 	}
 	defer client.Close()
-	worker, _, err := newWorker(ctx, s.js, client, s.cfg, s.log)
+	quiet := logrus.New() // the scene shows each dead letter
+	quiet.SetOutput(io.Discard)
+	worker, _, err := newWorker(ctx, s.js, client, s.cfg, quiet)
 	if err != nil {
 		return stopped(ctx, err)
 	}

@@ -218,7 +218,7 @@ func checkFailedStatus(s schema.Status) (want string) {
 	case text == "" || strings.TrimSpace(text) != text || len(text) > schema.MaxStatusBytes || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }):
 		return fmt.Sprintf("a status of 1 to %d printable bytes as the vendor writes it, such as transcriptionFailed", schema.MaxStatusBytes)
 	case s.Listed():
-		return "a status that the vendor's documentation does not know: what this one means is known"
+		return "an undocumented status: the meaning of this one is documented"
 	}
 	return ""
 }

@@ -109,7 +109,7 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 		w.count.unlistedCount.Add(1)
 		if w.unlisted.first(facts.Status) {
 			w.log.WithFields(logrus.Fields{"status": schema.Quote(string(facts.Status)), "interaction": d.identifier, "type": d.lane.typ}).
-				Warn("unknown status; it counts as pending until --failed-status names it")
+				Warn("unknown status")
 		}
 	}
 	if facts.Fault == "" {

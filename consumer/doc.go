@@ -22,9 +22,9 @@
 // to reserve is refused, so nobody else polls. It ends by falling due, which is at least one guidance after the poll. So
 // two polls are at least one guidance apart, whoever crashes in between, however often a message is delivered, and
 // whatever a broker forgets about its consumers: it follows from what a stream has stored. A reservation may be
-// replaced, on the condition that it is still there, by one that falls due later: that only lengthens the wait. So it is where
-// a request is still out as the reservation comes near: there is never more than one request of an interaction. When the
-// request is over, its worker brings the reservation back to where it was.
+// replaced, on the condition that it is still there, by one that falls due later: that only lengthens the wait. If a request
+// may outlast its reservation, the worker replaces that by a later one, so that two requests of one interaction are never
+// open. When the request ends, the worker moves the reservation back to its first due time, or to now if that has passed.
 //
 // Why nothing is lost: a message is acked only when another message of the same interaction is known to be stored: the
 // declared message when its first reservation is, a due message when the next reservation is. At the end the outcome is
@@ -85,17 +85,16 @@
 //
 // # The vendor's trouble
 //
-// A worker whose polls of three interactions meet trouble (throttling, no sound answer) without a success between them rests:
-// it pulls nothing that polls, for 1 s at first and up to 5 min, or until the vendor's Retry-After. Then one poll at a time
-// may try. What is due waits with the broker meanwhile. No interaction fails by it before its deadline.
+// A worker rests when three interactions fail without a success between them, at once on 429, and after three polls in a row with
+// a refused token: it pulls nothing that polls, for 1 s at first and up to 5 min, or until the vendor's Retry-After. Then one
+// poll at a time may try. What is due waits with the broker meanwhile. No interaction fails by it before its deadline.
 //
 // A rest is no longer than a second for each interaction that met trouble, and a probe of one of these leaves its turn to what
 // is due behind it, once a rest: where few interactions always fail, what falls due next soon shows that the vendor works.
 //
 // A vendor that is unavailable is believed when nothing has succeeded for a second as well, or 64 interactions have
 // failed: where only one type of interaction fails, the others' successes keep the worker working, and what fails is polled
-// at its interval. A refused token is believed at three polls in a row, and a vendor that says 429 at once. A rest because of a
-// refused token ends when the token file has another.
+// at its interval. A rest because of a refused token ends when the token file has another.
 //
 // The state machine is our own (rest.go). Of the circuit breakers that there are, sony/gobreaker (v2.4) opens for one
 // fixed time: neither Retry-After nor a growing rest can be had from it, and nobody is told when it half-opens.

@@ -385,7 +385,7 @@ func (r *rest) tellFailing(p pollReport, now time.Time) {
 	}
 	r.toldFailing = now
 	r.log.WithFields(logrus.Fields{"cause": p.trouble, "interactions": len(r.failed), "interaction": p.identifier, "detail": p.detail}).
-		Warn("polls fail; polling goes on")
+		Warn("polls failing")
 }
 
 // telling is when the log last heard of a cause, and how many rests of it began since.

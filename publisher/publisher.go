@@ -58,7 +58,7 @@ func New(ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger) (*
 		return nil, fmt.Errorf("reading stream %s: %w", schema.StreamOutcomes, err)
 	}
 	p := &Publisher{js: js, outcomes: outcomes, log: log, byKind: map[string]*atomic.Uint64{}}
-	p.letters = newSparingly(func(n int) { log.WithField("count", n).Warn("more dead letters stored") })
+	p.letters = newSparingly(func(n int) { log.WithField("suppressed", n).Warn("more dead letters stored") })
 	for _, d := range schema.Destinations() {
 		p.byKind[string(d)] = new(atomic.Uint64)
 	}

@@ -157,11 +157,11 @@ func parseBaseURL(s string) (*url.URL, error) {
 	u.Path = strings.TrimRight(u.Path, "/")
 	for segment := range strings.SplitSeq(u.Path, "/") {
 		if strings.EqualFold(segment, "interactions") {
-			return nil, wrong("a URL without /interactions and what follows it, which each request adds")
+			return nil, wrong("a URL that ends before /interactions")
 		}
 	}
 	if u.Path == "" && strings.EqualFold(u.Hostname(), vendorHost) {
-		return nil, wrong("a URL with the version of the API in its path")
+		return nil, wrong("a URL with the version of the API, /v1")
 	}
 	return u, nil
 }

@@ -37,7 +37,7 @@ func (x *exchange) refusal(resp *http.Response, b *body) *schema.PollError {
 	text, ofVendor := x.errorBody(resp, b)
 	if e.Fault.Refusal() && !ofVendor {
 		e.Fault = schema.FaultNotAStatus
-		e.Detail += ", without the JSON object of the vendor's errors (a gateway, or a wrong base URL?)"
+		e.Detail += ", without the JSON object of the vendor's errors: probably a gateway or a wrong base URL"
 	}
 	if resp.StatusCode/100 != 3 && text != "" { // a redirect's body repeats the whole URL
 		e.Detail += ": " + text

@@ -90,8 +90,8 @@ type timingFlags struct {
 // workFlags are the worker's own.
 type workFlags struct {
 	Deadline        time.Duration `name:"deadline" var:"STATUSWORKER_DEADLINE" default:"24h" help:"Age at which an interaction that is not terminal becomes a dead letter."`
-	NotFoundGrace   time.Duration `name:"not-found-grace" var:"STATUSWORKER_NOT_FOUND_GRACE" default:"5m" help:"Minimum time between the first and the last of at least three refusals in a row (404, or another 4xx about the interaction) before it becomes a dead letter."`
-	FailedStatus    []string      `name:"failed-status" var:"STATUSWORKER_FAILED_STATUS" placeholder:"NAME" sep:"," help:"A status that the vendor's documentation does not list, and that means failure: such an interaction becomes a dead letter vendor_failed. Repeat it, or separate names by commas."`
+	NotFoundGrace   time.Duration `name:"not-found-grace" var:"STATUSWORKER_NOT_FOUND_GRACE" default:"5m" help:"Minimum time from the first to the last of three or more consecutive refusals (404, 400, 409, 410, 418, 422, 423, 424, 451) before an interaction becomes a dead letter."`
+	FailedStatus    []string      `name:"failed-status" var:"STATUSWORKER_FAILED_STATUS" placeholder:"NAME" sep:"," help:"Undocumented status that means failure: interactions with it become dead letters vendor_failed. Repeatable, or separated by commas."`
 	Concurrency     int           `name:"concurrency" var:"STATUSWORKER_CONCURRENCY" default:"64" help:"Deliveries worked on at once, over all lanes."`
 	MaxPolls        float64       `name:"max-polls-per-second" var:"STATUSWORKER_MAX_POLLS_PER_SECOND" default:"0" help:"Most requests a second of the whole fleet, shared equally by the workers that are alive; give each the same number. 0 is no bound."`
 	Stretch         float64       `name:"stretch" var:"STATUSWORKER_STRETCH" default:"0" help:"Wait at least this share of an interaction's age between two polls of it: with 0.1, one that is an hour old is polled every 6 minutes. 0 is the interval, whatever the age."`

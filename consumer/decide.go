@@ -26,14 +26,42 @@ type Facts struct {
 	Age time.Duration
 	// Refusals are those of the polls before this one, in a row.
 	Refusals schema.Refusals
-	// Doubtful says that the vendor refuses many interactions in the same way and none succeeds: no refusal is believed.
-	Doubtful bool
+	// Others is what a refusal is compared with.
+	Others Others
 	// NotFoundGrace is for how long the vendor must have refused an interaction before it is believed, Deadline how old
 	// the interaction may grow before it must have ended.
 	NotFoundGrace time.Duration
 	Deadline      time.Duration
 	// FailedStatuses are statuses that the vendor's documentation does not know, and that end an interaction.
 	FailedStatuses []schema.Status
+}
+
+// Others is what a worker knows of the interactions that it polled lately. Times are by the broker's clock.
+type Others struct {
+	// RefusedAlike is how many interactions, this one among them, the vendor has refused with the same HTTP status since the
+	// last success.
+	RefusedAlike int
+	// AllRefused says that the worker rests because the vendor refuses all.
+	AllRefused bool
+	// Succeeded is when the vendor last gave an interaction a status; zero where it never did.
+	Succeeded time.Time
+	// Since is when the worker began to tell a refusal of one from a refusal of all. Refusals from before count for nothing.
+	Since time.Time
+	// Interval is the longest between two polls of one interaction.
+	Interval time.Duration
+}
+
+// refusedMany is how many interactions the vendor must have refused in the same way, with no success between them, before
+// refusals are doubted: then it is the address, the token's account, or the vendor itself.
+const refusedMany = 5
+
+// doubt tells whether a refusal may be none of this interaction's. It is this one's where the vendor has gone on for an interval
+// after the first refusal to give others a status.
+func (o Others) doubt(first time.Time) bool {
+	if !o.Succeeded.IsZero() && o.Succeeded.Sub(first) >= o.Interval {
+		return false
+	}
+	return o.AllRefused || o.RefusedAlike >= refusedMany
 }
 
 // refusalsToBelieve is at how many polls in a row the vendor must have refused an interaction before it is believed: one odd
@@ -161,7 +189,7 @@ func decide(f Facts) Decision {
 	case schema.FaultNotFound, schema.FaultRejected:
 		return decideRefusal(f)
 	case schema.FaultNotSent:
-		return Decision{Action: HoldBack, Why: "not sent", Refusals: f.Refusals} // no poll, so that the row goes on
+		return Decision{Action: HoldBack, Why: "not sent", Refusals: f.Refusals} // no poll: the count stays
 	case schema.FaultThrottled, schema.FaultUnavailable:
 		return Decision{Action: HoldBack, Why: string(f.Fault), NotBefore: f.RetryAt}
 	case schema.FaultUnauthorized, schema.FaultNotAStatus:
@@ -172,21 +200,25 @@ func decide(f Facts) Decision {
 }
 
 // decideRefusal believes the vendor when it has refused the interaction in the same way at several polls in a row, over the
-// grace at least. Anything else in between (a status, a vendor that fails) begins that anew.
+// grace at least. Anything else in between (a status, a vendor failure) starts the count again.
 func decideRefusal(f Facts) Decision {
-	row := f.Refusals.Next(f.StatusCode, f.Now)
+	before := f.Refusals
+	if before.Since.Before(f.Others.Since) {
+		before = schema.Refusals{}
+	}
+	refusals := before.Next(f.StatusCode, f.Now)
 	switch {
-	case row.Count < refusalsToBelieve, f.Now.Sub(row.Since) < f.NotFoundGrace:
-		return Decision{Action: HoldBack, Why: "refused, not confirmed", Refusals: row}
-	case f.Doubtful:
-		return Decision{Action: HoldBack, Why: "refused, as others are", Refusals: row}
+	case refusals.Count < refusalsToBelieve, f.Now.Sub(refusals.Since) < f.NotFoundGrace:
+		return Decision{Action: HoldBack, Why: "refused, not confirmed", Refusals: refusals}
+	case f.Others.doubt(refusals.Since):
+		return Decision{Action: HoldBack, Why: "refused, as others are", Refusals: refusals}
 	}
 	reason, what := schema.Rejected, "the vendor refused it"
 	if f.Fault == schema.FaultNotFound {
 		reason, what = schema.NotFound, "the vendor did not know it"
 	}
 	return Decision{Action: Bury, Why: "refused", Reason: reason, Detail: fmt.Sprintf(
-		"%s at %d polls in a row over %s: %s", what, row.Count, f.Now.Sub(row.Since).Round(time.Second), f.FaultDetail)}
+		"%s at %d polls in a row over %s: %s", what, refusals.Count, f.Now.Sub(refusals.Since).Round(time.Second), f.FaultDetail)}
 }
 
 func decideStatus(f Facts) Decision {

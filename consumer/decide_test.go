@@ -147,23 +147,31 @@ func TestDecideRefusals(t *testing.T) {
 		schema.FaultRejected: {410, schema.Rejected, "the vendor refused it"},
 	} {
 		for _, tt := range []struct {
-			name     string
-			before   schema.Refusals
-			doubtful bool
-			after    schema.Refusals // none: it ends
-			why      string
+			name   string
+			before schema.Refusals
+			others consumer.Others
+			after  schema.Refusals // none: it ends
+			why    string
 		}{
-			{"first", schema.Refusals{}, false, refusals(want.code, 1, 0), "refused, not confirmed"},
-			{"second", refusals(want.code, 1, grace), false, refusals(want.code, 2, grace), "refused, not confirmed"},
-			{"third, soon", refusals(want.code, 2, grace-1), false, refusals(want.code, 3, grace-1), "refused, not confirmed"},
-			{"third", refusals(want.code, 2, grace), false, schema.Refusals{}, "refused"},
-			{"many, soon", refusals(want.code, 50, grace-1), false, refusals(want.code, 51, grace-1), "refused, not confirmed"},
-			{"third, all are refused", refusals(want.code, 2, grace), true, refusals(want.code, 3, grace), "refused, as others are"},
-			{"after others of another kind", refusals(400, 10, 2*grace), false, refusals(want.code, 1, 0), "refused, not confirmed"},
-			{"by a clock that was set back", refusals(want.code, 2, -time.Hour), false, refusals(want.code, 3, -time.Hour), "refused, not confirmed"},
+			{"first", schema.Refusals{}, consumer.Others{RefusedAlike: 1}, refusals(want.code, 1, 0), "refused, not confirmed"},
+			{"second", refusals(want.code, 1, grace), consumer.Others{RefusedAlike: 1}, refusals(want.code, 2, grace), "refused, not confirmed"},
+			{"third, soon", refusals(want.code, 2, grace-1), consumer.Others{RefusedAlike: 1}, refusals(want.code, 3, grace-1), "refused, not confirmed"},
+			{"third", refusals(want.code, 2, grace), consumer.Others{RefusedAlike: 1}, schema.Refusals{}, "refused"},
+			{"many, soon", refusals(want.code, 50, grace-1), consumer.Others{RefusedAlike: 1}, refusals(want.code, 51, grace-1), "refused, not confirmed"},
+			{"third, some are refused", refusals(want.code, 2, grace), consumer.Others{RefusedAlike: 4}, schema.Refusals{}, "refused"},
+			{"third, many are refused", refusals(want.code, 2, grace), consumer.Others{RefusedAlike: 5}, refusals(want.code, 3, grace), "refused, as others are"},
+			{"third, all are refused", refusals(want.code, 2, grace), consumer.Others{RefusedAlike: 1, AllRefused: true}, refusals(want.code, 3, grace), "refused, as others are"},
+			{"third, all are refused, others succeeded for an interval", refusals(want.code, 2, grace),
+				consumer.Others{RefusedAlike: 9, AllRefused: true, Succeeded: now.Add(time.Minute - grace), Interval: time.Minute}, schema.Refusals{}, "refused"},
+			{"third, all are refused, others succeeded for less", refusals(want.code, 2, grace),
+				consumer.Others{RefusedAlike: 9, Succeeded: now.Add(time.Minute - grace - 1), Interval: time.Minute}, refusals(want.code, 3, grace), "refused, as others are"},
+			{"third, and the worker watches since the first", refusals(want.code, 2, grace), consumer.Others{RefusedAlike: 1, Since: now.Add(-grace)}, schema.Refusals{}, "refused"},
+			{"third, and the worker watches since later", refusals(want.code, 2, grace), consumer.Others{RefusedAlike: 1, Since: now.Add(1 - grace)}, refusals(want.code, 1, 0), "refused, not confirmed"},
+			{"after others of another kind", refusals(400, 10, 2*grace), consumer.Others{RefusedAlike: 1}, refusals(want.code, 1, 0), "refused, not confirmed"},
+			{"by a clock that was set back", refusals(want.code, 2, -time.Hour), consumer.Others{RefusedAlike: 1}, refusals(want.code, 3, -time.Hour), "refused, not confirmed"},
 		} {
 			f := facts("", fault)
-			f.StatusCode, f.FaultDetail, f.Refusals, f.Doubtful = want.code, "what it said", tt.before, tt.doubtful
+			f.StatusCode, f.FaultDetail, f.Refusals, f.Others = want.code, "what it said", tt.before, tt.others
 			d := consumer.Decision{Action: consumer.HoldBack, Why: tt.why, Refusals: tt.after}
 			if tt.after.Count == 0 {
 				d = consumer.Decision{Action: consumer.Bury, Why: tt.why, Reason: want.reason, Detail: want.what + " at 3 polls in a row over 5m0s: what it said"}

@@ -149,11 +149,8 @@ func (w *Worker) holdBack(ctx context.Context, d *delivery, notBefore time.Time)
 func (w *Worker) factsOf(d *delivery, answer schema.Answer, err error) (facts Facts, renewed bool) {
 	now := w.clock.time()
 	facts = Facts{
-		Status: answer.Status, ErrorMessage: answer.ErrorMessage, Now: now, Age: now.Sub(d.at.life),
+		Status: answer.Status, ErrorMessage: answer.ErrorMessage, Now: now, Age: now.Sub(d.at.life), Refusals: d.refusals,
 		NotFoundGrace: w.cfg.NotFoundGrace, Deadline: w.cfg.Deadline, FailedStatuses: w.cfg.FailedStatuses,
-	}
-	if d.refusals.Count > 0 && !w.clock.local(d.refusals.Since).Before(w.rest.watching()) {
-		facts.Refusals = d.refusals
 	}
 	if err != nil {
 		facts.Fault, facts.FaultDetail = schema.FaultUnavailable, err.Error()
@@ -162,8 +159,11 @@ func (w *Worker) factsOf(d *delivery, answer schema.Answer, err error) (facts Fa
 		}
 	}
 	if facts.Fault.Refusal() {
-		first := facts.Refusals.Next(facts.StatusCode, now).Since
-		facts.Doubtful = w.rest.doubts(d.identifier, facts.StatusCode, w.clock.local(first))
+		facts.Others = w.rest.others(d.identifier, facts.StatusCode)
+		facts.Others.Since = w.clock.at(facts.Others.Since)
+		if !facts.Others.Succeeded.IsZero() {
+			facts.Others.Succeeded = w.clock.at(facts.Others.Succeeded)
+		}
 	}
 	return facts, renewed
 }

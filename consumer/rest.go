@@ -36,9 +36,6 @@ const (
 	// fails and the others do not, a bunch of failures says nothing about the vendor.
 	restQuiet  = time.Second
 	restSurely = 64
-	// refusedMany is how many interactions the vendor must have refused in the same way, with no success between them, before
-	// no refusal is believed any more: then it is the address, the token's account, or the vendor itself.
-	refusedMany = 5
 	// probeHandicap is how much longer than the others the lane whose probe failed waits to make the next one, so that
 	// another has its turn when it has something due.
 	probeHandicap = 3 * (probeWait + probeYield)
@@ -214,16 +211,14 @@ func (r *rest) passesOver(identifier string) bool {
 	return true
 }
 
-// doubts tells whether a refusal of an interaction with that HTTP status, the first of which came at since, may be none of this
-// interaction's: the vendor refuses many in that way, and none has succeeded between them. It is this one's where the vendor
-// has gone on for an interval to give others a status.
-func (r *rest) doubts(identifier string, statusCode int, since time.Time) bool {
+// others is what there is to know, by this process's clock, about a refusal of an interaction with that HTTP status.
+func (r *rest) others(identifier string, statusCode int) Others {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.success.Sub(since) >= r.intervals.Longest() {
-		return false
+	return Others{
+		RefusedAlike: r.refusedLike(identifier, statusCode), AllRefused: r.resting && r.cause == Refused,
+		Succeeded: r.success, Since: r.watched, Interval: r.intervals.Longest(),
 	}
-	return r.resting && r.cause == Refused || r.refusedLike(identifier, statusCode) >= refusedMany
 }
 
 // refusedLike is how many interactions were refused with that HTTP status, the one that is named among them.
@@ -235,14 +230,6 @@ func (r *rest) refusedLike(identifier string, statusCode int) int {
 		}
 	}
 	return n
-}
-
-// watching is since when the worker can tell a refusal of one interaction from a refusal of all. What was refused before
-// proves nothing.
-func (r *rest) watching() time.Time {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.watched
 }
 
 // pollReport says how a poll went.
@@ -275,7 +262,7 @@ func (r *rest) report(p pollReport) {
 		if len(r.refused) == 0 {
 			r.refusedFrom = now
 		}
-		if len(r.refused) < restKnown {
+		if r.refused[p.identifier] != 0 || len(r.refused) < restKnown {
 			r.refused[p.identifier] = p.refused
 		}
 		switch {

@@ -61,6 +61,11 @@ func (r testRest) fail(trouble Trouble, times int) {
 
 func (r testRest) succeed(probe bool) { r.polled(0, NoTrouble, time.Time{}, probe, "") }
 
+// doubted tells whether a refusal of an interaction is doubted by what the rest knows of others.
+func (r testRest) doubted(identifier string, statusCode int, first time.Time) bool {
+	return r.others(identifier, statusCode).doubt(first)
+}
+
 // refuse reports polls of as many interactions that the vendor refused, which are no probes.
 func (r testRest) refuse(statusCode, times int) {
 	for range times {
@@ -216,7 +221,7 @@ func TestRestRefused(t *testing.T) {
 		}
 		r.refuse(400, refusedMany-1)
 		r.wantWorking("while others are refused in another way")
-		if r.doubts("1", 404, time.Now()) || r.doubts("5", 400, time.Now()) {
+		if r.doubted("1", 404, time.Now()) || r.doubted("5", 400, time.Now()) {
 			t.Error("few refusals are doubted")
 		}
 		r.refuse(404, 1)
@@ -227,7 +232,7 @@ func TestRestRefused(t *testing.T) {
 		if l := r.look(); l.Cause != Refused || l.Detail != "404" {
 			t.Errorf("the rest is %+v, want it because of %s", l, Refused)
 		}
-		if !r.doubts("1", 404, time.Now()) || !r.doubts("1", 400, time.Now()) {
+		if !r.doubted("1", 404, time.Now()) || !r.doubted("1", 400, time.Now()) {
 			t.Error("refusals are believed while the worker rests because of them")
 		}
 		if !r.passesOver("1") || r.passesOver("new") {
@@ -238,7 +243,7 @@ func TestRestRefused(t *testing.T) {
 		r.report(pollReport{identifier: "x", refused: 404, probe: true, detail: "404"})
 		r.release()
 		r.wantResting("after a probe that was refused")
-		began := r.watching()
+		began := r.others("1", 404).Since
 		r.wantProbe()
 		r.polled(0, Unavailable, time.Time{}, true, "503")
 		r.release()
@@ -248,26 +253,26 @@ func TestRestRefused(t *testing.T) {
 		time.Sleep(time.Second)
 		r.succeed(false)
 		r.wantWorking("after a status")
-		if r.doubts("1", 404, time.Now()) {
+		if r.doubted("1", 404, time.Now()) {
 			t.Error("refusals are doubted after a status")
 		}
-		if !r.watching().Equal(time.Now()) || !r.watching().After(began) {
-			t.Errorf("the worker can tell refusals apart since %s, want since the status", r.watching())
+		if !r.others("1", 404).Since.Equal(time.Now()) || !r.others("1", 404).Since.After(began) {
+			t.Errorf("the worker can tell refusals apart since %s, want since the status", r.others("1", 404).Since)
 		}
 	})
 	// Where others succeed, many refusals are doubted and nobody rests.
 	inFakeTime(t, func(t *testing.T, r testRest) {
-		began := r.watching()
+		began := r.others("1", 404).Since
 		for range 10 {
 			r.succeed(false)
 			r.refuse(404, 2*refusedMany)
 			r.wantWorking("while others succeed")
-			if !r.doubts("1", 404, time.Now()) || r.doubts("1", 410, time.Now()) {
-				t.Errorf("404 is doubted %t, 410 %t", r.doubts("1", 404, time.Now()), r.doubts("1", 410, time.Now()))
+			if !r.doubted("1", 404, time.Now()) || r.doubted("1", 410, time.Now()) {
+				t.Errorf("404 is doubted %t, 410 %t", r.doubted("1", 404, time.Now()), r.doubted("1", 410, time.Now()))
 			}
 			time.Sleep(quietAfter - time.Second)
 		}
-		if !r.watching().Equal(began) {
+		if !r.others("1", 404).Since.Equal(began) {
 			t.Error("the worker has forgotten since when it watches")
 		}
 		time.Sleep(time.Second)
@@ -280,7 +285,7 @@ func TestRestRefused(t *testing.T) {
 		time.Sleep(quietAfter/2 - 1)
 		r.succeed(false)
 		r.refuse(404, 2*refusedMany)
-		if !r.doubts("1", 404, began) {
+		if !r.doubted("1", 404, began) {
 			t.Error("with a success of others for less than an interval, a refusal of many is believed")
 		}
 		time.Sleep(time.Nanosecond)
@@ -288,8 +293,8 @@ func TestRestRefused(t *testing.T) {
 		time.Sleep(2 * quietAfter)
 		r.refuse(404, 2*refusedMany)
 		r.wantResting("when nothing has succeeded for long")
-		if r.doubts("1", 404, began) || !r.doubts("1", 404, began.Add(1)) {
-			t.Errorf("the first refusal %s before the last success is doubted %t, one later %t", quietAfter/2, r.doubts("1", 404, began), r.doubts("1", 404, began.Add(1)))
+		if r.doubted("1", 404, began) || !r.doubted("1", 404, began.Add(1)) {
+			t.Errorf("the first refusal %s before the last success is doubted %t, one later %t", quietAfter/2, r.doubted("1", 404, began), r.doubted("1", 404, began.Add(1)))
 		}
 	})
 	// One that ends its interaction tells nothing of others.

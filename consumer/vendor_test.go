@@ -233,21 +233,15 @@ type outAtOnce struct {
 	out      map[string]int
 	most     int
 	requests int
-	last     map[string]time.Time // when the last request ended
-	rests    []time.Duration      // between the end of a request and the beginning of the next
 	changed  chan struct{}
 }
 
-func (v *outAtOnce) serve(w http.ResponseWriter, r *http.Request, answer func(id string, number int)) {
+func (v *outAtOnce) serve(r *http.Request, answer func(id string)) {
 	id := strings.Split(r.URL.Path, "/")[3]
 	v.mu.Lock()
 	v.out[id]++
 	v.requests++
-	number := v.requests
 	v.most = max(v.most, v.out[id])
-	if last := v.last[id]; !last.IsZero() {
-		v.rests = append(v.rests, time.Since(last))
-	}
 	close(v.changed)
 	v.changed = make(chan struct{})
 	v.mu.Unlock()
@@ -255,9 +249,8 @@ func (v *outAtOnce) serve(w http.ResponseWriter, r *http.Request, answer func(id
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		v.out[id]--
-		v.last[id] = time.Now()
 	}()
-	answer(id, number)
+	answer(id)
 }
 
 func (v *outAtOnce) wait(t *testing.T, s *stage, requests int) {
@@ -293,9 +286,9 @@ func TestOneRequestAtATime(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
 				s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.RequestTimeout = 5 * quick.Chat })
-				v := &outAtOnce{out: map[string]int{}, last: map[string]time.Time{}, changed: make(chan struct{})}
+				v := &outAtOnce{out: map[string]int{}, changed: make(chan struct{})}
 				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					v.serve(w, r, func(id string, _ int) {
+					v.serve(r, func(id string) {
 						takes(r)
 						w.Header().Set("Content-Type", "application/json")
 						_, _ = fmt.Fprintf(w, `{"identifier":%q,"status":"processing"}`, id)

@@ -10,19 +10,19 @@ import (
 
 // DeadLetter is a dead letter as it is read back: the `data` of an event of type [EventFailed], and what its envelope has.
 type DeadLetter struct {
-	Identifier  string          `json:"interactionIdentifier"`
-	Type        Type            `json:"type"`
-	Reason      Reason          `json:"reason"`
-	Detail      string          `json:"detail"`
-	Answer      json.RawMessage `json:"answer"`
-	AnswerBytes []byte          `json:"answerPayload"`
-	Declaration json.RawMessage `json:"declaration"`
-	Payload     []byte          `json:"payload"`
-	PayloadSize int             `json:"payloadSize"`
-	DeclaredAt  time.Time       `json:"declaredAt"`
-	ObservedAt  time.Time       `json:"observedAt"`
-	Polls       uint64          `json:"polls"`
-	Source      Origin          `json:"source"`
+	Identifier    string          `json:"interactionIdentifier"`
+	Type          Type            `json:"type"`
+	Reason        Reason          `json:"reason"`
+	Detail        string          `json:"detail"`
+	Answer        json.RawMessage `json:"answer"`
+	AnswerPayload []byte          `json:"answerPayload"`
+	Declaration   json.RawMessage `json:"declaration"`
+	Payload       []byte          `json:"payload"`
+	PayloadSize   int             `json:"payloadSize"`
+	DeclaredAt    time.Time       `json:"declaredAt"`
+	ObservedAt    time.Time       `json:"observedAt"`
+	Polls         uint64          `json:"polls"`
+	Source        Origin          `json:"source"`
 
 	ID          string `json:"-"`
 	Traceparent string `json:"-"`

@@ -91,31 +91,31 @@ type cloudEvent struct {
 }
 
 type processedData struct {
-	Identifier  string          `json:"interactionIdentifier"`
-	Type        Type            `json:"type"`
-	Destination Destination     `json:"destination"`
-	Answer      json.RawMessage `json:"answer"`
-	AnswerBytes []byte          `json:"answerPayload,omitempty"`
-	Declaration json.RawMessage `json:"declaration"`
-	DeclaredAt  time.Time       `json:"declaredAt"`
-	ObservedAt  time.Time       `json:"observedAt"`
-	Polls       uint64          `json:"polls"`
+	Identifier    string          `json:"interactionIdentifier"`
+	Type          Type            `json:"type"`
+	Destination   Destination     `json:"destination"`
+	Answer        json.RawMessage `json:"answer"`
+	AnswerPayload []byte          `json:"answerPayload,omitempty"`
+	Declaration   json.RawMessage `json:"declaration"`
+	DeclaredAt    time.Time       `json:"declaredAt"`
+	ObservedAt    time.Time       `json:"observedAt"`
+	Polls         uint64          `json:"polls"`
 }
 
 type failedData struct {
-	Identifier  string          `json:"interactionIdentifier"`
-	Type        string          `json:"type"`
-	Reason      Reason          `json:"reason"`
-	Detail      string          `json:"detail"`
-	Answer      json.RawMessage `json:"answer"`
-	AnswerBytes []byte          `json:"answerPayload,omitempty"`
-	Declaration json.RawMessage `json:"declaration"`
-	Payload     []byte          `json:"payload,omitempty"`
-	PayloadSize int             `json:"payloadSize,omitempty"`
-	DeclaredAt  time.Time       `json:"declaredAt"`
-	ObservedAt  time.Time       `json:"observedAt"`
-	Polls       uint64          `json:"polls"`
-	Source      Origin          `json:"source"`
+	Identifier    string          `json:"interactionIdentifier"`
+	Type          string          `json:"type"`
+	Reason        Reason          `json:"reason"`
+	Detail        string          `json:"detail"`
+	Answer        json.RawMessage `json:"answer"`
+	AnswerPayload []byte          `json:"answerPayload,omitempty"`
+	Declaration   json.RawMessage `json:"declaration"`
+	Payload       []byte          `json:"payload,omitempty"`
+	PayloadSize   int             `json:"payloadSize,omitempty"`
+	DeclaredAt    time.Time       `json:"declaredAt"`
+	ObservedAt    time.Time       `json:"observedAt"`
+	Polls         uint64          `json:"polls"`
+	Source        Origin          `json:"source"`
 }
 
 // Marshal gives o as a structured CloudEvent in JSON. Of a payload it keeps the first [MaxPayloadBytes] bytes, and of a
@@ -133,14 +133,14 @@ func (o Outcome) Marshal() ([]byte, error) {
 		e.Type, e.DataSchema = EventFailed, DataSchemaFailed
 		e.Data = failedData{
 			Identifier: o.Identifier, Type: string(o.Type), Reason: o.Reason, Detail: strings.ToValidUTF8(o.Detail, "\uFFFD"),
-			Answer: answer, AnswerBytes: o.AnswerPayload, Declaration: declaration,
+			Answer: answer, AnswerPayload: o.AnswerPayload, Declaration: declaration,
 			Payload: o.Payload[:min(len(o.Payload), MaxPayloadBytes)], PayloadSize: len(o.Payload),
 			DeclaredAt: origin.Stored, ObservedAt: e.Time, Polls: o.Origin.Polls, Source: origin,
 		}
 	} else {
 		e.Type, e.DataSchema = EventProcessed, DataSchemaProcessed
 		e.Data = processedData{
-			Identifier: o.Identifier, Type: o.Type, Destination: o.Destination, Answer: answer, AnswerBytes: o.AnswerPayload, Declaration: declaration,
+			Identifier: o.Identifier, Type: o.Type, Destination: o.Destination, Answer: answer, AnswerPayload: o.AnswerPayload, Declaration: declaration,
 			DeclaredAt: origin.Stored, ObservedAt: e.Time, Polls: o.Origin.Polls,
 		}
 	}
@@ -167,7 +167,7 @@ func ReadProcessed(event []byte) (Outcome, error) {
 		return Outcome{}, fmt.Errorf("reading a processed event: its type is %s, want %s", Quote(e.Type), EventProcessed)
 	}
 	return Outcome{
-		Identifier: data.Identifier, Type: data.Type, Destination: data.Destination, Answer: orNothing(data.Answer), AnswerPayload: data.AnswerBytes, Declaration: data.Declaration,
+		Identifier: data.Identifier, Type: data.Type, Destination: data.Destination, Answer: orNothing(data.Answer), AnswerPayload: data.AnswerPayload, Declaration: data.Declaration,
 		Observed: data.ObservedAt, Origin: Origin{Stored: data.DeclaredAt, Polls: data.Polls, Traceparent: e.Traceparent},
 	}, nil
 }

@@ -19,13 +19,11 @@ const (
 	maxErrorMessage = 500      // bytes of an errorMessage that are shown; the answer has all of it
 )
 
-var byteOrderMark = []byte("\xef\xbb\xbf")
-
 // decodeAnswer reads the vendor's answer about identifier. Only the members `identifier` and `status` decide: whatever
 // else the answer has is handed on as it came, as JSON where it is JSON. cut says that body is the beginning of a longer
 // answer. The error says, in words that follow "the answer", why body is no status. The answer shares no memory with body.
 func decodeAnswer(body []byte, cut bool, identifier string) (schema.Answer, error) {
-	object := bytes.TrimSpace(bytes.TrimPrefix(body, byteOrderMark))
+	object := bytes.TrimSpace(schema.TrimBOM(body))
 	switch {
 	case len(object) == 0:
 		return schema.Answer{}, errors.New("is empty")

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"testing"
 	"unicode/utf8"
+
+	"statusworker/schema"
 )
 
 func FuzzDecodeAnswer(f *testing.F) {
@@ -27,7 +29,7 @@ func FuzzDecodeAnswer(f *testing.F) {
 		// What is JSON with one `identifier` and one `status` that fit is a status.
 		var object struct{ Identifier, Status *string }
 		members := map[string]json.RawMessage{}
-		text := bytes.TrimSpace(bytes.TrimPrefix(content, byteOrderMark))
+		text := bytes.TrimSpace(schema.TrimBOM(content))
 		sound := json.Unmarshal(text, &members) == nil && json.Unmarshal(members["identifier"], &object.Identifier) == nil &&
 			json.Unmarshal(members["status"], &object.Status) == nil && utf8.Valid(text) && bytes.Count(text, []byte(`identifier`)) == 1 && bytes.Count(text, []byte(`status`)) == 1 &&
 			object.Identifier != nil && object.Status != nil && *object.Identifier == identifier && checkStatus(*object.Status) == nil

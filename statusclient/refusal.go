@@ -88,7 +88,7 @@ func (x *exchange) errorBody(resp *http.Response, b *body) (excerpt string, obje
 	if err != nil && len(b.buf) == 0 {
 		return "", false
 	}
-	text := bytes.TrimSpace(bytes.TrimPrefix(b.buf, byteOrderMark))
+	text := bytes.TrimSpace(schema.TrimBOM(b.buf))
 	object = ofVendor && err == nil && len(text) > 0 && text[0] == '{' && json.Valid(text)
 	if x.seen != nil {
 		x.seen.refusal = comparable(text, x.path)

@@ -258,6 +258,9 @@ func showLetter(w io.Writer, l desk.Letter, now time.Time, width int) {
 		field("purge", "statusworker dlq purge "+l.Name())
 		return
 	}
+	if len(l.AnswerPayload) > 0 {
+		field("answer", fmt.Sprintf("not JSON, %d bytes: %+q", len(l.AnswerPayload), l.AnswerPayload[:min(len(l.AnswerPayload), messageMost)]))
+	}
 	for _, part := range []struct {
 		name string
 		raw  json.RawMessage

@@ -120,6 +120,18 @@ func TestDLQRefuses(t *testing.T) {
 	}
 }
 
+// An answer that is not JSON is shown as well, and moves nothing on the terminal.
+func TestDLQShowsAnAnswerThatIsNotJSON(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t)
+	o := deadLetter(schema.ProcessingFailed, uuid.NewString())
+	o.Answer, o.AnswerPayload = nil, []byte("{\"status\":\"processingFailed\",\"x\":\"\xff\x1b[2J\"}")
+	bury(t, js, o)
+	c := command(t, "dlq", "show", o.Identifier, "--nats-url", at).exits(exitOK)
+	says(t, "standard output", &c.stdout, "answer", "processingFailed", `\xff`)
+	unforged(t, &c.stdout)
+}
+
 func TestDLQListsAndShows(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)

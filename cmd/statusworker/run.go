@@ -161,11 +161,11 @@ func (c runCommand) vendor(p process) (statusclient.Config, error) {
 	}, nil
 }
 
-// newWorker waits until the broker can answer, and makes a worker on the streams that are there.
+// newWorker waits until the broker can answer, and makes a worker on the streams that are there. Outcomes are logged to log.
 func newWorker(ctx context.Context, js jetstream.JetStream, client consumer.StatusClient, cfg consumer.Config, log logrus.FieldLogger) (*consumer.Worker, *publisher.Publisher, error) {
 	var worker *consumer.Worker
 	var outcomes *publisher.Publisher
-	err := settledBroker(ctx, js, log, func(ctx context.Context) error {
+	err := settledBroker(ctx, js, cfg.Log, func(ctx context.Context) error {
 		if err := checkTopology(ctx, js, cfg); err != nil {
 			return err
 		}

@@ -88,9 +88,20 @@ func TestLinesOfOneKindAreFew(t *testing.T) {
 		if len(have) != 3 || have[1]["msg"] != "something else" || have[2]["suppressed"] != 99.0 {
 			t.Errorf("the log has %v", have)
 		}
-		// However many kinds there are, what is remembered is bounded.
+		// What is remembered is bounded: after many kinds, the first is logged again.
+		own.Warn("the first of many kinds")
 		for n := range 1000 {
 			own.Warn(strings.Repeat("x", n))
+		}
+		own.Warn("the first of many kinds")
+		again := 0
+		for _, r := range records() {
+			if r["msg"] == "the first of many kinds" {
+				again++
+			}
+		}
+		if again != 2 {
+			t.Errorf("a line is logged %d times, 1000 kinds apart, want 2", again)
 		}
 	})
 }

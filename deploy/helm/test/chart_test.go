@@ -437,6 +437,7 @@ func TestVariables(t *testing.T) {
 		{"worker, everything", worker(everything), "STATUSWORKER_MAX_POLLS_PER_SECOND", "250.5"},
 		{"worker, everything", worker(everything), "STATUSWORKER_AUDIO_INTERVAL", "45s"},
 		{"worker, everything", worker(everything), "STATUSWORKER_SHUTDOWN_TIMEOUT", "1m30s"},
+		{"worker, everything", worker(everything), "STATUSWORKER_FAILED_STATUS", "transcriptionFailed,quotaExceeded"},
 		{"worker, everything", worker(everything), "OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318"},
 		{"provision, everything", provision(everything), "NATS_NKEY", "/etc/statusworker/nats/nats.nk"},
 		{"provision, everything", provision(everything), "NATS_INBOX_PREFIX", "_INBOX_worker"},

@@ -23,9 +23,6 @@ const (
 	restKnown = int(restMost / restEach)
 )
 
-// tellEvery is how often a rest that goes on is logged again.
-const tellEvery = 5 * time.Minute
-
 const (
 	// restAfter is how many interactions must meet trouble, with no success between them, before the worker rests: one that
 	// always fails is no outage. A refused token is everybody's: there it is how many polls. A vendor that says 429 is
@@ -91,7 +88,8 @@ type Rest struct {
 
 func newRest(now func() time.Time, log logrus.FieldLogger, intervals Intervals, refusedQuiet time.Duration) *rest {
 	return &rest{
-		now: now, log: log, intervals: intervals, refusedQuiet: refusedQuiet, watched: now(), handicapped: -1, failed: map[string]bool{}, refused: map[string]int{}, passed: map[string]bool{},
+		now: now, log: log, intervals: intervals, refusedQuiet: refusedQuiet, watched: now(), handicapped: -1,
+		failed: map[string]bool{}, refused: map[string]int{}, passed: map[string]bool{},
 		told: map[Trouble]*telling{}, began: map[Trouble]uint64{}, changed: make(chan struct{}),
 		lengths: backoff.NewExponentialBackOff(backoff.WithInitialInterval(restLeast), backoff.WithMaxInterval(restMost),
 			backoff.WithMultiplier(2), backoff.WithRandomizationFactor(0.2), backoff.WithMaxElapsedTime(0)),
@@ -254,24 +252,12 @@ func (r *rest) report(p pollReport) {
 	defer r.mu.Unlock()
 	now := r.now()
 	switch {
-	case p.refused != 0 && p.ended:
-		delete(r.refused, p.identifier)
-		r.answered(now)
-		return
 	case p.refused != 0:
-		if len(r.refused) == 0 {
-			r.refusedFrom = now
-		}
-		if r.refused[p.identifier] != 0 || len(r.refused) < restKnown {
-			r.refused[p.identifier] = p.refused
-		}
-		switch {
-		case r.resting && r.cause == Refused, r.refusedLike(p.identifier, p.refused) >= refusedMany && r.quiet(now):
-			p.trouble = Refused
-		default:
+		if !r.allRefused(p, now) {
 			r.answered(now) // who refuses answers
 			return
 		}
+		p.trouble = Refused
 	case p.trouble == NoTrouble:
 		if r.doubted {
 			r.watched, r.doubted = now, false
@@ -284,16 +270,33 @@ func (r *rest) report(p pollReport) {
 		r.failed[p.identifier] = true
 	}
 	r.streak++
-	if r.resting && !p.probe && (p.trouble != Refused || r.cause == Refused) {
+	switch {
+	case r.resting && !p.probe && (p.trouble != Refused || r.cause == Refused):
 		r.straggler(p, now)
-		return
+	case r.resting || r.enough(p.trouble, now):
+		r.begin(p, now)
+	case r.streak >= restAfter && now.Sub(r.success) >= restQuiet:
+		r.tellFailing(p, now)
 	}
-	if !r.resting && !r.enough(p.trouble, now) {
-		if r.streak >= restAfter && now.Sub(r.success) >= restQuiet {
-			r.tellFailing(p, now)
-		}
-		return
+}
+
+// allRefused takes in a refusal, and tells whether it is the vendor's trouble: it refuses all.
+func (r *rest) allRefused(p pollReport, now time.Time) bool {
+	if p.ended {
+		delete(r.refused, p.identifier)
+		return false
 	}
+	if len(r.refused) == 0 {
+		r.refusedFrom = now
+	}
+	if r.refused[p.identifier] != 0 || len(r.refused) < restKnown {
+		r.refused[p.identifier] = p.refused
+	}
+	return r.resting && r.cause == Refused || r.refusedLike(p.identifier, p.refused) >= refusedMany && r.quiet(now)
+}
+
+// begin begins a rest, or the next one after a probe that failed.
+func (r *rest) begin(p pollReport, now time.Time) {
 	if p.probe {
 		r.handicapped = p.lane
 	}
@@ -363,62 +366,6 @@ func (r *rest) enough(trouble Trouble, now time.Time) bool {
 		return false
 	}
 	return len(r.failed) >= restAfter
-}
-
-// tellFailing logs that polls fail while the worker goes on: too few interactions are polled to know whose fault it is.
-func (r *rest) tellFailing(p pollReport, now time.Time) {
-	if !r.toldFailing.IsZero() && now.Sub(r.toldFailing) < tellEvery {
-		return
-	}
-	r.toldFailing = now
-	r.log.WithFields(logrus.Fields{"cause": p.trouble, "interactions": len(r.failed), "interaction": p.identifier, "detail": p.detail}).
-		Warn("polls failing")
-}
-
-// telling is when the log last heard of a cause, and how many rests of it began since.
-type telling struct {
-	at    time.Time
-	rests int
-	// aloud says that the log heard of the rest that goes on, so that it has to hear of its end.
-	aloud bool
-}
-
-// tell logs a rest that begins, one that has another cause now, and again one that goes on: each cause every few minutes,
-// so that a vendor that comes and goes fills no log. The rests between are there at debug level.
-func (r *rest) tell(trouble Trouble, now, until time.Time, detail string) {
-	t := r.told[trouble]
-	if t == nil {
-		t = &telling{}
-		r.told[trouble] = t
-	}
-	begins := !r.resting || r.cause != trouble
-	if begins {
-		r.began[trouble]++
-		t.rests++
-		t.aloud = false
-	}
-	level := logrus.DebugLevel
-	if t.at.IsZero() || now.Sub(t.at) >= tellEvery {
-		level = logrus.WarnLevel
-	} else if !begins {
-		return
-	}
-	r.log.WithFields(logrus.Fields{"cause": trouble, "resume_at": until.UTC().Format(time.RFC3339), "pauses": t.rests, "detail": detail}).
-		Log(level, "polling paused")
-	if level == logrus.WarnLevel {
-		t.at, t.rests, t.aloud = now, 0, true
-	}
-}
-
-// tellEnd logs that a rest has ended, where the log heard of it.
-func (r *rest) tellEnd() {
-	level := logrus.DebugLevel
-	for _, t := range r.told {
-		if t.aloud {
-			t.aloud, level = false, logrus.InfoLevel
-		}
-	}
-	r.log.WithField("cause", r.cause).Log(level, "polling resumed")
 }
 
 func later(a, b time.Time) time.Time {

@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,6 +42,20 @@ func TestConfigNamesTheField(t *testing.T) {
 				t.Errorf("New gave %v, want %s", newErr, c.want)
 			}
 		})
+	}
+}
+
+// A status that is documented means what the documentation says, in whatever case it is written here.
+func TestFailedStatusesAreUndocumented(t *testing.T) {
+	for status, ok := range map[schema.Status]bool{
+		"transcriptionFailed": true, "a b": true, "é": true, schema.Status(strings.Repeat("s", 64)): true,
+		"": false, " a": false, "a ": false, "a\nb": false, "a\x00": false, schema.Status(strings.Repeat("s", 65)): false,
+		"processing": false, "Processing": false, "PROCESSED": false, "processingfailed": false,
+	} {
+		err := consumer.Config{FailedStatuses: []schema.Status{"fine", status}}.Check()
+		if bad := (*consumer.ConfigError)(nil); errors.As(err, &bad) == ok || bad != nil && (bad.Field != "FailedStatuses" || bad.Value != string(status)) {
+			t.Errorf("%q: %v, want accepted %t", status, err, ok)
+		}
 	}
 }
 

@@ -108,8 +108,13 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 	if decision.Unlisted {
 		w.count.unlistedCount.Add(1)
 		if w.unlisted.first(facts.Status) {
-			w.log.WithFields(logrus.Fields{"status": schema.Quote(string(facts.Status)), "interaction": d.identifier, "type": d.lane.typ}).
-				Warn("unknown status")
+			fields := logrus.Fields{"status": schema.Quote(string(facts.Status)), "interaction": d.identifier, "type": d.lane.typ}
+			for _, named := range w.cfg.FailedStatuses {
+				if strings.EqualFold(string(named), string(facts.Status)) {
+					fields["differs_in_case_from"] = string(named)
+				}
+			}
+			w.log.WithFields(fields).Warn("unknown status")
 		}
 	}
 	if facts.Fault == "" {

@@ -15,6 +15,8 @@ func TestNewChecksConfig(t *testing.T) {
 	empty, good := filepath.Join(dir, "empty"), filepath.Join(dir, "good")
 	writeFile(t, empty, " \n")
 	writeFile(t, good, token+"\r\n")
+	inQuotes := filepath.Join(dir, "quotes")
+	writeFile(t, inQuotes, "'"+token+"'\n")
 	pipe := filepath.Join(dir, "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
@@ -64,6 +66,8 @@ func TestNewChecksConfig(t *testing.T) {
 		{"control character", statusclient.Config{BaseURL: vendor + "\x00" + token, Token: token}, "BaseURL"},
 
 		{"no token", statusclient.Config{BaseURL: vendor}, "Token"},
+		{"token in quotes", statusclient.Config{BaseURL: vendor, Token: `"` + token + `"`}, "Token"},
+		{"token file in quotes", statusclient.Config{BaseURL: vendor, TokenFile: inQuotes}, "TokenFile"},
 		{"blank token", statusclient.Config{BaseURL: vendor, Token: " \n"}, "Token"},
 		{"token with a space", statusclient.Config{BaseURL: vendor, Token: token + " " + token}, "Token"},
 		{"token with a newline", statusclient.Config{BaseURL: vendor, Token: token + "\r\nX: " + token}, "Token"},

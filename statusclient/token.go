@@ -179,6 +179,8 @@ func checkToken(s string) (string, error) {
 	switch {
 	case token == "":
 		return "", errors.New("it is empty")
+	case len(token) > 1 && token[0] == token[len(token)-1] && (token[0] == '"' || token[0] == '\''):
+		return "", errors.New("it has quotation marks around it: remove them")
 	case len(token) > maxTokenBytes:
 		return "", fmt.Errorf("it is longer than %d bytes", maxTokenBytes)
 	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):

@@ -230,6 +230,11 @@ func TestJudgeTiming(t *testing.T) {
 	}
 }
 
+func TestFailedStatusesAreShown(t *testing.T) {
+	judged(t, "none", showFailedStatuses(consumer.Config{}), Pass, "none")
+	judged(t, "two", showFailedStatuses(consumer.Config{FailedStatuses: []schema.Status{"transcriptionFailed", "gone"}}), Pass, `"transcriptionFailed", "gone"`)
+}
+
 func TestJudgeAnswer(t *testing.T) {
 	fault := func(code int, f schema.Fault, json bool) statusclient.Examination {
 		return statusclient.Examination{Base: "https://vendor.example/v1", StatusCode: code, JSON: json, Err: &schema.PollError{Fault: f, StatusCode: code, Detail: "what it said"}}

@@ -13,6 +13,7 @@ const (
 	checkIntervals = "intervals"
 	checkDeadline  = "deadline"
 	checkGrace     = "not-found grace"
+	checkStatuses  = "failed statuses"
 	checkShutdown  = "shutdown time-out"
 	checkStretch   = "stretch"
 	checkBudget    = "budget"
@@ -20,7 +21,19 @@ const (
 
 // judgeTiming says whether the worker's times go together.
 func judgeTiming(cfg consumer.Config, h held) []Finding {
-	return []Finding{judgeIntervals(cfg.Intervals), judgeDeadline(cfg), judgeGrace(cfg), judgeShutdown(cfg), judgeStretch(cfg), judgeBudget(cfg, h)}
+	return []Finding{judgeIntervals(cfg.Intervals), judgeDeadline(cfg), judgeGrace(cfg), showFailedStatuses(cfg), judgeShutdown(cfg), judgeStretch(cfg), judgeBudget(cfg, h)}
+}
+
+// showFailedStatuses shows what no other check sees: a name that the vendor never gives ends nothing.
+func showFailedStatuses(cfg consumer.Config) Finding {
+	if len(cfg.FailedStatuses) == 0 {
+		return pass(checkStatuses, "none")
+	}
+	var names []string
+	for _, s := range cfg.FailedStatuses {
+		names = append(names, schema.Quote(string(s)))
+	}
+	return pass(checkStatuses, "%s", strings.Join(names, ", "))
 }
 
 func judgeIntervals(have consumer.Intervals) Finding {

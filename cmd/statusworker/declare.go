@@ -83,6 +83,8 @@ func (c declareCommand) Run(ctx context.Context, p process) error {
 		return errReported
 	case done.refused+done.failed > 0:
 		return errReported
+	case done.read == 0:
+		return errors.New("standard input has no declared message: want one JSON object a line")
 	}
 	return nil
 }

@@ -512,3 +512,15 @@ func FuzzArgumentsDecode(f *testing.F) {
 		}
 	})
 }
+
+// An export that came out empty is no success.
+func TestDeclareOfNothingIsAFault(t *testing.T) {
+	t.Parallel()
+	at, _ := provisioned(t)
+	for _, input := range []string{"", "\n \r\n", "\ufeff", "\ufeff\n"} {
+		c := command(t, "declare", "--nats-url", at)
+		c.stdin = strings.NewReader(input)
+		c.exits(exitFault)
+		says(t, "standard error", &c.stderr, "standard input")
+	}
+}

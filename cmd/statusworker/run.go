@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -78,7 +79,7 @@ func (c runCommand) Run(ctx context.Context, p process) error {
 	log.WithFields(logrus.Fields{
 		"admin":   server.Addr(),
 		"version": versionString(), "nats": shown(nc.ConnectedUrl()), "vendor": c.BaseURL, "hold_back": worker.Mode(),
-		"clock_offset": worker.ClockOffset().Round(time.Millisecond).String(),
+		"clock_offset": worker.ClockOffset().Round(time.Millisecond).String(), "failed_statuses": strings.Join(c.FailedStatus, ","),
 	}).Info("working")
 	told := make(chan struct{})
 	untold := context.AfterFunc(ctx, func() {

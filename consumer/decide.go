@@ -49,16 +49,18 @@ type Others struct {
 	Since time.Time
 	// Interval is the longest between two polls of one interaction.
 	Interval time.Duration
+	// Unseen says that other workers may have polled this interaction between its refusals, and had another answer.
+	Unseen bool
 }
 
 // refusedMany is how many interactions the vendor must have refused in the same way, with no success between them, before
 // refusals are doubted: then it is the address, the token's account, or the vendor itself.
 const refusedMany = 5
 
-// doubt tells whether a refusal may be none of this interaction's. It is this one's where the vendor has gone on for an interval
-// after the first refusal to give others a status.
-func (o Others) doubt(first time.Time) bool {
-	if !o.Succeeded.IsZero() && o.Succeeded.Sub(first) >= o.Interval {
+// doubt tells whether refusals, the first of which came at that time, may be none of this interaction's. They are this one's
+// where the vendor has gone on for the whole grace to give others a status.
+func (o Others) doubt(first time.Time, grace time.Duration) bool {
+	if !o.Succeeded.IsZero() && o.Succeeded.Sub(first) >= max(o.Interval, grace) {
 		return false
 	}
 	return o.AllRefused || o.RefusedAlike >= refusedMany
@@ -67,6 +69,10 @@ func (o Others) doubt(first time.Time) bool {
 // refusalsToBelieve is at how many polls in a row the vendor must have refused an interaction before it is believed: one odd
 // answer, of a gateway or of a vendor that is just being deployed, ends nothing.
 const refusalsToBelieve = 3
+
+// refusalsUnseen is at how many of its own polls a worker must have been refused where others may have polled in between: a
+// gateway that refuses half of all requests is hardly met so often in a row.
+const refusalsUnseen = 10
 
 // Result is what came of a poll, in one word.
 type Result string
@@ -207,10 +213,14 @@ func decideRefusal(f Facts) Decision {
 		before = schema.Refusals{}
 	}
 	refusals := before.Next(f.StatusCode, f.Now)
+	needed := refusalsToBelieve
+	if f.Others.Unseen {
+		needed = refusalsUnseen
+	}
 	switch {
-	case refusals.Count < refusalsToBelieve, f.Now.Sub(refusals.Since) < f.NotFoundGrace:
+	case refusals.Count < needed, f.Now.Sub(refusals.Since) < f.NotFoundGrace:
 		return Decision{Action: HoldBack, Why: "refused, not confirmed", Refusals: refusals}
-	case f.Others.doubt(refusals.Since):
+	case f.Others.doubt(refusals.Since, f.NotFoundGrace):
 		return Decision{Action: HoldBack, Why: "refused, as others are", Refusals: refusals}
 	}
 	reason, what := schema.Rejected, "the vendor refused it"

@@ -26,6 +26,8 @@ type delivery struct {
 	// status is the last one known before this poll, and refusals are those of the polls before it; after this poll, with it.
 	status   schema.Status
 	refusals schema.Refusals
+	// unseen says that others may have polled between these refusals.
+	unseen bool
 	// behind is how many deliveries the broker has after this one.
 	behind uint64
 	// sendBy is when the request must have left, until is how long publishing the outcome may take; by this process's
@@ -104,7 +106,10 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 			}
 		}
 	}
-	d.refusals = decision.Refusals
+	if decision.Action == HoldBack { // of what could not be published, the row goes on
+		d.refusals = decision.Refusals
+		d.unseen = d.unseen && d.refusals.Count > 1
+	}
 	if decision.Unlisted {
 		w.count.unlistedCount.Add(1)
 		if w.unlisted.first(facts.Status) {
@@ -128,11 +133,11 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 	return w.conclude(ctx, d, decision, answer)
 }
 
-// mayPoll tells whether a delivery may poll as far as the rest goes. A probe that would say nothing new leaves its turn to
-// those behind it: one of them may show that the vendor works.
+// mayPoll tells whether a delivery may poll as far as the rest goes. A probe of an interaction that was polled before leaves its
+// turn to those behind it: one of them may be new, and show that the vendor works.
 func (w *Worker) mayPoll(d *delivery) bool {
 	if d.probe {
-		return d.behind == 0 || !w.rest.passesOver(d.identifier)
+		return d.behind == 0 || !w.rest.passesOver(d.identifier, d.at.number > 1)
 	}
 	return w.rest.mayPoll()
 }
@@ -165,6 +170,7 @@ func (w *Worker) factsOf(d *delivery, answer schema.Answer, err error) (facts Fa
 	}
 	if facts.Fault.Refusal() {
 		facts.Others = w.rest.others(d.identifier, facts.StatusCode)
+		facts.Others.Unseen = d.unseen
 		facts.Others.Since = w.clock.at(facts.Others.Since)
 		if !facts.Others.Succeeded.IsZero() {
 			facts.Others.Succeeded = w.clock.at(facts.Others.Succeeded)

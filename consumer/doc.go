@@ -76,11 +76,11 @@
 // or of a vendor that is just being deployed. It ends the interaction only when the same HTTP status has come at three
 // polls in a row, over the grace at least; the reservation carries the count. A reservation begins without it and gets it
 // after the poll, so that whatever is lost in between makes the count begin anew. With delayed naks each worker counts for
-// itself.
+// itself, and needs ten where others have polled in between.
 //
 // It ends nothing where the vendor refuses five or more interactions in the same way and none has succeeded since, unless
-// others had a status for an interval after this one's first refusal: otherwise it is the base URL, the account of the token,
-// or the vendor. Such a worker rests, with a cause of its own. What was refused before
+// others had a status for the whole grace after this one's first refusal: otherwise it is the base URL, the account of the
+// token, or the vendor. Such a worker rests, with a cause of its own. What was refused before
 // the worker began to watch, at its start or at the end of such a rest, counts for nothing.
 //
 // # The vendor's trouble
@@ -89,8 +89,9 @@
 // a refused token: it pulls nothing that polls, for 1 s at first and up to 5 min, or until the vendor's Retry-After. Then one
 // poll at a time may try. What is due waits with the broker meanwhile. No interaction fails by it before its deadline.
 //
-// A rest is no longer than a second for each interaction that met trouble, and a probe of one of these leaves its turn to what
-// is due behind it, once a rest: where few interactions always fail, what falls due next soon shows that the vendor works.
+// A rest is no longer than half a second for each interaction that met trouble, and a probe of one that was polled before leaves
+// its turn to what is due behind it, once a rest: where some interactions always fail, a new one soon shows that the vendor
+// works.
 //
 // A vendor that is unavailable is believed when nothing has succeeded for a second as well, or 64 interactions have
 // failed: where only one type of interaction fails, the others' successes keep the worker working, and what fails is polled

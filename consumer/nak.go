@@ -49,7 +49,7 @@ func (n *naks) begin(_ context.Context, d *delivery) (bool, error) {
 	}
 	d.identifier = declared.Identifier
 	d.due = n.due.take(d.origin.Sequence)
-	d.refusals = n.refused.of(d.identifier, n.cfg.Now())
+	d.refusals, d.unseen = n.refused.of(d.identifier, d.origin.Deliveries, n.cfg.Now())
 	// The poll must be over, and its outcome stored, before AckWait brings the message back, maybe to another worker. That
 	// counts from when the message was asked for, and not from now: this process may have stood still in between.
 	d.until = d.asked.Add(n.ackWait(d.lane.guidance) - nakSlack)
@@ -78,7 +78,7 @@ func (n *naks) holdBack(_ context.Context, d *delivery, notBefore time.Time) err
 	delay := max(wait+nakSlack, notBefore.Sub(n.cfg.Now())) + jitter
 	now := n.clock.time()
 	n.due.note(d.origin.Sequence, now.Add(delay), now)
-	n.refused.note(d.identifier, d.refusals, n.cfg.Now())
+	n.refused.note(d.identifier, refusedEntry{refusals: d.refusals, unseen: d.unseen, delivery: d.origin.Deliveries, noted: n.cfg.Now()})
 	return d.nakAfter(delay)
 }
 
@@ -138,7 +138,7 @@ func (n *naks) weigh(ctx context.Context, lanes []*lane, complain func(error)) e
 // finish acks and waits for the broker's word. Without it the interaction is polled once more, and its outcome is found
 // to be stored.
 func (n *naks) finish(ctx context.Context, d *delivery) error {
-	n.refused.note(d.identifier, schema.Refusals{}, n.cfg.Now())
+	n.refused.note(d.identifier, refusedEntry{})
 	bounded, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
 	return d.doubleAck(bounded)
@@ -213,6 +213,9 @@ type refusedSample struct {
 
 type refusedEntry struct {
 	refusals schema.Refusals
+	// delivery is the number of the last of them, and unseen says that between two of them the message was delivered to others.
+	delivery uint64
+	unseen   bool
 	noted    time.Time
 }
 
@@ -225,22 +228,23 @@ func refusedLife(cfg Config) time.Duration {
 	return 2*cfg.NotFoundGrace + 10*(cfg.Intervals.Longest()+nakSlack) + holdBackMost
 }
 
-// of gives the refusals of an interaction.
-func (s *refusedSample) of(identifier string, now time.Time) schema.Refusals {
+// of gives the refusals of an interaction whose message is delivered for that time, and whether others may have polled it
+// between them.
+func (s *refusedSample) of(identifier string, delivery uint64, now time.Time) (refusals schema.Refusals, unseen bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, ok := s.known[identifier]
 	if !ok || now.Sub(e.noted) > s.life {
-		return schema.Refusals{}
+		return schema.Refusals{}, false
 	}
-	return e.refusals
+	return e.refusals, e.unseen || delivery != e.delivery+1
 }
 
 // note remembers the refusals of an interaction, or forgets it where there are none.
-func (s *refusedSample) note(identifier string, r schema.Refusals, now time.Time) {
+func (s *refusedSample) note(identifier string, e refusedEntry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r.Count == 0 {
+	if e.refusals.Count == 0 {
 		delete(s.known, identifier)
 		return
 	}
@@ -248,10 +252,10 @@ func (s *refusedSample) note(identifier string, r schema.Refusals, now time.Time
 		s.known = map[string]refusedEntry{}
 	}
 	if _, ok := s.known[identifier]; !ok && len(s.known) >= refusedMost {
-		maps.DeleteFunc(s.known, func(_ string, e refusedEntry) bool { return now.Sub(e.noted) > s.life })
+		maps.DeleteFunc(s.known, func(_ string, old refusedEntry) bool { return e.noted.Sub(old.noted) > s.life })
 		if len(s.known) >= refusedMost {
 			return
 		}
 	}
-	s.known[identifier] = refusedEntry{refusals: r, noted: now}
+	s.known[identifier] = e
 }

@@ -1,8 +1,11 @@
 package consumer
 
 import (
+	"strconv"
 	"testing"
 	"time"
+
+	"statusworker/schema"
 )
 
 // However many wait, the sample is bounded, spread over all of them, and grows dense again when they become few.
@@ -74,5 +77,45 @@ func TestNaksTurn(t *testing.T) {
 	n.cfg.MaxPollsPerSecond = 0
 	if got := n.turn(); got != 0 {
 		t.Errorf("without a budget: %s, want nothing", got)
+	}
+}
+
+// A row of refusals is kept for the next delivery to the same worker, which knows whether others had one in between.
+func TestRefusedSample(t *testing.T) {
+	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	row := schema.Refusals{StatusCode: 404, Count: 2, Since: now}
+	s := refusedSample{life: time.Minute}
+	entry := refusedEntry{refusals: row, delivery: 7, noted: now}
+	s.note("a", entry)
+	for _, tt := range []struct {
+		delivery uint64
+		after    time.Duration
+		want     schema.Refusals
+		unseen   bool
+	}{
+		{8, time.Minute, row, false}, {9, 0, row, true}, {1, 0, row, true}, {7, 0, row, true}, {8, time.Minute + 1, schema.Refusals{}, false},
+	} {
+		if got, unseen := s.of("a", tt.delivery, now.Add(tt.after)); !got.Equal(tt.want) || unseen != tt.unseen {
+			t.Errorf("delivery %d, %s later: %v, unseen %t, want %v, %t", tt.delivery, tt.after, got, unseen, tt.want, tt.unseen)
+		}
+	}
+	entry.unseen = true
+	s.note("a", entry)
+	if _, unseen := s.of("a", 8, now); !unseen {
+		t.Error("what was unseen once is forgotten")
+	}
+	s.note("a", refusedEntry{})
+	if got, _ := s.of("a", 8, now); got.Count != 0 || len(s.known) != 0 {
+		t.Errorf("after another answer there are %v", got)
+	}
+	for n := range 2 * refusedMost {
+		s.note(strconv.Itoa(n), refusedEntry{refusals: row, noted: now})
+	}
+	if len(s.known) != refusedMost {
+		t.Errorf("%d are remembered, want %d", len(s.known), refusedMost)
+	}
+	s.note("new", refusedEntry{refusals: row, noted: now.Add(2 * time.Minute)})
+	if len(s.known) != 1 {
+		t.Errorf("%d are remembered long after the others, want 1", len(s.known))
 	}
 }

@@ -18,7 +18,7 @@ import (
 const (
 	restLeast = time.Second
 	restMost  = 5 * time.Minute
-	restEach  = time.Second
+	restEach  = 500 * time.Millisecond
 	// restKnown is how many of these interactions are remembered: more make no rest longer.
 	restKnown = int(restMost / restEach)
 )
@@ -33,6 +33,8 @@ const (
 	// fails and the others do not, a bunch of failures says nothing about the vendor.
 	restQuiet  = time.Second
 	restSurely = 64
+	// passedMost is how many deliveries a probe passes over in one rest.
+	passedMost = 64
 	// probeHandicap is how much longer than the others the lane whose probe failed waits to make the next one, so that
 	// another has its turn when it has something due.
 	probeHandicap = 3 * (probeWait + probeYield)
@@ -56,6 +58,8 @@ type rest struct {
 	// status. Neither has more than restKnown.
 	failed  map[string]bool
 	refused map[string]int
+	// before are those that were refused before the last success, and had no status since: they may be all that is refused.
+	before map[string]bool
 	// passed are those of them that a probe has left its turn for, in this rest.
 	passed map[string]bool
 	// intervals are between two polls of one interaction. refusedQuiet is how long nothing may have succeeded before a worker
@@ -89,7 +93,7 @@ type Rest struct {
 func newRest(now func() time.Time, log logrus.FieldLogger, intervals Intervals, refusedQuiet time.Duration) *rest {
 	return &rest{
 		now: now, log: log, intervals: intervals, refusedQuiet: refusedQuiet, watched: now(), handicapped: -1,
-		failed: map[string]bool{}, refused: map[string]int{}, passed: map[string]bool{},
+		failed: map[string]bool{}, refused: map[string]int{}, before: map[string]bool{}, passed: map[string]bool{},
 		told: map[Trouble]*telling{}, began: map[Trouble]uint64{}, changed: make(chan struct{}),
 		lengths: backoff.NewExponentialBackOff(backoff.WithInitialInterval(restLeast), backoff.WithMaxInterval(restMost),
 			backoff.WithMultiplier(2), backoff.WithRandomizationFactor(0.2), backoff.WithMaxElapsedTime(0)),
@@ -193,16 +197,14 @@ func (r *rest) cut(cause Trouble) {
 	}
 }
 
-// passesOver tells whether a probe is to leave its turn to what is due behind it: its interaction has met the trouble for
-// which the worker rests, so that another poll of it says nothing new. That is so once a rest, or no probe might be made.
-func (r *rest) passesOver(identifier string) bool {
+// passesOver tells whether a probe is to leave its turn to what is due behind it: its interaction was polled before, by this
+// worker or another, so that one that is new says more. That is so once a rest for each, and for passedMost of them, or no probe
+// might be made.
+func (r *rest) passesOver(identifier string, polled bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	known := r.failed[identifier]
-	if r.cause == Refused {
-		known = r.refused[identifier] != 0
-	}
-	if !known || r.passed[identifier] {
+	known := r.failed[identifier] || r.refused[identifier] != 0
+	if !known && !polled || r.passed[identifier] || len(r.passed) >= passedMost {
 		return false
 	}
 	r.passed[identifier] = true
@@ -263,7 +265,13 @@ func (r *rest) report(p pollReport) {
 			r.watched, r.doubted = now, false
 		}
 		r.success = now
+		for id := range r.refused {
+			if len(r.before) < restKnown {
+				r.before[id] = true
+			}
+		}
 		clear(r.refused)
+		delete(r.before, p.identifier)
 		r.answered(now)
 		return
 	case len(r.failed) < restKnown:
@@ -280,19 +288,28 @@ func (r *rest) report(p pollReport) {
 	}
 }
 
-// allRefused takes in a refusal, and tells whether it is the vendor's trouble: it refuses all.
+// allRefused takes in a refusal, and tells whether it is the vendor's trouble: it refuses all. Those that it refused while it gave
+// others a status are no sign of that.
 func (r *rest) allRefused(p pollReport, now time.Time) bool {
-	if p.ended {
-		delete(r.refused, p.identifier)
-		return false
-	}
 	if len(r.refused) == 0 {
 		r.refusedFrom = now
 	}
 	if r.refused[p.identifier] != 0 || len(r.refused) < restKnown {
 		r.refused[p.identifier] = p.refused
 	}
-	return r.resting && r.cause == Refused || r.refusedLike(p.identifier, p.refused) >= refusedMany && r.quiet(now)
+	if p.ended {
+		return false
+	}
+	if r.resting && r.cause == Refused {
+		return true
+	}
+	alike := 0
+	for id, code := range r.refused {
+		if code == p.refused && !r.before[id] {
+			alike++
+		}
+	}
+	return alike >= refusedMany && r.quiet(now)
 }
 
 // begin begins a rest, or the next one after a probe that failed.

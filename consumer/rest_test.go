@@ -63,7 +63,7 @@ func (r testRest) succeed(probe bool) { r.polled(0, NoTrouble, time.Time{}, prob
 
 // doubted tells whether a refusal of an interaction is doubted by what the rest knows of others.
 func (r testRest) doubted(identifier string, statusCode int, first time.Time) bool {
-	return r.others(identifier, statusCode).doubt(first)
+	return r.others(identifier, statusCode).doubt(first, 0)
 }
 
 // refuse reports polls of as many interactions that the vendor refused, which are no probes.
@@ -178,26 +178,26 @@ func TestRestCountsInteractions(t *testing.T) {
 	})
 }
 
-// A rest is no longer than a second for each interaction that failed, so that the next one soon shows what the vendor does.
+// A rest is no longer than half a second for each interaction that failed, so that the next one soon shows what the vendor does.
 func TestRestIsShortWhereFewFail(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r testRest) {
 		for n := range 3 {
 			r.report(pollReport{identifier: strconv.Itoa(-n), trouble: Unavailable})
 		}
 		for range 50 {
-			if took := r.wantProbe(); took > 3600*time.Millisecond+time.Microsecond {
-				t.Fatalf("with three that fail the rest lasted %s, want at most 3s and a fifth", took)
+			if took := r.wantProbe(); took > 1800*time.Millisecond+time.Microsecond {
+				t.Fatalf("with three that fail the rest lasted %s, want at most 1.5s and a fifth", took)
 			}
 			r.report(pollReport{identifier: "-1", trouble: Unavailable, probe: true})
 			r.release()
 		}
 		for range 2 { // rests
 			for _, id := range []string{"0", "-1", "-2"} {
-				if !r.passesOver(id) || r.passesOver(id) {
+				if !r.passesOver(id, false) || r.passesOver(id, false) {
 					t.Errorf("a probe of %s does not leave its turn to others, once", id)
 				}
 			}
-			if r.passesOver("new") {
+			if r.passesOver("new", false) {
 				t.Error("a probe of an interaction that was never polled leaves its turn to others")
 			}
 			r.wantProbe()
@@ -205,7 +205,16 @@ func TestRestIsShortWhereFewFail(t *testing.T) {
 			r.release()
 		}
 		r.succeed(false)
-		if r.passesOver("0") {
+		// An interaction that was polled before gives way too, but not without end.
+		over := 0
+		for r.passesOver(strconv.Itoa(1000+over), true) {
+			over++
+		}
+		if over != passedMost {
+			t.Errorf("a probe passed over %d, want %d", over, passedMost)
+		}
+		r.succeed(false)
+		if r.passesOver("0", false) {
 			t.Error("after a success an interaction is still known to fail")
 		}
 	})
@@ -235,7 +244,7 @@ func TestRestRefused(t *testing.T) {
 		if !r.doubted("1", 404, time.Now()) || !r.doubted("1", 400, time.Now()) {
 			t.Error("refusals are believed while the worker rests because of them")
 		}
-		if !r.passesOver("1") || r.passesOver("new") {
+		if !r.passesOver("1", false) || r.passesOver("new", false) {
 			t.Error("what was refused is not known, or what was not is")
 		}
 		// It ends with a status, and with nothing else.
@@ -297,20 +306,55 @@ func TestRestRefused(t *testing.T) {
 			t.Errorf("the first refusal %s before the last success is doubted %t, one later %t", quietAfter/2, r.doubted("1", 404, began), r.doubted("1", 404, began.Add(1)))
 		}
 	})
-	// One that ends its interaction tells nothing of others.
+	// One that ends its interaction begins no rest, and counts all the same.
 	inFakeTime(t, func(t *testing.T, r testRest) {
-		for range 10 * refusedMany {
+		for range refusedMany - 1 {
+			if r.doubted("new", 404, time.Now()) {
+				t.Error("few refusals are doubted")
+			}
 			r.report(pollReport{identifier: r.another(), refused: 404, ended: true})
+			time.Sleep(quietAfter)
+		}
+		if !r.doubted("new", 404, time.Now()) {
+			t.Error("one refusal after the other is believed, and nothing succeeds")
 		}
 		r.wantWorking("while refused interactions end")
-		r.refuse(404, refusedMany)
-		time.Sleep(quietAfter / 12)
 		r.refuse(404, 1)
-		r.wantResting("when many are refused and do not end")
+		r.wantResting("when many are refused, and one does not end")
 		r.wantProbe()
 		r.report(pollReport{identifier: "1", refused: 404, ended: true, probe: true})
 		r.release()
 		r.wantWorking("when one ends by it")
+	})
+	// Those that are refused while others succeed, however rarely, are no sign that all are.
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		began := r.others("1", 404).Since
+		deleted := []string{"a", "b", "c", "d", "e", "f"}
+		r.succeed(false)
+		for range 20 {
+			for _, id := range deleted {
+				r.report(pollReport{identifier: id, refused: 404})
+			}
+			r.succeed(false)
+			time.Sleep(2 * quietAfter)
+		}
+		r.wantWorking("while the same ones are refused")
+		if !r.others("a", 404).Since.Equal(began) {
+			t.Error("the worker has forgotten since when it watches")
+		}
+		r.refuse(404, refusedMany)
+		r.wantResting("when others are refused as well")
+	})
+	// However many are refused, the last status of each is known.
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		for _, code := range []int{404, 400} {
+			for n := range 2 * restKnown {
+				r.report(pollReport{identifier: strconv.Itoa(n), refused: code, ended: true})
+			}
+			if have := r.others("1", code).RefusedAlike; have != restKnown {
+				t.Errorf("%d are refused with %d, want %d", have, code, restKnown)
+			}
+		}
 	})
 	// A refusal is an answer: a vendor that was away is back.
 	inFakeTime(t, func(t *testing.T, r testRest) {
@@ -391,7 +435,11 @@ func TestRestGrows(t *testing.T) {
 			differ = differ || took != want
 			r.polled(0, Unavailable, time.Time{}, true, "503")
 			r.release()
+			// When the first rest began, three had failed: it may grow to what these allow, and then doubles.
 			want = min(2*want, restMost)
+			if i == 0 {
+				want = restAfter * restEach
+			}
 		}
 		if !differ {
 			t.Error("the lengths have no jitter")

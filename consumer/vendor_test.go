@@ -162,12 +162,12 @@ func TestAllRefusedEndsNothing(t *testing.T) {
 	}
 }
 
-// Some of a batch were deleted at the vendor. When the others have ended, nothing succeeds any more: what was refused while they
-// were polled ends all the same.
+// Some of a batch were deleted at the vendor. They end when the others were polled with success for the grace, also where these have
+// ended by then and nothing succeeds any more.
 func TestRefusedOfABatch(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.NotFoundGrace = 6 * time.Second })
+		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.NotFoundGrace = 3 * time.Second })
 		var want []string
 		for range 2 * 5 {
 			id := uuid.NewString()
@@ -176,7 +176,7 @@ func TestRefusedOfABatch(t *testing.T) {
 		}
 		for range 3 {
 			id := uuid.NewString()
-			s.vendor.Declare(id, simulator.Processed(4*time.Second))
+			s.vendor.Declare(id, simulator.Processed(12*time.Second))
 			s.declare(schema.Chat, id)
 			want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
 		}
@@ -190,10 +190,13 @@ func TestRefusedOfABatch(t *testing.T) {
 // In quiet hours few interactions are polled. Those that always fail keep none that falls due later from its outcome.
 func TestFailingInteractionsKeepNoOtherWaiting(t *testing.T) {
 	t.Parallel()
-	for _, failing := range []int{1, 4} {
+	for _, failing := range []int{1, 4, 30} {
 		for name, fault := range map[string]simulator.Fault{
-			"500": simulator.Refusal(500), "401": simulator.Refusal(401), "a page": simulator.Page(404), "404": simulator.Refusal(404), "429": simulator.Refusal(429),
+			"500": simulator.Refusal(500), "401": simulator.Refusal(401), "429": simulator.Refusal(429),
 		} {
+			if failing > 4 && name == "429" {
+				continue // then the vendor throttles, and all wait
+			}
 			t.Run(fmt.Sprint(failing, " ", name), func(t *testing.T) {
 				t.Parallel()
 				s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
@@ -203,7 +206,7 @@ func TestFailingInteractionsKeepNoOtherWaiting(t *testing.T) {
 					s.declare(schema.Chat, id)
 				}
 				s.start()
-				if err := s.vendor.WaitPolls(s.ctx, failing+3); err != nil {
+				if err := s.vendor.WaitPolls(s.ctx, min(failing, 6)+3); err != nil {
 					t.Fatal(err)
 				}
 				for _, typ := range []schema.Type{schema.Chat, schema.Transcript} {
@@ -342,6 +345,56 @@ func TestSlowAnswerMakesNoLongWait(t *testing.T) {
 		t.Errorf("%d polls, the second %s after the first: want it long before a request could have timed out", len(polls), gap)
 	}
 	s.drained()
+	s.polite()
+}
+
+// A gateway that is rolled out refuses more and more, and then all: nothing ends by it.
+func TestRefusalsThatSpreadEndNothing(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, consumer.Reserve, simulator.Config{}, func(c *consumer.Config) { c.NotFoundGrace = 4 * time.Second })
+	const n = 20
+	for range n {
+		id := uuid.NewString()
+		s.vendor.Declare(id, simulator.Never())
+		s.declare(schema.Chat, id)
+	}
+	w := s.start()
+	if err := s.vendor.WaitPolls(s.ctx, 2*n); err != nil {
+		t.Fatal(err)
+	}
+	for share := 0.1; share < 1; share += 0.1 {
+		s.vendor.SetFaults(simulator.NoSuchResource().Sometimes(share))
+		if err := s.vendor.WaitPolls(s.ctx, s.vendor.Count()+n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.vendor.SetFaults(simulator.NoSuchResource())
+	// Every interaction is refused often enough by itself.
+	refused := map[string]int{}
+	from := len(s.vendor.Polls())
+	if err := s.vendor.Wait(s.ctx, func(v *simulator.Simulator) bool {
+		polls := v.Polls()
+		for ; from < len(polls); from++ {
+			refused[polls[from].Identifier]++
+		}
+		return len(refused) == n && w.Rest().Cause == consumer.Refused || time.Since(polls[0].At) > 30*time.Second
+	}); err != nil {
+		t.Fatal(err)
+	}
+	s.vendor.SetFaults()
+	if err := s.vendor.WaitPolls(s.ctx, s.vendor.Count()+n); err != nil {
+		t.Fatal(err)
+	}
+	if stats := w.Stats(); stats.TakenIn != n {
+		t.Errorf("%d were taken in, want %d", stats.TakenIn, n)
+	}
+	stream, err := s.js.Stream(s.ctx, schema.StreamOutcomes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if msgs := stream.CachedInfo().State.Msgs; msgs != 0 {
+		t.Errorf("%d interactions ended, want none", msgs)
+	}
 	s.polite()
 }
 

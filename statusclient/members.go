@@ -170,7 +170,7 @@ func (s *memberScanner) value() ([]byte, error) {
 			s.at++
 		case separates:
 			s.at++
-		case ended, c == '}', c == ']', c == ',', c == ':':
+		case ended, c == '}', c == ']', c == ',', c == ':', c == '\'':
 			return nil, s.notJSON(c)
 		case c == '"':
 			if err := s.string(); err != nil {

@@ -62,8 +62,9 @@ const (
 	// waits for it: a pull that is given up could lose a message to AckWait.
 	pullWait = time.Second
 	// probeWait is how long a lane may keep the probe when it has nothing due.
-	probeWait  = 200 * time.Millisecond
-	probeYield = 50 * time.Millisecond
+	probeWait = 200 * time.Millisecond
+	// probeYield is how long such a lane then leaves the probe to the others: one of them may have many to pass over.
+	probeYield = 500 * time.Millisecond
 	// gather is how long a lane waits for more slots to come free, when it has only a few: a pull costs as much as a
 	// poll, so pulls of one would double the cost of a busy worker.
 	gather      = 2 * time.Millisecond

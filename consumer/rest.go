@@ -37,7 +37,7 @@ const (
 	passedMost = 64
 	// probeHandicap is how much longer than the others the lane whose probe failed waits to make the next one, so that
 	// another has its turn when it has something due.
-	probeHandicap = 3 * (probeWait + probeYield)
+	probeHandicap = 750 * time.Millisecond
 )
 
 // rest keeps a worker away from a vendor in trouble. The worker is working, or resting until some moment, or probing:

@@ -190,7 +190,7 @@ func TestRefusedOfABatch(t *testing.T) {
 // In quiet hours few interactions are polled. Those that always fail keep none that falls due later from its outcome.
 func TestFailingInteractionsKeepNoOtherWaiting(t *testing.T) {
 	t.Parallel()
-	for _, failing := range []int{1, 4, 30} {
+	for _, failing := range []int{1, 4, 12} {
 		for name, fault := range map[string]simulator.Fault{
 			"500": simulator.Refusal(500), "401": simulator.Refusal(401), "429": simulator.Refusal(429),
 		} {

@@ -204,7 +204,7 @@ func (r *rest) passesOver(identifier string, polled bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	known := r.failed[identifier] || r.refused[identifier] != 0
-	if !known && !polled || r.passed[identifier] || len(r.passed) >= passedMost {
+	if !r.resting || !known && !polled || r.passed[identifier] || len(r.passed) >= passedMost {
 		return false
 	}
 	r.passed[identifier] = true

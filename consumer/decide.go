@@ -49,8 +49,6 @@ type Others struct {
 	Since time.Time
 	// Interval is the longest between two polls of one interaction.
 	Interval time.Duration
-	// Unseen says that other workers may have polled this interaction between its refusals, and had another answer.
-	Unseen bool
 }
 
 // refusedMany is how many interactions the vendor must have refused in the same way, with no success between them, before
@@ -69,10 +67,6 @@ func (o Others) doubt(first time.Time, grace time.Duration) bool {
 // refusalsToBelieve is at how many polls in a row the vendor must have refused an interaction before it is believed: one odd
 // answer, of a gateway or of a vendor that is just being deployed, ends nothing.
 const refusalsToBelieve = 3
-
-// refusalsUnseen is at how many of its own polls a worker must have been refused where others may have polled in between: a
-// gateway that refuses half of all requests is hardly met so often in a row.
-const refusalsUnseen = 10
 
 // Result is what came of a poll, in one word.
 type Result string
@@ -213,12 +207,8 @@ func decideRefusal(f Facts) Decision {
 		before = schema.Refusals{}
 	}
 	refusals := before.Next(f.StatusCode, f.Now)
-	needed := refusalsToBelieve
-	if f.Others.Unseen {
-		needed = refusalsUnseen
-	}
 	switch {
-	case refusals.Count < needed, f.Now.Sub(refusals.Since) < f.NotFoundGrace:
+	case refusals.Count < refusalsToBelieve, f.Now.Sub(refusals.Since) < f.NotFoundGrace:
 		return Decision{Action: HoldBack, Why: "refused, not confirmed", Refusals: refusals}
 	case f.Others.doubt(refusals.Since, f.NotFoundGrace):
 		return Decision{Action: HoldBack, Why: "refused, as others are", Refusals: refusals}

@@ -167,7 +167,6 @@ func TestDecideRefusals(t *testing.T) {
 				consumer.Others{RefusedAlike: 9, Succeeded: now.Add(-1), Interval: time.Minute}, refusals(want.code, 3, grace), "refused, as others are"},
 			{"third, others succeeded for the grace, and not for an interval", refusals(want.code, 2, grace),
 				consumer.Others{RefusedAlike: 9, Succeeded: now, Interval: grace + 1}, refusals(want.code, 3, grace), "refused, as others are"},
-			{"third, with polls of others between", refusals(want.code, 2, grace), consumer.Others{RefusedAlike: 1, Unseen: true}, refusals(want.code, 3, grace), "refused, not confirmed"},
 			{"third, and the worker watches since the first", refusals(want.code, 2, grace), consumer.Others{RefusedAlike: 1, Since: now.Add(-grace)}, schema.Refusals{}, "refused"},
 			{"third, and the worker watches since later", refusals(want.code, 2, grace), consumer.Others{RefusedAlike: 1, Since: now.Add(1 - grace)}, refusals(want.code, 1, 0), "refused, not confirmed"},
 			{"after others of another kind", refusals(400, 10, 2*grace), consumer.Others{RefusedAlike: 1}, refusals(want.code, 1, 0), "refused, not confirmed"},

@@ -26,8 +26,6 @@ type delivery struct {
 	// status is the last one known before this poll, and refusals are those of the polls before it; after this poll, with it.
 	status   schema.Status
 	refusals schema.Refusals
-	// unseen says that others may have polled between these refusals.
-	unseen bool
 	// behind is how many deliveries the broker has after this one.
 	behind uint64
 	// sendBy is when the request must have left, until is how long publishing the outcome may take; by this process's
@@ -108,7 +106,6 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 	}
 	if decision.Action == HoldBack { // of what could not be published, the row goes on
 		d.refusals = decision.Refusals
-		d.unseen = d.unseen && d.refusals.Count > 1
 	}
 	if decision.Unlisted {
 		w.count.unlistedCount.Add(1)
@@ -170,7 +167,6 @@ func (w *Worker) factsOf(d *delivery, answer schema.Answer, err error) (facts Fa
 	}
 	if facts.Fault.Refusal() {
 		facts.Others = w.rest.others(d.identifier, facts.StatusCode)
-		facts.Others.Unseen = d.unseen
 		facts.Others.Since = w.clock.at(facts.Others.Since)
 		if !facts.Others.Succeeded.IsZero() {
 			facts.Others.Succeeded = w.clock.at(facts.Others.Succeeded)

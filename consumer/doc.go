@@ -76,7 +76,7 @@
 // or of a vendor that is just being deployed. It ends the interaction only when the same HTTP status has come at three
 // polls in a row, over the grace at least; the reservation carries the count. A reservation begins without it and gets it
 // after the poll, so that whatever is lost in between makes the count begin anew. With delayed naks each worker counts for
-// itself, and needs ten where others have polled in between.
+// itself.
 //
 // It ends nothing where the vendor refuses five or more interactions in the same way and none has succeeded since, unless
 // others had a status for the whole grace after this one's first refusal: otherwise it is the base URL, the account of the

@@ -49,7 +49,7 @@ func (n *naks) begin(_ context.Context, d *delivery) (bool, error) {
 	}
 	d.identifier = declared.Identifier
 	d.due = n.due.take(d.origin.Sequence)
-	d.refusals, d.unseen = n.refused.of(d.identifier, d.origin.Deliveries, n.cfg.Now())
+	d.refusals = n.refused.of(d.identifier, n.cfg.Now())
 	// The poll must be over, and its outcome stored, before AckWait brings the message back, maybe to another worker. That
 	// counts from when the message was asked for, and not from now: this process may have stood still in between.
 	d.until = d.asked.Add(n.ackWait(d.lane.guidance) - nakSlack)
@@ -78,7 +78,7 @@ func (n *naks) holdBack(_ context.Context, d *delivery, notBefore time.Time) err
 	delay := max(wait+nakSlack, notBefore.Sub(n.cfg.Now())) + jitter
 	now := n.clock.time()
 	n.due.note(d.origin.Sequence, now.Add(delay), now)
-	n.refused.note(d.identifier, refusedEntry{refusals: d.refusals, unseen: d.unseen, delivery: d.origin.Deliveries, noted: n.cfg.Now()})
+	n.refused.note(d.identifier, refusedEntry{refusals: d.refusals, noted: n.cfg.Now()})
 	return d.nakAfter(delay)
 }
 
@@ -213,9 +213,6 @@ type refusedSample struct {
 
 type refusedEntry struct {
 	refusals schema.Refusals
-	// delivery is the number of the last of them, and unseen says that between two of them the message was delivered to others.
-	delivery uint64
-	unseen   bool
 	noted    time.Time
 }
 
@@ -228,16 +225,15 @@ func refusedLife(cfg Config) time.Duration {
 	return 2*cfg.NotFoundGrace + 10*(cfg.Intervals.Longest()+nakSlack) + holdBackMost
 }
 
-// of gives the refusals of an interaction whose message is delivered for that time, and whether others may have polled it
-// between them.
-func (s *refusedSample) of(identifier string, delivery uint64, now time.Time) (refusals schema.Refusals, unseen bool) {
+// of gives the refusals of an interaction.
+func (s *refusedSample) of(identifier string, now time.Time) schema.Refusals {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, ok := s.known[identifier]
 	if !ok || now.Sub(e.noted) > s.life {
-		return schema.Refusals{}, false
+		return schema.Refusals{}
 	}
-	return e.refusals, e.unseen || delivery != e.delivery+1
+	return e.refusals
 }
 
 // note remembers the refusals of an interaction, or forgets it where there are none.

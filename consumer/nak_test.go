@@ -80,32 +80,20 @@ func TestNaksTurn(t *testing.T) {
 	}
 }
 
-// A row of refusals is kept for the next delivery to the same worker, which knows whether others had one in between.
+// Refusals are remembered for some time, of a bounded number of interactions.
 func TestRefusedSample(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	row := schema.Refusals{StatusCode: 404, Count: 2, Since: now}
 	s := refusedSample{life: time.Minute}
-	entry := refusedEntry{refusals: row, delivery: 7, noted: now}
-	s.note("a", entry)
-	for _, tt := range []struct {
-		delivery uint64
-		after    time.Duration
-		want     schema.Refusals
-		unseen   bool
-	}{
-		{8, time.Minute, row, false}, {9, 0, row, true}, {1, 0, row, true}, {7, 0, row, true}, {8, time.Minute + 1, schema.Refusals{}, false},
-	} {
-		if got, unseen := s.of("a", tt.delivery, now.Add(tt.after)); !got.Equal(tt.want) || unseen != tt.unseen {
-			t.Errorf("delivery %d, %s later: %v, unseen %t, want %v, %t", tt.delivery, tt.after, got, unseen, tt.want, tt.unseen)
-		}
+	s.note("a", refusedEntry{refusals: row, noted: now})
+	if got := s.of("a", now.Add(time.Minute)); !got.Equal(row) {
+		t.Errorf("a minute later there are %v, want %v", got, row)
 	}
-	entry.unseen = true
-	s.note("a", entry)
-	if _, unseen := s.of("a", 8, now); !unseen {
-		t.Error("what was unseen once is forgotten")
+	if got := s.of("a", now.Add(time.Minute+1)); got.Count != 0 {
+		t.Errorf("after its time there are %v", got)
 	}
 	s.note("a", refusedEntry{})
-	if got, _ := s.of("a", 8, now); got.Count != 0 || len(s.known) != 0 {
+	if got := s.of("a", now); got.Count != 0 || len(s.known) != 0 {
 		t.Errorf("after another answer there are %v", got)
 	}
 	for n := range 2 * refusedMost {

@@ -194,8 +194,8 @@ func TestFailingInteractionsKeepNoOtherWaiting(t *testing.T) {
 		for name, fault := range map[string]simulator.Fault{
 			"500": simulator.Refusal(500), "401": simulator.Refusal(401), "429": simulator.Refusal(429),
 		} {
-			if failing > 4 && name == "429" {
-				continue // then the vendor throttles, and all wait
+			if failing != 4 && name != "500" {
+				continue // where many are throttled, all wait
 			}
 			t.Run(fmt.Sprint(failing, " ", name), func(t *testing.T) {
 				t.Parallel()

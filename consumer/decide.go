@@ -56,9 +56,9 @@ type Others struct {
 const refusedMany = 5
 
 // doubt tells whether refusals, the first of which came at that time, may be none of this interaction's. They are this one's
-// where the vendor has gone on for the whole grace to give others a status.
+// where the vendor has gone on for half of the grace to give others a status.
 func (o Others) doubt(first time.Time, grace time.Duration) bool {
-	if !o.Succeeded.IsZero() && o.Succeeded.Sub(first) >= max(o.Interval, grace) {
+	if !o.Succeeded.IsZero() && o.Succeeded.Sub(first) >= max(o.Interval, grace/2) {
 		return false
 	}
 	return o.AllRefused || o.RefusedAlike >= refusedMany

@@ -79,7 +79,7 @@
 // itself.
 //
 // It ends nothing where the vendor refuses five or more interactions in the same way and none has succeeded since, unless
-// others had a status for the whole grace after this one's first refusal: otherwise it is the base URL, the account of the
+// others had a status for half of the grace after this one's first refusal: otherwise it is the base URL, the account of the
 // token, or the vendor. Such a worker rests, with a cause of its own. What was refused before
 // the worker began to watch, at its start or at the end of such a rest, counts for nothing.
 //

@@ -20,7 +20,7 @@ import (
 func TestClusterPaths(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, mode consumer.Mode) {
-		_, s := onCluster(t, "paths", mode, "STATUSWORKER_DEADLINE=16s")
+		_, s := onCluster(t, "paths", mode, "STATUSWORKER_DEADLINE=40s")
 		for _, life := range []time.Duration{0, 1500 * time.Millisecond, 4 * time.Second} {
 			s.declareAll(processed(life))
 		}

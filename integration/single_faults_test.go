@@ -17,7 +17,7 @@ func TestSingleBrokerKilledSixTimes(t *testing.T) {
 		broker := harness.StartServer(t)
 		s := newScenario(t, setting{
 			name: "broker-killed-six-times/" + string(mode), url: broker.URL, mode: mode, within: 2 * time.Minute,
-			env: []string{"STATUSWORKER_DEADLINE=16s"},
+			env: []string{"STATUSWORKER_DEADLINE=40s"},
 		})
 		// Every answer takes a while, so that polls are out at every instant.
 		s.declareAll(slowed(mixed(interactions, 14*time.Second), delay))
@@ -86,7 +86,7 @@ func TestSingleWorkersKilledInTurn(t *testing.T) {
 		const interactions, kills = 300, 6
 		s := newScenario(t, setting{
 			name: "workers-killed-in-turn/" + string(mode), url: harness.StartServer(t).URL, mode: mode,
-			env: []string{"STATUSWORKER_DEADLINE=16s"},
+			env: []string{"STATUSWORKER_DEADLINE=40s"},
 		})
 		const delay = 100 * time.Millisecond
 		s.declareAll(slowed(mixed(interactions, 12*time.Second), delay))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -207,6 +208,14 @@ func failing(typ schema.Type, after time.Duration) []interaction {
 	add(schema.DeadlineExceeded, "", &never)
 	add(schema.InvalidMessage, `{"type":`, &never)
 	return all
+}
+
+// confirmable leaves out what the vendor refuses where the refusals cannot be confirmed within a scenario's deadline: with delayed
+// naks each of several workers counts them for itself.
+func (s *scenario) confirmable(all []interaction) []interaction {
+	return slices.DeleteFunc(all, func(i interaction) bool {
+		return s.mode == consumer.Nak && (i.what == string(schema.NotFound) || i.what == string(schema.Rejected))
+	})
 }
 
 // mixed gives n interactions in turn: every type and route, and every reason to fail (of all types). They end at the

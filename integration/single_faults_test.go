@@ -20,7 +20,7 @@ func TestSingleBrokerKilledSixTimes(t *testing.T) {
 			env: []string{"STATUSWORKER_DEADLINE=40s"},
 		})
 		// Every answer takes a while, so that polls are out at every instant.
-		s.declareAll(slowed(mixed(interactions, 14*time.Second), delay))
+		s.declareAll(slowed(s.confirmable(mixed(interactions, 14*time.Second)), delay))
 		for range 3 {
 			s.start()
 		}
@@ -48,7 +48,7 @@ func TestSingleBrokerKilledSixTimes(t *testing.T) {
 func (s *scenario) fresh(n int, delay time.Duration) {
 	s.t.Helper()
 	polls := s.vendor.Count()
-	s.declareAll(slowed(mixed(n, 4*time.Second), delay))
+	s.declareAll(slowed(s.confirmable(mixed(n, 4*time.Second)), delay))
 	harness.Check(s.t, s.vendor.WaitPolls(s.ctx, polls+n*4/5))
 }
 
@@ -89,7 +89,7 @@ func TestSingleWorkersKilledInTurn(t *testing.T) {
 			env: []string{"STATUSWORKER_DEADLINE=40s"},
 		})
 		const delay = 100 * time.Millisecond
-		s.declareAll(slowed(mixed(interactions, 12*time.Second), delay))
+		s.declareAll(slowed(s.confirmable(mixed(interactions, 12*time.Second)), delay))
 		for range 3 {
 			s.start()
 		}

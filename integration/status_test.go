@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -33,10 +32,7 @@ func TestClusterStatus(t *testing.T) {
 func (s *scenario) tellsItsStatus() {
 	s.t.Helper()
 	s.declareAll(processed(time.Second))
-	s.declareAll(slices.DeleteFunc(failing(schema.Chat, time.Second), func(i interaction) bool {
-		// With delayed naks each of the workers counts refusals for itself, and the deadline of these tests is over before.
-		return s.mode == consumer.Nak && (i.what == string(schema.NotFound) || i.what == string(schema.Rejected))
-	}))
+	s.declareAll(s.confirmable(failing(schema.Chat, time.Second)))
 	want := map[string]uint64{}
 	for _, kinds := range s.want {
 		for _, kind := range kinds {

@@ -203,7 +203,7 @@ func (s *dueSample) take(sequence uint64) time.Time {
 }
 
 // refusedSample remembers which interactions were refused at this worker's last polls of them. Each worker counts for itself,
-// and what does not fit is counted when there is room: a refusal is believed later than it could be, and never sooner.
+// and what does not fit is counted when there is room: a status that another worker got in between is not seen.
 type refusedSample struct {
 	life time.Duration // of an entry that is not noted again: others poll the interaction
 

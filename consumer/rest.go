@@ -241,7 +241,7 @@ type pollReport struct {
 	// With neither, the vendor gave a status: that is a success.
 	trouble Trouble
 	refused int
-	// ended says that the refusal is believed, and has ended the interaction: it tells nothing of others.
+	// ended says that the refusal has ended the interaction: it begins no rest, and counts among those that are refused.
 	ended bool
 	// until is when the vendor asks to be polled again, or zero; detail is what it said.
 	until  time.Time

@@ -131,7 +131,7 @@ func TestAllRefusedEndsNothing(t *testing.T) {
 			t.Parallel()
 			modes(t, func(t *testing.T, mode consumer.Mode) {
 				s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.NotFoundGrace = 500 * time.Millisecond })
-				const n = 6 // few, because a rest is a second long for each
+				const n = 6 // few, because a rest grows with each
 				s.vendor.SetFaults(tt.fault)
 				var want []string
 				for range n {
@@ -162,7 +162,7 @@ func TestAllRefusedEndsNothing(t *testing.T) {
 	}
 }
 
-// Some of a batch were deleted at the vendor. They end when the others were polled with success for the grace, also where these have
+// Some of a batch were deleted at the vendor. They end when the others were polled with success for half of the grace, also where these have
 // ended by then and nothing succeeds any more.
 func TestRefusedOfABatch(t *testing.T) {
 	t.Parallel()

@@ -58,11 +58,14 @@ const refusedMany = 5
 // doubt tells whether refusals, the first of which came at that time, may be none of this interaction's. They are this one's
 // where the vendor has gone on for half of the grace to give others a status.
 func (o Others) doubt(first time.Time, grace time.Duration) bool {
-	if !o.Succeeded.IsZero() && o.Succeeded.Sub(first) >= max(o.Interval, grace/2) {
+	if !o.Succeeded.IsZero() && o.Succeeded.Sub(first) >= refusedAmongOthers(o.Interval, grace) {
 		return false
 	}
 	return o.AllRefused || o.RefusedAlike >= refusedMany
 }
+
+// refusedAmongOthers is for how long the vendor must have gone on to give others a status.
+func refusedAmongOthers(interval, grace time.Duration) time.Duration { return max(interval, grace/2) }
 
 // refusalsToBelieve is at how many polls in a row the vendor must have refused an interaction before it is believed: one odd
 // answer, of a gateway or of a vendor that is just being deployed, ends nothing.

@@ -59,7 +59,9 @@ type rest struct {
 	failed  map[string]bool
 	refused map[string]int
 	// before are those that were refused before the last success, and had no status since: they may be all that is refused.
-	before map[string]bool
+	// That is not so where they did not end by it, and nothing has succeeded for beforeQuiet.
+	before      map[string]bool
+	beforeQuiet time.Duration
 	// passed are those of them that a probe has left its turn for, in this rest.
 	passed map[string]bool
 	// intervals are between two polls of one interaction. refusedQuiet is how long nothing may have succeeded before a worker
@@ -90,9 +92,10 @@ type Rest struct {
 	Detail string
 }
 
-func newRest(now func() time.Time, log logrus.FieldLogger, intervals Intervals, refusedQuiet time.Duration) *rest {
+func newRest(now func() time.Time, log logrus.FieldLogger, intervals Intervals, grace time.Duration) *rest {
 	return &rest{
-		now: now, log: log, intervals: intervals, refusedQuiet: refusedQuiet, watched: now(), handicapped: -1,
+		now: now, log: log, intervals: intervals, watched: now(), handicapped: -1,
+		refusedQuiet: min(2*(intervals.Longest()+slackMost), grace), beforeQuiet: refusedAmongOthers(intervals.Longest(), grace),
 		failed: map[string]bool{}, refused: map[string]int{}, before: map[string]bool{}, passed: map[string]bool{},
 		told: map[Trouble]*telling{}, began: map[Trouble]uint64{}, changed: make(chan struct{}),
 		lengths: backoff.NewExponentialBackOff(backoff.WithInitialInterval(restLeast), backoff.WithMaxInterval(restMost),
@@ -304,8 +307,9 @@ func (r *rest) allRefused(p pollReport, now time.Time) bool {
 		return true
 	}
 	alike := 0
+	all := now.Sub(r.success) >= r.beforeQuiet
 	for id, code := range r.refused {
-		if code == p.refused && !r.before[id] {
+		if code == p.refused && (all || !r.before[id]) {
 			alike++
 		}
 	}

@@ -335,14 +335,32 @@ func TestRestRefused(t *testing.T) {
 				r.report(pollReport{identifier: id, refused: 404})
 			}
 			r.succeed(false)
-			time.Sleep(2 * quietAfter)
+			time.Sleep(quietAfter/2 - 1)
 		}
 		r.wantWorking("while the same ones are refused")
 		if !r.others("a", 404).Since.Equal(began) {
 			t.Error("the worker has forgotten since when it watches")
 		}
+		time.Sleep(quietAfter/2 + 1)
 		r.refuse(404, refusedMany)
 		r.wantResting("when others are refused as well")
+	})
+	// A gateway that refuses more and more has refused each before the last success: when nothing succeeds any more, it refuses all.
+	inFakeTime(t, func(t *testing.T, r testRest) {
+		for range 3 {
+			for n := range refusedMany {
+				r.report(pollReport{identifier: strconv.Itoa(n), refused: 404})
+			}
+			r.succeed(false)
+			time.Sleep(quietAfter / 4)
+		}
+		r.report(pollReport{identifier: "0", refused: 404})
+		r.wantWorking("while others may succeed")
+		time.Sleep(quietAfter)
+		for n := range refusedMany {
+			r.report(pollReport{identifier: strconv.Itoa(n), refused: 404})
+		}
+		r.wantResting("when nothing has succeeded for long, and they have not ended")
 	})
 	// However many are refused, the last status of each is known.
 	inFakeTime(t, func(t *testing.T, r testRest) {

@@ -68,7 +68,7 @@ func New(ctx context.Context, js jetstream.JetStream, status StatusClient, outco
 	cfg = cfg.withDefaults()
 	w := &Worker{js: js, cfg: cfg, log: cfg.Log, status: status, outcomes: outcomes}
 	w.clock.now = cfg.Now
-	w.rest = newRest(cfg.Now, cfg.Log, cfg.Intervals, min(2*(cfg.Intervals.Longest()+slackMost), cfg.NotFoundGrace))
+	w.rest = newRest(cfg.Now, cfg.Log, cfg.Intervals, cfg.NotFoundGrace)
 	w.complaints.now = cfg.Now
 	if cfg.MaxPollsPerSecond > 0 {
 		w.budget = newBudget(cfg.Now)

@@ -69,7 +69,10 @@ func TestSingleShippedUsersCanWork(t *testing.T) {
 		server := shippedUsers(t)
 		provision(t, server.URL, mode, 1, scaled, envOf(server, "provision")...)
 		// The worker's rights are enough to see that nothing is missing.
-		s := newScenario(t, setting{name: "shipped-users/" + string(mode), url: urlOf(server, admin), mode: mode, env: envOf(server, "worker")})
+		// The deadline leaves time for the commands that run before the worker.
+		s := newScenario(t, setting{
+			name: "shipped-users/" + string(mode), url: urlOf(server, admin), mode: mode, env: append(envOf(server, "worker"), "STATUSWORKER_DEADLINE=40s"),
+		})
 
 		producer, err := jetstream.New(connectAs(t, server, "producer"))
 		harness.Check(t, err)

@@ -318,6 +318,7 @@ func TestMetricsMove(t *testing.T) {
 			}
 			s.await("/readyz", http.StatusOK, "ok")
 			n("broker_reconnects_total", nil, more(0))
+			s.declare(schema.Chat, &never, "") // by now all others may have ended
 			n("rest_state", labels{"state": "working"}, exactly(1))
 
 			s.server.Stopping()

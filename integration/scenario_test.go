@@ -26,7 +26,7 @@ var scaled = consumer.Intervals{Audio: 2 * time.Second, Chat: time.Second, Trans
 // Ages at which an interaction fails, scaled. The deadline only meets what never ends, however long a broker is away:
 // all else has reached its end at the vendor long before.
 const (
-	scaledDeadline = 8 * time.Second
+	scaledDeadline = 16 * time.Second
 	scaledGrace    = 2 * time.Second
 	scaledTimeout  = 2 * time.Second
 )

@@ -110,6 +110,7 @@ func TestSingleWorkersKilledInTurn(t *testing.T) {
 func TestSingleFiveThousand(t *testing.T) {
 	s := newScenario(t, setting{
 		name: "five-thousand/reserve", url: harness.StartServer(t).URL, mode: consumer.Reserve, within: 2 * time.Minute,
+		env: []string{"STATUSWORKER_DEADLINE=40s"}, // on a slow machine refusals take long to be confirmed
 	})
 	for range 3 {
 		s.start()

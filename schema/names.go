@@ -36,7 +36,7 @@ const (
 	// HeaderPoll is the number of the poll that a reservation stands for; the first is 1.
 	HeaderPoll = "Statusworker-Poll"
 	// HeaderFirstStored is when the declared message was stored, RFC 3339 with nanoseconds, by the broker's clock.
-	// It tells one life of an interaction from the next, and ages are measured from it.
+	// It tells one generation of an interaction from the next, and ages are measured from it.
 	HeaderFirstStored = "Statusworker-First-Stored"
 	// HeaderSequence is the declared message's sequence in its stream.
 	HeaderSequence = "Statusworker-Sequence"
@@ -49,11 +49,17 @@ const (
 	// HeaderTombstone marks a reservation that is acked without a poll when it falls due.
 	HeaderTombstone = "Statusworker-Tombstone"
 	// HeaderSupersedes is on a declared message that replays a dead letter: when the declared message of that dead letter
-	// was stored (a life, as in HeaderFirstStored), which has ended. What is still pending of it stands in nobody's way.
+	// was stored (a generation, as in HeaderFirstStored), which has ended. What is still pending of it stands in nobody's way.
 	HeaderSupersedes = "Statusworker-Supersedes"
 	// HeaderTraceparent is the W3C trace context, in lower case on all that this stage stores. [Traceparent] reads it in any
 	// case.
 	HeaderTraceparent = "traceparent"
+)
+
+// Headers by which the broker knows a schedule: when a message falls due, as `@at` and a time, and on which subject.
+const (
+	HeaderSchedule       = "Nats-Schedule"
+	HeaderScheduleTarget = "Nats-Schedule-Target"
 )
 
 // ContentTypeCloudEvent is the content type of a structured CloudEvent in JSON.
@@ -153,6 +159,9 @@ func FailedSubject(r Reason, identifier string) string {
 
 // FailedSubjects matches the dead letters whose subject ends in a token, whatever their reason.
 func FailedSubjects(token string) string { return prefixFailed + "*." + token }
+
+// IsFailedSubject tells whether a subject is one of dead letters.
+func IsFailedSubject(subject string) bool { return strings.HasPrefix(subject, prefixFailed) }
 
 // OutcomeSubjects matches every outcome of one interaction. (In the outcomes stream; it matches more elsewhere.)
 func OutcomeSubjects(identifier string) string { return "interactions.*.*." + identifier }

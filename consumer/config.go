@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"statusworker/schema"
+	"statusworker/schema/lifecycle"
 )
 
 // StatusClient asks the vendor for the status of an interaction. It makes one request, which must not leave after
@@ -27,9 +28,8 @@ type StatusClient interface {
 // nil when they are stored, now or before, or when a stored outcome that contradicts them is kept.
 type OutcomePublisher interface {
 	Publish(ctx context.Context, outcomes ...schema.Outcome) error
-	// Ended tells whether an outcome is stored of an interaction's life: of the one whose declared message was stored at
-	// that time, or of a later one.
-	Ended(ctx context.Context, identifier string, life time.Time) (bool, error)
+	// Outcomes reads what is stored on the outcome subjects of an interaction, the newest on each.
+	Outcomes(ctx context.Context, identifier string) ([]lifecycle.Outcome, error)
 }
 
 // Observer is told of what is worth measuring. Its methods are called by many goroutines, in the way of polls: they must be

@@ -9,6 +9,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/schema"
+	"statusworker/schema/lifecycle"
 )
 
 // delivery is one message that is due, from its receipt until it is settled.
@@ -19,8 +20,8 @@ type delivery struct {
 	probe bool
 
 	identifier string
-	// at is where the interaction is: which life, and which poll this delivery stands for.
-	at position
+	// at is where the interaction is: which generation, and which poll this delivery stands for.
+	at lifecycle.Position
 	// origin is where its declared message was stored.
 	origin schema.Origin
 	// status is the last one known before this poll, and refusals are those of the polls before it; after this poll, with it.
@@ -40,21 +41,7 @@ type delivery struct {
 
 var errTooLate = errors.New("the broker took so long to store the next reservation that this poll could no longer be made in time; the interaction is polled then")
 
-// position orders the polls of an interaction: by life, then by number.
-type position struct {
-	life   time.Time
-	number uint64
-}
-
-// after tells whether p is a later poll than o.
-func (p position) after(o position) bool {
-	if !p.life.Equal(o.life) {
-		return p.life.After(o.life)
-	}
-	return p.number > o.number
-}
-
-// deliver lives the life of one delivery: begin, poll, decide, settle.
+// deliver takes one delivery through its steps: begin, poll, decide, settle.
 func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 	ctx, spans := w.trace(ctx, d)
 	defer func() { spans.end(err) }()
@@ -72,7 +59,7 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 	tooLate := passed(d.sendBy, w.cfg.Now()) >= 0
 	if tooLate || !w.mayPoll(d) {
 		w.count.skipped.Add(1)
-		if tooLate && d.reserved.sequence != 0 {
+		if tooLate && d.reserved.Sequence != 0 {
 			w.complain("a slow broker", errTooLate)
 		}
 		return w.holdBack(ctx, d, time.Time{})
@@ -134,7 +121,7 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 // turn to those behind it: one of them may be new, and show that the vendor works.
 func (w *Worker) mayPoll(d *delivery) bool {
 	if d.probe {
-		return d.behind == 0 || !w.rest.passesOver(d.identifier, d.at.number > 1)
+		return d.behind == 0 || !w.rest.passesOver(d.identifier, d.at.PolledBefore())
 	}
 	return w.rest.mayPoll()
 }
@@ -156,7 +143,7 @@ func (w *Worker) holdBack(ctx context.Context, d *delivery, notBefore time.Time)
 func (w *Worker) factsOf(d *delivery, answer schema.Answer, err error) (facts Facts, renewed bool) {
 	now := w.clock.time()
 	facts = Facts{
-		Status: answer.Status, ErrorMessage: answer.ErrorMessage, Now: now, Age: now.Sub(d.at.life), Refusals: d.refusals,
+		Status: answer.Status, ErrorMessage: answer.ErrorMessage, Now: now, Age: now.Sub(d.at.Generation), Refusals: d.refusals,
 		NotFoundGrace: w.cfg.NotFoundGrace, Deadline: w.cfg.Deadline, FailedStatuses: w.cfg.FailedStatuses,
 	}
 	if err != nil {
@@ -228,7 +215,7 @@ func (w *Worker) conclude(ctx context.Context, d *delivery, decision Decision, a
 	if err := w.publish(ctx, d, outcomes...); err != nil {
 		return err
 	}
-	w.cfg.Observer.Ended(d.lane.typ, w.clock.time().Sub(d.at.life))
+	w.cfg.Observer.Ended(d.lane.typ, w.clock.time().Sub(d.at.Generation))
 	return w.hold.finish(ctx, d)
 }
 
@@ -288,6 +275,6 @@ func originOf(d *delivery) error {
 		Stored: meta.Timestamp, Traceparent: schema.Traceparent(d.msg.Headers()),
 	}
 	d.behind = meta.NumPending
-	d.at = position{life: meta.Timestamp}
+	d.at = lifecycle.Position{Generation: meta.Timestamp}
 	return nil
 }

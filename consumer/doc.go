@@ -37,22 +37,20 @@
 // # What a refusal means
 //
 // A refused reservation proves nothing by itself. On a replicated stream, one that has just fallen due may still be
-// seen for a moment; a worker that took the refusal for "somebody else polls" and acked would lose the interaction. So
-// the pending reservation is read, from the stream's leader. If it is later than the poll of this delivery, somebody
-// has taken over, and the delivery is acked and dropped. Anything else is tried again for a second, and then left to
-// the broker's redelivery.
+// seen for a moment; a worker that took the refusal for "somebody else polls" and acknowledged would lose the interaction.
+// So the pending reservation is read, from the stream's leader, and package lifecycle (under schema) says what it means. A
+// later one shows that somebody has taken over: the delivery is acknowledged and dropped. Anything else is tried again for a
+// second, and then left to the broker's redelivery.
 //
-// Later is a matter of life and number. Every declared message begins a life, named by the moment at which it was
-// stored; its polls are numbered. The first reservation of a life is made on the condition that neither a reservation
-// nor a due message of the interaction is stored: declared again while its poll is due, or out, an interaction has one
-// chain of reservations all the same. (Where a replayed dead letter has begun another life, what is still due of the
-// older one sees that pending and drops itself.) The conditions cover all types at once, so an identifier that was
-// declared as audio and as chat has one chain, too.
+// Every declared message may begin a generation, named by the moment at which it was stored. The first reservation of a
+// generation is made on the condition that neither a reservation nor a due message of the interaction is stored: declared
+// again while its poll is due, or out, an interaction has one chain of reservations all the same. The conditions cover all
+// types at once, so an identifier that was declared as audio and as chat has one chain, too.
 //
 // # The tombstone
 //
 // When an interaction has ended, its reservation is not deleted but replaced by a tombstone, which falls due like one
-// and is then acked without a poll. Until then a stale copy of the last due message finds it pending and is dropped.
+// and is then acknowledged without a poll. Until then a stale copy of the last due message finds it pending and is dropped.
 // An interaction that is declared again meanwhile waits in its own stream until the tombstone is gone. It does not replace
 // it: a schedule that fires takes away all that lies on its subject, also what was stored there in its last instant.
 // (What replaces a reservation may be taken away like that too: then the due message is there, and one more poll is made.)

@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sirupsen/logrus"
 
 	"statusworker/schema"
+	"statusworker/schema/lifecycle"
 	"statusworker/schema/topology"
 )
 
@@ -44,19 +46,57 @@ func (w *Worker) takeIn(r *reservations) func(context.Context, jetstream.Msg) er
 // tombstoneGone is how long after it fell due a tombstone is taken to be gone: the broker is 0.3 s late at worst.
 const tombstoneGone = 400 * time.Millisecond
 
-// first makes the first reservation of a declared message, or finds that it needs none. When it returns 0 and no error,
-// the interaction is in another stored message. When it returns a time to wait, an earlier life of the interaction has
-// just ended: its tombstone is there until then.
+// first makes the first reservation of a declared message, or finds that it needs none. When it returns 0 and no error, the
+// message may be acknowledged. When it returns a time to wait, an earlier generation has just ended, and what is left of it is
+// there until then.
 func (r *reservations) first(ctx context.Context, d *delivery, w *Worker) (wait time.Duration, err error) {
 	if err := r.sureOfTime(ctx); err != nil {
 		return 0, err
 	}
-	next := reservation{at: position{life: d.at.life, number: 1}}
-	// What is due counts as well: a reservation of an interaction whose poll has yet to be made would be a second life of it.
-	among := schema.WaitingSubjects(d.identifier)
+	declared := declaredOf(d)
+	next := reservation{Reserved: lifecycle.Reserved{Position: lifecycle.Position{Generation: d.at.Generation, Number: 1}}}
+	var snapshot lifecycle.Snapshot
+	var refused lifecycle.TakeIn
 	for giveUp := r.cfg.Now().Add(refusedFor); ; {
-		next.due = r.due(d.lane.guidance, d.lane.guidance)
-		err := r.put(ctx, d, &next, 0, among)
+		read := r.cfg.Now()
+		around, err := r.stored.around(ctx, d, r.clock.time().Sub(d.at.Generation))
+		if err != nil {
+			return 0, err
+		}
+		snapshot.Declared, snapshot.Outcomes = around.Declared, around.Outcomes
+		verdict, until := snapshot.TakeIn(declared)
+		switch verdict {
+		case lifecycle.Wait:
+			w.count.declaredAgain.Add(1)
+			return max(0, r.clock.local(until).Sub(r.cfg.Now())) + tombstoneGone, nil
+		case lifecycle.Foreign:
+			return 0, fmt.Errorf("taking in %s: a message that is no reservation is stored under %s", d.identifier, schema.HoldSubjects(d.identifier))
+		case lifecycle.Reserve, lifecycle.ReserveBesideDue:
+		default:
+			w.declaredBefore(d, verdict)
+			return 0, nil
+		}
+		if verdict == refused {
+			if !r.cfg.Now().Before(giveUp) {
+				return 0, fmt.Errorf("taking in %s: %w", d.identifier, errReserved)
+			}
+			select {
+			case <-time.After(refusedEvery):
+			case <-ctx.Done():
+				return 0, ctx.Err()
+			}
+		}
+		if passed(read, r.cfg.Now()) > readAgain {
+			continue // this process stood still, or the broker was slow
+		}
+		// What is due counts as well, unless it has no more effect: a reservation of an interaction whose poll has yet to be
+		// made would be a second generation of it.
+		among := schema.WaitingSubjects(d.identifier)
+		if verdict == lifecycle.ReserveBesideDue {
+			among = schema.HoldSubjects(d.identifier)
+		}
+		next.Due = r.due(d.lane.guidance, d.lane.guidance)
+		err = r.put(ctx, d, &next, 0, among)
 		if err == nil {
 			w.count.takenIn.Add(1)
 			w.laneOf(d.lane.typ).takenIn.Add(1)
@@ -66,57 +106,39 @@ func (r *reservations) first(ctx context.Context, d *delivery, w *Worker) (wait 
 			return 0, err
 		}
 		r.count.refused.Add(1)
-		pending, err := r.pending(ctx, d.identifier, among)
-		ours := pending != nil && !pending.at.life.IsZero()
-		replayed := ours && pending.at.life.Equal(supersedes(d))
-		over := replayed || pending != nil && pending.tombstone
-		if err == nil && ours && !over && !pending.at.life.Equal(d.at.life) {
-			// Who declares again as soon as there is an outcome may be quicker than the tombstone, or its worker died.
-			over, err = w.outcomes.Ended(ctx, d.identifier, pending.at.life)
-		}
-		switch {
-		case err != nil:
+		refused = verdict
+		// A refusal alone proves nothing. What is read may be a reservation that is just falling due: believing it is safe,
+		// because then its due message is stored.
+		if snapshot.Reservation, err = r.stored.reservation(ctx, d.identifier); err != nil {
 			return 0, err
-		case pending == nil:
-		case pending.at.life.Equal(d.at.life):
-			return 0, nil // taken in before; the ack was lost
-		case pending.fired && (pending.tombstone || replayed || !ours):
-			// Nothing shall come of it: it waits to be acked, or finds that its interaction has been taken over. What somebody
-			// else has published there may be where no lane looks.
-			among = schema.HoldSubjects(d.identifier)
-			continue // that is another question, however long this one took
-		case pending.fired && over:
-			return d.lane.guidance, nil // its poll, which is due, finds the outcome, or what is missing of it
-		case over:
-			// Declared again after its end. Replacing the tombstone could lose the interaction: a schedule that fires
-			// takes away all that lies on its subject, also what was stored there, and acked, in its last instant. Of a
-			// life whose dead letter is replayed, the reservation may still stand: it has ended all the same.
-			w.count.declaredAgain.Add(1)
-			return max(0, r.clock.local(pending.due).Sub(r.cfg.Now())) + tombstoneGone, nil
-		case !ours:
-			return 0, fmt.Errorf("taking in %s: a message that is no reservation is stored under %s", d.identifier, schema.HoldSubjects(d.identifier))
-		default:
-			// A reservation of another life. It may also be one that is just falling due and is still shown: believing
-			// it is safe, because then its due message is stored.
-			w.count.declaredTwice.Add(1)
-			return 0, nil
 		}
-		if !r.cfg.Now().Before(giveUp) {
-			return 0, fmt.Errorf("taking in %s: %w", d.identifier, errReserved)
-		}
-		select {
-		case <-time.After(refusedEvery):
-		case <-ctx.Done():
-			return 0, ctx.Err()
+		if snapshot.Due, err = r.stored.due(ctx, d.identifier); err != nil {
+			return 0, err
 		}
 	}
 }
 
-// supersedes is the life of the dead letter that a declared message replays; zero where it replays none.
-func supersedes(d *delivery) time.Time {
-	life, err := time.Parse(time.RFC3339Nano, d.msg.Headers().Get(schema.HeaderSupersedes))
+// beginsNothing tells whether a declared message that is delivered for the first time begins no generation.
+func (w *Worker) beginsNothing(ctx context.Context, d *delivery) (bool, error) {
+	snapshot, err := w.stored.around(ctx, d, w.clock.time().Sub(d.at.Generation))
 	if err != nil {
-		return time.Time{}
+		return false, err
 	}
-	return life
+	verdict, _ := snapshot.TakeIn(declaredOf(d))
+	if verdict != lifecycle.Twice && verdict != lifecycle.Processed {
+		return false, nil
+	}
+	w.declaredBefore(d, verdict)
+	return true, nil
+}
+
+// declaredBefore counts a declared message that begins nothing.
+func (w *Worker) declaredBefore(d *delivery, verdict lifecycle.TakeIn) {
+	switch verdict {
+	case lifecycle.Twice:
+		w.count.declaredTwice.Add(1)
+	case lifecycle.Processed:
+		w.count.declaredProcessed.Add(1)
+		w.log.WithFields(logrus.Fields{"interaction": d.identifier, "type": d.lane.typ}).Debug("declared after processed events")
+	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/schema"
+	"statusworker/schema/lifecycle"
 )
 
 // lane is one consumer whose deliveries are worked on: those of one interaction type, or the intake.
@@ -228,7 +229,7 @@ func (w *Worker) work(work context.Context, j job) {
 		w.giveBack(d, d.handBack)
 		return
 	}
-	if l.typ != "" && !tombstoned(msg) {
+	if l.typ != "" && !lifecycle.IsTombstone(msg.Headers()) {
 		if wait := w.budget.take(ctx); wait > 0 {
 			w.count.skipped.Add(1)
 			w.giveBack(d, func() error { return d.nakAfter(wait) })

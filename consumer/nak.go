@@ -14,9 +14,10 @@ import (
 // naks hold interactions back by delayed negative acks: for brokers without message schedules. The declared message
 // itself is delivered again and again. It is polite while the broker lives; a broker that is killed forgets delays.
 type naks struct {
-	clock *brokerClock
-	cfg   Config
-	due   dueSample
+	worker *Worker
+	clock  *brokerClock
+	cfg    Config
+	due    dueSample
 	// refused remembers refusals: the broker keeps nothing for a message but the message.
 	refused refusedSample
 	// waiting is how many interactions waited when the broker was last asked; fresh is how many of them had never been
@@ -36,7 +37,7 @@ func (n *naks) ackWait(guidance time.Duration) time.Duration {
 }
 
 // begin makes the broker count from now, and not from when the message was stored, should it restart.
-func (n *naks) begin(_ context.Context, d *delivery) (bool, error) {
+func (n *naks) begin(ctx context.Context, d *delivery) (bool, error) {
 	if err := originOf(d); err != nil {
 		return false, err
 	}
@@ -48,6 +49,16 @@ func (n *naks) begin(_ context.Context, d *delivery) (bool, error) {
 		return false, err
 	}
 	d.identifier = declared.Identifier
+	young := n.clock.time().Sub(d.at.Generation) < d.lane.guidance
+	if young || d.origin.Deliveries <= 1 {
+		over, err := n.worker.beginsNothing(ctx, d)
+		if err != nil {
+			return false, err
+		}
+		if over {
+			return false, d.ack()
+		}
+	}
 	d.due = n.due.take(d.origin.Sequence)
 	d.refusals = n.refused.of(d.identifier, n.cfg.Now())
 	// The poll must be over, and its outcome stored, before AckWait brings the message back, maybe to another worker. That
@@ -55,7 +66,7 @@ func (n *naks) begin(_ context.Context, d *delivery) (bool, error) {
 	d.until = d.asked.Add(n.ackWait(d.lane.guidance) - nakSlack)
 	d.sendBy = d.asked.Add(nakAckWaitMargin - nakSlack + min(d.lane.guidance, n.cfg.RequestTimeout))
 	// Polls are not counted here: it would take a state, or trust in the number of deliveries.
-	if n.clock.time().Sub(d.at.life) < d.lane.guidance {
+	if young {
 		d.sendBy = d.asked // too young for its first poll
 	}
 	return true, nil
@@ -73,7 +84,7 @@ func (n *naks) holdBack(_ context.Context, d *delivery, notBefore time.Time) err
 		return nil
 	}
 	jitter := time.Duration(n.cfg.Jitter() * jitterShare * float64(d.lane.guidance))
-	age := n.clock.time().Sub(d.at.life)
+	age := n.clock.time().Sub(d.at.Generation)
 	wait := max(Wait(d.lane.guidance, age, n.cfg.Stretch, n.cfg.StretchLimit), min(n.turn(), n.cfg.Deadline-age))
 	delay := max(wait+nakSlack, notBefore.Sub(n.cfg.Now())) + jitter
 	now := n.clock.time()

@@ -12,13 +12,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/schema"
+	"statusworker/schema/lifecycle"
 	"statusworker/schema/topology"
 )
 
-// Headers by which the broker knows a schedule. nats.go writes `@at` in whole seconds, which is too coarse here.
+// Headers of a conditional publish. nats.go writes `@at` in whole seconds, which is too coarse here.
 const (
-	headerSchedule = "Nats-Schedule"
-	headerTarget   = "Nats-Schedule-Target"
 	headerExpected = "Nats-Expected-Last-Subject-Sequence"
 	headerOf       = "Nats-Expected-Last-Subject-Sequence-Subject"
 )
@@ -40,6 +39,7 @@ const (
 type reservations struct {
 	js     jetstream.JetStream
 	stream jetstream.Stream
+	stored *stored
 	clock  *brokerClock
 	cfg    Config
 	count  *counters
@@ -48,13 +48,7 @@ type reservations struct {
 
 // reservation is a next poll that the broker has stored.
 type reservation struct {
-	at       position
-	sequence uint64
-	due      time.Time // by the broker's clock
-	// tombstone marks the end of a life: when it falls due it is acked without a poll.
-	tombstone bool
-	// fired says that it has fallen due, and waits to be delivered or acked.
-	fired bool
+	lifecycle.Reserved
 	// refusals are those of the polls before it.
 	refusals schema.Refusals
 }
@@ -79,7 +73,7 @@ func (r *reservations) due(guidance, wait time.Duration) time.Time {
 
 // wait is how long the interaction of a delivery is held back at least.
 func (r *reservations) wait(d *delivery) time.Duration {
-	return Wait(d.lane.guidance, r.clock.time().Sub(d.at.life), r.cfg.Stretch, r.cfg.StretchLimit)
+	return Wait(d.lane.guidance, r.clock.time().Sub(d.at.Generation), r.cfg.Stretch, r.cfg.StretchLimit)
 }
 
 // took notes how long the broker took to store a reservation. What is known is the longest time lately: it fades by an
@@ -94,14 +88,14 @@ func (r *reservations) begin(ctx context.Context, d *delivery) (bool, error) {
 	if err := r.read(d); err != nil {
 		return false, err
 	}
-	if d.reserved.tombstone {
+	if d.reserved.Tombstone {
 		return false, d.ack()
 	}
 	if err := r.sureOfTime(ctx); err != nil {
 		return false, err // AckWait brings the message back
 	}
 	// It says nothing of refusals: should the worker not come to say what became of this poll, they are counted anew.
-	next := reservation{at: position{life: d.at.life, number: d.at.number + 1}}
+	next := reservation{Reserved: lifecycle.Reserved{Position: lifecycle.Position{Generation: d.at.Generation, Number: d.at.Number + 1}}}
 	taken, err := r.take(ctx, d, &next)
 	if err != nil {
 		return false, err
@@ -112,8 +106,8 @@ func (r *reservations) begin(ctx context.Context, d *delivery) (bool, error) {
 	if taken {
 		return false, nil
 	}
-	d.reserved, d.firstDue = next, next.due
-	due := r.clock.local(next.due)
+	d.reserved, d.firstDue = next, next.Due
+	due := r.clock.local(next.Due)
 	d.sendBy = due.Add(-d.lane.guidance - slack(d.lane.guidance)/2)
 	d.until = later(r.cfg.Now(), due.Add(d.lane.guidance-r.wait(d)))
 	return true, nil
@@ -133,7 +127,7 @@ func (r *reservations) sureOfTime(ctx context.Context) error {
 // errReserved, or the broker's.
 func (r *reservations) take(ctx context.Context, d *delivery, next *reservation) (taken bool, err error) {
 	for giveUp := r.cfg.Now().Add(refusedFor); ; {
-		next.due = r.due(d.lane.guidance, r.wait(d))
+		next.Due = r.due(d.lane.guidance, r.wait(d))
 		err := r.put(ctx, d, next, 0, schema.HoldSubjects(d.identifier))
 		if err == nil {
 			return false, nil
@@ -142,11 +136,11 @@ func (r *reservations) take(ctx context.Context, d *delivery, next *reservation)
 			return false, err
 		}
 		r.count.refused.Add(1)
-		pending, err := r.pending(ctx, d.identifier, schema.HoldSubjects(d.identifier))
+		pending, err := r.stored.reservation(ctx, d.identifier)
 		if err != nil {
 			return false, err
 		}
-		if pending != nil && pending.at.after(d.at) {
+		if (lifecycle.Snapshot{Reservation: pending}).Taken(d.at) {
 			return true, nil
 		}
 		if !r.cfg.Now().Before(giveUp) {
@@ -169,12 +163,12 @@ func (r *reservations) put(ctx context.Context, d *delivery, next *reservation, 
 		values = append(values, value)
 		h[name] = values[len(values)-1 : len(values) : len(values)]
 	}
-	set(headerSchedule, "@at "+next.due.UTC().Format(time.RFC3339Nano))
-	set(headerTarget, schema.PollSubject(d.lane.typ, d.identifier))
+	set(schema.HeaderSchedule, "@at "+next.Due.UTC().Format(time.RFC3339Nano))
+	set(schema.HeaderScheduleTarget, schema.PollSubject(d.lane.typ, d.identifier))
 	set(headerExpected, strconv.FormatUint(expected, 10))
 	set(headerOf, among)
-	set(schema.HeaderPoll, strconv.FormatUint(next.at.number, 10))
-	set(schema.HeaderFirstStored, next.at.life.UTC().Format(time.RFC3339Nano))
+	set(schema.HeaderPoll, strconv.FormatUint(next.Number, 10))
+	set(schema.HeaderFirstStored, next.Generation.UTC().Format(time.RFC3339Nano))
 	set(schema.HeaderSequence, strconv.FormatUint(d.origin.Sequence, 10))
 	set(schema.HeaderDeliveries, strconv.FormatUint(d.origin.Deliveries, 10))
 	if d.status != "" {
@@ -187,7 +181,7 @@ func (r *reservations) put(ctx context.Context, d *delivery, next *reservation, 
 		set(schema.HeaderTraceparent, d.origin.Traceparent)
 	}
 	m := &nats.Msg{Subject: schema.HoldSubject(d.lane.typ, d.identifier), Header: h, Data: d.msg.Data()}
-	if next.tombstone {
+	if next.Tombstone {
 		set(schema.HeaderTombstone, "true")
 		m.Data = nil
 	}
@@ -201,43 +195,8 @@ func (r *reservations) put(ctx context.Context, d *delivery, next *reservation, 
 	if err != nil {
 		return fmt.Errorf("reserving the next poll of %s: %w", d.identifier, err)
 	}
-	next.sequence = ack.Sequence
+	next.Sequence = ack.Sequence
 	return nil
-}
-
-// pending reads the last message of an interaction on the subjects among from the stream's leader: a reservation, or what
-// has become of one that fell due. It is nil where there is none.
-func (r *reservations) pending(ctx context.Context, identifier, among string) (*reservation, error) {
-	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
-	defer cancel()
-	m, err := r.stream.GetLastMsgForSubject(ctx, among)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("reading the reservation of %s: %w", identifier, err)
-	}
-	p := &reservation{sequence: m.Sequence, tombstone: m.Header.Get(schema.HeaderTombstone) != ""}
-	// What does not parse counts as due.
-	p.due, _ = time.Parse("@at "+time.RFC3339Nano, m.Header.Get(headerSchedule))
-	p.at, err = positionOf(m.Header)
-	if err != nil {
-		p.at = position{} // no reservation of ours: it is never later
-	}
-	p.fired = schema.IsPollSubject(m.Subject)
-	return p, nil
-}
-
-func positionOf(h nats.Header) (position, error) {
-	number, err := strconv.ParseUint(h.Get(schema.HeaderPoll), 10, 64)
-	if err != nil {
-		return position{}, fmt.Errorf("header %s: %w", schema.HeaderPoll, err)
-	}
-	life, err := time.Parse(time.RFC3339Nano, h.Get(schema.HeaderFirstStored))
-	if err != nil {
-		return position{}, fmt.Errorf("header %s: %w", schema.HeaderFirstStored, err)
-	}
-	return position{life: life, number: number}, nil
 }
 
 // read finds out which interaction a due message belongs to, and where it is. A message that no worker reserved (no
@@ -252,7 +211,7 @@ func (r *reservations) read(d *delivery) error {
 		return &schema.MemberError{Problem: "its subject is not one: " + err.Error()}
 	}
 	h := d.msg.Headers()
-	at, err := positionOf(h)
+	at, err := lifecycle.ReadPosition(h)
 	if err != nil {
 		if _, err := schema.DecodeFrom(d.msg.Subject(), d.msg.Data()); err != nil {
 			return err
@@ -260,12 +219,12 @@ func (r *reservations) read(d *delivery) error {
 		return nil
 	}
 	d.at = at
-	d.reserved.tombstone = tombstoned(d.msg)
+	d.reserved.Tombstone = lifecycle.IsTombstone(d.msg.Headers())
 	d.due = d.origin.Stored // when the broker made it due; of a message that nobody reserved, when it was published
 	d.status = schema.Status(h.Get(schema.HeaderStatus))
 	d.refusals = schema.ParseRefusals(h.Get(schema.HeaderRefusals))
 	d.origin.Stream, d.origin.Subject = schema.StreamDeclared, schema.DeclaredSubject(d.lane.typ, d.identifier)
-	d.origin.Stored, d.origin.Polls = at.life, at.number
+	d.origin.Stored, d.origin.Polls = at.Generation, at.Number
 	// What does not parse is 0: these two are only shown.
 	d.origin.Sequence, _ = strconv.ParseUint(h.Get(schema.HeaderSequence), 10, 64)
 	d.origin.Deliveries, _ = strconv.ParseUint(h.Get(schema.HeaderDeliveries), 10, 64)
@@ -285,7 +244,7 @@ const keepMargin = time.Second
 // not store that in time, the request is given up. The function that is returned ends this, and is called before anything
 // else is done with the delivery.
 func (r *reservations) keep(ctx context.Context, d *delivery, giveUp func()) (let func()) {
-	left := r.clock.local(d.reserved.due).Sub(r.cfg.Now())
+	left := r.clock.local(d.reserved.Due).Sub(r.cfg.Now())
 	if left > r.cfg.RequestTimeout+keepMargin {
 		return func() {}
 	}
@@ -293,10 +252,10 @@ func (r *reservations) keep(ctx context.Context, d *delivery, giveUp func()) (le
 	timer := time.AfterFunc(left*2/3, func() {
 		defer close(ended)
 		next := d.reserved
-		next.due = r.clock.time().Add(r.cfg.RequestTimeout + keepMargin)
+		next.Due = r.clock.time().Add(r.cfg.RequestTimeout + keepMargin)
 		bounded, cancel := context.WithTimeout(ctx, left/4) // before it falls due
 		defer cancel()
-		if r.put(bounded, d, &next, d.reserved.sequence, schema.HoldSubjects(d.identifier)) != nil {
+		if r.put(bounded, d, &next, d.reserved.Sequence, schema.HoldSubjects(d.identifier)) != nil {
 			giveUp()
 			return
 		}
@@ -313,24 +272,24 @@ func (r *reservations) keep(ctx context.Context, d *delivery, giveUp func()) (le
 // replaced, on the condition that it is still there. One that has fallen due meanwhile stays due. A reservation that keep
 // has made later is made as soon again as it was, or as the broker can.
 func (r *reservations) holdBack(ctx context.Context, d *delivery, notBefore time.Time) error {
-	if d.reserved.sequence == 0 {
+	if d.reserved.Sequence == 0 {
 		return nil // begin failed: AckWait brings the message back
 	}
 	next := d.reserved
 	next.refusals = d.refusals
-	if next.due.After(d.firstDue) {
-		next.due = later(d.firstDue, r.clock.time().Add(slackLeast))
+	if next.Due.After(d.firstDue) {
+		next.Due = later(d.firstDue, r.clock.time().Add(slackLeast))
 	}
 	if !notBefore.IsZero() {
-		if at := r.clock.at(notBefore); at.After(next.due) {
-			next.due = at
+		if at := r.clock.at(notBefore); at.After(next.Due) {
+			next.Due = at
 		}
 	}
 	known := d.msg.Headers().Get(schema.HeaderStatus)
-	if next.due.Equal(d.reserved.due) && string(d.status) == known && next.refusals.Equal(d.reserved.refusals) {
+	if next.Due.Equal(d.reserved.Due) && string(d.status) == known && next.refusals.Equal(d.reserved.refusals) {
 		return nil
 	}
-	err := r.put(ctx, d, &next, d.reserved.sequence, schema.HoldSubjects(d.identifier))
+	err := r.put(ctx, d, &next, d.reserved.Sequence, schema.HoldSubjects(d.identifier))
 	if topology.Refused(err) {
 		return nil
 	}
@@ -341,28 +300,26 @@ func (r *reservations) holdBack(ctx context.Context, d *delivery, notBefore time
 // last due message can make another poll. A reservation that has fallen due meanwhile leads to one more poll, and its
 // outcome is found to be stored; the poll after that is replaced instead.
 func (r *reservations) finish(ctx context.Context, d *delivery) error {
-	if d.reserved.sequence == 0 {
+	if d.reserved.Sequence == 0 {
 		bounded, cancel := context.WithTimeout(ctx, ackTimeout)
 		defer cancel()
 		return d.doubleAck(bounded) // an invalid message: it never had a reservation
 	}
-	tomb := reservation{at: d.reserved.at, tombstone: true, due: r.due(d.lane.guidance, d.lane.guidance)}
+	tomb := reservation{Reserved: d.reserved.Reserved}
+	tomb.Tombstone, tomb.Due = true, r.due(d.lane.guidance, d.lane.guidance)
 	hold := schema.HoldSubjects(d.identifier)
-	err := r.put(ctx, d, &tomb, d.reserved.sequence, hold)
+	err := r.put(ctx, d, &tomb, d.reserved.Sequence, hold)
 	if !topology.Refused(err) {
 		return err
 	}
 	// It fell due while the vendor took its time. Somebody may hold the poll after it already: it is not wanted either.
-	pending, err := r.pending(ctx, d.identifier, hold)
-	if err != nil || pending == nil || pending.tombstone || !pending.at.life.Equal(d.at.life) {
+	pending, err := r.stored.reservation(ctx, d.identifier)
+	if err != nil || pending == nil || !pending.EndedBy(d.at.Generation) {
 		return err
 	}
-	tomb.at = pending.at
-	if err := r.put(ctx, d, &tomb, pending.sequence, hold); !topology.Refused(err) {
+	tomb.Position = pending.Position
+	if err := r.put(ctx, d, &tomb, pending.Sequence, hold); !topology.Refused(err) {
 		return err
 	}
 	return nil
 }
-
-// tombstoned tells whether a due message is a tombstone: nothing is polled for it.
-func tombstoned(msg jetstream.Msg) bool { return msg.Headers().Get(schema.HeaderTombstone) != "" }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"statusworker/schema"
+	"statusworker/schema/lifecycle"
 	"statusworker/statusclient"
 	"statusworker/statusclient/simulator"
 )
@@ -88,7 +89,7 @@ func TestStretchADay(t *testing.T) {
 			bc := &brokerClock{now: clock.Now}
 			bc.mark.Store(&mark{local: declared, broker: declared})
 			r := &reservations{clock: bc, cfg: cfg}
-			d := &delivery{lane: &lane{typ: tt.typ, guidance: cfg.Intervals.Of(tt.typ)}, at: position{life: declared}}
+			d := &delivery{lane: &lane{typ: tt.typ, guidance: cfg.Intervals.Of(tt.typ)}, at: lifecycle.Position{Generation: declared}}
 
 			due := r.due(d.lane.guidance, d.lane.guidance)
 			for {

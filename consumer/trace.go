@@ -84,7 +84,7 @@ func (s *spans) poll(ctx context.Context, d *delivery) (context.Context, func(Fa
 		return ctx, func(Facts) {}
 	}
 	ctx, span := s.tracer.Start(ctx, "poll", trace.WithSpanKind(trace.SpanKindClient),
-		trace.WithAttributes(attrInteraction.String(d.identifier), attrPoll.Int64(int64(d.at.number))))
+		trace.WithAttributes(attrInteraction.String(d.identifier), attrPoll.Int64(int64(d.at.Number))))
 	return ctx, func(f Facts) {
 		span.SetAttributes(attrResult.String(string(f.Result())))
 		if f.Fault != "" {

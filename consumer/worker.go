@@ -34,6 +34,7 @@ type Worker struct {
 	unlisted   unlisted
 
 	hold       holder
+	stored     *stored
 	clockOf    jetstream.Stream
 	lanes      []*lane
 	deliveries sync.WaitGroup
@@ -96,17 +97,22 @@ func (w *Worker) open(ctx context.Context, mode Mode) error {
 		return fmt.Errorf("reading stream %s: %w", stream, err)
 	}
 	w.clockOf = s
+	w.stored = &stored{declared: s, outcomes: w.outcomes}
 	if err := w.clock.measure(ctx, s); err != nil {
 		return err
 	}
 	if mode == Reserve {
-		r := &reservations{js: w.js, stream: s, clock: &w.clock, cfg: w.cfg, count: &w.count}
+		w.stored.polls = s
+		if w.stored.declared, err = w.js.Stream(ctx, schema.StreamDeclared); err != nil {
+			return fmt.Errorf("reading stream %s: %w", schema.StreamDeclared, err)
+		}
+		r := &reservations{js: w.js, stream: s, stored: w.stored, clock: &w.clock, cfg: w.cfg, count: &w.count}
 		w.hold = r
 		if err := w.addLane(ctx, schema.StreamDeclared, schema.ConsumerIntake, "", w.takeIn(r)); err != nil {
 			return err
 		}
 	} else {
-		w.hold = &naks{clock: &w.clock, cfg: w.cfg, refused: refusedSample{life: refusedLife(w.cfg)}}
+		w.hold = &naks{worker: w, clock: &w.clock, cfg: w.cfg, refused: refusedSample{life: refusedLife(w.cfg)}}
 	}
 	for _, t := range schema.Types() {
 		if err := w.addLane(ctx, stream, schema.PollConsumer(t), t, nil); err != nil {
@@ -216,9 +222,12 @@ func (w *Worker) keepTime(ctx context.Context) error {
 
 // Stats are what a worker did since it was made.
 type Stats struct {
-	// TakenIn is how many declared messages got their first reservation, DeclaredTwice how many were dropped because
-	// the interaction was waiting already, DeclaredAgain how often one waited for the tombstone of its earlier life.
+	// TakenIn is how many declared messages got their first reservation, DeclaredTwice how many changed
+	// nothing because the interaction was declared before and had no outcome when they were stored, DeclaredAgain how often one
+	// waited for the end of an earlier generation.
 	TakenIn, DeclaredTwice, DeclaredAgain uint64
+	// DeclaredProcessed is how many were dropped because the interaction has processed events.
+	DeclaredProcessed uint64
 	// Polls is how many status requests were made.
 	Polls uint64
 	// HeldBack deliveries wait for their next poll.
@@ -259,6 +268,7 @@ type LaneStats struct {
 
 type counters struct {
 	takenIn, declaredTwice, declaredAgain    atomic.Uint64
+	declaredProcessed                        atomic.Uint64
 	polls, heldBack                          atomic.Uint64
 	dropped, skipped, refused, unlistedCount atomic.Uint64
 	faults, panics                           atomic.Uint64
@@ -268,7 +278,7 @@ type counters struct {
 func (w *Worker) Stats() Stats {
 	c := &w.count
 	s := Stats{
-		TakenIn: c.takenIn.Load(), DeclaredTwice: c.declaredTwice.Load(), DeclaredAgain: c.declaredAgain.Load(),
+		TakenIn: c.takenIn.Load(), DeclaredTwice: c.declaredTwice.Load(), DeclaredAgain: c.declaredAgain.Load(), DeclaredProcessed: c.declaredProcessed.Load(),
 		Polls: c.polls.Load(), HeldBack: c.heldBack.Load(),
 		Dropped: c.dropped.Load(), Skipped: c.skipped.Load(), RefusedReservations: c.refused.Load(),
 		Unlisted: c.unlistedCount.Load(), Faults: c.faults.Load(), Panics: c.panics.Load(),

@@ -289,6 +289,23 @@ func (s *stage) drained() {
 	}
 }
 
+// onStored calls do for each outcome that is stored on a subject. A plain subscription may see it before it is stored.
+func (s *stage) onStored(subject string, do func(id string)) {
+	s.t.Helper()
+	c, err := s.js.OrderedConsumer(s.ctx, schema.StreamOutcomes, jetstream.OrderedConsumerConfig{FilterSubjects: []string{subject}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	consuming, err := c.Consume(func(m jetstream.Msg) {
+		_, id, _ := schema.SplitSubject(m.Subject())
+		do(id)
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(consuming.Stop)
+}
+
 func modes(t *testing.T, test func(t *testing.T, mode consumer.Mode)) {
 	for _, mode := range []consumer.Mode{consumer.Reserve, consumer.Nak} {
 		t.Run(string(mode), func(t *testing.T) {

@@ -2,10 +2,8 @@ package publisher
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -15,6 +13,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/schema"
+	"statusworker/schema/lifecycle"
 	"statusworker/schema/topology"
 )
 
@@ -43,7 +42,8 @@ type Stats struct {
 	Published uint64
 	Processed map[schema.Destination]uint64
 	Failed    map[schema.Reason]uint64
-	// Repeated outcomes were there already, from an earlier attempt.
+	// Repeated outcomes were not needed: they were there already, from an earlier attempt or worker, or the interaction has
+	// ended in another generation.
 	Repeated uint64
 	// Retries are publishes that failed and were made again.
 	Retries uint64
@@ -86,7 +86,7 @@ func (p *Publisher) Stats() Stats {
 
 // Publish stores the outcomes of one interaction: one dead letter, or one or more processed events. It returns nil when
 // the broker has acknowledged all of them, or had them already, or holds an outcome that contradicts them, which is
-// kept. Where that is a processed event of the same life, the processed events that go with it (see
+// kept. Where that is a processed event of the same generation, the processed events that go with it (see
 // [schema.Outcome.Success]) are published from what it says, should they be missing: whoever stored it may have come to
 // its end before it could store the others. Publish tries again with growing delays until ctx ends, and returns the last
 // error then; the caller repeats the same call later.
@@ -117,31 +117,36 @@ func (p *Publisher) Publish(ctx context.Context, outcomes ...schema.Outcome) err
 			if err != nil {
 				return err
 			}
-			r := reconcile(wanted, found)
-			if c := r.contradiction; c != nil {
-				rest, err := p.unfinished(ctx, o, *c)
+			plan := found.Publish(wanted...)
+			if plan.HalfSuccess {
+				rest, err := p.unfinished(ctx, o, plan.By)
 				if err != nil {
 					return err
 				}
 				if len(rest) > 0 {
-					r = reconcile(rest, found)
+					whole := found.Publish(rest...)
+					if whole.Verdict == lifecycle.Store {
+						p.logOther(o, plan.By).Warn("completing the processed events of an interaction that has failed since")
+						wanted, todo, expected = rest, whole.Missing, whole.Expected
+						continue
+					}
 				}
-				log := p.log.WithFields(logrus.Fields{
-					"interaction": o.Identifier, "stored": c.subject, "sequence": c.sequence, "dropped": o.Subject(),
-				})
-				if len(r.missing) == 0 {
-					p.contradictions.Add(1)
-					log.Warn("an outcome that contradicts this one is stored; the stored one is kept")
-					todo = nil
-					return nil
-				}
-				log.Warn("not all processed events of this interaction are stored: the others are published from this one, although it has failed since")
-				wanted, todo, expected = rest, r.missing, r.expected
-				continue
 			}
-			p.repeated.Add(uint64(max(0, len(todo)-len(r.missing))))
-			progress := len(r.missing) < len(todo) || r.expected != expected
-			todo, expected = r.missing, r.expected
+			switch plan.Verdict {
+			case lifecycle.Contradicted:
+				p.contradictions.Add(1)
+				p.logOther(o, plan.By).Warn("contradicting outcome dropped")
+				todo = nil
+				return nil
+			case lifecycle.Superseded:
+				p.repeated.Add(uint64(len(todo)))
+				p.logOther(o, plan.By).Debug("outcome dropped: the interaction has ended in another generation")
+				todo = nil
+				return nil
+			}
+			p.repeated.Add(uint64(max(0, len(todo)-len(plan.Missing))))
+			progress := len(plan.Missing) < len(todo) || plan.Expected != expected
+			todo, expected = plan.Missing, plan.Expected
 			if !progress {
 				// A replicated stream refuses for a moment while another publish is in its way.
 				return fmt.Errorf("publishing outcome %s: %w", o.Subject(), errBusy)
@@ -161,19 +166,23 @@ func (p *Publisher) Publish(ctx context.Context, outcomes ...schema.Outcome) err
 	return fmt.Errorf("%w: %w", err, last)
 }
 
-// unfinished gives the processed events that belong to a stored success which contradicts a dead letter.
-func (p *Publisher) unfinished(ctx context.Context, dropped schema.Outcome, success record) ([]schema.Outcome, error) {
-	if !dropped.Failed() || success.destination == "" || !success.life.Equal(dropped.Origin.Stored) {
-		return nil, nil
-	}
+// logOther begins a log line about an outcome that is not stored, because of another one.
+func (p *Publisher) logOther(dropped schema.Outcome, by lifecycle.Outcome) *logrus.Entry {
+	return p.log.WithFields(logrus.Fields{
+		"interaction": dropped.Identifier, "stored": by.Subject, "sequence": by.Sequence, "dropped": dropped.Subject(),
+	})
+}
+
+// unfinished gives the processed events that belong to a stored success of the same generation as a dead letter.
+func (p *Publisher) unfinished(ctx context.Context, dropped schema.Outcome, success lifecycle.Outcome) ([]schema.Outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	m, err := p.outcomes.GetMsg(ctx, success.sequence)
+	m, err := p.outcomes.GetMsg(ctx, success.Sequence)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, nil // it is too old to be kept, or somebody has deleted it
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading outcome %s: %w", success.subject, err)
+		return nil, fmt.Errorf("reading outcome %s: %w", success.Subject, err)
 	}
 	stored, err := schema.ReadProcessed(m.Data)
 	if err != nil || stored.Identifier != dropped.Identifier || stored.Type != dropped.Type {
@@ -246,37 +255,26 @@ func family(o schema.Outcome) string {
 	return schema.OutcomeSubjects(o.Identifier)
 }
 
-// record is an outcome that is stored.
-type record struct {
-	subject     string
-	sequence    uint64
-	destination schema.Destination
-	reason      schema.Reason
-	// life is when the declared message of this outcome was stored, source is where (of dead letters only).
-	life   time.Time
-	source string
-}
-
 // stored reads the newest outcome on each subject of the family of o, from the stream's leader.
-func (p *Publisher) stored(ctx context.Context, o schema.Outcome) ([]record, error) {
+func (p *Publisher) stored(ctx context.Context, o schema.Outcome) (lifecycle.Snapshot, error) {
 	bounded, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
+	var found lifecycle.Snapshot
 	info, err := p.outcomes.Info(bounded, jetstream.WithSubjectFilter(family(o)))
 	if err != nil {
-		return nil, fmt.Errorf("reading which outcomes %s has: %w", o.Identifier, err)
+		return found, fmt.Errorf("reading which outcomes %s has: %w", o.Identifier, err)
 	}
-	var found []record
 	for subject := range info.State.Subjects {
 		m, err := p.outcomes.GetLastMsgForSubject(bounded, subject)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("reading outcome %s: %w", subject, err)
+			return found, fmt.Errorf("reading outcome %s: %w", subject, err)
 		}
-		r := readRecord(m)
-		found = append(found, r)
-		if o.Reason != schema.InvalidMessage || r.source == o.Origin.Subject {
+		r := readOutcome(m)
+		found.Outcomes = append(found.Outcomes, r)
+		if o.Reason != schema.InvalidMessage || r.Source == o.Origin.Subject {
 			continue
 		}
 		// Invalid messages of several declared subjects share this one, in whatever order they came. A dead letter of this
@@ -284,20 +282,29 @@ func (p *Publisher) stored(ctx context.Context, o schema.Outcome) ([]record, err
 		// to be read, but then the broker still knows the Nats-Msg-Id of one that is there.
 		recent, err := p.since(ctx, o.Origin.Stored, m)
 		if err != nil {
-			return nil, err
+			return found, err
 		}
-		found = append(found, recent...)
+		found.Outcomes = append(found.Outcomes, recent...)
 	}
 	return found, nil
 }
 
-// Ended tells whether an outcome is stored of an interaction's life: of the one whose declared message was stored at that
-// time, or of a later one. A dead letter of an invalid message is none. The error says that the broker could not be asked.
-func (p *Publisher) Ended(ctx context.Context, identifier string, life time.Time) (bool, error) {
-	found, err := p.stored(ctx, schema.Outcome{Identifier: identifier})
-	return slices.ContainsFunc(found, func(r record) bool {
-		return r.reason != schema.InvalidMessage && !r.life.Before(life)
-	}), err
+// Outcomes reads what is stored on the outcome subjects of an interaction, the newest on each, from the stream's leader. The
+// error says that the broker could not be asked.
+func (p *Publisher) Outcomes(ctx context.Context, identifier string) ([]lifecycle.Outcome, error) {
+	all := schema.Outcome{Identifier: identifier}
+	bounded, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	// Most interactions have none: one request tells.
+	_, err := p.outcomes.GetLastMsgForSubject(bounded, family(all))
+	switch {
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading which outcomes %s has: %w", identifier, err)
+	}
+	found, err := p.stored(ctx, all)
+	return found.Outcomes, err
 }
 
 // clocksApart is how far the clocks of two servers of a cluster may be from each other, each of which has stamped messages.
@@ -308,7 +315,7 @@ const sinceMost = 50
 
 // since reads what was stored on a subject from some time on, up to [sinceMost] of it, in a number of requests that hardly
 // grows with what was stored before. The last one stored there is given.
-func (p *Publisher) since(ctx context.Context, from time.Time, last *jetstream.RawStreamMsg) (found []record, err error) {
+func (p *Publisher) since(ctx context.Context, from time.Time, last *jetstream.RawStreamMsg) (found []lifecycle.Outcome, err error) {
 	next := func(sequence uint64) (*jetstream.RawStreamMsg, error) {
 		ctx, cancel := context.WithTimeout(ctx, attemptTimeout) // each, because they are many
 		defer cancel()
@@ -341,28 +348,11 @@ func (p *Publisher) since(ctx context.Context, from time.Time, last *jetstream.R
 		if err != nil {
 			return nil, err
 		}
-		found, low = append(found, readRecord(m)), m.Sequence+1
+		found, low = append(found, readOutcome(m)), m.Sequence+1
 	}
 	return found, nil
 }
 
-func readRecord(m *jetstream.RawStreamMsg) record {
-	var event struct {
-		Data struct {
-			Destination schema.Destination `json:"destination"`
-			Reason      schema.Reason      `json:"reason"`
-			DeclaredAt  time.Time          `json:"declaredAt"`
-			Source      schema.Origin      `json:"source"`
-		} `json:"data"`
-	}
-	r := record{subject: m.Subject, sequence: m.Sequence}
-	if err := json.Unmarshal(m.Data, &event); err == nil && event.Data.Destination != "" != (event.Data.Reason != "") {
-		r.destination, r.reason, r.life = event.Data.Destination, event.Data.Reason, event.Data.DeclaredAt
-		r.source = event.Data.Source.Subject
-	} else {
-		// Not published by this stage. The subject says what it claims to be, and it counts as old.
-		kind, _, _ := schema.SplitSubject(m.Subject)
-		r.destination, r.reason = schema.Destination(kind), schema.Reason(kind)
-	}
-	return r
+func readOutcome(m *jetstream.RawStreamMsg) lifecycle.Outcome {
+	return lifecycle.ReadOutcome(m.Subject, m.Sequence, m.Time, m.Data)
 }

@@ -23,6 +23,7 @@ import (
 	"statusworker/cmd/embedded"
 	"statusworker/publisher"
 	"statusworker/schema"
+	"statusworker/schema/lifecycle"
 	"statusworker/schema/topology"
 )
 
@@ -313,14 +314,15 @@ func TestPublishContradiction(t *testing.T) {
 
 		s.publish(publisher.Stats{Published: 2}, processed(id, life)...)
 		s.publish(contradicts, failed(id, life, schema.ProcessingFailed))
-		s.publish(contradicts, failed(id, later, schema.ProcessingFailed))
+		superseded := publisher.Stats{Repeated: 1}
+		s.publish(superseded, failed(id, later, schema.ProcessingFailed))
 		s.want(processed(id, life)...)
 
 		s.publish(publisher.Stats{Published: 1}, failed(dead, later, schema.Rejected))
 		s.publish(contradicts, failed(dead, later, schema.NotFound))
 		s.publish(contradicts, processed(dead, later)...)
-		s.publish(contradicts, processed(dead, life)...)
-		s.publish(contradicts, failed(dead, life, schema.NotFound))
+		s.publish(publisher.Stats{Repeated: 2}, processed(dead, life)...)
+		s.publish(superseded, failed(dead, life, schema.NotFound))
 		s.want(failed(dead, later, schema.Rejected))
 	})
 }
@@ -346,21 +348,15 @@ func TestPublishCompletesHalfASuccess(t *testing.T) {
 			s.want(both[i], both[1-i])
 		}
 
-		// An event of an earlier life says nothing about this one.
+		// An event of an earlier generation leaves this one no outcome.
 		again := uuid.NewString()
 		unrouted := outcome(again, life)
 		unrouted.Destination = schema.Unrouted
 		both := processed(again, later)
 		s.publish(publisher.Stats{Published: 1}, unrouted)
-		s.publish(publisher.Stats{Published: 1}, both[0])
-		s.publish(publisher.Stats{Published: 1}, dead(again, later))
-		s.want(unrouted, both[0], both[1])
-
-		// Declared again, an interaction may go elsewhere than in its first life.
-		id := uuid.NewString()
-		s.publish(publisher.Stats{Published: 1}, processed(id, life)[0])
-		s.publish(publisher.Stats{Contradictions: 1}, dead(id, later))
-		s.want(processed(id, life)[0])
+		s.publish(publisher.Stats{Repeated: 1}, both[0])
+		s.publish(publisher.Stats{Repeated: 1}, dead(again, later))
+		s.want(unrouted)
 
 		// What somebody else published says nothing that could be handed on.
 		other := processed(uuid.NewString(), life)[0]
@@ -551,29 +547,35 @@ func TestPublishInvalidMessagesBesideMany(t *testing.T) {
 	}
 }
 
-// A dead letter of an invalid message says nothing about the life of an interaction, wherever it is stored.
-func TestEnded(t *testing.T) {
+// The newest outcome on each subject is read, with its generation.
+func TestOutcomes(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, longWindow)
 	id := uuid.NewString()
 	p := s.fresh()
-	ended := func(want bool, of time.Time) {
+	want := func(want ...schema.Outcome) {
 		t.Helper()
-		if got, err := p.Ended(s.ctx, id, of); got != want || err != nil {
-			t.Errorf("the life of %s has ended: %v (%v), want %v", of, got, err, want)
+		got, err := p.Outcomes(s.ctx, id)
+		if err != nil || len(got) != len(want) {
+			t.Fatalf("outcomes %+v (%v), want %d", got, err, len(want))
+		}
+		for _, o := range want {
+			if !slices.ContainsFunc(got, func(g lifecycle.Outcome) bool {
+				return g.Subject == o.Subject() && g.Reason == o.Reason && g.Destination == o.Destination && g.Generation.Equal(o.Origin.Stored) && g.Stored.After(life)
+			}) {
+				t.Errorf("outcomes %+v lack %s of %s", got, o.Subject(), o.Origin.Stored)
+			}
 		}
 	}
-	ended(false, life)
-	s.publish(publisher.Stats{Published: 1}, failed(id, life, schema.InvalidMessage))
-	ended(false, life)
+	want()
+	invalid := failed(id, life, schema.InvalidMessage)
+	s.publish(publisher.Stats{Published: 1}, invalid)
+	want(invalid)
 	s.publish(publisher.Stats{Published: 1}, failed(id, life, schema.NotFound))
-	ended(true, life)
-	ended(false, later)
-	s.publish(publisher.Stats{Published: 1}, failed(id, later, schema.InvalidMessage))
-	ended(true, life)
-	ended(false, later)
-	s.publish(publisher.Stats{Published: 2}, processed(id, later)...)
-	ended(true, later)
+	s.publish(publisher.Stats{Published: 1}, failed(id, later, schema.NotFound))
+	third := processed(id, later.Add(time.Hour))
+	s.publish(publisher.Stats{Published: 2}, third...)
+	want(invalid, failed(id, later, schema.NotFound), third[0], third[1])
 }
 
 // What somebody else published on an outcome's subject is taken for what its subject says.

@@ -237,7 +237,7 @@ func TestMetricsMove(t *testing.T) {
 			s.await("/readyz", http.StatusOK, "ok")
 			processed, failed, never := simulator.Processed(time.Second), simulator.Failed(schema.StatusProcessingFailed, time.Second), simulator.Never()
 			unlisted := simulator.Constant("paused")
-			s.declare(schema.Audio, &processed, "")
+			done := s.declare(schema.Audio, &processed, "")
 			s.declare(schema.Chat, &failed, "")
 			s.declare(schema.Transcript, nil, "")
 			s.declare(schema.Transcript, &unlisted, "")
@@ -278,6 +278,10 @@ func TestMetricsMove(t *testing.T) {
 					t.Fatal(err)
 				}
 				n("declared_twice_total", nil, exactly(1))
+				if _, err := s.js.Publish(s.ctx, schema.DeclaredSubject(schema.Audio, done), []byte(`{"interactionIdentifier":"`+done+`","type":"audio"}`)); err != nil {
+					t.Fatal(err)
+				}
+				n("declared_processed_total", nil, exactly(1))
 			}
 
 			n("lane_oldest_seconds", labels{"lane": "chat"}, more(0))
@@ -369,10 +373,12 @@ func TestMetricsMoveInTrouble(t *testing.T) {
 			n("outcomes_total", labels{"destination": "cxai"}, exactly(1))
 		}},
 		"no stream of outcomes": {nil, func(s *stage, n func(string, labels, func(float64) bool)) {
+			late := simulator.Processed(3 * time.Second)
+			s.declare(schema.Chat, &late, "")
+			n("taken_in_total", labels{"lane": "chat"}, exactly(1)) // which takes the stream
 			if err := s.js.DeleteStream(s.ctx, schema.StreamOutcomes); err != nil {
 				s.t.Fatal(err)
 			}
-			s.declare(schema.Chat, &processed, "")
 			n("publish_retries_total", nil, more(0))
 			n("faults_total", nil, more(0))
 			if _, err := topology.Create(s.ctx, s.js, publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge})); err != nil {
@@ -402,8 +408,9 @@ func TestMetricsMoveInTrouble(t *testing.T) {
 			n("deliveries_dropped_total", nil, more(0))
 		}},
 		"declared again at once": {nil, func(s *stage, n func(string, labels, func(float64) bool)) {
-			id := s.declare(schema.Audio, &processed, "")
-			n("outcomes_total", labels{"destination": "cxai"}, exactly(1))
+			failed := simulator.Failed(schema.StatusProcessingFailed, 0)
+			id := s.declare(schema.Audio, &failed, "")
+			n("dead_letters_total", labels{"reason": "processing_failed"}, exactly(1))
 			for value(s.families()["statusworker_declared_again_total"], nil) == 0 {
 				_, err := s.js.Publish(s.ctx, schema.DeclaredSubject(schema.Audio, id), fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":"audio"}`, id))
 				if err != nil && !topology.Waits(err) {

@@ -12,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/schema"
+	"statusworker/schema/lifecycle"
 )
 
 // errInFlight says that an interaction has a message in one of the places.
@@ -106,5 +107,5 @@ func (p place) holds(ctx context.Context, nc *nats.Conn, identifier string) (boo
 	if err != nil {
 		return false, fmt.Errorf("reading the headers of its message: %w", err)
 	}
-	return headers.Get(schema.HeaderTombstone) == "", nil
+	return !lifecycle.IsTombstone(headers), nil
 }

@@ -13,7 +13,7 @@ import (
 const (
 	// behind is for how long something may be due: longer than a message takes that comes again because its worker died.
 	behind = 30 * time.Second
-	// intakeBehind is longer: a declared message may have to wait until an earlier life of its interaction is over.
+	// intakeBehind is longer: a declared message may have to wait until an earlier generation of its interaction is over.
 	intakeBehind = 90 * time.Second
 	// usedUp is the share of a budget from which it is what holds a lane up.
 	usedUp = 0.8

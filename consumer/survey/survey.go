@@ -72,7 +72,7 @@ func streamName(name string) string { return "stream " + name }
 // Intake is what waits to be taken in.
 type Intake struct {
 	// Waiting was never given to a worker, Out was, and is not acked; a declared message that has to wait until an earlier
-	// life of its interaction is over counts as out.
+	// generation of its interaction is over counts as out.
 	Waiting     uint64 `json:"waiting"`
 	Out         int    `json:"out"`
 	Redelivered int    `json:"redelivered"`

@@ -13,6 +13,7 @@ import (
 
 	"statusworker/consumer"
 	"statusworker/schema"
+	"statusworker/schema/lifecycle"
 	"statusworker/schema/topology"
 )
 
@@ -181,16 +182,16 @@ func (t *taking) lane(ctx context.Context, from jetstream.Stream, l *Lane) error
 	if err != nil {
 		return fmt.Errorf("reading the first message of %s on %s: %w", stream, subject, err)
 	}
-	life := first.Time
+	generation := first.Time // of what no worker stored
+	r := lifecycle.ReadReserved(first.Header, first.Sequence, first.Time)
 	if t.survey.HoldBack == consumer.Reserve {
 		l.DueSeconds = seconds(c.TimeStamp.Sub(first.Time))
-		// What carries no such header was not stored by a worker: its life began when it was stored.
-		if stored, err := time.Parse(time.RFC3339Nano, first.Header.Get(schema.HeaderFirstStored)); err == nil {
-			life = stored
+		if !r.Foreign() {
+			generation = r.Generation
 		}
 	}
-	if first.Header.Get(schema.HeaderTombstone) == "" {
-		l.OldestSeconds = seconds(c.TimeStamp.Sub(life))
+	if !r.Tombstone {
+		l.OldestSeconds = seconds(c.TimeStamp.Sub(generation))
 	}
 	return nil
 }

@@ -256,7 +256,7 @@ func (d *Desk) get(ctx context.Context, sequence uint64) (*Letter, error) {
 	m, err := d.message(ctx, d.outcomes, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
 		return d.outcomes.GetMsg(ctx, sequence)
 	})
-	if err != nil || m == nil || !isDeadLetter(m.Subject) {
+	if err != nil || m == nil || !schema.IsFailedSubject(m.Subject) {
 		return nil, err
 	}
 	l := newLetter(m.Subject, m.Sequence, m.Time, m.Data)

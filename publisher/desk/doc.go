@@ -5,15 +5,15 @@
 //
 // To replay a dead letter is to publish its declared message again and then to delete the dead letter. Whoever is
 // interrupted between the two must be able to do it again, and two operators may do it at once. So before anything is
-// published, the desk looks for a newer life of the interaction, in the order in which an interaction moves, each time
+// published, the desk looks for a newer generation of the interaction, in the order in which an interaction moves, each time
 // at the stream's leader:
 //
-//	INTERACTIONS_DECLARED   a declared message that was stored later
-//	INTERACTIONS_POLLS      a reservation or a due message of a later life
-//	INTERACTIONS_OUTCOMES   an outcome of a later life, or a processed event
+//	INTERACTIONS_DECLARED   a declared message that was stored after the dead letter
+//	INTERACTIONS_POLLS      a reservation or a due message of a later generation
+//	INTERACTIONS_OUTCOMES   an outcome of a later generation, or a processed event
 //
 // An interaction is stored in the next place before it leaves the one before, so it cannot slip past a look in this order.
-// A newer life means that the dead letter was replayed before, or that its interaction was declared again: it is deleted,
+// A newer generation means that the dead letter was replayed before, or that its interaction was declared again: it is deleted,
 // and nothing is published. The last look tells also whether the dead letter is still there: who deleted it has replayed it.
 //
 // A publish that comes between another's look and publish is made up for by the broker and the intake: while the first
@@ -22,10 +22,10 @@
 // connection must not keep publishes for later (nats.ReconnectBufSize(-1)). The Nats-Msg-Id is the second belt.
 // An answer "duplicate" only leads to another look.
 //
-// The life that ended in the dead letter may still be pending: an outcome is stored before the reservation becomes a
+// The generation that ended in the dead letter may still be pending: an outcome is stored before the reservation becomes a
 // tombstone, and a worker can die between. Then one more poll is made, which must find the dead letter. The desk waits
 // for that, and leaves the dead letter where it takes too long.
 //
-// The declared message names the life that it replays (schema.HeaderSupersedes), so that the intake does not take what
-// is left of that life for a second chain.
+// The declared message names the generation that it replays (schema.HeaderSupersedes), so that the intake does not take what
+// is left of that generation for a second chain.
 package desk

@@ -89,7 +89,7 @@ const most = 64
 
 // subjects are the filters for the broker. They may let through more than is meant, but never less.
 func (f Filter) subjects(tokens map[string]bool) []string {
-	everything := []string{failed + ">"}
+	everything := []string{strings.TrimSuffix(schema.SubjectsFailed, "*.*") + ">"}
 	reasons := slices.Compact(slices.Sorted(slices.Values(f.Reasons)))
 	if max(1, len(tokens))*max(1, len(reasons)) > most {
 		return everything

@@ -2,7 +2,6 @@ package desk
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"statusworker/schema"
@@ -33,9 +32,3 @@ func newLetter(subject string, sequence uint64, stored time.Time, message []byte
 	}
 	return l
 }
-
-// failed begins every subject of dead letters.
-var failed = strings.TrimSuffix(schema.SubjectsFailed, "*.*")
-
-// isDeadLetter tells whether a subject is one of dead letters.
-func isDeadLetter(subject string) bool { return strings.HasPrefix(subject, failed) }

@@ -11,13 +11,14 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"statusworker/schema"
+	"statusworker/schema/lifecycle"
 	"statusworker/schema/topology"
 )
 
 const (
 	// atOnce is how many dead letters are worked on at once.
 	atOnce = 32
-	// endingFor is how long a dead letter waits for its life to end, lookEvery how often it looks.
+	// endingFor is how long a dead letter waits for its generation to end, lookEvery how often it looks.
 	endingFor = time.Minute
 	lookEvery = 500 * time.Millisecond
 	// believedFor is how long what was seen is believed: less than the shortest guidance.
@@ -218,12 +219,12 @@ func (r *replaying) work(ctx context.Context, l Letter, p *putOff) (over bool, e
 	case gone:
 		r.report(l, Result{What: Gone})
 		return true, nil
-	case unclear:
+	case lifecycle.Unclear:
 		r.report(l, Result{Left, text})
 		return true, nil
-	case ending:
-		return put("its last life is still ending (" + text + "): run it again later; it takes a worker")
-	case superseded:
+	case lifecycle.Ending:
+		return put("its last generation is still ending (" + text + "): run it again later; it takes a worker")
+	case lifecycle.Later:
 		result := Result{Superseded, text}
 		if p.sent {
 			result = Result{What: Replayed}

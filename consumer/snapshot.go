@@ -1,0 +1,85 @@
+package consumer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/schema"
+	"statusworker/schema/lifecycle"
+)
+
+// readAgain is how long what was read of an interaction is believed.
+const readAgain = 2 * time.Second
+
+// fresh is how long a declared message may have been stored before it is compared with those under other types. Of those that are
+// declared within that time, the broker takes the reservation of one.
+const fresh = time.Second
+
+// stored reads what is stored for an interaction, from the leaders of the streams.
+type stored struct {
+	declared jetstream.Stream
+	polls    jetstream.Stream // nil with delayed naks
+	outcomes OutcomePublisher
+}
+
+// around reads what a declared message meets: the outcomes, and the first declared message under another type where that may be
+// older.
+func (s *stored) around(ctx context.Context, d *delivery, age time.Duration) (lifecycle.Snapshot, error) {
+	var snapshot lifecycle.Snapshot
+	var err error
+	if snapshot.Outcomes, err = s.outcomes.Outcomes(ctx, d.identifier); err != nil {
+		return snapshot, err
+	}
+	if s.polls != nil && age < fresh && d.origin.Deliveries <= 1 {
+		return snapshot, nil
+	}
+	snapshot.Declared, err = s.first(ctx, d.identifier)
+	return snapshot, err
+}
+
+// first reads the first stored declared message of an interaction, under any type; nil where there is none.
+func (s *stored) first(ctx context.Context, identifier string) (*lifecycle.Declared, error) {
+	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
+	m, err := s.declared.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(schema.DeclaredSubjects(identifier)))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the declared messages of %s: %w", identifier, err)
+	}
+	_, invalid := schema.DecodeFrom(m.Subject, m.Data)
+	return &lifecycle.Declared{Subject: m.Subject, Stored: m.Time, Invalid: invalid != nil}, nil
+}
+
+// reservation reads the reservation of an interaction, due the last of its messages that have fallen due; nil where there is none.
+func (s *stored) reservation(ctx context.Context, identifier string) (*lifecycle.Reserved, error) {
+	return s.last(ctx, identifier, schema.HoldSubjects(identifier))
+}
+
+func (s *stored) due(ctx context.Context, identifier string) (*lifecycle.Reserved, error) {
+	return s.last(ctx, identifier, schema.PollSubjects(identifier))
+}
+
+func (s *stored) last(ctx context.Context, identifier, subjects string) (*lifecycle.Reserved, error) {
+	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+	defer cancel()
+	m, err := s.polls.GetLastMsgForSubject(ctx, subjects)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the reservation of %s: %w", identifier, err)
+	}
+	r := lifecycle.ReadReserved(m.Header, m.Sequence, m.Time)
+	return &r, nil
+}
+
+// declaredOf is the declared message of a delivery.
+func declaredOf(d *delivery) lifecycle.Declared {
+	return lifecycle.Declared{Subject: d.msg.Subject(), Stored: d.at.Generation, Replays: lifecycle.ReadReplays(d.msg.Headers())}
+}

@@ -30,6 +30,14 @@ func (m Mode) PollStream() string {
 	return schema.StreamPolls
 }
 
+// Streams are those in which interactions wait.
+func (m Mode) Streams() []string {
+	if m == Nak {
+		return []string{schema.StreamDeclared}
+	}
+	return []string{schema.StreamDeclared, schema.StreamPolls}
+}
+
 // Choices are what an operator may choose about the streams that interactions wait in.
 type Choices struct {
 	Mode     Mode

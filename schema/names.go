@@ -16,6 +16,10 @@ const (
 	ConsumerIntake = "intake"
 )
 
+// Streams lists all of them, in the order in which an interaction goes through them; the bucket of the workers comes before
+// the outcomes.
+func Streams() []string { return []string{StreamDeclared, StreamPolls, StreamWorkers, StreamOutcomes} }
+
 // Subject patterns of the streams, and the first two tokens of every subject.
 const (
 	SubjectsDeclared  = prefixDeclared + "*.*"

@@ -361,7 +361,7 @@ func (x *broker) streams(ctx context.Context) {
 
 	infos := map[string]*jetstream.StreamInfo{}
 	var read []*jetstream.StreamInfo
-	for _, name := range []string{schema.StreamDeclared, schema.StreamPolls, schema.StreamWorkers, schema.StreamOutcomes} {
+	for _, name := range schema.Streams() {
 		if s, err := js.Stream(ctx, name); err == nil {
 			infos[name] = s.CachedInfo()
 			read = append(read, s.CachedInfo())

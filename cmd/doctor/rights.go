@@ -47,7 +47,7 @@ const (
 // readRights are what the worker reads at its start.
 func readRights(mode consumer.Mode) []right {
 	streams := right{check: checkStreamInfo}
-	for _, s := range []string{schema.StreamDeclared, schema.StreamPolls, schema.StreamWorkers, schema.StreamOutcomes} {
+	for _, s := range schema.Streams() {
 		streams.api("STREAM.INFO."+s, "")
 	}
 	consumers := right{check: checkConsumerInfo}

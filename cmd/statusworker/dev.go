@@ -100,10 +100,7 @@ func (c devCommand) open(ctx context.Context, within string, notes *devNotes) (_
 		return nil, fmt.Errorf("using JetStream: %w", err)
 	}
 	set := consumer.Topology(s.cfg, consumer.Choices{Mode: c.HoldBack}).Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
-	s.streams = []string{schema.StreamDeclared}
-	if c.HoldBack == consumer.Reserve {
-		s.streams = append(s.streams, schema.StreamPolls)
-	}
+	s.streams = c.HoldBack.Streams()
 	_, err = topology.Create(ctx, s.js, set)
 	return s, err
 }

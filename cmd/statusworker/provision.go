@@ -159,7 +159,7 @@ func (c provisionCommand) config(log logrus.FieldLogger) (consumer.Config, error
 func (c provisionCommand) wanted(ctx context.Context, js jetstream.JetStream, cfg consumer.Config) (topology.Set, error) {
 	waiting := consumer.Choices{Mode: c.HoldBack, Replicas: 1}
 	outcomes := publisher.Choices{MaxAge: publisher.DefaultMaxAge}
-	for _, name := range []string{schema.StreamDeclared, schema.StreamPolls, schema.StreamWorkers, schema.StreamOutcomes} {
+	for _, name := range schema.Streams() {
 		stream, err := js.Stream(ctx, name)
 		if topology.Absent(err) {
 			continue

@@ -60,7 +60,7 @@ func (s Survey) Provisioned() error {
 	}
 	e := &MissingError{Missing: s.Missing, Nothing: s.HoldBack == "", Command: consumer.ProvisionCommand(s.HoldBack, consumer.Config{})}
 	if len(s.Missing) > 0 {
-		for _, name := range []string{schema.StreamDeclared, schema.StreamPolls, schema.StreamWorkers, schema.StreamOutcomes} {
+		for _, name := range schema.Streams() {
 			e.Nothing = e.Nothing && slices.Contains(s.Missing, streamName(name))
 		}
 	}

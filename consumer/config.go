@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/sirupsen/logrus"
 	"go.opentelemetry.io/otel/trace"
@@ -216,7 +215,7 @@ func (c Config) Check() error {
 func checkFailedStatus(s schema.Status) (want string) {
 	text := string(s)
 	switch {
-	case text == "" || strings.TrimSpace(text) != text || len(text) > schema.MaxStatusBytes || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }):
+	case s.Check() != nil || strings.TrimSpace(text) != text:
 		return fmt.Sprintf("a status of 1 to %d printable bytes as the vendor writes it, such as transcriptionFailed", schema.MaxStatusBytes)
 	case slices.ContainsFunc(schema.Statuses(), func(known schema.Status) bool { return strings.EqualFold(text, string(known)) }):
 		return "an undocumented status: the meaning of this one is documented"

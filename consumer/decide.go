@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode"
 
 	"statusworker/schema"
 )
@@ -76,14 +75,17 @@ type Result string
 
 // The results beside the names of the faults.
 const (
-	ResultPending   Result = "pending"
-	ResultProcessed Result = "processed"
-	ResultFailed    Result = "failed"
+	ResultPending   = Result(schema.Pending)
+	ResultProcessed = Result(schema.Processed)
+	ResultFailed    = Result(schema.Failed)
 )
 
 // Results lists all that a poll can have.
 func Results() []Result {
-	all := []Result{ResultPending, ResultProcessed, ResultFailed}
+	var all []Result
+	for _, m := range schema.Meanings() {
+		all = append(all, Result(m))
+	}
 	for _, f := range schema.Faults() {
 		if f != schema.FaultNotSent { // then there was no poll
 			all = append(all, Result(f))
@@ -97,16 +99,17 @@ func (f Facts) Result() Result {
 	if f.Fault != "" {
 		return Result(f.Fault)
 	}
-	switch f.Status {
-	case schema.StatusProcessed:
-		return ResultProcessed
-	case schema.StatusProcessingFailed, schema.StatusFileUploadFailed, schema.StatusFileDownloadFailed:
-		return ResultFailed
+	meaning, _ := f.meaning()
+	return Result(meaning)
+}
+
+// meaning is what the status means, and the reason of the dead letter where that is a failure. Both [Decide] and
+// [Facts.Result] follow it.
+func (f Facts) meaning() (schema.Meaning, schema.Reason) {
+	if !f.Status.Listed() && slices.Contains(f.FailedStatuses, f.Status) {
+		return schema.Failed, schema.VendorFailed
 	}
-	if slices.Contains(f.FailedStatuses, f.Status) {
-		return ResultFailed
-	}
-	return ResultPending
+	return f.Status.Meaning(), f.Status.Reason()
 }
 
 // Action is what to do about an interaction.
@@ -116,7 +119,7 @@ type Action string
 const (
 	// HoldBack waits for the next poll.
 	HoldBack Action = "hold_back"
-	// Complete publishes processed events, see [Destinations].
+	// Complete publishes processed events, see [schema.Declared.Destinations].
 	Complete Action = "complete"
 	// Bury publishes a dead letter.
 	Bury Action = "bury"
@@ -142,12 +145,12 @@ func Troubles() []Trouble { return []Trouble{Unauthorized, Throttled, Unavailabl
 // TroubleOf is the vendor's trouble that a poll with this fault shows. What the vendor says of one interaction, and a request
 // that was not sent, show none. A fault without a name is never the interaction's.
 func TroubleOf(f schema.Fault) Trouble {
-	switch f {
-	case "", schema.FaultNotFound, schema.FaultRejected, schema.FaultNotSent:
+	switch {
+	case f == "", f == schema.FaultNotSent, f.Refusal():
 		return NoTrouble
-	case schema.FaultUnauthorized:
+	case f == schema.FaultUnauthorized:
 		return Unauthorized
-	case schema.FaultThrottled:
+	case f == schema.FaultThrottled:
 		return Throttled
 	}
 	return Unavailable
@@ -186,11 +189,13 @@ func Decide(f Facts) Decision {
 }
 
 func decide(f Facts) Decision {
-	switch f.Fault {
-	case "":
+	switch {
+	case f.Fault == "":
 		return decideStatus(f)
-	case schema.FaultNotFound, schema.FaultRejected:
+	case f.Fault.Refusal():
 		return decideRefusal(f)
+	}
+	switch f.Fault {
 	case schema.FaultNotSent:
 		return Decision{Action: HoldBack, Why: "not sent", Refusals: f.Refusals} // no poll: the count stays
 	case schema.FaultThrottled, schema.FaultUnavailable:
@@ -216,65 +221,29 @@ func decideRefusal(f Facts) Decision {
 	case f.Others.doubt(refusals.Since, f.NotFoundGrace):
 		return Decision{Action: HoldBack, Why: "refused, as others are", Refusals: refusals}
 	}
-	reason, what := schema.Rejected, "the vendor refused it"
-	if f.Fault == schema.FaultNotFound {
-		reason, what = schema.NotFound, "the vendor did not know it"
-	}
-	return Decision{Action: Bury, Why: "refused", Reason: reason, Detail: fmt.Sprintf(
-		"%s at %d polls in a row over %s: %s", what, refusals.Count, f.Now.Sub(refusals.Since).Round(time.Second), f.FaultDetail)}
+	return Decision{Action: Bury, Why: "refused", Reason: f.Fault.Reason(), Detail: fmt.Sprintf(
+		"%s at %d polls in a row over %s: %s", f.Fault.Text(), refusals.Count, f.Now.Sub(refusals.Since).Round(time.Second), f.FaultDetail)}
 }
 
 func decideStatus(f Facts) Decision {
-	message := "the vendor gave no errorMessage"
-	if f.ErrorMessage != "" {
-		message = "the vendor's errorMessage: " + printable(f.ErrorMessage)
-	}
-	bury := func(r schema.Reason, detail string) Decision {
-		return Decision{Action: Bury, Why: "failed", Reason: r, Detail: detail}
-	}
-	switch f.Status {
-	case schema.StatusProcessed:
+	meaning, reason := f.meaning()
+	switch meaning {
+	case schema.Processed:
 		return Decision{Action: Complete, Why: "processed"}
-	case schema.StatusProcessingFailed:
-		return bury(schema.ProcessingFailed, message)
-	case schema.StatusFileUploadFailed:
-		return bury(schema.FileUploadFailed, message)
-	case schema.StatusFileDownloadFailed:
-		return bury(schema.FileDownloadFailed, message)
-	}
-	if f.Status.Listed() {
-		return Decision{Action: HoldBack, Why: "pending"}
-	}
-	if slices.Contains(f.FailedStatuses, f.Status) {
-		return bury(schema.VendorFailed, "the vendor's status is "+schema.Quote(string(f.Status))+"; "+message)
-	}
-	return Decision{Action: HoldBack, Why: "pending, unlisted", Unlisted: true}
-}
-
-// printable is a text on one line, with a space in the place of whatever cannot be shown.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
+	case schema.Failed:
+		detail := "the vendor gave no errorMessage"
+		if f.ErrorMessage != "" {
+			detail = "the vendor's errorMessage: " + schema.Printable(f.ErrorMessage)
 		}
-		return r
-	}, s)
-}
-
-// Destinations says where a processed interaction goes. Transcripts can be fetched for audio only, CX AI results for
-// every type unless they were declared away; an interaction with nothing to fetch still gets an outcome.
-func Destinations(t schema.Type, includeAIResults bool) []schema.Destination {
-	var to []schema.Destination
-	if t == schema.Audio {
-		to = append(to, schema.ToTranscript)
+		if !f.Status.Listed() {
+			detail = "the vendor's status is " + schema.Quote(string(f.Status)) + "; " + detail
+		}
+		return Decision{Action: Bury, Why: "failed", Reason: reason, Detail: detail}
 	}
-	if includeAIResults {
-		to = append(to, schema.ToCXAI)
+	if !f.Status.Listed() {
+		return Decision{Action: HoldBack, Why: "pending, unlisted", Unlisted: true}
 	}
-	if len(to) == 0 {
-		to = append(to, schema.Unrouted)
-	}
-	return to
+	return Decision{Action: HoldBack, Why: "pending"}
 }
 
 // Wait is how long an interaction of that age is held back at least: the guidance, or the share stretch of its age where

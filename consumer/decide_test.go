@@ -1,7 +1,6 @@
 package consumer_test
 
 import (
-	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -63,38 +62,28 @@ var decisionOf = map[schema.Fault]consumer.Decision{
 	schema.FaultNotSent:      {Action: consumer.HoldBack, Why: "not sent"},
 }
 
-// failures are the statuses of an interaction that failed for good.
-var failures = map[schema.Status]schema.Reason{
-	schema.StatusProcessingFailed:   schema.ProcessingFailed,
-	schema.StatusFileUploadFailed:   schema.FileUploadFailed,
-	schema.StatusFileDownloadFailed: schema.FileDownloadFailed,
-}
-
 func TestDecideStatus(t *testing.T) {
 	for _, status := range schema.Statuses() {
-		want := consumer.Decision{Action: consumer.HoldBack, Why: "pending"}
-		if status == schema.StatusProcessed {
-			want = consumer.Decision{Action: consumer.Complete, Why: "processed"}
-		}
-		if reason, failed := failures[status]; failed {
-			want = consumer.Decision{Action: consumer.Bury, Why: "failed", Reason: reason, Detail: "the vendor gave no errorMessage"}
-		}
+		want := map[schema.Meaning]consumer.Decision{
+			schema.Pending:   {Action: consumer.HoldBack, Why: "pending"},
+			schema.Processed: {Action: consumer.Complete, Why: "processed"},
+			schema.Failed:    {Action: consumer.Bury, Why: "failed", Reason: status.Reason(), Detail: "the vendor gave no errorMessage"},
+		}[status.Meaning()]
 		row{string(status), facts(status, ""), want}.check(t)
 		if want.Action != consumer.HoldBack {
 			row{string(status) + ", long after the deadline", facts(status, ""), want}.aged(10 * deadline).check(t)
 		}
-	}
-	for status, reason := range failures {
-		f := facts(status, "")
-		f.ErrorMessage = "the file is empty"
-		row{string(status) + " with a message", f, consumer.Decision{
-			Action: consumer.Bury, Why: "failed", Reason: reason, Detail: "the vendor's errorMessage: the file is empty",
-		}}.check(t)
+		if want.Action == consumer.Bury {
+			f := facts(status, "")
+			f.ErrorMessage = "the file is empty"
+			want.Detail = "the vendor's errorMessage: the file is empty"
+			row{string(status) + " with a message", f, want}.check(t)
+		}
 	}
 	forged := facts(schema.StatusProcessingFailed, "")
 	forged.ErrorMessage = "a\r\n\x1b[31mb\u009bc\u2028d\x00é"
 	row{"a message with control characters", forged, consumer.Decision{
-		Action: consumer.Bury, Why: "failed", Reason: schema.ProcessingFailed, Detail: "the vendor's errorMessage: a   [31mb c d é",
+		Action: consumer.Bury, Why: "failed", Reason: schema.ProcessingFailed, Detail: "the vendor's errorMessage: a  \uFFFD[31mb\uFFFDc d\uFFFDé",
 	}}.check(t)
 	for _, status := range []schema.Status{"transcriptionFailed", "gone"} {
 		f := facts(status, "")
@@ -103,14 +92,47 @@ func TestDecideStatus(t *testing.T) {
 			Action: consumer.Bury, Why: "failed", Reason: schema.VendorFailed,
 			Detail: `the vendor's status is "` + string(status) + `"; the vendor's errorMessage: no speech`,
 		}}.check(t)
-		if f.Result() != consumer.ResultFailed {
-			t.Errorf("the result of %s is %s", status, f.Result())
-		}
 	}
 	for _, status := range []schema.Status{"TranscriptionFailed", "transcriptionFailed ", "aFailed", "", "reticulating", "Processed", "PROCESSED", "processed ", "processingfailed", "deleted"} {
 		row{"unlisted " + string(status), facts(status, ""), consumer.Decision{
 			Action: consumer.HoldBack, Why: "pending, unlisted", Unlisted: true,
 		}}.check(t)
+	}
+}
+
+// Metrics count a poll as what was decided by it, and as nothing that they have no label for.
+func TestResultIsWhatIsDecided(t *testing.T) {
+	results := map[consumer.Result]bool{}
+	for _, r := range consumer.Results() {
+		results[r] = false
+	}
+	want := map[consumer.Action]consumer.Result{
+		consumer.HoldBack: consumer.ResultPending, consumer.Complete: consumer.ResultProcessed, consumer.Bury: consumer.ResultFailed,
+	}
+	for _, status := range append(schema.Statuses(), "transcriptionFailed", "gone", "reticulating", "Processed", "") {
+		f := facts(status, "")
+		if d := consumer.Decide(f); f.Result() != want[d.Action] {
+			t.Errorf("the result of %s is %s, and the decision %+v", status, f.Result(), d)
+		}
+		results[f.Result()] = true
+	}
+	for _, fault := range schema.Faults() {
+		if fault == schema.FaultNotSent {
+			continue // no poll
+		}
+		f := facts("", fault)
+		if f.Result() != consumer.Result(fault) {
+			t.Errorf("the result of fault %s is %s", fault, f.Result())
+		}
+		results[f.Result()] = true
+	}
+	if len(results) != len(consumer.Results()) {
+		t.Errorf("there are results beside those that are listed: %v, %v", results, consumer.Results())
+	}
+	for r, had := range results {
+		if !had {
+			t.Errorf("no poll has the result %s", r)
+		}
 	}
 }
 
@@ -303,20 +325,5 @@ func checkDecision(t *testing.T, f consumer.Facts) {
 		t.Errorf("Decide(%+v) is %+v: a dead letter has a reason and a line of detail, nothing else has", f, d)
 	case buried && !d.NotBefore.IsZero():
 		t.Errorf("Decide(%+v) is %+v: nothing comes after a dead letter", f, d)
-	}
-}
-
-func TestDestinations(t *testing.T) {
-	want := map[schema.Type]map[bool][]schema.Destination{
-		schema.Audio:      {true: {schema.ToTranscript, schema.ToCXAI}, false: {schema.ToTranscript}},
-		schema.Chat:       {true: {schema.ToCXAI}, false: {schema.Unrouted}},
-		schema.Transcript: {true: {schema.ToCXAI}, false: {schema.Unrouted}},
-	}
-	for _, typ := range schema.Types() {
-		for _, ai := range []bool{true, false} {
-			if got := consumer.Destinations(typ, ai); !reflect.DeepEqual(got, want[typ][ai]) {
-				t.Errorf("Destinations(%s, %t) = %v, want %v", typ, ai, got, want[typ][ai])
-			}
-		}
 	}
 }

@@ -201,7 +201,7 @@ func (w *Worker) conclude(ctx context.Context, d *delivery, decision Decision, a
 	if o.Origin.Traceparent == "" {
 		o.Origin.Traceparent = declared.Traceparent
 	}
-	destinations := Destinations(d.lane.typ, declared.IncludeAIResults)
+	destinations := declared.Destinations()
 	var outcomes []schema.Outcome
 	if decision.Action == Bury {
 		o.Reason, o.Detail, o.Success = decision.Reason, decision.Detail, destinations

@@ -325,7 +325,11 @@ func TestEveryTypeReachesItsSubjects(t *testing.T) {
 				id := uuid.NewString()
 				s.vendor.Declare(id, simulator.Processed(700*time.Millisecond))
 				s.declare(typ, id, fmt.Sprintf(`"includeAiResults":%t`, ai))
-				for _, to := range consumer.Destinations(typ, ai) {
+				declared := schema.Declared{Type: typ}
+				if !ai {
+					declared.Differs = schema.Flags()
+				}
+				for _, to := range declared.Destinations() {
 					want[schema.ProcessedSubject(to, id)] = 1
 				}
 			}

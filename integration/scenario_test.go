@@ -138,7 +138,7 @@ type interaction struct {
 	what       string
 	identifier string
 	typ        schema.Type
-	withoutAI  bool
+	differ     []schema.Flag // from their default
 	// script is its life at the vendor; nil means that the vendor does not know it.
 	script *simulator.Script
 	// message replaces the declared message.
@@ -150,28 +150,29 @@ func (i interaction) declaration() []byte {
 	if i.message != "" {
 		return []byte(i.message)
 	}
-	ai := ""
-	if i.withoutAI {
-		ai = `,"includeAiResults":false`
+	message := fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":%q`, i.identifier, i.typ)
+	for _, f := range i.differ {
+		message = fmt.Appendf(message, `,%q:%t`, f, !f.Default())
 	}
-	return fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":%q%s}`, i.identifier, i.typ, ai)
+	return append(message, '}')
 }
 
 // processed gives one interaction that is processed after a time, for each type and each route.
 func processed(after time.Duration) []interaction {
 	var all []interaction
 	for _, typ := range schema.Types() {
-		for _, withoutAI := range []bool{false, true} {
+		for n := range len(schema.Flags()) + 1 {
 			script := simulator.Processed(after)
-			i := interaction{what: "processed", identifier: uuid.NewString(), typ: typ, withoutAI: withoutAI, script: &script}
-			if typ == schema.Audio {
-				i.kinds = append(i.kinds, "processed.transcript")
+			i := interaction{what: "processed", identifier: uuid.NewString(), typ: typ, script: &script}
+			if n > 0 {
+				i.differ = schema.Flags()[n-1 : n]
 			}
-			switch {
-			case !withoutAI:
-				i.kinds = append(i.kinds, "processed.cxai")
-			case typ != schema.Audio:
-				i.kinds = append(i.kinds, "processed.unrouted")
+			declared, err := schema.Decode(i.declaration())
+			if err != nil {
+				panic(err) // the message is this file's own
+			}
+			for _, to := range declared.Destinations() {
+				i.kinds = append(i.kinds, "processed."+string(to))
 			}
 			all = append(all, i)
 		}
@@ -192,12 +193,11 @@ func failing(typ schema.Type, after time.Duration) []interaction {
 			kinds: []string{"failed." + string(reason)},
 		})
 	}
-	for reason, status := range map[schema.Reason]schema.Status{
-		schema.ProcessingFailed: schema.StatusProcessingFailed, schema.FileUploadFailed: schema.StatusFileUploadFailed,
-		schema.FileDownloadFailed: schema.StatusFileDownloadFailed,
-	} {
-		script := simulator.Failed(status, after)
-		add(reason, "", &script)
+	for _, status := range schema.Statuses() {
+		if status.Meaning() == schema.Failed {
+			script := simulator.Failed(status, after)
+			add(status.Reason(), "", &script)
+		}
 	}
 	named := simulator.Constant(failedStatus)
 	add(schema.VendorFailed, "", &named)

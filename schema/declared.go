@@ -24,8 +24,8 @@ type Declared struct {
 	// Identifier is the vendor's interactionIdentifier, in lower case.
 	Identifier string
 	Type       Type
-	// IncludeAIResults says whether CX AI results were asked for; true where the message does not say.
-	IncludeAIResults bool
+	// Differs are the flags that do not have their default.
+	Differs []Flag
 	// Declaration is the message as it came: the bare JSON, or the `data` of a CloudEvent.
 	Declaration json.RawMessage
 	// Traceparent is the W3C trace context that a CloudEvent carries as an extension attribute, in any case, or empty.
@@ -166,7 +166,7 @@ func declaration(v value, at string) (Declared, error) {
 	if err := checkCase(v, inDeclaration, at); err != nil {
 		return Declared{}, err
 	}
-	d := Declared{IncludeAIResults: true, Declaration: v.raw}
+	d := Declared{Declaration: v.raw}
 
 	id, err := text(v.members, at, "interactionIdentifier", "a GUID")
 	if err != nil {
@@ -187,11 +187,17 @@ func declaration(v value, at string) (Declared, error) {
 		return Declared{}, wrong(at+"type", "it is %s, want %s", Quote(t), types)
 	}
 
-	if ai, ok := v.members["includeAiResults"]; ok {
-		if ai.kind != 't' && ai.kind != 'f' {
-			return Declared{}, wrong(at+"includeAiResults", "it is %s, want true or false", ai.what())
+	for _, row := range flags {
+		asked, ok := v.members[string(row.flag)]
+		if !ok {
+			continue
 		}
-		d.IncludeAIResults = ai.kind == 't'
+		if asked.kind != 't' && asked.kind != 'f' {
+			return Declared{}, wrong(at+string(row.flag), "it is %s, want true or false", asked.what())
+		}
+		if (asked.kind == 't') != row.wanted {
+			d.Differs = append(d.Differs, row.flag)
+		}
 	}
 	return d, nil
 }

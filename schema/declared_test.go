@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"unicode"
@@ -18,12 +19,12 @@ func TestDecode(t *testing.T) {
 		want        schema.Declared
 		declaration string
 	}{
-		{file: "bare.json", want: schema.Declared{Identifier: guid, Type: schema.Chat}},
-		{file: "vendor.json", want: schema.Declared{Identifier: guid, Type: schema.Audio, IncludeAIResults: true}},
-		{file: "uppercase.json", want: schema.Declared{Identifier: guid, Type: schema.Audio, IncludeAIResults: true}},
+		{file: "bare.json", want: schema.Declared{Identifier: guid, Type: schema.Chat, Differs: []schema.Flag{schema.WantAIResults}}},
+		{file: "vendor.json", want: schema.Declared{Identifier: guid, Type: schema.Audio}},
+		{file: "uppercase.json", want: schema.Declared{Identifier: guid, Type: schema.Audio}},
 		{
 			file:        "cloudevent.json",
-			want:        schema.Declared{Identifier: guid, Type: schema.Transcript, IncludeAIResults: true, Traceparent: traceState},
+			want:        schema.Declared{Identifier: guid, Type: schema.Transcript, Traceparent: traceState},
 			declaration: `{"interactionIdentifier":"` + guid + `","type":"transcript","languageTag":"en-us"}`,
 		},
 	} {
@@ -48,7 +49,7 @@ func TestDecode(t *testing.T) {
 				} else if !bytes.Equal(got.Declaration, want.Declaration) {
 					t.Errorf("%s: declaration %s, want %s", name, got.Declaration, want.Declaration)
 				}
-				if got.Identifier != want.Identifier || got.Type != want.Type || got.IncludeAIResults != want.IncludeAIResults || got.Traceparent != want.Traceparent {
+				if got.Identifier != want.Identifier || got.Type != want.Type || !slices.Equal(got.Differs, want.Differs) || got.Traceparent != want.Traceparent {
 					t.Errorf("%s: got %+v, want %+v", name, got, want)
 				}
 			}
@@ -98,7 +99,7 @@ func TestDecodeAccepts(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if d.Identifier != guid || d.Type != schema.Audio || !d.IncludeAIResults || d.Traceparent != "" {
+			if d.Identifier != guid || d.Type != schema.Audio || len(d.Differs) > 0 || d.Traceparent != "" {
 				t.Errorf("got %+v", d)
 			}
 			checkAgreement(t, []byte(tt.message), d)

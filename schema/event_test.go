@@ -2,6 +2,7 @@ package schema_test
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"flag"
 	"os"
@@ -15,7 +16,7 @@ import (
 	"statusworker/schema"
 )
 
-var update = flag.Bool("update", false, "rewrite the golden files in testdata/outcomes")
+var update = flag.Bool("update", false, "rewrite the golden files in testdata/outcomes, and what the documents have from the tables")
 
 const (
 	guid       = "bd5c92f3-c228-44a6-91bf-b52672569878"
@@ -65,14 +66,12 @@ func outcomeOf(t testing.TB, file string) schema.Outcome {
 func outcomes(t testing.TB) map[string]schema.Outcome {
 	t.Helper()
 	all := make(map[string]schema.Outcome)
-	processed := func(name, file string, d schema.Destination) {
-		o := outcomeOf(t, file)
+	files := map[schema.Destination]string{schema.ToCXAI: "cloudevent.json", schema.Unrouted: "bare.json"}
+	for _, d := range schema.Destinations() {
+		o := outcomeOf(t, cmp.Or(files[d], "vendor.json"))
 		o.Destination, o.Answer = d, answer(schema.StatusProcessed, "")
-		all[name] = o
+		all["processed-"+string(d)] = o
 	}
-	processed("processed-transcript", "vendor.json", schema.ToTranscript)
-	processed("processed-cxai", "cloudevent.json", schema.ToCXAI)
-	processed("processed-unrouted", "bare.json", schema.Unrouted)
 	broken := outcomeOf(t, "bare.json")
 	broken.Destination, broken.AnswerPayload = schema.ToCXAI, []byte(`{"identifier":"`+guid+`","status":"processed","x":"`+"\xff"+`"}`)
 	all["processed-cxai-payload"] = broken
@@ -82,9 +81,11 @@ func outcomes(t testing.TB) map[string]schema.Outcome {
 		o.Reason, o.Detail, o.Answer = r, detail, a
 		all["failed-"+string(r)] = o
 	}
-	failed(schema.ProcessingFailed, "the vendor answered processingFailed: no speech", answer(schema.StatusProcessingFailed, "no speech"))
-	failed(schema.FileUploadFailed, "the vendor answered fileUploadFailed", answer(schema.StatusFileUploadFailed, ""))
-	failed(schema.FileDownloadFailed, "the vendor answered fileDownloadFailed: 404", answer(schema.StatusFileDownloadFailed, "404"))
+	for _, s := range schema.Statuses() {
+		if s.Meaning() == schema.Failed {
+			failed(s.Reason(), "the vendor answered "+string(s)+": no speech", answer(s, "no speech"))
+		}
+	}
 	failed(schema.VendorFailed, `the vendor answered "transcriptionFailed"`, answer("transcriptionFailed", "no speech"))
 	failed(schema.NotFound, "the vendor does not know the interaction", nil)
 	failed(schema.Rejected, "the vendor answered 400", nil)
@@ -115,9 +116,9 @@ func outcomes(t testing.TB) map[string]schema.Outcome {
 }
 
 func TestOutcomeWireForm(t *testing.T) {
-	reasons := make(map[schema.Reason]bool)
+	reasons, destinations := make(map[schema.Reason]bool), make(map[schema.Destination]bool)
 	for name, o := range outcomes(t) {
-		reasons[o.Reason] = true
+		reasons[o.Reason], destinations[o.Destination] = true, true
 		t.Run(name, func(t *testing.T) {
 			got, err := o.Marshal()
 			if err != nil {
@@ -141,6 +142,11 @@ func TestOutcomeWireForm(t *testing.T) {
 	for _, r := range schema.Reasons() {
 		if !reasons[r] {
 			t.Errorf("no golden file for reason %s", r)
+		}
+	}
+	for _, d := range schema.Destinations() {
+		if !destinations[d] {
+			t.Errorf("no golden file for destination %s", d)
 		}
 	}
 }

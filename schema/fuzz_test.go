@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -62,7 +63,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatalf("the declaration is refused: %v", err)
 		}
-		if again.Identifier != d.Identifier || again.Type != d.Type || again.IncludeAIResults != d.IncludeAIResults || !bytes.Equal(again.Declaration, d.Declaration) {
+		if again.Identifier != d.Identifier || again.Type != d.Type || !slices.Equal(again.Differs, d.Differs) || !bytes.Equal(again.Declaration, d.Declaration) {
 			t.Errorf("the declaration decodes to %+v, want %+v", again, d)
 		}
 		if _, err := schema.DecodeFrom(schema.DeclaredSubject(d.Type, d.Identifier), message); err != nil {

@@ -85,42 +85,6 @@ func Types() []Type { return []Type{Audio, Chat, Transcript} }
 // Valid tells whether t is one of [Types].
 func (t Type) Valid() bool { return t == Audio || t == Chat || t == Transcript }
 
-// Destination is what comes next for a processed interaction.
-type Destination string
-
-// The destinations of processed events.
-const (
-	// ToTranscript asks the next stage to fetch the transcript; audio only.
-	ToTranscript Destination = "transcript"
-	// ToCXAI asks the next stage to fetch the CX AI results.
-	ToCXAI Destination = "cxai"
-	// Unrouted says that the interaction is processed and that there is nothing to fetch.
-	Unrouted Destination = "unrouted"
-)
-
-// Destinations lists all of them.
-func Destinations() []Destination { return []Destination{ToTranscript, ToCXAI, Unrouted} }
-
-// Reason is why an interaction ended in a dead letter.
-type Reason string
-
-// The reasons of dead letters.
-const (
-	InvalidMessage     Reason = "invalid_message"
-	ProcessingFailed   Reason = "processing_failed"
-	FileUploadFailed   Reason = "file_upload_failed"
-	FileDownloadFailed Reason = "file_download_failed"
-	VendorFailed       Reason = "vendor_failed"
-	NotFound           Reason = "not_found"
-	Rejected           Reason = "rejected"
-	DeadlineExceeded   Reason = "deadline_exceeded"
-)
-
-// Reasons lists all of them.
-func Reasons() []Reason {
-	return []Reason{InvalidMessage, ProcessingFailed, FileUploadFailed, FileDownloadFailed, VendorFailed, NotFound, Rejected, DeadlineExceeded}
-}
-
 // PollConsumer is the name of the consumer that feeds the lane of t.
 func PollConsumer(t Type) string { return "poll-" + string(t) }
 

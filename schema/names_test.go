@@ -1,6 +1,7 @@
 package schema_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -176,21 +177,57 @@ func TestListsAndTheirMembers(t *testing.T) {
 	if schema.Type("").Valid() || schema.Type("Audio").Valid() {
 		t.Error("a type that is not listed is valid")
 	}
-	for _, v := range schema.Statuses() {
-		if !v.Listed() {
-			t.Errorf("status %s is one of Statuses, but not Listed", v)
-		}
-	}
-	if schema.Status("Processed").Listed() || len(schema.Statuses()) != 13 {
-		t.Errorf("%d statuses, want the vendor's 13", len(schema.Statuses()))
-	}
 	for name, list := range map[string][]string{
 		"Types": texts(schema.Types()), "Destinations": texts(schema.Destinations()), "Reasons": texts(schema.Reasons()),
-		"Statuses": texts(schema.Statuses()), "Faults": texts(schema.Faults()),
+		"Statuses": texts(schema.Statuses()), "Faults": texts(schema.Faults()), "Flags": texts(schema.Flags()), "Meanings": texts(schema.Meanings()),
+		"Streams": schema.Streams(),
 	} {
 		slices.Sort(list)
-		if len(slices.Compact(slices.Clone(list))) != len(list) {
-			t.Errorf("%s lists something twice: %q", name, list)
+		if len(list) == 0 || len(slices.Compact(slices.Clone(list))) != len(list) {
+			t.Errorf("%s lists nothing, or something twice: %q", name, list)
+		}
+	}
+}
+
+func TestStatusCheck(t *testing.T) {
+	for _, s := range []schema.Status{"processed", "reticulating splines", "é", schema.Status(strings.Repeat("x", schema.MaxStatusBytes))} {
+		if err := s.Check(); err != nil {
+			t.Errorf("%q: %v", s, err)
+		}
+	}
+	for _, tt := range []struct {
+		status  schema.Status
+		problem schema.StatusProblem
+	}{
+		{"", schema.StatusEmpty},
+		{schema.Status(strings.Repeat("x", schema.MaxStatusBytes+1)), schema.StatusTooLong},
+		{"a\nb", schema.StatusNotPrintable},
+		{"a\x1b[2J", schema.StatusNotPrintable},
+		{"\u2028", schema.StatusNotPrintable},
+		{"a\u00a0b", schema.StatusNotPrintable},
+		{"a\xff", schema.StatusNotPrintable},
+		{"a\uFFFD", schema.StatusNotPrintable},
+	} {
+		var bad *schema.StatusError
+		if err := tt.status.Check(); !errors.As(err, &bad) || bad.Problem != tt.problem || bad.Status != tt.status {
+			t.Errorf("%q: %v, want that it is %s", tt.status, err, tt.problem)
+		} else {
+			checkOneLine(t, err.Error())
+		}
+	}
+}
+
+func TestPrintable(t *testing.T) {
+	for _, tt := range []struct{ text, want string }{
+		{"", ""},
+		{"as it is, é 日本", "as it is, é 日本"},
+		{"a\r\nb\tc", "a  b c"},
+		{"a\u2028b\u0085c\u00a0d", "a b c d"},
+		{"\x1b[31m\x00\x7f\u009b\u202e\ufeff", "\uFFFD[31m\uFFFD\uFFFD\uFFFD\uFFFD\uFFFD"},
+		{"\xff", "\uFFFD"},
+	} {
+		if got := schema.Printable(tt.text); got != tt.want {
+			t.Errorf("Printable(%q) = %q, want %q", tt.text, got, tt.want)
 		}
 	}
 }

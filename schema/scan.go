@@ -63,13 +63,20 @@ type known struct {
 	in   place
 }
 
-var looked = [...]known{
-	{"interactionIdentifier", inDeclaration}, {"type", inDeclaration | inEnvelope}, {"includeAiResults", inDeclaration},
+var looked = withFlags([]known{
+	{"interactionIdentifier", inDeclaration}, {"type", inDeclaration | inEnvelope},
 	// A declaration has none. One in another spelling may be meant as an envelope.
 	{"specversion", inDeclaration | inEnvelope},
 	{"id", inEnvelope}, {"source", inEnvelope}, {"data", inEnvelope}, {"data_base64", inEnvelope},
 	// W3C Trace Context takes its names in any case.
 	{"traceparent", 0},
+})
+
+func withFlags(members []known) []known {
+	for _, row := range flags {
+		members = append(members, known{string(row.flag), inDeclaration})
+	}
+	return members
 }
 
 // looksAt gives a member's name, which is written as JSON, and how it is spelled right, where Decode looks at such a member in

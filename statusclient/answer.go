@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"statusworker/schema"
@@ -60,7 +59,9 @@ func decodeAnswer(body []byte, cut bool, identifier string) (schema.Answer, erro
 	}
 	status, err := stringOf("status", found.status)
 	if err == nil {
-		err = checkStatus(status)
+		if bad := schema.Status(status).Check(); bad != nil {
+			err = fmt.Errorf("has a member `status` that is no status: %w", bad)
+		}
 	}
 	if err != nil {
 		return schema.Answer{}, err
@@ -124,19 +125,6 @@ func handedOnAsJSON(object []byte) bool {
 		}
 	}
 	return true
-}
-
-// checkStatus accepts every status that can be shown: also one that is not listed. It ends up in headers and logs.
-func checkStatus(s string) error {
-	switch {
-	case s == "":
-		return errors.New("has an empty status")
-	case len(s) > schema.MaxStatusBytes:
-		return fmt.Errorf("has a status of %d bytes, more than %d", len(s), schema.MaxStatusBytes)
-	case strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError }):
-		return fmt.Errorf("has a status that cannot be shown, %s", schema.Quote(s))
-	}
-	return nil
 }
 
 // jsonContentType tells whether a Content-Type header says JSON: application/json, or any type that ends in +json.

@@ -32,14 +32,14 @@ func FuzzDecodeAnswer(f *testing.F) {
 		text := bytes.TrimSpace(schema.TrimBOM(content))
 		sound := json.Unmarshal(text, &members) == nil && json.Unmarshal(members["identifier"], &object.Identifier) == nil &&
 			json.Unmarshal(members["status"], &object.Status) == nil && utf8.Valid(text) && bytes.Count(text, []byte(`identifier`)) == 1 && bytes.Count(text, []byte(`status`)) == 1 &&
-			object.Identifier != nil && object.Status != nil && *object.Identifier == identifier && checkStatus(*object.Status) == nil
+			object.Identifier != nil && object.Status != nil && *object.Identifier == identifier && schema.Status(*object.Status).Check() == nil
 		if err != nil {
 			if sound {
 				t.Fatalf("%q is refused: %v", content, err)
 			}
 			return
 		}
-		if checkStatus(string(answer.Status)) != nil {
+		if answer.Status.Check() != nil {
 			t.Fatalf("status is %q", answer.Status)
 		}
 		switch {

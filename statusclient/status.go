@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"strings"
 	"time"
-	"unicode"
 
 	"statusworker/schema"
 )
@@ -156,13 +155,7 @@ const maxDetail = 600
 
 // fault makes e fit to be shown: without the token, on one line, of bounded length.
 func (x *exchange) fault(e *schema.PollError) *schema.PollError {
-	e.Detail = x.used.masked(e.Detail)
-	e.Detail = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return ' '
-		}
-		return r
-	}, e.Detail)
+	e.Detail = schema.Printable(x.used.masked(e.Detail))
 	if len(e.Detail) > maxDetail {
 		e.Detail = strings.ToValidUTF8(e.Detail[:maxDetail], "") + "..."
 	}

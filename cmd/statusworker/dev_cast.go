@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -36,12 +38,18 @@ func newPart(t schema.Type, story string, script simulator.Script) part {
 	return p
 }
 
-// processed expects the subjects of a processed interaction.
-func (p part) processed(includeAIResults bool) part {
-	if !includeAIResults {
-		p.message = fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q,"includeAiResults":false}`, p.identifier, p.typ)
+// processed expects the subjects of a processed interaction whose declaration has some flags that differ from their default.
+func (p part) processed(differ ...schema.Flag) part {
+	message := strings.TrimSuffix(p.message, "}")
+	for _, f := range differ {
+		message += fmt.Sprintf(",%q:%t", f, !f.Default())
 	}
-	for _, to := range consumer.Destinations(p.typ, includeAIResults) {
+	p.message = message + "}"
+	declared, err := schema.Decode([]byte(p.message))
+	if err != nil {
+		panic(err) // the message is this file's own
+	}
+	for _, to := range declared.Destinations() {
 		p.want = append(p.want, schema.ProcessedSubject(to, p.identifier))
 	}
 	return p
@@ -55,34 +63,29 @@ func (p part) failed(r schema.Reason) part {
 // devFailedStatus is a status that the vendor's documentation does not list, and that the workers of `dev` take for a failure.
 const devFailedStatus = "transcriptionFailed"
 
-// The failures that the vendor tells of as a status.
-var failures = []struct {
-	status schema.Status
-	reason schema.Reason
-}{
-	{schema.StatusProcessingFailed, schema.ProcessingFailed},
-	{schema.StatusFileUploadFailed, schema.FileUploadFailed},
-	{schema.StatusFileDownloadFailed, schema.FileDownloadFailed},
+// failures are the statuses by which the vendor says that an interaction failed.
+func failures() []schema.Status {
+	return slices.DeleteFunc(schema.Statuses(), func(s schema.Status) bool { return s.Meaning() != schema.Failed })
 }
 
 // newCast gives the interactions of a run: one for each thing that can happen, and count others. Times are the
 // vendor's, before they are scaled.
 func newCast(count int) []part {
 	const s = time.Second
-	cast := []part{
-		newPart(schema.Audio, "results wanted", simulator.Processed(70*s)).processed(true),
-		newPart(schema.Audio, "without CX AI", simulator.Processed(45*s)).processed(false),
-		newPart(schema.Chat, "results wanted", simulator.Processed(35*s)).processed(true),
-		newPart(schema.Chat, "without CX AI", simulator.Processed(25*s)).processed(false),
-		newPart(schema.Transcript, "results wanted", simulator.Processed(45*s)).processed(true),
-		newPart(schema.Transcript, "without CX AI", simulator.Processed(30*s)).processed(false),
+	var cast []part
+	types := schema.Types()
+	for _, t := range types {
+		cast = append(cast, newPart(t, "processed", simulator.Processed(50*s)).processed())
+		for _, f := range schema.Flags() {
+			cast = append(cast, newPart(t, fmt.Sprintf("%s: %t", f, !f.Default()), simulator.Processed(35*s)).processed(f))
+		}
 	}
-	for i, f := range failures {
-		t := schema.Types()[i]
-		cast = append(cast, newPart(t, "fails at the vendor", simulator.Failed(f.status, 50*s)).failed(f.reason))
+	for i, status := range failures() {
+		t := types[i%len(types)]
+		cast = append(cast, newPart(t, "fails at the vendor", simulator.Failed(status, 50*s)).failed(status.Reason()))
 	}
 	refused := func(code int) simulator.Script { return simulator.Never().With(simulator.Refusal(code)) }
-	twice := newPart(schema.Chat, "declared twice", simulator.Processed(40*s)).processed(true)
+	twice := newPart(schema.Chat, "declared twice", simulator.Processed(40*s)).processed()
 	twice.twice = true
 	malformed := newPart(schema.Chat, "malformed message", simulator.Processed(0)).failed(schema.InvalidMessage)
 	malformed.message = malformed.message[:len(malformed.message)-8]
@@ -91,14 +94,14 @@ func newCast(count int) []part {
 		newPart(schema.Chat, "unknown to the vendor", refused(http.StatusNotFound)).failed(schema.NotFound),
 		newPart(schema.Transcript, "rejected by the vendor", refused(http.StatusBadRequest)).failed(schema.Rejected),
 		malformed, twice,
-		newPart(schema.Chat, "meets a 503", simulator.Processed(30*s).With(simulator.Refusal(503).On(2, 2))).processed(true),
-		newPart(schema.Transcript, "meets a 429", simulator.Processed(30*s).With(simulator.Throttle(s).On(3, 3))).processed(true),
+		newPart(schema.Chat, "meets a 503", simulator.Processed(30*s).With(simulator.Refusal(503).On(2, 2))).processed(),
+		newPart(schema.Transcript, "meets a 429", simulator.Processed(30*s).With(simulator.Throttle(s).On(3, 3))).processed(),
 		newPart(schema.Audio, "fails in a way that --failed-status names", simulator.Constant(devFailedStatus)).failed(schema.VendorFailed),
-		newPart(schema.Chat, "meets a gateway's 404 page", simulator.Processed(30*s).With(simulator.Page(http.StatusNotFound).On(2, 2))).processed(true),
+		newPart(schema.Chat, "meets a gateway's 404 page", simulator.Processed(30*s).With(simulator.Page(http.StatusNotFound).On(2, 2))).processed(),
 		newPart(schema.Transcript, "odd answers", simulator.Processed(30*s).With(simulator.Fault{
 			Kind: simulator.Odd, Prefix: simulator.ByteOrderMark, Members: `"errorMessage":{"code":"E1"},"originalFilename":"\ud83d"`,
-		})).processed(true),
-		newPart(schema.Audio, "meets garbage", simulator.Processed(75*s).With(simulator.Fault{Kind: simulator.NotJSON}.On(1, 1))).processed(true),
+		})).processed(),
+		newPart(schema.Audio, "meets garbage", simulator.Processed(75*s).With(simulator.Fault{Kind: simulator.NotJSON}.On(1, 1))).processed(),
 	), crowd(count)...)
 }
 
@@ -106,15 +109,17 @@ func newCast(count int) []part {
 func crowd(count int) []part {
 	random := rand.New(rand.NewPCG(1, uint64(count))) // the same lives in every run
 	parts := make([]part, count)
+	types, failures := schema.Types(), failures()
 	for i := range parts {
-		t := schema.Types()[i%3]
+		t := types[i%len(types)]
 		life := 10*time.Second + time.Duration(random.Int64N(int64(80*time.Second)))
 		if i%8 == 7 {
-			f := failures[random.IntN(len(failures))]
-			parts[i] = newPart(t, "", simulator.Failed(f.status, life)).failed(f.reason)
+			status := failures[random.IntN(len(failures))]
+			parts[i] = newPart(t, "", simulator.Failed(status, life)).failed(status.Reason())
 			continue
 		}
-		parts[i] = newPart(t, "", simulator.Processed(life)).processed(random.IntN(4) > 0)
+		differ := slices.DeleteFunc(schema.Flags(), func(schema.Flag) bool { return random.IntN(4) > 0 })
+		parts[i] = newPart(t, "", simulator.Processed(life)).processed(differ...)
 	}
 	return parts
 }

@@ -33,7 +33,8 @@ func TestDevRunsToItsEnd(t *testing.T) {
 			for _, r := range schema.Reasons() {
 				says(t, "the summary", &c.stdout, schema.FailedSubject(r, "*"), "  "+string(r)+"\n")
 			}
-			says(t, "the summary", &c.stdout, "hold back by "+mode+", speed 40, 30 interactions", "30 interactions, 1 of them declared twice",
+			all := fmt.Sprintf("%d interactions", len(newCast(10)))
+			says(t, "the summary", &c.stdout, "hold back by "+mode+", speed 40, "+all, all+", 1 of them declared twice",
 				"missing 0, doubled 0, not expected 0, polled too early 0: as it must be")
 			for _, line := range c.stdout.lines() {
 				if strings.Contains(line, "\x1b") {
@@ -84,7 +85,7 @@ func TestDevKeepsGoing(t *testing.T) {
 
 // A worker that is gone, or does something twice, must not go unnoticed.
 func TestJudgement(t *testing.T) {
-	audio := newPart(schema.Audio, "", simulator.Script{}).processed(true)
+	audio := newPart(schema.Audio, "", simulator.Script{}).processed()
 	chat := newPart(schema.Chat, "", simulator.Script{}).failed(schema.NotFound)
 	guidance := consumer.Intervals{Audio: time.Second, Chat: time.Second / 2, Transcript: time.Second / 2}
 	began := time.Now()

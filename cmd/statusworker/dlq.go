@@ -295,7 +295,7 @@ func (f sureFlags) sure(ctx context.Context, p process, s *desk.Selection, sough
 	}
 	var by []string
 	for _, r := range slices.Sorted(maps.Keys(reasons)) {
-		by = append(by, fmt.Sprintf("%s %d", printable(string(r)), reasons[r]))
+		by = append(by, fmt.Sprintf("%s %d", schema.Printable(string(r)), reasons[r]))
 	}
 	fmt.Fprintf(p.stderr, "%s %s (%s)? [y/N] ", what, deadLetters(n), strings.Join(by, ", "))
 	yes, err := saysYes(ctx, p.stdin)

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"statusworker/publisher/desk"
+	"statusworker/schema"
 )
 
 const (
@@ -65,7 +66,7 @@ func (p *dlqProgress) add(l desk.Letter, r desk.Result) {
 	if r.What == desk.Left {
 		switch left := p.n[r.What]; {
 		case left <= leftAtMost:
-			_, _ = p.write(fmt.Appendf(nil, "%s %s: %s: %s\n", l.Name(), printable(l.Identifier), r.What, printable(r.Why))) // standard error: there is nobody to tell
+			_, _ = p.write(fmt.Appendf(nil, "%s %s: %s: %s\n", l.Name(), schema.Printable(l.Identifier), r.What, schema.Printable(r.Why))) // standard error: there is nobody to tell
 		case left == leftAtMost+1:
 			_, _ = p.write([]byte("more are left; only their number is told\n"))
 		}

@@ -81,7 +81,7 @@ func (l *dlqList) row(p paint, texts ...string) {
 	}
 	cells := make([]cell, len(texts))
 	for i, text := range texts {
-		cells[i] = cell{text: fit(printable(text), detailMost), paint: p}
+		cells[i] = cell{text: fit(schema.Printable(text), detailMost), paint: p}
 	}
 	cells[0].right, cells[1].right = true, true
 	l.rows = append(l.rows, cells)
@@ -196,17 +196,6 @@ func shortAge(d time.Duration) string {
 	return fmt.Sprintf("%dd", int(d.Hours()/24))
 }
 
-// printable shows a text from outside on a line of a terminal: nothing in it moves the cursor, changes colours or begins a
-// new line.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return '\uFFFD'
-	}, s)
-}
-
 const (
 	// fieldWidth is where the values of fields begin; textWidth is how wide a text is at most.
 	fieldWidth = 15
@@ -224,7 +213,7 @@ func showLetter(w io.Writer, l desk.Letter, now time.Time, width int) {
 		if value == "" {
 			return
 		}
-		for i, line := range wrapped(printable(value), width-fieldWidth) {
+		for i, line := range wrapped(schema.Printable(value), width-fieldWidth) {
 			if i > 0 {
 				name = ""
 			}
@@ -234,15 +223,21 @@ func showLetter(w io.Writer, l desk.Letter, now time.Time, width int) {
 	at := func(t time.Time) string {
 		return t.UTC().Format("2006-01-02 15:04:05 UTC") + " (" + shortAge(now.Sub(t)) + " ago)"
 	}
-	say(w, "%s  %s  %s", printable(l.Identifier), printable(string(l.Reason)), l.Name())
-	e := desk.Explain(l.Reason)
+	say(w, "%s  %s  %s", schema.Printable(l.Identifier), schema.Printable(string(l.Reason)), l.Name())
+	means, advice := l.Reason.Text(), l.Reason.Advice()
 	if l.Problem != nil {
-		e = desk.Explain("")
 		field("problem", l.Problem.Error())
 	}
-	field("means", e.What)
-	field("to do", e.Do)
+	if l.Problem != nil || !l.Reason.Valid() {
+		means, advice = "This stage has no such reason: somebody else published the message.",
+			"Find out who publishes on "+schema.SubjectsFailed+" and take that right away; then purge it."
+	}
+	field("means", means)
+	field("to do", advice)
 	field("detail", l.Detail)
+	if status := lastStatus(l); status.Listed() {
+		field("status", string(status)+": "+status.Text())
+	}
 	field("type", string(l.Type))
 	if l.Problem == nil {
 		field("declared", fmt.Sprintf("%s on %s, sequence %d of %s, delivered %s", at(l.DeclaredAt), l.Source.Subject, l.Source.Sequence, l.Source.Stream, times(l.Source.Deliveries)))
@@ -286,6 +281,17 @@ func showLetter(w io.Writer, l desk.Letter, now time.Time, width int) {
 		field("replay", "statusworker dlq replay "+l.Name())
 	}
 	field("purge", "statusworker dlq purge "+l.Name())
+}
+
+// lastStatus is the status in the vendor's last answer; empty where there is none.
+func lastStatus(l desk.Letter) schema.Status {
+	var answer struct {
+		Status schema.Status `json:"status"`
+	}
+	if json.Unmarshal(l.Answer, &answer) != nil {
+		return ""
+	}
+	return answer.Status
 }
 
 func times(n uint64) string {

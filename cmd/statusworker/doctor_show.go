@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"statusworker/cmd/doctor"
+	"statusworker/schema"
 )
 
 // showFindings writes what was found for people: a line for what is right; for what is not, all of it and below it the
@@ -36,7 +37,7 @@ func showFindings(w io.Writer, found []doctor.Finding, width int) error {
 		count[f.Result]++
 		switch f.Result {
 		case doctor.Pass:
-			line(f.Result, f.Check, fit(printable(f.Found), room))
+			line(f.Result, f.Check, fit(schema.Printable(f.Found), room))
 			continue
 		case doctor.Skip:
 			checks := []string{f.Check}
@@ -49,9 +50,9 @@ func showFindings(w io.Writer, found []doctor.Finding, width int) error {
 				f.Check, f.Found = fmt.Sprintf("%d checks", len(checks)), f.Found+": "+strings.Join(checks, ", ")
 			}
 		}
-		texts := wrapped(printable(f.Found), room)
+		texts := wrapped(schema.Printable(f.Found), room)
 		if f.Mend != "" {
-			texts = slices.Concat(texts, wrapped("mend: "+printable(f.Mend), room))
+			texts = slices.Concat(texts, wrapped("mend: "+schema.Printable(f.Mend), room))
 		}
 		line(f.Result, f.Check, texts...)
 	}

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
@@ -106,12 +105,7 @@ func readWorker(key string, data []byte) Worker {
 
 // plain is a text that moves nothing but letters to a screen, and not too many.
 func plain(s string) string {
-	s = strings.Map(func(r rune) rune {
-		if !unicode.IsPrint(r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, s)
+	s = schema.Printable(s)
 	if r := []rune(s); len(r) > mostShown {
 		return string(r[:mostShown-1]) + "…"
 	}

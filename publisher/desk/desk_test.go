@@ -669,15 +669,6 @@ func TestFilterRefuses(t *testing.T) {
 	}
 }
 
-func TestEveryReasonIsExplained(t *testing.T) {
-	unknown := desk.Explain("unlucky")
-	for _, r := range schema.Reasons() {
-		if e := desk.Explain(r); e == unknown || e.What == "" || e.Do == "" {
-			t.Errorf("%s: %+v", r, e)
-		}
-	}
-}
-
 func TestNewSaysWhichStreamIsMissing(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)

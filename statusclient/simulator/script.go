@@ -58,11 +58,3 @@ func Never() Script { return Constant(schema.StatusProcessing) }
 
 // Constant is a life in one status, listed or not.
 func Constant(status schema.Status) Script { return Script{Steps: []Step{{Status: status}}} }
-
-func terminal(s schema.Status) bool {
-	switch s {
-	case schema.StatusProcessed, schema.StatusProcessingFailed, schema.StatusFileUploadFailed, schema.StatusFileDownloadFailed:
-		return true
-	}
-	return false
-}

@@ -172,7 +172,7 @@ func (s *Simulator) ReachedAt(identifier string) (at time.Time, status schema.St
 		return time.Time{}, "", false
 	}
 	for _, step := range i.script.Steps {
-		if terminal(step.Status) {
+		if step.Status.Terminal() {
 			return i.reached(step, s.cfg.Speed), step.Status, true
 		}
 	}

@@ -1,0 +1,137 @@
+package schema
+
+// The tables of this file are the one place that knows what a vendor status, a fault, a reason and a destination mean.
+// Decisions, labels of metrics, the simulator, the demo and the commands read them. Rows name no fields: one that
+// lacks something does not compile. TestTables and TestDocs find what is in no table, and in no document.
+
+// The status values of the vendor's documentation and SDKs.
+const (
+	StatusDeclared              Status = "declared"
+	StatusFilePendingUpload     Status = "filePendingUpload"
+	StatusFileUploading         Status = "fileUploading"
+	StatusFileUploaded          Status = "fileUploaded"
+	StatusFileUploadFailed      Status = "fileUploadFailed"
+	StatusFilePendingDownload   Status = "filePendingDownload"
+	StatusFileDownloading       Status = "fileDownloading"
+	StatusFileDownloaded        Status = "fileDownloaded"
+	StatusFileDownloadFailed    Status = "fileDownloadFailed"
+	StatusFilePendingProcessing Status = "filePendingProcessing"
+	StatusProcessing            Status = "processing"
+	StatusProcessed             Status = "processed"
+	StatusProcessingFailed      Status = "processingFailed"
+)
+
+// statuses has each status, what it means, the reason of the dead letter where it is a failure, and a sentence for the
+// operator.
+var statuses = []statusRow{
+	{StatusDeclared, Pending, "", "The interaction is declared at ElevateAI."},
+	{StatusFilePendingUpload, Pending, "", "ElevateAI waits for the file to be uploaded."},
+	{StatusFileUploading, Pending, "", "The file is being uploaded to ElevateAI."},
+	{StatusFileUploaded, Pending, "", "The file is uploaded."},
+	{StatusFileUploadFailed, Failed, FileUploadFailed, "The file that was uploaded to ElevateAI did not arrive whole."},
+	{StatusFilePendingDownload, Pending, "", "ElevateAI has not begun to fetch the file."},
+	{StatusFileDownloading, Pending, "", "ElevateAI is fetching the file."},
+	{StatusFileDownloaded, Pending, "", "ElevateAI has fetched the file."},
+	{StatusFileDownloadFailed, Failed, FileDownloadFailed, "ElevateAI could not fetch the file."},
+	{StatusFilePendingProcessing, Pending, "", "The file waits to be processed."},
+	{StatusProcessing, Pending, "", "ElevateAI is processing the interaction."},
+	{StatusProcessed, Processed, "", "ElevateAI has the results."},
+	{StatusProcessingFailed, Failed, ProcessingFailed, "ElevateAI could not process the interaction."},
+}
+
+// The faults of a status request.
+const (
+	// FaultNotFound: the vendor does not know the interaction (404 with a JSON object).
+	FaultNotFound Fault = "not_found"
+	// FaultUnauthorized: the vendor refused the token (401, 403).
+	FaultUnauthorized Fault = "unauthorized"
+	// FaultThrottled: too many requests (429).
+	FaultThrottled Fault = "throttled"
+	// FaultRejected: the vendor refused this interaction (400, 409, 410, 418, 422, 423, 424 and 451 with a JSON object).
+	FaultRejected Fault = "rejected"
+	// FaultUnavailable: 5xx, any other 4xx, a time-out, no connection, a redirect.
+	FaultUnavailable Fault = "unavailable"
+	// FaultNotAStatus: an answer that the vendor's API does not give: wrong type, not JSON, another identifier, or a
+	// refusal without a JSON object.
+	FaultNotAStatus Fault = "not_a_status"
+	// FaultNotSent: the request was not sent, because it could no longer be sent in time.
+	FaultNotSent Fault = "not_sent"
+)
+
+// faults has each fault, and for a refusal the reason of the dead letter when it is confirmed, and how its detail begins.
+var faults = []faultRow{
+	{FaultNotFound, NotFound, "the vendor did not know it"},
+	{FaultUnauthorized, "", ""},
+	{FaultThrottled, "", ""},
+	{FaultRejected, Rejected, "the vendor refused it"},
+	{FaultUnavailable, "", ""},
+	{FaultNotAStatus, "", ""},
+	{FaultNotSent, "", ""},
+}
+
+// The reasons of dead letters.
+const (
+	InvalidMessage     Reason = "invalid_message"
+	ProcessingFailed   Reason = "processing_failed"
+	FileUploadFailed   Reason = "file_upload_failed"
+	FileDownloadFailed Reason = "file_download_failed"
+	VendorFailed       Reason = "vendor_failed"
+	NotFound           Reason = "not_found"
+	Rejected           Reason = "rejected"
+	DeadlineExceeded   Reason = "deadline_exceeded"
+)
+
+// reasons has each reason, the event beside statuses and faults that leads to it, what it means, and what the operator can do.
+var reasons = []reasonRow{
+	{InvalidMessage, ByMessage,
+		"What was published is no declared message; the detail names the member that is wrong.",
+		"Mend the producer and declare the interaction properly, which needs no replay; then purge this. " +
+			"Replay only what a newer version of statusworker accepts."},
+	{ProcessingFailed, ByVendor,
+		"ElevateAI could not process the interaction, and has deleted its source data.",
+		"Read the vendor's errorMessage. Declaring the same interaction again gives the same answer: " +
+			"declare the file at ElevateAI anew, which gives a new identifier, and purge this."},
+	{FileUploadFailed, ByVendor,
+		"The file that was posted to ElevateAI did not arrive whole.",
+		"Upload it again. If ElevateAI accepts that under the same identifier, replay; " +
+			"otherwise declare it at ElevateAI anew, and purge this."},
+	{FileDownloadFailed, ByVendor,
+		"ElevateAI could not fetch the file from its downloadUri.",
+		"Check that the address can be reached from outside and has not expired; declare it at ElevateAI anew, and purge this."},
+	{VendorFailed, ByFailedStatus,
+		"ElevateAI gave a status that --failed-status names as a failure; the detail has it.",
+		"Read the vendor's errorMessage, and ask ElevateAI what the status means. Where it can still change, " +
+			"take it out of --failed-status and replay; otherwise declare the file at ElevateAI anew, and purge this."},
+	{NotFound, ByVendor,
+		"ElevateAI did not know the identifier at three polls in a row or more, over the whole grace.",
+		"Check that the token belongs to the account that declared it, that the base URL is whole (the vendor's ends in /v1), " +
+			"and that nobody deleted it. Where token or URL were wrong, set them right and replay."},
+	{Rejected, ByVendor,
+		"ElevateAI refused the interaction in the same way at three polls in a row or more, over the whole grace.",
+		"Read the vendor's answer in the detail. Where the API has changed, or the refusal was a mistake, replay when it is fixed."},
+	{DeadlineExceeded, ByDeadline,
+		"The interaction was not terminal when its deadline had passed; the last status or fault is in the detail.",
+		"Where the vendor was in trouble, or has become slow, replay: the deadline begins anew. Raise --deadline if this is usual."},
+}
+
+// The destinations of processed events.
+const (
+	// ToTranscript asks the next stage to fetch the transcript.
+	ToTranscript Destination = "transcript"
+	// ToCXAI asks the next stage to fetch the CX AI results.
+	ToCXAI Destination = "cxai"
+	// Unrouted says that the interaction is processed and that there is nothing to fetch.
+	Unrouted Destination = "unrouted"
+)
+
+// WantAIResults is the flag of [ToCXAI].
+const WantAIResults Flag = "includeAiResults"
+
+// destinations has each destination in the order in which they are published, the types that have such results, the flag
+// of a declaration that asks for it, and whether it is wanted where the declaration does not say. Unrouted has no type:
+// it is where nothing else is.
+var destinations = []destinationRow{
+	{ToTranscript, []Type{Audio}, "", true},
+	{ToCXAI, []Type{Audio, Chat, Transcript}, WantAIResults, true},
+	{Unrouted, nil, "", true},
+}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,47 +30,51 @@ func TestEveryFailureHasItsReason(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
 		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) {
-			c.NotFoundGrace, c.Deadline = time.Second, 4*time.Second
+			c.NotFoundGrace, c.Deadline, c.FailedStatuses = time.Second, 4*time.Second, []schema.Status{"transcriptionFailed"}
 		})
-		want := map[string]string{} // subject to a part of the detail
-		expect := func(r schema.Reason, script *simulator.Script, detail string) {
+		want := map[string]schema.Reason{} // by subject
+		expect := func(r schema.Reason, script *simulator.Script) {
 			id := uuid.NewString()
 			if script != nil {
 				s.vendor.Declare(id, *script)
 			}
 			s.declare(schema.Chat, id)
-			want[schema.FailedSubject(r, id)] = detail
+			want[schema.FailedSubject(r, id)] = r
 		}
-		failed := func(status schema.Status) *simulator.Script {
-			f := simulator.Failed(status, 300*time.Millisecond)
-			return &f
+		for _, status := range schema.Statuses() {
+			if status.Meaning() == schema.Failed {
+				failed := simulator.Failed(status, 300*time.Millisecond)
+				expect(status.Reason(), &failed)
+			}
 		}
 		never := simulator.Never()
 		rejected := simulator.Never().With(simulator.Refusal(400))
-		expect(schema.ProcessingFailed, failed(schema.StatusProcessingFailed), "errorMessage")
-		expect(schema.FileUploadFailed, failed(schema.StatusFileUploadFailed), "errorMessage")
-		expect(schema.FileDownloadFailed, failed(schema.StatusFileDownloadFailed), "errorMessage")
-		expect(schema.NotFound, nil, "404")
-		expect(schema.Rejected, &rejected, "400")
-		expect(schema.DeadlineExceeded, &never, `the last status was "processing"`)
+		named := simulator.Constant("transcriptionFailed")
+		expect(schema.VendorFailed, &named)
+		expect(schema.NotFound, nil)
+		expect(schema.Rejected, &rejected)
+		expect(schema.DeadlineExceeded, &never)
 
-		for _, bad := range []struct{ token, message, detail string }{
-			{uuid.NewString(), `{"type":`, "not JSON"},
-			{uuid.NewString(), `{"interactionIdentifier":"` + uuid.NewString() + `","type":"chat"}`, "but the subject says"},
-			{uuid.NewString(), strings.Repeat(" ", 100<<10), "at most 65536"},
-			{"nothing", `{"interactionIdentifier":"../../x","type":"chat"}`, "../../x"},
+		for _, bad := range []struct{ token, message string }{
+			{uuid.NewString(), `{"type":`},
+			{uuid.NewString(), `{"interactionIdentifier":"` + uuid.NewString() + `","type":"chat"}`},
+			{uuid.NewString(), strings.Repeat(" ", 100<<10)},
+			{"nothing", `{"interactionIdentifier":"../../x","type":"chat"}`},
 		} {
 			s.publish(schema.DeclaredSubject(schema.Chat, bad.token), bad.message)
-			want[schema.FailedSubject(schema.InvalidMessage, bad.token)] = bad.detail
+			want[schema.FailedSubject(schema.InvalidMessage, bad.token)] = schema.InvalidMessage
 		}
 		s.start()
+		had := map[schema.Reason]bool{}
 		for _, o := range s.seen.wait(s.ctx, len(want)) {
-			detail, ok := want[o.Subject]
-			switch {
-			case !ok:
-				t.Errorf("outcome on %s, which nobody expects: %s", o.Subject, o.Data.Detail)
-			case !strings.Contains(o.Data.Detail, detail):
-				t.Errorf("%s: detail %q, want it to have %q", o.Subject, o.Data.Detail, detail)
+			if reason := want[o.Subject]; reason == "" || o.Data.Reason != reason || o.Data.Detail == "" {
+				t.Errorf("outcome on %s, reason %q, detail %q, want reason %q", o.Subject, o.Data.Reason, o.Data.Detail, reason)
+			}
+			had[o.Data.Reason] = true
+		}
+		for _, r := range schema.Reasons() {
+			if !had[r] {
+				t.Errorf("nothing failed as %s", r)
 			}
 		}
 		s.drained()
@@ -614,11 +619,7 @@ func TestDeletedConsumerIsFatal(t *testing.T) {
 	modes(t, func(t *testing.T, mode consumer.Mode) {
 		s := newStage(t, mode, simulator.Config{}, nil)
 		w := s.start()
-		stream := schema.StreamPolls
-		if mode == consumer.Nak {
-			stream = schema.StreamDeclared
-		}
-		if err := s.js.DeleteConsumer(s.ctx, stream, schema.PollConsumer(schema.Chat)); err != nil {
+		if err := s.js.DeleteConsumer(s.ctx, mode.PollStream(), schema.PollConsumer(schema.Chat)); err != nil {
 			t.Fatal(err)
 		}
 		select {
@@ -664,32 +665,73 @@ func (s *stage) endsWithItsConnection(w *running) {
 	}
 }
 
+// A worker that is stopped finishes the polls that are out, and begins no other: each interaction is polled once, by one
+// worker or the other.
 func TestShutdownFinishesWhatIsOut(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, nil)
-		const n = 20
+		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.Concurrency = 8 })
+		const n, out = 20, 4
+		ids := map[string]bool{}
 		for range n {
 			id := uuid.NewString()
-			s.vendor.Declare(id, simulator.Processed(0).With(simulator.Fault{Kind: simulator.Delayed, Delay: 300 * time.Millisecond}))
+			ids[id] = true
+			s.vendor.Declare(id, simulator.Processed(0))
 			s.declare(schema.Chat, id)
 		}
+		stopped := make(chan struct{})
+		s.vendor.OnPoll(func(simulator.Poll) { <-stopped })
+		release := sync.OnceFunc(func() { close(stopped) })
+		t.Cleanup(release) // before the vendor is closed
 		w := s.start()
-		if err := s.vendor.WaitPolls(s.ctx, 1); err != nil {
+		if err := s.vendor.WaitPolls(s.ctx, out); err != nil {
 			t.Fatal(err)
 		}
 		w.stop()
+		release()
 		if err := <-w.done; err != nil {
 			t.Fatalf("the worker ended with %v", err)
 		}
-		// What was out when the worker was stopped has its outcome now; the rest waits for the next worker.
-		done := len(s.seen.wait(s.ctx, 1))
+		finished := s.stored(ids)
+		for _, p := range s.vendor.Polls() {
+			if !finished[p.Identifier] {
+				t.Errorf("%s was polled when the worker was stopped, and has no outcome", p.Identifier)
+			}
+		}
+		if len(finished) < out || len(finished) == n {
+			t.Errorf("%d of %d interactions have ended, want at least %d and not all", len(finished), n, out)
+		}
 		s.start()
 		s.seen.wait(s.ctx, n)
 		s.drained()
-		s.polite()
-		t.Logf("%d of %d finished during the shutdown", done, n)
+		if all := s.stored(ids); len(all) != n {
+			t.Errorf("%d of %d interactions have an outcome", len(all), n)
+		}
+		for id := range ids {
+			if polls := s.vendor.CountOf(id); polls != 1 {
+				t.Errorf("%s was polled %d times, want once", id, polls)
+			}
+		}
 	})
+}
+
+// stored are those of some interactions that have an outcome.
+func (s *stage) stored(ids map[string]bool) map[string]bool {
+	s.t.Helper()
+	stream, err := s.js.Stream(s.ctx, schema.StreamOutcomes)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	found := map[string]bool{}
+	for id := range ids {
+		switch _, err := stream.GetLastMsgForSubject(s.ctx, schema.OutcomeSubjects(id)); {
+		case err == nil:
+			found[id] = true
+		case !errors.Is(err, jetstream.ErrMsgNotFound):
+			s.t.Fatal(err)
+		}
+	}
+	return found
 }
 
 func TestLeavingAtOnceLosesNothing(t *testing.T) {
@@ -817,35 +859,46 @@ func TestTraceparentIsHandedOn(t *testing.T) {
 	modes(t, func(t *testing.T, mode consumer.Mode) {
 		s := newStage(t, mode, simulator.Config{}, nil)
 		const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-		id := uuid.NewString()
-		s.vendor.Declare(id, simulator.Processed(600*time.Millisecond))
-		m := nats.NewMsg(schema.DeclaredSubject(schema.Chat, id))
-		m.Header[schema.HeaderTraceparent] = []string{trace}
-		m.Data = fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":"chat"}`, id)
-		if _, err := s.js.PublishMsg(s.ctx, m); err != nil {
-			t.Fatal(err)
-		}
-		s.start()
-		s.seen.wait(s.ctx, 1)
-		stream, err := s.js.Stream(s.ctx, schema.StreamOutcomes)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var stored *jetstream.RawStreamMsg
-		if stored, err = stream.GetLastMsgForSubject(s.ctx, schema.ProcessedSubject(schema.ToCXAI, id)); err != nil {
-			t.Fatal(err)
-		}
-		if got := stored.Header[schema.HeaderTraceparent]; len(got) != 1 || got[0] != trace {
-			t.Errorf("header %v, want %s", got, trace)
+		if header, event := s.tracedOutcome(trace); !slices.Equal(header, []string{trace}) || event != trace {
+			t.Errorf("the outcome has the header %q and the attribute %q, want %s in both", header, event, trace)
 		}
 	})
+}
+
+// tracedOutcome has an interaction polled twice whose declared message has a traceparent, and gives those of its outcome.
+func (s *stage) tracedOutcome(traceparent string) (header []string, attribute string) {
+	s.t.Helper()
+	id := uuid.NewString()
+	s.vendor.Declare(id, simulator.Processed(3*time.Second)) // some polls, with naks too
+	s.publishMsg(&nats.Msg{
+		Subject: schema.DeclaredSubject(schema.Chat, id), Header: nats.Header{schema.HeaderTraceparent: {traceparent}},
+		Data: fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":"chat"}`, id),
+	})
+	w := s.start()
+	s.wantOutcomes(schema.ProcessedSubject(schema.ToCXAI, id))
+	if polls, faults := s.vendor.CountOf(id), w.Stats().Faults; polls < 2 || faults > 0 {
+		s.t.Errorf("%d polls, want 2 or more; %d faults, want none", polls, faults)
+	}
+	stream, err := s.js.Stream(s.ctx, schema.StreamOutcomes)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	stored, err := stream.GetLastMsgForSubject(s.ctx, schema.ProcessedSubject(schema.ToCXAI, id))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var event struct{ Traceparent string }
+	if err := json.Unmarshal(stored.Data, &event); err != nil {
+		s.t.Fatal(err)
+	}
+	return stored.Header[schema.HeaderTraceparent], event.Traceparent
 }
 
 // A vendor that takes longer than the guidance has answered all the same: the outcome is published, be it the deadline's.
 func TestAnswerLaterThanTheNextPoll(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.RequestTimeout, c.Deadline = 3*time.Second, 2*time.Second })
+		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.RequestTimeout, c.Deadline = 3*time.Second, 4*time.Second })
 		slow := simulator.Fault{Kind: simulator.Delayed, Delay: quick.Chat + 700*time.Millisecond}
 		done, never := uuid.NewString(), uuid.NewString()
 		s.vendor.Declare(done, simulator.Processed(0).With(slow))
@@ -908,20 +961,23 @@ func TestDeclaredAgainAsTheTombstoneFallsDue(t *testing.T) {
 	s.polite()
 }
 
-// A header that no reservation could carry on is left behind.
+// A header that is no trace context, be it larger than a reservation can carry, is left behind.
 func TestTraceparentThatIsNone(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
-	id := uuid.NewString()
-	s.vendor.Declare(id, simulator.Processed(0))
-	m := nats.NewMsg(schema.DeclaredSubject(schema.Chat, id))
-	m.Header[schema.HeaderTraceparent] = []string{strings.Repeat("x", 65000)}
-	m.Data = fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":"chat"}`, id)
-	if _, err := s.js.PublishMsg(s.ctx, m); err != nil {
-		t.Fatal(err)
+	for name, traceparent := range map[string]string{
+		"65,000 bytes": strings.Repeat("x", 65000),
+		"zero":         "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+		"version ff":   "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+		"upper case":   "00-0AF7651916CD43DD8448EB211C80319C-B7AD6B7169203331-01",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+			if header, event := s.tracedOutcome(traceparent); len(header) > 0 || event != "" {
+				t.Errorf("the outcome has the header %.80q and the attribute %.80q, want neither", header, event)
+			}
+		})
 	}
-	s.start()
-	s.seen.wait(s.ctx, 1)
 }
 
 // suspended is a clock that once stood still, as a process does on a suspended machine.

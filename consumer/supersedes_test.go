@@ -27,7 +27,6 @@ func TestReplayWaitsForTheLifeThatItSupersedes(t *testing.T) {
 			t.Parallel()
 			s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
 			id := uuid.NewString()
-			s.types[id] = schema.Chat
 			s.vendor.Declare(id, simulator.Failed(schema.StatusProcessingFailed, 0))
 			message := fmt.Sprintf(`{"interactionIdentifier":%q,"type":"chat"}`, id)
 			life := time.Now().Add(-time.Hour).UTC()
@@ -44,13 +43,7 @@ func TestReplayWaitsForTheLifeThatItSupersedes(t *testing.T) {
 				s.publish(dead.Subject(), string(data))
 				before = 1
 			}
-			put := func(m *nats.Msg) {
-				t.Helper()
-				if _, err := s.js.PublishMsg(s.ctx, m); err != nil {
-					t.Fatal(err)
-				}
-			}
-			put(&nats.Msg{Subject: schema.HoldSubject(schema.Chat, id), Data: []byte(message), Header: nats.Header{
+			s.publishMsg(&nats.Msg{Subject: schema.HoldSubject(schema.Chat, id), Data: []byte(message), Header: nats.Header{
 				"Nats-Schedule":          {"@at " + time.Now().Add(2*time.Second).UTC().Format(time.RFC3339Nano)},
 				"Nats-Schedule-Target":   {schema.PollSubject(schema.Chat, id)},
 				schema.HeaderPoll:        {"2"},
@@ -60,7 +53,7 @@ func TestReplayWaitsForTheLifeThatItSupersedes(t *testing.T) {
 			if test.replays {
 				again.Header.Set(schema.HeaderSupersedes, life.Format(time.RFC3339Nano))
 			}
-			put(again)
+			s.publishMsg(again)
 
 			w := s.start()
 			over := test.replays || test.buried // the life that the reservation is of
@@ -72,7 +65,11 @@ func TestReplayWaitsForTheLifeThatItSupersedes(t *testing.T) {
 				t.Errorf("the last outcome is %s: %s", got[want-1].Subject, got[want-1].Data.Detail)
 			}
 			s.drained()
-			s.polite()
+			if over {
+				s.polite()
+			} else if polls := s.vendor.CountOf(id); polls != 1 {
+				t.Errorf("%d polls, want one", polls)
+			}
 			if got := s.seen.wait(s.ctx, want); len(got) != want {
 				t.Errorf("%d outcomes, want %d", len(got), want)
 			}

@@ -139,6 +139,9 @@ func (c *call) exits(want int) *call {
 // says fails the test where a text is not in what was written.
 func says(t *testing.T, what string, o *output, texts ...string) {
 	t.Helper()
+	if len(texts) == 0 {
+		t.Errorf("%s: no text to look for", what)
+	}
 	for _, text := range texts {
 		if !strings.Contains(o.String(), text) {
 			t.Errorf("%s has no %q:\n%s", what, text, o)

@@ -282,7 +282,11 @@ func hasNoCanary(t *testing.T, o *output) {
 func ownLines(t *testing.T, format string, log *output) {
 	t.Helper()
 	own := regexp.MustCompile(`^time="[^"]+" level=[a-z]+ msg=("([^"\\]|\\.)*"|[^ "]+)( [a-z_]+=("([^"\\]|\\.)*"|[^ "]*))*$`)
-	for _, line := range log.lines() {
+	lines := log.lines()
+	if len(lines) == 0 {
+		t.Error("the log has no line")
+	}
+	for _, line := range lines {
 		if strings.ContainsFunc(line, func(r rune) bool { return unicode.IsControl(r) || r == '\u2028' || r == '\u2029' }) {
 			t.Errorf("a control character in %q", line)
 		}

@@ -115,7 +115,7 @@ func TestHangUpIsIgnoredUnderNohup(t *testing.T) {
 	c := processOf(t, workerEnv(at, v.url))
 	shell, err := exec.LookPath("sh")
 	if err != nil {
-		t.Skip("there is no shell here")
+		t.Fatal(err)
 	}
 	c.Path, c.Args = shell, []string{"sh", "-c", `trap "" HUP; exec "$0" run`, c.Path}
 	c.launch()

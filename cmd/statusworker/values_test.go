@@ -67,6 +67,17 @@ func findings(t *testing.T, c *call) (list []doctor.Finding) {
 	return list
 }
 
+// findingOf is what a doctor found by one of its checks.
+func findingOf(t *testing.T, c *call, check string) doctor.Finding {
+	t.Helper()
+	list := findings(t, c)
+	i := slices.IndexFunc(list, func(f doctor.Finding) bool { return f.Check == check })
+	if i < 0 {
+		t.Fatalf("the doctor has no check %s: %+v", check, list)
+	}
+	return list[i]
+}
+
 // Whatever the flag: quotation marks around its value are refused, by one line that does not show it.
 func TestQuotationMarksAreRefused(t *testing.T) {
 	t.Parallel()

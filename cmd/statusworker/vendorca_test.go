@@ -56,12 +56,12 @@ func TestVendorBehindAPrivateAuthority(t *testing.T) {
 		c := command(t, append([]string{"doctor", "-o", "json", "--nats-url", at, "--base-url", base}, more...)...)
 		c.env["ELEVATEAI_API_TOKEN"] = "s3cret"
 		c.start().end()
-		for _, f := range findings(t, c) {
-			if f.Check == "vendor" && (f.Result == doctor.Fail) == tt.good {
-				t.Errorf("with --vendor-ca %q: %+v", tt.ca, f)
-			} else if f.Check == "vendor" && !tt.good {
-				finds(t, f, "unknown authority", "--vendor-ca ($ELEVATEAI_CA_FILE)")
-			}
+		f := findingOf(t, c, "vendor")
+		if (f.Result == doctor.Fail) == tt.good {
+			t.Errorf("with --vendor-ca %q: %+v", tt.ca, f)
+		}
+		if !tt.good {
+			finds(t, f, "unknown authority", "--vendor-ca ($ELEVATEAI_CA_FILE)")
 		}
 
 		c = command(t, "run", "--nats-url", at, "--audio-interval", "200ms")
@@ -98,11 +98,7 @@ func TestDoctorTellsCertificatesApart(t *testing.T) {
 			c := command(t, "doctor", "-o", "json", "--nats-url", at, "--base-url", tt.base, "--vendor-ca", tt.ca)
 			c.env["ELEVATEAI_API_TOKEN"] = "s3cret"
 			c.exits(exitFault)
-			for _, f := range findings(t, c) {
-				if f.Check == "vendor" {
-					finds(t, f, append(tt.says, "certificate")...)
-				}
-			}
+			finds(t, findingOf(t, c, "vendor"), append(tt.says, "certificate")...)
 		})
 	}
 }

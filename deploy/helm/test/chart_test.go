@@ -127,6 +127,7 @@ func TestGracePeriod(t *testing.T) {
 
 // Who selects the workers selects them, and not the pods of the provision job.
 func TestSelectors(t *testing.T) {
+	compared := map[string]bool{}
 	for _, name := range renderings {
 		found := mustRender(t, name)
 		deployment := one[*apps.Deployment](t, found)
@@ -147,6 +148,7 @@ func TestSelectors(t *testing.T) {
 			selectors["spread over "+c.TopologyKey] = c.LabelSelector
 		}
 		for who, selector := range selectors {
+			compared[who] = true
 			s, err := meta.LabelSelectorAsSelector(selector)
 			if err != nil {
 				t.Fatal(err)
@@ -155,12 +157,14 @@ func TestSelectors(t *testing.T) {
 				t.Errorf("%s: the selector of the %s, %s, does not match the workers' labels %v", name, who, s, deployment.Spec.Template.Labels)
 			}
 			for _, job := range all[*batch.Job](found) {
+				compared["job"] = true
 				if s.Matches(labels.Set(job.Spec.Template.Labels)) {
 					t.Errorf("%s: the selector of the %s, %s, matches the provision job", name, who, s)
 				}
 			}
 		}
 		for _, m := range all[*monitoring.ServiceMonitor](found) {
+			compared["monitor"] = true
 			s, err := meta.LabelSelectorAsSelector(&m.Spec.Selector)
 			if err != nil {
 				t.Fatal(err)
@@ -171,6 +175,11 @@ func TestSelectors(t *testing.T) {
 			if len(m.Spec.Endpoints) != 1 || m.Spec.Endpoints[0].Port != service.Spec.Ports[0].Name {
 				t.Errorf("%s: the service monitor reads %v, the service has %v", name, m.Spec.Endpoints, service.Spec.Ports)
 			}
+		}
+	}
+	for _, who := range []string{"deployment", "service", "budget", "network policy", "job", "monitor"} {
+		if !compared[who] {
+			t.Errorf("no rendering has a %s", who)
 		}
 	}
 }
@@ -248,7 +257,11 @@ func TestNetworkPolicyLetsThrough(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, p := range all[*networking.NetworkPolicy](found) {
+		policies := all[*networking.NetworkPolicy](found)
+		if len(policies) != 2 {
+			t.Errorf("with %v there are %d policies, want one of the workers and one of the provision job", c.set, len(policies))
+		}
+		for _, p := range policies {
 			var have []int32
 			for _, rule := range p.Spec.Egress[1:] { // after that for names
 				for _, port := range rule.Ports {
@@ -278,6 +291,7 @@ func TestDisruptionBudgetLetsTheUnreadyGo(t *testing.T) {
 
 // Every pod runs with as little as there is to run with.
 func TestSecurity(t *testing.T) {
+	seen := map[string]bool{}
 	for _, name := range renderings {
 		found := mustRender(t, name)
 		pods := map[string]core.PodSpec{"worker": one[*apps.Deployment](t, found).Spec.Template.Spec}
@@ -285,6 +299,7 @@ func TestSecurity(t *testing.T) {
 			pods["provision"] = job.Spec.Template.Spec
 		}
 		for who, pod := range pods {
+			seen[who] = true
 			p := pod.SecurityContext
 			if p == nil || !*p.RunAsNonRoot || *p.RunAsUser != 65532 || p.SeccompProfile.Type != core.SeccompProfileTypeRuntimeDefault {
 				t.Errorf("%s: %s runs with %v", name, who, p)
@@ -303,6 +318,9 @@ func TestSecurity(t *testing.T) {
 				t.Errorf("%s: %s has resources %v", name, who, r)
 			}
 		}
+	}
+	if !seen["provision"] {
+		t.Error("no rendering has a provision job")
 	}
 }
 

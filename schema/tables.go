@@ -1,8 +1,9 @@
 package schema
 
 // The tables of this file are the one place that knows what a vendor status, a fault, a reason and a destination mean.
-// Decisions, labels of metrics, the simulator, the demo and the commands read them. Rows name no fields: one that
-// lacks something does not compile. TestTables and TestDocs find what is in no table, and in no document.
+// Decisions, labels of metrics, the simulator, the demo, the commands and the documents follow them. Rows name no fields:
+// one that lacks something does not compile. Tests find the constant that has no row, and the document that does not
+// name it.
 
 // The status values of the vendor's documentation and SDKs.
 const (

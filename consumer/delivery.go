@@ -195,8 +195,8 @@ func (w *Worker) conclude(ctx context.Context, d *delivery, decision Decision, a
 		return err
 	}
 	o := schema.Outcome{
-		Identifier: d.identifier, Type: d.lane.typ, Answer: answer.Raw, AnswerPayload: answer.Payload, Declaration: declared.Declaration,
-		Observed: w.clock.time(), Origin: d.origin,
+		Identifier: d.identifier, Type: d.lane.typ, Answer: answer.Raw, AnswerPayload: answer.Payload, AnswerSize: answer.Size,
+		Declaration: declared.Declaration, Observed: w.clock.time(), Origin: d.origin,
 	}
 	if o.Origin.Traceparent == "" {
 		o.Origin.Traceparent = declared.Traceparent

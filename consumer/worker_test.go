@@ -195,6 +195,8 @@ type outcome struct {
 		Detail        string          `json:"detail"`
 		Answer        json.RawMessage `json:"answer"`
 		AnswerPayload []byte          `json:"answerPayload"`
+		AnswerSize    int             `json:"answerSize"`
+		Payload       []byte          `json:"payload"`
 		Declaration   json.RawMessage `json:"declaration"`
 		Polls         uint64          `json:"polls"`
 	} `json:"data"`

@@ -728,8 +728,8 @@ func TestPublishGivesUp(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, longWindow)
 	noJSON, huge := failed(uuid.NewString(), life, schema.Rejected), failed(uuid.NewString(), life, schema.Rejected)
-	noJSON.Declaration = json.RawMessage(`{`)
-	huge.Detail = strings.Repeat("x", 2<<20)
+	noJSON.Reason, noJSON.Destination, noJSON.Declaration = "", schema.ToCXAI, json.RawMessage(`{`)
+	huge.Origin.Stream = strings.Repeat("x", 2<<20) // no stream has such a name, and all else is cut
 	for name, o := range map[string]schema.Outcome{"not JSON": noJSON, "too large": huge} {
 		p := s.fresh()
 		err := p.Publish(s.ctx, o)

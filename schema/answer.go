@@ -15,8 +15,9 @@ type Answer struct {
 	// Raw is the whole answer as it came, where it is a JSON object that can be handed on.
 	Raw json.RawMessage
 	// Payload is the answer as it came where Raw is empty: it is not valid JSON, or larger than a message can carry. It
-	// has the first bytes of a longer answer.
+	// has the first bytes of a longer answer, and Size is how many that had, as far as they are known.
 	Payload []byte
+	Size    int
 }
 
 // PollError is the error of a status request: what kind of fault it was, and what the vendor said about coming back.

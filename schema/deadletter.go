@@ -16,6 +16,7 @@ type DeadLetter struct {
 	Detail        string          `json:"detail"`
 	Answer        json.RawMessage `json:"answer"`
 	AnswerPayload []byte          `json:"answerPayload"`
+	AnswerSize    int             `json:"answerSize"`
 	Declaration   json.RawMessage `json:"declaration"`
 	Payload       []byte          `json:"payload"`
 	PayloadSize   int             `json:"payloadSize"`

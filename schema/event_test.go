@@ -192,7 +192,7 @@ func checkReadBack(t *testing.T, o schema.Outcome, message []byte) {
 		InteractionIdentifier, Type, Destination, Reason string
 		Answer, Declaration                              json.RawMessage
 		AnswerPayload, Payload                           []byte
-		PayloadSize                                      int
+		AnswerSize, PayloadSize                          int
 		DeclaredAt, ObservedAt                           time.Time
 		Polls                                            uint64
 		Source                                           schema.Origin
@@ -211,6 +211,9 @@ func checkReadBack(t *testing.T, o schema.Outcome, message []byte) {
 	}
 	if !bytes.Equal(data.AnswerPayload, o.AnswerPayload) {
 		t.Errorf("answer payload %q, want %q", data.AnswerPayload, o.AnswerPayload)
+	}
+	if want := max(o.AnswerSize, len(o.AnswerPayload)); data.AnswerSize != want {
+		t.Errorf("answer size %d, want %d", data.AnswerSize, want)
 	}
 	if want := compact(t, o.Declaration); string(data.Declaration) != want {
 		t.Errorf("declaration %s, want %s", data.Declaration, want)
@@ -343,13 +346,20 @@ func TestMarshalEdges(t *testing.T) {
 	}{
 		{name: "payload at its limit", change: func(o *schema.Outcome) { o.Payload = make([]byte, schema.MaxPayloadBytes) }, has: `"payloadSize":65536,`},
 		{name: "payload cut", change: func(o *schema.Outcome) { o.Payload = make([]byte, schema.MaxPayloadBytes+1) }, has: `"payloadSize":65537,`},
+		{name: "detail at its limit", change: func(o *schema.Outcome) { o.Detail = strings.Repeat("x", schema.MaxDetailBytes) }, hasNot: "(2048 bytes)"},
+		{name: "detail cut", change: func(o *schema.Outcome) { o.Detail = strings.Repeat("ü", schema.MaxDetailBytes) }, has: `... (4096 bytes)"`},
+		{name: "answer at its limit", change: func(o *schema.Outcome) { o.Answer = objectOf(schema.MaxPayloadBytes) }, hasNot: "answerPayload"},
+		{name: "answer cut", change: func(o *schema.Outcome) { o.Answer = objectOf(schema.MaxPayloadBytes + 1) }, has: `"answerSize":65537,"declaration"`},
+		{name: "declaration cut", change: func(o *schema.Outcome) { o.Declaration = objectOf(schema.MaxPayloadBytes + 1) }, has: `"payloadSize":65537,`},
+		{name: "JSON beside a payload", change: func(o *schema.Outcome) { o.Answer, o.AnswerPayload, o.AnswerSize = objectOf(40), []byte("x"), 99 }, hasNot: "answerPayload"},
 		{name: "detail of bad UTF-8", change: func(o *schema.Outcome) { o.Detail = "a\xffb" }, has: "\"detail\":\"a\uFFFDb\""},
 		{name: "empty answer", change: func(o *schema.Outcome) { o.Answer = json.RawMessage{} }, has: `"answer":null,`},
 		{name: "empty declaration", change: func(o *schema.Outcome) { o.Declaration = json.RawMessage{} }, has: `"declaration":null,`},
 		{name: "trace context", change: func(o *schema.Outcome) { o.Origin.Traceparent = traceState }, has: `"traceparent":"` + traceState + `"`},
 		{name: "malformed trace context", change: func(o *schema.Outcome) { o.Origin.Traceparent = "x\r\ny" }, hasNot: "traceparent"},
-		{name: "answer that is not JSON", change: func(o *schema.Outcome) { o.Answer = json.RawMessage("<html>") }, problem: "encoding outcome " + guid},
-		{name: "answer of bad UTF-8", change: func(o *schema.Outcome) { o.Answer = json.RawMessage("{\"status\":\"\xff\"}") }, problem: "not valid UTF-8"},
+		{name: "answer that is not JSON", change: func(o *schema.Outcome) { o.Answer = json.RawMessage("<html>") }, has: `"answer":null,"answerPayload":"PGh0bWw+","answerSize":6,`},
+		{name: "answer of bad UTF-8", change: func(o *schema.Outcome) { o.Answer = json.RawMessage("{\"status\":\"\xff\"}") }, has: `"answer":null,"answerPayload":"`},
+		{name: "declaration that is not JSON", change: func(o *schema.Outcome) { o.Declaration = json.RawMessage("{") }, has: `"declaration":null,"payload":"ew==","payloadSize":1,`},
 		{name: "year 10000", change: func(o *schema.Outcome) { o.Observed = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }, problem: "encoding outcome " + guid},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -376,6 +386,12 @@ func TestMarshalEdges(t *testing.T) {
 			}
 		})
 	}
+}
+
+// objectOf is a JSON object of that many bytes.
+func objectOf(size int) json.RawMessage {
+	const head = `{"status":"processing","x":"`
+	return json.RawMessage(head + strings.Repeat("x", size-len(head)-2) + `"}`)
 }
 
 func TestOutcomeSubject(t *testing.T) {

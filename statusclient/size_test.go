@@ -113,3 +113,48 @@ func TestStatusLargeAnswersCostLittle(t *testing.T) {
 		})
 	}
 }
+
+// Of an answer that is cut, it is known how long it was where the vendor has said so.
+func TestStatusSaysHowLongAnAnswerWas(t *testing.T) {
+	const most = 64 << 10
+	body := func(size int) []byte {
+		const head = `{"identifier":"` + identifier + `","status":"processed","x":"`
+		return append(append([]byte(head), bytes.Repeat([]byte("x"), size-len(head)-2)...), `"}`...)
+	}
+	for _, tt := range []struct {
+		name         string
+		size         int
+		chunked, zip bool
+		want         int
+		cut          bool
+	}{
+		{"short", 1000, false, false, 1000, false},
+		{"at the limit", most, false, false, most, false},
+		{"one more", most + 1, false, false, most + 1, true},
+		{"long", 1 << 20, false, false, 1 << 20, true},
+		{"long, nobody says how", 1 << 20, true, false, most + 1, true},
+		{"long, compressed", 1 << 20, false, true, most + 1, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			server, _ := answering(t, func(w http.ResponseWriter, _ *http.Request) {
+				text := body(tt.size)
+				w.Header().Set("Content-Type", "application/json")
+				if tt.zip {
+					text = gzipped(t, text)
+					w.Header().Set("Content-Encoding", "gzip")
+				}
+				if !tt.chunked {
+					w.Header().Set("Content-Length", strconv.Itoa(len(text)))
+				}
+				_, _ = w.Write(text)
+			})
+			answer, err := newClient(t, server.URL, statusclient.Config{}).Status(t.Context(), identifier, time.Time{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if answer.Size != tt.want || tt.cut != (len(answer.Payload) == most) || tt.cut == (answer.Raw != nil) {
+				t.Errorf("size %d, payload of %d, raw of %d bytes, want size %d, cut: %v", answer.Size, len(answer.Payload), len(answer.Raw), tt.want, tt.cut)
+			}
+		})
+	}
+}

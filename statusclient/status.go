@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
@@ -101,6 +102,10 @@ func (x *exchange) answer(resp *http.Response, b *body) (schema.Answer, error) {
 			why = fmt.Sprintf("is longer than %d bytes, and %s up to there", maxAnswerBytes, why)
 		}
 		return schema.Answer{}, x.noStatus(resp, why, err)
+	}
+	answer.Size = len(b.buf)
+	if resp.Header.Get("Content-Encoding") == "" {
+		answer.Size = max(answer.Size, int(min(resp.ContentLength, math.MaxInt32)))
 	}
 	return answer, nil
 }

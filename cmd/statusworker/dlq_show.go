@@ -254,7 +254,12 @@ func showLetter(w io.Writer, l desk.Letter, now time.Time, width int) {
 		return
 	}
 	if len(l.AnswerPayload) > 0 {
-		field("answer", fmt.Sprintf("not JSON, %d bytes: %+q", len(l.AnswerPayload), l.AnswerPayload[:min(len(l.AnswerPayload), messageMost)]))
+		what := "not JSON"
+		if l.AnswerSize > len(l.AnswerPayload) {
+			what = "cut"
+		}
+		size := max(l.AnswerSize, len(l.AnswerPayload))
+		field("answer", fmt.Sprintf("%s, %d bytes: %+q", what, size, l.AnswerPayload[:min(len(l.AnswerPayload), messageMost)]))
 	}
 	for _, part := range []struct {
 		name string

@@ -1,0 +1,103 @@
+package schema_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"statusworker/schema"
+)
+
+// headersMost is more than the headers of an outcome take: content type, id, condition and trace context.
+const headersMost = 1 << 10
+
+// worst are texts that grow when they are encoded, by what is bad about them.
+func worst() map[string][]byte {
+	object := func(unit string) []byte {
+		n := (schema.MaxPayloadBytes - 8) / len(unit)
+		return []byte(`{"x":"` + strings.Repeat(unit, n) + `"}`)
+	}
+	nested := func(depth int) []byte {
+		return []byte(`{"x":` + strings.Repeat("[", depth) + strings.Repeat("]", depth) + "}")
+	}
+	all := map[string][]byte{
+		"nothing": nil, "letters": object("x"), "line separators": object("\u2028"), "HTML": object("<"), "escapes": object(`\"`),
+		"escaped controls": object(`\u0000`), "lone surrogates": object(`\ud83d`), "DEL": object("\u007f"), "four bytes": object("\U0001F600"),
+		"controls": object("\x01"), "invalid UTF-8": object("\xff"), "white space": append(bytes.Repeat([]byte(" "), schema.MaxPayloadBytes-2), "{}"...),
+		"deep": nested(5000), "too deep": nested(30000), "numbers": []byte(`{"x":[` + strings.Repeat("1e1,", 16000) + "1]}"),
+		"zeros": make([]byte, schema.MaxPayloadBytes), "no JSON": bytes.Repeat([]byte{0xff}, schema.MaxPayloadBytes),
+		"too long": object("x")[:8], "megabytes": bytes.Repeat([]byte("\x01"), 4<<20),
+	}
+	all["too long"] = append(object("x"), ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ')
+	return all
+}
+
+// fit fails where an outcome cannot be encoded, is not what its schema says, or does not fit into a message.
+func fit(t *testing.T, o schema.Outcome) int {
+	t.Helper()
+	event, err := o.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(event)+headersMost > schema.MaxMessageBytes {
+		t.Errorf("%d bytes, at most %d fit", len(event), schema.MaxMessageBytes-headersMost)
+	}
+	if !json.Valid(event) {
+		t.Errorf("not JSON: %.200q", event)
+	}
+	if o.Failed() {
+		d, err := schema.DecodeDeadLetter(o.Subject(), event)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(d.Detail) > schema.MaxDetailBytes || d.AnswerSize < len(d.AnswerPayload) || d.PayloadSize < len(d.Payload) {
+			t.Errorf("detail of %d bytes, answer %d of %d, payload %d of %d", len(d.Detail), len(d.AnswerPayload), d.AnswerSize, len(d.Payload), d.PayloadSize)
+		}
+	}
+	return len(event)
+}
+
+// Whatever an outcome is made of, it can be published on the smallest server that is accepted.
+func TestOutcomeFitsIntoAMessage(t *testing.T) {
+	largest := 0
+	for answerName, answer := range worst() {
+		for declarationName, declaration := range worst() {
+			t.Run(answerName+", "+declarationName, func(t *testing.T) {
+				o := schema.Outcome{
+					Identifier: guid, Type: schema.Transcript, Reason: schema.FileDownloadFailed, Observed: observed,
+					Detail: string(answer), Answer: answer, AnswerPayload: declaration, Declaration: declaration, Payload: answer,
+					Origin: schema.Origin{
+						Stream: schema.StreamDeclared, Subject: "interactions.declared." + strings.Repeat("\x01", 5000), Traceparent: traceState,
+						Sequence: 1<<64 - 1, Deliveries: 1<<64 - 1, Polls: 1<<64 - 1, Stored: time.Date(2022, 6, 17, 21, 23, 7, 123456789, time.UTC),
+					},
+				}
+				largest = max(largest, fit(t, o))
+				o.Reason, o.Destination, o.Declaration = "", schema.ToTranscript, objectOf(schema.MaxDeclaredBytes)
+				largest = max(largest, fit(t, o))
+			})
+		}
+	}
+	t.Logf("the largest outcome has %d bytes, %d with its headers are accepted", largest, schema.MaxMessageBytes)
+	if largest < schema.MaxMessageBytes*3/4 {
+		t.Errorf("the largest outcome has %d bytes: the worst is not among them, or less than %d would do", largest, schema.MaxMessageBytes)
+	}
+}
+
+func FuzzOutcomeFits(f *testing.F) {
+	for _, unit := range []string{"x", "<", "\u2028", `\"`, `\u0000`, "\x01", "\xff", "[", `{"x":`, " "} {
+		f.Add([]byte(unit), uint16(1000), "interactions.declared.chat."+unit, true)
+	}
+	f.Fuzz(func(t *testing.T, unit []byte, times uint16, subject string, quoted bool) {
+		text := bytes.Repeat(unit, min(int(times), 4*schema.MaxPayloadBytes/max(len(unit), 1)))
+		if quoted {
+			text = slices.Concat([]byte(`{"x":"`), text, []byte(`"}`))
+		}
+		fit(t, schema.Outcome{
+			Identifier: schema.DeadLetterToken(subject, 7), Reason: schema.InvalidMessage, Detail: string(text), Observed: observed,
+			Answer: text, Declaration: text, Origin: schema.Origin{Subject: subject, Stored: stored},
+		})
+	})
+}

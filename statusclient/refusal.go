@@ -24,7 +24,7 @@ func (x *exchange) refusal(resp *http.Response, b *body) *schema.PollError {
 	e := &schema.PollError{Fault: faultOf(resp.StatusCode), StatusCode: resp.StatusCode, Detail: x.answered(resp.StatusCode)}
 	if e.Fault == schema.FaultThrottled || e.Fault == schema.FaultUnavailable {
 		if v := resp.Header.Get("Retry-After"); v != "" {
-			e.RetryAt = retryAt(v, x.client.now())
+			e.RetryAt = retryAt(v, resp.Header.Get("Date"), x.client.now())
 			e.Detail += ", Retry-After " + x.used.quote(v)
 			if e.RetryAt.IsZero() {
 				e.Detail += " (ignored)"
@@ -116,14 +116,19 @@ func (x *exchange) redirectHost(resp *http.Response) string {
 }
 
 // retryAt reads a Retry-After header: seconds, or an HTTP date. It is zero for anything else, for what is not in the
-// future, and for what is more than a day away.
-func retryAt(s string, now time.Time) time.Time {
+// future, and for what is more than a day away. A date is one of the vendor's clock, and counts from the date of its
+// answer; this host's clock may show another time, and stands in only where the answer has no date.
+func retryAt(s, date string, now time.Time) time.Time {
 	s = strings.TrimSpace(s)
 	var wait time.Duration
 	if seconds, err := strconv.ParseUint(s, 10, 31); err == nil {
 		wait = time.Duration(seconds) * time.Second
 	} else if at, err := http.ParseTime(s); err == nil {
-		wait = at.Sub(now)
+		answered, err := http.ParseTime(strings.TrimSpace(date))
+		if err != nil {
+			answered = now
+		}
+		wait = at.Sub(answered)
 	}
 	if wait <= 0 || wait > maxRetryAfter {
 		return time.Time{}

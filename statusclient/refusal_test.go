@@ -160,6 +160,7 @@ func TestStatusRetryAfter(t *testing.T) {
 		for _, tt := range tests {
 			t.Run(fmt.Sprintf("%d %.40s", code, tt.value), func(t *testing.T) {
 				server, _ := answering(t, func(w http.ResponseWriter, _ *http.Request) {
+					w.Header()["Date"] = nil
 					w.Header().Set("Retry-After", tt.value)
 					w.WriteHeader(code)
 				})
@@ -168,6 +169,45 @@ func TestStatusRetryAfter(t *testing.T) {
 					fault = schema.FaultThrottled
 				}
 				e := pollError(t, newClient(t, server.URL, statusclient.Config{Now: newClock().Now}), fault)
+				want := time.Time{}
+				if tt.want != 0 {
+					want = now.Add(tt.want)
+				}
+				if !e.RetryAt.Equal(want) {
+					t.Errorf("RetryAt is %v, want %v", e.RetryAt, want)
+				}
+			})
+		}
+	}
+}
+
+// A date is one of the vendor's clock: what it asks for is the time from the date of its answer to that one. This
+// host's clock stands in where the answer has no date.
+func TestStatusRetryAfterDateOfAnotherClock(t *testing.T) {
+	now := newClock().Now()
+	for _, skew := range []time.Duration{0, 2 * time.Second, -2 * time.Second, 10 * time.Minute, -10 * time.Minute, 25 * time.Hour, -400 * 24 * time.Hour} {
+		vendor := now.Add(skew)
+		for _, tt := range []struct {
+			name, value, date string
+			want              time.Duration // 0: none
+		}{
+			{"a date", vendor.Add(90 * time.Second).Format(http.TimeFormat), vendor.Format(http.TimeFormat), 90 * time.Second},
+			{"a date, the other format", vendor.Add(90 * time.Second).Format(time.RFC850), vendor.Format(time.ANSIC), 90 * time.Second},
+			{"seconds", "90", vendor.Format(http.TimeFormat), 90 * time.Second},
+			{"a date that has passed", vendor.Add(-time.Second).Format(http.TimeFormat), vendor.Format(http.TimeFormat), 0},
+			{"too far", vendor.Add(25 * time.Hour).Format(http.TimeFormat), vendor.Format(http.TimeFormat), 0},
+			{"no date to count from", now.Add(90 * time.Second).Format(http.TimeFormat), "", 90 * time.Second},
+			{"a date that is none", now.Add(90 * time.Second).Format(http.TimeFormat), "yesterday", 90 * time.Second},
+		} {
+			t.Run(fmt.Sprint(tt.name, " ", skew), func(t *testing.T) {
+				server, _ := answering(t, func(w http.ResponseWriter, _ *http.Request) {
+					if w.Header()["Date"] = nil; tt.date != "" {
+						w.Header().Set("Date", tt.date)
+					}
+					w.Header().Set("Retry-After", tt.value)
+					w.WriteHeader(http.StatusServiceUnavailable)
+				})
+				e := pollError(t, newClient(t, server.URL, statusclient.Config{Now: newClock().Now}), schema.FaultUnavailable)
 				want := time.Time{}
 				if tt.want != 0 {
 					want = now.Add(tt.want)

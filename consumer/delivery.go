@@ -130,10 +130,15 @@ func (w *Worker) mayPoll(d *delivery) bool {
 // the worker from polling anyway, while what is held back keeps other workers, and those that are started later, from it.
 const holdBackMost = restMost
 
-// holdBack ends a delivery after which the interaction waits. Until the rest is over it would only be found due, and wait.
+// holdBack ends a delivery after which the interaction waits. Until the rest is over it would only be found due, and
+// wait. At its deadline it is due at the latest, or at its next poll: whichever worker polls then may give it up.
 func (w *Worker) holdBack(ctx context.Context, d *delivery, notBefore time.Time) error {
 	notBefore = later(notBefore, w.rest.over())
-	if most := w.cfg.Now().Add(holdBackMost); notBefore.After(most) {
+	most := w.cfg.Now().Add(holdBackMost)
+	if deadline := w.clock.local(d.at.life.Add(w.cfg.Deadline)); deadline.Before(most) {
+		most = deadline
+	}
+	if notBefore.After(most) {
 		notBefore = most
 	}
 	return w.hold.holdBack(ctx, d, notBefore)

@@ -27,6 +27,8 @@ type delivery struct {
 	// status is the last one known before this poll, and refusals are those of the polls before it; after this poll, with it.
 	status   schema.Status
 	refusals schema.Refusals
+	// panics is how many deliveries in a row made their worker panic.
+	panics int
 	// behind is how many deliveries the broker has after this one.
 	behind uint64
 	// sendBy is when the request must have left, until is how long publishing the outcome may take; by this process's
@@ -112,6 +114,7 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 
 	if decision.Action == HoldBack {
 		w.count.heldBack.Add(1)
+		w.forgetPanics(d)
 		return w.holdBack(ctx, d, decision.NotBefore)
 	}
 	return w.conclude(ctx, d, decision, answer)
@@ -135,7 +138,7 @@ const holdBackMost = restMost
 func (w *Worker) holdBack(ctx context.Context, d *delivery, notBefore time.Time) error {
 	notBefore = later(notBefore, w.rest.over())
 	most := w.cfg.Now().Add(holdBackMost)
-	if deadline := w.clock.local(d.at.life.Add(w.cfg.Deadline)); deadline.Before(most) {
+	if deadline := w.clock.local(d.at.Generation.Add(w.cfg.Deadline)); deadline.Before(most) {
 		most = deadline
 	}
 	if notBefore.After(most) {

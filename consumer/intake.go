@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
 	"statusworker/schema"
@@ -16,13 +15,12 @@ import (
 
 // takeIn gives the handler of the intake: it validates a declared message, reserves its first poll one guidance from
 // now, and lets it go. What is invalid becomes a dead letter.
-func (w *Worker) takeIn(r *reservations) func(context.Context, jetstream.Msg) error {
-	return func(ctx context.Context, msg jetstream.Msg) error {
-		d := &delivery{settlement: settlement{msg: msg}}
+func (w *Worker) takeIn(r *reservations) func(context.Context, *delivery) error {
+	return func(ctx context.Context, d *delivery) error {
 		if err := originOf(d); err != nil {
 			return err
 		}
-		declared, err := schema.DecodeFrom(msg.Subject(), msg.Data())
+		declared, err := schema.DecodeFrom(d.msg.Subject(), d.msg.Data())
 		if bad := (*schema.MemberError)(nil); errors.As(err, &bad) {
 			d.lane = &lane{}
 			return w.refuse(ctx, d, bad)

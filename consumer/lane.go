@@ -27,7 +27,7 @@ type lane struct {
 	typ      schema.Type
 	guidance time.Duration
 	ackWait  time.Duration // the consumer's
-	handle   func(ctx context.Context, msg jetstream.Msg) error
+	handle   func(ctx context.Context, d *delivery) error
 
 	polling atomic.Int64 // requests that are out
 	takenIn atomic.Uint64
@@ -45,7 +45,7 @@ type beat struct {
 
 func (b *beat) sign(now time.Time) { b.last.Store(now.UnixNano()) }
 
-func (w *Worker) addLane(ctx context.Context, stream, name string, t schema.Type, handle func(context.Context, jetstream.Msg) error) error {
+func (w *Worker) addLane(ctx context.Context, stream, name string, t schema.Type, handle func(context.Context, *delivery) error) error {
 	c, err := w.js.Consumer(ctx, stream, name)
 	if err != nil {
 		return fmt.Errorf("reading consumer %s/%s: %w", stream, name, err)
@@ -241,15 +241,15 @@ func (w *Worker) work(work context.Context, j job) {
 			w.count.panics.Add(1)
 			w.count.faults.Add(1)
 			w.log.WithField("subject", schema.Quote(msg.Subject())).WithField("panic", fmt.Sprint(r)).
-				WithField("stack", string(debug.Stack())).Error("a delivery panicked; the interaction is held back")
-			if err := w.abandon(work, d); err != nil {
+				WithField("stack", string(debug.Stack())).Error("delivery panicked")
+			if err := w.panicked(work, l, d, panicAt(r)); err != nil {
 				w.complain("panic", err)
 			}
 		}
 	}()
 	var err error
 	if l.handle != nil {
-		err = l.handle(work, msg)
+		err = l.handle(work, d)
 	} else {
 		err = w.deliver(work, d)
 	}
@@ -270,12 +270,4 @@ func (w *Worker) giveBack(d *delivery, nak func() error) {
 	if err := nak(); err != nil {
 		w.complain("hand back", err)
 	}
-}
-
-// abandon holds back what a panic left.
-func (w *Worker) abandon(ctx context.Context, d *delivery) error {
-	if d.settled || d.lane.typ == "" {
-		return nil // a reservation stands, or AckWait brings it back
-	}
-	return w.holdBack(ctx, d, time.Time{})
 }

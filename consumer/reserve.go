@@ -177,6 +177,9 @@ func (r *reservations) put(ctx context.Context, d *delivery, next *reservation, 
 	if next.refusals.Count > 0 {
 		set(schema.HeaderRefusals, next.refusals.String())
 	}
+	if d.panics > 0 {
+		set(schema.HeaderPanics, strconv.Itoa(d.panics))
+	}
 	if d.origin.Traceparent != "" {
 		set(schema.HeaderTraceparent, d.origin.Traceparent)
 	}
@@ -223,6 +226,7 @@ func (r *reservations) read(d *delivery) error {
 	d.due = d.origin.Stored // when the broker made it due; of a message that nobody reserved, when it was published
 	d.status = schema.Status(h.Get(schema.HeaderStatus))
 	d.refusals = schema.ParseRefusals(h.Get(schema.HeaderRefusals))
+	d.panics = panicsIn(h)
 	d.origin.Stream, d.origin.Subject = schema.StreamDeclared, schema.DeclaredSubject(d.lane.typ, d.identifier)
 	d.origin.Stored, d.origin.Polls = at.Generation, at.Number
 	// What does not parse is 0: these two are only shown.
@@ -285,8 +289,9 @@ func (r *reservations) holdBack(ctx context.Context, d *delivery, notBefore time
 			next.Due = at
 		}
 	}
-	known := d.msg.Headers().Get(schema.HeaderStatus)
-	if next.Due.Equal(d.reserved.Due) && string(d.status) == known && next.refusals.Equal(d.reserved.refusals) {
+	h := d.msg.Headers() // what begin has written again
+	same := string(d.status) == h.Get(schema.HeaderStatus) && d.panics == panicsIn(h) && next.refusals.Equal(d.reserved.refusals)
+	if same && next.Due.Equal(d.reserved.Due) {
 		return nil
 	}
 	err := r.put(ctx, d, &next, d.reserved.Sequence, schema.HoldSubjects(d.identifier))

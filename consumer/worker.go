@@ -32,6 +32,7 @@ type Worker struct {
 	count      counters
 	complaints complaints
 	unlisted   unlisted
+	panics     panicCounts
 
 	hold       holder
 	stored     *stored

@@ -72,7 +72,7 @@ func (d DeadLetter) Declared() (subject string, message []byte, err error) {
 		}
 		return subject, d.Declaration, nil
 	}
-	if d.Reason != InvalidMessage {
+	if d.Reason != InvalidMessage && d.Reason != InternalError {
 		return "", nil, errors.New("it has no declaration")
 	}
 	if d.PayloadSize > len(d.Payload) {

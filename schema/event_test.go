@@ -90,6 +90,10 @@ func outcomes(t testing.TB) map[string]schema.Outcome {
 	failed(schema.NotFound, "the vendor does not know the interaction", nil)
 	failed(schema.Rejected, "the vendor answered 400", nil)
 	failed(schema.DeadlineExceeded, "not terminal after 24h0m0s, last status processing", answer(schema.StatusProcessing, ""))
+	failed(schema.InternalError, "a worker panicked at 3 deliveries of it in a row: index out of range", nil)
+	long := outcomeOf(t, "bare.json")
+	long.Reason, long.Detail, long.AnswerPayload, long.AnswerSize = schema.ProcessingFailed, "no speech", []byte(`{"status":"processingFailed"`), 70000
+	all["failed-processing_failed-payload"] = long
 
 	invalid := func(name, subject, message string) {
 		_, err := schema.DecodeFrom(subject, []byte(message))

@@ -136,6 +136,8 @@ const (
 	ByFailedStatus Cause = "failed status"
 	// ByDeadline: the interaction was not terminal in time.
 	ByDeadline Cause = "deadline"
+	// ByPanic: deliveries of the interaction made their worker panic.
+	ByPanic Cause = "panic"
 )
 
 type reasonRow struct {

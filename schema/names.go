@@ -50,6 +50,8 @@ const (
 	HeaderStatus = "Statusworker-Status"
 	// HeaderRefusals is on the reservation of an interaction that the vendor refused at its last poll, see [Refusals].
 	HeaderRefusals = "Statusworker-Refusals"
+	// HeaderPanics is on the reservation of an interaction whose last polls all made their worker panic: how many.
+	HeaderPanics = "Statusworker-Panics"
 	// HeaderTombstone marks a reservation that is acked without a poll when it falls due.
 	HeaderTombstone = "Statusworker-Tombstone"
 	// HeaderSupersedes is on a declared message that replays a dead letter: when the declared message of that dead letter

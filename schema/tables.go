@@ -80,6 +80,7 @@ const (
 	NotFound           Reason = "not_found"
 	Rejected           Reason = "rejected"
 	DeadlineExceeded   Reason = "deadline_exceeded"
+	InternalError      Reason = "internal_error"
 )
 
 // reasons has each reason, the event beside statuses and faults that leads to it, what it means, and what the operator can do.
@@ -113,6 +114,9 @@ var reasons = []reasonRow{
 	{DeadlineExceeded, ByDeadline,
 		"The interaction was not terminal when its deadline had passed; the last status or fault is in the detail.",
 		"Where the vendor was in trouble, or has become slow, replay: the deadline begins anew. Raise --deadline if this is usual."},
+	{InternalError, ByPanic,
+		"A worker panicked at three deliveries of the interaction in a row, or at one after its deadline: that is a bug of statusworker.",
+		"Report the detail, and the log line `delivery panicked` with its stack. Replay with a version that has it fixed."},
 }
 
 // The destinations of processed events.

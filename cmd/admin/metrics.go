@@ -117,7 +117,7 @@ var (
 	descRefused      = describe("reservations_refused_total", "Reservations that the broker refused, whatever came of it.")
 	descDropped      = describe("deliveries_dropped_total", "Deliveries of interactions that had ended, or whose next poll somebody else held.")
 	descFaults       = describe("faults_total", "Deliveries that ended in an error, most often of the broker; they come back.")
-	descPanics       = describe("panics_total", "Deliveries that panicked; they come back.")
+	descPanics       = describe("panics_total", "Deliveries that panicked; they come back, until a third in a row ends the interaction.")
 	descRestState    = describe("rest_state", "1 for what the worker does about the vendor now.", "state")
 	descRestCause    = describe("rest_cause", "1 for why the worker rests or probes now.", "cause")
 	descRestUntil    = describe("rest_until_timestamp_seconds", "When the worker polls again; 0 while it works.")

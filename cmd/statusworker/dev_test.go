@@ -31,7 +31,10 @@ func TestDevRunsToItsEnd(t *testing.T) {
 				says(t, "the summary", &c.stdout, schema.ProcessedSubject(d, "*"))
 			}
 			for _, r := range schema.Reasons() {
-				says(t, "the summary", &c.stdout, schema.FailedSubject(r, "*"), "  "+string(r)+"\n")
+				says(t, "the summary", &c.stdout, schema.FailedSubject(r, "*"))
+				if r != schema.InternalError { // no vendor and no producer can bring that about
+					says(t, "the summary", &c.stdout, "  "+string(r)+"\n")
+				}
 			}
 			all := fmt.Sprintf("%d interactions", len(newCast(10)))
 			says(t, "the summary", &c.stdout, "hold back by "+mode+", speed 40, "+all, all+", 1 of them declared twice",
@@ -170,7 +173,7 @@ func TestTheCastShowsEverything(t *testing.T) {
 		}
 	}
 	for _, r := range schema.Reasons() {
-		if subjects[schema.FailedSubject(r, "*")] == 0 {
+		if subjects[schema.FailedSubject(r, "*")] == 0 && r != schema.InternalError {
 			t.Errorf("nobody fails as %s", r)
 		}
 	}

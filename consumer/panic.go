@@ -1,0 +1,192 @@
+package consumer
+
+import (
+	"context"
+	"fmt"
+	"path"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"statusworker/schema"
+	"statusworker/schema/lifecycle"
+)
+
+const (
+	// maxPanics is at how many deliveries in a row an interaction may make its worker panic. Then it becomes a dead
+	// letter.
+	maxPanics = 3
+	// maxFrames is how many functions of the stack the dead letter has.
+	maxFrames = 8
+	// maxPanicText is how many bytes of the panic's own text it has.
+	maxPanicText = 300
+	// maxPanicCounts bounds how many messages are remembered that made this worker panic.
+	maxPanicCounts = 1024
+)
+
+// panicked ends a delivery that made the worker panic: the interaction waits for its next poll, or, where that has
+// happened too often or its deadline has passed, becomes a dead letter. The reservation carries how often it was; of a
+// message without one (in the intake, before the reservation is stored, with delayed naks) each worker counts what it
+// sees itself.
+func (w *Worker) panicked(ctx context.Context, l *lane, d *delivery, cause string) (err error) {
+	defer func() {
+		if again := recover(); again != nil {
+			err = fmt.Errorf("a delivery on %s panicked again while it was ended: %v", l.name, again)
+		}
+	}()
+	if d.origin.Stream == "" {
+		if err := originOf(d); err != nil {
+			return err
+		}
+	}
+	d.lane = l // the intake works with that of the interaction's type
+	reserved := d.reserved.Sequence != 0
+	switch {
+	case reserved:
+		d.panics++
+	case d.settled:
+		return nil // the interaction is in another stored message
+	default:
+		d.panics = w.panics.add(messageOf(d))
+	}
+	switch age := w.clock.time().Sub(d.at.Generation); {
+	case d.panics >= maxPanics || age > w.cfg.Deadline:
+		return w.internalError(ctx, l, d, cause)
+	case reserved || w.Mode() == Nak:
+		return w.holdBack(ctx, d, time.Time{})
+	}
+	w.giveBack(d, func() error { return d.nakAfter(w.cfg.Intervals.Shortest()) })
+	return nil
+}
+
+// internalError dead-letters an interaction that makes workers panic. It touches no more of its message than it must.
+func (w *Worker) internalError(ctx context.Context, l *lane, d *delivery, cause string) error {
+	token := schema.DeadLetterToken(d.msg.Subject(), d.origin.Sequence)
+	if r, ok := w.hold.(*reservations); ok && l.typ == "" {
+		// Declared twice, or reserved before the panic: the interaction goes on elsewhere.
+		var s lifecycle.Snapshot
+		var err error
+		if s.Reservation, err = r.stored.reservation(ctx, token); err != nil {
+			return err
+		}
+		if s.Due, err = r.stored.due(ctx, token); err != nil {
+			return err
+		}
+		if verdict, _ := s.TakeIn(declaredOf(d)); verdict == lifecycle.TakenIn || verdict == lifecycle.Twice {
+			return d.ack()
+		}
+	}
+	o := schema.Outcome{
+		Identifier: token, Reason: schema.InternalError, Observed: w.clock.time(), Origin: d.origin,
+		Detail: fmt.Sprintf("a worker panicked at %d deliveries of it in a row: %s", d.panics, cause),
+	}
+	if kind, _, _ := schema.SplitSubject(d.msg.Subject()); schema.Type(kind).Valid() {
+		o.Type = schema.Type(kind)
+	}
+	if declared, ok := declarationOf(d); ok {
+		o.Declaration, o.Success = declared.Declaration, declared.Destinations()
+	} else {
+		o.Payload = d.msg.Data()
+	}
+	if err := w.publish(ctx, d, o); err != nil {
+		return err
+	}
+	if l.typ != "" {
+		w.cfg.Observer.Ended(l.typ, w.clock.time().Sub(d.at.Generation))
+	}
+	return w.hold.finish(ctx, d)
+}
+
+// declarationOf reads the declared message of a delivery, unless that is what panics.
+func declarationOf(d *delivery) (declared schema.Declared, ok bool) {
+	defer func() {
+		if recover() != nil {
+			ok = false
+		}
+	}()
+	declared, err := schema.DecodeFrom(d.msg.Subject(), d.msg.Data())
+	return declared, err == nil
+}
+
+// panicAt says on one line which panic is being recovered, and in which functions it came. Only a deferred function may
+// call it.
+func panicAt(recovered any) string {
+	what := fmt.Sprint(recovered)
+	at := []string{schema.Printable(what[:min(len(what), maxPanicText)])}
+	callers := make([]uintptr, 64)
+	frames := runtime.CallersFrames(callers[:runtime.Callers(2, callers)])
+	for below, more := false, true; more && len(at) <= maxFrames; {
+		var f runtime.Frame
+		f, more = frames.Next()
+		switch {
+		case f.Function == "runtime.gopanic":
+			below = true
+		case below && !strings.HasPrefix(f.Function, "runtime."):
+			at = append(at, fmt.Sprintf("%s (%s:%d)", f.Function, path.Base(f.File), f.Line))
+		}
+	}
+	return strings.Join(at, ", at ")
+}
+
+// panicsIn is how often the polls before made their worker panic, by the headers of a due message.
+func panicsIn(h nats.Header) int {
+	text := h.Get(schema.HeaderPanics)
+	if text == "" { // as nearly always
+		return 0
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return 0
+	}
+	return min(max(n, 0), maxPanics)
+}
+
+// messageKey names a stored message.
+type messageKey struct {
+	stream   string
+	sequence uint64
+}
+
+func messageOf(d *delivery) messageKey {
+	meta, err := d.msg.Metadata()
+	if err != nil {
+		return messageKey{} // every delivery has them: originOf has read them
+	}
+	return messageKey{meta.Stream, meta.Sequence.Stream}
+}
+
+// panicCounts remembers how often messages made this worker panic in a row.
+type panicCounts struct {
+	mu    sync.Mutex
+	known map[messageKey]int
+}
+
+func (p *panicCounts) add(m messageKey) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.known == nil || len(p.known) >= maxPanicCounts {
+		p.known = map[messageKey]int{}
+	}
+	p.known[m]++
+	return p.known[m]
+}
+
+// forgetPanics ends a row of panics: this delivery has made none.
+func (w *Worker) forgetPanics(d *delivery) {
+	d.panics = 0
+	if d.reserved.Sequence == 0 {
+		w.panics.forget(d)
+	}
+}
+
+func (p *panicCounts) forget(d *delivery) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.known) > 0 {
+		delete(p.known, messageOf(d))
+	}
+}

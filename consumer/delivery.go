@@ -85,8 +85,9 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 		w.count.polls.Add(1)
 		w.oldest.note(d.lane.typ, facts.Age)
 		w.cfg.Observer.Polled(d.lane.typ, facts.Result(), took, late)
-		// A poll that was cut off by a shutdown, or given up here, says nothing about the vendor.
-		if ctx.Err() == nil && !errors.Is(err, context.Canceled) {
+		// A poll that was cut off by a shutdown, given up here, or that failed because this process stood still says nothing
+		// about the vendor.
+		if ctx.Err() == nil && !errors.Is(err, context.Canceled) && !w.ownFailure(facts, began, took) {
 			w.report(d, facts, decision)
 			if renewed {
 				w.rest.cut(Unauthorized)

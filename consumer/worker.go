@@ -32,6 +32,7 @@ type Worker struct {
 	count      counters
 	complaints complaints
 	unlisted   unlisted
+	pulse      pulse
 	panics     panicCounts
 
 	hold       holder
@@ -72,6 +73,7 @@ func New(ctx context.Context, js jetstream.JetStream, status StatusClient, outco
 	w.clock.now = cfg.Now
 	w.rest = newRest(cfg.Now, cfg.Log, cfg.Intervals, cfg.NotFoundGrace)
 	w.complaints.now = cfg.Now
+	w.pulse.now = cfg.Now
 	if cfg.MaxPollsPerSecond > 0 {
 		w.budget = newBudget(cfg.Now)
 	}
@@ -168,6 +170,7 @@ func (w *Worker) Run(ctx, leave context.Context) error {
 	}
 	pulls.Go(func() error { return w.keepTime(pullCtx) })
 	pulls.Go(func() error { return w.fleet.keep(pullCtx) })
+	pulls.Go(func() error { return w.pulse.run(pullCtx) })
 	if naks, ok := w.hold.(*naks); ok && w.budget != nil {
 		pulls.Go(func() error {
 			return naks.weigh(pullCtx, w.lanes, func(err error) { w.complain("weighing", err) })

@@ -193,3 +193,36 @@ func TestReaderOfOutputIsGone(t *testing.T) {
 		})
 	}
 }
+
+// A worker that was stopped for a while does not take its own time-outs for the vendor's failures.
+func TestStoppedWorkerDoesNotBlameTheVendor(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t)
+	v := newHoldingVendor(t)
+	env := workerEnv(at, v.url)
+	env["STATUSWORKER_AUDIO_INTERVAL"], env["STATUSWORKER_REQUEST_TIMEOUT"] = "3s", "1s"
+	c := processOf(t, env, "run").launch()
+	c.logs(`"working"`)
+	const n = 5
+	identifiers := make([]string, n)
+	for i := range identifiers {
+		identifiers[i] = declare(t, js)
+	}
+	for range n {
+		v.polled(t)
+	}
+	c.signal(syscall.SIGSTOP)
+	time.Sleep(6 * time.Second) // nothing happens that could be waited for
+	c.signal(syscall.SIGCONT)
+	v.polled(t) // what was out has failed, and is polled again
+	v.release()
+	for _, identifier := range identifiers {
+		awaitOutcome(t, js, identifier)
+	}
+	c.signal(syscall.SIGTERM)
+	c.exits(exitOK)
+	log := c.stderr.String()
+	if strings.Count(log, `"lasted"`) != 1 || strings.Contains(log, "polling paused") || strings.Contains(log, "polls failing") {
+		t.Errorf("the log is\n%s", log)
+	}
+}

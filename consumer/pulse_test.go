@@ -1,0 +1,100 @@
+package consumer_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/sirupsen/logrus"
+	logtest "github.com/sirupsen/logrus/hooks/test"
+
+	"statusworker/consumer"
+	"statusworker/schema"
+	"statusworker/statusclient/simulator"
+)
+
+// leaping is a clock that goes on while the process stands still.
+type leaping struct{ ahead atomic.Int64 }
+
+func (l *leaping) now() time.Time { return time.Now().Add(time.Duration(l.ahead.Load())) }
+
+// hanging is a vendor that has not answered when the process stands still. The requests that are out fail when it goes
+// on.
+type hanging struct {
+	clock *leaping
+	stood time.Duration
+	err   error
+	asked atomic.Int64
+	all   chan struct{} // closed when as many are out as are waited for
+}
+
+// hangingMany is how many requests are out when the process stands still.
+const hangingMany = 6
+
+func (h *hanging) Status(ctx context.Context, _ string, _ time.Time) (schema.Answer, error) {
+	if h.asked.Add(1) == hangingMany {
+		h.clock.ahead.Add(int64(h.stood))
+		close(h.all)
+	}
+	select {
+	case <-h.all:
+		return schema.Answer{}, h.err
+	case <-ctx.Done():
+		return schema.Answer{}, ctx.Err()
+	}
+}
+
+// Requests that fail because the worker stood still say nothing about the vendor.
+func TestStandstillIsNotTheVendorsFailure(t *testing.T) {
+	t.Parallel()
+	timeout := &schema.PollError{Fault: schema.FaultUnavailable, Detail: "no answer within 2s", Err: context.DeadlineExceeded}
+	broken := &schema.PollError{Fault: schema.FaultUnavailable, StatusCode: 200, Detail: "the answer broke off", Err: errors.New("EOF")}
+	answered := &schema.PollError{Fault: schema.FaultUnavailable, StatusCode: 503, Detail: "503"}
+	for name, tt := range map[string]struct {
+		stood time.Duration
+		err   error
+		rests bool
+	}{
+		"stood still, then a time-out":      {40 * time.Second, timeout, false},
+		"stood still for less than one":     {4 * time.Second, timeout, false},
+		"stood still, then half an answer":  {40 * time.Second, broken, false},
+		"stood still, then a 503":           {40 * time.Second, answered, true},
+		"the vendor is slow":                {2 * time.Second, timeout, true},
+		"the vendor breaks off its answers": {0, broken, true},
+		"the vendor closes its connections": {0, timeout, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			log, entries := logtest.NewNullLogger()
+			log.SetLevel(logrus.DebugLevel)
+			h := &hanging{clock: &leaping{}, stood: tt.stood, err: tt.err, all: make(chan struct{})}
+			s := newStage(t, consumer.Reserve, simulator.Config{}, func(c *consumer.Config) { c.Now, c.Log, c.Concurrency = h.clock.now, log, 16 })
+			for range hangingMany {
+				s.declare(schema.Chat, uuid.NewString())
+			}
+			w := s.startWith(h, nil)
+			s.until("the requests", func() bool { return w.Stats().HeldBack >= hangingMany })
+			if rests := w.Stats().Rests[consumer.Unavailable] > 0; rests != tt.rests {
+				t.Errorf("after %d requests it rests: %v, want %v (%+v)", h.asked.Load(), rests, tt.rests, w.Rest())
+			}
+			stood := 0
+			for _, e := range entries.AllEntries() {
+				switch {
+				case strings.HasPrefix(e.Message, "polling paused"), strings.HasPrefix(e.Message, "polls failing"):
+					if !tt.rests {
+						t.Errorf("logged %q", e.Message)
+					}
+				case e.Data["lasted"] != nil:
+					stood++
+				}
+			}
+			if stood > 1 || stood == 1 == tt.rests {
+				t.Errorf("%d log lines about the standstill", stood)
+			}
+		})
+	}
+}

@@ -248,3 +248,141 @@ func TestSlowBrokerMakesPollsRarer(t *testing.T) {
 		t.Errorf("after a hundred quick reservations the next one still falls due %s later", got)
 	}
 }
+
+// What was reserved before the broker's clock was stepped forward falls due too soon by it, and waits for as long as
+// that. What is reserved afterwards does not wait, and nothing does where clocks only drift or answers are slow.
+func TestClockEarly(t *testing.T) {
+	const interval, wait = 5 * time.Second, 5500 * time.Millisecond
+	for name, tt := range map[string]struct {
+		steps []time.Duration // of the broker's clock, one after the other, each measured
+		slow  time.Duration   // the answers after it
+		want  time.Duration
+	}{
+		"no step":            {nil, 0, 0},
+		"drift":              {[]time.Duration{10 * time.Millisecond}, 0, 0},
+		"slow answers":       {[]time.Duration{0}, 3 * time.Second, 0},
+		"back":               {[]time.Duration{-3 * time.Second}, 0, 0},
+		"forward":            {[]time.Duration{2 * time.Second}, 0, 2 * time.Second},
+		"forward and back":   {[]time.Duration{2 * time.Second, -2 * time.Second}, 0, 0},
+		"forward twice":      {[]time.Duration{time.Second, 2 * time.Second}, 0, 3 * time.Second},
+		"by more than it is": {[]time.Duration{time.Hour}, 0, interval},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newFarBroker(0)
+			c := measured(t, b)
+			wanted := c.time().Add(wait)
+			for _, step := range tt.steps {
+				b.offset += step
+				for i := range b.there {
+					b.there[i] = tt.slow
+				}
+				if err := c.measure(t.Context(), b); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i := range b.there {
+				b.there[i] = 0
+			}
+			if left := wanted.Sub(b.broker()); left > 0 { // it falls due, unless it is due already
+				b.local = b.local.Add(left)
+			}
+			fell := b.broker()
+			if got := c.early(wanted, fell, interval); (got - tt.want).Abs() > time.Millisecond {
+				t.Errorf("it waits for %s, want %s", got, tt.want)
+			}
+			b.local = b.local.Add(tt.want)
+			if got := c.early(wanted, fell, interval); got != 0 {
+				t.Errorf("having waited it waits for %s more", got)
+			}
+			if got := c.early(time.Time{}, fell, interval); got != 0 {
+				t.Errorf("where nobody knows when it was wanted it waits for %s", got)
+			}
+			after := c.time().Add(wait)
+			b.local = b.local.Add(wait)
+			if got := c.early(after, b.broker(), interval); got != 0 {
+				t.Errorf("what was reserved afterwards waits for %s", got)
+			}
+		})
+	}
+}
+
+// Whatever clocks the broker had, no poll is made less than an interval after the one before it; and none is held back
+// by more than the steps, nor by more than an interval.
+func TestClockStepsMakeNoPollEarly(t *testing.T) {
+	seed := rand.Uint64()
+	random := rand.New(rand.NewPCG(seed, 0))
+	upTo := func(d time.Duration) time.Duration { return time.Duration(random.Int64N(int64(d))) }
+	for range 2000 {
+		b := newFarBroker(upTo(time.Hour) - 30*time.Minute)
+		for i := range b.there {
+			b.there[i], b.back[i] = upTo(100*time.Millisecond), upTo(100*time.Millisecond)
+		}
+		c := measured(t, b)
+		interval := time.Second + upTo(10*time.Second)
+		r := &reservations{clock: c, cfg: Config{Jitter: random.Float64}}
+		steps := time.Duration(0)
+		for polls := 0; polls < 20; polls++ {
+			polled := b.local
+			wanted := r.due(interval, interval)
+			for b.broker().Before(wanted) {
+				b.local = b.local.Add(min(wanted.Sub(b.broker()), upTo(2*time.Second)+1))
+				if random.IntN(8) == 0 {
+					step := upTo(6*time.Second) - 3*time.Second
+					b.offset += step
+					steps += max(0, step)
+					if random.IntN(3) > 0 { // otherwise what falls due tells of it
+						if err := c.measure(t.Context(), b); err != nil {
+							t.Fatal(err)
+						}
+					}
+				}
+			}
+			fell := b.broker()
+			if c.notice(fell); c.doubtful() {
+				if err := c.sure(t.Context(), b); err != nil {
+					t.Fatal(err)
+				}
+			}
+			held := time.Duration(0)
+			for wait := c.early(wanted, fell, interval); wait > 0; wait = c.early(wanted, fell, interval) {
+				b.local = b.local.Add(wait)
+				held += wait
+			}
+			if gap := b.local.Sub(polled); gap < interval {
+				t.Fatalf("seed %d: polled again after %s, the interval is %s", seed, gap, interval)
+			}
+			if held > interval || held > steps+time.Second {
+				t.Fatalf("seed %d: held back for %s after steps of %s, the interval is %s", seed, held, steps, interval)
+			}
+		}
+	}
+}
+
+// Where this process stood still, its measurements from before tell nothing about the broker's clock.
+func TestClockForgetsWhatWasBeforeAStandstill(t *testing.T) {
+	b := newFarBroker(0)
+	var wall time.Duration
+	c := &brokerClock{now: b.now, wall: func() time.Time { return b.local.Add(wall) }}
+	measure := func() {
+		t.Helper()
+		if err := c.measure(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	measure()
+	wanted := c.time().Add(6 * time.Second)
+	b.offset, wall = 5*time.Second, 5*time.Second // both went on for 5 s while the monotonic clock did not
+	measure()
+	b.local = b.local.Add(time.Second)
+	if got := c.early(wanted, b.broker(), 5*time.Second); got != 0 {
+		t.Errorf("it waits for %s", got)
+	}
+	if n, step := c.stepped(); n != 0 || step != 0 {
+		t.Errorf("%d steps, the last of %s", n, step)
+	}
+	b.offset += 3 * time.Second
+	measure()
+	if n, step := c.stepped(); n != 1 || step != 3*time.Second {
+		t.Errorf("%d steps, the last of %s, want one of 3s", n, step)
+	}
+}

@@ -39,6 +39,10 @@ type delivery struct {
 	firstDue time.Time
 	// due is when this poll fell due, by the broker's clock, or zero where nobody knows.
 	due time.Time
+	// wanted is when the worker that reserved this poll wanted it to fall due, by the broker's clock as it was then.
+	// Early says that it has fallen due too soon.
+	wanted time.Time
+	early  bool
 }
 
 var errTooLate = errors.New("the broker took so long to store the next reservation that this poll could no longer be made in time; the interaction is polled then")
@@ -55,7 +59,11 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 		return err
 	}
 	if !may {
-		w.count.dropped.Add(1)
+		if d.early {
+			w.count.skipped.Add(1)
+		} else {
+			w.count.dropped.Add(1)
+		}
 		return nil
 	}
 	tooLate := passed(d.sendBy, w.cfg.Now()) >= 0

@@ -94,6 +94,10 @@ func (r *reservations) begin(ctx context.Context, d *delivery) (bool, error) {
 	if err := r.sureOfTime(ctx); err != nil {
 		return false, err // AckWait brings the message back
 	}
+	if wait := r.clock.early(d.wanted, d.due, d.lane.guidance); wait > 0 {
+		d.early = true
+		return false, d.nakAfter(wait)
+	}
 	// It says nothing of refusals: should the worker not come to say what became of this poll, they are counted anew.
 	next := reservation{Reserved: lifecycle.Reserved{Position: lifecycle.Position{Generation: d.at.Generation, Number: d.at.Number + 1}}}
 	taken, err := r.take(ctx, d, &next)
@@ -158,12 +162,14 @@ func (r *reservations) take(ctx context.Context, d *delivery, next *reservation)
 // subjects among; 0 means that there must be none. A refusal is recognised by [topology.Refused].
 func (r *reservations) put(ctx context.Context, d *delivery, next *reservation, expected uint64, among string) error {
 	// One array holds the values of all headers: a slice each would be an allocation each, at every poll.
-	h, values := make(nats.Header, 12), make([]string, 0, 12)
+	h, values := make(nats.Header, 14), make([]string, 0, 14)
 	set := func(name, value string) {
 		values = append(values, value)
 		h[name] = values[len(values)-1 : len(values) : len(values)]
 	}
-	set(schema.HeaderSchedule, "@at "+next.Due.UTC().Format(time.RFC3339Nano))
+	due := next.Due.UTC().Format(time.RFC3339Nano)
+	set(schema.HeaderSchedule, "@at "+due)
+	set(schema.HeaderDue, due)
 	set(schema.HeaderScheduleTarget, schema.PollSubject(d.lane.typ, d.identifier))
 	set(headerExpected, strconv.FormatUint(expected, 10))
 	set(headerOf, among)
@@ -226,6 +232,8 @@ func (r *reservations) read(d *delivery) error {
 	d.due = d.origin.Stored // when the broker made it due; of a message that nobody reserved, when it was published
 	d.status = schema.Status(h.Get(schema.HeaderStatus))
 	d.refusals = schema.ParseRefusals(h.Get(schema.HeaderRefusals))
+	// What does not parse is as if it were not there.
+	d.wanted, _ = time.Parse(time.RFC3339Nano, h.Get(schema.HeaderDue))
 	d.panics = panicsIn(h)
 	d.origin.Stream, d.origin.Subject = schema.StreamDeclared, schema.DeclaredSubject(d.lane.typ, d.identifier)
 	d.origin.Stored, d.origin.Polls = at.Generation, at.Number

@@ -259,6 +259,10 @@ type Stats struct {
 	Alive int
 	// RoundTrip is how long the broker's quickest answer took when its clock was last measured.
 	RoundTrip time.Duration
+	// ClockSteps counts steps of the broker's clock, or from one leader's to another's, and ClockStep is the last one:
+	// more than 0 forward.
+	ClockSteps uint64
+	ClockStep  time.Duration
 }
 
 // LaneStats are what there is to say of a lane now, but TakenIn, which counts since the worker was made.
@@ -289,6 +293,7 @@ func (w *Worker) Stats() Stats {
 		Rests: w.rest.counts(), Lanes: map[schema.Type]LaneStats{}, Slots: w.cfg.Concurrency, SlotsUsed: w.slots.usedNow(), Share: w.budget.share(),
 		Alive: int(w.fleet.counted.Load()), RoundTrip: w.clock.roundTrip(),
 	}
+	s.ClockSteps, s.ClockStep = w.clock.stepped()
 	if w.budget != nil {
 		s.BudgetWaiting = int(w.budget.waiting.Load())
 	}

@@ -52,6 +52,9 @@ const (
 	HeaderRefusals = "Statusworker-Refusals"
 	// HeaderPanics is on the reservation of an interaction whose last polls all made their worker panic: how many.
 	HeaderPanics = "Statusworker-Panics"
+	// HeaderDue is when a reservation is to fall due by the broker's clock as its worker knew it, RFC 3339 with
+	// nanoseconds. The broker fires it by the clock that it has by then, which may be another.
+	HeaderDue = "Statusworker-Due"
 	// HeaderTombstone marks a reservation that is acked without a poll when it falls due.
 	HeaderTombstone = "Statusworker-Tombstone"
 	// HeaderSupersedes is on a declared message that replays a dead letter: when the declared message of that dead letter

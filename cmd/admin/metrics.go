@@ -127,6 +127,8 @@ var (
 	descReconnects   = describe("broker_reconnects_total", "Times that the connection to NATS was lost and made anew.")
 	descRoundTrip    = describe("broker_round_trip_seconds", "The broker's quickest answer when its clock was last measured, every 30 s.")
 	descClockOffset  = describe("broker_clock_offset_seconds", "How far the broker's clock is ahead of this host's.")
+	descClockStep    = describe("broker_clock_step_seconds", "The last step of the broker's clock, or from one leader's to another's: above 0 forward.")
+	descClockSteps   = describe("broker_clock_steps_total", "Steps of the broker's clock that this worker has measured.")
 	descOldestPolled = describe("oldest_polled_seconds", "Age of the oldest interaction that this worker polled lately.", "lane")
 	descWorkers      = describe("workers", "Workers that were alive when this one last counted.")
 	descDue          = describe("lane_due", "Interactions that may be polled, and that no worker has yet. One worker tells for all.", "lane")
@@ -195,6 +197,7 @@ func (s scrape) Collect(out chan<- prometheus.Metric) {
 		count(descRests, st.Rests[cause], string(cause))
 	}
 	count(descReconnects, reconnects)
+	count(descClockSteps, st.ClockSteps)
 	if w == nil {
 		return
 	}
@@ -224,6 +227,7 @@ func (s scrape) Collect(out chan<- prometheus.Metric) {
 	gauge(descRestUntil, until)
 	gauge(descRoundTrip, st.RoundTrip.Seconds())
 	gauge(descClockOffset, w.worker.ClockOffset().Seconds())
+	gauge(descClockStep, st.ClockStep.Seconds())
 	if at := w.worker.Progress(); !at.IsZero() {
 		gauge(descProgress, float64(at.UnixMilli())/1000)
 	}

@@ -187,6 +187,22 @@ func TestJudgeClock(t *testing.T) {
 	judged(t, "ahead", judgeClock(time.Minute, 0), Warn, "ahead of")
 	judged(t, "behind", judgeClock(-time.Minute, 0), Warn, "behind")
 	judged(t, "a slow answer proves nothing", judgeClock(2*time.Second, 3*time.Second), Pass)
+	const ms = time.Millisecond
+	for name, tt := range map[string]struct {
+		leaders map[string]clockOffset
+		want    Result
+		says    string
+	}{
+		"one server":                  {map[string]clockOffset{"a": {700 * ms, 0}}, Pass, "700ms ahead of"},
+		"one, and far":                {map[string]clockOffset{"": {-3 * time.Second, 0}}, Warn, "3s behind"},
+		"three in step":               {map[string]clockOffset{"a": {20 * ms, ms}, "b": {-10 * ms, ms}, "c": {0, ms}}, Pass, "those of 3 servers are within 30ms"},
+		"two apart":                   {map[string]clockOffset{"a": {0, ms}, "b": {-600 * ms, ms}}, Warn, "within 600ms"},
+		"two apart by as much as may": {map[string]clockOffset{"a": {0, 0}, "b": {500 * ms, 0}}, Pass, "within 500ms"},
+		"slow answers":                {map[string]clockOffset{"a": {0, 300 * ms}, "b": {800 * ms, 20 * ms}}, Pass, "within 800ms"},
+		"both far, in step":           {map[string]clockOffset{"a": {3 * time.Second, ms}, "b": {3*time.Second + 5*ms, ms}}, Warn, "ages and logs"},
+	} {
+		judged(t, name, judgeClocks(tt.leaders), tt.want, tt.says)
+	}
 }
 
 func TestJudgeTiming(t *testing.T) {

@@ -1,0 +1,97 @@
+package adapter
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/schema/broker"
+	"statusworker/schema/topology"
+)
+
+// api is the subject of a request to the broker.
+func api(what string, of ...string) string {
+	return jetstream.DefaultAPIPrefix + what + "." + strings.Join(of, ".")
+}
+
+// failed says why an operation failed. The subject on which the broker was asked tells whether the user may not ask:
+// NATS says so beside the request, which then gets no answer.
+func (b *Broker) failed(op, object string, err error, asked string) error {
+	e := &broker.Error{Op: op, Object: object, Kind: kind(err), Cause: err}
+	if e.Kind == broker.ErrNoAnswer {
+		if denied := b.nc.LastError(); errors.Is(denied, nats.ErrPermissionViolation) &&
+			strings.Contains(denied.Error(), strconv.Quote(asked)) {
+			e.Kind, e.Object, e.Cause = broker.ErrDenied, asked, errors.Join(err, denied)
+		}
+	}
+	return e
+}
+
+// What the broker calls being full, other than by a bound of the stream.
+const (
+	accountExceeded       jetstream.ErrorCode = 10002
+	insufficientResources jetstream.ErrorCode = 10023
+	memoryExceeded        jetstream.ErrorCode = 10028
+	storageExceeded       jetstream.ErrorCode = 10047
+)
+
+// duplicateConflict is the broker's code where the first publish with the same ID is still on its way.
+const duplicateConflict jetstream.ErrorCode = 10158
+
+func kind(err error) error {
+	var api *jetstream.APIError
+	switch errors.As(err, &api); {
+	case topology.Refused(err):
+		return broker.ErrRefused
+	case topology.Waits(err):
+		return broker.ErrMaxPerSubject
+	case topology.Full(err):
+		return broker.ErrFull
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return broker.ErrNotFound
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return broker.ErrStreamNotFound
+	case errors.Is(err, jetstream.ErrConsumerNotFound), errors.Is(err, jetstream.ErrConsumerDeleted):
+		return broker.ErrConsumerNotFound
+	case errors.Is(err, nats.ErrMaxPayload):
+		return broker.ErrTooLarge
+	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, jetstream.ErrConnectionClosed):
+		return broker.ErrClosed
+	case unanswered(err):
+		return broker.ErrNoAnswer
+	case api == nil:
+		return nil
+	}
+	switch api.ErrorCode {
+	case accountExceeded, insufficientResources, memoryExceeded, storageExceeded:
+		return broker.ErrFull
+	case jetstream.JSErrCodeStreamMessageExceedsMaximum:
+		return broker.ErrTooLarge
+	case duplicateConflict:
+		return broker.ErrNoAnswer
+	}
+	if topology.Unsettled(err) {
+		return broker.ErrNoAnswer
+	}
+	return nil
+}
+
+// unanswered tells whether no server has answered. The answers by which a server says that it cannot answer now come
+// later.
+func unanswered(err error) bool {
+	for _, e := range []error{
+		context.DeadlineExceeded, context.Canceled, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrDisconnected,
+		nats.ErrConnectionReconnecting, nats.ErrReconnectBufExceeded, jetstream.ErrNoStreamResponse,
+		jetstream.ErrNoHeartbeat,
+		jetstream.ErrOrderedConsumerReset, jetstream.ErrMsgIteratorClosed,
+	} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,64 @@
+package adapter
+
+import (
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/schema/broker"
+	"statusworker/schema/topology"
+)
+
+// Described gives streams and consumers that are described for nats.go as data.
+func Described(set topology.Set) []broker.StreamConfig {
+	var streams []broker.StreamConfig
+	for _, s := range set.Streams {
+		c := broker.StreamConfig{
+			Name: s.Name, Subjects: s.Subjects, WorkQueue: s.Retention == jetstream.WorkQueuePolicy,
+			DiscardNew: s.Discard == jetstream.DiscardNew, DiscardNewPerSubject: s.DiscardNewPerSubject,
+			MaxPerSubject: s.MaxMsgsPerSubject, MaxMsgs: s.MaxMsgs, MaxBytes: s.MaxBytes, MaxAge: s.MaxAge,
+			Duplicates: s.Duplicates,
+			Schedules:  s.AllowMsgSchedules, DirectGets: s.AllowDirect, DenyDelete: s.DenyDelete,
+			Memory: s.Storage == jetstream.MemoryStorage, Replicas: s.Replicas,
+		}
+		for _, of := range set.Consumers {
+			if of.Stream == s.Name {
+				c.Consumers = append(c.Consumers, broker.ConsumerConfig{
+					Name: of.Config.Durable, Filter: of.Config.FilterSubject, AckWait: of.Config.AckWait,
+					MaxAckPending: of.Config.MaxAckPending,
+				})
+			}
+		}
+		streams = append(streams, c)
+	}
+	return streams
+}
+
+// Topology is the reverse of [Described].
+func Topology(streams ...broker.StreamConfig) topology.Set {
+	var set topology.Set
+	for _, c := range streams {
+		s := jetstream.StreamConfig{
+			Name: c.Name, Subjects: c.Subjects, DiscardNewPerSubject: c.DiscardNewPerSubject,
+			MaxMsgsPerSubject: c.MaxPerSubject, MaxMsgs: c.MaxMsgs, MaxBytes: c.MaxBytes, MaxAge: c.MaxAge,
+			Duplicates:        c.Duplicates,
+			AllowMsgSchedules: c.Schedules, AllowDirect: c.DirectGets, DenyDelete: c.DenyDelete,
+			Replicas: max(c.Replicas, 1),
+		}
+		if c.WorkQueue {
+			s.Retention = jetstream.WorkQueuePolicy
+		}
+		if c.DiscardNew {
+			s.Discard = jetstream.DiscardNew
+		}
+		if c.Memory {
+			s.Storage = jetstream.MemoryStorage
+		}
+		set.Streams = append(set.Streams, s)
+		for _, of := range c.Consumers {
+			set.Consumers = append(set.Consumers, topology.Consumer{Stream: c.Name, Config: jetstream.ConsumerConfig{
+				Durable: of.Name, FilterSubject: of.Filter, AckPolicy: jetstream.AckExplicitPolicy, AckWait: of.AckWait,
+				MaxDeliver: -1, MaxAckPending: of.MaxAckPending,
+			}})
+		}
+	}
+	return set
+}

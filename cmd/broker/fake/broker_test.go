@@ -1,0 +1,247 @@
+package fake_test
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"statusworker/cmd/broker/fake"
+	"statusworker/schema/broker"
+)
+
+// A delivery that a stopped or moved broker has out comes back early, unless the broker knows better.
+func TestRestarts(t *testing.T) {
+	settle := map[string]func(stage, broker.Delivery) error{
+		"out":         func(stage, broker.Delivery) error { return nil },
+		"in progress": func(s stage, d broker.Delivery) error { return s.InProgress(d) },
+		"held back":   func(s stage, d broker.Delivery) error { return s.Nak(d, 20*time.Second+300*time.Millisecond) },
+	}
+	const early, passed = time.Second, time.Second + 500*time.Millisecond
+	for name, c := range map[string]struct {
+		do func(stage)
+		// When a message that is a minute old comes again, after its delivery.
+		out, inProgress, heldBack time.Duration
+		count                     uint64
+	}{
+		"restart": {func(s stage) { s.Restart() }, passed, 10 * time.Second, 20 * time.Second, 2},
+		"step down": {func(s stage) { s.StepDown() }, passed, 10 * time.Second, 20*time.Second + 300*time.Millisecond,
+			2},
+		"crash":      {func(s stage) { s.Crash() }, early, early, early, 1},
+		"once again": {func(s stage) { s.Redeliver("S", "c", 1) }, early, early, early, 2},
+	} {
+		for state, again := range map[string]time.Duration{"out": c.out, "in progress": c.inProgress,
+			"held back": c.heldBack} {
+			t.Run(name+" while it is "+state, func(t *testing.T) {
+				bubble(t, fake.Options{}, func(s stage) {
+					_, _ = s.put(broker.Publication{Subject: "poll.1"})
+					time.Sleep(time.Minute)
+					if err := settle[state](s, s.comes(time.Minute)); err != nil {
+						s.Error(err)
+					}
+					time.Sleep(time.Second)
+					c.do(s)
+					if d := s.comes(time.Minute + again); d.Count != c.count {
+						s.Errorf("it is delivery %d, want %d", d.Count, c.count)
+					}
+				})
+			})
+		}
+	}
+}
+
+// What is asked of a stopped broker happens when it is there again, also where nobody waits any more.
+func TestStoppedBroker(t *testing.T) {
+	bubble(t, fake.Options{}, func(s stage) {
+		if _, err := s.hold(5*time.Second, 0); err != nil {
+			s.Fatal(err)
+		}
+		s.Stop()
+		if _, err := s.put(broker.Publication{Subject: "poll.2"}); !errors.Is(err, broker.ErrNoAnswer) {
+			s.Errorf("a stopped broker gave %v", err)
+		}
+		if _, _, err := s.pull(time.Second); !errors.Is(err, broker.ErrNoAnswer) {
+			s.Errorf("a stopped broker gave %v", err)
+		}
+		time.Sleep(10 * time.Second)
+		s.wants("hold.1")
+		answered := make(chan error)
+		go func() {
+			_, err := s.Publish(s.Context(), broker.Publication{Subject: "poll.3"})
+			answered <- err
+		}()
+		synctest.Wait()
+		s.Start()
+		if err := <-answered; err != nil {
+			s.Error(err)
+		}
+		s.wants("poll.1", "poll.2", "poll.3")
+		if d := s.comes(13 * time.Second); d.Subject != "poll.1" || d.Time.Sub(s.began) != 13*time.Second {
+			s.Errorf("%s is due since %v", d.Subject, d.Time.Sub(s.began))
+		}
+	})
+}
+
+func TestClosedBroker(t *testing.T) {
+	bubble(t, fake.Options{}, func(s stage) {
+		waits := make(chan error)
+		go func() {
+			_, _, err := s.pull(time.Hour)
+			waits <- err
+		}()
+		synctest.Wait()
+		s.Close()
+		_, published := s.put(broker.Publication{Subject: "poll.1"})
+		_, _, pulled := s.pull(0)
+		for i, err := range []error{<-waits, published, pulled, s.Ack(broker.Delivery{})} {
+			if !errors.Is(err, broker.ErrClosed) {
+				s.Errorf("operation %d gave %v", i, err)
+			}
+		}
+	})
+}
+
+// A schedule that is late or slow, and what that does to its subject.
+func TestFirings(t *testing.T) {
+	const due, late, takes, seen = 5 * time.Second, 200 * time.Millisecond, 100 * time.Millisecond,
+		50 * time.Millisecond
+	for name, o := range map[string]fake.Options{
+		"at once": {}, "late": {FiresLate: late}, "slow": {FiringTakes: takes}, "seen": {FiredSeen: seen},
+		"all of it": {FiresLate: late, FiringTakes: takes, FiredSeen: seen},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, o, func(s stage) {
+				if _, err := s.hold(due, 0); err != nil {
+					s.Fatal(err)
+				}
+				fired := due + o.FiresLate + o.FiringTakes
+				s.comes(fired)
+				_, err := s.hold(time.Hour, 0)
+				if refused := errors.Is(err, broker.ErrRefused); refused != (o.FiredSeen > 0) {
+					s.Errorf("the next one gave %v", err)
+				}
+				if o.FiredSeen == 0 {
+					s.wants("poll.1", "hold.1")
+					return
+				}
+				s.wants("hold.1", "poll.1")
+				time.Sleep(o.FiredSeen)
+				s.wants("poll.1")
+				if _, err := s.hold(time.Hour, 0); err != nil {
+					s.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// What replaces a schedule in its last instant is acknowledged, and taken away with it; where the schedule is merely
+// seen, it stays.
+func TestReplacedInTheLastInstant(t *testing.T) {
+	for name, c := range map[string]struct {
+		o      fake.Options
+		stored []string
+	}{
+		"while it fires":     {fake.Options{FiringTakes: 100 * time.Millisecond}, []string{"poll.1"}},
+		"after it has fired": {fake.Options{FiredSeen: 100 * time.Millisecond}, []string{"poll.1", "hold.1"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, c.o, func(s stage) {
+				first, err := s.hold(5*time.Second, 0)
+				if err != nil {
+					s.Fatal(err)
+				}
+				time.Sleep(5*time.Second + 50*time.Millisecond)
+				if _, err := s.hold(time.Hour, first); err != nil {
+					s.Error(err)
+				}
+				time.Sleep(time.Second)
+				s.wants(c.stored...)
+			})
+		})
+	}
+}
+
+// A schedule that fires while the storage is full is stuck. Storing it again or another leader mends that, and time
+// does not.
+func TestFullStorage(t *testing.T) {
+	for name, mend := range map[string]func(stage, uint64) error{
+		"restart":        func(s stage, _ uint64) error { s.Restart(); return nil },
+		"step down":      func(s stage, _ uint64) error { s.StepDown(); return nil },
+		"it is replaced": func(s stage, first uint64) error { _, err := s.hold(time.Second, first); return err },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, fake.Options{}, func(s stage) {
+				first, err := s.hold(5*time.Second, 0)
+				if err != nil {
+					s.Fatal(err)
+				}
+				s.SetFull(true)
+				time.Sleep(10 * time.Second)
+				if _, err := s.put(broker.Publication{Subject: "poll.2"}); !errors.Is(err, broker.ErrFull) {
+					s.Errorf("a publish gave %v", err)
+				}
+				s.SetFull(false)
+				time.Sleep(time.Hour)
+				s.wants("hold.1")
+				if err := mend(s, first); err != nil {
+					s.Error(err)
+				}
+				s.comes(time.Hour + 10*time.Second)
+				s.wants("poll.1")
+			})
+		})
+	}
+}
+
+// Schedules fire by the broker's clock, and messages are stamped by it.
+func TestClock(t *testing.T) {
+	for _, ahead := range []time.Duration{-2 * time.Second, 2 * time.Second, time.Hour} {
+		t.Run(fmt.Sprint(ahead), func(t *testing.T) {
+			bubble(t, fake.Options{}, func(s stage) {
+				if _, err := s.hold(10*time.Second, 0); err != nil {
+					s.Fatal(err)
+				}
+				s.SetClock(ahead)
+				d := s.comes(max(0, 10*time.Second-ahead))
+				state, err := s.Stream(s.Context(), "S")
+				if want := time.Now().Add(ahead); err != nil || !state.Now.Equal(want) || !d.Time.Equal(want) ||
+					!s.Now().Equal(want) {
+					s.Errorf("it is %v there, and a message of %v was stored, %v; want %v", state.Now, d.Time, err,
+						want)
+				}
+			})
+		})
+	}
+}
+
+// A replicated stream finds a duplicate before it looks at the condition.
+func TestReplicated(t *testing.T) {
+	for _, replicated := range []bool{false, true} {
+		bubble(t, fake.Options{Replicated: replicated}, func(s stage) {
+			p := broker.Publication{Subject: "poll.1", ID: "one", If: broker.Condition{Subjects: "poll.*"}}
+			if _, err := s.put(p); err != nil {
+				s.Fatal(err)
+			}
+			ack, err := s.Publish(s.Context(), p)
+			if errors.Is(err, broker.ErrRefused) == replicated || ack.Duplicate != replicated {
+				s.Errorf("replicated %t: publishing again gave %+v, %v", replicated, ack, err)
+			}
+			s.wants("poll.1")
+		})
+	}
+}
+
+// What the broker is to do stands in fields: a header that tells it would be ignored here, and obeyed elsewhere.
+func TestHeadersOfTheBrokerAreRefused(t *testing.T) {
+	bubble(t, fake.Options{}, func(s stage) {
+		for _, name := range []string{broker.HeaderID, broker.HeaderExpected, broker.HeaderSchedule,
+			broker.HeaderScheduler, "Nats-Rollup"} {
+			if _, err := s.put(broker.Publication{Subject: "poll.1", Header: broker.Header{name: {"1"}}}); err == nil {
+				s.Errorf("header %s was taken", name)
+			}
+		}
+		s.wants()
+	})
+}

@@ -1,0 +1,258 @@
+package fake
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"statusworker/schema/broker"
+)
+
+// message is a stored one.
+type message struct{ broker.Message }
+
+func (m *message) copy() broker.Message {
+	c := m.Message
+	c.Header, c.Data = maps.Clone(c.Header), bytes.Clone(c.Data)
+	return c
+}
+
+func (m *message) size() (n uint64) {
+	const record = 22 // what a file store adds, about
+	for name, values := range m.Header {
+		n += uint64(len(name) + len(strings.Join(values, "")) + 4)
+	}
+	return n + uint64(len(m.Subject)+len(m.Data)) + record
+}
+
+type stream struct {
+	broker.StreamConfig
+	b         *Broker
+	messages  []*message // by sequence
+	last      uint64
+	bytes     uint64
+	ids       map[string]remembered
+	schedules map[string]*schedule // by the subject on which it is stored
+	consumers []*consumer
+}
+
+// remembered is a publish with an ID.
+type remembered struct {
+	sequence uint64
+	at       time.Time
+}
+
+// defaultDuplicates is for how long a stream remembers IDs that is not told.
+const defaultDuplicates = 2 * time.Minute
+
+// maxPayload is the largest message that a server takes that is not told.
+const maxPayload = 1 << 20
+
+func newStream(b *Broker, c broker.StreamConfig) *stream {
+	if c.Duplicates <= 0 {
+		c.Duplicates = defaultDuplicates
+		if c.MaxAge > 0 {
+			c.Duplicates = min(c.Duplicates, c.MaxAge)
+		}
+	}
+	s := &stream{StreamConfig: c, b: b, ids: map[string]remembered{}, schedules: map[string]*schedule{}}
+	for _, of := range c.Consumers {
+		s.consumers = append(s.consumers, newConsumer(s, of))
+	}
+	return s
+}
+
+// publish judges and stores what a client publishes.
+func (s *stream) publish(p broker.Publication) (broker.Ack, error) {
+	if name := reserved(p.Header); name != "" {
+		return broker.Ack{}, fmt.Errorf("header %s is the broker's: use the fields of a publication", name)
+	}
+	m := &message{broker.Message{Subject: p.Subject, Header: maps.Clone(p.WireHeader()), Data: bytes.Clone(p.Data)}}
+	if m.size() > maxPayload {
+		return broker.Ack{}, broker.ErrTooLarge
+	}
+	before, duplicate := s.known(p.ID)
+	if duplicate && s.b.o.Replicated {
+		return broker.Ack{Sequence: before, Duplicate: true}, nil
+	}
+	if p.If.Subjects != "" {
+		last := uint64(0)
+		if m := s.lastOn(p.If.Subjects); m != nil {
+			last = m.Sequence
+		}
+		if last != p.If.Last {
+			return broker.Ack{}, broker.ErrRefused
+		}
+	}
+	if err := s.checkSchedule(p); err != nil {
+		return broker.Ack{}, err
+	}
+	if duplicate {
+		return broker.Ack{Sequence: before, Duplicate: true}, nil
+	}
+	if err := s.store(m); err != nil {
+		return broker.Ack{}, err
+	}
+	if p.ID != "" {
+		s.ids[p.ID] = remembered{m.Sequence, m.Time}
+	}
+	delete(s.schedules, p.Subject) // a message that is none ends it
+	if p.Schedule.Target != "" {
+		s.purge(p.Subject, m.Sequence-1) // it replaces what is there
+		sc := &schedule{message: m}
+		s.schedules[p.Subject] = sc
+		s.arm(sc)
+	}
+	s.serve()
+	return broker.Ack{Sequence: m.Sequence}, nil
+}
+
+// reserved gives a header that only the broker sets, or that a field of a publication sets.
+func reserved(h broker.Header) string {
+	for name := range h {
+		if strings.HasPrefix(name, "Nats-") {
+			return name
+		}
+	}
+	return ""
+}
+
+func (s *stream) checkSchedule(p broker.Publication) error {
+	switch target := p.Schedule.Target; {
+	case target == "":
+		return nil
+	case !s.Schedules:
+		return errors.New("message schedules is disabled")
+	case target == p.Subject || !matchesAny(s.StreamConfig.Subjects, target):
+		return errors.New("message schedules target is invalid")
+	}
+	return nil
+}
+
+func (s *stream) known(id string) (sequence uint64, ok bool) {
+	r, ok := s.ids[id]
+	if id == "" || !ok || s.b.stamp.Sub(r.at) >= s.Duplicates {
+		return 0, false
+	}
+	return r.sequence, true
+}
+
+// store stores a message, if the limits let it.
+func (s *stream) store(m *message) error {
+	if s.b.full {
+		return broker.ErrFull
+	}
+	var here []uint64 // the sequences on its subject
+	if s.MaxPerSubject > 0 {
+		for _, old := range s.messages {
+			if old.Subject == m.Subject {
+				here = append(here, old.Sequence)
+			}
+		}
+	}
+	replaces := s.MaxPerSubject > 0 && int64(len(here)) >= s.MaxPerSubject
+	if replaces && s.DiscardNew && s.DiscardNewPerSubject {
+		return broker.ErrMaxPerSubject
+	}
+	exceeds := func(messages int, bytes uint64) bool {
+		return s.MaxMsgs > 0 && int64(messages) > s.MaxMsgs || s.MaxBytes > 0 && bytes > uint64(s.MaxBytes)
+	}
+	if s.DiscardNew && !replaces && exceeds(len(s.messages)+1, s.bytes+m.size()) {
+		return broker.ErrFull
+	}
+	s.last++
+	m.Sequence, m.Time = s.last, s.b.stamp
+	s.messages = append(s.messages, m)
+	s.bytes += m.size()
+	if replaces {
+		for _, sequence := range here[:len(here)+1-int(s.MaxPerSubject)] {
+			s.remove(sequence)
+		}
+	}
+	for exceeds(len(s.messages), s.bytes) && len(s.messages) > 1 {
+		s.remove(s.messages[0].Sequence)
+	}
+	if s.MaxAge > 0 {
+		s.b.at(m.Time.Add(s.MaxAge), func() { s.remove(m.Sequence) })
+	}
+	return nil
+}
+
+// remove tells whether the message was there.
+func (s *stream) remove(sequence uint64) bool {
+	i, ok := slices.BinarySearchFunc(s.messages, sequence, sequenceOf)
+	if !ok {
+		return false
+	}
+	m := s.messages[i]
+	s.messages = slices.Delete(s.messages, i, i+1)
+	s.bytes -= m.size()
+	if sc := s.schedules[m.Subject]; sc != nil && sc.message == m {
+		delete(s.schedules, m.Subject)
+	}
+	for _, c := range s.consumers {
+		c.drop(sequence)
+	}
+	return true
+}
+
+// purge removes what lies on a subject, up to a sequence.
+func (s *stream) purge(subject string, upTo uint64) {
+	for _, m := range slices.Clone(s.messages) {
+		if m.Subject == subject && m.Sequence <= upTo {
+			s.remove(m.Sequence)
+		}
+	}
+}
+
+func (s *stream) lastOn(filter string) *message {
+	for _, m := range slices.Backward(s.messages) {
+		if matches(filter, m.Subject) {
+			return m
+		}
+	}
+	return nil
+}
+
+// nextOn is the first message from a sequence on that one of the filters matches.
+func (s *stream) nextOn(filters []string, from uint64) *message {
+	i, _ := slices.BinarySearchFunc(s.messages, from, sequenceOf)
+	for _, m := range s.messages[i:] {
+		if matchesAny(filters, m.Subject) {
+			return m
+		}
+	}
+	return nil
+}
+
+func (s *stream) serve() {
+	for _, c := range s.consumers {
+		c.serve()
+	}
+}
+
+// begin makes the leader of the stream anew: what fired and was not stored fires again, and of IDs it knows those of
+// stored messages.
+func (s *stream) begin() {
+	clear(s.ids)
+	for _, m := range s.messages {
+		if id := m.Header.Get(broker.HeaderID); id != "" {
+			s.ids[id] = remembered{m.Sequence, m.Time}
+		}
+	}
+	pending := slices.SortedFunc(maps.Values(s.schedules), func(a,
+		b *schedule) int {
+		return sequenceOf(a.message, b.Sequence)
+	})
+	for _, sc := range pending {
+		if sc.made {
+			s.purge(sc.Subject, sc.Sequence)
+			continue
+		}
+		s.arm(sc)
+	}
+}

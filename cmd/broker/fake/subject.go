@@ -1,0 +1,39 @@
+package fake
+
+import (
+	"slices"
+	"strings"
+)
+
+// matches tells whether a filter matches a subject: `*` stands for one token, and `>` at the end for one or more.
+func matches(filter, subject string) bool {
+	for {
+		f, moreFilter, restFilter := cutToken(filter)
+		s, moreSubject, restSubject := cutToken(subject)
+		switch {
+		case f == ">" && !moreFilter:
+			return true
+		case f != s && f != "*", moreFilter != moreSubject:
+			return false
+		case !moreFilter:
+			return true
+		}
+		filter, subject = restFilter, restSubject
+	}
+}
+
+func cutToken(s string) (token string, more bool, rest string) {
+	token, rest, more = strings.Cut(s, ".")
+	return token, more, rest
+}
+
+func matchesAny(filters []string, subject string) bool {
+	return len(filters) == 0 || slices.ContainsFunc(filters, func(f string) bool { return matches(f, subject) })
+}
+
+// passes tells whether a consumer with that filter delivers what a stream finds by it. A message can be published on a
+// subject that has a `>` as a token, which then passes no `*`.
+func passes(filter, subject string) bool {
+	return filter == "" || filter == subject || strings.HasSuffix(filter, ">") ||
+		!slices.Contains(strings.Split(subject, "."), ">")
+}

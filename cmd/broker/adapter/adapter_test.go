@@ -1,0 +1,292 @@
+package adapter_test
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"testing"
+	"time"
+
+	natsserver "github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/cmd/broker/adapter"
+	"statusworker/cmd/embedded"
+	"statusworker/consumer"
+	"statusworker/publisher"
+	"statusworker/schema"
+	"statusworker/schema/broker"
+	"statusworker/schema/topology"
+)
+
+// What the adapter shares with the fake is tested by cmd/broker/conformance. These are what connections and users add.
+
+var queue = broker.StreamConfig{
+	Name: "S", Subjects: []string{"s.>"}, WorkQueue: true,
+	Consumers: []broker.ConsumerConfig{{Name: "c", AckWait: time.Minute, MaxAckPending: -1}},
+}
+
+func start(t *testing.T) *embedded.Server {
+	t.Helper()
+	s, err := embedded.Start(t.TempDir(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	return s
+}
+
+func connect(t *testing.T, url string, options ...nats.Option) jetstream.JetStream {
+	t.Helper()
+	nc, err := nats.Connect(url, append(options, nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+func create(t *testing.T, js jetstream.JetStream, set topology.Set) {
+	t.Helper()
+	if _, err := topology.Create(t.Context(), js, set); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// bounded is a context for one operation of which no answer is expected.
+func bounded(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// pull takes one delivery.
+func pull(t *testing.T, b broker.Broker) (d broker.Delivery) {
+	t.Helper()
+	p := b.Puller("S", "c")
+	defer p.Close()
+	if err := p.Pull(1, 30*time.Second, func(got broker.Delivery) { d = got }); err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func put(t *testing.T, b broker.Broker, subject string) {
+	t.Helper()
+	if _, err := b.Publish(t.Context(), broker.Publication{Subject: subject}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// operations are all that a user may be forbidden, with the subject that says so.
+func operations(b broker.Broker, d broker.Delivery) map[string]func(context.Context) error {
+	return map[string]func(context.Context) error{
+		"s.1": func(ctx context.Context) error {
+			_,
+				err := b.Publish(ctx, broker.Publication{Subject: "s.1"})
+			return err
+		},
+		"$JS.API.STREAM.INFO.S": func(ctx context.Context) error { _, err := b.Stream(ctx, "S"); return err },
+		"$JS.API.STREAM.MSG.GET.S": func(ctx context.Context) error {
+			_, err := b.Last(ctx, "S", "s.*")
+			return err
+		},
+		"$JS.API.STREAM.MSG.DELETE.S": func(ctx context.Context) error { return b.Delete(ctx, "S", 1) },
+		"$JS.API.CONSUMER.INFO.S.c": func(ctx context.Context) error {
+			_, err := b.Consumer(ctx, "S", "c")
+			return err
+		},
+		"$JS.API.CONSUMER.MSG.NEXT.S.c": func(context.Context) error {
+			return b.Puller("S", "c").Pull(1, 0,
+				func(broker.Delivery) {})
+		},
+		d.Token: func(ctx context.Context) error { return b.AckConfirmed(ctx, d) },
+	}
+}
+
+// A user who lacks a right is told which, and whoever has it is not.
+func TestDenied(t *testing.T) {
+	t.Parallel()
+	const acks = "$JS.ACK.S.c.>"
+	users := []*natsserver.User{{Username: "all"}}
+	for name := range operations(nil, broker.Delivery{Token: acks}) {
+		users = append(users, &natsserver.User{Username: name, Permissions: &natsserver.Permissions{
+			Publish: &natsserver.SubjectPermission{Deny: []string{name}},
+		}})
+	}
+	s, err := natsserver.NewServer(&natsserver.Options{
+		Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true,
+		NoLog: true, Users: users,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	if !s.ReadyForConnections(30 * time.Second) {
+		t.Fatal("the server is not ready")
+	}
+	js := connect(t, s.ClientURL(), nats.UserInfo("all", ""))
+	create(t, js, adapter.Topology(queue))
+	put(t, adapter.New(js), "s.0")
+	d := pull(t, adapter.New(js))
+	for subject, do := range operations(adapter.New(js), d) {
+		if subject != d.Token {
+			if err := do(bounded(t)); errors.Is(err, broker.ErrDenied) {
+				t.Errorf("%s gave %v to a user who may do all", subject, err)
+			}
+		}
+	}
+	for subject := range operations(nil, d) {
+		t.Run(subject, func(t *testing.T) {
+			user := subject
+			if subject == d.Token {
+				user = acks
+			}
+			// Without this handler nats.go prints what is denied.
+			quiet := nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})
+			b := adapter.New(connect(t, s.ClientURL(), nats.UserInfo(user, ""), quiet))
+			err := operations(b, d)[subject](bounded(t))
+			var e *broker.Error
+			if !errors.As(err, &e) || e.Kind != broker.ErrDenied || e.Object != subject ||
+				!errors.Is(err, nats.ErrPermissionViolation) {
+				t.Errorf("got %v, want that %s is denied", err, subject)
+			}
+		})
+	}
+}
+
+// A connection that is closed says so, whatever it is asked.
+func TestClosed(t *testing.T) {
+	t.Parallel()
+	js := connect(t, start(t).URL())
+	create(t, js, adapter.Topology(queue))
+	b := adapter.New(js)
+	put(t, b, "s.0")
+	d := pull(t, b)
+	js.Conn().Close()
+	ops := operations(b, d)
+	ops["ack"] = func(context.Context) error { return b.Ack(d) }
+	ops["nak"] = func(context.Context) error { return b.Nak(d, time.Second) }
+	ops["in progress"] = func(context.Context) error { return b.InProgress(d) }
+	for name, do := range ops {
+		if err := do(bounded(t)); !errors.Is(err, broker.ErrClosed) {
+			t.Errorf("%s on a closed connection gave %v", name, err)
+		}
+	}
+}
+
+// While no server is there, nobody answers. When it is back, the same broker goes on.
+func TestUnanswered(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	js := connect(t, s.URL())
+	create(t, js, adapter.Topology(queue))
+	b := adapter.New(js)
+	put(t, b, "s.0")
+	d := pull(t, b)
+	s.Stop()
+	for name, do := range operations(b, d) {
+		if err := do(bounded(t)); !errors.Is(err, broker.ErrNoAnswer) {
+			t.Errorf("%s without a server gave %v", name, err)
+		}
+	}
+	if err := s.StartAgain(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		state, err := b.Stream(t.Context(), "S")
+		if err == nil && state.Last > 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the state is %+v, %v", state, err)
+		}
+	}
+}
+
+// A pull that waits ends when its consumer is deleted, or its server stops.
+func TestPullThatWaitsEnds(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		end  func(*testing.T, *embedded.Server, jetstream.JetStream)
+		want error
+	}{
+		"the consumer is deleted": {want: broker.ErrConsumerNotFound, end: func(t *testing.T, _ *embedded.Server,
+			js jetstream.JetStream) {
+			if err := js.DeleteConsumer(t.Context(), "S", "c"); err != nil {
+				t.Error(err)
+			}
+		}},
+		"the server stops": {want: broker.ErrNoAnswer, end: func(_ *testing.T, s *embedded.Server,
+			_ jetstream.JetStream) {
+			s.Stop()
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := start(t)
+			js := connect(t, s.URL())
+			create(t, js, adapter.Topology(queue))
+			ended := make(chan error)
+			go func() {
+				p := adapter.New(js).Puller("S", "c")
+				defer p.Close()
+				ended <- p.Pull(1, 3*time.Second, func(broker.Delivery) {})
+			}()
+			waits := func() bool {
+				got, err := js.Consumer(t.Context(), "S", "c")
+				return err == nil && got.CachedInfo().NumWaiting == 1
+			}
+			for !waits() {
+				time.Sleep(10 * time.Millisecond)
+			}
+			c.end(t, s, js)
+			if err := <-ended; !errors.Is(err, c.want) {
+				t.Errorf("the pull ended with %v, want %v", err, c.want)
+			}
+		})
+	}
+}
+
+// The product's own streams and consumers keep, as data, all that correctness hangs on.
+func TestDescribed(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []consumer.Mode{consumer.Reserve, consumer.Nak} {
+		set := consumer.Topology(consumer.Config{}, consumer.Choices{Mode: mode, DeclaredMaxMsgs: 7,
+			DeclaredMaxBytes: 1 << 20}).
+			Add(publisher.Topology(publisher.Choices{MaxAge: time.Hour}))
+		described := adapter.Described(set)
+		if len(described) != len(set.Streams) || len(described) < 3 {
+			t.Fatalf("%d streams are described as %d", len(set.Streams), len(described))
+		}
+		consumers := 0
+		for _, s := range described {
+			consumers += len(s.Consumers)
+			if s.Name == schema.StreamPolls && (!s.Schedules || !s.WorkQueue) {
+				t.Errorf("the stream of reservations is %+v", s)
+			}
+		}
+		if consumers != len(set.Consumers) || consumers < 3 {
+			t.Errorf("%d consumers are described as %d", len(set.Consumers), consumers)
+		}
+		if again := adapter.Described(adapter.Topology(described...)); !reflect.DeepEqual(again, described) {
+			t.Errorf("there and back gave\n%+v, want\n%+v", again, described)
+		}
+		js := connect(t, start(t).URL())
+		create(t, js, adapter.Topology(described...))
+		differ, err := topology.Compare(t.Context(), js, topology.Set{Streams: set.Streams, Consumers: set.Consumers})
+		if err != nil || len(differ) > 0 {
+			t.Errorf("%s: what is created by the description differs: %v, %v", mode, differ, err)
+		}
+	}
+}

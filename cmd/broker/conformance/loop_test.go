@@ -44,9 +44,10 @@ type loop struct {
 
 func (l *loop) reserve(ctx context.Context, id string, poll int, due time.Time) error {
 	_, err := l.Publish(ctx, broker.Publication{
-		Subject: l.prefix + ".hold.a." + id, Header: broker.Header{headerPoll: {strconv.Itoa(poll)}},
-		If: broker.Condition{Subjects: l.prefix + ".hold.*." + id}, Schedule: broker.Schedule{At: due,
-			Target: l.prefix + ".poll.a." + id},
+		Subject:  l.prefix + ".hold.a." + id,
+		Header:   broker.Header{headerPoll: {strconv.Itoa(poll)}},
+		If:       broker.Condition{Subjects: l.prefix + ".hold.*." + id},
+		Schedule: broker.Schedule{At: due, Target: l.prefix + ".poll.a." + id},
 	})
 	return err
 }
@@ -169,6 +170,8 @@ func TestReserveThenPoll(t *testing.T) {
 					case rounds > 200:
 					case rounds%40 == 0:
 						s.fake.Crash()
+					case rounds%5 == 0:
+						s.fake.Inject(fake.Fault{Op: fake.Publish, Delay: slack + 100*time.Millisecond})
 					case rounds%9 == 0:
 						s.fake.Inject(fake.Fault{Op: fake.Publish, Lost: fake.Answer}, fake.Fault{Op: fake.Ack,
 							Lost: fake.Request},

@@ -54,13 +54,11 @@ func (s *stage) early(do func(id string, due time.Time)) attempt {
 	}
 }
 
-// comes waits for the due message of an interaction, and acks what is due of others.
+// comes waits for the due message of an interaction. What is due of others meanwhile stays out.
 func (s *stage) comes(id string) broker.Delivery {
 	s.Helper()
 	for {
-		d := s.pull("S", "c", 1)[0]
-		s.check(s.Ack(d))
-		if s.short(d.Subject) == "poll.a."+id {
+		if d := s.pull("S", "c", 1)[0]; s.short(d.Subject) == "poll.a."+id {
 			return d
 		}
 	}

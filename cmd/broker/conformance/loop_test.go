@@ -143,6 +143,7 @@ var loopCase = testCase{name: "loop", streams: with(polls, func(c *broker.Stream
 })}
 
 func TestReserveThenPoll(t *testing.T) {
+	t.Parallel()
 	t.Run("server", func(t *testing.T) {
 		n := runLoop(onTheServer(t, newServer(t), 0, loopCase), func() {})
 		t.Logf("%d polls of %d interactions", n, manyLoops) // a slow machine leaves polls out

@@ -65,32 +65,37 @@ var restartCases = []testCase{
 			s.counts(d, 2)
 		}
 	}},
-	{name: "a schedule that fires while the storage is full", streams: with(polls,
-		func(c *broker.StreamConfig) { c.Memory = true }), limited: true, run: func(s *stage) {
-		due := s.now("S").Add(5 * soon)
-		sequence := s.holds("1", due, 0)
-		s.fill()
-		_, err := s.reserve("2", due, 0)
-		s.fails(err, broker.ErrFull)
-		if now := s.now("S"); !now.Before(due) {
-			s.Fatalf("the storage was full %v too late", now.Sub(due))
-		}
-		s.passes("S", due.Add(soon))
-		s.free()
-		s.holds("2", s.now("S").Add(soon), 0)
-		// The other one fires, and this one is stuck: it is still there, is long due, and keeps others out.
-		if d := s.pull("S", "c", 1)[0]; s.short(d.Subject) != "poll.a.2" {
-			s.Errorf("%s was delivered", d.Subject)
-		}
-		if got := s.last("S", "hold.*.1"); got != sequence {
-			s.Errorf("%d is pending, want %d", got, sequence)
-		}
-		_, err = s.reserve("1", due, 0)
-		s.fails(err, broker.ErrRefused)
-		// Stored again, it fires.
-		s.holds("1", s.now("S"), sequence)
-		if d := s.pull("S", "c", 1)[0]; s.short(d.Subject) != "poll.a.1" {
-			s.Errorf("%s was delivered", d.Subject)
-		}
-	}},
+	{name: "a schedule that fires while the storage is full", limited: true, streams: just(polls), run: fullStorage},
+	{name: "a schedule that fires while the memory is full", limited: true, streams: with(polls, inMemory),
+		run: fullStorage},
+}
+
+func inMemory(c *broker.StreamConfig) { c.Memory = true }
+
+func fullStorage(s *stage) {
+	due := s.now("S").Add(5 * soon)
+	sequence := s.holds("1", due, 0)
+	s.fill()
+	_, err := s.reserve("2", due, 0)
+	s.fails(err, broker.ErrFull)
+	if now := s.now("S"); !now.Before(due) {
+		s.Fatalf("the storage was full %v too late", now.Sub(due))
+	}
+	s.passes("S", due.Add(soon))
+	s.free()
+	s.holds("2", s.now("S").Add(soon), 0)
+	// The other one fires, and this one is stuck: it is still there, is long due, and keeps others out.
+	if d := s.pull("S", "c", 1)[0]; s.short(d.Subject) != "poll.a.2" {
+		s.Errorf("%s was delivered", d.Subject)
+	}
+	if got := s.last("S", "hold.*.1"); got != sequence {
+		s.Errorf("%d is pending, want %d", got, sequence)
+	}
+	_, err = s.reserve("1", due, 0)
+	s.fails(err, broker.ErrRefused)
+	// Stored again, it fires.
+	s.holds("1", s.now("S"), sequence)
+	if d := s.pull("S", "c", 1)[0]; s.short(d.Subject) != "poll.a.1" {
+		s.Errorf("%s was delivered", d.Subject)
+	}
 }

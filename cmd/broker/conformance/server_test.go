@@ -61,14 +61,15 @@ func newCluster(t *testing.T) server {
 	}
 }
 
-// memory is what a limited server stores in memory at most.
-const memory = 1 << 20
+// limit is what a limited server stores at most, in memory and in files.
+const limit = 1 << 20
 
-// newLimitedServer makes one whose memory for streams is bounded, which package embedded does not offer.
+// newLimitedServer makes one whose storage is bounded, which package embedded does not offer.
 func newLimitedServer(t *testing.T) server {
 	t.Helper()
 	s, err := natsserver.NewServer(&natsserver.Options{
-		Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, JetStream: true, JetStreamMaxMemory: memory,
+		Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, JetStream: true,
+		JetStreamMaxMemory: limit, JetStreamMaxStore: limit,
 		StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
 	})
 	if err != nil {
@@ -110,8 +111,9 @@ func onTheServer(t *testing.T, s server, i int, c testCase) *stage {
 	if set.Streams[0].Replicas > 1 {
 		time.Sleep(2 * time.Second) // a new leader may say for a moment that there is no such stream
 	}
-	ballast := jetstream.StreamConfig{Name: prefix + "_BALLAST", Subjects: []string{prefix + "_ballast"},
-		Storage: jetstream.MemoryStorage}
+	ballast := jetstream.StreamConfig{
+		Name: prefix + "_BALLAST", Subjects: []string{prefix + "_ballast"}, Storage: set.Streams[0].Storage,
+	}
 	return &stage{
 		T: t, Broker: adapter.New(s.js), ctx: ctx, prefix: prefix, stop: s.stop,
 		start: func() {
@@ -123,7 +125,7 @@ func onTheServer(t *testing.T, s server, i int, c testCase) *stage {
 			if _, err := s.js.CreateStream(ctx, ballast); err != nil {
 				t.Fatal(err)
 			}
-			for size := memory / 4; size > 0; {
+			for size := limit / 4; size > 0; {
 				if _, err := s.js.Publish(ctx, ballast.Subjects[0], make([]byte, size)); err != nil {
 					size /= 2
 				}

@@ -56,6 +56,7 @@ const patience = 30 * time.Second
 var onCluster = flag.Bool("cluster", false, "run the suite on replicated streams of three embedded servers, too")
 
 func TestConformance(t *testing.T) {
+	t.Parallel()
 	cases := allCases()
 	var onFake, onServer atomic.Int64
 	t.Run("fake", func(t *testing.T) {

@@ -31,8 +31,11 @@ func (m *message) size() (n uint64) {
 
 type stream struct {
 	broker.StreamConfig
-	b         *Broker
-	messages  []*message // by sequence
+	b        *Broker
+	messages []*message // by sequence
+	// ends are the messages by the last token of their subjects, which is an interaction's identifier where there are
+	// many.
+	ends      map[string][]*message
 	last      uint64
 	bytes     uint64
 	ids       map[string]remembered
@@ -59,7 +62,10 @@ func newStream(b *Broker, c broker.StreamConfig) *stream {
 			c.Duplicates = min(c.Duplicates, c.MaxAge)
 		}
 	}
-	s := &stream{StreamConfig: c, b: b, ids: map[string]remembered{}, schedules: map[string]*schedule{}}
+	s := &stream{
+		StreamConfig: c, b: b,
+		ends: map[string][]*message{}, ids: map[string]remembered{}, schedules: map[string]*schedule{},
+	}
 	for _, of := range c.Consumers {
 		s.consumers = append(s.consumers, newConsumer(s, of))
 	}
@@ -148,7 +154,7 @@ func (s *stream) store(m *message) error {
 	}
 	var here []uint64 // the sequences on its subject
 	if s.MaxPerSubject > 0 {
-		for _, old := range s.messages {
+		for _, old := range s.ends[lastToken(m.Subject)] {
 			if old.Subject == m.Subject {
 				here = append(here, old.Sequence)
 			}
@@ -167,6 +173,8 @@ func (s *stream) store(m *message) error {
 	s.last++
 	m.Sequence, m.Time = s.last, s.b.stamp
 	s.messages = append(s.messages, m)
+	end := lastToken(m.Subject)
+	s.ends[end] = append(s.ends[end], m)
 	s.bytes += m.size()
 	if replaces {
 		for _, sequence := range here[:len(here)+1-int(s.MaxPerSubject)] {
@@ -190,6 +198,10 @@ func (s *stream) remove(sequence uint64) bool {
 	}
 	m := s.messages[i]
 	s.messages = slices.Delete(s.messages, i, i+1)
+	end := lastToken(m.Subject)
+	if s.ends[end] = slices.DeleteFunc(s.ends[end], func(o *message) bool { return o == m }); len(s.ends[end]) == 0 {
+		delete(s.ends, end)
+	}
 	s.bytes -= m.size()
 	if sc := s.schedules[m.Subject]; sc != nil && sc.message == m {
 		delete(s.schedules, m.Subject)
@@ -202,7 +214,7 @@ func (s *stream) remove(sequence uint64) bool {
 
 // purge removes what lies on a subject, up to a sequence.
 func (s *stream) purge(subject string, upTo uint64) {
-	for _, m := range slices.Clone(s.messages) {
+	for _, m := range slices.Clone(s.ends[lastToken(subject)]) {
 		if m.Subject == subject && m.Sequence <= upTo {
 			s.remove(m.Sequence)
 		}
@@ -210,7 +222,11 @@ func (s *stream) purge(subject string, upTo uint64) {
 }
 
 func (s *stream) lastOn(filter string) *message {
-	for _, m := range slices.Backward(s.messages) {
+	among := s.messages
+	if end := lastToken(filter); end != "*" && end != ">" {
+		among = s.ends[end]
+	}
+	for _, m := range slices.Backward(among) {
 		if matches(filter, m.Subject) {
 			return m
 		}

@@ -27,6 +27,8 @@ func cutToken(s string) (token string, more bool, rest string) {
 	return token, more, rest
 }
 
+func lastToken(subject string) string { return subject[strings.LastIndexByte(subject, '.')+1:] }
+
 func matchesAny(filters []string, subject string) bool {
 	return len(filters) == 0 || slices.ContainsFunc(filters, func(f string) bool { return matches(f, subject) })
 }

@@ -1,0 +1,104 @@
+package conformance_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"statusworker/cmd/broker/adapter"
+	"statusworker/cmd/broker/fake"
+	"statusworker/consumer"
+	"statusworker/publisher"
+	"statusworker/schema"
+	"statusworker/schema/broker"
+	"statusworker/schema/topology"
+)
+
+// An interaction passes through the product's own streams: declared, reserved, due, ended.
+func TestProductStreams(t *testing.T) {
+	t.Parallel()
+	set := consumer.Topology(consumer.Config{}, consumer.Choices{Mode: consumer.Reserve}).
+		Add(publisher.Topology(publisher.Choices{}))
+	t.Run("fake", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			b := fake.New(fake.Options{}, adapter.Described(set)...)
+			defer b.Close()
+			pass(&stage{T: t, Broker: b, ctx: t.Context()})
+		})
+	})
+	t.Run("server", func(t *testing.T) {
+		s := newServer(t)
+		if _, err := topology.Create(t.Context(), s.js, set); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		pass(&stage{T: t, Broker: adapter.New(s.js), ctx: ctx})
+	})
+}
+
+func pass(s *stage) {
+	const id = "bd5c92f3-c228-44a6-91bf-b52672569878"
+	publish := func(p broker.Publication) error { _, err := s.Publish(s.ctx, p); return err }
+	take := func(stream, consumer string) (d broker.Delivery) {
+		p := s.Puller(stream, consumer)
+		defer p.Close()
+		s.check(p.Pull(1, patience, func(got broker.Delivery) { d = got }))
+		return d
+	}
+	declared := broker.Publication{Subject: schema.DeclaredSubject(schema.Chat, id), Data: []byte("{}")}
+	s.check(publish(declared))
+	s.fails(publish(declared), broker.ErrMaxPerSubject)
+	d := take(schema.StreamDeclared, schema.ConsumerIntake)
+
+	state, err := s.Stream(s.ctx, schema.StreamPolls)
+	s.check(err)
+	first := broker.Publication{
+		Subject: schema.HoldSubject(schema.Chat, id), Data: d.Data,
+		If:       broker.Condition{Subjects: schema.WaitingSubjects(id)},
+		Schedule: broker.Schedule{At: state.Now.Add(soon), Target: schema.PollSubject(schema.Chat, id)},
+	}
+	s.check(publish(first))
+	s.fails(publish(first), broker.ErrRefused)
+	s.check(s.AckConfirmed(s.ctx, d))
+	due := take(schema.StreamPolls, schema.PollConsumer(schema.Chat))
+	s.least(first.Schedule.At, due.Time, 0)
+	s.fails(publish(first), broker.ErrRefused) // its poll is out
+	if due.Subject != first.Schedule.Target || string(due.Data) != "{}" {
+		s.Errorf("due is %+v", due)
+	}
+	next := first
+	next.If.Subjects, next.Schedule.At = schema.HoldSubjects(id), state.Now.Add(time.Hour)
+	s.until("the next reservation", func() error { return publish(next) })
+	s.check(s.AckConfirmed(s.ctx, due))
+	pending, err := s.Last(s.ctx, schema.StreamPolls, schema.HoldSubjects(id))
+	s.check(err)
+
+	outcome := broker.Publication{
+		Subject: schema.ProcessedSubject(schema.ToCXAI, id), ID: "one",
+		If: broker.Condition{Subjects: schema.OutcomeSubjects(id)},
+	}
+	s.check(publish(outcome))
+	outcome.Subject, outcome.ID = schema.FailedSubject(schema.NotFound, id), "two"
+	s.fails(publish(outcome), broker.ErrRefused)
+	stored, err := s.Subjects(s.ctx, schema.StreamOutcomes, schema.OutcomeSubjects(id))
+	if err != nil || len(stored) != 1 {
+		s.Errorf("the outcomes are %v, %v", stored, err)
+	}
+	tombstone := next
+	tombstone.If.Last, tombstone.Data = pending.Sequence, nil
+	tombstone.Header = broker.Header{schema.HeaderTombstone: {"true"}}
+	s.check(publish(tombstone))
+
+	s.check(publish(broker.Publication{Subject: schema.WorkerSubject("w"), Data: []byte("1")}))
+	s.check(publish(broker.Publication{Subject: schema.WorkerSubject("w"), Data: []byte("2")}))
+	s.until("the worker", func() error { // of a bucket any replica answers
+		m, err := s.Last(s.ctx, schema.StreamWorkers, schema.WorkerSubject("w"))
+		if err == nil && string(m.Data) != "2" {
+			err = errors.New("it has an old value")
+		}
+		return err
+	})
+}

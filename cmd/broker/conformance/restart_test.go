@@ -83,7 +83,7 @@ func fullStorage(s *stage) {
 	}
 	s.passes("S", due.Add(soon))
 	s.free()
-	s.holds("2", s.now("S").Add(soon), 0)
+	s.until("room", func() error { _, err := s.reserve("2", s.now("S").Add(soon), 0); return err })
 	// The other one fires, and this one is stuck: it is still there, is long due, and keeps others out.
 	if d := s.pull("S", "c", 1)[0]; s.short(d.Subject) != "poll.a.2" {
 		s.Errorf("%s was delivered", d.Subject)

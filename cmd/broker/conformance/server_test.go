@@ -3,6 +3,7 @@ package conformance_test
 import (
 	"context"
 	"fmt"
+	"net/url"
 	"testing"
 	"time"
 
@@ -48,12 +49,18 @@ func newCluster(t *testing.T) server {
 		t.Cleanup(s.Stop)
 		js = connect(t, s.URL())
 	}
+	return server{js: replicating(t, js)}
+}
+
+// replicating waits until replicated streams can be made.
+func replicating(t *testing.T, js jetstream.JetStream) jetstream.JetStream {
+	t.Helper()
 	for deadline := time.Now().Add(patience); ; {
 		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 		_, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "READY", Replicas: 3})
 		cancel()
 		if err == nil {
-			return server{js: js}
+			return js
 		}
 		if time.Now().After(deadline) {
 			t.Fatal(err)
@@ -67,11 +74,42 @@ const limit = 1 << 20
 // newLimitedServer makes one whose storage is bounded, which package embedded does not offer.
 func newLimitedServer(t *testing.T) server {
 	t.Helper()
-	s, err := natsserver.NewServer(&natsserver.Options{
-		Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, JetStream: true,
-		JetStreamMaxMemory: limit, JetStreamMaxStore: limit,
-		StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
-	})
+	s := runServer(t, &natsserver.Options{JetStreamMaxMemory: limit, JetStreamMaxStore: limit})
+	return server{js: connect(t, s.ClientURL())}
+}
+
+// newLimitedCluster makes three, on which the account has a bound.
+func newLimitedCluster(t *testing.T) server {
+	t.Helper()
+	ports, err := embedded.FreePorts(3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var routes []*url.URL
+	for _, port := range ports {
+		routes = append(routes, &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", port)})
+	}
+	var js jetstream.JetStream
+	for i, port := range ports {
+		s := runServer(t, &natsserver.Options{
+			ServerName: fmt.Sprint("n", i), Routes: routes,
+			Cluster: natsserver.ClusterOpts{Name: "limited", Host: "127.0.0.1", Port: port},
+		})
+		err := s.GlobalAccount().UpdateJetStreamLimits(map[string]natsserver.JetStreamAccountLimits{
+			"": {MaxMemory: limit, MaxStore: limit, MaxStreams: -1, MaxConsumers: -1},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		js = connect(t, s.ClientURL())
+	}
+	return server{js: replicating(t, js)}
+}
+
+func runServer(t *testing.T, o *natsserver.Options) *natsserver.Server {
+	t.Helper()
+	o.Host, o.Port, o.JetStream, o.StoreDir, o.NoSigs, o.NoLog = "127.0.0.1", natsserver.RANDOM_PORT, true, t.TempDir(), true, true
+	s, err := natsserver.NewServer(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +121,7 @@ func newLimitedServer(t *testing.T) server {
 	if !s.ReadyForConnections(patience) {
 		t.Fatal("the server is not ready")
 	}
-	return server{js: connect(t, s.ClientURL())}
+	return s
 }
 
 func connect(t *testing.T, url string) jetstream.JetStream {
@@ -113,6 +151,7 @@ func onTheServer(t *testing.T, s server, i int, c testCase) *stage {
 	}
 	ballast := jetstream.StreamConfig{
 		Name: prefix + "_BALLAST", Subjects: []string{prefix + "_ballast"}, Storage: set.Streams[0].Storage,
+		Replicas: set.Streams[0].Replicas,
 	}
 	return &stage{
 		T: t, Broker: adapter.New(s.js), ctx: ctx, prefix: prefix, stop: s.stop,

@@ -7,6 +7,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -103,13 +104,18 @@ func TestConformanceOfReplicatedStreams(t *testing.T) {
 	}
 	shared := newCluster(t)
 	atOnce(t, allCases(), func(t *testing.T, i int, c testCase) {
-		if c.restarts || c.limited || c.single {
+		if c.restarts || c.single {
 			t.Skip("it is about one server")
 		}
+		s := shared
+		if c.limited {
+			s = newLimitedCluster(t)
+		}
+		c.streams = slices.Clone(c.streams)
 		for i := range c.streams {
 			c.streams[i].Replicas = 3
 		}
-		c.run(onTheServer(t, shared, i, c))
+		c.run(onTheServer(t, s, i, c))
 	})
 }
 

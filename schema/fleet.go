@@ -18,6 +18,8 @@ const (
 	AnnounceEvery = 3 * time.Second
 	// AnnouncementLife is how long a worker counts as alive after its last announcement.
 	AnnouncementLife = 10 * time.Second
+	// MaxAnnouncementBytes is how large an announcement may be.
+	MaxAnnouncementBytes = 64 << 10
 )
 
 // WorkerSubject is where a worker announces itself.

@@ -18,9 +18,8 @@ import (
 const (
 	// readAtOnce is how many announcements are asked for at the same time.
 	readAtOnce = 16
-	// mostAnnounced is how large an announcement may be, and mostShown how long a text in it.
-	mostAnnounced = 64 << 10
-	mostShown     = 700
+	// mostShown is how long a text in an announcement may be.
+	mostShown = 700
 )
 
 // workers reads the announcements of those that are alive.
@@ -79,8 +78,8 @@ func (t *taking) workers(ctx context.Context) error {
 // readWorker takes an announcement for what it is: something that anybody with the right to publish may have written.
 func readWorker(key string, data []byte) Worker {
 	w := Worker{Announcement: schema.Announcement{Worker: plain(key)}}
-	if len(data) > mostAnnounced {
-		w.Problem = fmt.Sprintf("its announcement has %d bytes, at most %d are read", len(data), mostAnnounced)
+	if len(data) > schema.MaxAnnouncementBytes {
+		w.Problem = fmt.Sprintf("its announcement has %d bytes, at most %d are read", len(data), schema.MaxAnnouncementBytes)
 		return w
 	}
 	var a schema.Announcement

@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-
-	"statusworker/schema"
 )
 
 // Consumer is a consumer that there should be.
@@ -63,107 +61,6 @@ func (d Difference) String() string {
 	return fmt.Sprintf("%s: %s is %s, should be %s", d.Object, d.Field, d.Have, d.Want)
 }
 
-type field struct {
-	name       string
-	have, want string
-	choice     bool
-}
-
-func show[T any](v T) string {
-	switch v := any(v).(type) {
-	case []string:
-		return strings.Join(v, " ")
-	case time.Duration:
-		return schema.Duration(v)
-	case []time.Duration:
-		if len(v) == 0 {
-			return "none"
-		}
-	}
-	return fmt.Sprint(v)
-}
-
-func limit(n int64) string {
-	if n <= 0 {
-		return "unlimited"
-	}
-	return fmt.Sprint(n)
-}
-
-func age(d time.Duration) string {
-	if d <= 0 {
-		return "unlimited"
-	}
-	return schema.Duration(d)
-}
-
-func streamFields(have, want jetstream.StreamConfig) []field {
-	return []field{
-		{"subjects", show(have.Subjects), show(want.Subjects), false},
-		{"retention", show(have.Retention), show(want.Retention), false},
-		{"discard", show(have.Discard), show(want.Discard), false},
-		{"discard new per subject", show(have.DiscardNewPerSubject), show(want.DiscardNewPerSubject), false},
-		{"max messages per subject", limit(have.MaxMsgsPerSubject), limit(want.MaxMsgsPerSubject), false},
-		{"message schedules", show(have.AllowMsgSchedules), show(want.AllowMsgSchedules), false},
-		{"direct gets", show(have.AllowDirect), show(want.AllowDirect), false},
-		{"no ack", show(have.NoAck), show(want.NoAck), false},
-		{"sealed", show(have.Sealed), show(want.Sealed), false},
-		{"mirror or sources", show(have.Mirror != nil || len(have.Sources) > 0), show(want.Mirror != nil || len(want.Sources) > 0), false},
-		{"subject transform", show(have.SubjectTransform != nil), show(want.SubjectTransform != nil), false},
-		// Where messages wait for their outcome, an age would lose them. That of a key-value bucket is how long its values hold.
-		{"max age", age(have.MaxAge), age(want.MaxAge), want.MaxAge > 0 && !isBucket(want)},
-		{"max messages", limit(have.MaxMsgs), limit(want.MaxMsgs), want.Discard == jetstream.DiscardNew || want.Retention == jetstream.LimitsPolicy},
-		{"max bytes", limit(have.MaxBytes), limit(want.MaxBytes), want.Discard == jetstream.DiscardNew || want.Retention == jetstream.LimitsPolicy},
-		// What is declared may be bounded: its producer is told. What the stage stores itself must fit; a key's value is small.
-		{"max message size", limit(int64(have.MaxMsgSize)), limit(int64(want.MaxMsgSize)), want.DiscardNewPerSubject || isBucket(want) || have.MaxMsgSize >= schema.MaxMessageBytes},
-		{"storage", show(have.Storage), show(want.Storage), true},
-		{"replicas", show(max(have.Replicas, 1)), show(max(want.Replicas, 1)), true},
-	}
-}
-
-func isBucket(c jetstream.StreamConfig) bool { return strings.HasPrefix(c.Name, "KV_") }
-
-func consumerFields(have, want jetstream.ConsumerConfig) []field {
-	fs := []field{
-		{"filter", show(filters(have)), show(filters(want)), false},
-		{"deliver policy", show(have.DeliverPolicy), show(want.DeliverPolicy), false},
-		{"ack policy", show(have.AckPolicy), show(want.AckPolicy), false},
-		{"max deliver", limit(int64(have.MaxDeliver)), limit(int64(want.MaxDeliver)), false},
-		{"back-off", show(have.BackOff), show(want.BackOff), false},
-		{"max ack pending", limit(int64(have.MaxAckPending)), limit(int64(want.MaxAckPending)), want.MaxAckPending > 0},
-		{"headers only", show(have.HeadersOnly), show(want.HeadersOnly), false},
-		{"deliver subject", show(have.DeliverSubject), show(want.DeliverSubject), false},
-		{"priority policy", show(have.PriorityPolicy), show(want.PriorityPolicy), false},
-		{"max request batch", limit(int64(have.MaxRequestBatch)), limit(int64(want.MaxRequestBatch)), false},
-		{"max request expires", age(have.MaxRequestExpires), age(want.MaxRequestExpires), false},
-		{"inactive threshold", age(have.InactiveThreshold), age(want.InactiveThreshold), false},
-		// Too short an ack wait delivers what is still being polled; a longer one only slows recovery.
-		{"ack wait", show(have.AckWait), show(want.AckWait), have.AckWait >= want.AckWait},
-	}
-	if len(have.BackOff) > 0 {
-		// The broker then derives the ack wait from it: saying so twice would not help.
-		fs = fs[:len(fs)-1]
-	}
-	return fs
-}
-
-func filters(c jetstream.ConsumerConfig) []string {
-	if c.FilterSubject != "" {
-		return []string{c.FilterSubject}
-	}
-	return c.FilterSubjects
-}
-
-func differences(object string, fields []field) []Difference {
-	var ds []Difference
-	for _, f := range fields {
-		if f.have != f.want {
-			ds = append(ds, Difference{Object: object, Field: f.name, Have: f.have, Want: f.want, Choice: f.choice})
-		}
-	}
-	return ds
-}
-
 func streamName(name string) string           { return "stream " + name }
 func consumerName(stream, name string) string { return "consumer " + stream + "/" + name }
 
@@ -179,7 +76,7 @@ func Compare(ctx context.Context, js jetstream.JetStream, want Set) ([]Differenc
 		case err != nil:
 			return nil, fmt.Errorf("reading stream %s: %w", s.Name, err)
 		default:
-			ds = append(ds, differences(streamName(s.Name), streamFields(have.CachedInfo().Config, s))...)
+			ds = append(ds, differences(streamName(s.Name), streamRules, have.CachedInfo().Config, s)...)
 		}
 	}
 	for _, c := range want.Consumers {
@@ -191,7 +88,7 @@ func Compare(ctx context.Context, js jetstream.JetStream, want Set) ([]Differenc
 		case err != nil:
 			return nil, fmt.Errorf("reading %s: %w", object, err)
 		default:
-			ds = append(ds, differences(object, consumerFields(have.CachedInfo().Config, c.Config))...)
+			ds = append(ds, differences(object, consumerRules, have.CachedInfo().Config, c.Config)...)
 		}
 	}
 	for _, c := range want.Unwanted {
@@ -283,7 +180,12 @@ func Update(ctx context.Context, js jetstream.JetStream, want Set) (changed []st
 		if err != nil {
 			return changed, fmt.Errorf("reading stream %s: %w", s.Name, err)
 		}
-		if _, err := js.UpdateStream(ctx, overStream(have.CachedInfo().Config, s)); err != nil {
+		cfg := over(streamRules, have.CachedInfo().Config, s)
+		cfg.Description = s.Description
+		if cfg.MaxAge > 0 { // the broker takes no longer window
+			cfg.Duplicates = min(cfg.Duplicates, cfg.MaxAge)
+		}
+		if _, err := js.UpdateStream(ctx, cfg); err != nil {
 			return changed, fmt.Errorf("updating stream %s: %w", s.Name, err)
 		}
 		changed = append(changed, streamName(s.Name))
@@ -297,37 +199,10 @@ func Update(ctx context.Context, js jetstream.JetStream, want Set) (changed []st
 		if err != nil {
 			return changed, fmt.Errorf("reading %s: %w", object, err)
 		}
-		if _, err := js.UpdateConsumer(ctx, c.Stream, overConsumer(have.CachedInfo().Config, c.Config)); err != nil {
+		if _, err := js.UpdateConsumer(ctx, c.Stream, over(consumerRules, have.CachedInfo().Config, c.Config)); err != nil {
 			return changed, fmt.Errorf("updating %s: %w", object, err)
 		}
 		changed = append(changed, object)
 	}
 	return changed, nil
-}
-
-// overStream lays what is compared over what there is: what is not compared (placement, compression, metadata, the
-// duplicate window) is the operator's.
-func overStream(have, want jetstream.StreamConfig) jetstream.StreamConfig {
-	have.Description = want.Description
-	have.Subjects, have.Retention, have.Discard = want.Subjects, want.Retention, want.Discard
-	have.DiscardNewPerSubject, have.MaxMsgsPerSubject = want.DiscardNewPerSubject, want.MaxMsgsPerSubject
-	have.AllowMsgSchedules, have.AllowDirect, have.NoAck, have.Sealed = want.AllowMsgSchedules, want.AllowDirect, want.NoAck, want.Sealed
-	have.Mirror, have.Sources, have.SubjectTransform = want.Mirror, want.Sources, want.SubjectTransform
-	have.MaxAge, have.MaxMsgs, have.MaxBytes, have.MaxMsgSize = want.MaxAge, want.MaxMsgs, want.MaxBytes, want.MaxMsgSize
-	have.Storage, have.Replicas = want.Storage, want.Replicas
-	if have.MaxAge > 0 { // the broker takes no longer window
-		have.Duplicates = min(have.Duplicates, have.MaxAge)
-	}
-	return have
-}
-
-// overConsumer does the same for a consumer.
-func overConsumer(have, want jetstream.ConsumerConfig) jetstream.ConsumerConfig {
-	have.FilterSubject, have.FilterSubjects = want.FilterSubject, want.FilterSubjects
-	have.DeliverPolicy, have.AckPolicy, have.MaxDeliver = want.DeliverPolicy, want.AckPolicy, want.MaxDeliver
-	have.BackOff, have.MaxAckPending, have.AckWait = want.BackOff, want.MaxAckPending, want.AckWait
-	have.HeadersOnly, have.InactiveThreshold = want.HeadersOnly, want.InactiveThreshold
-	have.MaxRequestBatch, have.MaxRequestExpires = want.MaxRequestBatch, want.MaxRequestExpires
-	have.DeliverSubject, have.PriorityPolicy, have.PriorityGroups = want.DeliverSubject, want.PriorityPolicy, want.PriorityGroups
-	return have
 }

@@ -12,6 +12,7 @@ import (
 
 	"statusworker/consumer"
 	"statusworker/schema"
+	"statusworker/schema/topology"
 	"statusworker/statusclient/simulator"
 )
 
@@ -134,6 +135,41 @@ func TestTraceContextInAnyCase(t *testing.T) {
 				_, id, _ := schema.SplitSubject(subject)
 				t.Errorf("%+v: header %q, event %q, want %q", messages[id], got, event.Traceparent, trace)
 			}
+		}
+	})
+}
+
+// Who publishes with a Nats-Msg-Id of the interaction's own declares it again all the same: a publish that is acknowledged
+// begins another life, and has an outcome.
+func TestDeclaredAgainWithTheSameMsgID(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		s := newStage(t, mode, simulator.Config{}, nil)
+		s.start()
+		id := uuid.NewString()
+		s.types[id] = schema.Chat
+		s.vendor.Declare(id, simulator.Failed(schema.StatusProcessingFailed, 0))
+		m := &nats.Msg{Subject: schema.DeclaredSubject(schema.Chat, id), Header: nats.Header{nats.MsgIdHdr: {id}},
+			Data: fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":"chat"}`, id)}
+		for lives := 1; lives <= 3; lives++ {
+			s.until("the broker to take the declared message", func() bool {
+				ack, err := s.js.PublishMsg(s.ctx, m)
+				switch {
+				case err == nil && ack.Duplicate:
+					t.Fatalf("acknowledged as a duplicate of what has ended, and not stored: life %d", lives)
+				case err != nil && !topology.Waits(err):
+					t.Fatal(err)
+				}
+				return err == nil
+			})
+			if got := s.seen.wait(s.ctx, lives); got[lives-1].Data.Reason != schema.ProcessingFailed {
+				t.Fatalf("outcome %d is %+v", lives, got[lives-1])
+			}
+		}
+		s.drained()
+		s.polite()
+		if got := s.seen.wait(s.ctx, 3); len(got) != 3 {
+			t.Errorf("%d outcomes, want 3", len(got))
 		}
 	})
 }

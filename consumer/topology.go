@@ -68,10 +68,12 @@ func Topology(cfg Config, c Choices) topology.Set {
 		Discard:              jetstream.DiscardNew,
 		DiscardNewPerSubject: true,
 		MaxMsgsPerSubject:    1,
-		MaxMsgs:              c.DeclaredMaxMsgs,
-		MaxBytes:             c.DeclaredMaxBytes,
-		Storage:              jetstream.FileStorage,
-		Replicas:             max(c.Replicas, 1),
+		// An interaction may be declared again as soon as it has its dead letter, also with the same Nats-Msg-Id.
+		Duplicates: topology.MinDuplicates,
+		MaxMsgs:    c.DeclaredMaxMsgs,
+		MaxBytes:   c.DeclaredMaxBytes,
+		Storage:    jetstream.FileStorage,
+		Replicas:   max(c.Replicas, 1),
 	}
 	if c.Mode == Nak {
 		declared.Description = "Declared interactions until their outcome"

@@ -197,6 +197,8 @@ func TestCheckMindsWhatCorrectnessHangsOn(t *testing.T) {
 			s.Streams[1].Storage = jetstream.MemoryStorage
 			s.Consumers[1].Config.AckWait = time.Minute
 			s.Consumers[1].Config.MaxAckPending = 100
+			s.Consumers[2].Config.MaxWaiting, s.Consumers[2].Config.MemoryStorage = 100, true
+			s.Streams[2].Duplicates, s.Streams[2].MaxMsgSize = time.Second, schema.MaxAnnouncementBytes
 		}, nil},
 		"choices, nak":        {consumer.Nak, func(s *topology.Set) { s.Consumers[0].Config.AckWait = time.Hour }, nil},
 		"back-off":            {consumer.Reserve, func(s *topology.Set) { s.Consumers[1].Config.BackOff = []time.Duration{time.Second} }, []string{onPolls + "poll-audio: back-off"}},
@@ -210,7 +212,16 @@ func TestCheckMindsWhatCorrectnessHangsOn(t *testing.T) {
 		"a limit":             {consumer.Reserve, func(s *topology.Set) { s.Streams[1].MaxMsgs = 1e6 }, []string{"stream " + schema.StreamPolls + ": max messages"}},
 		"two a subject":       {consumer.Nak, func(s *topology.Set) { s.Streams[0].MaxMsgsPerSubject = 2 }, []string{"stream " + schema.StreamDeclared + ": max messages per subject"}},
 		"direct gets":         {consumer.Reserve, func(s *topology.Set) { s.Streams[1].AllowDirect = true }, []string{"stream " + schema.StreamPolls + ": direct gets"}},
-		"no schedules":        {consumer.Reserve, func(s *topology.Set) { s.Streams[1].AllowMsgSchedules = false }, []string{"stream " + schema.StreamPolls + ": message schedules"}},
+		"message TTLs":        {consumer.Reserve, func(s *topology.Set) { s.Streams[0].AllowMsgTTL = true }, []string{"stream " + schema.StreamDeclared + ": message TTLs"}},
+		"message TTLs, nak":   {consumer.Nak, func(s *topology.Set) { s.Streams[0].AllowMsgTTL = true }, []string{"stream " + schema.StreamDeclared + ": message TTLs"}},
+		"roll-ups":            {consumer.Reserve, func(s *topology.Set) { s.Streams[0].AllowRollup = true }, []string{"stream " + schema.StreamDeclared + ": roll-ups"}},
+		"duplicate window":    {consumer.Reserve, func(s *topology.Set) { s.Streams[0].Duplicates = 0 }, []string{"stream " + schema.StreamDeclared + ": duplicate window"}},
+		"delete markers": {consumer.Reserve, func(s *topology.Set) { s.Streams[2].SubjectDeleteMarkerTTL = time.Minute },
+			[]string{"stream " + schema.StreamWorkers + ": delete marker TTL"}},
+		"small announcements": {consumer.Reserve, func(s *topology.Set) { s.Streams[2].MaxMsgSize = 100 }, []string{"stream " + schema.StreamWorkers + ": max message size"}},
+		"a slow replay": {consumer.Reserve, func(s *topology.Set) { s.Consumers[0].Config.ReplayPolicy = jetstream.ReplayOriginalPolicy },
+			[]string{onDeclared + "intake: replay policy"}},
+		"no schedules": {consumer.Reserve, func(s *topology.Set) { s.Streams[1].AllowMsgSchedules = false }, []string{"stream " + schema.StreamPolls + ": message schedules"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -334,6 +345,38 @@ func TestTopologyIsTheDesigns(t *testing.T) {
 		d := set.Streams[0]
 		if d.Discard != jetstream.DiscardNew || !d.DiscardNewPerSubject || d.MaxMsgsPerSubject != 1 || d.MaxMsgs != 7 || d.MaxBytes != 4096 || d.AllowMsgSchedules {
 			t.Errorf("the declared stream is %+v, want one a subject, the second refused, and the limits chosen", d)
+		}
+	}
+}
+
+// What would let a declared message vanish, or take others with it, is refused at the publish.
+func TestDeclaredStreamRefusesWhatEndsMessages(t *testing.T) {
+	t.Parallel()
+	modes(t, func(t *testing.T, mode consumer.Mode) {
+		b := newBare(t)
+		b.provision(mode, nil)
+		subject := schema.DeclaredSubject(schema.Chat, "b6a3c2c0-4f7e-4b0e-9f0b-1c2d3e4f5a6b")
+		if _, err := b.js.Publish(b.ctx, subject, nil); err != nil {
+			t.Fatal(err)
+		}
+		for header, value := range map[string]string{"Nats-TTL": "1s", "Nats-Rollup": "sub"} {
+			var refused *jetstream.APIError
+			_, err := b.js.PublishMsg(b.ctx, &nats.Msg{Subject: subject + "2", Header: nats.Header{header: {value}}})
+			if want := map[string]jetstream.ErrorCode{"Nats-TTL": 10166, "Nats-Rollup": 10111}[header]; !errors.As(err, &refused) || refused.ErrorCode != want {
+				t.Errorf("with %s: %v, want error %d", header, err, want)
+			}
+		}
+	})
+}
+
+// The broker takes no shorter duplicate window than the one that is asked for.
+func TestMinDuplicatesIsTheBrokersLeast(t *testing.T) {
+	t.Parallel()
+	b := newBare(t)
+	for window, taken := range map[time.Duration]bool{topology.MinDuplicates: true, topology.MinDuplicates - time.Millisecond: false} {
+		_, err := b.js.CreateStream(b.ctx, jetstream.StreamConfig{Name: window.String(), Subjects: []string{window.String()}, Duplicates: window})
+		if (err == nil) != taken {
+			t.Errorf("a window of %s: %v", window, err)
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
 	"statusworker/schema"
@@ -240,17 +239,14 @@ func (r *replaying) work(ctx context.Context, l Letter, p *putOff) (over bool, e
 	}
 	bounded, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	ack, err := r.js.PublishMsg(bounded, msg)
+	_, err = r.js.PublishMsg(bounded, msg)
 	switch {
-	case err == nil && !ack.Duplicate:
+	case err == nil:
 		return true, r.done(ctx, l, Result{What: Replayed})
 	case ctx.Err() != nil:
 		return false, ctx.Err()
 	case r.denied() != nil:
 		return false, r.denied()
-	case err == nil:
-		// Published before, within the duplicate window. The next look finds it, unless somebody has deleted it.
-		return put("its declared message was published a moment ago, and is stored nowhere now: run it again in some minutes")
 	case topology.Waits(err):
 		return put("another message waits on its subject: run it again later")
 	case again(err):
@@ -285,8 +281,8 @@ func original(l Letter) (*nats.Msg, error) {
 	}
 	m := nats.NewMsg(subject)
 	m.Data = message
+	// No Nats-Msg-Id: a broker that knows it says that the message is stored, also where it is not any more.
 	m.Header.Set(schema.HeaderSupersedes, l.Source.Stored.UTC().Format(time.RFC3339Nano))
-	m.Header.Set(jetstream.MsgIDHeader, "replay/"+l.ID)
 	if l.Traceparent != "" {
 		m.Header[schema.HeaderTraceparent] = []string{l.Traceparent}
 	}

@@ -1,6 +1,7 @@
 package consumer_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -172,4 +173,45 @@ func TestDeclaredAgainWithTheSameMsgID(t *testing.T) {
 			t.Errorf("%d outcomes, want 3", len(got))
 		}
 	})
+}
+
+// A declared message and a due one that their consumers count as settled wait for good, and hold up who declares the
+// interaction again. Made anew under a worker that runs, the consumers deliver them, and each gets one outcome.
+func TestWhatWasPassedOverGetsItsOutcome(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+	set := consumer.Topology(s.cfg, consumer.Choices{Mode: consumer.Reserve})
+	declared, due := uuid.NewString(), uuid.NewString()
+	for id, subject := range map[string]string{declared: schema.DeclaredSubject(schema.Chat, declared), due: schema.PollSubject(schema.Chat, due)} {
+		s.types[id] = schema.Chat
+		s.vendor.Declare(id, simulator.Processed(0))
+		s.publish(subject, fmt.Sprintf(`{"interactionIdentifier":%q,"type":"chat"}`, id))
+	}
+	for _, at := range []string{schema.StreamDeclared + "." + schema.ConsumerIntake, schema.StreamPolls + "." + schema.PollConsumer(schema.Chat)} {
+		if m, err := s.nc.RequestWithContext(s.ctx, "$JS.API.CONSUMER.RESET."+at, []byte(`{"seq":2}`)); err != nil || bytes.Contains(m.Data, []byte(`"error"`)) {
+			t.Fatal(m, err)
+		}
+	}
+	s.start()
+	another := uuid.NewString() // by its outcome the lanes have gone on
+	s.vendor.Declare(another, simulator.Processed(0))
+	s.declare(schema.Chat, another)
+	if got := s.seen.wait(s.ctx, 1); got[0].Data.Identifier != another {
+		t.Fatalf("an outcome of %s, which was passed over", got[0].Data.Identifier)
+	}
+	report, err := topology.Inspect(s.ctx, s.js, set)
+	if err != nil || len(report.Undelivered) != 2 {
+		t.Fatalf("found %+v, %v, want both", report, err)
+	}
+	if _, err := topology.Redeliver(s.ctx, s.js, set, report.Undelivered); err != nil {
+		t.Fatal(err)
+	}
+	got := s.seen.subjects(s.ctx, 3)
+	for _, id := range []string{declared, due} {
+		if got[schema.ProcessedSubject(schema.ToCXAI, id)] != 1 {
+			t.Errorf("%s has no outcome: %v", id, got)
+		}
+	}
+	s.drained()
+	s.polite()
 }

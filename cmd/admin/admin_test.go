@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"os"
 	"regexp"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +24,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"github.com/sirupsen/logrus"
+	"github.com/sirupsen/logrus/hooks/test"
 
 	"statusworker/cmd/admin"
 	"statusworker/cmd/embedded"
@@ -49,6 +52,8 @@ type stage struct {
 type parts struct {
 	cfg    consumer.Config
 	client consumer.StatusClient
+	js     jetstream.JetStream
+	log    *logrus.Logger // the server's
 }
 
 func newStage(t *testing.T, mode consumer.Mode, change ...func(*parts)) *stage {
@@ -108,13 +113,13 @@ func newStage(t *testing.T, mode consumer.Mode, change ...func(*parts)) *stage {
 	t.Cleanup(client.Close)
 	s.out, err = publisher.New(ctx, s.js, log)
 	check(err)
-	p := parts{cfg, client}
+	p := parts{cfg, client, s.js, log}
 	for _, c := range change {
 		c(&p)
 	}
 	s.worker, err = consumer.New(ctx, s.js, p.client, s.out, p.cfg)
 	check(err)
-	s.server.Watch(s.worker, s.out, s.js)
+	s.server.Watch(s.worker, s.out, s.js, p.log)
 	running, stop := context.WithCancel(ctx)
 	done := make(chan error, 1)
 	go func() { done <- s.worker.Run(running, ctx) }()
@@ -452,6 +457,42 @@ func TestMetricsMoveInTrouble(t *testing.T) {
 	}
 }
 
+// What takes messages away, and what no consumer delivers, shows in the measures and once in the log.
+func TestStreamsOutOfOrder(t *testing.T) {
+	t.Parallel()
+	log, logged := test.NewNullLogger()
+	s := newStage(t, consumer.Reserve, func(p *parts) { p.log = log }, func(p *parts) {
+		_, err := p.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "COPY", Sources: []*jetstream.StreamSource{{Name: schema.StreamPolls}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.js.Publish(t.Context(), schema.DeclaredSubject(schema.Chat, uuid.NewString()), nil); err != nil {
+			t.Fatal(err)
+		}
+		m, err := p.js.Conn().Request(jetstream.DefaultAPIPrefix+"CONSUMER.RESET."+schema.StreamDeclared+"."+schema.ConsumerIntake, []byte(`{"seq":1000}`), 5*time.Second)
+		if err != nil || strings.Contains(string(m.Data), `"error"`) {
+			t.Fatal(m, err)
+		}
+	})
+	s.awaitValue("statusworker_foreign_consumers", map[string]string{"stream": schema.StreamPolls}, exactly(1))
+	s.awaitValue("statusworker_foreign_consumers", map[string]string{"stream": schema.StreamDeclared}, exactly(0))
+	s.awaitValue("statusworker_undelivered_seconds", map[string]string{"stream": schema.StreamDeclared, "consumer": schema.ConsumerIntake}, more(0))
+	s.awaitValue("statusworker_undelivered_seconds", map[string]string{"stream": schema.StreamPolls, "consumer": schema.PollConsumer(schema.Chat)}, exactly(0))
+	var streams []any
+	for len(streams) < 2 && s.ctx.Err() == nil { // the log comes after the measures
+		streams = nil
+		for _, e := range logged.AllEntries() {
+			if e.Level == logrus.ErrorLevel {
+				streams = append(streams, e.Data["stream"])
+			}
+		}
+		runtime.Gosched()
+	}
+	if !slices.Equal(streams, []any{schema.StreamPolls, schema.StreamDeclared}) {
+		t.Errorf("logged errors about %v, want one about each stream", streams)
+	}
+}
+
 // Names and units follow Prometheus's conventions; no label has an identifier in it, and the number of series does not
 // depend on how many interactions there are.
 func TestMetricsAreBounded(t *testing.T) {
@@ -516,7 +557,7 @@ func TestSurveysOnDemand(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	server.Watch(worker, s.out, s.js)
+	server.Watch(worker, s.out, s.js, logrus.New())
 	looks := make(chan *nats.Msg, 1000)
 	sub, err := s.js.Conn().ChanSubscribe("$JS.API.STREAM.INFO."+schema.StreamOutcomes, looks)
 	if err != nil {

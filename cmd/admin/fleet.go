@@ -5,15 +5,18 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/singleflight"
 
 	"statusworker/consumer"
 	"statusworker/consumer/survey"
+	"statusworker/schema/topology"
 )
 
 // fleet is what one worker tells for all: what waits with the broker. The one whose key comes first looks, every quarter of
@@ -22,6 +25,7 @@ type fleet struct {
 	worker   *consumer.Worker
 	surveyor *survey.Surveyor
 	nc       *nats.Conn
+	log      logrus.FieldLogger
 	looking  singleflight.Group
 	last     atomic.Pointer[looked]
 	stop     context.CancelFunc
@@ -44,9 +48,9 @@ const (
 	firstTry = time.Second
 )
 
-func newFleet(worker *consumer.Worker, js jetstream.JetStream) *fleet {
+func newFleet(worker *consumer.Worker, js jetstream.JetStream, log logrus.FieldLogger) *fleet {
 	ctx, stop := context.WithCancel(context.Background())
-	f := &fleet{worker: worker, surveyor: survey.New(js, time.Now), nc: js.Conn(), stop: stop, stopped: make(chan struct{})}
+	f := &fleet{worker: worker, surveyor: survey.New(js, time.Now), nc: js.Conn(), log: log, stop: stop, stopped: make(chan struct{})}
 	go func() {
 		defer close(f.stopped)
 		f.keep(ctx)
@@ -58,6 +62,7 @@ func newFleet(worker *consumer.Worker, js jetstream.JetStream) *fleet {
 func (f *fleet) keep(ctx context.Context) {
 	timer := time.NewTimer(firstTry)
 	defer timer.Stop()
+	var known topology.Report
 	for {
 		select {
 		case <-ctx.Done():
@@ -68,8 +73,27 @@ func (f *fleet) keep(ctx context.Context) {
 		if f.worker.First() {
 			// Trouble shows: what was told last is gone soon, and the connection has measures of its own.
 			before := f.nc.LastError()
-			_, err := f.look(ctx, 0)
+			l, err := f.look(ctx, 0)
 			timer.Reset(pause(err, before, f.nc.LastError()))
+			if err == nil {
+				f.complain(known, l.survey.Report)
+				known = l.survey.Report
+			}
+		}
+	}
+}
+
+// complain logs what a look has found, and the one before had not.
+func (f *fleet) complain(before, now topology.Report) {
+	for _, one := range now.Foreign {
+		if !slices.ContainsFunc(before.Foreign, func(b topology.Foreign) bool { return b.Stream == one.Stream }) {
+			f.log.WithFields(logrus.Fields{"stream": one.Stream, "consumers": one.Consumers}).Error("foreign consumer takes messages away")
+		}
+	}
+	for _, one := range now.Undelivered {
+		if !slices.ContainsFunc(before.Undelivered, func(b topology.Undelivered) bool { return b.Stream == one.Stream && b.Consumer == one.Consumer }) {
+			f.log.WithFields(logrus.Fields{"stream": one.Stream, "consumer": one.Consumer, "sequence": one.Sequence, "stored": one.Stored,
+				"command": consumer.ProvisionCommand(f.worker.Mode(), consumer.Config{}) + " --update"}).Error("stored messages are not delivered")
 		}
 	}
 }

@@ -5,10 +5,12 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"statusworker/consumer"
+	"statusworker/consumer/survey"
 	"statusworker/publisher"
 	"statusworker/schema"
 )
@@ -139,6 +141,8 @@ var (
 	descRedelivered  = describe("lane_redelivered", "Deliveries that are with a worker, and not for the first time. One worker tells for all.", "lane")
 	descIntake       = describe("intake_waiting", "Declared messages that wait to be taken in. One worker tells for all.")
 	descIntakeOldest = describe("intake_oldest_seconds", "Age of the first declared message. One worker tells for all.")
+	descForeign      = describe("foreign_consumers", "Consumers of a work queue that are not this stage's, as of a stream that sources it. One worker tells for all.", "stream")
+	descUndelivered  = describe("undelivered_seconds", "Age of the first message that its consumer passes over for good; 0 where there is none. One worker tells for all.", "stream", "consumer")
 	descProgress     = describe("progress_timestamp_seconds", "When the loop that is furthest behind last went round.")
 )
 
@@ -248,8 +252,36 @@ func (s scrape) Collect(out chan<- prometheus.Metric) {
 			gauge(descHeldBack, float64(*l.HeldBack), lane)
 		}
 	}
+	s.report(sv, gauge)
 	if sv.Intake != nil {
 		gauge(descIntake, float64(sv.Intake.Waiting))
 		gauge(descIntakeOldest, sv.Intake.WaitingSeconds)
+	}
+}
+
+// report tells of what takes messages away from the consumers, and of what these do not deliver: also where there is nothing,
+// so that an alert ends.
+func (scrape) report(sv *survey.Survey, gauge func(*prometheus.Desc, float64, ...string)) {
+	set := consumer.Topology(consumer.Config{}, consumer.Choices{Mode: sv.HoldBack})
+	for _, stream := range set.Streams {
+		if stream.Retention != jetstream.WorkQueuePolicy {
+			continue
+		}
+		n := 0
+		for _, f := range sv.Foreign {
+			if f.Stream == stream.Name {
+				n = f.Consumers
+			}
+		}
+		gauge(descForeign, float64(n), stream.Name)
+	}
+	for _, c := range set.Consumers {
+		age := 0.0
+		for _, u := range sv.Undelivered {
+			if u.Stream == c.Stream && u.Consumer == c.Config.Durable {
+				age = sv.At.Sub(u.Stored).Seconds()
+			}
+		}
+		gauge(descUndelivered, age, c.Stream, c.Config.Durable)
 	}
 }

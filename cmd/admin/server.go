@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/sirupsen/logrus"
 	"golang.org/x/net/netutil"
 
 	"statusworker/consumer"
@@ -114,10 +115,10 @@ func (s *Server) Waiting(what string) { s.waiting.Store(&what) }
 // Connected has the server tell of a connection, for which there is no worker yet.
 func (s *Server) Connected(nc *nats.Conn) { s.nc.Store(nc) }
 
-// Watch has the server tell of a worker.
-func (s *Server) Watch(worker *consumer.Worker, outcomes *publisher.Publisher, js jetstream.JetStream) {
+// Watch has the server tell of a worker. The log gets what the streams have that no worker can help.
+func (s *Server) Watch(worker *consumer.Worker, outcomes *publisher.Publisher, js jetstream.JetStream, log logrus.FieldLogger) {
 	s.Connected(js.Conn())
-	s.watched.Store(&watched{worker: worker, outcomes: outcomes, nc: js.Conn(), fleet: newFleet(worker, js)})
+	s.watched.Store(&watched{worker: worker, outcomes: outcomes, nc: js.Conn(), fleet: newFleet(worker, js, log)})
 }
 
 // Stopping has the server tell that the worker was told to stop: it is not ready from now on.

@@ -43,6 +43,8 @@ const (
 	checkStreamLimits = "stream limits"
 	checkOutcomesAge  = "outcomes age"
 	checkClock        = "clock"
+	checkForeign      = "foreign consumers"
+	checkUndelivered  = "undelivered messages"
 )
 
 // held is how many interactions are held back now, where that is known.
@@ -57,7 +59,7 @@ func examineBroker(ctx context.Context, p Patient) ([]Finding, held) {
 		found := []Finding{bad(Fail, checkConnection, p.MendConnection(err), "%v", err)}
 		return append(found, skipped("there is no connection to NATS", "", checkTLS, checkCertificate, checkPayload, checkVersion,
 			checkInbox, checkStreamInfo, checkConsumerInfo, checkHold, checkProcessed, checkFailed, checkAnnounce, checkPull, checkRead, checkAck,
-			checkJetStream, checkAccount, checkTopology, checkReplicas, checkStreamLimits, checkOutcomesAge, checkClock)...), held{}
+			checkJetStream, checkAccount, checkTopology, checkForeign, checkUndelivered, checkReplicas, checkStreamLimits, checkOutcomesAge, checkClock)...), held{}
 	}
 	defer nc.Close()
 	x := &broker{Patient: p, nc: nc, mode: consumer.Reserve}
@@ -307,7 +309,7 @@ type use struct {
 	used, limit uint64
 }
 
-// noLimits is what there is to say of uses without a limit.
+// noLimits is what there is to say of uses without a limit, and where nothing was found.
 const noLimits = "none"
 
 func judgeUses(check, mend string, uses []use) Finding {
@@ -339,7 +341,7 @@ func judgeUses(check, mend string, uses []use) Finding {
 
 // streams looks at the streams, as far as the rights go.
 func (x *broker) streams(ctx context.Context) {
-	checks := []string{checkTopology, checkReplicas, checkStreamLimits, checkOutcomesAge, checkClock}
+	checks := []string{checkTopology, checkForeign, checkUndelivered, checkReplicas, checkStreamLimits, checkOutcomesAge, checkClock}
 	if x.trial == nil {
 		x.skip("JetStream cannot be asked", checks...)
 		return
@@ -355,10 +357,12 @@ func (x *broker) streams(ctx context.Context) {
 		x.skip(err.Error(), checks...)
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*answersWithin)
+	ctx, cancel := context.WithTimeout(ctx, 3*answersWithin)
 	defer cancel()
 	provision := consumer.ProvisionCommand(x.mode, x.Work)
-	x.add(judgeTopology(x.Topology(ctx, js), x.mode, paused(ctx, js, consumer.Topology(x.Work, consumer.Choices{Mode: x.mode}))))
+	set := consumer.Topology(x.Work, consumer.Choices{Mode: x.mode})
+	x.add(judgeTopology(x.Topology(ctx, js), x.mode, paused(ctx, js, set)))
+	x.deliveries(ctx, js, set)
 
 	infos := map[string]*jetstream.StreamInfo{}
 	var read []*jetstream.StreamInfo
@@ -425,6 +429,44 @@ func judgeTopology(err error, mode consumer.Mode, paused []string) Finding {
 		differ = []string{"there are no streams for statusworker"}
 	}
 	return bad(Fail, checkTopology, mend, "%s", strings.Join(differ, ", "))
+}
+
+// deliveries looks for what takes messages away, and for what is not delivered.
+func (x *broker) deliveries(ctx context.Context, js jetstream.JetStream, set topology.Set) {
+	checks := []string{checkForeign, checkUndelivered}
+	if slices.ContainsFunc(x.found, func(f Finding) bool { return f.Check == checkRead && f.Result != Pass }) {
+		x.skip("it takes the "+checkRead, checks...)
+		return
+	}
+	report, err := topology.Inspect(ctx, js, set)
+	if err != nil {
+		x.skip(err.Error(), checks...)
+		return
+	}
+	x.add(judgeForeign(report.Foreign), judgeUndelivered(report.Undelivered, consumer.ProvisionCommand(x.mode, x.Work)))
+}
+
+func judgeForeign(found []topology.Foreign) Finding {
+	if len(found) == 0 {
+		return pass(checkForeign, noLimits)
+	}
+	return bad(Fail, checkForeign, "find the stream that sources or mirrors it (`nats stream report`, in each account and domain that may read it) and delete it; "+
+		"then declare again what has no outcome", "%s", joined(found))
+}
+
+func judgeUndelivered(found []topology.Undelivered, provision string) Finding {
+	if len(found) == 0 {
+		return pass(checkUndelivered, noLimits)
+	}
+	return bad(Fail, checkUndelivered, "`"+provision+" --update` has them delivered", "%s", joined(found))
+}
+
+func joined[T fmt.Stringer](all []T) string {
+	texts := make([]string, len(all))
+	for i, one := range all {
+		texts[i] = one.String()
+	}
+	return strings.Join(texts, ", ")
 }
 
 // judgeReplicas says whether the streams outlive the loss of a server.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -189,7 +190,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 	for _, check := range []string{
 		"tls", "certificate", "max payload", "server version", "permission inbox", "permission stream info", "permission consumer info", "permission hold",
 		"permission processed", "permission failed", "permission announce", "permission pull", "permission read back", "permission ack", "jetstream",
-		"account limits", "topology", "replicas", "stream limits", "outcomes age", "clock",
+		"account limits", "topology", "foreign consumers", "undelivered messages", "replicas", "stream limits", "outcomes age", "clock",
 	} {
 		all[check] = doctor.Skip
 	}
@@ -241,6 +242,35 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 			}
 			return at, vendor(t, simulator.Config{}).URL(), nil
 		}, map[string]doctor.Result{"topology": doctor.Warn}, map[string][]string{"topology": {"paused: INTERACTIONS_POLLS poll-chat until 20", "nats consumer resume"}}},
+		{"a stream that sources what waits", func(t *testing.T) (string, string, []string) {
+			at, js := provisioned(t)
+			for _, name := range []string{schema.StreamDeclared, schema.StreamPolls} {
+				if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "COPY_" + name, Sources: []*jetstream.StreamSource{{Name: name}}}); err != nil {
+					t.Fatal(err)
+				}
+				awaitConsumers(t, js, name)
+			}
+			return at, vendor(t, simulator.Config{}).URL(), nil
+		}, map[string]doctor.Result{"foreign consumers": doctor.Fail}, map[string][]string{"foreign consumers": {schema.StreamDeclared, schema.StreamPolls}}},
+		{"messages that are passed over", func(t *testing.T) (string, string, []string) {
+			at, js := provisioned(t)
+			passOver(t, js)
+			return at, vendor(t, simulator.Config{}).URL(), nil
+		}, map[string]doctor.Result{"undelivered messages": doctor.Fail},
+			map[string][]string{"undelivered messages": {schema.StreamDeclared + "/intake", schema.StreamPolls + "/poll-chat", "`statusworker provision --update`"}}},
+		{"a stream from which messages vanish", func(t *testing.T) (string, string, []string) {
+			at, js := provisioned(t)
+			declared, err := js.Stream(t.Context(), schema.StreamDeclared)
+			if err != nil {
+				t.Fatal(err)
+			}
+			changed := declared.CachedInfo().Config
+			changed.AllowMsgTTL, changed.AllowRollup, changed.Duplicates = true, true, 2*time.Minute
+			if _, err := js.UpdateStream(t.Context(), changed); err != nil {
+				t.Fatal(err)
+			}
+			return at, vendor(t, simulator.Config{}).URL(), nil
+		}, map[string]doctor.Result{"topology": doctor.Fail}, map[string][]string{"topology": {"message TTLs", "roll-ups", "duplicate window is 2m"}}},
 		{"no outcomes stream", func(t *testing.T) (string, string, []string) {
 			at, js := provisioned(t)
 			if err := js.DeleteStream(t.Context(), schema.StreamOutcomes); err != nil {
@@ -638,4 +668,49 @@ func certificateFor(t *testing.T, valid time.Duration) (tls.Certificate, string)
 		t.Fatal(err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, file
+}
+
+// awaitConsumers waits until a stream has more consumers than those that the broker was asked for.
+func awaitConsumers(t *testing.T, js jetstream.JetStream, stream string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	own := map[string]int{schema.StreamDeclared: 1, schema.StreamPolls: len(schema.Types())}[stream]
+	for {
+		s, err := js.Stream(ctx, stream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.CachedInfo().State.Consumers > own {
+			return
+		}
+	}
+}
+
+// passOver declares an interaction, and publishes another one as if it were due, and has the broker count both as settled.
+func passOver(t *testing.T, js jetstream.JetStream) {
+	t.Helper()
+	declare(t, js)
+	due := "5c1f9a52-0c7b-4ad7-9f5c-64fe1a1b7c11"
+	if _, err := js.Publish(t.Context(), schema.PollSubject(schema.Chat, due), fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":"chat"}`, due)); err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range []string{schema.StreamDeclared + "." + schema.ConsumerIntake, schema.StreamPolls + "." + schema.PollConsumer(schema.Chat)} {
+		settle(t, js, at)
+	}
+}
+
+// settle has the broker count all that is stored as settled by a consumer.
+func settle(t *testing.T, js jetstream.JetStream, at string) {
+	t.Helper()
+	m, err := js.Conn().RequestWithContext(t.Context(), jetstream.DefaultAPIPrefix+"CONSUMER.RESET."+at, []byte(`{"seq":1000}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer struct {
+		Error *jetstream.APIError `json:"error"`
+	}
+	if err := json.Unmarshal(m.Data, &answer); err != nil || answer.Error != nil {
+		t.Fatalf("%s was not reset: %s, %v", at, m.Data, err)
+	}
 }

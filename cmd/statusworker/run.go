@@ -75,7 +75,7 @@ func (c runCommand) Run(ctx context.Context, p process) error {
 	if err != nil {
 		return stopped(ctx, err)
 	}
-	server.Watch(worker, outcomes, js)
+	server.Watch(worker, outcomes, js, log)
 	log.WithFields(logrus.Fields{
 		"admin":   server.Addr(),
 		"version": versionString(), "nats": shown(nc.ConnectedUrl()), "vendor": c.BaseURL, "hold_back": worker.Mode(),

@@ -29,6 +29,12 @@ func Advise(s Survey) []string {
 	if s.HoldBack == "" {
 		return advice
 	}
+	for _, f := range s.Foreign {
+		say("%s; find the stream that sources or mirrors it (`nats stream report`) and delete it", f)
+	}
+	for _, u := range s.Undelivered {
+		say("%s; `%s --update` has them delivered", u, consumer.ProvisionCommand(s.HoldBack, consumer.Config{}))
+	}
 
 	var alive, resting []Worker
 	var polls float64

@@ -15,6 +15,7 @@ import (
 
 	"statusworker/consumer"
 	"statusworker/schema"
+	"statusworker/schema/topology"
 )
 
 // Survey is a stage at one moment. Its JSON is stable. Times are by the broker's clock; ages are in seconds.
@@ -32,6 +33,8 @@ type Survey struct {
 	// CountedAt is when reservations and outcomes were counted: at At or before.
 	CountedAt time.Time `json:"countedAt"`
 	Outcomes  Outcomes  `json:"outcomes"`
+	// Report has what takes messages away, and what is stored and not delivered.
+	topology.Report
 	// Workers are those that are alive, by host.
 	Workers []Worker `json:"workers"`
 	// Advice is what needs an operator, in sentences; see [Advise].
@@ -76,7 +79,8 @@ type Intake struct {
 	Waiting     uint64 `json:"waiting"`
 	Out         int    `json:"out"`
 	Redelivered int    `json:"redelivered"`
-	// WaitingSeconds is the age of the first declared message in the stream.
+	// WaitingSeconds is the age of the first declared message in the stream. It is 0 where that is not to be taken in any
+	// more, and none of Waiting and Out is there: see Undelivered.
 	WaitingSeconds float64 `json:"waitingSeconds"`
 	// PausedUntil is when the broker delivers again, where an operator has paused the consumer.
 	PausedUntil *time.Time `json:"pausedUntil,omitempty"`

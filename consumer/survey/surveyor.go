@@ -52,6 +52,11 @@ func (v *Surveyor) take(ctx context.Context, countOutcomes bool) (Survey, error)
 	if err := t.lanes(ctx); err != nil {
 		return Survey{}, err
 	}
+	if t.suspicious {
+		if t.survey.Report, err = topology.Inspect(ctx, v.js, consumer.Topology(consumer.Config{}, consumer.Choices{Mode: mode})); err != nil {
+			return Survey{}, err
+		}
+	}
 	if err := t.workers(ctx); err != nil {
 		return Survey{}, err
 	}
@@ -80,6 +85,8 @@ func (v *Surveyor) take(ctx context.Context, countOutcomes bool) (Survey, error)
 type taking struct {
 	js     jetstream.JetStream
 	survey Survey
+	// suspicious says that a consumer may pass over what is stored, or that there may be one that does not belong there.
+	suspicious bool
 }
 
 // stream reads a stream's state; nil where it is not there.
@@ -113,28 +120,45 @@ func (t *taking) consumer(ctx context.Context, stream, name string) (*jetstream.
 
 // lanes reads what waits in the intake and in each lane.
 func (t *taking) lanes(ctx context.Context) error {
+	var intake *jetstream.ConsumerInfo
+	var err error
+	if t.survey.HoldBack != consumer.Nak {
+		// Before its stream: what it has settled by then is gone from there.
+		if intake, err = t.consumer(ctx, schema.StreamDeclared, schema.ConsumerIntake); err != nil {
+			return err
+		}
+	}
 	declared, err := t.stream(ctx, schema.StreamDeclared)
 	if err != nil {
 		return err
+	}
+	if declared == nil {
+		t.survey.Missing = []string{streamName(schema.StreamDeclared)} // its consumer goes without saying
 	}
 	from := declared
 	if t.survey.HoldBack != consumer.Nak {
 		if from, err = t.stream(ctx, schema.StreamPolls); err != nil {
 			return err
 		}
-		if err := t.intake(ctx, declared); err != nil {
-			return err
+		if declared != nil {
+			t.intake(declared.CachedInfo(), intake)
 		}
 	}
+	consumers := 0
 	for _, typ := range schema.Types() {
 		l := Lane{Type: typ}
 		if from != nil {
-			if err := t.lane(ctx, from, &l); err != nil {
+			there, err := t.lane(ctx, from, &l)
+			if err != nil {
 				return err
+			}
+			if there {
+				consumers++
 			}
 		}
 		t.survey.Lanes = append(t.survey.Lanes, l)
 	}
+	t.suspicious = t.suspicious || from != nil && from.CachedInfo().State.Consumers > consumers
 	if t.survey.HoldBack == consumer.Reserve && from != nil {
 		// What the stream holds is due, out, or held back. The counts are some moments apart.
 		held := from.CachedInfo().State.Msgs
@@ -146,41 +170,49 @@ func (t *taking) lanes(ctx context.Context) error {
 	return nil
 }
 
-func (t *taking) intake(ctx context.Context, declared jetstream.Stream) error {
-	if declared == nil {
-		return nil
-	}
-	c, err := t.consumer(ctx, schema.StreamDeclared, schema.ConsumerIntake)
-	if err != nil || c == nil {
-		return err
+func (t *taking) intake(declared *jetstream.StreamInfo, c *jetstream.ConsumerInfo) {
+	if c == nil {
+		t.suspicious = declared.State.Consumers > 0
+		return
 	}
 	t.survey.Intake = &Intake{Waiting: c.NumPending, Out: c.NumAckPending, Redelivered: c.NumRedelivered, PausedUntil: pausedUntil(c)}
-	if info := declared.CachedInfo(); info.State.Msgs > 0 {
-		t.survey.Intake.WaitingSeconds = seconds(info.TimeStamp.Sub(info.State.FirstTime))
+	t.suspicious = declared.State.Consumers > 1
+	if declared.State.Msgs == 0 {
+		return
 	}
-	return nil
+	passed := topology.Settled(c, declared.State.FirstSeq)
+	t.suspicious = t.suspicious || passed
+	if !passed || c.NumPending+uint64(c.NumAckPending) > 0 {
+		t.survey.Intake.WaitingSeconds = seconds(declared.TimeStamp.Sub(declared.State.FirstTime))
+	}
 }
 
-func (t *taking) lane(ctx context.Context, from jetstream.Stream, l *Lane) error {
-	stream := from.CachedInfo().Config.Name
+// lane reads what waits in a lane. It tells whether there is its consumer.
+func (t *taking) lane(ctx context.Context, from jetstream.Stream, l *Lane) (there bool, err error) {
+	stream, state := from.CachedInfo().Config.Name, from.CachedInfo().State
 	c, err := t.consumer(ctx, stream, schema.PollConsumer(l.Type))
 	if err != nil || c == nil {
-		return err
+		return false, err
 	}
 	l.Due, l.Out, l.Redelivered, l.PausedUntil = c.NumPending, c.NumAckPending, c.NumRedelivered, pausedUntil(c)
-	if l.Due == 0 && l.Out == 0 {
-		return nil
+	idle := l.Due == 0 && l.Out == 0
+	if idle && (state.Msgs == 0 || !topology.Settled(c, state.FirstSeq)) {
+		return true, nil
 	}
 	subject, err := schema.SubjectPattern(stream, l.Type)
 	if err != nil {
-		return err
+		return true, err
 	}
 	first, err := from.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(subject))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return nil // acked meanwhile
+		return true, nil // acked meanwhile
 	}
 	if err != nil {
-		return fmt.Errorf("reading the first message of %s on %s: %w", stream, subject, err)
+		return true, fmt.Errorf("reading the first message of %s on %s: %w", stream, subject, err)
+	}
+	t.suspicious = t.suspicious || topology.Settled(c, first.Sequence)
+	if idle {
+		return true, nil
 	}
 	generation := first.Time // of what no worker stored
 	r := lifecycle.ReadReserved(first.Header, first.Sequence, first.Time)
@@ -193,7 +225,7 @@ func (t *taking) lane(ctx context.Context, from jetstream.Stream, l *Lane) error
 	if !r.Tombstone {
 		l.OldestSeconds = seconds(c.TimeStamp.Sub(generation))
 	}
-	return nil
+	return true, nil
 }
 
 // pausedUntil is nil where the consumer is not paused, or not any more.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
@@ -94,7 +93,7 @@ func (c provisionCommand) provision(ctx context.Context, p process, log logrus.F
 	if err != nil {
 		return err
 	}
-	return provision(ctx, js, p, log, set, c.DryRun, c.Update)
+	return c.apply(ctx, js, p, log, set)
 }
 
 // checkServer refuses a server on which the streams are not sound, and logs the other faults that its version has.
@@ -210,91 +209,11 @@ func (c provisionCommand) keepAckWaits(ctx context.Context, js jetstream.JetStre
 	return nil
 }
 
-// noCluster is the broker's code for more than one replica on a server that is alone.
-const noCluster jetstream.ErrorCode = 10074
-
-// alone adds what mends replicas on a server that is alone.
-func alone(err error) error {
-	if api := (*jetstream.APIError)(nil); errors.As(err, &api) && api.ErrorCode == noCluster {
-		return fmt.Errorf("%w; this server is no cluster: leave out --replicas ($%s), or provision in a cluster", err, variable("replicas"))
-	}
-	return err
-}
-
 // given sets what a flag says, where it was given.
 func given[T any](to *T, flag *T) {
 	if flag != nil {
 		*to = *flag
 	}
-}
-
-// provision compares, and then creates and updates as it may. It says what it does.
-func provision(ctx context.Context, js jetstream.JetStream, p process, log logrus.FieldLogger, set topology.Set, dryRun, update bool) error {
-	var found []topology.Difference
-	compare := func(ctx context.Context) (err error) {
-		found, err = topology.Compare(ctx, js, set)
-		return err
-	}
-	if err := settledBroker(ctx, js, log, compare); err != nil {
-		return err
-	}
-	differing, other := 0, slices.ContainsFunc(found, func(d topology.Difference) bool { return d.Unwanted })
-	for _, d := range found {
-		switch {
-		case d.Missing && dryRun && !other:
-			say(p.stdout, "would create %s", d.Object)
-		case d.Missing:
-		default:
-			differing++
-			say(p.stdout, "%s", d)
-		}
-	}
-	switch {
-	case len(found) == 0:
-		say(p.stdout, "everything is as it should be")
-		return nil
-	case other:
-		return errors.New("the streams were made for the other way of holding back; nothing was changed. To keep it, leave out --hold-back ($STATUSWORKER_HOLD_BACK), or name the way that is there; to change over, see docs/design.md")
-	case dryRun:
-		return errReported
-	}
-	// What an attempt has made, the next one finds: a broker may begin to elect between any two of them.
-	err := settledBroker(ctx, js, log, func(ctx context.Context) error {
-		made, err := topology.Create(ctx, js, set)
-		for _, object := range made {
-			say(p.stdout, "created %s", object)
-		}
-		return err
-	})
-	if err != nil {
-		return alone(err)
-	}
-	if differing == 0 {
-		return nil
-	}
-	if !update {
-		return errors.New("what differs was left as it is; run it again with --update to change it")
-	}
-	err = settledBroker(ctx, js, log, func(ctx context.Context) error {
-		changed, err := topology.Update(ctx, js, set)
-		for _, object := range changed {
-			say(p.stdout, "updated %s", object)
-		}
-		return err
-	})
-	if err != nil {
-		return alone(err)
-	}
-	if err := settledBroker(ctx, js, log, compare); err != nil {
-		return err
-	}
-	for _, d := range found {
-		say(p.stdout, "still %s", d)
-	}
-	if len(found) > 0 {
-		return errors.New("the broker did not take every change")
-	}
-	return nil
 }
 
 // checkTopology says whether a worker can run on this server and on what there is, and which command fixes it if not.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/consumer/survey"
 	"statusworker/schema"
 	"statusworker/schema/topology"
 )
@@ -213,6 +215,115 @@ func TestProvisionTimingOfNaks(t *testing.T) {
 	w.stderr.wait(t, w.ctx, `"working"`)
 	w.stop()
 	w.end()
+}
+
+// What a consumer passes over is reported by each that looks, and the command that they name has it delivered.
+func TestProvisionHasDeliveredWhatWasPassedOver(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t)
+	passOver(t, js)
+	provision := func(more ...string) *call {
+		return command(t, append([]string{"provision", "--nats-url", at}, more...)...)
+	}
+	objects := []string{"consumer " + schema.StreamDeclared + "/" + schema.ConsumerIntake, "consumer " + schema.StreamPolls + "/" + schema.PollConsumer(schema.Chat)}
+	look := func() (s survey.Survey) {
+		t.Helper()
+		if err := json.Unmarshal([]byte(command(t, "status", "-o", "json", "--nats-url", at).exits(exitOK).stdout.String()), &s); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := look()
+	if len(s.Undelivered) != 2 || len(s.Foreign) != 0 || s.Intake.Waiting != 0 || s.Intake.WaitingSeconds != 0 {
+		t.Errorf("status finds %+v, the intake %+v", s.Report, s.Intake)
+	}
+	if all := strings.Join(s.Advice, "\n"); strings.Count(all, "`statusworker provision --update`") != 2 {
+		t.Errorf("the advice names the command not twice: %s", all)
+	}
+	for _, more := range [][]string{{"--dry-run"}, nil} {
+		says(t, "standard output", &provision(more...).exits(exitFault).stdout, objects...)
+	}
+	if again := look(); len(again.Undelivered) != 2 {
+		t.Fatalf("without --update something was changed: %+v", again.Report)
+	}
+	says(t, "standard output", &provision("--update").exits(exitOK).stdout, "recreated "+objects[0], "recreated "+objects[1])
+	if s := look(); len(s.Undelivered) != 0 || s.Intake.Waiting != 1 || s.Lanes[1].Due != 1 {
+		t.Errorf("after it status finds %+v, the intake %+v, the lanes %+v", s.Report, s.Intake, s.Lanes)
+	}
+	provision("--dry-run").exits(exitOK)
+}
+
+// With delayed naks that would have polls made too early while there are workers.
+func TestProvisionRedeliversNothingUnderWorkersWithNaks(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t, "--hold-back", "nak")
+	declare(t, js)
+	settle(t, js, schema.StreamDeclared+"."+schema.PollConsumer(schema.Audio))
+	key := schema.WorkerSubject("somebody")
+	if _, err := js.Publish(t.Context(), key, []byte(`{"state":"working"}`)); err != nil {
+		t.Fatal(err)
+	}
+	update := []string{"provision", "--nats-url", at, "--update"}
+	object := schema.StreamDeclared + "/" + schema.PollConsumer(schema.Audio)
+	says(t, "standard output", &command(t, update...).exits(exitFault).stdout, object)
+	bucket, err := js.Stream(t.Context(), schema.StreamWorkers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bucket.Purge(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	says(t, "standard output", &command(t, update...).exits(exitOK).stdout, "recreated consumer "+object)
+	c, err := js.Consumer(t.Context(), schema.StreamDeclared, schema.PollConsumer(schema.Audio))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := c.CachedInfo().NumPending; n != 1 {
+		t.Errorf("%d are delivered again, want the one that was passed over", n)
+	}
+}
+
+// The shipped user has the rights to find what is passed over and to have it delivered; the one for status finds it, too.
+func TestShippedUsersMayRedeliver(t *testing.T) {
+	t.Parallel()
+	for mode, at := range map[string]string{"reserve": schema.StreamDeclared + "." + schema.ConsumerIntake, "nak": schema.StreamDeclared + "." + schema.PollConsumer(schema.Audio)} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			url := users(t, func(all []*server.User) []*server.User {
+				root := *all[0]
+				root.Username, root.Permissions = "root", nil
+				return append(all, &root)
+			})
+			provision := append([]string{"provision", "--nats-url", url, "--hold-back", mode}, as("provision")...)
+			command(t, provision...).exits(exitOK)
+			js := connectTo(t, strings.Replace(url, "//", "//root:"+userPassword+"@", 1))
+			declare(t, js)
+			settle(t, js, at)
+			var s survey.Survey
+			look := append([]string{"status", "-o", "json", "--nats-url", url}, as("status")...)
+			if err := json.Unmarshal([]byte(command(t, look...).exits(exitOK).stdout.String()), &s); err != nil || len(s.Undelivered) != 1 {
+				t.Errorf("the user status finds %+v, %v", s.Report, err)
+			}
+			says(t, "standard output", &command(t, append(provision, "--update")...).exits(exitOK).stdout, "recreated consumer "+strings.Replace(at, ".", "/", 1))
+		})
+	}
+}
+
+// A stream that sources the reservations is named, and provisioning mends nothing about it.
+func TestProvisionTellsOfForeignConsumers(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t)
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "COPY", Sources: []*jetstream.StreamSource{{Name: schema.StreamPolls}}}); err != nil {
+		t.Fatal(err)
+	}
+	awaitConsumers(t, js, schema.StreamPolls)
+	for _, more := range [][]string{nil, {"--dry-run"}, {"--update"}} {
+		says(t, "standard output", &command(t, append([]string{"provision", "--nats-url", at}, more...)...).exits(exitFault).stdout, "stream "+schema.StreamPolls)
+	}
+	if err := js.DeleteStream(t.Context(), "COPY"); err != nil {
+		t.Fatal(err)
+	}
+	command(t, "provision", "--nats-url", at, "--dry-run").exits(exitOK)
 }
 
 func TestProvisionOnAnOldServer(t *testing.T) {

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sirupsen/logrus"
+
+	"statusworker/consumer"
+	"statusworker/schema"
+	"statusworker/schema/topology"
+)
+
+// apply compares, and then creates and updates as it may. It says what it does.
+func (c provisionCommand) apply(ctx context.Context, js jetstream.JetStream, p process, log logrus.FieldLogger, set topology.Set) error {
+	found, report, err := c.look(ctx, js, log, set)
+	if err != nil {
+		return err
+	}
+	differing, other := len(report.Undelivered), slices.ContainsFunc(found, func(d topology.Difference) bool { return d.Unwanted })
+	for _, d := range found {
+		switch {
+		case d.Missing && c.DryRun && !other:
+			say(p.stdout, "would create %s", d.Object)
+		case d.Missing:
+		default:
+			differing++
+			say(p.stdout, "%s", d)
+		}
+	}
+	for _, u := range report.Undelivered {
+		say(p.stdout, "%s", u)
+	}
+	for _, f := range report.Foreign {
+		say(p.stdout, "%s", f)
+	}
+	switch {
+	case len(found) == 0 && differing == 0 && len(report.Foreign) == 0:
+		say(p.stdout, "everything is as it should be")
+		return nil
+	case other:
+		return errors.New("the streams were made for the other way of holding back; nothing was changed. To keep it, leave out --hold-back ($STATUSWORKER_HOLD_BACK), or name the way that is there; to change over, see docs/design.md")
+	case c.DryRun:
+		return errReported
+	}
+	// What an attempt has made, the next one finds: a broker may begin to elect between any two of them.
+	err = settledBroker(ctx, js, log, func(ctx context.Context) error {
+		made, err := topology.Create(ctx, js, set)
+		for _, object := range made {
+			say(p.stdout, "created %s", object)
+		}
+		return err
+	})
+	if err != nil {
+		return alone(err)
+	}
+	switch {
+	case differing > 0 && !c.Update:
+		return errors.New("what differs was left as it is; run it again with --update to change it")
+	case differing > 0:
+		if err := c.update(ctx, js, p, log, set); err != nil {
+			return err
+		}
+	}
+	if len(report.Foreign) > 0 {
+		return errForeign
+	}
+	return nil
+}
+
+var errForeign = errors.New("another consumer takes messages away: find the stream that sources or mirrors one of these and delete it; see StatusworkerForeignConsumers in docs/operations.md")
+
+// look finds out what is to be done.
+func (c provisionCommand) look(ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger, set topology.Set) (found []topology.Difference, report topology.Report, err error) {
+	err = settledBroker(ctx, js, log, func(ctx context.Context) (err error) {
+		found, err = topology.Compare(ctx, js, set)
+		return err
+	})
+	if err != nil {
+		return nil, topology.Report{}, err
+	}
+	err = settledBroker(ctx, js, log, func(ctx context.Context) (err error) {
+		report, err = topology.Inspect(ctx, js, set)
+		return err
+	})
+	return found, report, err
+}
+
+// update changes what differs, and has delivered what no consumer delivers any more.
+func (c provisionCommand) update(ctx context.Context, js jetstream.JetStream, p process, log logrus.FieldLogger, set topology.Set) error {
+	err := settledBroker(ctx, js, log, func(ctx context.Context) error {
+		changed, err := topology.Update(ctx, js, set)
+		for _, object := range changed {
+			say(p.stdout, "updated %s", object)
+		}
+		return err
+	})
+	if err != nil {
+		return fixed(alone(err))
+	}
+	// A consumer that has another filter now may have passed over what it is to deliver.
+	found, report, err := c.look(ctx, js, log, set)
+	if err != nil {
+		return err
+	}
+	if len(report.Undelivered) > 0 {
+		if err := c.redeliver(ctx, js, p, log, set, report.Undelivered); err != nil {
+			return err
+		}
+		if found, report, err = c.look(ctx, js, log, set); err != nil {
+			return err
+		}
+	}
+	for _, d := range found {
+		say(p.stdout, "still %s", d)
+	}
+	for _, u := range report.Undelivered {
+		say(p.stdout, "still %s", u)
+	}
+	if len(found) > 0 || len(report.Undelivered) > 0 {
+		return errors.New("the broker did not take every change")
+	}
+	return nil
+}
+
+// redeliver recreates consumers. With delayed naks the broker forgets with them for how long each interaction is to wait, so
+// that no worker may be there.
+func (c provisionCommand) redeliver(ctx context.Context, js jetstream.JetStream, p process, log logrus.FieldLogger, set topology.Set, undelivered []topology.Undelivered) error {
+	return settledBroker(ctx, js, log, func(ctx context.Context) error {
+		if c.HoldBack == consumer.Nak {
+			bucket, err := js.Stream(ctx, schema.StreamWorkers)
+			if err != nil {
+				return fmt.Errorf("reading stream %s: %w", schema.StreamWorkers, err)
+			}
+			if n := bucket.CachedInfo().State.Msgs; n > 0 {
+				return fmt.Errorf("%d workers are alive: with delayed naks, to deliver what was passed over delivers everything at once, and polls are too early; stop the workers, wait for the longest interval, and run it again", n)
+			}
+		}
+		recreated, err := topology.Redeliver(ctx, js, set, undelivered)
+		for _, object := range recreated {
+			say(p.stdout, "recreated %s", object)
+		}
+		return err
+	})
+}
+
+// streamFixed is the broker's code for a change that it makes in no stream, among others.
+const streamFixed jetstream.ErrorCode = 10052
+
+// fixed adds what to do about a stream that the broker does not change as is wanted.
+func fixed(err error) error {
+	if api := (*jetstream.APIError)(nil); errors.As(err, &api) && api.ErrorCode == streamFixed {
+		return fmt.Errorf("%w; what cannot be changed takes another stream: see `Make a stream anew` in docs/operations.md", err)
+	}
+	return err
+}
+
+// noCluster is the broker's code for more than one replica on a server that is alone.
+const noCluster jetstream.ErrorCode = 10074
+
+// alone adds what mends replicas on a server that is alone.
+func alone(err error) error {
+	if api := (*jetstream.APIError)(nil); errors.As(err, &api) && api.ErrorCode == noCluster {
+		return fmt.Errorf("%w; this server is no cluster: leave out --replicas ($%s), or provision in a cluster", err, variable("replicas"))
+	}
+	return err
+}

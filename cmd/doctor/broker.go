@@ -361,7 +361,8 @@ func (x *broker) streams(ctx context.Context) {
 	defer cancel()
 	provision := consumer.ProvisionCommand(x.mode, x.Work)
 	set := consumer.Topology(x.Work, consumer.Choices{Mode: x.mode})
-	x.add(judgeTopology(x.Topology(ctx, js), x.mode, paused(ctx, js, set)))
+	risks, err := x.Topology(ctx, js)
+	x.add(judgeTopology(risks, err, x.mode, paused(ctx, js, set), provision))
 	x.deliveries(ctx, js, set)
 
 	infos := map[string]*jetstream.StreamInfo{}
@@ -409,11 +410,14 @@ func paused(ctx context.Context, js jetstream.JetStream, set topology.Set) (name
 	return names
 }
 
-func judgeTopology(err error, mode consumer.Mode, paused []string) Finding {
-	if err == nil && len(paused) > 0 {
+func judgeTopology(risks []topology.Difference, err error, mode consumer.Mode, paused []string, provision string) Finding {
+	switch {
+	case err == nil && len(paused) > 0:
 		return bad(Warn, checkTopology, "`nats consumer resume` with the names of stream and consumer", "paused: %s", strings.Join(paused, ", "))
-	}
-	if err == nil {
+	case err == nil && len(risks) > 0:
+		return bad(Warn, checkTopology, "`"+provision+" --update`; what it cannot change takes another stream: see docs/operations.md, Make a stream anew",
+			"workers run, but a fault may cost more than it should: %s", joined(risks))
+	case err == nil:
 		return pass(checkTopology, "the streams and consumers fit, held back by %s", mode)
 	}
 	var unfit *consumer.TopologyError

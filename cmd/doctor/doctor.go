@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/consumer"
+	"statusworker/schema/topology"
 	"statusworker/statusclient"
 )
 
@@ -40,8 +41,9 @@ type Patient struct {
 	MendConnection func(error) string
 	// Shown is a server's URL without what nobody else may know.
 	Shown func(url string) string
-	// Topology says what keeps a worker from running on the streams that there are, and which command mends it.
-	Topology func(context.Context, jetstream.JetStream) error
+	// Topology says what keeps a worker from running on the streams that there are, and which command mends it. Otherwise it
+	// gives the differences that weaken a promise.
+	Topology func(context.Context, jetstream.JetStream) (risks []topology.Difference, err error)
 	// Vendor is nil where there is no token, for the reason NoVendor.
 	Vendor   *statusclient.Client
 	NoVendor error

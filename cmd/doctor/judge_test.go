@@ -165,13 +165,23 @@ func TestJudgeReplicas(t *testing.T) {
 const provisionCommand = "statusworker provision --hold-back nak"
 
 func TestJudgeTopology(t *testing.T) {
-	judged(t, "fits", judgeTopology(nil, consumer.Nak, nil), Pass, "nak")
-	judged(t, "paused", judgeTopology(nil, consumer.Reserve, []string{"S c until then"}), Warn, "paused: S c until then", "nats consumer resume")
-	judged(t, "nothing", judgeTopology(&consumer.TopologyError{}, "", nil), Fail, "no streams", "`statusworker provision`")
-	judged(t, "missing", judgeTopology(&consumer.TopologyError{Mode: consumer.Reserve, Differences: []topology.Difference{{Object: "stream S", Missing: true}}}, "", nil), Fail, "stream S: is missing")
-	judged(t, "differs", judgeTopology(&consumer.TopologyError{Mode: consumer.Nak, Differences: []topology.Difference{{Object: "stream S", Field: "max age", Have: "1h", Want: "2h"}}}, "", nil),
+	judge := func(err error) Finding { return judgeTopology(nil, err, consumer.Nak, nil, provisionCommand) }
+	judged(t, "fits", judge(nil), Pass, "nak")
+	judged(t, "paused", judgeTopology(nil, nil, consumer.Reserve, []string{"S c until then"}, provisionCommand), Warn, "paused: S c until then", "nats consumer resume")
+	risk := topology.Difference{Object: "stream S", Field: "storage", Have: "Memory", Want: "File", Choice: true, Risk: true}
+	judged(t, "a risk", judgeTopology([]topology.Difference{risk}, nil, consumer.Nak, nil, provisionCommand), Warn, risk.String(), "`"+provisionCommand+" --update`")
+	judged(t, "nothing", judge(&consumer.TopologyError{}), Fail, "no streams", "`statusworker provision`")
+	judged(t, "missing", judge(&consumer.TopologyError{Mode: consumer.Reserve, Differences: []topology.Difference{{Object: "stream S", Missing: true}}}), Fail, "stream S: is missing")
+	judged(t, "differs", judge(&consumer.TopologyError{Mode: consumer.Nak, Differences: []topology.Difference{{Object: "stream S", Field: "max age", Have: "1h", Want: "2h"}}}),
 		Fail, "max age is 1h", "`statusworker provision --hold-back nak --update`")
-	judged(t, "no answer", judgeTopology(errors.New("reading stream S: time is up"), "", nil), Fail, "time is up")
+	judged(t, "no answer", judge(errors.New("reading stream S: time is up")), Fail, "time is up")
+}
+
+func TestJudgeDeliveries(t *testing.T) {
+	judged(t, "no foreign consumer", judgeForeign(nil), Pass)
+	judged(t, "a foreign consumer", judgeForeign([]topology.Foreign{{Stream: "S", Consumers: 2}}), Fail, "stream S: 2 more consumers", "nats stream report")
+	judged(t, "all is delivered", judgeUndelivered(nil, provisionCommand), Pass)
+	judged(t, "passed over", judgeUndelivered([]topology.Undelivered{{Stream: "S", Consumer: "c", Sequence: 7}}, provisionCommand), Fail, "S/c", "sequence 7", "`"+provisionCommand+" --update`")
 }
 
 func TestJudgeClock(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -13,6 +14,9 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/doctor"
+	"statusworker/consumer"
+	"statusworker/publisher"
+	"statusworker/schema/topology"
 	"statusworker/statusclient"
 )
 
@@ -73,9 +77,14 @@ func (c doctorCommand) Run(ctx context.Context, p process) error {
 			return "start the server, or correct --nats-url ($NATS_URL)"
 		},
 		Shown: shown,
-		Topology: func(ctx context.Context, js jetstream.JetStream) error {
-			_, err := checkStreams(ctx, js, cfg) // the version has a check of its own
-			return err
+		Topology: func(ctx context.Context, js jetstream.JetStream) ([]topology.Difference, error) {
+			mode, err := checkStreams(ctx, js, cfg) // the version has a check of its own
+			if err != nil {
+				return nil, err
+			}
+			set := consumer.Topology(cfg, consumer.Choices{Mode: mode}).Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
+			differ, err := topology.Compare(ctx, js, set)
+			return slices.DeleteFunc(differ, func(d topology.Difference) bool { return !d.Risk }), err
 		},
 		Vendor: client, NoVendor: asUsage(noVendor), Work: cfg,
 	})

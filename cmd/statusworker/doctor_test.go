@@ -258,6 +258,22 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 			return at, vendor(t, simulator.Config{}).URL(), nil
 		}, map[string]doctor.Result{"undelivered messages": doctor.Fail},
 			map[string][]string{"undelivered messages": {schema.StreamDeclared + "/intake", schema.StreamPolls + "/poll-chat", "`statusworker provision --update`"}}},
+		{"a consumer that a restart forgets", func(t *testing.T) (string, string, []string) {
+			at, js := provisioned(t)
+			c, err := js.Consumer(t.Context(), schema.StreamDeclared, schema.ConsumerIntake)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := js.DeleteConsumer(t.Context(), schema.StreamDeclared, schema.ConsumerIntake); err != nil {
+				t.Fatal(err)
+			}
+			other := c.CachedInfo().Config
+			other.MemoryStorage, other.MaxWaiting = true, 2
+			if _, err := js.CreateConsumer(t.Context(), schema.StreamDeclared, other); err != nil {
+				t.Fatal(err)
+			}
+			return at, vendor(t, simulator.Config{}).URL(), nil
+		}, map[string]doctor.Result{"topology": doctor.Warn}, map[string][]string{"topology": {"memory storage is true", "max waiting is 2", "--update"}}},
 		{"a stream from which messages vanish", func(t *testing.T) (string, string, []string) {
 			at, js := provisioned(t)
 			declared, err := js.Stream(t.Context(), schema.StreamDeclared)

@@ -147,13 +147,16 @@ func (c provisionCommand) redeliver(ctx context.Context, js jetstream.JetStream,
 	})
 }
 
-// streamFixed is the broker's code for a change that it makes in no stream, among others.
-const streamFixed jetstream.ErrorCode = 10052
+// streamFixed and consumerFixed are the broker's codes for changes that it makes in nothing that exists, among others.
+const (
+	streamFixed   jetstream.ErrorCode = 10052
+	consumerFixed jetstream.ErrorCode = 10012
+)
 
-// fixed adds what to do about a stream that the broker does not change as is wanted.
+// fixed adds what to do about a change that the broker does not make.
 func fixed(err error) error {
-	if api := (*jetstream.APIError)(nil); errors.As(err, &api) && api.ErrorCode == streamFixed {
-		return fmt.Errorf("%w; what cannot be changed takes another stream: see `Make a stream anew` in docs/operations.md", err)
+	if api := (*jetstream.APIError)(nil); errors.As(err, &api) && (api.ErrorCode == streamFixed || api.ErrorCode == consumerFixed) {
+		return fmt.Errorf("%w; what cannot be changed is made anew: see `Make a stream anew` in docs/operations.md", err)
 	}
 	return err
 }

@@ -1,6 +1,7 @@
 package topology
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"strings"
@@ -21,6 +22,8 @@ type rule[C any] struct {
 	fits func(have, want C) bool
 	// choice tells whether a worker runs on what is there, though it does not fit; without it, none does.
 	choice func(have, want C) bool
+	// risk says that such a choice weakens a promise: after a fault of the broker, or in a large fleet.
+	risk bool
 }
 
 func always[C any](_, _ C) bool { return true }
@@ -37,17 +40,17 @@ var streamRules = []rule[jetstream.StreamConfig]{
 		fits: func(have, want jetstream.StreamConfig) bool {
 			return have.AllowMsgTTL == want.AllowMsgTTL || isBucket(want)
 		},
-		choice: func(_, want jetstream.StreamConfig) bool { return !takesForeign(want) }},
+		choice: func(_, want jetstream.StreamConfig) bool { return !takesForeign(want) }, risk: true},
 	// A marker is a message: it would be taken in, poll nothing, or keep a worker that died alive.
 	{name: "delete marker TTL", fields: []string{"SubjectDeleteMarkerTTL"}, show: func(c jetstream.StreamConfig) string { return show(c.SubjectDeleteMarkerTTL) }},
 	// Whoever may publish may empty the stream with it, and store a second message on a subject. The broker switches it on
 	// with schedules.
 	{name: "roll-ups", fields: []string{"AllowRollup"}, show: func(c jetstream.StreamConfig) string { return show(c.AllowRollup) },
 		fits:   func(have, _ jetstream.StreamConfig) bool { return have.AllowMsgSchedules },
-		choice: func(_, want jetstream.StreamConfig) bool { return !takesForeign(want) }},
+		choice: func(_, want jetstream.StreamConfig) bool { return !takesForeign(want) }, risk: true},
 	{name: "message counters", fields: []string{"AllowMsgCounter"}, show: func(c jetstream.StreamConfig) string { return show(c.AllowMsgCounter) }},
 	{name: "duplicate window", fields: []string{"Duplicates"}, show: func(c jetstream.StreamConfig) string { return show(window(c)) },
-		fits: windowFits, choice: func(_, want jetstream.StreamConfig) bool { return want.Retention != jetstream.WorkQueuePolicy }},
+		fits: windowFits, choice: func(_, want jetstream.StreamConfig) bool { return want.Retention != jetstream.WorkQueuePolicy }, risk: true},
 	{name: "direct gets", fields: []string{"AllowDirect"}, show: func(c jetstream.StreamConfig) string { return show(c.AllowDirect) }},
 	{name: "no ack", fields: []string{"NoAck"}, show: func(c jetstream.StreamConfig) string { return show(c.NoAck) }},
 	{name: "sealed", fields: []string{"Sealed"}, show: func(c jetstream.StreamConfig) string { return show(c.Sealed) }},
@@ -70,7 +73,7 @@ var streamRules = []rule[jetstream.StreamConfig]{
 			}
 			return takesForeign(want) || have.MaxMsgSize >= largest
 		}},
-	{name: "storage", fields: []string{"Storage"}, show: func(c jetstream.StreamConfig) string { return show(c.Storage) }, choice: always[jetstream.StreamConfig]},
+	{name: "storage", fields: []string{"Storage"}, show: func(c jetstream.StreamConfig) string { return show(c.Storage) }, choice: always[jetstream.StreamConfig], risk: true},
 	{name: "replicas", fields: []string{"Replicas"}, show: func(c jetstream.StreamConfig) string { return show(max(c.Replicas, 1)) }, choice: always[jetstream.StreamConfig]},
 }
 
@@ -84,11 +87,9 @@ var consumerRules = []rule[jetstream.ConsumerConfig]{
 	{name: "max ack pending", fields: []string{"MaxAckPending"}, show: func(c jetstream.ConsumerConfig) string { return limit(int64(c.MaxAckPending)) },
 		choice: func(_, want jetstream.ConsumerConfig) bool { return want.MaxAckPending > 0 }},
 	// A worker waits with one request a lane; the broker refuses those beyond.
-	{name: "max waiting", fields: []string{"MaxWaiting"}, show: func(c jetstream.ConsumerConfig) string { return limit(int64(c.MaxWaiting)) },
-		fits: func(have, want jetstream.ConsumerConfig) bool {
-			return have.MaxWaiting <= 0 || have.MaxWaiting >= max(want.MaxWaiting, defaultMaxWaiting)
-		},
-		choice: always[jetstream.ConsumerConfig]},
+	{name: "max waiting", fields: []string{"MaxWaiting"}, show: func(c jetstream.ConsumerConfig) string { return show(cmp.Or(max(c.MaxWaiting, 0), defaultMaxWaiting)) },
+		fits:   func(have, _ jetstream.ConsumerConfig) bool { return have.MaxWaiting >= defaultMaxWaiting },
+		choice: always[jetstream.ConsumerConfig], risk: true},
 	{name: "headers only", fields: []string{"HeadersOnly"}, show: func(c jetstream.ConsumerConfig) string { return show(c.HeadersOnly) }},
 	{name: "deliver subject", fields: []string{"DeliverSubject"}, show: func(c jetstream.ConsumerConfig) string { return show(c.DeliverSubject) }},
 	{name: "priority policy", fields: []string{"PriorityPolicy", "PriorityGroups"}, show: func(c jetstream.ConsumerConfig) string { return show(c.PriorityPolicy) + show(c.PriorityGroups) }},
@@ -96,7 +97,7 @@ var consumerRules = []rule[jetstream.ConsumerConfig]{
 	{name: "max request expires", fields: []string{"MaxRequestExpires"}, show: func(c jetstream.ConsumerConfig) string { return age(c.MaxRequestExpires) }},
 	{name: "inactive threshold", fields: []string{"InactiveThreshold"}, show: func(c jetstream.ConsumerConfig) string { return age(c.InactiveThreshold) }},
 	// A single server forgets such a consumer when it starts again.
-	{name: "memory storage", fields: []string{"MemoryStorage"}, show: func(c jetstream.ConsumerConfig) string { return show(c.MemoryStorage) }, choice: always[jetstream.ConsumerConfig]},
+	{name: "memory storage", fields: []string{"MemoryStorage"}, show: func(c jetstream.ConsumerConfig) string { return show(c.MemoryStorage) }, choice: always[jetstream.ConsumerConfig], risk: true},
 	// Too short an ack wait delivers what is still being polled; a longer one only slows recovery.
 	{name: "ack wait", fields: []string{"AckWait"}, show: func(c jetstream.ConsumerConfig) string { return show(c.AckWait) },
 		// The broker derives it from a back-off: saying so twice would not help.
@@ -215,7 +216,8 @@ func differences[C any](object string, rules []rule[C], have, want C) []Differen
 	var ds []Difference
 	for _, r := range rules {
 		if !r.satisfied(have, want) {
-			ds = append(ds, Difference{Object: object, Field: r.name, Have: r.show(have), Want: r.show(want), Choice: r.choice != nil && r.choice(have, want)})
+			choice := r.choice != nil && r.choice(have, want)
+			ds = append(ds, Difference{Object: object, Field: r.name, Have: r.show(have), Want: r.show(want), Choice: choice, Risk: choice && r.risk})
 		}
 	}
 	return ds

@@ -163,7 +163,7 @@ func TestCompareStreams(t *testing.T) {
 		change       change
 		field        string
 		have, should string
-		choice       bool
+		choice, risk bool
 	}{
 		{base: queue, change: func(s *jetstream.StreamConfig) { s.Subjects = append(s.Subjects, s.Name+".*.*") }, field: "subjects", have: "NAME.* NAME.*.*", should: "NAME.*"},
 		{base: queue, change: func(s *jetstream.StreamConfig) { s.Retention = jetstream.LimitsPolicy }, field: "retention", have: "Limits", should: "WorkQueue"},
@@ -184,7 +184,7 @@ func TestCompareStreams(t *testing.T) {
 		{base: queue, change: func(s *jetstream.StreamConfig) { s.MaxMsgSize = 512 }, field: "max message size", have: "512", should: "unlimited"},
 		{base: queue, change: func(s *jetstream.StreamConfig) { s.MaxMsgSize = schema.MaxMessageBytes }, field: "max message size", have: "262144", should: "unlimited", choice: true},
 		{base: intake, change: func(s *jetstream.StreamConfig) { s.MaxMsgSize = 512 }, field: "max message size", have: "512", should: "unlimited", choice: true},
-		{base: queue, change: func(s *jetstream.StreamConfig) { s.Storage = jetstream.MemoryStorage }, field: "storage", have: "Memory", should: "File", choice: true},
+		{base: queue, change: func(s *jetstream.StreamConfig) { s.Storage = jetstream.MemoryStorage }, field: "storage", have: "Memory", should: "File", choice: true, risk: true},
 		{base: queue, change: func(s *jetstream.StreamConfig) { s.Description, s.Duplicates = "another", time.Minute }},
 		{base: queue, change: func(s *jetstream.StreamConfig) { s.Replicas = 0 }}, // which the broker takes for 1
 	} {
@@ -197,7 +197,7 @@ func TestCompareStreams(t *testing.T) {
 		var differ []topology.Difference
 		if c.field != "" {
 			differ = append(differ, topology.Difference{
-				Object: "stream " + name, Field: c.field, Have: strings.ReplaceAll(c.have, "NAME", name), Want: strings.ReplaceAll(c.should, "NAME", name), Choice: c.choice,
+				Object: "stream " + name, Field: c.field, Have: strings.ReplaceAll(c.have, "NAME", name), Want: strings.ReplaceAll(c.should, "NAME", name), Choice: c.choice, Risk: c.risk,
 			})
 		}
 		b.compare(t, topology.Set{Streams: []jetstream.StreamConfig{c.base(name)}}, differ...)
@@ -234,7 +234,7 @@ func TestCompareConsumers(t *testing.T) {
 		change       change
 		field        string
 		have, should string
-		choice       bool
+		choice, risk bool
 	}{
 		{change: func(c *jetstream.ConsumerConfig) { c.FilterSubject = "S.b" }, field: "filter", have: "S.b", should: "S.a"},
 		{change: func(c *jetstream.ConsumerConfig) { c.FilterSubject = "" }, field: "filter", have: "", should: "S.a"},
@@ -247,6 +247,9 @@ func TestCompareConsumers(t *testing.T) {
 		{change: func(c *jetstream.ConsumerConfig) { c.MaxAckPending = -1 }, field: "max ack pending", have: "unlimited", should: "500", choice: true},
 		{change: func(c *jetstream.ConsumerConfig) { c.AckWait = 10*time.Second - 1 }, field: "ack wait", have: "9.999999999s", should: "10s"},
 		{change: func(c *jetstream.ConsumerConfig) { c.AckWait = 11 * time.Second }, field: "ack wait", have: "11s", should: "10s", choice: true},
+		{change: func(c *jetstream.ConsumerConfig) { c.MaxWaiting = 3 }, field: "max waiting", have: "3", should: "512", choice: true, risk: true},
+		{change: func(c *jetstream.ConsumerConfig) { c.MemoryStorage = true }, field: "memory storage", have: "true", should: "false", choice: true, risk: true},
+		{change: func(c *jetstream.ConsumerConfig) { c.ReplayPolicy = jetstream.ReplayOriginalPolicy }, field: "replay policy", have: "original", should: "instant"},
 		{change: func(c *jetstream.ConsumerConfig) { c.Description = "another" }},
 	} {
 		name := fmt.Sprint("c", i)
@@ -257,7 +260,7 @@ func TestCompareConsumers(t *testing.T) {
 		}
 		var differ []topology.Difference
 		if c.field != "" {
-			differ = append(differ, topology.Difference{Object: "consumer S/" + name, Field: c.field, Have: c.have, Want: c.should, Choice: c.choice})
+			differ = append(differ, topology.Difference{Object: "consumer S/" + name, Field: c.field, Have: c.have, Want: c.should, Choice: c.choice, Risk: c.risk})
 		}
 		b.compare(t, topology.Set{Consumers: []topology.Consumer{want}}, differ...)
 	}

@@ -86,15 +86,21 @@ func (f *fleet) keep(ctx context.Context) {
 // complain logs what a look has found, and the one before had not.
 func (f *fleet) complain(before, now topology.Report) {
 	for _, one := range now.Foreign {
-		if !slices.ContainsFunc(before.Foreign, func(b topology.Foreign) bool { return b.Stream == one.Stream }) {
-			f.log.WithFields(logrus.Fields{"stream": one.Stream, "consumers": one.Consumers}).Error("foreign consumer takes messages away")
+		if slices.ContainsFunc(before.Foreign, func(b topology.Foreign) bool { return b.Stream == one.Stream }) {
+			continue
 		}
+		f.log.WithFields(logrus.Fields{"stream": one.Stream, "consumers": one.Consumers}).
+			Error("foreign consumer takes messages away")
 	}
 	for _, one := range now.Undelivered {
-		if !slices.ContainsFunc(before.Undelivered, func(b topology.Undelivered) bool { return b.Stream == one.Stream && b.Consumer == one.Consumer }) {
-			f.log.WithFields(logrus.Fields{"stream": one.Stream, "consumer": one.Consumer, "sequence": one.Sequence, "stored": one.Stored,
-				"command": consumer.ProvisionCommand(f.worker.Mode(), consumer.Config{}) + " --update"}).Error("stored messages are not delivered")
+		known := func(b topology.Undelivered) bool { return b.Stream == one.Stream && b.Consumer == one.Consumer }
+		if slices.ContainsFunc(before.Undelivered, known) {
+			continue
 		}
+		f.log.WithFields(logrus.Fields{
+			"stream": one.Stream, "consumer": one.Consumer, "sequence": one.Sequence, "stored": one.Stored,
+			"command": consumer.ProvisionCommand(f.worker.Mode(), consumer.Config{}) + " --update",
+		}).Error("stored messages are not delivered")
 	}
 }
 

@@ -15,7 +15,9 @@ import (
 )
 
 // apply compares, and then creates and updates as it may. It says what it does.
-func (c provisionCommand) apply(ctx context.Context, js jetstream.JetStream, p process, log logrus.FieldLogger, set topology.Set) error {
+func (c provisionCommand) apply(
+	ctx context.Context, js jetstream.JetStream, p process, log logrus.FieldLogger, set topology.Set,
+) error {
 	found, report, err := c.look(ctx, js, log, set)
 	if err != nil {
 		return err
@@ -42,7 +44,8 @@ func (c provisionCommand) apply(ctx context.Context, js jetstream.JetStream, p p
 		say(p.stdout, "everything is as it should be")
 		return nil
 	case other:
-		return errors.New("the streams were made for the other way of holding back; nothing was changed. To keep it, leave out --hold-back ($STATUSWORKER_HOLD_BACK), or name the way that is there; to change over, see docs/design.md")
+		return errors.New("the streams were made for the other way of holding back; nothing was changed. To keep it, leave out " +
+			"--hold-back ($STATUSWORKER_HOLD_BACK), or name the way that is there; to change over, see docs/design.md")
 	case c.DryRun:
 		return errReported
 	}
@@ -71,10 +74,13 @@ func (c provisionCommand) apply(ctx context.Context, js jetstream.JetStream, p p
 	return nil
 }
 
-var errForeign = errors.New("another consumer takes messages away: find the stream that sources or mirrors one of these and delete it; see StatusworkerForeignConsumers in docs/operations.md")
+var errForeign = errors.New("another consumer takes messages away: find the stream that sources or mirrors one of these and delete it; " +
+	"see StatusworkerForeignConsumers in docs/operations.md")
 
 // look finds out what is to be done.
-func (c provisionCommand) look(ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger, set topology.Set) (found []topology.Difference, report topology.Report, err error) {
+func (provisionCommand) look(
+	ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger, set topology.Set,
+) (found []topology.Difference, report topology.Report, err error) {
 	err = settledBroker(ctx, js, log, func(ctx context.Context) (err error) {
 		found, err = topology.Compare(ctx, js, set)
 		return err
@@ -90,7 +96,9 @@ func (c provisionCommand) look(ctx context.Context, js jetstream.JetStream, log 
 }
 
 // update changes what differs, and has delivered what no consumer delivers any more.
-func (c provisionCommand) update(ctx context.Context, js jetstream.JetStream, p process, log logrus.FieldLogger, set topology.Set) error {
+func (c provisionCommand) update(
+	ctx context.Context, js jetstream.JetStream, p process, log logrus.FieldLogger, set topology.Set,
+) error {
 	err := settledBroker(ctx, js, log, func(ctx context.Context) error {
 		changed, err := topology.Update(ctx, js, set)
 		for _, object := range changed {
@@ -128,7 +136,9 @@ func (c provisionCommand) update(ctx context.Context, js jetstream.JetStream, p 
 
 // redeliver recreates consumers. With delayed naks the broker forgets with them for how long each interaction is to wait, so
 // that no worker may be there.
-func (c provisionCommand) redeliver(ctx context.Context, js jetstream.JetStream, p process, log logrus.FieldLogger, set topology.Set, undelivered []topology.Undelivered) error {
+func (c provisionCommand) redeliver(
+	ctx context.Context, js jetstream.JetStream, p process, log logrus.FieldLogger, set topology.Set, undelivered []topology.Undelivered,
+) error {
 	return settledBroker(ctx, js, log, func(ctx context.Context) error {
 		if c.HoldBack == consumer.Nak {
 			bucket, err := js.Stream(ctx, schema.StreamWorkers)
@@ -136,7 +146,8 @@ func (c provisionCommand) redeliver(ctx context.Context, js jetstream.JetStream,
 				return fmt.Errorf("reading stream %s: %w", schema.StreamWorkers, err)
 			}
 			if n := bucket.CachedInfo().State.Msgs; n > 0 {
-				return fmt.Errorf("%d workers are alive: with delayed naks, to deliver what was passed over delivers everything at once, and polls are too early; stop the workers, wait for the longest interval, and run it again", n)
+				return fmt.Errorf("%d workers are alive: with delayed naks, a consumer that is made anew delivers everything at once, and "+
+					"polls are too early; stop the workers, wait for the longest interval, and run it again", n)
 			}
 		}
 		recreated, err := topology.Redeliver(ctx, js, set, undelivered)

@@ -12,13 +12,19 @@ import (
 	"statusworker/schema"
 )
 
+type (
+	streamConfig   = jetstream.StreamConfig
+	consumerConfig = jetstream.ConsumerConfig
+)
+
 // rule compares one property of a configuration. Fields that no rule names are the operator's: they break no promise,
 // whatever they are (the test of the fields says of each why).
 type rule[C any] struct {
 	name   string   // as it is shown
 	fields []string // of C, that make it up
-	show   func(C) string
-	// fits tells whether what is there will do; without it, what is shown must be the same.
+	// shown is the property as text; without it, that of the first field.
+	shown func(C) string
+	// fits tells whether what is there will do though it is shown otherwise; without it, nothing else will.
 	fits func(have, want C) bool
 	// choice tells whether a worker runs on what is there, though it does not fit; without it, none does.
 	choice func(have, want C) bool
@@ -28,91 +34,107 @@ type rule[C any] struct {
 
 func always[C any](_, _ C) bool { return true }
 
-var streamRules = []rule[jetstream.StreamConfig]{
-	{name: "subjects", fields: []string{"Subjects"}, show: func(c jetstream.StreamConfig) string { return show(c.Subjects) }},
-	{name: "retention", fields: []string{"Retention"}, show: func(c jetstream.StreamConfig) string { return show(c.Retention) }},
-	{name: "discard", fields: []string{"Discard"}, show: func(c jetstream.StreamConfig) string { return show(c.Discard) }},
-	{name: "discard new per subject", fields: []string{"DiscardNewPerSubject"}, show: func(c jetstream.StreamConfig) string { return show(c.DiscardNewPerSubject) }},
-	{name: "max messages per subject", fields: []string{"MaxMsgsPerSubject"}, show: func(c jetstream.StreamConfig) string { return limit(c.MaxMsgsPerSubject) }},
-	{name: "message schedules", fields: []string{"AllowMsgSchedules"}, show: func(c jetstream.StreamConfig) string { return show(c.AllowMsgSchedules) }},
+var streamRules = []rule[streamConfig]{
+	{name: "subjects", fields: []string{"Subjects"}},
+	{name: "retention", fields: []string{"Retention"}},
+	{name: "discard", fields: []string{"Discard"}},
+	{name: "discard new per subject", fields: []string{"DiscardNewPerSubject"}},
+	{name: "max messages per subject", fields: []string{"MaxMsgsPerSubject"},
+		shown: func(c streamConfig) string { return limit(c.MaxMsgsPerSubject) }},
+	{name: "message schedules", fields: []string{"AllowMsgSchedules"}},
 	// A message that asks for an end of its own is acknowledged, and has no outcome. In the bucket that is what it is for.
-	{name: "message TTLs", fields: []string{"AllowMsgTTL"}, show: func(c jetstream.StreamConfig) string { return show(c.AllowMsgTTL) },
-		fits: func(have, want jetstream.StreamConfig) bool {
-			return have.AllowMsgTTL == want.AllowMsgTTL || isBucket(want)
-		},
-		choice: func(_, want jetstream.StreamConfig) bool { return !takesForeign(want) }, risk: true},
+	{name: "message TTLs", fields: []string{"AllowMsgTTL"},
+		fits:   func(_, want streamConfig) bool { return isBucket(want) },
+		choice: byTheStageAlone, risk: true},
 	// A marker is a message: it would be taken in, poll nothing, or keep a worker that died alive.
-	{name: "delete marker TTL", fields: []string{"SubjectDeleteMarkerTTL"}, show: func(c jetstream.StreamConfig) string { return show(c.SubjectDeleteMarkerTTL) }},
+	{name: "delete marker TTL", fields: []string{"SubjectDeleteMarkerTTL"}},
 	// Whoever may publish may empty the stream with it, and store a second message on a subject. The broker switches it on
 	// with schedules.
-	{name: "roll-ups", fields: []string{"AllowRollup"}, show: func(c jetstream.StreamConfig) string { return show(c.AllowRollup) },
-		fits:   func(have, _ jetstream.StreamConfig) bool { return have.AllowMsgSchedules },
-		choice: func(_, want jetstream.StreamConfig) bool { return !takesForeign(want) }, risk: true},
-	{name: "message counters", fields: []string{"AllowMsgCounter"}, show: func(c jetstream.StreamConfig) string { return show(c.AllowMsgCounter) }},
-	{name: "duplicate window", fields: []string{"Duplicates"}, show: func(c jetstream.StreamConfig) string { return show(window(c)) },
-		fits: windowFits, choice: func(_, want jetstream.StreamConfig) bool { return want.Retention != jetstream.WorkQueuePolicy }, risk: true},
-	{name: "direct gets", fields: []string{"AllowDirect"}, show: func(c jetstream.StreamConfig) string { return show(c.AllowDirect) }},
-	{name: "no ack", fields: []string{"NoAck"}, show: func(c jetstream.StreamConfig) string { return show(c.NoAck) }},
-	{name: "sealed", fields: []string{"Sealed"}, show: func(c jetstream.StreamConfig) string { return show(c.Sealed) }},
-	{name: "mirror or sources", fields: []string{"Mirror", "Sources"}, show: func(c jetstream.StreamConfig) string { return show(c.Mirror != nil || len(c.Sources) > 0) }},
-	{name: "subject transform", fields: []string{"SubjectTransform"}, show: func(c jetstream.StreamConfig) string { return show(c.SubjectTransform != nil) }},
-	{name: "republish to", fields: []string{"RePublish"}, show: func(c jetstream.StreamConfig) string { return republished(c) }},
-	// It acknowledges what is not written yet.
-	{name: "persist mode", fields: []string{"PersistMode"}, show: func(c jetstream.StreamConfig) string { return show(c.PersistMode) }},
+	{name: "roll-ups", fields: []string{"AllowRollup"},
+		fits:   func(have, _ streamConfig) bool { return have.AllowMsgSchedules },
+		choice: byTheStageAlone, risk: true},
+	{name: "message counters", fields: []string{"AllowMsgCounter"}},
+	{name: "duplicate window", fields: []string{"Duplicates"},
+		shown:  func(c streamConfig) string { return text(window(c)) },
+		fits:   windowFits,
+		choice: func(_, want streamConfig) bool { return want.Retention != jetstream.WorkQueuePolicy }, risk: true},
+	{name: "direct gets", fields: []string{"AllowDirect"}},
+	{name: "no ack", fields: []string{"NoAck"}},
+	{name: "sealed", fields: []string{"Sealed"}},
+	{name: "mirror or sources", fields: []string{"Mirror", "Sources"},
+		shown: func(c streamConfig) string { return text(c.Mirror != nil || len(c.Sources) > 0) }},
+	{name: "subject transform", fields: []string{"SubjectTransform"},
+		shown: func(c streamConfig) string { return text(c.SubjectTransform != nil) }},
+	{name: "republish to", fields: []string{"RePublish"}, shown: republished},
+	// Another one than the default acknowledges what is not written yet.
+	{name: "persist mode", fields: []string{"PersistMode"}},
 	// Where messages wait for their outcome, an age would lose them. That of a key-value bucket is how long its values hold.
-	{name: "max age", fields: []string{"MaxAge"}, show: func(c jetstream.StreamConfig) string { return age(c.MaxAge) },
-		choice: func(_, want jetstream.StreamConfig) bool { return want.MaxAge > 0 && !isBucket(want) }},
-	{name: "max messages", fields: []string{"MaxMsgs"}, show: func(c jetstream.StreamConfig) string { return limit(c.MaxMsgs) }, choice: mayBeBounded},
-	{name: "max bytes", fields: []string{"MaxBytes"}, show: func(c jetstream.StreamConfig) string { return limit(c.MaxBytes) }, choice: mayBeBounded},
+	{name: "max age", fields: []string{"MaxAge"},
+		shown:  func(c streamConfig) string { return age(c.MaxAge) },
+		choice: func(_, want streamConfig) bool { return want.MaxAge > 0 && !isBucket(want) }},
+	{name: "max messages", fields: []string{"MaxMsgs"},
+		shown: func(c streamConfig) string { return limit(c.MaxMsgs) }, choice: mayBeBounded},
+	{name: "max bytes", fields: []string{"MaxBytes"},
+		shown: func(c streamConfig) string { return limit(c.MaxBytes) }, choice: mayBeBounded},
 	// What is declared may be bounded: its producer is told. What the stage stores itself must fit.
-	{name: "max message size", fields: []string{"MaxMsgSize"}, show: func(c jetstream.StreamConfig) string { return limit(int64(c.MaxMsgSize)) },
-		choice: func(have, want jetstream.StreamConfig) bool {
+	{name: "max message size", fields: []string{"MaxMsgSize"},
+		shown: func(c streamConfig) string { return limit(int64(c.MaxMsgSize)) },
+		choice: func(have, want streamConfig) bool {
 			largest := int32(schema.MaxMessageBytes)
 			if isBucket(want) {
 				largest = schema.MaxAnnouncementBytes
 			}
 			return takesForeign(want) || have.MaxMsgSize >= largest
 		}},
-	{name: "storage", fields: []string{"Storage"}, show: func(c jetstream.StreamConfig) string { return show(c.Storage) }, choice: always[jetstream.StreamConfig], risk: true},
-	{name: "replicas", fields: []string{"Replicas"}, show: func(c jetstream.StreamConfig) string { return show(max(c.Replicas, 1)) }, choice: always[jetstream.StreamConfig]},
+	{name: "storage", fields: []string{"Storage"}, choice: always[streamConfig], risk: true},
+	{name: "replicas", fields: []string{"Replicas"},
+		shown: func(c streamConfig) string { return text(max(c.Replicas, 1)) }, choice: always[streamConfig]},
 }
 
-var consumerRules = []rule[jetstream.ConsumerConfig]{
-	{name: "filter", fields: []string{"FilterSubject", "FilterSubjects"}, show: func(c jetstream.ConsumerConfig) string { return show(filters(c)) }},
-	{name: "deliver policy", fields: []string{"DeliverPolicy", "OptStartSeq", "OptStartTime"}, show: func(c jetstream.ConsumerConfig) string { return deliverPolicy(c) }},
-	{name: "ack policy", fields: []string{"AckPolicy"}, show: func(c jetstream.ConsumerConfig) string { return show(c.AckPolicy) }},
-	{name: "replay policy", fields: []string{"ReplayPolicy"}, show: func(c jetstream.ConsumerConfig) string { return show(c.ReplayPolicy) }},
-	{name: "max deliver", fields: []string{"MaxDeliver"}, show: func(c jetstream.ConsumerConfig) string { return limit(int64(c.MaxDeliver)) }},
-	{name: "back-off", fields: []string{"BackOff"}, show: func(c jetstream.ConsumerConfig) string { return show(c.BackOff) }},
-	{name: "max ack pending", fields: []string{"MaxAckPending"}, show: func(c jetstream.ConsumerConfig) string { return limit(int64(c.MaxAckPending)) },
-		choice: func(_, want jetstream.ConsumerConfig) bool { return want.MaxAckPending > 0 }},
+var consumerRules = []rule[consumerConfig]{
+	{name: "filter", fields: []string{"FilterSubject", "FilterSubjects"},
+		shown: func(c consumerConfig) string { return text(filters(c)) }},
+	{name: "deliver policy", fields: []string{"DeliverPolicy", "OptStartSeq", "OptStartTime"}, shown: deliverPolicy},
+	{name: "ack policy", fields: []string{"AckPolicy"}},
+	{name: "replay policy", fields: []string{"ReplayPolicy"}},
+	{name: "max deliver", fields: []string{"MaxDeliver"}, shown: func(c consumerConfig) string { return limit(int64(c.MaxDeliver)) }},
+	{name: "back-off", fields: []string{"BackOff"}},
+	{name: "max ack pending", fields: []string{"MaxAckPending"},
+		shown:  func(c consumerConfig) string { return limit(int64(c.MaxAckPending)) },
+		choice: func(_, want consumerConfig) bool { return want.MaxAckPending > 0 }},
 	// A worker waits with one request a lane; the broker refuses those beyond.
-	{name: "max waiting", fields: []string{"MaxWaiting"}, show: func(c jetstream.ConsumerConfig) string { return show(cmp.Or(max(c.MaxWaiting, 0), defaultMaxWaiting)) },
-		fits:   func(have, _ jetstream.ConsumerConfig) bool { return have.MaxWaiting >= defaultMaxWaiting },
-		choice: always[jetstream.ConsumerConfig], risk: true},
-	{name: "headers only", fields: []string{"HeadersOnly"}, show: func(c jetstream.ConsumerConfig) string { return show(c.HeadersOnly) }},
-	{name: "deliver subject", fields: []string{"DeliverSubject"}, show: func(c jetstream.ConsumerConfig) string { return show(c.DeliverSubject) }},
-	{name: "priority policy", fields: []string{"PriorityPolicy", "PriorityGroups"}, show: func(c jetstream.ConsumerConfig) string { return show(c.PriorityPolicy) + show(c.PriorityGroups) }},
-	{name: "max request batch", fields: []string{"MaxRequestBatch"}, show: func(c jetstream.ConsumerConfig) string { return limit(int64(c.MaxRequestBatch)) }},
-	{name: "max request expires", fields: []string{"MaxRequestExpires"}, show: func(c jetstream.ConsumerConfig) string { return age(c.MaxRequestExpires) }},
-	{name: "inactive threshold", fields: []string{"InactiveThreshold"}, show: func(c jetstream.ConsumerConfig) string { return age(c.InactiveThreshold) }},
+	{name: "max waiting", fields: []string{"MaxWaiting"},
+		shown:  func(c consumerConfig) string { return text(cmp.Or(max(c.MaxWaiting, 0), defaultMaxWaiting)) },
+		fits:   func(have, _ consumerConfig) bool { return have.MaxWaiting >= defaultMaxWaiting },
+		choice: always[consumerConfig], risk: true},
+	{name: "headers only", fields: []string{"HeadersOnly"}},
+	{name: "deliver subject", fields: []string{"DeliverSubject"}},
+	{name: "priority policy", fields: []string{"PriorityPolicy", "PriorityGroups"},
+		shown: func(c consumerConfig) string { return text(c.PriorityPolicy) + text(c.PriorityGroups) }},
+	{name: "max request batch", fields: []string{"MaxRequestBatch"},
+		shown: func(c consumerConfig) string { return limit(int64(c.MaxRequestBatch)) }},
+	{name: "max request expires", fields: []string{"MaxRequestExpires"},
+		shown: func(c consumerConfig) string { return age(c.MaxRequestExpires) }},
+	{name: "inactive threshold", fields: []string{"InactiveThreshold"},
+		shown: func(c consumerConfig) string { return age(c.InactiveThreshold) }},
 	// A single server forgets such a consumer when it starts again.
-	{name: "memory storage", fields: []string{"MemoryStorage"}, show: func(c jetstream.ConsumerConfig) string { return show(c.MemoryStorage) }, choice: always[jetstream.ConsumerConfig], risk: true},
+	{name: "memory storage", fields: []string{"MemoryStorage"}, choice: always[consumerConfig], risk: true},
 	// Too short an ack wait delivers what is still being polled; a longer one only slows recovery.
-	{name: "ack wait", fields: []string{"AckWait"}, show: func(c jetstream.ConsumerConfig) string { return show(c.AckWait) },
+	{name: "ack wait", fields: []string{"AckWait"},
 		// The broker derives it from a back-off: saying so twice would not help.
-		fits: func(have, want jetstream.ConsumerConfig) bool {
-			return have.AckWait == want.AckWait || len(have.BackOff) > 0
-		},
-		choice: func(have, want jetstream.ConsumerConfig) bool { return have.AckWait >= want.AckWait }},
+		fits:   func(have, _ consumerConfig) bool { return len(have.BackOff) > 0 },
+		choice: func(have, want consumerConfig) bool { return have.AckWait >= want.AckWait }},
 }
 
 // takesForeign tells of the stream that others than the stage publish to.
-func takesForeign(c jetstream.StreamConfig) bool { return c.DiscardNewPerSubject }
+func takesForeign(c streamConfig) bool { return c.DiscardNewPerSubject }
 
-func isBucket(c jetstream.StreamConfig) bool { return strings.HasPrefix(c.Name, "KV_") }
+// byTheStageAlone tells of the others.
+func byTheStageAlone(_, want streamConfig) bool { return !takesForeign(want) }
 
-func mayBeBounded(_, want jetstream.StreamConfig) bool {
+func isBucket(c streamConfig) bool { return strings.HasPrefix(c.Name, "KV_") }
+
+func mayBeBounded(_, want streamConfig) bool {
 	return want.Discard == jetstream.DiscardNew || want.Retention == jetstream.LimitsPolicy
 }
 
@@ -125,7 +147,7 @@ const (
 	defaultMaxWaiting = 512
 )
 
-func window(c jetstream.StreamConfig) time.Duration {
+func window(c streamConfig) time.Duration {
 	if c.Duplicates == 0 {
 		return defaultDuplicates
 	}
@@ -134,7 +156,7 @@ func window(c jetstream.StreamConfig) time.Duration {
 
 // windowFits judges a duplicate window. In a work queue that has one it may be no longer: it swallows what is declared
 // again after its outcome. Elsewhere it may be no shorter: it is a second guard against a second copy.
-func windowFits(have, want jetstream.StreamConfig) bool {
+func windowFits(have, want streamConfig) bool {
 	switch {
 	case want.Retention != jetstream.WorkQueuePolicy:
 		longest := window(want)
@@ -149,7 +171,7 @@ func windowFits(have, want jetstream.StreamConfig) bool {
 }
 
 // republished is where a stream publishes its messages again, if that may be a subject of this stage.
-func republished(c jetstream.StreamConfig) string {
+func republished(c streamConfig) string {
 	if c.RePublish == nil {
 		return "nowhere"
 	}
@@ -162,25 +184,26 @@ func republished(c jetstream.StreamConfig) string {
 	return "nowhere"
 }
 
-func deliverPolicy(c jetstream.ConsumerConfig) string {
+func deliverPolicy(c consumerConfig) string {
 	switch {
 	case c.OptStartSeq > 0:
-		return fmt.Sprintf("%s %d", show(c.DeliverPolicy), c.OptStartSeq)
+		return fmt.Sprintf("%s %d", text(c.DeliverPolicy), c.OptStartSeq)
 	case c.OptStartTime != nil:
-		return show(c.DeliverPolicy) + " " + c.OptStartTime.UTC().Format(time.RFC3339)
+		return text(c.DeliverPolicy) + " " + c.OptStartTime.UTC().Format(time.RFC3339)
 	}
-	return show(c.DeliverPolicy)
+	return text(c.DeliverPolicy)
 }
 
-func filters(c jetstream.ConsumerConfig) []string {
+func filters(c consumerConfig) []string {
 	if c.FilterSubject != "" {
 		return []string{c.FilterSubject}
 	}
 	return c.FilterSubjects
 }
 
-func show[T any](v T) string {
-	switch v := any(v).(type) {
+// text is a value as it is shown.
+func text(v any) string {
+	switch v := v.(type) {
 	case []string:
 		return strings.Join(v, " ")
 	case time.Duration:
@@ -207,6 +230,13 @@ func age(d time.Duration) string {
 	return schema.Duration(d)
 }
 
+func (r rule[C]) show(c C) string {
+	if r.shown != nil {
+		return r.shown(c)
+	}
+	return text(reflect.ValueOf(c).FieldByName(r.fields[0]).Interface())
+}
+
 func (r rule[C]) satisfied(have, want C) bool {
 	return r.show(have) == r.show(want) || r.fits != nil && r.fits(have, want)
 }
@@ -215,10 +245,13 @@ func (r rule[C]) satisfied(have, want C) bool {
 func differences[C any](object string, rules []rule[C], have, want C) []Difference {
 	var ds []Difference
 	for _, r := range rules {
-		if !r.satisfied(have, want) {
-			choice := r.choice != nil && r.choice(have, want)
-			ds = append(ds, Difference{Object: object, Field: r.name, Have: r.show(have), Want: r.show(want), Choice: choice, Risk: choice && r.risk})
+		if r.satisfied(have, want) {
+			continue
 		}
+		choice := r.choice != nil && r.choice(have, want)
+		ds = append(ds, Difference{
+			Object: object, Field: r.name, Have: r.show(have), Want: r.show(want), Choice: choice, Risk: choice && r.risk,
+		})
 	}
 	return ds
 }

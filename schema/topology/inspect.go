@@ -24,7 +24,8 @@ type Foreign struct {
 }
 
 func (f Foreign) String() string {
-	return fmt.Sprintf("%s: %d more consumers than its own, as of a stream that sources it: what they take is lost to this stage", streamName(f.Stream), f.Consumers)
+	return fmt.Sprintf("%s: %d more consumers than its own, as of a stream that sources it: what they take is lost to this stage",
+		streamName(f.Stream), f.Consumers)
 }
 
 // Undelivered is the first message in a work queue that its consumer counts as settled, and will not deliver. There may be
@@ -37,7 +38,8 @@ type Undelivered struct {
 }
 
 func (u Undelivered) String() string {
-	return fmt.Sprintf("%s: passes over stored messages for good, the first with sequence %d, stored at %s", consumerName(u.Stream, u.Consumer), u.Sequence, u.Stored.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("%s: passes over stored messages for good, the first with sequence %d, stored at %s",
+		consumerName(u.Stream, u.Consumer), u.Sequence, u.Stored.UTC().Format(time.RFC3339))
 }
 
 // settledWithin is how long the broker may take to delete a message that was acknowledged.
@@ -110,7 +112,8 @@ func inspect(ctx context.Context, js jetstream.JetStream, set Set) (Report, erro
 }
 
 // consumersOf reads those consumers of a stream that are there.
-func consumersOf(ctx context.Context, js jetstream.JetStream, stream string, of []Consumer) (infos []*jetstream.ConsumerInfo, err error) {
+func consumersOf(ctx context.Context, js jetstream.JetStream, stream string, of []Consumer) ([]*jetstream.ConsumerInfo, error) {
+	var infos []*jetstream.ConsumerInfo
 	for _, c := range of {
 		if c.Stream != stream {
 			continue
@@ -157,9 +160,11 @@ func Settled(c *jetstream.ConsumerInfo, sequence uint64) bool {
 
 // Redeliver deletes the consumers of a set that do not deliver what is stored, and creates them anew: they deliver
 // everything that is stored, also what is with a worker or waits for the end of a delay. It returns what it recreated.
-func Redeliver(ctx context.Context, js jetstream.JetStream, set Set, undelivered []Undelivered) (recreated []string, err error) {
+func Redeliver(ctx context.Context, js jetstream.JetStream, set Set, undelivered []Undelivered) ([]string, error) {
+	var recreated []string
 	for _, c := range set.Consumers {
-		if !slices.ContainsFunc(undelivered, func(u Undelivered) bool { return u.Stream == c.Stream && u.Consumer == c.Config.Durable }) {
+		affected := func(u Undelivered) bool { return u.Stream == c.Stream && u.Consumer == c.Config.Durable }
+		if !slices.ContainsFunc(undelivered, affected) {
 			continue
 		}
 		object, cfg := consumerName(c.Stream, c.Config.Durable), c.Config

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"statusworker/schema"
+)
+
+// natsStub writes down how it is called. Streams are those that it lists; a call that has the text fails in it fails; one
+// that asks for help tells whether it is of version 0.5 or later.
+func natsStub(t *testing.T, streams []string, fails string, older bool) (environment []string, calls func() []string) {
+	t.Helper()
+	folder := t.TempDir()
+	log := filepath.Join(folder, "calls")
+	script := `#!/bin/sh
+case "$*" in
+*--help) exit ` + map[bool]string{true: "1", false: "0"}[older] + ` ;;
+*"stream ls --names") printf '%s\n' ` + strings.Join(streams, " ") + ` ;;
+*) echo "$*" >> ` + log + ` ;;
+esac
+case "$*" in *"` + fails + `"*) exit 1 ;; esac
+exit 0
+`
+	if fails == "" {
+		script = strings.Replace(script, `case "$*" in *""*) exit 1 ;; esac`, "", 1)
+	}
+	if err := os.WriteFile(filepath.Join(folder, "nats"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	return append(os.Environ(), "PATH="+folder+":"+os.Getenv("PATH")), func() []string {
+		data, err := os.ReadFile(log)
+		if err != nil && !os.IsNotExist(err) {
+			t.Fatal(err)
+		}
+		return strings.FieldsFunc(string(data), func(r rune) bool { return r == '\n' })
+	}
+}
+
+// A backup is made in the order in which an interaction moves: in any other it lacks what moves between two snapshots.
+func TestBackupIsInTheOrderOfMoves(t *testing.T) {
+	t.Parallel()
+	all := []string{"KV_INTERACTIONS_WORKERS", schema.StreamOutcomes, schema.StreamPolls, "INTERACTIONS_POLLS_OF_OTHERS", schema.StreamDeclared}
+	for name, tt := range map[string]struct {
+		streams []string
+		fails   string
+		older   bool
+		want    []string // streams in the order of their backups
+		fault   bool
+	}{
+		"reservations":         {streams: all, want: []string{schema.StreamDeclared, schema.StreamPolls, schema.StreamOutcomes}},
+		"an older nats":        {streams: all, older: true, want: []string{schema.StreamDeclared, schema.StreamPolls, schema.StreamOutcomes}},
+		"delayed naks":         {streams: []string{schema.StreamOutcomes, schema.StreamDeclared}, want: []string{schema.StreamDeclared, schema.StreamOutcomes}},
+		"a snapshot fails":     {streams: all, fails: schema.StreamPolls + " ", want: []string{schema.StreamDeclared, schema.StreamPolls}, fault: true},
+		"the broker is silent": {streams: all, fails: "stream ls", fault: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			environment, calls := natsStub(t, tt.streams, tt.fails, tt.older)
+			folder := filepath.Join(t.TempDir(), "backup")
+			backup := exec.CommandContext(t.Context(), "sh", "../../deploy/nats/backup.sh", folder, "--context", "production")
+			backup.Env = environment
+			output, err := backup.CombinedOutput()
+			if (err != nil) != tt.fault {
+				t.Errorf("it ended with %v: %s", err, output)
+			}
+			verb := "backup stream"
+			if tt.older {
+				verb = "stream backup"
+			}
+			var want []string
+			for _, s := range tt.want {
+				consumers := "--no-consumers"
+				if s == schema.StreamOutcomes {
+					consumers = "--consumers"
+				}
+				want = append(want, "--context production "+verb+" "+s+" "+filepath.Join(folder, s)+" "+consumers+" --no-progress")
+			}
+			if got := calls(); !slices.Equal(got, want) {
+				t.Errorf("nats was called with\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+			}
+			if tt.fault {
+				return
+			}
+			again := exec.CommandContext(t.Context(), "sh", "../../deploy/nats/backup.sh", folder)
+			again.Env = environment
+			if err := again.Run(); err == nil || len(calls()) != len(want) {
+				t.Error("it backed up over another backup")
+			}
+
+			for _, s := range tt.want {
+				if err := os.Mkdir(filepath.Join(folder, s), 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
+			restore := exec.CommandContext(t.Context(), "sh", "../../deploy/nats/restore.sh", folder)
+			restore.Env = environment
+			if output, err := restore.CombinedOutput(); err != nil {
+				t.Errorf("the restore ended with %v: %s", err, output)
+			}
+			var restored []string
+			for _, call := range calls()[len(want):] {
+				words := strings.Fields(call)
+				restored = append(restored, filepath.Base(words[len(words)-2]))
+			}
+			slices.Reverse(restored)
+			if !slices.Equal(restored, tt.want) {
+				t.Errorf("restored backwards are %v, want %v", restored, tt.want)
+			}
+		})
+	}
+}

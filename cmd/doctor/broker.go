@@ -14,8 +14,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/internal/patience"
 	"statusworker/consumer"
 	"statusworker/schema"
+	"statusworker/schema/permission"
 	"statusworker/schema/topology"
 )
 
@@ -357,7 +359,8 @@ func (x *broker) streams(ctx context.Context) {
 		x.skip(err.Error(), checks...)
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, 3*answersWithin)
+	js = permission.Wrap(js, patience.Guarded(x.nc))
+	ctx, cancel := patience.WithTimeout(ctx, 3*answersWithin)
 	defer cancel()
 	provision := consumer.ProvisionCommand(x.mode, x.Work)
 	set := consumer.Topology(x.Work, consumer.Choices{Mode: x.mode})

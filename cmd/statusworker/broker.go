@@ -9,22 +9,17 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/internal/patience"
 	"statusworker/schema"
-	"statusworker/schema/topology"
 	"statusworker/statusclient"
 )
-
-// sayEvery is how often a wait is told again.
-const sayEvery = 30 * time.Second
 
 // connect waits until a NATS server lets it in. What no waiting mends (credentials, certificates, a URL) is an error
 // at once. Afterwards the connection is kept up for good.
@@ -49,6 +44,7 @@ func (f brokerFlags) connect(ctx context.Context, name string, log logrus.FieldL
 	if err != nil {
 		return nil, err
 	}
+	patience.Progress(ctx)
 	if most := nc.MaxPayload(); most < schema.MaxMessageBytes {
 		nc.Close()
 		return nil, fmt.Errorf("the NATS server accepts messages of %d bytes at most: set max_payload to %d or more in its configuration", most, schema.MaxMessageBytes)
@@ -233,92 +229,4 @@ func (f brokerFlags) hint(err error) string {
 		return "the server wants the other of tls:// and nats:// in --nats-url ($NATS_URL)"
 	}
 	return "check --nats-ca ($NATS_CA)"
-}
-
-// patiently calls try until it succeeds, its error is permanent, or ctx ends. It says at once what it waits for (within a
-// second, where try itself hangs), and again every half minute. Where ctx has a deadline and that passes, the error tells
-// what was waited for and what try said last.
-func patiently(ctx context.Context, log logrus.FieldLogger, what string, try func() error) error {
-	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(200*time.Millisecond),
-		backoff.WithMaxInterval(5*time.Second), backoff.WithMaxElapsedTime(0))
-	var mu sync.Mutex
-	var said time.Time
-	last := errNoAnswer
-	tell := func(err error) {
-		mu.Lock()
-		defer mu.Unlock()
-		last = err
-		if now := time.Now(); said.IsZero() || now.Sub(said) >= sayEvery {
-			log.WithError(err).Warn(what)
-			said = now
-		}
-	}
-	hanging := time.AfterFunc(time.Second, func() {
-		mu.Lock()
-		answered := !said.IsZero()
-		mu.Unlock()
-		if !answered {
-			tell(errNoAnswer)
-		}
-	})
-	err := backoff.RetryNotify(try, backoff.WithContext(policy, ctx), func(err error, _ time.Duration) { tell(err) })
-	hanging.Stop()
-	mu.Lock()
-	defer mu.Unlock()
-	if err == nil && !said.IsZero() {
-		log.Info(what + ": it is there")
-	}
-	if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) && errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("%s: %w", what, last)
-	}
-	return err
-}
-
-var errNoAnswer = errors.New("no answer yet")
-
-// unsettled tells whether a broker that gave this error may answer properly in a moment: it starts, or elects.
-func unsettled(err error) bool { return topology.Unsettled(err) }
-
-// endWhenDenied calls cancel when the server refuses a right, until ctx ends. Before is the connection's last error until now.
-func endWhenDenied(ctx context.Context, before error, cancel func(error), nc *nats.Conn) {
-	looking := time.NewTicker(20 * time.Millisecond)
-	defer looking.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-looking.C:
-		}
-		if last := nc.LastError(); last != before && errors.Is(last, nats.ErrPermissionViolation) {
-			cancel(last)
-			return
-		}
-	}
-}
-
-// withoutRight says what to do about a right that the user lacks.
-func withoutRight(denied error) error {
-	if strings.Contains(denied.Error(), "ubscription to") { // of answers
-		return fmt.Errorf("%w; a user with an inbox of its own wants --nats-inbox-prefix ($NATS_INBOX_PREFIX)", denied)
-	}
-	return fmt.Errorf("%w; docs/contract.md lists the permissions of each command, and `statusworker doctor` tries a worker's", denied)
-}
-
-// settledBroker calls do, each time for five seconds at most, until the broker is able to answer it. A right that the user
-// lacks is an error at once: NATS tells of it beside the request, which then gets no answer.
-func settledBroker(ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger, do func(ctx context.Context) error) error {
-	return patiently(ctx, log, "waiting for JetStream (it is starting, electing a leader, or not enabled: a server needs -js, an account needs jetstream)", func() error {
-		bounded, cancel := context.WithTimeout(ctx, 5*time.Second)
-		defer cancel()
-		before := js.Conn().LastError()
-		go endWhenDenied(bounded, before, func(error) { cancel() }, js.Conn())
-		err := do(bounded)
-		if denied := js.Conn().LastError(); err != nil && denied != before && errors.Is(denied, nats.ErrPermissionViolation) {
-			return backoff.Permanent(withoutRight(denied))
-		}
-		if err != nil && !unsettled(err) {
-			return backoff.Permanent(err)
-		}
-		return err
-	})
 }

@@ -387,6 +387,34 @@ func TestLackingRightEndsAtOnce(t *testing.T) {
 	}
 }
 
+// A stream that has the subjects of another is told as such, though the user may not ask which one it is.
+func TestOverlapKeepsItsCause(t *testing.T) {
+	t.Parallel()
+	at := users(t, func(all []*server.User) []*server.User {
+		return append(all, &server.User{Username: "any", Password: userPassword, Account: all[0].Account})
+	})
+	nc, err := nats.Connect(at, nats.UserInfo("any", userPassword))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "ANOTHER", Subjects: []string{schema.SubjectsDeclared}}); err != nil {
+		t.Fatal(err)
+	}
+	c := command(t, append([]string{"provision", "--nats-url", at}, as("provision")...)...).exits(exitFault)
+	last := c.stderr.lines()[len(c.stderr.lines())-1]
+	for _, want := range []string{"10065", schema.StreamDeclared, schema.SubjectsDeclared} {
+		if !strings.Contains(last, want) {
+			t.Errorf("the error has no %s: %s", want, last)
+		}
+	}
+	says(t, "with the right", &command(t, "provision", "--nats-url", at, "--nats-user", "any", "--nats-password", userPassword).exits(exitFault).stderr, "10065", "ANOTHER")
+}
+
 // A right to publish declared messages is missed when the broker refuses the first of them: nothing answers the publish.
 func TestDeclareWithoutTheRight(t *testing.T) {
 	t.Parallel()

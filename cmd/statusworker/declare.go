@@ -47,7 +47,7 @@ func (c declareCommand) Run(ctx context.Context, p process) error {
 	if err != nil {
 		return fmt.Errorf("using JetStream: %w", err)
 	}
-	err = settledBroker(ctx, js, log, func(ctx context.Context) error {
+	err = settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
 		_, err := js.Stream(ctx, schema.StreamDeclared)
 		return err
 	})

@@ -13,6 +13,7 @@ import (
 
 	"statusworker/schema"
 	"statusworker/schema/lifecycle"
+	"statusworker/schema/permission"
 )
 
 // errInFlight says that an interaction has a message in one of the places.
@@ -32,7 +33,9 @@ func placesToLook(ctx context.Context, js jetstream.JetStream, log logrus.FieldL
 	var may []place
 	var denied []string
 	for _, p := range places {
-		err := settledBroker(ctx, js, log, func(ctx context.Context) error {
+		err := settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
+			ctx, cancel := context.WithTimeout(ctx, declareAckWithin)
+			defer cancel()
 			_, err := p.holds(ctx, js.Conn(), noInteraction)
 			return err
 		})
@@ -81,7 +84,7 @@ func (p place) holds(ctx context.Context, nc *nats.Conn, identifier string) (boo
 	if err != nil {
 		return false, err
 	}
-	answer, err := nc.RequestWithContext(ctx, p.right(), request)
+	answer, err := permission.RequestWithContext(ctx, nc, p.right(), request)
 	if err != nil {
 		return false, err
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/schema"
+	"statusworker/schema/permission"
 	"statusworker/schema/topology"
 )
 
@@ -69,11 +70,12 @@ func (d *declaring) run(ctx, leave context.Context, from source) error {
 	reading, stopReading := context.WithCancelCause(ctx)
 	defer stopReading(nil)
 	// Refusals do not come as answers to the publishes that they are about.
-	denied := make(chan struct{})
-	go endWhenDenied(reading, d.js.Conn().LastError(), func(err error) {
+	denied, deny := context.WithCancel(context.Background())
+	defer deny()
+	defer permission.OnDenied(d.js.Conn(), func(err error) {
 		stopReading(withoutRight(err))
-		time.AfterFunc(deniedGrace, func() { close(denied) })
-	}, d.js.Conn())
+		time.AfterFunc(deniedGrace, deny)
+	}, d.subjects()...)()
 	candidates := make(chan candidate, declareWindow)
 	read := make(chan error, 1)
 	go func() {
@@ -88,7 +90,7 @@ func (d *declaring) run(ctx, leave context.Context, from source) error {
 	for s := range onTheWay {
 		err := s.err
 		if err == nil {
-			err = await(leave, denied, s.future)
+			err = await(leave, denied.Done(), s.future)
 		}
 		if transient(err) && reading.Err() == nil {
 			if err = d.retry(reading, s, err); transient(err) && ctx.Err() == nil {
@@ -109,6 +111,15 @@ func (d *declaring) run(ctx, leave context.Context, from source) error {
 		return nil
 	}
 	return <-read
+}
+
+// subjects are those that it publishes on.
+func (d *declaring) subjects() []string {
+	all := []string{schema.SubjectsDeclared}
+	for _, p := range d.places {
+		all = append(all, p.right())
+	}
+	return all
 }
 
 // look validates candidates and begins to look up what is valid. When ctx ends it takes no more; what was begun is finished,
@@ -260,6 +271,5 @@ func transient(err error) bool {
 	if err == nil || alreadyWaiting(err) {
 		return false
 	}
-	return unsettled(err) || errors.Is(err, jetstream.ErrAsyncPublishTimeout) || errors.Is(err, jetstream.ErrNoStreamResponse) ||
-		errors.Is(err, jetstream.ErrTooManyStalledMsgs) || errors.Is(err, nats.ErrReconnectBufExceeded)
+	return topology.Unsettled(err)
 }

@@ -143,7 +143,7 @@ func (f deskFlags) open(ctx context.Context, p process, make newDesk) (d *desk.D
 	}
 	js, err := jetstream.New(nc)
 	if err == nil {
-		err = settledBroker(bounded, js, log, func(ctx context.Context) (err error) {
+		err = settledBroker(bounded, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
 			d, err = make(ctx, js)
 			return err
 		})

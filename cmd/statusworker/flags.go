@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"statusworker/cmd/admin"
+	"statusworker/cmd/internal/patience"
 	"statusworker/consumer"
 	"statusworker/schema"
 	"statusworker/statusclient"
@@ -34,18 +35,18 @@ type waitFlags struct {
 	Timeout time.Duration `name:"timeout" default:"10s" help:"How long to wait for a broker that does not answer."`
 }
 
-// bound gives the context of that wait.
+// bound gives the context of that wait, which begins anew with each answer.
 func (f waitFlags) bound(ctx context.Context) (context.Context, context.CancelFunc, error) {
 	if err := moreThanZero("timeout", f.Timeout); err != nil {
 		return nil, nil, err
 	}
-	bounded, cancel := context.WithTimeout(ctx, f.Timeout)
+	bounded, cancel := patience.WithTimeout(ctx, f.Timeout)
 	return bounded, cancel, nil
 }
 
 // unanswered adds to the end of a bounded wait how to make it longer.
 func (f waitFlags) unanswered(bounded context.Context, err error) error {
-	if err != nil && errors.Is(bounded.Err(), context.DeadlineExceeded) {
+	if err != nil && patience.Out(bounded) {
 		return fmt.Errorf("no answer within %s (--timeout): %w", f.Timeout, err)
 	}
 	return err

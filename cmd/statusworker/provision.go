@@ -71,7 +71,7 @@ func (c provisionCommand) provision(ctx context.Context, p process, log logrus.F
 		return fmt.Errorf("using JetStream: %w", err)
 	}
 	if c.HoldBack == asItIs {
-		err := settledBroker(ctx, js, log, func(ctx context.Context) (err error) {
+		err := settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
 			c.HoldBack, err = consumer.Detect(ctx, js)
 			return err
 		})
@@ -86,7 +86,7 @@ func (c provisionCommand) provision(ctx context.Context, p process, log logrus.F
 		return err
 	}
 	var set topology.Set
-	err = settledBroker(ctx, js, log, func(ctx context.Context) (err error) {
+	err = settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
 		set, err = c.wanted(ctx, js, cfg)
 		return err
 	})

@@ -50,7 +50,7 @@ func (c provisionCommand) apply(
 		return errReported
 	}
 	// What an attempt has made, the next one finds: a broker may begin to elect between any two of them.
-	err = settledBroker(ctx, js, log, func(ctx context.Context) error {
+	err = settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
 		made, err := topology.Create(ctx, js, set)
 		for _, object := range made {
 			say(p.stdout, "created %s", object)
@@ -81,14 +81,14 @@ var errForeign = errors.New("another consumer takes messages away: find the stre
 func (provisionCommand) look(
 	ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger, set topology.Set,
 ) (found []topology.Difference, report topology.Report, err error) {
-	err = settledBroker(ctx, js, log, func(ctx context.Context) (err error) {
+	err = settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
 		found, err = topology.Compare(ctx, js, set)
 		return err
 	})
 	if err != nil {
 		return nil, topology.Report{}, err
 	}
-	err = settledBroker(ctx, js, log, func(ctx context.Context) (err error) {
+	err = settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
 		report, err = topology.Inspect(ctx, js, set)
 		return err
 	})
@@ -99,7 +99,7 @@ func (provisionCommand) look(
 func (c provisionCommand) update(
 	ctx context.Context, js jetstream.JetStream, p process, log logrus.FieldLogger, set topology.Set,
 ) error {
-	err := settledBroker(ctx, js, log, func(ctx context.Context) error {
+	err := settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
 		changed, err := topology.Update(ctx, js, set)
 		for _, object := range changed {
 			say(p.stdout, "updated %s", object)
@@ -139,7 +139,7 @@ func (c provisionCommand) update(
 func (c provisionCommand) redeliver(
 	ctx context.Context, js jetstream.JetStream, p process, log logrus.FieldLogger, set topology.Set, undelivered []topology.Undelivered,
 ) error {
-	return settledBroker(ctx, js, log, func(ctx context.Context) error {
+	return settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
 		if c.HoldBack == consumer.Nak {
 			bucket, err := js.Stream(ctx, schema.StreamWorkers)
 			if err != nil {

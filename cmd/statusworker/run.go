@@ -166,7 +166,7 @@ func (c runCommand) vendor(p process) (statusclient.Config, error) {
 func newWorker(ctx context.Context, js jetstream.JetStream, client consumer.StatusClient, cfg consumer.Config, log logrus.FieldLogger) (*consumer.Worker, *publisher.Publisher, error) {
 	var worker *consumer.Worker
 	var outcomes *publisher.Publisher
-	err := settledBroker(ctx, js, cfg.Log, func(ctx context.Context) error {
+	err := settledBroker(ctx, js, cfg.Log, func(ctx context.Context, js jetstream.JetStream) error {
 		if err := checkTopology(ctx, js, cfg); err != nil {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/internal/patience"
 	"statusworker/consumer/survey"
 )
 
@@ -24,7 +25,7 @@ type statusCommand struct {
 }
 
 const (
-	// surveyEvery is how often a watch looks, surveyWithin how long the broker may take to answer.
+	// surveyEvery is how often a watch looks, surveyWithin how long nothing may come from the broker.
 	surveyEvery  = 2 * time.Second
 	surveyWithin = 5 * time.Second
 )
@@ -52,9 +53,10 @@ func (c statusCommand) Run(ctx context.Context, p process) error {
 	if err != nil {
 		return fmt.Errorf("using JetStream: %w", err)
 	}
-	v := survey.New(js, time.Now)
+	var v *survey.Surveyor
 	var first survey.Survey
-	err = settledBroker(bounded, js, log, func(ctx context.Context) (err error) {
+	err = settledBroker(bounded, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
+		v = survey.New(js, time.Now)
 		first, err = v.Take(ctx)
 		return err
 	})
@@ -129,7 +131,7 @@ func takeOne(ctx context.Context, v *survey.Surveyor, nc *nats.Conn) (survey.Sur
 	if !nc.IsConnected() {
 		return survey.Survey{}, errAway
 	}
-	ctx, cancel := context.WithTimeout(ctx, surveyWithin)
+	ctx, cancel := patience.WithTimeout(ctx, surveyWithin)
 	defer cancel()
 	return v.Take(ctx)
 }

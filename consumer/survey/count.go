@@ -13,12 +13,15 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"statusworker/schema"
+	"statusworker/schema/permission"
 )
 
 const (
 	lastHour = time.Hour
 	// countAtOnce is how many counts the broker is asked for at the same time.
 	countAtOnce = 2
+	// countWithin is how long the broker may take for one count.
+	countWithin = 5 * time.Second
 	// forgotten is when the broker drops a consumer that was not deleted.
 	forgotten = 10 * time.Second
 )
@@ -110,7 +113,9 @@ func subjects(ctx context.Context, js jetstream.JetStream, stream, pattern strin
 	if err != nil {
 		return 0, err
 	}
-	m, err := js.Conn().RequestWithContext(ctx, jetstream.DefaultAPIPrefix+"STREAM.INFO."+stream, request)
+	ctx, cancel := context.WithTimeout(ctx, countWithin)
+	defer cancel()
+	m, err := permission.RequestWithContext(ctx, js.Conn(), jetstream.DefaultAPIPrefix+"STREAM.INFO."+stream, request)
 	if err != nil {
 		return 0, fmt.Errorf("counting the subjects %s: %w", pattern, err)
 	}

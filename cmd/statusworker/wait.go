@@ -1,0 +1,218 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sirupsen/logrus"
+
+	"statusworker/cmd/internal/patience"
+	"statusworker/schema/permission"
+	"statusworker/schema/topology"
+)
+
+const (
+	// sayEvery is how often a wait is told again.
+	sayEvery = 30 * time.Second
+	// silentFor is how long nothing may come of a wait before it is told.
+	silentFor = time.Second
+	// longestRetry bounds the time between two attempts: whoever waits goes on soon after the broker is there.
+	longestRetry = time.Second
+)
+
+// A request to JetStream gets no answer where its stream has no leader: it is soon made again, and each time waits longer, so
+// that a broker far away can answer it in the end.
+const (
+	firstAnswerWithin = time.Second
+	lastAnswerWithin  = 10 * time.Second
+)
+
+var errNoAnswer = errors.New("no answer yet")
+
+// waiting is a wait for the broker, which it tells of.
+type waiting struct {
+	ctx     context.Context
+	log     logrus.FieldLogger
+	what    string
+	hanging *time.Timer
+
+	mu   sync.Mutex
+	said time.Time
+	last error
+}
+
+// newWaiting begins a wait. It is told of within a second, where nothing comes of it, and again every half minute.
+func newWaiting(ctx context.Context, log logrus.FieldLogger, what string) *waiting {
+	w := &waiting{ctx: ctx, log: log, what: what, last: errNoAnswer}
+	w.hanging = time.AfterFunc(silentFor, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.said.IsZero() {
+			w.tell(errNoAnswer)
+		}
+	})
+	return w
+}
+
+// failed takes why an attempt has failed.
+func (w *waiting) failed(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if now := time.Now(); w.said.IsZero() || now.Sub(w.said) >= sayEvery {
+		w.tell(err)
+	}
+	w.last = err
+}
+
+func (w *waiting) tell(err error) {
+	w.log.WithError(err).Warn(w.what)
+	w.said = time.Now()
+}
+
+// progress says that something comes of it.
+func (w *waiting) progress() {
+	w.hanging.Reset(silentFor)
+	patience.Progress(w.ctx)
+}
+
+// retry calls try until it succeeds, its error is permanent, or ctx ends.
+func (w *waiting) retry(ctx context.Context, try func() error) error {
+	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(200*time.Millisecond),
+		backoff.WithMaxInterval(longestRetry), backoff.WithMaxElapsedTime(0))
+	return backoff.RetryNotify(try, backoff.WithContext(policy, ctx), func(err error, _ time.Duration) { w.failed(err) })
+}
+
+// over ends the wait with its result. Where its time is over, the error tells what was waited for and what went wrong last.
+func (w *waiting) over(err error) error {
+	w.hanging.Stop()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err == nil && !w.said.IsZero() {
+		w.log.Info(w.what + ": it is there")
+	}
+	if err != nil && patience.Out(w.ctx) && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
+		return fmt.Errorf("%s: %w", w.what, w.last)
+	}
+	return err
+}
+
+// patiently calls try until it succeeds, its error is permanent, or ctx ends.
+func patiently(ctx context.Context, log logrus.FieldLogger, what string, try func() error) error {
+	w := newWaiting(ctx, log, what)
+	return w.over(w.retry(ctx, try))
+}
+
+// settledBroker calls do until the broker is able to answer all that it asks. Each request that do makes over the JetStream that
+// it gets is bounded for itself and made again until it is answered: what has been answered is not asked again. (A change that
+// is made twice does what one does: creating what is there, alike, is no error.) A right that the user lacks is an error at
+// once. When do has succeeded, that JetStream is like any other.
+func settledBroker(ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger, do func(ctx context.Context, js jetstream.JetStream) error) error {
+	a := &asking{
+		waiting: newWaiting(ctx, log, "waiting for JetStream (it is starting, electing a leader, or not enabled: a server needs -js, an account needs jetstream)"),
+		guarded: permission.Guarded(js.Conn()),
+	}
+	a.within.Store(int64(firstAnswerWithin))
+	asked := permission.Wrap(js, a.ask)
+	err := a.retry(ctx, func() error {
+		a.begin()
+		err := do(ctx, asked)
+		if err != nil && !topology.Unsettled(err) {
+			return backoff.Permanent(err)
+		}
+		return err
+	})
+	a.settled.Store(true)
+	if errors.Is(err, nats.ErrPermissionViolation) {
+		err = withoutRight(err)
+	}
+	return a.over(err)
+}
+
+// asking is how a command asks the broker at its start.
+type asking struct {
+	*waiting
+	guarded permission.Ask
+	settled atomic.Bool
+	within  atomic.Int64 // how long a request waits for its answer
+
+	counting           sync.Mutex
+	answered, farthest int // requests, of this attempt and of the one that came farthest
+}
+
+// begin begins an attempt.
+func (a *asking) begin() {
+	a.counting.Lock()
+	defer a.counting.Unlock()
+	a.answered = 0
+}
+
+// came takes an answer. Only an attempt that comes farther than all before is progress.
+func (a *asking) came() {
+	a.counting.Lock()
+	defer a.counting.Unlock()
+	if a.answered++; a.answered > a.farthest {
+		a.farthest = a.answered
+		a.progress()
+	}
+}
+
+// ask makes one request until it is answered. Once the broker is settled it only makes it.
+func (a *asking) ask(ctx context.Context, r permission.Request, do func(context.Context) error) error {
+	if a.settled.Load() {
+		err := do(ctx)
+		if err == nil {
+			patience.Progress(ctx)
+		}
+		return err
+	}
+	return a.retry(ctx, func() error {
+		err := a.once(ctx, r, do)
+		switch {
+		case err == nil:
+			a.came()
+			return nil
+		case ctx.Err() != nil || errors.Is(err, nats.ErrPermissionViolation):
+			return backoff.Permanent(err)
+		case !topology.Unsettled(err): // it is an answer as well
+			a.came()
+			return backoff.Permanent(err)
+		}
+		return err
+	})
+}
+
+// once makes one request. Where no answer comes, the next one is waited for longer; one that came tells how long they take.
+func (a *asking) once(ctx context.Context, r permission.Request, do func(context.Context) error) error {
+	within := time.Duration(a.within.Load())
+	if r.Changes { // it takes the broker longer
+		within = lastAnswerWithin
+	}
+	bounded, cancel := context.WithTimeout(ctx, within)
+	defer cancel()
+	began := time.Now()
+	err := a.guarded(bounded, r, do)
+	next := within * 3 / 2
+	switch {
+	case r.Changes, err != nil && bounded.Err() == nil:
+		return err
+	case err == nil:
+		next = max(4*time.Since(began), firstAnswerWithin)
+	}
+	a.within.CompareAndSwap(int64(within), int64(min(next, lastAnswerWithin)))
+	return err
+}
+
+// withoutRight says what to do about a right that the user lacks.
+func withoutRight(denied error) error {
+	if v := (*permission.Violation)(nil); errors.As(denied, &v) && v.Operation == permission.Subscribe { // to answers
+		return fmt.Errorf("%w; a user with an inbox of its own wants --nats-inbox-prefix ($NATS_INBOX_PREFIX)", denied)
+	}
+	return fmt.Errorf("%w; docs/contract.md lists the permissions of each command, and `statusworker doctor` tries a worker's", denied)
+}

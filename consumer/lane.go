@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 
 	"statusworker/schema"
 	"statusworker/schema/lifecycle"
+	"statusworker/schema/permission"
 )
 
 // lane is one consumer whose deliveries are worked on: those of one interaction type, or the intake.
@@ -154,12 +154,17 @@ func (w *Worker) pullOnce(ctx, work context.Context, l *lane, n int, noWait, pro
 	case probe:
 		wait = probeWait
 	}
-	asked := w.cfg.Now()
+	asked, mark := w.cfg.Now(), permission.Begin(w.js.Conn())
 	err = l.puller.pull(n, wait, func(msg jetstream.Msg) {
 		found++
 		w.deliveries.Add(1)
 		w.jobs <- job{ctx: ctx, lane: l, msg: msg, asked: asked, probe: probe}
 	})
+	if err != nil {
+		if denied := mark.Denied(l.puller.subject); denied != nil {
+			err = fmt.Errorf("%w: %w", err, denied)
+		}
+	}
 	return found, err
 }
 
@@ -171,9 +176,6 @@ func (w *Worker) judgePull(ctx context.Context, l *lane, err error) error {
 		return nil
 	}
 	why := err.Error()
-	if denied := w.js.Conn().LastError(); errors.Is(denied, nats.ErrPermissionViolation) && strings.Contains(denied.Error(), l.puller.subject) {
-		why += ": " + denied.Error()
-	}
 	l.trouble.Store(&why)
 	if errors.Is(err, nats.ErrConnectionClosed) {
 		return fmt.Errorf("pulling from %s/%s: %w", l.stream, l.name, err)

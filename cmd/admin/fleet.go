@@ -14,8 +14,10 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/singleflight"
 
+	"statusworker/cmd/internal/patience"
 	"statusworker/consumer"
 	"statusworker/consumer/survey"
+	"statusworker/schema/permission"
 	"statusworker/schema/topology"
 )
 
@@ -24,7 +26,6 @@ import (
 type fleet struct {
 	worker   *consumer.Worker
 	surveyor *survey.Surveyor
-	nc       *nats.Conn
 	log      logrus.FieldLogger
 	looking  singleflight.Group
 	last     atomic.Pointer[looked]
@@ -38,7 +39,8 @@ type looked struct {
 }
 
 const (
-	lookEvery   = 15 * time.Second
+	lookEvery = 15 * time.Second
+	// lookTimeout is how long nothing may come from the broker.
 	lookTimeout = 5 * time.Second
 	// lookAgain is when a look is made again that lacked a right: the log hears of each.
 	lookAgain = 5 * time.Minute
@@ -50,7 +52,7 @@ const (
 
 func newFleet(worker *consumer.Worker, js jetstream.JetStream, log logrus.FieldLogger) *fleet {
 	ctx, stop := context.WithCancel(context.Background())
-	f := &fleet{worker: worker, surveyor: survey.New(js, time.Now), nc: js.Conn(), log: log, stop: stop, stopped: make(chan struct{})}
+	f := &fleet{worker: worker, surveyor: survey.New(permission.Wrap(js, patience.Guarded(js.Conn())), time.Now), log: log, stop: stop, stopped: make(chan struct{})}
 	go func() {
 		defer close(f.stopped)
 		f.keep(ctx)
@@ -72,9 +74,8 @@ func (f *fleet) keep(ctx context.Context) {
 		timer.Reset(firstTry)
 		if f.worker.First() {
 			// Trouble shows: what was told last is gone soon, and the connection has measures of its own.
-			before := f.nc.LastError()
 			l, err := f.look(ctx, 0)
-			timer.Reset(pause(err, before, f.nc.LastError()))
+			timer.Reset(pause(err))
 			if err == nil {
 				f.complain(known, l.survey.Report)
 				known = l.survey.Report
@@ -104,10 +105,9 @@ func (f *fleet) complain(before, now topology.Report) {
 	}
 }
 
-// pause is how long after a look the next one comes. Before and after are the connection's last errors, which stay until there is
-// another one: a right that was missing once says nothing about a look that came later.
-func pause(err, before, after error) time.Duration {
-	if err != nil && after != before && errors.Is(after, nats.ErrPermissionViolation) {
+// pause is how long after a look the next one comes.
+func pause(err error) time.Duration {
+	if errors.Is(err, nats.ErrPermissionViolation) {
 		return lookAgain
 	}
 	return lookEvery
@@ -119,7 +119,7 @@ func (f *fleet) look(ctx context.Context, age time.Duration) (*looked, error) {
 		if l := f.last.Load(); l != nil && time.Since(l.at) <= age {
 			return l, nil
 		}
-		ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+		ctx, cancel := patience.WithTimeout(ctx, lookTimeout)
 		defer cancel()
 		s, err := f.surveyor.Look(ctx)
 		if err != nil {

@@ -13,6 +13,7 @@ import (
 
 	"statusworker/consumer"
 	"statusworker/schema"
+	"statusworker/schema/permission"
 )
 
 // right is something that the worker must be allowed to publish. It is tried in a way that changes nothing:
@@ -148,20 +149,17 @@ func newTrial(nc *nats.Conn) (*trial, error) {
 	})
 }
 
-// violation does something, waits until the server has seen it, and returns the permissions violation that came of it. The
-// server tells of it before it answers the flush, and the connection keeps the last one.
-func (t *trial) violation(do func() error) error {
-	before := t.nc.LastError()
+// violation does something on some subjects, waits until the server has seen it, and returns the permissions violation that came
+// of it, also one of the inbox.
+func (t *trial) violation(do func() error, subjects ...string) error {
+	mark := permission.Begin(t.nc)
 	if err := do(); err != nil {
 		return err
 	}
 	if err := t.nc.FlushTimeout(answersWithin); err != nil {
 		return err
 	}
-	if after := t.nc.LastError(); after != before {
-		return after
-	}
-	return nil
+	return mark.Denied(subjects...)
 }
 
 // ask tries rights, one after the other, and waits for the answers to all of them. The error says that the connection is
@@ -172,7 +170,7 @@ func (t *trial) ask(rights []right) error {
 		for _, try := range r.tries {
 			m := &nats.Msg{Subject: try.subject, Header: try.header, Data: []byte(try.body), Reply: fmt.Sprintf("%s.%d", t.prefix, len(t.replies))}
 			t.replies[m.Reply] = try.subject
-			err := t.violation(func() error { return t.nc.PublishMsg(m) })
+			err := t.violation(func() error { return t.nc.PublishMsg(m) }, m.Subject, m.Reply)
 			switch {
 			case err == nil:
 				waiting[try.subject] = true

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/schema"
+	"statusworker/schema/permission"
 	"statusworker/schema/topology"
 )
 
@@ -43,9 +44,9 @@ func (e *MissingStreamError) Error() string {
 
 // New finds the stream of outcomes, for reading and deleting.
 func New(ctx context.Context, js jetstream.JetStream) (*Desk, error) {
-	d := &Desk{js: js, patience: patience, endingFor: endingFor, lookEvery: lookEvery}
+	d := &Desk{js: permission.Wrap(js, permission.Guarded(js.Conn())), patience: patience, endingFor: endingFor, lookEvery: lookEvery}
 	var err error
-	d.outcomes, err = open(ctx, js, schema.StreamOutcomes)
+	d.outcomes, err = open(ctx, d.js, schema.StreamOutcomes)
 	return d, err
 }
 
@@ -55,10 +56,10 @@ func NewForReplay(ctx context.Context, js jetstream.JetStream) (*Desk, error) {
 	if err != nil {
 		return nil, err
 	}
-	if d.declared, err = open(ctx, js, schema.StreamDeclared); err != nil {
+	if d.declared, err = open(ctx, d.js, schema.StreamDeclared); err != nil {
 		return nil, err
 	}
-	d.polls, err = open(ctx, js, schema.StreamPolls)
+	d.polls, err = open(ctx, d.js, schema.StreamPolls)
 	var missing *MissingStreamError
 	if errors.As(err, &missing) {
 		d.polls, err = nil, nil
@@ -218,7 +219,11 @@ func (s *Selection) read(ctx context.Context, do func(Letter) error) error {
 		}
 	}
 	for since := time.Now(); ; {
-		progress, err := attempt(ctx)
+		var progress bool
+		err := permission.Guard(ctx, s.desk.js.Conn(), func(ctx context.Context) (err error) {
+			progress, err = attempt(ctx)
+			return err
+		}, ownConsumers...)
 		switch {
 		case stop != nil:
 			return stop
@@ -227,8 +232,8 @@ func (s *Selection) read(ctx context.Context, do func(Letter) error) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		}
-		if denied := s.desk.denied(); denied != nil {
-			return denied
+		if errors.Is(err, nats.ErrPermissionViolation) {
+			return withoutRight(err)
 		}
 		if progress {
 			since = time.Now()
@@ -244,10 +249,16 @@ func (s *Selection) read(ctx context.Context, do func(Letter) error) error {
 	}
 }
 
-// again tells whether the same request may succeed in a moment.
+// ownConsumers are the subjects on which the consumers that read the dead letters are created and pulled from.
+var ownConsumers = []string{
+	jetstream.DefaultAPIPrefix + "CONSUMER.CREATE." + schema.StreamOutcomes + ".>", jetstream.DefaultAPIPrefix + "CONSUMER.INFO." + schema.StreamOutcomes + ".*",
+	jetstream.DefaultAPIPrefix + "CONSUMER.MSG.NEXT." + schema.StreamOutcomes + ".*",
+}
+
+// again tells whether the same request may succeed in a moment: where the broker is unsettled, or has lost the consumer that
+// this reading had made for itself.
 func again(err error) bool {
-	return topology.Unsettled(err) || errors.Is(err, nats.ErrReconnectBufExceeded) || errors.Is(err, jetstream.ErrNoStreamResponse) ||
-		errors.Is(err, jetstream.ErrNoHeartbeat) || errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound) ||
+	return topology.Unsettled(err) || errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound) ||
 		errors.Is(err, jetstream.ErrOrderedConsumerReset) || errors.Is(err, jetstream.ErrMsgIteratorClosed)
 }
 
@@ -300,8 +311,8 @@ func (d *Desk) persist(ctx context.Context, do func(context.Context) error) erro
 			return nil
 		case ctx.Err() != nil:
 			return backoff.Permanent(ctx.Err())
-		case d.denied() != nil:
-			return backoff.Permanent(d.denied())
+		case errors.Is(last, nats.ErrPermissionViolation):
+			return backoff.Permanent(withoutRight(last))
 		case !again(last):
 			return backoff.Permanent(last)
 		case time.Since(began) > d.patience:
@@ -315,12 +326,8 @@ func (d *Desk) persist(ctx context.Context, do func(context.Context) error) erro
 	return err
 }
 
-// denied is a right that the user lacks. NATS tells of it beside the request, which then gets no answer.
-func (d *Desk) denied() error {
-	if err := d.js.Conn().LastError(); errors.Is(err, nats.ErrPermissionViolation) {
-		return fmt.Errorf("%w; docs/contract.md lists the permissions", err)
-	}
-	return nil
+func withoutRight(denied error) error {
+	return fmt.Errorf("%w; docs/contract.md lists the permissions", denied)
 }
 
 // delete deletes one dead letter. It tells whether it was there.

@@ -2,6 +2,7 @@ package desk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -11,6 +12,7 @@ import (
 
 	"statusworker/schema"
 	"statusworker/schema/lifecycle"
+	"statusworker/schema/permission"
 	"statusworker/schema/topology"
 )
 
@@ -239,16 +241,19 @@ func (r *replaying) work(ctx context.Context, l Letter, p *putOff) (over bool, e
 	}
 	bounded, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	_, err = r.js.PublishMsg(bounded, msg)
+	err = permission.Guard(bounded, r.js.Conn(), func(ctx context.Context) error {
+		_, err := r.js.PublishMsg(ctx, msg)
+		return err
+	}, msg.Subject)
 	switch {
 	case err == nil:
 		return true, r.done(ctx, l, Result{What: Replayed})
 	case ctx.Err() != nil:
 		return false, ctx.Err()
-	case r.denied() != nil:
-		return false, r.denied()
 	case topology.Waits(err):
 		return put("another message waits on its subject: run it again later")
+	case errors.Is(err, nats.ErrPermissionViolation):
+		return false, withoutRight(err)
 	case again(err):
 		p.sent = true // perhaps
 		return put("the broker does not store its declared message (" + err.Error() + "): run it again later")

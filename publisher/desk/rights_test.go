@@ -1,0 +1,80 @@
+package desk_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/publisher"
+	"statusworker/publisher/desk"
+	"statusworker/schema"
+	"statusworker/schema/topology"
+)
+
+// A right that the user lacks concerns the requests that need it, and no other.
+func TestRightsOfOtherRequests(t *testing.T) {
+	t.Parallel()
+	may := &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{"not.mine", "$JS.API.STREAM.MSG.DELETE.>", "$JS.API.CONSUMER.MSG.NEXT.>"}}}
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
+		Users: []*server.User{{Username: "all", Password: "p"}, {Username: "some", Password: "p", Permissions: may}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(s.Shutdown)
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server is not ready")
+	}
+	as := func(user string) (*nats.Conn, jetstream.JetStream) {
+		nc, err := nats.Connect(s.ClientURL(), nats.UserInfo(user, "p"), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(nc.Close)
+		js, err := jetstream.New(nc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return nc, js
+	}
+	ctx := t.Context()
+	_, all := as("all")
+	if _, err := topology.Create(ctx, all, publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge})); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := all.Publish(ctx, schema.FailedSubject(schema.NotFound, "x"), []byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	nc, some := as("some")
+	d, err := desk.New(ctx, some)
+	if err != nil {
+		t.Fatal(err)
+	}
+	each := func(f desk.Filter) (n int, err error) {
+		selection, err := d.Select(ctx, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n, selection.Each(ctx, func(desk.Letter) error { n++; return nil })
+	}
+	if err := errors.Join(nc.Publish("not.mine", nil), nc.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := each(desk.Filter{Names: []string{"@999"}}); err != nil || n != 0 {
+		t.Errorf("a dead letter that is not there: %d, %v", n, err)
+	}
+	if _, err := each(desk.Filter{}); !errors.Is(err, nats.ErrPermissionViolation) {
+		t.Errorf("reading all without the right to pull: %v", err)
+	}
+	selection, err := d.Select(ctx, desk.Filter{Names: []string{"@1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Purge(ctx, selection, false, func(desk.Letter, desk.Result) {}); !errors.Is(err, nats.ErrPermissionViolation) {
+		t.Errorf("deleting without the right: %v", err)
+	}
+}

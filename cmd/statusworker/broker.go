@@ -21,6 +21,13 @@ import (
 	"statusworker/statusclient"
 )
 
+// A link that stalls in one direction looks well to TCP. A client that gets no answer to its pings gives the connection up after
+// (maxPings+1) * pingEvery at the latest, before what was delivered into it comes back to the other workers (AckWait, 10 s).
+const (
+	pingEvery = 3 * time.Second
+	maxPings  = 2
+)
+
 // connect waits until a NATS server lets it in. What no waiting mends (credentials, certificates, a URL) is an error
 // at once. Afterwards the connection is kept up for good.
 func (f brokerFlags) connect(ctx context.Context, name string, log logrus.FieldLogger) (*nats.Conn, error) {
@@ -64,8 +71,8 @@ func (f brokerFlags) options(name string, log logrus.FieldLogger, door *door) ([
 		nats.ReconnectWait(500 * time.Millisecond),
 		nats.ReconnectBufSize(-1), // what was given up while there was no connection must not be stored afterwards
 		nats.Timeout(5 * time.Second),
-		nats.PingInterval(20 * time.Second),
-		nats.MaxPingsOutstanding(2),
+		nats.PingInterval(pingEvery),
+		nats.MaxPingsOutstanding(maxPings),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				log.WithError(err).Warn("lost the connection to NATS; reconnecting")

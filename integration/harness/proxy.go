@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -90,6 +91,25 @@ func (p *Proxy) Disconnect() {
 	}
 }
 
+// Direction is one of the two in which messages pass.
+type Direction int
+
+// The directions.
+const (
+	ToClients Direction = iota
+	ToBroker
+)
+
+// Stall stops one direction of all connections that there are, as a link does that lost its way back: nothing is closed, and what
+// is sent waits. Connections that are made later pass.
+func (p *Proxy) Stall(d Direction) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.conns {
+		c.stalled[d].Store(true)
+	}
+}
+
 // Close closes the proxy and all connections, and returns when nothing of it runs any more.
 func (p *Proxy) Close() {
 	p.mu.Lock()
@@ -117,7 +137,7 @@ func (p *Proxy) serve(client net.Conn) {
 		client.Close() // as if the broker itself were away: the client tries again
 		return
 	}
-	c := &proxyConn{client: client, broker: broker, asked: make(map[string]*Message)}
+	c := &proxyConn{client: client, broker: broker, ended: make(chan struct{}), asked: make(map[string]*Message)}
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
@@ -130,8 +150,8 @@ func (p *Proxy) serve(client net.Conn) {
 	p.mu.Unlock()
 
 	var wg sync.WaitGroup
-	wg.Go(func() { p.pass(c, client, broker, p.fromClient) })
-	wg.Go(func() { p.pass(c, broker, client, p.fromServer) })
+	wg.Go(func() { p.pass(c, ToBroker, client, broker, p.fromClient) })
+	wg.Go(func() { p.pass(c, ToClients, broker, client, p.fromServer) })
 	wg.Wait()
 	c.close()
 	p.mu.Lock()
@@ -154,6 +174,9 @@ func (p *Proxy) dial() (net.Conn, error) {
 type proxyConn struct {
 	number         int
 	client, broker net.Conn
+	stalled        [2]atomic.Bool // by direction
+	ending         sync.Once
+	ended          chan struct{}
 
 	// What follows is guarded by Proxy.deciding.
 
@@ -164,6 +187,7 @@ type proxyConn struct {
 }
 
 func (c *proxyConn) close() {
+	c.ending.Do(func() { close(c.ended) })
 	c.client.Close()
 	c.broker.Close()
 }
@@ -172,7 +196,7 @@ func (c *proxyConn) close() {
 const maxAsked = 100_000
 
 // pass reads from one side and writes to the other until one of them ends, or judge says [Close].
-func (p *Proxy) pass(c *proxyConn, from, to net.Conn, judge func(*proxyConn, *Message) Verdict) {
+func (p *Proxy) pass(c *proxyConn, d Direction, from, to net.Conn, judge func(*proxyConn, *Message) Verdict) {
 	r := newProtocolReader(from)
 	for {
 		m, raw, err := r.next()
@@ -186,6 +210,10 @@ func (p *Proxy) pass(c *proxyConn, from, to net.Conn, judge func(*proxyConn, *Me
 				p.t.Errorf("proxy: connection %d: %v", c.number, err)
 			}
 			c.close()
+			return
+		}
+		if c.stalled[d].Load() {
+			<-c.ended
 			return
 		}
 		m.Conn = c.number

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -87,6 +88,9 @@ func (f brokerFlags) options(name string, log logrus.FieldLogger, door *door) ([
 		nats.ErrorHandler(func(nc *nats.Conn, _ *nats.Subscription, err error) { door.heard(nc, nc.IsConnected(), err) }),
 		nats.ClosedHandler(func(*nats.Conn) { door.close() }),
 	}
+	if err := f.checkCredentials(); err != nil {
+		return nil, err
+	}
 	if (f.Cert == "") != (f.Key == "") {
 		return nil, usagef("--nats-cert ($NATS_CERT) and --nats-key ($NATS_KEY) go together: want both or none")
 	}
@@ -140,6 +144,34 @@ func (f brokerFlags) options(name string, log logrus.FieldLogger, door *door) ([
 		return nil, badFlag("nats-url", "NATS_URL", schema.Quote(f.shownURL()), fmt.Sprintf("URLs like nats://host:4222, separated by commas (%v)", err))
 	}
 	return options, nil
+}
+
+// checkCredentials refuses two of them. The client would take one without a word: that of the URL rather than the flag's.
+func (f brokerFlags) checkCredentials() error {
+	inURL := slices.ContainsFunc(strings.Split(f.NATSURL, ","), func(server string) bool {
+		_, rest, found := strings.Cut(server, "://")
+		if !found {
+			rest = server
+		}
+		authority, _, _ := strings.Cut(rest, "/")
+		return strings.Contains(authority, "@")
+	})
+	var given []string
+	for _, way := range []struct {
+		name string
+		is   bool
+	}{
+		{"a user in --nats-url ($NATS_URL)", inURL}, {"--nats-user ($NATS_USER)", f.User != ""}, {"--nats-creds ($NATS_CREDS)", f.Creds != ""},
+		{"--nats-nkey ($NATS_NKEY)", f.NKey != ""},
+	} {
+		if way.is {
+			given = append(given, way.name)
+		}
+	}
+	if len(given) > 1 {
+		return usagef("%s are set: want one of them", strings.Join(given, " and "))
+	}
+	return nil
 }
 
 // checkServers refuses addresses at which no server can ever be, rather than to wait for it.

@@ -204,11 +204,23 @@ func TestUnknownVariables(t *testing.T) {
 		"STATUSWORKER_NATS_URL":            "NATS_URL",
 		"STATUSWORKER_ADMIN_PORT":          "STATUSWORKER_ADMIN_ADDR",
 		"STATUSWORKER_QQQQQQQQQQQQQQQQQQQ": "",
+		"NATS_URI":                         "NATS_URL",
+		"nats_url":                         "NATS_URL",
+		"NATS_SERVER":                      "NATS_URL",
+		"NATS_PASWORD":                     "NATS_PASSWORD",
+		"NATS_PASS":                        "NATS_PASSWORD",
+		"NATS_USERNAME":                    "NATS_USER",
+		"NATS_TOKEN":                       "NATS_USER",
+		"NATS_CREDS_FILE":                  "NATS_CREDS",
+		"NATS_CA_FILE":                     "NATS_CA",
+		"NATS_INBOX_PREFX":                 "NATS_INBOX_PREFIX",
+		"NATS_CONTEXT":                     "",
 	}
 	known := []string{
 		"STATUSWORKER_CONCURRENCY=64", "STATUSWORKER_REPLICAS=3", "ELEVATEAI_API_TOKEN=s3cret", "STATUSWORKER_REQUIRE_ENGINE=1", "STATUSWORKER_TEST_FIGURES=x", "STATUSWORKER_DEADLIN=",
 		"STATUSWORKER_SERVICE_HOST=10.0.0.1", "STATUSWORKER_SERVICE_PORT=8080", "STATUSWORKER_SERVICE_PORT_ADMIN=8080", "STATUSWORKER_PORT=tcp://10.0.0.1:8080", "STATUSWORKER_PORT_8080_TCP=tcp://10.0.0.1:8080",
 		"STATUSWORKER_PORT_8080_TCP_ADDR=10.0.0.1", "STATUSWORKER_PORT_8080_TCP_PORT=8080", "STATUSWORKER_PORT_53_UDP_PROTO=udp", "STATUSWORKER_METRICS_SERVICE_HOST=10.0.0.2", "ELEVATEAI_PORT=tcp://10.0.0.3:443",
+		"NATS_SERVICE_HOST=10.0.0.4", "NATS_PORT=tcp://10.0.0.4:4222", "NATS_PORT_4222_TCP_ADDR=10.0.0.4", "NATS_TIMEOUT=5s", "NATS_COLOR=red", "NATS_USER=me",
 		"PATH=/bin", "OTHER_STATUSWORKER_X=1",
 	}
 	at, _ := provisioned(t)
@@ -255,7 +267,7 @@ func TestVariablesOfTheRepositoryAreKnown(t *testing.T) {
 	for _, f := range flagsBelow(model(t).Node) {
 		known = append(known, f.Tag.Get("var"))
 	}
-	named := regexp.MustCompile(`\b(STATUSWORKER|ELEVATEAI)(_[A-Z]+)+\b`)
+	named := regexp.MustCompile(`\b(STATUSWORKER|ELEVATEAI|NATS)(_[A-Z]+)+\b`)
 	n := 0
 	for _, place := range []string{"../../README.md", "../../docs", "../../.ci", "../../deploy", "../../integration", "../../Dockerfile"} {
 		err := filepath.WalkDir(place, func(path string, entry fs.DirEntry, err error) error {

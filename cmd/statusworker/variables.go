@@ -20,12 +20,15 @@ func trimEnvironment() {
 	}
 }
 
-// ownPrefixes begin the names of the variables that nobody else reads.
+// ownPrefixes begin the names of the variables that nobody else reads, and natsPrefix those that the nats command reads as well.
 var ownPrefixes = []string{"STATUSWORKER_", "ELEVATEAI_"}
 
+const natsPrefix = "NATS_"
+
 var (
-	// notFlags are variables with such a name that are read elsewhere: by the tests and by deploy/compose.yaml.
-	notFlags = regexp.MustCompile(`^STATUSWORKER_(TEST_\w+|REQUIRE_ENGINE|IMAGE)$`)
+	// notFlags are variables with such a name that are read elsewhere: by the tests, by deploy/compose.yaml and by the nats
+	// command. What the latter connects by is not among them: who sets it expects the same of this program.
+	notFlags = regexp.MustCompile(`^(STATUSWORKER_(TEST_\w+|REQUIRE_ENGINE|IMAGE)|NATS_(IMAGE|PORT|TIMEOUT|COLOR))$`)
 	// ofAService are those that Kubernetes and Docker give a container for a service, such as one with the name statusworker.
 	ofAService = regexp.MustCompile(`^\w+_(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=|^\w+_PORT=(tcp|udp|sctp)://`)
 )
@@ -73,7 +76,7 @@ func flagsBelow(node *kong.Node) []*kong.Flag {
 func unknownVariables(environ, known []string) (unknown []string) {
 	for _, variable := range environ {
 		name, value, _ := strings.Cut(variable, "=")
-		own := slices.ContainsFunc(ownPrefixes, func(prefix string) bool { return strings.HasPrefix(strings.ToUpper(name), prefix) })
+		own := slices.ContainsFunc(append(ownPrefixes, natsPrefix), func(prefix string) bool { return strings.HasPrefix(strings.ToUpper(name), prefix) })
 		if !own || trimmed(value) == "" || slices.Contains(known, name) || notFlags.MatchString(name) || ofAService.MatchString(variable) {
 			continue
 		}
@@ -83,16 +86,34 @@ func unknownVariables(environ, known []string) (unknown []string) {
 	return unknown
 }
 
+// otherWords are names that others give to what a variable of this program is for.
+var otherWords = map[string]string{"NATS_TOKEN": "NATS_USER", "NATS_SERVER": "NATS_URL", "NATS_SERVERS": "NATS_URL"}
+
 // nearest is the known name that somebody may have meant, or nothing. Names with the same prefix come first; that of another is
-// possible as well.
+// possible as well, unless it says that it is about NATS.
 func nearest(name string, known []string) string {
 	name = strings.ToUpper(name)
+	if other, ok := otherWords[name]; ok {
+		return other
+	}
+	if rest, ok := strings.CutPrefix(name, natsPrefix); ok {
+		var rests []string
+		for _, k := range known {
+			if r, ok := strings.CutPrefix(k, natsPrefix); ok {
+				rests = append(rests, r)
+			}
+		}
+		if near := nearest(rest, rests); near != "" {
+			return natsPrefix + near
+		}
+		return ""
+	}
 	stem := stemOf(name)
 	best, least := "", 0
 	for _, k := range known {
 		of := stemOf(k)
 		d := distance(stem, of)
-		if strings.HasSuffix(of, "_"+stem) || strings.HasSuffix(stem, "_"+of) {
+		if within(stem, of) || within(of, stem) {
 			d = min(d, 2)
 		}
 		if d > max(2, len(stem)*2/5) {
@@ -106,6 +127,11 @@ func nearest(name string, known []string) string {
 		}
 	}
 	return best
+}
+
+// within tells whether a name is the longer one with something before or after it left out.
+func within(name, longer string) bool {
+	return strings.HasSuffix(longer, "_"+name) || strings.HasPrefix(longer, name+"_") || len(name) > 3 && strings.HasPrefix(longer, name)
 }
 
 func stemOf(name string) string {

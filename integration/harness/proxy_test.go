@@ -272,3 +272,37 @@ func TestWithoutConnectURLs(t *testing.T) {
 		t.Error("garbage is taken for an INFO")
 	}
 }
+
+// TestProxyStalls stops one direction of a connection: what is sent the other way passes, nothing is closed, and a connection
+// that is made later passes as well.
+func TestProxyStalls(t *testing.T) {
+	for name, direction := range map[string]Direction{"to clients": ToClients, "to the broker": ToBroker} {
+		t.Run(name, func(t *testing.T) {
+			url := inProcess(t)
+			p := StartProxy(t, url, Hooks{})
+			ctx := Context(t, readyWithin)
+			direct := Connect(t, url)
+			stalled := Connect(t, p.URL)
+			heard := make(chan string, 10)
+			listen := func(nc *nats.Conn, subject string) {
+				_, err := nc.Subscribe(subject, func(m *nats.Msg) { heard <- subject })
+				Check(t, err)
+				Check(t, nc.FlushWithContext(ctx))
+			}
+			listen(direct, "from.the.client")
+			listen(stalled, "from.the.broker")
+			p.Stall(direction)
+			Check(t, stalled.Publish("from.the.client", nil))
+			Check(t, direct.Publish("from.the.broker", nil))
+			passes := map[Direction]string{ToClients: "from.the.client", ToBroker: "from.the.broker"}[direction]
+			if got := await(t, ctx, heard, "what passes"); got != passes {
+				t.Errorf("%s passed", got)
+			}
+			later := Connect(t, p.URL)
+			Check(t, later.FlushWithContext(ctx))
+			if !stalled.IsConnected() || len(heard) != 0 {
+				t.Errorf("connected %t, and %d more messages passed", stalled.IsConnected(), len(heard))
+			}
+		})
+	}
+}

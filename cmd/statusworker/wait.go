@@ -27,8 +27,8 @@ const (
 	longestRetry = time.Second
 )
 
-// A request to JetStream gets no answer where its stream has no leader: it is soon made again, and each time waits longer, so
-// that a broker far away can answer it in the end.
+// A request to JetStream gets no answer where its stream has no leader: it is soon made again, and each time waits
+// longer, so that a broker far away can answer it in the end.
 const (
 	firstAnswerWithin = time.Second
 	lastAnswerWithin  = 10 * time.Second
@@ -89,7 +89,8 @@ func (w *waiting) retry(ctx context.Context, try func() error) error {
 	return backoff.RetryNotify(try, backoff.WithContext(policy, ctx), func(err error, _ time.Duration) { w.failed(err) })
 }
 
-// over ends the wait with its result. Where its time is over, the error tells what was waited for and what went wrong last.
+// over ends the wait with its result. Where its time is over, the error tells what was waited for and what went wrong
+// last.
 func (w *waiting) over(err error) error {
 	w.hanging.Stop()
 	w.mu.Lock()
@@ -97,7 +98,8 @@ func (w *waiting) over(err error) error {
 	if err == nil && !w.said.IsZero() {
 		w.log.Info(w.what + ": it is there")
 	}
-	if err != nil && patience.Out(w.ctx) && (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) {
+	ended := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
+	if ended && patience.Out(w.ctx) {
 		return fmt.Errorf("%s: %w", w.what, w.last)
 	}
 	return err
@@ -109,15 +111,17 @@ func patiently(ctx context.Context, log logrus.FieldLogger, what string, try fun
 	return w.over(w.retry(ctx, try))
 }
 
-// settledBroker calls do until the broker is able to answer all that it asks. Each request that do makes over the JetStream that
-// it gets is bounded for itself and made again until it is answered: what has been answered is not asked again. (A change that
-// is made twice does what one does: creating what is there, alike, is no error.) A right that the user lacks is an error at
-// once. When do has succeeded, that JetStream is like any other.
-func settledBroker(ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger, do func(ctx context.Context, js jetstream.JetStream) error) error {
-	a := &asking{
-		waiting: newWaiting(ctx, log, "waiting for JetStream (it is starting, electing a leader, or not enabled: a server needs -js, an account needs jetstream)"),
-		guarded: permission.Guarded(js.Conn()),
-	}
+const waitingForJetStream = "waiting for JetStream (it is starting, electing a leader, or not enabled: " +
+	"a server needs -js, an account needs jetstream)"
+
+// settledBroker calls do until the broker is able to answer all that it asks. Each request that do makes over the
+// JetStream that it gets is bounded for itself and made again until it is answered: what has been answered is not asked
+// again. (A change that is made twice does what one does: creating what is there, alike, is no error.) A right that the
+// user lacks is an error at once. When do has succeeded, that JetStream is like any other.
+func settledBroker(
+	ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger, do func(context.Context, jetstream.JetStream) error,
+) error {
+	a := &asking{waiting: newWaiting(ctx, log, waitingForJetStream), guarded: permission.Guarded(js.Conn())}
 	a.within.Store(int64(firstAnswerWithin))
 	asked := permission.Wrap(js, a.ask)
 	err := a.retry(ctx, func() error {
@@ -188,7 +192,8 @@ func (a *asking) ask(ctx context.Context, r permission.Request, do func(context.
 	})
 }
 
-// once makes one request. Where no answer comes, the next one is waited for longer; one that came tells how long they take.
+// once makes one request. Where no answer comes, the next one is waited for longer; one that came tells how long they
+// take.
 func (a *asking) once(ctx context.Context, r permission.Request, do func(context.Context) error) error {
 	within := time.Duration(a.within.Load())
 	if r.Changes { // it takes the broker longer
@@ -214,5 +219,6 @@ func withoutRight(denied error) error {
 	if v := (*permission.Violation)(nil); errors.As(denied, &v) && v.Operation == permission.Subscribe { // to answers
 		return fmt.Errorf("%w; a user with an inbox of its own wants --nats-inbox-prefix ($NATS_INBOX_PREFIX)", denied)
 	}
-	return fmt.Errorf("%w; docs/contract.md lists the permissions of each command, and `statusworker doctor` tries a worker's", denied)
+	return fmt.Errorf("%w; docs/contract.md lists the permissions of each command, and `statusworker doctor` tries a worker's",
+		denied)
 }

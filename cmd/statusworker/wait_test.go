@@ -16,8 +16,8 @@ import (
 	"statusworker/schema/permission"
 )
 
-// flaky is a broker that answers each request at the nth time only; the others wait for their context, or fail at once with an
-// error. It counts the requests by their first subject.
+// flaky is a broker that answers each request at the nth time only; the others wait for their context, or fail at once
+// with an error. It counts the requests by their first subject.
 type flaky struct {
 	jetstream.JetStream
 	mu     sync.Mutex
@@ -84,7 +84,8 @@ func TestWhatWasAnsweredIsNotAskedAgain(t *testing.T) {
 	}
 }
 
-// A command gives up where nothing comes any more, also where its attempts succeed up to the same point again and again.
+// A command gives up where nothing comes any more, also where its attempts succeed up to the same point again and
+// again.
 func TestPatienceEndsWithoutProgress(t *testing.T) {
 	t.Parallel()
 	_, real := provisioned(t)

@@ -15,12 +15,14 @@ import (
 	"statusworker/schema/permission"
 )
 
-// connect starts a server with a user who may publish on allowed subjects and subscribe to some, and connects as that user.
+// connect starts a server with a user who may publish on allowed subjects and subscribe to some, and connects as that
+// user.
 func connect(t *testing.T, publish, subscribe []string, options ...nats.Option) *nats.Conn {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, Users: []*server.User{{Username: "u", Password: "p", Permissions: &server.Permissions{
+	user := &server.User{Username: "u", Password: "p", Permissions: &server.Permissions{
 		Publish: &server.SubjectPermission{Allow: publish}, Subscribe: &server.SubjectPermission{Allow: subscribe},
-	}}}})
+	}}
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, Users: []*server.User{user}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,7 +31,8 @@ func connect(t *testing.T, publish, subscribe []string, options ...nats.Option) 
 	if !s.ReadyForConnections(10 * time.Second) {
 		t.Fatal("the server is not ready")
 	}
-	nc, err := nats.Connect(s.ClientURL(), append([]nats.Option{nats.UserInfo("u", "p"), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})}, options...)...)
+	silent := nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})
+	nc, err := nats.Connect(s.ClientURL(), append([]nats.Option{nats.UserInfo("u", "p"), silent}, options...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +112,8 @@ func TestGuardAttributesBySubjectAndTime(t *testing.T) {
 func TestDeniedAfterAFlush(t *testing.T) {
 	t.Parallel()
 	held := make(chan struct{})
-	nc := connect(t, []string{"allowed"}, []string{"_INBOX.>"}, nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) { <-held }))
+	waits := nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) { <-held })
+	nc := connect(t, []string{"allowed"}, []string{"_INBOX.>"}, waits)
 	defer close(held)
 	for range 3 {
 		mark := permission.Begin(nc)
@@ -144,7 +148,8 @@ func TestInboxThatIsRefused(t *testing.T) {
 func TestOthersHearAsBefore(t *testing.T) {
 	t.Parallel()
 	heard := make(chan error, 10)
-	nc := connect(t, []string{"allowed"}, []string{"_INBOX.>"}, nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { heard <- err }))
+	hears := nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { heard <- err })
+	nc := connect(t, []string{"allowed"}, []string{"_INBOX.>"}, hears)
 	var own sync.Map
 	for i := range 2 { // two watch
 		defer permission.OnDenied(nc, func(err error) { own.Store(i, err) }, "denied.*")()

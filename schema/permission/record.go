@@ -41,8 +41,8 @@ var (
 	records   = map[weak.Pointer[nats.Conn]]*record{}
 )
 
-// recordOf is the record of a connection. The first call puts it in front of the connection's error handler, which hears all
-// that it heard before.
+// recordOf is the record of a connection. The first call puts it in front of the connection's error handler, which
+// hears all that it heard before.
 func recordOf(nc *nats.Conn) *record {
 	recordsMu.Lock()
 	defer recordsMu.Unlock()
@@ -114,9 +114,9 @@ func Begin(nc *nats.Conn) Mark {
 	return Mark{nc: nc, record: r, before: r.count}
 }
 
-// Denied is the last violation since the mark that concerns requests on these subjects, which may have wildcards; nil where
-// there is none. A subscription for answers that was refused before concerns them as well, until the client reconnects. What
-// the server had refused before it answered a flush is known.
+// Denied is the last violation since the mark that concerns requests on these subjects, which may have wildcards; nil
+// where there is none. A subscription for answers that was refused before concerns them as well, until the client
+// reconnects. What the server had refused before it answered a flush is known.
 func (m Mark) Denied(subjects ...string) error {
 	m.record.note(m.nc, m.nc.LastError())
 	reconnects, concerns := m.nc.Stats().Reconnects, concerning(m.nc, subjects)
@@ -153,8 +153,8 @@ func concerning(nc *nats.Conn, subjects []string) func(*Violation) bool {
 	}
 }
 
-// OnDenied calls hear for each violation from now on that concerns requests on these subjects, until stop is called. It must not
-// block.
+// OnDenied calls hear for each violation from now on that concerns requests on these subjects, until stop is called. It
+// must not block.
 func OnDenied(nc *nats.Conn, hear func(error), subjects ...string) (stop func()) {
 	r := recordOf(nc)
 	w := &waiter{concerns: concerning(nc, subjects), hear: func(v *Violation) { hear(v) }}
@@ -168,8 +168,8 @@ func OnDenied(nc *nats.Conn, hear func(error), subjects ...string) (stop func())
 	}
 }
 
-// Guard calls do, which makes requests on these subjects. Where the server refuses one of them, the context of do ends at once,
-// and the error is the violation: nobody answers such a request. An answer of the broker is never replaced.
+// Guard calls do, which makes requests on these subjects. Where the server refuses one of them, the context of do ends
+// at once, and the error is the violation: nobody answers such a request. An answer of the broker is never replaced.
 func Guard(ctx context.Context, nc *nats.Conn, do func(context.Context) error, subjects ...string) error {
 	mark := Begin(nc)
 	ctx, cancel := context.WithCancel(ctx)

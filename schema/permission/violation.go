@@ -1,9 +1,9 @@
 // Package permission attributes missing rights to the requests that lacked them.
 //
-// A NATS server does not answer a publish or a subscription that it refuses. It reports the refusal beside all requests, to the
-// error handler of the connection, with the operation and the subject. This package hears these reports and compares their
-// subjects with that of a request: a request failed for want of a right only where the server refused its subject, or the
-// subject of its answers, since it began.
+// A NATS server does not answer a publish or a subscription that it refuses. It reports the refusal beside all
+// requests, to the error handler of the connection, with the operation and the subject. This package hears these
+// reports and compares their subjects with that of a request: a request failed for want of a right only where the
+// server refused its subject, or the subject of its answers, since it began.
 package permission
 
 import (

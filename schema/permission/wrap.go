@@ -25,8 +25,8 @@ func Guarded(nc *nats.Conn) Ask {
 	}
 }
 
-// Wrap gives js with its requests for streams, consumers and messages made by ask, each for itself. So it does for the streams
-// that js gives. Publishing, pulling and listing are js's own.
+// Wrap gives js with its requests for streams, consumers and messages made by ask, each for itself. So it does for
+// the streams that js gives. Publishing, pulling and listing are js's own.
 func Wrap(js jetstream.JetStream, ask Ask) jetstream.JetStream { return &asking{js, ask} }
 
 type asking struct {
@@ -50,7 +50,9 @@ func get[T any](ctx context.Context, ask Ask, r Request, do func(context.Context
 	return got, err
 }
 
-func (a *asking) stream(ctx context.Context, r Request, do func(context.Context) (jetstream.Stream, error)) (jetstream.Stream, error) {
+func (a *asking) stream(
+	ctx context.Context, r Request, do func(context.Context) (jetstream.Stream, error),
+) (jetstream.Stream, error) {
 	s, err := get(ctx, a.ask, r, do)
 	if err != nil {
 		return nil, err
@@ -59,41 +61,54 @@ func (a *asking) stream(ctx context.Context, r Request, do func(context.Context)
 }
 
 func (a *asking) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
-	return a.stream(ctx, reads(api("STREAM.INFO."+name)), func(ctx context.Context) (jetstream.Stream, error) { return a.JetStream.Stream(ctx, name) })
+	return a.stream(ctx, reads(api("STREAM.INFO."+name)), func(ctx context.Context) (jetstream.Stream, error) {
+		return a.JetStream.Stream(ctx, name)
+	})
 }
 
 func (a *asking) CreateStream(ctx context.Context, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
-	return a.stream(ctx, changes(api("STREAM.CREATE."+cfg.Name)), func(ctx context.Context) (jetstream.Stream, error) { return a.JetStream.CreateStream(ctx, cfg) })
+	return a.stream(ctx, changes(api("STREAM.CREATE."+cfg.Name)), func(ctx context.Context) (jetstream.Stream, error) {
+		return a.JetStream.CreateStream(ctx, cfg)
+	})
 }
 
 func (a *asking) UpdateStream(ctx context.Context, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
-	return a.stream(ctx, changes(api("STREAM.UPDATE."+cfg.Name)), func(ctx context.Context) (jetstream.Stream, error) { return a.JetStream.UpdateStream(ctx, cfg) })
+	return a.stream(ctx, changes(api("STREAM.UPDATE."+cfg.Name)), func(ctx context.Context) (jetstream.Stream, error) {
+		return a.JetStream.UpdateStream(ctx, cfg)
+	})
 }
 
 func (a *asking) StreamNameBySubject(ctx context.Context, subject string) (string, error) {
-	return get(ctx, a.ask, reads(api("STREAM.NAMES")), func(ctx context.Context) (string, error) { return a.JetStream.StreamNameBySubject(ctx, subject) })
+	return get(ctx, a.ask, reads(api("STREAM.NAMES")), func(ctx context.Context) (string, error) {
+		return a.JetStream.StreamNameBySubject(ctx, subject)
+	})
 }
 
 func (a *asking) Consumer(ctx context.Context, stream, name string) (jetstream.Consumer, error) {
-	return get(ctx, a.ask, reads(api("CONSUMER.INFO."+stream+"."+name)), func(ctx context.Context) (jetstream.Consumer, error) {
+	r := reads(api("CONSUMER.INFO." + stream + "." + name))
+	return get(ctx, a.ask, r, func(ctx context.Context) (jetstream.Consumer, error) {
 		return a.JetStream.Consumer(ctx, stream, name)
 	})
 }
 
-func (a *asking) CreateConsumer(ctx context.Context, stream string, cfg jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+func (a *asking) CreateConsumer(
+	ctx context.Context, stream string, cfg jetstream.ConsumerConfig,
+) (jetstream.Consumer, error) {
 	return get(ctx, a.ask, changes(creating(stream)...), func(ctx context.Context) (jetstream.Consumer, error) {
 		return a.JetStream.CreateConsumer(ctx, stream, cfg)
 	})
 }
 
-func (a *asking) UpdateConsumer(ctx context.Context, stream string, cfg jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+func (a *asking) UpdateConsumer(
+	ctx context.Context, stream string, cfg jetstream.ConsumerConfig,
+) (jetstream.Consumer, error) {
 	return get(ctx, a.ask, changes(creating(stream)...), func(ctx context.Context) (jetstream.Consumer, error) {
 		return a.JetStream.UpdateConsumer(ctx, stream, cfg)
 	})
 }
 
-// creating are the subjects on which consumers of a stream are created, and updated: the rest of the subject is the consumer's
-// name and filter.
+// creating are the subjects on which consumers of a stream are created, and updated: the rest of the subject is the
+// consumer's name and filter.
 func creating(stream string) []string {
 	return []string{api("CONSUMER.CREATE." + stream), api("CONSUMER.CREATE." + stream + ".>")}
 }
@@ -113,7 +128,9 @@ type askingStream struct {
 func (s *askingStream) name() string { return s.CachedInfo().Config.Name }
 
 func (s *askingStream) Info(ctx context.Context, opts ...jetstream.StreamInfoOpt) (*jetstream.StreamInfo, error) {
-	return get(ctx, s.ask, reads(api("STREAM.INFO."+s.name())), func(ctx context.Context) (*jetstream.StreamInfo, error) { return s.Stream.Info(ctx, opts...) })
+	return get(ctx, s.ask, reads(api("STREAM.INFO."+s.name())), func(ctx context.Context) (*jetstream.StreamInfo, error) {
+		return s.Stream.Info(ctx, opts...)
+	})
 }
 
 // reading are the subjects on which messages are asked for, directly or of the leader.
@@ -121,7 +138,9 @@ func (s *askingStream) reading() Request {
 	return reads(api("STREAM.MSG.GET."+s.name()), api("DIRECT.GET."+s.name()), api("DIRECT.GET."+s.name()+".>"))
 }
 
-func (s *askingStream) GetMsg(ctx context.Context, sequence uint64, opts ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error) {
+func (s *askingStream) GetMsg(
+	ctx context.Context, sequence uint64, opts ...jetstream.GetMsgOpt,
+) (*jetstream.RawStreamMsg, error) {
 	return get(ctx, s.ask, s.reading(), func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
 		return s.Stream.GetMsg(ctx, sequence, opts...)
 	})
@@ -134,10 +153,14 @@ func (s *askingStream) GetLastMsgForSubject(ctx context.Context, subject string)
 }
 
 func (s *askingStream) DeleteMsg(ctx context.Context, sequence uint64) error {
-	return s.ask(ctx, changes(api("STREAM.MSG.DELETE."+s.name())), func(ctx context.Context) error { return s.Stream.DeleteMsg(ctx, sequence) })
+	return s.ask(ctx, changes(api("STREAM.MSG.DELETE."+s.name())), func(ctx context.Context) error {
+		return s.Stream.DeleteMsg(ctx, sequence)
+	})
 }
 
 // RequestWithContext makes one request that is none of JetStream's own methods, in a [Guard].
 func RequestWithContext(ctx context.Context, nc *nats.Conn, subject string, data []byte) (*nats.Msg, error) {
-	return get(ctx, Guarded(nc), reads(subject), func(ctx context.Context) (*nats.Msg, error) { return nc.RequestWithContext(ctx, subject, data) })
+	return get(ctx, Guarded(nc), reads(subject), func(ctx context.Context) (*nats.Msg, error) {
+		return nc.RequestWithContext(ctx, subject, data)
+	})
 }

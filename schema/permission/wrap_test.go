@@ -27,7 +27,8 @@ func TestWrapKnowsTheSubjects(t *testing.T) {
 	}
 	t.Cleanup(nc.Close)
 	var sent []string
-	js, err := jetstream.New(nc, jetstream.WithClientTrace(&jetstream.ClientTrace{RequestSent: func(subject string, _ []byte) { sent = append(sent, subject) }}))
+	trace := &jetstream.ClientTrace{RequestSent: func(subject string, _ []byte) { sent = append(sent, subject) }}
+	js, err := jetstream.New(nc, jetstream.WithClientTrace(trace))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,9 +25,10 @@ var unsettled = []error{
 	jetstream.ErrServerShutdown, jetstream.ErrConsumerLeadershipChanged, // a pull that another leader has to answer
 }
 
-// Unsettled tells whether the same request may succeed in a moment: the broker that gave this error starts, elects a leader or
-// has no room, it does not answer, or the connection to it was lost. It is the one place that knows this; what a caller adds
-// concerns objects of its own. A closed connection, a missing right and what the broker refuses otherwise are final.
+// Unsettled tells whether the same request may succeed in a moment: the broker that gave this error starts, elects a
+// leader or has no room, it does not answer, or the connection to it was lost. It is the one place that knows this;
+// what a caller adds concerns objects of its own. A closed connection, a missing right and what the broker refuses
+// otherwise are final.
 func Unsettled(err error) bool {
 	for _, one := range unsettled {
 		if errors.Is(err, one) {

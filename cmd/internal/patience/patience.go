@@ -1,5 +1,5 @@
-// Package patience bounds waits by the time without progress, and not by the whole: how long a row of requests may take depends
-// on how far away the broker is.
+// Package patience bounds waits by the time without progress, and not by the whole: how long a row of requests may take
+// depends on how far away the broker is.
 package patience
 
 import (

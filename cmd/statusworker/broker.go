@@ -22,21 +22,32 @@ import (
 	"statusworker/statusclient"
 )
 
-// A link that stalls in one direction looks well to TCP. A client that gets no answer to its pings gives the connection up after
-// (maxPings+1) * pingEvery at the latest, before what was delivered into it comes back to the other workers (AckWait, 10 s).
+// watchful are the options of a worker. A link that stalls in one direction looks well to TCP, and takes in what is delivered
+// into it. A worker gives the connection up when no answer to its pings has come, or nothing could be written, for
+// noticeWithin, before those deliveries come back to other workers (AckWait, 10 s). Who only looks or declares waits longer:
+// the answers to its pings may have to wait behind megabytes, on a slow link.
+func watchful() []nats.Option {
+	return []nats.Option{
+		nats.PingInterval(noticeWithin / (maxPings + 1)),
+		nats.FlusherTimeout(noticeWithin),
+		nats.ReconnectOnFlusherError(),
+	}
+}
+
 const (
-	pingEvery = 3 * time.Second
-	maxPings  = 2
+	noticeWithin = 9 * time.Second
+	maxPings     = 2
 )
 
 // connect waits until a NATS server lets it in. What no waiting mends (credentials, certificates, a URL) is an error
 // at once. Afterwards the connection is kept up for good.
-func (f brokerFlags) connect(ctx context.Context, name string, log logrus.FieldLogger) (*nats.Conn, error) {
+func (f brokerFlags) connect(ctx context.Context, name string, log logrus.FieldLogger, more ...nats.Option) (*nats.Conn, error) {
 	door := newDoor(log, f.hint)
 	options, err := f.options(name, log, door)
 	if err != nil {
 		return nil, err
 	}
+	options = append(options, more...)
 	var nc *nats.Conn
 	err = patiently(ctx, log, "waiting for NATS at "+f.shownURL()+" (--nats-url, $NATS_URL)", func() error {
 		var err error
@@ -72,7 +83,7 @@ func (f brokerFlags) options(name string, log logrus.FieldLogger, door *door) ([
 		nats.ReconnectWait(500 * time.Millisecond),
 		nats.ReconnectBufSize(-1), // what was given up while there was no connection must not be stored afterwards
 		nats.Timeout(5 * time.Second),
-		nats.PingInterval(pingEvery),
+		nats.PingInterval(20 * time.Second),
 		nats.MaxPingsOutstanding(maxPings),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {

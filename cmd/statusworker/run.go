@@ -60,7 +60,7 @@ func (c runCommand) Run(ctx context.Context, p process) error {
 	defer stopServing()
 
 	server.Waiting("waiting for NATS at " + c.shownURL())
-	nc, err := c.connect(ctx, clientName(), log)
+	nc, err := c.connect(ctx, clientName(), log, watchful()...)
 	if err != nil {
 		return stopped(ctx, err)
 	}

@@ -110,6 +110,18 @@ func (fatals) Tracef(string, ...any)  {}
 // URL is where clients connect.
 func (s *Server) URL() string { return s.server.ClientURL() }
 
+// LimitStorage has the account store no more bytes on disk from now on; less than 0 takes the limit away. It can be less than what
+// is stored already. In a cluster, each server has a limit of its own.
+func (s *Server) LimitStorage(bytes int64) error {
+	limits := server.JetStreamAccountLimits{
+		MaxMemory: -1, MaxStore: bytes, MaxStreams: -1, MaxConsumers: -1, MaxAckPending: -1, MemoryMaxStreamBytes: -1, StoreMaxStreamBytes: -1,
+	}
+	if err := s.server.GlobalAccount().UpdateJetStreamLimits(map[string]server.JetStreamAccountLimits{"": limits}); err != nil {
+		return fmt.Errorf("limiting the storage of the embedded NATS server to %d bytes: %w", bytes, err)
+	}
+	return nil
+}
+
 // Restart stops the server in good order and starts it again on the same port and folder.
 func (s *Server) Restart() error {
 	s.Stop()

@@ -96,6 +96,8 @@ type Config struct {
 	// MaxPollsPerSecond bounds the requests of the whole fleet: each worker takes an equal share; 0, the default, is no
 	// bound. All workers must be told the same number: each takes its share of its own.
 	MaxPollsPerSecond float64
+	// OverdueAfter is how long after its time a reservation is stored again; [OverdueAfter] by default.
+	OverdueAfter time.Duration
 	// Host and Version are what the worker says of itself.
 	Host, Version string
 	// ShutdownTimeout is how long polls that are out may finish after the worker was told to stop; 20 s by default.
@@ -138,6 +140,7 @@ func (c Config) withDefaults() Config {
 	defaults(&c.NotFoundGrace, 5*time.Minute)
 	defaults(&c.ShutdownTimeout, 20*time.Second)
 	defaults(&c.StretchLimit, 10*time.Minute)
+	defaults(&c.OverdueAfter, OverdueAfter)
 	if c.Concurrency == 0 {
 		c.Concurrency = 64
 	}
@@ -182,6 +185,7 @@ func (c Config) Check() error {
 		{"NotFoundGrace", c.NotFoundGrace, time.Millisecond, math.MaxInt64},
 		{"ShutdownTimeout", c.ShutdownTimeout, time.Millisecond, math.MaxInt64},
 		{"StretchLimit", c.StretchLimit, time.Second, math.MaxInt64},
+		{"OverdueAfter", c.OverdueAfter, least, most},
 	} {
 		if f.value < f.least {
 			return &ConfigError{Field: f.name, Value: schema.Duration(f.value), Want: "at least " + schema.Duration(f.least)}

@@ -171,6 +171,9 @@ func (w *Worker) Run(ctx, leave context.Context) error {
 	pulls.Go(func() error { return w.keepTime(pullCtx) })
 	pulls.Go(func() error { return w.fleet.keep(pullCtx) })
 	pulls.Go(func() error { return w.pulse.run(pullCtx) })
+	if r, ok := w.hold.(*reservations); ok {
+		pulls.Go(func() error { return w.watchOverdue(pullCtx, r) })
+	}
 	if naks, ok := w.hold.(*naks); ok && w.budget != nil {
 		pulls.Go(func() error {
 			return naks.weigh(pullCtx, w.lanes, func(err error) { w.complain("weighing", err) })
@@ -241,6 +244,8 @@ type Stats struct {
 	Dropped, Skipped uint64
 	// RefusedReservations is how often the broker refused a reservation, whatever came of it.
 	RefusedReservations uint64
+	// StoredAgain is how many overdue reservations were stored again, see [FindOverdue].
+	StoredAgain uint64
 	// Unlisted counts statuses that the vendor's documentation does not know.
 	Unlisted uint64
 	// Faults are deliveries that ended in an error, most often of the broker; they come back. Panics are among them.
@@ -279,7 +284,7 @@ type counters struct {
 	declaredProcessed                        atomic.Uint64
 	polls, heldBack                          atomic.Uint64
 	dropped, skipped, refused, unlistedCount atomic.Uint64
-	faults, panics                           atomic.Uint64
+	faults, panics, storedAgain              atomic.Uint64
 }
 
 // Stats reads the counters.
@@ -288,7 +293,7 @@ func (w *Worker) Stats() Stats {
 	s := Stats{
 		TakenIn: c.takenIn.Load(), DeclaredTwice: c.declaredTwice.Load(), DeclaredAgain: c.declaredAgain.Load(), DeclaredProcessed: c.declaredProcessed.Load(),
 		Polls: c.polls.Load(), HeldBack: c.heldBack.Load(),
-		Dropped: c.dropped.Load(), Skipped: c.skipped.Load(), RefusedReservations: c.refused.Load(),
+		Dropped: c.dropped.Load(), Skipped: c.skipped.Load(), RefusedReservations: c.refused.Load(), StoredAgain: c.storedAgain.Load(),
 		Unlisted: c.unlistedCount.Load(), Faults: c.faults.Load(), Panics: c.panics.Load(),
 		Rests: w.rest.counts(), Lanes: map[schema.Type]LaneStats{}, Slots: w.cfg.Concurrency, SlotsUsed: w.slots.usedNow(), Share: w.budget.share(),
 		Alive: int(w.fleet.counted.Load()), RoundTrip: w.clock.roundTrip(),

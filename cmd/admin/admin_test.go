@@ -423,6 +423,27 @@ func TestMetricsMoveInTrouble(t *testing.T) {
 				}
 			}
 		}},
+		"a storage limit": {func(p *parts) { p.cfg.OverdueAfter = time.Second }, func(s *stage, n func(string, labels, func(float64) bool)) {
+			s.declare(schema.Chat, &never, "")
+			n("polls_total", labels{"lane": "chat"}, more(0))
+			limit := func(bytes int64) {
+				if err := s.broker.LimitStorage(bytes); err != nil {
+					s.t.Fatal(err)
+				}
+			}
+			limit(1)
+			for overdue := false; !overdue; {
+				for _, err := range consumer.FindOverdue(s.ctx, s.js, time.Now(), time.Second) {
+					if err != nil {
+						s.t.Fatal(err)
+					}
+					overdue = true
+				}
+			}
+			limit(-1)
+			n("reservations_stored_again_total", nil, more(0))
+			n("overdue_reservations", nil, exactly(0))
+		}},
 		"a worker that is given nothing": {nil, func(s *stage, n func(string, labels, func(float64) bool)) {
 			pause := func(stream, name string) {
 				if _, err := s.js.PauseConsumer(s.ctx, stream, name, time.Now().Add(time.Hour)); err != nil {

@@ -143,6 +143,8 @@ var (
 	descIntakeOldest = describe("intake_oldest_seconds", "Age of the first declared message. One worker tells for all.")
 	descForeign      = describe("foreign_consumers", "Consumers of a work queue that are not this stage's, as of a stream that sources it. One worker tells for all.", "stream")
 	descUndelivered  = describe("undelivered_seconds", "Age of the first message that its consumer passes over for good; 0 where there is none. One worker tells for all.", "stream", "consumer")
+	descOverdue      = describe("overdue_reservations", "Reservations that the broker has not published a minute after their time, 100 at most. One worker tells for all.")
+	descStoredAgain  = describe("reservations_stored_again_total", "Overdue reservations that this worker stored again.")
 	descProgress     = describe("progress_timestamp_seconds", "When the loop that is furthest behind last went round.")
 )
 
@@ -186,6 +188,7 @@ func (s scrape) Collect(out chan<- prometheus.Metric) {
 	count(descAgain, st.DeclaredAgain)
 	count(descUnlisted, st.Unlisted)
 	count(descRefused, st.RefusedReservations)
+	count(descStoredAgain, st.StoredAgain)
 	count(descDropped, st.Dropped)
 	count(descFaults, st.Faults)
 	count(descPanics, st.Panics)
@@ -253,6 +256,9 @@ func (s scrape) Collect(out chan<- prometheus.Metric) {
 		}
 	}
 	s.report(sv, gauge)
+	if sv.Overdue != nil {
+		gauge(descOverdue, float64(sv.Overdue.Count))
+	}
 	if sv.Intake != nil {
 		gauge(descIntake, float64(sv.Intake.Waiting))
 		gauge(descIntakeOldest, sv.Intake.WaitingSeconds)

@@ -69,6 +69,9 @@ func Advise(s Survey) []string {
 		}
 	}
 
+	if overdue := s.Overdue.advise(); overdue != "" {
+		advice = append(advice, overdue)
+	}
 	if i := s.Intake; i != nil && i.PausedUntil != nil {
 		say("the intake is paused until %s: declared messages wait; %s", i.PausedUntil.UTC().Format(time.RFC3339), resume(schema.StreamDeclared, schema.ConsumerIntake))
 	} else if i != nil && i.WaitingSeconds > intakeBehind.Seconds() {

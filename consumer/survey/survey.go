@@ -30,6 +30,8 @@ type Survey struct {
 	Lanes  []Lane  `json:"lanes"`
 	// HeldBack is that of all lanes, as of At. It is nil with delayed naks.
 	HeldBack *uint64 `json:"heldBack,omitempty"`
+	// Overdue is absent with delayed naks.
+	Overdue *Overdue `json:"overdue,omitempty"`
 	// CountedAt is when reservations and outcomes were counted: at At or before.
 	CountedAt time.Time `json:"countedAt"`
 	Outcomes  Outcomes  `json:"outcomes"`

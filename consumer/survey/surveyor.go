@@ -166,6 +166,9 @@ func (t *taking) lanes(ctx context.Context) error {
 			held -= min(held, l.Due+uint64(l.Out))
 		}
 		t.survey.HeldBack = &held
+		if t.survey.Overdue, err = CountOverdue(ctx, t.js, from.CachedInfo().TimeStamp); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -1,0 +1,63 @@
+package survey
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/consumer"
+	"statusworker/schema"
+)
+
+// Overdue are reservations that the broker has not published though their time passed by more than
+// [consumer.OverdueAfter]: what they stand for is not polled.
+type Overdue struct {
+	// Count is how many were found; More says that there may be others.
+	Count int  `json:"count"`
+	More  bool `json:"more"`
+	// FirstSeconds is for how long the one that should have been published first is due.
+	FirstSeconds float64 `json:"firstSeconds"`
+}
+
+const (
+	// MostOverdue is up to how many overdue reservations are counted.
+	MostOverdue = 100
+	// overdueWithin is for how long they are counted: each takes a round trip to the broker.
+	overdueWithin = time.Second
+)
+
+// FixOverdue says what to do about overdue reservations.
+const FixOverdue = "workers store them again within two minutes; if the number does not fall, free storage or raise its limits, " +
+	"then run `nats stream cluster step-down " + schema.StreamPolls + "` (a single server: restart it)"
+
+// CountOverdue counts the reservations that are overdue at a time of the broker's clock.
+func CountOverdue(ctx context.Context, js jetstream.JetStream, now time.Time) (*Overdue, error) {
+	o, began := &Overdue{}, time.Now()
+	for r, err := range consumer.FindOverdue(ctx, js, now, consumer.OverdueAfter) {
+		if err != nil {
+			return nil, err
+		}
+		if o.Count == MostOverdue || o.Count > 0 && time.Since(began) > overdueWithin {
+			o.More = true
+			break
+		}
+		o.Count++
+		o.FirstSeconds = max(o.FirstSeconds, seconds(now.Sub(r.Due)))
+	}
+	return o, nil
+}
+
+// advise says what there is to say of overdue reservations; empty where there are none.
+func (o *Overdue) advise() string {
+	if o == nil || o.Count == 0 {
+		return ""
+	}
+	n := waiting(uint64(o.Count), "reservation is", "reservations are")
+	if o.More {
+		n = fmt.Sprintf("%d or more reservations are", o.Count)
+	}
+	return fmt.Sprintf("%s overdue, the first for %s: the broker does not publish them, and their interactions are not polled; %s",
+		n, age(o.FirstSeconds), FixOverdue)
+}

@@ -61,7 +61,7 @@ func examineBroker(ctx context.Context, p Patient) ([]Finding, held) {
 		found := []Finding{bad(Fail, checkConnection, p.MendConnection(err), "%v", err)}
 		return append(found, skipped("there is no connection to NATS", "", checkTLS, checkCertificate, checkPayload, checkVersion,
 			checkInbox, checkStreamInfo, checkConsumerInfo, checkHold, checkProcessed, checkFailed, checkAnnounce, checkPull, checkRead, checkAck,
-			checkJetStream, checkAccount, checkTopology, checkForeign, checkUndelivered, checkReplicas, checkStreamLimits, checkOutcomesAge, checkClock)...), held{}
+			checkJetStream, checkAccount, checkTopology, checkForeign, checkUndelivered, checkReplicas, checkStreamLimits, checkOutcomesAge, checkClock, checkOverdue)...), held{}
 	}
 	defer nc.Close()
 	x := &broker{Patient: p, nc: nc, mode: consumer.Reserve}
@@ -343,7 +343,7 @@ func judgeUses(check, mend string, uses []use) Finding {
 
 // streams looks at the streams, as far as the rights go.
 func (x *broker) streams(ctx context.Context) {
-	checks := []string{checkTopology, checkForeign, checkUndelivered, checkReplicas, checkStreamLimits, checkOutcomesAge, checkClock}
+	checks := []string{checkTopology, checkForeign, checkUndelivered, checkReplicas, checkStreamLimits, checkOutcomesAge, checkClock, checkOverdue}
 	if x.trial == nil {
 		x.skip("JetStream cannot be asked", checks...)
 		return
@@ -399,6 +399,9 @@ func (x *broker) streams(ctx context.Context) {
 	}
 	if waiting := infos[x.mode.PollStream()]; waiting != nil {
 		x.held = held{known: true, count: waiting.State.Msgs}
+		x.add(x.overdue(ctx, js))
+	} else {
+		x.skip("there is no stream "+x.mode.PollStream(), checkOverdue)
 	}
 }
 

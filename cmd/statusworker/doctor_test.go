@@ -190,7 +190,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 	for _, check := range []string{
 		"tls", "certificate", "max payload", "server version", "permission inbox", "permission stream info", "permission consumer info", "permission hold",
 		"permission processed", "permission failed", "permission announce", "permission pull", "permission read back", "permission ack", "jetstream",
-		"account limits", "topology", "foreign consumers", "undelivered messages", "replicas", "stream limits", "outcomes age", "clock",
+		"account limits", "topology", "foreign consumers", "undelivered messages", "replicas", "stream limits", "outcomes age", "clock", "overdue reservations",
 	} {
 		all[check] = doctor.Skip
 	}
@@ -219,7 +219,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 		{"no streams", func(t *testing.T) (string, string, []string) {
 			s, _ := broker(t)
 			return s.URL(), vendor(t, simulator.Config{}).URL(), nil
-		}, map[string]doctor.Result{"certificate": doctor.Skip, "topology": doctor.Fail, "replicas": doctor.Skip, "stream limits": doctor.Skip, "outcomes age": doctor.Skip, "clock": doctor.Skip},
+		}, map[string]doctor.Result{"certificate": doctor.Skip, "topology": doctor.Fail, "replicas": doctor.Skip, "stream limits": doctor.Skip, "outcomes age": doctor.Skip, "clock": doctor.Skip, "overdue reservations": doctor.Skip},
 			map[string][]string{"topology": {"`statusworker provision`", "no streams"}}},
 		{"a consumer that polls too often", func(t *testing.T) (string, string, []string) {
 			at, js := provisioned(t)
@@ -300,7 +300,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 			at := bare(t, o)
 			command(t, "provision", "--nats-url", at).exits(exitFault) // refuses it as well
 			return at, vendor(t, simulator.Config{}).URL(), nil
-		}, map[string]doctor.Result{"max payload": doctor.Fail, "topology": doctor.Fail, "replicas": doctor.Skip, "stream limits": doctor.Skip, "outcomes age": doctor.Skip, "clock": doctor.Skip},
+		}, map[string]doctor.Result{"max payload": doctor.Fail, "topology": doctor.Fail, "replicas": doctor.Skip, "stream limits": doctor.Skip, "outcomes age": doctor.Skip, "clock": doctor.Skip, "overdue reservations": doctor.Skip},
 			map[string][]string{"max payload": {"102400", "262144"}}},
 		{"wrong token", func(t *testing.T) (string, string, []string) {
 			at, _ := provisioned(t)

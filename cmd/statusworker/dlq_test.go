@@ -195,7 +195,7 @@ func TestDLQListsAndShows(t *testing.T) {
 			`"errorMessage": "\u009b31m\u202e"`, `"interactionIdentifier": "`+failed+`"`, "statusworker dlq replay @1", o.Origin.Traceparent)
 		unforged(t, &c.stdout)
 		c = command(t, "dlq", "show", invalid, "--nats-url", at).exits(exitOK)
-		says(t, "standard output", &c.stdout, `payload      10 bytes: "{oops\x1b[31m"`, "cannot be replayed")
+		says(t, "standard output", &c.stdout, `payload      10 bytes: "{oops\x1b[31m"`, "cannot be replayed", "status       processingFailed: "+schema.StatusProcessingFailed.Text())
 		c = command(t, "dlq", "show", "@3", "--nats-url", at).exits(exitOK)
 		says(t, "standard output", &c.stdout, "somebody else published", `"\x1b]0;owned\a not ours"`)
 		unforged(t, &c.stdout)

@@ -73,7 +73,7 @@ func TestEveryFailureHasItsReason(t *testing.T) {
 			had[o.Data.Reason] = true
 		}
 		for _, r := range schema.Reasons() {
-			if !had[r] {
+			if !had[r] && r != schema.InternalError { // that takes a bug
 				t.Errorf("nothing failed as %s", r)
 			}
 		}

@@ -59,7 +59,7 @@ func TestStorageLimit(t *testing.T) {
 			want[schema.FailedSubject(schema.ProcessingFailed, id)] = 1
 		default: // some have ended when the limit is reached: their tombstones are overdue
 			s.vendor.Declare(id, simulator.Processed(time.Duration(i%2)*5*time.Second))
-			for _, to := range consumer.Destinations(typ, true) {
+			for _, to := range (schema.Declared{Type: typ}).Destinations() {
 				want[schema.ProcessedSubject(to, id)] = 1
 			}
 		}

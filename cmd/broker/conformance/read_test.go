@@ -146,7 +146,8 @@ var readCases = []testCase{
 			s.Errorf("got %v, %v, want an empty map", got, err)
 		}
 	}},
-	{name: "a deletion", streams: just(outcomes), run: func(s *stage) {
+	{name: "a deletion", streams: append(with(outcomesAt("D", "d.>"), denyDelete), outcomes), run: func(s *stage) {
+		s.fails(s.Delete(s.ctx, s.of("D"), s.put(broker.Publication{Subject: "d.1"})), nil)
 		sequence := s.put(broker.Publication{Subject: "o.a.b.1"})
 		s.check(s.Delete(s.ctx, s.of("S"), sequence))
 		s.fails(s.Delete(s.ctx, s.of("S"), sequence), broker.ErrNotFound)
@@ -217,3 +218,5 @@ var readCases = []testCase{
 		s.fails(err, broker.ErrNoAnswer)
 	}},
 }
+
+func denyDelete(c *broker.StreamConfig) { c.DenyDelete = true }

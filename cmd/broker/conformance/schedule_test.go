@@ -66,15 +66,14 @@ func (s *stage) comes(id string) broker.Delivery {
 
 var scheduleCases = []testCase{
 	{name: "a schedule fires", streams: just(polls), run: func(s *stage) {
+		late := s.now("S").Add(time.Hour)
+		pending, err := s.Get(s.ctx, s.of("S"), s.holds("2", late, 0))
+		s.check(err)
+		if !pending.Due().Equal(late) || string(pending.Data) != "declared" || pending.Header.Get("Statusworker-Poll") != "7" {
+			s.Errorf("the schedule for %v is stored as %+v", late, pending)
+		}
 		due := s.now("S").Add(soon)
 		sequence := s.holds("1", due, 0)
-		s.holds("2", due.Add(time.Hour), 0)
-		pending, err := s.Get(s.ctx, s.of("S"), sequence)
-		s.check(err)
-		if !pending.Due().Equal(due) || string(pending.Data) != "declared" ||
-			pending.Header.Get("Statusworker-Poll") != "7" {
-			s.Errorf("the schedule for %v is stored as %+v", due, pending)
-		}
 		d := s.pull("S", "c", 1)[0]
 		s.least(due, d.Time, 0)
 		if s.short(d.Subject) != "poll.a.1" || string(d.Data) != "declared" || d.Sequence <= sequence ||

@@ -69,7 +69,8 @@ var scheduleCases = []testCase{
 		late := s.now("S").Add(time.Hour)
 		pending, err := s.Get(s.ctx, s.of("S"), s.holds("2", late, 0))
 		s.check(err)
-		if !pending.Due().Equal(late) || string(pending.Data) != "declared" || pending.Header.Get("Statusworker-Poll") != "7" {
+		if !pending.Due().Equal(late) || string(pending.Data) != "declared" ||
+			pending.Header.Get("Statusworker-Poll") != "7" {
 			s.Errorf("the schedule for %v is stored as %+v", late, pending)
 		}
 		due := s.now("S").Add(soon)

@@ -108,7 +108,8 @@ func newLimitedCluster(t *testing.T) server {
 
 func runServer(t *testing.T, o *natsserver.Options) *natsserver.Server {
 	t.Helper()
-	o.Host, o.Port, o.JetStream, o.StoreDir, o.NoSigs, o.NoLog = "127.0.0.1", natsserver.RANDOM_PORT, true, t.TempDir(), true, true
+	o.Host, o.Port, o.JetStream, o.StoreDir = "127.0.0.1", natsserver.RANDOM_PORT, true, t.TempDir()
+	o.NoSigs, o.NoLog = true, true
 	s, err := natsserver.NewServer(o)
 	if err != nil {
 		t.Fatal(err)

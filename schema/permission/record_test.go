@@ -28,7 +28,7 @@ func TestRecordsAreForgotten(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if recordOf(nc) != recordOf(nc) {
+		if first := recordOf(nc); recordOf(nc) != first {
 			t.Error("a connection has two records")
 		}
 		nc.Close()

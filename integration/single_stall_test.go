@@ -9,9 +9,9 @@ import (
 	"statusworker/schema"
 )
 
-// TestLinkStalls lets the links of two of three workers stall, one in each direction, and nothing is closed: the workers give
+// TestSingleLinkStalls lets the links of two of three workers stall, one in each direction, and nothing is closed: the workers give
 // the connections up and go on.
-func TestLinkStalls(t *testing.T) {
+func TestSingleLinkStalls(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []consumer.Mode{consumer.Reserve, consumer.Nak} {
 		t.Run(string(mode), func(t *testing.T) {

@@ -41,6 +41,35 @@ func TestDecodeDeadLetterReadsWhatMarshalWrote(t *testing.T) {
 	}
 }
 
+// A message that is only there as it came can be declared again where it was invalid, or where reading it made workers panic,
+// unless it was cut.
+func TestDeadLetterDeclaresItsPayload(t *testing.T) {
+	subject := schema.DeclaredSubject(schema.Chat, guid)
+	for _, tt := range []struct {
+		reason schema.Reason
+		size   int
+		want   bool
+	}{
+		{schema.InternalError, 100, true}, {schema.InvalidMessage, 100, true}, {schema.Rejected, 100, false},
+		{schema.InternalError, schema.MaxPayloadBytes, true}, {schema.InternalError, schema.MaxPayloadBytes + 1, false},
+	} {
+		payload := bytes.Repeat([]byte("x"), tt.size)
+		o := schema.Outcome{Identifier: guid, Reason: tt.reason, Payload: payload, Observed: observed, Origin: schema.Origin{Subject: subject, Stored: stored}}
+		message, err := o.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := schema.DecodeDeadLetter(o.Subject(), message)
+		if err != nil {
+			t.Fatal(err)
+		}
+		on, declared, err := d.Declared()
+		if got := err == nil; got != tt.want || got && (on != subject || !bytes.Equal(declared, payload)) {
+			t.Errorf("%s, %d bytes: declared %d bytes on %s, %v", tt.reason, tt.size, len(declared), on, err)
+		}
+	}
+}
+
 func TestDecodeDeadLetterReadsTheGoldenOnes(t *testing.T) {
 	files, err := filepath.Glob("testdata/outcomes/failed*.json")
 	if err != nil || len(files) == 0 {

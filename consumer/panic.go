@@ -65,23 +65,14 @@ func (w *Worker) panicked(ctx context.Context, l *lane, d *delivery, cause strin
 
 // internalError dead-letters an interaction that makes workers panic. It touches no more of its message than it must.
 func (w *Worker) internalError(ctx context.Context, l *lane, d *delivery, cause string) error {
-	token := schema.DeadLetterToken(d.msg.Subject(), d.origin.Sequence)
-	if r, ok := w.hold.(*reservations); ok && l.typ == "" {
-		// Declared twice, or reserved before the panic: the interaction goes on elsewhere.
-		var s lifecycle.Snapshot
-		var err error
-		if s.Reservation, err = r.stored.reservation(ctx, token); err != nil {
+	d.identifier = schema.DeadLetterToken(d.msg.Subject(), d.origin.Sequence)
+	if l.typ == "" {
+		if over, err := w.goesOnElsewhere(ctx, d); err != nil || over {
 			return err
-		}
-		if s.Due, err = r.stored.due(ctx, token); err != nil {
-			return err
-		}
-		if verdict, _ := s.TakeIn(declaredOf(d)); verdict == lifecycle.TakenIn || verdict == lifecycle.Twice {
-			return d.ack()
 		}
 	}
 	o := schema.Outcome{
-		Identifier: token, Reason: schema.InternalError, Observed: w.clock.time(), Origin: d.origin,
+		Identifier: d.identifier, Reason: schema.InternalError, Observed: w.clock.time(), Origin: d.origin,
 		Detail: fmt.Sprintf("a worker panicked at %d deliveries of it in a row: %s", d.panics, cause),
 	}
 	if kind, _, _ := schema.SplitSubject(d.msg.Subject()); schema.Type(kind).Valid() {
@@ -99,6 +90,27 @@ func (w *Worker) internalError(ctx context.Context, l *lane, d *delivery, cause 
 		w.cfg.Observer.Ended(l.typ, w.clock.time().Sub(d.at.Generation))
 	}
 	return w.hold.finish(ctx, d)
+}
+
+// goesOnElsewhere acknowledges a declared message that begins no generation, or that was taken in before the panic, and tells
+// whether it did.
+func (w *Worker) goesOnElsewhere(ctx context.Context, d *delivery) (bool, error) {
+	snapshot, err := w.stored.around(ctx, d, w.clock.time().Sub(d.at.Generation))
+	if err != nil {
+		return false, err
+	}
+	if snapshot.Reservation, err = w.stored.reservation(ctx, d.identifier); err != nil {
+		return false, err
+	}
+	if snapshot.Due, err = w.stored.due(ctx, d.identifier); err != nil {
+		return false, err
+	}
+	switch verdict, _ := snapshot.TakeIn(declaredOf(d)); verdict {
+	case lifecycle.TakenIn, lifecycle.Twice, lifecycle.Processed:
+		w.declaredBefore(d, verdict)
+		return true, d.ack()
+	}
+	return false, nil
 }
 
 // declarationOf reads the declared message of a delivery, unless that is what panics.

@@ -181,7 +181,7 @@ func TestDeclaredTwiceAtEveryStage(t *testing.T) {
 	ids := make([]string, n)
 	for i := range ids {
 		ids[i] = uuid.NewString()
-		s.vendor.Declare(ids[i], simulator.Processed(2*time.Second))
+		s.vendor.Declare(ids[i], simulator.Processed(2*time.Second).With(pendingOnce))
 		s.declare(schema.Chat, ids[i])
 		// Not yet taken in: the broker refuses the second one.
 		if _, err := s.js.Publish(s.ctx, schema.DeclaredSubject(schema.Chat, ids[i]), []byte(`{}`)); err == nil {
@@ -791,7 +791,7 @@ func TestThreeWorkers(t *testing.T) {
 		const n = 300
 		for range n {
 			id := uuid.NewString()
-			s.vendor.Declare(id, simulator.Processed(1500*time.Millisecond))
+			s.vendor.Declare(id, simulator.Processed(1500*time.Millisecond).With(pendingOnce))
 			s.declare(schema.Chat, id)
 		}
 		for range 3 {
@@ -816,7 +816,7 @@ func TestMessageOnThePollSubjectThatNobodyReserved(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
 	id := uuid.NewString()
-	s.vendor.Declare(id, simulator.Processed(600*time.Millisecond))
+	s.vendor.Declare(id, simulator.Processed(600*time.Millisecond).With(pendingOnce))
 	s.publish(schema.PollSubject(schema.Chat, id), fmt.Sprintf(`{"interactionIdentifier":%q,"type":"chat"}`, id))
 	s.publish(schema.PollSubject(schema.Chat, "garbage"), `no JSON`)
 	s.start()

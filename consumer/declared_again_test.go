@@ -33,7 +33,7 @@ func TestDeclaredAgainBeforeTheOutcomeAndTakenInAfterIt(t *testing.T) {
 			s := newStage(t, tt.mode, simulator.Config{}, nil)
 			w := s.start()
 			id := uuid.NewString()
-			s.vendor.Declare(id, tt.script.With(simulator.Fault{Kind: simulator.OtherStatus, Status: "processing"}.On(1, 1)))
+			s.vendor.Declare(id, tt.script.With(pendingOnce))
 			s.declare(schema.Chat, id)
 			if err := s.vendor.WaitPolls(s.ctx, 1); err != nil {
 				t.Fatal(err)

@@ -184,7 +184,7 @@ func TestWhatWasPassedOverGetsItsOutcome(t *testing.T) {
 	declared, due := uuid.NewString(), uuid.NewString()
 	for id, subject := range map[string]string{declared: schema.DeclaredSubject(schema.Chat, declared), due: schema.PollSubject(schema.Chat, due)} {
 		s.types[id] = schema.Chat
-		s.vendor.Declare(id, simulator.Processed(0))
+		s.vendor.Declare(id, simulator.Processed(0).With(pendingOnce))
 		s.publish(subject, fmt.Sprintf(`{"interactionIdentifier":%q,"type":"chat"}`, id))
 	}
 	for _, at := range []string{schema.StreamDeclared + "." + schema.ConsumerIntake, schema.StreamPolls + "." + schema.PollConsumer(schema.Chat)} {

@@ -30,6 +30,9 @@ var (
 	_ consumer.OutcomePublisher = (*publisher.Publisher)(nil)
 )
 
+// pendingOnce makes an interaction be polled twice at least, however slow the machine is.
+var pendingOnce = simulator.Fault{Kind: simulator.OtherStatus, Status: "processing"}.On(1, 1)
+
 // quick is the guidance, scaled: short enough for a test, long enough for the broker to be on time.
 var quick = consumer.Intervals{Audio: 600 * time.Millisecond, Chat: 400 * time.Millisecond, Transcript: 400 * time.Millisecond}
 
@@ -358,7 +361,7 @@ func TestEveryTypeReachesItsSubjects(t *testing.T) {
 		for _, typ := range schema.Types() {
 			for n := range len(schema.Flags()) + 1 {
 				id := uuid.NewString()
-				s.vendor.Declare(id, simulator.Processed(3*time.Second)) // some polls, with naks too
+				s.vendor.Declare(id, simulator.Processed(3*time.Second).With(pendingOnce)) // some polls, with naks too
 				var more []string
 				if n > 0 {
 					f := schema.Flags()[n-1]

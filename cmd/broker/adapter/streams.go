@@ -16,7 +16,7 @@ func Described(set topology.Set) []broker.StreamConfig {
 			DiscardNew: s.Discard == jetstream.DiscardNew, DiscardNewPerSubject: s.DiscardNewPerSubject,
 			MaxPerSubject: s.MaxMsgsPerSubject, MaxMsgs: s.MaxMsgs, MaxBytes: s.MaxBytes, MaxAge: s.MaxAge,
 			Duplicates: s.Duplicates,
-			Schedules:  s.AllowMsgSchedules, DirectGets: s.AllowDirect, DenyDelete: s.DenyDelete,
+			Schedules:  s.AllowMsgSchedules, DirectGets: s.AllowDirect, DenyDelete: s.DenyDelete, Rollups: s.AllowRollup,
 			Memory: s.Storage == jetstream.MemoryStorage, Replicas: s.Replicas,
 		}
 		for _, of := range set.Consumers {
@@ -40,7 +40,7 @@ func Topology(streams ...broker.StreamConfig) topology.Set {
 			Name: c.Name, Subjects: c.Subjects, DiscardNewPerSubject: c.DiscardNewPerSubject,
 			MaxMsgsPerSubject: c.MaxPerSubject, MaxMsgs: c.MaxMsgs, MaxBytes: c.MaxBytes, MaxAge: c.MaxAge,
 			Duplicates:        c.Duplicates,
-			AllowMsgSchedules: c.Schedules, AllowDirect: c.DirectGets, DenyDelete: c.DenyDelete,
+			AllowMsgSchedules: c.Schedules, AllowDirect: c.DirectGets, DenyDelete: c.DenyDelete, AllowRollup: c.Rollups,
 			Replicas: max(c.Replicas, 1),
 		}
 		if c.WorkQueue {

@@ -46,6 +46,7 @@ func TestClusterElecting(t *testing.T) {
 	if code, err := early.Wait(ctx); err != nil || code != 0 {
 		t.Fatalf("provision, which said %q: exit code %d (%v), want 0; it printed:\n%s", line, code, err, early.Output())
 	}
+	harness.Check(t, cluster.AwaitLeaders(ctx)) // the scenario does not wait for them
 
 	s := newScenario(t, setting{
 		name: "cluster-electing", url: cluster.URLs(), mode: consumer.Reserve, replicas: 3, env: []string{longAge}, within: 4 * time.Minute,

@@ -214,8 +214,14 @@ func granted() map[string][]string {
 	announced := "$JS.API.DIRECT.GET." + schema.StreamWorkers + ".interactions.hold.audio.x"
 	return map[string][]string{
 		"declare": {"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared},
-		"worker":  {"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared, announced},
-		"status":  append(slices.Clone(operator), "$JS.API.STREAM.INFO."+schema.StreamWorkers, announced),
+		// It makes a consumer anew that passes over what is stored.
+		"provision": {
+			"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared, "$JS.API.STREAM.MSG.GET." + schema.StreamPolls,
+			"$JS.API.CONSUMER.DELETE." + schema.StreamDeclared + ".intake", "$JS.API.CONSUMER.DELETE." + schema.StreamDeclared + ".poll-audio",
+			"$JS.API.CONSUMER.DELETE." + schema.StreamPolls + ".poll-audio",
+		},
+		"worker": {"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared, announced},
+		"status": append(slices.Clone(operator), "$JS.API.STREAM.INFO."+schema.StreamWorkers, announced),
 		"desk": append(operator, "$JS.API.STREAM.MSG.GET."+schema.StreamOutcomes, "$JS.API.STREAM.MSG.DELETE."+schema.StreamOutcomes,
 			"$JS.API.CONSUMER.INFO."+schema.StreamOutcomes+".transcripts", "$JS.API.CONSUMER.MSG.NEXT."+schema.StreamOutcomes+".another",
 			"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamOutcomes+".transcripts", "interactions.declared.audio.x"),

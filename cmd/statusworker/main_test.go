@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"flag"
 	"io"
 	"os"
 	"os/exec"
@@ -19,6 +20,11 @@ func TestMain(m *testing.M) {
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM) // one that comes before main listens ends nothing
 		_ = os.NewFile(readyFD, "ready").Close()                // see startProcess
 		main()
+	}
+	// Most of these tests wait for a broker or a process: more of them can run at once than there are processors.
+	flag.Parse()
+	if err := flag.Set("test.parallel", "5"); err != nil {
+		panic(err)
 	}
 	os.Exit(m.Run())
 }

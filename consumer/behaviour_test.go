@@ -92,7 +92,7 @@ func TestSubjectsThatNoInteractionHas(t *testing.T) {
 		id := uuid.NewString()
 		want := map[string]int{}
 		subjects := []string{"interactions.declared.chat.*", schema.DeclaredSubject(schema.Chat, strings.ToUpper(id))}
-		if mode == consumer.Reserve {
+		if mode == consumer.Schedule {
 			// With naks the broker refuses the second, and keeps the first without ever delivering it.
 			subjects = append(subjects, "interactions.declared.chat.>", "interactions.declared.video."+id)
 		}
@@ -114,9 +114,9 @@ func TestSubjectsThatNoInteractionHas(t *testing.T) {
 	})
 }
 
-func TestMendedMessageGetsThrough(t *testing.T) {
+func TestFixedMessageGetsThrough(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+	s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
 	s.start()
 	id := uuid.NewString()
 	s.vendor.Declare(id, simulator.Processed(0))
@@ -176,7 +176,7 @@ func TestDocumentedAnswerVerbatim(t *testing.T) {
 
 func TestDeclaredTwiceAtEveryStage(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+	s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
 	const n = 12
 	ids := make([]string, n)
 	for i := range ids {
@@ -269,7 +269,7 @@ func TestDeclaredAgainBeforeTheTombstone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+			s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
 			p, err := publisher.New(s.ctx, s.js, s.cfg.Log)
 			if err != nil {
 				t.Fatal(err)
@@ -311,7 +311,7 @@ func TestDeclaredTwiceWhileAPollIsDue(t *testing.T) {
 	for name, half := range map[string]bool{"never polled": false, "half a success": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t, consumer.Reserve, simulator.Config{}, func(c *consumer.Config) { c.NotFoundGrace = time.Millisecond })
+			s := newStage(t, consumer.Schedule, simulator.Config{}, func(c *consumer.Config) { c.NotFoundGrace = time.Millisecond })
 			id := uuid.NewString()
 			s.vendor.Declare(id, simulator.Processed(0))
 			s.declare(schema.Audio, id)
@@ -369,7 +369,7 @@ func TestForeignMessagesAmongThePolls(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+			s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
 			id := uuid.NewString()
 			s.vendor.Declare(id, simulator.Processed(0))
 			s.publish(of(id), "nonsense")
@@ -551,14 +551,14 @@ func TestHalfASuccessIsCompleted(t *testing.T) {
 	})
 }
 
-func TestVendorTroubleFailsNoInteraction(t *testing.T) {
+func TestVendorFailureFailsNoInteraction(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]simulator.Fault{
 		"unavailable": simulator.Refusal(503), "unauthorized": simulator.Refusal(401), "garbage": {Kind: simulator.NotJSON},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+			s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
 			s.vendor.SetFaults(fault)
 			const n = 40
 			for range n {
@@ -608,7 +608,7 @@ func TestRetryAfterIsKept(t *testing.T) {
 		s.declare(schema.Chat, id)
 		s.start()
 		s.seen.wait(s.ctx, 1)
-		if gap, _, _ := s.vendor.LeastGap(); gap < 2*time.Second {
+		if gap, _, _ := s.vendor.MinGap(); gap < 2*time.Second {
 			t.Errorf("polled again after %s, the vendor asked for 2 s", gap)
 		}
 	})
@@ -778,7 +778,7 @@ func TestBrokerRestart(t *testing.T) {
 		}
 		s.seen.wait(s.ctx, n)
 		s.drained()
-		if mode == consumer.Reserve {
+		if mode == consumer.Schedule {
 			s.polite() // delayed naks are not, when a broker goes
 		}
 	})
@@ -814,7 +814,7 @@ func TestThreeWorkers(t *testing.T) {
 
 func TestMessageOnThePollSubjectThatNobodyReserved(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+	s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
 	id := uuid.NewString()
 	s.vendor.Declare(id, simulator.Processed(600*time.Millisecond).With(pendingOnce))
 	s.publish(schema.PollSubject(schema.Chat, id), fmt.Sprintf(`{"interactionIdentifier":%q,"type":"chat"}`, id))
@@ -832,7 +832,7 @@ func TestMessageOnThePollSubjectThatNobodyReserved(t *testing.T) {
 
 func TestFloodOnOneLaneDoesNotStarveAnother(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Reserve, simulator.Config{}, func(c *consumer.Config) { c.Concurrency = 8; c.RequestTimeout = 5 * time.Second })
+	s := newStage(t, consumer.Schedule, simulator.Config{}, func(c *consumer.Config) { c.Concurrency = 8; c.RequestTimeout = 5 * time.Second })
 	// Every poll of a chat hangs until the request times out.
 	for range 60 {
 		id := uuid.NewString()
@@ -920,7 +920,7 @@ func TestAnswerLaterThanTheNextPoll(t *testing.T) {
 // Declared again at the very moment at which the tombstone of the life before falls due.
 func TestDeclaredAgainAsTheTombstoneFallsDue(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Reserve, simulator.Config{}, func(c *consumer.Config) { c.Concurrency = 256 })
+	s := newStage(t, consumer.Schedule, simulator.Config{}, func(c *consumer.Config) { c.Concurrency = 256 })
 	const n = 200
 	ids := make([]string, n)
 	for i := range ids {
@@ -972,7 +972,7 @@ func TestTraceparentThatIsNone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+			s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
 			if header, event := s.tracedOutcome(traceparent); len(header) > 0 || event != "" {
 				t.Errorf("the outcome has the header %.80q and the attribute %.80q, want neither", header, event)
 			}
@@ -988,7 +988,7 @@ func (c *suspended) now() time.Time { return time.Now().Add(-time.Duration(c.lag
 func TestSuspendedProcess(t *testing.T) {
 	t.Parallel()
 	clock := &suspended{}
-	s := newStage(t, consumer.Reserve, simulator.Config{}, func(c *consumer.Config) { c.Now = clock.now })
+	s := newStage(t, consumer.Schedule, simulator.Config{}, func(c *consumer.Config) { c.Now = clock.now })
 	id := uuid.NewString()
 	s.vendor.Declare(id, simulator.Processed(5*time.Second))
 	s.declare(schema.Chat, id)
@@ -1002,11 +1002,11 @@ func TestSuspendedProcess(t *testing.T) {
 	s.polite()
 }
 
-// With a budget, what has been polled does not keep what has not from its first poll, however little the budget is.
+// With a rate limit, what has been polled does not keep what has not from its first poll, however little the rate limit is.
 func TestNaksLetTheNewHaveTheirTurn(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, consumer.Nak, simulator.Config{}, func(c *consumer.Config) { c.MaxPollsPerSecond = 5 })
-	for range 20 { // they alone would use twice the budget
+	for range 20 { // they alone would use twice the rate limit
 		id := uuid.NewString()
 		s.vendor.Declare(id, simulator.Never())
 		s.declare(schema.Chat, id)
@@ -1025,7 +1025,7 @@ func TestNaksLetTheNewHaveTheirTurn(t *testing.T) {
 	s.polite()
 }
 
-// A connection that is closed ends a worker also while no lane pulls, because it has no share of the budget yet.
+// A connection that is closed ends a worker also while no lane pulls, because it has no share of the rate limit yet.
 func TestClosedConnectionIsFatalWithoutAShare(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
@@ -1085,7 +1085,7 @@ func TestStoodStillWithADelivery(t *testing.T) {
 	if err := s.vendor.WaitPolls(s.ctx, 3); err != nil {
 		t.Fatal(err)
 	}
-	s.until("a delivery to wait for the budget", func() bool { return first.Stats().BudgetWaiting > 0 })
+	s.until("a delivery to wait for the budget", func() bool { return first.Stats().RateLimitWaiting > 0 })
 	before := first.Stats()
 	resume := clock.stop()
 	t.Cleanup(resume)

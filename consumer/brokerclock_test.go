@@ -45,7 +45,7 @@ func (b behindStream) Info(ctx context.Context, opts ...jetstream.StreamInfoOpt)
 func TestBrokerClockStepsForward(t *testing.T) {
 	t.Parallel()
 	const step = 300 * time.Millisecond
-	s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+	s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
 	behind := &atomic.Int64{}
 	behind.Store(int64(step))
 	p, err := publisher.New(s.ctx, s.js, s.cfg.Log)

@@ -13,7 +13,7 @@ import (
 
 // brokerClock knows the broker's time, by which reservations fall due. It is measured against the time stamp in the
 // broker's answers, and counts on from there by this process's monotonic clock, so a step of either wall clock is
-// mended by the next measurement. A local one forward may leave out a poll that was just about to be made: it looks as
+// fixed by the next measurement. A local one forward may leave out a poll that was just about to be made: it looks as
 // if the machine had been suspended.
 //
 // The broker made the stamp between the request and the answer. The clock takes it to have been made at the request:
@@ -54,10 +54,10 @@ const (
 	clockSamples = 3
 	// clockSteps is how far this host's two clocks may part before the broker is asked again. It is well within the
 	// slack, and more than NTP makes them part between two measurements.
-	clockSteps = slackLeast / 4
+	clockSteps = minSlack / 4
 	// minClockStep is how far two measurements of the broker's clock must be apart to be a step of it: more than NTP
 	// slews it between them, and no more than the half slack that a reservation keeps for such things.
-	minClockStep = slackLeast / 2
+	minClockStep = minSlack / 2
 	// A step forward is remembered for so long, and no more than so many of them. What fell due by it is polled by then.
 	keepSlower = 10 * time.Minute
 	maxSlower  = 8

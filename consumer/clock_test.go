@@ -96,7 +96,7 @@ func TestClockKeepsTheQuickest(t *testing.T) {
 	}
 }
 
-// The next measurement mends what a step of the broker's clock, or another leader's clock, did.
+// The next measurement fixes what a step of the broker's clock, or another leader's clock, did.
 func TestClockBrokerSteps(t *testing.T) {
 	b := newFarBroker(0)
 	c := measured(t, b)
@@ -209,11 +209,11 @@ func TestClockIsNeverEarly(t *testing.T) {
 		r := &reservations{clock: measured(t, b), cfg: Config{Jitter: random.Float64}}
 		b.local = b.local.Add(upTo(clockEvery))
 
-		guidance := 50*time.Millisecond + upTo(30*time.Second)
-		due := r.due(guidance, guidance)
+		interval := 50*time.Millisecond + upTo(30*time.Second)
+		due := r.due(interval, interval)
 		wait := due.Sub(r.clock.time())
-		if wait < guidance+slackLeast || wait > guidance+slackMost+guidance/20 {
-			t.Fatalf("seed %d: the wait is %s for a guidance of %s", seed, wait, guidance)
+		if wait < interval+minSlack || wait > interval+maxSlack+interval/20 {
+			t.Fatalf("seed %d: the wait is %s for a guidance of %s", seed, wait, interval)
 		}
 		if early := b.broker().Add(wait).Sub(due); early > 0 {
 			t.Fatalf("seed %d: the reservation is early by %s: delays %v there and %v back", seed, early, b.there, b.back)

@@ -69,15 +69,15 @@ func TestComplaintsFromManyGoroutines(t *testing.T) {
 	}
 }
 
-func TestUnlistedStatusIsNewOnce(t *testing.T) {
-	var u unlisted
-	for i := range unlistedMost {
+func TestUnknownStatusIsNewOnce(t *testing.T) {
+	var u unknownStatus
+	for i := range maxUnknownStatus {
 		s := schema.Status(fmt.Sprint("status ", i))
 		if !u.first(s) || u.first(s) {
 			t.Fatalf("%s is not new exactly once", s)
 		}
 	}
-	if u.first("one too many") || len(u.seen) != unlistedMost {
-		t.Errorf("%d values are remembered, want no more than %d", len(u.seen), unlistedMost)
+	if u.first("one too many") || len(u.seen) != maxUnknownStatus {
+		t.Errorf("%d values are remembered, want no more than %d", len(u.seen), maxUnknownStatus)
 	}
 }

@@ -161,8 +161,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// requestTimeoutMost bounds how long a request may hold its slot.
-const requestTimeoutMost = time.Minute
+// maxRequestTimeout bounds how long a request may hold its slot.
+const maxRequestTimeout = time.Minute
 
 // WantConcurrency says in words what a Config's Concurrency may be.
 const WantConcurrency = "4 to 4096: one for the intake and one for each lane at least"
@@ -180,7 +180,7 @@ func (c Config) Check() error {
 		{"Intervals.Audio", c.Intervals.Audio, least, most},
 		{"Intervals.Chat", c.Intervals.Chat, least, most},
 		{"Intervals.Transcript", c.Intervals.Transcript, least, most},
-		{"RequestTimeout", c.RequestTimeout, time.Millisecond, requestTimeoutMost}, // see stillAfter
+		{"RequestTimeout", c.RequestTimeout, time.Millisecond, maxRequestTimeout}, // see stillAfter
 		{"Deadline", c.Deadline, time.Millisecond, math.MaxInt64},
 		{"NotFoundGrace", c.NotFoundGrace, time.Millisecond, math.MaxInt64},
 		{"ShutdownTimeout", c.ShutdownTimeout, time.Millisecond, math.MaxInt64},

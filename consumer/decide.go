@@ -117,37 +117,39 @@ type Action string
 
 // The actions.
 const (
-	// HoldBack waits for the next poll.
-	HoldBack Action = "hold_back"
+	// Redeliver waits for the next poll.
+	Redeliver Action = "redelivery"
 	// Complete publishes processed events, see [schema.Declared.Destinations].
 	Complete Action = "complete"
-	// Bury publishes a dead letter.
-	Bury Action = "bury"
+	// DeadLetter publishes a dead letter.
+	DeadLetter Action = "dead_letter"
 )
 
 // Trouble is what the vendor suffers from, as far as one poll shows. It is never an interaction's fault.
-type Trouble string
+type VendorFailure string
 
 // The kinds of trouble.
 const (
-	NoTrouble    Trouble = ""
-	Unauthorized Trouble = "unauthorized"
-	Throttled    Trouble = "throttled"
-	Unavailable  Trouble = "unavailable"
+	NoFailure    VendorFailure = ""
+	Unauthorized VendorFailure = "unauthorized"
+	Throttled    VendorFailure = "throttled"
+	Unavailable  VendorFailure = "unavailable"
 	// Refused: the vendor refuses many interactions in the same way, and gives no status for any. It is not known from
 	// one poll, see rest.go.
-	Refused Trouble = "refused"
+	Refused VendorFailure = "refused"
 )
 
-// Troubles lists all kinds of trouble.
-func Troubles() []Trouble { return []Trouble{Unauthorized, Throttled, Unavailable, Refused} }
+// VendorFailures lists all kinds of trouble.
+func VendorFailures() []VendorFailure {
+	return []VendorFailure{Unauthorized, Throttled, Unavailable, Refused}
+}
 
-// TroubleOf is the vendor's trouble that a poll with this fault shows. What the vendor says of one interaction, and a request
+// VendorFailureOf is the vendor's trouble that a poll with this fault shows. What the vendor says of one interaction, and a request
 // that was not sent, show none. A fault without a name is never the interaction's.
-func TroubleOf(f schema.Fault) Trouble {
+func VendorFailureOf(f schema.Fault) VendorFailure {
 	switch {
 	case f == "", f == schema.FaultNotSent, f.Refusal():
-		return NoTrouble
+		return NoFailure
 	case f == schema.FaultUnauthorized:
 		return Unauthorized
 	case f == schema.FaultThrottled:
@@ -168,19 +170,19 @@ type Decision struct {
 	NotBefore time.Time
 	// Refusals are to be remembered until the next poll.
 	Refusals schema.Refusals
-	// Unlisted says that the vendor's documentation does not know the status.
-	Unlisted bool
+	// Unknown says that the vendor's documentation does not know the status.
+	UnknownStatus bool
 }
 
 // Decide is the decision table.
 func Decide(f Facts) Decision {
 	d := decide(f)
-	if d.Action == HoldBack && f.Fault != schema.FaultNotSent && f.Age > f.Deadline {
+	if d.Action == Redeliver && f.Fault != schema.FaultNotSent && f.Age > f.Deadline {
 		last := "the last status was " + schema.Quote(string(f.Status))
 		if f.Fault != "" {
 			last = "the last poll got none: " + f.FaultDetail
 		}
-		d.Action, d.Why = Bury, "deadline exceeded"
+		d.Action, d.Why = DeadLetter, "deadline exceeded"
 		d.Reason = schema.DeadlineExceeded
 		d.Detail = fmt.Sprintf("not terminal %s after it was declared, %s are allowed; %s", f.Age.Round(time.Second), f.Deadline, last)
 		d.NotBefore, d.Refusals = time.Time{}, schema.Refusals{}
@@ -197,13 +199,13 @@ func decide(f Facts) Decision {
 	}
 	switch f.Fault {
 	case schema.FaultNotSent:
-		return Decision{Action: HoldBack, Why: "not sent", Refusals: f.Refusals} // no poll: the count stays
+		return Decision{Action: Redeliver, Why: "not sent", Refusals: f.Refusals} // no poll: the count stays
 	case schema.FaultThrottled, schema.FaultUnavailable:
-		return Decision{Action: HoldBack, Why: string(f.Fault), NotBefore: f.RetryAt}
+		return Decision{Action: Redeliver, Why: string(f.Fault), NotBefore: f.RetryAt}
 	case schema.FaultUnauthorized, schema.FaultNotAStatus:
-		return Decision{Action: HoldBack, Why: strings.ReplaceAll(string(f.Fault), "_", " ")}
+		return Decision{Action: Redeliver, Why: strings.ReplaceAll(string(f.Fault), "_", " ")}
 	default: // whatever has no name yet: never an interaction's fault
-		return Decision{Action: HoldBack, Why: "unavailable", NotBefore: f.RetryAt}
+		return Decision{Action: Redeliver, Why: "unavailable", NotBefore: f.RetryAt}
 	}
 }
 
@@ -217,11 +219,11 @@ func decideRefusal(f Facts) Decision {
 	refusals := before.Next(f.StatusCode, f.Now)
 	switch {
 	case refusals.Count < refusalsToBelieve, f.Now.Sub(refusals.Since) < f.NotFoundGrace:
-		return Decision{Action: HoldBack, Why: "refused, not confirmed", Refusals: refusals}
+		return Decision{Action: Redeliver, Why: "refused, not confirmed", Refusals: refusals}
 	case f.Others.doubt(refusals.Since, f.NotFoundGrace):
-		return Decision{Action: HoldBack, Why: "refused, as others are", Refusals: refusals}
+		return Decision{Action: Redeliver, Why: "refused, as others are", Refusals: refusals}
 	}
-	return Decision{Action: Bury, Why: "refused", Reason: f.Fault.Reason(), Detail: fmt.Sprintf(
+	return Decision{Action: DeadLetter, Why: "refused", Reason: f.Fault.Reason(), Detail: fmt.Sprintf(
 		"%s at %d polls in a row over %s: %s", f.Fault.Text(), refusals.Count, f.Now.Sub(refusals.Since).Round(time.Second), f.FaultDetail)}
 }
 
@@ -238,16 +240,16 @@ func decideStatus(f Facts) Decision {
 		if !f.Status.Listed() {
 			detail = "the vendor's status is " + schema.Quote(string(f.Status)) + "; " + detail
 		}
-		return Decision{Action: Bury, Why: "failed", Reason: reason, Detail: detail}
+		return Decision{Action: DeadLetter, Why: "failed", Reason: reason, Detail: detail}
 	}
 	if !f.Status.Listed() {
-		return Decision{Action: HoldBack, Why: "pending, unlisted", Unlisted: true}
+		return Decision{Action: Redeliver, Why: "pending, unknown", UnknownStatus: true}
 	}
-	return Decision{Action: HoldBack, Why: "pending"}
+	return Decision{Action: Redeliver, Why: "pending"}
 }
 
 // Wait is how long an interaction of that age is held back at least: the guidance, or the share stretch of its age where
 // that is more, but never more than limit for that. A stretch of 0 is none.
-func Wait(guidance, age time.Duration, stretch float64, limit time.Duration) time.Duration {
-	return max(guidance, min(time.Duration(stretch*float64(age)), limit))
+func Wait(interval, age time.Duration, stretch float64, limit time.Duration) time.Duration {
+	return max(interval, min(time.Duration(stretch*float64(age)), limit))
 }

@@ -53,27 +53,27 @@ var retryAt = time.Date(2026, 3, 1, 12, 0, 7, 0, time.UTC)
 
 // decisionOf is what a young interaction meets, by fault.
 var decisionOf = map[schema.Fault]consumer.Decision{
-	schema.FaultNotFound:     {Action: consumer.HoldBack, Why: "refused, not confirmed", Refusals: refusals(404, 1, 0)},
-	schema.FaultRejected:     {Action: consumer.HoldBack, Why: "refused, not confirmed", Refusals: refusals(404, 1, 0)},
-	schema.FaultUnauthorized: {Action: consumer.HoldBack, Why: "unauthorized"},
-	schema.FaultThrottled:    {Action: consumer.HoldBack, Why: "throttled", NotBefore: retryAt},
-	schema.FaultUnavailable:  {Action: consumer.HoldBack, Why: "unavailable", NotBefore: retryAt},
-	schema.FaultNotAStatus:   {Action: consumer.HoldBack, Why: "not a status"},
-	schema.FaultNotSent:      {Action: consumer.HoldBack, Why: "not sent"},
+	schema.FaultNotFound:     {Action: consumer.Redeliver, Why: "refused, not confirmed", Refusals: refusals(404, 1, 0)},
+	schema.FaultRejected:     {Action: consumer.Redeliver, Why: "refused, not confirmed", Refusals: refusals(404, 1, 0)},
+	schema.FaultUnauthorized: {Action: consumer.Redeliver, Why: "unauthorized"},
+	schema.FaultThrottled:    {Action: consumer.Redeliver, Why: "throttled", NotBefore: retryAt},
+	schema.FaultUnavailable:  {Action: consumer.Redeliver, Why: "unavailable", NotBefore: retryAt},
+	schema.FaultNotAStatus:   {Action: consumer.Redeliver, Why: "not a status"},
+	schema.FaultNotSent:      {Action: consumer.Redeliver, Why: "not sent"},
 }
 
 func TestDecideStatus(t *testing.T) {
 	for _, status := range schema.Statuses() {
 		want := map[schema.Meaning]consumer.Decision{
-			schema.Pending:   {Action: consumer.HoldBack, Why: "pending"},
+			schema.Pending:   {Action: consumer.Redeliver, Why: "pending"},
 			schema.Processed: {Action: consumer.Complete, Why: "processed"},
-			schema.Failed:    {Action: consumer.Bury, Why: "failed", Reason: status.Reason(), Detail: "the vendor gave no errorMessage"},
+			schema.Failed:    {Action: consumer.DeadLetter, Why: "failed", Reason: status.Reason(), Detail: "the vendor gave no errorMessage"},
 		}[status.Meaning()]
 		row{string(status), facts(status, ""), want}.check(t)
-		if want.Action != consumer.HoldBack {
+		if want.Action != consumer.Redeliver {
 			row{string(status) + ", long after the deadline", facts(status, ""), want}.aged(10 * deadline).check(t)
 		}
-		if want.Action == consumer.Bury {
+		if want.Action == consumer.DeadLetter {
 			f := facts(status, "")
 			f.ErrorMessage = "the file is empty"
 			want.Detail = "the vendor's errorMessage: the file is empty"
@@ -83,19 +83,19 @@ func TestDecideStatus(t *testing.T) {
 	forged := facts(schema.StatusProcessingFailed, "")
 	forged.ErrorMessage = "a\r\n\x1b[31mb\u009bc\u2028d\x00é"
 	row{"a message with control characters", forged, consumer.Decision{
-		Action: consumer.Bury, Why: "failed", Reason: schema.ProcessingFailed, Detail: "the vendor's errorMessage: a  \uFFFD[31mb\uFFFDc d\uFFFDé",
+		Action: consumer.DeadLetter, Why: "failed", Reason: schema.ProcessingFailed, Detail: "the vendor's errorMessage: a  \uFFFD[31mb\uFFFDc d\uFFFDé",
 	}}.check(t)
 	for _, status := range []schema.Status{"transcriptionFailed", "gone"} {
 		f := facts(status, "")
 		f.ErrorMessage = "no speech"
 		row{"named as failed " + string(status), f, consumer.Decision{
-			Action: consumer.Bury, Why: "failed", Reason: schema.VendorFailed,
+			Action: consumer.DeadLetter, Why: "failed", Reason: schema.VendorFailed,
 			Detail: `the vendor's status is "` + string(status) + `"; the vendor's errorMessage: no speech`,
 		}}.check(t)
 	}
 	for _, status := range []schema.Status{"TranscriptionFailed", "transcriptionFailed ", "aFailed", "", "reticulating", "Processed", "PROCESSED", "processed ", "processingfailed", "deleted"} {
-		row{"unlisted " + string(status), facts(status, ""), consumer.Decision{
-			Action: consumer.HoldBack, Why: "pending, unlisted", Unlisted: true,
+		row{"unknown " + string(status), facts(status, ""), consumer.Decision{
+			Action: consumer.Redeliver, Why: "pending, unknown", UnknownStatus: true,
 		}}.check(t)
 	}
 }
@@ -107,7 +107,7 @@ func TestResultIsWhatIsDecided(t *testing.T) {
 		results[r] = false
 	}
 	want := map[consumer.Action]consumer.Result{
-		consumer.HoldBack: consumer.ResultPending, consumer.Complete: consumer.ResultProcessed, consumer.Bury: consumer.ResultFailed,
+		consumer.Redeliver: consumer.ResultPending, consumer.Complete: consumer.ResultProcessed, consumer.DeadLetter: consumer.ResultFailed,
 	}
 	for _, status := range append(schema.Statuses(), "transcriptionFailed", "gone", "reticulating", "Processed", "") {
 		f := facts(status, "")
@@ -154,7 +154,7 @@ func TestDecideFault(t *testing.T) {
 	f := facts("", "invented tomorrow")
 	f.RetryAt = retryAt
 	row{"a fault without a name", f, consumer.Decision{
-		Action: consumer.HoldBack, Why: "unavailable", NotBefore: retryAt,
+		Action: consumer.Redeliver, Why: "unavailable", NotBefore: retryAt,
 	}}.check(t)
 }
 
@@ -196,16 +196,16 @@ func TestDecideRefusals(t *testing.T) {
 		} {
 			f := facts("", fault)
 			f.StatusCode, f.FaultDetail, f.Refusals, f.Others = want.code, "what it said", tt.before, tt.others
-			d := consumer.Decision{Action: consumer.HoldBack, Why: tt.why, Refusals: tt.after}
+			d := consumer.Decision{Action: consumer.Redeliver, Why: tt.why, Refusals: tt.after}
 			if tt.after.Count == 0 {
-				d = consumer.Decision{Action: consumer.Bury, Why: tt.why, Reason: want.reason, Detail: want.what + " at 3 polls in a row over 5m0s: what it said"}
+				d = consumer.Decision{Action: consumer.DeadLetter, Why: tt.why, Reason: want.reason, Detail: want.what + " at 3 polls in a row over 5m0s: what it said"}
 			}
 			row{string(fault) + " " + tt.name, f, d}.check(t)
 			// How old the interaction is does not matter, up to its deadline.
 			row{string(fault) + " old, " + tt.name, f, d}.aged(deadline).check(t)
-			if d.Action == consumer.HoldBack {
+			if d.Action == consumer.Redeliver {
 				row{string(fault) + " beyond its deadline, " + tt.name, f, consumer.Decision{
-					Action: consumer.Bury, Why: "deadline exceeded", Reason: schema.DeadlineExceeded,
+					Action: consumer.DeadLetter, Why: "deadline exceeded", Reason: schema.DeadlineExceeded,
 					Detail: "not terminal 48h0m0s after it was declared, 24h0m0s are allowed; the last poll got none: what it said",
 				}}.aged(2 * deadline).check(t)
 			}
@@ -239,15 +239,15 @@ func TestDecideRefusalsInARow(t *testing.T) {
 	}
 }
 
-func TestTroubleOf(t *testing.T) {
-	want := map[schema.Fault]consumer.Trouble{
-		"": consumer.NoTrouble, schema.FaultNotFound: consumer.NoTrouble, schema.FaultRejected: consumer.NoTrouble, schema.FaultNotSent: consumer.NoTrouble,
+func TestVendorFailureOf(t *testing.T) {
+	want := map[schema.Fault]consumer.VendorFailure{
+		"": consumer.NoFailure, schema.FaultNotFound: consumer.NoFailure, schema.FaultRejected: consumer.NoFailure, schema.FaultNotSent: consumer.NoFailure,
 		schema.FaultUnauthorized: consumer.Unauthorized, schema.FaultThrottled: consumer.Throttled,
 		schema.FaultUnavailable: consumer.Unavailable, schema.FaultNotAStatus: consumer.Unavailable, "invented tomorrow": consumer.Unavailable,
 	}
 	for _, fault := range append(schema.Faults(), "", "invented tomorrow") {
 		trouble, ok := want[fault]
-		if got := consumer.TroubleOf(fault); !ok || got != trouble {
+		if got := consumer.VendorFailureOf(fault); !ok || got != trouble {
 			t.Errorf("TroubleOf(%s) = %q, want %q", fault, got, trouble)
 		}
 	}
@@ -256,17 +256,17 @@ func TestTroubleOf(t *testing.T) {
 func TestDecideDeadline(t *testing.T) {
 	exceeded := func(last string) consumer.Decision {
 		return consumer.Decision{
-			Action: consumer.Bury, Why: "deadline exceeded", Reason: schema.DeadlineExceeded,
+			Action: consumer.DeadLetter, Why: "deadline exceeded", Reason: schema.DeadlineExceeded,
 			Detail: "not terminal 24h0m0s after it was declared, 24h0m0s are allowed; " + last,
 		}
 	}
 	pending := facts(schema.StatusProcessing, "")
-	row{"pending at the deadline", pending, consumer.Decision{Action: consumer.HoldBack, Why: "pending"}}.aged(deadline).check(t)
+	row{"pending at the deadline", pending, consumer.Decision{Action: consumer.Redeliver, Why: "pending"}}.aged(deadline).check(t)
 	row{"pending just beyond it", pending, exceeded(`the last status was "processing"`)}.aged(deadline + 1).check(t)
 
-	unlisted := exceeded(`the last status was "reti\nculating"`)
-	unlisted.Unlisted = true
-	row{"unlisted just beyond it", facts("reti\nculating", ""), unlisted}.aged(deadline + 1).check(t)
+	unknownStatus := exceeded(`the last status was "reti\nculating"`)
+	unknownStatus.UnknownStatus = true
+	row{"unknown just beyond it", facts("reti\nculating", ""), unknownStatus}.aged(deadline + 1).check(t)
 
 	for fault, before := range decisionOf {
 		if fault.Refusal() {
@@ -289,11 +289,11 @@ func TestDecideDeadline(t *testing.T) {
 
 // No fault ends an interaction before its deadline, but for a refusal that is confirmed, and nothing completes one but
 // `processed`.
-func TestDecideVendorTroubleEndsNothing(t *testing.T) {
+func TestDecideVendorFailureEndsNothing(t *testing.T) {
 	for _, age := range []time.Duration{0, grace, grace + 1, deadline - 1, deadline} {
 		for _, fault := range append(schema.Faults(), "invented tomorrow") {
 			r := row{facts: facts("", fault)}.aged(age)
-			if d := consumer.Decide(r.facts); d.Action != consumer.HoldBack || d.Reason != "" {
+			if d := consumer.Decide(r.facts); d.Action != consumer.Redeliver || d.Reason != "" {
 				t.Errorf("%s at the age of %s: %+v, want it held back", fault, age, d)
 			}
 		}
@@ -317,13 +317,13 @@ func TestDecideSaysWhyAndWhat(t *testing.T) {
 func checkDecision(t *testing.T, f consumer.Facts) {
 	t.Helper()
 	d := consumer.Decide(f)
-	buried := d.Action == consumer.Bury
+	deadLettered := d.Action == consumer.DeadLetter
 	switch {
 	case d.Why == "":
 		t.Errorf("Decide(%+v) does not say why", f)
-	case buried != (d.Reason != ""), buried != (d.Detail != ""), strings.Contains(d.Detail, "\n"):
+	case deadLettered != (d.Reason != ""), deadLettered != (d.Detail != ""), strings.Contains(d.Detail, "\n"):
 		t.Errorf("Decide(%+v) is %+v: a dead letter has a reason and a line of detail, nothing else has", f, d)
-	case buried && !d.NotBefore.IsZero():
+	case deadLettered && !d.NotBefore.IsZero():
 		t.Errorf("Decide(%+v) is %+v: nothing comes after a dead letter", f, d)
 	}
 }

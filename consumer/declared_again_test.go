@@ -22,9 +22,9 @@ func TestDeclaredAgainBeforeTheOutcomeAndTakenInAfterIt(t *testing.T) {
 		script  simulator.Script
 		outcome string
 	}{
-		"schedule, failed":                    {consumer.Reserve, schema.Chat, simulator.Failed(schema.StatusProcessingFailed, 0), schema.FailedSubject(schema.ProcessingFailed, "")},
-		"schedule, failed, as another type":   {consumer.Reserve, schema.Audio, simulator.Failed(schema.StatusFileUploadFailed, 0), schema.FailedSubject(schema.FileUploadFailed, "")},
-		"schedule, processed, as an audio":    {consumer.Reserve, schema.Audio, simulator.Processed(0), schema.ProcessedSubject(schema.ToCXAI, "")},
+		"schedule, failed":                    {consumer.Schedule, schema.Chat, simulator.Failed(schema.StatusProcessingFailed, 0), schema.FailedSubject(schema.ProcessingFailed, "")},
+		"schedule, failed, as another type":   {consumer.Schedule, schema.Audio, simulator.Failed(schema.StatusFileUploadFailed, 0), schema.FailedSubject(schema.FileUploadFailed, "")},
+		"schedule, processed, as an audio":    {consumer.Schedule, schema.Audio, simulator.Processed(0), schema.ProcessedSubject(schema.ToCXAI, "")},
 		"nak, failed, as another type":        {consumer.Nak, schema.Audio, simulator.Failed(schema.StatusProcessingFailed, 0), schema.FailedSubject(schema.ProcessingFailed, "")},
 		"nak, processed, as a transcript too": {consumer.Nak, schema.Transcript, simulator.Processed(0), schema.ProcessedSubject(schema.ToCXAI, "")},
 	} {

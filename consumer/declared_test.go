@@ -179,8 +179,8 @@ func TestDeclaredAgainWithTheSameMsgID(t *testing.T) {
 // interaction again. Made anew under a worker that runs, the consumers deliver them, and each gets one outcome.
 func TestWhatWasPassedOverGetsItsOutcome(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
-	set := consumer.Topology(s.cfg, consumer.Choices{Mode: consumer.Reserve})
+	s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
+	set := consumer.Topology(s.cfg, consumer.Choices{Mode: consumer.Schedule})
 	declared, due := uuid.NewString(), uuid.NewString()
 	for id, subject := range map[string]string{declared: schema.DeclaredSubject(schema.Chat, declared), due: schema.PollSubject(schema.Chat, due)} {
 		s.types[id] = schema.Chat

@@ -72,7 +72,7 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 		if tooLate && d.reserved.Sequence != 0 {
 			w.complain("a slow broker", errTooLate)
 		}
-		return w.holdBack(ctx, d, time.Time{})
+		return w.redeliver(ctx, d, time.Time{})
 	}
 
 	late := time.Duration(-1)
@@ -98,16 +98,16 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 		if ctx.Err() == nil && !errors.Is(err, context.Canceled) && !w.ownFailure(facts, began, took) {
 			w.report(d, facts, decision)
 			if renewed {
-				w.rest.cut(Unauthorized)
+				w.breaker.cut(Unauthorized)
 			}
 		}
 	}
-	if decision.Action == HoldBack { // of what could not be published, the row goes on
+	if decision.Action == Redeliver { // of what could not be published, the row goes on
 		d.refusals = decision.Refusals
 	}
-	if decision.Unlisted {
-		w.count.unlistedCount.Add(1)
-		if w.unlisted.first(facts.Status) {
+	if decision.UnknownStatus {
+		w.count.unknownStatusCount.Add(1)
+		if w.unknownStatus.first(facts.Status) {
 			fields := logrus.Fields{"status": schema.Quote(string(facts.Status)), "interaction": d.identifier, "type": d.lane.typ}
 			for _, named := range w.cfg.FailedStatuses {
 				if strings.EqualFold(string(named), string(facts.Status)) {
@@ -121,10 +121,10 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 		d.status = schema.Status(strings.TrimSpace(string(facts.Status))) // as a header gives it back
 	}
 
-	if decision.Action == HoldBack {
-		w.count.heldBack.Add(1)
+	if decision.Action == Redeliver {
+		w.count.waits.Add(1)
 		w.forgetPanics(d)
-		return w.holdBack(ctx, d, decision.NotBefore)
+		return w.redeliver(ctx, d, decision.NotBefore)
 	}
 	return w.conclude(ctx, d, decision, answer)
 }
@@ -133,27 +133,27 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 // turn to those behind it: one of them may be new, and show that the vendor works.
 func (w *Worker) mayPoll(d *delivery) bool {
 	if d.probe {
-		return d.behind == 0 || !w.rest.passesOver(d.identifier, d.at.PolledBefore())
+		return d.behind == 0 || !w.breaker.passesOver(d.identifier, d.at.PolledBefore())
 	}
-	return w.rest.mayPoll()
+	return w.breaker.mayPoll()
 }
 
-// holdBackMost bounds for how long an interaction is held back because of a rest, or of the vendor's Retry-After. Both keep
+// maxDelay bounds for how long an interaction is held back because of a rest, or of the vendor's Retry-After. Both keep
 // the worker from polling anyway, while what is held back keeps other workers, and those that are started later, from it.
-const holdBackMost = restMost
+const maxDelay = maxPause
 
-// holdBack ends a delivery after which the interaction waits. Until the rest is over it would only be found due, and
+// redeliver ends a delivery after which the interaction waits. Until the rest is over it would only be found due, and
 // wait. At its deadline it is due at the latest, or at its next poll: whichever worker polls then may give it up.
-func (w *Worker) holdBack(ctx context.Context, d *delivery, notBefore time.Time) error {
-	notBefore = later(notBefore, w.rest.over())
-	most := w.cfg.Now().Add(holdBackMost)
+func (w *Worker) redeliver(ctx context.Context, d *delivery, notBefore time.Time) error {
+	notBefore = later(notBefore, w.breaker.over())
+	most := w.cfg.Now().Add(maxDelay)
 	if deadline := w.clock.local(d.at.Generation.Add(w.cfg.Deadline)); deadline.Before(most) {
 		most = deadline
 	}
 	if notBefore.After(most) {
 		notBefore = most
 	}
-	return w.hold.holdBack(ctx, d, notBefore)
+	return w.hold.redeliver(ctx, d, notBefore)
 }
 
 // factsOf is what is known after a poll. Renewed says that the vendor refused a token that is not in use any more.
@@ -170,7 +170,7 @@ func (w *Worker) factsOf(d *delivery, answer schema.Answer, err error) (facts Fa
 		}
 	}
 	if facts.Fault.Refusal() {
-		facts.Others = w.rest.others(d.identifier, facts.StatusCode)
+		facts.Others = w.breaker.others(d.identifier, facts.StatusCode)
 		facts.Others.Since = w.clock.at(facts.Others.Since)
 		if !facts.Others.Succeeded.IsZero() {
 			facts.Others.Succeeded = w.clock.at(facts.Others.Succeeded)
@@ -182,12 +182,12 @@ func (w *Worker) factsOf(d *delivery, answer schema.Answer, err error) (facts Fa
 // report says how a poll went.
 func (w *Worker) report(d *delivery, f Facts, decision Decision) {
 	p := pollReport{
-		lane: d.lane.index, identifier: d.identifier, probe: d.probe, trouble: TroubleOf(f.Fault), until: f.RetryAt, detail: f.FaultDetail,
+		lane: d.lane.index, identifier: d.identifier, probe: d.probe, trouble: VendorFailureOf(f.Fault), until: f.RetryAt, detail: f.FaultDetail,
 	}
 	if f.Fault.Refusal() {
-		p.refused, p.ended = max(f.StatusCode, 1), decision.Action == Bury
+		p.refused, p.ended = max(f.StatusCode, 1), decision.Action == DeadLetter
 	}
-	w.rest.report(p)
+	w.breaker.report(p)
 }
 
 // ask makes the status request. While it is out, nobody else polls the interaction: it is given up where the next poll
@@ -220,7 +220,7 @@ func (w *Worker) conclude(ctx context.Context, d *delivery, decision Decision, a
 	}
 	destinations := declared.Destinations()
 	var outcomes []schema.Outcome
-	if decision.Action == Bury {
+	if decision.Action == DeadLetter {
 		o.Reason, o.Detail, o.Success = decision.Reason, decision.Detail, destinations
 		outcomes = append(outcomes, o)
 	} else {
@@ -237,20 +237,20 @@ func (w *Worker) conclude(ctx context.Context, d *delivery, decision Decision, a
 }
 
 const (
-	// publishLeast is how long publishing may take at least: a vendor that answers later than the next poll falls due has
+	// minPublish is how long publishing may take at least: a vendor that answers later than the next poll falls due has
 	// answered all the same. Publishing is idempotent, so nothing happens twice where the delivery's time is over.
-	publishLeast = 5 * time.Second
-	// publishMost is how long it may take where the next poll is far away: a slot is for work. What was not stored is
+	minPublish = 5 * time.Second
+	// maxPublish is how long it may take where the next poll is far away: a slot is for work. What was not stored is
 	// stored after the next poll.
-	publishMost = 30 * time.Second
+	maxPublish = 30 * time.Second
 )
 
 // publish stores the outcomes while the delivery's time allows. Where that fails, the interaction is held back.
 func (w *Worker) publish(ctx context.Context, d *delivery, outcomes ...schema.Outcome) error {
-	bounded, cancel := context.WithTimeout(ctx, min(max(publishLeast, d.until.Sub(w.cfg.Now())), publishMost))
+	bounded, cancel := context.WithTimeout(ctx, min(max(minPublish, d.until.Sub(w.cfg.Now())), maxPublish))
 	defer cancel()
 	if err := w.outcomes.Publish(bounded, outcomes...); err != nil {
-		return errors.Join(err, w.holdBack(ctx, d, time.Time{}))
+		return errors.Join(err, w.redeliver(ctx, d, time.Time{}))
 	}
 	return nil
 }

@@ -42,7 +42,7 @@ func TestLargestOutcomesFitTheSmallestServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	choices := publisher.Choices{MaxAge: publisher.DefaultMaxAge}
-	if _, err := topology.Create(s.ctx, s.js, consumer.Topology(s.cfg, consumer.Choices{Mode: consumer.Reserve}).Add(publisher.Topology(choices))); err != nil {
+	if _, err := topology.Create(s.ctx, s.js, consumer.Topology(s.cfg, consumer.Choices{Mode: consumer.Schedule}).Add(publisher.Topology(choices))); err != nil {
 		t.Fatal(err)
 	}
 	s.seen = watchOutcomes(t, s.js)

@@ -17,7 +17,7 @@ import (
 	"statusworker/schema"
 )
 
-// fleet is this worker among the others: it announces itself, and takes its share of the budget.
+// fleet is this worker among the others: it announces itself, and takes its share of the rate limit.
 type fleet struct {
 	js      jetstream.JetStream
 	workers jetstream.Stream // the bucket
@@ -39,7 +39,7 @@ type fleet struct {
 const (
 	// announceTimeout is how long the broker may take to store an announcement, or to count them.
 	announceTimeout = 2 * time.Second
-	// joinAfter is how long after its first announcement a worker polls, where there is a budget: by then every other
+	// joinAfter is how long after its first announcement a worker polls, where there is a rate limit: by then every other
 	// worker has seen it, and taken its own share down.
 	joinAfter = schema.AnnounceEvery + announceTimeout
 )
@@ -51,7 +51,7 @@ func newFleet(ctx context.Context, w *Worker) (*fleet, error) {
 	}
 	now := w.cfg.Now()
 	return &fleet{js: w.js, workers: workers, worker: w, at: now, self: schema.Announcement{
-		Worker: nuid.Next(), Host: w.cfg.Host, Version: w.cfg.Version, Started: now.UTC(), Budget: w.cfg.MaxPollsPerSecond,
+		Worker: nuid.Next(), Host: w.cfg.Host, Version: w.cfg.Version, Started: now.UTC(), RateLimit: w.cfg.MaxPollsPerSecond,
 	}}, nil
 }
 
@@ -85,8 +85,8 @@ func (f *fleet) announce(ctx context.Context) error {
 	if f.began.IsZero() || passed(f.stored, now) > schema.AnnouncementLife-announceTimeout {
 		// The others do not know it, or do not know it any more, and have shared its part among them.
 		f.began = now
-		if f.worker.budget != nil {
-			f.worker.budget.suspend()
+		if f.worker.limiter != nil {
+			f.worker.limiter.suspend()
 		}
 	}
 	f.stored = now
@@ -95,14 +95,14 @@ func (f *fleet) announce(ctx context.Context) error {
 		return err
 	}
 	f.counted.Store(int64(alive))
-	if f.worker.budget == nil || now.Sub(f.began) < joinAfter {
+	if f.worker.limiter == nil || now.Sub(f.began) < joinAfter {
 		return nil
 	}
-	share := f.self.Budget / float64(alive)
-	if share == f.worker.budget.share() {
+	share := f.self.RateLimit / float64(alive)
+	if share == f.worker.limiter.share() {
 		return nil
 	}
-	f.worker.budget.set(share)
+	f.worker.limiter.set(share)
 	return f.put(ctx, f.worker.look())
 }
 
@@ -127,7 +127,7 @@ func (f *fleet) alive(ctx context.Context) (int, error) {
 }
 
 func (f *fleet) put(ctx context.Context, a schema.Announcement) error {
-	a.Worker, a.Host, a.Version, a.Started, a.Budget = f.self.Worker, f.self.Host, f.self.Version, f.self.Started, f.self.Budget
+	a.Worker, a.Host, a.Version, a.Started, a.RateLimit = f.self.Worker, f.self.Host, f.self.Version, f.self.Started, f.self.RateLimit
 	now := f.worker.cfg.Now()
 	if took := now.Sub(f.at); took >= schema.AnnounceEvery/2 {
 		f.rate = math.Round(float64(a.Polls-f.polls)/took.Seconds()*100) / 100
@@ -156,8 +156,8 @@ func (f *fleet) leave(ctx context.Context) {
 
 // look says what an announcement says of the worker's doings.
 func (w *Worker) look() schema.Announcement {
-	r := w.rest.look()
-	a := schema.Announcement{State: r.State, Cause: string(r.Cause), Detail: r.Detail, Polls: w.count.polls.Load(), Share: w.budget.share(), Oldest: w.oldest.ages()}
+	r := w.breaker.look()
+	a := schema.Announcement{State: r.State, Cause: string(r.Cause), Detail: r.Detail, Polls: w.count.polls.Load(), Share: w.limiter.share(), Oldest: w.oldest.ages()}
 	if !r.Until.IsZero() {
 		until := r.Until.UTC()
 		a.Until = &until

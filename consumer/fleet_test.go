@@ -91,7 +91,7 @@ func TestWorkersAnnounceThemselves(t *testing.T) {
 		first, second := s.start(), s.start()
 		all := s.announced(10*time.Second, "two workers", func(all map[string]schema.Announcement) bool { return states(all, schema.Working) == 2 })
 		for _, a := range all {
-			if a.Host != "a-host" || a.Version != "v1.2.3" || a.Cause != "" || a.Until != nil || a.Budget != 0 || a.Share != 0 || a.At.Before(a.Started) {
+			if a.Host != "a-host" || a.Version != "v1.2.3" || a.Cause != "" || a.Until != nil || a.RateLimit != 0 || a.Share != 0 || a.At.Before(a.Started) {
 				t.Errorf("it says %+v", a)
 			}
 		}
@@ -103,7 +103,7 @@ func TestWorkersAnnounceThemselves(t *testing.T) {
 
 		s.vendor.SetFaults(simulator.Refusal(http.StatusUnauthorized))
 		all = s.announced(20*time.Second, "a worker that rests says why", func(all map[string]schema.Announcement) bool {
-			return states(all, schema.Resting)+states(all, schema.Probing) > 0
+			return states(all, schema.Paused)+states(all, schema.Probing) > 0
 		})
 		for _, a := range all {
 			if a.State != schema.Working && (a.Cause != string(consumer.Unauthorized) || a.Until == nil || a.Detail == "") {
@@ -126,14 +126,14 @@ func values(all map[string]schema.Announcement) []schema.Announcement {
 	return vs
 }
 
-// However many workers there are, and while they come and go: no more requests than the budget. One that dies gives its
+// However many workers there are, and while they come and go: no more requests than the rate limit. One that dies gives its
 // share back, and the others take it.
-func TestBudgetHoldsForTheFleet(t *testing.T) {
+func TestRateLimitHoldsForTheFleet(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		const budget = 20.0
-		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.MaxPollsPerSecond = budget })
-		for range 40 { // four times as many are due as the budget allows, or with naks a third more
+		const limiter = 20.0
+		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.MaxPollsPerSecond = limiter })
+		for range 40 { // four times as many are due as the rate limit allows, or with naks a third more
 			id := uuid.NewString()
 			s.vendor.Declare(id, simulator.Never())
 			s.declare(schema.Chat, id)
@@ -154,27 +154,27 @@ func TestBudgetHoldsForTheFleet(t *testing.T) {
 		for range workers {
 			running = append(running, s.start())
 		}
-		s.announced(20*time.Second, "three shares", shares(budget/3, 3))
+		s.announced(20*time.Second, "three shares", shares(limiter/3, 3))
 		began := s.vendor.Count()
 		s.awaitPolls(began + 60)
 
 		// Another joins.
 		running = append(running, s.start())
-		s.announced(20*time.Second, "four shares", shares(budget/4, 4))
+		s.announced(20*time.Second, "four shares", shares(limiter/4, 4))
 
 		// Two die without a word. What they had is taken within 15 s of it.
 		for _, r := range running[:2] {
 			r.leave()
 			r.stop()
 		}
-		s.announced(15*time.Second, "two shares", shares(budget/2, 2))
+		s.announced(15*time.Second, "two shares", shares(limiter/2, 2))
 		s.awaitPolls(s.vendor.Count() + 60)
 
 		// Each worker may have one poll more than its share in any time, and some come to the vendor later than others.
 		polls := s.vendor.Polls()
 		slices.SortFunc(polls, func(a, b simulator.Poll) int { return a.At.Compare(b.At) })
 		const window = 3 * time.Second
-		const most = budget*3.2 + workers + 1
+		const most = limiter*3.2 + workers + 1
 		for i, last := 0, 0; last < len(polls); last++ {
 			for polls[last].At.Sub(polls[i].At) > window {
 				i++
@@ -202,9 +202,9 @@ func (s *stage) awaitPolls(n int) {
 }
 
 // A worker that cannot read the bucket keeps its share, and goes on.
-func TestBudgetWithoutItsBucket(t *testing.T) {
+func TestRateLimitWithoutItsBucket(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Reserve, simulator.Config{}, func(c *consumer.Config) { c.MaxPollsPerSecond = 20 })
+	s := newStage(t, consumer.Schedule, simulator.Config{}, func(c *consumer.Config) { c.MaxPollsPerSecond = 20 })
 	for range 10 {
 		id := uuid.NewString()
 		s.vendor.Declare(id, simulator.Never())
@@ -219,8 +219,8 @@ func TestBudgetWithoutItsBucket(t *testing.T) {
 	s.polite()
 }
 
-// A budget far below what is due: whoever waits too long is handed back, nobody is polled too early, all end.
-func TestSmallBudget(t *testing.T) {
+// A rate limit far below what is due: whoever waits too long is handed back, nobody is polled too early, all end.
+func TestSmallRateLimit(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
 		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.MaxPollsPerSecond, c.Concurrency = 1, 8 })
@@ -243,7 +243,7 @@ func TestSmallBudget(t *testing.T) {
 // A revoked token makes the worker rest; the new one in its file, swapped in as Kubernetes does, is used by itself.
 func TestTokenRotation(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+	s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
 	const old, renewed = simulator.DefaultToken, "11111111-5157-4a75-8000-000000000000"
 	dir := t.TempDir()
 	write := func(version, token string) {
@@ -275,26 +275,26 @@ func TestTokenRotation(t *testing.T) {
 	s.seen.wait(s.ctx, n)
 	s.vendor.SetToken(renewed)
 	declare()
-	rests := func(why string, is func(consumer.Rest) bool) consumer.Rest {
+	rests := func(why string, is func(consumer.BreakerState) bool) consumer.BreakerState {
 		t.Helper()
 		for {
-			if now := r.Rest(); is(now) {
+			if now := r.Breaker(); is(now) {
 				return now
 			}
 			select {
 			case <-time.After(10 * time.Millisecond):
 			case <-s.ctx.Done():
-				t.Fatalf("%s: %+v", why, r.Rest())
+				t.Fatalf("%s: %+v", why, r.Breaker())
 			}
 		}
 	}
-	first := rests("the worker does not rest", func(now consumer.Rest) bool { return now.State != schema.Working })
+	first := rests("the worker does not rest", func(now consumer.BreakerState) bool { return now.State != schema.Working })
 	if first.Cause != consumer.Unauthorized {
 		t.Errorf("it rests because of %q", first.Cause)
 	}
 	// All that was out has come in when a probe has been refused.
-	rests("no probe was refused", func(now consumer.Rest) bool {
-		return now.State == schema.Resting && now.Until.Sub(first.Until) > time.Second
+	rests("no probe was refused", func(now consumer.BreakerState) bool {
+		return now.State == schema.Paused && now.Until.Sub(first.Until) > time.Second
 	})
 	write("..v2", renewed)
 	before := s.refusals()
@@ -306,15 +306,15 @@ func TestTokenRotation(t *testing.T) {
 	if more := s.refusals() - before; more != 0 {
 		t.Errorf("%d polls were refused after the file had changed, want none", more)
 	}
-	if r.Rest().State != schema.Working {
-		t.Errorf("it still rests: %+v", r.Rest())
+	if r.Breaker().State != schema.Working {
+		t.Errorf("it still rests: %+v", r.Breaker())
 	}
 }
 
 func (s *stage) refusals() int { return s.vendor.Counts().Codes[http.StatusUnauthorized] }
 
 // What is out when a rest begins is not due again before it is over.
-func TestHeldBackUntilTheRestIsOver(t *testing.T) {
+func TestWaitingUntilThePauseIsOver(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
 		s := newStage(t, mode, simulator.Config{}, nil)

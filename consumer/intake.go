@@ -26,7 +26,7 @@ func (w *Worker) takeIn(r *reservations) func(context.Context, *delivery) error 
 			return w.refuse(ctx, d, bad)
 		}
 		d.identifier = declared.Identifier
-		d.lane = &lane{typ: declared.Type, guidance: w.cfg.Intervals.Of(declared.Type)}
+		d.lane = &lane{typ: declared.Type, interval: w.cfg.Intervals.Of(declared.Type)}
 		if d.origin.Traceparent == "" {
 			d.origin.Traceparent = declared.Traceparent
 		}
@@ -93,7 +93,7 @@ func (r *reservations) first(ctx context.Context, d *delivery, w *Worker) (wait 
 		if verdict == lifecycle.ReserveBesideDue {
 			among = schema.HoldSubjects(d.identifier)
 		}
-		next.Due = r.due(d.lane.guidance, d.lane.guidance)
+		next.Due = r.due(d.lane.interval, d.lane.interval)
 		err = r.put(ctx, d, &next, 0, among)
 		if err == nil {
 			w.count.takenIn.Add(1)

@@ -25,25 +25,25 @@ type lane struct {
 	puller   *puller
 	// typ is the interaction type; empty for the intake, whose deliveries do not poll.
 	typ      schema.Type
-	guidance time.Duration
+	interval time.Duration
 	ackWait  time.Duration // the consumer's
 	handle   func(ctx context.Context, d *delivery) error
 
-	polling atomic.Int64 // requests that are out
-	takenIn atomic.Uint64
-	waiting atomic.Bool // for a slot
-	beat    beat
-	trouble atomic.Pointer[string] // why the last pull failed; nil when it did not
+	polling   atomic.Int64 // requests that are out
+	takenIn   atomic.Uint64
+	waiting   atomic.Bool // for a slot
+	heartbeat heartbeat
+	trouble   atomic.Pointer[string] // why the last pull failed; nil when it did not
 }
 
-// beat is a loop's sign of life.
-type beat struct {
+// heartbeat is a loop's sign of life.
+type heartbeat struct {
 	last atomic.Int64 // unix, in nanoseconds
-	// parked says that the loop waits for something that may take any time: the vendor, or the budget.
+	// parked says that the loop waits for something that may take any time: the vendor, or the rate limit.
 	parked atomic.Bool
 }
 
-func (b *beat) sign(now time.Time) { b.last.Store(now.UnixNano()) }
+func (b *heartbeat) sign(now time.Time) { b.last.Store(now.UnixNano()) }
 
 func (w *Worker) addLane(ctx context.Context, stream, name string, t schema.Type, handle func(context.Context, *delivery) error) error {
 	c, err := w.js.Consumer(ctx, stream, name)
@@ -51,14 +51,14 @@ func (w *Worker) addLane(ctx context.Context, stream, name string, t schema.Type
 		return fmt.Errorf("reading consumer %s/%s: %w", stream, name, err)
 	}
 	w.lanes = append(w.lanes, &lane{
-		index: len(w.lanes), stream: stream, name: name, consumer: c, puller: newPuller(w.js, stream, name), typ: t, guidance: w.cfg.Intervals.Of(t), ackWait: c.CachedInfo().Config.AckWait, handle: handle,
+		index: len(w.lanes), stream: stream, name: name, consumer: c, puller: newPuller(w.js, stream, name), typ: t, interval: w.cfg.Intervals.Of(t), ackWait: c.CachedInfo().Config.AckWait, handle: handle,
 	})
 	return nil
 }
 
 const (
-	// pullMost bounds one pull, so that a lane with much to do takes its slots in turns.
-	pullMost = 32
+	// maxPull bounds one pull, so that a lane with much to do takes its slots in turns.
+	maxPull = 32
 	// pullWait is how long an idle lane waits for its next message. It is short, because a worker that is told to stop
 	// waits for it: a pull that is given up could lose a message to AckWait.
 	pullWait = time.Second
@@ -78,38 +78,38 @@ func (w *Worker) pull(ctx, work context.Context, l *lane) error {
 	defer l.puller.close()
 	busy := false // the last pull found as much as it asked for
 	for ctx.Err() == nil {
-		l.beat.sign(w.cfg.Now())
+		l.heartbeat.sign(w.cfg.Now())
 		probe := false
-		room := pullMost
+		room := maxPull
 		if l.typ != "" {
-			l.beat.parked.Store(true)
-			if room = w.budget.room(ctx); room == 0 {
+			l.heartbeat.parked.Store(true)
+			if room = w.limiter.room(ctx); room == 0 {
 				return nil
 			}
 			var err error
-			probe, err = w.rest.admit(ctx, l.index)
-			l.beat.sign(w.cfg.Now())
-			l.beat.parked.Store(false)
+			probe, err = w.breaker.admit(ctx, l.index)
+			l.heartbeat.sign(w.cfg.Now())
+			l.heartbeat.parked.Store(false)
 			if err != nil {
 				if probe {
-					w.rest.release()
+					w.breaker.release()
 				}
 				return nil
 			}
 		}
 		most := 1
 		if busy && !probe {
-			most = min(pullMost, room)
+			most = min(maxPull, room)
 		}
 		n := w.slots.takeNow(l.index, most)
 		if n == 0 {
 			l.waiting.Store(true)
-			n = w.slots.take(ctx, l.index, most, func() { l.beat.sign(w.cfg.Now()) })
+			n = w.slots.take(ctx, l.index, most, func() { l.heartbeat.sign(w.cfg.Now()) })
 			l.waiting.Store(false)
 		}
 		if n == 0 {
 			if probe {
-				w.rest.release()
+				w.breaker.release()
 			}
 			return nil
 		}
@@ -144,7 +144,7 @@ func (w *Worker) pullOnce(ctx, work context.Context, l *lane, n int, noWait, pro
 	defer func() {
 		w.slots.give(l.index, n-found)
 		if probe && found == 0 {
-			w.rest.release()
+			w.breaker.release()
 		}
 	}()
 	wait := pullWait
@@ -188,7 +188,7 @@ func (w *Worker) judgePull(ctx context.Context, l *lane, err error) error {
 			return nil
 		case <-time.After(500 * time.Millisecond):
 		}
-		l.beat.sign(w.cfg.Now())
+		l.heartbeat.sign(w.cfg.Now())
 		ask, cancel := context.WithTimeout(ctx, 3*time.Second)
 		_, infoErr := l.consumer.Info(ask)
 		cancel()
@@ -224,7 +224,7 @@ func (w *Worker) work(work context.Context, j job) {
 	defer w.deliveries.Done()
 	defer w.slots.give(l.index, 1)
 	if j.probe {
-		defer w.rest.release()
+		defer w.breaker.release()
 	}
 	d := &delivery{settlement: settlement{msg: msg}, lane: l, asked: j.asked, probe: j.probe}
 	if ctx.Err() != nil { // it arrived after the worker was told to stop
@@ -232,7 +232,7 @@ func (w *Worker) work(work context.Context, j job) {
 		return
 	}
 	if l.typ != "" && !lifecycle.IsTombstone(msg.Headers()) {
-		if wait := w.budget.take(ctx); wait > 0 {
+		if wait := w.limiter.take(ctx); wait > 0 {
 			w.count.skipped.Add(1)
 			w.giveBack(d, func() error { return d.nakAfter(wait) })
 			return

@@ -32,8 +32,8 @@ const (
 	nakAckWaitMargin = 5 * time.Second
 )
 
-func (n *naks) ackWait(guidance time.Duration) time.Duration {
-	return guidance + n.cfg.RequestTimeout + nakAckWaitMargin
+func (n *naks) ackWait(interval time.Duration) time.Duration {
+	return interval + n.cfg.RequestTimeout + nakAckWaitMargin
 }
 
 // begin makes the broker count from now, and not from when the message was stored, should it restart.
@@ -49,7 +49,7 @@ func (n *naks) begin(ctx context.Context, d *delivery) (bool, error) {
 		return false, err
 	}
 	d.identifier = declared.Identifier
-	young := n.clock.time().Sub(d.at.Generation) < d.lane.guidance
+	young := n.clock.time().Sub(d.at.Generation) < d.lane.interval
 	if young || d.origin.Deliveries <= 1 {
 		over, err := n.worker.beginsNothing(ctx, d)
 		if err != nil {
@@ -63,8 +63,8 @@ func (n *naks) begin(ctx context.Context, d *delivery) (bool, error) {
 	d.refusals = n.refused.of(d.identifier, n.cfg.Now())
 	// The poll must be over, and its outcome stored, before AckWait brings the message back, maybe to another worker. That
 	// counts from when the message was asked for, and not from now: this process may have stood still in between.
-	d.until = d.asked.Add(n.ackWait(d.lane.guidance) - nakSlack)
-	d.sendBy = d.asked.Add(nakAckWaitMargin - nakSlack + min(d.lane.guidance, n.cfg.RequestTimeout))
+	d.until = d.asked.Add(n.ackWait(d.lane.interval) - nakSlack)
+	d.sendBy = d.asked.Add(nakAckWaitMargin - nakSlack + min(d.lane.interval, n.cfg.RequestTimeout))
 	// Polls are not counted here: it would take a state, or trust in the number of deliveries.
 	if young {
 		d.sendBy = d.asked // too young for its first poll
@@ -79,13 +79,13 @@ func (n *naks) declaration(d *delivery) (schema.Declared, error) {
 // keep has nothing to do: AckWait is longer than a request.
 func (n *naks) keep(context.Context, *delivery, func()) func() { return func() {} }
 
-func (n *naks) holdBack(_ context.Context, d *delivery, notBefore time.Time) error {
+func (n *naks) redeliver(_ context.Context, d *delivery, notBefore time.Time) error {
 	if d.settled {
 		return nil
 	}
-	jitter := time.Duration(n.cfg.Jitter() * jitterShare * float64(d.lane.guidance))
+	jitter := time.Duration(n.cfg.Jitter() * jitterShare * float64(d.lane.interval))
 	age := n.clock.time().Sub(d.at.Generation)
-	wait := max(Wait(d.lane.guidance, age, n.cfg.Stretch, n.cfg.StretchLimit), min(n.turn(), n.cfg.Deadline-age))
+	wait := max(Wait(d.lane.interval, age, n.cfg.Stretch, n.cfg.StretchLimit), min(n.turn(), n.cfg.Deadline-age))
 	delay := max(wait+nakSlack, notBefore.Sub(n.cfg.Now())) + jitter
 	now := n.clock.time()
 	n.due.note(d.origin.Sequence, now.Add(delay), now)
@@ -93,21 +93,21 @@ func (n *naks) holdBack(_ context.Context, d *delivery, notBefore time.Time) err
 	return d.nakAfter(delay)
 }
 
-// turn is how long the fleet takes to poll all that waits once, and a little more. Where there is a budget, and messages
+// turn is how long the fleet takes to poll all that waits once, and a little more. Where there is a rate limit, and messages
 // wait for their first delivery because of it, an interaction is held back for as long at least: the broker delivers again
 // before it delivers anew, so that interactions that do not end would keep all others from their first poll.
 func (n *naks) turn() time.Duration {
 	if n.cfg.MaxPollsPerSecond == 0 || n.fresh.Load() == 0 {
 		return 0
 	}
-	return min(seconds(turnMargin*float64(n.waiting.Load())/n.cfg.MaxPollsPerSecond), turnMost)
+	return min(seconds(turnMargin*float64(n.waiting.Load())/n.cfg.MaxPollsPerSecond), maxTurn)
 }
 
 const (
 	turnMargin = 1.1
-	// turnMost bounds what an interaction waits for a budget that may be raised meanwhile.
-	turnMost = time.Hour
-	// weighEvery is how often the broker is asked how much waits, where there is a budget.
+	// maxTurn bounds what an interaction waits for a rate limit that may be raised meanwhile.
+	maxTurn = time.Hour
+	// weighEvery is how often the broker is asked how much waits, where there is a rate limit.
 	weighEvery = 5 * time.Second
 )
 
@@ -167,7 +167,7 @@ type dueSample struct {
 }
 
 const (
-	dueSampleMost = 512
+	maxDueSample = 512
 	// dueSampleAge is how long after it fell due a message is taken to be another worker's.
 	dueSampleAge = 5 * time.Minute
 )
@@ -176,12 +176,12 @@ func (s *dueSample) note(sequence uint64, due, now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.at == nil {
-		s.at, s.every = make(map[uint64]time.Time, dueSampleMost), 1
+		s.at, s.every = make(map[uint64]time.Time, maxDueSample), 1
 	}
 	if now.Sub(s.cleared) > time.Minute {
 		s.cleared = now
 		s.keep(func(_ uint64, at time.Time) bool { return now.Sub(at) <= dueSampleAge })
-		if len(s.at) < dueSampleMost/8 && s.every > 1 {
+		if len(s.at) < maxDueSample/8 && s.every > 1 {
 			s.every /= 2
 		}
 	}
@@ -189,7 +189,7 @@ func (s *dueSample) note(sequence uint64, due, now time.Time) {
 		return
 	}
 	s.at[sequence] = due
-	for len(s.at) > dueSampleMost {
+	for len(s.at) > maxDueSample {
 		s.every *= 2
 		s.keep(func(n uint64, _ time.Time) bool { return n%s.every == 0 })
 	}
@@ -227,13 +227,13 @@ type refusedEntry struct {
 	noted    time.Time
 }
 
-// refusedMost bounds how many interactions are remembered.
-const refusedMost = 4096
+// maxRefused bounds how many interactions are remembered.
+const maxRefused = 4096
 
 // refusedLife is for how long refusals are remembered: long enough for another poll by the same worker of ten, and for a rest
 // in between.
 func refusedLife(cfg Config) time.Duration {
-	return 2*cfg.NotFoundGrace + 10*(cfg.Intervals.Longest()+nakSlack) + holdBackMost
+	return 2*cfg.NotFoundGrace + 10*(cfg.Intervals.Longest()+nakSlack) + maxDelay
 }
 
 // of gives the refusals of an interaction.
@@ -258,9 +258,9 @@ func (s *refusedSample) note(identifier string, e refusedEntry) {
 	if s.known == nil {
 		s.known = map[string]refusedEntry{}
 	}
-	if _, ok := s.known[identifier]; !ok && len(s.known) >= refusedMost {
+	if _, ok := s.known[identifier]; !ok && len(s.known) >= maxRefused {
 		maps.DeleteFunc(s.known, func(_ string, old refusedEntry) bool { return e.noted.Sub(old.noted) > s.life })
-		if len(s.known) >= refusedMost {
+		if len(s.known) >= maxRefused {
 			return
 		}
 	}

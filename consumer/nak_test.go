@@ -17,7 +17,7 @@ func TestDueSample(t *testing.T) {
 		for i := range n {
 			at := now.Add(time.Duration(i) * wait / time.Duration(n))
 			s.note(first+i, at.Add(wait), at)
-			if len(s.at) > dueSampleMost {
+			if len(s.at) > maxDueSample {
 				t.Fatalf("%d are remembered", len(s.at))
 			}
 		}
@@ -37,7 +37,7 @@ func TestDueSample(t *testing.T) {
 		}
 		return found, inSecondHalf
 	}
-	if found, half := round(1, many); found < dueSampleMost/4 || half < found/3 || half > found*2/3 {
+	if found, half := round(1, many); found < maxDueSample/4 || half < found/3 || half > found*2/3 {
 		t.Errorf("%d of %d are in the sample, %d of them of the second half", found, many, half)
 	}
 	if !s.take(1).IsZero() {
@@ -66,7 +66,7 @@ func TestNaksTurn(t *testing.T) {
 		waiting, fresh uint64
 		want           time.Duration
 	}{
-		{1000, 0, 0}, {1000, 1, 110 * time.Second}, {10, 10, 1100 * time.Millisecond}, {1e6, 1e6, turnMost},
+		{1000, 0, 0}, {1000, 1, 110 * time.Second}, {10, 10, 1100 * time.Millisecond}, {1e6, 1e6, maxTurn},
 	} {
 		n.waiting.Store(tt.waiting)
 		n.fresh.Store(tt.fresh)
@@ -96,11 +96,11 @@ func TestRefusedSample(t *testing.T) {
 	if got := s.of("a", now); got.Count != 0 || len(s.known) != 0 {
 		t.Errorf("after another answer there are %v", got)
 	}
-	for n := range 2 * refusedMost {
+	for n := range 2 * maxRefused {
 		s.note(strconv.Itoa(n), refusedEntry{refusals: row, noted: now})
 	}
-	if len(s.known) != refusedMost {
-		t.Errorf("%d are remembered, want %d", len(s.known), refusedMost)
+	if len(s.known) != maxRefused {
+		t.Errorf("%d are remembered, want %d", len(s.known), maxRefused)
 	}
 	s.note("new", refusedEntry{refusals: row, noted: now.Add(2 * time.Minute)})
 	if len(s.known) != 1 {

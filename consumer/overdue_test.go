@@ -43,7 +43,7 @@ func (s *stage) limitStorage(bytes int64) {
 // What falls due while the broker can store nothing is polled when it can, by whatever worker, and ends as it would have.
 func TestStorageLimit(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Reserve, simulator.Config{}, func(c *consumer.Config) {
+	s := newStage(t, consumer.Schedule, simulator.Config{}, func(c *consumer.Config) {
 		c.OverdueAfter, c.NotFoundGrace = 2*time.Second, time.Second
 	})
 	workers := []*running{s.start(), s.start()}
@@ -100,7 +100,7 @@ func TestStorageLimit(t *testing.T) {
 // what is no reservation.
 func TestOverdueReservationsAreStoredAgain(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Reserve, simulator.Config{}, func(c *consumer.Config) { c.OverdueAfter = time.Second })
+	s := newStage(t, consumer.Schedule, simulator.Config{}, func(c *consumer.Config) { c.OverdueAfter = time.Second })
 	polls, err := s.js.Stream(s.ctx, schema.StreamPolls)
 	if err != nil {
 		t.Fatal(err)
@@ -117,7 +117,7 @@ func TestOverdueReservationsAreStoredAgain(t *testing.T) {
 		id := uuid.NewString()
 		m := &nats.Msg{Subject: schema.HoldSubject(typ, id), Data: fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":%q}`, id, typ), Header: nats.Header{
 			"Nats-Schedule": {at}, "Nats-Schedule-Target": {schema.PollSubject(typ, id)},
-			schema.HeaderPoll: {number}, schema.HeaderFirstStored: {declared.Format(time.RFC3339Nano)},
+			schema.HeaderPoll: {number}, schema.HeaderGeneration: {declared.Format(time.RFC3339Nano)},
 			schema.HeaderSequence: {"17"}, schema.HeaderDeliveries: {"2"},
 		}}
 		maps.Copy(m.Header, more)
@@ -185,7 +185,7 @@ func TestOverdueReservationsAreStoredAgain(t *testing.T) {
 // What is overdue is found behind some reservations that wait for longer by right, and few others are read for it.
 func TestFindOverdueReadsFew(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+	s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
 	now := time.Now()
 	hold := func(due time.Time) string {
 		id := uuid.NewString()

@@ -57,7 +57,7 @@ func (w *Worker) panicked(ctx context.Context, l *lane, d *delivery, cause strin
 	case d.panics >= maxPanics || age > w.cfg.Deadline:
 		return w.internalError(ctx, l, d, cause)
 	case reserved || w.Mode() == Nak:
-		return w.holdBack(ctx, d, time.Time{})
+		return w.redeliver(ctx, d, time.Time{})
 	}
 	w.giveBack(d, func() error { return d.nakAfter(w.cfg.Intervals.Shortest()) })
 	return nil

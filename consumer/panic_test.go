@@ -112,7 +112,7 @@ func TestWhatPanicsEnds(t *testing.T) {
 // With reservations the count is the broker's: it goes on where another worker polls.
 func TestPanicsCountOverARestart(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+	s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
 	id := uuid.NewString()
 	s.vendor.Declare(id, simulator.Never())
 	s.declare(schema.Audio, id)

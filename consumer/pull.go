@@ -89,7 +89,7 @@ func (p *puller) subscribe() error {
 		return nil
 	}
 	p.inbox = p.nc.NewInbox()
-	p.messages = make(chan *nats.Msg, 2*pullMost)
+	p.messages = make(chan *nats.Msg, 2*maxPull)
 	var err error
 	if p.sub, err = p.nc.ChanSubscribe(p.inbox, p.messages); err != nil {
 		return fmt.Errorf("asking for messages: %w", err)

@@ -21,14 +21,14 @@ type pulse struct {
 	now func() time.Time
 
 	mu   sync.Mutex
-	last time.Time // beat
+	last time.Time // heartbeat
 	// The last standstill.
 	lasted time.Duration
 	until  time.Time
 	logged time.Time
 }
 
-// run beats until ctx ends.
+// run heartbeats until ctx ends.
 func (p *pulse) run(ctx context.Context) error {
 	ticker := time.NewTicker(pulseEvery)
 	defer ticker.Stop()

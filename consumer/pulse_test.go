@@ -72,14 +72,14 @@ func TestStandstillIsNotTheVendorsFailure(t *testing.T) {
 			log, entries := logtest.NewNullLogger()
 			log.SetLevel(logrus.DebugLevel)
 			h := &hanging{clock: &leaping{}, stood: tt.stood, err: tt.err, all: make(chan struct{})}
-			s := newStage(t, consumer.Reserve, simulator.Config{}, func(c *consumer.Config) { c.Now, c.Log, c.Concurrency = h.clock.now, log, 16 })
+			s := newStage(t, consumer.Schedule, simulator.Config{}, func(c *consumer.Config) { c.Now, c.Log, c.Concurrency = h.clock.now, log, 16 })
 			for range hangingMany {
 				s.declare(schema.Chat, uuid.NewString())
 			}
 			w := s.startWith(h, nil)
-			s.until("the requests", func() bool { return w.Stats().HeldBack >= hangingMany })
-			if rests := w.Stats().Rests[consumer.Unavailable] > 0; rests != tt.rests {
-				t.Errorf("after %d requests it rests: %v, want %v (%+v)", h.asked.Load(), rests, tt.rests, w.Rest())
+			s.until("the requests", func() bool { return w.Stats().Waits >= hangingMany })
+			if rests := w.Stats().Pauses[consumer.Unavailable] > 0; rests != tt.rests {
+				t.Errorf("after %d requests it rests: %v, want %v (%+v)", h.asked.Load(), rests, tt.rests, w.Breaker())
 			}
 			stood := 0
 			for _, e := range entries.AllEntries() {

@@ -29,8 +29,8 @@ const (
 	// ackTimeout is how long one reservation waits for the broker's ack: well within AckWait.
 	ackTimeout = 4 * time.Second
 	// The bounds of slack.
-	slackMost  = time.Second
-	slackLeast = 100 * time.Millisecond
+	maxSlack = time.Second
+	minSlack = 100 * time.Millisecond
 	// jitterShare spreads reservations over this share of the guidance.
 	jitterShare = 0.05
 )
@@ -59,21 +59,21 @@ var errReserved = errors.New("the broker refuses the next reservation, but shows
 // slack is how much longer than the guidance a reservation waits at least. One half is for the broker, which has to store
 // it before the poll may leave; the other is for the way to the vendor, which one poll may make slowly and the next one
 // quickly.
-func slack(guidance time.Duration) time.Duration {
-	return min(slackMost, max(guidance/5, slackLeast))
+func slack(interval time.Duration) time.Duration {
+	return min(maxSlack, max(interval/5, minSlack))
 }
 
 // due is when a poll that is reserved now shall fall due, by the broker's clock: after wait (the guidance, or more), the
 // slack, a jitter, and the time that the broker lately took to store a reservation. A slow broker makes polls rarer, but
 // not impossible.
-func (r *reservations) due(guidance, wait time.Duration) time.Time {
-	jitter := time.Duration(r.cfg.Jitter() * jitterShare * float64(guidance))
-	return r.clock.time().Add(wait + slack(guidance) + jitter + time.Duration(r.lag.Load()))
+func (r *reservations) due(interval, wait time.Duration) time.Time {
+	jitter := time.Duration(r.cfg.Jitter() * jitterShare * float64(interval))
+	return r.clock.time().Add(wait + slack(interval) + jitter + time.Duration(r.lag.Load()))
 }
 
 // wait is how long the interaction of a delivery is held back at least.
 func (r *reservations) wait(d *delivery) time.Duration {
-	return Wait(d.lane.guidance, r.clock.time().Sub(d.at.Generation), r.cfg.Stretch, r.cfg.StretchLimit)
+	return Wait(d.lane.interval, r.clock.time().Sub(d.at.Generation), r.cfg.Stretch, r.cfg.StretchLimit)
 }
 
 // took notes how long the broker took to store a reservation. What is known is the longest time lately: it fades by an
@@ -94,7 +94,7 @@ func (r *reservations) begin(ctx context.Context, d *delivery) (bool, error) {
 	if err := r.sureOfTime(ctx); err != nil {
 		return false, err // AckWait brings the message back
 	}
-	if wait := r.clock.early(d.wanted, d.due, d.lane.guidance); wait > 0 {
+	if wait := r.clock.early(d.wanted, d.due, d.lane.interval); wait > 0 {
 		d.early = true
 		return false, d.nakAfter(wait)
 	}
@@ -112,8 +112,8 @@ func (r *reservations) begin(ctx context.Context, d *delivery) (bool, error) {
 	}
 	d.reserved, d.firstDue = next, next.Due
 	due := r.clock.local(next.Due)
-	d.sendBy = due.Add(-d.lane.guidance - slack(d.lane.guidance)/2)
-	d.until = later(r.cfg.Now(), due.Add(d.lane.guidance-r.wait(d)))
+	d.sendBy = due.Add(-d.lane.interval - slack(d.lane.interval)/2)
+	d.until = later(r.cfg.Now(), due.Add(d.lane.interval-r.wait(d)))
 	return true, nil
 }
 
@@ -131,7 +131,7 @@ func (r *reservations) sureOfTime(ctx context.Context) error {
 // errReserved, or the broker's.
 func (r *reservations) take(ctx context.Context, d *delivery, next *reservation) (taken bool, err error) {
 	for giveUp := r.cfg.Now().Add(refusedFor); ; {
-		next.Due = r.due(d.lane.guidance, r.wait(d))
+		next.Due = r.due(d.lane.interval, r.wait(d))
 		err := r.put(ctx, d, next, 0, schema.HoldSubjects(d.identifier))
 		if err == nil {
 			return false, nil
@@ -174,7 +174,7 @@ func (r *reservations) put(ctx context.Context, d *delivery, next *reservation, 
 	set(headerExpected, strconv.FormatUint(expected, 10))
 	set(headerOf, among)
 	set(schema.HeaderPoll, strconv.FormatUint(next.Number, 10))
-	set(schema.HeaderFirstStored, next.Generation.UTC().Format(time.RFC3339Nano))
+	set(schema.HeaderGeneration, next.Generation.UTC().Format(time.RFC3339Nano))
 	set(schema.HeaderSequence, strconv.FormatUint(d.origin.Sequence, 10))
 	set(schema.HeaderDeliveries, strconv.FormatUint(d.origin.Deliveries, 10))
 	if d.status != "" {
@@ -280,17 +280,17 @@ func (r *reservations) keep(ctx context.Context, d *delivery, giveUp func()) (le
 	}
 }
 
-// holdBack leaves the reservation as it is, unless it must be later, or says something that is not true any more: then it is
+// redeliver leaves the reservation as it is, unless it must be later, or says something that is not true any more: then it is
 // replaced, on the condition that it is still there. One that has fallen due meanwhile stays due. A reservation that keep
 // has made later is made as soon again as it was, or as the broker can.
-func (r *reservations) holdBack(ctx context.Context, d *delivery, notBefore time.Time) error {
+func (r *reservations) redeliver(ctx context.Context, d *delivery, notBefore time.Time) error {
 	if d.reserved.Sequence == 0 {
 		return nil // begin failed: AckWait brings the message back
 	}
 	next := d.reserved
 	next.refusals = d.refusals
 	if next.Due.After(d.firstDue) {
-		next.Due = later(d.firstDue, r.clock.time().Add(slackLeast))
+		next.Due = later(d.firstDue, r.clock.time().Add(minSlack))
 	}
 	if !notBefore.IsZero() {
 		if at := r.clock.at(notBefore); at.After(next.Due) {
@@ -319,7 +319,7 @@ func (r *reservations) finish(ctx context.Context, d *delivery) error {
 		return d.doubleAck(bounded) // an invalid message: it never had a reservation
 	}
 	tomb := reservation{Reserved: d.reserved.Reserved}
-	tomb.Tombstone, tomb.Due = true, r.due(d.lane.guidance, d.lane.guidance)
+	tomb.Tombstone, tomb.Due = true, r.due(d.lane.interval, d.lane.interval)
 	hold := schema.HoldSubjects(d.identifier)
 	err := r.put(ctx, d, &tomb, d.reserved.Sequence, hold)
 	if !topology.Refused(err) {

@@ -19,7 +19,7 @@ func (s *stage) throttled() (identifier string) {
 	s.vendor.Declare(identifier, simulator.Never().With(simulator.Throttle(time.Hour).On(1, 1)))
 	s.declare(schema.Chat, identifier)
 	w := s.start()
-	s.until("the pause", func() bool { return w.Rest().Cause == consumer.Throttled && w.Stats().HeldBack > 0 })
+	s.until("the pause", func() bool { return w.Breaker().Cause == consumer.Throttled && w.Stats().Waits > 0 })
 	w.stop()
 	<-w.done
 	return identifier
@@ -28,7 +28,7 @@ func (s *stage) throttled() (identifier string) {
 // A long Retry-After is the worker's, and not the interaction's: workers that are started later find it in minutes.
 func TestLongRetryAfterIsNotKeptAtTheBroker(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+	s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
 	id := s.throttled()
 	polls, err := s.js.Stream(s.ctx, schema.StreamPolls)
 	if err != nil {

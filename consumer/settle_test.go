@@ -192,7 +192,7 @@ func TestPublishIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if want := []time.Duration{publishLeast, publishLeast, 20 * time.Second, publishMost}; !slices.Equal(out.all, want) {
+	if want := []time.Duration{minPublish, minPublish, 20 * time.Second, maxPublish}; !slices.Equal(out.all, want) {
 		t.Errorf("publishing may take %s, want %s", out.all, want)
 	}
 }

@@ -15,7 +15,7 @@ import (
 func TestWait(t *testing.T) {
 	const s, limit = time.Second, 10 * time.Minute
 	for _, tt := range []struct {
-		guidance, age time.Duration
+		interval, age time.Duration
 		stretch       float64
 		limit, want   time.Duration
 	}{
@@ -29,8 +29,8 @@ func TestWait(t *testing.T) {
 		{30 * s, 24 * time.Hour, 0.1, 24 * time.Hour, 144 * time.Minute},
 		{time.Hour, 24 * time.Hour, 0.1, limit, time.Hour}, // the limit shortens no guidance
 	} {
-		if got := Wait(tt.guidance, tt.age, tt.stretch, tt.limit); got != tt.want {
-			t.Errorf("Wait(%s, %s, %v, %s) is %s, want %s", tt.guidance, tt.age, tt.stretch, tt.limit, got, tt.want)
+		if got := Wait(tt.interval, tt.age, tt.stretch, tt.limit); got != tt.want {
+			t.Errorf("Wait(%s, %s, %v, %s) is %s, want %s", tt.interval, tt.age, tt.stretch, tt.limit, got, tt.want)
 		}
 	}
 }
@@ -89,17 +89,17 @@ func TestStretchADay(t *testing.T) {
 			bc := &brokerClock{now: clock.Now}
 			bc.mark.Store(&mark{local: declared, broker: declared})
 			r := &reservations{clock: bc, cfg: cfg}
-			d := &delivery{lane: &lane{typ: tt.typ, guidance: cfg.Intervals.Of(tt.typ)}, at: lifecycle.Position{Generation: declared}}
+			d := &delivery{lane: &lane{typ: tt.typ, interval: cfg.Intervals.Of(tt.typ)}, at: lifecycle.Position{Generation: declared}}
 
-			due := r.due(d.lane.guidance, d.lane.guidance)
+			due := r.due(d.lane.interval, d.lane.interval)
 			for {
 				clock.set(due)
-				due = r.due(d.lane.guidance, r.wait(d))
+				due = r.due(d.lane.interval, r.wait(d))
 				answer, err := client.Status(t.Context(), id, time.Time{})
 				if err != nil {
 					t.Fatal(err)
 				}
-				if Decide(Facts{Status: answer.Status, Age: bc.time().Sub(declared), Deadline: cfg.Deadline}).Action == Bury {
+				if Decide(Facts{Status: answer.Status, Age: bc.time().Sub(declared), Deadline: cfg.Deadline}).Action == DeadLetter {
 					break
 				}
 			}
@@ -111,9 +111,9 @@ func TestStretchADay(t *testing.T) {
 			polls := vendor.Polls()
 			for i := range polls[1:] {
 				age, gap := polls[i].At.Sub(declared), polls[i+1].At.Sub(polls[i].At)
-				wait := Wait(d.lane.guidance, age, tt.stretch, tt.limit)
+				wait := Wait(d.lane.interval, age, tt.stretch, tt.limit)
 				// Beside the wait: slack and jitter.
-				if most := wait + slackMost + d.lane.guidance/20; gap < wait || gap > most {
+				if most := wait + maxSlack + d.lane.interval/20; gap < wait || gap > most {
 					t.Fatalf("poll %d came %s after the one at the age of %s, want %s to %s", i+2, gap, age, wait, most)
 				}
 			}

@@ -19,13 +19,13 @@ import (
 // letter it is declared twice.
 func TestReplayWaitsForTheLifeThatItSupersedes(t *testing.T) {
 	t.Parallel()
-	for name, test := range map[string]struct{ replays, buried bool }{
+	for name, test := range map[string]struct{ replays, deadLettered bool }{
 		"a replay": {true, true}, "a replay, the dead letter is gone": {true, false},
 		"declared again": {false, true}, "declared twice": {false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+			s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
 			id := uuid.NewString()
 			s.vendor.Declare(id, simulator.Failed(schema.StatusProcessingFailed, 0))
 			message := fmt.Sprintf(`{"interactionIdentifier":%q,"type":"chat"}`, id)
@@ -39,15 +39,15 @@ func TestReplayWaitsForTheLifeThatItSupersedes(t *testing.T) {
 				t.Fatal(err)
 			}
 			before := 0
-			if test.buried {
+			if test.deadLettered {
 				s.publish(dead.Subject(), string(data))
 				before = 1
 			}
 			s.publishMsg(&nats.Msg{Subject: schema.HoldSubject(schema.Chat, id), Data: []byte(message), Header: nats.Header{
-				"Nats-Schedule":          {"@at " + time.Now().Add(2*time.Second).UTC().Format(time.RFC3339Nano)},
-				"Nats-Schedule-Target":   {schema.PollSubject(schema.Chat, id)},
-				schema.HeaderPoll:        {"2"},
-				schema.HeaderFirstStored: {life.Format(time.RFC3339Nano)},
+				"Nats-Schedule":         {"@at " + time.Now().Add(2*time.Second).UTC().Format(time.RFC3339Nano)},
+				"Nats-Schedule-Target":  {schema.PollSubject(schema.Chat, id)},
+				schema.HeaderPoll:       {"2"},
+				schema.HeaderGeneration: {life.Format(time.RFC3339Nano)},
 			}})
 			again := &nats.Msg{Subject: schema.DeclaredSubject(schema.Chat, id), Data: []byte(message), Header: nats.Header{}}
 			if test.replays {
@@ -56,9 +56,9 @@ func TestReplayWaitsForTheLifeThatItSupersedes(t *testing.T) {
 			s.publishMsg(again)
 
 			w := s.start()
-			over := test.replays || test.buried // the life that the reservation is of
+			over := test.replays || test.deadLettered // the life that the reservation is of
 			want := before + 1
-			if over && !test.buried {
+			if over && !test.deadLettered {
 				want++ // it is polled once more, and ends for the first time
 			}
 			if got := s.seen.wait(s.ctx, want); got[want-1].Subject != dead.Subject() || got[want-1].Data.Detail == dead.Detail {

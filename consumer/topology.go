@@ -18,8 +18,8 @@ type Mode string
 
 // The modes.
 const (
-	Reserve Mode = "reserve"
-	Nak     Mode = "nak"
+	Schedule Mode = "schedule"
+	Nak      Mode = "nak"
 )
 
 // PollStream is the stream out of which interactions are delivered when their poll is due.
@@ -155,7 +155,7 @@ func ProvisionCommand(mode Mode, cfg Config) string {
 	if mode != Nak {
 		return command
 	}
-	command += " --hold-back nak"
+	command += " --redelivery nak"
 	cfg, usual := cfg.withDefaults(), Config{}.withDefaults()
 	for _, t := range schema.Types() {
 		if own := cfg.Intervals.Of(t); own != usual.Intervals.Of(t) {
@@ -180,8 +180,8 @@ type TopologyError struct {
 	Config Config
 }
 
-// Mend is the command that makes them fit.
-func (e *TopologyError) Mend() string {
+// Fix is the command that makes them fit.
+func (e *TopologyError) Fix() string {
 	command := ProvisionCommand(e.Mode, e.Config)
 	if slices.ContainsFunc(e.Differences, func(d topology.Difference) bool { return !d.Missing }) {
 		command += " --update"
@@ -197,7 +197,7 @@ func (e *TopologyError) Error() string {
 	for i, d := range e.Differences {
 		lines[i] = d.String()
 	}
-	return fmt.Sprintf("the broker's streams do not fit: %s; `%s` mends it, and shows with --dry-run what it would do", strings.Join(lines, "; "), e.Mend())
+	return fmt.Sprintf("the broker's streams do not fit: %s; `%s` fixes it, and shows with --dry-run what it would do", strings.Join(lines, "; "), e.Fix())
 }
 
 // Detect tells which mode the streams and consumers are made for; empty where there are none, or nothing that one of them
@@ -205,7 +205,7 @@ func (e *TopologyError) Error() string {
 func Detect(ctx context.Context, js jetstream.JetStream) (Mode, error) {
 	_, err := js.Stream(ctx, schema.StreamPolls)
 	if err == nil {
-		return Reserve, nil
+		return Schedule, nil
 	}
 	if !topology.Absent(err) {
 		return "", fmt.Errorf("reading stream %s: %w", schema.StreamPolls, err)
@@ -214,7 +214,7 @@ func Detect(ctx context.Context, js jetstream.JetStream) (Mode, error) {
 		mode     Mode
 		consumer string
 	}{
-		{Reserve, schema.ConsumerIntake},
+		{Schedule, schema.ConsumerIntake},
 		{Nak, schema.PollConsumer(schema.Audio)},
 		{Nak, schema.PollConsumer(schema.Chat)},
 		{Nak, schema.PollConsumer(schema.Transcript)},

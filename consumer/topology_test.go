@@ -115,17 +115,17 @@ func TestCheckFindsTheMode(t *testing.T) {
 	})
 }
 
-// The consumers for naks depend on the worker's timing, so that the command which mends them has to say it.
+// The consumers for naks depend on the worker's timing, so that the command which fixes them has to say it.
 func TestProvisionCommand(t *testing.T) {
 	for want, c := range map[string]struct {
 		mode consumer.Mode
 		cfg  consumer.Config
 	}{
-		"statusworker provision":                 {consumer.Reserve, consumer.Config{Intervals: consumer.Intervals{Audio: time.Minute}}},
-		"statusworker provision --hold-back nak": {consumer.Nak, consumer.Config{}},
-		"statusworker provision --hold-back nak --audio-interval 1m --transcript-interval 6s --request-timeout 5s": {
+		"statusworker provision":                  {consumer.Schedule, consumer.Config{Intervals: consumer.Intervals{Audio: time.Minute}}},
+		"statusworker provision --redelivery nak": {consumer.Nak, consumer.Config{}},
+		"statusworker provision --redelivery nak --audio-interval 1m --transcript-interval 6s --request-timeout 5s": {
 			consumer.Nak, consumer.Config{Intervals: consumer.Intervals{Audio: time.Minute, Transcript: 6 * time.Second}, RequestTimeout: 5 * time.Second}},
-		"statusworker provision --hold-back nak --chat-interval 1s --base-url URL": {
+		"statusworker provision --redelivery nak --chat-interval 1s --base-url URL": {
 			consumer.Nak, consumer.Config{Intervals: consumer.Intervals{Chat: time.Second}}},
 	} {
 		if got := consumer.ProvisionCommand(c.mode, c.cfg); got != want {
@@ -134,31 +134,31 @@ func TestProvisionCommand(t *testing.T) {
 	}
 	bad := consumer.TopologyError{Mode: consumer.Nak, Config: consumer.Config{RequestTimeout: time.Second},
 		Differences: []topology.Difference{{Object: "stream S", Missing: true}, {Object: "stream T", Field: "replicas"}}}
-	if says := bad.Error(); !strings.Contains(says, "`statusworker provision --hold-back nak --request-timeout 1s --update`") {
+	if says := bad.Error(); !strings.Contains(says, "`statusworker provision --redelivery nak --request-timeout 1s --update`") {
 		t.Errorf("it says %q, want the whole command", says)
 	}
 }
 
-// What was provisioned by half is refused with a list of what is missing and the command that mends it.
+// What was provisioned by half is refused with a list of what is missing and the command that fixes it.
 func TestCheckHalfProvisioned(t *testing.T) {
 	for name, c := range map[string]struct {
 		mode   consumer.Mode
 		change func(*topology.Set)
 		want   []string
 	}{
-		"reserve: the intake alone": {consumer.Reserve,
+		"reserve: the intake alone": {consumer.Schedule,
 			func(s *topology.Set) { s.Streams, s.Consumers = s.Streams[:1], s.Consumers[:1] },
 			[]string{"stream " + schema.StreamPolls + ": missing", "stream " + schema.StreamWorkers + ": missing", onPolls + "poll-audio: missing", onPolls + "poll-chat: missing", onPolls + "poll-transcript: missing"}},
-		"reserve: no intake": {consumer.Reserve,
+		"reserve: no intake": {consumer.Schedule,
 			func(s *topology.Set) { s.Consumers = s.Consumers[1:] },
 			[]string{onDeclared + "intake: missing"}},
-		"reserve: a lane lacks": {consumer.Reserve,
+		"reserve: a lane lacks": {consumer.Schedule,
 			func(s *topology.Set) { s.Consumers = s.Consumers[:3] },
 			[]string{onPolls + "poll-transcript: missing"}},
 		"nak: a lane lacks": {consumer.Nak,
 			func(s *topology.Set) { s.Consumers = s.Consumers[:2] },
 			[]string{onDeclared + "poll-transcript: missing"}},
-		"changed over by half": {consumer.Reserve,
+		"changed over by half": {consumer.Schedule,
 			func(s *topology.Set) {
 				old := s.Unwanted[1]
 				old.Config.AckPolicy, old.Config.FilterSubject = jetstream.AckExplicitPolicy, schema.DeclaredSubject(schema.Chat, "*")
@@ -176,7 +176,7 @@ func TestCheckHalfProvisioned(t *testing.T) {
 			}
 			command := "`statusworker provision"
 			if c.mode == consumer.Nak {
-				command += " --hold-back nak"
+				command += " --redelivery nak"
 			}
 			if says := bad.Error(); !strings.Contains(says, bad.Differences[0].String()) || !strings.Contains(says, command) {
 				t.Errorf("it says %q, want the differences and the command %s", says, command)
@@ -192,7 +192,7 @@ func TestCheckMindsWhatCorrectnessHangsOn(t *testing.T) {
 		change func(*topology.Set)
 		want   []string
 	}{
-		"choices, reserve": {consumer.Reserve, func(s *topology.Set) {
+		"choices, reserve": {consumer.Schedule, func(s *topology.Set) {
 			s.Streams[0].MaxMsgs, s.Streams[0].MaxBytes, s.Streams[0].MaxMsgSize = 1000, 1<<20, 1<<17
 			s.Streams[1].Storage = jetstream.MemoryStorage
 			s.Consumers[1].Config.AckWait = time.Minute
@@ -201,27 +201,27 @@ func TestCheckMindsWhatCorrectnessHangsOn(t *testing.T) {
 			s.Streams[2].Duplicates, s.Streams[2].MaxMsgSize = time.Second, schema.MaxAnnouncementBytes
 		}, nil},
 		"choices, nak":        {consumer.Nak, func(s *topology.Set) { s.Consumers[0].Config.AckWait = time.Hour }, nil},
-		"back-off":            {consumer.Reserve, func(s *topology.Set) { s.Consumers[1].Config.BackOff = []time.Duration{time.Second} }, []string{onPolls + "poll-audio: back-off"}},
+		"back-off":            {consumer.Schedule, func(s *topology.Set) { s.Consumers[1].Config.BackOff = []time.Duration{time.Second} }, []string{onPolls + "poll-audio: back-off"}},
 		"back-off, nak":       {consumer.Nak, func(s *topology.Set) { s.Consumers[1].Config.BackOff = []time.Duration{time.Second} }, []string{onDeclared + "poll-chat: back-off"}},
-		"short ack wait":      {consumer.Reserve, func(s *topology.Set) { s.Consumers[3].Config.AckWait = 9 * time.Second }, []string{onPolls + "poll-transcript: ack wait"}},
+		"short ack wait":      {consumer.Schedule, func(s *topology.Set) { s.Consumers[3].Config.AckWait = 9 * time.Second }, []string{onPolls + "poll-transcript: ack wait"}},
 		"short ack wait, nak": {consumer.Nak, func(s *topology.Set) { s.Consumers[0].Config.AckWait = 44 * time.Second }, []string{onDeclared + "poll-audio: ack wait"}},
 		"max deliver":         {consumer.Nak, func(s *topology.Set) { s.Consumers[2].Config.MaxDeliver = 1000 }, []string{onDeclared + "poll-transcript: max deliver"}},
 		"max ack pending":     {consumer.Nak, func(s *topology.Set) { s.Consumers[2].Config.MaxAckPending = 100000 }, []string{onDeclared + "poll-transcript: max ack pending"}},
-		"an age":              {consumer.Reserve, func(s *topology.Set) { s.Streams[1].MaxAge = 48 * time.Hour }, []string{"stream " + schema.StreamPolls + ": max age"}},
-		"a bucket's age":      {consumer.Reserve, func(s *topology.Set) { s.Streams[2].MaxAge = time.Hour }, []string{"stream " + schema.StreamWorkers + ": max age"}},
-		"a limit":             {consumer.Reserve, func(s *topology.Set) { s.Streams[1].MaxMsgs = 1e6 }, []string{"stream " + schema.StreamPolls + ": max messages"}},
+		"an age":              {consumer.Schedule, func(s *topology.Set) { s.Streams[1].MaxAge = 48 * time.Hour }, []string{"stream " + schema.StreamPolls + ": max age"}},
+		"a bucket's age":      {consumer.Schedule, func(s *topology.Set) { s.Streams[2].MaxAge = time.Hour }, []string{"stream " + schema.StreamWorkers + ": max age"}},
+		"a limit":             {consumer.Schedule, func(s *topology.Set) { s.Streams[1].MaxMsgs = 1e6 }, []string{"stream " + schema.StreamPolls + ": max messages"}},
 		"two a subject":       {consumer.Nak, func(s *topology.Set) { s.Streams[0].MaxMsgsPerSubject = 2 }, []string{"stream " + schema.StreamDeclared + ": max messages per subject"}},
-		"direct gets":         {consumer.Reserve, func(s *topology.Set) { s.Streams[1].AllowDirect = true }, []string{"stream " + schema.StreamPolls + ": direct gets"}},
-		"message TTLs":        {consumer.Reserve, func(s *topology.Set) { s.Streams[0].AllowMsgTTL = true }, []string{"stream " + schema.StreamDeclared + ": message TTLs"}},
+		"direct gets":         {consumer.Schedule, func(s *topology.Set) { s.Streams[1].AllowDirect = true }, []string{"stream " + schema.StreamPolls + ": direct gets"}},
+		"message TTLs":        {consumer.Schedule, func(s *topology.Set) { s.Streams[0].AllowMsgTTL = true }, []string{"stream " + schema.StreamDeclared + ": message TTLs"}},
 		"message TTLs, nak":   {consumer.Nak, func(s *topology.Set) { s.Streams[0].AllowMsgTTL = true }, []string{"stream " + schema.StreamDeclared + ": message TTLs"}},
-		"roll-ups":            {consumer.Reserve, func(s *topology.Set) { s.Streams[0].AllowRollup = true }, []string{"stream " + schema.StreamDeclared + ": roll-ups"}},
-		"duplicate window":    {consumer.Reserve, func(s *topology.Set) { s.Streams[0].Duplicates = 0 }, []string{"stream " + schema.StreamDeclared + ": duplicate window"}},
-		"delete markers": {consumer.Reserve, func(s *topology.Set) { s.Streams[2].SubjectDeleteMarkerTTL = time.Minute },
+		"roll-ups":            {consumer.Schedule, func(s *topology.Set) { s.Streams[0].AllowRollup = true }, []string{"stream " + schema.StreamDeclared + ": roll-ups"}},
+		"duplicate window":    {consumer.Schedule, func(s *topology.Set) { s.Streams[0].Duplicates = 0 }, []string{"stream " + schema.StreamDeclared + ": duplicate window"}},
+		"delete markers": {consumer.Schedule, func(s *topology.Set) { s.Streams[2].SubjectDeleteMarkerTTL = time.Minute },
 			[]string{"stream " + schema.StreamWorkers + ": delete marker TTL"}},
-		"small announcements": {consumer.Reserve, func(s *topology.Set) { s.Streams[2].MaxMsgSize = 100 }, []string{"stream " + schema.StreamWorkers + ": max message size"}},
-		"a slow replay": {consumer.Reserve, func(s *topology.Set) { s.Consumers[0].Config.ReplayPolicy = jetstream.ReplayOriginalPolicy },
+		"small announcements": {consumer.Schedule, func(s *topology.Set) { s.Streams[2].MaxMsgSize = 100 }, []string{"stream " + schema.StreamWorkers + ": max message size"}},
+		"a slow replay": {consumer.Schedule, func(s *topology.Set) { s.Consumers[0].Config.ReplayPolicy = jetstream.ReplayOriginalPolicy },
 			[]string{onDeclared + "intake: replay policy"}},
-		"no schedules": {consumer.Reserve, func(s *topology.Set) { s.Streams[1].AllowMsgSchedules = false }, []string{"stream " + schema.StreamPolls + ": message schedules"}},
+		"no schedules": {consumer.Schedule, func(s *topology.Set) { s.Streams[1].AllowMsgSchedules = false }, []string{"stream " + schema.StreamPolls + ": message schedules"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -267,7 +267,7 @@ func TestCheckFitsTheConfiguration(t *testing.T) {
 func TestCheckStreamsWithoutConsumers(t *testing.T) {
 	t.Parallel()
 	b := newBare(t)
-	b.provision(consumer.Reserve, func(s *topology.Set) { s.Consumers = nil })
+	b.provision(consumer.Schedule, func(s *topology.Set) { s.Consumers = nil })
 	bad, _ := b.refused(consumer.Config{})
 	if strings.Contains(bad.Error(), "no streams") {
 		t.Errorf("it says %q, but there are streams", bad)
@@ -311,7 +311,7 @@ func TestTopologyIsTheDesigns(t *testing.T) {
 	lanesOn := func(stream string) []string {
 		return []string{stream + "/poll-audio", stream + "/poll-chat", stream + "/poll-transcript"}
 	}
-	choices := consumer.Choices{Mode: consumer.Reserve, Replicas: 3, DeclaredMaxMsgs: 7, DeclaredMaxBytes: 4096}
+	choices := consumer.Choices{Mode: consumer.Schedule, Replicas: 3, DeclaredMaxMsgs: 7, DeclaredMaxBytes: 4096}
 
 	reserve := consumer.Topology(consumer.Config{}, choices)
 	streams, consumers, unwanted := names(reserve)

@@ -120,7 +120,7 @@ func TestAllRefusedEndsNothing(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		fault simulator.Fault
-		cause consumer.Trouble
+		cause consumer.VendorFailure
 	}{
 		"no such resource": {simulator.NoSuchResource(), consumer.Refused},
 		"the vendor's 404": {simulator.Refusal(404), consumer.Refused},
@@ -141,7 +141,7 @@ func TestAllRefusedEndsNothing(t *testing.T) {
 					want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
 				}
 				w := s.start()
-				s.until("the worker to rest", func() bool { return w.Rest().Cause == tt.cause })
+				s.until("the worker to rest", func() bool { return w.Breaker().Cause == tt.cause })
 				// Another worker, which knows nothing of what was refused before, ends nothing either.
 				if err := s.vendor.WaitPolls(s.ctx, s.vendor.Count()+2); err != nil {
 					t.Fatal(err)
@@ -149,7 +149,7 @@ func TestAllRefusedEndsNothing(t *testing.T) {
 				w.stop()
 				<-w.done
 				second := s.start()
-				s.until("the second worker to rest", func() bool { return second.Rest().Cause == tt.cause })
+				s.until("the second worker to rest", func() bool { return second.Breaker().Cause == tt.cause })
 				if err := s.vendor.WaitPolls(s.ctx, s.vendor.Count()+2); err != nil {
 					t.Fatal(err)
 				}
@@ -199,7 +199,7 @@ func TestFailingInteractionsKeepNoOtherWaiting(t *testing.T) {
 			}
 			t.Run(fmt.Sprint(failing, " ", name), func(t *testing.T) {
 				t.Parallel()
-				s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+				s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
 				for range failing {
 					id := uuid.NewString()
 					s.vendor.Declare(id, simulator.Never().With(fault))
@@ -334,7 +334,7 @@ func wait(r *http.Request, d time.Duration) {
 // A vendor that was slow once is polled again as soon as it would have been otherwise.
 func TestSlowAnswerMakesNoLongWait(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Reserve, simulator.Config{}, func(c *consumer.Config) { c.RequestTimeout = 20 * time.Second })
+	s := newStage(t, consumer.Schedule, simulator.Config{}, func(c *consumer.Config) { c.RequestTimeout = 20 * time.Second })
 	id := uuid.NewString()
 	s.vendor.Declare(id, simulator.Processed(0).With(simulator.Fault{Kind: simulator.OtherStatus, Status: "processing", Delay: 2 * quick.Chat}.On(1, 1)))
 	s.declare(schema.Chat, id)
@@ -351,7 +351,7 @@ func TestSlowAnswerMakesNoLongWait(t *testing.T) {
 // A gateway that is rolled out refuses more and more, and then all: nothing ends by it.
 func TestRefusalsThatSpreadEndNothing(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Reserve, simulator.Config{}, func(c *consumer.Config) { c.NotFoundGrace = 20 * time.Second })
+	s := newStage(t, consumer.Schedule, simulator.Config{}, func(c *consumer.Config) { c.NotFoundGrace = 20 * time.Second })
 	const n = 20
 	for range n {
 		id := uuid.NewString()
@@ -371,7 +371,7 @@ func TestRefusalsThatSpreadEndNothing(t *testing.T) {
 	s.vendor.SetFaults(simulator.NoSuchResource())
 	// For longer than the grace, and the worker knows.
 	if err := s.vendor.Wait(s.ctx, func(v *simulator.Simulator) bool {
-		return w.Rest().Cause == consumer.Refused && time.Since(v.Polls()[0].At) > 30*time.Second
+		return w.Breaker().Cause == consumer.Refused && time.Since(v.Polls()[0].At) > 30*time.Second
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -415,7 +415,7 @@ func TestFailedStatuses(t *testing.T) {
 				t.Errorf("%s: detail %q does not name the status", o.Subject, o.Data.Detail)
 			}
 		}
-		if w.Stats().Unlisted == 0 {
+		if w.Stats().UnknownStatus == 0 {
 			t.Error("the status that nobody named was not counted")
 		}
 		s.drained()
@@ -431,7 +431,7 @@ func TestAnswersThatAreNotJSON(t *testing.T) {
 		for _, end := range []schema.Status{schema.StatusProcessed, schema.StatusProcessingFailed} {
 			t.Run(fmt.Sprint(name, " ", end), func(t *testing.T) {
 				t.Parallel()
-				s := newStage(t, consumer.Reserve, simulator.Config{}, nil)
+				s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
 				id := uuid.NewString()
 				subject := schema.ProcessedSubject(schema.ToCXAI, id)
 				if end != schema.StatusProcessed {

@@ -23,17 +23,17 @@ type Worker struct {
 	status   StatusClient
 	outcomes OutcomePublisher
 
-	clock      brokerClock
-	rest       *rest
-	budget     *budget // nil where there is none
-	oldest     oldest
-	fleet      *fleet
-	slots      *slots
-	count      counters
-	complaints complaints
-	unlisted   unlisted
-	pulse      pulse
-	panics     panicCounts
+	clock         brokerClock
+	breaker       *breaker
+	limiter       *limiter // nil where there is none
+	oldest        oldest
+	fleet         *fleet
+	slots         *slots
+	count         counters
+	complaints    complaints
+	unknownStatus unknownStatus
+	pulse         pulse
+	panics        panicCounts
 
 	hold       holder
 	stored     *stored
@@ -54,8 +54,8 @@ type holder interface {
 	// keep keeps others from polling while the request is out, and calls giveUp where it cannot. The function that is
 	// returned ends that.
 	keep(ctx context.Context, d *delivery, giveUp func()) (let func())
-	// holdBack ends a delivery after which the interaction waits: one guidance, or until notBefore if that is later.
-	holdBack(ctx context.Context, d *delivery, notBefore time.Time) error
+	// redeliver ends a delivery after which the interaction waits: one guidance, or until notBefore if that is later.
+	redeliver(ctx context.Context, d *delivery, notBefore time.Time) error
 	// finish ends a delivery whose outcome is stored.
 	finish(ctx context.Context, d *delivery) error
 	// declaration gives the declared message of a delivery.
@@ -71,11 +71,11 @@ func New(ctx context.Context, js jetstream.JetStream, status StatusClient, outco
 	cfg = cfg.withDefaults()
 	w := &Worker{js: js, cfg: cfg, log: cfg.Log, status: status, outcomes: outcomes}
 	w.clock.now = cfg.Now
-	w.rest = newRest(cfg.Now, cfg.Log, cfg.Intervals, cfg.NotFoundGrace)
+	w.breaker = newBreaker(cfg.Now, cfg.Log, cfg.Intervals, cfg.NotFoundGrace)
 	w.complaints.now = cfg.Now
 	w.pulse.now = cfg.Now
 	if cfg.MaxPollsPerSecond > 0 {
-		w.budget = newBudget(cfg.Now)
+		w.limiter = newLimiter(cfg.Now)
 	}
 	w.oldest.now = cfg.Now
 	w.oldest.window = cfg.Intervals.Longest()
@@ -104,7 +104,7 @@ func (w *Worker) open(ctx context.Context, mode Mode) error {
 	if err := w.clock.measure(ctx, s); err != nil {
 		return err
 	}
-	if mode == Reserve {
+	if mode == Schedule {
 		w.stored.polls = s
 		if w.stored.declared, err = w.js.Stream(ctx, schema.StreamDeclared); err != nil {
 			return fmt.Errorf("reading stream %s: %w", schema.StreamDeclared, err)
@@ -130,7 +130,7 @@ func (w *Worker) open(ctx context.Context, mode Mode) error {
 // Mode is the way of holding back that the topology is made for.
 func (w *Worker) Mode() Mode {
 	if _, ok := w.hold.(*reservations); ok {
-		return Reserve
+		return Schedule
 	}
 	return Nak
 }
@@ -139,7 +139,7 @@ func (w *Worker) Mode() Mode {
 func (w *Worker) ClockOffset() time.Duration { return w.clock.offset() }
 
 // Rest says whether the worker keeps away from the vendor now, and why.
-func (w *Worker) Rest() Rest { return w.rest.look() }
+func (w *Worker) Breaker() BreakerState { return w.breaker.look() }
 
 // First tells whether this worker's key came first when it last looked at those that are alive: of what one worker can tell
 // for all, it tells. While workers come and go it may be none for some seconds, or two.
@@ -147,7 +147,7 @@ func (w *Worker) First() bool { return w.fleet.first.Load() }
 
 // TokenChanged tells the worker that there is another token: a rest because the vendor refused the one before ends, and
 // the next poll finds out whether this one is accepted.
-func (w *Worker) TokenChanged() { w.rest.cut(Unauthorized) }
+func (w *Worker) TokenChanged() { w.breaker.cut(Unauthorized) }
 
 // Run works until ctx ends, then pulls no more, finishes what is being polled within the shutdown time-out, hands back
 // what it had not started, and returns nil. When leave ends as well, it stops at once: what was out comes back to
@@ -156,9 +156,9 @@ func (w *Worker) Run(ctx, leave context.Context) error {
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
 	w.jobs = make(chan job)
-	var hands sync.WaitGroup
+	var goroutines sync.WaitGroup
 	for range w.cfg.Concurrency {
-		hands.Go(func() {
+		goroutines.Go(func() {
 			for j := range w.jobs {
 				w.work(work, j)
 			}
@@ -174,7 +174,7 @@ func (w *Worker) Run(ctx, leave context.Context) error {
 	if r, ok := w.hold.(*reservations); ok {
 		pulls.Go(func() error { return w.watchOverdue(pullCtx, r) })
 	}
-	if naks, ok := w.hold.(*naks); ok && w.budget != nil {
+	if naks, ok := w.hold.(*naks); ok && w.limiter != nil {
 		pulls.Go(func() error {
 			return naks.weigh(pullCtx, w.lanes, func(err error) { w.complain("weighing", err) })
 		})
@@ -196,7 +196,7 @@ func (w *Worker) Run(ctx, leave context.Context) error {
 	err := pulls.Wait()
 	w.deliveries.Wait()
 	close(w.jobs)
-	hands.Wait()
+	goroutines.Wait()
 	if leave.Err() == nil {
 		w.fleet.leave(context.WithoutCancel(ctx))
 	}
@@ -237,8 +237,8 @@ type Stats struct {
 	DeclaredProcessed uint64
 	// Polls is how many status requests were made.
 	Polls uint64
-	// HeldBack deliveries wait for their next poll.
-	HeldBack uint64
+	// Waits deliveries wait for their next poll.
+	Waits uint64
 	// Dropped deliveries belong to interactions that have ended, or whose next poll somebody else holds; Skipped ones were not polled
 	// because it was too late for this poll, or because the worker rests.
 	Dropped, Skipped uint64
@@ -246,20 +246,20 @@ type Stats struct {
 	RefusedReservations uint64
 	// StoredAgain is how many overdue reservations were stored again, see [FindOverdue].
 	StoredAgain uint64
-	// Unlisted counts statuses that the vendor's documentation does not know.
-	Unlisted uint64
+	// Unknown counts statuses that the vendor's documentation does not know.
+	UnknownStatus uint64
 	// Faults are deliveries that ended in an error, most often of the broker; they come back. Panics are among them.
 	Faults, Panics uint64
 
-	// Rests counts rests that began, by cause.
-	Rests map[Trouble]uint64
+	// Pauses counts rests that began, by cause.
+	Pauses map[VendorFailure]uint64
 	// Lanes has the lanes that poll.
 	Lanes map[schema.Type]LaneStats
 	// Slots is how many deliveries can be worked on at once, and SlotsUsed how many are, or may come.
 	Slots, SlotsUsed int
-	// BudgetWaiting deliveries wait for the budget, of which Share polls a second are this worker's; 0 where there is none.
-	BudgetWaiting int
-	Share         float64
+	// RateLimitWaiting deliveries wait for the rate limit, of which Share polls a second are this worker's; 0 where there is none.
+	RateLimitWaiting int
+	Share            float64
 	// Alive is how many workers there were when this one last counted; 0 before.
 	Alive int
 	// RoundTrip is how long the broker's quickest answer took when its clock was last measured.
@@ -280,11 +280,11 @@ type LaneStats struct {
 }
 
 type counters struct {
-	takenIn, declaredTwice, declaredAgain    atomic.Uint64
-	declaredProcessed                        atomic.Uint64
-	polls, heldBack                          atomic.Uint64
-	dropped, skipped, refused, unlistedCount atomic.Uint64
-	faults, panics, storedAgain              atomic.Uint64
+	takenIn, declaredTwice, declaredAgain         atomic.Uint64
+	declaredProcessed                             atomic.Uint64
+	polls, waits                                  atomic.Uint64
+	dropped, skipped, refused, unknownStatusCount atomic.Uint64
+	faults, panics, storedAgain                   atomic.Uint64
 }
 
 // Stats reads the counters.
@@ -292,15 +292,15 @@ func (w *Worker) Stats() Stats {
 	c := &w.count
 	s := Stats{
 		TakenIn: c.takenIn.Load(), DeclaredTwice: c.declaredTwice.Load(), DeclaredAgain: c.declaredAgain.Load(), DeclaredProcessed: c.declaredProcessed.Load(),
-		Polls: c.polls.Load(), HeldBack: c.heldBack.Load(),
+		Polls: c.polls.Load(), Waits: c.waits.Load(),
 		Dropped: c.dropped.Load(), Skipped: c.skipped.Load(), RefusedReservations: c.refused.Load(), StoredAgain: c.storedAgain.Load(),
-		Unlisted: c.unlistedCount.Load(), Faults: c.faults.Load(), Panics: c.panics.Load(),
-		Rests: w.rest.counts(), Lanes: map[schema.Type]LaneStats{}, Slots: w.cfg.Concurrency, SlotsUsed: w.slots.usedNow(), Share: w.budget.share(),
+		UnknownStatus: c.unknownStatusCount.Load(), Faults: c.faults.Load(), Panics: c.panics.Load(),
+		Pauses: w.breaker.counts(), Lanes: map[schema.Type]LaneStats{}, Slots: w.cfg.Concurrency, SlotsUsed: w.slots.usedNow(), Share: w.limiter.share(),
 		Alive: int(w.fleet.counted.Load()), RoundTrip: w.clock.roundTrip(),
 	}
 	s.ClockSteps, s.ClockStep = w.clock.stepped()
-	if w.budget != nil {
-		s.BudgetWaiting = int(w.budget.waiting.Load())
+	if w.limiter != nil {
+		s.RateLimitWaiting = int(w.limiter.waiting.Load())
 	}
 	oldest := w.oldest.ages()
 	for _, l := range w.lanes {
@@ -322,17 +322,17 @@ func (w *Worker) laneOf(t schema.Type) *lane {
 	panic("no lane of type " + string(t)) // there is one of each
 }
 
-// stillAfter is how long a loop may give no sign of life, where it does not wait for the vendor or the budget: far longer
+// stillAfter is how long a loop may give no sign of life, where it does not wait for the vendor or the rate limit: far longer
 // than any time-out in it, and than a delivery may keep its slot: a request, its outcome, and the answers of the broker.
 const stillAfter = 2 * time.Minute
 
-// Alive says whether the worker's loops go round; the error names one that does not. A vendor in trouble, a budget and a
+// Alive says whether the worker's loops go round; the error names one that does not. A vendor in trouble, a rate limit and a
 // broker that is away do not count: a worker that waits for them is alive.
 func (w *Worker) Alive() error {
 	now := w.cfg.Now()
 	for _, l := range w.lanes {
-		last := l.beat.last.Load()
-		if still := now.Sub(time.Unix(0, last)); last > 0 && still > stillAfter && !l.beat.parked.Load() {
+		last := l.heartbeat.last.Load()
+		if still := now.Sub(time.Unix(0, last)); last > 0 && still > stillAfter && !l.heartbeat.parked.Load() {
 			return fmt.Errorf("lane %s has not moved for %s", l.name, still.Round(time.Second))
 		}
 	}
@@ -343,10 +343,10 @@ func (w *Worker) Alive() error {
 func (w *Worker) Progress() time.Time {
 	var first time.Time
 	for _, l := range w.lanes {
-		if l.beat.parked.Load() {
+		if l.heartbeat.parked.Load() {
 			continue
 		}
-		last := l.beat.last.Load()
+		last := l.heartbeat.last.Load()
 		if last == 0 {
 			return time.Time{}
 		}
@@ -355,7 +355,7 @@ func (w *Worker) Progress() time.Time {
 		}
 	}
 	if first.IsZero() {
-		return w.cfg.Now() // all wait for the vendor or the budget
+		return w.cfg.Now() // all wait for the vendor or the rate limit
 	}
 	return first
 }
@@ -363,7 +363,7 @@ func (w *Worker) Progress() time.Time {
 // Ready says whether the worker can take in and poll what there is, as far as the broker goes; the error says why not.
 func (w *Worker) Ready() error {
 	for _, l := range w.lanes {
-		if l.beat.last.Load() == 0 {
+		if l.heartbeat.last.Load() == 0 {
 			return fmt.Errorf("consumer %s/%s is not pulled from yet", l.stream, l.name)
 		}
 		if why := l.trouble.Load(); why != nil {
@@ -410,19 +410,19 @@ func (w *Worker) complain(kind string, err error) {
 	}
 }
 
-// unlisted remembers which statuses were logged.
-type unlisted struct {
+// unknown remembers which statuses were logged.
+type unknownStatus struct {
 	mu   sync.Mutex
 	seen map[schema.Status]bool
 }
 
-const unlistedMost = 100
+const maxUnknownStatus = 100
 
 // first tells whether s is new. After a hundred values nothing is.
-func (u *unlisted) first(s schema.Status) bool {
+func (u *unknownStatus) first(s schema.Status) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.seen[s] || len(u.seen) >= unlistedMost {
+	if u.seen[s] || len(u.seen) >= maxUnknownStatus {
 		return false
 	}
 	if u.seen == nil {

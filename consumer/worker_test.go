@@ -288,16 +288,16 @@ func (s *stage) polite() {
 	defer s.typesMu.Unlock()
 	compared := false
 	for _, typ := range schema.Types() {
-		gap, id, ok := s.vendor.LeastGapOf(func(id string) bool { return s.types[id] == typ })
+		gap, id, ok := s.vendor.MinGapOf(func(id string) bool { return s.types[id] == typ })
 		compared = compared || ok
-		if guidance := quick.Of(typ); ok && gap < guidance {
-			s.t.Errorf("%s was polled twice within %s, the guidance is %s", id, gap, guidance)
+		if interval := quick.Of(typ); ok && gap < interval {
+			s.t.Errorf("%s was polled twice within %s, the guidance is %s", id, gap, interval)
 		}
 	}
 	if !compared {
 		s.t.Error("no interaction was polled twice: there is no gap to compare with the guidance")
 	}
-	if _, id, ok := s.vendor.LeastGapOf(func(id string) bool { return !s.types[id].Valid() }); ok {
+	if _, id, ok := s.vendor.MinGapOf(func(id string) bool { return !s.types[id].Valid() }); ok {
 		s.t.Errorf("%s was polled twice, and nobody knows its guidance", id)
 	}
 }
@@ -345,7 +345,7 @@ func (s *stage) onStored(subject string, do func(id string)) {
 }
 
 func modes(t *testing.T, test func(t *testing.T, mode consumer.Mode)) {
-	for _, mode := range []consumer.Mode{consumer.Reserve, consumer.Nak} {
+	for _, mode := range []consumer.Mode{consumer.Schedule, consumer.Nak} {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			test(t, mode)

@@ -49,7 +49,7 @@ func TestClusterElecting(t *testing.T) {
 	harness.Check(t, cluster.AwaitLeaders(ctx)) // the scenario does not wait for them
 
 	s := newScenario(t, setting{
-		name: "cluster-electing", url: cluster.URLs(), mode: consumer.Reserve, replicas: 3, env: []string{longAge}, within: 4 * time.Minute,
+		name: "cluster-electing", url: cluster.URLs(), mode: consumer.Schedule, replicas: 3, env: []string{longAge}, within: 4 * time.Minute,
 	})
 	ctx = s.ctx
 	s.declareAll(lasting(30, time.Second, 5*time.Second))

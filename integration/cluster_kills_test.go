@@ -17,7 +17,7 @@ import (
 // comes to its own step with an interaction of its own.
 func TestClusterWorkerKilledAtEachStep(t *testing.T) {
 	t.Parallel()
-	for mode, steps := range map[consumer.Mode][]step{consumer.Reserve: stepsOfReservations, consumer.Nak: stepsOfNaks} {
+	for mode, steps := range map[consumer.Mode][]step{consumer.Schedule: stepsOfReservations, consumer.Nak: stepsOfNaks} {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			cluster, s := onCluster(t, "worker-killed", mode, longAge)

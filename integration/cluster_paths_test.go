@@ -47,13 +47,13 @@ func (s *scenario) declareTwiceAtEachStage() {
 	if err := s.declare(s.ctx, untaken); !isStoredAlready(err) {
 		s.t.Errorf("declaring twice before it is taken in: %v, want the refusal of a second message on the subject", err)
 	}
-	if s.mode == consumer.Reserve {
+	if s.mode == consumer.Schedule {
 		s.declareAgainWhileDue()
 	}
 	s.startThree()
 
 	reserved := one(life, "processed.cxai")
-	if s.mode == consumer.Reserve {
+	if s.mode == consumer.Schedule {
 		s.awaitStored(schema.HoldSubject(reserved.typ, reserved.identifier))
 	}
 	s.twice(reserved)
@@ -93,7 +93,7 @@ func (s *scenario) declareTwiceAtEachStage() {
 		switch n % 3 {
 		case 1: // fails again
 			i.kinds = []string{failed}
-		case 2: // was mended meanwhile
+		case 2: // was fixed meanwhile
 			i.script, i.kinds = &success, []string{"processed.cxai"}
 		default:
 			i.kinds = nil
@@ -141,7 +141,7 @@ func (s *scenario) twice(i interaction) {
 // with delayed naks until the end, otherwise until it is taken in.
 func (s *scenario) declareAgain(i interaction) error {
 	err := s.declare(s.ctx, i)
-	for s.mode == consumer.Reserve && isStoredAlready(err) && s.ctx.Err() == nil {
+	for s.mode == consumer.Schedule && isStoredAlready(err) && s.ctx.Err() == nil {
 		time.Sleep(20 * time.Millisecond) // it is reserved, and its ack is on its way through the cluster
 		err = s.declare(s.ctx, i)
 	}

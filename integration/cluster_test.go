@@ -116,7 +116,7 @@ func (s *scenario) leadApart(cluster *harness.Cluster) {
 // refusals for "somebody else polls" would lose interactions here, without any fault. (It does so the more reliably the
 // busier the leader is: of 600 interactions such a worker lost 0 to 27, of these 1,050 it lost 4 to 109.)
 func TestClusterWithoutFaults(t *testing.T) {
-	cluster, s := onCluster(t, "no-faults", consumer.Reserve, longAge)
+	cluster, s := onCluster(t, "no-faults", consumer.Schedule, longAge)
 	s.leadApart(cluster)
 	s.startThree()
 	s.declareAll(lasting(150, time.Second, 8*time.Second))
@@ -129,7 +129,7 @@ func TestClusterWithoutFaults(t *testing.T) {
 
 func TestClusterLeaderStepDowns(t *testing.T) {
 	t.Parallel()
-	cluster, s := onCluster(t, "step-downs", consumer.Reserve, longAge)
+	cluster, s := onCluster(t, "step-downs", consumer.Schedule, longAge)
 	s.startThree()
 	s.declareAll(lasting(150, 2*time.Second, 30*time.Second))
 	waiting := endless(150)
@@ -156,7 +156,7 @@ func TestClusterLeaderStepDowns(t *testing.T) {
 
 func TestClusterNodesKilled(t *testing.T) {
 	t.Parallel()
-	cluster, s := onCluster(t, "nodes-killed", consumer.Reserve, longAge)
+	cluster, s := onCluster(t, "nodes-killed", consumer.Schedule, longAge)
 	s.startThree()
 	s.declareAll(lasting(150, 2*time.Second, 40*time.Second))
 	waiting := endless(150)

@@ -55,7 +55,7 @@ func TestImage(t *testing.T) {
 	report, err := oracle.Report(ctx, want)
 	harness.Check(t, err)
 	harness.Check(t, report.Err())
-	gap, _, ok := vendor.LeastGap()
+	gap, _, ok := vendor.MinGap()
 	if !ok || gap < time.Second {
 		t.Errorf("the least gap between two polls is %v (%t), want at least 1s", gap, ok)
 	}
@@ -67,7 +67,7 @@ func TestImage(t *testing.T) {
 	harness.Check(t, worker.Stop(ctx, &grace)) // SIGTERM
 	awaitExit(ctx, t, worker)
 	harness.Figures{
-		Scenario: "image", Interactions: 1, Polls: vendor.Count(), LeastGap: gap, Guidance: time.Second,
+		Scenario: "image", Interactions: 1, Polls: vendor.Count(), MinGap: gap, Guidance: time.Second,
 		Outcomes: report.Outcomes, Duplicates: len(report.Duplicates), Lost: len(report.Lost),
 	}.Print(t)
 }

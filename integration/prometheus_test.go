@@ -34,7 +34,7 @@ func TestPrometheus(t *testing.T) {
 		t.Skipf("SKIPPED: dashboard and alerts were NOT tested: install prometheus to run this test: %v", err)
 	}
 	server := harness.StartServer(t)
-	s := newScenario(t, setting{name: "prometheus", url: server.URL, mode: consumer.Reserve, within: 3 * time.Minute,
+	s := newScenario(t, setting{name: "prometheus", url: server.URL, mode: consumer.Schedule, within: 3 * time.Minute,
 		env: []string{"STATUSWORKER_DEADLINE=2m", "STATUSWORKER_MAX_POLLS_PER_SECOND=300"}})
 	var targets []string
 	for range 2 {
@@ -63,7 +63,7 @@ func TestPrometheus(t *testing.T) {
 	s.declareAll(all)
 	harness.Check(t, s.oracle.Await(s.ctx, s.want))
 	// At every look rates need two scrapes with something between them.
-	p.eventually(s.ctx, `sum(increase(statusworker_outcomes_total[1m])) > 0`)
+	p.eventually(s.ctx, `sum(increase(statusworker_processed_events_total[1m])) > 0`)
 	p.eventually(s.ctx, `count(statusworker_lane_due) > 0`)
 
 	dashboard := readDashboard(t)
@@ -71,10 +71,10 @@ func TestPrometheus(t *testing.T) {
 		p.eventually(s.ctx, q)
 	}
 	s.declareAll(append(processed(time.Second), failing(schema.Chat, time.Second)[:3]...)) // after the first scrapes, so that there is a change to be seen
-	s.start()                                                                              // takes a share of the budget from the others
+	s.start()                                                                              // takes a share of the rate limit from the others
 	for _, moved := range []string{
-		"polls_total", "outcomes_total", "dead_letters_total", "poll_duration_seconds_count", "poll_lateness_seconds_count", "declared_to_outcome_seconds_count",
-		"taken_in_total", "oldest_polled_seconds", "progress_timestamp_seconds", "budget_share",
+		"polls_total", "processed_events_total", "dead_letters_total", "poll_duration_seconds_count", "poll_lateness_seconds_count", "declared_to_outcome_seconds_count",
+		"taken_in_total", "oldest_polled_seconds", "progress_timestamp_seconds", "rate_limit_share",
 	} {
 		p.eventually(s.ctx, fmt.Sprintf("changes(statusworker_%s[3m]) > 0", moved))
 	}
@@ -82,16 +82,16 @@ func TestPrometheus(t *testing.T) {
 
 	s.vendor.SetFaults(simulator.Refusal(http.StatusServiceUnavailable))
 	for _, q := range []string{
-		`statusworker_rest_state{state="working"} == 0`, `statusworker_rest_cause{cause="unavailable"} == 1`,
-		`statusworker_rests_total{cause="unavailable"} > 0`, `statusworker_polls_total{result="unavailable"} > 0`,
+		`statusworker_worker_state{state="working"} == 0`, `statusworker_pause_cause{cause="unavailable"} == 1`,
+		`statusworker_pauses_total{cause="unavailable"} > 0`, `statusworker_polls_total{result="unavailable"} > 0`,
 	} {
 		p.eventually(s.ctx, q)
 	}
-	fired := p.alerts(s.ctx, "StatusworkerResting")
+	fired := p.alerts(s.ctx, "StatusworkerPaused")
 	s.vendor.SetFaults()
 	// One of them at least: where there is nothing to probe with, the other goes on probing.
-	p.eventually(s.ctx, `max(statusworker_rest_state{state="working"}) == 1`)
-	p.quiet(s.ctx, "StatusworkerResting")
+	p.eventually(s.ctx, `max(statusworker_worker_state{state="working"}) == 1`)
+	p.quiet(s.ctx, "StatusworkerPaused")
 	note(t, "scenario=prometheus queries=%d alert=%s", len(dashboard), fired)
 
 	// They never end: what is still of them is no fault.

@@ -93,7 +93,7 @@ func provision(t *testing.T, url string, mode consumer.Mode, replicas int, inter
 	harness.Worker(t) // built before RunWorker's time runs
 	// The vendor is never asked: its address only has to be one that allows short intervals.
 	all := append(workerEnv(url, "http://127.0.0.1:1/v1", intervals), env...)
-	code, output := harness.RunWorker(t, all, "provision", "--hold-back", string(mode), "--replicas", fmt.Sprint(replicas))
+	code, output := harness.RunWorker(t, all, "provision", "--redelivery", string(mode), "--replicas", fmt.Sprint(replicas))
 	if code != 0 {
 		t.Fatalf("statusworker provision: exit code %d; it printed:\n%s", code, output)
 	}
@@ -322,7 +322,7 @@ func (s *scenario) finish() {
 		Scenario: s.name, Interactions: len(s.types), Polls: s.vendor.Count(),
 		Outcomes: report.Outcomes, Duplicates: len(report.Duplicates), Lost: len(report.Lost),
 	}
-	f.LeastGap, f.Guidance = s.leastGap()
+	f.MinGap, f.Guidance = s.leastGap()
 	f.Print(s.t)
 	early := s.early()
 	if s.mayBeEarly > 0 {
@@ -351,15 +351,15 @@ func (s *scenario) stop() {
 }
 
 // leastGap is the least time between two polls of one interaction, of the type that came closest to its guidance.
-func (s *scenario) leastGap() (gap, guidance time.Duration) {
+func (s *scenario) leastGap() (gap, interval time.Duration) {
 	for _, typ := range schema.Types() {
-		g, _, ok := s.vendor.LeastGapOf(func(id string) bool { return s.types[id] == typ })
+		g, _, ok := s.vendor.MinGapOf(func(id string) bool { return s.types[id] == typ })
 		want := s.intervals.Of(typ)
-		if ok && (guidance == 0 || g-want < gap-guidance) {
-			gap, guidance = g, want
+		if ok && (interval == 0 || g-want < gap-interval) {
+			gap, interval = g, want
 		}
 	}
-	return gap, guidance
+	return gap, interval
 }
 
 // early lists the polls that came too early.
@@ -397,7 +397,7 @@ func note(t *testing.T, format string, args ...any) {
 
 // bothModes runs a scenario for each way of holding back.
 func bothModes(t *testing.T, scenario func(t *testing.T, mode consumer.Mode)) {
-	for _, mode := range []consumer.Mode{consumer.Reserve, consumer.Nak} {
+	for _, mode := range []consumer.Mode{consumer.Schedule, consumer.Nak} {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			scenario(t, mode)

@@ -42,7 +42,7 @@ func TestSingleDay(t *testing.T) {
 	server := harness.StartServer(t)
 	tokenFile, rotate := tokenFolder(t, simulator.DefaultToken)
 	s := newScenario(t, setting{
-		name: "day", url: server.URL, mode: consumer.Reserve, within: 4 * time.Minute,
+		name: "day", url: server.URL, mode: consumer.Schedule, within: 4 * time.Minute,
 		// Longer than all trouble together: whatever becomes a dead letter fails at the vendor.
 		env: []string{"ELEVATEAI_API_TOKEN=", "ELEVATEAI_API_TOKEN_FILE=" + tokenFile, "STATUSWORKER_DEADLINE=10m", "STATUSWORKER_LOG_FORMAT=json"},
 	})

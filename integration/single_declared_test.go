@@ -31,7 +31,7 @@ type again struct {
 }
 
 var secondTimes = map[consumer.Mode][]again{
-	consumer.Reserve: {
+	consumer.Schedule: {
 		{name: "first reservation stored", message: func(m harness.Message) bool { return m.ReservationStored() && number(m.Request) == "1" }, refused: true},
 		{name: "polled for the first time", poll: first},
 		{name: "polled for the first time, as another type", poll: first, as: schema.Audio},
@@ -102,7 +102,7 @@ func TestSingleDeclaredTwiceAtEveryStage(t *testing.T) {
 			t.Errorf("not yet taken in: the broker said %v to the second message, want a refusal", err)
 		}
 		s.start("NATS_URL=" + proxy.URL)
-		if mode == consumer.Reserve {
+		if mode == consumer.Schedule {
 			// From now on the first reservation is pending, and nothing else.
 			harness.Check(t, harness.Eventually(s.ctx, "the interaction to be taken in", func(ctx context.Context) error { return s.declare(ctx, early) }))
 			if n := s.vendor.CountOf(early.identifier); n != 0 {
@@ -138,7 +138,7 @@ func TestSingleDeclaredAgainWhileDueMessageIsOut(t *testing.T) {
 	t.Parallel()
 	broker := harness.StartServer(t)
 	s := newScenario(t, setting{
-		name: "declared-twice/reserve/due-message-out", url: broker.URL, mode: consumer.Reserve, env: []string{"STATUSWORKER_DEADLINE=5m"},
+		name: "declared-twice/schedule/due-message-out", url: broker.URL, mode: consumer.Schedule, env: []string{"STATUSWORKER_DEADLINE=5m"},
 	})
 	script := simulator.Processed(0)
 	i := interaction{identifier: uuid.NewString(), typ: schema.Chat, script: &script, kinds: []string{"processed.cxai"}}

@@ -109,7 +109,7 @@ func TestSingleWorkersKilledInTurn(t *testing.T) {
 // This one has the machine for itself: it is not parallel.
 func TestSingleFiveThousand(t *testing.T) {
 	s := newScenario(t, setting{
-		name: "five-thousand/reserve", url: harness.StartServer(t).URL, mode: consumer.Reserve, within: 2 * time.Minute,
+		name: "five-thousand/schedule", url: harness.StartServer(t).URL, mode: consumer.Schedule, within: 2 * time.Minute,
 		env: []string{"STATUSWORKER_DEADLINE=40s"}, // on a slow machine refusals take long to be confirmed
 	})
 	for range 3 {

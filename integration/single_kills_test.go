@@ -78,7 +78,7 @@ func number(reservation *harness.Message) string {
 // for what a killed worker had received to come back.
 func TestSingleWorkerKilledAtEachStep(t *testing.T) {
 	t.Parallel()
-	for mode, steps := range map[consumer.Mode][]step{consumer.Reserve: stepsOfReservations, consumer.Nak: stepsOfNaks} {
+	for mode, steps := range map[consumer.Mode][]step{consumer.Schedule: stepsOfReservations, consumer.Nak: stepsOfNaks} {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			broker := harness.StartServer(t, accounts(len(steps)))

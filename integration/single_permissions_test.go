@@ -21,7 +21,7 @@ import (
 )
 
 // The users of deploy/nats/statusworker.conf, and one more that may do everything: the test itself.
-var users = []string{"producer", "declare", "worker", "provision", "status", "desk", "transcripts"}
+var users = []string{"producer", "declare", "worker", "provision", "status", "dlq", "transcripts"}
 
 const (
 	password = "of-a-user"
@@ -61,7 +61,7 @@ func connectAs(t *testing.T, s *harness.Server, user string) *nats.Conn {
 	return harness.Connect(t, urlOf(s, user), nats.CustomInboxPrefix("_INBOX_"+user), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 }
 
-// With the shipped users all of it works: provisioning, declaring, polling, resting, outcomes, also those that are
+// With the shipped users all of it works: provisioning, declaring, polling, paused, outcomes, also those that are
 // there already, and a stage behind them.
 func TestSingleShippedUsersCanWork(t *testing.T) {
 	t.Parallel()
@@ -121,7 +121,7 @@ func TestSingleShippedUsersCanWork(t *testing.T) {
 		}
 		harness.Check(t, m.DoubleAck(s.ctx))
 
-		for user, args := range map[string][]string{"status": {"status", "-o", "json"}, "desk": {"dlq", "ls"}} {
+		for user, args := range map[string][]string{"status": {"status", "-o", "json"}, "dlq": {"dlq", "ls"}} {
 			if code, output := harness.RunWorker(t, envOf(server, user), args...); code != 0 || strings.Contains(strings.ToLower(output), "permissions violation") {
 				t.Errorf("statusworker %v: exit code %d; it printed:\n%s", args, code, output)
 			}
@@ -135,7 +135,7 @@ func TestSingleShippedUsersCanWork(t *testing.T) {
 		s.js = harness.JetStream(t, urlOf(server, admin))
 		s.finish()
 		for _, args := range [][]string{{"replay", "--reason", "not_found", "--yes"}, {"purge", "--all", "--yes"}} {
-			if code, output := harness.RunWorker(t, envOf(server, "desk"), append([]string{"dlq"}, args...)...); code != 0 {
+			if code, output := harness.RunWorker(t, envOf(server, "dlq"), append([]string{"dlq"}, args...)...); code != 0 {
 				t.Errorf("statusworker dlq %v: exit code %d; it printed:\n%s", args, code, output)
 			}
 		}
@@ -222,7 +222,7 @@ func granted() map[string][]string {
 		},
 		"worker": {"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared, announced},
 		"status": append(slices.Clone(operator), "$JS.API.STREAM.INFO."+schema.StreamWorkers, announced),
-		"desk": append(operator, "$JS.API.STREAM.MSG.GET."+schema.StreamOutcomes, "$JS.API.STREAM.MSG.DELETE."+schema.StreamOutcomes,
+		"dlq": append(operator, "$JS.API.STREAM.MSG.GET."+schema.StreamOutcomes, "$JS.API.STREAM.MSG.DELETE."+schema.StreamOutcomes,
 			"$JS.API.CONSUMER.INFO."+schema.StreamOutcomes+".transcripts", "$JS.API.CONSUMER.MSG.NEXT."+schema.StreamOutcomes+".another",
 			"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamOutcomes+".transcripts", "interactions.declared.audio.x"),
 	}
@@ -246,7 +246,7 @@ func refused(nc *nats.Conn, do func() error) (bool, error) {
 func TestSingleShippedUsersCanDoNothingElse(t *testing.T) {
 	t.Parallel()
 	server := shippedUsers(t)
-	provision(t, server.URL, consumer.Reserve, 1, scaled, envOf(server, "provision")...)
+	provision(t, server.URL, consumer.Schedule, 1, scaled, envOf(server, "provision")...)
 	ctx := harness.Context(t, time.Minute)
 	js := harness.JetStream(t, urlOf(server, admin))
 	_, err := js.Publish(ctx, schema.DeclaredSubject(schema.Audio, uuid.NewString()), []byte("{}"))
@@ -306,7 +306,7 @@ func TestSingleShippedUsersCanDoNothingElse(t *testing.T) {
 func TestSingleConsumerOfOutcomesKeepsItsFilter(t *testing.T) {
 	t.Parallel()
 	server := shippedUsers(t)
-	provision(t, server.URL, consumer.Reserve, 1, scaled, envOf(server, "provision")...)
+	provision(t, server.URL, consumer.Schedule, 1, scaled, envOf(server, "provision")...)
 	nc := connectAs(t, server, "transcripts")
 	subject := "$JS.API.CONSUMER.CREATE." + schema.StreamOutcomes + ".transcripts." + schema.ProcessedSubject(schema.ToTranscript, "*")
 	request := func(name, filter string) string {

@@ -68,7 +68,7 @@ func replayKilled(t *testing.T, mode consumer.Mode, when string) {
 	ids := make([]string, len(replaySteps))
 	for i := range replaySteps {
 		ids[i] = uuid.NewString()
-		s.buried(ids[i], map[string]time.Duration{declaredStill: 0, polledStill: 6 * time.Second, endedAgain: 0}[when])
+		s.deadLettered(ids[i], map[string]time.Duration{declaredStill: 0, polledStill: 6 * time.Second, endedAgain: 0}[when])
 	}
 	for i, st := range replaySteps {
 		s.killReplay(ids[i], st)
@@ -114,8 +114,8 @@ func replayKilled(t *testing.T, mode consumer.Mode, when string) {
 	}
 }
 
-// buried stores the dead letter of an interaction that failed an hour ago, and expects another end of its next life.
-func (s *scenario) buried(id string, after time.Duration) {
+// deadLettered stores the dead letter of an interaction that failed an hour ago, and expects another end of its next life.
+func (s *scenario) deadLettered(id string, after time.Duration) {
 	s.t.Helper()
 	stored := time.Now().Add(-time.Hour).UTC()
 	o := schema.Outcome{

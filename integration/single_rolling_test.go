@@ -23,7 +23,7 @@ import (
 func TestSingleRollingRestart(t *testing.T) {
 	t.Parallel()
 	server := harness.StartServer(t)
-	s := newScenario(t, setting{name: "rolling restart", url: server.URL, mode: consumer.Reserve, within: 3 * time.Minute, env: []string{"STATUSWORKER_DEADLINE=5m"}})
+	s := newScenario(t, setting{name: "rolling restart", url: server.URL, mode: consumer.Schedule, within: 3 * time.Minute, env: []string{"STATUSWORKER_DEADLINE=5m"}})
 	const workers, rounds, perSecond = 3, 2, 30
 	for range workers {
 		s.start()

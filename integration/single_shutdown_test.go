@@ -117,8 +117,8 @@ func TestSingleRealGuidance(t *testing.T) {
 		s.start()
 		s.declareAll(many(10, simulator.Processed(7*time.Second)))
 		s.finish()
-		if _, guidance := s.leastGap(); guidance != 5*time.Second {
-			t.Errorf("the figures are about a guidance of %v, want 5s", guidance)
+		if _, interval := s.leastGap(); interval != 5*time.Second {
+			t.Errorf("the figures are about a guidance of %v, want 5s", interval)
 		}
 		var worst time.Duration
 		for _, o := range s.oracle.Outcomes() {
@@ -129,20 +129,20 @@ func TestSingleRealGuidance(t *testing.T) {
 			// The container has this machine's clock.
 			worst = max(worst, o.Stored.Sub(reached))
 		}
-		note(t, "scenario=%s outcome_after_vendor_at_most=%.3fs promised=%.3fs", s.name, worst.Seconds(), holdBack(5*time.Second).Seconds()+1)
+		note(t, "scenario=%s outcome_after_vendor_at_most=%.3fs promised=%.3fs", s.name, worst.Seconds(), redelivery(5*time.Second).Seconds()+1)
 	})
 }
 
-// holdBack is the longest that the stage promises between two polls.
-func holdBack(guidance time.Duration) time.Duration {
-	return guidance + time.Second + guidance/20
+// redelivery is the longest that the stage promises between two polls.
+func redelivery(interval time.Duration) time.Duration {
+	return interval + time.Second + interval/20
 }
 
 func TestSingleStartOrder(t *testing.T) {
 	t.Parallel()
 	t.Run("no broker yet", func(t *testing.T) {
 		broker := harness.StartServer(t)
-		s := newScenario(t, setting{name: "start-order/no-broker-yet", url: broker.URL, mode: consumer.Reserve})
+		s := newScenario(t, setting{name: "start-order/no-broker-yet", url: broker.URL, mode: consumer.Schedule})
 		s.declareAll(processed(0))
 		harness.Check(t, broker.Stop(s.ctx))
 		w := s.launch()
@@ -151,7 +151,7 @@ func TestSingleStartOrder(t *testing.T) {
 		harness.Check(t, broker.Start(s.ctx))
 		s.finish()
 	})
-	t.Run("what no waiting mends", func(t *testing.T) {
+	t.Run("what no waiting fixes", func(t *testing.T) {
 		broker := harness.StartServer(t, `accounts {
   stage { jetstream: enabled, users: [{ user: stage, password: secret }] }
   plain { users: [{ user: plain, password: secret }] }

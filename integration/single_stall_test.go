@@ -13,7 +13,7 @@ import (
 // the connections up and go on.
 func TestSingleLinkStalls(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []consumer.Mode{consumer.Reserve, consumer.Nak} {
+	for _, mode := range []consumer.Mode{consumer.Schedule, consumer.Nak} {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			broker := harness.StartServer(t)

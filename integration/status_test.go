@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"statusworker/consumer"
-	"statusworker/consumer/survey"
+	"statusworker/consumer/overview"
 	"statusworker/integration/harness"
 	"statusworker/schema"
 )
@@ -24,7 +24,7 @@ func TestSingleStatus(t *testing.T) {
 // What a cluster counts, it counts on whichever node.
 func TestClusterStatus(t *testing.T) {
 	t.Parallel()
-	_, s := onCluster(t, "status", consumer.Reserve)
+	_, s := onCluster(t, "status", consumer.Schedule)
 	s.tellsItsStatus()
 }
 
@@ -42,7 +42,7 @@ func (s *scenario) tellsItsStatus() {
 	for range 3 {
 		s.start()
 	}
-	v := s.awaitStatus("three workers and every outcome", func(v survey.Survey) bool {
+	v := s.awaitStatus("three workers and every outcome", func(v overview.Overview) bool {
 		return len(v.Workers) == 3 && fmt.Sprint(kindsOf(v.Outcomes.LastHour)) == fmt.Sprint(want)
 	})
 	polls := uint64(0)
@@ -52,11 +52,11 @@ func (s *scenario) tellsItsStatus() {
 		}
 		polls += w.Polls
 	}
-	if polls == 0 || v.HoldBack != s.mode || len(v.Missing) != 0 || len(v.Advice) != 0 {
+	if polls == 0 || v.Redelivery != s.mode || len(v.Missing) != 0 || len(v.Advice) != 0 {
 		s.t.Errorf("survey %+v", v)
 	}
 	s.workers[0].Kill()
-	s.awaitStatus("two workers, after one was killed", func(v survey.Survey) bool { return len(v.Workers) == 2 })
+	s.awaitStatus("two workers, after one was killed", func(v overview.Overview) bool { return len(v.Workers) == 2 })
 	s.finish()
 	// Whoever leaves in an orderly way says so.
 	v = s.status()
@@ -69,19 +69,19 @@ func (s *scenario) tellsItsStatus() {
 }
 
 // status runs `statusworker status -o json`.
-func (s *scenario) status() survey.Survey {
+func (s *scenario) status() overview.Overview {
 	s.t.Helper()
 	code, output := harness.RunWorker(s.t, []string{"NATS_URL=" + s.url}, "status", "-o", "json")
-	var v survey.Survey
+	var v overview.Overview
 	if err := json.Unmarshal([]byte(output), &v); code != 0 || err != nil {
 		s.t.Fatalf("statusworker status: exit code %d (%v); it printed:\n%s", code, err, output)
 	}
 	return v
 }
 
-func (s *scenario) awaitStatus(what string, is func(survey.Survey) bool) survey.Survey {
+func (s *scenario) awaitStatus(what string, is func(overview.Overview) bool) overview.Overview {
 	s.t.Helper()
-	var v survey.Survey
+	var v overview.Overview
 	harness.Check(s.t, harness.Eventually(s.ctx, what, func(context.Context) error {
 		if v = s.status(); !is(v) {
 			return fmt.Errorf("the status is %+v", v)
@@ -92,7 +92,7 @@ func (s *scenario) awaitStatus(what string, is func(survey.Survey) bool) survey.
 }
 
 // kindsOf are the counts of what there is, by what a scenario calls it.
-func kindsOf(c survey.Counts) map[string]uint64 {
+func kindsOf(c overview.Counts) map[string]uint64 {
 	kinds := map[string]uint64{}
 	for d, n := range c.Processed {
 		if n > 0 {

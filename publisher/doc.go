@@ -7,5 +7,5 @@
 // to its end between two processed events and the interaction has failed since, the second is published from the first.
 //
 // Dead letters of invalid messages are no outcomes of an interaction: nobody knows which interaction they mean, and a
-// declared message that is mended and published again must get through. They are compared on their own subject only.
+// declared message that is fixed and published again must get through. They are compared on their own subject only.
 package publisher

@@ -310,10 +310,10 @@ func (p *Publisher) Outcomes(ctx context.Context, identifier string) ([]lifecycl
 // clocksApart is how far the clocks of two servers of a cluster may be from each other, each of which has stamped messages.
 const clocksApart = time.Minute
 
-// sinceMost bounds how much is read of what was stored on a subject since some time.
-const sinceMost = 50
+// maxSince bounds how much is read of what was stored on a subject since some time.
+const maxSince = 50
 
-// since reads what was stored on a subject from some time on, up to [sinceMost] of it, in a number of requests that hardly
+// since reads what was stored on a subject from some time on, up to [maxSince] of it, in a number of requests that hardly
 // grows with what was stored before. The last one stored there is given.
 func (p *Publisher) since(ctx context.Context, from time.Time, last *jetstream.RawStreamMsg) (found []lifecycle.Outcome, err error) {
 	next := func(sequence uint64) (*jetstream.RawStreamMsg, error) {
@@ -340,7 +340,7 @@ func (p *Publisher) since(ctx context.Context, from time.Time, last *jetstream.R
 			high = middle
 		}
 	}
-	for len(found) < sinceMost {
+	for len(found) < maxSince {
 		m, err := next(low)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			break

@@ -463,13 +463,13 @@ func TestPublishInvalidMessages(t *testing.T) {
 		s.publish(publisher.Stats{Repeated: 1}, next)
 		s.want(bad, next)
 
-		mended := processed(id, life.Add(time.Minute)) // between the two
-		s.publish(publisher.Stats{Published: 2}, mended...)
+		fixed := processed(id, life.Add(time.Minute)) // between the two
+		s.publish(publisher.Stats{Published: 2}, fixed...)
 		s.publish(publisher.Stats{Published: 1}, last)
 		s.forget()
-		s.publish(publisher.Stats{Repeated: 2}, mended...)
+		s.publish(publisher.Stats{Repeated: 2}, fixed...)
 		s.publish(publisher.Stats{Repeated: 1}, last)
-		s.want(slices.Concat([]schema.Outcome{bad, next}, mended, []schema.Outcome{last})...)
+		s.want(slices.Concat([]schema.Outcome{bad, next}, fixed, []schema.Outcome{last})...)
 	})
 }
 
@@ -723,7 +723,7 @@ func TestPublishWithoutItsStream(t *testing.T) {
 	}
 }
 
-// What no repetition can mend is not repeated.
+// What no repetition can fix is not repeated.
 func TestPublishGivesUp(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, longWindow)

@@ -9,7 +9,7 @@ import (
 	"statusworker/schema/topology"
 )
 
-// DefaultMaxAge is how long outcomes are kept: time enough to mend a consumer downstream, and far longer than a copy of
+// DefaultMaxAge is how long outcomes are kept: time enough to fix a consumer downstream, and far longer than a copy of
 // a declared message can live on.
 const DefaultMaxAge = 14 * 24 * time.Hour
 

@@ -11,8 +11,8 @@ import (
 	"statusworker/schema"
 )
 
-// headersMost is more than the headers of an outcome take: content type, id, condition and trace context.
-const headersMost = 1 << 10
+// maxHeaders is more than the headers of an outcome take: content type, id, condition and trace context.
+const maxHeaders = 1 << 10
 
 // worst are texts that grow when they are encoded, by what is bad about them.
 func worst() map[string][]byte {
@@ -42,8 +42,8 @@ func fit(t *testing.T, o schema.Outcome) int {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(event)+headersMost > schema.MaxMessageBytes {
-		t.Errorf("%d bytes, at most %d fit", len(event), schema.MaxMessageBytes-headersMost)
+	if len(event)+maxHeaders > schema.MaxMessageBytes {
+		t.Errorf("%d bytes, at most %d fit", len(event), schema.MaxMessageBytes-maxHeaders)
 	}
 	if !json.Valid(event) {
 		t.Errorf("not JSON: %.200q", event)

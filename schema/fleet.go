@@ -32,8 +32,8 @@ type WorkerState string
 const (
 	// Working polls what is due.
 	Working WorkerState = "working"
-	// Resting polls nothing until some moment, because the vendor is in trouble.
-	Resting WorkerState = "resting"
+	// Paused polls nothing until some moment, because the vendor is in trouble.
+	Paused WorkerState = "paused"
 	// Probing has a rest behind it, and one poll at a time under way to find out whether the trouble is over.
 	Probing WorkerState = "probing"
 	// Stopped has announced its end.
@@ -60,10 +60,10 @@ type Announcement struct {
 	// before.
 	Polls          uint64  `json:"polls"`
 	PollsPerSecond float64 `json:"pollsPerSecond"`
-	// Budget is --max-polls-per-second of this worker, and Share its part of that; 0 where there is no budget. Share is
+	// Budget is --max-polls-per-second of this worker, and Share its part of that; 0 where there is no rate limit. Share is
 	// 0 as well until the worker has one.
-	Budget float64 `json:"budget,omitempty"`
-	Share  float64 `json:"share,omitempty"`
+	RateLimit float64 `json:"rateLimit,omitempty"`
+	Share     float64 `json:"share,omitempty"`
 
 	// Oldest is the age in seconds of the oldest interaction that it polled lately, by lane: every interaction is polled
 	// once per guidance by some worker, so the highest of all workers is the oldest that waits.

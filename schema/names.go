@@ -39,9 +39,9 @@ const (
 const (
 	// HeaderPoll is the number of the poll that a reservation stands for; the first is 1.
 	HeaderPoll = "Statusworker-Poll"
-	// HeaderFirstStored is when the declared message was stored, RFC 3339 with nanoseconds, by the broker's clock.
+	// HeaderGeneration is when the declared message was stored, RFC 3339 with nanoseconds, by the broker's clock.
 	// It tells one generation of an interaction from the next, and ages are measured from it.
-	HeaderFirstStored = "Statusworker-First-Stored"
+	HeaderGeneration = "Statusworker-Generation"
 	// HeaderSequence is the declared message's sequence in its stream.
 	HeaderSequence = "Statusworker-Sequence"
 	// HeaderDeliveries is how often the declared message was delivered before it was taken in.
@@ -58,7 +58,7 @@ const (
 	// HeaderTombstone marks a reservation that is acked without a poll when it falls due.
 	HeaderTombstone = "Statusworker-Tombstone"
 	// HeaderSupersedes is on a declared message that replays a dead letter: when the declared message of that dead letter
-	// was stored (a generation, as in HeaderFirstStored), which has ended. What is still pending of it stands in nobody's way.
+	// was stored (a generation, as in HeaderGeneration), which has ended. What is still pending of it stands in nobody's way.
 	HeaderSupersedes = "Statusworker-Supersedes"
 	// HeaderTraceparent is the W3C trace context, in lower case on all that this stage stores. [Traceparent] reads it in any
 	// case.

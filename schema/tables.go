@@ -87,7 +87,7 @@ const (
 var reasons = []reasonRow{
 	{InvalidMessage, ByMessage,
 		"What was published is no declared message; the detail names the member that is wrong.",
-		"Mend the producer and declare the interaction properly, which needs no replay; then purge this. " +
+		"Fix the producer and declare the interaction properly, which needs no replay; then purge this. " +
 			"Replay only what a newer version of statusworker accepts."},
 	{ProcessingFailed, ByVendor,
 		"ElevateAI could not process the interaction, and has deleted its source data.",

@@ -235,17 +235,17 @@ func exactly(n float64) func(float64) bool { return func(v float64) bool { retur
 type labels = map[string]string
 
 func TestMetricsMove(t *testing.T) {
-	for _, mode := range []consumer.Mode{consumer.Reserve, consumer.Nak} {
+	for _, mode := range []consumer.Mode{consumer.Schedule, consumer.Nak} {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t, mode)
 			s.await("/readyz", http.StatusOK, "ok")
 			processed, failed, never := simulator.Processed(time.Second), simulator.Failed(schema.StatusProcessingFailed, time.Second), simulator.Never()
-			unlisted := simulator.Constant("paused")
+			unknownStatus := simulator.Constant("paused")
 			done := s.declare(schema.Audio, &processed, "")
 			s.declare(schema.Chat, &failed, "")
 			s.declare(schema.Transcript, nil, "")
-			s.declare(schema.Transcript, &unlisted, "")
+			s.declare(schema.Transcript, &unknownStatus, "")
 			s.declare(schema.Chat, &never, `,"type":"twice"`)
 			stuck := s.declare(schema.Chat, &never, "")
 
@@ -253,8 +253,8 @@ func TestMetricsMove(t *testing.T) {
 				t.Helper()
 				s.awaitValue("statusworker_"+name, l, wanted)
 			}
-			n("outcomes_total", labels{"destination": "transcript"}, exactly(1))
-			n("outcomes_total", labels{"destination": "cxai"}, exactly(1))
+			n("processed_events_total", labels{"destination": "transcript"}, exactly(1))
+			n("processed_events_total", labels{"destination": "cxai"}, exactly(1))
 			n("dead_letters_total", labels{"reason": "processing_failed"}, exactly(1))
 			n("dead_letters_total", labels{"reason": "not_found"}, exactly(1))
 			n("dead_letters_total", labels{"reason": "invalid_message"}, exactly(1))
@@ -265,7 +265,7 @@ func TestMetricsMove(t *testing.T) {
 			n("polls_total", labels{"lane": "transcript", "result": "not_found"}, more(0))
 			n("poll_duration_seconds", labels{"lane": "chat"}, more(3))
 			n("poll_lateness_seconds", labels{"lane": "chat"}, more(2))
-			n("unlisted_statuses_total", nil, more(0))
+			n("unknown_statuses_total", nil, more(0))
 			n("oldest_polled_seconds", labels{"lane": "chat"}, more(1))
 			n("workers", nil, exactly(1))
 			n("broker_connected", nil, exactly(1))
@@ -274,10 +274,10 @@ func TestMetricsMove(t *testing.T) {
 			n("progress_timestamp_seconds", nil, more(float64(time.Now().Add(-time.Minute).Unix())))
 			n("slots", labels{"state": "total"}, exactly(64))
 			n("build_info", labels{"version": "v1.2.3"}, exactly(1))
-			n("rest_state", labels{"state": "working"}, exactly(1))
-			n("rest_cause", nil, exactly(0))
-			n("budget_share", nil, exactly(1000))
-			if mode == consumer.Reserve {
+			n("worker_state", labels{"state": "working"}, exactly(1))
+			n("pause_cause", nil, exactly(0))
+			n("rate_limit_share", nil, exactly(1000))
+			if mode == consumer.Schedule {
 				n("taken_in_total", labels{"lane": "transcript"}, exactly(2))
 				if _, err := s.js.Publish(s.ctx, schema.DeclaredSubject(schema.Chat, stuck), []byte(`{"interactionIdentifier":"`+stuck+`","type":"chat"}`)); err != nil {
 					t.Fatal(err)
@@ -294,10 +294,10 @@ func TestMetricsMove(t *testing.T) {
 			if mode == consumer.Nak {
 				n("lane_redelivered", labels{"lane": "chat"}, more(0))
 			} else {
-				n("lane_held_back", labels{"lane": "chat"}, more(0))
+				n("lane_waiting", labels{"lane": "chat"}, more(0))
 				n("intake_waiting", nil, exactly(0))
 			}
-			s.serves("/statusz", http.StatusOK, `"holdBack":"`+string(mode)+`"`)
+			s.serves("/statusz", http.StatusOK, `"redelivery":"`+string(mode)+`"`)
 
 			hanging := simulator.Never().With(simulator.Fault{Kind: simulator.Hangs})
 			s.declare(schema.Audio, &hanging, "")
@@ -308,10 +308,10 @@ func TestMetricsMove(t *testing.T) {
 
 			s.vendor.SetFaults(simulator.Refusal(http.StatusUnauthorized))
 			n("polls_total", labels{"result": "unauthorized"}, more(0))
-			n("rests_total", labels{"cause": "unauthorized"}, exactly(1))
-			n("rest_state", labels{"state": "working"}, exactly(0))
-			n("rest_cause", labels{"cause": "unauthorized"}, exactly(1))
-			n("rest_until_timestamp_seconds", nil, more(0))
+			n("pauses_total", labels{"cause": "unauthorized"}, exactly(1))
+			n("worker_state", labels{"state": "working"}, exactly(0))
+			n("pause_cause", labels{"cause": "unauthorized"}, exactly(1))
+			n("paused_until_timestamp_seconds", nil, more(0))
 			s.serves("/livez", http.StatusOK, "ok")
 			s.serves("/readyz", http.StatusOK, "ok") // a vendor in trouble is no reason to take workers away
 			s.vendor.SetFaults()
@@ -328,7 +328,7 @@ func TestMetricsMove(t *testing.T) {
 			s.await("/readyz", http.StatusOK, "ok")
 			n("broker_reconnects_total", nil, more(0))
 			s.declare(schema.Chat, &never, "") // by now all others may have ended
-			n("rest_state", labels{"state": "working"}, exactly(1))
+			n("worker_state", labels{"state": "working"}, exactly(1))
 
 			s.server.Stopping()
 			s.serves("/readyz", http.StatusServiceUnavailable, "stopping")
@@ -369,13 +369,13 @@ func TestMetricsMoveInTrouble(t *testing.T) {
 				s.declare(schema.Chat, &never, "")
 				s.declare(schema.Audio, &never, "")
 			}
-			n("budget_share", nil, exactly(2))
-			n("budget_waiting", nil, more(0))
+			n("rate_limit_share", nil, exactly(2))
+			n("rate_limit_waiting", nil, more(0))
 		}},
 		"a panic": {func(p *parts) { p.client = &panics{StatusClient: p.client} }, func(s *stage, n func(string, labels, func(float64) bool)) {
 			s.declare(schema.Chat, &processed, "")
 			n("panics_total", nil, exactly(1))
-			n("outcomes_total", labels{"destination": "cxai"}, exactly(1))
+			n("processed_events_total", labels{"destination": "cxai"}, exactly(1))
 		}},
 		"no stream of outcomes": {nil, func(s *stage, n func(string, labels, func(float64) bool)) {
 			late := simulator.Processed(3 * time.Second)
@@ -389,7 +389,7 @@ func TestMetricsMoveInTrouble(t *testing.T) {
 			if _, err := topology.Create(s.ctx, s.js, publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge})); err != nil {
 				s.t.Fatal(err)
 			}
-			n("outcomes_total", labels{"destination": "cxai"}, exactly(1))
+			n("processed_events_total", labels{"destination": "cxai"}, exactly(1))
 		}},
 		"somebody else's messages": {nil, func(s *stage, n func(string, labels, func(float64) bool)) {
 			failed := simulator.Failed(schema.StatusProcessingFailed, time.Second)
@@ -406,7 +406,7 @@ func TestMetricsMoveInTrouble(t *testing.T) {
 			n("polls_total", labels{"result": "pending"}, more(2))
 			publish(&nats.Msg{Subject: schema.PollSubject(schema.Chat, id), Data: fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":"chat"}`, id),
 				Header: nats.Header{
-					schema.HeaderPoll: {"1"}, schema.HeaderFirstStored: {time.Now().Add(-time.Hour).UTC().Format(time.RFC3339Nano)},
+					schema.HeaderPoll: {"1"}, schema.HeaderGeneration: {time.Now().Add(-time.Hour).UTC().Format(time.RFC3339Nano)},
 					schema.HeaderSequence: {"1"}, schema.HeaderDeliveries: {"1"},
 				}})
 			n("reservations_refused_total", nil, more(0))
@@ -463,7 +463,7 @@ func TestMetricsMoveInTrouble(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t, consumer.Reserve, func(p *parts) {
+			s := newStage(t, consumer.Schedule, func(p *parts) {
 				p.cfg.MaxPollsPerSecond = 0 // a share is waited for
 				if tt.change != nil {
 					tt.change(p)
@@ -482,7 +482,7 @@ func TestMetricsMoveInTrouble(t *testing.T) {
 func TestStreamsOutOfOrder(t *testing.T) {
 	t.Parallel()
 	log, logged := test.NewNullLogger()
-	s := newStage(t, consumer.Reserve, func(p *parts) { p.log = log }, func(p *parts) {
+	s := newStage(t, consumer.Schedule, func(p *parts) { p.log = log }, func(p *parts) {
 		_, err := p.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "COPY", Sources: []*jetstream.StreamSource{{Name: schema.StreamPolls}}})
 		if err != nil {
 			t.Fatal(err)
@@ -518,7 +518,7 @@ func TestStreamsOutOfOrder(t *testing.T) {
 // depend on how many interactions there are.
 func TestMetricsAreBounded(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Reserve)
+	s := newStage(t, consumer.Schedule)
 	s.await("/readyz", http.StatusOK, "ok")
 	series := func() (n int) {
 		for name, f := range s.families() {
@@ -562,11 +562,11 @@ func TestMetricsAreBounded(t *testing.T) {
 	}
 }
 
-// A worker that is not the first tells Prometheus nothing of the fleet, whoever asks it for a survey; and many that ask at once
+// A worker that is not the first tells Prometheus nothing of the fleet, whoever asks it for an overview; and many that ask at once
 // are one look at the broker.
-func TestSurveysOnDemand(t *testing.T) {
+func TestOverviewsOnDemand(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Reserve)
+	s := newStage(t, consumer.Schedule)
 	s.await("/metrics", http.StatusOK, "statusworker_lane_due")
 	// It has not announced itself, and so is not the first.
 	worker, err := consumer.New(s.ctx, s.js, nil, s.out, consumer.Config{})
@@ -587,7 +587,7 @@ func TestSurveysOnDemand(t *testing.T) {
 	other := &stage{t: t, ctx: s.ctx, server: server}
 	var asking sync.WaitGroup
 	for range 200 {
-		asking.Go(func() { other.serves("/statusz", http.StatusOK, `"holdBack"`) })
+		asking.Go(func() { other.serves("/statusz", http.StatusOK, `"redelivery"`) })
 	}
 	asking.Wait()
 	if err := sub.Unsubscribe(); err != nil {
@@ -728,7 +728,7 @@ func TestDocumentation(t *testing.T) {
 			}
 		}
 	}
-	s := newStage(t, consumer.Reserve)
+	s := newStage(t, consumer.Schedule)
 	s.await("/metrics", http.StatusOK, "statusworker_lane_due")
 	for name := range s.families() {
 		if strings.HasPrefix(name, "statusworker_") && !documented[name] {

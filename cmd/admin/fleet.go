@@ -16,7 +16,7 @@ import (
 
 	"statusworker/cmd/internal/patience"
 	"statusworker/consumer"
-	"statusworker/consumer/survey"
+	"statusworker/consumer/overview"
 	"statusworker/schema/permission"
 	"statusworker/schema/topology"
 )
@@ -24,18 +24,18 @@ import (
 // fleet is what one worker tells for all: what waits with the broker. The one whose key comes first looks, every quarter of
 // a minute, so that it costs the broker the same for one worker and for a hundred.
 type fleet struct {
-	worker   *consumer.Worker
-	surveyor *survey.Surveyor
-	log      logrus.FieldLogger
-	looking  singleflight.Group
-	last     atomic.Pointer[looked]
-	stop     context.CancelFunc
-	stopped  chan struct{}
+	worker    *consumer.Worker
+	inspector *overview.Inspector
+	log       logrus.FieldLogger
+	looking   singleflight.Group
+	last      atomic.Pointer[looked]
+	stop      context.CancelFunc
+	stopped   chan struct{}
 }
 
 type looked struct {
-	survey survey.Survey
-	at     time.Time
+	overview overview.Overview
+	at       time.Time
 }
 
 const (
@@ -52,7 +52,7 @@ const (
 
 func newFleet(worker *consumer.Worker, js jetstream.JetStream, log logrus.FieldLogger) *fleet {
 	ctx, stop := context.WithCancel(context.Background())
-	f := &fleet{worker: worker, surveyor: survey.New(permission.Wrap(js, patience.Guarded(js.Conn())), time.Now), log: log, stop: stop, stopped: make(chan struct{})}
+	f := &fleet{worker: worker, inspector: overview.New(permission.Wrap(js, patience.Guarded(js.Conn())), time.Now), log: log, stop: stop, stopped: make(chan struct{})}
 	go func() {
 		defer close(f.stopped)
 		f.keep(ctx)
@@ -77,8 +77,8 @@ func (f *fleet) keep(ctx context.Context) {
 			l, err := f.look(ctx, 0)
 			timer.Reset(pause(err))
 			if err == nil {
-				f.complain(known, l.survey.Report)
-				known = l.survey.Report
+				f.complain(known, l.overview.Report)
+				known = l.overview.Report
 			}
 		}
 	}
@@ -113,7 +113,7 @@ func pause(err error) time.Duration {
 	return lookEvery
 }
 
-// look gives a survey that is no older than some time. All that ask meanwhile get the same.
+// look gives an overview that is no older than some time. All that ask meanwhile get the same.
 func (f *fleet) look(ctx context.Context, age time.Duration) (*looked, error) {
 	l, err, _ := f.looking.Do("", func() (any, error) {
 		if l := f.last.Load(); l != nil && time.Since(l.at) <= age {
@@ -121,7 +121,7 @@ func (f *fleet) look(ctx context.Context, age time.Duration) (*looked, error) {
 		}
 		ctx, cancel := patience.WithTimeout(ctx, lookTimeout)
 		defer cancel()
-		s, err := f.surveyor.Look(ctx)
+		s, err := f.inspector.Look(ctx)
 		if err != nil {
 			return nil, err
 		}
@@ -137,9 +137,9 @@ func (f *fleet) look(ctx context.Context, age time.Duration) (*looked, error) {
 
 // lately is the last look of the first worker, where it is still good. What others have looked at because they were asked is not
 // told to Prometheus, where it would be there twice.
-func (f *fleet) lately() *survey.Survey {
+func (f *fleet) lately() *overview.Overview {
 	if l := f.last.Load(); l != nil && time.Since(l.at) < lookAge && f.worker.First() {
-		return &l.survey
+		return &l.overview
 	}
 	return nil
 }
@@ -149,13 +149,13 @@ func (f *fleet) close() {
 	<-f.stopped
 }
 
-// statusz is a survey as `statusworker status -o json` gives it, without the outcomes, for which a worker has no rights.
+// statusz is an overview as `statusworker status -o json` gives it, without the outcomes, for which a worker has no rights.
 type statusz struct {
-	survey.Survey
-	Outcomes *survey.Outcomes `json:"outcomes,omitempty"`
+	overview.Overview
+	Outcomes *overview.Outcomes `json:"outcomes,omitempty"`
 }
 
-// serve answers with a survey. Whoever asks too often gets the last one.
+// serve answers with an overview. Whoever asks too often gets the last one.
 func (f *fleet) serve(w http.ResponseWriter, r *http.Request) {
 	const freshFor = 2 * time.Second
 	l, err := f.look(context.WithoutCancel(r.Context()), freshFor) // others may wait for it
@@ -165,5 +165,5 @@ func (f *fleet) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	_ = json.NewEncoder(w).Encode(statusz{Survey: l.survey}) // who asked may have gone
+	_ = json.NewEncoder(w).Encode(statusz{Overview: l.overview}) // who asked may have gone
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"statusworker/consumer"
-	"statusworker/consumer/survey"
+	"statusworker/consumer/overview"
 	"statusworker/publisher"
 	"statusworker/schema"
 )
@@ -101,51 +101,51 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	descNotSent      = describe("polls_not_sent_total", "Deliveries that were not polled: too late for this poll, a rest, or the budget.")
-	descInFlight     = describe("polls_in_flight", "Status requests that are out.", "lane")
-	descSlots        = describe("slots", "Deliveries that can be worked on at once, and those that are.", "state")
-	descSlotWaits    = describe("slot_waits", "1 while the lane waits for a slot.", "lane")
-	descBudgetWaits  = describe("budget_waiting", "Deliveries that wait for the budget.")
-	descBudgetShare  = describe("budget_share", "Polls a second that this worker may make; 0 without a budget.")
-	descTakenIn      = describe("taken_in_total", "Declared messages that got their first reservation.", "lane")
-	descTwice        = describe("declared_twice_total", "Declared messages that changed nothing: the interaction was declared before, and had no outcome when they were stored.")
-	descProcessed    = describe("declared_processed_total", "Declared messages that changed nothing: the interaction has processed events.")
-	descAgain        = describe("declared_again_total", "Times that a declared message waited for the end of an earlier generation of its interaction.")
-	descOutcomes     = describe("outcomes_total", "Processed events that this worker stored.", "destination")
-	descDead         = describe("dead_letters_total", "Dead letters that this worker stored.", "reason")
-	descContradicts  = describe("contradictions_total", "Outcomes that were dropped because one of the other kind is stored.")
-	descRetries      = describe("publish_retries_total", "Publishes of outcomes that failed and were made again.")
-	descUnlisted     = describe("unlisted_statuses_total", "Answers with a status that the vendor's documentation does not know.")
-	descRefused      = describe("reservations_refused_total", "Reservations that the broker refused, whatever came of it.")
-	descDropped      = describe("deliveries_dropped_total", "Deliveries of interactions that had ended, or whose next poll somebody else held.")
-	descFaults       = describe("faults_total", "Deliveries that ended in an error, most often of the broker; they come back.")
-	descPanics       = describe("panics_total", "Deliveries that panicked; they come back, until a third in a row ends the interaction.")
-	descRestState    = describe("rest_state", "1 for what the worker does about the vendor now.", "state")
-	descRestCause    = describe("rest_cause", "1 for why the worker rests or probes now.", "cause")
-	descRestUntil    = describe("rest_until_timestamp_seconds", "When the worker polls again; 0 while it works.")
-	descRests        = describe("rests_total", "Rests that began, by cause.", "cause")
-	descReady        = describe("ready", "1 while /readyz says ok.")
-	descConnected    = describe("broker_connected", "1 while the worker is connected to NATS.")
-	descReconnects   = describe("broker_reconnects_total", "Times that the connection to NATS was lost and made anew.")
-	descRoundTrip    = describe("broker_round_trip_seconds", "The broker's quickest answer when its clock was last measured, every 30 s.")
-	descClockOffset  = describe("broker_clock_offset_seconds", "How far the broker's clock is ahead of this host's.")
-	descClockStep    = describe("broker_clock_step_seconds", "The last step of the broker's clock, or from one leader's to another's: above 0 forward.")
-	descClockSteps   = describe("broker_clock_steps_total", "Steps of the broker's clock that this worker has measured.")
-	descOldestPolled = describe("oldest_polled_seconds", "Age of the oldest interaction that this worker polled lately.", "lane")
-	descWorkers      = describe("workers", "Workers that were alive when this one last counted.")
-	descDue          = describe("lane_due", "Interactions that may be polled, and that no worker has yet. One worker tells for all.", "lane")
-	descOut          = describe("lane_out", "Deliveries that are with a worker; with delayed naks also what is held back. One worker tells for all.", "lane")
-	descHeldBack     = describe("lane_held_back", "Reservations and tombstones. One worker tells for all.", "lane")
-	descOldestDue    = describe("lane_oldest_due_seconds", "How long the first delivery of the lane has been due. One worker tells for all.", "lane")
-	descOldest       = describe("lane_oldest_seconds", "Age of the oldest interaction of the lane that is known. One worker tells for all.", "lane")
-	descRedelivered  = describe("lane_redelivered", "Deliveries that are with a worker, and not for the first time. One worker tells for all.", "lane")
-	descIntake       = describe("intake_waiting", "Declared messages that wait to be taken in. One worker tells for all.")
-	descIntakeOldest = describe("intake_oldest_seconds", "Age of the first declared message. One worker tells for all.")
-	descForeign      = describe("foreign_consumers", "Consumers of a work queue that are not this stage's, as of a stream that sources it. One worker tells for all.", "stream")
-	descUndelivered  = describe("undelivered_seconds", "Age of the first message that its consumer passes over for good; 0 where there is none. One worker tells for all.", "stream", "consumer")
-	descOverdue      = describe("overdue_reservations", "Reservations that the broker has not published a minute after their time, 100 at most. One worker tells for all.")
-	descStoredAgain  = describe("reservations_stored_again_total", "Overdue reservations that this worker stored again.")
-	descProgress     = describe("progress_timestamp_seconds", "When the loop that is furthest behind last went round.")
+	descNotSent        = describe("polls_not_sent_total", "Deliveries that were not polled: too late for this poll, a rest, or the budget.")
+	descInFlight       = describe("polls_in_flight", "Status requests that are out.", "lane")
+	descSlots          = describe("slots", "Deliveries that can be worked on at once, and those that are.", "state")
+	descSlotWaits      = describe("slot_waits", "1 while the lane waits for a slot.", "lane")
+	descRateLimitWaits = describe("rate_limit_waiting", "Deliveries that wait for the budget.")
+	descRateLimitShare = describe("rate_limit_share", "Polls a second that this worker may make; 0 without a budget.")
+	descTakenIn        = describe("taken_in_total", "Declared messages that got their first reservation.", "lane")
+	descTwice          = describe("declared_twice_total", "Declared messages that changed nothing: the interaction was declared before, and had no outcome when they were stored.")
+	descProcessed      = describe("declared_processed_total", "Declared messages that changed nothing: the interaction has processed events.")
+	descAgain          = describe("declared_again_total", "Times that a declared message waited for the end of an earlier generation of its interaction.")
+	descOutcomes       = describe("processed_events_total", "Processed events that this worker stored.", "destination")
+	descDead           = describe("dead_letters_total", "Dead letters that this worker stored.", "reason")
+	descContradicts    = describe("contradictions_total", "Outcomes that were dropped because one of the other kind is stored.")
+	descRetries        = describe("publish_retries_total", "Publishes of outcomes that failed and were made again.")
+	descUnknownStatus  = describe("unknown_statuses_total", "Answers with a status that the vendor's documentation does not know.")
+	descRefused        = describe("reservations_refused_total", "Reservations that the broker refused, whatever came of it.")
+	descDropped        = describe("deliveries_dropped_total", "Deliveries of interactions that had ended, or whose next poll somebody else held.")
+	descFaults         = describe("faults_total", "Deliveries that ended in an error, most often of the broker; they come back.")
+	descPanics         = describe("panics_total", "Deliveries that panicked; they come back, until a third in a row ends the interaction.")
+	descState          = describe("worker_state", "1 for what the worker does about the vendor now.", "state")
+	descPauseCause     = describe("pause_cause", "1 for why the worker rests or probes now.", "cause")
+	descPausedUntil    = describe("paused_until_timestamp_seconds", "When the worker polls again; 0 while it works.")
+	descPauses         = describe("pauses_total", "Rests that began, by cause.", "cause")
+	descReady          = describe("ready", "1 while /readyz says ok.")
+	descConnected      = describe("broker_connected", "1 while the worker is connected to NATS.")
+	descReconnects     = describe("broker_reconnects_total", "Times that the connection to NATS was lost and made anew.")
+	descRoundTrip      = describe("broker_round_trip_seconds", "The broker's quickest answer when its clock was last measured, every 30 s.")
+	descClockOffset    = describe("broker_clock_offset_seconds", "How far the broker's clock is ahead of this host's.")
+	descClockStep      = describe("broker_clock_step_seconds", "The last step of the broker's clock, or from one leader's to another's: above 0 forward.")
+	descClockSteps     = describe("broker_clock_steps_total", "Steps of the broker's clock that this worker has measured.")
+	descOldestPolled   = describe("oldest_polled_seconds", "Age of the oldest interaction that this worker polled lately.", "lane")
+	descWorkers        = describe("workers", "Workers that were alive when this one last counted.")
+	descDue            = describe("lane_due", "Interactions that may be polled, and that no worker has yet. One worker tells for all.", "lane")
+	descOut            = describe("lane_out", "Deliveries that are with a worker; with delayed naks also what is held back. One worker tells for all.", "lane")
+	descWaiting        = describe("lane_waiting", "Reservations and tombstones. One worker tells for all.", "lane")
+	descOldestDue      = describe("lane_oldest_due_seconds", "How long the first delivery of the lane has been due. One worker tells for all.", "lane")
+	descOldest         = describe("lane_oldest_seconds", "Age of the oldest interaction of the lane that is known. One worker tells for all.", "lane")
+	descRedelivered    = describe("lane_redelivered", "Deliveries that are with a worker, and not for the first time. One worker tells for all.", "lane")
+	descIntake         = describe("intake_waiting", "Declared messages that wait to be taken in. One worker tells for all.")
+	descIntakeOldest   = describe("intake_oldest_seconds", "Age of the first declared message. One worker tells for all.")
+	descForeign        = describe("foreign_consumers", "Consumers of a work queue that are not this stage's, as of a stream that sources it. One worker tells for all.", "stream")
+	descUndelivered    = describe("undelivered_seconds", "Age of the first message that its consumer passes over for good; 0 where there is none. One worker tells for all.", "stream", "consumer")
+	descOverdue        = describe("overdue_reservations", "Reservations that the broker has not published a minute after their time, 100 at most. One worker tells for all.")
+	descStoredAgain    = describe("reservations_stored_again_total", "Overdue reservations that this worker stored again.")
+	descProgress       = describe("progress_timestamp_seconds", "When the loop that is furthest behind last went round.")
 )
 
 // Describe gives nothing: what is collected is checked as it comes.
@@ -186,7 +186,7 @@ func (s scrape) Collect(out chan<- prometheus.Metric) {
 	count(descTwice, st.DeclaredTwice)
 	count(descProcessed, st.DeclaredProcessed)
 	count(descAgain, st.DeclaredAgain)
-	count(descUnlisted, st.Unlisted)
+	count(descUnknownStatus, st.UnknownStatus)
 	count(descRefused, st.RefusedReservations)
 	count(descStoredAgain, st.StoredAgain)
 	count(descDropped, st.Dropped)
@@ -200,8 +200,8 @@ func (s scrape) Collect(out chan<- prometheus.Metric) {
 	}
 	count(descContradicts, outcomes.Contradictions)
 	count(descRetries, outcomes.Retries)
-	for _, cause := range consumer.Troubles() {
-		count(descRests, st.Rests[cause], string(cause))
+	for _, cause := range consumer.VendorFailures() {
+		count(descPauses, st.Pauses[cause], string(cause))
 	}
 	count(descReconnects, reconnects)
 	count(descClockSteps, st.ClockSteps)
@@ -217,21 +217,21 @@ func (s scrape) Collect(out chan<- prometheus.Metric) {
 	}
 	gauge(descSlots, float64(st.SlotsUsed), "used")
 	gauge(descSlots, float64(st.Slots), "total")
-	gauge(descBudgetWaits, float64(st.BudgetWaiting))
-	gauge(descBudgetShare, st.Share)
+	gauge(descRateLimitWaits, float64(st.RateLimitWaiting))
+	gauge(descRateLimitShare, st.Share)
 	gauge(descWorkers, float64(st.Alive))
-	rest := w.worker.Rest()
-	for _, state := range []schema.WorkerState{schema.Working, schema.Resting, schema.Probing} {
-		gauge(descRestState, is(rest.State == state), string(state))
+	rest := w.worker.Breaker()
+	for _, state := range []schema.WorkerState{schema.Working, schema.Paused, schema.Probing} {
+		gauge(descState, is(rest.State == state), string(state))
 	}
-	for _, cause := range consumer.Troubles() {
-		gauge(descRestCause, is(rest.Cause == cause), string(cause))
+	for _, cause := range consumer.VendorFailures() {
+		gauge(descPauseCause, is(rest.Cause == cause), string(cause))
 	}
 	until := 0.0
 	if !rest.Until.IsZero() {
 		until = float64(rest.Until.UnixMilli()) / 1000
 	}
-	gauge(descRestUntil, until)
+	gauge(descPausedUntil, until)
 	gauge(descRoundTrip, st.RoundTrip.Seconds())
 	gauge(descClockOffset, w.worker.ClockOffset().Seconds())
 	gauge(descClockStep, st.ClockStep.Seconds())
@@ -248,11 +248,11 @@ func (s scrape) Collect(out chan<- prometheus.Metric) {
 		gauge(descOut, float64(l.Out), lane)
 		gauge(descRedelivered, float64(l.Redelivered), lane)
 		gauge(descOldest, l.OldestSeconds, lane)
-		if sv.HoldBack == consumer.Reserve {
+		if sv.Redelivery == consumer.Schedule {
 			gauge(descOldestDue, l.DueSeconds, lane)
 		}
-		if l.HeldBack != nil {
-			gauge(descHeldBack, float64(*l.HeldBack), lane)
+		if l.Waiting != nil {
+			gauge(descWaiting, float64(*l.Waiting), lane)
 		}
 	}
 	s.report(sv, gauge)
@@ -267,8 +267,8 @@ func (s scrape) Collect(out chan<- prometheus.Metric) {
 
 // report tells of what takes messages away from the consumers, and of what these do not deliver: also where there is nothing,
 // so that an alert ends.
-func (scrape) report(sv *survey.Survey, gauge func(*prometheus.Desc, float64, ...string)) {
-	set := consumer.Topology(consumer.Config{}, consumer.Choices{Mode: sv.HoldBack})
+func (scrape) report(sv *overview.Overview, gauge func(*prometheus.Desc, float64, ...string)) {
+	set := consumer.Topology(consumer.Config{}, consumer.Choices{Mode: sv.Redelivery})
 	for _, stream := range set.Streams {
 		if stream.Retention != jetstream.WorkQueuePolicy {
 			continue

@@ -55,16 +55,16 @@ type held struct {
 	count uint64
 }
 
-func examineBroker(ctx context.Context, p Patient) ([]Finding, held) {
+func examineBroker(ctx context.Context, p Target) ([]Finding, held) {
 	nc, err := p.Connect()
 	if err != nil {
-		found := []Finding{bad(Fail, checkConnection, p.MendConnection(err), "%v", err)}
+		found := []Finding{bad(Fail, checkConnection, p.FixConnection(err), "%v", err)}
 		return append(found, skipped("there is no connection to NATS", "", checkTLS, checkCertificate, checkPayload, checkVersion,
 			checkInbox, checkStreamInfo, checkConsumerInfo, checkHold, checkProcessed, checkFailed, checkAnnounce, checkPull, checkRead, checkAck,
 			checkJetStream, checkAccount, checkTopology, checkForeign, checkUndelivered, checkReplicas, checkStreamLimits, checkOutcomesAge, checkClock, checkOverdue)...), held{}
 	}
 	defer nc.Close()
-	x := &broker{Patient: p, nc: nc, mode: consumer.Reserve}
+	x := &broker{Target: p, nc: nc, mode: consumer.Schedule}
 	x.connection()
 	x.rights()
 	x.streams(ctx)
@@ -73,7 +73,7 @@ func examineBroker(ctx context.Context, p Patient) ([]Finding, held) {
 
 // broker is the examination of a broker that lets us in.
 type broker struct {
-	Patient
+	Target
 	nc    *nats.Conn
 	found []Finding
 	trial *trial // nil where there is no inbox
@@ -118,7 +118,7 @@ func (x *broker) rights() {
 	x.add(pass(checkInbox, "may subscribe to %s.>", x.nc.Opts.InboxPrefix))
 	x.trial = t
 
-	read := readRights(consumer.Reserve)
+	read := readRights(consumer.Schedule)
 	account := right{check: checkAccount}
 	account.api("INFO", "")
 	err = t.ask(append(read, account))
@@ -178,12 +178,12 @@ func (t *trial) decode(subject string, to any) (problem apiError, ok bool) {
 
 // judgeJetStream says whether JetStream is on, by what became of the questions for streams.
 func (t *trial) judgeJetStream(streams right) Finding {
-	const mend = "start nats-server with -js or a jetstream block, and give the user's account jetstream"
+	const fix = "start nats-server with -js or a jetstream block, and give the user's account jetstream"
 	refused, nobody := 0, 0
 	for _, try := range streams.tries {
 		if problem, ok := t.decode(try.subject, nil); ok {
 			if problem.ErrCode == notEnabled || problem.ErrCode == notEnabledForAccount {
-				return bad(Fail, checkJetStream, mend, "off: %s", problem.Description)
+				return bad(Fail, checkJetStream, fix, "off: %s", problem.Description)
 			}
 			if problem.Code == 503 {
 				return bad(Fail, checkJetStream, "wait until the cluster has a leader; see `nats server report jetstream`", "it cannot answer: %s", problem.Description)
@@ -199,7 +199,7 @@ func (t *trial) judgeJetStream(streams right) Finding {
 	}
 	switch {
 	case nobody > 0:
-		return bad(Fail, checkJetStream, mend, "off: nobody answers its questions")
+		return bad(Fail, checkJetStream, fix, "off: nobody answers its questions")
 	case refused == len(streams.tries):
 		return skipped("the user may ask for no stream", "see "+checkStreamInfo, checkJetStream)[0]
 	}
@@ -214,13 +214,13 @@ func (t *trial) mode() (mode consumer.Mode, provisioned bool) {
 	}
 	switch {
 	case there("STREAM.INFO." + schema.StreamPolls):
-		return consumer.Reserve, true
+		return consumer.Schedule, true
 	case there("CONSUMER.INFO." + schema.StreamDeclared + "." + schema.ConsumerIntake):
-		return consumer.Reserve, true
+		return consumer.Schedule, true
 	case there("CONSUMER.INFO." + schema.StreamDeclared + "." + schema.PollConsumer(schema.Audio)):
 		return consumer.Nak, true
 	}
-	return consumer.Reserve, false
+	return consumer.Schedule, false
 }
 
 // judgeVersion says which way of holding back the server is good for, and which faults it is known to have.
@@ -245,13 +245,13 @@ func judgeVersion(version string, mode consumer.Mode, provisioned bool) Finding 
 	}
 	switch {
 	case !usable(mode) && !provisioned && usable(consumer.Nak):
-		fixes = []string{upgrade + ", or use `statusworker provision --hold-back nak`"}
+		fixes = []string{upgrade + ", or use `statusworker provision --redelivery nak`"}
 		return judged(Warn)
 	case !usable(mode):
 		fixes = []string{upgrade}
 		return judged(Fail)
-	case mode == consumer.Nak && usable(consumer.Reserve):
-		found = append(found, "it can hold back by reservations, but the streams are made for delayed naks, which a killed broker forgets")
+	case mode == consumer.Nak && usable(consumer.Schedule):
+		found = append(found, "it has message schedules, but the streams are made for delayed naks, which a killed broker forgets")
 		fixes = append(fixes, "change over to reservations, see docs/design.md")
 		return judged(Warn)
 	case mode == consumer.Nak:
@@ -261,7 +261,7 @@ func judgeVersion(version string, mode consumer.Mode, provisioned bool) Finding 
 	case len(found) > 0:
 		return judged(Warn)
 	}
-	return pass(checkVersion, "%s: it can hold back by reservations", version)
+	return pass(checkVersion, "%s: it has message schedules", version)
 }
 
 // waitingStreams are the streams that interactions wait in, and the bucket of the workers.
@@ -314,7 +314,7 @@ type use struct {
 // noLimits is what there is to say of uses without a limit, and where nothing was found.
 const noLimits = "none"
 
-func judgeUses(check, mend string, uses []use) Finding {
+func judgeUses(check, fix string, uses []use) Finding {
 	result := Pass
 	var words []string
 	slices.SortFunc(uses, func(a, b use) int { return strings.Compare(a.what, b.what) })
@@ -336,7 +336,7 @@ func judgeUses(check, mend string, uses []use) Finding {
 	}
 	f := pass(check, "%s", strings.Join(words, ", "))
 	if result != Pass {
-		f.Result, f.Mend = result, mend
+		f.Result, f.Fix = result, fix
 	}
 	return f
 }
@@ -424,13 +424,13 @@ func judgeTopology(risks []topology.Difference, err error, mode consumer.Mode, p
 		return bad(Warn, checkTopology, "`"+provision+" --update`; what it cannot change takes another stream: see docs/operations.md, Make a stream anew",
 			"workers run, but a fault may cost more than it should: %s", joined(risks))
 	case err == nil:
-		return pass(checkTopology, "the streams and consumers fit, held back by %s", mode)
+		return pass(checkTopology, "the streams and consumers fit, redelivery %s", mode)
 	}
 	var unfit *consumer.TopologyError
 	if !errors.As(err, &unfit) {
 		return bad(Fail, checkTopology, "see the server's log", "%v", err)
 	}
-	mend := "`" + unfit.Mend() + "`, with the rights to create streams; --dry-run shows what it would do"
+	fix := "`" + unfit.Fix() + "`, with the rights to create streams; --dry-run shows what it would do"
 	var differ []string
 	for _, d := range unfit.Differences {
 		differ = append(differ, d.String())
@@ -438,7 +438,7 @@ func judgeTopology(risks []topology.Difference, err error, mode consumer.Mode, p
 	if len(differ) == 0 {
 		differ = []string{"there are no streams for statusworker"}
 	}
-	return bad(Fail, checkTopology, mend, "%s", strings.Join(differ, ", "))
+	return bad(Fail, checkTopology, fix, "%s", strings.Join(differ, ", "))
 }
 
 // deliveries looks for what takes messages away, and for what is not delivered.
@@ -483,12 +483,12 @@ func joined[T fmt.Stringer](all []T) string {
 func judgeReplicas(streams []*jetstream.StreamInfo, clustered bool, provision string) Finding {
 	result := Pass
 	var words []string
-	mends := map[string]bool{}
-	worse := func(r Result, mend, format string, args ...any) {
+	fixes := map[string]bool{}
+	worse := func(r Result, fix, format string, args ...any) {
 		if result == Pass || r == Fail {
 			result = r
 		}
-		mends[mend] = true
+		fixes[fix] = true
 		words = append(words, fmt.Sprintf(format, args...))
 	}
 	const look = "see to the servers, and `nats server report jetstream`"
@@ -533,12 +533,12 @@ func judgeReplicas(streams []*jetstream.StreamInfo, clustered bool, provision st
 		}
 		return pass(checkReplicas, "%d or more of each stream, all current", fewest)
 	}
-	var mend []string
-	for m := range mends {
-		mend = append(mend, m)
+	var fix []string
+	for m := range fixes {
+		fix = append(fix, m)
 	}
-	slices.Sort(mend)
-	return bad(result, checkReplicas, strings.Join(mend, "; "), "%s", strings.Join(words, ", "))
+	slices.Sort(fix)
+	return bad(result, checkReplicas, strings.Join(fix, "; "), "%s", strings.Join(words, ", "))
 }
 
 // judgeStreamLimits says how full the streams are: the one at whose limit producers are refused, and the one that lets its
@@ -569,7 +569,7 @@ func judgeStreamLimits(declared, outcomes *jetstream.StreamInfo, provision strin
 		waiting.Result = ended.Result
 	}
 	waiting.Found += ", " + ended.Found
-	waiting.Mend = strings.Join(slices.DeleteFunc([]string{waiting.Mend, ended.Mend}, func(s string) bool { return s == "" }), "; ")
+	waiting.Fix = strings.Join(slices.DeleteFunc([]string{waiting.Fix, ended.Fix}, func(s string) bool { return s == "" }), "; ")
 	return waiting
 }
 
@@ -642,7 +642,7 @@ func judgeClocks(leaders map[string]clockOffset) Finding {
 	f.Found += fmt.Sprintf("; those of %d servers are within %s of each other, give or take %s",
 		len(leaders), schema.Duration(spread.Round(time.Millisecond)), schema.Duration(uncertain.Round(time.Millisecond)))
 	if spread-uncertain > mostSpread {
-		f.Result, f.Mend = Warn, "run NTP on all servers; when another one takes the lead, polls can be early by as much as their clocks are apart"
+		f.Result, f.Fix = Warn, "run NTP on all servers; when another one takes the lead, polls can be early by as much as their clocks are apart"
 	}
 	return f
 }

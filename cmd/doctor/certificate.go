@@ -13,12 +13,12 @@ import (
 const soon = 21 * 24 * time.Hour
 
 // judgeTLS says what a connection is protected by. The state is nil where there is no TLS on it.
-func judgeTLS(check, peer string, state *tls.ConnectionState, mend string) Finding {
+func judgeTLS(check, peer string, state *tls.ConnectionState, fix string) Finding {
 	switch {
 	case state == nil && loopback(peer):
 		return pass(check, "none, and none is needed: %s is this machine", peer)
 	case state == nil:
-		return bad(Warn, check, mend, "none: what goes to %s and back can be read on the way, credentials too", peer)
+		return bad(Warn, check, fix, "none: what goes to %s and back can be read on the way, credentials too", peer)
 	case state.Version < tls.VersionTLS12:
 		return bad(Fail, check, "let it offer TLS 1.2 or newer", "%s", tls.VersionName(state.Version))
 	}

@@ -26,22 +26,22 @@ const (
 	Skip Result = "SKIP"
 )
 
-// Finding is what one check found. Mend says what to do about it, and is empty for [Pass].
+// Finding is what one check found. Fix says what to do about it, and is empty for [Pass].
 type Finding struct {
 	Check  string `json:"check"`
 	Result Result `json:"result"`
 	Found  string `json:"found"`
-	Mend   string `json:"mend"`
+	Fix    string `json:"fix"`
 }
 
-// Patient is what is examined.
-type Patient struct {
-	// Connect connects to the broker, once and in bounded time; MendConnection says what to do about its error.
-	Connect        func() (*nats.Conn, error)
-	MendConnection func(error) string
+// Target is what is examined.
+type Target struct {
+	// Connect connects to the broker, once and in bounded time; FixConnection says what to do about its error.
+	Connect       func() (*nats.Conn, error)
+	FixConnection func(error) string
 	// Shown is a server's URL without what nobody else may know.
 	Shown func(url string) string
-	// Topology says what keeps a worker from running on the streams that there are, and which command mends it. Otherwise it
+	// Topology says what keeps a worker from running on the streams that there are, and which command fixes it. Otherwise it
 	// gives the differences that weaken a promise.
 	Topology func(context.Context, jetstream.JetStream) (risks []topology.Difference, err error)
 	// Vendor is nil where there is no token, for the reason NoVendor.
@@ -55,14 +55,14 @@ type Patient struct {
 const answersWithin = 3 * time.Second
 
 // Examine makes all checks. Each gives one finding, whatever becomes of the others.
-func Examine(ctx context.Context, p Patient) []Finding {
+func Examine(ctx context.Context, p Target) []Finding {
 	found, held := examineBroker(ctx, p)
 	found = append(found, examineVendor(ctx, p)...)
 	return append(found, judgeTiming(p.Work, held)...)
 }
 
-// Sick tells whether a check has failed.
-func Sick(found []Finding) bool {
+// AnyFailed tells whether a check has failed.
+func AnyFailed(found []Finding) bool {
 	for _, f := range found {
 		if f.Result == Fail {
 			return true
@@ -76,14 +76,14 @@ func pass(check, format string, args ...any) Finding {
 }
 
 // bad is a warning or a failure.
-func bad(r Result, check, mend, format string, args ...any) Finding {
-	return Finding{Check: check, Result: r, Found: fmt.Sprintf(format, args...), Mend: mend}
+func bad(r Result, check, fix, format string, args ...any) Finding {
+	return Finding{Check: check, Result: r, Found: fmt.Sprintf(format, args...), Fix: fix}
 }
 
 // skipped are checks that cannot be made.
-func skipped(why, mend string, checks ...string) (found []Finding) {
+func skipped(why, fix string, checks ...string) (found []Finding) {
 	for _, c := range checks {
-		found = append(found, Finding{Check: c, Result: Skip, Found: "not checked: " + why, Mend: mend})
+		found = append(found, Finding{Check: c, Result: Skip, Found: "not checked: " + why, Fix: fix})
 	}
 	return found
 }

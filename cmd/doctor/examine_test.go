@@ -30,16 +30,16 @@ func TestVendorBehindTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	found := doctor.Examine(t.Context(), doctor.Patient{
-		Connect:        func() (*nats.Conn, error) { return nil, errors.New("nobody there") },
-		MendConnection: func(error) string { return "start it" },
-		Vendor:         client,
-		Work:           consumer.Config{Intervals: consumer.Guidance, RequestTimeout: time.Second, Deadline: time.Hour, ShutdownTimeout: time.Second},
+	found := doctor.Examine(t.Context(), doctor.Target{
+		Connect:       func() (*nats.Conn, error) { return nil, errors.New("nobody there") },
+		FixConnection: func(error) string { return "start it" },
+		Vendor:        client,
+		Work:          consumer.Config{Intervals: consumer.Guidance, RequestTimeout: time.Second, Deadline: time.Hour, ShutdownTimeout: time.Second},
 	})
 	want := map[string]string{"vendor": vendor.URL(), "vendor tls": "TLS 1.3", "vendor certificate": "valid until", "vendor token": "404"}
 	for _, f := range found {
 		if text, ok := want[f.Check]; ok {
-			if f.Result == doctor.Fail || f.Result == doctor.Skip || !strings.Contains(f.Found+f.Mend, text) && f.Check != "vendor certificate" {
+			if f.Result == doctor.Fail || f.Result == doctor.Skip || !strings.Contains(f.Found+f.Fix, text) && f.Check != "vendor certificate" {
 				t.Errorf("%+v, want %q", f, text)
 			}
 			delete(want, f.Check)
@@ -48,7 +48,7 @@ func TestVendorBehindTLS(t *testing.T) {
 	if len(want) != 0 {
 		t.Errorf("nothing was said about %v", want)
 	}
-	if !doctor.Sick(found) {
+	if !doctor.AnyFailed(found) {
 		t.Error("no broker, and nothing failed")
 	}
 	if n := vendor.Counts().Polls; n != 1 {

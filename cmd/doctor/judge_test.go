@@ -17,17 +17,17 @@ import (
 	"statusworker/statusclient"
 )
 
-// judged fails the test where a finding has another result, no mend though it needs one, or not all the texts.
+// judged fails the test where a finding has another result, no fix though it needs one, or not all the texts.
 func judged(t *testing.T, name string, f Finding, want Result, texts ...string) {
 	t.Helper()
 	if f.Result != want {
 		t.Errorf("%s: %+v, want %s", name, f, want)
 	}
-	if (f.Result == Warn || f.Result == Fail) != (f.Mend != "") && f.Result != Skip {
-		t.Errorf("%s: %s with the mend %q", name, f.Result, f.Mend)
+	if (f.Result == Warn || f.Result == Fail) != (f.Fix != "") && f.Result != Skip {
+		t.Errorf("%s: %s with the fix %q", name, f.Result, f.Fix)
 	}
 	for _, text := range texts {
-		if !strings.Contains(f.Found+"\n"+f.Mend, text) {
+		if !strings.Contains(f.Found+"\n"+f.Fix, text) {
 			t.Errorf("%s: no %q in %+v", name, text, f)
 		}
 	}
@@ -80,28 +80,28 @@ func TestJudgeVersion(t *testing.T) {
 		want        Result
 		says        string
 	}{
-		{"2.15.3", consumer.Reserve, true, Pass, "reservations"},
-		{"2.15.2", consumer.Reserve, true, Warn, "do not change replicas"},
-		{"2.15.0", consumer.Reserve, false, Warn, "2.15.3"},
+		{"2.15.3", consumer.Schedule, true, Pass, "schedules"},
+		{"2.15.2", consumer.Schedule, true, Warn, "do not change replicas"},
+		{"2.15.0", consumer.Schedule, false, Warn, "2.15.3"},
 		{"2.15.0", consumer.Nak, true, Warn, "2.15.3"},
 		{"2.15.3", consumer.Nak, true, Warn, "change over"},
-		{"2.16.0-RC.1", consumer.Reserve, true, Warn, "pre-release"},
-		{"2.14.6", consumer.Reserve, true, Pass, "reservations"},
-		{"2.14.5", consumer.Reserve, true, Warn, "2.14.6"},
-		{"2.14.4", consumer.Reserve, false, Warn, "source"},
+		{"2.16.0-RC.1", consumer.Schedule, true, Warn, "pre-release"},
+		{"2.14.6", consumer.Schedule, true, Pass, "schedules"},
+		{"2.14.5", consumer.Schedule, true, Warn, "2.14.6"},
+		{"2.14.4", consumer.Schedule, false, Warn, "source"},
 		{"2.14.4", consumer.Nak, true, Warn, "change over"},
-		{"2.14.4-preview", consumer.Reserve, true, Fail, topology.MinServers},
-		{"2.14.3", consumer.Reserve, true, Fail, topology.MinServers},
-		{"2.14.2", consumer.Reserve, false, Fail, topology.MinServers}, // naks do not help
+		{"2.14.4-preview", consumer.Schedule, true, Fail, topology.MinServers},
+		{"2.14.3", consumer.Schedule, true, Fail, topology.MinServers},
+		{"2.14.2", consumer.Schedule, false, Fail, topology.MinServers}, // naks do not help
 		{"2.14.2", consumer.Nak, true, Fail, topology.MinServers},
-		{"2.12.12", consumer.Reserve, true, Pass, "reservations"},
-		{"2.12.10", consumer.Reserve, true, Warn, "2.12.12"},
-		{"2.12.9", consumer.Reserve, true, Fail, "upgrade"},
-		{"2.12.9", consumer.Reserve, false, Warn, "--hold-back nak"},
+		{"2.12.12", consumer.Schedule, true, Pass, "schedules"},
+		{"2.12.10", consumer.Schedule, true, Warn, "2.12.12"},
+		{"2.12.9", consumer.Schedule, true, Fail, "upgrade"},
+		{"2.12.9", consumer.Schedule, false, Warn, "--redelivery nak"},
 		{"2.11.4", consumer.Nak, true, Warn, "delayed naks only"},
-		{"", consumer.Reserve, true, Fail, "upgrade"},
+		{"", consumer.Schedule, true, Fail, "upgrade"},
 		{"", consumer.Nak, true, Warn, "upgrade"},
-		{"main", consumer.Reserve, false, Warn, "--hold-back nak"},
+		{"main", consumer.Schedule, false, Warn, "--redelivery nak"},
 	} {
 		judged(t, tt.version+" "+string(tt.mode), judgeVersion(tt.version, tt.mode, tt.provisioned), tt.want, tt.says, tt.version)
 	}
@@ -162,18 +162,18 @@ func TestJudgeReplicas(t *testing.T) {
 	}
 }
 
-const provisionCommand = "statusworker provision --hold-back nak"
+const provisionCommand = "statusworker provision --redelivery nak"
 
 func TestJudgeTopology(t *testing.T) {
 	judge := func(err error) Finding { return judgeTopology(nil, err, consumer.Nak, nil, provisionCommand) }
 	judged(t, "fits", judge(nil), Pass, "nak")
-	judged(t, "paused", judgeTopology(nil, nil, consumer.Reserve, []string{"S c until then"}, provisionCommand), Warn, "paused: S c until then", "nats consumer resume")
+	judged(t, "paused", judgeTopology(nil, nil, consumer.Schedule, []string{"S c until then"}, provisionCommand), Warn, "paused: S c until then", "nats consumer resume")
 	risk := topology.Difference{Object: "stream S", Field: "storage", Have: "Memory", Want: "File", Choice: true, Risk: true}
 	judged(t, "a risk", judgeTopology([]topology.Difference{risk}, nil, consumer.Nak, nil, provisionCommand), Warn, risk.String(), "`"+provisionCommand+" --update`")
 	judged(t, "nothing", judge(&consumer.TopologyError{}), Fail, "no streams", "`statusworker provision`")
-	judged(t, "missing", judge(&consumer.TopologyError{Mode: consumer.Reserve, Differences: []topology.Difference{{Object: "stream S", Missing: true}}}), Fail, "stream S: is missing")
+	judged(t, "missing", judge(&consumer.TopologyError{Mode: consumer.Schedule, Differences: []topology.Difference{{Object: "stream S", Missing: true}}}), Fail, "stream S: is missing")
 	judged(t, "differs", judge(&consumer.TopologyError{Mode: consumer.Nak, Differences: []topology.Difference{{Object: "stream S", Field: "max age", Have: "1h", Want: "2h"}}}),
-		Fail, "max age is 1h", "`statusworker provision --hold-back nak --update`")
+		Fail, "max age is 1h", "`statusworker provision --redelivery nak --update`")
 	judged(t, "no answer", judge(errors.New("reading stream S: time is up")), Fail, "time is up")
 }
 
@@ -239,9 +239,9 @@ func TestJudgeTiming(t *testing.T) {
 		{"stretch beyond the deadline", func(c *consumer.Config) { c.Stretch, c.StretchLimit = 0.1, 24*time.Hour }, held{}, map[string]Result{checkStretch: Warn}, "less than the deadline"},
 		{"stretch that does nothing", func(c *consumer.Config) { c.Stretch, c.StretchLimit = 0.1, 30*time.Second }, held{}, map[string]Result{checkStretch: Warn}, "does nothing"},
 		{"a budget that is enough", func(c *consumer.Config) { c.MaxPollsPerSecond = 33400 }, million, nil, ""},
-		{"a budget that is not", func(c *consumer.Config) { c.MaxPollsPerSecond = 33300 }, million, map[string]Result{checkBudget: Warn}, "33333 polls/s"},
+		{"a budget that is not", func(c *consumer.Config) { c.MaxPollsPerSecond = 33300 }, million, map[string]Result{checkRateLimit: Warn}, "33333 polls/s"},
 		{"a budget that is enough with stretch", func(c *consumer.Config) { c.MaxPollsPerSecond, c.Stretch = 1700, 0.1 }, million, nil, ""},
-		{"a budget for what nobody knows", func(c *consumer.Config) { c.MaxPollsPerSecond = 1 }, held{}, map[string]Result{checkBudget: Skip}, "not known"},
+		{"a budget for what nobody knows", func(c *consumer.Config) { c.MaxPollsPerSecond = 1 }, held{}, map[string]Result{checkRateLimit: Skip}, "not known"},
 	} {
 		cfg := usual
 		tt.change(&cfg)
@@ -295,7 +295,7 @@ func TestJudgeAnswer(t *testing.T) {
 		judged(t, tt.name+", vendor", vendor, tt.vendor)
 		judged(t, tt.name+", token", token, tt.token)
 		if tt.answer.Err != nil && !tt.answer.NoSuch && (vendor.Result == Fail || token.Result == Fail) {
-			judged(t, tt.name, Finding{Result: Fail, Mend: "-", Found: vendor.Found + token.Found}, Fail, "what it said")
+			judged(t, tt.name, Finding{Result: Fail, Fix: "-", Found: vendor.Found + token.Found}, Fail, "what it said")
 		}
 	}
 }
@@ -327,7 +327,7 @@ func TestJudgeRefusedCertificate(t *testing.T) {
 		for _, f := range found[1:] {
 			judged(t, string(tt.fault), f, Skip)
 		}
-		if text := found[0].Found + found[0].Mend; seen[text] {
+		if text := found[0].Found + found[0].Fix; seen[text] {
 			t.Errorf("%s has the same text as another: %s", tt.fault, text)
 		} else {
 			seen[text] = true
@@ -339,7 +339,7 @@ func TestJudgeRefusedCertificate(t *testing.T) {
 
 func TestSick(t *testing.T) {
 	found := []Finding{pass("clock", "fine"), bad(Fail, "vendor", "do this", "away")}
-	if !Sick(found) || Sick(found[:1]) {
+	if !AnyFailed(found) || AnyFailed(found[:1]) {
 		t.Error("who is sick is told wrongly")
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/consumer"
-	"statusworker/consumer/survey"
+	"statusworker/consumer/overview"
 	"statusworker/schema"
 )
 
@@ -25,14 +25,14 @@ func (x *broker) overdue(ctx context.Context, js jetstream.JetStream) Finding {
 	if err != nil {
 		return skipped(err.Error(), "", checkOverdue)[0]
 	}
-	found, err := survey.CountOverdue(ctx, js, polls.CachedInfo().TimeStamp)
+	found, err := overview.CountOverdue(ctx, js, polls.CachedInfo().TimeStamp)
 	if err != nil {
 		return skipped(err.Error(), "", checkOverdue)[0]
 	}
 	return judgeOverdue(*found)
 }
 
-func judgeOverdue(o survey.Overdue) Finding {
+func judgeOverdue(o overview.Overdue) Finding {
 	if o.Count == 0 {
 		return pass(checkOverdue, "none")
 	}
@@ -40,6 +40,6 @@ func judgeOverdue(o survey.Overdue) Finding {
 	if o.More {
 		more = " or more"
 	}
-	return bad(Warn, checkOverdue, survey.FixOverdue, "%d%s, the first for %s: these interactions are not polled",
+	return bad(Warn, checkOverdue, overview.FixOverdue, "%d%s, the first for %s: these interactions are not polled",
 		o.Count, more, schema.Duration((time.Duration(o.FirstSeconds) * time.Second).Round(time.Second)))
 }

@@ -3,11 +3,11 @@ package doctor
 import (
 	"testing"
 
-	"statusworker/consumer/survey"
+	"statusworker/consumer/overview"
 )
 
 func TestJudgeOverdue(t *testing.T) {
-	judged(t, "none", judgeOverdue(survey.Overdue{}), Pass)
-	judged(t, "some", judgeOverdue(survey.Overdue{Count: 3, FirstSeconds: 90.4}), Warn, "3,", "1m30s", survey.FixOverdue)
-	judged(t, "many", judgeOverdue(survey.Overdue{Count: 100, More: true, FirstSeconds: 7200}), Warn, "100 or more", "2h")
+	judged(t, "none", judgeOverdue(overview.Overdue{}), Pass)
+	judged(t, "some", judgeOverdue(overview.Overdue{Count: 3, FirstSeconds: 90.4}), Warn, "3,", "1m30s", overview.FixOverdue)
+	judged(t, "many", judgeOverdue(overview.Overdue{Count: 100, More: true, FirstSeconds: 7200}), Warn, "100 or more", "2h")
 }

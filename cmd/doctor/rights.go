@@ -55,7 +55,7 @@ func readRights(mode consumer.Mode) []right {
 	consumers.api("CONSUMER.INFO."+schema.StreamDeclared+"."+schema.ConsumerIntake, "")
 	for _, t := range schema.Types() {
 		consumers.api("CONSUMER.INFO."+schema.StreamDeclared+"."+schema.PollConsumer(t), "")
-		if mode == consumer.Reserve {
+		if mode == consumer.Schedule {
 			consumers.api("CONSUMER.INFO."+schema.StreamPolls+"."+schema.PollConsumer(t), "")
 		}
 	}
@@ -70,7 +70,7 @@ func workRights(mode consumer.Mode) []right {
 
 	lanes := mode.PollStream()
 	read.read(lanes)
-	if mode == consumer.Reserve {
+	if mode == consumer.Schedule {
 		pull.pull(schema.StreamDeclared, schema.ConsumerIntake)
 		ack.ack(schema.StreamDeclared, schema.ConsumerIntake)
 	}
@@ -89,7 +89,7 @@ func workRights(mode consumer.Mode) []right {
 	read.read(schema.StreamOutcomes)
 	read.direct(schema.StreamWorkers, schema.WorkerSubject(uuid.NewString()))
 	rs := []right{processed, failed, announce, pull, read, ack}
-	if mode == consumer.Reserve {
+	if mode == consumer.Schedule {
 		rs = append([]right{hold}, rs...)
 	}
 	return rs

@@ -16,12 +16,12 @@ const (
 	checkStatuses  = "failed statuses"
 	checkShutdown  = "shutdown time-out"
 	checkStretch   = "stretch"
-	checkBudget    = "budget"
+	checkRateLimit = "budget"
 )
 
 // judgeTiming says whether the worker's times go together.
 func judgeTiming(cfg consumer.Config, h held) []Finding {
-	return []Finding{judgeIntervals(cfg.Intervals), judgeDeadline(cfg), judgeGrace(cfg), showFailedStatuses(cfg), judgeShutdown(cfg), judgeStretch(cfg), judgeBudget(cfg, h)}
+	return []Finding{judgeIntervals(cfg.Intervals), judgeDeadline(cfg), judgeGrace(cfg), showFailedStatuses(cfg), judgeShutdown(cfg), judgeStretch(cfg), judgeRateLimit(cfg, h)}
 }
 
 // showFailedStatuses shows what no other check sees: a name that the vendor never gives ends nothing.
@@ -76,25 +76,25 @@ func judgeShutdown(cfg consumer.Config) Finding {
 }
 
 func judgeStretch(cfg consumer.Config) Finding {
-	const mend = "set --stretch-limit ($STATUSWORKER_STRETCH_LIMIT) "
+	const fix = "set --stretch-limit ($STATUSWORKER_STRETCH_LIMIT) "
 	switch {
 	case cfg.Stretch == 0:
 		return pass(checkStretch, "off")
 	case cfg.StretchLimit >= cfg.Deadline:
-		return bad(Warn, checkStretch, mend+"to less than the deadline", "waits of up to %s, not less than the deadline of %s: the last poll before it can be far away", schema.Duration(cfg.StretchLimit), schema.Duration(cfg.Deadline))
+		return bad(Warn, checkStretch, fix+"to less than the deadline", "waits of up to %s, not less than the deadline of %s: the last poll before it can be far away", schema.Duration(cfg.StretchLimit), schema.Duration(cfg.Deadline))
 	case cfg.StretchLimit <= cfg.Intervals.Longest():
-		return bad(Warn, checkStretch, mend+"to more than the longest interval, or --stretch to 0", "waits of up to %s, not more than the interval of %s: it does nothing", schema.Duration(cfg.StretchLimit), schema.Duration(cfg.Intervals.Longest()))
+		return bad(Warn, checkStretch, fix+"to more than the longest interval, or --stretch to 0", "waits of up to %s, not more than the interval of %s: it does nothing", schema.Duration(cfg.StretchLimit), schema.Duration(cfg.Intervals.Longest()))
 	}
 	return pass(checkStretch, "%g of the age, up to %s", cfg.Stretch, schema.Duration(cfg.StretchLimit))
 }
 
-// judgeBudget compares the budget with the least that is needed: each interaction polled once in the longest wait.
-func judgeBudget(cfg consumer.Config, h held) Finding {
+// judgeRateLimit compares the rate limit with the least that is needed: each interaction polled once in the longest wait.
+func judgeRateLimit(cfg consumer.Config, h held) Finding {
 	if cfg.MaxPollsPerSecond == 0 {
-		return pass(checkBudget, "no bound")
+		return pass(checkRateLimit, "no bound")
 	}
 	if !h.known {
-		return skipped("it is not known how much is held back", "", checkBudget)[0]
+		return skipped("it is not known how much is held back", "", checkRateLimit)[0]
 	}
 	wait := cfg.Intervals.Longest()
 	if cfg.Stretch > 0 {
@@ -102,10 +102,10 @@ func judgeBudget(cfg consumer.Config, h held) Finding {
 	}
 	need := float64(h.count) / wait.Seconds()
 	if need > cfg.MaxPollsPerSecond {
-		return bad(Warn, checkBudget, "raise --max-polls-per-second ($STATUSWORKER_MAX_POLLS_PER_SECOND), or use --stretch: polls come late, and so do outcomes",
+		return bad(Warn, checkRateLimit, "raise --max-polls-per-second ($STATUSWORKER_MAX_POLLS_PER_SECOND), or use --stretch: polls come late, and so do outcomes",
 			"%g polls/s; the %d interactions that are held back take %s polls/s at least", cfg.MaxPollsPerSecond, h.count, rate(need))
 	}
-	return pass(checkBudget, "%g polls/s; the %d interactions that are held back take %s at least", cfg.MaxPollsPerSecond, h.count, rate(need))
+	return pass(checkRateLimit, "%g polls/s; the %d interactions that are held back take %s at least", cfg.MaxPollsPerSecond, h.count, rate(need))
 }
 
 // rate writes polls a second with two digits that count.

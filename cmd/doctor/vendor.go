@@ -23,7 +23,7 @@ const (
 
 // examineVendor makes a status request for an interaction that nobody declared, and where the vendor refuses that, a request
 // for an address that no API has.
-func examineVendor(ctx context.Context, p Patient) []Finding {
+func examineVendor(ctx context.Context, p Target) []Finding {
 	if p.Vendor == nil {
 		found := skipped("there is no token to ask with", "", checkVendor, checkVendorTLS, checkVendorCertificate)
 		return append(found, bad(Fail, checkToken, "give it the vendor's token: nothing can be polled without", "%v", p.NoVendor))
@@ -90,8 +90,8 @@ func judgeRefused(base string, e *statusclient.CertificateError) Finding {
 	if c == nil {
 		c = &x509.Certificate{}
 	}
-	fail := func(mend, format string, args ...any) Finding {
-		return bad(Fail, checkVendor, mend, "%s: "+whose+" "+format, append([]any{base}, args...)...)
+	fail := func(fix, format string, args ...any) Finding {
+		return bad(Fail, checkVendor, fix, "%s: "+whose+" "+format, append([]any{base}, args...)...)
 	}
 	switch e.Fault {
 	case statusclient.CertificateOfUnknownAuthority:

@@ -39,11 +39,11 @@ const (
 	maxPings     = 2
 )
 
-// connect waits until a NATS server lets it in. What no waiting mends (credentials, certificates, a URL) is an error
+// connect waits until a NATS server lets it in. What no waiting fixes (credentials, certificates, a URL) is an error
 // at once. Afterwards the connection is kept up for good.
 func (f brokerFlags) connect(ctx context.Context, name string, log logrus.FieldLogger, more ...nats.Option) (*nats.Conn, error) {
-	door := newDoor(log, f.hint)
-	options, err := f.options(name, log, door)
+	watcher := newWatcher(log, f.hint)
+	options, err := f.options(name, log, watcher)
 	if err != nil {
 		return nil, err
 	}
@@ -68,11 +68,11 @@ func (f brokerFlags) connect(ctx context.Context, name string, log logrus.FieldL
 		nc.Close()
 		return nil, fmt.Errorf("the NATS server accepts messages of %d bytes at most: set max_payload to %d or more in its configuration", most, schema.MaxMessageBytes)
 	}
-	go door.remind(nc, f.shownURL(), sayEvery)
+	go watcher.remind(nc, f.shownURL(), sayEvery)
 	return nc, nil
 }
 
-func (f brokerFlags) options(name string, log logrus.FieldLogger, door *door) ([]nats.Option, error) {
+func (f brokerFlags) options(name string, log logrus.FieldLogger, watcher *watcher) ([]nats.Option, error) {
 	if err := nats.CustomInboxPrefix(f.InboxPrefix)(&nats.Options{}); err != nil || strings.ContainsAny(f.InboxPrefix, " \t\r\n") || strings.Contains("."+f.InboxPrefix, "..") {
 		return nil, badFlag("nats-inbox-prefix", "NATS_INBOX_PREFIX", schema.Quote(f.InboxPrefix), "a subject without wildcards and without a dot at its end, such as _INBOX_worker")
 	}
@@ -91,13 +91,13 @@ func (f brokerFlags) options(name string, log logrus.FieldLogger, door *door) ([
 			}
 		}),
 		nats.IgnoreAuthErrorAbort(), // see door
-		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { door.failed(err) }),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { watcher.failed(err) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
-			door.passed()
+			watcher.passed()
 			log.WithField("server", shown(nc.ConnectedUrl())).Info("connected to NATS again")
 		}),
-		nats.ErrorHandler(func(nc *nats.Conn, _ *nats.Subscription, err error) { door.heard(nc, nc.IsConnected(), err) }),
-		nats.ClosedHandler(func(*nats.Conn) { door.close() }),
+		nats.ErrorHandler(func(nc *nats.Conn, _ *nats.Subscription, err error) { watcher.heard(nc, nc.IsConnected(), err) }),
+		nats.ClosedHandler(func(*nats.Conn) { watcher.close() }),
 	}
 	if err := f.checkCredentials(); err != nil {
 		return nil, err

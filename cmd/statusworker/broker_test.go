@@ -148,7 +148,7 @@ func TestLetInAgainAfterARefusal(t *testing.T) {
 
 // A write into a connection that is just being lost is no refusal: the loss is told once, by whoever reads it. What goes
 // wrong while there is no connection is told now and then.
-func TestDoorHears(t *testing.T) {
+func TestWatcherHears(t *testing.T) {
 	t.Parallel()
 	broken := func(op string, err error) error {
 		return fmt.Errorf("nats: %w", &net.OpError{Op: op, Net: "tcp", Err: err})
@@ -168,7 +168,7 @@ func TestDoorHears(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var out output
 			log := logTo(&out)
-			d := newDoor(log, brokerFlags{}.hint)
+			d := newWatcher(log, brokerFlags{}.hint)
 			d.heard(make(closing), tt.connected, tt.err)
 			first := out.String()
 			if d.heard(make(closing), tt.connected, tt.err); out.String() != first && !strings.Contains(tt.want, "takes nothing in") {
@@ -182,7 +182,7 @@ func TestDoorHears(t *testing.T) {
 }
 
 // A worker ends where nobody lets it in for a while, and not for two refusals with a long absence of the server between them.
-func TestDoorCountsRefusalsInARow(t *testing.T) {
+func TestWatcherCountsRefusalsInARow(t *testing.T) {
 	t.Parallel()
 	const within = 100 * time.Millisecond
 	for name, tt := range map[string]struct {
@@ -195,7 +195,7 @@ func TestDoorCountsRefusalsInARow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var out output
-			d := newDoor(logTo(&out), brokerFlags{}.hint)
+			d := newWatcher(logTo(&out), brokerFlags{}.hint)
 			now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 			d.within, d.now = within, func() time.Time { return now }
 			for range 20 {
@@ -211,11 +211,11 @@ func TestDoorCountsRefusalsInARow(t *testing.T) {
 }
 
 // A right that lacks concerns many subjects: they are told as one.
-func TestDoorTellsOfARightOnce(t *testing.T) {
+func TestWatcherLogsOfARightOnce(t *testing.T) {
 	t.Parallel()
 	var out output
 	log := logTo(&out)
-	d := newDoor(log, brokerFlags{}.hint)
+	d := newWatcher(log, brokerFlags{}.hint)
 	for _, subject := range []string{"interactions.processed.cxai.%d", "interactions.hold.chat.%d", "$JS.ACK.INTERACTIONS_POLLS.poll-chat.1.%d.7.1.0", "$JS.API.CONSUMER.MSG.NEXT.INTERACTIONS_POLLS.poll-%d"} {
 		for i := range 3 {
 			d.heard(make(closing), true, fmt.Errorf("%w for Publish to %q", nats.ErrPermissionViolation, fmt.Sprintf(subject, i)))
@@ -233,7 +233,7 @@ func TestRemindsOfALostConnection(t *testing.T) {
 	log := logTo(&out)
 	s := bareServer(t, server.Options{})
 	flags := brokerFlags{NATSURL: s.ClientURL(), InboxPrefix: "_INBOX"}
-	d := newDoor(log, flags.hint)
+	d := newWatcher(log, flags.hint)
 	options, err := flags.options("test", log, d)
 	if err != nil {
 		t.Fatal(err)
@@ -344,7 +344,7 @@ func TestNotLetInAgainEnds(t *testing.T) {
 	t.Parallel()
 	var out output
 	log := logTo(&out)
-	d := newDoor(log, brokerFlags{}.hint)
+	d := newWatcher(log, brokerFlags{}.hint)
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	d.within, d.now = time.Hour, func() time.Time { return now }
 	closed := make(closing)
@@ -591,11 +591,11 @@ func TestNoOutcomesStream(t *testing.T) {
 
 func TestRunsOnWhatProvisionMakes(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []string{"reserve", "nak"} {
-		at, _ := provisioned(t, "--hold-back", mode, "--max-age", "48h", "--declared-max-msgs", "1000", "--outcomes-max-bytes", "1000000")
+	for _, mode := range []string{"schedule", "nak"} {
+		at, _ := provisioned(t, "--redelivery", mode, "--max-age", "48h", "--declared-max-msgs", "1000", "--outcomes-max-bytes", "1000000")
 		c := worker(t, at).start()
 		c.stderr.wait(t, c.ctx, `"working"`)
-		says(t, "standard error", &c.stderr, `"hold_back":"`+mode+`"`)
+		says(t, "standard error", &c.stderr, `"redelivery":"`+mode+`"`)
 		c.stop()
 		if code := c.end(); code != exitOK {
 			t.Errorf("exit code %d after a stop, want 0:\n%s", code, &c.stderr)
@@ -610,14 +610,14 @@ func TestRefusesConsumersThatPollTooOften(t *testing.T) {
 		change             func(*jetstream.ConsumerConfig)
 		want               []string
 	}{
-		{"back-off", "nak", schema.StreamDeclared, func(c *jetstream.ConsumerConfig) { c.BackOff = append(c.BackOff, 1e9) }, []string{"back-off is [1s]", "should be none", "--hold-back nak"}},
-		{"back-off", "reserve", schema.StreamPolls, func(c *jetstream.ConsumerConfig) { c.BackOff = append(c.BackOff, 1e9) }, []string{"back-off is [1s]", "should be none", "`statusworker provision --update`"}},
+		{"back-off", "nak", schema.StreamDeclared, func(c *jetstream.ConsumerConfig) { c.BackOff = append(c.BackOff, 1e9) }, []string{"back-off is [1s]", "should be none", "--redelivery nak"}},
+		{"back-off", "schedule", schema.StreamPolls, func(c *jetstream.ConsumerConfig) { c.BackOff = append(c.BackOff, 1e9) }, []string{"back-off is [1s]", "should be none", "`statusworker provision --update`"}},
 		{"short ack wait", "nak", schema.StreamDeclared, func(c *jetstream.ConsumerConfig) { c.AckWait = 20e9 }, []string{"ack wait is 20s", "should be 45s"}},
-		{"short ack wait", "reserve", schema.StreamPolls, func(c *jetstream.ConsumerConfig) { c.AckWait = 1e9 }, []string{"ack wait is 1s", "should be 10s"}},
-		{"max deliver", "reserve", schema.StreamPolls, func(c *jetstream.ConsumerConfig) { c.MaxDeliver = 5 }, []string{"max deliver is 5", "should be"}},
+		{"short ack wait", "schedule", schema.StreamPolls, func(c *jetstream.ConsumerConfig) { c.AckWait = 1e9 }, []string{"ack wait is 1s", "should be 10s"}},
+		{"max deliver", "schedule", schema.StreamPolls, func(c *jetstream.ConsumerConfig) { c.MaxDeliver = 5 }, []string{"max deliver is 5", "should be"}},
 	} {
 		t.Run(test.name+" "+test.mode, func(t *testing.T) {
-			at, js := provisioned(t, "--hold-back", test.mode)
+			at, js := provisioned(t, "--redelivery", test.mode)
 			name := schema.PollConsumer(schema.Audio)
 			have, err := js.Consumer(t.Context(), test.stream, name)
 			if err != nil {
@@ -631,9 +631,9 @@ func TestRefusesConsumersThatPollTooOften(t *testing.T) {
 			c := worker(t, at).exits(exitFault)
 			says(t, "standard error", &c.stderr, append(test.want, "consumer "+test.stream+"/"+name, "`statusworker provision")...)
 
-			shown := command(t, "provision", "--nats-url", at, "--hold-back", test.mode, "--dry-run").exits(exitFault)
+			shown := command(t, "provision", "--nats-url", at, "--redelivery", test.mode, "--dry-run").exits(exitFault)
 			says(t, "standard output", &shown.stdout, test.want[0])
-			command(t, "provision", "--nats-url", at, "--hold-back", test.mode, "--update").exits(exitOK)
+			command(t, "provision", "--nats-url", at, "--redelivery", test.mode, "--update").exits(exitOK)
 			again := worker(t, at).start()
 			again.stderr.wait(t, again.ctx, `"working"`)
 			again.stop()

@@ -26,9 +26,9 @@ type commands struct {
 	Dev       devCommand       `cmd:"" help:"See it all work in one process: an embedded broker, a simulated vendor, a worker."`
 	Provision provisionCommand `cmd:"" help:"Create the streams and consumers, or say what differs."`
 	Declare   declareCommand   `cmd:"" help:"Publish declared messages: for identifiers, or for lines of JSON on standard input."`
-	DLQ       dlqCommand       `cmd:"" name:"dlq" help:"The desk for dead letters: list, show, replay, purge."`
+	DLQ       dlqCommand       `cmd:"" name:"dlq" help:"Dead letters: list, show, replay, purge."`
 	Status    statusCommand    `cmd:"" help:"Show what waits, what became of interactions lately, and which workers are alive."`
-	Doctor    doctorCommand    `cmd:"" help:"Examine all that a worker with the same flags needs: PASS, WARN or FAIL, with the mend."`
+	Doctor    doctorCommand    `cmd:"" help:"Examine all that a worker with the same flags needs: PASS, WARN or FAIL, with the fix."`
 	Simulator simulatorCommand `cmd:"" hidden:"" help:"A simulated vendor over https, for trying things out."`
 	Schema    schemaCommand    `cmd:"" help:"Print a JSON Schema or the AsyncAPI document; without a name, list them."`
 	Version   versionCommand   `cmd:"" help:"Print the version."`

@@ -30,7 +30,7 @@ func TestDeclareCountsWhatIsInFlight(t *testing.T) {
 	at, js := provisioned(t)
 	later := func(more ...string) nats.Header {
 		h := nats.Header{"Nats-Schedule": {"@at " + time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano)}, "Nats-Schedule-Target": {schema.PollSubject(schema.Audio, "x")},
-			schema.HeaderPoll: {"3"}, schema.HeaderFirstStored: {time.Now().UTC().Format(time.RFC3339Nano)}}
+			schema.HeaderPoll: {"3"}, schema.HeaderGeneration: {time.Now().UTC().Format(time.RFC3339Nano)}}
 		for _, name := range more {
 			h[name] = []string{"true"}
 		}
@@ -48,7 +48,7 @@ func TestDeclareCountsWhatIsInFlight(t *testing.T) {
 		{"nothing", func(string) {}, false},
 		{"a reservation", func(id string) { put(t, js, schema.HoldSubject(schema.Audio, id), target(later(), id)) }, true},
 		{"a due message", func(id string) {
-			put(t, js, schema.PollSubject(schema.Audio, id), nats.Header{schema.HeaderPoll: {"3"}, schema.HeaderFirstStored: {time.Now().UTC().Format(time.RFC3339Nano)}})
+			put(t, js, schema.PollSubject(schema.Audio, id), nats.Header{schema.HeaderPoll: {"3"}, schema.HeaderGeneration: {time.Now().UTC().Format(time.RFC3339Nano)}})
 		}, true},
 		{"a due message without headers", func(id string) { put(t, js, schema.PollSubject(schema.Audio, id), nil) }, true},
 		{"a tombstone", func(id string) {
@@ -83,10 +83,10 @@ func TestDeclareCountsWhatIsInFlight(t *testing.T) {
 // Lines with one identifier are one interaction, however close and however far they are in the input.
 func TestDeclareLinesWithOneIdentifier(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []string{"reserve", "nak"} {
+	for _, mode := range []string{"schedule", "nak"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			at, js := provisioned(t, "--hold-back", mode)
+			at, js := provisioned(t, "--redelivery", mode)
 			var ids []string
 			for range 600 { // more than a window
 				ids = append(ids, uuid.NewString())

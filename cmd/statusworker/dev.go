@@ -25,10 +25,10 @@ import (
 )
 
 type devCommand struct {
-	Speed    float64       `name:"speed" default:"20" help:"How many times faster than life the vendor is, and the guidance is shorter; 1 to 50."`
-	Count    int           `name:"count" default:"36" help:"How many interactions beside the ones that each show something of their own; up to 5000."`
-	Keep     bool          `name:"keep" help:"Leave broker, vendor and worker running afterwards, until Ctrl-C, and print how to reach them."`
-	HoldBack consumer.Mode `name:"hold-back" default:"reserve" enum:"reserve,nak" help:"How interactions wait between polls; one of ${enum}."`
+	Speed      float64       `name:"speed" default:"20" help:"How many times faster than life the vendor is, and the guidance is shorter; 1 to 50."`
+	Count      int           `name:"count" default:"36" help:"How many interactions beside the ones that each show something of their own; up to 5000."`
+	Keep       bool          `name:"keep" help:"Leave broker, vendor and worker running afterwards, until Ctrl-C, and print how to reach them."`
+	Redelivery consumer.Mode `name:"redelivery" default:"schedule" enum:"schedule,nak" help:"How interactions wait between polls; one of ${enum}."`
 }
 
 // Run has a worker work on a mixed set of interactions, shows it, and checks what came of it against the vendor's log
@@ -89,7 +89,7 @@ func (c devCommand) open(ctx context.Context, within string, notes *devNotes) (_
 		brokerFlags: brokerFlags{NATSURL: s.broker.URL(), InboxPrefix: nats.InboxPrefix[:len(nats.InboxPrefix)-1]},
 		vendorFlags: vendorFlags{baseURLFlags: baseURLFlags{BaseURL: s.vendor.URL()}, Token: simulator.DefaultToken},
 	}
-	s.run.timingFlags, s.run.workFlags = devTiming(c.Speed, c.Count, c.HoldBack)
+	s.run.timingFlags, s.run.workFlags = devTiming(c.Speed, c.Count, c.Redelivery)
 	if s.cfg, err = s.run.config(s.log); err != nil {
 		return nil, err
 	}
@@ -99,8 +99,8 @@ func (c devCommand) open(ctx context.Context, within string, notes *devNotes) (_
 	if s.js, err = jetstream.New(s.nc); err != nil {
 		return nil, fmt.Errorf("using JetStream: %w", err)
 	}
-	set := consumer.Topology(s.cfg, consumer.Choices{Mode: c.HoldBack}).Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
-	s.streams = c.HoldBack.Streams()
+	set := consumer.Topology(s.cfg, consumer.Choices{Mode: c.Redelivery}).Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
+	s.streams = c.Redelivery.Streams()
 	_, err = topology.Create(ctx, s.js, set)
 	return s, err
 }
@@ -151,7 +151,7 @@ func (c devCommand) play(ctx context.Context, p process, s *devStage, notes *dev
 	}
 	defer reading.Stop()
 
-	title := fmt.Sprintf("statusworker dev: hold back by %s, speed %s, %d interactions", c.HoldBack, speedText(c.Speed), len(cast))
+	title := fmt.Sprintf("statusworker dev: redelivery %s, speed %s, %d interactions", c.Redelivery, speedText(c.Speed), len(cast))
 	play, playCtx := errgroup.WithContext(ctx)
 	play.Go(func() error {
 		err := worker.Run(playCtx, p.leave)

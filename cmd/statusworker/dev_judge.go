@@ -39,14 +39,14 @@ type subjectCount struct {
 type laneReport struct {
 	typ                 schema.Type
 	interactions, polls int
-	guidance            time.Duration
+	interval            time.Duration
 	least               time.Duration // between two polls of one interaction
 	most                int           // polls of one interaction
 	twice               bool          // some interaction was polled twice
 }
 
 // judgeDev compares what landed with what must, and the gaps between polls with the guidance.
-func judgeDev(cast []part, landed []landing, polls []simulator.Poll, guidance consumer.Intervals) devReport {
+func judgeDev(cast []part, landed []landing, polls []simulator.Poll, interval consumer.Intervals) devReport {
 	r := devReport{interactions: len(cast), outcomes: len(landed)}
 	seen, patterns := map[string]int{}, map[string]int{}
 	for _, l := range landed {
@@ -67,7 +67,7 @@ func judgeDev(cast []part, landed []landing, polls []simulator.Poll, guidance co
 	types := map[string]schema.Type{}
 	lanes := map[schema.Type]*laneReport{}
 	for _, t := range schema.Types() {
-		r.lanes = append(r.lanes, laneReport{typ: t, guidance: guidance.Of(t)})
+		r.lanes = append(r.lanes, laneReport{typ: t, interval: interval.Of(t)})
 	}
 	for i := range r.lanes {
 		lanes[r.lanes[i].typ] = &r.lanes[i]
@@ -119,8 +119,8 @@ func (r *devReport) measure(polls []simulator.Poll, types map[string]schema.Type
 			if !lane.twice || gap < lane.least {
 				lane.least, lane.twice = gap, true
 			}
-			if gap < lane.guidance {
-				r.early = append(r.early, fmt.Sprintf("%s was asked for twice within %s, the guidance is %s", id, gap, lane.guidance))
+			if gap < lane.interval {
+				r.early = append(r.early, fmt.Sprintf("%s was asked for twice within %s, the guidance is %s", id, gap, lane.interval))
 			}
 		}
 	}
@@ -156,8 +156,8 @@ func (r devReport) verdict() error {
 	return nil
 }
 
-// deadMost is how many dead letters of one reason are shown.
-const deadMost = 3
+// maxDead is how many dead letters of one reason are shown.
+const maxDead = 3
 
 // write shows the report in lines of at most width columns; 0 is no bound.
 func (r devReport) write(w io.Writer, width int) {
@@ -172,7 +172,7 @@ func (r devReport) write(w io.Writer, width int) {
 	shown := 0
 	for i, l := range r.dead {
 		last := i+1 == len(r.dead) || r.dead[i+1].reason != l.reason
-		if shown++; shown <= deadMost {
+		if shown++; shown <= maxDead {
 			say(w, "  %s  %s", l.identifier, l.reason)
 			detail := "      " + l.detail
 			if width > 0 {
@@ -181,8 +181,8 @@ func (r devReport) write(w io.Writer, width int) {
 			say(w, "%s", detail)
 		}
 		if last {
-			if shown > deadMost {
-				say(w, "  and %d more: %s", shown-deadMost, l.reason)
+			if shown > maxDead {
+				say(w, "  and %d more: %s", shown-maxDead, l.reason)
 			}
 			shown = 0
 		}
@@ -200,7 +200,7 @@ func (r devReport) write(w io.Writer, width int) {
 			least = l.least.Round(time.Millisecond).String()
 		}
 		row := []cell{{text: "  " + string(l.typ)}}
-		for _, v := range []any{l.interactions, l.polls, l.most, least, l.guidance} {
+		for _, v := range []any{l.interactions, l.polls, l.most, least, l.interval} {
 			row = append(row, cell{text: fmt.Sprint(v), right: true})
 		}
 		rows = append(rows, row)

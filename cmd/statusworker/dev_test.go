@@ -20,10 +20,10 @@ import (
 )
 
 func TestDevRunsToItsEnd(t *testing.T) {
-	for _, mode := range []string{"reserve", "nak"} {
+	for _, mode := range []string{"schedule", "nak"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			c := command(t, "dev", "--speed", "40", "--count", "10", "--hold-back", mode)
+			c := command(t, "dev", "--speed", "40", "--count", "10", "--redelivery", mode)
 			began := time.Now()
 			c.exits(exitOK)
 			t.Logf("%s after %s", mode, time.Since(began))
@@ -37,7 +37,7 @@ func TestDevRunsToItsEnd(t *testing.T) {
 				}
 			}
 			all := fmt.Sprintf("%d interactions", len(newCast(10)))
-			says(t, "the summary", &c.stdout, "hold back by "+mode+", speed 40, "+all, all+", 1 of them declared twice",
+			says(t, "the summary", &c.stdout, "redelivery "+mode+", speed 40, "+all, all+", 1 of them declared twice",
 				"missing 0, doubled 0, not expected 0, polled too early 0: as it must be")
 			for _, line := range c.stdout.lines() {
 				if strings.Contains(line, "\x1b") {
@@ -90,7 +90,7 @@ func TestDevKeepsGoing(t *testing.T) {
 func TestJudgement(t *testing.T) {
 	audio := newPart(schema.Audio, "", simulator.Script{}).processed()
 	chat := newPart(schema.Chat, "", simulator.Script{}).failed(schema.NotFound)
-	guidance := consumer.Intervals{Audio: time.Second, Chat: time.Second / 2, Transcript: time.Second / 2}
+	interval := consumer.Intervals{Audio: time.Second, Chat: time.Second / 2, Transcript: time.Second / 2}
 	began := time.Now()
 	land := func(subjects ...string) (landed []landing) {
 		for _, s := range subjects {
@@ -128,7 +128,7 @@ func TestJudgement(t *testing.T) {
 		{"a poll of a stranger", land(good...), append(polite, poll("x", 0)), "1 not expected, the first: a poll of x"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := judgeDev([]part{audio, chat}, test.landed, test.polls, guidance)
+			r := judgeDev([]part{audio, chat}, test.landed, test.polls, interval)
 			switch err := r.verdict(); {
 			case test.want == "" && err != nil:
 				t.Errorf("verdict %v, want none", err)
@@ -181,7 +181,7 @@ func TestTheCastShowsEverything(t *testing.T) {
 		t.Errorf("types %v", types)
 	}
 	for _, speed := range []float64{1, 20, 50} {
-		timing, work := devTiming(speed, 100, consumer.Reserve)
+		timing, work := devTiming(speed, 100, consumer.Schedule)
 		life := scaled(90*time.Second, speed) // the longest
 		if work.Deadline < life+timing.ChatInterval || work.NotFoundGrace >= work.Deadline {
 			t.Errorf("speed %g: deadline %s, grace %s, the longest life %s", speed, work.Deadline, work.NotFoundGrace, life)

@@ -14,7 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
-	"statusworker/publisher/desk"
+	"statusworker/publisher/dlq"
 	"statusworker/schema"
 )
 
@@ -34,8 +34,8 @@ type filterFlags struct {
 	NewerThan time.Duration `name:"newer-than" placeholder:"AGE" help:"Only what became a dead letter within this time."`
 }
 
-func (f filterFlags) filter() (desk.Filter, error) {
-	filter := desk.Filter{Names: names(f.IDs...), OlderThan: f.OlderThan, NewerThan: f.NewerThan}
+func (f filterFlags) filter() (dlq.Filter, error) {
+	filter := dlq.Filter{Names: names(f.IDs...), OlderThan: f.OlderThan, NewerThan: f.NewerThan}
 	for _, r := range f.Reason {
 		filter.Reasons = append(filter.Reasons, schema.Reason(r))
 	}
@@ -68,7 +68,7 @@ func (f filterFlags) sought() *sought {
 	return &sought{ids: f.IDs, narrowed: len(f.Reason)+len(f.Type) > 0 || f.OlderThan+f.NewerThan > 0, found: map[string]bool{}}
 }
 
-func (s *sought) saw(l desk.Letter) {
+func (s *sought) saw(l dlq.DeadLetter) {
 	if len(s.ids) > 0 {
 		s.found[l.Identifier], s.found[l.Name()] = true, true
 	}
@@ -104,7 +104,7 @@ func (s *sought) report(to io.Writer) error {
 
 // asFilterUsage turns a complaint about a filter into one about the flag.
 func asFilterUsage(err error) error {
-	var bad *desk.FilterError
+	var bad *dlq.FilterError
 	if !errors.As(err, &bad) {
 		return err
 	}
@@ -115,18 +115,18 @@ func asFilterUsage(err error) error {
 	return usagef("%s names no dead letter: want %s", bad.Value, bad.Want)
 }
 
-// deskFlags are those of every command of the desk.
-type deskFlags struct {
+// dlqFlags are those of every command of the dead-letter queue.
+type dlqFlags struct {
 	waitFlags
 	brokerFlags `embed:"" group:"NATS"`
 	logFlags    `embed:"" group:"Log"`
 }
 
-// newDesk makes a desk on the streams that are there.
-type newDesk func(context.Context, jetstream.JetStream) (*desk.Desk, error)
+// newQueue makes a dead-letter queue on the streams that are there.
+type newQueue func(context.Context, jetstream.JetStream) (*dlq.Queue, error)
 
-// open connects and makes a desk. Call closing when it is done with.
-func (f deskFlags) open(ctx context.Context, p process, make newDesk) (d *desk.Desk, log *logrus.Logger, closing func(), err error) {
+// open connects and makes a dead-letter queue. Call closing when it is done with.
+func (f dlqFlags) open(ctx context.Context, p process, make newQueue) (d *dlq.Queue, log *logrus.Logger, closing func(), err error) {
 	log, err = f.logger(p)
 	if err != nil {
 		return nil, nil, nil, err
@@ -136,7 +136,7 @@ func (f deskFlags) open(ctx context.Context, p process, make newDesk) (d *desk.D
 		return nil, nil, nil, err
 	}
 	defer cancel()
-	// What cannot be sent at once must not be sent later: see package desk.
+	// What cannot be sent at once must not be sent later: see package dlq.
 	nc, err := f.connect(bounded, clientName(), log)
 	if err != nil {
 		return nil, nil, nil, f.unanswered(bounded, err)
@@ -158,7 +158,7 @@ func (f deskFlags) open(ctx context.Context, p process, make newDesk) (d *desk.D
 type dlqLsCommand struct {
 	filterFlags
 	Output string `short:"o" name:"output" default:"table" enum:"table,json,ndjson" help:"One of ${enum}. JSON has the whole events, each with where it is stored."`
-	deskFlags
+	dlqFlags
 }
 
 // Run lists dead letters as they are read.
@@ -167,7 +167,7 @@ func (c dlqLsCommand) Run(ctx context.Context, p process) error {
 	if err != nil {
 		return err
 	}
-	d, _, closing, err := c.open(ctx, p, desk.New)
+	d, _, closing, err := c.open(ctx, p, dlq.New)
 	if err != nil {
 		return interrupted(ctx, p, err)
 	}
@@ -178,7 +178,7 @@ func (c dlqLsCommand) Run(ctx context.Context, p process) error {
 	}
 	out := bufio.NewWriterSize(p.stdout, 64<<10)
 	list, sought := newDLQList(out, c.Output, columns(p.stdout)), c.sought()
-	err = selection.Each(ctx, func(l desk.Letter) error {
+	err = selection.Each(ctx, func(l dlq.DeadLetter) error {
 		sought.saw(l)
 		return list.add(l)
 	})
@@ -211,16 +211,16 @@ func deadLetters(n int) string {
 type dlqShowCommand struct {
 	ID     string `arg:"" name:"id" help:"Interaction identifier, last token of an invalid message, or @ and a sequence (the column SEQ of ls)."`
 	Output string `short:"o" name:"output" default:"text" enum:"text,json" help:"One of ${enum}. JSON is the event as it is stored, one a line."`
-	deskFlags
+	dlqFlags
 }
 
 // Run shows what there is under an identifier.
 func (c dlqShowCommand) Run(ctx context.Context, p process) error {
-	filter := desk.Filter{Names: names(c.ID)}
+	filter := dlq.Filter{Names: names(c.ID)}
 	if err := filter.Check(); err != nil {
 		return asFilterUsage(err)
 	}
-	d, _, closing, err := c.open(ctx, p, desk.New)
+	d, _, closing, err := c.open(ctx, p, dlq.New)
 	if err != nil {
 		return interrupted(ctx, p, err)
 	}
@@ -230,7 +230,7 @@ func (c dlqShowCommand) Run(ctx context.Context, p process) error {
 		return interrupted(ctx, p, err)
 	}
 	n := 0
-	err = selection.Each(ctx, func(l desk.Letter) error {
+	err = selection.Each(ctx, func(l dlq.DeadLetter) error {
 		if n++; c.Output == "json" {
 			_, err := fmt.Fprintf(p.stdout, "%s\n", event(l))
 			return err
@@ -238,7 +238,7 @@ func (c dlqShowCommand) Run(ctx context.Context, p process) error {
 		if n > 1 {
 			say(p.stdout, "")
 		}
-		showLetter(p.stdout, l, time.Now(), columns(p.stdout))
+		showDeadLetter(p.stdout, l, time.Now(), columns(p.stdout))
 		return nil
 	})
 	if err != nil {
@@ -258,7 +258,7 @@ type sureFlags struct {
 }
 
 // check refuses what nobody can have meant.
-func (f sureFlags) check(p process, filter desk.Filter, what string) error {
+func (f sureFlags) check(p process, filter dlq.Filter, what string) error {
 	switch {
 	case filter.All() && !f.All:
 		return usagef("%s which dead letters? Name identifiers, or --reason, --type, --older-than or --newer-than; --all means all of them", what)
@@ -272,9 +272,9 @@ func (f sureFlags) check(p process, filter desk.Filter, what string) error {
 
 // sure counts what is meant, and asks whether to go on. It returns how many there are; 0 also where the answer is no.
 // Missing is a fault where a name stands for none of them.
-func (f sureFlags) sure(ctx context.Context, p process, s *desk.Selection, sought *sought, what string) (n int, missing, err error) {
+func (f sureFlags) sure(ctx context.Context, p process, s *dlq.Selection, sought *sought, what string) (n int, missing, err error) {
 	reasons := map[schema.Reason]int{}
-	err = s.Each(ctx, func(l desk.Letter) error {
+	err = s.Each(ctx, func(l dlq.DeadLetter) error {
 		sought.saw(l)
 		reasons[l.Reason]++
 		n++
@@ -327,29 +327,29 @@ func saysYes(ctx context.Context, from io.Reader) (bool, error) {
 type dlqReplayCommand struct {
 	filterFlags
 	sureFlags
-	deskFlags
+	dlqFlags
 }
 
 // Run replays what is meant.
 func (c dlqReplayCommand) Run(ctx context.Context, p process) error {
-	return work(ctx, p, c.filterFlags, c.sureFlags, c.deskFlags, "replay", desk.NewForReplay, (*desk.Desk).Replay,
-		desk.Replayed, desk.Superseded, desk.Gone, desk.Left)
+	return work(ctx, p, c.filterFlags, c.sureFlags, c.dlqFlags, "replay", dlq.NewForReplay, (*dlq.Queue).Replay,
+		dlq.Replayed, dlq.Superseded, dlq.Gone, dlq.Left)
 }
 
 type dlqPurgeCommand struct {
 	filterFlags
 	sureFlags
-	deskFlags
+	dlqFlags
 }
 
 // Run deletes what is meant.
 func (c dlqPurgeCommand) Run(ctx context.Context, p process) error {
-	return work(ctx, p, c.filterFlags, c.sureFlags, c.deskFlags, "purge", desk.New, (*desk.Desk).Purge, desk.Deleted, desk.Gone)
+	return work(ctx, p, c.filterFlags, c.sureFlags, c.dlqFlags, "purge", dlq.New, (*dlq.Queue).Purge, dlq.Deleted, dlq.Gone)
 }
 
 // work does one thing with every dead letter that is meant, and says what became of them.
-func work(ctx context.Context, p process, f filterFlags, sure sureFlags, open deskFlags, what string, make newDesk,
-	do func(*desk.Desk, context.Context, *desk.Selection, bool, desk.Report) error, results ...desk.What) error {
+func work(ctx context.Context, p process, f filterFlags, sure sureFlags, open dlqFlags, what string, make newQueue,
+	do func(*dlq.Queue, context.Context, *dlq.Selection, bool, dlq.Report) error, results ...dlq.What) error {
 	filter, err := f.filter()
 	if err != nil {
 		return err

@@ -5,7 +5,7 @@ import (
 	"io"
 	"strings"
 
-	"statusworker/publisher/desk"
+	"statusworker/publisher/dlq"
 	"statusworker/schema"
 )
 
@@ -19,13 +19,13 @@ const (
 // dlqProgress counts what becomes of dead letters, and shows it.
 type dlqProgress struct {
 	progress
-	results []desk.What
-	n       map[desk.What]int
+	results []dlq.What
+	n       map[dlq.What]int
 	done    int
 }
 
-func newDLQProgress(w io.Writer, most int, results []desk.What) *dlqProgress {
-	p := &dlqProgress{results: results, n: map[desk.What]int{}}
+func newDLQProgress(w io.Writer, most int, results []dlq.What) *dlqProgress {
+	p := &dlqProgress{results: results, n: map[dlq.What]int{}}
 	if most <= barAbove {
 		w = plainWriter{w}
 	}
@@ -55,15 +55,15 @@ func (p *dlqProgress) text() string {
 func (p *dlqProgress) left() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.n[desk.Left]
+	return p.n[dlq.Left]
 }
 
-func (p *dlqProgress) add(l desk.Letter, r desk.Result) {
+func (p *dlqProgress) add(l dlq.DeadLetter, r dlq.Result) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.n[r.What]++
 	p.done++
-	if r.What == desk.Left {
+	if r.What == dlq.Left {
 		switch left := p.n[r.What]; {
 		case left <= leftAtMost:
 			_, _ = p.write(fmt.Appendf(nil, "%s %s: %s: %s\n", l.Name(), schema.Printable(l.Identifier), r.What, schema.Printable(r.Why))) // standard error: there is nobody to tell

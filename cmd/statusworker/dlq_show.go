@@ -11,15 +11,15 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
-	"statusworker/publisher/desk"
+	"statusworker/publisher/dlq"
 	"statusworker/schema"
 )
 
 const (
 	// listPage is how many rows are laid out together. Columns grow from page to page, and never shrink.
 	listPage = 200
-	// detailMost is how much of a detail is shown where no terminal bounds it.
-	detailMost = 200
+	// maxDetail is how much of a detail is shown where no terminal bounds it.
+	maxDetail = 200
 	// detailBeside is how wide a terminal must be for details beside the rest. On a narrower one they are below it.
 	detailBeside = 120
 	detailIndent = "      "
@@ -40,7 +40,7 @@ func newDLQList(w io.Writer, form string, width int) *dlqList {
 	return &dlqList{w: w, form: form, width: width, now: time.Now()}
 }
 
-func (l *dlqList) add(letter desk.Letter) error {
+func (l *dlqList) add(letter dlq.DeadLetter) error {
 	l.n++
 	switch l.form {
 	case "ndjson":
@@ -81,7 +81,7 @@ func (l *dlqList) row(p paint, texts ...string) {
 	}
 	cells := make([]cell, len(texts))
 	for i, text := range texts {
-		cells[i] = cell{text: fit(schema.Printable(text), detailMost), paint: p}
+		cells[i] = cell{text: fit(schema.Printable(text), maxDetail), paint: p}
 	}
 	cells[0].right, cells[1].right = true, true
 	l.rows = append(l.rows, cells)
@@ -131,7 +131,7 @@ func (l *dlqList) end() error {
 }
 
 // entry is a dead letter in JSON: where it is stored, and the event, or what is there instead.
-func entry(l desk.Letter) []byte {
+func entry(l dlq.DeadLetter) []byte {
 	var e struct {
 		Sequence uint64          `json:"sequence"`
 		Stored   time.Time       `json:"stored"`
@@ -156,7 +156,7 @@ func entry(l desk.Letter) []byte {
 }
 
 // event is the event as it is stored, on one line; of what is no event, its entry.
-func event(l desk.Letter) []byte {
+func event(l dlq.DeadLetter) []byte {
 	var b bytes.Buffer
 	if l.Problem != nil || json.Compact(&b, l.Message) != nil {
 		return entry(l)
@@ -200,12 +200,12 @@ const (
 	// fieldWidth is where the values of fields begin; textWidth is how wide a text is at most.
 	fieldWidth = 15
 	textWidth  = 100
-	// messageMost is how much is shown of what is no JSON.
-	messageMost = 400
+	// maxMessage is how much is shown of what is no JSON.
+	maxMessage = 400
 )
 
-// showLetter writes all that an operator wants to know of a dead letter.
-func showLetter(w io.Writer, l desk.Letter, now time.Time, width int) {
+// showDeadLetter writes all that an operator wants to know of a dead letter.
+func showDeadLetter(w io.Writer, l dlq.DeadLetter, now time.Time, width int) {
 	if width == 0 || width > textWidth {
 		width = textWidth
 	}
@@ -249,7 +249,7 @@ func showLetter(w io.Writer, l desk.Letter, now time.Time, width int) {
 	field("stored", at(l.Stored)+" on "+l.Subject)
 	field("trace", l.Traceparent)
 	if l.Problem != nil {
-		field("message", fmt.Sprintf("%d bytes: %+q", len(l.Message), l.Message[:min(len(l.Message), messageMost)]))
+		field("message", fmt.Sprintf("%d bytes: %+q", len(l.Message), l.Message[:min(len(l.Message), maxMessage)]))
 		field("purge", "statusworker dlq purge "+l.Name())
 		return
 	}
@@ -259,7 +259,7 @@ func showLetter(w io.Writer, l desk.Letter, now time.Time, width int) {
 			what = "cut"
 		}
 		size := max(l.AnswerSize, len(l.AnswerPayload))
-		field("answer", fmt.Sprintf("%s, %d bytes: %+q", what, size, l.AnswerPayload[:min(len(l.AnswerPayload), messageMost)]))
+		field("answer", fmt.Sprintf("%s, %d bytes: %+q", what, size, l.AnswerPayload[:min(len(l.AnswerPayload), maxMessage)]))
 	}
 	for _, part := range []struct {
 		name string
@@ -275,7 +275,7 @@ func showLetter(w io.Writer, l desk.Letter, now time.Time, width int) {
 		}
 	}
 	if l.PayloadSize > 0 {
-		field("payload", fmt.Sprintf("%d bytes: %+q", l.PayloadSize, l.Payload[:min(len(l.Payload), messageMost)]))
+		field("payload", fmt.Sprintf("%d bytes: %+q", l.PayloadSize, l.Payload[:min(len(l.Payload), maxMessage)]))
 	}
 	subject, message, err := l.Declared()
 	if err != nil {
@@ -289,7 +289,7 @@ func showLetter(w io.Writer, l desk.Letter, now time.Time, width int) {
 }
 
 // lastStatus is the status in the vendor's last answer; empty where there is none.
-func lastStatus(l desk.Letter) schema.Status {
+func lastStatus(l dlq.DeadLetter) schema.Status {
 	var answer struct {
 		Status schema.Status `json:"status"`
 	}

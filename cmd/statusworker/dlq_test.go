@@ -15,7 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/cmd/embedded"
-	"statusworker/publisher/desk"
+	"statusworker/publisher/dlq"
 	"statusworker/schema"
 )
 
@@ -35,8 +35,8 @@ func deadLetter(r schema.Reason, id string) schema.Outcome {
 	return o
 }
 
-// bury stores outcomes, and returns the sequence of the last one.
-func bury(t *testing.T, js jetstream.JetStream, outcomes ...schema.Outcome) (sequence uint64) {
+// storeDeadLetter stores outcomes, and returns the sequence of the last one.
+func storeDeadLetter(t *testing.T, js jetstream.JetStream, outcomes ...schema.Outcome) (sequence uint64) {
 	t.Helper()
 	for _, o := range outcomes {
 		data, err := o.Marshal()
@@ -52,8 +52,8 @@ func bury(t *testing.T, js jetstream.JetStream, outcomes ...schema.Outcome) (seq
 	return sequence
 }
 
-// buryMany stores n dead letters of one reason.
-func buryMany(t *testing.T, js jetstream.JetStream, n int) {
+// storeDeadLetters stores n dead letters of one reason.
+func storeDeadLetters(t *testing.T, js jetstream.JetStream, n int) {
 	t.Helper()
 	for range n {
 		o := deadLetter(schema.NotFound, uuid.NewString())
@@ -126,7 +126,7 @@ func TestDLQShowsAnAnswerThatIsNotJSON(t *testing.T) {
 	at, js := provisioned(t)
 	o := deadLetter(schema.ProcessingFailed, uuid.NewString())
 	o.Answer, o.AnswerPayload = nil, []byte("{\"status\":\"processingFailed\",\"x\":\"\xff\x1b[2J\"}")
-	bury(t, js, o)
+	storeDeadLetter(t, js, o)
 	c := command(t, "dlq", "show", o.Identifier, "--nats-url", at).exits(exitOK)
 	says(t, "standard output", &c.stdout, "answer", "processingFailed", `\xff`)
 	unforged(t, &c.stdout)
@@ -140,7 +140,7 @@ func TestDLQListsAndShows(t *testing.T) {
 	o.Detail = "the vendor's errorMessage: \x1b[2J\r\nnothing \u202e here\u009b31m"
 	o.Answer = json.RawMessage(`{"errorMessage":"` + "\u009b31m\u202e" + `"}`)
 	o.Origin.Traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-	bury(t, js, o, deadLetter(schema.InvalidMessage, invalid))
+	storeDeadLetter(t, js, o, deadLetter(schema.InvalidMessage, invalid))
 	if _, err := js.Publish(t.Context(), "interactions.failed.x.y", []byte("\x1b]0;owned\a not ours")); err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +235,7 @@ func TestDLQTableFitsATerminal(t *testing.T) {
 	o := deadLetter(schema.FileDownloadFailed, id)
 	o.Type = schema.Audio
 	o.Detail = strings.Repeat("long ", 100)
-	bury(t, js, o)
+	storeDeadLetter(t, js, o)
 	for _, l := range letters(t, at) {
 		if err := list.add(l); err != nil {
 			t.Fatal(err)
@@ -264,9 +264,9 @@ func TestDLQReplayAndPurge(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
 	const n = 3000
-	buryMany(t, js, n)
+	storeDeadLetters(t, js, n)
 	other := uuid.NewString()
-	bury(t, js, deadLetter(schema.Rejected, other))
+	storeDeadLetter(t, js, deadLetter(schema.Rejected, other))
 
 	c := command(t, "dlq", "replay", "--dry-run", "--reason", "not_found", "--nats-url", at).exits(exitOK)
 	says(t, "standard output", &c.stdout, "dry run, nothing was changed; it would be: replayed 3000, superseded 0, gone 0, left 0")
@@ -297,11 +297,11 @@ func TestDLQNamesWhatIsNotThere(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
 	failed, other, gone, token := uuid.NewString(), uuid.NewString(), uuid.NewString(), "seq-17"
-	bury(t, js, deadLetter(schema.NotFound, failed), deadLetter(schema.Rejected, other), deadLetter(schema.InvalidMessage, token))
-	deleted := fmt.Sprintf("@%d", bury(t, js, deadLetter(schema.NotFound, gone)))
+	storeDeadLetter(t, js, deadLetter(schema.NotFound, failed), deadLetter(schema.Rejected, other), deadLetter(schema.InvalidMessage, token))
+	deleted := fmt.Sprintf("@%d", storeDeadLetter(t, js, deadLetter(schema.NotFound, gone)))
 	processed := schema.Outcome{Identifier: uuid.NewString(), Type: schema.Chat, Destination: schema.ToCXAI, Observed: time.Now(),
 		Declaration: json.RawMessage(`{}`), Answer: json.RawMessage(`{"status":"processed"}`), Origin: deadLetter(schema.NotFound, gone).Origin}
-	noDeadLetter := fmt.Sprintf("@%d", bury(t, js, processed))
+	noDeadLetter := fmt.Sprintf("@%d", storeDeadLetter(t, js, processed))
 	command(t, "dlq", "purge", "--yes", deleted, "--nats-url", at).exits(exitOK)
 
 	for _, missing := range [][]string{
@@ -358,7 +358,7 @@ func TestDLQNamesWhatIsNotThere(t *testing.T) {
 	}
 }
 
-// Without its streams no command of the desk has done anything.
+// Without its streams no command of the dead-letter queue has done anything.
 func TestDLQWithoutStreams(t *testing.T) {
 	t.Parallel()
 	s, js := broker(t)
@@ -391,7 +391,7 @@ func TestDLQReplaySurvivesARestartOfTheBroker(t *testing.T) {
 	command(t, "provision", "--nats-url", s.URL()).exits(exitOK)
 	js := connectTo(t, s.URL())
 	const n = 3000
-	buryMany(t, js, n)
+	storeDeadLetters(t, js, n)
 	c := command(t, "dlq", "replay", "--yes", "--all", "--nats-url", s.URL()).start()
 	waitFor(t, c.ctx, func() bool { now, _ := messages(t, js, schema.StreamDeclared); return now > n/10 })
 	if err := s.Restart(); err != nil {
@@ -438,7 +438,7 @@ func TestDLQRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := uuid.NewString()
-	bury(t, js, deadLetter(schema.NotFound, id), deadLetter(schema.NotFound, uuid.NewString()), deadLetter(schema.Rejected, uuid.NewString()))
+	storeDeadLetter(t, js, deadLetter(schema.NotFound, id), deadLetter(schema.NotFound, uuid.NewString()), deadLetter(schema.Rejected, uuid.NewString()))
 	do := func(want int, name string, args ...string) *call {
 		t.Helper()
 		return command(t, append(append([]string{"dlq"}, args...), as(name)...)...).exits(want)
@@ -464,17 +464,17 @@ func TestSaysYes(t *testing.T) {
 }
 
 // letters reads all dead letters.
-func letters(t *testing.T, at string) (all []desk.Letter) {
+func letters(t *testing.T, at string) (all []dlq.DeadLetter) {
 	t.Helper()
-	d, err := desk.New(t.Context(), connectTo(t, at))
+	d, err := dlq.New(t.Context(), connectTo(t, at))
 	if err != nil {
 		t.Fatal(err)
 	}
-	selection, err := d.Select(t.Context(), desk.Filter{})
+	selection, err := d.Select(t.Context(), dlq.Filter{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := selection.Each(t.Context(), func(l desk.Letter) error {
+	if err := selection.Each(t.Context(), func(l dlq.DeadLetter) error {
 		all = append(all, l)
 		return nil
 	}); err != nil {

@@ -41,7 +41,7 @@ func (c doctorCommand) Run(ctx context.Context, p process) error {
 	}
 	silent := logrus.New()
 	silent.SetOutput(io.Discard) // the findings say it
-	options, err := c.options(clientName(), silent, newDoor(silent, c.hint))
+	options, err := c.options(clientName(), silent, newWatcher(silent, c.hint))
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (c doctorCommand) Run(ctx context.Context, p process) error {
 	if err := c.adminFlags.check(); err != nil {
 		return err
 	}
-	found := doctor.Examine(ctx, doctor.Patient{
+	found := doctor.Examine(ctx, doctor.Target{
 		Connect: func() (*nats.Conn, error) {
 			nc, err := nats.Connect(c.NATSURL, append(options, nats.NoReconnect(), nats.Timeout(connectOnce))...)
 			if err != nil {
@@ -70,7 +70,7 @@ func (c doctorCommand) Run(ctx context.Context, p process) error {
 			}
 			return nc, nil
 		},
-		MendConnection: func(err error) string {
+		FixConnection: func(err error) string {
 			if hopeless(err) {
 				return c.hint(err)
 			}
@@ -99,7 +99,7 @@ func (c doctorCommand) Run(ctx context.Context, p process) error {
 	if err != nil {
 		return fmt.Errorf("writing the findings: %w", err)
 	}
-	if doctor.Sick(found) {
+	if doctor.AnyFailed(found) {
 		return errReported
 	}
 	return nil

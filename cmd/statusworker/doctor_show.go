@@ -11,7 +11,7 @@ import (
 )
 
 // showFindings writes what was found for people: a line for what is right; for what is not, all of it and below it the
-// mend; what was not checked, together; and at the end how many there are of each.
+// fix; what was not checked, together; and at the end how many there are of each.
 func showFindings(w io.Writer, found []doctor.Finding, width int) error {
 	if width == 0 || width > textWidth {
 		width = textWidth
@@ -41,7 +41,7 @@ func showFindings(w io.Writer, found []doctor.Finding, width int) error {
 			continue
 		case doctor.Skip:
 			checks := []string{f.Check}
-			for i+1 < len(found) && found[i+1].Result == doctor.Skip && found[i+1].Found == f.Found && found[i+1].Mend == f.Mend {
+			for i+1 < len(found) && found[i+1].Result == doctor.Skip && found[i+1].Found == f.Found && found[i+1].Fix == f.Fix {
 				i++
 				count[doctor.Skip]++
 				checks = append(checks, found[i].Check)
@@ -51,13 +51,13 @@ func showFindings(w io.Writer, found []doctor.Finding, width int) error {
 			}
 		}
 		texts := wrapped(schema.Printable(f.Found), room)
-		if f.Mend != "" {
-			texts = slices.Concat(texts, wrapped("mend: "+schema.Printable(f.Mend), room))
+		if f.Fix != "" {
+			texts = slices.Concat(texts, wrapped("fix: "+schema.Printable(f.Fix), room))
 		}
 		line(f.Result, f.Check, texts...)
 	}
 	verdict := "a worker with these flags can work"
-	if doctor.Sick(found) {
+	if doctor.AnyFailed(found) {
 		verdict = "a worker with these flags cannot work as it should"
 	}
 	fmt.Fprintf(&b, "\n%d checks: passed %d, warnings %d, failed %d, skipped %d: %s\n",

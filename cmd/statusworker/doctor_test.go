@@ -65,8 +65,8 @@ func examined(t *testing.T, wantCode int, natsURL, vendorURL string, more ...str
 		if _, twice := found[f.Check]; twice {
 			t.Errorf("%s was checked twice", f.Check)
 		}
-		if (f.Result == doctor.Warn || f.Result == doctor.Fail) == (f.Mend == "") && f.Result != doctor.Skip {
-			t.Errorf("%s is %s, and its mend is %q", f.Check, f.Result, f.Mend)
+		if (f.Result == doctor.Warn || f.Result == doctor.Fail) == (f.Fix == "") && f.Result != doctor.Skip {
+			t.Errorf("%s is %s, and its fix is %q", f.Check, f.Result, f.Fix)
 		}
 		found[f.Check] = f
 	}
@@ -77,7 +77,7 @@ func examined(t *testing.T, wantCode int, natsURL, vendorURL string, more ...str
 		count[f.Result]++
 		want := []string{f.Check}
 		if f.Result == doctor.Warn || f.Result == doctor.Fail {
-			want = []string{string(f.Result) + " " + f.Check + " ", unwrapped(f.Found), "mend: " + unwrapped(f.Mend)}
+			want = []string{string(f.Result) + " " + f.Check + " ", unwrapped(f.Found), "fix: " + unwrapped(f.Fix)}
 		}
 		for _, w := range want {
 			if !strings.Contains(told, w) {
@@ -105,7 +105,7 @@ func TestDoctorsReport(t *testing.T) {
 		{Check: "clock", Result: doctor.Pass, Found: strings.Repeat("fine ", 40)},
 		{Check: "tls", Result: doctor.Skip, Found: "not checked: there is no connection"},
 		{Check: "topology", Result: doctor.Skip, Found: "not checked: there is no connection"},
-		{Check: "vendor", Result: doctor.Fail, Mend: "do\nthis " + strings.Repeat("and that ", 20), Found: "said \x1b[31m\r\nPASS  token <&>\u2028"},
+		{Check: "vendor", Result: doctor.Fail, Fix: "do\nthis " + strings.Repeat("and that ", 20), Found: "said \x1b[31m\r\nPASS  token <&>\u2028"},
 	}
 	var out bytes.Buffer
 	if err := showFindings(&out, found, 60); err != nil {
@@ -113,7 +113,7 @@ func TestDoctorsReport(t *testing.T) {
 	}
 	lines := strings.Split(out.String(), "\n")
 	for i, want := range []string{
-		"PASS  clock     fine fine", "SKIP  2 checks  not checked: there is no connection: tls,", "                topology", "FAIL  vendor    said \uFFFD[31m PASS token <&>", "                mend: do this and that",
+		"PASS  clock     fine fine", "SKIP  2 checks  not checked: there is no connection: tls,", "                topology", "FAIL  vendor    said \uFFFD[31m PASS token <&>", "                fix: do this and that",
 	} {
 		if !strings.HasPrefix(lines[i], want) {
 			t.Errorf("line %d is %q, want %q", i+1, lines[i], want)
@@ -156,17 +156,17 @@ func finds(t *testing.T, f doctor.Finding, texts ...string) {
 		t.Errorf("%s: no text to look for", f.Check)
 	}
 	for _, text := range texts {
-		if !strings.Contains(f.Found+"\n"+f.Mend, text) {
-			t.Errorf("%s %s has no %q: %q, %q", f.Result, f.Check, text, f.Found, f.Mend)
+		if !strings.Contains(f.Found+"\n"+f.Fix, text) {
+			t.Errorf("%s %s has no %q: %q, %q", f.Result, f.Check, text, f.Found, f.Fix)
 		}
 	}
 }
 
 func TestDoctorOfTheHealthy(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []string{"reserve", "nak"} {
+	for _, mode := range []string{"schedule", "nak"} {
 		t.Run(mode, func(t *testing.T) {
-			at, _ := provisioned(t, "--hold-back", mode)
+			at, _ := provisioned(t, "--redelivery", mode)
 			v := vendor(t, simulator.Config{})
 			found := examined(t, exitOK, at, v.URL())
 			want := map[string]doctor.Result{"certificate": doctor.Skip, "vendor certificate": doctor.Skip}
@@ -429,7 +429,7 @@ func declare(t *testing.T, js jetstream.JetStream) string {
 func TestDoctorOfAnOldServer(t *testing.T) {
 	t.Parallel()
 	found := examined(t, exitFault, oldServer(t, "2.11.4"), vendor(t, simulator.Config{}).URL())
-	finds(t, found["server version"], "2.11.4", "2.12.10", "--hold-back nak")
+	finds(t, found["server version"], "2.11.4", "2.12.10", "--redelivery nak")
 	if found["jetstream"].Result != doctor.Pass || found["topology"].Result != doctor.Fail {
 		t.Errorf("JetStream is %+v, the topology %+v", found["jetstream"], found["topology"])
 	}
@@ -471,7 +471,7 @@ func users(t *testing.T, edit func([]*server.User) []*server.User) string {
 		t.Fatal(err)
 	}
 	var passwords strings.Builder
-	for _, user := range []string{"PRODUCER", "DECLARE", "WORKER", "PROVISION", "STATUS", "DESK", "TRANSCRIPTS"} {
+	for _, user := range []string{"PRODUCER", "DECLARE", "WORKER", "PROVISION", "STATUS", "DLQ", "TRANSCRIPTS"} {
 		fmt.Fprintf(&passwords, "%s_PASSWORD: %s\n", user, userPassword)
 	}
 	file := filepath.Join(t.TempDir(), "nats.conf")
@@ -513,7 +513,7 @@ func lacking(worker *server.User, name, subject string) *server.User {
 // Of the shipped worker's rights, the doctor misses each one that is not there, and none that is.
 func TestDoctorMissesEachRight(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []string{"reserve", "nak"} {
+	for _, mode := range []string{"schedule", "nak"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			var rights []string
@@ -533,7 +533,7 @@ func TestDoctorMissesEachRight(t *testing.T) {
 				t.Fatal("there is no user worker")
 				return nil
 			})
-			command(t, append([]string{"provision", "--nats-url", at, "--hold-back", mode}, as("provision")...)...).exits(exitOK)
+			command(t, append([]string{"provision", "--nats-url", at, "--redelivery", mode}, as("provision")...)...).exits(exitOK)
 			v := vendor(t, simulator.Config{})
 
 			// The account's limits are not the worker's to see; a server that could do better is worth a word.
@@ -553,7 +553,7 @@ func TestDoctorMissesEachRight(t *testing.T) {
 			for i, subject := range rights {
 				forNaks := strings.Contains(subject, "DECLARED.poll-") && !strings.Contains(subject, "CONSUMER.INFO") || strings.HasSuffix(subject, "MSG.GET."+schema.StreamDeclared)
 				forReservations := strings.HasPrefix(subject, "interactions.hold") || strings.Contains(subject, "POLLS") && !strings.Contains(subject, "STREAM.INFO") || strings.Contains(subject, "intake") && !strings.Contains(subject, "CONSUMER.INFO")
-				if mode == "reserve" && forNaks || mode == "nak" && forReservations {
+				if mode == "schedule" && forNaks || mode == "nak" && forReservations {
 					only(t, examined(t, exitOK, at, v.URL(), as(fmt.Sprint("lacking-", i))...), usual)
 					continue
 				}
@@ -564,7 +564,7 @@ func TestDoctorMissesEachRight(t *testing.T) {
 						continue
 					}
 					failed++
-					if !strings.HasPrefix(f.Check, "permission ") || !strings.Contains(f.Mend, subject) {
+					if !strings.HasPrefix(f.Check, "permission ") || !strings.Contains(f.Fix, subject) {
 						t.Errorf("without %s: %+v", subject, f)
 					}
 				}
@@ -580,9 +580,9 @@ func TestDoctorMissesEachRight(t *testing.T) {
 // What the doctor does leaves no trace in the streams, takes no message, and re-times no delivery.
 func TestDoctorChangesNothing(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []string{"reserve", "nak"} {
+	for _, mode := range []string{"schedule", "nak"} {
 		t.Run(mode, func(t *testing.T) {
-			at, js := provisioned(t, "--hold-back", mode)
+			at, js := provisioned(t, "--redelivery", mode)
 			v := vendor(t, simulator.Config{})
 			declare(t, js)
 			declare(t, js)

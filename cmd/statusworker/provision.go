@@ -18,7 +18,7 @@ import (
 )
 
 type provisionCommand struct {
-	HoldBack         consumer.Mode  `name:"hold-back" var:"STATUSWORKER_HOLD_BACK" default:"auto" enum:"auto,reserve,nak" help:"How interactions wait between polls: reserve (message schedules; nats-server ${min_servers}) or nak (older servers); auto is as it is, reserve when new."`
+	Redelivery       consumer.Mode  `name:"redelivery" var:"STATUSWORKER_REDELIVERY" default:"auto" enum:"auto,schedule,nak" help:"How interactions wait between polls: schedule (message schedules; nats-server ${min_servers}) or nak (older servers); auto keeps the current mode, new deployments use schedule."`
 	Replicas         *int           `name:"replicas" var:"STATUSWORKER_REPLICAS" placeholder:"N" help:"Copies of each stream in a cluster: 1, 3 or 5. Production wants 3. Not given: as they are, 1 when new."`
 	MaxAge           *time.Duration `name:"max-age" var:"STATUSWORKER_MAX_AGE" placeholder:"DURATION" help:"How long outcomes are kept. Not given: as it is, 14d when new."`
 	OutcomesMaxBytes *int64         `name:"outcomes-max-bytes" var:"STATUSWORKER_OUTCOMES_MAX_BYTES" placeholder:"N" help:"Bound of the outcomes stream, the oldest go first; 0 is none. Not given: as it is."`
@@ -70,16 +70,16 @@ func (c provisionCommand) provision(ctx context.Context, p process, log logrus.F
 	if err != nil {
 		return fmt.Errorf("using JetStream: %w", err)
 	}
-	if c.HoldBack == asItIs {
+	if c.Redelivery == asItIs {
 		err := settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
-			c.HoldBack, err = consumer.Detect(ctx, js)
+			c.Redelivery, err = consumer.Detect(ctx, js)
 			return err
 		})
 		if err != nil {
 			return err
 		}
-		if c.HoldBack == "" {
-			c.HoldBack = consumer.Reserve
+		if c.Redelivery == "" {
+			c.Redelivery = consumer.Schedule
 		}
 	}
 	if err := c.checkServer(nc.ConnectedServerVersion(), log); err != nil {
@@ -101,14 +101,14 @@ func (c provisionCommand) checkServer(version string, log logrus.FieldLogger) er
 	streams := func(m consumer.Mode) []jetstream.StreamConfig {
 		return consumer.Topology(consumer.Config{}, consumer.Choices{Mode: m}).Streams
 	}
-	err := topology.CheckServer(version, streams(c.HoldBack))
+	err := topology.CheckServer(version, streams(c.Redelivery))
 	switch {
 	case err != nil && topology.CheckServer(version, streams(consumer.Nak)) == nil:
-		return fmt.Errorf("%w, or use --hold-back nak", err)
+		return fmt.Errorf("%w, or use --redelivery nak", err)
 	case err != nil:
 		return err
 	}
-	for _, f := range topology.ServerFaults(version, streams(c.HoldBack)) {
+	for _, f := range topology.ServerFaults(version, streams(c.Redelivery)) {
 		log.WithFields(logrus.Fields{"version": version, "fault": f.What, "fixed_in": f.Fixed, "advice": f.Do}).Warn("this nats-server has a known fault")
 	}
 	return nil
@@ -156,7 +156,7 @@ func (c provisionCommand) config(log logrus.FieldLogger) (consumer.Config, error
 
 // wanted is the topology that the flags ask for. What they do not say about streams that exist stays as it is.
 func (c provisionCommand) wanted(ctx context.Context, js jetstream.JetStream, cfg consumer.Config) (topology.Set, error) {
-	waiting := consumer.Choices{Mode: c.HoldBack, Replicas: 1}
+	waiting := consumer.Choices{Mode: c.Redelivery, Replicas: 1}
 	outcomes := publisher.Choices{MaxAge: publisher.DefaultMaxAge}
 	for _, name := range schema.Streams() {
 		stream, err := js.Stream(ctx, name)
@@ -188,7 +188,7 @@ func (c provisionCommand) wanted(ctx context.Context, js jetstream.JetStream, cf
 // keepAckWaits leaves ack waits of naks that are longer than they should be, where the flags that they are made from were not
 // given: workers with longer intervals could not run on shorter ones.
 func (c provisionCommand) keepAckWaits(ctx context.Context, js jetstream.JetStream, set topology.Set) error {
-	if c.HoldBack != consumer.Nak || c.given("request-timeout") {
+	if c.Redelivery != consumer.Nak || c.given("request-timeout") {
 		return nil
 	}
 	for _, t := range schema.Types() {

@@ -45,7 +45,7 @@ func (c provisionCommand) apply(
 		return nil
 	case other:
 		return errors.New("the streams were made for the other way of holding back; nothing was changed. To keep it, leave out " +
-			"--hold-back ($STATUSWORKER_HOLD_BACK), or name the way that is there; to change over, see docs/design.md")
+			"--redelivery ($STATUSWORKER_REDELIVERY), or name the way that is there; to change over, see docs/design.md")
 	case c.DryRun:
 		return errReported
 	}
@@ -140,7 +140,7 @@ func (c provisionCommand) redeliver(
 	ctx context.Context, js jetstream.JetStream, p process, log logrus.FieldLogger, set topology.Set, undelivered []topology.Undelivered,
 ) error {
 	return settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
-		if c.HoldBack == consumer.Nak {
+		if c.Redelivery == consumer.Nak {
 			bucket, err := js.Stream(ctx, schema.StreamWorkers)
 			if err != nil {
 				return fmt.Errorf("reading stream %s: %w", schema.StreamWorkers, err)
@@ -175,7 +175,7 @@ func fixed(err error) error {
 // noCluster is the broker's code for more than one replica on a server that is alone.
 const noCluster jetstream.ErrorCode = 10074
 
-// alone adds what mends replicas on a server that is alone.
+// alone adds what fixes replicas on a server that is alone.
 func alone(err error) error {
 	if api := (*jetstream.APIError)(nil); errors.As(err, &api) && api.ErrorCode == noCluster {
 		return fmt.Errorf("%w; this server is no cluster: leave out --replicas ($%s), or provision in a cluster", err, variable("replicas"))

@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"statusworker/consumer/survey"
+	"statusworker/consumer/overview"
 	"statusworker/schema"
 	"statusworker/schema/topology"
 )
@@ -33,13 +33,13 @@ func streams(t *testing.T, js jetstream.JetStream) []string {
 func TestProvisionCreatesOnce(t *testing.T) {
 	t.Parallel()
 	for mode, want := range map[string][]string{
-		"reserve": {schema.StreamDeclared, schema.StreamOutcomes, schema.StreamPolls, schema.StreamWorkers},
-		"nak":     {schema.StreamDeclared, schema.StreamOutcomes, schema.StreamWorkers},
+		"schedule": {schema.StreamDeclared, schema.StreamOutcomes, schema.StreamPolls, schema.StreamWorkers},
+		"nak":      {schema.StreamDeclared, schema.StreamOutcomes, schema.StreamWorkers},
 	} {
 		t.Run(mode, func(t *testing.T) {
 			s, js := broker(t)
 			provision := func(more ...string) *call {
-				return command(t, append([]string{"provision", "--nats-url", s.URL(), "--hold-back", mode}, more...)...)
+				return command(t, append([]string{"provision", "--nats-url", s.URL(), "--redelivery", mode}, more...)...)
 			}
 			c := provision("--dry-run").exits(exitFault)
 			says(t, "dry run", &c.stdout, "would create stream "+schema.StreamDeclared, "would create stream "+schema.StreamOutcomes)
@@ -97,10 +97,10 @@ func TestProvisionReadsVariables(t *testing.T) {
 	t.Parallel()
 	s, js := broker(t)
 	c := command(t, "provision", "--max-age", "72h")
-	c.env["NATS_URL"], c.env["STATUSWORKER_HOLD_BACK"], c.env["STATUSWORKER_MAX_AGE"] = s.URL(), "nak", "48h"
+	c.env["NATS_URL"], c.env["STATUSWORKER_REDELIVERY"], c.env["STATUSWORKER_MAX_AGE"] = s.URL(), "nak", "48h"
 	c.exits(exitOK)
 	if have := streams(t, js); slices.Contains(have, schema.StreamPolls) {
-		t.Errorf("streams %v: the variable of --hold-back was not read", have)
+		t.Errorf("streams %v: the variable of --redelivery was not read", have)
 	}
 	stream, err := js.Stream(t.Context(), schema.StreamOutcomes)
 	if err != nil {
@@ -113,20 +113,20 @@ func TestProvisionReadsVariables(t *testing.T) {
 
 func TestProvisionDoesNotChangeOver(t *testing.T) {
 	t.Parallel()
-	for from, to := range map[string]string{"reserve": "nak", "nak": "reserve"} {
+	for from, to := range map[string]string{"schedule": "nak", "nak": "schedule"} {
 		t.Run(from+" to "+to, func(t *testing.T) {
-			at, js := provisioned(t, "--hold-back", from)
+			at, js := provisioned(t, "--redelivery", from)
 			before := streams(t, js)
 			for _, more := range [][]string{nil, {"--update"}, {"--dry-run"}} {
-				c := command(t, append([]string{"provision", "--nats-url", at, "--hold-back", to}, more...)...).exits(exitFault)
+				c := command(t, append([]string{"provision", "--nats-url", at, "--redelivery", to}, more...)...).exits(exitFault)
 				says(t, "standard output", &c.stdout, "must not be there", "delete it")
 			}
-			says(t, "standard error", &command(t, "provision", "--nats-url", at, "--hold-back", to).exits(exitFault).stderr, "nothing was changed", "leave out --hold-back")
+			says(t, "standard error", &command(t, "provision", "--nats-url", at, "--redelivery", to).exits(exitFault).stderr, "nothing was changed", "leave out --redelivery")
 			// Not told, it leaves that as it is, also where some of it is lost.
 			as := command(t, "provision", "--nats-url", at).exits(exitOK)
 			says(t, "standard output", &as.stdout, "everything is as it should be")
 			lost := schema.StreamDeclared
-			if from == "reserve" {
+			if from == "schedule" {
 				lost = schema.StreamPolls
 			}
 			for _, typ := range schema.Types() {
@@ -139,15 +139,15 @@ func TestProvisionDoesNotChangeOver(t *testing.T) {
 				t.Errorf("streams were %v and are %v", before, after)
 			}
 			c := worker(t, at).start() // it still runs
-			c.stderr.wait(t, c.ctx, `"hold_back":"`+from+`"`)
+			c.stderr.wait(t, c.ctx, `"redelivery":"`+from+`"`)
 			c.stop()
 			c.end()
 		})
 	}
 }
 
-// A bucket of workers that somebody made with nats kv, which knows nothing of ages: a worker names the command that mends it.
-func TestProvisionMendsTheBucket(t *testing.T) {
+// A bucket of workers that somebody made with nats kv, which knows nothing of ages: a worker names the command that fixes it.
+func TestProvisionFixesTheBucket(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
 	if err := js.DeleteStream(t.Context(), schema.StreamWorkers); err != nil {
@@ -175,10 +175,10 @@ func TestProvisionOverAForeignStream(t *testing.T) {
 }
 
 // Naks have an ack wait that is made from the workers' timing. What is not said of that stays as it is, and the command that a
-// worker names mends it as it is written.
+// worker names fixes it as it is written.
 func TestProvisionTimingOfNaks(t *testing.T) {
 	t.Parallel()
-	at, js := provisioned(t, "--hold-back", "nak", "--audio-interval", "60s")
+	at, js := provisioned(t, "--redelivery", "nak", "--audio-interval", "60s")
 	ackWait := func(want time.Duration) {
 		t.Helper()
 		c, err := js.Consumer(t.Context(), schema.StreamDeclared, schema.PollConsumer(schema.Audio))
@@ -204,12 +204,12 @@ func TestProvisionTimingOfNaks(t *testing.T) {
 
 	longer := []string{"--audio-interval", "90s", "--request-timeout", "20s"}
 	refused := worker(t, at, longer...).exits(exitFault)
-	_, mend, _ := strings.Cut(refused.stderr.String(), "`statusworker ")
-	mend, _, _ = strings.Cut(mend, "`")
+	_, fix, _ := strings.Cut(refused.stderr.String(), "`statusworker ")
+	fix, _, _ = strings.Cut(fix, "`")
 	examined := command(t, append([]string{"doctor", "--nats-url", at, "--base-url", "http://127.0.0.1:1/v1", "-o", "json"}, longer...)...)
 	examined.env["ELEVATEAI_API_TOKEN"] = "token"
-	says(t, "doctor", &examined.exits(exitFault).stdout, "`statusworker "+mend+"`")
-	command(t, append(strings.Fields(mend), "--nats-url", at)...).exits(exitOK)
+	says(t, "doctor", &examined.exits(exitFault).stdout, "`statusworker "+fix+"`")
+	command(t, append(strings.Fields(fix), "--nats-url", at)...).exits(exitOK)
 	ackWait(115 * time.Second)
 	w := worker(t, at, longer...).start()
 	w.stderr.wait(t, w.ctx, `"working"`)
@@ -226,7 +226,7 @@ func TestProvisionHasDeliveredWhatWasPassedOver(t *testing.T) {
 		return command(t, append([]string{"provision", "--nats-url", at}, more...)...)
 	}
 	objects := []string{"consumer " + schema.StreamDeclared + "/" + schema.ConsumerIntake, "consumer " + schema.StreamPolls + "/" + schema.PollConsumer(schema.Chat)}
-	look := func() (s survey.Survey) {
+	look := func() (s overview.Overview) {
 		t.Helper()
 		if err := json.Unmarshal([]byte(command(t, "status", "-o", "json", "--nats-url", at).exits(exitOK).stdout.String()), &s); err != nil {
 			t.Fatal(err)
@@ -256,7 +256,7 @@ func TestProvisionHasDeliveredWhatWasPassedOver(t *testing.T) {
 // With delayed naks that would have polls made too early while there are workers.
 func TestProvisionRedeliversNothingUnderWorkersWithNaks(t *testing.T) {
 	t.Parallel()
-	at, js := provisioned(t, "--hold-back", "nak")
+	at, js := provisioned(t, "--redelivery", "nak")
 	declare(t, js)
 	settle(t, js, schema.StreamDeclared+"."+schema.PollConsumer(schema.Audio))
 	key := schema.WorkerSubject("somebody")
@@ -286,7 +286,7 @@ func TestProvisionRedeliversNothingUnderWorkersWithNaks(t *testing.T) {
 // The shipped user has the rights to find what is passed over and to have it delivered; the one for status finds it, too.
 func TestShippedUsersMayRedeliver(t *testing.T) {
 	t.Parallel()
-	for mode, at := range map[string]string{"reserve": schema.StreamDeclared + "." + schema.ConsumerIntake, "nak": schema.StreamDeclared + "." + schema.PollConsumer(schema.Audio)} {
+	for mode, at := range map[string]string{"schedule": schema.StreamDeclared + "." + schema.ConsumerIntake, "nak": schema.StreamDeclared + "." + schema.PollConsumer(schema.Audio)} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			url := users(t, func(all []*server.User) []*server.User {
@@ -294,12 +294,12 @@ func TestShippedUsersMayRedeliver(t *testing.T) {
 				root.Username, root.Permissions = "root", nil
 				return append(all, &root)
 			})
-			provision := append([]string{"provision", "--nats-url", url, "--hold-back", mode}, as("provision")...)
+			provision := append([]string{"provision", "--nats-url", url, "--redelivery", mode}, as("provision")...)
 			command(t, provision...).exits(exitOK)
 			js := connectTo(t, strings.Replace(url, "//", "//root:"+userPassword+"@", 1))
 			declare(t, js)
 			settle(t, js, at)
-			var s survey.Survey
+			var s overview.Overview
 			look := append([]string{"status", "-o", "json", "--nats-url", url}, as("status")...)
 			if err := json.Unmarshal([]byte(command(t, look...).exits(exitOK).stdout.String()), &s); err != nil || len(s.Undelivered) != 1 {
 				t.Errorf("the user status finds %+v, %v", s.Report, err)
@@ -309,7 +309,7 @@ func TestShippedUsersMayRedeliver(t *testing.T) {
 	}
 }
 
-// A stream that sources the reservations is named, and provisioning mends nothing about it.
+// A stream that sources the reservations is named, and provisioning fixes nothing about it.
 func TestProvisionTellsOfForeignConsumers(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
@@ -335,17 +335,17 @@ func TestProvisionOnAnOldServer(t *testing.T) {
 	} {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
-			for mode, works := range map[string]bool{"auto": usable.reserve, "reserve": usable.reserve, "nak": usable.nak} {
+			for mode, works := range map[string]bool{"auto": usable.reserve, "schedule": usable.reserve, "nak": usable.nak} {
 				s, js := broker(t)
 				at := ofVersion(t, s.URL(), version)
 				if works {
-					command(t, "provision", "--nats-url", at, "--hold-back", mode).exits(exitOK)
+					command(t, "provision", "--nats-url", at, "--redelivery", mode).exits(exitOK)
 					continue
 				}
-				c := command(t, "provision", "--nats-url", at, "--hold-back", mode).exits(exitFault)
+				c := command(t, "provision", "--nats-url", at, "--redelivery", mode).exits(exitFault)
 				says(t, "standard error", &c.stderr, version, topology.MinServers)
-				if offered := strings.Contains(c.stderr.String(), "--hold-back nak"); offered != usable.nak {
-					t.Errorf("--hold-back nak is offered: %t, it works: %t: %s", offered, usable.nak, &c.stderr)
+				if offered := strings.Contains(c.stderr.String(), "--redelivery nak"); offered != usable.nak {
+					t.Errorf("--redelivery nak is offered: %t, it works: %t: %s", offered, usable.nak, &c.stderr)
 				}
 				if n := len(footprint(t, js)); n != 0 {
 					t.Errorf("%d streams and consumers were made", n)
@@ -369,10 +369,10 @@ func TestProvisionWarnsOfFaultsOfTheServer(t *testing.T) {
 func TestWorkersRefuseAnOldServer(t *testing.T) {
 	t.Parallel()
 	for mode, versions := range map[string]map[string]bool{
-		"reserve": {"2.12.9": false, "2.14.3": false, "2.14.4": true, "2.15.0": true},
-		"nak":     {"2.12.9": true, "2.14.3": false, "2.14.4": true},
+		"schedule": {"2.12.9": false, "2.14.3": false, "2.14.4": true, "2.15.0": true},
+		"nak":      {"2.12.9": true, "2.14.3": false, "2.14.4": true},
 	} {
-		at, _ := provisioned(t, "--hold-back", mode)
+		at, _ := provisioned(t, "--redelivery", mode)
 		for version, works := range versions {
 			w := worker(t, ofVersion(t, at, version))
 			if !works {

@@ -78,7 +78,7 @@ func (c runCommand) Run(ctx context.Context, p process) error {
 	server.Watch(worker, outcomes, js, log)
 	log.WithFields(logrus.Fields{
 		"admin":   server.Addr(),
-		"version": versionString(), "nats": shown(nc.ConnectedUrl()), "vendor": c.BaseURL, "hold_back": worker.Mode(),
+		"version": versionString(), "nats": shown(nc.ConnectedUrl()), "vendor": c.BaseURL, "redelivery": worker.Mode(),
 		"clock_offset": worker.ClockOffset().Round(time.Millisecond).String(), "failed_statuses": strings.Join(c.FailedStatus, ","),
 	}).Info("working")
 	told := make(chan struct{})

@@ -161,7 +161,7 @@ func forged() []*nats.Msg {
 		{Subject: subject("declared"), Data: []byte(`{}`), Header: nats.Header{schema.HeaderTraceparent: {"\x1b[31mforged"}, schema.HeaderSupersedes: {"\x1b[31mforged"}}},
 		{Subject: subject("poll"), Data: []byte(forgery), Header: nats.Header{schema.HeaderPoll: {"\x1b[31mforged"}}},
 		{Subject: "interactions.poll.audio.\x1b[31mforged", Data: []byte(forgery), Header: nats.Header{
-			schema.HeaderPoll: {"1"}, schema.HeaderFirstStored: {time.Now().UTC().Format(time.RFC3339Nano)}, schema.HeaderStatus: {"\x1b[31mforged"}}},
+			schema.HeaderPoll: {"1"}, schema.HeaderGeneration: {time.Now().UTC().Format(time.RFC3339Nano)}, schema.HeaderStatus: {"\x1b[31mforged"}}},
 	}
 }
 
@@ -384,7 +384,7 @@ func TestEvilIdentifiersAreStopped(t *testing.T) {
 			messages = append(messages, &nats.Msg{Subject: schema.DeclaredSubject(schema.Audio, identifier), Data: line})
 			if identifier != ">" { // it matches no filter, so that no worker is ever given what somebody stores there
 				messages = append(messages, &nats.Msg{Subject: schema.PollSubject(schema.Audio, identifier), Data: line, Header: nats.Header{
-					schema.HeaderPoll: {"1"}, schema.HeaderFirstStored: {time.Now().UTC().Format(time.RFC3339Nano)}}})
+					schema.HeaderPoll: {"1"}, schema.HeaderGeneration: {time.Now().UTC().Format(time.RFC3339Nano)}}})
 			}
 		}
 		for _, m := range messages {

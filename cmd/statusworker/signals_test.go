@@ -171,7 +171,7 @@ func TestShutdownWithoutAReaderOfTheLog(t *testing.T) {
 func TestReaderOfOutputIsGone(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
-	bury(t, js, deadLetter(schema.NotFound, someID))
+	storeDeadLetter(t, js, deadLetter(schema.NotFound, someID))
 	for _, args := range [][]string{
 		{"dlq", "ls"}, {"dlq", "ls", "-o", "json"}, {"dlq", "ls", "-o", "ndjson"}, {"status"}, {"status", "--watch"}, {"status", "-o", "json"}, {"provision", "--dry-run"}, {"dlq", "show", someID},
 		{"version"}, {"--version"}, {"schema"}, {"schema", "declared"}, {"--help"}, {"dlq", "--help"}, {"doctor"}, {"doctor", "-o", "json"},

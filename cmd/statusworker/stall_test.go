@@ -59,7 +59,7 @@ func TestStalledLink(t *testing.T) {
 				}
 			}
 			t.Logf("all have their outcomes %s after it", time.Since(stalled).Round(time.Millisecond))
-			if gap, id, ok := v.LeastGap(); ok && gap < time.Second {
+			if gap, id, ok := v.MinGap(); ok && gap < time.Second {
 				t.Errorf("%s was polled again after %s", id, gap)
 			}
 			info, err := outcomes.Info(c.ctx)

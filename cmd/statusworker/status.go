@@ -12,7 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/internal/patience"
-	"statusworker/consumer/survey"
+	"statusworker/consumer/overview"
 )
 
 type statusCommand struct {
@@ -25,9 +25,9 @@ type statusCommand struct {
 }
 
 const (
-	// surveyEvery is how often a watch looks, surveyWithin how long nothing may come from the broker.
-	surveyEvery  = 2 * time.Second
-	surveyWithin = 5 * time.Second
+	// overviewEvery is how often a watch looks, overviewWithin how long nothing may come from the broker.
+	overviewEvery  = 2 * time.Second
+	overviewWithin = 5 * time.Second
 )
 
 // Run looks at the stage, once or again and again. It creates nothing that lasts.
@@ -53,10 +53,10 @@ func (c statusCommand) Run(ctx context.Context, p process) error {
 	if err != nil {
 		return fmt.Errorf("using JetStream: %w", err)
 	}
-	var v *survey.Surveyor
-	var first survey.Survey
+	var v *overview.Inspector
+	var first overview.Overview
 	err = settledBroker(bounded, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
-		v = survey.New(js, time.Now)
+		v = overview.New(js, time.Now)
 		first, err = v.Take(ctx)
 		return err
 	})
@@ -65,13 +65,13 @@ func (c statusCommand) Run(ctx context.Context, p process) error {
 	}
 	show := c.shower(p, log)
 	defer show.end()
-	if err := show.show(statusView{Survey: first}); err != nil {
+	if err := show.show(statusView{Overview: first}); err != nil {
 		return err
 	}
 	if !c.Watch {
 		return first.Provisioned()
 	}
-	return watchStatus(ctx, v, nc, statusView{Survey: first}, show)
+	return watchStatus(ctx, v, nc, statusView{Overview: first}, show)
 }
 
 // stopped is an error where one look was wanted and a signal ended it.
@@ -82,9 +82,9 @@ func (c statusCommand) stopped(ctx context.Context, err error) error {
 	return unfinished(ctx, err, "the broker had not answered yet")
 }
 
-// statusView is the last survey. Where the broker gives none any more, stale is since when, and why why.
+// statusView is the last overview. Where the broker gives none any more, stale is since when, and why why.
 type statusView struct {
-	survey.Survey
+	overview.Overview
 	stale time.Time
 	why   error
 }
@@ -95,9 +95,9 @@ type statusShower interface {
 	end()
 }
 
-// watchStatus shows surveys until ctx ends.
-func watchStatus(ctx context.Context, v *survey.Surveyor, nc *nats.Conn, view statusView, to statusShower) error {
-	ticker := time.NewTicker(surveyEvery)
+// watchStatus shows overviews until ctx ends.
+func watchStatus(ctx context.Context, v *overview.Inspector, nc *nats.Conn, view statusView, to statusShower) error {
+	ticker := time.NewTicker(overviewEvery)
 	defer ticker.Stop()
 	for {
 		select {
@@ -112,7 +112,7 @@ func watchStatus(ctx context.Context, v *survey.Surveyor, nc *nats.Conn, view st
 		case ctx.Err() != nil:
 			return nil
 		case err == nil:
-			view = statusView{Survey: next}
+			view = statusView{Overview: next}
 		default:
 			if view.stale.IsZero() {
 				view.stale = view.At
@@ -127,11 +127,11 @@ func watchStatus(ctx context.Context, v *survey.Surveyor, nc *nats.Conn, view st
 
 var errAway = errors.New("no connection to NATS")
 
-func takeOne(ctx context.Context, v *survey.Surveyor, nc *nats.Conn) (survey.Survey, error) {
+func takeOne(ctx context.Context, v *overview.Inspector, nc *nats.Conn) (overview.Overview, error) {
 	if !nc.IsConnected() {
-		return survey.Survey{}, errAway
+		return overview.Overview{}, errAway
 	}
-	ctx, cancel := patience.WithTimeout(ctx, surveyWithin)
+	ctx, cancel := patience.WithTimeout(ctx, overviewWithin)
 	defer cancel()
 	return v.Take(ctx)
 }
@@ -140,7 +140,7 @@ func takeOne(ctx context.Context, v *survey.Surveyor, nc *nats.Conn) (survey.Sur
 func (c statusCommand) shower(p process, log *logrus.Logger) statusShower {
 	switch {
 	case c.Output == "json":
-		return &statusLines{log: log, write: func(s survey.Survey) error {
+		return &statusLines{log: log, write: func(s overview.Overview) error {
 			if err := json.NewEncoder(p.stdout).Encode(s); err != nil {
 				return fmt.Errorf("writing the survey: %w", err)
 			}
@@ -151,13 +151,13 @@ func (c statusCommand) shower(p process, log *logrus.Logger) statusShower {
 	}
 	painted := p.paints(p.stdout)
 	separator := ""
-	return &statusLines{log: log, write: func(s survey.Survey) error {
+	return &statusLines{log: log, write: func(s overview.Overview) error {
 		width := statusWidth
 		if n := columns(p.stdout); n > 0 {
 			width = n
 		}
 		text := separator
-		for _, line := range drawStatus(statusView{Survey: s}, width, 0) {
+		for _, line := range drawStatus(statusView{Overview: s}, width, 0) {
 			if !painted {
 				line = unpainted.Replace(line)
 			}
@@ -171,17 +171,17 @@ func (c statusCommand) shower(p process, log *logrus.Logger) statusShower {
 	}}
 }
 
-// statusLines writes each survey after the one before. A broker that is away is told to the log, once.
+// statusLines writes each overview after the one before. A broker that is away is told to the log, once.
 type statusLines struct {
 	log   logrus.FieldLogger
-	write func(survey.Survey) error
+	write func(overview.Overview) error
 	told  bool
 }
 
 func (l *statusLines) show(v statusView) error {
 	if v.stale.IsZero() {
 		l.told = false
-		return l.write(v.Survey)
+		return l.write(v.Overview)
 	}
 	if !l.told {
 		l.log.WithError(v.why).Warn("the broker does not answer: waiting for it")

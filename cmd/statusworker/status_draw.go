@@ -11,11 +11,11 @@ import (
 	"unicode/utf8"
 
 	"statusworker/consumer"
-	"statusworker/consumer/survey"
+	"statusworker/consumer/overview"
 	"statusworker/schema"
 )
 
-// statusWidth is how wide a survey is drawn where there is no terminal.
+// statusWidth is how wide an overview is drawn where there is no terminal.
 const statusWidth = 80
 
 // someWorkers is how many workers are shown before lanes and outcomes have room.
@@ -30,8 +30,8 @@ func drawStatus(v statusView, width, most int) []string {
 		top = append(top, red.on(fit(fmt.Sprintf("STALE since %s: %v", v.stale.Format(time.TimeOnly), asciiOnly(v.why.Error())), width)))
 	}
 	var lanes, outcomes, workers block
-	if v.HoldBack != "" { // without streams there is nothing to count
-		lanes, outcomes, workers = laneBlock(v.Survey, width), outcomeBlock(v.Survey, width), workerBlock(v.Survey, width)
+	if v.Redelivery != "" { // without streams there is nothing to count
+		lanes, outcomes, workers = laneBlock(v.Overview, width), outcomeBlock(v.Overview, width), workerBlock(v.Overview, width)
 	}
 	advice := adviceBlocks(v.Advice, width)
 
@@ -220,8 +220,8 @@ func shortened(advice [][]string, room, width int) (lines []string) {
 
 func titleLine(v statusView) string {
 	title := "statusworker status   " + v.At.UTC().Format("2006-01-02 15:04:05") + " UTC"
-	if v.HoldBack != "" {
-		title += "   hold back by " + string(v.HoldBack)
+	if v.Redelivery != "" {
+		title += "   redelivery " + string(v.Redelivery)
 	}
 	if v.CountedAt.Before(v.At) {
 		title += "   counted " + v.CountedAt.UTC().Format(time.TimeOnly)
@@ -255,8 +255,8 @@ func right(text string) cell { return cell{text: text, right: true} }
 func figure[T int | uint64](n T) cell { return right(fmt.Sprint(n)) }
 
 // laneBlock has the lanes and the intake that have figures, and the sum of the lanes.
-func laneBlock(s survey.Survey, width int) block {
-	reserve := s.HoldBack != consumer.Nak
+func laneBlock(s overview.Overview, width int) block {
+	reserve := s.Redelivery != consumer.Nak
 	rows := [][]cell{{left("lane"), right("new"), right("out, held"), right("oldest"), right("redelivered")}}
 	if reserve {
 		rows = [][]cell{{left("lane"), right("due"), right("out"), right("held back"), right("due for"), right("oldest"), right("redelivered")}}
@@ -267,10 +267,10 @@ func laneBlock(s survey.Survey, width int) block {
 	for _, l := range s.Lanes {
 		due, out, redelivered = due+l.Due, out+l.Out, redelivered+l.Redelivered
 		switch {
-		case idle(l, s.HeldBack):
+		case idle(l, s.Waiting):
 			none = append(none, string(l.Type))
 		case reserve:
-			rows = append(rows, []cell{left(string(l.Type)), figure(l.Due), figure(l.Out), held(l.HeldBack), right(short(l.DueSeconds)), right(short(l.OldestSeconds)), figure(l.Redelivered)})
+			rows = append(rows, []cell{left(string(l.Type)), figure(l.Due), figure(l.Out), held(l.Waiting), right(short(l.DueSeconds)), right(short(l.OldestSeconds)), figure(l.Redelivered)})
 		default:
 			rows = append(rows, []cell{left(string(l.Type)), figure(l.Due), figure(l.Out), right(short(l.OldestSeconds)), figure(l.Redelivered)})
 		}
@@ -278,7 +278,7 @@ func laneBlock(s survey.Survey, width int) block {
 	sum := 0
 	if reserve && len(rows) > 1 {
 		sum = len(rows)
-		rows = append(rows, []cell{left("all"), figure(due), figure(out), held(s.HeldBack), right(""), right(""), figure(redelivered)})
+		rows = append(rows, []cell{left("all"), figure(due), figure(out), held(s.Waiting), right(""), right(""), figure(redelivered)})
 	}
 	if i := s.Intake; i != nil {
 		if i.Waiting == 0 && i.Out == 0 && i.Redelivered == 0 && i.WaitingSeconds == 0 && i.PausedUntil == nil {
@@ -297,8 +297,8 @@ func laneBlock(s survey.Survey, width int) block {
 
 // idle tells whether there is nothing to show of a lane. All is what is held back in all lanes, of which a lane may have a
 // part that was not counted.
-func idle(l survey.Lane, all *uint64) bool {
-	held := l.HeldBack
+func idle(l overview.Lane, all *uint64) bool {
+	held := l.Waiting
 	if held == nil {
 		held = all
 	}
@@ -320,7 +320,7 @@ type counted struct {
 
 // outcomeBlock has the kinds of outcomes of which there are some: the processed events beside the dead letters, or above
 // them where that takes too many columns.
-func outcomeBlock(s survey.Survey, width int) block {
+func outcomeBlock(s overview.Overview, width int) block {
 	var processed, failed []counted
 	var none []string
 	add := func(to *[]counted, c counted) {
@@ -374,7 +374,7 @@ const (
 )
 
 // workerBlock has the workers; those that do not work have room first.
-func workerBlock(s survey.Survey, width int) block {
+func workerBlock(s overview.Overview, width int) block {
 	rows := [][]cell{{left("worker"), left("host"), left("version"), left("state"), right("polls/s"), right("share")}}
 	for _, w := range s.Workers {
 		key := fit(asciiOnly(w.Worker), keyShown)
@@ -386,7 +386,7 @@ func workerBlock(s survey.Survey, width int) block {
 			continue
 		}
 		share := "-"
-		if w.Budget > 0 {
+		if w.RateLimit > 0 {
 			share = strconv.FormatFloat(w.Share, 'f', 2, 64)
 		}
 		rows = append(rows, []cell{
@@ -399,7 +399,7 @@ func workerBlock(s survey.Survey, width int) block {
 	}
 	return newBlock(rows, []int{keyShown, hostShown, versionShown, 24, 7, 5}, width, nil, func(i int) int {
 		switch s.Workers[i].State {
-		case schema.Resting:
+		case schema.Paused:
 			return 0
 		case schema.Working:
 			return 2
@@ -409,14 +409,14 @@ func workerBlock(s survey.Survey, width int) block {
 }
 
 // stateCell says what a worker does about the vendor, and why.
-func stateCell(w survey.Worker, now time.Time) cell {
+func stateCell(w overview.Worker, now time.Time) cell {
 	const most = 24
 	cause := asciiOnly(w.Cause)
 	switch w.State {
 	case schema.Working:
 		return cell{text: "working", paint: green}
-	case schema.Resting:
-		text := "resting"
+	case schema.Paused:
+		text := "paused"
 		if w.Until != nil && w.Until.After(now) {
 			text += " " + short(w.Until.Sub(now).Seconds())
 		}

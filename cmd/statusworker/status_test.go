@@ -17,7 +17,7 @@ import (
 
 	"statusworker/cmd/embedded"
 	"statusworker/consumer"
-	"statusworker/consumer/survey"
+	"statusworker/consumer/overview"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )
@@ -43,12 +43,12 @@ func vendorOf(t *testing.T) *simulator.Simulator {
 }
 
 // workersOf waits until so many workers are seen.
-func workersOf(t *testing.T, nats string, n int) survey.Survey {
+func workersOf(t *testing.T, nats string, n int) overview.Overview {
 	t.Helper()
 	watch := command(t, "status", "--watch", "-o", "json", "--nats-url", nats).start()
 	for seen := 0; ; seen++ {
 		watch.stdout.next(t, watch.ctx, seen)
-		var v survey.Survey
+		var v overview.Overview
 		if err := json.Unmarshal([]byte(watch.stdout.lines()[seen]), &v); err != nil {
 			t.Fatal(err)
 		}
@@ -64,17 +64,17 @@ func workersOf(t *testing.T, nats string, n int) survey.Survey {
 
 func TestStatusOfThreeWorkersIsOneScreen(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []string{"reserve", "nak"} {
+	for _, mode := range []string{"schedule", "nak"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			vendor := vendorOf(t)
-			url, _ := provisioned(t, "--hold-back", mode, "--base-url", vendor.URL(), "--audio-interval", "1s", "--chat-interval", "1s", "--transcript-interval", "1s")
+			url, _ := provisioned(t, "--redelivery", mode, "--base-url", vendor.URL(), "--audio-interval", "1s", "--chat-interval", "1s", "--transcript-interval", "1s")
 			for range 3 {
 				working(t, url, vendor)
 			}
 			command(t, "declare", "--nats-url", url, "--type", "chat", uuid.NewString()).exits(exitOK)
 			v := workersOf(t, url, 3)
-			if string(v.HoldBack) != mode || v.Workers[0].Host != hostName() || v.Workers[0].Version != versionString() {
+			if string(v.Redelivery) != mode || v.Workers[0].Host != hostName() || v.Workers[0].Version != versionString() {
 				t.Errorf("survey %+v", v)
 			}
 			c := command(t, "status", "--nats-url", url).exits(exitOK)
@@ -87,7 +87,7 @@ func TestStatusOfThreeWorkersIsOneScreen(t *testing.T) {
 					t.Errorf("a line of %d columns: %q", utf8.RuneCountInString(line), line)
 				}
 			}
-			says(t, "the table", &c.stdout, "hold back by "+mode, "redelivered", "deadline_exceeded", "working")
+			says(t, "the table", &c.stdout, "redelivery "+mode, "redelivered", "deadline_exceeded", "working")
 			if n := strings.Count(c.stdout.String(), "working"); n != 3 {
 				t.Errorf("%d workers:\n%s", n, &c.stdout)
 			}
@@ -102,7 +102,7 @@ func TestStatusWithoutWorkers(t *testing.T) {
 	c := command(t, "status", "--nats-url", url).exits(exitOK)
 	says(t, "the table", &c.stdout, "no workers", "! no worker is alive: nothing is polled")
 	c = command(t, "status", "-o", "json", "--nats-url", url).exits(exitOK)
-	var v survey.Survey
+	var v overview.Overview
 	if err := json.Unmarshal([]byte(c.stdout.String()), &v); err != nil || len(c.stdout.lines()) != 1 || v.Intake.Waiting != 1 {
 		t.Errorf("%v in %s", err, &c.stdout)
 	}
@@ -122,8 +122,8 @@ func TestStatusOfWhatIsMissing(t *testing.T) {
 		"no consumer of a lane": {[]string{}, func(js jetstream.JetStream) error {
 			return js.DeleteConsumer(t.Context(), schema.StreamPolls, schema.PollConsumer(schema.Chat))
 		}, []string{"consumer " + schema.StreamPolls + "/" + schema.PollConsumer(schema.Chat), "`statusworker provision`"}},
-		"no outcomes, with naks": {[]string{"--hold-back", "nak"}, func(js jetstream.JetStream) error { return js.DeleteStream(t.Context(), schema.StreamOutcomes) },
-			[]string{"stream " + schema.StreamOutcomes, "`statusworker provision --hold-back nak`"}},
+		"no outcomes, with naks": {[]string{"--redelivery", "nak"}, func(js jetstream.JetStream) error { return js.DeleteStream(t.Context(), schema.StreamOutcomes) },
+			[]string{"stream " + schema.StreamOutcomes, "`statusworker provision --redelivery nak`"}},
 		"only outcomes": {[]string{}, func(js jetstream.JetStream) error {
 			return errors.Join(js.DeleteStream(t.Context(), schema.StreamPolls), js.DeleteStream(t.Context(), schema.StreamDeclared), js.DeleteStream(t.Context(), schema.StreamWorkers))
 		}, []string{"stream " + schema.StreamDeclared, "`statusworker provision`"}},
@@ -145,7 +145,7 @@ func TestStatusOfWhatIsMissing(t *testing.T) {
 					t.Errorf("%d lines on standard error, want 1: %s", n, &c.stderr)
 				}
 			}
-			var v survey.Survey
+			var v overview.Overview
 			if err := json.Unmarshal([]byte(object.stdout.String()), &v); err != nil || len(v.Missing) == 0 || len(v.Advice) == 0 {
 				t.Errorf("%v in %s", err, &object.stdout)
 			}
@@ -289,67 +289,67 @@ func TestStatusRights(t *testing.T) {
 	}
 }
 
-// crowded is a survey with so many workers, and texts that nobody would write.
-func crowded(workers int, hold consumer.Mode) survey.Survey {
+// crowded is an overview with so many workers, and texts that nobody would write.
+func crowded(workers int, hold consumer.Mode) overview.Overview {
 	n := uint64(1_234_567)
 	long := strings.Repeat("wörter 世界 ", 20) + "\x1b[2J\u009b"
 	at := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	until := at.Add(100 * time.Second)
-	s := survey.Survey{At: at, CountedAt: at.Add(-time.Minute), HoldBack: hold, Intake: &survey.Intake{Waiting: n, Out: 5000, WaitingSeconds: 90_000}}
+	s := overview.Overview{At: at, CountedAt: at.Add(-time.Minute), Redelivery: hold, Intake: &overview.Intake{Waiting: n, Out: 5000, WaitingSeconds: 90_000}}
 	for _, t := range schema.Types() {
-		s.Lanes = append(s.Lanes, survey.Lane{Type: t, Due: n, Out: 5000, HeldBack: &n, DueSeconds: 3599, OldestSeconds: 86_400 * 30, Redelivered: 4999})
+		s.Lanes = append(s.Lanes, overview.Lane{Type: t, Due: n, Out: 5000, Waiting: &n, DueSeconds: 3599, OldestSeconds: 86_400 * 30, Redelivered: 4999})
 	}
 	s.Outcomes.LastHour.Failed = map[schema.Reason]uint64{schema.FileDownloadFailed: 100_000_000}
 	for i := range workers {
-		w := survey.Worker{Announcement: schema.Announcement{Worker: long, Host: long, Version: long, State: schema.Resting, Cause: long, Until: &until, Detail: long, PollsPerSecond: 12345.678, Budget: 99999, Share: 33333.333}}
+		w := overview.Worker{Announcement: schema.Announcement{Worker: long, Host: long, Version: long, State: schema.Paused, Cause: long, Until: &until, Detail: long, PollsPerSecond: 12345.678, RateLimit: 99999, Share: 33333.333}}
 		switch i % 4 {
 		case 1:
 			w.State = schema.Probing
 		case 2:
 			w.State = schema.WorkerState(long)
 		case 3:
-			w = survey.Worker{Announcement: schema.Announcement{Worker: long}, Problem: long}
+			w = overview.Worker{Announcement: schema.Announcement{Worker: long}, Problem: long}
 		}
 		s.Workers = append(s.Workers, w)
 	}
-	s.Advice = survey.Advise(s)
+	s.Advice = overview.AdviceOn(s)
 	return s
 }
 
 // usual is a stage with so many workers, of which the last ones keep away from the vendor, each for another cause.
-func usual(workers, resting int) survey.Survey {
+func usual(workers, paused int) overview.Overview {
 	at := time.Date(2026, 11, 24, 19, 58, 5, 0, time.UTC)
 	count := func(n uint64) *uint64 { return &n }
-	s := survey.Survey{At: at, CountedAt: at, HoldBack: consumer.Reserve, HeldBack: count(590), Intake: &survey.Intake{}, Lanes: []survey.Lane{
-		{Type: schema.Audio, HeldBack: count(204)}, {Type: schema.Chat, HeldBack: count(195), OldestSeconds: 13}, {Type: schema.Transcript, HeldBack: count(191), OldestSeconds: 13},
+	s := overview.Overview{At: at, CountedAt: at, Redelivery: consumer.Schedule, Waiting: count(590), Intake: &overview.Intake{}, Lanes: []overview.Lane{
+		{Type: schema.Audio, Waiting: count(204)}, {Type: schema.Chat, Waiting: count(195), OldestSeconds: 13}, {Type: schema.Transcript, Waiting: count(191), OldestSeconds: 13},
 	}}
-	counts := survey.Counts{
+	counts := overview.Counts{
 		Processed: map[schema.Destination]uint64{schema.ToCXAI: 29, schema.Unrouted: 13},
 		Failed:    map[schema.Reason]uint64{schema.InvalidMessage: 1, schema.ProcessingFailed: 1, schema.FileUploadFailed: 3, schema.FileDownloadFailed: 3, schema.Rejected: 1},
 	}
-	s.Outcomes = survey.Outcomes{LastHour: counts, Stored: counts}
+	s.Outcomes = overview.Outcomes{LastHour: counts, Stored: counts}
 	for i := range workers {
-		s.Workers = append(s.Workers, survey.Worker{Announcement: schema.Announcement{
+		s.Workers = append(s.Workers, overview.Worker{Announcement: schema.Announcement{
 			Worker: fmt.Sprintf("w%05d", i), Host: fmt.Sprintf("statusworker-%d", i), Version: "v0.3.0", State: schema.Working, PollsPerSecond: 74.97}})
 	}
 	until := at.Add(time.Second)
-	for i := range min(workers, resting) {
+	for i := range min(workers, paused) {
 		w := &s.Workers[workers-1-i]
-		w.State, w.Until = schema.Resting, &until
+		w.State, w.Until = schema.Paused, &until
 		w.Cause = []string{"unauthorized", "throttled", "unavailable"}[i%3]
 		w.Detail = `the vendor answered 429 Too Many Requests for GET /v1/interactions/1a61163a-98e4-4564-b79a-8652d18846d4/status, Retry-After "1": "{\"message\":\"simulated: Too Many Requests\",\"statusCode\":429}"`
 	}
-	s.Advice = survey.Advise(s)
+	s.Advice = overview.AdviceOn(s)
 	return s
 }
 
-func TestSurveysFitTheTerminal(t *testing.T) {
+func TestOverviewsFitTheTerminal(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []consumer.Mode{consumer.Reserve, consumer.Nak, ""} {
+	for _, mode := range []consumer.Mode{consumer.Schedule, consumer.Nak, ""} {
 		for _, width := range []int{1, 20, 79, 80, 200} {
 			for _, most := range []int{0, 1, 5, 23, 24, 60} {
 				for _, workers := range []int{0, 1, 3, 40} {
-					for _, v := range []statusView{{Survey: crowded(workers, mode)}, {Survey: crowded(workers, mode), stale: time.Now(), why: errors.New("away\x1b[2J " + strings.Repeat("long ", 50))}} {
+					for _, v := range []statusView{{Overview: crowded(workers, mode)}, {Overview: crowded(workers, mode), stale: time.Now(), why: errors.New("away\x1b[2J " + strings.Repeat("long ", 50))}} {
 						lines := drawStatus(v, width, most)
 						if most > 0 && len(lines) > most {
 							t.Fatalf("%d by %d: %d lines", width, most, len(lines))
@@ -394,7 +394,7 @@ func TestStatusHasRoomForWhatMatters(t *testing.T) {
 	type want struct{ workers, advice, whole, lanes, outcomes int }
 	for _, test := range []struct {
 		name          string
-		s             survey.Survey
+		s             overview.Overview
 		width, height int
 		want          want
 	}{
@@ -418,7 +418,7 @@ func TestStatusHasRoomForWhatMatters(t *testing.T) {
 		{"five pieces of advice, large", many, 120, 40, want{3, 5, 5, 4, 5}},
 	} {
 		for _, stale := range []bool{false, true} {
-			v := statusView{Survey: test.s}
+			v := statusView{Overview: test.s}
 			if stale {
 				v.stale, v.why = test.s.At, errAway
 			}
@@ -460,11 +460,11 @@ func TestStatusHasRoomForWhatMatters(t *testing.T) {
 				t.Errorf("%s: shown %+v, want %+v:\n%s", name, got, w, strings.Join(lines, "\n"))
 			}
 			for _, worker := range test.s.Workers {
-				if worker.State == schema.Resting && got.workers >= 3 && !strings.Contains(joined, worker.Worker) {
+				if worker.State == schema.Paused && got.workers >= 3 && !strings.Contains(joined, worker.Worker) {
 					t.Errorf("%s: worker %s rests and is not shown:\n%s", name, worker.Worker, strings.Join(lines, "\n"))
 				}
 			}
-			if got.workers == 1 && len(test.s.Workers) > 1 && !strings.Contains(joined, "resting") {
+			if got.workers == 1 && len(test.s.Workers) > 1 && !strings.Contains(joined, "paused") {
 				t.Errorf("%s: a worker that works is shown, and none that rests:\n%s", name, strings.Join(lines, "\n"))
 			}
 			if hidden := len(test.s.Workers) - got.workers; hidden > 0 && got.workers > 0 && !strings.Contains(joined, fmt.Sprintf("and %d more", hidden)) {
@@ -490,13 +490,13 @@ func TestStatusNamesWhatHasNoFigures(t *testing.T) {
 		}
 	}
 	for _, size := range [][2]int{{80, 25}, {120, 60}, {60, 60}} {
-		_, joined := drawn(statusView{Survey: usual(3, 0)}, size[0], size[1])
+		_, joined := drawn(statusView{Overview: usual(3, 0)}, size[0], size[1])
 		for _, want := range []string{"none: intake", "none: " + strings.Join(none, ", ")} {
 			if !strings.Contains(joined, want) {
 				t.Errorf("%v: no %q in %s", size, want, joined)
 			}
 		}
-		_, joined = drawn(statusView{Survey: survey.Survey{HoldBack: consumer.Nak, Lanes: []survey.Lane{{Type: schema.Audio}, {Type: schema.Chat}, {Type: schema.Transcript, Due: 1}}}}, size[0], size[1])
+		_, joined = drawn(statusView{Overview: overview.Overview{Redelivery: consumer.Nak, Lanes: []overview.Lane{{Type: schema.Audio}, {Type: schema.Chat}, {Type: schema.Transcript, Due: 1}}}}, size[0], size[1])
 		if !strings.Contains(joined, "none: audio, chat") || !strings.Contains(joined, "no workers") {
 			t.Errorf("%v: with naks %s", size, joined)
 		}
@@ -504,23 +504,23 @@ func TestStatusNamesWhatHasNoFigures(t *testing.T) {
 	const most = 250_000
 	all, nothing := uint64(most), uint64(0)
 	paused := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
-	for name, s := range map[string]survey.Survey{
-		"lanes that were not counted": {HoldBack: consumer.Reserve, HeldBack: &all, Lanes: []survey.Lane{{Type: schema.Audio}}},
-		"a lane that is paused":       {HoldBack: consumer.Reserve, HeldBack: &nothing, Lanes: []survey.Lane{{Type: schema.Audio, HeldBack: &nothing, PausedUntil: &paused}}},
-		"a lane that is old":          {HoldBack: consumer.Reserve, HeldBack: &nothing, Lanes: []survey.Lane{{Type: schema.Audio, HeldBack: &nothing, OldestSeconds: 1}}},
+	for name, s := range map[string]overview.Overview{
+		"lanes that were not counted": {Redelivery: consumer.Schedule, Waiting: &all, Lanes: []overview.Lane{{Type: schema.Audio}}},
+		"a lane that is paused":       {Redelivery: consumer.Schedule, Waiting: &nothing, Lanes: []overview.Lane{{Type: schema.Audio, Waiting: &nothing, PausedUntil: &paused}}},
+		"a lane that is old":          {Redelivery: consumer.Schedule, Waiting: &nothing, Lanes: []overview.Lane{{Type: schema.Audio, Waiting: &nothing, OldestSeconds: 1}}},
 	} {
-		if lines, joined := drawn(statusView{Survey: s}, 80, 60); strings.Contains(joined, "none: audio") || !strings.Contains(joined, " audio 0 0 ") {
+		if lines, joined := drawn(statusView{Overview: s}, 80, 60); strings.Contains(joined, "none: audio") || !strings.Contains(joined, " audio 0 0 ") {
 			t.Errorf("%s is not shown:\n%s", name, strings.Join(lines, "\n"))
 		}
 	}
-	if lines, _ := drawn(statusView{Survey: survey.Survey{Advice: survey.Advise(survey.Survey{}), Lanes: []survey.Lane{{Type: schema.Audio}}}}, 80, 24); len(lines) != 4 || !strings.HasPrefix(lines[2], "! nothing is provisioned") {
+	if lines, _ := drawn(statusView{Overview: overview.Overview{Advice: overview.AdviceOn(overview.Overview{}), Lanes: []overview.Lane{{Type: schema.Audio}}}}, 80, 24); len(lines) != 4 || !strings.HasPrefix(lines[2], "! nothing is provisioned") {
 		t.Errorf("without streams there are zeros:\n%s", strings.Join(lines, "\n"))
 	}
 }
 
-func TestStaleSurveysSaySo(t *testing.T) {
+func TestStaleOverviewsSaySo(t *testing.T) {
 	t.Parallel()
-	v := statusView{Survey: crowded(1, consumer.Reserve), stale: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), why: errAway}
+	v := statusView{Overview: crowded(1, consumer.Schedule), stale: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), why: errAway}
 	if line := unpainted.Replace(drawStatus(v, 80, 0)[1]); line != "STALE since 12:00:00: no connection to NATS" {
 		t.Errorf("%q", line)
 	}
@@ -543,7 +543,7 @@ func TestWatchDrawsInPlace(t *testing.T) {
 	log := logrus.New()
 	s := newStatusScreen(process{stdout: &terminal, stderr: &rest, getenv: func(name string) string { return map[string]string{"NO_COLOR": "1"}[name] }}, log)
 	for range 2 {
-		if err := s.show(statusView{Survey: crowded(1, consumer.Reserve)}); err != nil {
+		if err := s.show(statusView{Overview: crowded(1, consumer.Schedule)}); err != nil {
 			t.Fatal(err)
 		}
 	}

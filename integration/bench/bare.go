@@ -66,7 +66,7 @@ func playBare(args []string) (*player, error) {
 
 // loop works until due ends.
 func (b *bare) loop(due jetstream.MessagesContext) error {
-	poll := b.reserveAndPoll
+	poll := b.scheduleAndPoll
 	if b.mode == consumer.Nak {
 		poll = b.pollAndNak
 	}
@@ -107,13 +107,13 @@ func (b *bare) loop(due jetstream.MessagesContext) error {
 	return err
 }
 
-// reserveAndPoll publishes the reservation of the next poll, waits for its ack, acks and polls.
-func (b *bare) reserveAndPoll(msg jetstream.Msg) error {
+// scheduleAndPoll publishes the reservation of the next poll, waits for its ack, acks and polls.
+func (b *bare) scheduleAndPoll(msg jetstream.Msg) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	subject := msg.Subject()
 	identifier := subject[strings.LastIndexByte(subject, '.')+1:]
-	wait := b.guidance + 100*time.Millisecond + b.jitter()
+	wait := b.interval + 100*time.Millisecond + b.jitter()
 	_, err := b.js.PublishMsg(ctx, &nats.Msg{
 		Subject: schema.HoldSubject(schema.Audio, identifier),
 		Data:    msg.Data(),
@@ -139,7 +139,7 @@ func (b *bare) pollAndNak(msg jetstream.Msg) error {
 	if err := b.poll(subject[strings.LastIndexByte(subject, '.')+1:]); err != nil {
 		return err
 	}
-	if err := msg.NakWithDelay(b.guidance + time.Second + b.jitter()); err != nil {
+	if err := msg.NakWithDelay(b.interval + time.Second + b.jitter()); err != nil {
 		return fmt.Errorf("handing back: %w", err)
 	}
 	return nil
@@ -147,7 +147,7 @@ func (b *bare) pollAndNak(msg jetstream.Msg) error {
 
 // jitter is what the stage spreads polls by.
 func (b *bare) jitter() time.Duration {
-	return time.Duration(rand.Float64() * 0.05 * float64(b.guidance))
+	return time.Duration(rand.Float64() * 0.05 * float64(b.interval))
 }
 
 // poll asks for the status once and decodes it.

@@ -53,8 +53,8 @@ type broker struct {
 	js jetstream.JetStream
 }
 
-// publishMost is how many messages are on their way to the broker at a time.
-const publishMost = 4_000
+// maxPublish is how many messages are on their way to the broker at a time.
+const maxPublish = 4_000
 
 // fillStall is how long a busy broker may take none of them.
 const fillStall = 30 * time.Second
@@ -64,7 +64,7 @@ func openBroker(url string) (*broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the broker: %w", err)
 	}
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(publishMost), jetstream.WithPublishAsyncTimeout(30*time.Second))
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(maxPublish), jetstream.WithPublishAsyncTimeout(30*time.Second))
 	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("using JetStream: %w", err)
@@ -111,11 +111,11 @@ func due(number int) *nats.Msg {
 		Subject: schema.PollSubject(schema.Audio, identifier),
 		Data:    declaredMessage(identifier),
 		Header: nats.Header{
-			schema.HeaderPoll:        {"2"},
-			schema.HeaderFirstStored: {time.Now().UTC().Format(time.RFC3339Nano)},
-			schema.HeaderSequence:    {strconv.Itoa(number)},
-			schema.HeaderDeliveries:  {"1"},
-			schema.HeaderStatus:      {string(schema.StatusProcessing)},
+			schema.HeaderPoll:       {"2"},
+			schema.HeaderGeneration: {time.Now().UTC().Format(time.RFC3339Nano)},
+			schema.HeaderSequence:   {strconv.Itoa(number)},
+			schema.HeaderDeliveries: {"1"},
+			schema.HeaderStatus:     {string(schema.StatusProcessing)},
 		},
 	}
 }

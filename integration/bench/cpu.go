@@ -20,7 +20,7 @@ import (
 )
 
 // cpuGuidance is short, so that what was polled is due again soon. Schedules fire every quarter of a second.
-const cpuGuidance = 200 * time.Millisecond
+const cpuInterval = 200 * time.Millisecond
 
 // variant is one of the pollers that are measured.
 type variant struct {
@@ -32,8 +32,8 @@ type variant struct {
 // without its metrics.
 func (s settings) variants() []variant {
 	var vs []variant
-	for _, mode := range []consumer.Mode{consumer.Reserve, consumer.Nak} {
-		if s.holdBack == "" || s.holdBack == string(mode) {
+	for _, mode := range []consumer.Mode{consumer.Schedule, consumer.Nak} {
+		if s.redelivery == "" || s.redelivery == string(mode) {
 			vs = append(vs, variant{"bare", mode}, variant{"stage", mode}, variant{"unmeasured", mode})
 		}
 	}
@@ -129,7 +129,7 @@ func (s settings) enough(mode consumer.Mode) int {
 	switch {
 	case s.interactions > 0:
 		return s.interactions
-	case mode == consumer.Reserve:
+	case mode == consumer.Schedule:
 		return 25_000
 	}
 	const mostPerSecond = 22_000
@@ -261,7 +261,7 @@ func (r *rig) read(poller *process) (reading, error) {
 // workerFor is the concurrency of a worker that lets one lane alone have so many slots: it keeps some for each other one.
 func workerFor(slots int, mode consumer.Mode) int {
 	lanes := len(schema.Types())
-	if mode == consumer.Reserve {
+	if mode == consumer.Schedule {
 		lanes++ // the intake
 	}
 	for total := slots; ; total++ {
@@ -273,7 +273,7 @@ func workerFor(slots int, mode consumer.Mode) int {
 
 // runSaturated measures one variant while more polls are due than it can make.
 func runSaturated(ctx context.Context, s settings, v variant, round int, stderr io.Writer) (c cost, err error) {
-	o := order{mode: v.mode, guidance: cpuGuidance, concurrency: s.concurrency}
+	o := order{mode: v.mode, interval: cpuInterval, concurrency: s.concurrency}
 	if v.role != "bare" {
 		o.concurrency = workerFor(s.concurrency, v.mode)
 	}
@@ -291,7 +291,7 @@ func runSaturated(ctx context.Context, s settings, v variant, round int, stderr 
 	if err := r.broker.fill(ctx, s.enough(v.mode), 0, message); err != nil {
 		return c, err
 	}
-	if err := pause(ctx, 2*cpuGuidance); err != nil { // nothing is too young for its first poll
+	if err := pause(ctx, 2*cpuInterval); err != nil { // nothing is too young for its first poll
 		return c, err
 	}
 	poller, err := r.poller(v.role, o, stderr)

@@ -4,7 +4,7 @@
 //	go run ./integration/bench              both, about four minutes
 //	go run ./integration/bench -only cpu
 //	go run ./integration/bench -only memory
-//	go run ./integration/bench -only desk      what few and many dead letters take
+//	go run ./integration/bench -only dlq      what few and many dead letters take
 //	go run ./integration/bench -only sizing    what steady loads cost, with one replica and with three; six minutes
 //	go run ./integration/bench -only waiting   what the broker says of interactions that merely wait
 //
@@ -46,7 +46,7 @@ func main() {
 // settings are what the command line sets.
 type settings struct {
 	only         string
-	holdBack     string
+	redelivery   string
 	measured     time.Duration
 	warmUp       time.Duration
 	rounds       int
@@ -64,8 +64,8 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	var s settings
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&s.only, "only", "", "`cpu`, memory, desk, sizing or waiting; cpu and memory where it is empty")
-	flags.StringVar(&s.holdBack, "hold-back", "", "cpu: `reserve` or nak; both where it is empty")
+	flags.StringVar(&s.only, "only", "", "`cpu`, memory, dlq, sizing or waiting; cpu and memory where it is empty")
+	flags.StringVar(&s.redelivery, "redelivery", "", "cpu: `schedule` or nak; both where it is empty")
 	flags.DurationVar(&s.measured, "for", 3*time.Second, "how long each run is measured")
 	flags.DurationVar(&s.warmUp, "warm-up", 1500*time.Millisecond, "how long each run goes on before it is measured")
 	flags.IntVar(&s.rounds, "rounds", 6, "cpu: how often each poller is run")
@@ -74,8 +74,8 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags.IntVar(&s.few, "few", 1_000, "memory: interactions in flight in the first run")
 	flags.IntVar(&s.many, "many", 200_000, "memory: interactions in flight in the second run")
 	flags.IntVar(&s.waiting, "waiting", 50_000, "waiting: how many interactions wait")
-	flags.IntVar(&s.fewDead, "few-dead", 1_000, "desk: dead letters in the first run")
-	flags.IntVar(&s.manyDead, "many-dead", 100_000, "desk: dead letters in the second run")
+	flags.IntVar(&s.fewDead, "few-dead", 1_000, "dlq: dead letters in the first run")
+	flags.IntVar(&s.manyDead, "many-dead", 100_000, "dlq: dead letters in the second run")
 	flags.IntVar(&s.rate, "rate", 2_500, "memory: polls a second in both runs")
 	flags.StringVar(&s.profiles, "profiles", "", "cpu: write profiles (CPU, allocations) of poller and broker into this `folder`")
 	if err := flags.Parse(args); err != nil {
@@ -84,10 +84,10 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	switch {
 	case flags.NArg() > 0:
 		return s, fmt.Errorf("%q: want flags only", flags.Arg(0))
-	case !slices.Contains([]string{"", "cpu", "memory", "desk", "sizing", "waiting"}, s.only):
-		return s, fmt.Errorf("-only is %q: want cpu, memory, desk, sizing or waiting", s.only)
-	case s.holdBack != "" && s.holdBack != string(consumer.Reserve) && s.holdBack != string(consumer.Nak):
-		return s, fmt.Errorf("-hold-back is %q: want reserve or nak", s.holdBack)
+	case !slices.Contains([]string{"", "cpu", "memory", "dlq", "sizing", "waiting"}, s.only):
+		return s, fmt.Errorf("-only is %q: want cpu, memory, dlq, sizing or waiting", s.only)
+	case s.redelivery != "" && s.redelivery != string(consumer.Schedule) && s.redelivery != string(consumer.Nak):
+		return s, fmt.Errorf("-redelivery is %q: want schedule or nak", s.redelivery)
 	case s.measured <= 0 || s.warmUp < 0:
 		return s, errors.New("-for and -warm-up: want durations that are not negative")
 	case s.rounds < 1 || s.concurrency < 4 || s.few < 1 || s.many < 1 || s.waiting < 1 || s.fewDead < 1 || s.manyDead < 1 || s.rate < 1 || s.interactions < 0:
@@ -111,7 +111,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		always  bool
 		measure func(context.Context, settings, io.Writer, io.Writer) error
 	}{
-		{"cpu", true, measureCPU}, {"memory", true, measureMemory}, {"desk", false, measureDesk}, {"sizing", false, measureSizing}, {"waiting", false, measureWaiting},
+		{"cpu", true, measureCPU}, {"memory", true, measureMemory}, {"dlq", false, measureDLQ}, {"sizing", false, measureSizing}, {"waiting", false, measureWaiting},
 	} {
 		if err == nil && (s.only == part.name || s.only == "" && part.always) {
 			err = part.measure(ctx, s, stdout, stderr)

@@ -27,7 +27,7 @@ func measureMemory(ctx context.Context, s settings, stdout, stderr io.Writer) er
 	fmt.Fprintln(stdout, "| in flight | guidance | polls/s | Go heap in use after a collection, MB | resident (RSS), MB |")
 	fmt.Fprintln(stdout, "|--:|--:|--:|--:|--:|")
 	for _, f := range found {
-		fmt.Fprintf(stdout, "| %d | %s | %.0f | %.1f | %.1f |\n", f.inFlight, f.guidance, f.rate, f.heap, f.resident)
+		fmt.Fprintf(stdout, "| %d | %s | %.0f | %.1f | %.1f |\n", f.inFlight, f.interval, f.rate, f.heap, f.resident)
 	}
 	few, many := found[0], found[1]
 	fmt.Fprintf(stdout, "| **ratio** %.0f | | %.2f | **%.2f** | **%.2f** |\n",
@@ -38,7 +38,7 @@ func measureMemory(ctx context.Context, s settings, stdout, stderr io.Writer) er
 // footprint is what one run measured.
 type footprint struct {
 	inFlight       uint64
-	guidance       time.Duration
+	interval       time.Duration
 	rate           float64
 	heap, resident float64 // MB
 }
@@ -46,21 +46,21 @@ type footprint struct {
 const memoryLooks = 20
 
 // memoryGuidance is the guidance at which n interactions make that many polls a second: each waits besides for the
-// slack and the jitter of its reservation, and for most of the beat in which schedules fire.
-func memoryGuidance(n, rate int) time.Duration {
+// slack and the jitter of its reservation, and for most of the heartbeat in which schedules fire.
+func memoryInterval(n, rate int) time.Duration {
 	const late = 190 * time.Millisecond
 	wait := time.Duration(n) * time.Second / time.Duration(rate)
-	guidance := wait - late - 100*time.Millisecond
-	if guidance > 5*time.Second { // the slack is a second, not a fifth
-		guidance = wait - late - time.Second
+	interval := wait - late - 100*time.Millisecond
+	if interval > 5*time.Second { // the slack is a second, not a fifth
+		interval = wait - late - time.Second
 	}
-	return max(50*time.Millisecond, time.Duration(float64(guidance)/1.025).Round(time.Millisecond))
+	return max(50*time.Millisecond, time.Duration(float64(interval)/1.025).Round(time.Millisecond))
 }
 
 // runWaiting has the worker take in n interactions in the time of one guidance, so that they fall due evenly, and
 // measures it when the first of them have been polled.
 func runWaiting(ctx context.Context, s settings, n int, stderr io.Writer) (f footprint, err error) {
-	o := order{mode: consumer.Reserve, guidance: memoryGuidance(n, s.rate), concurrency: s.concurrency}
+	o := order{mode: consumer.Schedule, interval: memoryInterval(n, s.rate), concurrency: s.concurrency}
 	r, err := newRig(ctx, o.mode, o.intervals(), 1, stderr)
 	if err != nil {
 		return f, err
@@ -70,7 +70,7 @@ func runWaiting(ctx context.Context, s settings, n int, stderr io.Writer) (f foo
 	if err != nil {
 		return f, err
 	}
-	fmt.Fprintf(stderr, "declaring %d interactions, guidance %s\n", n, o.guidance)
+	fmt.Fprintf(stderr, "declaring %d interactions, guidance %s\n", n, o.interval)
 	spread := time.Duration(n) * time.Second / time.Duration(s.rate)
 	if err := r.broker.fill(ctx, n, spread, func(int) *nats.Msg { return declared() }); err != nil {
 		return f, err
@@ -103,7 +103,7 @@ func runWaiting(ctx context.Context, s settings, n int, stderr io.Writer) (f foo
 	if err != nil {
 		return f, err
 	}
-	f = footprint{guidance: o.guidance, heap: median(heaps), resident: median(residents)}
+	f = footprint{interval: o.interval, heap: median(heaps), resident: median(residents)}
 	c, err := costOf(begin, end)
 	if err != nil {
 		return f, err

@@ -18,18 +18,18 @@ type load struct {
 	mode     consumer.Mode
 	replicas int
 	inFlight int
-	guidance time.Duration
+	interval time.Duration
 }
 
 // sizingLoads are what one worker and one broker on two cores can do, from little to much.
 func sizingLoads() []load {
 	const audio = 30 * time.Second
 	return []load{
-		{consumer.Reserve, 1, 3_000, audio},
-		{consumer.Reserve, 1, 30_000, audio},
-		{consumer.Reserve, 1, 60_000, audio},
-		{consumer.Reserve, 3, 3_000, audio},
-		{consumer.Reserve, 3, 30_000, audio},
+		{consumer.Schedule, 1, 3_000, audio},
+		{consumer.Schedule, 1, 30_000, audio},
+		{consumer.Schedule, 1, 60_000, audio},
+		{consumer.Schedule, 3, 3_000, audio},
+		{consumer.Schedule, 3, 30_000, audio},
 		{consumer.Nak, 1, 3_000, audio},
 		{consumer.Nak, 1, 10_000, audio},
 	}
@@ -44,7 +44,7 @@ func measureSizing(ctx context.Context, s settings, stdout, stderr io.Writer) er
 	fmt.Fprintln(stdout, "| hold back | replicas | in flight | polls/s | late p50 | late p99 | worker CPU us/poll | worker cores | broker CPU us/poll | broker cores |")
 	fmt.Fprintln(stdout, "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
 	for _, l := range sizingLoads() {
-		if s.holdBack != "" && s.holdBack != string(l.mode) {
+		if s.redelivery != "" && s.redelivery != string(l.mode) {
 			continue
 		}
 		fmt.Fprintf(stderr, "%s, %d replicas, %d in flight\n", l.mode, l.replicas, l.inFlight)
@@ -67,7 +67,7 @@ func measureSizing(ctx context.Context, s settings, stdout, stderr io.Writer) er
 // runSteady declares as many interactions as shall be in flight, spread over one guidance, and measures when they have all
 // been polled once.
 func runSteady(ctx context.Context, s settings, l load, stderr io.Writer) (c cost, u use, err error) {
-	o := order{mode: l.mode, guidance: l.guidance, concurrency: s.concurrency}
+	o := order{mode: l.mode, interval: l.interval, concurrency: s.concurrency}
 	r, err := newRig(ctx, l.mode, o.intervals(), l.replicas, stderr)
 	if err != nil {
 		return c, u, err
@@ -77,11 +77,11 @@ func runSteady(ctx context.Context, s settings, l load, stderr io.Writer) (c cos
 	if err != nil {
 		return c, u, err
 	}
-	if err := r.broker.fill(ctx, l.inFlight, l.guidance, func(int) *nats.Msg { return declared() }); err != nil {
+	if err := r.broker.fill(ctx, l.inFlight, l.interval, func(int) *nats.Msg { return declared() }); err != nil {
 		return c, u, err
 	}
 	// The last of them are polled for the first time when they have waited for guidance, slack and jitter.
-	if err := pause(ctx, l.guidance/10+2*time.Second); err != nil {
+	if err := pause(ctx, l.interval/10+2*time.Second); err != nil {
 		return c, u, err
 	}
 	if _, err := worker.ask("late"); err != nil {
@@ -108,20 +108,20 @@ func runSteady(ctx context.Context, s settings, l load, stderr io.Writer) (c cos
 // measureWaiting has interactions wait, none of which is due, and prints what the broker says of each consumer: what a
 // scaler reads that goes by it.
 func measureWaiting(ctx context.Context, s settings, stdout, stderr io.Writer) error {
-	const guidance = time.Hour // nothing falls due while this looks
+	const interval = time.Hour // nothing falls due while this looks
 	fmt.Fprintf(stdout, "\nWaiting: %d interactions wait, none is due.\n\n", s.waiting)
 	fmt.Fprintln(stdout, "| hold back | consumer | num_pending | num_ack_pending | what a scaler on both makes of it |")
 	fmt.Fprintln(stdout, "|---|---|--:|--:|--:|")
-	for _, mode := range []consumer.Mode{consumer.Reserve, consumer.Nak} {
-		if err := runHeldBack(ctx, s, mode, guidance, stdout, stderr); err != nil {
+	for _, mode := range []consumer.Mode{consumer.Schedule, consumer.Nak} {
+		if err := runInFlight(ctx, s, mode, interval, stdout, stderr); err != nil {
 			return fmt.Errorf("having %d interactions wait by %s: %w", s.waiting, mode, err)
 		}
 	}
 	return nil
 }
 
-func runHeldBack(ctx context.Context, s settings, mode consumer.Mode, guidance time.Duration, stdout, stderr io.Writer) (err error) {
-	o := order{mode: mode, guidance: guidance, concurrency: s.concurrency}
+func runInFlight(ctx context.Context, s settings, mode consumer.Mode, interval time.Duration, stdout, stderr io.Writer) (err error) {
+	o := order{mode: mode, interval: interval, concurrency: s.concurrency}
 	r, err := newRig(ctx, mode, o.intervals(), 1, stderr)
 	if err != nil {
 		return err
@@ -134,7 +134,7 @@ func runHeldBack(ctx context.Context, s settings, mode consumer.Mode, guidance t
 		return err
 	}
 	consumers := [][2]string{{mode.PollStream(), schema.PollConsumer(schema.Audio)}}
-	if mode == consumer.Reserve {
+	if mode == consumer.Schedule {
 		consumers = append(consumers, [2]string{schema.StreamDeclared, schema.ConsumerIntake})
 	}
 	// Until the worker has had each of them once.

@@ -26,12 +26,12 @@ import (
 type order struct {
 	broker, vendor string
 	mode           consumer.Mode
-	guidance       time.Duration
+	interval       time.Duration
 	concurrency    int
 }
 
 func (o order) arguments() []string {
-	return []string{o.broker, o.vendor, string(o.mode), o.guidance.String(), strconv.Itoa(o.concurrency)}
+	return []string{o.broker, o.vendor, string(o.mode), o.interval.String(), strconv.Itoa(o.concurrency)}
 }
 
 func parseOrder(args []string) (order, error) {
@@ -40,7 +40,7 @@ func parseOrder(args []string) (order, error) {
 	}
 	o := order{broker: args[0], vendor: args[1], mode: consumer.Mode(args[2])}
 	var err error
-	if o.guidance, err = time.ParseDuration(args[3]); err != nil {
+	if o.interval, err = time.ParseDuration(args[3]); err != nil {
 		return o, fmt.Errorf("reading the guidance: %w", err)
 	}
 	if o.concurrency, err = strconv.Atoi(args[4]); err != nil {
@@ -51,7 +51,7 @@ func parseOrder(args []string) (order, error) {
 
 // intervals are the same for all types.
 func (o order) intervals() consumer.Intervals {
-	return consumer.Intervals{Audio: o.guidance, Chat: o.guidance, Transcript: o.guidance}
+	return consumer.Intervals{Audio: o.interval, Chat: o.interval, Transcript: o.interval}
 }
 
 // playStage runs the worker, wired as `statusworker run` does: broker URL, vendor URL, mode, guidance, concurrency.
@@ -79,12 +79,12 @@ func (l *lateness) Polled(t schema.Type, result consumer.Result, took, late time
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.all) < lateMost {
+	if len(l.all) < maxLate {
 		l.all = append(l.all, late)
 	}
 }
 
-const lateMost = 1 << 17
+const maxLate = 1 << 17
 
 // since gives the median and the 99th percentile since the last call.
 func (l *lateness) since() (p50, p99 time.Duration) {

@@ -299,15 +299,15 @@ func Left(ctx context.Context, js jetstream.JetStream) ([]string, error) {
 type Figures struct {
 	Scenario            string
 	Interactions, Polls int
-	// LeastGap is the least time between two polls of one interaction, Guidance what it must not be below.
-	LeastGap, Guidance         time.Duration
+	// MinGap is the least time between two polls of one interaction, Guidance what it must not be below.
+	MinGap, Guidance           time.Duration
 	Outcomes, Duplicates, Lost int
 }
 
 // String is `scenario=... interactions=... polls=... least_gap=... guidance=... outcomes=... duplicates=... lost=...`.
 func (f Figures) String() string {
 	return fmt.Sprintf("scenario=%s interactions=%d polls=%d least_gap=%.3fs guidance=%.3fs outcomes=%d duplicates=%d lost=%d",
-		f.Scenario, f.Interactions, f.Polls, f.LeastGap.Truncate(time.Millisecond).Seconds(), f.Guidance.Seconds(), f.Outcomes, f.Duplicates, f.Lost)
+		f.Scenario, f.Interactions, f.Polls, f.MinGap.Truncate(time.Millisecond).Seconds(), f.Guidance.Seconds(), f.Outcomes, f.Duplicates, f.Lost)
 }
 
 // Print prints the line, and appends it to the file that [EnvFigures] names.

@@ -129,7 +129,7 @@ func TestMessageKinds(t *testing.T) {
 	tombstone := nats.Header{"Statusworker-Tombstone": {"1"}}
 	stored, refused := []byte(`{"stream":"S","seq":4}`), []byte(`{"stream":"S","seq":0,"error":{"err_code":10071}}`)
 	reserve := &Message{Verb: "HPUB", Subject: "interactions.hold.audio." + id, Reply: "_INBOX.1"}
-	bury := &Message{Verb: "HPUB", Subject: "interactions.hold.audio." + id, Header: tombstone}
+	storeDeadLetter := &Message{Verb: "HPUB", Subject: "interactions.hold.audio." + id, Header: tombstone}
 	processed := &Message{Verb: "HPUB", Subject: "interactions.processed.cxai." + id}
 	failed := &Message{Verb: "HPUB", Subject: "interactions.failed.not_found." + id}
 	due := &Message{Verb: "HMSG", Subject: "interactions.poll.audio." + id, Reply: "$JS.ACK.INTERACTIONS_POLLS.poll-audio.1.2.3.4.5"}
@@ -143,10 +143,10 @@ func TestMessageKinds(t *testing.T) {
 	}{
 		{"Due", Message.Due, []*Message{due}},
 		{"Reserves", Message.Reserves, []*Message{reserve}},
-		{"Buries", Message.Buries, []*Message{bury}},
+		{"Buries", Message.Buries, []*Message{storeDeadLetter}},
 		{"Concludes", Message.Concludes, []*Message{processed, failed}},
 	}
-	all := []*Message{reserve, bury, processed, failed, due}
+	all := []*Message{reserve, storeDeadLetter, processed, failed, due}
 	for _, p := range predicates {
 		for _, m := range all {
 			want := false
@@ -167,10 +167,10 @@ func TestMessageKinds(t *testing.T) {
 		of   *Message
 	}{
 		{"ReservationStored", Message.ReservationStored, reserve},
-		{"TombstoneStored", Message.TombstoneStored, bury},
+		{"TombstoneStored", Message.TombstoneStored, storeDeadLetter},
 		{"OutcomeStored", Message.OutcomeStored, processed},
 	} {
-		for _, of := range []*Message{reserve, bury, processed} {
+		for _, of := range []*Message{reserve, storeDeadLetter, processed} {
 			if got := a.is(*ack(of, stored)); got != (of == a.of) {
 				t.Errorf("%s of the ack of %s %v is %t", a.name, of.Subject, of.Header, got)
 			}

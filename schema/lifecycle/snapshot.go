@@ -73,9 +73,9 @@ func ReadPosition(header map[string][]string) (Position, error) {
 	if err != nil {
 		return Position{}, fmt.Errorf("header %s: %w", schema.HeaderPoll, err)
 	}
-	generation, err := time.Parse(time.RFC3339Nano, first(header, schema.HeaderFirstStored))
+	generation, err := time.Parse(time.RFC3339Nano, first(header, schema.HeaderGeneration))
 	if err != nil {
-		return Position{}, fmt.Errorf("header %s: %w", schema.HeaderFirstStored, err)
+		return Position{}, fmt.Errorf("header %s: %w", schema.HeaderGeneration, err)
 	}
 	return Position{Generation: generation, Number: number}, nil
 }

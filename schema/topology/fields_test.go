@@ -92,7 +92,7 @@ func alter(t *testing.T, field string, v reflect.Value) {
 
 // everything is all that the stage has, with reservations and with delayed naks.
 func everything() (set topology.Set) {
-	for _, mode := range []consumer.Mode{consumer.Reserve, consumer.Nak} {
+	for _, mode := range []consumer.Mode{consumer.Schedule, consumer.Nak} {
 		set = set.Add(consumer.Topology(consumer.Config{}, consumer.Choices{Mode: mode}))
 	}
 	return set.Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))

@@ -142,16 +142,16 @@ func (s *Simulator) Counts() Counts {
 	return Counts{Polls: s.counts.Polls, Codes: maps.Clone(s.counts.Codes), Faults: maps.Clone(s.counts.Faults)}
 }
 
-// LeastGap is the least time between two polls of one interaction, and which it was. It is false where no interaction
+// MinGap is the least time between two polls of one interaction, and which it was. It is false where no interaction
 // was polled twice.
-func (s *Simulator) LeastGap() (length time.Duration, identifier string, ok bool) {
+func (s *Simulator) MinGap() (length time.Duration, identifier string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.least.length, s.least.identifier, s.least.ok
 }
 
-// LeastGapOf is LeastGap among the interactions that include accepts.
-func (s *Simulator) LeastGapOf(include func(identifier string) bool) (length time.Duration, identifier string, ok bool) {
+// MinGapOf is MinGap among the interactions that include accepts.
+func (s *Simulator) MinGapOf(include func(identifier string) bool) (length time.Duration, identifier string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var least gap

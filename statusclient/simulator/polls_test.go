@@ -26,13 +26,13 @@ func TestLeastGap(t *testing.T) {
 			now := newClock()
 			s := start(t, simulator.Config{Now: now.Now, CountOnly: countOnly})
 			s.Declare(identifier, simulator.Never())
-			if _, _, ok := s.LeastGap(); ok {
+			if _, _, ok := s.MinGap(); ok {
 				t.Error("there is a gap before the first poll")
 			}
 			poll(t, s, identifier)
 			now.Advance(time.Second)
 			poll(t, s, other) // unknown, and a poll all the same
-			if _, _, ok := s.LeastGap(); ok {
+			if _, _, ok := s.MinGap(); ok {
 				t.Error("there is a gap between two interactions")
 			}
 			now.Advance(4 * time.Second)
@@ -41,13 +41,13 @@ func TestLeastGap(t *testing.T) {
 			poll(t, s, other) // gap 5 s
 			now.Advance(2 * time.Second)
 			poll(t, s, identifier) // gap 3 s
-			if gap, id, ok := s.LeastGap(); gap != 3*time.Second || id != identifier || !ok {
+			if gap, id, ok := s.MinGap(); gap != 3*time.Second || id != identifier || !ok {
 				t.Errorf("the least gap is %v of %s, %t", gap, id, ok)
 			}
-			if gap, id, ok := s.LeastGapOf(func(id string) bool { return id == other }); gap != 5*time.Second || id != other || !ok {
+			if gap, id, ok := s.MinGapOf(func(id string) bool { return id == other }); gap != 5*time.Second || id != other || !ok {
 				t.Errorf("the least gap of the other is %v of %s, %t", gap, id, ok)
 			}
-			if _, _, ok := s.LeastGapOf(func(string) bool { return false }); ok {
+			if _, _, ok := s.MinGapOf(func(string) bool { return false }); ok {
 				t.Error("there is a least gap of nothing")
 			}
 			if s.Count() != 5 || s.CountOf(identifier) != 3 || s.CountOf(other) != 2 {

@@ -261,7 +261,7 @@ func TestPullThatWaitsEnds(t *testing.T) {
 // The product's own streams and consumers keep, as data, all that correctness hangs on.
 func TestDescribed(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []consumer.Mode{consumer.Reserve, consumer.Nak} {
+	for _, mode := range []consumer.Mode{consumer.Schedule, consumer.Nak} {
 		set := consumer.Topology(consumer.Config{}, consumer.Choices{Mode: mode, DeclaredMaxMsgs: 7,
 			DeclaredMaxBytes: 1 << 20}).
 			Add(publisher.Topology(publisher.Choices{MaxAge: time.Hour}))

@@ -19,7 +19,7 @@ import (
 // An interaction passes through the product's own streams: declared, reserved, due, ended.
 func TestProductStreams(t *testing.T) {
 	t.Parallel()
-	set := consumer.Topology(consumer.Config{}, consumer.Choices{Mode: consumer.Reserve}).
+	set := consumer.Topology(consumer.Config{}, consumer.Choices{Mode: consumer.Schedule}).
 		Add(publisher.Topology(publisher.Choices{}))
 	t.Run("fake", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

@@ -22,8 +22,8 @@ func TestRestarts(t *testing.T) {
 	for name, c := range map[string]struct {
 		do func(stage)
 		// When a message that is a minute old comes again, after its delivery.
-		out, inProgress, heldBack time.Duration
-		count                     uint64
+		out, inProgress, waiting time.Duration
+		count                    uint64
 	}{
 		"restart": {func(s stage) { s.Restart() }, passed, 10 * time.Second, 20 * time.Second, 2},
 		"step down": {func(s stage) { s.StepDown() }, passed, 10 * time.Second, 20*time.Second + 300*time.Millisecond,
@@ -32,7 +32,7 @@ func TestRestarts(t *testing.T) {
 		"once again": {func(s stage) { s.Redeliver("S", "c", 1) }, early, early, early, 2},
 	} {
 		for state, again := range map[string]time.Duration{"out": c.out, "in progress": c.inProgress,
-			"held back": c.heldBack} {
+			"held back": c.waiting} {
 			t.Run(name+" while it is "+state, func(t *testing.T) {
 				bubble(t, fake.Options{}, func(s stage) {
 					_, _ = s.put(broker.Publication{Subject: "poll.1"})
@@ -163,10 +163,10 @@ func TestReplacedInTheLastInstant(t *testing.T) {
 	}
 }
 
-// A schedule that fires while the storage is full is stuck. Storing it again or another leader mends that, and time
+// A schedule that fires while the storage is full is stuck. Storing it again or another leader fixes that, and time
 // does not.
 func TestFullStorage(t *testing.T) {
-	for name, mend := range map[string]func(stage, uint64) error{
+	for name, fix := range map[string]func(stage, uint64) error{
 		"restart":        func(s stage, _ uint64) error { s.Restart(); return nil },
 		"step down":      func(s stage, _ uint64) error { s.StepDown(); return nil },
 		"it is replaced": func(s stage, first uint64) error { _, err := s.hold(time.Second, first); return err },
@@ -185,7 +185,7 @@ func TestFullStorage(t *testing.T) {
 				s.SetFull(false)
 				time.Sleep(time.Hour)
 				s.wants("hold.1")
-				if err := mend(s, first); err != nil {
+				if err := fix(s, first); err != nil {
 					s.Error(err)
 				}
 				s.comes(time.Hour + 10*time.Second)

@@ -282,9 +282,9 @@ func TestNetworkPolicyLetsThrough(t *testing.T) {
 }
 
 // While NATS is away no worker is ready: nodes can be drained all the same.
-func TestDisruptionBudgetLetsTheUnreadyGo(t *testing.T) {
-	budget := one[*policy.PodDisruptionBudget](t, mustRender(t, "minimal")).Spec
-	if p := budget.UnhealthyPodEvictionPolicy; p == nil || *p != policy.AlwaysAllow {
+func TestDisruptionRateLimitLetsTheUnreadyGo(t *testing.T) {
+	rateLimit := one[*policy.PodDisruptionBudget](t, mustRender(t, "minimal")).Spec
+	if p := rateLimit.UnhealthyPodEvictionPolicy; p == nil || *p != policy.AlwaysAllow {
 		t.Errorf("the policy for pods that are not ready is %v, want %s", p, policy.AlwaysAllow)
 	}
 }
@@ -463,7 +463,7 @@ func TestVariables(t *testing.T) {
 		{"provision, everything", provision(everything), "STATUSWORKER_REPLICAS", "5"},
 		{"provision, everything", provision(everything), "STATUSWORKER_OUTCOMES_MAX_BYTES", "10737418240"},
 		{"provision, everything", provision(everything), "STATUSWORKER_DECLARED_MAX_MSGS", "5000000"},
-		{"provision, everything", provision(everything), "STATUSWORKER_HOLD_BACK", "reserve"},
+		{"provision, everything", provision(everything), "STATUSWORKER_REDELIVERY", "schedule"},
 		{"worker, typical", worker(typical), "NATS_USER", "secret nats-worker/user"},
 		{"worker, typical", worker(typical), "NATS_PASSWORD", "secret nats-worker/password"},
 		{"worker, typical", worker(typical), "NATS_INBOX_PREFIX", "_INBOX_worker"},
@@ -615,10 +615,10 @@ func TestAutoscaling(t *testing.T) {
 	}
 }
 
-// What exceeds a budget is late however many workers there are: then lateness adds none.
-func TestAutoscalingWithABudget(t *testing.T) {
-	for budget, want := range map[float64][]string{0: {"load", "lateness"}, 0.5: {"load"}, 100: {"load"}} {
-		found, err := render(t, with(readValues(t, "naks"), map[string]any{"work.maxPollsPerSecond": budget}))
+// What exceeds a rate limit is late however many workers there are: then lateness adds none.
+func TestAutoscalingWithARateLimit(t *testing.T) {
+	for rateLimit, want := range map[float64][]string{0: {"load", "lateness"}, 0.5: {"load"}, 100: {"load"}} {
+		found, err := render(t, with(readValues(t, "naks"), map[string]any{"work.maxPollsPerSecond": rateLimit}))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -627,7 +627,7 @@ func TestAutoscalingWithABudget(t *testing.T) {
 			have = append(have, trigger.Name)
 		}
 		if !slices.Equal(have, want) {
-			t.Errorf("with a budget of %g the triggers are %v, want %v", budget, have, want)
+			t.Errorf("with a budget of %g the triggers are %v, want %v", rateLimit, have, want)
 		}
 	}
 }

@@ -115,7 +115,7 @@ func TestScalerQueries(t *testing.T) {
 	type series map[string]any
 	info := series{"series": `statusworker_build_info` + ofA + `version="v1"}`, "values": "1x80"}
 	state := func(working string) series {
-		return series{"series": `statusworker_rest_state` + ofA + `state="working"}`, "values": working}
+		return series{"series": `statusworker_worker_state` + ofA + `state="working"}`, "values": working}
 	}
 	took := func(lane, seconds string) series {
 		return series{"series": `statusworker_poll_duration_seconds_sum` + ofA + `lane="` + lane + `"}`, "values": seconds}

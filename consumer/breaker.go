@@ -12,108 +12,108 @@ import (
 	"statusworker/schema"
 )
 
-// A rest lasts between these, give or take a fifth. It doubles while the vendor's trouble goes on, but is no longer than
-// restEach for each interaction that met it: where few fail, they may be all that is wrong, and what falls due next must soon
+// A pause lasts between these, give or take a fifth. It doubles while the vendor's trouble goes on, but is no longer than
+// pauseEach for each interaction that met it: where few fail, they may be all that is wrong, and what falls due next must soon
 // be able to show that the vendor works.
 const (
-	restLeast = time.Second
-	restMost  = 5 * time.Minute
-	restEach  = 500 * time.Millisecond
-	// restKnown is how many of these interactions are remembered: more make no rest longer.
-	restKnown = int(restMost / restEach)
+	minPause  = time.Second
+	maxPause  = 5 * time.Minute
+	pauseEach = 500 * time.Millisecond
+	// maxKnown is how many of these interactions are remembered: more make no pause longer.
+	maxKnown = int(maxPause / pauseEach)
 )
 
 const (
-	// restAfter is how many interactions must meet trouble, with no success between them, before the worker rests: one that
+	// pauseAfter is how many interactions must meet trouble, with no success between them, before the worker pauses: one that
 	// always fails is no outage. A refused token is everybody's: there it is how many polls. A vendor that says 429 is
 	// believed at once.
-	restAfter = 3
-	// restQuiet is how long nothing may have succeeded before a vendor that is unavailable is given a rest, and restSurely
+	pauseAfter = 3
+	// pauseQuiet is how long nothing may have succeeded before a vendor that is unavailable is given a pause, and pauseSurely
 	// how many interactions need no such wait. Polls come in bunches, a lane at a time: where one type of interaction
 	// fails and the others do not, a bunch of failures says nothing about the vendor.
-	restQuiet  = time.Second
-	restSurely = 64
-	// passedMost is how many deliveries a probe passes over in one rest.
-	passedMost = 64
+	pauseQuiet  = time.Second
+	pauseSurely = 64
+	// maxPassed is how many deliveries a probe passes over in one pause.
+	maxPassed = 64
 	// probeHandicap is how much longer than the others the lane whose probe failed waits to make the next one, so that
 	// another has its turn when it has something due.
 	probeHandicap = 750 * time.Millisecond
 )
 
-// rest keeps a worker away from a vendor in trouble. The worker is working, or resting until some moment, or probing:
-// then one delivery at a time may poll, and what becomes of it ends the rest or begins the next, longer one.
-type rest struct {
+// breaker keeps a worker away from a vendor in trouble. The worker is working, or paused until some moment, or probing:
+// then one delivery at a time may poll, and what becomes of it ends the pause or begins the next, longer one.
+type breaker struct {
 	now func() time.Time
 	log logrus.FieldLogger
 
 	mu      sync.Mutex
-	resting bool // or probing, when until has passed
-	cause   Trouble
+	paused  bool // or probing, when until has passed
+	cause   VendorFailure
 	detail  string // what the vendor said last
 	until   time.Time
-	asked   time.Time // until then the vendor asked to be left alone: no success ends the rest sooner
+	asked   time.Time // until then the vendor asked to be left alone: no success ends the pause sooner
 	success time.Time // the last one
 	streak  int       // polls in a row that met trouble
 	// failed are the interactions that met trouble since then, and refused those that the vendor refused, with the HTTP
-	// status. Neither has more than restKnown.
+	// status. Neither has more than maxKnown.
 	failed  map[string]bool
 	refused map[string]int
 	// before are those that were refused before the last success, and had no status since: they may be all that is refused.
 	// That is not so where they did not end by it, and nothing has succeeded for beforeQuiet.
 	before      map[string]bool
 	beforeQuiet time.Duration
-	// passed are those of them that a probe has left its turn for, in this rest.
+	// passed are those of them that a probe has left its turn for, in this pause.
 	passed map[string]bool
 	// intervals are between two polls of one interaction. refusedQuiet is how long nothing may have succeeded before a worker
-	// rests because the vendor refuses all; where nothing ever has, it is the shortest interval since refusedFrom, when the
+	// pauses because the vendor refuses all; where nothing ever has, it is the shortest interval since refusedFrom, when the
 	// first of these refusals came.
 	intervals    Intervals
 	refusedQuiet time.Duration
 	refusedFrom  time.Time
 	// watched is since when the worker can tell whether the vendor refuses one interaction or all; doubted says that it
-	// rested since then because the vendor refused all.
+	// paused since then because the vendor refused all.
 	watched     time.Time
 	doubted     bool
 	probing     bool // a probe is out
 	handicapped int  // the lane whose probe failed last; -1 is none
-	told        map[Trouble]*telling
+	told        map[VendorFailure]*telling
 	toldFailing time.Time
-	began       map[Trouble]uint64 // how many rests, by cause
+	began       map[VendorFailure]uint64 // how many pauses, by cause
 	lengths     *backoff.ExponentialBackOff
 	changed     chan struct{} // closed, and made anew, at every change
 }
 
-// Rest says whether a worker keeps away from the vendor, and why.
-type Rest struct {
+// Pause says whether a worker keeps away from the vendor, and why.
+type BreakerState struct {
 	State schema.WorkerState
-	// Cause, Until and Detail are empty while it works. Until is when the rest ends or ended.
-	Cause  Trouble
+	// Cause, Until and Detail are empty while it works. Until is when the pause ends or ended.
+	Cause  VendorFailure
 	Until  time.Time
 	Detail string
 }
 
-func newRest(now func() time.Time, log logrus.FieldLogger, intervals Intervals, grace time.Duration) *rest {
-	return &rest{
+func newBreaker(now func() time.Time, log logrus.FieldLogger, intervals Intervals, grace time.Duration) *breaker {
+	return &breaker{
 		now: now, log: log, intervals: intervals, watched: now(), handicapped: -1,
-		refusedQuiet: min(2*(intervals.Longest()+slackMost), grace), beforeQuiet: refusedAmongOthers(intervals.Longest(), grace),
+		refusedQuiet: min(2*(intervals.Longest()+maxSlack), grace), beforeQuiet: refusedAmongOthers(intervals.Longest(), grace),
 		failed: map[string]bool{}, refused: map[string]int{}, before: map[string]bool{}, passed: map[string]bool{},
-		told: map[Trouble]*telling{}, began: map[Trouble]uint64{}, changed: make(chan struct{}),
-		lengths: backoff.NewExponentialBackOff(backoff.WithInitialInterval(restLeast), backoff.WithMaxInterval(restMost),
+		told: map[VendorFailure]*telling{}, began: map[VendorFailure]uint64{}, changed: make(chan struct{}),
+		lengths: backoff.NewExponentialBackOff(backoff.WithInitialInterval(minPause), backoff.WithMaxInterval(maxPause),
 			backoff.WithMultiplier(2), backoff.WithRandomizationFactor(0.2), backoff.WithMaxElapsedTime(0)),
 	}
 }
 
-func (r *rest) broadcast() {
+func (r *breaker) broadcast() {
 	close(r.changed)
 	r.changed = make(chan struct{})
 }
 
-// admit waits until the lane may pull deliveries that poll. A probe may pull one, and must call [rest.release] when it
+// admit waits until the lane may pull deliveries that poll. A probe may pull one, and must call [breaker.release] when it
 // is through with it. It returns an error only when ctx ends.
-func (r *rest) admit(ctx context.Context, lane int) (probe bool, err error) {
+func (r *breaker) admit(ctx context.Context, lane int) (probe bool, err error) {
 	for {
 		r.mu.Lock()
-		if !r.resting {
+		if !r.paused {
 			r.mu.Unlock()
 			return false, ctx.Err()
 		}
@@ -144,7 +144,7 @@ func (r *rest) admit(ctx context.Context, lane int) (probe bool, err error) {
 }
 
 // release gives the probe back, whatever became of it.
-func (r *rest) release() {
+func (r *breaker) release() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.probing = false
@@ -152,48 +152,48 @@ func (r *rest) release() {
 }
 
 // mayPoll tells whether a delivery that is no probe may poll now.
-func (r *rest) mayPoll() bool {
+func (r *breaker) mayPoll() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return !r.resting
+	return !r.paused
 }
 
-// look says what there is to say of the rest now.
-func (r *rest) look() Rest {
+// look says what there is to say of the pause now.
+func (r *breaker) look() BreakerState {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.resting {
-		return Rest{State: schema.Working}
+	if !r.paused {
+		return BreakerState{State: schema.Working}
 	}
-	l := Rest{State: schema.Resting, Cause: r.cause, Until: r.until, Detail: r.detail}
+	l := BreakerState{State: schema.Paused, Cause: r.cause, Until: r.until, Detail: r.detail}
 	if !r.now().Before(r.until) {
 		l.State = schema.Probing
 	}
 	return l
 }
 
-// counts is how many rests have begun, by cause.
-func (r *rest) counts() map[Trouble]uint64 {
+// counts is how many pauses have begun, by cause.
+func (r *breaker) counts() map[VendorFailure]uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return maps.Clone(r.began)
 }
 
-// over is when what is out may be polled again as far as the rest goes: its end, or zero where the worker works.
-func (r *rest) over() time.Time {
+// over is when what is out may be polled again as far as the pause goes: its end, or zero where the worker works.
+func (r *breaker) over() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !r.resting {
+	if !r.paused {
 		return time.Time{}
 	}
 	return r.until
 }
 
-// cut ends a rest that has this cause: the next poll is a probe, and due now. The vendor's own wish is kept.
-func (r *rest) cut(cause Trouble) {
+// cut ends a pause that has this cause: the next poll is a probe, and due now. The vendor's own wish is kept.
+func (r *breaker) cut(cause VendorFailure) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if now := r.now(); r.resting && r.cause == cause && r.until.After(now) {
+	if now := r.now(); r.paused && r.cause == cause && r.until.After(now) {
 		r.until = later(now, r.asked)
 		r.lengths.Reset()
 		r.broadcast()
@@ -201,13 +201,13 @@ func (r *rest) cut(cause Trouble) {
 }
 
 // passesOver tells whether a probe is to leave its turn to what is due behind it: its interaction was polled before, by this
-// worker or another, so that one that is new says more. That is so once a rest for each, and for passedMost of them, or no probe
+// worker or another, so that one that is new says more. That is so once a pause for each, and for maxPassed of them, or no probe
 // might be made.
-func (r *rest) passesOver(identifier string, polled bool) bool {
+func (r *breaker) passesOver(identifier string, polled bool) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	known := r.failed[identifier] || r.refused[identifier] != 0
-	if !r.resting || !known && !polled || r.passed[identifier] || len(r.passed) >= passedMost {
+	if !r.paused || !known && !polled || r.passed[identifier] || len(r.passed) >= maxPassed {
 		return false
 	}
 	r.passed[identifier] = true
@@ -215,17 +215,17 @@ func (r *rest) passesOver(identifier string, polled bool) bool {
 }
 
 // others is what there is to know, by this process's clock, about a refusal of an interaction with that HTTP status.
-func (r *rest) others(identifier string, statusCode int) Others {
+func (r *breaker) others(identifier string, statusCode int) Others {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return Others{
-		RefusedAlike: r.refusedLike(identifier, statusCode), AllRefused: r.resting && r.cause == Refused,
+		RefusedAlike: r.refusedLike(identifier, statusCode), AllRefused: r.paused && r.cause == Refused,
 		Succeeded: r.success, Since: r.watched, Interval: r.intervals.Longest(),
 	}
 }
 
 // refusedLike is how many interactions were refused with that HTTP status, the one that is named among them.
-func (r *rest) refusedLike(identifier string, statusCode int) int {
+func (r *breaker) refusedLike(identifier string, statusCode int) int {
 	n := 1
 	for other, code := range r.refused {
 		if code == statusCode && other != identifier {
@@ -240,19 +240,19 @@ type pollReport struct {
 	lane       int
 	identifier string
 	probe      bool
-	// trouble is the vendor's, or [NoTrouble]; refused is the HTTP status with which the vendor refused the interaction, or 0.
+	// trouble is the vendor's, or [NoFailure]; refused is the HTTP status with which the vendor refused the interaction, or 0.
 	// With neither, the vendor gave a status: that is a success.
-	trouble Trouble
+	trouble VendorFailure
 	refused int
-	// ended says that the refusal has ended the interaction: it begins no rest, and counts among those that are refused.
+	// ended says that the refusal has ended the interaction: it begins no pause, and counts among those that are refused.
 	ended bool
 	// until is when the vendor asks to be polled again, or zero; detail is what it said.
 	until  time.Time
 	detail string
 }
 
-// report begins, lengthens and ends rests.
-func (r *rest) report(p pollReport) {
+// report begins, lengthens and ends pauses.
+func (r *breaker) report(p pollReport) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := r.now()
@@ -263,13 +263,13 @@ func (r *rest) report(p pollReport) {
 			return
 		}
 		p.trouble = Refused
-	case p.trouble == NoTrouble:
+	case p.trouble == NoFailure:
 		if r.doubted {
 			r.watched, r.doubted = now, false
 		}
 		r.success = now
 		for id := range r.refused {
-			if len(r.before) < restKnown {
+			if len(r.before) < maxKnown {
 				r.before[id] = true
 			}
 		}
@@ -277,33 +277,33 @@ func (r *rest) report(p pollReport) {
 		delete(r.before, p.identifier)
 		r.answered(now)
 		return
-	case len(r.failed) < restKnown:
+	case len(r.failed) < maxKnown:
 		r.failed[p.identifier] = true
 	}
 	r.streak++
 	switch {
-	case r.resting && !p.probe && (p.trouble != Refused || r.cause == Refused):
+	case r.paused && !p.probe && (p.trouble != Refused || r.cause == Refused):
 		r.straggler(p, now)
-	case r.resting || r.enough(p.trouble, now):
+	case r.paused || r.enough(p.trouble, now):
 		r.begin(p, now)
-	case r.streak >= restAfter && now.Sub(r.success) >= restQuiet:
+	case r.streak >= pauseAfter && now.Sub(r.success) >= pauseQuiet:
 		r.tellFailing(p, now)
 	}
 }
 
 // allRefused takes in a refusal, and tells whether it is the vendor's trouble: it refuses all. Those that it refused while it gave
 // others a status are no sign of that.
-func (r *rest) allRefused(p pollReport, now time.Time) bool {
+func (r *breaker) allRefused(p pollReport, now time.Time) bool {
 	if len(r.refused) == 0 {
 		r.refusedFrom = now
 	}
-	if r.refused[p.identifier] != 0 || len(r.refused) < restKnown {
+	if r.refused[p.identifier] != 0 || len(r.refused) < maxKnown {
 		r.refused[p.identifier] = p.refused
 	}
 	if p.ended {
 		return false
 	}
-	if r.resting && r.cause == Refused {
+	if r.paused && r.cause == Refused {
 		return true
 	}
 	alike := 0
@@ -316,13 +316,13 @@ func (r *rest) allRefused(p pollReport, now time.Time) bool {
 	return alike >= refusedMany && r.quiet(now)
 }
 
-// begin begins a rest, or the next one after a probe that failed.
-func (r *rest) begin(p pollReport, now time.Time) {
+// begin begins a pause, or the next one after a probe that failed.
+func (r *breaker) begin(p pollReport, now time.Time) {
 	if p.probe {
 		r.handicapped = p.lane
 	}
 	// What the backoff gives grows up to its maximum, which grows with what has failed.
-	r.lengths.MaxInterval = min(max(restLeast, time.Duration(max(len(r.failed), len(r.refused)))*restEach), restMost)
+	r.lengths.MaxInterval = min(max(minPause, time.Duration(max(len(r.failed), len(r.refused)))*pauseEach), maxPause)
 	next := now.Add(r.lengths.NextBackOff())
 	if p.until.After(now) {
 		next = p.until
@@ -334,35 +334,35 @@ func (r *rest) begin(p pollReport, now time.Time) {
 	r.tell(p.trouble, now, next, p.detail)
 	clear(r.passed)
 	r.doubted = r.doubted || p.trouble == Refused
-	r.resting, r.cause, r.until, r.detail = true, p.trouble, next, p.detail
+	r.paused, r.cause, r.until, r.detail = true, p.trouble, next, p.detail
 	r.broadcast()
 }
 
 // quiet tells whether nothing has succeeded for so long that refusals are the vendor's trouble.
-func (r *rest) quiet(now time.Time) bool {
+func (r *breaker) quiet(now time.Time) bool {
 	if r.success.IsZero() {
 		return now.Sub(r.refusedFrom) >= r.intervals.Shortest()
 	}
 	return now.Sub(r.success) >= r.refusedQuiet
 }
 
-// answered ends a rest: the vendor has answered. A poll that was out when the vendor asked to be left alone proves nothing
+// answered ends a pause: the vendor has answered. A poll that was out when the vendor asked to be left alone proves nothing
 // about the time after it.
-func (r *rest) answered(now time.Time) {
+func (r *breaker) answered(now time.Time) {
 	clear(r.failed)
 	clear(r.passed)
 	r.streak = 0
-	if !r.resting || now.Before(r.asked) {
+	if !r.paused || now.Before(r.asked) {
 		return
 	}
 	r.tellEnd()
-	r.resting, r.cause, r.detail, r.handicapped = false, NoTrouble, "", -1
+	r.paused, r.cause, r.detail, r.handicapped = false, NoFailure, "", -1
 	r.lengths.Reset()
 	r.broadcast()
 }
 
-// straggler takes in a poll that was out when the rest began, and met trouble as well.
-func (r *rest) straggler(p pollReport, now time.Time) {
+// straggler takes in a poll that was out when the pause began, and met trouble as well.
+func (r *breaker) straggler(p pollReport, now time.Time) {
 	until := p.until
 	if until.After(r.until) {
 		r.until = until
@@ -377,16 +377,16 @@ func (r *rest) straggler(p pollReport, now time.Time) {
 }
 
 // enough tells whether the trouble that was met is the vendor's, and not that of one interaction or one type.
-func (r *rest) enough(trouble Trouble, now time.Time) bool {
+func (r *breaker) enough(trouble VendorFailure, now time.Time) bool {
 	switch {
 	case trouble == Throttled, trouble == Refused:
 		return true
 	case trouble == Unauthorized:
-		return r.streak >= restAfter
-	case trouble == Unavailable && len(r.failed) < restSurely && now.Sub(r.success) < restQuiet:
+		return r.streak >= pauseAfter
+	case trouble == Unavailable && len(r.failed) < pauseSurely && now.Sub(r.success) < pauseQuiet:
 		return false
 	}
-	return len(r.failed) >= restAfter
+	return len(r.failed) >= pauseAfter
 }
 
 func later(a, b time.Time) time.Time {

@@ -1,4 +1,4 @@
-package survey
+package overview
 
 import (
 	"context"
@@ -22,8 +22,8 @@ type Overdue struct {
 }
 
 const (
-	// MostOverdue is up to how many overdue reservations are counted.
-	MostOverdue = 100
+	// MaxOverdue is up to how many overdue reservations are counted.
+	MaxOverdue = 100
 	// overdueWithin is for how long they are counted: each takes a round trip to the broker.
 	overdueWithin = time.Second
 )
@@ -39,7 +39,7 @@ func CountOverdue(ctx context.Context, js jetstream.JetStream, now time.Time) (*
 		if err != nil {
 			return nil, err
 		}
-		if o.Count == MostOverdue || o.Count > 0 && time.Since(began) > overdueWithin {
+		if o.Count == MaxOverdue || o.Count > 0 && time.Since(began) > overdueWithin {
 			o.More = true
 			break
 		}

@@ -10,17 +10,17 @@ import (
 	"time"
 )
 
-func TestNoBudgetIsNoBound(t *testing.T) {
-	var b *budget
-	if room, wait := b.room(t.Context()), b.take(t.Context()); room != pullMost || wait != 0 || b.share() != 0 {
+func TestNoRateLimitIsNoBound(t *testing.T) {
+	var b *limiter
+	if room, wait := b.room(t.Context()), b.take(t.Context()); room != maxPull || wait != 0 || b.share() != 0 {
 		t.Errorf("room %d, wait %s, share %v: want no bound", room, wait, b.share())
 	}
 }
 
 // A worker that does not know its share yet pulls nothing and polls nothing.
-func TestBudgetBeforeTheFirstShare(t *testing.T) {
+func TestRateLimitBeforeTheFirstShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBudget(time.Now)
+		b := newLimiter(time.Now)
 		if wait := b.take(t.Context()); wait <= 0 {
 			t.Error("a delivery was let through without a share")
 		}
@@ -36,16 +36,16 @@ func TestBudgetBeforeTheFirstShare(t *testing.T) {
 }
 
 // A share that is taken away while deliveries ask for their turn hands nothing back for good.
-func TestBudgetSuspendedMeanwhile(t *testing.T) {
-	b := newBudget(time.Now)
+func TestRateLimitSuspendedMeanwhile(t *testing.T) {
+	b := newLimiter(time.Now)
 	b.set(0.001)
 	b.take(t.Context()) // the first turn is free
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
 			for range 2_000 {
-				if wait := b.take(t.Context()); wait <= 0 || wait > handBackMost {
-					t.Errorf("handed back for %s, want at most %s", wait, handBackMost)
+				if wait := b.take(t.Context()); wait <= 0 || wait > maxHandBack {
+					t.Errorf("handed back for %s, want at most %s", wait, maxHandBack)
 					return
 				}
 			}
@@ -60,10 +60,10 @@ func TestBudgetSuspendedMeanwhile(t *testing.T) {
 
 // Whoever comes when: polls leave evenly spaced, nobody waits longer than AckWait allows, and who would have to is told
 // for how long.
-func TestBudgetSpacesPolls(t *testing.T) {
+func TestRateLimitSpacesPolls(t *testing.T) {
 	for _, share := range []float64{0.05, 0.3, 1, 3.5, 40, 1000} {
 		synctest.Test(t, func(t *testing.T) {
-			b := newBudget(time.Now)
+			b := newLimiter(time.Now)
 			b.set(share)
 			random := rand.New(rand.NewPCG(1, 2))
 			var mu sync.Mutex
@@ -80,11 +80,11 @@ func TestBudgetSpacesPolls(t *testing.T) {
 					mu.Lock()
 					defer mu.Unlock()
 					switch {
-					case took > budgetPatience:
+					case took > rateLimitPatience:
 						t.Errorf("share %v: a delivery was kept for %s", share, took)
 					case wait == 0:
 						polls = append(polls, time.Now())
-					case took != 0 || wait <= budgetPatience:
+					case took != 0 || wait <= rateLimitPatience:
 						t.Errorf("share %v: handed back for %s after %s, want at once, and for longer than it may be kept", share, wait, took)
 					default:
 						handedBack++
@@ -107,9 +107,9 @@ func TestBudgetSpacesPolls(t *testing.T) {
 	}
 }
 
-func TestBudgetRoomIsForASecond(t *testing.T) {
+func TestRateLimitRoomIsForASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBudget(time.Now)
+		b := newLimiter(time.Now)
 		b.set(10)
 		for _, want := range []int{11, 10, 9} {
 			if room := b.room(t.Context()); room != want {
@@ -128,7 +128,7 @@ func TestBudgetRoomIsForASecond(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		b.set(1e6)
-		if room := b.room(t.Context()); room != pullMost {
+		if room := b.room(t.Context()); room != maxPull {
 			t.Errorf("room for %d, want no more than a pull takes", room)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
@@ -140,17 +140,17 @@ func TestBudgetRoomIsForASecond(t *testing.T) {
 }
 
 // Room is never for one that take hands back: it would be pulled again and again. A share may be far below one a second.
-func TestBudgetRoomIsWhatTakeKeeps(t *testing.T) {
+func TestRateLimitRoomIsWhatTakeKeeps(t *testing.T) {
 	for _, share := range []float64{0.01, 0.1, 0.2, 0.24, 0.26, 0.5, 1, 7} {
 		synctest.Test(t, func(t *testing.T) {
-			b := newBudget(time.Now)
+			b := newLimiter(time.Now)
 			b.set(share)
 			began, polls := time.Now(), 0
 			for time.Since(began) < seconds(20/share) {
 				if room := b.room(t.Context()); room < 1 {
 					t.Fatalf("share %v: room for %d", share, room)
 				}
-				time.Sleep(budgetMargin / 2) // the pull
+				time.Sleep(rateLimitMargin / 2) // the pull
 				if wait := b.take(t.Context()); wait != 0 {
 					t.Fatalf("share %v: there was room for one, and it was handed back for %s", share, wait)
 				}
@@ -163,9 +163,9 @@ func TestBudgetRoomIsWhatTakeKeeps(t *testing.T) {
 	}
 }
 
-func TestBudgetSuspended(t *testing.T) {
+func TestRateLimitSuspended(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBudget(time.Now)
+		b := newLimiter(time.Now)
 		b.set(5)
 		b.suspend()
 		if wait := b.take(t.Context()); wait != time.Second || b.share() != 0 {
@@ -183,9 +183,9 @@ func TestBudgetSuspended(t *testing.T) {
 }
 
 // What waits when the worker is told to stop is handed back, and its turn is free again.
-func TestBudgetEndsWithContext(t *testing.T) {
+func TestRateLimitEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBudget(time.Now)
+		b := newLimiter(time.Now)
 		b.set(1)
 		b.take(t.Context())
 		ctx, cancel := context.WithCancel(t.Context())
@@ -207,9 +207,9 @@ func TestBudgetEndsWithContext(t *testing.T) {
 }
 
 // A share that grows or shrinks counts at once for what comes then.
-func TestBudgetShareChanges(t *testing.T) {
+func TestRateLimitShareChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBudget(time.Now)
+		b := newLimiter(time.Now)
 		b.set(0.01)
 		b.take(t.Context())
 		room := make(chan int)
@@ -228,12 +228,12 @@ func TestBudgetShareChanges(t *testing.T) {
 	})
 }
 
-// The longest wait for the budget, for a refused reservation and for the broker's ack go into AckWait.
-func TestAckWaitAllowsForTheBudget(t *testing.T) {
-	if longest := budgetPatience + refusedFor + ackTimeout; longest >= reserveAckWait {
+// The longest wait for the rate limit, for a refused reservation and for the broker's ack go into AckWait.
+func TestAckWaitAllowsForTheRateLimit(t *testing.T) {
+	if longest := rateLimitPatience + refusedFor + ackTimeout; longest >= reserveAckWait {
 		t.Errorf("a delivery may take %s before it is acked, AckWait is %s", longest, reserveAckWait)
 	}
-	if n := (&naks{}).ackWait(0); budgetPatience >= n {
-		t.Errorf("a delivery may wait %s for the budget, AckWait is %s and the guidance", budgetPatience, n)
+	if n := (&naks{}).ackWait(0); rateLimitPatience >= n {
+		t.Errorf("a delivery may wait %s for the budget, AckWait is %s and the guidance", rateLimitPatience, n)
 	}
 }

@@ -1,4 +1,4 @@
-package survey
+package overview
 
 import (
 	"cmp"
@@ -24,7 +24,7 @@ const (
 
 // workers reads the announcements of those that are alive.
 func (t *taking) workers(ctx context.Context) error {
-	t.survey.Workers = []Worker{}
+	t.overview.Workers = []Worker{}
 	bucket, err := t.stream(ctx, schema.StreamWorkers)
 	if err != nil || bucket == nil {
 		return err
@@ -60,15 +60,15 @@ func (t *taking) workers(ctx context.Context) error {
 	}
 	for _, w := range found {
 		if w != nil && w.State != schema.Stopped {
-			t.survey.Workers = append(t.survey.Workers, *w)
+			t.overview.Workers = append(t.overview.Workers, *w)
 		}
 	}
-	slices.SortFunc(t.survey.Workers, func(a, b Worker) int {
+	slices.SortFunc(t.overview.Workers, func(a, b Worker) int {
 		return cmp.Or(cmp.Compare(a.Host, b.Host), a.Started.Compare(b.Started), cmp.Compare(a.Worker, b.Worker))
 	})
-	for i := range t.survey.Lanes {
-		l := &t.survey.Lanes[i]
-		for _, w := range t.survey.Workers {
+	for i := range t.overview.Lanes {
+		l := &t.overview.Lanes[i]
+		for _, w := range t.overview.Workers {
 			l.OldestSeconds = max(l.OldestSeconds, w.Oldest[l.Type])
 		}
 	}

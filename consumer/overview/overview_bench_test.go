@@ -1,4 +1,4 @@
-package survey_test
+package overview_test
 
 import (
 	"context"
@@ -14,24 +14,24 @@ import (
 
 	"statusworker/cmd/embedded"
 	"statusworker/consumer"
-	"statusworker/consumer/survey"
+	"statusworker/consumer/overview"
 	"statusworker/publisher"
 	"statusworker/schema"
 	"statusworker/schema/topology"
 )
 
-// What a survey costs broker and command together (they are one process here), with so many reservations and outcomes
+// What an overview costs broker and command together (they are one process here), with so many reservations and outcomes
 // stored; "counting" counts every time, "looking" does not.
 func BenchmarkTake(b *testing.B) {
-	for _, n := range []int{1_000, 100_000, survey.MostCounted, 5 * survey.MostCounted} {
+	for _, n := range []int{1_000, 100_000, overview.MaxCounted, 5 * overview.MaxCounted} {
 		js, _ := filled(b, n, min(n, 100_000))
 		for _, how := range []string{"counting", "looking"} {
 			b.Run(fmt.Sprintf("%s/reservations=%d/outcomes=%d", how, n, min(n, 100_000)), func(b *testing.B) {
 				ctx := context.Background()
-				v := survey.New(js, time.Now)
+				v := overview.New(js, time.Now)
 				if how == "looking" { // a clock that stands: the first count is good for ever
 					start, calls := time.Now(), 0
-					v = survey.New(js, func() time.Time { calls++; return start.Add(time.Duration(min(calls, 4)) * time.Hour) })
+					v = overview.New(js, func() time.Time { calls++; return start.Add(time.Duration(min(calls, 4)) * time.Hour) })
 				}
 				if _, err := v.Take(ctx); err != nil {
 					b.Fatal(err)
@@ -39,13 +39,13 @@ func BenchmarkTake(b *testing.B) {
 				began := cpu()
 				for b.Loop() {
 					if how == "counting" {
-						v = survey.New(js, time.Now)
+						v = overview.New(js, time.Now)
 					}
 					s, err := v.Take(ctx)
 					if err != nil {
 						b.Fatal(err)
 					}
-					if held := *s.HeldBack; held != uint64(n) || n <= survey.MostCounted && *s.Lanes[0].HeldBack != held {
+					if held := *s.Waiting; held != uint64(n) || n <= overview.MaxCounted && *s.Lanes[0].Waiting != held {
 						b.Fatalf("%d reservations, want %d", held, n)
 					}
 				}
@@ -61,7 +61,7 @@ func BenchmarkCountOutcomes(b *testing.B) {
 	js, half := filled(b, 1, stored)
 	ctx, began := context.Background(), cpu()
 	for b.Loop() {
-		o, err := survey.CountOutcomes(ctx, js, half.Add(time.Hour))
+		o, err := overview.CountOutcomes(ctx, js, half.Add(time.Hour))
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -98,7 +98,7 @@ func filled(b *testing.B, reservations, outcomes int) (_ jetstream.JetStream, ha
 	if err != nil {
 		b.Fatal(err)
 	}
-	set := consumer.Topology(consumer.Config{}, consumer.Choices{Mode: consumer.Reserve}).Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
+	set := consumer.Topology(consumer.Config{}, consumer.Choices{Mode: consumer.Schedule}).Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
 	if _, err := topology.Create(b.Context(), js, set); err != nil {
 		b.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package survey
+package overview
 
 import (
 	"context"
@@ -17,8 +17,8 @@ import (
 	"statusworker/schema/topology"
 )
 
-// Surveyor takes surveys of one stage. Its methods may be called from any goroutine.
-type Surveyor struct {
+// Inspector takes overviews of one stage. Its methods may be called from any goroutine.
+type Inspector struct {
 	js  jetstream.JetStream
 	now func() time.Time
 
@@ -27,64 +27,66 @@ type Surveyor struct {
 	again   time.Time // when to count the next time
 }
 
-// restOfCounting is how many times as long as counting took nothing is counted.
-const restOfCounting = 50
+// pauseOfCounting is how many times as long as counting took nothing is counted.
+const pauseOfCounting = 50
 
-// New makes a surveyor. Now is for the pace of counting.
-func New(js jetstream.JetStream, now func() time.Time) *Surveyor { return &Surveyor{js: js, now: now} }
+// New makes an inspector. Now is for the pace of counting.
+func New(js jetstream.JetStream, now func() time.Time) *Inspector {
+	return &Inspector{js: js, now: now}
+}
 
-// Take asks the broker how things are. What is missing is told in the survey; an error means that the broker could not
+// Take asks the broker how things are. What is missing is told in the overview; an error means that the broker could not
 // be asked.
-func (v *Surveyor) Take(ctx context.Context) (Survey, error) { return v.take(ctx, true) }
+func (v *Inspector) Take(ctx context.Context) (Overview, error) { return v.take(ctx, true) }
 
 // Look is Take without counting outcomes, which takes the right to create consumers: for a worker, which has not got it.
-func (v *Surveyor) Look(ctx context.Context) (Survey, error) { return v.take(ctx, false) }
+func (v *Inspector) Look(ctx context.Context) (Overview, error) { return v.take(ctx, false) }
 
-func (v *Surveyor) take(ctx context.Context, countOutcomes bool) (Survey, error) {
+func (v *Inspector) take(ctx context.Context, countOutcomes bool) (Overview, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	t := &taking{js: v.js}
 	mode, err := consumer.Detect(ctx, v.js)
 	if err != nil {
-		return Survey{}, err
+		return Overview{}, err
 	}
-	t.survey.HoldBack = mode
+	t.overview.Redelivery = mode
 	if err := t.lanes(ctx); err != nil {
-		return Survey{}, err
+		return Overview{}, err
 	}
 	if t.suspicious {
-		if t.survey.Report, err = topology.Inspect(ctx, v.js, consumer.Topology(consumer.Config{}, consumer.Choices{Mode: mode})); err != nil {
-			return Survey{}, err
+		if t.overview.Report, err = topology.Inspect(ctx, v.js, consumer.Topology(consumer.Config{}, consumer.Choices{Mode: mode})); err != nil {
+			return Overview{}, err
 		}
 	}
 	if err := t.workers(ctx); err != nil {
-		return Survey{}, err
+		return Overview{}, err
 	}
 	outcomes, err := t.stream(ctx, schema.StreamOutcomes)
 	if err != nil {
-		return Survey{}, err
+		return Overview{}, err
 	}
-	if t.survey.At.IsZero() {
-		t.survey.At = v.now().UTC() // nothing is there whose broker could have told
+	if t.overview.At.IsZero() {
+		t.overview.At = v.now().UTC() // nothing is there whose broker could have told
 	}
 	if began := v.now(); v.counted == nil || !began.Before(v.again) {
-		c, err := count(ctx, v.js, t.survey.At, t.survey.HeldBack != nil && *t.survey.HeldBack <= MostCounted, countOutcomes && outcomes != nil)
+		c, err := count(ctx, v.js, t.overview.At, t.overview.Waiting != nil && *t.overview.Waiting <= MaxCounted, countOutcomes && outcomes != nil)
 		if err != nil {
-			return Survey{}, err
+			return Overview{}, err
 		}
 		ended := v.now()
-		v.counted, v.again = c, ended.Add(restOfCounting*ended.Sub(began))
+		v.counted, v.again = c, ended.Add(pauseOfCounting*ended.Sub(began))
 	}
-	v.counted.into(&t.survey)
-	slices.Sort(t.survey.Missing)
-	t.survey.Advice = Advise(t.survey)
-	return t.survey, nil
+	v.counted.into(&t.overview)
+	slices.Sort(t.overview.Missing)
+	t.overview.Advice = AdviceOn(t.overview)
+	return t.overview, nil
 }
 
-// taking is a survey while it is taken.
+// taking is an overview while it is taken.
 type taking struct {
-	js     jetstream.JetStream
-	survey Survey
+	js       jetstream.JetStream
+	overview Overview
 	// suspicious says that a consumer may pass over what is stored, or that there may be one that does not belong there.
 	suspicious bool
 }
@@ -93,14 +95,14 @@ type taking struct {
 func (t *taking) stream(ctx context.Context, name string) (jetstream.Stream, error) {
 	s, err := t.js.Stream(ctx, name)
 	if topology.Absent(err) {
-		t.survey.Missing = append(t.survey.Missing, streamName(name))
+		t.overview.Missing = append(t.overview.Missing, streamName(name))
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading stream %s: %w", name, err)
 	}
-	if ts := s.CachedInfo().TimeStamp; ts.After(t.survey.At) {
-		t.survey.At = ts
+	if ts := s.CachedInfo().TimeStamp; ts.After(t.overview.At) {
+		t.overview.At = ts
 	}
 	return s, nil
 }
@@ -109,7 +111,7 @@ func (t *taking) stream(ctx context.Context, name string) (jetstream.Stream, err
 func (t *taking) consumer(ctx context.Context, stream, name string) (*jetstream.ConsumerInfo, error) {
 	c, err := t.js.Consumer(ctx, stream, name)
 	if topology.Absent(err) {
-		t.survey.Missing = append(t.survey.Missing, "consumer "+stream+"/"+name)
+		t.overview.Missing = append(t.overview.Missing, "consumer "+stream+"/"+name)
 		return nil, nil
 	}
 	if err != nil {
@@ -122,7 +124,7 @@ func (t *taking) consumer(ctx context.Context, stream, name string) (*jetstream.
 func (t *taking) lanes(ctx context.Context) error {
 	var intake *jetstream.ConsumerInfo
 	var err error
-	if t.survey.HoldBack != consumer.Nak {
+	if t.overview.Redelivery != consumer.Nak {
 		// Before its stream: what it has settled by then is gone from there.
 		if intake, err = t.consumer(ctx, schema.StreamDeclared, schema.ConsumerIntake); err != nil {
 			return err
@@ -133,10 +135,10 @@ func (t *taking) lanes(ctx context.Context) error {
 		return err
 	}
 	if declared == nil {
-		t.survey.Missing = []string{streamName(schema.StreamDeclared)} // its consumer goes without saying
+		t.overview.Missing = []string{streamName(schema.StreamDeclared)} // its consumer goes without saying
 	}
 	from := declared
-	if t.survey.HoldBack != consumer.Nak {
+	if t.overview.Redelivery != consumer.Nak {
 		if from, err = t.stream(ctx, schema.StreamPolls); err != nil {
 			return err
 		}
@@ -156,17 +158,17 @@ func (t *taking) lanes(ctx context.Context) error {
 				consumers++
 			}
 		}
-		t.survey.Lanes = append(t.survey.Lanes, l)
+		t.overview.Lanes = append(t.overview.Lanes, l)
 	}
 	t.suspicious = t.suspicious || from != nil && from.CachedInfo().State.Consumers > consumers
-	if t.survey.HoldBack == consumer.Reserve && from != nil {
+	if t.overview.Redelivery == consumer.Schedule && from != nil {
 		// What the stream holds is due, out, or held back. The counts are some moments apart.
 		held := from.CachedInfo().State.Msgs
-		for _, l := range t.survey.Lanes {
+		for _, l := range t.overview.Lanes {
 			held -= min(held, l.Due+uint64(l.Out))
 		}
-		t.survey.HeldBack = &held
-		if t.survey.Overdue, err = CountOverdue(ctx, t.js, from.CachedInfo().TimeStamp); err != nil {
+		t.overview.Waiting = &held
+		if t.overview.Overdue, err = CountOverdue(ctx, t.js, from.CachedInfo().TimeStamp); err != nil {
 			return err
 		}
 	}
@@ -178,7 +180,7 @@ func (t *taking) intake(declared *jetstream.StreamInfo, c *jetstream.ConsumerInf
 		t.suspicious = declared.State.Consumers > 0
 		return
 	}
-	t.survey.Intake = &Intake{Waiting: c.NumPending, Out: c.NumAckPending, Redelivered: c.NumRedelivered, PausedUntil: pausedUntil(c)}
+	t.overview.Intake = &Intake{Waiting: c.NumPending, Out: c.NumAckPending, Redelivered: c.NumRedelivered, PausedUntil: pausedUntil(c)}
 	t.suspicious = declared.State.Consumers > 1
 	if declared.State.Msgs == 0 {
 		return
@@ -186,7 +188,7 @@ func (t *taking) intake(declared *jetstream.StreamInfo, c *jetstream.ConsumerInf
 	passed := topology.Settled(c, declared.State.FirstSeq)
 	t.suspicious = t.suspicious || passed
 	if !passed || c.NumPending+uint64(c.NumAckPending) > 0 {
-		t.survey.Intake.WaitingSeconds = seconds(declared.TimeStamp.Sub(declared.State.FirstTime))
+		t.overview.Intake.WaitingSeconds = seconds(declared.TimeStamp.Sub(declared.State.FirstTime))
 	}
 }
 
@@ -219,7 +221,7 @@ func (t *taking) lane(ctx context.Context, from jetstream.Stream, l *Lane) (ther
 	}
 	generation := first.Time // of what no worker stored
 	r := lifecycle.ReadReserved(first.Header, first.Sequence, first.Time)
-	if t.survey.HoldBack == consumer.Reserve {
+	if t.overview.Redelivery == consumer.Schedule {
 		l.DueSeconds = seconds(c.TimeStamp.Sub(first.Time))
 		if !r.Foreign() {
 			generation = r.Generation

@@ -1,4 +1,4 @@
-package survey
+package overview
 
 import (
 	"fmt"
@@ -15,28 +15,28 @@ const (
 	behind = 30 * time.Second
 	// intakeBehind is longer: a declared message may have to wait until an earlier generation of its interaction is over.
 	intakeBehind = 90 * time.Second
-	// usedUp is the share of a budget from which it is what holds a lane up.
+	// usedUp is the share of a rate limit from which it is what holds a lane up.
 	usedUp = 0.8
 )
 
-// Advise says in sentences what needs an operator: one each, the gravest first. Where all is well it says nothing.
-func Advise(s Survey) []string {
+// AdviceOn says in sentences what needs an operator: one each, the gravest first. Where all is well it says nothing.
+func AdviceOn(s Overview) []string {
 	var advice []string
 	say := func(format string, args ...any) { advice = append(advice, fmt.Sprintf(format, args...)) }
 	if err := s.Provisioned(); err != nil {
 		say("%v", err)
 	}
-	if s.HoldBack == "" {
+	if s.Redelivery == "" {
 		return advice
 	}
 	for _, f := range s.Foreign {
 		say("%s; find the stream that sources or mirrors it (`nats stream report`) and delete it", f)
 	}
 	for _, u := range s.Undelivered {
-		say("%s; `%s --update` has them delivered", u, consumer.ProvisionCommand(s.HoldBack, consumer.Config{}))
+		say("%s; `%s --update` has them delivered", u, consumer.ProvisionCommand(s.Redelivery, consumer.Config{}))
 	}
 
-	var alive, resting []Worker
+	var alive, paused []Worker
 	var polls float64
 	for _, w := range s.Workers {
 		if !w.alive() {
@@ -46,22 +46,22 @@ func Advise(s Survey) []string {
 		alive = append(alive, w)
 		polls += w.PollsPerSecond
 		if w.State != schema.Working {
-			resting = append(resting, w)
+			paused = append(paused, w)
 		}
 	}
 	switch {
 	case len(s.Workers) == 0 && !slices.Contains(s.Missing, streamName(schema.StreamWorkers)):
 		say("no worker is alive: nothing is polled; start `statusworker run`")
-	case len(resting) > 0:
-		for _, cause := range distinct(resting, func(w Worker) string { return w.Cause }) {
-			advice = append(advice, adviseRest(cause, resting, len(alive)))
+	case len(paused) > 0:
+		for _, cause := range distinct(paused, func(w Worker) string { return w.Cause }) {
+			advice = append(advice, advisePause(cause, paused, len(alive)))
 		}
 	}
 	for _, of := range []struct {
 		what string
 		say  func(Worker) string
 	}{
-		{"--max-polls-per-second, and must not", func(w Worker) string { return budgetText(w.Budget) }},
+		{"--max-polls-per-second, and must not", func(w Worker) string { return rateLimitText(w.RateLimit) }},
 		{"version", func(w Worker) string { return w.Version }},
 	} {
 		if values := distinct(alive, of.say); len(values) > 1 {
@@ -79,21 +79,21 @@ func Advise(s Survey) []string {
 	}
 	for _, l := range s.Lanes {
 		if l.PausedUntil != nil {
-			say("lane %s is paused until %s: none of it is polled; %s", l.Type, l.PausedUntil.UTC().Format(time.RFC3339), resume(s.HoldBack.PollStream(), schema.PollConsumer(l.Type)))
+			say("lane %s is paused until %s: none of it is polled; %s", l.Type, l.PausedUntil.UTC().Format(time.RFC3339), resume(s.Redelivery.PollStream(), schema.PollConsumer(l.Type)))
 		}
 	}
-	if len(alive) == 0 || len(resting) == len(alive) {
+	if len(alive) == 0 || len(paused) == len(alive) {
 		return advice // why lanes are behind is said
 	}
 	for _, l := range s.Lanes {
 		if l.DueSeconds <= behind.Seconds() || l.PausedUntil != nil {
 			continue
 		}
-		mend := "start more workers, or give them more --concurrency"
-		if b := alive[0].Budget; b > 0 && polls >= usedUp*b {
-			mend = fmt.Sprintf("%.1f of %s polls/s are made: raise --max-polls-per-second, or use --stretch", polls, budgetText(b))
+		fix := "start more workers, or give them more --concurrency"
+		if b := alive[0].RateLimit; b > 0 && polls >= usedUp*b {
+			fix = fmt.Sprintf("%.1f of %s polls/s are made: raise --max-polls-per-second, or use --stretch", polls, rateLimitText(b))
 		}
-		say("lane %s is behind: %s, the first for %s; %s", l.Type, waiting(l.Due+uint64(l.Out), "is due", "are due"), age(l.DueSeconds), mend)
+		say("lane %s is behind: %s, the first for %s; %s", l.Type, waiting(l.Due+uint64(l.Out), "is due", "are due"), age(l.DueSeconds), fix)
 	}
 	return advice
 }
@@ -102,10 +102,10 @@ func resume(stream, name string) string {
 	return "`nats consumer resume " + stream + " " + name + "` ends that"
 }
 
-// adviseRest tells of the workers that keep away from the vendor for one cause.
-func adviseRest(cause string, resting []Worker, alive int) string {
+// advisePause tells of the workers that keep away from the vendor for one cause.
+func advisePause(cause string, paused []Worker, alive int) string {
 	var of []Worker
-	for _, w := range resting {
+	for _, w := range paused {
 		if w.Cause == cause {
 			of = append(of, w)
 		}
@@ -121,7 +121,7 @@ func adviseRest(cause string, resting []Worker, alive int) string {
 	if detail := of[0].Detail; detail != "" {
 		said = "; at last: " + detail
 	}
-	switch consumer.Trouble(cause) {
+	switch consumer.VendorFailure(cause) {
 	case consumer.Unauthorized:
 		return who + " (unauthorized): check the API token" + said
 	case consumer.Refused:
@@ -135,9 +135,9 @@ func adviseRest(cause string, resting []Worker, alive int) string {
 }
 
 // untilOf says when the first of some workers polls again.
-func untilOf(resting []Worker) string {
+func untilOf(paused []Worker) string {
 	var first time.Time
-	for _, w := range resting {
+	for _, w := range paused {
 		if w.Until != nil && (first.IsZero() || w.Until.Before(first)) {
 			first = *w.Until
 		}
@@ -160,7 +160,7 @@ func distinct(ws []Worker, of func(Worker) string) []string {
 	return values
 }
 
-func budgetText(b float64) string {
+func rateLimitText(b float64) string {
 	if b == 0 {
 		return "none"
 	}

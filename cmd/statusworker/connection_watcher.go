@@ -21,7 +21,7 @@ const letInWithin = 2 * time.Minute
 // that have not come yet: files are read again at each attempt. Those in variables only change with a new process, so that
 // after a while the connection is closed, which ends the worker with an error. What else keeps it from coming back is told
 // now and then.
-type door struct {
+type watcher struct {
 	log    logrus.FieldLogger
 	hint   func(error) string
 	within time.Duration
@@ -36,14 +36,14 @@ type door struct {
 	told    map[string]time.Time
 }
 
-func newDoor(log logrus.FieldLogger, hint func(error) string) *door {
+func newWatcher(log logrus.FieldLogger, hint func(error) string) *watcher {
 	closed := make(chan struct{})
-	return &door{log: log, hint: hint, within: letInWithin, now: time.Now, closed: closed, close: sync.OnceFunc(func() { close(closed) }), told: map[string]time.Time{}}
+	return &watcher{log: log, hint: hint, within: letInWithin, now: time.Now, closed: closed, close: sync.OnceFunc(func() { close(closed) }), told: map[string]time.Time{}}
 }
 
 // heard takes what NATS says, or what goes wrong on the way, beside all requests. What goes wrong on the way is told where the
 // connection is found to be lost, or by remind.
-func (d *door) heard(nc interface{ Close() }, connected bool, err error) {
+func (d *watcher) heard(nc interface{ Close() }, connected bool, err error) {
 	switch op := (*net.OpError)(nil); {
 	case unwelcome(err):
 		d.refused(nc, err)
@@ -58,18 +58,18 @@ func (d *door) heard(nc interface{ Close() }, connected bool, err error) {
 	}
 }
 
-// toldMost bounds how many refusals are remembered.
-const toldMost = 100
+// maxTold bounds how many refusals are remembered.
+const maxTold = 100
 
 // again tells whether a refusal is to be told now: the same one every half minute at most.
-func (d *door) again(err error, now time.Time) bool {
+func (d *watcher) again(err error, now time.Time) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	what := kindOf(err)
 	if last, ok := d.told[what]; ok && now.Sub(last) < sayEvery {
 		return false
 	}
-	if len(d.told) >= toldMost {
+	if len(d.told) >= maxTold {
 		clear(d.told)
 	}
 	d.told[what] = now
@@ -88,7 +88,7 @@ func kindOf(err error) string {
 	})
 }
 
-func (d *door) refused(nc interface{ Close() }, err error) {
+func (d *watcher) refused(nc interface{ Close() }, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	now := d.now()
@@ -104,14 +104,14 @@ func (d *door) refused(nc interface{ Close() }, err error) {
 	}
 }
 
-func (d *door) failed(err error) {
+func (d *watcher) failed(err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.failure = err
 }
 
 // why gives what keeps a connection from coming back.
-func (d *door) why(nc *nats.Conn) error {
+func (d *watcher) why(nc *nats.Conn) error {
 	if err := nc.LastError(); err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (d *door) why(nc *nats.Conn) error {
 	return d.failure
 }
 
-func (d *door) passed() {
+func (d *watcher) passed() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.since, d.failure = time.Time{}, nil
@@ -128,7 +128,7 @@ func (d *door) passed() {
 
 // remind tells every so often that there is no connection, and why, until it is closed. It looks oftener: a handshake that a
 // server refuses is told by nobody else.
-func (d *door) remind(nc *nats.Conn, at string, every time.Duration) {
+func (d *watcher) remind(nc *nats.Conn, at string, every time.Duration) {
 	looking := time.NewTicker(min(every, time.Second))
 	defer looking.Stop()
 	var told time.Time

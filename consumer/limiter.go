@@ -11,20 +11,20 @@ import (
 )
 
 const (
-	// budgetAhead is how far ahead a lane pulls: no more than may be polled within this time.
-	budgetAhead = time.Second
-	// budgetPatience is how long a delivery waits for its turn. It leaves AckWait (10 s) time enough to reserve the next
+	// rateLimitAhead is how far ahead a lane pulls: no more than may be polled within this time.
+	rateLimitAhead = time.Second
+	// rateLimitPatience is how long a delivery waits for its turn. It leaves AckWait (10 s) time enough to reserve the next
 	// poll; who would have to wait longer is handed back for that long.
-	budgetPatience = 4 * time.Second
-	// budgetMargin is how much of that the pull may take.
-	budgetMargin = 100 * time.Millisecond
-	// handBackMost is for how long a delivery is handed back at most: the share may be larger by then.
-	handBackMost = 10 * time.Minute
+	rateLimitPatience = 4 * time.Second
+	// rateLimitMargin is how much of that the pull may take.
+	rateLimitMargin = 100 * time.Millisecond
+	// maxHandBack is for how long a delivery is handed back at most: the share may be larger by then.
+	maxHandBack = 10 * time.Minute
 )
 
-// budget is this worker's share of the requests that the fleet may make. Polls leave one by one, evenly spaced: what was
-// not used is gone. A nil budget has no bound.
-type budget struct {
+// rate limit is this worker's share of the requests that the fleet may make. Polls leave one by one, evenly spaced: what was
+// not used is gone. A nil rate limit has no bound.
+type limiter struct {
 	now     func() time.Time
 	limiter *rate.Limiter
 
@@ -35,12 +35,12 @@ type budget struct {
 	waiting atomic.Int64 // deliveries that wait for their turn
 }
 
-func newBudget(now func() time.Time) *budget {
-	return &budget{now: now, limiter: rate.NewLimiter(0, 1), changed: make(chan struct{})}
+func newLimiter(now func() time.Time) *limiter {
+	return &limiter{now: now, limiter: rate.NewLimiter(0, 1), changed: make(chan struct{})}
 }
 
 // set makes share the polls per second that this worker may make from now on. Before the first call it makes none.
-func (b *budget) set(share float64) {
+func (b *limiter) set(share float64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.known && b.limiter.Limit() == rate.Limit(share) {
@@ -53,15 +53,15 @@ func (b *budget) set(share float64) {
 }
 
 // suspend takes the share away until the next one is set.
-func (b *budget) suspend() {
+func (b *limiter) suspend() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.limiter.SetLimitAt(b.now(), 0)
 	b.known = false
 }
 
-// share is the polls per second that this worker may make now; 0 where there is no budget, or no share yet.
-func (b *budget) share() float64 {
+// share is the polls per second that this worker may make now; 0 where there is no rate limit, or no share yet.
+func (b *limiter) share() float64 {
 	if b == nil {
 		return 0
 	}
@@ -71,9 +71,9 @@ func (b *budget) share() float64 {
 // room waits until a delivery that comes now could be polled within a second or as soon as the share allows, and says for
 // how many that holds. It returns 0 when ctx has ended. It promises nothing: lanes that ask at once get the same answer,
 // and take sorts them out.
-func (b *budget) room(ctx context.Context) int {
+func (b *limiter) room(ctx context.Context) int {
 	if b == nil {
-		return pullMost
+		return maxPull
 	}
 	for ctx.Err() == nil {
 		b.mu.Lock()
@@ -84,10 +84,10 @@ func (b *budget) room(ctx context.Context) int {
 			limit := float64(b.limiter.Limit())
 			// What is there by then. Of a share below one a second, one is looked ahead for, but no further than take waits:
 			// what it hands back would only be pulled again.
-			ahead := min(max(1, limit*budgetAhead.Seconds()), limit*(budgetPatience-budgetMargin).Seconds())
+			ahead := min(max(1, limit*rateLimitAhead.Seconds()), limit*(rateLimitPatience-rateLimitMargin).Seconds())
 			free := b.limiter.TokensAt(b.now()) + ahead
 			if free >= 1 {
-				return int(min(free, pullMost))
+				return int(min(free, maxPull))
 			}
 			due = time.After(max(seconds((1-free)/limit), time.Millisecond))
 		}
@@ -102,14 +102,14 @@ func (b *budget) room(ctx context.Context) int {
 
 // take waits for the delivery's turn to poll and returns 0 when it has come. Where that would take too long, or ctx ends
 // first, it returns at once, with how long to hand the delivery back for.
-func (b *budget) take(ctx context.Context) (handBack time.Duration) {
+func (b *limiter) take(ctx context.Context) (handBack time.Duration) {
 	if b == nil {
 		return 0
 	}
 	turn, delay := b.turn(b.now())
 	switch {
 	case turn == nil:
-		return min(delay, handBackMost)
+		return min(delay, maxHandBack)
 	case delay == 0:
 		return 0
 	}
@@ -128,7 +128,7 @@ func (b *budget) take(ctx context.Context) (handBack time.Duration) {
 
 // turn reserves the next free turn, and says how far away it is. It is nil where that is too far, or where there is no share
 // now. No share is taken away, and no other turn reserved, in between: only the last one can be given back.
-func (b *budget) turn(now time.Time) (*rate.Reservation, time.Duration) {
+func (b *limiter) turn(now time.Time) (*rate.Reservation, time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.known {
@@ -136,7 +136,7 @@ func (b *budget) turn(now time.Time) (*rate.Reservation, time.Duration) {
 	}
 	turn := b.limiter.ReserveN(now, 1)
 	delay := turn.DelayFrom(now)
-	if delay > budgetPatience {
+	if delay > rateLimitPatience {
 		turn.CancelAt(now)
 		turn = nil
 	}

@@ -1,4 +1,4 @@
-package survey
+package overview
 
 import (
 	"context"
@@ -29,15 +29,15 @@ const (
 // counted is what the broker had to count.
 type counted struct {
 	at       time.Time
-	heldBack map[schema.Type]uint64 // nil where it was not counted
+	waiting  map[schema.Type]uint64 // nil where it was not counted
 	outcomes Outcomes
 }
 
-func (c *counted) into(s *Survey) {
+func (c *counted) into(s *Overview) {
 	s.CountedAt, s.Outcomes = c.at, c.outcomes
 	for i := range s.Lanes {
-		if n, ok := c.heldBack[s.Lanes[i].Type]; ok {
-			s.Lanes[i].HeldBack = &n
+		if n, ok := c.waiting[s.Lanes[i].Type]; ok {
+			s.Lanes[i].Waiting = &n
 		}
 	}
 }
@@ -46,13 +46,13 @@ func (c *counted) into(s *Survey) {
 func count(ctx context.Context, js jetstream.JetStream, at time.Time, reservations, outcomes bool) (*counted, error) {
 	c := &counted{at: at, outcomes: Outcomes{Since: at.Add(-lastHour), LastHour: noCounts(), Stored: noCounts()}}
 	if reservations {
-		c.heldBack = map[schema.Type]uint64{}
+		c.waiting = map[schema.Type]uint64{}
 		for _, t := range schema.Types() {
 			n, err := subjects(ctx, js, schema.StreamPolls, schema.HoldSubject(t, "*"))
 			if err != nil {
 				return nil, err
 			}
-			c.heldBack[t] = n
+			c.waiting[t] = n
 		}
 	}
 	if !outcomes {

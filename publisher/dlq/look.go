@@ -1,4 +1,4 @@
-package desk
+package dlq
 
 import (
 	"context"
@@ -16,7 +16,7 @@ const gone lifecycle.Replay = "gone"
 
 // look loads what is stored of a dead letter's interaction, in the order in which an interaction moves, and asks what that means
 // for a replay. The text says what was found.
-func (d *Desk) look(ctx context.Context, l Letter) (lifecycle.Replay, string, error) {
+func (d *Queue) look(ctx context.Context, l DeadLetter) (lifecycle.Replay, string, error) {
 	subject := schema.DeclaredSubjects(l.Identifier)
 	if l.Reason == schema.InvalidMessage {
 		subject = l.Source.Subject
@@ -53,7 +53,7 @@ func (d *Desk) look(ctx context.Context, l Letter) (lifecycle.Replay, string, er
 
 // waiting reads what is stored of an interaction among the polls. One read is for both places, because an interaction goes to and
 // fro between them; behind a tombstone may be a stale copy of the last due message.
-func (d *Desk) waiting(ctx context.Context, identifier string, s *lifecycle.Snapshot) error {
+func (d *Queue) waiting(ctx context.Context, identifier string, s *lifecycle.Snapshot) error {
 	for _, subjects := range []string{schema.WaitingSubjects(identifier), schema.PollSubjects(identifier)} {
 		m, err := d.last(ctx, d.polls, subjects)
 		if err != nil || m == nil {
@@ -72,14 +72,14 @@ func (d *Desk) waiting(ctx context.Context, identifier string, s *lifecycle.Snap
 }
 
 // outcome is the dead letter as the life cycle knows it.
-func (l Letter) outcome() lifecycle.Outcome {
+func (l DeadLetter) outcome() lifecycle.Outcome {
 	return lifecycle.Outcome{
 		Subject: l.Subject, Sequence: l.Sequence, Stored: l.Stored, Reason: l.Reason, Generation: l.Source.Stored, Source: l.Source.Subject,
 	}
 }
 
 // beside asks what the outcomes mean that were stored after the dead letter.
-func (d *Desk) beside(ctx context.Context, l Letter) (lifecycle.Replay, string, error) {
+func (d *Queue) beside(ctx context.Context, l DeadLetter) (lifecycle.Replay, string, error) {
 	all := schema.OutcomeSubjects(l.Identifier)
 	m, err := d.last(ctx, d.outcomes, all)
 	if err != nil {

@@ -6,11 +6,11 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// tellEvery is how often a rest that goes on is logged again.
+// tellEvery is how often a pause that goes on is logged again.
 const tellEvery = 5 * time.Minute
 
 // tellFailing logs that polls fail while the worker goes on: too few interactions are polled to know whose fault it is.
-func (r *rest) tellFailing(p pollReport, now time.Time) {
+func (r *breaker) tellFailing(p pollReport, now time.Time) {
 	if !r.toldFailing.IsZero() && now.Sub(r.toldFailing) < tellEvery {
 		return
 	}
@@ -19,23 +19,23 @@ func (r *rest) tellFailing(p pollReport, now time.Time) {
 		Warn("polls failing")
 }
 
-// telling is when the log last heard of a cause, and how many rests of it began since.
+// telling is when the log last heard of a cause, and how many pauses of it began since.
 type telling struct {
 	at    time.Time
 	rests int
-	// aloud says that the log heard of the rest that goes on, so that it has to hear of its end.
+	// aloud says that the log heard of the pause that goes on, so that it has to hear of its end.
 	aloud bool
 }
 
-// tell logs a rest that begins, one that has another cause now, and again one that goes on: each cause every few minutes,
-// so that a vendor that comes and goes fills no log. The rests between are there at debug level.
-func (r *rest) tell(trouble Trouble, now, until time.Time, detail string) {
+// tell logs a pause that begins, one that has another cause now, and again one that goes on: each cause every few minutes,
+// so that a vendor that comes and goes fills no log. The pauses between are there at debug level.
+func (r *breaker) tell(trouble VendorFailure, now, until time.Time, detail string) {
 	t := r.told[trouble]
 	if t == nil {
 		t = &telling{}
 		r.told[trouble] = t
 	}
-	begins := !r.resting || r.cause != trouble
+	begins := !r.paused || r.cause != trouble
 	if begins {
 		r.began[trouble]++
 		t.rests++
@@ -54,8 +54,8 @@ func (r *rest) tell(trouble Trouble, now, until time.Time, detail string) {
 	}
 }
 
-// tellEnd logs that a rest has ended, where the log heard of it.
-func (r *rest) tellEnd() {
+// tellEnd logs that a pause has ended, where the log heard of it.
+func (r *breaker) tellEnd() {
 	level := logrus.DebugLevel
 	for _, t := range r.told {
 		if t.aloud {

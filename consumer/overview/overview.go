@@ -1,11 +1,11 @@
-// Package survey looks at a stage from outside: what waits, what is out, what became of interactions lately, and which
+// Package overview looks at a stage from outside: what waits, what is out, what became of interactions lately, and which
 // workers are alive. It asks the broker only, changes nothing that lasts, and fetches no interaction's message but the first
 // one that is due in each lane.
 //
 // Most of it is read from what the broker knows anyway (the state of streams and consumers). Two things the broker has to
-// count: reservations by type, and outcomes by subject. A [Surveyor] that is asked again and again has them counted less
-// often, so that counting takes the broker at most a fiftieth of its time; [Survey.CountedAt] tells when it was.
-package survey
+// count: reservations by type, and outcomes by subject. An [Inspector] that is asked again and again has them counted less
+// often, so that counting takes the broker at most a fiftieth of its time; [Overview.CountedAt] tells when it was.
+package overview
 
 import (
 	"fmt"
@@ -18,18 +18,18 @@ import (
 	"statusworker/schema/topology"
 )
 
-// Survey is a stage at one moment. Its JSON is stable. Times are by the broker's clock; ages are in seconds.
-type Survey struct {
+// Overview is a stage at one moment. Its JSON is stable. Times are by the broker's clock; ages are in seconds.
+type Overview struct {
 	At time.Time `json:"at"`
-	// HoldBack is how interactions wait between polls; empty where nothing was provisioned.
-	HoldBack consumer.Mode `json:"holdBack,omitempty"`
+	// Redelivery is how interactions wait between polls; empty where nothing was provisioned.
+	Redelivery consumer.Mode `json:"redelivery,omitempty"`
 	// Missing are streams and consumers that are not there.
 	Missing []string `json:"missing,omitempty"`
 	// Intake is there with reservations only: with delayed naks, declared messages are the lanes'.
 	Intake *Intake `json:"intake,omitempty"`
 	Lanes  []Lane  `json:"lanes"`
-	// HeldBack is that of all lanes, as of At. It is nil with delayed naks.
-	HeldBack *uint64 `json:"heldBack,omitempty"`
+	// Waiting is that of all lanes, as of At. It is nil with delayed naks.
+	Waiting *uint64 `json:"waiting,omitempty"`
 	// Overdue is absent with delayed naks.
 	Overdue *Overdue `json:"overdue,omitempty"`
 	// CountedAt is when reservations and outcomes were counted: at At or before.
@@ -39,7 +39,7 @@ type Survey struct {
 	topology.Report
 	// Workers are those that are alive, by host.
 	Workers []Worker `json:"workers"`
-	// Advice is what needs an operator, in sentences; see [Advise].
+	// Advice is what needs an operator, in sentences; see [AdviceOn].
 	Advice []string `json:"advice,omitempty"`
 }
 
@@ -59,11 +59,11 @@ func (e *MissingError) Error() string {
 }
 
 // Provisioned is nil where no stream and no consumer is missing, and a [*MissingError] otherwise.
-func (s Survey) Provisioned() error {
-	if s.HoldBack != "" && len(s.Missing) == 0 {
+func (s Overview) Provisioned() error {
+	if s.Redelivery != "" && len(s.Missing) == 0 {
 		return nil
 	}
-	e := &MissingError{Missing: s.Missing, Nothing: s.HoldBack == "", Command: consumer.ProvisionCommand(s.HoldBack, consumer.Config{})}
+	e := &MissingError{Missing: s.Missing, Nothing: s.Redelivery == "", Command: consumer.ProvisionCommand(s.Redelivery, consumer.Config{})}
 	if len(s.Missing) > 0 {
 		for _, name := range schema.Streams() {
 			e.Nothing = e.Nothing && slices.Contains(s.Missing, streamName(name))
@@ -95,9 +95,9 @@ type Lane struct {
 	Due uint64 `json:"due"`
 	// Out is with a worker. With delayed naks what is held back is among it: the broker does not tell them apart.
 	Out int `json:"out"`
-	// HeldBack are the reservations, and the tombstones of what ended within the last guidance. It is nil with delayed naks,
-	// and where all lanes together have so many that counting them by lane would hold the broker up ([MostCounted]).
-	HeldBack *uint64 `json:"heldBack,omitempty"`
+	// Waiting are the reservations, and the tombstones of what ended within the last guidance. It is nil with delayed naks,
+	// and where all lanes together have so many that counting them by lane would hold the broker up ([MaxCounted]).
+	Waiting *uint64 `json:"waiting,omitempty"`
 	// Redelivered is how many of Out were given to a worker more than once. With delayed naks that is every poll after
 	// the first.
 	Redelivered int `json:"redelivered"`
@@ -110,8 +110,8 @@ type Lane struct {
 	PausedUntil *time.Time `json:"pausedUntil,omitempty"`
 }
 
-// MostCounted is up to how many reservations in all they are counted by lane.
-const MostCounted = 200_000
+// MaxCounted is up to how many reservations in all they are counted by lane.
+const MaxCounted = 200_000
 
 // Outcomes are how many are stored.
 type Outcomes struct {

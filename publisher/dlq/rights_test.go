@@ -1,4 +1,4 @@
-package desk_test
+package dlq_test
 
 import (
 	"errors"
@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/publisher"
-	"statusworker/publisher/desk"
+	"statusworker/publisher/dlq"
 	"statusworker/schema"
 	"statusworker/schema/topology"
 )
@@ -50,31 +50,31 @@ func TestRightsOfOtherRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 	nc, some := as("some")
-	d, err := desk.New(ctx, some)
+	d, err := dlq.New(ctx, some)
 	if err != nil {
 		t.Fatal(err)
 	}
-	each := func(f desk.Filter) (n int, err error) {
+	each := func(f dlq.Filter) (n int, err error) {
 		selection, err := d.Select(ctx, f)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return n, selection.Each(ctx, func(desk.Letter) error { n++; return nil })
+		return n, selection.Each(ctx, func(dlq.DeadLetter) error { n++; return nil })
 	}
 	if err := errors.Join(nc.Publish("not.mine", nil), nc.Flush()); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := each(desk.Filter{Names: []string{"@999"}}); err != nil || n != 0 {
+	if n, err := each(dlq.Filter{Names: []string{"@999"}}); err != nil || n != 0 {
 		t.Errorf("a dead letter that is not there: %d, %v", n, err)
 	}
-	if _, err := each(desk.Filter{}); !errors.Is(err, nats.ErrPermissionViolation) {
+	if _, err := each(dlq.Filter{}); !errors.Is(err, nats.ErrPermissionViolation) {
 		t.Errorf("reading all without the right to pull: %v", err)
 	}
-	selection, err := d.Select(ctx, desk.Filter{Names: []string{"@1"}})
+	selection, err := d.Select(ctx, dlq.Filter{Names: []string{"@1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Purge(ctx, selection, false, func(desk.Letter, desk.Result) {}); !errors.Is(err, nats.ErrPermissionViolation) {
+	if err := d.Purge(ctx, selection, false, func(dlq.DeadLetter, dlq.Result) {}); !errors.Is(err, nats.ErrPermissionViolation) {
 		t.Errorf("deleting without the right: %v", err)
 	}
 }

@@ -1,4 +1,4 @@
-package desk
+package dlq
 
 import (
 	"context"
@@ -28,7 +28,7 @@ const (
 	mostWaiting = 1000
 )
 
-// What says what became of a dead letter at the desk.
+// What says what became of a dead letter at the dead-letter queue.
 type What string
 
 const (
@@ -51,11 +51,11 @@ type Result struct {
 }
 
 // Report is told what became of each dead letter. It is called by many goroutines at once.
-type Report func(Letter, Result)
+type Report func(DeadLetter, Result)
 
 // replaying is one replay.
 type replaying struct {
-	*Desk
+	*Queue
 	dry    bool
 	report Report
 
@@ -74,10 +74,10 @@ type putOff struct {
 // Replay declares the interactions of a selection again and deletes their dead letters. A dry one changes nothing and
 // reports what it would do. It ends with an error where the broker does not answer, and when ctx ends: what was not
 // reported then may have been published, and is found to be by the next replay.
-func (d *Desk) Replay(ctx context.Context, s *Selection, dry bool, report Report) error {
-	r := &replaying{Desk: d, dry: dry, report: report}
-	err := eachAtOnce(ctx, func(ctx context.Context, do func(Letter) error) error { return s.Each(ctx, do) },
-		func(ctx context.Context, l Letter) error { return r.first(ctx, l) })
+func (d *Queue) Replay(ctx context.Context, s *Selection, dry bool, report Report) error {
+	r := &replaying{Queue: d, dry: dry, report: report}
+	err := eachAtOnce(ctx, func(ctx context.Context, do func(DeadLetter) error) error { return s.Each(ctx, do) },
+		func(ctx context.Context, l DeadLetter) error { return r.first(ctx, l) })
 	for err == nil && len(r.waiting) > 0 {
 		if err = pause(ctx, d.lookEvery); err != nil {
 			break
@@ -97,9 +97,9 @@ func (d *Desk) Replay(ctx context.Context, s *Selection, dry bool, report Report
 }
 
 // Purge deletes the dead letters of a selection.
-func (d *Desk) Purge(ctx context.Context, s *Selection, dry bool, report Report) error {
-	return eachAtOnce(ctx, func(ctx context.Context, do func(Letter) error) error { return s.Each(ctx, do) },
-		func(ctx context.Context, l Letter) error {
+func (d *Queue) Purge(ctx context.Context, s *Selection, dry bool, report Report) error {
+	return eachAtOnce(ctx, func(ctx context.Context, do func(DeadLetter) error) error { return s.Each(ctx, do) },
+		func(ctx context.Context, l DeadLetter) error {
 			if dry {
 				report(l, Result{What: Deleted})
 				return nil
@@ -155,7 +155,7 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 // first works on a dead letter for the first time. One that has to wait is put off; where too many are, it waits here.
-func (r *replaying) first(ctx context.Context, l Letter) error {
+func (r *replaying) first(ctx context.Context, l DeadLetter) error {
 	p := putOff{sequence: l.Sequence, until: time.Now().Add(r.endingFor)}
 	for {
 		over, err := r.work(ctx, l, &p)
@@ -184,7 +184,7 @@ func (r *replaying) again(ctx context.Context, p putOff) error {
 		return err
 	}
 	if l == nil {
-		r.report(Letter{Sequence: p.sequence}, Result{What: Gone})
+		r.report(DeadLetter{Sequence: p.sequence}, Result{What: Gone})
 		return nil
 	}
 	over, err := r.work(ctx, *l, &p)
@@ -198,7 +198,7 @@ func (r *replaying) again(ctx context.Context, p putOff) error {
 }
 
 // work replays one dead letter, where it can be done now. It is over when it is reported.
-func (r *replaying) work(ctx context.Context, l Letter, p *putOff) (over bool, err error) {
+func (r *replaying) work(ctx context.Context, l DeadLetter, p *putOff) (over bool, err error) {
 	msg, err := original(l)
 	if err != nil {
 		r.report(l, Result{Left, err.Error()})
@@ -263,7 +263,7 @@ func (r *replaying) work(ctx context.Context, l Letter, p *putOff) (over bool, e
 }
 
 // done deletes a dead letter that is no longer wanted.
-func (r *replaying) done(ctx context.Context, l Letter, result Result) error {
+func (r *replaying) done(ctx context.Context, l DeadLetter, result Result) error {
 	if !r.dry {
 		if _, err := r.delete(ctx, l.Sequence); err != nil {
 			return err
@@ -274,7 +274,7 @@ func (r *replaying) done(ctx context.Context, l Letter, result Result) error {
 }
 
 // original is the declared message of a dead letter. The error says why it cannot be published again.
-func original(l Letter) (*nats.Msg, error) {
+func original(l DeadLetter) (*nats.Msg, error) {
 	err := l.Problem
 	var subject string
 	var message []byte

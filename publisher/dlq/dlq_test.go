@@ -1,4 +1,4 @@
-package desk_test
+package dlq_test
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 
 	"statusworker/cmd/embedded"
 	"statusworker/publisher"
-	"statusworker/publisher/desk"
+	"statusworker/publisher/dlq"
 	"statusworker/schema"
 	"statusworker/schema/topology"
 )
@@ -68,9 +68,9 @@ func newStage(t *testing.T, streams ...string) *stage {
 func reserving(t *testing.T) *stage { return newStage(t, schema.StreamDeclared, schema.StreamPolls) }
 func naks(t *testing.T) *stage      { return newStage(t, schema.StreamDeclared) }
 
-func (s *stage) desk() *desk.Desk {
+func (s *stage) queue() *dlq.Queue {
 	s.t.Helper()
-	d, err := desk.NewForReplay(s.ctx, s.js)
+	d, err := dlq.NewForReplay(s.ctx, s.js)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -124,7 +124,7 @@ func dead(r schema.Reason, id string) schema.Outcome {
 // waiting stores a message of an interaction in the polls stream, as a worker does.
 func (s *stage) waiting(subject string, life time.Time, tombstone bool) {
 	s.t.Helper()
-	m := &nats.Msg{Subject: subject, Header: nats.Header{schema.HeaderFirstStored: {life.Format(time.RFC3339Nano)}, schema.HeaderPoll: {"3"}}}
+	m := &nats.Msg{Subject: subject, Header: nats.Header{schema.HeaderGeneration: {life.Format(time.RFC3339Nano)}, schema.HeaderPoll: {"3"}}}
 	if tombstone {
 		m.Header[schema.HeaderTombstone] = []string{"true"}
 	}
@@ -149,24 +149,24 @@ func (s *stage) count(stream, subject string) int {
 	return n
 }
 
-// results collects what a desk reports.
+// results collects what a dead-letter queue reports.
 type results struct {
 	mu   sync.Mutex
-	what map[desk.What]int
+	what map[dlq.What]int
 	why  []string
 }
 
-func (r *results) add(l desk.Letter, result desk.Result) {
+func (r *results) add(l dlq.DeadLetter, result dlq.Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.what == nil {
-		r.what = map[desk.What]int{}
+		r.what = map[dlq.What]int{}
 	}
 	r.what[result.What]++
 	r.why = append(r.why, result.Why)
 }
 
-func (s *stage) replay(d *desk.Desk, f desk.Filter, dry bool) *results {
+func (s *stage) replay(d *dlq.Queue, f dlq.Filter, dry bool) *results {
 	s.t.Helper()
 	selection, err := d.Select(s.ctx, f)
 	if err != nil {
@@ -186,10 +186,10 @@ func TestReplayPublishesTheDeclaredMessageAgain(t *testing.T) {
 	o := dead(schema.Rejected, id)
 	o.Origin.Traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	s.store(o)
-	if got := s.replay(s.desk(), desk.Filter{}, true); got.what[desk.Replayed] != 1 || s.count(schema.StreamDeclared, ">") != 0 || s.count(schema.StreamOutcomes, ">") != 1 {
+	if got := s.replay(s.queue(), dlq.Filter{}, true); got.what[dlq.Replayed] != 1 || s.count(schema.StreamDeclared, ">") != 0 || s.count(schema.StreamOutcomes, ">") != 1 {
 		t.Fatalf("a dry run said %+v, and changed something", got)
 	}
-	if got := s.replay(s.desk(), desk.Filter{}, false); got.what[desk.Replayed] != 1 {
+	if got := s.replay(s.queue(), dlq.Filter{}, false); got.what[dlq.Replayed] != 1 {
 		t.Fatalf("replayed: %+v", got)
 	}
 	if n := s.count(schema.StreamOutcomes, ">"); n != 0 {
@@ -218,87 +218,87 @@ func TestReplayLooksWhatBecameOfTheInteraction(t *testing.T) {
 		reason schema.Reason // rejected where it is empty
 		// before and after come in the broker before and after the dead letter.
 		before, after func(s *stage, id string)
-		want          desk.What
+		want          dlq.What
 		why           string
 		// declared is how many declared messages there are in the end.
 		declared int
 	}{
-		{name: "nothing", want: desk.Replayed, declared: 1},
-		{name: "declared again", want: desk.Superseded, why: "declared again", declared: 1,
+		{name: "nothing", want: dlq.Replayed, declared: 1},
+		{name: "declared again", want: dlq.Superseded, why: "declared again", declared: 1,
 			after: func(s *stage, id string) {
 				s.put(schema.DeclaredSubject(schema.Chat, id), declaration(schema.Chat, id))
 			}},
-		{name: "declared again as another type", want: desk.Superseded, declared: 1,
+		{name: "declared again as another type", want: dlq.Superseded, declared: 1,
 			after: func(s *stage, id string) {
 				s.put(schema.DeclaredSubject(schema.Audio, id), declaration(schema.Audio, id))
 			}},
-		{name: "garbage waits on its subject", want: desk.Left, why: "waits to be taken in", declared: 1,
+		{name: "garbage waits on its subject", want: dlq.Left, why: "waits to be taken in", declared: 1,
 			after: func(s *stage, id string) { s.put(schema.DeclaredSubject(schema.Chat, id), "garbage") }},
-		{name: "garbage waits as another type", want: desk.Left, why: "waits to be taken in", declared: 1,
+		{name: "garbage waits as another type", want: dlq.Left, why: "waits to be taken in", declared: 1,
 			after: func(s *stage, id string) { s.put(schema.DeclaredSubject(schema.Audio, id), "garbage") }},
-		{name: "reserved by a later life", want: desk.Superseded, why: "polled since",
+		{name: "reserved by a later life", want: dlq.Superseded, why: "polled since",
 			after: func(s *stage, id string) { s.waiting(schema.HoldSubject(schema.Chat, id), later, false) }},
-		{name: "due in a later life", want: desk.Superseded,
+		{name: "due in a later life", want: dlq.Superseded,
 			after: func(s *stage, id string) { s.waiting(schema.PollSubject(schema.Chat, id), later, false) }},
-		{name: "tombstone of a later life", want: desk.Superseded,
+		{name: "tombstone of a later life", want: dlq.Superseded,
 			after: func(s *stage, id string) { s.waiting(schema.HoldSubject(schema.Chat, id), later, true) }},
-		{name: "its own reservation", want: desk.Left, why: "still ending",
+		{name: "its own reservation", want: dlq.Left, why: "still ending",
 			after: func(s *stage, id string) { s.waiting(schema.HoldSubject(schema.Chat, id), life, false) }},
-		{name: "its own reservation, and declared again", want: desk.Left, why: "still ending", declared: 1,
+		{name: "its own reservation, and declared again", want: dlq.Left, why: "still ending", declared: 1,
 			after: func(s *stage, id string) {
 				s.waiting(schema.HoldSubject(schema.Chat, id), life, false)
 				s.put(schema.DeclaredSubject(schema.Chat, id), declaration(schema.Chat, id))
 			}},
-		{name: "its own due message", want: desk.Left, why: "still ending",
+		{name: "its own due message", want: dlq.Left, why: "still ending",
 			after: func(s *stage, id string) { s.waiting(schema.PollSubject(schema.Chat, id), life, false) }},
-		{name: "its own tombstone", want: desk.Replayed, declared: 1,
+		{name: "its own tombstone", want: dlq.Replayed, declared: 1,
 			after: func(s *stage, id string) { s.waiting(schema.HoldSubject(schema.Chat, id), life, true) }},
-		{name: "its own tombstone, due", want: desk.Replayed, declared: 1,
+		{name: "its own tombstone, due", want: dlq.Replayed, declared: 1,
 			after: func(s *stage, id string) { s.waiting(schema.PollSubject(schema.Chat, id), life, true) }},
-		{name: "a stale copy behind its own tombstone", want: desk.Left, why: "still ending",
+		{name: "a stale copy behind its own tombstone", want: dlq.Left, why: "still ending",
 			before: func(s *stage, id string) { s.waiting(schema.PollSubject(schema.Chat, id), life, false) },
 			after:  func(s *stage, id string) { s.waiting(schema.HoldSubject(schema.Chat, id), life, true) }},
-		{name: "an older life that goes on", want: desk.Left, why: "still ending",
+		{name: "an older life that goes on", want: dlq.Left, why: "still ending",
 			after: func(s *stage, id string) {
 				s.waiting(schema.HoldSubject(schema.Chat, id), life.Add(-time.Hour), false)
 			}},
-		{name: "a due message that no worker reserved", want: desk.Superseded,
+		{name: "a due message that no worker reserved", want: dlq.Superseded,
 			after: func(s *stage, id string) { s.put(schema.PollSubject(schema.Chat, id), declaration(schema.Chat, id)) }},
-		{name: "processed since", want: desk.Superseded, why: "interactions.processed.cxai.",
+		{name: "processed since", want: dlq.Superseded, why: "interactions.processed.cxai.",
 			after: func(s *stage, id string) {
 				o := dead("", id)
 				o.Reason, o.Destination, o.Origin.Stored = "", schema.ToCXAI, later
 				s.store(o)
 			}},
-		{name: "a dead letter of a later life", want: desk.Superseded, why: "interactions.failed.not_found.",
+		{name: "a dead letter of a later life", want: dlq.Superseded, why: "interactions.failed.not_found.",
 			after: func(s *stage, id string) {
 				o := dead(schema.NotFound, id)
 				o.Origin.Stored = later
 				s.store(o)
 				s.put(schema.FailedSubject(schema.Rejected, id), "garbage, and newer") // two are left then
 			}},
-		{name: "garbage in the place of results", want: desk.Left, why: "is no event of this stage",
+		{name: "garbage in the place of results", want: dlq.Left, why: "is no event of this stage",
 			after: func(s *stage, id string) { s.put(schema.ProcessedSubject(schema.ToCXAI, id), "garbage") }},
-		{name: "an invalid message of the same identifier", want: desk.Replayed, declared: 1,
+		{name: "an invalid message of the same identifier", want: dlq.Replayed, declared: 1,
 			after: func(s *stage, id string) {
 				o := dead(schema.InvalidMessage, id)
 				o.Origin.Stored = later
 				s.store(o)
 			}},
-		{name: "an invalid one", reason: schema.InvalidMessage, want: desk.Replayed, declared: 1},
-		{name: "an invalid one, sent again and waiting", reason: schema.InvalidMessage, want: desk.Superseded, declared: 1,
+		{name: "an invalid one", reason: schema.InvalidMessage, want: dlq.Replayed, declared: 1},
+		{name: "an invalid one, sent again and waiting", reason: schema.InvalidMessage, want: dlq.Superseded, declared: 1,
 			after: func(s *stage, id string) { s.put(schema.DeclaredSubject(schema.Chat, id), "{oops") }},
-		{name: "an invalid one, declared as another type", reason: schema.InvalidMessage, want: desk.Replayed, declared: 2,
+		{name: "an invalid one, declared as another type", reason: schema.InvalidMessage, want: dlq.Replayed, declared: 2,
 			after: func(s *stage, id string) {
 				s.put(schema.DeclaredSubject(schema.Audio, id), declaration(schema.Audio, id))
 			}},
-		{name: "an invalid one, declared properly since", reason: schema.InvalidMessage, want: desk.Superseded,
+		{name: "an invalid one, declared properly since", reason: schema.InvalidMessage, want: dlq.Superseded,
 			after: func(s *stage, id string) { s.waiting(schema.HoldSubject(schema.Chat, id), later, false) }},
-		{name: "an invalid one among the polls of an earlier life", reason: schema.InvalidMessage, want: desk.Replayed, declared: 1,
+		{name: "an invalid one among the polls of an earlier life", reason: schema.InvalidMessage, want: dlq.Replayed, declared: 1,
 			after: func(s *stage, id string) {
 				s.waiting(schema.HoldSubject(schema.Chat, id), life.Add(-time.Hour), false)
 			}},
-		{name: "an invalid one of another subject", reason: schema.InvalidMessage, want: desk.Replayed, declared: 1,
+		{name: "an invalid one of another subject", reason: schema.InvalidMessage, want: dlq.Replayed, declared: 1,
 			after: func(s *stage, id string) {
 				o := dead(schema.Rejected, id)
 				o.Origin.Stored = life.Add(-time.Hour)
@@ -321,7 +321,7 @@ func TestReplayLooksWhatBecameOfTheInteraction(t *testing.T) {
 			real(tt.before)
 			sequence := s.store(dead(reason, id))
 			real(tt.after)
-			r := s.replay(s.desk(), desk.Filter{Names: []string{fmt.Sprintf("@%d", sequence)}}, false)
+			r := s.replay(s.queue(), dlq.Filter{Names: []string{fmt.Sprintf("@%d", sequence)}}, false)
 			if r.what[tt.want] != 1 || !strings.Contains(r.why[0], tt.why) {
 				t.Errorf("got %v %q, want %s with %q", r.what, r.why, tt.want, tt.why)
 			}
@@ -329,7 +329,7 @@ func TestReplayLooksWhatBecameOfTheInteraction(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := outcomes.GetMsg(s.ctx, sequence); errors.Is(err, jetstream.ErrMsgNotFound) == (tt.want == desk.Left) {
+			if _, err := outcomes.GetMsg(s.ctx, sequence); errors.Is(err, jetstream.ErrMsgNotFound) == (tt.want == dlq.Left) {
 				t.Errorf("%s, and reading the dead letter gives %v", tt.want, err)
 			}
 			if n := s.count(schema.StreamDeclared, ">"); n != tt.declared {
@@ -356,34 +356,34 @@ func TestReplayWithDelayedNaks(t *testing.T) {
 	o := dead(schema.NotFound, id)
 	o.Origin.Stored = m.Time
 	s.store(o)
-	if r := s.replay(s.desk(), desk.Filter{}, false); r.what[desk.Left] != 1 || s.count(schema.StreamOutcomes, ">") != 1 {
+	if r := s.replay(s.queue(), dlq.Filter{}, false); r.what[dlq.Left] != 1 || s.count(schema.StreamOutcomes, ">") != 1 {
 		t.Fatalf("before the ack: %v %q", r.what, r.why)
 	}
 	if err := declared.DeleteMsg(s.ctx, 1); err != nil {
 		t.Fatal(err)
 	}
-	if r := s.replay(s.desk(), desk.Filter{}, false); r.what[desk.Replayed] != 1 || s.count(schema.StreamDeclared, ">") != 1 {
+	if r := s.replay(s.queue(), dlq.Filter{}, false); r.what[dlq.Replayed] != 1 || s.count(schema.StreamDeclared, ">") != 1 {
 		t.Fatalf("after the ack: %v %q", r.what, r.why)
 	}
 }
 
-// A life that ends while the desk waits is replayed then.
+// A life that ends while the dead-letter queue waits is replayed then.
 func TestReplayWaitsForALifeThatIsEnding(t *testing.T) {
 	t.Parallel()
 	s := reserving(t)
-	n := desk.MostWaiting + 40 // more than are put off
+	n := dlq.MaxWaiting + 40 // more than are put off
 	for range n {
 		id := uuid.NewString()
 		s.store(dead(schema.NotFound, id))
 		s.waiting(schema.HoldSubject(schema.Chat, id), life, false)
 	}
-	d := s.desk()
+	d := s.queue()
 	d.EndSoon(time.Minute, time.Millisecond)
 	polls, err := s.js.Stream(s.ctx, schema.StreamPolls)
 	if err != nil {
 		t.Fatal(err)
 	}
-	selection, err := d.Select(s.ctx, desk.Filter{NewerThan: time.Hour})
+	selection, err := d.Select(s.ctx, dlq.Filter{NewerThan: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -396,7 +396,7 @@ func TestReplayWaitsForALifeThatIsEnding(t *testing.T) {
 	if err := <-over; err != nil {
 		t.Fatal(err)
 	}
-	if r.what[desk.Replayed] != n {
+	if r.what[dlq.Replayed] != n {
 		t.Errorf("replayed: %v, want all %d", r.what, n)
 	}
 }
@@ -412,9 +412,9 @@ func TestTwoReplaysAtOnce(t *testing.T) {
 	var both results
 	var running sync.WaitGroup
 	for range 2 {
-		d := s.desk()
+		d := s.queue()
 		d.EndSoon(time.Minute, time.Millisecond)
-		selection, err := d.Select(s.ctx, desk.Filter{})
+		selection, err := d.Select(s.ctx, dlq.Filter{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -434,7 +434,7 @@ func TestTwoReplaysAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The last sequence is how many were ever stored.
-	if info.State.LastSeq != n || s.count(schema.StreamOutcomes, ">") != 0 || both.what[desk.Left] != 0 {
+	if info.State.LastSeq != n || s.count(schema.StreamOutcomes, ">") != 0 || both.what[dlq.Left] != 0 {
 		t.Errorf("%d were declared, %d dead letters are left: %v", info.State.LastSeq, s.count(schema.StreamOutcomes, ">"), both.what)
 	}
 }
@@ -458,8 +458,8 @@ func TestReplayGoesByWhatIsStored(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.put(schema.FailedSubject(schema.NotFound, id), string(data)) // as if the delete had got lost
-		r := s.replay(s.desk(), desk.Filter{}, false)
-		if r.what[desk.Replayed] != 1 || s.count(schema.StreamDeclared, ">") != 1 || s.count(schema.StreamOutcomes, ">") != 0 {
+		r := s.replay(s.queue(), dlq.Filter{}, false)
+		if r.what[dlq.Replayed] != 1 || s.count(schema.StreamDeclared, ">") != 1 || s.count(schema.StreamOutcomes, ">") != 0 {
 			t.Errorf("got %v %q, want the message declared again and the dead letter gone", r.what, r.why)
 		}
 	}
@@ -495,8 +495,8 @@ func TestReplayLeavesWhatCannotBeDeclaredAgain(t *testing.T) {
 	store(o.Origin.Subject, o)
 	want["no event in JSON"] = false
 	s.put("interactions.failed.x.y", "\x1b[31mgarbage")
-	r := s.replay(s.desk(), desk.Filter{}, false)
-	if r.what[desk.Left] != len(want) || s.count(schema.StreamOutcomes, ">") != len(want) || s.count(schema.StreamDeclared, ">") != 0 {
+	r := s.replay(s.queue(), dlq.Filter{}, false)
+	if r.what[dlq.Left] != len(want) || s.count(schema.StreamOutcomes, ">") != len(want) || s.count(schema.StreamDeclared, ">") != 0 {
 		t.Errorf("got %v, want %d left", r.what, len(want))
 	}
 	for why := range want {
@@ -513,11 +513,11 @@ func TestPurge(t *testing.T) {
 	s.store(dead(schema.NotFound, keep))
 	s.store(dead(schema.Rejected, drop))
 	s.put("interactions.failed.rejected.garbage", "garbage")
-	d, err := desk.New(s.ctx, s.js)
+	d, err := dlq.New(s.ctx, s.js)
 	if err != nil {
 		t.Fatal(err)
 	}
-	selection, err := d.Select(s.ctx, desk.Filter{Reasons: []schema.Reason{schema.Rejected}})
+	selection, err := d.Select(s.ctx, dlq.Filter{Reasons: []schema.Reason{schema.Rejected}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -556,29 +556,29 @@ func TestSelect(t *testing.T) {
 	for i := range many {
 		many[i] = uuid.NewString()
 	}
-	d, err := desk.New(s.ctx, s.js)
+	d, err := dlq.New(s.ctx, s.js)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, tt := range map[string]struct {
-		filter desk.Filter
+		filter dlq.Filter
 		want   []uint64
 	}{
-		"all":                   {desk.Filter{}, []uint64{1, 2, 3, 5, 6}},
-		"a reason":              {desk.Filter{Reasons: []schema.Reason{schema.NotFound}}, []uint64{1, 3}},
-		"reasons, one twice":    {desk.Filter{Reasons: []schema.Reason{schema.Rejected, schema.NotFound, schema.Rejected}}, []uint64{1, 2, 3}},
-		"an identifier":         {desk.Filter{Names: []string{a}}, []uint64{1, 2}},
-		"one of it":             {desk.Filter{Names: []string{"@2"}}, []uint64{2}},
-		"one twice":             {desk.Filter{Names: []string{"@2", "@2", a}}, []uint64{2, 1}},
-		"no dead letter":        {desk.Filter{Names: []string{"@4", "@99"}}, nil},
-		"a token":               {desk.Filter{Names: []string{"seq-17"}}, []uint64{6}},
-		"identifier and reason": {desk.Filter{Names: []string{a, b}, Reasons: []schema.Reason{schema.NotFound}}, []uint64{1, 3}},
-		"sequence and reason":   {desk.Filter{Names: []string{"@2"}, Reasons: []schema.Reason{schema.NotFound}}, nil},
-		"many identifiers":      {desk.Filter{Names: append(many, b)}, []uint64{3}},
-		"a type":                {desk.Filter{Types: []schema.Type{schema.Chat}}, []uint64{1, 2, 6}},
-		"newer":                 {desk.Filter{NewerThan: time.Hour}, []uint64{1, 2, 3, 5, 6}},
-		"older":                 {desk.Filter{OlderThan: time.Hour}, nil},
-		"between":               {desk.Filter{OlderThan: time.Nanosecond, NewerThan: time.Hour}, []uint64{1, 2, 3, 5, 6}},
+		"all":                   {dlq.Filter{}, []uint64{1, 2, 3, 5, 6}},
+		"a reason":              {dlq.Filter{Reasons: []schema.Reason{schema.NotFound}}, []uint64{1, 3}},
+		"reasons, one twice":    {dlq.Filter{Reasons: []schema.Reason{schema.Rejected, schema.NotFound, schema.Rejected}}, []uint64{1, 2, 3}},
+		"an identifier":         {dlq.Filter{Names: []string{a}}, []uint64{1, 2}},
+		"one of it":             {dlq.Filter{Names: []string{"@2"}}, []uint64{2}},
+		"one twice":             {dlq.Filter{Names: []string{"@2", "@2", a}}, []uint64{2, 1}},
+		"no dead letter":        {dlq.Filter{Names: []string{"@4", "@99"}}, nil},
+		"a token":               {dlq.Filter{Names: []string{"seq-17"}}, []uint64{6}},
+		"identifier and reason": {dlq.Filter{Names: []string{a, b}, Reasons: []schema.Reason{schema.NotFound}}, []uint64{1, 3}},
+		"sequence and reason":   {dlq.Filter{Names: []string{"@2"}, Reasons: []schema.Reason{schema.NotFound}}, nil},
+		"many identifiers":      {dlq.Filter{Names: append(many, b)}, []uint64{3}},
+		"a type":                {dlq.Filter{Types: []schema.Type{schema.Chat}}, []uint64{1, 2, 6}},
+		"newer":                 {dlq.Filter{NewerThan: time.Hour}, []uint64{1, 2, 3, 5, 6}},
+		"older":                 {dlq.Filter{OlderThan: time.Hour}, nil},
+		"between":               {dlq.Filter{OlderThan: time.Nanosecond, NewerThan: time.Hour}, []uint64{1, 2, 3, 5, 6}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			selection, err := d.Select(s.ctx, tt.filter)
@@ -586,7 +586,7 @@ func TestSelect(t *testing.T) {
 				t.Fatal(err)
 			}
 			var got []uint64
-			if err := selection.Each(s.ctx, func(l desk.Letter) error {
+			if err := selection.Each(s.ctx, func(l dlq.DeadLetter) error {
 				got = append(got, l.Sequence)
 				return nil
 			}); err != nil {
@@ -598,12 +598,12 @@ func TestSelect(t *testing.T) {
 		})
 	}
 	t.Run("what comes later does not belong to it", func(t *testing.T) {
-		selection, err := d.Select(s.ctx, desk.Filter{Reasons: []schema.Reason{schema.DeadlineExceeded}})
+		selection, err := d.Select(s.ctx, dlq.Filter{Reasons: []schema.Reason{schema.DeadlineExceeded}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		s.store(dead(schema.DeadlineExceeded, a))
-		if err := selection.Each(s.ctx, func(l desk.Letter) error { return fmt.Errorf("got %s", l.Name()) }); err != nil {
+		if err := selection.Each(s.ctx, func(l dlq.DeadLetter) error { return fmt.Errorf("got %s", l.Name()) }); err != nil {
 			t.Error(err)
 		}
 	})
@@ -617,11 +617,11 @@ func TestEachEndsWhenTheRestIsDeleted(t *testing.T) {
 	for range n {
 		s.store(dead(schema.NotFound, uuid.NewString()))
 	}
-	d, err := desk.New(s.ctx, s.js)
+	d, err := dlq.New(s.ctx, s.js)
 	if err != nil {
 		t.Fatal(err)
 	}
-	selection, err := d.Select(s.ctx, desk.Filter{})
+	selection, err := d.Select(s.ctx, dlq.Filter{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -630,7 +630,7 @@ func TestEachEndsWhenTheRestIsDeleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	read := 0
-	if err := selection.Each(s.ctx, func(desk.Letter) error {
+	if err := selection.Each(s.ctx, func(dlq.DeadLetter) error {
 		if read++; read == 1 {
 			return outcomes.Purge(s.ctx)
 		}
@@ -645,25 +645,25 @@ func TestEachEndsWhenTheRestIsDeleted(t *testing.T) {
 
 func TestFilterRefuses(t *testing.T) {
 	for _, tt := range []struct {
-		filter       desk.Filter
+		filter       dlq.Filter
 		field, value string
 	}{
-		{desk.Filter{Reasons: []schema.Reason{"unlucky\x1b"}}, "Reasons", `"unlucky\x1b"`},
-		{desk.Filter{Types: []schema.Type{"video"}}, "Types", `"video"`},
-		{desk.Filter{Names: []string{"*"}}, "Names", `"*"`},
-		{desk.Filter{Names: []string{">"}}, "Names", `">"`},
-		{desk.Filter{Names: []string{"a.b"}}, "Names", `"a.b"`},
-		{desk.Filter{Names: []string{"a b"}}, "Names", `"a b"`},
-		{desk.Filter{Names: []string{"a\r\nPUB x 0"}}, "Names", `"a\r\nPUB x 0"`},
-		{desk.Filter{Names: []string{""}}, "Names", `""`},
-		{desk.Filter{Names: []string{"@0"}}, "Names", `"@0"`},
-		{desk.Filter{Names: []string{"@-1"}}, "Names", `"@-1"`},
-		{desk.Filter{Names: []string{"@x"}}, "Names", `"@x"`},
-		{desk.Filter{OlderThan: -1}, "OlderThan", "-1ns"},
-		{desk.Filter{NewerThan: -1}, "NewerThan", "-1ns"},
-		{desk.Filter{OlderThan: 2, NewerThan: 1}, "NewerThan", "1ns"},
+		{dlq.Filter{Reasons: []schema.Reason{"unlucky\x1b"}}, "Reasons", `"unlucky\x1b"`},
+		{dlq.Filter{Types: []schema.Type{"video"}}, "Types", `"video"`},
+		{dlq.Filter{Names: []string{"*"}}, "Names", `"*"`},
+		{dlq.Filter{Names: []string{">"}}, "Names", `">"`},
+		{dlq.Filter{Names: []string{"a.b"}}, "Names", `"a.b"`},
+		{dlq.Filter{Names: []string{"a b"}}, "Names", `"a b"`},
+		{dlq.Filter{Names: []string{"a\r\nPUB x 0"}}, "Names", `"a\r\nPUB x 0"`},
+		{dlq.Filter{Names: []string{""}}, "Names", `""`},
+		{dlq.Filter{Names: []string{"@0"}}, "Names", `"@0"`},
+		{dlq.Filter{Names: []string{"@-1"}}, "Names", `"@-1"`},
+		{dlq.Filter{Names: []string{"@x"}}, "Names", `"@x"`},
+		{dlq.Filter{OlderThan: -1}, "OlderThan", "-1ns"},
+		{dlq.Filter{NewerThan: -1}, "NewerThan", "-1ns"},
+		{dlq.Filter{OlderThan: 2, NewerThan: 1}, "NewerThan", "1ns"},
 	} {
-		var bad *desk.FilterError
+		var bad *dlq.FilterError
 		if err := tt.filter.Check(); !errors.As(err, &bad) || bad.Field != tt.field || bad.Value != tt.value {
 			t.Errorf("%+v: %v, want %s %s", tt.filter, err, tt.field, tt.value)
 		}
@@ -673,11 +673,11 @@ func TestFilterRefuses(t *testing.T) {
 func TestNewSaysWhichStreamIsMissing(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	if _, err := desk.New(s.ctx, s.js); err != nil {
+	if _, err := dlq.New(s.ctx, s.js); err != nil {
 		t.Errorf("who only reads needs no other stream: %v", err)
 	}
-	var missing *desk.MissingStreamError
-	if _, err := desk.NewForReplay(s.ctx, s.js); !errors.As(err, &missing) || missing.Stream != schema.StreamDeclared {
+	var missing *dlq.MissingStreamError
+	if _, err := dlq.NewForReplay(s.ctx, s.js); !errors.As(err, &missing) || missing.Stream != schema.StreamDeclared {
 		t.Errorf("error %v, want one that names %s", err, schema.StreamDeclared)
 	}
 }

@@ -19,10 +19,10 @@ import (
 	"statusworker/schema"
 )
 
-// measureDesk has the program list, filter and replay few and many dead letters, and prints how long it took and the most
+// measureDLQ has the program list, filter and replay few and many dead letters, and prints how long it took and the most
 // memory that it had.
-func measureDesk(ctx context.Context, s settings, stdout, stderr io.Writer) error {
-	folder, err := os.MkdirTemp("", "bench-desk-")
+func measureDLQ(ctx context.Context, s settings, stdout, stderr io.Writer) error {
+	folder, err := os.MkdirTemp("", "bench-dlq-")
 	if err != nil {
 		return fmt.Errorf("making a folder for the program: %w", err)
 	}
@@ -33,11 +33,11 @@ func measureDesk(ctx context.Context, s settings, stdout, stderr io.Writer) erro
 	if err := build.Run(); err != nil {
 		return fmt.Errorf("building the program: %w", err)
 	}
-	var found []deskRun
+	var found []dlqRun
 	for _, n := range []int{s.fewDead, s.manyDead} {
-		runs, err := runDesk(ctx, program, n, stderr)
+		runs, err := runDLQ(ctx, program, n, stderr)
 		if err != nil {
-			return fmt.Errorf("measuring the desk with %d dead letters: %w", n, err)
+			return fmt.Errorf("measuring the dead-letter queue with %d dead letters: %w", n, err)
 		}
 		found = append(found, runs...)
 	}
@@ -50,17 +50,17 @@ func measureDesk(ctx context.Context, s settings, stdout, stderr io.Writer) erro
 	return nil
 }
 
-// deskRun is what one command took.
-type deskRun struct {
+// dlqRun is what one command took.
+type dlqRun struct {
 	letters int
 	command string
 	took    time.Duration
 	peak    float64 // MB
 }
 
-// runDesk stores n dead letters, of two reasons in turn, and runs the commands on them.
-func runDesk(ctx context.Context, program string, n int, stderr io.Writer) (runs []deskRun, err error) {
-	r, err := newRig(ctx, consumer.Reserve, consumer.Guidance, 1, stderr)
+// runDLQ stores n dead letters, of two reasons in turn, and runs the commands on them.
+func runDLQ(ctx context.Context, program string, n int, stderr io.Writer) (runs []dlqRun, err error) {
+	r, err := newRig(ctx, consumer.Schedule, consumer.Guidance, 1, stderr)
 	if err != nil {
 		return nil, err
 	}
@@ -93,8 +93,8 @@ func runDesk(ctx context.Context, program string, n int, stderr io.Writer) (runs
 	return runs, nil
 }
 
-func runCommand(ctx context.Context, program, url string, args []string, stderr io.Writer) (deskRun, error) {
-	run := deskRun{command: strings.Join(args, " ")}
+func runCommand(ctx context.Context, program, url string, args []string, stderr io.Writer) (dlqRun, error) {
+	run := dlqRun{command: strings.Join(args, " ")}
 	fmt.Fprintf(stderr, "statusworker dlq %s\n", run.command)
 	c := exec.CommandContext(ctx, program, append([]string{"dlq"}, args...)...)
 	c.Env = append(os.Environ(), "NATS_URL="+url)

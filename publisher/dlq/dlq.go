@@ -1,4 +1,4 @@
-package desk
+package dlq
 
 import (
 	"context"
@@ -24,8 +24,8 @@ const (
 	patience = 30 * time.Second
 )
 
-// Desk works on the dead letters of one broker. It is safe for concurrent use.
-type Desk struct {
+// Queue works on the dead letters of one broker. It is safe for concurrent use.
+type Queue struct {
 	js       jetstream.JetStream
 	outcomes jetstream.Stream
 	// declared is nil for who only reads and deletes, polls where interactions are held back by naks.
@@ -43,15 +43,15 @@ func (e *MissingStreamError) Error() string {
 }
 
 // New finds the stream of outcomes, for reading and deleting.
-func New(ctx context.Context, js jetstream.JetStream) (*Desk, error) {
-	d := &Desk{js: permission.Wrap(js, permission.Guarded(js.Conn())), patience: patience, endingFor: endingFor, lookEvery: lookEvery}
+func New(ctx context.Context, js jetstream.JetStream) (*Queue, error) {
+	d := &Queue{js: permission.Wrap(js, permission.Guarded(js.Conn())), patience: patience, endingFor: endingFor, lookEvery: lookEvery}
 	var err error
 	d.outcomes, err = open(ctx, d.js, schema.StreamOutcomes)
 	return d, err
 }
 
 // NewForReplay finds also the streams that interactions wait in.
-func NewForReplay(ctx context.Context, js jetstream.JetStream) (*Desk, error) {
+func NewForReplay(ctx context.Context, js jetstream.JetStream) (*Queue, error) {
 	d, err := New(ctx, js)
 	if err != nil {
 		return nil, err
@@ -75,14 +75,14 @@ func open(ctx context.Context, js jetstream.JetStream, name string) (jetstream.S
 	case err != nil:
 		return nil, fmt.Errorf("reading stream %s: %w", name, err)
 	case stream.CachedInfo().Config.AllowDirect:
-		return nil, fmt.Errorf("stream %s allows direct gets, which need not know the latest: `statusworker provision --update` mends it", name)
+		return nil, fmt.Errorf("stream %s allows direct gets, which need not know the latest: `statusworker provision --update` fixes it", name)
 	}
 	return stream, nil
 }
 
 // Selection is the dead letters that a filter meant at one moment. What is stored later does not belong to it.
 type Selection struct {
-	desk   *Desk
+	queue  *Queue
 	filter Filter
 	// tokens and sequences are the names of the filter.
 	tokens    map[string]bool
@@ -93,7 +93,7 @@ type Selection struct {
 }
 
 // Select begins a selection. It reads nothing yet but the stream's end and its clock.
-func (d *Desk) Select(ctx context.Context, f Filter) (*Selection, error) {
+func (d *Queue) Select(ctx context.Context, f Filter) (*Selection, error) {
 	if err := f.Check(); err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ func (d *Desk) Select(ctx context.Context, f Filter) (*Selection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading stream %s: %w", schema.StreamOutcomes, err)
 	}
-	s := &Selection{desk: d, filter: f, tokens: map[string]bool{}, last: info.State.LastSeq}
+	s := &Selection{queue: d, filter: f, tokens: map[string]bool{}, last: info.State.LastSeq}
 	named := map[uint64]bool{}
 	for _, name := range f.Names {
 		sequence, err := sequenceOf(name)
@@ -130,9 +130,9 @@ func (d *Desk) Select(ctx context.Context, f Filter) (*Selection, error) {
 
 // Each calls do for each dead letter, in the order in which they were stored (those that were named by their sequence
 // first), and ends with its error.
-func (s *Selection) Each(ctx context.Context, do func(Letter) error) error {
+func (s *Selection) Each(ctx context.Context, do func(DeadLetter) error) error {
 	for _, sequence := range s.sequences {
-		l, err := s.desk.get(ctx, sequence)
+		l, err := s.queue.get(ctx, sequence)
 		if err != nil {
 			return err
 		}
@@ -146,7 +146,7 @@ func (s *Selection) Each(ctx context.Context, do func(Letter) error) error {
 	if len(s.filter.Names) > 0 && len(s.tokens) == 0 {
 		return nil
 	}
-	return s.read(ctx, func(l Letter) error {
+	return s.read(ctx, func(l DeadLetter) error {
 		if len(s.tokens) > 0 && (!s.tokens[l.Identifier] || slices.Contains(s.sequences, l.Sequence)) || !s.fits(l) {
 			return nil
 		}
@@ -155,7 +155,7 @@ func (s *Selection) Each(ctx context.Context, do func(Letter) error) error {
 }
 
 // fits tells whether a dead letter has the reason, type and age that are meant.
-func (s *Selection) fits(l Letter) bool {
+func (s *Selection) fits(l DeadLetter) bool {
 	return (len(s.filter.Reasons) == 0 || slices.Contains(s.filter.Reasons, l.Reason)) &&
 		(len(s.filter.Types) == 0 || l.Problem == nil && slices.Contains(s.filter.Types, l.Type)) &&
 		(s.from.IsZero() || !l.Stored.Before(s.from)) && (s.to.IsZero() || l.Stored.Before(s.to))
@@ -169,7 +169,7 @@ const (
 )
 
 // read calls do for all that the broker's filters let through, up to the end of the selection.
-func (s *Selection) read(ctx context.Context, do func(Letter) error) error {
+func (s *Selection) read(ctx context.Context, do func(DeadLetter) error) error {
 	next := uint64(1)
 	var stop error // do's
 	attempt := func(ctx context.Context) (progress bool, err error) {
@@ -185,7 +185,7 @@ func (s *Selection) read(ctx context.Context, do func(Letter) error) error {
 		}
 		bounded, cancel := context.WithTimeout(ctx, answerWithin)
 		defer cancel()
-		consumer, err := s.desk.js.OrderedConsumer(bounded, schema.StreamOutcomes, cfg)
+		consumer, err := s.queue.js.OrderedConsumer(bounded, schema.StreamOutcomes, cfg)
 		if err != nil {
 			return false, err
 		}
@@ -213,14 +213,14 @@ func (s *Selection) read(ctx context.Context, do func(Letter) error) error {
 				return true, nil
 			}
 			progress, next = true, meta.Sequence.Stream+1
-			if stop = do(newLetter(msg.Subject(), meta.Sequence.Stream, meta.Timestamp, msg.Data())); stop != nil || meta.NumPending == 0 {
+			if stop = do(newDeadLetter(msg.Subject(), meta.Sequence.Stream, meta.Timestamp, msg.Data())); stop != nil || meta.NumPending == 0 {
 				return true, nil
 			}
 		}
 	}
 	for since := time.Now(); ; {
 		var progress bool
-		err := permission.Guard(ctx, s.desk.js.Conn(), func(ctx context.Context) (err error) {
+		err := permission.Guard(ctx, s.queue.js.Conn(), func(ctx context.Context) (err error) {
 			progress, err = attempt(ctx)
 			return err
 		}, ownConsumers...)
@@ -237,7 +237,7 @@ func (s *Selection) read(ctx context.Context, do func(Letter) error) error {
 		}
 		if progress {
 			since = time.Now()
-		} else if !again(err) || time.Since(since) > s.desk.patience {
+		} else if !again(err) || time.Since(since) > s.queue.patience {
 			return fmt.Errorf("reading dead letters from %s: %w", schema.StreamOutcomes, err)
 		}
 		// What was read is not read again, and what was deleted meanwhile is not waited for: a new consumer knows.
@@ -263,19 +263,19 @@ func again(err error) bool {
 }
 
 // get reads the dead letter with that sequence; nil where there is none.
-func (d *Desk) get(ctx context.Context, sequence uint64) (*Letter, error) {
+func (d *Queue) get(ctx context.Context, sequence uint64) (*DeadLetter, error) {
 	m, err := d.message(ctx, d.outcomes, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
 		return d.outcomes.GetMsg(ctx, sequence)
 	})
 	if err != nil || m == nil || !schema.IsFailedSubject(m.Subject) {
 		return nil, err
 	}
-	l := newLetter(m.Subject, m.Sequence, m.Time, m.Data)
+	l := newDeadLetter(m.Subject, m.Sequence, m.Time, m.Data)
 	return &l, nil
 }
 
 // message reads a message from a stream's leader, patiently; nil where there is none.
-func (d *Desk) message(ctx context.Context, from jetstream.Stream, get func(context.Context) (*jetstream.RawStreamMsg, error)) (m *jetstream.RawStreamMsg, err error) {
+func (d *Queue) message(ctx context.Context, from jetstream.Stream, get func(context.Context) (*jetstream.RawStreamMsg, error)) (m *jetstream.RawStreamMsg, err error) {
 	err = d.persist(ctx, func(ctx context.Context) (err error) {
 		m, err = get(ctx)
 		return err
@@ -290,14 +290,14 @@ func (d *Desk) message(ctx context.Context, from jetstream.Stream, get func(cont
 }
 
 // last reads the last message on a subject, which may have wildcards.
-func (d *Desk) last(ctx context.Context, from jetstream.Stream, subject string) (*jetstream.RawStreamMsg, error) {
+func (d *Queue) last(ctx context.Context, from jetstream.Stream, subject string) (*jetstream.RawStreamMsg, error) {
 	return d.message(ctx, from, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
 		return from.GetLastMsgForSubject(ctx, subject)
 	})
 }
 
 // persist calls do until it has the broker's answer, which may be an error; not for longer than the patience.
-func (d *Desk) persist(ctx context.Context, do func(context.Context) error) error {
+func (d *Queue) persist(ctx context.Context, do func(context.Context) error) error {
 	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(20*time.Millisecond),
 		backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))
 	began := time.Now()
@@ -331,7 +331,7 @@ func withoutRight(denied error) error {
 }
 
 // delete deletes one dead letter. It tells whether it was there.
-func (d *Desk) delete(ctx context.Context, sequence uint64) (bool, error) {
+func (d *Queue) delete(ctx context.Context, sequence uint64) (bool, error) {
 	err := d.persist(ctx, func(ctx context.Context) error { return d.outcomes.DeleteMsg(ctx, sequence) })
 	if err == nil {
 		return true, nil

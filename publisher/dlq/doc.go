@@ -1,11 +1,11 @@
-// Package desk is for operators: it reads dead letters, explains them, declares their interactions again, and deletes
+// Package dlq is for operators: it reads dead letters, explains them, declares their interactions again, and deletes
 // them. Dead letters are read as a stream, so memory does not grow with their number.
 //
 // # Replay
 //
 // To replay a dead letter is to publish its declared message again and then to delete the dead letter. Whoever is
 // interrupted between the two must be able to do it again, and two operators may do it at once. So before anything is
-// published, the desk looks for a newer generation of the interaction, in the order in which an interaction moves, each time
+// published, the dead-letter queue looks for a newer generation of the interaction, in the order in which an interaction moves, each time
 // at the stream's leader:
 //
 //	INTERACTIONS_DECLARED   a declared message that was stored after the dead letter
@@ -23,9 +23,9 @@
 // replays within that time can make two dead letters of it. Nothing rests on the stream's duplicate window.
 //
 // The generation that ended in the dead letter may still be pending: an outcome is stored before the reservation becomes a
-// tombstone, and a worker can die between. Then one more poll is made, which must find the dead letter. The desk waits
+// tombstone, and a worker can die between. Then one more poll is made, which must find the dead letter. The dead-letter queue waits
 // for that, and leaves the dead letter where it takes too long.
 //
 // The declared message names the generation that it replays (schema.HeaderSupersedes), so that the intake does not take what
 // is left of that generation for a second chain.
-package desk
+package dlq

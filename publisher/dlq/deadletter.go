@@ -1,4 +1,4 @@
-package desk
+package dlq
 
 import (
 	"fmt"
@@ -8,7 +8,7 @@ import (
 )
 
 // Letter is a dead letter, with where it is stored.
-type Letter struct {
+type DeadLetter struct {
 	schema.DeadLetter
 	// Sequence is the message's in the outcomes stream; Stored is when it was stored there.
 	Sequence uint64
@@ -22,10 +22,10 @@ type Letter struct {
 }
 
 // Name names one dead letter among all: @ and its sequence.
-func (l Letter) Name() string { return fmt.Sprintf("@%d", l.Sequence) }
+func (l DeadLetter) Name() string { return fmt.Sprintf("@%d", l.Sequence) }
 
-func newLetter(subject string, sequence uint64, stored time.Time, message []byte) Letter {
-	l := Letter{Sequence: sequence, Stored: stored.UTC(), Subject: subject, Message: message}
+func newDeadLetter(subject string, sequence uint64, stored time.Time, message []byte) DeadLetter {
+	l := DeadLetter{Sequence: sequence, Stored: stored.UTC(), Subject: subject, Message: message}
 	if l.DeadLetter, l.Problem = schema.DecodeDeadLetter(subject, message); l.Problem != nil {
 		kind, token, _ := schema.SplitSubject(subject)
 		l.Reason, l.Identifier = schema.Reason(kind), token

@@ -1,4 +1,4 @@
-package survey_test
+package overview_test
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 
 	"statusworker/cmd/embedded"
 	"statusworker/consumer"
-	"statusworker/consumer/survey"
+	"statusworker/consumer/overview"
 	"statusworker/publisher"
 	"statusworker/schema"
 	"statusworker/schema/topology"
@@ -28,7 +28,7 @@ import (
 )
 
 // guidance is long enough for a test to look at what waits, and short enough to wait for one poll.
-var guidance = consumer.Intervals{Audio: time.Second, Chat: time.Second, Transcript: time.Second}
+var interval = consumer.Intervals{Audio: time.Second, Chat: time.Second, Transcript: time.Second}
 
 // stage is a broker and a vendor; workers may be started.
 type stage struct {
@@ -52,7 +52,7 @@ func newStage(t *testing.T, mode consumer.Mode) *stage {
 	s := &stage{t: t, ctx: ctx, url: broker.URL(), vendor: vendor}
 	s.js = s.connect()
 	if mode != "" {
-		set := consumer.Topology(consumer.Config{Intervals: guidance}, consumer.Choices{Mode: mode}).Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
+		set := consumer.Topology(consumer.Config{Intervals: interval}, consumer.Choices{Mode: mode}).Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
 		_, err = topology.Create(ctx, s.js, set)
 		check(t, err)
 	}
@@ -81,7 +81,7 @@ func (s *stage) start(host string, change func(*consumer.Config)) (stop func()) 
 	s.t.Helper()
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	cfg := consumer.Config{Intervals: guidance, RequestTimeout: 2 * time.Second, Host: host, Version: "v1.2.3", Log: log}
+	cfg := consumer.Config{Intervals: interval, RequestTimeout: 2 * time.Second, Host: host, Version: "v1.2.3", Log: log}
 	if change != nil {
 		change(&cfg)
 	}
@@ -120,21 +120,21 @@ func (s *stage) publish(subject, data string) {
 	check(s.t, err)
 }
 
-func (s *stage) take() survey.Survey {
+func (s *stage) take() overview.Overview {
 	s.t.Helper()
-	v, err := survey.New(s.js, time.Now).Take(s.ctx)
+	v, err := overview.New(s.js, time.Now).Take(s.ctx)
 	check(s.t, err)
 	return v
 }
 
-// until takes surveys until one is as it should be.
-func (s *stage) until(what string, is func(survey.Survey) bool) survey.Survey {
+// until takes overviews until one is as it should be.
+func (s *stage) until(what string, is func(overview.Overview) bool) overview.Overview {
 	s.t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	var last survey.Survey
+	var last overview.Overview
 	for {
-		v, err := survey.New(s.js, time.Now).Take(s.ctx)
+		v, err := overview.New(s.js, time.Now).Take(s.ctx)
 		if s.ctx.Err() != nil {
 			s.t.Fatalf("waiting for %s: %+v", what, last)
 		}
@@ -147,18 +147,18 @@ func (s *stage) until(what string, is func(survey.Survey) bool) survey.Survey {
 	}
 }
 
-func lane(v survey.Survey, t schema.Type) survey.Lane {
-	return v.Lanes[slices.IndexFunc(v.Lanes, func(l survey.Lane) bool { return l.Type == t })]
+func lane(v overview.Overview, t schema.Type) overview.Lane {
+	return v.Lanes[slices.IndexFunc(v.Lanes, func(l overview.Lane) bool { return l.Type == t })]
 }
 
 func TestNobodyWorks(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Reserve)
+	s := newStage(t, consumer.Schedule)
 	for range 3 {
 		s.declare(schema.Audio, simulator.Never())
 	}
 	v := s.take()
-	if v.Intake == nil || v.Intake.Waiting != 3 || v.HoldBack != consumer.Reserve || len(v.Lanes) != 3 || len(v.Workers) != 0 || len(v.Missing) != 0 {
+	if v.Intake == nil || v.Intake.Waiting != 3 || v.Redelivery != consumer.Schedule || len(v.Lanes) != 3 || len(v.Workers) != 0 || len(v.Missing) != 0 {
 		t.Errorf("survey %+v", v)
 	}
 	if len(v.Advice) != 1 || !strings.HasPrefix(v.Advice[0], "no worker is alive") {
@@ -168,23 +168,23 @@ func TestNobodyWorks(t *testing.T) {
 
 func TestReservationsAreSeenByLane(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Reserve)
+	s := newStage(t, consumer.Schedule)
 	for range 4 {
 		s.declare(schema.Audio, simulator.Never())
 	}
 	s.declare(schema.Chat, simulator.Never())
 	stop := s.start("pod-a", nil)
-	s.until("five to be held back", func(v survey.Survey) bool {
+	s.until("five to be held back", func(v overview.Overview) bool {
 		audio, chat := lane(v, schema.Audio), lane(v, schema.Chat)
-		return *audio.HeldBack == 4 && *chat.HeldBack == 1 && *lane(v, schema.Transcript).HeldBack == 0 && *v.HeldBack == 5 && audio.OldestSeconds > 1
+		return *audio.Waiting == 4 && *chat.Waiting == 1 && *lane(v, schema.Transcript).Waiting == 0 && *v.Waiting == 5 && audio.OldestSeconds > 1
 	})
 	stop()
 	// Nobody is there any more: what was held back falls due, and waits. (A last pull may have taken some along.)
-	v := s.until("all to be due", func(v survey.Survey) bool {
+	v := s.until("all to be due", func(v overview.Overview) bool {
 		audio, chat := lane(v, schema.Audio), lane(v, schema.Chat)
 		return audio.Due+uint64(audio.Out) == 4 && chat.Due+uint64(chat.Out) == 1 && audio.DueSeconds > 0.5
 	})
-	if l := lane(v, schema.Audio); *l.HeldBack != 0 || l.OldestSeconds <= l.DueSeconds || *v.HeldBack != 0 {
+	if l := lane(v, schema.Audio); *l.Waiting != 0 || l.OldestSeconds <= l.DueSeconds || *v.Waiting != 0 {
 		t.Errorf("lane %+v: nothing is held back any more, and an interaction is older than its poll is due", l)
 	}
 	if len(v.Workers) != 0 {
@@ -199,11 +199,11 @@ func TestNaksAreSeenByLane(t *testing.T) {
 		s.declare(schema.Audio, simulator.Never())
 	}
 	v := s.take()
-	if l := lane(v, schema.Audio); l.Due != 4 || l.Out != 0 || l.HeldBack != nil || v.HeldBack != nil || v.Intake != nil || v.HoldBack != consumer.Nak {
+	if l := lane(v, schema.Audio); l.Due != 4 || l.Out != 0 || l.Waiting != nil || v.Waiting != nil || v.Intake != nil || v.Redelivery != consumer.Nak {
 		t.Errorf("lane %+v of %+v", l, v)
 	}
 	s.start("pod-a", nil)
-	v = s.until("four to be out again", func(v survey.Survey) bool {
+	v = s.until("four to be out again", func(v overview.Overview) bool {
 		l := lane(v, schema.Audio)
 		return l.Due == 0 && l.Out == 4 && l.Redelivered == 4 && l.OldestSeconds > 1
 	})
@@ -214,7 +214,7 @@ func TestNaksAreSeenByLane(t *testing.T) {
 
 func TestOutcomesAreCounted(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []consumer.Mode{consumer.Reserve, consumer.Nak} {
+	for _, mode := range []consumer.Mode{consumer.Schedule, consumer.Nak} {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t, mode)
@@ -223,7 +223,7 @@ func TestOutcomesAreCounted(t *testing.T) {
 			s.declare(schema.Chat, simulator.Failed(schema.StatusProcessingFailed, 0))
 			s.publish(schema.DeclaredSubject(schema.Chat, uuid.NewString()), "not JSON")
 			s.start("pod-a", nil)
-			v := s.until("five outcomes", func(v survey.Survey) bool {
+			v := s.until("five outcomes", func(v overview.Overview) bool {
 				h := v.Outcomes.LastHour
 				return h.Processed[schema.ToCXAI] == 2 && h.Processed[schema.ToTranscript] == 1 && h.Failed[schema.ProcessingFailed] == 1 && h.Failed[schema.InvalidMessage] == 1
 			})
@@ -245,7 +245,7 @@ func TestOutcomesAreCounted(t *testing.T) {
 // An outcome is told by the broker to be as old as it is; so the test looks from an hour later.
 func TestOnlyTheLastHourIsTheLastHour(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Reserve)
+	s := newStage(t, consumer.Schedule)
 	s.publish(schema.FailedSubject(schema.NotFound, uuid.NewString()), "{}")
 	outcomes, err := s.js.Stream(s.ctx, schema.StreamOutcomes)
 	check(t, err)
@@ -255,7 +255,7 @@ func TestOnlyTheLastHourIsTheLastHour(t *testing.T) {
 		later time.Duration
 		want  uint64
 	}{{0, 1}, {59 * time.Minute, 1}, {61 * time.Minute, 0}} {
-		c, err := survey.CountOutcomes(s.ctx, s.js, first.Time.Add(test.later))
+		c, err := overview.CountOutcomes(s.ctx, s.js, first.Time.Add(test.later))
 		check(t, err)
 		if c.LastHour.Failed[schema.NotFound] != test.want || c.Stored.Failed[schema.NotFound] != 1 {
 			t.Errorf("%s later: %+v, want %d in the last hour and 1 stored", test.later, c, test.want)
@@ -265,15 +265,15 @@ func TestOnlyTheLastHourIsTheLastHour(t *testing.T) {
 
 func TestWorkersAreSeen(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Reserve)
+	s := newStage(t, consumer.Schedule)
 	s.declare(schema.Audio, simulator.Never())
 	s.start("pod-b", func(c *consumer.Config) { c.MaxPollsPerSecond = 10 })
 	stop := s.start("pod-a", func(c *consumer.Config) { c.MaxPollsPerSecond = 10 })
-	v := s.until("two workers, and their shares", func(v survey.Survey) bool {
+	v := s.until("two workers, and their shares", func(v overview.Overview) bool {
 		return len(v.Workers) == 2 && v.Workers[0].Share == 5 && v.Workers[1].Share == 5
 	})
 	a, b := v.Workers[0], v.Workers[1]
-	if a.Host != "pod-a" || b.Host != "pod-b" || a.Version != "v1.2.3" || a.State != schema.Working || a.Worker == "" || a.Worker == b.Worker || a.Budget != 10 || a.HeardSeconds > schema.AnnouncementLife.Seconds() {
+	if a.Host != "pod-a" || b.Host != "pod-b" || a.Version != "v1.2.3" || a.State != schema.Working || a.Worker == "" || a.Worker == b.Worker || a.RateLimit != 10 || a.HeardSeconds > schema.AnnouncementLife.Seconds() {
 		t.Errorf("workers %+v", v.Workers)
 	}
 	if len(v.Advice) != 0 {
@@ -286,7 +286,7 @@ func TestWorkersAreSeen(t *testing.T) {
 	}
 }
 
-func TestARestingWorkerSaysWhy(t *testing.T) {
+func TestAPausedWorkerSaysWhy(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[int]struct{ cause, advice string }{
 		503: {"unavailable", "every worker rests: nothing is polled (unavailable)"},
@@ -294,15 +294,15 @@ func TestARestingWorkerSaysWhy(t *testing.T) {
 	} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t, consumer.Reserve)
+			s := newStage(t, consumer.Schedule)
 			s.vendor.SetFaults(simulator.Refusal(status))
 			for range 5 {
 				s.declare(schema.Chat, simulator.Never())
 			}
 			s.start("pod-a", nil)
-			v := s.until("a rest", func(v survey.Survey) bool { return len(v.Workers) == 1 && v.Workers[0].Cause != "" })
+			v := s.until("a rest", func(v overview.Overview) bool { return len(v.Workers) == 1 && v.Workers[0].Cause != "" })
 			w := v.Workers[0]
-			if w.State != schema.Resting && w.State != schema.Probing || w.Cause != want.cause || w.Until == nil || !strings.Contains(w.Detail, fmt.Sprint(status)) {
+			if w.State != schema.Paused && w.State != schema.Probing || w.Cause != want.cause || w.Until == nil || !strings.Contains(w.Detail, fmt.Sprint(status)) {
 				t.Errorf("worker %+v", w)
 			}
 			if all := strings.Join(v.Advice, "\n"); !strings.Contains(all, want.advice) {
@@ -314,7 +314,7 @@ func TestARestingWorkerSaysWhy(t *testing.T) {
 
 func TestForeignAnnouncements(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Reserve)
+	s := newStage(t, consumer.Schedule)
 	hostile := "\x1b[2J\r\n\u009b31m\u202e" + strings.Repeat("x", 500)
 	text, err := json.Marshal(schema.Announcement{
 		Worker: "other", Host: "a" + hostile, Version: hostile, State: schema.WorkerState(hostile), Cause: hostile, Detail: hostile,
@@ -328,7 +328,7 @@ func TestForeignAnnouncements(t *testing.T) {
 	s.publish(schema.WorkerSubject("5"), `{"state":"stopped"}`)
 	s.publish(schema.WorkerSubject("6"), `{"state":7}`)
 	v := s.take()
-	got := map[string]survey.Worker{}
+	got := map[string]overview.Worker{}
 	for _, w := range v.Workers {
 		got[w.Worker] = w
 	}
@@ -367,19 +367,19 @@ func TestMissingStreamsAreNamed(t *testing.T) {
 		want      []string
 		nothing   bool
 	}{
-		"all is there":                       {mode: consumer.Reserve},
+		"all is there":                       {mode: consumer.Schedule},
 		"all is there, with naks":            {mode: consumer.Nak},
 		"nothing was provisioned":            {want: all, nothing: true},
-		"nothing is left":                    {mode: consumer.Reserve, streams: []string{declared, polls, outcomes, workers}, want: all, nothing: true},
-		"only outcomes are left":             {mode: consumer.Reserve, streams: []string{declared, polls, workers}, want: []string{all[0], all[1], all[3]}},
+		"nothing is left":                    {mode: consumer.Schedule, streams: []string{declared, polls, outcomes, workers}, want: all, nothing: true},
+		"only outcomes are left":             {mode: consumer.Schedule, streams: []string{declared, polls, workers}, want: []string{all[0], all[1], all[3]}},
 		"only the bucket is left, with naks": {mode: consumer.Nak, streams: []string{declared, outcomes}, want: all[:3]},
-		"only the declared stream is left":   {mode: consumer.Reserve, streams: []string{polls, outcomes, workers}, want: all[1:]},
-		"and not its consumer":               {mode: consumer.Reserve, streams: []string{polls, outcomes, workers}, consumers: [][2]string{{declared, "intake"}}, want: append([]string{"consumer " + declared + "/intake"}, all[1:]...)},
-		"no polls":                           {mode: consumer.Reserve, streams: []string{polls}, want: all[1:2]},
-		"no intake":                          {mode: consumer.Reserve, consumers: [][2]string{{declared, "intake"}}, want: []string{"consumer " + declared + "/intake"}},
-		"no outcomes":                        {mode: consumer.Reserve, streams: []string{outcomes}, want: all[2:3]},
+		"only the declared stream is left":   {mode: consumer.Schedule, streams: []string{polls, outcomes, workers}, want: all[1:]},
+		"and not its consumer":               {mode: consumer.Schedule, streams: []string{polls, outcomes, workers}, consumers: [][2]string{{declared, "intake"}}, want: append([]string{"consumer " + declared + "/intake"}, all[1:]...)},
+		"no polls":                           {mode: consumer.Schedule, streams: []string{polls}, want: all[1:2]},
+		"no intake":                          {mode: consumer.Schedule, consumers: [][2]string{{declared, "intake"}}, want: []string{"consumer " + declared + "/intake"}},
+		"no outcomes":                        {mode: consumer.Schedule, streams: []string{outcomes}, want: all[2:3]},
 		"no outcomes, with naks":             {mode: consumer.Nak, streams: []string{outcomes}, want: all[2:3]},
-		"a consumer and two streams":         {mode: consumer.Reserve, streams: []string{outcomes, workers}, consumers: [][2]string{{polls, "poll-chat"}}, want: []string{"consumer " + polls + "/poll-chat", all[2], all[3]}},
+		"a consumer and two streams":         {mode: consumer.Schedule, streams: []string{outcomes, workers}, consumers: [][2]string{{polls, "poll-chat"}}, want: []string{"consumer " + polls + "/poll-chat", all[2], all[3]}},
 		"two lanes, with naks":               {mode: consumer.Nak, consumers: [][2]string{{declared, "poll-audio"}, {declared, "poll-chat"}}, want: []string{"consumer " + declared + "/poll-audio", "consumer " + declared + "/poll-chat"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -396,7 +396,7 @@ func TestMissingStreamsAreNamed(t *testing.T) {
 				t.Errorf("missing %q, want %q", v.Missing, want)
 			}
 			err := v.Provisioned()
-			var missing *survey.MissingError
+			var missing *overview.MissingError
 			if !errors.As(err, &missing) {
 				if err != nil || len(want) > 0 {
 					t.Errorf("error %v", err)
@@ -406,8 +406,8 @@ func TestMissingStreamsAreNamed(t *testing.T) {
 			if !slices.Equal(missing.Missing, want) || missing.Nothing != test.nothing || !strings.HasPrefix(missing.Command, "statusworker provision") {
 				t.Errorf("error %+v", missing)
 			}
-			if strings.HasSuffix(missing.Command, " nak") != (v.HoldBack == consumer.Nak) {
-				t.Errorf("the command is %s, held back by %q", missing.Command, v.HoldBack)
+			if strings.HasSuffix(missing.Command, " nak") != (v.Redelivery == consumer.Nak) {
+				t.Errorf("the command is %s, held back by %q", missing.Command, v.Redelivery)
 			}
 			if len(v.Advice) == 0 || v.Advice[0] != err.Error() {
 				t.Errorf("advice %q does not begin with %q", v.Advice, err)
@@ -420,8 +420,8 @@ func TestMissingStreamsAreNamed(t *testing.T) {
 func TestPausedConsumersAreTold(t *testing.T) {
 	t.Parallel()
 	for mode, paused := range map[consumer.Mode][][2]string{
-		consumer.Reserve: {{schema.StreamDeclared, schema.ConsumerIntake}, {schema.StreamPolls, schema.PollConsumer(schema.Chat)}},
-		consumer.Nak:     {{schema.StreamDeclared, schema.PollConsumer(schema.Chat)}},
+		consumer.Schedule: {{schema.StreamDeclared, schema.ConsumerIntake}, {schema.StreamPolls, schema.PollConsumer(schema.Chat)}},
+		consumer.Nak:      {{schema.StreamDeclared, schema.PollConsumer(schema.Chat)}},
 	} {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
@@ -432,7 +432,7 @@ func TestPausedConsumersAreTold(t *testing.T) {
 				_, err := s.js.PauseConsumer(s.ctx, c[0], c[1], until)
 				check(t, err)
 			}
-			v := s.until("a worker", func(v survey.Survey) bool { return len(v.Workers) == 1 })
+			v := s.until("a worker", func(v overview.Overview) bool { return len(v.Workers) == 1 })
 			if l := lane(v, schema.Chat); l.PausedUntil == nil || !l.PausedUntil.Equal(until) || lane(v, schema.Audio).PausedUntil != nil {
 				t.Errorf("lanes %+v, want chat alone to be paused until %s", v.Lanes, until)
 			}
@@ -457,31 +457,31 @@ func TestPausedConsumersAreTold(t *testing.T) {
 
 func TestJSONRoundTrip(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Reserve)
+	s := newStage(t, consumer.Schedule)
 	s.declare(schema.Audio, simulator.Never())
 	s.start("pod-a", nil)
-	v := s.until("a worker and a reservation", func(v survey.Survey) bool { return len(v.Workers) == 1 && *v.Lanes[0].HeldBack == 1 })
+	v := s.until("a worker and a reservation", func(v overview.Overview) bool { return len(v.Workers) == 1 && *v.Lanes[0].Waiting == 1 })
 	data, err := json.Marshal(v)
 	check(t, err)
-	var back survey.Survey
+	var back overview.Overview
 	check(t, json.Unmarshal(data, &back))
 	if again, err := json.Marshal(back); err != nil || string(again) != string(data) {
 		t.Errorf("%v: %s\nis not\n%s", err, again, data)
 	}
-	for _, member := range []string{`"holdBack":"reserve"`, `"lanes":[{"type":"audio","due":`, `"countedAt":`, `"lastHour":{"processed":{"cxai":0,`, `"host":"pod-a"`, `"heardSeconds":`} {
+	for _, member := range []string{`"redelivery":"schedule"`, `"lanes":[{"type":"audio","due":`, `"countedAt":`, `"lastHour":{"processed":{"cxai":0,`, `"host":"pod-a"`, `"heardSeconds":`} {
 		if !strings.Contains(string(data), member) {
 			t.Errorf("no %s in %s", member, data)
 		}
 	}
 }
 
-// Counting costs the broker something: a surveyor that is asked again and again does it seldom.
+// Counting costs the broker something: an inspector that is asked again and again does it seldom.
 func TestCountingIsPaced(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Reserve)
+	s := newStage(t, consumer.Schedule)
 	clock := time.Now()
-	v := survey.New(s.js, func() time.Time { clock = clock.Add(100 * time.Millisecond); return clock })
-	take := func() survey.Survey {
+	v := overview.New(s.js, func() time.Time { clock = clock.Add(100 * time.Millisecond); return clock })
+	take := func() overview.Overview {
 		got, err := v.Take(s.ctx)
 		check(t, err)
 		return got

@@ -14,28 +14,28 @@ import (
 	"statusworker/schema"
 )
 
-// testRest is a rest in fake time, and what it logs.
-type testRest struct {
-	*rest
+// testBreaker is a pause in fake time, and what it logs.
+type testBreaker struct {
+	*breaker
 	t   *testing.T
 	log *logtest.Hook
 	ids *int
 }
 
 // another is an interaction that was not polled before.
-func (r testRest) another() string {
+func (r testBreaker) another() string {
 	*r.ids++
 	return strconv.Itoa(*r.ids)
 }
 
-// quietAfter is how long nothing may have succeeded before the worker rests because all is refused.
+// quietAfter is how long nothing may have succeeded before the worker pauses because all is refused.
 const quietAfter = time.Minute
 
-func inFakeTime(t *testing.T, test func(t *testing.T, r testRest)) {
+func inFakeTime(t *testing.T, test func(t *testing.T, r testBreaker)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		log, hook := captureLog()
-		test(t, testRest{rest: newRest(time.Now, log, Intervals{Audio: quietAfter / 2, Chat: quietAfter / 12, Transcript: quietAfter / 12}, quietAfter), t: t, log: hook, ids: new(int)})
+		test(t, testBreaker{breaker: newBreaker(time.Now, log, Intervals{Audio: quietAfter / 2, Chat: quietAfter / 12, Transcript: quietAfter / 12}, quietAfter), t: t, log: hook, ids: new(int)})
 	})
 }
 
@@ -48,33 +48,33 @@ func captureLog() (*logrus.Logger, *logtest.Hook) {
 }
 
 // polled reports a poll of an interaction that was not polled before.
-func (r testRest) polled(lane int, trouble Trouble, until time.Time, probe bool, detail string) {
+func (r testBreaker) polled(lane int, trouble VendorFailure, until time.Time, probe bool, detail string) {
 	r.report(pollReport{lane: lane, identifier: r.another(), trouble: trouble, until: until, probe: probe, detail: detail})
 }
 
 // fail reports polls of as many interactions with trouble, which are no probes.
-func (r testRest) fail(trouble Trouble, times int) {
+func (r testBreaker) fail(trouble VendorFailure, times int) {
 	for range times {
 		r.polled(0, trouble, time.Time{}, false, "503")
 	}
 }
 
-func (r testRest) succeed(probe bool) { r.polled(0, NoTrouble, time.Time{}, probe, "") }
+func (r testBreaker) succeed(probe bool) { r.polled(0, NoFailure, time.Time{}, probe, "") }
 
-// doubted tells whether a refusal of an interaction is doubted by what the rest knows of others.
-func (r testRest) doubted(identifier string, statusCode int, first time.Time) bool {
+// doubted tells whether a refusal of an interaction is doubted by what the pause knows of others.
+func (r testBreaker) doubted(identifier string, statusCode int, first time.Time) bool {
 	return r.others(identifier, statusCode).doubt(first, 0)
 }
 
 // refuse reports polls of as many interactions that the vendor refused, which are no probes.
-func (r testRest) refuse(statusCode, times int) {
+func (r testBreaker) refuse(statusCode, times int) {
 	for range times {
 		r.report(pollReport{identifier: r.another(), refused: statusCode, detail: "404"})
 	}
 }
 
 // wantProbe waits to be admitted, as a probe, and says how long that took.
-func (r testRest) wantProbe() time.Duration {
+func (r testBreaker) wantProbe() time.Duration {
 	r.t.Helper()
 	began := time.Now()
 	probe, err := r.admit(r.t.Context(), 1)
@@ -85,7 +85,7 @@ func (r testRest) wantProbe() time.Duration {
 }
 
 // wantWorking fails the test unless everyone is admitted at once.
-func (r testRest) wantWorking(why string) {
+func (r testBreaker) wantWorking(why string) {
 	r.t.Helper()
 	began := time.Now()
 	probe, err := r.admit(r.t.Context(), 1)
@@ -94,7 +94,7 @@ func (r testRest) wantWorking(why string) {
 	}
 }
 
-func (r testRest) wantResting(why string) {
+func (r testBreaker) wantPaused(why string) {
 	r.t.Helper()
 	if r.mayPoll() {
 		r.t.Fatalf("%s: the worker works, want it to rest", why)
@@ -102,7 +102,7 @@ func (r testRest) wantResting(why string) {
 }
 
 // wantLogged compares the levels of everything logged so far.
-func (r testRest) wantLogged(why string, want ...logrus.Level) {
+func (r testBreaker) wantLogged(why string, want ...logrus.Level) {
 	r.t.Helper()
 	var got []logrus.Level
 	for _, e := range r.log.AllEntries() {
@@ -117,13 +117,13 @@ func (r testRest) wantLogged(why string, want ...logrus.Level) {
 	}
 }
 
-func TestRestWorking(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r testRest) {
+func TestBreakerWorking(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		r.wantWorking("new")
 		r.succeed(false)
 		r.wantWorking("after a success")
 		for range 20 {
-			r.fail(Unavailable, restAfter-1)
+			r.fail(Unavailable, pauseAfter-1)
 			r.wantWorking("after fewer failures than it takes")
 			r.succeed(false)
 		}
@@ -138,8 +138,8 @@ func TestRestWorking(t *testing.T) {
 }
 
 // One interaction that always fails, or two, are no outage, however long they do.
-func TestRestCountsInteractions(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r testRest) {
+func TestBreakerCountsInteractions(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		began := time.Now()
 		for range 1000 {
 			for _, id := range []string{"one", "two"} {
@@ -155,18 +155,18 @@ func TestRestCountsInteractions(t *testing.T) {
 			t.Errorf("logged %v, want the cause, an interaction and the detail", e.Data)
 		}
 		r.report(pollReport{identifier: "three", trouble: Unavailable, detail: "500"})
-		r.wantResting("when a third one fails")
+		r.wantPaused("when a third one fails")
 	})
 	// A refused token is everybody's.
-	inFakeTime(t, func(t *testing.T, r testRest) {
-		for range restAfter {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
+		for range pauseAfter {
 			r.wantWorking("while few polls have failed")
 			r.report(pollReport{identifier: "one", trouble: Unauthorized, detail: "401"})
 		}
-		r.wantResting("when the token was refused three times")
+		r.wantPaused("when the token was refused three times")
 	})
 	// A vendor that says 429 is believed at once, but not for long where nobody else says so.
-	inFakeTime(t, func(t *testing.T, r testRest) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		r.report(pollReport{identifier: "one", trouble: Throttled})
 		for range 20 {
 			if took := r.wantProbe(); took > 1200*time.Millisecond+time.Microsecond {
@@ -178,9 +178,9 @@ func TestRestCountsInteractions(t *testing.T) {
 	})
 }
 
-// A rest is no longer than half a second for each interaction that failed, so that the next one soon shows what the vendor does.
-func TestRestIsShortWhereFewFail(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r testRest) {
+// A pause is no longer than half a second for each interaction that failed, so that the next one soon shows what the vendor does.
+func TestBreakerIsShortWhereFewFail(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		for n := range 3 {
 			r.report(pollReport{identifier: strconv.Itoa(-n), trouble: Unavailable})
 		}
@@ -191,7 +191,7 @@ func TestRestIsShortWhereFewFail(t *testing.T) {
 			r.report(pollReport{identifier: "-1", trouble: Unavailable, probe: true})
 			r.release()
 		}
-		for range 2 { // rests
+		for range 2 { // pauses
 			for _, id := range []string{"0", "-1", "-2"} {
 				if !r.passesOver(id, false) || r.passesOver(id, false) {
 					t.Errorf("a probe of %s does not leave its turn to others, once", id)
@@ -209,8 +209,8 @@ func TestRestIsShortWhereFewFail(t *testing.T) {
 		for r.passesOver(strconv.Itoa(1000+over), true) {
 			over++
 		}
-		if over != passedMost {
-			t.Errorf("a probe passed over %d, want %d", over, passedMost)
+		if over != maxPassed {
+			t.Errorf("a probe passed over %d, want %d", over, maxPassed)
 		}
 		r.succeed(false)
 		if r.passesOver("0", false) || r.passesOver("another", true) {
@@ -220,8 +220,8 @@ func TestRestIsShortWhereFewFail(t *testing.T) {
 }
 
 // A vendor that refuses one interaction after the other, in the same way, and gives no status, refuses all.
-func TestRestRefused(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r testRest) {
+func TestBreakerRefused(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		r.refuse(404, refusedMany-1)
 		r.wantWorking("while few are refused")
 		for range 100 { // the same ones
@@ -236,7 +236,7 @@ func TestRestRefused(t *testing.T) {
 		r.wantWorking("when many are refused at once, and others may succeed")
 		time.Sleep(quietAfter / 12)
 		r.refuse(404, 1)
-		r.wantResting("when many are refused for an interval")
+		r.wantPaused("when many are refused for an interval")
 		if l := r.look(); l.Cause != Refused || l.Detail != "404" {
 			t.Errorf("the rest is %+v, want it because of %s", l, Refused)
 		}
@@ -250,7 +250,7 @@ func TestRestRefused(t *testing.T) {
 		r.wantProbe()
 		r.report(pollReport{identifier: "x", refused: 404, probe: true, detail: "404"})
 		r.release()
-		r.wantResting("after a probe that was refused")
+		r.wantPaused("after a probe that was refused")
 		began := r.others("1", 404).Since
 		r.wantProbe()
 		r.polled(0, Unavailable, time.Time{}, true, "503")
@@ -268,8 +268,8 @@ func TestRestRefused(t *testing.T) {
 			t.Errorf("the worker can tell refusals apart since %s, want since the status", r.others("1", 404).Since)
 		}
 	})
-	// Where others succeed, many refusals are doubted and nobody rests.
-	inFakeTime(t, func(t *testing.T, r testRest) {
+	// Where others succeed, many refusals are doubted and nobody pauses.
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		began := r.others("1", 404).Since
 		for range 10 {
 			r.succeed(false)
@@ -285,10 +285,10 @@ func TestRestRefused(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		r.refuse(404, 1)
-		r.wantResting("when nothing has succeeded for long")
+		r.wantPaused("when nothing has succeeded for long")
 	})
 	// What was refused while others had a status is believed, also when nothing else is left to poll.
-	inFakeTime(t, func(t *testing.T, r testRest) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		began := time.Now()
 		time.Sleep(quietAfter/2 - 1)
 		r.succeed(false)
@@ -300,13 +300,13 @@ func TestRestRefused(t *testing.T) {
 		r.succeed(false)
 		time.Sleep(2 * quietAfter)
 		r.refuse(404, 2*refusedMany)
-		r.wantResting("when nothing has succeeded for long")
+		r.wantPaused("when nothing has succeeded for long")
 		if r.doubted("1", 404, began) || !r.doubted("1", 404, began.Add(1)) {
 			t.Errorf("the first refusal %s before the last success is doubted %t, one later %t", quietAfter/2, r.doubted("1", 404, began), r.doubted("1", 404, began.Add(1)))
 		}
 	})
-	// One that ends its interaction begins no rest, and counts all the same.
-	inFakeTime(t, func(t *testing.T, r testRest) {
+	// One that ends its interaction begins no pause, and counts all the same.
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		for range refusedMany - 1 {
 			if r.doubted("new", 404, time.Now()) {
 				t.Error("few refusals are doubted")
@@ -319,14 +319,14 @@ func TestRestRefused(t *testing.T) {
 		}
 		r.wantWorking("while refused interactions end")
 		r.refuse(404, 1)
-		r.wantResting("when many are refused, and one does not end")
+		r.wantPaused("when many are refused, and one does not end")
 		r.wantProbe()
 		r.report(pollReport{identifier: "1", refused: 404, ended: true, probe: true})
 		r.release()
 		r.wantWorking("when one ends by it")
 	})
 	// Those that are refused while others succeed, however rarely, are no sign that all are.
-	inFakeTime(t, func(t *testing.T, r testRest) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		began := r.others("1", 404).Since
 		deleted := []string{"a", "b", "c", "d", "e", "f"}
 		r.succeed(false)
@@ -343,10 +343,10 @@ func TestRestRefused(t *testing.T) {
 		}
 		time.Sleep(quietAfter/2 + 1)
 		r.refuse(404, refusedMany)
-		r.wantResting("when others are refused as well")
+		r.wantPaused("when others are refused as well")
 	})
 	// A gateway that refuses more and more has refused each before the last success: when nothing succeeds any more, it refuses all.
-	inFakeTime(t, func(t *testing.T, r testRest) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		for range 3 {
 			for n := range refusedMany {
 				r.report(pollReport{identifier: strconv.Itoa(n), refused: 404})
@@ -360,22 +360,22 @@ func TestRestRefused(t *testing.T) {
 		for n := range refusedMany {
 			r.report(pollReport{identifier: strconv.Itoa(n), refused: 404})
 		}
-		r.wantResting("when nothing has succeeded for long, and they have not ended")
+		r.wantPaused("when nothing has succeeded for long, and they have not ended")
 	})
 	// However many are refused, the last status of each is known.
-	inFakeTime(t, func(t *testing.T, r testRest) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		for _, code := range []int{404, 400} {
-			for n := range 2 * restKnown {
+			for n := range 2 * maxKnown {
 				r.report(pollReport{identifier: strconv.Itoa(n), refused: code, ended: true})
 			}
-			if have := r.others("1", code).RefusedAlike; have != restKnown {
-				t.Errorf("%d are refused with %d, want %d", have, code, restKnown)
+			if have := r.others("1", code).RefusedAlike; have != maxKnown {
+				t.Errorf("%d are refused with %d, want %d", have, code, maxKnown)
 			}
 		}
 	})
 	// A refusal is an answer: a vendor that was away is back.
-	inFakeTime(t, func(t *testing.T, r testRest) {
-		r.fail(Unavailable, restAfter)
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
+		r.fail(Unavailable, pauseAfter)
 		r.wantProbe()
 		r.report(pollReport{identifier: "x", refused: 404, probe: true})
 		r.release()
@@ -383,11 +383,11 @@ func TestRestRefused(t *testing.T) {
 	})
 }
 
-func TestRestBegins(t *testing.T) {
-	for _, trouble := range []Trouble{Unavailable, Unauthorized} {
-		inFakeTime(t, func(t *testing.T, r testRest) {
-			r.fail(trouble, restAfter)
-			r.wantResting("after three failures in a row")
+func TestBreakerBegins(t *testing.T) {
+	for _, trouble := range []VendorFailure{Unavailable, Unauthorized} {
+		inFakeTime(t, func(t *testing.T, r testBreaker) {
+			r.fail(trouble, pauseAfter)
+			r.wantPaused("after three failures in a row")
 			r.wantLogged("at the beginning", logrus.WarnLevel)
 			e := r.log.LastEntry()
 			if e.Data["cause"] != trouble || e.Data["detail"] != "503" || e.Data["resume_at"] == nil {
@@ -398,20 +398,20 @@ func TestRestBegins(t *testing.T) {
 			}
 		})
 	}
-	inFakeTime(t, func(t *testing.T, r testRest) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		r.fail(Throttled, 1)
-		r.wantResting("after one 429")
+		r.wantPaused("after one 429")
 		if took := r.wantProbe(); took < 800*time.Millisecond || took > 1200*time.Millisecond+time.Microsecond {
 			t.Errorf("without Retry-After the first rest lasted %s, want 1s within a fifth", took)
 		}
 	})
 }
 
-func TestRestUntilRetryAfter(t *testing.T) {
+func TestBreakerUntilRetryAfter(t *testing.T) {
 	for _, after := range []time.Duration{time.Millisecond, 100 * time.Millisecond, 7 * time.Second, time.Hour} {
-		inFakeTime(t, func(t *testing.T, r testRest) {
+		inFakeTime(t, func(t *testing.T, r testBreaker) {
 			r.polled(0, Throttled, time.Now().Add(after), false, "429")
-			r.wantResting("after a 429")
+			r.wantPaused("after a 429")
 			if took := r.wantProbe(); took != after {
 				t.Errorf("the rest lasted %s, want the %s of Retry-After", took, after)
 			}
@@ -428,7 +428,7 @@ func TestRestUntilRetryAfter(t *testing.T) {
 			}
 		})
 	}
-	inFakeTime(t, func(t *testing.T, r testRest) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		r.polled(0, Throttled, time.Now().Add(-time.Hour), false, "429")
 		if took := r.wantProbe(); took < 800*time.Millisecond {
 			t.Errorf("with a Retry-After that has passed the rest lasted %s, want the usual second", took)
@@ -436,13 +436,13 @@ func TestRestUntilRetryAfter(t *testing.T) {
 	})
 }
 
-// While the vendor fails for all, a rest doubles up to its greatest length, and there is one poll a rest.
-func TestRestGrows(t *testing.T) {
+// While the vendor fails for all, a pause doubles up to its greatest length, and there is one poll a pause.
+func TestBreakerGrows(t *testing.T) {
 	const jitter = 0.2
-	inFakeTime(t, func(t *testing.T, r testRest) {
-		r.fail(Unavailable, restKnown)
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
+		r.fail(Unavailable, maxKnown)
 		differ := false
-		want := restLeast
+		want := minPause
 		for i := range 14 {
 			took := r.wantProbe()
 			least, most := time.Duration(float64(want)*(1-jitter)), time.Duration(float64(want)*(1+jitter))+time.Microsecond
@@ -452,10 +452,10 @@ func TestRestGrows(t *testing.T) {
 			differ = differ || took != want
 			r.polled(0, Unavailable, time.Time{}, true, "503")
 			r.release()
-			// When the first rest began, three had failed: it may grow to what these allow, and then doubles.
-			want = min(2*want, restMost)
+			// When the first pause began, three had failed: it may grow to what these allow, and then doubles.
+			want = min(2*want, maxPause)
 			if i == 0 {
-				want = restAfter * restEach
+				want = pauseAfter * pauseEach
 			}
 		}
 		if !differ {
@@ -474,8 +474,8 @@ func TestRestGrows(t *testing.T) {
 		r.wantLogged("at the end", logrus.InfoLevel)
 
 		// The next trouble begins small again.
-		time.Sleep(restQuiet)
-		r.fail(Unavailable, restAfter)
+		time.Sleep(pauseQuiet)
+		r.fail(Unavailable, pauseAfter)
 		if took := r.wantProbe(); took > 1200*time.Millisecond+time.Microsecond {
 			t.Errorf("the first rest after a success lasted %s, want a second within a fifth", took)
 		}
@@ -483,14 +483,14 @@ func TestRestGrows(t *testing.T) {
 }
 
 // Several lanes wait; one of them probes at a time, and when it succeeds all go on.
-func TestRestOneProbeAtATime(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r testRest) {
+func TestBreakerOneProbeAtATime(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		type admitted struct {
 			probe bool
 			err   error
 		}
 		const lanes = 3
-		r.fail(Unavailable, restAfter)
+		r.fail(Unavailable, pauseAfter)
 		got := make(chan admitted, lanes)
 		for range lanes {
 			go func() {
@@ -527,12 +527,12 @@ func TestRestOneProbeAtATime(t *testing.T) {
 	})
 }
 
-// However many lanes there are: while the vendor fails for all, each rest costs it one poll.
-func TestRestCostsOnePollEach(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r testRest) {
+// However many lanes there are: while the vendor fails for all, each pause costs it one poll.
+func TestBreakerCostsOnePollEach(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 		defer cancel()
-		r.fail(Unavailable, restKnown)
+		r.fail(Unavailable, maxKnown)
 		polls := make(chan time.Time, 1000)
 		done := make(chan struct{})
 		const lanes = 4
@@ -566,22 +566,22 @@ func TestRestCostsOnePollEach(t *testing.T) {
 		n := 0
 		for at := range polls {
 			n++
-			if !last.IsZero() && at.Sub(last) < restLeast {
+			if !last.IsZero() && at.Sub(last) < minPause {
 				t.Errorf("two polls were %s apart", at.Sub(last))
 			}
 			last = at
 		}
-		// 1 + 2 + 4 + ... s: the tenth rest would end after 17 minutes.
+		// 1 + 2 + 4 + ... s: the tenth pause would end after 17 minutes.
 		if n < 8 || n > 10 {
 			t.Errorf("%d polls in ten minutes of rests that double, want 8 to 10", n)
 		}
 	})
 }
 
-// Polls that were out when the rest began come home while it lasts.
-func TestRestStragglers(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r testRest) {
-		r.fail(Unavailable, restAfter)
+// Polls that were out when the pause began come home while it lasts.
+func TestBreakerStragglers(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
+		r.fail(Unavailable, pauseAfter)
 		r.fail(Unavailable, 60)
 		if took := r.wantProbe(); took > 1200*time.Millisecond+time.Microsecond {
 			t.Errorf("stragglers that failed lengthened the rest to %s", took)
@@ -591,18 +591,18 @@ func TestRestStragglers(t *testing.T) {
 		r.wantWorking("after a straggler's success")
 		r.wantLogged("in all", logrus.WarnLevel, logrus.InfoLevel)
 	})
-	inFakeTime(t, func(t *testing.T, r testRest) {
-		r.fail(Unavailable, restAfter)
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
+		r.fail(Unavailable, pauseAfter)
 		r.polled(0, Unavailable, time.Now().Add(time.Minute), false, "503")
 		r.polled(0, Unavailable, time.Now().Add(2*time.Second), false, "503")
 		if took := r.wantProbe(); took != time.Minute {
 			t.Errorf("with a straggler's Retry-After of a minute the rest lasted %s", took)
 		}
 	})
-	inFakeTime(t, func(t *testing.T, r testRest) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		r.polled(0, Throttled, time.Now().Add(time.Minute), false, "429")
 		r.succeed(false)
-		r.wantResting("after the success of a poll that was out before the 429")
+		r.wantPaused("after the success of a poll that was out before the 429")
 		if took := r.wantProbe(); took != time.Minute {
 			t.Errorf("the throttled rest lasted %s after a straggler's success, want its minute", took)
 		}
@@ -611,37 +611,37 @@ func TestRestStragglers(t *testing.T) {
 	})
 }
 
-// A Retry-After counts also when it comes while the worker rests for another cause already.
-func TestRestThrottledStraggler(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r testRest) {
-		r.fail(Unavailable, restAfter)
+// A Retry-After counts also when it comes while the worker pauses for another cause already.
+func TestBreakerThrottledStraggler(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
+		r.fail(Unavailable, pauseAfter)
 		r.polled(0, Throttled, time.Now().Add(time.Minute), false, "429")
 		r.succeed(false)
-		r.wantResting("after 503s, a 429, and the success of a poll that was out before")
+		r.wantPaused("after 503s, a 429, and the success of a poll that was out before")
 		if took := r.wantProbe(); took != time.Minute {
 			t.Errorf("the rest lasted %s, want the minute of Retry-After", took)
 		}
 	})
 }
 
-// A probe that outlived its rest says nothing about the next one.
-func TestRestProbeOfAnEarlierRest(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r testRest) {
-		r.fail(Unavailable, restAfter)
+// A probe that outlived its pause says nothing about the next one.
+func TestBreakerProbeOfAnEarlierRest(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
+		r.fail(Unavailable, pauseAfter)
 		r.wantProbe()
-		r.succeed(false) // a straggler ends the rest while the probe is out
+		r.succeed(false) // a straggler ends the pause while the probe is out
 		r.wantWorking("after a straggler's success")
 		r.polled(0, Throttled, time.Now().Add(time.Minute), false, "429")
 		r.succeed(true)
-		r.wantResting("after a 429 and the success of a probe that was out before")
+		r.wantPaused("after a 429 and the success of a probe that was out before")
 		r.release()
 	})
 }
 
 // What the vendor asked for outlives a probe that was out when it did, and that fails for another reason.
-func TestRestProbeFailsAfterRetryAfter(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r testRest) {
-		r.fail(Unavailable, restAfter)
+func TestBreakerProbeFailsAfterRetryAfter(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
+		r.fail(Unavailable, pauseAfter)
 		r.wantProbe()
 		r.polled(0, Throttled, time.Now().Add(time.Minute), false, "429")
 		r.polled(0, Unavailable, time.Time{}, true, "503")
@@ -653,10 +653,10 @@ func TestRestProbeFailsAfterRetryAfter(t *testing.T) {
 }
 
 // A change of cause is worth a line; the same cause again is not.
-func TestRestLogsAnotherCause(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r testRest) {
-		r.fail(Unavailable, restAfter)
-		for _, trouble := range []Trouble{Unavailable, Throttled, Throttled, Unauthorized} {
+func TestBreakerLogsAnotherCause(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
+		r.fail(Unavailable, pauseAfter)
+		for _, trouble := range []VendorFailure{Unavailable, Throttled, Throttled, Unauthorized} {
 			r.wantProbe()
 			r.polled(0, trouble, time.Time{}, true, "")
 			r.release()
@@ -669,11 +669,11 @@ func TestRestLogsAnotherCause(t *testing.T) {
 	})
 }
 
-func TestRestAdmitEndsWithContext(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r testRest) {
+func TestBreakerAdmitEndsWithContext(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
-		r.fail(Unavailable, restAfter)
+		r.fail(Unavailable, pauseAfter)
 		if probe, err := r.admit(ctx, 1); probe || err == nil {
 			t.Errorf("admit gave probe %t, error %v, want the context's error", probe, err)
 		}
@@ -681,10 +681,10 @@ func TestRestAdmitEndsWithContext(t *testing.T) {
 	})
 }
 
-// What the rest says of itself, at every moment of one.
-func TestRestLook(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r testRest) {
-		want := func(why string, state schema.WorkerState, cause Trouble, detail string) {
+// What the pause says of itself, at every moment of one.
+func TestBreakerLook(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
+		want := func(why string, state schema.WorkerState, cause VendorFailure, detail string) {
 			t.Helper()
 			if l := r.look(); l.State != state || l.Cause != cause || l.Detail != detail || l.Until.IsZero() != (state == schema.Working) {
 				t.Errorf("%s: %+v, want %s because of %q: %q", why, l, state, cause, detail)
@@ -693,27 +693,27 @@ func TestRestLook(t *testing.T) {
 				t.Errorf("%s: the rest is over at %s", why, over)
 			}
 		}
-		want("new", schema.Working, NoTrouble, "")
-		r.fail(Unauthorized, restAfter)
-		want("after three failures", schema.Resting, Unauthorized, "503")
+		want("new", schema.Working, NoFailure, "")
+		r.fail(Unauthorized, pauseAfter)
+		want("after three failures", schema.Paused, Unauthorized, "503")
 		r.wantProbe()
 		want("when the rest is over", schema.Probing, Unauthorized, "503")
 		r.polled(0, Unavailable, time.Time{}, true, "no answer")
 		r.release()
-		want("after the probe failed", schema.Resting, Unavailable, "no answer")
+		want("after the probe failed", schema.Paused, Unavailable, "no answer")
 		r.wantProbe()
 		r.succeed(true)
 		r.release()
-		want("after the probe succeeded", schema.Working, NoTrouble, "")
+		want("after the probe succeeded", schema.Working, NoFailure, "")
 	})
 }
 
-// Another token cuts the rest short that the old one began, and no other.
-func TestRestCut(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r testRest) {
+// Another token cuts the pause short that the old one began, and no other.
+func TestBreakerCut(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		r.cut(Unauthorized)
 		r.wantWorking("nothing to cut")
-		r.fail(Unauthorized, restKnown)
+		r.fail(Unauthorized, maxKnown)
 		for range 8 { // up to some minutes
 			r.wantProbe()
 			r.fail(Unauthorized, 1)
@@ -735,8 +735,8 @@ func TestRestCut(t *testing.T) {
 			t.Errorf("the rest after that lasted %s, want a second within a fifth", took)
 		}
 	})
-	inFakeTime(t, func(t *testing.T, r testRest) {
-		r.fail(Unauthorized, restAfter)
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
+		r.fail(Unauthorized, pauseAfter)
 		r.polled(0, Unauthorized, time.Now().Add(time.Minute), false, "401")
 		r.cut(Unauthorized)
 		if took := r.wantProbe(); took != time.Minute {
@@ -745,45 +745,45 @@ func TestRestCut(t *testing.T) {
 	})
 }
 
-// Polls come in bunches, a lane at a time. One lane that fails among others that do not begins no rest, unless for a
+// Polls come in bunches, a lane at a time. One lane that fails among others that do not begins no pause, unless for a
 // second, or for as many polls as can be out at once, nothing else has succeeded.
-func TestRestOneLaneFailsAmongOthers(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r testRest) {
+func TestBreakerOneLaneFailsAmongOthers(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		for range 50 {
 			r.succeed(false)
-			time.Sleep(restQuiet - time.Millisecond)
-			r.fail(Unavailable, pullMost)
+			time.Sleep(pauseQuiet - time.Millisecond)
+			r.fail(Unavailable, maxPull)
 			r.wantWorking("after a bunch of failures")
 		}
 		r.wantLogged("all the while")
 
 		r.succeed(false)
-		r.fail(Unavailable, restSurely-1)
+		r.fail(Unavailable, pauseSurely-1)
 		r.wantWorking("within a second of a success")
 		r.fail(Unavailable, 1)
-		r.wantResting("after as many failures as can be out")
+		r.wantPaused("after as many failures as can be out")
 	})
-	inFakeTime(t, func(t *testing.T, r testRest) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		r.succeed(false)
-		r.fail(Unavailable, restAfter)
-		time.Sleep(restQuiet)
+		r.fail(Unavailable, pauseAfter)
+		time.Sleep(pauseQuiet)
 		r.wantWorking("nothing has failed since")
 		r.fail(Unavailable, 1)
-		r.wantResting("a second after the last success")
+		r.wantPaused("a second after the last success")
 	})
-	for _, trouble := range []Trouble{Unauthorized, Throttled} {
-		inFakeTime(t, func(t *testing.T, r testRest) {
+	for _, trouble := range []VendorFailure{Unauthorized, Throttled} {
+		inFakeTime(t, func(t *testing.T, r testBreaker) {
 			r.succeed(false)
-			r.fail(trouble, restAfter)
-			r.wantResting("a refused token, or a vendor that throttles, is everybody's")
+			r.fail(trouble, pauseAfter)
+			r.wantPaused("a refused token, or a vendor that throttles, is everybody's")
 		})
 	}
 }
 
 // After a lane's probe has failed, another lane has its turn first.
-func TestRestProbesGoRound(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r testRest) {
-		r.fail(Unavailable, restAfter)
+func TestBreakerProbesGoRound(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
+		r.fail(Unavailable, pauseAfter)
 		r.wantProbe()
 		r.polled(7, Unavailable, time.Time{}, true, "503")
 		r.release()
@@ -812,14 +812,14 @@ func TestRestProbesGoRound(t *testing.T) {
 	})
 }
 
-// A vendor that comes and goes is told once every few minutes, with how often it rested since.
-func TestRestThatFlapsFillsNoLog(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r testRest) {
+// A vendor that comes and goes is told once every few minutes, with how often it paused since.
+func TestBreakerThatFlapsFillsNoLog(t *testing.T) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		r.log.Reset()
 		began := time.Now()
 		rests := 0
 		for time.Since(began) < time.Hour {
-			r.fail(Unauthorized, restAfter)
+			r.fail(Unauthorized, pauseAfter)
 			rests++
 			r.wantProbe()
 			r.succeed(true)

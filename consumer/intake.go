@@ -55,6 +55,7 @@ func (r *reservations) first(ctx context.Context, d *delivery, w *Worker) (wait 
 	next := reservation{Reserved: lifecycle.Reserved{Position: lifecycle.Position{Generation: d.at.Generation, Number: 1}}}
 	var snapshot lifecycle.Snapshot
 	var refused lifecycle.TakeIn
+	again := false
 	for giveUp := r.cfg.Now().Add(refusedFor); ; {
 		read := r.cfg.Now()
 		around, err := r.stored.around(ctx, d, r.clock.time().Sub(d.at.Generation))
@@ -84,8 +85,9 @@ func (r *reservations) first(ctx context.Context, d *delivery, w *Worker) (wait 
 				return 0, ctx.Err()
 			}
 		}
-		if passed(read, r.cfg.Now()) > readAgain {
-			continue // this process stood still, or the broker was slow
+		if passed(read, r.cfg.Now()) > readAgain && !again {
+			again = true // this process stood still; where the broker is slow, reading once more helps no further
+			continue
 		}
 		// What is due counts as well, unless it has no more effect: a reservation of an interaction whose poll has yet to be
 		// made would be a second generation of it.

@@ -117,7 +117,7 @@ func TestBadConfigurationIsOneLine(t *testing.T) {
 		"wrong flag":                  {args: []string{"dlq", "ls", "--nope"}, want: []string{"--nope", "`statusworker dlq ls --help`"}},
 		"wrong argument":              {args: []string{"status", "now"}, want: []string{"now", "`statusworker status --help`"}},
 		"wrong command":               {args: []string{"statsu"}, want: []string{"statsu", "`statusworker --help`"}},
-		"no time for dead letters":        {args: []string{"dlq", "purge", "--all", "--yes", "--timeout", "0s"}, want: []string{"--timeout", "0s", "more than 0"}},
+		"no time for dead letters":    {args: []string{"dlq", "purge", "--all", "--yes", "--timeout", "0s"}, want: []string{"--timeout", "0s", "more than 0"}},
 		"no credentials file":         {args: []string{"run", "--nats-creds", missing}, want: []string{"--nats-creds ($NATS_CREDS)", missing, "no such file"}},
 		"inbox with a wildcard":       {args: []string{"run", "--nats-inbox-prefix", "_INBOX_worker.>"}, want: []string{"--nats-inbox-prefix ($NATS_INBOX_PREFIX)", "_INBOX_worker.>", "_INBOX_worker"}},
 		"inbox with a dot":            {args: []string{"status"}, env: map[string]string{"NATS_INBOX_PREFIX": "_INBOX."}, want: []string{"--nats-inbox-prefix ($NATS_INBOX_PREFIX)", "dot"}},

@@ -83,7 +83,7 @@ type breaker struct {
 	changed     chan struct{} // closed, and made anew, at every change
 }
 
-// Pause says whether a worker keeps away from the vendor, and why.
+// BreakerState says whether a worker keeps away from the vendor, and why.
 type BreakerState struct {
 	State schema.WorkerState
 	// Cause, Until and Detail are empty while it works. Until is when the pause ends or ended.

@@ -125,7 +125,7 @@ const (
 	DeadLetter Action = "dead_letter"
 )
 
-// Trouble is what the vendor suffers from, as far as one poll shows. It is never an interaction's fault.
+// VendorFailure is what the vendor suffers from, as far as one poll shows. It is never an interaction's fault.
 type VendorFailure string
 
 // The kinds of trouble.

@@ -138,7 +138,7 @@ func (w *Worker) Mode() Mode {
 // ClockOffset is how far the broker's clock is ahead of this host's, as last measured.
 func (w *Worker) ClockOffset() time.Duration { return w.clock.offset() }
 
-// Rest says whether the worker keeps away from the vendor now, and why.
+// Breaker says whether the worker keeps away from the vendor now, and why.
 func (w *Worker) Breaker() BreakerState { return w.breaker.look() }
 
 // First tells whether this worker's key came first when it last looked at those that are alive: of what one worker can tell

@@ -7,7 +7,7 @@ import (
 	"statusworker/schema"
 )
 
-// Letter is a dead letter, with where it is stored.
+// DeadLetter is a dead letter, with where it is stored.
 type DeadLetter struct {
 	schema.DeadLetter
 	// Sequence is the message's in the outcomes stream; Stored is when it was stored there.

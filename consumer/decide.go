@@ -135,7 +135,7 @@ const (
 	Throttled    VendorFailure = "throttled"
 	Unavailable  VendorFailure = "unavailable"
 	// Refused: the vendor refuses many interactions in the same way, and gives no status for any. It is not known from
-	// one poll, see rest.go.
+	// one poll, see breaker.go.
 	Refused VendorFailure = "refused"
 )
 

@@ -97,7 +97,7 @@
 // failed: where only one type of interaction fails, the others' successes keep the worker working, and what fails is polled
 // at its interval. A rest because of a refused token ends when the token file has another.
 //
-// The state machine is our own (rest.go). Of the circuit breakers that there are, sony/gobreaker (v2.4) opens for one
+// The state machine is our own (breaker.go). Of the circuit breakers that there are, sony/gobreaker (v2.4) opens for one
 // fixed time: neither Retry-After nor a growing rest can be had from it, and nobody is told when it half-opens.
 // failsafe-go (v0.9) can compute each delay, but leaves growing, its reset and the cause of a rest to the caller, hands out
 // permits without a way to wait for one, and counts the result of a poll that was out before the rest like that of a

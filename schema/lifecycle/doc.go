@@ -22,7 +22,7 @@
 //	a reservation of another generation                       Twice: acknowledge; that one is polled
 //	a due message of another generation that has not ended    Twice: acknowledge; that one is polled
 //	an earlier declared message, under another type, that
-//	  begins a generation itself                              Twice: acknowledge; that one is taken in
+//	  begins a generation itself (a replay passes it over)    Twice: acknowledge; that one is taken in
 //	a due message that has no more effect                     Reserve, on the condition that no reservation is stored
 //	nothing                                                   Reserve, on the condition that neither is stored
 //

@@ -8,13 +8,10 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
-	"statusworker/cmd/embedded"
 	"statusworker/consumer"
 	"statusworker/schema"
 )
@@ -134,128 +131,6 @@ func (s settings) enough(mode consumer.Mode) int {
 	}
 	const mostPerSecond = 22_000
 	return int((s.warmUp + s.measured + time.Second).Seconds() * mostPerSecond)
-}
-
-// rig is a broker of one or more nodes and a vendor, each a process, and a connection to the broker.
-type rig struct {
-	folder  string
-	servers []*process
-	vendor  *process
-	broker  *broker
-	pollers []*process
-}
-
-// newRig starts a broker with empty streams, of as many nodes as there are replicas, and a vendor.
-func newRig(ctx context.Context, mode consumer.Mode, intervals consumer.Intervals, replicas int, stderr io.Writer) (r *rig, err error) {
-	r = &rig{}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, r.close())
-		}
-	}()
-	if r.folder, err = os.MkdirTemp("", "statusworker-bench-"); err != nil {
-		return r, fmt.Errorf("making a folder for the broker: %w", err)
-	}
-	nodes, err := nodes(r.folder, replicas)
-	if err != nil {
-		return r, err
-	}
-	for _, node := range nodes {
-		server, err := start(stderr, append([]string{"broker"}, node...)...)
-		if err != nil {
-			return r, err
-		}
-		r.servers = append(r.servers, server)
-	}
-	if r.vendor, err = start(stderr, "vendor"); err != nil {
-		return r, err
-	}
-	if r.broker, err = openBroker(r.where()); err != nil {
-		return r, err
-	}
-	return r, r.broker.provision(ctx, mode, intervals, replicas)
-}
-
-// nodes gives the arguments of each node of a broker.
-func nodes(folder string, replicas int) ([][]string, error) {
-	if replicas <= 1 {
-		return [][]string{{folder}}, nil
-	}
-	ports, err := embedded.FreePorts(replicas)
-	if err != nil {
-		return nil, err
-	}
-	var all [][]string
-	for i, own := range ports {
-		name := fmt.Sprintf("n%d", i+1)
-		node := []string{filepath.Join(folder, name), name, strconv.Itoa(own)}
-		for _, port := range ports {
-			if port != own {
-				node = append(node, strconv.Itoa(port))
-			}
-		}
-		all = append(all, node)
-	}
-	return all, nil
-}
-
-// where is the broker's address, with all its nodes.
-func (r *rig) where() string {
-	var urls []string
-	for _, s := range r.servers {
-		urls = append(urls, s.where)
-	}
-	return strings.Join(urls, ",")
-}
-
-// poller starts a poller on the rig.
-func (r *rig) poller(role string, o order, stderr io.Writer) (*process, error) {
-	o.broker, o.vendor = r.where(), r.vendor.where
-	p, err := start(stderr, append([]string{role}, o.arguments()...)...)
-	if err == nil {
-		r.pollers = append(r.pollers, p)
-	}
-	return p, err
-}
-
-// close ends the processes, pollers first, and removes what the broker stored.
-func (r *rig) close() error {
-	var errs []error
-	for _, p := range r.pollers {
-		errs = append(errs, p.end())
-	}
-	if r.broker != nil {
-		r.broker.close()
-	}
-	if r.vendor != nil {
-		errs = append(errs, r.vendor.end())
-	}
-	for _, p := range r.servers {
-		errs = append(errs, p.end())
-	}
-	return errors.Join(append(errs, os.RemoveAll(r.folder))...)
-}
-
-// reading is what the three processes have used up to one moment.
-type reading struct{ poller, vendor, broker use }
-
-func (r *rig) read(poller *process) (reading, error) {
-	var now reading
-	var err error
-	if now.vendor, err = r.vendor.ask("use"); err != nil {
-		return now, err
-	}
-	if now.poller, err = poller.ask("use"); err != nil {
-		return now, err
-	}
-	for _, s := range r.servers {
-		u, err := s.ask("use")
-		if err != nil {
-			return now, err
-		}
-		now.broker.CPU += u.CPU
-	}
-	return now, nil
 }
 
 // workerFor is the concurrency of a worker that lets one lane alone have so many slots: it keeps some for each other one.

@@ -110,6 +110,15 @@ func (fatals) Tracef(string, ...any)  {}
 // URL is where clients connect.
 func (s *Server) URL() string { return s.server.ClientURL() }
 
+// Received counts the messages that the server has received from clients since it started.
+func (s *Server) Received() (uint64, error) {
+	v, err := s.server.Varz(nil)
+	if err != nil {
+		return 0, fmt.Errorf("reading the counts of the embedded NATS server: %w", err)
+	}
+	return uint64(v.InClientMsgs), nil
+}
+
 // LimitStorage has the account store no more bytes on disk from now on; less than 0 takes the limit away. It can be less than what
 // is stored already. In a cluster, each server has a limit of its own.
 func (s *Server) LimitStorage(bytes int64) error {

@@ -49,6 +49,28 @@ func messages(ctx context.Context, t *testing.T, js jetstream.JetStream) uint64 
 	return s.CachedInfo().State.Msgs
 }
 
+func TestReceived(t *testing.T) {
+	t.Parallel()
+	s := start(t, t.TempDir(), 0)
+	_, nc, _ := connect(t, s)
+	const sent = 3
+	for range sent {
+		if err := nc.Publish("a", nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The server counts what it has read before it reads on, and answers this in between.
+	if err := nc.FlushTimeout(10 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.FlushTimeout(10 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := s.Received(); err != nil || n != sent {
+		t.Errorf("received %d messages, %v, want %d", n, err, sent)
+	}
+}
+
 func TestServersAreAlone(t *testing.T) {
 	t.Parallel()
 	one, two := start(t, t.TempDir(), 0), start(t, t.TempDir(), 0)

@@ -41,7 +41,7 @@ func playBroker(args []string) (*player, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &player{where: s.URL(), stop: func() error {
+	return &player{where: s.URL(), received: s.Received, stop: func() error {
 		s.Stop()
 		return os.RemoveAll(args[0])
 	}}, nil
@@ -162,6 +162,40 @@ func (b *broker) fill(ctx context.Context, n int, over time.Duration, message fu
 			return fmt.Errorf("filling the broker: %w", err)
 		default:
 		}
+	}
+	return nil
+}
+
+// deliverOnce has the broker deliver n+1 messages to nobody who polls. It acks the last and hands the others back, so that
+// n wait for their second delivery.
+func (b *broker) deliverOnce(ctx context.Context, n int) error {
+	c, err := b.js.Consumer(ctx, consumer.Nak.PollStream(), schema.PollConsumer(schema.Audio))
+	if err != nil {
+		return fmt.Errorf("reading the consumer: %w", err)
+	}
+	delivered := make([]jetstream.Msg, 0, n+1)
+	for len(delivered) < n+1 {
+		const most = 1_000
+		batch, err := c.Fetch(min(most, n+1-len(delivered)), jetstream.FetchMaxWait(fillStall))
+		if err != nil {
+			return fmt.Errorf("having messages delivered once: %w", err)
+		}
+		before := len(delivered)
+		for msg := range batch.Messages() {
+			delivered = append(delivered, msg)
+		}
+		if err := batch.Error(); err != nil || len(delivered) == before {
+			return fmt.Errorf("having messages delivered once: %d of %d: %w", len(delivered), n+1, err)
+		}
+	}
+	for _, msg := range delivered[:n] {
+		if err := msg.Nak(); err != nil {
+			return fmt.Errorf("handing messages back: %w", err)
+		}
+	}
+	// A consumer handles acks and naks in the order in which they come: an answer to the last one answers for all.
+	if err := delivered[n].DoubleAck(ctx); err != nil {
+		return fmt.Errorf("handing messages back: %w", err)
 	}
 	return nil
 }

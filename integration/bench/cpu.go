@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -16,34 +17,51 @@ import (
 	"statusworker/schema"
 )
 
-// cpuGuidance is short, so that what was polled is due again soon. Schedules fire every quarter of a second.
+// cpuInterval is short, so that what was polled is due again soon. Schedules fire every quarter of a second.
 const cpuInterval = 200 * time.Millisecond
 
 // variant is one of the pollers that are measured.
 type variant struct {
 	role string
 	mode consumer.Mode
+	// first has every poll made at the first delivery of a declared message. Otherwise the broker has delivered each once
+	// before the poller starts, as it has at all polls of an interaction but one.
+	first bool
 }
 
 // variants in the order of a round. Each bare loop is followed by the stage that is compared with it, and that by the stage
-// without its metrics.
+// without its metrics. Reservations have no polls at first deliveries: the intake takes a declared message in, and does
+// not poll.
 func (s settings) variants() []variant {
 	var vs []variant
 	for _, mode := range []consumer.Mode{consumer.Schedule, consumer.Nak} {
 		if s.redelivery == "" || s.redelivery == string(mode) {
-			vs = append(vs, variant{"bare", mode}, variant{"stage", mode}, variant{"unmeasured", mode})
+			vs = append(vs, variant{"bare", mode, false}, variant{"stage", mode, false}, variant{"unmeasured", mode, false})
+			if mode == consumer.Nak {
+				vs = append(vs, variant{"bare", mode, true}, variant{"stage", mode, true})
+			}
 		}
 	}
 	return vs
 }
 
-func (v variant) String() string { return v.role + ", " + string(v.mode) }
+// bare is the loop that v is compared with.
+func (v variant) bare() variant { return variant{"bare", v.mode, v.first} }
+
+func (v variant) String() string {
+	text := v.role + ", " + string(v.mode)
+	if v.first {
+		text += ", first deliveries"
+	}
+	return text
+}
 
 // cost is what one run measured, a poll.
 type cost struct {
 	cpu, broker  float64 // microseconds
 	rate         float64 // polls a second
 	allocs, size float64
+	requests     float64 // messages that the broker received
 }
 
 // measureCPU runs the variants by turns, and prints what a poll costs in each.
@@ -65,7 +83,7 @@ func measureCPU(ctx context.Context, s settings, stdout, stderr io.Writer) error
 				return fmt.Errorf("measuring %s: %w", v, err)
 			}
 			costs[v] = append(costs[v], c)
-			fmt.Fprintf(stderr, "round %d, %-14s %6.1f us a poll, %6.0f polls/s\n", round+1, v.String()+":", c.cpu, c.rate)
+			fmt.Fprintf(stderr, "round %d, %-31s %6.1f us and %.2f requests a poll, %6.0f polls/s\n", round+1, v.String()+":", c.cpu, c.requests, c.rate)
 		}
 	}
 	fmt.Fprintf(stdout, "\nCPU: %d polls at a time, %d rounds of %s each, medians; the ratio is that of each round's pair.\n\n", s.concurrency, s.rounds, s.measured)
@@ -74,8 +92,9 @@ func measureCPU(ctx context.Context, s settings, stdout, stderr io.Writer) error
 }
 
 func printCosts(stdout io.Writer, variants []variant, costs map[variant][]cost) {
-	fmt.Fprintln(stdout, "| poller | CPU us/poll | polls/s | allocs/poll | bytes/poll | broker us/poll | CPU, stage / bare: median (min to max) |")
-	fmt.Fprintln(stdout, "|---|--:|--:|--:|--:|--:|--:|")
+	fmt.Fprintln(stdout, "| poller | CPU us/poll | polls/s | allocs/poll | bytes/poll | broker us/poll | broker requests/poll "+
+		"| CPU, stage / bare: median (min to max) |")
+	fmt.Fprintln(stdout, "|---|--:|--:|--:|--:|--:|--:|--:|")
 	for _, v := range variants {
 		cs := costs[v]
 		of := func(value func(cost) float64) float64 {
@@ -87,18 +106,18 @@ func printCosts(stdout io.Writer, variants []variant, costs map[variant][]cost) 
 		}
 		ratio := ""
 		if v.role != "bare" {
-			middle, least, most := ratios(cs, costs[variant{"bare", v.mode}])
+			middle, least, most := ratios(cs, costs[v.bare()])
 			ratio = fmt.Sprintf("**%.2f** (%.2f to %.2f)", middle, least, most)
 		}
-		fmt.Fprintf(stdout, "| %s | %.1f | %.0f | %.0f | %.0f | %.1f | %s |\n", v,
+		fmt.Fprintf(stdout, "| %s | %.1f | %.0f | %.0f | %.0f | %.1f | %.2f | %s |\n", v,
 			of(func(c cost) float64 { return c.cpu }), of(func(c cost) float64 { return c.rate }),
 			of(func(c cost) float64 { return c.allocs }), of(func(c cost) float64 { return c.size }),
-			of(func(c cost) float64 { return c.broker }), ratio)
+			of(func(c cost) float64 { return c.broker }), of(func(c cost) float64 { return c.requests }), ratio)
 	}
 	fmt.Fprintln(stdout)
 	for _, v := range variants {
 		if v.role == "unmeasured" {
-			middle, least, most := ratios(costs[variant{"stage", v.mode}], costs[v])
+			middle, least, most := ratios(costs[variant{"stage", v.mode, v.first}], costs[v])
 			fmt.Fprintf(stdout, "Metrics, %s: the stage takes %.2f (%.2f to %.2f) times the CPU of the stage without them.\n", v.mode, middle, least, most)
 		}
 	}
@@ -119,9 +138,17 @@ func median(values []float64) float64 {
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
-// enough is how many interactions keep polls due. A reservation keeps coming back, and is out for half a second at most;
-// a broker that gets naks so fast hardly delivers anything again (docs/benchmarks.md), so that what was never polled
-// must last.
+// interval is the poll interval of a run. Where first deliveries are measured, nothing comes back before the run is over.
+func (s settings) interval(v variant) time.Duration {
+	if v.first {
+		return s.warmUp + s.measured
+	}
+	return cpuInterval
+}
+
+// enough is how many interactions keep polls due. A reservation keeps coming back, and is out for half a second at most.
+// A broker that receives naks so fast rarely finds out which have fallen due (docs/benchmarks.md), so that what waits when
+// the poller starts must last.
 func (s settings) enough(mode consumer.Mode) int {
 	switch {
 	case s.interactions > 0:
@@ -148,7 +175,7 @@ func workerFor(slots int, mode consumer.Mode) int {
 
 // runSaturated measures one variant while more polls are due than it can make.
 func runSaturated(ctx context.Context, s settings, v variant, round int, stderr io.Writer) (c cost, err error) {
-	o := order{mode: v.mode, interval: cpuInterval, concurrency: s.concurrency}
+	o := order{mode: v.mode, interval: s.interval(v), concurrency: s.concurrency}
 	if v.role != "bare" {
 		o.concurrency = workerFor(s.concurrency, v.mode)
 	}
@@ -157,16 +184,10 @@ func runSaturated(ctx context.Context, s settings, v variant, round int, stderr 
 		return c, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	message := due
-	if v.mode == consumer.Nak {
-		message = func(int) *nats.Msg { return declared() }
-	} else if err := r.broker.fill(ctx, 1, 0, waiting); err != nil {
+	if err := r.fillFor(ctx, v, s.enough(v.mode)); err != nil {
 		return c, err
 	}
-	if err := r.broker.fill(ctx, s.enough(v.mode), 0, message); err != nil {
-		return c, err
-	}
-	if err := pause(ctx, 2*cpuInterval); err != nil { // nothing is too young for its first poll
+	if err := pause(ctx, o.interval+cpuInterval); err != nil { // nothing is too young for its first poll
 		return c, err
 	}
 	poller, err := r.poller(v.role, o, stderr)
@@ -177,7 +198,7 @@ func runSaturated(ctx context.Context, s settings, v variant, round int, stderr 
 		return c, err
 	}
 	if s.profiles != "" {
-		prefix := filepath.Join(s.profiles, fmt.Sprintf("%s-%s-%d", v.role, v.mode, round+1))
+		prefix := filepath.Join(s.profiles, fmt.Sprintf("%s-%d", strings.NewReplacer(", ", "-", " ", "-").Replace(v.String()), round+1))
 		for suffix, p := range map[string]*process{"": poller, "-broker": r.servers[0]} {
 			if _, err := p.ask("profile " + prefix + suffix); err != nil {
 				return c, err
@@ -188,7 +209,7 @@ func runSaturated(ctx context.Context, s settings, v variant, round int, stderr 
 	if err != nil {
 		return c, err
 	}
-	if err := r.watchBacklog(ctx, v.mode, s.measured); err != nil {
+	if err := r.watchBacklog(ctx, s, v.mode); err != nil {
 		return c, err
 	}
 	end, err := r.read(poller)
@@ -205,21 +226,50 @@ func runSaturated(ctx context.Context, s settings, v variant, round int, stderr 
 	return costOf(begin, end)
 }
 
-// watchBacklog waits, and fails when a poller that should always have something to do has not.
-func (r *rig) watchBacklog(ctx context.Context, mode consumer.Mode, d time.Duration) error {
-	const looks = 5
-	for range looks {
-		if err := pause(ctx, d/looks); err != nil {
+// fillFor stores n interactions for a variant, all of which it can poll at once.
+func (r *rig) fillFor(ctx context.Context, v variant, n int) error {
+	if v.mode == consumer.Schedule {
+		if err := r.broker.fill(ctx, 1, 0, waiting); err != nil {
 			return err
 		}
-		switch n, err := r.broker.backlog(ctx, mode); {
+		return r.broker.fill(ctx, n, 0, due)
+	}
+	messages := func(int) *nats.Msg { return declared() }
+	if v.first {
+		return r.broker.fill(ctx, n, 0, messages)
+	}
+	if err := r.broker.fill(ctx, n+1, 0, messages); err != nil {
+		return err
+	}
+	return r.broker.deliverOnce(ctx, n)
+}
+
+// watchBacklog waits while a run is measured, and fails when a poller that should always have something to do has not.
+func (r *rig) watchBacklog(ctx context.Context, s settings, mode consumer.Mode) error {
+	const looks = 5
+	for range looks {
+		if err := pause(ctx, s.measured/looks); err != nil {
+			return err
+		}
+		switch due, err := r.stillDue(ctx, s, mode); {
 		case err != nil:
 			return err
-		case n == 0:
+		case !due:
 			return errors.New("nothing is due any more, so that this is no measurement of a busy poller: set -interactions to more")
 		}
 	}
 	return nil
+}
+
+// stillDue tells whether polls are due that nobody has pulled. The broker does not report how many messages wait for their
+// redelivery, so that with naks the polls are counted: while there are fewer than interactions, some was not polled yet.
+func (r *rig) stillDue(ctx context.Context, s settings, mode consumer.Mode) (bool, error) {
+	if mode == consumer.Nak {
+		u, err := r.vendor.ask("use")
+		return u.Polls+uint64(s.concurrency) < uint64(s.enough(mode)), err
+	}
+	n, err := r.broker.backlog(ctx, mode)
+	return n > 0, err
 }
 
 // errIdle is a run in which nothing was polled: it happens to the bare loop, whose pull the broker then does not answer.
@@ -236,5 +286,7 @@ func costOf(begin, end reading) (cost, error) {
 		rate:   polls / end.vendor.At.Sub(begin.vendor.At).Seconds(),
 		allocs: float64(end.poller.Mallocs-begin.poller.Mallocs) / polls,
 		size:   float64(end.poller.Bytes-begin.poller.Bytes) / polls,
+
+		requests: float64(end.broker.Received-begin.broker.Received) / polls,
 	}, nil
 }

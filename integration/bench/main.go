@@ -1,7 +1,7 @@
 // Command bench measures what a poll costs: the CPU of the stage against a bare loop that does the least that a poller
 // can do, and the worker's memory with few and with many interactions in flight.
 //
-//	go run ./integration/bench              both, about four minutes
+//	go run ./integration/bench              both, about nine minutes
 //	go run ./integration/bench -only cpu
 //	go run ./integration/bench -only memory
 //	go run ./integration/bench -only dlq      what few and many dead letters take

@@ -55,6 +55,11 @@ func runRole(args []string, stdin io.Reader, stdout io.Writer) error {
 		if p.polls != nil {
 			r.Polls = p.polls()
 		}
+		if p.received != nil {
+			if r.Received, err = p.received(); err != nil {
+				return err
+			}
+		}
 		if p.late != nil && question == "late" {
 			r.LateP50, r.LateP99 = p.late()
 		}
@@ -70,6 +75,8 @@ type player struct {
 	where string
 	// polls counts status requests that were answered, where the role knows.
 	polls func() uint64
+	// received counts messages from clients, where the role is a broker.
+	received func() (uint64, error)
 	// late is the median and the 99th percentile of how late polls were since it was last called, where the role knows.
 	late func() (p50, p99 time.Duration)
 	stop func() error
@@ -84,6 +91,7 @@ type use struct {
 	HeapInUse    uint64
 	ResidentSize uint64
 	Polls        uint64
+	Received     uint64
 	// LateP50 and LateP99 answer the question `late`.
 	LateP50, LateP99 time.Duration
 }

@@ -60,7 +60,7 @@ func (w *Worker) trace(ctx context.Context, d *delivery) (context.Context, *span
 // template is the subject of the lane's deliveries with a name in the place of the identifier.
 func (l *lane) template() string {
 	if l.typ == "" {
-		return "interactions.declared.{type}.{identifier}"
+		return schema.DeclaredSubject("{type}", "{identifier}")
 	}
 	if l.stream == schema.StreamDeclared {
 		return schema.DeclaredSubject(l.typ, "{identifier}")

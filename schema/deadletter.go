@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -60,7 +59,7 @@ func DecodeDeadLetter(subject string, message []byte) (DeadLetter, error) {
 func (d DeadLetter) Declared() (subject string, message []byte, err error) {
 	subject = d.Source.Subject
 	kind, identifier, ok := SplitSubject(subject)
-	if !ok || !strings.HasPrefix(subject, prefixDeclared) || !Type(kind).Valid() || CheckIdentifier(identifier) != nil || identifier != d.Identifier {
+	if !ok || !DefaultNamespace.IsDeclaredSubject(subject) || !Type(kind).Valid() || CheckIdentifier(identifier) != nil || identifier != d.Identifier {
 		return "", nil, fmt.Errorf("it came on the subject %s, on which nothing valid can be declared", Quote(subject))
 	}
 	if len(d.Declaration) > 0 && string(d.Declaration) != "null" {

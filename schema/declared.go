@@ -64,9 +64,14 @@ func Decode(message []byte) (Declared, error) {
 // DecodeFrom reads a declared message that came on a subject, and refuses with a [*MemberError] one whose type or
 // identifier is not the subject's.
 func DecodeFrom(subject string, message []byte) (Declared, error) {
-	kind, identifier, ok := SplitSubject(subject)
+	return DefaultNamespace.DecodeFrom(subject, message)
+}
+
+// DecodeFrom is the function of that name for the subjects of n.
+func (n Namespace) DecodeFrom(subject string, message []byte) (Declared, error) {
+	kind, identifier, ok := n.SplitSubject(subject)
 	if !ok {
-		return Declared{}, wrong("", "its subject %s is not interactions.declared.<type>.<identifier>", Quote(subject))
+		return Declared{}, wrong("", "its subject %s is not %s", Quote(subject), n.DeclaredSubject("<type>", "<identifier>"))
 	}
 	d, at, err := decode(message)
 	if err != nil {

@@ -59,13 +59,8 @@ type Outcome struct {
 // Failed tells whether o is a dead letter.
 func (o Outcome) Failed() bool { return o.Reason != "" }
 
-// Subject is where o is published.
-func (o Outcome) Subject() string {
-	if o.Failed() {
-		return FailedSubject(o.Reason, o.Identifier)
-	}
-	return ProcessedSubject(o.Destination, o.Identifier)
-}
+// Subject is where o is published in [DefaultNamespace].
+func (o Outcome) Subject() string { return DefaultNamespace.OutcomeSubject(o) }
 
 // ID is the CloudEvents id of o, and its Nats-Msg-Id. An interaction that is declared again has other IDs.
 func (o Outcome) ID() string {

@@ -3,14 +3,12 @@ package schema
 import "time"
 
 // The workers announce themselves in a key-value bucket of NATS: each puts an [Announcement] under a key of its own,
-// again and again. A key that is not put again is gone after AnnouncementLife.
+// again and again. A key that is not put again is gone after AnnouncementLife. These are the names of [DefaultNamespace].
 const (
-	BucketWorkers = "INTERACTIONS_WORKERS"
+	BucketWorkers = defaultStreams + suffixWorkers
 	// StreamWorkers is the bucket's stream, and SubjectsWorkers matches its keys, by the rules of NATS for buckets.
-	StreamWorkers   = "KV_" + BucketWorkers
-	SubjectsWorkers = prefixWorkers + ">"
-
-	prefixWorkers = "$KV." + BucketWorkers + "."
+	StreamWorkers   = bucketStream + BucketWorkers
+	SubjectsWorkers = bucketKeys + BucketWorkers + ".>"
 )
 
 const (
@@ -22,8 +20,8 @@ const (
 	MaxAnnouncementBytes = 64 << 10
 )
 
-// WorkerSubject is where a worker announces itself.
-func WorkerSubject(worker string) string { return prefixWorkers + worker }
+// WorkerSubject is where a worker of [DefaultNamespace] announces itself.
+func WorkerSubject(worker string) string { return DefaultNamespace.WorkerSubject(worker) }
 
 // WorkerState is what a worker does about the vendor.
 type WorkerState string

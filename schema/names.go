@@ -7,32 +7,22 @@ import (
 	"unicode/utf8"
 )
 
-// Streams and consumers, as `statusworker provision` makes them.
+// Streams and consumers of [DefaultNamespace], as `statusworker provision` makes them.
 const (
-	StreamDeclared = "INTERACTIONS_DECLARED"
-	StreamPolls    = "INTERACTIONS_POLLS"
-	StreamOutcomes = "INTERACTIONS_OUTCOMES"
+	StreamDeclared = defaultStreams + suffixDeclared
+	StreamPolls    = defaultStreams + suffixPolls
+	StreamOutcomes = defaultStreams + suffixOutcomes
 
-	ConsumerIntake = "intake"
+	ConsumerIntake = consumerIntake
 )
 
-// Streams lists all of them, in the order in which an interaction goes through them; the bucket of the workers comes before
-// the outcomes.
-func Streams() []string { return []string{StreamDeclared, StreamPolls, StreamWorkers, StreamOutcomes} }
-
-// Subject patterns of the streams, and the first two tokens of every subject.
+// Subject patterns of the streams of [DefaultNamespace].
 const (
-	SubjectsDeclared  = prefixDeclared + "*.*"
-	SubjectsHold      = prefixHold + "*.*"
-	SubjectsPoll      = prefixPoll + "*.*"
-	SubjectsProcessed = prefixProcessed + "*.*"
-	SubjectsFailed    = prefixFailed + "*.*"
-
-	prefixDeclared  = "interactions.declared."
-	prefixHold      = "interactions.hold."
-	prefixPoll      = "interactions.poll."
-	prefixProcessed = "interactions.processed."
-	prefixFailed    = "interactions.failed."
+	SubjectsDeclared  = defaultName + stageDeclared + anyKindAndID
+	SubjectsHold      = defaultName + stageHold + anyKindAndID
+	SubjectsPoll      = defaultName + stagePoll + anyKindAndID
+	SubjectsProcessed = defaultName + stageProcessed + anyKindAndID
+	SubjectsFailed    = defaultName + stageFailed + anyKindAndID
 )
 
 // Headers that travel with an interaction from poll to poll, and from a declared message to its outcome.
@@ -90,81 +80,58 @@ func Types() []Type { return []Type{Audio, Chat, Transcript} }
 // Valid tells whether t is one of [Types].
 func (t Type) Valid() bool { return t == Audio || t == Chat || t == Transcript }
 
-// PollConsumer is the name of the consumer that feeds the lane of t.
-func PollConsumer(t Type) string { return "poll-" + string(t) }
+// The names of [DefaultNamespace]: each function is the method of its name.
 
-// DeclaredSubject is where the declared message of an interaction is published.
+func Streams() []string { return DefaultNamespace.Streams() }
+
+func PollConsumer(t Type) string { return DefaultNamespace.PollConsumer(t) }
+
 func DeclaredSubject(t Type, identifier string) string {
-	return prefixDeclared + string(t) + "." + identifier
+	return DefaultNamespace.DeclaredSubject(t, identifier)
 }
 
-// DeclaredSubjects matches the declared messages of an interaction, whatever type they name.
-func DeclaredSubjects(identifier string) string { return prefixDeclared + "*." + identifier }
+func DeclaredSubjects(identifier string) string { return DefaultNamespace.DeclaredSubjects(identifier) }
 
-// HoldSubject is where the reservation of an interaction is stored.
-func HoldSubject(t Type, identifier string) string { return prefixHold + string(t) + "." + identifier }
+func HoldSubject(t Type, identifier string) string {
+	return DefaultNamespace.HoldSubject(t, identifier)
+}
 
-// HoldSubjects matches the reservation of an interaction, whatever type it was declared as.
-func HoldSubjects(identifier string) string { return prefixHold + "*." + identifier }
+func HoldSubjects(identifier string) string { return DefaultNamespace.HoldSubjects(identifier) }
 
-// PollSubject is where a reservation appears when it falls due.
-func PollSubject(t Type, identifier string) string { return prefixPoll + string(t) + "." + identifier }
+func PollSubject(t Type, identifier string) string {
+	return DefaultNamespace.PollSubject(t, identifier)
+}
 
-// IsPollSubject tells whether what lies on a subject of the polls stream has fallen due.
-func IsPollSubject(subject string) bool { return strings.HasPrefix(subject, prefixPoll) }
+func PollSubjects(identifier string) string { return DefaultNamespace.PollSubjects(identifier) }
 
-// PollSubjects matches what is due of an interaction, whatever type it was declared as.
-func PollSubjects(identifier string) string { return prefixPoll + "*." + identifier }
+func IsPollSubject(subject string) bool { return DefaultNamespace.IsPollSubject(subject) }
 
-// WaitingSubjects matches the reservation of an interaction and what is due of it. (In the polls stream; it matches more
-// elsewhere.)
-func WaitingSubjects(identifier string) string { return "interactions.*.*." + identifier }
+func WaitingSubjects(identifier string) string { return DefaultNamespace.WaitingSubjects(identifier) }
 
-// ProcessedSubject is where a processed event goes.
 func ProcessedSubject(d Destination, identifier string) string {
-	return prefixProcessed + string(d) + "." + identifier
+	return DefaultNamespace.ProcessedSubject(d, identifier)
 }
 
-// FailedSubject is where a dead letter goes.
 func FailedSubject(r Reason, identifier string) string {
-	return prefixFailed + string(r) + "." + identifier
+	return DefaultNamespace.FailedSubject(r, identifier)
 }
 
-// FailedSubjects matches the dead letters whose subject ends in a token, whatever their reason.
-func FailedSubjects(token string) string { return prefixFailed + "*." + token }
+func FailedSubjects(token string) string { return DefaultNamespace.FailedSubjects(token) }
 
-// IsFailedSubject tells whether a subject is one of dead letters.
-func IsFailedSubject(subject string) bool { return strings.HasPrefix(subject, prefixFailed) }
+func IsFailedSubject(subject string) bool { return DefaultNamespace.IsFailedSubject(subject) }
 
-// OutcomeSubjects matches every outcome of one interaction. (In the outcomes stream; it matches more elsewhere.)
-func OutcomeSubjects(identifier string) string { return "interactions.*.*." + identifier }
+func OutcomeSubjects(identifier string) string { return DefaultNamespace.OutcomeSubjects(identifier) }
 
-// SplitSubject takes `interactions.<stage>.<kind>.<identifier>` apart: the kind is an interaction type, a destination
-// or a reason. It does not judge the tokens; ok tells whether there are four of them, none empty. Where there are not,
-// it gives nothing.
 func SplitSubject(subject string) (kind, identifier string, ok bool) {
-	rest, ok := strings.CutPrefix(subject, "interactions.")
-	if !ok {
-		return "", "", false
-	}
-	stage, rest, _ := strings.Cut(rest, ".")
-	kind, identifier, _ = strings.Cut(rest, ".")
-	if stage == "" || kind == "" || identifier == "" || strings.Contains(identifier, ".") {
-		return "", "", false
-	}
-	return kind, identifier, true
+	return DefaultNamespace.SplitSubject(subject)
 }
 
-// SubjectPattern is the subject under which a consumer finds what is due for a lane, or, with delayed naks, what was
-// declared for it.
 func SubjectPattern(stream string, t Type) (string, error) {
-	switch stream {
-	case StreamDeclared:
-		return DeclaredSubject(t, "*"), nil
-	case StreamPolls:
-		return PollSubject(t, "*"), nil
-	}
-	return "", fmt.Errorf("stream %q has no lanes: use %s or %s", stream, StreamDeclared, StreamPolls)
+	return DefaultNamespace.SubjectPattern(stream, t)
+}
+
+func DeadLetterToken(subject string, sequence uint64) string {
+	return DefaultNamespace.DeadLetterToken(subject, sequence)
 }
 
 // CheckIdentifier says what is wrong with an interaction identifier, or nil. The vendor's identifiers are GUIDs; the
@@ -209,16 +176,6 @@ func characterAt(s string, i int) string {
 }
 
 var plainToken = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)
-
-// DeadLetterToken is the last token of an invalid message's dead letter: the last token of the subject on which the
-// message came, where that is made of letters, digits, `-` and `_`, and otherwise `seq-` and its stream sequence.
-// (A message can be published on a subject with a `*` in it.)
-func DeadLetterToken(subject string, sequence uint64) string {
-	if _, token, ok := SplitSubject(subject); ok && plainToken.MatchString(token) {
-		return token
-	}
-	return fmt.Sprintf("seq-%d", sequence)
-}
 
 // Quote shows a value from outside in an error or a log line: quoted, so that it cannot break out of its line, and cut
 // after 64 bytes, so that it cannot flood it.

@@ -89,7 +89,7 @@ func (o *Oracle) add(m jetstream.Msg) {
 
 // split takes the subject of an outcome apart.
 func split(subject string) (kind, identifier string) {
-	subject = strings.TrimPrefix(subject, "interactions.")
+	subject = strings.TrimPrefix(subject, schema.DefaultNamespace.String()+".")
 	i := strings.LastIndexByte(subject, '.')
 	return subject[:max(i, 0)], subject[i+1:]
 }

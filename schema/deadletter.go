@@ -40,7 +40,7 @@ func DecodeDeadLetter(subject string, message []byte) (DeadLetter, error) {
 		return DeadLetter{}, fmt.Errorf("the message on %s is no event in JSON: %w", Quote(subject), err)
 	}
 	d := e.Data
-	switch kind, token, _ := SplitSubject(subject); {
+	switch kind, token, _ := DefaultNamespace.SplitSubject(subject); {
 	case e.Type != EventFailed:
 		return DeadLetter{}, fmt.Errorf("the message on %s is of type %s, want %s", Quote(subject), Quote(e.Type), EventFailed)
 	case string(d.Reason) != kind, d.Identifier != token:
@@ -58,7 +58,7 @@ func DecodeDeadLetter(subject string, message []byte) (DeadLetter, error) {
 // it came where it was none. The error says why there is nothing to declare again.
 func (d DeadLetter) Declared() (subject string, message []byte, err error) {
 	subject = d.Source.Subject
-	kind, identifier, ok := SplitSubject(subject)
+	kind, identifier, ok := DefaultNamespace.SplitSubject(subject)
 	if !ok || !DefaultNamespace.IsDeclaredSubject(subject) || !Type(kind).Valid() || CheckIdentifier(identifier) != nil || identifier != d.Identifier {
 		return "", nil, fmt.Errorf("it came on the subject %s, on which nothing valid can be declared", Quote(subject))
 	}

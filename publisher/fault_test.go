@@ -141,7 +141,8 @@ func TestPublishWithoutItsStream(t *testing.T) {
 	ctx, cancel := context.WithTimeout(s.ctx, 2*time.Second)
 	defer cancel()
 	o := failed(uuid.NewString(), life, schema.Rejected)
-	if err := p.Publish(ctx, o); !errors.Is(err, jetstream.ErrNoStreamResponse) || !strings.Contains(err.Error(), o.Subject()) {
+	err := p.Publish(ctx, o)
+	if !errors.Is(err, jetstream.ErrNoStreamResponse) || !strings.Contains(err.Error(), o.Subject()) {
 		t.Errorf("Publish gave %v, want that no stream takes %s", err, o.Subject())
 	}
 }

@@ -15,7 +15,8 @@ import (
 func TestPublishInvalidMessages(t *testing.T) {
 	windows(t, func(t *testing.T, s *stage) {
 		id := uuid.NewString()
-		bad, next, last := failed(id, life, schema.InvalidMessage), failed(id, later, schema.InvalidMessage), failed(id, later.Add(time.Hour), schema.InvalidMessage)
+		bad, next := failed(id, life, schema.InvalidMessage), failed(id, later, schema.InvalidMessage)
+		last := failed(id, later.Add(time.Hour), schema.InvalidMessage)
 		s.publish(publisher.Stats{Published: 1}, bad)
 		s.forget()
 		s.publish(publisher.Stats{Repeated: 1}, bad)

@@ -17,8 +17,8 @@ import (
 // the broker has acknowledged all of them, or had them already, or holds an outcome that contradicts them, which is
 // kept. Where that is a processed event of the same generation, the processed events that go with it (see
 // [schema.Outcome.Success]) are published from what it says, should they be missing: whoever stored it may have come to
-// its end before it could store the others. Publish tries again with growing delays until ctx ends, and returns the last
-// error then; the caller repeats the same call later.
+// its end before it could store the others. Publish tries again with growing delays until ctx ends, and returns the
+// last error then; the caller repeats the same call later.
 func (p *Publisher) Publish(ctx context.Context, outcomes ...schema.Outcome) error {
 	run := &publishing{Publisher: p, wanted: outcomes, todo: outcomes}
 	var last error

@@ -239,7 +239,8 @@ func TestOutcomes(t *testing.T) {
 		}
 		for _, o := range want {
 			if !slices.ContainsFunc(got, func(g lifecycle.Outcome) bool {
-				return g.Subject == o.Subject() && g.Reason == o.Reason && g.Destination == o.Destination && g.Generation.Equal(o.Origin.Stored) && g.Stored.After(life)
+				return g.Subject == o.Subject() && g.Reason == o.Reason && g.Destination == o.Destination &&
+					g.Generation.Equal(o.Origin.Stored) && g.Stored.After(life)
 			}) {
 				t.Errorf("outcomes %+v lack %s of %s", got, o.Subject(), o.Origin.Stored)
 			}
@@ -284,7 +285,9 @@ func TestPublishBesideForeignMessages(t *testing.T) {
 	s := newStage(t, longWindow)
 	for _, foreign := range []string{"not JSON", "{}", `[1]`, `{"data":{"destination":"cxai","reason":"rejected"}}`} {
 		id, dead := uuid.NewString(), uuid.NewString()
-		for _, subject := range []string{schema.ProcessedSubject(schema.ToTranscript, id), schema.FailedSubject(schema.Rejected, dead)} {
+		for _, subject := range []string{
+			schema.ProcessedSubject(schema.ToTranscript, id), schema.FailedSubject(schema.Rejected, dead),
+		} {
 			s.put(subject, []byte(foreign))
 		}
 		s.publish(publisher.Stats{Published: 1, Repeated: 1}, processed(id, life)...)

@@ -19,8 +19,8 @@ func family(o schema.Outcome) string {
 	return schema.OutcomeSubjects(o.Identifier)
 }
 
-// Outcomes reads what is stored on the outcome subjects of an interaction, the newest on each, from the stream's leader.
-// The error says that the broker could not be asked.
+// Outcomes reads what is stored on the outcome subjects of an interaction, the newest on each, from the stream's
+// leader. The error says that the broker could not be asked.
 func (p *Publisher) Outcomes(ctx context.Context, identifier string) ([]lifecycle.Outcome, error) {
 	all := schema.Outcome{Identifier: identifier}
 	bounded, cancel := context.WithTimeout(ctx, attemptTimeout)

@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/adapter"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
@@ -270,7 +271,7 @@ func TestDeclaredAgainBeforeTheTombstone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
-			p, err := publisher.New(s.ctx, s.js, s.cfg.Log)
+			p, err := publisher.New(s.ctx, adapter.New(s.js), s.cfg.Log)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -315,7 +316,7 @@ func TestDeclaredTwiceWhileAPollIsDue(t *testing.T) {
 			id := uuid.NewString()
 			s.vendor.Declare(id, simulator.Processed(0))
 			s.declare(schema.Audio, id)
-			p, err := publisher.New(s.ctx, s.js, s.cfg.Log)
+			p, err := publisher.New(s.ctx, adapter.New(s.js), s.cfg.Log)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -420,7 +421,7 @@ func (s *stage) declareUntilAccepted(typ schema.Type, id string) {
 func (s *stage) startWith(client consumer.StatusClient, out consumer.OutcomePublisher) *running {
 	s.t.Helper()
 	if out == nil {
-		p, err := publisher.New(s.ctx, s.js, s.cfg.Log)
+		p, err := publisher.New(s.ctx, adapter.New(s.js), s.cfg.Log)
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -493,7 +494,7 @@ func TestOutcomeThatCannotBePublishedComesBack(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
 		s := newStage(t, mode, simulator.Config{}, nil)
-		p, err := publisher.New(s.ctx, s.js, s.cfg.Log)
+		p, err := publisher.New(s.ctx, adapter.New(s.js), s.cfg.Log)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -532,7 +533,7 @@ func TestHalfASuccessIsCompleted(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
 		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.NotFoundGrace = time.Millisecond })
-		p, err := publisher.New(s.ctx, s.js, s.cfg.Log)
+		p, err := publisher.New(s.ctx, adapter.New(s.js), s.cfg.Log)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/adapter"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
@@ -48,7 +49,7 @@ func TestBrokerClockStepsForward(t *testing.T) {
 	s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
 	behind := &atomic.Int64{}
 	behind.Store(int64(step))
-	p, err := publisher.New(s.ctx, s.js, s.cfg.Log)
+	p, err := publisher.New(s.ctx, adapter.New(s.js), s.cfg.Log)
 	if err != nil {
 		t.Fatal(err)
 	}

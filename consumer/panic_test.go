@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"statusworker/cmd/broker/adapter"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
@@ -47,7 +48,7 @@ func (e *explosive) Publish(ctx context.Context, outcomes ...schema.Outcome) err
 }
 
 func newExplosive(s *stage) *explosive {
-	p, err := publisher.New(s.ctx, s.js, s.cfg.Log)
+	p, err := publisher.New(s.ctx, adapter.New(s.js), s.cfg.Log)
 	if err != nil {
 		s.t.Fatal(err)
 	}

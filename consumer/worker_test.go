@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/broker/adapter"
 	"statusworker/cmd/embedded"
 	"statusworker/consumer"
 	"statusworker/publisher"
@@ -116,7 +117,7 @@ func (s *stage) start() *running {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	out, err := publisher.New(s.ctx, js, s.cfg.Log)
+	out, err := publisher.New(s.ctx, adapter.New(js), s.cfg.Log)
 	if err != nil {
 		s.t.Fatal(err)
 	}

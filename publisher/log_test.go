@@ -17,7 +17,7 @@ func TestOutcomesAreLogged(t *testing.T) {
 	s := newStage(t, longWindow)
 	log, hook := logtest.NewNullLogger()
 	log.SetLevel(logrus.DebugLevel)
-	p, err := publisher.New(s.ctx, s.js, log)
+	p, err := publisher.New(s.ctx, s.counter, log)
 	if err != nil {
 		t.Fatal(err)
 	}

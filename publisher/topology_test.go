@@ -15,7 +15,7 @@ import (
 // Compare-and-set hangs on this: outcomes stay when they are read, all of them, and are read from the leader.
 func TestTopology(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, longWindow)
+	s := onServer(t)
 	set := publisher.Topology(publisher.Choices{MaxAge: time.Hour, MaxBytes: 4096})
 	one := set.Streams[0]
 	if len(set.Streams) != 1 || len(set.Consumers) != 0 || one.Name != schema.StreamOutcomes || one.Retention != jetstream.LimitsPolicy ||
@@ -25,7 +25,7 @@ func TestTopology(t *testing.T) {
 	if three := publisher.Topology(publisher.Choices{Replicas: 3}).Streams[0]; three.Replicas != 3 {
 		t.Errorf("the stream has %d replicas, want the 3 chosen", three.Replicas)
 	}
-	differ, err := topology.Compare(s.ctx, s.js, set)
+	differ, err := topology.Compare(s.ctx, s.server.js, set)
 	object := "stream " + schema.StreamOutcomes
 	want := []topology.Difference{
 		{Object: object, Field: "max age", Have: "14d", Want: "1h", Choice: true},

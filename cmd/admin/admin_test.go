@@ -27,6 +27,7 @@ import (
 	"github.com/sirupsen/logrus/hooks/test"
 
 	"statusworker/cmd/admin"
+	"statusworker/cmd/broker/adapter"
 	"statusworker/cmd/embedded"
 	"statusworker/consumer"
 	"statusworker/publisher"
@@ -111,7 +112,7 @@ func newStage(t *testing.T, mode consumer.Mode, change ...func(*parts)) *stage {
 	client, err := statusclient.New(statusclient.Config{BaseURL: s.vendor.URL(), Token: simulator.DefaultToken})
 	check(err)
 	t.Cleanup(client.Close)
-	s.out, err = publisher.New(ctx, s.js, log)
+	s.out, err = publisher.New(ctx, adapter.New(s.js), log)
 	check(err)
 	p := parts{cfg, client, s.js, log}
 	for _, c := range change {

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/broker/adapter"
 	"statusworker/publisher/dlq"
 	"statusworker/schema"
 )
@@ -112,7 +113,7 @@ func asFilterUsage(err error) error {
 	if flag, ok := flags[bad.Field]; ok {
 		return badFlag(flag, "", bad.Value, bad.Want)
 	}
-	return usagef("%s names no dead letter: want %s", bad.Value, bad.Want)
+	return usagef("%s names no dead letter: want %s, as `statusworker dlq ls` shows them", bad.Value, bad.Want)
 }
 
 // dlqFlags are those of every command of the dead-letter queue.
@@ -123,7 +124,7 @@ type dlqFlags struct {
 }
 
 // newQueue makes a dead-letter queue on the streams that are there.
-type newQueue func(context.Context, jetstream.JetStream) (*dlq.Queue, error)
+type newQueue func(context.Context, dlq.Broker) (*dlq.Queue, error)
 
 // open connects and makes a dead-letter queue. Call closing when it is done with.
 func (f dlqFlags) open(ctx context.Context, p process, make newQueue) (d *dlq.Queue, log *logrus.Logger, closing func(), err error) {
@@ -144,13 +145,13 @@ func (f dlqFlags) open(ctx context.Context, p process, make newQueue) (d *dlq.Qu
 	js, err := jetstream.New(nc)
 	if err == nil {
 		err = settledBroker(bounded, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
-			d, err = make(ctx, js)
+			d, err = make(ctx, adapter.New(js))
 			return err
 		})
 	}
 	if err != nil {
 		closeConnection(nc)
-		return nil, nil, nil, f.unanswered(bounded, err)
+		return nil, nil, nil, f.unanswered(bounded, adviseStreams(err))
 	}
 	return d, log, func() { closeConnection(nc) }, nil
 }
@@ -174,7 +175,7 @@ func (c dlqLsCommand) Run(ctx context.Context, p process) error {
 	defer closing()
 	selection, err := d.Select(ctx, filter)
 	if err != nil {
-		return interrupted(ctx, p, err)
+		return interrupted(ctx, p, advisePermission(err))
 	}
 	out := bufio.NewWriterSize(p.stdout, 64<<10)
 	list, sought := newDLQList(out, c.Output, columns(p.stdout)), c.sought()
@@ -186,7 +187,7 @@ func (c dlqLsCommand) Run(ctx context.Context, p process) error {
 		err = errors.Join(err, list.end())
 	}
 	if err = errors.Join(err, out.Flush()); err != nil {
-		return interrupted(ctx, p, err)
+		return interrupted(ctx, p, advisePermission(err))
 	}
 	say(p.stderr, "%s", deadLetters(list.n))
 	return sought.report(p.stderr)
@@ -227,7 +228,7 @@ func (c dlqShowCommand) Run(ctx context.Context, p process) error {
 	defer closing()
 	selection, err := d.Select(ctx, filter)
 	if err != nil {
-		return interrupted(ctx, p, err)
+		return interrupted(ctx, p, advisePermission(err))
 	}
 	n := 0
 	err = selection.Each(ctx, func(l dlq.DeadLetter) error {
@@ -242,7 +243,7 @@ func (c dlqShowCommand) Run(ctx context.Context, p process) error {
 		return nil
 	})
 	if err != nil {
-		return interrupted(ctx, p, err)
+		return interrupted(ctx, p, advisePermission(err))
 	}
 	if n == 0 {
 		return fmt.Errorf("there is no dead letter %s; `statusworker dlq ls` lists what there is", schema.Quote(c.ID))
@@ -364,11 +365,11 @@ func work(ctx context.Context, p process, f filterFlags, sure sureFlags, open dl
 	defer closing()
 	selection, err := d.Select(ctx, filter)
 	if err != nil {
-		return interrupted(ctx, p, err)
+		return interrupted(ctx, p, advisePermission(err))
 	}
 	n, missing, err := sure.sure(ctx, p, selection, f.sought(), what)
 	if err != nil {
-		return interrupted(ctx, p, err)
+		return interrupted(ctx, p, advisePermission(err))
 	}
 	if n == 0 {
 		return missing
@@ -376,7 +377,7 @@ func work(ctx context.Context, p process, f filterFlags, sure sureFlags, open dl
 	if sure.DryRun {
 		list := newDLQList(p.stdout, "table", columns(p.stdout))
 		if err := errors.Join(selection.Each(ctx, list.add), list.end()); err != nil {
-			return interrupted(ctx, p, err)
+			return interrupted(ctx, p, advisePermission(err))
 		}
 	}
 	progress := newDLQProgress(p.stderr, n, results)
@@ -393,7 +394,7 @@ func work(ctx context.Context, p process, f filterFlags, sure sureFlags, open dl
 		say(p.stderr, "stopped: run it again to go on; nothing is lost or done twice")
 		return errReported
 	case err != nil:
-		return fmt.Errorf("%w; what is left is as it was: run it again to go on", err)
+		return fmt.Errorf("%w; what is left is as it was: run it again to go on", advisePermission(err))
 	case progress.left() > 0:
 		return errReported
 	}

@@ -66,7 +66,7 @@ func (p *dlqProgress) add(l dlq.DeadLetter, r dlq.Result) {
 	if r.What == dlq.Left {
 		switch left := p.n[r.What]; {
 		case left <= leftAtMost:
-			_, _ = p.write(fmt.Appendf(nil, "%s %s: %s: %s\n", l.Name(), schema.Printable(l.Identifier), r.What, schema.Printable(r.Why))) // standard error: there is nobody to tell
+			_, _ = p.write(fmt.Appendf(nil, "%s %s: %s: %s\n", l.Name(), schema.Printable(l.Identifier), r.What, schema.Printable(explained(r)))) // standard error: there is nobody to tell
 		case left == leftAtMost+1:
 			_, _ = p.write([]byte("more are left; only their number is told\n"))
 		}

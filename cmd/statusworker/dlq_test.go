@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/adapter"
 	"statusworker/cmd/embedded"
 	"statusworker/publisher/dlq"
 	"statusworker/schema"
@@ -466,7 +467,7 @@ func TestSaysYes(t *testing.T) {
 // letters reads all dead letters.
 func letters(t *testing.T, at string) (all []dlq.DeadLetter) {
 	t.Helper()
-	d, err := dlq.New(t.Context(), connectTo(t, at))
+	d, err := dlq.New(t.Context(), adapter.New(connectTo(t, at)))
 	if err != nil {
 		t.Fatal(err)
 	}

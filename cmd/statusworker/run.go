@@ -15,6 +15,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/admin"
+	"statusworker/cmd/broker/adapter"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
@@ -174,7 +175,7 @@ func newWorker(ctx context.Context, js jetstream.JetStream, client consumer.Stat
 			return err
 		}
 		var err error
-		if outcomes, err = publisher.New(ctx, js, log); err != nil {
+		if outcomes, err = publisher.New(ctx, adapter.New(js), log); err != nil {
 			return err
 		}
 		worker, err = consumer.New(ctx, js, client, outcomes, cfg)

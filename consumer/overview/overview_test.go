@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/broker/adapter"
 	"statusworker/cmd/embedded"
 	"statusworker/consumer"
 	"statusworker/consumer/overview"
@@ -89,7 +90,7 @@ func (s *stage) start(host string, change func(*consumer.Config)) (stop func()) 
 	client, err := statusclient.New(statusclient.Config{BaseURL: s.vendor.URL(), Token: simulator.DefaultToken, Timeout: cfg.RequestTimeout})
 	check(s.t, err)
 	s.t.Cleanup(client.Close)
-	out, err := publisher.New(s.ctx, js, log)
+	out, err := publisher.New(s.ctx, adapter.New(js), log)
 	check(s.t, err)
 	w, err := consumer.New(s.ctx, js, client, out, cfg)
 	check(s.t, err)

@@ -16,6 +16,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/admin"
+	"statusworker/cmd/broker/adapter"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
@@ -127,7 +128,7 @@ func playWorker(args []string, observer consumer.Observer) (*player, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	outcomes, err := publisher.New(ctx, js, log)
+	outcomes, err := publisher.New(ctx, adapter.New(js), log)
 	if err != nil {
 		return nil, err
 	}

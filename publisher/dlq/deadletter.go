@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"statusworker/schema"
+	"statusworker/schema/broker"
 )
 
 // DeadLetter is a dead letter, with where it is stored.
@@ -24,10 +25,10 @@ type DeadLetter struct {
 // Name names one dead letter among all: @ and its sequence.
 func (l DeadLetter) Name() string { return fmt.Sprintf("@%d", l.Sequence) }
 
-func newDeadLetter(subject string, sequence uint64, stored time.Time, message []byte) DeadLetter {
-	l := DeadLetter{Sequence: sequence, Stored: stored.UTC(), Subject: subject, Message: message}
-	if l.DeadLetter, l.Problem = schema.DecodeDeadLetter(subject, message); l.Problem != nil {
-		kind, token, _ := schema.SplitSubject(subject)
+func newDeadLetter(m broker.Message) DeadLetter {
+	l := DeadLetter{Sequence: m.Sequence, Stored: m.Time.UTC(), Subject: m.Subject, Message: m.Data}
+	if l.DeadLetter, l.Problem = schema.DecodeDeadLetter(m.Subject, m.Data); l.Problem != nil {
+		kind, token, _ := schema.SplitSubject(m.Subject)
 		l.Reason, l.Identifier = schema.Reason(kind), token
 	}
 	return l

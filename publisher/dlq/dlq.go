@@ -4,17 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/schema"
-	"statusworker/schema/permission"
-	"statusworker/schema/topology"
+	"statusworker/schema/broker"
 )
 
 const (
@@ -24,12 +19,22 @@ const (
 	patience = 30 * time.Second
 )
 
+// Broker is what the dead-letter queue needs of the broker: see [broker.Broker].
+type Broker interface {
+	Publish(ctx context.Context, p broker.Publication) (broker.Ack, error)
+	Last(ctx context.Context, stream, subjects string) (broker.Message, error)
+	Get(ctx context.Context, stream string, sequence uint64) (broker.Message, error)
+	Next(ctx context.Context, stream, subjects string, from uint64) (broker.Message, error)
+	Scan(ctx context.Context, stream string, r broker.Range, do func(broker.Message) error) error
+	Delete(ctx context.Context, stream string, sequence uint64) error
+	Stream(ctx context.Context, stream string) (broker.StreamState, error)
+}
+
 // Queue works on the dead letters of one broker. It is safe for concurrent use.
 type Queue struct {
-	js       jetstream.JetStream
-	outcomes jetstream.Stream
-	// declared is nil for who only reads and deletes, polls where interactions are held back by naks.
-	declared, polls jetstream.Stream
+	broker Broker
+	// polls tells whether there is a stream of reservations. Delayed naks need none.
+	polls bool
 
 	// Tests make these shorter.
 	patience, endingFor, lookEvery time.Duration
@@ -38,262 +43,102 @@ type Queue struct {
 // MissingStreamError says that the broker has no such stream.
 type MissingStreamError struct{ Stream string }
 
-func (e *MissingStreamError) Error() string {
-	return fmt.Sprintf("the broker has no stream %s: run `statusworker provision` once, with the rights to create streams", e.Stream)
+func (e *MissingStreamError) Error() string { return "the broker has no stream " + e.Stream }
+
+// DirectGetsError says that any replica of a stream answers reads. It need not know the latest, on which a replay
+// depends.
+type DirectGetsError struct{ Stream string }
+
+func (e *DirectGetsError) Error() string {
+	return fmt.Sprintf("stream %s allows direct gets, which may miss its latest messages", e.Stream)
 }
 
 // New finds the stream of outcomes, for reading and deleting.
-func New(ctx context.Context, js jetstream.JetStream) (*Queue, error) {
-	d := &Queue{js: permission.Wrap(js, permission.Guarded(js.Conn())), patience: patience, endingFor: endingFor, lookEvery: lookEvery}
-	var err error
-	d.outcomes, err = open(ctx, d.js, schema.StreamOutcomes)
-	return d, err
+func New(ctx context.Context, b Broker) (*Queue, error) {
+	d := &Queue{broker: b, patience: patience, endingFor: endingFor, lookEvery: lookEvery}
+	return d, d.check(ctx, schema.StreamOutcomes)
 }
 
 // NewForReplay finds also the streams that interactions wait in.
-func NewForReplay(ctx context.Context, js jetstream.JetStream) (*Queue, error) {
-	d, err := New(ctx, js)
+func NewForReplay(ctx context.Context, b Broker) (*Queue, error) {
+	d, err := New(ctx, b)
 	if err != nil {
 		return nil, err
 	}
-	if d.declared, err = open(ctx, d.js, schema.StreamDeclared); err != nil {
+	if err := d.check(ctx, schema.StreamDeclared); err != nil {
 		return nil, err
 	}
-	d.polls, err = open(ctx, d.js, schema.StreamPolls)
-	var missing *MissingStreamError
-	if errors.As(err, &missing) {
-		d.polls, err = nil, nil
+	err = d.check(ctx, schema.StreamPolls)
+	if missing := (*MissingStreamError)(nil); errors.As(err, &missing) {
+		return d, nil
 	}
+	d.polls = err == nil
 	return d, err
 }
 
-func open(ctx context.Context, js jetstream.JetStream, name string) (jetstream.Stream, error) {
-	stream, err := js.Stream(ctx, name)
+// check refuses a stream that is not there, or whose reads may be stale.
+func (d *Queue) check(ctx context.Context, stream string) error {
+	state, err := d.broker.Stream(ctx, stream)
 	switch {
-	case errors.Is(err, jetstream.ErrStreamNotFound):
-		return nil, &MissingStreamError{name}
+	case errors.Is(err, broker.ErrStreamNotFound):
+		return &MissingStreamError{stream}
 	case err != nil:
-		return nil, fmt.Errorf("reading stream %s: %w", name, err)
-	case stream.CachedInfo().Config.AllowDirect:
-		return nil, fmt.Errorf("stream %s allows direct gets, which need not know the latest: `statusworker provision --update` fixes it", name)
+		return fmt.Errorf("checking the streams: %w", err)
+	case state.DirectGets:
+		return &DirectGetsError{stream}
 	}
-	return stream, nil
-}
-
-// Selection is the dead letters that a filter meant at one moment. What is stored later does not belong to it.
-type Selection struct {
-	queue  *Queue
-	filter Filter
-	// tokens and sequences are the names of the filter.
-	tokens    map[string]bool
-	sequences []uint64
-	// last is the newest sequence, from and to are times that dead letters were stored between, or zero.
-	last     uint64
-	from, to time.Time
-}
-
-// Select begins a selection. It reads nothing yet but the stream's end and its clock.
-func (d *Queue) Select(ctx context.Context, f Filter) (*Selection, error) {
-	if err := f.Check(); err != nil {
-		return nil, err
-	}
-	var info *jetstream.StreamInfo
-	err := d.persist(ctx, func(ctx context.Context) (err error) {
-		info, err = d.outcomes.Info(ctx)
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("reading stream %s: %w", schema.StreamOutcomes, err)
-	}
-	s := &Selection{queue: d, filter: f, tokens: map[string]bool{}, last: info.State.LastSeq}
-	named := map[uint64]bool{}
-	for _, name := range f.Names {
-		sequence, err := sequenceOf(name)
-		switch {
-		case err != nil:
-			return nil, err
-		case sequence > 0:
-			named[sequence] = true
-		default:
-			s.tokens[name] = true
-		}
-	}
-	s.sequences = slices.Sorted(maps.Keys(named))
-	if f.NewerThan > 0 {
-		s.from = info.TimeStamp.Add(-f.NewerThan)
-	}
-	if f.OlderThan > 0 {
-		s.to = info.TimeStamp.Add(-f.OlderThan)
-	}
-	return s, nil
-}
-
-// Each calls do for each dead letter, in the order in which they were stored (those that were named by their sequence
-// first), and ends with its error.
-func (s *Selection) Each(ctx context.Context, do func(DeadLetter) error) error {
-	for _, sequence := range s.sequences {
-		l, err := s.queue.get(ctx, sequence)
-		if err != nil {
-			return err
-		}
-		if l == nil || sequence > s.last || !s.fits(*l) {
-			continue
-		}
-		if err := do(*l); err != nil {
-			return err
-		}
-	}
-	if len(s.filter.Names) > 0 && len(s.tokens) == 0 {
-		return nil
-	}
-	return s.read(ctx, func(l DeadLetter) error {
-		if len(s.tokens) > 0 && (!s.tokens[l.Identifier] || slices.Contains(s.sequences, l.Sequence)) || !s.fits(l) {
-			return nil
-		}
-		return do(l)
-	})
-}
-
-// fits tells whether a dead letter has the reason, type and age that are meant.
-func (s *Selection) fits(l DeadLetter) bool {
-	return (len(s.filter.Reasons) == 0 || slices.Contains(s.filter.Reasons, l.Reason)) &&
-		(len(s.filter.Types) == 0 || l.Problem == nil && slices.Contains(s.filter.Types, l.Type)) &&
-		(s.from.IsZero() || !l.Stored.Before(s.from)) && (s.to.IsZero() || l.Stored.Before(s.to))
-}
-
-const (
-	// readAhead bounds what the broker sends before it was asked for: with the largest dead letters some 20 MB.
-	readAhead = 100
-	// silence is how long the broker may send nothing before it is asked what is left.
-	silence = 2 * time.Second
-)
-
-// read calls do for all that the broker's filters let through, up to the end of the selection.
-func (s *Selection) read(ctx context.Context, do func(DeadLetter) error) error {
-	next := uint64(1)
-	var stop error // do's
-	attempt := func(ctx context.Context) (progress bool, err error) {
-		cfg := jetstream.OrderedConsumerConfig{
-			FilterSubjects: s.filter.subjects(s.tokens), DeliverPolicy: jetstream.DeliverAllPolicy,
-			MaxResetAttempts: 1, InactiveThreshold: time.Minute,
-		}
-		switch {
-		case next > 1:
-			cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, next
-		case !s.from.IsZero():
-			cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &s.from
-		}
-		bounded, cancel := context.WithTimeout(ctx, answerWithin)
-		defer cancel()
-		consumer, err := s.queue.js.OrderedConsumer(bounded, schema.StreamOutcomes, cfg)
-		if err != nil {
-			return false, err
-		}
-		if info := consumer.CachedInfo(); info == nil || info.NumPending == 0 {
-			return true, nil
-		}
-		messages, err := consumer.Messages(jetstream.PullMaxMessages(readAhead))
-		if err != nil {
-			return false, err
-		}
-		defer messages.Stop()
-		for {
-			if ctx.Err() != nil {
-				return progress, ctx.Err()
-			}
-			msg, err := messages.Next(jetstream.NextMaxWait(silence))
-			if err != nil {
-				return progress, err
-			}
-			meta, err := msg.Metadata()
-			if err != nil {
-				return progress, err
-			}
-			if meta.Sequence.Stream > s.last {
-				return true, nil
-			}
-			progress, next = true, meta.Sequence.Stream+1
-			if stop = do(newDeadLetter(msg.Subject(), meta.Sequence.Stream, meta.Timestamp, msg.Data())); stop != nil || meta.NumPending == 0 {
-				return true, nil
-			}
-		}
-	}
-	for since := time.Now(); ; {
-		var progress bool
-		err := permission.Guard(ctx, s.queue.js.Conn(), func(ctx context.Context) (err error) {
-			progress, err = attempt(ctx)
-			return err
-		}, ownConsumers...)
-		switch {
-		case stop != nil:
-			return stop
-		case err == nil:
-			return nil
-		case ctx.Err() != nil:
-			return ctx.Err()
-		}
-		if errors.Is(err, nats.ErrPermissionViolation) {
-			return withoutRight(err)
-		}
-		if progress {
-			since = time.Now()
-		} else if !again(err) || time.Since(since) > s.queue.patience {
-			return fmt.Errorf("reading dead letters from %s: %w", schema.StreamOutcomes, err)
-		}
-		// What was read is not read again, and what was deleted meanwhile is not waited for: a new consumer knows.
-		select {
-		case <-time.After(100 * time.Millisecond):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// ownConsumers are the subjects on which the consumers that read the dead letters are created and pulled from.
-var ownConsumers = []string{
-	jetstream.DefaultAPIPrefix + "CONSUMER.CREATE." + schema.StreamOutcomes + ".>", jetstream.DefaultAPIPrefix + "CONSUMER.INFO." + schema.StreamOutcomes + ".*",
-	jetstream.DefaultAPIPrefix + "CONSUMER.MSG.NEXT." + schema.StreamOutcomes + ".*",
-}
-
-// again tells whether the same request may succeed in a moment: where the broker is unsettled, or has lost the consumer that
-// this reading had made for itself.
-func again(err error) bool {
-	return topology.Unsettled(err) || errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConsumerNotFound) ||
-		errors.Is(err, jetstream.ErrOrderedConsumerReset) || errors.Is(err, jetstream.ErrMsgIteratorClosed)
+	return nil
 }
 
 // get reads the dead letter with that sequence; nil where there is none.
 func (d *Queue) get(ctx context.Context, sequence uint64) (*DeadLetter, error) {
-	m, err := d.message(ctx, d.outcomes, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
-		return d.outcomes.GetMsg(ctx, sequence)
+	m, err := d.message(ctx, func(ctx context.Context) (broker.Message, error) {
+		return d.broker.Get(ctx, schema.StreamOutcomes, sequence)
 	})
 	if err != nil || m == nil || !schema.IsFailedSubject(m.Subject) {
 		return nil, err
 	}
-	l := newDeadLetter(m.Subject, m.Sequence, m.Time, m.Data)
+	l := newDeadLetter(*m)
 	return &l, nil
 }
 
-// message reads a message from a stream's leader, patiently; nil where there is none.
-func (d *Queue) message(ctx context.Context, from jetstream.Stream, get func(context.Context) (*jetstream.RawStreamMsg, error)) (m *jetstream.RawStreamMsg, err error) {
-	err = d.persist(ctx, func(ctx context.Context) (err error) {
-		m, err = get(ctx)
+// message reads a message, patiently; nil where there is none.
+func (d *Queue) message(
+	ctx context.Context, read func(context.Context) (broker.Message, error),
+) (*broker.Message, error) {
+	var m broker.Message
+	err := d.persist(ctx, func(ctx context.Context) (err error) {
+		m, err = read(ctx)
 		return err
 	})
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
+	switch {
+	case errors.Is(err, broker.ErrNotFound):
 		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("reading what is stored: %w", err)
 	}
-	if err != nil {
-		return nil, fmt.Errorf("reading from %s: %w", from.CachedInfo().Config.Name, err)
-	}
-	return m, nil
+	return &m, nil
 }
 
 // last reads the last message on a subject, which may have wildcards.
-func (d *Queue) last(ctx context.Context, from jetstream.Stream, subject string) (*jetstream.RawStreamMsg, error) {
-	return d.message(ctx, from, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
-		return from.GetLastMsgForSubject(ctx, subject)
+func (d *Queue) last(ctx context.Context, stream, subject string) (*broker.Message, error) {
+	return d.message(ctx, func(ctx context.Context) (broker.Message, error) {
+		return d.broker.Last(ctx, stream, subject)
 	})
+}
+
+// delete deletes one dead letter. It tells whether it was there.
+func (d *Queue) delete(ctx context.Context, sequence uint64) (bool, error) {
+	err := d.persist(ctx, func(ctx context.Context) error {
+		return d.broker.Delete(ctx, schema.StreamOutcomes, sequence)
+	})
+	switch {
+	case errors.Is(err, broker.ErrNotFound):
+		return false, nil
+	case err != nil && ctx.Err() == nil:
+		return false, fmt.Errorf("deleting dead letter %d: %w", sequence, err)
+	}
+	return err == nil, err
 }
 
 // persist calls do until it has the broker's answer, which may be an error; not for longer than the patience.
@@ -301,24 +146,21 @@ func (d *Queue) persist(ctx context.Context, do func(context.Context) error) err
 	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(20*time.Millisecond),
 		backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))
 	began := time.Now()
-	var last error
 	err := backoff.Retry(func() error {
 		bounded, cancel := context.WithTimeout(ctx, answerWithin)
 		defer cancel()
-		last = do(bounded)
+		err := do(bounded)
 		switch {
-		case last == nil:
+		case err == nil:
 			return nil
 		case ctx.Err() != nil:
 			return backoff.Permanent(ctx.Err())
-		case errors.Is(last, nats.ErrPermissionViolation):
-			return backoff.Permanent(withoutRight(last))
-		case !again(last):
-			return backoff.Permanent(last)
+		case !again(err):
+			return backoff.Permanent(err)
 		case time.Since(began) > d.patience:
-			return backoff.Permanent(fmt.Errorf("the broker does not answer for %s: %w", d.patience, last))
+			return backoff.Permanent(fmt.Errorf("the broker does not answer for %s: %w", d.patience, err))
 		}
-		return last
+		return err
 	}, backoff.WithContext(policy, ctx))
 	if ctx.Err() != nil && err != nil {
 		return ctx.Err()
@@ -326,22 +168,17 @@ func (d *Queue) persist(ctx context.Context, do func(context.Context) error) err
 	return err
 }
 
-func withoutRight(denied error) error {
-	return fmt.Errorf("%w; docs/contract.md lists the permissions", denied)
+// again tells whether the same request may succeed in a moment: the broker does not answer, or has no room.
+func again(err error) bool {
+	return errors.Is(err, broker.ErrNoAnswer) || errors.Is(err, broker.ErrFull)
 }
 
-// delete deletes one dead letter. It tells whether it was there.
-func (d *Queue) delete(ctx context.Context, sequence uint64) (bool, error) {
-	err := d.persist(ctx, func(ctx context.Context) error { return d.outcomes.DeleteMsg(ctx, sequence) })
-	if err == nil {
-		return true, nil
+// pause waits for a time.
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	if ctx.Err() != nil {
-		return false, ctx.Err()
-	}
-	// The broker has one error for a message that is not there, and for one that it cannot delete.
-	if l, readErr := d.get(ctx, sequence); readErr == nil && l == nil {
-		return false, nil
-	}
-	return false, fmt.Errorf("deleting %d from %s: %w", sequence, schema.StreamOutcomes, err)
 }

@@ -19,7 +19,7 @@
 // A publish that comes between another's look and publish is made up for by the broker and the intake: while the first
 // message waits, a second one on its subject is refused; once it is taken in, a second one meets its reservation and is
 // dropped. That holds for one guidance at least, so what was seen is believed for no longer than believedFor, and the
-// connection must not keep publishes for later (nats.ReconnectBufSize(-1)). An invalid message meets no reservation: two
+// connection must not keep publishes for later (in nats.go, ReconnectBufSize(-1)). An invalid message meets no reservation: two
 // replays within that time can make two dead letters of it. Nothing rests on the stream's duplicate window.
 //
 // The generation that ended in the dead letter may still be pending: an outcome is stored before the reservation becomes a

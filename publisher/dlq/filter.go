@@ -74,12 +74,15 @@ func sequenceOf(name string) (uint64, error) {
 	if digits, ok := strings.CutPrefix(name, "@"); ok {
 		n, err := strconv.ParseUint(digits, 10, 64)
 		if err != nil || n == 0 {
-			return 0, &FilterError{"Names", schema.Quote(name), "@ and a sequence of " + schema.StreamOutcomes + ", as `statusworker dlq ls` shows it"}
+			return 0, &FilterError{"Names", schema.Quote(name), "@ and a sequence of " + schema.StreamOutcomes}
 		}
 		return n, nil
 	}
 	if schema.CheckDeadLetterToken(name) != nil {
-		return 0, &FilterError{"Names", schema.Quote(name), "an identifier, what `statusworker dlq ls` shows in its place, or @ and a sequence"}
+		return 0, &FilterError{
+			"Names", schema.Quote(name),
+			"an identifier, the last token of an invalid message's subject, or @ and a sequence",
+		}
 	}
 	return 0, nil
 }

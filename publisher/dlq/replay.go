@@ -3,17 +3,14 @@ package dlq
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
 	"statusworker/schema"
+	"statusworker/schema/broker"
 	"statusworker/schema/lifecycle"
-	"statusworker/schema/permission"
-	"statusworker/schema/topology"
 )
 
 const (
@@ -27,31 +24,6 @@ const (
 	// mostWaiting bounds the dead letters that are put off. Where there are more, the rest waits for them.
 	mostWaiting = 1000
 )
-
-// What says what became of a dead letter at the dead-letter queue.
-type What string
-
-const (
-	// Replayed: its declared message is stored again, and the dead letter is deleted.
-	Replayed What = "replayed"
-	// Superseded: its interaction was declared again before, and the dead letter is deleted.
-	Superseded What = "superseded"
-	// Deleted: it was purged.
-	Deleted What = "deleted"
-	// Gone: somebody else has deleted it meanwhile.
-	Gone What = "gone"
-	// Left: it is as it was.
-	Left What = "left"
-)
-
-// Result is what became of one dead letter, and why.
-type Result struct {
-	What What
-	Why  string
-}
-
-// Report is told what became of each dead letter. It is called by many goroutines at once.
-type Report func(DeadLetter, Result)
 
 // replaying is one replay.
 type replaying struct {
@@ -145,15 +117,6 @@ func eachAtOnce[T any](ctx context.Context, from func(context.Context, func(T) e
 	return g.Wait()
 }
 
-func pause(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // first works on a dead letter for the first time. One that has to wait is put off; where too many are, it waits here.
 func (r *replaying) first(ctx context.Context, l DeadLetter) error {
 	p := putOff{sequence: l.Sequence, until: time.Now().Add(r.endingFor)}
@@ -199,67 +162,74 @@ func (r *replaying) again(ctx context.Context, p putOff) error {
 
 // work replays one dead letter, where it can be done now. It is over when it is reported.
 func (r *replaying) work(ctx context.Context, l DeadLetter, p *putOff) (over bool, err error) {
-	msg, err := original(l)
+	declared, err := original(l)
 	if err != nil {
-		r.report(l, Result{Left, err.Error()})
-		return true, nil
+		return r.over(l, Result{What: Left, Why: Unusable, Err: err})
 	}
 	looked := time.Now()
-	s, text, err := r.look(ctx, l)
+	f, err := r.look(ctx, l)
 	if err != nil {
 		return false, err
 	}
-	put := func(why string) (bool, error) {
-		if !r.dry && time.Now().Before(p.until) {
-			return false, nil
-		}
-		r.report(l, Result{Left, why})
-		return true, nil
-	}
-	switch s {
+	result := Result{Why: f.why, By: f.by}
+	switch f.verdict {
 	case gone:
-		r.report(l, Result{What: Gone})
-		return true, nil
+		return r.over(l, Result{What: Gone})
 	case lifecycle.Unclear:
-		r.report(l, Result{Left, text})
-		return true, nil
+		result.What = Left
+		return r.over(l, result)
 	case lifecycle.Ending:
-		return put("its last generation is still ending (" + text + "): run it again later; it takes a worker")
+		return r.put(l, p, result)
 	case lifecycle.Later:
-		result := Result{Superseded, text}
+		result.What = Superseded
 		if p.sent {
 			result = Result{What: Replayed}
 		}
 		return true, r.done(ctx, l, result)
 	}
 	if r.dry {
-		r.report(l, Result{What: Replayed})
-		return true, nil
+		return r.over(l, Result{What: Replayed})
 	}
 	if time.Since(looked) > believedFor {
-		return put("the broker is too slow to tell what is stored: run it again later")
+		return r.put(l, p, Result{Why: TooSlow})
 	}
+	return r.declare(ctx, l, p, declared)
+}
+
+// declare publishes the declared message of a dead letter again.
+func (r *replaying) declare(ctx context.Context, l DeadLetter, p *putOff, declared broker.Publication) (bool, error) {
 	bounded, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	err = permission.Guard(bounded, r.js.Conn(), func(ctx context.Context) error {
-		_, err := r.js.PublishMsg(ctx, msg)
-		return err
-	}, msg.Subject)
+	_, err := r.broker.Publish(bounded, declared)
 	switch {
 	case err == nil:
 		return true, r.done(ctx, l, Result{What: Replayed})
 	case ctx.Err() != nil:
 		return false, ctx.Err()
-	case topology.Waits(err):
-		return put("another message waits on its subject: run it again later")
-	case errors.Is(err, nats.ErrPermissionViolation):
-		return false, withoutRight(err)
-	case again(err):
+	case errors.Is(err, broker.ErrMaxPerSubject):
+		return r.put(l, p, Result{Why: SubjectTaken})
+	case errors.Is(err, broker.ErrDenied):
+		return false, err
+	case errors.Is(err, broker.ErrNoAnswer):
 		p.sent = true // perhaps
-		return put("the broker does not store its declared message (" + err.Error() + "): run it again later")
+		return r.put(l, p, Result{Why: NotConfirmed, Err: err})
 	}
-	r.report(l, Result{Left, "publishing its declared message: " + err.Error()})
+	return r.over(l, Result{What: Left, Why: PublishFailed, Err: err})
+}
+
+// over reports a dead letter.
+func (r *replaying) over(l DeadLetter, result Result) (bool, error) {
+	r.report(l, result)
 	return true, nil
+}
+
+// put puts a dead letter off, or leaves it for this reason where its time is over.
+func (r *replaying) put(l DeadLetter, p *putOff, result Result) (bool, error) {
+	if !r.dry && time.Now().Before(p.until) {
+		return false, nil
+	}
+	result.What = Left
+	return r.over(l, result)
 }
 
 // done deletes a dead letter that is no longer wanted.
@@ -274,22 +244,19 @@ func (r *replaying) done(ctx context.Context, l DeadLetter, result Result) error
 }
 
 // original is the declared message of a dead letter. The error says why it cannot be published again.
-func original(l DeadLetter) (*nats.Msg, error) {
-	err := l.Problem
-	var subject string
-	var message []byte
-	if err == nil {
-		subject, message, err = l.Declared()
+func original(l DeadLetter) (broker.Publication, error) {
+	if l.Problem != nil {
+		return broker.Publication{}, l.Problem
 	}
+	subject, message, err := l.Declared()
 	if err != nil {
-		return nil, fmt.Errorf("it cannot be replayed: %w", err)
+		return broker.Publication{}, err
 	}
-	m := nats.NewMsg(subject)
-	m.Data = message
-	// No Nats-Msg-Id: a broker that knows it says that the message is stored, also where it is not any more.
-	m.Header.Set(schema.HeaderSupersedes, l.Source.Stored.UTC().Format(time.RFC3339Nano))
+	// No ID: a broker that knows it says that the message is stored, also where it is not any more.
+	p := broker.Publication{Subject: subject, Data: message, Header: broker.Header{}}
+	p.Header.Set(schema.HeaderSupersedes, l.Source.Stored.UTC().Format(time.RFC3339Nano))
 	if l.Traceparent != "" {
-		m.Header[schema.HeaderTraceparent] = []string{l.Traceparent}
+		p.Header.Set(schema.HeaderTraceparent, l.Traceparent)
 	}
-	return m, nil
+	return p, nil
 }

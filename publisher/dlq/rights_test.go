@@ -9,9 +9,11 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/adapter"
 	"statusworker/publisher"
 	"statusworker/publisher/dlq"
 	"statusworker/schema"
+	"statusworker/schema/broker"
 	"statusworker/schema/topology"
 )
 
@@ -50,7 +52,7 @@ func TestRightsOfOtherRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 	nc, some := as("some")
-	d, err := dlq.New(ctx, some)
+	d, err := dlq.New(ctx, adapter.New(some))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,14 +69,14 @@ func TestRightsOfOtherRequests(t *testing.T) {
 	if n, err := each(dlq.Filter{Names: []string{"@999"}}); err != nil || n != 0 {
 		t.Errorf("a dead letter that is not there: %d, %v", n, err)
 	}
-	if _, err := each(dlq.Filter{}); !errors.Is(err, nats.ErrPermissionViolation) {
+	if _, err := each(dlq.Filter{}); !errors.Is(err, broker.ErrDenied) {
 		t.Errorf("reading all without the right to pull: %v", err)
 	}
 	selection, err := d.Select(ctx, dlq.Filter{Names: []string{"@1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Purge(ctx, selection, false, func(dlq.DeadLetter, dlq.Result) {}); !errors.Is(err, nats.ErrPermissionViolation) {
+	if err := d.Purge(ctx, selection, false, func(dlq.DeadLetter, dlq.Result) {}); !errors.Is(err, broker.ErrDenied) {
 		t.Errorf("deleting without the right: %v", err)
 	}
 }

@@ -1,0 +1,122 @@
+package dlq_test
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/uuid"
+
+	"statusworker/cmd/broker/fake"
+	"statusworker/publisher/dlq"
+	"statusworker/schema"
+	"statusworker/schema/broker"
+)
+
+const always = 1 << 20
+
+// faulty runs a test in a bubble, on a broker in memory that has one dead letter.
+func faulty(t *testing.T, test func(t *testing.T, s *stage, b *fake.Broker)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s := reserving(t)
+		s.store(dead(schema.NotFound, uuid.NewString()))
+		time.Sleep(time.Second) // of the bubble: no two messages are stored at the same time
+		test(t, s, s.Broker.(*fake.Broker))
+	})
+}
+
+// A dead letter whose declared message is not stored is left, with what the broker says.
+func TestReplayWhenThePublishFails(t *testing.T) {
+	t.Parallel()
+	for kind, want := range map[error]dlq.Why{
+		broker.ErrNoAnswer: dlq.NotConfirmed, broker.ErrFull: dlq.PublishFailed, broker.ErrTooLarge: dlq.PublishFailed,
+		broker.ErrMaxPerSubject: dlq.SubjectTaken,
+	} {
+		t.Run(string(want)+", "+kind.Error(), func(t *testing.T) {
+			faulty(t, func(t *testing.T, s *stage, b *fake.Broker) {
+				b.Inject(fake.Fault{Op: fake.Publish, Times: always, Err: kind})
+				r := s.replay(s.queue(), dlq.Filter{}, false)
+				if len(r.all) != 1 || r.all[0].What != dlq.Left || r.all[0].Why != want ||
+					want != dlq.SubjectTaken && !errors.Is(r.all[0].Err, kind) {
+					t.Errorf("got %+v, want it left: %s", r.all, want)
+				}
+				if n := s.count(schema.StreamOutcomes, ">"); n != 1 {
+					t.Errorf("%d dead letters are stored, want the one that was left", n)
+				}
+			})
+		})
+	}
+}
+
+// Where the answer is lost, the message may be stored: a second look tells, and counts as its replay.
+func TestReplayWhenTheAnswerIsLost(t *testing.T) {
+	t.Parallel()
+	faulty(t, func(t *testing.T, s *stage, b *fake.Broker) {
+		b.Inject(fake.Fault{Op: fake.Publish, Lost: fake.Answer}, fake.Fault{Op: fake.Delete, Lost: fake.Request})
+		d := s.queue()
+		d.EndSoon(time.Minute, time.Second)
+		r := s.replay(d, dlq.Filter{}, false)
+		if left := b.Uninject(); left != 0 || len(r.all) != 1 || r.all[0].What != dlq.Replayed {
+			t.Errorf("got %+v, want it replayed, and all faults to happen (%d did not)", r.all, left)
+		}
+		if n, m := s.count(schema.StreamDeclared, ">"), s.count(schema.StreamOutcomes, ">"); n != 1 || m != 0 {
+			t.Errorf("%d declared messages and %d dead letters are stored, want 1 and 0", n, m)
+		}
+	})
+}
+
+// A right that is missing ends a replay, and nothing is changed.
+func TestReplayWithoutARight(t *testing.T) {
+	t.Parallel()
+	for _, op := range []fake.Op{fake.Publish, fake.Last, fake.Scan, fake.Delete} {
+		t.Run(string(op), func(t *testing.T) {
+			faulty(t, func(t *testing.T, s *stage, b *fake.Broker) {
+				d := s.queue()
+				selection, err := d.Select(s.ctx, dlq.Filter{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				b.Inject(fake.Fault{Op: op, Times: always, Err: broker.ErrDenied})
+				var r results
+				err = d.Replay(s.ctx, selection, false, r.add)
+				if !errors.Is(err, broker.ErrDenied) || len(r.all) != 0 {
+					t.Errorf("got %v and %+v, want that it is denied", err, r.all)
+				}
+				b.Uninject()
+				if n := s.count(schema.StreamOutcomes, ">"); n != 1 {
+					t.Errorf("%d dead letters are stored, want 1", n)
+				}
+			})
+		})
+	}
+}
+
+// A broker that does not answer for a while is asked again; one that stays away is given up.
+func TestReadingIsPatient(t *testing.T) {
+	t.Parallel()
+	for _, filter := range []dlq.Filter{{}, {Names: []string{"@1"}}} {
+		faulty(t, func(t *testing.T, s *stage, b *fake.Broker) {
+			d := s.queue()
+			d.Impatient(10 * time.Second)
+			selection, err := d.Select(s.ctx, filter)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n := 0
+			read := func() error {
+				return selection.Each(s.ctx, func(dlq.DeadLetter) error { n++; return nil })
+			}
+			b.Inject(fake.Fault{Times: 3, Err: broker.ErrNoAnswer})
+			if err := read(); err != nil || n != 1 {
+				t.Errorf("%+v: read %d, %v, want the dead letter", filter, n, err)
+			}
+			b.Inject(fake.Fault{Times: always, Err: broker.ErrNoAnswer})
+			began := time.Now()
+			if err := read(); !errors.Is(err, broker.ErrNoAnswer) || time.Since(began) < 10*time.Second {
+				t.Errorf("%+v: gave up after %s with %v", filter, time.Since(began), err)
+			}
+		})
+	}
+}

@@ -1,0 +1,217 @@
+package dlq_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/cmd/broker/adapter"
+	"statusworker/cmd/broker/fake"
+	"statusworker/cmd/embedded"
+	"statusworker/publisher"
+	"statusworker/publisher/dlq"
+	"statusworker/schema"
+	"statusworker/schema/broker"
+	"statusworker/schema/topology"
+)
+
+// stage is a broker with the streams that an interaction goes through.
+type stage struct {
+	t   *testing.T
+	ctx context.Context
+	broker.Broker
+	streams []jetstream.StreamConfig
+}
+
+// newStage makes a broker in memory that has the outcomes stream, and these.
+func newStage(t *testing.T, streams ...string) *stage {
+	t.Helper()
+	s := bareStage(t, streams...)
+	b := fake.New(fake.Options{}, adapter.Described(topology.Set{Streams: s.streams})...)
+	t.Cleanup(b.Close)
+	s.Broker = b
+	return s
+}
+
+// onServer makes a real one.
+func onServer(t *testing.T, streams ...string) *stage {
+	t.Helper()
+	s := bareStage(t, streams...)
+	e, err := embedded.Start(t.TempDir(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Stop)
+	nc, err := nats.Connect(e.URL(), nats.ReconnectBufSize(-1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := topology.Create(s.ctx, js, topology.Set{Streams: s.streams}); err != nil {
+		t.Fatal(err)
+	}
+	s.Broker = adapter.New(js)
+	return s
+}
+
+func bareStage(t *testing.T, streams ...string) *stage {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	t.Cleanup(cancel)
+	s := &stage{t: t, ctx: ctx}
+	s.streams = publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}).Streams
+	for _, name := range streams {
+		cfg := jetstream.StreamConfig{Name: name, Retention: jetstream.WorkQueuePolicy}
+		switch name {
+		case schema.StreamDeclared:
+			cfg.Subjects, cfg.Discard = []string{schema.SubjectsDeclared}, jetstream.DiscardNew
+			cfg.DiscardNewPerSubject, cfg.MaxMsgsPerSubject = true, 1
+		case schema.StreamPolls:
+			cfg.Subjects = []string{schema.SubjectsHold, schema.SubjectsPoll}
+		}
+		s.streams = append(s.streams, cfg)
+	}
+	return s
+}
+
+// reserving is a stage of the default kind, naks one for delayed naks.
+func reserving(t *testing.T) *stage { return newStage(t, schema.StreamDeclared, schema.StreamPolls) }
+func naks(t *testing.T) *stage      { return newStage(t, schema.StreamDeclared) }
+
+// brokers runs a test on a stage of the default kind in memory, and on a real one.
+func brokers(t *testing.T, test func(t *testing.T, s *stage)) {
+	for name, start := range map[string]func(*testing.T, ...string) *stage{"fake": newStage, "server": onServer} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, start(t, schema.StreamDeclared, schema.StreamPolls))
+		})
+	}
+}
+
+func (s *stage) queue() *dlq.Queue {
+	s.t.Helper()
+	d, err := dlq.NewForReplay(s.ctx, s)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	d.EndSoon(100*time.Millisecond, 10*time.Millisecond)
+	return d
+}
+
+func (s *stage) publish(p broker.Publication) uint64 {
+	s.t.Helper()
+	ack, err := s.Publish(s.ctx, p)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return ack.Sequence
+}
+
+func (s *stage) put(subject, data string) uint64 {
+	s.t.Helper()
+	return s.publish(broker.Publication{Subject: subject, Data: []byte(data)})
+}
+
+// purge deletes all that a stream holds.
+func (s *stage) purge(stream string) {
+	s.t.Helper()
+	err := s.Scan(s.ctx, stream, broker.Range{}, func(m broker.Message) error {
+		return s.Delete(s.ctx, stream, m.Sequence)
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// store stores an outcome.
+func (s *stage) store(o schema.Outcome) uint64 {
+	s.t.Helper()
+	data, err := o.Marshal()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.put(o.Subject(), string(data))
+}
+
+// life is when the declared message of the dead letters here was stored.
+var life = time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
+
+func declaration(t schema.Type, id string) string {
+	return fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q,"n":1.50}`, id, t)
+}
+
+// dead is a dead letter of a life.
+func dead(r schema.Reason, id string) schema.Outcome {
+	o := schema.Outcome{Identifier: id, Type: schema.Chat, Reason: r, Detail: "why", Observed: life.Add(time.Minute),
+		Origin: schema.Origin{Stream: schema.StreamDeclared, Subject: schema.DeclaredSubject(schema.Chat, id), Sequence: 3, Deliveries: 1, Stored: life, Polls: 2}}
+	if r == schema.InvalidMessage {
+		o.Payload = []byte("{oops")
+	} else {
+		o.Declaration = json.RawMessage(declaration(schema.Chat, id))
+	}
+	return o
+}
+
+// waiting stores a message of an interaction in the polls stream, as a worker does.
+func (s *stage) waiting(subject string, life time.Time, tombstone bool) {
+	s.t.Helper()
+	m := broker.Publication{Subject: subject, Header: broker.Header{
+		schema.HeaderGeneration: {life.Format(time.RFC3339Nano)}, schema.HeaderPoll: {"3"},
+	}}
+	if tombstone {
+		m.Header[schema.HeaderTombstone] = []string{"true"}
+	}
+	s.publish(m)
+}
+
+// count is how many messages a stream holds on a subject.
+func (s *stage) count(stream, subject string) (n int) {
+	s.t.Helper()
+	counts, err := s.Subjects(s.ctx, stream, subject)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	for _, m := range counts {
+		n += int(m)
+	}
+	return n
+}
+
+// results collects what a dead-letter queue reports.
+type results struct {
+	mu   sync.Mutex
+	what map[dlq.What]int
+	all  []dlq.Result
+}
+
+func (r *results) add(l dlq.DeadLetter, result dlq.Result) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.what == nil {
+		r.what = map[dlq.What]int{}
+	}
+	r.what[result.What]++
+	r.all = append(r.all, result)
+}
+
+func (s *stage) replay(d *dlq.Queue, f dlq.Filter, dry bool) *results {
+	s.t.Helper()
+	selection, err := d.Select(s.ctx, f)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var r results
+	if err := d.Replay(s.ctx, selection, dry, r.add); err != nil {
+		s.t.Fatal(err)
+	}
+	return &r
+}

@@ -1,0 +1,188 @@
+package publisher_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sirupsen/logrus"
+
+	"statusworker/cmd/broker/fake"
+	"statusworker/publisher"
+	"statusworker/schema"
+	"statusworker/schema/broker"
+)
+
+// race has fresh publishers publish at the same moment, and adds up what they counted.
+func (s *stage) race(of func(racer int) []schema.Outcome) publisher.Stats {
+	s.t.Helper()
+	const racers = 16
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	var sum publisher.Stats
+	start := make(chan struct{})
+	for i := range racers {
+		p := s.fresh()
+		all.Go(func() {
+			<-start
+			if err := p.Publish(s.ctx, of(i)...); err != nil {
+				s.t.Error(err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			got := p.Stats()
+			sum.Published += got.Published
+			sum.Repeated += got.Repeated
+			sum.Contradictions += got.Contradictions
+		})
+	}
+	close(start)
+	all.Wait()
+	return sum
+}
+
+func TestPublishRace(t *testing.T) {
+	brokers(t, func(t *testing.T, s *stage) {
+		for range 5 {
+			both := processed(uuid.NewString(), life)
+			sum := s.race(func(int) []schema.Outcome { return both })
+			if sum.Published != 2 || sum.Repeated != 30 || sum.Contradictions != 0 {
+				t.Errorf("16 publishers of the same two outcomes counted %+v", sum)
+			}
+			s.want(both...)
+		}
+	})
+}
+
+// Of contradicting outcomes exactly one wins, and each of the others is counted.
+func TestPublishRaceOfContradictions(t *testing.T) {
+	brokers(t, func(t *testing.T, s *stage) {
+		for range 5 {
+			id := uuid.NewString()
+			ways := [][]schema.Outcome{processed(id, life), {failed(id, life, schema.ProcessingFailed)}}
+			sum := s.race(func(i int) []schema.Outcome { return ways[i%2] })
+			won := ways[0]
+			if s.stored(id)[0].Subject == ways[1][0].Subject() {
+				won = ways[1]
+			}
+			s.want(won...)
+			if sum.Contradictions != 8 || sum.Published != uint64(len(won)) || sum.Repeated != uint64(7*len(won)) {
+				t.Errorf("8 publishers of each of two contradicting outcomes counted %+v, %d stored", sum, len(won))
+			}
+		}
+	})
+}
+
+func TestPublishWhileBrokerIsDown(t *testing.T) {
+	t.Parallel()
+	s := onServer(t)
+	p := s.fresh()
+	both := processed(uuid.NewString(), life)
+	s.stop()
+
+	ctx, cancel := context.WithTimeout(s.ctx, 300*time.Millisecond)
+	defer cancel()
+	if err := p.Publish(ctx, both...); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("without a broker Publish gave %v, want the deadline's error in it", err)
+	}
+	tried := p.Stats().Retries
+	if tried == 0 {
+		t.Error("Publish did not try again")
+	}
+
+	done := make(chan error)
+	go func() { done <- p.Publish(s.ctx, both...) }()
+	for p.Stats().Retries < tried+2 {
+		select {
+		case err := <-done:
+			t.Fatalf("Publish gave %v while the broker was down", err)
+		case <-time.After(time.Millisecond):
+		}
+	}
+	if err := s.server.StartAgain(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatalf("with the broker back Publish gave %v", err)
+	}
+	s.want(both...)
+}
+
+// An error of Publish says what went wrong, and not only that time was up.
+func TestPublishErrorNamesItsCause(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, longWindow)
+	p := s.fresh()
+	s.fake.Inject(fake.Fault{Op: fake.Publish, Times: 1000, Err: broker.ErrFull})
+	ctx, cancel := context.WithTimeout(s.ctx, 300*time.Millisecond)
+	defer cancel()
+	o := failed(uuid.NewString(), life, schema.Rejected)
+	var e *broker.Error
+	if err := p.Publish(ctx, o); !errors.As(err, &e) || e.Kind != broker.ErrFull || e.Object != o.Subject() ||
+		!errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("on a full broker Publish gave %v, want that and %s, and that time is up", err, o.Subject())
+	}
+}
+
+// A stream that somebody has deleted is told as such, and not as a broker that is slow.
+func TestPublishWithoutItsStream(t *testing.T) {
+	t.Parallel()
+	s := onServer(t)
+	p := s.fresh()
+	if err := s.server.js.DeleteStream(s.ctx, schema.StreamOutcomes); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, 2*time.Second)
+	defer cancel()
+	o := failed(uuid.NewString(), life, schema.Rejected)
+	err := p.Publish(ctx, o)
+	if !errors.Is(err, jetstream.ErrNoStreamResponse) || !strings.Contains(err.Error(), o.Subject()) {
+		t.Errorf("Publish gave %v, want that no stream takes %s", err, o.Subject())
+	}
+}
+
+// What no repetition can fix is not repeated.
+func TestPublishGivesUp(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, longWindow)
+	noJSON, huge := failed(uuid.NewString(), life, schema.Rejected), failed(uuid.NewString(), life, schema.Rejected)
+	noJSON.Reason, noJSON.Destination, noJSON.Declaration = "", schema.ToCXAI, json.RawMessage(`{`)
+	huge.Origin.Stream = strings.Repeat("x", 2<<20) // no stream has such a name, and all else is cut
+	for name, o := range map[string]schema.Outcome{"not JSON": noJSON, "too large": huge} {
+		p := s.fresh()
+		err := p.Publish(s.ctx, o)
+		if err == nil || p.Stats().Published+p.Stats().Repeated+p.Stats().Contradictions+p.Stats().Retries != 0 {
+			t.Errorf("%s: Publish gave %v after %+v, want an error at once", name, err, p.Stats())
+		}
+		if name == "too large" && !errors.Is(err, broker.ErrTooLarge) {
+			t.Errorf("%s: the error is %v, want that it is too large", name, err)
+		}
+		if n := len(s.stored(o.Identifier)); n != 0 {
+			t.Errorf("%s: %d outcomes are stored", name, n)
+		}
+	}
+
+	ended, cancel := context.WithCancel(s.ctx)
+	cancel()
+	o := failed(uuid.NewString(), life, schema.Rejected)
+	if err := s.fresh().Publish(ended, o); !errors.Is(err, context.Canceled) {
+		t.Errorf("with an ended context Publish gave %v", err)
+	}
+}
+
+func TestNewWithoutStream(t *testing.T) {
+	t.Parallel()
+	b := fake.New(fake.Options{})
+	defer b.Close()
+	_, err := publisher.New(t.Context(), b, logrus.New())
+	var e *broker.Error
+	if !errors.As(err, &e) || e.Kind != broker.ErrStreamNotFound || e.Object != schema.StreamOutcomes {
+		t.Errorf("New gave %v, want an error that names the stream", err)
+	}
+}

@@ -1,0 +1,94 @@
+package publisher_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"statusworker/publisher"
+	"statusworker/schema"
+)
+
+// Dead letters of invalid messages: one for each message, and none of them is an outcome of the interaction.
+func TestPublishInvalidMessages(t *testing.T) {
+	windows(t, func(t *testing.T, s *stage) {
+		id := uuid.NewString()
+		bad, next := failed(id, life, schema.InvalidMessage), failed(id, later, schema.InvalidMessage)
+		last := failed(id, later.Add(time.Hour), schema.InvalidMessage)
+		s.publish(publisher.Stats{Published: 1}, bad)
+		s.forget()
+		s.publish(publisher.Stats{Repeated: 1}, bad)
+		s.publish(publisher.Stats{Published: 1}, next)
+		s.forget()
+		s.publish(publisher.Stats{Repeated: 1}, next)
+		s.want(bad, next)
+
+		fixed := processed(id, life.Add(time.Minute)) // between the two
+		s.publish(publisher.Stats{Published: 2}, fixed...)
+		s.publish(publisher.Stats{Published: 1}, last)
+		s.forget()
+		s.publish(publisher.Stats{Repeated: 2}, fixed...)
+		s.publish(publisher.Stats{Repeated: 1}, last)
+		s.want(slices.Concat([]schema.Outcome{bad, next}, fixed, []schema.Outcome{last})...)
+	})
+}
+
+// Two invalid messages on different subjects can have the same last token, and so the same dead letter subject. Whoever
+// is first, each has its dead letter.
+func TestPublishInvalidMessagesInAnyOrder(t *testing.T) {
+	windows(t, func(t *testing.T, s *stage) {
+		id := uuid.NewString()
+		older, newer := failed(id, life, schema.InvalidMessage), failed(id, later, schema.InvalidMessage)
+		newer.Origin.Subject = schema.DeclaredSubject(schema.Chat, id)
+		s.publish(publisher.Stats{Published: 1}, newer)
+		s.publish(publisher.Stats{Published: 1}, older)
+		s.want(newer, older)
+		for _, o := range []schema.Outcome{older, newer} {
+			s.forget()
+			s.publish(publisher.Stats{Repeated: 1}, o)
+		}
+		s.want(newer, older)
+	})
+}
+
+// A producer that sends thousands of invalid messages of two types under one token, such as "undefined", must not make
+// the next dead letter there take thousands of requests.
+func TestPublishInvalidMessagesBesideMany(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, longWindow)
+	const token, many = "undefined", 3000
+	stored := func(kind schema.Type, at time.Time) schema.Outcome {
+		o := failed(token, at, schema.InvalidMessage)
+		o.Origin.Subject = schema.DeclaredSubject(kind, token)
+		return o
+	}
+	for i := range many {
+		o := stored(schema.Audio, life.Add(time.Duration(i)))
+		data, err := o.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.put(o.Subject(), data)
+	}
+	for _, tt := range []struct {
+		name     string
+		declared time.Time
+	}{
+		{"all of them were stored since it was declared", life.Add(-time.Minute)},
+		{"none of them were", time.Now().Add(2 * time.Minute)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			before := s.reads.Load()
+			s.publish(publisher.Stats{Published: 1}, stored(schema.Chat, tt.declared))
+			s.publish(publisher.Stats{Published: 1}, stored(schema.Audio, tt.declared.Add(time.Hour)))
+			s.publish(publisher.Stats{Repeated: 1}, stored(schema.Chat, tt.declared))
+			n := s.reads.Load() - before
+			if n == 0 || n > 3*90 {
+				t.Errorf("%d reads for three dead letters, want some, and far less than %d", n, many)
+			}
+			t.Logf("%d reads", n)
+		})
+	}
+}

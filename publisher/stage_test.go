@@ -1,0 +1,295 @@
+package publisher_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"reflect"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sirupsen/logrus"
+
+	"statusworker/cmd/broker/adapter"
+	"statusworker/cmd/broker/fake"
+	"statusworker/cmd/embedded"
+	"statusworker/publisher"
+	"statusworker/schema"
+	"statusworker/schema/broker"
+	"statusworker/schema/topology"
+)
+
+const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+// Two lives of one interaction.
+var (
+	life  = time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
+	later = life.Add(time.Hour)
+)
+
+// stage is a broker with the outcomes stream.
+type stage struct {
+	t   *testing.T
+	ctx context.Context
+	*counter
+	fake   *fake.Broker // nil where the broker is real
+	server *server      // nil where it is not
+	window time.Duration
+	ahead  time.Duration // of the fake's clock
+}
+
+// server is an embedded NATS server.
+type server struct {
+	*embedded.Server
+	nc *nats.Conn
+	js jetstream.JetStream
+}
+
+// counter counts what a broker is asked.
+type counter struct {
+	broker.Broker
+	publishes, reads atomic.Int64
+}
+
+func (c *counter) Publish(ctx context.Context, p broker.Publication) (broker.Ack, error) {
+	c.publishes.Add(1)
+	return c.Broker.Publish(ctx, p)
+}
+
+func (c *counter) Last(ctx context.Context, stream, subjects string) (broker.Message, error) {
+	c.reads.Add(1)
+	return c.Broker.Last(ctx, stream, subjects)
+}
+
+func (c *counter) Get(ctx context.Context, stream string, sequence uint64) (broker.Message, error) {
+	c.reads.Add(1)
+	return c.Broker.Get(ctx, stream, sequence)
+}
+
+func (c *counter) Next(ctx context.Context, stream, subjects string, from uint64) (broker.Message, error) {
+	c.reads.Add(1)
+	return c.Broker.Next(ctx, stream, subjects, from)
+}
+
+func (c *counter) Subjects(ctx context.Context, stream, filter string) (map[string]uint64, error) {
+	c.reads.Add(1)
+	return c.Broker.Subjects(ctx, stream, filter)
+}
+
+// The duplicate window of the outcomes stream: the broker's default, and one that is over when a test says so.
+const (
+	longWindow  = 2 * time.Minute
+	shortWindow = 100 * time.Millisecond
+)
+
+func topologyWith(window time.Duration) topology.Set {
+	set := publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge})
+	set.Streams[0].Duplicates = window
+	return set
+}
+
+func bareStage(t *testing.T, window time.Duration) *stage {
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	t.Cleanup(cancel)
+	return &stage{t: t, ctx: ctx, window: window}
+}
+
+// newStage makes a stage on a broker in memory.
+func newStage(t *testing.T, window time.Duration) *stage {
+	t.Helper()
+	s := bareStage(t, window)
+	s.fake = fake.New(fake.Options{}, adapter.Described(topologyWith(window))...)
+	t.Cleanup(s.fake.Close)
+	s.counter = &counter{Broker: s.fake}
+	return s
+}
+
+// onServer makes a stage on a real broker.
+func onServer(t *testing.T) *stage {
+	t.Helper()
+	s := bareStage(t, longWindow)
+	e, err := embedded.Start(t.TempDir(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Stop)
+	s.server = &server{Server: e}
+	s.connect()
+	if _, err := topology.Create(s.ctx, s.server.js, topologyWith(longWindow)); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// connect makes a new connection to a real broker, which says at once when the broker is gone.
+func (s *stage) connect() {
+	s.t.Helper()
+	nc, err := nats.Connect(s.server.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond),
+		nats.ReconnectBufSize(-1))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.server.nc, s.server.js, s.counter = nc, js, &counter{Broker: adapter.New(js)}
+}
+
+// restart stops the broker and starts it again.
+func (s *stage) restart() {
+	s.t.Helper()
+	if s.fake != nil {
+		s.fake.Restart()
+		return
+	}
+	if err := s.server.Restart(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.connect()
+}
+
+// stop stops a real broker, and returns when the connection knows.
+func (s *stage) stop() {
+	s.t.Helper()
+	gone := s.server.nc.StatusChanged(nats.RECONNECTING)
+	s.server.Stop()
+	select {
+	case <-gone:
+	case <-s.ctx.Done():
+		s.t.Fatal("the connection did not notice that the broker is gone")
+	}
+}
+
+// windows runs a test twice: where the broker remembers every ID, and where it has forgotten them.
+func windows(t *testing.T, test func(t *testing.T, s *stage)) {
+	for name, window := range map[string]time.Duration{"remembered": longWindow, "forgotten": shortWindow} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			test(t, newStage(t, window))
+		})
+	}
+}
+
+// brokers runs a test as windows does, and on a real broker.
+func brokers(t *testing.T, test func(t *testing.T, s *stage)) {
+	windows(t, test)
+	t.Run("server", func(t *testing.T) {
+		t.Parallel()
+		test(t, onServer(t))
+	})
+}
+
+// put stores what somebody else publishes.
+func (s *stage) put(subject string, data []byte) {
+	s.t.Helper()
+	if _, err := s.Broker.Publish(s.ctx, broker.Publication{Subject: subject, Data: data}); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// fresh is a publisher that knows nothing of those before it.
+func (s *stage) fresh() *publisher.Publisher {
+	s.t.Helper()
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	p, err := publisher.New(s.ctx, s.counter, log)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return p
+}
+
+// publish has a fresh publisher publish, and compares what it counted.
+func (s *stage) publish(want publisher.Stats, outcomes ...schema.Outcome) {
+	s.t.Helper()
+	p := s.fresh()
+	if err := p.Publish(s.ctx, outcomes...); err != nil {
+		s.t.Fatal(err)
+	}
+	got := p.Stats()
+	var stored uint64
+	for _, n := range got.Processed {
+		stored += n
+	}
+	for _, n := range got.Failed {
+		stored += n
+	}
+	if stored != got.Published {
+		s.t.Errorf("%d outcomes by destination and reason, %d in all", stored, got.Published)
+	}
+	if got.Processed, got.Failed = nil, nil; !reflect.DeepEqual(got, want) {
+		s.t.Errorf("publishing %s counted %+v, want %+v", outcomes[0].Subject(), got, want)
+	}
+}
+
+// forget makes a broker with a short window forget every ID so far.
+func (s *stage) forget() {
+	if s.window == shortWindow {
+		s.ahead += shortWindow
+		s.fake.SetClock(s.ahead)
+	}
+}
+
+// stored are the outcomes of an interaction as the broker has them, in order.
+func (s *stage) stored(identifier string) (all []broker.Message) {
+	s.t.Helper()
+	r := broker.Range{Subjects: []string{schema.OutcomeSubjects(identifier)}}
+	if err := s.Scan(s.ctx, schema.StreamOutcomes, r, func(m broker.Message) error {
+		all = append(all, m)
+		return nil
+	}); err != nil {
+		s.t.Fatal(err)
+	}
+	return all
+}
+
+// want compares the outcomes that are stored, all lives of the interaction of the first one.
+func (s *stage) want(outcomes ...schema.Outcome) {
+	s.t.Helper()
+	var got, want []string
+	same := true
+	for i, m := range s.stored(outcomes[0].Identifier) {
+		got = append(got, m.Subject+" "+m.Header.Get(broker.HeaderID))
+		if i < len(outcomes) {
+			data, err := outcomes[i].Marshal()
+			same = same && err == nil && m.Subject == outcomes[i].Subject() && bytes.Equal(m.Data, data)
+		}
+	}
+	for _, o := range outcomes {
+		want = append(want, o.Subject()+" "+o.ID())
+	}
+	if !same || len(got) != len(want) {
+		s.t.Errorf("stored are\n\t%s\nwant, byte for byte,\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
+	}
+}
+
+// outcome is what all outcomes of one life of an interaction have in common.
+func outcome(identifier string, stored time.Time) schema.Outcome {
+	return schema.Outcome{
+		Identifier: identifier, Type: schema.Audio, Answer: json.RawMessage(`{"status":"processed"}`),
+		Declaration: json.RawMessage(`{"type":"audio"}`), Observed: stored.Add(time.Minute),
+		Origin: schema.Origin{
+			Stream: schema.StreamDeclared, Subject: schema.DeclaredSubject(schema.Audio, identifier), Sequence: 7, Deliveries: 1,
+			Stored: stored, Polls: 2, Traceparent: traceparent,
+		},
+	}
+}
+
+func processed(identifier string, stored time.Time) []schema.Outcome {
+	transcript, cxai := outcome(identifier, stored), outcome(identifier, stored)
+	transcript.Destination, cxai.Destination = schema.ToTranscript, schema.ToCXAI
+	return []schema.Outcome{transcript, cxai}
+}
+
+func failed(identifier string, stored time.Time, r schema.Reason) schema.Outcome {
+	o := outcome(identifier, stored)
+	o.Reason, o.Detail = r, "as the test wants it"
+	return o
+}

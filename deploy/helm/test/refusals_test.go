@@ -56,7 +56,7 @@ func TestRefusals(t *testing.T) {
 		{"a selector with its braces", "naks", map[string]any{"autoscaling.prometheus.selector": `{job="x"}`}, "/autoscaling/prometheus/selector"},
 		{"a selector with its measure", "naks", map[string]any{"autoscaling.prometheus.selector": `up{job="x"} `}, "/autoscaling/prometheus/selector"},
 		{"a way to ask, and nothing to ask with", "naks", map[string]any{"autoscaling.prometheus.authenticationRef": ""}, "autoscaling.prometheus.authModes is bearer and autoscaling.prometheus.authenticationRef is empty"},
-		{"runbooks at a path", "minimal", map[string]any{"prometheusRule.runbookBase": "docs/operations.md"}, "/prometheusRule/runbookBase"},
+		{"runbooks at a path", "minimal", map[string]any{"prometheusRule.runbookBase": "docs/alerts.md"}, "/prometheusRule/runbookBase"},
 		{"root", "minimal", map[string]any{"podSecurityContext.runAsUser": 0}, "/podSecurityContext/runAsUser"},
 		{"perhaps root", "minimal", map[string]any{"podSecurityContext.runAsNonRoot": false}, "/podSecurityContext/runAsNonRoot"},
 		{"the latest image", "minimal", map[string]any{"image.tag": "latest"}, "/image/tag"},

@@ -720,7 +720,7 @@ func TestDocumentation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, table, _ := strings.Cut(string(text), "## Measures")
+	_, table, _ := strings.Cut(string(text), "## Metrics\n")
 	documented := map[string]bool{}
 	for line := range strings.Lines(table) {
 		if columns := strings.Split(line, "|"); len(columns) == 5 && strings.HasPrefix(strings.TrimSpace(columns[1]), "`") {

@@ -44,14 +44,14 @@ var (
 // NewMetrics makes the measures of a worker of this version, which was built with that Go.
 func NewMetrics(version, goVersion string) *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry(), lanes: map[schema.Type]*laneMetrics{}}
-	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: namespace + "build_info", Help: "Always 1; the labels tell the version."}, []string{"version", "goversion"})
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: namespace + "build_info", Help: "Always 1; the labels have the version."}, []string{"version", "goversion"})
 	build.WithLabelValues(version, goVersion).Set(1)
-	polls := prometheus.NewCounterVec(prometheus.CounterOpts{Name: namespace + "polls_total", Help: "Status requests, by what came of them."}, []string{"lane", "result"})
+	polls := prometheus.NewCounterVec(prometheus.CounterOpts{Name: namespace + "polls_total", Help: "Status requests, by result."}, []string{"lane", "result"})
 	histogram := func(name, help string, buckets []float64) *prometheus.HistogramVec {
 		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: namespace + name, Help: help, Buckets: buckets}, []string{"lane"})
 	}
-	took := histogram("poll_duration_seconds", "How long status requests took.", pollBuckets)
-	late := histogram("poll_lateness_seconds", "How long after it fell due a delivery was polled. With delayed naks, of a sample.", lateBuckets)
+	took := histogram("poll_duration_seconds", "Duration of status requests.", pollBuckets)
+	late := histogram("poll_lateness_seconds", "Time from a delivery's due time to its poll. With redelivery nak, of a sample.", lateBuckets)
 	toOutcome := histogram("declared_to_outcome_seconds", "Time from the declared message to its stored outcome.", outcomeBuckets)
 	for _, t := range schema.Types() {
 		lane := string(t)
@@ -101,51 +101,83 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	descNotSent        = describe("polls_not_sent_total", "Deliveries that were not polled: too late for this poll, a rest, or the budget.")
-	descInFlight       = describe("polls_in_flight", "Status requests that are out.", "lane")
-	descSlots          = describe("slots", "Deliveries that can be worked on at once, and those that are.", "state")
+	descNotSent = describe("polls_not_sent_total",
+		"Deliveries that were not polled: too late or too early, a pause, or the rate limit.")
+	descInFlight = describe("polls_in_flight", "Status requests in flight.", "lane")
+	descSlots    = describe("slots",
+		"Deliveries that the worker can handle at once, total and used.", "state")
 	descSlotWaits      = describe("slot_waits", "1 while the lane waits for a slot.", "lane")
-	descRateLimitWaits = describe("rate_limit_waiting", "Deliveries that wait for the budget.")
-	descRateLimitShare = describe("rate_limit_share", "Polls a second that this worker may make; 0 without a budget.")
-	descTakenIn        = describe("taken_in_total", "Declared messages that got their first reservation.", "lane")
-	descTwice          = describe("declared_twice_total", "Declared messages that changed nothing: the interaction was declared before, and had no outcome when they were stored.")
-	descProcessed      = describe("declared_processed_total", "Declared messages that changed nothing: the interaction has processed events.")
-	descAgain          = describe("declared_again_total", "Times that a declared message waited for the end of an earlier generation of its interaction.")
-	descOutcomes       = describe("processed_events_total", "Processed events that this worker stored.", "destination")
-	descDead           = describe("dead_letters_total", "Dead letters that this worker stored.", "reason")
-	descContradicts    = describe("contradictions_total", "Outcomes that were dropped because one of the other kind is stored.")
-	descRetries        = describe("publish_retries_total", "Publishes of outcomes that failed and were made again.")
-	descUnknownStatus  = describe("unknown_statuses_total", "Answers with a status that the vendor's documentation does not know.")
-	descRefused        = describe("reservations_refused_total", "Reservations that the broker refused, whatever came of it.")
-	descDropped        = describe("deliveries_dropped_total", "Deliveries of interactions that had ended, or whose next poll somebody else held.")
-	descFaults         = describe("faults_total", "Deliveries that ended in an error, most often of the broker; they come back.")
-	descPanics         = describe("panics_total", "Deliveries that panicked; they come back, until a third in a row ends the interaction.")
-	descState          = describe("worker_state", "1 for what the worker does about the vendor now.", "state")
-	descPauseCause     = describe("pause_cause", "1 for why the worker is paused or probes now.", "cause")
-	descPausedUntil    = describe("paused_until_timestamp_seconds", "When the worker polls again; 0 while it works.")
-	descPauses         = describe("pauses_total", "Pauses that began, by cause.", "cause")
-	descReady          = describe("ready", "1 while /readyz says ok.")
-	descConnected      = describe("broker_connected", "1 while the worker is connected to NATS.")
-	descReconnects     = describe("broker_reconnects_total", "Times that the connection to NATS was lost and made anew.")
-	descRoundTrip      = describe("broker_round_trip_seconds", "The broker's quickest answer when its clock was last measured, every 30 s.")
-	descClockOffset    = describe("broker_clock_offset_seconds", "How far the broker's clock is ahead of this host's.")
-	descClockStep      = describe("broker_clock_step_seconds", "The last step of the broker's clock, or from one leader's to another's: above 0 forward.")
-	descClockSteps     = describe("broker_clock_steps_total", "Steps of the broker's clock that this worker has measured.")
-	descOldestPolled   = describe("oldest_polled_seconds", "Age of the oldest interaction that this worker polled lately.", "lane")
-	descWorkers        = describe("workers", "Workers that were alive when this one last counted.")
-	descDue            = describe("lane_due", "Interactions that may be polled, and that no worker has yet. One worker tells for all.", "lane")
-	descOut            = describe("lane_out", "Deliveries that are with a worker; with delayed naks also what is held back. One worker tells for all.", "lane")
-	descWaiting        = describe("lane_waiting", "Reservations and tombstones. One worker tells for all.", "lane")
-	descOldestDue      = describe("lane_oldest_due_seconds", "How long the first delivery of the lane has been due. One worker tells for all.", "lane")
-	descOldest         = describe("lane_oldest_seconds", "Age of the oldest interaction of the lane that is known. One worker tells for all.", "lane")
-	descRedelivered    = describe("lane_redelivered", "Deliveries that are with a worker, and not for the first time. One worker tells for all.", "lane")
-	descIntake         = describe("intake_waiting", "Declared messages that wait to be taken in. One worker tells for all.")
-	descIntakeOldest   = describe("intake_oldest_seconds", "Age of the first declared message. One worker tells for all.")
-	descForeign        = describe("foreign_consumers", "Consumers of a work queue that are not this stage's, as of a stream that sources it. One worker tells for all.", "stream")
-	descUndelivered    = describe("undelivered_seconds", "Age of the first message that its consumer passes over for good; 0 where there is none. One worker tells for all.", "stream", "consumer")
-	descOverdue        = describe("overdue_reservations", "Reservations that the broker has not published a minute after their time, 100 at most. One worker tells for all.")
-	descStoredAgain    = describe("reservations_stored_again_total", "Overdue reservations that this worker stored again.")
-	descProgress       = describe("progress_timestamp_seconds", "When the loop that is furthest behind last went round.")
+	descRateLimitWaits = describe("rate_limit_waiting", "Deliveries that wait for the rate limit.")
+	descRateLimitShare = describe("rate_limit_share",
+		"Polls per second that this worker may make; 0 without a rate limit.")
+	descTakenIn = describe("taken_in_total",
+		"Declared messages that got their first reservation.", "lane")
+	descTwice = describe("declared_twice_total",
+		"Declared messages without effect: the interaction was declared before and had no outcome.")
+	descProcessed = describe("declared_processed_total",
+		"Declared messages without effect: the interaction has processed events.")
+	descAgain = describe("declared_again_total",
+		"Times that a declared message waited for the end of an earlier generation of its interaction.")
+	descOutcomes = describe("processed_events_total",
+		"Processed events that this worker stored.", "destination")
+	descDead        = describe("dead_letters_total", "Dead letters that this worker stored.", "reason")
+	descContradicts = describe("contradictions_total",
+		"Outcomes dropped because the opposite outcome is stored.")
+	descRetries = describe("publish_retries_total",
+		"Publishes of outcomes that failed and were retried.")
+	descUnknownStatus = describe("unknown_statuses_total", "Answers with an undocumented status.")
+	descRefused       = describe("reservations_refused_total",
+		"Reservations that the broker rejected, for whatever reason.")
+	descDropped = describe("deliveries_dropped_total",
+		"Deliveries of interactions that had ended, or that another worker had taken over.")
+	descFaults = describe("faults_total", "Deliveries that ended in an error; they are redelivered.")
+	descPanics = describe("panics_total",
+		"Deliveries that panicked; they are redelivered, until a third in a row ends the interaction.")
+	descState      = describe("worker_state", "1 for the current state of the worker.", "state")
+	descPauseCause = describe("pause_cause",
+		"1 for the cause while the worker is paused or probing.", "cause")
+	descPausedUntil = describe("paused_until_timestamp_seconds",
+		"When the worker polls again; 0 while it is working.")
+	descPauses     = describe("pauses_total", "Pauses that began, by cause.", "cause")
+	descReady      = describe("ready", "1 while /readyz answers 200.")
+	descConnected  = describe("broker_connected", "1 while the worker is connected to NATS.")
+	descReconnects = describe("broker_reconnects_total", "Reconnects to NATS.")
+	descRoundTrip  = describe("broker_round_trip_seconds",
+		"Fastest answer of the broker at the last measurement of its clock, every 30 s.")
+	descClockOffset = describe("broker_clock_offset_seconds",
+		"How far the broker's clock is ahead of this host's.")
+	descClockStep = describe("broker_clock_step_seconds",
+		"Last step of the broker's clock, or from one leader's clock to another's; positive forward.")
+	descClockSteps = describe("broker_clock_steps_total",
+		"Steps of the broker's clock that this worker measured.")
+	descOldestPolled = describe("oldest_polled_seconds",
+		"Age of the oldest interaction that this worker polled lately.", "lane")
+	descWorkers = describe("workers", "Workers that were alive at this worker's last count.")
+	descDue     = describe("lane_due",
+		"Interactions that may be polled and that no worker has. Reported by one worker for all.", "lane")
+	descOut = describe("lane_out",
+		"Deliveries that a worker has; with redelivery nak also what waits. Reported by one worker for all.", "lane")
+	descWaiting = describe("lane_waiting",
+		"Reservations and tombstones. Reported by one worker for all.", "lane")
+	descOldestDue = describe("lane_oldest_due_seconds",
+		"How long the first delivery of the lane has been due. Reported by one worker for all.", "lane")
+	descOldest = describe("lane_oldest_seconds",
+		"Age of the oldest known interaction of the lane. Reported by one worker for all.", "lane")
+	descRedelivered = describe("lane_redelivered",
+		"Deliveries that a worker has, and that were delivered before. Reported by one worker for all.", "lane")
+	descIntake = describe("intake_waiting",
+		"Declared messages that wait to be taken in. Reported by one worker for all.")
+	descIntakeOldest = describe("intake_oldest_seconds",
+		"Age of the first declared message. Reported by one worker for all.")
+	descForeign = describe("foreign_consumers",
+		"Consumers of a work queue that are not statusworker's. Reported by one worker for all.", "stream")
+	descUndelivered = describe("undelivered_seconds",
+		"Age of the first stored message that its consumer does not deliver, or 0. Reported by one worker for all.", "stream", "consumer")
+	descOverdue = describe("overdue_reservations",
+		"Reservations that the broker has not published a minute after their due time, at most 100. Reported by one worker for all.")
+	descStoredAgain = describe("reservations_stored_again_total",
+		"Overdue reservations that this worker stored again.")
+	descProgress = describe("progress_timestamp_seconds", "When the slowest loop last made progress.")
 )
 
 // Describe gives nothing: what is collected is checked as it comes.

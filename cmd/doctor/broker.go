@@ -421,7 +421,7 @@ func judgeTopology(risks []topology.Difference, err error, mode consumer.Mode, p
 	case err == nil && len(paused) > 0:
 		return bad(Warn, checkTopology, "`nats consumer resume` with the names of stream and consumer", "paused: %s", strings.Join(paused, ", "))
 	case err == nil && len(risks) > 0:
-		return bad(Warn, checkTopology, "`"+provision+" --update`; what it cannot change takes another stream: see docs/operations.md, Make a stream anew",
+		return bad(Warn, checkTopology, "`"+provision+" --update`; for what NATS cannot change, see `Recreate a stream` in docs/deploy.md",
 			"workers run, but a fault may cost more than it should: %s", joined(risks))
 	case err == nil:
 		return pass(checkTopology, "the streams and consumers fit, redelivery %s", mode)

@@ -75,7 +75,7 @@ func (c provisionCommand) apply(
 }
 
 var errForeign = errors.New("another consumer takes messages away: find the stream that sources or mirrors one of these and delete it; " +
-	"see StatusworkerForeignConsumers in docs/operations.md")
+	"see StatusworkerForeignConsumers in docs/alerts.md")
 
 // look finds out what is to be done.
 func (provisionCommand) look(
@@ -167,7 +167,7 @@ const (
 // fixed adds what to do about a change that the broker does not make.
 func fixed(err error) error {
 	if api := (*jetstream.APIError)(nil); errors.As(err, &api) && (api.ErrorCode == streamFixed || api.ErrorCode == consumerFixed) {
-		return fmt.Errorf("%w; what cannot be changed is made anew: see `Make a stream anew` in docs/operations.md", err)
+		return fmt.Errorf("%w; NATS cannot change this in a stream that exists: see `Recreate a stream` in docs/deploy.md", err)
 	}
 	return err
 }

@@ -398,7 +398,7 @@ func TestProvisionSaysWhatTheBrokerDoesNotChange(t *testing.T) {
 	}
 	c := command(t, "provision", "--nats-url", s.URL(), "--update").exits(exitFault)
 	says(t, "standard output", &c.stdout, "retention")
-	says(t, "standard error", &c.stderr, schema.StreamOutcomes, "docs/operations.md")
+	says(t, "standard error", &c.stderr, schema.StreamOutcomes, "docs/deploy.md")
 	if strings.Count(c.stderr.String(), "\n") != 1 {
 		t.Errorf("not one line on standard error:\n%s", &c.stderr)
 	}

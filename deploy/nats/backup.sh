@@ -3,12 +3,12 @@
 #
 #   backup.sh FOLDER [OPTION OF nats ...]        backup.sh /backups/2026-11-27 --context production
 #
-# An interaction moves from the stream of declared messages to that of polls, and from there to that of outcomes. It is stored in
-# the next one before it leaves the one before. So snapshots in this order have it at least once. In any other order, as that of
-# `nats account backup`, they lose what moves between two of them. `statusworker dlq replay` moves interactions the other way: do
-# not run it meanwhile.
+# An interaction moves from the stream of declared messages to that of polls, and from there to that of outcomes. The
+# next stream stores it before the previous one deletes it, so snapshots in this order contain it at least once. In any
+# other order, such as that of `nats account backup`, an interaction that moves between two snapshots is in neither.
+# `statusworker dlq replay` moves interactions the other way: do not run it during a backup.
 #
-# The user needs the rights to publish $JS.API.STREAM.NAMES, $JS.API.STREAM.INFO.* and $JS.API.STREAM.SNAPSHOT.*.
+# The user must be allowed to publish $JS.API.STREAM.NAMES, $JS.API.STREAM.INFO.* and $JS.API.STREAM.SNAPSHOT.*.
 set -eu
 
 if [ $# -lt 1 ]; then
@@ -18,21 +18,21 @@ fi
 folder=$1
 shift
 streams=$(nats "$@" stream ls --names)
-# nats 0.5 has given the command another name.
+# nats 0.5 renamed the command.
 if nats backup stream --help >/dev/null 2>&1; then
     backup="backup stream"
 else
     backup="stream backup"
 fi
-mkdir "$folder" # a backup is never written over another
+mkdir "$folder" # fails if it exists: a backup never overwrites another
 
-# Consumers of the first two are made anew by `statusworker provision`, and deliver everything that is stored. One of a snapshot
-# could count as settled what the snapshot has.
+# `statusworker provision` recreates the consumers of the first two streams, which then deliver all stored messages. A
+# consumer from a snapshot could count messages of the snapshot as settled.
 for stream in INTERACTIONS_DECLARED INTERACTIONS_POLLS INTERACTIONS_OUTCOMES; do
     consumers=--no-consumers
     case $stream in
     INTERACTIONS_OUTCOMES) consumers=--consumers ;;
-    INTERACTIONS_POLLS) echo "$streams" | grep -qx "$stream" || continue ;; # with delayed naks there is none
+    INTERACTIONS_POLLS) echo "$streams" | grep -qx "$stream" || continue ;; # does not exist with redelivery nak
     esac
     # shellcheck disable=SC2086
     nats "$@" $backup "$stream" "$folder/$stream" "$consumers" --no-progress

@@ -1,13 +1,13 @@
 #!/bin/sh
-# Restores a backup of backup.sh, with the `nats` command, where the streams are lost:
+# Restores a backup of backup.sh, with the `nats` command, after the streams were lost:
 #
 #   restore.sh FOLDER [OPTION OF nats ...]
 #
-# Stop the workers before. Afterwards run `statusworker provision`, which makes the consumers, and start the workers: see "Restore"
-# in docs/operations.md. A stream that is there is not touched: the command ends with an error.
+# Stop the workers first. Then run this, `statusworker provision`, which creates the consumers, and start the workers:
+# see "Restore" in docs/deploy.md. It does not change a stream that exists: it ends with an error.
 #
-# The user needs the rights to publish $JS.API.STREAM.INFO.* and $JS.API.STREAM.RESTORE.*, and what the server asks it for the
-# chunks, $JS.SNAPSHOT.RESTORE.>.
+# The user must be allowed to publish $JS.API.STREAM.INFO.*, $JS.API.STREAM.RESTORE.*, and $JS.SNAPSHOT.RESTORE.> for
+# the chunks.
 set -eu
 
 if [ $# -lt 1 ]; then
@@ -22,7 +22,7 @@ else
     restore="stream restore"
 fi
 
-# Outcomes first: they say what has ended.
+# Outcomes first: they show which interactions have ended.
 for stream in INTERACTIONS_OUTCOMES INTERACTIONS_POLLS INTERACTIONS_DECLARED; do
     if [ "$stream" = INTERACTIONS_POLLS ] && [ ! -e "$folder/$stream" ]; then
         continue

@@ -98,8 +98,8 @@ func TestNames(t *testing.T) {
 		}
 	}
 	for _, release := range []string{"2024-prod", "5381468"} {
-		if _, err := renderAs(t, release, "a", readValues(t, "minimal")); err == nil || !strings.Contains(err.Error(), "by fullnameOverride") {
-			t.Errorf("as %s: %v, want it told to set fullnameOverride", release, err)
+		if _, err := renderAs(t, release, "a", readValues(t, "minimal")); err == nil || !strings.Contains(err.Error(), "set fullnameOverride") {
+			t.Errorf("as %s: %v, want an error that names fullnameOverride", release, err)
 		}
 	}
 	if _, err := render(t, with(readValues(t, "minimal"), map[string]any{"fullnameOverride": "1st"})); err == nil {
@@ -627,7 +627,7 @@ func TestAutoscalingWithARateLimit(t *testing.T) {
 			have = append(have, trigger.Name)
 		}
 		if !slices.Equal(have, want) {
-			t.Errorf("with a budget of %g the triggers are %v, want %v", rateLimit, have, want)
+			t.Errorf("with a rate limit of %g the triggers are %v, want %v", rateLimit, have, want)
 		}
 	}
 }

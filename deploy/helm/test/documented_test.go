@@ -11,9 +11,9 @@ import (
 	apps "k8s.io/api/apps/v1"
 )
 
-// What docs/operations.md tells to build, push and install is one image.
+// What docs/deploy.md builds, pushes and installs is one image.
 func TestDocumentedInstall(t *testing.T) {
-	text, err := os.ReadFile("../../../docs/operations.md")
+	text, err := os.ReadFile("../../../docs/deploy.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,7 @@
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{- /* A release may have dots in its name, a service may not. */ -}}
+{{- /* The name of a release may contain dots, that of a service may not. */ -}}
 {{- define "statusworker.fullname" -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 53 | trimSuffix "-" -}}
@@ -13,7 +13,7 @@
 {{- end -}}
 {{- end -}}
 
-{{- /* What selects the workers, and never changes. The provision job is not among them. */ -}}
+{{- /* Labels that select the workers and not the provision job. They never change. */ -}}
 {{- define "statusworker.selector" -}}
 app.kubernetes.io/name: {{ include "statusworker.name" . | quote }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
@@ -45,9 +45,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- end -}}
 {{- end -}}
 
-{{- /* The number of workers to give with autoscaling: as many as there are, where Kubernetes would take a number that is no
-longer given for 1. Where Helm applies server-side it does so only while Helm alone owns the number; once the autoscaler has set
-it, to give it is a conflict as soon as it has changed. */ -}}
+{{- /* With autoscaling, the number of workers to render: the live number if Kubernetes would reset a missing number to 1,
+otherwise none. With server-side apply, Kubernetes resets it only while Helm alone owns the number. Once the autoscaler owns
+it, rendering another number is a conflict. */ -}}
 {{- define "statusworker.replicasThatStay" -}}
 {{- $live := lookup "apps/v1" "Deployment" .Release.Namespace (include "statusworker.fullname" .) -}}
 {{- $applied := false -}}
@@ -73,7 +73,7 @@ it, to give it is a conflict as soon as it has changed. */ -}}
 {{- end -}}
 {{- end -}}
 
-{{- /* A duration in whole seconds. A template knows no durations but as what changes a date. */ -}}
+{{- /* A duration in whole seconds. Templates can parse durations only to modify a date. */ -}}
 {{- define "statusworker.seconds" -}}
 {{- $epoch := toDate "2006-01-02T15:04:05Z07:00" "1970-01-01T00:00:00Z" -}}
 {{- mustDateModify . $epoch | unixEpoch -}}
@@ -85,13 +85,12 @@ it, to give it is a conflict as soon as it has changed. */ -}}
 {{- (mustDateModify . $epoch).UnixMilli -}}
 {{- end -}}
 
-{{- /* The shutdown time-out, and ten seconds more: for what is told to the broker at the end, and for a part of a second
-that is lost here. */ -}}
+{{- /* The shutdown time-out plus ten seconds, for the last messages to the broker and for rounding. */ -}}
 {{- define "statusworker.gracePeriod" -}}
 {{- add (include "statusworker.seconds" .Values.work.shutdownTimeout) 10 -}}
 {{- end -}}
 
-{{- /* How NATS is reached. Called with the root, the auth and the inbox prefix of whoever it is for. */ -}}
+{{- /* The connection to NATS. Arguments: root, and auth and inbox prefix of the worker or of the provision job. */ -}}
 {{- define "statusworker.natsEnv" -}}
 {{- $auth := .auth -}}
 {{- $tls := .root.Values.nats.tls -}}
@@ -127,7 +126,7 @@ that is lost here. */ -}}
 {{- end }}
 {{- end -}}
 
-{{- /* What workers and consumers must agree on. */ -}}
+{{- /* Settings that workers and the provision job share. */ -}}
 {{- define "statusworker.sharedEnv" -}}
 - name: ELEVATEAI_BASE_URL
   value: {{ .Values.vendor.baseUrl | quote }}
@@ -171,7 +170,7 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end -}}
 
-{{- /* The ports of URLs (separated by commas), or one instead of them. */ -}}
+{{- /* The ports of URLs (separated by commas), or one port that replaces them. */ -}}
 {{- define "statusworker.ports" -}}
 {{- $ports := list -}}
 {{- if .instead -}}
@@ -188,7 +187,7 @@ capabilities: {drop: [ALL]}
 {{- end -}}
 {{- end -}}
 
-{{- /* What workers and the provision job reach: names, NATS, and what is given for both. */ -}}
+{{- /* Egress of workers and the provision job: DNS, NATS, and networkPolicy.extraEgress. */ -}}
 {{- define "statusworker.egressNats" -}}
 - ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
 - ports:
@@ -202,7 +201,7 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end -}}
 
-{{- /* The auth of the provision job: its own, or the workers'. */ -}}
+{{- /* The auth of the provision job: its own, or that of the workers. */ -}}
 {{- define "statusworker.provisionAuth" -}}
 {{- if .Values.provision.nats.auth.method -}}
 {{- toYaml .Values.provision.nats.auth -}}

@@ -117,10 +117,10 @@ func code(s string) string {
 func TestFlagTable(t *testing.T) {
 	table := flagTable(t)
 	for _, row := range []string{
-		"| `--nats-url` | `NATS_URL` | `nats://127.0.0.1:4222` | NATS servers, separated by commas. |",
+		"| `--nats-url` | `NATS_URL` | `nats://127.0.0.1:4222` |",
 		"| `--concurrency` | `STATUSWORKER_CONCURRENCY` | `64` |",
 		"| `--audio-interval` | `STATUSWORKER_AUDIO_INTERVAL` | `30s` |",
-		"| `--log-level` | `STATUSWORKER_LOG_LEVEL` | `info` | One of trace,debug,info,warn,error. |",
+		"| `--log-level` | `STATUSWORKER_LOG_LEVEL` | `info` |",
 		"| `--replicas` | `STATUSWORKER_REPLICAS` |  |",
 		"| `--dry-run` |  |  |",
 	} {

@@ -409,7 +409,7 @@ func TestDLQReplaySurvivesARestartOfTheBroker(t *testing.T) {
 	}
 }
 
-// With the rights that docs/contract.md lists, and without one of them.
+// With the rights that docs/permissions.md lists, and without one of them.
 func TestDLQRights(t *testing.T) {
 	t.Parallel()
 	const outcomes = "INTERACTIONS_OUTCOMES"
@@ -447,10 +447,10 @@ func TestDLQRights(t *testing.T) {
 	do(exitOK, "reader", "show", id)
 	do(exitOK, "reader", "show", "@1")
 	c := do(exitFault, "reader", "purge", "--yes", id)
-	says(t, "standard error", &c.stderr, "STREAM.MSG.DELETE", "docs/contract.md lists the permissions")
+	says(t, "standard error", &c.stderr, "STREAM.MSG.DELETE", "docs/permissions.md lists the permissions")
 	do(exitOK, "deleter", "purge", "--yes", "--reason", "rejected")
 	c = do(exitFault, "deleter", "replay", "--yes", id)
-	says(t, "standard error", &c.stderr, "STREAM.INFO.INTERACTIONS_DECLARED", "docs/contract.md lists the permissions")
+	says(t, "standard error", &c.stderr, "STREAM.INFO.INTERACTIONS_DECLARED", "docs/permissions.md lists the permissions")
 	do(exitOK, "replayer", "replay", "--yes", "--all")
 }
 

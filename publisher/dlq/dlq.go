@@ -327,7 +327,7 @@ func (d *Queue) persist(ctx context.Context, do func(context.Context) error) err
 }
 
 func withoutRight(denied error) error {
-	return fmt.Errorf("%w; docs/contract.md lists the permissions", denied)
+	return fmt.Errorf("%w; docs/permissions.md lists the permissions", denied)
 }
 
 // delete deletes one dead letter. It tells whether it was there.

@@ -191,7 +191,7 @@ func TestDLQListsAndShows(t *testing.T) {
 	})
 	t.Run("show", func(t *testing.T) {
 		c := command(t, "dlq", "show", strings.ToUpper(failed), "--nats-url", at).exits(exitOK)
-		says(t, "standard output", &c.stdout, failed+"  processing_failed  @1", "could not process", "Read the vendor's errorMessage", "polled       3 times",
+		says(t, "standard output", &c.stdout, failed+"  processing_failed  @1", "could not process", schema.ProcessingFailed.Advice()[:20], "polled       3 times",
 			`"errorMessage": "\u009b31m\u202e"`, `"interactionIdentifier": "`+failed+`"`, "statusworker dlq replay @1", o.Origin.Traceparent)
 		unforged(t, &c.stdout)
 		c = command(t, "dlq", "show", invalid, "--nats-url", at).exits(exitOK)

@@ -26,15 +26,15 @@ const (
 // operator.
 var statuses = []statusRow{
 	{StatusDeclared, Pending, "", "The interaction is declared at ElevateAI."},
-	{StatusFilePendingUpload, Pending, "", "ElevateAI waits for the file to be uploaded."},
+	{StatusFilePendingUpload, Pending, "", "ElevateAI is waiting for the upload of the file."},
 	{StatusFileUploading, Pending, "", "The file is being uploaded to ElevateAI."},
 	{StatusFileUploaded, Pending, "", "The file is uploaded."},
-	{StatusFileUploadFailed, Failed, FileUploadFailed, "The file that was uploaded to ElevateAI did not arrive whole."},
-	{StatusFilePendingDownload, Pending, "", "ElevateAI has not begun to fetch the file."},
+	{StatusFileUploadFailed, Failed, FileUploadFailed, "ElevateAI did not receive the complete file."},
+	{StatusFilePendingDownload, Pending, "", "ElevateAI has not started to fetch the file."},
 	{StatusFileDownloading, Pending, "", "ElevateAI is fetching the file."},
 	{StatusFileDownloaded, Pending, "", "ElevateAI has fetched the file."},
 	{StatusFileDownloadFailed, Failed, FileDownloadFailed, "ElevateAI could not fetch the file."},
-	{StatusFilePendingProcessing, Pending, "", "The file waits to be processed."},
+	{StatusFilePendingProcessing, Pending, "", "The file is waiting to be processed."},
 	{StatusProcessing, Pending, "", "ElevateAI is processing the interaction."},
 	{StatusProcessed, Processed, "", "ElevateAI has the results."},
 	{StatusProcessingFailed, Failed, ProcessingFailed, "ElevateAI could not process the interaction."},
@@ -83,40 +83,47 @@ const (
 	InternalError      Reason = "internal_error"
 )
 
-// reasons has each reason, the event beside statuses and faults that leads to it, what it means, and what the operator can do.
+// reasons has each reason, its cause, what it means, and what the operator can do.
 var reasons = []reasonRow{
 	{InvalidMessage, ByMessage,
-		"What was published is no declared message; the detail names the member that is wrong.",
-		"Fix the producer and declare the interaction properly, which needs no replay; then purge this. " +
-			"Replay only what a newer version of statusworker accepts."},
+		"The message is not a valid declared message. The detail names the wrong member.",
+		"Fix the producer and declare the interaction with a valid message; then purge this dead letter. " +
+			"Replay only if a newer version of statusworker accepts the message."},
 	{ProcessingFailed, ByVendor,
-		"ElevateAI could not process the interaction, and has deleted its source data.",
-		"Read the vendor's errorMessage. Declaring the same interaction again gives the same answer: " +
-			"declare the file at ElevateAI anew, which gives a new identifier, and purge this."},
+		"ElevateAI could not process the interaction and has deleted its source data.",
+		"Read ElevateAI's errorMessage. A replay gets the same answer: declare the file at ElevateAI again, " +
+			"which gives it a new identifier, and purge this dead letter."},
 	{FileUploadFailed, ByVendor,
-		"The file that was posted to ElevateAI did not arrive whole.",
-		"Upload it again. If ElevateAI accepts that under the same identifier, replay; " +
-			"otherwise declare it at ElevateAI anew, and purge this."},
+		"ElevateAI did not receive the complete file that was uploaded.",
+		"Upload the file again. Replay if ElevateAI accepts it under the same identifier; " +
+			"otherwise declare it at ElevateAI again, and purge this dead letter."},
 	{FileDownloadFailed, ByVendor,
 		"ElevateAI could not fetch the file from its downloadUri.",
-		"Check that the address can be reached from outside and has not expired; declare it at ElevateAI anew, and purge this."},
+		"Check that the address is reachable from outside and has not expired. " +
+			"Declare the file at ElevateAI again, and purge this dead letter."},
 	{VendorFailed, ByFailedStatus,
-		"ElevateAI gave a status that --failed-status names as a failure; the detail has it.",
-		"Read the vendor's errorMessage, and ask ElevateAI what the status means. Where it can still change, " +
-			"take it out of --failed-status and replay; otherwise declare the file at ElevateAI anew, and purge this."},
+		"ElevateAI gave a status that --failed-status names as a failure. The detail has the status.",
+		"Read ElevateAI's errorMessage, and ask ElevateAI what the status means. If it can still change, remove it from " +
+			"--failed-status and replay; otherwise declare the file at ElevateAI again, and purge this dead letter."},
 	{NotFound, ByVendor,
-		"ElevateAI did not know the identifier at three polls in a row or more, over the whole grace.",
-		"Check that the token belongs to the account that declared it, that the base URL is whole (the vendor's ends in /v1), " +
-			"and that nobody deleted it. Where token or URL were wrong, set them right and replay."},
+		"ElevateAI did not know the identifier at three or more consecutive polls, over the whole grace.",
+		"Check that the token belongs to the account that declared the interaction, that the base URL is complete " +
+			"(ElevateAI's ends in /v1), and that nobody deleted the interaction. " +
+			"If the token or the URL was wrong, correct it and replay."},
 	{Rejected, ByVendor,
-		"ElevateAI refused the interaction in the same way at three polls in a row or more, over the whole grace.",
-		"Read the vendor's answer in the detail. Where the API has changed, or the refusal was a mistake, replay when it is fixed."},
+		"ElevateAI refused the interaction with the same HTTP status at three or more consecutive polls, " +
+			"over the whole grace.",
+		"Read ElevateAI's answer in the detail. " +
+			"If the API changed or the refusal was a mistake, replay when it is fixed."},
 	{DeadlineExceeded, ByDeadline,
-		"The interaction was not terminal when its deadline had passed; the last status or fault is in the detail.",
-		"Where the vendor was in trouble, or has become slow, replay: the deadline begins anew. Raise --deadline if this is usual."},
+		"The interaction had no final status at its deadline. The detail has the last status or fault.",
+		"If ElevateAI was failing or has become slow, replay: the deadline starts again. " +
+			"Raise --deadline if this is common."},
 	{InternalError, ByPanic,
-		"A worker panicked at three deliveries of the interaction in a row, or at one after its deadline: that is a bug of statusworker.",
-		"Report the detail, and the log line `delivery panicked` with its stack. Replay with a version that has it fixed."},
+		"A worker panicked at three consecutive deliveries of the interaction, or at one after its deadline. " +
+			"This is a bug in statusworker.",
+		"Report the detail and the log line `delivery panicked` with its stack. " +
+			"Replay with a version that fixes the bug."},
 }
 
 // The destinations of processed events.

@@ -1,6 +1,8 @@
 package schema_test
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -183,7 +185,8 @@ func TestDocsNameEverything(t *testing.T) {
 	polled := slices.DeleteFunc(texts(schema.Faults()), func(f string) bool { return f == string(schema.FaultNotSent) })
 	for file, names := range map[string][]string{
 		"../README.md":           slices.Concat(texts(schema.Reasons()), texts(schema.Destinations())),
-		docs + "contract.md":     slices.Concat(texts(schema.Statuses()), texts(schema.Reasons()), texts(schema.Destinations()), texts(schema.Flags())),
+		docs + "producers.md":    slices.Concat(texts(schema.Types()), texts(schema.Flags())),
+		docs + "consumers.md":    slices.Concat(texts(schema.Statuses()), texts(schema.Reasons()), texts(schema.Destinations()), texts(schema.Flags())),
 		docs + "dead-letters.md": texts(schema.Reasons()),
 		docs + "metrics.md":      slices.Concat(texts(schema.Meanings()), polled, texts(schema.Reasons()), texts(schema.Destinations())),
 	} {
@@ -231,8 +234,11 @@ func TestDocsFollowTheTables(t *testing.T) {
 		fmt.Fprintf(&reasons, "| `%s` | %s | %s |\n", r, r.Text(), r.Advice())
 	}
 	for _, table := range []struct{ file, name, text string }{
-		{docs + "contract.md", "statuses", statuses.String()},
-		{docs + "contract.md", "destinations", destinations.String()},
+		{docs + "consumers.md", "statuses", statuses.String()},
+		{docs + "consumers.md", "destinations", destinations.String()},
+		{docs + "consumers.md", "reasons", reasons.String()},
+		{docs + "consumers.md", "processed-example", example(t, "processed-transcript")},
+		{docs + "consumers.md", "failed-example", example(t, "failed-not_found")},
 		{docs + "dead-letters.md", "reasons", reasons.String()},
 	} {
 		text, err := os.ReadFile(table.file)
@@ -248,6 +254,20 @@ func TestDocsFollowTheTables(t *testing.T) {
 		}
 		refresh(t, table.file, string(text), before+begin+table.text+end+after)
 	}
+}
+
+// example is a golden outcome as a block of Markdown.
+func example(t *testing.T, golden string) string {
+	t.Helper()
+	text, err := os.ReadFile("testdata/outcomes/" + golden + ".json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := json.Indent(&b, bytes.TrimSpace(text), "", "  "); err != nil {
+		t.Fatal(err)
+	}
+	return "```json\n" + b.String() + "\n```\n"
 }
 
 // The lists in the schemas and in the AsyncAPI document are those of the code, in its order.

@@ -208,7 +208,7 @@ func (t *trial) judge(r right) Finding {
 	}
 	switch {
 	case len(refused) > 0:
-		return bad(Fail, r.check, "allow the user to publish "+list(missing)+"; docs/contract.md lists the permissions", "may not publish %s", list(refused))
+		return bad(Fail, r.check, "allow the user to publish "+list(missing)+"; docs/permissions.md lists the permissions", "may not publish %s", list(refused))
 	case len(silent) > 0:
 		return bad(Warn, r.check, "look at the server's log: it is busy, electing a leader, or the account's imports and exports leave the subject out",
 			"the server lets it through, but nobody answered within %s: %s", answersWithin, list(silent))

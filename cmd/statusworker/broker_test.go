@@ -381,7 +381,7 @@ func TestLackingRightEndsAtOnce(t *testing.T) {
 		return all
 	})
 	c := command(t, append([]string{"declare", "--nats-url", at, "--type", "audio", someID}, as("declare")...)...).exits(exitFault)
-	says(t, "standard error", &c.stderr, "$JS.API.STREAM.INFO."+schema.StreamDeclared, "docs/contract.md")
+	says(t, "standard error", &c.stderr, "$JS.API.STREAM.INFO."+schema.StreamDeclared, "docs/permissions.md")
 	if strings.Contains(c.stderr.String(), "waiting for JetStream") {
 		t.Errorf("it waited:\n%s", &c.stderr)
 	}
@@ -428,7 +428,7 @@ func TestDeclareWithoutTheRight(t *testing.T) {
 	})
 	command(t, append([]string{"provision", "--nats-url", at}, as("provision")...)...).exits(exitOK)
 	c := command(t, append([]string{"declare", "--nats-url", at, "--type", "audio", someID, "193ec854-94d0-4452-a1cf-0ba0e2666288"}, as("declare")...)...).exits(exitFault)
-	says(t, "standard error", &c.stderr, schema.DeclaredSubject(schema.Audio, someID), "docs/contract.md")
+	says(t, "standard error", &c.stderr, schema.DeclaredSubject(schema.Audio, someID), "docs/permissions.md")
 	says(t, "standard output", &c.stdout, "declared 0", "failed 2")
 	if strings.Contains(c.stderr.String(), "takes nothing in") {
 		t.Errorf("it waited for a broker that is well:\n%s", &c.stderr)

@@ -22,15 +22,15 @@ import (
 
 // commands is the whole command line.
 type commands struct {
-	Run       runCommand       `cmd:"" help:"Work: take in declared interactions, poll what is due, publish outcomes."`
-	Dev       devCommand       `cmd:"" help:"See it all work in one process: an embedded broker, a simulated vendor, a worker."`
-	Provision provisionCommand `cmd:"" help:"Create the streams and consumers, or say what differs."`
-	Declare   declareCommand   `cmd:"" help:"Publish declared messages: for identifiers, or for lines of JSON on standard input."`
-	DLQ       dlqCommand       `cmd:"" name:"dlq" help:"Dead letters: list, show, replay, purge."`
-	Status    statusCommand    `cmd:"" help:"Show what waits, what became of interactions lately, and which workers are alive."`
-	Doctor    doctorCommand    `cmd:"" help:"Examine all that a worker with the same flags needs: PASS, WARN or FAIL, with the fix."`
-	Simulator simulatorCommand `cmd:"" hidden:"" help:"A simulated vendor over https, for trying things out."`
-	Schema    schemaCommand    `cmd:"" help:"Print a JSON Schema or the AsyncAPI document; without a name, list them."`
+	Run       runCommand       `cmd:"" help:"Run a worker: take in declared messages, poll ElevateAI, publish outcomes."`
+	Dev       devCommand       `cmd:"" help:"Run a demo in one process: an embedded broker, a simulated vendor and a worker."`
+	Provision provisionCommand `cmd:"" help:"Create the streams and consumers, or list what differs."`
+	Declare   declareCommand   `cmd:"" help:"Publish declared messages, from identifiers or from lines of JSON on standard input."`
+	DLQ       dlqCommand       `cmd:"" name:"dlq" help:"List, show, replay and purge dead letters."`
+	Status    statusCommand    `cmd:"" help:"Show what waits, recent outcomes, and the live workers."`
+	Doctor    doctorCommand    `cmd:"" help:"Check everything that a worker with the same flags needs, and print how to fix what fails."`
+	Simulator simulatorCommand `cmd:"" hidden:"" help:"Run a simulated vendor over https."`
+	Schema    schemaCommand    `cmd:"" help:"Print a JSON Schema or the AsyncAPI document; without a name, list the documents."`
 	Version   versionCommand   `cmd:"" help:"Print the version."`
 
 	VersionFlag kong.VersionFlag `name:"version" hidden:"" help:"Print the version."`
@@ -312,7 +312,7 @@ func versionString() string {
 }
 
 type schemaCommand struct {
-	Name *string `arg:"" optional:"" help:"The document to print: its name in any case, with or without its endings."`
+	Name *string `arg:"" optional:"" help:"Name of the document to print, in any case, with or without its extension."`
 }
 
 func (c schemaCommand) Run(p process) error {

@@ -16,10 +16,10 @@ import (
 )
 
 type declareCommand struct {
-	IDs              []string `arg:"" optional:"" name:"id" help:"Interaction identifiers. Without any, declared messages are read from standard input, one JSON object a line."`
+	IDs              []string `arg:"" optional:"" name:"id" help:"Interaction identifiers. Without one, reads declared messages from standard input, one JSON object per line."`
 	Type             string   `name:"type" placeholder:"TYPE" help:"Type of the identifiers: audio, chat or transcript."`
-	Data             string   `name:"data" placeholder:"FILE" help:"File with a JSON object whose members go into each message, such as a customer's reference; - is standard input."`
-	IncludeAIResults *bool    `name:"include-ai-results" negatable:"" help:"Whether the identifiers were declared at the vendor with CX AI results; unsaid means yes."`
+	Data             string   `name:"data" placeholder:"FILE" help:"File with a JSON object whose members are added to each message, such as a customer reference; - is standard input."`
+	IncludeAIResults *bool    `name:"include-ai-results" negatable:"" help:"Whether the identifiers were declared at ElevateAI with CX AI results. Unset means yes."`
 
 	brokerFlags `embed:"" group:"NATS"`
 	logFlags    `embed:"" group:"Log"`

@@ -51,7 +51,7 @@ func placesToLook(ctx context.Context, js jetstream.JetStream, log logrus.FieldL
 	}
 	if len(denied) > 0 {
 		tell("cannot look up what is in flight already, which may be counted as declared: the user lacks the right to publish " +
-			strings.Join(denied, " and ") + "; docs/contract.md lists the permissions of each command")
+			strings.Join(denied, " and ") + "; docs/permissions.md lists the permissions of each command")
 	}
 	return may, nil
 }

@@ -25,10 +25,10 @@ import (
 )
 
 type devCommand struct {
-	Speed      float64       `name:"speed" default:"20" help:"How many times faster than life the vendor is, and the guidance is shorter; 1 to 50."`
-	Count      int           `name:"count" default:"36" help:"How many interactions beside the ones that each show something of their own; up to 5000."`
-	Keep       bool          `name:"keep" help:"Leave broker, vendor and worker running afterwards, until Ctrl-C, and print how to reach them."`
-	Redelivery consumer.Mode `name:"redelivery" default:"schedule" enum:"schedule,nak" help:"How interactions wait between polls; one of ${enum}."`
+	Speed      float64       `name:"speed" default:"20" help:"Factor by which the simulated vendor is faster and the poll intervals are shorter: 1 to 50."`
+	Count      int           `name:"count" default:"36" help:"Number of ordinary interactions, in addition to the special cases; at most 5000."`
+	Keep       bool          `name:"keep" help:"Keep the broker, vendor and worker running until Ctrl-C, and print how to reach them."`
+	Redelivery consumer.Mode `name:"redelivery" default:"schedule" enum:"schedule,nak" help:"How interactions wait between polls: one of ${enum}."`
 }
 
 // Run has a worker work on a mixed set of interactions, shows it, and checks what came of it against the vendor's log

@@ -28,11 +28,11 @@ type dlqCommand struct {
 
 // filterFlags say which dead letters are meant.
 type filterFlags struct {
-	IDs       []string      `arg:"" optional:"" name:"id" help:"Interaction identifiers, last tokens of invalid messages such as seq-17, or @ and a sequence (the column SEQ of ls); without any, all that the flags mean."`
+	IDs       []string      `arg:"" optional:"" name:"id" help:"Interaction identifiers, last subject tokens of invalid messages such as seq-17, or @ and a sequence (column SEQ of ls). Without one, every dead letter that the flags select."`
 	Reason    []string      `name:"reason" placeholder:"REASON" help:"Only these reasons, separated by commas."`
 	Type      []string      `name:"type" placeholder:"TYPE" help:"Only these types, separated by commas."`
-	OlderThan time.Duration `name:"older-than" placeholder:"AGE" help:"Only what became a dead letter longer ago than this, such as 24h."`
-	NewerThan time.Duration `name:"newer-than" placeholder:"AGE" help:"Only what became a dead letter within this time."`
+	OlderThan time.Duration `name:"older-than" placeholder:"AGE" help:"Only dead letters older than this, such as 24h."`
+	NewerThan time.Duration `name:"newer-than" placeholder:"AGE" help:"Only dead letters newer than this, such as 1h."`
 }
 
 func (f filterFlags) filter() (dlq.Filter, error) {
@@ -158,7 +158,7 @@ func (f dlqFlags) open(ctx context.Context, p process, make newQueue) (d *dlq.Qu
 
 type dlqLsCommand struct {
 	filterFlags
-	Output string `short:"o" name:"output" default:"table" enum:"table,json,ndjson" help:"One of ${enum}. JSON has the whole events, each with where it is stored."`
+	Output string `short:"o" name:"output" default:"table" enum:"table,json,ndjson" help:"Output format: one of ${enum}. JSON has the complete events, each with its place in the stream."`
 	dlqFlags
 }
 
@@ -210,8 +210,8 @@ func deadLetters(n int) string {
 }
 
 type dlqShowCommand struct {
-	ID     string `arg:"" name:"id" help:"Interaction identifier, last token of an invalid message, or @ and a sequence (the column SEQ of ls)."`
-	Output string `short:"o" name:"output" default:"text" enum:"text,json" help:"One of ${enum}. JSON is the event as it is stored, one a line."`
+	ID     string `arg:"" name:"id" help:"Interaction identifier, last subject token of an invalid message, or @ and a sequence (column SEQ of ls)."`
+	Output string `short:"o" name:"output" default:"text" enum:"text,json" help:"Output format: one of ${enum}. JSON is the stored event, one per line."`
 	dlqFlags
 }
 
@@ -253,9 +253,9 @@ func (c dlqShowCommand) Run(ctx context.Context, p process) error {
 
 // sureFlags are those of the commands that delete dead letters.
 type sureFlags struct {
-	All    bool `name:"all" help:"Mean all dead letters, where nothing else says which."`
-	DryRun bool `name:"dry-run" help:"Change nothing; list what is meant, and say what would become of it."`
-	Yes    bool `short:"y" name:"yes" help:"Do not ask."`
+	All    bool `name:"all" help:"Select all dead letters. Required if nothing else selects any."`
+	DryRun bool `name:"dry-run" help:"Change nothing; list the selected dead letters and what would happen to each."`
+	Yes    bool `short:"y" name:"yes" help:"Do not ask for confirmation."`
 }
 
 // check refuses what nobody can have meant.

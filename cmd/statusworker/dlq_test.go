@@ -192,7 +192,7 @@ func TestDLQListsAndShows(t *testing.T) {
 	})
 	t.Run("show", func(t *testing.T) {
 		c := command(t, "dlq", "show", strings.ToUpper(failed), "--nats-url", at).exits(exitOK)
-		says(t, "standard output", &c.stdout, failed+"  processing_failed  @1", "could not process", "Read the vendor's errorMessage", "polled       3 times",
+		says(t, "standard output", &c.stdout, failed+"  processing_failed  @1", "could not process", schema.ProcessingFailed.Advice()[:20], "polled       3 times",
 			`"errorMessage": "\u009b31m\u202e"`, `"interactionIdentifier": "`+failed+`"`, "statusworker dlq replay @1", o.Origin.Traceparent)
 		unforged(t, &c.stdout)
 		c = command(t, "dlq", "show", invalid, "--nats-url", at).exits(exitOK)
@@ -410,7 +410,7 @@ func TestDLQReplaySurvivesARestartOfTheBroker(t *testing.T) {
 	}
 }
 
-// With the rights that docs/contract.md lists, and without one of them.
+// With the rights that docs/permissions.md lists, and without one of them.
 func TestDLQRights(t *testing.T) {
 	t.Parallel()
 	const outcomes = "INTERACTIONS_OUTCOMES"
@@ -448,10 +448,10 @@ func TestDLQRights(t *testing.T) {
 	do(exitOK, "reader", "show", id)
 	do(exitOK, "reader", "show", "@1")
 	c := do(exitFault, "reader", "purge", "--yes", id)
-	says(t, "standard error", &c.stderr, "STREAM.MSG.DELETE", "docs/contract.md lists the permissions")
+	says(t, "standard error", &c.stderr, "STREAM.MSG.DELETE", "docs/permissions.md lists the permissions")
 	do(exitOK, "deleter", "purge", "--yes", "--reason", "rejected")
 	c = do(exitFault, "deleter", "replay", "--yes", id)
-	says(t, "standard error", &c.stderr, "STREAM.INFO.INTERACTIONS_DECLARED", "docs/contract.md lists the permissions")
+	says(t, "standard error", &c.stderr, "STREAM.INFO.INTERACTIONS_DECLARED", "docs/permissions.md lists the permissions")
 	do(exitOK, "replayer", "replay", "--yes", "--all")
 }
 

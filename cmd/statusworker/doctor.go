@@ -21,7 +21,7 @@ import (
 )
 
 type doctorCommand struct {
-	Output string `name:"output" short:"o" default:"text" enum:"text,json" help:"One of ${enum}."`
+	Output string `name:"output" short:"o" default:"text" enum:"text,json" help:"Output format: one of ${enum}."`
 
 	brokerFlags `embed:"" group:"NATS"`
 	vendorFlags `embed:"" group:"ElevateAI"`

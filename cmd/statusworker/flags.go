@@ -19,20 +19,20 @@ import (
 
 // brokerFlags say how to reach NATS, by the names that the `nats` command uses.
 type brokerFlags struct {
-	NATSURL     string `name:"nats-url" var:"NATS_URL" secret:"url" default:"nats://127.0.0.1:4222" help:"NATS servers, separated by commas."`
-	Creds       string `name:"nats-creds" var:"NATS_CREDS" placeholder:"FILE" help:"Credentials file."`
+	NATSURL     string `name:"nats-url" var:"NATS_URL" secret:"url" default:"nats://127.0.0.1:4222" help:"NATS server URLs, separated by commas."`
+	Creds       string `name:"nats-creds" var:"NATS_CREDS" placeholder:"FILE" help:"NATS credentials file."`
 	NKey        string `name:"nats-nkey" var:"NATS_NKEY" placeholder:"FILE" help:"NKey seed file."`
-	User        string `name:"nats-user" var:"NATS_USER" secret:"user" placeholder:"NAME" help:"User name, or a token where there is no password."`
-	Password    string `name:"nats-password" var:"NATS_PASSWORD" secret:"password" placeholder:"SECRET" help:"Password. Better in the variable: a command line can be read by others."`
-	Cert        string `name:"nats-cert" var:"NATS_CERT" placeholder:"FILE" help:"TLS client certificate."`
-	Key         string `name:"nats-key" var:"NATS_KEY" placeholder:"FILE" help:"TLS client key."`
-	CA          string `name:"nats-ca" var:"NATS_CA" placeholder:"FILE" help:"TLS certificate authorities to trust."`
-	InboxPrefix string `name:"nats-inbox-prefix" var:"NATS_INBOX_PREFIX" default:"_INBOX" help:"Prefix of the subjects for answers."`
+	User        string `name:"nats-user" var:"NATS_USER" secret:"user" placeholder:"NAME" help:"NATS user name; without a password, an authentication token."`
+	Password    string `name:"nats-password" var:"NATS_PASSWORD" secret:"password" placeholder:"SECRET" help:"NATS password. Prefer the environment variable: other users of the host can read a command line."`
+	Cert        string `name:"nats-cert" var:"NATS_CERT" placeholder:"FILE" help:"TLS client certificate file, in PEM."`
+	Key         string `name:"nats-key" var:"NATS_KEY" placeholder:"FILE" help:"TLS client key file, in PEM."`
+	CA          string `name:"nats-ca" var:"NATS_CA" placeholder:"FILE" help:"File of certificate authorities to trust for NATS, in PEM."`
+	InboxPrefix string `name:"nats-inbox-prefix" var:"NATS_INBOX_PREFIX" default:"_INBOX" help:"Prefix of the subjects on which this process receives replies."`
 }
 
 // waitFlags bound the wait of those who look: somebody stands before the terminal.
 type waitFlags struct {
-	Timeout time.Duration `name:"timeout" default:"10s" help:"How long to wait for a broker that does not answer."`
+	Timeout time.Duration `name:"timeout" default:"10s" help:"How long to wait for an answer from the broker."`
 }
 
 // bound gives the context of that wait, which begins anew with each answer.
@@ -54,15 +54,15 @@ func (f waitFlags) unanswered(bounded context.Context, err error) error {
 
 // baseURLFlags say where ElevateAI is.
 type baseURLFlags struct {
-	BaseURL string `name:"base-url" var:"ELEVATEAI_BASE_URL" secret:"url" default:"https://api.elevateai.com/v1" help:"What comes before /interactions. Plain http is accepted for a loopback address only."`
+	BaseURL string `name:"base-url" var:"ELEVATEAI_BASE_URL" secret:"url" default:"https://api.elevateai.com/v1" help:"Base URL of the ElevateAI API, without /interactions. Must be https, except on a loopback address."`
 }
 
 // vendorFlags say how to reach ElevateAI.
 type vendorFlags struct {
 	baseURLFlags
-	Token     string `name:"api-token" var:"ELEVATEAI_API_TOKEN" secret:"token" placeholder:"TOKEN" help:"API token. Better in the variable or a file: a command line can be read by others."`
-	TokenFile string `name:"api-token-file" var:"ELEVATEAI_API_TOKEN_FILE" placeholder:"FILE" help:"File with the API token; read again when the vendor refuses the token, and every 10 s."`
-	VendorCA  string `name:"vendor-ca" var:"ELEVATEAI_CA_FILE" placeholder:"FILE" help:"TLS certificate authorities to trust for ElevateAI, or for a proxy on the way, in addition to the system's."`
+	Token     string `name:"api-token" var:"ELEVATEAI_API_TOKEN" secret:"token" placeholder:"TOKEN" help:"ElevateAI API token. Prefer --api-token-file: other users of the host can read a command line."`
+	TokenFile string `name:"api-token-file" var:"ELEVATEAI_API_TOKEN_FILE" placeholder:"FILE" help:"File that holds the ElevateAI API token. Reread every 10 s, and when ElevateAI rejects the token."`
+	VendorCA  string `name:"vendor-ca" var:"ELEVATEAI_CA_FILE" placeholder:"FILE" help:"File of certificate authorities to trust for ElevateAI or a TLS-inspecting proxy, in PEM, in addition to the system's."`
 }
 
 // trusted gives the authorities to trust; nil means the system's.
@@ -82,28 +82,28 @@ func (f vendorFlags) trusted() (*x509.CertPool, error) {
 
 // timingFlags are what a worker and the consumers it works on must agree on.
 type timingFlags struct {
-	AudioInterval      time.Duration `name:"audio-interval" var:"STATUSWORKER_AUDIO_INTERVAL" default:"30s" help:"Least time between two polls of one audio interaction. Shorter than the vendor's guidance of 30s for a loopback base URL only."`
-	ChatInterval       time.Duration `name:"chat-interval" var:"STATUSWORKER_CHAT_INTERVAL" default:"5s" help:"Least time between two polls of one chat; the vendor's guidance is 5s."`
-	TranscriptInterval time.Duration `name:"transcript-interval" var:"STATUSWORKER_TRANSCRIPT_INTERVAL" default:"5s" help:"Least time between two polls of one transcript; the vendor's guidance is 5s."`
-	RequestTimeout     time.Duration `name:"request-timeout" var:"STATUSWORKER_REQUEST_TIMEOUT" default:"10s" help:"How long one status request may take, at most 1m."`
+	AudioInterval      time.Duration `name:"audio-interval" var:"STATUSWORKER_AUDIO_INTERVAL" default:"30s" help:"Minimum time between two polls of one audio interaction. At least 30s, unless --base-url is a loopback address."`
+	ChatInterval       time.Duration `name:"chat-interval" var:"STATUSWORKER_CHAT_INTERVAL" default:"5s" help:"Minimum time between two polls of one chat. At least 5s, unless --base-url is a loopback address."`
+	TranscriptInterval time.Duration `name:"transcript-interval" var:"STATUSWORKER_TRANSCRIPT_INTERVAL" default:"5s" help:"Minimum time between two polls of one transcript. At least 5s, unless --base-url is a loopback address."`
+	RequestTimeout     time.Duration `name:"request-timeout" var:"STATUSWORKER_REQUEST_TIMEOUT" default:"10s" help:"Timeout of one status request, at most 1m."`
 }
 
 // workFlags are the worker's own.
 type workFlags struct {
-	Deadline        time.Duration `name:"deadline" var:"STATUSWORKER_DEADLINE" default:"24h" help:"Age at which an interaction that is not terminal becomes a dead letter."`
+	Deadline        time.Duration `name:"deadline" var:"STATUSWORKER_DEADLINE" default:"24h" help:"Age at which an interaction without a final status becomes a dead letter."`
 	NotFoundGrace   time.Duration `name:"not-found-grace" var:"STATUSWORKER_NOT_FOUND_GRACE" default:"5m" help:"Minimum time from the first to the last of three or more consecutive refusals (404, 400, 409, 410, 418, 422, 423, 424, 451) before an interaction becomes a dead letter."`
-	FailedStatus    []string      `name:"failed-status" var:"STATUSWORKER_FAILED_STATUS" placeholder:"NAME" sep:"," help:"Undocumented status that means failure: interactions with it become dead letters vendor_failed. Repeatable, or separated by commas."`
-	Concurrency     int           `name:"concurrency" var:"STATUSWORKER_CONCURRENCY" default:"64" help:"Deliveries worked on at once, over all lanes."`
-	MaxPolls        float64       `name:"max-polls-per-second" var:"STATUSWORKER_MAX_POLLS_PER_SECOND" default:"0" help:"Most requests a second of the whole fleet, shared equally by the workers that are alive; give each the same number. 0 is no bound."`
-	Stretch         float64       `name:"stretch" var:"STATUSWORKER_STRETCH" default:"0" help:"Wait at least this share of an interaction's age between two polls of it: with 0.1, one that is an hour old is polled every 6 minutes. 0 is the interval, whatever the age."`
-	StretchLimit    time.Duration `name:"stretch-limit" var:"STATUSWORKER_STRETCH_LIMIT" default:"10m" help:"Longest wait that --stretch makes."`
-	ShutdownTimeout time.Duration `name:"shutdown-timeout" var:"STATUSWORKER_SHUTDOWN_TIMEOUT" default:"20s" help:"How long polls that are out may finish after SIGTERM."`
+	FailedStatus    []string      `name:"failed-status" var:"STATUSWORKER_FAILED_STATUS" placeholder:"NAME" sep:"," help:"Undocumented status to treat as a failure: the interaction becomes a dead letter vendor_failed. Repeatable, or separated by commas."`
+	Concurrency     int           `name:"concurrency" var:"STATUSWORKER_CONCURRENCY" default:"64" help:"Maximum number of deliveries processed concurrently, over all lanes."`
+	MaxPolls        float64       `name:"max-polls-per-second" var:"STATUSWORKER_MAX_POLLS_PER_SECOND" default:"0" help:"Fleet-wide rate limit in requests per second, divided equally among live workers. Set the same value on every worker. 0 disables it."`
+	Stretch         float64       `name:"stretch" var:"STATUSWORKER_STRETCH" default:"0" help:"Lengthen the poll interval of old interactions to this fraction of their age: with 0.1, an interaction that is an hour old is polled every 6 minutes. 0 disables it."`
+	StretchLimit    time.Duration `name:"stretch-limit" var:"STATUSWORKER_STRETCH_LIMIT" default:"10m" help:"Longest poll interval that --stretch sets."`
+	ShutdownTimeout time.Duration `name:"shutdown-timeout" var:"STATUSWORKER_SHUTDOWN_TIMEOUT" default:"20s" help:"How long in-flight polls may take to finish after SIGTERM."`
 }
 
 // adminFlags say where operators ask.
 type adminFlags struct {
-	AdminAddr string `name:"admin-addr" var:"STATUSWORKER_ADMIN_ADDR" default:":8080" help:"Where /metrics, /livez, /readyz and /statusz are served."`
-	PprofAddr string `name:"pprof-addr" var:"STATUSWORKER_PPROF_ADDR" placeholder:"ADDR" help:"Where Go's profiles are served, on a loopback address such as 127.0.0.1:6060. Not given: nowhere."`
+	AdminAddr string `name:"admin-addr" var:"STATUSWORKER_ADMIN_ADDR" default:":8080" help:"Address that serves /metrics, /livez, /readyz and /statusz."`
+	PprofAddr string `name:"pprof-addr" var:"STATUSWORKER_PPROF_ADDR" placeholder:"ADDR" help:"Loopback address that serves Go's profiles (/debug/pprof), such as 127.0.0.1:6060. Disabled by default."`
 }
 
 // check refuses addresses that cannot be listened on anywhere. Whether one is free here is not tried.
@@ -156,8 +156,8 @@ func (f adminFlags) listen(m *admin.Metrics) (server *admin.Server, closing func
 
 // logFlags say how to log.
 type logFlags struct {
-	LogLevel  string `name:"log-level" var:"STATUSWORKER_LOG_LEVEL" default:"info" enum:"trace,debug,info,warn,error" help:"One of ${enum}."`
-	LogFormat string `name:"log-format" var:"STATUSWORKER_LOG_FORMAT" default:"auto" enum:"auto,text,json" help:"One of ${enum}; auto is text on a terminal and JSON otherwise."`
+	LogLevel  string `name:"log-level" var:"STATUSWORKER_LOG_LEVEL" default:"info" enum:"trace,debug,info,warn,error" help:"Lowest level that is logged: one of ${enum}."`
+	LogFormat string `name:"log-format" var:"STATUSWORKER_LOG_FORMAT" default:"auto" enum:"auto,text,json" help:"Log format: one of ${enum}. auto is text on a terminal and JSON otherwise."`
 }
 
 // flagOf is the flag that sets a field of a package's Config.

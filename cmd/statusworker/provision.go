@@ -18,15 +18,15 @@ import (
 )
 
 type provisionCommand struct {
-	Redelivery       consumer.Mode  `name:"redelivery" var:"STATUSWORKER_REDELIVERY" default:"auto" enum:"auto,schedule,nak" help:"How interactions wait between polls: schedule (message schedules; nats-server ${min_servers}) or nak (older servers); auto keeps the current mode, new deployments use schedule."`
-	Replicas         *int           `name:"replicas" var:"STATUSWORKER_REPLICAS" placeholder:"N" help:"Copies of each stream in a cluster: 1, 3 or 5. Production wants 3. Not given: as they are, 1 when new."`
-	MaxAge           *time.Duration `name:"max-age" var:"STATUSWORKER_MAX_AGE" placeholder:"DURATION" help:"How long outcomes are kept. Not given: as it is, 14d when new."`
-	OutcomesMaxBytes *int64         `name:"outcomes-max-bytes" var:"STATUSWORKER_OUTCOMES_MAX_BYTES" placeholder:"N" help:"Bound of the outcomes stream, the oldest go first; 0 is none. Not given: as it is."`
-	DeclaredMaxMsgs  *int64         `name:"declared-max-msgs" var:"STATUSWORKER_DECLARED_MAX_MSGS" placeholder:"N" help:"How many declared messages may wait to be taken in, more are refused at the publish; 0 is no bound. Not given: as it is."`
-	DeclaredMaxBytes *int64         `name:"declared-max-bytes" var:"STATUSWORKER_DECLARED_MAX_BYTES" placeholder:"N" help:"How many bytes of declared messages may wait to be taken in; 0 is no bound. Not given: as it is."`
-	DryRun           bool           `name:"dry-run" help:"Change nothing; exit 1 when something differs."`
-	Update           bool           `name:"update" help:"Change what is there and differs."`
-	Timeout          time.Duration  `name:"timeout" default:"60s" help:"How long to wait for a broker that does not answer."`
+	Redelivery       consumer.Mode  `name:"redelivery" var:"STATUSWORKER_REDELIVERY" default:"auto" enum:"auto,schedule,nak" help:"How interactions wait between polls: schedule (nats-server ${min_servers}) or nak (older servers). auto keeps the current mode; new deployments use schedule."`
+	Replicas         *int           `name:"replicas" var:"STATUSWORKER_REPLICAS" placeholder:"N" help:"Replicas of each stream: 1, 3 or 5; use 3 in production. Unset keeps the current number; new streams get 1."`
+	MaxAge           *time.Duration `name:"max-age" var:"STATUSWORKER_MAX_AGE" placeholder:"DURATION" help:"How long outcomes are kept. Unset keeps the current age; a new stream gets 14 days."`
+	OutcomesMaxBytes *int64         `name:"outcomes-max-bytes" var:"STATUSWORKER_OUTCOMES_MAX_BYTES" placeholder:"N" help:"Maximum size of the outcomes stream in bytes; the oldest outcomes are discarded first. 0 is unlimited. Unset keeps the current limit."`
+	DeclaredMaxMsgs  *int64         `name:"declared-max-msgs" var:"STATUSWORKER_DECLARED_MAX_MSGS" placeholder:"N" help:"Maximum number of declared messages that wait to be taken in; the broker rejects further publishes. 0 is unlimited. Unset keeps the current limit."`
+	DeclaredMaxBytes *int64         `name:"declared-max-bytes" var:"STATUSWORKER_DECLARED_MAX_BYTES" placeholder:"N" help:"Maximum total size in bytes of declared messages that wait to be taken in. 0 is unlimited. Unset keeps the current limit."`
+	DryRun           bool           `name:"dry-run" help:"Change nothing; exit with 1 if something differs."`
+	Update           bool           `name:"update" help:"Change existing streams and consumers that differ."`
+	Timeout          time.Duration  `name:"timeout" default:"60s" help:"How long to wait for an answer from the broker."`
 
 	brokerFlags  `embed:"" group:"NATS"`
 	baseURLFlags `embed:"" group:"ElevateAI"`

@@ -15,19 +15,19 @@ import (
 	"statusworker/schema/topology"
 )
 
-var update = flag.Bool("update", false, "rewrite the configuration table of README.md")
+var update = flag.Bool("update", false, "rewrite the tables of docs/configuration.md")
 
 const (
-	readme     = "../../README.md"
+	flagsPage  = "../../docs/configuration.md"
 	tableBegin = "<!-- flags -->"
 	tableEnd   = "<!-- /flags -->"
 )
 
-// The configuration table of the README is made from the command line:
+// The flag tables of docs/configuration.md are generated from the command line:
 //
 //	go test ./cmd/statusworker -run TestReadmeFlags -update
 func TestReadmeFlags(t *testing.T) {
-	text, err := os.ReadFile(readme)
+	text, err := os.ReadFile(flagsPage)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,14 +39,14 @@ func TestReadmeFlags(t *testing.T) {
 		return
 	}
 	if !*update {
-		t.Fatal("the configuration table of README.md is not that of the flags; run\n\tgo test ./cmd/statusworker -run TestReadmeFlags -update")
+		t.Fatal("the tables of docs/configuration.md differ from the flags; run\n\tgo test ./cmd/statusworker -run TestReadmeFlags -update")
 	}
-	if err := os.WriteFile(readme, []byte(want), 0o644); err != nil {
+	if err := os.WriteFile(flagsPage, []byte(want), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
 
-var errNoTable = errors.New("README.md has no " + tableBegin)
+var errNoTable = errors.New("no " + tableBegin)
 
 // withTable puts a table between the marks of a text.
 func withTable(text, table string) (string, error) {
@@ -56,7 +56,7 @@ func withTable(text, table string) (string, error) {
 	}
 	_, after, ok := strings.Cut(rest, tableEnd)
 	if !ok {
-		return text, errors.New("README.md has " + tableBegin + " without " + tableEnd)
+		return text, errors.New(tableBegin + " without " + tableEnd)
 	}
 	return before + tableBegin + "\n" + table + "\n" + tableEnd + after, nil
 }
@@ -90,11 +90,11 @@ func flagTable(t *testing.T) string {
 		title, command string
 		with           func(*kong.Flag) bool
 	}{
-		{"`run` and `provision`", "run", func(f *kong.Flag) bool { return of["provision"][f.Name] }},
-		{"`run`", "run", func(f *kong.Flag) bool { return !of["provision"][f.Name] }},
-		{"`provision`", "provision", func(f *kong.Flag) bool { return !of["run"][f.Name] }},
+		{"Both `run` and `provision`", "run", func(f *kong.Flag) bool { return of["provision"][f.Name] }},
+		{"`run` only", "run", func(f *kong.Flag) bool { return !of["provision"][f.Name] }},
+		{"`provision` only", "provision", func(f *kong.Flag) bool { return !of["run"][f.Name] }},
 	} {
-		fmt.Fprintf(&b, "\n%s\n\n| flag | variable | default | what |\n|---|---|---|---|\n", part.title)
+		fmt.Fprintf(&b, "\n### %s\n\n| flag | variable | default | meaning |\n|---|---|---|---|\n", part.title)
 		for _, f := range flagsOf(t, part.command) {
 			if f.Name == "help" || !part.with(f) {
 				continue
@@ -117,10 +117,10 @@ func code(s string) string {
 func TestFlagTable(t *testing.T) {
 	table := flagTable(t)
 	for _, row := range []string{
-		"| `--nats-url` | `NATS_URL` | `nats://127.0.0.1:4222` | NATS servers, separated by commas. |",
+		"| `--nats-url` | `NATS_URL` | `nats://127.0.0.1:4222` |",
 		"| `--concurrency` | `STATUSWORKER_CONCURRENCY` | `64` |",
 		"| `--audio-interval` | `STATUSWORKER_AUDIO_INTERVAL` | `30s` |",
-		"| `--log-level` | `STATUSWORKER_LOG_LEVEL` | `info` | One of trace,debug,info,warn,error. |",
+		"| `--log-level` | `STATUSWORKER_LOG_LEVEL` | `info` |",
 		"| `--replicas` | `STATUSWORKER_REPLICAS` |  |",
 		"| `--dry-run` |  |  |",
 	} {

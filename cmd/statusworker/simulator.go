@@ -11,10 +11,10 @@ import (
 )
 
 type simulatorCommand struct {
-	Addr        string        `name:"addr" default:"127.0.0.1:8443" help:"Where to listen."`
-	Host        []string      `name:"host" placeholder:"NAME" help:"Names by which it is reached, beside localhost; for its certificate."`
-	Certificate string        `name:"certificate" placeholder:"FOLDER" help:"Where its certificate is kept as certificate.pem, for others to trust."`
-	Token       string        `name:"token" secret:"token" placeholder:"TOKEN" help:"The API token that it accepts; one that is no secret where it is not given."`
+	Addr        string        `name:"addr" default:"127.0.0.1:8443" help:"Address to listen on."`
+	Host        []string      `name:"host" placeholder:"NAME" help:"Host names for its certificate, in addition to localhost."`
+	Certificate string        `name:"certificate" placeholder:"FOLDER" help:"Folder in which to write its certificate, as certificate.pem."`
+	Token       string        `name:"token" secret:"token" placeholder:"TOKEN" help:"API token that it accepts. Defaults to one that is not secret."`
 	After       time.Duration `name:"after" default:"1m" help:"How long after its first poll an interaction is processed."`
 }
 

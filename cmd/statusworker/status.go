@@ -16,8 +16,8 @@ import (
 )
 
 type statusCommand struct {
-	Watch  bool   `name:"watch" short:"w" help:"Look again every 2 s until Ctrl-C, and wait for the broker as long; on a terminal in place."`
-	Output string `name:"output" short:"o" default:"table" enum:"table,json" help:"One of ${enum}; json is one object a line."`
+	Watch  bool   `name:"watch" short:"w" help:"Refresh every 2 s until Ctrl-C, even while the broker is unreachable. Redraws in place on a terminal."`
+	Output string `name:"output" short:"o" default:"table" enum:"table,json" help:"Output format: one of ${enum}. json is one object per line."`
 
 	waitFlags
 	brokerFlags `embed:"" group:"NATS"`

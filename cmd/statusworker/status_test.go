@@ -244,7 +244,7 @@ func TestWatchSurvivesABrokerThatIsAway(t *testing.T) {
 	}
 }
 
-// The rights are those that docs/contract.md lists for `statusworker status`.
+// The rights are those that docs/permissions.md lists for `statusworker status`.
 func TestStatusRights(t *testing.T) {
 	t.Parallel()
 	rights := []string{
@@ -283,7 +283,7 @@ func TestStatusRights(t *testing.T) {
 	}
 	says(t, "the table", &c.stdout, "pod-one", "audio              1 ", "intake             1 ", "not_found                     1 ")
 	c = as("less", "status").exits(exitFault)
-	says(t, "standard error", &c.stderr, "$JS.API.CONSUMER.CREATE.INTERACTIONS_OUTCOMES.", "docs/contract.md lists the permissions")
+	says(t, "standard error", &c.stderr, "$JS.API.CONSUMER.CREATE.INTERACTIONS_OUTCOMES.", "docs/permissions.md lists the permissions")
 	if strings.Contains(c.stderr.String()+c.stdout.String(), "s3cret") {
 		t.Errorf("the password is shown: %s%s", &c.stderr, &c.stdout)
 	}

@@ -219,6 +219,6 @@ func withoutRight(denied error) error {
 	if v := (*permission.Violation)(nil); errors.As(denied, &v) && v.Operation == permission.Subscribe { // to answers
 		return fmt.Errorf("%w; a user with an inbox of its own wants --nats-inbox-prefix ($NATS_INBOX_PREFIX)", denied)
 	}
-	return fmt.Errorf("%w; docs/contract.md lists the permissions of each command, and `statusworker doctor` tries a worker's",
+	return fmt.Errorf("%w; docs/permissions.md lists the permissions of each command, and `statusworker doctor` tries a worker's",
 		denied)
 }

@@ -516,9 +516,9 @@ var notByValues = map[string]string{
 	"STATUSWORKER_PPROF_ADDR": "nobody but the pod itself reaches a loopback address: by extraEnv, for a port-forward",
 }
 
-// Each setting in the README's table of flags can be made by values.
+// Each variable in the flag tables of docs/configuration.md is reachable by values.
 func TestEverySettingIsReachable(t *testing.T) {
-	text, err := os.ReadFile("../../../README.md")
+	text, err := os.ReadFile("../../../docs/configuration.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -539,7 +539,7 @@ func TestEverySettingIsReachable(t *testing.T) {
 	}
 	rows := regexp.MustCompile("(?m)^\\| `--[-a-z0-9]+` \\| `([A-Z0-9_]+)` ").FindAllStringSubmatch(table, -1)
 	if len(rows) < 20 {
-		t.Fatalf("the README's table of flags has %d variables", len(rows))
+		t.Fatalf("docs/configuration.md has %d variables in its flag tables", len(rows))
 	}
 	for _, row := range rows {
 		if name := row[1]; !set[name] && notByValues[name] == "" {
@@ -550,7 +550,7 @@ func TestEverySettingIsReachable(t *testing.T) {
 
 // The defaults of the chart are those of the command line.
 func TestDefaultsAreTheFlags(t *testing.T) {
-	text, err := os.ReadFile("../../../README.md")
+	text, err := os.ReadFile("../../../docs/configuration.md")
 	if err != nil {
 		t.Fatal(err)
 	}

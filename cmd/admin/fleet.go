@@ -14,10 +14,10 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/singleflight"
 
+	"statusworker/cmd/broker/permission"
 	"statusworker/cmd/internal/patience"
 	"statusworker/consumer"
 	"statusworker/consumer/overview"
-	"statusworker/schema/permission"
 	"statusworker/schema/topology"
 )
 

@@ -14,10 +14,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/permission"
 	"statusworker/cmd/internal/patience"
 	"statusworker/consumer"
 	"statusworker/schema"
-	"statusworker/schema/permission"
 	"statusworker/schema/topology"
 )
 

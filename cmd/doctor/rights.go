@@ -11,9 +11,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/permission"
 	"statusworker/consumer"
 	"statusworker/schema"
-	"statusworker/schema/permission"
 )
 
 // right is something that the worker must be allowed to publish. It is tried in a way that changes nothing:

@@ -12,8 +12,8 @@ import (
 	"github.com/nats-io/nuid"
 	"golang.org/x/sync/errgroup"
 
+	"statusworker/cmd/broker/permission"
 	"statusworker/schema"
-	"statusworker/schema/permission"
 )
 
 const (

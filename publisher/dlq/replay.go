@@ -10,9 +10,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
+	"statusworker/cmd/broker/permission"
 	"statusworker/schema"
 	"statusworker/schema/lifecycle"
-	"statusworker/schema/permission"
 	"statusworker/schema/topology"
 )
 

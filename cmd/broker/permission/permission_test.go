@@ -12,7 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"statusworker/schema/permission"
+	"statusworker/cmd/broker/permission"
 )
 
 // connect starts a server with a user who may publish on allowed subjects and subscribe to some, and connects as that

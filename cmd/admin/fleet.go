@@ -16,8 +16,8 @@ import (
 
 	"statusworker/cmd/broker/permission"
 	"statusworker/cmd/internal/patience"
+	"statusworker/cmd/overview"
 	"statusworker/consumer"
-	"statusworker/consumer/overview"
 	"statusworker/schema/topology"
 )
 

@@ -3,7 +3,7 @@ package doctor
 import (
 	"testing"
 
-	"statusworker/consumer/overview"
+	"statusworker/cmd/overview"
 )
 
 func TestJudgeOverdue(t *testing.T) {

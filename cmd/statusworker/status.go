@@ -12,7 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/internal/patience"
-	"statusworker/consumer/overview"
+	"statusworker/cmd/overview"
 )
 
 type statusCommand struct {

@@ -16,8 +16,8 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/embedded"
+	"statusworker/cmd/overview"
 	"statusworker/consumer"
-	"statusworker/consumer/overview"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )

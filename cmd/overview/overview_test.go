@@ -18,8 +18,8 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/embedded"
+	"statusworker/cmd/overview"
 	"statusworker/consumer"
-	"statusworker/consumer/overview"
 	"statusworker/publisher"
 	"statusworker/schema"
 	"statusworker/schema/topology"

@@ -7,8 +7,8 @@ import (
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 
+	"statusworker/cmd/overview"
 	"statusworker/consumer"
-	"statusworker/consumer/overview"
 	"statusworker/schema"
 )
 

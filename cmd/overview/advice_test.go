@@ -5,8 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"statusworker/cmd/overview"
 	"statusworker/consumer"
-	"statusworker/consumer/overview"
 	"statusworker/schema"
 )
 

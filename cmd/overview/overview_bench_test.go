@@ -13,8 +13,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/cmd/embedded"
+	"statusworker/cmd/overview"
 	"statusworker/consumer"
-	"statusworker/consumer/overview"
 	"statusworker/publisher"
 	"statusworker/schema"
 	"statusworker/schema/topology"

@@ -27,7 +27,7 @@ import (
 	"github.com/sirupsen/logrus/hooks/test"
 
 	"statusworker/cmd/admin"
-	"statusworker/cmd/embedded"
+	"statusworker/cmd/broker/embedded"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"

@@ -7,7 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"statusworker/cmd/embedded"
+	"statusworker/cmd/broker/embedded"
 )
 
 // A record goes with its connection.

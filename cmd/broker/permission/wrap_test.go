@@ -9,8 +9,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/embedded"
 	"statusworker/cmd/broker/permission"
-	"statusworker/cmd/embedded"
 )
 
 // Every request is made on the subjects that its guard watches: a subject of our own making would never be refused.

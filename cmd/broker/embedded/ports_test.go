@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"testing"
 
-	"statusworker/cmd/embedded"
+	"statusworker/cmd/broker/embedded"
 )
 
 // A server that is stopped keeps its port for its next start: none comes from the range out of which the kernel gives

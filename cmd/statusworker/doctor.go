@@ -13,7 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
-	"statusworker/cmd/doctor"
+	"statusworker/cmd/internal/doctor"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema/topology"

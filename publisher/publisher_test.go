@@ -21,10 +21,10 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/broker/embedded"
+	"statusworker/cmd/broker/provisioning"
 	"statusworker/publisher"
 	"statusworker/schema"
 	"statusworker/schema/lifecycle"
-	"statusworker/schema/topology"
 )
 
 const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -65,7 +65,7 @@ func newStage(t *testing.T, window time.Duration) *stage {
 	s.connect()
 	set := publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge})
 	set.Streams[0].Duplicates = window
-	if _, err := topology.Create(ctx, s.js, set); err != nil {
+	if _, err := provisioning.Create(ctx, s.js, set); err != nil {
 		t.Fatal(err)
 	}
 	return s

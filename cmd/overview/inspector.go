@@ -11,10 +11,10 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/provisioning"
 	"statusworker/consumer"
 	"statusworker/schema"
 	"statusworker/schema/lifecycle"
-	"statusworker/schema/topology"
 )
 
 // Inspector takes overviews of one stage. Its methods may be called from any goroutine.
@@ -46,7 +46,7 @@ func (v *Inspector) take(ctx context.Context, countOutcomes bool) (Overview, err
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	t := &taking{js: v.js}
-	mode, err := consumer.Detect(ctx, v.js)
+	mode, err := provisioning.Detect(ctx, v.js)
 	if err != nil {
 		return Overview{}, err
 	}
@@ -55,7 +55,7 @@ func (v *Inspector) take(ctx context.Context, countOutcomes bool) (Overview, err
 		return Overview{}, err
 	}
 	if t.suspicious {
-		if t.overview.Report, err = topology.Inspect(ctx, v.js, consumer.Topology(consumer.Config{}, consumer.Choices{Mode: mode})); err != nil {
+		if t.overview.Report, err = provisioning.Inspect(ctx, v.js, consumer.Topology(consumer.Config{}, consumer.Choices{Mode: mode})); err != nil {
 			return Overview{}, err
 		}
 	}
@@ -79,7 +79,6 @@ func (v *Inspector) take(ctx context.Context, countOutcomes bool) (Overview, err
 	}
 	v.counted.into(&t.overview)
 	slices.Sort(t.overview.Missing)
-	t.overview.Advice = AdviceOn(t.overview)
 	return t.overview, nil
 }
 
@@ -94,7 +93,7 @@ type taking struct {
 // stream reads a stream's state; nil where it is not there.
 func (t *taking) stream(ctx context.Context, name string) (jetstream.Stream, error) {
 	s, err := t.js.Stream(ctx, name)
-	if topology.Absent(err) {
+	if provisioning.Absent(err) {
 		t.overview.Missing = append(t.overview.Missing, streamName(name))
 		return nil, nil
 	}
@@ -110,7 +109,7 @@ func (t *taking) stream(ctx context.Context, name string) (jetstream.Stream, err
 // consumer reads a consumer's state; nil where it is not there.
 func (t *taking) consumer(ctx context.Context, stream, name string) (*jetstream.ConsumerInfo, error) {
 	c, err := t.js.Consumer(ctx, stream, name)
-	if topology.Absent(err) {
+	if provisioning.Absent(err) {
 		t.overview.Missing = append(t.overview.Missing, "consumer "+stream+"/"+name)
 		return nil, nil
 	}
@@ -185,7 +184,7 @@ func (t *taking) intake(declared *jetstream.StreamInfo, c *jetstream.ConsumerInf
 	if declared.State.Msgs == 0 {
 		return
 	}
-	passed := topology.Settled(c, declared.State.FirstSeq)
+	passed := provisioning.Settled(c, declared.State.FirstSeq)
 	t.suspicious = t.suspicious || passed
 	if !passed || c.NumPending+uint64(c.NumAckPending) > 0 {
 		t.overview.Intake.WaitingSeconds = seconds(declared.TimeStamp.Sub(declared.State.FirstTime))
@@ -201,7 +200,7 @@ func (t *taking) lane(ctx context.Context, from jetstream.Stream, l *Lane) (ther
 	}
 	l.Due, l.Out, l.Redelivered, l.PausedUntil = c.NumPending, c.NumAckPending, c.NumRedelivered, pausedUntil(c)
 	idle := l.Due == 0 && l.Out == 0
-	if idle && (state.Msgs == 0 || !topology.Settled(c, state.FirstSeq)) {
+	if idle && (state.Msgs == 0 || !provisioning.Settled(c, state.FirstSeq)) {
 		return true, nil
 	}
 	subject, err := schema.SubjectPattern(stream, l.Type)
@@ -215,7 +214,7 @@ func (t *taking) lane(ctx context.Context, from jetstream.Stream, l *Lane) (ther
 	if err != nil {
 		return true, fmt.Errorf("reading the first message of %s on %s: %w", stream, subject, err)
 	}
-	t.suspicious = t.suspicious || topology.Settled(c, first.Sequence)
+	t.suspicious = t.suspicious || provisioning.Settled(c, first.Sequence)
 	if idle {
 		return true, nil
 	}

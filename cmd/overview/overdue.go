@@ -2,13 +2,11 @@ package overview
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/consumer"
-	"statusworker/schema"
 )
 
 // Overdue are reservations that the broker has not published though their time passed by more than
@@ -28,10 +26,6 @@ const (
 	overdueWithin = time.Second
 )
 
-// FixOverdue says what to do about overdue reservations.
-const FixOverdue = "workers store them again within two minutes; if the number does not fall, free storage or raise its limits, " +
-	"then run `nats stream cluster step-down " + schema.StreamPolls + "` (a single server: restart it)"
-
 // CountOverdue counts the reservations that are overdue at a time of the broker's clock.
 func CountOverdue(ctx context.Context, js jetstream.JetStream, now time.Time) (*Overdue, error) {
 	o, began := &Overdue{}, time.Now()
@@ -47,17 +41,4 @@ func CountOverdue(ctx context.Context, js jetstream.JetStream, now time.Time) (*
 		o.FirstSeconds = max(o.FirstSeconds, seconds(now.Sub(r.Due)))
 	}
 	return o, nil
-}
-
-// advise says what there is to say of overdue reservations; empty where there are none.
-func (o *Overdue) advise() string {
-	if o == nil || o.Count == 0 {
-		return ""
-	}
-	n := waiting(uint64(o.Count), "reservation is", "reservations are")
-	if o.More {
-		n = fmt.Sprintf("%d or more reservations are", o.Count)
-	}
-	return fmt.Sprintf("%s overdue, the first for %s: the broker does not publish them, and their interactions are not polled; %s",
-		n, age(o.FirstSeconds), FixOverdue)
 }

@@ -8,11 +8,11 @@
 package overview
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"statusworker/cmd/broker/provisioning"
 	"statusworker/consumer"
 	"statusworker/schema"
 	"statusworker/schema/topology"
@@ -36,26 +36,27 @@ type Overview struct {
 	CountedAt time.Time `json:"countedAt"`
 	Outcomes  Outcomes  `json:"outcomes"`
 	// Report has what takes messages away, and what is stored and not delivered.
-	topology.Report
+	provisioning.Report
 	// Workers are those that are alive, by host.
 	Workers []Worker `json:"workers"`
-	// Advice is what needs an operator, in sentences; see [AdviceOn].
+	// Advice says in sentences what needs an operator. An [Inspector] leaves it to the commands, which know what to type.
 	Advice []string `json:"advice,omitempty"`
 }
 
-// MissingError says which streams and consumers are missing, and which command creates them.
+// MissingError says which streams and consumers are missing.
 type MissingError struct {
 	Missing []string
-	// Nothing is true where not one stream is there.
+	// Nothing is true where no stream exists.
 	Nothing bool
-	Command string
+	// Redelivery is that of the streams that exist.
+	Redelivery consumer.Mode
 }
 
 func (e *MissingError) Error() string {
 	if e.Nothing {
-		return "nothing is provisioned: run `" + e.Command + "` once, with the rights to create streams"
+		return "nothing is provisioned"
 	}
-	return fmt.Sprintf("missing: %s; run `%s`", strings.Join(e.Missing, ", "), e.Command)
+	return "missing: " + strings.Join(e.Missing, ", ")
 }
 
 // Provisioned is nil where no stream and no consumer is missing, and a [*MissingError] otherwise.
@@ -63,7 +64,7 @@ func (s Overview) Provisioned() error {
 	if s.Redelivery != "" && len(s.Missing) == 0 {
 		return nil
 	}
-	e := &MissingError{Missing: s.Missing, Nothing: s.Redelivery == "", Command: consumer.ProvisionCommand(s.Redelivery, consumer.Config{})}
+	e := &MissingError{Missing: s.Missing, Nothing: s.Redelivery == "", Redelivery: s.Redelivery}
 	if len(s.Missing) > 0 {
 		for _, name := range schema.Streams() {
 			e.Nothing = e.Nothing && slices.Contains(s.Missing, streamName(name))
@@ -72,7 +73,7 @@ func (s Overview) Provisioned() error {
 	return e
 }
 
-func streamName(name string) string { return "stream " + name }
+func streamName(name string) string { return topology.StreamObject(name) }
 
 // Intake is what waits to be taken in.
 type Intake struct {

@@ -13,11 +13,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/cmd/broker/embedded"
+	"statusworker/cmd/broker/provisioning"
 	"statusworker/cmd/overview"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
-	"statusworker/schema/topology"
 )
 
 // What an overview costs broker and command together (they are one process here), with so many reservations and outcomes
@@ -99,7 +99,7 @@ func filled(b *testing.B, reservations, outcomes int) (_ jetstream.JetStream, ha
 		b.Fatal(err)
 	}
 	set := consumer.Topology(consumer.Config{}, consumer.Choices{Mode: consumer.Schedule}).Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
-	if _, err := topology.Create(b.Context(), js, set); err != nil {
+	if _, err := provisioning.Create(b.Context(), js, set); err != nil {
 		b.Fatal(err)
 	}
 	due := "@at " + time.Now().Add(24*time.Hour).UTC().Format(time.RFC3339Nano)

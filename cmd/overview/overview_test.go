@@ -18,11 +18,12 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/broker/embedded"
+	"statusworker/cmd/broker/provisioning"
+	"statusworker/cmd/internal/advice"
 	"statusworker/cmd/overview"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
-	"statusworker/schema/topology"
 	"statusworker/statusclient"
 	"statusworker/statusclient/simulator"
 )
@@ -37,6 +38,7 @@ type stage struct {
 	url    string
 	js     jetstream.JetStream
 	vendor *simulator.Simulator
+	mode   consumer.Mode
 }
 
 func newStage(t *testing.T, mode consumer.Mode) *stage {
@@ -49,11 +51,11 @@ func newStage(t *testing.T, mode consumer.Mode) *stage {
 	vendor, err := simulator.Start(simulator.Config{})
 	check(t, err)
 	t.Cleanup(vendor.Close)
-	s := &stage{t: t, ctx: ctx, url: broker.URL(), vendor: vendor}
+	s := &stage{t: t, ctx: ctx, url: broker.URL(), vendor: vendor, mode: mode}
 	s.js = s.connect()
 	if mode != "" {
 		set := consumer.Topology(consumer.Config{Intervals: interval}, consumer.Choices{Mode: mode}).Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
-		_, err = topology.Create(ctx, s.js, set)
+		_, err = provisioning.Create(ctx, s.js, set)
 		check(t, err)
 	}
 	return s
@@ -91,7 +93,7 @@ func (s *stage) start(host string, change func(*consumer.Config)) (stop func()) 
 	s.t.Cleanup(client.Close)
 	out, err := publisher.New(s.ctx, js, log)
 	check(s.t, err)
-	w, err := consumer.New(s.ctx, js, client, out, cfg)
+	w, err := consumer.New(s.ctx, js, s.mode, client, out, cfg)
 	check(s.t, err)
 	ctx, cancel := context.WithCancel(s.ctx)
 	done := make(chan error, 1)
@@ -124,6 +126,7 @@ func (s *stage) take() overview.Overview {
 	s.t.Helper()
 	v, err := overview.New(s.js, time.Now).Take(s.ctx)
 	check(s.t, err)
+	v.Advice = advice.Overview(v)
 	return v
 }
 
@@ -139,6 +142,7 @@ func (s *stage) until(what string, is func(overview.Overview) bool) overview.Ove
 			s.t.Fatalf("waiting for %s: %+v", what, last)
 		}
 		check(s.t, err)
+		v.Advice = advice.Overview(v)
 		last = v
 		if is(v) {
 			return v
@@ -289,7 +293,7 @@ func TestWorkersAreSeen(t *testing.T) {
 func TestAPausedWorkerSaysWhy(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[int]struct{ cause, advice string }{
-		503: {"unavailable", "every worker rests: nothing is polled (unavailable)"},
+		503: {"unavailable", "every worker paused: nothing is polled (unavailable)"},
 		401: {"unauthorized", "check the API token"},
 	} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
@@ -403,14 +407,15 @@ func TestMissingStreamsAreNamed(t *testing.T) {
 				}
 				return
 			}
-			if !slices.Equal(missing.Missing, want) || missing.Nothing != test.nothing || !strings.HasPrefix(missing.Command, "statusworker provision") {
+			if !slices.Equal(missing.Missing, want) || missing.Nothing != test.nothing || missing.Redelivery != v.Redelivery {
 				t.Errorf("error %+v", missing)
 			}
-			if strings.HasSuffix(missing.Command, " nak") != (v.Redelivery == consumer.Nak) {
-				t.Errorf("the command is %s, held back by %q", missing.Command, v.Redelivery)
+			advised := advice.Missing(err)
+			if want := "`" + advice.ProvisionCommand(v.Redelivery, consumer.Config{}) + "`"; !strings.Contains(advised.Error(), want) {
+				t.Errorf("%q does not name the command %s", advised, want)
 			}
-			if len(v.Advice) == 0 || v.Advice[0] != err.Error() {
-				t.Errorf("advice %q does not begin with %q", v.Advice, err)
+			if len(v.Advice) == 0 || v.Advice[0] != advised.Error() {
+				t.Errorf("advice %q does not begin with %q", v.Advice, advised)
 			}
 		})
 	}

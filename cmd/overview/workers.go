@@ -111,5 +111,5 @@ func plain(s string) string {
 	return s
 }
 
-// alive is a worker whose announcement could be read.
-func (w Worker) alive() bool { return w.Problem == "" }
+// Readable tells whether the worker's announcement could be read.
+func (w Worker) Readable() bool { return w.Problem == "" }

@@ -16,10 +16,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/cmd/broker/embedded"
+	"statusworker/cmd/broker/provisioning"
 	"statusworker/publisher"
 	"statusworker/publisher/dlq"
 	"statusworker/schema"
-	"statusworker/schema/topology"
 )
 
 // stage is a broker with the streams that an interaction goes through.
@@ -58,7 +58,7 @@ func newStage(t *testing.T, streams ...string) *stage {
 		}
 		set.Streams = append(set.Streams, cfg)
 	}
-	if _, err := topology.Create(ctx, s.js, set); err != nil {
+	if _, err := provisioning.Create(ctx, s.js, set); err != nil {
 		t.Fatal(err)
 	}
 	return s

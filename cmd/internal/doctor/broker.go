@@ -15,6 +15,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/cmd/broker/permission"
+	"statusworker/cmd/broker/provisioning"
+	"statusworker/cmd/internal/advice"
 	"statusworker/cmd/internal/patience"
 	"statusworker/consumer"
 	"statusworker/schema"
@@ -362,7 +364,7 @@ func (x *broker) streams(ctx context.Context) {
 	js = permission.Wrap(js, patience.Guarded(x.nc))
 	ctx, cancel := patience.WithTimeout(ctx, 3*answersWithin)
 	defer cancel()
-	provision := consumer.ProvisionCommand(x.mode, x.Work)
+	provision := advice.ProvisionCommand(x.mode, x.Work)
 	set := consumer.Topology(x.Work, consumer.Choices{Mode: x.mode})
 	risks, err := x.Topology(ctx, js)
 	x.add(judgeTopology(risks, err, x.mode, paused(ctx, js, set), provision))
@@ -426,11 +428,10 @@ func judgeTopology(risks []topology.Difference, err error, mode consumer.Mode, p
 	case err == nil:
 		return pass(checkTopology, "the streams and consumers fit, redelivery %s", mode)
 	}
-	var unfit *consumer.TopologyError
+	var unfit *provisioning.TopologyError
 	if !errors.As(err, &unfit) {
 		return bad(Fail, checkTopology, "see the server's log", "%v", err)
 	}
-	fix := "`" + unfit.Fix() + "`, with the rights to create streams; --dry-run shows what it would do"
 	var differ []string
 	for _, d := range unfit.Differences {
 		differ = append(differ, d.String())
@@ -438,7 +439,7 @@ func judgeTopology(risks []topology.Difference, err error, mode consumer.Mode, p
 	if len(differ) == 0 {
 		differ = []string{"there are no streams for statusworker"}
 	}
-	return bad(Fail, checkTopology, fix, "%s", strings.Join(differ, ", "))
+	return bad(Fail, checkTopology, advice.FixTopology(unfit), "%s", strings.Join(differ, ", "))
 }
 
 // deliveries looks for what takes messages away, and for what is not delivered.
@@ -448,15 +449,15 @@ func (x *broker) deliveries(ctx context.Context, js jetstream.JetStream, set top
 		x.skip("it takes the "+checkRead, checks...)
 		return
 	}
-	report, err := topology.Inspect(ctx, js, set)
+	report, err := provisioning.Inspect(ctx, js, set)
 	if err != nil {
 		x.skip(err.Error(), checks...)
 		return
 	}
-	x.add(judgeForeign(report.Foreign), judgeUndelivered(report.Undelivered, consumer.ProvisionCommand(x.mode, x.Work)))
+	x.add(judgeForeign(report.Foreign), judgeUndelivered(report.Undelivered, advice.ProvisionCommand(x.mode, x.Work)))
 }
 
-func judgeForeign(found []topology.Foreign) Finding {
+func judgeForeign(found []provisioning.Foreign) Finding {
 	if len(found) == 0 {
 		return pass(checkForeign, noLimits)
 	}
@@ -464,7 +465,7 @@ func judgeForeign(found []topology.Foreign) Finding {
 		"then declare again what has no outcome", "%s", joined(found))
 }
 
-func judgeUndelivered(found []topology.Undelivered, provision string) Finding {
+func judgeUndelivered(found []provisioning.Undelivered, provision string) Finding {
 	if len(found) == 0 {
 		return pass(checkUndelivered, noLimits)
 	}

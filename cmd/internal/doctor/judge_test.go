@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/provisioning"
 	"statusworker/consumer"
 	"statusworker/schema"
 	"statusworker/schema/topology"
@@ -170,18 +171,18 @@ func TestJudgeTopology(t *testing.T) {
 	judged(t, "paused", judgeTopology(nil, nil, consumer.Schedule, []string{"S c until then"}, provisionCommand), Warn, "paused: S c until then", "nats consumer resume")
 	risk := topology.Difference{Object: "stream S", Field: "storage", Have: "Memory", Want: "File", Choice: true, Risk: true}
 	judged(t, "a risk", judgeTopology([]topology.Difference{risk}, nil, consumer.Nak, nil, provisionCommand), Warn, risk.String(), "`"+provisionCommand+" --update`")
-	judged(t, "nothing", judge(&consumer.TopologyError{}), Fail, "no streams", "`statusworker provision`")
-	judged(t, "missing", judge(&consumer.TopologyError{Mode: consumer.Schedule, Differences: []topology.Difference{{Object: "stream S", Missing: true}}}), Fail, "stream S: is missing")
-	judged(t, "differs", judge(&consumer.TopologyError{Mode: consumer.Nak, Differences: []topology.Difference{{Object: "stream S", Field: "max age", Have: "1h", Want: "2h"}}}),
+	judged(t, "nothing", judge(&provisioning.TopologyError{}), Fail, "no streams", "`statusworker provision`")
+	judged(t, "missing", judge(&provisioning.TopologyError{Mode: consumer.Schedule, Differences: []topology.Difference{{Object: "stream S", Missing: true}}}), Fail, "stream S: is missing")
+	judged(t, "differs", judge(&provisioning.TopologyError{Mode: consumer.Nak, Differences: []topology.Difference{{Object: "stream S", Field: "max age", Have: "1h", Want: "2h"}}}),
 		Fail, "max age is 1h", "`statusworker provision --redelivery nak --update`")
 	judged(t, "no answer", judge(errors.New("reading stream S: time is up")), Fail, "time is up")
 }
 
 func TestJudgeDeliveries(t *testing.T) {
 	judged(t, "no foreign consumer", judgeForeign(nil), Pass)
-	judged(t, "a foreign consumer", judgeForeign([]topology.Foreign{{Stream: "S", Consumers: 2}}), Fail, "stream S: 2 more consumers", "nats stream report")
+	judged(t, "a foreign consumer", judgeForeign([]provisioning.Foreign{{Stream: "S", Consumers: 2}}), Fail, "stream S: 2 more consumers", "nats stream report")
 	judged(t, "all is delivered", judgeUndelivered(nil, provisionCommand), Pass)
-	judged(t, "passed over", judgeUndelivered([]topology.Undelivered{{Stream: "S", Consumer: "c", Sequence: 7}}, provisionCommand), Fail, "S/c", "sequence 7", "`"+provisionCommand+" --update`")
+	judged(t, "passed over", judgeUndelivered([]provisioning.Undelivered{{Stream: "S", Consumer: "c", Sequence: 7}}, provisionCommand), Fail, "S/c", "sequence 7", "`"+provisionCommand+" --update`")
 }
 
 func TestJudgeClock(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/internal/advice"
 	"statusworker/cmd/overview"
 	"statusworker/consumer"
 	"statusworker/schema"
@@ -40,6 +41,6 @@ func judgeOverdue(o overview.Overdue) Finding {
 	if o.More {
 		more = " or more"
 	}
-	return bad(Warn, checkOverdue, overview.FixOverdue, "%d%s, the first for %s: these interactions are not polled",
+	return bad(Warn, checkOverdue, advice.FixOverdue, "%d%s, the first for %s: these interactions are not polled",
 		o.Count, more, schema.Duration((time.Duration(o.FirstSeconds) * time.Second).Round(time.Second)))
 }

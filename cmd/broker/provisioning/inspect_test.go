@@ -1,4 +1,4 @@
-package topology_test
+package provisioning_test
 
 import (
 	"bytes"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/provisioning"
 	"statusworker/schema/topology"
 )
 
@@ -23,7 +24,7 @@ func workSet(name string) topology.Set {
 
 func (b broker) create(t *testing.T, set topology.Set) {
 	t.Helper()
-	if _, err := topology.Create(b.ctx, b.js, set); err != nil {
+	if _, err := provisioning.Create(b.ctx, b.js, set); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -37,9 +38,9 @@ func (b broker) put(t *testing.T, subject string) uint64 {
 	return ack.Sequence
 }
 
-func (b broker) inspect(t *testing.T, set topology.Set) topology.Report {
+func (b broker) inspect(t *testing.T, set topology.Set) provisioning.Report {
 	t.Helper()
-	r, err := topology.Inspect(b.ctx, b.js, set)
+	r, err := provisioning.Inspect(b.ctx, b.js, set)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +242,7 @@ func TestInspectFindsWhatIsNotDelivered(t *testing.T) {
 			if n := b.workOff(t, set.Consumers[0]); n != tt.later {
 				t.Errorf("%d were delivered, want the %d that are not passed over", n, tt.later)
 			}
-			recreated, err := topology.Redeliver(b.ctx, b.js, set, r.Undelivered)
+			recreated, err := provisioning.Redeliver(b.ctx, b.js, set, r.Undelivered)
 			if err != nil || !slices.Equal(recreated, []string{"consumer S/lane"}) {
 				t.Errorf("recreated %v, %v, want the one consumer", recreated, err)
 			}
@@ -289,7 +290,7 @@ func TestInspectFindsWhatASourcingStreamLeaves(t *testing.T) {
 	if len(r.Foreign) != 0 || len(r.Undelivered) != 1 || r.Undelivered[0].Sequence != 1 {
 		t.Fatalf("found %+v, want what is left", r)
 	}
-	if _, err := topology.Redeliver(b.ctx, b.js, set, r.Undelivered); err != nil {
+	if _, err := provisioning.Redeliver(b.ctx, b.js, set, r.Undelivered); err != nil {
 		t.Fatal(err)
 	}
 	if n := b.workOff(t, set.Consumers[0]); n != 3 {
@@ -302,7 +303,7 @@ func TestInspectWithoutABroker(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t)
 	b.nc.Close()
-	if r, err := topology.Inspect(b.ctx, b.js, workSet("S")); err == nil {
+	if r, err := provisioning.Inspect(b.ctx, b.js, workSet("S")); err == nil {
 		t.Errorf("found %+v without a broker", r)
 	}
 }

@@ -1,4 +1,4 @@
-package topology
+package provisioning
 
 import (
 	"context"
@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/schema/topology"
 )
 
 // Report is what configurations do not show.
@@ -25,7 +27,7 @@ type Foreign struct {
 
 func (f Foreign) String() string {
 	return fmt.Sprintf("%s: %d more consumers than its own, as of a stream that sources it: what they take is lost to this stage",
-		streamName(f.Stream), f.Consumers)
+		topology.StreamObject(f.Stream), f.Consumers)
 }
 
 // Undelivered is the first message in a work queue that its consumer counts as settled, and will not deliver. There may be
@@ -39,7 +41,7 @@ type Undelivered struct {
 
 func (u Undelivered) String() string {
 	return fmt.Sprintf("%s: passes over stored messages for good, the first with sequence %d, stored at %s",
-		consumerName(u.Stream, u.Consumer), u.Sequence, u.Stored.UTC().Format(time.RFC3339))
+		topology.ConsumerObject(u.Stream, u.Consumer), u.Sequence, u.Stored.UTC().Format(time.RFC3339))
 }
 
 // settledWithin is how long the broker may take to delete a message that was acknowledged.
@@ -47,7 +49,7 @@ const settledWithin = time.Second
 
 // Inspect looks for what takes messages away from the consumers of a set, and for what these will not deliver. It changes
 // nothing. What it suspects it looks at again after a moment.
-func Inspect(ctx context.Context, js jetstream.JetStream, set Set) (Report, error) {
+func Inspect(ctx context.Context, js jetstream.JetStream, set topology.Set) (Report, error) {
 	first, err := inspect(ctx, js, set)
 	if err != nil || len(first.Foreign) == 0 && len(first.Undelivered) == 0 {
 		return Report{}, err
@@ -73,7 +75,7 @@ func Inspect(ctx context.Context, js jetstream.JetStream, set Set) (Report, erro
 	}, nil
 }
 
-func inspect(ctx context.Context, js jetstream.JetStream, set Set) (Report, error) {
+func inspect(ctx context.Context, js jetstream.JetStream, set topology.Set) (Report, error) {
 	var r Report
 	for _, s := range set.Streams {
 		if s.Retention != jetstream.WorkQueuePolicy {
@@ -112,7 +114,7 @@ func inspect(ctx context.Context, js jetstream.JetStream, set Set) (Report, erro
 }
 
 // consumersOf reads those consumers of a stream that are there.
-func consumersOf(ctx context.Context, js jetstream.JetStream, stream string, of []Consumer) ([]*jetstream.ConsumerInfo, error) {
+func consumersOf(ctx context.Context, js jetstream.JetStream, stream string, of []topology.Consumer) ([]*jetstream.ConsumerInfo, error) {
 	var infos []*jetstream.ConsumerInfo
 	for _, c := range of {
 		if c.Stream != stream {
@@ -123,7 +125,7 @@ func consumersOf(ctx context.Context, js jetstream.JetStream, stream string, of 
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("reading %s: %w", consumerName(stream, c.Config.Durable), err)
+			return nil, fmt.Errorf("reading %s: %w", topology.ConsumerObject(stream, c.Config.Durable), err)
 		}
 		infos = append(infos, have.CachedInfo())
 	}
@@ -156,32 +158,4 @@ func undelivered(ctx context.Context, stream jetstream.Stream, c *jetstream.Cons
 // Settled tells whether a consumer has done with all messages up to a sequence.
 func Settled(c *jetstream.ConsumerInfo, sequence uint64) bool {
 	return sequence <= c.AckFloor.Stream || c.NumAckPending == 0 && sequence <= c.Delivered.Stream
-}
-
-// Redeliver deletes the consumers of a set that do not deliver what is stored, and creates them anew: they deliver
-// everything that is stored, also what is with a worker or waits for the end of a delay. It returns what it recreated.
-func Redeliver(ctx context.Context, js jetstream.JetStream, set Set, undelivered []Undelivered) ([]string, error) {
-	var recreated []string
-	for _, c := range set.Consumers {
-		affected := func(u Undelivered) bool { return u.Stream == c.Stream && u.Consumer == c.Config.Durable }
-		if !slices.ContainsFunc(undelivered, affected) {
-			continue
-		}
-		object, cfg := consumerName(c.Stream, c.Config.Durable), c.Config
-		have, err := js.Consumer(ctx, c.Stream, c.Config.Durable)
-		switch {
-		case err == nil:
-			cfg = over(consumerRules, have.CachedInfo().Config, c.Config)
-		case !Absent(err):
-			return recreated, fmt.Errorf("reading %s: %w", object, err)
-		}
-		if err := js.DeleteConsumer(ctx, c.Stream, c.Config.Durable); err != nil && !Absent(err) {
-			return recreated, fmt.Errorf("deleting %s: %w", object, err)
-		}
-		if _, err := js.CreateConsumer(ctx, c.Stream, cfg); err != nil {
-			return recreated, fmt.Errorf("creating %s: %w", object, err)
-		}
-		recreated = append(recreated, object)
-	}
-	return recreated, nil
 }

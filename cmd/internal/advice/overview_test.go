@@ -1,16 +1,17 @@
-package overview_test
+package advice_test
 
 import (
 	"slices"
 	"testing"
 	"time"
 
+	"statusworker/cmd/internal/advice"
 	"statusworker/cmd/overview"
 	"statusworker/consumer"
 	"statusworker/schema"
 )
 
-func TestAdvice(t *testing.T) {
+func TestOverview(t *testing.T) {
 	t.Parallel()
 	until := time.Date(2026, 3, 1, 14, 0, 0, 0, time.UTC)
 	worker := func(state schema.WorkerState, cause, detail string) overview.Worker {
@@ -43,25 +44,25 @@ func TestAdvice(t *testing.T) {
 			[]string{"no worker is alive: nothing is polled; start `statusworker run`"}},
 		"all rest, and what waits because of it is not told again": {
 			overview.Overview{Redelivery: consumer.Schedule, Lanes: []overview.Lane{late}, Workers: []overview.Worker{worker(schema.Paused, "unauthorized", "401"), worker(schema.Probing, "unauthorized", "401")}},
-			[]string{"every worker rests: nothing is polled (unauthorized): check the API token; at last: 401"}},
+			[]string{"every worker paused: nothing is polled (unauthorized): check the API token; last: 401"}},
 		"one rests": {overview.Overview{Redelivery: consumer.Schedule, Workers: []overview.Worker{working, worker(schema.Paused, "throttled", "")}},
-			[]string{"1 of 2 workers rests (throttled) until 2026-03-01 14:00:00 UTC: wait, or set --max-polls-per-second"}},
+			[]string{"1 of 2 workers paused (throttled) until 2026-03-01 14:00:00 UTC: wait, or set --max-polls-per-second"}},
 		"all are refused": {overview.Overview{Redelivery: consumer.Schedule, Workers: []overview.Worker{worker(schema.Paused, "refused", "404")}},
-			[]string{"every worker rests: nothing is polled (refused): ElevateAI refuses every interaction; check --base-url and the account of the API token; at last: 404"}},
+			[]string{"every worker paused: nothing is polled (refused): ElevateAI refuses every interaction; check --base-url and the account of the API token; last: 404"}},
 		"two rest": {overview.Overview{Redelivery: consumer.Schedule, Workers: []overview.Worker{working, worker(schema.Paused, "throttled", ""), worker(schema.Probing, "throttled", "")}},
-			[]string{"2 of 3 workers rest (throttled) until 2026-03-01 14:00:00 UTC: wait, or set --max-polls-per-second"}},
+			[]string{"2 of 3 workers paused (throttled) until 2026-03-01 14:00:00 UTC: wait, or set --max-polls-per-second"}},
 		"they rest for different causes": {
 			overview.Overview{Redelivery: consumer.Schedule, Workers: []overview.Worker{worker(schema.Paused, "unavailable", "503"), worker(schema.Paused, "unauthorized", "")}},
-			[]string{"1 of 2 workers rests (unauthorized): check the API token", "1 of 2 workers rests (unavailable) until 2026-03-01 14:00:00 UTC: polls go on when ElevateAI answers a probe; at last: 503"}},
+			[]string{"1 of 2 workers paused (unauthorized): check the API token", "1 of 2 workers paused (unavailable) until 2026-03-01 14:00:00 UTC: polls go on when ElevateAI answers a probe; last: 503"}},
 		"a cause of another version": {overview.Overview{Redelivery: consumer.Schedule, Workers: []overview.Worker{working, worker(schema.Paused, "moon", "")}},
-			[]string{"1 of 2 workers rests (moon)"}},
+			[]string{"1 of 2 workers paused (moon)"}},
 		"versions":   {overview.Overview{Redelivery: consumer.Schedule, Workers: []overview.Worker{newer, working, newer}}, []string{"workers differ in version: v1, v2"}},
 		"budgets":    {overview.Overview{Redelivery: consumer.Schedule, Workers: []overview.Worker{rateLimited, working}}, []string{"workers differ in --max-polls-per-second, and must not: 10, none"}},
 		"unreadable": {overview.Overview{Redelivery: consumer.Schedule, Workers: []overview.Worker{working, unreadable}}, []string{"worker x1: its announcement has no state; is it of another version?"}},
 		"overdue": {overview.Overview{Redelivery: consumer.Schedule, Workers: []overview.Worker{working}, Overdue: &overview.Overdue{Count: 1, FirstSeconds: 61}},
-			[]string{"1 reservation is overdue, the first for 1m1s: the broker does not publish them, and their interactions are not polled; " + overview.FixOverdue}},
+			[]string{"1 reservation is overdue, the first for 1m1s: the broker does not publish them, and their interactions are not polled; " + advice.FixOverdue}},
 		"many overdue": {overview.Overview{Redelivery: consumer.Schedule, Workers: []overview.Worker{working}, Overdue: &overview.Overdue{Count: 100, More: true, FirstSeconds: 3600}},
-			[]string{"100 or more reservations are overdue, the first for 1h0m0s: the broker does not publish them, and their interactions are not polled; " + overview.FixOverdue}},
+			[]string{"100 or more reservations are overdue, the first for 1h0m0s: the broker does not publish them, and their interactions are not polled; " + advice.FixOverdue}},
 		"none overdue": {overview.Overview{Redelivery: consumer.Schedule, Workers: []overview.Worker{working}, Overdue: &overview.Overdue{}}, nil},
 		"intake": {overview.Overview{Redelivery: consumer.Schedule, Workers: []overview.Worker{working}, Intake: &overview.Intake{Waiting: 1, WaitingSeconds: 91}},
 			[]string{"the intake is behind: 1 waits, the first for 1m31s"}},
@@ -75,7 +76,7 @@ func TestAdvice(t *testing.T) {
 			[]string{"lane audio is behind: 1234 are due, the first for 3m10s; 9.0 of 10 polls/s are made: raise --max-polls-per-second, or use --stretch"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := overview.AdviceOn(test.s); !slices.Equal(got, test.want) {
+			if got := advice.Overview(test.s); !slices.Equal(got, test.want) {
 				t.Errorf("advice %q\nwant   %q", got, test.want)
 			}
 		})

@@ -16,6 +16,52 @@ import (
 	"statusworker/schema"
 )
 
+// rights tries them, and finds out on the way whether there is JetStream, and which way of holding back the streams are
+// made for.
+func (x *broker) rights() {
+	work := []string{checkHold, checkProcessed, checkFailed, checkAnnounce, checkPull, checkRead, checkAck}
+	t, err := newTrial(x.nc)
+	if err != nil {
+		x.add(bad(Fail, checkInbox, "allow the user to subscribe to "+x.nc.Opts.InboxPrefix+".>, or name its own prefix in --nats-inbox-prefix ($NATS_INBOX_PREFIX)",
+			"may not subscribe to %s.>: no answer reaches this user (%v)", x.nc.Opts.InboxPrefix, err))
+		x.skip("there is no inbox for answers", append([]string{checkStreamInfo, checkConsumerInfo}, work...)...)
+		x.skip("there is no inbox for answers", checkJetStream, checkAccount)
+		x.add(judgeVersion(x.nc.ConnectedServerVersion(), x.mode, false))
+		return
+	}
+	x.add(pass(checkInbox, "may subscribe to %s.>", x.nc.Opts.InboxPrefix))
+	x.trial = t
+
+	read := readRights(consumer.Schedule)
+	account := right{check: checkAccount}
+	account.api("INFO", "")
+	err = t.ask(append(read, account))
+	jetStream := t.judgeJetStream(read[0])
+	if err != nil {
+		jetStream = bad(Fail, checkJetStream, "look at the server's log", "%v", err)
+	}
+	if jetStream.Result == Fail {
+		x.add(jetStream)
+		x.skip("JetStream does not answer", append([]string{checkAccount, checkStreamInfo, checkConsumerInfo}, work...)...)
+		x.add(judgeVersion(x.nc.ConnectedServerVersion(), x.mode, false))
+		x.trial = nil
+		return
+	}
+	mode, provisioned := t.mode()
+	x.mode = mode
+	x.add(jetStream, t.judgeAccount(account), judgeVersion(x.nc.ConnectedServerVersion(), mode, provisioned))
+	for _, r := range readRights(mode) {
+		x.add(t.judge(r))
+	}
+	rights := workRights(mode)
+	if err := t.ask(rights); err != nil {
+		x.add(bad(Fail, "permissions", "look at the server's log", "%v", err))
+	}
+	for _, r := range rights {
+		x.add(t.judge(r))
+	}
+}
+
 // right is something that the worker must be allowed to publish. It is tried in a way that changes nothing:
 //
 //   - a stream refuses to store a message that expects another stream (10060);

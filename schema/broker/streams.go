@@ -55,6 +55,8 @@ type StreamState struct {
 	FirstTime time.Time
 	// Consumers is how many consumers it has, among them those of streams that source it.
 	Consumers int
+	// DirectGets lets any replica answer reads, which then need not know the latest.
+	DirectGets bool
 	// Now is the time of the leader that answered.
 	Now time.Time
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/permission"
 	"statusworker/schema/broker"
 )
 
@@ -34,43 +35,49 @@ func New(js jetstream.JetStream) *Broker { return &Broker{js: js, nc: js.Conn()}
 
 // Publish implements [broker.Broker].
 func (b *Broker) Publish(ctx context.Context, p broker.Publication) (broker.Ack, error) {
-	ack, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: p.Subject, Header: nats.Header(p.WireHeader()), Data: p.Data})
+	msg := &nats.Msg{Subject: p.Subject, Header: nats.Header(p.WireHeader()), Data: p.Data}
+	ack, err := ask(ctx, b, "publish", p.Subject, func(ctx context.Context) (*jetstream.PubAck, error) {
+		return b.js.PublishMsg(ctx, msg)
+	}, p.Subject)
 	if err != nil {
-		return broker.Ack{}, b.failed("publish", p.Subject, err, p.Subject)
+		return broker.Ack{}, err
 	}
 	return broker.Ack{Sequence: ack.Sequence, Duplicate: ack.Duplicate}, nil
 }
 
 // Last implements [broker.Broker].
 func (b *Broker) Last(ctx context.Context, stream, subjects string) (broker.Message, error) {
-	return b.read(ctx, "last", stream, func(s jetstream.Stream) (*jetstream.RawStreamMsg, error) {
+	return b.read(ctx, "last", stream, func(ctx context.Context, s jetstream.Stream) (*jetstream.RawStreamMsg, error) {
 		return s.GetLastMsgForSubject(ctx, subjects)
 	})
 }
 
 // Get implements [broker.Broker].
 func (b *Broker) Get(ctx context.Context, stream string, sequence uint64) (broker.Message, error) {
-	return b.read(ctx, "get", stream, func(s jetstream.Stream) (*jetstream.RawStreamMsg, error) {
+	return b.read(ctx, "get", stream, func(ctx context.Context, s jetstream.Stream) (*jetstream.RawStreamMsg, error) {
 		return s.GetMsg(ctx, sequence)
 	})
 }
 
 // Next implements [broker.Broker].
 func (b *Broker) Next(ctx context.Context, stream, subjects string, from uint64) (broker.Message, error) {
-	return b.read(ctx, "next", stream, func(s jetstream.Stream) (*jetstream.RawStreamMsg, error) {
+	return b.read(ctx, "next", stream, func(ctx context.Context, s jetstream.Stream) (*jetstream.RawStreamMsg, error) {
 		return s.GetMsg(ctx, max(from, 1), jetstream.WithGetMsgSubject(subjects))
 	})
 }
 
-func (b *Broker) read(ctx context.Context, op, stream string, get func(jetstream.Stream) (*jetstream.RawStreamMsg,
-	error)) (broker.Message, error) {
+func (b *Broker) read(
+	ctx context.Context, op, stream string,
+	get func(context.Context, jetstream.Stream) (*jetstream.RawStreamMsg, error),
+) (broker.Message, error) {
 	s, err := b.handle(ctx, op, stream)
 	if err != nil {
 		return broker.Message{}, err
 	}
-	m, err := get(s)
+	m, err := ask(ctx, b, op, stream, func(ctx context.Context) (*jetstream.RawStreamMsg, error) { return get(ctx, s) },
+		api("STREAM.MSG.GET", stream), api("DIRECT.GET", stream), api("DIRECT.GET", stream, ">"))
 	if err != nil {
-		return broker.Message{}, b.failed(op, stream, err, api("STREAM.MSG.GET", stream))
+		return broker.Message{}, err
 	}
 	return broker.Message{Subject: m.Subject, Header: broker.Header(m.Header), Data: m.Data, Sequence: m.Sequence,
 		Time: m.Time}, nil
@@ -82,9 +89,11 @@ func (b *Broker) Subjects(ctx context.Context, stream, filter string) (map[strin
 	if err != nil {
 		return nil, err
 	}
-	info, err := s.Info(ctx, jetstream.WithSubjectFilter(filter))
+	info, err := ask(ctx, b, "subjects", stream, func(ctx context.Context) (*jetstream.StreamInfo, error) {
+		return s.Info(ctx, jetstream.WithSubjectFilter(filter))
+	}, api("STREAM.INFO", stream))
 	if err != nil {
-		return nil, b.failed("subjects", stream, err, api("STREAM.INFO", stream))
+		return nil, err
 	}
 	if info.State.Subjects == nil {
 		return map[string]uint64{}, nil
@@ -98,29 +107,29 @@ func (b *Broker) Delete(ctx context.Context, stream string, sequence uint64) err
 	if err != nil {
 		return err
 	}
-	err = s.DeleteMsg(ctx, sequence)
-	if err == nil {
-		return nil
-	}
+	_, err = ask(ctx, b, "delete", stream, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, s.DeleteMsg(ctx, sequence)
+	}, api("STREAM.MSG.DELETE", stream))
 	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
 		// The broker has one error for a message that is not there, and for one that it cannot delete.
-		if _, absent := b.Get(ctx, stream, sequence); errors.Is(absent, broker.ErrNotFound) {
-			return &broker.Error{Op: "delete", Object: stream, Kind: broker.ErrNotFound, Cause: err}
+		var unread *broker.Error
+		if _, err := b.Get(ctx, stream, sequence); errors.As(err, &unread) {
+			return &broker.Error{Op: "delete", Object: stream, Kind: unread.Kind, Cause: unread.Cause}
 		}
 	}
-	return b.failed("delete", stream, err, api("STREAM.MSG.DELETE", stream))
+	return err
 }
 
 // Stream implements [broker.Broker].
 func (b *Broker) Stream(ctx context.Context, stream string) (broker.StreamState, error) {
-	s, err := b.js.Stream(ctx, stream)
+	s, err := b.open(ctx, "stream", stream)
 	if err != nil {
-		return broker.StreamState{}, b.failed("stream", stream, err, api("STREAM.INFO", stream))
+		return broker.StreamState{}, err
 	}
 	info := s.CachedInfo()
 	state := broker.StreamState{
 		Messages: info.State.Msgs, Bytes: info.State.Bytes, First: info.State.FirstSeq, Last: info.State.LastSeq,
-		Consumers: info.State.Consumers, Now: info.TimeStamp,
+		Consumers: info.State.Consumers, DirectGets: info.Config.AllowDirect, Now: info.TimeStamp,
 	}
 	if state.Messages > 0 {
 		state.FirstTime = info.State.FirstTime
@@ -133,9 +142,11 @@ func (b *Broker) Stream(ctx context.Context, stream string) (broker.StreamState,
 // Consumer implements [broker.Broker].
 func (b *Broker) Consumer(ctx context.Context, stream, consumer string) (broker.ConsumerState, error) {
 	object := stream + "/" + consumer
-	c, err := b.js.Consumer(ctx, stream, consumer)
+	c, err := ask(ctx, b, "consumer", object, func(ctx context.Context) (jetstream.Consumer, error) {
+		return b.js.Consumer(ctx, stream, consumer)
+	}, api("CONSUMER.INFO", stream, consumer))
 	if err != nil {
-		return broker.ConsumerState{}, b.failed("consumer", object, err, api("CONSUMER.INFO", stream, consumer))
+		return broker.ConsumerState{}, err
 	}
 	info := c.CachedInfo()
 	state := broker.ConsumerState{
@@ -184,13 +195,36 @@ func (b *Broker) settle(op string, d broker.Delivery, how string) error {
 	return nil
 }
 
+// ask makes a request that is published on the first of the subjects, or on another one of them. It fails at once where
+// the user may not: the broker does not answer then.
+func ask[T any](
+	ctx context.Context, b *Broker, op, object string, do func(context.Context) (T, error), subjects ...string,
+) (got T, err error) {
+	err = permission.Guard(ctx, b.nc, func(ctx context.Context) (err error) {
+		got, err = do(ctx)
+		return err
+	}, subjects...)
+	if err != nil {
+		return got, b.failed(op, object, err, subjects[0])
+	}
+	return got, nil
+}
+
+// handle gives a handle that costs a request the first time.
 func (b *Broker) handle(ctx context.Context, op, stream string) (jetstream.Stream, error) {
 	if s, ok := b.streams.Load(stream); ok {
 		return s.(jetstream.Stream), nil
 	}
-	s, err := b.js.Stream(ctx, stream)
+	return b.open(ctx, op, stream)
+}
+
+// open reads a stream, and keeps the handle.
+func (b *Broker) open(ctx context.Context, op, stream string) (jetstream.Stream, error) {
+	s, err := ask(ctx, b, op, stream, func(ctx context.Context) (jetstream.Stream, error) {
+		return b.js.Stream(ctx, stream)
+	}, api("STREAM.INFO", stream))
 	if err != nil {
-		return nil, b.failed(op, stream, err, api("STREAM.INFO", stream))
+		return nil, err
 	}
 	b.streams.Store(stream, s)
 	return s, nil

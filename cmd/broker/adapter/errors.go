@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/permission"
 	"statusworker/schema/broker"
 	"statusworker/schema/topology"
 )
@@ -20,8 +21,12 @@ func api(what string, of ...string) string {
 
 // failed says why an operation failed. The subject on which the broker was asked tells whether the user may not ask:
 // NATS says so beside the request, which then gets no answer.
-func (b *Broker) failed(op, object string, err error, asked string) error {
+func (b *Broker) failed(op, object string, err error, asked string) *broker.Error {
 	e := &broker.Error{Op: op, Object: object, Kind: kind(err), Cause: err}
+	if v := (*permission.Violation)(nil); errors.As(err, &v) {
+		e.Object = v.Subject
+		return e
+	}
 	if e.Kind == broker.ErrNoAnswer {
 		if denied := b.nc.LastError(); errors.Is(denied, nats.ErrPermissionViolation) &&
 			strings.Contains(denied.Error(), strconv.Quote(asked)) {
@@ -45,6 +50,8 @@ const duplicateConflict jetstream.ErrorCode = 10158
 func kind(err error) error {
 	var api *jetstream.APIError
 	switch errors.As(err, &api); {
+	case errors.Is(err, nats.ErrPermissionViolation):
+		return broker.ErrDenied
 	case topology.Refused(err):
 		return broker.ErrRefused
 	case topology.Waits(err):
@@ -61,7 +68,7 @@ func kind(err error) error {
 		return broker.ErrTooLarge
 	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, jetstream.ErrConnectionClosed):
 		return broker.ErrClosed
-	case unanswered(err):
+	case unanswered(err), api == nil && topology.Unsettled(err):
 		return broker.ErrNoAnswer
 	case api == nil:
 		return nil

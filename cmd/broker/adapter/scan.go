@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/permission"
 	"statusworker/schema/broker"
 )
 
@@ -24,47 +25,59 @@ func (b *Broker) Scan(ctx context.Context, stream string, r broker.Range, do fun
 	if err != nil {
 		return err
 	}
-	cfg := jetstream.OrderedConsumerConfig{
-		FilterSubjects: r.Subjects, DeliverPolicy: jetstream.DeliverAllPolicy, MaxResetAttempts: 1,
-		InactiveThreshold: time.Minute,
-	}
+	creating := api("CONSUMER.CREATE", stream)
+	var ended error // by do
+	err = permission.Guard(ctx, b.nc, func(ctx context.Context) error {
+		return b.scan(ctx, stream, r, state.Last, func(m broker.Message) error {
+			ended = do(m)
+			return ended
+		})
+	}, creating, creating+".>", api("CONSUMER.INFO", stream, "*"), api("CONSUMER.MSG.NEXT", stream, "*"))
 	switch {
-	case r.From > 0:
-		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, r.From
-	case !r.Since.IsZero():
-		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &r.Since
-	}
-	failed := func(err error) error { return b.failed("scan", stream, err, api("CONSUMER.CREATE", stream)) }
-	consumer, err := b.js.OrderedConsumer(ctx, stream, cfg)
-	if err != nil {
-		return failed(err)
-	}
-	if info := consumer.CachedInfo(); info == nil || info.NumPending == 0 {
+	case ended != nil:
+		return ended
+	case err == nil:
 		return nil
+	}
+	e := b.failed("scan", stream, err, creating)
+	if e.Kind == broker.ErrConsumerNotFound {
+		e.Kind = broker.ErrNoAnswer // it is the scan's own: the caller goes on with another one
+	}
+	return e
+}
+
+// scan reads up to the sequence last.
+func (b *Broker) scan(
+	ctx context.Context, stream string, r broker.Range, last uint64, do func(broker.Message) error,
+) error {
+	consumer, left, err := b.reader(ctx, stream, r)
+	if err != nil || left == 0 {
+		return err
 	}
 	messages, err := consumer.Messages(jetstream.PullMaxMessages(readAhead))
 	if err != nil {
-		return failed(err)
+		return err
 	}
 	defer messages.Stop()
 	for ctx.Err() == nil {
 		msg, err := messages.Next(jetstream.NextMaxWait(silence))
 		if errors.Is(err, nats.ErrTimeout) {
-			// What was left may have been deleted meanwhile.
-			if info, err := consumer.Info(ctx); err == nil && info.NumPending == 0 {
+			// What was left may have been deleted meanwhile, or lost on the way: only a new consumer tells.
+			if _, left, err := b.reader(ctx, stream, r); err == nil && left == 0 {
 				return nil
 			}
 		}
 		if err != nil {
-			return failed(err)
+			return err
 		}
 		meta, err := msg.Metadata()
 		if err != nil {
-			return failed(err)
+			return err
 		}
-		if meta.Sequence.Stream > state.Last {
+		if meta.Sequence.Stream > last {
 			return nil // stored since
 		}
+		r.From, r.Since = meta.Sequence.Stream+1, time.Time{}
 		m := broker.Message{
 			Subject: msg.Subject(), Header: broker.Header(msg.Headers()), Data: msg.Data(),
 			Sequence: meta.Sequence.Stream, Time: meta.Timestamp,
@@ -76,5 +89,27 @@ func (b *Broker) Scan(ctx context.Context, stream string, r broker.Range, do fun
 			return nil
 		}
 	}
-	return failed(ctx.Err())
+	return ctx.Err()
+}
+
+// reader makes a consumer that reads a range, and tells how many messages it has.
+func (b *Broker) reader(ctx context.Context, stream string, r broker.Range) (jetstream.Consumer, uint64, error) {
+	cfg := jetstream.OrderedConsumerConfig{
+		FilterSubjects: r.Subjects, DeliverPolicy: jetstream.DeliverAllPolicy, MaxResetAttempts: 1,
+		InactiveThreshold: time.Minute,
+	}
+	switch {
+	case r.From > 0:
+		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, r.From
+	case !r.Since.IsZero():
+		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &r.Since
+	}
+	consumer, err := b.js.OrderedConsumer(ctx, stream, cfg)
+	if err != nil {
+		return nil, 0, err
+	}
+	if info := consumer.CachedInfo(); info != nil {
+		return consumer, info.NumPending, nil
+	}
+	return consumer, 0, nil
 }

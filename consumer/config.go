@@ -78,7 +78,7 @@ func (i Intervals) Shortest() time.Duration { return min(i.Audio, i.Chat, i.Tran
 type Config struct {
 	// Intervals defaults to [Guidance].
 	Intervals Intervals
-	// RequestTimeout is how long the status client may take; 10 s by default.
+	// RequestTimeout is how long the status client may take; [DefaultRequestTimeout] by default.
 	RequestTimeout time.Duration
 	// Deadline is the age at which an interaction that is not terminal is given up; 24 h by default.
 	Deadline time.Duration
@@ -113,6 +113,9 @@ type Config struct {
 	Jitter func() float64
 }
 
+// DefaultRequestTimeout is the default of [Config.RequestTimeout].
+const DefaultRequestTimeout = 10 * time.Second
+
 // ConfigError says which field of a Config is wrong, with which value, and what is allowed.
 type ConfigError struct {
 	Field, Value, Want string
@@ -135,7 +138,7 @@ func (c Config) withDefaults() Config {
 			*d = def
 		}
 	}
-	defaults(&c.RequestTimeout, 10*time.Second)
+	defaults(&c.RequestTimeout, DefaultRequestTimeout)
 	defaults(&c.Deadline, 24*time.Hour)
 	defaults(&c.NotFoundGrace, 5*time.Minute)
 	defaults(&c.ShutdownTimeout, 20*time.Second)

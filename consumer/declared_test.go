@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 
+	"statusworker/cmd/broker/provisioning"
 	"statusworker/consumer"
 	"statusworker/schema"
 	"statusworker/schema/topology"
@@ -199,11 +200,11 @@ func TestWhatWasPassedOverGetsItsOutcome(t *testing.T) {
 	if got := s.seen.wait(s.ctx, 1); got[0].Data.Identifier != another {
 		t.Fatalf("an outcome of %s, which was passed over", got[0].Data.Identifier)
 	}
-	report, err := topology.Inspect(s.ctx, s.js, set)
+	report, err := provisioning.Inspect(s.ctx, s.js, set)
 	if err != nil || len(report.Undelivered) != 2 {
 		t.Fatalf("found %+v, %v, want both", report, err)
 	}
-	if _, err := topology.Redeliver(s.ctx, s.js, set, report.Undelivered); err != nil {
+	if _, err := provisioning.Redeliver(s.ctx, s.js, set, report.Undelivered); err != nil {
 		t.Fatal(err)
 	}
 	got := s.seen.subjects(s.ctx, 3)

@@ -13,10 +13,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/provisioning"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
-	"statusworker/schema/topology"
 	"statusworker/statusclient"
 )
 
@@ -32,7 +32,7 @@ func TestLargestOutcomesFitTheSmallestServer(t *testing.T) {
 	}
 	small.Start()
 	t.Cleanup(small.Shutdown)
-	s := &stage{t: t, types: map[string]schema.Type{}, cfg: consumer.Config{Intervals: quick, Log: testLog()}}
+	s := &stage{t: t, mode: consumer.Schedule, types: map[string]schema.Type{}, cfg: consumer.Config{Intervals: quick, Log: testLog()}}
 	s.ctx = t.Context()
 	if s.nc, err = nats.Connect(small.ClientURL()); err != nil {
 		t.Fatal(err)
@@ -42,7 +42,7 @@ func TestLargestOutcomesFitTheSmallestServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	choices := publisher.Choices{MaxAge: publisher.DefaultMaxAge}
-	if _, err := topology.Create(s.ctx, s.js, consumer.Topology(s.cfg, consumer.Choices{Mode: consumer.Schedule}).Add(publisher.Topology(choices))); err != nil {
+	if _, err := provisioning.Create(s.ctx, s.js, consumer.Topology(s.cfg, consumer.Choices{Mode: consumer.Schedule}).Add(publisher.Topology(choices))); err != nil {
 		t.Fatal(err)
 	}
 	s.seen = watchOutcomes(t, s.js)

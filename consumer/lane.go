@@ -11,9 +11,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/permission"
 	"statusworker/schema"
 	"statusworker/schema/lifecycle"
-	"statusworker/schema/permission"
 )
 
 // lane is one consumer whose deliveries are worked on: those of one interaction type, or the intake.

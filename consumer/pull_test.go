@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"statusworker/cmd/embedded"
+	"statusworker/cmd/broker/embedded"
 )
 
 // pulling is a puller on a work queue of an embedded broker.

@@ -1,10 +1,6 @@
 package consumer
 
 import (
-	"context"
-	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -88,8 +84,7 @@ func Topology(cfg Config, c Choices) topology.Set {
 			s.Consumers = append(s.Consumers, consumer(schema.StreamDeclared, schema.PollConsumer(t), schema.DeclaredSubject(t, "*"),
 				n.ackWait(cfg.Intervals.Of(t)), -1))
 		}
-		s.Unwanted = append(s.Unwanted, topology.Consumer{Stream: schema.StreamDeclared, Config: jetstream.ConsumerConfig{
-			Durable: schema.ConsumerIntake, Description: "the streams hold interactions back by reservations; let them run empty, stop the workers and delete it and stream " + schema.StreamPolls + " to change over to naks"}})
+		s.Unwanted = append(s.Unwanted, unwanted(schema.ConsumerIntake))
 		return s
 	}
 	polls := jetstream.StreamConfig{
@@ -110,8 +105,7 @@ func Topology(cfg Config, c Choices) topology.Set {
 	}
 	for _, t := range schema.Types() {
 		s.Consumers = append(s.Consumers, consumer(schema.StreamPolls, schema.PollConsumer(t), schema.PollSubject(t, "*"), reserveAckWait, reserveMaxAckPending))
-		s.Unwanted = append(s.Unwanted, topology.Consumer{Stream: schema.StreamDeclared, Config: jetstream.ConsumerConfig{
-			Durable: schema.PollConsumer(t), Description: "the streams hold interactions back by naks; let them run empty, stop the workers and delete it to change over to reservations"}})
+		s.Unwanted = append(s.Unwanted, unwanted(schema.PollConsumer(t)))
 	}
 	return s
 }
@@ -148,120 +142,7 @@ func consumer(stream, name, filter string, ackWait time.Duration, maxAckPending 
 	}}
 }
 
-// ProvisionCommand is the command that makes streams and consumers for workers of this configuration. Those for naks depend
-// on intervals and request timeout, which it must therefore be told as the workers are.
-func ProvisionCommand(mode Mode, cfg Config) string {
-	command := "statusworker provision"
-	if mode != Nak {
-		return command
-	}
-	command += " --redelivery nak"
-	cfg, usual := cfg.withDefaults(), Config{}.withDefaults()
-	for _, t := range schema.Types() {
-		if own := cfg.Intervals.Of(t); own != usual.Intervals.Of(t) {
-			command += fmt.Sprintf(" --%s-interval %s", t, schema.Duration(own))
-		}
-	}
-	if cfg.RequestTimeout != usual.RequestTimeout {
-		command += " --request-timeout " + schema.Duration(cfg.RequestTimeout)
-	}
-	if slices.ContainsFunc(schema.Types(), func(t schema.Type) bool { return cfg.Intervals.Of(t) < Guidance.Of(t) }) {
-		command += " --base-url URL" // of a vendor on this machine, without which it refuses them
-	}
-	return command
-}
-
-// TopologyError says why a worker cannot run on the streams and consumers that there are.
-type TopologyError struct {
-	// Differences are empty where nothing was provisioned at all.
-	Differences []topology.Difference
-	Mode        Mode
-	// Config is the worker's.
-	Config Config
-}
-
-// Fix is the command that makes them fit.
-func (e *TopologyError) Fix() string {
-	command := ProvisionCommand(e.Mode, e.Config)
-	if slices.ContainsFunc(e.Differences, func(d topology.Difference) bool { return !d.Missing }) {
-		command += " --update"
-	}
-	return command
-}
-
-func (e *TopologyError) Error() string {
-	if len(e.Differences) == 0 {
-		return "the broker has no streams for statusworker: run `statusworker provision` once, with the rights to create streams"
-	}
-	lines := make([]string, len(e.Differences))
-	for i, d := range e.Differences {
-		lines[i] = d.String()
-	}
-	return fmt.Sprintf("the broker's streams do not fit: %s; `%s` fixes it, and shows with --dry-run what it would do", strings.Join(lines, "; "), e.Fix())
-}
-
-// Detect tells which mode the streams and consumers are made for; empty where there are none, or nothing that one of them
-// has alone.
-func Detect(ctx context.Context, js jetstream.JetStream) (Mode, error) {
-	_, err := js.Stream(ctx, schema.StreamPolls)
-	if err == nil {
-		return Schedule, nil
-	}
-	if !topology.Absent(err) {
-		return "", fmt.Errorf("reading stream %s: %w", schema.StreamPolls, err)
-	}
-	for _, probe := range []struct {
-		mode     Mode
-		consumer string
-	}{
-		{Schedule, schema.ConsumerIntake},
-		{Nak, schema.PollConsumer(schema.Audio)},
-		{Nak, schema.PollConsumer(schema.Chat)},
-		{Nak, schema.PollConsumer(schema.Transcript)},
-	} {
-		_, err := js.Consumer(ctx, schema.StreamDeclared, probe.consumer)
-		if err == nil {
-			return probe.mode, nil
-		}
-		if !topology.Absent(err) {
-			return "", fmt.Errorf("reading consumer %s/%s: %w", schema.StreamDeclared, probe.consumer, err)
-		}
-	}
-	declared, err := js.Stream(ctx, schema.StreamDeclared)
-	switch {
-	case topology.Absent(err):
-		return "", nil
-	case err != nil:
-		return "", fmt.Errorf("reading stream %s: %w", schema.StreamDeclared, err)
-	case slices.Contains(declared.CachedInfo().Config.Subjects, schema.DeclaredSubject(schema.Audio, "*")):
-		return Nak, nil // reservations take all types
-	}
-	return "", nil
-}
-
-// Check finds out the mode, and whether a worker of this configuration can run on what there is. It minds only what
-// correctness hangs on: replicas, ages of outcomes and limits are the operator's. The error is a [*TopologyError], or
-// says that the broker could not be asked.
-func Check(ctx context.Context, js jetstream.JetStream, cfg Config) (Mode, error) {
-	mode, err := Detect(ctx, js)
-	if err != nil {
-		return "", err
-	}
-	if mode == "" {
-		return "", &TopologyError{}
-	}
-	ds, err := topology.Compare(ctx, js, Topology(cfg, Choices{Mode: mode}))
-	if err != nil {
-		return "", err
-	}
-	var bad []topology.Difference
-	for _, d := range ds {
-		if !d.Choice {
-			bad = append(bad, d)
-		}
-	}
-	if len(bad) > 0 {
-		return "", &TopologyError{Differences: bad, Mode: mode, Config: cfg}
-	}
-	return mode, nil
+// unwanted is a consumer of declared messages that belongs to the other mode.
+func unwanted(name string) topology.Consumer {
+	return topology.Consumer{Stream: schema.StreamDeclared, Config: jetstream.ConsumerConfig{Durable: name}}
 }

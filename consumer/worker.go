@@ -62,9 +62,11 @@ type holder interface {
 	declaration(d *delivery) (schema.Declared, error)
 }
 
-// New makes a worker on the streams and consumers that `statusworker provision` made. It changes nothing. The error is
-// a [*ConfigError], a [*TopologyError], or says that the broker could not be asked.
-func New(ctx context.Context, js jetstream.JetStream, status StatusClient, outcomes OutcomePublisher, cfg Config) (*Worker, error) {
+// New makes a worker on streams and consumers that fit [Topology] in this mode; it does not check that they do. It
+// changes nothing. The error is a [*ConfigError], or says that the broker could not be asked.
+func New(
+	ctx context.Context, js jetstream.JetStream, mode Mode, status StatusClient, outcomes OutcomePublisher, cfg Config,
+) (*Worker, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
@@ -83,10 +85,6 @@ func New(ctx context.Context, js jetstream.JetStream, status StatusClient, outco
 		w.oldest.window = max(w.oldest.window, cfg.StretchLimit)
 	}
 
-	mode, err := Check(ctx, js, cfg)
-	if err != nil {
-		return nil, err
-	}
 	if err := w.open(ctx, mode); err != nil {
 		return nil, err
 	}

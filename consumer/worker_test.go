@@ -17,11 +17,11 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/broker/adapter"
-	"statusworker/cmd/embedded"
+	"statusworker/cmd/broker/embedded"
+	"statusworker/cmd/broker/provisioning"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
-	"statusworker/schema/topology"
 	"statusworker/statusclient"
 	"statusworker/statusclient/simulator"
 )
@@ -78,7 +78,7 @@ func newStage(t *testing.T, mode consumer.Mode, vendor simulator.Config, change 
 		t.Fatal(err)
 	}
 	set := consumer.Topology(s.cfg, consumer.Choices{Mode: mode}).Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
-	if _, err := topology.Create(ctx, s.js, set); err != nil {
+	if _, err := provisioning.Create(ctx, s.js, set); err != nil {
 		t.Fatal(err)
 	}
 	s.seen = watchOutcomes(t, s.js)
@@ -121,7 +121,7 @@ func (s *stage) start() *running {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	w, err := consumer.New(s.ctx, js, client, out, s.cfg)
+	w, err := consumer.New(s.ctx, js, s.mode, client, out, s.cfg)
 	if err != nil {
 		s.t.Fatal(err)
 	}

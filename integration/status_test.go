@@ -8,8 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"statusworker/cmd/overview"
 	"statusworker/consumer"
-	"statusworker/consumer/overview"
 	"statusworker/integration/harness"
 	"statusworker/schema"
 )

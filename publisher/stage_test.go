@@ -16,8 +16,9 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/broker/adapter"
+	"statusworker/cmd/broker/embedded"
 	"statusworker/cmd/broker/fake"
-	"statusworker/cmd/embedded"
+	"statusworker/cmd/broker/provisioning"
 	"statusworker/publisher"
 	"statusworker/schema"
 	"statusworker/schema/broker"
@@ -120,7 +121,7 @@ func onServer(t *testing.T) *stage {
 	t.Cleanup(e.Stop)
 	s.server = &server{Server: e}
 	s.connect()
-	if _, err := topology.Create(s.ctx, s.server.js, topologyWith(longWindow)); err != nil {
+	if _, err := provisioning.Create(s.ctx, s.server.js, topologyWith(longWindow)); err != nil {
 		t.Fatal(err)
 	}
 	return s

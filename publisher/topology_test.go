@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/provisioning"
 	"statusworker/publisher"
 	"statusworker/schema"
 	"statusworker/schema/topology"
@@ -25,7 +26,7 @@ func TestTopology(t *testing.T) {
 	if three := publisher.Topology(publisher.Choices{Replicas: 3}).Streams[0]; three.Replicas != 3 {
 		t.Errorf("the stream has %d replicas, want the 3 chosen", three.Replicas)
 	}
-	differ, err := topology.Compare(s.ctx, s.server.js, set)
+	differ, err := provisioning.Compare(s.ctx, s.server.js, set)
 	object := "stream " + schema.StreamOutcomes
 	want := []topology.Difference{
 		{Object: object, Field: "max age", Have: "14d", Want: "1h", Choice: true},

@@ -28,7 +28,8 @@ import (
 
 	"statusworker/cmd/admin"
 	"statusworker/cmd/broker/adapter"
-	"statusworker/cmd/embedded"
+	"statusworker/cmd/broker/embedded"
+	"statusworker/cmd/broker/provisioning"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
@@ -107,7 +108,7 @@ func newStage(t *testing.T, mode consumer.Mode, change ...func(*parts)) *stage {
 		NotFoundGrace: time.Second, Deadline: 20 * time.Second, MaxPollsPerSecond: 1000, Observer: metrics, Log: log,
 	}
 	set := consumer.Topology(cfg, consumer.Choices{Mode: mode}).Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
-	_, err = topology.Create(ctx, s.js, set)
+	_, err = provisioning.Create(ctx, s.js, set)
 	check(err)
 	client, err := statusclient.New(statusclient.Config{BaseURL: s.vendor.URL(), Token: simulator.DefaultToken})
 	check(err)
@@ -118,7 +119,7 @@ func newStage(t *testing.T, mode consumer.Mode, change ...func(*parts)) *stage {
 	for _, c := range change {
 		c(&p)
 	}
-	s.worker, err = consumer.New(ctx, s.js, p.client, s.out, p.cfg)
+	s.worker, err = consumer.New(ctx, s.js, mode, p.client, s.out, p.cfg)
 	check(err)
 	s.server.Watch(s.worker, s.out, s.js, p.log)
 	running, stop := context.WithCancel(ctx)
@@ -387,7 +388,7 @@ func TestMetricsMoveInTrouble(t *testing.T) {
 			}
 			n("publish_retries_total", nil, more(0))
 			n("faults_total", nil, more(0))
-			if _, err := topology.Create(s.ctx, s.js, publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge})); err != nil {
+			if _, err := provisioning.Create(s.ctx, s.js, publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge})); err != nil {
 				s.t.Fatal(err)
 			}
 			n("processed_events_total", labels{"destination": "cxai"}, exactly(1))
@@ -570,7 +571,7 @@ func TestOverviewsOnDemand(t *testing.T) {
 	s := newStage(t, consumer.Schedule)
 	s.await("/metrics", http.StatusOK, "statusworker_lane_due")
 	// It has not announced itself, and so is not the first.
-	worker, err := consumer.New(s.ctx, s.js, nil, s.out, consumer.Config{})
+	worker, err := consumer.New(s.ctx, s.js, consumer.Schedule, nil, s.out, consumer.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,11 +14,12 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/singleflight"
 
+	"statusworker/cmd/broker/permission"
+	"statusworker/cmd/broker/provisioning"
+	"statusworker/cmd/internal/advice"
 	"statusworker/cmd/internal/patience"
+	"statusworker/cmd/overview"
 	"statusworker/consumer"
-	"statusworker/consumer/overview"
-	"statusworker/schema/permission"
-	"statusworker/schema/topology"
 )
 
 // fleet is what one worker tells for all: what waits with the broker. The one whose key comes first looks, every quarter of
@@ -64,7 +65,7 @@ func newFleet(worker *consumer.Worker, js jetstream.JetStream, log logrus.FieldL
 func (f *fleet) keep(ctx context.Context) {
 	timer := time.NewTimer(firstTry)
 	defer timer.Stop()
-	var known topology.Report
+	var known provisioning.Report
 	for {
 		select {
 		case <-ctx.Done():
@@ -85,22 +86,22 @@ func (f *fleet) keep(ctx context.Context) {
 }
 
 // complain logs what a look has found, and the one before had not.
-func (f *fleet) complain(before, now topology.Report) {
+func (f *fleet) complain(before, now provisioning.Report) {
 	for _, one := range now.Foreign {
-		if slices.ContainsFunc(before.Foreign, func(b topology.Foreign) bool { return b.Stream == one.Stream }) {
+		if slices.ContainsFunc(before.Foreign, func(b provisioning.Foreign) bool { return b.Stream == one.Stream }) {
 			continue
 		}
 		f.log.WithFields(logrus.Fields{"stream": one.Stream, "consumers": one.Consumers}).
 			Error("foreign consumer takes messages away")
 	}
 	for _, one := range now.Undelivered {
-		known := func(b topology.Undelivered) bool { return b.Stream == one.Stream && b.Consumer == one.Consumer }
+		known := func(b provisioning.Undelivered) bool { return b.Stream == one.Stream && b.Consumer == one.Consumer }
 		if slices.ContainsFunc(before.Undelivered, known) {
 			continue
 		}
 		f.log.WithFields(logrus.Fields{
 			"stream": one.Stream, "consumer": one.Consumer, "sequence": one.Sequence, "stored": one.Stored,
-			"command": consumer.ProvisionCommand(f.worker.Mode(), consumer.Config{}) + " --update",
+			"command": advice.UpdateCommand(f.worker.Mode(), consumer.Config{}),
 		}).Error("stored messages are not delivered")
 	}
 }
@@ -125,6 +126,7 @@ func (f *fleet) look(ctx context.Context, age time.Duration) (*looked, error) {
 		if err != nil {
 			return nil, err
 		}
+		s.Advice = advice.Overview(s)
 		l := &looked{s, time.Now()}
 		f.last.Store(l)
 		return l, nil

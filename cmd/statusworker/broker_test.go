@@ -26,7 +26,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
-	"statusworker/cmd/embedded"
+	"statusworker/cmd/broker/embedded"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )

@@ -11,9 +11,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/broker/permission"
 	"statusworker/schema"
 	"statusworker/schema/lifecycle"
-	"statusworker/schema/permission"
 )
 
 // errInFlight says that an interaction has a message in one of the places.

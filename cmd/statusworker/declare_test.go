@@ -17,7 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"statusworker/cmd/embedded"
+	"statusworker/cmd/broker/embedded"
 	"statusworker/schema"
 )
 

@@ -16,11 +16,11 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 
-	"statusworker/cmd/embedded"
+	"statusworker/cmd/broker/embedded"
+	"statusworker/cmd/broker/provisioning"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
-	"statusworker/schema/topology"
 	"statusworker/statusclient/simulator"
 )
 
@@ -101,7 +101,7 @@ func (c devCommand) open(ctx context.Context, within string, notes *devNotes) (_
 	}
 	set := consumer.Topology(s.cfg, consumer.Choices{Mode: c.Redelivery}).Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
 	s.streams = c.Redelivery.Streams()
-	_, err = topology.Create(ctx, s.js, set)
+	_, err = provisioning.Create(ctx, s.js, set)
 	return s, err
 }
 

@@ -15,7 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/cmd/broker/adapter"
-	"statusworker/cmd/embedded"
+	"statusworker/cmd/broker/embedded"
 	"statusworker/publisher/dlq"
 	"statusworker/schema"
 )

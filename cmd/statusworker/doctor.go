@@ -13,7 +13,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
-	"statusworker/cmd/doctor"
+	"statusworker/cmd/broker/provisioning"
+	"statusworker/cmd/internal/doctor"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema/topology"
@@ -83,7 +84,7 @@ func (c doctorCommand) Run(ctx context.Context, p process) error {
 				return nil, err
 			}
 			set := consumer.Topology(cfg, consumer.Choices{Mode: mode}).Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
-			differ, err := topology.Compare(ctx, js, set)
+			differ, err := provisioning.Compare(ctx, js, set)
 			return slices.DeleteFunc(differ, func(d topology.Difference) bool { return !d.Risk }), err
 		},
 		Vendor: client, NoVendor: asUsage(noVendor), Work: cfg,

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"strings"
 
-	"statusworker/cmd/doctor"
+	"statusworker/cmd/internal/doctor"
 	"statusworker/schema"
 )
 

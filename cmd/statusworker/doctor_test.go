@@ -28,7 +28,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"statusworker/cmd/doctor"
+	"statusworker/cmd/internal/doctor"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )

@@ -19,7 +19,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"statusworker/cmd/embedded"
+	"statusworker/cmd/broker/embedded"
 )
 
 // output is what a command writes. Tests wait for a text in it.

@@ -11,7 +11,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/nats-io/nats-server/v2/server"
 
-	"statusworker/cmd/embedded"
+	"statusworker/cmd/broker/embedded"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )

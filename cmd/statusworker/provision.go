@@ -11,6 +11,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/broker/provisioning"
+	"statusworker/cmd/internal/advice"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
@@ -72,7 +74,7 @@ func (c provisionCommand) provision(ctx context.Context, p process, log logrus.F
 	}
 	if c.Redelivery == asItIs {
 		err := settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
-			c.Redelivery, err = consumer.Detect(ctx, js)
+			c.Redelivery, err = provisioning.Detect(ctx, js)
 			return err
 		})
 		if err != nil {
@@ -160,7 +162,7 @@ func (c provisionCommand) wanted(ctx context.Context, js jetstream.JetStream, cf
 	outcomes := publisher.Choices{MaxAge: publisher.DefaultMaxAge}
 	for _, name := range schema.Streams() {
 		stream, err := js.Stream(ctx, name)
-		if topology.Absent(err) {
+		if provisioning.Absent(err) {
 			continue
 		}
 		if err != nil {
@@ -197,7 +199,7 @@ func (c provisionCommand) keepAckWaits(ctx context.Context, js jetstream.JetStre
 			continue
 		}
 		have, err := js.Consumer(ctx, set.Consumers[i].Stream, set.Consumers[i].Config.Durable)
-		if topology.Absent(err) {
+		if provisioning.Absent(err) {
 			continue
 		}
 		if err != nil {
@@ -216,33 +218,18 @@ func given[T any](to *T, flag *T) {
 	}
 }
 
-// checkTopology says whether a worker can run on this server and on what there is, and which command fixes it if not.
-func checkTopology(ctx context.Context, js jetstream.JetStream, cfg consumer.Config) error {
+// checkTopology says whether a worker can run on this server and on what there is, and which command fixes it if not. It
+// gives the mode that the streams are made for.
+func checkTopology(ctx context.Context, js jetstream.JetStream, cfg consumer.Config) (consumer.Mode, error) {
 	mode, err := checkStreams(ctx, js, cfg)
 	if err != nil {
-		return err
+		return "", advice.Topology(err)
 	}
-	return topology.CheckServer(js.Conn().ConnectedServerVersion(), consumer.Topology(cfg, consumer.Choices{Mode: mode}).Streams)
+	return mode, topology.CheckServer(js.Conn().ConnectedServerVersion(), consumer.Topology(cfg, consumer.Choices{Mode: mode}).Streams)
 }
 
-// checkStreams is checkTopology without the server's version. It gives the mode that the streams are made for.
+// checkStreams is checkTopology without the server's version, and without advice.
 func checkStreams(ctx context.Context, js jetstream.JetStream, cfg consumer.Config) (consumer.Mode, error) {
-	mode, err := consumer.Check(ctx, js, cfg)
-	if err != nil {
-		return "", err
-	}
-	found, err := topology.Compare(ctx, js, publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
-	if err != nil {
-		return "", err
-	}
-	var bad []topology.Difference
-	for _, d := range found {
-		if !d.Choice {
-			bad = append(bad, d)
-		}
-	}
-	if len(bad) > 0 {
-		return "", &consumer.TopologyError{Differences: bad, Mode: mode, Config: cfg}
-	}
-	return mode, nil
+	outcomes := publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge})
+	return provisioning.Check(ctx, js, cfg, outcomes)
 }

@@ -9,6 +9,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/broker/provisioning"
+	"statusworker/cmd/internal/advice"
 	"statusworker/consumer"
 	"statusworker/schema"
 	"statusworker/schema/topology"
@@ -30,7 +32,7 @@ func (c provisionCommand) apply(
 		case d.Missing:
 		default:
 			differing++
-			say(p.stdout, "%s", d)
+			say(p.stdout, "%s", advice.Difference(d, c.Redelivery))
 		}
 	}
 	for _, u := range report.Undelivered {
@@ -51,7 +53,7 @@ func (c provisionCommand) apply(
 	}
 	// What an attempt has made, the next one finds: a broker may begin to elect between any two of them.
 	err = settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
-		made, err := topology.Create(ctx, js, set)
+		made, err := provisioning.Create(ctx, js, set)
 		for _, object := range made {
 			say(p.stdout, "created %s", object)
 		}
@@ -80,16 +82,16 @@ var errForeign = errors.New("another consumer takes messages away: find the stre
 // look finds out what is to be done.
 func (provisionCommand) look(
 	ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger, set topology.Set,
-) (found []topology.Difference, report topology.Report, err error) {
+) (found []topology.Difference, report provisioning.Report, err error) {
 	err = settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
-		found, err = topology.Compare(ctx, js, set)
+		found, err = provisioning.Compare(ctx, js, set)
 		return err
 	})
 	if err != nil {
-		return nil, topology.Report{}, err
+		return nil, provisioning.Report{}, err
 	}
 	err = settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
-		report, err = topology.Inspect(ctx, js, set)
+		report, err = provisioning.Inspect(ctx, js, set)
 		return err
 	})
 	return found, report, err
@@ -100,7 +102,7 @@ func (c provisionCommand) update(
 	ctx context.Context, js jetstream.JetStream, p process, log logrus.FieldLogger, set topology.Set,
 ) error {
 	err := settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
-		changed, err := topology.Update(ctx, js, set)
+		changed, err := provisioning.Update(ctx, js, set)
 		for _, object := range changed {
 			say(p.stdout, "updated %s", object)
 		}
@@ -123,7 +125,7 @@ func (c provisionCommand) update(
 		}
 	}
 	for _, d := range found {
-		say(p.stdout, "still %s", d)
+		say(p.stdout, "still %s", advice.Difference(d, c.Redelivery))
 	}
 	for _, u := range report.Undelivered {
 		say(p.stdout, "still %s", u)
@@ -137,7 +139,7 @@ func (c provisionCommand) update(
 // redeliver recreates consumers. With delayed naks the broker forgets with them for how long each interaction is to wait, so
 // that no worker may be there.
 func (c provisionCommand) redeliver(
-	ctx context.Context, js jetstream.JetStream, p process, log logrus.FieldLogger, set topology.Set, undelivered []topology.Undelivered,
+	ctx context.Context, js jetstream.JetStream, p process, log logrus.FieldLogger, set topology.Set, undelivered []provisioning.Undelivered,
 ) error {
 	return settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
 		if c.Redelivery == consumer.Nak {
@@ -150,7 +152,7 @@ func (c provisionCommand) redeliver(
 					"polls are too early; stop the workers, wait for the longest interval, and run it again", n)
 			}
 		}
-		recreated, err := topology.Redeliver(ctx, js, set, undelivered)
+		recreated, err := provisioning.Redeliver(ctx, js, set, undelivered)
 		for _, object := range recreated {
 			say(p.stdout, "recreated %s", object)
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"statusworker/consumer/overview"
+	"statusworker/cmd/overview"
 	"statusworker/schema"
 	"statusworker/schema/topology"
 )

@@ -11,8 +11,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/internal/advice"
 	"statusworker/cmd/internal/patience"
-	"statusworker/consumer/overview"
+	"statusworker/cmd/overview"
 )
 
 type statusCommand struct {
@@ -57,7 +58,7 @@ func (c statusCommand) Run(ctx context.Context, p process) error {
 	var first overview.Overview
 	err = settledBroker(bounded, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
 		v = overview.New(js, time.Now)
-		first, err = v.Take(ctx)
+		first, err = take(ctx, v)
 		return err
 	})
 	if err != nil {
@@ -69,7 +70,7 @@ func (c statusCommand) Run(ctx context.Context, p process) error {
 		return err
 	}
 	if !c.Watch {
-		return first.Provisioned()
+		return advice.Missing(first.Provisioned())
 	}
 	return watchStatus(ctx, v, nc, statusView{Overview: first}, show)
 }
@@ -133,7 +134,14 @@ func takeOne(ctx context.Context, v *overview.Inspector, nc *nats.Conn) (overvie
 	}
 	ctx, cancel := patience.WithTimeout(ctx, overviewWithin)
 	defer cancel()
-	return v.Take(ctx)
+	return take(ctx, v)
+}
+
+// take takes an overview, with advice.
+func take(ctx context.Context, v *overview.Inspector) (overview.Overview, error) {
+	o, err := v.Take(ctx)
+	o.Advice = advice.Overview(o)
+	return o, err
 }
 
 // shower is how views are shown on this standard output.

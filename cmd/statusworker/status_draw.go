@@ -10,8 +10,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"statusworker/cmd/overview"
 	"statusworker/consumer"
-	"statusworker/consumer/overview"
 	"statusworker/schema"
 )
 

@@ -15,9 +15,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
-	"statusworker/cmd/embedded"
+	"statusworker/cmd/broker/embedded"
+	"statusworker/cmd/internal/advice"
+	"statusworker/cmd/overview"
 	"statusworker/consumer"
-	"statusworker/consumer/overview"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )
@@ -312,7 +313,7 @@ func crowded(workers int, hold consumer.Mode) overview.Overview {
 		}
 		s.Workers = append(s.Workers, w)
 	}
-	s.Advice = overview.AdviceOn(s)
+	s.Advice = advice.Overview(s)
 	return s
 }
 
@@ -339,7 +340,7 @@ func usual(workers, paused int) overview.Overview {
 		w.Cause = []string{"unauthorized", "throttled", "unavailable"}[i%3]
 		w.Detail = `the vendor answered 429 Too Many Requests for GET /v1/interactions/1a61163a-98e4-4564-b79a-8652d18846d4/status, Retry-After "1": "{\"message\":\"simulated: Too Many Requests\",\"statusCode\":429}"`
 	}
-	s.Advice = overview.AdviceOn(s)
+	s.Advice = advice.Overview(s)
 	return s
 }
 
@@ -513,7 +514,7 @@ func TestStatusNamesWhatHasNoFigures(t *testing.T) {
 			t.Errorf("%s is not shown:\n%s", name, strings.Join(lines, "\n"))
 		}
 	}
-	if lines, _ := drawn(statusView{Overview: overview.Overview{Advice: overview.AdviceOn(overview.Overview{}), Lanes: []overview.Lane{{Type: schema.Audio}}}}, 80, 24); len(lines) != 4 || !strings.HasPrefix(lines[2], "! nothing is provisioned") {
+	if lines, _ := drawn(statusView{Overview: overview.Overview{Advice: advice.Overview(overview.Overview{}), Lanes: []overview.Lane{{Type: schema.Audio}}}}, 80, 24); len(lines) != 4 || !strings.HasPrefix(lines[2], "! nothing is provisioned") {
 		t.Errorf("without streams there are zeros:\n%s", strings.Join(lines, "\n"))
 	}
 }

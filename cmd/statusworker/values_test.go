@@ -14,7 +14,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
-	"statusworker/cmd/doctor"
+	"statusworker/cmd/internal/doctor"
 	"statusworker/statusclient/simulator"
 )
 

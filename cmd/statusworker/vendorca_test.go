@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"statusworker/cmd/doctor"
+	"statusworker/cmd/internal/doctor"
 )
 
 // privateVendor is a vendor with a self-signed certificate. Every interaction is processed.

@@ -13,8 +13,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/broker/permission"
 	"statusworker/cmd/internal/patience"
-	"statusworker/schema/permission"
 	"statusworker/schema/topology"
 )
 

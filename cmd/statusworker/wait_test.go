@@ -11,9 +11,9 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/permission"
 	"statusworker/cmd/internal/patience"
 	"statusworker/schema"
-	"statusworker/schema/permission"
 )
 
 // flaky is a broker that answers each request at the nth time only; the others wait for their context, or fail at once

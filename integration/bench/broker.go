@@ -12,11 +12,11 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"statusworker/cmd/embedded"
+	"statusworker/cmd/broker/embedded"
+	"statusworker/cmd/broker/provisioning"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
-	"statusworker/schema/topology"
 )
 
 // playBroker serves JetStream from a folder, which it removes in the end.
@@ -80,7 +80,7 @@ func (b *broker) provision(ctx context.Context, mode consumer.Mode, intervals co
 		Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge, Replicas: replicas}))
 	for giveUp := time.Now().Add(30 * time.Second); ; {
 		attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
-		_, err := topology.Create(attempt, b.js, set)
+		_, err := provisioning.Create(attempt, b.js, set)
 		cancel()
 		if err == nil || time.Now().After(giveUp) {
 			return err

@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"statusworker/cmd/embedded"
+	"statusworker/cmd/broker/embedded"
 	"statusworker/consumer"
 )
 

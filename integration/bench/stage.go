@@ -17,6 +17,7 @@ import (
 
 	"statusworker/cmd/admin"
 	"statusworker/cmd/broker/adapter"
+	"statusworker/cmd/broker/provisioning"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
@@ -132,15 +133,19 @@ func playWorker(args []string, observer consumer.Observer) (*player, error) {
 	if err != nil {
 		return nil, err
 	}
-	worker, err := consumer.New(ctx, js, client, outcomes, consumer.Config{
+	mode, err := provisioning.Detect(ctx, js)
+	if err != nil {
+		return nil, err
+	}
+	if mode != o.mode {
+		return nil, fmt.Errorf("the streams are made for %s, not for %s", mode, o.mode)
+	}
+	worker, err := consumer.New(ctx, js, mode, client, outcomes, consumer.Config{
 		Intervals: o.intervals(), RequestTimeout: 10 * time.Second, Concurrency: o.concurrency, Log: log,
 		Observer: observer,
 	})
 	if err != nil {
 		return nil, err
-	}
-	if worker.Mode() != o.mode {
-		return nil, fmt.Errorf("the streams are made for %s, not for %s", worker.Mode(), o.mode)
 	}
 	working, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -20,7 +20,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/testcontainers/testcontainers-go"
 
-	"statusworker/cmd/embedded"
+	"statusworker/cmd/broker/embedded"
 )
 
 // Server is one nats-server with JetStream in a container. Its URL and what it has stored stay the same when it is

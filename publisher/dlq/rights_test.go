@@ -10,11 +10,11 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/cmd/broker/adapter"
+	"statusworker/cmd/broker/provisioning"
 	"statusworker/publisher"
 	"statusworker/publisher/dlq"
 	"statusworker/schema"
 	"statusworker/schema/broker"
-	"statusworker/schema/topology"
 )
 
 // A right that the user lacks concerns the requests that need it, and no other.
@@ -45,7 +45,7 @@ func TestRightsOfOtherRequests(t *testing.T) {
 	}
 	ctx := t.Context()
 	_, all := as("all")
-	if _, err := topology.Create(ctx, all, publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge})); err != nil {
+	if _, err := provisioning.Create(ctx, all, publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge})); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := all.Publish(ctx, schema.FailedSubject(schema.NotFound, "x"), []byte("{}")); err != nil {

@@ -12,8 +12,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/cmd/broker/adapter"
+	"statusworker/cmd/broker/embedded"
 	"statusworker/cmd/broker/fake"
-	"statusworker/cmd/embedded"
+	"statusworker/cmd/broker/provisioning"
 	"statusworker/publisher"
 	"statusworker/publisher/dlq"
 	"statusworker/schema"
@@ -57,7 +58,7 @@ func onServer(t *testing.T, streams ...string) *stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := topology.Create(s.ctx, js, topology.Set{Streams: s.streams}); err != nil {
+	if _, err := provisioning.Create(s.ctx, js, topology.Set{Streams: s.streams}); err != nil {
 		t.Fatal(err)
 	}
 	s.Broker = adapter.New(js)

@@ -6,8 +6,10 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/embedded"
 	"statusworker/schema/topology"
 )
 
@@ -53,17 +55,31 @@ func TestWaitsGoesByTheWordsOfTheBroker(t *testing.T) {
 // A real refusal, from a broker.
 func TestRefusedByABroker(t *testing.T) {
 	t.Parallel()
-	b := newBroker(t)
-	if _, err := b.js.CreateStream(b.ctx, jetstream.StreamConfig{Name: "S", Subjects: []string{"s.*"}}); err != nil {
+	ctx := t.Context()
+	server, err := embedded.Start(t.TempDir(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	nc, err := nats.Connect(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: "S", Subjects: []string{"s.*"}}); err != nil {
 		t.Fatal(err)
 	}
 	for i, want := range []bool{false, true} {
-		_, err := b.js.Publish(b.ctx, "s.1", nil, jetstream.WithExpectLastSequencePerSubject(0))
+		_, err := js.Publish(ctx, "s.1", nil, jetstream.WithExpectLastSequencePerSubject(0))
 		if topology.Refused(err) != want || (err != nil) != want {
 			t.Errorf("publish %d gave %v", i, err)
 		}
 	}
-	if _, err := b.js.Publish(b.ctx, "s.1", nil, jetstream.WithExpectStream("T")); err == nil || topology.Refused(err) {
+	if _, err := js.Publish(ctx, "s.1", nil, jetstream.WithExpectStream("T")); err == nil || topology.Refused(err) {
 		t.Errorf("a publish to another stream gave %v", err)
 	}
 }

@@ -1,14 +1,11 @@
-// Package topology compares the streams and consumers that there are with those that there should be, and creates or
-// updates them. What they should be is said by the packages that use them.
+// Package topology describes streams and consumers as data. It compares two configurations of one, and knows the faults
+// of versions of nats-server. It does no I/O. The packages that use streams and consumers say which ones they need;
+// cmd/broker/provisioning reads, creates and updates them.
 package topology
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -19,11 +16,14 @@ type Consumer struct {
 	Config jetstream.ConsumerConfig
 }
 
+// Object names the consumer as [Difference] does.
+func (c Consumer) Object() string { return ConsumerObject(c.Stream, c.Config.Durable) }
+
 // Set is what there should be. Streams come before consumers.
 type Set struct {
 	Streams   []jetstream.StreamConfig
 	Consumers []Consumer
-	// Unwanted consumers (the Config's name counts) stand in the way of the others.
+	// Unwanted consumers prevent the others from working. Only Stream and Config.Durable are set.
 	Unwanted []Consumer
 }
 
@@ -58,153 +58,37 @@ func (d Difference) String() string {
 	case d.Missing:
 		return d.Object + ": is missing"
 	case d.Unwanted:
-		return d.Object + ": must not be there: " + d.Want
+		return d.Object + ": must not be there"
 	}
 	return fmt.Sprintf("%s: %s is %s, should be %s", d.Object, d.Field, d.Have, d.Want)
 }
 
-func streamName(name string) string           { return "stream " + name }
-func consumerName(stream, name string) string { return "consumer " + stream + "/" + name }
+// StreamObject and ConsumerObject name an object as [Difference] does.
+func StreamObject(name string) string           { return "stream " + name }
+func ConsumerObject(stream, name string) string { return "consumer " + stream + "/" + name }
 
-// Compare says what differs, in the order of the set. It changes nothing. An error means that the broker could not be
-// asked.
-func Compare(ctx context.Context, js jetstream.JetStream, want Set) ([]Difference, error) {
-	var ds []Difference
-	for _, s := range want.Streams {
-		have, err := js.Stream(ctx, s.Name)
-		switch {
-		case errors.Is(err, jetstream.ErrStreamNotFound):
-			ds = append(ds, Difference{Object: streamName(s.Name), Missing: true})
-		case err != nil:
-			return nil, fmt.Errorf("reading stream %s: %w", s.Name, err)
-		default:
-			ds = append(ds, differences(streamName(s.Name), streamRules, have.CachedInfo().Config, s)...)
-		}
-	}
-	for _, c := range want.Consumers {
-		object := consumerName(c.Stream, c.Config.Durable)
-		have, err := js.Consumer(ctx, c.Stream, c.Config.Durable)
-		switch {
-		case Absent(err):
-			ds = append(ds, Difference{Object: object, Missing: true})
-		case err != nil:
-			return nil, fmt.Errorf("reading %s: %w", object, err)
-		default:
-			ds = append(ds, differences(object, consumerRules, have.CachedInfo().Config, c.Config)...)
-		}
-	}
-	for _, c := range want.Unwanted {
-		object := consumerName(c.Stream, c.Config.Durable)
-		_, err := js.Consumer(ctx, c.Stream, c.Config.Durable)
-		switch {
-		case Absent(err):
-		case err != nil:
-			return nil, fmt.Errorf("reading %s: %w", object, err)
-		default:
-			ds = append(ds, Difference{Object: object, Unwanted: true, Want: c.Config.Description})
-		}
-	}
-	return ds, nil
+// CompareStream returns what differs between two configurations of a stream.
+func CompareStream(have, want jetstream.StreamConfig) []Difference {
+	return differences(StreamObject(want.Name), streamRules, have, want)
 }
 
-// Absent tells whether an error means that the stream or the consumer is not there.
-func Absent(err error) bool {
-	return errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound)
+// CompareConsumer returns what differs between a consumer's configuration and the wanted one.
+func CompareConsumer(have jetstream.ConsumerConfig, want Consumer) []Difference {
+	return differences(want.Object(), consumerRules, have, want.Config)
 }
 
-// Create makes what is missing and returns what it made. It leaves alone what is there, as it is.
-func Create(ctx context.Context, js jetstream.JetStream, want Set) (made []string, err error) {
-	for _, s := range want.Streams {
-		if _, err := js.Stream(ctx, s.Name); err == nil {
-			continue
-		} else if !errors.Is(err, jetstream.ErrStreamNotFound) {
-			return made, fmt.Errorf("reading stream %s: %w", s.Name, err)
-		}
-		if _, err := js.CreateStream(ctx, s); err != nil {
-			return made, fmt.Errorf("creating stream %s: %w%s", s.Name, err, taken(ctx, js, s.Subjects, err))
-		}
-		made = append(made, streamName(s.Name))
+// MergeStream returns have with every field that differs set as in want: the configuration for an update. Fields that
+// the comparison ignores stay as they are, except the description.
+func MergeStream(have, want jetstream.StreamConfig) jetstream.StreamConfig {
+	cfg := over(streamRules, have, want)
+	cfg.Description = want.Description
+	if cfg.MaxAge > 0 { // the broker refuses a longer window
+		cfg.Duplicates = min(cfg.Duplicates, cfg.MaxAge)
 	}
-	for _, c := range want.Consumers {
-		object := consumerName(c.Stream, c.Config.Durable)
-		if _, err := js.Consumer(ctx, c.Stream, c.Config.Durable); err == nil {
-			continue
-		} else if !Absent(err) {
-			return made, fmt.Errorf("reading %s: %w", object, err)
-		}
-		if _, err := js.CreateConsumer(ctx, c.Stream, c.Config); err != nil {
-			return made, fmt.Errorf("creating %s: %w", object, err)
-		}
-		made = append(made, object)
-	}
-	return made, nil
+	return cfg
 }
 
-// taken says which streams have the subjects that another one could not be created for.
-func taken(ctx context.Context, js jetstream.JetStream, subjects []string, err error) string {
-	var api *jetstream.APIError
-	if !errors.As(err, &api) || api.ErrorCode != subjectsOverlap {
-		return ""
-	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Second) // who may not ask gets no answer
-	defer cancel()
-	var by []string
-	for _, subject := range subjects {
-		if name, err := js.StreamNameBySubject(ctx, subject); err == nil {
-			by = append(by, fmt.Sprintf("stream %s takes %s", name, subject))
-		}
-	}
-	if len(by) == 0 {
-		return ": its subjects are " + strings.Join(subjects, " ")
-	}
-	return ": " + strings.Join(by, ", ")
-}
-
-// subjectsOverlap is the broker's code for a stream whose subjects another one has.
-const subjectsOverlap jetstream.ErrorCode = 10065
-
-// Update changes what differs to what it should be, and returns what it changed. The broker refuses some changes in
-// place (storage, retention, message schedules off); the error says which object. It deletes nothing.
-func Update(ctx context.Context, js jetstream.JetStream, want Set) (changed []string, err error) {
-	ds, err := Compare(ctx, js, want)
-	if err != nil {
-		return nil, err
-	}
-	differs := map[string]bool{}
-	for _, d := range ds {
-		differs[d.Object] = !d.Missing && !d.Unwanted
-	}
-	for _, s := range want.Streams {
-		if !differs[streamName(s.Name)] {
-			continue
-		}
-		have, err := js.Stream(ctx, s.Name)
-		if err != nil {
-			return changed, fmt.Errorf("reading stream %s: %w", s.Name, err)
-		}
-		cfg := over(streamRules, have.CachedInfo().Config, s)
-		cfg.Description = s.Description
-		if cfg.MaxAge > 0 { // the broker takes no longer window
-			cfg.Duplicates = min(cfg.Duplicates, cfg.MaxAge)
-		}
-		if _, err := js.UpdateStream(ctx, cfg); err != nil {
-			return changed, fmt.Errorf("updating stream %s: %w", s.Name, err)
-		}
-		changed = append(changed, streamName(s.Name))
-	}
-	for _, c := range want.Consumers {
-		object := consumerName(c.Stream, c.Config.Durable)
-		if !differs[object] {
-			continue
-		}
-		have, err := js.Consumer(ctx, c.Stream, c.Config.Durable)
-		if err != nil {
-			return changed, fmt.Errorf("reading %s: %w", object, err)
-		}
-		if _, err := js.UpdateConsumer(ctx, c.Stream, over(consumerRules, have.CachedInfo().Config, c.Config)); err != nil {
-			return changed, fmt.Errorf("updating %s: %w", object, err)
-		}
-		changed = append(changed, object)
-	}
-	return changed, nil
+// MergeConsumer returns have with every field that differs set as in want: the configuration for an update.
+func MergeConsumer(have, want jetstream.ConsumerConfig) jetstream.ConsumerConfig {
+	return over(consumerRules, have, want)
 }

@@ -16,8 +16,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/permission"
 	"statusworker/schema/broker"
-	"statusworker/schema/permission"
 )
 
 // Broker is a NATS server with JetStream. It is safe for concurrent use.
@@ -171,8 +171,8 @@ func (b *Broker) Ack(d broker.Delivery) error { return b.settle("ack", d, wireAc
 
 // AckConfirmed implements [broker.Broker].
 func (b *Broker) AckConfirmed(ctx context.Context, d broker.Delivery) error {
-	if _, err := b.nc.RequestWithContext(ctx, d.Token, []byte(wireAck)); err != nil {
-		return b.failed("ack", d.Subject, err, d.Token)
+	if _, err := permission.RequestWithContext(ctx, b.nc, d.Token, []byte(wireAck)); err != nil {
+		return failed("ack", d.Subject, err)
 	}
 	return nil
 }
@@ -190,12 +190,12 @@ func (b *Broker) InProgress(d broker.Delivery) error { return b.settle("in-progr
 
 func (b *Broker) settle(op string, d broker.Delivery, how string) error {
 	if err := b.nc.Publish(d.Token, []byte(how)); err != nil {
-		return b.failed(op, d.Subject, err, d.Token)
+		return failed(op, d.Subject, err)
 	}
 	return nil
 }
 
-// ask makes a request that is published on the first of the subjects, or on another one of them. It fails at once where
+// ask makes a request that is published on one of the subjects. It fails at once where
 // the user may not: the broker does not answer then.
 func ask[T any](
 	ctx context.Context, b *Broker, op, object string, do func(context.Context) (T, error), subjects ...string,
@@ -205,7 +205,7 @@ func ask[T any](
 		return err
 	}, subjects...)
 	if err != nil {
-		return got, b.failed(op, object, err, subjects[0])
+		return got, failed(op, object, err)
 	}
 	return got, nil
 }

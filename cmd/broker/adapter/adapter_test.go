@@ -12,7 +12,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/cmd/broker/adapter"
-	"statusworker/cmd/embedded"
+	"statusworker/cmd/broker/embedded"
+	"statusworker/cmd/broker/provisioning"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
@@ -53,7 +54,7 @@ func connect(t *testing.T, url string, options ...nats.Option) jetstream.JetStre
 
 func create(t *testing.T, js jetstream.JetStream, set topology.Set) {
 	t.Helper()
-	if _, err := topology.Create(t.Context(), js, set); err != nil {
+	if _, err := provisioning.Create(t.Context(), js, set); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -284,7 +285,7 @@ func TestDescribed(t *testing.T) {
 		}
 		js := connect(t, start(t).URL())
 		create(t, js, adapter.Topology(described...))
-		differ, err := topology.Compare(t.Context(), js, topology.Set{Streams: set.Streams, Consumers: set.Consumers})
+		differ, err := provisioning.Compare(t.Context(), js, topology.Set{Streams: set.Streams, Consumers: set.Consumers})
 		if err != nil || len(differ) > 0 {
 			t.Errorf("%s: what is created by the description differs: %v, %v", mode, differ, err)
 		}

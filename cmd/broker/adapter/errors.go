@@ -3,14 +3,13 @@ package adapter
 import (
 	"context"
 	"errors"
-	"strconv"
 	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/permission"
 	"statusworker/schema/broker"
-	"statusworker/schema/permission"
 	"statusworker/schema/topology"
 )
 
@@ -19,19 +18,11 @@ func api(what string, of ...string) string {
 	return jetstream.DefaultAPIPrefix + what + "." + strings.Join(of, ".")
 }
 
-// failed says why an operation failed. The subject on which the broker was asked tells whether the user may not ask:
-// NATS says so beside the request, which then gets no answer.
-func (b *Broker) failed(op, object string, err error, asked string) *broker.Error {
+// failed says why an operation failed. A violation of permissions names the subject that the user may not use.
+func failed(op, object string, err error) *broker.Error {
 	e := &broker.Error{Op: op, Object: object, Kind: kind(err), Cause: err}
 	if v := (*permission.Violation)(nil); errors.As(err, &v) {
 		e.Object = v.Subject
-		return e
-	}
-	if e.Kind == broker.ErrNoAnswer {
-		if denied := b.nc.LastError(); errors.Is(denied, nats.ErrPermissionViolation) &&
-			strings.Contains(denied.Error(), strconv.Quote(asked)) {
-			e.Kind, e.Object, e.Cause = broker.ErrDenied, asked, errors.Join(err, denied)
-		}
 	}
 	return e
 }

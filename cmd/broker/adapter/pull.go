@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"statusworker/cmd/broker/permission"
 	"statusworker/schema/broker"
 )
 
@@ -20,7 +21,8 @@ import (
 type puller struct {
 	broker   *Broker
 	object   string
-	subject  string // where requests go
+	subject  string          // where requests go
+	since    permission.Mark // the last request
 	inbox    string
 	sub      *nats.Subscription
 	messages chan *nats.Msg
@@ -45,7 +47,7 @@ func (b *Broker) Puller(stream, consumer string) broker.Puller {
 // Pull implements [broker.Puller].
 func (p *puller) Pull(n int, wait time.Duration, take func(broker.Delivery)) error {
 	if err := p.ask(n, wait); err != nil {
-		return p.broker.failed("pull", p.object, err, p.subject)
+		return failed("pull", p.object, err)
 	}
 	limit := time.NewTimer(wait + pullMargin)
 	defer limit.Stop()
@@ -56,7 +58,7 @@ func (p *puller) Pull(n int, wait time.Duration, take func(broker.Delivery)) err
 			if msg.Subject != p.inbox {
 				d, err := delivery(msg)
 				if err != nil {
-					return p.broker.failed("pull", p.object, err, p.subject)
+					return failed("pull", p.object, err)
 				}
 				n--
 				take(d)
@@ -67,7 +69,10 @@ func (p *puller) Pull(n int, wait time.Duration, take func(broker.Delivery)) err
 			}
 		case <-limit.C:
 			p.Close()
-			return p.broker.failed("pull", p.object, nats.ErrTimeout, p.subject)
+			if denied := p.since.Denied(p.subject); denied != nil {
+				return failed("pull", p.object, denied)
+			}
+			return failed("pull", p.object, nats.ErrTimeout)
 		}
 	}
 	return nil
@@ -89,6 +94,7 @@ func (p *puller) ask(n int, wait time.Duration) error {
 	if err != nil {
 		return err
 	}
+	p.since = permission.Begin(p.broker.nc)
 	return p.broker.nc.PublishRequest(p.subject, p.inbox, request)
 }
 
@@ -101,7 +107,7 @@ func (p *puller) status(h nats.Header) (ended bool, err error) {
 	case "404", "408": // no messages, or no more in this time
 		return true, nil
 	case "503":
-		return true, p.broker.failed("pull", p.object, nats.ErrNoResponders, p.subject)
+		return true, failed("pull", p.object, nats.ErrNoResponders)
 	}
 	e := &broker.Error{Op: "pull", Object: p.object, Cause: errors.New(status + " " + description)}
 	switch description = strings.ToLower(description); {

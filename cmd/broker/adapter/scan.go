@@ -8,8 +8,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/permission"
 	"statusworker/schema/broker"
-	"statusworker/schema/permission"
 )
 
 const (
@@ -39,7 +39,7 @@ func (b *Broker) Scan(ctx context.Context, stream string, r broker.Range, do fun
 	case err == nil:
 		return nil
 	}
-	e := b.failed("scan", stream, err, creating)
+	e := failed("scan", stream, err)
 	if e.Kind == broker.ErrConsumerNotFound {
 		e.Kind = broker.ErrNoAnswer // it is the scan's own: the caller goes on with another one
 	}

@@ -9,11 +9,11 @@ import (
 
 	"statusworker/cmd/broker/adapter"
 	"statusworker/cmd/broker/fake"
+	"statusworker/cmd/broker/provisioning"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
 	"statusworker/schema/broker"
-	"statusworker/schema/topology"
 )
 
 // An interaction passes through the product's own streams: declared, reserved, due, ended.
@@ -30,7 +30,7 @@ func TestProductStreams(t *testing.T) {
 	})
 	t.Run("server", func(t *testing.T) {
 		s := newServer(t)
-		if _, err := topology.Create(t.Context(), s.js, set); err != nil {
+		if _, err := provisioning.Create(t.Context(), s.js, set); err != nil {
 			t.Fatal(err)
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)

@@ -12,8 +12,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/cmd/broker/adapter"
-	"statusworker/cmd/embedded"
-	"statusworker/schema/topology"
+	"statusworker/cmd/broker/embedded"
+	"statusworker/cmd/broker/provisioning"
 )
 
 // server is an embedded NATS server, and a connection to it.
@@ -144,7 +144,7 @@ func onTheServer(t *testing.T, s server, i int, c testCase) *stage {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	t.Cleanup(cancel)
 	set := adapter.Topology(streams...)
-	if _, err := topology.Create(ctx, s.js, set); err != nil {
+	if _, err := provisioning.Create(ctx, s.js, set); err != nil {
 		t.Fatal(err)
 	}
 	if set.Streams[0].Replicas > 1 {

@@ -8,7 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"statusworker/schema/permission"
+	"statusworker/cmd/broker/permission"
 )
 
 type key struct{}

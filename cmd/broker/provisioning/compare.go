@@ -1,0 +1,58 @@
+// Package provisioning reads, creates, updates and inspects the streams and consumers of a broker.
+package provisioning
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/schema/topology"
+)
+
+// Compare says what differs, in the order of the set. It changes nothing. An error means that the broker could not be
+// asked.
+func Compare(ctx context.Context, js jetstream.JetStream, want topology.Set) ([]topology.Difference, error) {
+	var ds []topology.Difference
+	for _, s := range want.Streams {
+		have, err := js.Stream(ctx, s.Name)
+		switch {
+		case errors.Is(err, jetstream.ErrStreamNotFound):
+			ds = append(ds, topology.Difference{Object: topology.StreamObject(s.Name), Missing: true})
+		case err != nil:
+			return nil, fmt.Errorf("reading stream %s: %w", s.Name, err)
+		default:
+			ds = append(ds, topology.CompareStream(have.CachedInfo().Config, s)...)
+		}
+	}
+	for _, c := range want.Consumers {
+		object := c.Object()
+		have, err := js.Consumer(ctx, c.Stream, c.Config.Durable)
+		switch {
+		case Absent(err):
+			ds = append(ds, topology.Difference{Object: object, Missing: true})
+		case err != nil:
+			return nil, fmt.Errorf("reading %s: %w", object, err)
+		default:
+			ds = append(ds, topology.CompareConsumer(have.CachedInfo().Config, c)...)
+		}
+	}
+	for _, c := range want.Unwanted {
+		object := c.Object()
+		_, err := js.Consumer(ctx, c.Stream, c.Config.Durable)
+		switch {
+		case Absent(err):
+		case err != nil:
+			return nil, fmt.Errorf("reading %s: %w", object, err)
+		default:
+			ds = append(ds, topology.Difference{Object: object, Unwanted: true})
+		}
+	}
+	return ds, nil
+}
+
+// Absent tells whether an error means that the stream or the consumer is not there.
+func Absent(err error) bool {
+	return errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound)
+}

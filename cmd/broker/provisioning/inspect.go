@@ -1,0 +1,161 @@
+package provisioning
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/schema/topology"
+)
+
+// Report is what configurations do not show.
+type Report struct {
+	Foreign     []Foreign     `json:"foreign,omitempty"`
+	Undelivered []Undelivered `json:"undelivered,omitempty"`
+}
+
+// Foreign is a work queue with consumers that are not in the set: what they take is gone for those that are. A stream that
+// sources or mirrors the queue has such a consumer.
+type Foreign struct {
+	Stream    string `json:"stream"`
+	Consumers int    `json:"consumers"`
+}
+
+func (f Foreign) String() string {
+	return fmt.Sprintf("%s: %d more consumers than its own, as of a stream that sources it: what they take is lost to this stage",
+		topology.StreamObject(f.Stream), f.Consumers)
+}
+
+// Undelivered is the first message in a work queue that its consumer counts as settled, and will not deliver. There may be
+// more behind it. It was left by a restore, by a stream that sourced the queue and was deleted, or by a full disk.
+type Undelivered struct {
+	Stream   string    `json:"stream"`
+	Consumer string    `json:"consumer"`
+	Sequence uint64    `json:"sequence"`
+	Stored   time.Time `json:"stored"`
+}
+
+func (u Undelivered) String() string {
+	return fmt.Sprintf("%s: passes over stored messages for good, the first with sequence %d, stored at %s",
+		topology.ConsumerObject(u.Stream, u.Consumer), u.Sequence, u.Stored.UTC().Format(time.RFC3339))
+}
+
+// settledWithin is how long the broker may take to delete a message that was acknowledged.
+const settledWithin = time.Second
+
+// Inspect looks for what takes messages away from the consumers of a set, and for what these will not deliver. It changes
+// nothing. What it suspects it looks at again after a moment.
+func Inspect(ctx context.Context, js jetstream.JetStream, set topology.Set) (Report, error) {
+	first, err := inspect(ctx, js, set)
+	if err != nil || len(first.Foreign) == 0 && len(first.Undelivered) == 0 {
+		return Report{}, err
+	}
+	select {
+	case <-time.After(settledWithin):
+	case <-ctx.Done():
+		return Report{}, ctx.Err()
+	}
+	second, err := inspect(ctx, js, set)
+	if err != nil {
+		return Report{}, err
+	}
+	return Report{
+		Foreign: slices.DeleteFunc(second.Foreign, func(f Foreign) bool {
+			return !slices.ContainsFunc(first.Foreign, func(before Foreign) bool { return before.Stream == f.Stream })
+		}),
+		Undelivered: slices.DeleteFunc(second.Undelivered, func(u Undelivered) bool {
+			return !slices.ContainsFunc(first.Undelivered, func(before Undelivered) bool {
+				return before.Stream == u.Stream && before.Consumer == u.Consumer && before.Sequence == u.Sequence
+			})
+		}),
+	}, nil
+}
+
+func inspect(ctx context.Context, js jetstream.JetStream, set topology.Set) (Report, error) {
+	var r Report
+	for _, s := range set.Streams {
+		if s.Retention != jetstream.WorkQueuePolicy {
+			continue
+		}
+		// Consumers first: what they have settled by then is to be gone from the stream after it.
+		own, err := consumersOf(ctx, js, s.Name, set.Consumers)
+		if err != nil {
+			return Report{}, err
+		}
+		unwanted, err := consumersOf(ctx, js, s.Name, set.Unwanted)
+		if err != nil {
+			return Report{}, err
+		}
+		stream, err := js.Stream(ctx, s.Name)
+		if Absent(err) {
+			continue
+		}
+		if err != nil {
+			return Report{}, fmt.Errorf("reading stream %s: %w", s.Name, err)
+		}
+		if n := stream.CachedInfo().State.Consumers - len(own) - len(unwanted); n > 0 {
+			r.Foreign = append(r.Foreign, Foreign{s.Name, n})
+		}
+		for _, c := range own {
+			u, err := undelivered(ctx, stream, c)
+			if err != nil {
+				return Report{}, err
+			}
+			if u != nil {
+				r.Undelivered = append(r.Undelivered, *u)
+			}
+		}
+	}
+	return r, nil
+}
+
+// consumersOf reads those consumers of a stream that are there.
+func consumersOf(ctx context.Context, js jetstream.JetStream, stream string, of []topology.Consumer) ([]*jetstream.ConsumerInfo, error) {
+	var infos []*jetstream.ConsumerInfo
+	for _, c := range of {
+		if c.Stream != stream {
+			continue
+		}
+		have, err := js.Consumer(ctx, stream, c.Config.Durable)
+		if Absent(err) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading %s: %w", topology.ConsumerObject(stream, c.Config.Durable), err)
+		}
+		infos = append(infos, have.CachedInfo())
+	}
+	return infos, nil
+}
+
+// undelivered looks at the first stored message of a consumer; nil where that is still to be delivered or settled.
+func undelivered(ctx context.Context, stream jetstream.Stream, c *jetstream.ConsumerInfo) (*Undelivered, error) {
+	info := stream.CachedInfo()
+	u := Undelivered{Stream: c.Stream, Consumer: c.Name, Sequence: info.State.FirstSeq, Stored: info.State.FirstTime}
+	if info.State.Msgs == 0 || !Settled(c, u.Sequence) {
+		return nil, nil
+	}
+	if filter := c.Config.FilterSubject; filter != "" {
+		m, err := stream.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(filter))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading the first message of %s on %s: %w", c.Stream, filter, err)
+		}
+		u.Sequence, u.Stored = m.Sequence, m.Time
+	}
+	if !Settled(c, u.Sequence) {
+		return nil, nil
+	}
+	return &u, nil
+}
+
+// Settled tells whether a consumer has done with all messages up to a sequence.
+func Settled(c *jetstream.ConsumerInfo, sequence uint64) bool {
+	return sequence <= c.AckFloor.Stream || c.NumAckPending == 0 && sequence <= c.Delivered.Stream
+}

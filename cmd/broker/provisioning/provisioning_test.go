@@ -1,0 +1,400 @@
+package provisioning_test
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/cmd/broker/embedded"
+	"statusworker/cmd/broker/provisioning"
+	"statusworker/schema"
+	"statusworker/schema/topology"
+)
+
+type broker struct {
+	ctx context.Context
+	nc  *nats.Conn
+	js  jetstream.JetStream
+}
+
+func newBroker(t *testing.T) broker {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	t.Cleanup(cancel)
+	server, err := embedded.Start(t.TempDir(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	nc, err := nats.Connect(server.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return broker{ctx, nc, js}
+}
+
+// compare fails the test unless exactly these differ.
+func (b broker) compare(t *testing.T, want topology.Set, differ ...topology.Difference) {
+	t.Helper()
+	got, err := provisioning.Compare(b.ctx, b.js, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(got, differ) {
+		t.Errorf("Compare gave\n%s, want\n%s", lines(got), lines(differ))
+	}
+}
+
+func lines(ds []topology.Difference) string {
+	if len(ds) == 0 {
+		return "\tnothing"
+	}
+	all := make([]string, len(ds))
+	for i, d := range ds {
+		all[i] = fmt.Sprintf("\t%s (%+v)", d, d)
+	}
+	return strings.Join(all, "\n")
+}
+
+// queue is a work queue in which nothing may get lost, as this stage has two.
+func queue(name string) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: name, Subjects: []string{name + ".*"}, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardOld, Replicas: 1,
+	}
+}
+
+// intake is a queue that refuses what does not fit.
+func intake(name string) jetstream.StreamConfig {
+	s := queue(name)
+	s.Discard, s.DiscardNewPerSubject, s.MaxMsgsPerSubject = jetstream.DiscardNew, true, 1
+	return s
+}
+
+// results keeps what it has for a time.
+func results(name string) jetstream.StreamConfig {
+	s := queue(name)
+	s.Retention, s.MaxAge = jetstream.LimitsPolicy, time.Hour
+	return s
+}
+
+func lane(stream, name string) topology.Consumer {
+	return topology.Consumer{Stream: stream, Config: jetstream.ConsumerConfig{
+		Durable: name, FilterSubject: stream + ".a", DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckExplicitPolicy,
+		AckWait: 10 * time.Second, MaxDeliver: -1, MaxAckPending: 500,
+	}}
+}
+
+func TestCreate(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	want := topology.Set{
+		Streams:   []jetstream.StreamConfig{intake("ONE"), results("TWO")},
+		Consumers: []topology.Consumer{lane("ONE", "first"), lane("TWO", "second")},
+		Unwanted:  []topology.Consumer{lane("ONE", "third"), lane("NOWHERE", "fourth")},
+	}
+	b.compare(t, want,
+		topology.Difference{Object: "stream ONE", Missing: true},
+		topology.Difference{Object: "stream TWO", Missing: true},
+		topology.Difference{Object: "consumer ONE/first", Missing: true},
+		topology.Difference{Object: "consumer TWO/second", Missing: true},
+	)
+	if changed, err := provisioning.Update(b.ctx, b.js, want); err != nil || len(changed) != 0 {
+		t.Errorf("Update of nothing changed %v, error %v: it makes nothing", changed, err)
+	}
+	for _, made := range [][]string{{"stream ONE", "stream TWO", "consumer ONE/first", "consumer TWO/second"}, nil} {
+		got, err := provisioning.Create(b.ctx, b.js, want)
+		if err != nil || !slices.Equal(got, made) {
+			t.Errorf("Create made %v, error %v, want %v", got, err, made)
+		}
+		b.compare(t, want)
+	}
+	if changed, err := provisioning.Update(b.ctx, b.js, want); err != nil || len(changed) != 0 {
+		t.Errorf("Update of what fits changed %v, error %v", changed, err)
+	}
+
+	// What is lost is made again; the rest is left as it is.
+	if err := b.js.DeleteConsumer(b.ctx, "TWO", "second"); err != nil {
+		t.Fatal(err)
+	}
+	other := results("TWO")
+	other.MaxAge = time.Minute
+	if _, err := b.js.UpdateStream(b.ctx, other); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := provisioning.Create(b.ctx, b.js, want); err != nil || !slices.Equal(got, []string{"consumer TWO/second"}) {
+		t.Errorf("Create made %v, error %v, want the consumer that was deleted", got, err)
+	}
+	b.compare(t, want, topology.Difference{Object: "stream TWO", Field: "max age", Have: "1m", Want: "1h", Choice: true})
+}
+
+func TestCreateSaysWhatItCouldNotMake(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	bad := queue("TWO")
+	bad.Subjects = []string{"ONE.*"} // overlaps
+	made, err := provisioning.Create(b.ctx, b.js, topology.Set{Streams: []jetstream.StreamConfig{queue("ONE"), bad}})
+	if !slices.Equal(made, []string{"stream ONE"}) || err == nil || !strings.Contains(err.Error(), "creating stream TWO: ") || !strings.HasSuffix(err.Error(), ": stream ONE takes ONE.*") {
+		t.Errorf("Create made %v, error %v, want one made and an error that names the other", made, err)
+	}
+	made, err = provisioning.Create(b.ctx, b.js, topology.Set{Consumers: []topology.Consumer{lane("NOWHERE", "first")}})
+	if len(made) != 0 || err == nil || !strings.Contains(err.Error(), "creating consumer NOWHERE/first: ") {
+		t.Errorf("Create made %v, error %v, want an error that names the consumer", made, err)
+	}
+}
+
+// Each field of a stream that differs is shown once, with what is and what should be.
+func TestCompareStreams(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	type change func(s *jetstream.StreamConfig)
+	for i, c := range []struct {
+		base         func(name string) jetstream.StreamConfig
+		change       change
+		field        string
+		have, should string
+		choice, risk bool
+	}{
+		{base: queue, change: func(s *jetstream.StreamConfig) { s.Subjects = append(s.Subjects, s.Name+".*.*") }, field: "subjects", have: "NAME.* NAME.*.*", should: "NAME.*"},
+		{base: queue, change: func(s *jetstream.StreamConfig) { s.Retention = jetstream.LimitsPolicy }, field: "retention", have: "Limits", should: "WorkQueue"},
+		{base: queue, change: func(s *jetstream.StreamConfig) { s.Discard = jetstream.DiscardNew }, field: "discard", have: "DiscardNew", should: "DiscardOld"},
+		{base: intake, change: func(s *jetstream.StreamConfig) { s.DiscardNewPerSubject = false }, field: "discard new per subject", have: "false", should: "true"},
+		{base: intake, change: func(s *jetstream.StreamConfig) { s.MaxMsgsPerSubject = 2 }, field: "max messages per subject", have: "2", should: "1"},
+		{base: results, change: func(s *jetstream.StreamConfig) { s.MaxMsgsPerSubject = 1 }, field: "max messages per subject", have: "1", should: "unlimited"},
+		{base: queue, change: func(s *jetstream.StreamConfig) { s.AllowMsgSchedules = true }, field: "message schedules", have: "true", should: "false"},
+		{base: queue, change: func(s *jetstream.StreamConfig) { s.AllowDirect = true }, field: "direct gets", have: "true", should: "false"},
+		{base: queue, change: func(s *jetstream.StreamConfig) { s.MaxAge = time.Hour }, field: "max age", have: "1h", should: "unlimited"},
+		{base: results, change: func(s *jetstream.StreamConfig) { s.MaxAge = 0 }, field: "max age", have: "unlimited", should: "1h", choice: true},
+		{base: queue, change: func(s *jetstream.StreamConfig) { s.MaxMsgs = 10 }, field: "max messages", have: "10", should: "unlimited"},
+		{base: intake, change: func(s *jetstream.StreamConfig) { s.MaxMsgs = 10 }, field: "max messages", have: "10", should: "unlimited", choice: true},
+		{base: results, change: func(s *jetstream.StreamConfig) { s.MaxMsgs = 10 }, field: "max messages", have: "10", should: "unlimited", choice: true},
+		{base: queue, change: func(s *jetstream.StreamConfig) { s.MaxBytes = 4096 }, field: "max bytes", have: "4096", should: "unlimited"},
+		{base: intake, change: func(s *jetstream.StreamConfig) { s.MaxBytes = 4096 }, field: "max bytes", have: "4096", should: "unlimited", choice: true},
+		{base: results, change: func(s *jetstream.StreamConfig) { s.MaxBytes = 4096 }, field: "max bytes", have: "4096", should: "unlimited", choice: true},
+		{base: queue, change: func(s *jetstream.StreamConfig) { s.MaxMsgSize = 512 }, field: "max message size", have: "512", should: "unlimited"},
+		{base: queue, change: func(s *jetstream.StreamConfig) { s.MaxMsgSize = schema.MaxMessageBytes }, field: "max message size", have: "262144", should: "unlimited", choice: true},
+		{base: intake, change: func(s *jetstream.StreamConfig) { s.MaxMsgSize = 512 }, field: "max message size", have: "512", should: "unlimited", choice: true},
+		{base: queue, change: func(s *jetstream.StreamConfig) { s.Storage = jetstream.MemoryStorage }, field: "storage", have: "Memory", should: "File", choice: true, risk: true},
+		{base: queue, change: func(s *jetstream.StreamConfig) { s.Description, s.Duplicates = "another", time.Minute }},
+		{base: queue, change: func(s *jetstream.StreamConfig) { s.Replicas = 0 }}, // which the broker takes for 1
+	} {
+		name := fmt.Sprint("S", i)
+		have := c.base(name)
+		c.change(&have)
+		if _, err := b.js.CreateStream(b.ctx, have); err != nil {
+			t.Fatalf("%s: %v", c.field, err)
+		}
+		var differ []topology.Difference
+		if c.field != "" {
+			differ = append(differ, topology.Difference{
+				Object: "stream " + name, Field: c.field, Have: strings.ReplaceAll(c.have, "NAME", name), Want: strings.ReplaceAll(c.should, "NAME", name), Choice: c.choice, Risk: c.risk,
+			})
+		}
+		b.compare(t, topology.Set{Streams: []jetstream.StreamConfig{c.base(name)}}, differ...)
+	}
+
+	// One broker cannot have three replicas, but should be told.
+	name := "REPLICAS"
+	if _, err := b.js.CreateStream(b.ctx, queue(name)); err != nil {
+		t.Fatal(err)
+	}
+	want := queue(name)
+	want.Replicas = 3
+	b.compare(t, topology.Set{Streams: []jetstream.StreamConfig{want}},
+		topology.Difference{Object: "stream REPLICAS", Field: "replicas", Have: "1", Want: "3", Choice: true})
+
+	want.Replicas = 0 // which means 1
+	b.compare(t, topology.Set{Streams: []jetstream.StreamConfig{want}})
+
+	// The other way round: a stream that lacks schedules.
+	want = queue(name)
+	want.AllowMsgSchedules = true
+	b.compare(t, topology.Set{Streams: []jetstream.StreamConfig{want}},
+		topology.Difference{Object: "stream REPLICAS", Field: "message schedules", Have: "false", Want: "true"})
+}
+
+func TestCompareConsumers(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	if _, err := b.js.CreateStream(b.ctx, results("S")); err != nil {
+		t.Fatal(err)
+	}
+	type change func(c *jetstream.ConsumerConfig)
+	for i, c := range []struct {
+		change       change
+		field        string
+		have, should string
+		choice, risk bool
+	}{
+		{change: func(c *jetstream.ConsumerConfig) { c.FilterSubject = "S.b" }, field: "filter", have: "S.b", should: "S.a"},
+		{change: func(c *jetstream.ConsumerConfig) { c.FilterSubject = "" }, field: "filter", have: "", should: "S.a"},
+		{change: func(c *jetstream.ConsumerConfig) { c.FilterSubject, c.FilterSubjects = "", []string{"S.a", "S.b"} }, field: "filter", have: "S.a S.b", should: "S.a"},
+		{change: func(c *jetstream.ConsumerConfig) { c.DeliverPolicy = jetstream.DeliverNewPolicy }, field: "deliver policy", have: "new", should: "all"},
+		{change: func(c *jetstream.ConsumerConfig) { c.AckPolicy = jetstream.AckAllPolicy }, field: "ack policy", have: "AckAll", should: "AckExplicit"},
+		{change: func(c *jetstream.ConsumerConfig) { c.MaxDeliver = 5 }, field: "max deliver", have: "5", should: "unlimited"},
+		{change: func(c *jetstream.ConsumerConfig) { c.BackOff = []time.Duration{time.Second, time.Minute} }, field: "back-off", have: "[1s 1m0s]", should: "none"},
+		{change: func(c *jetstream.ConsumerConfig) { c.MaxAckPending = 7 }, field: "max ack pending", have: "7", should: "500", choice: true},
+		{change: func(c *jetstream.ConsumerConfig) { c.MaxAckPending = -1 }, field: "max ack pending", have: "unlimited", should: "500", choice: true},
+		{change: func(c *jetstream.ConsumerConfig) { c.AckWait = 10*time.Second - 1 }, field: "ack wait", have: "9.999999999s", should: "10s"},
+		{change: func(c *jetstream.ConsumerConfig) { c.AckWait = 11 * time.Second }, field: "ack wait", have: "11s", should: "10s", choice: true},
+		{change: func(c *jetstream.ConsumerConfig) { c.MaxWaiting = 3 }, field: "max waiting", have: "3", should: "512", choice: true, risk: true},
+		{change: func(c *jetstream.ConsumerConfig) { c.MemoryStorage = true }, field: "memory storage", have: "true", should: "false", choice: true, risk: true},
+		{change: func(c *jetstream.ConsumerConfig) { c.ReplayPolicy = jetstream.ReplayOriginalPolicy }, field: "replay policy", have: "original", should: "instant"},
+		{change: func(c *jetstream.ConsumerConfig) { c.Description = "another" }},
+	} {
+		name := fmt.Sprint("c", i)
+		have, want := lane("S", name), lane("S", name)
+		c.change(&have.Config)
+		if _, err := b.js.CreateConsumer(b.ctx, "S", have.Config); err != nil {
+			t.Fatalf("%s: %v", c.field, err)
+		}
+		var differ []topology.Difference
+		if c.field != "" {
+			differ = append(differ, topology.Difference{Object: "consumer S/" + name, Field: c.field, Have: c.have, Want: c.should, Choice: c.choice, Risk: c.risk})
+		}
+		b.compare(t, topology.Set{Consumers: []topology.Consumer{want}}, differ...)
+	}
+
+	// Where nothing may bound what waits, a bound is no choice.
+	want := lane("S", "unbounded")
+	if _, err := b.js.CreateConsumer(b.ctx, "S", want.Config); err != nil {
+		t.Fatal(err)
+	}
+	want.Config.MaxAckPending = -1
+	b.compare(t, topology.Set{Consumers: []topology.Consumer{want}},
+		topology.Difference{Object: "consumer S/unbounded", Field: "max ack pending", Have: "500", Want: "unlimited"})
+}
+
+func TestCompareUnwanted(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	if _, err := provisioning.Create(b.ctx, b.js, topology.Set{
+		Streams: []jetstream.StreamConfig{results("S")}, Consumers: []topology.Consumer{lane("S", "old")},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	old := lane("S", "old")
+	set := topology.Set{Unwanted: []topology.Consumer{old, lane("S", "absent")}}
+	differ := topology.Difference{Object: "consumer S/old", Unwanted: true}
+	b.compare(t, set, differ)
+	if changed, err := provisioning.Update(b.ctx, b.js, set); err != nil || len(changed) != 0 {
+		t.Errorf("Update changed %v, error %v: it deletes nothing", changed, err)
+	}
+	b.compare(t, set, differ)
+}
+
+func TestUpdate(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	stream, consumer := intake("S"), lane("S", "c")
+	stream.MaxMsgsPerSubject, stream.MaxAge, stream.AllowDirect = 5, time.Hour, true
+	consumer.Config.AckWait, consumer.Config.BackOff, consumer.Config.MaxAckPending = 0, []time.Duration{time.Second, time.Minute}, 9
+	untouched := results("T")
+	if _, err := provisioning.Create(b.ctx, b.js, topology.Set{
+		Streams: []jetstream.StreamConfig{stream, untouched}, Consumers: []topology.Consumer{consumer, lane("T", "d")},
+	}); err != nil {
+		t.Fatal(err)
+	}
+	want := topology.Set{
+		Streams:   []jetstream.StreamConfig{intake("S"), untouched, queue("MISSING")},
+		Consumers: []topology.Consumer{lane("S", "c"), lane("T", "d"), lane("T", "missing")},
+	}
+	missing := []topology.Difference{{Object: "stream MISSING", Missing: true}, {Object: "consumer T/missing", Missing: true}}
+	b.compare(t, want, slices.Concat([]topology.Difference{
+		{Object: "stream S", Field: "max messages per subject", Have: "5", Want: "1"},
+		{Object: "stream S", Field: "direct gets", Have: "true", Want: "false"},
+		{Object: "stream S", Field: "max age", Have: "1h", Want: "unlimited"},
+		missing[0],
+		{Object: "consumer S/c", Field: "back-off", Have: "[1s 1m0s]", Want: "none"},
+		{Object: "consumer S/c", Field: "max ack pending", Have: "9", Want: "500", Choice: true},
+	}, missing[1:])...)
+	changed, err := provisioning.Update(b.ctx, b.js, want)
+	if err != nil || !slices.Equal(changed, []string{"stream S", "consumer S/c"}) {
+		t.Errorf("Update changed %v, error %v, want the stream and the consumer that differ", changed, err)
+	}
+	b.compare(t, want, missing...)
+}
+
+// Some changes the broker refuses. What came before them is done, and said.
+func TestUpdateRefused(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	first, second := queue("FIRST"), queue("SECOND")
+	first.MaxAge, second.Storage = time.Hour, jetstream.MemoryStorage
+	consumer := lane("FIRST", "c")
+	consumer.Config.AckPolicy = jetstream.AckExplicitPolicy
+	if _, err := provisioning.Create(b.ctx, b.js, topology.Set{Streams: []jetstream.StreamConfig{first, second}, Consumers: []topology.Consumer{consumer}}); err != nil {
+		t.Fatal(err)
+	}
+	changed, err := provisioning.Update(b.ctx, b.js, topology.Set{Streams: []jetstream.StreamConfig{queue("FIRST"), queue("SECOND")}})
+	if !slices.Equal(changed, []string{"stream FIRST"}) || err == nil || !strings.Contains(err.Error(), "updating stream SECOND: ") {
+		t.Errorf("Update changed %v, error %v, want the first, and an error that names the second", changed, err)
+	}
+	consumer.Config.DeliverPolicy = jetstream.DeliverNewPolicy
+	changed, err = provisioning.Update(b.ctx, b.js, topology.Set{Consumers: []topology.Consumer{consumer}})
+	if len(changed) != 0 || err == nil || !strings.Contains(err.Error(), "updating consumer FIRST/c: ") {
+		t.Errorf("Update changed %v, error %v, want an error that names the consumer", changed, err)
+	}
+}
+
+// Without an answer nothing is known, and nothing is said to be missing.
+func TestWithoutABroker(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	b.nc.Close()
+	for want, set := range map[string]topology.Set{
+		"reading stream S: ":     {Streams: []jetstream.StreamConfig{queue("S")}},
+		"reading consumer S/c: ": {Consumers: []topology.Consumer{lane("S", "c")}},
+	} {
+		_, compared := provisioning.Compare(b.ctx, b.js, set)
+		_, created := provisioning.Create(b.ctx, b.js, set)
+		_, updated := provisioning.Update(b.ctx, b.js, set)
+		for name, err := range map[string]error{"Compare": compared, "Create": created, "Update": updated} {
+			if err == nil || !strings.HasPrefix(err.Error(), want) || provisioning.Absent(err) {
+				t.Errorf("%s gave %v, want an error that begins with %q", name, err, want)
+			}
+		}
+	}
+	_, err := provisioning.Compare(b.ctx, b.js, topology.Set{Unwanted: []topology.Consumer{lane("S", "c")}})
+	if err == nil || !strings.HasPrefix(err.Error(), "reading consumer S/c: ") {
+		t.Errorf("Compare gave %v", err)
+	}
+}
+
+func TestDifferenceSaysIt(t *testing.T) {
+	for want, d := range map[string]topology.Difference{
+		"stream S: is missing":                           {Object: "stream S", Missing: true},
+		"consumer S/c: must not be there":                {Object: "consumer S/c", Unwanted: true},
+		"stream S: max age is 1h, should be 2h":          {Object: "stream S", Field: "max age", Have: "1h", Want: "2h"},
+		"consumer S/c: back-off is [1s], should be none": {Object: "consumer S/c", Field: "back-off", Have: "[1s]", Want: "none"},
+	} {
+		if got := d.String(); got != want {
+			t.Errorf("it says %q, want %q", got, want)
+		}
+	}
+}
+
+func TestAdd(t *testing.T) {
+	one := topology.Set{Streams: make([]jetstream.StreamConfig, 0, 4), Consumers: []topology.Consumer{lane("ONE", "c")}}
+	a := one.Add(topology.Set{Streams: []jetstream.StreamConfig{queue("TWO")}, Unwanted: []topology.Consumer{lane("TWO", "u")}})
+	b := one.Add(topology.Set{Streams: []jetstream.StreamConfig{queue("THREE")}, Consumers: []topology.Consumer{lane("THREE", "c")}})
+	if !reflect.DeepEqual(a, topology.Set{
+		Streams: []jetstream.StreamConfig{queue("TWO")}, Consumers: one.Consumers, Unwanted: []topology.Consumer{lane("TWO", "u")},
+	}) {
+		t.Errorf("the union is %+v", a)
+	}
+	if b.Streams[0].Name != "THREE" || len(b.Consumers) != 2 || b.Consumers[0].Stream != "ONE" || len(one.Streams) != 0 {
+		t.Errorf("the second union is %+v, from %+v", b, one)
+	}
+}

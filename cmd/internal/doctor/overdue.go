@@ -1,0 +1,46 @@
+package doctor
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/cmd/internal/advice"
+	"statusworker/cmd/overview"
+	"statusworker/consumer"
+	"statusworker/schema"
+)
+
+const checkOverdue = "overdue reservations"
+
+// overdue looks for reservations that the broker does not publish.
+func (x *broker) overdue(ctx context.Context, js jetstream.JetStream) Finding {
+	if x.mode == consumer.Nak {
+		return pass(checkOverdue, "none: delayed naks need no reservations")
+	}
+	if read := jetstream.DefaultAPIPrefix + "STREAM.MSG.GET." + schema.StreamPolls; x.trial.refused[read] {
+		return skipped("the user may not publish "+read, "see "+checkRead, checkOverdue)[0]
+	}
+	polls, err := js.Stream(ctx, schema.StreamPolls)
+	if err != nil {
+		return skipped(err.Error(), "", checkOverdue)[0]
+	}
+	found, err := overview.CountOverdue(ctx, js, polls.CachedInfo().TimeStamp)
+	if err != nil {
+		return skipped(err.Error(), "", checkOverdue)[0]
+	}
+	return judgeOverdue(*found)
+}
+
+func judgeOverdue(o overview.Overdue) Finding {
+	if o.Count == 0 {
+		return pass(checkOverdue, "none")
+	}
+	more := ""
+	if o.More {
+		more = " or more"
+	}
+	return bad(Warn, checkOverdue, advice.FixOverdue, "%d%s, the first for %s: these interactions are not polled",
+		o.Count, more, schema.Duration((time.Duration(o.FirstSeconds) * time.Second).Round(time.Second)))
+}

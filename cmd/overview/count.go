@@ -1,0 +1,153 @@
+package overview
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
+	"golang.org/x/sync/errgroup"
+
+	"statusworker/cmd/broker/permission"
+	"statusworker/schema"
+)
+
+const (
+	lastHour = time.Hour
+	// countAtOnce is how many counts the broker is asked for at the same time.
+	countAtOnce = 2
+	// countWithin is how long the broker may take for one count.
+	countWithin = 5 * time.Second
+	// forgotten is when the broker drops a consumer that was not deleted.
+	forgotten = 10 * time.Second
+)
+
+// counted is what the broker had to count.
+type counted struct {
+	at       time.Time
+	waiting  map[schema.Type]uint64 // nil where it was not counted
+	outcomes Outcomes
+}
+
+func (c *counted) into(s *Overview) {
+	s.CountedAt, s.Outcomes = c.at, c.outcomes
+	for i := range s.Lanes {
+		if n, ok := c.waiting[s.Lanes[i].Type]; ok {
+			s.Lanes[i].Waiting = &n
+		}
+	}
+}
+
+// count has the broker count what there is to be counted.
+func count(ctx context.Context, js jetstream.JetStream, at time.Time, reservations, outcomes bool) (*counted, error) {
+	c := &counted{at: at, outcomes: Outcomes{Since: at.Add(-lastHour), LastHour: noCounts(), Stored: noCounts()}}
+	if reservations {
+		c.waiting = map[schema.Type]uint64{}
+		for _, t := range schema.Types() {
+			n, err := subjects(ctx, js, schema.StreamPolls, schema.HoldSubject(t, "*"))
+			if err != nil {
+				return nil, err
+			}
+			c.waiting[t] = n
+		}
+	}
+	if !outcomes {
+		return c, nil
+	}
+	var err error
+	c.outcomes, err = CountOutcomes(ctx, js, at)
+	return c, err
+}
+
+// CountOutcomes has the broker count the outcomes that were stored in the hour before a moment, and all.
+func CountOutcomes(ctx context.Context, js jetstream.JetStream, at time.Time) (Outcomes, error) {
+	o := Outcomes{Since: at.Add(-lastHour), LastHour: noCounts(), Stored: noCounts()}
+	var mu sync.Mutex
+	counting, ctx := errgroup.WithContext(ctx)
+	counting.SetLimit(countAtOnce)
+	for _, part := range []struct {
+		since time.Time
+		to    Counts
+	}{{o.Since, o.LastHour}, {time.Time{}, o.Stored}} {
+		for _, d := range schema.Destinations() {
+			counting.Go(func() error {
+				n, err := messages(ctx, js, schema.ProcessedSubject(d, "*"), part.since)
+				mu.Lock()
+				defer mu.Unlock()
+				part.to.Processed[d] = n
+				return err
+			})
+		}
+		for _, r := range schema.Reasons() {
+			counting.Go(func() error {
+				n, err := messages(ctx, js, schema.FailedSubject(r, "*"), part.since)
+				mu.Lock()
+				defer mu.Unlock()
+				part.to.Failed[r] = n
+				return err
+			})
+		}
+	}
+	return o, counting.Wait()
+}
+
+func noCounts() Counts {
+	c := Counts{Processed: map[schema.Destination]uint64{}, Failed: map[schema.Reason]uint64{}}
+	for _, d := range schema.Destinations() {
+		c.Processed[d] = 0
+	}
+	for _, r := range schema.Reasons() {
+		c.Failed[r] = 0
+	}
+	return c
+}
+
+// subjects counts those of a stream that match a pattern. The list that the broker would send with them begins beyond the
+// last, so that it is empty.
+func subjects(ctx context.Context, js jetstream.JetStream, stream, pattern string) (uint64, error) {
+	request, err := json.Marshal(map[string]any{"subjects_filter": pattern, "offset": math.MaxInt32})
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, countWithin)
+	defer cancel()
+	m, err := permission.RequestWithContext(ctx, js.Conn(), jetstream.DefaultAPIPrefix+"STREAM.INFO."+stream, request)
+	if err != nil {
+		return 0, fmt.Errorf("counting the subjects %s: %w", pattern, err)
+	}
+	var answer struct {
+		Error *jetstream.APIError `json:"error"`
+		Total uint64              `json:"total"`
+	}
+	if err := json.Unmarshal(m.Data, &answer); err != nil {
+		return 0, fmt.Errorf("counting the subjects %s: %w", pattern, err)
+	}
+	if answer.Error != nil {
+		return 0, fmt.Errorf("counting the subjects %s: %w", pattern, answer.Error)
+	}
+	return answer.Total, nil
+}
+
+// messages counts the outcomes that were stored on a pattern since then (all, where that is zero). A consumer that nobody
+// pulls from knows how many are pending for it; it lives in the broker's memory, and as long as this takes.
+func messages(ctx context.Context, js jetstream.JetStream, pattern string, since time.Time) (uint64, error) {
+	cfg := jetstream.ConsumerConfig{
+		Name: "status-" + nuid.Next(), Description: "Counts for `statusworker status`", FilterSubject: pattern,
+		DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckNonePolicy,
+		MemoryStorage: true, Replicas: 1, InactiveThreshold: forgotten,
+	}
+	if !since.IsZero() {
+		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &since
+	}
+	c, err := js.CreateConsumer(ctx, schema.StreamOutcomes, cfg)
+	if err != nil {
+		return 0, fmt.Errorf("counting the outcomes %s: %w", pattern, err)
+	}
+	n := c.CachedInfo().NumPending
+	_ = js.DeleteConsumer(ctx, schema.StreamOutcomes, cfg.Name) // what is not deleted is forgotten
+	return n, nil
+}

@@ -1,0 +1,53 @@
+package overview_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+
+	"statusworker/cmd/overview"
+	"statusworker/consumer"
+	"statusworker/schema"
+)
+
+// The clock is in the hands of the count: nothing falls due while the test runs.
+func TestOverdueReservationsAreCounted(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, consumer.Schedule)
+	now := time.Now()
+	hold := func(due time.Time) {
+		id := uuid.NewString()
+		_, err := s.js.PublishMsg(s.ctx, &nats.Msg{Subject: schema.HoldSubject(schema.Chat, id), Header: nats.Header{
+			"Nats-Schedule":        {"@at " + due.UTC().Format(time.RFC3339Nano)},
+			"Nats-Schedule-Target": {schema.PollSubject(schema.Chat, id)},
+		}})
+		check(t, err)
+	}
+	count := func(at time.Time, want overview.Overdue) {
+		t.Helper()
+		got, err := overview.CountOverdue(s.ctx, s.js, at)
+		check(t, err)
+		if *got != want {
+			t.Errorf("overdue %+v, want %+v", *got, want)
+		}
+	}
+	count(now, overview.Overdue{})
+	hold(now.Add(2 * time.Hour))
+	count(now.Add(time.Hour), overview.Overdue{})
+	for i := range 3 {
+		hold(now.Add(time.Hour - time.Duration(i)*time.Minute))
+	}
+	count(now.Add(time.Hour), overview.Overdue{Count: 1, FirstSeconds: 120}) // the second by a minute only
+	count(now.Add(61*time.Minute+time.Second), overview.Overdue{Count: 3, FirstSeconds: 181})
+	for range overview.MaxOverdue {
+		hold(now.Add(time.Hour))
+	}
+	if got, err := overview.CountOverdue(s.ctx, s.js, now.Add(90*time.Minute)); err != nil || !got.More || got.Count > overview.MaxOverdue {
+		t.Errorf("overdue %+v, %v: want no more than %d, and that there are more", got, err, overview.MaxOverdue)
+	}
+	if o := s.take().Overdue; o == nil || *o != (overview.Overdue{}) {
+		t.Errorf("overdue %+v in the survey, want none", o)
+	}
+}

@@ -1,0 +1,115 @@
+package overview
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
+
+	"statusworker/schema"
+)
+
+const (
+	// readAtOnce is how many announcements are asked for at the same time.
+	readAtOnce = 16
+	// mostShown is how long a text in an announcement may be.
+	mostShown = 700
+)
+
+// workers reads the announcements of those that are alive.
+func (t *taking) workers(ctx context.Context) error {
+	t.overview.Workers = []Worker{}
+	bucket, err := t.stream(ctx, schema.StreamWorkers)
+	if err != nil || bucket == nil {
+		return err
+	}
+	info, err := bucket.Info(ctx, jetstream.WithSubjectFilter(schema.SubjectsWorkers))
+	if err != nil {
+		return fmt.Errorf("reading stream %s: %w", schema.StreamWorkers, err)
+	}
+	subjects := make([]string, 0, len(info.State.Subjects))
+	for s := range info.State.Subjects {
+		subjects = append(subjects, s)
+	}
+	found := make([]*Worker, len(subjects))
+	reading, readCtx := errgroup.WithContext(ctx)
+	reading.SetLimit(readAtOnce)
+	for i, subject := range subjects {
+		reading.Go(func() error {
+			m, err := bucket.GetLastMsgForSubject(readCtx, subject)
+			if errors.Is(err, jetstream.ErrMsgNotFound) {
+				return nil // gone meanwhile
+			}
+			if err != nil {
+				return fmt.Errorf("reading the announcement %s: %w", schema.Quote(subject), err)
+			}
+			w := readWorker(strings.TrimPrefix(subject, schema.WorkerSubject("")), m.Data)
+			w.HeardSeconds = seconds(info.TimeStamp.Sub(m.Time))
+			found[i] = &w
+			return nil
+		})
+	}
+	if err := reading.Wait(); err != nil {
+		return err
+	}
+	for _, w := range found {
+		if w != nil && w.State != schema.Stopped {
+			t.overview.Workers = append(t.overview.Workers, *w)
+		}
+	}
+	slices.SortFunc(t.overview.Workers, func(a, b Worker) int {
+		return cmp.Or(cmp.Compare(a.Host, b.Host), a.Started.Compare(b.Started), cmp.Compare(a.Worker, b.Worker))
+	})
+	for i := range t.overview.Lanes {
+		l := &t.overview.Lanes[i]
+		for _, w := range t.overview.Workers {
+			l.OldestSeconds = max(l.OldestSeconds, w.Oldest[l.Type])
+		}
+	}
+	return nil
+}
+
+// readWorker takes an announcement for what it is: something that anybody with the right to publish may have written.
+func readWorker(key string, data []byte) Worker {
+	w := Worker{Announcement: schema.Announcement{Worker: plain(key)}}
+	if len(data) > schema.MaxAnnouncementBytes {
+		w.Problem = fmt.Sprintf("its announcement has %d bytes, at most %d are read", len(data), schema.MaxAnnouncementBytes)
+		return w
+	}
+	var a schema.Announcement
+	if err := json.Unmarshal(data, &a); err != nil {
+		w.Problem = plain("its announcement is not one: " + err.Error())
+		return w
+	}
+	if a.State == "" {
+		w.Problem = "its announcement has no state"
+		return w
+	}
+	a.Worker, a.Host, a.Version = w.Worker, plain(a.Host), plain(a.Version)
+	a.State, a.Cause, a.Detail = schema.WorkerState(plain(string(a.State))), plain(a.Cause), plain(a.Detail)
+	for t := range a.Oldest {
+		if !t.Valid() {
+			delete(a.Oldest, t)
+		}
+	}
+	w.Announcement = a
+	return w
+}
+
+// plain is a text that moves nothing but letters to a screen, and not too many.
+func plain(s string) string {
+	s = schema.Printable(s)
+	if r := []rune(s); len(r) > mostShown {
+		return string(r[:mostShown-1]) + "…"
+	}
+	return s
+}
+
+// Readable tells whether the worker's announcement could be read.
+func (w Worker) Readable() bool { return w.Problem == "" }

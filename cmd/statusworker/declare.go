@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/internal/terminal"
 	"statusworker/schema"
 	"statusworker/statusclient"
 )
@@ -35,7 +36,7 @@ func (c declareCommand) Run(ctx context.Context, p process) error {
 	if err != nil {
 		return err
 	}
-	if len(c.IDs) == 0 && terminal(p.stdin) {
+	if len(c.IDs) == 0 && terminal.Is(p.stdin) {
 		say(p.stderr, "reading declared messages from the terminal, one JSON object a line; Ctrl-D ends")
 	}
 	nc, err := c.connect(ctx, clientName(), log)
@@ -71,7 +72,7 @@ func (c declareCommand) Run(ctx context.Context, p process) error {
 	log.SetOutput(progress)
 	d := &declaring{js: js, progress: progress, patience: declarePatience, places: among}
 	err = d.run(ctx, p.leave, messages)
-	progress.close()
+	progress.Close()
 	done := d.progress.counts()
 	say(p.stdout, "declared %d, already waiting %d, refused %d, failed %d", done.declared, done.waiting, done.refused, done.failed)
 	switch {

@@ -3,6 +3,9 @@ package main
 import (
 	"fmt"
 	"io"
+	"sync"
+
+	"statusworker/cmd/internal/terminal"
 )
 
 // declareCounts are what became of messages.
@@ -12,7 +15,9 @@ type declareCounts struct {
 
 // declareProgress counts what becomes of messages, and shows it.
 type declareProgress struct {
-	progress
+	*terminal.Progress
+
+	mu   sync.Mutex
 	n    declareCounts
 	done int64 // bytes
 }
@@ -20,7 +25,7 @@ type declareProgress struct {
 // newDeclareProgress shows progress on w; size is how many bytes there are to read, or 0 where nobody knows.
 func newDeclareProgress(w io.Writer, size int64) *declareProgress {
 	p := &declareProgress{}
-	p.start(w, size, func() string {
+	p.Progress = terminal.NewProgress(w, size, func() string {
 		n := p.counts()
 		return fmt.Sprintf("read %d, declared %d, already waiting %d, refused %d, failed %d", n.read, n.declared, n.waiting, n.refused, n.failed)
 	})
@@ -48,24 +53,20 @@ func (p *declareProgress) failed(c candidate, err error) {
 	p.add(c, &p.n.failed, "not declared: "+oneLine(err))
 }
 
-// tell writes a line for people.
-func (p *declareProgress) tell(line string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	_, _ = p.write([]byte(line + "\n")) // standard error: there is nobody to tell
-}
+// report writes a line for people.
+func (p *declareProgress) report(line string) { fmt.Fprintln(p, line) }
 
 func (p *declareProgress) add(c candidate, n *int, line string) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	*n++
 	p.done += int64(c.size)
-	if line != "" {
-		_, _ = p.write([]byte(c.where + ": " + line + "\n")) // standard error: there is nobody to tell
-	}
-	what := fmt.Sprintf("%d declared", p.n.declared)
+	done, what := p.done, fmt.Sprintf("%d declared", p.n.declared)
 	if p.n.waiting > 0 {
 		what += fmt.Sprintf(", %d waiting", p.n.waiting)
 	}
-	p.draw(p.done, what)
+	p.mu.Unlock()
+	if line != "" {
+		p.report(c.where + ": " + line)
+	}
+	p.Draw(done, what)
 }

@@ -220,7 +220,7 @@ func await(leave context.Context, denied <-chan struct{}, f jetstream.PubAckFutu
 func (d *declaring) retry(ctx context.Context, s sent, first error) error {
 	if d.troubleSince.IsZero() {
 		d.troubleSince = time.Now()
-		d.progress.tell(fmt.Sprintf("the broker takes nothing in at the moment: waiting for %s at most (%s)", schema.Duration(d.patience), whyNot(first)))
+		d.progress.report(fmt.Sprintf("the broker takes nothing in at the moment: waiting for %s at most (%s)", schema.Duration(d.patience), whyNot(first)))
 	}
 	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond),
 		backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))

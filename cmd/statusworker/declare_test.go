@@ -380,7 +380,7 @@ func TestDeclareGivesUpABrokerThatTakesNothingIn(t *testing.T) {
 	progress := newDeclareProgress(&told, 0)
 	d := &declaring{js: js, progress: progress, patience: 200 * time.Millisecond}
 	err := d.run(t.Context(), t.Context(), lines{strings.NewReader(linesOf(5000))})
-	progress.close()
+	progress.Close()
 	if !errors.Is(err, errBrokerGone) {
 		t.Fatalf("error %v, want errBrokerGone", err)
 	}

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"statusworker/cmd/embedded"
+	"statusworker/cmd/internal/terminal"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
@@ -40,8 +41,8 @@ func (c devCommand) Run(ctx context.Context, p process) error {
 	if c.Count < 0 || c.Count > 5000 {
 		return badFlag("count", "", fmt.Sprint(c.Count), "0 to 5000")
 	}
-	live := terminal(p.stdout) && p.getenv("TERM") != "dumb"
-	notes := newDevNotes(p.stderr, live && terminal(p.stderr))
+	live := terminal.Is(p.stdout) && p.getenv("TERM") != "dumb"
+	notes := newDevNotes(p.stderr, live && terminal.Is(p.stderr))
 	s, err := c.open(ctx, p.getenv("TMPDIR"), notes)
 	if err != nil {
 		return stopped(ctx, err)
@@ -186,8 +187,8 @@ func (c devCommand) play(ctx context.Context, p process, s *devStage, notes *dev
 		report.took, report.twice, report.waiting = watch.elapsed(), twice, err != nil
 		endScene()
 		<-shown
-		notes.open(columns(p.stderr))
-		report.write(p.stdout, columns(p.stdout))
+		notes.open(terminal.Columns(p.stderr))
+		report.write(p.stdout, terminal.Columns(p.stdout))
 		if c.Keep {
 			c.keep(playCtx, p, s, watch)
 		}
@@ -195,7 +196,7 @@ func (c devCommand) play(ctx context.Context, p process, s *devStage, notes *dev
 	})
 	err = play.Wait()
 	<-shown
-	notes.open(columns(p.stderr))
+	notes.open(terminal.Columns(p.stderr))
 	if errors.Is(err, errPlayed) {
 		return report.verdict()
 	}

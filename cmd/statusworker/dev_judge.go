@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"statusworker/cmd/internal/terminal"
 	"statusworker/consumer"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
@@ -162,11 +163,11 @@ const maxDead = 3
 // write shows the report in lines of at most width columns; 0 is no bound.
 func (r devReport) write(w io.Writer, width int) {
 	say(w, "\nWhat landed where")
-	var rows [][]cell
+	var rows [][]terminal.Cell
 	for _, s := range r.subjects {
-		rows = append(rows, []cell{{text: "  " + s.subject}, {text: fmt.Sprint(s.count), right: true}})
+		rows = append(rows, []terminal.Cell{{Text: "  " + s.subject}, {Text: fmt.Sprint(s.count), Right: true}})
 	}
-	sayAll(w, grid(rows, nil, width))
+	sayAll(w, terminal.Grid(rows, nil, width))
 
 	say(w, "\nDead letters")
 	shown := 0
@@ -176,7 +177,7 @@ func (r devReport) write(w io.Writer, width int) {
 			say(w, "  %s  %s", l.identifier, l.reason)
 			detail := "      " + l.detail
 			if width > 0 {
-				detail = fit(detail, width)
+				detail = terminal.Fit(detail, width)
 			}
 			say(w, "%s", detail)
 		}
@@ -189,9 +190,9 @@ func (r devReport) write(w io.Writer, width int) {
 	}
 
 	say(w, "\nHow the vendor was asked")
-	rows = [][]cell{{{text: "  lane"}}}
+	rows = [][]terminal.Cell{{{Text: "  lane"}}}
 	for _, title := range []string{"interactions", "polls", "most for one", "least gap", "guidance"} {
-		rows[0] = append(rows[0], cell{text: title, right: true})
+		rows[0] = append(rows[0], terminal.Cell{Text: title, Right: true})
 	}
 	polls := 0
 	for _, l := range r.lanes {
@@ -199,14 +200,14 @@ func (r devReport) write(w io.Writer, width int) {
 		if l.twice {
 			least = l.least.Round(time.Millisecond).String()
 		}
-		row := []cell{{text: "  " + string(l.typ)}}
+		row := []terminal.Cell{{Text: "  " + string(l.typ)}}
 		for _, v := range []any{l.interactions, l.polls, l.most, least, l.interval} {
-			row = append(row, cell{text: fmt.Sprint(v), right: true})
+			row = append(row, terminal.Cell{Text: fmt.Sprint(v), Right: true})
 		}
 		rows = append(rows, row)
 		polls += l.polls
 	}
-	sayAll(w, grid(rows, nil, width))
+	sayAll(w, terminal.Grid(rows, nil, width))
 
 	say(w, "\n%d interactions, %d of them declared twice; %d outcomes after %d polls in %.1f s", r.interactions, r.twice, r.outcomes, polls, r.took.Seconds())
 	end := ""

@@ -15,6 +15,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/internal/terminal"
 	"statusworker/schema"
 )
 
@@ -63,15 +64,15 @@ const (
 
 // showLive draws a table in place until ctx ends, and leaves its last state on the screen.
 func showLive(ctx context.Context, p process, watch *devWatch, notes *devNotes, title string) {
-	s := &devScreen{title: title, screen: screen{bare: p.getenv("NO_COLOR") != ""}}
+	s := &devScreen{title: title, Screen: terminal.Screen{Bare: p.getenv("NO_COLOR") != ""}}
 	draw := func() {
-		width, height := terminalSize(p.stdout)
+		width, height := terminal.Size(p.stdout)
 		_, _ = p.stdout.Write(s.redraw(watch.view(), notes.last(notesShown), width, height)) // a terminal that is gone ends ctx
 	}
 	ticker := time.NewTicker(frameEvery)
 	defer ticker.Stop()
-	say(p.stdout, hideCursor)
-	defer fmt.Fprint(p.stdout, showCursor)
+	say(p.stdout, terminal.HideCursor)
+	defer fmt.Fprint(p.stdout, terminal.ShowCursor)
 	for {
 		draw()
 		select {
@@ -91,42 +92,42 @@ const (
 
 // devScreen draws what is seen of the cast.
 type devScreen struct {
-	screen
+	terminal.Screen
 	title string
 	rows  []int
 }
 
 // redraw gives what turns the last frame into the next.
 func (s *devScreen) redraw(v devView, notes []string, width, height int) []byte {
-	return s.over(s.frame(v, notes, width, height), width, height)
+	return s.Over(s.frame(v, notes, width, height), width, height)
 }
 
 // frame gives lines that fit into the terminal.
 func (s *devScreen) frame(v devView, notes []string, width, height int) []string {
-	width = min(width, widest)
+	width = min(width, terminal.Widest)
 	ended := 0
 	for _, one := range v.standings {
 		if !one.ended.IsZero() {
 			ended++
 		}
 	}
-	lines := []string{fit(s.title, width), progressLine(v, width)}
+	lines := []string{terminal.Fit(s.title, width), progressLine(v, width)}
 	// Around the rows: two lines above, two of the table's head, the line below, the notes, and where the cursor stands.
 	if n := height - 6 - notesShown; n > 0 {
 		s.choose(v, n)
-		rows := [][]cell{{{text: "identifier"}, {text: "type"}, {text: "the vendor says"}, {text: "polls", right: true}, {text: "outcome"}}}
+		rows := [][]terminal.Cell{{{Text: "identifier"}, {Text: "type"}, {Text: "the vendor says"}, {Text: "polls", Right: true}, {Text: "outcome"}}}
 		story := width >= storyWidth
 		for _, i := range s.rows {
 			rows = append(rows, row(v.standings[i], story))
 		}
-		table := grid(rows, []int{10, 10, 21, 5, 20}, width)
-		lines = append(append(lines, table[0], faint.on(strings.Repeat("─", width))), table[1:]...)
+		table := terminal.Grid(rows, []int{10, 10, 21, 5, 20}, width)
+		lines = append(append(lines, table[0], terminal.Faint.On(strings.Repeat("─", width))), table[1:]...)
 		if hidden := len(v.standings) - len(s.rows); hidden > 0 {
-			lines = append(lines, faint.on(fit(fmt.Sprintf("and %d more; %d of all %d have ended", hidden, ended, len(v.standings)), width)))
+			lines = append(lines, terminal.Faint.On(terminal.Fit(fmt.Sprintf("and %d more; %d of all %d have ended", hidden, ended, len(v.standings)), width)))
 		}
 	}
 	for _, n := range notes {
-		lines = append(lines, yellow.on(fit(n, width)))
+		lines = append(lines, terminal.Yellow.On(terminal.Fit(n, width)))
 	}
 	return lines[:min(len(lines), max(height-1, 1))]
 }
@@ -159,39 +160,39 @@ func (s *devScreen) choose(v devView, n int) {
 	}
 }
 
-func row(s standing, story bool) []cell {
-	said := cell{text: s.said}
+func row(s standing, story bool) []terminal.Cell {
+	said := terminal.Cell{Text: s.said}
 	switch {
 	case s.said == "":
-		said = cell{text: "-", paint: faint}
+		said = terminal.Cell{Text: "-", Paint: terminal.Faint}
 	case s.faulty:
-		said.paint = red
+		said.Paint = terminal.Red
 	}
-	outcome := cell{text: strings.Join(s.kinds, " + "), paint: magenta}
+	outcome := terminal.Cell{Text: strings.Join(s.kinds, " + "), Paint: terminal.Magenta}
 	switch {
 	case !s.declared:
-		outcome.text = ""
+		outcome.Text = ""
 	case len(s.kinds) == 0:
-		outcome = cell{text: "waiting", paint: faint}
+		outcome = terminal.Cell{Text: "waiting", Paint: terminal.Faint}
 	case slices.Contains(schema.Destinations(), schema.Destination(s.kinds[0])):
-		outcome.paint = green
+		outcome.Paint = terminal.Green
 	}
-	cells := []cell{{text: s.identifier[:8]}, {text: string(s.typ)}, said, {text: fmt.Sprint(s.polls), right: true}, outcome}
+	cells := []terminal.Cell{{Text: s.identifier[:8]}, {Text: string(s.typ)}, said, {Text: fmt.Sprint(s.polls), Right: true}, outcome}
 	if story {
-		cells = append(cells, cell{text: s.story, paint: faint})
+		cells = append(cells, terminal.Cell{Text: s.story, Paint: terminal.Faint})
 	}
 	return cells
 }
 
 // progressLine is a bar, and how far it all is.
 func progressLine(v devView, width int) string {
-	tail := fit(fmt.Sprintf("  %d of %d outcomes, %s, %.1f s", v.landed, v.expected, polls(v.polls), v.elapsed.Seconds()), width)
+	tail := terminal.Fit(fmt.Sprintf("  %d of %d outcomes, %s, %.1f s", v.landed, v.expected, polls(v.polls), v.elapsed.Seconds()), width)
 	most := max(width-utf8.RuneCountInString(tail), 0)
 	done := 0
 	if v.expected > 0 {
 		done = most * v.landed / v.expected
 	}
-	return green.on(strings.Repeat("█", done)) + faint.on(strings.Repeat("░", most-done)) + tail
+	return terminal.Green.On(strings.Repeat("█", done)) + terminal.Faint.On(strings.Repeat("░", most-done)) + tail
 }
 
 // devNotes takes the worker's log lines. While a table is drawn they are kept back, and shown below it.
@@ -231,7 +232,7 @@ func (n *devNotes) open(width int) {
 		for _, line := range n.lines {
 			line = "  " + line
 			if width > 0 {
-				line = fit(line, width)
+				line = terminal.Fit(line, width)
 			}
 			say(n.to, "%s", line)
 		}

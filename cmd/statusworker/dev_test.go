@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/internal/terminal"
 	"statusworker/consumer"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
@@ -219,7 +220,7 @@ func TestFramesFitTheTerminal(t *testing.T) {
 			for _, n := range []int{0, 1, 17, 60} {
 				s := devScreen{title: strings.Repeat("title ", 30)}
 				for _, line := range s.frame(screenful(n, n/2, time.Now()), notes, width, height) {
-					line = unpainted.Replace(line)
+					line = terminal.Unpainted(line)
 					if have := utf8.RuneCountInString(line); have > width {
 						t.Fatalf("%d by %d: a line of %d columns: %q", width, height, have, line)
 					}
@@ -254,18 +255,6 @@ func TestRowsStayInPlace(t *testing.T) {
 	s.choose(v, 5)
 	if fmt.Sprint(s.rows) != "[0 5 2 3 4]" {
 		t.Errorf("rows %v at the end: want what was there", s.rows)
-	}
-}
-
-func TestFramesAreDrawnOverEachOther(t *testing.T) {
-	s := devScreen{title: "title", screen: screen{bare: true}}
-	first := string(s.redraw(screenful(3, 0, time.Now()), nil, 80, 24))
-	second := string(s.redraw(screenful(3, 1, time.Now()), nil, 80, 24))
-	if strings.Contains(first, "\x1b[2J") || !strings.HasPrefix(second, fmt.Sprintf(cursorUpText, strings.Count(first, "\n"))) {
-		t.Errorf("the second frame does not begin where the first did:\n%q\n%q", first, second)
-	}
-	if third := string(s.redraw(screenful(3, 1, time.Now()), nil, 60, 24)); !strings.HasPrefix(third, clearScreen) {
-		t.Errorf("the terminal changed its size, and the frame begins with %.20q", third)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/internal/terminal"
 	"statusworker/publisher/dlq"
 	"statusworker/schema"
 )
@@ -177,7 +178,7 @@ func (c dlqLsCommand) Run(ctx context.Context, p process) error {
 		return interrupted(ctx, p, err)
 	}
 	out := bufio.NewWriterSize(p.stdout, 64<<10)
-	list, sought := newDLQList(out, c.Output, columns(p.stdout)), c.sought()
+	list, sought := newDLQList(out, c.Output, terminal.Columns(p.stdout)), c.sought()
 	err = selection.Each(ctx, func(l dlq.DeadLetter) error {
 		sought.saw(l)
 		return list.add(l)
@@ -238,7 +239,7 @@ func (c dlqShowCommand) Run(ctx context.Context, p process) error {
 		if n > 1 {
 			say(p.stdout, "")
 		}
-		showDeadLetter(p.stdout, l, time.Now(), columns(p.stdout))
+		showDeadLetter(p.stdout, l, time.Now(), terminal.Columns(p.stdout))
 		return nil
 	})
 	if err != nil {
@@ -264,7 +265,7 @@ func (f sureFlags) check(p process, filter dlq.Filter, what string) error {
 		return usagef("%s which dead letters? Name identifiers, or --reason, --type, --older-than or --newer-than; --all means all of them", what)
 	case !filter.All() && f.All:
 		return usagef("--all goes without identifiers, --reason, --type, --older-than and --newer-than: want one or the other")
-	case !f.DryRun && !f.Yes && !terminal(p.stdin):
+	case !f.DryRun && !f.Yes && !terminal.Is(p.stdin):
 		return usagef("nobody is there to be asked (standard input is no terminal): want --yes, or --dry-run to see what would be done")
 	}
 	return nil
@@ -374,7 +375,7 @@ func work(ctx context.Context, p process, f filterFlags, sure sureFlags, open dl
 		return missing
 	}
 	if sure.DryRun {
-		list := newDLQList(p.stdout, "table", columns(p.stdout))
+		list := newDLQList(p.stdout, "table", terminal.Columns(p.stdout))
 		if err := errors.Join(selection.Each(ctx, list.add), list.end()); err != nil {
 			return interrupted(ctx, p, err)
 		}
@@ -382,7 +383,7 @@ func work(ctx context.Context, p process, f filterFlags, sure sureFlags, open dl
 	progress := newDLQProgress(p.stderr, n, results)
 	log.SetOutput(progress)
 	err = do(d, ctx, selection, sure.DryRun, progress.add)
-	progress.close()
+	progress.Close()
 	if sure.DryRun {
 		say(p.stdout, "dry run, nothing was changed; it would be: %s", progress.line())
 	} else {

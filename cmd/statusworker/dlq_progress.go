@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
+	"statusworker/cmd/internal/terminal"
 	"statusworker/publisher/dlq"
 	"statusworker/schema"
 )
@@ -18,10 +20,12 @@ const (
 
 // dlqProgress counts what becomes of dead letters, and shows it.
 type dlqProgress struct {
-	progress
+	*terminal.Progress
 	results []dlq.What
-	n       map[dlq.What]int
-	done    int
+
+	mu   sync.Mutex
+	n    map[dlq.What]int
+	done int
 }
 
 func newDLQProgress(w io.Writer, most int, results []dlq.What) *dlqProgress {
@@ -29,7 +33,7 @@ func newDLQProgress(w io.Writer, most int, results []dlq.What) *dlqProgress {
 	if most <= barAbove {
 		w = plainWriter{w}
 	}
-	p.start(w, int64(most), p.line)
+	p.Progress = terminal.NewProgress(w, int64(most), p.line)
 	return p
 }
 
@@ -60,16 +64,17 @@ func (p *dlqProgress) left() int {
 
 func (p *dlqProgress) add(l dlq.DeadLetter, r dlq.Result) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.n[r.What]++
 	p.done++
+	left, done, text := p.n[dlq.Left], p.done, p.text()
+	p.mu.Unlock()
 	if r.What == dlq.Left {
-		switch left := p.n[r.What]; {
+		switch {
 		case left <= leftAtMost:
-			_, _ = p.write(fmt.Appendf(nil, "%s %s: %s: %s\n", l.Name(), schema.Printable(l.Identifier), r.What, schema.Printable(r.Why))) // standard error: there is nobody to tell
+			fmt.Fprintf(p, "%s %s: %s: %s\n", l.Name(), schema.Printable(l.Identifier), r.What, schema.Printable(r.Why))
 		case left == leftAtMost+1:
-			_, _ = p.write([]byte("more are left; only their number is told\n"))
+			fmt.Fprintln(p, "more are left; only their number is shown")
 		}
 	}
-	p.draw(int64(p.done), p.text())
+	p.Draw(int64(done), text)
 }

@@ -11,6 +11,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"statusworker/cmd/internal/terminal"
 	"statusworker/publisher/dlq"
 	"statusworker/schema"
 )
@@ -32,7 +33,7 @@ type dlqList struct {
 	width int // of the terminal; 0 is no bound
 	now   time.Time
 	n     int
-	rows  [][]cell
+	rows  [][]terminal.Cell
 	least []int
 }
 
@@ -59,13 +60,13 @@ func (l *dlqList) add(letter dlq.DeadLetter) error {
 		if l.narrow() {
 			heading = ""
 		}
-		l.row(faint, "SEQ", "AGE", "REASON", "IDENTIFIER", "TYPE", heading)
+		l.row(terminal.Faint, "SEQ", "AGE", "REASON", "IDENTIFIER", "TYPE", heading)
 	}
 	detail := letter.Detail
 	if letter.Problem != nil {
 		detail = letter.Problem.Error()
 	}
-	l.row(plain, letter.Name(), shortAge(l.now.Sub(letter.Stored)), string(letter.Reason), letter.Identifier, string(letter.Type), detail)
+	l.row(terminal.Plain, letter.Name(), shortAge(l.now.Sub(letter.Stored)), string(letter.Reason), letter.Identifier, string(letter.Type), detail)
 	if len(l.rows) < listPage {
 		return nil
 	}
@@ -75,15 +76,15 @@ func (l *dlqList) add(letter dlq.DeadLetter) error {
 // narrow tells whether details are on lines of their own.
 func (l *dlqList) narrow() bool { return l.width > 0 && l.width < detailBeside }
 
-func (l *dlqList) row(p paint, texts ...string) {
+func (l *dlqList) row(p terminal.Paint, texts ...string) {
 	if l.width == 0 {
-		p = plain
+		p = terminal.Plain
 	}
-	cells := make([]cell, len(texts))
+	cells := make([]terminal.Cell, len(texts))
 	for i, text := range texts {
-		cells[i] = cell{text: fit(schema.Printable(text), maxDetail), paint: p}
+		cells[i] = terminal.Cell{Text: terminal.Fit(schema.Printable(text), maxDetail), Paint: p}
 	}
-	cells[0].right, cells[1].right = true, true
+	cells[0].Right, cells[1].Right = true, true
 	l.rows = append(l.rows, cells)
 }
 
@@ -96,10 +97,10 @@ func (l *dlqList) flush() error {
 			shown = append(shown, row[:len(row)-1])
 		}
 	}
-	for i, line := range grid(shown, l.least, l.width) {
+	for i, line := range terminal.Grid(shown, l.least, l.width) {
 		line = strings.TrimRight(line, " ")
-		if row := l.rows[i]; l.narrow() && row[len(row)-1].text != "" {
-			line += "\n" + detailIndent + fit(row[len(row)-1].text, l.width-len(detailIndent))
+		if row := l.rows[i]; l.narrow() && row[len(row)-1].Text != "" {
+			line += "\n" + detailIndent + terminal.Fit(row[len(row)-1].Text, l.width-len(detailIndent))
 		}
 		if _, err := fmt.Fprintln(l.w, line); err != nil {
 			return err
@@ -110,7 +111,7 @@ func (l *dlqList) flush() error {
 			if i == len(l.least) {
 				l.least = append(l.least, 0)
 			}
-			l.least[i] = max(l.least[i], utf8.RuneCountInString(c.text))
+			l.least[i] = max(l.least[i], utf8.RuneCountInString(c.Text))
 		}
 	}
 	l.rows = nil
@@ -197,23 +198,22 @@ func shortAge(d time.Duration) string {
 }
 
 const (
-	// fieldWidth is where the values of fields begin; textWidth is how wide a text is at most.
+	// fieldWidth is where the values of fields begin.
 	fieldWidth = 15
-	textWidth  = 100
 	// maxMessage is how much is shown of what is no JSON.
 	maxMessage = 400
 )
 
 // showDeadLetter writes all that an operator wants to know of a dead letter.
 func showDeadLetter(w io.Writer, l dlq.DeadLetter, now time.Time, width int) {
-	if width == 0 || width > textWidth {
-		width = textWidth
+	if width == 0 || width > terminal.TextWidth {
+		width = terminal.TextWidth
 	}
 	field := func(name, value string) {
 		if value == "" {
 			return
 		}
-		for i, line := range wrapped(schema.Printable(value), width-fieldWidth) {
+		for i, line := range terminal.Wrap(schema.Printable(value), width-fieldWidth) {
 			if i > 0 {
 				name = ""
 			}
@@ -304,19 +304,4 @@ func times(n uint64) string {
 		return "once"
 	}
 	return fmt.Sprintf("%d times", n)
-}
-
-// wrapped breaks a text between words into lines of at most width columns; a word that is longer has a line of its own.
-func wrapped(text string, width int) (lines []string) {
-	var line string
-	for _, word := range strings.Fields(text) {
-		if line != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
-			lines, line = append(lines, line), ""
-		}
-		if line != "" {
-			line += " "
-		}
-		line += word
-	}
-	return append(lines, line)
 }

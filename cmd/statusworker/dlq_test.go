@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/cmd/embedded"
+	"statusworker/cmd/internal/terminal"
 	"statusworker/publisher/dlq"
 	"statusworker/schema"
 )
@@ -244,7 +245,7 @@ func TestDLQTableFitsATerminal(t *testing.T) {
 	if err := list.end(); err != nil {
 		t.Fatal(err)
 	}
-	lines := strings.Split(strings.TrimSpace(unpainted.Replace(out.String())), "\n")
+	lines := strings.Split(strings.TrimSpace(terminal.Unpainted(out.String())), "\n")
 	for _, line := range lines {
 		if n := len([]rune(line)); n > 80 {
 			t.Errorf("%d columns: %s", n, line)

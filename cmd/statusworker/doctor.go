@@ -14,6 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/doctor"
+	"statusworker/cmd/internal/terminal"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema/topology"
@@ -94,7 +95,7 @@ func (c doctorCommand) Run(ctx context.Context, p process) error {
 		e.SetIndent("", "  ")
 		err = e.Encode(found)
 	} else {
-		err = showFindings(p.stdout, found, columns(p.stdout))
+		err = showFindings(p.stdout, found, terminal.Columns(p.stdout))
 	}
 	if err != nil {
 		return fmt.Errorf("writing the findings: %w", err)

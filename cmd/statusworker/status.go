@@ -12,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/internal/patience"
+	"statusworker/cmd/internal/terminal"
 	"statusworker/consumer/overview"
 )
 
@@ -146,20 +147,20 @@ func (c statusCommand) shower(p process, log *logrus.Logger) statusShower {
 			}
 			return nil
 		}}
-	case c.Watch && terminal(p.stdout) && p.getenv("TERM") != "dumb":
+	case c.Watch && terminal.Is(p.stdout) && p.getenv("TERM") != "dumb":
 		return newStatusScreen(p, log)
 	}
-	painted := p.paints(p.stdout)
+	painted := terminal.Paints(p.stdout, p.getenv)
 	separator := ""
 	return &statusLines{log: log, write: func(s overview.Overview) error {
 		width := statusWidth
-		if n := columns(p.stdout); n > 0 {
+		if n := terminal.Columns(p.stdout); n > 0 {
 			width = n
 		}
 		text := separator
 		for _, line := range drawStatus(statusView{Overview: s}, width, 0) {
 			if !painted {
-				line = unpainted.Replace(line)
+				line = terminal.Unpainted(line)
 			}
 			text += line + "\n"
 		}
@@ -194,25 +195,25 @@ func (l *statusLines) end() {}
 
 // statusScreen draws each view over the one before.
 type statusScreen struct {
-	screen
+	terminal.Screen
 	p process
 }
 
 // newStatusScreen takes the terminal. What would be logged is in the picture.
 func newStatusScreen(p process, log *logrus.Logger) *statusScreen {
-	if terminal(p.stderr) {
+	if terminal.Is(p.stderr) {
 		log.SetLevel(logrus.PanicLevel)
 	}
-	fmt.Fprint(p.stdout, hideCursor)
-	return &statusScreen{p: p, screen: screen{bare: p.getenv("NO_COLOR") != ""}}
+	fmt.Fprint(p.stdout, terminal.HideCursor)
+	return &statusScreen{p: p, Screen: terminal.Screen{Bare: p.getenv("NO_COLOR") != ""}}
 }
 
 func (s *statusScreen) show(v statusView) error {
-	width, height := terminalSize(s.p.stdout)
-	if _, err := s.p.stdout.Write(s.over(drawStatus(v, width, max(height-1, 1)), width, height)); err != nil {
+	width, height := terminal.Size(s.p.stdout)
+	if _, err := s.p.stdout.Write(s.Over(drawStatus(v, width, max(height-1, 1)), width, height)); err != nil {
 		return fmt.Errorf("drawing the survey: %w", err)
 	}
 	return nil
 }
 
-func (s *statusScreen) end() { fmt.Fprint(s.p.stdout, showCursor) }
+func (s *statusScreen) end() { fmt.Fprint(s.p.stdout, terminal.ShowCursor) }

@@ -8,8 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
+	"statusworker/cmd/internal/terminal"
 	"statusworker/consumer"
 	"statusworker/consumer/overview"
 	"statusworker/schema"
@@ -24,10 +24,10 @@ const someWorkers = 3
 // drawStatus gives a view as lines of at most width columns. Where most is not 0, there are no more lines than that. Room
 // goes to the title, the advice, a worker, some workers, lanes, outcomes, the other workers, in this order.
 func drawStatus(v statusView, width, most int) []string {
-	width = min(width, widest)
-	top := []string{fit(titleLine(v), width)}
+	width = min(width, terminal.Widest)
+	top := []string{terminal.Fit(titleLine(v), width)}
 	if !v.stale.IsZero() {
-		top = append(top, red.on(fit(fmt.Sprintf("STALE since %s: %v", v.stale.Format(time.TimeOnly), asciiOnly(v.why.Error())), width)))
+		top = append(top, terminal.Red.On(terminal.Fit(fmt.Sprintf("STALE since %s: %v", v.stale.Format(time.TimeOnly), asciiOnly(v.why.Error())), width)))
 	}
 	var lanes, outcomes, workers block
 	if v.Redelivery != "" { // without streams there is nothing to count
@@ -94,7 +94,7 @@ type ranked struct {
 }
 
 // newBlock makes a block of a grid whose first row is the head; rank gives the rank of each other row.
-func newBlock(cells [][]cell, least []int, width int, none []string, rank func(i int) int) block {
+func newBlock(cells [][]terminal.Cell, least []int, width int, none []string, rank func(i int) int) block {
 	lines := headed(cells, least, width)
 	b := block{head: lines[0], none: none, width: width}
 	for i, line := range lines[1:] {
@@ -133,7 +133,7 @@ func (b block) lines(room, width int) []string {
 			lines = append(lines, r.line)
 		}
 		for _, line := range named(b.none, width, spare) {
-			lines = append(lines, faint.on(line))
+			lines = append(lines, terminal.Faint.On(line))
 		}
 		return lines
 	}
@@ -150,7 +150,7 @@ func (b block) lines(room, width int) []string {
 		lines = append(lines, b.rows[i].line)
 	}
 	if len(lines) < room {
-		lines = append(lines, faint.on(fit(fmt.Sprintf("and %d more", len(b.rows)-n), width)))
+		lines = append(lines, terminal.Faint.On(terminal.Fit(fmt.Sprintf("and %d more", len(b.rows)-n), width)))
 	}
 	return lines
 }
@@ -162,7 +162,7 @@ func named(names []string, width, most int) []string {
 		if n < len(names) {
 			text += fmt.Sprintf(" and %d more", len(names)-n)
 		}
-		if lines := wrap(text, width, "  "); len(lines) <= most || n == 1 {
+		if lines := terminal.Fill(text, width, "  "); len(lines) <= most || n == 1 {
 			return lines[:min(len(lines), most)]
 		}
 	}
@@ -172,7 +172,7 @@ func named(names []string, width, most int) []string {
 // adviceBlocks are the lines of each piece of advice.
 func adviceBlocks(advice []string, width int) (blocks [][]string) {
 	for _, a := range advice {
-		blocks = append(blocks, wrap("! "+asciiOnly(a), width, "  "))
+		blocks = append(blocks, terminal.Fill("! "+asciiOnly(a), width, "  "))
 	}
 	return blocks
 }
@@ -205,15 +205,15 @@ func shortened(advice [][]string, room, width int) (lines []string) {
 	for i, a := range advice {
 		for n, line := range a[:shown[i]] {
 			if n == shown[i]-1 && shown[i] < len(a) {
-				if line = fit(line, width-1); !strings.HasSuffix(line, "…") {
+				if line = terminal.Fit(line, width-1); !strings.HasSuffix(line, "…") {
 					line += "…"
 				}
 			}
-			lines = append(lines, yellow.on(line))
+			lines = append(lines, terminal.Yellow.On(line))
 		}
 	}
 	if more != "" {
-		lines = append(lines, yellow.on(fit(more, width)))
+		lines = append(lines, terminal.Yellow.On(terminal.Fit(more, width)))
 	}
 	return lines
 }
@@ -230,11 +230,11 @@ func titleLine(v statusView) string {
 }
 
 // headed is a grid whose first row is a head. Columns are as wide as least says where that fits.
-func headed(rows [][]cell, least []int, width int) []string {
+func headed(rows [][]terminal.Cell, least []int, width int) []string {
 	for i := range rows[0] {
-		rows[0][i].paint = faint
+		rows[0][i].Paint = terminal.Faint
 	}
-	return grid(rows, fitting(least, width), width)
+	return terminal.Grid(rows, fitting(least, width), width)
 }
 
 // fitting gives nil where columns of these widths take more than width.
@@ -249,17 +249,17 @@ func fitting(least []int, width int) []int {
 	return least
 }
 
-func left(text string) cell  { return cell{text: text} }
-func right(text string) cell { return cell{text: text, right: true} }
+func left(text string) terminal.Cell  { return terminal.Cell{Text: text} }
+func right(text string) terminal.Cell { return terminal.Cell{Text: text, Right: true} }
 
-func figure[T int | uint64](n T) cell { return right(fmt.Sprint(n)) }
+func figure[T int | uint64](n T) terminal.Cell { return right(fmt.Sprint(n)) }
 
 // laneBlock has the lanes and the intake that have figures, and the sum of the lanes.
 func laneBlock(s overview.Overview, width int) block {
 	reserve := s.Redelivery != consumer.Nak
-	rows := [][]cell{{left("lane"), right("new"), right("out, held"), right("oldest"), right("redelivered")}}
+	rows := [][]terminal.Cell{{left("lane"), right("new"), right("out, held"), right("oldest"), right("redelivered")}}
 	if reserve {
-		rows = [][]cell{{left("lane"), right("due"), right("out"), right("held back"), right("due for"), right("oldest"), right("redelivered")}}
+		rows = [][]terminal.Cell{{left("lane"), right("due"), right("out"), right("held back"), right("due for"), right("oldest"), right("redelivered")}}
 	}
 	var none []string
 	var due uint64
@@ -270,21 +270,21 @@ func laneBlock(s overview.Overview, width int) block {
 		case idle(l, s.Waiting):
 			none = append(none, string(l.Type))
 		case reserve:
-			rows = append(rows, []cell{left(string(l.Type)), figure(l.Due), figure(l.Out), held(l.Waiting), right(short(l.DueSeconds)), right(short(l.OldestSeconds)), figure(l.Redelivered)})
+			rows = append(rows, []terminal.Cell{left(string(l.Type)), figure(l.Due), figure(l.Out), held(l.Waiting), right(short(l.DueSeconds)), right(short(l.OldestSeconds)), figure(l.Redelivered)})
 		default:
-			rows = append(rows, []cell{left(string(l.Type)), figure(l.Due), figure(l.Out), right(short(l.OldestSeconds)), figure(l.Redelivered)})
+			rows = append(rows, []terminal.Cell{left(string(l.Type)), figure(l.Due), figure(l.Out), right(short(l.OldestSeconds)), figure(l.Redelivered)})
 		}
 	}
 	sum := 0
 	if reserve && len(rows) > 1 {
 		sum = len(rows)
-		rows = append(rows, []cell{left("all"), figure(due), figure(out), held(s.Waiting), right(""), right(""), figure(redelivered)})
+		rows = append(rows, []terminal.Cell{left("all"), figure(due), figure(out), held(s.Waiting), right(""), right(""), figure(redelivered)})
 	}
 	if i := s.Intake; i != nil {
 		if i.Waiting == 0 && i.Out == 0 && i.Redelivered == 0 && i.WaitingSeconds == 0 && i.PausedUntil == nil {
 			none = append(none, "intake")
 		} else {
-			rows = append(rows, []cell{left("intake"), figure(i.Waiting), figure(i.Out), held(nil), right(short(i.WaitingSeconds)), right(""), figure(i.Redelivered)})
+			rows = append(rows, []terminal.Cell{left("intake"), figure(i.Waiting), figure(i.Out), held(nil), right(short(i.WaitingSeconds)), right(""), figure(i.Redelivered)})
 		}
 	}
 	return newBlock(rows, []int{10, 8, 8, 9, 8, 8, 11}, width, none, func(i int) int {
@@ -305,7 +305,7 @@ func idle(l overview.Lane, all *uint64) bool {
 	return l.Due == 0 && l.Out == 0 && l.Redelivered == 0 && l.DueSeconds == 0 && l.OldestSeconds == 0 && l.PausedUntil == nil && (held == nil || *held == 0)
 }
 
-func held(n *uint64) cell {
+func held(n *uint64) terminal.Cell {
 	if n == nil {
 		return right("-")
 	}
@@ -336,22 +336,22 @@ func outcomeBlock(s overview.Overview, width int) block {
 	for _, r := range schema.Reasons() {
 		add(&failed, counted{string(r), s.Outcomes.LastHour.Failed[r], s.Outcomes.Stored.Failed[r]})
 	}
-	cells := func(all []counted, i int) []cell {
+	cells := func(all []counted, i int) []terminal.Cell {
 		if i >= len(all) {
-			return []cell{left(""), left(""), left("")}
+			return []terminal.Cell{left(""), left(""), left("")}
 		}
-		return []cell{left(all[i].name), figure(all[i].lastHour), figure(all[i].stored)}
+		return []terminal.Cell{left(all[i].name), figure(all[i].lastHour), figure(all[i].stored)}
 	}
 	beside := []int{10, 9, 9, 20, 9, 9}
 	if fitting(beside, width) == nil {
 		all := append(processed, failed...)
-		rows := [][]cell{{left("outcome"), right("last hour"), right("stored")}}
+		rows := [][]terminal.Cell{{left("outcome"), right("last hour"), right("stored")}}
 		for i := range all {
 			rows = append(rows, cells(all, i))
 		}
 		return newBlock(rows, beside[3:], width, none, func(i int) int { return late(all, i) })
 	}
-	rows := [][]cell{{left("processed"), right("last hour"), right("stored"), left("failed"), right("last hour"), right("stored")}}
+	rows := [][]terminal.Cell{{left("processed"), right("last hour"), right("stored"), left("failed"), right("last hour"), right("stored")}}
 	for i := range max(len(processed), len(failed)) {
 		rows = append(rows, append(cells(processed, i), cells(failed, i)...))
 	}
@@ -375,27 +375,27 @@ const (
 
 // workerBlock has the workers; those that do not work have room first.
 func workerBlock(s overview.Overview, width int) block {
-	rows := [][]cell{{left("worker"), left("host"), left("version"), left("state"), right("polls/s"), right("share")}}
+	rows := [][]terminal.Cell{{left("worker"), left("host"), left("version"), left("state"), right("polls/s"), right("share")}}
 	for _, w := range s.Workers {
-		key := fit(asciiOnly(w.Worker), keyShown)
+		key := terminal.Fit(asciiOnly(w.Worker), keyShown)
 		if len(w.Worker) > keyShown {
 			key = asciiOnly(w.Worker)[:keyShown]
 		}
 		if w.Problem != "" {
-			rows = append(rows, []cell{left(key), left("?"), left("?"), {text: "unreadable", paint: red}, right("?"), right("?")})
+			rows = append(rows, []terminal.Cell{left(key), left("?"), left("?"), {Text: "unreadable", Paint: terminal.Red}, right("?"), right("?")})
 			continue
 		}
 		share := "-"
 		if w.RateLimit > 0 {
 			share = strconv.FormatFloat(w.Share, 'f', 2, 64)
 		}
-		rows = append(rows, []cell{
-			left(key), left(fit(asciiOnly(w.Host), hostShown)), left(fit(asciiOnly(w.Version), versionShown)), stateCell(w, s.At),
+		rows = append(rows, []terminal.Cell{
+			left(key), left(terminal.Fit(asciiOnly(w.Host), hostShown)), left(terminal.Fit(asciiOnly(w.Version), versionShown)), stateCell(w, s.At),
 			right(strconv.FormatFloat(w.PollsPerSecond, 'f', 2, 64)), right(share),
 		})
 	}
 	if len(rows) == 1 {
-		return block{head: faint.on(fit("no workers", width))}
+		return block{head: terminal.Faint.On(terminal.Fit("no workers", width))}
 	}
 	return newBlock(rows, []int{keyShown, hostShown, versionShown, 24, 7, 5}, width, nil, func(i int) int {
 		switch s.Workers[i].State {
@@ -409,22 +409,22 @@ func workerBlock(s overview.Overview, width int) block {
 }
 
 // stateCell says what a worker does about the vendor, and why.
-func stateCell(w overview.Worker, now time.Time) cell {
+func stateCell(w overview.Worker, now time.Time) terminal.Cell {
 	const most = 24
 	cause := asciiOnly(w.Cause)
 	switch w.State {
 	case schema.Working:
-		return cell{text: "working", paint: green}
+		return terminal.Cell{Text: "working", Paint: terminal.Green}
 	case schema.Paused:
 		text := "paused"
 		if w.Until != nil && w.Until.After(now) {
 			text += " " + short(w.Until.Sub(now).Seconds())
 		}
-		return cell{text: fit(text+": "+cause, most), paint: red}
+		return terminal.Cell{Text: terminal.Fit(text+": "+cause, most), Paint: terminal.Red}
 	case schema.Probing:
-		return cell{text: fit("probing: "+cause, most), paint: yellow}
+		return terminal.Cell{Text: terminal.Fit("probing: "+cause, most), Paint: terminal.Yellow}
 	}
-	return cell{text: fit(asciiOnly(string(w.State)), most), paint: yellow}
+	return terminal.Cell{Text: terminal.Fit(asciiOnly(string(w.State)), most), Paint: terminal.Yellow}
 }
 
 // short is an age in its two largest units.
@@ -452,31 +452,4 @@ func asciiOnly(s string) string {
 		}
 		return r
 	}, s)
-}
-
-// wrap breaks a text into lines of at most width columns, between words where it can.
-func wrap(text string, width int, indent string) []string {
-	var words []string
-	longest := max(1, width-len(indent))
-	for _, word := range strings.Fields(text) {
-		letters := []rune(word)
-		for ; len(letters) > longest; letters = letters[longest:] {
-			words = append(words, string(letters[:longest]))
-		}
-		words = append(words, string(letters))
-	}
-	var lines []string
-	line := ""
-	for _, word := range words {
-		switch {
-		case line == "":
-			line = word
-		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) <= width:
-			line += " " + word
-		default:
-			lines = append(lines, fit(line, width))
-			line = indent + word
-		}
-	}
-	return append(lines, fit(line, width))
 }

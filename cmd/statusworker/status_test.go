@@ -16,6 +16,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/embedded"
+	"statusworker/cmd/internal/terminal"
 	"statusworker/consumer"
 	"statusworker/consumer/overview"
 	"statusworker/schema"
@@ -355,7 +356,7 @@ func TestOverviewsFitTheTerminal(t *testing.T) {
 							t.Fatalf("%d by %d: %d lines", width, most, len(lines))
 						}
 						for _, line := range lines {
-							line = unpainted.Replace(line)
+							line = terminal.Unpainted(line)
 							if n := utf8.RuneCountInString(line); n > width {
 								t.Fatalf("%d by %d: a line of %d columns: %q", width, most, n, line)
 							}
@@ -373,7 +374,7 @@ func TestOverviewsFitTheTerminal(t *testing.T) {
 // drawn is a picture without colours, as lines and as text whose lines are joined.
 func drawn(v statusView, width, height int) (lines []string, joined string) {
 	for _, line := range drawStatus(v, width, height-1) {
-		lines = append(lines, strings.TrimRight(unpainted.Replace(line), " "))
+		lines = append(lines, strings.TrimRight(terminal.Unpainted(line), " "))
 	}
 	return lines, strings.Join(strings.Fields(strings.Join(lines, " ")), " ")
 }
@@ -521,7 +522,7 @@ func TestStatusNamesWhatHasNoFigures(t *testing.T) {
 func TestStaleOverviewsSaySo(t *testing.T) {
 	t.Parallel()
 	v := statusView{Overview: crowded(1, consumer.Schedule), stale: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), why: errAway}
-	if line := unpainted.Replace(drawStatus(v, 80, 0)[1]); line != "STALE since 12:00:00: no connection to NATS" {
+	if line := terminal.Unpainted(drawStatus(v, 80, 0)[1]); line != "STALE since 12:00:00: no connection to NATS" {
 		t.Errorf("%q", line)
 	}
 }
@@ -539,21 +540,21 @@ func TestShortAges(t *testing.T) {
 
 func TestWatchDrawsInPlace(t *testing.T) {
 	t.Parallel()
-	var terminal, rest output
+	var shown, rest output
 	log := logrus.New()
-	s := newStatusScreen(process{stdout: &terminal, stderr: &rest, getenv: func(name string) string { return map[string]string{"NO_COLOR": "1"}[name] }}, log)
+	s := newStatusScreen(process{stdout: &shown, stderr: &rest, getenv: func(name string) string { return map[string]string{"NO_COLOR": "1"}[name] }}, log)
 	for range 2 {
 		if err := s.show(statusView{Overview: crowded(1, consumer.Schedule)}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s.end()
-	all := terminal.String()
-	first, second, ok := strings.Cut(all, clearBelow)
-	if !ok || !strings.HasPrefix(first, hideCursor+"statusworker status") || !strings.HasPrefix(second, fmt.Sprintf(cursorUpText, strings.Count(first, "\n"))) || !strings.HasSuffix(second, showCursor) {
+	all := shown.String()
+	first, second, ok := strings.Cut(all, "\x1b[J")
+	if !ok || !strings.HasPrefix(first, terminal.HideCursor+"statusworker status") || !strings.HasPrefix(second, fmt.Sprintf("\x1b[%dA\r", strings.Count(first, "\n"))) || !strings.HasSuffix(second, terminal.ShowCursor) {
 		t.Errorf("drawn:\n%q", all)
 	}
-	if unpainted.Replace(all) != all {
+	if terminal.Unpainted(all) != all {
 		t.Errorf("colours, where NO_COLOR is set:\n%q", all)
 	}
 }

@@ -7,16 +7,17 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nkeys"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/credential"
+	"statusworker/cmd/internal/mask"
 	"statusworker/cmd/internal/patience"
 	"statusworker/schema"
 	"statusworker/statusclient"
@@ -74,7 +75,7 @@ func (f brokerFlags) connect(ctx context.Context, name string, log logrus.FieldL
 
 func (f brokerFlags) options(name string, log logrus.FieldLogger, watcher *watcher) ([]nats.Option, error) {
 	if err := nats.CustomInboxPrefix(f.InboxPrefix)(&nats.Options{}); err != nil || strings.ContainsAny(f.InboxPrefix, " \t\r\n") || strings.Contains("."+f.InboxPrefix, "..") {
-		return nil, badFlag("nats-inbox-prefix", "NATS_INBOX_PREFIX", schema.Quote(f.InboxPrefix), "a subject without wildcards and without a dot at its end, such as _INBOX_worker")
+		return nil, cli.BadFlag(f, "nats-inbox-prefix", schema.Quote(f.InboxPrefix), "a subject without wildcards and without a dot at its end, such as _INBOX_worker")
 	}
 	options := []nats.Option{
 		nats.Name(name),
@@ -94,7 +95,7 @@ func (f brokerFlags) options(name string, log logrus.FieldLogger, watcher *watch
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { watcher.failed(err) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			watcher.passed()
-			log.WithField("server", shown(nc.ConnectedUrl())).Info("connected to NATS again")
+			log.WithField("server", mask.URL(nc.ConnectedUrl())).Info("connected to NATS again")
 		}),
 		nats.ErrorHandler(func(nc *nats.Conn, _ *nats.Subscription, err error) { watcher.heard(nc, nc.IsConnected(), err) }),
 		nats.ClosedHandler(func(*nats.Conn) { watcher.close() }),
@@ -103,7 +104,7 @@ func (f brokerFlags) options(name string, log logrus.FieldLogger, watcher *watch
 		return nil, err
 	}
 	if (f.Cert == "") != (f.Key == "") {
-		return nil, usagef("--nats-cert ($NATS_CERT) and --nats-key ($NATS_KEY) go together: want both or none")
+		return nil, cli.Usagef("--nats-cert ($NATS_CERT) and --nats-key ($NATS_KEY) go together: want both or none")
 	}
 	for _, file := range []struct{ flag, path, want string }{
 		{"nats-creds", f.Creds, "a credentials file"},
@@ -114,20 +115,20 @@ func (f brokerFlags) options(name string, log logrus.FieldLogger, watcher *watch
 		if file.path == "" {
 			continue
 		}
-		if err := readable(file.path); err != nil {
-			return nil, badFlag(file.flag, variable(file.flag), file.path, fmt.Sprintf("%s (%v)", file.want, err))
+		if err := credential.Readable(file.path); err != nil {
+			return nil, cli.BadFlag(f, file.flag, file.path, fmt.Sprintf("%s (%v)", file.want, err))
 		}
 	}
 	if f.Creds != "" {
-		if err := parseCredentials(f.Creds); err != nil {
-			return nil, badFlag("nats-creds", "NATS_CREDS", schema.Quote(f.Creds), fmt.Sprintf("a credentials file (%v)", err))
+		if err := credential.CheckNATS(f.Creds); err != nil {
+			return nil, cli.BadFlag(f, "nats-creds", schema.Quote(f.Creds), fmt.Sprintf("a credentials file (%v)", err))
 		}
 		options = append(options, nats.UserCredentials(f.Creds))
 	}
 	if f.NKey != "" {
 		option, err := nats.NkeyOptionFromSeed(f.NKey)
 		if err != nil {
-			return nil, badFlag("nats-nkey", "NATS_NKEY", f.NKey, fmt.Sprintf("a file with an NKey seed (%v)", err))
+			return nil, cli.BadFlag(f, "nats-nkey", f.NKey, fmt.Sprintf("a file with an NKey seed (%v)", err))
 		}
 		options = append(options, option)
 	}
@@ -137,22 +138,22 @@ func (f brokerFlags) options(name string, log logrus.FieldLogger, watcher *watch
 	case f.User != "":
 		options = append(options, nats.Token(f.User))
 	case f.Password != "":
-		return nil, usagef("--nats-password ($NATS_PASSWORD) is set without --nats-user ($NATS_USER): want both, or a token as the user alone")
+		return nil, cli.Usagef("--nats-password ($NATS_PASSWORD) is set without --nats-user ($NATS_USER): want both, or a token as the user alone")
 	}
 	if f.Cert != "" {
 		if _, err := tls.LoadX509KeyPair(f.Cert, f.Key); err != nil {
-			return nil, badFlag("nats-cert", "NATS_CERT", f.Cert, fmt.Sprintf("a certificate with its key in --nats-key (%v)", err))
+			return nil, cli.BadFlag(f, "nats-cert", f.Cert, fmt.Sprintf("a certificate with its key in --nats-key (%v)", err))
 		}
 		options = append(options, nats.ClientCert(f.Cert, f.Key))
 	}
 	if f.CA != "" {
-		if err := addCertificates(x509.NewCertPool(), f.CA); err != nil {
-			return nil, badFlag("nats-ca", "NATS_CA", schema.Quote(f.CA), fmt.Sprintf("a file with certificates in PEM (%v)", err))
+		if err := credential.AddCertificates(x509.NewCertPool(), f.CA); err != nil {
+			return nil, cli.BadFlag(f, "nats-ca", schema.Quote(f.CA), fmt.Sprintf("a file with certificates in PEM (%v)", err))
 		}
 		options = append(options, nats.RootCAs(f.CA))
 	}
 	if err := checkServers(f.NATSURL); err != nil {
-		return nil, badFlag("nats-url", "NATS_URL", schema.Quote(f.shownURL()), fmt.Sprintf("URLs like nats://host:4222, separated by commas (%v)", err))
+		return nil, cli.BadFlag(f, "nats-url", schema.Quote(f.shownURL()), fmt.Sprintf("URLs like nats://host:4222, separated by commas (%v)", err))
 	}
 	return options, nil
 }
@@ -180,7 +181,7 @@ func (f brokerFlags) checkCredentials() error {
 		}
 	}
 	if len(given) > 1 {
-		return usagef("%s are set: want one of them", strings.Join(given, " and "))
+		return cli.Usagef("%s are set: want one of them", strings.Join(given, " and "))
 	}
 	return nil
 }
@@ -217,48 +218,13 @@ func checkServers(servers string) error {
 	return nil
 }
 
-// parseCredentials says what is wrong with a credentials file before a server is asked.
-func parseCredentials(path string) error {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return err
-	}
-	if _, err := nkeys.ParseDecoratedJWT(text); err != nil {
-		return err
-	}
-	_, err = nkeys.ParseDecoratedNKey(text)
-	return err
-}
-
 // shownURL is the URL as it may be shown.
 func (f brokerFlags) shownURL() string {
 	servers := strings.Split(f.NATSURL, ",")
 	for i, s := range servers {
-		servers[i] = shown(s)
+		servers[i] = mask.URL(s)
 	}
 	return strings.Join(servers, ",")
-}
-
-// shown is a server's URL as it was given, but without user and password: a user without one is a token.
-func shown(server string) string {
-	server = strings.TrimSpace(server)
-	scheme, rest, found := strings.Cut(server, "://")
-	if !found {
-		scheme, rest = "", server
-	}
-	authority, path := rest, ""
-	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
-		authority, path = rest[:end], rest[end:]
-	}
-	authority = authority[strings.LastIndex(authority, "@")+1:]
-	port := authority[strings.LastIndex(authority, ":")+1:]
-	if strings.Contains(scheme+path, "@") || port != authority && !strings.HasSuffix(authority, "]") && strings.Trim(port, "0123456789") != "" {
-		return "(not a URL)" // it may hold a password
-	}
-	if !found {
-		return authority + path
-	}
-	return scheme + "://" + authority + path
 }
 
 func hopeless(err error) bool {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/terminal"
 	"statusworker/schema"
 	"statusworker/statusclient"
@@ -22,22 +23,22 @@ type declareCommand struct {
 	Data             string   `name:"data" placeholder:"FILE" help:"File with a JSON object whose members go into each message, such as a customer's reference; - is standard input."`
 	IncludeAIResults *bool    `name:"include-ai-results" negatable:"" help:"Whether the identifiers were declared at the vendor with CX AI results; unsaid means yes."`
 
-	brokerFlags `embed:"" group:"NATS"`
-	logFlags    `embed:"" group:"Log"`
+	brokerFlags  `embed:"" group:"NATS"`
+	cli.LogFlags `embed:"" group:"Log"`
 }
 
 // Run publishes declared messages and waits until the broker has answered for each.
-func (c declareCommand) Run(ctx context.Context, p process) error {
-	log, err := c.logger(p)
+func (c declareCommand) Run(ctx context.Context, p cli.Process) error {
+	log, err := c.Logger(p)
 	if err != nil {
 		return err
 	}
-	messages, err := c.messages(p.stdin)
+	messages, err := c.messages(p.Stdin)
 	if err != nil {
 		return err
 	}
-	if len(c.IDs) == 0 && terminal.Is(p.stdin) {
-		say(p.stderr, "reading declared messages from the terminal, one JSON object a line; Ctrl-D ends")
+	if len(c.IDs) == 0 && terminal.Is(p.Stdin) {
+		say(p.Stderr, "reading declared messages from the terminal, one JSON object a line; Ctrl-D ends")
 	}
 	nc, err := c.connect(ctx, clientName(), log)
 	if err != nil {
@@ -59,31 +60,31 @@ func (c declareCommand) Run(ctx context.Context, p process) error {
 		return notDeclared(ctx, p, err)
 	}
 
-	among, err := placesToLook(ctx, js, log, func(line string) { say(p.stderr, "%s", line) })
+	among, err := placesToLook(ctx, js, log, func(line string) { say(p.Stderr, "%s", line) })
 	if err != nil {
 		return notDeclared(ctx, p, err)
 	}
 
 	var size int64
 	if len(c.IDs) == 0 {
-		size = sizeOf(p.stdin)
+		size = sizeOf(p.Stdin)
 	}
-	progress := newDeclareProgress(p.stderr, size)
+	progress := newDeclareProgress(p.Stderr, size)
 	log.SetOutput(progress)
 	d := &declaring{js: js, progress: progress, patience: declarePatience, places: among}
-	err = d.run(ctx, p.leave, messages)
+	err = d.run(ctx, p.Leave, messages)
 	progress.Close()
 	done := d.progress.counts()
-	say(p.stdout, "declared %d, already waiting %d, refused %d, failed %d", done.declared, done.waiting, done.refused, done.failed)
+	say(p.Stdout, "declared %d, already waiting %d, refused %d, failed %d", done.declared, done.waiting, done.refused, done.failed)
 	switch {
 	case err != nil:
 		return err
 	case ctx.Err() != nil:
-		say(p.stderr, "stopped: %d read, %d of them answered for by the broker; run it again to go on: what is in flight by then is counted as already waiting",
+		say(p.Stderr, "stopped: %d read, %d of them answered for by the broker; run it again to go on: what is in flight by then is counted as already waiting",
 			done.read, done.declared+done.waiting)
-		return errReported
+		return cli.ErrReported
 	case done.refused+done.failed > 0:
-		return errReported
+		return cli.ErrReported
 	case done.read == 0:
 		return errors.New("standard input has no declared message: want one JSON object a line")
 	}
@@ -92,10 +93,10 @@ func (c declareCommand) Run(ctx context.Context, p process) error {
 
 // notDeclared tells of a stop before anything was read. That is a fault here: whoever called must not take the
 // messages for declared.
-func notDeclared(ctx context.Context, p process, err error) error {
+func notDeclared(ctx context.Context, p cli.Process, err error) error {
 	if stopped(ctx, err) == nil {
-		say(p.stderr, "stopped: nothing was declared")
-		return errReported
+		say(p.Stderr, "stopped: nothing was declared")
+		return cli.ErrReported
 	}
 	return err
 }
@@ -105,20 +106,20 @@ func (c declareCommand) messages(stdin io.Reader) (source, error) {
 	if len(c.IDs) == 0 {
 		switch {
 		case c.Type != "" || c.IncludeAIResults != nil:
-			return nil, usagef("--type and --include-ai-results are for identifiers, but there are none: name identifiers, or put the members into the lines on standard input")
+			return nil, cli.Usagef("--type and --include-ai-results are for identifiers, but there are none: name identifiers, or put the members into the lines on standard input")
 		case c.Data != "":
-			return nil, usagef("--data is %s: want identifiers with it", schema.Quote(c.Data))
+			return nil, cli.Usagef("--data is %s: want identifiers with it", schema.Quote(c.Data))
 		}
 		return lines{stdin}, nil
 	}
 	if !schema.Type(c.Type).Valid() {
 		if c.Type == "" {
-			return nil, usagef("--type is not set: want audio, chat or transcript for the identifiers")
+			return nil, cli.Usagef("--type is not set: want audio, chat or transcript for the identifiers")
 		}
-		return nil, badFlag("type", "", schema.Quote(c.Type), "audio, chat or transcript")
+		return nil, cli.BadFlag(c, "type", schema.Quote(c.Type), "audio, chat or transcript")
 	}
 	if len(c.IDs) == 1 && c.IDs[0] == "-" {
-		return nil, usagef("identifier - is none: leave it out to read declared messages from standard input")
+		return nil, cli.Usagef("identifier - is none: leave it out to read declared messages from standard input")
 	}
 	more, err := c.members(stdin)
 	if err != nil {
@@ -136,17 +137,17 @@ func (c declareCommand) members(stdin io.Reader) ([]byte, error) {
 	if c.Data != "-" {
 		f, err := statusclient.OpenFile(c.Data)
 		if err != nil {
-			return nil, badFlag("data", "", schema.Quote(c.Data), fmt.Sprintf("a file that can be read (%v), or - for standard input", err))
+			return nil, cli.BadFlag(c, "data", schema.Quote(c.Data), fmt.Sprintf("a file that can be read (%v), or - for standard input", err))
 		}
 		defer f.Close()
 		from = f
 	}
 	data, err := io.ReadAll(io.LimitReader(from, schema.MaxDeclaredBytes+1))
 	if err != nil {
-		return nil, badFlag("data", "", schema.Quote(c.Data), fmt.Sprintf("a file that can be read (%v)", err))
+		return nil, cli.BadFlag(c, "data", schema.Quote(c.Data), fmt.Sprintf("a file that can be read (%v)", err))
 	}
 	bad := func(why string) error {
-		return badFlag("data", "", schema.Quote(c.Data), "a file with a JSON object: "+why)
+		return cli.BadFlag(c, "data", schema.Quote(c.Data), "a file with a JSON object: "+why)
 	}
 	if len(data) > schema.MaxDeclaredBytes {
 		return nil, bad(fmt.Sprintf("it is larger than %d bytes", schema.MaxDeclaredBytes))

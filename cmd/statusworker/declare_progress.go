@@ -5,6 +5,7 @@ import (
 	"io"
 	"sync"
 
+	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/terminal"
 )
 
@@ -47,10 +48,10 @@ func (p *declareProgress) read() {
 func (p *declareProgress) declared(c candidate) { p.add(c, &p.n.declared, "") }
 func (p *declareProgress) waiting(c candidate)  { p.add(c, &p.n.waiting, "") }
 func (p *declareProgress) refused(c candidate, err error) {
-	p.add(c, &p.n.refused, "refused: "+oneLine(err))
+	p.add(c, &p.n.refused, "refused: "+cli.OneLine(err))
 }
 func (p *declareProgress) failed(c candidate, err error) {
-	p.add(c, &p.n.failed, "not declared: "+oneLine(err))
+	p.add(c, &p.n.failed, "not declared: "+cli.OneLine(err))
 }
 
 // report writes a line for people.

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/internal/cli"
 	"statusworker/schema"
 	"statusworker/schema/permission"
 	"statusworker/schema/topology"
@@ -258,7 +259,7 @@ func whyNot(err error) string {
 	if topology.Full(err) {
 		return fmt.Sprintf("the stream %s is full: workers take in less than is declared, or none runs, see `statusworker status`; its bounds are those of `statusworker provision` (%v)", schema.StreamDeclared, err)
 	}
-	return oneLine(err)
+	return cli.OneLine(err)
 }
 
 // alreadyWaiting tells whether an interaction is in flight: by its lookup, or because the broker refused its message where

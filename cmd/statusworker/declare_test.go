@@ -222,7 +222,9 @@ func TestDeclareBackfillTwice(t *testing.T) {
 func TestDeclaringAgainAfterTakingIn(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
-	declare := func() *call { return command(t, "declare", "--nats-url", at, "--type", "audio", someID).exits(exitOK) }
+	declare := func() *call {
+		return command(t, "declare", "--nats-url", at, "--type", "audio", someID).exits(exitOK)
+	}
 	declare()
 	s, err := js.Stream(t.Context(), schema.StreamDeclared)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"statusworker/cmd/embedded"
+	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/terminal"
 	"statusworker/consumer"
 	"statusworker/publisher"
@@ -34,20 +35,20 @@ type devCommand struct {
 
 // Run has a worker work on a mixed set of interactions, shows it, and checks what came of it against the vendor's log
 // and the outcome stream.
-func (c devCommand) Run(ctx context.Context, p process) error {
+func (c devCommand) Run(ctx context.Context, p cli.Process) error {
 	if !(c.Speed >= 1 && c.Speed <= 50) { // so that NaN is refused too
-		return badFlag("speed", "", speedText(c.Speed), "1 to 50")
+		return cli.BadFlag(c, "speed", speedText(c.Speed), "1 to 50")
 	}
 	if c.Count < 0 || c.Count > 5000 {
-		return badFlag("count", "", fmt.Sprint(c.Count), "0 to 5000")
+		return cli.BadFlag(c, "count", fmt.Sprint(c.Count), "0 to 5000")
 	}
-	live := terminal.Is(p.stdout) && p.getenv("TERM") != "dumb"
-	notes := newDevNotes(p.stderr, live && terminal.Is(p.stderr))
-	s, err := c.open(ctx, p.getenv("TMPDIR"), notes)
+	live := terminal.Is(p.Stdout) && p.Getenv("TERM") != "dumb"
+	notes := newDevNotes(p.Stderr, live && terminal.Is(p.Stderr))
+	s, err := c.open(ctx, p.Getenv("TMPDIR"), notes)
 	if err != nil {
 		return stopped(ctx, err)
 	}
-	p.standard.To(s.log)
+	p.Standard.To(s.log)
 	err = c.play(ctx, p, s, notes, live)
 	return errors.Join(err, s.close())
 }
@@ -127,7 +128,7 @@ func (s *devStage) close() error {
 var errPlayed = errors.New("played")
 
 // play declares the cast, shows what becomes of it, and judges that.
-func (c devCommand) play(ctx context.Context, p process, s *devStage, notes *devNotes, live bool) error {
+func (c devCommand) play(ctx context.Context, p cli.Process, s *devStage, notes *devNotes, live bool) error {
 	client, err := s.run.client(p)
 	if err != nil {
 		return err
@@ -155,7 +156,7 @@ func (c devCommand) play(ctx context.Context, p process, s *devStage, notes *dev
 	title := fmt.Sprintf("statusworker dev: redelivery %s, speed %s, %d interactions", c.Redelivery, speedText(c.Speed), len(cast))
 	play, playCtx := errgroup.WithContext(ctx)
 	play.Go(func() error {
-		err := worker.Run(playCtx, p.leave)
+		err := worker.Run(playCtx, p.Leave)
 		if err == nil && playCtx.Err() == nil {
 			err = errors.New("the worker stopped by itself")
 		}
@@ -171,7 +172,7 @@ func (c devCommand) play(ctx context.Context, p process, s *devStage, notes *dev
 		if live {
 			showLive(scene, p, watch, notes, title)
 		} else {
-			showPlain(scene, p.stdout, watch, title)
+			showPlain(scene, p.Stdout, watch, title)
 		}
 		return nil
 	})
@@ -187,8 +188,8 @@ func (c devCommand) play(ctx context.Context, p process, s *devStage, notes *dev
 		report.took, report.twice, report.waiting = watch.elapsed(), twice, err != nil
 		endScene()
 		<-shown
-		notes.open(terminal.Columns(p.stderr))
-		report.write(p.stdout, terminal.Columns(p.stdout))
+		notes.open(terminal.Columns(p.Stderr))
+		report.write(p.Stdout, terminal.Columns(p.Stdout))
 		if c.Keep {
 			c.keep(playCtx, p, s, watch)
 		}
@@ -196,12 +197,12 @@ func (c devCommand) play(ctx context.Context, p process, s *devStage, notes *dev
 	})
 	err = play.Wait()
 	<-shown
-	notes.open(terminal.Columns(p.stderr))
+	notes.open(terminal.Columns(p.Stderr))
 	if errors.Is(err, errPlayed) {
 		return report.verdict()
 	}
 	if ctx.Err() != nil {
-		say(p.stdout, "stopped")
+		say(p.Stdout, "stopped")
 		return nil
 	}
 	return err
@@ -266,8 +267,8 @@ func (s *devStage) left(ctx context.Context) (uint64, error) {
 }
 
 // keep leaves everything running until ctx ends, and tells of what lands.
-func (c devCommand) keep(ctx context.Context, p process, s *devStage, watch *devWatch) {
-	say(p.stdout, `
+func (c devCommand) keep(ctx context.Context, p cli.Process, s *devStage, watch *devWatch) {
+	say(p.Stdout, `
 Broker, vendor and worker go on until Ctrl-C.
 
   NATS    %s
@@ -280,7 +281,7 @@ Declare one more from another terminal; the vendor takes whatever it does not kn
 	for n := len(watch.landings()); ; {
 		landed, changed := watch.since(n)
 		for _, l := range landed {
-			if _, err := fmt.Fprintln(p.stdout, l.subject); err != nil {
+			if _, err := fmt.Fprintln(p.Stdout, l.subject); err != nil {
 				return // nobody reads it any more
 			}
 		}

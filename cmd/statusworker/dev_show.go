@@ -15,6 +15,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/terminal"
 	"statusworker/schema"
 )
@@ -63,16 +64,16 @@ const (
 )
 
 // showLive draws a table in place until ctx ends, and leaves its last state on the screen.
-func showLive(ctx context.Context, p process, watch *devWatch, notes *devNotes, title string) {
-	s := &devScreen{title: title, Screen: terminal.Screen{Bare: p.getenv("NO_COLOR") != ""}}
+func showLive(ctx context.Context, p cli.Process, watch *devWatch, notes *devNotes, title string) {
+	s := &devScreen{title: title, Screen: terminal.Screen{Bare: p.Getenv("NO_COLOR") != ""}}
 	draw := func() {
-		width, height := terminal.Size(p.stdout)
-		_, _ = p.stdout.Write(s.redraw(watch.view(), notes.last(notesShown), width, height)) // a terminal that is gone ends ctx
+		width, height := terminal.Size(p.Stdout)
+		_, _ = p.Stdout.Write(s.redraw(watch.view(), notes.last(notesShown), width, height)) // a terminal that is gone ends ctx
 	}
 	ticker := time.NewTicker(frameEvery)
 	defer ticker.Stop()
-	say(p.stdout, terminal.HideCursor)
-	defer fmt.Fprint(p.stdout, terminal.ShowCursor)
+	say(p.Stdout, terminal.HideCursor)
+	defer fmt.Fprint(p.Stdout, terminal.ShowCursor)
 	for {
 		draw()
 		select {

@@ -14,6 +14,8 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/doctor"
+	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/mask"
 	"statusworker/cmd/internal/terminal"
 	"statusworker/consumer"
 	"statusworker/publisher"
@@ -29,12 +31,12 @@ type doctorCommand struct {
 	timingFlags `embed:"" group:"Timing"`
 	workFlags   `embed:"" group:"Work"`
 	// These are taken so that a worker's command line can be examined as it is. They must be good, and nothing more.
-	adminFlags `embed:"" group:"Admin"`
-	logFlags   `embed:"" group:"Log"`
+	adminFlags   `embed:"" group:"Admin"`
+	cli.LogFlags `embed:"" group:"Log"`
 }
 
 // Run examines all that a worker with the same flags needs.
-func (c doctorCommand) Run(ctx context.Context, p process) error {
+func (c doctorCommand) Run(ctx context.Context, p cli.Process) error {
 	worker := runCommand{brokerFlags: c.brokerFlags, vendorFlags: c.vendorFlags, timingFlags: c.timingFlags, workFlags: c.workFlags}
 	cfg, err := worker.config(nil)
 	if err != nil {
@@ -57,7 +59,7 @@ func (c doctorCommand) Run(ctx context.Context, p process) error {
 	case !aboutToken(noVendor):
 		return asUsage(noVendor)
 	}
-	if _, err := checkTracing(ctx, p.getenv); err != nil {
+	if _, err := checkTracing(ctx, p.Getenv); err != nil {
 		return err
 	}
 	if err := c.adminFlags.check(); err != nil {
@@ -77,7 +79,7 @@ func (c doctorCommand) Run(ctx context.Context, p process) error {
 			}
 			return "start the server, or correct --nats-url ($NATS_URL)"
 		},
-		Shown: shown,
+		Shown: mask.URL,
 		Topology: func(ctx context.Context, js jetstream.JetStream) ([]topology.Difference, error) {
 			mode, err := checkStreams(ctx, js, cfg) // the version has a check of its own
 			if err != nil {
@@ -90,18 +92,18 @@ func (c doctorCommand) Run(ctx context.Context, p process) error {
 		Vendor: client, NoVendor: asUsage(noVendor), Work: cfg,
 	})
 	if c.Output == "json" {
-		e := json.NewEncoder(p.stdout)
+		e := json.NewEncoder(p.Stdout)
 		e.SetEscapeHTML(false)
 		e.SetIndent("", "  ")
 		err = e.Encode(found)
 	} else {
-		err = showFindings(p.stdout, found, terminal.Columns(p.stdout))
+		err = showFindings(p.Stdout, found, terminal.Columns(p.Stdout))
 	}
 	if err != nil {
 		return fmt.Errorf("writing the findings: %w", err)
 	}
 	if doctor.AnyFailed(found) {
-		return errReported
+		return cli.ErrReported
 	}
 	return nil
 }

@@ -7,10 +7,11 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"reflect"
 	"time"
 
 	"statusworker/cmd/admin"
+	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/credential"
 	"statusworker/cmd/internal/patience"
 	"statusworker/consumer"
 	"statusworker/schema"
@@ -37,7 +38,7 @@ type waitFlags struct {
 
 // bound gives the context of that wait, which begins anew with each answer.
 func (f waitFlags) bound(ctx context.Context) (context.Context, context.CancelFunc, error) {
-	if err := moreThanZero("timeout", f.Timeout); err != nil {
+	if err := cli.Positive(f, "timeout", f.Timeout); err != nil {
 		return nil, nil, err
 	}
 	bounded, cancel := patience.WithTimeout(ctx, f.Timeout)
@@ -74,8 +75,8 @@ func (f vendorFlags) trusted() (*x509.CertPool, error) {
 	if err != nil {
 		trusted = x509.NewCertPool()
 	}
-	if err := addCertificates(trusted, f.VendorCA); err != nil {
-		return nil, badFlag("vendor-ca", variable("vendor-ca"), schema.Quote(f.VendorCA), fmt.Sprintf("a file with certificates in PEM (%v)", err))
+	if err := credential.AddCertificates(trusted, f.VendorCA); err != nil {
+		return nil, cli.BadFlag(f, "vendor-ca", schema.Quote(f.VendorCA), fmt.Sprintf("a file with certificates in PEM (%v)", err))
 	}
 	return trusted, nil
 }
@@ -109,7 +110,7 @@ type adminFlags struct {
 // check refuses addresses that cannot be listened on anywhere. Whether one is free here is not tried.
 func (f adminFlags) check() error {
 	if f.AdminAddr == "" { // it would be a random port on every interface
-		return badFlag("admin-addr", variable("admin-addr"), `""`, "an address, such as :8080 or 127.0.0.1:8080")
+		return cli.BadFlag(f, "admin-addr", `""`, "an address, such as :8080 or 127.0.0.1:8080")
 	}
 	if _, err := net.ResolveTCPAddr("tcp", f.AdminAddr); err != nil {
 		return f.badAdmin(err)
@@ -127,11 +128,11 @@ func (f adminFlags) check() error {
 }
 
 func (f adminFlags) badAdmin(why error) error {
-	return badFlag("admin-addr", variable("admin-addr"), schema.Quote(f.AdminAddr), fmt.Sprintf("an address that can be listened on, such as :8080 (%v)", why))
+	return cli.BadFlag(f, "admin-addr", schema.Quote(f.AdminAddr), fmt.Sprintf("an address that can be listened on, such as :8080 (%v)", why))
 }
 
 func (f adminFlags) badPprof(why error) error {
-	return badFlag("pprof-addr", variable("pprof-addr"), schema.Quote(f.PprofAddr), fmt.Sprintf("a loopback address that can be listened on, such as 127.0.0.1:6060 (%v)", why))
+	return cli.BadFlag(f, "pprof-addr", schema.Quote(f.PprofAddr), fmt.Sprintf("a loopback address that can be listened on, such as 127.0.0.1:6060 (%v)", why))
 }
 
 // listen starts what the flags ask for. Close is never nil.
@@ -154,10 +155,11 @@ func (f adminFlags) listen(m *admin.Metrics) (server *admin.Server, closing func
 	return server, func() { server.Close(); profiles.Close() }, nil
 }
 
-// logFlags say how to log.
-type logFlags struct {
-	LogLevel  string `name:"log-level" var:"STATUSWORKER_LOG_LEVEL" default:"info" enum:"trace,debug,info,warn,error" help:"One of ${enum}."`
-	LogFormat string `name:"log-format" var:"STATUSWORKER_LOG_FORMAT" default:"auto" enum:"auto,text,json" help:"One of ${enum}; auto is text on a terminal and JSON otherwise."`
+// workerFlags are those that make the Config of a package.
+type workerFlags struct {
+	vendorFlags
+	timingFlags
+	workFlags
 }
 
 // flagOf is the flag that sets a field of a package's Config.
@@ -180,18 +182,6 @@ var flagOf = map[string]string{
 	"ShutdownTimeout":      "shutdown-timeout",
 }
 
-// variable is the variable of a flag, read from the command line's own description.
-func variable(flag string) string {
-	for _, flags := range []any{brokerFlags{}, vendorFlags{}, timingFlags{}, workFlags{}, adminFlags{}, logFlags{}, provisionCommand{}} {
-		for _, f := range reflect.VisibleFields(reflect.TypeOf(flags)) {
-			if f.Tag.Get("name") == flag {
-				return f.Tag.Get("var")
-			}
-		}
-	}
-	return ""
-}
-
 // asUsage turns a package's complaint about its Config into one about the flag that set it.
 func asUsage(err error) error {
 	var fromClient *statusclient.ConfigError
@@ -199,10 +189,10 @@ func asUsage(err error) error {
 	switch {
 	case errors.As(err, &fromClient):
 		if fromClient.Field == "Token" && fromClient.Value == "" {
-			return usagef("--api-token ($ELEVATEAI_API_TOKEN) and --api-token-file ($ELEVATEAI_API_TOKEN_FILE) are not set: want the API token, or the file that holds it")
+			return cli.Usagef("--api-token ($ELEVATEAI_API_TOKEN) and --api-token-file ($ELEVATEAI_API_TOKEN_FILE) are not set: want the API token, or the file that holds it")
 		}
 		if fromClient.Field == "TokenFile" && fromClient.Err == nil {
-			return usagef("--api-token ($ELEVATEAI_API_TOKEN) and --api-token-file ($ELEVATEAI_API_TOKEN_FILE) are both set: want one of them")
+			return cli.Usagef("--api-token ($ELEVATEAI_API_TOKEN) and --api-token-file ($ELEVATEAI_API_TOKEN_FILE) are both set: want one of them")
 		}
 		value := schema.Quote(fromClient.Value)
 		if fromClient.Err != nil {
@@ -222,27 +212,20 @@ func asUsage(err error) error {
 func badField(field, value, want string) error {
 	flag, ok := flagOf[field]
 	if !ok {
-		return usagef("%s is %s: want %s", field, value, want)
+		return cli.Usagef("%s is %s: want %s", field, value, want)
 	}
-	return badFlag(flag, variable(flag), value, want)
+	return cli.BadFlag(workerFlags{}, flag, value, want)
 }
 
 // check refuses what a Config takes for "not set".
-func (f timingFlags) check() error { return moreThanZero("request-timeout", f.RequestTimeout) }
+func (f timingFlags) check() error { return cli.Positive(f, "request-timeout", f.RequestTimeout) }
 
 func (f workFlags) check() error {
 	if f.Concurrency == 0 {
-		return badFlag("concurrency", variable("concurrency"), `"0"`, consumer.WantConcurrency)
+		return cli.BadFlag(f, "concurrency", `"0"`, consumer.WantConcurrency)
 	}
-	return errors.Join(moreThanZero("deadline", f.Deadline), moreThanZero("not-found-grace", f.NotFoundGrace),
-		moreThanZero("shutdown-timeout", f.ShutdownTimeout), moreThanZero("stretch-limit", f.StretchLimit))
-}
-
-func moreThanZero(flag string, d time.Duration) error {
-	if d > 0 {
-		return nil
-	}
-	return badFlag(flag, variable(flag), d.String(), "more than 0")
+	return errors.Join(cli.Positive(f, "deadline", f.Deadline), cli.Positive(f, "not-found-grace", f.NotFoundGrace),
+		cli.Positive(f, "shutdown-timeout", f.ShutdownTimeout), cli.Positive(f, "stretch-limit", f.StretchLimit))
 }
 
 // loopback tells whether the vendor is a stand-in on this machine.
@@ -255,7 +238,7 @@ func (f baseURLFlags) loopback() bool {
 func (f timingFlags) intervals(vendor baseURLFlags) (consumer.Intervals, error) {
 	asked := consumer.Intervals{Audio: f.AudioInterval, Chat: f.ChatInterval, Transcript: f.TranscriptInterval}
 	for _, t := range schema.Types() {
-		if err := moreThanZero(string(t)+"-interval", asked.Of(t)); err != nil {
+		if err := cli.Positive(f, string(t)+"-interval", asked.Of(t)); err != nil {
 			return asked, err
 		}
 	}
@@ -265,7 +248,7 @@ func (f timingFlags) intervals(vendor baseURLFlags) (consumer.Intervals, error) 
 	for _, t := range schema.Types() {
 		if have, least := asked.Of(t), consumer.Guidance.Of(t); have < least {
 			flag := string(t) + "-interval"
-			return asked, badFlag(flag, variable(flag), have.String(),
+			return asked, cli.BadFlag(f, flag, have.String(),
 				"at least "+least.String()+", the vendor's guidance (a loopback --base-url allows less)")
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/internal/cli"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
@@ -31,17 +32,17 @@ type provisionCommand struct {
 	brokerFlags  `embed:"" group:"NATS"`
 	baseURLFlags `embed:"" group:"ElevateAI"`
 	timingFlags  `embed:"" group:"Timing"`
-	logFlags     `embed:"" group:"Log"`
+	cli.LogFlags `embed:"" group:"Log"`
 
 	given func(flag string) bool
 }
 
 // Run makes the streams and consumers be as they should.
-func (c provisionCommand) Run(ctx context.Context, p process, k *kong.Context) error {
+func (c provisionCommand) Run(ctx context.Context, p cli.Process, k *kong.Context) error {
 	c.given = func(flag string) bool {
-		return p.getenv(variable(flag)) != "" || slices.ContainsFunc(k.Path, func(at *kong.Path) bool { return at.Flag != nil && at.Flag.Name == flag })
+		return p.Getenv(cli.Variable(c, flag)) != "" || slices.ContainsFunc(k.Path, func(at *kong.Path) bool { return at.Flag != nil && at.Flag.Name == flag })
 	}
-	log, err := c.logger(p)
+	log, err := c.Logger(p)
 	if err != nil {
 		return err
 	}
@@ -60,7 +61,7 @@ func (c provisionCommand) Run(ctx context.Context, p process, k *kong.Context) e
 	return wait.unanswered(bounded, unfinished(ctx, c.provision(bounded, p, log, cfg), "not all is provisioned; run it again, which leaves alone what is there"))
 }
 
-func (c provisionCommand) provision(ctx context.Context, p process, log logrus.FieldLogger, cfg consumer.Config) error {
+func (c provisionCommand) provision(ctx context.Context, p cli.Process, log logrus.FieldLogger, cfg consumer.Config) error {
 	nc, err := c.connect(ctx, clientName(), log)
 	if err != nil {
 		return err
@@ -125,9 +126,9 @@ func (c provisionCommand) config(log logrus.FieldLogger) (consumer.Config, error
 	}
 	switch {
 	case c.Replicas != nil && *c.Replicas != 1 && *c.Replicas != 3 && *c.Replicas != 5:
-		return consumer.Config{}, badFlag("replicas", variable("replicas"), fmt.Sprint(*c.Replicas), "1, 3 or 5")
+		return consumer.Config{}, cli.BadFlag(c, "replicas", fmt.Sprint(*c.Replicas), "1, 3 or 5")
 	case c.MaxAge != nil && *c.MaxAge < time.Hour:
-		return consumer.Config{}, badFlag("max-age", variable("max-age"), schema.Duration(*c.MaxAge), "at least 1h: outcomes also tell that an interaction has ended")
+		return consumer.Config{}, cli.BadFlag(c, "max-age", schema.Duration(*c.MaxAge), "at least 1h: outcomes also tell that an interaction has ended")
 	}
 	oneMessage := fmt.Sprintf("0 for no bound, or at least %d, which is one message", schema.MaxMessageBytes)
 	for _, bound := range []struct {
@@ -141,7 +142,7 @@ func (c provisionCommand) config(log logrus.FieldLogger) (consumer.Config, error
 		{"declared-max-bytes", c.DeclaredMaxBytes, schema.MaxMessageBytes, oneMessage},
 	} {
 		if bound.n != nil && *bound.n != 0 && *bound.n < bound.least {
-			return consumer.Config{}, badFlag(bound.flag, variable(bound.flag), fmt.Sprint(*bound.n), bound.want)
+			return consumer.Config{}, cli.BadFlag(c, bound.flag, fmt.Sprint(*bound.n), bound.want)
 		}
 	}
 	cfg := consumer.Config{

@@ -12,6 +12,8 @@ import (
 
 	"golang.org/x/net/http/httpproxy"
 
+	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/mask"
 	"statusworker/schema"
 	"statusworker/statusclient"
 )
@@ -43,12 +45,12 @@ func checkProxy(name, value string) error {
 	if value == "" {
 		return nil
 	}
-	if inQuotes(value) {
-		return quotedValue("$" + name)
+	if cli.InQuotes(value) {
+		return cli.QuotedValue("$" + name)
 	}
 	show := withheldValue // it may hold a password
 	bad := func(why error) error {
-		return usagef("$%s is %s: want the URL of a proxy, such as http://proxy.example:3128 (%w)", name, show, why)
+		return cli.Usagef("$%s is %s: want the URL of a proxy, such as http://proxy.example:3128 (%w)", name, show, why)
 	}
 	full := value
 	if !strings.Contains(value, "://") {
@@ -77,14 +79,14 @@ func checkProxy(name, value string) error {
 }
 
 func checkNoProxy(name, value string) error {
-	if inQuotes(value) {
-		return quotedValue("$" + name)
+	if cli.InQuotes(value) {
+		return cli.QuotedValue("$" + name)
 	}
 	for entry := range strings.SplitSeq(value, ",") {
 		if entry = strings.TrimSpace(entry); entry == "" || entry == "*" || exempts(entry) {
 			continue
 		}
-		return usagef("$%s has the entry %s: want host names, addresses, networks such as 10.0.0.0/8, or *, separated by commas", name, schema.Quote(shown(entry)))
+		return cli.Usagef("$%s has the entry %s: want host names, addresses, networks such as 10.0.0.0/8, or *, separated by commas", name, schema.Quote(mask.URL(entry)))
 	}
 	return nil
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/admin"
+	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/mask"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
@@ -22,17 +24,17 @@ import (
 )
 
 type runCommand struct {
-	brokerFlags `embed:"" group:"NATS"`
-	vendorFlags `embed:"" group:"ElevateAI"`
-	timingFlags `embed:"" group:"Timing"`
-	workFlags   `embed:"" group:"Work"`
-	adminFlags  `embed:"" group:"Admin"`
-	logFlags    `embed:"" group:"Log"`
+	brokerFlags  `embed:"" group:"NATS"`
+	vendorFlags  `embed:"" group:"ElevateAI"`
+	timingFlags  `embed:"" group:"Timing"`
+	workFlags    `embed:"" group:"Work"`
+	adminFlags   `embed:"" group:"Admin"`
+	cli.LogFlags `embed:"" group:"Log"`
 }
 
 // Run works until the process is told to stop.
-func (c runCommand) Run(ctx context.Context, p process) error {
-	log, err := c.logger(p)
+func (c runCommand) Run(ctx context.Context, p cli.Process) error {
+	log, err := c.Logger(p)
 	if err != nil {
 		return err
 	}
@@ -45,7 +47,7 @@ func (c runCommand) Run(ctx context.Context, p process) error {
 		return err
 	}
 	defer client.Close()
-	tracer, flush, err := tracing(ctx, p.getenv, log)
+	tracer, flush, err := tracing(ctx, p.Getenv, log)
 	if err != nil {
 		return err
 	}
@@ -78,7 +80,7 @@ func (c runCommand) Run(ctx context.Context, p process) error {
 	server.Watch(worker, outcomes, js, log)
 	log.WithFields(logrus.Fields{
 		"admin":   server.Addr(),
-		"version": versionString(), "nats": shown(nc.ConnectedUrl()), "vendor": c.BaseURL, "redelivery": worker.Mode(),
+		"version": versionString(), "nats": mask.URL(nc.ConnectedUrl()), "vendor": c.BaseURL, "redelivery": worker.Mode(),
 		"clock_offset": worker.ClockOffset().Round(time.Millisecond).String(), "failed_statuses": strings.Join(c.FailedStatus, ","),
 	}).Info("working")
 	told := make(chan struct{})
@@ -90,7 +92,7 @@ func (c runCommand) Run(ctx context.Context, p process) error {
 	watching, stopWatching := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() { client.WatchToken(watching, worker.TokenChanged) })
-	err = worker.Run(ctx, p.leave)
+	err = worker.Run(ctx, p.Leave)
 	stopWatching()
 	watch.Wait()
 	if !untold() {
@@ -134,7 +136,7 @@ func (c runCommand) config(log logrus.FieldLogger) (consumer.Config, error) {
 	return cfg, nil
 }
 
-func (c runCommand) client(p process) (*statusclient.Client, error) {
+func (c runCommand) client(p cli.Process) (*statusclient.Client, error) {
 	cfg, err := c.vendor(p)
 	if err != nil {
 		return nil, err
@@ -146,8 +148,8 @@ func (c runCommand) client(p process) (*statusclient.Client, error) {
 	return client, nil
 }
 
-func (c runCommand) vendor(p process) (statusclient.Config, error) {
-	proxy, err := proxies(p.getenv)
+func (c runCommand) vendor(p cli.Process) (statusclient.Config, error) {
+	proxy, err := proxies(p.Getenv)
 	if err != nil {
 		return statusclient.Config{}, err
 	}
@@ -157,7 +159,7 @@ func (c runCommand) vendor(p process) (statusclient.Config, error) {
 	}
 	return statusclient.Config{
 		BaseURL: c.BaseURL, Token: c.Token, TokenFile: c.TokenFile, Timeout: c.RequestTimeout, Concurrency: c.Concurrency,
-		UserAgent: "statusworker/" + versionString(), OnToken: func(token string) { p.secrets.Add(token) },
+		UserAgent: "statusworker/" + versionString(), OnToken: func(token string) { p.Secrets.Add(token) },
 		RootCAs: trusted, Proxy: proxy,
 	}, nil
 }
@@ -191,7 +193,7 @@ func checkOutcomesAge(ctx context.Context, js jetstream.JetStream, deadline time
 		return fmt.Errorf("reading stream %s: %w", schema.StreamOutcomes, err)
 	}
 	if age := stream.CachedInfo().Config.MaxAge; age > 0 && age <= deadline {
-		return badFlag("deadline", variable("deadline"), schema.Duration(deadline),
+		return cli.BadFlag(workFlags{}, "deadline", schema.Duration(deadline),
 			fmt.Sprintf("less than %s, for which outcomes are kept: they tell that an interaction has ended; or have them kept longer, by --max-age and --update of `statusworker provision`", schema.Duration(age)))
 	}
 	return nil

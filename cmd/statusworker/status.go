@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/patience"
 	"statusworker/cmd/internal/terminal"
 	"statusworker/consumer/overview"
@@ -21,8 +22,8 @@ type statusCommand struct {
 	Output string `name:"output" short:"o" default:"table" enum:"table,json" help:"One of ${enum}; json is one object a line."`
 
 	waitFlags
-	brokerFlags `embed:"" group:"NATS"`
-	logFlags    `embed:"" group:"Log"`
+	brokerFlags  `embed:"" group:"NATS"`
+	cli.LogFlags `embed:"" group:"Log"`
 }
 
 const (
@@ -32,8 +33,8 @@ const (
 )
 
 // Run looks at the stage, once or again and again. It creates nothing that lasts.
-func (c statusCommand) Run(ctx context.Context, p process) error {
-	log, err := c.logger(p)
+func (c statusCommand) Run(ctx context.Context, p cli.Process) error {
+	log, err := c.Logger(p)
 	if err != nil {
 		return err
 	}
@@ -109,7 +110,7 @@ func watchStatus(ctx context.Context, v *overview.Inspector, nc *nats.Conn, view
 		next, err := takeOne(ctx, v, nc)
 		switch {
 		case nc.IsClosed(): // the log says why
-			return errReported
+			return cli.ErrReported
 		case ctx.Err() != nil:
 			return nil
 		case err == nil:
@@ -138,23 +139,23 @@ func takeOne(ctx context.Context, v *overview.Inspector, nc *nats.Conn) (overvie
 }
 
 // shower is how views are shown on this standard output.
-func (c statusCommand) shower(p process, log *logrus.Logger) statusShower {
+func (c statusCommand) shower(p cli.Process, log *logrus.Logger) statusShower {
 	switch {
 	case c.Output == "json":
 		return &statusLines{log: log, write: func(s overview.Overview) error {
-			if err := json.NewEncoder(p.stdout).Encode(s); err != nil {
+			if err := json.NewEncoder(p.Stdout).Encode(s); err != nil {
 				return fmt.Errorf("writing the survey: %w", err)
 			}
 			return nil
 		}}
-	case c.Watch && terminal.Is(p.stdout) && p.getenv("TERM") != "dumb":
+	case c.Watch && terminal.Is(p.Stdout) && p.Getenv("TERM") != "dumb":
 		return newStatusScreen(p, log)
 	}
-	painted := terminal.Paints(p.stdout, p.getenv)
+	painted := terminal.Paints(p.Stdout, p.Getenv)
 	separator := ""
 	return &statusLines{log: log, write: func(s overview.Overview) error {
 		width := statusWidth
-		if n := terminal.Columns(p.stdout); n > 0 {
+		if n := terminal.Columns(p.Stdout); n > 0 {
 			width = n
 		}
 		text := separator
@@ -165,7 +166,7 @@ func (c statusCommand) shower(p process, log *logrus.Logger) statusShower {
 			text += line + "\n"
 		}
 		separator = "\n"
-		if _, err := p.stdout.Write([]byte(text)); err != nil {
+		if _, err := p.Stdout.Write([]byte(text)); err != nil {
 			return fmt.Errorf("writing the survey: %w", err)
 		}
 		return nil
@@ -196,24 +197,24 @@ func (l *statusLines) end() {}
 // statusScreen draws each view over the one before.
 type statusScreen struct {
 	terminal.Screen
-	p process
+	p cli.Process
 }
 
 // newStatusScreen takes the terminal. What would be logged is in the picture.
-func newStatusScreen(p process, log *logrus.Logger) *statusScreen {
-	if terminal.Is(p.stderr) {
+func newStatusScreen(p cli.Process, log *logrus.Logger) *statusScreen {
+	if terminal.Is(p.Stderr) {
 		log.SetLevel(logrus.PanicLevel)
 	}
-	fmt.Fprint(p.stdout, terminal.HideCursor)
-	return &statusScreen{p: p, Screen: terminal.Screen{Bare: p.getenv("NO_COLOR") != ""}}
+	fmt.Fprint(p.Stdout, terminal.HideCursor)
+	return &statusScreen{p: p, Screen: terminal.Screen{Bare: p.Getenv("NO_COLOR") != ""}}
 }
 
 func (s *statusScreen) show(v statusView) error {
-	width, height := terminal.Size(s.p.stdout)
-	if _, err := s.p.stdout.Write(s.Over(drawStatus(v, width, max(height-1, 1)), width, height)); err != nil {
+	width, height := terminal.Size(s.p.Stdout)
+	if _, err := s.p.Stdout.Write(s.Over(drawStatus(v, width, max(height-1, 1)), width, height)); err != nil {
 		return fmt.Errorf("drawing the survey: %w", err)
 	}
 	return nil
 }
 
-func (s *statusScreen) end() { fmt.Fprint(s.p.stdout, terminal.ShowCursor) }
+func (s *statusScreen) end() { fmt.Fprint(s.p.Stdout, terminal.ShowCursor) }

@@ -16,6 +16,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/embedded"
+	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/terminal"
 	"statusworker/consumer"
 	"statusworker/consumer/overview"
@@ -542,7 +543,7 @@ func TestWatchDrawsInPlace(t *testing.T) {
 	t.Parallel()
 	var shown, rest output
 	log := logrus.New()
-	s := newStatusScreen(process{stdout: &shown, stderr: &rest, getenv: func(name string) string { return map[string]string{"NO_COLOR": "1"}[name] }}, log)
+	s := newStatusScreen(cli.Process{Stdout: &shown, Stderr: &rest, Getenv: func(name string) string { return map[string]string{"NO_COLOR": "1"}[name] }}, log)
 	for range 2 {
 		if err := s.show(statusView{Overview: crowded(1, consumer.Schedule)}); err != nil {
 			t.Fatal(err)

@@ -15,6 +15,9 @@ import (
 	"go.opentelemetry.io/otel/sdk/resource"
 	"golang.org/x/net/http/httpguts"
 
+	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/credential"
+	"statusworker/cmd/internal/mask"
 	"statusworker/schema"
 	"statusworker/statusclient"
 )
@@ -29,13 +32,13 @@ func checkTracing(ctx context.Context, getenv otelVariables) (*resource.Resource
 	quoted := ""
 	about, err := check(ctx, func(name string) string {
 		value := getenv(name)
-		if inQuotes(value) {
+		if cli.InQuotes(value) {
 			quoted = cmp.Or(quoted, name)
 		}
 		return value
 	})
 	if quoted != "" && (about != nil || err != nil) {
-		return nil, quotedValue("$" + quoted)
+		return nil, cli.QuotedValue("$" + quoted)
 	}
 	return about, err
 }
@@ -47,7 +50,7 @@ func check(ctx context.Context, getenv otelVariables) (*resource.Resource, error
 	case strings.EqualFold(getenv("OTEL_SDK_DISABLED"), "true"), exporter == "none", exporter == "" && endpoint == "":
 		return nil, nil
 	case exporter != "" && exporter != "otlp":
-		return nil, usagef("$OTEL_TRACES_EXPORTER is %s: want otlp or none", schema.Quote(exporter))
+		return nil, cli.Usagef("$OTEL_TRACES_EXPORTER is %s: want otlp or none", schema.Quote(exporter))
 	}
 	for _, check := range []func() error{
 		getenv.checkProtocol, getenv.checkEndpoint, getenv.checkHeaders, getenv.checkCompression,
@@ -61,7 +64,7 @@ func check(ctx context.Context, getenv otelVariables) (*resource.Resource, error
 	about, err := resource.New(ctx, resource.WithAttributes(attribute.String("service.name", "statusworker"),
 		attribute.String("service.version", versionString())), resource.WithHost(), resource.WithTelemetrySDK(), resource.WithFromEnv())
 	if err != nil {
-		return nil, usagef("$OTEL_RESOURCE_ATTRIBUTES: %w", err)
+		return nil, cli.Usagef("$OTEL_RESOURCE_ATTRIBUTES: %w", err)
 	}
 	return about, nil
 }
@@ -69,8 +72,8 @@ func check(ctx context.Context, getenv otelVariables) (*resource.Resource, error
 // checkAttributes looks at what OpenTelemetry takes as it is.
 func (getenv otelVariables) checkAttributes() error {
 	for _, name := range []string{"OTEL_RESOURCE_ATTRIBUTES", "OTEL_SERVICE_NAME"} {
-		if inQuotes(getenv(name)) {
-			return quotedValue("$" + name)
+		if cli.InQuotes(getenv(name)) {
+			return cli.QuotedValue("$" + name)
 		}
 	}
 	return nil
@@ -88,7 +91,7 @@ func (getenv otelVariables) otlp(setting string) (name, value string) {
 
 func (getenv otelVariables) checkProtocol() error {
 	if name, protocol := getenv.otlp("PROTOCOL"); name != "" && protocol != "http/protobuf" {
-		return usagef("$%s is %s: want http/protobuf (the receiver's HTTP port, 4318 by default)", name, schema.Quote(protocol))
+		return cli.Usagef("$%s is %s: want http/protobuf (the receiver's HTTP port, 4318 by default)", name, schema.Quote(protocol))
 	}
 	return nil
 }
@@ -100,17 +103,17 @@ func (getenv otelVariables) checkEndpoint() error {
 	}
 	u, err := url.Parse(value)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return usagef("$%s is %s: want a URL, such as http://127.0.0.1:4318", name, schema.Quote(shown(value)))
+		return cli.Usagef("$%s is %s: want a URL, such as http://127.0.0.1:4318", name, schema.Quote(mask.URL(value)))
 	}
 	if err := statusclient.CheckPort(u); err != nil {
-		return usagef("$%s is %s: want a URL, such as http://127.0.0.1:4318 (%w)", name, schema.Quote(shown(value)), err)
+		return cli.Usagef("$%s is %s: want a URL, such as http://127.0.0.1:4318 (%w)", name, schema.Quote(mask.URL(value)), err)
 	}
 	return nil
 }
 
 func (getenv otelVariables) checkCompression() error {
 	if name, value := getenv.otlp("COMPRESSION"); name != "" && value != "gzip" && value != "none" {
-		return usagef("$%s is %s: want gzip or none", name, schema.Quote(value))
+		return cli.Usagef("$%s is %s: want gzip or none", name, schema.Quote(value))
 	}
 	return nil
 }
@@ -121,7 +124,7 @@ func (getenv otelVariables) checkTimeout() error {
 		return nil
 	}
 	if n, err := strconv.Atoi(value); err != nil || n < 0 || n > math.MaxInt32 {
-		return usagef("$%s is %s: want %s", name, schema.Quote(value), wantMilliseconds)
+		return cli.Usagef("$%s is %s: want %s", name, schema.Quote(value), wantMilliseconds)
 	}
 	return nil
 }
@@ -132,8 +135,8 @@ const wantMilliseconds = "a whole number of milliseconds, 0 or more"
 func (getenv otelVariables) checkCertificates() error {
 	given, path := getenv.otlp("CERTIFICATE")
 	if given != "" {
-		if err := addCertificates(x509.NewCertPool(), path); err != nil {
-			return usagef("$%s is %s: want a file with certificates in PEM (%w)", given, path, err)
+		if err := credential.AddCertificates(x509.NewCertPool(), path); err != nil {
+			return cli.Usagef("$%s is %s: want a file with certificates in PEM (%w)", given, path, err)
 		}
 	}
 	for _, prefix := range []string{"OTEL_EXPORTER_OTLP_TRACES_CLIENT_", "OTEL_EXPORTER_OTLP_CLIENT_"} {
@@ -142,22 +145,22 @@ func (getenv otelVariables) checkCertificates() error {
 			continue
 		}
 		if certificate == "" || key == "" {
-			return usagef("$%[1]sCERTIFICATE and $%[1]sKEY go together: want both or none", prefix)
+			return cli.Usagef("$%[1]sCERTIFICATE and $%[1]sKEY go together: want both or none", prefix)
 		}
 		given = prefix + "CERTIFICATE"
-		if err := readable(certificate); err != nil {
-			return usagef("$%s is %s: want a certificate with its key in $%sKEY (%w)", given, certificate, prefix, err)
+		if err := credential.Readable(certificate); err != nil {
+			return cli.Usagef("$%s is %s: want a certificate with its key in $%sKEY (%w)", given, certificate, prefix, err)
 		}
-		if err := readable(key); err != nil {
-			return usagef("$%sKEY is %s: want a file with the key of $%s (%w)", prefix, key, given, err)
+		if err := credential.Readable(key); err != nil {
+			return cli.Usagef("$%sKEY is %s: want a file with the key of $%s (%w)", prefix, key, given, err)
 		}
 		if _, err := tls.LoadX509KeyPair(certificate, key); err != nil {
-			return usagef("$%s is %s: want a certificate with its key in $%sKEY (%w)", given, certificate, prefix, err)
+			return cli.Usagef("$%s is %s: want a certificate with its key in $%sKEY (%w)", given, certificate, prefix, err)
 		}
 		break
 	}
 	if given != "" && getenv.insecure() {
-		return usagef("$%s is set, and traces are sent by http: want an https endpoint with a certificate", given)
+		return cli.Usagef("$%s is set, and traces are sent by http: want an https endpoint with a certificate", given)
 	}
 	return nil
 }
@@ -183,7 +186,7 @@ func (getenv otelVariables) checkHeaders() error {
 		}
 		for i, pair := range strings.Split(text, ",") {
 			if _, _, err := header(pair); err != nil {
-				return usagef("$%s is %s (pair %d %w): want key=value, separated by commas, with values percent-encoded", name, withheldValue, i+1, err)
+				return cli.Usagef("$%s is %s (pair %d %w): want key=value, separated by commas, with values percent-encoded", name, withheldValue, i+1, err)
 			}
 		}
 	}
@@ -258,7 +261,7 @@ func (getenv otelVariables) checkNumbers() error {
 			continue
 		}
 		if n, err := strconv.Atoi(value); err != nil || n < number.least || n > number.most {
-			return usagef("$%s is %s: want %s", number.name, schema.Quote(value), number.want)
+			return cli.Usagef("$%s is %s: want %s", number.name, schema.Quote(value), number.want)
 		}
 	}
 	return nil
@@ -272,9 +275,9 @@ func (getenv otelVariables) checkSampler() error {
 		return nil
 	case "traceidratio", "parentbased_traceidratio":
 		if ratio, err := strconv.ParseFloat(arg, 64); arg != "" && (err != nil || !(ratio >= 0 && ratio <= 1)) {
-			return usagef("$OTEL_TRACES_SAMPLER_ARG is %s: want a number from 0 to 1", schema.Quote(arg))
+			return cli.Usagef("$OTEL_TRACES_SAMPLER_ARG is %s: want a number from 0 to 1", schema.Quote(arg))
 		}
 		return nil
 	}
-	return usagef("$OTEL_TRACES_SAMPLER is %s: want always_on, always_off, traceidratio, or one of them after parentbased_", schema.Quote(name))
+	return cli.Usagef("$OTEL_TRACES_SAMPLER is %s: want always_on, always_off, traceidratio, or one of them after parentbased_", schema.Quote(name))
 }

@@ -25,6 +25,7 @@ import (
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
+	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/mask"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
@@ -230,10 +231,10 @@ func TestTracingLogsNoHeaders(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:s3cret@host:port") // OpenTelemetry complains of it, though it is not wanted
 	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer s3cret%2F1 , api-key = s3cret%2C2")
 	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "0")
-	p := process{getenv: os.Getenv, secrets: &mask.Set{}}
-	p.stderr = mask.NewWriter(p.secrets, &stderr)
-	p.addSecrets(model(t))
-	log, err := logFlags{LogLevel: "trace", LogFormat: "json"}.logger(p)
+	secrets := &mask.Set{}
+	secrets.Add(environmentSecrets(os.Getenv)...)
+	p := cli.Process{Getenv: os.Getenv, Stderr: mask.NewWriter(secrets, &stderr)}
+	log, err := cli.LogFlags{LogLevel: "trace", LogFormat: "json"}.Logger(p)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -311,7 +312,7 @@ func TestTracingIsOffOrRefused(t *testing.T) {
 			flush()
 			continue
 		}
-		var usage *usageError
+		var usage *cli.UsageError
 		if !errors.As(err, &usage) || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%v: error %v, want bad configuration: %s", tt.env, err, tt.want)
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"statusworker/cmd/doctor"
+	"statusworker/cmd/internal/cli"
 	"statusworker/statusclient/simulator"
 )
 
@@ -119,7 +120,7 @@ func TestQuotationMarksAreRefused(t *testing.T) {
 	}
 	// What only has quotation marks in it is left alone.
 	for _, value := range []string{`"`, `a"b"`, `"a`, `'a"`, ""} {
-		if inQuotes(value) {
+		if cli.InQuotes(value) {
 			t.Errorf("%s has quotation marks around it", value)
 		}
 	}
@@ -233,8 +234,8 @@ func TestUnknownVariables(t *testing.T) {
 		for name := range near {
 			environ = append(environ, name+"=s3cret-value")
 		}
-		run(t.Context(), process{
-			args: args, getenv: func(string) string { return "" }, environ: environ, stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr, leave: t.Context(),
+		run(t.Context(), cli.Process{
+			Args: args, Getenv: func(string) string { return "" }, Environ: environ, Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr, Leave: t.Context(),
 		})
 		warned := map[string]string{}
 		for _, line := range stderr.lines() {
@@ -264,7 +265,7 @@ func TestUnknownVariables(t *testing.T) {
 func TestVariablesOfTheRepositoryAreKnown(t *testing.T) {
 	t.Parallel()
 	var known []string
-	for _, f := range flagsBelow(model(t).Node) {
+	for _, f := range cli.FlagsBelow(model(t).Node) {
 		known = append(known, f.Tag.Get("var"))
 	}
 	named := regexp.MustCompile(`\b(STATUSWORKER|ELEVATEAI|NATS)(_[A-Z]+)+\b`)
@@ -277,7 +278,7 @@ func TestVariablesOfTheRepositoryAreKnown(t *testing.T) {
 			text, err := os.ReadFile(path)
 			for _, name := range named.FindAllString(string(text), -1) {
 				n++
-				if unknown := unknownVariables([]string{name + "=x"}, known); len(unknown) > 0 {
+				if unknown := cli.UnknownVariables([]string{name + "=x"}, known); len(unknown) > 0 {
 					t.Errorf("%s names %s", path, name)
 				}
 			}

@@ -1,24 +1,12 @@
-package main
+package cli
 
 import (
-	"os"
 	"regexp"
 	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
 )
-
-// trimEnvironment takes the white space around the values of OpenTelemetry's variables away: it reads them by itself, some as they
-// are.
-func trimEnvironment() {
-	for _, variable := range os.Environ() {
-		name, value, _ := strings.Cut(variable, "=")
-		if strings.HasPrefix(name, "OTEL_") && value != trimmed(value) {
-			_ = os.Setenv(name, trimmed(value)) // the name and the value come from there
-		}
-	}
-}
 
 // ownPrefixes begin the names of the variables that nobody else reads, and natsPrefix those that the nats command reads as well.
 var ownPrefixes = []string{"STATUSWORKER_", "ELEVATEAI_"}
@@ -34,8 +22,8 @@ var (
 )
 
 // warnOfUnknownVariables warns of variables that look like this program's and do nothing, such as one with a typing error.
-func (p process) warnOfUnknownVariables(flags []*kong.Flag, all *kong.Application) {
-	f := logFlags{LogLevel: "info", LogFormat: "auto"}
+func warnOfUnknownVariables(p Process, flags []*kong.Flag, all *kong.Application) {
+	f := LogFlags{LogLevel: "info", LogFormat: "auto"}
 	for _, flag := range flags {
 		switch flag.Name {
 		case "log-level":
@@ -44,17 +32,17 @@ func (p process) warnOfUnknownVariables(flags []*kong.Flag, all *kong.Applicatio
 			f.LogFormat = flag.Target.String()
 		}
 	}
-	log, err := f.logger(p)
+	log, err := f.Logger(p)
 	if err != nil {
 		return // the command reports it
 	}
 	var known []string
-	for _, flag := range flagsBelow(all.Node) {
+	for _, flag := range FlagsBelow(all.Node) {
 		if name := flag.Tag.Get("var"); name != "" {
 			known = append(known, name)
 		}
 	}
-	for _, name := range unknownVariables(p.environ, known) {
+	for _, name := range UnknownVariables(p.Environ, known) {
 		log := log.WithField("variable", name)
 		if near := nearest(name, known); near != "" {
 			log = log.WithField("did_you_mean", near)
@@ -63,21 +51,21 @@ func (p process) warnOfUnknownVariables(flags []*kong.Flag, all *kong.Applicatio
 	}
 }
 
-// flagsBelow are the flags of a command and of its commands.
-func flagsBelow(node *kong.Node) []*kong.Flag {
+// FlagsBelow are the flags of a command and of its commands.
+func FlagsBelow(node *kong.Node) []*kong.Flag {
 	flags := slices.Clone(node.Flags)
 	for _, child := range node.Children {
-		flags = append(flags, flagsBelow(child)...)
+		flags = append(flags, FlagsBelow(child)...)
 	}
 	return flags
 }
 
-// unknownVariables are those with one of the own prefixes, in any case of letters, that are not among the known ones.
-func unknownVariables(environ, known []string) (unknown []string) {
+// UnknownVariables are those with one of the own prefixes, in any case of letters, that are not among the known ones.
+func UnknownVariables(environ, known []string) (unknown []string) {
 	for _, variable := range environ {
 		name, value, _ := strings.Cut(variable, "=")
 		own := slices.ContainsFunc(append(ownPrefixes, natsPrefix), func(prefix string) bool { return strings.HasPrefix(strings.ToUpper(name), prefix) })
-		if !own || trimmed(value) == "" || slices.Contains(known, name) || notFlags.MatchString(name) || ofAService.MatchString(variable) {
+		if !own || Trimmed(value) == "" || slices.Contains(known, name) || notFlags.MatchString(name) || ofAService.MatchString(variable) {
 			continue
 		}
 		unknown = append(unknown, name)

@@ -1,4 +1,5 @@
-package main
+// Package credential reads the files that a connection proves itself by, and those that it trusts others by.
+package credential
 
 import (
 	"bytes"
@@ -7,13 +8,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+
+	"github.com/nats-io/nkeys"
 
 	"statusworker/statusclient"
 )
 
-// addCertificates adds the certificates of a file in PEM. There is one at least, and none that cannot be read: which one is passed
+// AddCertificates adds the certificates of a file in PEM. There is one at least, and none that cannot be read: which one is passed
 // over shows only when it is needed.
-func addCertificates(to *x509.CertPool, path string) error {
+func AddCertificates(to *x509.CertPool, path string) error {
 	f, err := statusclient.OpenFile(path)
 	if err != nil {
 		return err
@@ -50,3 +54,25 @@ func addCertificates(to *x509.CertPool, path string) error {
 
 // maxCertificates bounds a file of certificates, in bytes: the authorities of all the world take some 200 kB.
 const maxCertificates = 8 << 20
+
+// Readable opens and closes a file, to say now what would go wrong later, or what would be waited for.
+func Readable(path string) error {
+	f, err := statusclient.OpenFile(path)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// CheckNATS says what is wrong with a credentials file of NATS before a server is asked.
+func CheckNATS(path string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	if _, err := nkeys.ParseDecoratedJWT(text); err != nil {
+		return err
+	}
+	_, err = nkeys.ParseDecoratedNKey(text)
+	return err
+}

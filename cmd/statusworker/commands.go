@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"runtime/debug"
+	"slices"
+
+	"github.com/alecthomas/kong"
+
+	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/mask"
+	"statusworker/schema"
+	"statusworker/schema/topology"
+)
+
+// commands is the whole command line.
+type commands struct {
+	Run       runCommand       `cmd:"" help:"Work: take in declared interactions, poll what is due, publish outcomes."`
+	Dev       devCommand       `cmd:"" help:"See it all work in one process: an embedded broker, a simulated vendor, a worker."`
+	Provision provisionCommand `cmd:"" help:"Create the streams and consumers, or say what differs."`
+	Declare   declareCommand   `cmd:"" help:"Publish declared messages: for identifiers, or for lines of JSON on standard input."`
+	DLQ       dlqCommand       `cmd:"" name:"dlq" help:"Dead letters: list, show, replay, purge."`
+	Status    statusCommand    `cmd:"" help:"Show what waits, what became of interactions lately, and which workers are alive."`
+	Doctor    doctorCommand    `cmd:"" help:"Examine all that a worker with the same flags needs: PASS, WARN or FAIL, with the fix."`
+	Simulator simulatorCommand `cmd:"" hidden:"" help:"A simulated vendor over https, for trying things out."`
+	Schema    schemaCommand    `cmd:"" help:"Print a JSON Schema or the AsyncAPI document; without a name, list them."`
+	Version   versionCommand   `cmd:"" help:"Print the version."`
+
+	VersionFlag kong.VersionFlag `name:"version" hidden:"" help:"Print the version."`
+}
+
+// run runs one command, and returns the exit code.
+func run(ctx context.Context, p cli.Process) int { return program().Run(ctx, p) }
+
+func program() cli.Program {
+	return cli.Program{
+		Name:        "statusworker",
+		Description: "Asks ElevateAI for the status of declared interactions until it is terminal, and publishes what became of each.",
+		Version:     versionString(),
+		Grammar:     &commands{},
+		Vars:        map[string]string{"min_servers": topology.MinServers},
+		Secrets:     environmentSecrets,
+	}
+}
+
+// environmentSecrets are the secrets in variables that are no flags.
+func environmentSecrets(getenv func(string) string) []string {
+	all := headerSecrets(getenv)
+	for _, name := range slices.Concat(proxyVariables, endpointVariables) {
+		all = append(all, mask.UserInfo(getenv(name))...)
+	}
+	return all
+}
+
+type versionCommand struct{}
+
+func (versionCommand) Run(p cli.Process) error {
+	say(p.Stdout, "statusworker %s", versionString())
+	return nil
+}
+
+func versionString() string {
+	if version != "" {
+		return version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && v == "(devel)" {
+			v = s.Value
+		}
+	}
+	return v
+}
+
+type schemaCommand struct {
+	Name *string `arg:"" optional:"" help:"The document to print: its name in any case, with or without its endings."`
+}
+
+func (c schemaCommand) Run(p cli.Process) error {
+	if c.Name == nil {
+		for _, name := range schema.Documents() {
+			say(p.Stdout, "%s", name)
+		}
+		return nil
+	}
+	doc, err := schema.Document(*c.Name)
+	if err != nil {
+		return &cli.UsageError{Err: err}
+	}
+	_, err = p.Stdout.Write(doc)
+	return err
+}

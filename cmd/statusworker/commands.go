@@ -8,7 +8,8 @@ import (
 	"github.com/alecthomas/kong"
 
 	"statusworker/cmd/internal/cli"
-	"statusworker/cmd/internal/mask"
+	"statusworker/cmd/internal/proxy"
+	"statusworker/cmd/internal/telemetry"
 	"statusworker/schema"
 	"statusworker/schema/topology"
 )
@@ -45,11 +46,7 @@ func program() cli.Program {
 
 // environmentSecrets are the secrets in variables that are no flags.
 func environmentSecrets(getenv func(string) string) []string {
-	all := headerSecrets(getenv)
-	for _, name := range slices.Concat(proxyVariables, endpointVariables) {
-		all = append(all, mask.UserInfo(getenv(name))...)
-	}
-	return all
+	return slices.Concat(proxy.Secrets(getenv), telemetry.Secrets(getenv))
 }
 
 type versionCommand struct{}

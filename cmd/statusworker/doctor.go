@@ -16,6 +16,7 @@ import (
 	"statusworker/cmd/doctor"
 	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/mask"
+	"statusworker/cmd/internal/telemetry"
 	"statusworker/cmd/internal/terminal"
 	"statusworker/consumer"
 	"statusworker/publisher"
@@ -59,7 +60,7 @@ func (c doctorCommand) Run(ctx context.Context, p cli.Process) error {
 	case !aboutToken(noVendor):
 		return asUsage(noVendor)
 	}
-	if _, err := checkTracing(ctx, p.Getenv); err != nil {
+	if err := telemetry.Check(ctx, p.Getenv); err != nil {
 		return err
 	}
 	if err := c.adminFlags.check(); err != nil {

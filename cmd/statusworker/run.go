@@ -17,6 +17,8 @@ import (
 	"statusworker/cmd/admin"
 	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/mask"
+	"statusworker/cmd/internal/proxy"
+	"statusworker/cmd/internal/telemetry"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
@@ -47,7 +49,7 @@ func (c runCommand) Run(ctx context.Context, p cli.Process) error {
 		return err
 	}
 	defer client.Close()
-	tracer, flush, err := tracing(ctx, p.Getenv, log)
+	tracer, flush, err := telemetry.Start(ctx, p.Getenv, versionString(), log)
 	if err != nil {
 		return err
 	}
@@ -149,7 +151,7 @@ func (c runCommand) client(p cli.Process) (*statusclient.Client, error) {
 }
 
 func (c runCommand) vendor(p cli.Process) (statusclient.Config, error) {
-	proxy, err := proxies(p.Getenv)
+	through, err := proxy.FromEnvironment(p.Getenv)
 	if err != nil {
 		return statusclient.Config{}, err
 	}
@@ -160,7 +162,7 @@ func (c runCommand) vendor(p cli.Process) (statusclient.Config, error) {
 	return statusclient.Config{
 		BaseURL: c.BaseURL, Token: c.Token, TokenFile: c.TokenFile, Timeout: c.RequestTimeout, Concurrency: c.Concurrency,
 		UserAgent: "statusworker/" + versionString(), OnToken: func(token string) { p.Secrets.Add(token) },
-		RootCAs: trusted, Proxy: proxy,
+		RootCAs: trusted, Proxy: through,
 	}, nil
 }
 

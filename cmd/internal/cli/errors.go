@@ -22,20 +22,26 @@ func Usagef(format string, args ...any) error { return &UsageError{fmt.Errorf(fo
 // ErrReported is a fault that the command has reported already.
 var ErrReported = errors.New("reported")
 
-// FlagError says which flag and variable are wrong, with which value, and what is allowed.
-type FlagError struct {
+// SettingError says which flag and variable are wrong, with which value, and what is allowed.
+type SettingError struct {
+	// Flag and Variable are names; one of them may be empty.
 	Flag, Variable string
 	// Value is as it may be shown.
 	Value, Want string
 }
 
-func (e *FlagError) Error() string {
-	return fmt.Sprintf("%s is %s: want %s", flagName(e.Flag, e.Variable), e.Value, e.Want)
+func (e *SettingError) Error() string {
+	return fmt.Sprintf("%s is %s: want %s", settingName(e.Flag, e.Variable), e.Value, e.Want)
+}
+
+// BadVariable gives a [UsageError] about a variable that belongs to no flag. The value is shown as it is.
+func BadVariable(variable, value, want string) error {
+	return &UsageError{&SettingError{Variable: variable, Value: value, Want: want}}
 }
 
 // BadFlag gives a [UsageError] about a flag that one of the fields of the struct flags declares. The value is shown as it is.
 func BadFlag(flags any, flag, value, want string) error {
-	return &UsageError{&FlagError{Flag: flag, Variable: Variable(flags, flag), Value: value, Want: want}}
+	return &UsageError{&SettingError{Flag: flag, Variable: Variable(flags, flag), Value: value, Want: want}}
 }
 
 // Positive refuses a duration that is not more than 0.
@@ -56,14 +62,19 @@ func Variable(flags any, flag string) string {
 	return ""
 }
 
-// QuotedValue is about a flag or variable that has quotation marks around its value. It does not show the value, which may be a
-// secret.
-func QuotedValue(name string) error {
-	return Usagef("%s has quotation marks around its value: remove them; a shell takes them away, but an env file, a manifest and a secret keep them", name)
+// QuotedVariable is about a variable whose value is in quotation marks. It does not show the value, which may be a secret.
+func QuotedVariable(name string) error { return quoted("", name) }
+
+func quoted(flag, variable string) error {
+	return &UsageError{&SettingError{Flag: flag, Variable: variable, Value: "in quotation marks",
+		Want: "it without them: a shell takes them away, but an env file, a manifest and a secret keep them"}}
 }
 
-func flagName(flag, variable string) string {
-	if variable == "" {
+func settingName(flag, variable string) string {
+	switch {
+	case flag == "":
+		return "$" + variable
+	case variable == "":
 		return "--" + flag
 	}
 	return "--" + flag + " ($" + variable + ")"

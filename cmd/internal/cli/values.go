@@ -53,17 +53,17 @@ func word(ctx *kong.DecodeContext, target reflect.Value) error {
 // of a flag or a variable does not count: files and secrets end with a new line. Quotation marks around it are a mistake.
 func read(ctx *kong.DecodeContext, want string, set func(string) error) error {
 	bad := func(value string) error {
-		return &UsageError{&FlagError{Flag: ctx.Value.Name, Variable: ctx.Value.Tag.Get("var"), Value: value, Want: want}}
+		return &UsageError{&SettingError{Flag: ctx.Value.Name, Variable: ctx.Value.Tag.Get("var"), Value: value, Want: want}}
 	}
 	token := ctx.Scan.Pop()
 	// What begins with a dash is a flag, and no value, unless it is a negative number.
 	if token.IsEOL() || !token.IsValue() && !negative(token.String()) {
-		return Usagef("%s has no value: want %s", flagName(ctx.Value.Name, ctx.Value.Tag.Get("var")), want)
+		return Usagef("%s has no value: want %s", settingName(ctx.Value.Name, ctx.Value.Tag.Get("var")), want)
 	}
 	value := token.String()
 	if ctx.Value.Flag != nil {
 		if value = Trimmed(value); InQuotes(value) {
-			return QuotedValue(flagName(ctx.Value.Name, ctx.Value.Tag.Get("var")))
+			return quoted(ctx.Value.Name, ctx.Value.Tag.Get("var"))
 		}
 	}
 	if set(value) != nil {

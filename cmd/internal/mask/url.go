@@ -6,6 +6,9 @@ import (
 	"strings"
 )
 
+// Withheld is shown in the place of a value that may be a secret.
+const Withheld = `"(withheld)"`
+
 // URL is a server's URL as it was given, but without user and password: a user without one is a token.
 func URL(server string) string {
 	server = strings.TrimSpace(server)

@@ -1,4 +1,4 @@
-package main
+package telemetry
 
 import (
 	"cmp"
@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"math"
 	"net/url"
 	"strconv"
@@ -26,11 +27,17 @@ import (
 // something else than what was meant where they are wrong, or panic.
 type otelVariables func(name string) string
 
-// checkTracing checks OpenTelemetry's variables, and gives what the environment says of the service; nil where they name no
+// Check checks OpenTelemetry's variables. Where they name no receiver of traces, or switch tracing off, nothing is looked at.
+func Check(ctx context.Context, getenv func(string) string) error {
+	_, err := resourceOf(ctx, getenv, "")
+	return err
+}
+
+// resourceOf checks OpenTelemetry's variables, and gives what the environment says of the service; nil where they name no
 // receiver of traces, or switch tracing off. Nothing is looked at then.
-func checkTracing(ctx context.Context, getenv otelVariables) (*resource.Resource, error) {
+func resourceOf(ctx context.Context, getenv otelVariables, version string) (*resource.Resource, error) {
 	quoted := ""
-	about, err := check(ctx, func(name string) string {
+	about, err := check(ctx, version, func(name string) string {
 		value := getenv(name)
 		if cli.InQuotes(value) {
 			quoted = cmp.Or(quoted, name)
@@ -38,19 +45,19 @@ func checkTracing(ctx context.Context, getenv otelVariables) (*resource.Resource
 		return value
 	})
 	if quoted != "" && (about != nil || err != nil) {
-		return nil, cli.QuotedValue("$" + quoted)
+		return nil, cli.QuotedVariable(quoted)
 	}
 	return about, err
 }
 
-func check(ctx context.Context, getenv otelVariables) (*resource.Resource, error) {
+func check(ctx context.Context, version string, getenv otelVariables) (*resource.Resource, error) {
 	exporter := getenv("OTEL_TRACES_EXPORTER")
 	_, endpoint := getenv.otlp("ENDPOINT")
 	switch {
 	case strings.EqualFold(getenv("OTEL_SDK_DISABLED"), "true"), exporter == "none", exporter == "" && endpoint == "":
 		return nil, nil
 	case exporter != "" && exporter != "otlp":
-		return nil, cli.Usagef("$OTEL_TRACES_EXPORTER is %s: want otlp or none", schema.Quote(exporter))
+		return nil, cli.BadVariable("OTEL_TRACES_EXPORTER", schema.Quote(exporter), "otlp or none")
 	}
 	for _, check := range []func() error{
 		getenv.checkProtocol, getenv.checkEndpoint, getenv.checkHeaders, getenv.checkCompression,
@@ -62,7 +69,7 @@ func check(ctx context.Context, getenv otelVariables) (*resource.Resource, error
 	}
 	// What the environment says of the service comes last, and wins.
 	about, err := resource.New(ctx, resource.WithAttributes(attribute.String("service.name", "statusworker"),
-		attribute.String("service.version", versionString())), resource.WithHost(), resource.WithTelemetrySDK(), resource.WithFromEnv())
+		attribute.String("service.version", version)), resource.WithHost(), resource.WithTelemetrySDK(), resource.WithFromEnv())
 	if err != nil {
 		return nil, cli.Usagef("$OTEL_RESOURCE_ATTRIBUTES: %w", err)
 	}
@@ -73,7 +80,7 @@ func check(ctx context.Context, getenv otelVariables) (*resource.Resource, error
 func (getenv otelVariables) checkAttributes() error {
 	for _, name := range []string{"OTEL_RESOURCE_ATTRIBUTES", "OTEL_SERVICE_NAME"} {
 		if cli.InQuotes(getenv(name)) {
-			return cli.QuotedValue("$" + name)
+			return cli.QuotedVariable(name)
 		}
 	}
 	return nil
@@ -91,7 +98,7 @@ func (getenv otelVariables) otlp(setting string) (name, value string) {
 
 func (getenv otelVariables) checkProtocol() error {
 	if name, protocol := getenv.otlp("PROTOCOL"); name != "" && protocol != "http/protobuf" {
-		return cli.Usagef("$%s is %s: want http/protobuf (the receiver's HTTP port, 4318 by default)", name, schema.Quote(protocol))
+		return cli.BadVariable(name, schema.Quote(protocol), "http/protobuf (the receiver's HTTP port, 4318 by default)")
 	}
 	return nil
 }
@@ -103,17 +110,17 @@ func (getenv otelVariables) checkEndpoint() error {
 	}
 	u, err := url.Parse(value)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return cli.Usagef("$%s is %s: want a URL, such as http://127.0.0.1:4318", name, schema.Quote(mask.URL(value)))
+		return cli.BadVariable(name, schema.Quote(mask.URL(value)), "a URL, such as http://127.0.0.1:4318")
 	}
 	if err := statusclient.CheckPort(u); err != nil {
-		return cli.Usagef("$%s is %s: want a URL, such as http://127.0.0.1:4318 (%w)", name, schema.Quote(mask.URL(value)), err)
+		return cli.BadVariable(name, schema.Quote(mask.URL(value)), fmt.Sprintf("a URL, such as http://127.0.0.1:4318 (%v)", err))
 	}
 	return nil
 }
 
 func (getenv otelVariables) checkCompression() error {
 	if name, value := getenv.otlp("COMPRESSION"); name != "" && value != "gzip" && value != "none" {
-		return cli.Usagef("$%s is %s: want gzip or none", name, schema.Quote(value))
+		return cli.BadVariable(name, schema.Quote(value), "gzip or none")
 	}
 	return nil
 }
@@ -124,7 +131,7 @@ func (getenv otelVariables) checkTimeout() error {
 		return nil
 	}
 	if n, err := strconv.Atoi(value); err != nil || n < 0 || n > math.MaxInt32 {
-		return cli.Usagef("$%s is %s: want %s", name, schema.Quote(value), wantMilliseconds)
+		return cli.BadVariable(name, schema.Quote(value), wantMilliseconds)
 	}
 	return nil
 }
@@ -136,7 +143,7 @@ func (getenv otelVariables) checkCertificates() error {
 	given, path := getenv.otlp("CERTIFICATE")
 	if given != "" {
 		if err := credential.AddCertificates(x509.NewCertPool(), path); err != nil {
-			return cli.Usagef("$%s is %s: want a file with certificates in PEM (%w)", given, path, err)
+			return cli.BadVariable(given, path, fmt.Sprintf("a file with certificates in PEM (%v)", err))
 		}
 	}
 	for _, prefix := range []string{"OTEL_EXPORTER_OTLP_TRACES_CLIENT_", "OTEL_EXPORTER_OTLP_CLIENT_"} {
@@ -145,22 +152,22 @@ func (getenv otelVariables) checkCertificates() error {
 			continue
 		}
 		if certificate == "" || key == "" {
-			return cli.Usagef("$%[1]sCERTIFICATE and $%[1]sKEY go together: want both or none", prefix)
+			return cli.BadVariable(prefix+"CERTIFICATE", "one of two", fmt.Sprintf("$%sKEY with it, or none of them", prefix))
 		}
 		given = prefix + "CERTIFICATE"
 		if err := credential.Readable(certificate); err != nil {
-			return cli.Usagef("$%s is %s: want a certificate with its key in $%sKEY (%w)", given, certificate, prefix, err)
+			return cli.BadVariable(given, certificate, fmt.Sprintf("a certificate with its key in $%sKEY (%v)", prefix, err))
 		}
 		if err := credential.Readable(key); err != nil {
-			return cli.Usagef("$%sKEY is %s: want a file with the key of $%s (%w)", prefix, key, given, err)
+			return cli.BadVariable(prefix+"KEY", key, fmt.Sprintf("a file with the key of $%s (%v)", given, err))
 		}
 		if _, err := tls.LoadX509KeyPair(certificate, key); err != nil {
-			return cli.Usagef("$%s is %s: want a certificate with its key in $%sKEY (%w)", given, certificate, prefix, err)
+			return cli.BadVariable(given, certificate, fmt.Sprintf("a certificate with its key in $%sKEY (%v)", prefix, err))
 		}
 		break
 	}
 	if given != "" && getenv.insecure() {
-		return cli.Usagef("$%s is set, and traces are sent by http: want an https endpoint with a certificate", given)
+		return cli.BadVariable(given, "set, and traces are sent by http", "an https endpoint with a certificate")
 	}
 	return nil
 }
@@ -174,8 +181,6 @@ func (getenv otelVariables) insecure() bool {
 	return strings.HasPrefix(strings.ToLower(endpoint), "http:")
 }
 
-const withheldValue = `"(withheld)"`
-
 // checkHeaders looks at both variables: OpenTelemetry tells of each what it cannot read. Neither keys nor values are shown,
 // since a key that is none may be a secret.
 func (getenv otelVariables) checkHeaders() error {
@@ -186,7 +191,7 @@ func (getenv otelVariables) checkHeaders() error {
 		}
 		for i, pair := range strings.Split(text, ",") {
 			if _, _, err := header(pair); err != nil {
-				return cli.Usagef("$%s is %s (pair %d %w): want key=value, separated by commas, with values percent-encoded", name, withheldValue, i+1, err)
+				return cli.BadVariable(name, fmt.Sprintf("%s (pair %d %v)", mask.Withheld, i+1, err), "key=value, separated by commas, with values percent-encoded")
 			}
 		}
 	}
@@ -198,9 +203,12 @@ var (
 	endpointVariables = []string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"}
 )
 
-// headerSecrets are the values of the headers for the receiver, which may repeat them: whole, and without a scheme before them
-// such as Bearer.
-func headerSecrets(getenv otelVariables) (all []string) {
+// Secrets are the users and passwords in the endpoints, and the values of the headers for the receiver, which may repeat them:
+// whole, and without a scheme before them such as Bearer.
+func Secrets(getenv func(string) string) (all []string) {
+	for _, name := range endpointVariables {
+		all = append(all, mask.UserInfo(getenv(name))...)
+	}
 	for _, name := range headerVariables {
 		for pair := range strings.SplitSeq(getenv(name), ",") {
 			_, value, err := header(pair)
@@ -261,7 +269,7 @@ func (getenv otelVariables) checkNumbers() error {
 			continue
 		}
 		if n, err := strconv.Atoi(value); err != nil || n < number.least || n > number.most {
-			return cli.Usagef("$%s is %s: want %s", number.name, schema.Quote(value), number.want)
+			return cli.BadVariable(number.name, schema.Quote(value), number.want)
 		}
 	}
 	return nil
@@ -275,9 +283,9 @@ func (getenv otelVariables) checkSampler() error {
 		return nil
 	case "traceidratio", "parentbased_traceidratio":
 		if ratio, err := strconv.ParseFloat(arg, 64); arg != "" && (err != nil || !(ratio >= 0 && ratio <= 1)) {
-			return cli.Usagef("$OTEL_TRACES_SAMPLER_ARG is %s: want a number from 0 to 1", schema.Quote(arg))
+			return cli.BadVariable("OTEL_TRACES_SAMPLER_ARG", schema.Quote(arg), "a number from 0 to 1")
 		}
 		return nil
 	}
-	return cli.Usagef("$OTEL_TRACES_SAMPLER is %s: want always_on, always_off, traceidratio, or one of them after parentbased_", schema.Quote(name))
+	return cli.BadVariable("OTEL_TRACES_SAMPLER", schema.Quote(name), "always_on, always_off, traceidratio, or one of them after parentbased_")
 }

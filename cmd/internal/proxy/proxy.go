@@ -1,4 +1,5 @@
-package main
+// Package proxy selects the proxy for outgoing requests, from the environment.
+package proxy
 
 import (
 	"cmp"
@@ -18,13 +19,13 @@ import (
 	"statusworker/statusclient"
 )
 
-// proxyVariables name the proxies for requests to the vendor and to the receiver of traces.
-var proxyVariables = []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"}
+// variables name the proxies for requests to the vendor and to the receiver of traces.
+var variables = []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"}
 
-// proxies returns the function that selects the proxy for a URL from the environment. It rejects a malformed value: package
+// FromEnvironment returns the function that selects the proxy for a URL from the environment. It rejects a malformed value: package
 // httpproxy ignores one, and requests then bypass the proxy.
-func proxies(getenv func(string) string) (func(*url.URL) (*url.URL, error), error) {
-	for _, name := range proxyVariables {
+func FromEnvironment(getenv func(string) string) (func(*url.URL) (*url.URL, error), error) {
+	for _, name := range variables {
 		if err := checkProxy(name, getenv(name)); err != nil {
 			return nil, err
 		}
@@ -41,16 +42,24 @@ func proxies(getenv func(string) string) (func(*url.URL) (*url.URL, error), erro
 	return cfg.ProxyFunc(), nil
 }
 
+// Secrets are the users and passwords in the variables.
+func Secrets(getenv func(string) string) (all []string) {
+	for _, name := range variables {
+		all = append(all, mask.UserInfo(getenv(name))...)
+	}
+	return all
+}
+
 func checkProxy(name, value string) error {
 	if value == "" {
 		return nil
 	}
 	if cli.InQuotes(value) {
-		return cli.QuotedValue("$" + name)
+		return cli.QuotedVariable(name)
 	}
-	show := withheldValue // it may hold a password
+	show := mask.Withheld // it may hold a password
 	bad := func(why error) error {
-		return cli.Usagef("$%s is %s: want the URL of a proxy, such as http://proxy.example:3128 (%w)", name, show, why)
+		return cli.BadVariable(name, show, fmt.Sprintf("the URL of a proxy, such as http://proxy.example:3128 (%v)", why))
 	}
 	full := value
 	if !strings.Contains(value, "://") {
@@ -80,13 +89,13 @@ func checkProxy(name, value string) error {
 
 func checkNoProxy(name, value string) error {
 	if cli.InQuotes(value) {
-		return cli.QuotedValue("$" + name)
+		return cli.QuotedVariable(name)
 	}
 	for entry := range strings.SplitSeq(value, ",") {
 		if entry = strings.TrimSpace(entry); entry == "" || entry == "*" || exempts(entry) {
 			continue
 		}
-		return cli.Usagef("$%s has the entry %s: want host names, addresses, networks such as 10.0.0.0/8, or *, separated by commas", name, schema.Quote(mask.URL(entry)))
+		return cli.BadVariable(name, "a list with "+schema.Quote(mask.URL(entry)), "host names, addresses, networks such as 10.0.0.0/8, or *, separated by commas")
 	}
 	return nil
 }

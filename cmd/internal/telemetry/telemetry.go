@@ -1,4 +1,5 @@
-package main
+// Package telemetry sends traces, as the variables of OpenTelemetry ask for.
+package telemetry
 
 import (
 	"context"
@@ -17,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"statusworker/cmd/internal/logbridge"
+	"statusworker/cmd/internal/proxy"
 )
 
 const (
@@ -26,17 +28,19 @@ const (
 	otelWarns = slog.Level(-1)
 )
 
-// tracing makes what OpenTelemetry's own variables ask for. Where they name no receiver of traces, or switch tracing off, the
+// Start makes what OpenTelemetry's own variables ask for. Where they name no receiver of traces, or switch tracing off, the
 // tracer is nil, and nothing is made.
-func tracing(ctx context.Context, getenv func(string) string, log *logrus.Logger) (tracer trace.Tracer, flush func(), err error) {
-	about, err := checkTracing(ctx, getenv)
+func Start(
+	ctx context.Context, getenv func(string) string, version string, log *logrus.Logger,
+) (tracer trace.Tracer, flush func(), err error) {
+	about, err := resourceOf(ctx, getenv, version)
 	if err != nil {
 		return nil, nil, err
 	}
 	if about == nil {
 		return nil, func() {}, nil
 	}
-	proxy, err := proxies(getenv)
+	through, err := proxy.FromEnvironment(getenv)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -45,7 +49,7 @@ func tracing(ctx context.Context, getenv func(string) string, log *logrus.Logger
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
 		complaints.Warn("traces are not sent; the work goes on without them", logrus.ErrorKey, err)
 	}))
-	out, err := otlptracehttp.New(ctx, otlptracehttp.WithProxy(func(r *http.Request) (*url.URL, error) { return proxy(r.URL) }))
+	out, err := otlptracehttp.New(ctx, otlptracehttp.WithProxy(func(r *http.Request) (*url.URL, error) { return through(r.URL) }))
 	if err != nil {
 		return nil, nil, fmt.Errorf("sending traces: %w", err)
 	}

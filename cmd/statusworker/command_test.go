@@ -202,21 +202,6 @@ func TestEmptyVariableCountsAsUnset(t *testing.T) {
 	says(t, "standard error", &c.exits(exitUsage).stderr, "--api-token") // it came as far as the token
 }
 
-func TestEveryFlagOfAConfigExists(t *testing.T) {
-	names := map[string]bool{}
-	for _, f := range flagsOf(t, "run") {
-		names[f.Name] = true
-	}
-	for field, flag := range flagOf {
-		if !names[flag] {
-			t.Errorf("flagOf[%q] is %q, and `run` has no such flag", field, flag)
-		}
-		if cli.Variable(workerFlags{}, flag) == "" {
-			t.Errorf("flag %s has no variable", flag)
-		}
-	}
-}
-
 func TestEveryFlagHasAVariable(t *testing.T) {
 	of := map[string]string{}
 	for _, name := range []string{"run", "provision"} {

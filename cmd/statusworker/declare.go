@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/connect"
 	"statusworker/cmd/internal/terminal"
 	"statusworker/schema"
 	"statusworker/statusclient"
@@ -23,8 +24,8 @@ type declareCommand struct {
 	Data             string   `name:"data" placeholder:"FILE" help:"File with a JSON object whose members go into each message, such as a customer's reference; - is standard input."`
 	IncludeAIResults *bool    `name:"include-ai-results" negatable:"" help:"Whether the identifiers were declared at the vendor with CX AI results; unsaid means yes."`
 
-	brokerFlags  `embed:"" group:"NATS"`
-	cli.LogFlags `embed:"" group:"Log"`
+	connect.Flags `embed:"" group:"NATS"`
+	cli.LogFlags  `embed:"" group:"Log"`
 }
 
 // Run publishes declared messages and waits until the broker has answered for each.
@@ -40,16 +41,16 @@ func (c declareCommand) Run(ctx context.Context, p cli.Process) error {
 	if len(c.IDs) == 0 && terminal.Is(p.Stdin) {
 		say(p.Stderr, "reading declared messages from the terminal, one JSON object a line; Ctrl-D ends")
 	}
-	nc, err := c.connect(ctx, clientName(), log)
+	nc, err := c.Connect(ctx, clientName(), log)
 	if err != nil {
 		return notDeclared(ctx, p, err)
 	}
-	defer closeConnection(nc)
+	defer connect.Close(nc)
 	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(declareWindow+2), jetstream.WithPublishAsyncTimeout(declareAckWithin))
 	if err != nil {
 		return fmt.Errorf("using JetStream: %w", err)
 	}
-	err = settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
+	err = connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
 		_, err := js.Stream(ctx, schema.StreamDeclared)
 		return err
 	})

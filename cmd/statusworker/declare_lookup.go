@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/internal/connect"
 	"statusworker/schema"
 	"statusworker/schema/lifecycle"
 	"statusworker/schema/permission"
@@ -33,7 +34,7 @@ func placesToLook(ctx context.Context, js jetstream.JetStream, log logrus.FieldL
 	var may []place
 	var denied []string
 	for _, p := range places {
-		err := settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
+		err := connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
 			ctx, cancel := context.WithTimeout(ctx, declareAckWithin)
 			defer cancel()
 			_, err := p.holds(ctx, js.Conn(), noInteraction)

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/connect"
 	"statusworker/schema"
 	"statusworker/schema/permission"
 	"statusworker/schema/topology"
@@ -74,7 +75,7 @@ func (d *declaring) run(ctx, leave context.Context, from source) error {
 	denied, deny := context.WithCancel(context.Background())
 	defer deny()
 	defer permission.OnDenied(d.js.Conn(), func(err error) {
-		stopReading(withoutRight(err))
+		stopReading(connect.ExplainDenied(err))
 		time.AfterFunc(deniedGrace, deny)
 	}, d.subjects()...)()
 	candidates := make(chan candidate, declareWindow)

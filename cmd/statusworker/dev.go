@@ -18,6 +18,8 @@ import (
 
 	"statusworker/cmd/embedded"
 	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/connect"
+	"statusworker/cmd/internal/flags"
 	"statusworker/cmd/internal/terminal"
 	"statusworker/consumer"
 	"statusworker/publisher"
@@ -88,14 +90,14 @@ func (c devCommand) open(ctx context.Context, within string, notes *devNotes) (_
 		return nil, err
 	}
 	s.run = runCommand{
-		brokerFlags: brokerFlags{NATSURL: s.broker.URL(), InboxPrefix: nats.InboxPrefix[:len(nats.InboxPrefix)-1]},
-		vendorFlags: vendorFlags{baseURLFlags: baseURLFlags{BaseURL: s.vendor.URL()}, Token: simulator.DefaultToken},
+		Flags:  connect.Flags{NATSURL: s.broker.URL(), InboxPrefix: nats.InboxPrefix[:len(nats.InboxPrefix)-1]},
+		Vendor: flags.Vendor{Base: flags.Base{BaseURL: s.vendor.URL()}, Token: simulator.DefaultToken},
 	}
-	s.run.timingFlags, s.run.workFlags = devTiming(c.Speed, c.Count, c.Redelivery)
+	s.run.Timing, s.run.Work = devTiming(c.Speed, c.Count, c.Redelivery)
 	if s.cfg, err = s.run.config(s.log); err != nil {
 		return nil, err
 	}
-	if s.nc, err = s.run.connect(ctx, "statusworker dev", s.log); err != nil {
+	if s.nc, err = s.run.Connect(ctx, "statusworker dev", s.log); err != nil {
 		return nil, err
 	}
 	if s.js, err = jetstream.New(s.nc); err != nil {
@@ -110,7 +112,7 @@ func (c devCommand) open(ctx context.Context, within string, notes *devNotes) (_
 // close stops what was started, and removes the broker's folder.
 func (s *devStage) close() error {
 	if s.nc != nil {
-		closeConnection(s.nc)
+		connect.Close(s.nc)
 	}
 	if s.vendor != nil {
 		s.vendor.Close()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"statusworker/cmd/internal/flags"
 	"statusworker/consumer"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
@@ -129,15 +130,15 @@ func scaled(d time.Duration, speed float64) time.Duration { return time.Duration
 
 // devTiming scales the guidance, and with it what a worker waits for. The broker and this machine do not get faster:
 // so the deadline and the grace have a part that is not scaled.
-func devTiming(speed float64, count int, mode consumer.Mode) (timingFlags, workFlags) {
+func devTiming(speed float64, count int, mode consumer.Mode) (flags.Timing, flags.Work) {
 	slow := 2*time.Second + time.Duration(count)*2*time.Millisecond
 	if mode == consumer.Nak {
 		slow += 2 * time.Second // each wait is a second longer
 	}
-	return timingFlags{
+	return flags.Timing{
 			AudioInterval: scaled(consumer.Guidance.Audio, speed), ChatInterval: scaled(consumer.Guidance.Chat, speed),
 			TranscriptInterval: scaled(consumer.Guidance.Transcript, speed), RequestTimeout: 2 * time.Second,
-		}, workFlags{
+		}, flags.Work{
 			Deadline: scaled(115*time.Second, speed) + slow, NotFoundGrace: scaled(20*time.Second, speed) + slow/2,
 			FailedStatus: []string{devFailedStatus},
 			Concurrency:  64, StretchLimit: time.Minute, ShutdownTimeout: 3 * time.Second,

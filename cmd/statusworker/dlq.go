@@ -15,6 +15,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/connect"
 	"statusworker/cmd/internal/terminal"
 	"statusworker/publisher/dlq"
 	"statusworker/schema"
@@ -119,9 +120,9 @@ func asFilterUsage(err error) error {
 
 // dlqFlags are those of every command of the dead-letter queue.
 type dlqFlags struct {
-	waitFlags
-	brokerFlags  `embed:"" group:"NATS"`
-	cli.LogFlags `embed:"" group:"Log"`
+	connect.Wait
+	connect.Flags `embed:"" group:"NATS"`
+	cli.LogFlags  `embed:"" group:"Log"`
 }
 
 // newQueue makes a dead-letter queue on the streams that are there.
@@ -133,28 +134,28 @@ func (f dlqFlags) open(ctx context.Context, p cli.Process, make newQueue) (d *dl
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	bounded, cancel, err := f.bound(ctx)
+	bounded, cancel, err := f.Bound(ctx)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	defer cancel()
 	// What cannot be sent at once must not be sent later: see package dlq.
-	nc, err := f.connect(bounded, clientName(), log)
+	nc, err := f.Connect(bounded, clientName(), log)
 	if err != nil {
-		return nil, nil, nil, f.unanswered(bounded, err)
+		return nil, nil, nil, f.Unanswered(bounded, err)
 	}
 	js, err := jetstream.New(nc)
 	if err == nil {
-		err = settledBroker(bounded, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
+		err = connect.Settled(bounded, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
 			d, err = make(ctx, js)
 			return err
 		})
 	}
 	if err != nil {
-		closeConnection(nc)
-		return nil, nil, nil, f.unanswered(bounded, err)
+		connect.Close(nc)
+		return nil, nil, nil, f.Unanswered(bounded, err)
 	}
-	return d, log, func() { closeConnection(nc) }, nil
+	return d, log, func() { connect.Close(nc) }, nil
 }
 
 type dlqLsCommand struct {

@@ -15,6 +15,8 @@ import (
 
 	"statusworker/cmd/doctor"
 	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/connect"
+	"statusworker/cmd/internal/flags"
 	"statusworker/cmd/internal/mask"
 	"statusworker/cmd/internal/telemetry"
 	"statusworker/cmd/internal/terminal"
@@ -27,25 +29,25 @@ import (
 type doctorCommand struct {
 	Output string `name:"output" short:"o" default:"text" enum:"text,json" help:"One of ${enum}."`
 
-	brokerFlags `embed:"" group:"NATS"`
-	vendorFlags `embed:"" group:"ElevateAI"`
-	timingFlags `embed:"" group:"Timing"`
-	workFlags   `embed:"" group:"Work"`
+	connect.Flags `embed:"" group:"NATS"`
+	flags.Vendor  `embed:"" group:"ElevateAI"`
+	flags.Timing  `embed:"" group:"Timing"`
+	flags.Work    `embed:"" group:"Work"`
 	// These are taken so that a worker's command line can be examined as it is. They must be good, and nothing more.
-	adminFlags   `embed:"" group:"Admin"`
+	flags.Admin  `embed:"" group:"Admin"`
 	cli.LogFlags `embed:"" group:"Log"`
 }
 
 // Run examines all that a worker with the same flags needs.
 func (c doctorCommand) Run(ctx context.Context, p cli.Process) error {
-	worker := runCommand{brokerFlags: c.brokerFlags, vendorFlags: c.vendorFlags, timingFlags: c.timingFlags, workFlags: c.workFlags}
+	worker := runCommand{Flags: c.Flags, Vendor: c.Vendor, Timing: c.Timing, Work: c.Work}
 	cfg, err := worker.config(nil)
 	if err != nil {
 		return err
 	}
 	silent := logrus.New()
 	silent.SetOutput(io.Discard) // the findings say it
-	options, err := c.options(clientName(), silent, newWatcher(silent, c.hint))
+	options, err := c.Options(clientName(), silent)
 	if err != nil {
 		return err
 	}
@@ -58,25 +60,25 @@ func (c doctorCommand) Run(ctx context.Context, p cli.Process) error {
 	case noVendor == nil:
 		defer client.Close()
 	case !aboutToken(noVendor):
-		return asUsage(noVendor)
+		return flags.AsUsage(noVendor)
 	}
 	if err := telemetry.Check(ctx, p.Getenv); err != nil {
 		return err
 	}
-	if err := c.adminFlags.check(); err != nil {
+	if err := c.Admin.Check(); err != nil {
 		return err
 	}
 	found := doctor.Examine(ctx, doctor.Target{
 		Connect: func() (*nats.Conn, error) {
 			nc, err := nats.Connect(c.NATSURL, append(options, nats.NoReconnect(), nats.Timeout(connectOnce))...)
 			if err != nil {
-				return nil, fmt.Errorf("connecting to NATS at %s: %w", c.shownURL(), err)
+				return nil, fmt.Errorf("connecting to NATS at %s: %w", c.ShownURL(), err)
 			}
 			return nc, nil
 		},
 		FixConnection: func(err error) string {
-			if hopeless(err) {
-				return c.hint(err)
+			if connect.Permanent(err) {
+				return c.Hint(err)
 			}
 			return "start the server, or correct --nats-url ($NATS_URL)"
 		},
@@ -90,7 +92,7 @@ func (c doctorCommand) Run(ctx context.Context, p cli.Process) error {
 			differ, err := topology.Compare(ctx, js, set)
 			return slices.DeleteFunc(differ, func(d topology.Difference) bool { return !d.Risk }), err
 		},
-		Vendor: client, NoVendor: asUsage(noVendor), Work: cfg,
+		Vendor: client, NoVendor: flags.AsUsage(noVendor), Work: cfg,
 	})
 	if c.Output == "json" {
 		e := json.NewEncoder(p.Stdout)

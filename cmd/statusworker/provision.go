@@ -12,6 +12,8 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/connect"
+	"statusworker/cmd/internal/flags"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
@@ -29,10 +31,10 @@ type provisionCommand struct {
 	Update           bool           `name:"update" help:"Change what is there and differs."`
 	Timeout          time.Duration  `name:"timeout" default:"60s" help:"How long to wait for a broker that does not answer."`
 
-	brokerFlags  `embed:"" group:"NATS"`
-	baseURLFlags `embed:"" group:"ElevateAI"`
-	timingFlags  `embed:"" group:"Timing"`
-	cli.LogFlags `embed:"" group:"Log"`
+	connect.Flags `embed:"" group:"NATS"`
+	flags.Base    `embed:"" group:"ElevateAI"`
+	flags.Timing  `embed:"" group:"Timing"`
+	cli.LogFlags  `embed:"" group:"Log"`
 
 	given func(flag string) bool
 }
@@ -52,27 +54,27 @@ func (c provisionCommand) Run(ctx context.Context, p cli.Process, k *kong.Contex
 	}
 	// Longer than for those who look, because a broker may be starting beside it; not for good, because a job that ends
 	// by itself leaves its log.
-	wait := waitFlags{Timeout: c.Timeout}
-	bounded, cancel, err := wait.bound(ctx)
+	wait := connect.Wait{Timeout: c.Timeout}
+	bounded, cancel, err := wait.Bound(ctx)
 	if err != nil {
 		return err
 	}
 	defer cancel()
-	return wait.unanswered(bounded, unfinished(ctx, c.provision(bounded, p, log, cfg), "not all is provisioned; run it again, which leaves alone what is there"))
+	return wait.Unanswered(bounded, unfinished(ctx, c.provision(bounded, p, log, cfg), "not all is provisioned; run it again, which leaves alone what is there"))
 }
 
 func (c provisionCommand) provision(ctx context.Context, p cli.Process, log logrus.FieldLogger, cfg consumer.Config) error {
-	nc, err := c.connect(ctx, clientName(), log)
+	nc, err := c.Connect(ctx, clientName(), log)
 	if err != nil {
 		return err
 	}
-	defer closeConnection(nc)
+	defer connect.Close(nc)
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return fmt.Errorf("using JetStream: %w", err)
 	}
 	if c.Redelivery == asItIs {
-		err := settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
+		err := connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
 			c.Redelivery, err = consumer.Detect(ctx, js)
 			return err
 		})
@@ -87,7 +89,7 @@ func (c provisionCommand) provision(ctx context.Context, p cli.Process, log logr
 		return err
 	}
 	var set topology.Set
-	err = settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
+	err = connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
 		set, err = c.wanted(ctx, js, cfg)
 		return err
 	})
@@ -120,7 +122,7 @@ const asItIs consumer.Mode = "auto"
 
 // config checks the flags.
 func (c provisionCommand) config(log logrus.FieldLogger) (consumer.Config, error) {
-	intervals, err := c.intervals(c.baseURLFlags)
+	intervals, err := c.Intervals(c.Base)
 	if err != nil {
 		return consumer.Config{}, err
 	}
@@ -150,7 +152,7 @@ func (c provisionCommand) config(log logrus.FieldLogger) (consumer.Config, error
 		Deadline: math.MaxInt64, // the workers' own; no stream or consumer depends on it
 	}
 	if err := cfg.Check(); err != nil {
-		return cfg, asUsage(err)
+		return cfg, flags.AsUsage(err)
 	}
 	return cfg, nil
 }

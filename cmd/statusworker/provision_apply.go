@@ -10,6 +10,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/connect"
 	"statusworker/consumer"
 	"statusworker/schema"
 	"statusworker/schema/topology"
@@ -51,7 +52,7 @@ func (c provisionCommand) apply(
 		return cli.ErrReported
 	}
 	// What an attempt has made, the next one finds: a broker may begin to elect between any two of them.
-	err = settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
+	err = connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
 		made, err := topology.Create(ctx, js, set)
 		for _, object := range made {
 			say(p.Stdout, "created %s", object)
@@ -82,14 +83,14 @@ var errForeign = errors.New("another consumer takes messages away: find the stre
 func (provisionCommand) look(
 	ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger, set topology.Set,
 ) (found []topology.Difference, report topology.Report, err error) {
-	err = settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
+	err = connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
 		found, err = topology.Compare(ctx, js, set)
 		return err
 	})
 	if err != nil {
 		return nil, topology.Report{}, err
 	}
-	err = settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
+	err = connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
 		report, err = topology.Inspect(ctx, js, set)
 		return err
 	})
@@ -100,7 +101,7 @@ func (provisionCommand) look(
 func (c provisionCommand) update(
 	ctx context.Context, js jetstream.JetStream, p cli.Process, log logrus.FieldLogger, set topology.Set,
 ) error {
-	err := settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
+	err := connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
 		changed, err := topology.Update(ctx, js, set)
 		for _, object := range changed {
 			say(p.Stdout, "updated %s", object)
@@ -140,7 +141,7 @@ func (c provisionCommand) update(
 func (c provisionCommand) redeliver(
 	ctx context.Context, js jetstream.JetStream, p cli.Process, log logrus.FieldLogger, set topology.Set, undelivered []topology.Undelivered,
 ) error {
-	return settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
+	return connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
 		if c.Redelivery == consumer.Nak {
 			bucket, err := js.Stream(ctx, schema.StreamWorkers)
 			if err != nil {

@@ -16,6 +16,8 @@ import (
 
 	"statusworker/cmd/admin"
 	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/connect"
+	"statusworker/cmd/internal/flags"
 	"statusworker/cmd/internal/mask"
 	"statusworker/cmd/internal/proxy"
 	"statusworker/cmd/internal/telemetry"
@@ -26,12 +28,12 @@ import (
 )
 
 type runCommand struct {
-	brokerFlags  `embed:"" group:"NATS"`
-	vendorFlags  `embed:"" group:"ElevateAI"`
-	timingFlags  `embed:"" group:"Timing"`
-	workFlags    `embed:"" group:"Work"`
-	adminFlags   `embed:"" group:"Admin"`
-	cli.LogFlags `embed:"" group:"Log"`
+	connect.Flags `embed:"" group:"NATS"`
+	flags.Vendor  `embed:"" group:"ElevateAI"`
+	flags.Timing  `embed:"" group:"Timing"`
+	flags.Work    `embed:"" group:"Work"`
+	flags.Admin   `embed:"" group:"Admin"`
+	cli.LogFlags  `embed:"" group:"Log"`
 }
 
 // Run works until the process is told to stop.
@@ -57,18 +59,18 @@ func (c runCommand) Run(ctx context.Context, p cli.Process) error {
 	cfg.Tracer = tracer
 	metrics := admin.NewMetrics(versionString(), runtime.Version())
 	cfg.Observer = metrics
-	server, stopServing, err := c.listen(metrics)
+	server, stopServing, err := c.Listen(metrics)
 	if err != nil {
 		return err
 	}
 	defer stopServing()
 
-	server.Waiting("waiting for NATS at " + c.shownURL())
-	nc, err := c.connect(ctx, clientName(), log, watchful()...)
+	server.Waiting("waiting for NATS at " + c.ShownURL())
+	nc, err := c.Connect(ctx, clientName(), log, connect.Watchful()...)
 	if err != nil {
 		return stopped(ctx, err)
 	}
-	defer closeConnection(nc)
+	defer connect.Close(nc)
 	server.Connected(nc)
 	js, err := jetstream.New(nc)
 	if err != nil {
@@ -100,8 +102,8 @@ func (c runCommand) Run(ctx context.Context, p cli.Process) error {
 	if !untold() {
 		<-told
 	}
-	if last := nc.LastError(); errors.Is(err, nats.ErrConnectionClosed) && unwelcome(last) {
-		err = fmt.Errorf("NATS at %s does not let this worker in any more: %w; %s", c.shownURL(), last, c.hint(last))
+	if last := nc.LastError(); errors.Is(err, nats.ErrConnectionClosed) && connect.CredentialsRejected(last) {
+		err = fmt.Errorf("NATS at %s does not let this worker in any more: %w; %s", c.ShownURL(), last, c.Hint(last))
 	}
 	stats, published := worker.Stats(), outcomes.Stats()
 	deadLetters := uint64(0)
@@ -116,11 +118,11 @@ func (c runCommand) Run(ctx context.Context, p cli.Process) error {
 }
 
 func (c runCommand) config(log logrus.FieldLogger) (consumer.Config, error) {
-	intervals, err := c.intervals(c.baseURLFlags)
+	intervals, err := c.Intervals(c.Base)
 	if err != nil {
 		return consumer.Config{}, err
 	}
-	if err := c.workFlags.check(); err != nil {
+	if err := c.Work.Check(); err != nil {
 		return consumer.Config{}, err
 	}
 	cfg := consumer.Config{
@@ -133,7 +135,7 @@ func (c runCommand) config(log logrus.FieldLogger) (consumer.Config, error) {
 		cfg.FailedStatuses = append(cfg.FailedStatuses, schema.Status(status))
 	}
 	if err := cfg.Check(); err != nil {
-		return cfg, asUsage(err)
+		return cfg, flags.AsUsage(err)
 	}
 	return cfg, nil
 }
@@ -145,7 +147,7 @@ func (c runCommand) client(p cli.Process) (*statusclient.Client, error) {
 	}
 	client, err := statusclient.New(cfg)
 	if err != nil {
-		return nil, asUsage(err)
+		return nil, flags.AsUsage(err)
 	}
 	return client, nil
 }
@@ -155,7 +157,7 @@ func (c runCommand) vendor(p cli.Process) (statusclient.Config, error) {
 	if err != nil {
 		return statusclient.Config{}, err
 	}
-	trusted, err := c.trusted()
+	trusted, err := c.Trusted()
 	if err != nil {
 		return statusclient.Config{}, err
 	}
@@ -170,7 +172,7 @@ func (c runCommand) vendor(p cli.Process) (statusclient.Config, error) {
 func newWorker(ctx context.Context, js jetstream.JetStream, client consumer.StatusClient, cfg consumer.Config, log logrus.FieldLogger) (*consumer.Worker, *publisher.Publisher, error) {
 	var worker *consumer.Worker
 	var outcomes *publisher.Publisher
-	err := settledBroker(ctx, js, cfg.Log, func(ctx context.Context, js jetstream.JetStream) error {
+	err := connect.Settled(ctx, js, cfg.Log, func(ctx context.Context, js jetstream.JetStream) error {
 		if err := checkTopology(ctx, js, cfg); err != nil {
 			return err
 		}
@@ -195,7 +197,7 @@ func checkOutcomesAge(ctx context.Context, js jetstream.JetStream, deadline time
 		return fmt.Errorf("reading stream %s: %w", schema.StreamOutcomes, err)
 	}
 	if age := stream.CachedInfo().Config.MaxAge; age > 0 && age <= deadline {
-		return cli.BadFlag(workFlags{}, "deadline", schema.Duration(deadline),
+		return cli.BadFlag(flags.Work{}, "deadline", schema.Duration(deadline),
 			fmt.Sprintf("less than %s, for which outcomes are kept: they tell that an interaction has ended; or have them kept longer, by --max-age and --update of `statusworker provision`", schema.Duration(age)))
 	}
 	return nil
@@ -215,15 +217,6 @@ func unfinished(ctx context.Context, err error, what string) error {
 		return errors.New("stopped: " + what)
 	}
 	return err
-}
-
-// closeConnection sends what is still to be sent, and waits until it is.
-func closeConnection(nc *nats.Conn) {
-	if nc.Status() == nats.CONNECTED {
-		// Acks are sent without waiting for an answer; what is lost of them is delivered again.
-		_ = nc.FlushTimeout(2 * time.Second)
-	}
-	nc.Close()
 }
 
 func clientName() string { return fmt.Sprintf("statusworker on %s (pid %d)", hostName(), os.Getpid()) }

@@ -12,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/connect"
 	"statusworker/cmd/internal/patience"
 	"statusworker/cmd/internal/terminal"
 	"statusworker/consumer/overview"
@@ -21,9 +22,9 @@ type statusCommand struct {
 	Watch  bool   `name:"watch" short:"w" help:"Look again every 2 s until Ctrl-C, and wait for the broker as long; on a terminal in place."`
 	Output string `name:"output" short:"o" default:"table" enum:"table,json" help:"One of ${enum}; json is one object a line."`
 
-	waitFlags
-	brokerFlags  `embed:"" group:"NATS"`
-	cli.LogFlags `embed:"" group:"Log"`
+	connect.Wait
+	connect.Flags `embed:"" group:"NATS"`
+	cli.LogFlags  `embed:"" group:"Log"`
 }
 
 const (
@@ -38,7 +39,7 @@ func (c statusCommand) Run(ctx context.Context, p cli.Process) error {
 	if err != nil {
 		return err
 	}
-	bounded, cancel, err := c.bound(ctx)
+	bounded, cancel, err := c.Bound(ctx)
 	if err != nil {
 		return err
 	}
@@ -46,9 +47,9 @@ func (c statusCommand) Run(ctx context.Context, p cli.Process) error {
 	if c.Watch {
 		bounded = ctx
 	}
-	nc, err := c.connect(bounded, clientName(), log)
+	nc, err := c.Connect(bounded, clientName(), log)
 	if err != nil {
-		return c.unanswered(bounded, c.stopped(ctx, err))
+		return c.Unanswered(bounded, c.stopped(ctx, err))
 	}
 	defer nc.Close()
 	js, err := jetstream.New(nc)
@@ -57,13 +58,13 @@ func (c statusCommand) Run(ctx context.Context, p cli.Process) error {
 	}
 	var v *overview.Inspector
 	var first overview.Overview
-	err = settledBroker(bounded, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
+	err = connect.Settled(bounded, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
 		v = overview.New(js, time.Now)
 		first, err = v.Take(ctx)
 		return err
 	})
 	if err != nil {
-		return c.unanswered(bounded, c.stopped(ctx, err))
+		return c.Unanswered(bounded, c.stopped(ctx, err))
 	}
 	show := c.shower(p, log)
 	defer show.end()

@@ -1,4 +1,4 @@
-package main
+package connect
 
 import (
 	"context"
@@ -12,9 +12,33 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/cmd/internal/patience"
-	"statusworker/schema"
 	"statusworker/schema/permission"
 )
+
+const streamA, streamB = "A", "B"
+
+// jetStream is a broker with two streams, and a consumer on the first.
+func jetStream(t *testing.T) jetstream.JetStream {
+	t.Helper()
+	nc, err := nats.Connect(newServer(t, server.Options{JetStream: true, StoreDir: t.TempDir()}).ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{streamA, streamB} {
+		if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: name, Subjects: []string{name}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := js.CreateConsumer(t.Context(), streamA, jetstream.ConsumerConfig{Durable: "consumer"}); err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
 
 // flaky is a broker that answers each request at the nth time only; the others wait for their context, or fail at once
 // with an error. It counts the requests by their first subject.
@@ -28,7 +52,7 @@ type flaky struct {
 
 func flakyBroker(t *testing.T, answer int, fails error) *flaky {
 	t.Helper()
-	_, js := provisioned(t)
+	js := jetStream(t)
 	f := &flaky{asked: map[string]int{}, answer: answer, fails: fails}
 	f.JetStream = permission.Wrap(js, func(ctx context.Context, r permission.Request, do func(context.Context) error) error {
 		f.mu.Lock()
@@ -57,16 +81,16 @@ func TestWhatWasAnsweredIsNotAskedAgain(t *testing.T) {
 			t.Parallel()
 			const answer = 3
 			f := flakyBroker(t, answer, fails)
-			var out output
+			log, _ := newLog()
 			calls := 0
-			err := settledBroker(t.Context(), f, logTo(&out), func(ctx context.Context, js jetstream.JetStream) error {
+			err := Settled(t.Context(), f, log, func(ctx context.Context, js jetstream.JetStream) error {
 				calls++
-				for _, name := range []string{schema.StreamDeclared, schema.StreamPolls} {
+				for _, name := range []string{streamA, streamB} {
 					if _, err := js.Stream(ctx, name); err != nil {
 						return err
 					}
 				}
-				_, err := js.Consumer(ctx, schema.StreamDeclared, schema.ConsumerIntake)
+				_, err := js.Consumer(ctx, streamA, "consumer")
 				return err
 			})
 			if err != nil {
@@ -88,15 +112,15 @@ func TestWhatWasAnsweredIsNotAskedAgain(t *testing.T) {
 // again.
 func TestPatienceEndsWithoutProgress(t *testing.T) {
 	t.Parallel()
-	_, real := provisioned(t)
+	real := jetStream(t)
 	for name, js := range map[string]jetstream.JetStream{"no answer at all": flakyBroker(t, 0, nats.ErrNoResponders), "the same answers again": real} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := patience.WithTimeout(t.Context(), 300*time.Millisecond)
 			defer cancel()
-			var out output
-			err := settledBroker(ctx, js, logTo(&out), func(ctx context.Context, js jetstream.JetStream) error {
-				if _, err := js.Stream(ctx, schema.StreamOutcomes); err != nil {
+			log, _ := newLog()
+			err := Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
+				if _, err := js.Stream(ctx, streamA); err != nil {
 					return err
 				}
 				return nats.ErrNoResponders
@@ -107,41 +131,3 @@ func TestPatienceEndsWithoutProgress(t *testing.T) {
 		})
 	}
 }
-
-// A missing right ends the wait only where it is that of the request.
-func TestRightOfAnotherRequest(t *testing.T) {
-	t.Parallel()
-	at := users(t, asTheyAre)
-	command(t, append([]string{"provision", "--nats-url", at}, as("provision")...)...).exits(exitOK)
-	nc, err := nats.Connect(at, nats.UserInfo("status", userPassword), nats.CustomInboxPrefix("_INBOX_status"), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var out output
-	calls := 0
-	err = settledBroker(t.Context(), js, logTo(&out), func(ctx context.Context, js jetstream.JetStream) error {
-		if err := errors.Join(nc.Publish("not.allowed", nil), nc.Flush()); err != nil {
-			return err
-		}
-		if calls++; calls == 1 {
-			return nats.ErrTimeout
-		}
-		_, err := js.Stream(ctx, schema.StreamOutcomes)
-		return err
-	})
-	if err != nil || calls != 2 {
-		t.Errorf("after %d calls: %v, want that a right of another request ends nothing", calls, err)
-	}
-	if err := settledBroker(t.Context(), js, logTo(&out), func(ctx context.Context, js jetstream.JetStream) error {
-		return js.DeleteConsumer(ctx, schema.StreamDeclared, schema.ConsumerIntake)
-	}); !errors.Is(err, nats.ErrPermissionViolation) {
-		t.Errorf("%v, want a violation", err)
-	}
-}
-
-func asTheyAre(all []*server.User) []*server.User { return all }

@@ -1,7 +1,7 @@
-package main
+// Package flags has the flags that several commands share, and what is allowed for their values.
+package flags
 
 import (
-	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -12,62 +12,26 @@ import (
 	"statusworker/cmd/admin"
 	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/credential"
-	"statusworker/cmd/internal/patience"
 	"statusworker/consumer"
 	"statusworker/schema"
 	"statusworker/statusclient"
 )
 
-// brokerFlags say how to reach NATS, by the names that the `nats` command uses.
-type brokerFlags struct {
-	NATSURL     string `name:"nats-url" var:"NATS_URL" secret:"url" default:"nats://127.0.0.1:4222" help:"NATS servers, separated by commas."`
-	Creds       string `name:"nats-creds" var:"NATS_CREDS" placeholder:"FILE" help:"Credentials file."`
-	NKey        string `name:"nats-nkey" var:"NATS_NKEY" placeholder:"FILE" help:"NKey seed file."`
-	User        string `name:"nats-user" var:"NATS_USER" secret:"user" placeholder:"NAME" help:"User name, or a token where there is no password."`
-	Password    string `name:"nats-password" var:"NATS_PASSWORD" secret:"password" placeholder:"SECRET" help:"Password. Better in the variable: a command line can be read by others."`
-	Cert        string `name:"nats-cert" var:"NATS_CERT" placeholder:"FILE" help:"TLS client certificate."`
-	Key         string `name:"nats-key" var:"NATS_KEY" placeholder:"FILE" help:"TLS client key."`
-	CA          string `name:"nats-ca" var:"NATS_CA" placeholder:"FILE" help:"TLS certificate authorities to trust."`
-	InboxPrefix string `name:"nats-inbox-prefix" var:"NATS_INBOX_PREFIX" default:"_INBOX" help:"Prefix of the subjects for answers."`
-}
-
-// waitFlags bound the wait of those who look: somebody stands before the terminal.
-type waitFlags struct {
-	Timeout time.Duration `name:"timeout" default:"10s" help:"How long to wait for a broker that does not answer."`
-}
-
-// bound gives the context of that wait, which begins anew with each answer.
-func (f waitFlags) bound(ctx context.Context) (context.Context, context.CancelFunc, error) {
-	if err := cli.Positive(f, "timeout", f.Timeout); err != nil {
-		return nil, nil, err
-	}
-	bounded, cancel := patience.WithTimeout(ctx, f.Timeout)
-	return bounded, cancel, nil
-}
-
-// unanswered adds to the end of a bounded wait how to make it longer.
-func (f waitFlags) unanswered(bounded context.Context, err error) error {
-	if err != nil && patience.Out(bounded) {
-		return fmt.Errorf("no answer within %s (--timeout): %w", f.Timeout, err)
-	}
-	return err
-}
-
-// baseURLFlags say where ElevateAI is.
-type baseURLFlags struct {
+// Base say where ElevateAI is.
+type Base struct {
 	BaseURL string `name:"base-url" var:"ELEVATEAI_BASE_URL" secret:"url" default:"https://api.elevateai.com/v1" help:"What comes before /interactions. Plain http is accepted for a loopback address only."`
 }
 
-// vendorFlags say how to reach ElevateAI.
-type vendorFlags struct {
-	baseURLFlags
+// Vendor say how to reach ElevateAI.
+type Vendor struct {
+	Base
 	Token     string `name:"api-token" var:"ELEVATEAI_API_TOKEN" secret:"token" placeholder:"TOKEN" help:"API token. Better in the variable or a file: a command line can be read by others."`
 	TokenFile string `name:"api-token-file" var:"ELEVATEAI_API_TOKEN_FILE" placeholder:"FILE" help:"File with the API token; read again when the vendor refuses the token, and every 10 s."`
 	VendorCA  string `name:"vendor-ca" var:"ELEVATEAI_CA_FILE" placeholder:"FILE" help:"TLS certificate authorities to trust for ElevateAI, or for a proxy on the way, in addition to the system's."`
 }
 
-// trusted gives the authorities to trust; nil means the system's.
-func (f vendorFlags) trusted() (*x509.CertPool, error) {
+// Trusted gives the authorities to trust; nil means the system's.
+func (f Vendor) Trusted() (*x509.CertPool, error) {
 	if f.VendorCA == "" {
 		return nil, nil
 	}
@@ -81,16 +45,16 @@ func (f vendorFlags) trusted() (*x509.CertPool, error) {
 	return trusted, nil
 }
 
-// timingFlags are what a worker and the consumers it works on must agree on.
-type timingFlags struct {
+// Timing are what a worker and the consumers it works on must agree on.
+type Timing struct {
 	AudioInterval      time.Duration `name:"audio-interval" var:"STATUSWORKER_AUDIO_INTERVAL" default:"30s" help:"Least time between two polls of one audio interaction. Shorter than the vendor's guidance of 30s for a loopback base URL only."`
 	ChatInterval       time.Duration `name:"chat-interval" var:"STATUSWORKER_CHAT_INTERVAL" default:"5s" help:"Least time between two polls of one chat; the vendor's guidance is 5s."`
 	TranscriptInterval time.Duration `name:"transcript-interval" var:"STATUSWORKER_TRANSCRIPT_INTERVAL" default:"5s" help:"Least time between two polls of one transcript; the vendor's guidance is 5s."`
 	RequestTimeout     time.Duration `name:"request-timeout" var:"STATUSWORKER_REQUEST_TIMEOUT" default:"10s" help:"How long one status request may take, at most 1m."`
 }
 
-// workFlags are the worker's own.
-type workFlags struct {
+// Work are the worker's own.
+type Work struct {
 	Deadline        time.Duration `name:"deadline" var:"STATUSWORKER_DEADLINE" default:"24h" help:"Age at which an interaction that is not terminal becomes a dead letter."`
 	NotFoundGrace   time.Duration `name:"not-found-grace" var:"STATUSWORKER_NOT_FOUND_GRACE" default:"5m" help:"Minimum time from the first to the last of three or more consecutive refusals (404, 400, 409, 410, 418, 422, 423, 424, 451) before an interaction becomes a dead letter."`
 	FailedStatus    []string      `name:"failed-status" var:"STATUSWORKER_FAILED_STATUS" placeholder:"NAME" sep:"," help:"Undocumented status that means failure: interactions with it become dead letters vendor_failed. Repeatable, or separated by commas."`
@@ -101,14 +65,14 @@ type workFlags struct {
 	ShutdownTimeout time.Duration `name:"shutdown-timeout" var:"STATUSWORKER_SHUTDOWN_TIMEOUT" default:"20s" help:"How long polls that are out may finish after SIGTERM."`
 }
 
-// adminFlags say where operators ask.
-type adminFlags struct {
+// Admin say where operators ask.
+type Admin struct {
 	AdminAddr string `name:"admin-addr" var:"STATUSWORKER_ADMIN_ADDR" default:":8080" help:"Where /metrics, /livez, /readyz and /statusz are served."`
 	PprofAddr string `name:"pprof-addr" var:"STATUSWORKER_PPROF_ADDR" placeholder:"ADDR" help:"Where Go's profiles are served, on a loopback address such as 127.0.0.1:6060. Not given: nowhere."`
 }
 
-// check refuses addresses that cannot be listened on anywhere. Whether one is free here is not tried.
-func (f adminFlags) check() error {
+// Check refuses addresses that cannot be listened on anywhere. Whether one is free here is not tried.
+func (f Admin) Check() error {
 	if f.AdminAddr == "" { // it would be a random port on every interface
 		return cli.BadFlag(f, "admin-addr", `""`, "an address, such as :8080 or 127.0.0.1:8080")
 	}
@@ -127,17 +91,17 @@ func (f adminFlags) check() error {
 	return nil
 }
 
-func (f adminFlags) badAdmin(why error) error {
+func (f Admin) badAdmin(why error) error {
 	return cli.BadFlag(f, "admin-addr", schema.Quote(f.AdminAddr), fmt.Sprintf("an address that can be listened on, such as :8080 (%v)", why))
 }
 
-func (f adminFlags) badPprof(why error) error {
+func (f Admin) badPprof(why error) error {
 	return cli.BadFlag(f, "pprof-addr", schema.Quote(f.PprofAddr), fmt.Sprintf("a loopback address that can be listened on, such as 127.0.0.1:6060 (%v)", why))
 }
 
-// listen starts what the flags ask for. Close is never nil.
-func (f adminFlags) listen(m *admin.Metrics) (server *admin.Server, closing func(), err error) {
-	if err := f.check(); err != nil {
+// Listen starts what the flags ask for. Close is never nil.
+func (f Admin) Listen(m *admin.Metrics) (server *admin.Server, closing func(), err error) {
+	if err := f.Check(); err != nil {
 		return nil, nil, err
 	}
 	server, err = admin.Listen(f.AdminAddr, m)
@@ -155,11 +119,11 @@ func (f adminFlags) listen(m *admin.Metrics) (server *admin.Server, closing func
 	return server, func() { server.Close(); profiles.Close() }, nil
 }
 
-// workerFlags are those that make the Config of a package.
-type workerFlags struct {
-	vendorFlags
-	timingFlags
-	workFlags
+// Worker are those that make the Config of a package.
+type Worker struct {
+	Vendor
+	Timing
+	Work
 }
 
 // flagOf is the flag that sets a field of a package's Config.
@@ -182,8 +146,8 @@ var flagOf = map[string]string{
 	"ShutdownTimeout":      "shutdown-timeout",
 }
 
-// asUsage turns a package's complaint about its Config into one about the flag that set it.
-func asUsage(err error) error {
+// AsUsage turns a package's complaint about its Config into one about the flag that set it.
+func AsUsage(err error) error {
 	var fromClient *statusclient.ConfigError
 	var fromConsumer *consumer.ConfigError
 	switch {
@@ -214,13 +178,14 @@ func badField(field, value, want string) error {
 	if !ok {
 		return cli.Usagef("%s is %s: want %s", field, value, want)
 	}
-	return cli.BadFlag(workerFlags{}, flag, value, want)
+	return cli.BadFlag(Worker{}, flag, value, want)
 }
 
-// check refuses what a Config takes for "not set".
-func (f timingFlags) check() error { return cli.Positive(f, "request-timeout", f.RequestTimeout) }
+// Check refuses what a Config takes for "not set".
+func (f Timing) Check() error { return cli.Positive(f, "request-timeout", f.RequestTimeout) }
 
-func (f workFlags) check() error {
+// Check refuses what a Config takes for "not set".
+func (f Work) Check() error {
 	if f.Concurrency == 0 {
 		return cli.BadFlag(f, "concurrency", `"0"`, consumer.WantConcurrency)
 	}
@@ -228,22 +193,22 @@ func (f workFlags) check() error {
 		cli.Positive(f, "shutdown-timeout", f.ShutdownTimeout), cli.Positive(f, "stretch-limit", f.StretchLimit))
 }
 
-// loopback tells whether the vendor is a stand-in on this machine.
-func (f baseURLFlags) loopback() bool {
+// Loopback reports whether the vendor is a stand-in on this machine.
+func (f Base) Loopback() bool {
 	u, err := url.Parse(f.BaseURL)
 	return err == nil && statusclient.IsLoopback(u.Hostname())
 }
 
-// intervals checks that nobody is polled more often than the vendor's guidance allows.
-func (f timingFlags) intervals(vendor baseURLFlags) (consumer.Intervals, error) {
+// Intervals checks that nobody is polled more often than the vendor's guidance allows.
+func (f Timing) Intervals(vendor Base) (consumer.Intervals, error) {
 	asked := consumer.Intervals{Audio: f.AudioInterval, Chat: f.ChatInterval, Transcript: f.TranscriptInterval}
 	for _, t := range schema.Types() {
 		if err := cli.Positive(f, string(t)+"-interval", asked.Of(t)); err != nil {
 			return asked, err
 		}
 	}
-	if vendor.loopback() {
-		return asked, f.check()
+	if vendor.Loopback() {
+		return asked, f.Check()
 	}
 	for _, t := range schema.Types() {
 		if have, least := asked.Of(t), consumer.Guidance.Of(t); have < least {
@@ -252,5 +217,5 @@ func (f timingFlags) intervals(vendor baseURLFlags) (consumer.Intervals, error) 
 				"at least "+least.String()+", the vendor's guidance (a loopback --base-url allows less)")
 		}
 	}
-	return asked, f.check()
+	return asked, f.Check()
 }

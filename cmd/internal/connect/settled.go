@@ -1,4 +1,4 @@
-package main
+package connect
 
 import (
 	"context"
@@ -19,16 +19,16 @@ import (
 )
 
 const (
-	// sayEvery is how often a wait is told again.
-	sayEvery = 30 * time.Second
-	// silentFor is how long nothing may come of a wait before it is told.
+	// logEvery is how often a wait is logged again.
+	logEvery = 30 * time.Second
+	// silentFor is how long a wait without progress lasts before it is logged.
 	silentFor = time.Second
-	// longestRetry bounds the time between two attempts: whoever waits goes on soon after the broker is there.
-	longestRetry = time.Second
+	// maxRetry bounds the time between two attempts, so that a command continues soon after the broker is available.
+	maxRetry = time.Second
 )
 
-// A request to JetStream gets no answer where its stream has no leader: it is soon made again, and each time waits
-// longer, so that a broker far away can answer it in the end.
+// A request to JetStream gets no answer where its stream has no leader: it is soon retried, with a longer
+// time-out each time, so that a broker far away can answer in the end.
 const (
 	firstAnswerWithin = time.Second
 	lastAnswerWithin  = 10 * time.Second
@@ -36,47 +36,47 @@ const (
 
 var errNoAnswer = errors.New("no answer yet")
 
-// waiting is a wait for the broker, which it tells of.
+// waiting is a wait for the broker. It logs how long it lasts, and why.
 type waiting struct {
 	ctx     context.Context
 	log     logrus.FieldLogger
 	what    string
 	hanging *time.Timer
 
-	mu   sync.Mutex
-	said time.Time
-	last error
+	mu     sync.Mutex
+	logged time.Time
+	last   error
 }
 
-// newWaiting begins a wait. It is told of within a second, where nothing comes of it, and again every half minute.
+// newWaiting begins a wait. It logs it after a second without progress, and again every half minute.
 func newWaiting(ctx context.Context, log logrus.FieldLogger, what string) *waiting {
 	w := &waiting{ctx: ctx, log: log, what: what, last: errNoAnswer}
 	w.hanging = time.AfterFunc(silentFor, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if w.said.IsZero() {
-			w.tell(errNoAnswer)
+		if w.logged.IsZero() {
+			w.report(errNoAnswer)
 		}
 	})
 	return w
 }
 
-// failed takes why an attempt has failed.
+// failed takes the error of an attempt.
 func (w *waiting) failed(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if now := time.Now(); w.said.IsZero() || now.Sub(w.said) >= sayEvery {
-		w.tell(err)
+	if now := time.Now(); w.logged.IsZero() || now.Sub(w.logged) >= logEvery {
+		w.report(err)
 	}
 	w.last = err
 }
 
-func (w *waiting) tell(err error) {
+func (w *waiting) report(err error) {
 	w.log.WithError(err).Warn(w.what)
-	w.said = time.Now()
+	w.logged = time.Now()
 }
 
-// progress says that something comes of it.
+// progress notes that the wait makes progress.
 func (w *waiting) progress() {
 	w.hanging.Reset(silentFor)
 	patience.Progress(w.ctx)
@@ -85,18 +85,17 @@ func (w *waiting) progress() {
 // retry calls try until it succeeds, its error is permanent, or ctx ends.
 func (w *waiting) retry(ctx context.Context, try func() error) error {
 	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(200*time.Millisecond),
-		backoff.WithMaxInterval(longestRetry), backoff.WithMaxElapsedTime(0))
+		backoff.WithMaxInterval(maxRetry), backoff.WithMaxElapsedTime(0))
 	return backoff.RetryNotify(try, backoff.WithContext(policy, ctx), func(err error, _ time.Duration) { w.failed(err) })
 }
 
-// over ends the wait with its result. Where its time is over, the error tells what was waited for and what went wrong
-// last.
+// over ends the wait with its result. Where its time is over, the error says what it waited for, and what failed last.
 func (w *waiting) over(err error) error {
 	w.hanging.Stop()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err == nil && !w.said.IsZero() {
-		w.log.Info(w.what + ": it is there")
+	if err == nil && !w.logged.IsZero() {
+		w.log.Info(w.what + ": done")
 	}
 	ended := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 	if ended && patience.Out(w.ctx) {
@@ -114,11 +113,10 @@ func patiently(ctx context.Context, log logrus.FieldLogger, what string, try fun
 const waitingForJetStream = "waiting for JetStream (it is starting, electing a leader, or not enabled: " +
 	"a server needs -js, an account needs jetstream)"
 
-// settledBroker calls do until the broker is able to answer all that it asks. Each request that do makes over the
-// JetStream that it gets is bounded for itself and made again until it is answered: what has been answered is not asked
-// again. (A change that is made twice does what one does: creating what is there, alike, is no error.) A right that the
-// user lacks is an error at once. When do has succeeded, that JetStream is like any other.
-func settledBroker(
+// Settled calls do until the broker answers every request that do makes. Each request over the JetStream that do gets has a
+// time-out of its own, and is retried until it is answered. (A change may be made twice: creating what exists, alike, is no
+// error.) A right that the user lacks is an error at once. When do has succeeded, that JetStream is like any other.
+func Settled(
 	ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger, do func(context.Context, jetstream.JetStream) error,
 ) error {
 	a := &asking{waiting: newWaiting(ctx, log, waitingForJetStream), guarded: permission.Guarded(js.Conn())}
@@ -134,12 +132,12 @@ func settledBroker(
 	})
 	a.settled.Store(true)
 	if errors.Is(err, nats.ErrPermissionViolation) {
-		err = withoutRight(err)
+		err = ExplainDenied(err)
 	}
 	return a.over(err)
 }
 
-// asking is how a command asks the broker at its start.
+// asking makes the requests of a command to the broker at its start.
 type asking struct {
 	*waiting
 	guarded permission.Ask
@@ -157,7 +155,7 @@ func (a *asking) begin() {
 	a.answered = 0
 }
 
-// came takes an answer. Only an attempt that comes farther than all before is progress.
+// came counts an answer. Only an attempt that gets farther than all before it is progress.
 func (a *asking) came() {
 	a.counting.Lock()
 	defer a.counting.Unlock()
@@ -167,7 +165,7 @@ func (a *asking) came() {
 	}
 }
 
-// ask makes one request until it is answered. Once the broker is settled it only makes it.
+// ask retries a request until it is answered. Once the broker is settled it makes it once.
 func (a *asking) ask(ctx context.Context, r permission.Request, do func(context.Context) error) error {
 	if a.settled.Load() {
 		err := do(ctx)
@@ -192,8 +190,7 @@ func (a *asking) ask(ctx context.Context, r permission.Request, do func(context.
 	})
 }
 
-// once makes one request. Where no answer comes, the next one is waited for longer; one that came tells how long they
-// take.
+// once makes one request. After one without an answer the next has a longer time-out; an answer shows how long they take.
 func (a *asking) once(ctx context.Context, r permission.Request, do func(context.Context) error) error {
 	within := time.Duration(a.within.Load())
 	if r.Changes { // it takes the broker longer
@@ -214,10 +211,10 @@ func (a *asking) once(ctx context.Context, r permission.Request, do func(context
 	return err
 }
 
-// withoutRight says what to do about a right that the user lacks.
-func withoutRight(denied error) error {
+// ExplainDenied adds to a violation what to do about it.
+func ExplainDenied(denied error) error {
 	if v := (*permission.Violation)(nil); errors.As(denied, &v) && v.Operation == permission.Subscribe { // to answers
-		return fmt.Errorf("%w; a user with an inbox of its own wants --nats-inbox-prefix ($NATS_INBOX_PREFIX)", denied)
+		return fmt.Errorf("%w; for a user with an inbox of its own, set --nats-inbox-prefix ($NATS_INBOX_PREFIX)", denied)
 	}
 	return fmt.Errorf("%w; docs/contract.md lists the permissions of each command, and `statusworker doctor` tries a worker's",
 		denied)

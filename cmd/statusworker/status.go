@@ -14,6 +14,7 @@ import (
 	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/connect"
 	"statusworker/cmd/internal/patience"
+	"statusworker/cmd/internal/statusview"
 	"statusworker/cmd/internal/terminal"
 	"statusworker/consumer/overview"
 )
@@ -68,13 +69,13 @@ func (c statusCommand) Run(ctx context.Context, p cli.Process) error {
 	}
 	show := c.shower(p, log)
 	defer show.end()
-	if err := show.show(statusView{Overview: first}); err != nil {
+	if err := show.show(statusview.View{Overview: first}); err != nil {
 		return err
 	}
 	if !c.Watch {
 		return first.Provisioned()
 	}
-	return watchStatus(ctx, v, nc, statusView{Overview: first}, show)
+	return watchStatus(ctx, v, nc, statusview.View{Overview: first}, show)
 }
 
 // stopped is an error where one look was wanted and a signal ended it.
@@ -85,21 +86,14 @@ func (c statusCommand) stopped(ctx context.Context, err error) error {
 	return unfinished(ctx, err, "the broker had not answered yet")
 }
 
-// statusView is the last overview. Where the broker gives none any more, stale is since when, and why why.
-type statusView struct {
-	overview.Overview
-	stale time.Time
-	why   error
-}
-
 // statusShower shows one view after another.
 type statusShower interface {
-	show(statusView) error
+	show(statusview.View) error
 	end()
 }
 
 // watchStatus shows overviews until ctx ends.
-func watchStatus(ctx context.Context, v *overview.Inspector, nc *nats.Conn, view statusView, to statusShower) error {
+func watchStatus(ctx context.Context, v *overview.Inspector, nc *nats.Conn, view statusview.View, to statusShower) error {
 	ticker := time.NewTicker(overviewEvery)
 	defer ticker.Stop()
 	for {
@@ -115,12 +109,12 @@ func watchStatus(ctx context.Context, v *overview.Inspector, nc *nats.Conn, view
 		case ctx.Err() != nil:
 			return nil
 		case err == nil:
-			view = statusView{Overview: next}
+			view = statusview.View{Overview: next}
 		default:
-			if view.stale.IsZero() {
-				view.stale = view.At
+			if view.Stale.IsZero() {
+				view.Stale = view.At
 			}
-			view.why = err
+			view.Why = err
 		}
 		if err := to.show(view); err != nil {
 			return err
@@ -155,12 +149,12 @@ func (c statusCommand) shower(p cli.Process, log *logrus.Logger) statusShower {
 	painted := terminal.Paints(p.Stdout, p.Getenv)
 	separator := ""
 	return &statusLines{log: log, write: func(s overview.Overview) error {
-		width := statusWidth
+		width := statusview.Width
 		if n := terminal.Columns(p.Stdout); n > 0 {
 			width = n
 		}
 		text := separator
-		for _, line := range drawStatus(statusView{Overview: s}, width, 0) {
+		for _, line := range statusview.Draw(statusview.View{Overview: s}, width, 0) {
 			if !painted {
 				line = terminal.Unpainted(line)
 			}
@@ -181,13 +175,13 @@ type statusLines struct {
 	told  bool
 }
 
-func (l *statusLines) show(v statusView) error {
-	if v.stale.IsZero() {
+func (l *statusLines) show(v statusview.View) error {
+	if v.Stale.IsZero() {
 		l.told = false
 		return l.write(v.Overview)
 	}
 	if !l.told {
-		l.log.WithError(v.why).Warn("the broker does not answer: waiting for it")
+		l.log.WithError(v.Why).Warn("the broker does not answer: waiting for it")
 		l.told = true
 	}
 	return nil
@@ -210,9 +204,9 @@ func newStatusScreen(p cli.Process, log *logrus.Logger) *statusScreen {
 	return &statusScreen{p: p, Screen: terminal.Screen{Bare: p.Getenv("NO_COLOR") != ""}}
 }
 
-func (s *statusScreen) show(v statusView) error {
+func (s *statusScreen) show(v statusview.View) error {
 	width, height := terminal.Size(s.p.Stdout)
-	if _, err := s.p.Stdout.Write(s.Over(drawStatus(v, width, max(height-1, 1)), width, height)); err != nil {
+	if _, err := s.p.Stdout.Write(s.Over(statusview.Draw(v, width, max(height-1, 1)), width, height)); err != nil {
 		return fmt.Errorf("drawing the survey: %w", err)
 	}
 	return nil

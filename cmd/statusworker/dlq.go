@@ -16,6 +16,7 @@ import (
 
 	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/connect"
+	"statusworker/cmd/internal/dlqview"
 	"statusworker/cmd/internal/terminal"
 	"statusworker/publisher/dlq"
 	"statusworker/schema"
@@ -180,18 +181,18 @@ func (c dlqLsCommand) Run(ctx context.Context, p cli.Process) error {
 		return interrupted(ctx, p, err)
 	}
 	out := bufio.NewWriterSize(p.Stdout, 64<<10)
-	list, sought := newDLQList(out, c.Output, terminal.Columns(p.Stdout)), c.sought()
+	list, sought := dlqview.NewList(out, c.Output, terminal.Columns(p.Stdout)), c.sought()
 	err = selection.Each(ctx, func(l dlq.DeadLetter) error {
 		sought.saw(l)
-		return list.add(l)
+		return list.Add(l)
 	})
 	if err == nil || c.Output != "json" { // an array that is not whole is not closed
-		err = errors.Join(err, list.end())
+		err = errors.Join(err, list.End())
 	}
 	if err = errors.Join(err, out.Flush()); err != nil {
 		return interrupted(ctx, p, err)
 	}
-	say(p.Stderr, "%s", deadLetters(list.n))
+	say(p.Stderr, "%s", deadLetters(list.Count()))
 	return sought.report(p.Stderr)
 }
 
@@ -235,13 +236,13 @@ func (c dlqShowCommand) Run(ctx context.Context, p cli.Process) error {
 	n := 0
 	err = selection.Each(ctx, func(l dlq.DeadLetter) error {
 		if n++; c.Output == "json" {
-			_, err := fmt.Fprintf(p.Stdout, "%s\n", event(l))
+			_, err := fmt.Fprintf(p.Stdout, "%s\n", dlqview.Event(l))
 			return err
 		}
 		if n > 1 {
 			say(p.Stdout, "")
 		}
-		showDeadLetter(p.Stdout, l, time.Now(), terminal.Columns(p.Stdout))
+		dlqview.Show(p.Stdout, l, time.Now(), terminal.Columns(p.Stdout))
 		return nil
 	})
 	if err != nil {
@@ -377,19 +378,19 @@ func work(ctx context.Context, p cli.Process, f filterFlags, sure sureFlags, ope
 		return missing
 	}
 	if sure.DryRun {
-		list := newDLQList(p.Stdout, "table", terminal.Columns(p.Stdout))
-		if err := errors.Join(selection.Each(ctx, list.add), list.end()); err != nil {
+		list := dlqview.NewList(p.Stdout, "table", terminal.Columns(p.Stdout))
+		if err := errors.Join(selection.Each(ctx, list.Add), list.End()); err != nil {
 			return interrupted(ctx, p, err)
 		}
 	}
-	progress := newDLQProgress(p.Stderr, n, results)
+	progress := dlqview.NewProgress(p.Stderr, n, results)
 	log.SetOutput(progress)
-	err = do(d, ctx, selection, sure.DryRun, progress.add)
+	err = do(d, ctx, selection, sure.DryRun, progress.Add)
 	progress.Close()
 	if sure.DryRun {
-		say(p.Stdout, "dry run, nothing was changed; it would be: %s", progress.line())
+		say(p.Stdout, "dry run, nothing was changed; it would be: %s", progress.Line())
 	} else {
-		say(p.Stdout, "%s", progress.line())
+		say(p.Stdout, "%s", progress.Line())
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -397,7 +398,7 @@ func work(ctx context.Context, p cli.Process, f filterFlags, sure sureFlags, ope
 		return cli.ErrReported
 	case err != nil:
 		return fmt.Errorf("%w; what is left is as it was: run it again to go on", err)
-	case progress.left() > 0:
+	case progress.Left() > 0:
 		return cli.ErrReported
 	}
 	return missing

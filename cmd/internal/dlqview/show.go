@@ -1,4 +1,5 @@
-package main
+// Package dlqview shows dead letters, and what becomes of them.
+package dlqview
 
 import (
 	"bytes"
@@ -7,8 +8,6 @@ import (
 	"io"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf16"
 	"unicode/utf8"
 
 	"statusworker/cmd/internal/terminal"
@@ -26,8 +25,8 @@ const (
 	detailIndent = "      "
 )
 
-// dlqList writes dead letters as they come, in one of three forms.
-type dlqList struct {
+// List writes dead letters as they come, in one of three forms.
+type List struct {
 	w     io.Writer
 	form  string
 	width int // of the terminal; 0 is no bound
@@ -37,11 +36,13 @@ type dlqList struct {
 	least []int
 }
 
-func newDLQList(w io.Writer, form string, width int) *dlqList {
-	return &dlqList{w: w, form: form, width: width, now: time.Now()}
+// NewList gives a List that writes to w in a form: table, json or ndjson. Width is that of the terminal; 0 is no bound.
+func NewList(w io.Writer, form string, width int) *List {
+	return &List{w: w, form: form, width: width, now: time.Now()}
 }
 
-func (l *dlqList) add(letter dlq.DeadLetter) error {
+// Add writes a dead letter, or keeps it for the page.
+func (l *List) Add(letter dlq.DeadLetter) error {
 	l.n++
 	switch l.form {
 	case "ndjson":
@@ -74,9 +75,9 @@ func (l *dlqList) add(letter dlq.DeadLetter) error {
 }
 
 // narrow tells whether details are on lines of their own.
-func (l *dlqList) narrow() bool { return l.width > 0 && l.width < detailBeside }
+func (l *List) narrow() bool { return l.width > 0 && l.width < detailBeside }
 
-func (l *dlqList) row(p terminal.Paint, texts ...string) {
+func (l *List) row(p terminal.Paint, texts ...string) {
 	if l.width == 0 {
 		p = terminal.Plain
 	}
@@ -89,7 +90,7 @@ func (l *dlqList) row(p terminal.Paint, texts ...string) {
 }
 
 // flush writes the page.
-func (l *dlqList) flush() error {
+func (l *List) flush() error {
 	shown := l.rows
 	if l.narrow() {
 		shown = nil
@@ -118,8 +119,11 @@ func (l *dlqList) flush() error {
 	return nil
 }
 
-// end writes what is still to be written, and closes what is open.
-func (l *dlqList) end() error {
+// Count is how many dead letters were added.
+func (l *List) Count() int { return l.n }
+
+// End writes what is still to be written, and closes what is open.
+func (l *List) End() error {
 	if l.form != "json" {
 		return l.flush()
 	}
@@ -129,57 +133,6 @@ func (l *dlqList) end() error {
 	}
 	_, err := io.WriteString(l.w, closing)
 	return err
-}
-
-// entry is a dead letter in JSON: where it is stored, and the event, or what is there instead.
-func entry(l dlq.DeadLetter) []byte {
-	var e struct {
-		Sequence uint64          `json:"sequence"`
-		Stored   time.Time       `json:"stored"`
-		Subject  string          `json:"subject"`
-		Event    json.RawMessage `json:"event,omitempty"`
-		Problem  string          `json:"problem,omitempty"`
-		Message  []byte          `json:"message,omitempty"`
-	}
-	e.Sequence, e.Stored, e.Subject = l.Sequence, l.Stored, l.Subject
-	if l.Problem != nil {
-		e.Problem, e.Message = l.Problem.Error(), l.Message
-	} else {
-		e.Event = l.Message
-	}
-	var b bytes.Buffer
-	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false) // as it is stored
-	if err := enc.Encode(e); err != nil {
-		panic(err) // a letter without a problem is JSON
-	}
-	return escaped(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
-}
-
-// event is the event as it is stored, on one line; of what is no event, its entry.
-func event(l dlq.DeadLetter) []byte {
-	var b bytes.Buffer
-	if l.Problem != nil || json.Compact(&b, l.Message) != nil {
-		return entry(l)
-	}
-	return escaped(b.Bytes())
-}
-
-// escaped writes in JSON text what cannot be printed by its number, so that it says the same and moves no cursor.
-func escaped(text []byte) []byte {
-	var b bytes.Buffer
-	for _, r := range string(text) {
-		switch {
-		case unicode.IsPrint(r), r == '\n':
-			b.WriteRune(r)
-		case r > 0xffff:
-			high, low := utf16.EncodeRune(r)
-			fmt.Fprintf(&b, `\u%04x\u%04x`, high, low)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		}
-	}
-	return b.Bytes()
 }
 
 // shortAge is an age in one unit: 45s, 12m, 30h, 9d.
@@ -204,8 +157,8 @@ const (
 	maxMessage = 400
 )
 
-// showDeadLetter writes all that an operator wants to know of a dead letter.
-func showDeadLetter(w io.Writer, l dlq.DeadLetter, now time.Time, width int) {
+// Show writes all that an operator wants to know of a dead letter.
+func Show(w io.Writer, l dlq.DeadLetter, now time.Time, width int) {
 	if width == 0 || width > terminal.TextWidth {
 		width = terminal.TextWidth
 	}
@@ -217,13 +170,13 @@ func showDeadLetter(w io.Writer, l dlq.DeadLetter, now time.Time, width int) {
 			if i > 0 {
 				name = ""
 			}
-			say(w, "  %-*s%s", fieldWidth-2, name, line)
+			fmt.Fprintf(w, "  %-*s%s\n", fieldWidth-2, name, line)
 		}
 	}
 	at := func(t time.Time) string {
 		return t.UTC().Format("2006-01-02 15:04:05 UTC") + " (" + shortAge(now.Sub(t)) + " ago)"
 	}
-	say(w, "%s  %s  %s", schema.Printable(l.Identifier), schema.Printable(string(l.Reason)), l.Name())
+	fmt.Fprintf(w, "%s  %s  %s\n", schema.Printable(l.Identifier), schema.Printable(string(l.Reason)), l.Name())
 	means, advice := l.Reason.Text(), l.Reason.Advice()
 	if l.Problem != nil {
 		field("problem", l.Problem.Error())
@@ -253,14 +206,42 @@ func showDeadLetter(w io.Writer, l dlq.DeadLetter, now time.Time, width int) {
 		field("purge", "statusworker dlq purge "+l.Name())
 		return
 	}
-	if len(l.AnswerPayload) > 0 {
-		what := "not JSON"
-		if l.AnswerSize > len(l.AnswerPayload) {
-			what = "cut"
-		}
-		size := max(l.AnswerSize, len(l.AnswerPayload))
-		field("answer", fmt.Sprintf("%s, %d bytes: %+q", what, size, l.AnswerPayload[:min(len(l.AnswerPayload), maxMessage)]))
+	field("answer", answerOf(l))
+	showJSON(w, l)
+	if l.PayloadSize > 0 {
+		field("payload", fmt.Sprintf("%d bytes: %+q", l.PayloadSize, l.Payload[:min(len(l.Payload), maxMessage)]))
 	}
+	field("replay", replayOf(l))
+	field("purge", "statusworker dlq purge "+l.Name())
+}
+
+// replayOf is the command that replays a dead letter, or why none can.
+func replayOf(l dlq.DeadLetter) string {
+	subject, message, err := l.Declared()
+	if err != nil {
+		return "cannot be replayed: " + err.Error()
+	}
+	if _, refused := schema.DecodeFrom(subject, message); refused != nil {
+		return "would bring it back here: " + refused.Error()
+	}
+	return "statusworker dlq replay " + l.Name()
+}
+
+// answerOf is an answer of the vendor that is not whole JSON, or nothing.
+func answerOf(l dlq.DeadLetter) string {
+	if len(l.AnswerPayload) == 0 {
+		return ""
+	}
+	what := "not JSON"
+	if l.AnswerSize > len(l.AnswerPayload) {
+		what = "cut"
+	}
+	size := max(l.AnswerSize, len(l.AnswerPayload))
+	return fmt.Sprintf("%s, %d bytes: %+q", what, size, l.AnswerPayload[:min(len(l.AnswerPayload), maxMessage)])
+}
+
+// showJSON writes the vendor's last answer and the declaration, where they are JSON.
+func showJSON(w io.Writer, l dlq.DeadLetter) {
 	for _, part := range []struct {
 		name string
 		raw  json.RawMessage
@@ -270,22 +251,10 @@ func showDeadLetter(w io.Writer, l dlq.DeadLetter, now time.Time, width int) {
 			continue
 		}
 		for line := range strings.Lines(string(escaped(b.Bytes()))) {
-			say(w, "  %-*s%s", fieldWidth-2, part.name, strings.TrimSuffix(line, "\n"))
+			fmt.Fprintf(w, "  %-*s%s\n", fieldWidth-2, part.name, strings.TrimSuffix(line, "\n"))
 			part.name = ""
 		}
 	}
-	if l.PayloadSize > 0 {
-		field("payload", fmt.Sprintf("%d bytes: %+q", l.PayloadSize, l.Payload[:min(len(l.Payload), maxMessage)]))
-	}
-	subject, message, err := l.Declared()
-	if err != nil {
-		field("replay", "cannot be replayed: "+err.Error())
-	} else if _, refused := schema.DecodeFrom(subject, message); refused != nil {
-		field("replay", "would bring it back here: "+refused.Error())
-	} else {
-		field("replay", "statusworker dlq replay "+l.Name())
-	}
-	field("purge", "statusworker dlq purge "+l.Name())
 }
 
 // lastStatus is the status in the vendor's last answer; empty where there is none.

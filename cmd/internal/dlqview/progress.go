@@ -1,4 +1,4 @@
-package main
+package dlqview
 
 import (
 	"fmt"
@@ -18,8 +18,8 @@ const (
 	leftAtMost = 50
 )
 
-// dlqProgress counts what becomes of dead letters, and shows it.
-type dlqProgress struct {
+// Progress counts what becomes of dead letters, and shows it.
+type Progress struct {
 	*terminal.Progress
 	results []dlq.What
 
@@ -28,26 +28,27 @@ type dlqProgress struct {
 	done int
 }
 
-func newDLQProgress(w io.Writer, most int, results []dlq.What) *dlqProgress {
-	p := &dlqProgress{results: results, n: map[dlq.What]int{}}
+// NewProgress shows progress on w up to most. The line has the results in their order.
+func NewProgress(w io.Writer, most int, results []dlq.What) *Progress {
+	p := &Progress{results: results, n: map[dlq.What]int{}}
 	if most <= barAbove {
 		w = plainWriter{w}
 	}
-	p.Progress = terminal.NewProgress(w, int64(most), p.line)
+	p.Progress = terminal.NewProgress(w, int64(most), p.Line)
 	return p
 }
 
 // plainWriter hides that a writer is a terminal.
 type plainWriter struct{ io.Writer }
 
-// line says what became of how many.
-func (p *dlqProgress) line() string {
+// Line says what became of how many.
+func (p *Progress) Line() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.text()
 }
 
-func (p *dlqProgress) text() string {
+func (p *Progress) text() string {
 	var parts []string
 	for _, r := range p.results {
 		parts = append(parts, fmt.Sprintf("%s %d", r, p.n[r]))
@@ -55,14 +56,15 @@ func (p *dlqProgress) text() string {
 	return strings.Join(parts, ", ")
 }
 
-// left is how many dead letters are as they were.
-func (p *dlqProgress) left() int {
+// Left is how many dead letters are as they were.
+func (p *Progress) Left() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.n[dlq.Left]
 }
 
-func (p *dlqProgress) add(l dlq.DeadLetter, r dlq.Result) {
+// Add counts what became of a dead letter. One that was left as it is is named, with the reason.
+func (p *Progress) Add(l dlq.DeadLetter, r dlq.Result) {
 	p.mu.Lock()
 	p.n[r.What]++
 	p.done++

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +11,7 @@ import (
 
 	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/connect"
+	"statusworker/cmd/internal/producer"
 	"statusworker/cmd/internal/terminal"
 	"statusworker/schema"
 	"statusworker/statusclient"
@@ -46,22 +45,10 @@ func (c declareCommand) Run(ctx context.Context, p cli.Process) error {
 		return notDeclared(ctx, p, err)
 	}
 	defer connect.Close(nc)
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(declareWindow+2), jetstream.WithPublishAsyncTimeout(declareAckWithin))
-	if err != nil {
-		return fmt.Errorf("using JetStream: %w", err)
-	}
-	err = connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
-		_, err := js.Stream(ctx, schema.StreamDeclared)
-		return err
-	})
+	declaring, err := producer.Open(ctx, nc, log, func(line string) { say(p.Stderr, "%s", line) })
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return fmt.Errorf("the broker has no stream %s: run `statusworker provision` once, with the rights to create streams", schema.StreamDeclared)
 	}
-	if err != nil {
-		return notDeclared(ctx, p, err)
-	}
-
-	among, err := placesToLook(ctx, js, log, func(line string) { say(p.Stderr, "%s", line) })
 	if err != nil {
 		return notDeclared(ctx, p, err)
 	}
@@ -70,23 +57,22 @@ func (c declareCommand) Run(ctx context.Context, p cli.Process) error {
 	if len(c.IDs) == 0 {
 		size = sizeOf(p.Stdin)
 	}
-	progress := newDeclareProgress(p.Stderr, size)
+	progress := producer.NewProgress(p.Stderr, size)
 	log.SetOutput(progress)
-	d := &declaring{js: js, progress: progress, patience: declarePatience, places: among}
-	err = d.run(ctx, p.Leave, messages)
+	err = declaring.Run(ctx, p.Leave, messages, progress)
 	progress.Close()
-	done := d.progress.counts()
-	say(p.Stdout, "declared %d, already waiting %d, refused %d, failed %d", done.declared, done.waiting, done.refused, done.failed)
+	done := progress.Counts()
+	say(p.Stdout, "%s", done)
 	switch {
 	case err != nil:
 		return err
 	case ctx.Err() != nil:
 		say(p.Stderr, "stopped: %d read, %d of them answered for by the broker; run it again to go on: what is in flight by then is counted as already waiting",
-			done.read, done.declared+done.waiting)
+			done.Read, done.Declared+done.Waiting)
 		return cli.ErrReported
-	case done.refused+done.failed > 0:
+	case done.Refused+done.Failed > 0:
 		return cli.ErrReported
-	case done.read == 0:
+	case done.Read == 0:
 		return errors.New("standard input has no declared message: want one JSON object a line")
 	}
 	return nil
@@ -103,7 +89,7 @@ func notDeclared(ctx context.Context, p cli.Process, err error) error {
 }
 
 // messages gives the source of what is to be declared. It reads nothing yet but the file of --data.
-func (c declareCommand) messages(stdin io.Reader) (source, error) {
+func (c declareCommand) messages(stdin io.Reader) (producer.Source, error) {
 	if len(c.IDs) == 0 {
 		switch {
 		case c.Type != "" || c.IncludeAIResults != nil:
@@ -111,7 +97,7 @@ func (c declareCommand) messages(stdin io.Reader) (source, error) {
 		case c.Data != "":
 			return nil, cli.Usagef("--data is %s: want identifiers with it", schema.Quote(c.Data))
 		}
-		return lines{stdin}, nil
+		return producer.Lines(stdin), nil
 	}
 	if !schema.Type(c.Type).Valid() {
 		if c.Type == "" {
@@ -122,66 +108,32 @@ func (c declareCommand) messages(stdin io.Reader) (source, error) {
 	if len(c.IDs) == 1 && c.IDs[0] == "-" {
 		return nil, cli.Usagef("identifier - is none: leave it out to read declared messages from standard input")
 	}
-	more, err := c.members(stdin)
-	if err != nil {
-		return nil, err
+	messages := producer.Arguments{IDs: c.IDs, Type: c.Type, IncludeAIResults: c.IncludeAIResults}
+	if c.Data != "" {
+		data, err := c.data(stdin)
+		if err != nil {
+			return nil, cli.BadFlag(c, "data", schema.Quote(c.Data), fmt.Sprintf("a file that can be read (%v), or - for standard input", err))
+		}
+		if err := messages.Add(data); err != nil {
+			return nil, cli.BadFlag(c, "data", schema.Quote(c.Data), fmt.Sprintf("a file with a JSON object: %v", err))
+		}
 	}
-	return arguments{ids: c.IDs, typ: c.Type, ai: c.IncludeAIResults, more: more}, nil
+	return messages, nil
 }
 
-// members reads what --data adds: the inside of a JSON object, without its braces.
-func (c declareCommand) members(stdin io.Reader) ([]byte, error) {
-	if c.Data == "" {
-		return nil, nil
-	}
+// data reads the file of --data, up to one byte more than may be in it.
+func (c declareCommand) data(stdin io.Reader) ([]byte, error) {
 	from := stdin
 	if c.Data != "-" {
 		f, err := statusclient.OpenFile(c.Data)
 		if err != nil {
-			return nil, cli.BadFlag(c, "data", schema.Quote(c.Data), fmt.Sprintf("a file that can be read (%v), or - for standard input", err))
+			return nil, err
 		}
 		defer f.Close()
 		from = f
 	}
-	data, err := io.ReadAll(io.LimitReader(from, schema.MaxDeclaredBytes+1))
-	if err != nil {
-		return nil, cli.BadFlag(c, "data", schema.Quote(c.Data), fmt.Sprintf("a file that can be read (%v)", err))
-	}
-	bad := func(why string) error {
-		return cli.BadFlag(c, "data", schema.Quote(c.Data), "a file with a JSON object: "+why)
-	}
-	if len(data) > schema.MaxDeclaredBytes {
-		return nil, bad(fmt.Sprintf("it is larger than %d bytes", schema.MaxDeclaredBytes))
-	}
-	data = bytes.TrimSpace(schema.TrimBOM(data))
-	if err := schema.CheckJSON(data); err != nil {
-		return nil, bad(err.Error())
-	}
-	if data[0] != '{' {
-		return nil, bad("it is something else")
-	}
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(data, &members); err != nil {
-		return nil, bad(err.Error())
-	}
-	for _, name := range []string{"interactionIdentifier", "type"} {
-		if _, ok := members[name]; ok {
-			return nil, bad("it has a member " + name + ", which the command line gives")
-		}
-	}
-	if _, ok := members["includeAiResults"]; ok && c.IncludeAIResults != nil {
-		return nil, bad("it has a member includeAiResults, which --include-ai-results gives")
-	}
-	more := bytes.TrimSpace(data[1 : len(data)-1])
-	// What is wrong with them in one message is wrong in all.
-	if _, err := schema.Decode(arguments{typ: c.Type, ai: c.IncludeAIResults, more: more}.message(noInteraction)); err != nil {
-		return nil, bad(err.Error())
-	}
-	return more, nil
+	return io.ReadAll(io.LimitReader(from, schema.MaxDeclaredBytes+1))
 }
-
-// noInteraction is an identifier that the vendor gives to none.
-const noInteraction = "00000000-0000-0000-0000-000000000000"
 
 // sizeOf is how many bytes a file on standard input has, or 0.
 func sizeOf(stdin io.Reader) int64 {

@@ -20,6 +20,7 @@ import (
 	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/connect"
 	"statusworker/cmd/internal/flags"
+	"statusworker/cmd/internal/producer"
 	"statusworker/cmd/internal/terminal"
 	"statusworker/consumer"
 	"statusworker/publisher"
@@ -229,7 +230,7 @@ func (s *devStage) stage(ctx context.Context, cast []part, watch *devWatch, twic
 		}
 		// With naks the message is still stored, so that the broker refuses the second; else the worker drops it.
 		_, err := s.js.Publish(ctx, schema.DeclaredSubject(one.typ, one.identifier), []byte(one.message))
-		if err != nil && !alreadyWaiting(err) {
+		if err != nil && !producer.AlreadyWaiting(err) {
 			return fmt.Errorf("declaring %s again: %w", one.identifier, err)
 		}
 		*twice++

@@ -1,4 +1,4 @@
-package main
+package producer
 
 import (
 	"context"
@@ -29,13 +29,13 @@ type place struct {
 // places are in the order in which an interaction goes through them: it is stored in the next one before it leaves one.
 var places = []place{{schema.StreamDeclared, schema.DeclaredSubjects}, {schema.StreamPolls, schema.WaitingSubjects}}
 
-// placesToLook gives the places in which the user has the right to look. It tells of the others.
-func placesToLook(ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger, tell func(string)) ([]place, error) {
+// placesToLook gives the places in which the user has the right to look. It reports the others.
+func placesToLook(ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger, report func(string)) ([]place, error) {
 	var may []place
 	var denied []string
 	for _, p := range places {
 		err := connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
-			ctx, cancel := context.WithTimeout(ctx, declareAckWithin)
+			ctx, cancel := context.WithTimeout(ctx, ackWithin)
 			defer cancel()
 			_, err := p.holds(ctx, js.Conn(), noInteraction)
 			return err
@@ -51,7 +51,7 @@ func placesToLook(ctx context.Context, js jetstream.JetStream, log logrus.FieldL
 		}
 	}
 	if len(denied) > 0 {
-		tell("cannot look up what is in flight already, which may be counted as declared: the user lacks the right to publish " +
+		report("cannot look up what is in flight already, which may be counted as declared: the user lacks the right to publish " +
 			strings.Join(denied, " and ") + "; docs/contract.md lists the permissions of each command")
 	}
 	return may, nil
@@ -59,7 +59,7 @@ func placesToLook(ctx context.Context, js jetstream.JetStream, log logrus.FieldL
 
 // inFlight returns errInFlight where an interaction is in flight, and nil where it is not.
 func inFlight(ctx context.Context, nc *nats.Conn, among []place, identifier string) error {
-	ctx, cancel := context.WithTimeout(ctx, declareAckWithin)
+	ctx, cancel := context.WithTimeout(ctx, ackWithin)
 	defer cancel()
 	for _, p := range among {
 		held, err := p.holds(ctx, nc, identifier)

@@ -1,4 +1,6 @@
-package main
+// Package producer declares interactions: it reads messages, looks up which interactions are in flight already, and publishes the
+// others.
+package producer
 
 import (
 	"bufio"
@@ -23,22 +25,56 @@ type candidate struct {
 	size int
 }
 
-// source gives candidates, one after the other, until there are no more or ctx ends. An error means that it could not
+// Source gives candidates, one after the other, until there are no more or ctx ends. An error means that it could not
 // be read to its end.
-type source interface {
+type Source interface {
 	give(ctx context.Context, to chan<- candidate) error
 }
 
-// arguments are identifiers from the command line.
-type arguments struct {
-	ids  []string
-	typ  string
-	ai   *bool
-	more []byte
+// Arguments is a [Source] of identifiers from a command line.
+type Arguments struct {
+	IDs  []string
+	Type string
+	// IncludeAIResults is a member of each message, unless it is nil.
+	IncludeAIResults *bool
+	more             []byte // the other members
 }
 
-func (a arguments) give(ctx context.Context, to chan<- candidate) error {
-	for _, id := range a.ids {
+// noInteraction is an identifier that the vendor gives to none.
+const noInteraction = "00000000-0000-0000-0000-000000000000"
+
+// Add adds the members of a JSON object to each message. The error says what is wrong with the object.
+func (a *Arguments) Add(object []byte) error {
+	if len(object) > schema.MaxDeclaredBytes {
+		return fmt.Errorf("it is larger than %d bytes", schema.MaxDeclaredBytes)
+	}
+	object = bytes.TrimSpace(schema.TrimBOM(object))
+	if err := schema.CheckJSON(object); err != nil {
+		return err
+	}
+	if object[0] != '{' {
+		return errors.New("it is something else")
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(object, &members); err != nil {
+		return err
+	}
+	for _, name := range []string{"interactionIdentifier", "type"} {
+		if _, ok := members[name]; ok {
+			return fmt.Errorf("it has a member %s, which the command line gives", name)
+		}
+	}
+	if _, ok := members["includeAiResults"]; ok && a.IncludeAIResults != nil {
+		return errors.New("it has a member includeAiResults, which --include-ai-results gives")
+	}
+	a.more = bytes.TrimSpace(object[1 : len(object)-1])
+	// What is wrong with them in one message is wrong in all.
+	_, err := schema.Decode(a.message(noInteraction))
+	return err
+}
+
+func (a Arguments) give(ctx context.Context, to chan<- candidate) error {
+	for _, id := range a.IDs {
 		select {
 		case to <- candidate{where: "identifier " + schema.Quote(id), message: a.message(id)}:
 		case <-ctx.Done():
@@ -48,14 +84,14 @@ func (a arguments) give(ctx context.Context, to chan<- candidate) error {
 	return nil
 }
 
-func (a arguments) message(id string) []byte {
+func (a Arguments) message(id string) []byte {
 	var b bytes.Buffer
 	b.WriteString(`{"interactionIdentifier":`)
 	b.Write(quoted(strings.ToLower(id)))
 	b.WriteString(`,"type":`)
-	b.Write(quoted(a.typ))
-	if a.ai != nil {
-		fmt.Fprintf(&b, `,"includeAiResults":%t`, *a.ai)
+	b.Write(quoted(a.Type))
+	if a.IncludeAIResults != nil {
+		fmt.Fprintf(&b, `,"includeAiResults":%t`, *a.IncludeAIResults)
 	}
 	if len(a.more) > 0 {
 		b.WriteByte(',')
@@ -73,8 +109,10 @@ func quoted(s string) []byte {
 	return b
 }
 
-// lines are declared messages, one a line. Empty lines are passed over, and a byte order mark before a line is left out:
+// Lines gives a [Source] of declared messages, one a line. Empty lines are passed over, and a byte order mark before a line is left out:
 // files that begin with one may have been put together.
+func Lines(from io.Reader) Source { return lines{from} }
+
 type lines struct{ from io.Reader }
 
 const byteOrderMark = 3

@@ -1,6 +1,4 @@
-//go:build !nodev
-
-package main
+package demo
 
 import (
 	"encoding/json"
@@ -30,8 +28,8 @@ func (l landing) kind() string {
 	return kind
 }
 
-// standing is how far a part is.
-type standing struct {
+// state is how far a part is.
+type state struct {
 	part
 	declared bool
 	polls    int
@@ -42,30 +40,30 @@ type standing struct {
 	ended  time.Time // all its outcomes are there
 }
 
-// devWatch sees what the vendor is asked and what lands on the outcome stream.
-type devWatch struct {
+// watcher sees what the vendor is asked and what lands on the outcome stream.
+type watcher struct {
 	now   func() time.Time
 	began time.Time
 	// complete is closed when every outcome is there that must be.
 	complete chan struct{}
 
-	mu        sync.Mutex
-	standings []standing
-	of        map[string]int
-	open      map[string]bool // subjects on which nothing has landed yet
-	expected  int
-	polls     int
-	all       []landing
-	changed   chan struct{}
+	mu       sync.Mutex
+	states   []state
+	of       map[string]int
+	open     map[string]bool // subjects on which nothing has landed yet
+	expected int
+	polls    int
+	all      []landing
+	changed  chan struct{}
 }
 
-func newDevWatch(cast []part, now func() time.Time) *devWatch {
-	w := &devWatch{
+func newWatcher(cast []part, now func() time.Time) *watcher {
+	w := &watcher{
 		now: now, began: now(), complete: make(chan struct{}), changed: make(chan struct{}),
 		of: map[string]int{}, open: map[string]bool{},
 	}
 	for i, one := range cast {
-		w.standings = append(w.standings, standing{part: one})
+		w.states = append(w.states, state{part: one})
 		w.of[one.identifier] = i
 		for _, subject := range one.want {
 			w.open[subject] = true
@@ -75,16 +73,16 @@ func newDevWatch(cast []part, now func() time.Time) *devWatch {
 	return w
 }
 
-func (w *devWatch) elapsed() time.Duration { return w.now().Sub(w.began) }
+func (w *watcher) elapsed() time.Duration { return w.now().Sub(w.began) }
 
-func (w *devWatch) declared(identifier string) {
+func (w *watcher) declared(identifier string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.standings[w.of[identifier]].declared = true
+	w.states[w.of[identifier]].declared = true
 }
 
 // polled is the vendor's hook.
-func (w *devWatch) polled(p simulator.Poll) {
+func (w *watcher) polled(p simulator.Poll) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.polls++
@@ -92,7 +90,7 @@ func (w *devWatch) polled(p simulator.Poll) {
 	if !ok {
 		return
 	}
-	s := &w.standings[i]
+	s := &w.states[i]
 	s.polls++
 	s.said, s.faulty = string(p.Status), p.Status == ""
 	switch {
@@ -105,7 +103,7 @@ func (w *devWatch) polled(p simulator.Poll) {
 }
 
 // landed is the handler of the outcome stream.
-func (w *devWatch) landed(m jetstream.Msg) {
+func (w *watcher) landed(m jetstream.Msg) {
 	var event struct {
 		Data struct {
 			Identifier string        `json:"interactionIdentifier"`
@@ -122,12 +120,12 @@ func (w *devWatch) landed(m jetstream.Msg) {
 	w.land(l)
 }
 
-func (w *devWatch) land(l landing) {
+func (w *watcher) land(l landing) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.all = append(w.all, l)
 	if i, ok := w.of[l.identifier]; ok {
-		s := &w.standings[i]
+		s := &w.states[i]
 		s.kinds = append(s.kinds, l.kind())
 		if len(s.kinds) >= len(s.want) {
 			s.ended = w.now()
@@ -144,35 +142,35 @@ func (w *devWatch) land(l landing) {
 }
 
 // landings are all messages that have landed.
-func (w *devWatch) landings() []landing {
+func (w *watcher) landings() []landing {
 	all, _ := w.since(0)
 	return all
 }
 
 // since gives what has landed after the first n, and a channel that is closed at the next.
-func (w *devWatch) since(n int) ([]landing, <-chan struct{}) {
+func (w *watcher) since(n int) ([]landing, <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return append([]landing(nil), w.all[n:]...), w.changed
 }
 
-// devView is what there is to see at one moment.
-type devView struct {
+// view is what there is to see at one moment.
+type view struct {
 	elapsed          time.Duration
 	now              time.Time
-	standings        []standing
+	states           []state
 	expected, landed int
 	polls, declared  int
 }
 
-func (w *devWatch) view() devView {
+func (w *watcher) view() view {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	v := devView{
-		elapsed: w.now().Sub(w.began), now: w.now(), standings: append([]standing(nil), w.standings...),
+	v := view{
+		elapsed: w.now().Sub(w.began), now: w.now(), states: append([]state(nil), w.states...),
 		expected: w.expected, landed: w.expected - len(w.open), polls: w.polls,
 	}
-	for _, s := range v.standings {
+	for _, s := range v.states {
 		if s.declared {
 			v.declared++
 		}

@@ -1,25 +1,20 @@
-//go:build !nodev
-
-package main
+package demo
 
 import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 
-	"statusworker/cmd/internal/flags"
-	"statusworker/consumer"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )
 
-// part is one interaction of `dev`: how it lives at the vendor, what is declared, and what must become of it.
+// part is one interaction of a demo: how it lives at the vendor, what is declared, and what must become of it.
 type part struct {
 	identifier string
 	typ        schema.Type
@@ -61,8 +56,8 @@ func (p part) failed(r schema.Reason) part {
 	return p
 }
 
-// devFailedStatus is a status that the vendor's documentation does not list, and that the workers of `dev` take for a failure.
-const devFailedStatus = "transcriptionFailed"
+// failedStatus is a status that the vendor's documentation does not list, and that the worker of a demo takes for a failure.
+const failedStatus = "transcriptionFailed"
 
 // failures are the statuses by which the vendor says that an interaction failed.
 func failures() []schema.Status {
@@ -97,7 +92,7 @@ func newCast(count int) []part {
 		malformed, twice,
 		newPart(schema.Chat, "meets a 503", simulator.Processed(30*s).With(simulator.Refusal(503).On(2, 2))).processed(),
 		newPart(schema.Transcript, "meets a 429", simulator.Processed(30*s).With(simulator.Throttle(s).On(3, 3))).processed(),
-		newPart(schema.Audio, "fails in a way that --failed-status names", simulator.Constant(devFailedStatus)).failed(schema.VendorFailed),
+		newPart(schema.Audio, "fails in a way that --failed-status names", simulator.Constant(failedStatus)).failed(schema.VendorFailed),
 		newPart(schema.Chat, "meets a gateway's 404 page", simulator.Processed(30*s).With(simulator.Page(http.StatusNotFound).On(2, 2))).processed(),
 		newPart(schema.Transcript, "odd answers", simulator.Processed(30*s).With(simulator.Fault{
 			Kind: simulator.Odd, Prefix: simulator.ByteOrderMark, Members: `"errorMessage":{"code":"E1"},"originalFilename":"\ud83d"`,
@@ -127,22 +122,3 @@ func crowd(count int) []part {
 
 // scaled divides a time by the speed.
 func scaled(d time.Duration, speed float64) time.Duration { return time.Duration(float64(d) / speed) }
-
-// devTiming scales the guidance, and with it what a worker waits for. The broker and this machine do not get faster:
-// so the deadline and the grace have a part that is not scaled.
-func devTiming(speed float64, count int, mode consumer.Mode) (flags.Timing, flags.Work) {
-	slow := 2*time.Second + time.Duration(count)*2*time.Millisecond
-	if mode == consumer.Nak {
-		slow += 2 * time.Second // each wait is a second longer
-	}
-	return flags.Timing{
-			AudioInterval: scaled(consumer.Guidance.Audio, speed), ChatInterval: scaled(consumer.Guidance.Chat, speed),
-			TranscriptInterval: scaled(consumer.Guidance.Transcript, speed), RequestTimeout: 2 * time.Second,
-		}, flags.Work{
-			Deadline: scaled(115*time.Second, speed) + slow, NotFoundGrace: scaled(20*time.Second, speed) + slow/2,
-			FailedStatus: []string{devFailedStatus},
-			Concurrency:  64, StretchLimit: time.Minute, ShutdownTimeout: 3 * time.Second,
-		}
-}
-
-func speedText(speed float64) string { return strconv.FormatFloat(speed, 'g', 4, 64) }

@@ -1,19 +1,13 @@
-//go:build !nodev
-
-package main
+package demo
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 	"unicode/utf8"
-
-	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/terminal"
@@ -22,19 +16,19 @@ import (
 
 // showPlain writes lines until ctx ends: one for each interaction with a story that ends, and once a second how far it
 // all is.
-func showPlain(ctx context.Context, w io.Writer, watch *devWatch, title string) {
-	say(w, "%s", title)
+func showPlain(ctx context.Context, w io.Writer, watch *watcher, title string) {
+	fmt.Fprintf(w, "%s\n", title)
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
-	told := map[string]bool{}
+	shown := map[string]bool{}
 	said := -1
 	for {
 		_, changed := watch.since(0)
 		v := watch.view()
-		for _, s := range v.standings {
-			if s.story != "" && !s.ended.IsZero() && !told[s.identifier] {
-				told[s.identifier] = true
-				say(w, "%5.1f s  %-10s %s  %-22s -> %s, after %s", v.elapsed.Seconds(), s.typ, s.identifier[:8], s.story, strings.Join(s.kinds, " + "), polls(s.polls))
+		for _, s := range v.states {
+			if s.story != "" && !s.ended.IsZero() && !shown[s.identifier] {
+				shown[s.identifier] = true
+				fmt.Fprintf(w, "%5.1f s  %-10s %s  %-22s -> %s, after %s\n", v.elapsed.Seconds(), s.typ, s.identifier[:8], s.story, strings.Join(s.kinds, " + "), polls(s.polls))
 			}
 		}
 		select {
@@ -42,7 +36,7 @@ func showPlain(ctx context.Context, w io.Writer, watch *devWatch, title string) 
 		case <-ticker.C:
 			if v := watch.view(); v.polls+v.landed != said {
 				said = v.polls + v.landed
-				say(w, "%5.1f s  declared %d, %s, outcomes %d of %d", v.elapsed.Seconds(), v.declared, polls(v.polls), v.landed, v.expected)
+				fmt.Fprintf(w, "%5.1f s  declared %d, %s, outcomes %d of %d\n", v.elapsed.Seconds(), v.declared, polls(v.polls), v.landed, v.expected)
 			}
 		case <-ctx.Done():
 			return
@@ -64,15 +58,15 @@ const (
 )
 
 // showLive draws a table in place until ctx ends, and leaves its last state on the screen.
-func showLive(ctx context.Context, p cli.Process, watch *devWatch, notes *devNotes, title string) {
-	s := &devScreen{title: title, Screen: terminal.Screen{Bare: p.Getenv("NO_COLOR") != ""}}
+func showLive(ctx context.Context, p cli.Process, watch *watcher, notes *notes, title string) {
+	s := &screen{title: title, Screen: terminal.Screen{Bare: p.Getenv("NO_COLOR") != ""}}
 	draw := func() {
 		width, height := terminal.Size(p.Stdout)
 		_, _ = p.Stdout.Write(s.redraw(watch.view(), notes.last(notesShown), width, height)) // a terminal that is gone ends ctx
 	}
 	ticker := time.NewTicker(frameEvery)
 	defer ticker.Stop()
-	say(p.Stdout, terminal.HideCursor)
+	fmt.Fprintln(p.Stdout, terminal.HideCursor)
 	defer fmt.Fprint(p.Stdout, terminal.ShowCursor)
 	for {
 		draw()
@@ -91,23 +85,23 @@ const (
 	storyWidth = 100
 )
 
-// devScreen draws what is seen of the cast.
-type devScreen struct {
+// screen draws what is seen of the cast.
+type screen struct {
 	terminal.Screen
 	title string
 	rows  []int
 }
 
 // redraw gives what turns the last frame into the next.
-func (s *devScreen) redraw(v devView, notes []string, width, height int) []byte {
+func (s *screen) redraw(v view, notes []string, width, height int) []byte {
 	return s.Over(s.frame(v, notes, width, height), width, height)
 }
 
 // frame gives lines that fit into the terminal.
-func (s *devScreen) frame(v devView, notes []string, width, height int) []string {
+func (s *screen) frame(v view, notes []string, width, height int) []string {
 	width = min(width, terminal.Widest)
 	ended := 0
-	for _, one := range v.standings {
+	for _, one := range v.states {
 		if !one.ended.IsZero() {
 			ended++
 		}
@@ -119,12 +113,12 @@ func (s *devScreen) frame(v devView, notes []string, width, height int) []string
 		rows := [][]terminal.Cell{{{Text: "identifier"}, {Text: "type"}, {Text: "the vendor says"}, {Text: "polls", Right: true}, {Text: "outcome"}}}
 		story := width >= storyWidth
 		for _, i := range s.rows {
-			rows = append(rows, row(v.standings[i], story))
+			rows = append(rows, row(v.states[i], story))
 		}
 		table := terminal.Grid(rows, []int{10, 10, 21, 5, 20}, width)
 		lines = append(append(lines, table[0], terminal.Faint.On(strings.Repeat("─", width))), table[1:]...)
-		if hidden := len(v.standings) - len(s.rows); hidden > 0 {
-			lines = append(lines, terminal.Faint.On(terminal.Fit(fmt.Sprintf("and %d more; %d of all %d have ended", hidden, ended, len(v.standings)), width)))
+		if hidden := len(v.states) - len(s.rows); hidden > 0 {
+			lines = append(lines, terminal.Faint.On(terminal.Fit(fmt.Sprintf("and %d more; %d of all %d have ended", hidden, ended, len(v.states)), width)))
 		}
 	}
 	for _, n := range notes {
@@ -134,25 +128,25 @@ func (s *devScreen) frame(v devView, notes []string, width, height int) []string
 }
 
 // choose says which interactions have the rows: one keeps its row until it has ended and others wait for one.
-func (s *devScreen) choose(v devView, n int) {
+func (s *screen) choose(v view, n int) {
 	s.rows = s.rows[:min(n, len(s.rows))]
 	next := 0
 	another := func() (int, bool) {
-		for ; next < len(v.standings); next++ {
-			if v.standings[next].ended.IsZero() && !slices.Contains(s.rows, next) {
+		for ; next < len(v.states); next++ {
+			if v.states[next].ended.IsZero() && !slices.Contains(s.rows, next) {
 				return next, true
 			}
 		}
 		return 0, false
 	}
 	for i, have := range s.rows {
-		if ended := v.standings[have].ended; !ended.IsZero() && v.now.Sub(ended) > linger {
+		if ended := v.states[have].ended; !ended.IsZero() && v.now.Sub(ended) > linger {
 			if other, ok := another(); ok {
 				s.rows[i] = other
 			}
 		}
 	}
-	for len(s.rows) < min(n, len(v.standings)) {
+	for len(s.rows) < min(n, len(v.states)) {
 		other, ok := another()
 		if !ok {
 			break
@@ -161,7 +155,7 @@ func (s *devScreen) choose(v devView, n int) {
 	}
 }
 
-func row(s standing, story bool) []terminal.Cell {
+func row(s state, story bool) []terminal.Cell {
 	said := terminal.Cell{Text: s.said}
 	switch {
 	case s.said == "":
@@ -186,7 +180,7 @@ func row(s standing, story bool) []terminal.Cell {
 }
 
 // progressLine is a bar, and how far it all is.
-func progressLine(v devView, width int) string {
+func progressLine(v view, width int) string {
 	tail := terminal.Fit(fmt.Sprintf("  %d of %d outcomes, %s, %.1f s", v.landed, v.expected, polls(v.polls), v.elapsed.Seconds()), width)
 	most := max(width-utf8.RuneCountInString(tail), 0)
 	done := 0
@@ -194,67 +188,4 @@ func progressLine(v devView, width int) string {
 		done = most * v.landed / v.expected
 	}
 	return terminal.Green.On(strings.Repeat("█", done)) + terminal.Faint.On(strings.Repeat("░", most-done)) + tail
-}
-
-// devNotes takes the worker's log lines. While a table is drawn they are kept back, and shown below it.
-type devNotes struct {
-	mu    sync.Mutex
-	to    io.Writer
-	keep  bool
-	lines []string
-}
-
-func newDevNotes(to io.Writer, keep bool) *devNotes { return &devNotes{to: to, keep: keep} }
-
-// Write takes whole lines.
-func (n *devNotes) Write(b []byte) (int, error) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if !n.keep {
-		return n.to.Write(b)
-	}
-	n.lines = append(n.lines, strings.TrimRight(string(b), "\n"))
-	return len(b), nil
-}
-
-// last gives the last lines that were kept back.
-func (n *devNotes) last(most int) []string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return slices.Clone(n.lines[max(0, len(n.lines)-most):])
-}
-
-// open writes what was kept back, in lines of at most width columns (0 is no bound), and keeps nothing back any more.
-func (n *devNotes) open(width int) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.keep && len(n.lines) > 0 {
-		say(n.to, "\nThe worker's log")
-		for _, line := range n.lines {
-			line = "  " + line
-			if width > 0 {
-				line = terminal.Fit(line, width)
-			}
-			say(n.to, "%s", line)
-		}
-	}
-	n.keep, n.lines = false, nil
-}
-
-// devFormat writes log lines for people who watch.
-type devFormat struct{}
-
-func (devFormat) Format(e *logrus.Entry) ([]byte, error) {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s %s: %s", e.Time.Format("15:04:05"), e.Level, e.Message)
-	names := make([]string, 0, len(e.Data))
-	for name := range e.Data {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		fmt.Fprintf(&b, "  %s=%v", name, e.Data[name])
-	}
-	b.WriteByte('\n')
-	return b.Bytes(), nil
 }

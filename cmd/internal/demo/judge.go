@@ -1,23 +1,19 @@
-//go:build !nodev
-
-package main
+package demo
 
 import (
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"time"
 
-	"statusworker/cmd/internal/terminal"
 	"statusworker/consumer"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )
 
-// devReport is what came of a cast, by the vendor's log and the outcome stream.
-type devReport struct {
+// report is what came of a cast, by the vendor's log and the outcome stream.
+type report struct {
 	interactions, outcomes int
 	subjects               []subjectCount
 	dead                   []landing
@@ -46,9 +42,9 @@ type laneReport struct {
 	twice               bool          // some interaction was polled twice
 }
 
-// judgeDev compares what landed with what must, and the gaps between polls with the guidance.
-func judgeDev(cast []part, landed []landing, polls []simulator.Poll, interval consumer.Intervals) devReport {
-	r := devReport{interactions: len(cast), outcomes: len(landed)}
+// judge compares what landed with what must, and the gaps between polls with the guidance.
+func judge(cast []part, landed []landing, polls []simulator.Poll, interval consumer.Intervals) report {
+	r := report{interactions: len(cast), outcomes: len(landed)}
 	seen, patterns := map[string]int{}, map[string]int{}
 	for _, l := range landed {
 		seen[l.subject]++
@@ -101,7 +97,7 @@ func judgeDev(cast []part, landed []landing, polls []simulator.Poll, interval co
 }
 
 // measure finds the least gap of each lane.
-func (r *devReport) measure(polls []simulator.Poll, types map[string]schema.Type, lanes map[schema.Type]*laneReport) {
+func (r *report) measure(polls []simulator.Poll, types map[string]schema.Type, lanes map[schema.Type]*laneReport) {
 	times := map[string][]time.Time{}
 	for _, p := range polls {
 		times[p.Identifier] = append(times[p.Identifier], p.At)
@@ -136,7 +132,7 @@ func pattern(subject string) string {
 }
 
 // verdict is nil where everything is as it must be.
-func (r devReport) verdict() error {
+func (r report) verdict() error {
 	var wrong []string
 	for _, w := range []struct {
 		what string
@@ -155,70 +151,4 @@ func (r devReport) verdict() error {
 		return errors.New("it did not go as it must: every outcome is there, but the streams do not run empty")
 	}
 	return nil
-}
-
-// maxDead is how many dead letters of one reason are shown.
-const maxDead = 3
-
-// write shows the report in lines of at most width columns; 0 is no bound.
-func (r devReport) write(w io.Writer, width int) {
-	say(w, "\nWhat landed where")
-	var rows [][]terminal.Cell
-	for _, s := range r.subjects {
-		rows = append(rows, []terminal.Cell{{Text: "  " + s.subject}, {Text: fmt.Sprint(s.count), Right: true}})
-	}
-	sayAll(w, terminal.Grid(rows, nil, width))
-
-	say(w, "\nDead letters")
-	shown := 0
-	for i, l := range r.dead {
-		last := i+1 == len(r.dead) || r.dead[i+1].reason != l.reason
-		if shown++; shown <= maxDead {
-			say(w, "  %s  %s", l.identifier, l.reason)
-			detail := "      " + l.detail
-			if width > 0 {
-				detail = terminal.Fit(detail, width)
-			}
-			say(w, "%s", detail)
-		}
-		if last {
-			if shown > maxDead {
-				say(w, "  and %d more: %s", shown-maxDead, l.reason)
-			}
-			shown = 0
-		}
-	}
-
-	say(w, "\nHow the vendor was asked")
-	rows = [][]terminal.Cell{{{Text: "  lane"}}}
-	for _, title := range []string{"interactions", "polls", "most for one", "least gap", "guidance"} {
-		rows[0] = append(rows[0], terminal.Cell{Text: title, Right: true})
-	}
-	polls := 0
-	for _, l := range r.lanes {
-		least := "-"
-		if l.twice {
-			least = l.least.Round(time.Millisecond).String()
-		}
-		row := []terminal.Cell{{Text: "  " + string(l.typ)}}
-		for _, v := range []any{l.interactions, l.polls, l.most, least, l.interval} {
-			row = append(row, terminal.Cell{Text: fmt.Sprint(v), Right: true})
-		}
-		rows = append(rows, row)
-		polls += l.polls
-	}
-	sayAll(w, terminal.Grid(rows, nil, width))
-
-	say(w, "\n%d interactions, %d of them declared twice; %d outcomes after %d polls in %.1f s", r.interactions, r.twice, r.outcomes, polls, r.took.Seconds())
-	end := ""
-	if r.verdict() == nil {
-		end = ": as it must be"
-	}
-	say(w, "missing %d, doubled %d, not expected %d, polled too early %d%s", len(r.missing), len(r.doubled), len(r.unexpected), len(r.early), end)
-}
-
-func sayAll(w io.Writer, lines []string) {
-	for _, line := range lines {
-		say(w, "%s", line)
-	}
 }

@@ -33,7 +33,7 @@ func TestSingleLinkStalls(t *testing.T) {
 			proxies[0].Stall(harness.ToClients)
 			proxies[1].Stall(harness.ToBroker)
 			for _, w := range stalling {
-				_, err := w.AwaitLine(s.ctx, "connected to NATS again")
+				_, err := w.AwaitLine(s.ctx, "reconnected to NATS")
 				harness.Check(t, err)
 			}
 			s.finish()

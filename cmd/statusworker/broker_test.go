@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -16,7 +15,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -24,7 +22,6 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/broker/embedded"
 	"statusworker/schema"
@@ -78,7 +75,7 @@ func TestGoesOnWhenTheBrokerComes(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(second.Stop)
-	c.stderr.wait(t, c.ctx, "it is there")
+	c.stderr.wait(t, c.ctx, ": done")
 	c.stderr.wait(t, c.ctx, "working")
 	c.stop()
 	if code := c.end(); code != exitOK {
@@ -130,9 +127,9 @@ func TestLetInAgainAfterARefusal(t *testing.T) {
 		if err := s.ReloadOptions(&o); err != nil {
 			t.Fatal(err)
 		}
-		wait := "connected to NATS again"
+		wait := "reconnected to NATS"
 		if password == "changed" {
-			wait = "NATS does not let this process in again"
+			wait = "NATS rejected the credentials on reconnect"
 		}
 		c.stderr.until(t, c.ctx, wait, func(all string) bool { return strings.Count(all, wait) == 1+i/2 })
 	}
@@ -141,123 +138,8 @@ func TestLetInAgainAfterARefusal(t *testing.T) {
 		t.Errorf("exit code %d, want 0:\n%s", code, &c.stderr)
 	}
 	says(t, "standard error", &c.stderr, "authorization violation", "--nats-creds ($NATS_CREDS)")
-	if n := strings.Count(c.stderr.String(), "NATS refused something"); n != 0 {
+	if n := strings.Count(c.stderr.String(), "NATS refused a request"); n != 0 {
 		t.Errorf("%d lines more about it:\n%s", n, &c.stderr)
-	}
-}
-
-// A write into a connection that is just being lost is no refusal: the loss is told once, by whoever reads it. What goes
-// wrong while there is no connection is told now and then.
-func TestWatcherHears(t *testing.T) {
-	t.Parallel()
-	broken := func(op string, err error) error {
-		return fmt.Errorf("nats: %w", &net.OpError{Op: op, Net: "tcp", Err: err})
-	}
-	for name, tt := range map[string]struct {
-		err       error
-		connected bool
-		want      string // empty: nothing
-	}{
-		"a write into a lost connection": {broken("write", os.NewSyscallError("write", syscall.ECONNRESET)), true, ""},
-		"a write that hangs":             {broken("write", os.ErrDeadlineExceeded), true, "takes nothing in"},
-		"an answer while it connects":    {broken("read", os.NewSyscallError("read", syscall.ECONNRESET)), false, ""},
-		"a certificate that is over":     {broken("remote error", errors.New("tls: expired certificate")), false, "--nats-cert ($NATS_CERT)"},
-		"a right that lacks":             {nats.ErrPermissionViolation, true, "NATS refused something"},
-		"a right that lacked":            {nats.ErrPermissionViolation, false, "NATS refused something"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			var out output
-			log := logTo(&out)
-			d := newWatcher(log, brokerFlags{}.hint)
-			d.heard(make(closing), tt.connected, tt.err)
-			first := out.String()
-			if d.heard(make(closing), tt.connected, tt.err); out.String() != first && !strings.Contains(tt.want, "takes nothing in") {
-				t.Errorf("it is told again at once: %s", &out)
-			}
-			if tt.want == "" && out.String() != "" || !strings.Contains(out.String(), tt.want) {
-				t.Errorf("the log says %q, want %q", &out, tt.want)
-			}
-		})
-	}
-}
-
-// A worker ends where nobody lets it in for a while, and not for two refusals with a long absence of the server between them.
-func TestWatcherCountsRefusalsInARow(t *testing.T) {
-	t.Parallel()
-	const within = 100 * time.Millisecond
-	for name, tt := range map[string]struct {
-		every time.Duration
-		ends  bool
-	}{
-		"one after the other": {within / 10, true},
-		"now and then":        {within, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var out output
-			d := newWatcher(logTo(&out), brokerFlags{}.hint)
-			now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-			d.within, d.now = within, func() time.Time { return now }
-			for range 20 {
-				d.heard(stays{}, false, nats.ErrAuthorization)
-				d.heard(stays{}, false, errors.New("connection refused"))
-				now = now.Add(tt.every)
-			}
-			if ends := strings.Contains(out.String(), "has not let this process in again for"); ends != tt.ends {
-				t.Errorf("it ends: %v, want %v:\n%s", ends, tt.ends, &out)
-			}
-		})
-	}
-}
-
-// A right that lacks concerns many subjects: they are told as one.
-func TestWatcherLogsOfARightOnce(t *testing.T) {
-	t.Parallel()
-	var out output
-	log := logTo(&out)
-	d := newWatcher(log, brokerFlags{}.hint)
-	for _, subject := range []string{"interactions.processed.cxai.%d", "interactions.hold.chat.%d", "$JS.ACK.INTERACTIONS_POLLS.poll-chat.1.%d.7.1.0", "$JS.API.CONSUMER.MSG.NEXT.INTERACTIONS_POLLS.poll-%d"} {
-		for i := range 3 {
-			d.heard(make(closing), true, fmt.Errorf("%w for Publish to %q", nats.ErrPermissionViolation, fmt.Sprintf(subject, i)))
-		}
-	}
-	if n := len(out.lines()); n != 6 { // each lane's pulls are of their own
-		t.Errorf("%d lines, want 6:\n%s", n, &out)
-	}
-}
-
-// A connection that is lost for long is told of again and again, with what keeps it from coming back.
-func TestRemindsOfALostConnection(t *testing.T) {
-	t.Parallel()
-	var out output
-	log := logTo(&out)
-	s := bareServer(t, server.Options{})
-	flags := brokerFlags{NATSURL: s.ClientURL(), InboxPrefix: "_INBOX"}
-	d := newWatcher(log, flags.hint)
-	options, err := flags.options("test", log, d)
-	if err != nil {
-		t.Fatal(err)
-	}
-	nc, err := nats.Connect(flags.NATSURL, options...)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		d.remind(nc, flags.shownURL(), 20*time.Millisecond)
-	}()
-	s.Shutdown()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	out.until(t, ctx, "why", func(all string) bool {
-		return strings.Count(all, "still no connection to NATS at "+flags.NATSURL) > 1 && strings.Contains(all, "connection refused")
-	})
-	nc.Close()
-	select {
-	case <-ended:
-	case <-ctx.Done():
-		t.Error("a closed connection is still watched")
 	}
 }
 
@@ -306,7 +188,7 @@ func TestClientCertificateRefused(t *testing.T) {
 			}
 			t.Cleanup(second.Shutdown)
 			second.Start()
-			c.stderr.wait(t, c.ctx, "NATS does not let this process in again")
+			c.stderr.wait(t, c.ctx, "NATS rejected the credentials on reconnect")
 			says(t, "standard error", &c.stderr, "certificate", "--nats-cert ($NATS_CERT)")
 			c.stop()
 			if code := c.end(); code != exitOK {
@@ -322,51 +204,6 @@ func TestClientCertificateRefused(t *testing.T) {
 			}
 		})
 	}
-}
-
-// logTo is a log that a test reads.
-func logTo(out *output) *logrus.Logger {
-	log := logrus.New()
-	log.SetOutput(out)
-	return log
-}
-
-type closing chan struct{}
-
-func (c closing) Close() { close(c) }
-
-type stays struct{}
-
-func (stays) Close() {}
-
-// Credentials that stay refused are told once, and end the connection: only a new process has others.
-func TestNotLetInAgainEnds(t *testing.T) {
-	t.Parallel()
-	var out output
-	log := logTo(&out)
-	d := newWatcher(log, brokerFlags{}.hint)
-	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	d.within, d.now = time.Hour, func() time.Time { return now }
-	closed := make(closing)
-	for range 3 {
-		d.refused(closed, nats.ErrAuthorization)
-	}
-	d.passed()
-	d.refused(closed, nats.ErrAuthExpired)
-	select {
-	case <-closed:
-		t.Fatal("closed at once")
-	default:
-	}
-	if n := len(out.lines()); n != 2 {
-		t.Errorf("%d lines, want one for each time that it was lost:\n%s", n, &out)
-	}
-	for range 2 {
-		now = now.Add(d.within / 2)
-		d.refused(closed, nats.ErrAuthExpired)
-	}
-	<-closed
-	says(t, "the log", &out, "has not let this process in again", "--nats-creds")
 }
 
 // A right that the user lacks is told at once, and not as a wait for JetStream.
@@ -514,7 +351,7 @@ func TestWorkerWithoutARight(t *testing.T) {
 	}
 	c.stop()
 	c.end()
-	says(t, "standard error", &c.stderr, "NATS refused something", "stopping")
+	says(t, "standard error", &c.stderr, "NATS refused a request", "stopping")
 }
 
 // Whoever looks stands before the terminal: the wait for a broker that is away has an end.

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +9,10 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/connect"
+	"statusworker/cmd/internal/producer"
+	"statusworker/cmd/internal/terminal"
 	"statusworker/schema"
 	"statusworker/statusclient"
 )
@@ -21,36 +23,29 @@ type declareCommand struct {
 	Data             string   `name:"data" placeholder:"FILE" help:"File with a JSON object whose members are added to each message, such as a customer reference; - is standard input."`
 	IncludeAIResults *bool    `name:"include-ai-results" negatable:"" help:"Whether the identifiers were declared at ElevateAI with CX AI results. Unset means yes."`
 
-	brokerFlags `embed:"" group:"NATS"`
-	logFlags    `embed:"" group:"Log"`
+	connect.Flags `embed:"" group:"NATS"`
+	cli.LogFlags  `embed:"" group:"Log"`
 }
 
 // Run publishes declared messages and waits until the broker has answered for each.
-func (c declareCommand) Run(ctx context.Context, p process) error {
-	log, err := c.logger(p)
+func (c declareCommand) Run(ctx context.Context, p cli.Process) error {
+	log, err := c.Logger(p)
 	if err != nil {
 		return err
 	}
-	messages, err := c.messages(p.stdin)
+	messages, err := c.messages(p.Stdin)
 	if err != nil {
 		return err
 	}
-	if len(c.IDs) == 0 && terminal(p.stdin) {
-		say(p.stderr, "reading declared messages from the terminal, one JSON object a line; Ctrl-D ends")
+	if len(c.IDs) == 0 && terminal.Is(p.Stdin) {
+		say(p.Stderr, "reading declared messages from the terminal, one JSON object a line; Ctrl-D ends")
 	}
-	nc, err := c.connect(ctx, clientName(), log)
+	nc, err := c.Connect(ctx, clientName(), log)
 	if err != nil {
 		return notDeclared(ctx, p, err)
 	}
-	defer closeConnection(nc)
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(declareWindow+2), jetstream.WithPublishAsyncTimeout(declareAckWithin))
-	if err != nil {
-		return fmt.Errorf("using JetStream: %w", err)
-	}
-	err = settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
-		_, err := js.Stream(ctx, schema.StreamDeclared)
-		return err
-	})
+	defer connect.Close(nc)
+	declaring, err := producer.Open(ctx, nc, log, func(line string) { say(p.Stderr, "%s", line) })
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return fmt.Errorf("the broker has no stream %s: run `statusworker provision` once, with the rights to create streams", schema.StreamDeclared)
 	}
@@ -58,32 +53,26 @@ func (c declareCommand) Run(ctx context.Context, p process) error {
 		return notDeclared(ctx, p, err)
 	}
 
-	among, err := placesToLook(ctx, js, log, func(line string) { say(p.stderr, "%s", line) })
-	if err != nil {
-		return notDeclared(ctx, p, err)
-	}
-
 	var size int64
 	if len(c.IDs) == 0 {
-		size = sizeOf(p.stdin)
+		size = sizeOf(p.Stdin)
 	}
-	progress := newDeclareProgress(p.stderr, size)
+	progress := producer.NewProgress(p.Stderr, size)
 	log.SetOutput(progress)
-	d := &declaring{js: js, progress: progress, patience: declarePatience, places: among}
-	err = d.run(ctx, p.leave, messages)
-	progress.close()
-	done := d.progress.counts()
-	say(p.stdout, "declared %d, already waiting %d, refused %d, failed %d", done.declared, done.waiting, done.refused, done.failed)
+	err = declaring.Run(ctx, p.Leave, messages, progress)
+	progress.Close()
+	done := progress.Counts()
+	say(p.Stdout, "%s", done)
 	switch {
 	case err != nil:
 		return err
 	case ctx.Err() != nil:
-		say(p.stderr, "stopped: %d read, %d of them answered for by the broker; run it again to go on: what is in flight by then is counted as already waiting",
-			done.read, done.declared+done.waiting)
-		return errReported
-	case done.refused+done.failed > 0:
-		return errReported
-	case done.read == 0:
+		say(p.Stderr, "stopped: %d read, %d of them answered for by the broker; run it again to go on: what is in flight by then is counted as already waiting",
+			done.Read, done.Declared+done.Waiting)
+		return cli.ErrReported
+	case done.Refused+done.Failed > 0:
+		return cli.ErrReported
+	case done.Read == 0:
 		return errors.New("standard input has no declared message: want one JSON object a line")
 	}
 	return nil
@@ -91,94 +80,60 @@ func (c declareCommand) Run(ctx context.Context, p process) error {
 
 // notDeclared tells of a stop before anything was read. That is a fault here: whoever called must not take the
 // messages for declared.
-func notDeclared(ctx context.Context, p process, err error) error {
+func notDeclared(ctx context.Context, p cli.Process, err error) error {
 	if stopped(ctx, err) == nil {
-		say(p.stderr, "stopped: nothing was declared")
-		return errReported
+		say(p.Stderr, "stopped: nothing was declared")
+		return cli.ErrReported
 	}
 	return err
 }
 
 // messages gives the source of what is to be declared. It reads nothing yet but the file of --data.
-func (c declareCommand) messages(stdin io.Reader) (source, error) {
+func (c declareCommand) messages(stdin io.Reader) (producer.Source, error) {
 	if len(c.IDs) == 0 {
 		switch {
 		case c.Type != "" || c.IncludeAIResults != nil:
-			return nil, usagef("--type and --include-ai-results are for identifiers, but there are none: name identifiers, or put the members into the lines on standard input")
+			return nil, cli.Usagef("--type and --include-ai-results are for identifiers, but there are none: name identifiers, or put the members into the lines on standard input")
 		case c.Data != "":
-			return nil, usagef("--data is %s: want identifiers with it", schema.Quote(c.Data))
+			return nil, cli.Usagef("--data is %s: want identifiers with it", schema.Quote(c.Data))
 		}
-		return lines{stdin}, nil
+		return producer.Lines(stdin), nil
 	}
 	if !schema.Type(c.Type).Valid() {
 		if c.Type == "" {
-			return nil, usagef("--type is not set: want audio, chat or transcript for the identifiers")
+			return nil, cli.Usagef("--type is not set: want audio, chat or transcript for the identifiers")
 		}
-		return nil, badFlag("type", "", schema.Quote(c.Type), "audio, chat or transcript")
+		return nil, cli.BadFlag(c, "type", schema.Quote(c.Type), "audio, chat or transcript")
 	}
 	if len(c.IDs) == 1 && c.IDs[0] == "-" {
-		return nil, usagef("identifier - is none: leave it out to read declared messages from standard input")
+		return nil, cli.Usagef("identifier - is none: leave it out to read declared messages from standard input")
 	}
-	more, err := c.members(stdin)
-	if err != nil {
-		return nil, err
+	messages := producer.Arguments{IDs: c.IDs, Type: c.Type, IncludeAIResults: c.IncludeAIResults}
+	if c.Data != "" {
+		data, err := c.data(stdin)
+		if err != nil {
+			return nil, cli.BadFlag(c, "data", schema.Quote(c.Data), fmt.Sprintf("a file that can be read (%v), or - for standard input", err))
+		}
+		if err := messages.Add(data); err != nil {
+			return nil, cli.BadFlag(c, "data", schema.Quote(c.Data), fmt.Sprintf("a file with a JSON object: %v", err))
+		}
 	}
-	return arguments{ids: c.IDs, typ: c.Type, ai: c.IncludeAIResults, more: more}, nil
+	return messages, nil
 }
 
-// members reads what --data adds: the inside of a JSON object, without its braces.
-func (c declareCommand) members(stdin io.Reader) ([]byte, error) {
-	if c.Data == "" {
-		return nil, nil
-	}
+// data reads the file of --data, up to one byte more than may be in it.
+func (c declareCommand) data(stdin io.Reader) ([]byte, error) {
 	from := stdin
 	if c.Data != "-" {
 		f, err := statusclient.OpenFile(c.Data)
 		if err != nil {
-			return nil, badFlag("data", "", schema.Quote(c.Data), fmt.Sprintf("a file that can be read (%v), or - for standard input", err))
+			return nil, err
 		}
 		defer f.Close()
 		from = f
 	}
-	data, err := io.ReadAll(io.LimitReader(from, schema.MaxDeclaredBytes+1))
-	if err != nil {
-		return nil, badFlag("data", "", schema.Quote(c.Data), fmt.Sprintf("a file that can be read (%v)", err))
-	}
-	bad := func(why string) error {
-		return badFlag("data", "", schema.Quote(c.Data), "a file with a JSON object: "+why)
-	}
-	if len(data) > schema.MaxDeclaredBytes {
-		return nil, bad(fmt.Sprintf("it is larger than %d bytes", schema.MaxDeclaredBytes))
-	}
-	data = bytes.TrimSpace(schema.TrimBOM(data))
-	if err := schema.CheckJSON(data); err != nil {
-		return nil, bad(err.Error())
-	}
-	if data[0] != '{' {
-		return nil, bad("it is something else")
-	}
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(data, &members); err != nil {
-		return nil, bad(err.Error())
-	}
-	for _, name := range []string{"interactionIdentifier", "type"} {
-		if _, ok := members[name]; ok {
-			return nil, bad("it has a member " + name + ", which the command line gives")
-		}
-	}
-	if _, ok := members["includeAiResults"]; ok && c.IncludeAIResults != nil {
-		return nil, bad("it has a member includeAiResults, which --include-ai-results gives")
-	}
-	more := bytes.TrimSpace(data[1 : len(data)-1])
-	// What is wrong with them in one message is wrong in all.
-	if _, err := schema.Decode(arguments{typ: c.Type, ai: c.IncludeAIResults, more: more}.message(noInteraction)); err != nil {
-		return nil, bad(err.Error())
-	}
-	return more, nil
+	return io.ReadAll(io.LimitReader(from, schema.MaxDeclaredBytes+1))
 }
-
-// noInteraction is an identifier that the vendor gives to none.
-const noInteraction = "00000000-0000-0000-0000-000000000000"
 
 // sizeOf is how many bytes a file on standard input has, or 0.
 func sizeOf(stdin io.Reader) int64 {

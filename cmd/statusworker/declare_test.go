@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/cmd/broker/embedded"
@@ -222,7 +221,9 @@ func TestDeclareBackfillTwice(t *testing.T) {
 func TestDeclaringAgainAfterTakingIn(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
-	declare := func() *call { return command(t, "declare", "--nats-url", at, "--type", "audio", someID).exits(exitOK) }
+	declare := func() *call {
+		return command(t, "declare", "--nats-url", at, "--type", "audio", someID).exits(exitOK)
+	}
 	declare()
 	s, err := js.Stream(t.Context(), schema.StreamDeclared)
 	if err != nil {
@@ -373,31 +374,6 @@ func TestDeclareWaitsForAFullStream(t *testing.T) {
 	says(t, "standard output", &c.stdout, "declared 25, already waiting 0, refused 0, failed 0")
 }
 
-func TestDeclareGivesUpABrokerThatTakesNothingIn(t *testing.T) {
-	t.Parallel()
-	_, js := provisioned(t, "--declared-max-msgs", "10")
-	var told output
-	progress := newDeclareProgress(&told, 0)
-	d := &declaring{js: js, progress: progress, patience: 200 * time.Millisecond}
-	err := d.run(t.Context(), t.Context(), lines{strings.NewReader(linesOf(5000))})
-	progress.close()
-	if !errors.Is(err, errBrokerGone) {
-		t.Fatalf("error %v, want errBrokerGone", err)
-	}
-	n := progress.counts()
-	if n.declared != 10 || n.failed == 0 || n.declared+n.failed != n.read {
-		t.Errorf("counts %+v: want 10 declared, and every other that was read failed", n)
-	}
-	if n.read > 2*declareWindow+2 {
-		t.Errorf("%d read before it gave up, want no more than fit into the windows", n.read)
-	}
-	says(t, "standard error", &told, "line 11: not declared: ", "maximum messages exceeded")
-	says(t, "standard error", &told, "waiting for 200ms at most", "is full", "`statusworker status`")
-	if have := strings.Count(told.String(), ": not declared: "); have != n.failed || len(told.lines()) != n.failed+1 {
-		t.Errorf("%d lines about %d that failed, %d lines in all", have, n.failed, len(told.lines()))
-	}
-}
-
 func TestDeclareNamesWhatReadingMet(t *testing.T) {
 	t.Parallel()
 	at, _ := provisioned(t)
@@ -411,107 +387,6 @@ func TestDeclareNamesWhatReadingMet(t *testing.T) {
 type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("the disk is gone") }
-
-// How the broker refuses a message where one waits on its subject; where the stream is full, the text is another.
-const (
-	storeFailed      jetstream.ErrorCode = 10077
-	tooManyOnSubject                     = "maximum messages per subject exceeded"
-)
-
-func TestWhatIsTransient(t *testing.T) {
-	t.Parallel()
-	api := func(code int, errorCode jetstream.ErrorCode, text string) error {
-		return fmt.Errorf("publishing: %w", &jetstream.APIError{Code: code, ErrorCode: errorCode, Description: text})
-	}
-	for _, test := range []struct {
-		err                error
-		transient, waiting bool
-	}{
-		{err: nil},
-		{err: api(503, storeFailed, tooManyOnSubject), waiting: true},
-		{err: api(503, storeFailed, "maximum messages exceeded"), transient: true},
-		{err: api(503, storeFailed, "maximum bytes exceeded"), transient: true},
-		{err: api(503, 10008, "JetStream system temporarily unavailable"), transient: true},
-		{err: api(400, 10054, "message size exceeds maximum allowed")},
-		{err: api(400, 10071, "wrong last sequence")},
-		{err: jetstream.ErrAsyncPublishTimeout, transient: true},
-		{err: jetstream.ErrNoStreamResponse, transient: true},
-		{err: jetstream.ErrTooManyStalledMsgs, transient: true},
-		{err: nats.ErrReconnectBufExceeded, transient: true},
-		{err: nats.ErrDisconnected, transient: true},
-		{err: nats.ErrTimeout, transient: true},
-		{err: nats.ErrNoResponders, transient: true},
-		{err: context.DeadlineExceeded, transient: true},
-		{err: context.Canceled},
-		{err: nats.ErrMaxPayload},
-		{err: nats.ErrConnectionClosed},
-	} {
-		if got := transient(test.err); got != test.transient {
-			t.Errorf("transient(%v) is %t", test.err, got)
-		}
-		if got := alreadyWaiting(test.err); got != test.waiting {
-			t.Errorf("alreadyWaiting(%v) is %t", test.err, got)
-		}
-	}
-}
-
-func TestLines(t *testing.T) {
-	t.Parallel()
-	full := strings.Repeat("x", schema.MaxDeclaredBytes)
-	for _, test := range []struct {
-		name, text string
-		want       []string // `!` is a refusal
-	}{
-		{"none", "", nil},
-		{"empty ones", "\n\r\n  \n", nil},
-		{"no end", "a\nb", []string{"1 a", "2 b"}},
-		{"ends", "a\r\n\nb\n", []string{"1 a", "3 b"}},
-		{"as long as may be", full + "\r\n" + full + "\n" + full, []string{"1 " + full, "2 " + full, "3 " + full}},
-		{"one too long", full + "x\n" + full + "xx\r\nb\n" + full + full + full + "\nc", []string{"1 !", "2 !", "3 b", "4 !", "5 c"}},
-		{"too long at the end", "a\n" + full + full, []string{"1 a", "2 !"}},
-		{"byte order mark", "\ufeffa\nb", []string{"1 a", "2 b"}},
-		{"byte order mark and white space", "\ufeff \t\r\n\ufeff a\n", []string{"2 a"}},
-		{"byte order marks of files put together", "\ufeffa\r\n\ufeffb\n", []string{"1 a", "2 b"}},
-		{"byte order mark alone", "\ufeff", nil},
-		{"byte order mark before as long as may be", "\ufeff" + full + "\r\n\ufeff" + full, []string{"1 " + full, "2 " + full}},
-		{"byte order mark before one too long", "\ufeff" + full + "x\nb", []string{"1 !", "2 b"}},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			out := make(chan candidate, 100)
-			if err := (lines{strings.NewReader(test.text)}).give(t.Context(), out); err != nil {
-				t.Fatal(err)
-			}
-			close(out)
-			var got []string
-			for c := range out {
-				s := strings.TrimPrefix(c.where, "line ") + " " + string(c.message)
-				if c.problem != nil {
-					s += "!"
-				}
-				got = append(got, s)
-			}
-			if fmt.Sprint(got) != fmt.Sprint(test.want) {
-				t.Errorf("got %.300q, want %.300q", got, test.want)
-			}
-		})
-	}
-}
-
-func FuzzArgumentsDecode(f *testing.F) {
-	f.Add(someID, `"x":1`)
-	f.Add("*.>", "")
-	f.Add("a\"b", `"type":"chat"`)
-	f.Fuzz(func(t *testing.T, id, more string) {
-		m := arguments{typ: "audio", more: []byte(more)}.message(id)
-		d, err := schema.Decode(m)
-		if err != nil {
-			return
-		}
-		if d.Identifier != strings.ToLower(id) || d.Type != schema.Audio {
-			t.Errorf("%q with %q became %+v", id, more, d)
-		}
-	})
-}
 
 // An export that came out empty is no success.
 func TestDeclareOfNothingIsAFault(t *testing.T) {

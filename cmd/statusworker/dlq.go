@@ -15,6 +15,10 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/broker/adapter"
+	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/connect"
+	"statusworker/cmd/internal/dlqview"
+	"statusworker/cmd/internal/terminal"
 	"statusworker/publisher/dlq"
 	"statusworker/schema"
 )
@@ -100,7 +104,7 @@ func (s *sought) report(to io.Writer) error {
 		what += " with this reason, type and age"
 	}
 	say(to, "%s: %s; `statusworker dlq ls` lists what there is", what, strings.Join(missing, ", "))
-	return errReported
+	return cli.ErrReported
 }
 
 // asFilterUsage turns a complaint about a filter into one about the flag.
@@ -111,49 +115,49 @@ func asFilterUsage(err error) error {
 	}
 	flags := map[string]string{"Reasons": "reason", "Types": "type", "OlderThan": "older-than", "NewerThan": "newer-than"}
 	if flag, ok := flags[bad.Field]; ok {
-		return badFlag(flag, "", bad.Value, bad.Want)
+		return cli.BadFlag(filterFlags{}, flag, bad.Value, bad.Want)
 	}
-	return usagef("%s names no dead letter: want %s, as `statusworker dlq ls` shows them", bad.Value, bad.Want)
+	return cli.Usagef("%s names no dead letter: want %s, as `statusworker dlq ls` shows them", bad.Value, bad.Want)
 }
 
 // dlqFlags are those of every command of the dead-letter queue.
 type dlqFlags struct {
-	waitFlags
-	brokerFlags `embed:"" group:"NATS"`
-	logFlags    `embed:"" group:"Log"`
+	connect.Wait
+	connect.Flags `embed:"" group:"NATS"`
+	cli.LogFlags  `embed:"" group:"Log"`
 }
 
 // newQueue makes a dead-letter queue on the streams that are there.
 type newQueue func(context.Context, dlq.Broker) (*dlq.Queue, error)
 
 // open connects and makes a dead-letter queue. Call closing when it is done with.
-func (f dlqFlags) open(ctx context.Context, p process, make newQueue) (d *dlq.Queue, log *logrus.Logger, closing func(), err error) {
-	log, err = f.logger(p)
+func (f dlqFlags) open(ctx context.Context, p cli.Process, make newQueue) (d *dlq.Queue, log *logrus.Logger, closing func(), err error) {
+	log, err = f.Logger(p)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	bounded, cancel, err := f.bound(ctx)
+	bounded, cancel, err := f.Bound(ctx)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	defer cancel()
 	// What cannot be sent at once must not be sent later: see package dlq.
-	nc, err := f.connect(bounded, clientName(), log)
+	nc, err := f.Connect(bounded, clientName(), log)
 	if err != nil {
-		return nil, nil, nil, f.unanswered(bounded, err)
+		return nil, nil, nil, f.Unanswered(bounded, err)
 	}
 	js, err := jetstream.New(nc)
 	if err == nil {
-		err = settledBroker(bounded, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
+		err = connect.Settled(bounded, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
 			d, err = make(ctx, adapter.New(js))
 			return err
 		})
 	}
 	if err != nil {
-		closeConnection(nc)
-		return nil, nil, nil, f.unanswered(bounded, adviseStreams(err))
+		connect.Close(nc)
+		return nil, nil, nil, f.Unanswered(bounded, adviseStreams(err))
 	}
-	return d, log, func() { closeConnection(nc) }, nil
+	return d, log, func() { connect.Close(nc) }, nil
 }
 
 type dlqLsCommand struct {
@@ -163,7 +167,7 @@ type dlqLsCommand struct {
 }
 
 // Run lists dead letters as they are read.
-func (c dlqLsCommand) Run(ctx context.Context, p process) error {
+func (c dlqLsCommand) Run(ctx context.Context, p cli.Process) error {
 	filter, err := c.filter()
 	if err != nil {
 		return err
@@ -177,27 +181,27 @@ func (c dlqLsCommand) Run(ctx context.Context, p process) error {
 	if err != nil {
 		return interrupted(ctx, p, advisePermission(err))
 	}
-	out := bufio.NewWriterSize(p.stdout, 64<<10)
-	list, sought := newDLQList(out, c.Output, columns(p.stdout)), c.sought()
+	out := bufio.NewWriterSize(p.Stdout, 64<<10)
+	list, sought := dlqview.NewList(out, c.Output, terminal.Columns(p.Stdout)), c.sought()
 	err = selection.Each(ctx, func(l dlq.DeadLetter) error {
 		sought.saw(l)
-		return list.add(l)
+		return list.Add(l)
 	})
 	if err == nil || c.Output != "json" { // an array that is not whole is not closed
-		err = errors.Join(err, list.end())
+		err = errors.Join(err, list.End())
 	}
 	if err = errors.Join(err, out.Flush()); err != nil {
 		return interrupted(ctx, p, advisePermission(err))
 	}
-	say(p.stderr, "%s", deadLetters(list.n))
-	return sought.report(p.stderr)
+	say(p.Stderr, "%s", deadLetters(list.Count()))
+	return sought.report(p.Stderr)
 }
 
 // interrupted tells of a stop before the end: whoever called must not take what there is for all.
-func interrupted(ctx context.Context, p process, err error) error {
+func interrupted(ctx context.Context, p cli.Process, err error) error {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		say(p.stderr, "stopped before the end")
-		return errReported
+		say(p.Stderr, "stopped before the end")
+		return cli.ErrReported
 	}
 	return err
 }
@@ -216,7 +220,7 @@ type dlqShowCommand struct {
 }
 
 // Run shows what there is under an identifier.
-func (c dlqShowCommand) Run(ctx context.Context, p process) error {
+func (c dlqShowCommand) Run(ctx context.Context, p cli.Process) error {
 	filter := dlq.Filter{Names: names(c.ID)}
 	if err := filter.Check(); err != nil {
 		return asFilterUsage(err)
@@ -233,13 +237,13 @@ func (c dlqShowCommand) Run(ctx context.Context, p process) error {
 	n := 0
 	err = selection.Each(ctx, func(l dlq.DeadLetter) error {
 		if n++; c.Output == "json" {
-			_, err := fmt.Fprintf(p.stdout, "%s\n", event(l))
+			_, err := fmt.Fprintf(p.Stdout, "%s\n", dlqview.Event(l))
 			return err
 		}
 		if n > 1 {
-			say(p.stdout, "")
+			say(p.Stdout, "")
 		}
-		showDeadLetter(p.stdout, l, time.Now(), columns(p.stdout))
+		dlqview.Show(p.Stdout, l, time.Now(), terminal.Columns(p.Stdout))
 		return nil
 	})
 	if err != nil {
@@ -259,21 +263,21 @@ type sureFlags struct {
 }
 
 // check refuses what nobody can have meant.
-func (f sureFlags) check(p process, filter dlq.Filter, what string) error {
+func (f sureFlags) check(p cli.Process, filter dlq.Filter, what string) error {
 	switch {
 	case filter.All() && !f.All:
-		return usagef("%s which dead letters? Name identifiers, or --reason, --type, --older-than or --newer-than; --all means all of them", what)
+		return cli.Usagef("%s which dead letters? Name identifiers, or --reason, --type, --older-than or --newer-than; --all means all of them", what)
 	case !filter.All() && f.All:
-		return usagef("--all goes without identifiers, --reason, --type, --older-than and --newer-than: want one or the other")
-	case !f.DryRun && !f.Yes && !terminal(p.stdin):
-		return usagef("nobody is there to be asked (standard input is no terminal): want --yes, or --dry-run to see what would be done")
+		return cli.Usagef("--all goes without identifiers, --reason, --type, --older-than and --newer-than: want one or the other")
+	case !f.DryRun && !f.Yes && !terminal.Is(p.Stdin):
+		return cli.Usagef("nobody is there to be asked (standard input is no terminal): want --yes, or --dry-run to see what would be done")
 	}
 	return nil
 }
 
 // sure counts what is meant, and asks whether to go on. It returns how many there are; 0 also where the answer is no.
 // Missing is a fault where a name stands for none of them.
-func (f sureFlags) sure(ctx context.Context, p process, s *dlq.Selection, sought *sought, what string) (n int, missing, err error) {
+func (f sureFlags) sure(ctx context.Context, p cli.Process, s *dlq.Selection, sought *sought, what string) (n int, missing, err error) {
 	reasons := map[schema.Reason]int{}
 	err = s.Each(ctx, func(l dlq.DeadLetter) error {
 		sought.saw(l)
@@ -284,12 +288,12 @@ func (f sureFlags) sure(ctx context.Context, p process, s *dlq.Selection, sought
 	if err != nil {
 		return 0, nil, err
 	}
-	missing = sought.report(p.stderr)
+	missing = sought.report(p.Stderr)
 	switch {
 	case n == 0 && missing != nil:
 		return 0, missing, nil
 	case n == 0:
-		say(p.stderr, "no dead letter matches")
+		say(p.Stderr, "no dead letter matches")
 		return 0, nil, nil
 	case f.Yes || f.DryRun:
 		return n, missing, nil
@@ -298,13 +302,13 @@ func (f sureFlags) sure(ctx context.Context, p process, s *dlq.Selection, sought
 	for _, r := range slices.Sorted(maps.Keys(reasons)) {
 		by = append(by, fmt.Sprintf("%s %d", schema.Printable(string(r)), reasons[r]))
 	}
-	fmt.Fprintf(p.stderr, "%s %s (%s)? [y/N] ", what, deadLetters(n), strings.Join(by, ", "))
-	yes, err := saysYes(ctx, p.stdin)
+	fmt.Fprintf(p.Stderr, "%s %s (%s)? [y/N] ", what, deadLetters(n), strings.Join(by, ", "))
+	yes, err := saysYes(ctx, p.Stdin)
 	if err != nil {
 		return 0, nil, err
 	}
 	if !yes {
-		say(p.stderr, "nothing was done")
+		say(p.Stderr, "nothing was done")
 		return 0, missing, nil
 	}
 	return n, missing, nil
@@ -332,7 +336,7 @@ type dlqReplayCommand struct {
 }
 
 // Run replays what is meant.
-func (c dlqReplayCommand) Run(ctx context.Context, p process) error {
+func (c dlqReplayCommand) Run(ctx context.Context, p cli.Process) error {
 	return work(ctx, p, c.filterFlags, c.sureFlags, c.dlqFlags, "replay", dlq.NewForReplay, (*dlq.Queue).Replay,
 		dlq.Replayed, dlq.Superseded, dlq.Gone, dlq.Left)
 }
@@ -344,12 +348,12 @@ type dlqPurgeCommand struct {
 }
 
 // Run deletes what is meant.
-func (c dlqPurgeCommand) Run(ctx context.Context, p process) error {
+func (c dlqPurgeCommand) Run(ctx context.Context, p cli.Process) error {
 	return work(ctx, p, c.filterFlags, c.sureFlags, c.dlqFlags, "purge", dlq.New, (*dlq.Queue).Purge, dlq.Deleted, dlq.Gone)
 }
 
 // work does one thing with every dead letter that is meant, and says what became of them.
-func work(ctx context.Context, p process, f filterFlags, sure sureFlags, open dlqFlags, what string, make newQueue,
+func work(ctx context.Context, p cli.Process, f filterFlags, sure sureFlags, open dlqFlags, what string, make newQueue,
 	do func(*dlq.Queue, context.Context, *dlq.Selection, bool, dlq.Report) error, results ...dlq.What) error {
 	filter, err := f.filter()
 	if err != nil {
@@ -375,28 +379,28 @@ func work(ctx context.Context, p process, f filterFlags, sure sureFlags, open dl
 		return missing
 	}
 	if sure.DryRun {
-		list := newDLQList(p.stdout, "table", columns(p.stdout))
-		if err := errors.Join(selection.Each(ctx, list.add), list.end()); err != nil {
+		list := dlqview.NewList(p.Stdout, "table", terminal.Columns(p.Stdout))
+		if err := errors.Join(selection.Each(ctx, list.Add), list.End()); err != nil {
 			return interrupted(ctx, p, advisePermission(err))
 		}
 	}
-	progress := newDLQProgress(p.stderr, n, results)
+	progress := dlqview.NewProgress(p.Stderr, n, results)
 	log.SetOutput(progress)
-	err = do(d, ctx, selection, sure.DryRun, progress.add)
-	progress.close()
+	err = do(d, ctx, selection, sure.DryRun, progress.Add)
+	progress.Close()
 	if sure.DryRun {
-		say(p.stdout, "dry run, nothing was changed; it would be: %s", progress.line())
+		say(p.Stdout, "dry run, nothing was changed; it would be: %s", progress.Line())
 	} else {
-		say(p.stdout, "%s", progress.line())
+		say(p.Stdout, "%s", progress.Line())
 	}
 	switch {
 	case ctx.Err() != nil:
-		say(p.stderr, "stopped: run it again to go on; nothing is lost or done twice")
-		return errReported
+		say(p.Stderr, "stopped: run it again to go on; nothing is lost or done twice")
+		return cli.ErrReported
 	case err != nil:
 		return fmt.Errorf("%w; what is left is as it was: run it again to go on", advisePermission(err))
-	case progress.left() > 0:
-		return errReported
+	case progress.Left() > 0:
+		return cli.ErrReported
 	}
 	return missing
 }

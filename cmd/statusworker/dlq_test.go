@@ -226,41 +226,6 @@ func unforged(t *testing.T, o *output) {
 	}
 }
 
-// At a terminal of 80 columns a line shows which dead letter, why and of what, and the next one the detail.
-func TestDLQTableFitsATerminal(t *testing.T) {
-	t.Parallel()
-	var out bytes.Buffer
-	list := newDLQList(&out, "table", 80)
-	at, js := provisioned(t)
-	id := uuid.NewString()
-	o := deadLetter(schema.FileDownloadFailed, id)
-	o.Type = schema.Audio
-	o.Detail = strings.Repeat("long ", 100)
-	storeDeadLetter(t, js, o)
-	for _, l := range letters(t, at) {
-		if err := list.add(l); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := list.end(); err != nil {
-		t.Fatal(err)
-	}
-	lines := strings.Split(strings.TrimSpace(unpainted.Replace(out.String())), "\n")
-	for _, line := range lines {
-		if n := len([]rune(line)); n > 80 {
-			t.Errorf("%d columns: %s", n, line)
-		}
-	}
-	for _, want := range []string{"@1", "file_download_failed", id, "audio"} {
-		if !strings.Contains(lines[1], want) {
-			t.Errorf("no %q in %s", want, lines[1])
-		}
-	}
-	if !strings.Contains(lines[2], "long long") {
-		t.Errorf("no detail in %s", lines[2])
-	}
-}
-
 func TestDLQReplayAndPurge(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)

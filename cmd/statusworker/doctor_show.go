@@ -7,14 +7,15 @@ import (
 	"strings"
 
 	"statusworker/cmd/internal/doctor"
+	"statusworker/cmd/internal/terminal"
 	"statusworker/schema"
 )
 
 // showFindings writes what was found for people: a line for what is right; for what is not, all of it and below it the
 // fix; what was not checked, together; and at the end how many there are of each.
 func showFindings(w io.Writer, found []doctor.Finding, width int) error {
-	if width == 0 || width > textWidth {
-		width = textWidth
+	if width == 0 || width > terminal.TextWidth {
+		width = terminal.TextWidth
 	}
 	wide := 0
 	for _, f := range found {
@@ -37,7 +38,7 @@ func showFindings(w io.Writer, found []doctor.Finding, width int) error {
 		count[f.Result]++
 		switch f.Result {
 		case doctor.Pass:
-			line(f.Result, f.Check, fit(schema.Printable(f.Found), room))
+			line(f.Result, f.Check, terminal.Fit(schema.Printable(f.Found), room))
 			continue
 		case doctor.Skip:
 			checks := []string{f.Check}
@@ -50,9 +51,9 @@ func showFindings(w io.Writer, found []doctor.Finding, width int) error {
 				f.Check, f.Found = fmt.Sprintf("%d checks", len(checks)), f.Found+": "+strings.Join(checks, ", ")
 			}
 		}
-		texts := wrapped(schema.Printable(f.Found), room)
+		texts := terminal.Wrap(schema.Printable(f.Found), room)
 		if f.Fix != "" {
-			texts = slices.Concat(texts, wrapped("fix: "+schema.Printable(f.Fix), room))
+			texts = slices.Concat(texts, terminal.Wrap("fix: "+schema.Printable(f.Fix), room))
 		}
 		line(f.Result, f.Check, texts...)
 	}

@@ -20,6 +20,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/cmd/broker/embedded"
+	"statusworker/cmd/internal/cli"
+)
+
+// Exit codes.
+const (
+	exitOK    = cli.ExitOK
+	exitFault = cli.ExitFault
+	exitUsage = cli.ExitUsage
 )
 
 // output is what a command writes. Tests wait for a text in it.
@@ -107,9 +115,9 @@ func (c *call) start() *call {
 	ctx, stop := context.WithCancel(c.ctx)
 	c.stop = stop
 	go func() {
-		c.code <- run(ctx, process{
-			args: c.args, getenv: func(name string) string { return c.env[name] },
-			stdin: c.stdin, stdout: &c.stdout, stderr: &c.stderr, leave: c.ctx,
+		c.code <- run(ctx, cli.Process{
+			Args: c.args, Getenv: func(name string) string { return c.env[name] },
+			Stdin: c.stdin, Stdout: &c.stdout, Stderr: &c.stderr, Leave: c.ctx,
 		})
 	}()
 	return c

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"statusworker/cmd/internal/cli"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -43,15 +45,15 @@ func TestLogLinesHaveColoursOnlyWhereTheyMay(t *testing.T) {
 		{"TERM", "xterm", true}, {"NO_COLOR", "", true}, {"NO_COLOR", "1", false}, {"TERM", "dumb", false},
 	} {
 		tty, seen := terminalPair(t)
-		code := run(t.Context(), process{
-			args: []string{"status", "--timeout", "300ms", "--nats-url", at},
-			getenv: func(name string) string {
+		code := run(t.Context(), cli.Process{
+			Args: []string{"status", "--timeout", "300ms", "--nats-url", at},
+			Getenv: func(name string) string {
 				if name == tt.name {
 					return tt.value
 				}
 				return ""
 			},
-			stdin: strings.NewReader(""), stdout: io.Discard, stderr: tty, leave: t.Context(),
+			Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: tty, Leave: t.Context(),
 		})
 		tty.Close()
 		all, _ := io.ReadAll(seen) // ends with an error, since the other end is closed

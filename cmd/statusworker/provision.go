@@ -13,6 +13,9 @@ import (
 
 	"statusworker/cmd/broker/provisioning"
 	"statusworker/cmd/internal/advice"
+	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/connect"
+	"statusworker/cmd/internal/flags"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
@@ -30,20 +33,20 @@ type provisionCommand struct {
 	Update           bool           `name:"update" help:"Change existing streams and consumers that differ."`
 	Timeout          time.Duration  `name:"timeout" default:"60s" help:"How long to wait for an answer from the broker."`
 
-	brokerFlags  `embed:"" group:"NATS"`
-	baseURLFlags `embed:"" group:"ElevateAI"`
-	timingFlags  `embed:"" group:"Timing"`
-	logFlags     `embed:"" group:"Log"`
+	connect.Flags `embed:"" group:"NATS"`
+	flags.Base    `embed:"" group:"ElevateAI"`
+	flags.Timing  `embed:"" group:"Timing"`
+	cli.LogFlags  `embed:"" group:"Log"`
 
 	given func(flag string) bool
 }
 
 // Run makes the streams and consumers be as they should.
-func (c provisionCommand) Run(ctx context.Context, p process, k *kong.Context) error {
+func (c provisionCommand) Run(ctx context.Context, p cli.Process, k *kong.Context) error {
 	c.given = func(flag string) bool {
-		return p.getenv(variable(flag)) != "" || slices.ContainsFunc(k.Path, func(at *kong.Path) bool { return at.Flag != nil && at.Flag.Name == flag })
+		return p.Getenv(cli.Variable(c, flag)) != "" || slices.ContainsFunc(k.Path, func(at *kong.Path) bool { return at.Flag != nil && at.Flag.Name == flag })
 	}
-	log, err := c.logger(p)
+	log, err := c.Logger(p)
 	if err != nil {
 		return err
 	}
@@ -53,27 +56,27 @@ func (c provisionCommand) Run(ctx context.Context, p process, k *kong.Context) e
 	}
 	// Longer than for those who look, because a broker may be starting beside it; not for good, because a job that ends
 	// by itself leaves its log.
-	wait := waitFlags{Timeout: c.Timeout}
-	bounded, cancel, err := wait.bound(ctx)
+	wait := connect.Wait{Timeout: c.Timeout}
+	bounded, cancel, err := wait.Bound(ctx)
 	if err != nil {
 		return err
 	}
 	defer cancel()
-	return wait.unanswered(bounded, unfinished(ctx, c.provision(bounded, p, log, cfg), "not all is provisioned; run it again, which leaves alone what is there"))
+	return wait.Unanswered(bounded, unfinished(ctx, c.provision(bounded, p, log, cfg), "not all is provisioned; run it again, which leaves alone what is there"))
 }
 
-func (c provisionCommand) provision(ctx context.Context, p process, log logrus.FieldLogger, cfg consumer.Config) error {
-	nc, err := c.connect(ctx, clientName(), log)
+func (c provisionCommand) provision(ctx context.Context, p cli.Process, log logrus.FieldLogger, cfg consumer.Config) error {
+	nc, err := c.Connect(ctx, clientName(), log)
 	if err != nil {
 		return err
 	}
-	defer closeConnection(nc)
+	defer connect.Close(nc)
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return fmt.Errorf("using JetStream: %w", err)
 	}
 	if c.Redelivery == asItIs {
-		err := settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
+		err := connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
 			c.Redelivery, err = provisioning.Detect(ctx, js)
 			return err
 		})
@@ -88,7 +91,7 @@ func (c provisionCommand) provision(ctx context.Context, p process, log logrus.F
 		return err
 	}
 	var set topology.Set
-	err = settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
+	err = connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
 		set, err = c.wanted(ctx, js, cfg)
 		return err
 	})
@@ -121,15 +124,15 @@ const asItIs consumer.Mode = "auto"
 
 // config checks the flags.
 func (c provisionCommand) config(log logrus.FieldLogger) (consumer.Config, error) {
-	intervals, err := c.intervals(c.baseURLFlags)
+	intervals, err := c.Intervals(c.Base)
 	if err != nil {
 		return consumer.Config{}, err
 	}
 	switch {
 	case c.Replicas != nil && *c.Replicas != 1 && *c.Replicas != 3 && *c.Replicas != 5:
-		return consumer.Config{}, badFlag("replicas", variable("replicas"), fmt.Sprint(*c.Replicas), "1, 3 or 5")
+		return consumer.Config{}, cli.BadFlag(c, "replicas", fmt.Sprint(*c.Replicas), "1, 3 or 5")
 	case c.MaxAge != nil && *c.MaxAge < time.Hour:
-		return consumer.Config{}, badFlag("max-age", variable("max-age"), schema.Duration(*c.MaxAge), "at least 1h: outcomes also tell that an interaction has ended")
+		return consumer.Config{}, cli.BadFlag(c, "max-age", schema.Duration(*c.MaxAge), "at least 1h: outcomes also tell that an interaction has ended")
 	}
 	oneMessage := fmt.Sprintf("0 for no bound, or at least %d, which is one message", schema.MaxMessageBytes)
 	for _, bound := range []struct {
@@ -143,7 +146,7 @@ func (c provisionCommand) config(log logrus.FieldLogger) (consumer.Config, error
 		{"declared-max-bytes", c.DeclaredMaxBytes, schema.MaxMessageBytes, oneMessage},
 	} {
 		if bound.n != nil && *bound.n != 0 && *bound.n < bound.least {
-			return consumer.Config{}, badFlag(bound.flag, variable(bound.flag), fmt.Sprint(*bound.n), bound.want)
+			return consumer.Config{}, cli.BadFlag(c, bound.flag, fmt.Sprint(*bound.n), bound.want)
 		}
 	}
 	cfg := consumer.Config{
@@ -151,7 +154,7 @@ func (c provisionCommand) config(log logrus.FieldLogger) (consumer.Config, error
 		Deadline: math.MaxInt64, // the workers' own; no stream or consumer depends on it
 	}
 	if err := cfg.Check(); err != nil {
-		return cfg, asUsage(err)
+		return cfg, flags.AsUsage(err)
 	}
 	return cfg, nil
 }

@@ -11,6 +11,8 @@ import (
 
 	"statusworker/cmd/broker/provisioning"
 	"statusworker/cmd/internal/advice"
+	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/connect"
 	"statusworker/consumer"
 	"statusworker/schema"
 	"statusworker/schema/topology"
@@ -18,7 +20,7 @@ import (
 
 // apply compares, and then creates and updates as it may. It says what it does.
 func (c provisionCommand) apply(
-	ctx context.Context, js jetstream.JetStream, p process, log logrus.FieldLogger, set topology.Set,
+	ctx context.Context, js jetstream.JetStream, p cli.Process, log logrus.FieldLogger, set topology.Set,
 ) error {
 	found, report, err := c.look(ctx, js, log, set)
 	if err != nil {
@@ -28,34 +30,34 @@ func (c provisionCommand) apply(
 	for _, d := range found {
 		switch {
 		case d.Missing && c.DryRun && !other:
-			say(p.stdout, "would create %s", d.Object)
+			say(p.Stdout, "would create %s", d.Object)
 		case d.Missing:
 		default:
 			differing++
-			say(p.stdout, "%s", advice.Difference(d, c.Redelivery))
+			say(p.Stdout, "%s", advice.Difference(d, c.Redelivery))
 		}
 	}
 	for _, u := range report.Undelivered {
-		say(p.stdout, "%s", u)
+		say(p.Stdout, "%s", u)
 	}
 	for _, f := range report.Foreign {
-		say(p.stdout, "%s", f)
+		say(p.Stdout, "%s", f)
 	}
 	switch {
 	case len(found) == 0 && differing == 0 && len(report.Foreign) == 0:
-		say(p.stdout, "everything is as it should be")
+		say(p.Stdout, "everything is as it should be")
 		return nil
 	case other:
 		return errors.New("the streams were made for the other way of holding back; nothing was changed. To keep it, leave out " +
 			"--redelivery ($STATUSWORKER_REDELIVERY), or name the way that is there; to change over, see docs/design.md")
 	case c.DryRun:
-		return errReported
+		return cli.ErrReported
 	}
 	// What an attempt has made, the next one finds: a broker may begin to elect between any two of them.
-	err = settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
+	err = connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
 		made, err := provisioning.Create(ctx, js, set)
 		for _, object := range made {
-			say(p.stdout, "created %s", object)
+			say(p.Stdout, "created %s", object)
 		}
 		return err
 	})
@@ -83,14 +85,14 @@ var errForeign = errors.New("another consumer takes messages away: find the stre
 func (provisionCommand) look(
 	ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger, set topology.Set,
 ) (found []topology.Difference, report provisioning.Report, err error) {
-	err = settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
+	err = connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
 		found, err = provisioning.Compare(ctx, js, set)
 		return err
 	})
 	if err != nil {
 		return nil, provisioning.Report{}, err
 	}
-	err = settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
+	err = connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
 		report, err = provisioning.Inspect(ctx, js, set)
 		return err
 	})
@@ -99,12 +101,12 @@ func (provisionCommand) look(
 
 // update changes what differs, and has delivered what no consumer delivers any more.
 func (c provisionCommand) update(
-	ctx context.Context, js jetstream.JetStream, p process, log logrus.FieldLogger, set topology.Set,
+	ctx context.Context, js jetstream.JetStream, p cli.Process, log logrus.FieldLogger, set topology.Set,
 ) error {
-	err := settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
+	err := connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
 		changed, err := provisioning.Update(ctx, js, set)
 		for _, object := range changed {
-			say(p.stdout, "updated %s", object)
+			say(p.Stdout, "updated %s", object)
 		}
 		return err
 	})
@@ -125,10 +127,10 @@ func (c provisionCommand) update(
 		}
 	}
 	for _, d := range found {
-		say(p.stdout, "still %s", advice.Difference(d, c.Redelivery))
+		say(p.Stdout, "still %s", advice.Difference(d, c.Redelivery))
 	}
 	for _, u := range report.Undelivered {
-		say(p.stdout, "still %s", u)
+		say(p.Stdout, "still %s", u)
 	}
 	if len(found) > 0 || len(report.Undelivered) > 0 {
 		return errors.New("the broker did not take every change")
@@ -139,9 +141,9 @@ func (c provisionCommand) update(
 // redeliver recreates consumers. With delayed naks the broker forgets with them for how long each interaction is to wait, so
 // that no worker may be there.
 func (c provisionCommand) redeliver(
-	ctx context.Context, js jetstream.JetStream, p process, log logrus.FieldLogger, set topology.Set, undelivered []provisioning.Undelivered,
+	ctx context.Context, js jetstream.JetStream, p cli.Process, log logrus.FieldLogger, set topology.Set, undelivered []provisioning.Undelivered,
 ) error {
-	return settledBroker(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
+	return connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
 		if c.Redelivery == consumer.Nak {
 			bucket, err := js.Stream(ctx, schema.StreamWorkers)
 			if err != nil {
@@ -154,7 +156,7 @@ func (c provisionCommand) redeliver(
 		}
 		recreated, err := provisioning.Redeliver(ctx, js, set, undelivered)
 		for _, object := range recreated {
-			say(p.stdout, "recreated %s", object)
+			say(p.Stdout, "recreated %s", object)
 		}
 		return err
 	})
@@ -180,7 +182,7 @@ const noCluster jetstream.ErrorCode = 10074
 // alone adds what fixes replicas on a server that is alone.
 func alone(err error) error {
 	if api := (*jetstream.APIError)(nil); errors.As(err, &api) && api.ErrorCode == noCluster {
-		return fmt.Errorf("%w; this server is no cluster: leave out --replicas ($%s), or provision in a cluster", err, variable("replicas"))
+		return fmt.Errorf("%w; this server is no cluster: leave out --replicas ($%s), or provision in a cluster", err, cli.Variable(provisionCommand{}, "replicas"))
 	}
 	return err
 }

@@ -16,6 +16,12 @@ import (
 
 	"statusworker/cmd/admin"
 	"statusworker/cmd/broker/adapter"
+	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/connect"
+	"statusworker/cmd/internal/flags"
+	"statusworker/cmd/internal/mask"
+	"statusworker/cmd/internal/proxy"
+	"statusworker/cmd/internal/telemetry"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
@@ -23,17 +29,17 @@ import (
 )
 
 type runCommand struct {
-	brokerFlags `embed:"" group:"NATS"`
-	vendorFlags `embed:"" group:"ElevateAI"`
-	timingFlags `embed:"" group:"Timing"`
-	workFlags   `embed:"" group:"Work"`
-	adminFlags  `embed:"" group:"Admin"`
-	logFlags    `embed:"" group:"Log"`
+	connect.Flags `embed:"" group:"NATS"`
+	flags.Vendor  `embed:"" group:"ElevateAI"`
+	flags.Timing  `embed:"" group:"Timing"`
+	flags.Work    `embed:"" group:"Work"`
+	flags.Admin   `embed:"" group:"Admin"`
+	cli.LogFlags  `embed:"" group:"Log"`
 }
 
 // Run works until the process is told to stop.
-func (c runCommand) Run(ctx context.Context, p process) error {
-	log, err := c.logger(p)
+func (c runCommand) Run(ctx context.Context, p cli.Process) error {
+	log, err := c.Logger(p)
 	if err != nil {
 		return err
 	}
@@ -46,7 +52,7 @@ func (c runCommand) Run(ctx context.Context, p process) error {
 		return err
 	}
 	defer client.Close()
-	tracer, flush, err := tracing(ctx, p.getenv, log)
+	tracer, flush, err := telemetry.Start(ctx, p.Getenv, versionString(), log)
 	if err != nil {
 		return err
 	}
@@ -54,18 +60,18 @@ func (c runCommand) Run(ctx context.Context, p process) error {
 	cfg.Tracer = tracer
 	metrics := admin.NewMetrics(versionString(), runtime.Version())
 	cfg.Observer = metrics
-	server, stopServing, err := c.listen(metrics)
+	server, stopServing, err := c.Listen(metrics)
 	if err != nil {
 		return err
 	}
 	defer stopServing()
 
-	server.Waiting("waiting for NATS at " + c.shownURL())
-	nc, err := c.connect(ctx, clientName(), log, watchful()...)
+	server.Waiting("waiting for NATS at " + c.ShownURL())
+	nc, err := c.Connect(ctx, clientName(), log, connect.Watchful()...)
 	if err != nil {
 		return stopped(ctx, err)
 	}
-	defer closeConnection(nc)
+	defer connect.Close(nc)
 	server.Connected(nc)
 	js, err := jetstream.New(nc)
 	if err != nil {
@@ -79,7 +85,7 @@ func (c runCommand) Run(ctx context.Context, p process) error {
 	server.Watch(worker, outcomes, js, log)
 	log.WithFields(logrus.Fields{
 		"admin":   server.Addr(),
-		"version": versionString(), "nats": shown(nc.ConnectedUrl()), "vendor": c.BaseURL, "redelivery": worker.Mode(),
+		"version": versionString(), "nats": mask.URL(nc.ConnectedUrl()), "vendor": c.BaseURL, "redelivery": worker.Mode(),
 		"clock_offset": worker.ClockOffset().Round(time.Millisecond).String(), "failed_statuses": strings.Join(c.FailedStatus, ","),
 	}).Info("working")
 	told := make(chan struct{})
@@ -91,14 +97,14 @@ func (c runCommand) Run(ctx context.Context, p process) error {
 	watching, stopWatching := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	watch.Go(func() { client.WatchToken(watching, worker.TokenChanged) })
-	err = worker.Run(ctx, p.leave)
+	err = worker.Run(ctx, p.Leave)
 	stopWatching()
 	watch.Wait()
 	if !untold() {
 		<-told
 	}
-	if last := nc.LastError(); errors.Is(err, nats.ErrConnectionClosed) && unwelcome(last) {
-		err = fmt.Errorf("NATS at %s does not let this worker in any more: %w; %s", c.shownURL(), last, c.hint(last))
+	if last := nc.LastError(); errors.Is(err, nats.ErrConnectionClosed) && connect.CredentialsRejected(last) {
+		err = fmt.Errorf("NATS at %s does not let this worker in any more: %w; %s", c.ShownURL(), last, c.Hint(last))
 	}
 	stats, published := worker.Stats(), outcomes.Stats()
 	deadLetters := uint64(0)
@@ -113,11 +119,11 @@ func (c runCommand) Run(ctx context.Context, p process) error {
 }
 
 func (c runCommand) config(log logrus.FieldLogger) (consumer.Config, error) {
-	intervals, err := c.intervals(c.baseURLFlags)
+	intervals, err := c.Intervals(c.Base)
 	if err != nil {
 		return consumer.Config{}, err
 	}
-	if err := c.workFlags.check(); err != nil {
+	if err := c.Work.Check(); err != nil {
 		return consumer.Config{}, err
 	}
 	cfg := consumer.Config{
@@ -130,36 +136,36 @@ func (c runCommand) config(log logrus.FieldLogger) (consumer.Config, error) {
 		cfg.FailedStatuses = append(cfg.FailedStatuses, schema.Status(status))
 	}
 	if err := cfg.Check(); err != nil {
-		return cfg, asUsage(err)
+		return cfg, flags.AsUsage(err)
 	}
 	return cfg, nil
 }
 
-func (c runCommand) client(p process) (*statusclient.Client, error) {
+func (c runCommand) client(p cli.Process) (*statusclient.Client, error) {
 	cfg, err := c.vendor(p)
 	if err != nil {
 		return nil, err
 	}
 	client, err := statusclient.New(cfg)
 	if err != nil {
-		return nil, asUsage(err)
+		return nil, flags.AsUsage(err)
 	}
 	return client, nil
 }
 
-func (c runCommand) vendor(p process) (statusclient.Config, error) {
-	proxy, err := proxies(p.getenv)
+func (c runCommand) vendor(p cli.Process) (statusclient.Config, error) {
+	through, err := proxy.FromEnvironment(p.Getenv)
 	if err != nil {
 		return statusclient.Config{}, err
 	}
-	trusted, err := c.trusted()
+	trusted, err := c.Trusted()
 	if err != nil {
 		return statusclient.Config{}, err
 	}
 	return statusclient.Config{
 		BaseURL: c.BaseURL, Token: c.Token, TokenFile: c.TokenFile, Timeout: c.RequestTimeout, Concurrency: c.Concurrency,
-		UserAgent: "statusworker/" + versionString(), OnToken: func(token string) { p.secrets.Add(token) },
-		RootCAs: trusted, Proxy: proxy,
+		UserAgent: "statusworker/" + versionString(), OnToken: func(token string) { p.Secrets.Add(token) },
+		RootCAs: trusted, Proxy: through,
 	}, nil
 }
 
@@ -167,7 +173,7 @@ func (c runCommand) vendor(p process) (statusclient.Config, error) {
 func newWorker(ctx context.Context, js jetstream.JetStream, client consumer.StatusClient, cfg consumer.Config, log logrus.FieldLogger) (*consumer.Worker, *publisher.Publisher, error) {
 	var worker *consumer.Worker
 	var outcomes *publisher.Publisher
-	err := settledBroker(ctx, js, cfg.Log, func(ctx context.Context, js jetstream.JetStream) error {
+	err := connect.Settled(ctx, js, cfg.Log, func(ctx context.Context, js jetstream.JetStream) error {
 		mode, err := checkTopology(ctx, js, cfg)
 		if err != nil {
 			return err
@@ -192,7 +198,7 @@ func checkOutcomesAge(ctx context.Context, js jetstream.JetStream, deadline time
 		return fmt.Errorf("reading stream %s: %w", schema.StreamOutcomes, err)
 	}
 	if age := stream.CachedInfo().Config.MaxAge; age > 0 && age <= deadline {
-		return badFlag("deadline", variable("deadline"), schema.Duration(deadline),
+		return cli.BadFlag(flags.Work{}, "deadline", schema.Duration(deadline),
 			fmt.Sprintf("less than %s, for which outcomes are kept: they tell that an interaction has ended; or have them kept longer, by --max-age and --update of `statusworker provision`", schema.Duration(age)))
 	}
 	return nil
@@ -212,15 +218,6 @@ func unfinished(ctx context.Context, err error, what string) error {
 		return errors.New("stopped: " + what)
 	}
 	return err
-}
-
-// closeConnection sends what is still to be sent, and waits until it is.
-func closeConnection(nc *nats.Conn) {
-	if nc.Status() == nats.CONNECTED {
-		// Acks are sent without waiting for an answer; what is lost of them is delivered again.
-		_ = nc.FlushTimeout(2 * time.Second)
-	}
-	nc.Close()
 }
 
 func clientName() string { return fmt.Sprintf("statusworker on %s (pid %d)", hostName(), os.Getpid()) }

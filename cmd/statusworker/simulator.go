@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"statusworker/cmd/internal/cli"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )
@@ -19,14 +20,14 @@ type simulatorCommand struct {
 }
 
 // Run is a vendor that takes every identifier for an interaction, until it is told to stop.
-func (c simulatorCommand) Run(ctx context.Context, p process) error {
+func (c simulatorCommand) Run(ctx context.Context, p cli.Process) error {
 	if c.Certificate != "" {
 		if err := os.MkdirAll(c.Certificate, 0o755); err != nil {
-			return badFlag("certificate", "", schema.Quote(c.Certificate), fmt.Sprintf("a folder that can be written to (%v)", err))
+			return cli.BadFlag(c, "certificate", schema.Quote(c.Certificate), fmt.Sprintf("a folder that can be written to (%v)", err))
 		}
 	}
 	if c.After <= 0 {
-		return badFlag("after", "", c.After.String(), "more than 0")
+		return cli.BadFlag(c, "after", c.After.String(), "more than 0")
 	}
 	s, err := simulator.Start(simulator.Config{
 		Addr: c.Addr, Token: c.Token, TLS: true, Hosts: c.Host, CertificateFolder: c.Certificate, CountOnly: true,
@@ -36,7 +37,7 @@ func (c simulatorCommand) Run(ctx context.Context, p process) error {
 		return err
 	}
 	defer s.Close()
-	say(p.stderr, "a simulated vendor at %s", s.URL())
+	say(p.Stderr, "a simulated vendor at %s", s.URL())
 	<-ctx.Done()
 	return nil
 }

@@ -12,7 +12,11 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/internal/advice"
+	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/connect"
 	"statusworker/cmd/internal/patience"
+	"statusworker/cmd/internal/statusview"
+	"statusworker/cmd/internal/terminal"
 	"statusworker/cmd/overview"
 )
 
@@ -20,9 +24,9 @@ type statusCommand struct {
 	Watch  bool   `name:"watch" short:"w" help:"Refresh every 2 s until Ctrl-C, even while the broker is unreachable. Redraws in place on a terminal."`
 	Output string `name:"output" short:"o" default:"table" enum:"table,json" help:"Output format: one of ${enum}. json is one object per line."`
 
-	waitFlags
-	brokerFlags `embed:"" group:"NATS"`
-	logFlags    `embed:"" group:"Log"`
+	connect.Wait
+	connect.Flags `embed:"" group:"NATS"`
+	cli.LogFlags  `embed:"" group:"Log"`
 }
 
 const (
@@ -32,12 +36,12 @@ const (
 )
 
 // Run looks at the stage, once or again and again. It creates nothing that lasts.
-func (c statusCommand) Run(ctx context.Context, p process) error {
-	log, err := c.logger(p)
+func (c statusCommand) Run(ctx context.Context, p cli.Process) error {
+	log, err := c.Logger(p)
 	if err != nil {
 		return err
 	}
-	bounded, cancel, err := c.bound(ctx)
+	bounded, cancel, err := c.Bound(ctx)
 	if err != nil {
 		return err
 	}
@@ -45,9 +49,9 @@ func (c statusCommand) Run(ctx context.Context, p process) error {
 	if c.Watch {
 		bounded = ctx
 	}
-	nc, err := c.connect(bounded, clientName(), log)
+	nc, err := c.Connect(bounded, clientName(), log)
 	if err != nil {
-		return c.unanswered(bounded, c.stopped(ctx, err))
+		return c.Unanswered(bounded, c.stopped(ctx, err))
 	}
 	defer nc.Close()
 	js, err := jetstream.New(nc)
@@ -56,23 +60,23 @@ func (c statusCommand) Run(ctx context.Context, p process) error {
 	}
 	var v *overview.Inspector
 	var first overview.Overview
-	err = settledBroker(bounded, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
+	err = connect.Settled(bounded, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
 		v = overview.New(js, time.Now)
 		first, err = take(ctx, v)
 		return err
 	})
 	if err != nil {
-		return c.unanswered(bounded, c.stopped(ctx, err))
+		return c.Unanswered(bounded, c.stopped(ctx, err))
 	}
 	show := c.shower(p, log)
 	defer show.end()
-	if err := show.show(statusView{Overview: first}); err != nil {
+	if err := show.show(statusview.View{Overview: first}); err != nil {
 		return err
 	}
 	if !c.Watch {
 		return advice.Missing(first.Provisioned())
 	}
-	return watchStatus(ctx, v, nc, statusView{Overview: first}, show)
+	return watchStatus(ctx, v, nc, statusview.View{Overview: first}, show)
 }
 
 // stopped is an error where one look was wanted and a signal ended it.
@@ -83,21 +87,14 @@ func (c statusCommand) stopped(ctx context.Context, err error) error {
 	return unfinished(ctx, err, "the broker had not answered yet")
 }
 
-// statusView is the last overview. Where the broker gives none any more, stale is since when, and why why.
-type statusView struct {
-	overview.Overview
-	stale time.Time
-	why   error
-}
-
 // statusShower shows one view after another.
 type statusShower interface {
-	show(statusView) error
+	show(statusview.View) error
 	end()
 }
 
 // watchStatus shows overviews until ctx ends.
-func watchStatus(ctx context.Context, v *overview.Inspector, nc *nats.Conn, view statusView, to statusShower) error {
+func watchStatus(ctx context.Context, v *overview.Inspector, nc *nats.Conn, view statusview.View, to statusShower) error {
 	ticker := time.NewTicker(overviewEvery)
 	defer ticker.Stop()
 	for {
@@ -109,16 +106,16 @@ func watchStatus(ctx context.Context, v *overview.Inspector, nc *nats.Conn, view
 		next, err := takeOne(ctx, v, nc)
 		switch {
 		case nc.IsClosed(): // the log says why
-			return errReported
+			return cli.ErrReported
 		case ctx.Err() != nil:
 			return nil
 		case err == nil:
-			view = statusView{Overview: next}
+			view = statusview.View{Overview: next}
 		default:
-			if view.stale.IsZero() {
-				view.stale = view.At
+			if view.Stale.IsZero() {
+				view.Stale = view.At
 			}
-			view.why = err
+			view.Why = err
 		}
 		if err := to.show(view); err != nil {
 			return err
@@ -145,34 +142,34 @@ func take(ctx context.Context, v *overview.Inspector) (overview.Overview, error)
 }
 
 // shower is how views are shown on this standard output.
-func (c statusCommand) shower(p process, log *logrus.Logger) statusShower {
+func (c statusCommand) shower(p cli.Process, log *logrus.Logger) statusShower {
 	switch {
 	case c.Output == "json":
 		return &statusLines{log: log, write: func(s overview.Overview) error {
-			if err := json.NewEncoder(p.stdout).Encode(s); err != nil {
+			if err := json.NewEncoder(p.Stdout).Encode(s); err != nil {
 				return fmt.Errorf("writing the survey: %w", err)
 			}
 			return nil
 		}}
-	case c.Watch && terminal(p.stdout) && p.getenv("TERM") != "dumb":
+	case c.Watch && terminal.Is(p.Stdout) && p.Getenv("TERM") != "dumb":
 		return newStatusScreen(p, log)
 	}
-	painted := p.paints(p.stdout)
+	painted := terminal.Paints(p.Stdout, p.Getenv)
 	separator := ""
 	return &statusLines{log: log, write: func(s overview.Overview) error {
-		width := statusWidth
-		if n := columns(p.stdout); n > 0 {
+		width := statusview.Width
+		if n := terminal.Columns(p.Stdout); n > 0 {
 			width = n
 		}
 		text := separator
-		for _, line := range drawStatus(statusView{Overview: s}, width, 0) {
+		for _, line := range statusview.Draw(statusview.View{Overview: s}, width, 0) {
 			if !painted {
-				line = unpainted.Replace(line)
+				line = terminal.Unpainted(line)
 			}
 			text += line + "\n"
 		}
 		separator = "\n"
-		if _, err := p.stdout.Write([]byte(text)); err != nil {
+		if _, err := p.Stdout.Write([]byte(text)); err != nil {
 			return fmt.Errorf("writing the survey: %w", err)
 		}
 		return nil
@@ -186,13 +183,13 @@ type statusLines struct {
 	told  bool
 }
 
-func (l *statusLines) show(v statusView) error {
-	if v.stale.IsZero() {
+func (l *statusLines) show(v statusview.View) error {
+	if v.Stale.IsZero() {
 		l.told = false
 		return l.write(v.Overview)
 	}
 	if !l.told {
-		l.log.WithError(v.why).Warn("the broker does not answer: waiting for it")
+		l.log.WithError(v.Why).Warn("the broker does not answer: waiting for it")
 		l.told = true
 	}
 	return nil
@@ -202,25 +199,25 @@ func (l *statusLines) end() {}
 
 // statusScreen draws each view over the one before.
 type statusScreen struct {
-	screen
-	p process
+	terminal.Screen
+	p cli.Process
 }
 
 // newStatusScreen takes the terminal. What would be logged is in the picture.
-func newStatusScreen(p process, log *logrus.Logger) *statusScreen {
-	if terminal(p.stderr) {
+func newStatusScreen(p cli.Process, log *logrus.Logger) *statusScreen {
+	if terminal.Is(p.Stderr) {
 		log.SetLevel(logrus.PanicLevel)
 	}
-	fmt.Fprint(p.stdout, hideCursor)
-	return &statusScreen{p: p, screen: screen{bare: p.getenv("NO_COLOR") != ""}}
+	fmt.Fprint(p.Stdout, terminal.HideCursor)
+	return &statusScreen{p: p, Screen: terminal.Screen{Bare: p.Getenv("NO_COLOR") != ""}}
 }
 
-func (s *statusScreen) show(v statusView) error {
-	width, height := terminalSize(s.p.stdout)
-	if _, err := s.p.stdout.Write(s.over(drawStatus(v, width, max(height-1, 1)), width, height)); err != nil {
+func (s *statusScreen) show(v statusview.View) error {
+	width, height := terminal.Size(s.p.Stdout)
+	if _, err := s.p.Stdout.Write(s.Over(statusview.Draw(v, width, max(height-1, 1)), width, height)); err != nil {
 		return fmt.Errorf("drawing the survey: %w", err)
 	}
 	return nil
 }
 
-func (s *statusScreen) end() { fmt.Fprint(s.p.stdout, showCursor) }
+func (s *statusScreen) end() { fmt.Fprint(s.p.Stdout, terminal.ShowCursor) }

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/doctor"
 	"statusworker/statusclient/simulator"
 )
@@ -119,74 +119,19 @@ func TestQuotationMarksAreRefused(t *testing.T) {
 	}
 	// What only has quotation marks in it is left alone.
 	for _, value := range []string{`"`, `a"b"`, `"a`, `'a"`, ""} {
-		if inQuotes(value) {
+		if cli.InQuotes(value) {
 			t.Errorf("%s has quotation marks around it", value)
 		}
 	}
 }
 
-// A proxy that cannot be one is refused, and not passed over.
-func TestProxies(t *testing.T) {
+// A proxy that cannot be one is refused, by the commands that send requests.
+func TestBadProxyIsRefused(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct {
-		name, value string
-		good        bool
-	}{
-		{"HTTPS_PROXY", "http://proxy.example:3128", true},
-		{"https_proxy", "proxy.example:3128", true},
-		{"HTTPS_PROXY", "proxy", true},
-		{"HTTP_PROXY", "https://user:pass@proxy.example:3128/", true},
-		{"http_proxy", "socks5://[::1]:1080\n", true},
-		{"HTTPS_PROXY", "user:pass@10.0.0.1:3128", true},
-		{"HTTPS_PROXY", "http//proxy.example:3128", false},
-		{"HTTPS_PROXY", "http:/proxy.example:3128", false},
-		{"HTTPS_PROXY", "http:proxy.example:3128", false},
-		{"https_proxy", "://proxy.example", false},
-		{"HTTPS_PROXY", "http://", false},
-		{"HTTPS_PROXY", "http://:3128", false},
-		{"HTTPS_PROXY", "http://proxy.example:99999", false},
-		{"HTTP_PROXY", "http://proxy.example:port", false},
-		{"http_proxy", "ftp://proxy.example", false},
-		{"HTTPS_PROXY", "http://proxy.example:3128/path", false},
-		{"HTTPS_PROXY", "http://proxy.example:3128?x", false},
-		{"HTTPS_PROXY", "http://proxy example:3128", false},
-		{"HTTPS_PROXY", "http://10.0.0.300:3128", false},
-		{"HTTPS_PROXY", "http://a.example,http://b.example", false},
-		{"NO_PROXY", "localhost, .example.com,*.svc,10.0.0.0/8,::1/128,192.0.2.1:8080,[2001:db8::1]:443,a_b.example:443,", true},
-		{"no_proxy", "*", true},
-		{"NO_PROXY", "bücher.example", true},
-		{"NO_PROXY", "localhost 10.0.0.0/8", false},
-		{"NO_PROXY", "localhost;example.com", false},
-		{"no_proxy", "10.0.0.0/33", false},
-		{"NO_PROXY", "10.0.0/8", false},
-		{"NO_PROXY", "10.*", false},
-		{"NO_PROXY", "*example.com", false},
-		{"NO_PROXY", "http://example.com", false},
-		{"NO_PROXY", "example.com:http", false},
-		{"NO_PROXY", "10.0.0.300", false},
-	} {
-		for _, name := range []string{"run", "doctor"} {
-			c := command(t, name)
-			c.env["ELEVATEAI_API_TOKEN"], c.env[tt.name] = "s3cret", tt.value
-			c.env["STATUSWORKER_ADMIN_ADDR"] = "nowhere" // is looked at later
-			c.exits(exitUsage)
-			if !tt.good {
-				says(t, "standard error", &c.stderr, "$"+tt.name)
-			} else if strings.Contains(c.stderr.String(), tt.name) {
-				t.Errorf("%s=%s: %s", tt.name, tt.value, &c.stderr)
-			}
-		}
-	}
-	env := map[string]string{"https_proxy": "proxy.example:3128", "NO_PROXY": "direct.example"}
-	proxy, err := proxies(func(name string) string { return env[name] })
-	if err != nil {
-		t.Fatal(err)
-	}
-	for address, want := range map[string]string{"https://api.elevateai.com/v1": "http://proxy.example:3128", "https://direct.example/v1": "<nil>", "http://api.elevateai.com": "<nil>"} {
-		u, _ := url.Parse(address)
-		if through, err := proxy(u); err != nil || through == nil && want != "<nil>" || through != nil && through.String() != want {
-			t.Errorf("%s goes through %v (%v), want %s", address, through, err, want)
-		}
+	for _, name := range []string{"run", "doctor"} {
+		c := command(t, name)
+		c.env["ELEVATEAI_API_TOKEN"], c.env["https_proxy"] = "s3cret", "http//proxy.example:3128"
+		says(t, "standard error", &c.exits(exitUsage).stderr, "$https_proxy")
 	}
 }
 
@@ -233,8 +178,8 @@ func TestUnknownVariables(t *testing.T) {
 		for name := range near {
 			environ = append(environ, name+"=s3cret-value")
 		}
-		run(t.Context(), process{
-			args: args, getenv: func(string) string { return "" }, environ: environ, stdin: strings.NewReader(""), stdout: &stdout, stderr: &stderr, leave: t.Context(),
+		run(t.Context(), cli.Process{
+			Args: args, Getenv: func(string) string { return "" }, Environ: environ, Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr, Leave: t.Context(),
 		})
 		warned := map[string]string{}
 		for _, line := range stderr.lines() {
@@ -264,7 +209,7 @@ func TestUnknownVariables(t *testing.T) {
 func TestVariablesOfTheRepositoryAreKnown(t *testing.T) {
 	t.Parallel()
 	var known []string
-	for _, f := range flagsBelow(model(t).Node) {
+	for _, f := range cli.FlagsBelow(model(t).Node) {
 		known = append(known, f.Tag.Get("var"))
 	}
 	named := regexp.MustCompile(`\b(STATUSWORKER|ELEVATEAI|NATS)(_[A-Z]+)+\b`)
@@ -277,7 +222,7 @@ func TestVariablesOfTheRepositoryAreKnown(t *testing.T) {
 			text, err := os.ReadFile(path)
 			for _, name := range named.FindAllString(string(text), -1) {
 				n++
-				if unknown := unknownVariables([]string{name + "=x"}, known); len(unknown) > 0 {
+				if unknown := cli.UnknownVariables([]string{name + "=x"}, known); len(unknown) > 0 {
 					t.Errorf("%s names %s", path, name)
 				}
 			}

@@ -1,0 +1,169 @@
+// Package cli is the machinery of the command line: it reads flags and variables, runs one command, and turns what comes of it
+// into an exit code. It keeps secrets out of what a command writes.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/alecthomas/kong"
+
+	"statusworker/cmd/internal/mask"
+)
+
+// Exit codes.
+const (
+	ExitOK    = 0
+	ExitFault = 1
+	ExitUsage = 2
+)
+
+// Program is a command line.
+type Program struct {
+	Name, Description, Version string
+	// Grammar is a pointer to a struct of commands, as package kong reads it. A command has a method Run, which may take a
+	// [context.Context] and a [Process].
+	Grammar any
+	// Vars are for the texts of help.
+	Vars map[string]string
+	// Secrets gives the secrets in variables that are no flags. It may be nil.
+	Secrets func(getenv func(string) string) []string
+}
+
+// helped is panicked through kong when help was printed.
+type helped int
+
+// Run parses the command line and runs one command. It returns the exit code, which is no success where something that
+// was to be on standard output is not.
+func (g Program) Run(ctx context.Context, p Process) (code int) {
+	p.Secrets = &mask.Set{}
+	problems := mask.NewWriter(p.Secrets, heedless{p.Stderr})
+	defer func() { _ = problems.Flush() }() // heedless gives no error
+	out := &remembering{Writer: p.Stdout}
+	p.Stdout, p.Stderr = out, problems
+	getenv := p.Getenv
+	p.Getenv = func(name string) string { return Trimmed(getenv(name)) } // so that a blank variable counts as unset
+	defer func() {
+		if code == ExitOK && out.problem() != nil {
+			g.failed(p, out, out.problem())
+			code = ExitFault
+		}
+	}()
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+		case helped:
+			code = int(r)
+		default:
+			panic(r)
+		}
+	}()
+	parser, err := g.Parser(p)
+	if err != nil {
+		fmt.Fprintf(p.Stderr, "%s: %v\n", g.Name, err)
+		return ExitFault
+	}
+	g.addSecrets(p, parser.Model)
+	args := p.Args
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	k, err := parser.Parse(args)
+	if err == nil {
+		if hasSecrets(k.Flags()) { // other commands write nothing but their own text
+			masked := mask.NewWriter(p.Secrets, out)
+			defer func() { _ = masked.Flush() }() // out remembers the error
+			p.Stdout = masked
+		}
+		warnOfUnknownVariables(p, k.Flags(), parser.Model)
+		k.BindTo(ctx, (*context.Context)(nil))
+		err = k.Run(p)
+	} else if out.problem() == nil { // of the help, otherwise
+		err = g.parseProblem(err)
+	}
+	var usage *UsageError
+	switch {
+	case err == nil:
+		return ExitOK
+	case errors.As(err, &usage):
+		fmt.Fprintf(p.Stderr, "%s: %s\n", g.Name, OneLine(err))
+		return ExitUsage
+	case errors.Is(err, ErrReported):
+		return ExitFault
+	default:
+		g.failed(p, out, err)
+		return ExitFault
+	}
+}
+
+// failed writes why a command fails, except when the reader of its standard output is gone, as in `dlq ls | head`.
+func (g Program) failed(p Process, out *remembering, err error) {
+	if errors.Is(err, syscall.EPIPE) && errors.Is(out.problem(), syscall.EPIPE) {
+		return
+	}
+	fmt.Fprintf(p.Stderr, "%s: %s\n", g.Name, OneLine(err))
+}
+
+// Parser reads the command line for a process.
+func (g Program) Parser(p Process) (*kong.Kong, error) {
+	return kong.New(g.Grammar,
+		kong.Name(g.Name),
+		kong.Description(g.Description),
+		kong.Writers(p.Stdout, p.Stderr),
+		kong.Vars{"version": g.Name + " " + g.Version}.CloneWith(g.Vars),
+		kong.Exit(func(code int) { panic(helped(code)) }),
+		kong.Resolvers(environment(p.Getenv)),
+		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(duration)),
+		kong.KindMapper(reflect.String, kong.MapperFunc(word)),
+		kong.KindMapper(reflect.Int, kong.MapperFunc(whole)),
+		kong.KindMapper(reflect.Int64, kong.MapperFunc(whole)),
+		kong.KindMapper(reflect.Float64, kong.MapperFunc(number)),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, FlagsLast: true}),
+		kong.ValueFormatter(func(v *kong.Value) string {
+			if name := v.Tag.Get("var"); name != "" {
+				return v.Help + " [$" + name + "]"
+			}
+			return v.Help
+		}),
+	)
+}
+
+// environment gives each flag the variable that its tag `var` names. An empty variable counts as unset.
+func environment(getenv func(string) string) kong.Resolver {
+	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+		name := flag.Tag.Get("var")
+		if name == "" {
+			return nil, nil
+		}
+		if value := getenv(name); value != "" {
+			return value, nil
+		}
+		return nil, nil
+	})
+}
+
+func (g Program) parseProblem(err error) error {
+	var usage *UsageError
+	if errors.As(err, &usage) {
+		return usage
+	}
+	return Usagef("%w; see `%s --help`", err, g.commandOf(err))
+}
+
+// commandOf is the command whose flags or arguments are wrong, as far as it was given.
+func (g Program) commandOf(err error) string {
+	var problem *kong.ParseError
+	if errors.As(err, &problem) {
+		for _, at := range slices.Backward(problem.Context.Path) {
+			if at.Command != nil {
+				return at.Command.FullPath()
+			}
+		}
+	}
+	return g.Name
+}

@@ -1,0 +1,60 @@
+package cli
+
+import (
+	"slices"
+	"strings"
+
+	"statusworker/cmd/internal/mask"
+
+	"github.com/alecthomas/kong"
+)
+
+// A flag that can hold a secret has the tag `secret` with the part of its value that is secret.
+const (
+	secretToken    = "token"
+	secretPassword = "password"
+	secretUser     = "user" // where there is no password, the user is a token
+	secretURL      = "url"  // what stands before the host
+)
+
+// addSecrets registers the secrets in the flags and variables of all commands before they are parsed, because an error can quote
+// them. The token of a token file is registered when the file is read.
+func (g Program) addSecrets(p Process, all *kong.Application) {
+	given := map[string][]string{}
+	for _, flag := range FlagsBelow(all.Node) {
+		kind := flag.Tag.Get("secret")
+		if kind == "" {
+			continue
+		}
+		given[kind] = append(given[kind], p.Getenv(flag.Tag.Get("var")))
+		for i, arg := range p.Args {
+			name, value, joined := strings.Cut(arg, "=")
+			if !joined && i+1 < len(p.Args) {
+				value = p.Args[i+1]
+			}
+			if name == "--"+flag.Name {
+				given[kind] = append(given[kind], value)
+			}
+		}
+	}
+	values := slices.Concat(given[secretToken], given[secretPassword])
+	if strings.Join(given[secretPassword], "") == "" {
+		values = append(values, given[secretUser]...)
+	}
+	for _, value := range values {
+		p.Secrets.Add(value, strings.Trim(value, " \t\r\n\"'`"))
+	}
+	for _, urls := range given[secretURL] {
+		for one := range strings.SplitSeq(urls, ",") {
+			p.Secrets.Add(mask.UserInfo(one)...)
+		}
+	}
+	if g.Secrets != nil {
+		p.Secrets.Add(g.Secrets(p.Getenv)...)
+	}
+}
+
+// hasSecrets reports whether a command has a flag that can hold a secret.
+func hasSecrets(flags []*kong.Flag) bool {
+	return slices.ContainsFunc(flags, func(f *kong.Flag) bool { return f.Tag.Get("secret") != "" })
+}

@@ -1,0 +1,201 @@
+package connect
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/sirupsen/logrus"
+
+	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/credential"
+	"statusworker/cmd/internal/mask"
+	"statusworker/schema"
+	"statusworker/statusclient"
+)
+
+// Options gives the options of a connection that nobody watches.
+func (f Flags) Options(name string, log logrus.FieldLogger) ([]nats.Option, error) {
+	return f.options(name, log, newWatcher(log, f.Hint))
+}
+
+func (f Flags) options(name string, log logrus.FieldLogger, watcher *watcher) ([]nats.Option, error) {
+	if err := f.check(); err != nil {
+		return nil, err
+	}
+	credentials, err := f.credentials()
+	if err != nil {
+		return nil, err
+	}
+	secured, err := f.tls()
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat([]nats.Option{
+		nats.Name(name),
+		nats.CustomInboxPrefix(f.InboxPrefix),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(500 * time.Millisecond),
+		nats.ReconnectBufSize(-1), // what was given up while there was no connection must not be stored afterwards
+		nats.Timeout(5 * time.Second),
+		nats.PingInterval(20 * time.Second),
+		nats.MaxPingsOutstanding(maxPings),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				log.WithError(err).Warn("NATS connection lost; reconnecting")
+			}
+		}),
+		nats.IgnoreAuthErrorAbort(), // see watcher
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { watcher.failed(err) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			watcher.reconnected()
+			log.WithField("server", mask.URL(nc.ConnectedUrl())).Info("reconnected to NATS")
+		}),
+		nats.ErrorHandler(func(nc *nats.Conn, _ *nats.Subscription, err error) { watcher.heard(nc, nc.IsConnected(), err) }),
+		nats.ClosedHandler(func(*nats.Conn) { watcher.close() }),
+	}, credentials, secured), nil
+}
+
+// check refuses values that cannot be right, before any file is used.
+func (f Flags) check() error {
+	if err := nats.CustomInboxPrefix(f.InboxPrefix)(&nats.Options{}); err != nil ||
+		strings.ContainsAny(f.InboxPrefix, " \t\r\n") || strings.Contains("."+f.InboxPrefix, "..") {
+		return cli.BadFlag(f, "nats-inbox-prefix", schema.Quote(f.InboxPrefix),
+			"a subject without wildcards and without a dot at its end, such as _INBOX_worker")
+	}
+	if err := f.checkCredentials(); err != nil {
+		return err
+	}
+	if (f.Cert == "") != (f.Key == "") {
+		return cli.Usagef("--nats-cert ($NATS_CERT) and --nats-key ($NATS_KEY) go together: want both or none")
+	}
+	if f.User == "" && f.Password != "" {
+		return cli.Usagef("--nats-password ($NATS_PASSWORD) is set without --nats-user ($NATS_USER): " +
+			"want both, or a token as the user alone")
+	}
+	for _, file := range []struct{ flag, path, want string }{
+		{"nats-creds", f.Creds, "a credentials file"},
+		{"nats-nkey", f.NKey, "a file with an NKey seed"},
+		{"nats-cert", f.Cert, "a certificate with its key in --nats-key"},
+		{"nats-key", f.Key, "a file with the key of --nats-cert"},
+	} {
+		if file.path == "" {
+			continue
+		}
+		if err := credential.Readable(file.path); err != nil {
+			return cli.BadFlag(f, file.flag, file.path, fmt.Sprintf("%s (%v)", file.want, err))
+		}
+	}
+	if err := checkServers(f.NATSURL); err != nil {
+		return cli.BadFlag(f, "nats-url", schema.Quote(f.ShownURL()),
+			fmt.Sprintf("URLs like nats://host:4222, separated by commas (%v)", err))
+	}
+	return nil
+}
+
+// credentials gives the options by which the user proves who it is.
+func (f Flags) credentials() (options []nats.Option, err error) {
+	if f.Creds != "" {
+		if err := credential.CheckNATS(f.Creds); err != nil {
+			return nil, cli.BadFlag(f, "nats-creds", schema.Quote(f.Creds), fmt.Sprintf("a credentials file (%v)", err))
+		}
+		options = append(options, nats.UserCredentials(f.Creds))
+	}
+	if f.NKey != "" {
+		option, err := nats.NkeyOptionFromSeed(f.NKey)
+		if err != nil {
+			return nil, cli.BadFlag(f, "nats-nkey", f.NKey, fmt.Sprintf("a file with an NKey seed (%v)", err))
+		}
+		options = append(options, option)
+	}
+	switch {
+	case f.Password != "":
+		options = append(options, nats.UserInfo(f.User, f.Password))
+	case f.User != "":
+		options = append(options, nats.Token(f.User))
+	}
+	return options, nil
+}
+
+// tls gives the options for certificates.
+func (f Flags) tls() (options []nats.Option, err error) {
+	if f.Cert != "" {
+		if _, err := tls.LoadX509KeyPair(f.Cert, f.Key); err != nil {
+			return nil, cli.BadFlag(f, "nats-cert", f.Cert, fmt.Sprintf("a certificate with its key in --nats-key (%v)", err))
+		}
+		options = append(options, nats.ClientCert(f.Cert, f.Key))
+	}
+	if f.CA != "" {
+		if err := credential.AddCertificates(x509.NewCertPool(), f.CA); err != nil {
+			return nil, cli.BadFlag(f, "nats-ca", schema.Quote(f.CA), fmt.Sprintf("a file with certificates in PEM (%v)", err))
+		}
+		options = append(options, nats.RootCAs(f.CA))
+	}
+	return options, nil
+}
+
+// checkCredentials refuses two of them. The client would take one without a word: that of the URL rather than the flag's.
+func (f Flags) checkCredentials() error {
+	inURL := slices.ContainsFunc(strings.Split(f.NATSURL, ","), func(server string) bool {
+		_, rest, found := strings.Cut(server, "://")
+		if !found {
+			rest = server
+		}
+		authority, _, _ := strings.Cut(rest, "/")
+		return strings.Contains(authority, "@")
+	})
+	var given []string
+	for _, way := range []struct {
+		name string
+		is   bool
+	}{
+		{"a user in --nats-url ($NATS_URL)", inURL}, {"--nats-user ($NATS_USER)", f.User != ""}, {"--nats-creds ($NATS_CREDS)", f.Creds != ""},
+		{"--nats-nkey ($NATS_NKEY)", f.NKey != ""},
+	} {
+		if way.is {
+			given = append(given, way.name)
+		}
+	}
+	if len(given) > 1 {
+		return cli.Usagef("%s are set: want one of them", strings.Join(given, " and "))
+	}
+	return nil
+}
+
+// checkServers refuses addresses at which no server can ever be, rather than to wait for it.
+func checkServers(servers string) error {
+	web := 0
+	all := strings.Split(servers, ",")
+	for _, server := range all {
+		if server = strings.TrimSpace(server); !strings.Contains(server, "://") {
+			server = "nats://" + server
+		}
+		u, err := url.Parse(server)
+		if err != nil {
+			return errors.New("it is no URL") // its text may hold a password
+		}
+		switch u.Scheme {
+		case "nats", "tls":
+		case "ws", "wss":
+			web++
+		default:
+			return fmt.Errorf("the scheme %s is none of nats, tls, ws and wss", schema.Quote(u.Scheme))
+		}
+		if u.Hostname() == "" {
+			return errors.New("there is no host in it")
+		}
+		if err := statusclient.CheckPort(u); err != nil {
+			return err
+		}
+	}
+	if web != 0 && web != len(all) {
+		return errors.New("WebSocket servers go with none but WebSocket servers")
+	}
+	return nil
+}

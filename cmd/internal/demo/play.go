@@ -1,0 +1,218 @@
+package demo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/errgroup"
+
+	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/terminal"
+	"statusworker/schema"
+	"statusworker/schema/topology"
+	"statusworker/statusclient"
+	"statusworker/statusclient/simulator"
+)
+
+// errPlayed ends the parts of a play when it is over.
+var errPlayed = errors.New("played")
+
+// play declares the cast, shows what becomes of it, and judges that.
+func (d Demo) play(ctx context.Context, p cli.Process, s *stage, notes *notes, live bool) error {
+	client, err := statusclient.New(statusclient.Config{
+		BaseURL: s.vendor.URL(), Token: simulator.DefaultToken, Timeout: s.cfg.RequestTimeout, Concurrency: s.cfg.Concurrency,
+		UserAgent: "statusworker/" + d.Version,
+	})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	quiet := logrus.New() // the scene shows each dead letter
+	quiet.SetOutput(io.Discard)
+	worker, err := d.Work(ctx, s.js, client, s.cfg, quiet)
+	if err != nil {
+		return stopped(ctx, err)
+	}
+	cast := newCast(d.Count)
+	watch := newWatcher(cast, time.Now)
+	s.vendor.OnPoll(watch.polled)
+	stopReading, err := s.read(ctx, watch)
+	if err != nil {
+		return stopped(ctx, err)
+	}
+	defer stopReading()
+
+	parts, partsCtx := errgroup.WithContext(ctx)
+	parts.Go(func() error { return work(partsCtx, worker, p.Leave) })
+	scene, endScene := context.WithCancel(partsCtx)
+	defer endScene()
+	shown := make(chan struct{})
+	parts.Go(func() error {
+		defer close(shown)
+		title := fmt.Sprintf("statusworker dev: redelivery %s, speed %.4g, %d interactions", d.Redelivery, d.Speed, len(cast))
+		if live {
+			showLive(scene, p, watch, notes, title)
+		} else {
+			showPlain(scene, p.Stdout, watch, title)
+		}
+		return nil
+	})
+	var r report
+	parts.Go(func() (err error) {
+		if r, err = s.judged(partsCtx, cast, watch); err != nil {
+			return err
+		}
+		endScene()
+		<-shown
+		notes.open(terminal.Columns(p.Stderr))
+		r.write(p.Stdout, terminal.Columns(p.Stdout))
+		if d.Keep {
+			s.keep(partsCtx, p.Stdout, watch)
+		}
+		return errPlayed
+	})
+	err = parts.Wait()
+	<-shown
+	notes.open(terminal.Columns(p.Stderr))
+	if errors.Is(err, errPlayed) {
+		return r.verdict()
+	}
+	if ctx.Err() != nil {
+		fmt.Fprintln(p.Stdout, "stopped")
+		return nil
+	}
+	return err
+}
+
+// read hands the messages of the outcome stream to watch, until stop is called.
+func (s *stage) read(ctx context.Context, watch *watcher) (stop func(), err error) {
+	outcomes, err := s.js.OrderedConsumer(ctx, schema.StreamOutcomes, jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		return nil, fmt.Errorf("reading the outcomes: %w", err)
+	}
+	reading, err := outcomes.Consume(watch.landed)
+	if err != nil {
+		return nil, fmt.Errorf("reading the outcomes: %w", err)
+	}
+	return reading.Stop, nil
+}
+
+// work runs a worker. It is an error that it ends before ctx does.
+func work(ctx context.Context, worker Worker, leave context.Context) error {
+	err := worker.Run(ctx, leave)
+	if err == nil && ctx.Err() == nil {
+		err = errors.New("the worker stopped by itself")
+	}
+	return err
+}
+
+// judged has the cast perform, and judges what came of it. Where time runs out, the report says what is missing.
+func (s *stage) judged(ctx context.Context, cast []part, watch *watcher) (report, error) {
+	bounded, cancel := context.WithTimeout(ctx, s.cfg.Deadline+5*s.cfg.Intervals.Audio+20*time.Second)
+	defer cancel()
+	twice, err := s.perform(bounded, cast, watch)
+	if err != nil && bounded.Err() == nil || ctx.Err() != nil {
+		return report{}, err
+	}
+	r := judge(cast, watch.landings(), s.vendor.Polls(), s.cfg.Intervals)
+	r.took, r.twice, r.waiting = watch.elapsed(), twice, err != nil
+	return r, nil
+}
+
+// perform declares the cast, and waits until every outcome is there and nothing is left that could lead to another. It returns how
+// many were declared twice.
+func (s *stage) perform(ctx context.Context, cast []part, watch *watcher) (twice int, err error) {
+	for _, one := range cast {
+		s.vendor.Declare(one.identifier, one.script)
+		watch.declared(one.identifier)
+		subject := schema.DeclaredSubject(one.typ, one.identifier)
+		if _, err := s.js.Publish(ctx, subject, []byte(one.message)); err != nil {
+			return twice, fmt.Errorf("declaring %s: %w", one.identifier, err)
+		}
+	}
+	for _, one := range cast {
+		if !one.twice {
+			continue
+		}
+		if err := s.vendor.WaitPollsOf(ctx, one.identifier, 1); err != nil {
+			return twice, err
+		}
+		// With naks the message is still stored, so that the broker refuses the second; else the worker drops it.
+		_, err := s.js.Publish(ctx, schema.DeclaredSubject(one.typ, one.identifier), []byte(one.message))
+		if err != nil && !topology.Waits(err) {
+			return twice, fmt.Errorf("declaring %s again: %w", one.identifier, err)
+		}
+		twice++
+	}
+	select {
+	case <-watch.complete:
+	case <-ctx.Done():
+		return twice, ctx.Err()
+	}
+	return twice, s.drained(ctx)
+}
+
+// drained waits until no interaction waits. What comes after the last outcome counts too: it would be one too many.
+func (s *stage) drained(ctx context.Context) error {
+	ticker := time.NewTicker(50 * time.Millisecond)
+	defer ticker.Stop()
+	for {
+		left, err := s.left(ctx)
+		if err != nil || left == 0 {
+			return err
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// left is how many messages are in the streams in which interactions wait.
+func (s *stage) left(ctx context.Context) (uint64, error) {
+	var n uint64
+	for _, name := range s.streams {
+		stream, err := s.js.Stream(ctx, name)
+		if err != nil {
+			return 0, fmt.Errorf("reading stream %s: %w", name, err)
+		}
+		n += stream.CachedInfo().State.Msgs
+	}
+	return n, nil
+}
+
+// keep leaves everything running until ctx ends, and prints the subjects of what lands.
+func (s *stage) keep(ctx context.Context, to io.Writer, watch *watcher) {
+	fmt.Fprintf(to, `
+Broker, vendor and worker go on until Ctrl-C.
+
+  NATS    %s
+  vendor  %s   (X-API-Token: %s)
+
+Declare one more from another terminal; the vendor takes whatever it does not know for a new one:
+
+  statusworker declare --nats-url %s --type chat %s
+
+`, s.broker.URL(), s.vendor.URL(), simulator.DefaultToken, s.broker.URL(), uuid.NewString())
+	for n := len(watch.landings()); ; {
+		landed, changed := watch.since(n)
+		for _, l := range landed {
+			if _, err := fmt.Fprintln(to, l.subject); err != nil {
+				return // nobody reads it any more
+			}
+		}
+		n += len(landed)
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,179 @@
+package demo
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/schema"
+	"statusworker/statusclient/simulator"
+)
+
+// landing is a message of the outcome stream.
+type landing struct {
+	subject    string
+	identifier string
+	reason     schema.Reason
+	detail     string
+}
+
+// kind is the token of the subject that says what became of the interaction.
+func (l landing) kind() string {
+	kind, _, _ := schema.SplitSubject(l.subject)
+	return kind
+}
+
+// state is how far a part is.
+type state struct {
+	part
+	declared bool
+	polls    int
+	// said is the last answer: a status, or what came instead of one.
+	said   string
+	faulty bool
+	kinds  []string
+	ended  time.Time // all its outcomes are there
+}
+
+// watcher sees what the vendor is asked and what lands on the outcome stream.
+type watcher struct {
+	now   func() time.Time
+	began time.Time
+	// complete is closed when every outcome is there that must be.
+	complete chan struct{}
+
+	mu       sync.Mutex
+	states   []state
+	of       map[string]int
+	open     map[string]bool // subjects on which nothing has landed yet
+	expected int
+	polls    int
+	all      []landing
+	changed  chan struct{}
+}
+
+func newWatcher(cast []part, now func() time.Time) *watcher {
+	w := &watcher{
+		now: now, began: now(), complete: make(chan struct{}), changed: make(chan struct{}),
+		of: map[string]int{}, open: map[string]bool{},
+	}
+	for i, one := range cast {
+		w.states = append(w.states, state{part: one})
+		w.of[one.identifier] = i
+		for _, subject := range one.want {
+			w.open[subject] = true
+		}
+	}
+	w.expected = len(w.open)
+	return w
+}
+
+func (w *watcher) elapsed() time.Duration { return w.now().Sub(w.began) }
+
+func (w *watcher) declared(identifier string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.states[w.of[identifier]].declared = true
+}
+
+// polled is the vendor's hook.
+func (w *watcher) polled(p simulator.Poll) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.polls++
+	i, ok := w.of[p.Identifier]
+	if !ok {
+		return
+	}
+	s := &w.states[i]
+	s.polls++
+	s.said, s.faulty = string(p.Status), p.Status == ""
+	switch {
+	case !s.faulty:
+	case p.StatusCode == http.StatusOK || p.StatusCode == 0:
+		s.said = p.Fault
+	default:
+		s.said = strconv.Itoa(p.StatusCode) + " " + strings.ToLower(http.StatusText(p.StatusCode))
+	}
+}
+
+// landed is the handler of the outcome stream.
+func (w *watcher) landed(m jetstream.Msg) {
+	var event struct {
+		Data struct {
+			Identifier string        `json:"interactionIdentifier"`
+			Reason     schema.Reason `json:"reason"`
+			Detail     string        `json:"detail"`
+		} `json:"data"`
+	}
+	l := landing{subject: m.Subject()}
+	if err := json.Unmarshal(m.Data(), &event); err != nil {
+		l.detail = "not an event: " + err.Error()
+	} else {
+		l.identifier, l.reason, l.detail = event.Data.Identifier, event.Data.Reason, event.Data.Detail
+	}
+	w.land(l)
+}
+
+func (w *watcher) land(l landing) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.all = append(w.all, l)
+	if i, ok := w.of[l.identifier]; ok {
+		s := &w.states[i]
+		s.kinds = append(s.kinds, l.kind())
+		if len(s.kinds) >= len(s.want) {
+			s.ended = w.now()
+		}
+	}
+	if w.open[l.subject] {
+		delete(w.open, l.subject)
+		if len(w.open) == 0 {
+			close(w.complete)
+		}
+	}
+	close(w.changed)
+	w.changed = make(chan struct{})
+}
+
+// landings are all messages that have landed.
+func (w *watcher) landings() []landing {
+	all, _ := w.since(0)
+	return all
+}
+
+// since gives what has landed after the first n, and a channel that is closed at the next.
+func (w *watcher) since(n int) ([]landing, <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]landing(nil), w.all[n:]...), w.changed
+}
+
+// view is what there is to see at one moment.
+type view struct {
+	elapsed          time.Duration
+	now              time.Time
+	states           []state
+	expected, landed int
+	polls, declared  int
+}
+
+func (w *watcher) view() view {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	v := view{
+		elapsed: w.now().Sub(w.began), now: w.now(), states: append([]state(nil), w.states...),
+		expected: w.expected, landed: w.expected - len(w.open), polls: w.polls,
+	}
+	for _, s := range v.states {
+		if s.declared {
+			v.declared++
+		}
+	}
+	return v
+}

@@ -1,0 +1,89 @@
+package dlqview
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"statusworker/cmd/internal/terminal"
+	"statusworker/publisher/dlq"
+	"statusworker/schema"
+)
+
+// failed is a dead letter whose detail is long.
+func failed() dlq.DeadLetter {
+	l := dlq.DeadLetter{Sequence: 1, Stored: time.Now(), Message: []byte(`{"specversion":"1.0"}`)}
+	l.Identifier, l.Reason, l.Type, l.Detail = uuid.NewString(), schema.FileDownloadFailed, schema.Audio, strings.Repeat("long ", 100)
+	return l
+}
+
+// At a terminal of 80 columns a line shows which dead letter, why and of what, and the next one the detail.
+func TestTableFitsATerminal(t *testing.T) {
+	var out bytes.Buffer
+	list, l := NewList(&out, "table", 80), failed()
+	if err := list.Add(l); err != nil {
+		t.Fatal(err)
+	}
+	if err := list.End(); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(terminal.Unpainted(out.String())), "\n")
+	for _, line := range lines {
+		if n := len([]rune(line)); n > 80 {
+			t.Errorf("%d columns: %s", n, line)
+		}
+	}
+	for _, want := range []string{l.Name(), string(l.Reason), l.Identifier, string(l.Type)} {
+		if !strings.Contains(lines[1], want) {
+			t.Errorf("no %q in %s", want, lines[1])
+		}
+	}
+	if !strings.Contains(lines[2], "long long") {
+		t.Errorf("no detail in %s", lines[2])
+	}
+}
+
+// Lists in JSON are whole, also those of nothing.
+func TestListsInJSON(t *testing.T) {
+	for _, n := range []int{0, 1, 3} {
+		var array, lines bytes.Buffer
+		whole, single := NewList(&array, "json", 0), NewList(&lines, "ndjson", 0)
+		for range n {
+			for _, list := range []*List{whole, single} {
+				if err := list.Add(failed()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		for _, list := range []*List{whole, single} {
+			if err := list.End(); err != nil || list.Count() != n {
+				t.Errorf("error %v, %d dead letters, want %d", err, list.Count(), n)
+			}
+		}
+		var all []struct{ Sequence uint64 }
+		if err := json.Unmarshal(array.Bytes(), &all); err != nil || len(all) != n {
+			t.Errorf("%v in %s", err, &array)
+		}
+		if got := strings.Count(lines.String(), "\n"); got != n {
+			t.Errorf("%d lines, want %d", got, n)
+		}
+	}
+}
+
+// What was left is named up to a bound, and counted beyond it.
+func TestProgressNamesWhatIsLeft(t *testing.T) {
+	var out bytes.Buffer
+	p := NewProgress(&out, leftAtMost+10, []dlq.What{dlq.Replayed, dlq.Left})
+	for range leftAtMost + 9 {
+		p.Add(failed(), dlq.Result{What: dlq.Left, Why: "the vendor"})
+	}
+	p.Add(failed(), dlq.Result{What: dlq.Replayed})
+	p.Close()
+	if n := strings.Count(out.String(), "\n"); n != leftAtMost+1 || p.Left() != leftAtMost+9 {
+		t.Errorf("%d lines and %d left, want %d and %d", n, p.Left(), leftAtMost+1, leftAtMost+9)
+	}
+}

@@ -1,0 +1,221 @@
+// Package flags has the flags that several commands share, and what is allowed for their values.
+package flags
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+
+	"statusworker/cmd/admin"
+	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/credential"
+	"statusworker/consumer"
+	"statusworker/schema"
+	"statusworker/statusclient"
+)
+
+// Base say where ElevateAI is.
+type Base struct {
+	BaseURL string `name:"base-url" var:"ELEVATEAI_BASE_URL" secret:"url" default:"https://api.elevateai.com/v1" help:"Base URL of the ElevateAI API, without /interactions. Must be https, except on a loopback address."`
+}
+
+// Vendor say how to reach ElevateAI.
+type Vendor struct {
+	Base
+	Token     string `name:"api-token" var:"ELEVATEAI_API_TOKEN" secret:"token" placeholder:"TOKEN" help:"ElevateAI API token. Prefer --api-token-file: other users of the host can read a command line."`
+	TokenFile string `name:"api-token-file" var:"ELEVATEAI_API_TOKEN_FILE" placeholder:"FILE" help:"File that holds the ElevateAI API token. Reread every 10 s, and when ElevateAI rejects the token."`
+	VendorCA  string `name:"vendor-ca" var:"ELEVATEAI_CA_FILE" placeholder:"FILE" help:"File of certificate authorities to trust for ElevateAI or a TLS-inspecting proxy, in PEM, in addition to the system's."`
+}
+
+// Trusted gives the authorities to trust; nil means the system's.
+func (f Vendor) Trusted() (*x509.CertPool, error) {
+	if f.VendorCA == "" {
+		return nil, nil
+	}
+	trusted, err := x509.SystemCertPool()
+	if err != nil {
+		trusted = x509.NewCertPool()
+	}
+	if err := credential.AddCertificates(trusted, f.VendorCA); err != nil {
+		return nil, cli.BadFlag(f, "vendor-ca", schema.Quote(f.VendorCA), fmt.Sprintf("a file with certificates in PEM (%v)", err))
+	}
+	return trusted, nil
+}
+
+// Timing are what a worker and the consumers it works on must agree on.
+type Timing struct {
+	AudioInterval      time.Duration `name:"audio-interval" var:"STATUSWORKER_AUDIO_INTERVAL" default:"30s" help:"Minimum time between two polls of one audio interaction. At least 30s, unless --base-url is a loopback address."`
+	ChatInterval       time.Duration `name:"chat-interval" var:"STATUSWORKER_CHAT_INTERVAL" default:"5s" help:"Minimum time between two polls of one chat. At least 5s, unless --base-url is a loopback address."`
+	TranscriptInterval time.Duration `name:"transcript-interval" var:"STATUSWORKER_TRANSCRIPT_INTERVAL" default:"5s" help:"Minimum time between two polls of one transcript. At least 5s, unless --base-url is a loopback address."`
+	RequestTimeout     time.Duration `name:"request-timeout" var:"STATUSWORKER_REQUEST_TIMEOUT" default:"10s" help:"Timeout of one status request, at most 1m."`
+}
+
+// Work are the worker's own.
+type Work struct {
+	Deadline        time.Duration `name:"deadline" var:"STATUSWORKER_DEADLINE" default:"24h" help:"Age at which an interaction without a final status becomes a dead letter."`
+	NotFoundGrace   time.Duration `name:"not-found-grace" var:"STATUSWORKER_NOT_FOUND_GRACE" default:"5m" help:"Minimum time from the first to the last of three or more consecutive refusals (404, 400, 409, 410, 418, 422, 423, 424, 451) before an interaction becomes a dead letter."`
+	FailedStatus    []string      `name:"failed-status" var:"STATUSWORKER_FAILED_STATUS" placeholder:"NAME" sep:"," help:"Undocumented status to treat as a failure: the interaction becomes a dead letter vendor_failed. Repeatable, or separated by commas."`
+	Concurrency     int           `name:"concurrency" var:"STATUSWORKER_CONCURRENCY" default:"64" help:"Maximum number of deliveries processed concurrently, over all lanes."`
+	MaxPolls        float64       `name:"max-polls-per-second" var:"STATUSWORKER_MAX_POLLS_PER_SECOND" default:"0" help:"Fleet-wide rate limit in requests per second, divided equally among live workers. Set the same value on every worker. 0 disables it."`
+	Stretch         float64       `name:"stretch" var:"STATUSWORKER_STRETCH" default:"0" help:"Lengthen the poll interval of old interactions to this fraction of their age: with 0.1, an interaction that is an hour old is polled every 6 minutes. 0 disables it."`
+	StretchLimit    time.Duration `name:"stretch-limit" var:"STATUSWORKER_STRETCH_LIMIT" default:"10m" help:"Longest poll interval that --stretch sets."`
+	ShutdownTimeout time.Duration `name:"shutdown-timeout" var:"STATUSWORKER_SHUTDOWN_TIMEOUT" default:"20s" help:"How long in-flight polls may take to finish after SIGTERM."`
+}
+
+// Admin say where operators ask.
+type Admin struct {
+	AdminAddr string `name:"admin-addr" var:"STATUSWORKER_ADMIN_ADDR" default:":8080" help:"Address that serves /metrics, /livez, /readyz and /statusz."`
+	PprofAddr string `name:"pprof-addr" var:"STATUSWORKER_PPROF_ADDR" placeholder:"ADDR" help:"Loopback address that serves Go's profiles (/debug/pprof), such as 127.0.0.1:6060. Disabled by default."`
+}
+
+// Check refuses addresses that cannot be listened on anywhere. Whether one is free here is not tried.
+func (f Admin) Check() error {
+	if f.AdminAddr == "" { // it would be a random port on every interface
+		return cli.BadFlag(f, "admin-addr", `""`, "an address, such as :8080 or 127.0.0.1:8080")
+	}
+	if _, err := net.ResolveTCPAddr("tcp", f.AdminAddr); err != nil {
+		return f.badAdmin(err)
+	}
+	if f.PprofAddr == "" {
+		return nil
+	}
+	if err := admin.CheckPprof(f.PprofAddr); err != nil {
+		return f.badPprof(err)
+	}
+	if _, err := net.ResolveTCPAddr("tcp", f.PprofAddr); err != nil {
+		return f.badPprof(err)
+	}
+	return nil
+}
+
+func (f Admin) badAdmin(why error) error {
+	return cli.BadFlag(f, "admin-addr", schema.Quote(f.AdminAddr), fmt.Sprintf("an address that can be listened on, such as :8080 (%v)", why))
+}
+
+func (f Admin) badPprof(why error) error {
+	return cli.BadFlag(f, "pprof-addr", schema.Quote(f.PprofAddr), fmt.Sprintf("a loopback address that can be listened on, such as 127.0.0.1:6060 (%v)", why))
+}
+
+// Listen starts what the flags ask for. Close is never nil.
+func (f Admin) Listen(m *admin.Metrics) (server *admin.Server, closing func(), err error) {
+	if err := f.Check(); err != nil {
+		return nil, nil, err
+	}
+	server, err = admin.Listen(f.AdminAddr, m)
+	if err != nil {
+		return nil, nil, f.badAdmin(err)
+	}
+	if f.PprofAddr == "" {
+		return server, server.Close, nil
+	}
+	profiles, err := admin.ListenPprof(f.PprofAddr)
+	if err != nil {
+		server.Close()
+		return nil, nil, f.badPprof(err)
+	}
+	return server, func() { server.Close(); profiles.Close() }, nil
+}
+
+// Worker are those that make the Config of a package.
+type Worker struct {
+	Vendor
+	Timing
+	Work
+}
+
+// flagOf is the flag that sets a field of a package's Config.
+var flagOf = map[string]string{
+	"BaseURL":              "base-url",
+	"Token":                "api-token",
+	"TokenFile":            "api-token-file",
+	"Timeout":              "request-timeout",
+	"RequestTimeout":       "request-timeout",
+	"Intervals.Audio":      "audio-interval",
+	"Intervals.Chat":       "chat-interval",
+	"Intervals.Transcript": "transcript-interval",
+	"Deadline":             "deadline",
+	"NotFoundGrace":        "not-found-grace",
+	"FailedStatuses":       "failed-status",
+	"Concurrency":          "concurrency",
+	"MaxPollsPerSecond":    "max-polls-per-second",
+	"Stretch":              "stretch",
+	"StretchLimit":         "stretch-limit",
+	"ShutdownTimeout":      "shutdown-timeout",
+}
+
+// AsUsage turns a package's complaint about its Config into one about the flag that set it.
+func AsUsage(err error) error {
+	var fromClient *statusclient.ConfigError
+	var fromConsumer *consumer.ConfigError
+	switch {
+	case errors.As(err, &fromClient):
+		if fromClient.Field == "Token" && fromClient.Value == "" {
+			return cli.Usagef("--api-token ($ELEVATEAI_API_TOKEN) and --api-token-file ($ELEVATEAI_API_TOKEN_FILE) are not set: want the API token, or the file that holds it")
+		}
+		if fromClient.Field == "TokenFile" && fromClient.Err == nil {
+			return cli.Usagef("--api-token ($ELEVATEAI_API_TOKEN) and --api-token-file ($ELEVATEAI_API_TOKEN_FILE) are both set: want one of them")
+		}
+		value := schema.Quote(fromClient.Value)
+		if fromClient.Err != nil {
+			value += " (" + fromClient.Err.Error() + ")"
+		}
+		want := fromClient.Want
+		if fromClient.Field == "Token" { // its want names another field
+			want = "a token, or the file that holds it in --api-token-file ($ELEVATEAI_API_TOKEN_FILE)"
+		}
+		return badField(fromClient.Field, value, want)
+	case errors.As(err, &fromConsumer):
+		return badField(fromConsumer.Field, schema.Quote(fromConsumer.Value), fromConsumer.Want)
+	}
+	return err
+}
+
+func badField(field, value, want string) error {
+	flag, ok := flagOf[field]
+	if !ok {
+		return cli.Usagef("%s is %s: want %s", field, value, want)
+	}
+	return cli.BadFlag(Worker{}, flag, value, want)
+}
+
+// Check refuses what a Config takes for "not set".
+func (f Timing) Check() error { return cli.Positive(f, "request-timeout", f.RequestTimeout) }
+
+// Check refuses what a Config takes for "not set".
+func (f Work) Check() error {
+	if f.Concurrency == 0 {
+		return cli.BadFlag(f, "concurrency", `"0"`, consumer.WantConcurrency)
+	}
+	return errors.Join(cli.Positive(f, "deadline", f.Deadline), cli.Positive(f, "not-found-grace", f.NotFoundGrace),
+		cli.Positive(f, "shutdown-timeout", f.ShutdownTimeout), cli.Positive(f, "stretch-limit", f.StretchLimit))
+}
+
+// Loopback reports whether the vendor is a stand-in on this machine.
+func (f Base) Loopback() bool {
+	u, err := url.Parse(f.BaseURL)
+	return err == nil && statusclient.IsLoopback(u.Hostname())
+}
+
+// Intervals checks that nobody is polled more often than the vendor's guidance allows.
+func (f Timing) Intervals(vendor Base) (consumer.Intervals, error) {
+	asked := consumer.Intervals{Audio: f.AudioInterval, Chat: f.ChatInterval, Transcript: f.TranscriptInterval}
+	for _, t := range schema.Types() {
+		if err := cli.Positive(f, string(t)+"-interval", asked.Of(t)); err != nil {
+			return asked, err
+		}
+	}
+	if vendor.Loopback() {
+		return asked, f.Check()
+	}
+	for _, t := range schema.Types() {
+		if have, least := asked.Of(t), consumer.Guidance.Of(t); have < least {
+			flag := string(t) + "-interval"
+			return asked, cli.BadFlag(f, flag, have.String(),
+				"at least "+least.String()+", the vendor's guidance (a loopback --base-url allows less)")
+		}
+	}
+	return asked, f.Check()
+}

@@ -1,0 +1,207 @@
+package producer
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/cmd/broker/provisioning"
+	"statusworker/consumer"
+	"statusworker/schema"
+)
+
+// full is a broker whose stream of declared messages has room for 10.
+func full(t *testing.T) jetstream.JetStream {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server is not ready")
+	}
+	nc, err := nats.Connect(s.ClientURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := consumer.Topology(consumer.Config{}, consumer.Choices{Mode: consumer.Schedule, Replicas: 1, DeclaredMaxMsgs: 10})
+	if _, err := provisioning.Create(t.Context(), js, set); err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+func TestGivesUpABrokerThatTakesNothingIn(t *testing.T) {
+	t.Parallel()
+	js := full(t)
+	var shown bytes.Buffer
+	var input strings.Builder
+	for range 5000 {
+		fmt.Fprintf(&input, "{\"interactionIdentifier\":%q,\"type\":\"chat\"}\n", uuid.NewString())
+	}
+	progress := NewProgress(&shown, 0)
+	d := &Producer{js: js, patience: 200 * time.Millisecond}
+	err := d.Run(t.Context(), t.Context(), Lines(strings.NewReader(input.String())), progress)
+	progress.Close()
+	if !errors.Is(err, ErrBrokerGone) {
+		t.Fatalf("error %v, want ErrBrokerGone", err)
+	}
+	n := progress.Counts()
+	if n.Declared != 10 || n.Failed == 0 || n.Declared+n.Failed != n.Read {
+		t.Errorf("counts %+v: want 10 declared, and every other that was read failed", n)
+	}
+	if n.Read > 2*window+2 {
+		t.Errorf("%d read before it gave up, want no more than fit into the windows", n.Read)
+	}
+	if have := strings.Count(shown.String(), ": not declared: "); have != n.Failed || strings.Count(shown.String(), "\n") != n.Failed+1 {
+		t.Errorf("%d lines about %d that failed:\n%.1000s", have, n.Failed, &shown)
+	}
+}
+
+// How the broker refuses a message where one waits on its subject; where the stream is full, the text is another.
+const (
+	storeFailed      jetstream.ErrorCode = 10077
+	tooManyOnSubject                     = "maximum messages per subject exceeded"
+)
+
+func TestWhatIsTransient(t *testing.T) {
+	t.Parallel()
+	api := func(code int, errorCode jetstream.ErrorCode, text string) error {
+		return fmt.Errorf("publishing: %w", &jetstream.APIError{Code: code, ErrorCode: errorCode, Description: text})
+	}
+	for _, test := range []struct {
+		err                error
+		transient, waiting bool
+	}{
+		{err: nil},
+		{err: api(503, storeFailed, tooManyOnSubject), waiting: true},
+		{err: api(503, storeFailed, "maximum messages exceeded"), transient: true},
+		{err: api(503, storeFailed, "maximum bytes exceeded"), transient: true},
+		{err: api(503, 10008, "JetStream system temporarily unavailable"), transient: true},
+		{err: api(400, 10054, "message size exceeds maximum allowed")},
+		{err: api(400, 10071, "wrong last sequence")},
+		{err: jetstream.ErrAsyncPublishTimeout, transient: true},
+		{err: jetstream.ErrNoStreamResponse, transient: true},
+		{err: jetstream.ErrTooManyStalledMsgs, transient: true},
+		{err: nats.ErrReconnectBufExceeded, transient: true},
+		{err: nats.ErrDisconnected, transient: true},
+		{err: nats.ErrTimeout, transient: true},
+		{err: nats.ErrNoResponders, transient: true},
+		{err: context.DeadlineExceeded, transient: true},
+		{err: context.Canceled},
+		{err: nats.ErrMaxPayload},
+		{err: nats.ErrConnectionClosed},
+	} {
+		if got := transient(test.err); got != test.transient {
+			t.Errorf("transient(%v) is %t", test.err, got)
+		}
+		if got := AlreadyWaiting(test.err); got != test.waiting {
+			t.Errorf("AlreadyWaiting(%v) is %t", test.err, got)
+		}
+	}
+}
+
+func TestLines(t *testing.T) {
+	t.Parallel()
+	full := strings.Repeat("x", schema.MaxDeclaredBytes)
+	for _, test := range []struct {
+		name, text string
+		want       []string // `!` is a refusal
+	}{
+		{"none", "", nil},
+		{"empty ones", "\n\r\n  \n", nil},
+		{"no end", "a\nb", []string{"1 a", "2 b"}},
+		{"ends", "a\r\n\nb\n", []string{"1 a", "3 b"}},
+		{"as long as may be", full + "\r\n" + full + "\n" + full, []string{"1 " + full, "2 " + full, "3 " + full}},
+		{"one too long", full + "x\n" + full + "xx\r\nb\n" + full + full + full + "\nc", []string{"1 !", "2 !", "3 b", "4 !", "5 c"}},
+		{"too long at the end", "a\n" + full + full, []string{"1 a", "2 !"}},
+		{"byte order mark", "\ufeffa\nb", []string{"1 a", "2 b"}},
+		{"byte order mark and white space", "\ufeff \t\r\n\ufeff a\n", []string{"2 a"}},
+		{"byte order marks of files put together", "\ufeffa\r\n\ufeffb\n", []string{"1 a", "2 b"}},
+		{"byte order mark alone", "\ufeff", nil},
+		{"byte order mark before as long as may be", "\ufeff" + full + "\r\n\ufeff" + full, []string{"1 " + full, "2 " + full}},
+		{"byte order mark before one too long", "\ufeff" + full + "x\nb", []string{"1 !", "2 b"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			out := make(chan candidate, 100)
+			if err := (lines{strings.NewReader(test.text)}).give(t.Context(), out); err != nil {
+				t.Fatal(err)
+			}
+			close(out)
+			var got []string
+			for c := range out {
+				s := strings.TrimPrefix(c.where, "line ") + " " + string(c.message)
+				if c.problem != nil {
+					s += "!"
+				}
+				got = append(got, s)
+			}
+			if fmt.Sprint(got) != fmt.Sprint(test.want) {
+				t.Errorf("got %.300q, want %.300q", got, test.want)
+			}
+		})
+	}
+}
+
+func FuzzArgumentsDecode(f *testing.F) {
+	f.Add(noInteraction, `"x":1`)
+	f.Add("*.>", "")
+	f.Add("a\"b", `"type":"chat"`)
+	f.Fuzz(func(t *testing.T, id, more string) {
+		m := Arguments{Type: "audio", more: []byte(more)}.message(id)
+		d, err := schema.Decode(m)
+		if err != nil {
+			return
+		}
+		if d.Identifier != strings.ToLower(id) || d.Type != schema.Audio {
+			t.Errorf("%q with %q became %+v", id, more, d)
+		}
+	})
+}
+
+// What cannot go into each message is refused once.
+func TestArgumentsRefuseMembers(t *testing.T) {
+	no := false
+	for name, tt := range map[string]struct {
+		object string
+		ai     *bool
+		good   bool
+	}{
+		"members":          {"\ufeff{\"externalIdentifier\":\"x\"}\n", nil, true},
+		"no object":        {"[]", nil, false},
+		"no JSON":          {"{", nil, false},
+		"nothing":          {"", nil, false},
+		"an identifier":    {`{"interactionIdentifier":"x"}`, nil, false},
+		"a type":           {`{"type":"audio"}`, nil, false},
+		"results, once":    {`{"includeAiResults":true}`, nil, true},
+		"results, twice":   {`{"includeAiResults":true}`, &no, false},
+		"a wrong member":   {`{"includeAiResults":"yes"}`, nil, false},
+		"larger than room": {`{"x":"` + strings.Repeat("x", schema.MaxDeclaredBytes) + `"}`, nil, false},
+	} {
+		a := Arguments{Type: "audio", IncludeAIResults: tt.ai}
+		if err := a.Add([]byte(tt.object)); (err == nil) != tt.good {
+			t.Errorf("%s: error %v, want one: %t", name, err, !tt.good)
+		}
+	}
+}

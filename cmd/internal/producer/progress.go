@@ -1,0 +1,79 @@
+package producer
+
+import (
+	"fmt"
+	"io"
+	"sync"
+
+	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/terminal"
+)
+
+// Counts are what became of messages.
+type Counts struct {
+	Read, Declared, Waiting, Refused, Failed int
+}
+
+// String is one line, without what was only read.
+func (n Counts) String() string {
+	return fmt.Sprintf("declared %d, already waiting %d, refused %d, failed %d", n.Declared, n.Waiting, n.Refused, n.Failed)
+}
+
+// Progress counts what becomes of messages, and shows it.
+type Progress struct {
+	*terminal.Progress
+
+	mu   sync.Mutex
+	n    Counts
+	done int64 // bytes
+}
+
+// NewProgress shows progress on w; size is how many bytes there are to read, or 0 where nobody knows.
+func NewProgress(w io.Writer, size int64) *Progress {
+	p := &Progress{}
+	p.Progress = terminal.NewProgress(w, size, func() string {
+		n := p.Counts()
+		return fmt.Sprintf("read %d, %s", n.Read, n)
+	})
+	return p
+}
+
+// Counts gives what became of messages so far.
+func (p *Progress) Counts() Counts {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.n
+}
+
+func (p *Progress) read() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.n.Read++
+}
+
+func (p *Progress) declared(c candidate) { p.add(c, &p.n.Declared, "") }
+func (p *Progress) waiting(c candidate)  { p.add(c, &p.n.Waiting, "") }
+func (p *Progress) refused(c candidate, err error) {
+	p.add(c, &p.n.Refused, "refused: "+cli.OneLine(err))
+}
+func (p *Progress) failed(c candidate, err error) {
+	p.add(c, &p.n.Failed, "not declared: "+cli.OneLine(err))
+}
+
+// report writes a line for people.
+func (p *Progress) report(line string) { fmt.Fprintln(p, line) }
+
+func (p *Progress) add(c candidate, n *int, line string) {
+	p.mu.Lock()
+	*n++
+	p.done += int64(c.size)
+	done, what := p.done, fmt.Sprintf("%d declared", p.n.Declared)
+	if p.n.Waiting > 0 {
+		what += fmt.Sprintf(", %d waiting", p.n.Waiting)
+	}
+	p.mu.Unlock()
+	if line != "" {
+		p.report(c.where + ": " + line)
+	}
+	p.Draw(done, what)
+}

@@ -1,0 +1,166 @@
+// Package producer declares interactions: it reads messages, looks up which interactions are in flight already, and publishes the
+// others.
+package producer
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"statusworker/schema"
+)
+
+// candidate is a message that may be declared, or why it cannot be one.
+type candidate struct {
+	// where names it for people: `line 17`.
+	where   string
+	message []byte
+	problem error
+	// size is how many bytes of the input it took.
+	size int
+}
+
+// Source gives candidates, one after the other, until there are no more or ctx ends. An error means that it could not
+// be read to its end.
+type Source interface {
+	give(ctx context.Context, to chan<- candidate) error
+}
+
+// Arguments is a [Source] of identifiers from a command line.
+type Arguments struct {
+	IDs  []string
+	Type string
+	// IncludeAIResults is a member of each message, unless it is nil.
+	IncludeAIResults *bool
+	more             []byte // the other members
+}
+
+// noInteraction is an identifier that the vendor gives to none.
+const noInteraction = "00000000-0000-0000-0000-000000000000"
+
+// Add adds the members of a JSON object to each message. The error says what is wrong with the object.
+func (a *Arguments) Add(object []byte) error {
+	if len(object) > schema.MaxDeclaredBytes {
+		return fmt.Errorf("it is larger than %d bytes", schema.MaxDeclaredBytes)
+	}
+	object = bytes.TrimSpace(schema.TrimBOM(object))
+	if err := schema.CheckJSON(object); err != nil {
+		return err
+	}
+	if object[0] != '{' {
+		return errors.New("it is something else")
+	}
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(object, &members); err != nil {
+		return err
+	}
+	for _, name := range []string{"interactionIdentifier", "type"} {
+		if _, ok := members[name]; ok {
+			return fmt.Errorf("it has a member %s, which the command line gives", name)
+		}
+	}
+	if _, ok := members["includeAiResults"]; ok && a.IncludeAIResults != nil {
+		return errors.New("it has a member includeAiResults, which --include-ai-results gives")
+	}
+	a.more = bytes.TrimSpace(object[1 : len(object)-1])
+	// What is wrong with them in one message is wrong in all.
+	_, err := schema.Decode(a.message(noInteraction))
+	return err
+}
+
+func (a Arguments) give(ctx context.Context, to chan<- candidate) error {
+	for _, id := range a.IDs {
+		select {
+		case to <- candidate{where: "identifier " + schema.Quote(id), message: a.message(id)}:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return nil
+}
+
+func (a Arguments) message(id string) []byte {
+	var b bytes.Buffer
+	b.WriteString(`{"interactionIdentifier":`)
+	b.Write(quoted(strings.ToLower(id)))
+	b.WriteString(`,"type":`)
+	b.Write(quoted(a.Type))
+	if a.IncludeAIResults != nil {
+		fmt.Fprintf(&b, `,"includeAiResults":%t`, *a.IncludeAIResults)
+	}
+	if len(a.more) > 0 {
+		b.WriteByte(',')
+		b.Write(a.more)
+	}
+	b.WriteByte('}')
+	return b.Bytes()
+}
+
+func quoted(s string) []byte {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic(err) // a string can always be encoded
+	}
+	return b
+}
+
+// Lines gives a [Source] of declared messages, one a line. Empty lines are passed over, and a byte order mark before a line is left out:
+// files that begin with one may have been put together.
+func Lines(from io.Reader) Source { return lines{from} }
+
+type lines struct{ from io.Reader }
+
+const byteOrderMark = 3
+
+var errLineTooLong = fmt.Errorf("it is longer than %d bytes", schema.MaxDeclaredBytes)
+
+func (l lines) give(ctx context.Context, to chan<- candidate) error {
+	r := bufio.NewReaderSize(l.from, byteOrderMark+schema.MaxDeclaredBytes+2) // with \r\n
+	for number := 1; ; number++ {
+		line, err := r.ReadSlice('\n')
+		if encoding := schema.ForeignEncoding(line); number == 1 && encoding != "" {
+			// Each of its lines would be refused on its own, and none is one.
+			return fmt.Errorf("standard input is %s, want UTF-8: convert it, for example by `iconv -f %[1]s -t UTF-8`", encoding)
+		}
+		c := candidate{where: fmt.Sprintf("line %d", number), size: len(line)}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			c.problem = errLineTooLong
+			var skipped int
+			skipped, err = skipLine(r)
+			c.size += skipped
+		} else if c.message = bytes.TrimSpace(schema.TrimBOM(line)); len(c.message) > schema.MaxDeclaredBytes {
+			c.message, c.problem = nil, errLineTooLong
+		} else {
+			c.message = bytes.Clone(c.message) // the next line comes into the same buffer
+		}
+		if c.problem != nil || len(c.message) > 0 {
+			select {
+			case to <- c:
+			case <-ctx.Done():
+				return nil
+			}
+		}
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("reading standard input after line %d: %w", number, err)
+		}
+	}
+}
+
+// skipLine reads up to the end of a line that is too long.
+func skipLine(r *bufio.Reader) (skipped int, err error) {
+	for {
+		part, err := r.ReadSlice('\n')
+		skipped += len(part)
+		if !errors.Is(err, bufio.ErrBufferFull) {
+			return skipped, err
+		}
+	}
+}

@@ -1,0 +1,130 @@
+// Package proxy selects the proxy for outgoing requests, from the environment.
+package proxy
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"golang.org/x/net/http/httpproxy"
+
+	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/mask"
+	"statusworker/schema"
+	"statusworker/statusclient"
+)
+
+// variables name the proxies for requests to the vendor and to the receiver of traces.
+var variables = []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"}
+
+// FromEnvironment returns the function that selects the proxy for a URL from the environment. It rejects a malformed value: package
+// httpproxy ignores one, and requests then bypass the proxy.
+func FromEnvironment(getenv func(string) string) (func(*url.URL) (*url.URL, error), error) {
+	for _, name := range variables {
+		if err := checkProxy(name, getenv(name)); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range []string{"NO_PROXY", "no_proxy"} {
+		if err := checkNoProxy(name, getenv(name)); err != nil {
+			return nil, err
+		}
+	}
+	either := func(upper string) string {
+		return cmp.Or(getenv(upper), getenv(strings.ToLower(upper)))
+	}
+	cfg := httpproxy.Config{HTTPSProxy: either("HTTPS_PROXY"), HTTPProxy: either("HTTP_PROXY"), NoProxy: either("NO_PROXY")}
+	return cfg.ProxyFunc(), nil
+}
+
+// Secrets are the users and passwords in the variables.
+func Secrets(getenv func(string) string) (all []string) {
+	for _, name := range variables {
+		all = append(all, mask.UserInfo(getenv(name))...)
+	}
+	return all
+}
+
+func checkProxy(name, value string) error {
+	if value == "" {
+		return nil
+	}
+	if cli.InQuotes(value) {
+		return cli.QuotedVariable(name)
+	}
+	show := mask.Withheld // it may hold a password
+	bad := func(why error) error {
+		return cli.BadVariable(name, show, fmt.Sprintf("the URL of a proxy, such as http://proxy.example:3128 (%v)", why))
+	}
+	full := value
+	if !strings.Contains(value, "://") {
+		full = "http://" + value
+	}
+	u, err := url.Parse(full)
+	if err != nil {
+		return bad(errors.New("it is no URL"))
+	}
+	show = schema.Quote(u.Scheme + "://" + u.Host)
+	switch u.Scheme {
+	case "http", "https", "socks5", "socks5h":
+	default:
+		return bad(fmt.Errorf("the scheme %s is none of http, https, socks5 and socks5h", schema.Quote(u.Scheme)))
+	}
+	switch {
+	case !validHost(u.Hostname()):
+		return bad(errors.New("there is no host in it"))
+	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+		return bad(errors.New("there is something after the host"))
+	}
+	if err := statusclient.CheckPort(u); err != nil {
+		return bad(err)
+	}
+	return nil
+}
+
+func checkNoProxy(name, value string) error {
+	if cli.InQuotes(value) {
+		return cli.QuotedVariable(name)
+	}
+	for entry := range strings.SplitSeq(value, ",") {
+		if entry = strings.TrimSpace(entry); entry == "" || entry == "*" || exempts(entry) {
+			continue
+		}
+		return cli.BadVariable(name, "a list with "+schema.Quote(mask.URL(entry)), "host names, addresses, networks such as 10.0.0.0/8, or *, separated by commas")
+	}
+	return nil
+}
+
+// exempts reports whether an entry of NO_PROXY can exempt a host.
+func exempts(entry string) bool {
+	if _, _, err := net.ParseCIDR(entry); err == nil {
+		return true
+	}
+	if net.ParseIP(entry) != nil {
+		return true
+	}
+	host := entry
+	if h, port, err := net.SplitHostPort(entry); err == nil {
+		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+			return false
+		}
+		host = h
+	}
+	return validHost(strings.TrimPrefix(strings.TrimPrefix(host, "*."), "."))
+}
+
+var hostPattern = regexp.MustCompile(`^[\pL\pN_]([\pL\pN\pM_-]*[\pL\pN\pM_])?(\.[\pL\pN_]([\pL\pN\pM_-]*[\pL\pN\pM_])?)*\.?$`)
+
+// validHost reports whether a host is an address or a possible name.
+func validHost(host string) bool {
+	address, _, _ := strings.Cut(host, "%") // a zone
+	if net.ParseIP(address) != nil {
+		return true
+	}
+	return hostPattern.MatchString(host) && strings.Trim(host, "0123456789.") != ""
+}

@@ -1,0 +1,54 @@
+package terminal
+
+import (
+	"io"
+	"os"
+
+	"golang.org/x/term"
+)
+
+// Is reports whether w, or the writer that it wraps, is a terminal.
+func Is(w any) bool {
+	f, ok := file(w)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// file is the one that w writes to or reads from.
+func file(w any) (*os.File, bool) {
+	for {
+		around, ok := w.(interface{ Unwrap() io.Writer })
+		if !ok {
+			break
+		}
+		w = around.Unwrap()
+	}
+	f, ok := w.(*os.File)
+	return f, ok
+}
+
+// Paints reports whether text that is written to w may have colours.
+func Paints(w io.Writer, getenv func(string) string) bool {
+	return Is(w) && getenv("NO_COLOR") == "" && Draws(getenv)
+}
+
+// Draws reports whether a terminal, as the environment describes it, can draw in place.
+func Draws(getenv func(string) string) bool { return getenv("TERM") != "dumb" }
+
+// Columns is how wide a terminal is, or 0 where w is none.
+func Columns(w io.Writer) int {
+	if !Is(w) {
+		return 0
+	}
+	width, _ := Size(w)
+	return width
+}
+
+// Size is the size of a terminal; 80 by 24 where it does not say.
+func Size(w io.Writer) (width, height int) {
+	if f, ok := file(w); ok {
+		if width, height, err := term.GetSize(int(f.Fd())); err == nil && width > 0 && height > 0 {
+			return width, height
+		}
+	}
+	return 80, 24
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"runtime/debug"
+	"slices"
+
+	"github.com/alecthomas/kong"
+
+	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/proxy"
+	"statusworker/cmd/internal/telemetry"
+	"statusworker/schema"
+	"statusworker/schema/topology"
+)
+
+// commands is the whole command line.
+type commands struct {
+	Run       runCommand       `cmd:"" help:"Run a worker: take in declared messages, poll ElevateAI, publish outcomes."`
+	Dev       devCommand       `cmd:"" help:"Run a demo in one process: an embedded broker, a simulated vendor and a worker."`
+	Provision provisionCommand `cmd:"" help:"Create the streams and consumers, or list what differs."`
+	Declare   declareCommand   `cmd:"" help:"Publish declared messages, from identifiers or from lines of JSON on standard input."`
+	DLQ       dlqCommand       `cmd:"" name:"dlq" help:"List, show, replay and purge dead letters."`
+	Status    statusCommand    `cmd:"" help:"Show what waits, recent outcomes, and the live workers."`
+	Doctor    doctorCommand    `cmd:"" help:"Check everything that a worker with the same flags needs, and print how to fix what fails."`
+	Simulator simulatorCommand `cmd:"" hidden:"" help:"Run a simulated vendor over https."`
+	Schema    schemaCommand    `cmd:"" help:"Print a JSON Schema or the AsyncAPI document; without a name, list the documents."`
+	Version   versionCommand   `cmd:"" help:"Print the version."`
+
+	VersionFlag kong.VersionFlag `name:"version" hidden:"" help:"Print the version."`
+}
+
+// run runs one command, and returns the exit code.
+func run(ctx context.Context, p cli.Process) int { return program().Run(ctx, p) }
+
+func program() cli.Program {
+	return cli.Program{
+		Name:        "statusworker",
+		Description: "Asks ElevateAI for the status of declared interactions until it is terminal, and publishes what became of each.",
+		Version:     versionString(),
+		Grammar:     &commands{},
+		Vars:        map[string]string{"min_servers": topology.MinServers},
+		Secrets:     environmentSecrets,
+	}
+}
+
+// environmentSecrets are the secrets in variables that are no flags.
+func environmentSecrets(getenv func(string) string) []string {
+	return slices.Concat(proxy.Secrets(getenv), telemetry.Secrets(getenv))
+}
+
+type versionCommand struct{}
+
+func (versionCommand) Run(p cli.Process) error {
+	say(p.Stdout, "statusworker %s", versionString())
+	return nil
+}
+
+func versionString() string {
+	if version != "" {
+		return version
+	}
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && v == "(devel)" {
+			v = s.Value
+		}
+	}
+	return v
+}
+
+type schemaCommand struct {
+	Name *string `arg:"" optional:"" help:"Name of the document to print, in any case, with or without its extension."`
+}
+
+func (c schemaCommand) Run(p cli.Process) error {
+	if c.Name == nil {
+		for _, name := range schema.Documents() {
+			say(p.Stdout, "%s", name)
+		}
+		return nil
+	}
+	doc, err := schema.Document(*c.Name)
+	if err != nil {
+		return &cli.UsageError{Err: err}
+	}
+	_, err = p.Stdout.Write(doc)
+	return err
+}

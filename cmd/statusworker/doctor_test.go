@@ -598,6 +598,10 @@ func TestDoctorChangesNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			waitFor(t, t.Context(), func() bool { // the count follows the delivery
+				info, err := c.Info(t.Context())
+				return err == nil && info.NumPending == 1
+			})
 			before := footprint(t, js)
 			examined(t, exitOK, at, v.URL())
 			after := footprint(t, js)

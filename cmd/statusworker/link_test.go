@@ -75,16 +75,16 @@ func delayed(to, from net.Conn, delay time.Duration) {
 	}
 }
 
-// A broker far away answers each request, and all of them together take longer than any one may.
+// A broker far away answers each request, and all of them together take longer than a command waits for one.
 func TestFarBroker(t *testing.T) {
 	t.Parallel()
-	const roundTrip = 500 * time.Millisecond
+	const roundTrip = 200 * time.Millisecond
 	at, _ := provisioned(t)
 	distant := far(t, at, roundTrip)
 	v := vendor(t, simulator.Config{})
 	t.Run("run", func(t *testing.T) {
 		t.Parallel()
-		c := worker(t, distant)
+		c := worker(t, distant, "--chat-interval", "1s")
 		c.args[4] = v.URL()
 		c.start()
 		began := time.Now()
@@ -116,7 +116,9 @@ func TestFarBroker(t *testing.T) {
 			t.Errorf("exit code %d, want 0:\n%s", code, &c.stderr)
 		}
 	})
-	for _, args := range []string{"status", "dlq ls", "dlq replay --all --yes", "declare --type audio " + someID, "provision", "doctor"} {
+	for _, args := range []string{
+		"status --timeout 2s", "dlq ls --timeout 2s", "dlq replay --all --yes --timeout 2s", "declare --type audio " + someID, "provision --timeout 2s", "doctor",
+	} {
 		t.Run(args, func(t *testing.T) {
 			t.Parallel()
 			began := time.Now()

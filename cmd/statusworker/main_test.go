@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	}
 	// Most of these tests wait for a broker or a process: more of them can run at once than there are processors.
 	flag.Parse()
-	if err := flag.Set("test.parallel", "5"); err != nil {
+	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
 	}
 	os.Exit(m.Run())

@@ -87,17 +87,14 @@ func TestQuotationMarksAreRefused(t *testing.T) {
 			if variable == "" || f.IsBool() {
 				continue
 			}
-			for _, marks := range []string{`""`, `''`, "``", "“”"} {
-				both := []rune(marks)
-				value := string(both[0]) + "c4nary" + f.Default + string(both[1])
-				byFlag, byVariable := command(t, name, "--"+f.Name, value), command(t, name)
-				byVariable.env[variable] = value + "\n"
-				for _, c := range []*call{byFlag, byVariable} {
-					c.exits(exitUsage)
-					says(t, "standard error", &c.stderr, "--"+f.Name+" ($"+variable+")", "quotation marks")
-					if len(c.stderr.lines()) != 1 || strings.Contains(c.stderr.String(), "c4nary") {
-						t.Errorf("standard error has:\n%s", &c.stderr)
-					}
+			value := `"c4nary` + f.Default + `"`
+			byFlag, byVariable := command(t, name, "--"+f.Name, value), command(t, name)
+			byVariable.env[variable] = value + "\n"
+			for _, c := range []*call{byFlag, byVariable} {
+				c.exits(exitUsage)
+				says(t, "standard error", &c.stderr, "--"+f.Name+" ($"+variable+")", "quotation marks")
+				if len(c.stderr.lines()) != 1 || strings.Contains(c.stderr.String(), "c4nary") {
+					t.Errorf("standard error has:\n%s", &c.stderr)
 				}
 			}
 		}
@@ -115,12 +112,6 @@ func TestQuotationMarksAreRefused(t *testing.T) {
 			if strings.Contains(c.stderr.String(), "c4nary") {
 				t.Errorf("standard error has:\n%s", &c.stderr)
 			}
-		}
-	}
-	// What only has quotation marks in it is left alone.
-	for _, value := range []string{`"`, `a"b"`, `"a`, `'a"`, ""} {
-		if cli.InQuotes(value) {
-			t.Errorf("%s has quotation marks around it", value)
 		}
 	}
 }

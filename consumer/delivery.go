@@ -8,6 +8,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"statusworker/consumer/breaker"
 	"statusworker/schema"
 	"statusworker/schema/lifecycle"
 )
@@ -98,7 +99,7 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 		if ctx.Err() == nil && !errors.Is(err, context.Canceled) && !w.ownFailure(facts, began, took) {
 			w.report(d, facts, decision)
 			if renewed {
-				w.breaker.cut(Unauthorized)
+				w.breaker.Cut(breaker.Unauthorized)
 			}
 		}
 	}
@@ -133,19 +134,19 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 // turn to those behind it: one of them may be new, and show that the vendor works.
 func (w *Worker) mayPoll(d *delivery) bool {
 	if d.probe {
-		return d.behind == 0 || !w.breaker.passesOver(d.identifier, d.at.PolledBefore())
+		return d.behind == 0 || !w.breaker.PassesOver(d.identifier, d.at.PolledBefore())
 	}
-	return w.breaker.mayPoll()
+	return w.breaker.MayPoll()
 }
 
 // maxDelay bounds for how long an interaction is held back because of a rest, or of the vendor's Retry-After. Both keep
 // the worker from polling anyway, while what is held back keeps other workers, and those that are started later, from it.
-const maxDelay = maxPause
+const maxDelay = breaker.MaxPause
 
 // redeliver ends a delivery after which the interaction waits. Until the rest is over it would only be found due, and
 // wait. At its deadline it is due at the latest, or at its next poll: whichever worker polls then may give it up.
 func (w *Worker) redeliver(ctx context.Context, d *delivery, notBefore time.Time) error {
-	notBefore = later(notBefore, w.breaker.over())
+	notBefore = later(notBefore, w.breaker.Until())
 	most := w.cfg.Now().Add(maxDelay)
 	if deadline := w.clock.local(d.at.Generation.Add(w.cfg.Deadline)); deadline.Before(most) {
 		most = deadline
@@ -170,7 +171,7 @@ func (w *Worker) factsOf(d *delivery, answer schema.Answer, err error) (facts Fa
 		}
 	}
 	if facts.Fault.Refusal() {
-		facts.Others = w.breaker.others(d.identifier, facts.StatusCode)
+		facts.Others = w.breaker.Others(d.identifier, facts.StatusCode)
 		facts.Others.Since = w.clock.at(facts.Others.Since)
 		if !facts.Others.Succeeded.IsZero() {
 			facts.Others.Succeeded = w.clock.at(facts.Others.Succeeded)
@@ -181,13 +182,14 @@ func (w *Worker) factsOf(d *delivery, answer schema.Answer, err error) (facts Fa
 
 // report says how a poll went.
 func (w *Worker) report(d *delivery, f Facts, decision Decision) {
-	p := pollReport{
-		lane: d.lane.index, identifier: d.identifier, probe: d.probe, trouble: VendorFailureOf(f.Fault), until: f.RetryAt, detail: f.FaultDetail,
+	r := breaker.Report{
+		Lane: d.lane.index, Identifier: d.identifier, Probe: d.probe, Failure: breaker.FailureOf(f.Fault), RetryAt: f.RetryAt,
+		Detail: f.FaultDetail,
 	}
 	if f.Fault.Refusal() {
-		p.refused, p.ended = max(f.StatusCode, 1), decision.Action == DeadLetter
+		r.Refused, r.Ended = max(f.StatusCode, 1), decision.Action == DeadLetter
 	}
-	w.breaker.report(p)
+	w.breaker.Report(r)
 }
 
 // ask makes the status request. While it is out, nobody else polls the interaction: it is given up where the next poll
@@ -294,4 +296,11 @@ func originOf(d *delivery) error {
 	d.behind = meta.NumPending
 	d.at = lifecycle.Position{Generation: meta.Timestamp}
 	return nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }

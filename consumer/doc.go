@@ -80,29 +80,14 @@
 //
 // It ends nothing where the vendor refuses five or more interactions in the same way and none has succeeded since, unless
 // others had a status for half of the grace after this one's first refusal: otherwise it is the base URL, the account of the
-// token, or the vendor. Such a worker rests, with a cause of its own. What was refused before
-// the worker began to watch, at its start or at the end of such a rest, counts for nothing.
+// token, or the vendor. Such a worker pauses, with a cause of its own. What was refused before
+// the worker began to watch, at its start or at the end of such a pause, counts for nothing.
 //
-// # The vendor's trouble
+// # The vendor's failures
 //
-// A worker rests when three interactions fail without a success between them, at once on 429, and after three polls in a row with
-// a refused token: it pulls nothing that polls, for 1 s at first and up to 5 min, or until the vendor's Retry-After. Then one
-// poll at a time may try. What is due waits with the broker meanwhile. No interaction fails by it before its deadline.
-//
-// A rest is no longer than half a second for each interaction that met trouble, and a probe of one that was polled before leaves
-// its turn to what is due behind it, once a rest: where some interactions always fail, a new one soon shows that the vendor
-// works.
-//
-// A vendor that is unavailable is believed when nothing has succeeded for a second as well, or 64 interactions have
-// failed: where only one type of interaction fails, the others' successes keep the worker working, and what fails is polled
-// at its interval. A rest because of a refused token ends when the token file has another.
-//
-// The state machine is our own (breaker.go). Of the circuit breakers that there are, sony/gobreaker (v2.4) opens for one
-// fixed time: neither Retry-After nor a growing rest can be had from it, and nobody is told when it half-opens.
-// failsafe-go (v0.9) can compute each delay, but leaves growing, its reset and the cause of a rest to the caller, hands out
-// permits without a way to wait for one, and counts the result of a poll that was out before the rest like that of a
-// probe. What both would spare us is a state and a counter; all that is hard to get right would stand around them. The lengths
-// of the rests are backoff/v4's.
+// A worker pauses when the vendor fails, and then polls one at a time until the vendor answers: see package breaker. What
+// is due waits with the broker meanwhile. No interaction fails by it before its deadline. A pause because of a refused
+// token ends when the token file has another.
 //
 // # The fleet
 //

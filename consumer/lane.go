@@ -87,12 +87,12 @@ func (w *Worker) pull(ctx, work context.Context, l *lane) error {
 				return nil
 			}
 			var err error
-			probe, err = w.breaker.admit(ctx, l.index)
+			probe, err = w.breaker.Admit(ctx, l.index)
 			l.heartbeat.sign(w.cfg.Now())
 			l.heartbeat.parked.Store(false)
 			if err != nil {
 				if probe {
-					w.breaker.release()
+					w.breaker.Release()
 				}
 				return nil
 			}
@@ -109,7 +109,7 @@ func (w *Worker) pull(ctx, work context.Context, l *lane) error {
 		}
 		if n == 0 {
 			if probe {
-				w.breaker.release()
+				w.breaker.Release()
 			}
 			return nil
 		}
@@ -144,7 +144,7 @@ func (w *Worker) pullOnce(ctx, work context.Context, l *lane, n int, noWait, pro
 	defer func() {
 		w.slots.give(l.index, n-found)
 		if probe && found == 0 {
-			w.breaker.release()
+			w.breaker.Release()
 		}
 	}()
 	wait := pullWait
@@ -224,7 +224,7 @@ func (w *Worker) work(work context.Context, j job) {
 	defer w.deliveries.Done()
 	defer w.slots.give(l.index, 1)
 	if j.probe {
-		defer w.breaker.release()
+		defer w.breaker.Release()
 	}
 	d := &delivery{settlement: settlement{msg: msg}, lane: l, asked: j.asked, probe: j.probe}
 	if ctx.Err() != nil { // it arrived after the worker was told to stop

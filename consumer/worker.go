@@ -12,6 +12,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 
+	"statusworker/consumer/breaker"
 	"statusworker/schema"
 )
 
@@ -24,7 +25,7 @@ type Worker struct {
 	outcomes OutcomePublisher
 
 	clock         brokerClock
-	breaker       *breaker
+	breaker       *breaker.Breaker
 	limiter       *limiter // nil where there is none
 	oldest        oldest
 	fleet         *fleet
@@ -71,7 +72,10 @@ func New(ctx context.Context, js jetstream.JetStream, status StatusClient, outco
 	cfg = cfg.withDefaults()
 	w := &Worker{js: js, cfg: cfg, log: cfg.Log, status: status, outcomes: outcomes}
 	w.clock.now = cfg.Now
-	w.breaker = newBreaker(cfg.Now, cfg.Log, cfg.Intervals, cfg.NotFoundGrace)
+	w.breaker = breaker.New(breaker.Config{
+		Now: cfg.Now, Log: cfg.Log, Shortest: cfg.Intervals.Shortest(), Longest: cfg.Intervals.Longest(), Slack: maxSlack,
+		Grace: cfg.NotFoundGrace,
+	})
 	w.complaints.now = cfg.Now
 	w.pulse.now = cfg.Now
 	if cfg.MaxPollsPerSecond > 0 {
@@ -139,7 +143,7 @@ func (w *Worker) Mode() Mode {
 func (w *Worker) ClockOffset() time.Duration { return w.clock.offset() }
 
 // Breaker says whether the worker keeps away from the vendor now, and why.
-func (w *Worker) Breaker() BreakerState { return w.breaker.look() }
+func (w *Worker) Breaker() breaker.State { return w.breaker.State() }
 
 // First tells whether this worker's key came first when it last looked at those that are alive: of what one worker can tell
 // for all, it tells. While workers come and go it may be none for some seconds, or two.
@@ -147,7 +151,7 @@ func (w *Worker) First() bool { return w.fleet.first.Load() }
 
 // TokenChanged tells the worker that there is another token: a rest because the vendor refused the one before ends, and
 // the next poll finds out whether this one is accepted.
-func (w *Worker) TokenChanged() { w.breaker.cut(Unauthorized) }
+func (w *Worker) TokenChanged() { w.breaker.Cut(breaker.Unauthorized) }
 
 // Run works until ctx ends, then pulls no more, finishes what is being polled within the shutdown time-out, hands back
 // what it had not started, and returns nil. When leave ends as well, it stops at once: what was out comes back to
@@ -252,7 +256,7 @@ type Stats struct {
 	Faults, Panics uint64
 
 	// Pauses counts rests that began, by cause.
-	Pauses map[VendorFailure]uint64
+	Pauses map[breaker.Failure]uint64
 	// Lanes has the lanes that poll.
 	Lanes map[schema.Type]LaneStats
 	// Slots is how many deliveries can be worked on at once, and SlotsUsed how many are, or may come.
@@ -295,7 +299,7 @@ func (w *Worker) Stats() Stats {
 		Polls: c.polls.Load(), Waits: c.waits.Load(),
 		Dropped: c.dropped.Load(), Skipped: c.skipped.Load(), RefusedReservations: c.refused.Load(), StoredAgain: c.storedAgain.Load(),
 		UnknownStatus: c.unknownStatusCount.Load(), Faults: c.faults.Load(), Panics: c.panics.Load(),
-		Pauses: w.breaker.counts(), Lanes: map[schema.Type]LaneStats{}, Slots: w.cfg.Concurrency, SlotsUsed: w.slots.usedNow(), Share: w.limiter.share(),
+		Pauses: w.breaker.Pauses(), Lanes: map[schema.Type]LaneStats{}, Slots: w.cfg.Concurrency, SlotsUsed: w.slots.usedNow(), Share: w.limiter.share(),
 		Alive: int(w.fleet.counted.Load()), RoundTrip: w.clock.roundTrip(),
 	}
 	s.ClockSteps, s.ClockStep = w.clock.stepped()

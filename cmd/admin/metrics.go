@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"statusworker/consumer"
+	"statusworker/consumer/breaker"
 	"statusworker/consumer/overview"
 	"statusworker/publisher"
 	"statusworker/schema"
@@ -200,7 +201,7 @@ func (s scrape) Collect(out chan<- prometheus.Metric) {
 	}
 	count(descContradicts, outcomes.Contradictions)
 	count(descRetries, outcomes.Retries)
-	for _, cause := range consumer.VendorFailures() {
+	for _, cause := range breaker.Failures() {
 		count(descPauses, st.Pauses[cause], string(cause))
 	}
 	count(descReconnects, reconnects)
@@ -224,7 +225,7 @@ func (s scrape) Collect(out chan<- prometheus.Metric) {
 	for _, state := range []schema.WorkerState{schema.Working, schema.Paused, schema.Probing} {
 		gauge(descState, is(rest.State == state), string(state))
 	}
-	for _, cause := range consumer.VendorFailures() {
+	for _, cause := range breaker.Failures() {
 		gauge(descPauseCause, is(rest.Cause == cause), string(cause))
 	}
 	until := 0.0

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"statusworker/consumer"
+	"statusworker/consumer/breaker"
 	"statusworker/schema"
 )
 
@@ -121,14 +122,14 @@ func advisePause(cause string, paused []Worker, alive int) string {
 	if detail := of[0].Detail; detail != "" {
 		said = "; at last: " + detail
 	}
-	switch consumer.VendorFailure(cause) {
-	case consumer.Unauthorized:
+	switch breaker.Failure(cause) {
+	case breaker.Unauthorized:
 		return who + " (unauthorized): check the API token" + said
-	case consumer.Refused:
+	case breaker.Refused:
 		return who + " (refused): ElevateAI refuses every interaction; check --base-url and the account of the API token" + said
-	case consumer.Throttled:
+	case breaker.Throttled:
 		return who + " (throttled)" + untilOf(of) + ": wait, or set --max-polls-per-second" + said
-	case consumer.Unavailable:
+	case breaker.Unavailable:
 		return who + " (unavailable)" + untilOf(of) + ": polls go on when ElevateAI answers a probe" + said
 	}
 	return fmt.Sprintf("%s (%s)%s", who, cause, said)

@@ -156,7 +156,7 @@ func (f *fleet) leave(ctx context.Context) {
 
 // look says what an announcement says of the worker's doings.
 func (w *Worker) look() schema.Announcement {
-	r := w.breaker.look()
+	r := w.breaker.State()
 	a := schema.Announcement{State: r.State, Cause: string(r.Cause), Detail: r.Detail, Polls: w.count.polls.Load(), Share: w.limiter.share(), Oldest: w.oldest.ages()}
 	if !r.Until.IsZero() {
 		until := r.Until.UTC()

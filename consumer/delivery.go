@@ -9,6 +9,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/consumer/breaker"
+	"statusworker/consumer/clock"
 	"statusworker/schema"
 	"statusworker/schema/lifecycle"
 )
@@ -67,7 +68,7 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 		}
 		return nil
 	}
-	tooLate := passed(d.sendBy, w.cfg.Now()) >= 0
+	tooLate := clock.Passed(d.sendBy, w.cfg.Now()) >= 0
 	if tooLate || !w.mayPoll(d) {
 		w.count.skipped.Add(1)
 		if tooLate && d.reserved.Sequence != 0 {
@@ -78,7 +79,7 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 
 	late := time.Duration(-1)
 	if !d.due.IsZero() {
-		late = max(0, w.clock.time().Sub(d.due))
+		late = max(0, w.clock.Now().Sub(d.due))
 	}
 	began := w.cfg.Now()
 	polling, polled := spans.poll(ctx, d)
@@ -148,7 +149,7 @@ const maxDelay = breaker.MaxPause
 func (w *Worker) redeliver(ctx context.Context, d *delivery, notBefore time.Time) error {
 	notBefore = later(notBefore, w.breaker.Until())
 	most := w.cfg.Now().Add(maxDelay)
-	if deadline := w.clock.local(d.at.Generation.Add(w.cfg.Deadline)); deadline.Before(most) {
+	if deadline := w.clock.Local(d.at.Generation.Add(w.cfg.Deadline)); deadline.Before(most) {
 		most = deadline
 	}
 	if notBefore.After(most) {
@@ -159,7 +160,7 @@ func (w *Worker) redeliver(ctx context.Context, d *delivery, notBefore time.Time
 
 // factsOf is what is known after a poll. Renewed says that the vendor refused a token that is not in use any more.
 func (w *Worker) factsOf(d *delivery, answer schema.Answer, err error) (facts Facts, renewed bool) {
-	now := w.clock.time()
+	now := w.clock.Now()
 	facts = Facts{
 		Status: answer.Status, ErrorMessage: answer.ErrorMessage, Now: now, Age: now.Sub(d.at.Generation), Refusals: d.refusals,
 		NotFoundGrace: w.cfg.NotFoundGrace, Deadline: w.cfg.Deadline, FailedStatuses: w.cfg.FailedStatuses,
@@ -172,9 +173,9 @@ func (w *Worker) factsOf(d *delivery, answer schema.Answer, err error) (facts Fa
 	}
 	if facts.Fault.Refusal() {
 		facts.Others = w.breaker.Others(d.identifier, facts.StatusCode)
-		facts.Others.Since = w.clock.at(facts.Others.Since)
+		facts.Others.Since = w.clock.At(facts.Others.Since)
 		if !facts.Others.Succeeded.IsZero() {
-			facts.Others.Succeeded = w.clock.at(facts.Others.Succeeded)
+			facts.Others.Succeeded = w.clock.At(facts.Others.Succeeded)
 		}
 	}
 	return facts, renewed
@@ -215,7 +216,7 @@ func (w *Worker) conclude(ctx context.Context, d *delivery, decision Decision, a
 	}
 	o := schema.Outcome{
 		Identifier: d.identifier, Type: d.lane.typ, Answer: answer.Raw, AnswerPayload: answer.Payload, AnswerSize: answer.Size,
-		Declaration: declared.Declaration, Observed: w.clock.time(), Origin: d.origin,
+		Declaration: declared.Declaration, Observed: w.clock.Now(), Origin: d.origin,
 	}
 	if o.Origin.Traceparent == "" {
 		o.Origin.Traceparent = declared.Traceparent
@@ -234,7 +235,7 @@ func (w *Worker) conclude(ctx context.Context, d *delivery, decision Decision, a
 	if err := w.publish(ctx, d, outcomes...); err != nil {
 		return err
 	}
-	w.cfg.Observer.Ended(d.lane.typ, w.clock.time().Sub(d.at.Generation))
+	w.cfg.Observer.Ended(d.lane.typ, w.clock.Now().Sub(d.at.Generation))
 	return w.hold.finish(ctx, d)
 }
 
@@ -259,7 +260,7 @@ func (w *Worker) publish(ctx context.Context, d *delivery, outcomes ...schema.Ou
 
 // refuse dead-letters a message that is no declared message.
 func (w *Worker) refuse(ctx context.Context, d *delivery, bad *schema.MemberError) error {
-	if err := w.publish(ctx, d, invalid(d, w.clock.time(), bad)); err != nil {
+	if err := w.publish(ctx, d, invalid(d, w.clock.Now(), bad)); err != nil {
 		return err
 	}
 	return w.hold.finish(ctx, d)

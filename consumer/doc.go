@@ -58,7 +58,7 @@
 // # Clocks
 //
 // Reservations fall due by the clock of the stream's leader. The worker measures that clock against its own at the
-// start and every 30 s, and errs to the safe side by the time that the answer took (brokerClock). Between leaders whose
+// start and every 30 s, and errs to the safe side by the time that the answer took (package clock). Between leaders whose
 // clocks differ, the slack of a reservation (a fifth of the guidance, at most a second) is the margin. Beyond it, what
 // falls due too soon waits at a worker that has measured both clocks. One that was started in between cannot know: keep
 // NTP running.

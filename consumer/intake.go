@@ -8,6 +8,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"statusworker/consumer/clock"
 	"statusworker/schema"
 	"statusworker/schema/lifecycle"
 	"statusworker/schema/topology"
@@ -58,7 +59,7 @@ func (r *reservations) first(ctx context.Context, d *delivery, w *Worker) (wait 
 	again := false
 	for giveUp := r.cfg.Now().Add(refusedFor); ; {
 		read := r.cfg.Now()
-		around, err := r.stored.around(ctx, d, r.clock.time().Sub(d.at.Generation))
+		around, err := r.stored.around(ctx, d, r.clock.Now().Sub(d.at.Generation))
 		if err != nil {
 			return 0, err
 		}
@@ -67,7 +68,7 @@ func (r *reservations) first(ctx context.Context, d *delivery, w *Worker) (wait 
 		switch verdict {
 		case lifecycle.Wait:
 			w.count.declaredAgain.Add(1)
-			return max(0, r.clock.local(until).Sub(r.cfg.Now())) + tombstoneGone, nil
+			return max(0, r.clock.Local(until).Sub(r.cfg.Now())) + tombstoneGone, nil
 		case lifecycle.Foreign:
 			return 0, fmt.Errorf("taking in %s: a message that is no reservation is stored under %s", d.identifier, schema.HoldSubjects(d.identifier))
 		case lifecycle.Reserve, lifecycle.ReserveBesideDue:
@@ -85,7 +86,7 @@ func (r *reservations) first(ctx context.Context, d *delivery, w *Worker) (wait 
 				return 0, ctx.Err()
 			}
 		}
-		if passed(read, r.cfg.Now()) > readAgain && !again {
+		if clock.Passed(read, r.cfg.Now()) > readAgain && !again {
 			again = true // this process stood still; where the broker is slow, reading once more helps no further
 			continue
 		}
@@ -120,7 +121,7 @@ func (r *reservations) first(ctx context.Context, d *delivery, w *Worker) (wait 
 
 // beginsNothing tells whether a declared message that is delivered for the first time begins no generation.
 func (w *Worker) beginsNothing(ctx context.Context, d *delivery) (bool, error) {
-	snapshot, err := w.stored.around(ctx, d, w.clock.time().Sub(d.at.Generation))
+	snapshot, err := w.stored.around(ctx, d, w.clock.Now().Sub(d.at.Generation))
 	if err != nil {
 		return false, err
 	}

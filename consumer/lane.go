@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/consumer/clock"
 	"statusworker/schema"
 	"statusworker/schema/lifecycle"
 	"statusworker/schema/permission"
@@ -266,7 +267,7 @@ func (w *Worker) work(work context.Context, j job) {
 // giveBack lets go of a delivery that was not worked on, by a nak. Where AckWait is over, the nak would count for the
 // delivery that another worker has got meanwhile, and has perhaps polled by: then nothing is sent.
 func (w *Worker) giveBack(d *delivery, nak func() error) {
-	if passed(d.asked, w.cfg.Now()) >= d.lane.ackWait {
+	if clock.Passed(d.asked, w.cfg.Now()) >= d.lane.ackWait {
 		return
 	}
 	if err := nak(); err != nil {

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"statusworker/consumer/clock"
 	"statusworker/schema"
 )
 
@@ -15,7 +16,7 @@ import (
 // itself is delivered again and again. It is polite while the broker lives; a broker that is killed forgets delays.
 type naks struct {
 	worker *Worker
-	clock  *brokerClock
+	clock  *clock.Clock
 	cfg    Config
 	due    dueSample
 	// refused remembers refusals: the broker keeps nothing for a message but the message.
@@ -49,7 +50,7 @@ func (n *naks) begin(ctx context.Context, d *delivery) (bool, error) {
 		return false, err
 	}
 	d.identifier = declared.Identifier
-	young := n.clock.time().Sub(d.at.Generation) < d.lane.interval
+	young := n.clock.Now().Sub(d.at.Generation) < d.lane.interval
 	if young || d.origin.Deliveries <= 1 {
 		over, err := n.worker.beginsNothing(ctx, d)
 		if err != nil {
@@ -84,10 +85,10 @@ func (n *naks) redeliver(_ context.Context, d *delivery, notBefore time.Time) er
 		return nil
 	}
 	jitter := time.Duration(n.cfg.Jitter() * jitterShare * float64(d.lane.interval))
-	age := n.clock.time().Sub(d.at.Generation)
+	age := n.clock.Now().Sub(d.at.Generation)
 	wait := max(Wait(d.lane.interval, age, n.cfg.Stretch, n.cfg.StretchLimit), min(n.turn(), n.cfg.Deadline-age))
 	delay := max(wait+nakSlack, notBefore.Sub(n.cfg.Now())) + jitter
-	now := n.clock.time()
+	now := n.clock.Now()
 	n.due.note(d.origin.Sequence, now.Add(delay), now)
 	n.refused.note(d.identifier, refusedEntry{refusals: d.refusals, noted: n.cfg.Now()})
 	return d.nakAfter(delay)

@@ -144,7 +144,7 @@ func (r *reservations) storeAgain(ctx context.Context) (stored int, err error) {
 		}
 		for _, d := range batch {
 			next := d.reserved
-			next.Due = r.clock.time().Add(slack(r.cfg.Intervals.Of(d.lane.typ)))
+			next.Due = r.clock.Now().Add(slack(r.cfg.Intervals.Of(d.lane.typ)))
 			err := r.put(ctx, d, &next, d.reserved.Sequence, schema.HoldSubjects(d.identifier))
 			switch {
 			case err == nil:
@@ -165,7 +165,7 @@ func (r *reservations) storeAgain(ctx context.Context) (stored int, err error) {
 
 // overdue reads the first overdue reservations of workers.
 func (r *reservations) overdue(ctx context.Context) (batch []*delivery, err error) {
-	for o, err := range FindOverdue(ctx, r.js, r.clock.time(), r.cfg.OverdueAfter) {
+	for o, err := range FindOverdue(ctx, r.js, r.clock.Now(), r.cfg.OverdueAfter) {
 		if err != nil {
 			return nil, err
 		}

@@ -53,7 +53,7 @@ func (w *Worker) panicked(ctx context.Context, l *lane, d *delivery, cause strin
 	default:
 		d.panics = w.panics.add(messageOf(d))
 	}
-	switch age := w.clock.time().Sub(d.at.Generation); {
+	switch age := w.clock.Now().Sub(d.at.Generation); {
 	case d.panics >= maxPanics || age > w.cfg.Deadline:
 		return w.internalError(ctx, l, d, cause)
 	case reserved || w.Mode() == Nak:
@@ -72,7 +72,7 @@ func (w *Worker) internalError(ctx context.Context, l *lane, d *delivery, cause 
 		}
 	}
 	o := schema.Outcome{
-		Identifier: d.identifier, Reason: schema.InternalError, Observed: w.clock.time(), Origin: d.origin,
+		Identifier: d.identifier, Reason: schema.InternalError, Observed: w.clock.Now(), Origin: d.origin,
 		Detail: fmt.Sprintf("a worker panicked at %d deliveries of it in a row: %s", d.panics, cause),
 	}
 	if kind, _, _ := schema.SplitSubject(d.msg.Subject()); schema.Type(kind).Valid() {
@@ -87,7 +87,7 @@ func (w *Worker) internalError(ctx context.Context, l *lane, d *delivery, cause 
 		return err
 	}
 	if l.typ != "" {
-		w.cfg.Observer.Ended(l.typ, w.clock.time().Sub(d.at.Generation))
+		w.cfg.Observer.Ended(l.typ, w.clock.Now().Sub(d.at.Generation))
 	}
 	return w.hold.finish(ctx, d)
 }
@@ -95,7 +95,7 @@ func (w *Worker) internalError(ctx context.Context, l *lane, d *delivery, cause 
 // goesOnElsewhere acknowledges a declared message that begins no generation, or that was taken in before the panic, and tells
 // whether it did.
 func (w *Worker) goesOnElsewhere(ctx context.Context, d *delivery) (bool, error) {
-	snapshot, err := w.stored.around(ctx, d, w.clock.time().Sub(d.at.Generation))
+	snapshot, err := w.stored.around(ctx, d, w.clock.Now().Sub(d.at.Generation))
 	if err != nil {
 		return false, err
 	}

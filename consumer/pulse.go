@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"statusworker/consumer/clock"
 	"statusworker/schema"
 )
 
@@ -49,7 +50,7 @@ func (p *pulse) stoodStill(after time.Time) time.Duration {
 	now := p.now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if gap := passed(p.last, now); !p.last.IsZero() && gap >= minStandstill {
+	if gap := clock.Passed(p.last, now); !p.last.IsZero() && gap >= minStandstill {
 		p.lasted, p.until = gap, now
 	}
 	p.last = now

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/consumer/clock"
 	"statusworker/schema"
 	"statusworker/schema/lifecycle"
 	"statusworker/schema/topology"
@@ -28,9 +29,9 @@ const (
 	refusedEvery = 20 * time.Millisecond
 	// ackTimeout is how long one reservation waits for the broker's ack: well within AckWait.
 	ackTimeout = 4 * time.Second
-	// The bounds of slack.
+	// The bounds of slack. Half of it is for steps of the broker's clock that are none.
 	maxSlack = time.Second
-	minSlack = 100 * time.Millisecond
+	minSlack = 2 * clock.MinStep
 	// jitterShare spreads reservations over this share of the guidance.
 	jitterShare = 0.05
 )
@@ -38,9 +39,8 @@ const (
 // reservations hold interactions back by a schedule on the broker: the default.
 type reservations struct {
 	js     jetstream.JetStream
-	stream jetstream.Stream
 	stored *stored
-	clock  *brokerClock
+	clock  *clock.Clock
 	cfg    Config
 	count  *counters
 	lag    atomic.Int64 // in nanoseconds, see took
@@ -68,12 +68,12 @@ func slack(interval time.Duration) time.Duration {
 // not impossible.
 func (r *reservations) due(interval, wait time.Duration) time.Time {
 	jitter := time.Duration(r.cfg.Jitter() * jitterShare * float64(interval))
-	return r.clock.time().Add(wait + slack(interval) + jitter + time.Duration(r.lag.Load()))
+	return r.clock.Now().Add(wait + slack(interval) + jitter + time.Duration(r.lag.Load()))
 }
 
 // wait is how long the interaction of a delivery is held back at least.
 func (r *reservations) wait(d *delivery) time.Duration {
-	return Wait(d.lane.interval, r.clock.time().Sub(d.at.Generation), r.cfg.Stretch, r.cfg.StretchLimit)
+	return Wait(d.lane.interval, r.clock.Now().Sub(d.at.Generation), r.cfg.Stretch, r.cfg.StretchLimit)
 }
 
 // took notes how long the broker took to store a reservation. What is known is the longest time lately: it fades by an
@@ -94,7 +94,7 @@ func (r *reservations) begin(ctx context.Context, d *delivery) (bool, error) {
 	if err := r.sureOfTime(ctx); err != nil {
 		return false, err // AckWait brings the message back
 	}
-	if wait := r.clock.early(d.wanted, d.due, d.lane.interval); wait > 0 {
+	if wait := r.clock.Early(d.wanted, d.due, d.lane.interval); wait > 0 {
 		d.early = true
 		return false, d.nakAfter(wait)
 	}
@@ -111,7 +111,7 @@ func (r *reservations) begin(ctx context.Context, d *delivery) (bool, error) {
 		return false, nil
 	}
 	d.reserved, d.firstDue = next, next.Due
-	due := r.clock.local(next.Due)
+	due := r.clock.Local(next.Due)
 	d.sendBy = due.Add(-d.lane.interval - slack(d.lane.interval)/2)
 	d.until = later(r.cfg.Now(), due.Add(d.lane.interval-r.wait(d)))
 	return true, nil
@@ -119,12 +119,12 @@ func (r *reservations) begin(ctx context.Context, d *delivery) (bool, error) {
 
 // sureOfTime makes sure of the broker's time, before anything is reserved by it.
 func (r *reservations) sureOfTime(ctx context.Context) error {
-	if !r.clock.doubtful() {
+	if !r.clock.Doubtful() {
 		return nil
 	}
 	measure, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
-	return r.clock.sure(measure, r.stream)
+	return r.clock.Sure(measure)
 }
 
 // take stores the reservation, unless a later one is pending: then somebody else has taken the next poll. The error is
@@ -214,7 +214,7 @@ func (r *reservations) read(d *delivery) error {
 	if err := originOf(d); err != nil {
 		return err
 	}
-	r.clock.notice(d.origin.Stored)
+	r.clock.Notice(d.origin.Stored)
 	_, d.identifier, _ = schema.SplitSubject(d.msg.Subject())
 	if err := schema.CheckIdentifier(d.identifier); err != nil {
 		return &schema.MemberError{Problem: "its subject is not one: " + err.Error()}
@@ -256,7 +256,7 @@ const keepMargin = time.Second
 // not store that in time, the request is given up. The function that is returned ends this, and is called before anything
 // else is done with the delivery.
 func (r *reservations) keep(ctx context.Context, d *delivery, giveUp func()) (let func()) {
-	left := r.clock.local(d.reserved.Due).Sub(r.cfg.Now())
+	left := r.clock.Local(d.reserved.Due).Sub(r.cfg.Now())
 	if left > r.cfg.RequestTimeout+keepMargin {
 		return func() {}
 	}
@@ -264,7 +264,7 @@ func (r *reservations) keep(ctx context.Context, d *delivery, giveUp func()) (le
 	timer := time.AfterFunc(left*2/3, func() {
 		defer close(ended)
 		next := d.reserved
-		next.Due = r.clock.time().Add(r.cfg.RequestTimeout + keepMargin)
+		next.Due = r.clock.Now().Add(r.cfg.RequestTimeout + keepMargin)
 		bounded, cancel := context.WithTimeout(ctx, left/4) // before it falls due
 		defer cancel()
 		if r.put(bounded, d, &next, d.reserved.Sequence, schema.HoldSubjects(d.identifier)) != nil {
@@ -290,10 +290,10 @@ func (r *reservations) redeliver(ctx context.Context, d *delivery, notBefore tim
 	next := d.reserved
 	next.refusals = d.refusals
 	if next.Due.After(d.firstDue) {
-		next.Due = later(d.firstDue, r.clock.time().Add(minSlack))
+		next.Due = later(d.firstDue, r.clock.Now().Add(minSlack))
 	}
 	if !notBefore.IsZero() {
-		if at := r.clock.at(notBefore); at.After(next.Due) {
+		if at := r.clock.At(notBefore); at.After(next.Due) {
 			next.Due = at
 		}
 	}

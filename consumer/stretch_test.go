@@ -86,9 +86,7 @@ func TestStretchADay(t *testing.T) {
 			}
 			defer client.Close()
 			cfg := Config{Stretch: tt.stretch, StretchLimit: tt.limit, Now: clock.Now}.withDefaults()
-			bc := &brokerClock{now: clock.Now}
-			bc.mark.Store(&mark{local: declared, broker: declared})
-			r := &reservations{clock: bc, cfg: cfg}
+			r := &reservations{clock: sameClock(t, clock.Now), cfg: cfg}
 			d := &delivery{lane: &lane{typ: tt.typ, interval: cfg.Intervals.Of(tt.typ)}, at: lifecycle.Position{Generation: declared}}
 
 			due := r.due(d.lane.interval, d.lane.interval)
@@ -99,7 +97,7 @@ func TestStretchADay(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if Decide(Facts{Status: answer.Status, Age: bc.time().Sub(declared), Deadline: cfg.Deadline}).Action == DeadLetter {
+				if Decide(Facts{Status: answer.Status, Age: r.clock.Now().Sub(declared), Deadline: cfg.Deadline}).Action == DeadLetter {
 					break
 				}
 			}

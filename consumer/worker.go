@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"statusworker/consumer/breaker"
+	"statusworker/consumer/clock"
 	"statusworker/schema"
 )
 
@@ -24,7 +25,7 @@ type Worker struct {
 	status   StatusClient
 	outcomes OutcomePublisher
 
-	clock         brokerClock
+	clock         *clock.Clock
 	breaker       *breaker.Breaker
 	limiter       *limiter // nil where there is none
 	oldest        oldest
@@ -38,7 +39,6 @@ type Worker struct {
 
 	hold       holder
 	stored     *stored
-	clockOf    jetstream.Stream
 	lanes      []*lane
 	deliveries sync.WaitGroup
 	// jobs feeds as many goroutines as there are slots. They are kept, because a goroutine's stack has to grow anew in
@@ -71,7 +71,6 @@ func New(ctx context.Context, js jetstream.JetStream, status StatusClient, outco
 	}
 	cfg = cfg.withDefaults()
 	w := &Worker{js: js, cfg: cfg, log: cfg.Log, status: status, outcomes: outcomes}
-	w.clock.now = cfg.Now
 	w.breaker = breaker.New(breaker.Config{
 		Now: cfg.Now, Log: cfg.Log, Shortest: cfg.Intervals.Shortest(), Longest: cfg.Intervals.Longest(), Slack: maxSlack,
 		Grace: cfg.NotFoundGrace,
@@ -103,9 +102,10 @@ func (w *Worker) open(ctx context.Context, mode Mode) error {
 	if err != nil {
 		return fmt.Errorf("reading stream %s: %w", stream, err)
 	}
-	w.clockOf = s
 	w.stored = &stored{declared: s, outcomes: w.outcomes}
-	if err := w.clock.measure(ctx, s); err != nil {
+	b := &shim{js: w.js}
+	w.clock = clock.New(w.cfg.Now, b, stream)
+	if err := w.clock.Measure(ctx); err != nil {
 		return err
 	}
 	if mode == Schedule {
@@ -113,13 +113,13 @@ func (w *Worker) open(ctx context.Context, mode Mode) error {
 		if w.stored.declared, err = w.js.Stream(ctx, schema.StreamDeclared); err != nil {
 			return fmt.Errorf("reading stream %s: %w", schema.StreamDeclared, err)
 		}
-		r := &reservations{js: w.js, stream: s, stored: w.stored, clock: &w.clock, cfg: w.cfg, count: &w.count}
+		r := &reservations{js: w.js, stored: w.stored, clock: w.clock, cfg: w.cfg, count: &w.count}
 		w.hold = r
 		if err := w.addLane(ctx, schema.StreamDeclared, schema.ConsumerIntake, "", w.takeIn(r)); err != nil {
 			return err
 		}
 	} else {
-		w.hold = &naks{worker: w, clock: &w.clock, cfg: w.cfg, refused: refusedSample{life: refusedLife(w.cfg)}}
+		w.hold = &naks{worker: w, clock: w.clock, cfg: w.cfg, refused: refusedSample{life: refusedLife(w.cfg)}}
 	}
 	for _, t := range schema.Types() {
 		if err := w.addLane(ctx, stream, schema.PollConsumer(t), t, nil); err != nil {
@@ -140,7 +140,7 @@ func (w *Worker) Mode() Mode {
 }
 
 // ClockOffset is how far the broker's clock is ahead of this host's, as last measured.
-func (w *Worker) ClockOffset() time.Duration { return w.clock.offset() }
+func (w *Worker) ClockOffset() time.Duration { return w.clock.Offset() }
 
 // Breaker says whether the worker keeps away from the vendor now, and why.
 func (w *Worker) Breaker() breaker.State { return w.breaker.State() }
@@ -172,7 +172,10 @@ func (w *Worker) Run(ctx, leave context.Context) error {
 	for _, l := range w.lanes {
 		pulls.Go(func() error { return w.pull(pullCtx, work, l) })
 	}
-	pulls.Go(func() error { return w.keepTime(pullCtx) })
+	pulls.Go(func() error {
+		w.clock.Keep(pullCtx, func(err error) { w.complain("clock", err) })
+		return nil
+	})
 	pulls.Go(func() error { return w.fleet.keep(pullCtx) })
 	pulls.Go(func() error { return w.pulse.run(pullCtx) })
 	if r, ok := w.hold.(*reservations); ok {
@@ -210,25 +213,6 @@ func (w *Worker) Run(ctx, leave context.Context) error {
 		return err
 	}
 	return nil
-}
-
-// keepTime measures the broker's clock again and again.
-func (w *Worker) keepTime(ctx context.Context) error {
-	ticker := time.NewTicker(clockEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-		measure, cancel := context.WithTimeout(ctx, 5*time.Second)
-		err := w.clock.measure(measure, w.clockOf)
-		cancel()
-		if err != nil && ctx.Err() == nil {
-			w.complain("clock", err)
-		}
-	}
 }
 
 // Stats are what a worker did since it was made.
@@ -300,9 +284,9 @@ func (w *Worker) Stats() Stats {
 		Dropped: c.dropped.Load(), Skipped: c.skipped.Load(), RefusedReservations: c.refused.Load(), StoredAgain: c.storedAgain.Load(),
 		UnknownStatus: c.unknownStatusCount.Load(), Faults: c.faults.Load(), Panics: c.panics.Load(),
 		Pauses: w.breaker.Pauses(), Lanes: map[schema.Type]LaneStats{}, Slots: w.cfg.Concurrency, SlotsUsed: w.slots.usedNow(), Share: w.limiter.share(),
-		Alive: int(w.fleet.counted.Load()), RoundTrip: w.clock.roundTrip(),
+		Alive: int(w.fleet.counted.Load()), RoundTrip: w.clock.RoundTrip(),
 	}
-	s.ClockSteps, s.ClockStep = w.clock.stepped()
+	s.ClockSteps, s.ClockStep = w.clock.Steps()
 	if w.limiter != nil {
 		s.RateLimitWaiting = int(w.limiter.waiting.Load())
 	}

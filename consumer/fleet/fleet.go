@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nuid"
 
+	"statusworker/consumer/clock"
 	"statusworker/schema"
 )
 
@@ -82,7 +83,7 @@ func (f *fleet) announce(ctx context.Context) error {
 		return err
 	}
 	now := f.worker.cfg.Now()
-	if f.began.IsZero() || passed(f.stored, now) > schema.AnnouncementLife-announceTimeout {
+	if f.began.IsZero() || clock.Passed(f.stored, now) > schema.AnnouncementLife-announceTimeout {
 		// The others do not know it, or do not know it any more, and have shared its part among them.
 		f.began = now
 		if f.worker.limiter != nil {
@@ -104,11 +105,6 @@ func (f *fleet) announce(ctx context.Context) error {
 	}
 	f.worker.limiter.set(share)
 	return f.put(ctx, f.worker.look())
-}
-
-// passed is the time between two moments, also where this machine was suspended between them.
-func passed(from, to time.Time) time.Duration {
-	return max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
 }
 
 // alive counts the workers that have announced themselves lately, this one among them. What is asked for are the bucket's

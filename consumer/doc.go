@@ -91,11 +91,6 @@
 //
 // # The fleet
 //
-// A worker announces itself every 3 s in a key-value bucket that forgets after 10 s. With a rate limit of polls per second it
-// takes an equal share among those who are there. Shares shrink at once and grow late: a worker that joins polls nothing until
-// all others must have seen it, and the share of one that died is taken when its announcement has gone, 13 s later at worst. A worker
-// that cannot read the bucket keeps its last share.
-//
-// A lane pulls no more than the rate limit lets it poll within a second, or one. What was pulled waits 4 s for its turn at
-// most, and is handed back otherwise: AckWait never runs out over it.
+// A worker announces itself, and with a rate limit it takes an equal share among the workers that are there: see package
+// fleet.
 package consumer

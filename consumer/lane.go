@@ -84,7 +84,7 @@ func (w *Worker) pull(ctx, work context.Context, l *lane) error {
 		room := maxPull
 		if l.typ != "" {
 			l.heartbeat.parked.Store(true)
-			if room = w.limiter.room(ctx); room == 0 {
+			if room = w.limiter.Room(ctx, maxPull); room == 0 {
 				return nil
 			}
 			var err error
@@ -233,7 +233,7 @@ func (w *Worker) work(work context.Context, j job) {
 		return
 	}
 	if l.typ != "" && !lifecycle.IsTombstone(msg.Headers()) {
-		if wait := w.limiter.take(ctx); wait > 0 {
+		if wait := w.limiter.Take(ctx); wait > 0 {
 			w.count.skipped.Add(1)
 			w.giveBack(d, func() error { return d.nakAfter(wait) })
 			return

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -110,6 +111,8 @@ const (
 	maxTurn = time.Hour
 	// weighEvery is how often the broker is asked how much waits, where there is a rate limit.
 	weighEvery = 5 * time.Second
+	// weighTimeout is how long the broker may take to answer that for one lane.
+	weighTimeout = 2 * time.Second
 )
 
 // weigh keeps up how much waits in the lanes, until ctx ends.
@@ -120,7 +123,7 @@ func (n *naks) weigh(ctx context.Context, lanes []*lane, complain func(error)) e
 		var waiting, fresh uint64
 		known := true
 		for _, l := range lanes {
-			bounded, cancel := context.WithTimeout(ctx, announceTimeout)
+			bounded, cancel := context.WithTimeout(ctx, weighTimeout)
 			info, err := l.consumer.Info(bounded)
 			cancel()
 			if ctx.Err() != nil {
@@ -266,4 +269,8 @@ func (s *refusedSample) note(identifier string, e refusedEntry) {
 		}
 	}
 	s.known[identifier] = e
+}
+
+func seconds(s float64) time.Duration {
+	return time.Duration(min(s, math.MaxInt64/4/float64(time.Second)) * float64(time.Second))
 }

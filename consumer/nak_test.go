@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"statusworker/consumer/fleet"
 	"statusworker/schema"
 )
 
@@ -105,5 +106,15 @@ func TestRefusedSample(t *testing.T) {
 	s.note("new", refusedEntry{refusals: row, noted: now.Add(2 * time.Minute)})
 	if len(s.known) != 1 {
 		t.Errorf("%d are remembered long after the others, want 1", len(s.known))
+	}
+}
+
+// The longest wait for the rate limit, for a refused reservation and for the broker's ack go into AckWait.
+func TestAckWaitAllowsForTheRateLimit(t *testing.T) {
+	if longest := fleet.Patience + refusedFor + ackTimeout; longest >= reserveAckWait {
+		t.Errorf("a delivery may take %s before it is acked, AckWait is %s", longest, reserveAckWait)
+	}
+	if n := (&naks{}).ackWait(0); fleet.Patience >= n {
+		t.Errorf("a delivery may wait %s for the rate limit, AckWait is %s and the poll interval", fleet.Patience, n)
 	}
 }

@@ -203,7 +203,7 @@ func (m storedMsg) Metadata() (*jetstream.MsgMetadata, error) {
 // are: what it costs the broker does not grow with them.
 func (w *Worker) watchOverdue(ctx context.Context, r *reservations) error {
 	for {
-		every := w.cfg.OverdueAfter / 2 * time.Duration(max(1, w.fleet.counted.Load()))
+		every := w.cfg.OverdueAfter / 2 * time.Duration(max(1, w.fleet.Alive()))
 		select {
 		case <-ctx.Done():
 			return nil

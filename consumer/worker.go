@@ -2,6 +2,7 @@ package consumer
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
@@ -14,6 +15,7 @@ import (
 
 	"statusworker/consumer/breaker"
 	"statusworker/consumer/clock"
+	"statusworker/consumer/fleet"
 	"statusworker/schema"
 )
 
@@ -27,9 +29,9 @@ type Worker struct {
 
 	clock         *clock.Clock
 	breaker       *breaker.Breaker
-	limiter       *limiter // nil where there is none
+	limiter       *fleet.Limiter // nil where there is none
 	oldest        oldest
-	fleet         *fleet
+	fleet         *fleet.Fleet
 	slots         *slots
 	count         counters
 	complaints    complaints
@@ -77,9 +79,6 @@ func New(ctx context.Context, js jetstream.JetStream, status StatusClient, outco
 	})
 	w.complaints.now = cfg.Now
 	w.pulse.now = cfg.Now
-	if cfg.MaxPollsPerSecond > 0 {
-		w.limiter = newLimiter(cfg.Now)
-	}
 	w.oldest.now = cfg.Now
 	w.oldest.window = cfg.Intervals.Longest()
 	if cfg.Stretch > 0 {
@@ -127,8 +126,27 @@ func (w *Worker) open(ctx context.Context, mode Mode) error {
 		}
 	}
 	w.slots = newSlots(w.cfg.Concurrency, len(w.lanes))
-	w.fleet, err = newFleet(ctx, w)
-	return err
+	w.fleet = fleet.New(fleet.Config{
+		Broker: b, Look: w.look, Now: w.cfg.Now, Self: schema.Announcement{
+			Worker: rand.Text(), Host: w.cfg.Host, Version: w.cfg.Version, Started: w.cfg.Now().UTC(),
+			RateLimit: w.cfg.MaxPollsPerSecond,
+		},
+	})
+	w.limiter = w.fleet.Limiter()
+	return nil
+}
+
+// look is what an announcement says of what the worker does.
+func (w *Worker) look() schema.Announcement {
+	b := w.breaker.State()
+	a := schema.Announcement{
+		State: b.State, Cause: string(b.Cause), Detail: b.Detail, Polls: w.count.polls.Load(), Oldest: w.oldest.ages(),
+	}
+	if !b.Until.IsZero() {
+		until := b.Until.UTC()
+		a.Until = &until
+	}
+	return a
 }
 
 // Mode is the way of holding back that the topology is made for.
@@ -147,7 +165,7 @@ func (w *Worker) Breaker() breaker.State { return w.breaker.State() }
 
 // First tells whether this worker's key came first when it last looked at those that are alive: of what one worker can tell
 // for all, it tells. While workers come and go it may be none for some seconds, or two.
-func (w *Worker) First() bool { return w.fleet.first.Load() }
+func (w *Worker) First() bool { return w.fleet.First() }
 
 // TokenChanged tells the worker that there is another token: a rest because the vendor refused the one before ends, and
 // the next poll finds out whether this one is accepted.
@@ -176,7 +194,7 @@ func (w *Worker) Run(ctx, leave context.Context) error {
 		w.clock.Keep(pullCtx, func(err error) { w.complain("clock", err) })
 		return nil
 	})
-	pulls.Go(func() error { return w.fleet.keep(pullCtx) })
+	pulls.Go(func() error { return w.fleet.Keep(pullCtx, func(err error) { w.complain("announcement", err) }) })
 	pulls.Go(func() error { return w.pulse.run(pullCtx) })
 	if r, ok := w.hold.(*reservations); ok {
 		pulls.Go(func() error { return w.watchOverdue(pullCtx, r) })
@@ -205,7 +223,7 @@ func (w *Worker) Run(ctx, leave context.Context) error {
 	close(w.jobs)
 	goroutines.Wait()
 	if leave.Err() == nil {
-		w.fleet.leave(context.WithoutCancel(ctx))
+		w.fleet.Leave(context.WithoutCancel(ctx))
 	}
 	stopWork()
 	<-stopped
@@ -283,13 +301,11 @@ func (w *Worker) Stats() Stats {
 		Polls: c.polls.Load(), Waits: c.waits.Load(),
 		Dropped: c.dropped.Load(), Skipped: c.skipped.Load(), RefusedReservations: c.refused.Load(), StoredAgain: c.storedAgain.Load(),
 		UnknownStatus: c.unknownStatusCount.Load(), Faults: c.faults.Load(), Panics: c.panics.Load(),
-		Pauses: w.breaker.Pauses(), Lanes: map[schema.Type]LaneStats{}, Slots: w.cfg.Concurrency, SlotsUsed: w.slots.usedNow(), Share: w.limiter.share(),
-		Alive: int(w.fleet.counted.Load()), RoundTrip: w.clock.RoundTrip(),
+		Pauses: w.breaker.Pauses(), Lanes: map[schema.Type]LaneStats{}, Slots: w.cfg.Concurrency, SlotsUsed: w.slots.usedNow(), Share: w.limiter.Share(),
+		Alive: w.fleet.Alive(), RoundTrip: w.clock.RoundTrip(),
 	}
 	s.ClockSteps, s.ClockStep = w.clock.Steps()
-	if w.limiter != nil {
-		s.RateLimitWaiting = int(w.limiter.waiting.Load())
-	}
+	s.RateLimitWaiting = w.limiter.Waiting()
 	oldest := w.oldest.ages()
 	for _, l := range w.lanes {
 		if l.typ != "" {

@@ -1,4 +1,4 @@
-package consumer
+package fleet
 
 import (
 	"context"
@@ -6,66 +6,86 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-	"github.com/nats-io/nuid"
-
 	"statusworker/consumer/clock"
 	"statusworker/schema"
+	"statusworker/schema/broker"
 )
 
-// fleet is this worker among the others: it announces itself, and takes its share of the rate limit.
-type fleet struct {
-	js      jetstream.JetStream
-	workers jetstream.Stream // the bucket
-	worker  *Worker
-	self    schema.Announcement // what does not change
+// Broker is what a fleet needs of the broker.
+type Broker interface {
+	Publish(ctx context.Context, p broker.Publication) (broker.Ack, error)
+	Subjects(ctx context.Context, stream, filter string) (map[string]uint64, error)
+}
 
-	// began is when the first announcement was stored, or the first after its predecessor had faded; zero before. stored
-	// is when the last one was.
-	began, stored time.Time
+const (
+	// answerWithin is how long the broker may take to answer: an announcement, of two requests, is over before the next
+	// one is due.
+	answerWithin = schema.AnnounceEvery / 2
+	// joinAfter is how long after its first announcement a worker takes a share at the earliest: by then every other
+	// worker has counted it, and taken its own share down. The slowest one counted just before, counts again after
+	// AnnounceEvery, and gets the answer within answerWithin.
+	joinAfter = schema.AnnounceEvery + answerWithin
+)
+
+// Config says which worker it is. All fields are required.
+type Config struct {
+	Broker Broker
+	// Self is what all announcements of the worker have: Worker, Host, Version, Started and RateLimit. A RateLimit of 0
+	// is none.
+	Self schema.Announcement
+	// Look gives what a worker announces of its state now: State, Cause, Until, Detail, Polls and Oldest.
+	Look func() schema.Announcement
+	Now  func() time.Time
+}
+
+// Fleet is a worker among the others.
+type Fleet struct {
+	Config
+	limiter *Limiter // nil where there is no rate limit
+
+	// began is when the first announcement was stored, or the first after its predecessor had gone; zero before. asked
+	// is when the last one that was stored was sent.
+	began, asked time.Time
 	// polls were made by at; rate is how many a second in the time before.
 	polls uint64
 	at    time.Time
 	rate  float64
-	// counted is how many workers there were at the last look, and first says that this one's key came first of them.
-	counted atomic.Int64
-	first   atomic.Bool
+
+	alive atomic.Int64
+	first atomic.Bool
 }
 
-const (
-	// announceTimeout is how long the broker may take to store an announcement, or to count them.
-	announceTimeout = 2 * time.Second
-	// joinAfter is how long after its first announcement a worker polls, where there is a rate limit: by then every other
-	// worker has seen it, and taken its own share down.
-	joinAfter = schema.AnnounceEvery + announceTimeout
-)
-
-func newFleet(ctx context.Context, w *Worker) (*fleet, error) {
-	workers, err := w.js.Stream(ctx, schema.StreamWorkers)
-	if err != nil {
-		return nil, fmt.Errorf("reading stream %s: %w", schema.StreamWorkers, err)
+// New makes the fleet of a worker that has not announced itself yet. It asks the broker nothing.
+func New(c Config) *Fleet {
+	f := &Fleet{Config: c, at: c.Now()}
+	if c.Self.RateLimit > 0 {
+		f.limiter = newLimiter(c.Now)
 	}
-	now := w.cfg.Now()
-	return &fleet{js: w.js, workers: workers, worker: w, at: now, self: schema.Announcement{
-		Worker: nuid.Next(), Host: w.cfg.Host, Version: w.cfg.Version, Started: now.UTC(), RateLimit: w.cfg.MaxPollsPerSecond,
-	}}, nil
+	return f
 }
 
-// keep announces the worker until ctx ends. Where the broker cannot be asked, the worker keeps its last share.
-func (f *fleet) keep(ctx context.Context) error {
+// Limiter keeps the worker within its share. It is nil where there is no rate limit, which is a limiter as well.
+func (f *Fleet) Limiter() *Limiter { return f.limiter }
+
+// Alive is how many workers there were at the last count, this one among them; 0 before.
+func (f *Fleet) Alive() int { return int(f.alive.Load()) }
+
+// First tells whether this worker's key came first at the last count.
+func (f *Fleet) First() bool { return f.first.Load() }
+
+// Keep announces the worker until ctx ends, and hands over the errors. Its own error is [broker.ErrClosed].
+func (f *Fleet) Keep(ctx context.Context, failed func(error)) error {
 	ticker := time.NewTicker(schema.AnnounceEvery)
 	defer ticker.Stop()
 	for {
 		switch err := f.announce(ctx); {
-		case errors.Is(err, nats.ErrConnectionClosed):
+		case errors.Is(err, broker.ErrClosed):
 			return err // lanes that wait for the vendor or a share do not find out
 		case err != nil && ctx.Err() == nil:
-			f.worker.complain("announcement", err)
+			failed(err)
 		}
 		select {
 		case <-ctx.Done():
@@ -75,56 +95,63 @@ func (f *fleet) keep(ctx context.Context) error {
 	}
 }
 
-// announce stores an announcement, and takes the share that is due among those who are there.
-func (f *fleet) announce(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, announceTimeout)
-	defer cancel()
-	if err := f.put(ctx, f.worker.look()); err != nil {
+// Leave announces the worker's end, after [Fleet.Keep]. Where the broker does not store it, the last announcement goes
+// by itself.
+func (f *Fleet) Leave(ctx context.Context) {
+	a := f.Look()
+	a.State, a.Cause, a.Until, a.Detail = schema.Stopped, "", nil, ""
+	_ = f.put(ctx, a) // see above
+}
+
+// announce takes the share that is due among those who are there, and stores an announcement.
+func (f *Fleet) announce(ctx context.Context) error {
+	counted := f.count(ctx)
+	if now := f.Now(); counted == nil && f.limiter != nil && !f.began.IsZero() && now.Sub(f.began) >= joinAfter {
+		f.limiter.set(f.Self.RateLimit / float64(f.Alive()))
+	}
+	asked := f.Now()
+	if err := f.put(ctx, f.Look()); err != nil {
 		return err
 	}
-	now := f.worker.cfg.Now()
-	if f.began.IsZero() || clock.Passed(f.stored, now) > schema.AnnouncementLife-announceTimeout {
+	now := f.Now()
+	if f.began.IsZero() || clock.Passed(f.asked, now) > schema.AnnouncementLife {
 		// The others do not know it, or do not know it any more, and have shared its part among them.
 		f.began = now
-		if f.worker.limiter != nil {
-			f.worker.limiter.suspend()
+		if f.limiter != nil {
+			f.limiter.suspend()
 		}
 	}
-	f.stored = now
-	alive, err := f.alive(ctx)
-	if err != nil {
-		return err
-	}
-	f.counted.Store(int64(alive))
-	if f.worker.limiter == nil || now.Sub(f.began) < joinAfter {
-		return nil
-	}
-	share := f.self.RateLimit / float64(alive)
-	if share == f.worker.limiter.share() {
-		return nil
-	}
-	f.worker.limiter.set(share)
-	return f.put(ctx, f.worker.look())
+	f.asked = asked
+	return counted
 }
 
-// alive counts the workers that have announced themselves lately, this one among them. What is asked for are the bucket's
+// count counts the workers that have announced themselves lately, and this one. What is asked for are the bucket's
 // subjects: that takes no consumer, and so no right to create one.
-func (f *fleet) alive(ctx context.Context) (int, error) {
-	info, err := f.workers.Info(ctx, jetstream.WithSubjectFilter(schema.SubjectsWorkers))
+func (f *Fleet) count(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	subjects, err := f.Broker.Subjects(ctx, schema.StreamWorkers, schema.SubjectsWorkers)
 	if err != nil {
-		return 0, fmt.Errorf("counting the workers: %w", err)
+		return fmt.Errorf("counting the workers: %w", err)
 	}
-	mine, first := schema.WorkerSubject(f.self.Worker), true
-	for subject := range info.State.Subjects {
+	mine, first, alive := schema.WorkerSubject(f.Self.Worker), true, 1
+	for subject := range subjects {
 		first = first && mine <= subject
+		if subject != mine {
+			alive++
+		}
 	}
 	f.first.Store(first)
-	return max(1, len(info.State.Subjects)), nil
+	f.alive.Store(int64(alive))
+	return nil
 }
 
-func (f *fleet) put(ctx context.Context, a schema.Announcement) error {
-	a.Worker, a.Host, a.Version, a.Started, a.RateLimit = f.self.Worker, f.self.Host, f.self.Version, f.self.Started, f.self.RateLimit
-	now := f.worker.cfg.Now()
+func (f *Fleet) put(ctx context.Context, a schema.Announcement) error {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	a.Worker, a.Host, a.Version = f.Self.Worker, f.Self.Host, f.Self.Version
+	a.Started, a.RateLimit, a.Share = f.Self.Started, f.Self.RateLimit, f.limiter.Share()
+	now := f.Now()
 	if took := now.Sub(f.at); took >= schema.AnnounceEvery/2 {
 		f.rate = math.Round(float64(a.Polls-f.polls)/took.Seconds()*100) / 100
 		f.polls, f.at = a.Polls, now
@@ -135,83 +162,9 @@ func (f *fleet) put(ctx context.Context, a schema.Announcement) error {
 	if err != nil {
 		return fmt.Errorf("announcing the worker: %w", err)
 	}
-	if _, err := f.js.Publish(ctx, schema.WorkerSubject(a.Worker), data); err != nil {
+	p := broker.Publication{Subject: schema.WorkerSubject(a.Worker), Data: data}
+	if _, err := f.Broker.Publish(ctx, p); err != nil {
 		return fmt.Errorf("announcing the worker: %w", err)
 	}
 	return nil
-}
-
-// leave announces the worker's end. Nobody waits for it: without it, the last announcement fades.
-func (f *fleet) leave(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, announceTimeout)
-	defer cancel()
-	a := f.worker.look()
-	a.State, a.Cause, a.Until, a.Detail = schema.Stopped, "", nil, ""
-	_ = f.put(ctx, a) // see above
-}
-
-// look says what an announcement says of the worker's doings.
-func (w *Worker) look() schema.Announcement {
-	r := w.breaker.State()
-	a := schema.Announcement{State: r.State, Cause: string(r.Cause), Detail: r.Detail, Polls: w.count.polls.Load(), Share: w.limiter.share(), Oldest: w.oldest.ages()}
-	if !r.Until.IsZero() {
-		until := r.Until.UTC()
-		a.Until = &until
-	}
-	return a
-}
-
-// oldest remembers the age of the oldest interaction that was polled lately. Every interaction is polled about once in its
-// wait, so that over a wait or two the oldest of all has been seen by some worker.
-type oldest struct {
-	now    func() time.Time
-	window time.Duration
-
-	mu sync.Mutex
-	of map[schema.Type]*seen
-}
-
-// seen is the greatest age in this window and in the one before.
-type seen struct {
-	began        time.Time
-	last, before time.Duration
-}
-
-func (o *oldest) note(t schema.Type, age time.Duration) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.of == nil {
-		o.of = map[schema.Type]*seen{}
-	}
-	s := o.of[t]
-	if s == nil {
-		s = &seen{began: o.now()}
-		o.of[t] = s
-	}
-	o.roll(s)
-	s.last = max(s.last, age)
-}
-
-func (o *oldest) roll(s *seen) {
-	switch past := o.now().Sub(s.began); {
-	case past < o.window:
-	case past < 2*o.window:
-		s.began, s.last, s.before = s.began.Add(o.window), 0, s.last
-	default:
-		s.began, s.last, s.before = o.now(), 0, 0
-	}
-}
-
-// ages gives the ages in seconds of the oldest of each lane that had any.
-func (o *oldest) ages() map[schema.Type]float64 {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	ages := map[schema.Type]float64{}
-	for t, s := range o.of {
-		o.roll(s)
-		if age := max(s.last, s.before); age > 0 {
-			ages[t] = math.Round(age.Seconds()*10) / 10
-		}
-	}
-	return ages
 }

@@ -59,7 +59,7 @@ func TestBrokerClockStepsForward(t *testing.T) {
 		s.declare(schema.Chat, id)
 	}
 	s.vendor.OnPoll(func(p simulator.Poll) { behind.Store(0) })
-	w, err := consumer.New(s.ctx, behindClock{s.js, behind}, s.client(), p, s.cfg)
+	w, err := consumer.New(s.ctx, behindClock{s.js, behind}, s.mode, s.client(), p, s.cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

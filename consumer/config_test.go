@@ -38,7 +38,7 @@ func TestConfigNamesTheField(t *testing.T) {
 				t.Errorf("Check gave %v, want %s", err, c.want)
 			}
 			// New looks at it before anything else: it needs no broker to refuse.
-			if _, newErr := consumer.New(context.Background(), nil, nil, nil, cfg); newErr == nil || newErr.Error() != c.want {
+			if _, newErr := consumer.New(context.Background(), nil, consumer.Schedule, nil, nil, cfg); newErr == nil || newErr.Error() != c.want {
 				t.Errorf("New gave %v, want %s", newErr, c.want)
 			}
 		})

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,11 +66,16 @@ type holder interface {
 	declaration(d *delivery) (schema.Declared, error)
 }
 
-// New makes a worker on the streams and consumers that `statusworker provision` made. It changes nothing. The error is
-// a [*ConfigError], a [*TopologyError], or says that the broker could not be asked.
-func New(ctx context.Context, js jetstream.JetStream, status StatusClient, outcomes OutcomePublisher, cfg Config) (*Worker, error) {
+// New makes a worker on streams and consumers that are made for the mode, and fit cfg: see [Check]. It changes nothing.
+// The error is a [*ConfigError], or says that the broker could not be asked.
+func New(
+	ctx context.Context, js jetstream.JetStream, mode Mode, status StatusClient, outcomes OutcomePublisher, cfg Config,
+) (*Worker, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
+	}
+	if mode != Schedule && mode != Nak {
+		return nil, &ConfigError{Field: "mode", Value: strconv.Quote(string(mode)), Want: "schedule or nak"}
 	}
 	cfg = cfg.withDefaults()
 	w := &Worker{js: js, cfg: cfg, log: cfg.Log, status: status, outcomes: outcomes}
@@ -85,10 +91,6 @@ func New(ctx context.Context, js jetstream.JetStream, status StatusClient, outco
 		w.oldest.window = max(w.oldest.window, cfg.StretchLimit)
 	}
 
-	mode, err := Check(ctx, js, cfg)
-	if err != nil {
-		return nil, err
-	}
 	if err := w.open(ctx, mode); err != nil {
 		return nil, err
 	}

@@ -117,7 +117,7 @@ func newStage(t *testing.T, mode consumer.Mode, change ...func(*parts)) *stage {
 	for _, c := range change {
 		c(&p)
 	}
-	s.worker, err = consumer.New(ctx, s.js, p.client, s.out, p.cfg)
+	s.worker, err = consumer.New(ctx, s.js, mode, p.client, s.out, p.cfg)
 	check(err)
 	s.server.Watch(s.worker, s.out, s.js, p.log)
 	running, stop := context.WithCancel(ctx)
@@ -569,7 +569,7 @@ func TestOverviewsOnDemand(t *testing.T) {
 	s := newStage(t, consumer.Schedule)
 	s.await("/metrics", http.StatusOK, "statusworker_lane_due")
 	// It has not announced itself, and so is not the first.
-	worker, err := consumer.New(s.ctx, s.js, nil, s.out, consumer.Config{})
+	worker, err := consumer.New(s.ctx, s.js, consumer.Schedule, nil, s.out, consumer.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

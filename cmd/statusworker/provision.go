@@ -216,16 +216,17 @@ func given[T any](to *T, flag *T) {
 	}
 }
 
-// checkTopology says whether a worker can run on this server and on what there is, and which command fixes it if not.
-func checkTopology(ctx context.Context, js jetstream.JetStream, cfg consumer.Config) error {
+// checkTopology says whether a worker can run on this server and on what there is, and which command fixes it if not. It
+// gives the mode that the streams are made for.
+func checkTopology(ctx context.Context, js jetstream.JetStream, cfg consumer.Config) (consumer.Mode, error) {
 	mode, err := checkStreams(ctx, js, cfg)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return topology.CheckServer(js.Conn().ConnectedServerVersion(), consumer.Topology(cfg, consumer.Choices{Mode: mode}).Streams)
+	return mode, topology.CheckServer(js.Conn().ConnectedServerVersion(), consumer.Topology(cfg, consumer.Choices{Mode: mode}).Streams)
 }
 
-// checkStreams is checkTopology without the server's version. It gives the mode that the streams are made for.
+// checkStreams is checkTopology without the server's version.
 func checkStreams(ctx context.Context, js jetstream.JetStream, cfg consumer.Config) (consumer.Mode, error) {
 	mode, err := consumer.Check(ctx, js, cfg)
 	if err != nil {

@@ -167,17 +167,17 @@ func newWorker(ctx context.Context, js jetstream.JetStream, client consumer.Stat
 	var worker *consumer.Worker
 	var outcomes *publisher.Publisher
 	err := settledBroker(ctx, js, cfg.Log, func(ctx context.Context, js jetstream.JetStream) error {
-		if err := checkTopology(ctx, js, cfg); err != nil {
+		mode, err := checkTopology(ctx, js, cfg)
+		if err != nil {
 			return err
 		}
 		if err := checkOutcomesAge(ctx, js, cfg.Deadline); err != nil {
 			return err
 		}
-		var err error
 		if outcomes, err = publisher.New(ctx, js, log); err != nil {
 			return err
 		}
-		worker, err = consumer.New(ctx, js, client, outcomes, cfg)
+		worker, err = consumer.New(ctx, js, mode, client, outcomes, cfg)
 		return err
 	})
 	return worker, outcomes, err

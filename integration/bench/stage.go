@@ -131,15 +131,20 @@ func playWorker(args []string, observer consumer.Observer) (*player, error) {
 	if err != nil {
 		return nil, err
 	}
-	worker, err := consumer.New(ctx, js, client, outcomes, consumer.Config{
+	cfg := consumer.Config{
 		Intervals: o.intervals(), RequestTimeout: 10 * time.Second, Concurrency: o.concurrency, Log: log,
 		Observer: observer,
-	})
+	}
+	mode, err := consumer.Check(ctx, js, cfg)
 	if err != nil {
 		return nil, err
 	}
-	if worker.Mode() != o.mode {
-		return nil, fmt.Errorf("the streams are made for %s, not for %s", worker.Mode(), o.mode)
+	if mode != o.mode {
+		return nil, fmt.Errorf("the streams are made for %s, not for %s", mode, o.mode)
+	}
+	worker, err := consumer.New(ctx, js, mode, client, outcomes, cfg)
+	if err != nil {
+		return nil, err
 	}
 	working, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/adapter"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
@@ -426,7 +427,7 @@ func (s *stage) startWith(client consumer.StatusClient, out consumer.OutcomePubl
 		}
 		out = p
 	}
-	w, err := consumer.New(s.ctx, s.js, s.mode, client, out, s.cfg)
+	w, err := consumer.New(s.ctx, adapter.New(s.js), s.mode, client, out, s.cfg)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -106,6 +106,9 @@ type Config struct {
 	Observer Observer
 	// Tracer makes a span for each delivery that polls, and for the poll in it; nil, the default, makes none and costs nothing.
 	Tracer trace.Tracer
+	// Away tells whether the connection to the broker is lost for now. Whoever made the connection logs that: the worker
+	// logs no faults meanwhile. nil is never.
+	Away func() bool
 	// Log defaults to nothing.
 	Log logrus.FieldLogger
 	// Now and Jitter come from outside for tests. Jitter gives numbers in [0, 1).

@@ -31,8 +31,6 @@ type delivery struct {
 	refusals schema.Refusals
 	// panics is how many deliveries in a row made their worker panic.
 	panics int
-	// behind is how many deliveries the broker has after this one.
-	behind uint64
 	// sendBy is when the request must have left, until is how long publishing the outcome may take; by this process's
 	// clock.
 	sendBy, until time.Time
@@ -135,7 +133,7 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 // turn to those behind it: one of them may be new, and show that the vendor works.
 func (w *Worker) mayPoll(d *delivery) bool {
 	if d.probe {
-		return d.behind == 0 || !w.breaker.PassesOver(d.identifier, d.at.PolledBefore())
+		return d.msg.Pending == 0 || !w.breaker.PassesOver(d.identifier, d.at.PolledBefore())
 	}
 	return w.breaker.MayPoll()
 }
@@ -268,35 +266,30 @@ func (w *Worker) refuse(ctx context.Context, d *delivery, bad *schema.MemberErro
 
 // invalid is the dead letter of a message that is no declared message.
 func invalid(d *delivery, now time.Time, bad *schema.MemberError) schema.Outcome {
-	kind, _, _ := schema.SplitSubject(d.msg.Subject())
+	kind, _, _ := schema.SplitSubject(d.msg.Subject)
 	o := schema.Outcome{
-		Identifier: schema.DeadLetterToken(d.msg.Subject(), d.origin.Sequence),
+		Identifier: schema.DeadLetterToken(d.msg.Subject, d.origin.Sequence),
 		Reason:     schema.InvalidMessage, Detail: bad.Error(), Observed: now, Origin: d.origin,
 	}
 	if t := schema.Type(kind); t.Valid() {
 		o.Type = t
 	}
-	if declaration := schema.TrimBOM(d.msg.Data()); schema.CheckJSON(declaration) == nil {
+	if declaration := schema.TrimBOM(d.msg.Data); schema.CheckJSON(declaration) == nil {
 		o.Declaration = declaration
 	} else {
-		o.Payload = d.msg.Data()
+		o.Payload = d.msg.Data
 	}
 	return o
 }
 
 // originOf reads where a message was stored from the message itself.
-func originOf(d *delivery) error {
-	meta, err := d.msg.Metadata()
-	if err != nil {
-		return err
-	}
+func originOf(d *delivery) {
+	m := &d.msg
 	d.origin = schema.Origin{
-		Stream: meta.Stream, Subject: d.msg.Subject(), Sequence: meta.Sequence.Stream, Deliveries: meta.NumDelivered,
-		Stored: meta.Timestamp, Traceparent: schema.Traceparent(d.msg.Headers()),
+		Stream: m.Stream, Subject: m.Subject, Sequence: m.Sequence, Deliveries: m.Count, Stored: m.Time,
+		Traceparent: schema.Traceparent(m.Header),
 	}
-	d.behind = meta.NumPending
-	d.at = lifecycle.Position{Generation: meta.Timestamp}
-	return nil
+	d.at = lifecycle.Position{Generation: m.Time}
 }
 
 func later(a, b time.Time) time.Time {

@@ -32,7 +32,7 @@ func TestLargestOutcomesFitTheSmallestServer(t *testing.T) {
 	}
 	small.Start()
 	t.Cleanup(small.Shutdown)
-	s := &stage{t: t, types: map[string]schema.Type{}, cfg: consumer.Config{Intervals: quick, Log: testLog()}}
+	s := &stage{t: t, mode: consumer.Schedule, types: map[string]schema.Type{}, cfg: consumer.Config{Intervals: quick, Log: testLog()}}
 	s.ctx = t.Context()
 	if s.nc, err = nats.Connect(small.ClientURL()); err != nil {
 		t.Fatal(err)

@@ -10,18 +10,16 @@ import (
 
 	"statusworker/consumer/clock"
 	"statusworker/schema"
+	"statusworker/schema/broker"
 	"statusworker/schema/lifecycle"
-	"statusworker/schema/topology"
 )
 
 // takeIn gives the handler of the intake: it validates a declared message, reserves its first poll one guidance from
 // now, and lets it go. What is invalid becomes a dead letter.
 func (w *Worker) takeIn(r *reservations) func(context.Context, *delivery) error {
 	return func(ctx context.Context, d *delivery) error {
-		if err := originOf(d); err != nil {
-			return err
-		}
-		declared, err := schema.DecodeFrom(d.msg.Subject(), d.msg.Data())
+		originOf(d)
+		declared, err := schema.DecodeFrom(d.msg.Subject, d.msg.Data)
 		if bad := (*schema.MemberError)(nil); errors.As(err, &bad) {
 			d.lane = &lane{}
 			return w.refuse(ctx, d, bad)
@@ -103,7 +101,7 @@ func (r *reservations) first(ctx context.Context, d *delivery, w *Worker) (wait 
 			w.laneOf(d.lane.typ).takenIn.Add(1)
 			return 0, nil
 		}
-		if !topology.Refused(err) {
+		if !errors.Is(err, broker.ErrRefused) {
 			return 0, err
 		}
 		r.count.refused.Add(1)

@@ -8,22 +8,18 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
 	"statusworker/consumer/clock"
 	"statusworker/schema"
+	"statusworker/schema/broker"
 	"statusworker/schema/lifecycle"
-	"statusworker/schema/permission"
 )
 
 // lane is one consumer whose deliveries are worked on: those of one interaction type, or the intake.
 type lane struct {
-	index    int
-	stream   string
-	name     string
-	consumer jetstream.Consumer
-	puller   *puller
+	index  int
+	stream string
+	name   string
+	puller broker.Puller
 	// typ is the interaction type; empty for the intake, whose deliveries do not poll.
 	typ      schema.Type
 	interval time.Duration
@@ -47,12 +43,13 @@ type heartbeat struct {
 func (b *heartbeat) sign(now time.Time) { b.last.Store(now.UnixNano()) }
 
 func (w *Worker) addLane(ctx context.Context, stream, name string, t schema.Type, handle func(context.Context, *delivery) error) error {
-	c, err := w.js.Consumer(ctx, stream, name)
+	state, err := w.broker.Consumer(ctx, stream, name)
 	if err != nil {
-		return fmt.Errorf("reading consumer %s/%s: %w", stream, name, err)
+		return err
 	}
 	w.lanes = append(w.lanes, &lane{
-		index: len(w.lanes), stream: stream, name: name, consumer: c, puller: newPuller(w.js, stream, name), typ: t, interval: w.cfg.Intervals.Of(t), ackWait: c.CachedInfo().Config.AckWait, handle: handle,
+		index: len(w.lanes), stream: stream, name: name, puller: w.broker.Puller(stream, name), typ: t,
+		interval: w.cfg.Intervals.Of(t), ackWait: state.AckWait, handle: handle,
 	})
 	return nil
 }
@@ -76,7 +73,7 @@ const (
 // pull takes deliveries from a lane's consumer, no more than there are free slots, and has them worked on until ctx
 // ends. An error means that the lane cannot go on.
 func (w *Worker) pull(ctx, work context.Context, l *lane) error {
-	defer l.puller.close()
+	defer l.puller.Close()
 	busy := false // the last pull found as much as it asked for
 	for ctx.Err() == nil {
 		l.heartbeat.sign(w.cfg.Now())
@@ -155,17 +152,12 @@ func (w *Worker) pullOnce(ctx, work context.Context, l *lane, n int, noWait, pro
 	case probe:
 		wait = probeWait
 	}
-	asked, mark := w.cfg.Now(), permission.Begin(w.js.Conn())
-	err = l.puller.pull(n, wait, func(msg jetstream.Msg) {
+	asked := w.cfg.Now()
+	err = l.puller.Pull(n, wait, func(msg broker.Delivery) {
 		found++
 		w.deliveries.Add(1)
 		w.jobs <- job{ctx: ctx, lane: l, msg: msg, asked: asked, probe: probe}
 	})
-	if err != nil {
-		if denied := mark.Denied(l.puller.subject); denied != nil {
-			err = fmt.Errorf("%w: %w", err, denied)
-		}
-	}
 	return found, err
 }
 
@@ -178,8 +170,8 @@ func (w *Worker) judgePull(ctx context.Context, l *lane, err error) error {
 	}
 	why := err.Error()
 	l.trouble.Store(&why)
-	if errors.Is(err, nats.ErrConnectionClosed) {
-		return fmt.Errorf("pulling from %s/%s: %w", l.stream, l.name, err)
+	if errors.Is(err, broker.ErrClosed) {
+		return err
 	}
 	// A deleted consumer has nobody to answer, but so does a cluster that is electing: only a leader's "not found",
 	// three times, is believed.
@@ -191,21 +183,21 @@ func (w *Worker) judgePull(ctx context.Context, l *lane, err error) error {
 		}
 		l.heartbeat.sign(w.cfg.Now())
 		ask, cancel := context.WithTimeout(ctx, 3*time.Second)
-		_, infoErr := l.consumer.Info(ask)
+		_, infoErr := w.broker.Consumer(ask, l.stream, l.name)
 		cancel()
 		switch {
-		case errors.Is(infoErr, nats.ErrConnectionClosed):
-			return fmt.Errorf("pulling from %s/%s: %w", l.stream, l.name, infoErr)
-		case errors.Is(infoErr, jetstream.ErrConsumerNotFound), errors.Is(infoErr, jetstream.ErrStreamNotFound):
+		case errors.Is(infoErr, broker.ErrClosed):
+			return infoErr
+		case errors.Is(infoErr, broker.ErrConsumerNotFound), errors.Is(infoErr, broker.ErrStreamNotFound):
 			if notFound++; notFound == 3 {
 				return fmt.Errorf("consumer %s/%s was deleted while the worker used it: run `statusworker provision`, then start the worker again: %w", l.stream, l.name, infoErr)
 			}
 		case infoErr == nil:
-			w.complain("pull", fmt.Errorf("pulling from %s/%s: %w", l.stream, l.name, err))
+			w.complain("pull", err)
 			return nil
 		default:
 			notFound = 0
-			w.complain("pull", fmt.Errorf("pulling from %s/%s: %w", l.stream, l.name, err))
+			w.complain("pull", err)
 		}
 	}
 }
@@ -214,7 +206,7 @@ func (w *Worker) judgePull(ctx context.Context, l *lane, err error) error {
 type job struct {
 	ctx   context.Context // ends when the worker is told to stop
 	lane  *lane
-	msg   jetstream.Msg
+	msg   broker.Delivery
 	asked time.Time // when it was asked for: the broker has not delivered it before
 	probe bool
 }
@@ -227,12 +219,12 @@ func (w *Worker) work(work context.Context, j job) {
 	if j.probe {
 		defer w.breaker.Release()
 	}
-	d := &delivery{settlement: settlement{msg: msg}, lane: l, asked: j.asked, probe: j.probe}
+	d := &delivery{settlement: settlement{broker: w.broker, msg: msg}, lane: l, asked: j.asked, probe: j.probe}
 	if ctx.Err() != nil { // it arrived after the worker was told to stop
 		w.giveBack(d, d.handBack)
 		return
 	}
-	if l.typ != "" && !lifecycle.IsTombstone(msg.Headers()) {
+	if l.typ != "" && !lifecycle.IsTombstone(msg.Header) {
 		if wait := w.limiter.Take(ctx); wait > 0 {
 			w.count.skipped.Add(1)
 			w.giveBack(d, func() error { return d.nakAfter(wait) })
@@ -243,7 +235,7 @@ func (w *Worker) work(work context.Context, j job) {
 		if r := recover(); r != nil {
 			w.count.panics.Add(1)
 			w.count.faults.Add(1)
-			w.log.WithField("subject", schema.Quote(msg.Subject())).WithField("panic", fmt.Sprint(r)).
+			w.log.WithField("subject", schema.Quote(msg.Subject)).WithField("panic", fmt.Sprint(r)).
 				WithField("stack", string(debug.Stack())).Error("delivery panicked")
 			if err := w.panicked(work, l, d, panicAt(r)); err != nil {
 				w.complain("panic", err)

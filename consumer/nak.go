@@ -2,7 +2,6 @@ package consumer
 
 import (
 	"context"
-	"fmt"
 	"maps"
 	"math"
 	"sync"
@@ -40,9 +39,7 @@ func (n *naks) ackWait(interval time.Duration) time.Duration {
 
 // begin makes the broker count from now, and not from when the message was stored, should it restart.
 func (n *naks) begin(ctx context.Context, d *delivery) (bool, error) {
-	if err := originOf(d); err != nil {
-		return false, err
-	}
+	originOf(d)
 	if err := d.inProgress(); err != nil {
 		return false, err
 	}
@@ -75,7 +72,7 @@ func (n *naks) begin(ctx context.Context, d *delivery) (bool, error) {
 }
 
 func (n *naks) declaration(d *delivery) (schema.Declared, error) {
-	return schema.DecodeFrom(d.msg.Subject(), d.msg.Data())
+	return schema.DecodeFrom(d.msg.Subject, d.msg.Data)
 }
 
 // keep has nothing to do: AckWait is longer than a request.
@@ -124,18 +121,18 @@ func (n *naks) weigh(ctx context.Context, lanes []*lane, complain func(error)) e
 		known := true
 		for _, l := range lanes {
 			bounded, cancel := context.WithTimeout(ctx, weighTimeout)
-			info, err := l.consumer.Info(bounded)
+			state, err := n.worker.broker.Consumer(bounded, l.stream, l.name)
 			cancel()
 			if ctx.Err() != nil {
 				return nil
 			}
 			if err != nil {
-				complain(fmt.Errorf("reading how much waits in %s/%s: %w", l.stream, l.name, err))
+				complain(err)
 				known = false
 				continue
 			}
-			waiting += info.NumPending + uint64(info.NumAckPending)
-			fresh += info.NumPending
+			waiting += state.Pending + state.AckPending
+			fresh += state.Pending
 		}
 		if known {
 			n.waiting.Store(waiting)
@@ -156,7 +153,7 @@ func (n *naks) finish(ctx context.Context, d *delivery) error {
 	n.refused.note(d.identifier, refusedEntry{})
 	bounded, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
-	return d.doubleAck(bounded)
+	return d.ackConfirmed(bounded)
 }
 
 // dueSample remembers of some messages when they fall due again. With naks nothing else tells how late a delivery is: the

@@ -7,13 +7,11 @@ import (
 	"iter"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
 	"statusworker/schema"
+	"statusworker/schema/broker"
 	"statusworker/schema/lifecycle"
-	"statusworker/schema/topology"
 )
 
 // A server publishes a due message within a second of the time of its reservation. If it cannot store the due message (a
@@ -34,16 +32,25 @@ const (
 // Overdue is a reservation that the broker did not publish when its time came.
 type Overdue struct {
 	lifecycle.Reserved
-	Message *jetstream.RawStreamMsg
+	Message broker.Message
+}
+
+// OverdueBroker is what [FindOverdue] asks of the broker.
+type OverdueBroker interface {
+	Stream(ctx context.Context, stream string) (broker.StreamState, error)
+	Get(ctx context.Context, stream string, sequence uint64) (broker.Message, error)
+	Next(ctx context.Context, stream, subjects string, from uint64) (broker.Message, error)
 }
 
 // FindOverdue finds reservations that are overdue at a time of the broker's clock, in the order in which they were stored.
 // It reads few others, however many there are: a reservation is stored before its time, so the search ends at the first one
 // that is too young. Of those that wait for longer it reads some: they leave the front of the stream when their time comes,
 // and what is behind them is found then.
-func FindOverdue(ctx context.Context, js jetstream.JetStream, now time.Time, after time.Duration) iter.Seq2[Overdue, error] {
+func FindOverdue(
+	ctx context.Context, b OverdueBroker, now time.Time, after time.Duration,
+) iter.Seq2[Overdue, error] {
 	return func(yield func(Overdue, error) bool) {
-		s := overdueSearch{js: js, before: now.Add(-after)}
+		s := overdueSearch{broker: b, before: now.Add(-after)}
 		if err := s.begin(ctx); err != nil {
 			yield(Overdue{}, err)
 			return
@@ -57,7 +64,7 @@ func FindOverdue(ctx context.Context, js jetstream.JetStream, now time.Time, aft
 			if m == nil || !m.Time.Before(s.before) {
 				return
 			}
-			o := Overdue{Reserved: lifecycle.ReadReserved(m.Header, m.Sequence, m.Time), Message: m}
+			o := Overdue{Reserved: lifecycle.ReadReserved(m.Header, m.Sequence, m.Time), Message: *m}
 			switch {
 			case o.Due.IsZero(): // it is no schedule
 			case !o.Due.Before(s.before):
@@ -73,58 +80,57 @@ func FindOverdue(ctx context.Context, js jetstream.JetStream, now time.Time, aft
 // of the stream on: for that, the broker goes through all subjects that there are, 0.3 s for 700,000 reservations. From beyond
 // the stream's first message on it takes less than a millisecond.
 type overdueSearch struct {
-	js     jetstream.JetStream
+	broker OverdueBroker
 	before time.Time
 
-	polls jetstream.Stream        // nil where nothing is old enough
-	first *jetstream.RawStreamMsg // the stream's first message, where it is a reservation that was not given out yet
-	seq   uint64                  // where to go on
+	first *broker.Message // the stream's first message, where it is a reservation that was not given out yet
+	seq   uint64          // where to go on; 0 where nothing is old enough
 }
 
 func (s *overdueSearch) begin(ctx context.Context) error {
-	polls, err := s.js.Stream(ctx, schema.StreamPolls)
+	state, err := s.broker.Stream(ctx, schema.StreamPolls)
 	if err != nil {
-		return fmt.Errorf("reading stream %s: %w", schema.StreamPolls, err)
+		return err
 	}
-	state := polls.CachedInfo().State
-	if state.Msgs == 0 || !state.FirstTime.Before(s.before) {
+	if state.Messages == 0 || !state.FirstTime.Before(s.before) {
 		return nil
 	}
-	m, err := polls.GetMsg(ctx, state.FirstSeq)
-	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+	m, err := s.broker.Get(ctx, schema.StreamPolls, state.First)
+	if err != nil && !errors.Is(err, broker.ErrNotFound) {
 		return fmt.Errorf("reading the first message of %s: %w", schema.StreamPolls, err)
 	}
-	s.polls, s.seq = polls, state.FirstSeq+1
+	s.seq = state.First + 1
 	if err == nil && !schema.IsPollSubject(m.Subject) {
-		s.first = m
+		s.first = &m
 		return nil
 	}
 	// What is due is being worked off. The search begins so far beyond it that it is not overtaken; what it leaves out is found
 	// when nothing moves in front of it any more.
-	if polls, err = s.js.Stream(ctx, schema.StreamPolls); err != nil {
-		return fmt.Errorf("reading stream %s: %w", schema.StreamPolls, err)
+	next, err := s.broker.Stream(ctx, schema.StreamPolls)
+	if err != nil {
+		return err
 	}
-	if next := polls.CachedInfo().State.FirstSeq; next > state.FirstSeq {
-		s.seq += 10 * (next - state.FirstSeq)
+	if next.First > state.First {
+		s.seq += 10 * (next.First - state.First)
 	}
 	return nil
 }
 
 // next is nil at the end.
-func (s *overdueSearch) next(ctx context.Context) (*jetstream.RawStreamMsg, error) {
-	if s.polls == nil {
+func (s *overdueSearch) next(ctx context.Context) (*broker.Message, error) {
+	if s.seq == 0 {
 		return nil, nil
 	}
 	m := s.first
 	if s.first = nil; m == nil {
-		var err error
-		m, err = s.polls.GetMsg(ctx, s.seq, jetstream.WithGetMsgSubject(schema.SubjectsHold))
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
+		found, err := s.broker.Next(ctx, schema.StreamPolls, schema.SubjectsHold, s.seq)
+		if errors.Is(err, broker.ErrNotFound) {
 			return nil, nil
 		}
 		if err != nil {
 			return nil, fmt.Errorf("reading the first reservation from sequence %d on: %w", s.seq, err)
 		}
+		m = &found
 	}
 	s.seq = m.Sequence + 1
 	return m, nil
@@ -149,7 +155,7 @@ func (r *reservations) storeAgain(ctx context.Context) (stored int, err error) {
 			switch {
 			case err == nil:
 				stored++
-			case !topology.Refused(err):
+			case !errors.Is(err, broker.ErrRefused):
 				return stored, err
 			case gone == overdueMisses:
 				return stored, nil
@@ -165,13 +171,13 @@ func (r *reservations) storeAgain(ctx context.Context) (stored int, err error) {
 
 // overdue reads the first overdue reservations of workers.
 func (r *reservations) overdue(ctx context.Context) (batch []*delivery, err error) {
-	for o, err := range FindOverdue(ctx, r.js, r.clock.Now(), r.cfg.OverdueAfter) {
+	for o, err := range FindOverdue(ctx, r.broker, r.clock.Now(), r.cfg.OverdueAfter) {
 		if err != nil {
 			return nil, err
 		}
 		typ, _, _ := schema.SplitSubject(o.Message.Subject)
 		d := &delivery{lane: &lane{typ: schema.Type(typ)}}
-		d.msg = storedMsg{raw: o.Message}
+		d.msg = broker.Delivery{Message: o.Message, Stream: schema.StreamPolls}
 		if o.Foreign() || r.read(d) != nil {
 			continue
 		}
@@ -181,22 +187,6 @@ func (r *reservations) overdue(ctx context.Context) (batch []*delivery, err erro
 		}
 	}
 	return batch, nil
-}
-
-// storedMsg is a message that was read from its stream and not delivered: it cannot be settled.
-type storedMsg struct {
-	jetstream.Msg
-	raw *jetstream.RawStreamMsg
-}
-
-func (m storedMsg) Subject() string      { return m.raw.Subject }
-func (m storedMsg) Headers() nats.Header { return m.raw.Header }
-func (m storedMsg) Data() []byte         { return m.raw.Data }
-
-func (m storedMsg) Metadata() (*jetstream.MsgMetadata, error) {
-	return &jetstream.MsgMetadata{
-		Stream: schema.StreamPolls, Timestamp: m.raw.Time, Sequence: jetstream.SequencePair{Stream: m.raw.Sequence},
-	}, nil
 }
 
 // watchOverdue stores overdue reservations again until ctx ends. Workers do so in turn, each the more seldom the more there

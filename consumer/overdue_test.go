@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/adapter"
 	"statusworker/consumer"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
@@ -24,7 +25,7 @@ func (s *stage) overdue() (found []consumer.Overdue) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	for o, err := range consumer.FindOverdue(s.ctx, s.js, polls.CachedInfo().TimeStamp, 500*time.Millisecond) {
+	for o, err := range consumer.FindOverdue(s.ctx, adapter.New(s.js), polls.CachedInfo().TimeStamp, 500*time.Millisecond) {
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -214,7 +215,7 @@ func TestFindOverdueReadsFew(t *testing.T) {
 	}
 	find := func(at time.Time) (found []string) {
 		t.Helper()
-		for o, err := range consumer.FindOverdue(s.ctx, s.js, at, time.Minute) {
+		for o, err := range consumer.FindOverdue(s.ctx, adapter.New(s.js), at, time.Minute) {
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -10,9 +10,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"statusworker/schema"
+	"statusworker/schema/broker"
 	"statusworker/schema/lifecycle"
 )
 
@@ -39,9 +38,7 @@ func (w *Worker) panicked(ctx context.Context, l *lane, d *delivery, cause strin
 		}
 	}()
 	if d.origin.Stream == "" {
-		if err := originOf(d); err != nil {
-			return err
-		}
+		originOf(d)
 	}
 	d.lane = l // the intake works with that of the interaction's type
 	reserved := d.reserved.Sequence != 0
@@ -65,7 +62,7 @@ func (w *Worker) panicked(ctx context.Context, l *lane, d *delivery, cause strin
 
 // internalError dead-letters an interaction that makes workers panic. It touches no more of its message than it must.
 func (w *Worker) internalError(ctx context.Context, l *lane, d *delivery, cause string) error {
-	d.identifier = schema.DeadLetterToken(d.msg.Subject(), d.origin.Sequence)
+	d.identifier = schema.DeadLetterToken(d.msg.Subject, d.origin.Sequence)
 	if l.typ == "" {
 		if over, err := w.goesOnElsewhere(ctx, d); err != nil || over {
 			return err
@@ -75,13 +72,13 @@ func (w *Worker) internalError(ctx context.Context, l *lane, d *delivery, cause 
 		Identifier: d.identifier, Reason: schema.InternalError, Observed: w.clock.Now(), Origin: d.origin,
 		Detail: fmt.Sprintf("a worker panicked at %d deliveries of it in a row: %s", d.panics, cause),
 	}
-	if kind, _, _ := schema.SplitSubject(d.msg.Subject()); schema.Type(kind).Valid() {
+	if kind, _, _ := schema.SplitSubject(d.msg.Subject); schema.Type(kind).Valid() {
 		o.Type = schema.Type(kind)
 	}
 	if declared, ok := declarationOf(d); ok {
 		o.Declaration, o.Success = declared.Declaration, declared.Destinations()
 	} else {
-		o.Payload = d.msg.Data()
+		o.Payload = d.msg.Data
 	}
 	if err := w.publish(ctx, d, o); err != nil {
 		return err
@@ -120,7 +117,7 @@ func declarationOf(d *delivery) (declared schema.Declared, ok bool) {
 			ok = false
 		}
 	}()
-	declared, err := schema.DecodeFrom(d.msg.Subject(), d.msg.Data())
+	declared, err := schema.DecodeFrom(d.msg.Subject, d.msg.Data)
 	return declared, err == nil
 }
 
@@ -145,7 +142,7 @@ func panicAt(recovered any) string {
 }
 
 // panicsIn is how often the polls before made their worker panic, by the headers of a due message.
-func panicsIn(h nats.Header) int {
+func panicsIn(h broker.Header) int {
 	text := h.Get(schema.HeaderPanics)
 	if text == "" { // as nearly always
 		return 0
@@ -164,11 +161,7 @@ type messageKey struct {
 }
 
 func messageOf(d *delivery) messageKey {
-	meta, err := d.msg.Metadata()
-	if err != nil {
-		return messageKey{} // every delivery has them: originOf has read them
-	}
-	return messageKey{meta.Stream, meta.Sequence.Stream}
+	return messageKey{d.msg.Stream, d.msg.Sequence}
 }
 
 // panicCounts remembers how often messages made this worker panic in a row.

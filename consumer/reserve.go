@@ -8,19 +8,10 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
 	"statusworker/consumer/clock"
 	"statusworker/schema"
+	"statusworker/schema/broker"
 	"statusworker/schema/lifecycle"
-	"statusworker/schema/topology"
-)
-
-// Headers of a conditional publish. nats.go writes `@at` in whole seconds, which is too coarse here.
-const (
-	headerExpected = "Nats-Expected-Last-Subject-Sequence"
-	headerOf       = "Nats-Expected-Last-Subject-Sequence-Subject"
 )
 
 const (
@@ -38,7 +29,7 @@ const (
 
 // reservations hold interactions back by a schedule on the broker: the default.
 type reservations struct {
-	js     jetstream.JetStream
+	broker Broker
 	stored *stored
 	clock  *clock.Clock
 	cfg    Config
@@ -136,7 +127,7 @@ func (r *reservations) take(ctx context.Context, d *delivery, next *reservation)
 		if err == nil {
 			return false, nil
 		}
-		if !topology.Refused(err) {
+		if !errors.Is(err, broker.ErrRefused) {
 			return false, err
 		}
 		r.count.refused.Add(1)
@@ -159,20 +150,15 @@ func (r *reservations) take(ctx context.Context, d *delivery, next *reservation)
 }
 
 // put stores a reservation in the place of the one with the expected sequence, which must be the last message on the
-// subjects among; 0 means that there must be none. A refusal is recognised by [topology.Refused].
+// subjects among; 0 means that there must be none. A refusal is a [broker.ErrRefused].
 func (r *reservations) put(ctx context.Context, d *delivery, next *reservation, expected uint64, among string) error {
 	// One array holds the values of all headers: a slice each would be an allocation each, at every poll.
-	h, values := make(nats.Header, 14), make([]string, 0, 14)
+	h, values := make(broker.Header, 10), make([]string, 0, 10)
 	set := func(name, value string) {
 		values = append(values, value)
 		h[name] = values[len(values)-1 : len(values) : len(values)]
 	}
-	due := next.Due.UTC().Format(time.RFC3339Nano)
-	set(schema.HeaderSchedule, "@at "+due)
-	set(schema.HeaderDue, due)
-	set(schema.HeaderScheduleTarget, schema.PollSubject(d.lane.typ, d.identifier))
-	set(headerExpected, strconv.FormatUint(expected, 10))
-	set(headerOf, among)
+	set(schema.HeaderDue, next.Due.UTC().Format(time.RFC3339Nano))
 	set(schema.HeaderPoll, strconv.FormatUint(next.Number, 10))
 	set(schema.HeaderGeneration, next.Generation.UTC().Format(time.RFC3339Nano))
 	set(schema.HeaderSequence, strconv.FormatUint(d.origin.Sequence, 10))
@@ -189,16 +175,20 @@ func (r *reservations) put(ctx context.Context, d *delivery, next *reservation, 
 	if d.origin.Traceparent != "" {
 		set(schema.HeaderTraceparent, d.origin.Traceparent)
 	}
-	m := &nats.Msg{Subject: schema.HoldSubject(d.lane.typ, d.identifier), Header: h, Data: d.msg.Data()}
+	p := broker.Publication{
+		Subject: schema.HoldSubject(d.lane.typ, d.identifier), Header: h, Data: d.msg.Data,
+		If:       broker.Condition{Subjects: among, Last: expected},
+		Schedule: broker.Schedule{At: next.Due, Target: schema.PollSubject(d.lane.typ, d.identifier)},
+	}
 	if next.Tombstone {
 		set(schema.HeaderTombstone, "true")
-		m.Data = nil
+		p.Data = nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
 	asked := r.cfg.Now()
-	ack, err := r.js.PublishMsg(ctx, m)
-	if err == nil || topology.Refused(err) {
+	ack, err := r.broker.Publish(ctx, p)
+	if err == nil || errors.Is(err, broker.ErrRefused) {
 		r.took(r.cfg.Now().Sub(asked))
 	}
 	if err != nil {
@@ -211,24 +201,22 @@ func (r *reservations) put(ctx context.Context, d *delivery, next *reservation, 
 // read finds out which interaction a due message belongs to, and where it is. A message that no worker reserved (no
 // headers of ours) is treated like a declared one, as its poll 0. The error is a [*schema.MemberError].
 func (r *reservations) read(d *delivery) error {
-	if err := originOf(d); err != nil {
-		return err
-	}
+	originOf(d)
 	r.clock.Notice(d.origin.Stored)
-	_, d.identifier, _ = schema.SplitSubject(d.msg.Subject())
+	_, d.identifier, _ = schema.SplitSubject(d.msg.Subject)
 	if err := schema.CheckIdentifier(d.identifier); err != nil {
 		return &schema.MemberError{Problem: "its subject is not one: " + err.Error()}
 	}
-	h := d.msg.Headers()
+	h := d.msg.Header
 	at, err := lifecycle.ReadPosition(h)
 	if err != nil {
-		if _, err := schema.DecodeFrom(d.msg.Subject(), d.msg.Data()); err != nil {
+		if _, err := schema.DecodeFrom(d.msg.Subject, d.msg.Data); err != nil {
 			return err
 		}
 		return nil
 	}
 	d.at = at
-	d.reserved.Tombstone = lifecycle.IsTombstone(d.msg.Headers())
+	d.reserved.Tombstone = lifecycle.IsTombstone(d.msg.Header)
 	d.due = d.origin.Stored // when the broker made it due; of a message that nobody reserved, when it was published
 	d.status = schema.Status(h.Get(schema.HeaderStatus))
 	d.refusals = schema.ParseRefusals(h.Get(schema.HeaderRefusals))
@@ -244,7 +232,7 @@ func (r *reservations) read(d *delivery) error {
 }
 
 func (r *reservations) declaration(d *delivery) (schema.Declared, error) {
-	return schema.DecodeFrom(d.msg.Subject(), d.msg.Data())
+	return schema.DecodeFrom(d.msg.Subject, d.msg.Data)
 }
 
 // keepMargin is how much longer than a request may take the reservation is kept from falling due, where the request is still
@@ -297,13 +285,13 @@ func (r *reservations) redeliver(ctx context.Context, d *delivery, notBefore tim
 			next.Due = at
 		}
 	}
-	h := d.msg.Headers() // what begin has written again
+	h := d.msg.Header // what begin has written again
 	same := string(d.status) == h.Get(schema.HeaderStatus) && d.panics == panicsIn(h) && next.refusals.Equal(d.reserved.refusals)
 	if same && next.Due.Equal(d.reserved.Due) {
 		return nil
 	}
 	err := r.put(ctx, d, &next, d.reserved.Sequence, schema.HoldSubjects(d.identifier))
-	if topology.Refused(err) {
+	if errors.Is(err, broker.ErrRefused) {
 		return nil
 	}
 	return err
@@ -316,13 +304,13 @@ func (r *reservations) finish(ctx context.Context, d *delivery) error {
 	if d.reserved.Sequence == 0 {
 		bounded, cancel := context.WithTimeout(ctx, ackTimeout)
 		defer cancel()
-		return d.doubleAck(bounded) // an invalid message: it never had a reservation
+		return d.ackConfirmed(bounded) // an invalid message: it never had a reservation
 	}
 	tomb := reservation{Reserved: d.reserved.Reserved}
 	tomb.Tombstone, tomb.Due = true, r.due(d.lane.interval, d.lane.interval)
 	hold := schema.HoldSubjects(d.identifier)
 	err := r.put(ctx, d, &tomb, d.reserved.Sequence, hold)
-	if !topology.Refused(err) {
+	if !errors.Is(err, broker.ErrRefused) {
 		return err
 	}
 	// It fell due while the vendor took its time. Somebody may hold the poll after it already: it is not wanted either.
@@ -331,7 +319,7 @@ func (r *reservations) finish(ctx context.Context, d *delivery) error {
 		return err
 	}
 	tomb.Position = pending.Position
-	if err := r.put(ctx, d, &tomb, pending.Sequence, hold); !topology.Refused(err) {
+	if err := r.put(ctx, d, &tomb, pending.Sequence, hold); !errors.Is(err, broker.ErrRefused) {
 		return err
 	}
 	return nil

@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"statusworker/schema"
+	"statusworker/schema/broker"
 	"statusworker/schema/lifecycle"
 )
 
@@ -21,8 +20,8 @@ const fresh = time.Second
 
 // stored reads what is stored for an interaction, from the leaders of the streams.
 type stored struct {
-	declared jetstream.Stream
-	polls    jetstream.Stream // nil with delayed naks
+	broker   Broker
+	mode     Mode
 	outcomes OutcomePublisher
 }
 
@@ -34,7 +33,7 @@ func (s *stored) around(ctx context.Context, d *delivery, age time.Duration) (li
 	if snapshot.Outcomes, err = s.outcomes.Outcomes(ctx, d.identifier); err != nil {
 		return snapshot, err
 	}
-	if s.polls != nil && age < fresh && d.origin.Deliveries <= 1 {
+	if s.mode == Schedule && age < fresh && d.origin.Deliveries <= 1 {
 		return snapshot, nil
 	}
 	snapshot.Declared, err = s.first(ctx, d.identifier)
@@ -45,8 +44,8 @@ func (s *stored) around(ctx context.Context, d *delivery, age time.Duration) (li
 func (s *stored) first(ctx context.Context, identifier string) (*lifecycle.Declared, error) {
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
-	m, err := s.declared.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(schema.DeclaredSubjects(identifier)))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
+	m, err := s.broker.Next(ctx, schema.StreamDeclared, schema.DeclaredSubjects(identifier), 1)
+	if errors.Is(err, broker.ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
@@ -68,8 +67,8 @@ func (s *stored) due(ctx context.Context, identifier string) (*lifecycle.Reserve
 func (s *stored) last(ctx context.Context, identifier, subjects string) (*lifecycle.Reserved, error) {
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
-	m, err := s.polls.GetLastMsgForSubject(ctx, subjects)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
+	m, err := s.broker.Last(ctx, schema.StreamPolls, subjects)
+	if errors.Is(err, broker.ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
@@ -81,5 +80,5 @@ func (s *stored) last(ctx context.Context, identifier, subjects string) (*lifecy
 
 // declaredOf is the declared message of a delivery.
 func declaredOf(d *delivery) lifecycle.Declared {
-	return lifecycle.Declared{Subject: d.msg.Subject(), Stored: d.at.Generation, Replays: lifecycle.ReadReplays(d.msg.Headers())}
+	return lifecycle.Declared{Subject: d.msg.Subject, Stored: d.at.Generation, Replays: lifecycle.ReadReplays(d.msg.Header)}
 }

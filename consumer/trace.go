@@ -40,14 +40,14 @@ func (w *Worker) trace(ctx context.Context, d *delivery) (context.Context, *span
 	if w.cfg.Tracer == nil {
 		return ctx, nil
 	}
-	kind, identifier, _ := schema.SplitSubject(d.msg.Subject())
+	kind, identifier, _ := schema.SplitSubject(d.msg.Subject)
 	options := []trace.SpanStartOption{
 		trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindConsumer),
 		trace.WithAttributes(attrSystem.String("nats"), attrOperation.String("process"), attrKind.String("process"),
-			attrSubject.String(d.msg.Subject()), attrTemplate.String(d.lane.template()), attrConsumer.String(d.lane.name),
-			attrSize.Int(len(d.msg.Data())), attrInteraction.String(identifier)),
+			attrSubject.String(d.msg.Subject), attrTemplate.String(d.lane.template()), attrConsumer.String(d.lane.name),
+			attrSize.Int(len(d.msg.Data)), attrInteraction.String(identifier)),
 	}
-	if link, ok := linkTo(schema.Traceparent(d.msg.Headers())); ok {
+	if link, ok := linkTo(schema.Traceparent(d.msg.Header)); ok {
 		options = append(options, trace.WithLinks(link))
 	}
 	if kind == "" {

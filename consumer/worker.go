@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 
@@ -22,7 +21,7 @@ import (
 
 // Worker takes in declared messages, polls what is due and publishes outcomes. It keeps no state but the broker's.
 type Worker struct {
-	js       jetstream.JetStream
+	broker   Broker
 	cfg      Config
 	log      logrus.FieldLogger
 	status   StatusClient
@@ -69,7 +68,7 @@ type holder interface {
 // New makes a worker on streams and consumers that are made for the mode, and fit cfg: see [Check]. It changes nothing.
 // The error is a [*ConfigError], or says that the broker could not be asked.
 func New(
-	ctx context.Context, js jetstream.JetStream, mode Mode, status StatusClient, outcomes OutcomePublisher, cfg Config,
+	ctx context.Context, b Broker, mode Mode, status StatusClient, outcomes OutcomePublisher, cfg Config,
 ) (*Worker, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
@@ -78,7 +77,7 @@ func New(
 		return nil, &ConfigError{Field: "mode", Value: strconv.Quote(string(mode)), Want: "schedule or nak"}
 	}
 	cfg = cfg.withDefaults()
-	w := &Worker{js: js, cfg: cfg, log: cfg.Log, status: status, outcomes: outcomes}
+	w := &Worker{broker: b, cfg: cfg, log: cfg.Log, status: status, outcomes: outcomes}
 	w.breaker = breaker.New(breaker.Config{
 		Now: cfg.Now, Log: cfg.Log, Shortest: cfg.Intervals.Shortest(), Longest: cfg.Intervals.Longest(), Slack: maxSlack,
 		Grace: cfg.NotFoundGrace,
@@ -99,22 +98,13 @@ func New(
 
 func (w *Worker) open(ctx context.Context, mode Mode) error {
 	stream := mode.PollStream()
-	s, err := w.js.Stream(ctx, stream)
-	if err != nil {
-		return fmt.Errorf("reading stream %s: %w", stream, err)
-	}
-	w.stored = &stored{declared: s, outcomes: w.outcomes}
-	b := &shim{js: w.js}
-	w.clock = clock.New(w.cfg.Now, b, stream)
+	w.clock = clock.New(w.cfg.Now, w.broker, stream)
 	if err := w.clock.Measure(ctx); err != nil {
 		return err
 	}
+	w.stored = &stored{broker: w.broker, mode: mode, outcomes: w.outcomes}
 	if mode == Schedule {
-		w.stored.polls = s
-		if w.stored.declared, err = w.js.Stream(ctx, schema.StreamDeclared); err != nil {
-			return fmt.Errorf("reading stream %s: %w", schema.StreamDeclared, err)
-		}
-		r := &reservations{js: w.js, stored: w.stored, clock: w.clock, cfg: w.cfg, count: &w.count}
+		r := &reservations{broker: w.broker, stored: w.stored, clock: w.clock, cfg: w.cfg, count: &w.count}
 		w.hold = r
 		if err := w.addLane(ctx, schema.StreamDeclared, schema.ConsumerIntake, "", w.takeIn(r)); err != nil {
 			return err
@@ -129,7 +119,7 @@ func (w *Worker) open(ctx context.Context, mode Mode) error {
 	}
 	w.slots = newSlots(w.cfg.Concurrency, len(w.lanes))
 	w.fleet = fleet.New(fleet.Config{
-		Broker: b, Look: w.look, Now: w.cfg.Now, Self: schema.Announcement{
+		Broker: w.broker, Look: w.look, Now: w.cfg.Now, Self: schema.Announcement{
 			Worker: rand.Text(), Host: w.cfg.Host, Version: w.cfg.Version, Started: w.cfg.Now().UTC(),
 			RateLimit: w.cfg.MaxPollsPerSecond,
 		},
@@ -407,8 +397,8 @@ func (w *Worker) complain(kind string, err error) {
 		c.of[kind] = k
 	}
 	k.since++
-	if w.js != nil && w.js.Conn().IsReconnecting() {
-		return // whoever made the connection tells of that; nothing works without
+	if w.cfg.Away != nil && w.cfg.Away() {
+		return // nothing works without a connection
 	}
 	if now := c.now(); k.logged.IsZero() || now.Sub(k.logged) >= complainEvery {
 		w.log.WithFields(logrus.Fields{"what": kind, "times": k.since}).WithError(err).Warn("something went wrong; the work goes on, and what was not done comes back")

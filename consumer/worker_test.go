@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/broker/adapter"
 	"statusworker/cmd/embedded"
 	"statusworker/consumer"
 	"statusworker/publisher"
@@ -120,7 +121,7 @@ func (s *stage) start() *running {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	w, err := consumer.New(s.ctx, js, s.mode, client, out, s.cfg)
+	w, err := consumer.New(s.ctx, adapter.New(js), s.mode, client, out, s.cfg)
 	if err != nil {
 		s.t.Fatal(err)
 	}

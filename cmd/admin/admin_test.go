@@ -27,6 +27,7 @@ import (
 	"github.com/sirupsen/logrus/hooks/test"
 
 	"statusworker/cmd/admin"
+	"statusworker/cmd/broker/adapter"
 	"statusworker/cmd/embedded"
 	"statusworker/consumer"
 	"statusworker/publisher"
@@ -117,7 +118,7 @@ func newStage(t *testing.T, mode consumer.Mode, change ...func(*parts)) *stage {
 	for _, c := range change {
 		c(&p)
 	}
-	s.worker, err = consumer.New(ctx, s.js, mode, p.client, s.out, p.cfg)
+	s.worker, err = consumer.New(ctx, adapter.New(s.js), mode, p.client, s.out, p.cfg)
 	check(err)
 	s.server.Watch(s.worker, s.out, s.js, p.log)
 	running, stop := context.WithCancel(ctx)
@@ -433,7 +434,7 @@ func TestMetricsMoveInTrouble(t *testing.T) {
 			}
 			limit(1)
 			for overdue := false; !overdue; {
-				for _, err := range consumer.FindOverdue(s.ctx, s.js, time.Now(), time.Second) {
+				for _, err := range consumer.FindOverdue(s.ctx, adapter.New(s.js), time.Now(), time.Second) {
 					if err != nil {
 						s.t.Fatal(err)
 					}
@@ -569,7 +570,7 @@ func TestOverviewsOnDemand(t *testing.T) {
 	s := newStage(t, consumer.Schedule)
 	s.await("/metrics", http.StatusOK, "statusworker_lane_due")
 	// It has not announced itself, and so is not the first.
-	worker, err := consumer.New(s.ctx, s.js, consumer.Schedule, nil, s.out, consumer.Config{})
+	worker, err := consumer.New(s.ctx, adapter.New(s.js), consumer.Schedule, nil, s.out, consumer.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

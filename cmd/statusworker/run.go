@@ -15,6 +15,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/admin"
+	"statusworker/cmd/broker/adapter"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
@@ -66,6 +67,7 @@ func (c runCommand) Run(ctx context.Context, p process) error {
 	}
 	defer closeConnection(nc)
 	server.Connected(nc)
+	cfg.Away = nc.IsReconnecting
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return fmt.Errorf("using JetStream: %w", err)
@@ -177,7 +179,7 @@ func newWorker(ctx context.Context, js jetstream.JetStream, client consumer.Stat
 		if outcomes, err = publisher.New(ctx, js, log); err != nil {
 			return err
 		}
-		worker, err = consumer.New(ctx, js, mode, client, outcomes, cfg)
+		worker, err = consumer.New(ctx, adapter.New(js), mode, client, outcomes, cfg)
 		return err
 	})
 	return worker, outcomes, err

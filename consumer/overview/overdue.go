@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/adapter"
 	"statusworker/consumer"
 	"statusworker/schema"
 )
@@ -35,7 +36,7 @@ const FixOverdue = "workers store them again within two minutes; if the number d
 // CountOverdue counts the reservations that are overdue at a time of the broker's clock.
 func CountOverdue(ctx context.Context, js jetstream.JetStream, now time.Time) (*Overdue, error) {
 	o, began := &Overdue{}, time.Now()
-	for r, err := range consumer.FindOverdue(ctx, js, now, consumer.OverdueAfter) {
+	for r, err := range consumer.FindOverdue(ctx, adapter.New(js), now, consumer.OverdueAfter) {
 		if err != nil {
 			return nil, err
 		}

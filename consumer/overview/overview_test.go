@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/broker/adapter"
 	"statusworker/cmd/embedded"
 	"statusworker/consumer"
 	"statusworker/consumer/overview"
@@ -93,7 +94,7 @@ func (s *stage) start(host string, change func(*consumer.Config)) (stop func()) 
 	check(s.t, err)
 	mode, err := consumer.Detect(s.ctx, js)
 	check(s.t, err)
-	w, err := consumer.New(s.ctx, js, mode, client, out, cfg)
+	w, err := consumer.New(s.ctx, adapter.New(js), mode, client, out, cfg)
 	check(s.t, err)
 	ctx, cancel := context.WithCancel(s.ctx)
 	done := make(chan error, 1)

@@ -16,6 +16,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/admin"
+	"statusworker/cmd/broker/adapter"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
@@ -142,7 +143,7 @@ func playWorker(args []string, observer consumer.Observer) (*player, error) {
 	if mode != o.mode {
 		return nil, fmt.Errorf("the streams are made for %s, not for %s", mode, o.mode)
 	}
-	worker, err := consumer.New(ctx, js, mode, client, outcomes, cfg)
+	worker, err := consumer.New(ctx, adapter.New(js), mode, client, outcomes, cfg)
 	if err != nil {
 		return nil, err
 	}

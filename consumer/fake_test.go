@@ -168,6 +168,24 @@ func TestPolledAtTheInterval(t *testing.T) {
 	})
 }
 
+// Of an interaction that has its outcome, other declared messages are not read: whatever they are, it is not polled.
+func TestDeclaredAfterItsOutcome(t *testing.T) {
+	inBubbles(t, []any{schema.StatusProcessed}, func(b *bubble) {
+		for _, to := range (schema.Declared{Type: schema.Audio}).Destinations() {
+			o := schema.Outcome{Identifier: oneID, Destination: to}
+			o.Origin.Stored = b.declared.Add(-time.Hour)
+			b.outcomes = append(b.outcomes, o)
+		}
+		b.Inject(fake.Fault{Op: fake.Next, Object: schema.StreamDeclared, Err: broker.ErrNoAnswer})
+		defer b.start(b.Broker)()
+		b.ends()
+		b.polite(0)
+		if b.Uninject() != 1 {
+			b.Error("the declared messages were read")
+		}
+	})
+}
+
 // A vendor that is down for some polls costs nothing but time.
 func TestVendorDownForAWhile(t *testing.T) {
 	down := &schema.PollError{Fault: schema.FaultUnavailable, StatusCode: 503, Detail: "503"}

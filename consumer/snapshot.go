@@ -25,13 +25,17 @@ type stored struct {
 	outcomes OutcomePublisher
 }
 
-// around reads what a declared message meets: the outcomes, and the first declared message under another type where that may be
-// older.
+// around reads what a declared message meets: the outcomes, and, unless they decide, the first declared message under another
+// type where that may be older.
 func (s *stored) around(ctx context.Context, d *delivery, age time.Duration) (lifecycle.Snapshot, error) {
 	var snapshot lifecycle.Snapshot
 	var err error
 	if snapshot.Outcomes, err = s.outcomes.Outcomes(ctx, d.identifier); err != nil {
 		return snapshot, err
+	}
+	declared := declaredOf(d)
+	if verdict, _ := snapshot.TakeIn(declared); verdict != lifecycle.Reserve || !declared.Replays.IsZero() {
+		return snapshot, nil // it is not compared with other declared messages
 	}
 	if s.mode == Schedule && age < fresh && d.origin.Deliveries <= 1 {
 		return snapshot, nil

@@ -11,6 +11,7 @@ import (
 	"statusworker/consumer/breaker"
 	"statusworker/consumer/clock"
 	"statusworker/schema"
+	"statusworker/schema/broker"
 	"statusworker/schema/lifecycle"
 )
 
@@ -26,6 +27,8 @@ type delivery struct {
 	at lifecycle.Position
 	// origin is where its declared message was stored.
 	origin schema.Origin
+	// reservation is the header of the reservation that has become this message; nil where it was none.
+	reservation broker.Header
 	// status is the last one known before this poll, and refusals are those of the polls before it; after this poll, with it.
 	status   schema.Status
 	refusals schema.Refusals
@@ -196,9 +199,7 @@ func (w *Worker) report(d *delivery, f Facts, decision Decision) {
 func (w *Worker) ask(ctx context.Context, d *delivery) (schema.Answer, error) {
 	d.lane.polling.Add(1)
 	defer d.lane.polling.Add(-1)
-	ctx, giveUp := context.WithCancel(ctx)
-	defer giveUp()
-	let := w.hold.keep(ctx, d, giveUp)
+	ctx, let := w.hold.keep(ctx, d)
 	defer let()
 	return w.status.Status(ctx, d.identifier, d.sendBy)
 }

@@ -76,7 +76,7 @@ func (n *naks) declaration(d *delivery) (schema.Declared, error) {
 }
 
 // keep has nothing to do: AckWait is longer than a request.
-func (n *naks) keep(context.Context, *delivery, func()) func() { return func() {} }
+func (n *naks) keep(ctx context.Context, _ *delivery) (context.Context, func()) { return ctx, func() {} }
 
 func (n *naks) redeliver(_ context.Context, d *delivery, notBefore time.Time) error {
 	if d.settled {

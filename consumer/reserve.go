@@ -152,17 +152,24 @@ func (r *reservations) take(ctx context.Context, d *delivery, next *reservation)
 // put stores a reservation in the place of the one with the expected sequence, which must be the last message on the
 // subjects among; 0 means that there must be none. A refusal is a [broker.ErrRefused].
 func (r *reservations) put(ctx context.Context, d *delivery, next *reservation, expected uint64, among string) error {
-	// One array holds the values of all headers: a slice each would be an allocation each, at every poll.
-	h, values := make(broker.Header, 10), make([]string, 0, 10)
+	// At every poll: one array holds the values of all headers, a map of 8 has no tables of its own, and what does not
+	// change from poll to poll is not written anew.
+	h, values := make(broker.Header, 8), make([]string, 0, 10)
 	set := func(name, value string) {
 		values = append(values, value)
 		h[name] = values[len(values)-1 : len(values) : len(values)]
 	}
 	set(schema.HeaderDue, next.Due.UTC().Format(time.RFC3339Nano))
 	set(schema.HeaderPoll, strconv.FormatUint(next.Number, 10))
-	set(schema.HeaderGeneration, next.Generation.UTC().Format(time.RFC3339Nano))
-	set(schema.HeaderSequence, strconv.FormatUint(d.origin.Sequence, 10))
-	set(schema.HeaderDeliveries, strconv.FormatUint(d.origin.Deliveries, 10))
+	if before := d.reservation; before != nil {
+		for _, name := range []string{schema.HeaderGeneration, schema.HeaderSequence, schema.HeaderDeliveries} {
+			h[name] = before[name]
+		}
+	} else {
+		set(schema.HeaderGeneration, next.Generation.UTC().Format(time.RFC3339Nano))
+		set(schema.HeaderSequence, strconv.FormatUint(d.origin.Sequence, 10))
+		set(schema.HeaderDeliveries, strconv.FormatUint(d.origin.Deliveries, 10))
+	}
 	if d.status != "" {
 		set(schema.HeaderStatus, string(d.status))
 	}
@@ -215,7 +222,7 @@ func (r *reservations) read(d *delivery) error {
 		}
 		return nil
 	}
-	d.at = at
+	d.at, d.reservation = at, h
 	d.reserved.Tombstone = lifecycle.IsTombstone(d.msg.Header)
 	d.due = d.origin.Stored // when the broker made it due; of a message that nobody reserved, when it was published
 	d.status = schema.Status(h.Get(schema.HeaderStatus))
@@ -243,17 +250,18 @@ const keepMargin = time.Second
 // request that may outlast it has it replaced by a later one, a third of the time before it falls due; where the broker does
 // not store that in time, the request is given up. The function that is returned ends this, and is called before anything
 // else is done with the delivery.
-func (r *reservations) keep(ctx context.Context, d *delivery, giveUp func()) (let func()) {
+func (r *reservations) keep(ctx context.Context, d *delivery) (request context.Context, let func()) {
 	left := r.clock.Local(d.reserved.Due).Sub(r.cfg.Now())
 	if left > r.cfg.RequestTimeout+keepMargin {
-		return func() {}
+		return ctx, func() {}
 	}
+	request, giveUp := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	timer := time.AfterFunc(left*2/3, func() {
 		defer close(ended)
 		next := d.reserved
 		next.Due = r.clock.Now().Add(r.cfg.RequestTimeout + keepMargin)
-		bounded, cancel := context.WithTimeout(ctx, left/4) // before it falls due
+		bounded, cancel := context.WithTimeout(request, left/4) // before it falls due
 		defer cancel()
 		if r.put(bounded, d, &next, d.reserved.Sequence, schema.HoldSubjects(d.identifier)) != nil {
 			giveUp()
@@ -261,10 +269,11 @@ func (r *reservations) keep(ctx context.Context, d *delivery, giveUp func()) (le
 		}
 		d.reserved = next
 	})
-	return func() {
+	return request, func() {
 		if !timer.Stop() {
 			<-ended
 		}
+		giveUp()
 	}
 }
 

@@ -54,9 +54,9 @@ type holder interface {
 	// the worker dies. It sets the delivery's sendBy and until. Where it returns false or an error, it has done what
 	// there is to do.
 	begin(ctx context.Context, d *delivery) (bool, error)
-	// keep keeps others from polling while the request is out, and calls giveUp where it cannot. The function that is
-	// returned ends that.
-	keep(ctx context.Context, d *delivery, giveUp func()) (let func())
+	// keep keeps others from polling while the request is out, and ends the context that is returned, which is that of
+	// the request, where it cannot. The function that is returned ends that.
+	keep(ctx context.Context, d *delivery) (request context.Context, let func())
 	// redeliver ends a delivery after which the interaction waits: one guidance, or until notBefore if that is later.
 	redeliver(ctx context.Context, d *delivery, notBefore time.Time) error
 	// finish ends a delivery whose outcome is stored.

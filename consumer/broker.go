@@ -19,11 +19,6 @@ type Broker interface {
 	Stream(ctx context.Context, stream string) (broker.StreamState, error)
 	Consumer(ctx context.Context, stream, consumer string) (broker.ConsumerState, error)
 
-	settler
-}
-
-// settler settles deliveries.
-type settler interface {
 	Ack(d broker.Delivery) error
 	AckConfirmed(ctx context.Context, d broker.Delivery) error
 	Nak(d broker.Delivery, delay time.Duration) error

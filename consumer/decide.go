@@ -184,9 +184,3 @@ func decideStatus(f Facts) Decision {
 	}
 	return Decision{Action: Redeliver, Why: "pending"}
 }
-
-// Wait is how long an interaction of that age is held back at least: the guidance, or the share stretch of its age where
-// that is more, but never more than limit for that. A stretch of 0 is none.
-func Wait(interval, age time.Duration, stretch float64, limit time.Duration) time.Duration {
-	return max(interval, min(time.Duration(stretch*float64(age)), limit))
-}

@@ -95,7 +95,8 @@ func (o bubbleOutcomes) Outcomes(context.Context, string) (stored []lifecycle.Ou
 func (b *bubble) start(on consumer.Broker) (kill func()) {
 	b.Helper()
 	half := func() float64 { return 0.5 }
-	w, err := consumer.New(b.Context(), on, b.mode, bubbleVendor{b}, bubbleOutcomes{b}, consumer.Config{Jitter: half, Log: testLog()})
+	w, err := consumer.New(b.Context(), on, b.mode, bubbleVendor{b}, bubbleOutcomes{b},
+		consumer.Config{Jitter: half, Log: testLog()})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -135,8 +136,8 @@ func (b *bubble) ends() {
 	}
 }
 
-// longestWait is the longest time between two polls that nothing delays: the guidance, the slack and half of the jitter, and
-// what the broker takes. Delayed naks have the same slack.
+// longestWait is the longest time between two polls that nothing delays: the guidance, the slack and half of the
+// jitter, and what the broker takes. Delayed naks have the same slack.
 const longestWait = 30*time.Second + time.Second + 750*time.Millisecond + 350*time.Millisecond
 
 // polite wants no two polls closer than the guidance, nor the first one closer to the declared message, and so many.
@@ -157,7 +158,8 @@ func (b *bubble) polite(want int) (gaps []time.Duration) {
 }
 
 func TestPolledAtTheInterval(t *testing.T) {
-	inBubbles(t, []any{schema.Status("processing"), schema.Status("processing"), schema.StatusProcessed}, func(b *bubble) {
+	const pending = schema.Status("processing")
+	inBubbles(t, []any{pending, pending, schema.StatusProcessed}, func(b *bubble) {
 		defer b.start(b.Broker)()
 		b.ends()
 		for _, gap := range b.polite(3) {
@@ -196,7 +198,8 @@ func TestVendorDownForAWhile(t *testing.T) {
 	})
 }
 
-// mortal is a broker for a worker that dies at one of its settlements: it does not reach the broker, nor anything after.
+// mortal is a broker for a worker that dies at one of its settlements: it does not reach the broker, nor anything
+// after.
 type mortal struct {
 	*fake.Broker
 	at   func(settlement string, d broker.Delivery) bool

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"statusworker/consumer/clock"
+	"statusworker/consumer/redelivery"
 	"statusworker/schema"
 	"statusworker/schema/broker"
 	"statusworker/schema/lifecycle"
@@ -219,15 +220,16 @@ func (w *Worker) work(work context.Context, j job) {
 	if j.probe {
 		defer w.breaker.Release()
 	}
-	d := &delivery{settlement: settlement{broker: w.broker, msg: msg}, lane: l, asked: j.asked, probe: j.probe}
+	d := &delivery{Delivery: redelivery.Receive(w.broker, msg, j.asked), lane: l, probe: j.probe}
+	d.Type, d.Interval = l.typ, l.interval
 	if ctx.Err() != nil { // it arrived after the worker was told to stop
-		w.giveBack(d, d.handBack)
+		w.giveBack(d, d.HandBack)
 		return
 	}
 	if l.typ != "" && !lifecycle.IsTombstone(msg.Header) {
 		if wait := w.limiter.Take(ctx); wait > 0 {
 			w.count.skipped.Add(1)
-			w.giveBack(d, func() error { return d.nakAfter(wait) })
+			w.giveBack(d, func() error { return d.NakAfter(wait) })
 			return
 		}
 	}
@@ -259,7 +261,7 @@ func (w *Worker) work(work context.Context, j job) {
 // giveBack lets go of a delivery that was not worked on, by a nak. Where AckWait is over, the nak would count for the
 // delivery that another worker has got meanwhile, and has perhaps polled by: then nothing is sent.
 func (w *Worker) giveBack(d *delivery, nak func() error) {
-	if clock.Passed(d.asked, w.cfg.Now()) >= d.lane.ackWait {
+	if clock.Passed(d.Asked, w.cfg.Now()) >= d.lane.ackWait {
 		return
 	}
 	if err := nak(); err != nil {

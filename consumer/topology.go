@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/consumer/redelivery"
 	"statusworker/schema"
 	"statusworker/schema/topology"
 )
@@ -83,10 +84,9 @@ func Topology(cfg Config, c Choices) topology.Set {
 			declared.Subjects = append(declared.Subjects, schema.DeclaredSubject(t, "*"))
 		}
 		s := topology.Set{Streams: []jetstream.StreamConfig{declared, workers(c)}}
-		n := naks{cfg: cfg}
 		for _, t := range schema.Types() {
 			s.Consumers = append(s.Consumers, consumer(schema.StreamDeclared, schema.PollConsumer(t), schema.DeclaredSubject(t, "*"),
-				n.ackWait(cfg.Intervals.Of(t)), -1))
+				redelivery.NakAckWait(cfg.Intervals.Of(t), cfg.RequestTimeout), -1))
 		}
 		s.Unwanted = append(s.Unwanted, topology.Consumer{Stream: schema.StreamDeclared, Config: jetstream.ConsumerConfig{
 			Durable: schema.ConsumerIntake, Description: "the streams hold interactions back by reservations; let them run empty, stop the workers and delete it and stream " + schema.StreamPolls + " to change over to naks"}})

@@ -16,6 +16,7 @@ import (
 	"statusworker/consumer/breaker"
 	"statusworker/consumer/clock"
 	"statusworker/consumer/fleet"
+	"statusworker/consumer/redelivery"
 	"statusworker/schema"
 )
 
@@ -39,8 +40,11 @@ type Worker struct {
 	pulse         pulse
 	panics        panicCounts
 
-	hold       holder
-	stored     *stored
+	redelivery redeliverer
+	// One of them is the redelivery, and the other one nil.
+	reservations *redelivery.Reservations
+	naks         *redelivery.Naks
+
 	lanes      []*lane
 	deliveries sync.WaitGroup
 	// jobs feeds as many goroutines as there are slots. They are kept, because a goroutine's stack has to grow anew in
@@ -48,21 +52,18 @@ type Worker struct {
 	jobs chan job
 }
 
-// holder is a way of holding interactions back between polls.
-type holder interface {
-	// begin tells whether this delivery may poll, after making sure that the interaction comes back if it does and
-	// the worker dies. It sets the delivery's sendBy and until. Where it returns false or an error, it has done what
-	// there is to do.
-	begin(ctx context.Context, d *delivery) (bool, error)
-	// keep keeps others from polling while the request is out, and ends the context that is returned, which is that of
+// redeliverer is a way to have interactions delivered again when their next poll is due, see package redelivery.
+type redeliverer interface {
+	// Begin tells whether this delivery may be polled, after making sure that the interaction comes back if it is and the
+	// worker dies.
+	Begin(ctx context.Context, d *redelivery.Delivery) (redelivery.Verdict, error)
+	// Keep keeps others from polling while the request is out, and ends the context that is returned, which is that of
 	// the request, where it cannot. The function that is returned ends that.
-	keep(ctx context.Context, d *delivery) (request context.Context, let func())
-	// redeliver ends a delivery after which the interaction waits: one guidance, or until notBefore if that is later.
-	redeliver(ctx context.Context, d *delivery, notBefore time.Time) error
-	// finish ends a delivery whose outcome is stored.
-	finish(ctx context.Context, d *delivery) error
-	// declaration gives the declared message of a delivery.
-	declaration(d *delivery) (schema.Declared, error)
+	Keep(ctx context.Context, d *redelivery.Delivery) (request context.Context, let func())
+	// Redeliver ends a delivery after which the interaction waits: one interval, or until notBefore if that is later.
+	Redeliver(ctx context.Context, d *redelivery.Delivery, notBefore time.Time) error
+	// Finish ends a delivery whose outcome is stored.
+	Finish(ctx context.Context, d *redelivery.Delivery) error
 }
 
 // New makes a worker on streams and consumers that are made for the mode, and fit cfg: see [Check]. It changes nothing.
@@ -79,7 +80,7 @@ func New(
 	cfg = cfg.withDefaults()
 	w := &Worker{broker: b, cfg: cfg, log: cfg.Log, status: status, outcomes: outcomes}
 	w.breaker = breaker.New(breaker.Config{
-		Now: cfg.Now, Log: cfg.Log, Shortest: cfg.Intervals.Shortest(), Longest: cfg.Intervals.Longest(), Slack: maxSlack,
+		Now: cfg.Now, Log: cfg.Log, Shortest: cfg.Intervals.Shortest(), Longest: cfg.Intervals.Longest(), Slack: redelivery.MaxSlack,
 		Grace: cfg.NotFoundGrace,
 	})
 	w.complaints.now = cfg.Now
@@ -102,15 +103,15 @@ func (w *Worker) open(ctx context.Context, mode Mode) error {
 	if err := w.clock.Measure(ctx); err != nil {
 		return err
 	}
-	w.stored = &stored{broker: w.broker, mode: mode, outcomes: w.outcomes}
 	if mode == Schedule {
-		r := &reservations{broker: w.broker, stored: w.stored, clock: w.clock, cfg: w.cfg, count: &w.count}
-		w.hold = r
-		if err := w.addLane(ctx, schema.StreamDeclared, schema.ConsumerIntake, "", w.takeIn(r)); err != nil {
+		w.reservations = redelivery.NewReservations(w.redeliveryConfig())
+		w.redelivery = w.reservations
+		if err := w.addLane(ctx, schema.StreamDeclared, schema.ConsumerIntake, "", w.takeIn); err != nil {
 			return err
 		}
 	} else {
-		w.hold = &naks{worker: w, clock: w.clock, cfg: w.cfg, refused: refusedSample{life: refusedLife(w.cfg)}}
+		w.naks = redelivery.NewNaks(w.redeliveryConfig())
+		w.redelivery = w.naks
 	}
 	for _, t := range schema.Types() {
 		if err := w.addLane(ctx, stream, schema.PollConsumer(t), t, nil); err != nil {
@@ -128,6 +129,17 @@ func (w *Worker) open(ctx context.Context, mode Mode) error {
 	return nil
 }
 
+func (w *Worker) redeliveryConfig() redelivery.Config {
+	return redelivery.Config{
+		Broker: w.broker, Outcomes: w.outcomes, Clock: w.clock, Now: w.cfg.Now, Jitter: w.cfg.Jitter,
+		Interval: w.cfg.Intervals.Of, RequestTimeout: w.cfg.RequestTimeout, Deadline: w.cfg.Deadline,
+		Stretch: w.cfg.Stretch, StretchLimit: w.cfg.StretchLimit, OverdueAfter: w.cfg.OverdueAfter,
+		RateLimit: w.cfg.MaxPollsPerSecond,
+		// Long enough for another poll by the same worker of ten, and for a pause in between.
+		RememberRefusals: 2*w.cfg.NotFoundGrace + 10*(w.cfg.Intervals.Longest()+time.Second) + maxDelay,
+	}
+}
+
 // look is what an announcement says of what the worker does.
 func (w *Worker) look() schema.Announcement {
 	b := w.breaker.State()
@@ -143,7 +155,7 @@ func (w *Worker) look() schema.Announcement {
 
 // Mode is the way of holding back that the topology is made for.
 func (w *Worker) Mode() Mode {
-	if _, ok := w.hold.(*reservations); ok {
+	if w.reservations != nil {
 		return Schedule
 	}
 	return Nak
@@ -188,12 +200,12 @@ func (w *Worker) Run(ctx, leave context.Context) error {
 	})
 	pulls.Go(func() error { return w.fleet.Keep(pullCtx, func(err error) { w.complain("announcement", err) }) })
 	pulls.Go(func() error { return w.pulse.run(pullCtx) })
-	if r, ok := w.hold.(*reservations); ok {
-		pulls.Go(func() error { return w.watchOverdue(pullCtx, r) })
-	}
-	if naks, ok := w.hold.(*naks); ok && w.limiter != nil {
+	if w.reservations != nil {
+		pulls.Go(func() error { return w.watchOverdue(pullCtx) })
+	} else {
 		pulls.Go(func() error {
-			return naks.weigh(pullCtx, w.lanes, func(err error) { w.complain("weighing", err) })
+			w.naks.Weigh(pullCtx, func(err error) { w.complain("weighing", err) })
+			return nil
 		})
 	}
 
@@ -242,7 +254,7 @@ type Stats struct {
 	Dropped, Skipped uint64
 	// RefusedReservations is how often the broker refused a reservation, whatever came of it.
 	RefusedReservations uint64
-	// StoredAgain is how many overdue reservations were stored again, see [FindOverdue].
+	// StoredAgain is how many overdue reservations were stored again, see [redelivery.FindOverdue].
 	StoredAgain uint64
 	// Unknown counts statuses that the vendor's documentation does not know.
 	UnknownStatus uint64
@@ -278,11 +290,11 @@ type LaneStats struct {
 }
 
 type counters struct {
-	takenIn, declaredTwice, declaredAgain         atomic.Uint64
-	declaredProcessed                             atomic.Uint64
-	polls, waits                                  atomic.Uint64
-	dropped, skipped, refused, unknownStatusCount atomic.Uint64
-	faults, panics, storedAgain                   atomic.Uint64
+	takenIn, declaredTwice, declaredAgain atomic.Uint64
+	declaredProcessed                     atomic.Uint64
+	polls, waits                          atomic.Uint64
+	dropped, skipped, unknownStatusCount  atomic.Uint64
+	faults, panics, storedAgain           atomic.Uint64
 }
 
 // Stats reads the counters.
@@ -291,10 +303,13 @@ func (w *Worker) Stats() Stats {
 	s := Stats{
 		TakenIn: c.takenIn.Load(), DeclaredTwice: c.declaredTwice.Load(), DeclaredAgain: c.declaredAgain.Load(), DeclaredProcessed: c.declaredProcessed.Load(),
 		Polls: c.polls.Load(), Waits: c.waits.Load(),
-		Dropped: c.dropped.Load(), Skipped: c.skipped.Load(), RefusedReservations: c.refused.Load(), StoredAgain: c.storedAgain.Load(),
+		Dropped: c.dropped.Load(), Skipped: c.skipped.Load(), StoredAgain: c.storedAgain.Load(),
 		UnknownStatus: c.unknownStatusCount.Load(), Faults: c.faults.Load(), Panics: c.panics.Load(),
 		Pauses: w.breaker.Pauses(), Lanes: map[schema.Type]LaneStats{}, Slots: w.cfg.Concurrency, SlotsUsed: w.slots.usedNow(), Share: w.limiter.Share(),
 		Alive: w.fleet.Alive(), RoundTrip: w.clock.RoundTrip(),
+	}
+	if w.reservations != nil {
+		s.RefusedReservations = w.reservations.Refused()
 	}
 	s.ClockSteps, s.ClockStep = w.clock.Steps()
 	s.RateLimitWaiting = w.limiter.Waiting()
@@ -302,7 +317,7 @@ func (w *Worker) Stats() Stats {
 	for _, l := range w.lanes {
 		if l.typ != "" {
 			s.Lanes[l.typ] = LaneStats{Polling: int(l.polling.Load()), WaitingForSlot: l.waiting.Load(), TakenIn: l.takenIn.Load(),
-				Oldest: seconds(oldest[l.typ])}
+				Oldest: time.Duration(oldest[l.typ] * float64(time.Second))}
 		}
 	}
 	return s

@@ -30,6 +30,7 @@ import (
 	"statusworker/cmd/broker/adapter"
 	"statusworker/cmd/embedded"
 	"statusworker/consumer"
+	"statusworker/consumer/redelivery"
 	"statusworker/publisher"
 	"statusworker/schema"
 	"statusworker/schema/topology"
@@ -434,7 +435,7 @@ func TestMetricsMoveInTrouble(t *testing.T) {
 			}
 			limit(1)
 			for overdue := false; !overdue; {
-				for _, err := range consumer.FindOverdue(s.ctx, adapter.New(s.js), time.Now(), time.Second) {
+				for _, err := range redelivery.FindOverdue(s.ctx, adapter.New(s.js), time.Now(), time.Second) {
 					if err != nil {
 						s.t.Fatal(err)
 					}

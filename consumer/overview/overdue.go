@@ -8,12 +8,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/cmd/broker/adapter"
-	"statusworker/consumer"
+	"statusworker/consumer/redelivery"
 	"statusworker/schema"
 )
 
 // Overdue are reservations that the broker has not published though their time passed by more than
-// [consumer.OverdueAfter]: what they stand for is not polled.
+// [redelivery.OverdueAfter]: what they stand for is not polled.
 type Overdue struct {
 	// Count is how many were found; More says that there may be others.
 	Count int  `json:"count"`
@@ -36,7 +36,7 @@ const FixOverdue = "workers store them again within two minutes; if the number d
 // CountOverdue counts the reservations that are overdue at a time of the broker's clock.
 func CountOverdue(ctx context.Context, js jetstream.JetStream, now time.Time) (*Overdue, error) {
 	o, began := &Overdue{}, time.Now()
-	for r, err := range consumer.FindOverdue(ctx, adapter.New(js), now, consumer.OverdueAfter) {
+	for r, err := range redelivery.FindOverdue(ctx, adapter.New(js), now, redelivery.OverdueAfter) {
 		if err != nil {
 			return nil, err
 		}

@@ -1,4 +1,4 @@
-package consumer
+package redelivery
 
 import (
 	"context"
@@ -51,13 +51,13 @@ func TestClockIsNeverEarly(t *testing.T) {
 			b.There[i], b.Back[i] = upTo(scale), upTo(scale)
 			slowest = max(slowest, b.There[i])
 		}
-		r := &reservations{clock: measured(t, b), cfg: Config{Jitter: random.Float64}}
+		r := &Reservations{cfg: Config{Clock: measured(t, b), Jitter: random.Float64}}
 		b.Local = b.Local.Add(upTo(30 * time.Second))
 
 		interval := 50*time.Millisecond + upTo(30*time.Second)
 		due := r.due(interval, interval)
-		wait := due.Sub(r.clock.Now())
-		if wait < interval+minSlack || wait > interval+maxSlack+interval/20 {
+		wait := due.Sub(r.cfg.Clock.Now())
+		if wait < interval+minSlack || wait > interval+MaxSlack+interval/20 {
 			t.Fatalf("seed %d: the wait is %s for a guidance of %s", seed, wait, interval)
 		}
 		if early := b.Broker().Add(wait).Sub(due); early > 0 {
@@ -68,11 +68,11 @@ func TestClockIsNeverEarly(t *testing.T) {
 				-early, slowest)
 		}
 		trulyLocal := due.Add(-b.Offset)
-		if late := r.clock.Local(due).Sub(trulyLocal); late > 0 {
+		if late := r.cfg.Clock.Local(due).Sub(trulyLocal); late > 0 {
 			t.Fatalf("seed %d: it is thought to fall due %s later than it does", seed, late)
 		}
 		asked := b.Local.Add(upTo(time.Hour))
-		if early := asked.Add(b.Offset).Sub(r.clock.At(asked)); early > 0 {
+		if early := asked.Add(b.Offset).Sub(r.cfg.Clock.At(asked)); early > 0 {
 			t.Fatalf("seed %d: a reservation for a moment that the vendor named is early by %s", seed, early)
 		}
 	}
@@ -81,8 +81,8 @@ func TestClockIsNeverEarly(t *testing.T) {
 // A broker that is slow to store reservations makes them fall due later, by that much: otherwise every poll would be
 // too late to be made.
 func TestSlowBrokerMakesPollsRarer(t *testing.T) {
-	r := &reservations{clock: measured(t, clocktest.NewFar(0)), cfg: Config{Jitter: func() float64 { return 0 }}}
-	wait := func() time.Duration { return r.due(5*time.Second, 5*time.Second).Sub(r.clock.Now()) }
+	r := &Reservations{cfg: Config{Clock: measured(t, clocktest.NewFar(0)), Jitter: func() float64 { return 0 }}}
+	wait := func() time.Duration { return r.due(5*time.Second, 5*time.Second).Sub(r.cfg.Clock.Now()) }
 	usual := wait()
 	r.took(3 * time.Second)
 	if got := wait() - usual; got != 3*time.Second {
@@ -109,7 +109,7 @@ func TestClockStepsMakeNoPollEarly(t *testing.T) {
 		}
 		c := measured(t, b)
 		interval := 3*time.Second + upTo(27*time.Second) // the slack of less does not bear answers that take so long
-		r := &reservations{clock: c, cfg: Config{Jitter: random.Float64}}
+		r := &Reservations{cfg: Config{Clock: c, Jitter: random.Float64}}
 		steps := time.Duration(0)
 		for polls := 0; polls < 20; polls++ {
 			polled := b.Local

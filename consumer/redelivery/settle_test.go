@@ -1,4 +1,4 @@
-package consumer
+package redelivery
 
 import (
 	"context"
@@ -10,14 +10,13 @@ import (
 	"time"
 
 	"statusworker/cmd/broker/fake"
-	"statusworker/schema"
 	"statusworker/schema/broker"
 )
 
 // settling is a stream with one message out, and notes how it is settled.
 type settling struct {
 	*fake.Broker
-	settlement
+	Settlement
 	sent []string
 }
 
@@ -48,12 +47,13 @@ func newSettling(t *testing.T) *settling {
 		Consumers: []broker.ConsumerConfig{{Name: "lane", AckWait: time.Minute}},
 	})}
 	t.Cleanup(s.Close)
-	s.broker = s
+	s.Settlement.broker = s
 	if _, err := s.Publish(t.Context(), broker.Publication{Subject: "s", Data: []byte("due")}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Puller("S", "lane").Pull(1, 0, func(d broker.Delivery) { s.msg = d }); err != nil || s.msg.Count != 1 {
-		t.Fatalf("pulled %+v: %v", s.msg, err)
+	err := s.Puller("S", "lane").Pull(1, 0, func(d broker.Delivery) { s.Message = d })
+	if err != nil || s.Message.Count != 1 {
+		t.Fatalf("pulled %+v: %v", s.Message, err)
 	}
 	return s
 }
@@ -66,16 +66,17 @@ func TestSettleOnce(t *testing.T) {
 		sends  string
 		gone   bool // the message left the stream
 	}{
-		{"ack", func(_ context.Context, s *settling) error { return s.ack() }, "ack", true},
-		{"confirmed ack", func(ctx context.Context, s *settling) error { return s.ackConfirmed(ctx) }, "ack", true},
-		{"nak after", func(_ context.Context, s *settling) error { return s.nakAfter(time.Hour) }, "nak 1h0m0s", false},
-		{"hand back", func(_ context.Context, s *settling) error { return s.handBack() }, "nak 0s", false},
+		{"ack", func(_ context.Context, s *settling) error { return s.Settlement.Ack() }, "ack", true},
+		{"confirmed ack", func(ctx context.Context, s *settling) error { return s.Settlement.AckConfirmed(ctx) }, "ack",
+			true},
+		{"nak after", func(_ context.Context, s *settling) error { return s.NakAfter(time.Hour) }, "nak 1h0m0s", false},
+		{"hand back", func(_ context.Context, s *settling) error { return s.HandBack() }, "nak 0s", false},
 	}
 	for _, first := range ways {
 		t.Run(first.name, func(t *testing.T) {
 			s := newSettling(t)
 			for range 2 {
-				if err := s.inProgress(); err != nil {
+				if err := s.Settlement.InProgress(); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -90,7 +91,7 @@ func TestSettleOnce(t *testing.T) {
 					t.Errorf("%s after %s gave %v, want %v", again.name, first.name, err, errSettled)
 				}
 			}
-			if err := s.inProgress(); !errors.Is(err, errSettled) {
+			if err := s.Settlement.InProgress(); !errors.Is(err, errSettled) {
 				t.Errorf("in-progress after %s gave %v, want %v", first.name, err, errSettled)
 			}
 			if want := []string{"in progress", "in progress", first.sends}; !slices.Equal(s.sent, want) {
@@ -108,9 +109,9 @@ func TestFinishingAnInvalidMessageEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSettling(t)
 		s.Inject(fake.Fault{Op: fake.AckConfirmed, Lost: fake.Answer})
-		d := &delivery{settlement: settlement{broker: s, msg: s.msg}}
+		d := Receive(s, s.Message, time.Now())
 		began := time.Now()
-		err := (&reservations{}).finish(t.Context(), d)
+		err := (&Reservations{}).Finish(t.Context(), &d)
 		if !errors.Is(err, broker.ErrNoAnswer) || time.Since(began) != ackTimeout {
 			t.Errorf("it ended with %v after %s, want no answer after %s", err, time.Since(began), ackTimeout)
 		}
@@ -122,40 +123,14 @@ func TestSettleFailedIsSettled(t *testing.T) {
 	s := newSettling(t)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := s.ackConfirmed(ended); !errors.Is(err, context.Canceled) {
+	if err := s.Settlement.AckConfirmed(ended); !errors.Is(err, context.Canceled) {
 		t.Errorf("an ack with an ended context gave %v", err)
 	}
 	s.Close()
-	if err := s.handBack(); !errors.Is(err, errSettled) {
+	if err := s.HandBack(); !errors.Is(err, errSettled) {
 		t.Errorf("a second answer gave %v", err)
 	}
-	if err := (&settlement{broker: s, msg: s.msg}).ack(); !errors.Is(err, broker.ErrClosed) {
+	if err := (&Settlement{broker: s, Message: s.Message}).Ack(); !errors.Is(err, broker.ErrClosed) {
 		t.Errorf("an ack on a closed connection gave %v", err)
-	}
-}
-
-// deadlines keeps how long each publish may take.
-type deadlines struct {
-	OutcomePublisher
-	all []time.Duration
-}
-
-func (d *deadlines) Publish(ctx context.Context, _ ...schema.Outcome) error {
-	at, _ := ctx.Deadline()
-	d.all = append(d.all, time.Until(at).Round(time.Second))
-	return nil
-}
-
-// An outcome that cannot be stored does not keep its slot until a next poll that is far away.
-func TestPublishIsBounded(t *testing.T) {
-	out := &deadlines{}
-	w := &Worker{cfg: Config{Now: time.Now}, outcomes: out}
-	for _, until := range []time.Duration{-time.Minute, time.Second, 20 * time.Second, 10 * time.Minute} {
-		if err := w.publish(t.Context(), &delivery{until: time.Now().Add(until)}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if want := []time.Duration{minPublish, minPublish, 20 * time.Second, maxPublish}; !slices.Equal(out.all, want) {
-		t.Errorf("publishing may take %s, want %s", out.all, want)
 	}
 }

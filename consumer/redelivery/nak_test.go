@@ -1,11 +1,10 @@
-package consumer
+package redelivery
 
 import (
 	"strconv"
 	"testing"
 	"time"
 
-	"statusworker/consumer/fleet"
 	"statusworker/schema"
 )
 
@@ -62,7 +61,7 @@ func TestDueSample(t *testing.T) {
 
 // Only who keeps others from their first poll is held back for longer than its guidance.
 func TestNaksTurn(t *testing.T) {
-	n := &naks{cfg: Config{MaxPollsPerSecond: 10}}
+	n := &Naks{cfg: Config{RateLimit: 10}}
 	for _, tt := range []struct {
 		waiting, fresh uint64
 		want           time.Duration
@@ -75,7 +74,7 @@ func TestNaksTurn(t *testing.T) {
 			t.Errorf("with %d waiting, %d of them fresh: %s, want %s", tt.waiting, tt.fresh, got, tt.want)
 		}
 	}
-	n.cfg.MaxPollsPerSecond = 0
+	n.cfg.RateLimit = 0
 	if got := n.turn(); got != 0 {
 		t.Errorf("without a budget: %s, want nothing", got)
 	}
@@ -106,15 +105,5 @@ func TestRefusedSample(t *testing.T) {
 	s.note("new", refusedEntry{refusals: row, noted: now.Add(2 * time.Minute)})
 	if len(s.known) != 1 {
 		t.Errorf("%d are remembered long after the others, want 1", len(s.known))
-	}
-}
-
-// The longest wait for the rate limit, for a refused reservation and for the broker's ack go into AckWait.
-func TestAckWaitAllowsForTheRateLimit(t *testing.T) {
-	if longest := fleet.Patience + refusedFor + ackTimeout; longest >= reserveAckWait {
-		t.Errorf("a delivery may take %s before it is acked, AckWait is %s", longest, reserveAckWait)
-	}
-	if n := (&naks{}).ackWait(0); fleet.Patience >= n {
-		t.Errorf("a delivery may wait %s for the rate limit, AckWait is %s and the poll interval", fleet.Patience, n)
 	}
 }

@@ -427,7 +427,7 @@ func (s *stage) startWith(client consumer.StatusClient, out consumer.OutcomePubl
 		}
 		out = p
 	}
-	w, err := consumer.New(s.ctx, s.js, s.mode, client, out, s.cfg)
+	w, err := consumer.New(s.ctx, adapter.New(s.js), s.mode, client, out, s.cfg)
 	if err != nil {
 		s.t.Fatal(err)
 	}

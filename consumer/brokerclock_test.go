@@ -7,38 +7,26 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/cmd/broker/adapter"
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
+	"statusworker/schema/broker"
 	"statusworker/statusclient/simulator"
 )
 
 // behindClock is a broker that is asked for its time while its clock is behind that by which schedules fire: as one
 // whose stream another server is about to lead.
 type behindClock struct {
-	jetstream.JetStream
+	consumer.Broker
 	behind *atomic.Int64
 }
 
-func (b behindClock) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
-	s, err := b.JetStream.Stream(ctx, name)
-	return behindStream{s, b.behind}, err
-}
-
-type behindStream struct {
-	jetstream.Stream
-	behind *atomic.Int64
-}
-
-func (b behindStream) Info(ctx context.Context, opts ...jetstream.StreamInfoOpt) (*jetstream.StreamInfo, error) {
-	info, err := b.Stream.Info(ctx, opts...)
-	if err == nil {
-		info.TimeStamp = info.TimeStamp.Add(-time.Duration(b.behind.Load()))
-	}
-	return info, err
+func (b behindClock) Stream(ctx context.Context, name string) (broker.StreamState, error) {
+	state, err := b.Broker.Stream(ctx, name)
+	state.Now = state.Now.Add(-time.Duration(b.behind.Load()))
+	return state, err
 }
 
 // What was reserved by one clock and falls due by another that is ahead is not polled too early by a worker that has
@@ -60,7 +48,7 @@ func TestBrokerClockStepsForward(t *testing.T) {
 		s.declare(schema.Chat, id)
 	}
 	s.vendor.OnPoll(func(p simulator.Poll) { behind.Store(0) })
-	w, err := consumer.New(s.ctx, behindClock{s.js, behind}, s.mode, s.client(), p, s.cfg)
+	w, err := consumer.New(s.ctx, behindClock{adapter.New(s.js), behind}, s.mode, s.client(), p, s.cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

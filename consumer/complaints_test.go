@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	logtest "github.com/sirupsen/logrus/hooks/test"
 
 	"statusworker/schema"
 )
@@ -80,4 +81,11 @@ func TestUnknownStatusIsNewOnce(t *testing.T) {
 	if u.first("one too many") || len(u.seen) != maxUnknownStatus {
 		t.Errorf("%d values are remembered, want no more than %d", len(u.seen), maxUnknownStatus)
 	}
+}
+
+// captureLog keeps what is logged.
+func captureLog() (*logrus.Logger, *logtest.Hook) {
+	log, hook := logtest.NewNullLogger()
+	log.SetLevel(logrus.DebugLevel)
+	return log, hook
 }

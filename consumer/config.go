@@ -13,6 +13,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"go.opentelemetry.io/otel/trace"
 
+	"statusworker/consumer/redelivery"
 	"statusworker/schema"
 	"statusworker/schema/lifecycle"
 )
@@ -96,7 +97,7 @@ type Config struct {
 	// MaxPollsPerSecond bounds the requests of the whole fleet: each worker takes an equal share; 0, the default, is no
 	// bound. All workers must be told the same number: each takes its share of its own.
 	MaxPollsPerSecond float64
-	// OverdueAfter is how long after its time a reservation is stored again; [OverdueAfter] by default.
+	// OverdueAfter is how long after its time a reservation is stored again; [redelivery.OverdueAfter] by default.
 	OverdueAfter time.Duration
 	// Host and Version are what the worker says of itself.
 	Host, Version string
@@ -106,6 +107,9 @@ type Config struct {
 	Observer Observer
 	// Tracer makes a span for each delivery that polls, and for the poll in it; nil, the default, makes none and costs nothing.
 	Tracer trace.Tracer
+	// Away tells whether the connection to the broker is lost for now. Whoever made the connection logs that: the worker
+	// logs no faults meanwhile. nil is never.
+	Away func() bool
 	// Log defaults to nothing.
 	Log logrus.FieldLogger
 	// Now and Jitter come from outside for tests. Jitter gives numbers in [0, 1).
@@ -143,7 +147,7 @@ func (c Config) withDefaults() Config {
 	defaults(&c.NotFoundGrace, 5*time.Minute)
 	defaults(&c.ShutdownTimeout, 20*time.Second)
 	defaults(&c.StretchLimit, 10*time.Minute)
-	defaults(&c.OverdueAfter, OverdueAfter)
+	defaults(&c.OverdueAfter, redelivery.OverdueAfter)
 	if c.Concurrency == 0 {
 		c.Concurrency = 64
 	}

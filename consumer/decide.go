@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"statusworker/consumer/breaker"
 	"statusworker/schema"
 )
 
@@ -25,8 +26,8 @@ type Facts struct {
 	Age time.Duration
 	// Refusals are those of the polls before this one, in a row.
 	Refusals schema.Refusals
-	// Others is what a refusal is compared with.
-	Others Others
+	// Others is what a refusal is compared with. Times are by the broker's clock.
+	Others breaker.Others
 	// NotFoundGrace is for how long the vendor must have refused an interaction before it is believed, Deadline how old
 	// the interaction may grow before it must have ended.
 	NotFoundGrace time.Duration
@@ -34,37 +35,6 @@ type Facts struct {
 	// FailedStatuses are statuses that the vendor's documentation does not know, and that end an interaction.
 	FailedStatuses []schema.Status
 }
-
-// Others is what a worker knows of the interactions that it polled lately. Times are by the broker's clock.
-type Others struct {
-	// RefusedAlike is how many interactions, this one among them, the vendor has refused with the same HTTP status since the
-	// last success.
-	RefusedAlike int
-	// AllRefused says that the worker rests because the vendor refuses all.
-	AllRefused bool
-	// Succeeded is when the vendor last gave an interaction a status; zero where it never did.
-	Succeeded time.Time
-	// Since is when the worker began to tell a refusal of one from a refusal of all. Refusals from before count for nothing.
-	Since time.Time
-	// Interval is the longest between two polls of one interaction.
-	Interval time.Duration
-}
-
-// refusedMany is how many interactions the vendor must have refused in the same way, with no success between them, before
-// refusals are doubted: then it is the address, the token's account, or the vendor itself.
-const refusedMany = 5
-
-// doubt tells whether refusals, the first of which came at that time, may be none of this interaction's. They are this one's
-// where the vendor has gone on for half of the grace to give others a status.
-func (o Others) doubt(first time.Time, grace time.Duration) bool {
-	if !o.Succeeded.IsZero() && o.Succeeded.Sub(first) >= refusedAmongOthers(o.Interval, grace) {
-		return false
-	}
-	return o.AllRefused || o.RefusedAlike >= refusedMany
-}
-
-// refusedAmongOthers is for how long the vendor must have gone on to give others a status.
-func refusedAmongOthers(interval, grace time.Duration) time.Duration { return max(interval, grace/2) }
 
 // refusalsToBelieve is at how many polls in a row the vendor must have refused an interaction before it is believed: one odd
 // answer, of a gateway or of a vendor that is just being deployed, ends nothing.
@@ -124,39 +94,6 @@ const (
 	// DeadLetter publishes a dead letter.
 	DeadLetter Action = "dead_letter"
 )
-
-// VendorFailure is what the vendor suffers from, as far as one poll shows. It is never an interaction's fault.
-type VendorFailure string
-
-// The kinds of trouble.
-const (
-	NoFailure    VendorFailure = ""
-	Unauthorized VendorFailure = "unauthorized"
-	Throttled    VendorFailure = "throttled"
-	Unavailable  VendorFailure = "unavailable"
-	// Refused: the vendor refuses many interactions in the same way, and gives no status for any. It is not known from
-	// one poll, see breaker.go.
-	Refused VendorFailure = "refused"
-)
-
-// VendorFailures lists all kinds of trouble.
-func VendorFailures() []VendorFailure {
-	return []VendorFailure{Unauthorized, Throttled, Unavailable, Refused}
-}
-
-// VendorFailureOf is the vendor's trouble that a poll with this fault shows. What the vendor says of one interaction, and a request
-// that was not sent, show none. A fault without a name is never the interaction's.
-func VendorFailureOf(f schema.Fault) VendorFailure {
-	switch {
-	case f == "", f == schema.FaultNotSent, f.Refusal():
-		return NoFailure
-	case f == schema.FaultUnauthorized:
-		return Unauthorized
-	case f == schema.FaultThrottled:
-		return Throttled
-	}
-	return Unavailable
-}
 
 // Decision says what to do and why.
 type Decision struct {
@@ -220,7 +157,7 @@ func decideRefusal(f Facts) Decision {
 	switch {
 	case refusals.Count < refusalsToBelieve, f.Now.Sub(refusals.Since) < f.NotFoundGrace:
 		return Decision{Action: Redeliver, Why: "refused, not confirmed", Refusals: refusals}
-	case f.Others.doubt(refusals.Since, f.NotFoundGrace):
+	case f.Others.Doubt(refusals.Since, f.NotFoundGrace):
 		return Decision{Action: Redeliver, Why: "refused, as others are", Refusals: refusals}
 	}
 	return Decision{Action: DeadLetter, Why: "refused", Reason: f.Fault.Reason(), Detail: fmt.Sprintf(
@@ -246,10 +183,4 @@ func decideStatus(f Facts) Decision {
 		return Decision{Action: Redeliver, Why: "pending, unknown", UnknownStatus: true}
 	}
 	return Decision{Action: Redeliver, Why: "pending"}
-}
-
-// Wait is how long an interaction of that age is held back at least: the guidance, or the share stretch of its age where
-// that is more, but never more than limit for that. A stretch of 0 is none.
-func Wait(interval, age time.Duration, stretch float64, limit time.Duration) time.Duration {
-	return max(interval, min(time.Duration(stretch*float64(age)), limit))
 }

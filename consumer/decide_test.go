@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"statusworker/consumer"
+	"statusworker/consumer/breaker"
 	"statusworker/schema"
 )
 
@@ -171,28 +172,28 @@ func TestDecideRefusals(t *testing.T) {
 		for _, tt := range []struct {
 			name   string
 			before schema.Refusals
-			others consumer.Others
+			others breaker.Others
 			after  schema.Refusals // none: it ends
 			why    string
 		}{
-			{"first", schema.Refusals{}, consumer.Others{RefusedAlike: 1}, refusals(want.code, 1, 0), "refused, not confirmed"},
-			{"second", refusals(want.code, 1, grace), consumer.Others{RefusedAlike: 1}, refusals(want.code, 2, grace), "refused, not confirmed"},
-			{"third, soon", refusals(want.code, 2, grace-1), consumer.Others{RefusedAlike: 1}, refusals(want.code, 3, grace-1), "refused, not confirmed"},
-			{"third", refusals(want.code, 2, grace), consumer.Others{RefusedAlike: 1}, schema.Refusals{}, "refused"},
-			{"many, soon", refusals(want.code, 50, grace-1), consumer.Others{RefusedAlike: 1}, refusals(want.code, 51, grace-1), "refused, not confirmed"},
-			{"third, some are refused", refusals(want.code, 2, grace), consumer.Others{RefusedAlike: 4}, schema.Refusals{}, "refused"},
-			{"third, many are refused", refusals(want.code, 2, grace), consumer.Others{RefusedAlike: 5}, refusals(want.code, 3, grace), "refused, as others are"},
-			{"third, all are refused", refusals(want.code, 2, grace), consumer.Others{RefusedAlike: 1, AllRefused: true}, refusals(want.code, 3, grace), "refused, as others are"},
+			{"first", schema.Refusals{}, breaker.Others{RefusedAlike: 1}, refusals(want.code, 1, 0), "refused, not confirmed"},
+			{"second", refusals(want.code, 1, grace), breaker.Others{RefusedAlike: 1}, refusals(want.code, 2, grace), "refused, not confirmed"},
+			{"third, soon", refusals(want.code, 2, grace-1), breaker.Others{RefusedAlike: 1}, refusals(want.code, 3, grace-1), "refused, not confirmed"},
+			{"third", refusals(want.code, 2, grace), breaker.Others{RefusedAlike: 1}, schema.Refusals{}, "refused"},
+			{"many, soon", refusals(want.code, 50, grace-1), breaker.Others{RefusedAlike: 1}, refusals(want.code, 51, grace-1), "refused, not confirmed"},
+			{"third, some are refused", refusals(want.code, 2, grace), breaker.Others{RefusedAlike: 4}, schema.Refusals{}, "refused"},
+			{"third, many are refused", refusals(want.code, 2, grace), breaker.Others{RefusedAlike: 5}, refusals(want.code, 3, grace), "refused, as others are"},
+			{"third, all are refused", refusals(want.code, 2, grace), breaker.Others{RefusedAlike: 1, AllRefused: true}, refusals(want.code, 3, grace), "refused, as others are"},
 			{"third, all are refused, others succeeded for half of the grace", refusals(want.code, 2, grace),
-				consumer.Others{RefusedAlike: 9, AllRefused: true, Succeeded: now.Add(-grace / 2), Interval: time.Minute}, schema.Refusals{}, "refused"},
+				breaker.Others{RefusedAlike: 9, AllRefused: true, Succeeded: now.Add(-grace / 2), Interval: time.Minute}, schema.Refusals{}, "refused"},
 			{"third, all are refused, others succeeded for less", refusals(want.code, 2, grace),
-				consumer.Others{RefusedAlike: 9, Succeeded: now.Add(-grace/2 - 1), Interval: time.Minute}, refusals(want.code, 3, grace), "refused, as others are"},
+				breaker.Others{RefusedAlike: 9, Succeeded: now.Add(-grace/2 - 1), Interval: time.Minute}, refusals(want.code, 3, grace), "refused, as others are"},
 			{"third, others succeeded for the grace, and not for an interval", refusals(want.code, 2, grace),
-				consumer.Others{RefusedAlike: 9, Succeeded: now, Interval: grace + 1}, refusals(want.code, 3, grace), "refused, as others are"},
-			{"third, and the worker watches since the first", refusals(want.code, 2, grace), consumer.Others{RefusedAlike: 1, Since: now.Add(-grace)}, schema.Refusals{}, "refused"},
-			{"third, and the worker watches since later", refusals(want.code, 2, grace), consumer.Others{RefusedAlike: 1, Since: now.Add(1 - grace)}, refusals(want.code, 1, 0), "refused, not confirmed"},
-			{"after others of another kind", refusals(400, 10, 2*grace), consumer.Others{RefusedAlike: 1}, refusals(want.code, 1, 0), "refused, not confirmed"},
-			{"by a clock that was set back", refusals(want.code, 2, -time.Hour), consumer.Others{RefusedAlike: 1}, refusals(want.code, 3, -time.Hour), "refused, not confirmed"},
+				breaker.Others{RefusedAlike: 9, Succeeded: now, Interval: grace + 1}, refusals(want.code, 3, grace), "refused, as others are"},
+			{"third, and the worker watches since the first", refusals(want.code, 2, grace), breaker.Others{RefusedAlike: 1, Since: now.Add(-grace)}, schema.Refusals{}, "refused"},
+			{"third, and the worker watches since later", refusals(want.code, 2, grace), breaker.Others{RefusedAlike: 1, Since: now.Add(1 - grace)}, refusals(want.code, 1, 0), "refused, not confirmed"},
+			{"after others of another kind", refusals(400, 10, 2*grace), breaker.Others{RefusedAlike: 1}, refusals(want.code, 1, 0), "refused, not confirmed"},
+			{"by a clock that was set back", refusals(want.code, 2, -time.Hour), breaker.Others{RefusedAlike: 1}, refusals(want.code, 3, -time.Hour), "refused, not confirmed"},
 		} {
 			f := facts("", fault)
 			f.StatusCode, f.FaultDetail, f.Refusals, f.Others = want.code, "what it said", tt.before, tt.others
@@ -235,20 +236,6 @@ func TestDecideRefusalsInARow(t *testing.T) {
 		}
 		if d := consumer.Decide(f); d.Refusals.Count != want {
 			t.Errorf("after %s there are %v, want %d", fault, d.Refusals, want)
-		}
-	}
-}
-
-func TestVendorFailureOf(t *testing.T) {
-	want := map[schema.Fault]consumer.VendorFailure{
-		"": consumer.NoFailure, schema.FaultNotFound: consumer.NoFailure, schema.FaultRejected: consumer.NoFailure, schema.FaultNotSent: consumer.NoFailure,
-		schema.FaultUnauthorized: consumer.Unauthorized, schema.FaultThrottled: consumer.Throttled,
-		schema.FaultUnavailable: consumer.Unavailable, schema.FaultNotAStatus: consumer.Unavailable, "invented tomorrow": consumer.Unavailable,
-	}
-	for _, fault := range append(schema.Faults(), "", "invented tomorrow") {
-		trouble, ok := want[fault]
-		if got := consumer.VendorFailureOf(fault); !ok || got != trouble {
-			t.Errorf("TroubleOf(%s) = %q, want %q", fault, got, trouble)
 		}
 	}
 }

@@ -8,41 +8,18 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"statusworker/consumer/breaker"
+	"statusworker/consumer/clock"
+	"statusworker/consumer/redelivery"
 	"statusworker/schema"
 	"statusworker/schema/lifecycle"
 )
 
-// delivery is one message that is due, from its receipt until it is settled.
+// delivery is a delivery of a lane.
 type delivery struct {
-	settlement
+	redelivery.Delivery
 	lane  *lane
-	asked time.Time // see job
 	probe bool
-
-	identifier string
-	// at is where the interaction is: which generation, and which poll this delivery stands for.
-	at lifecycle.Position
-	// origin is where its declared message was stored.
-	origin schema.Origin
-	// status is the last one known before this poll, and refusals are those of the polls before it; after this poll, with it.
-	status   schema.Status
-	refusals schema.Refusals
-	// panics is how many deliveries in a row made their worker panic.
-	panics int
-	// behind is how many deliveries the broker has after this one.
-	behind uint64
-	// sendBy is when the request must have left, until is how long publishing the outcome may take; by this process's
-	// clock.
-	sendBy, until time.Time
-	// reserved is the next poll, and firstDue when it falls due where the request does not take too long.
-	reserved reservation
-	firstDue time.Time
-	// due is when this poll fell due, by the broker's clock, or zero where nobody knows.
-	due time.Time
-	// wanted is when the worker that reserved this poll wanted it to fall due, by the broker's clock as it was then.
-	// Early says that it has fallen due too soon.
-	wanted time.Time
-	early  bool
 }
 
 var errTooLate = errors.New("the broker took so long to store the next reservation that this poll could no longer be made in time; the interaction is polled then")
@@ -51,33 +28,35 @@ var errTooLate = errors.New("the broker took so long to store the next reservati
 func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 	ctx, spans := w.trace(ctx, d)
 	defer func() { spans.end(err) }()
-	may, err := w.hold.begin(ctx, d)
+	verdict, err := w.redelivery.Begin(ctx, &d.Delivery)
 	if err != nil {
 		if bad := (*schema.MemberError)(nil); errors.As(err, &bad) {
 			return w.refuse(ctx, d, bad)
 		}
 		return err
 	}
-	if !may {
-		if d.early {
-			w.count.skipped.Add(1)
-		} else {
-			w.count.dropped.Add(1)
-		}
+	switch verdict {
+	case redelivery.Poll:
+	case redelivery.Early:
+		w.count.skipped.Add(1)
+		return nil
+	default:
+		w.count.dropped.Add(1)
+		w.declaredBefore(d, lifecycle.TakeIn(verdict))
 		return nil
 	}
-	tooLate := passed(d.sendBy, w.cfg.Now()) >= 0
+	tooLate := clock.Passed(d.SendBy, w.cfg.Now()) >= 0
 	if tooLate || !w.mayPoll(d) {
 		w.count.skipped.Add(1)
-		if tooLate && d.reserved.Sequence != 0 {
+		if tooLate && d.Reserved() {
 			w.complain("a slow broker", errTooLate)
 		}
 		return w.redeliver(ctx, d, time.Time{})
 	}
 
 	late := time.Duration(-1)
-	if !d.due.IsZero() {
-		late = max(0, w.clock.time().Sub(d.due))
+	if !d.Due.IsZero() {
+		late = max(0, w.clock.Now().Sub(d.Due))
 	}
 	began := w.cfg.Now()
 	polling, polled := spans.poll(ctx, d)
@@ -91,24 +70,24 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 		w.count.skipped.Add(1)
 	} else {
 		w.count.polls.Add(1)
-		w.oldest.note(d.lane.typ, facts.Age)
-		w.cfg.Observer.Polled(d.lane.typ, facts.Result(), took, late)
+		w.oldest.note(d.Type, facts.Age)
+		w.cfg.Observer.Polled(d.Type, facts.Result(), took, late)
 		// A poll that was cut off by a shutdown, given up here, or that failed because this process stood still says nothing
 		// about the vendor.
 		if ctx.Err() == nil && !errors.Is(err, context.Canceled) && !w.ownFailure(facts, began, took) {
 			w.report(d, facts, decision)
 			if renewed {
-				w.breaker.cut(Unauthorized)
+				w.breaker.Cut(breaker.Unauthorized)
 			}
 		}
 	}
 	if decision.Action == Redeliver { // of what could not be published, the row goes on
-		d.refusals = decision.Refusals
+		d.Refusals = decision.Refusals
 	}
 	if decision.UnknownStatus {
 		w.count.unknownStatusCount.Add(1)
 		if w.unknownStatus.first(facts.Status) {
-			fields := logrus.Fields{"status": schema.Quote(string(facts.Status)), "interaction": d.identifier, "type": d.lane.typ}
+			fields := logrus.Fields{"status": schema.Quote(string(facts.Status)), "interaction": d.Identifier, "type": d.Type}
 			for _, named := range w.cfg.FailedStatuses {
 				if strings.EqualFold(string(named), string(facts.Status)) {
 					fields["differs_in_case_from"] = string(named)
@@ -118,7 +97,7 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 		}
 	}
 	if facts.Fault == "" {
-		d.status = schema.Status(strings.TrimSpace(string(facts.Status))) // as a header gives it back
+		d.Status = schema.Status(strings.TrimSpace(string(facts.Status))) // as a header gives it back
 	}
 
 	if decision.Action == Redeliver {
@@ -133,34 +112,36 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 // turn to those behind it: one of them may be new, and show that the vendor works.
 func (w *Worker) mayPoll(d *delivery) bool {
 	if d.probe {
-		return d.behind == 0 || !w.breaker.passesOver(d.identifier, d.at.PolledBefore())
+		return d.Message.Pending == 0 || !w.breaker.PassesOver(d.Identifier, d.At.PolledBefore())
 	}
-	return w.breaker.mayPoll()
+	return w.breaker.MayPoll()
 }
 
 // maxDelay bounds for how long an interaction is held back because of a rest, or of the vendor's Retry-After. Both keep
 // the worker from polling anyway, while what is held back keeps other workers, and those that are started later, from it.
-const maxDelay = maxPause
+const maxDelay = breaker.MaxPause
 
 // redeliver ends a delivery after which the interaction waits. Until the rest is over it would only be found due, and
 // wait. At its deadline it is due at the latest, or at its next poll: whichever worker polls then may give it up.
 func (w *Worker) redeliver(ctx context.Context, d *delivery, notBefore time.Time) error {
-	notBefore = later(notBefore, w.breaker.over())
+	if over := w.breaker.Until(); over.After(notBefore) {
+		notBefore = over
+	}
 	most := w.cfg.Now().Add(maxDelay)
-	if deadline := w.clock.local(d.at.Generation.Add(w.cfg.Deadline)); deadline.Before(most) {
+	if deadline := w.clock.Local(d.At.Generation.Add(w.cfg.Deadline)); deadline.Before(most) {
 		most = deadline
 	}
 	if notBefore.After(most) {
 		notBefore = most
 	}
-	return w.hold.redeliver(ctx, d, notBefore)
+	return w.redelivery.Redeliver(ctx, &d.Delivery, notBefore)
 }
 
 // factsOf is what is known after a poll. Renewed says that the vendor refused a token that is not in use any more.
 func (w *Worker) factsOf(d *delivery, answer schema.Answer, err error) (facts Facts, renewed bool) {
-	now := w.clock.time()
+	now := w.clock.Now()
 	facts = Facts{
-		Status: answer.Status, ErrorMessage: answer.ErrorMessage, Now: now, Age: now.Sub(d.at.Generation), Refusals: d.refusals,
+		Status: answer.Status, ErrorMessage: answer.ErrorMessage, Now: now, Age: now.Sub(d.At.Generation), Refusals: d.Refusals,
 		NotFoundGrace: w.cfg.NotFoundGrace, Deadline: w.cfg.Deadline, FailedStatuses: w.cfg.FailedStatuses,
 	}
 	if err != nil {
@@ -170,10 +151,10 @@ func (w *Worker) factsOf(d *delivery, answer schema.Answer, err error) (facts Fa
 		}
 	}
 	if facts.Fault.Refusal() {
-		facts.Others = w.breaker.others(d.identifier, facts.StatusCode)
-		facts.Others.Since = w.clock.at(facts.Others.Since)
+		facts.Others = w.breaker.Others(d.Identifier, facts.StatusCode)
+		facts.Others.Since = w.clock.At(facts.Others.Since)
 		if !facts.Others.Succeeded.IsZero() {
-			facts.Others.Succeeded = w.clock.at(facts.Others.Succeeded)
+			facts.Others.Succeeded = w.clock.At(facts.Others.Succeeded)
 		}
 	}
 	return facts, renewed
@@ -181,13 +162,14 @@ func (w *Worker) factsOf(d *delivery, answer schema.Answer, err error) (facts Fa
 
 // report says how a poll went.
 func (w *Worker) report(d *delivery, f Facts, decision Decision) {
-	p := pollReport{
-		lane: d.lane.index, identifier: d.identifier, probe: d.probe, trouble: VendorFailureOf(f.Fault), until: f.RetryAt, detail: f.FaultDetail,
+	r := breaker.Report{
+		Lane: d.lane.index, Identifier: d.Identifier, Probe: d.probe, Failure: breaker.FailureOf(f.Fault), RetryAt: f.RetryAt,
+		Detail: f.FaultDetail,
 	}
 	if f.Fault.Refusal() {
-		p.refused, p.ended = max(f.StatusCode, 1), decision.Action == DeadLetter
+		r.Refused, r.Ended = max(f.StatusCode, 1), decision.Action == DeadLetter
 	}
-	w.breaker.report(p)
+	w.breaker.Report(r)
 }
 
 // ask makes the status request. While it is out, nobody else polls the interaction: it is given up where the next poll
@@ -195,16 +177,14 @@ func (w *Worker) report(d *delivery, f Facts, decision Decision) {
 func (w *Worker) ask(ctx context.Context, d *delivery) (schema.Answer, error) {
 	d.lane.polling.Add(1)
 	defer d.lane.polling.Add(-1)
-	ctx, giveUp := context.WithCancel(ctx)
-	defer giveUp()
-	let := w.hold.keep(ctx, d, giveUp)
+	ctx, let := w.redelivery.Keep(ctx, &d.Delivery)
 	defer let()
-	return w.status.Status(ctx, d.identifier, d.sendBy)
+	return w.status.Status(ctx, d.Identifier, d.SendBy)
 }
 
 // conclude publishes the outcome, waits for the broker's word that it is stored, and only then lets the interaction go.
 func (w *Worker) conclude(ctx context.Context, d *delivery, decision Decision, answer schema.Answer) error {
-	declared, err := w.hold.declaration(d)
+	declared, err := d.Declared()
 	if err != nil {
 		if bad := (*schema.MemberError)(nil); errors.As(err, &bad) {
 			return w.refuse(ctx, d, bad)
@@ -212,8 +192,8 @@ func (w *Worker) conclude(ctx context.Context, d *delivery, decision Decision, a
 		return err
 	}
 	o := schema.Outcome{
-		Identifier: d.identifier, Type: d.lane.typ, Answer: answer.Raw, AnswerPayload: answer.Payload, AnswerSize: answer.Size,
-		Declaration: declared.Declaration, Observed: w.clock.time(), Origin: d.origin,
+		Identifier: d.Identifier, Type: d.Type, Answer: answer.Raw, AnswerPayload: answer.Payload, AnswerSize: answer.Size,
+		Declaration: declared.Declaration, Observed: w.clock.Now(), Origin: d.Origin,
 	}
 	if o.Origin.Traceparent == "" {
 		o.Origin.Traceparent = declared.Traceparent
@@ -232,8 +212,8 @@ func (w *Worker) conclude(ctx context.Context, d *delivery, decision Decision, a
 	if err := w.publish(ctx, d, outcomes...); err != nil {
 		return err
 	}
-	w.cfg.Observer.Ended(d.lane.typ, w.clock.time().Sub(d.at.Generation))
-	return w.hold.finish(ctx, d)
+	w.cfg.Observer.Ended(d.Type, w.clock.Now().Sub(d.At.Generation))
+	return w.redelivery.Finish(ctx, &d.Delivery)
 }
 
 const (
@@ -247,7 +227,7 @@ const (
 
 // publish stores the outcomes while the delivery's time allows. Where that fails, the interaction is held back.
 func (w *Worker) publish(ctx context.Context, d *delivery, outcomes ...schema.Outcome) error {
-	bounded, cancel := context.WithTimeout(ctx, min(max(minPublish, d.until.Sub(w.cfg.Now())), maxPublish))
+	bounded, cancel := context.WithTimeout(ctx, min(max(minPublish, d.Until.Sub(w.cfg.Now())), maxPublish))
 	defer cancel()
 	if err := w.outcomes.Publish(bounded, outcomes...); err != nil {
 		return errors.Join(err, w.redeliver(ctx, d, time.Time{}))
@@ -257,41 +237,26 @@ func (w *Worker) publish(ctx context.Context, d *delivery, outcomes ...schema.Ou
 
 // refuse dead-letters a message that is no declared message.
 func (w *Worker) refuse(ctx context.Context, d *delivery, bad *schema.MemberError) error {
-	if err := w.publish(ctx, d, invalid(d, w.clock.time(), bad)); err != nil {
+	if err := w.publish(ctx, d, invalid(d, w.clock.Now(), bad)); err != nil {
 		return err
 	}
-	return w.hold.finish(ctx, d)
+	return w.redelivery.Finish(ctx, &d.Delivery)
 }
 
 // invalid is the dead letter of a message that is no declared message.
 func invalid(d *delivery, now time.Time, bad *schema.MemberError) schema.Outcome {
-	kind, _, _ := schema.SplitSubject(d.msg.Subject())
+	kind, _, _ := schema.SplitSubject(d.Message.Subject)
 	o := schema.Outcome{
-		Identifier: schema.DeadLetterToken(d.msg.Subject(), d.origin.Sequence),
-		Reason:     schema.InvalidMessage, Detail: bad.Error(), Observed: now, Origin: d.origin,
+		Identifier: schema.DeadLetterToken(d.Message.Subject, d.Origin.Sequence),
+		Reason:     schema.InvalidMessage, Detail: bad.Error(), Observed: now, Origin: d.Origin,
 	}
 	if t := schema.Type(kind); t.Valid() {
 		o.Type = t
 	}
-	if declaration := schema.TrimBOM(d.msg.Data()); schema.CheckJSON(declaration) == nil {
+	if declaration := schema.TrimBOM(d.Message.Data); schema.CheckJSON(declaration) == nil {
 		o.Declaration = declaration
 	} else {
-		o.Payload = d.msg.Data()
+		o.Payload = d.Message.Data
 	}
 	return o
-}
-
-// originOf reads where a message was stored from the message itself.
-func originOf(d *delivery) error {
-	meta, err := d.msg.Metadata()
-	if err != nil {
-		return err
-	}
-	d.origin = schema.Origin{
-		Stream: meta.Stream, Subject: d.msg.Subject(), Sequence: meta.Sequence.Stream, Deliveries: meta.NumDelivered,
-		Stored: meta.Timestamp, Traceparent: schema.Traceparent(d.msg.Headers()),
-	}
-	d.behind = meta.NumPending
-	d.at = lifecycle.Position{Generation: meta.Timestamp}
-	return nil
 }

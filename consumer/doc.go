@@ -1,116 +1,36 @@
 // Package consumer takes in declared messages, asks for the status of what is due, and sees to it that each interaction
-// ends in one outcome. It needs a broker (JetStream), somebody who asks the vendor ([StatusClient]) and somebody who
+// ends in one outcome. It needs a broker ([Broker]), somebody who asks the vendor ([StatusClient]) and somebody who
 // stores outcomes ([OutcomePublisher]).
 //
-// # Reserve, then poll
+// # One delivery
 //
-// A worker reserves the next poll of an interaction before it makes this one. The reservation is a message that the
-// broker keeps and publishes again by itself at a given time (a server-side schedule). It lies on a subject that
-// belongs to the interaction, and the broker stores it only if no other reservation of that interaction is there.
-//
-//	declared ──intake──▶ reservation 1 ··guidance··▶ due 1 ──▶ reserve 2, ack 1, poll
-//	                                                              │      └─ pending: nothing to do
-//	                                                              ▼
-//	                     reservation 2 ··guidance··▶ due 2 ──▶ reserve 3, ack 2, poll
-//	                                                              │      └─ terminal: publish the outcome,
-//	                                                              ▼         replace reservation 3 by a tombstone
-//	                     tombstone     ··guidance··▶ acked, no poll
-//
-// Why it is polite: who polls has stored a reservation first, and polls no later than one guidance and half a slack
-// before it falls due (the clock is looked at again after the broker's ack and when the request is written, and it is
-// not sent when it is too late; the half slack is for the way to the vendor). While it is pending, every other attempt
-// to reserve is refused, so nobody else polls. It ends by falling due, which is at least one guidance after the poll. So
-// two polls are at least one guidance apart, whoever crashes in between, however often a message is delivered, and
-// whatever a broker forgets about its consumers: it follows from what a stream has stored. A reservation may be
-// replaced, on the condition that it is still there, by one that falls due later: that only lengthens the wait. If a request
-// may outlast its reservation, the worker replaces that by a later one, so that two requests of one interaction are never
-// open. When the request ends, the worker moves the reservation back to its first due time, or to now if that has passed.
-//
-// Why nothing is lost: a message is acked only when another message of the same interaction is known to be stored: the
-// declared message when its first reservation is, a due message when the next reservation is. At the end the outcome is
-// stored first; then the reservation becomes a tombstone. A worker that dies anywhere leaves a reservation or an
-// unacked message, and the next one goes on from there.
-//
-// Why nothing happens twice: outcomes are stored by compare-and-set (package publisher). A worker that dies between
-// the outcome and the tombstone costs one more poll, whose outcome turns out to be there.
-//
-// # What a refusal means
-//
-// A refused reservation proves nothing by itself. On a replicated stream, one that has just fallen due may still be
-// seen for a moment; a worker that took the refusal for "somebody else polls" and acknowledged would lose the interaction.
-// So the pending reservation is read, from the stream's leader, and package lifecycle (under schema) says what it means. A
-// later one shows that somebody has taken over: the delivery is acknowledged and dropped. Anything else is tried again for a
-// second, and then left to the broker's redelivery.
-//
-// Every declared message may begin a generation, named by the moment at which it was stored. The first reservation of a
-// generation is made on the condition that neither a reservation nor a due message of the interaction is stored: declared
-// again while its poll is due, or out, an interaction has one chain of reservations all the same. The conditions cover all
-// types at once, so an identifier that was declared as audio and as chat has one chain, too.
-//
-// # The tombstone
-//
-// When an interaction has ended, its reservation is not deleted but replaced by a tombstone, which falls due like one
-// and is then acknowledged without a poll. Until then a stale copy of the last due message finds it pending and is dropped.
-// An interaction that is declared again meanwhile waits in its own stream until the tombstone is gone. It does not replace
-// it: a schedule that fires takes away all that lies on its subject, also what was stored there in its last instant.
-// (What replaces a reservation may be taken away like that too: then the due message is there, and one more poll is made.)
-//
-// # Clocks
-//
-// Reservations fall due by the clock of the stream's leader. The worker measures that clock against its own at the
-// start and every 30 s, and errs to the safe side by the time that the answer took (brokerClock). Between leaders whose
-// clocks differ, the slack of a reservation (a fifth of the guidance, at most a second) is the margin. Beyond it, what
-// falls due too soon waits at a worker that has measured both clocks. One that was started in between cannot know: keep
-// NTP running.
-//
-// # Delayed naks
-//
-// For servers whose schedules are not sound, the declared message itself is delivered again and again: in-progress on
-// receipt, poll, nak with a delay. It is polite unless the broker is killed, which forgets delays, and one consumer
-// stops re-delivering above some hundreds of arrivals a second. Which way is used is read from the streams that
-// `statusworker provision` made.
+// A lane of each interaction type pulls what is due, no more than there are free slots. A delivery begins, is polled,
+// decided ([Decide]) and settled. Before a poll it is certain that the interaction comes back for the next one, and
+// that nobody else polls meanwhile: package redelivery does that, by reservations or by delayed naks, and says why two
+// polls of one interaction are never too close, and why nothing is lost or done twice. The intake, a lane of its own,
+// makes the first reservation of what is declared. With delayed naks there is none.
 //
 // # What the vendor refuses
 //
-// A 404, or another 4xx that HTTP defines for the resource, may be about the interaction, and may be an odd answer of a gateway
-// or of a vendor that is just being deployed. It ends the interaction only when the same HTTP status has come at three
-// polls in a row, over the grace at least; the reservation carries the count. A reservation begins without it and gets it
-// after the poll, so that whatever is lost in between makes the count begin anew. With delayed naks each worker counts for
-// itself.
+// A 404, or another 4xx that HTTP defines for the resource, may be about the interaction, and may be an odd answer of a
+// gateway or of a vendor that is just being deployed. It ends the interaction only when the same HTTP status has come
+// at three polls in a row, over the grace at least; the reservation carries the count. A reservation begins without it
+// and gets it after the poll, so that whatever is lost in between makes the count begin anew. With delayed naks each
+// worker counts for itself.
 //
-// It ends nothing where the vendor refuses five or more interactions in the same way and none has succeeded since, unless
-// others had a status for half of the grace after this one's first refusal: otherwise it is the base URL, the account of the
-// token, or the vendor. Such a worker rests, with a cause of its own. What was refused before
-// the worker began to watch, at its start or at the end of such a rest, counts for nothing.
+// It ends nothing where the vendor refuses five or more interactions in the same way and none has succeeded since,
+// unless others had a status for half of the grace after this one's first refusal: otherwise it is the base URL, the
+// account of the token, or the vendor. Such a worker pauses, with a cause of its own. What was refused before the
+// worker began to watch, at its start or at the end of such a pause, counts for nothing.
 //
-// # The vendor's trouble
+// # The vendor's failures
 //
-// A worker rests when three interactions fail without a success between them, at once on 429, and after three polls in a row with
-// a refused token: it pulls nothing that polls, for 1 s at first and up to 5 min, or until the vendor's Retry-After. Then one
-// poll at a time may try. What is due waits with the broker meanwhile. No interaction fails by it before its deadline.
-//
-// A rest is no longer than half a second for each interaction that met trouble, and a probe of one that was polled before leaves
-// its turn to what is due behind it, once a rest: where some interactions always fail, a new one soon shows that the vendor
-// works.
-//
-// A vendor that is unavailable is believed when nothing has succeeded for a second as well, or 64 interactions have
-// failed: where only one type of interaction fails, the others' successes keep the worker working, and what fails is polled
-// at its interval. A rest because of a refused token ends when the token file has another.
-//
-// The state machine is our own (breaker.go). Of the circuit breakers that there are, sony/gobreaker (v2.4) opens for one
-// fixed time: neither Retry-After nor a growing rest can be had from it, and nobody is told when it half-opens.
-// failsafe-go (v0.9) can compute each delay, but leaves growing, its reset and the cause of a rest to the caller, hands out
-// permits without a way to wait for one, and counts the result of a poll that was out before the rest like that of a
-// probe. What both would spare us is a state and a counter; all that is hard to get right would stand around them. The lengths
-// of the rests are backoff/v4's.
+// A worker pauses when the vendor fails, and then polls one at a time until the vendor answers: see package breaker.
+// What is due waits with the broker meanwhile. No interaction fails by it before its deadline. A pause because of a
+// refused token ends when the token file has another.
 //
 // # The fleet
 //
-// A worker announces itself every 3 s in a key-value bucket that forgets after 10 s. With a rate limit of polls per second it
-// takes an equal share among those who are there. Shares shrink at once and grow late: a worker that joins polls nothing until
-// all others must have seen it, and the share of one that died is taken when its announcement has gone, 13 s later at worst. A worker
-// that cannot read the bucket keeps its last share.
-//
-// A lane pulls no more than the rate limit lets it poll within a second, or one. What was pulled waits 4 s for its turn at
-// most, and is handed back otherwise: AckWait never runs out over it.
+// A worker announces itself, and with a rate limit it takes an equal share among the workers that are there: see
+// package fleet.
 package consumer

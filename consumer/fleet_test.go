@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/consumer"
+	"statusworker/consumer/breaker"
 	"statusworker/schema"
 	"statusworker/statusclient"
 	"statusworker/statusclient/simulator"
@@ -106,7 +107,7 @@ func TestWorkersAnnounceThemselves(t *testing.T) {
 			return states(all, schema.Paused)+states(all, schema.Probing) > 0
 		})
 		for _, a := range all {
-			if a.State != schema.Working && (a.Cause != string(consumer.Unauthorized) || a.Until == nil || a.Detail == "") {
+			if a.State != schema.Working && (a.Cause != string(breaker.Unauthorized) || a.Until == nil || a.Detail == "") {
 				t.Errorf("it says %+v, want why, until when, and what the vendor said", a)
 			}
 		}
@@ -275,7 +276,7 @@ func TestTokenRotation(t *testing.T) {
 	s.seen.wait(s.ctx, n)
 	s.vendor.SetToken(renewed)
 	declare()
-	rests := func(why string, is func(consumer.BreakerState) bool) consumer.BreakerState {
+	rests := func(why string, is func(breaker.State) bool) breaker.State {
 		t.Helper()
 		for {
 			if now := r.Breaker(); is(now) {
@@ -288,12 +289,12 @@ func TestTokenRotation(t *testing.T) {
 			}
 		}
 	}
-	first := rests("the worker does not rest", func(now consumer.BreakerState) bool { return now.State != schema.Working })
-	if first.Cause != consumer.Unauthorized {
+	first := rests("the worker does not rest", func(now breaker.State) bool { return now.State != schema.Working })
+	if first.Cause != breaker.Unauthorized {
 		t.Errorf("it rests because of %q", first.Cause)
 	}
 	// All that was out has come in when a probe has been refused.
-	rests("no probe was refused", func(now consumer.BreakerState) bool {
+	rests("no probe was refused", func(now breaker.State) bool {
 		return now.State == schema.Paused && now.Until.Sub(first.Until) > time.Second
 	})
 	write("..v2", renewed)

@@ -8,21 +8,19 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
-	"statusworker/cmd/broker/permission"
+	"statusworker/consumer/clock"
+	"statusworker/consumer/redelivery"
 	"statusworker/schema"
+	"statusworker/schema/broker"
 	"statusworker/schema/lifecycle"
 )
 
 // lane is one consumer whose deliveries are worked on: those of one interaction type, or the intake.
 type lane struct {
-	index    int
-	stream   string
-	name     string
-	consumer jetstream.Consumer
-	puller   *puller
+	index  int
+	stream string
+	name   string
+	puller broker.Puller
 	// typ is the interaction type; empty for the intake, whose deliveries do not poll.
 	typ      schema.Type
 	interval time.Duration
@@ -46,12 +44,13 @@ type heartbeat struct {
 func (b *heartbeat) sign(now time.Time) { b.last.Store(now.UnixNano()) }
 
 func (w *Worker) addLane(ctx context.Context, stream, name string, t schema.Type, handle func(context.Context, *delivery) error) error {
-	c, err := w.js.Consumer(ctx, stream, name)
+	state, err := w.broker.Consumer(ctx, stream, name)
 	if err != nil {
-		return fmt.Errorf("reading consumer %s/%s: %w", stream, name, err)
+		return err
 	}
 	w.lanes = append(w.lanes, &lane{
-		index: len(w.lanes), stream: stream, name: name, consumer: c, puller: newPuller(w.js, stream, name), typ: t, interval: w.cfg.Intervals.Of(t), ackWait: c.CachedInfo().Config.AckWait, handle: handle,
+		index: len(w.lanes), stream: stream, name: name, puller: w.broker.Puller(stream, name), typ: t,
+		interval: w.cfg.Intervals.Of(t), ackWait: state.AckWait, handle: handle,
 	})
 	return nil
 }
@@ -75,7 +74,7 @@ const (
 // pull takes deliveries from a lane's consumer, no more than there are free slots, and has them worked on until ctx
 // ends. An error means that the lane cannot go on.
 func (w *Worker) pull(ctx, work context.Context, l *lane) error {
-	defer l.puller.close()
+	defer l.puller.Close()
 	busy := false // the last pull found as much as it asked for
 	for ctx.Err() == nil {
 		l.heartbeat.sign(w.cfg.Now())
@@ -83,16 +82,16 @@ func (w *Worker) pull(ctx, work context.Context, l *lane) error {
 		room := maxPull
 		if l.typ != "" {
 			l.heartbeat.parked.Store(true)
-			if room = w.limiter.room(ctx); room == 0 {
+			if room = w.limiter.Room(ctx, maxPull); room == 0 {
 				return nil
 			}
 			var err error
-			probe, err = w.breaker.admit(ctx, l.index)
+			probe, err = w.breaker.Admit(ctx, l.index)
 			l.heartbeat.sign(w.cfg.Now())
 			l.heartbeat.parked.Store(false)
 			if err != nil {
 				if probe {
-					w.breaker.release()
+					w.breaker.Release()
 				}
 				return nil
 			}
@@ -109,7 +108,7 @@ func (w *Worker) pull(ctx, work context.Context, l *lane) error {
 		}
 		if n == 0 {
 			if probe {
-				w.breaker.release()
+				w.breaker.Release()
 			}
 			return nil
 		}
@@ -144,7 +143,7 @@ func (w *Worker) pullOnce(ctx, work context.Context, l *lane, n int, noWait, pro
 	defer func() {
 		w.slots.give(l.index, n-found)
 		if probe && found == 0 {
-			w.breaker.release()
+			w.breaker.Release()
 		}
 	}()
 	wait := pullWait
@@ -154,17 +153,12 @@ func (w *Worker) pullOnce(ctx, work context.Context, l *lane, n int, noWait, pro
 	case probe:
 		wait = probeWait
 	}
-	asked, mark := w.cfg.Now(), permission.Begin(w.js.Conn())
-	err = l.puller.pull(n, wait, func(msg jetstream.Msg) {
+	asked := w.cfg.Now()
+	err = l.puller.Pull(n, wait, func(msg broker.Delivery) {
 		found++
 		w.deliveries.Add(1)
 		w.jobs <- job{ctx: ctx, lane: l, msg: msg, asked: asked, probe: probe}
 	})
-	if err != nil {
-		if denied := mark.Denied(l.puller.subject); denied != nil {
-			err = fmt.Errorf("%w: %w", err, denied)
-		}
-	}
 	return found, err
 }
 
@@ -177,8 +171,8 @@ func (w *Worker) judgePull(ctx context.Context, l *lane, err error) error {
 	}
 	why := err.Error()
 	l.trouble.Store(&why)
-	if errors.Is(err, nats.ErrConnectionClosed) {
-		return fmt.Errorf("pulling from %s/%s: %w", l.stream, l.name, err)
+	if errors.Is(err, broker.ErrClosed) {
+		return err
 	}
 	// A deleted consumer has nobody to answer, but so does a cluster that is electing: only a leader's "not found",
 	// three times, is believed.
@@ -190,21 +184,21 @@ func (w *Worker) judgePull(ctx context.Context, l *lane, err error) error {
 		}
 		l.heartbeat.sign(w.cfg.Now())
 		ask, cancel := context.WithTimeout(ctx, 3*time.Second)
-		_, infoErr := l.consumer.Info(ask)
+		_, infoErr := w.broker.Consumer(ask, l.stream, l.name)
 		cancel()
 		switch {
-		case errors.Is(infoErr, nats.ErrConnectionClosed):
-			return fmt.Errorf("pulling from %s/%s: %w", l.stream, l.name, infoErr)
-		case errors.Is(infoErr, jetstream.ErrConsumerNotFound), errors.Is(infoErr, jetstream.ErrStreamNotFound):
+		case errors.Is(infoErr, broker.ErrClosed):
+			return infoErr
+		case errors.Is(infoErr, broker.ErrConsumerNotFound), errors.Is(infoErr, broker.ErrStreamNotFound):
 			if notFound++; notFound == 3 {
 				return fmt.Errorf("consumer %s/%s was deleted while the worker used it: run `statusworker provision`, then start the worker again: %w", l.stream, l.name, infoErr)
 			}
 		case infoErr == nil:
-			w.complain("pull", fmt.Errorf("pulling from %s/%s: %w", l.stream, l.name, err))
+			w.complain("pull", err)
 			return nil
 		default:
 			notFound = 0
-			w.complain("pull", fmt.Errorf("pulling from %s/%s: %w", l.stream, l.name, err))
+			w.complain("pull", err)
 		}
 	}
 }
@@ -213,7 +207,7 @@ func (w *Worker) judgePull(ctx context.Context, l *lane, err error) error {
 type job struct {
 	ctx   context.Context // ends when the worker is told to stop
 	lane  *lane
-	msg   jetstream.Msg
+	msg   broker.Delivery
 	asked time.Time // when it was asked for: the broker has not delivered it before
 	probe bool
 }
@@ -224,17 +218,18 @@ func (w *Worker) work(work context.Context, j job) {
 	defer w.deliveries.Done()
 	defer w.slots.give(l.index, 1)
 	if j.probe {
-		defer w.breaker.release()
+		defer w.breaker.Release()
 	}
-	d := &delivery{settlement: settlement{msg: msg}, lane: l, asked: j.asked, probe: j.probe}
+	d := &delivery{Delivery: redelivery.Receive(w.broker, msg, j.asked), lane: l, probe: j.probe}
+	d.Type, d.Interval = l.typ, l.interval
 	if ctx.Err() != nil { // it arrived after the worker was told to stop
-		w.giveBack(d, d.handBack)
+		w.giveBack(d, d.HandBack)
 		return
 	}
-	if l.typ != "" && !lifecycle.IsTombstone(msg.Headers()) {
-		if wait := w.limiter.take(ctx); wait > 0 {
+	if l.typ != "" && !lifecycle.IsTombstone(msg.Header) {
+		if wait := w.limiter.Take(ctx); wait > 0 {
 			w.count.skipped.Add(1)
-			w.giveBack(d, func() error { return d.nakAfter(wait) })
+			w.giveBack(d, func() error { return d.NakAfter(wait) })
 			return
 		}
 	}
@@ -242,7 +237,7 @@ func (w *Worker) work(work context.Context, j job) {
 		if r := recover(); r != nil {
 			w.count.panics.Add(1)
 			w.count.faults.Add(1)
-			w.log.WithField("subject", schema.Quote(msg.Subject())).WithField("panic", fmt.Sprint(r)).
+			w.log.WithField("subject", schema.Quote(msg.Subject)).WithField("panic", fmt.Sprint(r)).
 				WithField("stack", string(debug.Stack())).Error("delivery panicked")
 			if err := w.panicked(work, l, d, panicAt(r)); err != nil {
 				w.complain("panic", err)
@@ -266,7 +261,7 @@ func (w *Worker) work(work context.Context, j job) {
 // giveBack lets go of a delivery that was not worked on, by a nak. Where AckWait is over, the nak would count for the
 // delivery that another worker has got meanwhile, and has perhaps polled by: then nothing is sent.
 func (w *Worker) giveBack(d *delivery, nak func() error) {
-	if passed(d.asked, w.cfg.Now()) >= d.lane.ackWait {
+	if clock.Passed(d.Asked, w.cfg.Now()) >= d.lane.ackWait {
 		return
 	}
 	if err := nak(); err != nil {

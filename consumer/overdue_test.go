@@ -12,19 +12,21 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/adapter"
 	"statusworker/consumer"
+	"statusworker/consumer/redelivery"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )
 
 // overdue are the reservations whose time passed by half a second: a broker that is well has published them.
-func (s *stage) overdue() (found []consumer.Overdue) {
+func (s *stage) overdue() (found []redelivery.Overdue) {
 	s.t.Helper()
 	polls, err := s.js.Stream(s.ctx, schema.StreamPolls)
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	for o, err := range consumer.FindOverdue(s.ctx, s.js, polls.CachedInfo().TimeStamp, 500*time.Millisecond) {
+	for o, err := range redelivery.FindOverdue(s.ctx, adapter.New(s.js), polls.CachedInfo().TimeStamp, 500*time.Millisecond) {
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -214,7 +216,7 @@ func TestFindOverdueReadsFew(t *testing.T) {
 	}
 	find := func(at time.Time) (found []string) {
 		t.Helper()
-		for o, err := range consumer.FindOverdue(s.ctx, s.js, at, time.Minute) {
+		for o, err := range redelivery.FindOverdue(s.ctx, adapter.New(s.js), at, time.Minute) {
 			if err != nil {
 				t.Fatal(err)
 			}

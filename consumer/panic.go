@@ -5,21 +5,16 @@ import (
 	"fmt"
 	"path"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
+	"statusworker/consumer/redelivery"
 	"statusworker/schema"
 	"statusworker/schema/lifecycle"
 )
 
 const (
-	// maxPanics is at how many deliveries in a row an interaction may make its worker panic. Then it becomes a dead
-	// letter.
-	maxPanics = 3
 	// maxFrames is how many functions of the stack the dead letter has.
 	maxFrames = 8
 	// maxPanicText is how many bytes of the panic's own text it has.
@@ -38,77 +33,65 @@ func (w *Worker) panicked(ctx context.Context, l *lane, d *delivery, cause strin
 			err = fmt.Errorf("a delivery on %s panicked again while it was ended: %v", l.name, again)
 		}
 	}()
-	if d.origin.Stream == "" {
-		if err := originOf(d); err != nil {
-			return err
-		}
-	}
-	d.lane = l // the intake works with that of the interaction's type
-	reserved := d.reserved.Sequence != 0
+	reserved := d.Reserved()
 	switch {
 	case reserved:
-		d.panics++
-	case d.settled:
+		d.Panics++
+	case d.Settled():
 		return nil // the interaction is in another stored message
 	default:
-		d.panics = w.panics.add(messageOf(d))
+		d.Panics = w.panics.add(messageOf(d))
 	}
-	switch age := w.clock.time().Sub(d.at.Generation); {
-	case d.panics >= maxPanics || age > w.cfg.Deadline:
+	switch age := w.clock.Now().Sub(d.At.Generation); {
+	case d.Panics >= redelivery.MaxPanics || age > w.cfg.Deadline:
 		return w.internalError(ctx, l, d, cause)
 	case reserved || w.Mode() == Nak:
 		return w.redeliver(ctx, d, time.Time{})
 	}
-	w.giveBack(d, func() error { return d.nakAfter(w.cfg.Intervals.Shortest()) })
+	w.giveBack(d, func() error { return d.NakAfter(w.cfg.Intervals.Shortest()) })
 	return nil
 }
 
 // internalError dead-letters an interaction that makes workers panic. It touches no more of its message than it must.
 func (w *Worker) internalError(ctx context.Context, l *lane, d *delivery, cause string) error {
-	d.identifier = schema.DeadLetterToken(d.msg.Subject(), d.origin.Sequence)
+	d.Identifier = schema.DeadLetterToken(d.Message.Subject, d.Origin.Sequence)
 	if l.typ == "" {
 		if over, err := w.goesOnElsewhere(ctx, d); err != nil || over {
 			return err
 		}
 	}
 	o := schema.Outcome{
-		Identifier: d.identifier, Reason: schema.InternalError, Observed: w.clock.time(), Origin: d.origin,
-		Detail: fmt.Sprintf("a worker panicked at %d deliveries of it in a row: %s", d.panics, cause),
+		Identifier: d.Identifier, Reason: schema.InternalError, Observed: w.clock.Now(), Origin: d.Origin,
+		Detail: fmt.Sprintf("a worker panicked at %d deliveries of it in a row: %s", d.Panics, cause),
 	}
-	if kind, _, _ := schema.SplitSubject(d.msg.Subject()); schema.Type(kind).Valid() {
+	if kind, _, _ := schema.SplitSubject(d.Message.Subject); schema.Type(kind).Valid() {
 		o.Type = schema.Type(kind)
 	}
 	if declared, ok := declarationOf(d); ok {
 		o.Declaration, o.Success = declared.Declaration, declared.Destinations()
 	} else {
-		o.Payload = d.msg.Data()
+		o.Payload = d.Message.Data
 	}
 	if err := w.publish(ctx, d, o); err != nil {
 		return err
 	}
 	if l.typ != "" {
-		w.cfg.Observer.Ended(l.typ, w.clock.time().Sub(d.at.Generation))
+		w.cfg.Observer.Ended(l.typ, w.clock.Now().Sub(d.At.Generation))
 	}
-	return w.hold.finish(ctx, d)
+	return w.redelivery.Finish(ctx, &d.Delivery)
 }
 
 // goesOnElsewhere acknowledges a declared message that begins no generation, or that was taken in before the panic, and tells
 // whether it did.
 func (w *Worker) goesOnElsewhere(ctx context.Context, d *delivery) (bool, error) {
-	snapshot, err := w.stored.around(ctx, d, w.clock.time().Sub(d.at.Generation))
+	verdict, err := w.reservations.Judge(ctx, &d.Delivery)
 	if err != nil {
 		return false, err
 	}
-	if snapshot.Reservation, err = w.stored.reservation(ctx, d.identifier); err != nil {
-		return false, err
-	}
-	if snapshot.Due, err = w.stored.due(ctx, d.identifier); err != nil {
-		return false, err
-	}
-	switch verdict, _ := snapshot.TakeIn(declaredOf(d)); verdict {
+	switch verdict {
 	case lifecycle.TakenIn, lifecycle.Twice, lifecycle.Processed:
 		w.declaredBefore(d, verdict)
-		return true, d.ack()
+		return true, d.Ack()
 	}
 	return false, nil
 }
@@ -120,7 +103,7 @@ func declarationOf(d *delivery) (declared schema.Declared, ok bool) {
 			ok = false
 		}
 	}()
-	declared, err := schema.DecodeFrom(d.msg.Subject(), d.msg.Data())
+	declared, err := d.Declared()
 	return declared, err == nil
 }
 
@@ -144,19 +127,6 @@ func panicAt(recovered any) string {
 	return strings.Join(at, ", at ")
 }
 
-// panicsIn is how often the polls before made their worker panic, by the headers of a due message.
-func panicsIn(h nats.Header) int {
-	text := h.Get(schema.HeaderPanics)
-	if text == "" { // as nearly always
-		return 0
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		return 0
-	}
-	return min(max(n, 0), maxPanics)
-}
-
 // messageKey names a stored message.
 type messageKey struct {
 	stream   string
@@ -164,11 +134,7 @@ type messageKey struct {
 }
 
 func messageOf(d *delivery) messageKey {
-	meta, err := d.msg.Metadata()
-	if err != nil {
-		return messageKey{} // every delivery has them: originOf has read them
-	}
-	return messageKey{meta.Stream, meta.Sequence.Stream}
+	return messageKey{d.Message.Stream, d.Message.Sequence}
 }
 
 // panicCounts remembers how often messages made this worker panic in a row.
@@ -189,8 +155,8 @@ func (p *panicCounts) add(m messageKey) int {
 
 // forgetPanics ends a row of panics: this delivery has made none.
 func (w *Worker) forgetPanics(d *delivery) {
-	d.panics = 0
-	if d.reserved.Sequence == 0 {
+	d.Panics = 0
+	if !d.Reserved() {
 		w.panics.forget(d)
 	}
 }

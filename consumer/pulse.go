@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"statusworker/consumer/clock"
 	"statusworker/schema"
 )
 
@@ -13,6 +14,8 @@ const (
 	// minStandstill is how long this process must have stood still before a request that failed meanwhile says nothing
 	// about the vendor.
 	minStandstill = 3 * time.Second
+	// logStandstill is how often standstills are logged.
+	logStandstill = 5 * time.Minute
 )
 
 // pulse notices that this process stood still: it was stopped, its machine was suspended or starved. Time-outs run out
@@ -47,7 +50,7 @@ func (p *pulse) stoodStill(after time.Time) time.Duration {
 	now := p.now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if gap := passed(p.last, now); !p.last.IsZero() && gap >= minStandstill {
+	if gap := clock.Passed(p.last, now); !p.last.IsZero() && gap >= minStandstill {
 		p.lasted, p.until = gap, now
 	}
 	p.last = now
@@ -61,7 +64,7 @@ func (p *pulse) stoodStill(after time.Time) time.Duration {
 func (p *pulse) mayLog() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now := p.now(); p.logged.IsZero() || now.Sub(p.logged) >= tellEvery {
+	if now := p.now(); p.logged.IsZero() || now.Sub(p.logged) >= logStandstill {
 		p.logged = now
 		return true
 	}

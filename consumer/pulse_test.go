@@ -13,6 +13,7 @@ import (
 	logtest "github.com/sirupsen/logrus/hooks/test"
 
 	"statusworker/consumer"
+	"statusworker/consumer/breaker"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )
@@ -78,7 +79,7 @@ func TestStandstillIsNotTheVendorsFailure(t *testing.T) {
 			}
 			w := s.startWith(h, nil)
 			s.until("the requests", func() bool { return w.Stats().Waits >= hangingMany })
-			if rests := w.Stats().Pauses[consumer.Unavailable] > 0; rests != tt.rests {
+			if rests := w.Stats().Pauses[breaker.Unavailable] > 0; rests != tt.rests {
 				t.Errorf("after %d requests it rests: %v, want %v (%+v)", h.asked.Load(), rests, tt.rests, w.Breaker())
 			}
 			stood := 0

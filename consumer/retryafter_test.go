@@ -8,6 +8,7 @@ import (
 	"github.com/google/uuid"
 
 	"statusworker/consumer"
+	"statusworker/consumer/breaker"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )
@@ -19,7 +20,7 @@ func (s *stage) throttled() (identifier string) {
 	s.vendor.Declare(identifier, simulator.Never().With(simulator.Throttle(time.Hour).On(1, 1)))
 	s.declare(schema.Chat, identifier)
 	w := s.start()
-	s.until("the pause", func() bool { return w.Breaker().Cause == consumer.Throttled && w.Stats().Waits > 0 })
+	s.until("the pause", func() bool { return w.Breaker().Cause == breaker.Throttled && w.Stats().Waits > 0 })
 	w.stop()
 	<-w.done
 	return identifier

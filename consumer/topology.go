@@ -5,6 +5,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/consumer/redelivery"
 	"statusworker/schema"
 	"statusworker/schema/topology"
 )
@@ -79,10 +80,9 @@ func Topology(cfg Config, c Choices) topology.Set {
 			declared.Subjects = append(declared.Subjects, schema.DeclaredSubject(t, "*"))
 		}
 		s := topology.Set{Streams: []jetstream.StreamConfig{declared, workers(c)}}
-		n := naks{cfg: cfg}
 		for _, t := range schema.Types() {
 			s.Consumers = append(s.Consumers, consumer(schema.StreamDeclared, schema.PollConsumer(t), schema.DeclaredSubject(t, "*"),
-				n.ackWait(cfg.Intervals.Of(t)), -1))
+				redelivery.NakAckWait(cfg.Intervals.Of(t), cfg.RequestTimeout), -1))
 		}
 		s.Unwanted = append(s.Unwanted, unwanted(schema.ConsumerIntake))
 		return s

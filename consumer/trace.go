@@ -40,14 +40,14 @@ func (w *Worker) trace(ctx context.Context, d *delivery) (context.Context, *span
 	if w.cfg.Tracer == nil {
 		return ctx, nil
 	}
-	kind, identifier, _ := schema.SplitSubject(d.msg.Subject())
+	kind, identifier, _ := schema.SplitSubject(d.Message.Subject)
 	options := []trace.SpanStartOption{
 		trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindConsumer),
 		trace.WithAttributes(attrSystem.String("nats"), attrOperation.String("process"), attrKind.String("process"),
-			attrSubject.String(d.msg.Subject()), attrTemplate.String(d.lane.template()), attrConsumer.String(d.lane.name),
-			attrSize.Int(len(d.msg.Data())), attrInteraction.String(identifier)),
+			attrSubject.String(d.Message.Subject), attrTemplate.String(d.lane.template()), attrConsumer.String(d.lane.name),
+			attrSize.Int(len(d.Message.Data)), attrInteraction.String(identifier)),
 	}
-	if link, ok := linkTo(schema.Traceparent(d.msg.Headers())); ok {
+	if link, ok := linkTo(schema.Traceparent(d.Message.Header)); ok {
 		options = append(options, trace.WithLinks(link))
 	}
 	if kind == "" {
@@ -84,7 +84,7 @@ func (s *spans) poll(ctx context.Context, d *delivery) (context.Context, func(Fa
 		return ctx, func(Facts) {}
 	}
 	ctx, span := s.tracer.Start(ctx, "poll", trace.WithSpanKind(trace.SpanKindClient),
-		trace.WithAttributes(attrInteraction.String(d.identifier), attrPoll.Int64(int64(d.at.Number))))
+		trace.WithAttributes(attrInteraction.String(d.Identifier), attrPoll.Int64(int64(d.At.Number))))
 	return ctx, func(f Facts) {
 		span.SetAttributes(attrResult.String(string(f.Result())))
 		if f.Fault != "" {

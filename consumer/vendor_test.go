@@ -12,6 +12,7 @@ import (
 	"github.com/google/uuid"
 
 	"statusworker/consumer"
+	"statusworker/consumer/breaker"
 	"statusworker/schema"
 	"statusworker/statusclient"
 	"statusworker/statusclient/simulator"
@@ -120,12 +121,12 @@ func TestAllRefusedEndsNothing(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		fault simulator.Fault
-		cause consumer.VendorFailure
+		cause breaker.Failure
 	}{
-		"no such resource": {simulator.NoSuchResource(), consumer.Refused},
-		"the vendor's 404": {simulator.Refusal(404), consumer.Refused},
-		"a page":           {simulator.Page(404), consumer.Unavailable},
-		"credit gone":      {simulator.Refusal(402), consumer.Unavailable},
+		"no such resource": {simulator.NoSuchResource(), breaker.Refused},
+		"the vendor's 404": {simulator.Refusal(404), breaker.Refused},
+		"a page":           {simulator.Page(404), breaker.Unavailable},
+		"credit gone":      {simulator.Refusal(402), breaker.Unavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -371,7 +372,7 @@ func TestRefusalsThatSpreadEndNothing(t *testing.T) {
 	s.vendor.SetFaults(simulator.NoSuchResource())
 	// For longer than the grace, and the worker knows.
 	if err := s.vendor.Wait(s.ctx, func(v *simulator.Simulator) bool {
-		return w.Breaker().Cause == consumer.Refused && time.Since(v.Polls()[0].At) > 30*time.Second
+		return w.Breaker().Cause == breaker.Refused && time.Since(v.Polls()[0].At) > 30*time.Second
 	}); err != nil {
 		t.Fatal(err)
 	}

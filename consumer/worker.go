@@ -2,32 +2,37 @@ package consumer
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 
+	"statusworker/consumer/breaker"
+	"statusworker/consumer/clock"
+	"statusworker/consumer/fleet"
+	"statusworker/consumer/redelivery"
 	"statusworker/schema"
 )
 
 // Worker takes in declared messages, polls what is due and publishes outcomes. It keeps no state but the broker's.
 type Worker struct {
-	js       jetstream.JetStream
+	broker   Broker
 	cfg      Config
 	log      logrus.FieldLogger
 	status   StatusClient
 	outcomes OutcomePublisher
 
-	clock         brokerClock
-	breaker       *breaker
-	limiter       *limiter // nil where there is none
+	clock         *clock.Clock
+	breaker       *breaker.Breaker
+	limiter       *fleet.Limiter // nil where there is none
 	oldest        oldest
-	fleet         *fleet
+	fleet         *fleet.Fleet
 	slots         *slots
 	count         counters
 	complaints    complaints
@@ -35,9 +40,11 @@ type Worker struct {
 	pulse         pulse
 	panics        panicCounts
 
-	hold       holder
-	stored     *stored
-	clockOf    jetstream.Stream
+	redelivery redeliverer
+	// One of them is the redelivery, and the other one nil.
+	reservations *redelivery.Reservations
+	naks         *redelivery.Naks
+
 	lanes      []*lane
 	deliveries sync.WaitGroup
 	// jobs feeds as many goroutines as there are slots. They are kept, because a goroutine's stack has to grow anew in
@@ -45,40 +52,39 @@ type Worker struct {
 	jobs chan job
 }
 
-// holder is a way of holding interactions back between polls.
-type holder interface {
-	// begin tells whether this delivery may poll, after making sure that the interaction comes back if it does and
-	// the worker dies. It sets the delivery's sendBy and until. Where it returns false or an error, it has done what
-	// there is to do.
-	begin(ctx context.Context, d *delivery) (bool, error)
-	// keep keeps others from polling while the request is out, and calls giveUp where it cannot. The function that is
-	// returned ends that.
-	keep(ctx context.Context, d *delivery, giveUp func()) (let func())
-	// redeliver ends a delivery after which the interaction waits: one guidance, or until notBefore if that is later.
-	redeliver(ctx context.Context, d *delivery, notBefore time.Time) error
-	// finish ends a delivery whose outcome is stored.
-	finish(ctx context.Context, d *delivery) error
-	// declaration gives the declared message of a delivery.
-	declaration(d *delivery) (schema.Declared, error)
+// redeliverer is a way to have interactions delivered again when their next poll is due, see package redelivery.
+type redeliverer interface {
+	// Begin tells whether this delivery may be polled, after making sure that the interaction comes back if it is and the
+	// worker dies.
+	Begin(ctx context.Context, d *redelivery.Delivery) (redelivery.Verdict, error)
+	// Keep keeps others from polling while the request is out, and ends the context that is returned, which is that of
+	// the request, where it cannot. The function that is returned ends that.
+	Keep(ctx context.Context, d *redelivery.Delivery) (request context.Context, let func())
+	// Redeliver ends a delivery after which the interaction waits: one interval, or until notBefore if that is later.
+	Redeliver(ctx context.Context, d *redelivery.Delivery, notBefore time.Time) error
+	// Finish ends a delivery whose outcome is stored.
+	Finish(ctx context.Context, d *redelivery.Delivery) error
 }
 
-// New makes a worker on streams and consumers that fit [Topology] in this mode; it does not check that they do. It
-// changes nothing. The error is a [*ConfigError], or says that the broker could not be asked.
+// New makes a worker on streams and consumers that fit [Topology] in this mode; it does not check that they do. It changes nothing.
+// The error is a [*ConfigError], or says that the broker could not be asked.
 func New(
-	ctx context.Context, js jetstream.JetStream, mode Mode, status StatusClient, outcomes OutcomePublisher, cfg Config,
+	ctx context.Context, b Broker, mode Mode, status StatusClient, outcomes OutcomePublisher, cfg Config,
 ) (*Worker, error) {
 	if err := cfg.Check(); err != nil {
 		return nil, err
 	}
+	if mode != Schedule && mode != Nak {
+		return nil, &ConfigError{Field: "mode", Value: strconv.Quote(string(mode)), Want: "schedule or nak"}
+	}
 	cfg = cfg.withDefaults()
-	w := &Worker{js: js, cfg: cfg, log: cfg.Log, status: status, outcomes: outcomes}
-	w.clock.now = cfg.Now
-	w.breaker = newBreaker(cfg.Now, cfg.Log, cfg.Intervals, cfg.NotFoundGrace)
+	w := &Worker{broker: b, cfg: cfg, log: cfg.Log, status: status, outcomes: outcomes}
+	w.breaker = breaker.New(breaker.Config{
+		Now: cfg.Now, Log: cfg.Log, Shortest: cfg.Intervals.Shortest(), Longest: cfg.Intervals.Longest(), Slack: redelivery.MaxSlack,
+		Grace: cfg.NotFoundGrace,
+	})
 	w.complaints.now = cfg.Now
 	w.pulse.now = cfg.Now
-	if cfg.MaxPollsPerSecond > 0 {
-		w.limiter = newLimiter(cfg.Now)
-	}
 	w.oldest.now = cfg.Now
 	w.oldest.window = cfg.Intervals.Longest()
 	if cfg.Stretch > 0 {
@@ -93,27 +99,19 @@ func New(
 
 func (w *Worker) open(ctx context.Context, mode Mode) error {
 	stream := mode.PollStream()
-	s, err := w.js.Stream(ctx, stream)
-	if err != nil {
-		return fmt.Errorf("reading stream %s: %w", stream, err)
-	}
-	w.clockOf = s
-	w.stored = &stored{declared: s, outcomes: w.outcomes}
-	if err := w.clock.measure(ctx, s); err != nil {
+	w.clock = clock.New(w.cfg.Now, w.broker, stream)
+	if err := w.clock.Measure(ctx); err != nil {
 		return err
 	}
 	if mode == Schedule {
-		w.stored.polls = s
-		if w.stored.declared, err = w.js.Stream(ctx, schema.StreamDeclared); err != nil {
-			return fmt.Errorf("reading stream %s: %w", schema.StreamDeclared, err)
-		}
-		r := &reservations{js: w.js, stream: s, stored: w.stored, clock: &w.clock, cfg: w.cfg, count: &w.count}
-		w.hold = r
-		if err := w.addLane(ctx, schema.StreamDeclared, schema.ConsumerIntake, "", w.takeIn(r)); err != nil {
+		w.reservations = redelivery.NewReservations(w.redeliveryConfig())
+		w.redelivery = w.reservations
+		if err := w.addLane(ctx, schema.StreamDeclared, schema.ConsumerIntake, "", w.takeIn); err != nil {
 			return err
 		}
 	} else {
-		w.hold = &naks{worker: w, clock: &w.clock, cfg: w.cfg, refused: refusedSample{life: refusedLife(w.cfg)}}
+		w.naks = redelivery.NewNaks(w.redeliveryConfig())
+		w.redelivery = w.naks
 	}
 	for _, t := range schema.Types() {
 		if err := w.addLane(ctx, stream, schema.PollConsumer(t), t, nil); err != nil {
@@ -121,31 +119,61 @@ func (w *Worker) open(ctx context.Context, mode Mode) error {
 		}
 	}
 	w.slots = newSlots(w.cfg.Concurrency, len(w.lanes))
-	w.fleet, err = newFleet(ctx, w)
-	return err
+	w.fleet = fleet.New(fleet.Config{
+		Broker: w.broker, Look: w.look, Now: w.cfg.Now, Self: schema.Announcement{
+			Worker: rand.Text(), Host: w.cfg.Host, Version: w.cfg.Version, Started: w.cfg.Now().UTC(),
+			RateLimit: w.cfg.MaxPollsPerSecond,
+		},
+	})
+	w.limiter = w.fleet.Limiter()
+	return nil
+}
+
+func (w *Worker) redeliveryConfig() redelivery.Config {
+	return redelivery.Config{
+		Broker: w.broker, Outcomes: w.outcomes, Clock: w.clock, Now: w.cfg.Now, Jitter: w.cfg.Jitter,
+		Interval: w.cfg.Intervals.Of, RequestTimeout: w.cfg.RequestTimeout, Deadline: w.cfg.Deadline,
+		Stretch: w.cfg.Stretch, StretchLimit: w.cfg.StretchLimit, OverdueAfter: w.cfg.OverdueAfter,
+		RateLimit: w.cfg.MaxPollsPerSecond,
+		// Long enough for another poll by the same worker of ten, and for a pause in between.
+		RememberRefusals: 2*w.cfg.NotFoundGrace + 10*(w.cfg.Intervals.Longest()+time.Second) + maxDelay,
+	}
+}
+
+// look is what an announcement says of what the worker does.
+func (w *Worker) look() schema.Announcement {
+	b := w.breaker.State()
+	a := schema.Announcement{
+		State: b.State, Cause: string(b.Cause), Detail: b.Detail, Polls: w.count.polls.Load(), Oldest: w.oldest.ages(),
+	}
+	if !b.Until.IsZero() {
+		until := b.Until.UTC()
+		a.Until = &until
+	}
+	return a
 }
 
 // Mode is the way of holding back that the topology is made for.
 func (w *Worker) Mode() Mode {
-	if _, ok := w.hold.(*reservations); ok {
+	if w.reservations != nil {
 		return Schedule
 	}
 	return Nak
 }
 
 // ClockOffset is how far the broker's clock is ahead of this host's, as last measured.
-func (w *Worker) ClockOffset() time.Duration { return w.clock.offset() }
+func (w *Worker) ClockOffset() time.Duration { return w.clock.Offset() }
 
 // Breaker says whether the worker keeps away from the vendor now, and why.
-func (w *Worker) Breaker() BreakerState { return w.breaker.look() }
+func (w *Worker) Breaker() breaker.State { return w.breaker.State() }
 
 // First tells whether this worker's key came first when it last looked at those that are alive: of what one worker can tell
 // for all, it tells. While workers come and go it may be none for some seconds, or two.
-func (w *Worker) First() bool { return w.fleet.first.Load() }
+func (w *Worker) First() bool { return w.fleet.First() }
 
 // TokenChanged tells the worker that there is another token: a rest because the vendor refused the one before ends, and
 // the next poll finds out whether this one is accepted.
-func (w *Worker) TokenChanged() { w.breaker.cut(Unauthorized) }
+func (w *Worker) TokenChanged() { w.breaker.Cut(breaker.Unauthorized) }
 
 // Run works until ctx ends, then pulls no more, finishes what is being polled within the shutdown time-out, hands back
 // what it had not started, and returns nil. When leave ends as well, it stops at once: what was out comes back to
@@ -166,15 +194,18 @@ func (w *Worker) Run(ctx, leave context.Context) error {
 	for _, l := range w.lanes {
 		pulls.Go(func() error { return w.pull(pullCtx, work, l) })
 	}
-	pulls.Go(func() error { return w.keepTime(pullCtx) })
-	pulls.Go(func() error { return w.fleet.keep(pullCtx) })
+	pulls.Go(func() error {
+		w.clock.Keep(pullCtx, func(err error) { w.complain("clock", err) })
+		return nil
+	})
+	pulls.Go(func() error { return w.fleet.Keep(pullCtx, func(err error) { w.complain("announcement", err) }) })
 	pulls.Go(func() error { return w.pulse.run(pullCtx) })
-	if r, ok := w.hold.(*reservations); ok {
-		pulls.Go(func() error { return w.watchOverdue(pullCtx, r) })
-	}
-	if naks, ok := w.hold.(*naks); ok && w.limiter != nil {
+	if w.reservations != nil {
+		pulls.Go(func() error { return w.watchOverdue(pullCtx) })
+	} else {
 		pulls.Go(func() error {
-			return naks.weigh(pullCtx, w.lanes, func(err error) { w.complain("weighing", err) })
+			w.naks.Weigh(pullCtx, func(err error) { w.complain("weighing", err) })
+			return nil
 		})
 	}
 
@@ -196,7 +227,7 @@ func (w *Worker) Run(ctx, leave context.Context) error {
 	close(w.jobs)
 	goroutines.Wait()
 	if leave.Err() == nil {
-		w.fleet.leave(context.WithoutCancel(ctx))
+		w.fleet.Leave(context.WithoutCancel(ctx))
 	}
 	stopWork()
 	<-stopped
@@ -204,25 +235,6 @@ func (w *Worker) Run(ctx, leave context.Context) error {
 		return err
 	}
 	return nil
-}
-
-// keepTime measures the broker's clock again and again.
-func (w *Worker) keepTime(ctx context.Context) error {
-	ticker := time.NewTicker(clockEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-ticker.C:
-		}
-		measure, cancel := context.WithTimeout(ctx, 5*time.Second)
-		err := w.clock.measure(measure, w.clockOf)
-		cancel()
-		if err != nil && ctx.Err() == nil {
-			w.complain("clock", err)
-		}
-	}
 }
 
 // Stats are what a worker did since it was made.
@@ -242,7 +254,7 @@ type Stats struct {
 	Dropped, Skipped uint64
 	// RefusedReservations is how often the broker refused a reservation, whatever came of it.
 	RefusedReservations uint64
-	// StoredAgain is how many overdue reservations were stored again, see [FindOverdue].
+	// StoredAgain is how many overdue reservations were stored again, see [redelivery.FindOverdue].
 	StoredAgain uint64
 	// Unknown counts statuses that the vendor's documentation does not know.
 	UnknownStatus uint64
@@ -250,7 +262,7 @@ type Stats struct {
 	Faults, Panics uint64
 
 	// Pauses counts rests that began, by cause.
-	Pauses map[VendorFailure]uint64
+	Pauses map[breaker.Failure]uint64
 	// Lanes has the lanes that poll.
 	Lanes map[schema.Type]LaneStats
 	// Slots is how many deliveries can be worked on at once, and SlotsUsed how many are, or may come.
@@ -278,11 +290,11 @@ type LaneStats struct {
 }
 
 type counters struct {
-	takenIn, declaredTwice, declaredAgain         atomic.Uint64
-	declaredProcessed                             atomic.Uint64
-	polls, waits                                  atomic.Uint64
-	dropped, skipped, refused, unknownStatusCount atomic.Uint64
-	faults, panics, storedAgain                   atomic.Uint64
+	takenIn, declaredTwice, declaredAgain atomic.Uint64
+	declaredProcessed                     atomic.Uint64
+	polls, waits                          atomic.Uint64
+	dropped, skipped, unknownStatusCount  atomic.Uint64
+	faults, panics, storedAgain           atomic.Uint64
 }
 
 // Stats reads the counters.
@@ -291,20 +303,21 @@ func (w *Worker) Stats() Stats {
 	s := Stats{
 		TakenIn: c.takenIn.Load(), DeclaredTwice: c.declaredTwice.Load(), DeclaredAgain: c.declaredAgain.Load(), DeclaredProcessed: c.declaredProcessed.Load(),
 		Polls: c.polls.Load(), Waits: c.waits.Load(),
-		Dropped: c.dropped.Load(), Skipped: c.skipped.Load(), RefusedReservations: c.refused.Load(), StoredAgain: c.storedAgain.Load(),
+		Dropped: c.dropped.Load(), Skipped: c.skipped.Load(), StoredAgain: c.storedAgain.Load(),
 		UnknownStatus: c.unknownStatusCount.Load(), Faults: c.faults.Load(), Panics: c.panics.Load(),
-		Pauses: w.breaker.counts(), Lanes: map[schema.Type]LaneStats{}, Slots: w.cfg.Concurrency, SlotsUsed: w.slots.usedNow(), Share: w.limiter.share(),
-		Alive: int(w.fleet.counted.Load()), RoundTrip: w.clock.roundTrip(),
+		Pauses: w.breaker.Pauses(), Lanes: map[schema.Type]LaneStats{}, Slots: w.cfg.Concurrency, SlotsUsed: w.slots.usedNow(), Share: w.limiter.Share(),
+		Alive: w.fleet.Alive(), RoundTrip: w.clock.RoundTrip(),
 	}
-	s.ClockSteps, s.ClockStep = w.clock.stepped()
-	if w.limiter != nil {
-		s.RateLimitWaiting = int(w.limiter.waiting.Load())
+	if w.reservations != nil {
+		s.RefusedReservations = w.reservations.Refused()
 	}
+	s.ClockSteps, s.ClockStep = w.clock.Steps()
+	s.RateLimitWaiting = w.limiter.Waiting()
 	oldest := w.oldest.ages()
 	for _, l := range w.lanes {
 		if l.typ != "" {
 			s.Lanes[l.typ] = LaneStats{Polling: int(l.polling.Load()), WaitingForSlot: l.waiting.Load(), TakenIn: l.takenIn.Load(),
-				Oldest: seconds(oldest[l.typ])}
+				Oldest: time.Duration(oldest[l.typ] * float64(time.Second))}
 		}
 	}
 	return s
@@ -399,8 +412,8 @@ func (w *Worker) complain(kind string, err error) {
 		c.of[kind] = k
 	}
 	k.since++
-	if w.js != nil && w.js.Conn().IsReconnecting() {
-		return // whoever made the connection tells of that; nothing works without
+	if w.cfg.Away != nil && w.cfg.Away() {
+		return // nothing works without a connection
 	}
 	if now := c.now(); k.logged.IsZero() || now.Sub(k.logged) >= complainEvery {
 		w.log.WithFields(logrus.Fields{"what": kind, "times": k.since}).WithError(err).Warn("something went wrong; the work goes on, and what was not done comes back")

@@ -121,7 +121,7 @@ func (s *stage) start() *running {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	w, err := consumer.New(s.ctx, js, s.mode, client, out, s.cfg)
+	w, err := consumer.New(s.ctx, adapter.New(js), s.mode, client, out, s.cfg)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -55,12 +55,6 @@ const (
 	HeaderTraceparent = "traceparent"
 )
 
-// Headers by which the broker knows a schedule: when a message falls due, as `@at` and a time, and on which subject.
-const (
-	HeaderSchedule       = "Nats-Schedule"
-	HeaderScheduleTarget = "Nats-Schedule-Target"
-)
-
 // ContentTypeCloudEvent is the content type of a structured CloudEvent in JSON.
 const ContentTypeCloudEvent = "application/cloudevents+json"
 

@@ -31,6 +31,7 @@ import (
 	"statusworker/cmd/broker/embedded"
 	"statusworker/cmd/broker/provisioning"
 	"statusworker/consumer"
+	"statusworker/consumer/redelivery"
 	"statusworker/publisher"
 	"statusworker/schema"
 	"statusworker/schema/topology"
@@ -119,7 +120,7 @@ func newStage(t *testing.T, mode consumer.Mode, change ...func(*parts)) *stage {
 	for _, c := range change {
 		c(&p)
 	}
-	s.worker, err = consumer.New(ctx, s.js, mode, p.client, s.out, p.cfg)
+	s.worker, err = consumer.New(ctx, adapter.New(s.js), mode, p.client, s.out, p.cfg)
 	check(err)
 	s.server.Watch(s.worker, s.out, s.js, p.log)
 	running, stop := context.WithCancel(ctx)
@@ -435,7 +436,7 @@ func TestMetricsMoveInTrouble(t *testing.T) {
 			}
 			limit(1)
 			for overdue := false; !overdue; {
-				for _, err := range consumer.FindOverdue(s.ctx, s.js, time.Now(), time.Second) {
+				for _, err := range redelivery.FindOverdue(s.ctx, adapter.New(s.js), time.Now(), time.Second) {
 					if err != nil {
 						s.t.Fatal(err)
 					}
@@ -571,7 +572,7 @@ func TestOverviewsOnDemand(t *testing.T) {
 	s := newStage(t, consumer.Schedule)
 	s.await("/metrics", http.StatusOK, "statusworker_lane_due")
 	// It has not announced itself, and so is not the first.
-	worker, err := consumer.New(s.ctx, s.js, consumer.Schedule, nil, s.out, consumer.Config{})
+	worker, err := consumer.New(s.ctx, adapter.New(s.js), consumer.Schedule, nil, s.out, consumer.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}

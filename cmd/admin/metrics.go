@@ -11,6 +11,7 @@ import (
 
 	"statusworker/cmd/overview"
 	"statusworker/consumer"
+	"statusworker/consumer/breaker"
 	"statusworker/publisher"
 	"statusworker/schema"
 )
@@ -232,7 +233,7 @@ func (s scrape) Collect(out chan<- prometheus.Metric) {
 	}
 	count(descContradicts, outcomes.Contradictions)
 	count(descRetries, outcomes.Retries)
-	for _, cause := range consumer.VendorFailures() {
+	for _, cause := range breaker.Failures() {
 		count(descPauses, st.Pauses[cause], string(cause))
 	}
 	count(descReconnects, reconnects)
@@ -256,7 +257,7 @@ func (s scrape) Collect(out chan<- prometheus.Metric) {
 	for _, state := range []schema.WorkerState{schema.Working, schema.Paused, schema.Probing} {
 		gauge(descState, is(rest.State == state), string(state))
 	}
-	for _, cause := range consumer.VendorFailures() {
+	for _, cause := range breaker.Failures() {
 		gauge(descPauseCause, is(rest.Cause == cause), string(cause))
 	}
 	until := 0.0

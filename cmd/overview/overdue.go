@@ -6,11 +6,12 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"statusworker/consumer"
+	"statusworker/cmd/broker/adapter"
+	"statusworker/consumer/redelivery"
 )
 
 // Overdue are reservations that the broker has not published though their time passed by more than
-// [consumer.OverdueAfter]: what they stand for is not polled.
+// [redelivery.OverdueAfter]: what they stand for is not polled.
 type Overdue struct {
 	// Count is how many were found; More says that there may be others.
 	Count int  `json:"count"`
@@ -29,7 +30,7 @@ const (
 // CountOverdue counts the reservations that are overdue at a time of the broker's clock.
 func CountOverdue(ctx context.Context, js jetstream.JetStream, now time.Time) (*Overdue, error) {
 	o, began := &Overdue{}, time.Now()
-	for r, err := range consumer.FindOverdue(ctx, js, now, consumer.OverdueAfter) {
+	for r, err := range redelivery.FindOverdue(ctx, adapter.New(js), now, redelivery.OverdueAfter) {
 		if err != nil {
 			return nil, err
 		}

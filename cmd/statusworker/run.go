@@ -73,6 +73,7 @@ func (c runCommand) Run(ctx context.Context, p cli.Process) error {
 	}
 	defer connect.Close(nc)
 	server.Connected(nc)
+	cfg.Away = nc.IsReconnecting
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return fmt.Errorf("using JetStream: %w", err)
@@ -184,7 +185,7 @@ func newWorker(ctx context.Context, js jetstream.JetStream, client consumer.Stat
 		if outcomes, err = publisher.New(ctx, adapter.New(js), log); err != nil {
 			return err
 		}
-		worker, err = consumer.New(ctx, js, mode, client, outcomes, cfg)
+		worker, err = consumer.New(ctx, adapter.New(js), mode, client, outcomes, cfg)
 		return err
 	})
 	return worker, outcomes, err

@@ -133,17 +133,18 @@ func playWorker(args []string, observer consumer.Observer) (*player, error) {
 	if err != nil {
 		return nil, err
 	}
-	mode, err := provisioning.Detect(ctx, js)
+	cfg := consumer.Config{
+		Intervals: o.intervals(), RequestTimeout: 10 * time.Second, Concurrency: o.concurrency, Log: log,
+		Observer: observer,
+	}
+	mode, err := provisioning.Check(ctx, js, cfg)
 	if err != nil {
 		return nil, err
 	}
 	if mode != o.mode {
 		return nil, fmt.Errorf("the streams are made for %s, not for %s", mode, o.mode)
 	}
-	worker, err := consumer.New(ctx, js, mode, client, outcomes, consumer.Config{
-		Intervals: o.intervals(), RequestTimeout: 10 * time.Second, Concurrency: o.concurrency, Log: log,
-		Observer: observer,
-	})
+	worker, err := consumer.New(ctx, adapter.New(js), mode, client, outcomes, cfg)
 	if err != nil {
 		return nil, err
 	}

@@ -128,6 +128,8 @@ type Delivery struct {
 	Stream, Consumer string
 	// Count is how often the message was delivered, this time included, as far as the broker remembers.
 	Count uint64
+	// Pending is how many messages the consumer had never delivered when it delivered this one.
+	Pending uint64
 	// Token names the delivery to the broker that made it.
 	Token string
 }

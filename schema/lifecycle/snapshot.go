@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"statusworker/schema"
+	"statusworker/schema/broker"
 )
 
 // Position is a poll of an interaction. The zero Position is that of a message that no worker stored.
@@ -51,14 +52,10 @@ func (r Reserved) generation() time.Time {
 	return r.Generation
 }
 
-// schedule is how the broker writes when a message falls due.
-const schedule = "@at " + time.RFC3339Nano
-
 // ReadReserved reads a reservation or a due message.
 func ReadReserved(header map[string][]string, sequence uint64, stored time.Time) Reserved {
 	r := Reserved{Sequence: sequence, Stored: stored, Tombstone: IsTombstone(header)}
-	// What does not parse counts as due.
-	r.Due, _ = time.Parse(schedule, first(header, schema.HeaderSchedule))
+	r.Due = broker.Message{Header: header}.Due() // what does not parse counts as due
 	r.Position, _ = ReadPosition(header)
 	return r
 }

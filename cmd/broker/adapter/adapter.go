@@ -160,10 +160,10 @@ func (b *Broker) Consumer(ctx context.Context, stream, consumer string) (broker.
 }
 
 // What settles a delivery is a message to the subject that it came with.
-const (
-	wireAck      = "+ACK"
-	wireNak      = "-NAK"
-	wireProgress = "+WPI"
+var (
+	wireAck      = []byte("+ACK")
+	wireNak      = []byte("-NAK")
+	wireProgress = []byte("+WPI")
 )
 
 // Ack implements [broker.Broker].
@@ -171,7 +171,7 @@ func (b *Broker) Ack(d broker.Delivery) error { return b.settle("ack", d, wireAc
 
 // AckConfirmed implements [broker.Broker].
 func (b *Broker) AckConfirmed(ctx context.Context, d broker.Delivery) error {
-	if _, err := permission.RequestWithContext(ctx, b.nc, d.Token, []byte(wireAck)); err != nil {
+	if _, err := permission.RequestWithContext(ctx, b.nc, d.Token, wireAck); err != nil {
 		return failed("ack", d.Subject, err)
 	}
 	return nil
@@ -182,14 +182,16 @@ func (b *Broker) Nak(d broker.Delivery, delay time.Duration) error {
 	if delay <= 0 {
 		return b.settle("nak", d, wireNak)
 	}
-	return b.settle("nak", d, wireNak+` {"delay": `+strconv.FormatInt(delay.Nanoseconds(), 10)+"}")
+	how := append(make([]byte, 0, 40), `-NAK {"delay": `...)
+	how = append(strconv.AppendInt(how, delay.Nanoseconds(), 10), '}')
+	return b.settle("nak", d, how)
 }
 
 // InProgress implements [broker.Broker].
 func (b *Broker) InProgress(d broker.Delivery) error { return b.settle("in-progress", d, wireProgress) }
 
-func (b *Broker) settle(op string, d broker.Delivery, how string) error {
-	if err := b.nc.Publish(d.Token, []byte(how)); err != nil {
+func (b *Broker) settle(op string, d broker.Delivery, how []byte) error {
+	if err := b.nc.Publish(d.Token, how); err != nil {
 		return failed(op, d.Subject, err)
 	}
 	return nil

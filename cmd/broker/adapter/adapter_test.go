@@ -259,6 +259,78 @@ func TestPullThatWaitsEnds(t *testing.T) {
 	}
 }
 
+// A puller leaves no request behind, and the same one goes on when the server was away.
+func TestPullerGoesOn(t *testing.T) {
+	t.Parallel()
+	s := start(t)
+	js := connect(t, s.URL())
+	create(t, js, adapter.Topology(queue))
+	b := adapter.New(js)
+	p := b.Puller("S", "c")
+	defer p.Close()
+	take := func(n int, wait time.Duration) (came int, err error) {
+		err = p.Pull(n, wait, func(broker.Delivery) { came++ })
+		return came, err
+	}
+	put(t, b, "s.1")
+	put(t, b, "s.2")
+	for came := 0; came == 0; { // the consumer learns of what is stored a moment later
+		var err error
+		if came, err = take(1, time.Second); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if came, err := take(5, 0); came > 1 || err != nil {
+		t.Errorf("%d came of one: %v", came, err)
+	}
+	if _, err := take(5, 10*time.Millisecond); err != nil {
+		t.Error(err)
+	}
+	c, err := js.Consumer(t.Context(), "S", "c")
+	if err != nil || c.CachedInfo().NumWaiting != 0 {
+		t.Errorf("%d pulls wait, %v; want none", c.CachedInfo().NumWaiting, err)
+	}
+	s.Stop()
+	if _, err := take(1, 0); !errors.Is(err, broker.ErrNoAnswer) {
+		t.Errorf("a pull from a server that is gone gave %v", err)
+	}
+	if err := s.StartAgain(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for {
+		_, err := b.Publish(ctx, broker.Publication{Subject: "s.3"})
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
+	for came := 0; came == 0; {
+		if came, err = take(1, 100*time.Millisecond); ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Nobody answers for a consumer that is not there: an election looks the same.
+func TestPullFromADeletedConsumer(t *testing.T) {
+	t.Parallel()
+	js := connect(t, start(t).URL())
+	create(t, js, adapter.Topology(queue))
+	if err := js.DeleteConsumer(t.Context(), "S", "c"); err != nil {
+		t.Fatal(err)
+	}
+	p := adapter.New(js).Puller("S", "c")
+	defer p.Close()
+	err := p.Pull(1, time.Second, func(broker.Delivery) {})
+	if !errors.Is(err, broker.ErrNoAnswer) || !errors.Is(err, nats.ErrNoResponders) {
+		t.Errorf("the pull ended with %v", err)
+	}
+}
+
 // The product's own streams and consumers keep, as data, all that correctness hangs on.
 func TestDescribed(t *testing.T) {
 	t.Parallel()

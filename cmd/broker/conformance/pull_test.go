@@ -102,6 +102,9 @@ var pullCases = []testCase{
 			s.Errorf("the state is %+v", got)
 		}
 		got := s.pull("S", "a", 2)
+		if got[0].Pending != 1 || got[1].Pending != 0 {
+			s.Errorf("%d and %d messages were pending, want 1 and 0", got[0].Pending, got[1].Pending)
+		}
 		if s.short(got[0].Subject) != "q.a.1" || s.short(got[1].Subject) != "q.a.2" {
 			s.Errorf("the deliveries are %v", got)
 		}

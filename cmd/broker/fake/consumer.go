@@ -13,10 +13,12 @@ type consumer struct {
 	s *stream
 	// next is the sequence at which it goes on, delivered counts its deliveries.
 	next, delivered uint64
-	out             map[uint64]*outstanding // by sequence
-	queue           []uint64
-	counts          map[uint64]uint64
-	waiting         []*request
+	// pending is how many messages there are from next on.
+	pending uint64
+	out     map[uint64]*outstanding // by sequence
+	queue   []uint64
+	counts  map[uint64]uint64
+	waiting []*request
 }
 
 // outstanding is a delivery that is not acked.
@@ -100,6 +102,7 @@ func (c *consumer) take() *message {
 	}
 	for m := c.s.nextOn(c.filters(), c.next); m != nil; m = c.s.nextOn(c.filters(), c.next) {
 		c.next = m.Sequence + 1
+		c.pending--
 		if passes(c.Filter, m.Subject) {
 			return m
 		}
@@ -119,7 +122,8 @@ func (c *consumer) deliver(m *message) broker.Delivery {
 	c.arm(m.Sequence, o, c.s.b.stamp, 0)
 	return broker.Delivery{
 		Message: m.copy(), Stream: c.s.Name, Consumer: c.Name, Count: c.counts[m.Sequence],
-		Token: fmt.Sprintf("%s.%s.%d.%d", c.s.Name, c.Name, m.Sequence, c.delivered),
+		Pending: c.pending,
+		Token:   fmt.Sprintf("%s.%s.%d.%d", c.s.Name, c.Name, m.Sequence, c.delivered),
 	}
 }
 
@@ -184,6 +188,13 @@ func (c *consumer) inProgress(sequence uint64) {
 	}
 }
 
+// count notes a message that was stored, by 1, or that is gone, by -1.
+func (c *consumer) count(m *message, by int) {
+	if m.Sequence >= c.next && matchesAny(c.filters(), m.Subject) {
+		c.pending += uint64(by)
+	}
+}
+
 // drop forgets a message that is acked or gone.
 func (c *consumer) drop(sequence uint64) {
 	delete(c.out, sequence)
@@ -197,7 +208,10 @@ func (c *consumer) unqueue(sequence uint64) {
 
 // forget makes it as it was when it was made.
 func (c *consumer) forget() {
-	c.next, c.delivered = 1, 0
+	c.next, c.delivered, c.pending = 1, 0, 0
+	for _, m := range c.s.messages {
+		c.count(m, 1)
+	}
 	c.out, c.counts, c.queue = map[uint64]*outstanding{}, map[uint64]uint64{}, nil
 }
 

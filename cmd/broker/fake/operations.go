@@ -164,9 +164,8 @@ func (b *Broker) Consumer(ctx context.Context, name, consumer string) (broker.Co
 		if c == nil {
 			return broker.ErrConsumerNotFound
 		}
-		state = broker.ConsumerState{AckPending: uint64(len(c.out)), AckWait: c.AckWait, Now: b.now()}
-		for m := s.nextOn(c.filters(), c.next); m != nil; m = s.nextOn(c.filters(), m.Sequence+1) {
-			state.Pending++
+		state = broker.ConsumerState{
+			Pending: c.pending, AckPending: uint64(len(c.out)), AckWait: c.AckWait, Now: b.now(),
 		}
 		return nil
 	})

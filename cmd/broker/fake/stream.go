@@ -176,6 +176,9 @@ func (s *stream) store(m *message) error {
 	end := lastToken(m.Subject)
 	s.ends[end] = append(s.ends[end], m)
 	s.bytes += m.size()
+	for _, c := range s.consumers {
+		c.count(m, 1)
+	}
 	if replaces {
 		for _, sequence := range here[:len(here)+1-int(s.MaxPerSubject)] {
 			s.remove(sequence)
@@ -208,6 +211,7 @@ func (s *stream) remove(sequence uint64) bool {
 	}
 	for _, c := range s.consumers {
 		c.drop(sequence)
+		c.count(m, -1)
 	}
 	return true
 }

@@ -8,6 +8,7 @@ import (
 
 	"statusworker/cmd/overview"
 	"statusworker/consumer"
+	"statusworker/consumer/breaker"
 	"statusworker/schema"
 	"statusworker/schema/topology"
 )
@@ -161,15 +162,15 @@ func pause(cause string, paused []overview.Worker, readable int) string {
 	if detail := of[0].Detail; detail != "" {
 		last = "; last: " + detail
 	}
-	switch consumer.VendorFailure(cause) {
-	case consumer.Unauthorized:
+	switch breaker.Failure(cause) {
+	case breaker.Unauthorized:
 		return who + " (unauthorized): check the API token" + last
-	case consumer.Refused:
+	case breaker.Refused:
 		return who + " (refused): ElevateAI refuses every interaction; check --base-url and the account of the API token" +
 			last
-	case consumer.Throttled:
+	case breaker.Throttled:
 		return who + " (throttled)" + until(of) + ": wait, or set --max-polls-per-second" + last
-	case consumer.Unavailable:
+	case breaker.Unavailable:
 		return who + " (unavailable)" + until(of) + ": polls go on when ElevateAI answers a probe" + last
 	}
 	return fmt.Sprintf("%s (%s)%s", who, cause, last)

@@ -1,4 +1,4 @@
-package consumer
+package redelivery
 
 import (
 	"context"
@@ -6,38 +6,42 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"statusworker/schema"
+	"statusworker/schema/broker"
 	"statusworker/schema/lifecycle"
 )
 
 // readAgain is how long what was read of an interaction is believed.
 const readAgain = 2 * time.Second
 
-// fresh is how long a declared message may have been stored before it is compared with those under other types. Of those that are
-// declared within that time, the broker takes the reservation of one.
+// fresh is how long a declared message may have been stored before it is compared with those under other types. Of
+// those that are declared within that time, the broker takes the reservation of one.
 const fresh = time.Second
 
 // stored reads what is stored for an interaction, from the leaders of the streams.
 type stored struct {
-	declared jetstream.Stream
-	polls    jetstream.Stream // nil with delayed naks
-	outcomes OutcomePublisher
+	Config
+	// reservations says that polls are reserved.
+	reservations bool
 }
 
-// around reads what a declared message meets: the outcomes, and the first declared message under another type where that may be
-// older.
-func (s *stored) around(ctx context.Context, d *delivery, age time.Duration) (lifecycle.Snapshot, error) {
+// around reads what a declared message meets: the outcomes, and, unless they decide, the first declared message under
+// another type where that may be older.
+func (s *stored) around(ctx context.Context, d *Delivery) (lifecycle.Snapshot, error) {
 	var snapshot lifecycle.Snapshot
 	var err error
-	if snapshot.Outcomes, err = s.outcomes.Outcomes(ctx, d.identifier); err != nil {
+	if snapshot.Outcomes, err = s.Outcomes.Outcomes(ctx, d.Identifier); err != nil {
 		return snapshot, err
 	}
-	if s.polls != nil && age < fresh && d.origin.Deliveries <= 1 {
+	declared := d.declared()
+	if verdict, _ := snapshot.TakeIn(declared); verdict != lifecycle.Reserve || !declared.Replays.IsZero() {
+		return snapshot, nil // it is not compared with other declared messages
+	}
+	age := s.Clock.Now().Sub(d.At.Generation)
+	if s.reservations && age < fresh && d.Origin.Deliveries <= 1 {
 		return snapshot, nil
 	}
-	snapshot.Declared, err = s.first(ctx, d.identifier)
+	snapshot.Declared, err = s.first(ctx, d.Identifier)
 	return snapshot, err
 }
 
@@ -45,8 +49,8 @@ func (s *stored) around(ctx context.Context, d *delivery, age time.Duration) (li
 func (s *stored) first(ctx context.Context, identifier string) (*lifecycle.Declared, error) {
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
-	m, err := s.declared.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(schema.DeclaredSubjects(identifier)))
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
+	m, err := s.Broker.Next(ctx, schema.StreamDeclared, schema.DeclaredSubjects(identifier), 1)
+	if errors.Is(err, broker.ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
@@ -56,7 +60,8 @@ func (s *stored) first(ctx context.Context, identifier string) (*lifecycle.Decla
 	return &lifecycle.Declared{Subject: m.Subject, Stored: m.Time, Invalid: invalid != nil}, nil
 }
 
-// reservation reads the reservation of an interaction, due the last of its messages that have fallen due; nil where there is none.
+// reservation reads the reservation of an interaction, due the last of its messages that have fallen due; nil where
+// there is none.
 func (s *stored) reservation(ctx context.Context, identifier string) (*lifecycle.Reserved, error) {
 	return s.last(ctx, identifier, schema.HoldSubjects(identifier))
 }
@@ -68,8 +73,8 @@ func (s *stored) due(ctx context.Context, identifier string) (*lifecycle.Reserve
 func (s *stored) last(ctx context.Context, identifier, subjects string) (*lifecycle.Reserved, error) {
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
-	m, err := s.polls.GetLastMsgForSubject(ctx, subjects)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
+	m, err := s.Broker.Last(ctx, schema.StreamPolls, subjects)
+	if errors.Is(err, broker.ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
@@ -77,9 +82,4 @@ func (s *stored) last(ctx context.Context, identifier, subjects string) (*lifecy
 	}
 	r := lifecycle.ReadReserved(m.Header, m.Sequence, m.Time)
 	return &r, nil
-}
-
-// declaredOf is the declared message of a delivery.
-func declaredOf(d *delivery) lifecycle.Declared {
-	return lifecycle.Declared{Subject: d.msg.Subject(), Stored: d.at.Generation, Replays: lifecycle.ReadReplays(d.msg.Headers())}
 }

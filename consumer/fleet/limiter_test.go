@@ -1,4 +1,4 @@
-package consumer
+package fleet
 
 import (
 	"context"
@@ -10,10 +10,13 @@ import (
 	"time"
 )
 
+// most is how many a lane pulls at once.
+const most = 32
+
 func TestNoRateLimitIsNoBound(t *testing.T) {
-	var b *limiter
-	if room, wait := b.room(t.Context()), b.take(t.Context()); room != maxPull || wait != 0 || b.share() != 0 {
-		t.Errorf("room %d, wait %s, share %v: want no bound", room, wait, b.share())
+	var b *Limiter
+	if room, wait := b.Room(t.Context(), most), b.Take(t.Context()); room != most || wait != 0 || b.Share() != 0 {
+		t.Errorf("room %d, wait %s, share %v: want no bound", room, wait, b.Share())
 	}
 }
 
@@ -21,15 +24,15 @@ func TestNoRateLimitIsNoBound(t *testing.T) {
 func TestRateLimitBeforeTheFirstShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newLimiter(time.Now)
-		if wait := b.take(t.Context()); wait <= 0 {
+		if wait := b.Take(t.Context()); wait <= 0 {
 			t.Error("a delivery was let through without a share")
 		}
 		began := time.Now()
 		time.AfterFunc(time.Hour, func() { b.set(2) })
-		if room := b.room(t.Context()); room < 1 || time.Since(began) != time.Hour {
+		if room := b.Room(t.Context(), most); room < 1 || time.Since(began) != time.Hour {
 			t.Errorf("room for %d after %s, want some when the share comes", room, time.Since(began))
 		}
-		if wait := b.take(t.Context()); wait != 0 || time.Since(began) != time.Hour {
+		if wait := b.Take(t.Context()); wait != 0 || time.Since(began) != time.Hour {
 			t.Errorf("the first poll waits %s, want none", wait)
 		}
 	})
@@ -39,12 +42,12 @@ func TestRateLimitBeforeTheFirstShare(t *testing.T) {
 func TestRateLimitSuspendedMeanwhile(t *testing.T) {
 	b := newLimiter(time.Now)
 	b.set(0.001)
-	b.take(t.Context()) // the first turn is free
+	b.Take(t.Context()) // the first turn is free
 	var all sync.WaitGroup
 	for range 8 {
 		all.Go(func() {
 			for range 2_000 {
-				if wait := b.take(t.Context()); wait <= 0 || wait > maxHandBack {
+				if wait := b.Take(t.Context()); wait <= 0 || wait > maxHandBack {
 					t.Errorf("handed back for %s, want at most %s", wait, maxHandBack)
 					return
 				}
@@ -75,17 +78,18 @@ func TestRateLimitSpacesPolls(t *testing.T) {
 				all.Go(func() {
 					time.Sleep(after)
 					asked := time.Now()
-					wait := b.take(t.Context())
+					wait := b.Take(t.Context())
 					took := time.Since(asked)
 					mu.Lock()
 					defer mu.Unlock()
 					switch {
-					case took > rateLimitPatience:
+					case took > Patience:
 						t.Errorf("share %v: a delivery was kept for %s", share, took)
 					case wait == 0:
 						polls = append(polls, time.Now())
-					case took != 0 || wait <= rateLimitPatience:
-						t.Errorf("share %v: handed back for %s after %s, want at once, and for longer than it may be kept", share, wait, took)
+					case took != 0 || wait <= Patience:
+						t.Errorf("share %v: handed back for %s after %s, want at once, for longer than it may be kept",
+							share, wait, took)
 					default:
 						handedBack++
 					}
@@ -112,34 +116,35 @@ func TestRateLimitRoomIsForASecond(t *testing.T) {
 		b := newLimiter(time.Now)
 		b.set(10)
 		for _, want := range []int{11, 10, 9} {
-			if room := b.room(t.Context()); room != want {
+			if room := b.Room(t.Context(), most); room != want {
 				t.Errorf("room for %d, want %d", room, want)
 			}
-			go b.take(t.Context())
+			go b.Take(t.Context())
 			synctest.Wait()
 		}
 		for range 8 {
-			go b.take(t.Context())
+			go b.Take(t.Context())
 		}
 		synctest.Wait()
 		began := time.Now()
-		if room := b.room(t.Context()); room != 1 || time.Since(began) != 100*time.Millisecond {
+		if room := b.Room(t.Context(), most); room != 1 || time.Since(began) != 100*time.Millisecond {
 			t.Errorf("room for %d after %s, want for one after a tenth of a second", room, time.Since(began))
 		}
 		time.Sleep(time.Minute)
 		b.set(1e6)
-		if room := b.room(t.Context()); room != maxPull {
+		if room := b.Room(t.Context(), most); room != most {
 			t.Errorf("room for %d, want no more than a pull takes", room)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if room := b.room(ctx); room != 0 {
+		if room := b.Room(ctx, most); room != 0 {
 			t.Errorf("room for %d after the end", room)
 		}
 	})
 }
 
-// Room is never for one that take hands back: it would be pulled again and again. A share may be far below one a second.
+// Room is never for one that take hands back: it would be pulled again and again. A share may be far below one a
+// second.
 func TestRateLimitRoomIsWhatTakeKeeps(t *testing.T) {
 	for _, share := range []float64{0.01, 0.1, 0.2, 0.24, 0.26, 0.5, 1, 7} {
 		synctest.Test(t, func(t *testing.T) {
@@ -147,11 +152,11 @@ func TestRateLimitRoomIsWhatTakeKeeps(t *testing.T) {
 			b.set(share)
 			began, polls := time.Now(), 0
 			for time.Since(began) < seconds(20/share) {
-				if room := b.room(t.Context()); room < 1 {
+				if room := b.Room(t.Context(), most); room < 1 {
 					t.Fatalf("share %v: room for %d", share, room)
 				}
-				time.Sleep(rateLimitMargin / 2) // the pull
-				if wait := b.take(t.Context()); wait != 0 {
+				time.Sleep(pullMargin / 2) // the pull
+				if wait := b.Take(t.Context()); wait != 0 {
 					t.Fatalf("share %v: there was room for one, and it was handed back for %s", share, wait)
 				}
 				polls++
@@ -168,16 +173,16 @@ func TestRateLimitSuspended(t *testing.T) {
 		b := newLimiter(time.Now)
 		b.set(5)
 		b.suspend()
-		if wait := b.take(t.Context()); wait != time.Second || b.share() != 0 {
-			t.Errorf("handed back for %s with a share of %v, want a second and none", wait, b.share())
+		if wait := b.Take(t.Context()); wait != time.Second || b.Share() != 0 {
+			t.Errorf("handed back for %s with a share of %v, want a second and none", wait, b.Share())
 		}
 		began := time.Now()
 		time.AfterFunc(time.Minute, func() { b.set(5) })
-		if room := b.room(t.Context()); room < 1 || time.Since(began) < time.Minute {
+		if room := b.Room(t.Context(), most); room < 1 || time.Since(began) < time.Minute {
 			t.Errorf("room for %d after %s, want some when there is a share again", room, time.Since(began))
 		}
-		if b.share() != 5 {
-			t.Errorf("the share is %v, want 5", b.share())
+		if b.Share() != 5 {
+			t.Errorf("the share is %v, want 5", b.Share())
 		}
 	})
 }
@@ -187,12 +192,12 @@ func TestRateLimitEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newLimiter(time.Now)
 		b.set(1)
-		b.take(t.Context())
+		b.Take(t.Context())
 		ctx, cancel := context.WithCancel(t.Context())
 		back := make(chan time.Duration)
-		go func() { back <- b.take(ctx) }()
+		go func() { back <- b.Take(ctx) }()
 		synctest.Wait()
-		if n := b.waiting.Load(); n != 1 {
+		if n := b.Waiting(); n != 1 {
 			t.Errorf("%d wait, want 1", n)
 		}
 		cancel()
@@ -200,7 +205,7 @@ func TestRateLimitEndsWithContext(t *testing.T) {
 			t.Errorf("handed back for %s, want for a moment", wait)
 		}
 		began := time.Now()
-		if b.take(t.Context()); time.Since(began) != time.Second {
+		if b.Take(t.Context()); time.Since(began) != time.Second {
 			t.Errorf("the next poll left after %s, want the turn that was given back", time.Since(began))
 		}
 	})
@@ -211,9 +216,9 @@ func TestRateLimitShareChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newLimiter(time.Now)
 		b.set(0.01)
-		b.take(t.Context())
+		b.Take(t.Context())
 		room := make(chan int)
-		go func() { room <- b.room(t.Context()) }()
+		go func() { room <- b.Room(t.Context(), most) }()
 		time.Sleep(time.Second)
 		b.set(1)
 		began := time.Now()
@@ -221,19 +226,9 @@ func TestRateLimitShareChanges(t *testing.T) {
 			t.Errorf("a lane learned of its greater share after %s", time.Since(began))
 		}
 		b.set(0.02)
-		b.take(t.Context())
-		if wait := b.take(t.Context()); wait < 40*time.Second {
+		b.Take(t.Context())
+		if wait := b.Take(t.Context()); wait < 40*time.Second {
 			t.Errorf("after the share shrank a delivery is handed back for %s, want some 50 s", wait)
 		}
 	})
-}
-
-// The longest wait for the rate limit, for a refused reservation and for the broker's ack go into AckWait.
-func TestAckWaitAllowsForTheRateLimit(t *testing.T) {
-	if longest := rateLimitPatience + refusedFor + ackTimeout; longest >= reserveAckWait {
-		t.Errorf("a delivery may take %s before it is acked, AckWait is %s", longest, reserveAckWait)
-	}
-	if n := (&naks{}).ackWait(0); rateLimitPatience >= n {
-		t.Errorf("a delivery may wait %s for the budget, AckWait is %s and the guidance", rateLimitPatience, n)
-	}
 }

@@ -1,7 +1,8 @@
-package consumer
+package redelivery
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"testing"
 	"time"
@@ -80,26 +81,31 @@ func TestStretchADay(t *testing.T) {
 			}
 			defer vendor.Close()
 			vendor.Declare(id, simulator.Never())
-			client, err := statusclient.New(statusclient.Config{BaseURL: vendor.URL(), Token: simulator.DefaultToken, Now: clock.Now})
+			client, err := statusclient.New(statusclient.Config{
+				BaseURL: vendor.URL(), Token: simulator.DefaultToken, Now: clock.Now,
+			})
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer client.Close()
-			cfg := Config{Stretch: tt.stretch, StretchLimit: tt.limit, Now: clock.Now}.withDefaults()
-			bc := &brokerClock{now: clock.Now}
-			bc.mark.Store(&mark{local: declared, broker: declared})
-			r := &reservations{clock: bc, cfg: cfg}
-			d := &delivery{lane: &lane{typ: tt.typ, interval: cfg.Intervals.Of(tt.typ)}, at: lifecycle.Position{Generation: declared}}
+			interval := 30 * time.Second
+			if tt.typ == schema.Chat {
+				interval = 5 * time.Second
+			}
+			r := &Reservations{cfg: Config{
+				Clock: sameClock(t, clock.Now), Now: clock.Now, Jitter: rand.Float64,
+				Stretch: tt.stretch, StretchLimit: tt.limit,
+			}}
+			d := &Delivery{Type: tt.typ, Interval: interval, At: lifecycle.Position{Generation: declared}}
 
-			due := r.due(d.lane.interval, d.lane.interval)
+			due := r.due(d.Interval, d.Interval)
 			for {
 				clock.set(due)
-				due = r.due(d.lane.interval, r.wait(d))
-				answer, err := client.Status(t.Context(), id, time.Time{})
-				if err != nil {
+				due = r.due(d.Interval, r.wait(d))
+				if _, err := client.Status(t.Context(), id, time.Time{}); err != nil {
 					t.Fatal(err)
 				}
-				if Decide(Facts{Status: answer.Status, Age: bc.time().Sub(declared), Deadline: cfg.Deadline}).Action == DeadLetter {
+				if r.cfg.Clock.Now().Sub(declared) > 24*time.Hour {
 					break
 				}
 			}
@@ -111,9 +117,9 @@ func TestStretchADay(t *testing.T) {
 			polls := vendor.Polls()
 			for i := range polls[1:] {
 				age, gap := polls[i].At.Sub(declared), polls[i+1].At.Sub(polls[i].At)
-				wait := Wait(d.lane.interval, age, tt.stretch, tt.limit)
+				wait := Wait(d.Interval, age, tt.stretch, tt.limit)
 				// Beside the wait: slack and jitter.
-				if most := wait + maxSlack + d.lane.interval/20; gap < wait || gap > most {
+				if most := wait + MaxSlack + d.Interval/20; gap < wait || gap > most {
 					t.Fatalf("poll %d came %s after the one at the age of %s, want %s to %s", i+2, gap, age, wait, most)
 				}
 			}

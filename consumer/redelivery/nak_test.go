@@ -1,4 +1,4 @@
-package consumer
+package redelivery
 
 import (
 	"strconv"
@@ -61,7 +61,7 @@ func TestDueSample(t *testing.T) {
 
 // Only who keeps others from their first poll is held back for longer than its guidance.
 func TestNaksTurn(t *testing.T) {
-	n := &naks{cfg: Config{MaxPollsPerSecond: 10}}
+	n := &Naks{cfg: Config{RateLimit: 10}}
 	for _, tt := range []struct {
 		waiting, fresh uint64
 		want           time.Duration
@@ -74,7 +74,7 @@ func TestNaksTurn(t *testing.T) {
 			t.Errorf("with %d waiting, %d of them fresh: %s, want %s", tt.waiting, tt.fresh, got, tt.want)
 		}
 	}
-	n.cfg.MaxPollsPerSecond = 0
+	n.cfg.RateLimit = 0
 	if got := n.turn(); got != 0 {
 		t.Errorf("without a budget: %s, want nothing", got)
 	}

@@ -1,0 +1,41 @@
+// Package breaker has the circuit breaker that keeps a worker away from a vendor in trouble. It is pure but for its
+// clock, its jitter and its log: it is told how each poll went, and says who may poll.
+//
+// # States
+//
+//	working           enough failures      -> paused
+//	paused            the pause is over    -> probing
+//	probing           the probe fails      -> paused, for longer
+//	paused, probing   the vendor answers   -> working
+//
+// A working worker polls everything that is due. It pauses after failures of three interactions without a success
+// between them, after three polls in a row with a refused token, and at once after a 429. A vendor that is unavailable
+// must also give no status for 1 s, or fail for 64 interactions: where only one type of interaction fails, the
+// successes of the others keep the worker working.
+//
+// A paused worker pulls nothing that polls. When the pause is over, one lane at a time may pull one delivery and poll:
+// the probe. Its answer ends the pause, its failure begins the next one.
+//
+// # Length of a pause
+//
+// The first pause lasts 1 s. Each following one is twice as long, up to [MaxPause] (5 min), with a jitter of a fifth.
+// It is no longer than 0.5 s for each interaction that failed, but 1 s at least. A Retry-After of the vendor replaces
+// the length, and no success ends the pause before that time.
+//
+// A probe passes over interactions that were polled before, each once a pause, as long as others are due: where some
+// interactions always fail, a new one soon shows that the vendor works.
+//
+// # A vendor that refuses everything
+//
+// A 404 is about one interaction, or about all of them (a wrong base URL, an account, a vendor that is being deployed).
+// The worker pauses with the cause [Refused] when five interactions were refused with the same HTTP status, and nothing
+// succeeded for a while. [Breaker.Others] gives what a single refusal is compared with.
+//
+// # Why not a library
+//
+// sony/gobreaker (v2.4) opens for one fixed time. It supports neither a Retry-After nor pauses that grow, and does not
+// notify waiting callers when it half-opens. failsafe-go (v0.9) computes each delay, but the caller must implement the
+// growth, its reset and the cause of a pause. Its permits cannot be awaited, and it counts a poll that was sent before
+// the pause like a probe. Either library would save a state and a counter; everything difficult would remain around
+// it. The lengths of the pauses come from cenkalti/backoff (v4).
+package breaker

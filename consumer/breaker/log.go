@@ -1,0 +1,68 @@
+package breaker
+
+import (
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+// logEvery is how often a pause that goes on is logged again.
+const logEvery = 5 * time.Minute
+
+// logFailing logs that polls fail while the worker goes on: too few interactions are polled to know whose fault it is.
+func (b *Breaker) logFailing(r Report, now time.Time) {
+	if !b.failing.IsZero() && now.Sub(b.failing) < logEvery {
+		return
+	}
+	b.failing = now
+	b.log.WithFields(logrus.Fields{
+		"cause": r.Failure, "interactions": len(b.failed), "interaction": r.Identifier, "detail": r.Detail,
+	}).Warn("polls failing")
+}
+
+// logged is when a cause was last logged, and how many pauses of it began since.
+type logged struct {
+	at     time.Time
+	pauses int
+	// open says that the pause that goes on was logged, so that its end has to be.
+	open bool
+}
+
+// logPause logs a pause that begins, one that has another cause now, and again one that goes on: each cause every few
+// minutes, so that a vendor that comes and goes does not fill the log. The pauses between are logged at debug level.
+func (b *Breaker) logPause(r Report, now, until time.Time) {
+	l := b.logged[r.Failure]
+	if l == nil {
+		l = &logged{}
+		b.logged[r.Failure] = l
+	}
+	begins := !b.paused || b.cause != r.Failure
+	if begins {
+		b.began[r.Failure]++
+		l.pauses++
+		l.open = false
+	}
+	level := logrus.DebugLevel
+	if l.at.IsZero() || now.Sub(l.at) >= logEvery {
+		level = logrus.WarnLevel
+	} else if !begins {
+		return
+	}
+	b.log.WithFields(logrus.Fields{
+		"cause": r.Failure, "resume_at": until.UTC().Format(time.RFC3339), "pauses": l.pauses, "detail": r.Detail,
+	}).Log(level, "polling paused")
+	if level == logrus.WarnLevel {
+		l.at, l.pauses, l.open = now, 0, true
+	}
+}
+
+// logEnd logs that a pause has ended, where its begin was logged.
+func (b *Breaker) logEnd() {
+	level := logrus.DebugLevel
+	for _, l := range b.logged {
+		if l.open {
+			l.open, level = false, logrus.InfoLevel
+		}
+	}
+	b.log.WithField("cause", b.cause).Log(level, "polling resumed")
+}

@@ -1,0 +1,250 @@
+package clock
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"statusworker/schema/broker"
+)
+
+// Broker gives the state of a stream, with the time of its leader.
+type Broker interface {
+	Stream(ctx context.Context, stream string) (broker.StreamState, error)
+}
+
+// Clock is the broker's clock. It is safe for concurrent use, once it was measured.
+type Clock struct {
+	broker Broker
+	stream string
+
+	now  func() time.Time
+	wall func() time.Time // nil is now's; only its steps count
+	mark atomic.Pointer[mark]
+	// behind says that a stamp of the broker showed the clock to be so.
+	behind atomic.Bool
+	turn   sync.Mutex
+
+	keep sync.Mutex // of what follows, to change it
+	// slower are the measurements from before a step forward: by them the broker's clock would show less now.
+	slower atomic.Pointer[[]mark]
+	steps  atomic.Uint64
+	step   atomic.Int64 // the last one, in nanoseconds
+}
+
+type mark struct {
+	local, broker time.Time
+	wall          time.Time     // at local
+	took          time.Duration // the answer
+	until         time.Time     // by the next measurement, which is in its place since then
+}
+
+// at is what the broker's clock shows, by this measurement, when this process's clock shows t.
+func (m mark) at(t time.Time) time.Time { return m.broker.Add(t.Sub(m.local)) }
+
+const (
+	every   = 30 * time.Second
+	samples = 3
+	// keepWithin is how long a measurement may take, but for the first one.
+	keepWithin = 5 * time.Second
+	// MinStep is how far two measurements of the broker's clock must be apart to be a step of it: more than NTP slews
+	// it between them. Half of the slack of a reservation must be as long: it is there for such things.
+	MinStep = 50 * time.Millisecond
+	// maxParted is how far this host's two clocks may part before the broker is asked again: more than NTP makes them
+	// part between two measurements.
+	maxParted = MinStep / 2
+	// A step forward is remembered for so long, and no more than so many of them. What fell due by it is polled by
+	// then.
+	keepSlower = 10 * time.Minute
+	maxSlower  = 8
+)
+
+// ErrNoTime says that the broker gives no time.
+var ErrNoTime = errors.New("the answer has no time stamp; nats-server 2.10 or newer gives one")
+
+// New makes the clock of the leader of a stream. It must be measured before it is used. Now is this process's clock.
+func New(now func() time.Time, b Broker, stream string) *Clock {
+	return &Clock{now: now, broker: b, stream: stream}
+}
+
+// Keep measures the clock again and again until ctx ends, and hands over the errors.
+func (c *Clock) Keep(ctx context.Context, failed func(error)) {
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		measure, cancel := context.WithTimeout(ctx, keepWithin)
+		err := c.Measure(measure)
+		cancel()
+		if err != nil && ctx.Err() == nil {
+			failed(err)
+		}
+	}
+}
+
+// Measure asks the broker for its time a few times, and keeps the quickest answer.
+func (c *Clock) Measure(ctx context.Context) error {
+	var best mark
+	for range samples {
+		asked := c.now()
+		state, err := c.broker.Stream(ctx, c.stream)
+		if err != nil {
+			return fmt.Errorf("reading the broker's clock: %w", err)
+		}
+		took := c.now().Sub(asked)
+		if state.Now.IsZero() {
+			return fmt.Errorf("reading the broker's clock: %w", ErrNoTime)
+		}
+		if best.local.IsZero() || took < best.took {
+			best = mark{local: asked, broker: state.Now, took: took, wall: c.wallAt(asked)}
+		}
+	}
+	c.replace(best)
+	c.behind.Store(false)
+	return nil
+}
+
+// replace puts a measurement in the place of the last one.
+func (c *Clock) replace(best mark) {
+	c.keep.Lock()
+	defer c.keep.Unlock()
+	old := c.mark.Swap(&best)
+	if old == nil {
+		return
+	}
+	if c.parted(*old) { // this process's clock has not gone on all the time: measurements from before tell nothing
+		c.slower.Store(nil)
+		return
+	}
+	now := c.now()
+	if step := best.at(now).Sub(old.at(now)); step-best.took > MinStep || step+old.took < -MinStep {
+		c.steps.Add(1)
+		c.step.Store(int64(step))
+	}
+	old.until = best.broker
+	var slower []mark
+	for _, m := range append(c.slowerOnes(), *old) {
+		if best.at(now).Sub(m.at(now)) > MinStep && best.broker.Sub(m.until) < keepSlower {
+			slower = append(slower, m)
+		}
+	}
+	if len(slower) == 0 {
+		c.slower.Store(nil)
+		return
+	}
+	slower = slower[max(0, len(slower)-maxSlower):]
+	c.slower.Store(&slower)
+}
+
+func (c *Clock) slowerOnes() []mark {
+	if p := c.slower.Load(); p != nil {
+		return slices.Clone(*p)
+	}
+	return nil
+}
+
+// Early says for how long a poll still has to wait, or 0. It fell due at one time and was wanted at another, both by
+// the broker's clock. Who reserved it may have gone by any clock that the broker has had since one interval before the
+// wanted time: all of them must have reached that. An interval after it fell due no poll is early, whatever they show.
+func (c *Clock) Early(wanted, fell time.Time, interval time.Duration) time.Duration {
+	p := c.slower.Load()
+	if p == nil || wanted.IsZero() {
+		return 0
+	}
+	now := c.now()
+	slowest := c.At(now)
+	for _, m := range *p {
+		if t := m.at(now); m.until.After(wanted.Add(-interval)) && t.Before(slowest) {
+			slowest = t
+		}
+	}
+	wait := min(wanted.Sub(slowest), fell.Add(interval).Sub(c.At(now)))
+	if wait <= MinStep {
+		return 0
+	}
+	return wait
+}
+
+// Steps is how many steps there were, and the last one.
+func (c *Clock) Steps() (uint64, time.Duration) {
+	return c.steps.Load(), time.Duration(c.step.Load())
+}
+
+// wallAt is what this host's wall clock shows when now says t.
+func (c *Clock) wallAt(t time.Time) time.Time {
+	if c.wall == nil {
+		return t.Round(0)
+	}
+	return c.wall()
+}
+
+// Notice takes in that the broker's clock showed t a moment ago.
+func (c *Clock) Notice(t time.Time) {
+	if t.After(c.Now()) {
+		c.behind.Store(true)
+	}
+}
+
+// Doubtful tells whether the clock may be behind: this process stood still (a suspended machine), the wall clock was
+// set, or another leader's clock is ahead.
+func (c *Clock) Doubtful() bool {
+	return c.behind.Load() || c.parted(*c.mark.Load())
+}
+
+// parted tells whether this host's two clocks do not show the same time since a measurement.
+func (c *Clock) parted(m mark) bool {
+	now := c.now()
+	steps := c.wallAt(now).Sub(m.wall) - now.Sub(m.local)
+	return steps.Abs() > maxParted
+}
+
+// Sure measures the clock, unless it is doubtful no more: others have measured it meanwhile.
+func (c *Clock) Sure(ctx context.Context) error {
+	c.turn.Lock()
+	defer c.turn.Unlock()
+	if !c.Doubtful() || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return c.Measure(ctx)
+}
+
+// Now is the broker's time now, or a little later.
+func (c *Clock) Now() time.Time {
+	m := c.mark.Load()
+	return m.broker.Add(c.now().Sub(m.local))
+}
+
+// Local is when the broker's clock shows t, or a little earlier, by this process's clock.
+func (c *Clock) Local(t time.Time) time.Time {
+	m := c.mark.Load()
+	return m.local.Add(t.Sub(m.broker))
+}
+
+// Offset is how far the broker's clock is ahead of this process's wall clock.
+func (c *Clock) Offset() time.Duration { return c.Now().Sub(c.now().Round(0)) }
+
+// At is what the broker's clock shows, or a little more, when this process's clock shows t.
+func (c *Clock) At(t time.Time) time.Time {
+	return c.mark.Load().at(t)
+}
+
+// RoundTrip is how long the answer took by which the clock was last measured.
+func (c *Clock) RoundTrip() time.Duration {
+	if m := c.mark.Load(); m != nil {
+		return m.took
+	}
+	return 0
+}
+
+// Passed is the time between two moments of this process's clock, also where its machine was suspended between them.
+func Passed(from, to time.Time) time.Duration {
+	return max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
+}

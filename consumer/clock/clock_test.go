@@ -1,0 +1,280 @@
+package clock
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"statusworker/consumer/clock/clocktest"
+)
+
+func measured(t *testing.T, b *clocktest.Far) *Clock {
+	t.Helper()
+	c := New(b.Now, b, "S")
+	if err := c.Measure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestClockOffset(t *testing.T) {
+	for _, offset := range []time.Duration{
+		0, time.Nanosecond, 3 * time.Second, -3 * time.Second, 25 * time.Hour, -25 * time.Hour,
+	} {
+		b := clocktest.NewFar(offset)
+		c := measured(t, b)
+		b.Local = b.Local.Add(20 * time.Second)
+		if got := c.Offset(); got != offset {
+			t.Errorf("the offset is %s, want %s", got, offset)
+		}
+		if got := c.Now(); !got.Equal(b.Broker()) {
+			t.Errorf("with an offset of %s the broker's time is %s, want %s", offset, got, b.Broker())
+		}
+		later := b.Local.Add(time.Minute)
+		if got := c.At(later); !got.Equal(later.Add(offset)) {
+			t.Errorf("with an offset of %s the broker's clock shows %s at %s, want %s", offset, got, later,
+				later.Add(offset))
+		}
+		if got := c.Local(later); !got.Equal(later.Add(-offset)) {
+			t.Errorf("with an offset of %s it is %s here when the broker's clock shows %s, want %s", offset, got, later,
+				later.Add(-offset))
+		}
+	}
+}
+
+// The quickest answer says most.
+func TestClockKeepsTheQuickest(t *testing.T) {
+	for quickest := range samples {
+		b := clocktest.NewFar(-time.Second)
+		for i := range samples {
+			b.There[i], b.Back[i] = 400*time.Millisecond, 100*time.Millisecond
+		}
+		b.There[quickest], b.Back[quickest] = 3*time.Millisecond, 200*time.Millisecond
+		c := measured(t, b)
+		if b.Asked != samples {
+			t.Errorf("the broker was asked %d times, want %d", b.Asked, samples)
+		}
+		if ahead := c.Now().Sub(b.Broker()); ahead != 3*time.Millisecond {
+			t.Errorf("with answer %d the quickest the clock is ahead by %s, want the 3ms that its question took",
+				quickest, ahead)
+		}
+	}
+}
+
+// The next measurement fixes what a step of the broker's clock, or another leader's clock, did.
+func TestClockBrokerSteps(t *testing.T) {
+	b := clocktest.NewFar(0)
+	c := measured(t, b)
+	for _, offset := range []time.Duration{time.Hour, -time.Hour, 0} {
+		b.Offset = offset
+		b.Local = b.Local.Add(every)
+		if err := c.Measure(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.Offset(); got != offset {
+			t.Errorf("after a step of the broker's clock the offset is %s, want %s", got, offset)
+		}
+	}
+}
+
+// A step of this host's wall clock does nothing, because the mark keeps the monotonic reading, by which package time
+// then subtracts. (It shows the reading as `m=`.)
+func TestClockIsMonotonic(t *testing.T) {
+	b := clocktest.NewFar(0)
+	c := New(time.Now, b, "S")
+	if err := c.Measure(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if local := c.mark.Load().local.String(); !strings.Contains(local, " m=") {
+		t.Errorf("the mark's local time %s has no monotonic reading", local)
+	}
+	if local := c.Local(b.Broker()).String(); !strings.Contains(local, " m=") {
+		t.Errorf("the local time %s, to be compared with now, has no monotonic reading", local)
+	}
+}
+
+// A clock that may be behind is measured before anything hangs on it, once, and never set by a stamp that may be old.
+func TestClockInDoubt(t *testing.T) {
+	for name, doubt := range map[string]func(b *clocktest.Far, c *Clock, wall *time.Duration){
+		"the monotonic clock stood still": func(b *clocktest.Far, _ *Clock, wall *time.Duration) {
+			b.Offset, *wall = b.Offset+3*time.Second, 3*time.Second
+		},
+		"the wall clock was set back": func(_ *clocktest.Far, _ *Clock, wall *time.Duration) { *wall = -time.Hour },
+		"a stamp that is ahead": func(b *clocktest.Far, c *Clock, _ *time.Duration) {
+			b.Offset += 3 * time.Second
+			c.Notice(b.Broker().Add(-time.Second))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := clocktest.NewFar(time.Minute)
+			var wall time.Duration
+			c := New(b.Now, b, "S")
+			c.wall = func() time.Time { return b.Local.Add(wall) }
+			if err := c.Measure(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			b.Local = b.Local.Add(20 * time.Second)
+			wall = maxParted / 2
+			c.Notice(b.Broker())
+			if c.Doubtful() {
+				t.Fatal("it is doubtful already")
+			}
+			doubt(b, c, &wall)
+			before := c.mark.Load()
+			if !c.Doubtful() || c.mark.Load() != before {
+				t.Errorf("doubtful: %v, set without a measurement: %v", c.Doubtful(), c.mark.Load() != before)
+			}
+			b.Err = errors.New("no responders")
+			if err := c.Sure(t.Context()); !errors.Is(err, b.Err) || !c.Doubtful() {
+				t.Errorf("a measurement that failed gave %v; doubtful: %v", err, c.Doubtful())
+			}
+			b.Err, b.Asked = nil, 0
+			for range 3 {
+				if err := c.Sure(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if b.Asked != samples || c.Doubtful() || !c.Now().Equal(b.Broker()) {
+				t.Errorf("asked %d times, doubtful: %v, behind by %s", b.Asked, c.Doubtful(), b.Broker().Sub(c.Now()))
+			}
+		})
+	}
+}
+
+func TestClockMeasureFails(t *testing.T) {
+	b := clocktest.NewFar(time.Minute)
+	c := measured(t, b)
+	b.Offset = 0
+	b.Err = errors.New("no responders")
+	if err := c.Measure(t.Context()); !errors.Is(err, b.Err) {
+		t.Errorf("the error is %v, want the broker's in it", err)
+	}
+	b.Err, b.NoTime = nil, true
+	if err := c.Measure(t.Context()); !errors.Is(err, ErrNoTime) {
+		t.Errorf("without a time the error is %v, want %v", err, ErrNoTime)
+	}
+	if got := c.Offset(); got != time.Minute {
+		t.Errorf("after failed measurements the offset is %s, want the last one", got)
+	}
+}
+
+// What was reserved before the broker's clock was stepped forward falls due too soon by it, and waits for as long as
+// that. What is reserved afterwards does not wait, and nothing does where clocks only drift or answers are slow.
+func TestClockEarly(t *testing.T) {
+	const interval, wait = 5 * time.Second, 5500 * time.Millisecond
+	for name, tt := range map[string]struct {
+		steps []time.Duration // of the broker's clock, one after the other, each measured
+		slow  time.Duration   // the answers after it
+		want  time.Duration
+	}{
+		"no step":            {nil, 0, 0},
+		"drift":              {[]time.Duration{10 * time.Millisecond}, 0, 0},
+		"slow answers":       {[]time.Duration{0}, 3 * time.Second, 0},
+		"back":               {[]time.Duration{-3 * time.Second}, 0, 0},
+		"forward":            {[]time.Duration{2 * time.Second}, 0, 2 * time.Second},
+		"forward and back":   {[]time.Duration{2 * time.Second, -2 * time.Second}, 0, 0},
+		"forward twice":      {[]time.Duration{time.Second, 2 * time.Second}, 0, 3 * time.Second},
+		"by more than it is": {[]time.Duration{time.Hour}, 0, interval},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := clocktest.NewFar(0)
+			c := measured(t, b)
+			wanted := c.Now().Add(wait)
+			for _, step := range tt.steps {
+				b.Offset += step
+				for i := range b.There {
+					b.There[i] = tt.slow
+				}
+				if err := c.Measure(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for i := range b.There {
+				b.There[i] = 0
+			}
+			if left := wanted.Sub(b.Broker()); left > 0 { // it falls due, unless it is due already
+				b.Local = b.Local.Add(left)
+			}
+			fell := b.Broker()
+			if got := c.Early(wanted, fell, interval); (got - tt.want).Abs() > time.Millisecond {
+				t.Errorf("it waits for %s, want %s", got, tt.want)
+			}
+			b.Local = b.Local.Add(tt.want)
+			if got := c.Early(wanted, fell, interval); got != 0 {
+				t.Errorf("having waited it waits for %s more", got)
+			}
+			if got := c.Early(time.Time{}, fell, interval); got != 0 {
+				t.Errorf("where nobody knows when it was wanted it waits for %s", got)
+			}
+			after := c.Now().Add(wait)
+			b.Local = b.Local.Add(wait)
+			if got := c.Early(after, b.Broker(), interval); got != 0 {
+				t.Errorf("what was reserved afterwards waits for %s", got)
+			}
+		})
+	}
+}
+
+// Where this process stood still, its measurements from before tell nothing about the broker's clock.
+func TestClockForgetsWhatWasBeforeAStandstill(t *testing.T) {
+	b := clocktest.NewFar(0)
+	var wall time.Duration
+	c := New(b.Now, b, "S")
+	c.wall = func() time.Time { return b.Local.Add(wall) }
+	measure := func() {
+		t.Helper()
+		if err := c.Measure(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	measure()
+	wanted := c.Now().Add(6 * time.Second)
+	b.Offset, wall = 5*time.Second, 5*time.Second // both went on for 5 s while the monotonic clock did not
+	measure()
+	b.Local = b.Local.Add(time.Second)
+	if got := c.Early(wanted, b.Broker(), 5*time.Second); got != 0 {
+		t.Errorf("it waits for %s", got)
+	}
+	if n, step := c.Steps(); n != 0 || step != 0 {
+		t.Errorf("%d steps, the last of %s", n, step)
+	}
+	b.Offset += 3 * time.Second
+	measure()
+	if n, step := c.Steps(); n != 1 || step != 3*time.Second {
+		t.Errorf("%d steps, the last of %s, want one of 3s", n, step)
+	}
+}
+
+// What fails while the clock is kept is handed over, and the clock goes on by the last measurement.
+func TestClockKeep(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := clocktest.NewFar(time.Minute)
+		c := measured(t, b)
+		ctx, cancel := context.WithCancel(t.Context())
+		failures, goOn, ended := make(chan error), make(chan struct{}), make(chan struct{})
+		b.Err = errors.New("no responders")
+		began := time.Now()
+		go func() {
+			defer close(ended)
+			c.Keep(ctx, func(err error) {
+				failures <- err
+				<-goOn
+			})
+		}()
+		if err := <-failures; !errors.Is(err, b.Err) || time.Since(began) != every {
+			t.Errorf("after %s it failed with %v, want the broker's error after %s", time.Since(began), err, every)
+		}
+		b.Err, b.Offset = nil, time.Hour
+		close(goOn)
+		time.Sleep(every)
+		synctest.Wait()
+		if got := c.Offset(); got != time.Hour {
+			t.Errorf("the offset is %s, want that of the next measurement", got)
+		}
+		cancel()
+		<-ended
+	})
+}

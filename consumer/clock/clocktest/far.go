@@ -1,0 +1,50 @@
+// Package clocktest has a broker whose clock is to be measured, for tests.
+package clocktest
+
+import (
+	"context"
+	"time"
+
+	"statusworker/schema/broker"
+)
+
+// Far is a broker whose clock differs from this process's, and whose answers take their time both ways. This process's
+// time goes on only while the broker is asked, and where a test changes Local.
+type Far struct {
+	Local time.Time
+	// Offset is how far the broker's clock is ahead.
+	Offset time.Duration
+	// There and Back are how long the answers take, one after the other, again and again.
+	There, Back []time.Duration
+	// Asked counts the answers.
+	Asked  int
+	Err    error
+	NoTime bool
+}
+
+// NewFar makes a broker that answers at once.
+func NewFar(offset time.Duration) *Far {
+	return &Far{
+		Local: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), Offset: offset,
+		There: make([]time.Duration, 3), Back: make([]time.Duration, 3),
+	}
+}
+
+// Now is this process's time.
+func (f *Far) Now() time.Time { return f.Local }
+
+// Broker is the broker's time.
+func (f *Far) Broker() time.Time { return f.Local.Add(f.Offset) }
+
+// Stream gives a state with nothing but the time.
+func (f *Far) Stream(context.Context, string) (broker.StreamState, error) {
+	i := f.Asked % len(f.There)
+	f.Asked++
+	f.Local = f.Local.Add(f.There[i])
+	state := broker.StreamState{Now: f.Broker().Round(0).UTC()}
+	f.Local = f.Local.Add(f.Back[i])
+	if f.NoTime {
+		state.Now = time.Time{}
+	}
+	return state, f.Err
+}

@@ -1,0 +1,188 @@
+package redelivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"statusworker/schema"
+	"statusworker/schema/broker"
+	"statusworker/schema/lifecycle"
+)
+
+// A server publishes a due message within a second of the time of its reservation. If it cannot store the due message
+// (a storage limit is reached), the server marks the schedule as being on its way and keeps the mark: nats-server
+// 2.15.3 and before try again only after a restart or a change of the stream's leader. A reservation that another one
+// replaces loses the mark, so workers look for overdue reservations and store them again.
+
+// OverdueAfter is how long after its time a reservation counts as overdue by default.
+const OverdueAfter = time.Minute
+
+const (
+	// overdueMisses is how many reservations that are not overdue a search reads before it ends.
+	overdueMisses = 5
+	// overdueBatch is how many are read before they are stored again.
+	overdueBatch = 100
+)
+
+// Overdue is a reservation that the broker did not publish when its time came.
+type Overdue struct {
+	lifecycle.Reserved
+	Message broker.Message
+}
+
+// OverdueBroker is what [FindOverdue] asks of the broker.
+type OverdueBroker interface {
+	Stream(ctx context.Context, stream string) (broker.StreamState, error)
+	Get(ctx context.Context, stream string, sequence uint64) (broker.Message, error)
+	Next(ctx context.Context, stream, subjects string, from uint64) (broker.Message, error)
+}
+
+// FindOverdue finds reservations that are overdue at a time of the broker's clock, in the order in which they were
+// stored. It reads few others, however many there are: a reservation is stored before its time, so the search ends at
+// the first one that is too young. Of those that wait for longer it reads some: they leave the front of the stream when
+// their time comes, and what is behind them is found then.
+func FindOverdue(
+	ctx context.Context, b OverdueBroker, now time.Time, after time.Duration,
+) iter.Seq2[Overdue, error] {
+	return func(yield func(Overdue, error) bool) {
+		s := overdueSearch{broker: b, before: now.Add(-after)}
+		if err := s.begin(ctx); err != nil {
+			yield(Overdue{}, err)
+			return
+		}
+		for misses := 0; misses < overdueMisses; {
+			m, err := s.next(ctx)
+			if err != nil {
+				yield(Overdue{}, err)
+				return
+			}
+			if m == nil || !m.Time.Before(s.before) {
+				return
+			}
+			o := Overdue{Reserved: lifecycle.ReadReserved(m.Header, m.Sequence, m.Time), Message: *m}
+			switch {
+			case o.Due.IsZero(): // it is no schedule
+			case !o.Due.Before(s.before):
+				misses++
+			case !yield(o, nil):
+				return
+			}
+		}
+	}
+}
+
+// overdueSearch reads reservations in the order in which they were stored. It never asks for the first one from the
+// beginning of the stream on: for that, the broker goes through all subjects that there are, 0.3 s for 700,000
+// reservations. From beyond the stream's first message on it takes less than a millisecond.
+type overdueSearch struct {
+	broker OverdueBroker
+	before time.Time
+
+	first *broker.Message // the stream's first message, where it is a reservation that was not given out yet
+	seq   uint64          // where to go on; 0 where nothing is old enough
+}
+
+func (s *overdueSearch) begin(ctx context.Context) error {
+	state, err := s.broker.Stream(ctx, schema.StreamPolls)
+	if err != nil {
+		return err
+	}
+	if state.Messages == 0 || !state.FirstTime.Before(s.before) {
+		return nil
+	}
+	m, err := s.broker.Get(ctx, schema.StreamPolls, state.First)
+	if err != nil && !errors.Is(err, broker.ErrNotFound) {
+		return fmt.Errorf("reading the first message of %s: %w", schema.StreamPolls, err)
+	}
+	s.seq = state.First + 1
+	if err == nil && !schema.IsPollSubject(m.Subject) {
+		s.first = &m
+		return nil
+	}
+	// What is due is being worked off. The search begins so far beyond it that it is not overtaken; what it leaves out
+	// is found when nothing moves in front of it any more.
+	next, err := s.broker.Stream(ctx, schema.StreamPolls)
+	if err != nil {
+		return err
+	}
+	if next.First > state.First {
+		s.seq += 10 * (next.First - state.First)
+	}
+	return nil
+}
+
+// next is nil at the end.
+func (s *overdueSearch) next(ctx context.Context) (*broker.Message, error) {
+	if s.seq == 0 {
+		return nil, nil
+	}
+	m := s.first
+	if s.first = nil; m == nil {
+		found, err := s.broker.Next(ctx, schema.StreamPolls, schema.SubjectsHold, s.seq)
+		if errors.Is(err, broker.ErrNotFound) {
+			return nil, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading the first reservation from sequence %d on: %w", s.seq, err)
+		}
+		m = &found
+	}
+	s.seq = m.Sequence + 1
+	return m, nil
+}
+
+// StoreAgain stores overdue reservations again, to fall due in a moment, each on the condition that it is still there.
+// Where several are not, it ends: another worker is at it, or they have fallen due.
+func (r *Reservations) StoreAgain(ctx context.Context) (stored int, err error) {
+	if err := r.sureOfTime(ctx); err != nil {
+		return 0, err
+	}
+	for gone := 0; ; {
+		// They are read first: the search would begin anew where the stream's first message is replaced.
+		batch, err := r.overdue(ctx)
+		if err != nil {
+			return stored, err
+		}
+		for _, d := range batch {
+			next := d.reserved
+			next.Due = r.cfg.Clock.Now().Add(slack(r.cfg.Interval(d.Type)))
+			err := r.put(ctx, d, &next, d.reserved.Sequence, schema.HoldSubjects(d.Identifier))
+			switch {
+			case err == nil:
+				stored++
+			case !errors.Is(err, broker.ErrRefused):
+				return stored, err
+			case gone == overdueMisses:
+				return stored, nil
+			default:
+				gone++
+			}
+		}
+		if len(batch) < overdueBatch {
+			return stored, nil
+		}
+	}
+}
+
+// overdue reads the first overdue reservations of workers.
+func (r *Reservations) overdue(ctx context.Context) (batch []*Delivery, err error) {
+	for o, err := range FindOverdue(ctx, r.cfg.Broker, r.cfg.Clock.Now(), r.cfg.OverdueAfter) {
+		if err != nil {
+			return nil, err
+		}
+		typ, _, _ := schema.SplitSubject(o.Message.Subject)
+		d := Receive(nil, broker.Delivery{Message: o.Message, Stream: schema.StreamPolls}, time.Time{})
+		d.Type = schema.Type(typ)
+		if o.Foreign() || r.read(&d) != nil {
+			continue
+		}
+		d.reserved = reservation{Reserved: o.Reserved, refusals: d.Refusals}
+		if batch = append(batch, &d); len(batch) == overdueBatch {
+			break
+		}
+	}
+	return batch, nil
+}

@@ -1,0 +1,35 @@
+package consumer_test
+
+import (
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// The worker knows no client library of the broker, and its parts in packages of their own know nothing of the worker.
+func TestRoomsImport(t *testing.T) {
+	for _, room := range []string{".", "breaker", "clock", "fleet", "redelivery"} {
+		files, err := filepath.Glob(filepath.Join(room, "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("the files of %s are %v, %v", room, files, err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") || file == "topology.go" { // that describes streams to the library
+				continue
+			}
+			f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, spec := range f.Imports {
+				path := strings.Trim(spec.Path.Value, `"`)
+				if path == "statusworker/consumer" || strings.HasPrefix(path, "statusworker/cmd") ||
+					strings.HasPrefix(path, "github.com/nats-io/") {
+					t.Errorf("%s imports %s", file, path)
+				}
+			}
+		}
+	}
+}

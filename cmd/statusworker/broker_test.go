@@ -267,7 +267,7 @@ func TestDeclareWithoutTheRight(t *testing.T) {
 	c := command(t, append([]string{"declare", "--nats-url", at, "--type", "audio", someID, "193ec854-94d0-4452-a1cf-0ba0e2666288"}, as("declare")...)...).exits(exitFault)
 	says(t, "standard error", &c.stderr, schema.DeclaredSubject(schema.Audio, someID), "docs/contract.md")
 	says(t, "standard output", &c.stdout, "declared 0", "failed 2")
-	if strings.Contains(c.stderr.String(), "takes nothing in") {
+	if strings.Contains(c.stderr.String(), "accepts nothing") {
 		t.Errorf("it waited for a broker that is well:\n%s", &c.stderr)
 	}
 

@@ -73,7 +73,7 @@ func TestBadConfigurationIsOneLine(t *testing.T) {
 		"chat too often":              {args: []string{"run"}, env: map[string]string{"STATUSWORKER_CHAT_INTERVAL": "4999ms"}, want: []string{"--chat-interval ($STATUSWORKER_CHAT_INTERVAL)", "4.999s", "5s"}},
 		"transcripts too often":       {args: []string{"provision", "--transcript-interval", "1s"}, want: []string{"--transcript-interval ($STATUSWORKER_TRANSCRIPT_INTERVAL)", "1s", "5s"}},
 		"interval of 0 on loopback":   {args: []string{"run", "--base-url", "http://127.0.0.1:1/v1", "--chat-interval", "0s"}, want: []string{"--chat-interval ($STATUSWORKER_CHAT_INTERVAL)", "0s", "more than 0"}},
-		"no token":                    {args: []string{"run"}, env: map[string]string{token: ""}, want: []string{"--api-token ($ELEVATEAI_API_TOKEN)", "--api-token-file ($ELEVATEAI_API_TOKEN_FILE)"}},
+		"no token":                    {args: []string{"run"}, env: map[string]string{token: ""}, want: []string{"$ELEVATEAI_API_TOKEN_FILE", "$ELEVATEAI_API_TOKEN,", "--api-token-file"}},
 		"token and its file":          {args: []string{"run", "--api-token-file", missing}, want: []string{"--api-token ($ELEVATEAI_API_TOKEN)", "--api-token-file ($ELEVATEAI_API_TOKEN_FILE)", "one of them"}},
 		"no token file":               {args: []string{"run", "--api-token-file", missing}, env: map[string]string{token: ""}, want: []string{"--api-token-file ($ELEVATEAI_API_TOKEN_FILE)", missing, "no such file"}},
 		"token with a space":          {args: []string{"run"}, env: map[string]string{token: "s3cret word"}, want: []string{"--api-token ($ELEVATEAI_API_TOKEN)", "withheld", "want a token, or the file that holds it in --api-token-file ($ELEVATEAI_API_TOKEN_FILE)"}},

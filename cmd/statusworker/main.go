@@ -50,13 +50,13 @@ func realMain() int {
 		os.Exit(cli.ExitFault)
 	}()
 	return run(ctx, cli.Process{
-		Args: os.Args[1:], Getenv: os.Getenv, Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Leave: leave,
-		Standard: logbridge.Standard(),
+		Args: os.Args[1:], Getenv: os.Getenv, Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Leave: leave, Standard: logbridge.Standard(),
 	})
 }
 
-// trimEnvironment takes the white space around the values of OpenTelemetry's variables away: it reads them by itself, some as they
-// are.
+// trimEnvironment takes the white space around the values of OpenTelemetry's variables away: it reads them by itself,
+// some as they are.
 func trimEnvironment() {
 	for _, variable := range os.Environ() {
 		name, value, _ := strings.Cut(variable, "=")

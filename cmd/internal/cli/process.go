@@ -19,9 +19,11 @@ type Process struct {
 	Stdout, Stderr io.Writer
 	// Leave ends when the process is told a second time to stop.
 	Leave context.Context
-	// Standard takes Go's standard loggers into the log of the command. It is nil where several commands share a process.
+	// Standard takes Go's standard loggers into the log of the command. It is nil where several commands share a
+	// process.
 	Standard *logbridge.Bridge
-	// Secrets are masked in what is written to Stderr, and by commands that have secrets to Stdout. [Program.Run] sets it.
+	// Secrets are masked in what is written to Stderr, and by commands that have secrets to Stdout. [Program.Run] sets
+	// it.
 	Secrets *mask.Set
 }
 

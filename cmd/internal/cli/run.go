@@ -1,5 +1,5 @@
-// Package cli is the machinery of the command line: it reads flags and variables, runs one command, and turns what comes of it
-// into an exit code. It keeps secrets out of what a command writes.
+// Package cli is the machinery of the command line: it reads flags and variables, runs one command, and turns what
+// comes of it into an exit code. It keeps secrets out of what a command writes.
 package cli
 
 import (
@@ -26,8 +26,8 @@ const (
 // Program is a command line.
 type Program struct {
 	Name, Description, Version string
-	// Grammar is a pointer to a struct of commands, as package kong reads it. A command has a method Run, which may take a
-	// [context.Context] and a [Process].
+	// Grammar is a pointer to a struct of commands, as package kong reads it. A command has a method Run, which may
+	// take a [context.Context] and a [Process].
 	Grammar any
 	// Vars are for the texts of help.
 	Vars map[string]string

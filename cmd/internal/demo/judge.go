@@ -117,7 +117,8 @@ func (r *report) measure(polls []simulator.Poll, types map[string]schema.Type, l
 				lane.least, lane.twice = gap, true
 			}
 			if gap < lane.interval {
-				r.early = append(r.early, fmt.Sprintf("%s was asked for twice within %s, the guidance is %s", id, gap, lane.interval))
+				r.early = append(r.early, fmt.Sprintf(
+					"%s was asked for twice within %s, the guidance is %s", id, gap, lane.interval))
 			}
 		}
 	}

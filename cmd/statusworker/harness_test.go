@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -21,6 +22,7 @@ import (
 
 	"statusworker/cmd/embedded"
 	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/producer"
 )
 
 // Exit codes.
@@ -101,6 +103,7 @@ type call struct {
 	stop           context.CancelFunc
 	stdout, stderr output
 	code           chan int
+	err            error // of the command, when it has ended
 }
 
 // command prepares a call. The command is stopped at the end of the test.
@@ -115,11 +118,34 @@ func (c *call) start() *call {
 	ctx, stop := context.WithCancel(c.ctx)
 	c.stop = stop
 	go func() {
-		c.code <- run(ctx, cli.Process{
+		code, err := run(ctx, cli.Process{
 			Args: c.args, Getenv: func(name string) string { return c.env[name] },
 			Stdin: c.stdin, Stdout: &c.stdout, Stderr: &c.stderr, Leave: c.ctx,
 		})
+		c.err = err
+		c.code <- code
 	}()
+	return c
+}
+
+// refuses runs a command, and fails the test where it does not refuse a flag or a variable, named as `--flag ($VARIABLE)`. It returns
+// the error.
+func (c *call) refuses(setting string) *cli.SettingError {
+	c.t.Helper()
+	c.exits(exitUsage)
+	var bad *cli.SettingError
+	if !errors.As(c.err, &bad) || bad.Name() != setting {
+		c.t.Fatalf("%v: %v, want an error about %s", c.args, c.err, setting)
+	}
+	return bad
+}
+
+// fails runs a command, and fails the test where its error is not what want is.
+func (c *call) fails(want error) *call {
+	c.t.Helper()
+	if c.exits(exitFault); !errors.Is(c.err, want) {
+		c.t.Errorf("%v: error %v, want %v", c.args, c.err, want)
+	}
 	return c
 }
 
@@ -142,6 +168,19 @@ func (c *call) exits(want int) *call {
 		c.t.Fatalf("%v: exit code %d, want %d; stdout:\n%s\nstderr:\n%s", c.args, got, want, &c.stdout, &c.stderr)
 	}
 	return c
+}
+
+// counts fails the test where a `declare` that has ended counts something else.
+func (c *call) counts(want producer.Counts) {
+	c.t.Helper()
+	var got producer.Counts
+	if _, err := fmt.Sscanf(c.stdout.String(), "declared %d, already waiting %d, refused %d, failed %d\n",
+		&got.Declared, &got.Waiting, &got.Refused, &got.Failed); err != nil {
+		c.t.Fatalf("%v in %q", err, &c.stdout)
+	}
+	if got != want {
+		c.t.Errorf("counted %v, want %v; stderr:\n%.2000s", got, want, &c.stderr)
+	}
 }
 
 // says fails the test where a text is not in what was written.

@@ -49,10 +49,11 @@ func realMain() int {
 		time.Sleep(leaveWithin)
 		os.Exit(cli.ExitFault)
 	}()
-	return run(ctx, cli.Process{
+	code, _ := run(ctx, cli.Process{
 		Args: os.Args[1:], Getenv: os.Getenv, Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 		Leave: leave, Standard: logbridge.Standard(),
 	})
+	return code
 }
 
 // trimEnvironment takes the white space around the values of OpenTelemetry's variables away: it reads them by itself,

@@ -31,8 +31,11 @@ type SettingError struct {
 }
 
 func (e *SettingError) Error() string {
-	return fmt.Sprintf("%s is %s: want %s", settingName(e.Flag, e.Variable), e.Value, e.Want)
+	return fmt.Sprintf("%s is %s: want %s", e.Name(), e.Value, e.Want)
 }
+
+// Name names the flag and the variable.
+func (e *SettingError) Name() string { return settingName(e.Flag, e.Variable) }
 
 // BadVariable gives a [UsageError] about a variable that belongs to no flag. The value is shown as it is.
 func BadVariable(variable, value, want string) error {

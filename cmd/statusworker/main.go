@@ -18,7 +18,7 @@ import (
 	"statusworker/cmd/internal/logbridge"
 )
 
-// version is set by the linker in released images; otherwise the build information tells.
+// version is set by the linker in released images; otherwise the build information has it.
 var version = ""
 
 // leaveWithin is how long the orderly way out may take after the second signal.

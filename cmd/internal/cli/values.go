@@ -12,7 +12,7 @@ import (
 	"statusworker/schema"
 )
 
-// These read values, so that a bad one is told like any other bad configuration.
+// These read values, so that a bad one is reported like any other bad configuration.
 
 func duration(ctx *kong.DecodeContext, target reflect.Value) error {
 	return read(ctx, "a duration such as 30s, 5m, 24h or 14d", func(s string) error {

@@ -123,7 +123,7 @@ func nearest(name string, known []string) string {
 	return best
 }
 
-// within tells whether a name is the longer one with something before or after it left out.
+// within reports whether a name is the longer one with something before or after it left out.
 func within(name, longer string) bool {
 	return strings.HasSuffix(longer, "_"+name) || strings.HasPrefix(longer, name+"_") || len(name) > 3 && strings.HasPrefix(longer, name)
 }

@@ -20,7 +20,7 @@ import (
 	"statusworker/statusclient"
 )
 
-// Options gives the options of a connection that nobody watches.
+// Options gives the options of a connection that the caller makes.
 func (f Flags) Options(name string, log logrus.FieldLogger) ([]nats.Option, error) {
 	return f.options(name, log, newWatcher(log, f.Hint))
 }

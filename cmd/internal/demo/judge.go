@@ -18,7 +18,7 @@ type report struct {
 	subjects               []subjectCount
 	dead                   []landing
 	lanes                  []laneReport
-	// What must not be: outcomes that are missing, that landed more than once, that nobody expected, and polls closer
+	// What must not be: outcomes that are missing, that landed more than once, that are not expected, and polls closer
 	// than the guidance.
 	missing, doubled, unexpected, early []string
 

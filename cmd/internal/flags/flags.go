@@ -204,7 +204,7 @@ func (f Base) Loopback() bool {
 	return err == nil && statusclient.IsLoopback(u.Hostname())
 }
 
-// Intervals checks that nobody is polled more often than the vendor's guidance allows.
+// Intervals checks that no interaction is polled more often than the vendor's guidance allows.
 func (f Timing) Intervals(vendor Base) (consumer.Intervals, error) {
 	asked := consumer.Intervals{Audio: f.AudioInterval, Chat: f.ChatInterval, Transcript: f.TranscriptInterval}
 	for _, t := range schema.Types() {

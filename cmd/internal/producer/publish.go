@@ -93,7 +93,7 @@ func (d *Producer) Run(ctx, leave context.Context, from Source, progress *Progre
 	candidates := make(chan candidate, window)
 	read := make(chan error, 1)
 	go func() {
-		// It may hang in a read that nothing interrupts: nobody waits for it when ctx ends.
+		// It may hang in a read that nothing interrupts: it is not waited for when ctx ends.
 		read <- from.give(reading, candidates)
 		close(candidates)
 	}()
@@ -174,7 +174,7 @@ func (d *Producer) look(ctx, leave context.Context, from <-chan candidate, to ch
 		}
 		latest[s.identifier] = s.settled
 		go func() { s.lookup <- d.lookUp(leave, s.identifier, before) }()
-		to <- s // whoever reads it reads to the end
+		to <- s // its reader reads to the end
 	}
 }
 
@@ -206,7 +206,7 @@ func (d *Producer) send(from <-chan sent, to chan<- sent) {
 		if s.err = <-s.lookup; s.err == nil {
 			s.future, s.err = d.js.PublishMsgAsync(s.msg)
 		}
-		to <- s // whoever reads it reads to the end
+		to <- s // its reader reads to the end
 	}
 }
 

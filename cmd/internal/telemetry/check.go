@@ -173,7 +173,7 @@ func (getenv otelVariables) checkCertificates() error {
 	return nil
 }
 
-// insecure tells whether traces go without TLS.
+// insecure reports whether traces go without TLS.
 func (getenv otelVariables) insecure() bool {
 	if _, value := getenv.otlp("INSECURE"); value != "" {
 		return strings.EqualFold(value, "true")
@@ -182,7 +182,7 @@ func (getenv otelVariables) insecure() bool {
 	return strings.HasPrefix(strings.ToLower(endpoint), "http:")
 }
 
-// checkHeaders looks at both variables: OpenTelemetry tells of each what it cannot read. Neither keys nor values are
+// checkHeaders looks at both variables: OpenTelemetry logs what it cannot read of each. Neither keys nor values are
 // shown, since a key that is none may be a secret.
 func (getenv otelVariables) checkHeaders() error {
 	for _, name := range headerVariables {
@@ -244,8 +244,8 @@ func header(pair string) (key, value string, err error) {
 	return key, value, nil
 }
 
-// mostSpans is far beyond what anybody wants to have waiting in memory.
-const mostSpans = 1_000_000
+// maxSpans bounds how many spans wait in memory.
+const maxSpans = 1_000_000
 
 func (getenv otelVariables) checkNumbers() error {
 	for _, number := range []struct {
@@ -253,8 +253,8 @@ func (getenv otelVariables) checkNumbers() error {
 		least, most int
 		want        string
 	}{
-		{"OTEL_BSP_MAX_QUEUE_SIZE", 1, mostSpans, "a whole number from 1 to 1000000"},
-		{"OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 1, mostSpans, "a whole number from 1 to 1000000"},
+		{"OTEL_BSP_MAX_QUEUE_SIZE", 1, maxSpans, "a whole number from 1 to 1000000"},
+		{"OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 1, maxSpans, "a whole number from 1 to 1000000"},
 		{"OTEL_BSP_SCHEDULE_DELAY", 0, math.MaxInt32, wantMilliseconds},
 		{"OTEL_BSP_EXPORT_TIMEOUT", 0, math.MaxInt32, wantMilliseconds},
 		{"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", math.MinInt32, math.MaxInt32, "a whole number"},

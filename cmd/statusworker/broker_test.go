@@ -24,6 +24,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/cmd/broker/embedded"
+	"statusworker/cmd/broker/provisioning"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )
@@ -101,7 +102,10 @@ func TestWrongCredentialsEndAtOnce(t *testing.T) {
 				c.env["NATS_PASSWORD"] = "wrong-s3cret"
 			}
 			c.exits(exitFault)
-			says(t, "standard error", &c.stderr, "127.0.0.1", "Authorization", "--nats-creds ($NATS_CREDS)", "--nats-user ($NATS_USER)", "$NATS_PASSWORD")
+			if !errors.Is(c.err, nats.ErrAuthorization) {
+				t.Errorf("error %v, want that NATS rejects the credentials", c.err)
+			}
+			says(t, "standard error", &c.stderr, "127.0.0.1", "--nats-creds ($NATS_CREDS)", "--nats-user ($NATS_USER)", "$NATS_PASSWORD")
 			if lines := c.stderr.lines(); len(lines) != 1 {
 				t.Errorf("%d lines on standard error, want 1:\n%s", len(lines), &c.stderr)
 			}
@@ -267,7 +271,7 @@ func TestDeclareWithoutTheRight(t *testing.T) {
 	c := command(t, append([]string{"declare", "--nats-url", at, "--type", "audio", someID, "193ec854-94d0-4452-a1cf-0ba0e2666288"}, as("declare")...)...).exits(exitFault)
 	says(t, "standard error", &c.stderr, schema.DeclaredSubject(schema.Audio, someID), "docs/permissions.md")
 	says(t, "standard output", &c.stdout, "declared 0", "failed 2")
-	if strings.Contains(c.stderr.String(), "takes nothing in") {
+	if strings.Contains(c.stderr.String(), "accepts nothing") {
 		t.Errorf("it waited for a broker that is well:\n%s", &c.stderr)
 	}
 
@@ -371,7 +375,10 @@ func TestLookingEndsWithoutABroker(t *testing.T) {
 func TestOutcomesThatAreKeptForTooShort(t *testing.T) {
 	t.Parallel()
 	at, _ := provisioned(t, "--max-age", "2d")
-	says(t, "standard error", &worker(t, at, "--deadline", "48h").exits(exitUsage).stderr, "--deadline ($STATUSWORKER_DEADLINE)", "48h", "--max-age and --update of `statusworker provision`")
+	bad := worker(t, at, "--deadline", "48h").refuses("--deadline ($STATUSWORKER_DEADLINE)")
+	if bad.Value != "48h" || !strings.Contains(bad.Want, "--max-age and --update of `statusworker provision`") {
+		t.Errorf("%v, want what can be done", bad)
+	}
 }
 
 func TestRightCredentials(t *testing.T) {
@@ -410,7 +417,10 @@ func TestNoStreams(t *testing.T) {
 	t.Parallel()
 	s, _ := broker(t)
 	c := worker(t, s.URL()).exits(exitFault)
-	says(t, "standard error", &c.stderr, "no streams", "`statusworker provision`")
+	if bad := (*provisioning.TopologyError)(nil); !errors.As(c.err, &bad) {
+		t.Errorf("error %v, want one about the streams", c.err)
+	}
+	says(t, "standard error", &c.stderr, "`statusworker provision`")
 	if lines := c.stderr.lines(); len(lines) != 1 {
 		t.Errorf("%d lines on standard error, want 1:\n%s", len(lines), &c.stderr)
 	}
@@ -423,7 +433,12 @@ func TestNoOutcomesStream(t *testing.T) {
 	if err := js.DeleteStream(t.Context(), schema.StreamOutcomes); err != nil {
 		t.Fatal(err)
 	}
-	says(t, "standard error", &worker(t, at).exits(exitFault).stderr, schema.StreamOutcomes, "missing", "`statusworker provision")
+	c := worker(t, at).exits(exitFault)
+	bad := (*provisioning.TopologyError)(nil)
+	if !errors.As(c.err, &bad) || len(bad.Differences) == 0 || !bad.Differences[0].Missing {
+		t.Errorf("error %v, want that the stream of outcomes is missing", c.err)
+	}
+	says(t, "standard error", &c.stderr, schema.StreamOutcomes, "`statusworker provision")
 }
 
 func TestRunsOnWhatProvisionMakes(t *testing.T) {

@@ -30,8 +30,8 @@ type commands struct {
 	VersionFlag kong.VersionFlag `name:"version" hidden:"" help:"Print the version."`
 }
 
-// run runs one command, and returns the exit code.
-func run(ctx context.Context, p cli.Process) int { return program().Run(ctx, p) }
+// run runs one command. It returns the exit code, and the error, which is written already.
+func run(ctx context.Context, p cli.Process) (int, error) { return program().Run(ctx, p) }
 
 func program() cli.Program {
 	return cli.Program{

@@ -78,7 +78,7 @@ func (c declareCommand) Run(ctx context.Context, p cli.Process) error {
 	return nil
 }
 
-// notDeclared tells of a stop before anything was read. That is a fault here: whoever called must not take the
+// notDeclared reports a stop before anything was read. That is a fault here: the caller must not take the
 // messages for declared.
 func notDeclared(ctx context.Context, p cli.Process, err error) error {
 	if stopped(ctx, err) == nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"statusworker/cmd/internal/producer"
 	"statusworker/schema"
 )
 
@@ -24,7 +25,7 @@ func declareLines(t *testing.T, at, lines string, declared, waiting int, flags .
 	c := command(t, append([]string{"declare", "--nats-url", at}, flags...)...)
 	c.stdin = strings.NewReader(lines)
 	c.exits(exitOK)
-	says(t, "standard output", &c.stdout, fmt.Sprintf("declared %d, already waiting %d, refused 0, failed 0\n", declared, waiting))
+	c.counts(producer.Counts{Declared: declared, Waiting: waiting})
 	return c
 }
 
@@ -64,7 +65,7 @@ func TestDeclareNamesAForeignEncoding(t *testing.T) {
 			c := command(t, "declare", "--nats-url", at)
 			c.stdin = strings.NewReader(string(b))
 			c.exits(exitFault)
-			says(t, "standard output", &c.stdout, "declared 0, already waiting 0")
+			c.counts(producer.Counts{})
 			says(t, "standard error", &c.stderr, "UTF-16", "UTF-8")
 			if lines := c.stderr.lines(); len(lines) != 1 {
 				t.Errorf("%s: %d lines on standard error, want 1:\n%s", name, len(lines), &c.stderr)
@@ -82,7 +83,7 @@ func TestDeclareRefusesAnotherCase(t *testing.T) {
 	c := command(t, "declare", "--nats-url", at)
 	c.stdin = strings.NewReader(strings.ReplaceAll(line(someID, schema.Audio), "}", `,"includeAIResults":false}`))
 	c.exits(exitFault)
-	says(t, "standard output", &c.stdout, "declared 0, already waiting 0, refused 1, failed 0")
+	c.counts(producer.Counts{Refused: 1})
 	says(t, "standard error", &c.stderr, "line 1: refused: ", "includeAIResults", "includeAiResults")
 	if n := len(stored(t, js)); n != 0 {
 		t.Errorf("%d messages are stored, want none", n)

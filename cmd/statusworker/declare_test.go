@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/cmd/broker/embedded"
+	"statusworker/cmd/internal/producer"
 	"statusworker/schema"
 )
 
@@ -59,7 +60,7 @@ func TestDeclareIdentifiers(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := command(t, "declare", "--nats-url", at, "--type", "audio", strings.ToUpper(someID)).exits(exitOK)
-	says(t, "standard output", &c.stdout, "declared 1, already waiting 0, refused 0, failed 0")
+	c.counts(producer.Counts{Declared: 1})
 	m := message(t, js, schema.DeclaredSubject(schema.Audio, someID))
 	if got, want := string(m.Data), `{"interactionIdentifier":"`+someID+`","type":"audio"}`; got != want {
 		t.Errorf("message %s, want %s", got, want)
@@ -87,7 +88,7 @@ func TestDeclareIdentifiers(t *testing.T) {
 	}
 
 	c = command(t, "declare", "--nats-url", at, "--type", "audio", someID, uuid.NewString()).exits(exitOK)
-	says(t, "the first again", &c.stdout, "declared 1, already waiting 1, refused 0, failed 0")
+	c.counts(producer.Counts{Declared: 1, Waiting: 1})
 }
 
 func TestDeclareRefusesIdentifiers(t *testing.T) {
@@ -95,7 +96,7 @@ func TestDeclareRefusesIdentifiers(t *testing.T) {
 	at, js := provisioned(t)
 	bad := []string{"../../x", "*", ">", "bd5c92f3-c228-44a6-91bf-b5267256987", "bd5c92f3-c228-44a6-91bf-b5267256987g", "a\nb", strings.Repeat("x", 200)}
 	c := command(t, append([]string{"declare", "--nats-url", at, "--type", "audio", someID}, bad...)...).exits(exitFault)
-	says(t, "standard output", &c.stdout, fmt.Sprintf("declared 1, already waiting 0, refused %d, failed 0", len(bad)))
+	c.counts(producer.Counts{Declared: 1, Refused: len(bad)})
 	if lines := c.stderr.lines(); len(lines) != len(bad) {
 		t.Errorf("%d lines on standard error, want %d:\n%s", len(lines), len(bad), &c.stderr)
 	}
@@ -130,8 +131,9 @@ func TestDeclareRefusesData(t *testing.T) {
 	} {
 		c := command(t, "declare", "--type", "audio", "--include-ai-results", "--data", "-", someID)
 		c.stdin = strings.NewReader(data)
-		c.exits(exitUsage)
-		says(t, "standard error", &c.stderr, `--data is "-"`, want)
+		if bad := c.refuses("--data"); bad.Value != `"-"` || !strings.Contains(bad.Want, want) {
+			t.Errorf("%v, want %q in it", bad, want)
+		}
 		if lines := c.stderr.lines(); len(lines) != 1 {
 			t.Errorf("%d lines on standard error, want 1:\n%s", len(lines), &c.stderr)
 		}
@@ -192,7 +194,7 @@ func TestDeclareBackfillTwice(t *testing.T) {
 		return c.exits(exitFault)
 	}
 	first := declare()
-	says(t, "standard output", &first.stdout, fmt.Sprintf("declared %d, already waiting 0, refused %d, failed 0\n", n, len(bad)))
+	first.counts(producer.Counts{Declared: n, Refused: len(bad)})
 	lines := withoutProgress(&first.stderr)
 	if len(lines) != len(bad) {
 		t.Errorf("%d lines on standard error, want %d", len(lines), len(bad))
@@ -212,7 +214,7 @@ func TestDeclareBackfillTwice(t *testing.T) {
 		}
 	}
 	again := declare()
-	says(t, "standard output of the second run", &again.stdout, fmt.Sprintf("declared 0, already waiting %d, refused %d, failed 0\n", n, len(bad)))
+	again.counts(producer.Counts{Waiting: n, Refused: len(bad)})
 	if have := len(stored(t, js)); have != n {
 		t.Errorf("%d messages are stored after the second run, want %d", have, n)
 	}
@@ -232,7 +234,7 @@ func TestDeclaringAgainAfterTakingIn(t *testing.T) {
 	if err := s.Purge(t.Context()); err != nil { // as a worker's ack does
 		t.Fatal(err)
 	}
-	says(t, "standard output", &declare().stdout, "declared 1, already waiting 0")
+	declare().counts(producer.Counts{Declared: 1})
 	if n := len(stored(t, js)); n != 1 {
 		t.Errorf("%d messages are stored, want 1: nothing may remember the first", n)
 	}
@@ -255,7 +257,7 @@ func TestDeclareStopsBetweenLines(t *testing.T) {
 	if code := c.end(); code != exitFault {
 		t.Errorf("exit code %d, want 1: the input was not read to its end", code)
 	}
-	says(t, "standard output", &c.stdout, fmt.Sprintf("declared %d, already waiting 0, refused 0, failed 0", n))
+	c.counts(producer.Counts{Declared: n})
 	says(t, "standard error", &c.stderr, fmt.Sprintf("stopped: %d read, %d of them answered", n, n))
 }
 
@@ -371,7 +373,7 @@ func TestDeclareWaitsForAFullStream(t *testing.T) {
 	if code := c.end(); code != exitOK {
 		t.Errorf("exit code %d, want 0:\n%s", code, &c.stderr)
 	}
-	says(t, "standard output", &c.stdout, "declared 25, already waiting 0, refused 0, failed 0")
+	c.counts(producer.Counts{Declared: 25})
 }
 
 func TestDeclareNamesWhatReadingMet(t *testing.T) {
@@ -380,13 +382,17 @@ func TestDeclareNamesWhatReadingMet(t *testing.T) {
 	c := command(t, "declare", "--nats-url", at)
 	c.stdin = io.MultiReader(strings.NewReader(linesOf(3)), brokenReader{})
 	c.exits(exitFault)
-	says(t, "standard output", &c.stdout, "declared 3")
-	says(t, "standard error", &c.stderr, "reading standard input after line 4: the disk is gone")
+	c.counts(producer.Counts{Declared: 3})
+	if !errors.Is(c.err, errDisk) || !strings.Contains(c.err.Error(), "line 4") {
+		t.Errorf("error %v, want that the disk is gone after line 4", c.err)
+	}
 }
 
 type brokenReader struct{}
 
-func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("the disk is gone") }
+var errDisk = errors.New("the disk is gone")
+
+func (brokenReader) Read([]byte) (int, error) { return 0, errDisk }
 
 // An export that came out empty is no success.
 func TestDeclareOfNothingIsAFault(t *testing.T) {

@@ -444,7 +444,7 @@ func TestDoctorWithoutAToken(t *testing.T) {
 		flags []string
 		want  []string
 	}{
-		"not set": {nil, []string{"--api-token ($ELEVATEAI_API_TOKEN)", "--api-token-file ($ELEVATEAI_API_TOKEN_FILE)"}},
+		"not set": {nil, []string{"$ELEVATEAI_API_TOKEN_FILE", "--api-token-file"}},
 		"no file": {[]string{"--api-token-file", missing}, []string{"--api-token-file ($ELEVATEAI_API_TOKEN_FILE)", missing}},
 	} {
 		c := command(t, append([]string{"doctor", "--nats-url", at, "--base-url", v.URL()}, test.flags...)...).exits(exitFault)

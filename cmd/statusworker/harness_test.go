@@ -1,26 +1,19 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
-	"net"
-	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
-	"statusworker/cmd/broker/embedded"
 	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/producer"
 )
 
 // Exit codes.
@@ -101,6 +94,7 @@ type call struct {
 	stop           context.CancelFunc
 	stdout, stderr output
 	code           chan int
+	err            error // of the command, when it has ended
 }
 
 // command prepares a call. The command is stopped at the end of the test.
@@ -115,11 +109,34 @@ func (c *call) start() *call {
 	ctx, stop := context.WithCancel(c.ctx)
 	c.stop = stop
 	go func() {
-		c.code <- run(ctx, cli.Process{
+		code, err := run(ctx, cli.Process{
 			Args: c.args, Getenv: func(name string) string { return c.env[name] },
 			Stdin: c.stdin, Stdout: &c.stdout, Stderr: &c.stderr, Leave: c.ctx,
 		})
+		c.err = err
+		c.code <- code
 	}()
+	return c
+}
+
+// refuses runs a command, and fails the test where it does not refuse a flag or a variable, named as `--flag ($VARIABLE)`. It returns
+// the error.
+func (c *call) refuses(setting string) *cli.SettingError {
+	c.t.Helper()
+	c.exits(exitUsage)
+	var bad *cli.SettingError
+	if !errors.As(c.err, &bad) || bad.Name() != setting {
+		c.t.Fatalf("%v: %v, want an error about %s", c.args, c.err, setting)
+	}
+	return bad
+}
+
+// fails runs a command, and fails the test where its error is not what want is.
+func (c *call) fails(want error) *call {
+	c.t.Helper()
+	if c.exits(exitFault); !errors.Is(c.err, want) {
+		c.t.Errorf("%v: error %v, want %v", c.args, c.err, want)
+	}
 	return c
 }
 
@@ -144,6 +161,19 @@ func (c *call) exits(want int) *call {
 	return c
 }
 
+// counts fails the test where a `declare` that has ended counts something else.
+func (c *call) counts(want producer.Counts) {
+	c.t.Helper()
+	var got producer.Counts
+	if _, err := fmt.Sscanf(c.stdout.String(), "declared %d, already waiting %d, refused %d, failed %d\n",
+		&got.Declared, &got.Waiting, &got.Refused, &got.Failed); err != nil {
+		c.t.Fatalf("%v in %q", err, &c.stdout)
+	}
+	if got != want {
+		c.t.Errorf("counted %v, want %v; stderr:\n%.2000s", got, want, &c.stderr)
+	}
+}
+
 // says fails the test where a text is not in what was written.
 func says(t *testing.T, what string, o *output, texts ...string) {
 	t.Helper()
@@ -155,129 +185,4 @@ func says(t *testing.T, what string, o *output, texts ...string) {
 			t.Errorf("%s has no %q:\n%s", what, text, o)
 		}
 	}
-}
-
-// broker starts a server with JetStream, and connects to it.
-func broker(t *testing.T) (*embedded.Server, jetstream.JetStream) {
-	t.Helper()
-	s, err := embedded.Start(t.TempDir(), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.Stop)
-	return s, connectTo(t, s.URL())
-}
-
-func connectTo(t *testing.T, url string) jetstream.JetStream {
-	t.Helper()
-	nc, err := nats.Connect(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return js
-}
-
-// provisioned is a broker with streams for a vendor on this machine.
-func provisioned(t *testing.T, flags ...string) (string, jetstream.JetStream) {
-	t.Helper()
-	s, js := broker(t)
-	command(t, append([]string{"provision", "--nats-url", s.URL()}, flags...)...).exits(0)
-	return s.URL(), js
-}
-
-// bare starts a server with other options than the embedded one has.
-func bare(t *testing.T, options server.Options) string {
-	t.Helper()
-	return bareServer(t, options).ClientURL()
-}
-
-func bareServer(t *testing.T, options server.Options) *server.Server {
-	t.Helper()
-	options.Host, options.Port, options.NoSigs, options.NoLog = "127.0.0.1", freePort(t), true, true
-	s, err := server.NewServer(&options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the server is not ready")
-	}
-	return s
-}
-
-// nobody is the URL of a port on which nobody listens.
-func nobody(t *testing.T) string {
-	t.Helper()
-	return fmt.Sprintf("nats://127.0.0.1:%d", freePort(t))
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	ports, err := embedded.FreePorts(1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return ports[0]
-}
-
-// oldServer is a broker that says it is of that version.
-func oldServer(t *testing.T, version string) string {
-	t.Helper()
-	s, _ := broker(t)
-	return ofVersion(t, s.URL(), version)
-}
-
-// ofVersion is the broker at a URL, with another version.
-func ofVersion(t *testing.T, at, version string) string {
-	t.Helper()
-	behind, err := url.Parse(at)
-	if err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	own := regexp.MustCompile(`"version":"[^"]*"`)
-	go func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer client.Close()
-				server, err := net.Dial("tcp", behind.Host)
-				if err != nil {
-					return
-				}
-				defer server.Close()
-				go func() {
-					io.Copy(server, client)
-					server.Close()
-				}()
-				for from := bufio.NewReader(server); ; {
-					line, err := from.ReadString('\n')
-					if strings.HasPrefix(line, "INFO {") {
-						line = own.ReplaceAllString(line, `"version":"`+version+`"`)
-					}
-					io.WriteString(client, line)
-					if err != nil {
-						return
-					}
-				}
-			}()
-		}
-	}()
-	return "nats://" + l.Addr().String()
 }

@@ -45,7 +45,7 @@ func TestLogLinesHaveColoursOnlyWhereTheyMay(t *testing.T) {
 		{"TERM", "xterm", true}, {"NO_COLOR", "", true}, {"NO_COLOR", "1", false}, {"TERM", "dumb", false},
 	} {
 		tty, seen := terminalPair(t)
-		code := run(t.Context(), cli.Process{
+		code, _ := run(t.Context(), cli.Process{
 			Args: []string{"status", "--timeout", "300ms", "--nats-url", at},
 			Getenv: func(name string) string {
 				if name == tt.name {

@@ -18,7 +18,7 @@ import (
 	"statusworker/cmd/internal/logbridge"
 )
 
-// version is set by the linker in released images; otherwise the build information tells.
+// version is set by the linker in released images; otherwise the build information has it.
 var version = ""
 
 // leaveWithin is how long the orderly way out may take after the second signal.
@@ -49,14 +49,15 @@ func realMain() int {
 		time.Sleep(leaveWithin)
 		os.Exit(cli.ExitFault)
 	}()
-	return run(ctx, cli.Process{
-		Args: os.Args[1:], Getenv: os.Getenv, Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Leave: leave,
-		Standard: logbridge.Standard(),
+	code, _ := run(ctx, cli.Process{
+		Args: os.Args[1:], Getenv: os.Getenv, Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+		Leave: leave, Standard: logbridge.Standard(),
 	})
+	return code
 }
 
-// trimEnvironment takes the white space around the values of OpenTelemetry's variables away: it reads them by itself, some as they
-// are.
+// trimEnvironment takes the white space around the values of OpenTelemetry's variables away: it reads them by itself,
+// some as they are.
 func trimEnvironment() {
 	for _, variable := range os.Environ() {
 		name, value, _ := strings.Cut(variable, "=")

@@ -19,7 +19,7 @@ type simulatorCommand struct {
 	After       time.Duration `name:"after" default:"1m" help:"How long after its first poll an interaction is processed."`
 }
 
-// Run is a vendor that takes every identifier for an interaction, until it is told to stop.
+// Run is a vendor that takes every identifier for an interaction, until ctx ends.
 func (c simulatorCommand) Run(ctx context.Context, p cli.Process) error {
 	if c.Certificate != "" {
 		if err := os.MkdirAll(c.Certificate, 0o755); err != nil {

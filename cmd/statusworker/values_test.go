@@ -91,8 +91,9 @@ func TestQuotationMarksAreRefused(t *testing.T) {
 			byFlag, byVariable := command(t, name, "--"+f.Name, value), command(t, name)
 			byVariable.env[variable] = value + "\n"
 			for _, c := range []*call{byFlag, byVariable} {
-				c.exits(exitUsage)
-				says(t, "standard error", &c.stderr, "--"+f.Name+" ($"+variable+")", "quotation marks")
+				if bad := c.refuses("--" + f.Name + " ($" + variable + ")"); bad.Value != "in quotation marks" {
+					t.Errorf("%v, want that the value is in quotation marks", bad)
+				}
 				if len(c.stderr.lines()) != 1 || strings.Contains(c.stderr.String(), "c4nary") {
 					t.Errorf("standard error has:\n%s", &c.stderr)
 				}
@@ -107,8 +108,9 @@ func TestQuotationMarksAreRefused(t *testing.T) {
 			c := command(t, name)
 			c.env["ELEVATEAI_API_TOKEN"], c.env["OTEL_EXPORTER_OTLP_ENDPOINT"] = "s3cret", "http://127.0.0.1:1"
 			c.env[variable] = `"c4nary"`
-			c.exits(exitUsage)
-			says(t, "standard error", &c.stderr, "$"+variable, "quotation marks")
+			if bad := c.refuses("$" + variable); bad.Value != "in quotation marks" {
+				t.Errorf("%v, want that the value is in quotation marks", bad)
+			}
 			if strings.Contains(c.stderr.String(), "c4nary") {
 				t.Errorf("standard error has:\n%s", &c.stderr)
 			}
@@ -122,7 +124,7 @@ func TestBadProxyIsRefused(t *testing.T) {
 	for _, name := range []string{"run", "doctor"} {
 		c := command(t, name)
 		c.env["ELEVATEAI_API_TOKEN"], c.env["https_proxy"] = "s3cret", "http//proxy.example:3128"
-		says(t, "standard error", &c.exits(exitUsage).stderr, "$https_proxy")
+		c.refuses("$https_proxy")
 	}
 }
 

@@ -31,15 +31,19 @@ type SettingError struct {
 }
 
 func (e *SettingError) Error() string {
-	return fmt.Sprintf("%s is %s: want %s", settingName(e.Flag, e.Variable), e.Value, e.Want)
+	return fmt.Sprintf("%s is %s: want %s", e.Name(), e.Value, e.Want)
 }
+
+// Name names the flag and the variable.
+func (e *SettingError) Name() string { return settingName(e.Flag, e.Variable) }
 
 // BadVariable gives a [UsageError] about a variable that belongs to no flag. The value is shown as it is.
 func BadVariable(variable, value, want string) error {
 	return &UsageError{&SettingError{Variable: variable, Value: value, Want: want}}
 }
 
-// BadFlag gives a [UsageError] about a flag that one of the fields of the struct flags declares. The value is shown as it is.
+// BadFlag gives a [UsageError] about a flag that one of the fields of the struct flags declares. The value is shown as
+// it is.
 func BadFlag(flags any, flag, value, want string) error {
 	return &UsageError{&SettingError{Flag: flag, Variable: Variable(flags, flag), Value: value, Want: want}}
 }
@@ -62,7 +66,8 @@ func Variable(flags any, flag string) string {
 	return ""
 }
 
-// QuotedVariable is about a variable whose value is in quotation marks. It does not show the value, which may be a secret.
+// QuotedVariable is about a variable whose value is in quotation marks. It does not show the value, which may be a
+// secret.
 func QuotedVariable(name string) error { return quoted("", name) }
 
 func quoted(flag, variable string) error {

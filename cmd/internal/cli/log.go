@@ -25,7 +25,8 @@ func (f LogFlags) Logger(p Process) (*logrus.Logger, error) {
 	l.SetOutput(p.Stderr)
 	l.SetLevel(level)
 	if f.LogFormat == "text" || f.LogFormat == "auto" && terminal.Is(p.Stderr) {
-		l.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, ForceColors: terminal.Paints(p.Stderr, p.Getenv), DisableColors: !terminal.Paints(p.Stderr, p.Getenv)})
+		paints := terminal.Paints(p.Stderr, p.Getenv)
+		l.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, ForceColors: paints, DisableColors: !paints})
 	} else {
 		l.SetFormatter(&logrus.JSONFormatter{TimestampFormat: time.RFC3339Nano})
 	}

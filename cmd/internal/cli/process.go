@@ -17,11 +17,13 @@ type Process struct {
 	Environ        []string // all variables, each as NAME=VALUE; nil where they are not looked at
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
-	// Leave ends when the process is told a second time to stop.
+	// Leave ends when the process gets a second signal to stop.
 	Leave context.Context
-	// Standard takes Go's standard loggers into the log of the command. It is nil where several commands share a process.
+	// Standard takes Go's standard loggers into the log of the command. It is nil where several commands share a
+	// process.
 	Standard *logbridge.Bridge
-	// Secrets are masked in what is written to Stderr, and by commands that have secrets to Stdout. [Program.Run] sets it.
+	// Secrets are masked in what is written to Stderr, and by commands that have secrets to Stdout. [Program.Run] sets
+	// it.
 	Secrets *mask.Set
 }
 

@@ -1,5 +1,5 @@
-// Package cli is the machinery of the command line: it reads flags and variables, runs one command, and turns what comes of it
-// into an exit code. It keeps secrets out of what a command writes.
+// Package cli is the machinery of the command line: it reads flags and variables, runs one command, and turns what
+// comes of it into an exit code. It keeps secrets out of what a command writes.
 package cli
 
 import (
@@ -26,8 +26,8 @@ const (
 // Program is a command line.
 type Program struct {
 	Name, Description, Version string
-	// Grammar is a pointer to a struct of commands, as package kong reads it. A command has a method Run, which may take a
-	// [context.Context] and a [Process].
+	// Grammar is a pointer to a struct of commands, as package kong reads it. A command has a method Run, which may
+	// take a [context.Context] and a [Process].
 	Grammar any
 	// Vars are for the texts of help.
 	Vars map[string]string
@@ -38,9 +38,9 @@ type Program struct {
 // helped is panicked through kong when help was printed.
 type helped int
 
-// Run parses the command line and runs one command. It returns the exit code, which is no success where something that
-// was to be on standard output is not.
-func (g Program) Run(ctx context.Context, p Process) (code int) {
+// Run parses the command line and runs one command. It returns the exit code, which is no success where something that was
+// to be on standard output is not. It has written the error already, which is for callers in the same process.
+func (g Program) Run(ctx context.Context, p Process) (code int, err error) {
 	p.Secrets = &mask.Set{}
 	problems := mask.NewWriter(p.Secrets, heedless{p.Stderr})
 	defer func() { _ = problems.Flush() }() // heedless gives no error
@@ -48,25 +48,32 @@ func (g Program) Run(ctx context.Context, p Process) (code int) {
 	p.Stdout, p.Stderr = out, problems
 	getenv := p.Getenv
 	p.Getenv = func(name string) string { return Trimmed(getenv(name)) } // so that a blank variable counts as unset
-	defer func() {
-		if code == ExitOK && out.problem() != nil {
-			g.failed(p, out, out.problem())
-			code = ExitFault
-		}
-	}()
+	code, err = g.execute(ctx, p, out)
+	if code == ExitOK && out.problem() != nil {
+		code, err = ExitFault, out.problem()
+	}
+	// Nothing is written when the reader of standard output is gone, as in `dlq ls | head`.
+	gone := errors.Is(err, syscall.EPIPE) && errors.Is(out.problem(), syscall.EPIPE)
+	if err != nil && !errors.Is(err, ErrReported) && !gone {
+		fmt.Fprintf(p.Stderr, "%s: %s\n", g.Name, OneLine(err))
+	}
+	return code, err
+}
+
+// execute runs one command. It writes no error.
+func (g Program) execute(ctx context.Context, p Process, out *remembering) (code int, err error) {
 	defer func() {
 		switch r := recover().(type) {
 		case nil:
 		case helped:
-			code = int(r)
+			code, err = int(r), nil
 		default:
 			panic(r)
 		}
 	}()
 	parser, err := g.Parser(p)
 	if err != nil {
-		fmt.Fprintf(p.Stderr, "%s: %v\n", g.Name, err)
-		return ExitFault
+		return ExitFault, err
 	}
 	g.addSecrets(p, parser.Model)
 	args := p.Args
@@ -74,39 +81,26 @@ func (g Program) Run(ctx context.Context, p Process) (code int) {
 		args = []string{"--help"}
 	}
 	k, err := parser.Parse(args)
-	if err == nil {
-		if hasSecrets(k.Flags()) { // other commands write nothing but their own text
-			masked := mask.NewWriter(p.Secrets, out)
-			defer func() { _ = masked.Flush() }() // out remembers the error
-			p.Stdout = masked
-		}
-		warnOfUnknownVariables(p, k.Flags(), parser.Model)
-		k.BindTo(ctx, (*context.Context)(nil))
-		err = k.Run(p)
-	} else if out.problem() == nil { // of the help, otherwise
-		err = g.parseProblem(err)
-	}
-	var usage *UsageError
 	switch {
+	case err != nil && out.problem() != nil: // it is of the help
+		return ExitFault, err
+	case err != nil:
+		return ExitUsage, g.parseProblem(err)
+	}
+	if hasSecrets(k.Flags()) { // other commands write nothing but their own text
+		masked := mask.NewWriter(p.Secrets, out)
+		defer func() { _ = masked.Flush() }() // out remembers the error
+		p.Stdout = masked
+	}
+	warnOfUnknownVariables(p, k.Flags(), parser.Model)
+	k.BindTo(ctx, (*context.Context)(nil))
+	switch err = k.Run(p); {
 	case err == nil:
-		return ExitOK
-	case errors.As(err, &usage):
-		fmt.Fprintf(p.Stderr, "%s: %s\n", g.Name, OneLine(err))
-		return ExitUsage
-	case errors.Is(err, ErrReported):
-		return ExitFault
-	default:
-		g.failed(p, out, err)
-		return ExitFault
+		return ExitOK, nil
+	case errors.As(err, new(*UsageError)):
+		return ExitUsage, err
 	}
-}
-
-// failed writes why a command fails, except when the reader of its standard output is gone, as in `dlq ls | head`.
-func (g Program) failed(p Process, out *remembering, err error) {
-	if errors.Is(err, syscall.EPIPE) && errors.Is(out.problem(), syscall.EPIPE) {
-		return
-	}
-	fmt.Fprintf(p.Stderr, "%s: %s\n", g.Name, OneLine(err))
+	return ExitFault, err
 }
 
 // Parser reads the command line for a process.

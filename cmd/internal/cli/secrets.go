@@ -17,8 +17,8 @@ const (
 	secretURL      = "url"  // what stands before the host
 )
 
-// addSecrets registers the secrets in the flags and variables of all commands before they are parsed, because an error can quote
-// them. The token of a token file is registered when the file is read.
+// addSecrets registers the secrets in the flags and variables of all commands before they are parsed, because an error
+// can quote them. The token of a token file is registered when the file is read.
 func (g Program) addSecrets(p Process, all *kong.Application) {
 	given := map[string][]string{}
 	for _, flag := range FlagsBelow(all.Node) {

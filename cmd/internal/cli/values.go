@@ -12,7 +12,7 @@ import (
 	"statusworker/schema"
 )
 
-// These read values, so that a bad one is told like any other bad configuration.
+// These read values, so that a bad one is reported like any other bad configuration.
 
 func duration(ctx *kong.DecodeContext, target reflect.Value) error {
 	return read(ctx, "a duration such as 30s, 5m, 24h or 14d", func(s string) error {
@@ -49,8 +49,9 @@ func word(ctx *kong.DecodeContext, target reflect.Value) error {
 	})
 }
 
-// read takes the next value of the command line; where set refuses it, the error says what is wanted. White space around the value
-// of a flag or a variable does not count: files and secrets end with a new line. Quotation marks around it are a mistake.
+// read takes the next value of the command line; where set refuses it, the error says what is wanted. White space
+// around the value of a flag or a variable does not count: files and secrets end with a new line. Quotation marks
+// around it are a mistake.
 func read(ctx *kong.DecodeContext, want string, set func(string) error) error {
 	bad := func(value string) error {
 		return &UsageError{&SettingError{Flag: ctx.Value.Name, Variable: ctx.Value.Tag.Get("var"), Value: value, Want: want}}
@@ -72,7 +73,8 @@ func read(ctx *kong.DecodeContext, want string, set func(string) error) error {
 	return nil
 }
 
-// Trimmed is a value without the white space around it, and without what is as invisible: a byte order mark, a space of no width.
+// Trimmed is a value without the white space around it, and without what is as invisible: a byte order mark, a space of
+// no width.
 func Trimmed(value string) string {
 	return strings.TrimFunc(value, func(r rune) bool { return unicode.IsSpace(r) || r == '\uFEFF' || r == '\u200B' })
 }

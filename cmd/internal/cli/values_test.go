@@ -75,7 +75,7 @@ func TestRunTurnsErrorsIntoExitCodes(t *testing.T) {
 		"failed":               {"do --secret s3cret-value", nil, ExitFault, "", "it is ***"},
 	} {
 		var stdout, stderr bytes.Buffer
-		code := Program{Name: "test", Grammar: &grammar{}}.Run(t.Context(), Process{
+		code, _ := Program{Name: "test", Grammar: &grammar{}}.Run(t.Context(), Process{
 			Args: strings.Fields(tt.args), Getenv: func(name string) string { return tt.env[name] }, Stdin: strings.NewReader(""),
 			Stdout: &stdout, Stderr: &stderr, Leave: t.Context(),
 		})

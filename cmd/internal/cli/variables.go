@@ -8,20 +8,23 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// ownPrefixes begin the names of the variables that nobody else reads, and natsPrefix those that the nats command reads as well.
+// ownPrefixes begin the names of the variables that nobody else reads, and natsPrefix those that the nats command reads
+// as well.
 var ownPrefixes = []string{"STATUSWORKER_", "ELEVATEAI_"}
 
 const natsPrefix = "NATS_"
 
 var (
-	// notFlags are variables with such a name that are read elsewhere: by the tests, by deploy/compose.yaml and by the nats
-	// command. What the latter connects by is not among them: who sets it expects the same of this program.
+	// notFlags are variables with such a name that are read elsewhere: by the tests, by deploy/compose.yaml and by the
+	// nats command. What the latter connects by is not among them: who sets it expects the same of this program.
 	notFlags = regexp.MustCompile(`^(STATUSWORKER_(TEST_\w+|REQUIRE_ENGINE|IMAGE)|NATS_(IMAGE|PORT|TIMEOUT|COLOR))$`)
-	// ofAService are those that Kubernetes and Docker give a container for a service, such as one with the name statusworker.
+	// ofAService are those that Kubernetes and Docker give a container for a service, such as one with the name
+	// statusworker.
 	ofAService = regexp.MustCompile(`^\w+_(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=|^\w+_PORT=(tcp|udp|sctp)://`)
 )
 
-// warnOfUnknownVariables warns of variables that look like this program's and do nothing, such as one with a typing error.
+// warnOfUnknownVariables warns of variables that look like this program's and do nothing, such as one with a typing
+// error.
 func warnOfUnknownVariables(p Process, flags []*kong.Flag, all *kong.Application) {
 	f := LogFlags{LogLevel: "info", LogFormat: "auto"}
 	for _, flag := range flags {
@@ -64,8 +67,11 @@ func FlagsBelow(node *kong.Node) []*kong.Flag {
 func UnknownVariables(environ, known []string) (unknown []string) {
 	for _, variable := range environ {
 		name, value, _ := strings.Cut(variable, "=")
-		own := slices.ContainsFunc(append(ownPrefixes, natsPrefix), func(prefix string) bool { return strings.HasPrefix(strings.ToUpper(name), prefix) })
-		if !own || Trimmed(value) == "" || slices.Contains(known, name) || notFlags.MatchString(name) || ofAService.MatchString(variable) {
+		own := slices.ContainsFunc(append(ownPrefixes, natsPrefix), func(prefix string) bool {
+			return strings.HasPrefix(strings.ToUpper(name), prefix)
+		})
+		if !own || Trimmed(value) == "" || slices.Contains(known, name) || notFlags.MatchString(name) ||
+			ofAService.MatchString(variable) {
 			continue
 		}
 		unknown = append(unknown, name)
@@ -77,8 +83,8 @@ func UnknownVariables(environ, known []string) (unknown []string) {
 // otherWords are names that others give to what a variable of this program is for.
 var otherWords = map[string]string{"NATS_TOKEN": "NATS_USER", "NATS_SERVER": "NATS_URL", "NATS_SERVERS": "NATS_URL"}
 
-// nearest is the known name that somebody may have meant, or nothing. Names with the same prefix come first; that of another is
-// possible as well, unless it says that it is about NATS.
+// nearest is the known name that somebody may have meant, or nothing. Names with the same prefix come first; that of
+// another is possible as well, unless it says that it is about NATS.
 func nearest(name string, known []string) string {
 	name = strings.ToUpper(name)
 	if other, ok := otherWords[name]; ok {
@@ -117,7 +123,7 @@ func nearest(name string, known []string) string {
 	return best
 }
 
-// within tells whether a name is the longer one with something before or after it left out.
+// within reports whether a name is the longer one with something before or after it left out.
 func within(name, longer string) bool {
 	return strings.HasSuffix(longer, "_"+name) || strings.HasPrefix(longer, name+"_") || len(name) > 3 && strings.HasPrefix(longer, name)
 }

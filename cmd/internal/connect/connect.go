@@ -18,10 +18,10 @@ import (
 	"statusworker/schema"
 )
 
-// Watchful gives the options of a worker. A link that stalls in one direction looks well to TCP, and takes in what is delivered
-// into it. A worker gives the connection up when no answer to its pings has come, or nothing could be written, for
-// noticeWithin, before those deliveries come back to other workers (AckWait, 10 s). Who only looks or declares waits longer:
-// the answers to its pings may have to wait behind megabytes, on a slow link.
+// Watchful gives the options of a worker. A link that stalls in one direction looks well to TCP, and takes in what is
+// delivered into it. A worker gives the connection up when no answer to its pings has come, or nothing could be
+// written, for noticeWithin, before those deliveries come back to other workers (AckWait, 10 s). Who only looks or
+// declares waits longer: the answers to its pings may have to wait behind megabytes, on a slow link.
 func Watchful() []nats.Option {
 	return []nats.Option{
 		nats.PingInterval(noticeWithin / (maxPings + 1)),
@@ -35,8 +35,8 @@ const (
 	maxPings     = 2
 )
 
-// Connect waits until a NATS server accepts the connection. What no waiting fixes (credentials, certificates, a URL) is an error
-// at once. Afterwards the connection reconnects whenever it is lost.
+// Connect waits until a NATS server accepts the connection. What no waiting fixes (credentials, certificates, a URL) is
+// an error at once. Afterwards the connection reconnects whenever it is lost.
 func (f Flags) Connect(ctx context.Context, name string, log logrus.FieldLogger, more ...nats.Option) (*nats.Conn, error) {
 	watcher := newWatcher(log, f.Hint)
 	options, err := f.options(name, log, watcher)
@@ -62,8 +62,8 @@ func (f Flags) Connect(ctx context.Context, name string, log logrus.FieldLogger,
 	patience.Progress(ctx)
 	if most := nc.MaxPayload(); most < schema.MaxMessageBytes {
 		nc.Close()
-		return nil, fmt.Errorf("the NATS server accepts messages of %d bytes at most: set max_payload to %d or more in its configuration",
-			most, schema.MaxMessageBytes)
+		return nil, fmt.Errorf("the NATS server accepts messages of %d bytes at most: "+
+			"set max_payload to %d or more in its configuration", most, schema.MaxMessageBytes)
 	}
 	go watcher.remind(nc, f.ShownURL(), logEvery)
 	return nc, nil
@@ -83,7 +83,8 @@ func Permanent(err error) bool {
 	var unknown x509.UnknownAuthorityError
 	var host x509.HostnameError
 	var expired x509.CertificateInvalidError
-	return CredentialsRejected(err) || errors.Is(err, nats.ErrNkeysNotSupported) || errors.Is(err, nats.ErrSecureConnRequired) || errors.Is(err, nats.ErrSecureConnWanted) ||
+	return CredentialsRejected(err) || errors.Is(err, nats.ErrNkeysNotSupported) ||
+		errors.Is(err, nats.ErrSecureConnRequired) || errors.Is(err, nats.ErrSecureConnWanted) ||
 		errors.As(err, &unknown) || errors.As(err, &host) || errors.As(err, &expired)
 }
 
@@ -93,7 +94,8 @@ func (f Flags) Hint(err error) string {
 	case certificateRejected(err):
 		return "check --nats-cert ($NATS_CERT) and --nats-key ($NATS_KEY)"
 	case CredentialsRejected(err):
-		return "check --nats-creds ($NATS_CREDS), --nats-nkey ($NATS_NKEY) or --nats-user ($NATS_USER) and --nats-password ($NATS_PASSWORD)"
+		return "check --nats-creds ($NATS_CREDS), --nats-nkey ($NATS_NKEY) or " +
+			"--nats-user ($NATS_USER) and --nats-password ($NATS_PASSWORD)"
 	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
 		return "the server requires the other of tls:// and nats:// in --nats-url ($NATS_URL)"
 	}

@@ -22,7 +22,7 @@ type Flags struct {
 	InboxPrefix string `name:"nats-inbox-prefix" var:"NATS_INBOX_PREFIX" default:"_INBOX" help:"Prefix of the subjects on which this process receives replies."`
 }
 
-// Wait bound the wait of those who look: somebody stands before the terminal.
+// Wait bounds how long an interactive command waits for the broker.
 type Wait struct {
 	Timeout time.Duration `name:"timeout" default:"10s" help:"How long to wait for an answer from the broker."`
 }

@@ -20,7 +20,7 @@ import (
 	"statusworker/statusclient"
 )
 
-// Options gives the options of a connection that nobody watches.
+// Options gives the options of a connection that the caller makes.
 func (f Flags) Options(name string, log logrus.FieldLogger) ([]nats.Option, error) {
 	return f.options(name, log, newWatcher(log, f.Hint))
 }
@@ -140,7 +140,8 @@ func (f Flags) tls() (options []nats.Option, err error) {
 	return options, nil
 }
 
-// checkCredentials refuses two of them. The client would take one without a word: that of the URL rather than the flag's.
+// checkCredentials refuses two of them. The client would take one without a word: that of the URL rather than the
+// flag's.
 func (f Flags) checkCredentials() error {
 	inURL := slices.ContainsFunc(strings.Split(f.NATSURL, ","), func(server string) bool {
 		_, rest, found := strings.Cut(server, "://")
@@ -155,8 +156,8 @@ func (f Flags) checkCredentials() error {
 		name string
 		is   bool
 	}{
-		{"a user in --nats-url ($NATS_URL)", inURL}, {"--nats-user ($NATS_USER)", f.User != ""}, {"--nats-creds ($NATS_CREDS)", f.Creds != ""},
-		{"--nats-nkey ($NATS_NKEY)", f.NKey != ""},
+		{"a user in --nats-url ($NATS_URL)", inURL}, {"--nats-user ($NATS_USER)", f.User != ""},
+		{"--nats-creds ($NATS_CREDS)", f.Creds != ""}, {"--nats-nkey ($NATS_NKEY)", f.NKey != ""},
 	} {
 		if way.is {
 			given = append(given, way.name)

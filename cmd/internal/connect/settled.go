@@ -113,9 +113,10 @@ func patiently(ctx context.Context, log logrus.FieldLogger, what string, try fun
 const waitingForJetStream = "waiting for JetStream (it is starting, electing a leader, or not enabled: " +
 	"a server needs -js, an account needs jetstream)"
 
-// Settled calls do until the broker answers every request that do makes. Each request over the JetStream that do gets has a
-// time-out of its own, and is retried until it is answered. (A change may be made twice: creating what exists, alike, is no
-// error.) A right that the user lacks is an error at once. When do has succeeded, that JetStream is like any other.
+// Settled calls do until the broker answers every request that do makes. Each request over the JetStream that do gets
+// has a time-out of its own, and is retried until it is answered. (A change may be made twice: creating what exists,
+// alike, is no error.) A right that the user lacks is an error at once. When do has succeeded, that JetStream is like
+// any other.
 func Settled(
 	ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger, do func(context.Context, jetstream.JetStream) error,
 ) error {
@@ -190,7 +191,8 @@ func (a *asking) ask(ctx context.Context, r permission.Request, do func(context.
 	})
 }
 
-// once makes one request. After one without an answer the next has a longer time-out; an answer shows how long they take.
+// once makes one request. After one without an answer the next has a longer time-out; an answer shows how long they
+// take.
 func (a *asking) once(ctx context.Context, r permission.Request, do func(context.Context) error) error {
 	within := time.Duration(a.within.Load())
 	if r.Changes { // it takes the broker longer

@@ -27,10 +27,10 @@ const (
 // retryRejected is how long a connection whose credentials are rejected at a reconnect is retried.
 const retryRejected = 2 * time.Minute
 
-// watcher logs what happens to a connection, and decides whether to keep one that is lost. Credentials that NATS rejects at a
-// reconnect may be new ones that have not arrived yet: files are read again at each attempt. Those in variables change with a new
-// process only. So the watcher closes the connection after a while, which ends the worker with an error. It logs now and then what
-// else keeps the connection from coming back.
+// watcher logs what happens to a connection, and decides whether to keep one that is lost. Credentials that NATS
+// rejects at a reconnect may be new ones that have not arrived yet: files are read again at each attempt. Those in
+// variables change with a new process only. So the watcher closes the connection after a while, which ends the worker
+// with an error. It logs now and then what else keeps the connection from coming back.
 type watcher struct {
 	log    logrus.FieldLogger
 	hint   func(error) string
@@ -54,8 +54,8 @@ func newWatcher(log logrus.FieldLogger, hint func(error) string) *watcher {
 	}
 }
 
-// heard takes an error that NATS sends, or that the connection has, beside all requests. Errors of the connection are logged where
-// its loss is noticed, or by remind.
+// heard takes an error that NATS sends, or that the connection has, beside all requests. Errors of the connection are
+// logged where its loss is noticed, or by remind.
 func (w *watcher) heard(nc interface{ Close() }, connected bool, err error) {
 	switch op := (*net.OpError)(nil); {
 	case CredentialsRejected(err):
@@ -142,8 +142,8 @@ func (w *watcher) reconnected() {
 	w.since, w.failure = time.Time{}, nil
 }
 
-// remind logs every so often that there is no connection, and why, until the connection is closed. It looks more often: nothing
-// else reports a handshake that a server refuses.
+// remind logs every so often that there is no connection, and why, until the connection is closed. It looks more often:
+// nothing else reports a handshake that a server refuses.
 func (w *watcher) remind(nc *nats.Conn, servers string, every time.Duration) {
 	looking := time.NewTicker(min(every, time.Second))
 	defer looking.Stop()
@@ -176,8 +176,8 @@ func CredentialsRejected(err error) bool {
 		errors.Is(err, nats.ErrAuthRevoked) || errors.Is(err, nats.ErrAccountAuthExpired)
 }
 
-// certificateRejected reports whether a server rejects the client's certificate, or requires one: an alert of TLS, of which
-// crypto/tls gives nothing but the text.
+// certificateRejected reports whether a server rejects the client's certificate, or requires one: an alert of TLS, of
+// which crypto/tls gives nothing but the text.
 func certificateRejected(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "remote error" && strings.Contains(op.Error(), "certificate")

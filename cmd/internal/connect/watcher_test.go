@@ -24,8 +24,8 @@ type open struct{}
 
 func (open) Close() {}
 
-// An error of a connection that is being lost is no refusal: the loss is logged once, by whoever reads the connection. What goes
-// wrong without a connection is logged now and then.
+// An error of a connection that is being lost is no refusal: the loss is logged once, by whoever reads the connection.
+// What goes wrong without a connection is logged now and then.
 func TestWatcherHears(t *testing.T) {
 	broken := func(op string, err error) error {
 		return fmt.Errorf("nats: %w", &net.OpError{Op: op, Net: "tcp", Err: err})
@@ -76,8 +76,8 @@ func TestWatcherNamesTheFlagsToCheck(t *testing.T) {
 	}
 }
 
-// A connection ends where NATS rejects the credentials for a while, and not after two rejections with a long absence of the server
-// between them.
+// A connection ends where NATS rejects the credentials for a while, and not after two rejections with a long absence of
+// the server between them.
 func TestWatcherCountsRejectionsInARow(t *testing.T) {
 	const within = 100 * time.Millisecond
 	for name, tt := range map[string]struct {

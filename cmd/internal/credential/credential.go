@@ -15,8 +15,8 @@ import (
 	"statusworker/statusclient"
 )
 
-// AddCertificates adds the certificates of a file in PEM. There is one at least, and none that cannot be read: which one is passed
-// over shows only when it is needed.
+// AddCertificates adds the certificates of a file in PEM. There is one at least, and none that cannot be read: which
+// one is passed over shows only when it is needed.
 func AddCertificates(to *x509.CertPool, path string) error {
 	f, err := statusclient.OpenFile(path)
 	if err != nil {

@@ -34,7 +34,8 @@ func newPart(t schema.Type, story string, script simulator.Script) part {
 	return p
 }
 
-// processed expects the subjects of a processed interaction whose declaration has some flags that differ from their default.
+// processed expects the subjects of a processed interaction whose declaration has some flags that differ from their
+// default.
 func (p part) processed(differ ...schema.Flag) part {
 	message := strings.TrimSuffix(p.message, "}")
 	for _, f := range differ {
@@ -56,7 +57,8 @@ func (p part) failed(r schema.Reason) part {
 	return p
 }
 
-// failedStatus is a status that the vendor's documentation does not list, and that the worker of a demo takes for a failure.
+// failedStatus is a status that the vendor's documentation does not list, and that the worker of a demo takes for a
+// failure.
 const failedStatus = "transcriptionFailed"
 
 // failures are the statuses by which the vendor says that an interaction failed.

@@ -1,5 +1,5 @@
-// Package demo shows all of statusworker in one process: an embedded broker, a simulated vendor, and a worker on a mixed set of
-// interactions. It checks what came of them against the vendor's log and the outcome stream.
+// Package demo shows all of statusworker in one process: an embedded broker, a simulated vendor, and a worker on a
+// mixed set of interactions. It checks what came of them against the vendor's log and the outcome stream.
 package demo
 
 import (
@@ -36,7 +36,9 @@ type Demo struct {
 	Redelivery    consumer.Mode
 	Host, Version string
 	// Work makes a worker. It logs outcomes to the log.
-	Work func(context.Context, jetstream.JetStream, consumer.StatusClient, consumer.Config, logrus.FieldLogger) (Worker, error)
+	Work func(
+		context.Context, jetstream.JetStream, consumer.StatusClient, consumer.Config, logrus.FieldLogger,
+	) (Worker, error)
 }
 
 // Worker works until ctx ends, and does not finish what it has begun when leave ends too.
@@ -77,7 +79,8 @@ type stage struct {
 	streams []string // in which interactions wait
 }
 
-// open starts a broker in a folder of its own, within one for temporary files, and a vendor, and provisions the streams.
+// open starts a broker in a folder of its own, within one for temporary files, and a vendor, and provisions the
+// streams.
 func (d Demo) open(ctx context.Context, within string, notes *notes) (_ *stage, err error) {
 	s := &stage{log: logrus.New()}
 	s.log.SetOutput(notes)
@@ -109,7 +112,8 @@ func (d Demo) open(ctx context.Context, within string, notes *notes) (_ *stage, 
 	if s.js, err = jetstream.New(s.nc); err != nil {
 		return nil, fmt.Errorf("using JetStream: %w", err)
 	}
-	set := consumer.Topology(s.cfg, consumer.Choices{Mode: d.Redelivery}).Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
+	set := consumer.Topology(s.cfg, consumer.Choices{Mode: d.Redelivery}).
+		Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
 	s.streams = d.Redelivery.Streams()
 	_, err = provisioning.Create(ctx, s.js, set)
 	return s, err
@@ -132,8 +136,8 @@ func (s *stage) close() error {
 	return os.RemoveAll(s.folder)
 }
 
-// config scales the guidance, and with it what a worker waits for. The broker and this machine do not get faster: so the deadline
-// and the grace have a part that is not scaled.
+// config scales the guidance, and with it what a worker waits for. The broker and this machine do not get faster: so
+// the deadline and the grace have a part that is not scaled.
 func (d Demo) config(log logrus.FieldLogger) consumer.Config {
 	slow := 2*time.Second + time.Duration(d.Count)*2*time.Millisecond
 	if d.Redelivery == consumer.Nak {

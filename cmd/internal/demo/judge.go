@@ -18,7 +18,7 @@ type report struct {
 	subjects               []subjectCount
 	dead                   []landing
 	lanes                  []laneReport
-	// What must not be: outcomes that are missing, that landed more than once, that nobody expected, and polls closer
+	// What must not be: outcomes that are missing, that landed more than once, that are not expected, and polls closer
 	// than the guidance.
 	missing, doubled, unexpected, early []string
 
@@ -117,7 +117,8 @@ func (r *report) measure(polls []simulator.Poll, types map[string]schema.Type, l
 				lane.least, lane.twice = gap, true
 			}
 			if gap < lane.interval {
-				r.early = append(r.early, fmt.Sprintf("%s was asked for twice within %s, the guidance is %s", id, gap, lane.interval))
+				r.early = append(r.early, fmt.Sprintf(
+					"%s was asked for twice within %s, the guidance is %s", id, gap, lane.interval))
 			}
 		}
 	}

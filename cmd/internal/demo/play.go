@@ -125,8 +125,8 @@ func (s *stage) judged(ctx context.Context, cast []part, watch *watcher) (report
 	return r, nil
 }
 
-// perform declares the cast, and waits until every outcome is there and nothing is left that could lead to another. It returns how
-// many were declared twice.
+// perform declares the cast, and waits until every outcome is there and nothing is left that could lead to another. It
+// returns how many were declared twice.
 func (s *stage) perform(ctx context.Context, cast []part, watch *watcher) (twice int, err error) {
 	for _, one := range cast {
 		s.vendor.Declare(one.identifier, one.script)

@@ -60,12 +60,14 @@ func (r report) write(w io.Writer, width int) {
 	}
 	writeLines(w, terminal.Grid(rows, nil, width))
 
-	fmt.Fprintf(w, "\n%d interactions, %d of them declared twice; %d outcomes after %d polls in %.1f s\n", r.interactions, r.twice, r.outcomes, polls, r.took.Seconds())
+	fmt.Fprintf(w, "\n%d interactions, %d of them declared twice; %d outcomes after %d polls in %.1f s\n",
+		r.interactions, r.twice, r.outcomes, polls, r.took.Seconds())
 	end := ""
 	if r.verdict() == nil {
 		end = ": as it must be"
 	}
-	fmt.Fprintf(w, "missing %d, doubled %d, not expected %d, polled too early %d%s\n", len(r.missing), len(r.doubled), len(r.unexpected), len(r.early), end)
+	fmt.Fprintf(w, "missing %d, doubled %d, not expected %d, polled too early %d%s\n",
+		len(r.missing), len(r.doubled), len(r.unexpected), len(r.early), end)
 }
 
 func writeLines(w io.Writer, lines []string) {

@@ -28,7 +28,8 @@ func showPlain(ctx context.Context, w io.Writer, watch *watcher, title string) {
 		for _, s := range v.states {
 			if s.story != "" && !s.ended.IsZero() && !shown[s.identifier] {
 				shown[s.identifier] = true
-				fmt.Fprintf(w, "%5.1f s  %-10s %s  %-22s -> %s, after %s\n", v.elapsed.Seconds(), s.typ, s.identifier[:8], s.story, strings.Join(s.kinds, " + "), polls(s.polls))
+				fmt.Fprintf(w, "%5.1f s  %-10s %s  %-22s -> %s, after %s\n",
+					v.elapsed.Seconds(), s.typ, s.identifier[:8], s.story, strings.Join(s.kinds, " + "), polls(s.polls))
 			}
 		}
 		select {
@@ -36,7 +37,8 @@ func showPlain(ctx context.Context, w io.Writer, watch *watcher, title string) {
 		case <-ticker.C:
 			if v := watch.view(); v.polls+v.landed != said {
 				said = v.polls + v.landed
-				fmt.Fprintf(w, "%5.1f s  declared %d, %s, outcomes %d of %d\n", v.elapsed.Seconds(), v.declared, polls(v.polls), v.landed, v.expected)
+				fmt.Fprintf(w, "%5.1f s  declared %d, %s, outcomes %d of %d\n",
+					v.elapsed.Seconds(), v.declared, polls(v.polls), v.landed, v.expected)
 			}
 		case <-ctx.Done():
 			return
@@ -62,7 +64,8 @@ func showLive(ctx context.Context, p cli.Process, watch *watcher, notes *notes, 
 	s := &screen{title: title, Screen: terminal.Screen{Bare: p.Getenv("NO_COLOR") != ""}}
 	draw := func() {
 		width, height := terminal.Size(p.Stdout)
-		_, _ = p.Stdout.Write(s.redraw(watch.view(), notes.last(notesShown), width, height)) // a terminal that is gone ends ctx
+		frame := s.redraw(watch.view(), notes.last(notesShown), width, height)
+		_, _ = p.Stdout.Write(frame) // a terminal that is gone ends ctx
 	}
 	ticker := time.NewTicker(frameEvery)
 	defer ticker.Stop()
@@ -107,10 +110,13 @@ func (s *screen) frame(v view, notes []string, width, height int) []string {
 		}
 	}
 	lines := []string{terminal.Fit(s.title, width), progressLine(v, width)}
-	// Around the rows: two lines above, two of the table's head, the line below, the notes, and where the cursor stands.
+	// Around the rows: two lines above, two of the table's head, the line below, the notes, and where the cursor
+	// stands.
 	if n := height - 6 - notesShown; n > 0 {
 		s.choose(v, n)
-		rows := [][]terminal.Cell{{{Text: "identifier"}, {Text: "type"}, {Text: "the vendor says"}, {Text: "polls", Right: true}, {Text: "outcome"}}}
+		rows := [][]terminal.Cell{{
+			{Text: "identifier"}, {Text: "type"}, {Text: "the vendor says"}, {Text: "polls", Right: true}, {Text: "outcome"},
+		}}
 		story := width >= storyWidth
 		for _, i := range s.rows {
 			rows = append(rows, row(v.states[i], story))
@@ -118,7 +124,8 @@ func (s *screen) frame(v view, notes []string, width, height int) []string {
 		table := terminal.Grid(rows, []int{10, 10, 21, 5, 20}, width)
 		lines = append(append(lines, table[0], terminal.Faint.On(strings.Repeat("─", width))), table[1:]...)
 		if hidden := len(v.states) - len(s.rows); hidden > 0 {
-			lines = append(lines, terminal.Faint.On(terminal.Fit(fmt.Sprintf("and %d more; %d of all %d have ended", hidden, ended, len(v.states)), width)))
+			more := fmt.Sprintf("and %d more; %d of all %d have ended", hidden, ended, len(v.states))
+			lines = append(lines, terminal.Faint.On(terminal.Fit(more, width)))
 		}
 	}
 	for _, n := range notes {
@@ -181,7 +188,8 @@ func row(s state, story bool) []terminal.Cell {
 
 // progressLine is a bar, and how far it all is.
 func progressLine(v view, width int) string {
-	tail := terminal.Fit(fmt.Sprintf("  %d of %d outcomes, %s, %.1f s", v.landed, v.expected, polls(v.polls), v.elapsed.Seconds()), width)
+	tail := fmt.Sprintf("  %d of %d outcomes, %s, %.1f s", v.landed, v.expected, polls(v.polls), v.elapsed.Seconds())
+	tail = terminal.Fit(tail, width)
 	most := max(width-utf8.RuneCountInString(tail), 0)
 	done := 0
 	if v.expected > 0 {

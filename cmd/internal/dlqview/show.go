@@ -74,7 +74,7 @@ func (l *List) Add(letter dlq.DeadLetter) error {
 	return l.flush()
 }
 
-// narrow tells whether details are on lines of their own.
+// narrow reports whether details are on lines of their own.
 func (l *List) narrow() bool { return l.width > 0 && l.width < detailBeside }
 
 func (l *List) row(p terminal.Paint, texts ...string) {

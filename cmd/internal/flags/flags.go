@@ -40,7 +40,8 @@ func (f Vendor) Trusted() (*x509.CertPool, error) {
 		trusted = x509.NewCertPool()
 	}
 	if err := credential.AddCertificates(trusted, f.VendorCA); err != nil {
-		return nil, cli.BadFlag(f, "vendor-ca", schema.Quote(f.VendorCA), fmt.Sprintf("a file with certificates in PEM (%v)", err))
+		return nil, cli.BadFlag(f, "vendor-ca", schema.Quote(f.VendorCA),
+			fmt.Sprintf("a file with certificates in PEM (%v)", err))
 	}
 	return trusted, nil
 }
@@ -92,11 +93,13 @@ func (f Admin) Check() error {
 }
 
 func (f Admin) badAdmin(why error) error {
-	return cli.BadFlag(f, "admin-addr", schema.Quote(f.AdminAddr), fmt.Sprintf("an address that can be listened on, such as :8080 (%v)", why))
+	return cli.BadFlag(f, "admin-addr", schema.Quote(f.AdminAddr),
+		fmt.Sprintf("an address that can be listened on, such as :8080 (%v)", why))
 }
 
 func (f Admin) badPprof(why error) error {
-	return cli.BadFlag(f, "pprof-addr", schema.Quote(f.PprofAddr), fmt.Sprintf("a loopback address that can be listened on, such as 127.0.0.1:6060 (%v)", why))
+	return cli.BadFlag(f, "pprof-addr", schema.Quote(f.PprofAddr),
+		fmt.Sprintf("a loopback address that can be listened on, such as 127.0.0.1:6060 (%v)", why))
 }
 
 // Listen starts what the flags ask for. Close is never nil.
@@ -153,10 +156,12 @@ func AsUsage(err error) error {
 	switch {
 	case errors.As(err, &fromClient):
 		if fromClient.Field == "Token" && fromClient.Value == "" {
-			return cli.Usagef("--api-token ($ELEVATEAI_API_TOKEN) and --api-token-file ($ELEVATEAI_API_TOKEN_FILE) are not set: want the API token, or the file that holds it")
+			return cli.Usagef("no ElevateAI API token: set $ELEVATEAI_API_TOKEN_FILE (recommended), $ELEVATEAI_API_TOKEN, " +
+				"--api-token-file or --api-token")
 		}
 		if fromClient.Field == "TokenFile" && fromClient.Err == nil {
-			return cli.Usagef("--api-token ($ELEVATEAI_API_TOKEN) and --api-token-file ($ELEVATEAI_API_TOKEN_FILE) are both set: want one of them")
+			return cli.Usagef("--api-token ($ELEVATEAI_API_TOKEN) and --api-token-file ($ELEVATEAI_API_TOKEN_FILE) " +
+				"are both set: want one of them")
 		}
 		value := schema.Quote(fromClient.Value)
 		if fromClient.Err != nil {
@@ -199,7 +204,7 @@ func (f Base) Loopback() bool {
 	return err == nil && statusclient.IsLoopback(u.Hostname())
 }
 
-// Intervals checks that nobody is polled more often than the vendor's guidance allows.
+// Intervals checks that no interaction is polled more often than the vendor's guidance allows.
 func (f Timing) Intervals(vendor Base) (consumer.Intervals, error) {
 	asked := consumer.Intervals{Audio: f.AudioInterval, Chat: f.ChatInterval, Transcript: f.TranscriptInterval}
 	for _, t := range schema.Types() {

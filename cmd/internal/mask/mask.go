@@ -1,8 +1,8 @@
 // Package mask keeps secrets out of what a process writes.
 //
-// A [Set] holds the secrets that the process knows. A [Writer] replaces each of them in the text that passes through it,
-// in any spelling that quoting and encoding give a text: any case of letters, backslashes before a character (once or
-// more often, as in a quotation within JSON), \u0041 and \x41, and percent-encoding.
+// A [Set] holds the secrets that the process knows. A [Writer] replaces each of them in the text that passes through
+// it, in any spelling that quoting and encoding give a text: any case of letters, backslashes before a character (once
+// or more often, as in a quotation within JSON), \u0041 and \x41, and percent-encoding.
 package mask
 
 import (
@@ -23,8 +23,8 @@ const Replacement = "***"
 // MinLength is the length in bytes below which a text is not masked: it occurs in every other text.
 const MinLength = 4
 
-// Set is a set of secrets. It forgets none: a token that was replaced is still a secret. The zero value is empty. A Set is
-// safe for concurrent use.
+// Set is a set of secrets. It forgets none: a token that was replaced is still a secret. The zero value is empty. A Set
+// is safe for concurrent use.
 type Set struct {
 	mu    sync.Mutex
 	known atomic.Pointer[known]
@@ -70,8 +70,8 @@ func (s *Set) Text(text string) string {
 	return string(masked)
 }
 
-// mask returns b[from:] without the secrets, and how much of b it has processed. Unless b is whole, it stops before what may be
-// the beginning of a secret.
+// mask returns b[from:] without the secrets, and how much of b it has processed. Unless b is whole, it stops before
+// what may be the beginning of a secret.
 func (k *known) mask(b []byte, from int, whole bool) (masked []byte, done int) {
 	masked = make([]byte, 0, len(b)-from)
 	for i := from; i < len(b); {
@@ -107,7 +107,8 @@ func (k *known) mask(b []byte, from int, whole bool) (masked []byte, done int) {
 	return masked, len(b)
 }
 
-// match returns how many bytes at the beginning of b spell the secret. If partial is true, b ends within a spelling of it.
+// match returns how many bytes at the beginning of b spell the secret. If partial is true, b ends within a spelling of
+// it.
 func match(b []byte, secret string) (n int, partial bool) {
 	for j := 0; j < len(secret); {
 		at := n
@@ -143,8 +144,8 @@ func match(b []byte, secret string) (n int, partial bool) {
 	return n, false
 }
 
-// spelled returns how many bytes at the beginning of b spell the first character of secret, and the length of that character.
-// If short is true, b ends within an escape that may spell it.
+// spelled returns how many bytes at the beginning of b spell the first character of secret, and the length of that
+// character. If short is true, b ends within an escape that may spell it.
 func spelled(b []byte, secret string, escaped bool) (length, size int, short bool) {
 	if !escaped && b[0] != '%' {
 		if lower(b[0]) == lower(secret[0]) || b[0] == '+' && secret[0] == ' ' {
@@ -189,8 +190,8 @@ func allHex(b []byte) bool {
 	return len(bytes.Trim(b, "0123456789abcdefABCDEF")) == 0
 }
 
-// bareValue reports whether b[i:i+n] is within a JSON member's value that has no quotes, such as a number or true. A secret in JSON
-// has quotes, and to replace the value would make the line invalid.
+// bareValue reports whether b[i:i+n] is within a JSON member's value that has no quotes, such as a number or true. A
+// secret in JSON has quotes, and to replace the value would make the line invalid.
 func bareValue(b []byte, i, n int) bool {
 	begin, end := i, i+n
 	for begin > 0 && bareByte(b[begin-1]) {

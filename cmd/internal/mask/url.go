@@ -31,8 +31,8 @@ func URL(server string) string {
 	return scheme + "://" + authority + path
 }
 
-// UserInfo returns the secrets in a URL: as written, decoded, and as in a header for basic authentication. The URL may be
-// malformed, for example by a password with a slash in it.
+// UserInfo returns the secrets in a URL: as written, decoded, and as in a header for basic authentication. The URL may
+// be malformed, for example by a password with a slash in it.
 func UserInfo(server string) []string {
 	_, rest, found := strings.Cut(server, "://")
 	if !found {

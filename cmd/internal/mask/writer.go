@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// Writer passes text on without the secrets of a [Set]. Of an unfinished line it keeps back what may be the beginning of a
-// secret, until the rest comes or [Writer.Flush] is called. A Writer is safe for concurrent use.
+// Writer passes text on without the secrets of a [Set]. Of an unfinished line it keeps back what may be the beginning
+// of a secret, until the rest comes or [Writer.Flush] is called. A Writer is safe for concurrent use.
 type Writer struct {
 	set *Set
 	mu  sync.Mutex

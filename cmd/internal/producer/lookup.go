@@ -76,7 +76,7 @@ func inFlight(ctx context.Context, nc *nats.Conn, among []place, identifier stri
 // right is the subject on which the broker is asked for a message of the place.
 func (p place) right() string { return "$JS.API.STREAM.MSG.GET." + p.stream }
 
-// holds tells whether the last message of an interaction in a place is there and is no tombstone. It makes the request
+// holds reports whether the last message of an interaction in a place is there and is no tombstone. It makes the request
 // itself: nats.go asks for the stream first, which takes one more right, and decodes the data.
 func (p place) holds(ctx context.Context, nc *nats.Conn, identifier string) (bool, error) {
 	request, err := json.Marshal(struct {

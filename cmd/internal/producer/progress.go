@@ -28,7 +28,7 @@ type Progress struct {
 	done int64 // bytes
 }
 
-// NewProgress shows progress on w; size is how many bytes there are to read, or 0 where nobody knows.
+// NewProgress shows progress on w; size is how many bytes there are to read, or 0 where that is not known.
 func NewProgress(w io.Writer, size int64) *Progress {
 	p := &Progress{}
 	p.Progress = terminal.NewProgress(w, size, func() string {

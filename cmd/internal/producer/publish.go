@@ -31,9 +31,9 @@ const (
 	deniedGrace = time.Second
 )
 
-// Producer publishes messages in three steps, each a goroutine: read, validated and looked up; published, where they are
-// not in flight; settled when the broker has answered. All keep the order of the input. Between them are bounded windows, so
-// that memory does not grow with the input.
+// Producer publishes messages in three steps, each a goroutine: read, validated and looked up; published, where they
+// are not in flight; settled when the broker has answered. All keep the order of the input. Between them are bounded
+// windows, so that memory does not grow with the input.
 type Producer struct {
 	js       jetstream.JetStream
 	progress *Progress
@@ -45,8 +45,8 @@ type Producer struct {
 	troubleSince time.Time
 }
 
-// Open makes a Producer. It waits until the broker answers, and reports where the user has no right to look up what is in flight.
-// The error is [jetstream.ErrStreamNotFound] where nothing is provisioned.
+// Open makes a Producer. It waits until the broker answers, and reports where the user has no right to look up what is
+// in flight. The error is [jetstream.ErrStreamNotFound] where nothing is provisioned.
 func Open(ctx context.Context, nc *nats.Conn, log logrus.FieldLogger, report func(string)) (*Producer, error) {
 	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(window+2), jetstream.WithPublishAsyncTimeout(ackWithin))
 	if err != nil {
@@ -77,8 +77,8 @@ type sent struct {
 	err        error
 }
 
-// Run declares everything that the source gives, and counts in progress what becomes of it. When ctx ends it reads no more and waits for what is on its way; when
-// leave ends as well, it does not wait.
+// Run declares everything that the source gives, and counts in progress what becomes of it. When ctx ends it reads no
+// more and waits for what is on its way; when leave ends as well, it does not wait.
 func (d *Producer) Run(ctx, leave context.Context, from Source, progress *Progress) error {
 	d.progress = progress
 	reading, stopReading := context.WithCancelCause(ctx)
@@ -93,7 +93,7 @@ func (d *Producer) Run(ctx, leave context.Context, from Source, progress *Progre
 	candidates := make(chan candidate, window)
 	read := make(chan error, 1)
 	go func() {
-		// It may hang in a read that nothing interrupts: nobody waits for it when ctx ends.
+		// It may hang in a read that nothing interrupts: it is not waited for when ctx ends.
 		read <- from.give(reading, candidates)
 		close(candidates)
 	}()
@@ -136,8 +136,8 @@ func (d *Producer) subjects() []string {
 	return all
 }
 
-// look validates candidates and begins to look up what is valid. When ctx ends it takes no more; what was begun is finished,
-// unless leave ends as well.
+// look validates candidates and begins to look up what is valid. When ctx ends it takes no more; what was begun is
+// finished, unless leave ends as well.
 func (d *Producer) look(ctx, leave context.Context, from <-chan candidate, to chan<- sent) {
 	defer close(to)
 	// The last ones with their identifiers: what is on its way is not stored yet, and no lookup finds it.
@@ -163,8 +163,10 @@ func (d *Producer) look(ctx, leave context.Context, from <-chan candidate, to ch
 			continue
 		}
 		// No Nats-Msg-Id: a message must be declarable again, and the broker remembers ids longer than it waits.
-		s := sent{candidate: c, identifier: declared.Identifier, msg: nats.NewMsg(schema.DeclaredSubject(declared.Type, declared.Identifier)),
-			lookup: make(chan error, 1), settled: make(chan struct{})}
+		s := sent{
+			candidate: c, identifier: declared.Identifier, lookup: make(chan error, 1), settled: make(chan struct{}),
+			msg: nats.NewMsg(schema.DeclaredSubject(declared.Type, declared.Identifier)),
+		}
 		s.msg.Data = c.message
 		before := latest[s.identifier]
 		if len(latest) >= 2*window {
@@ -172,7 +174,7 @@ func (d *Producer) look(ctx, leave context.Context, from <-chan candidate, to ch
 		}
 		latest[s.identifier] = s.settled
 		go func() { s.lookup <- d.lookUp(leave, s.identifier, before) }()
-		to <- s // whoever reads it reads to the end
+		to <- s // its reader reads to the end
 	}
 }
 
@@ -204,7 +206,7 @@ func (d *Producer) send(from <-chan sent, to chan<- sent) {
 		if s.err = <-s.lookup; s.err == nil {
 			s.future, s.err = d.js.PublishMsgAsync(s.msg)
 		}
-		to <- s // whoever reads it reads to the end
+		to <- s // its reader reads to the end
 	}
 }
 
@@ -230,11 +232,13 @@ func await(leave context.Context, denied <-chan struct{}, f jetstream.PubAckFutu
 	}
 }
 
-// retry looks up and publishes again until the broker answers, or has taken nothing in for too long. It returns the last error.
+// retry looks up and publishes again until the broker answers, or has taken nothing in for too long. It returns the
+// last error.
 func (d *Producer) retry(ctx context.Context, s sent, first error) error {
 	if d.troubleSince.IsZero() {
 		d.troubleSince = time.Now()
-		d.progress.report(fmt.Sprintf("the broker takes nothing in at the moment: waiting for %s at most (%s)", schema.Duration(d.patience), whyNot(first)))
+		d.progress.report(fmt.Sprintf("the broker accepts nothing at the moment: waiting for %s at most (%s)",
+			schema.Duration(d.patience), whyNot(first)))
 	}
 	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond),
 		backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))

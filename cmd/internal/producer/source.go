@@ -1,5 +1,5 @@
-// Package producer declares interactions: it reads messages, looks up which interactions are in flight already, and publishes the
-// others.
+// Package producer declares interactions: it reads messages, looks up which interactions are in flight already, and
+// publishes the others.
 package producer
 
 import (
@@ -109,8 +109,8 @@ func quoted(s string) []byte {
 	return b
 }
 
-// Lines gives a [Source] of declared messages, one a line. Empty lines are passed over, and a byte order mark before a line is left out:
-// files that begin with one may have been put together.
+// Lines gives a [Source] of declared messages, one a line. Empty lines are passed over, and a byte order mark before a
+// line is left out: files that begin with one may have been put together.
 func Lines(from io.Reader) Source { return lines{from} }
 
 type lines struct{ from io.Reader }

@@ -22,8 +22,8 @@ import (
 // variables name the proxies for requests to the vendor and to the receiver of traces.
 var variables = []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"}
 
-// FromEnvironment returns the function that selects the proxy for a URL from the environment. It rejects a malformed value: package
-// httpproxy ignores one, and requests then bypass the proxy.
+// FromEnvironment returns the function that selects the proxy for a URL from the environment. It rejects a malformed
+// value: package httpproxy ignores one, and requests then bypass the proxy.
 func FromEnvironment(getenv func(string) string) (func(*url.URL) (*url.URL, error), error) {
 	for _, name := range variables {
 		if err := checkProxy(name, getenv(name)); err != nil {
@@ -95,7 +95,8 @@ func checkNoProxy(name, value string) error {
 		if entry = strings.TrimSpace(entry); entry == "" || entry == "*" || exempts(entry) {
 			continue
 		}
-		return cli.BadVariable(name, "a list with "+schema.Quote(mask.URL(entry)), "host names, addresses, networks such as 10.0.0.0/8, or *, separated by commas")
+		return cli.BadVariable(name, "a list with "+schema.Quote(mask.URL(entry)),
+			"host names, addresses, networks such as 10.0.0.0/8, or *, separated by commas")
 	}
 	return nil
 }

@@ -48,7 +48,7 @@ func laneBlock(s overview.Overview, width int) block {
 	})
 }
 
-// idle tells whether there is nothing to show of a lane. All is what is held back in all lanes, of which a lane may have a
+// idle reports whether there is nothing to show of a lane. All is what is held back in all lanes, of which a lane may have a
 // part that was not counted.
 func idle(l overview.Lane, all *uint64) bool {
 	held := l.Waiting

@@ -23,18 +23,19 @@ import (
 	"statusworker/statusclient"
 )
 
-// otelVariables are OpenTelemetry's own. It reads them itself, from the environment of the process, and would go on with
-// something else than what was meant where they are wrong, or panic.
+// otelVariables are OpenTelemetry's own. It reads them itself, from the environment of the process, and would go on
+// with something else than what was meant where they are wrong, or panic.
 type otelVariables func(name string) string
 
-// Check checks OpenTelemetry's variables. Where they name no receiver of traces, or switch tracing off, nothing is looked at.
+// Check checks OpenTelemetry's variables. Where they name no receiver of traces, or switch tracing off, nothing is
+// looked at.
 func Check(ctx context.Context, getenv func(string) string) error {
 	_, err := resourceOf(ctx, getenv, "")
 	return err
 }
 
-// resourceOf checks OpenTelemetry's variables, and gives what the environment says of the service; nil where they name no
-// receiver of traces, or switch tracing off. Nothing is looked at then.
+// resourceOf checks OpenTelemetry's variables, and gives what the environment says of the service; nil where they name
+// no receiver of traces, or switch tracing off. Nothing is looked at then.
 func resourceOf(ctx context.Context, getenv otelVariables, version string) (*resource.Resource, error) {
 	quoted := ""
 	about, err := check(ctx, version, func(name string) string {
@@ -172,7 +173,7 @@ func (getenv otelVariables) checkCertificates() error {
 	return nil
 }
 
-// insecure tells whether traces go without TLS.
+// insecure reports whether traces go without TLS.
 func (getenv otelVariables) insecure() bool {
 	if _, value := getenv.otlp("INSECURE"); value != "" {
 		return strings.EqualFold(value, "true")
@@ -181,8 +182,8 @@ func (getenv otelVariables) insecure() bool {
 	return strings.HasPrefix(strings.ToLower(endpoint), "http:")
 }
 
-// checkHeaders looks at both variables: OpenTelemetry tells of each what it cannot read. Neither keys nor values are shown,
-// since a key that is none may be a secret.
+// checkHeaders looks at both variables: OpenTelemetry logs what it cannot read of each. Neither keys nor values are
+// shown, since a key that is none may be a secret.
 func (getenv otelVariables) checkHeaders() error {
 	for _, name := range headerVariables {
 		text := strings.TrimSpace(getenv(name))
@@ -191,7 +192,8 @@ func (getenv otelVariables) checkHeaders() error {
 		}
 		for i, pair := range strings.Split(text, ",") {
 			if _, _, err := header(pair); err != nil {
-				return cli.BadVariable(name, fmt.Sprintf("%s (pair %d %v)", mask.Withheld, i+1, err), "key=value, separated by commas, with values percent-encoded")
+				return cli.BadVariable(name, fmt.Sprintf("%s (pair %d %v)", mask.Withheld, i+1, err),
+					"key=value, separated by commas, with values percent-encoded")
 			}
 		}
 	}
@@ -203,8 +205,8 @@ var (
 	endpointVariables = []string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"}
 )
 
-// Secrets are the users and passwords in the endpoints, and the values of the headers for the receiver, which may repeat them:
-// whole, and without a scheme before them such as Bearer.
+// Secrets are the users and passwords in the endpoints, and the values of the headers for the receiver, which may
+// repeat them: whole, and without a scheme before them such as Bearer.
 func Secrets(getenv func(string) string) (all []string) {
 	for _, name := range endpointVariables {
 		all = append(all, mask.UserInfo(getenv(name))...)
@@ -242,8 +244,8 @@ func header(pair string) (key, value string, err error) {
 	return key, value, nil
 }
 
-// mostSpans is far beyond what anybody wants to have waiting in memory.
-const mostSpans = 1_000_000
+// maxSpans bounds how many spans wait in memory.
+const maxSpans = 1_000_000
 
 func (getenv otelVariables) checkNumbers() error {
 	for _, number := range []struct {
@@ -251,8 +253,8 @@ func (getenv otelVariables) checkNumbers() error {
 		least, most int
 		want        string
 	}{
-		{"OTEL_BSP_MAX_QUEUE_SIZE", 1, mostSpans, "a whole number from 1 to 1000000"},
-		{"OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 1, mostSpans, "a whole number from 1 to 1000000"},
+		{"OTEL_BSP_MAX_QUEUE_SIZE", 1, maxSpans, "a whole number from 1 to 1000000"},
+		{"OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 1, maxSpans, "a whole number from 1 to 1000000"},
 		{"OTEL_BSP_SCHEDULE_DELAY", 0, math.MaxInt32, wantMilliseconds},
 		{"OTEL_BSP_EXPORT_TIMEOUT", 0, math.MaxInt32, wantMilliseconds},
 		{"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", math.MinInt32, math.MaxInt32, "a whole number"},
@@ -287,5 +289,6 @@ func (getenv otelVariables) checkSampler() error {
 		}
 		return nil
 	}
-	return cli.BadVariable("OTEL_TRACES_SAMPLER", schema.Quote(name), "always_on, always_off, traceidratio, or one of them after parentbased_")
+	return cli.BadVariable("OTEL_TRACES_SAMPLER", schema.Quote(name),
+		"always_on, always_off, traceidratio, or one of them after parentbased_")
 }

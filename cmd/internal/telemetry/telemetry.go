@@ -28,8 +28,8 @@ const (
 	otelWarns = slog.Level(-1)
 )
 
-// Start makes what OpenTelemetry's own variables ask for. Where they name no receiver of traces, or switch tracing off, the
-// tracer is nil, and nothing is made.
+// Start makes what OpenTelemetry's own variables ask for. Where they name no receiver of traces, or switch tracing off,
+// the tracer is nil, and nothing is made.
 func Start(
 	ctx context.Context, getenv func(string) string, version string, log *logrus.Logger,
 ) (tracer trace.Tracer, flush func(), err error) {

@@ -1,4 +1,5 @@
-// Package terminal draws text for people: tables, frames over each other and progress, and it knows what a terminal can show.
+// Package terminal draws text for people: tables, frames over each other and progress, and it knows what a terminal can
+// show.
 package terminal
 
 import (
@@ -38,10 +39,11 @@ func (c Paint) On(s string) string {
 // Unpainted takes the colours out of a text.
 func Unpainted(s string) string { return unpainted.Replace(s) }
 
-var unpainted = strings.NewReplacer(string(Faint), "", string(Red), "", string(Green), "", string(Yellow), "", string(Magenta), "", unpaint, "")
+var unpainted = strings.NewReplacer(
+	string(Faint), "", string(Red), "", string(Green), "", string(Yellow), "", string(Magenta), "", unpaint, "")
 
-// Grid gives rows of cells as lines whose columns stand below each other, none wider than width (0 is no bound). Columns
-// are at least as wide as least says.
+// Grid gives rows of cells as lines whose columns stand below each other, none wider than width (0 is no bound).
+// Columns are at least as wide as least says.
 func Grid(rows [][]Cell, least []int, width int) []string {
 	widths := append([]int(nil), least...)
 	for _, row := range rows {

@@ -12,8 +12,8 @@ import (
 // reportEvery is how often a command without a terminal reports how far it is.
 const reportEvery = 5 * time.Second
 
-// Progress shows how far a command is: a bar on a terminal, otherwise a line every few seconds. What is written to it appears
-// between, and never inside the bar. It is safe for concurrent use.
+// Progress shows how far a command is: a bar on a terminal, otherwise a line every few seconds. What is written to it
+// appears between, and never inside the bar. It is safe for concurrent use.
 type Progress struct {
 	to   io.Writer
 	most int64
@@ -24,7 +24,8 @@ type Progress struct {
 	bar *progressbar.ProgressBar // nil without a terminal
 }
 
-// NewProgress shows progress on w up to most, or without an end where that is 0. Without a terminal, soFar gives the line.
+// NewProgress shows progress on w up to most, or without an end where that is 0. Without a terminal, soFar gives the
+// line.
 func NewProgress(w io.Writer, most int64, soFar func() string) *Progress {
 	p := &Progress{to: w, most: most, stop: make(chan struct{})}
 	if !Is(w) {

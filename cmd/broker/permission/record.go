@@ -175,11 +175,16 @@ func Guard(ctx context.Context, nc *nats.Conn, do func(context.Context) error, s
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer OnDenied(nc, func(error) { cancel() }, subjects...)()
-	err := do(ctx)
+	return mark.Explain(do(ctx), subjects...)
+}
+
+// Explain gives the violation since the mark that explains why requests on these subjects failed with err, or err if
+// there is none. It never replaces an answer of the broker.
+func (m Mark) Explain(err error, subjects ...string) error {
 	if err == nil || answered(err) {
 		return err
 	}
-	if denied := mark.Denied(subjects...); denied != nil {
+	if denied := m.Denied(subjects...); denied != nil {
 		return denied
 	}
 	return err

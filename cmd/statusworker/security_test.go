@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/doctor"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )
@@ -311,7 +312,7 @@ func ownLines(t *testing.T, format string, log *output) {
 // The commands that show what a vendor says do not show the token either. (A command that shows it belongs here.)
 func TestNoCommandShowsTheToken(t *testing.T) {
 	t.Parallel()
-	at, _ := provisioned(t)
+	at := nobody(t) // what the vendor says is examined without a broker as well
 	h := newHostile(t)
 	for name, first := range h.answers() {
 		for _, args := range [][]string{{"doctor"}, {"doctor", "-o", "json"}} {
@@ -325,6 +326,11 @@ func TestNoCommandShowsTheToken(t *testing.T) {
 				c.start().end()
 				hasNoCanary(t, &c.stdout)
 				hasNoCanary(t, &c.stderr)
+				if args[len(args)-1] == "json" {
+					if f := findingOf(t, c, "vendor"); f.Result == doctor.Skip {
+						t.Errorf("the vendor was not examined: %+v", f)
+					}
+				}
 				if strings.ContainsFunc(c.stdout.String(), func(r rune) bool { return unicode.IsControl(r) && r != '\n' }) {
 					t.Errorf("a control character in %q", c.stdout.String())
 				}

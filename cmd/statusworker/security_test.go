@@ -18,7 +18,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"statusworker/cmd/doctor"
+	"statusworker/cmd/internal/doctor"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )

@@ -246,8 +246,8 @@ func TestDeclaredAgainAfterItsEnd(t *testing.T) {
 	})
 }
 
-// lingering lets time pass after an outcome is stored: as a worker that dies there, or a polls stream that elects. Without
-// it the tombstone is quicker, by chance, than who declares again.
+// lingering lets time pass after an outcome is stored: as a worker that dies there, or a polls stream that elects.
+// Without it the tombstone is quicker, by chance, than who declares again.
 type lingering struct{ consumer.OutcomePublisher }
 
 func (l lingering) Publish(ctx context.Context, outcomes ...schema.Outcome) error {
@@ -359,8 +359,8 @@ func TestDeclaredTwiceWhileAPollIsDue(t *testing.T) {
 	}
 }
 
-// What somebody else has published among the polls of an interaction keeps it from nothing where it is due, and is told where
-// it lies in the reservation's place.
+// What somebody else has published among the polls of an interaction keeps it from nothing where it is due, and is told
+// where it lies in the reservation's place.
 func TestForeignMessagesAmongThePolls(t *testing.T) {
 	t.Parallel()
 	for name, of := range map[string]func(id string) string{
@@ -666,8 +666,8 @@ func (s *stage) endsWithItsConnection(w *running) {
 	}
 }
 
-// A worker that is stopped finishes the polls that are out, and begins no other: each interaction is polled once, by one
-// worker or the other.
+// A worker that is stopped finishes the polls that are out, and begins no other: each interaction is polled once, by
+// one worker or the other.
 func TestShutdownFinishesWhatIsOut(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
@@ -866,7 +866,8 @@ func TestTraceparentIsHandedOn(t *testing.T) {
 	})
 }
 
-// tracedOutcome has an interaction polled twice whose declared message has a traceparent, and gives those of its outcome.
+// tracedOutcome has an interaction polled twice whose declared message has a traceparent, and gives those of its
+// outcome.
 func (s *stage) tracedOutcome(traceparent string) (header []string, attribute string) {
 	s.t.Helper()
 	id := uuid.NewString()
@@ -895,7 +896,8 @@ func (s *stage) tracedOutcome(traceparent string) (header []string, attribute st
 	return stored.Header[schema.HeaderTraceparent], event.Traceparent
 }
 
-// A vendor that takes longer than the guidance has answered all the same: the outcome is published, be it the deadline's.
+// A vendor that takes longer than the guidance has answered all the same: the outcome is published, be it the
+// deadline's.
 func TestAnswerLaterThanTheNextPoll(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
@@ -1003,7 +1005,8 @@ func TestSuspendedProcess(t *testing.T) {
 	s.polite()
 }
 
-// With a rate limit, what has been polled does not keep what has not from its first poll, however little the rate limit is.
+// With a rate limit, what has been polled does not keep what has not from its first poll, however little the rate limit
+// is.
 func TestNaksLetTheNewHaveTheirTurn(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, consumer.Nak, simulator.Config{}, func(c *consumer.Config) { c.MaxPollsPerSecond = 5 })

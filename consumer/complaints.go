@@ -41,7 +41,13 @@ func (w *Worker) complain(kind string, err error) {
 		return // nothing works without a connection
 	}
 	if now := c.now(); k.logged.IsZero() || now.Sub(k.logged) >= complainEvery {
-		w.log.WithFields(logrus.Fields{"what": kind, "times": k.since}).WithError(err).Warn("something went wrong; the work goes on, and what was not done comes back")
+		w.log.WithFields(
+			logrus.Fields{"what": kind, "times": k.since},
+		).WithError(
+			err,
+		).Warn(
+			"something went wrong; the work goes on, and what was not done comes back",
+		)
 		k.logged, k.since = now, 0
 	}
 }

@@ -22,7 +22,8 @@ func TestComplaints(t *testing.T) {
 	wantLine := func(kind string, times int) {
 		t.Helper()
 		e := hook.LastEntry()
-		if e == nil || e.Level != logrus.WarnLevel || e.Data["what"] != kind || e.Data["times"] != times || e.Data[logrus.ErrorKey] != problem {
+		if e == nil || e.Level != logrus.WarnLevel || e.Data["what"] != kind || e.Data["times"] != times ||
+			e.Data[logrus.ErrorKey] != problem {
 			t.Fatalf("logged %+v, want one warning of %d times %q", e, times, kind)
 		}
 		hook.Reset()

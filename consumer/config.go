@@ -32,8 +32,8 @@ type OutcomePublisher interface {
 	Outcomes(ctx context.Context, identifier string) ([]lifecycle.Outcome, error)
 }
 
-// Observer is told of what is worth measuring. Its methods are called by many goroutines, in the way of polls: they must be
-// quick.
+// Observer is told of what is worth measuring. Its methods are called by many goroutines, in the way of polls: they
+// must be quick.
 type Observer interface {
 	// Polled tells of a status request: how long it took, and how long after it fell due it was made; less than 0 where
 	// nobody knows.
@@ -90,8 +90,8 @@ type Config struct {
 	FailedStatuses []schema.Status
 	// Concurrency is how many deliveries are worked on at once, over all lanes; 64 by default, at least 4.
 	Concurrency int
-	// Stretch makes the wait between two polls this share of the interaction's age, where that is more than its interval;
-	// 0, the default, is none. StretchLimit bounds that; 10 min by default.
+	// Stretch makes the wait between two polls this share of the interaction's age, where that is more than its
+	// interval; 0, the default, is none. StretchLimit bounds that; 10 min by default.
 	Stretch      float64
 	StretchLimit time.Duration
 	// MaxPollsPerSecond bounds the requests of the whole fleet: each worker takes an equal share; 0, the default, is no
@@ -105,10 +105,11 @@ type Config struct {
 	ShutdownTimeout time.Duration
 	// Observer defaults to nobody.
 	Observer Observer
-	// Tracer makes a span for each delivery that polls, and for the poll in it; nil, the default, makes none and costs nothing.
+	// Tracer makes a span for each delivery that polls, and for the poll in it; nil, the default, makes none and costs
+	// nothing.
 	Tracer trace.Tracer
-	// Away tells whether the connection to the broker is lost for now. Whoever made the connection logs that: the worker
-	// logs no faults meanwhile. nil is never.
+	// Away tells whether the connection to the broker is lost for now. Whoever made the connection logs that: the
+	// worker logs no faults meanwhile. nil is never.
 	Away func() bool
 	// Log defaults to nothing.
 	Log logrus.FieldLogger
@@ -195,15 +196,28 @@ func (c Config) Check() error {
 		{"OverdueAfter", c.OverdueAfter, least, most},
 	} {
 		if f.value < f.least {
-			return &ConfigError{Field: f.name, Value: schema.Duration(f.value), Want: "at least " + schema.Duration(f.least)}
+			return &ConfigError{
+				Field: f.name,
+				Value: schema.Duration(f.value),
+				Want:  "at least " + schema.Duration(f.least),
+			}
 		}
 		if f.value > f.most {
-			return &ConfigError{Field: f.name, Value: schema.Duration(f.value), Want: "at most " + schema.Duration(f.most)}
+			return &ConfigError{
+				Field: f.name,
+				Value: schema.Duration(f.value),
+				Want:  "at most " + schema.Duration(f.most),
+			}
 		}
 	}
 	if longest := c.Intervals.Longest(); c.Deadline <= longest {
-		return &ConfigError{Field: "Deadline", Value: schema.Duration(c.Deadline),
-			Want: "more than " + schema.Duration(longest) + ", the longest interval: every interaction would be given up at its first poll"}
+		return &ConfigError{
+			Field: "Deadline",
+			Value: schema.Duration(c.Deadline),
+			Want: "more than " + schema.Duration(
+				longest,
+			) + ", the longest interval: every interaction would be given up at its first poll",
+		}
 	}
 	for _, status := range c.FailedStatuses {
 		if want := checkFailedStatus(status); want != "" {
@@ -211,10 +225,18 @@ func (c Config) Check() error {
 		}
 	}
 	if !(c.Stretch >= 0 && c.Stretch <= 1) { // so that NaN is refused too
-		return &ConfigError{Field: "Stretch", Value: fmt.Sprint(c.Stretch), Want: "0 to 1: a share of the interaction's age"}
+		return &ConfigError{
+			Field: "Stretch",
+			Value: fmt.Sprint(c.Stretch),
+			Want:  "0 to 1: a share of the interaction's age",
+		}
 	}
 	if c.MaxPollsPerSecond != 0 && !(c.MaxPollsPerSecond >= 0.01 && c.MaxPollsPerSecond <= 1e6) {
-		return &ConfigError{Field: "MaxPollsPerSecond", Value: fmt.Sprint(c.MaxPollsPerSecond), Want: "0.01 to 1000000, or 0 for no bound"}
+		return &ConfigError{
+			Field: "MaxPollsPerSecond",
+			Value: fmt.Sprint(c.MaxPollsPerSecond),
+			Want:  "0.01 to 1000000, or 0 for no bound",
+		}
 	}
 	if c.Concurrency < 4 || c.Concurrency > 4096 {
 		return &ConfigError{Field: "Concurrency", Value: fmt.Sprint(c.Concurrency), Want: WantConcurrency}
@@ -227,7 +249,10 @@ func checkFailedStatus(s schema.Status) (want string) {
 	text := string(s)
 	switch {
 	case s.Check() != nil || strings.TrimSpace(text) != text:
-		return fmt.Sprintf("a status of 1 to %d printable bytes as the vendor writes it, such as transcriptionFailed", schema.MaxStatusBytes)
+		return fmt.Sprintf(
+			"a status of 1 to %d printable bytes as the vendor writes it, such as transcriptionFailed",
+			schema.MaxStatusBytes,
+		)
 	case slices.ContainsFunc(schema.Statuses(), func(known schema.Status) bool { return strings.EqualFold(text, string(known)) }):
 		return "an undocumented status: the meaning of this one is documented"
 	}

@@ -36,8 +36,8 @@ type Facts struct {
 	FailedStatuses []schema.Status
 }
 
-// refusalsToBelieve is at how many polls in a row the vendor must have refused an interaction before it is believed: one odd
-// answer, of a gateway or of a vendor that is just being deployed, ends nothing.
+// refusalsToBelieve is at how many polls in a row the vendor must have refused an interaction before it is believed:
+// one odd answer, of a gateway or of a vendor that is just being deployed, ends nothing.
 const refusalsToBelieve = 3
 
 // Result is what came of a poll, in one word.
@@ -121,7 +121,12 @@ func Decide(f Facts) Decision {
 		}
 		d.Action, d.Why = DeadLetter, "deadline exceeded"
 		d.Reason = schema.DeadlineExceeded
-		d.Detail = fmt.Sprintf("not terminal %s after it was declared, %s are allowed; %s", f.Age.Round(time.Second), f.Deadline, last)
+		d.Detail = fmt.Sprintf(
+			"not terminal %s after it was declared, %s are allowed; %s",
+			f.Age.Round(time.Second),
+			f.Deadline,
+			last,
+		)
 		d.NotBefore, d.Refusals = time.Time{}, schema.Refusals{}
 	}
 	return d
@@ -146,8 +151,8 @@ func decide(f Facts) Decision {
 	}
 }
 
-// decideRefusal believes the vendor when it has refused the interaction in the same way at several polls in a row, over the
-// grace at least. Anything else in between (a status, a vendor failure) starts the count again.
+// decideRefusal believes the vendor when it has refused the interaction in the same way at several polls in a row, over
+// the grace at least. Anything else in between (a status, a vendor failure) starts the count again.
 func decideRefusal(f Facts) Decision {
 	before := f.Refusals
 	if before.Since.Before(f.Others.Since) {
@@ -161,7 +166,12 @@ func decideRefusal(f Facts) Decision {
 		return Decision{Action: Redeliver, Why: "refused, as others are", Refusals: refusals}
 	}
 	return Decision{Action: DeadLetter, Why: "refused", Reason: f.Fault.Reason(), Detail: fmt.Sprintf(
-		"%s at %d polls in a row over %s: %s", f.Fault.Text(), refusals.Count, f.Now.Sub(refusals.Since).Round(time.Second), f.FaultDetail)}
+		"%s at %d polls in a row over %s: %s",
+		f.Fault.Text(),
+		refusals.Count,
+		f.Now.Sub(refusals.Since).Round(time.Second),
+		f.FaultDetail,
+	)}
 }
 
 func decideStatus(f Facts) Decision {

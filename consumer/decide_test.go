@@ -159,7 +159,8 @@ func TestDecideFault(t *testing.T) {
 	}}.check(t)
 }
 
-// A refusal is believed at the third poll in a row, when the grace since the first one is over, and when not all are refused.
+// A refusal is believed at the third poll in a row, when the grace since the first one is over, and when not all are
+// refused.
 func TestDecideRefusals(t *testing.T) {
 	for fault, want := range map[schema.Fault]struct {
 		code   int

@@ -13,7 +13,8 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// What counts is when a declared message was stored, not when it is taken in: stored before the outcome, it changes nothing.
+// What counts is when a declared message was stored, not when it is taken in: stored before the outcome, it changes
+// nothing.
 func TestDeclaredAgainBeforeTheOutcomeAndTakenInAfterIt(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -91,7 +92,8 @@ func TestDeclaredAgainBeforeTheOutcomeAndTakenInAfterIt(t *testing.T) {
 	}
 }
 
-// One identifier is one interaction: of two declared messages under two types that wait, the first stored begins the generation.
+// One identifier is one interaction: of two declared messages under two types that wait, the first stored begins the
+// generation.
 func TestFirstDeclaredWins(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {

@@ -55,7 +55,10 @@ func TestAnotherCaseIsInvalid(t *testing.T) {
 			return fmt.Sprintf(`{"interactionIdentifier":%q,"type":"audio","includeAIResults":false}`, id)
 		}
 		s.publish(schema.DeclaredSubject(schema.Audio, bare), declaration(bare))
-		s.publish(schema.DeclaredSubject(schema.Audio, event), `{"specversion":"1.0","id":"1","source":"/s","type":"t","data":`+declaration(event)+`}`)
+		s.publish(
+			schema.DeclaredSubject(schema.Audio, event),
+			`{"specversion":"1.0","id":"1","source":"/s","type":"t","data":`+declaration(event)+`}`,
+		)
 		s.start()
 		got := s.seen.subjects(s.ctx, 2)
 		for _, id := range []string{bare, event} {
@@ -108,7 +111,13 @@ func TestTraceContextInAnyCase(t *testing.T) {
 			m := &nats.Msg{Subject: schema.DeclaredSubject(schema.Chat, id), Header: d.headers}
 			m.Data = fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":"chat"}`, id)
 			if d.extension != "" {
-				m.Data = fmt.Appendf(nil, `{"specversion":"1.0","id":"1","source":"/s","type":"t",%q:%q,"data":%s}`, d.extension, d.value, m.Data)
+				m.Data = fmt.Appendf(
+					nil,
+					`{"specversion":"1.0","id":"1","source":"/s","type":"t",%q:%q,"data":%s}`,
+					d.extension,
+					d.value,
+					m.Data,
+				)
 			}
 			if _, err := s.js.PublishMsg(s.ctx, m); err != nil {
 				t.Fatal(err)
@@ -133,7 +142,8 @@ func TestTraceContextInAnyCase(t *testing.T) {
 			if trace != "" {
 				header = []string{trace}
 			}
-			if got := stored.Header[schema.HeaderTraceparent]; !slices.Equal(got, header) || event.Traceparent != trace {
+			if got := stored.Header[schema.HeaderTraceparent]; !slices.Equal(got, header) ||
+				event.Traceparent != trace {
 				_, id, _ := schema.SplitSubject(subject)
 				t.Errorf("%+v: header %q, event %q, want %q", messages[id], got, event.Traceparent, trace)
 			}
@@ -141,8 +151,8 @@ func TestTraceContextInAnyCase(t *testing.T) {
 	})
 }
 
-// Who publishes with a Nats-Msg-Id of the interaction's own declares it again all the same: a publish that is acknowledged
-// begins another life, and has an outcome.
+// Who publishes with a Nats-Msg-Id of the interaction's own declares it again all the same: a publish that is
+// acknowledged begins another life, and has an outcome.
 func TestDeclaredAgainWithTheSameMsgID(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
@@ -189,7 +199,12 @@ func TestWhatWasPassedOverGetsItsOutcome(t *testing.T) {
 		s.publish(subject, fmt.Sprintf(`{"interactionIdentifier":%q,"type":"chat"}`, id))
 	}
 	for _, at := range []string{schema.StreamDeclared + "." + schema.ConsumerIntake, schema.StreamPolls + "." + schema.PollConsumer(schema.Chat)} {
-		if m, err := s.nc.RequestWithContext(s.ctx, "$JS.API.CONSUMER.RESET."+at, []byte(`{"seq":2}`)); err != nil || bytes.Contains(m.Data, []byte(`"error"`)) {
+		if m, err := s.nc.RequestWithContext(
+			s.ctx,
+			"$JS.API.CONSUMER.RESET."+at,
+			[]byte(`{"seq":2}`),
+		); err != nil ||
+			bytes.Contains(m.Data, []byte(`"error"`)) {
 			t.Fatal(m, err)
 		}
 	}

@@ -22,7 +22,9 @@ type delivery struct {
 	probe bool
 }
 
-var errTooLate = errors.New("the broker took so long to store the next reservation that this poll could no longer be made in time; the interaction is polled then")
+var errTooLate = errors.New(
+	"the broker took so long to store the next reservation that this poll could no longer be made in time; the interaction is polled then",
+)
 
 // deliver takes one delivery through its steps: begin, poll, decide, settle.
 func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
@@ -72,8 +74,8 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 		w.count.polls.Add(1)
 		w.oldest.note(d.Type, facts.Age)
 		w.cfg.Observer.Polled(d.Type, facts.Result(), took, late)
-		// A poll that was cut off by a shutdown, given up here, or that failed because this process stood still says nothing
-		// about the vendor.
+		// A poll that was cut off by a shutdown, given up here, or that failed because this process stood still says
+		// nothing about the vendor.
 		if ctx.Err() == nil && !errors.Is(err, context.Canceled) && !w.ownFailure(facts, began, took) {
 			w.report(d, facts, decision)
 			if renewed {
@@ -87,7 +89,11 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 	if decision.UnknownStatus {
 		w.count.unknownStatusCount.Add(1)
 		if w.unknownStatus.first(facts.Status) {
-			fields := logrus.Fields{"status": schema.Quote(string(facts.Status)), "interaction": d.Identifier, "type": d.Type}
+			fields := logrus.Fields{
+				"status":      schema.Quote(string(facts.Status)),
+				"interaction": d.Identifier,
+				"type":        d.Type,
+			}
 			for _, named := range w.cfg.FailedStatuses {
 				if strings.EqualFold(string(named), string(facts.Status)) {
 					fields["differs_in_case_from"] = string(named)
@@ -108,8 +114,8 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 	return w.conclude(ctx, d, decision, answer)
 }
 
-// mayPoll tells whether a delivery may poll as far as the rest goes. A probe of an interaction that was polled before leaves its
-// turn to those behind it: one of them may be new, and show that the vendor works.
+// mayPoll tells whether a delivery may poll as far as the rest goes. A probe of an interaction that was polled before
+// leaves its turn to those behind it: one of them may be new, and show that the vendor works.
 func (w *Worker) mayPoll(d *delivery) bool {
 	if d.probe {
 		return d.Message.Pending == 0 || !w.breaker.PassesOver(d.Identifier, d.At.PolledBefore())
@@ -118,7 +124,8 @@ func (w *Worker) mayPoll(d *delivery) bool {
 }
 
 // maxDelay bounds for how long an interaction is held back because of a rest, or of the vendor's Retry-After. Both keep
-// the worker from polling anyway, while what is held back keeps other workers, and those that are started later, from it.
+// the worker from polling anyway, while what is held back keeps other workers, and those that are started later, from
+// it.
 const maxDelay = breaker.MaxPause
 
 // redeliver ends a delivery after which the interaction waits. Until the rest is over it would only be found due, and
@@ -141,8 +148,14 @@ func (w *Worker) redeliver(ctx context.Context, d *delivery, notBefore time.Time
 func (w *Worker) factsOf(d *delivery, answer schema.Answer, err error) (facts Facts, renewed bool) {
 	now := w.clock.Now()
 	facts = Facts{
-		Status: answer.Status, ErrorMessage: answer.ErrorMessage, Now: now, Age: now.Sub(d.At.Generation), Refusals: d.Refusals,
-		NotFoundGrace: w.cfg.NotFoundGrace, Deadline: w.cfg.Deadline, FailedStatuses: w.cfg.FailedStatuses,
+		Status:         answer.Status,
+		ErrorMessage:   answer.ErrorMessage,
+		Now:            now,
+		Age:            now.Sub(d.At.Generation),
+		Refusals:       d.Refusals,
+		NotFoundGrace:  w.cfg.NotFoundGrace,
+		Deadline:       w.cfg.Deadline,
+		FailedStatuses: w.cfg.FailedStatuses,
 	}
 	if err != nil {
 		facts.Fault, facts.FaultDetail = schema.FaultUnavailable, err.Error()
@@ -163,8 +176,12 @@ func (w *Worker) factsOf(d *delivery, answer schema.Answer, err error) (facts Fa
 // report says how a poll went.
 func (w *Worker) report(d *delivery, f Facts, decision Decision) {
 	r := breaker.Report{
-		Lane: d.lane.index, Identifier: d.Identifier, Probe: d.probe, Failure: breaker.FailureOf(f.Fault), RetryAt: f.RetryAt,
-		Detail: f.FaultDetail,
+		Lane:       d.lane.index,
+		Identifier: d.Identifier,
+		Probe:      d.probe,
+		Failure:    breaker.FailureOf(f.Fault),
+		RetryAt:    f.RetryAt,
+		Detail:     f.FaultDetail,
 	}
 	if f.Fault.Refusal() {
 		r.Refused, r.Ended = max(f.StatusCode, 1), decision.Action == DeadLetter
@@ -192,8 +209,14 @@ func (w *Worker) conclude(ctx context.Context, d *delivery, decision Decision, a
 		return err
 	}
 	o := schema.Outcome{
-		Identifier: d.Identifier, Type: d.Type, Answer: answer.Raw, AnswerPayload: answer.Payload, AnswerSize: answer.Size,
-		Declaration: declared.Declaration, Observed: w.clock.Now(), Origin: d.Origin,
+		Identifier:    d.Identifier,
+		Type:          d.Type,
+		Answer:        answer.Raw,
+		AnswerPayload: answer.Payload,
+		AnswerSize:    answer.Size,
+		Declaration:   declared.Declaration,
+		Observed:      w.clock.Now(),
+		Origin:        d.Origin,
 	}
 	if o.Origin.Traceparent == "" {
 		o.Origin.Traceparent = declared.Traceparent

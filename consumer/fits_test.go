@@ -25,14 +25,25 @@ import (
 func TestLargestOutcomesFitTheSmallestServer(t *testing.T) {
 	t.Parallel()
 	small, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), MaxPayload: schema.MaxMessageBytes, NoSigs: true, NoLog: true,
+		Host:       "127.0.0.1",
+		Port:       server.RANDOM_PORT,
+		JetStream:  true,
+		StoreDir:   t.TempDir(),
+		MaxPayload: schema.MaxMessageBytes,
+		NoSigs:     true,
+		NoLog:      true,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	small.Start()
 	t.Cleanup(small.Shutdown)
-	s := &stage{t: t, mode: consumer.Schedule, types: map[string]schema.Type{}, cfg: consumer.Config{Intervals: quick, Log: testLog()}}
+	s := &stage{
+		t:     t,
+		mode:  consumer.Schedule,
+		types: map[string]schema.Type{},
+		cfg:   consumer.Config{Intervals: quick, Log: testLog()},
+	}
 	s.ctx = t.Context()
 	if s.nc, err = nats.Connect(small.ClientURL()); err != nil {
 		t.Fatal(err)
@@ -42,7 +53,11 @@ func TestLargestOutcomesFitTheSmallestServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	choices := publisher.Choices{MaxAge: publisher.DefaultMaxAge}
-	if _, err := provisioning.Create(s.ctx, s.js, consumer.Topology(s.cfg, consumer.Choices{Mode: consumer.Schedule}).Add(publisher.Topology(choices))); err != nil {
+	if _, err := provisioning.Create(
+		s.ctx,
+		s.js,
+		consumer.Topology(s.cfg, consumer.Choices{Mode: consumer.Schedule}).Add(publisher.Topology(choices)),
+	); err != nil {
 		t.Fatal(err)
 	}
 	s.seen = watchOutcomes(t, s.js)
@@ -65,7 +80,10 @@ func TestLargestOutcomesFitTheSmallestServer(t *testing.T) {
 				if unit == "\x01" || unit == "\xff" { // such a declared message is not taken in
 					filler = `\u0001`
 				}
-				s.publish(schema.DeclaredSubject(schema.Chat, id), fill(`{"interactionIdentifier":"`+id+`","type":"chat","x":"`, filler, schema.MaxDeclaredBytes))
+				s.publish(
+					schema.DeclaredSubject(schema.Chat, id),
+					fill(`{"interactionIdentifier":"`+id+`","type":"chat","x":"`, filler, schema.MaxDeclaredBytes),
+				)
 			}
 		}
 	}

@@ -56,7 +56,11 @@ func (s *stage) announcements() map[string]schema.Announcement {
 }
 
 // announced waits until what the workers say is as wanted.
-func (s *stage) announced(within time.Duration, why string, wanted func(map[string]schema.Announcement) bool) map[string]schema.Announcement {
+func (s *stage) announced(
+	within time.Duration,
+	why string,
+	wanted func(map[string]schema.Announcement) bool,
+) map[string]schema.Announcement {
 	s.t.Helper()
 	over := time.After(within)
 	for {
@@ -90,9 +94,15 @@ func TestWorkersAnnounceThemselves(t *testing.T) {
 		s.vendor.Declare(id, simulator.Never())
 		s.declare(schema.Chat, id)
 		first, second := s.start(), s.start()
-		all := s.announced(10*time.Second, "two workers", func(all map[string]schema.Announcement) bool { return states(all, schema.Working) == 2 })
+		all := s.announced(
+			10*time.Second,
+			"two workers",
+			func(all map[string]schema.Announcement) bool { return states(all, schema.Working) == 2 },
+		)
 		for _, a := range all {
-			if a.Host != "a-host" || a.Version != "v1.2.3" || a.Cause != "" || a.Until != nil || a.RateLimit != 0 || a.Share != 0 || a.At.Before(a.Started) {
+			if a.Host != "a-host" || a.Version != "v1.2.3" || a.Cause != "" || a.Until != nil || a.RateLimit != 0 ||
+				a.Share != 0 ||
+				a.At.Before(a.Started) {
 				t.Errorf("it says %+v", a)
 			}
 		}
@@ -103,19 +113,32 @@ func TestWorkersAnnounceThemselves(t *testing.T) {
 		})
 
 		s.vendor.SetFaults(simulator.Refusal(http.StatusUnauthorized))
-		all = s.announced(20*time.Second, "a worker that rests says why", func(all map[string]schema.Announcement) bool {
-			return states(all, schema.Paused)+states(all, schema.Probing) > 0
-		})
+		all = s.announced(
+			20*time.Second,
+			"a worker that rests says why",
+			func(all map[string]schema.Announcement) bool {
+				return states(all, schema.Paused)+states(all, schema.Probing) > 0
+			},
+		)
 		for _, a := range all {
-			if a.State != schema.Working && (a.Cause != string(breaker.Unauthorized) || a.Until == nil || a.Detail == "") {
+			if a.State != schema.Working &&
+				(a.Cause != string(breaker.Unauthorized) || a.Until == nil || a.Detail == "") {
 				t.Errorf("it says %+v, want why, until when, and what the vendor said", a)
 			}
 		}
 		first.stop()
 		second.leave() // as a crash: it says nothing any more
 		second.stop()
-		s.announced(5*time.Second, "who stops says so", func(all map[string]schema.Announcement) bool { return states(all, schema.Stopped) == 1 })
-		s.announced(20*time.Second, "who is dead fades", func(all map[string]schema.Announcement) bool { return len(all) == 0 })
+		s.announced(
+			5*time.Second,
+			"who stops says so",
+			func(all map[string]schema.Announcement) bool { return states(all, schema.Stopped) == 1 },
+		)
+		s.announced(
+			20*time.Second,
+			"who is dead fades",
+			func(all map[string]schema.Announcement) bool { return len(all) == 0 },
+		)
 	})
 }
 
@@ -127,8 +150,8 @@ func values(all map[string]schema.Announcement) []schema.Announcement {
 	return vs
 }
 
-// However many workers there are, and while they come and go: no more requests than the rate limit. One that dies gives its
-// share back, and the others take it.
+// However many workers there are, and while they come and go: no more requests than the rate limit. One that dies gives
+// its share back, and the others take it.
 func TestRateLimitHoldsForTheFleet(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
@@ -224,7 +247,12 @@ func TestRateLimitWithoutItsBucket(t *testing.T) {
 func TestSmallRateLimit(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.MaxPollsPerSecond, c.Concurrency = 1, 8 })
+		s := newStage(
+			t,
+			mode,
+			simulator.Config{},
+			func(c *consumer.Config) { c.MaxPollsPerSecond, c.Concurrency = 1, 8 },
+		)
 		const n = 9
 		for i := range n {
 			id := uuid.NewString()
@@ -250,8 +278,15 @@ func TestTokenRotation(t *testing.T) {
 	write := func(version, token string) {
 		t.Helper()
 		folder := filepath.Join(dir, version)
-		if err := errors.Join(os.Mkdir(folder, 0o700), os.WriteFile(filepath.Join(folder, "token"), []byte(token+"\n"), 0o600),
-			os.Symlink(version, filepath.Join(dir, "..new")), os.Rename(filepath.Join(dir, "..new"), filepath.Join(dir, "..data"))); err != nil {
+		if err := errors.Join(
+			os.Mkdir(folder, 0o700),
+			os.WriteFile(filepath.Join(folder, "token"), []byte(token+"\n"), 0o600),
+			os.Symlink(
+				version,
+				filepath.Join(dir, "..new"),
+			),
+			os.Rename(filepath.Join(dir, "..new"), filepath.Join(dir, "..data")),
+		); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -259,7 +294,9 @@ func TestTokenRotation(t *testing.T) {
 	if err := os.Symlink(filepath.Join("..data", "token"), filepath.Join(dir, "token")); err != nil {
 		t.Fatal(err)
 	}
-	client, err := statusclient.New(statusclient.Config{BaseURL: s.vendor.URL(), TokenFile: filepath.Join(dir, "token")})
+	client, err := statusclient.New(
+		statusclient.Config{BaseURL: s.vendor.URL(), TokenFile: filepath.Join(dir, "token")},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,12 +6,13 @@ import (
 	"time"
 )
 
-// stillAfter is how long a loop may give no sign of life, where it does not wait for the vendor or the rate limit: far longer
-// than any time-out in it, and than a delivery may keep its slot: a request, its outcome, and the answers of the broker.
+// stillAfter is how long a loop may give no sign of life, where it does not wait for the vendor or the rate limit: far
+// longer than any time-out in it, and than a delivery may keep its slot: a request, its outcome, and the answers of the
+// broker.
 const stillAfter = 2 * time.Minute
 
-// Alive says whether the worker's loops go round; the error names one that does not. A vendor in trouble, a rate limit and a
-// broker that is away do not count: a worker that waits for them is alive.
+// Alive says whether the worker's loops go round; the error names one that does not. A vendor in trouble, a rate limit
+// and a broker that is away do not count: a worker that waits for them is alive.
 func (w *Worker) Alive() error {
 	now := w.cfg.Now()
 	for _, l := range w.lanes {

@@ -43,7 +43,12 @@ type heartbeat struct {
 
 func (b *heartbeat) sign(now time.Time) { b.last.Store(now.UnixNano()) }
 
-func (w *Worker) addLane(ctx context.Context, stream, name string, t schema.Type, handle func(context.Context, *delivery) error) error {
+func (w *Worker) addLane(
+	ctx context.Context,
+	stream, name string,
+	t schema.Type,
+	handle func(context.Context, *delivery) error,
+) error {
 	state, err := w.broker.Consumer(ctx, stream, name)
 	if err != nil {
 		return err
@@ -191,7 +196,12 @@ func (w *Worker) judgePull(ctx context.Context, l *lane, err error) error {
 			return infoErr
 		case errors.Is(infoErr, broker.ErrConsumerNotFound), errors.Is(infoErr, broker.ErrStreamNotFound):
 			if notFound++; notFound == 3 {
-				return fmt.Errorf("consumer %s/%s was deleted while the worker used it: run `statusworker provision`, then start the worker again: %w", l.stream, l.name, infoErr)
+				return fmt.Errorf(
+					"consumer %s/%s was deleted while the worker used it: run `statusworker provision`, then start the worker again: %w",
+					l.stream,
+					l.name,
+					infoErr,
+				)
 			}
 		case infoErr == nil:
 			w.complain("pull", err)

@@ -42,7 +42,8 @@ func (s *stage) limitStorage(bytes int64) {
 	}
 }
 
-// What falls due while the broker can store nothing is polled when it can, by whatever worker, and ends as it would have.
+// What falls due while the broker can store nothing is polled when it can, by whatever worker, and ends as it would
+// have.
 func TestStorageLimit(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, consumer.Schedule, simulator.Config{}, func(c *consumer.Config) {
@@ -98,8 +99,8 @@ func TestStorageLimit(t *testing.T) {
 	t.Logf("interactions=%d overdue_at_the_limit=%d stored_again=%d polls=%d", n, len(stuck), again, s.vendor.Count())
 }
 
-// A reservation that is stored again says what it said before. Several workers at once store each of them once, and leave alone
-// what is no reservation.
+// A reservation that is stored again says what it said before. Several workers at once store each of them once, and
+// leave alone what is no reservation.
 func TestOverdueReservationsAreStoredAgain(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, consumer.Schedule, simulator.Config{}, func(c *consumer.Config) { c.OverdueAfter = time.Second })

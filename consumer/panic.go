@@ -81,8 +81,8 @@ func (w *Worker) internalError(ctx context.Context, l *lane, d *delivery, cause 
 	return w.redelivery.Finish(ctx, &d.Delivery)
 }
 
-// goesOnElsewhere acknowledges a declared message that begins no generation, or that was taken in before the panic, and tells
-// whether it did.
+// goesOnElsewhere acknowledges a declared message that begins no generation, or that was taken in before the panic, and
+// tells whether it did.
 func (w *Worker) goesOnElsewhere(ctx context.Context, d *delivery) (bool, error) {
 	verdict, err := w.reservations.Judge(ctx, &d.Delivery)
 	if err != nil {

@@ -53,7 +53,11 @@ func newExplosive(s *stage) *explosive {
 		s.t.Fatal(err)
 	}
 	return &explosive{
-		StatusClient: s.client(), OutcomePublisher: p, polls: map[string]func(int) bool{}, outcomes: map[string]bool{}, polled: map[string]int{},
+		StatusClient:     s.client(),
+		OutcomePublisher: p,
+		polls:            map[string]func(int) bool{},
+		outcomes:         map[string]bool{},
+		polled:           map[string]int{},
 	}
 }
 

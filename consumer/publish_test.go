@@ -27,7 +27,10 @@ func TestPublishIsBounded(t *testing.T) {
 	out := &deadlines{}
 	w := &Worker{cfg: Config{Now: time.Now}, outcomes: out}
 	for _, until := range []time.Duration{-time.Minute, time.Second, 20 * time.Second, 10 * time.Minute} {
-		if err := w.publish(t.Context(), &delivery{Delivery: redelivery.Delivery{Until: time.Now().Add(until)}}); err != nil {
+		if err := w.publish(
+			t.Context(),
+			&delivery{Delivery: redelivery.Delivery{Until: time.Now().Add(until)}},
+		); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -52,8 +52,17 @@ func (h *hanging) Status(ctx context.Context, _ string, _ time.Time) (schema.Ans
 // Requests that fail because the worker stood still say nothing about the vendor.
 func TestStandstillIsNotTheVendorsFailure(t *testing.T) {
 	t.Parallel()
-	timeout := &schema.PollError{Fault: schema.FaultUnavailable, Detail: "no answer within 2s", Err: context.DeadlineExceeded}
-	broken := &schema.PollError{Fault: schema.FaultUnavailable, StatusCode: 200, Detail: "the answer broke off", Err: errors.New("EOF")}
+	timeout := &schema.PollError{
+		Fault:  schema.FaultUnavailable,
+		Detail: "no answer within 2s",
+		Err:    context.DeadlineExceeded,
+	}
+	broken := &schema.PollError{
+		Fault:      schema.FaultUnavailable,
+		StatusCode: 200,
+		Detail:     "the answer broke off",
+		Err:        errors.New("EOF"),
+	}
 	answered := &schema.PollError{Fault: schema.FaultUnavailable, StatusCode: 503, Detail: "503"}
 	for name, tt := range map[string]struct {
 		stood time.Duration
@@ -73,7 +82,12 @@ func TestStandstillIsNotTheVendorsFailure(t *testing.T) {
 			log, entries := logtest.NewNullLogger()
 			log.SetLevel(logrus.DebugLevel)
 			h := &hanging{clock: &leaping{}, stood: tt.stood, err: tt.err, all: make(chan struct{})}
-			s := newStage(t, consumer.Schedule, simulator.Config{}, func(c *consumer.Config) { c.Now, c.Log, c.Concurrency = h.clock.now, log, 16 })
+			s := newStage(
+				t,
+				consumer.Schedule,
+				simulator.Config{},
+				func(c *consumer.Config) { c.Now, c.Log, c.Concurrency = h.clock.now, log, 16 },
+			)
 			for range hangingMany {
 				s.declare(schema.Chat, uuid.NewString())
 			}

@@ -53,7 +53,8 @@ func TestLongRetryAfterKeepsTheDeadline(t *testing.T) {
 		id := s.throttled()
 		s.start()
 		got := s.seen.wait(s.ctx, 1)[0]
-		if got.Subject != schema.FailedSubject(schema.DeadlineExceeded, id) || strings.Contains(got.Data.Detail, "429") {
+		if got.Subject != schema.FailedSubject(schema.DeadlineExceeded, id) ||
+			strings.Contains(got.Data.Detail, "429") {
 			t.Errorf("outcome on %s: %s", got.Subject, got.Data.Detail)
 		}
 		s.drained()

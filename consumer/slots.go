@@ -16,7 +16,12 @@ type slots struct {
 }
 
 func newSlots(total, lanes int) *slots {
-	s := &slots{own: max(1, total/(4*lanes)), total: total, used: make([]int, lanes), freed: make([]chan struct{}, lanes)}
+	s := &slots{
+		own:   max(1, total/(4*lanes)),
+		total: total,
+		used:  make([]int, lanes),
+		freed: make([]chan struct{}, lanes),
+	}
 	for i := range s.freed {
 		s.freed[i] = make(chan struct{}, 1)
 	}
@@ -34,8 +39,8 @@ func (s *slots) free(lane int) int {
 	return s.own + shared - s.used[lane]
 }
 
-// take waits until the lane may have a slot, and takes at most so many. It calls moved whenever a slot has been given back
-// meanwhile. It returns 0 when ctx has ended.
+// take waits until the lane may have a slot, and takes at most so many. It calls moved whenever a slot has been given
+// back meanwhile. It returns 0 when ctx has ended.
 func (s *slots) take(ctx context.Context, lane, most int, moved func()) int {
 	for {
 		if n := s.takeNow(lane, most); n > 0 {

@@ -22,7 +22,14 @@ func TestSlotsFloodLeavesOthersTheirOwn(t *testing.T) {
 		}
 		for lane := 1; lane < c.lanes; lane++ {
 			if got := s.takeNow(lane, 10*c.total); got != c.own {
-				t.Errorf("of %d slots lane %d of %d got %d after a flood, want its own %d", c.total, lane, c.lanes, got, c.own)
+				t.Errorf(
+					"of %d slots lane %d of %d got %d after a flood, want its own %d",
+					c.total,
+					lane,
+					c.lanes,
+					got,
+					c.own,
+				)
 			}
 		}
 		for lane := range c.lanes {
@@ -89,7 +96,17 @@ func TestSlotsAgainstModel(t *testing.T) {
 			}
 			want := min(most, shared-used[lane])
 			if got := s.takeNow(lane, most); got != want {
-				t.Fatalf("seed %d: of %d slots in %d lanes, %v of them used, lane %d asked for %d and got %d, want %d", seed, total, lanes, used, lane, most, got, want)
+				t.Fatalf(
+					"seed %d: of %d slots in %d lanes, %v of them used, lane %d asked for %d and got %d, want %d",
+					seed,
+					total,
+					lanes,
+					used,
+					lane,
+					most,
+					got,
+					want,
+				)
 			}
 			used[lane] += want
 			sum := 0
@@ -147,8 +164,8 @@ func wantWaiting(t *testing.T, got chan int) {
 	}
 }
 
-// A take that finds nothing and a give at the same moment: a wake-up that got lost would leave the lane waiting for good,
-// which synctest sees.
+// A take that finds nothing and a give at the same moment: a wake-up that got lost would leave the lane waiting for
+// good, which synctest sees.
 func TestSlotsLoseNoWakeUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSlots(1, 1)

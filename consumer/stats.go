@@ -10,9 +10,9 @@ import (
 
 // Stats are what a worker did since it was made.
 type Stats struct {
-	// TakenIn is how many declared messages got their first reservation, DeclaredTwice how many changed
-	// nothing because the interaction was declared before and had no outcome when they were stored, DeclaredAgain how often one
-	// waited for the end of an earlier generation.
+	// TakenIn is how many declared messages got their first reservation, DeclaredTwice how many changed nothing because
+	// the interaction was declared before and had no outcome when they were stored, DeclaredAgain how often one waited
+	// for the end of an earlier generation.
 	TakenIn, DeclaredTwice, DeclaredAgain uint64
 	// DeclaredProcessed is how many were dropped because the interaction has processed events.
 	DeclaredProcessed uint64
@@ -20,8 +20,8 @@ type Stats struct {
 	Polls uint64
 	// Waits deliveries wait for their next poll.
 	Waits uint64
-	// Dropped deliveries belong to interactions that have ended, or whose next poll somebody else holds; Skipped ones were not polled
-	// because it was too late for this poll, or because the worker rests.
+	// Dropped deliveries belong to interactions that have ended, or whose next poll somebody else holds; Skipped ones
+	// were not polled because it was too late for this poll, or because the worker rests.
 	Dropped, Skipped uint64
 	// RefusedReservations is how often the broker refused a reservation, whatever came of it.
 	RefusedReservations uint64
@@ -38,7 +38,8 @@ type Stats struct {
 	Lanes map[schema.Type]LaneStats
 	// Slots is how many deliveries can be worked on at once, and SlotsUsed how many are, or may come.
 	Slots, SlotsUsed int
-	// RateLimitWaiting deliveries wait for the rate limit, of which Share polls a second are this worker's; 0 where there is none.
+	// RateLimitWaiting deliveries wait for the rate limit, of which Share polls a second are this worker's; 0 where
+	// there is none.
 	RateLimitWaiting int
 	Share            float64
 	// Alive is how many workers there were when this one last counted; 0 before.
@@ -72,12 +73,25 @@ type counters struct {
 func (w *Worker) Stats() Stats {
 	c := &w.count
 	s := Stats{
-		TakenIn: c.takenIn.Load(), DeclaredTwice: c.declaredTwice.Load(), DeclaredAgain: c.declaredAgain.Load(), DeclaredProcessed: c.declaredProcessed.Load(),
-		Polls: c.polls.Load(), Waits: c.waits.Load(),
-		Dropped: c.dropped.Load(), Skipped: c.skipped.Load(), StoredAgain: c.storedAgain.Load(),
-		UnknownStatus: c.unknownStatusCount.Load(), Faults: c.faults.Load(), Panics: c.panics.Load(),
-		Pauses: w.breaker.Pauses(), Lanes: map[schema.Type]LaneStats{}, Slots: w.cfg.Concurrency, SlotsUsed: w.slots.usedNow(), Share: w.limiter.Share(),
-		Alive: w.fleet.Alive(), RoundTrip: w.clock.RoundTrip(),
+		TakenIn:           c.takenIn.Load(),
+		DeclaredTwice:     c.declaredTwice.Load(),
+		DeclaredAgain:     c.declaredAgain.Load(),
+		DeclaredProcessed: c.declaredProcessed.Load(),
+		Polls:             c.polls.Load(),
+		Waits:             c.waits.Load(),
+		Dropped:           c.dropped.Load(),
+		Skipped:           c.skipped.Load(),
+		StoredAgain:       c.storedAgain.Load(),
+		UnknownStatus:     c.unknownStatusCount.Load(),
+		Faults:            c.faults.Load(),
+		Panics:            c.panics.Load(),
+		Pauses:            w.breaker.Pauses(),
+		Lanes:             map[schema.Type]LaneStats{},
+		Slots:             w.cfg.Concurrency,
+		SlotsUsed:         w.slots.usedNow(),
+		Share:             w.limiter.Share(),
+		Alive:             w.fleet.Alive(),
+		RoundTrip:         w.clock.RoundTrip(),
 	}
 	if w.reservations != nil {
 		s.RefusedReservations = w.reservations.Refused()
@@ -87,8 +101,12 @@ func (w *Worker) Stats() Stats {
 	oldest := w.oldest.ages()
 	for _, l := range w.lanes {
 		if l.typ != "" {
-			s.Lanes[l.typ] = LaneStats{Polling: int(l.polling.Load()), WaitingForSlot: l.waiting.Load(), TakenIn: l.takenIn.Load(),
-				Oldest: time.Duration(oldest[l.typ] * float64(time.Second))}
+			s.Lanes[l.typ] = LaneStats{
+				Polling:        int(l.polling.Load()),
+				WaitingForSlot: l.waiting.Load(),
+				TakenIn:        l.takenIn.Load(),
+				Oldest:         time.Duration(oldest[l.typ] * float64(time.Second)),
+			}
 		}
 	}
 	return s

@@ -14,9 +14,9 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// A worker stored a dead letter and died before the tombstone. The interaction is declared again while the reservation of
-// that life is pending: it waits until that life has ended, whether or not it says which life it supersedes. Without a dead
-// letter it is declared twice.
+// A worker stored a dead letter and died before the tombstone. The interaction is declared again while the reservation
+// of that life is pending: it waits until that life has ended, whether or not it says which life it supersedes. Without
+// a dead letter it is declared twice.
 func TestReplayWaitsForTheLifeThatItSupersedes(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ replays, deadLettered bool }{
@@ -31,9 +31,22 @@ func TestReplayWaitsForTheLifeThatItSupersedes(t *testing.T) {
 			message := fmt.Sprintf(`{"interactionIdentifier":%q,"type":"chat"}`, id)
 			life := time.Now().Add(-time.Hour).UTC()
 
-			dead := schema.Outcome{Identifier: id, Type: schema.Chat, Reason: schema.ProcessingFailed, Detail: "an earlier life",
-				Declaration: json.RawMessage(message), Observed: life.Add(time.Minute),
-				Origin: schema.Origin{Stream: schema.StreamDeclared, Subject: schema.DeclaredSubject(schema.Chat, id), Sequence: 1, Deliveries: 1, Stored: life, Polls: 1}}
+			dead := schema.Outcome{
+				Identifier:  id,
+				Type:        schema.Chat,
+				Reason:      schema.ProcessingFailed,
+				Detail:      "an earlier life",
+				Declaration: json.RawMessage(message),
+				Observed:    life.Add(time.Minute),
+				Origin: schema.Origin{
+					Stream:     schema.StreamDeclared,
+					Subject:    schema.DeclaredSubject(schema.Chat, id),
+					Sequence:   1,
+					Deliveries: 1,
+					Stored:     life,
+					Polls:      1,
+				},
+			}
 			data, err := dead.Marshal()
 			if err != nil {
 				t.Fatal(err)
@@ -43,13 +56,19 @@ func TestReplayWaitsForTheLifeThatItSupersedes(t *testing.T) {
 				s.publish(dead.Subject(), string(data))
 				before = 1
 			}
-			s.publishMsg(&nats.Msg{Subject: schema.HoldSubject(schema.Chat, id), Data: []byte(message), Header: nats.Header{
-				"Nats-Schedule":         {"@at " + time.Now().Add(2*time.Second).UTC().Format(time.RFC3339Nano)},
-				"Nats-Schedule-Target":  {schema.PollSubject(schema.Chat, id)},
-				schema.HeaderPoll:       {"2"},
-				schema.HeaderGeneration: {life.Format(time.RFC3339Nano)},
-			}})
-			again := &nats.Msg{Subject: schema.DeclaredSubject(schema.Chat, id), Data: []byte(message), Header: nats.Header{}}
+			s.publishMsg(
+				&nats.Msg{Subject: schema.HoldSubject(schema.Chat, id), Data: []byte(message), Header: nats.Header{
+					"Nats-Schedule":         {"@at " + time.Now().Add(2*time.Second).UTC().Format(time.RFC3339Nano)},
+					"Nats-Schedule-Target":  {schema.PollSubject(schema.Chat, id)},
+					schema.HeaderPoll:       {"2"},
+					schema.HeaderGeneration: {life.Format(time.RFC3339Nano)},
+				}},
+			)
+			again := &nats.Msg{
+				Subject: schema.DeclaredSubject(schema.Chat, id),
+				Data:    []byte(message),
+				Header:  nats.Header{},
+			}
 			if test.replays {
 				again.Header.Set(schema.HeaderSupersedes, life.Format(time.RFC3339Nano))
 			}
@@ -61,7 +80,11 @@ func TestReplayWaitsForTheLifeThatItSupersedes(t *testing.T) {
 			if over && !test.deadLettered {
 				want++ // it is polled once more, and ends for the first time
 			}
-			if got := s.seen.wait(s.ctx, want); got[want-1].Subject != dead.Subject() || got[want-1].Data.Detail == dead.Detail {
+			if got := s.seen.wait(
+				s.ctx,
+				want,
+			); got[want-1].Subject != dead.Subject() ||
+				got[want-1].Data.Detail == dead.Detail {
 				t.Errorf("the last outcome is %s: %s", got[want-1].Subject, got[want-1].Data.Detail)
 			}
 			s.drained()

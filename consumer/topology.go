@@ -81,8 +81,11 @@ func Topology(cfg Config, c Choices) topology.Set {
 		}
 		s := topology.Set{Streams: []jetstream.StreamConfig{declared, workers(c)}}
 		for _, t := range schema.Types() {
-			s.Consumers = append(s.Consumers, consumer(schema.StreamDeclared, schema.PollConsumer(t), schema.DeclaredSubject(t, "*"),
-				redelivery.NakAckWait(cfg.Intervals.Of(t), cfg.RequestTimeout), -1))
+			s.Consumers = append(
+				s.Consumers,
+				consumer(schema.StreamDeclared, schema.PollConsumer(t), schema.DeclaredSubject(t, "*"),
+					redelivery.NakAckWait(cfg.Intervals.Of(t), cfg.RequestTimeout), -1),
+			)
 		}
 		s.Unwanted = append(s.Unwanted, unwanted(schema.ConsumerIntake))
 		return s
@@ -101,10 +104,21 @@ func Topology(cfg Config, c Choices) topology.Set {
 		Streams: []jetstream.StreamConfig{declared, polls, workers(c)},
 		// No filter: a filter of *.* does not match a message that was published on a subject with a literal `>` in it,
 		// and what the intake is not given would wait for good.
-		Consumers: []topology.Consumer{consumer(schema.StreamDeclared, schema.ConsumerIntake, "", intakeAckWait, reserveMaxAckPending)},
+		Consumers: []topology.Consumer{
+			consumer(schema.StreamDeclared, schema.ConsumerIntake, "", intakeAckWait, reserveMaxAckPending),
+		},
 	}
 	for _, t := range schema.Types() {
-		s.Consumers = append(s.Consumers, consumer(schema.StreamPolls, schema.PollConsumer(t), schema.PollSubject(t, "*"), reserveAckWait, reserveMaxAckPending))
+		s.Consumers = append(
+			s.Consumers,
+			consumer(
+				schema.StreamPolls,
+				schema.PollConsumer(t),
+				schema.PollSubject(t, "*"),
+				reserveAckWait,
+				reserveMaxAckPending,
+			),
+		)
 		s.Unwanted = append(s.Unwanted, unwanted(schema.PollConsumer(t)))
 	}
 	return s

@@ -63,12 +63,14 @@ func TestTopologyIsTheDesigns(t *testing.T) {
 		for _, one := range s.Streams {
 			streams = append(streams, one.Name)
 			if one.Name == schema.StreamWorkers {
-				if one.MaxAge != schema.AnnouncementLife || one.MaxMsgsPerSubject != 1 || !one.AllowRollup || one.Replicas != 3 {
+				if one.MaxAge != schema.AnnouncementLife || one.MaxMsgsPerSubject != 1 || !one.AllowRollup ||
+					one.Replicas != 3 {
 					t.Errorf("stream %s: %+v, want a bucket that forgets, with the 3 replicas chosen", one.Name, one)
 				}
 				continue
 			}
-			if one.Retention != jetstream.WorkQueuePolicy || one.MaxAge != 0 || one.AllowDirect || one.Storage != jetstream.FileStorage {
+			if one.Retention != jetstream.WorkQueuePolicy || one.MaxAge != 0 || one.AllowDirect ||
+				one.Storage != jetstream.FileStorage {
 				t.Errorf("stream %s: %+v, want a work queue on disk without an age or direct gets", one.Name, one)
 			}
 			if one.Replicas != 3 {
@@ -78,7 +80,11 @@ func TestTopologyIsTheDesigns(t *testing.T) {
 		for _, one := range s.Consumers {
 			consumers = append(consumers, one.Stream+"/"+one.Config.Durable)
 			if c := one.Config; c.AckPolicy != jetstream.AckExplicitPolicy || c.MaxDeliver != -1 || c.BackOff != nil {
-				t.Errorf("consumer %s: %+v, want explicit acks, any number of deliveries, and no back-off", c.Durable, c)
+				t.Errorf(
+					"consumer %s: %+v, want explicit acks, any number of deliveries, and no back-off",
+					c.Durable,
+					c,
+				)
 			}
 		}
 		for _, one := range s.Unwanted {
@@ -120,14 +126,21 @@ func TestTopologyIsTheDesigns(t *testing.T) {
 	same("unwanted with naks", unwanted, []string{schema.StreamDeclared + "/intake"})
 	for i, typ := range schema.Types() {
 		c := nak.Consumers[i].Config
-		if c.AckWait != consumer.Guidance.Of(typ)+8*time.Second || c.MaxAckPending != -1 || c.FilterSubject != schema.DeclaredSubject(typ, "*") {
-			t.Errorf("consumer %s: %+v, want guidance, time-out and 5 s of ack wait, any number pending, and its own subjects", c.Durable, c)
+		if c.AckWait != consumer.Guidance.Of(typ)+8*time.Second || c.MaxAckPending != -1 ||
+			c.FilterSubject != schema.DeclaredSubject(typ, "*") {
+			t.Errorf(
+				"consumer %s: %+v, want guidance, time-out and 5 s of ack wait, any number pending, and its own subjects",
+				c.Durable,
+				c,
+			)
 		}
 	}
 
 	for _, set := range []topology.Set{reserve, nak} {
 		d := set.Streams[0]
-		if d.Discard != jetstream.DiscardNew || !d.DiscardNewPerSubject || d.MaxMsgsPerSubject != 1 || d.MaxMsgs != 7 || d.MaxBytes != 4096 || d.AllowMsgSchedules {
+		if d.Discard != jetstream.DiscardNew || !d.DiscardNewPerSubject || d.MaxMsgsPerSubject != 1 || d.MaxMsgs != 7 ||
+			d.MaxBytes != 4096 ||
+			d.AllowMsgSchedules {
 			t.Errorf("the declared stream is %+v, want one a subject, the second refused, and the limits chosen", d)
 		}
 	}
@@ -146,7 +159,11 @@ func TestDeclaredStreamRefusesWhatEndsMessages(t *testing.T) {
 		for header, value := range map[string]string{"Nats-TTL": "1s", "Nats-Rollup": "sub"} {
 			var refused *jetstream.APIError
 			_, err := b.js.PublishMsg(b.ctx, &nats.Msg{Subject: subject + "2", Header: nats.Header{header: {value}}})
-			if want := map[string]jetstream.ErrorCode{"Nats-TTL": 10166, "Nats-Rollup": 10111}[header]; !errors.As(err, &refused) || refused.ErrorCode != want {
+			if want := map[string]jetstream.ErrorCode{"Nats-TTL": 10166, "Nats-Rollup": 10111}[header]; !errors.As(
+				err,
+				&refused,
+			) ||
+				refused.ErrorCode != want {
 				t.Errorf("with %s: %v, want error %d", header, err, want)
 			}
 		}
@@ -158,7 +175,10 @@ func TestMinDuplicatesIsTheBrokersLeast(t *testing.T) {
 	t.Parallel()
 	b := newBare(t)
 	for window, taken := range map[time.Duration]bool{topology.MinDuplicates: true, topology.MinDuplicates - time.Millisecond: false} {
-		_, err := b.js.CreateStream(b.ctx, jetstream.StreamConfig{Name: window.String(), Subjects: []string{window.String()}, Duplicates: window})
+		_, err := b.js.CreateStream(
+			b.ctx,
+			jetstream.StreamConfig{Name: window.String(), Subjects: []string{window.String()}, Duplicates: window},
+		)
 		if (err == nil) != taken {
 			t.Errorf("a window of %s: %v", window, err)
 		}

@@ -34,18 +34,28 @@ type spans struct {
 	delivery trace.Span
 }
 
-// trace begins the span of a delivery: a trace of its own, linked to the span that declared the interaction. One trace for
-// the whole life of an interaction would last for hours.
+// trace begins the span of a delivery: a trace of its own, linked to the span that declared the interaction. One trace
+// for the whole life of an interaction would last for hours.
 func (w *Worker) trace(ctx context.Context, d *delivery) (context.Context, *spans) {
 	if w.cfg.Tracer == nil {
 		return ctx, nil
 	}
 	kind, identifier, _ := schema.SplitSubject(d.Message.Subject)
 	options := []trace.SpanStartOption{
-		trace.WithNewRoot(), trace.WithSpanKind(trace.SpanKindConsumer),
-		trace.WithAttributes(attrSystem.String("nats"), attrOperation.String("process"), attrKind.String("process"),
-			attrSubject.String(d.Message.Subject), attrTemplate.String(d.lane.template()), attrConsumer.String(d.lane.name),
-			attrSize.Int(len(d.Message.Data)), attrInteraction.String(identifier)),
+		trace.WithNewRoot(),
+		trace.WithSpanKind(trace.SpanKindConsumer),
+		trace.WithAttributes(
+			attrSystem.String("nats"),
+			attrOperation.String("process"),
+			attrKind.String("process"),
+			attrSubject.String(
+				d.Message.Subject,
+			),
+			attrTemplate.String(d.lane.template()),
+			attrConsumer.String(d.lane.name),
+			attrSize.Int(len(d.Message.Data)),
+			attrInteraction.String(identifier),
+		),
 	}
 	if link, ok := linkTo(schema.Traceparent(d.Message.Header)); ok {
 		options = append(options, trace.WithLinks(link))
@@ -73,7 +83,10 @@ func linkTo(traceparent string) (trace.Link, bool) {
 	if traceparent == "" {
 		return trace.Link{}, false
 	}
-	ctx := propagation.TraceContext{}.Extract(context.Background(), propagation.MapCarrier{schema.HeaderTraceparent: traceparent})
+	ctx := propagation.TraceContext{}.Extract(
+		context.Background(),
+		propagation.MapCarrier{schema.HeaderTraceparent: traceparent},
+	)
 	span := trace.SpanContextFromContext(ctx)
 	return trace.Link{SpanContext: span}, span.IsValid()
 }

@@ -40,7 +40,10 @@ func (s *stage) wantOutcomes(want ...string) []outcome {
 // One odd answer among many good ones, of a gateway or of the vendor itself, ends nothing.
 func TestOddAnswerEndsNothing(t *testing.T) {
 	t.Parallel()
-	odd := map[string]simulator.Fault{"no such resource": simulator.NoSuchResource(), "not JSON": {Kind: simulator.NotJSON}}
+	odd := map[string]simulator.Fault{
+		"no such resource": simulator.NoSuchResource(),
+		"not JSON":         {Kind: simulator.NotJSON},
+	}
 	for _, code := range []int{400, 402, 403, 404, 405, 407, 408, 409, 410, 418, 421, 422, 429, 431, 451, 499, 500, 600} {
 		odd[fmt.Sprint("page ", code)] = simulator.Page(code)
 		odd[fmt.Sprint("error ", code)] = simulator.Refusal(code)
@@ -72,7 +75,12 @@ func TestRefusalIsConfirmed(t *testing.T) {
 	const grace = 2 * time.Second
 	modes(t, func(t *testing.T, mode consumer.Mode) {
 		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.NotFoundGrace = grace })
-		reasons := map[int]schema.Reason{400: schema.Rejected, 404: schema.NotFound, 410: schema.Rejected, 422: schema.Rejected}
+		reasons := map[int]schema.Reason{
+			400: schema.Rejected,
+			404: schema.NotFound,
+			410: schema.Rejected,
+			422: schema.Rejected,
+		}
 		var want []string
 		ids := map[string]bool{}
 		for code, reason := range reasons {
@@ -84,8 +92,27 @@ func TestRefusalIsConfirmed(t *testing.T) {
 		}
 		// The same status, but not in a row; and the vendor's own failure, which no row is ended by.
 		flapping, alternating, failing := uuid.NewString(), uuid.NewString(), uuid.NewString()
-		s.vendor.Declare(flapping, simulator.Processed(6*time.Second).With(simulator.Refusal(404).On(1, 2), simulator.Refusal(404).On(4, 5), simulator.Refusal(404).On(7, 8)))
-		s.vendor.Declare(alternating, simulator.Processed(6*time.Second).With(simulator.Refusal(404).On(1, 1), simulator.Refusal(410).On(2, 2), simulator.Refusal(404).On(3, 3), simulator.Refusal(400).On(4, 4)))
+		s.vendor.Declare(
+			flapping,
+			simulator.Processed(
+				6*time.Second,
+			).With(
+				simulator.Refusal(404).On(1, 2),
+				simulator.Refusal(404).On(4, 5),
+				simulator.Refusal(404).On(7, 8),
+			),
+		)
+		s.vendor.Declare(
+			alternating,
+			simulator.Processed(
+				6*time.Second,
+			).With(
+				simulator.Refusal(404).On(1, 1),
+				simulator.Refusal(410).On(2, 2),
+				simulator.Refusal(404).On(3, 3),
+				simulator.Refusal(400).On(4, 4),
+			),
+		)
 		s.vendor.Declare(failing, simulator.Processed(6*time.Second).With(simulator.Page(404).On(1, 8)))
 		for _, id := range []string{flapping, alternating, failing} {
 			s.declare(schema.Transcript, id)
@@ -107,7 +134,13 @@ func TestRefusalIsConfirmed(t *testing.T) {
 				}
 			}
 			if polls < 3 || last.Sub(first) < grace {
-				t.Errorf("%s ended after %d refusals over %s, want at least 3 over %s", o.Subject, polls, last.Sub(first), grace)
+				t.Errorf(
+					"%s ended after %d refusals over %s, want at least 3 over %s",
+					o.Subject,
+					polls,
+					last.Sub(first),
+					grace,
+				)
 			}
 		}
 		s.drained()
@@ -115,8 +148,8 @@ func TestRefusalIsConfirmed(t *testing.T) {
 	})
 }
 
-// A wrong address, or a token of another account: all are refused, in the vendor's own form or not. Nothing ends, the worker
-// says so, and goes on when it is over.
+// A wrong address, or a token of another account: all are refused, in the vendor's own form or not. Nothing ends, the
+// worker says so, and goes on when it is over.
 func TestAllRefusedEndsNothing(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -131,7 +164,12 @@ func TestAllRefusedEndsNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			modes(t, func(t *testing.T, mode consumer.Mode) {
-				s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.NotFoundGrace = 500 * time.Millisecond })
+				s := newStage(
+					t,
+					mode,
+					simulator.Config{},
+					func(c *consumer.Config) { c.NotFoundGrace = 500 * time.Millisecond },
+				)
 				const n = 6 // few, because a rest grows with each
 				s.vendor.SetFaults(tt.fault)
 				var want []string
@@ -163,8 +201,8 @@ func TestAllRefusedEndsNothing(t *testing.T) {
 	}
 }
 
-// Some of a batch were deleted at the vendor. They end when the others were polled with success for half of the grace, also where these have
-// ended by then and nothing succeeds any more.
+// Some of a batch were deleted at the vendor. They end when the others were polled with success for half of the grace,
+// also where these have ended by then and nothing succeeds any more.
 func TestRefusedOfABatch(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
@@ -216,7 +254,13 @@ func TestFailingInteractionsKeepNoOtherWaiting(t *testing.T) {
 					s.vendor.Declare(id, simulator.Processed(0))
 					s.declare(typ, id)
 					for n := 1; ; n++ {
-						if all := s.seen.wait(s.ctx, n); all[n-1].Subject == schema.ProcessedSubject(schema.ToCXAI, id) {
+						if all := s.seen.wait(
+							s.ctx,
+							n,
+						); all[n-1].Subject == schema.ProcessedSubject(
+							schema.ToCXAI,
+							id,
+						) {
 							break
 						}
 					}
@@ -289,7 +333,12 @@ func TestOneRequestAtATime(t *testing.T) {
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.RequestTimeout = 5 * quick.Chat })
+				s := newStage(
+					t,
+					mode,
+					simulator.Config{},
+					func(c *consumer.Config) { c.RequestTimeout = 5 * quick.Chat },
+				)
 				v := &outAtOnce{out: map[string]int{}, changed: make(chan struct{})}
 				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					v.serve(r, func(id string) {
@@ -299,7 +348,13 @@ func TestOneRequestAtATime(t *testing.T) {
 					})
 				}))
 				t.Cleanup(server.Close)
-				client, err := statusclient.New(statusclient.Config{BaseURL: server.URL + "/v1", Token: simulator.DefaultToken, Timeout: s.cfg.RequestTimeout})
+				client, err := statusclient.New(
+					statusclient.Config{
+						BaseURL: server.URL + "/v1",
+						Token:   simulator.DefaultToken,
+						Timeout: s.cfg.RequestTimeout,
+					},
+				)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -335,15 +390,31 @@ func wait(r *http.Request, d time.Duration) {
 // A vendor that was slow once is polled again as soon as it would have been otherwise.
 func TestSlowAnswerMakesNoLongWait(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Schedule, simulator.Config{}, func(c *consumer.Config) { c.RequestTimeout = 20 * time.Second })
+	s := newStage(
+		t,
+		consumer.Schedule,
+		simulator.Config{},
+		func(c *consumer.Config) { c.RequestTimeout = 20 * time.Second },
+	)
 	id := uuid.NewString()
-	s.vendor.Declare(id, simulator.Processed(0).With(simulator.Fault{Kind: simulator.OtherStatus, Status: "processing", Delay: 2 * quick.Chat}.On(1, 1)))
+	s.vendor.Declare(
+		id,
+		simulator.Processed(
+			0,
+		).With(
+			simulator.Fault{Kind: simulator.OtherStatus, Status: "processing", Delay: 2 * quick.Chat}.On(1, 1),
+		),
+	)
 	s.declare(schema.Chat, id)
 	s.start()
 	s.wantOutcomes(schema.ProcessedSubject(schema.ToCXAI, id))
 	polls := s.vendor.Polls()
 	if gap := polls[1].At.Sub(polls[0].At); len(polls) != 2 || gap > 10*time.Second {
-		t.Errorf("%d polls, the second %s after the first: want it long before a request could have timed out", len(polls), gap)
+		t.Errorf(
+			"%d polls, the second %s after the first: want it long before a request could have timed out",
+			len(polls),
+			gap,
+		)
 	}
 	s.drained()
 	s.polite()
@@ -352,7 +423,12 @@ func TestSlowAnswerMakesNoLongWait(t *testing.T) {
 // A gateway that is rolled out refuses more and more, and then all: nothing ends by it.
 func TestRefusalsThatSpreadEndNothing(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Schedule, simulator.Config{}, func(c *consumer.Config) { c.NotFoundGrace = 20 * time.Second })
+	s := newStage(
+		t,
+		consumer.Schedule,
+		simulator.Config{},
+		func(c *consumer.Config) { c.NotFoundGrace = 20 * time.Second },
+	)
 	const n = 20
 	for range n {
 		id := uuid.NewString()
@@ -412,7 +488,8 @@ func TestFailedStatuses(t *testing.T) {
 		}
 		w := s.start()
 		for _, o := range s.wantOutcomes(want...) {
-			if o.Data.Reason == schema.VendorFailed && !strings.Contains(o.Data.Detail, "transcriptionFailed") && !strings.Contains(o.Data.Detail, "quotaExceeded") {
+			if o.Data.Reason == schema.VendorFailed && !strings.Contains(o.Data.Detail, "transcriptionFailed") &&
+				!strings.Contains(o.Data.Detail, "quotaExceeded") {
 				t.Errorf("%s: detail %q does not name the status", o.Subject, o.Data.Detail)
 			}
 		}
@@ -438,7 +515,14 @@ func TestAnswersThatAreNotJSON(t *testing.T) {
 				if end != schema.StatusProcessed {
 					subject = schema.FailedSubject(schema.ProcessingFailed, id)
 				}
-				s.vendor.Declare(id, simulator.Constant(end).With(simulator.Fault{Kind: simulator.Odd, Prefix: simulator.ByteOrderMark, Members: members}))
+				s.vendor.Declare(
+					id,
+					simulator.Constant(
+						end,
+					).With(
+						simulator.Fault{Kind: simulator.Odd, Prefix: simulator.ByteOrderMark, Members: members},
+					),
+				)
 				s.declare(schema.Chat, id)
 				s.start()
 				got := s.wantOutcomes(subject)[0]
@@ -446,7 +530,8 @@ func TestAnswersThatAreNotJSON(t *testing.T) {
 				if answer == "null" {
 					answer = string(got.Data.AnswerPayload)
 				}
-				if !strings.Contains(answer, members) || len(got.Data.AnswerPayload) > 0 != (name == "invalid UTF-8" || name == "NaN") {
+				if !strings.Contains(answer, members) ||
+					len(got.Data.AnswerPayload) > 0 != (name == "invalid UTF-8" || name == "NaN") {
 					t.Errorf("answer %s, payload %q", got.Data.Answer, got.Data.AnswerPayload)
 				}
 				s.drained()

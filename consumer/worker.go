@@ -52,8 +52,8 @@ type Worker struct {
 
 // redeliverer is a way to have interactions delivered again when their next poll is due, see package redelivery.
 type redeliverer interface {
-	// Begin tells whether this delivery may be polled, after making sure that the interaction comes back if it is and the
-	// worker dies.
+	// Begin tells whether this delivery may be polled, after making sure that the interaction comes back if it is and
+	// the worker dies.
 	Begin(ctx context.Context, d *redelivery.Delivery) (redelivery.Verdict, error)
 	// Keep keeps others from polling while the request is out, and ends the context that is returned, which is that of
 	// the request, where it cannot. The function that is returned ends that.
@@ -64,8 +64,8 @@ type redeliverer interface {
 	Finish(ctx context.Context, d *redelivery.Delivery) error
 }
 
-// New makes a worker on streams and consumers that fit [Topology] in this mode; it does not check that they do. It changes nothing.
-// The error is a [*ConfigError], or says that the broker could not be asked.
+// New makes a worker on streams and consumers that fit [Topology] in this mode; it does not check that they do. It
+// changes nothing. The error is a [*ConfigError], or says that the broker could not be asked.
 func New(
 	ctx context.Context, b Broker, mode Mode, status StatusClient, outcomes OutcomePublisher, cfg Config,
 ) (*Worker, error) {
@@ -78,8 +78,12 @@ func New(
 	cfg = cfg.withDefaults()
 	w := &Worker{broker: b, cfg: cfg, log: cfg.Log, status: status, outcomes: outcomes}
 	w.breaker = breaker.New(breaker.Config{
-		Now: cfg.Now, Log: cfg.Log, Shortest: cfg.Intervals.Shortest(), Longest: cfg.Intervals.Longest(), Slack: redelivery.MaxSlack,
-		Grace: cfg.NotFoundGrace,
+		Now:      cfg.Now,
+		Log:      cfg.Log,
+		Shortest: cfg.Intervals.Shortest(),
+		Longest:  cfg.Intervals.Longest(),
+		Slack:    redelivery.MaxSlack,
+		Grace:    cfg.NotFoundGrace,
 	})
 	w.complaints.now = cfg.Now
 	w.pulse.now = cfg.Now
@@ -165,8 +169,8 @@ func (w *Worker) ClockOffset() time.Duration { return w.clock.Offset() }
 // Breaker says whether the worker keeps away from the vendor now, and why.
 func (w *Worker) Breaker() breaker.State { return w.breaker.State() }
 
-// First tells whether this worker's key came first when it last looked at those that are alive: of what one worker can tell
-// for all, it tells. While workers come and go it may be none for some seconds, or two.
+// First tells whether this worker's key came first when it last looked at those that are alive: of what one worker can
+// tell for all, it tells. While workers come and go it may be none for some seconds, or two.
 func (w *Worker) First() bool { return w.fleet.First() }
 
 // TokenChanged tells the worker that there is another token: a rest because the vendor refused the one before ends, and

@@ -35,7 +35,11 @@ var (
 var pendingOnce = simulator.Fault{Kind: simulator.OtherStatus, Status: "processing"}.On(1, 1)
 
 // quick is the guidance, scaled: short enough for a test, long enough for the broker to be on time.
-var quick = consumer.Intervals{Audio: 600 * time.Millisecond, Chat: 400 * time.Millisecond, Transcript: 400 * time.Millisecond}
+var quick = consumer.Intervals{
+	Audio:      600 * time.Millisecond,
+	Chat:       400 * time.Millisecond,
+	Transcript: 400 * time.Millisecond,
+}
 
 // stage is a broker, a vendor and workers in one process.
 type stage struct {
@@ -57,7 +61,13 @@ func newStage(t *testing.T, mode consumer.Mode, vendor simulator.Config, change 
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
-	s := &stage{t: t, ctx: ctx, mode: mode, types: map[string]schema.Type{}, cfg: consumer.Config{Intervals: quick, RequestTimeout: 2 * time.Second, Log: testLog()}}
+	s := &stage{
+		t:     t,
+		ctx:   ctx,
+		mode:  mode,
+		types: map[string]schema.Type{},
+		cfg:   consumer.Config{Intervals: quick, RequestTimeout: 2 * time.Second, Log: testLog()},
+	}
 	if change != nil {
 		change(&s.cfg)
 	}
@@ -70,14 +80,23 @@ func newStage(t *testing.T, mode consumer.Mode, vendor simulator.Config, change 
 		t.Fatal(err)
 	}
 	t.Cleanup(s.vendor.Close)
-	if s.nc, err = nats.Connect(s.broker.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond)); err != nil {
+	if s.nc, err = nats.Connect(
+		s.broker.URL(),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(50*time.Millisecond),
+	); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.nc.Close)
 	if s.js, err = jetstream.New(s.nc); err != nil {
 		t.Fatal(err)
 	}
-	set := consumer.Topology(s.cfg, consumer.Choices{Mode: mode}).Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
+	set := consumer.Topology(
+		s.cfg,
+		consumer.Choices{Mode: mode},
+	).Add(
+		publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}),
+	)
 	if _, err := provisioning.Create(ctx, s.js, set); err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +132,14 @@ func (s *stage) start() *running {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	client, err := statusclient.New(statusclient.Config{BaseURL: s.vendor.URL(), Token: simulator.DefaultToken, Timeout: s.cfg.RequestTimeout, Now: s.cfg.Now})
+	client, err := statusclient.New(
+		statusclient.Config{
+			BaseURL: s.vendor.URL(),
+			Token:   simulator.DefaultToken,
+			Timeout: s.cfg.RequestTimeout,
+			Now:     s.cfg.Now,
+		},
+	)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -166,7 +192,8 @@ func (s *stage) publish(subject, data string) {
 	s.publishMsg(&nats.Msg{Subject: subject, Data: []byte(data)})
 }
 
-// publishMsg remembers the type of the interaction that the subject names. Of several it is that with the shortest guidance.
+// publishMsg remembers the type of the interaction that the subject names. Of several it is that with the shortest
+// guidance.
 func (s *stage) publishMsg(m *nats.Msg) {
 	s.t.Helper()
 	kind, id, _ := schema.SplitSubject(m.Subject)
@@ -266,7 +293,16 @@ func (o *outcomes) left() string {
 		}
 		fmt.Fprintf(&b, "\n%s: %v", name, info.State.Subjects)
 		for c := range stream.ListConsumers(ctx).Info() {
-			fmt.Fprintf(&b, "\n%s/%s: %d pending, %d ack pending, %d redelivered, %d pulls waiting", name, c.Name, c.NumPending, c.NumAckPending, c.NumRedelivered, c.NumWaiting)
+			fmt.Fprintf(
+				&b,
+				"\n%s/%s: %d pending, %d ack pending, %d redelivered, %d pulls waiting",
+				name,
+				c.Name,
+				c.NumPending,
+				c.NumAckPending,
+				c.NumRedelivered,
+				c.NumWaiting,
+			)
 		}
 	}
 	return b.String()
@@ -281,8 +317,8 @@ func (o *outcomes) subjects(ctx context.Context, n int) map[string]int {
 	return m
 }
 
-// polite fails the test where the vendor was asked more often than the guidance allows, and where there was nothing to find
-// out: no interaction was polled twice, or one whose type the stage does not know.
+// polite fails the test where the vendor was asked more often than the guidance allows, and where there was nothing to
+// find out: no interaction was polled twice, or one whose type the stage does not know.
 func (s *stage) polite() {
 	s.t.Helper()
 	s.typesMu.Lock()
@@ -331,7 +367,11 @@ func (s *stage) drained() {
 // onStored calls do for each outcome that is stored on a subject. A plain subscription may see it before it is stored.
 func (s *stage) onStored(subject string, do func(id string)) {
 	s.t.Helper()
-	c, err := s.js.OrderedConsumer(s.ctx, schema.StreamOutcomes, jetstream.OrderedConsumerConfig{FilterSubjects: []string{subject}})
+	c, err := s.js.OrderedConsumer(
+		s.ctx,
+		schema.StreamOutcomes,
+		jetstream.OrderedConsumerConfig{FilterSubjects: []string{subject}},
+	)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -31,7 +31,14 @@ func TestClusterElecting(t *testing.T) {
 		}
 	}
 	provision := func() *harness.Process {
-		return harness.StartWorker(t, "provision", workerEnv(cluster.URLs(), "http://127.0.0.1:1/v1", scaled), "provision", "--replicas", "3")
+		return harness.StartWorker(
+			t,
+			"provision",
+			workerEnv(cluster.URLs(), "http://127.0.0.1:1/v1", scaled),
+			"provision",
+			"--replicas",
+			"3",
+		)
 	}
 
 	// Nothing is provisioned yet. What is left is the leader of the cluster, and goes on saying so for some seconds: it
@@ -44,12 +51,23 @@ func TestClusterElecting(t *testing.T) {
 	harness.Check(t, err)
 	launch(one, other)
 	if code, err := early.Wait(ctx); err != nil || code != 0 {
-		t.Fatalf("provision, which said %q: exit code %d (%v), want 0; it printed:\n%s", line, code, err, early.Output())
+		t.Fatalf(
+			"provision, which said %q: exit code %d (%v), want 0; it printed:\n%s",
+			line,
+			code,
+			err,
+			early.Output(),
+		)
 	}
 	harness.Check(t, cluster.AwaitLeaders(ctx)) // the scenario does not wait for them
 
 	s := newScenario(t, setting{
-		name: "cluster-electing", url: cluster.URLs(), mode: consumer.Schedule, replicas: 3, env: []string{longAge}, within: 4 * time.Minute,
+		name:     "cluster-electing",
+		url:      cluster.URLs(),
+		mode:     consumer.Schedule,
+		replicas: 3,
+		env:      []string{longAge},
+		within:   4 * time.Minute,
 	})
 	ctx = s.ctx
 	s.declareAll(lasting(30, time.Second, 5*time.Second))
@@ -71,7 +89,12 @@ func TestClusterElecting(t *testing.T) {
 		harness.Check(t, err)
 	}
 	if code, err := again.Wait(ctx); err != nil || code != 0 || strings.Contains(again.Output(), "created") {
-		t.Fatalf("provision again: exit code %d (%v), want 0, and nothing created; it printed:\n%s", code, err, again.Output())
+		t.Fatalf(
+			"provision again: exit code %d (%v), want 0, and nothing created; it printed:\n%s",
+			code,
+			err,
+			again.Output(),
+		)
 	}
 
 	// Workers that are at work meet it too.

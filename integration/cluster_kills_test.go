@@ -13,8 +13,8 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// One worker after the other is killed at a step of an interaction's life. The next one takes over, and goes on until it
-// comes to its own step with an interaction of its own.
+// One worker after the other is killed at a step of an interaction's life. The next one takes over, and goes on until
+// it comes to its own step with an interaction of its own.
 func TestClusterWorkerKilledAtEachStep(t *testing.T) {
 	t.Parallel()
 	for mode, steps := range map[consumer.Mode][]step{consumer.Schedule: stepsOfReservations, consumer.Nak: stepsOfNaks} {
@@ -32,13 +32,17 @@ func TestClusterWorkerKilledAtEachStep(t *testing.T) {
 	}
 }
 
-// killAt starts a worker behind a proxy before a node, declares one interaction, and has the worker killed when it comes
-// to the step with it.
+// killAt starts a worker behind a proxy before a node, declares one interaction, and has the worker killed when it
+// comes to the step with it.
 func (s *scenario) killAt(node *harness.Server, st step, concludes bool) {
 	s.t.Helper()
-	i := interaction{identifier: uuid.NewString(), typ: schema.Audio, kinds: []string{"processed.cxai", "processed.transcript"}}
-	// Where the step is none of the end, the interaction still waits when what the worker had received is delivered again
-	// (AckWait is 10 s and more).
+	i := interaction{
+		identifier: uuid.NewString(),
+		typ:        schema.Audio,
+		kinds:      []string{"processed.cxai", "processed.transcript"},
+	}
+	// Where the step is none of the end, the interaction still waits when what the worker had received is delivered
+	// again (AckWait is 10 s and more).
 	script := simulator.Processed(14 * time.Second)
 	if concludes {
 		script = simulator.Processed(0)

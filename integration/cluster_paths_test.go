@@ -16,7 +16,8 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// Every type and route, every reason to fail, and interactions that are declared more than once, all on one set of lanes.
+// Every type and route, every reason to fail, and interactions that are declared more than once, all on one set of
+// lanes.
 func TestClusterPaths(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, mode consumer.Mode) {
@@ -45,7 +46,10 @@ func (s *scenario) declareTwiceAtEachStage() {
 
 	untaken := one(life, "processed.cxai")
 	if err := s.declare(s.ctx, untaken); !isStoredAlready(err) {
-		s.t.Errorf("declaring twice before it is taken in: %v, want the refusal of a second message on the subject", err)
+		s.t.Errorf(
+			"declaring twice before it is taken in: %v, want the refusal of a second message on the subject",
+			err,
+		)
 	}
 	if s.mode == consumer.Schedule {
 		s.declareAgainWhileDue()
@@ -78,8 +82,8 @@ func (s *scenario) declareTwiceAtEachStage() {
 	harness.Check(s.t, s.vendor.WaitPollsOf(s.ctx, pending.identifier, 1))
 	s.twice(pending)
 
-	// Ended, and the tombstone is there or just coming; ended, and it has gone. Results that were handed on once are not
-	// handed on again; what had failed gets another outcome.
+	// Ended, and the tombstone is there or just coming; ended, and it has gone. Results that were handed on once are
+	// not handed on again; what had failed gets another outcome.
 	success, failure := simulator.Processed(0), simulator.Failed(schema.StatusProcessingFailed, 0)
 	var ended []interaction
 	for range 2 {
@@ -102,13 +106,18 @@ func (s *scenario) declareTwiceAtEachStage() {
 	}
 }
 
-// declareAgainWhileDue declares an interaction again when its due message is out, and no reservation of it is stored: that
-// begins a second chain of polls, and the first has to end when what was out is delivered again.
+// declareAgainWhileDue declares an interaction again when its due message is out, and no reservation of it is stored:
+// that begins a second chain of polls, and the first has to end when what was out is delivered again.
 func (s *scenario) declareAgainWhileDue() {
 	s.t.Helper()
 	// It still waits when AckWait (10 s) has passed.
 	life := simulator.Processed(13 * time.Second)
-	i := interaction{identifier: uuid.NewString(), typ: schema.Transcript, script: &life, kinds: []string{"processed.cxai"}}
+	i := interaction{
+		identifier: uuid.NewString(),
+		typ:        schema.Transcript,
+		script:     &life,
+		kinds:      []string{"processed.cxai"},
+	}
 	out := make(chan struct{}, 1)
 	proxy := harness.StartProxy(s.t, s.url, harness.Hooks{OnServer: func(m harness.Message) harness.Verdict {
 		if m.Due() && m.Identifier() == i.identifier {
@@ -170,7 +179,12 @@ func (s *scenario) awaitStored(subject string) {
 func (s *scenario) awaitNothingStored(i interaction) {
 	s.t.Helper()
 	subjects := []string{
-		schema.DeclaredSubject(i.typ, i.identifier), schema.HoldSubject(i.typ, i.identifier), schema.PollSubject(i.typ, i.identifier),
+		schema.DeclaredSubject(
+			i.typ,
+			i.identifier,
+		),
+		schema.HoldSubject(i.typ, i.identifier),
+		schema.PollSubject(i.typ, i.identifier),
 	}
 	harness.Check(s.t, harness.Eventually(s.ctx, "the end of "+i.identifier, func(ctx context.Context) error {
 		left, err := harness.Left(ctx, s.js)

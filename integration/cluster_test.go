@@ -18,7 +18,14 @@ func onCluster(t *testing.T, name string, mode consumer.Mode, env ...string) (*h
 	t.Helper()
 	cluster := harness.StartCluster(t)
 	s := newScenario(t, setting{
-		name: "cluster-" + name + "/" + string(mode), url: cluster.URLs(), mode: mode, replicas: 3, env: env, within: 4 * time.Minute,
+		name: "cluster-" + name + "/" + string(
+			mode,
+		),
+		url:      cluster.URLs(),
+		mode:     mode,
+		replicas: 3,
+		env:      env,
+		within:   4 * time.Minute,
 	})
 	return cluster, s
 }
@@ -40,7 +47,8 @@ func (s *scenario) startThree() {
 const longAge = "STATUSWORKER_DEADLINE=1h"
 
 // lasting gives n interactions that end at the vendor one after the other, in equal steps, the first after one time and
-// the last after another. One of ten is audio: chats and transcripts are polled three times as often. One of seven fails.
+// the last after another. One of ten is audio: chats and transcripts are polled three times as often. One of seven
+// fails.
 func lasting(n int, first, last time.Duration) []interaction {
 	all := make([]interaction, n)
 	for i := range all {

@@ -72,7 +72,14 @@ func TestImage(t *testing.T) {
 	}.Print(t)
 }
 
-func startImage(ctx context.Context, t *testing.T, image string, env map[string]string, until wait.Strategy, args ...string) testcontainers.Container {
+func startImage(
+	ctx context.Context,
+	t *testing.T,
+	image string,
+	env map[string]string,
+	until wait.Strategy,
+	args ...string,
+) testcontainers.Container {
 	t.Helper()
 	c, err := testcontainers.GenericContainer(ctx, testcontainers.GenericContainerRequest{
 		Started: true,

@@ -22,14 +22,18 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// A real Prometheus scrapes real workers through a load with an outage. Every query of the dashboard gives data, the measures
-// move, and the alerts fire.
+// A real Prometheus scrapes real workers through a load with an outage. Every query of the dashboard gives data, the
+// measures move, and the alerts fire.
 func TestPrometheus(t *testing.T) {
 	t.Parallel()
 	program, err := exec.LookPath("prometheus")
 	if err != nil {
 		if os.Getenv(harness.EnvRequireEngine) == "1" {
-			t.Fatalf("%s=1 requires Prometheus as well: install it (Debian: prometheus): %v", harness.EnvRequireEngine, err)
+			t.Fatalf(
+				"%s=1 requires Prometheus as well: install it (Debian: prometheus): %v",
+				harness.EnvRequireEngine,
+				err,
+			)
 		}
 		t.Skipf("SKIPPED: dashboard and alerts were NOT tested: install prometheus to run this test: %v", err)
 	}
@@ -70,8 +74,10 @@ func TestPrometheus(t *testing.T) {
 	for _, q := range dashboard {
 		p.eventually(s.ctx, q)
 	}
-	s.declareAll(append(processed(time.Second), failing(schema.Chat, time.Second)[:3]...)) // after the first scrapes, so that there is a change to be seen
-	s.start()                                                                              // takes a share of the rate limit from the others
+	s.declareAll(
+		append(processed(time.Second), failing(schema.Chat, time.Second)[:3]...),
+	) // after the first scrapes, so that there is a change to be seen
+	s.start() // takes a share of the rate limit from the others
 	for _, moved := range []string{
 		"polls_total", "processed_events_total", "dead_letters_total", "poll_duration_seconds_count", "poll_lateness_seconds_count", "declared_to_outcome_seconds_count",
 		"taken_in_total", "oldest_polled_seconds", "progress_timestamp_seconds", "rate_limit_share",
@@ -102,7 +108,8 @@ func TestPrometheus(t *testing.T) {
 	s.finish()
 }
 
-// readDashboard gives every query of the dashboard, as Grafana would send it for all namespaces and jobs and a short step.
+// readDashboard gives every query of the dashboard, as Grafana would send it for all namespaces and jobs and a short
+// step.
 func readDashboard(t *testing.T) []string {
 	t.Helper()
 	text, err := os.ReadFile("../deploy/grafana/statusworker.json")
@@ -119,7 +126,10 @@ func readDashboard(t *testing.T) []string {
 	var queries []string
 	for _, panel := range dashboard.Panels {
 		for _, target := range panel.Targets {
-			queries = append(queries, strings.NewReplacer("$__rate_interval", "1m", "$namespace", ".*", "$job", ".*").Replace(target.Expr))
+			queries = append(
+				queries,
+				strings.NewReplacer("$__rate_interval", "1m", "$namespace", ".*", "$job", ".*").Replace(target.Expr),
+			)
 		}
 	}
 	if len(queries) == 0 {

@@ -88,12 +88,27 @@ func newScenario(t *testing.T, at setting) *scenario {
 }
 
 // provision runs `statusworker provision`, which creates the streams.
-func provision(t *testing.T, url string, mode consumer.Mode, replicas int, intervals consumer.Intervals, env ...string) {
+func provision(
+	t *testing.T,
+	url string,
+	mode consumer.Mode,
+	replicas int,
+	intervals consumer.Intervals,
+	env ...string,
+) {
 	t.Helper()
 	harness.Worker(t) // built before RunWorker's time runs
 	// The vendor is never asked: its address only has to be one that allows short intervals.
 	all := append(workerEnv(url, "http://127.0.0.1:1/v1", intervals), env...)
-	code, output := harness.RunWorker(t, all, "provision", "--redelivery", string(mode), "--replicas", fmt.Sprint(replicas))
+	code, output := harness.RunWorker(
+		t,
+		all,
+		"provision",
+		"--redelivery",
+		string(mode),
+		"--replicas",
+		fmt.Sprint(replicas),
+	)
 	if code != 0 {
 		t.Fatalf("statusworker provision: exit code %d; it printed:\n%s", code, output)
 	}
@@ -210,8 +225,8 @@ func failing(typ schema.Type, after time.Duration) []interaction {
 	return all
 }
 
-// confirmable leaves out what the vendor refuses where the refusals cannot be confirmed within a scenario's deadline: with delayed
-// naks each of several workers counts them for itself.
+// confirmable leaves out what the vendor refuses where the refusals cannot be confirmed within a scenario's deadline:
+// with delayed naks each of several workers counts them for itself.
 func (s *scenario) confirmable(all []interaction) []interaction {
 	return slices.DeleteFunc(all, func(i interaction) bool {
 		return s.mode == consumer.Nak && (i.what == string(schema.NotFound) || i.what == string(schema.Rejected))
@@ -298,8 +313,8 @@ func isStoredAlready(err error) bool {
 	return errors.As(err, &api) && api.ErrorCode == 10077
 }
 
-// finish waits for everything expected and until nothing is left in the streams, ends the workers in an orderly way, and
-// prints the figures. What is lost, doubled or early fails the test.
+// finish waits for everything expected and until nothing is left in the streams, ends the workers in an orderly way,
+// and prints the figures. What is lost, doubled or early fails the test.
 func (s *scenario) finish() {
 	s.t.Helper()
 	awaited := s.oracle.Await(s.ctx, s.want)
@@ -329,7 +344,12 @@ func (s *scenario) finish() {
 		note(s.t, "scenario=%s early=%d in_flight_at_kills=%d", s.name, len(early), s.mayBeEarly)
 	}
 	if len(early) > s.mayBeEarly {
-		s.t.Errorf("%d polls came too early, want at most %d: %s", len(early), s.mayBeEarly, strings.Join(early[:min(len(early), 10)], "; "))
+		s.t.Errorf(
+			"%d polls came too early, want at most %d: %s",
+			len(early),
+			s.mayBeEarly,
+			strings.Join(early[:min(len(early), 10)], "; "),
+		)
 	}
 }
 
@@ -373,7 +393,10 @@ func (s *scenario) early() []string {
 			continue
 		}
 		if before, ok := last[p.Identifier]; ok && p.At.Sub(before) < s.intervals.Of(typ) {
-			early = append(early, fmt.Sprintf("poll %d of %s %s after %v", p.Number, typ, p.Identifier, p.At.Sub(before)))
+			early = append(
+				early,
+				fmt.Sprintf("poll %d of %s %s after %v", p.Number, typ, p.Identifier, p.At.Sub(before)),
+			)
 		}
 		last[p.Identifier] = p.At
 	}

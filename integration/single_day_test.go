@@ -19,8 +19,8 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// What the vendor goes through in a day, in the order in which it comes. At 240 times life an hour is 15 s; the quiet hours
-// are left out.
+// What the vendor goes through in a day, in the order in which it comes. At 240 times life an hour is 15 s; the quiet
+// hours are left out.
 const (
 	dayWorkers      = 3
 	dayInteractions = 2000
@@ -42,9 +42,17 @@ func TestSingleDay(t *testing.T) {
 	server := harness.StartServer(t)
 	tokenFile, rotate := tokenFolder(t, simulator.DefaultToken)
 	s := newScenario(t, setting{
-		name: "day", url: server.URL, mode: consumer.Schedule, within: 4 * time.Minute,
+		name:   "day",
+		url:    server.URL,
+		mode:   consumer.Schedule,
+		within: 4 * time.Minute,
 		// Longer than all trouble together: whatever becomes a dead letter fails at the vendor.
-		env: []string{"ELEVATEAI_API_TOKEN=", "ELEVATEAI_API_TOKEN_FILE=" + tokenFile, "STATUSWORKER_DEADLINE=10m", "STATUSWORKER_LOG_FORMAT=json"},
+		env: []string{
+			"ELEVATEAI_API_TOKEN=",
+			"ELEVATEAI_API_TOKEN_FILE=" + tokenFile,
+			"STATUSWORKER_DEADLINE=10m",
+			"STATUSWORKER_LOG_FORMAT=json",
+		},
 	})
 	garbage := simulator.Fault{Kind: simulator.NotJSON}.Sometimes(0.01)
 	s.vendor.SetFaults(garbage)
@@ -100,9 +108,9 @@ func TestSingleDay(t *testing.T) {
 	harness.Check(t, <-declared)
 	s.finish()
 
-	// A worker finds out that there is an outage within a second of its last success, or after 64 failures in a row, when as many
-	// again may be out. Then it makes one request a rest. The first rests last 1, 2, 4 and 8 s, less a fifth at the shortest:
-	// four of them begin and end within 15 s, and a fifth may begin.
+	// A worker finds out that there is an outage within a second of its last success, or after 64 failures in a row,
+	// when as many again may be out. Then it makes one request a rest. The first rests last 1, 2, 4 and 8 s, less a
+	// fifth at the shortest: four of them begin and end within 15 s, and a fifth may begin.
 	const rests, slots = 5, 64
 	late := 0
 	for _, p := range outage {
@@ -111,7 +119,11 @@ func TestSingleDay(t *testing.T) {
 		}
 	}
 	if late > dayWorkers*rests {
-		t.Errorf("%d requests after the first two seconds of the outage, want at most %d: one a rest and worker", late, dayWorkers*rests)
+		t.Errorf(
+			"%d requests after the first two seconds of the outage, want at most %d: one a rest and worker",
+			late,
+			dayWorkers*rests,
+		)
 	}
 	if most := dayWorkers * (2*slots + rests); len(outage) > most {
 		t.Errorf("%d requests during the outage, want at most %d", len(outage), most)
@@ -127,8 +139,17 @@ func TestSingleDay(t *testing.T) {
 			t.Log(strings.TrimSpace(line))
 		}
 	}
-	note(t, "scenario=day outage_requests=%d after_two_seconds=%d revoked_requests=%d throttled_requests=%d workers=%d log_lines=%d dead_letter_lines=%d",
-		len(outage), late, refused, throttled, dayWorkers, lines, letters)
+	note(
+		t,
+		"scenario=day outage_requests=%d after_two_seconds=%d revoked_requests=%d throttled_requests=%d workers=%d log_lines=%d dead_letter_lines=%d",
+		len(outage),
+		late,
+		refused,
+		throttled,
+		dayWorkers,
+		lines,
+		letters,
+	)
 	if lines > 40 || letters == 0 || letters > 30*dayWorkers {
 		t.Errorf("the workers logged %d lines, and %d about dead letters, want a log that can be read", lines, letters)
 	}
@@ -146,7 +167,13 @@ func dayCast() []interaction {
 		}
 		script := simulator.Failed(status, after)
 		all = append(all, interaction{
-			what: string(reason), identifier: uuid.NewString(), typ: schema.Types()[round%3], script: &script, kinds: []string{"failed." + string(reason)},
+			what: string(
+				reason,
+			),
+			identifier: uuid.NewString(),
+			typ:        schema.Types()[round%3],
+			script:     &script,
+			kinds:      []string{"failed." + string(reason)},
 		})
 	}
 	return all[:dayInteractions]
@@ -172,8 +199,8 @@ func (s *scenario) declareAtRate(all []interaction, perSecond int) error {
 	return nil
 }
 
-// tokenFolder makes a folder with a token file as Kubernetes mounts a secret, and gives the file and what swaps in another
-// token.
+// tokenFolder makes a folder with a token file as Kubernetes mounts a secret, and gives the file and what swaps in
+// another token.
 func tokenFolder(t *testing.T, token string) (file string, rotate func(token string)) {
 	t.Helper()
 	dir := t.TempDir()

@@ -132,8 +132,8 @@ func TestSingleDeclaredTwiceAtEveryStage(t *testing.T) {
 	})
 }
 
-// A due message is on its way to a worker, so that nothing of the interaction is pending, and it is declared once more. That
-// begins no second chain of polls: the first one goes on when the due message, which was lost, is delivered again.
+// A due message is on its way to a worker, so that nothing of the interaction is pending, and it is declared once more.
+// That begins no second chain of polls: the first one goes on when the due message, which was lost, is delivered again.
 func TestSingleDeclaredAgainWhileDueMessageIsOut(t *testing.T) {
 	t.Parallel()
 	broker := harness.StartServer(t)

@@ -31,8 +31,8 @@ func TestSingleBrokerKilledSixTimes(t *testing.T) {
 			harness.Check(t, broker.Kill(s.ctx))
 			out += len(s.polledSince(began.Add(-delay)))
 			if mode == consumer.Nak {
-				// In flight is what is out at a worker, and what was handed back in the last second: a broker that is killed
-				// may not have written that down. Each of these can come too early once.
+				// In flight is what is out at a worker, and what was handed back in the last second: a broker that is
+				// killed may not have written that down. Each of these can come too early once.
 				bound += len(s.polledSince(began.Add(-delay - time.Second)))
 			}
 			harness.Check(t, broker.Start(s.ctx))
@@ -63,7 +63,10 @@ func slowed(interactions []interaction, delay time.Duration) []interaction {
 		for f := range script.Faults {
 			script.Faults[f].Delay = delay
 		}
-		script.Faults = append(script.Faults, simulator.Fault{Kind: simulator.Delayed, Delay: delay}) // the first that meets a poll counts
+		script.Faults = append(
+			script.Faults,
+			simulator.Fault{Kind: simulator.Delayed, Delay: delay},
+		) // the first that meets a poll counts
 		all[n].script = &script
 	}
 	return all
@@ -109,8 +112,11 @@ func TestSingleWorkersKilledInTurn(t *testing.T) {
 // This one has the machine for itself: it is not parallel.
 func TestSingleFiveThousand(t *testing.T) {
 	s := newScenario(t, setting{
-		name: "five-thousand/schedule", url: harness.StartServer(t).URL, mode: consumer.Schedule, within: 2 * time.Minute,
-		env: []string{"STATUSWORKER_DEADLINE=40s"}, // on a slow machine refusals take long to be confirmed
+		name:   "five-thousand/schedule",
+		url:    harness.StartServer(t).URL,
+		mode:   consumer.Schedule,
+		within: 2 * time.Minute,
+		env:    []string{"STATUSWORKER_DEADLINE=40s"}, // on a slow machine refusals take long to be confirmed
 	})
 	for range 3 {
 		s.start()

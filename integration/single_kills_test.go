@@ -15,8 +15,8 @@ import (
 // step is an instant of a delivery at which a worker is killed. One of its conditions is set.
 type step struct {
 	name string
-	// client is met by a message that the worker sends, server by one that it is sent. The message does not pass, unless
-	// passes says so.
+	// client is met by a message that the worker sends, server by one that it is sent. The message does not pass,
+	// unless passes says so.
 	client, server func(harness.Message) bool
 	passes         bool
 	// poll is met by the poll itself: the vendor has read the request and not yet answered.
@@ -150,7 +150,8 @@ func doomedAt(t *testing.T, url string, account int, mode consumer.Mode, st step
 			s.vendor.OnPoll(nil)
 		})
 	}
-	// Some end soon; some still wait when what the killed worker had received is delivered again (AckWait is some 10 s).
+	// Some end soon; some still wait when what the killed worker had received is delivered again (AckWait is some 10
+	// s).
 	s.declareAll(processed(0))
 	s.declareAll(processed(1500 * time.Millisecond))
 	s.declareAll(processed(13 * time.Second))

@@ -13,7 +13,10 @@ import (
 func TestSingleAllTypesAndRoutes(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newScenario(t, setting{name: "types-and-routes/" + string(mode), url: harness.StartServer(t).URL, mode: mode})
+		s := newScenario(
+			t,
+			setting{name: "types-and-routes/" + string(mode), url: harness.StartServer(t).URL, mode: mode},
+		)
 		for _, life := range []time.Duration{0, 1500 * time.Millisecond, 4 * time.Second} {
 			s.declareAll(processed(life))
 		}
@@ -30,15 +33,17 @@ func TestSingleAllTypesAndRoutes(t *testing.T) {
 			}
 			harness.Check(t, json.Unmarshal(o.Data, &event))
 			d := event.Data
-			if event.Subject != o.Identifier || event.Type != schema.EventProcessed || d.Declaration.InteractionIdentifier != o.Identifier || d.Answer.Status != "processed" {
+			if event.Subject != o.Identifier || event.Type != schema.EventProcessed ||
+				d.Declaration.InteractionIdentifier != o.Identifier ||
+				d.Answer.Status != "processed" {
 				t.Errorf("outcome %s of %s: %s", o.Kind, o.Identifier, o.Data)
 			}
 		}
 	})
 }
 
-// endedOnce wants no poll of an interaction after the one that told its end. Nothing forbids such a poll, but without any
-// fault it is a wasted request.
+// endedOnce wants no poll of an interaction after the one that told its end. Nothing forbids such a poll, but without
+// any fault it is a wasted request.
 func (s *scenario) endedOnce() {
 	s.t.Helper()
 	ended := make(map[string]bool)
@@ -57,7 +62,10 @@ func (s *scenario) endedOnce() {
 func TestSingleEveryFailureReason(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newScenario(t, setting{name: "failure-reasons/" + string(mode), url: harness.StartServer(t).URL, mode: mode})
+		s := newScenario(
+			t,
+			setting{name: "failure-reasons/" + string(mode), url: harness.StartServer(t).URL, mode: mode},
+		)
 		all := make(map[schema.Reason]bool)
 		for _, typ := range schema.Types() {
 			s.declareAll(failing(typ, 1500*time.Millisecond))

@@ -52,13 +52,23 @@ func urlOf(s *harness.Server, user string) string {
 
 // envOf makes a command be a user.
 func envOf(s *harness.Server, user string) []string {
-	return []string{"NATS_URL=" + s.URL, "NATS_USER=" + user, "NATS_PASSWORD=" + password, "NATS_INBOX_PREFIX=_INBOX_" + user}
+	return []string{
+		"NATS_URL=" + s.URL,
+		"NATS_USER=" + user,
+		"NATS_PASSWORD=" + password,
+		"NATS_INBOX_PREFIX=_INBOX_" + user,
+	}
 }
 
 func connectAs(t *testing.T, s *harness.Server, user string) *nats.Conn {
 	t.Helper()
 	// A violation that is expected need not be printed.
-	return harness.Connect(t, urlOf(s, user), nats.CustomInboxPrefix("_INBOX_"+user), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	return harness.Connect(
+		t,
+		urlOf(s, user),
+		nats.CustomInboxPrefix("_INBOX_"+user),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
+	)
 }
 
 // With the shipped users all of it works: provisioning, declaring, polling, paused, outcomes, also those that are
@@ -71,7 +81,12 @@ func TestSingleShippedUsersCanWork(t *testing.T) {
 		// The worker's rights are enough to see that nothing is missing.
 		// The deadline leaves time for the commands that run before the worker.
 		s := newScenario(t, setting{
-			name: "shipped-users/" + string(mode), url: urlOf(server, admin), mode: mode, env: append(envOf(server, "worker"), "STATUSWORKER_DEADLINE=40s"),
+			name: "shipped-users/" + string(
+				mode,
+			),
+			url:  urlOf(server, admin),
+			mode: mode,
+			env:  append(envOf(server, "worker"), "STATUSWORKER_DEADLINE=40s"),
 		})
 
 		producer, err := jetstream.New(connectAs(t, server, "producer"))
@@ -81,7 +96,14 @@ func TestSingleShippedUsersCanWork(t *testing.T) {
 		s.declareAll(interactions)
 		declared := processed(time.Second)[0]
 		s.expect(declared)
-		code, output := harness.RunWorker(t, envOf(server, "declare"), "declare", "--type", string(declared.typ), declared.identifier)
+		code, output := harness.RunWorker(
+			t,
+			envOf(server, "declare"),
+			"declare",
+			"--type",
+			string(declared.typ),
+			declared.identifier,
+		)
 		if code != 0 {
 			t.Fatalf("statusworker declare: exit code %d; it printed:\n%s", code, output)
 		}
@@ -89,7 +111,11 @@ func TestSingleShippedUsersCanWork(t *testing.T) {
 		other, err := simulator.Start(simulator.Config{})
 		harness.Check(t, err)
 		t.Cleanup(other.Close)
-		code, output = harness.RunWorker(t, append(workerEnv(server.URL, other.URL(), scaled), envOf(server, "worker")...), "doctor")
+		code, output = harness.RunWorker(
+			t,
+			append(workerEnv(server.URL, other.URL(), scaled), envOf(server, "worker")...),
+			"doctor",
+		)
 		if code != 0 || strings.Contains(output, "FAIL") {
 			t.Errorf("statusworker doctor: exit code %d; it printed:\n%s", code, output)
 		}
@@ -111,7 +137,9 @@ func TestSingleShippedUsersCanWork(t *testing.T) {
 		stage, err := jetstream.New(connectAs(t, server, "transcripts"))
 		harness.Check(t, err)
 		transcripts, err := stage.CreateOrUpdateConsumer(s.ctx, schema.StreamOutcomes, jetstream.ConsumerConfig{
-			Durable: "transcripts", FilterSubject: schema.ProcessedSubject(schema.ToTranscript, "*"), AckPolicy: jetstream.AckExplicitPolicy,
+			Durable:       "transcripts",
+			FilterSubject: schema.ProcessedSubject(schema.ToTranscript, "*"),
+			AckPolicy:     jetstream.AckExplicitPolicy,
 		})
 		harness.Check(t, err)
 		m, err := transcripts.Next(jetstream.FetchMaxWait(10 * time.Second))
@@ -122,7 +150,11 @@ func TestSingleShippedUsersCanWork(t *testing.T) {
 		harness.Check(t, m.DoubleAck(s.ctx))
 
 		for user, args := range map[string][]string{"status": {"status", "-o", "json"}, "dlq": {"dlq", "ls"}} {
-			if code, output := harness.RunWorker(t, envOf(server, user), args...); code != 0 || strings.Contains(strings.ToLower(output), "permissions violation") {
+			if code, output := harness.RunWorker(
+				t,
+				envOf(server, user),
+				args...); code != 0 ||
+				strings.Contains(strings.ToLower(output), "permissions violation") {
 				t.Errorf("statusworker %v: exit code %d; it printed:\n%s", args, code, output)
 			}
 		}
@@ -135,7 +167,10 @@ func TestSingleShippedUsersCanWork(t *testing.T) {
 		s.js = harness.JetStream(t, urlOf(server, admin))
 		s.finish()
 		for _, args := range [][]string{{"replay", "--reason", "not_found", "--yes"}, {"purge", "--all", "--yes"}} {
-			if code, output := harness.RunWorker(t, envOf(server, "dlq"), append([]string{"dlq"}, args...)...); code != 0 {
+			if code, output := harness.RunWorker(
+				t,
+				envOf(server, "dlq"),
+				append([]string{"dlq"}, args...)...); code != 0 {
 				t.Errorf("statusworker dlq %v: exit code %d; it printed:\n%s", args, code, output)
 			}
 		}
@@ -148,7 +183,13 @@ func TestSingleShippedUsersCanWork(t *testing.T) {
 // forbidden are subjects that none of the shipped users may publish on, with a stream or consumer of each kind.
 func forbidden() []string {
 	var all []string
-	streams := []string{schema.StreamDeclared, schema.StreamPolls, schema.StreamOutcomes, schema.StreamWorkers, "ANOTHER"}
+	streams := []string{
+		schema.StreamDeclared,
+		schema.StreamPolls,
+		schema.StreamOutcomes,
+		schema.StreamWorkers,
+		"ANOTHER",
+	}
 	for _, s := range streams {
 		for _, what := range []string{
 			"STREAM.DELETE", "STREAM.PURGE", "STREAM.MSG.DELETE", "STREAM.SNAPSHOT", "STREAM.RESTORE", "STREAM.LEADER.STEPDOWN", "STREAM.PEER.REMOVE",
@@ -166,15 +207,39 @@ func forbidden() []string {
 	for _, what := range []string{"INFO", "STREAM.CREATE", "STREAM.UPDATE", "STREAM.INFO", "STREAM.MSG.GET"} {
 		all = append(all, "$JS.API."+what+".ANOTHER")
 	}
-	return append(all,
-		"$JS.API.STREAM.NAMES", "$JS.API.STREAM.LIST", "$JS.API.ACCOUNT.PURGE.INTERACTIONS", "$JS.API.META.LEADER.STEPDOWN", "$JS.API.SERVER.REMOVE",
-		"$JS.API.STREAM.MSG.GET."+schema.StreamDeclared, "$JS.API.STREAM.MSG.GET."+schema.StreamWorkers,
-		"$JS.API.CONSUMER.CREATE.ANOTHER.x", "$JS.API.CONSUMER.CREATE."+schema.StreamOutcomes, "$JS.API.CONSUMER.CREATE."+schema.StreamOutcomes+".another",
-		"$JS.API.CONSUMER.CREATE."+schema.StreamOutcomes+".transcripts", "$JS.API.CONSUMER.CREATE."+schema.StreamOutcomes+".transcripts.interactions.failed.*.*",
-		"$JS.API.CONSUMER.CREATE."+schema.StreamWorkers+".another", "$JS.API.CONSUMER.CREATE."+schema.StreamPolls+".another", "$JS.API.CONSUMER.CREATE."+schema.StreamPolls+".poll-audio.interactions.hold.*.*", "$JS.API.CONSUMER.MSG.NEXT."+schema.StreamOutcomes+".another",
-		"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamDeclared+".another", "$JS.ACK."+schema.StreamOutcomes+".another.1.1.1.1.0", "$JS.ACK."+schema.StreamPolls+".another.1.1.1.1.0",
-		"$JS.FC."+schema.StreamPolls+".x", "$KV.ANOTHER.x", "$O.ANOTHER.x", "$SYS.REQ.USER.INFO", "$SYS.REQ.SERVER.PING",
-		"interactions.poll.audio.x", "interactions.declared.audio", "interactions.declared.audio.x.y", "interactions.hold.audio.x.y", "interactions.another.audio.x", "interactions", "another",
+	return append(
+		all,
+		"$JS.API.STREAM.NAMES",
+		"$JS.API.STREAM.LIST",
+		"$JS.API.ACCOUNT.PURGE.INTERACTIONS",
+		"$JS.API.META.LEADER.STEPDOWN",
+		"$JS.API.SERVER.REMOVE",
+		"$JS.API.STREAM.MSG.GET."+schema.StreamDeclared,
+		"$JS.API.STREAM.MSG.GET."+schema.StreamWorkers,
+		"$JS.API.CONSUMER.CREATE.ANOTHER.x",
+		"$JS.API.CONSUMER.CREATE."+schema.StreamOutcomes,
+		"$JS.API.CONSUMER.CREATE."+schema.StreamOutcomes+".another",
+		"$JS.API.CONSUMER.CREATE."+schema.StreamOutcomes+".transcripts",
+		"$JS.API.CONSUMER.CREATE."+schema.StreamOutcomes+".transcripts.interactions.failed.*.*",
+		"$JS.API.CONSUMER.CREATE."+schema.StreamWorkers+".another",
+		"$JS.API.CONSUMER.CREATE."+schema.StreamPolls+".another",
+		"$JS.API.CONSUMER.CREATE."+schema.StreamPolls+".poll-audio.interactions.hold.*.*",
+		"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamOutcomes+".another",
+		"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamDeclared+".another",
+		"$JS.ACK."+schema.StreamOutcomes+".another.1.1.1.1.0",
+		"$JS.ACK."+schema.StreamPolls+".another.1.1.1.1.0",
+		"$JS.FC."+schema.StreamPolls+".x",
+		"$KV.ANOTHER.x",
+		"$O.ANOTHER.x",
+		"$SYS.REQ.USER.INFO",
+		"$SYS.REQ.SERVER.PING",
+		"interactions.poll.audio.x",
+		"interactions.declared.audio",
+		"interactions.declared.audio.x.y",
+		"interactions.hold.audio.x.y",
+		"interactions.another.audio.x",
+		"interactions",
+		"another",
 	)
 }
 
@@ -186,18 +251,38 @@ func needed() map[string][]string {
 	}
 	for _, s := range []string{schema.StreamDeclared, schema.StreamPolls, schema.StreamOutcomes, schema.StreamWorkers} {
 		need["worker"] = append(need["worker"], "$JS.API.STREAM.INFO."+s)
-		need["provision"] = append(need["provision"], "$JS.API.STREAM.INFO."+s, "$JS.API.STREAM.CREATE."+s, "$JS.API.STREAM.UPDATE."+s)
+		need["provision"] = append(
+			need["provision"],
+			"$JS.API.STREAM.INFO."+s,
+			"$JS.API.STREAM.CREATE."+s,
+			"$JS.API.STREAM.UPDATE."+s,
+		)
 	}
 	need["declare"] = append(need["declare"], "$JS.API.STREAM.INFO."+schema.StreamDeclared,
 		"$JS.API.STREAM.MSG.GET."+schema.StreamDeclared, "$JS.API.STREAM.MSG.GET."+schema.StreamPolls)
-	need["provision"] = append(need["provision"], "$JS.API.CONSUMER.CREATE."+schema.StreamDeclared+".intake", "$JS.API.CONSUMER.CREATE."+schema.StreamPolls+".poll-audio.interactions.poll.audio.*")
-	need["worker"] = append(need["worker"],
-		"interactions.hold.audio.x", "interactions.processed.cxai.x", "interactions.failed.not_found.x", "$KV."+schema.BucketWorkers+".x",
-		"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamDeclared+".intake", "$JS.API.CONSUMER.MSG.NEXT."+schema.StreamPolls+".poll-audio", "$JS.API.STREAM.MSG.GET."+schema.StreamOutcomes,
-		"$JS.API.STREAM.MSG.GET."+schema.StreamPolls, "$JS.ACK."+schema.StreamPolls+".poll-chat.1.1.1.1.0", "$JS.ACK."+schema.StreamDeclared+".intake.1.1.1.1.0")
+	need["provision"] = append(
+		need["provision"],
+		"$JS.API.CONSUMER.CREATE."+schema.StreamDeclared+".intake",
+		"$JS.API.CONSUMER.CREATE."+schema.StreamPolls+".poll-audio.interactions.poll.audio.*",
+	)
+	need["worker"] = append(
+		need["worker"],
+		"interactions.hold.audio.x",
+		"interactions.processed.cxai.x",
+		"interactions.failed.not_found.x",
+		"$KV."+schema.BucketWorkers+".x",
+		"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamDeclared+".intake",
+		"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamPolls+".poll-audio",
+		"$JS.API.STREAM.MSG.GET."+schema.StreamOutcomes,
+		"$JS.API.STREAM.MSG.GET."+schema.StreamPolls,
+		"$JS.ACK."+schema.StreamPolls+".poll-chat.1.1.1.1.0",
+		"$JS.ACK."+schema.StreamDeclared+".intake.1.1.1.1.0",
+	)
 	need["transcripts"] = []string{
-		"$JS.API.CONSUMER.CREATE." + schema.StreamOutcomes + ".transcripts.interactions.processed.transcript.*", "$JS.API.CONSUMER.INFO." + schema.StreamOutcomes + ".transcripts",
-		"$JS.API.CONSUMER.MSG.NEXT." + schema.StreamOutcomes + ".transcripts", "$JS.ACK." + schema.StreamOutcomes + ".transcripts.1.1.1.1.0",
+		"$JS.API.CONSUMER.CREATE." + schema.StreamOutcomes + ".transcripts.interactions.processed.transcript.*",
+		"$JS.API.CONSUMER.INFO." + schema.StreamOutcomes + ".transcripts",
+		"$JS.API.CONSUMER.MSG.NEXT." + schema.StreamOutcomes + ".transcripts",
+		"$JS.ACK." + schema.StreamOutcomes + ".transcripts.1.1.1.1.0",
 	}
 	return need
 }
@@ -206,25 +291,41 @@ func needed() map[string][]string {
 func granted() map[string][]string {
 	outcomes := "$JS.API.CONSUMER.CREATE." + schema.StreamOutcomes
 	operator := []string{
-		"$JS.API.STREAM.INFO." + schema.StreamDeclared, "$JS.API.STREAM.INFO." + schema.StreamPolls, "$JS.API.STREAM.INFO." + schema.StreamOutcomes,
-		"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared, "$JS.API.STREAM.MSG.GET." + schema.StreamPolls,
-		outcomes + ".another", outcomes + ".transcripts", outcomes + ".transcripts.interactions.failed.*.*", outcomes + ".transcripts.interactions.processed.transcript.*",
-		"$JS.API.CONSUMER.DELETE." + schema.StreamOutcomes + ".intake", "$JS.API.CONSUMER.DELETE." + schema.StreamOutcomes + ".poll-audio", "$JS.API.CONSUMER.DELETE." + schema.StreamOutcomes + ".another",
+		"$JS.API.STREAM.INFO." + schema.StreamDeclared,
+		"$JS.API.STREAM.INFO." + schema.StreamPolls,
+		"$JS.API.STREAM.INFO." + schema.StreamOutcomes,
+		"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared,
+		"$JS.API.STREAM.MSG.GET." + schema.StreamPolls,
+		outcomes + ".another",
+		outcomes + ".transcripts",
+		outcomes + ".transcripts.interactions.failed.*.*",
+		outcomes + ".transcripts.interactions.processed.transcript.*",
+		"$JS.API.CONSUMER.DELETE." + schema.StreamOutcomes + ".intake",
+		"$JS.API.CONSUMER.DELETE." + schema.StreamOutcomes + ".poll-audio",
+		"$JS.API.CONSUMER.DELETE." + schema.StreamOutcomes + ".another",
 	}
 	announced := "$JS.API.DIRECT.GET." + schema.StreamWorkers + ".interactions.hold.audio.x"
 	return map[string][]string{
 		"declare": {"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared},
 		// It makes a consumer anew that passes over what is stored.
 		"provision": {
-			"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared, "$JS.API.STREAM.MSG.GET." + schema.StreamPolls,
-			"$JS.API.CONSUMER.DELETE." + schema.StreamDeclared + ".intake", "$JS.API.CONSUMER.DELETE." + schema.StreamDeclared + ".poll-audio",
+			"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared,
+			"$JS.API.STREAM.MSG.GET." + schema.StreamPolls,
+			"$JS.API.CONSUMER.DELETE." + schema.StreamDeclared + ".intake",
+			"$JS.API.CONSUMER.DELETE." + schema.StreamDeclared + ".poll-audio",
 			"$JS.API.CONSUMER.DELETE." + schema.StreamPolls + ".poll-audio",
 		},
 		"worker": {"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared, announced},
 		"status": append(slices.Clone(operator), "$JS.API.STREAM.INFO."+schema.StreamWorkers, announced),
-		"dlq": append(operator, "$JS.API.STREAM.MSG.GET."+schema.StreamOutcomes, "$JS.API.STREAM.MSG.DELETE."+schema.StreamOutcomes,
-			"$JS.API.CONSUMER.INFO."+schema.StreamOutcomes+".transcripts", "$JS.API.CONSUMER.MSG.NEXT."+schema.StreamOutcomes+".another",
-			"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamOutcomes+".transcripts", "interactions.declared.audio.x"),
+		"dlq": append(
+			operator,
+			"$JS.API.STREAM.MSG.GET."+schema.StreamOutcomes,
+			"$JS.API.STREAM.MSG.DELETE."+schema.StreamOutcomes,
+			"$JS.API.CONSUMER.INFO."+schema.StreamOutcomes+".transcripts",
+			"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamOutcomes+".another",
+			"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamOutcomes+".transcripts",
+			"interactions.declared.audio.x",
+		),
 	}
 }
 
@@ -265,7 +366,20 @@ func TestSingleShippedUsersCanDoNothingElse(t *testing.T) {
 				}
 			}
 		}
-		listen := []string{">", "*", "interactions.>", "interactions.processed.>", "interactions.hold.*.*", "$JS.>", "$JS.API.>", "$JS.EVENT.>", "$KV.>", "$SYS.>", "_INBOX.>", "*.>"}
+		listen := []string{
+			">",
+			"*",
+			"interactions.>",
+			"interactions.processed.>",
+			"interactions.hold.*.*",
+			"$JS.>",
+			"$JS.API.>",
+			"$JS.EVENT.>",
+			"$KV.>",
+			"$SYS.>",
+			"_INBOX.>",
+			"*.>",
+		}
 		for _, other := range users {
 			if other != user {
 				listen = append(listen, "_INBOX_"+other+".>", "_INBOX_"+other+".x")
@@ -292,7 +406,11 @@ func TestSingleShippedUsersCanDoNothingElse(t *testing.T) {
 			}
 		}
 		// The other way round: what is asked for above is not refused for another reason.
-		if ok, err := refused(nc, func() error { _, err := nc.SubscribeSync("_INBOX_" + user + ".>"); return err }); ok || err != nil {
+		if ok, err := refused(
+			nc,
+			func() error { _, err := nc.SubscribeSync("_INBOX_" + user + ".>"); return err },
+		); ok ||
+			err != nil {
 			t.Errorf("%s may not subscribe to its own inbox (%v)", user, err)
 		}
 	}
@@ -308,10 +426,22 @@ func TestSingleConsumerOfOutcomesKeepsItsFilter(t *testing.T) {
 	server := shippedUsers(t)
 	provision(t, server.URL, consumer.Schedule, 1, scaled, envOf(server, "provision")...)
 	nc := connectAs(t, server, "transcripts")
-	subject := "$JS.API.CONSUMER.CREATE." + schema.StreamOutcomes + ".transcripts." + schema.ProcessedSubject(schema.ToTranscript, "*")
+	subject := "$JS.API.CONSUMER.CREATE." + schema.StreamOutcomes + ".transcripts." + schema.ProcessedSubject(
+		schema.ToTranscript,
+		"*",
+	)
 	request := func(name, filter string) string {
-		m, err := nc.RequestWithContext(harness.Context(t, 10*time.Second), subject,
-			fmt.Appendf(nil, `{"stream_name":%q,"config":{"name":%q,"durable_name":%[2]q,"filter_subject":%q,"ack_policy":"explicit"}}`, schema.StreamOutcomes, name, filter))
+		m, err := nc.RequestWithContext(
+			harness.Context(t, 10*time.Second),
+			subject,
+			fmt.Appendf(
+				nil,
+				`{"stream_name":%q,"config":{"name":%q,"durable_name":%[2]q,"filter_subject":%q,"ack_policy":"explicit"}}`,
+				schema.StreamOutcomes,
+				name,
+				filter,
+			),
+		)
 		harness.Check(t, err)
 		return string(m.Data)
 	}
@@ -320,7 +450,13 @@ func TestSingleConsumerOfOutcomesKeepsItsFilter(t *testing.T) {
 			t.Errorf("a consumer %s with the filter %q was made: %s", wrong[0], wrong[1], answer)
 		}
 	}
-	if answer := request("transcripts", schema.ProcessedSubject(schema.ToTranscript, "*")); strings.Contains(answer, `"error"`) {
+	if answer := request(
+		"transcripts",
+		schema.ProcessedSubject(schema.ToTranscript, "*"),
+	); strings.Contains(
+		answer,
+		`"error"`,
+	) {
 		t.Errorf("its own consumer was refused: %s", answer)
 	}
 }
@@ -336,7 +472,10 @@ func state(ctx context.Context, t *testing.T, js jetstream.JetStream) string {
 		harness.Check(t, err)
 		consumers := stream.ListConsumers(ctx)
 		for c := range consumers.Info() {
-			lines = append(lines, fmt.Sprintf("%s %s %d %d %d", c.Stream, c.Name, c.Delivered.Consumer, c.NumAckPending, c.NumPending))
+			lines = append(
+				lines,
+				fmt.Sprintf("%s %s %d %d %d", c.Stream, c.Name, c.Delivered.Consumer, c.NumAckPending, c.NumPending),
+			)
 		}
 		harness.Check(t, consumers.Err())
 	}

@@ -114,7 +114,8 @@ func replayKilled(t *testing.T, mode consumer.Mode, when string) {
 	}
 }
 
-// deadLettered stores the dead letter of an interaction that failed an hour ago, and expects another end of its next life.
+// deadLettered stores the dead letter of an interaction that failed an hour ago, and expects another end of its next
+// life.
 func (s *scenario) deadLettered(id string, after time.Duration) {
 	s.t.Helper()
 	stored := time.Now().Add(-time.Hour).UTC()

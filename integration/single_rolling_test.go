@@ -18,12 +18,21 @@ import (
 	"statusworker/integration/harness"
 )
 
-// Three workers under load are replaced one by one, as a rollout does: the new one is there before the old one is told to
-// stop. Nothing is lost, nothing is polled too early, and what is due does not wait for it.
+// Three workers under load are replaced one by one, as a rollout does: the new one is there before the old one is told
+// to stop. Nothing is lost, nothing is polled too early, and what is due does not wait for it.
 func TestSingleRollingRestart(t *testing.T) {
 	t.Parallel()
 	server := harness.StartServer(t)
-	s := newScenario(t, setting{name: "rolling restart", url: server.URL, mode: consumer.Schedule, within: 3 * time.Minute, env: []string{"STATUSWORKER_DEADLINE=5m"}})
+	s := newScenario(
+		t,
+		setting{
+			name:   "rolling restart",
+			url:    server.URL,
+			mode:   consumer.Schedule,
+			within: 3 * time.Minute,
+			env:    []string{"STATUSWORKER_DEADLINE=5m"},
+		},
+	)
 	const workers, rounds, perSecond = 3, 2, 30
 	for range workers {
 		s.start()
@@ -62,7 +71,14 @@ func TestSingleRollingRestart(t *testing.T) {
 	if lateness.count == 0 {
 		t.Fatal("no poll was measured")
 	}
-	note(t, "scenario=rolling_restart restarts=%d polls_measured=%d lateness_p50<=%vs lateness_p99<=%vs", workers*rounds, lateness.count, lateness.quantile(0.5), lateness.quantile(0.99))
+	note(
+		t,
+		"scenario=rolling_restart restarts=%d polls_measured=%d lateness_p50<=%vs lateness_p99<=%vs",
+		workers*rounds,
+		lateness.count,
+		lateness.quantile(0.5),
+		lateness.quantile(0.99),
+	)
 }
 
 // histogram adds up histograms with the same buckets.

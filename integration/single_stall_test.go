@@ -9,15 +9,23 @@ import (
 	"statusworker/schema"
 )
 
-// TestSingleLinkStalls lets the links of two of three workers stall, one in each direction, and nothing is closed: the workers give
-// the connections up and go on.
+// TestSingleLinkStalls lets the links of two of three workers stall, one in each direction, and nothing is closed: the
+// workers give the connections up and go on.
 func TestSingleLinkStalls(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []consumer.Mode{consumer.Schedule, consumer.Nak} {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			broker := harness.StartServer(t)
-			s := newScenario(t, setting{name: "link-stalls/" + string(mode), url: broker.URL, mode: mode, env: []string{"STATUSWORKER_DEADLINE=5m"}})
+			s := newScenario(
+				t,
+				setting{
+					name: "link-stalls/" + string(mode),
+					url:  broker.URL,
+					mode: mode,
+					env:  []string{"STATUSWORKER_DEADLINE=5m"},
+				},
+			)
 			var stalling []*harness.Process
 			var proxies []*harness.Proxy
 			for range 2 {

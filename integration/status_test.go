@@ -17,7 +17,10 @@ import (
 func TestSingleStatus(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, mode consumer.Mode) {
-		newScenario(t, setting{name: "status/" + string(mode), url: harness.StartServer(t).URL, mode: mode}).tellsItsStatus()
+		newScenario(
+			t,
+			setting{name: "status/" + string(mode), url: harness.StartServer(t).URL, mode: mode},
+		).tellsItsStatus()
 	})
 }
 
@@ -28,7 +31,8 @@ func TestClusterStatus(t *testing.T) {
 	s.tellsItsStatus()
 }
 
-// tellsItsStatus has three workers work, one of which is killed, and compares `statusworker status` with what must be so.
+// tellsItsStatus has three workers work, one of which is killed, and compares `statusworker status` with what must be
+// so.
 func (s *scenario) tellsItsStatus() {
 	s.t.Helper()
 	s.declareAll(processed(time.Second))

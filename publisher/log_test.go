@@ -11,7 +11,8 @@ import (
 	"statusworker/schema"
 )
 
-// What is stored is logged: a dead letter as a warning, a processed event for who debugs, and what was stored before not again.
+// What is stored is logged: a dead letter as a warning, a processed event for who debugs, and what was stored before
+// not again.
 func TestOutcomesAreLogged(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, longWindow)
@@ -37,7 +38,8 @@ func TestOutcomesAreLogged(t *testing.T) {
 				t.Errorf("logged %v, want the interaction and the destination", e.Data)
 			}
 		case logrus.WarnLevel:
-			if warned++; e.Data["interaction"] != dead || e.Data["reason"] != schema.NotFound || e.Data["detail"] == "" {
+			if warned++; e.Data["interaction"] != dead || e.Data["reason"] != schema.NotFound ||
+				e.Data["detail"] == "" {
 				t.Errorf("logged %v, want the interaction, the reason and the detail", e.Data)
 			}
 		}

@@ -46,8 +46,8 @@ type Stats struct {
 	Published uint64
 	Processed map[schema.Destination]uint64
 	Failed    map[schema.Reason]uint64
-	// Repeated outcomes were not needed: they were there already, from an earlier attempt or worker, or the interaction has
-	// ended in another generation.
+	// Repeated outcomes were not needed: they were there already, from an earlier attempt or worker, or the interaction
+	// has ended in another generation.
 	Repeated uint64
 	// Retries are publishes that failed and were made again.
 	Retries uint64

@@ -7,15 +7,15 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// How many dead letters are logged: so many at once, and then one in so long. The others are counted, and their number is
-// logged as often.
+// How many dead letters are logged: so many at once, and then one in so long. The others are counted, and their number
+// is logged as often.
 const (
 	logBurst = 10
 	logEvery = 30 * time.Second
 )
 
-// sparingly lets some of many lines into the log. It calls rest with the number of the others, logEvery after the first of
-// them.
+// sparingly lets some of many lines into the log. It calls rest with the number of the others, logEvery after the first
+// of them.
 type sparingly struct {
 	limiter *rate.Limiter
 	rest    func(n int)

@@ -267,7 +267,11 @@ func (s *stage) want(outcomes ...schema.Outcome) {
 		want = append(want, o.Subject()+" "+o.ID())
 	}
 	if !same || len(got) != len(want) {
-		s.t.Errorf("stored are\n\t%s\nwant, byte for byte,\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
+		s.t.Errorf(
+			"stored are\n\t%s\nwant, byte for byte,\n\t%s",
+			strings.Join(got, "\n\t"),
+			strings.Join(want, "\n\t"),
+		)
 	}
 }
 
@@ -277,8 +281,13 @@ func outcome(identifier string, stored time.Time) schema.Outcome {
 		Identifier: identifier, Type: schema.Audio, Answer: json.RawMessage(`{"status":"processed"}`),
 		Declaration: json.RawMessage(`{"type":"audio"}`), Observed: stored.Add(time.Minute),
 		Origin: schema.Origin{
-			Stream: schema.StreamDeclared, Subject: schema.DeclaredSubject(schema.Audio, identifier), Sequence: 7, Deliveries: 1,
-			Stored: stored, Polls: 2, Traceparent: traceparent,
+			Stream:      schema.StreamDeclared,
+			Subject:     schema.DeclaredSubject(schema.Audio, identifier),
+			Sequence:    7,
+			Deliveries:  1,
+			Stored:      stored,
+			Polls:       2,
+			Traceparent: traceparent,
 		},
 	}
 }

@@ -20,7 +20,8 @@ func TestTopology(t *testing.T) {
 	set := publisher.Topology(publisher.Choices{MaxAge: time.Hour, MaxBytes: 4096})
 	one := set.Streams[0]
 	if len(set.Streams) != 1 || len(set.Consumers) != 0 || one.Name != schema.StreamOutcomes || one.Retention != jetstream.LimitsPolicy ||
-		one.AllowDirect || one.MaxMsgsPerSubject > 0 || one.Replicas != 1 {
+		one.AllowDirect || one.MaxMsgsPerSubject > 0 ||
+		one.Replicas != 1 {
 		t.Errorf("the topology is %+v, want one stream that keeps every outcome and serves no direct gets", set)
 	}
 	if three := publisher.Topology(publisher.Choices{Replicas: 3}).Streams[0]; three.Replicas != 3 {

@@ -9,8 +9,8 @@ import (
 type Answer struct {
 	// Status is the member `status`.
 	Status Status
-	// ErrorMessage is the member `errorMessage`: its text, or its JSON where it is no string. It is empty where the vendor
-	// sent null or nothing.
+	// ErrorMessage is the member `errorMessage`: its text, or its JSON where it is no string. It is empty where the
+	// vendor sent null or nothing.
 	ErrorMessage string
 	// Raw is the whole answer as it came, where it is a JSON object that can be handed on.
 	Raw json.RawMessage

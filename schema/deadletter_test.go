@@ -15,10 +15,24 @@ import (
 func TestDecodeDeadLetterReadsWhatMarshalWrote(t *testing.T) {
 	stored := time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
 	o := schema.Outcome{
-		Identifier: guid, Type: schema.Audio, Reason: schema.ProcessingFailed, Detail: "the vendor's errorMessage: \x1b<b>",
-		Answer: json.RawMessage(`{"status":"processingFailed","n":1.50}`), Declaration: json.RawMessage(bare("")), Observed: stored.Add(time.Hour),
-		Origin: schema.Origin{Stream: schema.StreamDeclared, Subject: schema.DeclaredSubject(schema.Audio, guid), Sequence: 7, Deliveries: 2,
-			Stored: stored, Polls: 3, Traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
+		Identifier: guid,
+		Type:       schema.Audio,
+		Reason:     schema.ProcessingFailed,
+		Detail:     "the vendor's errorMessage: \x1b<b>",
+		Answer: json.RawMessage(
+			`{"status":"processingFailed","n":1.50}`,
+		),
+		Declaration: json.RawMessage(bare("")),
+		Observed:    stored.Add(time.Hour),
+		Origin: schema.Origin{
+			Stream:      schema.StreamDeclared,
+			Subject:     schema.DeclaredSubject(schema.Audio, guid),
+			Sequence:    7,
+			Deliveries:  2,
+			Stored:      stored,
+			Polls:       3,
+			Traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+		},
 	}
 	message, err := o.Marshal()
 	if err != nil {
@@ -29,8 +43,16 @@ func TestDecodeDeadLetterReadsWhatMarshalWrote(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.Source.Polls, d.Source.Traceparent = d.Polls, d.Traceparent
-	again := schema.Outcome{Identifier: d.Identifier, Type: d.Type, Reason: d.Reason, Detail: d.Detail, Answer: d.Answer,
-		Declaration: d.Declaration, Observed: d.ObservedAt, Origin: d.Source}
+	again := schema.Outcome{
+		Identifier:  d.Identifier,
+		Type:        d.Type,
+		Reason:      d.Reason,
+		Detail:      d.Detail,
+		Answer:      d.Answer,
+		Declaration: d.Declaration,
+		Observed:    d.ObservedAt,
+		Origin:      d.Source,
+	}
 	rewritten, err := again.Marshal()
 	if err != nil || !bytes.Equal(rewritten, message) || d.ID != o.ID() {
 		t.Errorf("read as id %s and\n%s, want id %s and\n%s (%v)", d.ID, rewritten, o.ID(), message, err)
@@ -41,8 +63,8 @@ func TestDecodeDeadLetterReadsWhatMarshalWrote(t *testing.T) {
 	}
 }
 
-// A message that is only there as it came can be declared again where it was invalid, or where reading it made workers panic,
-// unless it was cut.
+// A message that is only there as it came can be declared again where it was invalid, or where reading it made workers
+// panic, unless it was cut.
 func TestDeadLetterDeclaresItsPayload(t *testing.T) {
 	subject := schema.DeclaredSubject(schema.Chat, guid)
 	for _, tt := range []struct {
@@ -54,7 +76,13 @@ func TestDeadLetterDeclaresItsPayload(t *testing.T) {
 		{schema.InternalError, schema.MaxPayloadBytes, true}, {schema.InternalError, schema.MaxPayloadBytes + 1, false},
 	} {
 		payload := bytes.Repeat([]byte("x"), tt.size)
-		o := schema.Outcome{Identifier: guid, Reason: tt.reason, Payload: payload, Observed: observed, Origin: schema.Origin{Subject: subject, Stored: stored}}
+		o := schema.Outcome{
+			Identifier: guid,
+			Reason:     tt.reason,
+			Payload:    payload,
+			Observed:   observed,
+			Origin:     schema.Origin{Subject: subject, Stored: stored},
+		}
 		message, err := o.Marshal()
 		if err != nil {
 			t.Fatal(err)
@@ -89,7 +117,10 @@ func TestDecodeDeadLetterReadsTheGoldenOnes(t *testing.T) {
 		if err := json.Unmarshal(message, &event); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := schema.DecodeDeadLetter(schema.FailedSubject(event.Data.Reason, event.Subject), message); err != nil {
+		if _, err := schema.DecodeDeadLetter(
+			schema.FailedSubject(event.Data.Reason, event.Subject),
+			message,
+		); err != nil {
 			t.Errorf("%s: %v", file, err)
 		}
 	}

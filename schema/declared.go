@@ -52,10 +52,10 @@ func wrong(member, format string, args ...any) *MemberError {
 }
 
 // Decode reads a declared message: bare JSON, or a structured CloudEvent (an object with a member `specversion`) whose
-// `data` it is. It passes over a byte order mark of UTF-8. It refuses with a [*MemberError]: anything that is not one JSON
-// object, is larger than [MaxDeclaredBytes] or nested deeper than [MaxDepth], has a member twice, goes on after its end, or
-// has a member that is missing, of the wrong type, out of range, or differs in case only from one that it looks at.
-// Members that it does not know are kept. The declaration shares the memory of message.
+// `data` it is. It passes over a byte order mark of UTF-8. It refuses with a [*MemberError]: anything that is not one
+// JSON object, is larger than [MaxDeclaredBytes] or nested deeper than [MaxDepth], has a member twice, goes on after
+// its end, or has a member that is missing, of the wrong type, out of range, or differs in case only from one that it
+// looks at. Members that it does not know are kept. The declaration shares the memory of message.
 func Decode(message []byte) (Declared, error) {
 	d, _, err := decode(message)
 	return d, err
@@ -71,7 +71,12 @@ func DecodeFrom(subject string, message []byte) (Declared, error) {
 func (n Namespace) DecodeFrom(subject string, message []byte) (Declared, error) {
 	kind, identifier, ok := n.SplitSubject(subject)
 	if !ok {
-		return Declared{}, wrong("", "its subject %s is not %s", Quote(subject), n.DeclaredSubject("<type>", "<identifier>"))
+		return Declared{}, wrong(
+			"",
+			"its subject %s is not %s",
+			Quote(subject),
+			n.DeclaredSubject("<type>", "<identifier>"),
+		)
 	}
 	d, at, err := decode(message)
 	if err != nil {
@@ -84,7 +89,12 @@ func (n Namespace) DecodeFrom(subject string, message []byte) (Declared, error) 
 		if err := CheckIdentifier(identifier); err != nil {
 			return Declared{}, wrong(at+"interactionIdentifier", "the subject's identifier is none: %v", err)
 		}
-		return Declared{}, wrong(at+"interactionIdentifier", "it is %s, but the subject says %s", Quote(d.Identifier), Quote(identifier))
+		return Declared{}, wrong(
+			at+"interactionIdentifier",
+			"it is %s, but the subject says %s",
+			Quote(d.Identifier),
+			Quote(identifier),
+		)
 	}
 	return d, nil
 }
@@ -126,7 +136,11 @@ func checkCase(v value, in place, at string) error {
 	for _, name := range slices.Sorted(maps.Keys(v.members)) {
 		for _, as := range looked {
 			if as.in&in != 0 && name != as.name && strings.EqualFold(name, as.name) {
-				return wrong(at+name, "its name differs from %s in case only, and only that spelling is allowed: rename or remove it", Quote(at+as.name))
+				return wrong(
+					at+name,
+					"its name differs from %s in case only, and only that spelling is allowed: rename or remove it",
+					Quote(at+as.name),
+				)
 			}
 		}
 	}

@@ -5,8 +5,8 @@ import "bytes"
 // TrimBOM is text without the byte order mark of UTF-8 that it may begin with. It shares the memory of text.
 func TrimBOM(text []byte) []byte { return bytes.TrimPrefix(text, []byte("\ufeff")) }
 
-// ForeignEncoding names the encoding of JSON text that begins as in UTF-16 or UTF-32: with their byte order mark, or with
-// zero bytes beside its first character, a bracket or white space. For all other text it is empty.
+// ForeignEncoding names the encoding of JSON text that begins as in UTF-16 or UTF-32: with their byte order mark, or
+// with zero bytes beside its first character, a bracket or white space. For all other text it is empty.
 func ForeignEncoding(text []byte) string {
 	switch {
 	case len(text) >= 4 && (string(text[:4]) == "\xff\xfe\x00\x00" || string(text[:4]) == "\x00\x00\xfe\xff" ||

@@ -42,7 +42,8 @@ type Outcome struct {
 	Destination Destination
 	Reason      Reason
 	Detail      string
-	// Success, of a dead letter, is where the processed events of this interaction would have gone. It is not published.
+	// Success, of a dead letter, is where the processed events of this interaction would have gone. It is not
+	// published.
 	Success []Destination
 	// Answer is the vendor's last answer, where there was one and it is JSON. AnswerPayload is it otherwise, and
 	// AnswerSize how many bytes it had where that is only its beginning.
@@ -133,7 +134,11 @@ type failedData struct {
 func (o Outcome) Marshal() ([]byte, error) {
 	o = o.fitted()
 	if !o.Failed() && !fits(o.Declaration) {
-		return nil, fmt.Errorf("encoding outcome %s: its declaration is not JSON of at most %d bytes", o.ID(), MaxPayloadBytes)
+		return nil, fmt.Errorf(
+			"encoding outcome %s: its declaration is not JSON of at most %d bytes",
+			o.ID(),
+			MaxPayloadBytes,
+		)
 	}
 	e := cloudEvent{
 		SpecVersion: "1.0", ID: o.ID(), Source: EventSource, Subject: o.Identifier, Time: o.Observed.UTC(),
@@ -145,17 +150,34 @@ func (o Outcome) Marshal() ([]byte, error) {
 	if o.Failed() {
 		e.Type, e.DataSchema = EventFailed, DataSchemaFailed
 		e.Data = failedData{
-			Identifier: o.Identifier, Type: string(o.Type), Reason: o.Reason, Detail: o.Detail,
-			Answer: answer, AnswerPayload: beginning(o.AnswerPayload), AnswerSize: o.AnswerSize, Declaration: declaration,
-			Payload: beginning(o.Payload), PayloadSize: len(o.Payload),
-			DeclaredAt: origin.Stored, ObservedAt: e.Time, Polls: o.Origin.Polls, Source: origin,
+			Identifier:    o.Identifier,
+			Type:          string(o.Type),
+			Reason:        o.Reason,
+			Detail:        o.Detail,
+			Answer:        answer,
+			AnswerPayload: beginning(o.AnswerPayload),
+			AnswerSize:    o.AnswerSize,
+			Declaration:   declaration,
+			Payload:       beginning(o.Payload),
+			PayloadSize:   len(o.Payload),
+			DeclaredAt:    origin.Stored,
+			ObservedAt:    e.Time,
+			Polls:         o.Origin.Polls,
+			Source:        origin,
 		}
 	} else {
 		e.Type, e.DataSchema = EventProcessed, DataSchemaProcessed
 		e.Data = processedData{
-			Identifier: o.Identifier, Type: o.Type, Destination: o.Destination,
-			Answer: answer, AnswerPayload: beginning(o.AnswerPayload), AnswerSize: o.AnswerSize, Declaration: declaration,
-			DeclaredAt: origin.Stored, ObservedAt: e.Time, Polls: o.Origin.Polls,
+			Identifier:    o.Identifier,
+			Type:          o.Type,
+			Destination:   o.Destination,
+			Answer:        answer,
+			AnswerPayload: beginning(o.AnswerPayload),
+			AnswerSize:    o.AnswerSize,
+			Declaration:   declaration,
+			DeclaredAt:    origin.Stored,
+			ObservedAt:    e.Time,
+			Polls:         o.Origin.Polls,
 		}
 	}
 	var b bytes.Buffer
@@ -214,12 +236,24 @@ func ReadProcessed(event []byte) (Outcome, error) {
 		return Outcome{}, fmt.Errorf("reading a processed event: %w", err)
 	}
 	if e.Type != EventProcessed {
-		return Outcome{}, fmt.Errorf("reading a processed event: its type is %s, want %s", Quote(e.Type), EventProcessed)
+		return Outcome{}, fmt.Errorf(
+			"reading a processed event: its type is %s, want %s",
+			Quote(e.Type),
+			EventProcessed,
+		)
 	}
 	return Outcome{
-		Identifier: data.Identifier, Type: data.Type, Destination: data.Destination,
-		Answer: orNothing(data.Answer), AnswerPayload: data.AnswerPayload, AnswerSize: data.AnswerSize, Declaration: data.Declaration,
-		Observed: data.ObservedAt, Origin: Origin{Stored: data.DeclaredAt, Polls: data.Polls, Traceparent: e.Traceparent},
+		Identifier:  data.Identifier,
+		Type:        data.Type,
+		Destination: data.Destination,
+		Answer: orNothing(
+			data.Answer,
+		),
+		AnswerPayload: data.AnswerPayload,
+		AnswerSize:    data.AnswerSize,
+		Declaration:   data.Declaration,
+		Observed:      data.ObservedAt,
+		Origin:        Origin{Stored: data.DeclaredAt, Polls: data.Polls, Traceparent: e.Traceparent},
 	}, nil
 }
 

@@ -24,12 +24,31 @@ func worst() map[string][]byte {
 		return []byte(`{"x":` + strings.Repeat("[", depth) + strings.Repeat("]", depth) + "}")
 	}
 	all := map[string][]byte{
-		"nothing": nil, "letters": object("x"), "line separators": object("\u2028"), "HTML": object("<"), "escapes": object(`\"`),
-		"escaped controls": object(`\u0000`), "lone surrogates": object(`\ud83d`), "DEL": object("\u007f"), "four bytes": object("\U0001F600"),
-		"controls": object("\x01"), "invalid UTF-8": object("\xff"), "white space": append(bytes.Repeat([]byte(" "), schema.MaxPayloadBytes-2), "{}"...),
-		"deep": nested(5000), "too deep": nested(30000), "numbers": []byte(`{"x":[` + strings.Repeat("1e1,", 16000) + "1]}"),
-		"zeros": make([]byte, schema.MaxPayloadBytes), "no JSON": bytes.Repeat([]byte{0xff}, schema.MaxPayloadBytes),
-		"too long": object("x")[:8], "megabytes": bytes.Repeat([]byte("\x01"), 4<<20),
+		"nothing":         nil,
+		"letters":         object("x"),
+		"line separators": object("\u2028"),
+		"HTML":            object("<"),
+		"escapes":         object(`\"`),
+		"escaped controls": object(
+			`\u0000`,
+		),
+		"lone surrogates": object(`\ud83d`),
+		"DEL":             object("\u007f"),
+		"four bytes":      object("\U0001F600"),
+		"controls": object(
+			"\x01",
+		),
+		"invalid UTF-8": object("\xff"),
+		"white space":   append(bytes.Repeat([]byte(" "), schema.MaxPayloadBytes-2), "{}"...),
+		"deep": nested(
+			5000,
+		),
+		"too deep":  nested(30000),
+		"numbers":   []byte(`{"x":[` + strings.Repeat("1e1,", 16000) + "1]}"),
+		"zeros":     make([]byte, schema.MaxPayloadBytes),
+		"no JSON":   bytes.Repeat([]byte{0xff}, schema.MaxPayloadBytes),
+		"too long":  object("x")[:8],
+		"megabytes": bytes.Repeat([]byte("\x01"), 4<<20),
 	}
 	all["too long"] = append(object("x"), ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ')
 	return all
@@ -53,8 +72,16 @@ func fit(t *testing.T, o schema.Outcome) int {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(d.Detail) > schema.MaxDetailBytes || d.AnswerSize < len(d.AnswerPayload) || d.PayloadSize < len(d.Payload) {
-			t.Errorf("detail of %d bytes, answer %d of %d, payload %d of %d", len(d.Detail), len(d.AnswerPayload), d.AnswerSize, len(d.Payload), d.PayloadSize)
+		if len(d.Detail) > schema.MaxDetailBytes || d.AnswerSize < len(d.AnswerPayload) ||
+			d.PayloadSize < len(d.Payload) {
+			t.Errorf(
+				"detail of %d bytes, answer %d of %d, payload %d of %d",
+				len(d.Detail),
+				len(d.AnswerPayload),
+				d.AnswerSize,
+				len(d.Payload),
+				d.PayloadSize,
+			)
 		}
 	}
 	return len(event)
@@ -67,11 +94,25 @@ func TestOutcomeFitsIntoAMessage(t *testing.T) {
 		for declarationName, declaration := range worst() {
 			t.Run(answerName+", "+declarationName, func(t *testing.T) {
 				o := schema.Outcome{
-					Identifier: guid, Type: schema.Transcript, Reason: schema.FileDownloadFailed, Observed: observed,
-					Detail: string(answer), Answer: answer, AnswerPayload: declaration, Declaration: declaration, Payload: answer,
+					Identifier: guid,
+					Type:       schema.Transcript,
+					Reason:     schema.FileDownloadFailed,
+					Observed:   observed,
+					Detail: string(
+						answer,
+					),
+					Answer:        answer,
+					AnswerPayload: declaration,
+					Declaration:   declaration,
+					Payload:       answer,
 					Origin: schema.Origin{
-						Stream: schema.StreamDeclared, Subject: "interactions.declared." + strings.Repeat("\x01", 5000), Traceparent: traceState,
-						Sequence: 1<<64 - 1, Deliveries: 1<<64 - 1, Polls: 1<<64 - 1, Stored: time.Date(2022, 6, 17, 21, 23, 7, 123456789, time.UTC),
+						Stream:      schema.StreamDeclared,
+						Subject:     "interactions.declared." + strings.Repeat("\x01", 5000),
+						Traceparent: traceState,
+						Sequence:    1<<64 - 1,
+						Deliveries:  1<<64 - 1,
+						Polls:       1<<64 - 1,
+						Stored:      time.Date(2022, 6, 17, 21, 23, 7, 123456789, time.UTC),
 					},
 				}
 				largest = max(largest, fit(t, o))
@@ -82,7 +123,11 @@ func TestOutcomeFitsIntoAMessage(t *testing.T) {
 	}
 	t.Logf("the largest outcome has %d bytes, %d with its headers are accepted", largest, schema.MaxMessageBytes)
 	if largest < schema.MaxMessageBytes*3/4 {
-		t.Errorf("the largest outcome has %d bytes: the worst is not among them, or less than %d would do", largest, schema.MaxMessageBytes)
+		t.Errorf(
+			"the largest outcome has %d bytes: the worst is not among them, or less than %d would do",
+			largest,
+			schema.MaxMessageBytes,
+		)
 	}
 }
 
@@ -96,8 +141,16 @@ func FuzzOutcomeFits(f *testing.F) {
 			text = slices.Concat([]byte(`{"x":"`), text, []byte(`"}`))
 		}
 		fit(t, schema.Outcome{
-			Identifier: schema.DeadLetterToken(subject, 7), Reason: schema.InvalidMessage, Detail: string(text), Observed: observed,
-			Answer: text, Declaration: text, Origin: schema.Origin{Subject: subject, Stored: stored},
+			Identifier: schema.DeadLetterToken(
+				subject,
+				7,
+			),
+			Reason:      schema.InvalidMessage,
+			Detail:      string(text),
+			Observed:    observed,
+			Answer:      text,
+			Declaration: text,
+			Origin:      schema.Origin{Subject: subject, Stored: stored},
 		})
 	})
 }

@@ -3,7 +3,8 @@ package schema
 import "time"
 
 // The workers announce themselves in a key-value bucket of NATS: each puts an [Announcement] under a key of its own,
-// again and again. A key that is not put again is gone after AnnouncementLife. These are the names of [DefaultNamespace].
+// again and again. A key that is not put again is gone after AnnouncementLife. These are the names of
+// [DefaultNamespace].
 const (
 	BucketWorkers = defaultStreams + suffixWorkers
 	// StreamWorkers is the bucket's stream, and SubjectsWorkers matches its keys, by the rules of NATS for buckets.
@@ -58,12 +59,12 @@ type Announcement struct {
 	// before.
 	Polls          uint64  `json:"polls"`
 	PollsPerSecond float64 `json:"pollsPerSecond"`
-	// Budget is --max-polls-per-second of this worker, and Share its part of that; 0 where there is no rate limit. Share is
-	// 0 as well until the worker has one.
+	// Budget is --max-polls-per-second of this worker, and Share its part of that; 0 where there is no rate limit.
+	// Share is 0 as well until the worker has one.
 	RateLimit float64 `json:"rateLimit,omitempty"`
 	Share     float64 `json:"share,omitempty"`
 
-	// Oldest is the age in seconds of the oldest interaction that it polled lately, by lane: every interaction is polled
-	// once per guidance by some worker, so the highest of all workers is the oldest that waits.
+	// Oldest is the age in seconds of the oldest interaction that it polled lately, by lane: every interaction is
+	// polled once per guidance by some worker, so the highest of all workers is the oldest that waits.
 	Oldest map[Type]float64 `json:"oldest,omitempty"`
 }

@@ -63,7 +63,8 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatalf("the declaration is refused: %v", err)
 		}
-		if again.Identifier != d.Identifier || again.Type != d.Type || !slices.Equal(again.Differs, d.Differs) || !bytes.Equal(again.Declaration, d.Declaration) {
+		if again.Identifier != d.Identifier || again.Type != d.Type || !slices.Equal(again.Differs, d.Differs) ||
+			!bytes.Equal(again.Declaration, d.Declaration) {
 			t.Errorf("the declaration decodes to %+v, want %+v", again, d)
 		}
 		if _, err := schema.DecodeFrom(schema.DeclaredSubject(d.Type, d.Identifier), message); err != nil {
@@ -71,8 +72,13 @@ func FuzzDecode(f *testing.F) {
 		}
 
 		checkFuzzedOutcome(t, schema.Outcome{
-			Identifier: d.Identifier, Type: d.Type, Destination: schema.ToTranscript, Answer: answer(schema.StatusProcessed, ""),
-			Declaration: d.Declaration, Observed: observed, Origin: schema.Origin{Stored: stored, Traceparent: d.Traceparent},
+			Identifier:  d.Identifier,
+			Type:        d.Type,
+			Destination: schema.ToTranscript,
+			Answer:      answer(schema.StatusProcessed, ""),
+			Declaration: d.Declaration,
+			Observed:    observed,
+			Origin:      schema.Origin{Stored: stored, Traceparent: d.Traceparent},
 		})
 	})
 }
@@ -89,8 +95,16 @@ func checkFuzzedRefusal(t *testing.T, err error) {
 func checkFuzzedDeadLetter(t *testing.T, message []byte, err error, isJSON bool) {
 	t.Helper()
 	o := schema.Outcome{
-		Identifier: "seq-42", Reason: schema.InvalidMessage, Detail: err.Error(), Observed: observed,
-		Origin: schema.Origin{Stream: schema.StreamDeclared, Subject: "interactions.declared.audio.*", Sequence: 42, Stored: stored},
+		Identifier: "seq-42",
+		Reason:     schema.InvalidMessage,
+		Detail:     err.Error(),
+		Observed:   observed,
+		Origin: schema.Origin{
+			Stream:   schema.StreamDeclared,
+			Subject:  "interactions.declared.audio.*",
+			Sequence: 42,
+			Stored:   stored,
+		},
 	}
 	if isJSON {
 		o.Declaration = message

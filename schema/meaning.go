@@ -78,7 +78,12 @@ type StatusError struct {
 }
 
 func (e *StatusError) Error() string {
-	return fmt.Sprintf("status %s is %s: allowed are 1 to %d printable bytes", Quote(string(e.Status)), e.Problem, MaxStatusBytes)
+	return fmt.Sprintf(
+		"status %s is %s: allowed are 1 to %d printable bytes",
+		Quote(string(e.Status)),
+		e.Problem,
+		MaxStatusBytes,
+	)
 }
 
 // Check accepts every status that can be shown: also one that is not listed. It ends up in headers and logs. The error

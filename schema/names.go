@@ -47,11 +47,12 @@ const (
 	HeaderDue = "Statusworker-Due"
 	// HeaderTombstone marks a reservation that is acked without a poll when it falls due.
 	HeaderTombstone = "Statusworker-Tombstone"
-	// HeaderSupersedes is on a declared message that replays a dead letter: when the declared message of that dead letter
-	// was stored (a generation, as in HeaderGeneration), which has ended. What is still pending of it stands in nobody's way.
+	// HeaderSupersedes is on a declared message that replays a dead letter: when the declared message of that dead
+	// letter was stored (a generation, as in HeaderGeneration), which has ended. What is still pending of it stands in
+	// nobody's way.
 	HeaderSupersedes = "Statusworker-Supersedes"
-	// HeaderTraceparent is the W3C trace context, in lower case on all that this stage stores. [Traceparent] reads it in any
-	// case.
+	// HeaderTraceparent is the W3C trace context, in lower case on all that this stage stores. [Traceparent] reads it
+	// in any case.
 	HeaderTraceparent = "traceparent"
 )
 
@@ -137,7 +138,11 @@ func CheckIdentifier(s string) error {
 	}
 	for i := range len(s) {
 		if 'A' <= s[i] && s[i] <= 'F' {
-			return fmt.Errorf("%s is not in lower case, which the subject must be: publish %s", Quote(s), strings.ToLower(s))
+			return fmt.Errorf(
+				"%s is not in lower case, which the subject must be: publish %s",
+				Quote(s),
+				strings.ToLower(s),
+			)
 		}
 	}
 	return nil

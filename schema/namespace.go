@@ -24,8 +24,8 @@ import (
 //	consumer intake                         of INTERACTIONS_DECLARED; none with delayed naks
 //	consumer poll-<type>                    of INTERACTIONS_POLLS; with delayed naks of INTERACTIONS_DECLARED
 //
-// Provisioning, the overview and doctor use all streams and consumers. Files outside Go repeat names: deploy/nats (users'
-// rights, backup and restore), deploy/helm (the scaler), and the documents of this package.
+// Provisioning, the overview and doctor use all streams and consumers. Files outside Go repeat names: deploy/nats
+// (users' rights, backup and restore), deploy/helm (the scaler), and the documents of this package.
 //
 // A consumer's name is unique in its stream, and headers travel inside a stream: both are the same in every namespace.
 type Namespace struct {
@@ -69,8 +69,10 @@ func NewNamespace(name string) (Namespace, error) {
 	prefix := name + "_"
 	switch {
 	case !namespacePattern.MatchString(name):
-		return Namespace{}, fmt.Errorf("namespace %s: use 1 to 32 lower-case letters, digits, - and _, beginning with a letter",
-			Quote(name))
+		return Namespace{}, fmt.Errorf(
+			"namespace %s: use 1 to 32 lower-case letters, digits, - and _, beginning with a letter",
+			Quote(name),
+		)
 	case strings.HasPrefix(prefix, "kv_"), strings.HasPrefix(prefix, "obj_"):
 		return Namespace{}, fmt.Errorf("namespace %s: NATS reserves names of streams that begin with KV_ or OBJ_; "+
 			"use a name that is neither kv nor obj and begins with neither kv_ nor obj_", Quote(name))
@@ -105,8 +107,8 @@ func (n Namespace) BucketWorkers() string { return n.stream(suffixWorkers) }
 // StreamWorkers is the bucket's stream.
 func (n Namespace) StreamWorkers() string { return bucketStream + n.BucketWorkers() }
 
-// Streams lists all of them, in the order in which an interaction goes through them; the bucket of the workers comes before
-// the outcomes.
+// Streams lists all of them, in the order in which an interaction goes through them; the bucket of the workers comes
+// before the outcomes.
 func (n Namespace) Streams() []string {
 	return []string{n.StreamDeclared(), n.StreamPolls(), n.StreamWorkers(), n.StreamOutcomes()}
 }
@@ -166,8 +168,8 @@ func (n Namespace) PollSubject(t Type, identifier string) string {
 // PollSubjects matches what is due of an interaction, whatever type it was declared as.
 func (n Namespace) PollSubjects(identifier string) string { return n.PollSubject("*", identifier) }
 
-// WaitingSubjects matches the reservation of an interaction and what is due of it. (In the polls stream; it matches more
-// elsewhere.)
+// WaitingSubjects matches the reservation of an interaction and what is due of it. (In the polls stream; it matches
+// more elsewhere.)
 func (n Namespace) WaitingSubjects(identifier string) string {
 	return n.String() + ".*.*." + identifier
 }
@@ -224,8 +226,8 @@ func (n Namespace) is(subject, stage string) bool {
 	return ok && strings.HasPrefix(rest, stage)
 }
 
-// SplitSubject takes `<namespace>.<stage>.<kind>.<identifier>` apart: the kind is an interaction type, a destination
-// or a reason. It does not judge the tokens; ok tells whether there are four of them, none empty, the first of them this
+// SplitSubject takes `<namespace>.<stage>.<kind>.<identifier>` apart: the kind is an interaction type, a destination or
+// a reason. It does not judge the tokens; ok tells whether there are four of them, none empty, the first of them this
 // namespace. Where there are not, it gives nothing.
 func (n Namespace) SplitSubject(subject string) (kind, identifier string, ok bool) {
 	first, rest, _ := strings.Cut(subject, ".")

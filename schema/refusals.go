@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Refusals are the refusals of one interaction that came at polls in a row: the vendor answered the same HTTP status each
-// time, and nothing else in between. The zero value is none. They travel in [HeaderRefusals].
+// Refusals are the refusals of one interaction that came at polls in a row: the vendor answered the same HTTP status
+// each time, and nothing else in between. The zero value is none. They travel in [HeaderRefusals].
 type Refusals struct {
 	// StatusCode is the HTTP status of all of them.
 	StatusCode int
@@ -52,7 +52,8 @@ func ParseRefusals(s string) Refusals {
 	code, codeErr := strconv.Atoi(fields[0])
 	count, countErr := strconv.Atoi(fields[1])
 	since, sinceErr := time.Parse(time.RFC3339Nano, fields[2])
-	if codeErr != nil || countErr != nil || sinceErr != nil || code < 100 || code > 999 || count < 1 || count > RefusalsCounted {
+	if codeErr != nil || countErr != nil || sinceErr != nil || code < 100 || code > 999 || count < 1 ||
+		count > RefusalsCounted {
 		return Refusals{}
 	}
 	return Refusals{StatusCode: code, Count: count, Since: since}

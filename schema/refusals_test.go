@@ -15,14 +15,21 @@ func TestRefusals(t *testing.T) {
 	}
 	for n := 1; n <= schema.RefusalsCounted+2; n++ {
 		r = r.Next(404, begin.Add(time.Duration(n-1)*time.Minute))
-		if want := (schema.Refusals{StatusCode: 404, Count: min(n, schema.RefusalsCounted), Since: begin}); !r.Equal(want) {
+		if want := (schema.Refusals{StatusCode: 404, Count: min(n, schema.RefusalsCounted), Since: begin}); !r.Equal(
+			want,
+		) {
 			t.Errorf("refusal %d: %v, want %v", n, r, want)
 		}
 		if read := schema.ParseRefusals(r.String()); !read.Equal(r) {
 			t.Errorf("%q is read as %v", r.String(), read)
 		}
 	}
-	if other, want := r.Next(410, begin.Add(time.Hour)), (schema.Refusals{StatusCode: 410, Count: 1, Since: begin.Add(time.Hour)}); !other.Equal(want) {
+	if other, want := r.Next(
+		410,
+		begin.Add(time.Hour),
+	), (schema.Refusals{StatusCode: 410, Count: 1, Since: begin.Add(time.Hour)}); !other.Equal(
+		want,
+	) {
 		t.Errorf("another HTTP status gives %v, want %v", other, want)
 	}
 	for _, s := range []string{

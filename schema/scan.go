@@ -79,8 +79,9 @@ func withFlags(members []known) []known {
 	return members
 }
 
-// looksAt gives a member's name, which is written as JSON, and how it is spelled right, where Decode looks at such a member in
-// any case. No name is made a string for it: a message has many that nobody looks at, and is read at every poll.
+// looksAt gives a member's name, which is written as JSON, and how it is spelled right, where Decode looks at such a
+// member in any case. No name is made a string for it: a message has many that nobody looks at, and is read at every
+// poll.
 func looksAt(written jsontext.Value) (name, spelled string, ok bool) {
 	unquoted := written[1 : len(written)-1]
 	if bytes.IndexByte(unquoted, '\\') >= 0 {
@@ -107,7 +108,12 @@ func scan(message []byte) (value, error) {
 		return value{}, wrong("", "it is %s, want UTF-8: encode it anew", encoding)
 	}
 	if len(message) > MaxDeclaredBytes {
-		return value{}, wrong("", "it is %d bytes long, at most %d are taken in: leave out what the pipeline does not need", len(message), MaxDeclaredBytes)
+		return value{}, wrong(
+			"",
+			"it is %d bytes long, at most %d are taken in: leave out what the pipeline does not need",
+			len(message),
+			MaxDeclaredBytes,
+		)
 	}
 	dec := decoders.Get().(*jsontext.Decoder)
 	defer decoders.Put(dec)

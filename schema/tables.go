@@ -1,9 +1,9 @@
 package schema
 
 // The tables of this file are the one place that knows what a vendor status, a fault, a reason and a destination mean.
-// Decisions, labels of metrics, the simulator, the demo, the commands and the documents follow them. Rows name no fields:
-// one that lacks something does not compile. Tests find the constant that has no row, and the document that does not
-// name it.
+// Decisions, labels of metrics, the simulator, the demo, the commands and the documents follow them. Rows name no
+// fields: one that lacks something does not compile. Tests find the constant that has no row, and the document that
+// does not name it.
 
 // The status values of the vendor's documentation and SDKs.
 const (
@@ -48,7 +48,8 @@ const (
 	FaultUnauthorized Fault = "unauthorized"
 	// FaultThrottled: too many requests (429).
 	FaultThrottled Fault = "throttled"
-	// FaultRejected: the vendor refused this interaction (400, 409, 410, 418, 422, 423, 424 and 451 with a JSON object).
+	// FaultRejected: the vendor refused this interaction (400, 409, 410, 418, 422, 423, 424 and 451 with a JSON
+	// object).
 	FaultRejected Fault = "rejected"
 	// FaultUnavailable: 5xx, any other 4xx, a time-out, no connection, a redirect.
 	FaultUnavailable Fault = "unavailable"
@@ -59,7 +60,8 @@ const (
 	FaultNotSent Fault = "not_sent"
 )
 
-// faults has each fault, and for a refusal the reason of the dead letter when it is confirmed, and how its detail begins.
+// faults has each fault, and for a refusal the reason of the dead letter when it is confirmed, and how its detail
+// begins.
 var faults = []faultRow{
 	{FaultNotFound, NotFound, "the vendor did not know it"},
 	{FaultUnauthorized, "", ""},
@@ -101,10 +103,13 @@ var reasons = []reasonRow{
 		"ElevateAI could not fetch the file from its downloadUri.",
 		"Check that the address is reachable from outside and has not expired. " +
 			"Declare the file at ElevateAI again, and purge this dead letter."},
-	{VendorFailed, ByFailedStatus,
+	{
+		VendorFailed,
+		ByFailedStatus,
 		"ElevateAI gave a status that --failed-status names as a failure. The detail has the status.",
 		"Read ElevateAI's errorMessage, and ask ElevateAI what the status means. If it can still change, remove it from " +
-			"--failed-status and replay; otherwise declare the file at ElevateAI again, and purge this dead letter."},
+			"--failed-status and replay; otherwise declare the file at ElevateAI again, and purge this dead letter.",
+	},
 	{NotFound, ByVendor,
 		"ElevateAI did not know the identifier at three or more consecutive polls, over the whole grace.",
 		"Check that the token belongs to the account that declared the interaction, that the base URL is complete " +
@@ -139,9 +144,9 @@ const (
 // WantAIResults is the flag of [ToCXAI].
 const WantAIResults Flag = "includeAiResults"
 
-// destinations has each destination in the order in which they are published, the types that have such results, the flag
-// of a declaration that asks for it, and whether it is wanted where the declaration does not say. Unrouted has no type:
-// it is where nothing else is.
+// destinations has each destination in the order in which they are published, the types that have such results, the
+// flag of a declaration that asks for it, and whether it is wanted where the declaration does not say. Unrouted has no
+// type: it is where nothing else is.
 var destinations = []destinationRow{
 	{ToTranscript, []Type{Audio}, "", true},
 	{ToCXAI, []Type{Audio, Chat, Transcript}, WantAIResults, true},

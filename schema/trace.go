@@ -7,8 +7,8 @@ import (
 
 var traceparent = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
 
-// TraceContext is s where it is a W3C traceparent of 55 characters, and otherwise empty: version ff and identifiers that
-// are all zero are invalid.
+// TraceContext is s where it is a W3C traceparent of 55 characters, and otherwise empty: version ff and identifiers
+// that are all zero are invalid.
 func TraceContext(s string) string {
 	if !traceparent.MatchString(s) || strings.HasPrefix(s, "ff") || s[3:35] == zeros || s[36:52] == zeros[:16] {
 		return ""

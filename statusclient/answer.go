@@ -19,8 +19,9 @@ const (
 )
 
 // decodeAnswer reads the vendor's answer about identifier. Only the members `identifier` and `status` decide: whatever
-// else the answer has is handed on as it came, as JSON where it is JSON. cut says that body is the beginning of a longer
-// answer. The error says, in words that follow "the answer", why body is no status. The answer shares no memory with body.
+// else the answer has is handed on as it came, as JSON where it is JSON. cut says that body is the beginning of a
+// longer answer. The error says, in words that follow "the answer", why body is no status. The answer shares no memory
+// with body.
 func decodeAnswer(body []byte, cut bool, identifier string) (schema.Answer, error) {
 	object := bytes.TrimSpace(schema.TrimBOM(body))
 	switch {

@@ -32,7 +32,8 @@ func FuzzDecodeAnswer(f *testing.F) {
 		text := bytes.TrimSpace(schema.TrimBOM(content))
 		sound := json.Unmarshal(text, &members) == nil && json.Unmarshal(members["identifier"], &object.Identifier) == nil &&
 			json.Unmarshal(members["status"], &object.Status) == nil && utf8.Valid(text) && bytes.Count(text, []byte(`identifier`)) == 1 && bytes.Count(text, []byte(`status`)) == 1 &&
-			object.Identifier != nil && object.Status != nil && *object.Identifier == identifier && schema.Status(*object.Status).Check() == nil
+			object.Identifier != nil && object.Status != nil && *object.Identifier == identifier &&
+			schema.Status(*object.Status).Check() == nil
 		if err != nil {
 			if sound {
 				t.Fatalf("%q is refused: %v", content, err)

@@ -28,8 +28,8 @@ var (
 	errLost = errors.New("the connection was lost after the request was sent")
 )
 
-// tooLate tells whether sendBy has passed, by the monotonic clock or by the other one: a machine that was suspended finds the
-// first where it was.
+// tooLate tells whether sendBy has passed, by the monotonic clock or by the other one: a machine that was suspended
+// finds the first where it was.
 func (a *attempt) tooLate() bool {
 	now := a.now()
 	return !a.sendBy.IsZero() && (now.After(a.sendBy) || now.Round(0).After(a.sendBy.Round(0)))

@@ -22,12 +22,14 @@ const (
 	CertificateRefused            CertificateFault = "refused" // for another reason
 )
 
-// CertificateError reports that a request was not sent because the certificate of the vendor, or of the proxy, was refused.
+// CertificateError reports that a request was not sent because the certificate of the vendor, or of the proxy, was
+// refused.
 type CertificateError struct {
 	Fault CertificateFault
 	// Proxy is true for the proxy's certificate, and false for the vendor's.
 	Proxy bool
-	// Certificate is the refused one: the host's, or one of an authority that is expired or not yet valid. It may be nil.
+	// Certificate is the refused one: the host's, or one of an authority that is expired or not yet valid. It may be
+	// nil.
 	Certificate *x509.Certificate
 	Err         error
 }

@@ -76,11 +76,17 @@ func New(cfg Config) (*Client, error) {
 	return &Client{
 		transport: &verifying{transport},
 		tokens:    tokens,
-		template:  &http.Request{Method: http.MethodGet, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Host: base.Host},
-		base:      *base,
-		path:      base.Path + "/interactions/",
-		timeout:   cfg.Timeout,
-		now:       cfg.Now,
+		template: &http.Request{
+			Method:     http.MethodGet,
+			Proto:      "HTTP/1.1",
+			ProtoMajor: 1,
+			ProtoMinor: 1,
+			Host:       base.Host,
+		},
+		base:    *base,
+		path:    base.Path + "/interactions/",
+		timeout: cfg.Timeout,
+		now:     cfg.Now,
 	}, nil
 }
 

@@ -40,8 +40,8 @@ type Config struct {
 	UserAgent string
 	// RootCAs are the authorities to trust; nil means the system's.
 	RootCAs *x509.CertPool
-	// Proxy returns the proxy for a URL, or nil for a direct connection. If it is not set, every connection is direct. Connections
-	// to loopback hosts always are.
+	// Proxy returns the proxy for a URL, or nil for a direct connection. If it is not set, every connection is direct.
+	// Connections to loopback hosts always are.
 	Proxy func(*url.URL) (*url.URL, error)
 	// OnToken, if set, is called with each token before it is used, by New and after the token file has changed.
 	OnToken func(token string)
@@ -107,9 +107,17 @@ func (c Config) withDefaults() (Config, *url.URL, error) {
 	}
 	switch {
 	case c.Timeout < 0:
-		return c, nil, &ConfigError{Field: "Timeout", Value: c.Timeout.String(), Want: "more than 0, or 0 for " + DefaultTimeout.String()}
+		return c, nil, &ConfigError{
+			Field: "Timeout",
+			Value: c.Timeout.String(),
+			Want:  "more than 0, or 0 for " + DefaultTimeout.String(),
+		}
 	case c.Concurrency < 0:
-		return c, nil, &ConfigError{Field: "Concurrency", Value: strconv.Itoa(c.Concurrency), Want: fmt.Sprintf("at least 1, or 0 for %d", DefaultConcurrency)}
+		return c, nil, &ConfigError{
+			Field: "Concurrency",
+			Value: strconv.Itoa(c.Concurrency),
+			Want:  fmt.Sprintf("at least 1, or 0 for %d", DefaultConcurrency),
+		}
 	case strings.ContainsFunc(c.UserAgent, func(r rune) bool { return r < ' ' || r > '~' }):
 		return c, nil, &ConfigError{Field: "UserAgent", Value: c.UserAgent, Want: "printable ASCII"}
 	case c.Token != "" && c.TokenFile != "":

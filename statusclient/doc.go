@@ -2,8 +2,8 @@
 // [schema.PollError]. It is the only package that knows HTTP, and it decides nothing: what a fault means for an
 // interaction is the consumer's business.
 //
-// Three invariants hold for every call of [Client.Status], and for each request of [Client.Examine], because the vendor's
-// polling guidance and the token depend on them:
+// Three invariants hold for every call of [Client.Status], and for each request of [Client.Examine], because the
+// vendor's polling guidance and the token depend on them:
 //
 //   - At most one request is written. [net/http.Transport] repeats a GET by itself when a reused connection breaks;
 //     the gate in attempt.go stops the second one.

@@ -22,8 +22,8 @@ type Examination struct {
 	JSON       bool
 	// Err is a [*schema.PollError], or nil where the vendor gave a status.
 	Err error
-	// NoSuch says that the vendor refused the interaction just as it refuses an address that no API has: then the base URL is
-	// not that of the vendor's API.
+	// NoSuch says that the vendor refused the interaction just as it refuses an address that no API has: then the base
+	// URL is not that of the vendor's API.
 	NoSuch bool
 
 	refusal string // what was answered, without what differs from one request to the next
@@ -32,9 +32,9 @@ type Examination struct {
 // noSuchResource is a path that the vendor's API does not have.
 const noSuchResource = "/no-such-resource"
 
-// Examine asks the vendor for the status of an interaction that the caller made up, to find out whether the vendor can be
-// reached and accepts the token: then it answers 404. Where the vendor refuses the interaction, it is asked for an address that
-// it does not have, for comparison. What holds for [Client.Status] holds here.
+// Examine asks the vendor for the status of an interaction that the caller made up, to find out whether the vendor can
+// be reached and accepts the token: then it answers 404. Where the vendor refuses the interaction, it is asked for an
+// address that it does not have, for comparison. What holds for [Client.Status] holds here.
 func (c *Client) Examine(ctx context.Context, identifier string) Examination {
 	e := Examination{Base: c.base.String()}
 	_, e.Err = c.ask(ctx, identifier, c.path+identifier+"/status", time.Time{}, &e)

@@ -6,8 +6,8 @@ import (
 	"os"
 )
 
-// OpenFile opens a file to read it, and refuses what is none: a named pipe or a device would be waited for, maybe for good.
-// A link counts as what it leads to.
+// OpenFile opens a file to read it, and refuses what is none: a named pipe or a device would be waited for, maybe for
+// good. A link counts as what it leads to.
 func OpenFile(name string) (*os.File, error) {
 	info, err := os.Stat(name)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 // eachMember calls visit for each member of the object that text begins with: its name, and its value as it is written.
 //
 // It is not a JSON parser, because those refuse the whole answer for a fault in a member that decides nothing: a lone
-// surrogate, a control character in a string, NaN, nesting that is too deep. It only needs strings to end and brackets to
-// match, so that no text inside of a value is taken for a member. Where the object is cut, what is whole counts.
+// surrogate, a control character in a string, NaN, nesting that is too deep. It only needs strings to end and brackets
+// to match, so that no text inside of a value is taken for a member. Where the object is cut, what is whole counts.
 //
 // The error says, in words that follow "the answer", why text is no object; or it is that of visit.
 func eachMember(text []byte, cut bool, visit func(name, value []byte) error) error {
@@ -124,7 +124,10 @@ func unquoted(value []byte) (text []byte, ok bool) {
 	if len(value) < 2 || value[0] != '"' {
 		return nil, false
 	}
-	if plain := value[1 : len(value)-1]; !bytes.ContainsFunc(plain, func(r rune) bool { return r == '\\' || r < ' ' || r == utf8.RuneError }) {
+	if plain := value[1 : len(value)-1]; !bytes.ContainsFunc(
+		plain,
+		func(r rune) bool { return r == '\\' || r < ' ' || r == utf8.RuneError },
+	) {
 		return plain, true
 	}
 	var s string

@@ -21,7 +21,11 @@ const (
 
 // refusal explains an answer that is not 200.
 func (x *exchange) refusal(resp *http.Response, b *body) *schema.PollError {
-	e := &schema.PollError{Fault: faultOf(resp.StatusCode), StatusCode: resp.StatusCode, Detail: x.answered(resp.StatusCode)}
+	e := &schema.PollError{
+		Fault:      faultOf(resp.StatusCode),
+		StatusCode: resp.StatusCode,
+		Detail:     x.answered(resp.StatusCode),
+	}
 	if e.Fault == schema.FaultThrottled || e.Fault == schema.FaultUnavailable {
 		if v := resp.Header.Get("Retry-After"); v != "" {
 			e.RetryAt = retryAt(v, resp.Header.Get("Date"), x.client.now())
@@ -49,10 +53,10 @@ func (x *exchange) refusal(resp *http.Response, b *body) *schema.PollError {
 	return x.fault(e)
 }
 
-// faultOf names the fault behind an HTTP status other than 200. Of the client errors, only those that HTTP defines for the
-// resource, here the interaction, can be about it. All others speak of the account (402), the proxy (407), the connection
-// (421, 426), the form of the request (405, 406, 411 to 417, 428, 431), or are nobody's: the next interaction would meet
-// the same.
+// faultOf names the fault behind an HTTP status other than 200. Of the client errors, only those that HTTP defines for
+// the resource, here the interaction, can be about it. All others speak of the account (402), the proxy (407), the
+// connection (421, 426), the form of the request (405, 406, 411 to 417, 428, 431), or are nobody's: the next
+// interaction would meet the same.
 func faultOf(code int) schema.Fault {
 	switch code {
 	case http.StatusNotFound:
@@ -71,8 +75,8 @@ func faultOf(code int) schema.Fault {
 	return schema.FaultNotAStatus
 }
 
-// errorBody quotes the beginning of an error's body, tells whether it is a JSON object, as the vendor's are, and leaves the
-// connection fit to be used again where the body is short.
+// errorBody quotes the beginning of an error's body, tells whether it is a JSON object, as the vendor's are, and leaves
+// the connection fit to be used again where the body is short.
 func (x *exchange) errorBody(resp *http.Response, b *body) (excerpt string, object bool) {
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		return "", false // its body is the connection

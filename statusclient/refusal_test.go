@@ -22,7 +22,8 @@ func TestStatusRefusals(t *testing.T) {
 		300: schema.FaultUnavailable, 304: schema.FaultUnavailable, 307: schema.FaultUnavailable,
 		400: schema.FaultRejected, 409: schema.FaultRejected, 410: schema.FaultRejected, 418: schema.FaultRejected,
 		422: schema.FaultRejected, 423: schema.FaultRejected, 424: schema.FaultRejected, 451: schema.FaultRejected,
-		// What speaks of the account, a proxy, the connection or the form of the request, and what HTTP does not define.
+		// What speaks of the account, a proxy, the connection or the form of the request, and what HTTP does not
+		// define.
 		402: schema.FaultUnavailable, 405: schema.FaultUnavailable, 406: schema.FaultUnavailable, 407: schema.FaultUnavailable,
 		411: schema.FaultUnavailable, 412: schema.FaultUnavailable, 413: schema.FaultUnavailable, 414: schema.FaultUnavailable,
 		415: schema.FaultUnavailable, 416: schema.FaultUnavailable, 417: schema.FaultUnavailable, 421: schema.FaultUnavailable,

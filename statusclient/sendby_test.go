@@ -68,7 +68,11 @@ func TestStatusSendByDuringHandshake(t *testing.T) {
 		}
 		done <- o
 	}()
-	c := newClient(t, "https://"+listener.Addr().String(), statusclient.Config{RootCAs: poolOf(certified), Now: now.Now})
+	c := newClient(
+		t,
+		"https://"+listener.Addr().String(),
+		statusclient.Config{RootCAs: poolOf(certified), Now: now.Now},
+	)
 	e := pollErrorOf(t, t.Context(), c, identifier, sendBy, schema.FaultNotSent)
 	if e.StatusCode != 0 || errors.Is(e, context.Canceled) {
 		t.Errorf("error is %#v", e)
@@ -165,7 +169,14 @@ func TestStatusCancelled(t *testing.T) {
 		server, seen := answering(t, writes(pending))
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		e := pollErrorOf(t, ctx, newClient(t, server.URL, statusclient.Config{}), identifier, time.Time{}, schema.FaultNotSent)
+		e := pollErrorOf(
+			t,
+			ctx,
+			newClient(t, server.URL, statusclient.Config{}),
+			identifier,
+			time.Time{},
+			schema.FaultNotSent,
+		)
 		if !errors.Is(e, context.Canceled) || seen.count() != 0 {
 			t.Errorf("error is %v after %d requests", e, seen.count())
 		}
@@ -197,7 +208,14 @@ func TestStatusCancelled(t *testing.T) {
 			cancel()
 			<-r.Context().Done()
 		})
-		e := pollErrorOf(t, ctx, newClient(t, server.URL, statusclient.Config{}), identifier, time.Time{}, schema.FaultUnavailable)
+		e := pollErrorOf(
+			t,
+			ctx,
+			newClient(t, server.URL, statusclient.Config{}),
+			identifier,
+			time.Time{},
+			schema.FaultUnavailable,
+		)
 		if !errors.Is(e, context.Canceled) || e.StatusCode != 0 {
 			t.Errorf("error is %#v", e)
 		}
@@ -210,7 +228,14 @@ func TestStatusCancelled(t *testing.T) {
 			cancel()
 			<-r.Context().Done()
 		})
-		e := pollErrorOf(t, ctx, newClient(t, server.URL, statusclient.Config{}), identifier, time.Time{}, schema.FaultUnavailable)
+		e := pollErrorOf(
+			t,
+			ctx,
+			newClient(t, server.URL, statusclient.Config{}),
+			identifier,
+			time.Time{},
+			schema.FaultUnavailable,
+		)
 		if !errors.Is(e, context.Canceled) {
 			t.Errorf("error is %#v", e)
 		}

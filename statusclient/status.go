@@ -25,7 +25,12 @@ func (c *Client) Status(ctx context.Context, identifier string, sendBy time.Time
 }
 
 // ask makes a request for a path, about an interaction. What it learns on the way is noted in seen, unless that is nil.
-func (c *Client) ask(ctx context.Context, identifier, path string, sendBy time.Time, seen *Examination) (schema.Answer, error) {
+func (c *Client) ask(
+	ctx context.Context,
+	identifier, path string,
+	sendBy time.Time,
+	seen *Examination,
+) (schema.Answer, error) {
 	if err := schema.CheckIdentifier(identifier); err != nil {
 		return schema.Answer{}, &schema.PollError{
 			Fault: schema.FaultRejected, Detail: "the vendor was not asked: identifier " + err.Error(), Err: err,
@@ -36,7 +41,17 @@ func (c *Client) ask(ctx context.Context, identifier, path string, sendBy time.T
 	reqCtx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	a := &attempt{sendBy: sendBy, now: c.now, cancel: cancel, seen: seen}
-	x := exchange{client: c, caller: ctx, ctx: reqCtx, attempt: a, used: used, begun: begun, identifier: identifier, path: path, seen: seen}
+	x := exchange{
+		client:     c,
+		caller:     ctx,
+		ctx:        reqCtx,
+		attempt:    a,
+		used:       used,
+		begun:      begun,
+		identifier: identifier,
+		path:       path,
+		seen:       seen,
+	}
 	if ctx.Err() != nil {
 		return schema.Answer{}, x.failure(ctx.Err(), 0)
 	}
@@ -81,7 +96,11 @@ type exchange struct {
 // answer reads a 200.
 func (x *exchange) answer(resp *http.Response, b *body) (schema.Answer, error) {
 	if contentType := resp.Header.Get("Content-Type"); !jsonContentType(contentType) {
-		return schema.Answer{}, x.noStatus(resp, "has the Content-Type "+x.used.quote(contentType)+", want application/json", nil)
+		return schema.Answer{}, x.noStatus(
+			resp,
+			"has the Content-Type "+x.used.quote(contentType)+", want application/json",
+			nil,
+		)
 	}
 	if err := b.read(resp, maxAnswerBytes+1, x.used); err != nil {
 		if errors.Is(err, errEncoding) {
@@ -128,7 +147,11 @@ func (x *exchange) failure(err error, code int) *schema.PollError {
 	switch a := x.attempt; {
 	case a.late.Load():
 		e.Fault, e.Err = schema.FaultNotSent, errLate
-		e.Detail = fmt.Sprintf("%s was not sent: it could not be sent by %s", request, a.sendBy.UTC().Format(time.RFC3339Nano))
+		e.Detail = fmt.Sprintf(
+			"%s was not sent: it could not be sent by %s",
+			request,
+			a.sendBy.UTC().Format(time.RFC3339Nano),
+		)
 	case x.caller.Err() != nil:
 		e.Err = x.caller.Err()
 		e.Detail = fmt.Sprintf("%s was given up before the answer was complete: %v", request, e.Err)

@@ -62,7 +62,12 @@ func newTokens(cfg Config) (*tokens, error) {
 			if cfg.Token == "" {
 				value = ""
 			}
-			return nil, &ConfigError{Field: "Token", Value: value, Want: "a token, or TokenFile with the name of its file", Err: err}
+			return nil, &ConfigError{
+				Field: "Token",
+				Value: value,
+				Want:  "a token, or TokenFile with the name of its file",
+				Err:   err,
+			}
 		}
 		t.use(token)
 		return t, nil
@@ -125,8 +130,8 @@ func (t *tokens) refused(used *credential, begun time.Time) string {
 	return "; the token file has the same token still"
 }
 
-// WatchToken looks at the token file every 10 s until ctx ends, also when nobody polls, and calls changed each time that
-// another token is in use than at its last look. Without a token file it returns at once.
+// WatchToken looks at the token file every 10 s until ctx ends, also when nobody polls, and calls changed each time
+// that another token is in use than at its last look. Without a token file it returns at once.
 func (c *Client) WatchToken(ctx context.Context, changed func()) {
 	t := c.tokens
 	if t.file == "" {

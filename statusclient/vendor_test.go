@@ -156,7 +156,14 @@ func pollError(t *testing.T, c *statusclient.Client, want schema.Fault) *schema.
 	return pollErrorOf(t, context.Background(), c, identifier, time.Time{}, want)
 }
 
-func pollErrorOf(t *testing.T, ctx context.Context, c *statusclient.Client, id string, sendBy time.Time, want schema.Fault) *schema.PollError {
+func pollErrorOf(
+	t *testing.T,
+	ctx context.Context,
+	c *statusclient.Client,
+	id string,
+	sendBy time.Time,
+	want schema.Fault,
+) *schema.PollError {
 	t.Helper()
 	answer, err := c.Status(ctx, id, sendBy)
 	var e *schema.PollError

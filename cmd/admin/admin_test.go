@@ -105,10 +105,23 @@ func newStage(t *testing.T, mode consumer.Mode, change ...func(*parts)) *stage {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	cfg := consumer.Config{
-		Intervals:     consumer.Intervals{Audio: 600 * time.Millisecond, Chat: 400 * time.Millisecond, Transcript: 400 * time.Millisecond},
-		NotFoundGrace: time.Second, Deadline: 20 * time.Second, MaxPollsPerSecond: 1000, Observer: metrics, Log: log,
+		Intervals: consumer.Intervals{
+			Audio:      600 * time.Millisecond,
+			Chat:       400 * time.Millisecond,
+			Transcript: 400 * time.Millisecond,
+		},
+		NotFoundGrace:     time.Second,
+		Deadline:          20 * time.Second,
+		MaxPollsPerSecond: 1000,
+		Observer:          metrics,
+		Log:               log,
 	}
-	set := consumer.Topology(cfg, consumer.Choices{Mode: mode}).Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
+	set := consumer.Topology(
+		cfg,
+		consumer.Choices{Mode: mode},
+	).Add(
+		publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}),
+	)
 	_, err = provisioning.Create(ctx, s.js, set)
 	check(err)
 	client, err := statusclient.New(statusclient.Config{BaseURL: s.vendor.URL(), Token: simulator.DefaultToken})
@@ -226,7 +239,11 @@ func (s *stage) declare(t schema.Type, script *simulator.Script, more string) st
 	if script != nil {
 		s.vendor.Declare(id, *script)
 	}
-	if _, err := s.js.Publish(s.ctx, schema.DeclaredSubject(t, id), fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":%q%s}`, id, t, more)); err != nil {
+	if _, err := s.js.Publish(
+		s.ctx,
+		schema.DeclaredSubject(t, id),
+		fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":%q%s}`, id, t, more),
+	); err != nil {
 		s.t.Fatal(err)
 	}
 	return id
@@ -243,7 +260,12 @@ func TestMetricsMove(t *testing.T) {
 			t.Parallel()
 			s := newStage(t, mode)
 			s.await("/readyz", http.StatusOK, "ok")
-			processed, failed, never := simulator.Processed(time.Second), simulator.Failed(schema.StatusProcessingFailed, time.Second), simulator.Never()
+			processed, failed, never := simulator.Processed(
+				time.Second,
+			), simulator.Failed(
+				schema.StatusProcessingFailed,
+				time.Second,
+			), simulator.Never()
 			unknownStatus := simulator.Constant("paused")
 			done := s.declare(schema.Audio, &processed, "")
 			s.declare(schema.Chat, &failed, "")
@@ -282,11 +304,19 @@ func TestMetricsMove(t *testing.T) {
 			n("rate_limit_share", nil, exactly(1000))
 			if mode == consumer.Schedule {
 				n("taken_in_total", labels{"lane": "transcript"}, exactly(2))
-				if _, err := s.js.Publish(s.ctx, schema.DeclaredSubject(schema.Chat, stuck), []byte(`{"interactionIdentifier":"`+stuck+`","type":"chat"}`)); err != nil {
+				if _, err := s.js.Publish(
+					s.ctx,
+					schema.DeclaredSubject(schema.Chat, stuck),
+					[]byte(`{"interactionIdentifier":"`+stuck+`","type":"chat"}`),
+				); err != nil {
 					t.Fatal(err)
 				}
 				n("declared_twice_total", nil, exactly(1))
-				if _, err := s.js.Publish(s.ctx, schema.DeclaredSubject(schema.Audio, done), []byte(`{"interactionIdentifier":"`+done+`","type":"audio"}`)); err != nil {
+				if _, err := s.js.Publish(
+					s.ctx,
+					schema.DeclaredSubject(schema.Audio, done),
+					[]byte(`{"interactionIdentifier":"`+done+`","type":"audio"}`),
+				); err != nil {
 					t.Fatal(err)
 				}
 				n("declared_processed_total", nil, exactly(1))
@@ -486,22 +516,37 @@ func TestStreamsOutOfOrder(t *testing.T) {
 	t.Parallel()
 	log, logged := test.NewNullLogger()
 	s := newStage(t, consumer.Schedule, func(p *parts) { p.log = log }, func(p *parts) {
-		_, err := p.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "COPY", Sources: []*jetstream.StreamSource{{Name: schema.StreamPolls}}})
+		_, err := p.js.CreateStream(
+			t.Context(),
+			jetstream.StreamConfig{Name: "COPY", Sources: []*jetstream.StreamSource{{Name: schema.StreamPolls}}},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if _, err := p.js.Publish(t.Context(), schema.DeclaredSubject(schema.Chat, uuid.NewString()), nil); err != nil {
 			t.Fatal(err)
 		}
-		m, err := p.js.Conn().Request(jetstream.DefaultAPIPrefix+"CONSUMER.RESET."+schema.StreamDeclared+"."+schema.ConsumerIntake, []byte(`{"seq":1000}`), 5*time.Second)
+		m, err := p.js.Conn().Request(
+			jetstream.DefaultAPIPrefix+"CONSUMER.RESET."+schema.StreamDeclared+"."+schema.ConsumerIntake,
+			[]byte(`{"seq":1000}`),
+			5*time.Second,
+		)
 		if err != nil || strings.Contains(string(m.Data), `"error"`) {
 			t.Fatal(m, err)
 		}
 	})
 	s.awaitValue("statusworker_foreign_consumers", map[string]string{"stream": schema.StreamPolls}, exactly(1))
 	s.awaitValue("statusworker_foreign_consumers", map[string]string{"stream": schema.StreamDeclared}, exactly(0))
-	s.awaitValue("statusworker_undelivered_seconds", map[string]string{"stream": schema.StreamDeclared, "consumer": schema.ConsumerIntake}, more(0))
-	s.awaitValue("statusworker_undelivered_seconds", map[string]string{"stream": schema.StreamPolls, "consumer": schema.PollConsumer(schema.Chat)}, exactly(0))
+	s.awaitValue(
+		"statusworker_undelivered_seconds",
+		map[string]string{"stream": schema.StreamDeclared, "consumer": schema.ConsumerIntake},
+		more(0),
+	)
+	s.awaitValue(
+		"statusworker_undelivered_seconds",
+		map[string]string{"stream": schema.StreamPolls, "consumer": schema.PollConsumer(schema.Chat)},
+		exactly(0),
+	)
 	var streams []any
 	for len(streams) < 2 && s.ctx.Err() == nil { // the log comes after the measures
 		streams = nil
@@ -565,8 +610,8 @@ func TestMetricsAreBounded(t *testing.T) {
 	}
 }
 
-// A worker that is not the first tells Prometheus nothing of the fleet, whoever asks it for an overview; and many that ask at once
-// are one look at the broker.
+// A worker that is not the first tells Prometheus nothing of the fleet, whoever asks it for an overview; and many that
+// ask at once are one look at the broker.
 func TestOverviewsOnDemand(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, consumer.Schedule)
@@ -725,7 +770,11 @@ func TestDocumentation(t *testing.T) {
 	_, table, _ := strings.Cut(string(text), "## Metrics\n")
 	documented := map[string]bool{}
 	for line := range strings.Lines(table) {
-		if columns := strings.Split(line, "|"); len(columns) == 5 && strings.HasPrefix(strings.TrimSpace(columns[1]), "`") {
+		if columns := strings.Split(
+			line,
+			"|",
+		); len(columns) == 5 &&
+			strings.HasPrefix(strings.TrimSpace(columns[1]), "`") {
 			for _, name := range regexp.MustCompile("`([a-z_]+)`").FindAllStringSubmatch(columns[1], -1) {
 				documented["statusworker_"+name[1]] = true
 			}

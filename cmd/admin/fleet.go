@@ -22,8 +22,8 @@ import (
 	"statusworker/consumer"
 )
 
-// fleet is what one worker tells for all: what waits with the broker. The one whose key comes first looks, every quarter of
-// a minute, so that it costs the broker the same for one worker and for a hundred.
+// fleet is what one worker tells for all: what waits with the broker. The one whose key comes first looks, every
+// quarter of a minute, so that it costs the broker the same for one worker and for a hundred.
 type fleet struct {
 	worker    *consumer.Worker
 	inspector *overview.Inspector
@@ -53,7 +53,13 @@ const (
 
 func newFleet(worker *consumer.Worker, js jetstream.JetStream, log logrus.FieldLogger) *fleet {
 	ctx, stop := context.WithCancel(context.Background())
-	f := &fleet{worker: worker, inspector: overview.New(permission.Wrap(js, patience.Guarded(js.Conn())), time.Now), log: log, stop: stop, stopped: make(chan struct{})}
+	f := &fleet{
+		worker:    worker,
+		inspector: overview.New(permission.Wrap(js, patience.Guarded(js.Conn())), time.Now),
+		log:       log,
+		stop:      stop,
+		stopped:   make(chan struct{}),
+	}
 	go func() {
 		defer close(f.stopped)
 		f.keep(ctx)
@@ -137,8 +143,8 @@ func (f *fleet) look(ctx context.Context, age time.Duration) (*looked, error) {
 	return l.(*looked), nil
 }
 
-// lately is the last look of the first worker, where it is still good. What others have looked at because they were asked is not
-// told to Prometheus, where it would be there twice.
+// lately is the last look of the first worker, where it is still good. What others have looked at because they were
+// asked is not told to Prometheus, where it would be there twice.
 func (f *fleet) lately() *overview.Overview {
 	if l := f.last.Load(); l != nil && time.Since(l.at) < lookAge && f.worker.First() {
 		return &l.overview
@@ -151,7 +157,8 @@ func (f *fleet) close() {
 	<-f.stopped
 }
 
-// statusz is an overview as `statusworker status -o json` gives it, without the outcomes, for which a worker has no rights.
+// statusz is an overview as `statusworker status -o json` gives it, without the outcomes, for which a worker has no
+// rights.
 type statusz struct {
 	overview.Overview
 	Outcomes *overview.Outcomes `json:"outcomes,omitempty"`

@@ -18,8 +18,8 @@ import (
 
 const namespace = "statusworker_"
 
-// Metrics are a worker's measures for Prometheus, in a registry of their own. What the worker counts anyway is read when it
-// is scraped; only times are noted as they pass. No label has an identifier, or any value from outside.
+// Metrics are a worker's measures for Prometheus, in a registry of their own. What the worker counts anyway is read
+// when it is scraped; only times are noted as they pass. No label has an identifier, or any value from outside.
 type Metrics struct {
 	registry *prometheus.Registry
 	lanes    map[schema.Type]*laneMetrics
@@ -45,15 +45,32 @@ var (
 // NewMetrics makes the measures of a worker of this version, which was built with that Go.
 func NewMetrics(version, goVersion string) *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry(), lanes: map[schema.Type]*laneMetrics{}}
-	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: namespace + "build_info", Help: "Always 1; the labels have the version."}, []string{"version", "goversion"})
+	build := prometheus.NewGaugeVec(
+		prometheus.GaugeOpts{Name: namespace + "build_info", Help: "Always 1; the labels have the version."},
+		[]string{"version", "goversion"},
+	)
 	build.WithLabelValues(version, goVersion).Set(1)
-	polls := prometheus.NewCounterVec(prometheus.CounterOpts{Name: namespace + "polls_total", Help: "Status requests, by result."}, []string{"lane", "result"})
+	polls := prometheus.NewCounterVec(
+		prometheus.CounterOpts{Name: namespace + "polls_total", Help: "Status requests, by result."},
+		[]string{"lane", "result"},
+	)
 	histogram := func(name, help string, buckets []float64) *prometheus.HistogramVec {
-		return prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: namespace + name, Help: help, Buckets: buckets}, []string{"lane"})
+		return prometheus.NewHistogramVec(
+			prometheus.HistogramOpts{Name: namespace + name, Help: help, Buckets: buckets},
+			[]string{"lane"},
+		)
 	}
 	took := histogram("poll_duration_seconds", "Duration of status requests.", pollBuckets)
-	late := histogram("poll_lateness_seconds", "Time from a delivery's due time to its poll. With redelivery nak, of a sample.", lateBuckets)
-	toOutcome := histogram("declared_to_outcome_seconds", "Time from the declared message to its stored outcome.", outcomeBuckets)
+	late := histogram(
+		"poll_lateness_seconds",
+		"Time from a delivery's due time to its poll. With redelivery nak, of a sample.",
+		lateBuckets,
+	)
+	toOutcome := histogram(
+		"declared_to_outcome_seconds",
+		"Time from the declared message to its stored outcome.",
+		outcomeBuckets,
+	)
 	for _, t := range schema.Types() {
 		lane := string(t)
 		l := &laneMetrics{
@@ -93,8 +110,8 @@ type watched struct {
 	fleet    *fleet
 }
 
-// scrape reads counters and states when it is asked. Before there is a worker it tells that none is ready, whether there is
-// a connection, and counters of nothing: what is counted from zero on is seen to grow.
+// scrape reads counters and states when it is asked. Before there is a worker it tells that none is ready, whether
+// there is a connection, and counters of nothing: what is counted from zero on is seen to grow.
 type scrape struct{ server *Server }
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
@@ -172,10 +189,16 @@ var (
 		"Age of the first declared message. Reported by one worker for all.")
 	descForeign = describe("foreign_consumers",
 		"Consumers of a work queue that are not statusworker's. Reported by one worker for all.", "stream")
-	descUndelivered = describe("undelivered_seconds",
-		"Age of the first stored message that its consumer does not deliver, or 0. Reported by one worker for all.", "stream", "consumer")
-	descOverdue = describe("overdue_reservations",
-		"Reservations that the broker has not published a minute after their due time, at most 100. Reported by one worker for all.")
+	descUndelivered = describe(
+		"undelivered_seconds",
+		"Age of the first stored message that its consumer does not deliver, or 0. Reported by one worker for all.",
+		"stream",
+		"consumer",
+	)
+	descOverdue = describe(
+		"overdue_reservations",
+		"Reservations that the broker has not published a minute after their due time, at most 100. Reported by one worker for all.",
+	)
 	descStoredAgain = describe("reservations_stored_again_total",
 		"Overdue reservations that this worker stored again.")
 	descProgress = describe("progress_timestamp_seconds", "When the slowest loop last made progress.")
@@ -298,8 +321,8 @@ func (s scrape) Collect(out chan<- prometheus.Metric) {
 	}
 }
 
-// report tells of what takes messages away from the consumers, and of what these do not deliver: also where there is nothing,
-// so that an alert ends.
+// report tells of what takes messages away from the consumers, and of what these do not deliver: also where there is
+// nothing, so that an alert ends.
 func (scrape) report(sv *overview.Overview, gauge func(*prometheus.Desc, float64, ...string)) {
 	set := consumer.Topology(consumer.Config{}, consumer.Choices{Mode: sv.Redelivery})
 	for _, stream := range set.Streams {

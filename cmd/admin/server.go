@@ -41,9 +41,9 @@ type Server struct {
 	served   chan error
 }
 
-// What a client can take of a worker: it may be anybody who reaches the port. A request has no body, so that one which announces
-// a body is over with the time for reading it. So many connections take some 16 MB, and fewer would let a probe be shut out
-// more easily.
+// What a client can take of a worker: it may be anybody who reaches the port. A request has no body, so that one which
+// announces a body is over with the time for reading it. So many connections take some 16 MB, and fewer would let a
+// probe be shut out more easily.
 const (
 	mostConnections = 1024
 	readTimeout     = 10 * time.Second
@@ -61,7 +61,10 @@ func Listen(addr string, m *Metrics) (*Server, error) {
 	s.Waiting("the worker is starting")
 	m.registry.MustRegister(scrape{s})
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "/livez\n/readyz\n/statusz\n/metrics") })
+	mux.HandleFunc(
+		"GET /{$}",
+		func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "/livez\n/readyz\n/statusz\n/metrics") },
+	)
 	mux.HandleFunc("GET /livez", s.answer(s.alive))
 	mux.HandleFunc("GET /readyz", s.answer(s.ready))
 	mux.HandleFunc("GET /statusz", s.statusz)
@@ -79,8 +82,8 @@ func CheckPprof(addr string) error {
 	return nil
 }
 
-// ListenPprof starts a server for Go's profiles, which take as long as is asked for. Their address must be a loopback one: they
-// show memory.
+// ListenPprof starts a server for Go's profiles, which take as long as is asked for. Their address must be a loopback
+// one: they show memory.
 func ListenPprof(addr string) (*Server, error) {
 	if err := CheckPprof(addr); err != nil {
 		return nil, err
@@ -116,7 +119,12 @@ func (s *Server) Waiting(what string) { s.waiting.Store(&what) }
 func (s *Server) Connected(nc *nats.Conn) { s.nc.Store(nc) }
 
 // Watch has the server tell of a worker. The log gets what the streams have that no worker can help.
-func (s *Server) Watch(worker *consumer.Worker, outcomes *publisher.Publisher, js jetstream.JetStream, log logrus.FieldLogger) {
+func (s *Server) Watch(
+	worker *consumer.Worker,
+	outcomes *publisher.Publisher,
+	js jetstream.JetStream,
+	log logrus.FieldLogger,
+) {
 	s.Connected(js.Conn())
 	s.watched.Store(&watched{worker: worker, outcomes: outcomes, nc: js.Conn(), fleet: newFleet(worker, js, log)})
 }

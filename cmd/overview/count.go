@@ -106,8 +106,8 @@ func noCounts() Counts {
 	return c
 }
 
-// subjects counts those of a stream that match a pattern. The list that the broker would send with them begins beyond the
-// last, so that it is empty.
+// subjects counts those of a stream that match a pattern. The list that the broker would send with them begins beyond
+// the last, so that it is empty.
 func subjects(ctx context.Context, js jetstream.JetStream, stream, pattern string) (uint64, error) {
 	request, err := json.Marshal(map[string]any{"subjects_filter": pattern, "offset": math.MaxInt32})
 	if err != nil {
@@ -132,8 +132,8 @@ func subjects(ctx context.Context, js jetstream.JetStream, stream, pattern strin
 	return answer.Total, nil
 }
 
-// messages counts the outcomes that were stored on a pattern since then (all, where that is zero). A consumer that nobody
-// pulls from knows how many are pending for it; it lives in the broker's memory, and as long as this takes.
+// messages counts the outcomes that were stored on a pattern since then (all, where that is zero). A consumer that
+// nobody pulls from knows how many are pending for it; it lives in the broker's memory, and as long as this takes.
 func messages(ctx context.Context, js jetstream.JetStream, pattern string, since time.Time) (uint64, error) {
 	cfg := jetstream.ConsumerConfig{
 		Name: "status-" + nuid.Next(), Description: "Counts for `statusworker status`", FilterSubject: pattern,

@@ -35,11 +35,12 @@ func New(js jetstream.JetStream, now func() time.Time) *Inspector {
 	return &Inspector{js: js, now: now}
 }
 
-// Take asks the broker how things are. What is missing is told in the overview; an error means that the broker could not
-// be asked.
+// Take asks the broker how things are. What is missing is told in the overview; an error means that the broker could
+// not be asked.
 func (v *Inspector) Take(ctx context.Context) (Overview, error) { return v.take(ctx, true) }
 
-// Look is Take without counting outcomes, which takes the right to create consumers: for a worker, which has not got it.
+// Look is Take without counting outcomes, which takes the right to create consumers: for a worker, which has not got
+// it.
 func (v *Inspector) Look(ctx context.Context) (Overview, error) { return v.take(ctx, false) }
 
 func (v *Inspector) take(ctx context.Context, countOutcomes bool) (Overview, error) {
@@ -55,7 +56,11 @@ func (v *Inspector) take(ctx context.Context, countOutcomes bool) (Overview, err
 		return Overview{}, err
 	}
 	if t.suspicious {
-		if t.overview.Report, err = provisioning.Inspect(ctx, v.js, consumer.Topology(consumer.Config{}, consumer.Choices{Mode: mode})); err != nil {
+		if t.overview.Report, err = provisioning.Inspect(
+			ctx,
+			v.js,
+			consumer.Topology(consumer.Config{}, consumer.Choices{Mode: mode}),
+		); err != nil {
 			return Overview{}, err
 		}
 	}
@@ -70,7 +75,13 @@ func (v *Inspector) take(ctx context.Context, countOutcomes bool) (Overview, err
 		t.overview.At = v.now().UTC() // nothing is there whose broker could have told
 	}
 	if began := v.now(); v.counted == nil || !began.Before(v.again) {
-		c, err := count(ctx, v.js, t.overview.At, t.overview.Waiting != nil && *t.overview.Waiting <= MaxCounted, countOutcomes && outcomes != nil)
+		c, err := count(
+			ctx,
+			v.js,
+			t.overview.At,
+			t.overview.Waiting != nil && *t.overview.Waiting <= MaxCounted,
+			countOutcomes && outcomes != nil,
+		)
 		if err != nil {
 			return Overview{}, err
 		}
@@ -86,7 +97,8 @@ func (v *Inspector) take(ctx context.Context, countOutcomes bool) (Overview, err
 type taking struct {
 	js       jetstream.JetStream
 	overview Overview
-	// suspicious says that a consumer may pass over what is stored, or that there may be one that does not belong there.
+	// suspicious says that a consumer may pass over what is stored, or that there may be one that does not belong
+	// there.
 	suspicious bool
 }
 
@@ -179,7 +191,12 @@ func (t *taking) intake(declared *jetstream.StreamInfo, c *jetstream.ConsumerInf
 		t.suspicious = declared.State.Consumers > 0
 		return
 	}
-	t.overview.Intake = &Intake{Waiting: c.NumPending, Out: c.NumAckPending, Redelivered: c.NumRedelivered, PausedUntil: pausedUntil(c)}
+	t.overview.Intake = &Intake{
+		Waiting:     c.NumPending,
+		Out:         c.NumAckPending,
+		Redelivered: c.NumRedelivered,
+		PausedUntil: pausedUntil(c),
+	}
 	t.suspicious = declared.State.Consumers > 1
 	if declared.State.Msgs == 0 {
 		return

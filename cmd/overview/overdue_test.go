@@ -44,7 +44,12 @@ func TestOverdueReservationsAreCounted(t *testing.T) {
 	for range overview.MaxOverdue {
 		hold(now.Add(time.Hour))
 	}
-	if got, err := overview.CountOverdue(s.ctx, s.js, now.Add(90*time.Minute)); err != nil || !got.More || got.Count > overview.MaxOverdue {
+	if got, err := overview.CountOverdue(
+		s.ctx,
+		s.js,
+		now.Add(90*time.Minute),
+	); err != nil || !got.More ||
+		got.Count > overview.MaxOverdue {
 		t.Errorf("overdue %+v, %v: want no more than %d, and that there are more", got, err, overview.MaxOverdue)
 	}
 	if o := s.take().Overdue; o == nil || *o != (overview.Overdue{}) {

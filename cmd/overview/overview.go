@@ -1,10 +1,11 @@
-// Package overview looks at a stage from outside: what waits, what is out, what became of interactions lately, and which
-// workers are alive. It asks the broker only, changes nothing that lasts, and fetches no interaction's message but the first
-// one that is due in each lane.
+// Package overview looks at a stage from outside: what waits, what is out, what became of interactions lately, and
+// which workers are alive. It asks the broker only, changes nothing that lasts, and fetches no interaction's message
+// but the first one that is due in each lane.
 //
-// Most of it is read from what the broker knows anyway (the state of streams and consumers). Two things the broker has to
-// count: reservations by type, and outcomes by subject. An [Inspector] that is asked again and again has them counted less
-// often, so that counting takes the broker at most a fiftieth of its time; [Overview.CountedAt] tells when it was.
+// Most of it is read from what the broker knows anyway (the state of streams and consumers). Two things the broker has
+// to count: reservations by type, and outcomes by subject. An [Inspector] that is asked again and again has them
+// counted less often, so that counting takes the broker at most a fiftieth of its time; [Overview.CountedAt] tells when
+// it was.
 package overview
 
 import (
@@ -39,7 +40,8 @@ type Overview struct {
 	provisioning.Report
 	// Workers are those that are alive, by host.
 	Workers []Worker `json:"workers"`
-	// Advice says in sentences what needs an operator. An [Inspector] leaves it to the commands, which know what to type.
+	// Advice says in sentences what needs an operator. An [Inspector] leaves it to the commands, which know what to
+	// type.
 	Advice []string `json:"advice,omitempty"`
 }
 
@@ -77,13 +79,13 @@ func streamName(name string) string { return topology.StreamObject(name) }
 
 // Intake is what waits to be taken in.
 type Intake struct {
-	// Waiting was never given to a worker, Out was, and is not acked; a declared message that has to wait until an earlier
-	// generation of its interaction is over counts as out.
+	// Waiting was never given to a worker, Out was, and is not acked; a declared message that has to wait until an
+	// earlier generation of its interaction is over counts as out.
 	Waiting     uint64 `json:"waiting"`
 	Out         int    `json:"out"`
 	Redelivered int    `json:"redelivered"`
-	// WaitingSeconds is the age of the first declared message in the stream. It is 0 where that is not to be taken in any
-	// more, and none of Waiting and Out is there: see Undelivered.
+	// WaitingSeconds is the age of the first declared message in the stream. It is 0 where that is not to be taken in
+	// any more, and none of Waiting and Out is there: see Undelivered.
 	WaitingSeconds float64 `json:"waitingSeconds"`
 	// PausedUntil is when the broker delivers again, where an operator has paused the consumer.
 	PausedUntil *time.Time `json:"pausedUntil,omitempty"`
@@ -96,16 +98,17 @@ type Lane struct {
 	Due uint64 `json:"due"`
 	// Out is with a worker. With delayed naks what is held back is among it: the broker does not tell them apart.
 	Out int `json:"out"`
-	// Waiting are the reservations, and the tombstones of what ended within the last guidance. It is nil with delayed naks,
-	// and where all lanes together have so many that counting them by lane would hold the broker up ([MaxCounted]).
+	// Waiting are the reservations, and the tombstones of what ended within the last guidance. It is nil with delayed
+	// naks, and where all lanes together have so many that counting them by lane would hold the broker up
+	// ([MaxCounted]).
 	Waiting *uint64 `json:"waiting,omitempty"`
 	// Redelivered is how many of Out were given to a worker more than once. With delayed naks that is every poll after
 	// the first.
 	Redelivered int `json:"redelivered"`
 	// DueSeconds is how long the first of Due and Out has been due. With delayed naks nobody knows.
 	DueSeconds float64 `json:"dueSeconds"`
-	// OldestSeconds is the age of the oldest interaction that is known: what workers polled lately, and what is due. With
-	// delayed naks it is that of the first message in the stream.
+	// OldestSeconds is the age of the oldest interaction that is known: what workers polled lately, and what is due.
+	// With delayed naks it is that of the first message in the stream.
 	OldestSeconds float64 `json:"oldestSeconds"`
 	// PausedUntil is when the broker delivers again, where an operator has paused the consumer.
 	PausedUntil *time.Time `json:"pausedUntil,omitempty"`

@@ -20,8 +20,8 @@ import (
 	"statusworker/schema"
 )
 
-// What an overview costs broker and command together (they are one process here), with so many reservations and outcomes
-// stored; "counting" counts every time, "looking" does not.
+// What an overview costs broker and command together (they are one process here), with so many reservations and
+// outcomes stored; "counting" counts every time, "looking" does not.
 func BenchmarkTake(b *testing.B) {
 	for _, n := range []int{1_000, 100_000, overview.MaxCounted, 5 * overview.MaxCounted} {
 		js, _ := filled(b, n, min(n, 100_000))
@@ -31,7 +31,10 @@ func BenchmarkTake(b *testing.B) {
 				v := overview.New(js, time.Now)
 				if how == "looking" { // a clock that stands: the first count is good for ever
 					start, calls := time.Now(), 0
-					v = overview.New(js, func() time.Time { calls++; return start.Add(time.Duration(min(calls, 4)) * time.Hour) })
+					v = overview.New(
+						js,
+						func() time.Time { calls++; return start.Add(time.Duration(min(calls, 4)) * time.Hour) },
+					)
 				}
 				if _, err := v.Take(ctx); err != nil {
 					b.Fatal(err)
@@ -45,7 +48,8 @@ func BenchmarkTake(b *testing.B) {
 					if err != nil {
 						b.Fatal(err)
 					}
-					if held := *s.Waiting; held != uint64(n) || n <= overview.MaxCounted && *s.Lanes[0].Waiting != held {
+					if held := *s.Waiting; held != uint64(n) ||
+						n <= overview.MaxCounted && *s.Lanes[0].Waiting != held {
 						b.Fatalf("%d reservations, want %d", held, n)
 					}
 				}
@@ -98,16 +102,25 @@ func filled(b *testing.B, reservations, outcomes int) (_ jetstream.JetStream, ha
 	if err != nil {
 		b.Fatal(err)
 	}
-	set := consumer.Topology(consumer.Config{}, consumer.Choices{Mode: consumer.Schedule}).Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
+	set := consumer.Topology(
+		consumer.Config{},
+		consumer.Choices{Mode: consumer.Schedule},
+	).Add(
+		publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}),
+	)
 	if _, err := provisioning.Create(b.Context(), js, set); err != nil {
 		b.Fatal(err)
 	}
 	due := "@at " + time.Now().Add(24*time.Hour).UTC().Format(time.RFC3339Nano)
 	for range reservations {
 		id := uuid.NewString()
-		put(b, js, &nats.Msg{Subject: schema.HoldSubject(schema.Audio, id), Data: make([]byte, 100), Header: nats.Header{
-			"Nats-Schedule": {due}, "Nats-Schedule-Target": {schema.PollSubject(schema.Audio, id)},
-		}})
+		put(
+			b,
+			js,
+			&nats.Msg{Subject: schema.HoldSubject(schema.Audio, id), Data: make([]byte, 100), Header: nats.Header{
+				"Nats-Schedule": {due}, "Nats-Schedule-Target": {schema.PollSubject(schema.Audio, id)},
+			}},
+		)
 	}
 	reasons := schema.Reasons()
 	for i := range outcomes {

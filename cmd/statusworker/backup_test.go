@@ -11,8 +11,8 @@ import (
 	"statusworker/schema"
 )
 
-// natsStub writes down how it is called. Streams are those that it lists; a call that has the text fails in it fails; one
-// that asks for help tells whether it is of version 0.5 or later.
+// natsStub writes down how it is called. Streams are those that it lists; a call that has the text fails in it fails;
+// one that asks for help tells whether it is of version 0.5 or later.
 func natsStub(t *testing.T, streams []string, fails string, older bool) (environment []string, calls func() []string) {
 	t.Helper()
 	folder := t.TempDir()

@@ -256,7 +256,8 @@ func TestOverlapKeepsItsCause(t *testing.T) {
 	says(t, "with the right", &command(t, "provision", "--nats-url", at, "--nats-user", "any", "--nats-password", userPassword).exits(exitFault).stderr, "10065", "ANOTHER")
 }
 
-// A right to publish declared messages is missed when the broker refuses the first of them: nothing answers the publish.
+// A right to publish declared messages is missed when the broker refuses the first of them: nothing answers the
+// publish.
 func TestDeclareWithoutTheRight(t *testing.T) {
 	t.Parallel()
 	at := users(t, func(all []*server.User) []*server.User {

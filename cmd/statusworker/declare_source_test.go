@@ -37,7 +37,11 @@ func TestDeclarePassesOverAByteOrderMark(t *testing.T) {
 	first, second := uuid.NewString(), uuid.NewString()
 	declareLines(t, at, mark+line(first, schema.Chat)+mark+line(second, schema.Chat), 2, 0)
 	for _, id := range []string{first, second} {
-		if got, want := string(message(t, js, schema.DeclaredSubject(schema.Chat, id)).Data), strings.TrimSpace(line(id, schema.Chat)); got != want {
+		if got, want := string(
+			message(t, js, schema.DeclaredSubject(schema.Chat, id)).Data,
+		), strings.TrimSpace(
+			line(id, schema.Chat),
+		); got != want {
 			t.Errorf("message %q, want %q", got, want)
 		}
 	}
@@ -48,7 +52,9 @@ func TestDeclarePassesOverAByteOrderMark(t *testing.T) {
 	}
 	id := uuid.NewString()
 	command(t, "declare", "--nats-url", at, "--type", "audio", "--data", data, id).exits(exitOK)
-	if got, want := string(message(t, js, schema.DeclaredSubject(schema.Audio, id)).Data), `{"interactionIdentifier":"`+id+`","type":"audio","x": 1}`; got != want {
+	if got, want := string(
+		message(t, js, schema.DeclaredSubject(schema.Audio, id)).Data,
+	), `{"interactionIdentifier":"`+id+`","type":"audio","x": 1}`; got != want {
 		t.Errorf("message %q, want %q", got, want)
 	}
 }

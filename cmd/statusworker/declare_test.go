@@ -70,7 +70,13 @@ func TestDeclareIdentifiers(t *testing.T) {
 	}
 
 	ids := []string{uuid.NewString(), uuid.NewString()}
-	command(t, append([]string{"declare", "--nats-url", at, "--type", "chat", "--no-include-ai-results", "--data", data}, ids...)...).exits(exitOK)
+	command(
+		t,
+		append(
+			[]string{"declare", "--nats-url", at, "--type", "chat", "--no-include-ai-results", "--data", data},
+			ids...)...).exits(
+		exitOK,
+	)
 	for _, id := range ids {
 		got, want := string(message(t, js, schema.DeclaredSubject(schema.Chat, id)).Data),
 			`{"interactionIdentifier":"`+id+`","type":"chat","includeAiResults":false,"customer": {"n": 1.50}, "tags":[ 1,2 ]}`
@@ -83,7 +89,9 @@ func TestDeclareIdentifiers(t *testing.T) {
 	c = command(t, "declare", "--nats-url", at, "--type", "transcript", "--include-ai-results", "--data", "-", id)
 	c.stdin = strings.NewReader("{}")
 	c.exits(exitOK)
-	if got, want := string(message(t, js, schema.DeclaredSubject(schema.Transcript, id)).Data), `{"interactionIdentifier":"`+id+`","type":"transcript","includeAiResults":true}`; got != want {
+	if got, want := string(
+		message(t, js, schema.DeclaredSubject(schema.Transcript, id)).Data,
+	), `{"interactionIdentifier":"`+id+`","type":"transcript","includeAiResults":true}`; got != want {
 		t.Errorf("message %s, want %s", got, want)
 	}
 
@@ -94,13 +102,32 @@ func TestDeclareIdentifiers(t *testing.T) {
 func TestDeclareRefusesIdentifiers(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
-	bad := []string{"../../x", "*", ">", "bd5c92f3-c228-44a6-91bf-b5267256987", "bd5c92f3-c228-44a6-91bf-b5267256987g", "a\nb", strings.Repeat("x", 200)}
-	c := command(t, append([]string{"declare", "--nats-url", at, "--type", "audio", someID}, bad...)...).exits(exitFault)
+	bad := []string{
+		"../../x",
+		"*",
+		">",
+		"bd5c92f3-c228-44a6-91bf-b5267256987",
+		"bd5c92f3-c228-44a6-91bf-b5267256987g",
+		"a\nb",
+		strings.Repeat("x", 200),
+	}
+	c := command(
+		t,
+		append([]string{"declare", "--nats-url", at, "--type", "audio", someID}, bad...)...).exits(
+		exitFault,
+	)
 	c.counts(producer.Counts{Declared: 1, Refused: len(bad)})
 	if lines := c.stderr.lines(); len(lines) != len(bad) {
 		t.Errorf("%d lines on standard error, want %d:\n%s", len(lines), len(bad), &c.stderr)
 	}
-	says(t, "standard error", &c.stderr, `identifier "../../x": refused: declared message: member "interactionIdentifier"`, "want a GUID of 36 characters", `"a\nb"`)
+	says(
+		t,
+		"standard error",
+		&c.stderr,
+		`identifier "../../x": refused: declared message: member "interactionIdentifier"`,
+		"want a GUID of 36 characters",
+		`"a\nb"`,
+	)
 	if n := len(stored(t, js)); n != 1 {
 		t.Errorf("%d messages are stored, want 1", n)
 	}
@@ -158,19 +185,44 @@ func backfill(n int) (text string, bad []string) {
 		id, typ := uuid.NewString(), schema.Types()[i%3]
 		switch i % 1000 {
 		case 0:
-			wrong(`{"interactionIdentifier":"x","type":"audio"}`, `declared message: member "interactionIdentifier": "x" is 1 bytes long`)
+			wrong(
+				`{"interactionIdentifier":"x","type":"audio"}`,
+				`declared message: member "interactionIdentifier": "x" is 1 bytes long`,
+			)
 			wrong("not JSON", "declared message: it is not JSON")
 		case 100:
-			wrong(fmt.Sprintf(`{"interactionIdentifier":%q,"type":"fax"}`, id), `declared message: member "type": it is "fax"`)
+			wrong(
+				fmt.Sprintf(`{"interactionIdentifier":%q,"type":"fax"}`, id),
+				`declared message: member "type": it is "fax"`,
+			)
 			add("") // passed over, but counted
 		case 200:
-			wrong(fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q,"x":"%s"}`, id, typ, spaces(200<<10)), "it is longer than 65536 bytes")
-			wrong(fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q,"x":"%s"}`, id, typ, spaces(64<<10-70)), "it is longer than 65536 bytes")
+			wrong(
+				fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q,"x":"%s"}`, id, typ, spaces(200<<10)),
+				"it is longer than 65536 bytes",
+			)
+			wrong(
+				fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q,"x":"%s"}`, id, typ, spaces(64<<10-70)),
+				"it is longer than 65536 bytes",
+			)
 		case 300: // a CloudEvent, and a line that ends as on Windows
-			add(fmt.Sprintf(`{"specversion":"1.0","id":"1","source":"/test","type":"declared","data":{"interactionIdentifier":%q,"type":%q}}`+"\r", id, typ))
+			add(
+				fmt.Sprintf(
+					`{"specversion":"1.0","id":"1","source":"/test","type":"declared","data":{"interactionIdentifier":%q,"type":%q}}`+"\r",
+					id,
+					typ,
+				),
+			)
 			continue
 		case 400:
-			add(fmt.Sprintf(`  {"interactionIdentifier":%q,"type":%q,"x":"%s"}`, strings.ToUpper(id), typ, spaces(60<<10)))
+			add(
+				fmt.Sprintf(
+					`  {"interactionIdentifier":%q,"type":%q,"x":"%s"}`,
+					strings.ToUpper(id),
+					typ,
+					spaces(60<<10),
+				),
+			)
 			continue
 		}
 		add(fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q,"n":%d}`, id, typ, i))
@@ -180,7 +232,10 @@ func backfill(n int) (text string, bad []string) {
 
 // withoutProgress are the lines of what was written, but for those that a slow machine adds.
 func withoutProgress(o *output) []string {
-	return slices.DeleteFunc(o.lines(), func(line string) bool { return line == "" || strings.HasPrefix(line, "so far: ") })
+	return slices.DeleteFunc(
+		o.lines(),
+		func(line string) bool { return line == "" || strings.HasPrefix(line, "so far: ") },
+	)
 }
 
 func TestDeclareBackfillTwice(t *testing.T) {

@@ -62,7 +62,9 @@ func TestSampleProgramsInDocs(t *testing.T) {
 	run("declared")
 	run("already waiting")
 
-	vendor, err := simulator.Start(simulator.Config{Default: func(string) simulator.Script { return simulator.Processed(1) }})
+	vendor, err := simulator.Start(
+		simulator.Config{Default: func(string) simulator.Script { return simulator.Processed(1) }},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

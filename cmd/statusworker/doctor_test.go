@@ -707,7 +707,8 @@ func awaitConsumers(t *testing.T, js jetstream.JetStream, stream string) {
 	}
 }
 
-// passOver declares an interaction, and publishes another one as if it were due, and has the broker count both as settled.
+// passOver declares an interaction, and publishes another one as if it were due, and has the broker count both as
+// settled.
 func passOver(t *testing.T, js jetstream.JetStream) {
 	t.Helper()
 	declare(t, js)

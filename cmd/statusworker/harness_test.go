@@ -102,7 +102,14 @@ func command(t *testing.T, args ...string) *call {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
-	return &call{t: t, ctx: ctx, args: args, env: map[string]string{"STATUSWORKER_ADMIN_ADDR": "127.0.0.1:0"}, stdin: strings.NewReader(""), code: make(chan int, 1)}
+	return &call{
+		t:     t,
+		ctx:   ctx,
+		args:  args,
+		env:   map[string]string{"STATUSWORKER_ADMIN_ADDR": "127.0.0.1:0"},
+		stdin: strings.NewReader(""),
+		code:  make(chan int, 1),
+	}
 }
 
 func (c *call) start() *call {
@@ -119,8 +126,8 @@ func (c *call) start() *call {
 	return c
 }
 
-// refuses runs a command, and fails the test where it does not refuse a flag or a variable, named as `--flag ($VARIABLE)`. It returns
-// the error.
+// refuses runs a command, and fails the test where it does not refuse a flag or a variable, named as `--flag
+// ($VARIABLE)`. It returns the error.
 func (c *call) refuses(setting string) *cli.SettingError {
 	c.t.Helper()
 	c.exits(exitUsage)

@@ -50,8 +50,14 @@ func realMain() int {
 		os.Exit(cli.ExitFault)
 	}()
 	code, _ := run(ctx, cli.Process{
-		Args: os.Args[1:], Getenv: os.Getenv, Environ: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		Leave: leave, Standard: logbridge.Standard(),
+		Args:     os.Args[1:],
+		Getenv:   os.Getenv,
+		Environ:  os.Environ(),
+		Stdin:    os.Stdin,
+		Stdout:   os.Stdout,
+		Stderr:   os.Stderr,
+		Leave:    leave,
+		Standard: logbridge.Standard(),
 	})
 	return code
 }

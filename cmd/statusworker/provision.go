@@ -190,8 +190,8 @@ func (c provisionCommand) wanted(ctx context.Context, js jetstream.JetStream, cf
 	return set, c.keepAckWaits(ctx, js, set)
 }
 
-// keepAckWaits leaves ack waits of naks that are longer than they should be, where the flags that they are made from were not
-// given: workers with longer intervals could not run on shorter ones.
+// keepAckWaits leaves ack waits of naks that are longer than they should be, where the flags that they are made from
+// were not given: workers with longer intervals could not run on shorter ones.
 func (c provisionCommand) keepAckWaits(ctx context.Context, js jetstream.JetStream, set topology.Set) error {
 	if c.Redelivery != consumer.Nak || c.given("request-timeout") {
 		return nil
@@ -221,8 +221,8 @@ func given[T any](to *T, flag *T) {
 	}
 }
 
-// checkTopology says whether a worker can run on this server and on what there is, and which command fixes it if not. It
-// gives the mode that the streams are made for.
+// checkTopology says whether a worker can run on this server and on what there is, and which command fixes it if not.
+// It gives the mode that the streams are made for.
 func checkTopology(ctx context.Context, js jetstream.JetStream, cfg consumer.Config) (consumer.Mode, error) {
 	mode, err := checkStreams(ctx, js, cfg)
 	if err != nil {

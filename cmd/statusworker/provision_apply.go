@@ -26,7 +26,12 @@ func (c provisionCommand) apply(
 	if err != nil {
 		return err
 	}
-	differing, other := len(report.Undelivered), slices.ContainsFunc(found, func(d topology.Difference) bool { return d.Unwanted })
+	differing, other := len(
+		report.Undelivered,
+	), slices.ContainsFunc(
+		found,
+		func(d topology.Difference) bool { return d.Unwanted },
+	)
 	for _, d := range found {
 		switch {
 		case d.Missing && c.DryRun && !other:
@@ -48,8 +53,10 @@ func (c provisionCommand) apply(
 		say(p.Stdout, "everything is as it should be")
 		return nil
 	case other:
-		return errors.New("the streams were made for the other way of holding back; nothing was changed. To keep it, leave out " +
-			"--redelivery ($STATUSWORKER_REDELIVERY), or name the way that is there; to change over, see docs/design.md")
+		return errors.New(
+			"the streams were made for the other way of holding back; nothing was changed. To keep it, leave out " +
+				"--redelivery ($STATUSWORKER_REDELIVERY), or name the way that is there; to change over, see docs/design.md",
+		)
 	case c.DryRun:
 		return cli.ErrReported
 	}
@@ -78,8 +85,10 @@ func (c provisionCommand) apply(
 	return nil
 }
 
-var errForeign = errors.New("another consumer takes messages away: find the stream that sources or mirrors one of these and delete it; " +
-	"see StatusworkerForeignConsumers in docs/alerts.md")
+var errForeign = errors.New(
+	"another consumer takes messages away: find the stream that sources or mirrors one of these and delete it; " +
+		"see StatusworkerForeignConsumers in docs/alerts.md",
+)
 
 // look finds out what is to be done.
 func (provisionCommand) look(
@@ -138,10 +147,15 @@ func (c provisionCommand) update(
 	return nil
 }
 
-// redeliver recreates consumers. With delayed naks the broker forgets with them for how long each interaction is to wait, so
-// that no worker may be there.
+// redeliver recreates consumers. With delayed naks the broker forgets with them for how long each interaction is to
+// wait, so that no worker may be there.
 func (c provisionCommand) redeliver(
-	ctx context.Context, js jetstream.JetStream, p cli.Process, log logrus.FieldLogger, set topology.Set, undelivered []provisioning.Undelivered,
+	ctx context.Context,
+	js jetstream.JetStream,
+	p cli.Process,
+	log logrus.FieldLogger,
+	set topology.Set,
+	undelivered []provisioning.Undelivered,
 ) error {
 	return connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
 		if c.Redelivery == consumer.Nak {
@@ -150,8 +164,11 @@ func (c provisionCommand) redeliver(
 				return fmt.Errorf("reading stream %s: %w", schema.StreamWorkers, err)
 			}
 			if n := bucket.CachedInfo().State.Msgs; n > 0 {
-				return fmt.Errorf("%d workers are alive: with delayed naks, a consumer that is made anew delivers everything at once, and "+
-					"polls are too early; stop the workers, wait for the longest interval, and run it again", n)
+				return fmt.Errorf(
+					"%d workers are alive: with delayed naks, a consumer that is made anew delivers everything at once, and "+
+						"polls are too early; stop the workers, wait for the longest interval, and run it again",
+					n,
+				)
 			}
 		}
 		recreated, err := provisioning.Redeliver(ctx, js, set, undelivered)
@@ -170,8 +187,14 @@ const (
 
 // fixed adds what to do about a change that the broker does not make.
 func fixed(err error) error {
-	if api := (*jetstream.APIError)(nil); errors.As(err, &api) && (api.ErrorCode == streamFixed || api.ErrorCode == consumerFixed) {
-		return fmt.Errorf("%w; NATS cannot change this in a stream that exists: see `Recreate a stream` in docs/deploy.md", err)
+	if api := (*jetstream.APIError)(
+		nil,
+	); errors.As(err, &api) &&
+		(api.ErrorCode == streamFixed || api.ErrorCode == consumerFixed) {
+		return fmt.Errorf(
+			"%w; NATS cannot change this in a stream that exists: see `Recreate a stream` in docs/deploy.md",
+			err,
+		)
 	}
 	return err
 }
@@ -182,7 +205,11 @@ const noCluster jetstream.ErrorCode = 10074
 // alone adds what fixes replicas on a server that is alone.
 func alone(err error) error {
 	if api := (*jetstream.APIError)(nil); errors.As(err, &api) && api.ErrorCode == noCluster {
-		return fmt.Errorf("%w; this server is no cluster: leave out --replicas ($%s), or provision in a cluster", err, cli.Variable(provisionCommand{}, "replicas"))
+		return fmt.Errorf(
+			"%w; this server is no cluster: leave out --replicas ($%s), or provision in a cluster",
+			err,
+			cli.Variable(provisionCommand{}, "replicas"),
+		)
 	}
 	return err
 }

@@ -39,17 +39,31 @@ func TestProvisionCreatesOnce(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			s, js := broker(t)
 			provision := func(more ...string) *call {
-				return command(t, append([]string{"provision", "--nats-url", s.URL(), "--redelivery", mode}, more...)...)
+				return command(
+					t,
+					append([]string{"provision", "--nats-url", s.URL(), "--redelivery", mode}, more...)...)
 			}
 			c := provision("--dry-run").exits(exitFault)
-			says(t, "dry run", &c.stdout, "would create stream "+schema.StreamDeclared, "would create stream "+schema.StreamOutcomes)
+			says(
+				t,
+				"dry run",
+				&c.stdout,
+				"would create stream "+schema.StreamDeclared,
+				"would create stream "+schema.StreamOutcomes,
+			)
 			if have := streams(t, js); len(have) != 0 {
 				t.Fatalf("a dry run made %v", have)
 			}
 			if c.stderr.String() != "" {
 				t.Errorf("something on standard error: %s", &c.stderr)
 			}
-			says(t, "first run", &provision().exits(exitOK).stdout, "created stream "+schema.StreamDeclared, "created consumer ")
+			says(
+				t,
+				"first run",
+				&provision().exits(exitOK).stdout,
+				"created stream "+schema.StreamDeclared,
+				"created consumer ",
+			)
 			if have := streams(t, js); !slices.Equal(have, want) {
 				t.Errorf("streams %v, want %v", have, want)
 			}
@@ -65,7 +79,17 @@ func TestProvisionCreatesOnce(t *testing.T) {
 func TestProvisionShowsAndUpdatesWhatDiffers(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
-	other := []string{"provision", "--nats-url", at, "--max-age", "48h", "--outcomes-max-bytes", "1000000", "--declared-max-msgs", "500"}
+	other := []string{
+		"provision",
+		"--nats-url",
+		at,
+		"--max-age",
+		"48h",
+		"--outcomes-max-bytes",
+		"1000000",
+		"--declared-max-msgs",
+		"500",
+	}
 	want := []string{
 		"stream " + schema.StreamOutcomes + ": max age is 14d, should be 48h",
 		"stream " + schema.StreamOutcomes + ": max bytes is unlimited, should be 1000000",
@@ -86,7 +110,11 @@ func TestProvisionShowsAndUpdatesWhatDiffers(t *testing.T) {
 		t.Fatalf("max age was changed to %s without --update", age())
 	}
 	c = command(t, append(other, "--update")...).exits(exitOK)
-	says(t, "update", &c.stdout, append(want, "updated stream "+schema.StreamOutcomes, "updated stream "+schema.StreamDeclared)...)
+	says(
+		t,
+		"update",
+		&c.stdout,
+		append(want, "updated stream "+schema.StreamOutcomes, "updated stream "+schema.StreamDeclared)...)
 	if age() != 48*time.Hour {
 		t.Errorf("max age is %s after the update, want 48h", age())
 	}
@@ -118,10 +146,20 @@ func TestProvisionDoesNotChangeOver(t *testing.T) {
 			at, js := provisioned(t, "--redelivery", from)
 			before := streams(t, js)
 			for _, more := range [][]string{nil, {"--update"}, {"--dry-run"}} {
-				c := command(t, append([]string{"provision", "--nats-url", at, "--redelivery", to}, more...)...).exits(exitFault)
+				c := command(
+					t,
+					append([]string{"provision", "--nats-url", at, "--redelivery", to}, more...)...).exits(
+					exitFault,
+				)
 				says(t, "standard output", &c.stdout, "must not be there", "delete it")
 			}
-			says(t, "standard error", &command(t, "provision", "--nats-url", at, "--redelivery", to).exits(exitFault).stderr, "nothing was changed", "leave out --redelivery")
+			says(
+				t,
+				"standard error",
+				&command(t, "provision", "--nats-url", at, "--redelivery", to).exits(exitFault).stderr,
+				"nothing was changed",
+				"leave out --redelivery",
+			)
 			// Not told, it leaves that as it is, also where some of it is lost.
 			as := command(t, "provision", "--nats-url", at).exits(exitOK)
 			says(t, "standard output", &as.stdout, "everything is as it should be")
@@ -134,7 +172,12 @@ func TestProvisionDoesNotChangeOver(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			says(t, "standard output", &command(t, "provision", "--nats-url", at).exits(exitOK).stdout, "created consumer "+lost+"/"+schema.PollConsumer(schema.Chat))
+			says(
+				t,
+				"standard output",
+				&command(t, "provision", "--nats-url", at).exits(exitOK).stdout,
+				"created consumer "+lost+"/"+schema.PollConsumer(schema.Chat),
+			)
 			if after := streams(t, js); !slices.Equal(before, after) {
 				t.Errorf("streams were %v and are %v", before, after)
 			}
@@ -146,17 +189,27 @@ func TestProvisionDoesNotChangeOver(t *testing.T) {
 	}
 }
 
-// A bucket of workers that somebody made with nats kv, which knows nothing of ages: a worker names the command that fixes it.
+// A bucket of workers that somebody made with nats kv, which knows nothing of ages: a worker names the command that
+// fixes it.
 func TestProvisionFixesTheBucket(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
 	if err := js.DeleteStream(t.Context(), schema.StreamWorkers); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: strings.TrimPrefix(schema.StreamWorkers, "KV_")}); err != nil {
+	if _, err := js.CreateKeyValue(
+		t.Context(),
+		jetstream.KeyValueConfig{Bucket: strings.TrimPrefix(schema.StreamWorkers, "KV_")},
+	); err != nil {
 		t.Fatal(err)
 	}
-	says(t, "standard error", &worker(t, at).exits(exitFault).stderr, "max age is unlimited, should be 10s", "`statusworker provision --update`")
+	says(
+		t,
+		"standard error",
+		&worker(t, at).exits(exitFault).stderr,
+		"max age is unlimited, should be 10s",
+		"`statusworker provision --update`",
+	)
 	command(t, "provision", "--nats-url", at, "--update").exits(exitOK)
 	w := worker(t, at).start()
 	w.stderr.wait(t, w.ctx, `"working"`)
@@ -168,14 +221,26 @@ func TestProvisionFixesTheBucket(t *testing.T) {
 func TestProvisionOverAForeignStream(t *testing.T) {
 	t.Parallel()
 	s, js := broker(t)
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: schema.StreamDeclared, Subjects: []string{"interactions.declared.>"}, Retention: jetstream.WorkQueuePolicy}); err != nil {
+	if _, err := js.CreateStream(
+		t.Context(),
+		jetstream.StreamConfig{
+			Name:      schema.StreamDeclared,
+			Subjects:  []string{"interactions.declared.>"},
+			Retention: jetstream.WorkQueuePolicy,
+		},
+	); err != nil {
 		t.Fatal(err)
 	}
-	says(t, "standard output", &command(t, "provision", "--nats-url", s.URL(), "--update").exits(exitOK).stdout, "created stream "+schema.StreamPolls)
+	says(
+		t,
+		"standard output",
+		&command(t, "provision", "--nats-url", s.URL(), "--update").exits(exitOK).stdout,
+		"created stream "+schema.StreamPolls,
+	)
 }
 
-// Naks have an ack wait that is made from the workers' timing. What is not said of that stays as it is, and the command that a
-// worker names fixes it as it is written.
+// Naks have an ack wait that is made from the workers' timing. What is not said of that stays as it is, and the command
+// that a worker names fixes it as it is written.
 func TestProvisionTimingOfNaks(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t, "--redelivery", "nak", "--audio-interval", "60s")
@@ -206,7 +271,9 @@ func TestProvisionTimingOfNaks(t *testing.T) {
 	refused := worker(t, at, longer...).exits(exitFault)
 	_, fix, _ := strings.Cut(refused.stderr.String(), "`statusworker ")
 	fix, _, _ = strings.Cut(fix, "`")
-	examined := command(t, append([]string{"doctor", "--nats-url", at, "--base-url", "http://127.0.0.1:1/v1", "-o", "json"}, longer...)...)
+	examined := command(
+		t,
+		append([]string{"doctor", "--nats-url", at, "--base-url", "http://127.0.0.1:1/v1", "-o", "json"}, longer...)...)
 	examined.env["ELEVATEAI_API_TOKEN"] = "token"
 	says(t, "doctor", &examined.exits(exitFault).stdout, "`statusworker "+fix+"`")
 	command(t, append(strings.Fields(fix), "--nats-url", at)...).exits(exitOK)
@@ -225,10 +292,16 @@ func TestProvisionHasDeliveredWhatWasPassedOver(t *testing.T) {
 	provision := func(more ...string) *call {
 		return command(t, append([]string{"provision", "--nats-url", at}, more...)...)
 	}
-	objects := []string{"consumer " + schema.StreamDeclared + "/" + schema.ConsumerIntake, "consumer " + schema.StreamPolls + "/" + schema.PollConsumer(schema.Chat)}
+	objects := []string{
+		"consumer " + schema.StreamDeclared + "/" + schema.ConsumerIntake,
+		"consumer " + schema.StreamPolls + "/" + schema.PollConsumer(schema.Chat),
+	}
 	look := func() (s overview.Overview) {
 		t.Helper()
-		if err := json.Unmarshal([]byte(command(t, "status", "-o", "json", "--nats-url", at).exits(exitOK).stdout.String()), &s); err != nil {
+		if err := json.Unmarshal(
+			[]byte(command(t, "status", "-o", "json", "--nats-url", at).exits(exitOK).stdout.String()),
+			&s,
+		); err != nil {
 			t.Fatal(err)
 		}
 		return s
@@ -246,7 +319,13 @@ func TestProvisionHasDeliveredWhatWasPassedOver(t *testing.T) {
 	if again := look(); len(again.Undelivered) != 2 {
 		t.Fatalf("without --update something was changed: %+v", again.Report)
 	}
-	says(t, "standard output", &provision("--update").exits(exitOK).stdout, "recreated "+objects[0], "recreated "+objects[1])
+	says(
+		t,
+		"standard output",
+		&provision("--update").exits(exitOK).stdout,
+		"recreated "+objects[0],
+		"recreated "+objects[1],
+	)
 	if s := look(); len(s.Undelivered) != 0 || s.Intake.Waiting != 1 || s.Lanes[1].Due != 1 {
 		t.Errorf("after it status finds %+v, the intake %+v, the lanes %+v", s.Report, s.Intake, s.Lanes)
 	}
@@ -283,7 +362,8 @@ func TestProvisionRedeliversNothingUnderWorkersWithNaks(t *testing.T) {
 	}
 }
 
-// The shipped user has the rights to find what is passed over and to have it delivered; the one for status finds it, too.
+// The shipped user has the rights to find what is passed over and to have it delivered; the one for status finds it,
+// too.
 func TestShippedUsersMayRedeliver(t *testing.T) {
 	t.Parallel()
 	for mode, at := range map[string]string{"schedule": schema.StreamDeclared + "." + schema.ConsumerIntake, "nak": schema.StreamDeclared + "." + schema.PollConsumer(schema.Audio)} {
@@ -301,10 +381,19 @@ func TestShippedUsersMayRedeliver(t *testing.T) {
 			settle(t, js, at)
 			var s overview.Overview
 			look := append([]string{"status", "-o", "json", "--nats-url", url}, as("status")...)
-			if err := json.Unmarshal([]byte(command(t, look...).exits(exitOK).stdout.String()), &s); err != nil || len(s.Undelivered) != 1 {
+			if err := json.Unmarshal(
+				[]byte(command(t, look...).exits(exitOK).stdout.String()),
+				&s,
+			); err != nil ||
+				len(s.Undelivered) != 1 {
 				t.Errorf("the user status finds %+v, %v", s.Report, err)
 			}
-			says(t, "standard output", &command(t, append(provision, "--update")...).exits(exitOK).stdout, "recreated consumer "+strings.Replace(at, ".", "/", 1))
+			says(
+				t,
+				"standard output",
+				&command(t, append(provision, "--update")...).exits(exitOK).stdout,
+				"recreated consumer "+strings.Replace(at, ".", "/", 1),
+			)
 		})
 	}
 }
@@ -313,12 +402,20 @@ func TestShippedUsersMayRedeliver(t *testing.T) {
 func TestProvisionTellsOfForeignConsumers(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "COPY", Sources: []*jetstream.StreamSource{{Name: schema.StreamPolls}}}); err != nil {
+	if _, err := js.CreateStream(
+		t.Context(),
+		jetstream.StreamConfig{Name: "COPY", Sources: []*jetstream.StreamSource{{Name: schema.StreamPolls}}},
+	); err != nil {
 		t.Fatal(err)
 	}
 	awaitConsumers(t, js, schema.StreamPolls)
 	for _, more := range [][]string{nil, {"--dry-run"}, {"--update"}} {
-		says(t, "standard output", &command(t, append([]string{"provision", "--nats-url", at}, more...)...).exits(exitFault).stdout, "stream "+schema.StreamPolls)
+		says(
+			t,
+			"standard output",
+			&command(t, append([]string{"provision", "--nats-url", at}, more...)...).exits(exitFault).stdout,
+			"stream "+schema.StreamPolls,
+		)
 	}
 	if err := js.DeleteStream(t.Context(), "COPY"); err != nil {
 		t.Fatal(err)
@@ -391,7 +488,9 @@ func TestProvisionSaysWhatTheBrokerDoesNotChange(t *testing.T) {
 	t.Parallel()
 	s, js := broker(t)
 	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
-		Name: schema.StreamOutcomes, Subjects: []string{schema.SubjectsProcessed, schema.SubjectsFailed}, Retention: jetstream.WorkQueuePolicy,
+		Name:      schema.StreamOutcomes,
+		Subjects:  []string{schema.SubjectsProcessed, schema.SubjectsFailed},
+		Retention: jetstream.WorkQueuePolicy,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -409,7 +508,11 @@ func TestProvisionReplicasOnASingleServer(t *testing.T) {
 	s, _ := broker(t)
 	refused := func(flags ...string) {
 		t.Helper()
-		c := command(t, append([]string{"provision", "--nats-url", s.URL(), "--replicas", "3"}, flags...)...).exits(exitFault)
+		c := command(
+			t,
+			append([]string{"provision", "--nats-url", s.URL(), "--replicas", "3"}, flags...)...).exits(
+			exitFault,
+		)
 		says(t, "standard error", &c.stderr, "is no cluster", "--replicas ($STATUSWORKER_REPLICAS)")
 	}
 	refused()
@@ -420,7 +523,14 @@ func TestProvisionReplicasOnASingleServer(t *testing.T) {
 func TestProvisionDoesNotWaitForEver(t *testing.T) {
 	t.Parallel()
 	c := command(t, "provision", "--timeout", "300ms", "--nats-url", nobody(t)).exits(exitFault)
-	says(t, "standard error", &c.stderr, "waiting for NATS at nats://127.0.0.1:", "statusworker: no answer within 300ms (--timeout)", "no servers available")
+	says(
+		t,
+		"standard error",
+		&c.stderr,
+		"waiting for NATS at nats://127.0.0.1:",
+		"statusworker: no answer within 300ms (--timeout)",
+		"no servers available",
+	)
 
 	bad := bare(t, server.Options{}) // without JetStream
 	c = command(t, "provision", "--timeout", "300ms", "--nats-url", bad).exits(exitFault)

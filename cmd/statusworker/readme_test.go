@@ -39,7 +39,9 @@ func TestReadmeFlags(t *testing.T) {
 		return
 	}
 	if !*update {
-		t.Fatal("the tables of docs/configuration.md differ from the flags; run\n\tgo test ./cmd/statusworker -run TestReadmeFlags -update")
+		t.Fatal(
+			"the tables of docs/configuration.md differ from the flags; run\n\tgo test ./cmd/statusworker -run TestReadmeFlags -update",
+		)
 	}
 	if err := os.WriteFile(flagsPage, []byte(want), 0o644); err != nil {
 		t.Fatal(err)
@@ -101,7 +103,14 @@ func flagTable(t *testing.T) string {
 			}
 			what := strings.ReplaceAll(f.Help, "${enum}", strings.ReplaceAll(f.Enum, ",", ", "))
 			what, _, _ = strings.Cut(what, " [$")
-			fmt.Fprintf(&b, "| `--%s` | %s | %s | %s |\n", f.Name, code(f.Tag.Get("var")), code(f.Default), strings.ReplaceAll(what, "|", "\\|"))
+			fmt.Fprintf(
+				&b,
+				"| `--%s` | %s | %s | %s |\n",
+				f.Name,
+				code(f.Tag.Get("var")),
+				code(f.Default),
+				strings.ReplaceAll(what, "|", "\\|"),
+			)
 		}
 	}
 	return b.String()
@@ -147,7 +156,16 @@ func TestDocsFollowTheServerVersions(t *testing.T) {
 		if do == "" {
 			do = "-"
 		}
-		if row := fmt.Sprintf("| %s | %s | %s | %s |\n", f.Versions(), f.What, use, do); strings.Count(string(doctor), row) != 1 {
+		if row := fmt.Sprintf(
+			"| %s | %s | %s | %s |\n",
+			f.Versions(),
+			f.What,
+			use,
+			do,
+		); strings.Count(
+			string(doctor),
+			row,
+		) != 1 {
 			t.Errorf("docs/doctor.md does not have once: %s", row)
 		}
 	}

@@ -20,7 +20,12 @@ func TestRightOfAnotherRequest(t *testing.T) {
 	t.Parallel()
 	at := users(t, asTheyAre)
 	command(t, append([]string{"provision", "--nats-url", at}, as("provision")...)...).exits(exitOK)
-	nc, err := nats.Connect(at, nats.UserInfo("status", userPassword), nats.CustomInboxPrefix("_INBOX_status"), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	nc, err := nats.Connect(
+		at,
+		nats.UserInfo("status", userPassword),
+		nats.CustomInboxPrefix("_INBOX_status"),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -85,15 +85,26 @@ func (c runCommand) Run(ctx context.Context, p cli.Process) error {
 	}
 	server.Watch(worker, outcomes, js, log)
 	log.WithFields(logrus.Fields{
-		"admin":   server.Addr(),
-		"version": versionString(), "nats": mask.URL(nc.ConnectedUrl()), "vendor": c.BaseURL, "redelivery": worker.Mode(),
-		"clock_offset": worker.ClockOffset().Round(time.Millisecond).String(), "failed_statuses": strings.Join(c.FailedStatus, ","),
+		"admin":      server.Addr(),
+		"version":    versionString(),
+		"nats":       mask.URL(nc.ConnectedUrl()),
+		"vendor":     c.BaseURL,
+		"redelivery": worker.Mode(),
+		"clock_offset": worker.ClockOffset().Round(
+			time.Millisecond,
+		).String(),
+		"failed_statuses": strings.Join(c.FailedStatus, ","),
 	}).Info("working")
 	told := make(chan struct{})
 	untold := context.AfterFunc(ctx, func() {
 		defer close(told)
 		server.Stopping()
-		log.WithField("within", schema.Duration(c.ShutdownTimeout)).Info("stopping: what is being polled is finished, and nothing else is begun")
+		log.WithField(
+			"within",
+			schema.Duration(c.ShutdownTimeout),
+		).Info(
+			"stopping: what is being polled is finished, and nothing else is begun",
+		)
 	})
 	watching, stopWatching := context.WithCancel(ctx)
 	var watch sync.WaitGroup
@@ -113,8 +124,16 @@ func (c runCommand) Run(ctx context.Context, p cli.Process) error {
 		deadLetters += n
 	}
 	log.WithFields(logrus.Fields{
-		"taken_in": stats.TakenIn, "polls": stats.Polls, "processed_events": published.Published - deadLetters, "dead_letters": deadLetters,
-		"declared_twice": stats.DeclaredTwice, "skipped": stats.Skipped, "refused_reservations": stats.RefusedReservations, "contradictions": published.Contradictions, "faults": stats.Faults, "panics": stats.Panics,
+		"taken_in":             stats.TakenIn,
+		"polls":                stats.Polls,
+		"processed_events":     published.Published - deadLetters,
+		"dead_letters":         deadLetters,
+		"declared_twice":       stats.DeclaredTwice,
+		"skipped":              stats.Skipped,
+		"refused_reservations": stats.RefusedReservations,
+		"contradictions":       published.Contradictions,
+		"faults":               stats.Faults,
+		"panics":               stats.Panics,
 	}).Info("stopped")
 	return err
 }
@@ -164,14 +183,27 @@ func (c runCommand) vendor(p cli.Process) (statusclient.Config, error) {
 		return statusclient.Config{}, err
 	}
 	return statusclient.Config{
-		BaseURL: c.BaseURL, Token: c.Token, TokenFile: c.TokenFile, Timeout: c.RequestTimeout, Concurrency: c.Concurrency,
-		UserAgent: "statusworker/" + versionString(), OnToken: func(token string) { p.Secrets.Add(token) },
-		RootCAs: trusted, Proxy: through,
+		BaseURL:     c.BaseURL,
+		Token:       c.Token,
+		TokenFile:   c.TokenFile,
+		Timeout:     c.RequestTimeout,
+		Concurrency: c.Concurrency,
+		UserAgent:   "statusworker/" + versionString(),
+		OnToken:     func(token string) { p.Secrets.Add(token) },
+		RootCAs:     trusted,
+		Proxy:       through,
 	}, nil
 }
 
-// newWorker waits until the broker can answer, and makes a worker on the streams that are there. Outcomes are logged to log.
-func newWorker(ctx context.Context, js jetstream.JetStream, client consumer.StatusClient, cfg consumer.Config, log logrus.FieldLogger) (*consumer.Worker, *publisher.Publisher, error) {
+// newWorker waits until the broker can answer, and makes a worker on the streams that are there. Outcomes are logged to
+// log.
+func newWorker(
+	ctx context.Context,
+	js jetstream.JetStream,
+	client consumer.StatusClient,
+	cfg consumer.Config,
+	log logrus.FieldLogger,
+) (*consumer.Worker, *publisher.Publisher, error) {
 	var worker *consumer.Worker
 	var outcomes *publisher.Publisher
 	err := connect.Settled(ctx, js, cfg.Log, func(ctx context.Context, js jetstream.JetStream) error {
@@ -199,8 +231,15 @@ func checkOutcomesAge(ctx context.Context, js jetstream.JetStream, deadline time
 		return fmt.Errorf("reading stream %s: %w", schema.StreamOutcomes, err)
 	}
 	if age := stream.CachedInfo().Config.MaxAge; age > 0 && age <= deadline {
-		return cli.BadFlag(flags.Work{}, "deadline", schema.Duration(deadline),
-			fmt.Sprintf("less than %s, for which outcomes are kept: they tell that an interaction has ended; or have them kept longer, by --max-age and --update of `statusworker provision`", schema.Duration(age)))
+		return cli.BadFlag(
+			flags.Work{},
+			"deadline",
+			schema.Duration(deadline),
+			fmt.Sprintf(
+				"less than %s, for which outcomes are kept: they tell that an interaction has ended; or have them kept longer, by --max-age and --update of `statusworker provision`",
+				schema.Duration(age),
+			),
+		)
 	}
 	return nil
 }

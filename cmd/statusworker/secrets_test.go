@@ -114,7 +114,8 @@ func leaks() map[string]func(w io.Writer, answer string) {
 	}
 }
 
-// jsonLines fails the test where a process wrote something to standard error that is no line of its log, or shows the secret.
+// jsonLines fails the test where a process wrote something to standard error that is no line of its log, or shows the
+// secret.
 func jsonLines(t *testing.T, log *output, secret string) (messages map[string]int) {
 	t.Helper()
 	messages = map[string]int{}
@@ -136,7 +137,8 @@ func jsonLines(t *testing.T, log *output, secret string) (messages map[string]in
 	return messages
 }
 
-// Nothing reaches standard error around the log and its mask, whatever a vendor sends beside its answers and however often.
+// Nothing reaches standard error around the log and its mask, whatever a vendor sends beside its answers and however
+// often.
 func TestUnsolicitedAnswers(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)

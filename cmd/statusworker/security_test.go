@@ -166,8 +166,8 @@ func forged() []*nats.Msg {
 	}
 }
 
-// A real worker that logs all it can, a hostile vendor and forged messages: neither the token nor its beginning is to be
-// seen in the log, in what is published, or by another host; and every line of the log is the worker's own.
+// A real worker that logs all it can, a hostile vendor and forged messages: neither the token nor its beginning is to
+// be seen in the log, in what is published, or by another host; and every line of the log is the worker's own.
 func TestHostileVendor(t *testing.T) {
 	t.Parallel()
 	for _, format := range []string{"json", "text"} {
@@ -357,8 +357,8 @@ func evilIdentifiers() []string {
 	}
 }
 
-// Evil identifiers are stopped before they come near a subject, a URL or a header: by `declare`, by the intake, and where
-// someone stores a due message of his own. The status client and the schema refuse them as well, see their tests.
+// Evil identifiers are stopped before they come near a subject, a URL or a header: by `declare`, by the intake, and
+// where someone stores a due message of his own. The status client and the schema refuse them as well, see their tests.
 func TestEvilIdentifiersAreStopped(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)

@@ -20,8 +20,22 @@ func TestStalledLink(t *testing.T) {
 			at, js := provisioned(t)
 			proxy := harness.StartProxy(t, at, harness.Hooks{})
 			v := vendor(t, simulator.Config{})
-			c := command(t, "run", "--nats-url", proxy.URL, "--base-url", v.URL(), "--api-token", simulator.DefaultToken,
-				"--audio-interval", "1s", "--chat-interval", "1s", "--transcript-interval", "1s").start()
+			c := command(
+				t,
+				"run",
+				"--nats-url",
+				proxy.URL,
+				"--base-url",
+				v.URL(),
+				"--api-token",
+				simulator.DefaultToken,
+				"--audio-interval",
+				"1s",
+				"--chat-interval",
+				"1s",
+				"--transcript-interval",
+				"1s",
+			).start()
 			c.stderr.wait(t, c.ctx, `"working"`)
 			outcomes, err := js.Stream(c.ctx, schema.StreamOutcomes)
 			if err != nil {
@@ -33,7 +47,11 @@ func TestStalledLink(t *testing.T) {
 				id := uuid.NewString()
 				ids = append(ids, id)
 				v.Declare(id, simulator.Processed(5*time.Second))
-				if _, err := js.Publish(c.ctx, schema.DeclaredSubject(schema.Chat, id), []byte(`{"interactionIdentifier":"`+id+`","type":"chat"}`)); err != nil {
+				if _, err := js.Publish(
+					c.ctx,
+					schema.DeclaredSubject(schema.Chat, id),
+					[]byte(`{"interactionIdentifier":"`+id+`","type":"chat"}`),
+				); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -43,7 +61,10 @@ func TestStalledLink(t *testing.T) {
 			proxy.Stall(direction)
 			stalled := time.Now()
 			c.stderr.wait(t, c.ctx, "reconnected to NATS")
-			t.Logf("the worker is connected again %s after the link stalled", time.Since(stalled).Round(time.Millisecond))
+			t.Logf(
+				"the worker is connected again %s after the link stalled",
+				time.Since(stalled).Round(time.Millisecond),
+			)
 			for _, id := range ids {
 				for {
 					if _, err := outcomes.GetLastMsgForSubject(c.ctx, schema.OutcomeSubjects(id)); err == nil {

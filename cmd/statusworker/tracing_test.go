@@ -126,19 +126,31 @@ func TestTraces(t *testing.T) {
 		t.Fatalf("exit code %d: %s", code, &w.stderr)
 	}
 
-	if service, place := attributeOf(received.about, "service.name"), attributeOf(received.about, "deployment.environment.name"); service != "statusworker" || place != "test" {
+	if service, place := attributeOf(
+		received.about,
+		"service.name",
+	), attributeOf(
+		received.about,
+		"deployment.environment.name",
+	); service != "statusworker" ||
+		place != "test" {
 		t.Errorf("the service is %q in %q", service, place)
 	}
 	deliveries, polls := received.named("process chat"), received.named("poll")
 	if len(deliveries) < 2 || len(polls) != 2 {
-		t.Fatalf("%d spans of deliveries and %d of polls, want one of each for each poll, and one more for the tombstone at most", len(deliveries), len(polls))
+		t.Fatalf(
+			"%d spans of deliveries and %d of polls, want one of each for each poll, and one more for the tombstone at most",
+			len(deliveries),
+			len(polls),
+		)
 	}
 	traces := map[string]bool{}
 	for _, s := range deliveries {
 		if len(s.ParentSpanId) != 0 {
 			t.Errorf("a delivery is part of another trace")
 		}
-		if traces[string(s.TraceId)] = true; len(s.Links) != 1 || hex.EncodeToString(s.Links[0].TraceId) != traceID || hex.EncodeToString(s.Links[0].SpanId) != spanID {
+		if traces[string(s.TraceId)] = true; len(s.Links) != 1 || hex.EncodeToString(s.Links[0].TraceId) != traceID ||
+			hex.EncodeToString(s.Links[0].SpanId) != spanID {
 			t.Errorf("a delivery links to %v, want to the span that declared the interaction", s.Links)
 		}
 		for name, want := range map[string]string{
@@ -157,7 +169,10 @@ func TestTraces(t *testing.T) {
 	var results []string
 	for _, s := range polls {
 		results = append(results, attributeOf(s.Attributes, "statusworker.poll.result"))
-		if !slices.ContainsFunc(deliveries, func(d *tracepb.Span) bool { return string(d.SpanId) == string(s.ParentSpanId) }) {
+		if !slices.ContainsFunc(
+			deliveries,
+			func(d *tracepb.Span) bool { return string(d.SpanId) == string(s.ParentSpanId) },
+		) {
 			t.Error("a poll is no part of a delivery")
 		}
 	}

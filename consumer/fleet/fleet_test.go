@@ -170,8 +170,13 @@ func TestFleetSharesTheRateLimit(t *testing.T) {
 						total += m.Limiter().Share()
 					}
 					if total > limit*1.000001 {
-						t.Fatalf("seed %d: %d workers have %v polls a second, %v are allowed", seed, len(running), total,
-							limit)
+						t.Fatalf(
+							"seed %d: %d workers have %v polls a second, %v are allowed",
+							seed,
+							len(running),
+							total,
+							limit,
+						)
 					}
 				}
 			}

@@ -19,8 +19,8 @@ import (
 	"statusworker/schema"
 )
 
-// bare is the least that a poller can do, written as one would with nats.go and net/http: one iterator that pulls ahead,
-// and a fixed number of goroutines. It validates nothing, counts nothing, and minds no fault but its own.
+// bare is the least that a poller can do, written as one would with nats.go and net/http: one iterator that pulls
+// ahead, and a fixed number of goroutines. It validates nothing, counts nothing, and minds no fault but its own.
 type bare struct {
 	order
 	js     jetstream.JetStream
@@ -118,7 +118,9 @@ func (b *bare) scheduleAndPoll(msg jetstream.Msg) error {
 		Subject: schema.HoldSubject(schema.Audio, identifier),
 		Data:    msg.Data(),
 		Header: nats.Header{
-			"Nats-Schedule":                               {"@at " + time.Now().Add(wait).UTC().Format(time.RFC3339Nano)},
+			"Nats-Schedule": {
+				"@at " + time.Now().Add(wait).UTC().Format(time.RFC3339Nano),
+			},
 			"Nats-Schedule-Target":                        {subject},
 			"Nats-Expected-Last-Subject-Sequence":         {"0"},
 			"Nats-Expected-Last-Subject-Sequence-Subject": {schema.HoldSubjects(identifier)},
@@ -173,7 +175,8 @@ func (b *bare) poll(identifier string) error {
 	if err := json.Unmarshal(body, &answer); err != nil {
 		return fmt.Errorf("decoding the answer: %w", err)
 	}
-	if resp.StatusCode != http.StatusOK || answer.Identifier != identifier || answer.Status != string(schema.StatusProcessing) {
+	if resp.StatusCode != http.StatusOK || answer.Identifier != identifier ||
+		answer.Status != string(schema.StatusProcessing) {
 		return fmt.Errorf("polling %s: got %d %q", identifier, resp.StatusCode, body)
 	}
 	return nil

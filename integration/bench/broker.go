@@ -22,7 +22,9 @@ import (
 // playBroker serves JetStream from a folder, which it removes in the end.
 func playBroker(args []string) (*player, error) {
 	if len(args) == 0 {
-		return nil, errors.New("want a folder, and for a node of a cluster its name and the ports of all nodes, its own first")
+		return nil, errors.New(
+			"want a folder, and for a node of a cluster its name and the ports of all nodes, its own first",
+		)
 	}
 	start := func() (*embedded.Server, error) { return embedded.Start(args[0], 0) }
 	if len(args) > 1 {
@@ -64,7 +66,11 @@ func openBroker(url string) (*broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("connecting to the broker: %w", err)
 	}
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(maxPublish), jetstream.WithPublishAsyncTimeout(30*time.Second))
+	js, err := jetstream.New(
+		nc,
+		jetstream.WithPublishAsyncMaxPending(maxPublish),
+		jetstream.WithPublishAsyncTimeout(30*time.Second),
+	)
 	if err != nil {
 		nc.Close()
 		return nil, fmt.Errorf("using JetStream: %w", err)
@@ -74,7 +80,8 @@ func openBroker(url string) (*broker, error) {
 
 func (b *broker) close() { b.nc.Close() }
 
-// provision makes the streams and consumers as `statusworker provision` does. A cluster that has just started elects first.
+// provision makes the streams and consumers as `statusworker provision` does. A cluster that has just started elects
+// first.
 func (b *broker) provision(ctx context.Context, mode consumer.Mode, intervals consumer.Intervals, replicas int) error {
 	set := consumer.Topology(consumer.Config{Intervals: intervals}, consumer.Choices{Mode: mode, Replicas: replicas}).
 		Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge, Replicas: replicas}))
@@ -93,9 +100,11 @@ func (b *broker) provision(ctx context.Context, mode consumer.Mode, intervals co
 
 // declaredMessage is a declared message of common size.
 func declaredMessage(identifier string) []byte {
-	return []byte(`{"interactionIdentifier":"` + identifier + `","type":"audio","languageTag":"en-us","vertical":"default",` +
-		`"model":"cx","includeAiResults":true,"downloadUri":"https://recordings.example.com/2022/06/17/call-000123.wav?sig=abcdef",` +
-		`"originalFilename":"call-000123.wav","externalIdentifier":"crm/9981","agent":{"id":17,"team":"north"},"tags":["sales","inbound"]}`)
+	return []byte(
+		`{"interactionIdentifier":"` + identifier + `","type":"audio","languageTag":"en-us","vertical":"default",` +
+			`"model":"cx","includeAiResults":true,"downloadUri":"https://recordings.example.com/2022/06/17/call-000123.wav?sig=abcdef",` +
+			`"originalFilename":"call-000123.wav","externalIdentifier":"crm/9981","agent":{"id":17,"team":"north"},"tags":["sales","inbound"]}`,
+	)
 }
 
 // declared is a declared message on its subject.
@@ -166,8 +175,8 @@ func (b *broker) fill(ctx context.Context, n int, over time.Duration, message fu
 	return nil
 }
 
-// deliverOnce has the broker deliver n+1 messages to nobody who polls. It acks the last and hands the others back, so that
-// n wait for their second delivery.
+// deliverOnce has the broker deliver n+1 messages to nobody who polls. It acks the last and hands the others back, so
+// that n wait for their second delivery.
 func (b *broker) deliverOnce(ctx context.Context, n int) error {
 	c, err := b.js.Consumer(ctx, consumer.Nak.PollStream(), schema.PollConsumer(schema.Audio))
 	if err != nil {

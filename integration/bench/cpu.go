@@ -24,19 +24,24 @@ const cpuInterval = 200 * time.Millisecond
 type variant struct {
 	role string
 	mode consumer.Mode
-	// first has every poll made at the first delivery of a declared message. Otherwise the broker has delivered each once
-	// before the poller starts, as it has at all polls of an interaction but one.
+	// first has every poll made at the first delivery of a declared message. Otherwise the broker has delivered each
+	// once before the poller starts, as it has at all polls of an interaction but one.
 	first bool
 }
 
-// variants in the order of a round. Each bare loop is followed by the stage that is compared with it, and that by the stage
-// without its metrics. Reservations have no polls at first deliveries: the intake takes a declared message in, and does
-// not poll.
+// variants in the order of a round. Each bare loop is followed by the stage that is compared with it, and that by the
+// stage without its metrics. Reservations have no polls at first deliveries: the intake takes a declared message in,
+// and does not poll.
 func (s settings) variants() []variant {
 	var vs []variant
 	for _, mode := range []consumer.Mode{consumer.Schedule, consumer.Nak} {
 		if s.redelivery == "" || s.redelivery == string(mode) {
-			vs = append(vs, variant{"bare", mode, false}, variant{"stage", mode, false}, variant{"unmeasured", mode, false})
+			vs = append(
+				vs,
+				variant{"bare", mode, false},
+				variant{"stage", mode, false},
+				variant{"unmeasured", mode, false},
+			)
 			if mode == consumer.Nak {
 				vs = append(vs, variant{"bare", mode, true}, variant{"stage", mode, true})
 			}
@@ -83,17 +88,34 @@ func measureCPU(ctx context.Context, s settings, stdout, stderr io.Writer) error
 				return fmt.Errorf("measuring %s: %w", v, err)
 			}
 			costs[v] = append(costs[v], c)
-			fmt.Fprintf(stderr, "round %d, %-31s %6.1f us and %.2f requests a poll, %6.0f polls/s\n", round+1, v.String()+":", c.cpu, c.requests, c.rate)
+			fmt.Fprintf(
+				stderr,
+				"round %d, %-31s %6.1f us and %.2f requests a poll, %6.0f polls/s\n",
+				round+1,
+				v.String()+":",
+				c.cpu,
+				c.requests,
+				c.rate,
+			)
 		}
 	}
-	fmt.Fprintf(stdout, "\nCPU: %d polls at a time, %d rounds of %s each, medians; the ratio is that of each round's pair.\n\n", s.concurrency, s.rounds, s.measured)
+	fmt.Fprintf(
+		stdout,
+		"\nCPU: %d polls at a time, %d rounds of %s each, medians; the ratio is that of each round's pair.\n\n",
+		s.concurrency,
+		s.rounds,
+		s.measured,
+	)
 	printCosts(stdout, s.variants(), costs)
 	return nil
 }
 
 func printCosts(stdout io.Writer, variants []variant, costs map[variant][]cost) {
-	fmt.Fprintln(stdout, "| poller | CPU us/poll | polls/s | allocs/poll | bytes/poll | broker us/poll | broker requests/poll "+
-		"| CPU, stage / bare: median (min to max) |")
+	fmt.Fprintln(
+		stdout,
+		"| poller | CPU us/poll | polls/s | allocs/poll | bytes/poll | broker us/poll | broker requests/poll "+
+			"| CPU, stage / bare: median (min to max) |",
+	)
 	fmt.Fprintln(stdout, "|---|--:|--:|--:|--:|--:|--:|--:|")
 	for _, v := range variants {
 		cs := costs[v]
@@ -118,7 +140,14 @@ func printCosts(stdout io.Writer, variants []variant, costs map[variant][]cost) 
 	for _, v := range variants {
 		if v.role == "unmeasured" {
 			middle, least, most := ratios(costs[variant{"stage", v.mode, v.first}], costs[v])
-			fmt.Fprintf(stdout, "Metrics, %s: the stage takes %.2f (%.2f to %.2f) times the CPU of the stage without them.\n", v.mode, middle, least, most)
+			fmt.Fprintf(
+				stdout,
+				"Metrics, %s: the stage takes %.2f (%.2f to %.2f) times the CPU of the stage without them.\n",
+				v.mode,
+				middle,
+				least,
+				most,
+			)
 		}
 	}
 }
@@ -138,7 +167,8 @@ func median(values []float64) float64 {
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
-// interval is the poll interval of a run. Where first deliveries are measured, nothing comes back before the run is over.
+// interval is the poll interval of a run. Where first deliveries are measured, nothing comes back before the run is
+// over.
 func (s settings) interval(v variant) time.Duration {
 	if v.first {
 		return s.warmUp + s.measured
@@ -146,9 +176,9 @@ func (s settings) interval(v variant) time.Duration {
 	return cpuInterval
 }
 
-// enough is how many interactions keep polls due. A reservation keeps coming back, and is out for half a second at most.
-// A broker that receives naks so fast rarely finds out which have fallen due (docs/benchmarks.md), so that what waits when
-// the poller starts must last.
+// enough is how many interactions keep polls due. A reservation keeps coming back, and is out for half a second at
+// most. A broker that receives naks so fast rarely finds out which have fallen due (docs/benchmarks.md), so that what
+// waits when the poller starts must last.
 func (s settings) enough(mode consumer.Mode) int {
 	switch {
 	case s.interactions > 0:
@@ -160,7 +190,8 @@ func (s settings) enough(mode consumer.Mode) int {
 	return int((s.warmUp + s.measured + time.Second).Seconds() * mostPerSecond)
 }
 
-// workerFor is the concurrency of a worker that lets one lane alone have so many slots: it keeps some for each other one.
+// workerFor is the concurrency of a worker that lets one lane alone have so many slots: it keeps some for each other
+// one.
 func workerFor(slots int, mode consumer.Mode) int {
 	lanes := len(schema.Types())
 	if mode == consumer.Schedule {
@@ -198,7 +229,10 @@ func runSaturated(ctx context.Context, s settings, v variant, round int, stderr 
 		return c, err
 	}
 	if s.profiles != "" {
-		prefix := filepath.Join(s.profiles, fmt.Sprintf("%s-%d", strings.NewReplacer(", ", "-", " ", "-").Replace(v.String()), round+1))
+		prefix := filepath.Join(
+			s.profiles,
+			fmt.Sprintf("%s-%d", strings.NewReplacer(", ", "-", " ", "-").Replace(v.String()), round+1),
+		)
 		for suffix, p := range map[string]*process{"": poller, "-broker": r.servers[0]} {
 			if _, err := p.ask("profile " + prefix + suffix); err != nil {
 				return c, err
@@ -255,14 +289,17 @@ func (r *rig) watchBacklog(ctx context.Context, s settings, mode consumer.Mode) 
 		case err != nil:
 			return err
 		case !due:
-			return errors.New("nothing is due any more, so that this is no measurement of a busy poller: set -interactions to more")
+			return errors.New(
+				"nothing is due any more, so that this is no measurement of a busy poller: set -interactions to more",
+			)
 		}
 	}
 	return nil
 }
 
-// stillDue tells whether polls are due that nobody has pulled. The broker does not report how many messages wait for their
-// redelivery, so that with naks the polls are counted: while there are fewer than interactions, some was not polled yet.
+// stillDue tells whether polls are due that nobody has pulled. The broker does not report how many messages wait for
+// their redelivery, so that with naks the polls are counted: while there are fewer than interactions, some was not
+// polled yet.
 func (r *rig) stillDue(ctx context.Context, s settings, mode consumer.Mode) (bool, error) {
 	if mode == consumer.Nak {
 		u, err := r.vendor.ask("use")
@@ -272,7 +309,8 @@ func (r *rig) stillDue(ctx context.Context, s settings, mode consumer.Mode) (boo
 	return n > 0, err
 }
 
-// errIdle is a run in which nothing was polled: it happens to the bare loop, whose pull the broker then does not answer.
+// errIdle is a run in which nothing was polled: it happens to the bare loop, whose pull the broker then does not
+// answer.
 var errIdle = errors.New("the vendor was not asked once")
 
 func costOf(begin, end reading) (cost, error) {

@@ -19,8 +19,8 @@ import (
 	"statusworker/schema"
 )
 
-// measureDLQ has the program list, filter and replay few and many dead letters, and prints how long it took and the most
-// memory that it had.
+// measureDLQ has the program list, filter and replay few and many dead letters, and prints how long it took and the
+// most memory that it had.
 func measureDLQ(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	folder, err := os.MkdirTemp("", "bench-dlq-")
 	if err != nil {
@@ -41,11 +41,21 @@ func measureDLQ(ctx context.Context, s settings, stdout, stderr io.Writer) error
 		}
 		found = append(found, runs...)
 	}
-	fmt.Fprint(stdout, "\nDesk: one process a command, output thrown away; peak resident memory as the system counts it.\n\n")
+	fmt.Fprint(
+		stdout,
+		"\nDesk: one process a command, output thrown away; peak resident memory as the system counts it.\n\n",
+	)
 	fmt.Fprintln(stdout, "| dead letters | command | seconds | peak RSS, MB |")
 	fmt.Fprintln(stdout, "|--:|---|--:|--:|")
 	for _, r := range found {
-		fmt.Fprintf(stdout, "| %d | `statusworker dlq %s` | %.2f | %.1f |\n", r.letters, r.command, r.took.Seconds(), r.peak)
+		fmt.Fprintf(
+			stdout,
+			"| %d | `statusworker dlq %s` | %.2f | %.1f |\n",
+			r.letters,
+			r.command,
+			r.took.Seconds(),
+			r.peak,
+		)
 	}
 	return nil
 }
@@ -105,7 +115,8 @@ func runCommand(ctx context.Context, program, url string, args []string, stderr 
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- c.Wait() }()
-	// What the system tells of a process that has ended begins with what this one had when it forked: so it is asked before.
+	// What the system tells of a process that has ended begins with what this one had when it forked: so it is asked
+	// before.
 	look := time.NewTicker(10 * time.Millisecond)
 	defer look.Stop()
 	for {

@@ -69,7 +69,12 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags.DurationVar(&s.measured, "for", 3*time.Second, "how long each run is measured")
 	flags.DurationVar(&s.warmUp, "warm-up", 1500*time.Millisecond, "how long each run goes on before it is measured")
 	flags.IntVar(&s.rounds, "rounds", 6, "cpu: how often each poller is run")
-	flags.IntVar(&s.interactions, "interactions", 0, "cpu: how many interactions there are; 0 is enough to keep polls due")
+	flags.IntVar(
+		&s.interactions,
+		"interactions",
+		0,
+		"cpu: how many interactions there are; 0 is enough to keep polls due",
+	)
 	flags.IntVar(&s.concurrency, "concurrency", 64, "polls at a time")
 	flags.IntVar(&s.few, "few", 1_000, "memory: interactions in flight in the first run")
 	flags.IntVar(&s.many, "many", 200_000, "memory: interactions in flight in the second run")
@@ -77,7 +82,12 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags.IntVar(&s.fewDead, "few-dead", 1_000, "dlq: dead letters in the first run")
 	flags.IntVar(&s.manyDead, "many-dead", 100_000, "dlq: dead letters in the second run")
 	flags.IntVar(&s.rate, "rate", 2_500, "memory: polls a second in both runs")
-	flags.StringVar(&s.profiles, "profiles", "", "cpu: write profiles (CPU, allocations) of poller and broker into this `folder`")
+	flags.StringVar(
+		&s.profiles,
+		"profiles",
+		"",
+		"cpu: write profiles (CPU, allocations) of poller and broker into this `folder`",
+	)
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}

@@ -12,8 +12,8 @@ import (
 	"statusworker/consumer"
 )
 
-// measureMemory runs the worker with few and with many interactions in flight at the same rate of polls, and prints what
-// memory it takes.
+// measureMemory runs the worker with few and with many interactions in flight at the same rate of polls, and prints
+// what memory it takes.
 func measureMemory(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	var found []footprint
 	for _, n := range []int{s.few, s.many} {
@@ -23,15 +23,33 @@ func measureMemory(ctx context.Context, s settings, stdout, stderr io.Writer) er
 		}
 		found = append(found, f)
 	}
-	fmt.Fprintf(stdout, "\nMemory: one worker took in all of them, and polls what is due; medians of %d looks in %s.\n\n", memoryLooks, s.measured)
-	fmt.Fprintln(stdout, "| in flight | guidance | polls/s | Go heap in use after a collection, MB | resident (RSS), MB |")
+	fmt.Fprintf(
+		stdout,
+		"\nMemory: one worker took in all of them, and polls what is due; medians of %d looks in %s.\n\n",
+		memoryLooks,
+		s.measured,
+	)
+	fmt.Fprintln(
+		stdout,
+		"| in flight | guidance | polls/s | Go heap in use after a collection, MB | resident (RSS), MB |",
+	)
 	fmt.Fprintln(stdout, "|--:|--:|--:|--:|--:|")
 	for _, f := range found {
 		fmt.Fprintf(stdout, "| %d | %s | %.0f | %.1f | %.1f |\n", f.inFlight, f.interval, f.rate, f.heap, f.resident)
 	}
 	few, many := found[0], found[1]
-	fmt.Fprintf(stdout, "| **ratio** %.0f | | %.2f | **%.2f** | **%.2f** |\n",
-		float64(many.inFlight)/float64(few.inFlight), many.rate/few.rate, many.heap/few.heap, many.resident/few.resident)
+	fmt.Fprintf(
+		stdout,
+		"| **ratio** %.0f | | %.2f | **%.2f** | **%.2f** |\n",
+		float64(
+			many.inFlight,
+		)/float64(
+			few.inFlight,
+		),
+		many.rate/few.rate,
+		many.heap/few.heap,
+		many.resident/few.resident,
+	)
 	return nil
 }
 

@@ -24,7 +24,13 @@ type rig struct {
 }
 
 // newRig starts a broker with empty streams, of as many nodes as there are replicas, and a vendor.
-func newRig(ctx context.Context, mode consumer.Mode, intervals consumer.Intervals, replicas int, stderr io.Writer) (r *rig, err error) {
+func newRig(
+	ctx context.Context,
+	mode consumer.Mode,
+	intervals consumer.Intervals,
+	replicas int,
+	stderr io.Writer,
+) (r *rig, err error) {
 	r = &rig{}
 	defer func() {
 		if err != nil {

@@ -18,8 +18,8 @@ import (
 // roleArgument is the first argument of a process that plays a role; its name and the role's own arguments follow.
 const roleArgument = "role"
 
-// runRole plays a role until stdin ends. The first line that it writes to stdout says where it is, and each line that it
-// reads is answered by one line of JSON.
+// runRole plays a role until stdin ends. The first line that it writes to stdout says where it is, and each line that
+// it reads is answered by one line of JSON.
 func runRole(args []string, stdin io.Reader, stdout io.Writer) error {
 	roles := map[string]func([]string) (*player, error){
 		"broker": playBroker, "vendor": playVendor, "bare": playBare, "stage": playStage, "unmeasured": playUnmeasured,

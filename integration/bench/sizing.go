@@ -41,7 +41,10 @@ const sizingFor = 20 * time.Second
 // measureSizing has one worker poll steadily at the vendor's guidance for audio, and prints what it costs.
 func measureSizing(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	fmt.Fprintf(stdout, "\nSizing: one worker, audio at its guidance of 30s, steady for %s.\n\n", sizingFor)
-	fmt.Fprintln(stdout, "| hold back | replicas | in flight | polls/s | late p50 | late p99 | worker CPU us/poll | worker cores | broker CPU us/poll | broker cores |")
+	fmt.Fprintln(
+		stdout,
+		"| hold back | replicas | in flight | polls/s | late p50 | late p99 | worker CPU us/poll | worker cores | broker CPU us/poll | broker cores |",
+	)
 	fmt.Fprintln(stdout, "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
 	for _, l := range sizingLoads() {
 		if s.redelivery != "" && s.redelivery != string(l.mode) {
@@ -58,14 +61,26 @@ func measureSizing(ctx context.Context, s settings, stdout, stderr io.Writer) er
 			}
 			return d.Round(time.Millisecond).String()
 		}
-		fmt.Fprintf(stdout, "| %s | %d | %d | %.0f | %s | %s | %.0f | %.2f | %.0f | %.2f |\n", l.mode, l.replicas, l.inFlight, c.rate,
-			late(u.LateP50), late(u.LateP99), c.cpu, c.cpu*c.rate/1e6, c.broker, c.broker*c.rate/1e6)
+		fmt.Fprintf(
+			stdout,
+			"| %s | %d | %d | %.0f | %s | %s | %.0f | %.2f | %.0f | %.2f |\n",
+			l.mode,
+			l.replicas,
+			l.inFlight,
+			c.rate,
+			late(u.LateP50),
+			late(u.LateP99),
+			c.cpu,
+			c.cpu*c.rate/1e6,
+			c.broker,
+			c.broker*c.rate/1e6,
+		)
 	}
 	return nil
 }
 
-// runSteady declares as many interactions as shall be in flight, spread over one guidance, and measures when they have all
-// been polled once.
+// runSteady declares as many interactions as shall be in flight, spread over one guidance, and measures when they have
+// all been polled once.
 func runSteady(ctx context.Context, s settings, l load, stderr io.Writer) (c cost, u use, err error) {
 	o := order{mode: l.mode, interval: l.interval, concurrency: s.concurrency}
 	r, err := newRig(ctx, l.mode, o.intervals(), l.replicas, stderr)
@@ -120,7 +135,13 @@ func measureWaiting(ctx context.Context, s settings, stdout, stderr io.Writer) e
 	return nil
 }
 
-func runInFlight(ctx context.Context, s settings, mode consumer.Mode, interval time.Duration, stdout, stderr io.Writer) (err error) {
+func runInFlight(
+	ctx context.Context,
+	s settings,
+	mode consumer.Mode,
+	interval time.Duration,
+	stdout, stderr io.Writer,
+) (err error) {
 	o := order{mode: mode, interval: interval, concurrency: s.concurrency}
 	r, err := newRig(ctx, mode, o.intervals(), 1, stderr)
 	if err != nil {
@@ -161,7 +182,15 @@ func runInFlight(ctx context.Context, s settings, mode consumer.Mode, interval t
 			return fmt.Errorf("reading consumer %s: %w", name[1], err)
 		}
 		info := c.CachedInfo()
-		fmt.Fprintf(stdout, "| %s | %s | %d | %d | **%d** |\n", mode, name[1], info.NumPending, info.NumAckPending, info.NumPending+uint64(info.NumAckPending))
+		fmt.Fprintf(
+			stdout,
+			"| %s | %s | %d | %d | **%d** |\n",
+			mode,
+			name[1],
+			info.NumPending,
+			info.NumAckPending,
+			info.NumPending+uint64(info.NumAckPending),
+		)
 	}
 	return nil
 }

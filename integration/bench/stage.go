@@ -113,7 +113,11 @@ func playWorker(args []string, observer consumer.Observer) (*player, error) {
 	log.SetOutput(os.Stderr)
 	log.SetLevel(logrus.WarnLevel)
 	client, err := statusclient.New(statusclient.Config{
-		BaseURL: o.vendor, Token: vendorToken, Timeout: 10 * time.Second, Concurrency: o.concurrency, UserAgent: "statusworker/bench",
+		BaseURL:     o.vendor,
+		Token:       vendorToken,
+		Timeout:     10 * time.Second,
+		Concurrency: o.concurrency,
+		UserAgent:   "statusworker/bench",
 	})
 	if err != nil {
 		return nil, err

@@ -37,7 +37,9 @@ func playVendor([]string) (*player, error) {
 		polls.Add(1)
 		w.Header()["Content-Type"] = []string{"application/json; charset=utf-8"}
 		body := make([]byte, 0, len(answerBegin)+len(identifier)+len(answerEnd))
-		_, _ = w.Write(append(append(append(body, answerBegin...), identifier...), answerEnd...)) // a poller that is gone reads nothing
+		_, _ = w.Write(
+			append(append(append(body, answerBegin...), identifier...), answerEnd...),
+		) // a poller that is gone reads nothing
 	})}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()

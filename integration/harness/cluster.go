@@ -39,7 +39,10 @@ func StartCluster(t testing.TB, config ...string) *Cluster {
 		names = append(names, fmt.Sprintf("n%d", i+1))
 		routes = append(routes, fmt.Sprintf("nats://n%d:6222", i+1))
 	}
-	config = append(config, fmt.Sprintf("cluster { name: test, listen: \"0.0.0.0:6222\", routes: [%s] }", strings.Join(routes, ", ")))
+	config = append(
+		config,
+		fmt.Sprintf("cluster { name: test, listen: \"0.0.0.0:6222\", routes: [%s] }", strings.Join(routes, ", ")),
+	)
 	ports := FreePorts(t, size)
 	c := &Cluster{Nodes: make([]*Server, size)}
 	errs := make([]error, size)
@@ -141,7 +144,13 @@ func healthy(what string, c *jetstream.ClusterInfo, current bool) error {
 	}
 	for _, p := range c.Replicas {
 		if current && (p.Offline || !p.Current) {
-			return fmt.Errorf("replica %s of %s is offline (%t) or has not caught up (%t)", p.Name, what, p.Offline, !p.Current)
+			return fmt.Errorf(
+				"replica %s of %s is offline (%t) or has not caught up (%t)",
+				p.Name,
+				what,
+				p.Offline,
+				!p.Current,
+			)
 		}
 	}
 	return nil

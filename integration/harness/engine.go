@@ -103,7 +103,11 @@ func RequireEngine(t testing.TB) {
 		return
 	}
 	if os.Getenv(EnvRequireEngine) == "1" {
-		t.Fatalf("no container engine answers, and %s=1 requires one: start it, or point DOCKER_HOST at it: %v", EnvRequireEngine, err)
+		t.Fatalf(
+			"no container engine answers, and %s=1 requires one: start it, or point DOCKER_HOST at it: %v",
+			EnvRequireEngine,
+			err,
+		)
 	}
 	sayNoEngine(err)
 	t.Skipf("no container engine answers: start one to run this test: %v", err)
@@ -115,8 +119,12 @@ var sayNoEngineOnce sync.Once
 // output of packages that pass.
 func sayNoEngine(err error) {
 	sayNoEngineOnce.Do(func() {
-		line := fmt.Sprintf("SKIPPED: no container engine answers; the container tests of %s did NOT run (%s=1 makes this a failure): %v\n",
-			filepath.Base(os.Args[0]), EnvRequireEngine, err)
+		line := fmt.Sprintf(
+			"SKIPPED: no container engine answers; the container tests of %s did NOT run (%s=1 makes this a failure): %v\n",
+			filepath.Base(os.Args[0]),
+			EnvRequireEngine,
+			err,
+		)
 		fmt.Fprint(os.Stderr, line)
 		if tty, err := os.OpenFile("/dev/tty", os.O_WRONLY, 0); err == nil {
 			fmt.Fprint(tty, line)
@@ -159,9 +167,12 @@ var image = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("packing the NATS image: %w", err)
 	}
-	name, err := provider.BuildImage(ctx, &testcontainers.ContainerRequest{FromDockerfile: testcontainers.FromDockerfile{
-		ContextArchive: archive, Repo: repo, Tag: tag, KeepImage: true,
-	}})
+	name, err := provider.BuildImage(
+		ctx,
+		&testcontainers.ContainerRequest{FromDockerfile: testcontainers.FromDockerfile{
+			ContextArchive: archive, Repo: repo, Tag: tag, KeepImage: true,
+		}},
+	)
 	if err != nil {
 		return "", fmt.Errorf("building the NATS image: %w", err)
 	}

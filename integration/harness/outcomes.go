@@ -55,7 +55,11 @@ const oraclePrefix = "oracle"
 func Watch(t testing.TB, url string) *Oracle {
 	t.Helper()
 	js := JetStream(t, url)
-	consumer, err := js.OrderedConsumer(Context(t, 10*time.Second), schema.StreamOutcomes, jetstream.OrderedConsumerConfig{NamePrefix: oraclePrefix})
+	consumer, err := js.OrderedConsumer(
+		Context(t, 10*time.Second),
+		schema.StreamOutcomes,
+		jetstream.OrderedConsumerConfig{NamePrefix: oraclePrefix},
+	)
 	Check(t, err)
 	o := &Oracle{js: js, changed: make(chan struct{})}
 	// A short expiry, so that a consumer that went with its broker is missed, and made anew, within a second or two.
@@ -71,7 +75,9 @@ func Watch(t testing.TB, url string) *Oracle {
 func (o *Oracle) add(m jetstream.Msg) {
 	meta, err := m.Metadata()
 	if err != nil {
-		panic(fmt.Sprintf("an ordered consumer delivered a message without metadata: %v", err)) // a fault of this program
+		panic(
+			fmt.Sprintf("an ordered consumer delivered a message without metadata: %v", err),
+		) // a fault of this program
 	}
 	kind, identifier := split(m.Subject())
 	o.mu.Lock()
@@ -206,7 +212,10 @@ func (o *Oracle) Report(ctx context.Context, want Expected) (Report, error) {
 	for _, identifier := range slices.Sorted(maps.Keys(got)) {
 		for _, kind := range slices.Sorted(maps.Keys(got[identifier])) {
 			if !slices.Contains(want[identifier], kind) {
-				r.Unexpected = append(r.Unexpected, fmt.Sprintf("%s of %s (%d)", kind, identifier, got[identifier][kind]))
+				r.Unexpected = append(
+					r.Unexpected,
+					fmt.Sprintf("%s of %s (%d)", kind, identifier, got[identifier][kind]),
+				)
 			}
 		}
 	}
@@ -245,7 +254,13 @@ func (o *Oracle) catchUp(ctx context.Context) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("reading %s up to sequence %d, now at %d: %w", schema.StreamOutcomes, last, read, context.Cause(ctx))
+			return fmt.Errorf(
+				"reading %s up to sequence %d, now at %d: %w",
+				schema.StreamOutcomes,
+				last,
+				read,
+				context.Cause(ctx),
+			)
 		}
 	}
 }
@@ -260,7 +275,11 @@ func AwaitDrained(ctx context.Context, js jetstream.JetStream) error {
 			return err
 		}
 		if len(left) > 0 {
-			return fmt.Errorf("%d subjects still hold a message: %s", len(left), strings.Join(left[:min(len(left), 10)], ", "))
+			return fmt.Errorf(
+				"%d subjects still hold a message: %s",
+				len(left),
+				strings.Join(left[:min(len(left), 10)], ", "),
+			)
 		}
 		return nil
 	})
@@ -306,8 +325,17 @@ type Figures struct {
 
 // String is `scenario=... interactions=... polls=... least_gap=... guidance=... outcomes=... duplicates=... lost=...`.
 func (f Figures) String() string {
-	return fmt.Sprintf("scenario=%s interactions=%d polls=%d least_gap=%.3fs guidance=%.3fs outcomes=%d duplicates=%d lost=%d",
-		f.Scenario, f.Interactions, f.Polls, f.MinGap.Truncate(time.Millisecond).Seconds(), f.Guidance.Seconds(), f.Outcomes, f.Duplicates, f.Lost)
+	return fmt.Sprintf(
+		"scenario=%s interactions=%d polls=%d least_gap=%.3fs guidance=%.3fs outcomes=%d duplicates=%d lost=%d",
+		f.Scenario,
+		f.Interactions,
+		f.Polls,
+		f.MinGap.Truncate(time.Millisecond).Seconds(),
+		f.Guidance.Seconds(),
+		f.Outcomes,
+		f.Duplicates,
+		f.Lost,
+	)
 }
 
 // Print prints the line, and appends it to the file that [EnvFigures] names.

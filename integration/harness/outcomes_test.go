@@ -16,7 +16,9 @@ import (
 func outcomeStream(t *testing.T, js jetstream.JetStream, replicas int) {
 	t.Helper()
 	_, err := js.CreateStream(Context(t, readyWithin), jetstream.StreamConfig{
-		Name: schema.StreamOutcomes, Subjects: []string{schema.SubjectsProcessed, schema.SubjectsFailed}, Replicas: replicas,
+		Name:     schema.StreamOutcomes,
+		Subjects: []string{schema.SubjectsProcessed, schema.SubjectsFailed},
+		Replicas: replicas,
 	})
 	Check(t, err)
 }
@@ -49,7 +51,10 @@ func TestOracle(t *testing.T) {
 	if r.Err() != nil || r.Outcomes != 3 {
 		t.Errorf("report %+v, want 3 outcomes and nothing else", r)
 	}
-	if of := o.Of(id(1)); len(of) != 2 || of[0].Kind != "processed.transcript" || of[0].Sequence != 1 || of[0].Stored.IsZero() {
+	if of := o.Of(
+		id(1),
+	); len(of) != 2 || of[0].Kind != "processed.transcript" || of[0].Sequence != 1 ||
+		of[0].Stored.IsZero() {
 		t.Errorf("outcomes of the first: %+v", of)
 	}
 
@@ -75,7 +80,8 @@ func TestOracle(t *testing.T) {
 	}
 
 	err = o.Await(Context(t, 100*time.Millisecond), want)
-	if err == nil || !strings.Contains(err.Error(), "2 are missing: failed.not_found of "+id(2)+", processed.cxai of "+id(3)) {
+	if err == nil ||
+		!strings.Contains(err.Error(), "2 are missing: failed.not_found of "+id(2)+", processed.cxai of "+id(3)) {
 		t.Errorf("awaiting what does not come: %v", err)
 	}
 }
@@ -84,7 +90,10 @@ func TestAwaitDrained(t *testing.T) {
 	js := JetStream(t, inProcess(t))
 	ctx := Context(t, readyWithin)
 	Check(t, AwaitDrained(ctx, js)) // no stream at all
-	stream, err := js.CreateStream(ctx, jetstream.StreamConfig{Name: schema.StreamDeclared, Subjects: []string{schema.SubjectsDeclared}})
+	stream, err := js.CreateStream(
+		ctx,
+		jetstream.StreamConfig{Name: schema.StreamDeclared, Subjects: []string{schema.SubjectsDeclared}},
+	)
 	Check(t, err)
 	subject := schema.DeclaredSubject(schema.Audio, id(1))
 	_, err = js.Publish(ctx, subject, nil)

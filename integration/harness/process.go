@@ -131,14 +131,26 @@ func (p *Process) AwaitLine(ctx context.Context, pattern string) (string, error)
 			}
 		}
 		if ended {
-			return "", fmt.Errorf("%s has ended (%v) without a line like %q; its last lines:\n%s", p.name, p.cmd.ProcessState, pattern, lastLines(p.Output(), 20))
+			return "", fmt.Errorf(
+				"%s has ended (%v) without a line like %q; its last lines:\n%s",
+				p.name,
+				p.cmd.ProcessState,
+				pattern,
+				lastLines(p.Output(), 20),
+			)
 		}
 		select {
 		case <-changed:
 		case <-p.done:
 			ended = true
 		case <-ctx.Done():
-			return "", fmt.Errorf("waiting for a line like %q from %s: %w; its last lines:\n%s", pattern, p.name, context.Cause(ctx), lastLines(p.Output(), 20))
+			return "", fmt.Errorf(
+				"waiting for a line like %q from %s: %w; its last lines:\n%s",
+				pattern,
+				p.name,
+				context.Cause(ctx),
+				lastLines(p.Output(), 20),
+			)
 		}
 	}
 }
@@ -170,7 +182,12 @@ func (p *Process) Wait(ctx context.Context) (int, error) {
 	case <-p.done:
 		return p.cmd.ProcessState.ExitCode(), nil
 	default:
-		return 0, fmt.Errorf("waiting for the end of %s: %w; its last lines:\n%s", p.name, context.Cause(ctx), lastLines(p.Output(), 20))
+		return 0, fmt.Errorf(
+			"waiting for the end of %s: %w; its last lines:\n%s",
+			p.name,
+			context.Cause(ctx),
+			lastLines(p.Output(), 20),
+		)
 	}
 }
 

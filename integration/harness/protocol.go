@@ -148,7 +148,13 @@ func (p *protocolReader) next() (Message, []byte, error) {
 	all := body.Bytes()
 	data := all[len(raw) : len(all)-2 : len(all)-2]
 	if end := all[len(all)-2:]; string(end) != "\r\n" {
-		return Message{}, nil, fmt.Errorf("%s on %q: the payload of %d bytes ends with %q, want CR LF", m.Verb, m.Subject, size, end)
+		return Message{}, nil, fmt.Errorf(
+			"%s on %q: the payload of %d bytes ends with %q, want CR LF",
+			m.Verb,
+			m.Subject,
+			size,
+			end,
+		)
 	}
 	m.Payload = data[head:]
 	if headed {
@@ -169,7 +175,10 @@ func (p *protocolReader) line() ([]byte, error) {
 		case err == nil:
 			return line, nil
 		case len(line) > maxLine:
-			return nil, fmt.Errorf("a line is longer than %d bytes: is TLS in use? The proxy understands plain NATS only", maxLine)
+			return nil, fmt.Errorf(
+				"a line is longer than %d bytes: is TLS in use? The proxy understands plain NATS only",
+				maxLine,
+			)
 		case err == bufio.ErrBufferFull:
 		case len(line) > 0:
 			return nil, unexpected(err)
@@ -204,7 +213,13 @@ func (m *Message) control(args string, headed, sid bool) (head, size int, err er
 	if headed {
 		head, err = strconv.Atoi(f[len(f)-2])
 		if err != nil || head < 0 || head > size {
-			return 0, 0, fmt.Errorf("%s on %q has a header of size %q, want 0 to %d", m.Verb, m.Subject, f[len(f)-2], size)
+			return 0, 0, fmt.Errorf(
+				"%s on %q has a header of size %q, want 0 to %d",
+				m.Verb,
+				m.Subject,
+				f[len(f)-2],
+				size,
+			)
 		}
 	}
 	return head, size, nil

@@ -27,9 +27,9 @@ const (
 )
 
 // Hooks see each message before it passes. Calls are serialised over all connections and both directions, so a hook
-// needs no lock of its own, and while one runs, no later message passes: a hook that kills the worker and returns [Close]
-// ends it exactly there. All that came before in the same direction has been handed to the kernel. A hook must not
-// block on the conversation that it interrupts, and must not call methods of the proxy. Nil forwards everything.
+// needs no lock of its own, and while one runs, no later message passes: a hook that kills the worker and returns
+// [Close] ends it exactly there. All that came before in the same direction has been handed to the kernel. A hook must
+// not block on the conversation that it interrupts, and must not call methods of the proxy. Nil forwards everything.
 type Hooks struct {
 	// OnClient sees what a client sends, OnServer what the server sends.
 	OnClient, OnServer func(Message) Verdict
@@ -100,8 +100,8 @@ const (
 	ToBroker
 )
 
-// Stall stops one direction of all connections that there are, as a link does that lost its way back: nothing is closed, and what
-// is sent waits. Connections that are made later pass.
+// Stall stops one direction of all connections that there are, as a link does that lost its way back: nothing is
+// closed, and what is sent waits. Connections that are made later pass.
 func (p *Proxy) Stall(d Direction) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -35,7 +35,10 @@ func TestProxyShowsTheConversation(t *testing.T) {
 		return func(m Message) Verdict {
 			switch {
 			case m.Reserves():
-				seen = append(seen, fmt.Sprintf("%s reserves %s %s", from, m.Header.Get("Statusworker-Poll"), m.Payload))
+				seen = append(
+					seen,
+					fmt.Sprintf("%s reserves %s %s", from, m.Header.Get("Statusworker-Poll"), m.Payload),
+				)
 			case m.ReservationStored():
 				seen = append(seen, fmt.Sprintf("%s stored %s", from, m.Request.Header.Get("Statusworker-Poll")))
 			case m.Due():
@@ -93,7 +96,12 @@ func TestProxyCloses(t *testing.T) {
 	Check(t, err)
 
 	reconnected := make(chan struct{}, 1)
-	nc := Connect(t, p.URL, nats.ReconnectHandler(func(*nats.Conn) { reconnected <- struct{}{} }), nats.ReconnectBufSize(-1))
+	nc := Connect(
+		t,
+		p.URL,
+		nats.ReconnectHandler(func(*nats.Conn) { reconnected <- struct{}{} }),
+		nats.ReconnectBufSize(-1),
+	)
 	for _, data := range []string{"first", "second", "third", "fourth"} {
 		Check(t, nc.Publish("s", []byte(data)))
 	}
@@ -171,7 +179,12 @@ func TestProxyUnderLoad(t *testing.T) {
 				// Sent again until it is acknowledged: a connection may be closed in between.
 				err := Eventually(ctx, "an ack", func(ctx context.Context) error {
 					return try(ctx, time.Second, func(ctx context.Context) error {
-						ack, err := js.Publish(ctx, fmt.Sprintf("s.%d", c), data(i), jetstream.WithMsgID(fmt.Sprint(c, "/", i)))
+						ack, err := js.Publish(
+							ctx,
+							fmt.Sprintf("s.%d", c),
+							data(i),
+							jetstream.WithMsgID(fmt.Sprint(c, "/", i)),
+						)
 						if err == nil {
 							acked.Store(ack.Sequence, i)
 						}
@@ -264,7 +277,9 @@ func await[T any](t *testing.T, ctx context.Context, c <-chan T, what string) T 
 }
 
 func TestWithoutConnectURLs(t *testing.T) {
-	got, err := withoutConnectURLs(`{"server_id":"X","connect_urls":["10.0.0.1:4222"],"ws_connect_urls":["y"],"max_payload":1048576}`)
+	got, err := withoutConnectURLs(
+		`{"server_id":"X","connect_urls":["10.0.0.1:4222"],"ws_connect_urls":["y"],"max_payload":1048576}`,
+	)
 	if want := "INFO {\"max_payload\":1048576,\"server_id\":\"X\"}\r\n"; err != nil || string(got) != want {
 		t.Errorf("got %q (%v), want %q", got, err, want)
 	}
@@ -273,8 +288,8 @@ func TestWithoutConnectURLs(t *testing.T) {
 	}
 }
 
-// TestProxyStalls stops one direction of a connection: what is sent the other way passes, nothing is closed, and a connection
-// that is made later passes as well.
+// TestProxyStalls stops one direction of a connection: what is sent the other way passes, nothing is closed, and a
+// connection that is made later passes as well.
 func TestProxyStalls(t *testing.T) {
 	for name, direction := range map[string]Direction{"to clients": ToClients, "to the broker": ToBroker} {
 		t.Run(name, func(t *testing.T) {

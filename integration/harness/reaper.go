@@ -28,9 +28,9 @@ func Labels(t testing.TB) map[string]string {
 }
 
 // reaper is a second process of the test binary that waits for the end of this one, and then removes what has been left
-// behind: after a test's time-out, a panic or a SIGKILL no cleanup runs, and a cluster would go on for ever. It learns of
-// the end from its standard input, which the kernel closes in any case. The other end of it is the value of reaper, which
-// keeps it from being collected as garbage, and so closed, before.
+// behind: after a test's time-out, a panic or a SIGKILL no cleanup runs, and a cluster would go on for ever. It learns
+// of the end from its standard input, which the kernel closes in any case. The other end of it is the value of reaper,
+// which keeps it from being collected as garbage, and so closed, before.
 var reaper = sync.OnceValues(func() (io.Closer, error) {
 	path, err := os.Executable()
 	if err != nil {
@@ -65,7 +65,11 @@ func reap(ctx context.Context, input io.Reader, run string) error {
 		return fmt.Errorf("listing containers: %w", err)
 	}
 	for _, c := range containers.Items {
-		if _, err := api.ContainerRemove(ctx, c.ID, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true}); err != nil {
+		if _, err := api.ContainerRemove(
+			ctx,
+			c.ID,
+			client.ContainerRemoveOptions{Force: true, RemoveVolumes: true},
+		); err != nil {
 			return fmt.Errorf("removing container %s: %w", c.ID, err)
 		}
 	}

@@ -36,7 +36,8 @@ type Server struct {
 }
 
 // StartServer starts a server and waits until JetStream answers. Lines of configuration in the server's own format may
-// be added; they must not set what the harness sets: name, ports, JetStream. The server ends with the test, and its log is printed when the test failed.
+// be added; they must not set what the harness sets: name, ports, JetStream. The server ends with the test, and its log
+// is printed when the test failed.
 func StartServer(t testing.TB, config ...string) *Server {
 	t.Helper()
 	image := Image(t)
@@ -48,7 +49,14 @@ func StartServer(t testing.TB, config ...string) *Server {
 }
 
 // newServer creates and starts a container. It may be called from several goroutines.
-func newServer(ctx context.Context, t testing.TB, image, name string, port int, network *testcontainers.DockerNetwork, config []string) (*Server, error) {
+func newServer(
+	ctx context.Context,
+	t testing.TB,
+	image, name string,
+	port int,
+	network *testcontainers.DockerNetwork,
+	config []string,
+) (*Server, error) {
 	provider, err := engine()
 	if err != nil {
 		return nil, err
@@ -85,14 +93,22 @@ func newServer(ctx context.Context, t testing.TB, image, name string, port int, 
 		req.Networks = []string{network.Name}
 		req.NetworkAliases = map[string][]string{network.Name: {name}}
 	}
-	c, err := testcontainers.GenericContainer(ctx, testcontainers.GenericContainerRequest{ContainerRequest: req, Started: true})
+	c, err := testcontainers.GenericContainer(
+		ctx,
+		testcontainers.GenericContainerRequest{ContainerRequest: req, Started: true},
+	)
 	if c != nil {
 		t.Cleanup(func() { removeContainer(t, name, c) })
 	}
 	if err != nil {
 		return nil, fmt.Errorf("starting NATS container %s: %w", name, err)
 	}
-	return &Server{Name: name, URL: fmt.Sprintf("nats://127.0.0.1:%d", port), container: c, client: provider.Client()}, nil
+	return &Server{
+		Name:      name,
+		URL:       fmt.Sprintf("nats://127.0.0.1:%d", port),
+		container: c,
+		client:    provider.Client(),
+	}, nil
 }
 
 // Kill ends the server with SIGKILL and returns when it is gone.
@@ -130,7 +146,11 @@ func (s *Server) Start(ctx context.Context) error {
 
 // Launch starts a server that was killed or stopped, and does not wait for it.
 func (s *Server) Launch(ctx context.Context) error {
-	if _, err := s.client.ContainerStart(ctx, s.container.GetContainerID(), client.ContainerStartOptions{}); err != nil {
+	if _, err := s.client.ContainerStart(
+		ctx,
+		s.container.GetContainerID(),
+		client.ContainerStartOptions{},
+	); err != nil {
 		return fmt.Errorf("starting NATS server %s again: %w", s.Name, err)
 	}
 	return nil
@@ -140,9 +160,14 @@ func (s *Server) Launch(ctx context.Context) error {
 func (s *Server) AwaitReady(ctx context.Context) error {
 	return Eventually(ctx, "JetStream on NATS server "+s.Name, func(ctx context.Context) error {
 		return try(ctx, time.Second, func(ctx context.Context) error {
-			// A connection of its own for each attempt: nothing of an earlier life of the server is left in it. Its bound
-			// is short, because the engine takes connections for a server that does not listen yet.
-			nc, err := nats.Connect(s.URL, nats.NoReconnect(), nats.Timeout(250*time.Millisecond), nats.IgnoreDiscoveredServers())
+			// A connection of its own for each attempt: nothing of an earlier life of the server is left in it. Its
+			// bound is short, because the engine takes connections for a server that does not listen yet.
+			nc, err := nats.Connect(
+				s.URL,
+				nats.NoReconnect(),
+				nats.Timeout(250*time.Millisecond),
+				nats.IgnoreDiscoveredServers(),
+			)
 			if errors.Is(err, nats.ErrAuthorization) {
 				return nil // it answers; who may connect is the test's affair
 			}

@@ -78,7 +78,10 @@ func TestClusterSurvives(t *testing.T) {
 	outcomeStream(t, js, 3)
 	stream, err := js.Stream(ctx, "INTERACTIONS_OUTCOMES")
 	Check(t, err)
-	_, err = stream.CreateConsumer(ctx, jetstream.ConsumerConfig{Durable: "reader", AckPolicy: jetstream.AckExplicitPolicy})
+	_, err = stream.CreateConsumer(
+		ctx,
+		jetstream.ConsumerConfig{Durable: "reader", AckPolicy: jetstream.AckExplicitPolicy},
+	)
 	Check(t, err)
 	Check(t, c.AwaitCurrent(ctx))
 	o := Watch(t, c.URLs())
@@ -132,7 +135,14 @@ func TestClusterSurvives(t *testing.T) {
 func TestReaper(t *testing.T) {
 	RequireEngine(t)
 	ctx := Context(t, time.Minute)
-	victim := StartProcess(t, "test process", testBinary(t), []string{envOrphan + "=1"}, "-test.run=^TestOrphan$", "-test.v")
+	victim := StartProcess(
+		t,
+		"test process",
+		testBinary(t),
+		[]string{envOrphan + "=1"},
+		"-test.run=^TestOrphan$",
+		"-test.v",
+	)
 	line, err := victim.AwaitLine(ctx, `orphan: `)
 	Check(t, err)
 	run := line[strings.Index(line, "orphan: ")+len("orphan: "):]

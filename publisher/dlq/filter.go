@@ -14,8 +14,8 @@ import (
 type Filter struct {
 	Reasons []schema.Reason
 	Types   []schema.Type
-	// Names are identifiers (or what stands for one in an invalid message's dead letter), and `@` with a sequence of the
-	// outcomes stream. A dead letter that one of them names is meant.
+	// Names are identifiers (or what stands for one in an invalid message's dead letter), and `@` with a sequence of
+	// the outcomes stream. A dead letter that one of them names is meant.
 	Names []string
 	// OlderThan and NewerThan go by when the dead letter was stored, by the broker's clock.
 	OlderThan, NewerThan time.Duration
@@ -56,7 +56,11 @@ func (f Filter) Check() error {
 	case f.NewerThan < 0:
 		return &FilterError{"NewerThan", f.NewerThan.String(), "more than 0"}
 	case f.OlderThan > 0 && f.NewerThan > 0 && f.NewerThan <= f.OlderThan:
-		return &FilterError{"NewerThan", f.NewerThan.String(), "more than the " + f.OlderThan.String() + " that it shall be older than: nothing is both"}
+		return &FilterError{
+			"NewerThan",
+			f.NewerThan.String(),
+			"more than the " + f.OlderThan.String() + " that it shall be older than: nothing is both",
+		}
 	}
 	return nil
 }

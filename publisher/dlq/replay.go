@@ -90,7 +90,11 @@ func (d *Queue) Purge(ctx context.Context, s *Selection, dry bool, report Report
 }
 
 // eachAtOnce does something with all that a source gives, several at once. The first error ends it.
-func eachAtOnce[T any](ctx context.Context, from func(context.Context, func(T) error) error, do func(context.Context, T) error) error {
+func eachAtOnce[T any](
+	ctx context.Context,
+	from func(context.Context, func(T) error) error,
+	do func(context.Context, T) error,
+) error {
 	g, ctx := errgroup.WithContext(ctx)
 	todo := make(chan T)
 	g.Go(func() error {

@@ -23,7 +23,12 @@ func TestReplayPublishesTheDeclaredMessageAgain(t *testing.T) {
 		o := dead(schema.Rejected, id)
 		o.Origin.Traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 		s.store(o)
-		if got := s.replay(s.queue(), dlq.Filter{}, true); got.what[dlq.Replayed] != 1 || s.count(schema.StreamDeclared, ">") != 0 || s.count(schema.StreamOutcomes, ">") != 1 {
+		if got := s.replay(
+			s.queue(),
+			dlq.Filter{},
+			true,
+		); got.what[dlq.Replayed] != 1 || s.count(schema.StreamDeclared, ">") != 0 ||
+			s.count(schema.StreamOutcomes, ">") != 1 {
 			t.Fatalf("a dry run said %+v, and changed something", got)
 		}
 		if got := s.replay(s.queue(), dlq.Filter{}, false); got.what[dlq.Replayed] != 1 {
@@ -36,7 +41,8 @@ func TestReplayPublishesTheDeclaredMessageAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if string(m.Data) != declaration(schema.Chat, id) || m.Header.Get(schema.HeaderSupersedes) != life.Format(time.RFC3339Nano) ||
+		if string(m.Data) != declaration(schema.Chat, id) ||
+			m.Header.Get(schema.HeaderSupersedes) != life.Format(time.RFC3339Nano) ||
 			!slices.Equal(m.Header[schema.HeaderTraceparent], []string{o.Origin.Traceparent}) {
 			t.Errorf("published %s with %v", m.Data, m.Header)
 		}
@@ -191,13 +197,23 @@ func TestReplayWithDelayedNaks(t *testing.T) {
 	o := dead(schema.NotFound, id)
 	o.Origin.Stored = m.Time
 	s.store(o)
-	if r := s.replay(s.queue(), dlq.Filter{}, false); r.what[dlq.Left] != 1 || s.count(schema.StreamOutcomes, ">") != 1 {
+	if r := s.replay(
+		s.queue(),
+		dlq.Filter{},
+		false,
+	); r.what[dlq.Left] != 1 ||
+		s.count(schema.StreamOutcomes, ">") != 1 {
 		t.Fatalf("before the ack: %+v", r.all)
 	}
 	if err := s.Delete(s.ctx, schema.StreamDeclared, 1); err != nil {
 		t.Fatal(err)
 	}
-	if r := s.replay(s.queue(), dlq.Filter{}, false); r.what[dlq.Replayed] != 1 || s.count(schema.StreamDeclared, ">") != 1 {
+	if r := s.replay(
+		s.queue(),
+		dlq.Filter{},
+		false,
+	); r.what[dlq.Replayed] != 1 ||
+		s.count(schema.StreamDeclared, ">") != 1 {
 		t.Fatalf("after the ack: %+v", r.all)
 	}
 }
@@ -259,13 +275,18 @@ func TestTwoReplaysAtOnce(t *testing.T) {
 		}
 		// The last sequence is how many were ever stored.
 		if state.Last != n || s.count(schema.StreamOutcomes, ">") != 0 || both.what[dlq.Left] != 0 {
-			t.Errorf("%d were declared, %d dead letters are left: %v", state.Last, s.count(schema.StreamOutcomes, ">"), both.what)
+			t.Errorf(
+				"%d were declared, %d dead letters are left: %v",
+				state.Last,
+				s.count(schema.StreamOutcomes, ">"),
+				both.what,
+			)
 		}
 	})
 }
 
-// A declared message that was published, and is stored nowhere any more, is published again: what the broker remembers of
-// its publish counts for nothing.
+// A declared message that was published, and is stored nowhere any more, is published again: what the broker remembers
+// of its publish counts for nothing.
 func TestReplayGoesByWhatIsStored(t *testing.T) {
 	t.Parallel()
 	s := reserving(t)
@@ -278,7 +299,8 @@ func TestReplayGoesByWhatIsStored(t *testing.T) {
 		s.purge(schema.StreamDeclared)
 		s.put(schema.FailedSubject(schema.NotFound, id), string(data)) // as if the delete had got lost
 		r := s.replay(s.queue(), dlq.Filter{}, false)
-		if r.what[dlq.Replayed] != 1 || s.count(schema.StreamDeclared, ">") != 1 || s.count(schema.StreamOutcomes, ">") != 0 {
+		if r.what[dlq.Replayed] != 1 || s.count(schema.StreamDeclared, ">") != 1 ||
+			s.count(schema.StreamOutcomes, ">") != 0 {
 			t.Errorf("got %+v, want the message declared again and the dead letter gone", r.all)
 		}
 	}
@@ -315,7 +337,8 @@ func TestReplayLeavesWhatCannotBeDeclaredAgain(t *testing.T) {
 	want["no event in JSON"] = false
 	s.put("interactions.failed.x.y", "\x1b[31mgarbage")
 	r := s.replay(s.queue(), dlq.Filter{}, false)
-	if r.what[dlq.Left] != len(want) || s.count(schema.StreamOutcomes, ">") != len(want) || s.count(schema.StreamDeclared, ">") != 0 {
+	if r.what[dlq.Left] != len(want) || s.count(schema.StreamOutcomes, ">") != len(want) ||
+		s.count(schema.StreamDeclared, ">") != 0 {
 		t.Errorf("got %v, want %d left", r.what, len(want))
 	}
 	for why := range want {

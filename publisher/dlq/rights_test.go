@@ -20,9 +20,25 @@ import (
 // A right that the user lacks concerns the requests that need it, and no other.
 func TestRightsOfOtherRequests(t *testing.T) {
 	t.Parallel()
-	may := &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{"not.mine", "$JS.API.STREAM.MSG.DELETE.>", "$JS.API.CONSUMER.MSG.NEXT.>"}}}
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
-		Users: []*server.User{{Username: "all", Password: "p"}, {Username: "some", Password: "p", Permissions: may}}})
+	may := &server.Permissions{
+		Publish: &server.SubjectPermission{
+			Deny: []string{"not.mine", "$JS.API.STREAM.MSG.DELETE.>", "$JS.API.CONSUMER.MSG.NEXT.>"},
+		},
+	}
+	s, err := server.NewServer(
+		&server.Options{
+			Host:      "127.0.0.1",
+			Port:      -1,
+			NoSigs:    true,
+			NoLog:     true,
+			JetStream: true,
+			StoreDir:  t.TempDir(),
+			Users: []*server.User{
+				{Username: "all", Password: "p"},
+				{Username: "some", Password: "p", Permissions: may},
+			},
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,7 +48,11 @@ func TestRightsOfOtherRequests(t *testing.T) {
 		t.Fatal("the server is not ready")
 	}
 	as := func(user string) (*nats.Conn, jetstream.JetStream) {
-		nc, err := nats.Connect(s.ClientURL(), nats.UserInfo(user, "p"), nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+		nc, err := nats.Connect(
+			s.ClientURL(),
+			nats.UserInfo(user, "p"),
+			nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -45,7 +65,11 @@ func TestRightsOfOtherRequests(t *testing.T) {
 	}
 	ctx := t.Context()
 	_, all := as("all")
-	if _, err := provisioning.Create(ctx, all, publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge})); err != nil {
+	if _, err := provisioning.Create(
+		ctx,
+		all,
+		publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}),
+	); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := all.Publish(ctx, schema.FailedSubject(schema.NotFound, "x"), []byte("{}")); err != nil {

@@ -152,8 +152,21 @@ func declaration(t schema.Type, id string) string {
 
 // dead is a dead letter of a life.
 func dead(r schema.Reason, id string) schema.Outcome {
-	o := schema.Outcome{Identifier: id, Type: schema.Chat, Reason: r, Detail: "why", Observed: life.Add(time.Minute),
-		Origin: schema.Origin{Stream: schema.StreamDeclared, Subject: schema.DeclaredSubject(schema.Chat, id), Sequence: 3, Deliveries: 1, Stored: life, Polls: 2}}
+	o := schema.Outcome{
+		Identifier: id,
+		Type:       schema.Chat,
+		Reason:     r,
+		Detail:     "why",
+		Observed:   life.Add(time.Minute),
+		Origin: schema.Origin{
+			Stream:     schema.StreamDeclared,
+			Subject:    schema.DeclaredSubject(schema.Chat, id),
+			Sequence:   3,
+			Deliveries: 1,
+			Stored:     life,
+			Polls:      2,
+		},
+	}
 	if r == schema.InvalidMessage {
 		o.Payload = []byte("{oops")
 	} else {

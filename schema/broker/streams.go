@@ -25,7 +25,8 @@ type StreamConfig struct {
 	DirectGets bool
 	// DenyDelete refuses [Broker.Delete].
 	DenyDelete bool
-	// Rollups lets a message take away all before it, as key-value buckets need to be purged. No operation here does that.
+	// Rollups lets a message take away all before it, as key-value buckets need to be purged. No operation here does
+	// that.
 	Rollups bool
 	// Memory keeps the stream in memory: a server that stands alone forgets it when it starts again.
 	Memory   bool

@@ -1,11 +1,11 @@
-// Package lifecycle says what the stored messages of one interaction mean. It is pure: no I/O, no clock, no logger. Whoever
-// talks to the broker loads a [Snapshot], asks, and applies the verdict.
+// Package lifecycle says what the stored messages of one interaction mean. It is pure: no I/O, no clock, no logger.
+// Whoever talks to the broker loads a [Snapshot], asks, and applies the verdict.
 //
 // # Generations
 //
-// A generation begins with a declared message and is named by the moment at which the broker stored it. Its polls are numbered.
-// It ends with its outcome: processed events, or one dead letter. An identifier is one interaction, whatever type it is declared
-// under. A [Position] orders its polls by generation, then by number.
+// A generation begins with a declared message and is named by the moment at which the broker stored it. Its polls are
+// numbered. It ends with its outcome: processed events, or one dead letter. An identifier is one interaction, whatever
+// type it is declared under. A [Position] orders its polls by generation, then by number.
 //
 // # A declared message arrives
 //
@@ -26,8 +26,8 @@
 //	a due message that has no more effect                     Reserve, on the condition that no reservation is stored
 //	nothing                                                   Reserve, on the condition that neither is stored
 //
-// A due message has no more effect where it is a tombstone, is no worker's, or is of a generation that has ended: its worker
-// finds the reservation of the new generation and drops it.
+// A due message has no more effect where it is a tombstone, is no worker's, or is of a generation that has ended: its
+// worker finds the reservation of the new generation and drops it.
 //
 // # A due message arrives, and its worker could not reserve the next poll
 //
@@ -37,8 +37,8 @@
 //
 // # An outcome is to be stored, and others are stored already
 //
-// Only outcomes of this stage count; a message that is no event of it is taken for what its subject says, where that is a
-// processed event, and is ignored otherwise. G is the generation of the wanted outcomes.
+// Only outcomes of this stage count; a message that is no event of it is taken for what its subject says, where that is
+// a processed event, and is ignored otherwise. G is the generation of the wanted outcomes.
 //
 //	stored                                     wanted                   verdict
 //	processed event of G                       the same destination     Store the others, or Stored
@@ -54,8 +54,8 @@
 //
 // # The outcome is stored
 //
-// The reservation becomes a tombstone. Where it has fallen due meanwhile and another worker holds the poll after it, that
-// reservation of the same generation becomes the tombstone: [Reserved.EndedBy].
+// The reservation becomes a tombstone. Where it has fallen due meanwhile and another worker holds the poll after it,
+// that reservation of the same generation becomes the tombstone: [Reserved.EndedBy].
 //
 // # An operator replays a dead letter
 //

@@ -25,7 +25,14 @@ func reservedOptions(numbers ...uint64) []*Reserved {
 		for _, n := range numbers {
 			for _, tombstone := range []bool{false, true} {
 				all = append(all, &Reserved{
-					Position: Position{Generation: g, Number: n}, Sequence: 1, Stored: g.Add(time.Hour), Due: g.Add(2 * time.Hour), Tombstone: tombstone,
+					Position: Position{
+						Generation: g,
+						Number:     n,
+					},
+					Sequence:  1,
+					Stored:    g.Add(time.Hour),
+					Due:       g.Add(2 * time.Hour),
+					Tombstone: tombstone,
 				})
 			}
 		}
@@ -35,7 +42,14 @@ func reservedOptions(numbers ...uint64) []*Reserved {
 
 func dead(generation, stored time.Time, r schema.Reason) Outcome {
 	return Outcome{
-		Subject: schema.FailedSubject(r, "i"), Stored: stored, Reason: r, Generation: generation, Source: schema.DeclaredSubject(schema.Chat, "i"),
+		Subject: schema.FailedSubject(
+			r,
+			"i",
+		),
+		Stored:     stored,
+		Reason:     r,
+		Generation: generation,
+		Source:     schema.DeclaredSubject(schema.Chat, "i"),
 	}
 }
 
@@ -43,14 +57,23 @@ func event(generation, stored time.Time, d schema.Destination) Outcome {
 	return Outcome{Subject: schema.ProcessedSubject(d, "i"), Stored: stored, Destination: d, Generation: generation}
 }
 
-// outcomeOptions are all sets of outcomes: of each generation none, a dead letter before or after the next generation was
-// declared, one processed event or both; and with them nothing, or what does not count.
+// outcomeOptions are all sets of outcomes: of each generation none, a dead letter before or after the next generation
+// was declared, one processed event or both; and with them nothing, or what does not count.
 func outcomeOptions() [][]Outcome {
-	sets := [][]Outcome{nil, {
-		{Subject: schema.ProcessedSubject(schema.Unrouted, "i"), Stored: at(12), Destination: schema.Unrouted},
-	}, {
-		dead(at(15), at(16), schema.InvalidMessage), {Subject: schema.FailedSubject(schema.NotFound, "i"), Stored: at(40), Reason: schema.NotFound},
-	}}
+	sets := [][]Outcome{
+		nil,
+		{
+			{Subject: schema.ProcessedSubject(schema.Unrouted, "i"), Stored: at(12), Destination: schema.Unrouted},
+		},
+		{
+			dead(
+				at(15),
+				at(16),
+				schema.InvalidMessage,
+			),
+			{Subject: schema.FailedSubject(schema.NotFound, "i"), Stored: at(40), Reason: schema.NotFound},
+		},
+	}
 	for _, g := range generations {
 		var next [][]Outcome
 		for _, with := range sets {
@@ -83,7 +106,14 @@ type walk struct {
 // Every snapshot of the domain meets every event, and the promises hold.
 func TestEverySnapshot(t *testing.T) {
 	w := &walk{t: t}
-	declared := []*Declared{nil, {Stored: at(10)}, {Stored: at(20)}, {Stored: at(34)}, {Stored: at(10), Invalid: true}, {Stored: at(34), Invalid: true}}
+	declared := []*Declared{
+		nil,
+		{Stored: at(10)},
+		{Stored: at(20)},
+		{Stored: at(34)},
+		{Stored: at(10), Invalid: true},
+		{Stored: at(34), Invalid: true},
+	}
 	due := reservedOptions(1)
 	for _, outcomes := range outcomeOptions() {
 		for _, reservation := range reservedOptions(1, 2) {
@@ -121,7 +151,14 @@ func figure(t *testing.T, line string) {
 
 func (w *walk) fail(s Snapshot, format string, args ...any) {
 	w.t.Helper()
-	w.t.Errorf("%s\nreservation %+v\ndue %+v\ndeclared %+v\noutcomes %+v", fmt.Sprintf(format, args...), s.Reservation, s.Due, s.Declared, s.Outcomes)
+	w.t.Errorf(
+		"%s\nreservation %+v\ndue %+v\ndeclared %+v\noutcomes %+v",
+		fmt.Sprintf(format, args...),
+		s.Reservation,
+		s.Due,
+		s.Declared,
+		s.Outcomes,
+	)
 }
 
 // counts tells whether an outcome is one of the interaction.
@@ -129,13 +166,17 @@ func counts(o Outcome) bool { return o.Reason != schema.InvalidMessage && !o.Gen
 
 // without leaves out what is no outcome: dead letters of invalid messages, and those that this stage did not store.
 func without(s Snapshot) Snapshot {
-	s.Outcomes = slices.DeleteFunc(slices.Clone(s.Outcomes), func(o Outcome) bool { return o.Reason != "" && !counts(o) })
+	s.Outcomes = slices.DeleteFunc(
+		slices.Clone(s.Outcomes),
+		func(o Outcome) bool { return o.Reason != "" && !counts(o) },
+	)
 	return s
 }
 
 // of tells whether something of a generation is stored.
 func (s Snapshot) of(generation time.Time) bool {
-	return s.Reservation != nil && s.Reservation.Generation.Equal(generation) || s.Due != nil && s.Due.Generation.Equal(generation) ||
+	return s.Reservation != nil && s.Reservation.Generation.Equal(generation) ||
+		s.Due != nil && s.Due.Generation.Equal(generation) ||
 		slices.ContainsFunc(s.Outcomes, func(o Outcome) bool { return counts(o) && o.Generation.Equal(generation) })
 }
 
@@ -191,7 +232,8 @@ func (w *walk) takeIn(s Snapshot) {
 // covered checks that a declared message is not needed: its generation is stored elsewhere, or it begins none.
 func (w *walk) covered(s Snapshot, d Declared, verdict TakeIn) {
 	for _, o := range s.Outcomes {
-		if counts(o) && (o.Generation.Equal(d.Stored) || o.Destination != "" || !o.Stored.Before(d.Stored) && o.Generation.After(d.Replays)) {
+		if counts(o) &&
+			(o.Generation.Equal(d.Stored) || o.Destination != "" || !o.Stored.Before(d.Stored) && o.Generation.After(d.Replays)) {
 			return
 		}
 	}
@@ -201,11 +243,20 @@ func (w *walk) covered(s Snapshot, d Declared, verdict TakeIn) {
 		}
 	}
 	if s.Declared != nil && !s.Declared.Invalid && s.Declared.Stored.Before(d.Stored) {
-		if next, _ := (Snapshot{Reservation: s.Reservation, Due: s.Due, Outcomes: s.Outcomes, Declared: s.Declared}).TakeIn(*s.Declared); next == Reserve || next == ReserveBesideDue {
+		if next, _ := (Snapshot{Reservation: s.Reservation, Due: s.Due, Outcomes: s.Outcomes, Declared: s.Declared}).TakeIn(
+			*s.Declared,
+		); next == Reserve ||
+			next == ReserveBesideDue {
 			return
 		}
 	}
-	w.fail(s, "a message of %v that replays %v is acknowledged (%s), and nothing else stands for it", d.Stored, d.Replays, verdict)
+	w.fail(
+		s,
+		"a message of %v that replays %v is acknowledged (%s), and nothing else stands for it",
+		d.Stored,
+		d.Replays,
+		verdict,
+	)
 }
 
 // mayBegin checks that a generation begins only where the one before has ended in a dead letter that was stored before.
@@ -217,7 +268,8 @@ func (w *walk) mayBegin(s Snapshot, d Declared, verdict TakeIn) {
 		w.fail(s, "%s of %v beside a poll that is due", verdict, d.Stored)
 	}
 	for _, o := range s.Outcomes {
-		if counts(o) && (o.Generation.Equal(d.Stored) || o.Destination != "" || o.Generation.After(d.Replays) && !o.Stored.Before(d.Stored)) {
+		if counts(o) &&
+			(o.Generation.Equal(d.Stored) || o.Destination != "" || o.Generation.After(d.Replays) && !o.Stored.Before(d.Stored)) {
 			w.fail(s, "%s of %v after %+v", verdict, d.Stored, o)
 		}
 	}
@@ -229,7 +281,8 @@ func (w *walk) due(s Snapshot) {
 		for _, n := range []uint64{0, 1, 2} {
 			w.events++
 			p := Position{Generation: g, Number: n}
-			later := s.Reservation != nil && (s.Reservation.Generation.After(g) || s.Reservation.Generation.Equal(g) && s.Reservation.Number > n)
+			later := s.Reservation != nil &&
+				(s.Reservation.Generation.After(g) || s.Reservation.Generation.Equal(g) && s.Reservation.Number > n)
 			if s.Taken(p) != later {
 				w.fail(s, "taken is %t for poll %d of %v", s.Taken(p), n, g)
 			}
@@ -243,7 +296,11 @@ func (w *walk) due(s Snapshot) {
 
 func (w *walk) publish(s Snapshot) {
 	chat := func(g time.Time) schema.Outcome {
-		return schema.Outcome{Identifier: "i", Type: schema.Audio, Origin: schema.Origin{Stored: g, Subject: schema.DeclaredSubject(schema.Chat, "i")}}
+		return schema.Outcome{
+			Identifier: "i",
+			Type:       schema.Audio,
+			Origin:     schema.Origin{Stored: g, Subject: schema.DeclaredSubject(schema.Chat, "i")},
+		}
 	}
 	for _, g := range append([]time.Time{at(15)}, generations...) {
 		rejected, notFound, transcript, cxai, unrouted, invalid := chat(g), chat(g), chat(g), chat(g), chat(g), chat(g)
@@ -271,7 +328,11 @@ func (w *walk) plan(s Snapshot, wanted []schema.Outcome) {
 	}
 	g := wanted[0].Origin.Stored
 	if wanted[0].Reason != schema.InvalidMessage {
-		if again := without(s).Publish(wanted...); again.Verdict != plan.Verdict || len(again.Missing) != len(plan.Missing) {
+		if again := without(
+			s,
+		).Publish(
+			wanted...); again.Verdict != plan.Verdict ||
+			len(again.Missing) != len(plan.Missing) {
 			w.fail(s, "%s, and %s without what is no outcome", plan.Verdict, again.Verdict)
 		}
 		w.halfSuccess(s, wanted, plan)
@@ -289,8 +350,13 @@ func (w *walk) plan(s Snapshot, wanted []schema.Outcome) {
 		after.Outcomes = slices.Clone(s.Outcomes)
 		for i, o := range plan.Missing {
 			after.Outcomes = append(after.Outcomes, Outcome{
-				Subject: o.Subject(), Sequence: last + uint64(i) + 1, Stored: at(60), Destination: o.Destination, Reason: o.Reason,
-				Generation: o.Origin.Stored, Source: o.Origin.Subject,
+				Subject:     o.Subject(),
+				Sequence:    last + uint64(i) + 1,
+				Stored:      at(60),
+				Destination: o.Destination,
+				Reason:      o.Reason,
+				Generation:  o.Origin.Stored,
+				Source:      o.Origin.Subject,
 			})
 		}
 		w.oneOutcome(s, after, wanted[0])
@@ -321,7 +387,10 @@ func (w *walk) plan(s Snapshot, wanted []schema.Outcome) {
 func (w *walk) halfSuccess(s Snapshot, wanted []schema.Outcome, plan Plan) {
 	g := wanted[0].Origin.Stored
 	half := w.half(s, g)
-	own := slices.ContainsFunc(s.Outcomes, func(o Outcome) bool { return counts(o) && o.Reason != "" && o.Generation.Equal(g) })
+	own := slices.ContainsFunc(
+		s.Outcomes,
+		func(o Outcome) bool { return counts(o) && o.Reason != "" && o.Generation.Equal(g) },
+	)
 	if plan.HalfSuccess != (half && wanted[0].Failed()) {
 		w.fail(s, "half a success is %t for %s", plan.HalfSuccess, wanted[0].Subject())
 	}
@@ -330,8 +399,8 @@ func (w *walk) halfSuccess(s Snapshot, wanted []schema.Outcome, plan Plan) {
 	}
 }
 
-// oneOutcome checks that what is stored anew gives its generation no second outcome, and begins none after processed events of
-// another one.
+// oneOutcome checks that what is stored anew gives its generation no second outcome, and begins none after processed
+// events of another one.
 func (w *walk) oneOutcome(before, after Snapshot, wanted schema.Outcome) {
 	g := wanted.Origin.Stored
 	if wanted.Reason == schema.InvalidMessage {
@@ -375,17 +444,23 @@ func (w *walk) replay(s Snapshot) {
 		}
 		switch verdict {
 		case Declare:
-			if s.Declared != nil || goesOn(s.Reservation, nil) && !letter.invalid() || goesOn(s.Due, nil) && !letter.invalid() {
+			if s.Declared != nil || goesOn(s.Reservation, nil) && !letter.invalid() ||
+				goesOn(s.Due, nil) && !letter.invalid() {
 				w.fail(s, "replayed while the interaction is polled, or declared")
 			}
-			if letter.invalid() || beside != Declare || s.processed() || s.Reservation != nil && s.Reservation.Foreign() || s.Due != nil && s.Due.Foreign() {
+			if letter.invalid() || beside != Declare || s.processed() ||
+				s.Reservation != nil && s.Reservation.Foreign() ||
+				s.Due != nil && s.Due.Foreign() {
 				continue
 			}
 			// What is declared then begins a generation, also when the dead letter is deleted before it is taken in.
 			for _, outcomes := range [][]Outcome{s.Outcomes, slices.DeleteFunc(slices.Clone(s.Outcomes), func(o Outcome) bool { return o.Subject == letter.Subject })} {
 				again := s
 				again.Outcomes = outcomes
-				if v, _ := again.TakeIn(Declared{Stored: at(100), Replays: letter.Generation}); v != Reserve && v != ReserveBesideDue && v != Wait {
+				if v, _ := again.TakeIn(
+					Declared{Stored: at(100), Replays: letter.Generation},
+				); v != Reserve && v != ReserveBesideDue &&
+					v != Wait {
 					w.fail(again, "replayed, and then %s", v)
 				}
 			}
@@ -407,9 +482,11 @@ func (w *walk) replay(s Snapshot) {
 func (w *walk) replayed(s Snapshot, letter Outcome, verdict Replay, by *Reserved) {
 	d, invalid := s.Declared, letter.Reason == schema.InvalidMessage
 	// A message that begins nothing keeps the declared subject until it is acknowledged.
-	waits := d != nil && (invalid && !d.Stored.After(letter.Generation) || !invalid && (d.Invalid || !d.Stored.After(letter.Stored)))
+	waits := d != nil &&
+		(invalid && !d.Stored.After(letter.Generation) || !invalid && (d.Invalid || !d.Stored.After(letter.Stored)))
 	later := func(r *Reserved) bool {
-		return r != nil && (r.Generation.After(letter.Generation) || r.Generation.IsZero() && r.Stored.After(letter.Generation))
+		return r != nil &&
+			(r.Generation.After(letter.Generation) || r.Generation.IsZero() && r.Stored.After(letter.Generation))
 	}
 	switch {
 	case waits != (verdict == Ending && by == nil):

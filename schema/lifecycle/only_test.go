@@ -59,10 +59,12 @@ func compares(n ast.Node) bool {
 			return true
 		}
 		// An age is no comparison of generations.
-		return method.Sel.Name != "Sub" && slices.ContainsFunc(n.Args, func(e ast.Expr) bool { return named(e, "Generation") })
+		return method.Sel.Name != "Sub" &&
+			slices.ContainsFunc(n.Args, func(e ast.Expr) bool { return named(e, "Generation") })
 	case *ast.BinaryExpr:
 		comparison := []token.Token{token.EQL, token.NEQ, token.LSS, token.LEQ, token.GTR, token.GEQ}
-		return slices.Contains(comparison, n.Op) && (named(n.X, "Generation", "Number") || named(n.Y, "Generation", "Number"))
+		return slices.Contains(comparison, n.Op) &&
+			(named(n.X, "Generation", "Number") || named(n.Y, "Generation", "Number"))
 	}
 	return false
 }

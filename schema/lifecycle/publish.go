@@ -24,14 +24,14 @@ const (
 // Plan is the verdict on wanted outcomes.
 type Plan struct {
 	Verdict Publish
-	// Missing outcomes are still to be stored, in this order, the first of them on the condition that the newest outcome of
-	// the interaction has the sequence Expected.
+	// Missing outcomes are still to be stored, in this order, the first of them on the condition that the newest
+	// outcome of the interaction has the sequence Expected.
 	Missing  []schema.Outcome
 	Expected uint64
 	// By is the stored outcome that forbids them, of Contradicted and Superseded.
 	By Outcome
-	// HalfSuccess says that By is a processed event of the same generation, and a dead letter was wanted: whoever stored By may
-	// not have stored the processed events that go with it.
+	// HalfSuccess says that By is a processed event of the same generation, and a dead letter was wanted: whoever
+	// stored By may not have stored the processed events that go with it.
 	HalfSuccess bool
 }
 
@@ -74,8 +74,9 @@ func (s Snapshot) Publish(wanted ...schema.Outcome) Plan {
 	return plan
 }
 
-// split finds an outcome of the same generation as a wanted one, and one of another generation that leaves it no outcome. A
-// processed event that is none of this stage's may be of any generation; a dead letter that is none says nothing.
+// split finds an outcome of the same generation as a wanted one, and one of another generation that leaves it no
+// outcome. A processed event that is none of this stage's may be of any generation; a dead letter that is none says
+// nothing.
 func (s Snapshot) split(wanted schema.Outcome) (own, other *Outcome) {
 	generation := wanted.Origin.Stored
 	for i := range s.Outcomes {
@@ -105,5 +106,6 @@ func (s Snapshot) handedOn(wanted schema.Outcome) bool {
 // declared subject takes its next message when the one before is settled, so a newer one from there shows it as well.
 func (o Outcome) settles(wanted schema.Outcome) bool {
 	message := wanted.Origin.Stored
-	return o.invalid() && (o.Generation.Equal(message) || o.Source == wanted.Origin.Subject && o.Generation.After(message))
+	return o.invalid() &&
+		(o.Generation.Equal(message) || o.Source == wanted.Origin.Subject && o.Generation.After(message))
 }

@@ -9,15 +9,16 @@ const (
 	Declare Replay = "declare"
 	// Later: the interaction was declared again, or processed, since. The dead letter is of no more use.
 	Later Replay = "later"
-	// Ending: a worker has still to work off a message of the generation that ended, or of one before. Look again later.
+	// Ending: a worker has still to work off a message of the generation that ended, or of one before. Look again
+	// later.
 	Ending Replay = "ending"
 	// Unclear: something that this stage did not publish lies in the place of an outcome.
 	Unclear Replay = "unclear"
 )
 
-// Replay judges the replay of a dead letter by what is stored in front of the outcomes. By is the reservation or due message that
-// decided it; nil where the declared message did, or nothing. The Declared of the snapshot is the newest one under any type; for the
-// dead letter of an invalid message the one on its own subject.
+// Replay judges the replay of a dead letter by what is stored in front of the outcomes. By is the reservation or due
+// message that decided it; nil where the declared message did, or nothing. The Declared of the snapshot is the newest
+// one under any type; for the dead letter of an invalid message the one on its own subject.
 func (s Snapshot) Replay(letter Outcome) (verdict Replay, by *Reserved) {
 	d := s.Declared
 	if d != nil {

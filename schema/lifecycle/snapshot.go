@@ -35,7 +35,8 @@ type Reserved struct {
 	// Sequence is the message's in its stream; Stored is when it was stored there.
 	Sequence uint64
 	Stored   time.Time
-	// Due is when the reservation falls due, by the broker's clock; zero where the message does not say, and once it has.
+	// Due is when the reservation falls due, by the broker's clock; zero where the message does not say, and once it
+	// has.
 	Due time.Time
 	// Tombstone marks the end of a generation: when it falls due it is acknowledged without a poll.
 	Tombstone bool
@@ -63,8 +64,8 @@ func ReadReserved(header map[string][]string, sequence uint64, stored time.Time)
 // IsTombstone tells whether a reservation or a due message marks the end of its generation.
 func IsTombstone(header map[string][]string) bool { return first(header, schema.HeaderTombstone) != "" }
 
-// ReadPosition reads the position of a reservation or a due message from its headers. The error says which header is missing
-// or malformed: then no worker stored the message.
+// ReadPosition reads the position of a reservation or a due message from its headers. The error says which header is
+// missing or malformed: then no worker stored the message.
 func ReadPosition(header map[string][]string) (Position, error) {
 	number, err := strconv.ParseUint(first(header, schema.HeaderPoll), 10, 64)
 	if err != nil {
@@ -139,7 +140,8 @@ func (o Outcome) Foreign() bool { return o.Generation.IsZero() }
 // invalid tells whether o is the dead letter of a message that declared nothing.
 func (o Outcome) invalid() bool { return o.Reason == schema.InvalidMessage }
 
-// Declared is a declared message that is stored. One that is no valid declared message counts as none, but for a replay.
+// Declared is a declared message that is stored. One that is no valid declared message counts as none, but for a
+// replay.
 type Declared struct {
 	Subject string
 	// Stored is when, by the broker's clock: the generation that the message begins.

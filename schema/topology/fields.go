@@ -42,14 +42,15 @@ var streamRules = []rule[streamConfig]{
 	{name: "max messages per subject", fields: []string{"MaxMsgsPerSubject"},
 		shown: func(c streamConfig) string { return limit(c.MaxMsgsPerSubject) }},
 	{name: "message schedules", fields: []string{"AllowMsgSchedules"}},
-	// A message that asks for an end of its own is acknowledged, and has no outcome. In the bucket that is what it is for.
+	// A message that asks for an end of its own is acknowledged, and has no outcome. In the bucket that is what it is
+	// for.
 	{name: "message TTLs", fields: []string{"AllowMsgTTL"},
 		fits:   func(_, want streamConfig) bool { return isBucket(want) },
 		choice: byTheStageAlone, risk: true},
 	// A marker is a message: it would be taken in, poll nothing, or keep a worker that died alive.
 	{name: "delete marker TTL", fields: []string{"SubjectDeleteMarkerTTL"}},
-	// Whoever may publish may empty the stream with it, and store a second message on a subject. The broker switches it on
-	// with schedules.
+	// Whoever may publish may empty the stream with it, and store a second message on a subject. The broker switches it
+	// on with schedules.
 	{name: "roll-ups", fields: []string{"AllowRollup"},
 		fits:   func(have, _ streamConfig) bool { return have.AllowMsgSchedules },
 		choice: byTheStageAlone, risk: true},
@@ -68,7 +69,8 @@ var streamRules = []rule[streamConfig]{
 	{name: "republish to", fields: []string{"RePublish"}, shown: republished},
 	// Another one than the default acknowledges what is not written yet.
 	{name: "persist mode", fields: []string{"PersistMode"}},
-	// Where messages wait for their outcome, an age would lose them. That of a key-value bucket is how long its values hold.
+	// Where messages wait for their outcome, an age would lose them. That of a key-value bucket is how long its values
+	// hold.
 	{name: "max age", fields: []string{"MaxAge"},
 		shown:  func(c streamConfig) string { return age(c.MaxAge) },
 		choice: func(_, want streamConfig) bool { return want.MaxAge > 0 && !isBucket(want) }},
@@ -97,7 +99,11 @@ var consumerRules = []rule[consumerConfig]{
 	{name: "deliver policy", fields: []string{"DeliverPolicy", "OptStartSeq", "OptStartTime"}, shown: deliverPolicy},
 	{name: "ack policy", fields: []string{"AckPolicy"}},
 	{name: "replay policy", fields: []string{"ReplayPolicy"}},
-	{name: "max deliver", fields: []string{"MaxDeliver"}, shown: func(c consumerConfig) string { return limit(int64(c.MaxDeliver)) }},
+	{
+		name:   "max deliver",
+		fields: []string{"MaxDeliver"},
+		shown:  func(c consumerConfig) string { return limit(int64(c.MaxDeliver)) },
+	},
 	{name: "back-off", fields: []string{"BackOff"}},
 	{name: "max ack pending", fields: []string{"MaxAckPending"},
 		shown:  func(c consumerConfig) string { return limit(int64(c.MaxAckPending)) },
@@ -250,7 +256,12 @@ func differences[C any](object string, rules []rule[C], have, want C) []Differen
 		}
 		choice := r.choice != nil && r.choice(have, want)
 		ds = append(ds, Difference{
-			Object: object, Field: r.name, Have: r.show(have), Want: r.show(want), Choice: choice, Risk: choice && r.risk,
+			Object: object,
+			Field:  r.name,
+			Have:   r.show(have),
+			Want:   r.show(want),
+			Choice: choice,
+			Risk:   choice && r.risk,
 		})
 	}
 	return ds

@@ -100,14 +100,27 @@ func everything() (set topology.Set) {
 
 // fields checks of each field of a configuration that it is either compared, in some object at least, or harmless for a
 // reason, and that an update brings back what is compared.
-func fields[C any](t *testing.T, wanted []C, rules []string, harmless map[string]string, compare func(have, want C) []topology.Difference, over func(have, want C) C) {
+func fields[C any](
+	t *testing.T,
+	wanted []C,
+	rules []string,
+	harmless map[string]string,
+	compare func(have, want C) []topology.Difference,
+	over func(have, want C) C,
+) {
 	t.Helper()
 	known := map[string]bool{}
 	for _, f := range reflect.VisibleFields(reflect.TypeFor[C]()) {
 		known[f.Name] = true
 		reason, isHarmless := harmless[f.Name]
 		if compared := slices.Contains(rules, f.Name); compared == isHarmless || isHarmless && reason == "" {
-			t.Errorf("%s: compared %t, harmless %t (%q): want one of both, and a reason", f.Name, compared, isHarmless, reason)
+			t.Errorf(
+				"%s: compared %t, harmless %t (%q): want one of both, and a reason",
+				f.Name,
+				compared,
+				isHarmless,
+				reason,
+			)
 			continue
 		}
 		found := 0

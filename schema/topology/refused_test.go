@@ -40,7 +40,14 @@ func TestRefused(t *testing.T) {
 // What Waits goes by is the broker's own.
 func TestWaitsGoesByTheWordsOfTheBroker(t *testing.T) {
 	refusal := func(text string) error {
-		return fmt.Errorf("publishing: %w", &jetstream.APIError{Code: 503, ErrorCode: jetstream.ErrorCode(server.JSStreamStoreFailedF), Description: text})
+		return fmt.Errorf(
+			"publishing: %w",
+			&jetstream.APIError{
+				Code:        503,
+				ErrorCode:   jetstream.ErrorCode(server.JSStreamStoreFailedF),
+				Description: text,
+			},
+		)
 	}
 	if err := refusal(server.ErrMaxMsgsPerSubject.Error()); !topology.Waits(err) {
 		t.Errorf("Waits(%v) is false", err)

@@ -72,12 +72,16 @@ func isStream(jetstream.StreamConfig) bool { return true }
 
 // The faults of a version that is in no table.
 var (
-	unreadable = ServerFault{Unsound: true, concerns: hasSchedules, What: "the version is not a version of nats-server, so message schedules may not be sound"}
+	unreadable = ServerFault{
+		Unsound:  true,
+		concerns: hasSchedules,
+		What:     "the version is not a version of nats-server, so message schedules may not be sound",
+	}
 	preRelease = ServerFault{concerns: isStream, What: "it is a pre-release", Do: "use a release in production"}
 )
 
-// ServerFaults are the known faults of a server of this version (without a v, as a server reports it) that concern one of
-// the streams, unsound ones first.
+// ServerFaults are the known faults of a server of this version (without a v, as a server reports it) that concern one
+// of the streams, unsound ones first.
 func ServerFaults(version string, streams []jetstream.StreamConfig) (faults []ServerFault) {
 	v := "v" + version
 	add := func(f ServerFault) {

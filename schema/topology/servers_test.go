@@ -12,7 +12,12 @@ import (
 
 // The shapes of streams that faults of servers concern: those of reservations, and those of delayed naks.
 var (
-	bucket       = jetstream.StreamConfig{Name: "KV_B", MaxMsgsPerSubject: 1, MaxAge: time.Second, Storage: jetstream.FileStorage}
+	bucket = jetstream.StreamConfig{
+		Name:              "KV_B",
+		MaxMsgsPerSubject: 1,
+		MaxAge:            time.Second,
+		Storage:           jetstream.FileStorage,
+	}
 	work         = jetstream.StreamConfig{Name: "W", MaxMsgsPerSubject: 1, Storage: jetstream.FileStorage}
 	naks         = []jetstream.StreamConfig{work, bucket}
 	reservations = append([]jetstream.StreamConfig{{Name: "S", AllowMsgSchedules: true}}, naks...)
@@ -76,8 +81,17 @@ func TestServerVersions(t *testing.T) {
 			faults := topology.ServerFaults(version, of.streams)
 			err := topology.CheckServer(version, of.streams)
 			var refused *topology.ServerError
-			if errors.As(err, &refused) != (err != nil) || (err != nil) != of.want.refused || len(faults) != of.want.faults {
-				t.Errorf("%q with %s: %d faults %+v, error %v; want %+v", version, of.what, len(faults), faults, err, of.want)
+			if errors.As(err, &refused) != (err != nil) || (err != nil) != of.want.refused ||
+				len(faults) != of.want.faults {
+				t.Errorf(
+					"%q with %s: %d faults %+v, error %v; want %+v",
+					version,
+					of.what,
+					len(faults),
+					faults,
+					err,
+					of.want,
+				)
 			}
 			if refused != nil && (refused.Version != version || !refused.Fault.Unsound) {
 				t.Errorf("%q with %s: error %+v", version, of.what, refused)

@@ -47,8 +47,8 @@ type Difference struct {
 	// Missing says that the object is not there, Unwanted that it is and should not be.
 	Missing  bool
 	Unwanted bool
-	// Choice marks a field that operators may set as they like: a worker runs on either. Risk marks a choice that weakens a
-	// promise.
+	// Choice marks a field that operators may set as they like: a worker runs on either. Risk marks a choice that
+	// weakens a promise.
 	Choice bool
 	Risk   bool
 }

@@ -18,11 +18,20 @@ const (
 
 // unsettled are the errors of the client that say nothing about a request but that it was not answered, or not sent.
 var unsettled = []error{
-	context.DeadlineExceeded, nats.ErrTimeout, jetstream.ErrAsyncPublishTimeout, jetstream.ErrNoHeartbeat, // no answer
-	nats.ErrNoResponders, jetstream.ErrNoStreamResponse, jetstream.ErrJetStreamNotEnabled, // nobody there to answer
-	nats.ErrDisconnected, nats.ErrConnectionReconnecting, nats.ErrReconnectBufExceeded, nats.ErrStaleConnection, // no connection
-	jetstream.ErrTooManyStalledMsgs,                                     // answers to earlier publishes are missing
-	jetstream.ErrServerShutdown, jetstream.ErrConsumerLeadershipChanged, // a pull that another leader has to answer
+	context.DeadlineExceeded,
+	nats.ErrTimeout,
+	jetstream.ErrAsyncPublishTimeout,
+	jetstream.ErrNoHeartbeat, // no answer
+	nats.ErrNoResponders,
+	jetstream.ErrNoStreamResponse,
+	jetstream.ErrJetStreamNotEnabled, // nobody there to answer
+	nats.ErrDisconnected,
+	nats.ErrConnectionReconnecting,
+	nats.ErrReconnectBufExceeded,
+	nats.ErrStaleConnection,         // no connection
+	jetstream.ErrTooManyStalledMsgs, // answers to earlier publishes are missing
+	jetstream.ErrServerShutdown,
+	jetstream.ErrConsumerLeadershipChanged, // a pull that another leader has to answer
 }
 
 // Unsettled tells whether the same request may succeed in a moment: the broker that gave this error starts, elects a

@@ -10,12 +10,12 @@ import (
 )
 
 // arrivals wraps connections, so that a poll can be given the time at which the host received it. By its own clock the
-// simulator may be late to notice, where processors are short: one poll noticed late and the next one at once would look
-// like two that came too close together.
+// simulator may be late to notice, where processors are short: one poll noticed late and the next one at once would
+// look like two that came too close together.
 type arrivals struct{ net.Listener }
 
-// withArrivals wraps a listener, where the system tells when something was received. Otherwise the time counts at which a poll is
-// handled. The first polls after that may have none, because a kernel takes a moment to begin with it.
+// withArrivals wraps a listener, where the system tells when something was received. Otherwise the time counts at which
+// a poll is handled. The first polls after that may have none, because a kernel takes a moment to begin with it.
 func withArrivals(l net.Listener) net.Listener {
 	if tcp, ok := l.(*net.TCPListener); ok && stampReceived(tcp) == nil {
 		return arrivals{l}
@@ -67,8 +67,8 @@ func receivedAt(r *http.Request, now time.Time) time.Time {
 	if !ok {
 		return now
 	}
-	// What lies between is taken off, so that the monotonic clock goes on counting. A wall clock that was set in between
-	// tells nothing.
+	// What lies between is taken off, so that the monotonic clock goes on counting. A wall clock that was set in
+	// between tells nothing.
 	const most = time.Minute
 	received := c.received.Load()
 	if late := now.Sub(time.Unix(0, received)); received != 0 && late > 0 && late < most {

@@ -10,7 +10,8 @@ import (
 	"unsafe"
 )
 
-// stampReceived has the kernel tell when it received what is read from the connections of a listener, which inherit this.
+// stampReceived has the kernel tell when it received what is read from the connections of a listener, which inherit
+// this.
 func stampReceived(l *net.TCPListener) error {
 	raw, err := l.SyscallConn()
 	if err != nil {
@@ -47,7 +48,13 @@ func readReceived(c *net.TCPConn, p []byte) (n int, at time.Time, err error) {
 	case err != nil:
 		return 0, time.Time{}, err
 	case failed != nil:
-		return 0, time.Time{}, &net.OpError{Op: "read", Net: "tcp", Source: c.LocalAddr(), Addr: c.RemoteAddr(), Err: os.NewSyscallError("recvmsg", failed)}
+		return 0, time.Time{}, &net.OpError{
+			Op:     "read",
+			Net:    "tcp",
+			Source: c.LocalAddr(),
+			Addr:   c.RemoteAddr(),
+			Err:    os.NewSyscallError("recvmsg", failed),
+		}
 	case n == 0:
 		return 0, time.Time{}, io.EOF
 	}
@@ -56,7 +63,8 @@ func readReceived(c *net.TCPConn, p []byte) (n int, at time.Time, err error) {
 		return n, time.Time{}, nil
 	}
 	for _, m := range messages {
-		if m.Header.Level == syscall.SOL_SOCKET && m.Header.Type == syscall.SCM_TIMESTAMPNS && len(m.Data) >= int(unsafe.Sizeof(syscall.Timespec{})) {
+		if m.Header.Level == syscall.SOL_SOCKET && m.Header.Type == syscall.SCM_TIMESTAMPNS &&
+			len(m.Data) >= int(unsafe.Sizeof(syscall.Timespec{})) {
 			at = time.Unix((*syscall.Timespec)(unsafe.Pointer(&m.Data[0])).Unix())
 		}
 	}

@@ -38,7 +38,12 @@ func kept(folder string, hosts []string) (tls.Certificate, error) {
 	}
 	return pair, errors.Join(
 		os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600),
-		os.WriteFile(certificate, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}), 0o644))
+		os.WriteFile(
+			certificate,
+			pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Certificate[0]}),
+			0o644,
+		),
+	)
 }
 
 // selfSigned makes a certificate for the loopback addresses and other hosts, by the machine's clock.

@@ -17,7 +17,8 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// A certificate that is kept is the same after a restart, is for the hosts that were named, and its key is nobody else's.
+// A certificate that is kept is the same after a restart, is for the hosts that were named, and its key is nobody
+// else's.
 func TestCertificateIsKept(t *testing.T) {
 	folder := t.TempDir()
 	cfg := simulator.Config{TLS: true, Hosts: []string{"vendor.example"}, CertificateFolder: folder}
@@ -33,7 +34,11 @@ func TestCertificateIsKept(t *testing.T) {
 			t.Fatalf("no certificate: %s", pem)
 		}
 		for _, host := range []string{"vendor.example", "localhost"} {
-			c, err := tls.Dial("tcp", s.URL()[len("https://"):len(s.URL())-len("/v1")], &tls.Config{RootCAs: roots, ServerName: host})
+			c, err := tls.Dial(
+				"tcp",
+				s.URL()[len("https://"):len(s.URL())-len("/v1")],
+				&tls.Config{RootCAs: roots, ServerName: host},
+			)
 			if err != nil {
 				t.Fatalf("as %s: %v", host, err)
 			}
@@ -66,7 +71,11 @@ func TestCertificateIsRenewed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	over := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(-time.Hour)}
+	over := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		NotBefore:    time.Now().Add(-48 * time.Hour),
+		NotAfter:     time.Now().Add(-time.Hour),
+	}
 	certificate, err := x509.CreateCertificate(rand.Reader, over, over, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -95,7 +104,11 @@ func TestCertificateIsRenewed(t *testing.T) {
 	roots.AppendCertsFromPEM(kept)
 	inYears := func() time.Time { return time.Now().AddDate(5, 0, 0) }
 	for _, now := range []func() time.Time{time.Now, inYears} {
-		c, err := tls.Dial("tcp", s.URL()[len("https://"):len(s.URL())-len("/v1")], &tls.Config{RootCAs: roots, ServerName: "localhost", Time: now})
+		c, err := tls.Dial(
+			"tcp",
+			s.URL()[len("https://"):len(s.URL())-len("/v1")],
+			&tls.Config{RootCAs: roots, ServerName: "localhost", Time: now},
+		)
 		if err != nil {
 			t.Fatalf("on %s: %v", now().Format(time.DateOnly), err)
 		}

@@ -79,12 +79,22 @@ const ByteOrderMark = "\ufeff"
 
 // Page refuses every request with code and a page of HTML, as a gateway before the vendor does.
 func Page(code int) Fault {
-	return Fault{Kind: Foreign, Code: code, ContentType: "text/html", Body: "<html><body>" + http.StatusText(code) + "</body></html>"}
+	return Fault{
+		Kind:        Foreign,
+		Code:        code,
+		ContentType: "text/html",
+		Body:        "<html><body>" + http.StatusText(code) + "</body></html>",
+	}
 }
 
 // NoSuchResource refuses every request as an API answers an address that it does not have.
 func NoSuchResource() Fault {
-	return Fault{Kind: Foreign, Code: http.StatusNotFound, ContentType: "application/json", Body: `{"message":"no such resource"}`}
+	return Fault{
+		Kind:        Foreign,
+		Code:        http.StatusNotFound,
+		ContentType: "application/json",
+		Body:        `{"message":"no such resource"}`,
+	}
 }
 
 // Refusal refuses every request with code.

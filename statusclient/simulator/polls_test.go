@@ -44,7 +44,10 @@ func TestLeastGap(t *testing.T) {
 			if gap, id, ok := s.MinGap(); gap != 3*time.Second || id != identifier || !ok {
 				t.Errorf("the least gap is %v of %s, %t", gap, id, ok)
 			}
-			if gap, id, ok := s.MinGapOf(func(id string) bool { return id == other }); gap != 5*time.Second || id != other || !ok {
+			if gap, id, ok := s.MinGapOf(
+				func(id string) bool { return id == other },
+			); gap != 5*time.Second || id != other ||
+				!ok {
 				t.Errorf("the least gap of the other is %v of %s, %t", gap, id, ok)
 			}
 			if _, _, ok := s.MinGapOf(func(string) bool { return false }); ok {
@@ -57,7 +60,10 @@ func TestLeastGap(t *testing.T) {
 			if want := map[bool]int{false: 5, true: 0}[countOnly]; logged != want {
 				t.Errorf("%d polls in the log, want %d", logged, want)
 			}
-			if of := s.PollsOf(other); !countOnly && (len(of) != 2 || of[1].Number != 2 || of[1].StatusCode != 404 || of[1].Status != "") {
+			if of := s.PollsOf(
+				other,
+			); !countOnly &&
+				(len(of) != 2 || of[1].Number != 2 || of[1].StatusCode != 404 || of[1].Status != "") {
 				t.Errorf("polls of the other are %+v", of)
 			}
 		})
@@ -138,13 +144,15 @@ func TestStartRefuses(t *testing.T) {
 		t.Error("a negative speed was taken")
 	}
 	s := start(t, simulator.Config{})
-	if _, err := simulator.Start(simulator.Config{Addr: s.URL()[len("http://") : len(s.URL())-len("/v1")]}); err == nil {
+	if _, err := simulator.Start(
+		simulator.Config{Addr: s.URL()[len("http://") : len(s.URL())-len("/v1")]},
+	); err == nil {
 		t.Error("an address was taken twice")
 	}
 }
 
-// A poll counts from when the host received it, and not from when the simulator found time for it: here it is busy with the one
-// before, on the same connection.
+// A poll counts from when the host received it, and not from when the simulator found time for it: here it is busy with
+// the one before, on the same connection.
 func TestPollCountsFromItsReceipt(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux tells when something was received")
@@ -173,7 +181,11 @@ func TestPollCountsFromItsReceipt(t *testing.T) {
 					c = tls.Client(c, &tls.Config{RootCAs: trusted, ServerName: "localhost"})
 				}
 				identifier := uuid.NewString()
-				request := fmt.Sprintf("GET /v1/interactions/%s/status HTTP/1.1\r\nHost: vendor\r\nX-API-Token: %s\r\n\r\n", identifier, simulator.DefaultToken)
+				request := fmt.Sprintf(
+					"GET /v1/interactions/%s/status HTTP/1.1\r\nHost: vendor\r\nX-API-Token: %s\r\n\r\n",
+					identifier,
+					simulator.DefaultToken,
+				)
 				if _, err := io.WriteString(c, request+request); err != nil {
 					t.Fatal(err)
 				}
@@ -198,7 +210,13 @@ func TestPollCountsFromItsReceipt(t *testing.T) {
 }
 
 func BenchmarkPoll(b *testing.B) {
-	s := start(b, simulator.Config{CountOnly: true, Default: func(string) simulator.Script { return simulator.Processed(time.Minute) }})
+	s := start(
+		b,
+		simulator.Config{
+			CountOnly: true,
+			Default:   func(string) simulator.Script { return simulator.Processed(time.Minute) },
+		},
+	)
 	c := client(b)
 	r, err := http.NewRequestWithContext(b.Context(), http.MethodGet, statusURL(s, identifier), nil)
 	if err != nil {

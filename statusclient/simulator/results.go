@@ -19,7 +19,11 @@ var transcript = func() map[string]transcriptPart {
 		Phrases:        []string{"good", "morning"},
 		PhraseSegments: []phraseSegment{{400, 700, 0, 1}, {700, 1150, 1, 0.98}},
 	}
-	return map[string]transcriptPart{"allParticipants": part, "participantOne": part, "participantTwo": {Phrases: []string{}, PhraseSegments: []phraseSegment{}}}
+	return map[string]transcriptPart{
+		"allParticipants": part,
+		"participantOne":  part,
+		"participantTwo":  {Phrases: []string{}, PhraseSegments: []phraseSegment{}},
+	}
 }()
 
 type sentenceSegment struct {

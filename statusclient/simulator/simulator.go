@@ -36,8 +36,8 @@ type Config struct {
 	Seed uint64
 	// TLS serves https, with the certificate of [Simulator.CertificatePEM].
 	TLS bool
-	// Hosts are names beside localhost that the certificate is for. CertificateFolder keeps it over restarts; empty means
-	// that each start makes another.
+	// Hosts are names beside localhost that the certificate is for. CertificateFolder keeps it over restarts; empty
+	// means that each start makes another.
 	Hosts             []string
 	CertificateFolder string
 	// Now is the clock; nil means time.Now.
@@ -108,7 +108,10 @@ func Start(cfg Config) (*Simulator, error) {
 		}
 		s.certificate = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]})
 		s.url = "https" + strings.TrimPrefix(s.url, "http")
-		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12})
+		listener = tls.NewListener(
+			listener,
+			&tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12},
+		)
 	}
 	go func() { s.served <- s.server.Serve(listener) }()
 	return s, nil

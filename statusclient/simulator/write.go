@@ -133,7 +133,11 @@ func reset(w http.ResponseWriter) {
 func odd(answer []byte, fault Fault) []byte {
 	text := strings.TrimSuffix(string(answer), "}")
 	if fault.Members != "" {
-		if own := strings.LastIndex(text, `,"errorMessage":`); own >= 0 && strings.Contains(fault.Members, `"errorMessage":`) {
+		if own := strings.LastIndex(
+			text,
+			`,"errorMessage":`,
+		); own >= 0 &&
+			strings.Contains(fault.Members, `"errorMessage":`) {
 			text = text[:own]
 		}
 		text += "," + fault.Members

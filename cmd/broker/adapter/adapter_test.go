@@ -357,7 +357,11 @@ func TestDescribed(t *testing.T) {
 		}
 		js := connect(t, start(t).URL())
 		create(t, js, adapter.Topology(described...))
-		differ, err := provisioning.Compare(t.Context(), js, topology.Set{Streams: set.Streams, Consumers: set.Consumers})
+		differ, err := provisioning.Compare(
+			t.Context(),
+			js,
+			topology.Set{Streams: set.Streams, Consumers: set.Consumers},
+		)
 		if err != nil || len(differ) > 0 {
 			t.Errorf("%s: what is created by the description differs: %v, %v", mode, differ, err)
 		}

@@ -138,6 +138,10 @@ func delivery(m *nats.Msg) (broker.Delivery, error) {
 			Subject: m.Subject, Header: broker.Header(m.Header), Data: m.Data, Sequence: meta.Sequence.Stream,
 			Time: meta.Timestamp,
 		},
-		Stream: meta.Stream, Consumer: meta.Consumer, Count: meta.NumDelivered, Pending: meta.NumPending, Token: m.Reply,
+		Stream:   meta.Stream,
+		Consumer: meta.Consumer,
+		Count:    meta.NumDelivered,
+		Pending:  meta.NumPending,
+		Token:    m.Reply,
 	}, nil
 }

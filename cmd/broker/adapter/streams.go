@@ -12,12 +12,22 @@ func Described(set topology.Set) []broker.StreamConfig {
 	var streams []broker.StreamConfig
 	for _, s := range set.Streams {
 		c := broker.StreamConfig{
-			Name: s.Name, Subjects: s.Subjects, WorkQueue: s.Retention == jetstream.WorkQueuePolicy,
-			DiscardNew: s.Discard == jetstream.DiscardNew, DiscardNewPerSubject: s.DiscardNewPerSubject,
-			MaxPerSubject: s.MaxMsgsPerSubject, MaxMsgs: s.MaxMsgs, MaxBytes: s.MaxBytes, MaxAge: s.MaxAge,
-			Duplicates: s.Duplicates,
-			Schedules:  s.AllowMsgSchedules, DirectGets: s.AllowDirect, DenyDelete: s.DenyDelete, Rollups: s.AllowRollup,
-			Memory: s.Storage == jetstream.MemoryStorage, Replicas: s.Replicas,
+			Name:                 s.Name,
+			Subjects:             s.Subjects,
+			WorkQueue:            s.Retention == jetstream.WorkQueuePolicy,
+			DiscardNew:           s.Discard == jetstream.DiscardNew,
+			DiscardNewPerSubject: s.DiscardNewPerSubject,
+			MaxPerSubject:        s.MaxMsgsPerSubject,
+			MaxMsgs:              s.MaxMsgs,
+			MaxBytes:             s.MaxBytes,
+			MaxAge:               s.MaxAge,
+			Duplicates:           s.Duplicates,
+			Schedules:            s.AllowMsgSchedules,
+			DirectGets:           s.AllowDirect,
+			DenyDelete:           s.DenyDelete,
+			Rollups:              s.AllowRollup,
+			Memory:               s.Storage == jetstream.MemoryStorage,
+			Replicas:             s.Replicas,
 		}
 		for _, of := range set.Consumers {
 			if of.Stream == s.Name {

@@ -44,7 +44,9 @@ var pullCases = []testCase{
 		}
 		published := make(chan error)
 		go func() {
-			time.Sleep(100 * time.Millisecond) // the pull waits by then; where it does not, it finds the message at once
+			time.Sleep(
+				100 * time.Millisecond,
+			) // the pull waits by then; where it does not, it finds the message at once
 			_, err := s.publish(broker.Publication{Subject: "q.4"})
 			published <- err
 		}()

@@ -183,13 +183,17 @@ var readCases = []testCase{
 			s.Errorf("the state of a stream that is empty again is %+v", got)
 		}
 	}},
-	{name: "who answers reads", streams: append(with(outcomesAt("D", "d.>"), directGets), outcomes), run: func(s *stage) {
-		for stream, want := range map[string]bool{"D": true, "S": false} {
-			if got, err := s.Stream(s.ctx, s.of(stream)); err != nil || got.DirectGets != want {
-				s.Errorf("the state of %s is %+v, %v, want direct gets %t", stream, got, err, want)
+	{
+		name:    "who answers reads",
+		streams: append(with(outcomesAt("D", "d.>"), directGets), outcomes),
+		run: func(s *stage) {
+			for stream, want := range map[string]bool{"D": true, "S": false} {
+				if got, err := s.Stream(s.ctx, s.of(stream)); err != nil || got.DirectGets != want {
+					s.Errorf("the state of %s is %+v, %v, want direct gets %t", stream, got, err, want)
+				}
 			}
-		}
-	}},
+		},
+	},
 	{name: "what is not there", streams: just(queue), run: func(s *stage) {
 		none := s.of("NONE")
 		_, err := s.Last(s.ctx, none, "x")

@@ -44,7 +44,10 @@ func StartNode(folder string, n Node) (*Server, error) {
 		Cluster: server.ClusterOpts{Name: "embedded", Host: loopback, Port: n.Route},
 	}
 	for _, port := range n.Routes {
-		options.Routes = append(options.Routes, &url.URL{Scheme: "nats", Host: net.JoinHostPort(loopback, strconv.Itoa(port))})
+		options.Routes = append(
+			options.Routes,
+			&url.URL{Scheme: "nats", Host: net.JoinHostPort(loopback, strconv.Itoa(port))},
+		)
 	}
 	return start(options)
 }
@@ -119,13 +122,21 @@ func (s *Server) Received() (uint64, error) {
 	return uint64(v.InClientMsgs), nil
 }
 
-// LimitStorage has the account store no more bytes on disk from now on; less than 0 takes the limit away. It can be less than what
-// is stored already. In a cluster, each server has a limit of its own.
+// LimitStorage has the account store no more bytes on disk from now on; less than 0 takes the limit away. It can be
+// less than what is stored already. In a cluster, each server has a limit of its own.
 func (s *Server) LimitStorage(bytes int64) error {
 	limits := server.JetStreamAccountLimits{
-		MaxMemory: -1, MaxStore: bytes, MaxStreams: -1, MaxConsumers: -1, MaxAckPending: -1, MemoryMaxStreamBytes: -1, StoreMaxStreamBytes: -1,
+		MaxMemory:            -1,
+		MaxStore:             bytes,
+		MaxStreams:           -1,
+		MaxConsumers:         -1,
+		MaxAckPending:        -1,
+		MemoryMaxStreamBytes: -1,
+		StoreMaxStreamBytes:  -1,
 	}
-	if err := s.server.GlobalAccount().UpdateJetStreamLimits(map[string]server.JetStreamAccountLimits{"": limits}); err != nil {
+	if err := s.server.GlobalAccount().UpdateJetStreamLimits(
+		map[string]server.JetStreamAccountLimits{"": limits},
+	); err != nil {
 		return fmt.Errorf("limiting the storage of the embedded NATS server to %d bytes: %w", bytes, err)
 	}
 	return nil

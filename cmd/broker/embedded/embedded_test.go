@@ -158,7 +158,10 @@ func TestClusterOfThree(t *testing.T) {
 	}
 	var nodes []*embedded.Server
 	for i, route := range routes {
-		s, err := embedded.StartNode(t.TempDir(), embedded.Node{Name: "n" + strconv.Itoa(i), Route: route, Routes: routes})
+		s, err := embedded.StartNode(
+			t.TempDir(),
+			embedded.Node{Name: "n" + strconv.Itoa(i), Route: route, Routes: routes},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}

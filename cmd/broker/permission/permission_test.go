@@ -22,7 +22,9 @@ func connect(t *testing.T, publish, subscribe []string, options ...nats.Option) 
 	user := &server.User{Username: "u", Password: "p", Permissions: &server.Permissions{
 		Publish: &server.SubjectPermission{Allow: publish}, Subscribe: &server.SubjectPermission{Allow: subscribe},
 	}}
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, Users: []*server.User{user}})
+	s, err := server.NewServer(
+		&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, Users: []*server.User{user}},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +46,8 @@ func connect(t *testing.T, publish, subscribe []string, options ...nats.Option) 
 func violated(t *testing.T, err error, by permission.Operation, subject string) {
 	t.Helper()
 	v, ok := errors.AsType[*permission.Violation](err)
-	if !ok || !errors.Is(err, nats.ErrPermissionViolation) || v.Operation != by || !strings.HasPrefix(v.Subject, subject) {
+	if !ok || !errors.Is(err, nats.ErrPermissionViolation) || v.Operation != by ||
+		!strings.HasPrefix(v.Subject, subject) {
 		t.Errorf("the error is %v, want a violation of %s on %s", err, by, subject)
 	}
 }

@@ -128,9 +128,14 @@ type askingStream struct {
 func (s *askingStream) name() string { return s.CachedInfo().Config.Name }
 
 func (s *askingStream) Info(ctx context.Context, opts ...jetstream.StreamInfoOpt) (*jetstream.StreamInfo, error) {
-	return get(ctx, s.ask, reads(api("STREAM.INFO."+s.name())), func(ctx context.Context) (*jetstream.StreamInfo, error) {
-		return s.Stream.Info(ctx, opts...)
-	})
+	return get(
+		ctx,
+		s.ask,
+		reads(api("STREAM.INFO."+s.name())),
+		func(ctx context.Context) (*jetstream.StreamInfo, error) {
+			return s.Stream.Info(ctx, opts...)
+		},
+	)
 }
 
 // reading are the subjects on which messages are asked for, directly or of the leader.

@@ -18,20 +18,23 @@ type Report struct {
 	Undelivered []Undelivered `json:"undelivered,omitempty"`
 }
 
-// Foreign is a work queue with consumers that are not in the set: what they take is gone for those that are. A stream that
-// sources or mirrors the queue has such a consumer.
+// Foreign is a work queue with consumers that are not in the set: what they take is gone for those that are. A stream
+// that sources or mirrors the queue has such a consumer.
 type Foreign struct {
 	Stream    string `json:"stream"`
 	Consumers int    `json:"consumers"`
 }
 
 func (f Foreign) String() string {
-	return fmt.Sprintf("%s: %d more consumers than its own, as of a stream that sources it: what they take is lost to this stage",
-		topology.StreamObject(f.Stream), f.Consumers)
+	return fmt.Sprintf(
+		"%s: %d more consumers than its own, as of a stream that sources it: what they take is lost to this stage",
+		topology.StreamObject(f.Stream),
+		f.Consumers,
+	)
 }
 
-// Undelivered is the first message in a work queue that its consumer counts as settled, and will not deliver. There may be
-// more behind it. It was left by a restore, by a stream that sourced the queue and was deleted, or by a full disk.
+// Undelivered is the first message in a work queue that its consumer counts as settled, and will not deliver. There may
+// be more behind it. It was left by a restore, by a stream that sourced the queue and was deleted, or by a full disk.
 type Undelivered struct {
 	Stream   string    `json:"stream"`
 	Consumer string    `json:"consumer"`
@@ -47,8 +50,8 @@ func (u Undelivered) String() string {
 // settledWithin is how long the broker may take to delete a message that was acknowledged.
 const settledWithin = time.Second
 
-// Inspect looks for what takes messages away from the consumers of a set, and for what these will not deliver. It changes
-// nothing. What it suspects it looks at again after a moment.
+// Inspect looks for what takes messages away from the consumers of a set, and for what these will not deliver. It
+// changes nothing. What it suspects it looks at again after a moment.
 func Inspect(ctx context.Context, js jetstream.JetStream, set topology.Set) (Report, error) {
 	first, err := inspect(ctx, js, set)
 	if err != nil || len(first.Foreign) == 0 && len(first.Undelivered) == 0 {
@@ -114,7 +117,12 @@ func inspect(ctx context.Context, js jetstream.JetStream, set topology.Set) (Rep
 }
 
 // consumersOf reads those consumers of a stream that are there.
-func consumersOf(ctx context.Context, js jetstream.JetStream, stream string, of []topology.Consumer) ([]*jetstream.ConsumerInfo, error) {
+func consumersOf(
+	ctx context.Context,
+	js jetstream.JetStream,
+	stream string,
+	of []topology.Consumer,
+) ([]*jetstream.ConsumerInfo, error) {
 	var infos []*jetstream.ConsumerInfo
 	for _, c := range of {
 		if c.Stream != stream {

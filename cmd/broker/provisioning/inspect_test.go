@@ -75,7 +75,11 @@ func (b broker) workOff(t *testing.T, c topology.Consumer) (n int) {
 // skip has the broker count everything before a sequence as settled, as a restore or a full disk can.
 func (b broker) skip(t *testing.T, c topology.Consumer, to uint64) {
 	t.Helper()
-	m, err := b.nc.RequestWithContext(b.ctx, "$JS.API.CONSUMER.RESET."+c.Stream+"."+c.Config.Durable, fmt.Appendf(nil, `{"seq":%d}`, to))
+	m, err := b.nc.RequestWithContext(
+		b.ctx,
+		"$JS.API.CONSUMER.RESET."+c.Stream+"."+c.Config.Durable,
+		fmt.Appendf(nil, `{"seq":%d}`, to),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +169,11 @@ func TestInspectFindsForeignConsumers(t *testing.T) {
 			set := workSet("S").Add(workSet("T"))
 			set.Streams = append(set.Streams, results("LIMITS")) // may have any
 			b.create(t, set)
-			if _, err := b.js.CreateConsumer(b.ctx, "LIMITS", jetstream.ConsumerConfig{Durable: "somebody"}); err != nil {
+			if _, err := b.js.CreateConsumer(
+				b.ctx,
+				"LIMITS",
+				jetstream.ConsumerConfig{Durable: "somebody"},
+			); err != nil {
 				t.Fatal(err)
 			}
 			b.put(t, "S.H.held")
@@ -197,7 +205,8 @@ func TestInspectFindsForeignConsumers(t *testing.T) {
 	}
 }
 
-// What a consumer passes over is found, wherever it lies, and is delivered after Redeliver, which touches no other consumer.
+// What a consumer passes over is found, wherever it lies, and is delivered after Redeliver, which touches no other
+// consumer.
 func TestInspectFindsWhatIsNotDelivered(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
@@ -236,7 +245,8 @@ func TestInspectFindsWhatIsNotDelivered(t *testing.T) {
 			}
 			r := b.inspect(t, set)
 			if len(r.Foreign) != 0 || len(r.Undelivered) != 1 || r.Undelivered[0].Stream != "S" || r.Undelivered[0].Consumer != "lane" ||
-				r.Undelivered[0].Sequence != first || r.Undelivered[0].Stored.IsZero() {
+				r.Undelivered[0].Sequence != first ||
+				r.Undelivered[0].Stored.IsZero() {
 				t.Fatalf("found %+v, want sequence %d of S/lane", r, first)
 			}
 			if n := b.workOff(t, set.Consumers[0]); n != tt.later {
@@ -268,9 +278,13 @@ func TestInspectFindsWhatASourcingStreamLeaves(t *testing.T) {
 	set := workSet("S")
 	b.create(t, set)
 	// As the broker makes it for a stream that sources the queue; nobody is there to take what it delivers.
-	m, err := b.nc.RequestWithContext(b.ctx, "$JS.API.CONSUMER.CREATE.S.JS_SRC_gone", []byte(`{"stream_name":"S","config":{
+	m, err := b.nc.RequestWithContext(
+		b.ctx,
+		"$JS.API.CONSUMER.CREATE.S.JS_SRC_gone",
+		[]byte(`{"stream_name":"S","config":{
 		"name":"JS_SRC_gone","durable_name":"JS_SRC_gone","deliver_subject":"nobody","deliver_policy":"all","ack_policy":"flow_control",
-		"flow_control":true,"idle_heartbeat":1000000000,"sourcing":true,"replay_policy":"instant"}}`))
+		"flow_control":true,"idle_heartbeat":1000000000,"sourcing":true,"replay_policy":"instant"}}`),
+	)
 	if err != nil || bytes.Contains(m.Data, []byte(`"error"`)) {
 		t.Fatal(m, err)
 	}

@@ -12,7 +12,12 @@ import (
 
 // Redeliver deletes the consumers of a set that do not deliver what is stored, and creates them anew: they deliver
 // everything that is stored, also what is with a worker or waits for the end of a delay. It returns what it recreated.
-func Redeliver(ctx context.Context, js jetstream.JetStream, set topology.Set, undelivered []Undelivered) ([]string, error) {
+func Redeliver(
+	ctx context.Context,
+	js jetstream.JetStream,
+	set topology.Set,
+	undelivered []Undelivered,
+) ([]string, error) {
 	var recreated []string
 	for _, c := range set.Consumers {
 		affected := func(u Undelivered) bool { return u.Stream == c.Stream && u.Consumer == c.Config.Durable }

@@ -16,7 +16,8 @@ import (
 const (
 	// laneBehind is for how long something may be due: longer than the redelivery after a worker's death takes.
 	laneBehind = 30 * time.Second
-	// intakeBehind is longer: a declared message may have to wait for the end of an earlier generation of its interaction.
+	// intakeBehind is longer: a declared message may have to wait for the end of an earlier generation of its
+	// interaction.
 	intakeBehind = 90 * time.Second
 	// usedUp is the share of a rate limit from which the limit is the reason that a lane is behind.
 	usedUp = 0.8
@@ -102,8 +103,14 @@ func (n *notes) intake(i *overview.Intake) {
 func (n *notes) lanes(o overview.Overview, workers []overview.Worker) {
 	for _, l := range o.Lanes {
 		if l.PausedUntil != nil {
-			n.add("lane %s is paused until %s: none of it is polled; %s", l.Type,
-				l.PausedUntil.UTC().Format(time.RFC3339), resume(o.Redelivery.PollStream(), schema.PollConsumer(l.Type)))
+			n.add(
+				"lane %s is paused until %s: none of it is polled; %s",
+				l.Type,
+				l.PausedUntil.UTC().Format(
+					time.RFC3339,
+				),
+				resume(o.Redelivery.PollStream(), schema.PollConsumer(l.Type)),
+			)
 		}
 	}
 	if len(workers) == 0 {

@@ -38,8 +38,8 @@ type Program struct {
 // helped is panicked through kong when help was printed.
 type helped int
 
-// Run parses the command line and runs one command. It returns the exit code, which is no success where something that was
-// to be on standard output is not. It has written the error already, which is for callers in the same process.
+// Run parses the command line and runs one command. It returns the exit code, which is no success where something that
+// was to be on standard output is not. It has written the error already, which is for callers in the same process.
 func (g Program) Run(ctx context.Context, p Process) (code int, err error) {
 	p.Secrets = &mask.Set{}
 	problems := mask.NewWriter(p.Secrets, heedless{p.Stderr})

@@ -54,7 +54,9 @@ func word(ctx *kong.DecodeContext, target reflect.Value) error {
 // around it are a mistake.
 func read(ctx *kong.DecodeContext, want string, set func(string) error) error {
 	bad := func(value string) error {
-		return &UsageError{&SettingError{Flag: ctx.Value.Name, Variable: ctx.Value.Tag.Get("var"), Value: value, Want: want}}
+		return &UsageError{
+			&SettingError{Flag: ctx.Value.Name, Variable: ctx.Value.Tag.Get("var"), Value: value, Want: want},
+		}
 	}
 	token := ctx.Scan.Pop()
 	// What begins with a dash is a flag, and no value, unless it is a negative number.

@@ -76,10 +76,17 @@ func TestRunTurnsErrorsIntoExitCodes(t *testing.T) {
 	} {
 		var stdout, stderr bytes.Buffer
 		code, _ := Program{Name: "test", Grammar: &grammar{}}.Run(t.Context(), Process{
-			Args: strings.Fields(tt.args), Getenv: func(name string) string { return tt.env[name] }, Stdin: strings.NewReader(""),
-			Stdout: &stdout, Stderr: &stderr, Leave: t.Context(),
+			Args: strings.Fields(
+				tt.args,
+			),
+			Getenv: func(name string) string { return tt.env[name] },
+			Stdin:  strings.NewReader(""),
+			Stdout: &stdout,
+			Stderr: &stderr,
+			Leave:  t.Context(),
 		})
-		if code != tt.code || stdout.String() != tt.stdout || !strings.Contains(stderr.String(), tt.stderr) || (tt.stderr == "") != (stderr.Len() == 0) {
+		if code != tt.code || stdout.String() != tt.stdout || !strings.Contains(stderr.String(), tt.stderr) ||
+			(tt.stderr == "") != (stderr.Len() == 0) {
 			t.Errorf("%s: exit code %d, standard output %q, standard error %q", name, code, &stdout, &stderr)
 		}
 	}

@@ -20,7 +20,9 @@ var (
 	notFlags = regexp.MustCompile(`^(STATUSWORKER_(TEST_\w+|REQUIRE_ENGINE|IMAGE)|NATS_(IMAGE|PORT|TIMEOUT|COLOR))$`)
 	// ofAService are those that Kubernetes and Docker give a container for a service, such as one with the name
 	// statusworker.
-	ofAService = regexp.MustCompile(`^\w+_(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=|^\w+_PORT=(tcp|udp|sctp)://`)
+	ofAService = regexp.MustCompile(
+		`^\w+_(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=|^\w+_PORT=(tcp|udp|sctp)://`,
+	)
 )
 
 // warnOfUnknownVariables warns of variables that look like this program's and do nothing, such as one with a typing
@@ -125,7 +127,8 @@ func nearest(name string, known []string) string {
 
 // within reports whether a name is the longer one with something before or after it left out.
 func within(name, longer string) bool {
-	return strings.HasSuffix(longer, "_"+name) || strings.HasPrefix(longer, name+"_") || len(name) > 3 && strings.HasPrefix(longer, name)
+	return strings.HasSuffix(longer, "_"+name) || strings.HasPrefix(longer, name+"_") ||
+		len(name) > 3 && strings.HasPrefix(longer, name)
 }
 
 func stemOf(name string) string {

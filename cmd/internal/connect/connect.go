@@ -37,7 +37,12 @@ const (
 
 // Connect waits until a NATS server accepts the connection. What no waiting fixes (credentials, certificates, a URL) is
 // an error at once. Afterwards the connection reconnects whenever it is lost.
-func (f Flags) Connect(ctx context.Context, name string, log logrus.FieldLogger, more ...nats.Option) (*nats.Conn, error) {
+func (f Flags) Connect(
+	ctx context.Context,
+	name string,
+	log logrus.FieldLogger,
+	more ...nats.Option,
+) (*nats.Conn, error) {
 	watcher := newWatcher(log, f.Hint)
 	options, err := f.options(name, log, watcher)
 	if err != nil {

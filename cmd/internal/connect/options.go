@@ -57,7 +57,9 @@ func (f Flags) options(name string, log logrus.FieldLogger, watcher *watcher) ([
 			watcher.reconnected()
 			log.WithField("server", mask.URL(nc.ConnectedUrl())).Info("reconnected to NATS")
 		}),
-		nats.ErrorHandler(func(nc *nats.Conn, _ *nats.Subscription, err error) { watcher.heard(nc, nc.IsConnected(), err) }),
+		nats.ErrorHandler(
+			func(nc *nats.Conn, _ *nats.Subscription, err error) { watcher.heard(nc, nc.IsConnected(), err) },
+		),
 		nats.ClosedHandler(func(*nats.Conn) { watcher.close() }),
 	}, credentials, secured), nil
 }
@@ -127,13 +129,23 @@ func (f Flags) credentials() (options []nats.Option, err error) {
 func (f Flags) tls() (options []nats.Option, err error) {
 	if f.Cert != "" {
 		if _, err := tls.LoadX509KeyPair(f.Cert, f.Key); err != nil {
-			return nil, cli.BadFlag(f, "nats-cert", f.Cert, fmt.Sprintf("a certificate with its key in --nats-key (%v)", err))
+			return nil, cli.BadFlag(
+				f,
+				"nats-cert",
+				f.Cert,
+				fmt.Sprintf("a certificate with its key in --nats-key (%v)", err),
+			)
 		}
 		options = append(options, nats.ClientCert(f.Cert, f.Key))
 	}
 	if f.CA != "" {
 		if err := credential.AddCertificates(x509.NewCertPool(), f.CA); err != nil {
-			return nil, cli.BadFlag(f, "nats-ca", schema.Quote(f.CA), fmt.Sprintf("a file with certificates in PEM (%v)", err))
+			return nil, cli.BadFlag(
+				f,
+				"nats-ca",
+				schema.Quote(f.CA),
+				fmt.Sprintf("a file with certificates in PEM (%v)", err),
+			)
 		}
 		options = append(options, nats.RootCAs(f.CA))
 	}

@@ -86,7 +86,11 @@ func (w *waiting) progress() {
 func (w *waiting) retry(ctx context.Context, try func() error) error {
 	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(200*time.Millisecond),
 		backoff.WithMaxInterval(maxRetry), backoff.WithMaxElapsedTime(0))
-	return backoff.RetryNotify(try, backoff.WithContext(policy, ctx), func(err error, _ time.Duration) { w.failed(err) })
+	return backoff.RetryNotify(
+		try,
+		backoff.WithContext(policy, ctx),
+		func(err error, _ time.Duration) { w.failed(err) },
+	)
 }
 
 // over ends the wait with its result. Where its time is over, the error says what it waited for, and what failed last.
@@ -118,7 +122,10 @@ const waitingForJetStream = "waiting for JetStream (it is starting, electing a l
 // alike, is no error.) A right that the user lacks is an error at once. When do has succeeded, that JetStream is like
 // any other.
 func Settled(
-	ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger, do func(context.Context, jetstream.JetStream) error,
+	ctx context.Context,
+	js jetstream.JetStream,
+	log logrus.FieldLogger,
+	do func(context.Context, jetstream.JetStream) error,
 ) error {
 	a := &asking{waiting: newWaiting(ctx, log, waitingForJetStream), guarded: permission.Guarded(js.Conn())}
 	a.within.Store(int64(firstAnswerWithin))
@@ -216,8 +223,13 @@ func (a *asking) once(ctx context.Context, r permission.Request, do func(context
 // ExplainDenied adds to a violation what to do about it.
 func ExplainDenied(denied error) error {
 	if v := (*permission.Violation)(nil); errors.As(denied, &v) && v.Operation == permission.Subscribe { // to answers
-		return fmt.Errorf("%w; for a user with an inbox of its own, set --nats-inbox-prefix ($NATS_INBOX_PREFIX)", denied)
+		return fmt.Errorf(
+			"%w; for a user with an inbox of its own, set --nats-inbox-prefix ($NATS_INBOX_PREFIX)",
+			denied,
+		)
 	}
-	return fmt.Errorf("%w; docs/permissions.md lists the permissions of each command, and `statusworker doctor` tries a worker's",
-		denied)
+	return fmt.Errorf(
+		"%w; docs/permissions.md lists the permissions of each command, and `statusworker doctor` tries a worker's",
+		denied,
+	)
 }

@@ -30,7 +30,10 @@ func jetStream(t *testing.T) jetstream.JetStream {
 		t.Fatal(err)
 	}
 	for _, name := range []string{streamA, streamB} {
-		if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: name, Subjects: []string{name}}); err != nil {
+		if _, err := js.CreateStream(
+			t.Context(),
+			jetstream.StreamConfig{Name: name, Subjects: []string{name}},
+		); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -54,20 +57,23 @@ func flakyBroker(t *testing.T, answer int, fails error) *flaky {
 	t.Helper()
 	js := jetStream(t)
 	f := &flaky{asked: map[string]int{}, answer: answer, fails: fails}
-	f.JetStream = permission.Wrap(js, func(ctx context.Context, r permission.Request, do func(context.Context) error) error {
-		f.mu.Lock()
-		f.asked[r.Subjects[0]]++
-		n := f.asked[r.Subjects[0]]
-		f.mu.Unlock()
-		switch {
-		case n == f.answer:
-			return do(ctx)
-		case f.fails != nil:
-			return f.fails
-		}
-		<-ctx.Done()
-		return ctx.Err()
-	})
+	f.JetStream = permission.Wrap(
+		js,
+		func(ctx context.Context, r permission.Request, do func(context.Context) error) error {
+			f.mu.Lock()
+			f.asked[r.Subjects[0]]++
+			n := f.asked[r.Subjects[0]]
+			f.mu.Unlock()
+			switch {
+			case n == f.answer:
+				return do(ctx)
+			case f.fails != nil:
+				return f.fails
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		},
+	)
 	return f
 }
 

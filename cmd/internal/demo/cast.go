@@ -75,7 +75,10 @@ func newCast(count int) []part {
 	for _, t := range types {
 		cast = append(cast, newPart(t, "processed", simulator.Processed(50*s)).processed())
 		for _, f := range schema.Flags() {
-			cast = append(cast, newPart(t, fmt.Sprintf("%s: %t", f, !f.Default()), simulator.Processed(35*s)).processed(f))
+			cast = append(
+				cast,
+				newPart(t, fmt.Sprintf("%s: %t", f, !f.Default()), simulator.Processed(35*s)).processed(f),
+			)
 		}
 	}
 	for i, status := range failures() {
@@ -87,19 +90,45 @@ func newCast(count int) []part {
 	twice.twice = true
 	malformed := newPart(schema.Chat, "malformed message", simulator.Processed(0)).failed(schema.InvalidMessage)
 	malformed.message = malformed.message[:len(malformed.message)-8]
-	return append(append(cast,
+	return append(append(
+		cast,
 		newPart(schema.Transcript, "never ends", simulator.Never()).failed(schema.DeadlineExceeded),
 		newPart(schema.Chat, "unknown to the vendor", refused(http.StatusNotFound)).failed(schema.NotFound),
 		newPart(schema.Transcript, "rejected by the vendor", refused(http.StatusBadRequest)).failed(schema.Rejected),
-		malformed, twice,
-		newPart(schema.Chat, "meets a 503", simulator.Processed(30*s).With(simulator.Refusal(503).On(2, 2))).processed(),
-		newPart(schema.Transcript, "meets a 429", simulator.Processed(30*s).With(simulator.Throttle(s).On(3, 3))).processed(),
-		newPart(schema.Audio, "fails in a way that --failed-status names", simulator.Constant(failedStatus)).failed(schema.VendorFailed),
-		newPart(schema.Chat, "meets a gateway's 404 page", simulator.Processed(30*s).With(simulator.Page(http.StatusNotFound).On(2, 2))).processed(),
+		malformed,
+		twice,
+		newPart(
+			schema.Chat,
+			"meets a 503",
+			simulator.Processed(30*s).With(simulator.Refusal(503).On(2, 2)),
+		).processed(),
+		newPart(
+			schema.Transcript,
+			"meets a 429",
+			simulator.Processed(30*s).With(simulator.Throttle(s).On(3, 3)),
+		).processed(),
+		newPart(
+			schema.Audio,
+			"fails in a way that --failed-status names",
+			simulator.Constant(failedStatus),
+		).failed(
+			schema.VendorFailed,
+		),
+		newPart(
+			schema.Chat,
+			"meets a gateway's 404 page",
+			simulator.Processed(30*s).With(simulator.Page(http.StatusNotFound).On(2, 2)),
+		).processed(),
 		newPart(schema.Transcript, "odd answers", simulator.Processed(30*s).With(simulator.Fault{
-			Kind: simulator.Odd, Prefix: simulator.ByteOrderMark, Members: `"errorMessage":{"code":"E1"},"originalFilename":"\ud83d"`,
+			Kind:    simulator.Odd,
+			Prefix:  simulator.ByteOrderMark,
+			Members: `"errorMessage":{"code":"E1"},"originalFilename":"\ud83d"`,
 		})).processed(),
-		newPart(schema.Audio, "meets garbage", simulator.Processed(75*s).With(simulator.Fault{Kind: simulator.NotJSON}.On(1, 1))).processed(),
+		newPart(
+			schema.Audio,
+			"meets garbage",
+			simulator.Processed(75*s).With(simulator.Fault{Kind: simulator.NotJSON}.On(1, 1)),
+		).processed(),
 	), crowd(count)...)
 }
 

@@ -26,8 +26,11 @@ var errPlayed = errors.New("played")
 // play declares the cast, shows what becomes of it, and judges that.
 func (d Demo) play(ctx context.Context, p cli.Process, s *stage, notes *notes, live bool) error {
 	client, err := statusclient.New(statusclient.Config{
-		BaseURL: s.vendor.URL(), Token: simulator.DefaultToken, Timeout: s.cfg.RequestTimeout, Concurrency: s.cfg.Concurrency,
-		UserAgent: "statusworker/" + d.Version,
+		BaseURL:     s.vendor.URL(),
+		Token:       simulator.DefaultToken,
+		Timeout:     s.cfg.RequestTimeout,
+		Concurrency: s.cfg.Concurrency,
+		UserAgent:   "statusworker/" + d.Version,
 	})
 	if err != nil {
 		return err
@@ -55,7 +58,12 @@ func (d Demo) play(ctx context.Context, p cli.Process, s *stage, notes *notes, l
 	shown := make(chan struct{})
 	parts.Go(func() error {
 		defer close(shown)
-		title := fmt.Sprintf("statusworker dev: redelivery %s, speed %.4g, %d interactions", d.Redelivery, d.Speed, len(cast))
+		title := fmt.Sprintf(
+			"statusworker dev: redelivery %s, speed %.4g, %d interactions",
+			d.Redelivery,
+			d.Speed,
+			len(cast),
+		)
 		if live {
 			showLive(scene, p, watch, notes, title)
 		} else {

@@ -114,9 +114,17 @@ func (s *screen) frame(v view, notes []string, width, height int) []string {
 	// stands.
 	if n := height - 6 - notesShown; n > 0 {
 		s.choose(v, n)
-		rows := [][]terminal.Cell{{
-			{Text: "identifier"}, {Text: "type"}, {Text: "the vendor says"}, {Text: "polls", Right: true}, {Text: "outcome"},
-		}}
+		rows := [][]terminal.Cell{
+			{
+				{
+					Text: "identifier",
+				},
+				{Text: "type"},
+				{Text: "the vendor says"},
+				{Text: "polls", Right: true},
+				{Text: "outcome"},
+			},
+		}
 		story := width >= storyWidth
 		for _, i := range s.rows {
 			rows = append(rows, row(v.states[i], story))
@@ -179,7 +187,13 @@ func row(s state, story bool) []terminal.Cell {
 	case slices.Contains(schema.Destinations(), schema.Destination(s.kinds[0])):
 		outcome.Paint = terminal.Green
 	}
-	cells := []terminal.Cell{{Text: s.identifier[:8]}, {Text: string(s.typ)}, said, {Text: fmt.Sprint(s.polls), Right: true}, outcome}
+	cells := []terminal.Cell{
+		{Text: s.identifier[:8]},
+		{Text: string(s.typ)},
+		said,
+		{Text: fmt.Sprint(s.polls), Right: true},
+		outcome,
+	}
 	if story {
 		cells = append(cells, terminal.Cell{Text: s.story, Paint: terminal.Faint})
 	}

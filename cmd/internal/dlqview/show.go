@@ -67,7 +67,15 @@ func (l *List) Add(letter dlq.DeadLetter) error {
 	if letter.Problem != nil {
 		detail = letter.Problem.Error()
 	}
-	l.row(terminal.Plain, letter.Name(), shortAge(l.now.Sub(letter.Stored)), string(letter.Reason), letter.Identifier, string(letter.Type), detail)
+	l.row(
+		terminal.Plain,
+		letter.Name(),
+		shortAge(l.now.Sub(letter.Stored)),
+		string(letter.Reason),
+		letter.Identifier,
+		string(letter.Type),
+		detail,
+	)
 	if len(l.rows) < listPage {
 		return nil
 	}
@@ -193,7 +201,17 @@ func Show(w io.Writer, l dlq.DeadLetter, now time.Time, width int) {
 	}
 	field("type", string(l.Type))
 	if l.Problem == nil {
-		field("declared", fmt.Sprintf("%s on %s, sequence %d of %s, delivered %s", at(l.DeclaredAt), l.Source.Subject, l.Source.Sequence, l.Source.Stream, times(l.Source.Deliveries)))
+		field(
+			"declared",
+			fmt.Sprintf(
+				"%s on %s, sequence %d of %s, delivered %s",
+				at(l.DeclaredAt),
+				l.Source.Subject,
+				l.Source.Sequence,
+				l.Source.Stream,
+				times(l.Source.Deliveries),
+			),
+		)
 		field("ended", at(l.ObservedAt))
 		if l.Polls > 0 { // delayed naks do not count them
 			field("polled", times(l.Polls))

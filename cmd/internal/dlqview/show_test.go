@@ -17,7 +17,10 @@ import (
 // failed is a dead letter whose detail is long.
 func failed() dlq.DeadLetter {
 	l := dlq.DeadLetter{Sequence: 1, Stored: time.Now(), Message: []byte(`{"specversion":"1.0"}`)}
-	l.Identifier, l.Reason, l.Type, l.Detail = uuid.NewString(), schema.FileDownloadFailed, schema.Audio, strings.Repeat("long ", 100)
+	l.Identifier, l.Reason, l.Type, l.Detail = uuid.NewString(), schema.FileDownloadFailed, schema.Audio, strings.Repeat(
+		"long ",
+		100,
+	)
 	return l
 }
 

@@ -50,9 +50,36 @@ func examineBroker(ctx context.Context, p Target) ([]Finding, held) {
 	nc, err := p.Connect()
 	if err != nil {
 		found := []Finding{bad(Fail, checkConnection, p.FixConnection(err), "%v", err)}
-		return append(found, skipped("there is no connection to NATS", "", checkTLS, checkCertificate, checkPayload, checkVersion,
-			checkInbox, checkStreamInfo, checkConsumerInfo, checkHold, checkProcessed, checkFailed, checkAnnounce, checkPull, checkRead, checkAck,
-			checkJetStream, checkAccount, checkTopology, checkForeign, checkUndelivered, checkReplicas, checkStreamLimits, checkOutcomesAge, checkClock, checkOverdue)...), held{}
+		return append(
+			found,
+			skipped(
+				"there is no connection to NATS",
+				"",
+				checkTLS,
+				checkCertificate,
+				checkPayload,
+				checkVersion,
+				checkInbox,
+				checkStreamInfo,
+				checkConsumerInfo,
+				checkHold,
+				checkProcessed,
+				checkFailed,
+				checkAnnounce,
+				checkPull,
+				checkRead,
+				checkAck,
+				checkJetStream,
+				checkAccount,
+				checkTopology,
+				checkForeign,
+				checkUndelivered,
+				checkReplicas,
+				checkStreamLimits,
+				checkOutcomesAge,
+				checkClock,
+				checkOverdue,
+			)...), held{}
 	}
 	defer nc.Close()
 	x := &broker{Target: p, nc: nc, mode: consumer.Schedule}
@@ -82,13 +109,28 @@ func (x *broker) connection() {
 	if s, err := x.nc.TLSConnectionState(); err == nil {
 		state = &s
 	}
-	x.add(judgeTLS(checkTLS, x.nc.ConnectedAddr(), state, "configure TLS on the server, and a tls:// URL in --nats-url ($NATS_URL)"),
-		judgeCertificates(checkCertificate, state, time.Now()), judgePayload(x.nc.MaxPayload()))
+	x.add(
+		judgeTLS(
+			checkTLS,
+			x.nc.ConnectedAddr(),
+			state,
+			"configure TLS on the server, and a tls:// URL in --nats-url ($NATS_URL)",
+		),
+		judgeCertificates(checkCertificate, state, time.Now()),
+		judgePayload(x.nc.MaxPayload()),
+	)
 }
 
 func judgePayload(most int64) Finding {
 	if least := int64(schema.MaxMessageBytes); most < least {
-		return bad(Fail, checkPayload, fmt.Sprintf("set max_payload to %d or more in the server's configuration", least), "%d bytes; an outcome can take %d", most, least)
+		return bad(
+			Fail,
+			checkPayload,
+			fmt.Sprintf("set max_payload to %d or more in the server's configuration", least),
+			"%d bytes; an outcome can take %d",
+			most,
+			least,
+		)
 	}
 	return pass(checkPayload, "%d bytes", most)
 }

@@ -41,7 +41,15 @@ func judgeCertificates(check string, state *tls.ConnectionState, now time.Time) 
 	case left <= 0:
 		return bad(Fail, check, "renew it", "the certificate of %s ended on %s", subjectOf(first), end)
 	case left < soon:
-		return bad(Warn, check, "renew it", "the certificate of %s ends on %s, in %d days", subjectOf(first), end, int(left.Hours()/24))
+		return bad(
+			Warn,
+			check,
+			"renew it",
+			"the certificate of %s ends on %s, in %d days",
+			subjectOf(first),
+			end,
+			int(left.Hours()/24),
+		)
 	default:
 		return pass(check, "valid until %s, %d days", end, int(left.Hours()/24))
 	}

@@ -67,8 +67,14 @@ func judgeClocks(leaders map[string]clockOffset) Finding {
 		return f
 	}
 	spread, uncertain := last.offset-first.offset, last.uncertain+first.uncertain
-	f.Found += fmt.Sprintf("; those of %d servers are within %s of each other, give or take %s",
-		len(leaders), schema.Duration(spread.Round(time.Millisecond)), schema.Duration(uncertain.Round(time.Millisecond)))
+	f.Found += fmt.Sprintf(
+		"; those of %d servers are within %s of each other, give or take %s",
+		len(
+			leaders,
+		),
+		schema.Duration(spread.Round(time.Millisecond)),
+		schema.Duration(uncertain.Round(time.Millisecond)),
+	)
 	if spread-uncertain > mostSpread {
 		f.Result, f.Fix = Warn, "run NTP on all servers; when another one takes the lead, polls can be early by as much as their clocks are apart"
 	}
@@ -80,12 +86,26 @@ func judgeClock(offset, uncertain time.Duration) Finding {
 	if offset < 0 {
 		side = "behind"
 	}
-	found := fmt.Sprintf("the broker's clock is %s %s this host's, give or take %s", schema.Duration(offset.Abs().Round(time.Millisecond)), side, schema.Duration(uncertain.Round(time.Millisecond)))
+	found := fmt.Sprintf(
+		"the broker's clock is %s %s this host's, give or take %s",
+		schema.Duration(offset.Abs().Round(time.Millisecond)),
+		side,
+		schema.Duration(uncertain.Round(time.Millisecond)),
+	)
 	if offset.Abs() <= max(uncertain, time.Millisecond) {
-		found = fmt.Sprintf("the broker's clock agrees with this host's within %s", schema.Duration(max(uncertain.Round(time.Millisecond), time.Millisecond)))
+		found = fmt.Sprintf(
+			"the broker's clock agrees with this host's within %s",
+			schema.Duration(max(uncertain.Round(time.Millisecond), time.Millisecond)),
+		)
 	}
 	if offset.Abs()-uncertain > mostSkew {
-		return bad(Warn, checkClock, "run NTP on both; the worker corrects for it, but ages and logs do not agree", "%s", found)
+		return bad(
+			Warn,
+			checkClock,
+			"run NTP on both; the worker corrects for it, but ages and logs do not agree",
+			"%s",
+			found,
+		)
 	}
 	return pass(checkClock, "%s", found)
 }

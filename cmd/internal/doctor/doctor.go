@@ -1,5 +1,5 @@
-// Package doctor examines what a worker needs: the broker, the rights on it, the streams, the clocks, the vendor and the
-// timing. It changes nothing, and asks the vendor at most twice.
+// Package doctor examines what a worker needs: the broker, the rights on it, the streams, the clocks, the vendor and
+// the timing. It changes nothing, and asks the vendor at most twice.
 package doctor
 
 import (
@@ -41,8 +41,8 @@ type Target struct {
 	FixConnection func(error) string
 	// Shown is a server's URL without what nobody else may know.
 	Shown func(url string) string
-	// Topology says what keeps a worker from running on the streams that there are, and which command fixes it. Otherwise it
-	// gives the differences that weaken a promise.
+	// Topology says what keeps a worker from running on the streams that there are, and which command fixes it.
+	// Otherwise it gives the differences that weaken a promise.
 	Topology func(context.Context, jetstream.JetStream) (risks []topology.Difference, err error)
 	// Vendor is nil where there is no token, for the reason NoVendor.
 	Vendor   *statusclient.Client

@@ -25,7 +25,9 @@ func TestVendorBehindTLS(t *testing.T) {
 	t.Cleanup(vendor.Close)
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(vendor.CertificatePEM())
-	client, err := statusclient.New(statusclient.Config{BaseURL: vendor.URL(), Token: simulator.DefaultToken, RootCAs: roots})
+	client, err := statusclient.New(
+		statusclient.Config{BaseURL: vendor.URL(), Token: simulator.DefaultToken, RootCAs: roots},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,12 +36,23 @@ func TestVendorBehindTLS(t *testing.T) {
 		Connect:       func() (*nats.Conn, error) { return nil, errors.New("nobody there") },
 		FixConnection: func(error) string { return "start it" },
 		Vendor:        client,
-		Work:          consumer.Config{Intervals: consumer.Guidance, RequestTimeout: time.Second, Deadline: time.Hour, ShutdownTimeout: time.Second},
+		Work: consumer.Config{
+			Intervals:       consumer.Guidance,
+			RequestTimeout:  time.Second,
+			Deadline:        time.Hour,
+			ShutdownTimeout: time.Second,
+		},
 	})
-	want := map[string]string{"vendor": vendor.URL(), "vendor tls": "TLS 1.3", "vendor certificate": "valid until", "vendor token": "404"}
+	want := map[string]string{
+		"vendor":             vendor.URL(),
+		"vendor tls":         "TLS 1.3",
+		"vendor certificate": "valid until",
+		"vendor token":       "404",
+	}
 	for _, f := range found {
 		if text, ok := want[f.Check]; ok {
-			if f.Result == doctor.Fail || f.Result == doctor.Skip || !strings.Contains(f.Found+f.Fix, text) && f.Check != "vendor certificate" {
+			if f.Result == doctor.Fail || f.Result == doctor.Skip ||
+				!strings.Contains(f.Found+f.Fix, text) && f.Check != "vendor certificate" {
 				t.Errorf("%+v, want %q", f, text)
 			}
 			delete(want, f.Check)

@@ -49,7 +49,13 @@ func (t *trial) judgeJetStream(streams right) Finding {
 				return bad(Fail, checkJetStream, fix, "off: %s", problem.Description)
 			}
 			if problem.Code == 503 {
-				return bad(Fail, checkJetStream, "wait until the cluster has a leader; see `nats server report jetstream`", "it cannot answer: %s", problem.Description)
+				return bad(
+					Fail,
+					checkJetStream,
+					"wait until the cluster has a leader; see `nats server report jetstream`",
+					"it cannot answer: %s",
+					problem.Description,
+				)
 			}
 			return pass(checkJetStream, "on")
 		}
@@ -66,7 +72,13 @@ func (t *trial) judgeJetStream(streams right) Finding {
 	case refused == len(streams.tries):
 		return skipped("the user may ask for no stream", "see "+checkStreamInfo, checkJetStream)[0]
 	}
-	return bad(Fail, checkJetStream, "wait until the cluster has a leader; see the server's log", "no answer within %s", answersWithin)
+	return bad(
+		Fail,
+		checkJetStream,
+		"wait until the cluster has a leader; see the server's log",
+		"no answer within %s",
+		answersWithin,
+	)
 }
 
 // mode reads from the answers which way of holding back the streams are made for, and whether there are any.
@@ -114,7 +126,10 @@ func judgeVersion(version string, mode consumer.Mode, provisioned bool) Finding 
 		fixes = []string{upgrade}
 		return judged(Fail)
 	case mode == consumer.Nak && usable(consumer.Schedule):
-		found = append(found, "it has message schedules, but the streams are made for delayed naks, which a killed broker forgets")
+		found = append(
+			found,
+			"it has message schedules, but the streams are made for delayed naks, which a killed broker forgets",
+		)
 		fixes = append(fixes, "change over to reservations, see docs/design.md")
 		return judged(Warn)
 	case mode == consumer.Nak:

@@ -41,7 +41,11 @@ func judgeLimits(tiers map[string]jetstream.Tier) Finding {
 		uses = append(uses, use{"storage" + name, t.Store, uint64(max(0, t.Limits.MaxStore))},
 			use{"memory" + name, t.Memory, uint64(max(0, t.Limits.MaxMemory))})
 	}
-	return judgeUses(checkAccount, "raise the account's limits, or let outcomes go sooner (--max-age of `statusworker provision`)", uses)
+	return judgeUses(
+		checkAccount,
+		"raise the account's limits, or let outcomes go sooner (--max-age of `statusworker provision`)",
+		uses,
+	)
 }
 
 // use is how much of something is used; a limit of 0 is none.
@@ -80,8 +84,8 @@ func judgeUses(check, fix string, uses []use) Finding {
 	return f
 }
 
-// judgeStreamLimits says how full the streams are: the one at whose limit producers are refused, and the one that lets its
-// oldest go at it.
+// judgeStreamLimits says how full the streams are: the one at whose limit producers are refused, and the one that lets
+// its oldest go at it.
 func judgeStreamLimits(declared, outcomes *jetstream.StreamInfo, provision string) Finding {
 	uses := func(what string, s *jetstream.StreamInfo) []use {
 		if s == nil {
@@ -92,10 +96,16 @@ func judgeStreamLimits(declared, outcomes *jetstream.StreamInfo, provision strin
 			{"bytes of " + what, s.State.Bytes, uint64(max(0, s.Config.MaxBytes))},
 		}
 	}
-	waiting := judgeUses(checkStreamLimits, "start more workers, or raise the bounds (`"+provision+" --update` with --declared-max-msgs or --declared-max-bytes): producers are refused at them",
-		uses("declared messages", declared))
-	ended := judgeUses(checkStreamLimits, "`"+provision+" --update`, with --outcomes-max-bytes for more bytes: at a bound the oldest outcomes go before their age, or no more are stored",
-		uses("outcomes", outcomes))
+	waiting := judgeUses(
+		checkStreamLimits,
+		"start more workers, or raise the bounds (`"+provision+" --update` with --declared-max-msgs or --declared-max-bytes): producers are refused at them",
+		uses("declared messages", declared),
+	)
+	ended := judgeUses(
+		checkStreamLimits,
+		"`"+provision+" --update`, with --outcomes-max-bytes for more bytes: at a bound the oldest outcomes go before their age, or no more are stored",
+		uses("outcomes", outcomes),
+	)
 	if ended.Result == Fail {
 		ended.Result = Warn
 	}
@@ -108,6 +118,9 @@ func judgeStreamLimits(declared, outcomes *jetstream.StreamInfo, provision strin
 		waiting.Result = ended.Result
 	}
 	waiting.Found += ", " + ended.Found
-	waiting.Fix = strings.Join(slices.DeleteFunc([]string{waiting.Fix, ended.Fix}, func(s string) bool { return s == "" }), "; ")
+	waiting.Fix = strings.Join(
+		slices.DeleteFunc([]string{waiting.Fix, ended.Fix}, func(s string) bool { return s == "" }),
+		"; ",
+	)
 	return waiting
 }

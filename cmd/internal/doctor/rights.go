@@ -22,8 +22,16 @@ func (x *broker) rights() {
 	work := []string{checkHold, checkProcessed, checkFailed, checkAnnounce, checkPull, checkRead, checkAck}
 	t, err := newTrial(x.nc)
 	if err != nil {
-		x.add(bad(Fail, checkInbox, "allow the user to subscribe to "+x.nc.Opts.InboxPrefix+".>, or name its own prefix in --nats-inbox-prefix ($NATS_INBOX_PREFIX)",
-			"may not subscribe to %s.>: no answer reaches this user (%v)", x.nc.Opts.InboxPrefix, err))
+		x.add(
+			bad(
+				Fail,
+				checkInbox,
+				"allow the user to subscribe to "+x.nc.Opts.InboxPrefix+".>, or name its own prefix in --nats-inbox-prefix ($NATS_INBOX_PREFIX)",
+				"may not subscribe to %s.>: no answer reaches this user (%v)",
+				x.nc.Opts.InboxPrefix,
+				err,
+			),
+		)
 		x.skip("there is no inbox for answers", append([]string{checkStreamInfo, checkConsumerInfo}, work...)...)
 		x.skip("there is no inbox for answers", checkJetStream, checkAccount)
 		x.add(judgeVersion(x.nc.ConnectedServerVersion(), x.mode, false))
@@ -42,7 +50,9 @@ func (x *broker) rights() {
 	}
 	if jetStream.Result == Fail {
 		x.add(jetStream)
-		x.skip("JetStream does not answer", append([]string{checkAccount, checkStreamInfo, checkConsumerInfo}, work...)...)
+		x.skip(
+			"JetStream does not answer",
+			append([]string{checkAccount, checkStreamInfo, checkConsumerInfo}, work...)...)
 		x.add(judgeVersion(x.nc.ConnectedServerVersion(), x.mode, false))
 		x.trial = nil
 		return
@@ -187,7 +197,13 @@ type trial struct {
 
 // newTrial subscribes to an inbox. The error is nats.ErrPermissionViolation where that is not allowed.
 func newTrial(nc *nats.Conn) (*trial, error) {
-	t := &trial{nc: nc, prefix: nc.NewInbox(), answers: map[string]*nats.Msg{}, refused: map[string]bool{}, replies: map[string]string{}}
+	t := &trial{
+		nc:      nc,
+		prefix:  nc.NewInbox(),
+		answers: map[string]*nats.Msg{},
+		refused: map[string]bool{},
+		replies: map[string]string{},
+	}
 	t.inbox = make(chan *nats.Msg, 256)
 	return t, t.violation(func() error {
 		_, err := nc.ChanSubscribe(t.prefix+".*", t.inbox)
@@ -195,8 +211,8 @@ func newTrial(nc *nats.Conn) (*trial, error) {
 	})
 }
 
-// violation does something on some subjects, waits until the server has seen it, and returns the permissions violation that came
-// of it, also one of the inbox.
+// violation does something on some subjects, waits until the server has seen it, and returns the permissions violation
+// that came of it, also one of the inbox.
 func (t *trial) violation(do func() error, subjects ...string) error {
 	mark := permission.Begin(t.nc)
 	if err := do(); err != nil {
@@ -208,13 +224,18 @@ func (t *trial) violation(do func() error, subjects ...string) error {
 	return mark.Denied(subjects...)
 }
 
-// ask tries rights, one after the other, and waits for the answers to all of them. The error says that the connection is
-// lost.
+// ask tries rights, one after the other, and waits for the answers to all of them. The error says that the connection
+// is lost.
 func (t *trial) ask(rights []right) error {
 	waiting := map[string]bool{}
 	for _, r := range rights {
 		for _, try := range r.tries {
-			m := &nats.Msg{Subject: try.subject, Header: try.header, Data: []byte(try.body), Reply: fmt.Sprintf("%s.%d", t.prefix, len(t.replies))}
+			m := &nats.Msg{
+				Subject: try.subject,
+				Header:  try.header,
+				Data:    []byte(try.body),
+				Reply:   fmt.Sprintf("%s.%d", t.prefix, len(t.replies)),
+			}
 			t.replies[m.Reply] = try.subject
 			err := t.violation(func() error { return t.nc.PublishMsg(m) }, m.Subject, m.Reply)
 			switch {
@@ -254,10 +275,22 @@ func (t *trial) judge(r right) Finding {
 	}
 	switch {
 	case len(refused) > 0:
-		return bad(Fail, r.check, "allow the user to publish "+list(missing)+"; docs/permissions.md lists the permissions", "may not publish %s", list(refused))
+		return bad(
+			Fail,
+			r.check,
+			"allow the user to publish "+list(missing)+"; docs/permissions.md lists the permissions",
+			"may not publish %s",
+			list(refused),
+		)
 	case len(silent) > 0:
-		return bad(Warn, r.check, "look at the server's log: it is busy, electing a leader, or the account's imports and exports leave the subject out",
-			"the server lets it through, but nobody answered within %s: %s", answersWithin, list(silent))
+		return bad(
+			Warn,
+			r.check,
+			"look at the server's log: it is busy, electing a leader, or the account's imports and exports leave the subject out",
+			"the server lets it through, but nobody answered within %s: %s",
+			answersWithin,
+			list(silent),
+		)
 	}
 	return pass(r.check, "may publish %s", list(allowed))
 }

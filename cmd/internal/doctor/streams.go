@@ -18,7 +18,16 @@ import (
 
 // streams looks at the streams, as far as the rights go.
 func (x *broker) streams(ctx context.Context) {
-	checks := []string{checkTopology, checkForeign, checkUndelivered, checkReplicas, checkStreamLimits, checkOutcomesAge, checkClock, checkOverdue}
+	checks := []string{
+		checkTopology,
+		checkForeign,
+		checkUndelivered,
+		checkReplicas,
+		checkStreamLimits,
+		checkOutcomesAge,
+		checkClock,
+		checkOverdue,
+	}
 	if x.trial == nil {
 		x.skip("JetStream cannot be asked", checks...)
 		return
@@ -133,8 +142,13 @@ func judgeReplicas(streams []*jetstream.StreamInfo, clustered bool, provision st
 	}
 	if result == Pass {
 		if !clustered {
-			return bad(Warn, checkReplicas, "for production, a cluster of 3 servers and `"+provision+" --replicas 3 --update`",
-				"%d; the server is alone: without it nothing moves, and with its disk everything is lost", fewest)
+			return bad(
+				Warn,
+				checkReplicas,
+				"for production, a cluster of 3 servers and `"+provision+" --replicas 3 --update`",
+				"%d; the server is alone: without it nothing moves, and with its disk everything is lost",
+				fewest,
+			)
 		}
 		return pass(checkReplicas, "%d or more of each stream, all current", fewest)
 	}
@@ -151,8 +165,14 @@ func judgeOutcomesAge(age, deadline time.Duration, provision string) Finding {
 	case age <= 0:
 		return pass(checkOutcomesAge, "kept for good")
 	case age <= deadline:
-		return bad(Fail, checkOutcomesAge, "`"+provision+" --update` with --max-age, more than the deadline",
-			"outcomes are kept for %s, the deadline is %s: an outcome can be gone while its interaction still waits", schema.Duration(age), schema.Duration(deadline))
+		return bad(
+			Fail,
+			checkOutcomesAge,
+			"`"+provision+" --update` with --max-age, more than the deadline",
+			"outcomes are kept for %s, the deadline is %s: an outcome can be gone while its interaction still waits",
+			schema.Duration(age),
+			schema.Duration(deadline),
+		)
 	}
 	return pass(checkOutcomesAge, "kept for %s, the deadline is %s", schema.Duration(age), schema.Duration(deadline))
 }

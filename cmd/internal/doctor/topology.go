@@ -21,19 +21,44 @@ func paused(ctx context.Context, js jetstream.JetStream, set topology.Set) (name
 	for _, want := range set.Consumers {
 		c, err := js.Consumer(ctx, want.Stream, want.Config.Durable)
 		if err == nil && c.CachedInfo().Paused && c.CachedInfo().Config.PauseUntil != nil {
-			names = append(names, fmt.Sprintf("%s %s until %s", want.Stream, want.Config.Durable, c.CachedInfo().Config.PauseUntil.UTC().Format(time.RFC3339)))
+			names = append(
+				names,
+				fmt.Sprintf(
+					"%s %s until %s",
+					want.Stream,
+					want.Config.Durable,
+					c.CachedInfo().Config.PauseUntil.UTC().Format(time.RFC3339),
+				),
+			)
 		}
 	}
 	return names
 }
 
-func judgeTopology(risks []topology.Difference, err error, mode consumer.Mode, paused []string, provision string) Finding {
+func judgeTopology(
+	risks []topology.Difference,
+	err error,
+	mode consumer.Mode,
+	paused []string,
+	provision string,
+) Finding {
 	switch {
 	case err == nil && len(paused) > 0:
-		return bad(Warn, checkTopology, "`nats consumer resume` with the names of stream and consumer", "paused: %s", strings.Join(paused, ", "))
+		return bad(
+			Warn,
+			checkTopology,
+			"`nats consumer resume` with the names of stream and consumer",
+			"paused: %s",
+			strings.Join(paused, ", "),
+		)
 	case err == nil && len(risks) > 0:
-		return bad(Warn, checkTopology, "`"+provision+" --update`; for what NATS cannot change, see `Recreate a stream` in docs/deploy.md",
-			"workers run, but a fault may cost more than it should: %s", joined(risks))
+		return bad(
+			Warn,
+			checkTopology,
+			"`"+provision+" --update`; for what NATS cannot change, see `Recreate a stream` in docs/deploy.md",
+			"workers run, but a fault may cost more than it should: %s",
+			joined(risks),
+		)
 	case err == nil:
 		return pass(checkTopology, "the streams and consumers fit, redelivery %s", mode)
 	}
@@ -70,8 +95,14 @@ func judgeForeign(found []provisioning.Foreign) Finding {
 	if len(found) == 0 {
 		return pass(checkForeign, noLimits)
 	}
-	return bad(Fail, checkForeign, "find the stream that sources or mirrors it (`nats stream report`, in each account and domain that may read it) and delete it; "+
-		"then declare again what has no outcome", "%s", joined(found))
+	return bad(
+		Fail,
+		checkForeign,
+		"find the stream that sources or mirrors it (`nats stream report`, in each account and domain that may read it) and delete it; "+
+			"then declare again what has no outcome",
+		"%s",
+		joined(found),
+	)
 }
 
 func judgeUndelivered(found []provisioning.Undelivered, provision string) Finding {

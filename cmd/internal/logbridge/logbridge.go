@@ -1,9 +1,9 @@
-// Package logbridge takes what other packages log by their own means into the program's log: Go's standard loggers (package
-// net/http writes to them, also in its clients), log/slog and OpenTelemetry.
+// Package logbridge takes what other packages log by their own means into the program's log: Go's standard loggers
+// (package net/http writes to them, also in its clients), log/slog and OpenTelemetry.
 //
-// Such lines can hold what a peer has sent, and can come as often as a peer likes. Therefore quotations in a message are left
-// out: a quotation can be a part of a secret, which no mask finds. Of messages that differ in numbers and quotations only, one
-// is logged every [Every].
+// Such lines can hold what a peer has sent, and can come as often as a peer likes. Therefore quotations in a message
+// are left out: a quotation can be a part of a secret, which no mask finds. Of messages that differ in numbers and
+// quotations only, one is logged every [Every].
 package logbridge
 
 import (
@@ -49,16 +49,16 @@ type kind struct {
 	suppressed int // since then
 }
 
-// New gives a Bridge to log. Each line has the source in a field. Lines of the level warns and above are warnings, others are for
-// debugging.
+// New gives a Bridge to log. Each line has the source in a field. Lines of the level warns and above are warnings,
+// others are for debugging.
 func New(log *logrus.Logger, source string, warns slog.Level) *Bridge {
 	b := &Bridge{shared: &shared{kinds: map[string]*kind{}}, source: source, warns: warns}
 	b.To(log)
 	return b
 }
 
-// Standard makes a Bridge of the standard loggers of this process: those of packages log and log/slog. What they are given
-// before there is a log is dropped.
+// Standard makes a Bridge of the standard loggers of this process: those of packages log and log/slog. What they are
+// given before there is a log is dropped.
 func Standard() *Bridge {
 	b := New(nil, "go", slog.LevelWarn)
 	slog.SetLogLoggerLevel(slog.LevelWarn) // the level of lines of package log

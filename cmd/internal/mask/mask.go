@@ -173,7 +173,10 @@ func spelled(b []byte, secret string, escaped bool) (length, size int, short boo
 			break
 		}
 		if e.mark == 'u' {
-			if r, n := utf8.DecodeRuneInString(secret); rune(code) == r || r < utf8.RuneSelf && code < utf8.RuneSelf && lower(byte(code)) == lower(byte(r)) {
+			if r, n := utf8.DecodeRuneInString(
+				secret,
+			); rune(code) == r ||
+				r < utf8.RuneSelf && code < utf8.RuneSelf && lower(byte(code)) == lower(byte(r)) {
 				return 1 + e.digits, n, false
 			}
 		} else if lower(byte(code)) == lower(secret[0]) {

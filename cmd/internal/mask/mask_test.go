@@ -34,8 +34,16 @@ func spellings(t *testing.T, text string) map[string]string {
 		return string(b)
 	}
 	all := map[string]string{
-		"as it is": text, "lower": strings.ToLower(text), "upper": strings.ReplaceAll(strings.ToUpper(text), "SS", "ß"),
-		"quoted": strconv.Quote(text), "quoted in ASCII": strconv.QuoteToASCII(text), "JSON": inJSON(text), "query": url.QueryEscape(text), "path": url.PathEscape(text),
+		"as it is": text,
+		"lower":    strings.ToLower(text),
+		"upper":    strings.ReplaceAll(strings.ToUpper(text), "SS", "ß"),
+		"quoted": strconv.Quote(
+			text,
+		),
+		"quoted in ASCII": strconv.QuoteToASCII(text),
+		"JSON":            inJSON(text),
+		"query":           url.QueryEscape(text),
+		"path":            url.PathEscape(text),
 	}
 	for name, once := range all {
 		all[name+", quoted"] = strconv.Quote(once)
@@ -50,7 +58,9 @@ func TestEverySpelling(t *testing.T) {
 	s := setOf(secret)
 	for name, text := range spellings(t, secret) {
 		masked := s.Text("before " + text + " after")
-		if !strings.Contains(masked, mask.Replacement) || strings.Contains(strings.ToLower(masked), "5d9f") || strings.Contains(masked, "sor") || strings.Contains(masked, "41") {
+		if !strings.Contains(masked, mask.Replacement) || strings.Contains(strings.ToLower(masked), "5d9f") ||
+			strings.Contains(masked, "sor") ||
+			strings.Contains(masked, "41") {
 			t.Errorf("%s: %s", name, masked)
 		}
 		if !strings.HasPrefix(masked, "before ") || !strings.HasSuffix(masked, " after") {
@@ -172,7 +182,9 @@ func TestWriterGivesErrors(t *testing.T) {
 
 func BenchmarkWriter(b *testing.B) {
 	w := mask.NewWriter(setOf("canary-5d9f3c1e-7a42-4b8e-9c65-0f1e2d3c4b5a", "n4ts-passw0rd"), io.Discard)
-	line := []byte(`{"level":"debug","msg":"polled","lane":"audio","status":"processing","time":"2026-11-27T00:45:12Z","detail":"nothing to see here, and some more of it"}` + "\n")
+	line := []byte(
+		`{"level":"debug","msg":"polled","lane":"audio","status":"processing","time":"2026-11-27T00:45:12Z","detail":"nothing to see here, and some more of it"}` + "\n",
+	)
 	b.SetBytes(int64(len(line)))
 	for b.Loop() {
 		_, _ = w.Write(line)

@@ -22,7 +22,8 @@ func URL(server string) string {
 	}
 	authority = authority[strings.LastIndex(authority, "@")+1:]
 	port := authority[strings.LastIndex(authority, ":")+1:]
-	if strings.Contains(scheme+path, "@") || port != authority && !strings.HasSuffix(authority, "]") && strings.Trim(port, "0123456789") != "" {
+	if strings.Contains(scheme+path, "@") ||
+		port != authority && !strings.HasSuffix(authority, "]") && strings.Trim(port, "0123456789") != "" {
 		return "(not a URL)" // it may hold a password
 	}
 	if !found {

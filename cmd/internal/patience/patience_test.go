@@ -26,7 +26,11 @@ func TestTimeWithoutProgress(t *testing.T) {
 		began := time.Now()
 		<-child.Done()
 		if took := time.Since(began); took != 10*time.Second || !patience.Out(ctx) || !patience.Out(child) {
-			t.Errorf("it ended after %v without progress (%v), want 10s and that its time is over", took, context.Cause(ctx))
+			t.Errorf(
+				"it ended after %v without progress (%v), want 10s and that its time is over",
+				took,
+				context.Cause(ctx),
+			)
 		}
 		if patience.Progress(ctx); ctx.Err() == nil {
 			t.Error("progress woke it again")

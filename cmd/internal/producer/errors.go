@@ -31,8 +31,8 @@ func whyNot(err error) string {
 // where one is stored and not yet taken in.
 func AlreadyWaiting(err error) bool { return errors.Is(err, errInFlight) || topology.Waits(err) }
 
-// transient reports whether the same publish may succeed in a moment: no answer, no connection, a cluster that elects, a
-// stream that is full until workers take something in.
+// transient reports whether the same publish may succeed in a moment: no answer, no connection, a cluster that elects,
+// a stream that is full until workers take something in.
 func transient(err error) bool {
 	if err == nil || AlreadyWaiting(err) {
 		return false

@@ -30,7 +30,12 @@ type place struct {
 var places = []place{{schema.StreamDeclared, schema.DeclaredSubjects}, {schema.StreamPolls, schema.WaitingSubjects}}
 
 // placesToLook gives the places in which the user has the right to look. It reports the others.
-func placesToLook(ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger, report func(string)) ([]place, error) {
+func placesToLook(
+	ctx context.Context,
+	js jetstream.JetStream,
+	log logrus.FieldLogger,
+	report func(string),
+) ([]place, error) {
 	var may []place
 	var denied []string
 	for _, p := range places {
@@ -51,8 +56,13 @@ func placesToLook(ctx context.Context, js jetstream.JetStream, log logrus.FieldL
 		}
 	}
 	if len(denied) > 0 {
-		report("cannot look up what is in flight already, which may be counted as declared: the user lacks the right to publish " +
-			strings.Join(denied, " and ") + "; docs/permissions.md lists the permissions of each command")
+		report(
+			"cannot look up what is in flight already, which may be counted as declared: the user lacks the right to publish " +
+				strings.Join(
+					denied,
+					" and ",
+				) + "; docs/permissions.md lists the permissions of each command",
+		)
 	}
 	return may, nil
 }
@@ -76,8 +86,8 @@ func inFlight(ctx context.Context, nc *nats.Conn, among []place, identifier stri
 // right is the subject on which the broker is asked for a message of the place.
 func (p place) right() string { return "$JS.API.STREAM.MSG.GET." + p.stream }
 
-// holds reports whether the last message of an interaction in a place is there and is no tombstone. It makes the request
-// itself: nats.go asks for the stream first, which takes one more right, and decodes the data.
+// holds reports whether the last message of an interaction in a place is there and is no tombstone. It makes the
+// request itself: nats.go asks for the stream first, which takes one more right, and decodes the data.
 func (p place) holds(ctx context.Context, nc *nats.Conn, identifier string) (bool, error) {
 	request, err := json.Marshal(struct {
 		Last string `json:"last_by_subj"`

@@ -16,7 +16,13 @@ type Counts struct {
 
 // String is one line, without what was only read.
 func (n Counts) String() string {
-	return fmt.Sprintf("declared %d, already waiting %d, refused %d, failed %d", n.Declared, n.Waiting, n.Refused, n.Failed)
+	return fmt.Sprintf(
+		"declared %d, already waiting %d, refused %d, failed %d",
+		n.Declared,
+		n.Waiting,
+		n.Refused,
+		n.Failed,
+	)
 }
 
 // Progress counts what becomes of messages, and shows it.

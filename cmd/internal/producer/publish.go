@@ -48,7 +48,11 @@ type Producer struct {
 // Open makes a Producer. It waits until the broker answers, and reports where the user has no right to look up what is
 // in flight. The error is [jetstream.ErrStreamNotFound] where nothing is provisioned.
 func Open(ctx context.Context, nc *nats.Conn, log logrus.FieldLogger, report func(string)) (*Producer, error) {
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(window+2), jetstream.WithPublishAsyncTimeout(ackWithin))
+	js, err := jetstream.New(
+		nc,
+		jetstream.WithPublishAsyncMaxPending(window+2),
+		jetstream.WithPublishAsyncTimeout(ackWithin),
+	)
 	if err != nil {
 		return nil, fmt.Errorf("using JetStream: %w", err)
 	}
@@ -118,8 +122,12 @@ func (d *Producer) Run(ctx, leave context.Context, from Source, progress *Progre
 		return cause
 	}
 	if errors.Is(context.Cause(reading), ErrBrokerGone) {
-		return fmt.Errorf("%w for %s: given up after %d of the messages; run it again when the broker is well to declare the rest",
-			ErrBrokerGone, d.patience, d.progress.Counts().Read)
+		return fmt.Errorf(
+			"%w for %s: given up after %d of the messages; run it again when the broker is well to declare the rest",
+			ErrBrokerGone,
+			d.patience,
+			d.progress.Counts().Read,
+		)
 	}
 	if ctx.Err() != nil {
 		return nil

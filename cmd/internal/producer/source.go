@@ -125,7 +125,10 @@ func (l lines) give(ctx context.Context, to chan<- candidate) error {
 		line, err := r.ReadSlice('\n')
 		if encoding := schema.ForeignEncoding(line); number == 1 && encoding != "" {
 			// Each of its lines would be refused on its own, and none is one.
-			return fmt.Errorf("standard input is %s, want UTF-8: convert it, for example by `iconv -f %[1]s -t UTF-8`", encoding)
+			return fmt.Errorf(
+				"standard input is %s, want UTF-8: convert it, for example by `iconv -f %[1]s -t UTF-8`",
+				encoding,
+			)
 		}
 		c := candidate{where: fmt.Sprintf("line %d", number), size: len(line)}
 		if errors.Is(err, bufio.ErrBufferFull) {

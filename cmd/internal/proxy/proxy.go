@@ -38,7 +38,11 @@ func FromEnvironment(getenv func(string) string) (func(*url.URL) (*url.URL, erro
 	either := func(upper string) string {
 		return cmp.Or(getenv(upper), getenv(strings.ToLower(upper)))
 	}
-	cfg := httpproxy.Config{HTTPSProxy: either("HTTPS_PROXY"), HTTPProxy: either("HTTP_PROXY"), NoProxy: either("NO_PROXY")}
+	cfg := httpproxy.Config{
+		HTTPSProxy: either("HTTPS_PROXY"),
+		HTTPProxy:  either("HTTP_PROXY"),
+		NoProxy:    either("NO_PROXY"),
+	}
 	return cfg.ProxyFunc(), nil
 }
 
@@ -59,7 +63,11 @@ func checkProxy(name, value string) error {
 	}
 	show := mask.Withheld // it may hold a password
 	bad := func(why error) error {
-		return cli.BadVariable(name, show, fmt.Sprintf("the URL of a proxy, such as http://proxy.example:3128 (%v)", why))
+		return cli.BadVariable(
+			name,
+			show,
+			fmt.Sprintf("the URL of a proxy, such as http://proxy.example:3128 (%v)", why),
+		)
 	}
 	full := value
 	if !strings.Contains(value, "://") {
@@ -119,7 +127,9 @@ func exempts(entry string) bool {
 	return validHost(strings.TrimPrefix(strings.TrimPrefix(host, "*."), "."))
 }
 
-var hostPattern = regexp.MustCompile(`^[\pL\pN_]([\pL\pN\pM_-]*[\pL\pN\pM_])?(\.[\pL\pN_]([\pL\pN\pM_-]*[\pL\pN\pM_])?)*\.?$`)
+var hostPattern = regexp.MustCompile(
+	`^[\pL\pN_]([\pL\pN\pM_-]*[\pL\pN\pM_])?(\.[\pL\pN_]([\pL\pN\pM_-]*[\pL\pN\pM_])?)*\.?$`,
+)
 
 // validHost reports whether a host is an address or a possible name.
 func validHost(host string) bool {

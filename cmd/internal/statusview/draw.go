@@ -30,11 +30,28 @@ func Draw(v View, width, most int) []string {
 	width = min(width, terminal.Widest)
 	top := []string{terminal.Fit(titleLine(v), width)}
 	if !v.Stale.IsZero() {
-		top = append(top, terminal.Red.On(terminal.Fit(fmt.Sprintf("STALE since %s: %v", v.Stale.Format(time.TimeOnly), asciiOnly(v.Why.Error())), width)))
+		top = append(
+			top,
+			terminal.Red.On(
+				terminal.Fit(
+					fmt.Sprintf("STALE since %s: %v", v.Stale.Format(time.TimeOnly), asciiOnly(v.Why.Error())),
+					width,
+				),
+			),
+		)
 	}
 	var lanes, outcomes, workers block
 	if v.Redelivery != "" { // without streams there is nothing to count
-		lanes, outcomes, workers = laneBlock(v.Overview, width), outcomeBlock(v.Overview, width), workerBlock(v.Overview, width)
+		lanes, outcomes, workers = laneBlock(
+			v.Overview,
+			width,
+		), outcomeBlock(
+			v.Overview,
+			width,
+		), workerBlock(
+			v.Overview,
+			width,
+		)
 	}
 	advice := adviceBlocks(v.Advice, width)
 
@@ -96,8 +113,8 @@ func countLines(blocks [][]string) (n int) {
 	return n
 }
 
-// shortened draws pieces of advice in so much room: as much of each as of the others, and each at least by a line. Where
-// there is no room for that, it says how many are left out.
+// shortened draws pieces of advice in so much room: as much of each as of the others, and each at least by a line.
+// Where there is no room for that, it says how many are left out.
 func shortened(advice [][]string, room, width int) (lines []string) {
 	more := ""
 	if room > 0 && len(advice) > room {

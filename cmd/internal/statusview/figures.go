@@ -12,7 +12,17 @@ func laneBlock(s overview.Overview, width int) block {
 	reserve := s.Redelivery != consumer.Nak
 	rows := [][]terminal.Cell{{left("lane"), right("new"), right("out, held"), right("oldest"), right("redelivered")}}
 	if reserve {
-		rows = [][]terminal.Cell{{left("lane"), right("due"), right("out"), right("held back"), right("due for"), right("oldest"), right("redelivered")}}
+		rows = [][]terminal.Cell{
+			{
+				left("lane"),
+				right("due"),
+				right("out"),
+				right("held back"),
+				right("due for"),
+				right("oldest"),
+				right("redelivered"),
+			},
+		}
 	}
 	var none []string
 	var due uint64
@@ -23,21 +33,63 @@ func laneBlock(s overview.Overview, width int) block {
 		case idle(l, s.Waiting):
 			none = append(none, string(l.Type))
 		case reserve:
-			rows = append(rows, []terminal.Cell{left(string(l.Type)), figure(l.Due), figure(l.Out), held(l.Waiting), right(short(l.DueSeconds)), right(short(l.OldestSeconds)), figure(l.Redelivered)})
+			rows = append(
+				rows,
+				[]terminal.Cell{
+					left(string(l.Type)),
+					figure(l.Due),
+					figure(l.Out),
+					held(l.Waiting),
+					right(short(l.DueSeconds)),
+					right(short(l.OldestSeconds)),
+					figure(l.Redelivered),
+				},
+			)
 		default:
-			rows = append(rows, []terminal.Cell{left(string(l.Type)), figure(l.Due), figure(l.Out), right(short(l.OldestSeconds)), figure(l.Redelivered)})
+			rows = append(
+				rows,
+				[]terminal.Cell{
+					left(string(l.Type)),
+					figure(l.Due),
+					figure(l.Out),
+					right(short(l.OldestSeconds)),
+					figure(l.Redelivered),
+				},
+			)
 		}
 	}
 	sum := 0
 	if reserve && len(rows) > 1 {
 		sum = len(rows)
-		rows = append(rows, []terminal.Cell{left("all"), figure(due), figure(out), held(s.Waiting), right(""), right(""), figure(redelivered)})
+		rows = append(
+			rows,
+			[]terminal.Cell{
+				left("all"),
+				figure(due),
+				figure(out),
+				held(s.Waiting),
+				right(""),
+				right(""),
+				figure(redelivered),
+			},
+		)
 	}
 	if i := s.Intake; i != nil {
 		if i.Waiting == 0 && i.Out == 0 && i.Redelivered == 0 && i.WaitingSeconds == 0 && i.PausedUntil == nil {
 			none = append(none, "intake")
 		} else {
-			rows = append(rows, []terminal.Cell{left("intake"), figure(i.Waiting), figure(i.Out), held(nil), right(short(i.WaitingSeconds)), right(""), figure(i.Redelivered)})
+			rows = append(
+				rows,
+				[]terminal.Cell{
+					left("intake"),
+					figure(i.Waiting),
+					figure(i.Out),
+					held(nil),
+					right(short(i.WaitingSeconds)),
+					right(""),
+					figure(i.Redelivered),
+				},
+			)
 		}
 	}
 	return newBlock(rows, []int{10, 8, 8, 9, 8, 8, 11}, width, none, func(i int) int {
@@ -48,14 +100,16 @@ func laneBlock(s overview.Overview, width int) block {
 	})
 }
 
-// idle reports whether there is nothing to show of a lane. All is what is held back in all lanes, of which a lane may have a
-// part that was not counted.
+// idle reports whether there is nothing to show of a lane. All is what is held back in all lanes, of which a lane may
+// have a part that was not counted.
 func idle(l overview.Lane, all *uint64) bool {
 	held := l.Waiting
 	if held == nil {
 		held = all
 	}
-	return l.Due == 0 && l.Out == 0 && l.Redelivered == 0 && l.DueSeconds == 0 && l.OldestSeconds == 0 && l.PausedUntil == nil && (held == nil || *held == 0)
+	return l.Due == 0 && l.Out == 0 && l.Redelivered == 0 && l.DueSeconds == 0 && l.OldestSeconds == 0 &&
+		l.PausedUntil == nil &&
+		(held == nil || *held == 0)
 }
 
 func held(n *uint64) terminal.Cell {
@@ -71,8 +125,8 @@ type counted struct {
 	lastHour, stored uint64
 }
 
-// outcomeBlock has the kinds of outcomes of which there are some: the processed events beside the dead letters, or above
-// them where that takes too many columns.
+// outcomeBlock has the kinds of outcomes of which there are some: the processed events beside the dead letters, or
+// above them where that takes too many columns.
 func outcomeBlock(s overview.Overview, width int) block {
 	var processed, failed []counted
 	var none []string
@@ -104,7 +158,9 @@ func outcomeBlock(s overview.Overview, width int) block {
 		}
 		return newBlock(rows, beside[3:], width, none, func(i int) int { return late(all, i) })
 	}
-	rows := [][]terminal.Cell{{left("processed"), right("last hour"), right("stored"), left("failed"), right("last hour"), right("stored")}}
+	rows := [][]terminal.Cell{
+		{left("processed"), right("last hour"), right("stored"), left("failed"), right("last hour"), right("stored")},
+	}
 	for i := range max(len(processed), len(failed)) {
 		rows = append(rows, append(cells(processed, i), cells(failed, i)...))
 	}

@@ -20,14 +20,26 @@ const (
 
 // workerBlock has the workers; those that do not work have room first.
 func workerBlock(s overview.Overview, width int) block {
-	rows := [][]terminal.Cell{{left("worker"), left("host"), left("version"), left("state"), right("polls/s"), right("share")}}
+	rows := [][]terminal.Cell{
+		{left("worker"), left("host"), left("version"), left("state"), right("polls/s"), right("share")},
+	}
 	for _, w := range s.Workers {
 		key := terminal.Fit(asciiOnly(w.Worker), keyShown)
 		if len(w.Worker) > keyShown {
 			key = asciiOnly(w.Worker)[:keyShown]
 		}
 		if w.Problem != "" {
-			rows = append(rows, []terminal.Cell{left(key), left("?"), left("?"), {Text: "unreadable", Paint: terminal.Red}, right("?"), right("?")})
+			rows = append(
+				rows,
+				[]terminal.Cell{
+					left(key),
+					left("?"),
+					left("?"),
+					{Text: "unreadable", Paint: terminal.Red},
+					right("?"),
+					right("?"),
+				},
+			)
 			continue
 		}
 		share := "-"
@@ -35,8 +47,14 @@ func workerBlock(s overview.Overview, width int) block {
 			share = strconv.FormatFloat(w.Share, 'f', 2, 64)
 		}
 		rows = append(rows, []terminal.Cell{
-			left(key), left(terminal.Fit(asciiOnly(w.Host), hostShown)), left(terminal.Fit(asciiOnly(w.Version), versionShown)), stateCell(w, s.At),
-			right(strconv.FormatFloat(w.PollsPerSecond, 'f', 2, 64)), right(share),
+			left(
+				key,
+			),
+			left(terminal.Fit(asciiOnly(w.Host), hostShown)),
+			left(terminal.Fit(asciiOnly(w.Version), versionShown)),
+			stateCell(w, s.At),
+			right(strconv.FormatFloat(w.PollsPerSecond, 'f', 2, 64)),
+			right(share),
 		})
 	}
 	if len(rows) == 1 {

@@ -69,8 +69,13 @@ func check(ctx context.Context, version string, getenv otelVariables) (*resource
 		}
 	}
 	// What the environment says of the service comes last, and wins.
-	about, err := resource.New(ctx, resource.WithAttributes(attribute.String("service.name", "statusworker"),
-		attribute.String("service.version", version)), resource.WithHost(), resource.WithTelemetrySDK(), resource.WithFromEnv())
+	about, err := resource.New(ctx, resource.WithAttributes(
+		attribute.String("service.name", "statusworker"),
+		attribute.String(
+			"service.version",
+			version,
+		),
+	), resource.WithHost(), resource.WithTelemetrySDK(), resource.WithFromEnv())
 	if err != nil {
 		return nil, cli.Usagef("$OTEL_RESOURCE_ATTRIBUTES: %w", err)
 	}
@@ -99,7 +104,11 @@ func (getenv otelVariables) otlp(setting string) (name, value string) {
 
 func (getenv otelVariables) checkProtocol() error {
 	if name, protocol := getenv.otlp("PROTOCOL"); name != "" && protocol != "http/protobuf" {
-		return cli.BadVariable(name, schema.Quote(protocol), "http/protobuf (the receiver's HTTP port, 4318 by default)")
+		return cli.BadVariable(
+			name,
+			schema.Quote(protocol),
+			"http/protobuf (the receiver's HTTP port, 4318 by default)",
+		)
 	}
 	return nil
 }
@@ -114,7 +123,11 @@ func (getenv otelVariables) checkEndpoint() error {
 		return cli.BadVariable(name, schema.Quote(mask.URL(value)), "a URL, such as http://127.0.0.1:4318")
 	}
 	if err := statusclient.CheckPort(u); err != nil {
-		return cli.BadVariable(name, schema.Quote(mask.URL(value)), fmt.Sprintf("a URL, such as http://127.0.0.1:4318 (%v)", err))
+		return cli.BadVariable(
+			name,
+			schema.Quote(mask.URL(value)),
+			fmt.Sprintf("a URL, such as http://127.0.0.1:4318 (%v)", err),
+		)
 	}
 	return nil
 }
@@ -153,17 +166,29 @@ func (getenv otelVariables) checkCertificates() error {
 			continue
 		}
 		if certificate == "" || key == "" {
-			return cli.BadVariable(prefix+"CERTIFICATE", "one of two", fmt.Sprintf("$%sKEY with it, or none of them", prefix))
+			return cli.BadVariable(
+				prefix+"CERTIFICATE",
+				"one of two",
+				fmt.Sprintf("$%sKEY with it, or none of them", prefix),
+			)
 		}
 		given = prefix + "CERTIFICATE"
 		if err := credential.Readable(certificate); err != nil {
-			return cli.BadVariable(given, certificate, fmt.Sprintf("a certificate with its key in $%sKEY (%v)", prefix, err))
+			return cli.BadVariable(
+				given,
+				certificate,
+				fmt.Sprintf("a certificate with its key in $%sKEY (%v)", prefix, err),
+			)
 		}
 		if err := credential.Readable(key); err != nil {
 			return cli.BadVariable(prefix+"KEY", key, fmt.Sprintf("a file with the key of $%s (%v)", given, err))
 		}
 		if _, err := tls.LoadX509KeyPair(certificate, key); err != nil {
-			return cli.BadVariable(given, certificate, fmt.Sprintf("a certificate with its key in $%sKEY (%v)", prefix, err))
+			return cli.BadVariable(
+				given,
+				certificate,
+				fmt.Sprintf("a certificate with its key in $%sKEY (%v)", prefix, err),
+			)
 		}
 		break
 	}
@@ -279,7 +304,11 @@ func (getenv otelVariables) checkNumbers() error {
 
 // checkSampler knows the samplers that OpenTelemetry has without more.
 func (getenv otelVariables) checkSampler() error {
-	name, arg := strings.ToLower(strings.TrimSpace(getenv("OTEL_TRACES_SAMPLER"))), strings.TrimSpace(getenv("OTEL_TRACES_SAMPLER_ARG"))
+	name, arg := strings.ToLower(
+		strings.TrimSpace(getenv("OTEL_TRACES_SAMPLER")),
+	), strings.TrimSpace(
+		getenv("OTEL_TRACES_SAMPLER_ARG"),
+	)
 	switch name {
 	case "", "always_on", "always_off", "parentbased_always_on", "parentbased_always_off":
 		return nil

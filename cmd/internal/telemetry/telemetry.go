@@ -49,7 +49,10 @@ func Start(
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
 		complaints.Warn("traces are not sent; the work goes on without them", logrus.ErrorKey, err)
 	}))
-	out, err := otlptracehttp.New(ctx, otlptracehttp.WithProxy(func(r *http.Request) (*url.URL, error) { return through(r.URL) }))
+	out, err := otlptracehttp.New(
+		ctx,
+		otlptracehttp.WithProxy(func(r *http.Request) (*url.URL, error) { return through(r.URL) }),
+	)
 	if err != nil {
 		return nil, nil, fmt.Errorf("sending traces: %w", err)
 	}

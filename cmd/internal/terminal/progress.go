@@ -35,10 +35,21 @@ func NewProgress(w io.Writer, most int64, soFar func() string) *Progress {
 	if most == 0 {
 		most = -1
 	}
-	p.bar = progressbar.NewOptions64(most, progressbar.OptionSetWriter(w), progressbar.OptionSetWidth(24),
-		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(),
-		progressbar.OptionSetElapsedTime(false), progressbar.OptionSetPredictTime(p.most > 0), progressbar.OptionUseANSICodes(true),
-		progressbar.OptionSetSpinnerChangeInterval(0)) // otherwise a goroutine of its own draws, into what is written here
+	p.bar = progressbar.NewOptions64(
+		most,
+		progressbar.OptionSetWriter(w),
+		progressbar.OptionSetWidth(24),
+		progressbar.OptionThrottle(100*time.Millisecond),
+		progressbar.OptionClearOnFinish(),
+		progressbar.OptionSetElapsedTime(
+			false,
+		),
+		progressbar.OptionSetPredictTime(p.most > 0),
+		progressbar.OptionUseANSICodes(true),
+		progressbar.OptionSetSpinnerChangeInterval(
+			0,
+		),
+	) // otherwise a goroutine of its own draws, into what is written here
 	return p
 }
 

@@ -417,7 +417,8 @@ func mounted(pod core.PodSpec, file string) bool {
 	return false
 }
 
-// Authorities for the vendor come from a secret or a config map: the volume is of the one that is named, with its key alone.
+// Authorities for the vendor come from a secret or a config map: the volume is of the one that is named, with its key
+// alone.
 func TestVendorAuthorities(t *testing.T) {
 	for name, want := range map[string]string{"everything": "secret private-authority/authority.pem", "typical": "config map trusted/ca.crt", "minimal": "", "naks": ""} {
 		have := ""
@@ -632,8 +633,8 @@ func TestAutoscalingWithARateLimit(t *testing.T) {
 	}
 }
 
-// The rules that the chart installs are those of deploy/prometheus. They are a file of its own, and no link, so that the
-// folder of the chart can be copied alone.
+// The rules that the chart installs are those of deploy/prometheus. They are a file of its own, and no link, so that
+// the folder of the chart can be copied alone.
 func TestPrometheusRule(t *testing.T) {
 	const theirs, own = "../../prometheus/rules.yaml", chartFolder + "/files/rules.yaml"
 	text, err := os.ReadFile(theirs)

@@ -1,5 +1,5 @@
-// Package test renders the chart with Helm's own engine, and reads what comes out as Kubernetes, the Prometheus operator
-// and KEDA would. It is a module of its own, so that the product's stays small.
+// Package test renders the chart with Helm's own engine, and reads what comes out as Kubernetes, the Prometheus
+// operator and KEDA would. It is a module of its own, so that the product's stays small.
 package test
 
 import (

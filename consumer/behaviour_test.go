@@ -19,10 +19,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"statusworker/cmd/broker/adapter"
 	"statusworker/consumer"
-	"statusworker/publisher"
+	"statusworker/integration/stage"
 	"statusworker/schema"
+	"statusworker/schema/broker"
 	"statusworker/statusclient"
 	"statusworker/statusclient/simulator"
 )
@@ -30,16 +30,16 @@ import (
 func TestEveryFailureHasItsReason(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) {
+		s := newStage(t, mode, func(c *consumer.Config) {
 			c.NotFoundGrace, c.Deadline, c.FailedStatuses = time.Second, 4*time.Second, []schema.Status{"transcriptionFailed"}
 		})
 		want := map[string]schema.Reason{} // by subject
 		expect := func(r schema.Reason, script *simulator.Script) {
 			id := uuid.NewString()
 			if script != nil {
-				s.vendor.Declare(id, *script)
+				s.Vendor.Declare(id, *script)
 			}
-			s.declare(schema.Chat, id)
+			s.DeclareAs(schema.Chat, id)
 			want[schema.FailedSubject(r, id)] = r
 		}
 		for _, status := range schema.Statuses() {
@@ -62,12 +62,12 @@ func TestEveryFailureHasItsReason(t *testing.T) {
 			{uuid.NewString(), strings.Repeat(" ", 100<<10)},
 			{"nothing", `{"interactionIdentifier":"../../x","type":"chat"}`},
 		} {
-			s.publish(schema.DeclaredSubject(schema.Chat, bad.token), bad.message)
+			s.Publish(schema.DeclaredSubject(schema.Chat, bad.token), bad.message)
 			want[schema.FailedSubject(schema.InvalidMessage, bad.token)] = schema.InvalidMessage
 		}
-		s.start()
+		s.Start()
 		had := map[schema.Reason]bool{}
-		for _, o := range s.seen.wait(s.ctx, len(want)) {
+		for _, o := range s.WaitOutcomes(len(want)) {
 			if reason := want[o.Subject]; reason == "" || o.Data.Reason != reason || o.Data.Detail == "" {
 				t.Errorf("outcome on %s, reason %q, detail %q, want reason %q", o.Subject, o.Data.Reason, o.Data.Detail, reason)
 			}
@@ -78,9 +78,9 @@ func TestEveryFailureHasItsReason(t *testing.T) {
 				t.Errorf("nothing failed as %s", r)
 			}
 		}
-		s.drained()
-		s.polite()
-		if got := s.seen.wait(s.ctx, len(want)); len(got) != len(want) {
+		s.WaitDrained()
+		s.CheckIntervals()
+		if got := s.WaitOutcomes(len(want)); len(got) != len(want) {
 			t.Errorf("%d outcomes, want %d", len(got), len(want))
 		}
 	})
@@ -89,7 +89,7 @@ func TestEveryFailureHasItsReason(t *testing.T) {
 func TestSubjectsThatNoInteractionHas(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, nil)
+		s := newStage(t, mode, nil)
 		id := uuid.NewString()
 		want := map[string]int{}
 		subjects := []string{"interactions.declared.chat.*", schema.DeclaredSubject(schema.Chat, strings.ToUpper(id))}
@@ -98,18 +98,18 @@ func TestSubjectsThatNoInteractionHas(t *testing.T) {
 			subjects = append(subjects, "interactions.declared.chat.>", "interactions.declared.video."+id)
 		}
 		for i, subject := range subjects {
-			s.publish(subject, fmt.Sprintf(`{"interactionIdentifier":%q,"type":"chat"}`, id))
+			s.Publish(subject, fmt.Sprintf(`{"interactionIdentifier":%q,"type":"chat"}`, id))
 			want[schema.FailedSubject(schema.InvalidMessage, schema.DeadLetterToken(subject, uint64(i+1)))] = 1
 		}
-		s.start()
-		got := s.seen.subjects(s.ctx, len(want))
+		s.Start()
+		got := s.CountOutcomes(len(want))
 		for subject := range want {
 			if got[subject] != 1 {
 				t.Errorf("%s has %d outcomes, want 1: %v", subject, got[subject], got)
 			}
 		}
-		s.drained()
-		if s.vendor.Count() != 0 {
+		s.WaitDrained()
+		if s.Vendor.Count() != 0 {
 			t.Error("the vendor was asked about an invalid message")
 		}
 	})
@@ -117,14 +117,14 @@ func TestSubjectsThatNoInteractionHas(t *testing.T) {
 
 func TestFixedMessageGetsThrough(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
-	s.start()
+	s := newStage(t, consumer.Schedule, nil)
+	s.Start()
 	id := uuid.NewString()
-	s.vendor.Declare(id, simulator.Processed(0))
-	s.publish(schema.DeclaredSubject(schema.Chat, id), `{"interactionIdentifier":"`+id+`"}`)
-	s.seen.wait(s.ctx, 1)
+	s.Vendor.Declare(id, simulator.Processed(0))
+	s.Publish(schema.DeclaredSubject(schema.Chat, id), `{"interactionIdentifier":"`+id+`"}`)
+	s.WaitOutcomes(1)
 	s.declareUntilAccepted(schema.Chat, id)
-	got := s.seen.wait(s.ctx, 2)
+	got := s.WaitOutcomes(2)
 	if want := schema.ProcessedSubject(schema.ToCXAI, id); got[1].Subject != want {
 		t.Errorf("outcome on %s, want %s", got[1].Subject, want)
 	}
@@ -143,21 +143,21 @@ func TestDocumentedAnswerVerbatim(t *testing.T) {
 	}))
 	t.Cleanup(vendor.Close)
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, nil)
+		s := newStage(t, mode, nil)
 		client, err := statusclient.New(statusclient.Config{BaseURL: vendor.URL + "/v1", Token: "a-token"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.startWith(client, nil)
+		s.Start(stage.Ports{Client: client})
 		const id = "bd5c92f3-c228-44a6-91bf-b52672569878"
 		declaration := `{"type":"audio","interactionIdentifier":"` + id + `","z":[1.50,1e3,12345678901234567890],"a":"<&>\u00e9"}`
-		s.publish(schema.DeclaredSubject(schema.Audio, id), declaration)
+		s.Publish(schema.DeclaredSubject(schema.Audio, id), declaration)
 		var compact json.RawMessage
 		if err := json.Unmarshal(sample, &compact); err != nil {
 			t.Fatal(err)
 		}
 		subjects := map[string]bool{}
-		for _, o := range s.seen.wait(s.ctx, 2) {
+		for _, o := range s.WaitOutcomes(2) {
 			subjects[o.Subject] = true
 			if string(o.Data.Declaration) != declaration {
 				t.Errorf("declaration %s, want %s", o.Data.Declaration, declaration)
@@ -177,31 +177,31 @@ func TestDocumentedAnswerVerbatim(t *testing.T) {
 
 func TestDeclaredTwiceAtEveryStage(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
+	s := newStage(t, consumer.Schedule, nil)
 	const n = 12
 	ids := make([]string, n)
 	for i := range ids {
 		ids[i] = uuid.NewString()
-		s.vendor.Declare(ids[i], simulator.Processed(2*time.Second).With(pendingOnce))
-		s.declare(schema.Chat, ids[i])
+		s.Vendor.Declare(ids[i], simulator.Processed(2*time.Second).With(stage.PendingOnce))
+		s.DeclareAs(schema.Chat, ids[i])
 		// Not yet taken in: the broker refuses the second one.
-		if _, err := s.js.Publish(s.ctx, schema.DeclaredSubject(schema.Chat, ids[i]), []byte(`{}`)); err == nil {
+		if _, err := s.JS.Publish(s.Ctx, schema.DeclaredSubject(schema.Chat, ids[i]), []byte(`{}`)); err == nil {
 			t.Error("a second message on the subject was accepted")
 		}
 	}
-	w := s.start()
+	w := s.Start()
 	// Again and again while they are polled, also under another type and at the very moment of a poll.
-	s.vendor.OnPoll(func(p simulator.Poll) {
+	s.Vendor.OnPoll(func(p simulator.Poll) {
 		for _, typ := range []schema.Type{schema.Chat, schema.Audio} {
-			_, _ = s.js.Publish(context.Background(), schema.DeclaredSubject(typ, p.Identifier), []byte(fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q,"includeAiResults":true}`, p.Identifier, typ)))
+			_, _ = s.JS.Publish(context.Background(), schema.DeclaredSubject(typ, p.Identifier), []byte(fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q,"includeAiResults":true}`, p.Identifier, typ)))
 		}
 	})
-	s.seen.wait(s.ctx, n)
-	s.vendor.OnPoll(nil)
-	s.drained()
-	s.polite()
+	s.WaitOutcomes(n)
+	s.Vendor.OnPoll(nil)
+	s.WaitDrained()
+	s.CheckIntervals()
 	perSubject := map[string]int{}
-	for _, o := range s.seen.wait(s.ctx, n) {
+	for _, o := range s.WaitOutcomes(n) {
 		perSubject[o.Subject]++
 	}
 	for _, id := range ids {
@@ -217,30 +217,28 @@ func TestDeclaredTwiceAtEveryStage(t *testing.T) {
 func TestDeclaredAgainAfterItsEnd(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, nil)
-		w := s.start()
-		id := uuid.NewString()
-		s.vendor.Declare(id, simulator.Failed(schema.StatusProcessingFailed, 0))
-		s.declare(schema.Chat, id)
-		s.seen.wait(s.ctx, 1)
+		s := newStage(t, mode, nil)
+		w := s.Start()
+		id := s.Declare(schema.Chat, simulator.Failed(schema.StatusProcessingFailed, 0))
+		s.WaitOutcomes(1)
 		// At once: with reservations, the tombstone is still there. It failed, so it may succeed now.
-		s.vendor.Declare(id, simulator.Processed(0))
+		s.Vendor.Declare(id, simulator.Processed(0))
 		s.declareUntilAccepted(schema.Chat, id)
-		got := s.seen.wait(s.ctx, 2)
+		got := s.WaitOutcomes(2)
 		if want := schema.ProcessedSubject(schema.ToCXAI, id); got[1].Subject != want {
 			t.Fatalf("outcome on %s, want %s", got[1].Subject, want)
 		}
-		s.drained()
+		s.WaitDrained()
 		// Processed and declared once more, under the same type and another: nothing comes of it.
-		polls := s.vendor.CountOf(id)
+		polls := s.Vendor.CountOf(id)
 		s.declareUntilAccepted(schema.Chat, id)
 		s.declareUntilAccepted(schema.Audio, id)
-		s.drained()
-		if n := s.vendor.CountOf(id); n != polls || w.Stats().DeclaredProcessed != 2 {
+		s.WaitDrained()
+		if n := s.Vendor.CountOf(id); n != polls || w.Stats().DeclaredProcessed != 2 {
 			t.Errorf("%d polls, and %d counted as declared after processed events, want none and 2", n-polls, w.Stats().DeclaredProcessed)
 		}
-		s.polite()
-		if got := s.seen.wait(s.ctx, 2); len(got) != 2 {
+		s.CheckIntervals()
+		if got := s.WaitOutcomes(2); len(got) != 2 {
 			t.Errorf("%d outcomes, want 2", len(got))
 		}
 	})
@@ -270,29 +268,23 @@ func TestDeclaredAgainBeforeTheTombstone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
-			p, err := publisher.New(s.ctx, adapter.New(s.js), s.cfg.Log)
-			if err != nil {
-				t.Fatal(err)
-			}
+			s := newStage(t, consumer.Schedule, nil)
 			again := map[string]bool{}
 			s.onStored(tt.outcome, func(id string) {
 				if again[id] {
 					return
 				}
 				again[id] = true
-				s.vendor.Declare(id, simulator.Processed(0))
-				_ = s.nc.Publish(schema.DeclaredSubject(tt.typ, id), []byte(`{"interactionIdentifier":"`+id+`","type":"`+string(tt.typ)+`"}`))
+				s.Vendor.Declare(id, simulator.Processed(0))
+				_ = s.NC.Publish(schema.DeclaredSubject(tt.typ, id), []byte(`{"interactionIdentifier":"`+id+`","type":"`+string(tt.typ)+`"}`))
 			})
-			w := s.startWith(s.client(), lingering{p})
+			w := s.Start(stage.Ports{Outcomes: lingering{s.Publisher()}})
 			const n = 10
 			for range n {
-				id := uuid.NewString()
-				s.vendor.Declare(id, tt.first)
-				s.declare(tt.typ, id, tt.members...)
+				s.Declare(tt.typ, tt.first, tt.members...)
 			}
 			got := 0
-			for _, o := range s.seen.wait(s.ctx, 2*n) {
+			for _, o := range s.WaitOutcomes(2 * n) {
 				if strings.HasPrefix(o.Subject, tt.want) {
 					got++
 				}
@@ -300,7 +292,7 @@ func TestDeclaredAgainBeforeTheTombstone(t *testing.T) {
 			if stats := w.Stats(); got != n || stats.DeclaredTwice != 0 {
 				t.Errorf("%d of %d had the outcome of their second life, %d were dropped as declared twice", got, n, stats.DeclaredTwice)
 			}
-			s.drained()
+			s.WaitDrained()
 		})
 	}
 }
@@ -312,44 +304,38 @@ func TestDeclaredTwiceWhileAPollIsDue(t *testing.T) {
 	for name, half := range map[string]bool{"never polled": false, "half a success": true} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t, consumer.Schedule, simulator.Config{}, func(c *consumer.Config) { c.NotFoundGrace = time.Millisecond })
-			id := uuid.NewString()
-			s.vendor.Declare(id, simulator.Processed(0))
-			s.declare(schema.Audio, id)
-			p, err := publisher.New(s.ctx, adapter.New(s.js), s.cfg.Log)
-			if err != nil {
-				t.Fatal(err)
-			}
-			w := s.startWith(s.client(), &halfway{OutcomePublisher: p, vendor: s.vendor})
-			s.until("the first worker to be done", func() bool { return !half && w.Stats().TakenIn == 1 || w.Stats().Faults == 1 })
-			w.stop()
-			<-w.done
-			polls, err := s.js.Stream(s.ctx, schema.StreamPolls)
+			s := newStage(t, consumer.Schedule, func(c *consumer.Config) { c.NotFoundGrace = time.Millisecond })
+			id := s.Declare(schema.Audio, simulator.Processed(0))
+			w := s.Start(stage.Ports{Outcomes: &halfway{OutcomePublisher: s.Publisher(), vendor: s.Vendor}})
+			s.Until("the first worker to be done", func() bool { return !half && w.Stats().TakenIn == 1 || w.Stats().Faults == 1 })
+			w.Stop()
+			_ = w.Wait()
+			polls, err := s.JS.Stream(s.Ctx, schema.StreamPolls)
 			if err != nil {
 				t.Fatal(err)
 			}
 			lane := schema.PollConsumer(schema.Audio)
-			if _, err := polls.PauseConsumer(s.ctx, lane, time.Now().Add(time.Hour)); err != nil {
+			if _, err := polls.PauseConsumer(s.Ctx, lane, time.Now().Add(time.Hour)); err != nil {
 				t.Fatal(err)
 			}
-			s.until("a poll to be due", func() bool {
-				_, err := polls.GetLastMsgForSubject(s.ctx, schema.PollSubjects(id))
+			s.Until("a poll to be due", func() bool {
+				_, err := polls.GetLastMsgForSubject(s.Ctx, schema.PollSubjects(id))
 				return err == nil
 			})
-			s.declare(schema.Audio, id, `"includeAiResults":false`)
-			second := s.start()
-			s.until("the second message to be refused", func() bool {
+			s.DeclareAs(schema.Audio, id, `"includeAiResults":false`)
+			second := s.Start()
+			s.Until("the second message to be refused", func() bool {
 				stats := second.Stats()
 				return stats.RefusedReservations+stats.TakenIn+stats.DeclaredProcessed > 0
 			})
 			if stats := second.Stats(); stats.TakenIn > 0 {
 				t.Errorf("a second life was begun before the first had ended: %+v", stats)
 			}
-			if _, err := polls.ResumeConsumer(s.ctx, lane); err != nil {
+			if _, err := polls.ResumeConsumer(s.Ctx, lane); err != nil {
 				t.Fatal(err)
 			}
-			s.drained()
-			got := s.seen.subjects(s.ctx, 2)
+			s.WaitDrained()
+			got := s.CountOutcomes(2)
 			for _, to := range []schema.Destination{schema.ToTranscript, schema.ToCXAI} {
 				if got[schema.ProcessedSubject(to, id)] != 1 {
 					t.Errorf("outcomes %v, want one for %s", got, to)
@@ -370,78 +356,23 @@ func TestForeignMessagesAmongThePolls(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
+			s := newStage(t, consumer.Schedule, nil)
 			id := uuid.NewString()
-			s.vendor.Declare(id, simulator.Processed(0))
-			s.publish(of(id), "nonsense")
-			s.declare(schema.Chat, id)
-			w := s.start()
+			s.Vendor.Declare(id, simulator.Processed(0))
+			s.Publish(of(id), "nonsense")
+			s.DeclareAs(schema.Chat, id)
+			w := s.Start()
 			if name == "held" {
-				s.until("the fault to be told", func() bool { return w.Stats().Faults > 0 })
+				s.Until("the fault to be told", func() bool { return w.Stats().Faults > 0 })
 				return
 			}
 			for n := 1; ; n++ { // beside the dead letter of what is nonsense
-				if all := s.seen.wait(s.ctx, n); all[n-1].Subject == schema.ProcessedSubject(schema.ToCXAI, id) {
+				if all := s.WaitOutcomes(n); all[n-1].Subject == schema.ProcessedSubject(schema.ToCXAI, id) {
 					return
 				}
 			}
 		})
 	}
-}
-
-// until waits for something that no channel tells of.
-func (s *stage) until(what string, done func() bool) {
-	s.t.Helper()
-	for !done() {
-		select {
-		case <-time.After(time.Millisecond):
-		case <-s.ctx.Done():
-			s.t.Fatalf("waiting for %s: %v", what, s.ctx.Err())
-		}
-	}
-}
-
-// declareUntilAccepted declares, and again while the broker says that the interaction is there still.
-func (s *stage) declareUntilAccepted(typ schema.Type, id string) {
-	s.t.Helper()
-	for {
-		_, err := s.js.Publish(s.ctx, schema.DeclaredSubject(typ, id), []byte(fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q}`, id, typ)))
-		if err == nil {
-			return
-		}
-		select {
-		case <-time.After(20 * time.Millisecond):
-		case <-s.ctx.Done():
-			s.t.Fatal(err)
-		}
-	}
-}
-
-// startWith runs a worker with another status client or publisher.
-func (s *stage) startWith(client consumer.StatusClient, out consumer.OutcomePublisher) *running {
-	s.t.Helper()
-	if out == nil {
-		p, err := publisher.New(s.ctx, adapter.New(s.js), s.cfg.Log)
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		out = p
-	}
-	w, err := consumer.New(s.ctx, adapter.New(s.js), s.mode, client, out, s.cfg)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	return s.run(w)
-}
-
-func (s *stage) client() *statusclient.Client {
-	s.t.Helper()
-	c, err := statusclient.New(statusclient.Config{BaseURL: s.vendor.URL(), Token: simulator.DefaultToken, Timeout: s.cfg.RequestTimeout})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(c.Close)
-	return c
 }
 
 // panicky panics at the first poll of each interaction that it is asked about.
@@ -460,17 +391,15 @@ func (p *panicky) Status(ctx context.Context, id string, sendBy time.Time) (sche
 func TestPanicsAreContained(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, nil)
-		client := &panicky{StatusClient: s.client()}
+		s := newStage(t, mode, nil)
+		client := &panicky{StatusClient: s.Client()}
 		client.left.Store(3)
-		w := s.startWith(client, nil)
+		w := s.Start(stage.Ports{Client: client})
 		for range 5 {
-			id := uuid.NewString()
-			s.vendor.Declare(id, simulator.Processed(0))
-			s.declare(schema.Chat, id)
+			s.Declare(schema.Chat, simulator.Processed(0))
 		}
-		s.seen.wait(s.ctx, 5)
-		s.drained()
+		s.WaitOutcomes(5)
+		s.WaitDrained()
 		if n := w.Stats().Panics; n != 3 {
 			t.Errorf("%d panics counted, want 3", n)
 		}
@@ -493,22 +422,16 @@ func (r *refusing) Publish(ctx context.Context, outcomes ...schema.Outcome) erro
 func TestOutcomeThatCannotBePublishedComesBack(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, nil)
-		p, err := publisher.New(s.ctx, adapter.New(s.js), s.cfg.Log)
-		if err != nil {
-			t.Fatal(err)
-		}
-		out := &refusing{OutcomePublisher: p}
+		s := newStage(t, mode, nil)
+		out := &refusing{OutcomePublisher: s.Publisher()}
 		out.left.Store(4)
-		s.startWith(s.client(), out)
+		s.Start(stage.Ports{Outcomes: out})
 		for range 3 {
-			id := uuid.NewString()
-			s.vendor.Declare(id, simulator.Processed(0))
-			s.declare(schema.Chat, id)
+			s.Declare(schema.Chat, simulator.Processed(0))
 		}
-		s.seen.wait(s.ctx, 3)
-		s.drained()
-		s.polite()
+		s.WaitOutcomes(3)
+		s.WaitDrained()
+		s.CheckIntervals()
 	})
 }
 
@@ -532,23 +455,17 @@ func (h *halfway) Publish(ctx context.Context, outcomes ...schema.Outcome) error
 func TestHalfASuccessIsCompleted(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.NotFoundGrace = time.Millisecond })
-		p, err := publisher.New(s.ctx, adapter.New(s.js), s.cfg.Log)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.startWith(s.client(), &halfway{OutcomePublisher: p, vendor: s.vendor})
-		id := uuid.NewString()
-		s.vendor.Declare(id, simulator.Processed(0))
-		s.declare(schema.Audio, id)
-		got := s.seen.subjects(s.ctx, 2)
+		s := newStage(t, mode, func(c *consumer.Config) { c.NotFoundGrace = time.Millisecond })
+		s.Start(stage.Ports{Outcomes: &halfway{OutcomePublisher: s.Publisher(), vendor: s.Vendor}})
+		id := s.Declare(schema.Audio, simulator.Processed(0))
+		got := s.CountOutcomes(2)
 		for _, to := range []schema.Destination{schema.ToTranscript, schema.ToCXAI} {
 			if got[schema.ProcessedSubject(to, id)] != 1 {
 				t.Errorf("outcomes %v, want one for %s", got, to)
 			}
 		}
-		s.drained()
-		s.polite()
+		s.WaitDrained()
+		s.CheckIntervals()
 	})
 }
 
@@ -559,26 +476,24 @@ func TestVendorFailureFailsNoInteraction(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
-			s.vendor.SetFaults(fault)
+			s := newStage(t, consumer.Schedule, nil)
+			s.Vendor.SetFaults(fault)
 			const n = 40
 			for range n {
-				id := uuid.NewString()
-				s.vendor.Declare(id, simulator.Processed(0))
-				s.declare(schema.Chat, id)
+				s.Declare(schema.Chat, simulator.Processed(0))
 			}
-			s.start()
+			s.Start()
 			// The first rests are of 1, 2 and 4 seconds, give or take a fifth: two probes take some three seconds.
-			ctx, cancel := context.WithTimeout(s.ctx, 20*time.Second)
+			ctx, cancel := context.WithTimeout(s.Ctx, 20*time.Second)
 			defer cancel()
-			if err := s.vendor.Wait(ctx, func(v *simulator.Simulator) bool {
+			if err := s.Vendor.Wait(ctx, func(v *simulator.Simulator) bool {
 				polls := v.Polls()
 				return len(polls) > 2 && polls[len(polls)-1].At.Sub(polls[0].At) > 2500*time.Millisecond
 			}); err != nil {
 				t.Fatal(err)
 			}
 			// The burst that was out when the trouble began is bounded by the slots, then comes one poll a rest.
-			polls := s.vendor.Polls()
+			polls := s.Vendor.Polls()
 			late := 0
 			for _, p := range polls {
 				if p.At.Sub(polls[0].At) > 700*time.Millisecond {
@@ -588,14 +503,14 @@ func TestVendorFailureFailsNoInteraction(t *testing.T) {
 			if late > 3 {
 				t.Errorf("%d polls while the worker rested, want one a rest", late)
 			}
-			s.vendor.SetFaults()
-			for _, o := range s.seen.wait(s.ctx, n) {
+			s.Vendor.SetFaults()
+			for _, o := range s.WaitOutcomes(n) {
 				if strings.HasPrefix(o.Subject, "interactions.failed.") {
 					t.Errorf("dead letter %s: %s", o.Subject, o.Data.Detail)
 				}
 			}
-			s.drained()
-			s.polite()
+			s.WaitDrained()
+			s.CheckIntervals()
 		})
 	}
 }
@@ -603,13 +518,11 @@ func TestVendorFailureFailsNoInteraction(t *testing.T) {
 func TestRetryAfterIsKept(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, nil)
-		id := uuid.NewString()
-		s.vendor.Declare(id, simulator.Processed(0).With(simulator.Throttle(2*time.Second).On(1, 1)))
-		s.declare(schema.Chat, id)
-		s.start()
-		s.seen.wait(s.ctx, 1)
-		if gap, _, _ := s.vendor.MinGap(); gap < 2*time.Second {
+		s := newStage(t, mode, nil)
+		s.Declare(schema.Chat, simulator.Processed(0).With(simulator.Throttle(2*time.Second).On(1, 1)))
+		s.Start()
+		s.WaitOutcomes(1)
+		if gap, _, _ := s.Vendor.MinGap(); gap < 2*time.Second {
 			t.Errorf("polled again after %s, the vendor asked for 2 s", gap)
 		}
 	})
@@ -618,18 +531,13 @@ func TestRetryAfterIsKept(t *testing.T) {
 func TestDeletedConsumerIsFatal(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, nil)
-		w := s.start()
-		if err := s.js.DeleteConsumer(s.ctx, mode.PollStream(), schema.PollConsumer(schema.Chat)); err != nil {
+		s := newStage(t, mode, nil)
+		w := s.Start()
+		if err := s.JS.DeleteConsumer(s.Ctx, mode.PollStream(), schema.PollConsumer(schema.Chat)); err != nil {
 			t.Fatal(err)
 		}
-		select {
-		case err := <-w.done:
-			if err == nil || !strings.Contains(err.Error(), "statusworker provision") {
-				t.Errorf("the worker ended with %v, want an error that names the command", err)
-			}
-		case <-s.ctx.Done():
-			t.Fatal("the worker goes on without its consumer")
+		if err := w.Wait(); err == nil || !strings.Contains(err.Error(), "statusworker provision") {
+			t.Errorf("the worker ended with %v, want an error that names the command", err)
 		}
 	})
 }
@@ -638,31 +546,20 @@ func TestDeletedConsumerIsFatal(t *testing.T) {
 func TestClosedConnectionIsFatal(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, nil)
-		w := s.startWith(s.client(), nil)
-		s.broker.Stop()
-		for w.Ready() == nil {
-			select {
-			case <-time.After(20 * time.Millisecond):
-			case <-s.ctx.Done():
-				t.Fatal("no lane has found out")
-			}
-		}
+		s := newStage(t, mode, nil)
+		w := s.Start(stage.Ports{Broker: s.Broker})
+		s.Server.Stop()
+		s.Until("a lane to notice", func() bool { return w.Ready() != nil })
 		s.endsWithItsConnection(w)
 	})
 }
 
 // endsWithItsConnection closes the stage's connection, on which a worker runs.
-func (s *stage) endsWithItsConnection(w *running) {
-	s.t.Helper()
-	s.nc.Close()
-	select {
-	case err := <-w.done:
-		if !errors.Is(err, nats.ErrConnectionClosed) {
-			s.t.Errorf("the worker ended with %v, want that the connection is closed", err)
-		}
-	case <-s.ctx.Done():
-		s.t.Fatal("the worker goes on without a connection")
+func (s *testStage) endsWithItsConnection(w *stage.Worker) {
+	s.T.Helper()
+	s.NC.Close()
+	if err := w.Wait(); !errors.Is(err, nats.ErrConnectionClosed) {
+		s.T.Errorf("the worker ended with %v, want %v", err, nats.ErrConnectionClosed)
 	}
 }
 
@@ -671,30 +568,28 @@ func (s *stage) endsWithItsConnection(w *running) {
 func TestShutdownFinishesWhatIsOut(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.Concurrency = 8 })
+		s := newStage(t, mode, func(c *consumer.Config) { c.Concurrency = 8 })
 		const n, out = 20, 4
 		ids := map[string]bool{}
 		for range n {
 			id := uuid.NewString()
 			ids[id] = true
-			s.vendor.Declare(id, simulator.Processed(0))
-			s.declare(schema.Chat, id)
+			s.Vendor.Declare(id, simulator.Processed(0))
+			s.DeclareAs(schema.Chat, id)
 		}
 		stopped := make(chan struct{})
-		s.vendor.OnPoll(func(simulator.Poll) { <-stopped })
+		s.Vendor.OnPoll(func(simulator.Poll) { <-stopped })
 		release := sync.OnceFunc(func() { close(stopped) })
 		t.Cleanup(release) // before the vendor is closed
-		w := s.start()
-		if err := s.vendor.WaitPolls(s.ctx, out); err != nil {
-			t.Fatal(err)
-		}
-		w.stop()
+		w := s.Start()
+		s.WaitPolls(out)
+		w.Stop()
 		release()
-		if err := <-w.done; err != nil {
+		if err := w.Wait(); err != nil {
 			t.Fatalf("the worker ended with %v", err)
 		}
 		finished := s.stored(ids)
-		for _, p := range s.vendor.Polls() {
+		for _, p := range s.Vendor.Polls() {
 			if !finished[p.Identifier] {
 				t.Errorf("%s was polled when the worker was stopped, and has no outcome", p.Identifier)
 			}
@@ -702,14 +597,14 @@ func TestShutdownFinishesWhatIsOut(t *testing.T) {
 		if len(finished) < out || len(finished) == n {
 			t.Errorf("%d of %d interactions have ended, want at least %d and not all", len(finished), n, out)
 		}
-		s.start()
-		s.seen.wait(s.ctx, n)
-		s.drained()
+		s.Start()
+		s.WaitOutcomes(n)
+		s.WaitDrained()
 		if all := s.stored(ids); len(all) != n {
 			t.Errorf("%d of %d interactions have an outcome", len(all), n)
 		}
 		for id := range ids {
-			if polls := s.vendor.CountOf(id); polls != 1 {
+			if polls := s.Vendor.CountOf(id); polls != 1 {
 				t.Errorf("%s was polled %d times, want once", id, polls)
 			}
 		}
@@ -717,19 +612,19 @@ func TestShutdownFinishesWhatIsOut(t *testing.T) {
 }
 
 // stored are those of some interactions that have an outcome.
-func (s *stage) stored(ids map[string]bool) map[string]bool {
-	s.t.Helper()
-	stream, err := s.js.Stream(s.ctx, schema.StreamOutcomes)
+func (s *testStage) stored(ids map[string]bool) map[string]bool {
+	s.T.Helper()
+	stream, err := s.JS.Stream(s.Ctx, schema.StreamOutcomes)
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	found := map[string]bool{}
 	for id := range ids {
-		switch _, err := stream.GetLastMsgForSubject(s.ctx, schema.OutcomeSubjects(id)); {
+		switch _, err := stream.GetLastMsgForSubject(s.Ctx, schema.OutcomeSubjects(id)); {
 		case err == nil:
 			found[id] = true
 		case !errors.Is(err, jetstream.ErrMsgNotFound):
-			s.t.Fatal(err)
+			s.T.Fatal(err)
 		}
 	}
 	return found
@@ -738,49 +633,41 @@ func (s *stage) stored(ids map[string]bool) map[string]bool {
 func TestLeavingAtOnceLosesNothing(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.RequestTimeout = 3 * time.Second })
-		id := uuid.NewString()
-		s.vendor.Declare(id, simulator.Processed(0).With(simulator.Fault{Kind: simulator.Hangs}.On(1, 1)))
-		s.declare(schema.Chat, id)
-		w := s.start()
-		if err := s.vendor.WaitPollsOf(s.ctx, id, 1); err != nil {
-			t.Fatal(err)
-		}
-		w.stop()
-		w.leave()
-		if err := <-w.done; err != nil {
+		s := newStage(t, mode, func(c *consumer.Config) { c.RequestTimeout = 3 * time.Second })
+		id := s.Declare(schema.Chat, simulator.Processed(0).With(simulator.Fault{Kind: simulator.Hangs}.On(1, 1)))
+		w := s.Start()
+		s.WaitPollsOf(id, 1)
+		w.Stop()
+		w.Kill()
+		if err := w.Wait(); err != nil {
 			t.Fatalf("the worker ended with %v", err)
 		}
-		s.start()
-		s.seen.wait(s.ctx, 1)
-		s.drained()
-		s.polite()
+		s.Start()
+		s.WaitOutcomes(1)
+		s.WaitDrained()
+		s.CheckIntervals()
 	})
 }
 
 func TestBrokerRestart(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, nil)
+		s := newStage(t, mode, nil)
 		const n = 30
 		for range n {
-			id := uuid.NewString()
-			s.vendor.Declare(id, simulator.Processed(3*time.Second))
-			s.declare(schema.Chat, id)
+			s.Declare(schema.Chat, simulator.Processed(3*time.Second))
 		}
-		s.start()
+		s.Start()
 		for polls := range 2 {
-			if err := s.vendor.WaitPolls(s.ctx, n*(polls+1)); err != nil {
-				t.Fatal(err)
-			}
-			if err := s.broker.Restart(); err != nil {
+			s.WaitPolls(n * (polls + 1))
+			if err := s.Server.Restart(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		s.seen.wait(s.ctx, n)
-		s.drained()
+		s.WaitOutcomes(n)
+		s.WaitDrained()
 		if mode == consumer.Schedule {
-			s.polite() // delayed naks are not, when a broker goes
+			s.CheckIntervals() // delayed naks are not, when a broker goes
 		}
 	})
 }
@@ -788,20 +675,18 @@ func TestBrokerRestart(t *testing.T) {
 func TestThreeWorkers(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, nil)
+		s := newStage(t, mode, nil)
 		const n = 300
 		for range n {
-			id := uuid.NewString()
-			s.vendor.Declare(id, simulator.Processed(1500*time.Millisecond).With(pendingOnce))
-			s.declare(schema.Chat, id)
+			s.Declare(schema.Chat, simulator.Processed(1500*time.Millisecond).With(stage.PendingOnce))
 		}
 		for range 3 {
-			s.start()
+			s.Start()
 		}
-		s.seen.wait(s.ctx, n)
-		s.drained()
-		s.polite()
-		perSubject := s.seen.subjects(s.ctx, n)
+		s.WaitOutcomes(n)
+		s.WaitDrained()
+		s.CheckIntervals()
+		perSubject := s.CountOutcomes(n)
 		if len(perSubject) != n {
 			t.Errorf("outcomes of %d interactions, want %d", len(perSubject), n)
 		}
@@ -815,42 +700,36 @@ func TestThreeWorkers(t *testing.T) {
 
 func TestMessageOnThePollSubjectThatNobodyReserved(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
+	s := newStage(t, consumer.Schedule, nil)
 	id := uuid.NewString()
-	s.vendor.Declare(id, simulator.Processed(600*time.Millisecond).With(pendingOnce))
-	s.publish(schema.PollSubject(schema.Chat, id), fmt.Sprintf(`{"interactionIdentifier":%q,"type":"chat"}`, id))
-	s.publish(schema.PollSubject(schema.Chat, "garbage"), `no JSON`)
-	s.start()
-	got := s.seen.subjects(s.ctx, 2)
+	s.Vendor.Declare(id, simulator.Processed(600*time.Millisecond).With(stage.PendingOnce))
+	s.Publish(schema.PollSubject(schema.Chat, id), fmt.Sprintf(`{"interactionIdentifier":%q,"type":"chat"}`, id))
+	s.Publish(schema.PollSubject(schema.Chat, "garbage"), `no JSON`)
+	s.Start()
+	got := s.CountOutcomes(2)
 	for _, want := range []string{schema.ProcessedSubject(schema.ToCXAI, id), schema.FailedSubject(schema.InvalidMessage, "garbage")} {
 		if got[want] != 1 {
 			t.Errorf("%s has %d outcomes, want 1: %v", want, got[want], got)
 		}
 	}
-	s.drained()
-	s.polite()
+	s.WaitDrained()
+	s.CheckIntervals()
 }
 
 func TestFloodOnOneLaneDoesNotStarveAnother(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Schedule, simulator.Config{}, func(c *consumer.Config) { c.Concurrency = 8; c.RequestTimeout = 5 * time.Second })
+	s := newStage(t, consumer.Schedule, func(c *consumer.Config) { c.Concurrency = 8; c.RequestTimeout = 5 * time.Second })
 	// Every poll of a chat hangs until the request times out.
 	for range 60 {
-		id := uuid.NewString()
-		s.vendor.Declare(id, simulator.Never().With(simulator.Fault{Kind: simulator.Delayed, Delay: 4 * time.Second}))
-		s.declare(schema.Chat, id)
+		s.Declare(schema.Chat, simulator.Never().With(simulator.Fault{Kind: simulator.Delayed, Delay: 4 * time.Second}))
 	}
-	s.start()
-	if err := s.vendor.WaitPolls(s.ctx, 5); err != nil {
-		t.Fatal(err)
-	}
-	id := uuid.NewString()
-	s.vendor.Declare(id, simulator.Processed(0))
-	s.declare(schema.Transcript, id)
-	if got := s.seen.wait(s.ctx, 1); got[0].Subject != schema.ProcessedSubject(schema.ToCXAI, id) {
+	s.Start()
+	s.WaitPolls(5)
+	id := s.Declare(schema.Transcript, simulator.Processed(0))
+	if got := s.WaitOutcomes(1); got[0].Subject != schema.ProcessedSubject(schema.ToCXAI, id) {
 		t.Errorf("outcome on %s", got[0].Subject)
 	}
-	if polls := s.vendor.CountOf(id); polls == 0 {
+	if polls := s.Vendor.CountOf(id); polls == 0 {
 		t.Error("the transcript was never polled")
 	}
 }
@@ -858,7 +737,7 @@ func TestFloodOnOneLaneDoesNotStarveAnother(t *testing.T) {
 func TestTraceparentIsHandedOn(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, nil)
+		s := newStage(t, mode, nil)
 		const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 		if header, event := s.tracedOutcome(trace); !slices.Equal(header, []string{trace}) || event != trace {
 			t.Errorf("the outcome has the header %q and the attribute %q, want %s in both", header, event, trace)
@@ -868,32 +747,20 @@ func TestTraceparentIsHandedOn(t *testing.T) {
 
 // tracedOutcome has an interaction polled twice whose declared message has a traceparent, and gives those of its
 // outcome.
-func (s *stage) tracedOutcome(traceparent string) (header []string, attribute string) {
-	s.t.Helper()
+func (s *testStage) tracedOutcome(traceparent string) (header []string, attribute string) {
+	s.T.Helper()
 	id := uuid.NewString()
-	s.vendor.Declare(id, simulator.Processed(3*time.Second)) // some polls, with naks too
-	s.publishMsg(&nats.Msg{
-		Subject: schema.DeclaredSubject(schema.Chat, id), Header: nats.Header{schema.HeaderTraceparent: {traceparent}},
-		Data: fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":"chat"}`, id),
+	s.Vendor.Declare(id, simulator.Processed(3*time.Second)) // some polls, with naks too
+	s.PublishMessage(broker.Publication{
+		Subject: schema.DeclaredSubject(schema.Chat, id), Data: stage.Declaration(schema.Chat, id),
+		Header: broker.Header{schema.HeaderTraceparent: {traceparent}},
 	})
-	w := s.start()
-	s.wantOutcomes(schema.ProcessedSubject(schema.ToCXAI, id))
-	if polls, faults := s.vendor.CountOf(id), w.Stats().Faults; polls < 2 || faults > 0 {
-		s.t.Errorf("%d polls, want 2 or more; %d faults, want none", polls, faults)
+	w := s.Start()
+	outcome := s.WantOutcomes(schema.ProcessedSubject(schema.ToCXAI, id))[0]
+	if polls, faults := s.Vendor.CountOf(id), w.Stats().Faults; polls < 2 || faults > 0 {
+		s.T.Errorf("%d polls, want 2 or more; %d faults, want none", polls, faults)
 	}
-	stream, err := s.js.Stream(s.ctx, schema.StreamOutcomes)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	stored, err := stream.GetLastMsgForSubject(s.ctx, schema.ProcessedSubject(schema.ToCXAI, id))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	var event struct{ Traceparent string }
-	if err := json.Unmarshal(stored.Data, &event); err != nil {
-		s.t.Fatal(err)
-	}
-	return stored.Header[schema.HeaderTraceparent], event.Traceparent
+	return outcome.Header[schema.HeaderTraceparent], outcome.Traceparent
 }
 
 // A vendor that takes longer than the guidance has answered all the same: the outcome is published, be it the
@@ -901,52 +768,52 @@ func (s *stage) tracedOutcome(traceparent string) (header []string, attribute st
 func TestAnswerLaterThanTheNextPoll(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.RequestTimeout, c.Deadline = 3*time.Second, 4*time.Second })
-		slow := simulator.Fault{Kind: simulator.Delayed, Delay: quick.Chat + 700*time.Millisecond}
+		s := newStage(t, mode, func(c *consumer.Config) { c.RequestTimeout, c.Deadline = 3*time.Second, 4*time.Second })
+		slow := simulator.Fault{Kind: simulator.Delayed, Delay: stage.Short.Chat + 700*time.Millisecond}
 		done, never := uuid.NewString(), uuid.NewString()
-		s.vendor.Declare(done, simulator.Processed(0).With(slow))
-		s.vendor.Declare(never, simulator.Never().With(slow))
-		s.declare(schema.Chat, done)
-		s.declare(schema.Chat, never)
-		s.start()
-		got := s.seen.subjects(s.ctx, 2)
+		s.Vendor.Declare(done, simulator.Processed(0).With(slow))
+		s.Vendor.Declare(never, simulator.Never().With(slow))
+		s.DeclareAs(schema.Chat, done)
+		s.DeclareAs(schema.Chat, never)
+		s.Start()
+		got := s.CountOutcomes(2)
 		for _, want := range []string{schema.ProcessedSubject(schema.ToCXAI, done), schema.FailedSubject(schema.DeadlineExceeded, never)} {
 			if got[want] != 1 {
 				t.Errorf("%s has %d outcomes, want 1: %v", want, got[want], got)
 			}
 		}
-		s.drained()
-		s.polite()
+		s.WaitDrained()
+		s.CheckIntervals()
 	})
 }
 
 // Declared again at the very moment at which the tombstone of the life before falls due.
 func TestDeclaredAgainAsTheTombstoneFallsDue(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Schedule, simulator.Config{}, func(c *consumer.Config) { c.Concurrency = 256 })
+	s := newStage(t, consumer.Schedule, func(c *consumer.Config) { c.Concurrency = 256 })
 	const n = 200
 	ids := make([]string, n)
 	for i := range ids {
 		ids[i] = uuid.NewString()
-		s.vendor.Declare(ids[i], simulator.Failed(schema.StatusProcessingFailed, 0))
-		s.declare(schema.Chat, ids[i])
+		s.Vendor.Declare(ids[i], simulator.Failed(schema.StatusProcessingFailed, 0))
+		s.DeclareAs(schema.Chat, ids[i])
 	}
-	s.start()
-	s.seen.wait(s.ctx, n)
-	stream, err := s.js.Stream(s.ctx, schema.StreamPolls)
+	s.Start()
+	s.WaitOutcomes(n)
+	stream, err := s.JS.Stream(s.Ctx, schema.StreamPolls)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var all sync.WaitGroup
 	for _, id := range ids {
 		all.Go(func() {
-			s.vendor.Declare(id, simulator.Processed(0))
+			s.Vendor.Declare(id, simulator.Processed(0))
 			// A broker looks for what is due four times a second, so most of these meet it as it fires.
-			if m, err := stream.GetLastMsgForSubject(s.ctx, schema.HoldSubjects(id)); err == nil {
+			if m, err := stream.GetLastMsgForSubject(s.Ctx, schema.HoldSubjects(id)); err == nil {
 				if due, err := time.Parse("@at "+time.RFC3339Nano, m.Header.Get("Nats-Schedule")); err == nil {
 					select {
 					case <-time.After(time.Until(due.Add(100 * time.Millisecond))):
-					case <-s.ctx.Done():
+					case <-s.Ctx.Done():
 					}
 				}
 			}
@@ -954,14 +821,14 @@ func TestDeclaredAgainAsTheTombstoneFallsDue(t *testing.T) {
 		})
 	}
 	all.Wait()
-	got := s.seen.subjects(s.ctx, 2*n)
+	got := s.CountOutcomes(2 * n)
 	for _, id := range ids {
 		if got[schema.ProcessedSubject(schema.ToCXAI, id)] != 1 {
 			t.Errorf("%s was declared again, and has no outcome of its own", id)
 		}
 	}
-	s.drained()
-	s.polite()
+	s.WaitDrained()
+	s.CheckIntervals()
 }
 
 // A header that is no trace context, be it larger than a reservation can carry, is left behind.
@@ -975,7 +842,7 @@ func TestTraceparentThatIsNone(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
+			s := newStage(t, consumer.Schedule, nil)
 			if header, event := s.tracedOutcome(traceparent); len(header) > 0 || event != "" {
 				t.Errorf("the outcome has the header %.80q and the attribute %.80q, want neither", header, event)
 			}
@@ -991,50 +858,40 @@ func (c *suspended) now() time.Time { return time.Now().Add(-time.Duration(c.lag
 func TestSuspendedProcess(t *testing.T) {
 	t.Parallel()
 	clock := &suspended{}
-	s := newStage(t, consumer.Schedule, simulator.Config{}, func(c *consumer.Config) { c.Now = clock.now })
-	id := uuid.NewString()
-	s.vendor.Declare(id, simulator.Processed(5*time.Second))
-	s.declare(schema.Chat, id)
-	s.start()
-	if err := s.vendor.WaitPollsOf(s.ctx, id, 2); err != nil {
-		t.Fatal(err)
-	}
+	s := newStage(t, consumer.Schedule, func(c *consumer.Config) { c.Now = clock.now })
+	id := s.Declare(schema.Chat, simulator.Processed(5*time.Second))
+	s.Start()
+	s.WaitPollsOf(id, 2)
 	clock.lag.Store(int64(20 * time.Second))
-	s.seen.wait(s.ctx, 1)
-	s.drained()
-	s.polite()
+	s.WaitOutcomes(1)
+	s.WaitDrained()
+	s.CheckIntervals()
 }
 
 // With a rate limit, what has been polled does not keep what has not from its first poll, however little the rate limit
 // is.
 func TestNaksLetTheNewHaveTheirTurn(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Nak, simulator.Config{}, func(c *consumer.Config) { c.MaxPollsPerSecond = 5 })
+	s := newStage(t, consumer.Nak, func(c *consumer.Config) { c.MaxPollsPerSecond = 5 })
 	for range 20 { // they alone would use twice the rate limit
-		id := uuid.NewString()
-		s.vendor.Declare(id, simulator.Never())
-		s.declare(schema.Chat, id)
+		s.Declare(schema.Chat, simulator.Never())
 	}
-	s.start()
-	if err := s.vendor.WaitPolls(s.ctx, 20); err != nil {
-		t.Fatal(err)
-	}
+	s.Start()
+	s.WaitPolls(20)
 	const n = 10
 	for range n {
-		id := uuid.NewString()
-		s.vendor.Declare(id, simulator.Processed(0))
-		s.declare(schema.Chat, id)
+		s.Declare(schema.Chat, simulator.Processed(0))
 	}
-	s.seen.wait(s.ctx, n)
-	s.polite()
+	s.WaitOutcomes(n)
+	s.CheckIntervals()
 }
 
 // A connection that is closed ends a worker also while no lane pulls, because it has no share of the rate limit yet.
 func TestClosedConnectionIsFatalWithoutAShare(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.MaxPollsPerSecond = 5 })
-		w := s.startWith(s.client(), nil)
+		s := newStage(t, mode, func(c *consumer.Config) { c.MaxPollsPerSecond = 5 })
+		w := s.Start(stage.Ports{Broker: s.Broker})
 		s.announced(10*time.Second, "the worker", func(all map[string]schema.Announcement) bool { return len(all) == 1 })
 		s.endsWithItsConnection(w)
 	})
@@ -1075,39 +932,35 @@ func (s *still) stop() (resume func()) {
 func TestStoodStillWithADelivery(t *testing.T) {
 	t.Parallel()
 	clock := &still{}
-	s := newStage(t, consumer.Nak, simulator.Config{}, func(c *consumer.Config) {
+	s := newStage(t, consumer.Nak, func(c *consumer.Config) {
 		c.Now, c.MaxPollsPerSecond = clock.now, 1
 		c.RequestTimeout = 500 * time.Millisecond
 	})
 	ids := make([]string, 6)
 	for i := range ids {
 		ids[i] = uuid.NewString()
-		s.vendor.Declare(ids[i], simulator.Never())
-		s.declare(schema.Chat, ids[i])
+		s.Vendor.Declare(ids[i], simulator.Never())
+		s.DeclareAs(schema.Chat, ids[i])
 	}
-	first := s.start()
-	if err := s.vendor.WaitPolls(s.ctx, 3); err != nil {
-		t.Fatal(err)
-	}
-	s.until("a delivery to wait for the budget", func() bool { return first.Stats().RateLimitWaiting > 0 })
+	first := s.Start()
+	s.WaitPolls(3)
+	s.Until("a delivery to wait for the budget", func() bool { return first.Stats().RateLimitWaiting > 0 })
 	before := first.Stats()
 	resume := clock.stop()
 	t.Cleanup(resume)
 	polls := map[string]int{}
 	for _, id := range ids {
-		polls[id] = s.vendor.CountOf(id)
+		polls[id] = s.Vendor.CountOf(id)
 	}
-	s.cfg.Now, s.cfg.MaxPollsPerSecond = nil, 0
-	s.start()
+	s.Config.Now, s.Config.MaxPollsPerSecond = nil, 0
+	s.Start()
 	for _, id := range ids { // what is in the first worker's hands comes when its AckWait is over
-		if err := s.vendor.WaitPollsOf(s.ctx, id, polls[id]+1); err != nil {
-			t.Fatal(err)
-		}
+		s.WaitPollsOf(id, polls[id]+1)
 	}
 	resume()
-	s.until("the first worker to go on", func() bool {
+	s.Until("the first worker to go on", func() bool {
 		now := first.Stats()
 		return now.Skipped+now.Polls > before.Skipped+before.Polls
 	})
-	s.polite()
+	s.CheckIntervals()
 }

@@ -6,11 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-
-	"statusworker/cmd/broker/adapter"
 	"statusworker/consumer"
-	"statusworker/publisher"
+	"statusworker/integration/stage"
 	"statusworker/schema"
 	"statusworker/schema/broker"
 	"statusworker/statusclient/simulator"
@@ -34,28 +31,18 @@ func (b behindClock) Stream(ctx context.Context, name string) (broker.StreamStat
 func TestBrokerClockStepsForward(t *testing.T) {
 	t.Parallel()
 	const step = 300 * time.Millisecond
-	s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
+	s := newStage(t, consumer.Schedule, nil)
 	behind := &atomic.Int64{}
 	behind.Store(int64(step))
-	p, err := publisher.New(s.ctx, adapter.New(s.js), s.cfg.Log)
-	if err != nil {
-		t.Fatal(err)
-	}
 	const n = 10
 	for range n {
-		id := uuid.NewString()
-		s.vendor.Declare(id, simulator.Processed(1500*time.Millisecond))
-		s.declare(schema.Chat, id)
+		s.Declare(schema.Chat, simulator.Processed(1500*time.Millisecond))
 	}
-	s.vendor.OnPoll(func(p simulator.Poll) { behind.Store(0) })
-	w, err := consumer.New(s.ctx, behindClock{adapter.New(s.js), behind}, s.mode, s.client(), p, s.cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.run(w)
-	s.seen.wait(s.ctx, n)
-	s.drained()
-	s.polite()
+	s.Vendor.OnPoll(func(p simulator.Poll) { behind.Store(0) })
+	w := s.Start(stage.Ports{Broker: behindClock{s.Broker, behind}})
+	s.WaitOutcomes(n)
+	s.WaitDrained()
+	s.CheckIntervals()
 	if stats := w.Stats(); stats.ClockSteps == 0 || stats.ClockStep <= 0 {
 		t.Errorf("%d steps of the broker's clock, the last of %s, want one forward", stats.ClockSteps, stats.ClockStep)
 	}

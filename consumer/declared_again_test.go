@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"statusworker/consumer"
+	"statusworker/integration/stage"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )
@@ -31,15 +32,11 @@ func TestDeclaredAgainBeforeTheOutcomeAndTakenInAfterIt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t, tt.mode, simulator.Config{}, nil)
-			w := s.start()
-			id := uuid.NewString()
-			s.vendor.Declare(id, tt.script.With(pendingOnce))
-			s.declare(schema.Chat, id)
-			if err := s.vendor.WaitPolls(s.ctx, 1); err != nil {
-				t.Fatal(err)
-			}
-			declared, err := s.js.Stream(s.ctx, schema.StreamDeclared)
+			s := newStage(t, tt.mode, nil)
+			w := s.Start()
+			id := s.Declare(schema.Chat, tt.script.With(stage.PendingOnce))
+			s.WaitPolls(1)
+			declared, err := s.JS.Stream(s.Ctx, schema.StreamDeclared)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -50,44 +47,44 @@ func TestDeclaredAgainBeforeTheOutcomeAndTakenInAfterIt(t *testing.T) {
 			// No outcome is stored before the second message is, and nothing takes that in before the outcome.
 			pause := func(stream, name string) (resume func()) {
 				t.Helper()
-				if _, err := s.js.PauseConsumer(s.ctx, stream, name, time.Now().Add(time.Hour)); err != nil {
+				if _, err := s.JS.PauseConsumer(s.Ctx, stream, name, time.Now().Add(time.Hour)); err != nil {
 					t.Fatal(err)
 				}
 				return func() {
 					t.Helper()
-					if _, err := s.js.ResumeConsumer(s.ctx, stream, name); err != nil {
+					if _, err := s.JS.ResumeConsumer(s.Ctx, stream, name); err != nil {
 						t.Fatal(err)
 					}
 				}
 			}
 			goOn := pause(tt.mode.PollStream(), schema.PollConsumer(schema.Chat))
 			resume := pause(schema.StreamDeclared, paused)
-			if n := s.vendor.Count(); n != 1 {
+			if n := s.Vendor.Count(); n != 1 {
 				t.Fatalf("%d polls before the lane was paused, want 1", n)
 			}
-			s.publish(schema.DeclaredSubject(tt.as, id), fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q}`, id, tt.as))
+			s.Publish(schema.DeclaredSubject(tt.as, id), fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q}`, id, tt.as))
 			goOn()
-			s.seen.wait(s.ctx, 1)
-			s.until("nothing else of it to be stored", func() bool {
-				if polls, err := s.js.Stream(s.ctx, schema.StreamPolls); err == nil && polls.CachedInfo().State.Msgs > 0 {
+			s.WaitOutcomes(1)
+			s.Until("nothing else of it to be stored", func() bool {
+				if polls, err := s.JS.Stream(s.Ctx, schema.StreamPolls); err == nil && polls.CachedInfo().State.Msgs > 0 {
 					return false // the tombstone
 				}
-				info, err := declared.Info(s.ctx)
+				info, err := declared.Info(s.Ctx)
 				return err == nil && info.State.Msgs == 1
 			})
-			polls := s.vendor.CountOf(id)
+			polls := s.Vendor.CountOf(id)
 			resume()
-			s.drained()
-			if got := s.seen.subjects(s.ctx, 1); len(got) != 1 || got[tt.outcome+id] != 1 {
+			s.WaitDrained()
+			if got := s.CountOutcomes(1); len(got) != 1 || got[tt.outcome+id] != 1 {
 				t.Errorf("outcomes %v, want one on %s", got, tt.outcome+id)
 			}
-			if n := s.vendor.CountOf(id) - polls; n != 0 {
+			if n := s.Vendor.CountOf(id) - polls; n != 0 {
 				t.Errorf("it was polled %d times more, want none", n)
 			}
 			if stats := w.Stats(); stats.DeclaredTwice+stats.DeclaredProcessed != 1 || stats.DeclaredAgain != 0 {
 				t.Errorf("counted %+v, want it to have been declared twice", stats)
 			}
-			s.polite()
+			s.CheckIntervals()
 		})
 	}
 }
@@ -97,7 +94,7 @@ func TestDeclaredAgainBeforeTheOutcomeAndTakenInAfterIt(t *testing.T) {
 func TestFirstDeclaredWins(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, nil)
+		s := newStage(t, mode, nil)
 		const n = 8
 		ids := map[string]schema.Type{}
 		var mu sync.Mutex
@@ -108,9 +105,9 @@ func TestFirstDeclaredWins(t *testing.T) {
 				first, second = second, first
 			}
 			mu.Unlock()
-			s.vendor.Declare(id, simulator.Processed(0))
+			s.Vendor.Declare(id, simulator.Processed(0))
 			for _, typ := range []schema.Type{first, second} {
-				s.publish(schema.DeclaredSubject(typ, id), fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q}`, id, typ))
+				s.Publish(schema.DeclaredSubject(typ, id), fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q}`, id, typ))
 			}
 		})
 		mu.Lock()
@@ -120,11 +117,11 @@ func TestFirstDeclaredWins(t *testing.T) {
 		}
 		mu.Unlock()
 		for id := range ids {
-			s.vendor.Declare(id, simulator.Failed(schema.StatusProcessingFailed, 0))
-			s.declare(schema.Chat, id)
+			s.Vendor.Declare(id, simulator.Failed(schema.StatusProcessingFailed, 0))
+			s.DeclareAs(schema.Chat, id)
 		}
-		s.start()
-		s.start()
+		s.Start()
+		s.Start()
 		want := map[string]int{}
 		for id, typ := range ids {
 			want[schema.FailedSubject(schema.ProcessingFailed, id)] = 1
@@ -133,9 +130,9 @@ func TestFirstDeclaredWins(t *testing.T) {
 				want[schema.ProcessedSubject(schema.ToTranscript, id)] = 1
 			}
 		}
-		got := s.seen.subjects(s.ctx, len(want))
-		s.drained()
-		for subject, n := range s.seen.subjects(s.ctx, len(got)) {
+		got := s.CountOutcomes(len(want))
+		s.WaitDrained()
+		for subject, n := range s.CountOutcomes(len(got)) {
 			if want[subject] != n {
 				t.Errorf("%d outcomes on %s, want %d", n, subject, want[subject])
 			}

@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -13,61 +14,62 @@ import (
 
 	"statusworker/cmd/broker/provisioning"
 	"statusworker/consumer"
+	"statusworker/integration/stage"
 	"statusworker/schema"
-	"statusworker/schema/topology"
+	"statusworker/schema/broker"
 	"statusworker/statusclient/simulator"
 )
 
 func TestByteOrderMarkIsPassedOver(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, nil)
+		s := newStage(t, mode, nil)
 		const mark = "\ufeff"
 		good, bad, utf16 := uuid.NewString(), uuid.NewString(), uuid.NewString()
-		s.vendor.Declare(good, simulator.Processed(300*time.Millisecond))
+		s.Vendor.Declare(good, simulator.Processed(300*time.Millisecond))
 		declaration := func(id, typ string) string {
 			return fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q}`, id, typ)
 		}
-		s.publish(schema.DeclaredSubject(schema.Chat, good), mark+declaration(good, "chat"))
-		s.publish(schema.DeclaredSubject(schema.Chat, bad), mark+declaration(bad, "fax"))
-		s.publish(schema.DeclaredSubject(schema.Chat, utf16), "\xff\xfe{\x00}\x00")
-		s.start()
+		s.Publish(schema.DeclaredSubject(schema.Chat, good), mark+declaration(good, "chat"))
+		s.Publish(schema.DeclaredSubject(schema.Chat, bad), mark+declaration(bad, "fax"))
+		s.Publish(schema.DeclaredSubject(schema.Chat, utf16), "\xff\xfe{\x00}\x00")
+		s.Start()
 		want := map[string]string{ // the declaration
 			schema.ProcessedSubject(schema.ToCXAI, good):       declaration(good, "chat"),
 			schema.FailedSubject(schema.InvalidMessage, bad):   declaration(bad, "fax"),
 			schema.FailedSubject(schema.InvalidMessage, utf16): "null",
 		}
-		for _, o := range s.seen.wait(s.ctx, len(want)) {
+		for _, o := range s.WaitOutcomes(len(want)) {
 			if declaration, ok := want[o.Subject]; !ok || string(o.Data.Declaration) != declaration {
 				t.Errorf("outcome on %s with the declaration %s, want %q", o.Subject, o.Data.Declaration, declaration)
 			}
 		}
-		s.drained()
+		s.WaitDrained()
 	})
 }
 
 func TestAnotherCaseIsInvalid(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, nil)
+		s := newStage(t, mode, nil)
 		bare, event := uuid.NewString(), uuid.NewString()
 		declaration := func(id string) string {
 			return fmt.Sprintf(`{"interactionIdentifier":%q,"type":"audio","includeAIResults":false}`, id)
 		}
-		s.publish(schema.DeclaredSubject(schema.Audio, bare), declaration(bare))
-		s.publish(
+		s.Publish(schema.DeclaredSubject(schema.Audio, bare), declaration(bare))
+		s.Publish(
 			schema.DeclaredSubject(schema.Audio, event),
 			`{"specversion":"1.0","id":"1","source":"/s","type":"t","data":`+declaration(event)+`}`,
 		)
-		s.start()
-		got := s.seen.subjects(s.ctx, 2)
+		s.Start()
+		got := s.CountOutcomes(2)
 		for _, id := range []string{bare, event} {
 			if got[schema.FailedSubject(schema.InvalidMessage, id)] != 1 {
 				t.Errorf("%s has no dead letter: %v", id, got)
 			}
 		}
-		s.drained()
-		if s.vendor.Count() != 0 {
+		s.WaitDrained()
+		if s.Vendor.Count() != 0 {
 			t.Error("the vendor was asked about an invalid message")
 		}
 	})
@@ -105,9 +107,9 @@ func TestTraceContextInAnyCase(t *testing.T) {
 	expect("", declared{extension: "traceparent", value: invalid})
 
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, nil)
+		s := newStage(t, mode, nil)
 		for id, d := range messages {
-			s.vendor.Declare(id, simulator.Processed(600*time.Millisecond)) // more than one poll
+			s.Vendor.Declare(id, simulator.Processed(600*time.Millisecond)) // more than one poll
 			m := &nats.Msg{Subject: schema.DeclaredSubject(schema.Chat, id), Header: d.headers}
 			m.Data = fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":"chat"}`, id)
 			if d.extension != "" {
@@ -119,18 +121,18 @@ func TestTraceContextInAnyCase(t *testing.T) {
 					m.Data,
 				)
 			}
-			if _, err := s.js.PublishMsg(s.ctx, m); err != nil {
+			if _, err := s.JS.PublishMsg(s.Ctx, m); err != nil {
 				t.Fatal(err)
 			}
 		}
-		s.start()
-		s.seen.wait(s.ctx, len(want))
-		stream, err := s.js.Stream(s.ctx, schema.StreamOutcomes)
+		s.Start()
+		s.WaitOutcomes(len(want))
+		stream, err := s.JS.Stream(s.Ctx, schema.StreamOutcomes)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for subject, trace := range want {
-			stored, err := stream.GetLastMsgForSubject(s.ctx, subject)
+			stored, err := stream.GetLastMsgForSubject(s.Ctx, subject)
 			if err != nil {
 				t.Fatalf("%s: %v", subject, err)
 			}
@@ -156,31 +158,31 @@ func TestTraceContextInAnyCase(t *testing.T) {
 func TestDeclaredAgainWithTheSameMsgID(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, nil)
-		s.start()
+		s := newStage(t, mode, nil)
+		s.Start()
 		id := uuid.NewString()
-		s.types[id] = schema.Chat
-		s.vendor.Declare(id, simulator.Failed(schema.StatusProcessingFailed, 0))
-		m := &nats.Msg{Subject: schema.DeclaredSubject(schema.Chat, id), Header: nats.Header{nats.MsgIdHdr: {id}},
-			Data: fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":"chat"}`, id)}
+		s.Vendor.Declare(id, simulator.Failed(schema.StatusProcessingFailed, 0))
+		p := broker.Publication{
+			Subject: schema.DeclaredSubject(schema.Chat, id), Data: stage.Declaration(schema.Chat, id), ID: id,
+		}
 		for lives := 1; lives <= 3; lives++ {
-			s.until("the broker to take the declared message", func() bool {
-				ack, err := s.js.PublishMsg(s.ctx, m)
+			s.Until("the broker to take the declared message", func() bool {
+				ack, err := s.TryPublish(p)
 				switch {
 				case err == nil && ack.Duplicate:
 					t.Fatalf("acknowledged as a duplicate of what has ended, and not stored: life %d", lives)
-				case err != nil && !topology.Waits(err):
+				case err != nil && !errors.Is(err, broker.ErrMaxPerSubject):
 					t.Fatal(err)
 				}
 				return err == nil
 			})
-			if got := s.seen.wait(s.ctx, lives); got[lives-1].Data.Reason != schema.ProcessingFailed {
+			if got := s.WaitOutcomes(lives); got[lives-1].Data.Reason != schema.ProcessingFailed {
 				t.Fatalf("outcome %d is %+v", lives, got[lives-1])
 			}
 		}
-		s.drained()
-		s.polite()
-		if got := s.seen.wait(s.ctx, 3); len(got) != 3 {
+		s.WaitDrained()
+		s.CheckIntervals()
+		if got := s.WaitOutcomes(3); len(got) != 3 {
 			t.Errorf("%d outcomes, want 3", len(got))
 		}
 	})
@@ -190,17 +192,16 @@ func TestDeclaredAgainWithTheSameMsgID(t *testing.T) {
 // interaction again. Made anew under a worker that runs, the consumers deliver them, and each gets one outcome.
 func TestWhatWasPassedOverGetsItsOutcome(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
-	set := consumer.Topology(s.cfg, consumer.Choices{Mode: consumer.Schedule})
+	s := newStage(t, consumer.Schedule, nil)
+	set := consumer.Topology(s.Config, consumer.Choices{Mode: consumer.Schedule})
 	declared, due := uuid.NewString(), uuid.NewString()
 	for id, subject := range map[string]string{declared: schema.DeclaredSubject(schema.Chat, declared), due: schema.PollSubject(schema.Chat, due)} {
-		s.types[id] = schema.Chat
-		s.vendor.Declare(id, simulator.Processed(0).With(pendingOnce))
-		s.publish(subject, fmt.Sprintf(`{"interactionIdentifier":%q,"type":"chat"}`, id))
+		s.Vendor.Declare(id, simulator.Processed(0).With(stage.PendingOnce))
+		s.Publish(subject, fmt.Sprintf(`{"interactionIdentifier":%q,"type":"chat"}`, id))
 	}
 	for _, at := range []string{schema.StreamDeclared + "." + schema.ConsumerIntake, schema.StreamPolls + "." + schema.PollConsumer(schema.Chat)} {
-		if m, err := s.nc.RequestWithContext(
-			s.ctx,
+		if m, err := s.NC.RequestWithContext(
+			s.Ctx,
 			"$JS.API.CONSUMER.RESET."+at,
 			[]byte(`{"seq":2}`),
 		); err != nil ||
@@ -208,26 +209,26 @@ func TestWhatWasPassedOverGetsItsOutcome(t *testing.T) {
 			t.Fatal(m, err)
 		}
 	}
-	s.start()
+	s.Start()
 	another := uuid.NewString() // by its outcome the lanes have gone on
-	s.vendor.Declare(another, simulator.Processed(0))
-	s.declare(schema.Chat, another)
-	if got := s.seen.wait(s.ctx, 1); got[0].Data.Identifier != another {
+	s.Vendor.Declare(another, simulator.Processed(0))
+	s.DeclareAs(schema.Chat, another)
+	if got := s.WaitOutcomes(1); got[0].Data.Identifier != another {
 		t.Fatalf("an outcome of %s, which was passed over", got[0].Data.Identifier)
 	}
-	report, err := provisioning.Inspect(s.ctx, s.js, set)
+	report, err := provisioning.Inspect(s.Ctx, s.JS, set)
 	if err != nil || len(report.Undelivered) != 2 {
 		t.Fatalf("found %+v, %v, want both", report, err)
 	}
-	if _, err := provisioning.Redeliver(s.ctx, s.js, set, report.Undelivered); err != nil {
+	if _, err := provisioning.Redeliver(s.Ctx, s.JS, set, report.Undelivered); err != nil {
 		t.Fatal(err)
 	}
-	got := s.seen.subjects(s.ctx, 3)
+	got := s.CountOutcomes(3)
 	for _, id := range []string{declared, due} {
 		if got[schema.ProcessedSubject(schema.ToCXAI, id)] != 1 {
 			t.Errorf("%s has no outcome: %v", id, got)
 		}
 	}
-	s.drained()
-	s.polite()
+	s.WaitDrained()
+	s.CheckIntervals()
 }

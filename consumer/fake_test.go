@@ -10,6 +10,7 @@ import (
 	"statusworker/cmd/broker/adapter"
 	"statusworker/cmd/broker/fake"
 	"statusworker/consumer"
+	"statusworker/integration/stage"
 	"statusworker/schema"
 	"statusworker/schema/broker"
 	"statusworker/schema/lifecycle"
@@ -96,7 +97,7 @@ func (b *bubble) start(on consumer.Broker) (kill func()) {
 	b.Helper()
 	half := func() float64 { return 0.5 }
 	w, err := consumer.New(b.Context(), on, b.mode, bubbleVendor{b}, bubbleOutcomes{b},
-		consumer.Config{Jitter: half, Log: testLog()})
+		consumer.Config{Jitter: half, Log: stage.Log()})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -10,12 +10,9 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
-	"statusworker/cmd/broker/provisioning"
 	"statusworker/consumer"
-	"statusworker/publisher"
+	"statusworker/integration/stage"
 	"statusworker/schema"
 	"statusworker/statusclient"
 )
@@ -38,29 +35,10 @@ func TestLargestOutcomesFitTheSmallestServer(t *testing.T) {
 	}
 	small.Start()
 	t.Cleanup(small.Shutdown)
-	s := &stage{
-		t:     t,
-		mode:  consumer.Schedule,
-		types: map[string]schema.Type{},
-		cfg:   consumer.Config{Intervals: quick, Log: testLog()},
-	}
-	s.ctx = t.Context()
-	if s.nc, err = nats.Connect(small.ClientURL()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.nc.Close)
-	if s.js, err = jetstream.New(s.nc); err != nil {
-		t.Fatal(err)
-	}
-	choices := publisher.Choices{MaxAge: publisher.DefaultMaxAge}
-	if _, err := provisioning.Create(
-		s.ctx,
-		s.js,
-		consumer.Topology(s.cfg, consumer.Choices{Mode: consumer.Schedule}).Add(publisher.Topology(choices)),
-	); err != nil {
-		t.Fatal(err)
-	}
-	s.seen = watchOutcomes(t, s.js)
+	s := stage.New(t, stage.Options{
+		Mode: consumer.Schedule, URL: small.ClientURL(),
+		Worker: consumer.Config{RequestTimeout: consumer.DefaultRequestTimeout},
+	})
 
 	answers := map[string]string{} // by identifier
 	fill := func(head, unit string, size int) string {
@@ -80,7 +58,7 @@ func TestLargestOutcomesFitTheSmallestServer(t *testing.T) {
 				if unit == "\x01" || unit == "\xff" { // such a declared message is not taken in
 					filler = `\u0001`
 				}
-				s.publish(
+				s.Publish(
 					schema.DeclaredSubject(schema.Chat, id),
 					fill(`{"interactionIdentifier":"`+id+`","type":"chat","x":"`, filler, schema.MaxDeclaredBytes),
 				)
@@ -99,8 +77,8 @@ func TestLargestOutcomesFitTheSmallestServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(client.Close)
-	s.startWith(client, nil)
-	for _, o := range s.seen.wait(s.ctx, len(want)) {
+	s.Start(stage.Ports{Client: client})
+	for _, o := range s.WaitOutcomes(len(want)) {
 		_, id, _ := schema.SplitSubject(o.Subject)
 		if !want[o.Subject] {
 			t.Errorf("outcome on %s: %s", o.Subject, o.Data.Detail)
@@ -110,5 +88,5 @@ func TestLargestOutcomesFitTheSmallestServer(t *testing.T) {
 			t.Errorf("%s: the answer had %d bytes, the outcome has %d of %d", o.Subject, size, has, o.Data.AnswerSize)
 		}
 	}
-	s.drained()
+	s.WaitDrained()
 }

@@ -15,40 +15,41 @@ import (
 
 	"statusworker/consumer"
 	"statusworker/consumer/breaker"
+	"statusworker/integration/stage"
 	"statusworker/schema"
 	"statusworker/statusclient"
 	"statusworker/statusclient/simulator"
 )
 
 // announcements are what the workers say of themselves now, by their keys.
-func (s *stage) announcements() map[string]schema.Announcement {
-	s.t.Helper()
+func (s *testStage) announcements() map[string]schema.Announcement {
+	s.T.Helper()
 	all := map[string]schema.Announcement{}
-	bucket, err := s.js.KeyValue(s.ctx, schema.BucketWorkers)
+	bucket, err := s.JS.KeyValue(s.Ctx, schema.BucketWorkers)
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
-	keys, err := bucket.Keys(s.ctx)
+	keys, err := bucket.Keys(s.Ctx)
 	if errors.Is(err, jetstream.ErrNoKeysFound) {
 		return all
 	}
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	for _, key := range keys {
-		entry, err := bucket.Get(s.ctx, key)
+		entry, err := bucket.Get(s.Ctx, key)
 		if errors.Is(err, jetstream.ErrKeyNotFound) {
 			continue // it has just faded
 		}
 		if err != nil {
-			s.t.Fatal(err)
+			s.T.Fatal(err)
 		}
 		var a schema.Announcement
 		if err := json.Unmarshal(entry.Value(), &a); err != nil {
-			s.t.Fatalf("%s: %v", entry.Value(), err)
+			s.T.Fatalf("%s: %v", entry.Value(), err)
 		}
 		if a.Worker != key {
-			s.t.Errorf("worker %q announces itself as %q", a.Worker, key)
+			s.T.Errorf("worker %q announces itself as %q", a.Worker, key)
 		}
 		all[key] = a
 	}
@@ -56,12 +57,12 @@ func (s *stage) announcements() map[string]schema.Announcement {
 }
 
 // announced waits until what the workers say is as wanted.
-func (s *stage) announced(
+func (s *testStage) announced(
 	within time.Duration,
 	why string,
 	wanted func(map[string]schema.Announcement) bool,
 ) map[string]schema.Announcement {
-	s.t.Helper()
+	s.T.Helper()
 	over := time.After(within)
 	for {
 		all := s.announcements()
@@ -71,7 +72,7 @@ func (s *stage) announced(
 		select {
 		case <-time.After(50 * time.Millisecond):
 		case <-over:
-			s.t.Fatalf("%s: after %s the workers say %+v", why, within, all)
+			s.T.Fatalf("%s: after %s the workers say %+v", why, within, all)
 		}
 	}
 }
@@ -89,11 +90,9 @@ func states(all map[string]schema.Announcement, state schema.WorkerState) (n int
 func TestWorkersAnnounceThemselves(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.Host, c.Version = "a-host", "v1.2.3" })
-		id := uuid.NewString()
-		s.vendor.Declare(id, simulator.Never())
-		s.declare(schema.Chat, id)
-		first, second := s.start(), s.start()
+		s := newStage(t, mode, func(c *consumer.Config) { c.Host, c.Version = "a-host", "v1.2.3" })
+		s.Declare(schema.Chat, simulator.Never())
+		first, second := s.Start(), s.Start()
 		all := s.announced(
 			10*time.Second,
 			"two workers",
@@ -112,7 +111,7 @@ func TestWorkersAnnounceThemselves(t *testing.T) {
 			})
 		})
 
-		s.vendor.SetFaults(simulator.Refusal(http.StatusUnauthorized))
+		s.Vendor.SetFaults(simulator.Refusal(http.StatusUnauthorized))
 		all = s.announced(
 			20*time.Second,
 			"a worker that rests says why",
@@ -126,9 +125,8 @@ func TestWorkersAnnounceThemselves(t *testing.T) {
 				t.Errorf("it says %+v, want why, until when, and what the vendor said", a)
 			}
 		}
-		first.stop()
-		second.leave() // as a crash: it says nothing any more
-		second.stop()
+		first.Stop()
+		second.Kill() // as a crash: it says nothing any more
 		s.announced(
 			5*time.Second,
 			"who stops says so",
@@ -156,11 +154,9 @@ func TestRateLimitHoldsForTheFleet(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
 		const limiter = 20.0
-		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.MaxPollsPerSecond = limiter })
+		s := newStage(t, mode, func(c *consumer.Config) { c.MaxPollsPerSecond = limiter })
 		for range 40 { // four times as many are due as the rate limit allows, or with naks a third more
-			id := uuid.NewString()
-			s.vendor.Declare(id, simulator.Never())
-			s.declare(schema.Chat, id)
+			s.Declare(schema.Chat, simulator.Never())
 		}
 		shares := func(want float64, n int) func(map[string]schema.Announcement) bool {
 			return func(all map[string]schema.Announcement) bool {
@@ -174,28 +170,27 @@ func TestRateLimitHoldsForTheFleet(t *testing.T) {
 			}
 		}
 		const workers = 3
-		var running []*running
+		var running []*stage.Worker
 		for range workers {
-			running = append(running, s.start())
+			running = append(running, s.Start())
 		}
 		s.announced(20*time.Second, "three shares", shares(limiter/3, 3))
-		began := s.vendor.Count()
-		s.awaitPolls(began + 60)
+		began := s.Vendor.Count()
+		s.WaitPolls(began + 60)
 
 		// Another joins.
-		running = append(running, s.start())
+		running = append(running, s.Start())
 		s.announced(20*time.Second, "four shares", shares(limiter/4, 4))
 
 		// Two die without a word. What they had is taken within 15 s of it.
 		for _, r := range running[:2] {
-			r.leave()
-			r.stop()
+			r.Kill()
 		}
 		s.announced(15*time.Second, "two shares", shares(limiter/2, 2))
-		s.awaitPolls(s.vendor.Count() + 60)
+		s.WaitPolls(s.Vendor.Count() + 60)
 
 		// Each worker may have one poll more than its share in any time, and some come to the vendor later than others.
-		polls := s.vendor.Polls()
+		polls := s.Vendor.Polls()
 		slices.SortFunc(polls, func(a, b simulator.Poll) int { return a.At.Compare(b.At) })
 		const window = 3 * time.Second
 		const most = limiter*3.2 + workers + 1
@@ -207,7 +202,7 @@ func TestRateLimitHoldsForTheFleet(t *testing.T) {
 				t.Fatalf("%d polls within %s, want at most %v", n, window, most)
 			}
 		}
-		s.polite()
+		s.CheckIntervals()
 		// Nobody was given a message a second time because AckWait ran out: it would be polled too early with naks, and
 		// refused a reservation otherwise.
 		for _, r := range running[2:] {
@@ -218,53 +213,39 @@ func TestRateLimitHoldsForTheFleet(t *testing.T) {
 	})
 }
 
-func (s *stage) awaitPolls(n int) {
-	s.t.Helper()
-	if err := s.vendor.WaitPolls(s.ctx, n); err != nil {
-		s.t.Fatal(err)
-	}
-}
-
 // A worker that cannot read the bucket keeps its share, and goes on.
 func TestRateLimitWithoutItsBucket(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Schedule, simulator.Config{}, func(c *consumer.Config) { c.MaxPollsPerSecond = 20 })
+	s := newStage(t, consumer.Schedule, func(c *consumer.Config) { c.MaxPollsPerSecond = 20 })
 	for range 10 {
-		id := uuid.NewString()
-		s.vendor.Declare(id, simulator.Never())
-		s.declare(schema.Chat, id)
+		s.Declare(schema.Chat, simulator.Never())
 	}
-	s.start()
-	s.awaitPolls(5)
-	if err := s.js.DeleteStream(s.ctx, schema.StreamWorkers); err != nil {
+	s.Start()
+	s.WaitPolls(5)
+	if err := s.JS.DeleteStream(s.Ctx, schema.StreamWorkers); err != nil {
 		t.Fatal(err)
 	}
-	s.awaitPolls(s.vendor.Count() + 100) // some five seconds: more than one announcement has failed
-	s.polite()
+	s.WaitPolls(s.Vendor.Count() + 100) // some five seconds: more than one announcement has failed
+	s.CheckIntervals()
 }
 
 // A rate limit far below what is due: whoever waits too long is handed back, nobody is polled too early, all end.
 func TestSmallRateLimit(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(
-			t,
-			mode,
-			simulator.Config{},
-			func(c *consumer.Config) { c.MaxPollsPerSecond, c.Concurrency = 1, 8 },
-		)
+		s := newStage(t, mode, func(c *consumer.Config) { c.MaxPollsPerSecond, c.Concurrency = 1, 8 })
 		const n = 9
 		for i := range n {
 			id := uuid.NewString()
-			s.vendor.Declare(id, simulator.Processed(0))
+			s.Vendor.Declare(id, simulator.Processed(0))
 			typ := schema.Types()[i%2+1]
-			s.declare(typ, id)
+			s.DeclareAs(typ, id)
 		}
-		s.start()
-		got := s.seen.wait(s.ctx, n)
-		s.drained()
-		if len(got) != n || s.vendor.Count() != n {
-			t.Errorf("%d outcomes of %d polls, want %d of each", len(got), s.vendor.Count(), n)
+		s.Start()
+		got := s.WaitOutcomes(n)
+		s.WaitDrained()
+		if len(got) != n || s.Vendor.Count() != n {
+			t.Errorf("%d outcomes of %d polls, want %d of each", len(got), s.Vendor.Count(), n)
 		}
 	})
 }
@@ -272,7 +253,7 @@ func TestSmallRateLimit(t *testing.T) {
 // A revoked token makes the worker rest; the new one in its file, swapped in as Kubernetes does, is used by itself.
 func TestTokenRotation(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
+	s := newStage(t, consumer.Schedule, nil)
 	const old, renewed = simulator.DefaultToken, "11111111-5157-4a75-8000-000000000000"
 	dir := t.TempDir()
 	write := func(version, token string) {
@@ -295,23 +276,21 @@ func TestTokenRotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	client, err := statusclient.New(
-		statusclient.Config{BaseURL: s.vendor.URL(), TokenFile: filepath.Join(dir, "token")},
+		statusclient.Config{BaseURL: s.Vendor.URL(), TokenFile: filepath.Join(dir, "token")},
 	)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := s.startWith(client, nil)
+	r := s.Start(stage.Ports{Client: client})
 	const n = 12
 	declare := func() {
 		for range n {
-			id := uuid.NewString()
-			s.vendor.Declare(id, simulator.Processed(time.Second))
-			s.declare(schema.Chat, id)
+			s.Declare(schema.Chat, simulator.Processed(time.Second))
 		}
 	}
 	declare()
-	s.seen.wait(s.ctx, n)
-	s.vendor.SetToken(renewed)
+	s.WaitOutcomes(n)
+	s.Vendor.SetToken(renewed)
 	declare()
 	rests := func(why string, is func(breaker.State) bool) breaker.State {
 		t.Helper()
@@ -321,7 +300,7 @@ func TestTokenRotation(t *testing.T) {
 			}
 			select {
 			case <-time.After(10 * time.Millisecond):
-			case <-s.ctx.Done():
+			case <-s.Ctx.Done():
 				t.Fatalf("%s: %+v", why, r.Breaker())
 			}
 		}
@@ -336,7 +315,7 @@ func TestTokenRotation(t *testing.T) {
 	})
 	write("..v2", renewed)
 	before := s.refusals()
-	for _, o := range s.seen.wait(s.ctx, 2*n) {
+	for _, o := range s.WaitOutcomes(2 * n) {
 		if o.Data.Reason != "" {
 			t.Errorf("dead letter %s: %s", o.Subject, o.Data.Detail)
 		}
@@ -349,23 +328,22 @@ func TestTokenRotation(t *testing.T) {
 	}
 }
 
-func (s *stage) refusals() int { return s.vendor.Counts().Codes[http.StatusUnauthorized] }
+func (s *testStage) refusals() int { return s.Vendor.Counts().Codes[http.StatusUnauthorized] }
 
 // What is out when a rest begins is not due again before it is over.
 func TestWaitingUntilThePauseIsOver(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, nil)
+		s := newStage(t, mode, nil)
 		const n, wait = 5, 4 * time.Second
+		var ids []string
 		for range n {
-			id := uuid.NewString()
-			s.vendor.Declare(id, simulator.Processed(0).With(simulator.Throttle(wait).On(1, 1)))
-			s.declare(schema.Chat, id)
+			ids = append(ids, s.Declare(schema.Chat, simulator.Processed(0).With(simulator.Throttle(wait).On(1, 1))))
 		}
-		s.start()
-		s.seen.wait(s.ctx, n)
-		for id := range s.types {
-			polls := s.vendor.PollsOf(id)
+		s.Start()
+		s.WaitOutcomes(n)
+		for _, id := range ids {
+			polls := s.Vendor.PollsOf(id)
 			if len(polls) != 2 {
 				t.Errorf("%s was polled %d times, want twice", id, len(polls))
 				continue

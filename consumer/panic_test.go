@@ -11,6 +11,7 @@ import (
 
 	"statusworker/cmd/broker/adapter"
 	"statusworker/consumer"
+	"statusworker/integration/stage"
 	"statusworker/publisher"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
@@ -47,13 +48,13 @@ func (e *explosive) Publish(ctx context.Context, outcomes ...schema.Outcome) err
 	return e.OutcomePublisher.Publish(ctx, outcomes...)
 }
 
-func newExplosive(s *stage) *explosive {
-	p, err := publisher.New(s.ctx, adapter.New(s.js), s.cfg.Log)
+func newExplosive(s *testStage) *explosive {
+	p, err := publisher.New(s.Ctx, adapter.New(s.JS), s.Config.Log)
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
 	return &explosive{
-		StatusClient:     s.client(),
+		StatusClient:     s.Client(),
 		OutcomePublisher: p,
 		polls:            map[string]func(int) bool{},
 		outcomes:         map[string]bool{},
@@ -68,13 +69,11 @@ func always(int) bool { return true }
 func TestWhatPanicsEnds(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, nil)
+		s := newStage(t, mode, nil)
 		e := newExplosive(s)
 		want := map[string]string{} // by subject: what the detail names
 		declare := func(script simulator.Script, subject func(id string) string, names string) string {
-			id := uuid.NewString()
-			s.vendor.Declare(id, script)
-			s.declare(schema.Chat, id)
+			id := s.Declare(schema.Chat, script)
 			want[subject(id)] = names
 			return id
 		}
@@ -90,11 +89,11 @@ func TestWhatPanicsEnds(t *testing.T) {
 		e.outcomes[declare(simulator.Failed(schema.StatusProcessingFailed, 0), ends(schema.InternalError), outcome)] = true
 		invalid := uuid.NewString() // panics where declared messages are taken in
 		e.outcomes[invalid] = true
-		s.publish(schema.DeclaredSubject(schema.Chat, invalid), `{"type":`)
+		s.Publish(schema.DeclaredSubject(schema.Chat, invalid), `{"type":`)
 		want[schema.FailedSubject(schema.InternalError, invalid)] = outcome
 
-		s.startWith(e, e)
-		for _, o := range s.seen.wait(s.ctx, len(want)) {
+		s.Start(stage.Ports{Client: e, Outcomes: e})
+		for _, o := range s.WaitOutcomes(len(want)) {
 			names, ok := want[o.Subject]
 			if !ok || !strings.Contains(o.Data.Detail, names) {
 				t.Errorf("outcome on %s: %s", o.Subject, o.Data.Detail)
@@ -104,8 +103,8 @@ func TestWhatPanicsEnds(t *testing.T) {
 				t.Errorf("%s: declaration %s, payload %q", o.Subject, declared, payload)
 			}
 		}
-		s.drained()
-		s.polite()
+		s.WaitDrained()
+		s.CheckIntervals()
 		for id := range e.outcomes {
 			if id != invalid && e.polled[id] != 3 {
 				t.Errorf("%s was polled %d times, want 3", id, e.polled[id])
@@ -117,22 +116,20 @@ func TestWhatPanicsEnds(t *testing.T) {
 // With reservations the count is the broker's: it goes on where another worker polls.
 func TestPanicsCountOverARestart(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
-	id := uuid.NewString()
-	s.vendor.Declare(id, simulator.Never())
-	s.declare(schema.Audio, id)
+	s := newStage(t, consumer.Schedule, nil)
+	id := s.Declare(schema.Audio, simulator.Never())
 	e := newExplosive(s)
 	e.polls[id] = always
 	for n := uint64(1); n <= 3; n++ {
-		w := s.startWith(e, e)
-		s.until("a panic", func() bool { return w.Stats().Panics == 1 })
-		w.stop()
-		<-w.done
+		w := s.Start(stage.Ports{Client: e, Outcomes: e})
+		s.Until("a panic", func() bool { return w.Stats().Panics == 1 })
+		w.Stop()
+		_ = w.Wait()
 		if got := w.Stats().Panics; got != 1 {
 			t.Fatalf("worker %d panicked %d times, want once", n, got)
 		}
 	}
-	got := s.seen.wait(s.ctx, 1)[0]
+	got := s.WaitOutcomes(1)[0]
 	if got.Subject != schema.FailedSubject(schema.InternalError, id) {
 		t.Errorf("outcome on %s: %s", got.Subject, got.Data.Detail)
 	}
@@ -142,18 +139,18 @@ func TestPanicsCountOverARestart(t *testing.T) {
 func TestPanicAfterTheDeadline(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.Deadline = 650 * time.Millisecond })
+		s := newStage(t, mode, func(c *consumer.Config) { c.Deadline = 650 * time.Millisecond })
 		e := newExplosive(s)
 		id := uuid.NewString()
 		e.polls[id] = always
-		s.vendor.Declare(id, simulator.Never())
-		s.declare(schema.Chat, id)
-		time.Sleep(s.cfg.Deadline) // the broker keeps the message meanwhile
-		s.startWith(e, e)
-		if got := s.seen.wait(s.ctx, 1)[0]; got.Subject != schema.FailedSubject(schema.InternalError, id) {
+		s.Vendor.Declare(id, simulator.Never())
+		s.DeclareAs(schema.Chat, id)
+		time.Sleep(s.Config.Deadline) // the broker keeps the message meanwhile
+		s.Start(stage.Ports{Client: e, Outcomes: e})
+		if got := s.WaitOutcomes(1)[0]; got.Subject != schema.FailedSubject(schema.InternalError, id) {
 			t.Errorf("outcome on %s: %s", got.Subject, got.Data.Detail)
 		}
-		s.drained()
+		s.WaitDrained()
 		if e.polled[id] != 1 {
 			t.Errorf("polled %d times, want once", e.polled[id])
 		}

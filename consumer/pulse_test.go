@@ -14,8 +14,8 @@ import (
 
 	"statusworker/consumer"
 	"statusworker/consumer/breaker"
+	"statusworker/integration/stage"
 	"statusworker/schema"
-	"statusworker/statusclient/simulator"
 )
 
 // leaping is a clock that goes on while the process stands still.
@@ -82,17 +82,12 @@ func TestStandstillIsNotTheVendorsFailure(t *testing.T) {
 			log, entries := logtest.NewNullLogger()
 			log.SetLevel(logrus.DebugLevel)
 			h := &hanging{clock: &leaping{}, stood: tt.stood, err: tt.err, all: make(chan struct{})}
-			s := newStage(
-				t,
-				consumer.Schedule,
-				simulator.Config{},
-				func(c *consumer.Config) { c.Now, c.Log, c.Concurrency = h.clock.now, log, 16 },
-			)
+			s := newStage(t, consumer.Schedule, func(c *consumer.Config) { c.Now, c.Log, c.Concurrency = h.clock.now, log, 16 })
 			for range hangingMany {
-				s.declare(schema.Chat, uuid.NewString())
+				s.DeclareAs(schema.Chat, uuid.NewString())
 			}
-			w := s.startWith(h, nil)
-			s.until("the requests", func() bool { return w.Stats().Waits >= hangingMany })
+			w := s.Start(stage.Ports{Client: h})
+			s.Until("the requests", func() bool { return w.Stats().Waits >= hangingMany })
 			if rests := w.Stats().Pauses[breaker.Unavailable] > 0; rests != tt.rests {
 				t.Errorf("after %d requests it rests: %v, want %v (%+v)", h.asked.Load(), rests, tt.rests, w.Breaker())
 			}

@@ -14,28 +14,28 @@ import (
 )
 
 // throttled has a worker meet one 429 with a Retry-After of an hour, and then none: what it has in its hands waits.
-func (s *stage) throttled() (identifier string) {
-	s.t.Helper()
+func (s *testStage) throttled() (identifier string) {
+	s.T.Helper()
 	identifier = uuid.NewString()
-	s.vendor.Declare(identifier, simulator.Never().With(simulator.Throttle(time.Hour).On(1, 1)))
-	s.declare(schema.Chat, identifier)
-	w := s.start()
-	s.until("the pause", func() bool { return w.Breaker().Cause == breaker.Throttled && w.Stats().Waits > 0 })
-	w.stop()
-	<-w.done
+	s.Vendor.Declare(identifier, simulator.Never().With(simulator.Throttle(time.Hour).On(1, 1)))
+	s.DeclareAs(schema.Chat, identifier)
+	w := s.Start()
+	s.Until("the pause", func() bool { return w.Breaker().Cause == breaker.Throttled && w.Stats().Waits > 0 })
+	w.Stop()
+	_ = w.Wait()
 	return identifier
 }
 
 // A long Retry-After is the worker's, and not the interaction's: workers that are started later find it in minutes.
 func TestLongRetryAfterIsNotKeptAtTheBroker(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
+	s := newStage(t, consumer.Schedule, nil)
 	id := s.throttled()
-	polls, err := s.js.Stream(s.ctx, schema.StreamPolls)
+	polls, err := s.JS.Stream(s.Ctx, schema.StreamPolls)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := polls.GetLastMsgForSubject(s.ctx, schema.HoldSubject(schema.Chat, id))
+	m, err := polls.GetLastMsgForSubject(s.Ctx, schema.HoldSubject(schema.Chat, id))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -49,15 +49,15 @@ func TestLongRetryAfterIsNotKeptAtTheBroker(t *testing.T) {
 func TestLongRetryAfterKeepsTheDeadline(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.Deadline = 5 * time.Second })
+		s := newStage(t, mode, func(c *consumer.Config) { c.Deadline = 5 * time.Second })
 		id := s.throttled()
-		s.start()
-		got := s.seen.wait(s.ctx, 1)[0]
+		s.Start()
+		got := s.WaitOutcomes(1)[0]
 		if got.Subject != schema.FailedSubject(schema.DeadlineExceeded, id) ||
 			strings.Contains(got.Data.Detail, "429") {
 			t.Errorf("outcome on %s: %s", got.Subject, got.Data.Detail)
 		}
-		s.drained()
-		s.polite()
+		s.WaitDrained()
+		s.CheckIntervals()
 	})
 }

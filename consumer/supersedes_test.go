@@ -7,10 +7,10 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/nats-io/nats.go"
 
 	"statusworker/consumer"
 	"statusworker/schema"
+	"statusworker/schema/broker"
 	"statusworker/statusclient/simulator"
 )
 
@@ -25,9 +25,9 @@ func TestReplayWaitsForTheLifeThatItSupersedes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
+			s := newStage(t, consumer.Schedule, nil)
 			id := uuid.NewString()
-			s.vendor.Declare(id, simulator.Failed(schema.StatusProcessingFailed, 0))
+			s.Vendor.Declare(id, simulator.Failed(schema.StatusProcessingFailed, 0))
 			message := fmt.Sprintf(`{"interactionIdentifier":%q,"type":"chat"}`, id)
 			life := time.Now().Add(-time.Hour).UTC()
 
@@ -53,47 +53,41 @@ func TestReplayWaitsForTheLifeThatItSupersedes(t *testing.T) {
 			}
 			before := 0
 			if test.deadLettered {
-				s.publish(dead.Subject(), string(data))
+				s.Publish(dead.Subject(), string(data))
 				before = 1
 			}
-			s.publishMsg(
-				&nats.Msg{Subject: schema.HoldSubject(schema.Chat, id), Data: []byte(message), Header: nats.Header{
-					"Nats-Schedule":         {"@at " + time.Now().Add(2*time.Second).UTC().Format(time.RFC3339Nano)},
-					"Nats-Schedule-Target":  {schema.PollSubject(schema.Chat, id)},
-					schema.HeaderPoll:       {"2"},
-					schema.HeaderGeneration: {life.Format(time.RFC3339Nano)},
-				}},
-			)
-			again := &nats.Msg{
+			s.PublishMessage(broker.Publication{
+				Subject: schema.HoldSubject(schema.Chat, id), Data: []byte(message), Header: broker.Header{
+					schema.HeaderPoll: {"2"}, schema.HeaderGeneration: {life.Format(time.RFC3339Nano)},
+				},
+				Schedule: broker.Schedule{At: time.Now().Add(2 * time.Second), Target: schema.PollSubject(schema.Chat, id)},
+			})
+			again := broker.Publication{
 				Subject: schema.DeclaredSubject(schema.Chat, id),
 				Data:    []byte(message),
-				Header:  nats.Header{},
+				Header:  broker.Header{},
 			}
 			if test.replays {
 				again.Header.Set(schema.HeaderSupersedes, life.Format(time.RFC3339Nano))
 			}
-			s.publishMsg(again)
+			s.PublishMessage(again)
 
-			w := s.start()
+			w := s.Start()
 			over := test.replays || test.deadLettered // the life that the reservation is of
 			want := before + 1
 			if over && !test.deadLettered {
 				want++ // it is polled once more, and ends for the first time
 			}
-			if got := s.seen.wait(
-				s.ctx,
-				want,
-			); got[want-1].Subject != dead.Subject() ||
-				got[want-1].Data.Detail == dead.Detail {
-				t.Errorf("the last outcome is %s: %s", got[want-1].Subject, got[want-1].Data.Detail)
+			if last := s.WaitOutcomes(want)[want-1]; last.Subject != dead.Subject() || last.Data.Detail == dead.Detail {
+				t.Errorf("the last outcome is %s: %s", last.Subject, last.Data.Detail)
 			}
-			s.drained()
+			s.WaitDrained()
 			if over {
-				s.polite()
-			} else if polls := s.vendor.CountOf(id); polls != 1 {
+				s.CheckIntervals()
+			} else if polls := s.Vendor.CountOf(id); polls != 1 {
 				t.Errorf("%d polls, want one", polls)
 			}
-			if got := s.seen.wait(s.ctx, want); len(got) != want {
+			if got := s.WaitOutcomes(want); len(got) != want {
 				t.Errorf("%d outcomes, want %d", len(got), want)
 			}
 			if stats := w.Stats(); stats.DeclaredAgain > 0 != over || stats.DeclaredTwice > 0 == over {

@@ -13,29 +13,11 @@ import (
 
 	"statusworker/consumer"
 	"statusworker/consumer/breaker"
+	"statusworker/integration/stage"
 	"statusworker/schema"
 	"statusworker/statusclient"
 	"statusworker/statusclient/simulator"
 )
-
-// wantOutcomes waits for as many outcomes as there are subjects, and compares them.
-func (s *stage) wantOutcomes(want ...string) []outcome {
-	s.t.Helper()
-	got := s.seen.wait(s.ctx, len(want))
-	count := map[string]int{}
-	for _, o := range got {
-		count[o.Subject]++
-	}
-	for _, subject := range want {
-		if count[subject] != 1 {
-			s.t.Errorf("%s has %d outcomes, want 1", subject, count[subject])
-		}
-	}
-	if len(got) != len(want) {
-		s.t.Errorf("%d outcomes, want %d: %v", len(got), len(want), count)
-	}
-	return got
-}
 
 // One odd answer among many good ones, of a gateway or of the vendor itself, ends nothing.
 func TestOddAnswerEndsNothing(t *testing.T) {
@@ -49,23 +31,21 @@ func TestOddAnswerEndsNothing(t *testing.T) {
 		odd[fmt.Sprint("error ", code)] = simulator.Refusal(code)
 	}
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.NotFoundGrace = time.Millisecond })
+		s := newStage(t, mode, func(c *consumer.Config) { c.NotFoundGrace = time.Millisecond })
 		for range 8 { // the vendor works all the while
-			id := uuid.NewString()
-			s.vendor.Declare(id, simulator.Never())
-			s.declare(schema.Transcript, id)
+			s.Declare(schema.Transcript, simulator.Never())
 		}
 		var want []string
 		for _, fault := range odd {
 			id := uuid.NewString()
 			// Twice in a row, and two polls later once more.
-			s.vendor.Declare(id, simulator.Processed(4*time.Second).With(fault.On(2, 3), fault.On(5, 5)))
-			s.declare(schema.Chat, id)
+			s.Vendor.Declare(id, simulator.Processed(4*time.Second).With(fault.On(2, 3), fault.On(5, 5)))
+			s.DeclareAs(schema.Chat, id)
 			want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
 		}
-		s.start()
-		s.wantOutcomes(want...)
-		s.polite()
+		s.Start()
+		s.WantOutcomes(want...)
+		s.CheckIntervals()
 	})
 }
 
@@ -74,7 +54,7 @@ func TestRefusalIsConfirmed(t *testing.T) {
 	t.Parallel()
 	const grace = 2 * time.Second
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.NotFoundGrace = grace })
+		s := newStage(t, mode, func(c *consumer.Config) { c.NotFoundGrace = grace })
 		reasons := map[int]schema.Reason{
 			400: schema.Rejected,
 			404: schema.NotFound,
@@ -86,13 +66,13 @@ func TestRefusalIsConfirmed(t *testing.T) {
 		for code, reason := range reasons {
 			id := uuid.NewString()
 			ids[id] = true
-			s.vendor.Declare(id, simulator.Never().With(simulator.Refusal(code).On(3, 0))) // it was known before
-			s.declare(schema.Chat, id)
+			s.Vendor.Declare(id, simulator.Never().With(simulator.Refusal(code).On(3, 0))) // it was known before
+			s.DeclareAs(schema.Chat, id)
 			want = append(want, schema.FailedSubject(reason, id))
 		}
 		// The same status, but not in a row; and the vendor's own failure, which no row is ended by.
 		flapping, alternating, failing := uuid.NewString(), uuid.NewString(), uuid.NewString()
-		s.vendor.Declare(
+		s.Vendor.Declare(
 			flapping,
 			simulator.Processed(
 				6*time.Second,
@@ -102,7 +82,7 @@ func TestRefusalIsConfirmed(t *testing.T) {
 				simulator.Refusal(404).On(7, 8),
 			),
 		)
-		s.vendor.Declare(
+		s.Vendor.Declare(
 			alternating,
 			simulator.Processed(
 				6*time.Second,
@@ -113,19 +93,19 @@ func TestRefusalIsConfirmed(t *testing.T) {
 				simulator.Refusal(400).On(4, 4),
 			),
 		)
-		s.vendor.Declare(failing, simulator.Processed(6*time.Second).With(simulator.Page(404).On(1, 8)))
+		s.Vendor.Declare(failing, simulator.Processed(6*time.Second).With(simulator.Page(404).On(1, 8)))
 		for _, id := range []string{flapping, alternating, failing} {
-			s.declare(schema.Transcript, id)
+			s.DeclareAs(schema.Transcript, id)
 			want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
 		}
-		s.start()
-		for _, o := range s.wantOutcomes(want...) {
+		s.Start()
+		for _, o := range s.WantOutcomes(want...) {
 			if !ids[o.Data.Identifier] {
 				continue
 			}
 			first, last := time.Time{}, time.Time{}
 			polls := 0
-			for _, p := range s.vendor.Polls() {
+			for _, p := range s.Vendor.Polls() {
 				if p.Identifier == o.Data.Identifier && p.Fault != "" {
 					if polls++; polls == 1 {
 						first = p.At
@@ -143,8 +123,8 @@ func TestRefusalIsConfirmed(t *testing.T) {
 				)
 			}
 		}
-		s.drained()
-		s.polite()
+		s.WaitDrained()
+		s.CheckIntervals()
 	})
 }
 
@@ -164,38 +144,27 @@ func TestAllRefusedEndsNothing(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			modes(t, func(t *testing.T, mode consumer.Mode) {
-				s := newStage(
-					t,
-					mode,
-					simulator.Config{},
-					func(c *consumer.Config) { c.NotFoundGrace = 500 * time.Millisecond },
-				)
+				s := newStage(t, mode, func(c *consumer.Config) { c.NotFoundGrace = 500 * time.Millisecond })
 				const n = 6 // few, because a rest grows with each
-				s.vendor.SetFaults(tt.fault)
+				s.Vendor.SetFaults(tt.fault)
 				var want []string
 				for range n {
-					id := uuid.NewString()
-					s.vendor.Declare(id, simulator.Processed(0))
-					s.declare(schema.Chat, id)
+					id := s.Declare(schema.Chat, simulator.Processed(0))
 					want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
 				}
-				w := s.start()
-				s.until("the worker to rest", func() bool { return w.Breaker().Cause == tt.cause })
+				w := s.Start()
+				s.Until("the worker to rest", func() bool { return w.Breaker().Cause == tt.cause })
 				// Another worker, which knows nothing of what was refused before, ends nothing either.
-				if err := s.vendor.WaitPolls(s.ctx, s.vendor.Count()+2); err != nil {
-					t.Fatal(err)
-				}
-				w.stop()
-				<-w.done
-				second := s.start()
-				s.until("the second worker to rest", func() bool { return second.Breaker().Cause == tt.cause })
-				if err := s.vendor.WaitPolls(s.ctx, s.vendor.Count()+2); err != nil {
-					t.Fatal(err)
-				}
-				s.vendor.SetFaults()
-				s.wantOutcomes(want...)
-				s.drained()
-				s.polite()
+				s.WaitPolls(s.Vendor.Count() + 2)
+				w.Stop()
+				_ = w.Wait()
+				second := s.Start()
+				s.Until("the second worker to rest", func() bool { return second.Breaker().Cause == tt.cause })
+				s.WaitPolls(s.Vendor.Count() + 2)
+				s.Vendor.SetFaults()
+				s.WantOutcomes(want...)
+				s.WaitDrained()
+				s.CheckIntervals()
 			})
 		})
 	}
@@ -206,23 +175,21 @@ func TestAllRefusedEndsNothing(t *testing.T) {
 func TestRefusedOfABatch(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.NotFoundGrace = 3 * time.Second })
+		s := newStage(t, mode, func(c *consumer.Config) { c.NotFoundGrace = 3 * time.Second })
 		var want []string
 		for range 2 * 5 {
 			id := uuid.NewString()
-			s.declare(schema.Chat, id) // unknown to the vendor
+			s.DeclareAs(schema.Chat, id) // unknown to the vendor
 			want = append(want, schema.FailedSubject(schema.NotFound, id))
 		}
 		for range 3 {
-			id := uuid.NewString()
-			s.vendor.Declare(id, simulator.Processed(12*time.Second))
-			s.declare(schema.Chat, id)
+			id := s.Declare(schema.Chat, simulator.Processed(12*time.Second))
 			want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
 		}
-		s.start()
-		s.wantOutcomes(want...)
-		s.drained()
-		s.polite()
+		s.Start()
+		s.WantOutcomes(want...)
+		s.WaitDrained()
+		s.CheckIntervals()
 	})
 }
 
@@ -238,38 +205,26 @@ func TestFailingInteractionsKeepNoOtherWaiting(t *testing.T) {
 			}
 			t.Run(fmt.Sprint(failing, " ", name), func(t *testing.T) {
 				t.Parallel()
-				s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
+				s := newStage(t, consumer.Schedule, nil)
 				for range failing {
-					id := uuid.NewString()
-					s.vendor.Declare(id, simulator.Never().With(fault))
-					s.declare(schema.Chat, id)
+					s.Declare(schema.Chat, simulator.Never().With(fault))
 				}
-				s.start()
-				if err := s.vendor.WaitPolls(s.ctx, min(failing, 6)+3); err != nil {
-					t.Fatal(err)
-				}
+				s.Start()
+				s.WaitPolls(min(failing, 6) + 3)
 				for _, typ := range []schema.Type{schema.Chat, schema.Transcript} {
-					polls := s.vendor.Count()
-					id := uuid.NewString()
-					s.vendor.Declare(id, simulator.Processed(0))
-					s.declare(typ, id)
+					polls := s.Vendor.Count()
+					id := s.Declare(typ, simulator.Processed(0))
 					for n := 1; ; n++ {
-						if all := s.seen.wait(
-							s.ctx,
-							n,
-						); all[n-1].Subject == schema.ProcessedSubject(
-							schema.ToCXAI,
-							id,
-						) {
+						if s.WaitOutcomes(n)[n-1].Subject == schema.ProcessedSubject(schema.ToCXAI, id) {
 							break
 						}
 					}
 					// It had its outcome before the others were polled for many rounds, or the worker for many rests.
-					if others := s.vendor.Count() - polls; others > 2*failing+6 {
+					if others := s.Vendor.Count() - polls; others > 2*failing+6 {
 						t.Errorf("%d other polls before the outcome of the %s", others, typ)
 					}
 				}
-				s.polite()
+				s.CheckIntervals()
 			})
 		}
 	}
@@ -301,7 +256,7 @@ func (v *outAtOnce) serve(r *http.Request, answer func(id string)) {
 	answer(id)
 }
 
-func (v *outAtOnce) wait(t *testing.T, s *stage, requests int) {
+func (v *outAtOnce) wait(t *testing.T, s *testStage, requests int) {
 	t.Helper()
 	for {
 		v.mu.Lock()
@@ -312,7 +267,7 @@ func (v *outAtOnce) wait(t *testing.T, s *stage, requests int) {
 		}
 		select {
 		case <-changed:
-		case <-s.ctx.Done():
+		case <-s.Ctx.Done():
 			t.Fatalf("%d of %d requests", n, requests)
 		}
 	}
@@ -324,21 +279,16 @@ func TestOneRequestAtATime(t *testing.T) {
 	modes(t, func(t *testing.T, mode consumer.Mode) {
 		for name, takes := range map[string]func(r *http.Request){
 			"hangs":   func(r *http.Request) { <-r.Context().Done() },
-			"is slow": func(r *http.Request) { wait(r, 3*quick.Chat) },
+			"is slow": func(r *http.Request) { wait(r, 3*stage.Short.Chat) },
 			"is slower at times": func(r *http.Request) {
 				if r.URL.Path[len(r.URL.Path)-8]%2 == 0 {
-					wait(r, 4*quick.Chat)
+					wait(r, 4*stage.Short.Chat)
 				}
 			},
 		} {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				s := newStage(
-					t,
-					mode,
-					simulator.Config{},
-					func(c *consumer.Config) { c.RequestTimeout = 5 * quick.Chat },
-				)
+				s := newStage(t, mode, func(c *consumer.Config) { c.RequestTimeout = 5 * stage.Short.Chat })
 				v := &outAtOnce{out: map[string]int{}, changed: make(chan struct{})}
 				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					v.serve(r, func(id string) {
@@ -352,7 +302,7 @@ func TestOneRequestAtATime(t *testing.T) {
 					statusclient.Config{
 						BaseURL: server.URL + "/v1",
 						Token:   simulator.DefaultToken,
-						Timeout: s.cfg.RequestTimeout,
+						Timeout: s.Config.RequestTimeout,
 					},
 				)
 				if err != nil {
@@ -361,10 +311,10 @@ func TestOneRequestAtATime(t *testing.T) {
 				t.Cleanup(client.Close)
 				const n = 2 // fewer than make a worker rest
 				for range n {
-					s.declare(schema.Chat, uuid.NewString())
+					s.DeclareAs(schema.Chat, uuid.NewString())
 				}
 				for range 2 {
-					s.startWith(client, nil)
+					s.Start(stage.Ports{Client: client})
 				}
 				v.wait(t, s, 5*n)
 				v.mu.Lock()
@@ -390,25 +340,20 @@ func wait(r *http.Request, d time.Duration) {
 // A vendor that was slow once is polled again as soon as it would have been otherwise.
 func TestSlowAnswerMakesNoLongWait(t *testing.T) {
 	t.Parallel()
-	s := newStage(
-		t,
-		consumer.Schedule,
-		simulator.Config{},
-		func(c *consumer.Config) { c.RequestTimeout = 20 * time.Second },
-	)
+	s := newStage(t, consumer.Schedule, func(c *consumer.Config) { c.RequestTimeout = 20 * time.Second })
 	id := uuid.NewString()
-	s.vendor.Declare(
+	s.Vendor.Declare(
 		id,
 		simulator.Processed(
 			0,
 		).With(
-			simulator.Fault{Kind: simulator.OtherStatus, Status: "processing", Delay: 2 * quick.Chat}.On(1, 1),
+			simulator.Fault{Kind: simulator.OtherStatus, Status: "processing", Delay: 2 * stage.Short.Chat}.On(1, 1),
 		),
 	)
-	s.declare(schema.Chat, id)
-	s.start()
-	s.wantOutcomes(schema.ProcessedSubject(schema.ToCXAI, id))
-	polls := s.vendor.Polls()
+	s.DeclareAs(schema.Chat, id)
+	s.Start()
+	s.WantOutcomes(schema.ProcessedSubject(schema.ToCXAI, id))
+	polls := s.Vendor.Polls()
 	if gap := polls[1].At.Sub(polls[0].At); len(polls) != 2 || gap > 10*time.Second {
 		t.Errorf(
 			"%d polls, the second %s after the first: want it long before a request could have timed out",
@@ -416,64 +361,51 @@ func TestSlowAnswerMakesNoLongWait(t *testing.T) {
 			gap,
 		)
 	}
-	s.drained()
-	s.polite()
+	s.WaitDrained()
+	s.CheckIntervals()
 }
 
 // A gateway that is rolled out refuses more and more, and then all: nothing ends by it.
 func TestRefusalsThatSpreadEndNothing(t *testing.T) {
 	t.Parallel()
-	s := newStage(
-		t,
-		consumer.Schedule,
-		simulator.Config{},
-		func(c *consumer.Config) { c.NotFoundGrace = 20 * time.Second },
-	)
+	s := newStage(t, consumer.Schedule, func(c *consumer.Config) { c.NotFoundGrace = 20 * time.Second })
 	const n = 20
 	for range n {
-		id := uuid.NewString()
-		s.vendor.Declare(id, simulator.Never())
-		s.declare(schema.Chat, id)
+		s.Declare(schema.Chat, simulator.Never())
 	}
-	w := s.start()
-	if err := s.vendor.WaitPolls(s.ctx, 2*n); err != nil {
-		t.Fatal(err)
-	}
+	w := s.Start()
+	s.WaitPolls(2 * n)
 	for share := 0.1; share < 1; share += 0.1 {
-		s.vendor.SetFaults(simulator.NoSuchResource().Sometimes(share))
-		if err := s.vendor.WaitPolls(s.ctx, s.vendor.Count()+n); err != nil {
-			t.Fatal(err)
-		}
+		s.Vendor.SetFaults(simulator.NoSuchResource().Sometimes(share))
+		s.WaitPolls(s.Vendor.Count() + n)
 	}
-	s.vendor.SetFaults(simulator.NoSuchResource())
+	s.Vendor.SetFaults(simulator.NoSuchResource())
 	// For longer than the grace, and the worker knows.
-	if err := s.vendor.Wait(s.ctx, func(v *simulator.Simulator) bool {
+	if err := s.Vendor.Wait(s.Ctx, func(v *simulator.Simulator) bool {
 		return w.Breaker().Cause == breaker.Refused && time.Since(v.Polls()[0].At) > 30*time.Second
 	}); err != nil {
 		t.Fatal(err)
 	}
-	s.vendor.SetFaults()
-	if err := s.vendor.WaitPolls(s.ctx, s.vendor.Count()+n); err != nil {
-		t.Fatal(err)
-	}
+	s.Vendor.SetFaults()
+	s.WaitPolls(s.Vendor.Count() + n)
 	if stats := w.Stats(); stats.TakenIn != n {
 		t.Errorf("%d were taken in, want %d", stats.TakenIn, n)
 	}
-	stream, err := s.js.Stream(s.ctx, schema.StreamOutcomes)
+	stream, err := s.JS.Stream(s.Ctx, schema.StreamOutcomes)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if msgs := stream.CachedInfo().State.Msgs; msgs != 0 {
 		t.Errorf("%d interactions ended, want none", msgs)
 	}
-	s.polite()
+	s.CheckIntervals()
 }
 
 // Statuses that an operator has named end an interaction; others that nobody knows do not.
 func TestFailedStatuses(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) {
+		s := newStage(t, mode, func(c *consumer.Config) {
 			c.FailedStatuses = []schema.Status{"transcriptionFailed", "quotaExceeded"}
 			c.Deadline = 4 * time.Second
 		})
@@ -481,13 +413,11 @@ func TestFailedStatuses(t *testing.T) {
 		for status, reason := range map[schema.Status]schema.Reason{
 			"transcriptionFailed": schema.VendorFailed, "quotaExceeded": schema.VendorFailed, "translationFailed": schema.DeadlineExceeded,
 		} {
-			id := uuid.NewString()
-			s.vendor.Declare(id, simulator.Constant(status))
-			s.declare(schema.Chat, id)
+			id := s.Declare(schema.Chat, simulator.Constant(status))
 			want = append(want, schema.FailedSubject(reason, id))
 		}
-		w := s.start()
-		for _, o := range s.wantOutcomes(want...) {
+		w := s.Start()
+		for _, o := range s.WantOutcomes(want...) {
 			if o.Data.Reason == schema.VendorFailed && !strings.Contains(o.Data.Detail, "transcriptionFailed") &&
 				!strings.Contains(o.Data.Detail, "quotaExceeded") {
 				t.Errorf("%s: detail %q does not name the status", o.Subject, o.Data.Detail)
@@ -496,7 +426,7 @@ func TestFailedStatuses(t *testing.T) {
 		if w.Stats().UnknownStatus == 0 {
 			t.Error("the status that nobody named was not counted")
 		}
-		s.drained()
+		s.WaitDrained()
 	})
 }
 
@@ -509,13 +439,13 @@ func TestAnswersThatAreNotJSON(t *testing.T) {
 		for _, end := range []schema.Status{schema.StatusProcessed, schema.StatusProcessingFailed} {
 			t.Run(fmt.Sprint(name, " ", end), func(t *testing.T) {
 				t.Parallel()
-				s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
+				s := newStage(t, consumer.Schedule, nil)
 				id := uuid.NewString()
 				subject := schema.ProcessedSubject(schema.ToCXAI, id)
 				if end != schema.StatusProcessed {
 					subject = schema.FailedSubject(schema.ProcessingFailed, id)
 				}
-				s.vendor.Declare(
+				s.Vendor.Declare(
 					id,
 					simulator.Constant(
 						end,
@@ -523,9 +453,9 @@ func TestAnswersThatAreNotJSON(t *testing.T) {
 						simulator.Fault{Kind: simulator.Odd, Prefix: simulator.ByteOrderMark, Members: members},
 					),
 				)
-				s.declare(schema.Chat, id)
-				s.start()
-				got := s.wantOutcomes(subject)[0]
+				s.DeclareAs(schema.Chat, id)
+				s.Start()
+				got := s.WantOutcomes(subject)[0]
 				answer := string(got.Data.Answer)
 				if answer == "null" {
 					answer = string(got.Data.AnswerPayload)
@@ -534,7 +464,7 @@ func TestAnswersThatAreNotJSON(t *testing.T) {
 					len(got.Data.AnswerPayload) > 0 != (name == "invalid UTF-8" || name == "NaN") {
 					t.Errorf("answer %s, payload %q", got.Data.Answer, got.Data.AnswerPayload)
 				}
-				s.drained()
+				s.WaitDrained()
 			})
 		}
 	}

@@ -2,7 +2,6 @@ package consumer_test
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"path"
 	"strconv"
 	"strings"
@@ -14,11 +13,10 @@ import (
 	"statusworker/consumer"
 	"statusworker/integration/stage"
 	"statusworker/schema"
-	"statusworker/statusclient"
 )
 
-// On the smallest server that is accepted every interaction ends, however large its declared message and the vendor's
-// answer are, and however much larger they become when they are encoded.
+// On the smallest server that workers accept, every interaction ends, however large its declared message and the
+// vendor's answer are, and however much larger they become when they are encoded.
 func TestLargestOutcomesFitTheSmallestServer(t *testing.T) {
 	t.Parallel()
 	small, err := server.NewServer(&server.Options{
@@ -65,19 +63,12 @@ func TestLargestOutcomesFitTheSmallestServer(t *testing.T) {
 			}
 		}
 	}
-	vendor := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.Start(stage.Ports{Client: s.ServeVendor(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer := answers[path.Base(path.Dir(r.URL.Path))]
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
 		_, _ = w.Write([]byte(answer))
-	}))
-	t.Cleanup(vendor.Close)
-	client, err := statusclient.New(statusclient.Config{BaseURL: vendor.URL + "/v1", Token: "a-token"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(client.Close)
-	s.Start(stage.Ports{Client: client})
+	}))})
 	for _, o := range s.WaitOutcomes(len(want)) {
 		_, id, _ := schema.SplitSubject(o.Subject)
 		if !want[o.Subject] {

@@ -47,7 +47,7 @@ func (s *testStage) limitStorage(bytes int64) {
 // have.
 func TestStorageLimit(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Schedule, func(c *consumer.Config) {
+	s := onServer(t, consumer.Schedule, func(c *consumer.Config) {
 		c.OverdueAfter, c.NotFoundGrace = 2*time.Second, time.Second
 	})
 	workers := []*stage.Worker{s.Start(), s.Start()}
@@ -104,7 +104,7 @@ func TestStorageLimit(t *testing.T) {
 // leave alone what is no reservation.
 func TestOverdueReservationsAreStoredAgain(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Schedule, func(c *consumer.Config) { c.OverdueAfter = time.Second })
+	s := onServer(t, consumer.Schedule, func(c *consumer.Config) { c.OverdueAfter = time.Second })
 	polls, err := s.JS.Stream(s.Ctx, schema.StreamPolls)
 	if err != nil {
 		t.Fatal(err)
@@ -189,7 +189,7 @@ func TestOverdueReservationsAreStoredAgain(t *testing.T) {
 // What is overdue is found behind some reservations that wait for longer by right, and few others are read for it.
 func TestFindOverdueReadsFew(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Schedule, nil)
+	s := onServer(t, consumer.Schedule, nil)
 	now := time.Now()
 	hold := func(due time.Time) string {
 		id := uuid.NewString()

@@ -65,7 +65,7 @@ type Stage struct {
 	Vendor *simulator.Simulator
 	// Broker is the broker as tests use it, on a connection of its own.
 	Broker broker.Broker
-	// Ctx ends after one minute, or one hour in a bubble.
+	// Ctx ends after three minutes, or one hour in a bubble.
 	Ctx context.Context
 	// Config is the configuration of the workers that are created from now on.
 	Config consumer.Config
@@ -90,7 +90,7 @@ type Stage struct {
 // New makes a stage.
 func New(t testing.TB, o Options) *Stage {
 	t.Helper()
-	limit := time.Minute
+	limit := 3 * time.Minute
 	if o.InMemory {
 		limit = time.Hour
 	}
@@ -156,7 +156,8 @@ func (s *Stage) topology() topology.Set {
 // Connect opens another connection to the server.
 func (s *Stage) Connect() jetstream.JetStream {
 	s.T.Helper()
-	nc, err := nats.Connect(s.url, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+	nc, err := nats.Connect(s.url, nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // the default one writes to stderr
 	s.Check(err)
 	s.T.Cleanup(nc.Close)
 	js, err := jetstream.New(nc)

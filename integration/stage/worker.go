@@ -2,6 +2,8 @@ package stage
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
 
 	"statusworker/cmd/broker/adapter"
 	"statusworker/consumer"
@@ -141,4 +143,20 @@ func (s *Stage) Publisher() *publisher.Publisher {
 	p, err := publisher.New(s.Ctx, s.connection(), s.Config.Log)
 	s.Check(err)
 	return p
+}
+
+// ServeVendor serves another vendor than the simulated one, and returns a client of it.
+func (s *Stage) ServeVendor(h http.Handler) *statusclient.Client {
+	s.T.Helper()
+	c := statusclient.Config{Token: simulator.DefaultToken, Timeout: s.Config.RequestTimeout}
+	server := httptest.NewUnstartedServer(h)
+	if s.Fake != nil {
+		p := newPipe()
+		s.Check(server.Listener.Close())
+		server.Listener, c.Dial = p, p.dial
+	}
+	server.Start()
+	s.T.Cleanup(server.Close)
+	c.BaseURL = server.URL + "/v1"
+	return s.ClientWith(c)
 }

@@ -1,148 +1,173 @@
 package consumer_test
 
 import (
-	"fmt"
+	"bytes"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
 
+	"statusworker/cmd/broker/provisioning"
 	"statusworker/consumer"
+	"statusworker/integration/stage"
 	"statusworker/schema"
+	"statusworker/schema/broker"
 	"statusworker/statusclient/simulator"
 )
 
-// What counts is when a declared message was stored, not when it is taken in: stored before the outcome, it changes
-// nothing.
-func TestDeclaredAgainBeforeTheOutcomeAndTakenInAfterIt(t *testing.T) {
-	t.Parallel()
-	for name, tt := range map[string]struct {
-		mode    consumer.Mode
-		as      schema.Type
-		script  simulator.Script
-		outcome string
-	}{
-		"schedule, failed":                    {consumer.Schedule, schema.Chat, simulator.Failed(schema.StatusProcessingFailed, 0), schema.FailedSubject(schema.ProcessingFailed, "")},
-		"schedule, failed, as another type":   {consumer.Schedule, schema.Audio, simulator.Failed(schema.StatusFileUploadFailed, 0), schema.FailedSubject(schema.FileUploadFailed, "")},
-		"schedule, processed, as an audio":    {consumer.Schedule, schema.Audio, simulator.Processed(0), schema.ProcessedSubject(schema.ToCXAI, "")},
-		"nak, failed, as another type":        {consumer.Nak, schema.Audio, simulator.Failed(schema.StatusProcessingFailed, 0), schema.FailedSubject(schema.ProcessingFailed, "")},
-		"nak, processed, as a transcript too": {consumer.Nak, schema.Transcript, simulator.Processed(0), schema.ProcessedSubject(schema.ToCXAI, "")},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			s := newStage(t, tt.mode, simulator.Config{}, nil)
-			w := s.start()
-			id := uuid.NewString()
-			s.vendor.Declare(id, tt.script.With(pendingOnce))
-			s.declare(schema.Chat, id)
-			if err := s.vendor.WaitPolls(s.ctx, 1); err != nil {
-				t.Fatal(err)
-			}
-			declared, err := s.js.Stream(s.ctx, schema.StreamDeclared)
-			if err != nil {
-				t.Fatal(err)
-			}
-			paused := schema.ConsumerIntake
-			if tt.mode == consumer.Nak {
-				paused = schema.PollConsumer(tt.as)
-			}
-			// No outcome is stored before the second message is, and nothing takes that in before the outcome.
-			pause := func(stream, name string) (resume func()) {
-				t.Helper()
-				if _, err := s.js.PauseConsumer(s.ctx, stream, name, time.Now().Add(time.Hour)); err != nil {
-					t.Fatal(err)
-				}
-				return func() {
-					t.Helper()
-					if _, err := s.js.ResumeConsumer(s.ctx, stream, name); err != nil {
-						t.Fatal(err)
-					}
-				}
-			}
-			goOn := pause(tt.mode.PollStream(), schema.PollConsumer(schema.Chat))
-			resume := pause(schema.StreamDeclared, paused)
-			if n := s.vendor.Count(); n != 1 {
-				t.Fatalf("%d polls before the lane was paused, want 1", n)
-			}
-			s.publish(schema.DeclaredSubject(tt.as, id), fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q}`, id, tt.as))
-			goOn()
-			s.seen.wait(s.ctx, 1)
-			s.until("nothing else of it to be stored", func() bool {
-				if polls, err := s.js.Stream(s.ctx, schema.StreamPolls); err == nil && polls.CachedInfo().State.Msgs > 0 {
-					return false // the tombstone
-				}
-				info, err := declared.Info(s.ctx)
-				return err == nil && info.State.Msgs == 1
-			})
-			polls := s.vendor.CountOf(id)
-			resume()
-			s.drained()
-			if got := s.seen.subjects(s.ctx, 1); len(got) != 1 || got[tt.outcome+id] != 1 {
-				t.Errorf("outcomes %v, want one on %s", got, tt.outcome+id)
-			}
-			if n := s.vendor.CountOf(id) - polls; n != 0 {
-				t.Errorf("it was polled %d times more, want none", n)
-			}
-			if stats := w.Stats(); stats.DeclaredTwice+stats.DeclaredProcessed != 1 || stats.DeclaredAgain != 0 {
-				t.Errorf("counted %+v, want it to have been declared twice", stats)
-			}
-			s.polite()
-		})
-	}
+func TestDeclaredAgainAfterItsEnd(t *testing.T) {
+	bubbles(t, func(t *testing.T, mode consumer.Mode) {
+		s := inMemory(t, mode, nil)
+		w := s.Start()
+		id := s.Declare(schema.Chat, simulator.Failed(schema.StatusProcessingFailed, 0))
+		dead := schema.FailedSubject(schema.ProcessingFailed, id)
+		s.WantOutcomes(dead)
+		// At once: with reservations, the tombstone is still stored. It failed, so another attempt can succeed.
+		s.Vendor.Declare(id, simulator.Processed(0))
+		s.declareUntilAccepted(schema.Chat, id)
+		s.WantOutcomes(dead, schema.ProcessedSubject(schema.ToCXAI, id))
+		s.WaitDrained()
+		// Processed and declared once more, under the same type and another: the messages are dropped.
+		polls := s.Vendor.CountOf(id)
+		s.declareUntilAccepted(schema.Chat, id)
+		s.declareUntilAccepted(schema.Audio, id)
+		s.WaitDrained()
+		if n := s.Vendor.CountOf(id) - polls; n != 0 || w.Stats().DeclaredProcessed != 2 {
+			t.Errorf("%d more polls, %d counted as declared after the processed events, want none and 2", n,
+				w.Stats().DeclaredProcessed)
+		}
+		s.CheckIntervals()
+		s.WantOutcomes(dead, schema.ProcessedSubject(schema.ToCXAI, id))
+	})
 }
 
-// One identifier is one interaction: of two declared messages under two types that wait, the first stored begins the
-// generation.
-func TestFirstDeclaredWins(t *testing.T) {
+// A producer that declares an interaction again as soon as it sees the dead letter can be faster than the tombstone.
+// The message begins another generation.
+func TestDeclaredAgainBeforeTheTombstone(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := inMemory(t, consumer.Schedule, nil)
+		out := observed{s.Publisher(), func(o schema.Outcome) {
+			if o.Reason == "" {
+				return
+			}
+			time.Sleep(time.Millisecond) // what is declared at the time of an outcome counts as declared before
+			s.Vendor.Declare(o.Identifier, simulator.Processed(0))
+			s.DeclareAs(schema.Chat, o.Identifier)
+			time.Sleep(100 * time.Millisecond) // like a polls stream that elects a leader
+		}}
+		w := s.Start(stage.Ports{Outcomes: out})
+		var want []string
+		for range 10 {
+			id := s.Declare(schema.Chat, simulator.Failed(schema.StatusProcessingFailed, 0))
+			dead := schema.FailedSubject(schema.ProcessingFailed, id)
+			want = append(want, dead, schema.ProcessedSubject(schema.ToCXAI, id))
+		}
+		s.WantOutcomes(want...)
+		if n := w.Stats().DeclaredTwice; n != 0 {
+			t.Errorf("%d were dropped as declared twice", n)
+		}
+		s.WaitDrained()
+	})
+}
+
+// Interactions are declared again while the tombstones of their earlier generations fall due.
+func TestDeclaredAgainAsTheTombstoneFallsDue(t *testing.T) {
+	t.Parallel()
+	s := onServer(t, consumer.Schedule, func(c *consumer.Config) { c.Concurrency = 256 })
+	var ids, want []string
+	for range 200 {
+		id := s.Declare(schema.Chat, simulator.Failed(schema.StatusProcessingFailed, 0))
+		ids = append(ids, id)
+		want = append(want, schema.FailedSubject(schema.ProcessingFailed, id), schema.ProcessedSubject(schema.ToCXAI, id))
+	}
+	s.Start()
+	s.WaitOutcomes(len(ids))
+	var all sync.WaitGroup
+	for _, id := range ids {
+		all.Go(func() {
+			s.Vendor.Declare(id, simulator.Processed(0))
+			// A broker looks for what is due four times a second, so most of these meet it as it fires.
+			if m, err := s.Broker.Last(s.Ctx, schema.StreamPolls, schema.HoldSubjects(id)); err == nil {
+				select {
+				case <-time.After(time.Until(m.Due().Add(100 * time.Millisecond))):
+				case <-s.Ctx.Done():
+				}
+			}
+			s.declareUntilAccepted(schema.Chat, id)
+		})
+	}
+	all.Wait()
+	s.WantOutcomes(want...)
+	s.WaitDrained()
+	s.CheckIntervals()
+}
+
+// A producer can use a Nats-Msg-Id of the interaction's own. Every publish that the broker acknowledges begins another
+// generation, and has an outcome.
+func TestDeclaredAgainWithTheSameMsgID(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, nil)
-		const n = 8
-		ids := map[string]schema.Type{}
-		var mu sync.Mutex
-		s.onStored(schema.FailedSubject(schema.ProcessingFailed, "*"), func(id string) {
-			mu.Lock()
-			first, second := schema.Transcript, schema.Audio
-			if ids[id] == schema.Audio {
-				first, second = second, first
-			}
-			mu.Unlock()
-			s.vendor.Declare(id, simulator.Processed(0))
-			for _, typ := range []schema.Type{first, second} {
-				s.publish(schema.DeclaredSubject(typ, id), fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q}`, id, typ))
-			}
-		})
-		mu.Lock()
-		for i := range n {
-			id := uuid.NewString()
-			ids[id] = []schema.Type{schema.Audio, schema.Transcript}[i%2]
+		s := onServer(t, mode, nil)
+		s.Start()
+		id := uuid.NewString()
+		s.Vendor.Declare(id, simulator.Failed(schema.StatusProcessingFailed, 0))
+		p := broker.Publication{
+			Subject: schema.DeclaredSubject(schema.Chat, id), Data: stage.Declaration(schema.Chat, id), ID: id,
 		}
-		mu.Unlock()
-		for id := range ids {
-			s.vendor.Declare(id, simulator.Failed(schema.StatusProcessingFailed, 0))
-			s.declare(schema.Chat, id)
-		}
-		s.start()
-		s.start()
-		want := map[string]int{}
-		for id, typ := range ids {
-			want[schema.FailedSubject(schema.ProcessingFailed, id)] = 1
-			want[schema.ProcessedSubject(schema.ToCXAI, id)] = 1
-			if typ == schema.Audio {
-				want[schema.ProcessedSubject(schema.ToTranscript, id)] = 1
+		for generation := 1; generation <= 3; generation++ {
+			if s.publishUntilAccepted(p).Duplicate {
+				t.Fatalf("acknowledged as a duplicate of an ended generation, and not stored: generation %d", generation)
+			}
+			if got := s.WaitOutcomes(generation)[generation-1]; got.Data.Reason != schema.ProcessingFailed {
+				t.Fatalf("outcome %d is on %s: %s", generation, got.Subject, got.Data.Detail)
 			}
 		}
-		got := s.seen.subjects(s.ctx, len(want))
-		s.drained()
-		for subject, n := range s.seen.subjects(s.ctx, len(got)) {
-			if want[subject] != n {
-				t.Errorf("%d outcomes on %s, want %d", n, subject, want[subject])
-			}
-			delete(want, subject)
-		}
-		for subject := range want {
-			t.Errorf("no outcome on %s", subject)
+		s.WaitDrained()
+		s.CheckIntervals()
+		if got := s.Outcomes(); len(got) != 3 {
+			t.Errorf("%d outcomes, want 3", len(got))
 		}
 	})
+}
+
+// Consumers do not deliver a message that they count as settled, and no other message is accepted on its subject. When
+// the consumers are recreated under a running worker, they deliver such messages, and each gets one outcome.
+func TestUndeliveredMessagesGetTheirOutcome(t *testing.T) {
+	t.Parallel()
+	s := onServer(t, consumer.Schedule, nil)
+	set := consumer.Topology(s.Config, consumer.Choices{Mode: consumer.Schedule})
+	declared, due := uuid.NewString(), uuid.NewString()
+	for id, subject := range map[string]string{
+		declared: schema.DeclaredSubject(schema.Chat, declared), due: schema.PollSubject(schema.Chat, due),
+	} {
+		s.Vendor.Declare(id, simulator.Processed(0).With(stage.PendingOnce))
+		s.Publish(subject, string(stage.Declaration(schema.Chat, id)))
+	}
+	for _, at := range []string{
+		schema.StreamDeclared + "." + schema.ConsumerIntake,
+		schema.StreamPolls + "." + schema.PollConsumer(schema.Chat),
+	} {
+		m, err := s.NC.RequestWithContext(s.Ctx, "$JS.API.CONSUMER.RESET."+at, []byte(`{"seq":2}`))
+		if err != nil || bytes.Contains(m.Data, []byte(`"error"`)) {
+			t.Fatal(m, err)
+		}
+	}
+	s.Start()
+	// When this one has its outcome, the consumers have passed over the others.
+	another := s.Declare(schema.Chat, simulator.Processed(0))
+	s.WantOutcomes(schema.ProcessedSubject(schema.ToCXAI, another))
+	report, err := provisioning.Inspect(s.Ctx, s.JS, set)
+	if err != nil || len(report.Undelivered) != 2 {
+		t.Fatalf("found %+v, %v, want both", report, err)
+	}
+	_, err = provisioning.Redeliver(s.Ctx, s.JS, set, report.Undelivered)
+	s.Check(err)
+	var want []string
+	for _, id := range []string{declared, due, another} {
+		want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
+	}
+	s.WantOutcomes(want...)
+	s.WaitDrained()
+	s.CheckIntervals()
 }

@@ -2,7 +2,6 @@ package consumer_test
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"path"
 	"strconv"
 	"strings"
@@ -10,18 +9,14 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
-	"statusworker/cmd/broker/provisioning"
 	"statusworker/consumer"
-	"statusworker/publisher"
+	"statusworker/integration/stage"
 	"statusworker/schema"
-	"statusworker/statusclient"
 )
 
-// On the smallest server that is accepted every interaction ends, however large its declared message and the vendor's
-// answer are, and however much larger they become when they are encoded.
+// On the smallest server that workers accept, every interaction ends, however large its declared message and the
+// vendor's answer are, and however much larger they become when they are encoded.
 func TestLargestOutcomesFitTheSmallestServer(t *testing.T) {
 	t.Parallel()
 	small, err := server.NewServer(&server.Options{
@@ -38,29 +33,10 @@ func TestLargestOutcomesFitTheSmallestServer(t *testing.T) {
 	}
 	small.Start()
 	t.Cleanup(small.Shutdown)
-	s := &stage{
-		t:     t,
-		mode:  consumer.Schedule,
-		types: map[string]schema.Type{},
-		cfg:   consumer.Config{Intervals: quick, Log: testLog()},
-	}
-	s.ctx = t.Context()
-	if s.nc, err = nats.Connect(small.ClientURL()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.nc.Close)
-	if s.js, err = jetstream.New(s.nc); err != nil {
-		t.Fatal(err)
-	}
-	choices := publisher.Choices{MaxAge: publisher.DefaultMaxAge}
-	if _, err := provisioning.Create(
-		s.ctx,
-		s.js,
-		consumer.Topology(s.cfg, consumer.Choices{Mode: consumer.Schedule}).Add(publisher.Topology(choices)),
-	); err != nil {
-		t.Fatal(err)
-	}
-	s.seen = watchOutcomes(t, s.js)
+	s := stage.New(t, stage.Options{
+		Mode: consumer.Schedule, URL: small.ClientURL(),
+		Worker: consumer.Config{RequestTimeout: consumer.DefaultRequestTimeout},
+	})
 
 	answers := map[string]string{} // by identifier
 	fill := func(head, unit string, size int) string {
@@ -80,27 +56,20 @@ func TestLargestOutcomesFitTheSmallestServer(t *testing.T) {
 				if unit == "\x01" || unit == "\xff" { // such a declared message is not taken in
 					filler = `\u0001`
 				}
-				s.publish(
+				s.Publish(
 					schema.DeclaredSubject(schema.Chat, id),
 					fill(`{"interactionIdentifier":"`+id+`","type":"chat","x":"`, filler, schema.MaxDeclaredBytes),
 				)
 			}
 		}
 	}
-	vendor := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.Start(stage.Ports{Client: s.ServeVendor(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		answer := answers[path.Base(path.Dir(r.URL.Path))]
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Length", strconv.Itoa(len(answer)))
 		_, _ = w.Write([]byte(answer))
-	}))
-	t.Cleanup(vendor.Close)
-	client, err := statusclient.New(statusclient.Config{BaseURL: vendor.URL + "/v1", Token: "a-token"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(client.Close)
-	s.startWith(client, nil)
-	for _, o := range s.seen.wait(s.ctx, len(want)) {
+	}))})
+	for _, o := range s.WaitOutcomes(len(want)) {
 		_, id, _ := schema.SplitSubject(o.Subject)
 		if !want[o.Subject] {
 			t.Errorf("outcome on %s: %s", o.Subject, o.Data.Detail)
@@ -110,5 +79,5 @@ func TestLargestOutcomesFitTheSmallestServer(t *testing.T) {
 			t.Errorf("%s: the answer had %d bytes, the outcome has %d of %d", o.Subject, size, has, o.Data.AnswerSize)
 		}
 	}
-	s.drained()
+	s.WaitDrained()
 }

@@ -4,79 +4,60 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-	"github.com/nats-io/nats.go/jetstream"
-
+	"statusworker/cmd/broker/fake"
 	"statusworker/consumer"
 	"statusworker/consumer/breaker"
+	"statusworker/integration/stage"
 	"statusworker/schema"
-	"statusworker/statusclient"
+	"statusworker/schema/broker"
 	"statusworker/statusclient/simulator"
 )
 
-// announcements are what the workers say of themselves now, by their keys.
-func (s *stage) announcements() map[string]schema.Announcement {
-	s.t.Helper()
+// announcements are the announcements of the live workers, by worker.
+func (s *testStage) announcements() map[string]schema.Announcement {
+	s.T.Helper()
 	all := map[string]schema.Announcement{}
-	bucket, err := s.js.KeyValue(s.ctx, schema.BucketWorkers)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	keys, err := bucket.Keys(s.ctx)
-	if errors.Is(err, jetstream.ErrNoKeysFound) {
-		return all
-	}
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	for _, key := range keys {
-		entry, err := bucket.Get(s.ctx, key)
-		if errors.Is(err, jetstream.ErrKeyNotFound) {
-			continue // it has just faded
+	subjects, err := s.Broker.Subjects(s.Ctx, schema.StreamWorkers, schema.SubjectsWorkers)
+	s.Check(err)
+	for subject := range subjects {
+		m, err := s.Broker.Last(s.Ctx, schema.StreamWorkers, subject)
+		if errors.Is(err, broker.ErrNotFound) {
+			continue // it has just expired
 		}
-		if err != nil {
-			s.t.Fatal(err)
-		}
+		s.Check(err)
 		var a schema.Announcement
-		if err := json.Unmarshal(entry.Value(), &a); err != nil {
-			s.t.Fatalf("%s: %v", entry.Value(), err)
+		if err := json.Unmarshal(m.Data, &a); err != nil {
+			s.T.Fatalf("%s: %v", m.Data, err)
 		}
-		if a.Worker != key {
-			s.t.Errorf("worker %q announces itself as %q", a.Worker, key)
+		if subject != schema.WorkerSubject(a.Worker) {
+			s.T.Errorf("worker %q announces itself on %s", a.Worker, subject)
 		}
-		all[key] = a
+		all[a.Worker] = a
 	}
 	return all
 }
 
-// announced waits until what the workers say is as wanted.
-func (s *stage) announced(
-	within time.Duration,
-	why string,
-	wanted func(map[string]schema.Announcement) bool,
-) map[string]schema.Announcement {
-	s.t.Helper()
-	over := time.After(within)
-	for {
-		all := s.announcements()
-		if wanted(all) {
-			return all
+// announced returns the announcements when a condition is true for them.
+func (s *testStage) announced(
+	within time.Duration, what string, done func(map[string]schema.Announcement) bool,
+) (all map[string]schema.Announcement) {
+	s.T.Helper()
+	began := time.Now()
+	s.Until(what, func() bool {
+		all = s.announcements()
+		if time.Since(began) > within {
+			s.T.Fatalf("%s: after %s the announcements are %+v", what, within, all)
 		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-over:
-			s.t.Fatalf("%s: after %s the workers say %+v", why, within, all)
-		}
-	}
+		return done(all)
+	})
+	return all
 }
 
-func states(all map[string]schema.Announcement, state schema.WorkerState) (n int) {
+func inState(all map[string]schema.Announcement, state schema.WorkerState) (n int) {
 	for _, a := range all {
 		if a.State == state {
 			n++
@@ -85,294 +66,188 @@ func states(all map[string]schema.Announcement, state schema.WorkerState) (n int
 	return n
 }
 
-// The bucket that provision makes is one for NATS's own tools as well; a worker is in it while it lives.
-func TestWorkersAnnounceThemselves(t *testing.T) {
+// Tools of NATS read the announcements as a key-value bucket.
+func TestWorkersBucket(t *testing.T) {
 	t.Parallel()
-	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.Host, c.Version = "a-host", "v1.2.3" })
-		id := uuid.NewString()
-		s.vendor.Declare(id, simulator.Never())
-		s.declare(schema.Chat, id)
-		first, second := s.start(), s.start()
-		all := s.announced(
-			10*time.Second,
-			"two workers",
-			func(all map[string]schema.Announcement) bool { return states(all, schema.Working) == 2 },
-		)
-		for _, a := range all {
+	s := onServer(t, consumer.Schedule, nil)
+	s.Start()
+	all := s.announced(10*time.Second, "a worker", func(all map[string]schema.Announcement) bool { return len(all) == 1 })
+	bucket, err := s.JS.KeyValue(s.Ctx, schema.BucketWorkers)
+	s.Check(err)
+	keys, err := bucket.Keys(s.Ctx)
+	s.Check(err)
+	for _, key := range keys {
+		_, err := bucket.Get(s.Ctx, key)
+		s.Check(err)
+		delete(all, key)
+	}
+	if len(keys) != 1 || len(all) != 0 {
+		t.Errorf("keys %v, want that of the worker", keys)
+	}
+}
+
+// The announcement of a worker is in the bucket while the worker lives.
+func TestWorkersAnnounceThemselves(t *testing.T) {
+	bubbles(t, func(t *testing.T, mode consumer.Mode) {
+		s := inMemory(t, mode, func(c *consumer.Config) { c.Host, c.Version = "a-host", "v1.2.3" })
+		s.Declare(schema.Chat, simulator.Never())
+		first, second := s.Start(), s.Start()
+		for _, a := range s.announced(10*time.Second, "two workers", func(all map[string]schema.Announcement) bool {
+			return inState(all, schema.Working) == 2
+		}) {
 			if a.Host != "a-host" || a.Version != "v1.2.3" || a.Cause != "" || a.Until != nil || a.RateLimit != 0 ||
-				a.Share != 0 ||
-				a.At.Before(a.Started) {
-				t.Errorf("it says %+v", a)
+				a.Share != 0 || a.At.Before(a.Started) {
+				t.Errorf("announcement %+v", a)
 			}
 		}
-		s.announced(15*time.Second, "who polls says so", func(all map[string]schema.Announcement) bool {
-			return slices.ContainsFunc(values(all), func(a schema.Announcement) bool {
-				return a.Polls > 2 && a.PollsPerSecond > 0 && a.Oldest[schema.Chat] > 1
-			})
+		s.announced(15*time.Second, "the rate of polls", func(all map[string]schema.Announcement) bool {
+			for _, a := range all {
+				if a.Polls > 2 && a.PollsPerSecond > 0 && a.Oldest[schema.Chat] > 1 {
+					return true
+				}
+			}
+			return false
 		})
 
-		s.vendor.SetFaults(simulator.Refusal(http.StatusUnauthorized))
-		all = s.announced(
-			20*time.Second,
-			"a worker that rests says why",
-			func(all map[string]schema.Announcement) bool {
-				return states(all, schema.Paused)+states(all, schema.Probing) > 0
-			},
-		)
-		for _, a := range all {
+		s.Vendor.SetFaults(simulator.Refusal(http.StatusUnauthorized))
+		for _, a := range s.announced(20*time.Second, "a pause", func(all map[string]schema.Announcement) bool {
+			return inState(all, schema.Paused)+inState(all, schema.Probing) > 0
+		}) {
 			if a.State != schema.Working &&
 				(a.Cause != string(breaker.Unauthorized) || a.Until == nil || a.Detail == "") {
-				t.Errorf("it says %+v, want why, until when, and what the vendor said", a)
+				t.Errorf("announcement %+v, want its cause, its end, and a detail", a)
 			}
 		}
-		first.stop()
-		second.leave() // as a crash: it says nothing any more
-		second.stop()
-		s.announced(
-			5*time.Second,
-			"who stops says so",
-			func(all map[string]schema.Announcement) bool { return states(all, schema.Stopped) == 1 },
-		)
-		s.announced(
-			20*time.Second,
-			"who is dead fades",
-			func(all map[string]schema.Announcement) bool { return len(all) == 0 },
-		)
+		first.Stop()
+		second.Kill() // like a crash: it announces nothing any more
+		s.announced(5*time.Second, "that one has stopped", func(all map[string]schema.Announcement) bool {
+			return inState(all, schema.Stopped) == 1
+		})
+		s.announced(20*time.Second, "that the other has expired", func(all map[string]schema.Announcement) bool {
+			return len(all) == 0
+		})
 	})
 }
 
-func values(all map[string]schema.Announcement) []schema.Announcement {
-	var vs []schema.Announcement
-	for _, a := range all {
-		vs = append(vs, a)
-	}
-	return vs
-}
-
-// However many workers there are, and while they come and go: no more requests than the rate limit. One that dies gives
-// its share back, and the others take it.
+// The fleet makes no more requests than the rate limit allows, however many workers there are, and while workers start
+// and stop. The share of a worker that dies goes to the others.
 func TestRateLimitHoldsForTheFleet(t *testing.T) {
-	t.Parallel()
-	modes(t, func(t *testing.T, mode consumer.Mode) {
-		const limiter = 20.0
-		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.MaxPollsPerSecond = limiter })
+	bubbles(t, func(t *testing.T, mode consumer.Mode) {
+		const limit = 20.0
+		s := inMemory(t, mode, func(c *consumer.Config) { c.MaxPollsPerSecond = limit })
 		for range 40 { // four times as many are due as the rate limit allows, or with naks a third more
-			id := uuid.NewString()
-			s.vendor.Declare(id, simulator.Never())
-			s.declare(schema.Chat, id)
+			s.Declare(schema.Chat, simulator.Never())
 		}
-		shares := func(want float64, n int) func(map[string]schema.Announcement) bool {
-			return func(all map[string]schema.Announcement) bool {
-				got := 0
+		waitShares := func(within time.Duration, n int) {
+			t.Helper()
+			s.announced(within, "the shares", func(all map[string]schema.Announcement) bool {
+				got, want := 0, limit/float64(n)
 				for _, a := range all {
 					if a.State != schema.Stopped && a.Share > want*0.99 && a.Share < want*1.01 {
 						got++
 					}
 				}
 				return got == n
-			}
+			})
 		}
-		const workers = 3
-		var running []*running
-		for range workers {
-			running = append(running, s.start())
+		workers := []*stage.Worker{s.Start(), s.Start(), s.Start()}
+		waitShares(20*time.Second, 3)
+		s.WaitPolls(s.Vendor.Count() + 60)
+
+		workers = append(workers, s.Start())
+		waitShares(20*time.Second, 4)
+
+		// Two die without notice. Within 15 s the others have taken their shares.
+		for _, w := range workers[:2] {
+			w.Kill()
 		}
-		s.announced(20*time.Second, "three shares", shares(limiter/3, 3))
-		began := s.vendor.Count()
-		s.awaitPolls(began + 60)
+		waitShares(15*time.Second, 2)
+		s.WaitPolls(s.Vendor.Count() + 60)
 
-		// Another joins.
-		running = append(running, s.start())
-		s.announced(20*time.Second, "four shares", shares(limiter/4, 4))
-
-		// Two die without a word. What they had is taken within 15 s of it.
-		for _, r := range running[:2] {
-			r.leave()
-			r.stop()
-		}
-		s.announced(15*time.Second, "two shares", shares(limiter/2, 2))
-		s.awaitPolls(s.vendor.Count() + 60)
-
-		// Each worker may have one poll more than its share in any time, and some come to the vendor later than others.
-		polls := s.vendor.Polls()
-		slices.SortFunc(polls, func(a, b simulator.Poll) int { return a.At.Compare(b.At) })
+		// Each worker can have one poll more than its share in any time, and requests do not all take the same time.
 		const window = 3 * time.Second
-		const most = limiter*3.2 + workers + 1
-		for i, last := 0, 0; last < len(polls); last++ {
-			for polls[last].At.Sub(polls[i].At) > window {
-				i++
-			}
-			if n := last - i + 1; float64(n) > most {
-				t.Fatalf("%d polls within %s, want at most %v", n, window, most)
-			}
+		if n, most := maxPolls(s.Vendor.Polls(), window), limit*3.2+4; float64(n) > most {
+			t.Errorf("%d polls within %s, want at most %v", n, window, most)
 		}
-		s.polite()
-		// Nobody was given a message a second time because AckWait ran out: it would be polled too early with naks, and
-		// refused a reservation otherwise.
-		for _, r := range running[2:] {
-			if stats := r.Stats(); stats.Faults != 0 || stats.RefusedReservations != 0 {
+		s.CheckIntervals()
+		// No message was redelivered because AckWait expired: it would be polled too early with naks, and its
+		// reservation would be refused otherwise.
+		for _, w := range workers[2:] {
+			if stats := w.Stats(); stats.Faults != 0 || stats.RefusedReservations != 0 {
 				t.Errorf("%d faults, %d refused reservations", stats.Faults, stats.RefusedReservations)
 			}
 		}
 	})
 }
 
-func (s *stage) awaitPolls(n int) {
-	s.t.Helper()
-	if err := s.vendor.WaitPolls(s.ctx, n); err != nil {
-		s.t.Fatal(err)
+// maxPolls is the largest number of polls within any window of time.
+func maxPolls(polls []simulator.Poll, window time.Duration) (most int) {
+	slices.SortFunc(polls, func(a, b simulator.Poll) int { return a.At.Compare(b.At) })
+	for first, last := 0, 0; last < len(polls); last++ {
+		for polls[last].At.Sub(polls[first].At) > window {
+			first++
+		}
+		most = max(most, last-first+1)
 	}
+	return most
 }
 
-// A worker that cannot read the bucket keeps its share, and goes on.
+// A worker that cannot read the bucket keeps its share, and continues.
 func TestRateLimitWithoutItsBucket(t *testing.T) {
-	t.Parallel()
-	s := newStage(t, consumer.Schedule, simulator.Config{}, func(c *consumer.Config) { c.MaxPollsPerSecond = 20 })
-	for range 10 {
-		id := uuid.NewString()
-		s.vendor.Declare(id, simulator.Never())
-		s.declare(schema.Chat, id)
-	}
-	s.start()
-	s.awaitPolls(5)
-	if err := s.js.DeleteStream(s.ctx, schema.StreamWorkers); err != nil {
-		t.Fatal(err)
-	}
-	s.awaitPolls(s.vendor.Count() + 100) // some five seconds: more than one announcement has failed
-	s.polite()
+	bubble(t, func(t *testing.T) {
+		s := inMemory(t, consumer.Schedule, func(c *consumer.Config) { c.MaxPollsPerSecond = 20 })
+		for range 10 {
+			s.Declare(schema.Chat, simulator.Never())
+		}
+		s.Start()
+		s.WaitPolls(5)
+		const fails = 1000
+		s.Fake.Inject(fake.Fault{
+			Op: fake.Subjects, Object: schema.StreamWorkers, Err: broker.ErrStreamNotFound, Times: fails,
+		}, fake.Fault{Op: fake.Publish, Object: schema.SubjectsWorkers, Err: broker.ErrNoAnswer, Times: fails})
+		s.WaitPolls(s.Vendor.Count() + 100) // some five seconds: more than one announcement has failed
+		s.CheckIntervals()
+		if left := s.Fake.Uninject(); left > 2*fails-2 {
+			t.Errorf("%d announcements failed, want at least 2", 2*fails-left)
+		}
+	})
 }
 
-// A rate limit far below what is due: whoever waits too long is handed back, nobody is polled too early, all end.
+// With a rate limit far below what is due, deliveries that wait too long are handed back, none is polled too early, and
+// all end.
 func TestSmallRateLimit(t *testing.T) {
-	t.Parallel()
-	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(
-			t,
-			mode,
-			simulator.Config{},
-			func(c *consumer.Config) { c.MaxPollsPerSecond, c.Concurrency = 1, 8 },
-		)
-		const n = 9
-		for i := range n {
-			id := uuid.NewString()
-			s.vendor.Declare(id, simulator.Processed(0))
-			typ := schema.Types()[i%2+1]
-			s.declare(typ, id)
+	bubbles(t, func(t *testing.T, mode consumer.Mode) {
+		s := inMemory(t, mode, func(c *consumer.Config) { c.MaxPollsPerSecond, c.Concurrency = 1, 8 })
+		var want []string
+		for i := range 9 {
+			id := s.Declare(schema.Types()[i%2+1], simulator.Processed(0))
+			want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
 		}
-		s.start()
-		got := s.seen.wait(s.ctx, n)
-		s.drained()
-		if len(got) != n || s.vendor.Count() != n {
-			t.Errorf("%d outcomes of %d polls, want %d of each", len(got), s.vendor.Count(), n)
+		s.Start()
+		s.WantOutcomes(want...)
+		s.WaitDrained()
+		if polls := s.Vendor.Count(); polls != len(want) {
+			t.Errorf("%d polls, want %d", polls, len(want))
 		}
 	})
 }
 
-// A revoked token makes the worker rest; the new one in its file, swapped in as Kubernetes does, is used by itself.
-func TestTokenRotation(t *testing.T) {
-	t.Parallel()
-	s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
-	const old, renewed = simulator.DefaultToken, "11111111-5157-4a75-8000-000000000000"
-	dir := t.TempDir()
-	write := func(version, token string) {
-		t.Helper()
-		folder := filepath.Join(dir, version)
-		if err := errors.Join(
-			os.Mkdir(folder, 0o700),
-			os.WriteFile(filepath.Join(folder, "token"), []byte(token+"\n"), 0o600),
-			os.Symlink(
-				version,
-				filepath.Join(dir, "..new"),
-			),
-			os.Rename(filepath.Join(dir, "..new"), filepath.Join(dir, "..data")),
-		); err != nil {
-			t.Fatal(err)
+// With a rate limit, interactions that were polled before do not delay the first poll of others, however low the limit
+// is.
+func TestNaksPollTheNewToo(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := inMemory(t, consumer.Nak, func(c *consumer.Config) { c.MaxPollsPerSecond = 5 })
+		for range 20 { // they alone would use twice the rate limit
+			s.Declare(schema.Chat, simulator.Never())
 		}
-	}
-	write("..v1", old)
-	if err := os.Symlink(filepath.Join("..data", "token"), filepath.Join(dir, "token")); err != nil {
-		t.Fatal(err)
-	}
-	client, err := statusclient.New(
-		statusclient.Config{BaseURL: s.vendor.URL(), TokenFile: filepath.Join(dir, "token")},
-	)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := s.startWith(client, nil)
-	const n = 12
-	declare := func() {
-		for range n {
-			id := uuid.NewString()
-			s.vendor.Declare(id, simulator.Processed(time.Second))
-			s.declare(schema.Chat, id)
+		s.Start()
+		s.WaitPolls(30) // from the 21st on, they are polled again
+		var want []string
+		for range 10 {
+			id := s.Declare(schema.Chat, simulator.Processed(0))
+			want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
 		}
-	}
-	declare()
-	s.seen.wait(s.ctx, n)
-	s.vendor.SetToken(renewed)
-	declare()
-	rests := func(why string, is func(breaker.State) bool) breaker.State {
-		t.Helper()
-		for {
-			if now := r.Breaker(); is(now) {
-				return now
-			}
-			select {
-			case <-time.After(10 * time.Millisecond):
-			case <-s.ctx.Done():
-				t.Fatalf("%s: %+v", why, r.Breaker())
-			}
-		}
-	}
-	first := rests("the worker does not rest", func(now breaker.State) bool { return now.State != schema.Working })
-	if first.Cause != breaker.Unauthorized {
-		t.Errorf("it rests because of %q", first.Cause)
-	}
-	// All that was out has come in when a probe has been refused.
-	rests("no probe was refused", func(now breaker.State) bool {
-		return now.State == schema.Paused && now.Until.Sub(first.Until) > time.Second
-	})
-	write("..v2", renewed)
-	before := s.refusals()
-	for _, o := range s.seen.wait(s.ctx, 2*n) {
-		if o.Data.Reason != "" {
-			t.Errorf("dead letter %s: %s", o.Subject, o.Data.Detail)
-		}
-	}
-	if more := s.refusals() - before; more != 0 {
-		t.Errorf("%d polls were refused after the file had changed, want none", more)
-	}
-	if r.Breaker().State != schema.Working {
-		t.Errorf("it still rests: %+v", r.Breaker())
-	}
-}
-
-func (s *stage) refusals() int { return s.vendor.Counts().Codes[http.StatusUnauthorized] }
-
-// What is out when a rest begins is not due again before it is over.
-func TestWaitingUntilThePauseIsOver(t *testing.T) {
-	t.Parallel()
-	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, nil)
-		const n, wait = 5, 4 * time.Second
-		for range n {
-			id := uuid.NewString()
-			s.vendor.Declare(id, simulator.Processed(0).With(simulator.Throttle(wait).On(1, 1)))
-			s.declare(schema.Chat, id)
-		}
-		s.start()
-		s.seen.wait(s.ctx, n)
-		for id := range s.types {
-			polls := s.vendor.PollsOf(id)
-			if len(polls) != 2 {
-				t.Errorf("%s was polled %d times, want twice", id, len(polls))
-				continue
-			}
-			if gap := polls[1].At.Sub(polls[0].At); gap < wait {
-				t.Errorf("%s was polled again after %s, the vendor asked for %s", id, gap, wait)
-			}
-		}
+		s.WantOutcomes(want...)
+		s.CheckIntervals()
 	})
 }

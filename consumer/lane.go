@@ -76,6 +76,20 @@ const (
 	gatherSlots = 8
 )
 
+// DeletedError reports that the worker cannot continue, because one of its consumers was deleted.
+type DeletedError struct {
+	Stream, Consumer string
+	// Err is the error of the broker.
+	Err error
+}
+
+func (e *DeletedError) Error() string {
+	return fmt.Sprintf("consumer %s/%s was deleted while the worker used it: %v", e.Stream, e.Consumer, e.Err)
+}
+
+// Unwrap returns the error of the broker.
+func (e *DeletedError) Unwrap() error { return e.Err }
+
 // pull takes deliveries from a lane's consumer, no more than there are free slots, and has them worked on until ctx
 // ends. An error means that the lane cannot go on.
 func (w *Worker) pull(ctx, work context.Context, l *lane) error {
@@ -196,12 +210,7 @@ func (w *Worker) judgePull(ctx context.Context, l *lane, err error) error {
 			return infoErr
 		case errors.Is(infoErr, broker.ErrConsumerNotFound), errors.Is(infoErr, broker.ErrStreamNotFound):
 			if notFound++; notFound == 3 {
-				return fmt.Errorf(
-					"consumer %s/%s was deleted while the worker used it: run `statusworker provision`, then start the worker again: %w",
-					l.stream,
-					l.name,
-					infoErr,
-				)
+				return &DeletedError{Stream: l.stream, Consumer: l.name, Err: infoErr}
 			}
 		case infoErr == nil:
 			w.complain("pull", err)

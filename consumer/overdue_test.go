@@ -15,30 +15,31 @@ import (
 	"statusworker/cmd/broker/adapter"
 	"statusworker/consumer"
 	"statusworker/consumer/redelivery"
+	"statusworker/integration/stage"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )
 
 // overdue are the reservations whose time passed by half a second: a broker that is well has published them.
-func (s *stage) overdue() (found []redelivery.Overdue) {
-	s.t.Helper()
-	polls, err := s.js.Stream(s.ctx, schema.StreamPolls)
+func (s *testStage) overdue() (found []redelivery.Overdue) {
+	s.T.Helper()
+	polls, err := s.JS.Stream(s.Ctx, schema.StreamPolls)
 	if err != nil {
-		s.t.Fatal(err)
+		s.T.Fatal(err)
 	}
-	for o, err := range redelivery.FindOverdue(s.ctx, adapter.New(s.js), polls.CachedInfo().TimeStamp, 500*time.Millisecond) {
+	for o, err := range redelivery.FindOverdue(s.Ctx, adapter.New(s.JS), polls.CachedInfo().TimeStamp, 500*time.Millisecond) {
 		if err != nil {
-			s.t.Fatal(err)
+			s.T.Fatal(err)
 		}
 		found = append(found, o)
 	}
 	return found
 }
 
-func (s *stage) limitStorage(bytes int64) {
-	s.t.Helper()
-	if err := s.broker.LimitStorage(bytes); err != nil {
-		s.t.Fatal(err)
+func (s *testStage) limitStorage(bytes int64) {
+	s.T.Helper()
+	if err := s.Server.LimitStorage(bytes); err != nil {
+		s.T.Fatal(err)
 	}
 }
 
@@ -46,10 +47,10 @@ func (s *stage) limitStorage(bytes int64) {
 // have.
 func TestStorageLimit(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Schedule, simulator.Config{}, func(c *consumer.Config) {
+	s := onServer(t, consumer.Schedule, func(c *consumer.Config) {
 		c.OverdueAfter, c.NotFoundGrace = 2*time.Second, time.Second
 	})
-	workers := []*running{s.start(), s.start()}
+	workers := []*stage.Worker{s.Start(), s.Start()}
 	const n = 60
 	want := map[string]int{}
 	for i := range n {
@@ -58,17 +59,17 @@ func TestStorageLimit(t *testing.T) {
 		case i%15 == 0: // the vendor does not know it: its reservations count refusals. Five would be doubted when all others have ended
 			want[schema.FailedSubject(schema.NotFound, id)] = 1
 		case i%5 == 1:
-			s.vendor.Declare(id, simulator.Failed(schema.StatusProcessingFailed, 2*time.Second))
+			s.Vendor.Declare(id, simulator.Failed(schema.StatusProcessingFailed, 2*time.Second))
 			want[schema.FailedSubject(schema.ProcessingFailed, id)] = 1
 		default: // some have ended when the limit is reached: their tombstones are overdue
-			s.vendor.Declare(id, simulator.Processed(time.Duration(i%2)*5*time.Second))
+			s.Vendor.Declare(id, simulator.Processed(time.Duration(i%2)*5*time.Second))
 			for _, to := range (schema.Declared{Type: typ}).Destinations() {
 				want[schema.ProcessedSubject(to, id)] = 1
 			}
 		}
-		s.declare(typ, id)
+		s.DeclareAs(typ, id)
 	}
-	s.until("all to be taken in and polled", func() bool {
+	s.Until("all to be taken in and polled", func() bool {
 		var st consumer.Stats
 		for _, w := range workers {
 			st.TakenIn, st.Polls = st.TakenIn+w.Stats().TakenIn, st.Polls+w.Stats().Polls
@@ -76,17 +77,17 @@ func TestStorageLimit(t *testing.T) {
 		return st.TakenIn == n && st.Polls >= n
 	})
 	s.limitStorage(1)
-	s.until("reservations to be overdue", func() bool { return len(s.overdue()) > n/4 })
+	s.Until("reservations to be overdue", func() bool { return len(s.overdue()) > n/4 })
 	stuck := s.overdue()
 	s.limitStorage(-1)
 
-	got := s.seen.subjects(s.ctx, len(want))
+	got := s.CountOutcomes(len(want))
 	if !maps.Equal(got, want) {
 		t.Errorf("outcomes %v\nwant %v", got, want)
 	}
-	s.drained()
-	s.polite()
-	if got := s.seen.subjects(s.ctx, len(want)); !maps.Equal(got, want) {
+	s.WaitDrained()
+	s.CheckIntervals()
+	if got := s.CountOutcomes(len(want)); !maps.Equal(got, want) {
 		t.Errorf("outcomes in the end %v\nwant %v", got, want)
 	}
 	again := uint64(0)
@@ -96,20 +97,20 @@ func TestStorageLimit(t *testing.T) {
 	if again == 0 {
 		t.Error("no reservation was stored again")
 	}
-	t.Logf("interactions=%d overdue_at_the_limit=%d stored_again=%d polls=%d", n, len(stuck), again, s.vendor.Count())
+	t.Logf("interactions=%d overdue_at_the_limit=%d stored_again=%d polls=%d", n, len(stuck), again, s.Vendor.Count())
 }
 
 // A reservation that is stored again says what it said before. Several workers at once store each of them once, and
 // leave alone what is no reservation.
 func TestOverdueReservationsAreStoredAgain(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Schedule, simulator.Config{}, func(c *consumer.Config) { c.OverdueAfter = time.Second })
-	polls, err := s.js.Stream(s.ctx, schema.StreamPolls)
+	s := onServer(t, consumer.Schedule, func(c *consumer.Config) { c.OverdueAfter = time.Second })
+	polls, err := s.JS.Stream(s.Ctx, schema.StreamPolls)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, typ := range schema.Types() { // what falls due is looked at, and not polled
-		if _, err := polls.PauseConsumer(s.ctx, schema.PollConsumer(typ), time.Now().Add(time.Hour)); err != nil {
+		if _, err := polls.PauseConsumer(s.Ctx, schema.PollConsumer(typ), time.Now().Add(time.Hour)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -142,20 +143,20 @@ func TestOverdueReservationsAreStoredAgain(t *testing.T) {
 	kept.Header.Del("Nats-Schedule")
 	kept.Header.Del("Nats-Schedule-Target")
 	for _, m := range append([]*nats.Msg{kept, foreign}, slices.Collect(maps.Values(ours))...) {
-		if _, err := s.js.PublishMsg(s.ctx, m); err != nil {
+		if _, err := s.JS.PublishMsg(s.Ctx, m); err != nil {
 			t.Fatal(err)
 		}
 	}
 	s.limitStorage(1)
-	s.until("all schedules to be overdue", func() bool { return len(s.overdue()) == len(ours)+1 })
+	s.Until("all schedules to be overdue", func() bool { return len(s.overdue()) == len(ours)+1 })
 	s.limitStorage(-1)
 
-	workers := []*running{s.start(), s.start(), s.start()}
+	workers := []*stage.Worker{s.Start(), s.Start(), s.Start()}
 	for name, m := range ours {
 		typ, id, _ := schema.SplitSubject(m.Subject)
 		var due *jetstream.RawStreamMsg
-		s.until(name+" to be due", func() bool {
-			due, err = polls.GetLastMsgForSubject(s.ctx, schema.PollSubject(schema.Type(typ), id))
+		s.Until(name+" to be due", func() bool {
+			due, err = polls.GetLastMsgForSubject(s.Ctx, schema.PollSubject(schema.Type(typ), id))
 			return err == nil
 		})
 		for header, want := range m.Header {
@@ -171,15 +172,15 @@ func TestOverdueReservationsAreStoredAgain(t *testing.T) {
 	}
 	again := uint64(0)
 	for _, w := range workers {
-		w.stop()
-		<-w.done
+		w.Stop()
+		_ = w.Wait()
 		again += w.Stats().StoredAgain
 	}
 	if again != uint64(len(ours)) {
 		t.Errorf("%d were stored again, want %d", again, len(ours))
 	}
 	for _, m := range []*nats.Msg{foreign, kept} {
-		if _, err := polls.GetLastMsgForSubject(s.ctx, m.Subject); err != nil {
+		if _, err := polls.GetLastMsgForSubject(s.Ctx, m.Subject); err != nil {
 			t.Errorf("%s is not there any more: %v", m.Subject, err)
 		}
 	}
@@ -188,11 +189,11 @@ func TestOverdueReservationsAreStoredAgain(t *testing.T) {
 // What is overdue is found behind some reservations that wait for longer by right, and few others are read for it.
 func TestFindOverdueReadsFew(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
+	s := onServer(t, consumer.Schedule, nil)
 	now := time.Now()
 	hold := func(due time.Time) string {
 		id := uuid.NewString()
-		_, err := s.js.PublishMsg(s.ctx, &nats.Msg{Subject: schema.HoldSubject(schema.Audio, id), Header: nats.Header{
+		_, err := s.JS.PublishMsg(s.Ctx, &nats.Msg{Subject: schema.HoldSubject(schema.Audio, id), Header: nats.Header{
 			"Nats-Schedule": {"@at " + due.UTC().Format(time.RFC3339Nano)}, "Nats-Schedule-Target": {schema.PollSubject(schema.Audio, id)},
 		}})
 		if err != nil {
@@ -212,12 +213,12 @@ func TestFindOverdueReadsFew(t *testing.T) {
 	}
 	hold(near) // behind too many that wait
 	requests := make(chan *nats.Msg, 100)
-	if _, err := s.nc.ChanSubscribe("$JS.API.STREAM.MSG.GET."+schema.StreamPolls, requests); err != nil {
+	if _, err := s.NC.ChanSubscribe("$JS.API.STREAM.MSG.GET."+schema.StreamPolls, requests); err != nil {
 		t.Fatal(err)
 	}
 	find := func(at time.Time) (found []string) {
 		t.Helper()
-		for o, err := range redelivery.FindOverdue(s.ctx, adapter.New(s.js), at, time.Minute) {
+		for o, err := range redelivery.FindOverdue(s.Ctx, adapter.New(s.JS), at, time.Minute) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -228,25 +229,25 @@ func TestFindOverdueReadsFew(t *testing.T) {
 	if got := find(now.Add(90 * time.Minute)); !slices.Equal(got, want) {
 		t.Errorf("overdue %v, want %v", got, want)
 	}
-	if err := s.nc.Flush(); err != nil {
+	if err := s.NC.Flush(); err != nil {
 		t.Fatal(err)
 	}
 	if n := len(requests); n < len(want) || n > len(want)+8 {
 		t.Errorf("%d messages read to find %d", n, len(want))
 	}
 	// What is due in front of it, and stays there, hides nothing.
-	polls, err := s.js.Stream(s.ctx, schema.StreamPolls)
+	polls, err := s.JS.Stream(s.Ctx, schema.StreamPolls)
 	if err == nil {
-		err = polls.Purge(s.ctx)
+		err = polls.Purge(s.Ctx)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	for range 3 {
-		s.publish(schema.PollSubject(schema.Chat, uuid.NewString()), "{}")
+		s.Publish(schema.PollSubject(schema.Chat, uuid.NewString()), "{}")
 	}
 	want = []string{hold(near), hold(near)}
-	s.publish(schema.PollSubject(schema.Chat, uuid.NewString()), "{}")
+	s.Publish(schema.PollSubject(schema.Chat, uuid.NewString()), "{}")
 	want = append(want, hold(near))
 	if got := find(now.Add(90 * time.Minute)); !slices.Equal(got, want) {
 		t.Errorf("overdue %v, want %v", got, want)

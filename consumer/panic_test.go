@@ -9,9 +9,8 @@ import (
 
 	"github.com/google/uuid"
 
-	"statusworker/cmd/broker/adapter"
 	"statusworker/consumer"
-	"statusworker/publisher"
+	"statusworker/integration/stage"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )
@@ -21,7 +20,8 @@ type explosive struct {
 	consumer.StatusClient
 	consumer.OutcomePublisher
 	mu sync.Mutex
-	// polls has the polls that panic, by the identifier; outcomes has those whose outcomes do, but for internal errors.
+	// polls has the polls that panic, by the identifier. outcomes has the interactions whose outcomes do, except
+	// internal errors.
 	polls    map[string]func(number int) bool
 	outcomes map[string]bool
 	polled   map[string]int
@@ -34,7 +34,7 @@ func (e *explosive) Status(ctx context.Context, id string, sendBy time.Time) (sc
 	explode := panics != nil && panics(e.polled[id])
 	e.mu.Unlock()
 	if explode {
-		panic("as the test wants it")
+		panic("as the test requires")
 	}
 	return e.StatusClient.Status(ctx, id, sendBy)
 }
@@ -42,19 +42,15 @@ func (e *explosive) Status(ctx context.Context, id string, sendBy time.Time) (sc
 func (e *explosive) Publish(ctx context.Context, outcomes ...schema.Outcome) error {
 	if o := outcomes[0]; e.outcomes[o.Identifier] && o.Reason != schema.InternalError {
 		var none []int
-		_ = none[len(outcomes)] // an error of the runtime
+		_ = none[len(outcomes)] // a runtime error
 	}
 	return e.OutcomePublisher.Publish(ctx, outcomes...)
 }
 
-func newExplosive(s *stage) *explosive {
-	p, err := publisher.New(s.ctx, adapter.New(s.js), s.cfg.Log)
-	if err != nil {
-		s.t.Fatal(err)
-	}
+func newExplosive(s *testStage) *explosive {
 	return &explosive{
-		StatusClient:     s.client(),
-		OutcomePublisher: p,
+		StatusClient:     s.Client(),
+		OutcomePublisher: s.Publisher(),
 		polls:            map[string]func(int) bool{},
 		outcomes:         map[string]bool{},
 		polled:           map[string]int{},
@@ -63,97 +59,93 @@ func newExplosive(s *stage) *explosive {
 
 func always(int) bool { return true }
 
-// An interaction that makes its worker panic again and again ends, whatever panics; one that does so now and then goes
-// on.
+// An interaction that makes its worker panic repeatedly ends, whatever panics. One that does so at times continues.
 func TestWhatPanicsEnds(t *testing.T) {
-	t.Parallel()
-	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, nil)
+	bubbles(t, func(t *testing.T, mode consumer.Mode) {
+		s := inMemory(t, mode, nil)
 		e := newExplosive(s)
-		want := map[string]string{} // by subject: what the detail names
-		declare := func(script simulator.Script, subject func(id string) string, names string) string {
-			id := uuid.NewString()
-			s.vendor.Declare(id, script)
-			s.declare(schema.Chat, id)
-			want[subject(id)] = names
-			return id
-		}
-		ends := func(r schema.Reason) func(string) string {
-			return func(id string) string { return schema.FailedSubject(r, id) }
-		}
-		processed := func(id string) string { return schema.ProcessedSubject(schema.ToCXAI, id) }
-		const poll, outcome = "consumer_test.(*explosive).Status (panic_test.go:", "consumer_test.(*explosive).Publish (panic_test.go:"
-		e.polls[declare(simulator.Never(), ends(schema.InternalError), poll)] = always
-		e.polls[declare(simulator.Processed(0), processed, "")] = func(n int) bool { return n <= 2 }
-		e.polls[declare(simulator.Processed(3*time.Second), processed, "")] = func(n int) bool { return n%3 != 0 } // never three in a row
-		e.outcomes[declare(simulator.Processed(0), ends(schema.InternalError), outcome)] = true
-		e.outcomes[declare(simulator.Failed(schema.StatusProcessingFailed, 0), ends(schema.InternalError), outcome)] = true
-		invalid := uuid.NewString() // panics where declared messages are taken in
-		e.outcomes[invalid] = true
-		s.publish(schema.DeclaredSubject(schema.Chat, invalid), `{"type":`)
-		want[schema.FailedSubject(schema.InternalError, invalid)] = outcome
+		// What the detail names, by subject.
+		const (
+			poll    = "consumer_test.(*explosive).Status (panic_test.go:"
+			publish = "consumer_test.(*explosive).Publish (panic_test.go:"
+		)
+		want := map[string]string{}
+		internalError := func(id, names string) { want[schema.FailedSubject(schema.InternalError, id)] = names }
+		processed := func(id string) { want[schema.ProcessedSubject(schema.ToCXAI, id)] = "" }
+		const invalid = `{"type":`
 
-		s.startWith(e, e)
-		for _, o := range s.seen.wait(s.ctx, len(want)) {
+		id := s.Declare(schema.Chat, simulator.Never())
+		e.polls[id] = always
+		internalError(id, poll)
+		id = s.Declare(schema.Chat, simulator.Processed(0))
+		e.polls[id] = func(n int) bool { return n <= 2 }
+		processed(id)
+		id = s.Declare(schema.Chat, simulator.Processed(3*time.Second))
+		e.polls[id] = func(n int) bool { return n%3 != 0 } // never three in a row
+		processed(id)
+		for _, script := range []simulator.Script{
+			simulator.Processed(0), simulator.Failed(schema.StatusProcessingFailed, 0),
+		} {
+			id = s.Declare(schema.Chat, script)
+			e.outcomes[id] = true
+			internalError(id, publish)
+		}
+		id = uuid.NewString() // panics in the intake, or at the first delivery
+		e.outcomes[id] = true
+		s.Publish(schema.DeclaredSubject(schema.Chat, id), invalid)
+		internalError(id, publish)
+
+		s.Start(stage.Ports{Client: e, Outcomes: e})
+		for _, o := range s.WaitOutcomes(len(want)) {
 			names, ok := want[o.Subject]
 			if !ok || !strings.Contains(o.Data.Detail, names) {
 				t.Errorf("outcome on %s: %s", o.Subject, o.Data.Detail)
 			}
-			declared := string(o.Data.Declaration)
-			if payload := string(o.Data.Payload); declared == "null" != (payload == `{"type":`) {
-				t.Errorf("%s: declaration %s, payload %q", o.Subject, declared, payload)
+			hasNone := string(o.Data.Declaration) == "null"
+			if payload := string(o.Data.Payload); hasNone != (payload == invalid) {
+				t.Errorf("%s: declaration %s, payload %q", o.Subject, o.Data.Declaration, payload)
 			}
 		}
-		s.drained()
-		s.polite()
-		for id := range e.outcomes {
-			if id != invalid && e.polled[id] != 3 {
-				t.Errorf("%s was polled %d times, want 3", id, e.polled[id])
+		s.WaitDrained()
+		s.CheckIntervals()
+		for one := range e.outcomes {
+			if one != id && e.polled[one] != 3 {
+				t.Errorf("%s was polled %d times, want 3", one, e.polled[one])
 			}
 		}
 	})
 }
 
-// With reservations the count is the broker's: it goes on where another worker polls.
+// With reservations the count is stored at the broker: it continues when another worker polls.
 func TestPanicsCountOverARestart(t *testing.T) {
-	t.Parallel()
-	s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
-	id := uuid.NewString()
-	s.vendor.Declare(id, simulator.Never())
-	s.declare(schema.Audio, id)
-	e := newExplosive(s)
-	e.polls[id] = always
-	for n := uint64(1); n <= 3; n++ {
-		w := s.startWith(e, e)
-		s.until("a panic", func() bool { return w.Stats().Panics == 1 })
-		w.stop()
-		<-w.done
-		if got := w.Stats().Panics; got != 1 {
-			t.Fatalf("worker %d panicked %d times, want once", n, got)
+	bubble(t, func(t *testing.T) {
+		s := inMemory(t, consumer.Schedule, nil)
+		id := s.Declare(schema.Audio, simulator.Never())
+		e := newExplosive(s)
+		e.polls[id] = always
+		for n := 1; n <= 3; n++ {
+			w := s.Start(stage.Ports{Client: e, Outcomes: e})
+			s.Until("a panic", func() bool { return w.Stats().Panics == 1 })
+			w.End()
+			if got := w.Stats().Panics; got != 1 {
+				t.Fatalf("worker %d panicked %d times, want once", n, got)
+			}
 		}
-	}
-	got := s.seen.wait(s.ctx, 1)[0]
-	if got.Subject != schema.FailedSubject(schema.InternalError, id) {
-		t.Errorf("outcome on %s: %s", got.Subject, got.Data.Detail)
-	}
+		s.WantOutcomes(schema.FailedSubject(schema.InternalError, id))
+	})
 }
 
-// What panics is not tried past its deadline, however rarely it was tried before.
+// A delivery that panics after the deadline is not tried again, however rarely it was tried before.
 func TestPanicAfterTheDeadline(t *testing.T) {
-	t.Parallel()
-	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.Deadline = 650 * time.Millisecond })
+	bubbles(t, func(t *testing.T, mode consumer.Mode) {
+		s := inMemory(t, mode, func(c *consumer.Config) { c.Deadline = 650 * time.Millisecond })
 		e := newExplosive(s)
-		id := uuid.NewString()
+		id := s.Declare(schema.Chat, simulator.Never())
 		e.polls[id] = always
-		s.vendor.Declare(id, simulator.Never())
-		s.declare(schema.Chat, id)
-		time.Sleep(s.cfg.Deadline) // the broker keeps the message meanwhile
-		s.startWith(e, e)
-		if got := s.seen.wait(s.ctx, 1)[0]; got.Subject != schema.FailedSubject(schema.InternalError, id) {
-			t.Errorf("outcome on %s: %s", got.Subject, got.Data.Detail)
-		}
-		s.drained()
+		time.Sleep(s.Config.Deadline + time.Millisecond) // the broker keeps the message meanwhile
+		s.Start(stage.Ports{Client: e, Outcomes: e})
+		s.WantOutcomes(schema.FailedSubject(schema.InternalError, id))
+		s.WaitDrained()
 		if e.polled[id] != 1 {
 			t.Errorf("polled %d times, want once", e.polled[id])
 		}

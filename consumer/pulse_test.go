@@ -3,7 +3,6 @@ package consumer_test
 import (
 	"context"
 	"errors"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -14,26 +13,26 @@ import (
 
 	"statusworker/consumer"
 	"statusworker/consumer/breaker"
+	"statusworker/integration/stage"
 	"statusworker/schema"
-	"statusworker/statusclient/simulator"
 )
 
-// leaping is a clock that goes on while the process stands still.
+// leaping is a clock that advances while the process stands still.
 type leaping struct{ ahead atomic.Int64 }
 
 func (l *leaping) now() time.Time { return time.Now().Add(time.Duration(l.ahead.Load())) }
 
-// hanging is a vendor that has not answered when the process stands still. The requests that are out fail when it goes
-// on.
+// hanging is a vendor that has not answered when the process stands still. The requests in flight fail when it
+// continues.
 type hanging struct {
 	clock *leaping
 	stood time.Duration
 	err   error
 	asked atomic.Int64
-	all   chan struct{} // closed when as many are out as are waited for
+	all   chan struct{} // closed when hangingMany requests are in flight
 }
 
-// hangingMany is how many requests are out when the process stands still.
+// hangingMany is the number of requests in flight when the process stands still.
 const hangingMany = 6
 
 func (h *hanging) Status(ctx context.Context, _ string, _ time.Time) (schema.Answer, error) {
@@ -49,25 +48,19 @@ func (h *hanging) Status(ctx context.Context, _ string, _ time.Time) (schema.Ans
 	}
 }
 
-// Requests that fail because the worker stood still say nothing about the vendor.
+// Requests that fail because the worker stood still are not counted as failures of the vendor.
 func TestStandstillIsNotTheVendorsFailure(t *testing.T) {
-	t.Parallel()
 	timeout := &schema.PollError{
-		Fault:  schema.FaultUnavailable,
-		Detail: "no answer within 2s",
-		Err:    context.DeadlineExceeded,
+		Fault: schema.FaultUnavailable, Detail: "no answer within 2s", Err: context.DeadlineExceeded,
 	}
 	broken := &schema.PollError{
-		Fault:      schema.FaultUnavailable,
-		StatusCode: 200,
-		Detail:     "the answer broke off",
-		Err:        errors.New("EOF"),
+		Fault: schema.FaultUnavailable, StatusCode: 200, Detail: "the answer broke off", Err: errors.New("EOF"),
 	}
 	answered := &schema.PollError{Fault: schema.FaultUnavailable, StatusCode: 503, Detail: "503"}
 	for name, tt := range map[string]struct {
-		stood time.Duration
-		err   error
-		rests bool
+		stood  time.Duration
+		err    error
+		pauses bool
 	}{
 		"stood still, then a time-out":      {40 * time.Second, timeout, false},
 		"stood still for less than one":     {4 * time.Second, timeout, false},
@@ -78,38 +71,38 @@ func TestStandstillIsNotTheVendorsFailure(t *testing.T) {
 		"the vendor closes its connections": {0, timeout, true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			log, entries := logtest.NewNullLogger()
-			log.SetLevel(logrus.DebugLevel)
-			h := &hanging{clock: &leaping{}, stood: tt.stood, err: tt.err, all: make(chan struct{})}
-			s := newStage(
-				t,
-				consumer.Schedule,
-				simulator.Config{},
-				func(c *consumer.Config) { c.Now, c.Log, c.Concurrency = h.clock.now, log, 16 },
-			)
-			for range hangingMany {
-				s.declare(schema.Chat, uuid.NewString())
-			}
-			w := s.startWith(h, nil)
-			s.until("the requests", func() bool { return w.Stats().Waits >= hangingMany })
-			if rests := w.Stats().Pauses[breaker.Unavailable] > 0; rests != tt.rests {
-				t.Errorf("after %d requests it rests: %v, want %v (%+v)", h.asked.Load(), rests, tt.rests, w.Breaker())
-			}
-			stood := 0
-			for _, e := range entries.AllEntries() {
-				switch {
-				case strings.HasPrefix(e.Message, "polling paused"), strings.HasPrefix(e.Message, "polls failing"):
-					if !tt.rests {
-						t.Errorf("logged %q", e.Message)
-					}
-				case e.Data["lasted"] != nil:
-					stood++
+			bubble(t, func(t *testing.T) {
+				log, entries := logtest.NewNullLogger()
+				log.SetLevel(logrus.DebugLevel)
+				h := &hanging{clock: &leaping{}, stood: tt.stood, err: tt.err, all: make(chan struct{})}
+				s := inMemory(t, consumer.Schedule, func(c *consumer.Config) {
+					c.Now, c.Log, c.Concurrency = h.clock.now, log, 16
+				})
+				for range hangingMany {
+					s.DeclareAs(schema.Chat, uuid.NewString())
 				}
-			}
-			if stood > 1 || stood == 1 == tt.rests {
-				t.Errorf("%d log lines about the standstill", stood)
-			}
+				w := s.Start(stage.Ports{Client: h})
+				s.Until("the requests", func() bool { return w.Stats().Waits >= hangingMany })
+				if pauses := w.Stats().Pauses[breaker.Unavailable] > 0; pauses != tt.pauses {
+					t.Errorf("after %d requests it pauses: %v, want %v (%+v)", h.asked.Load(), pauses, tt.pauses,
+						w.Breaker())
+				}
+				failures, standstills := 0, 0
+				for _, e := range entries.AllEntries() {
+					switch {
+					case e.Data["cause"] != nil:
+						failures++
+					case e.Data["lasted"] != nil:
+						standstills++
+					}
+				}
+				if failures > 0 != tt.pauses {
+					t.Errorf("%d log messages have a cause, want some: %v", failures, tt.pauses)
+				}
+				if standstills > 1 || standstills == 1 == tt.pauses {
+					t.Errorf("%d log messages about the standstill", standstills)
+				}
+			})
 		})
 	}
 }

@@ -5,59 +5,70 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-
 	"statusworker/consumer"
 	"statusworker/consumer/breaker"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )
 
-// throttled has a worker meet one 429 with a Retry-After of an hour, and then none: what it has in its hands waits.
-func (s *stage) throttled() (identifier string) {
-	s.t.Helper()
-	identifier = uuid.NewString()
-	s.vendor.Declare(identifier, simulator.Never().With(simulator.Throttle(time.Hour).On(1, 1)))
-	s.declare(schema.Chat, identifier)
-	w := s.start()
-	s.until("the pause", func() bool { return w.Breaker().Cause == breaker.Throttled && w.Stats().Waits > 0 })
-	w.stop()
-	<-w.done
+// throttled makes a worker receive one 429 with a Retry-After of an hour, and ends it. Its interaction waits.
+func (s *testStage) throttled() (identifier string) {
+	s.T.Helper()
+	identifier = s.Declare(schema.Chat, simulator.Never().With(simulator.Throttle(time.Hour).On(1, 1)))
+	w := s.Start()
+	s.Until("the pause", func() bool { return w.Breaker().Cause == breaker.Throttled && w.Stats().Waits > 0 })
+	w.End()
 	return identifier
 }
 
-// A long Retry-After is the worker's, and not the interaction's: workers that are started later find it in minutes.
-func TestLongRetryAfterIsNotKeptAtTheBroker(t *testing.T) {
-	t.Parallel()
-	s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
-	id := s.throttled()
-	polls, err := s.js.Stream(s.ctx, schema.StreamPolls)
-	if err != nil {
-		t.Fatal(err)
-	}
-	m, err := polls.GetLastMsgForSubject(s.ctx, schema.HoldSubject(schema.Chat, id))
-	if err != nil {
-		t.Fatal(err)
-	}
-	due, err := time.Parse("@at "+time.RFC3339Nano, m.Header.Get("Nats-Schedule"))
-	if wait := due.Sub(m.Time); err != nil || wait < 4*time.Minute || wait > 5*time.Minute+time.Second {
-		t.Errorf("it is due in %s (%v), want some 5 minutes", wait, err)
-	}
+// The next poll of an interaction starts no earlier than the vendor's Retry-After.
+func TestRetryAfterIsKept(t *testing.T) {
+	bubbles(t, func(t *testing.T, mode consumer.Mode) {
+		s := inMemory(t, mode, nil)
+		const n, wait = 5, 4 * time.Second
+		var ids []string
+		for range n {
+			ids = append(ids, s.Declare(schema.Chat, simulator.Processed(0).With(simulator.Throttle(wait).On(1, 1))))
+		}
+		s.Start()
+		s.WaitOutcomes(n)
+		for _, id := range ids {
+			polls := s.Vendor.PollsOf(id)
+			if len(polls) != 2 {
+				t.Errorf("%s was polled %d times, want twice", id, len(polls))
+				continue
+			}
+			if gap := polls[1].At.Sub(polls[0].At); gap < wait {
+				t.Errorf("%s was polled again after %s, the vendor asked for %s", id, gap, wait)
+			}
+		}
+	})
 }
 
-// It holds no interaction back beyond its deadline, where another worker may poll.
-func TestLongRetryAfterKeepsTheDeadline(t *testing.T) {
-	t.Parallel()
-	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.Deadline = 5 * time.Second })
+// A long Retry-After pauses the worker, and not the interaction: workers that start later poll it within minutes.
+func TestLongRetryAfterIsNotStored(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := inMemory(t, consumer.Schedule, nil)
 		id := s.throttled()
-		s.start()
-		got := s.seen.wait(s.ctx, 1)[0]
-		if got.Subject != schema.FailedSubject(schema.DeadlineExceeded, id) ||
-			strings.Contains(got.Data.Detail, "429") {
-			t.Errorf("outcome on %s: %s", got.Subject, got.Data.Detail)
+		m, err := s.Broker.Last(s.Ctx, schema.StreamPolls, schema.HoldSubject(schema.Chat, id))
+		s.Check(err)
+		if wait := m.Due().Sub(m.Time); wait < 4*time.Minute || wait > 5*time.Minute+time.Second {
+			t.Errorf("it is due in %s, want some 5 minutes", wait)
 		}
-		s.drained()
-		s.polite()
+	})
+}
+
+// It does not delay an interaction beyond its deadline, when another worker can poll.
+func TestLongRetryAfterKeepsTheDeadline(t *testing.T) {
+	bubbles(t, func(t *testing.T, mode consumer.Mode) {
+		s := inMemory(t, mode, func(c *consumer.Config) { c.Deadline = 5 * time.Second })
+		id := s.throttled()
+		s.Start()
+		got := s.WantOutcomes(schema.FailedSubject(schema.DeadlineExceeded, id))[0]
+		if strings.Contains(got.Data.Detail, "429") {
+			t.Errorf("the detail of the deadline is %s", got.Data.Detail)
+		}
+		s.WaitDrained()
+		s.CheckIntervals()
 	})
 }

@@ -1,7 +1,6 @@
 package consumer_test
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -10,53 +9,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"statusworker/cmd/broker/embedded"
-	"statusworker/cmd/broker/provisioning"
 	"statusworker/consumer"
 	"statusworker/schema"
 	"statusworker/schema/topology"
 )
-
-// bare is a broker on which nothing is provisioned.
-type bare struct {
-	t   *testing.T
-	ctx context.Context
-	nc  *nats.Conn
-	js  jetstream.JetStream
-}
-
-func newBare(t *testing.T) bare {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	t.Cleanup(cancel)
-	server, err := embedded.Start(t.TempDir(), 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Stop)
-	nc, err := nats.Connect(server.URL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return bare{t, ctx, nc, js}
-}
-
-// provision makes what should be there, after a change.
-func (b bare) provision(mode consumer.Mode, change func(*topology.Set)) {
-	b.t.Helper()
-	set := consumer.Topology(consumer.Config{}, consumer.Choices{Mode: mode})
-	if change != nil {
-		change(&set)
-	}
-	if _, err := provisioning.Create(b.ctx, b.js, set); err != nil {
-		b.t.Fatal(err)
-	}
-}
 
 func TestTopologyIsTheDesigns(t *testing.T) {
 	names := func(s topology.Set) (streams, consumers, unwanted []string) {
@@ -150,15 +106,14 @@ func TestTopologyIsTheDesigns(t *testing.T) {
 func TestDeclaredStreamRefusesWhatEndsMessages(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
-		b := newBare(t)
-		b.provision(mode, nil)
+		s := onServer(t, mode, nil)
 		subject := schema.DeclaredSubject(schema.Chat, "b6a3c2c0-4f7e-4b0e-9f0b-1c2d3e4f5a6b")
-		if _, err := b.js.Publish(b.ctx, subject, nil); err != nil {
+		if _, err := s.JS.Publish(s.Ctx, subject, nil); err != nil {
 			t.Fatal(err)
 		}
 		for header, value := range map[string]string{"Nats-TTL": "1s", "Nats-Rollup": "sub"} {
 			var refused *jetstream.APIError
-			_, err := b.js.PublishMsg(b.ctx, &nats.Msg{Subject: subject + "2", Header: nats.Header{header: {value}}})
+			_, err := s.JS.PublishMsg(s.Ctx, &nats.Msg{Subject: subject + "2", Header: nats.Header{header: {value}}})
 			if want := map[string]jetstream.ErrorCode{"Nats-TTL": 10166, "Nats-Rollup": 10111}[header]; !errors.As(
 				err,
 				&refused,
@@ -173,10 +128,10 @@ func TestDeclaredStreamRefusesWhatEndsMessages(t *testing.T) {
 // The broker takes no shorter duplicate window than the one that is asked for.
 func TestMinDuplicatesIsTheBrokersLeast(t *testing.T) {
 	t.Parallel()
-	b := newBare(t)
+	s := onServer(t, "", nil)
 	for window, taken := range map[time.Duration]bool{topology.MinDuplicates: true, topology.MinDuplicates - time.Millisecond: false} {
-		_, err := b.js.CreateStream(
-			b.ctx,
+		_, err := s.JS.CreateStream(
+			s.Ctx,
 			jetstream.StreamConfig{Name: window.String(), Subjects: []string{window.String()}, Duplicates: window},
 		)
 		if (err == nil) != taken {

@@ -1,541 +1,224 @@
 package consumer_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-
 	"statusworker/consumer"
-	"statusworker/consumer/breaker"
+	"statusworker/integration/stage"
 	"statusworker/schema"
-	"statusworker/statusclient"
 	"statusworker/statusclient/simulator"
 )
 
-// wantOutcomes waits for as many outcomes as there are subjects, and compares them.
-func (s *stage) wantOutcomes(want ...string) []outcome {
-	s.t.Helper()
-	got := s.seen.wait(s.ctx, len(want))
-	count := map[string]int{}
-	for _, o := range got {
-		count[o.Subject]++
-	}
-	for _, subject := range want {
-		if count[subject] != 1 {
-			s.t.Errorf("%s has %d outcomes, want 1", subject, count[subject])
-		}
-	}
-	if len(got) != len(want) {
-		s.t.Errorf("%d outcomes, want %d: %v", len(got), len(want), count)
-	}
-	return got
-}
-
-// One odd answer among many good ones, of a gateway or of the vendor itself, ends nothing.
-func TestOddAnswerEndsNothing(t *testing.T) {
-	t.Parallel()
-	odd := map[string]simulator.Fault{
-		"no such resource": simulator.NoSuchResource(),
-		"not JSON":         {Kind: simulator.NotJSON},
-	}
-	for _, code := range []int{400, 402, 403, 404, 405, 407, 408, 409, 410, 418, 421, 422, 429, 431, 451, 499, 500, 600} {
-		odd[fmt.Sprint("page ", code)] = simulator.Page(code)
-		odd[fmt.Sprint("error ", code)] = simulator.Refusal(code)
-	}
-	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.NotFoundGrace = time.Millisecond })
-		for range 8 { // the vendor works all the while
-			id := uuid.NewString()
-			s.vendor.Declare(id, simulator.Never())
-			s.declare(schema.Transcript, id)
-		}
-		var want []string
-		for _, fault := range odd {
-			id := uuid.NewString()
-			// Twice in a row, and two polls later once more.
-			s.vendor.Declare(id, simulator.Processed(4*time.Second).With(fault.On(2, 3), fault.On(5, 5)))
-			s.declare(schema.Chat, id)
-			want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
-		}
-		s.start()
-		s.wantOutcomes(want...)
-		s.polite()
-	})
-}
-
-// An interaction that the vendor goes on refusing, while others succeed, ends when that is confirmed.
-func TestRefusalIsConfirmed(t *testing.T) {
-	t.Parallel()
-	const grace = 2 * time.Second
-	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.NotFoundGrace = grace })
-		reasons := map[int]schema.Reason{
-			400: schema.Rejected,
-			404: schema.NotFound,
-			410: schema.Rejected,
-			422: schema.Rejected,
-		}
-		var want []string
-		ids := map[string]bool{}
-		for code, reason := range reasons {
-			id := uuid.NewString()
-			ids[id] = true
-			s.vendor.Declare(id, simulator.Never().With(simulator.Refusal(code).On(3, 0))) // it was known before
-			s.declare(schema.Chat, id)
-			want = append(want, schema.FailedSubject(reason, id))
-		}
-		// The same status, but not in a row; and the vendor's own failure, which no row is ended by.
-		flapping, alternating, failing := uuid.NewString(), uuid.NewString(), uuid.NewString()
-		s.vendor.Declare(
-			flapping,
-			simulator.Processed(
-				6*time.Second,
-			).With(
-				simulator.Refusal(404).On(1, 2),
-				simulator.Refusal(404).On(4, 5),
-				simulator.Refusal(404).On(7, 8),
-			),
-		)
-		s.vendor.Declare(
-			alternating,
-			simulator.Processed(
-				6*time.Second,
-			).With(
-				simulator.Refusal(404).On(1, 1),
-				simulator.Refusal(410).On(2, 2),
-				simulator.Refusal(404).On(3, 3),
-				simulator.Refusal(400).On(4, 4),
-			),
-		)
-		s.vendor.Declare(failing, simulator.Processed(6*time.Second).With(simulator.Page(404).On(1, 8)))
-		for _, id := range []string{flapping, alternating, failing} {
-			s.declare(schema.Transcript, id)
-			want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
-		}
-		s.start()
-		for _, o := range s.wantOutcomes(want...) {
-			if !ids[o.Data.Identifier] {
-				continue
-			}
-			first, last := time.Time{}, time.Time{}
-			polls := 0
-			for _, p := range s.vendor.Polls() {
-				if p.Identifier == o.Data.Identifier && p.Fault != "" {
-					if polls++; polls == 1 {
-						first = p.At
-					}
-					last = p.At
-				}
-			}
-			if polls < 3 || last.Sub(first) < grace {
-				t.Errorf(
-					"%s ended after %d refusals over %s, want at least 3 over %s",
-					o.Subject,
-					polls,
-					last.Sub(first),
-					grace,
-				)
-			}
-		}
-		s.drained()
-		s.polite()
-	})
-}
-
-// A wrong address, or a token of another account: all are refused, in the vendor's own form or not. Nothing ends, the
-// worker says so, and goes on when it is over.
-func TestAllRefusedEndsNothing(t *testing.T) {
-	t.Parallel()
-	for name, tt := range map[string]struct {
-		fault simulator.Fault
-		cause breaker.Failure
-	}{
-		"no such resource": {simulator.NoSuchResource(), breaker.Refused},
-		"the vendor's 404": {simulator.Refusal(404), breaker.Refused},
-		"a page":           {simulator.Page(404), breaker.Unavailable},
-		"credit gone":      {simulator.Refusal(402), breaker.Unavailable},
+// While the vendor fails, the worker polls once a pause. When it works again, every interaction is processed.
+func TestVendorFailureFailsNoInteraction(t *testing.T) {
+	for name, fault := range map[string]simulator.Fault{
+		"unavailable":  simulator.Refusal(http.StatusServiceUnavailable),
+		"unauthorized": simulator.Refusal(http.StatusUnauthorized),
+		"not JSON":     {Kind: simulator.NotJSON},
 	} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			modes(t, func(t *testing.T, mode consumer.Mode) {
-				s := newStage(
-					t,
-					mode,
-					simulator.Config{},
-					func(c *consumer.Config) { c.NotFoundGrace = 500 * time.Millisecond },
-				)
-				const n = 6 // few, because a rest grows with each
-				s.vendor.SetFaults(tt.fault)
+			bubble(t, func(t *testing.T) {
+				s := inMemory(t, consumer.Schedule, nil)
+				s.Vendor.SetFaults(fault)
 				var want []string
-				for range n {
-					id := uuid.NewString()
-					s.vendor.Declare(id, simulator.Processed(0))
-					s.declare(schema.Chat, id)
+				for range 40 {
+					id := s.Declare(schema.Chat, simulator.Processed(0))
 					want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
 				}
-				w := s.start()
-				s.until("the worker to rest", func() bool { return w.Breaker().Cause == tt.cause })
-				// Another worker, which knows nothing of what was refused before, ends nothing either.
-				if err := s.vendor.WaitPolls(s.ctx, s.vendor.Count()+2); err != nil {
-					t.Fatal(err)
+				s.Start()
+				s.WaitPolls(1)
+				began := s.Vendor.Polls()[0].At
+				// The first pauses take 1, 2 and 4 seconds, each up to a fifth more or less: after three seconds the
+				// worker has probed twice.
+				s.Until("two probes", func() bool {
+					polls := s.Vendor.Polls()
+					return polls[len(polls)-1].At.Sub(began) > 2500*time.Millisecond
+				})
+				// Requests that were in flight at the first failure are limited by the slots.
+				probes := 0
+				for _, p := range s.Vendor.Polls() {
+					if p.At.Sub(began) > 700*time.Millisecond {
+						probes++
+					}
 				}
-				w.stop()
-				<-w.done
-				second := s.start()
-				s.until("the second worker to rest", func() bool { return second.Breaker().Cause == tt.cause })
-				if err := s.vendor.WaitPolls(s.ctx, s.vendor.Count()+2); err != nil {
-					t.Fatal(err)
+				if probes > 3 {
+					t.Errorf("%d polls while the worker was paused, want one a pause", probes)
 				}
-				s.vendor.SetFaults()
-				s.wantOutcomes(want...)
-				s.drained()
-				s.polite()
+				s.Vendor.SetFaults()
+				s.WantOutcomes(want...)
+				s.WaitDrained()
+				s.CheckIntervals()
 			})
 		})
 	}
 }
 
-// Some of a batch were deleted at the vendor. They end when the others were polled with success for half of the grace,
-// also where these have ended by then and nothing succeeds any more.
-func TestRefusedOfABatch(t *testing.T) {
-	t.Parallel()
-	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) { c.NotFoundGrace = 3 * time.Second })
-		var want []string
-		for range 2 * 5 {
-			id := uuid.NewString()
-			s.declare(schema.Chat, id) // unknown to the vendor
-			want = append(want, schema.FailedSubject(schema.NotFound, id))
-		}
-		for range 3 {
-			id := uuid.NewString()
-			s.vendor.Declare(id, simulator.Processed(12*time.Second))
-			s.declare(schema.Chat, id)
-			want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
-		}
-		s.start()
-		s.wantOutcomes(want...)
-		s.drained()
-		s.polite()
-	})
-}
-
-// In quiet hours few interactions are polled. Those that always fail keep none that falls due later from its outcome.
-func TestFailingInteractionsKeepNoOtherWaiting(t *testing.T) {
-	t.Parallel()
-	for _, failing := range []int{1, 4, 12} {
-		for name, fault := range map[string]simulator.Fault{
-			"500": simulator.Refusal(500), "401": simulator.Refusal(401), "429": simulator.Refusal(429),
-		} {
-			if failing != 4 && name != "500" {
-				continue // where many are throttled, all wait
-			}
-			t.Run(fmt.Sprint(failing, " ", name), func(t *testing.T) {
-				t.Parallel()
-				s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
-				for range failing {
-					id := uuid.NewString()
-					s.vendor.Declare(id, simulator.Never().With(fault))
-					s.declare(schema.Chat, id)
+// Interactions whose polls always fail do not delay others, even if few are polled.
+func TestFailingInteractionsDelayNoOther(t *testing.T) {
+	for _, c := range []struct{ failing, code int }{
+		{1, http.StatusInternalServerError},
+		{4, http.StatusInternalServerError},
+		{4, http.StatusUnauthorized},
+		{4, http.StatusTooManyRequests},
+		{12, http.StatusInternalServerError},
+	} {
+		t.Run(fmt.Sprint(c.failing, " ", c.code), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				s := inMemory(t, consumer.Schedule, nil)
+				for range c.failing {
+					s.Declare(schema.Chat, simulator.Never().With(simulator.Refusal(c.code)))
 				}
-				s.start()
-				if err := s.vendor.WaitPolls(s.ctx, min(failing, 6)+3); err != nil {
-					t.Fatal(err)
-				}
+				s.Start()
+				s.WaitPolls(min(c.failing, 6) + 3)
 				for _, typ := range []schema.Type{schema.Chat, schema.Transcript} {
-					polls := s.vendor.Count()
-					id := uuid.NewString()
-					s.vendor.Declare(id, simulator.Processed(0))
-					s.declare(typ, id)
-					for n := 1; ; n++ {
-						if all := s.seen.wait(
-							s.ctx,
-							n,
-						); all[n-1].Subject == schema.ProcessedSubject(
-							schema.ToCXAI,
-							id,
-						) {
-							break
-						}
-					}
-					// It had its outcome before the others were polled for many rounds, or the worker for many rests.
-					if others := s.vendor.Count() - polls; others > 2*failing+6 {
+					polls := s.Vendor.Count()
+					id := s.Declare(typ, simulator.Processed(0))
+					s.waitOutcomeOn(schema.ProcessedSubject(schema.ToCXAI, id))
+					// It ended before the others were polled for many rounds, or the worker paused many times.
+					if others := s.Vendor.Count() - polls; others > 2*c.failing+6 {
 						t.Errorf("%d other polls before the outcome of the %s", others, typ)
 					}
 				}
-				s.polite()
+				s.CheckIntervals()
 			})
-		}
+		})
 	}
 }
 
-// outAtOnce is a vendor that takes its time to answer, and knows how many requests of one interaction are out.
-type outAtOnce struct {
-	mu       sync.Mutex
-	out      map[string]int
-	most     int
-	requests int
-	changed  chan struct{}
+// A vendor that does not answer chats does not delay a transcript.
+func TestOneLaneDoesNotStarveAnother(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := inMemory(t, consumer.Schedule, func(c *consumer.Config) {
+			c.Concurrency, c.RequestTimeout = 8, 5*time.Second
+		})
+		for range 60 {
+			slow := simulator.Fault{Kind: simulator.Delayed, Delay: 4 * time.Second}
+			s.Declare(schema.Chat, simulator.Never().With(slow))
+		}
+		s.Start()
+		s.WaitPolls(5)
+		declared := time.Now()
+		id := s.Declare(schema.Transcript, simulator.Processed(0))
+		s.WantOutcomes(schema.ProcessedSubject(schema.ToCXAI, id))
+		if took := time.Since(declared); took > 3*time.Second {
+			t.Errorf("its outcome took %s, want it before the first chat is answered", took)
+		}
+	})
 }
 
-func (v *outAtOnce) serve(r *http.Request, answer func(id string)) {
+// requests is a vendor that counts the concurrent requests for each interaction.
+type requests struct {
+	takes func(ctx context.Context, id string) // the time until the answer
+
+	mu       sync.Mutex
+	inFlight map[string]int
+	max      int
+	total    int
+}
+
+func (v *requests) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	id := strings.Split(r.URL.Path, "/")[3]
 	v.mu.Lock()
-	v.out[id]++
-	v.requests++
-	v.most = max(v.most, v.out[id])
-	close(v.changed)
-	v.changed = make(chan struct{})
+	v.inFlight[id]++
+	v.total++
+	v.max = max(v.max, v.inFlight[id])
 	v.mu.Unlock()
 	defer func() {
 		v.mu.Lock()
 		defer v.mu.Unlock()
-		v.out[id]--
+		v.inFlight[id]--
 	}()
-	answer(id)
+	v.takes(r.Context(), id)
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = fmt.Fprintf(w, `{"identifier":%q,"status":"processing"}`, id)
 }
 
-func (v *outAtOnce) wait(t *testing.T, s *stage, requests int) {
-	t.Helper()
-	for {
-		v.mu.Lock()
-		n, changed := v.requests, v.changed
-		v.mu.Unlock()
-		if n >= requests {
-			return
-		}
-		select {
-		case <-changed:
-		case <-s.ctx.Done():
-			t.Fatalf("%d of %d requests", n, requests)
-		}
+func (v *requests) counts() (total, most int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.total, v.max
+}
+
+// While a request is in flight, no worker makes another one for the same interaction, however long the vendor takes.
+func TestOneRequestAtATime(t *testing.T) {
+	interval := stage.Short.Chat
+	for name, takes := range map[string]func(ctx context.Context, id string){
+		"hangs":   func(ctx context.Context, _ string) { <-ctx.Done() },
+		"is slow": func(ctx context.Context, _ string) { sleep(ctx, 3*interval) },
+		"is slower at times": func(ctx context.Context, id string) {
+			if id[len(id)-1]%2 == 0 {
+				sleep(ctx, 4*interval)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubbles(t, func(t *testing.T, mode consumer.Mode) {
+				s := inMemory(t, mode, func(c *consumer.Config) { c.RequestTimeout = 5 * interval })
+				v := &requests{takes: takes, inFlight: map[string]int{}}
+				client := s.ServeVendor(v)
+				const n = 2 // fewer than make a worker pause
+				for i := range n {
+					s.DeclareAs(schema.Chat, fmt.Sprintf("bd5c92f3-c228-44a6-91bf-b5267256987%d", i))
+				}
+				for range 2 {
+					s.Start(stage.Ports{Client: client})
+				}
+				s.Until("five requests for each", func() bool { total, _ := v.counts(); return total >= 5*n })
+				if _, most := v.counts(); most > 1 {
+					t.Errorf("%d requests for one interaction were in flight at once", most)
+				}
+			})
+		})
 	}
 }
 
-// While a request is out, no other is made for the same interaction, however long the vendor takes.
-func TestOneRequestAtATime(t *testing.T) {
-	t.Parallel()
-	modes(t, func(t *testing.T, mode consumer.Mode) {
-		for name, takes := range map[string]func(r *http.Request){
-			"hangs":   func(r *http.Request) { <-r.Context().Done() },
-			"is slow": func(r *http.Request) { wait(r, 3*quick.Chat) },
-			"is slower at times": func(r *http.Request) {
-				if r.URL.Path[len(r.URL.Path)-8]%2 == 0 {
-					wait(r, 4*quick.Chat)
-				}
-			},
-		} {
-			t.Run(name, func(t *testing.T) {
-				t.Parallel()
-				s := newStage(
-					t,
-					mode,
-					simulator.Config{},
-					func(c *consumer.Config) { c.RequestTimeout = 5 * quick.Chat },
-				)
-				v := &outAtOnce{out: map[string]int{}, changed: make(chan struct{})}
-				server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					v.serve(r, func(id string) {
-						takes(r)
-						w.Header().Set("Content-Type", "application/json")
-						_, _ = fmt.Fprintf(w, `{"identifier":%q,"status":"processing"}`, id)
-					})
-				}))
-				t.Cleanup(server.Close)
-				client, err := statusclient.New(
-					statusclient.Config{
-						BaseURL: server.URL + "/v1",
-						Token:   simulator.DefaultToken,
-						Timeout: s.cfg.RequestTimeout,
-					},
-				)
-				if err != nil {
-					t.Fatal(err)
-				}
-				t.Cleanup(client.Close)
-				const n = 2 // fewer than make a worker rest
-				for range n {
-					s.declare(schema.Chat, uuid.NewString())
-				}
-				for range 2 {
-					s.startWith(client, nil)
-				}
-				v.wait(t, s, 5*n)
-				v.mu.Lock()
-				defer v.mu.Unlock()
-				if v.most > 1 {
-					t.Errorf("%d requests of one interaction were out at once", v.most)
-				}
-			})
-		}
-	})
-}
-
-// wait lets time pass, as a slow vendor does.
-func wait(r *http.Request, d time.Duration) {
+func sleep(ctx context.Context, d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-r.Context().Done():
+	case <-ctx.Done():
 	}
 }
 
-// A vendor that was slow once is polled again as soon as it would have been otherwise.
+// A slow answer does not delay the poll after it more than necessary.
 func TestSlowAnswerMakesNoLongWait(t *testing.T) {
-	t.Parallel()
-	s := newStage(
-		t,
-		consumer.Schedule,
-		simulator.Config{},
-		func(c *consumer.Config) { c.RequestTimeout = 20 * time.Second },
-	)
-	id := uuid.NewString()
-	s.vendor.Declare(
-		id,
-		simulator.Processed(
-			0,
-		).With(
-			simulator.Fault{Kind: simulator.OtherStatus, Status: "processing", Delay: 2 * quick.Chat}.On(1, 1),
-		),
-	)
-	s.declare(schema.Chat, id)
-	s.start()
-	s.wantOutcomes(schema.ProcessedSubject(schema.ToCXAI, id))
-	polls := s.vendor.Polls()
-	if gap := polls[1].At.Sub(polls[0].At); len(polls) != 2 || gap > 10*time.Second {
-		t.Errorf(
-			"%d polls, the second %s after the first: want it long before a request could have timed out",
-			len(polls),
-			gap,
-		)
-	}
-	s.drained()
-	s.polite()
-}
-
-// A gateway that is rolled out refuses more and more, and then all: nothing ends by it.
-func TestRefusalsThatSpreadEndNothing(t *testing.T) {
-	t.Parallel()
-	s := newStage(
-		t,
-		consumer.Schedule,
-		simulator.Config{},
-		func(c *consumer.Config) { c.NotFoundGrace = 20 * time.Second },
-	)
-	const n = 20
-	for range n {
-		id := uuid.NewString()
-		s.vendor.Declare(id, simulator.Never())
-		s.declare(schema.Chat, id)
-	}
-	w := s.start()
-	if err := s.vendor.WaitPolls(s.ctx, 2*n); err != nil {
-		t.Fatal(err)
-	}
-	for share := 0.1; share < 1; share += 0.1 {
-		s.vendor.SetFaults(simulator.NoSuchResource().Sometimes(share))
-		if err := s.vendor.WaitPolls(s.ctx, s.vendor.Count()+n); err != nil {
-			t.Fatal(err)
+	bubble(t, func(t *testing.T) {
+		s := inMemory(t, consumer.Schedule, func(c *consumer.Config) { c.RequestTimeout = 20 * time.Second })
+		slow := stage.PendingOnce
+		slow.Delay = 2 * stage.Short.Chat
+		id := s.Declare(schema.Chat, simulator.Processed(0).With(slow))
+		s.Start()
+		s.WantOutcomes(schema.ProcessedSubject(schema.ToCXAI, id))
+		polls := s.Vendor.Polls()
+		if gap := polls[1].At.Sub(polls[0].At); len(polls) != 2 || gap > 10*time.Second {
+			t.Errorf("%d polls, the second %s after the first: want it long before the request timeout", len(polls), gap)
 		}
-	}
-	s.vendor.SetFaults(simulator.NoSuchResource())
-	// For longer than the grace, and the worker knows.
-	if err := s.vendor.Wait(s.ctx, func(v *simulator.Simulator) bool {
-		return w.Breaker().Cause == breaker.Refused && time.Since(v.Polls()[0].At) > 30*time.Second
-	}); err != nil {
-		t.Fatal(err)
-	}
-	s.vendor.SetFaults()
-	if err := s.vendor.WaitPolls(s.ctx, s.vendor.Count()+n); err != nil {
-		t.Fatal(err)
-	}
-	if stats := w.Stats(); stats.TakenIn != n {
-		t.Errorf("%d were taken in, want %d", stats.TakenIn, n)
-	}
-	stream, err := s.js.Stream(s.ctx, schema.StreamOutcomes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if msgs := stream.CachedInfo().State.Msgs; msgs != 0 {
-		t.Errorf("%d interactions ended, want none", msgs)
-	}
-	s.polite()
-}
-
-// Statuses that an operator has named end an interaction; others that nobody knows do not.
-func TestFailedStatuses(t *testing.T) {
-	t.Parallel()
-	modes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newStage(t, mode, simulator.Config{}, func(c *consumer.Config) {
-			c.FailedStatuses = []schema.Status{"transcriptionFailed", "quotaExceeded"}
-			c.Deadline = 4 * time.Second
-		})
-		var want []string
-		for status, reason := range map[schema.Status]schema.Reason{
-			"transcriptionFailed": schema.VendorFailed, "quotaExceeded": schema.VendorFailed, "translationFailed": schema.DeadlineExceeded,
-		} {
-			id := uuid.NewString()
-			s.vendor.Declare(id, simulator.Constant(status))
-			s.declare(schema.Chat, id)
-			want = append(want, schema.FailedSubject(reason, id))
-		}
-		w := s.start()
-		for _, o := range s.wantOutcomes(want...) {
-			if o.Data.Reason == schema.VendorFailed && !strings.Contains(o.Data.Detail, "transcriptionFailed") &&
-				!strings.Contains(o.Data.Detail, "quotaExceeded") {
-				t.Errorf("%s: detail %q does not name the status", o.Subject, o.Data.Detail)
-			}
-		}
-		if w.Stats().UnknownStatus == 0 {
-			t.Error("the status that nobody named was not counted")
-		}
-		s.drained()
+		s.WaitDrained()
+		s.CheckIntervals()
 	})
 }
 
-// An answer that cannot be handed on as JSON is handed on in base64, and the interaction ends all the same.
-func TestAnswersThatAreNotJSON(t *testing.T) {
-	t.Parallel()
-	for name, members := range map[string]string{
-		"JSON": `"errorMessage":{"code":"E1"}`, "lone surrogate": `"originalFilename":"\ud83d"`, "invalid UTF-8": `"originalFilename":"` + "\xe4" + `"`, "NaN": `"score":NaN`,
-	} {
-		for _, end := range []schema.Status{schema.StatusProcessed, schema.StatusProcessingFailed} {
-			t.Run(fmt.Sprint(name, " ", end), func(t *testing.T) {
-				t.Parallel()
-				s := newStage(t, consumer.Schedule, simulator.Config{}, nil)
-				id := uuid.NewString()
-				subject := schema.ProcessedSubject(schema.ToCXAI, id)
-				if end != schema.StatusProcessed {
-					subject = schema.FailedSubject(schema.ProcessingFailed, id)
-				}
-				s.vendor.Declare(
-					id,
-					simulator.Constant(
-						end,
-					).With(
-						simulator.Fault{Kind: simulator.Odd, Prefix: simulator.ByteOrderMark, Members: members},
-					),
-				)
-				s.declare(schema.Chat, id)
-				s.start()
-				got := s.wantOutcomes(subject)[0]
-				answer := string(got.Data.Answer)
-				if answer == "null" {
-					answer = string(got.Data.AnswerPayload)
-				}
-				if !strings.Contains(answer, members) ||
-					len(got.Data.AnswerPayload) > 0 != (name == "invalid UTF-8" || name == "NaN") {
-					t.Errorf("answer %s, payload %q", got.Data.Answer, got.Data.AnswerPayload)
-				}
-				s.drained()
-			})
-		}
-	}
+// An answer that takes longer than the interval counts: the outcome is published, also that of the deadline.
+func TestAnswerLaterThanTheNextPoll(t *testing.T) {
+	bubbles(t, func(t *testing.T, mode consumer.Mode) {
+		s := inMemory(t, mode, func(c *consumer.Config) {
+			c.RequestTimeout, c.Deadline = 3*time.Second, 4*time.Second
+		})
+		slow := simulator.Fault{Kind: simulator.Delayed, Delay: stage.Short.Chat + 700*time.Millisecond}
+		done := s.Declare(schema.Chat, simulator.Processed(0).With(slow))
+		never := s.Declare(schema.Chat, simulator.Never().With(slow))
+		s.Start()
+		s.WantOutcomes(
+			schema.ProcessedSubject(schema.ToCXAI, done), schema.FailedSubject(schema.DeadlineExceeded, never),
+		)
+		s.WaitDrained()
+		s.CheckIntervals()
+	})
 }

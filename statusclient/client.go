@@ -45,13 +45,12 @@ func New(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	dialer := &net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}
 	var protocols http.Protocols
 	protocols.SetHTTP1(true)
 	transport := &http.Transport{
 		Protocols: &protocols,
 		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			c, err := dialer.DialContext(ctx, network, addr)
+			c, err := cfg.Dial(ctx, network, addr)
 			if err != nil {
 				return nil, err
 			}

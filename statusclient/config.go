@@ -1,9 +1,11 @@
 package statusclient
 
 import (
+	"context"
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"strconv"
@@ -43,6 +45,8 @@ type Config struct {
 	// Proxy returns the proxy for a URL, or nil for a direct connection. If it is not set, every connection is direct.
 	// Connections to loopback hosts always are.
 	Proxy func(*url.URL) (*url.URL, error)
+	// Dial opens connections; nil means a [net.Dialer].
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// OnToken, if set, is called with each token before it is used, by New and after the token file has changed.
 	OnToken func(token string)
 	// Now is the clock for sendBy, Retry-After and the token file; nil means time.Now. Timeout runs on real timers.
@@ -131,6 +135,9 @@ func (c Config) withDefaults() (Config, *url.URL, error) {
 	}
 	if c.UserAgent == "" {
 		c.UserAgent = defaultUserAgent
+	}
+	if c.Dial == nil {
+		c.Dial = (&net.Dialer{Timeout: dialTimeout, KeepAlive: 15 * time.Second}).DialContext
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -28,127 +28,86 @@ import (
 
 	"statusworker/cmd/admin"
 	"statusworker/cmd/broker/adapter"
-	"statusworker/cmd/broker/embedded"
 	"statusworker/cmd/broker/provisioning"
 	"statusworker/consumer"
 	"statusworker/consumer/redelivery"
+	"statusworker/integration/stage"
 	"statusworker/publisher"
 	"statusworker/schema"
 	"statusworker/schema/topology"
-	"statusworker/statusclient"
 	"statusworker/statusclient/simulator"
 )
 
-// stage is a worker with its admin server, a broker and a vendor.
-type stage struct {
-	t      *testing.T
+// testStage is a stage with one worker and its admin server.
+type testStage struct {
+	*stage.Stage
+	*page
+	out *publisher.Publisher
+}
+
+// page is an admin server as a test asks it.
+type page struct {
+	t      testing.TB
 	ctx    context.Context
-	broker *embedded.Server
-	vendor *simulator.Simulator
-	js     jetstream.JetStream
 	server *admin.Server
-	worker *consumer.Worker
-	out    *publisher.Publisher
 }
 
 // parts are what a stage's worker is made of.
 type parts struct {
-	cfg    consumer.Config
+	*stage.Stage
 	client consumer.StatusClient
-	js     jetstream.JetStream
 	log    *logrus.Logger // the server's
 }
 
-func newStage(t *testing.T, mode consumer.Mode, change ...func(*parts)) *stage {
+func newStage(t *testing.T, mode consumer.Mode, change ...func(*parts)) *testStage {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	t.Cleanup(cancel)
-	s := &stage{t: t, ctx: ctx}
-	check := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	var err error
-	s.broker, err = embedded.Start(t.TempDir(), 0)
-	check(err)
-	t.Cleanup(s.broker.Stop)
-	s.vendor, err = simulator.Start(simulator.Config{})
-	check(err)
-	t.Cleanup(s.vendor.Close)
 	metrics := admin.NewMetrics("v1.2.3", "go1.26")
-	s.server, err = admin.Listen("127.0.0.1:0", metrics)
-	check(err)
-	t.Cleanup(s.server.Close)
-
+	server, err := admin.Listen("127.0.0.1:0", metrics)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
+	s := &testStage{page: &page{t, t.Context(), server}}
 	s.serves("/livez", http.StatusOK, "ok")
 	s.serves("/readyz", http.StatusServiceUnavailable, "starting")
-	s.server.Waiting("waiting for godot")
+	server.Waiting("waiting for godot")
 	s.serves("/readyz", http.StatusServiceUnavailable, "godot")
-	// Who looks at measures alone sees it as well, and counters that will be seen to grow.
+	// The metrics show it as well, and counters that will be seen to grow.
 	waiting := s.families()
-	for _, name := range []string{"ready", "broker_connected", "dead_letters_total", "contradictions_total", "faults_total", "panics_total"} {
+	for _, name := range []string{
+		"ready", "broker_connected", "dead_letters_total", "contradictions_total", "faults_total", "panics_total",
+	} {
 		if f := waiting["statusworker_"+name]; f == nil || value(f, nil) != 0 {
 			t.Errorf("before there is a worker %s is %v, want 0", name, f)
 		}
 	}
 
-	nc, err := nats.Connect(s.broker.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
-	check(err)
-	t.Cleanup(nc.Close)
-	s.server.Connected(nc)
-	s.awaitValue("statusworker_broker_connected", nil, exactly(1))
-	s.awaitValue("statusworker_ready", nil, exactly(0))
-	s.js, err = jetstream.New(nc)
-	check(err)
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	cfg := consumer.Config{
-		Intervals: consumer.Intervals{
-			Audio:      600 * time.Millisecond,
-			Chat:       400 * time.Millisecond,
-			Transcript: 400 * time.Millisecond,
-		},
+	s.Stage = stage.New(t, stage.Options{Mode: mode, Worker: consumer.Config{
 		NotFoundGrace:     time.Second,
 		Deadline:          20 * time.Second,
 		MaxPollsPerSecond: 1000,
 		Observer:          metrics,
 		Log:               log,
-	}
-	set := consumer.Topology(
-		cfg,
-		consumer.Choices{Mode: mode},
-	).Add(
-		publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}),
-	)
-	_, err = provisioning.Create(ctx, s.js, set)
-	check(err)
-	client, err := statusclient.New(statusclient.Config{BaseURL: s.vendor.URL(), Token: simulator.DefaultToken})
-	check(err)
-	t.Cleanup(client.Close)
-	s.out, err = publisher.New(ctx, adapter.New(s.js), log)
-	check(err)
-	p := parts{cfg, client, s.js, log}
+	}})
+	s.ctx = s.Ctx
+	server.Connected(s.NC)
+	s.awaitValue("statusworker_broker_connected", nil, exactly(1))
+	s.awaitValue("statusworker_ready", nil, exactly(0))
+	s.out = s.Publisher()
+	p := parts{s.Stage, s.Client(), log}
 	for _, c := range change {
 		c(&p)
 	}
-	s.worker, err = consumer.New(ctx, adapter.New(s.js), mode, p.client, s.out, p.cfg)
-	check(err)
-	s.server.Watch(s.worker, s.out, s.js, p.log)
-	running, stop := context.WithCancel(ctx)
-	done := make(chan error, 1)
-	go func() { done <- s.worker.Run(running, ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
+	worker := s.NewWorker(stage.Ports{Broker: s.Broker, Client: p.client, Outcomes: s.out})
+	server.Watch(worker.Worker, s.out, s.JS, p.log)
+	worker.Run()
+	t.Cleanup(worker.End)
 	return s
 }
 
-func (s *stage) get(path string) (int, string) {
+func (s *page) get(path string) (int, string) {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.ctx, http.MethodGet, "http://"+s.server.Addr()+path, nil)
 	if err != nil {
@@ -166,7 +125,7 @@ func (s *stage) get(path string) (int, string) {
 	return resp.StatusCode, string(body)
 }
 
-func (s *stage) serves(path string, code int, text string) {
+func (s *page) serves(path string, code int, text string) {
 	s.t.Helper()
 	if got, body := s.get(path); got != code || !strings.Contains(body, text) {
 		s.t.Errorf("%s: %d %q, want %d and %q", path, got, body, code, text)
@@ -174,7 +133,7 @@ func (s *stage) serves(path string, code int, text string) {
 }
 
 // await asks until the answer is as wanted.
-func (s *stage) await(path string, code int, text string) {
+func (s *page) await(path string, code int, text string) {
 	s.t.Helper()
 	for {
 		got, body := s.get(path)
@@ -190,7 +149,7 @@ func (s *stage) await(path string, code int, text string) {
 }
 
 // families are what a scrape gives, by name.
-func (s *stage) families() map[string]*dto.MetricFamily {
+func (s *page) families() map[string]*dto.MetricFamily {
 	s.t.Helper()
 	_, body := s.get("/metrics")
 	parser := expfmt.NewTextParser(model.UTF8Validation)
@@ -218,7 +177,7 @@ func value(f *dto.MetricFamily, labels map[string]string) (sum float64) {
 }
 
 // awaitValue waits until a measure is as wanted.
-func (s *stage) awaitValue(name string, labels map[string]string, wanted func(float64) bool) {
+func (s *page) awaitValue(name string, labels map[string]string, wanted func(float64) bool) {
 	s.t.Helper()
 	for {
 		got := value(s.families()[name], labels)
@@ -231,22 +190,6 @@ func (s *stage) awaitValue(name string, labels map[string]string, wanted func(fl
 			s.t.Fatalf("%s%v is %v", name, labels, got)
 		}
 	}
-}
-
-func (s *stage) declare(t schema.Type, script *simulator.Script, more string) string {
-	s.t.Helper()
-	id := uuid.NewString()
-	if script != nil {
-		s.vendor.Declare(id, *script)
-	}
-	if _, err := s.js.Publish(
-		s.ctx,
-		schema.DeclaredSubject(t, id),
-		fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":%q%s}`, id, t, more),
-	); err != nil {
-		s.t.Fatal(err)
-	}
-	return id
 }
 
 func more(than float64) func(float64) bool { return func(v float64) bool { return v > than } }
@@ -267,12 +210,12 @@ func TestMetricsMove(t *testing.T) {
 				time.Second,
 			), simulator.Never()
 			unknownStatus := simulator.Constant("paused")
-			done := s.declare(schema.Audio, &processed, "")
-			s.declare(schema.Chat, &failed, "")
-			s.declare(schema.Transcript, nil, "")
-			s.declare(schema.Transcript, &unknownStatus, "")
-			s.declare(schema.Chat, &never, `,"type":"twice"`)
-			stuck := s.declare(schema.Chat, &never, "")
+			done := s.Declare(schema.Audio, processed)
+			s.Declare(schema.Chat, failed)
+			s.DeclareAs(schema.Transcript, uuid.NewString()) // unknown to the vendor
+			s.Declare(schema.Transcript, unknownStatus)
+			s.Declare(schema.Chat, never, `"type":"twice"`)
+			stuck := s.Declare(schema.Chat, never)
 
 			n := func(name string, l labels, wanted func(float64) bool) {
 				t.Helper()
@@ -304,7 +247,7 @@ func TestMetricsMove(t *testing.T) {
 			n("rate_limit_share", nil, exactly(1000))
 			if mode == consumer.Schedule {
 				n("taken_in_total", labels{"lane": "transcript"}, exactly(2))
-				if _, err := s.js.Publish(
+				if _, err := s.JS.Publish(
 					s.ctx,
 					schema.DeclaredSubject(schema.Chat, stuck),
 					[]byte(`{"interactionIdentifier":"`+stuck+`","type":"chat"}`),
@@ -312,7 +255,7 @@ func TestMetricsMove(t *testing.T) {
 					t.Fatal(err)
 				}
 				n("declared_twice_total", nil, exactly(1))
-				if _, err := s.js.Publish(
+				if _, err := s.JS.Publish(
 					s.ctx,
 					schema.DeclaredSubject(schema.Audio, done),
 					[]byte(`{"interactionIdentifier":"`+done+`","type":"audio"}`),
@@ -333,13 +276,13 @@ func TestMetricsMove(t *testing.T) {
 			s.serves("/statusz", http.StatusOK, `"redelivery":"`+string(mode)+`"`)
 
 			hanging := simulator.Never().With(simulator.Fault{Kind: simulator.Hangs})
-			s.declare(schema.Audio, &hanging, "")
+			s.Declare(schema.Audio, hanging)
 			n("polls_in_flight", labels{"lane": "audio"}, exactly(1))
 			if mode == consumer.Nak {
 				n("polls_not_sent_total", nil, more(0)) // it was too young at first
 			}
 
-			s.vendor.SetFaults(simulator.Refusal(http.StatusUnauthorized))
+			s.Vendor.SetFaults(simulator.Refusal(http.StatusUnauthorized))
 			n("polls_total", labels{"result": "unauthorized"}, more(0))
 			n("pauses_total", labels{"cause": "unauthorized"}, exactly(1))
 			n("worker_state", labels{"state": "working"}, exactly(0))
@@ -347,20 +290,20 @@ func TestMetricsMove(t *testing.T) {
 			n("paused_until_timestamp_seconds", nil, more(0))
 			s.serves("/livez", http.StatusOK, "ok")
 			s.serves("/readyz", http.StatusOK, "ok") // a vendor in trouble is no reason to take workers away
-			s.vendor.SetFaults()
+			s.Vendor.SetFaults()
 
-			s.broker.Stop()
+			s.Server.Stop()
 			s.await("/readyz", http.StatusServiceUnavailable, "not connected to NATS")
 			s.serves("/statusz", http.StatusServiceUnavailable, "not connected to NATS")
 			s.serves("/livez", http.StatusOK, "ok")
 			n("broker_connected", nil, exactly(0))
 			n("ready", nil, exactly(0))
-			if err := s.broker.StartAgain(); err != nil {
+			if err := s.Server.StartAgain(); err != nil {
 				t.Fatal(err)
 			}
 			s.await("/readyz", http.StatusOK, "ok")
 			n("broker_reconnects_total", nil, more(0))
-			s.declare(schema.Chat, &never, "") // by now all others may have ended
+			s.Declare(schema.Chat, never) // by now all others may have ended
 			n("worker_state", labels{"state": "working"}, exactly(1))
 
 			s.server.Stopping()
@@ -388,54 +331,54 @@ func TestMetricsMoveInTrouble(t *testing.T) {
 	hangs := simulator.Never().With(simulator.Fault{Kind: simulator.Hangs})
 	for name, tt := range map[string]struct {
 		change  func(*parts)
-		trouble func(s *stage, n func(name string, l labels, wanted func(float64) bool))
+		trouble func(s *testStage, n func(name string, l labels, wanted func(float64) bool))
 	}{
-		"slots": {func(p *parts) { p.cfg.Concurrency = 4 }, func(s *stage, n func(string, labels, func(float64) bool)) {
+		"slots": {func(p *parts) { p.Config.Concurrency = 4 }, func(s *testStage, n func(string, labels, func(float64) bool)) {
 			for range 3 {
-				s.declare(schema.Chat, &hangs, "")
+				s.Declare(schema.Chat, hangs)
 			}
 			n("slots", labels{"state": "used"}, more(0))
 			n("slot_waits", labels{"lane": "chat"}, exactly(1))
 		}},
-		"the budget": {func(p *parts) { p.cfg.MaxPollsPerSecond = 2 }, func(s *stage, n func(string, labels, func(float64) bool)) {
+		"the budget": {func(p *parts) { p.Config.MaxPollsPerSecond = 2 }, func(s *testStage, n func(string, labels, func(float64) bool)) {
 			for range 12 {
-				s.declare(schema.Chat, &never, "")
-				s.declare(schema.Audio, &never, "")
+				s.Declare(schema.Chat, never)
+				s.Declare(schema.Audio, never)
 			}
 			n("rate_limit_share", nil, exactly(2))
 			n("rate_limit_waiting", nil, more(0))
 		}},
-		"a panic": {func(p *parts) { p.client = &panics{StatusClient: p.client} }, func(s *stage, n func(string, labels, func(float64) bool)) {
-			s.declare(schema.Chat, &processed, "")
+		"a panic": {func(p *parts) { p.client = &panics{StatusClient: p.client} }, func(s *testStage, n func(string, labels, func(float64) bool)) {
+			s.Declare(schema.Chat, processed)
 			n("panics_total", nil, exactly(1))
 			n("processed_events_total", labels{"destination": "cxai"}, exactly(1))
 		}},
-		"no stream of outcomes": {nil, func(s *stage, n func(string, labels, func(float64) bool)) {
+		"no stream of outcomes": {nil, func(s *testStage, n func(string, labels, func(float64) bool)) {
 			late := simulator.Processed(3 * time.Second)
-			s.declare(schema.Chat, &late, "")
+			s.Declare(schema.Chat, late)
 			n("taken_in_total", labels{"lane": "chat"}, exactly(1)) // which takes the stream
-			if err := s.js.DeleteStream(s.ctx, schema.StreamOutcomes); err != nil {
+			if err := s.JS.DeleteStream(s.ctx, schema.StreamOutcomes); err != nil {
 				s.t.Fatal(err)
 			}
 			n("publish_retries_total", nil, more(0))
 			n("faults_total", nil, more(0))
-			if _, err := provisioning.Create(s.ctx, s.js, publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge})); err != nil {
+			if _, err := provisioning.Create(s.ctx, s.JS, publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge})); err != nil {
 				s.t.Fatal(err)
 			}
 			n("processed_events_total", labels{"destination": "cxai"}, exactly(1))
 		}},
-		"somebody else's messages": {nil, func(s *stage, n func(string, labels, func(float64) bool)) {
+		"somebody else's messages": {nil, func(s *testStage, n func(string, labels, func(float64) bool)) {
 			failed := simulator.Failed(schema.StatusProcessingFailed, time.Second)
-			id := s.declare(schema.Chat, &failed, "")
+			id := s.Declare(schema.Chat, failed)
 			publish := func(m *nats.Msg) {
-				if _, err := s.js.PublishMsg(s.ctx, m); err != nil {
+				if _, err := s.JS.PublishMsg(s.ctx, m); err != nil {
 					s.t.Fatal(err)
 				}
 			}
 			publish(&nats.Msg{Subject: schema.ProcessedSubject(schema.ToCXAI, id), Data: []byte("{}")})
 			n("contradictions_total", nil, exactly(1))
 			// A poll that is due, of an interaction whose next poll is reserved by a later life.
-			id = s.declare(schema.Chat, &never, "")
+			id = s.Declare(schema.Chat, never)
 			n("polls_total", labels{"result": "pending"}, more(2))
 			publish(&nats.Msg{Subject: schema.PollSubject(schema.Chat, id), Data: fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":"chat"}`, id),
 				Header: nats.Header{
@@ -445,28 +388,28 @@ func TestMetricsMoveInTrouble(t *testing.T) {
 			n("reservations_refused_total", nil, more(0))
 			n("deliveries_dropped_total", nil, more(0))
 		}},
-		"declared again at once": {nil, func(s *stage, n func(string, labels, func(float64) bool)) {
+		"declared again at once": {nil, func(s *testStage, n func(string, labels, func(float64) bool)) {
 			failed := simulator.Failed(schema.StatusProcessingFailed, 0)
-			id := s.declare(schema.Audio, &failed, "")
+			id := s.Declare(schema.Audio, failed)
 			n("dead_letters_total", labels{"reason": "processing_failed"}, exactly(1))
 			for value(s.families()["statusworker_declared_again_total"], nil) == 0 {
-				_, err := s.js.Publish(s.ctx, schema.DeclaredSubject(schema.Audio, id), fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":"audio"}`, id))
+				_, err := s.JS.Publish(s.ctx, schema.DeclaredSubject(schema.Audio, id), fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":"audio"}`, id))
 				if err != nil && !topology.Waits(err) {
 					s.t.Fatal(err)
 				}
 			}
 		}},
-		"a storage limit": {func(p *parts) { p.cfg.OverdueAfter = time.Second }, func(s *stage, n func(string, labels, func(float64) bool)) {
-			s.declare(schema.Chat, &never, "")
+		"a storage limit": {func(p *parts) { p.Config.OverdueAfter = time.Second }, func(s *testStage, n func(string, labels, func(float64) bool)) {
+			s.Declare(schema.Chat, never)
 			n("polls_total", labels{"lane": "chat"}, more(0))
 			limit := func(bytes int64) {
-				if err := s.broker.LimitStorage(bytes); err != nil {
+				if err := s.Server.LimitStorage(bytes); err != nil {
 					s.t.Fatal(err)
 				}
 			}
 			limit(1)
 			for overdue := false; !overdue; {
-				for _, err := range redelivery.FindOverdue(s.ctx, adapter.New(s.js), time.Now(), time.Second) {
+				for _, err := range redelivery.FindOverdue(s.ctx, adapter.New(s.JS), time.Now(), time.Second) {
 					if err != nil {
 						s.t.Fatal(err)
 					}
@@ -477,17 +420,17 @@ func TestMetricsMoveInTrouble(t *testing.T) {
 			n("reservations_stored_again_total", nil, more(0))
 			n("overdue_reservations", nil, exactly(0))
 		}},
-		"a worker that is given nothing": {nil, func(s *stage, n func(string, labels, func(float64) bool)) {
+		"a worker that is given nothing": {nil, func(s *testStage, n func(string, labels, func(float64) bool)) {
 			pause := func(stream, name string) {
-				if _, err := s.js.PauseConsumer(s.ctx, stream, name, time.Now().Add(time.Hour)); err != nil {
+				if _, err := s.JS.PauseConsumer(s.ctx, stream, name, time.Now().Add(time.Hour)); err != nil {
 					s.t.Fatal(err)
 				}
 			}
-			s.declare(schema.Chat, &never, "")
+			s.Declare(schema.Chat, never)
 			n("polls_total", labels{"lane": "chat"}, more(0))
 			pause(schema.StreamPolls, schema.PollConsumer(schema.Chat))
 			pause(schema.StreamDeclared, schema.ConsumerIntake)
-			s.declare(schema.Chat, &never, "")
+			s.Declare(schema.Chat, never)
 			n("lane_due", labels{"lane": "chat"}, exactly(1))
 			n("lane_oldest_due_seconds", labels{"lane": "chat"}, more(0))
 			n("intake_waiting", nil, exactly(1))
@@ -497,7 +440,7 @@ func TestMetricsMoveInTrouble(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t, consumer.Schedule, func(p *parts) {
-				p.cfg.MaxPollsPerSecond = 0 // a share is waited for
+				p.Config.MaxPollsPerSecond = 0 // a share is waited for
 				if tt.change != nil {
 					tt.change(p)
 				}
@@ -516,17 +459,17 @@ func TestStreamsOutOfOrder(t *testing.T) {
 	t.Parallel()
 	log, logged := test.NewNullLogger()
 	s := newStage(t, consumer.Schedule, func(p *parts) { p.log = log }, func(p *parts) {
-		_, err := p.js.CreateStream(
+		_, err := p.JS.CreateStream(
 			t.Context(),
 			jetstream.StreamConfig{Name: "COPY", Sources: []*jetstream.StreamSource{{Name: schema.StreamPolls}}},
 		)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := p.js.Publish(t.Context(), schema.DeclaredSubject(schema.Chat, uuid.NewString()), nil); err != nil {
+		if _, err := p.JS.Publish(t.Context(), schema.DeclaredSubject(schema.Chat, uuid.NewString()), nil); err != nil {
 			t.Fatal(err)
 		}
-		m, err := p.js.Conn().Request(
+		m, err := p.JS.Conn().Request(
 			jetstream.DefaultAPIPrefix+"CONSUMER.RESET."+schema.StreamDeclared+"."+schema.ConsumerIntake,
 			[]byte(`{"seq":1000}`),
 			5*time.Second,
@@ -592,7 +535,7 @@ func TestMetricsAreBounded(t *testing.T) {
 		if i%5 == 0 {
 			script = simulator.Constant(schema.Status(fmt.Sprintf("paused%d", i)))
 		}
-		s.declare(schema.Types()[i%3], &script, "")
+		s.Declare(schema.Types()[i%3], script)
 	}
 	s.awaitValue("statusworker_polls_total", nil, more(interactions-1))
 	if after := series(); after != before {
@@ -617,7 +560,7 @@ func TestOverviewsOnDemand(t *testing.T) {
 	s := newStage(t, consumer.Schedule)
 	s.await("/metrics", http.StatusOK, "statusworker_lane_due")
 	// It has not announced itself, and so is not the first.
-	worker, err := consumer.New(s.ctx, adapter.New(s.js), consumer.Schedule, nil, s.out, consumer.Config{})
+	worker, err := consumer.New(s.ctx, adapter.New(s.JS), consumer.Schedule, nil, s.out, consumer.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -626,13 +569,13 @@ func TestOverviewsOnDemand(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Close()
-	server.Watch(worker, s.out, s.js, logrus.New())
+	server.Watch(worker, s.out, s.JS, logrus.New())
 	looks := make(chan *nats.Msg, 1000)
-	sub, err := s.js.Conn().ChanSubscribe("$JS.API.STREAM.INFO."+schema.StreamOutcomes, looks)
+	sub, err := s.JS.Conn().ChanSubscribe("$JS.API.STREAM.INFO."+schema.StreamOutcomes, looks)
 	if err != nil {
 		t.Fatal(err)
 	}
-	other := &stage{t: t, ctx: s.ctx, server: server}
+	other := &page{t, s.Ctx, server}
 	var asking sync.WaitGroup
 	for range 200 {
 		asking.Go(func() { other.serves("/statusz", http.StatusOK, `"redelivery"`) })
@@ -754,9 +697,9 @@ func TestAddressesThatAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer p.Close()
-	s := &stage{t: t, ctx: t.Context(), server: p}
+	s := &page{t, t.Context(), p}
 	s.serves("/debug/pprof/goroutine?debug=1", http.StatusOK, "goroutine profile")
-	s = &stage{t: t, ctx: t.Context(), server: first}
+	s = &page{t, t.Context(), first}
 	s.serves("/debug/pprof/", http.StatusNotFound, "")
 }
 

@@ -19,7 +19,7 @@ func TestOverdueReservationsAreCounted(t *testing.T) {
 	now := time.Now()
 	hold := func(due time.Time) {
 		id := uuid.NewString()
-		_, err := s.js.PublishMsg(s.ctx, &nats.Msg{Subject: schema.HoldSubject(schema.Chat, id), Header: nats.Header{
+		_, err := s.JS.PublishMsg(s.Ctx, &nats.Msg{Subject: schema.HoldSubject(schema.Chat, id), Header: nats.Header{
 			"Nats-Schedule":        {"@at " + due.UTC().Format(time.RFC3339Nano)},
 			"Nats-Schedule-Target": {schema.PollSubject(schema.Chat, id)},
 		}})
@@ -27,7 +27,7 @@ func TestOverdueReservationsAreCounted(t *testing.T) {
 	}
 	count := func(at time.Time, want overview.Overdue) {
 		t.Helper()
-		got, err := overview.CountOverdue(s.ctx, s.js, at)
+		got, err := overview.CountOverdue(s.Ctx, s.JS, at)
 		check(t, err)
 		if *got != want {
 			t.Errorf("overdue %+v, want %+v", *got, want)
@@ -45,8 +45,8 @@ func TestOverdueReservationsAreCounted(t *testing.T) {
 		hold(now.Add(time.Hour))
 	}
 	if got, err := overview.CountOverdue(
-		s.ctx,
-		s.js,
+		s.Ctx,
+		s.JS,
 		now.Add(90*time.Minute),
 	); err != nil || !got.More ||
 		got.Count > overview.MaxOverdue {

@@ -1,11 +1,9 @@
 package overview_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"reflect"
 	"slices"
 	"strings"
@@ -13,53 +11,27 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-	"github.com/sirupsen/logrus"
 
-	"statusworker/cmd/broker/adapter"
-	"statusworker/cmd/broker/embedded"
-	"statusworker/cmd/broker/provisioning"
 	"statusworker/cmd/internal/advice"
 	"statusworker/cmd/overview"
 	"statusworker/consumer"
-	"statusworker/publisher"
+	"statusworker/integration/stage"
 	"statusworker/schema"
-	"statusworker/statusclient"
 	"statusworker/statusclient/simulator"
 )
 
-// guidance is long enough for a test to look at what waits, and short enough to wait for one poll.
+// interval is long enough for a test to inspect what waits, and short enough to wait for one poll.
 var interval = consumer.Intervals{Audio: time.Second, Chat: time.Second, Transcript: time.Second}
 
-// stage is a broker and a vendor; workers may be started.
-type stage struct {
-	t      *testing.T
-	ctx    context.Context
-	url    string
-	js     jetstream.JetStream
-	vendor *simulator.Simulator
-	mode   consumer.Mode
-}
+// testStage is a stage with what only the tests of this package need.
+type testStage struct{ *stage.Stage }
 
-func newStage(t *testing.T, mode consumer.Mode) *stage {
+// newStage makes a stage. Without a mode its broker has no streams.
+func newStage(t *testing.T, mode consumer.Mode) *testStage {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	t.Cleanup(cancel)
-	broker, err := embedded.Start(t.TempDir(), 0)
-	check(t, err)
-	t.Cleanup(broker.Stop)
-	vendor, err := simulator.Start(simulator.Config{})
-	check(t, err)
-	t.Cleanup(vendor.Close)
-	s := &stage{t: t, ctx: ctx, url: broker.URL(), vendor: vendor, mode: mode}
-	s.js = s.connect()
-	if mode != "" {
-		set := consumer.Topology(consumer.Config{Intervals: interval}, consumer.Choices{Mode: mode}).Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
-		_, err = provisioning.Create(ctx, s.js, set)
-		check(t, err)
-	}
-	return s
+	return &testStage{stage.New(t, stage.Options{
+		Mode: mode, Worker: consumer.Config{Intervals: interval, Version: "v1.2.3"},
+	})}
 }
 
 func check(t *testing.T, err error) {
@@ -69,80 +41,36 @@ func check(t *testing.T, err error) {
 	}
 }
 
-func (s *stage) connect() jetstream.JetStream {
-	s.t.Helper()
-	nc, err := nats.Connect(s.url)
-	check(s.t, err)
-	s.t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	check(s.t, err)
-	return js
-}
-
-// start runs a worker; the function that it returns stops it and waits until it is gone.
-func (s *stage) start(host string, change func(*consumer.Config)) (stop func()) {
-	s.t.Helper()
-	log := logrus.New()
-	log.SetOutput(io.Discard)
-	cfg := consumer.Config{Intervals: interval, RequestTimeout: 2 * time.Second, Host: host, Version: "v1.2.3", Log: log}
+// start runs a worker of a host.
+func (s *testStage) start(host string, change func(*consumer.Config)) *stage.Worker {
+	s.T.Helper()
+	s.Config.Host = host
 	if change != nil {
-		change(&cfg)
+		change(&s.Config)
 	}
-	js := s.connect()
-	client, err := statusclient.New(statusclient.Config{BaseURL: s.vendor.URL(), Token: simulator.DefaultToken, Timeout: cfg.RequestTimeout})
-	check(s.t, err)
-	s.t.Cleanup(client.Close)
-	out, err := publisher.New(s.ctx, adapter.New(js), log)
-	check(s.t, err)
-	w, err := consumer.New(s.ctx, adapter.New(js), s.mode, client, out, cfg)
-	check(s.t, err)
-	ctx, cancel := context.WithCancel(s.ctx)
-	done := make(chan error, 1)
-	go func() { done <- w.Run(ctx, s.ctx); close(done) }()
-	stop = func() {
-		cancel()
-		if err := <-done; err != nil {
-			s.t.Error(err)
-		}
-	}
-	s.t.Cleanup(stop)
-	return stop
+	return s.Start()
 }
 
-func (s *stage) declare(typ schema.Type, script simulator.Script) string {
-	s.t.Helper()
-	id := uuid.NewString()
-	s.vendor.Declare(id, script)
-	s.publish(schema.DeclaredSubject(typ, id), fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q}`, id, typ))
-	return id
-}
-
-func (s *stage) publish(subject, data string) {
-	s.t.Helper()
-	_, err := s.js.Publish(s.ctx, subject, []byte(data))
-	check(s.t, err)
-}
-
-func (s *stage) take() overview.Overview {
-	s.t.Helper()
-	v, err := overview.New(s.js, time.Now).Take(s.ctx)
-	check(s.t, err)
+func (s *testStage) take() overview.Overview {
+	s.T.Helper()
+	v, err := overview.New(s.JS, time.Now).Take(s.Ctx)
+	s.Check(err)
 	v.Advice = advice.Overview(v)
 	return v
 }
 
 // until takes overviews until one is as it should be.
-func (s *stage) until(what string, is func(overview.Overview) bool) overview.Overview {
-	s.t.Helper()
+func (s *testStage) until(what string, is func(overview.Overview) bool) overview.Overview {
+	s.T.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	var last overview.Overview
 	for {
-		v, err := overview.New(s.js, time.Now).Take(s.ctx)
-		if s.ctx.Err() != nil {
-			s.t.Fatalf("waiting for %s: %+v", what, last)
+		v, err := overview.New(s.JS, time.Now).Take(s.Ctx)
+		if s.Ctx.Err() != nil {
+			s.T.Fatalf("waiting for %s: %+v", what, last)
 		}
-		check(s.t, err)
+		s.Check(err)
 		v.Advice = advice.Overview(v)
 		last = v
 		if is(v) {
@@ -160,7 +88,7 @@ func TestNobodyWorks(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, consumer.Schedule)
 	for range 3 {
-		s.declare(schema.Audio, simulator.Never())
+		s.Declare(schema.Audio, simulator.Never())
 	}
 	v := s.take()
 	if v.Intake == nil || v.Intake.Waiting != 3 || v.Redelivery != consumer.Schedule || len(v.Lanes) != 3 || len(v.Workers) != 0 || len(v.Missing) != 0 {
@@ -175,15 +103,15 @@ func TestReservationsAreSeenByLane(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, consumer.Schedule)
 	for range 4 {
-		s.declare(schema.Audio, simulator.Never())
+		s.Declare(schema.Audio, simulator.Never())
 	}
-	s.declare(schema.Chat, simulator.Never())
-	stop := s.start("pod-a", nil)
+	s.Declare(schema.Chat, simulator.Never())
+	worker := s.start("pod-a", nil)
 	s.until("five to be held back", func(v overview.Overview) bool {
 		audio, chat := lane(v, schema.Audio), lane(v, schema.Chat)
 		return *audio.Waiting == 4 && *chat.Waiting == 1 && *lane(v, schema.Transcript).Waiting == 0 && *v.Waiting == 5 && audio.OldestSeconds > 1
 	})
-	stop()
+	worker.End()
 	// Nobody is there any more: what was held back falls due, and waits. (A last pull may have taken some along.)
 	v := s.until("all to be due", func(v overview.Overview) bool {
 		audio, chat := lane(v, schema.Audio), lane(v, schema.Chat)
@@ -201,7 +129,7 @@ func TestNaksAreSeenByLane(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, consumer.Nak)
 	for range 4 {
-		s.declare(schema.Audio, simulator.Never())
+		s.Declare(schema.Audio, simulator.Never())
 	}
 	v := s.take()
 	if l := lane(v, schema.Audio); l.Due != 4 || l.Out != 0 || l.Waiting != nil || v.Waiting != nil || v.Intake != nil || v.Redelivery != consumer.Nak {
@@ -223,10 +151,10 @@ func TestOutcomesAreCounted(t *testing.T) {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t, mode)
-			s.declare(schema.Audio, simulator.Processed(0))
-			s.declare(schema.Chat, simulator.Processed(0))
-			s.declare(schema.Chat, simulator.Failed(schema.StatusProcessingFailed, 0))
-			s.publish(schema.DeclaredSubject(schema.Chat, uuid.NewString()), "not JSON")
+			s.Declare(schema.Audio, simulator.Processed(0))
+			s.Declare(schema.Chat, simulator.Processed(0))
+			s.Declare(schema.Chat, simulator.Failed(schema.StatusProcessingFailed, 0))
+			s.Publish(schema.DeclaredSubject(schema.Chat, uuid.NewString()), "not JSON")
 			s.start("pod-a", nil)
 			v := s.until("five outcomes", func(v overview.Overview) bool {
 				h := v.Outcomes.LastHour
@@ -238,9 +166,9 @@ func TestOutcomesAreCounted(t *testing.T) {
 			if got := v.CountedAt.Sub(v.Outcomes.Since); got != time.Hour {
 				t.Errorf("counted since %s ago, want an hour", got)
 			}
-			outcomes, err := s.js.Stream(s.ctx, schema.StreamOutcomes)
+			outcomes, err := s.JS.Stream(s.Ctx, schema.StreamOutcomes)
 			check(t, err)
-			for c := range outcomes.ListConsumers(s.ctx).Info() {
+			for c := range outcomes.ListConsumers(s.Ctx).Info() {
 				t.Errorf("consumer %s is left behind", c.Name)
 			}
 		})
@@ -251,16 +179,16 @@ func TestOutcomesAreCounted(t *testing.T) {
 func TestOnlyTheLastHourIsTheLastHour(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, consumer.Schedule)
-	s.publish(schema.FailedSubject(schema.NotFound, uuid.NewString()), "{}")
-	outcomes, err := s.js.Stream(s.ctx, schema.StreamOutcomes)
+	s.Publish(schema.FailedSubject(schema.NotFound, uuid.NewString()), "{}")
+	outcomes, err := s.JS.Stream(s.Ctx, schema.StreamOutcomes)
 	check(t, err)
-	first, err := outcomes.GetMsg(s.ctx, 1)
+	first, err := outcomes.GetMsg(s.Ctx, 1)
 	check(t, err)
 	for _, test := range []struct {
 		later time.Duration
 		want  uint64
 	}{{0, 1}, {59 * time.Minute, 1}, {61 * time.Minute, 0}} {
-		c, err := overview.CountOutcomes(s.ctx, s.js, first.Time.Add(test.later))
+		c, err := overview.CountOutcomes(s.Ctx, s.JS, first.Time.Add(test.later))
 		check(t, err)
 		if c.LastHour.Failed[schema.NotFound] != test.want || c.Stored.Failed[schema.NotFound] != 1 {
 			t.Errorf("%s later: %+v, want %d in the last hour and 1 stored", test.later, c, test.want)
@@ -271,9 +199,9 @@ func TestOnlyTheLastHourIsTheLastHour(t *testing.T) {
 func TestWorkersAreSeen(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, consumer.Schedule)
-	s.declare(schema.Audio, simulator.Never())
+	s.Declare(schema.Audio, simulator.Never())
 	s.start("pod-b", func(c *consumer.Config) { c.MaxPollsPerSecond = 10 })
-	stop := s.start("pod-a", func(c *consumer.Config) { c.MaxPollsPerSecond = 10 })
+	worker := s.start("pod-a", func(c *consumer.Config) { c.MaxPollsPerSecond = 10 })
 	v := s.until("two workers, and their shares", func(v overview.Overview) bool {
 		return len(v.Workers) == 2 && v.Workers[0].Share == 5 && v.Workers[1].Share == 5
 	})
@@ -284,7 +212,7 @@ func TestWorkersAreSeen(t *testing.T) {
 	if len(v.Advice) != 0 {
 		t.Errorf("advice %q where all is well", v.Advice)
 	}
-	stop()
+	worker.End()
 	v = s.take()
 	if len(v.Workers) != 1 || v.Workers[0].Host != "pod-b" {
 		t.Errorf("workers %+v: one has stopped", v.Workers)
@@ -300,9 +228,9 @@ func TestAPausedWorkerSaysWhy(t *testing.T) {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			t.Parallel()
 			s := newStage(t, consumer.Schedule)
-			s.vendor.SetFaults(simulator.Refusal(status))
+			s.Vendor.SetFaults(simulator.Refusal(status))
 			for range 5 {
-				s.declare(schema.Chat, simulator.Never())
+				s.Declare(schema.Chat, simulator.Never())
 			}
 			s.start("pod-a", nil)
 			v := s.until("a rest", func(v overview.Overview) bool { return len(v.Workers) == 1 && v.Workers[0].Cause != "" })
@@ -326,12 +254,12 @@ func TestForeignAnnouncements(t *testing.T) {
 		Oldest: map[schema.Type]float64{schema.Type(hostile): 1, schema.Audio: 7},
 	})
 	check(t, err)
-	s.publish(schema.WorkerSubject("1"), string(text))
-	s.publish(schema.WorkerSubject("2"), "\x1b[2J")
-	s.publish(schema.WorkerSubject("3"), "{}")
-	s.publish(schema.WorkerSubject("4"), `{"state":"working","host":"`+strings.Repeat("y", 100_000)+`"}`)
-	s.publish(schema.WorkerSubject("5"), `{"state":"stopped"}`)
-	s.publish(schema.WorkerSubject("6"), `{"state":7}`)
+	s.Publish(schema.WorkerSubject("1"), string(text))
+	s.Publish(schema.WorkerSubject("2"), "\x1b[2J")
+	s.Publish(schema.WorkerSubject("3"), "{}")
+	s.Publish(schema.WorkerSubject("4"), `{"state":"working","host":"`+strings.Repeat("y", 100_000)+`"}`)
+	s.Publish(schema.WorkerSubject("5"), `{"state":"stopped"}`)
+	s.Publish(schema.WorkerSubject("6"), `{"state":7}`)
 	v := s.take()
 	got := map[string]overview.Worker{}
 	for _, w := range v.Workers {
@@ -391,10 +319,10 @@ func TestMissingStreamsAreNamed(t *testing.T) {
 			t.Parallel()
 			s := newStage(t, test.mode)
 			for _, c := range test.consumers {
-				check(t, s.js.DeleteConsumer(s.ctx, c[0], c[1]))
+				check(t, s.JS.DeleteConsumer(s.Ctx, c[0], c[1]))
 			}
 			for _, name := range test.streams {
-				check(t, s.js.DeleteStream(s.ctx, name))
+				check(t, s.JS.DeleteStream(s.Ctx, name))
 			}
 			v, want := s.take(), slices.Sorted(slices.Values(test.want))
 			if !slices.Equal(v.Missing, want) {
@@ -435,7 +363,7 @@ func TestPausedConsumersAreTold(t *testing.T) {
 			s.start("pod-a", nil)
 			until := time.Date(2100, 1, 2, 3, 4, 5, 0, time.UTC)
 			for _, c := range paused {
-				_, err := s.js.PauseConsumer(s.ctx, c[0], c[1], until)
+				_, err := s.JS.PauseConsumer(s.Ctx, c[0], c[1], until)
 				check(t, err)
 			}
 			v := s.until("a worker", func(v overview.Overview) bool { return len(v.Workers) == 1 })
@@ -451,7 +379,7 @@ func TestPausedConsumersAreTold(t *testing.T) {
 				}
 			}
 			for _, c := range paused {
-				_, err := s.js.ResumeConsumer(s.ctx, c[0], c[1])
+				_, err := s.JS.ResumeConsumer(s.Ctx, c[0], c[1])
 				check(t, err)
 			}
 			if v := s.take(); len(v.Advice) > 0 || lane(v, schema.Chat).PausedUntil != nil {
@@ -464,7 +392,7 @@ func TestPausedConsumersAreTold(t *testing.T) {
 func TestJSONRoundTrip(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, consumer.Schedule)
-	s.declare(schema.Audio, simulator.Never())
+	s.Declare(schema.Audio, simulator.Never())
 	s.start("pod-a", nil)
 	v := s.until("a worker and a reservation", func(v overview.Overview) bool { return len(v.Workers) == 1 && *v.Lanes[0].Waiting == 1 })
 	data, err := json.Marshal(v)
@@ -486,14 +414,14 @@ func TestCountingIsPaced(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, consumer.Schedule)
 	clock := time.Now()
-	v := overview.New(s.js, func() time.Time { clock = clock.Add(100 * time.Millisecond); return clock })
+	v := overview.New(s.JS, func() time.Time { clock = clock.Add(100 * time.Millisecond); return clock })
 	take := func() overview.Overview {
-		got, err := v.Take(s.ctx)
+		got, err := v.Take(s.Ctx)
 		check(t, err)
 		return got
 	}
 	first := take()
-	s.publish(schema.FailedSubject(schema.NotFound, uuid.NewString()), "{}")
+	s.Publish(schema.FailedSubject(schema.NotFound, uuid.NewString()), "{}")
 	if again := take(); !again.CountedAt.Equal(first.CountedAt) || again.At.Equal(first.At) || again.Outcomes.Stored.Failed[schema.NotFound] != 0 {
 		t.Errorf("counted at %s, then at %s: want the first count to be good", first.CountedAt, again.CountedAt)
 	}

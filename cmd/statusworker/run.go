@@ -16,6 +16,7 @@ import (
 
 	"statusworker/cmd/admin"
 	"statusworker/cmd/broker/adapter"
+	"statusworker/cmd/internal/advice"
 	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/connect"
 	"statusworker/cmd/internal/flags"
@@ -135,7 +136,7 @@ func (c runCommand) Run(ctx context.Context, p cli.Process) error {
 		"faults":               stats.Faults,
 		"panics":               stats.Panics,
 	}).Info("stopped")
-	return err
+	return advice.Deleted(err, worker.Mode(), cfg)
 }
 
 func (c runCommand) config(log logrus.FieldLogger) (consumer.Config, error) {

@@ -129,9 +129,10 @@ func (c *Clock) replace(best mark) {
 		c.steps.Add(1)
 		c.step.Store(int64(step))
 	}
-	old.until = best.broker
+	ended := *old // others may still read the old one
+	ended.until = best.broker
 	var slower []mark
-	for _, m := range append(c.slowerOnes(), *old) {
+	for _, m := range append(c.slowerOnes(), ended) {
 		if best.at(now).Sub(m.at(now)) > MinStep && best.broker.Sub(m.until) < keepSlower {
 			slower = append(slower, m)
 		}

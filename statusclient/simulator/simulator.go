@@ -23,6 +23,8 @@ const DefaultToken = "00000000-5157-4a75-8000-000000000000"
 type Config struct {
 	// Addr is where to listen; empty means a free port of 127.0.0.1.
 	Addr string
+	// Listener, if set, is served instead of Addr. The simulator closes it.
+	Listener net.Listener
 	// Token is the accepted X-API-Token; empty means [DefaultToken].
 	Token string
 	// Speed divides every duration of a [Script]; zero means 1, real time.
@@ -89,9 +91,12 @@ func Start(cfg Config) (*Simulator, error) {
 		interactions: map[string]*interaction{}, seen: map[string]*traffic{},
 		counts: Counts{Codes: map[int]int{}, Faults: map[string]int{}},
 	}
-	listener, err := net.Listen("tcp", cfg.Addr)
-	if err != nil {
-		return nil, fmt.Errorf("starting the simulator: %w", err)
+	listener := cfg.Listener
+	if listener == nil {
+		var err error
+		if listener, err = net.Listen("tcp", cfg.Addr); err != nil {
+			return nil, fmt.Errorf("starting the simulator: %w", err)
+		}
 	}
 	s.url = "http://" + listener.Addr().String() + "/v1"
 	s.server = &http.Server{Handler: s.handler(), ReadHeaderTimeout: time.Minute, ErrorLog: log.New(io.Discard, "", 0)}

@@ -105,3 +105,12 @@ func Missing(err error) error {
 	}
 	return fmt.Errorf("%w; run `%s`", err, command)
 }
+
+// Deleted adds to a [consumer.DeletedError] of a worker what to do about it. Every other error is returned as it is.
+func Deleted(err error, mode consumer.Mode, cfg consumer.Config) error {
+	var deleted *consumer.DeletedError
+	if !errors.As(err, &deleted) {
+		return err
+	}
+	return fmt.Errorf("%w; run `%s`, then start the worker again", err, ProvisionCommand(mode, cfg))
+}

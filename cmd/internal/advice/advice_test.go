@@ -65,3 +65,18 @@ func TestTopology(t *testing.T) {
 		t.Errorf("another error became %v", err)
 	}
 }
+
+func TestDeleted(t *testing.T) {
+	deleted := &consumer.DeletedError{Stream: "S", Consumer: "c", Err: errors.New("not found")}
+	err := advice.Deleted(fmt.Errorf("working: %w", deleted), consumer.Nak, consumer.Config{RequestTimeout: time.Second})
+	if !errors.Is(err, deleted) {
+		t.Errorf("%v does not wrap the error", err)
+	}
+	if command := "`statusworker provision --redelivery nak --request-timeout 1s`"; !strings.Contains(err.Error(), command) {
+		t.Errorf("%q lacks %s", err, command)
+	}
+	other := errors.New("another")
+	if err := advice.Deleted(other, consumer.Nak, consumer.Config{}); err != other {
+		t.Errorf("another error became %v", err)
+	}
+}

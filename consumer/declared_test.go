@@ -11,10 +11,10 @@ import (
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 
+	"statusworker/cmd/broker/adapter"
 	"statusworker/cmd/broker/provisioning"
 	"statusworker/consumer"
 	"statusworker/schema"
-	"statusworker/schema/topology"
 	"statusworker/statusclient/simulator"
 )
 
@@ -169,7 +169,7 @@ func TestDeclaredAgainWithTheSameMsgID(t *testing.T) {
 				switch {
 				case err == nil && ack.Duplicate:
 					t.Fatalf("acknowledged as a duplicate of what has ended, and not stored: life %d", lives)
-				case err != nil && !topology.Waits(err):
+				case err != nil && !adapter.MaxPerSubject(err):
 					t.Fatal(err)
 				}
 				return err == nil

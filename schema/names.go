@@ -47,10 +47,10 @@ const (
 	HeaderDue = "Statusworker-Due"
 	// HeaderTombstone marks a reservation that is acked without a poll when it falls due.
 	HeaderTombstone = "Statusworker-Tombstone"
-	// HeaderSupersedes is on a declared message that replays a dead letter: when the declared message of that dead
+	// HeaderReplays is on a declared message that replays a dead letter: when the declared message of that dead
 	// letter was stored (a generation, as in HeaderGeneration), which has ended. What is still pending of it stands in
 	// nobody's way.
-	HeaderSupersedes = "Statusworker-Supersedes"
+	HeaderReplays = "Statusworker-Replays"
 	// HeaderTraceparent is the W3C trace context, in lower case on all that this stage stores. [Traceparent] reads it
 	// in any case.
 	HeaderTraceparent = "traceparent"

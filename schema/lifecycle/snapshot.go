@@ -80,7 +80,7 @@ func ReadPosition(header map[string][]string) (Position, error) {
 
 // ReadReplays reads which generation's dead letter a declared message replays; zero where it replays none.
 func ReadReplays(header map[string][]string) time.Time {
-	generation, err := time.Parse(time.RFC3339Nano, first(header, schema.HeaderSupersedes))
+	generation, err := time.Parse(time.RFC3339Nano, first(header, schema.HeaderReplays))
 	if err != nil {
 		return time.Time{}
 	}

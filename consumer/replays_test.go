@@ -15,9 +15,9 @@ import (
 )
 
 // A worker stored a dead letter and died before the tombstone. The interaction is declared again while the reservation
-// of that life is pending: it waits until that life has ended, whether or not it says which life it supersedes. Without
-// a dead letter it is declared twice.
-func TestReplayWaitsForTheLifeThatItSupersedes(t *testing.T) {
+// of that generation is pending: the worker waits until that generation has ended, whether or not the message says which
+// generation it replays. Without a dead letter the message is a duplicate.
+func TestReplayWaitsForTheGenerationThatItReplays(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ replays, deadLettered bool }{
 		"a replay": {true, true}, "a replay, the dead letter is gone": {true, false},
@@ -70,7 +70,7 @@ func TestReplayWaitsForTheLifeThatItSupersedes(t *testing.T) {
 				Header:  nats.Header{},
 			}
 			if test.replays {
-				again.Header.Set(schema.HeaderSupersedes, life.Format(time.RFC3339Nano))
+				again.Header.Set(schema.HeaderReplays, life.Format(time.RFC3339Nano))
 			}
 			s.publishMsg(again)
 

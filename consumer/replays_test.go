@@ -15,8 +15,8 @@ import (
 )
 
 // A worker stored a dead letter and died before the tombstone. The interaction is declared again while the reservation
-// of that generation is pending: the worker waits until that generation has ended, whether or not the message says which
-// generation it replays. Without a dead letter the message is a duplicate.
+// of that generation is pending: the worker waits until that generation has ended, whether or not the message says
+// which generation it replays. Without a dead letter the message is a duplicate.
 func TestReplayWaitsForTheGenerationThatItReplays(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct{ replays, deadLettered bool }{

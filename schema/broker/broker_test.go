@@ -3,10 +3,7 @@ package broker_test
 import (
 	"errors"
 	"fmt"
-	"go/parser"
-	"go/token"
 	"maps"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -85,28 +82,5 @@ func TestErrorIsItsKindAndItsCause(t *testing.T) {
 	bare := &broker.Error{Op: "publish", Object: "a.b"}
 	if len(bare.Unwrap()) != 0 || !strings.Contains(bare.Error(), "a.b") {
 		t.Errorf("error without a kind and a cause: %v, want its object only", bare)
-	}
-}
-
-// The package is pure: it imports only the standard library.
-func TestImports(t *testing.T) {
-	files, err := filepath.Glob("*.go")
-	if err != nil || len(files) < 2 {
-		t.Fatalf("Go files %v (%v), want at least two", files, err)
-	}
-	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
-		}
-		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, spec := range f.Imports {
-			if path := strings.Trim(spec.Path.Value, `"`); strings.Contains(path, ".") ||
-				strings.HasPrefix(path, "statusworker") {
-				t.Errorf("%s imports %s, want the standard library only", file, path)
-			}
-		}
 	}
 }

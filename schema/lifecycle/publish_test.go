@@ -18,7 +18,8 @@ func (w *walk) publish(s Snapshot) {
 	for _, g := range append([]time.Time{at(15)}, generations...) {
 		rejected, notFound, transcript, cxai, unrouted, invalid := chat(g), chat(g), chat(g), chat(g), chat(g), chat(g)
 		rejected.Reason, notFound.Reason, invalid.Reason = schema.Rejected, schema.NotFound, schema.InvalidMessage
-		transcript.Destination, cxai.Destination, unrouted.Destination = schema.ToTranscript, schema.ToCXAI, schema.Unrouted
+		transcript.Destination, cxai.Destination = schema.ToTranscript, schema.ToCXAI
+		unrouted.Destination = schema.Unrouted
 		for _, wanted := range [][]schema.Outcome{
 			{rejected}, {notFound}, {transcript, cxai}, {cxai}, {unrouted}, {invalid},
 		} {

@@ -41,8 +41,8 @@ func (w *walk) replay(s Snapshot) {
 	}
 }
 
-// declaredAgain checks that a replay does not interfere with polling, and that the declared message of a replay begins a
-// generation, even if the dead letter is deleted before the message is taken in.
+// declaredAgain checks that a replay does not interfere with polling, and that the declared message of a replay begins
+// a generation, even if the dead letter is deleted before the message is taken in.
 func (w *walk) declaredAgain(s Snapshot, letter Outcome, beside Replay) {
 	polled := goesOn(s.Reservation, nil) || goesOn(s.Due, nil)
 	if s.Declared != nil || polled && !letter.invalid() {

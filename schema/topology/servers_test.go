@@ -90,7 +90,8 @@ func TestServerVersions(t *testing.T) {
 			}
 			for _, f := range faults {
 				if f.What == "" || !f.Unsound && f.Do == "" && f.Fixed == "" {
-					t.Errorf("%q with %s: fault %+v has no text, or neither a workaround nor a fix", version, of.what, f)
+					t.Errorf("%q with %s: fault %+v has no text, or neither a workaround nor a fix", version, of.what,
+						f)
 				}
 			}
 		}

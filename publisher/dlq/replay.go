@@ -258,7 +258,7 @@ func original(l DeadLetter) (broker.Publication, error) {
 	}
 	// No ID: a broker that knows it says that the message is stored, also where it is not any more.
 	p := broker.Publication{Subject: subject, Data: message, Header: broker.Header{}}
-	p.Header.Set(schema.HeaderSupersedes, l.Source.Stored.UTC().Format(time.RFC3339Nano))
+	p.Header.Set(schema.HeaderReplays, l.Source.Stored.UTC().Format(time.RFC3339Nano))
 	if l.Traceparent != "" {
 		p.Header.Set(schema.HeaderTraceparent, l.Traceparent)
 	}

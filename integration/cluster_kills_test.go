@@ -2,7 +2,6 @@ package integration
 
 import (
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/google/uuid"
@@ -13,23 +12,21 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// One worker after the other is killed at a step of an interaction's life. The next one takes over, and goes on until
-// it comes to its own step with an interaction of its own.
-func TestClusterWorkerKilledAtEachStep(t *testing.T) {
-	t.Parallel()
-	for mode, steps := range map[consumer.Mode][]step{consumer.Schedule: stepsOfReservations, consumer.Nak: stepsOfNaks} {
-		t.Run(string(mode), func(t *testing.T) {
-			t.Parallel()
-			cluster, s := onCluster(t, "worker-killed", mode, longAge)
-			concludes := false // the steps from here on are met at the end of a life only
-			for n, st := range steps {
-				concludes = concludes || st.name == "outcome unsent"
-				s.killAt(cluster.Nodes[n%len(cluster.Nodes)], st, concludes)
-			}
-			s.start()
-			s.finish()
-		})
+// losesWorkersAtEachStep has one worker after the other killed at a step of an interaction's life. The next one takes
+// over, and goes on until it comes to its own step with an interaction of its own.
+func (s *scenario) losesWorkersAtEachStep(cluster *harness.Cluster) {
+	s.t.Helper()
+	steps := stepsOfReservations
+	if s.mode == consumer.Nak {
+		steps = stepsOfNaks
 	}
+	concludes := false // the steps from here on are met at the end of a life only
+	for n, st := range steps {
+		concludes = concludes || st.name == "outcome unsent"
+		s.killAt(cluster.Nodes[n%len(cluster.Nodes)], st, concludes)
+	}
+	s.start()
+	s.finish()
 }
 
 // killAt starts a worker behind a proxy before a node, declares one interaction, and has the worker killed when it
@@ -50,7 +47,7 @@ func (s *scenario) killAt(node *harness.Server, st step, concludes bool) {
 	i.script = &script
 
 	proxy := harness.StartProxy(s.t, node.URL, harness.Hooks{})
-	victim := s.start("NATS_URL=" + proxy.URL)
+	victim := s.start("NATS_URL=" + s.inAccount(proxy.URL))
 	hit := make(chan struct{}, 1)
 	strike := func() {
 		select {

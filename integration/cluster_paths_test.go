@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"testing"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,21 +15,18 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// Every type and route, every reason to fail, and interactions that are declared more than once, all on one set of
-// lanes.
-func TestClusterPaths(t *testing.T) {
-	t.Parallel()
-	bothModes(t, func(t *testing.T, mode consumer.Mode) {
-		_, s := onCluster(t, "paths", mode, "STATUSWORKER_DEADLINE=40s")
-		for _, life := range []time.Duration{0, 1500 * time.Millisecond, 4 * time.Second} {
-			s.declareAll(processed(life))
-		}
-		for _, typ := range schema.Types() {
-			s.declareAll(failing(typ, 1500*time.Millisecond))
-		}
-		s.declareTwiceAtEachStage()
-		s.finish()
-	})
+// takesAllPaths has every type and route, every reason to fail, and interactions that are declared more than once, all
+// on one set of lanes.
+func (s *scenario) takesAllPaths(*harness.Cluster) {
+	s.t.Helper()
+	for _, life := range []time.Duration{0, 1500 * time.Millisecond, 4 * time.Second} {
+		s.declareAll(processed(life))
+	}
+	for _, typ := range schema.Types() {
+		s.declareAll(failing(typ, 1500*time.Millisecond))
+	}
+	s.declareTwiceAtEachStage()
+	s.finish()
 }
 
 // declareTwiceAtEachStage declares the interaction of each stage once more when it has come to it, and those that have
@@ -129,7 +125,7 @@ func (s *scenario) declareAgainWhileDue() {
 		}
 		return harness.Forward
 	}})
-	s.start("NATS_URL=" + proxy.URL)
+	s.start("NATS_URL=" + s.inAccount(proxy.URL))
 	s.declareAll([]interaction{i})
 	select {
 	case <-out:

@@ -14,20 +14,52 @@ import (
 )
 
 // onCluster provisions a scenario with three replicas on a cluster of its own. No worker runs yet.
-func onCluster(t *testing.T, name string, mode consumer.Mode, env ...string) (*harness.Cluster, *scenario) {
+func onCluster(t *testing.T, name string, env ...string) (*harness.Cluster, *scenario) {
 	t.Helper()
 	cluster := harness.StartCluster(t)
-	s := newScenario(t, setting{
-		name: "cluster-" + name + "/" + string(
-			mode,
-		),
+	return cluster, newScenario(t, onNodes(cluster, name, consumer.Schedule, env...))
+}
+
+// onNodes is the setting of a scenario with three replicas on a cluster.
+func onNodes(cluster *harness.Cluster, name string, mode consumer.Mode, env ...string) setting {
+	return setting{
+		name:     "cluster-" + name + "/" + string(mode),
 		url:      cluster.URLs(),
 		mode:     mode,
 		replicas: 3,
 		env:      env,
 		within:   4 * time.Minute,
-	})
-	return cluster, s
+	}
+}
+
+// Scenarios that leave the nodes of the cluster alone share one, each in an account of its own.
+func TestClusterShared(t *testing.T) {
+	t.Parallel()
+	both := []consumer.Mode{consumer.Schedule, consumer.Nak}
+	scenarios := []struct {
+		name  string
+		modes []consumer.Mode
+		env   []string
+		play  func(*scenario, *harness.Cluster)
+	}{
+		{"paths", both, []string{"STATUSWORKER_DEADLINE=40s"}, (*scenario).takesAllPaths},
+		{"worker-killed", both, []string{longAge}, (*scenario).losesWorkersAtEachStep},
+		// What a cluster counts, it counts on whichever node.
+		{"status", []consumer.Mode{consumer.Schedule}, nil, func(s *scenario, _ *harness.Cluster) { s.tellsItsStatus() }},
+	}
+	cluster := harness.StartCluster(t, accounts(2*len(scenarios)))
+	accountsUsed := 0
+	for _, sc := range scenarios {
+		for _, mode := range sc.modes {
+			at := onNodes(cluster, sc.name, mode, sc.env...)
+			at.account = account(accountsUsed)
+			accountsUsed++
+			t.Run(sc.name+"/"+string(mode), func(t *testing.T) {
+				t.Parallel()
+				sc.play(newScenario(t, at), cluster)
+			})
+		}
+	}
 }
 
 // startThree starts three workers and waits until they work.
@@ -124,7 +156,7 @@ func (s *scenario) leadApart(cluster *harness.Cluster) {
 // refusals for "somebody else polls" would lose interactions here, without any fault. (It does so the more reliably the
 // busier the leader is: of 600 interactions such a worker lost 0 to 27, of these 1,050 it lost 4 to 109.)
 func TestClusterWithoutFaults(t *testing.T) {
-	cluster, s := onCluster(t, "no-faults", consumer.Schedule, longAge)
+	cluster, s := onCluster(t, "no-faults", longAge)
 	s.leadApart(cluster)
 	s.startThree()
 	s.declareAll(lasting(150, time.Second, 8*time.Second))
@@ -137,7 +169,7 @@ func TestClusterWithoutFaults(t *testing.T) {
 
 func TestClusterLeaderStepDowns(t *testing.T) {
 	t.Parallel()
-	cluster, s := onCluster(t, "step-downs", consumer.Schedule, longAge)
+	cluster, s := onCluster(t, "step-downs", longAge)
 	s.startThree()
 	s.declareAll(lasting(150, 2*time.Second, 30*time.Second))
 	waiting := endless(150)
@@ -164,7 +196,7 @@ func TestClusterLeaderStepDowns(t *testing.T) {
 
 func TestClusterNodesKilled(t *testing.T) {
 	t.Parallel()
-	cluster, s := onCluster(t, "nodes-killed", consumer.Schedule, longAge)
+	cluster, s := onCluster(t, "nodes-killed", longAge)
 	s.startThree()
 	s.declareAll(lasting(150, 2*time.Second, 40*time.Second))
 	waiting := endless(150)

@@ -35,6 +35,7 @@ const (
 type setting struct {
 	name     string // of the scenario, in its figures
 	url      string // of the broker
+	account  string // of a broker that scenarios share
 	mode     consumer.Mode
 	replicas int
 	// intervals default to scaled.
@@ -71,6 +72,7 @@ func newScenario(t *testing.T, at setting) *scenario {
 	if at.within == 0 {
 		at.within = 90 * time.Second
 	}
+	at.url = at.inAccount(at.url)
 	harness.Worker(t) // built before time runs
 	if at.replicas == 0 {
 		at.replicas = 1

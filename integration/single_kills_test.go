@@ -85,7 +85,7 @@ func TestSingleWorkerKilledAtEachStep(t *testing.T) {
 			scenarios := make([]*scenario, len(steps))
 			victims := make([]*harness.Process, len(steps))
 			for i, st := range steps {
-				scenarios[i], victims[i] = doomedAt(t, broker.URL, i, mode, st)
+				scenarios[i], victims[i] = doomedAt(t, broker.URL, account(i), mode, st)
 			}
 			for i, s := range scenarios {
 				if _, err := victims[i].Wait(s.ctx); err != nil {
@@ -104,24 +104,12 @@ func TestSingleWorkerKilledAtEachStep(t *testing.T) {
 	}
 }
 
-// accounts configures n accounts with JetStream, and a user of the same name in each.
-func accounts(n int) string {
-	var b strings.Builder
-	b.WriteString("accounts {\n")
-	for i := range n {
-		fmt.Fprintf(&b, "  a%d { jetstream: enabled, users: [{ user: a%d, password: secret }] }\n", i, i)
-	}
-	b.WriteString("}\n")
-	return b.String()
-}
-
 // doomedAt starts a worker that is killed when it comes to a step, and gives it something to do.
-func doomedAt(t *testing.T, url string, account int, mode consumer.Mode, st step) (*scenario, *harness.Process) {
+func doomedAt(t *testing.T, url, account string, mode consumer.Mode, st step) (*scenario, *harness.Process) {
 	t.Helper()
-	user := fmt.Sprintf("a%d", account)
 	s := newScenario(t, setting{
 		name: fmt.Sprintf("worker-killed/%s/%s", mode, strings.ReplaceAll(st.name, " ", "-")), mode: mode,
-		url: strings.Replace(url, "nats://", "nats://"+user+":secret@", 1),
+		url: url, account: account,
 		// Nothing here ends by its age.
 		env: []string{"STATUSWORKER_DEADLINE=5m"},
 	})
@@ -142,7 +130,7 @@ func doomedAt(t *testing.T, url string, account int, mode consumer.Mode, st step
 		}
 	}
 	proxy := harness.StartProxy(t, url, harness.Hooks{})
-	victim = s.launch("NATS_URL="+proxy.URL, "NATS_USER="+user, "NATS_PASSWORD=secret")
+	victim = s.launch("NATS_URL=" + s.inAccount(proxy.URL))
 	proxy.SetHooks(harness.Hooks{OnClient: hook(st.client), OnServer: hook(st.server)})
 	if st.poll {
 		s.vendor.OnPoll(func(simulator.Poll) {

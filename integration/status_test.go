@@ -24,13 +24,6 @@ func TestSingleStatus(t *testing.T) {
 	})
 }
 
-// What a cluster counts, it counts on whichever node.
-func TestClusterStatus(t *testing.T) {
-	t.Parallel()
-	_, s := onCluster(t, "status", consumer.Schedule)
-	s.tellsItsStatus()
-}
-
 // tellsItsStatus has three workers work, one of which is killed, and compares `statusworker status` with what must be
 // so.
 func (s *scenario) tellsItsStatus() {
@@ -43,9 +36,8 @@ func (s *scenario) tellsItsStatus() {
 			want[kind]++
 		}
 	}
-	for range 3 {
-		s.start()
-	}
+	s.startThree()
+	harness.Check(s.t, s.oracle.Await(s.ctx, s.want))
 	v := s.awaitStatus("three workers and every outcome", func(v overview.Overview) bool {
 		return len(v.Workers) == 3 && fmt.Sprint(kindsOf(v.Outcomes.LastHour)) == fmt.Sprint(want)
 	})
@@ -60,6 +52,7 @@ func (s *scenario) tellsItsStatus() {
 		s.t.Errorf("survey %+v", v)
 	}
 	s.workers[0].Kill()
+	s.awaitAnnounced(2)
 	s.awaitStatus("two workers, after one was killed", func(v overview.Overview) bool { return len(v.Workers) == 2 })
 	s.finish()
 	// Whoever leaves in an orderly way says so.
@@ -70,6 +63,18 @@ func (s *scenario) tellsItsStatus() {
 	if got := kindsOf(v.Outcomes.Stored); fmt.Sprint(got) != fmt.Sprint(want) {
 		s.t.Errorf("stored %v, want %v", got, want)
 	}
+}
+
+// awaitAnnounced waits until the broker stores the announcements of n workers.
+func (s *scenario) awaitAnnounced(n uint64) {
+	s.t.Helper()
+	harness.Check(s.t, harness.Eventually(s.ctx, "announcements", func(ctx context.Context) error {
+		stream, err := s.js.Stream(ctx, schema.StreamWorkers)
+		if err == nil && stream.CachedInfo().State.Msgs != n {
+			err = fmt.Errorf("%d workers are announced, want %d", stream.CachedInfo().State.Msgs, n)
+		}
+		return err
+	}))
 }
 
 // status runs `statusworker status -o json`.

@@ -58,13 +58,7 @@ func TestPrometheus(t *testing.T) {
 		harness.Check(t, s.publish(i))
 		stuck = append(stuck, i)
 	}
-	var all []interaction
-	for _, i := range mixed(300, 4*time.Second) {
-		if i.what != string(schema.DeadlineExceeded) { // it would take two minutes
-			all = append(all, i)
-		}
-	}
-	s.declareAll(all)
+	s.declareAll(ageless(mixed(300, 4*time.Second))) // the deadline is two minutes
 	harness.Check(t, s.oracle.Await(s.ctx, s.want))
 	// At every look rates need two scrapes with something between them.
 	p.eventually(s.ctx, `sum(increase(statusworker_processed_events_total[1m])) > 0`)

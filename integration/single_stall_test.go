@@ -36,7 +36,8 @@ func TestSingleLinkStalls(t *testing.T) {
 			s.start()
 			s.declareAll(processed(0))
 			s.declareAll(processed(5 * time.Second))
-			s.declareAll(processed(25 * time.Second))
+			waiting := endless(20)
+			s.declareAll(waiting)
 			harness.Check(t, s.vendor.WaitPolls(s.ctx, 10*len(schema.Types())))
 			proxies[0].Stall(harness.ToClients)
 			proxies[1].Stall(harness.ToBroker)
@@ -44,6 +45,7 @@ func TestSingleLinkStalls(t *testing.T) {
 				_, err := w.AwaitLine(s.ctx, "reconnected to NATS")
 				harness.Check(t, err)
 			}
+			s.end(waiting)
 			s.finish()
 		})
 	}

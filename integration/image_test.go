@@ -67,7 +67,7 @@ func TestImage(t *testing.T) {
 	harness.Check(t, worker.Stop(ctx, &grace)) // SIGTERM
 	awaitExit(ctx, t, worker)
 	harness.Figures{
-		Scenario: "image", Interactions: 1, Polls: vendor.Count(), MinGap: gap, Guidance: time.Second,
+		Scenario: "image", Interactions: 1, Polls: vendor.Count(), MinGap: gap, Interval: time.Second,
 		Outcomes: report.Outcomes, Duplicates: len(report.Duplicates), Lost: len(report.Lost),
 	}.Print(t)
 }

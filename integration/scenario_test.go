@@ -339,7 +339,7 @@ func (s *scenario) finish() {
 		Scenario: s.name, Interactions: len(s.types), Polls: s.vendor.Count(),
 		Outcomes: report.Outcomes, Duplicates: len(report.Duplicates), Lost: len(report.Lost),
 	}
-	f.MinGap, f.Guidance = s.leastGap()
+	f.MinGap, f.Interval = s.leastGap()
 	f.Print(s.t)
 	early := s.early()
 	if s.mayBeEarly > 0 {

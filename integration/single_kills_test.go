@@ -25,17 +25,17 @@ type step struct {
 
 var stepsOfReservations = []step{
 	{name: "declared message received", server: declared},
-	{name: "first reservation unsent", client: func(m harness.Message) bool { return m.Reserves() && number(&m) == "1" }},
+	{name: "first reservation unsent", client: func(m harness.Message) bool { return m.PublishesReservation() && number(&m) == "1" }},
 	{name: "first reservation stored", server: func(m harness.Message) bool { return m.ReservationStored() && number(m.Request) == "1" }},
 	{name: "due message received", server: harness.Message.Due},
-	{name: "reservation unsent", client: func(m harness.Message) bool { return m.Reserves() && number(&m) != "1" }},
+	{name: "reservation unsent", client: func(m harness.Message) bool { return m.PublishesReservation() && number(&m) != "1" }},
 	{name: "reservation stored", server: func(m harness.Message) bool { return m.ReservationStored() && number(m.Request) != "1" }},
 	{name: "due message unacked", client: func(m harness.Message) bool { return answers(m, schema.StreamPolls, "+ACK") }},
 	{name: "due message acked", client: func(m harness.Message) bool { return answers(m, schema.StreamPolls, "+ACK") }, passes: true},
 	{name: "polled", poll: true},
-	{name: "outcome unsent", client: harness.Message.Concludes},
+	{name: "outcome unsent", client: harness.Message.PublishesOutcome},
 	{name: "first outcome stored", server: firstOfTwo},
-	{name: "tombstone unsent", client: harness.Message.Buries},
+	{name: "tombstone unsent", client: harness.Message.PublishesTombstone},
 	{name: "tombstone stored", server: harness.Message.TombstoneStored},
 }
 
@@ -45,7 +45,7 @@ var stepsOfNaks = []step{
 	{name: "polled", poll: true},
 	{name: "nak unsent", client: func(m harness.Message) bool { return answers(m, schema.StreamDeclared, "-NAK") }},
 	{name: "nak sent", client: func(m harness.Message) bool { return answers(m, schema.StreamDeclared, "-NAK") }, passes: true},
-	{name: "outcome unsent", client: harness.Message.Concludes},
+	{name: "outcome unsent", client: harness.Message.PublishesOutcome},
 	{name: "first outcome stored", server: firstOfTwo},
 	{name: "ack unsent", client: func(m harness.Message) bool { return answers(m, schema.StreamDeclared, "+ACK") }},
 	{name: "ack sent", client: func(m harness.Message) bool { return answers(m, schema.StreamDeclared, "+ACK") }, passes: true},

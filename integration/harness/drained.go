@@ -14,9 +14,9 @@ import (
 	"statusworker/schema"
 )
 
-// AwaitDrained waits until nothing is left in the streams of declared messages and of polls: no declared message, no
-// reservation, no due message, no tombstone. Nothing can happen after that unless something is declared. A stream that
-// does not exist counts as empty.
+// AwaitDrained waits until the streams of declared messages and of polls are empty: no declared message, reservation,
+// due message or tombstone is stored. From then on nothing happens until an interaction is declared. A missing stream
+// counts as empty.
 func AwaitDrained(ctx context.Context, js jetstream.JetStream) error {
 	return Eventually(ctx, "empty streams of declared messages and polls", func(ctx context.Context) error {
 		left, err := Left(ctx, js)
@@ -25,7 +25,7 @@ func AwaitDrained(ctx context.Context, js jetstream.JetStream) error {
 		}
 		if len(left) > 0 {
 			return fmt.Errorf(
-				"%d subjects still hold a message: %s",
+				"%d subjects have a message: %s",
 				len(left),
 				strings.Join(left[:min(len(left), 10)], ", "),
 			)
@@ -34,7 +34,7 @@ func AwaitDrained(ctx context.Context, js jetstream.JetStream) error {
 	})
 }
 
-// Left lists the subjects, in order, on which the streams of declared messages and of polls still hold a message.
+// Left returns the subjects on which the streams of declared messages and of polls have a message, in order.
 func Left(ctx context.Context, js jetstream.JetStream) ([]string, error) {
 	var left []string
 	for _, name := range []string{schema.StreamDeclared, schema.StreamPolls} {
@@ -57,7 +57,7 @@ func Left(ctx context.Context, js jetstream.JetStream) ([]string, error) {
 			return nil
 		})
 		if err != nil {
-			return nil, fmt.Errorf("looking into %s: %w", name, err)
+			return nil, fmt.Errorf("reading the subjects of %s: %w", name, err)
 		}
 	}
 	return left, nil

@@ -15,12 +15,12 @@ import (
 	"statusworker/schema"
 )
 
-// Expected says what shall become of each interaction: its identifier, and the kinds of its outcomes. A kind is the
-// subject between `interactions.` and the identifier: `processed.cxai`, `failed.not_found`. A kind that is listed twice
-// is expected twice.
+// Expected maps the identifier of each interaction to the kinds of outcomes that it must have. A kind is the part of
+// the subject between `interactions.` and the identifier: `processed.cxai`, `failed.not_found`. A kind that is listed
+// twice is expected twice.
 type Expected map[string][]string
 
-// Add expects more of an interaction.
+// Add adds expected outcomes of an interaction.
 func (e Expected) Add(identifier string, kinds ...string) {
 	e[identifier] = append(e[identifier], kinds...)
 }
@@ -35,8 +35,8 @@ type Outcome struct {
 	Data       []byte
 }
 
-// Oracle reads the outcome stream, from its beginning, and knows nothing else: what a worker says of itself does not
-// reach it. It goes on reading while the broker comes and goes.
+// Oracle reads the outcome stream from its beginning, and uses nothing that a worker reports about itself. It continues
+// after an outage of the broker.
 type Oracle struct {
 	js jetstream.JetStream
 
@@ -45,10 +45,10 @@ type Oracle struct {
 	changed  chan struct{}
 }
 
-// oraclePrefix begins the names of the oracle's consumers.
+// oraclePrefix is the prefix of the names of the oracle's consumers.
 const oraclePrefix = "oracle"
 
-// Watch starts an oracle on the outcome stream, which must exist. It ends with the test.
+// Watch starts an oracle on the outcome stream, which must exist. The oracle stops when the test ends.
 func Watch(t testing.TB, url string) *Oracle {
 	t.Helper()
 	js := JetStream(t, url)
@@ -59,7 +59,7 @@ func Watch(t testing.TB, url string) *Oracle {
 	)
 	Check(t, err)
 	o := &Oracle{js: js, changed: make(chan struct{})}
-	// A short expiry, so that a consumer that went with its broker is missed, and made anew, within a second or two.
+	// A short expiry, so that a consumer that was lost with its broker is replaced within two seconds.
 	consuming, err := consumer.Consume(o.add, jetstream.PullExpiry(2*time.Second), jetstream.PullHeartbeat(time.Second))
 	Check(t, err)
 	t.Cleanup(func() {
@@ -72,15 +72,14 @@ func Watch(t testing.TB, url string) *Oracle {
 func (o *Oracle) add(m jetstream.Msg) {
 	meta, err := m.Metadata()
 	if err != nil {
-		panic(
-			fmt.Sprintf("an ordered consumer delivered a message without metadata: %v", err),
-		) // a fault of this program
+		// Only a bug can cause this.
+		panic(fmt.Sprintf("an ordered consumer delivered a message without metadata: %v", err))
 	}
 	kind, identifier := split(m.Subject())
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if n := len(o.outcomes); n > 0 && meta.Sequence.Stream <= o.outcomes[n-1].Sequence {
-		return // read again after the consumer was made anew
+		return // delivered again to a new consumer
 	}
 	o.outcomes = append(o.outcomes, Outcome{
 		Identifier: identifier, Kind: kind, Sequence: meta.Sequence.Stream, Stored: meta.Timestamp,
@@ -90,21 +89,21 @@ func (o *Oracle) add(m jetstream.Msg) {
 	o.changed = make(chan struct{})
 }
 
-// split takes the subject of an outcome apart.
+// split splits the subject of an outcome.
 func split(subject string) (kind, identifier string) {
 	subject = strings.TrimPrefix(subject, schema.DefaultNamespace.String()+".")
 	i := strings.LastIndexByte(subject, '.')
 	return subject[:max(i, 0)], subject[i+1:]
 }
 
-// Outcomes gives what has been read so far, in the order of the stream.
+// Outcomes returns the outcomes read so far, in stream order.
 func (o *Oracle) Outcomes() []Outcome {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return slices.Clip(o.outcomes)
 }
 
-// Of gives the outcomes of one interaction that have been read so far.
+// Of returns the outcomes of one interaction that were read so far.
 func (o *Oracle) Of(identifier string) []Outcome {
 	var of []Outcome
 	for _, outcome := range o.Outcomes() {
@@ -115,7 +114,7 @@ func (o *Oracle) Of(identifier string) []Outcome {
 	return of
 }
 
-// Await waits until everything expected has come. The error names some of what is missing.
+// Await waits until all expected outcomes have been read. The error lists some that are missing.
 func (o *Oracle) Await(ctx context.Context, want Expected) error {
 	missing := make(map[[2]string]int)
 	for identifier, kinds := range want {
@@ -145,7 +144,7 @@ func (o *Oracle) Await(ctx context.Context, want Expected) error {
 				some = append(some, key[1]+" of "+key[0])
 			}
 			slices.Sort(some)
-			return fmt.Errorf("waiting for outcomes: %w; %d have come, %d are missing: %s",
+			return fmt.Errorf("waiting for outcomes: %w; read: %d, missing: %d: %s",
 				context.Cause(ctx), seen, len(missing), strings.Join(some[:min(len(some), 10)], ", "))
 		}
 	}

@@ -12,16 +12,16 @@ import (
 	"statusworker/schema"
 )
 
-// Report is what became of a set of interactions.
+// Report compares the outcomes of a set of interactions with those expected.
 type Report struct {
-	// Outcomes counts all outcomes of the interactions that were asked about.
+	// Outcomes is the number of outcomes of the expected interactions.
 	Outcomes int
-	// Duplicates lists kinds of outcomes that came oftener than expected, Lost those that were expected and did not
-	// come, Unexpected those that were not expected at all, of whatever interaction.
+	// Duplicates lists outcomes that are stored more often than expected, Lost those that are missing, and Unexpected
+	// those of a kind or an interaction that was not expected.
 	Duplicates, Lost, Unexpected []string
 }
 
-// Err is nil when everything came exactly as expected.
+// Err returns nil if the outcomes are exactly those expected.
 func (r Report) Err() error {
 	var errs []error
 	for _, list := range []struct {
@@ -35,8 +35,8 @@ func (r Report) Err() error {
 	return errors.Join(errs...)
 }
 
-// Report reads the outcome stream to its present end and compares. To be sure that nothing comes later, call
-// [AwaitDrained] first.
+// Report reads the outcome stream to its current end and compares it with want. Call [AwaitDrained] first to be sure
+// that no outcome comes later.
 func (o *Oracle) Report(ctx context.Context, want Expected) (Report, error) {
 	if err := o.catchUp(ctx); err != nil {
 		return Report{}, err
@@ -80,7 +80,7 @@ func (o *Oracle) Report(ctx context.Context, want Expected) (Report, error) {
 	return r, nil
 }
 
-// catchUp waits until all that is stored now has been read.
+// catchUp waits until all outcomes stored at the time of the call have been read.
 func (o *Oracle) catchUp(ctx context.Context) error {
 	var last uint64
 	err := Eventually(ctx, "the state of "+schema.StreamOutcomes, func(ctx context.Context) error {

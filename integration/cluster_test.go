@@ -1,16 +1,12 @@
 package integration
 
 import (
-	"slices"
 	"testing"
 	"time"
-
-	"github.com/google/uuid"
 
 	"statusworker/consumer"
 	"statusworker/integration/harness"
 	"statusworker/schema"
-	"statusworker/statusclient/simulator"
 )
 
 // onCluster provisions a scenario with three replicas on a cluster of its own. No worker runs yet.
@@ -77,58 +73,6 @@ func (s *scenario) startThree() {
 
 // longAge keeps what waits for the end of a scenario from being given up.
 const longAge = "STATUSWORKER_DEADLINE=1h"
-
-// lasting gives n interactions that end at the vendor one after the other, in equal steps, the first after one time and
-// the last after another. One of ten is audio: chats and transcripts are polled three times as often. One of seven
-// fails.
-func lasting(n int, first, last time.Duration) []interaction {
-	all := make([]interaction, n)
-	for i := range all {
-		all[i] = interaction{identifier: uuid.NewString(), typ: schema.Transcript, kinds: []string{"processed.cxai"}}
-		switch {
-		case i%10 == 0:
-			all[i].typ = schema.Audio
-		case i%2 == 0:
-			all[i].typ = schema.Chat
-		}
-		switch {
-		case i%7 == 3:
-			all[i].kinds = []string{failed}
-		case all[i].typ == schema.Audio:
-			all[i].kinds = append(all[i].kinds, "processed.transcript")
-		}
-		script := all[i].end(first + (last-first)*time.Duration(i)/time.Duration(n))
-		all[i].script = &script
-	}
-	return all
-}
-
-const failed = "failed.processing_failed"
-
-// end is a life that ends after a time, in the way that is expected.
-func (i interaction) end(after time.Duration) simulator.Script {
-	if slices.Contains(i.kinds, failed) {
-		return simulator.Failed(schema.StatusProcessingFailed, after)
-	}
-	return simulator.Processed(after)
-}
-
-// endless gives n interactions like [lasting] which do not end before [scenario.end].
-func endless(n int) []interaction {
-	all := lasting(n, 0, 0)
-	for i := range all {
-		never := simulator.Never()
-		all[i].script = &never
-	}
-	return all
-}
-
-// end lets the interactions that [endless] gave end at the vendor, over two seconds.
-func (s *scenario) end(all []interaction) {
-	for n, i := range all {
-		s.vendor.Declare(i.identifier, i.end(2*time.Second*time.Duration(n)/time.Duration(len(all))))
-	}
-}
 
 // more waits until n polls more have been made: work goes on.
 func (s *scenario) more(n int) {

@@ -2,14 +2,11 @@ package integration
 
 import (
 	"maps"
-	"slices"
 	"testing"
 	"time"
 
 	"statusworker/consumer"
 	"statusworker/integration/harness"
-	"statusworker/schema"
-	"statusworker/statusclient/simulator"
 )
 
 func TestSingleBrokerKilledSixTimes(t *testing.T) {
@@ -52,31 +49,6 @@ func (s *scenario) fresh(n int, delay time.Duration) {
 	polls := s.vendor.Count()
 	s.declareAll(slowed(s.confirmable(mixed(n, 4*time.Second)), delay))
 	harness.Check(s.t, s.vendor.WaitPolls(s.ctx, polls+n*4/5))
-}
-
-// ageless leaves out what ends by its age.
-func ageless(all []interaction) []interaction {
-	return slices.DeleteFunc(all, func(i interaction) bool { return i.what == string(schema.DeadlineExceeded) })
-}
-
-// slowed makes the vendor take its time for every answer about these.
-func slowed(interactions []interaction, delay time.Duration) []interaction {
-	all := slices.Clone(interactions)
-	for n, i := range all {
-		if i.script == nil {
-			continue
-		}
-		script := simulator.Script{Steps: i.script.Steps, Faults: slices.Clone(i.script.Faults)}
-		for f := range script.Faults {
-			script.Faults[f].Delay = delay
-		}
-		script.Faults = append(
-			script.Faults,
-			simulator.Fault{Kind: simulator.Delayed, Delay: delay},
-		) // the first that meets a poll counts
-		all[n].script = &script
-	}
-	return all
 }
 
 // polledSince gives the interactions that were polled since a time.

@@ -7,8 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/uuid"
-
 	"statusworker/consumer"
 	"statusworker/integration/harness"
 	"statusworker/schema"
@@ -95,15 +93,6 @@ func (s *scenario) pulls(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// many gives n chats with the same life, which ends as processed.
-func many(n int, script simulator.Script) []interaction {
-	all := make([]interaction, n)
-	for i := range all {
-		all[i] = interaction{identifier: uuid.NewString(), typ: schema.Chat, script: &script, kinds: []string{"processed.cxai"}}
-	}
-	return all
 }
 
 // At the vendor's real guidance.

@@ -14,7 +14,8 @@ func accounts(n int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "no_auth_user: %s\naccounts {\n", account(0))
 	for i := range n {
-		fmt.Fprintf(&b, "  %s { jetstream: enabled, users: [{ user: %[1]s, password: %s }] }\n", account(i), accountPassword)
+		const line = "  %s { jetstream: enabled, users: [{ user: %[1]s, password: %s }] }\n"
+		fmt.Fprintf(&b, line, account(i), accountPassword)
 	}
 	b.WriteString("}\n")
 	return b.String()

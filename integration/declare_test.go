@@ -12,8 +12,8 @@ import (
 	"statusworker/schema"
 )
 
-// declareAll makes interactions known to the vendor, expects their outcomes, and publishes their declared messages, all
-// of which the broker has to accept.
+// declareAll adds interactions to the vendor and to the expected outcomes, and publishes their declared messages, which
+// the broker must accept.
 func (s *scenario) declareAll(interactions []interaction) {
 	s.t.Helper()
 	for _, i := range interactions {
@@ -40,7 +40,7 @@ func (s *scenario) declareAll(interactions []interaction) {
 	}
 }
 
-// expect makes an interaction known to the vendor, and expects its outcomes.
+// expect adds an interaction to the vendor and to the expected outcomes.
 func (s *scenario) expect(i interaction) {
 	if i.script != nil {
 		s.vendor.Declare(i.identifier, *i.script)
@@ -49,8 +49,8 @@ func (s *scenario) expect(i interaction) {
 	s.want.Add(i.identifier, i.kinds...)
 }
 
-// publish publishes a declared message until the broker has it: where an attempt gets no answer, a refusal of the next
-// one says that the first was stored.
+// publish publishes a declared message until the broker has stored it. After an attempt without a response, a rejection
+// of the next one means that the message is stored.
 func (s *scenario) publish(i interaction) error {
 	unknown := false
 	return harness.Eventually(s.ctx, "the broker to accept "+i.identifier, func(ctx context.Context) error {
@@ -71,13 +71,13 @@ func (s *scenario) declare(ctx context.Context, i interaction) error {
 	return err
 }
 
-// isStoredAlready recognises the refusal of a declared message whose like is stored.
+// isStoredAlready reports whether err is the rejection of a declared message because one is stored on its subject.
 func isStoredAlready(err error) bool {
 	var api *jetstream.APIError
 	return errors.As(err, &api) && api.ErrorCode == 10077
 }
 
-// end lets the interactions that [endless] gave end at the vendor, over two seconds.
+// end lets the interactions of [endless] end at the vendor, within two seconds.
 func (s *scenario) end(all []interaction) {
 	for n, i := range all {
 		s.vendor.Declare(i.identifier, i.end(2*time.Second*time.Duration(n)/time.Duration(len(all))))

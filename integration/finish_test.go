@@ -12,8 +12,8 @@ import (
 	"statusworker/schema"
 )
 
-// finish waits for everything expected and until nothing is left in the streams, ends the workers in an orderly way,
-// and prints the figures. What is lost, doubled or early fails the test.
+// finish waits until all expected outcomes and nothing else are stored, stops the workers, and prints the figures. The
+// test fails if an outcome is lost or stored twice, or if a poll came too early.
 func (s *scenario) finish() {
 	s.t.Helper()
 	awaited := s.oracle.Await(s.ctx, s.want)
@@ -25,7 +25,7 @@ func (s *scenario) finish() {
 	s.stop()
 	ctx := s.ctx
 	if ctx.Err() != nil {
-		ctx = harness.Context(s.t, 10*time.Second) // time is up, but what is there is worth telling
+		ctx = harness.Context(s.t, 10*time.Second) // report what is stored after a timeout, too
 	}
 	report, err := s.oracle.Report(ctx, s.want)
 	harness.Check(s.t, err)
@@ -44,7 +44,7 @@ func (s *scenario) finish() {
 	}
 	if len(early) > s.mayBeEarly {
 		s.t.Errorf(
-			"%d polls came too early, want at most %d: %s",
+			"%d polls too early, want at most %d: %s",
 			len(early),
 			s.mayBeEarly,
 			strings.Join(early[:min(len(early), 10)], "; "),
@@ -52,7 +52,7 @@ func (s *scenario) finish() {
 	}
 }
 
-// stop ends the workers that still run, and wants them to leave in an orderly way.
+// stop sends SIGTERM to the workers that still run. They must exit with code 0.
 func (s *scenario) stop() {
 	s.t.Helper()
 	for _, w := range s.workers {
@@ -64,12 +64,13 @@ func (s *scenario) stop() {
 		harness.Check(s.t, w.Term())
 		ctx := harness.Context(s.t, 25*time.Second)
 		if code, err := w.Wait(ctx); err != nil || code != 0 {
-			s.t.Errorf("a worker left with exit code %d (%v), want 0", code, err)
+			s.t.Errorf("a worker exited with code %d (%v), want 0", code, err)
 		}
 	}
 }
 
-// leastGap is the least time between two polls of one interaction, of the type that came closest to its guidance.
+// leastGap returns the shortest time between two polls of one interaction, for the type that came closest to its poll
+// interval.
 func (s *scenario) leastGap() (gap, interval time.Duration) {
 	for _, typ := range schema.Types() {
 		g, _, ok := s.vendor.MinGapOf(func(id string) bool { return s.types[id] == typ })
@@ -81,14 +82,14 @@ func (s *scenario) leastGap() (gap, interval time.Duration) {
 	return gap, interval
 }
 
-// early lists the polls that came too early.
+// early lists the polls that came earlier than one poll interval after the previous one.
 func (s *scenario) early() []string {
 	var early []string
 	last := make(map[string]time.Time)
 	for _, p := range s.vendor.Polls() {
 		typ, known := s.types[p.Identifier]
 		if !known {
-			s.t.Errorf("poll of %s, which nobody declared", p.Identifier)
+			s.t.Errorf("poll of %s, which was not declared", p.Identifier)
 			continue
 		}
 		if before, ok := last[p.Identifier]; ok && p.At.Sub(before) < s.intervals.Of(typ) {
@@ -102,7 +103,7 @@ func (s *scenario) early() []string {
 	return early
 }
 
-// note prints a line beside the figures, and appends it to their file.
+// note prints a line, and appends it to the file of the figures.
 func note(t *testing.T, format string, args ...any) {
 	t.Helper()
 	line := fmt.Sprintf(format, args...)

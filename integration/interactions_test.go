@@ -12,17 +12,17 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// interaction is one that is declared, with its life at the vendor and what shall become of it.
+// interaction is a declared interaction, with its script at the vendor and its expected outcomes.
 type interaction struct {
-	what       string
+	what       string // for messages
 	identifier string
 	typ        schema.Type
-	differ     []schema.Flag // from their default
-	// script is its life at the vendor; nil means that the vendor does not know it.
+	differ     []schema.Flag // flags that are not at their default
+	// script is nil if the vendor does not know the interaction.
 	script *simulator.Script
 	// message replaces the declared message.
 	message string
-	kinds   []string
+	kinds   []string // of the expected outcomes
 }
 
 func (i interaction) declaration() []byte {
@@ -36,7 +36,7 @@ func (i interaction) declaration() []byte {
 	return append(message, '}')
 }
 
-// processed gives one interaction that is processed after a time, for each type and each route.
+// processed returns an interaction for each type and each route. The vendor has processed it after the given time.
 func processed(after time.Duration) []interaction {
 	var all []interaction
 	for _, typ := range schema.Types() {
@@ -48,7 +48,7 @@ func processed(after time.Duration) []interaction {
 			}
 			declared, err := schema.Decode(i.declaration())
 			if err != nil {
-				panic(err) // the message is this file's own
+				panic(err) // only a bug in declaration can cause this
 			}
 			for _, to := range declared.Destinations() {
 				i.kinds = append(i.kinds, "processed."+string(to))
@@ -59,11 +59,11 @@ func processed(after time.Duration) []interaction {
 	return all
 }
 
-// failedStatus is one that the vendor's documentation does not know, and that the workers are given as a failure.
+// failedStatus is a status that the vendor does not document, and that the workers are configured to treat as failed.
 const failedStatus = "transcriptionFailed"
 
-// failing gives one interaction for each reason to fail. The vendor's failures come after a time, a missed deadline and
-// an unknown identifier after scaledDeadline and scaledGrace.
+// failing returns an interaction for each reason to fail. A failure at the vendor comes after the given time, a missed
+// deadline after scaledDeadline, and an unknown identifier after scaledGrace.
 func failing(typ schema.Type, after time.Duration) []interaction {
 	var all []interaction
 	add := func(reason schema.Reason, message string, script *simulator.Script) {
@@ -89,21 +89,21 @@ func failing(typ schema.Type, after time.Duration) []interaction {
 	return all
 }
 
-// confirmable leaves out what the vendor refuses where the refusals cannot be confirmed within a scenario's deadline:
-// with delayed naks each of several workers counts them for itself.
+// confirmable removes interactions that the vendor refuses, if the refusals cannot be confirmed within the deadline:
+// with delayed naks, each worker counts refusals for itself.
 func (s *scenario) confirmable(all []interaction) []interaction {
 	return slices.DeleteFunc(all, func(i interaction) bool {
 		return s.mode == consumer.Nak && (i.what == string(schema.NotFound) || i.what == string(schema.Rejected))
 	})
 }
 
-// mixed gives n interactions in turn: every type and route, and every reason to fail (of all types). They end at the
-// vendor after a time between a fifth of life and all of it.
-func mixed(n int, life time.Duration) []interaction {
+// mixed returns n interactions with every type and route, and every reason to fail. They end at the vendor within
+// longest, none before a fifth of it.
+func mixed(n int, longest time.Duration) []interaction {
 	var all []interaction
 	types := schema.Types()
 	for round := 0; len(all) < n; round++ {
-		after := life * time.Duration(1+round%5) / 5
+		after := longest * time.Duration(1+round%5) / 5
 		// Twice as many are processed as fail.
 		all = append(all, processed(after)...)
 		all = append(all, processed(after)...)
@@ -112,9 +112,8 @@ func mixed(n int, life time.Duration) []interaction {
 	return all[:n]
 }
 
-// lasting gives n interactions that end at the vendor one after the other, in equal steps, the first after one time and
-// the last after another. One of ten is audio: chats and transcripts are polled three times as often. One of seven
-// fails.
+// lasting returns n interactions that end at the vendor at equal intervals between first and last. One in ten is audio,
+// because chats and transcripts are polled more often. One in seven fails.
 func lasting(n int, first, last time.Duration) []interaction {
 	all := make([]interaction, n)
 	for i := range all {
@@ -139,7 +138,7 @@ func lasting(n int, first, last time.Duration) []interaction {
 
 const failed = "failed.processing_failed"
 
-// end is a life that ends after a time, in the way that is expected.
+// end returns a script that ends after a time as expected.
 func (i interaction) end(after time.Duration) simulator.Script {
 	if slices.Contains(i.kinds, failed) {
 		return simulator.Failed(schema.StatusProcessingFailed, after)
@@ -147,7 +146,7 @@ func (i interaction) end(after time.Duration) simulator.Script {
 	return simulator.Processed(after)
 }
 
-// endless gives n interactions like [lasting] which do not end before [scenario.end].
+// endless returns n interactions like those of [lasting] that do not end before [scenario.end].
 func endless(n int) []interaction {
 	all := lasting(n, 0, 0)
 	for i := range all {
@@ -157,21 +156,26 @@ func endless(n int) []interaction {
 	return all
 }
 
-// many gives n chats with the same life, which ends as processed.
+// chat returns a chat.
+func chat(script *simulator.Script, kinds ...string) interaction {
+	return interaction{identifier: uuid.NewString(), typ: schema.Chat, script: script, kinds: kinds}
+}
+
+// many returns n chats with the same script, which ends with processed.
 func many(n int, script simulator.Script) []interaction {
 	all := make([]interaction, n)
 	for i := range all {
-		all[i] = interaction{identifier: uuid.NewString(), typ: schema.Chat, script: &script, kinds: []string{"processed.cxai"}}
+		all[i] = chat(&script, "processed.cxai")
 	}
 	return all
 }
 
-// ageless leaves out what ends by its age.
+// ageless removes the interactions that miss their deadline.
 func ageless(all []interaction) []interaction {
 	return slices.DeleteFunc(all, func(i interaction) bool { return i.what == string(schema.DeadlineExceeded) })
 }
 
-// slowed makes the vendor take its time for every answer about these.
+// slowed returns the interactions with a delay of every response of the vendor.
 func slowed(interactions []interaction, delay time.Duration) []interaction {
 	all := slices.Clone(interactions)
 	for n, i := range all {
@@ -182,10 +186,8 @@ func slowed(interactions []interaction, delay time.Duration) []interaction {
 		for f := range script.Faults {
 			script.Faults[f].Delay = delay
 		}
-		script.Faults = append(
-			script.Faults,
-			simulator.Fault{Kind: simulator.Delayed, Delay: delay},
-		) // the first that meets a poll counts
+		// The first fault that applies to a poll is used.
+		script.Faults = append(script.Faults, simulator.Fault{Kind: simulator.Delayed, Delay: delay})
 		all[n].script = &script
 	}
 	return all

@@ -6,7 +6,7 @@ import (
 	"statusworker/schema"
 )
 
-// forbidden are subjects that none of the shipped users may publish on, with a stream or consumer of each kind.
+// forbidden returns subjects of each kind that none of the shipped users needs. granted lists the exceptions.
 func forbidden() []string {
 	var all []string
 	streams := []string{
@@ -18,14 +18,17 @@ func forbidden() []string {
 	}
 	for _, s := range streams {
 		for _, what := range []string{
-			"STREAM.DELETE", "STREAM.PURGE", "STREAM.MSG.DELETE", "STREAM.SNAPSHOT", "STREAM.RESTORE", "STREAM.LEADER.STEPDOWN", "STREAM.PEER.REMOVE",
-			"DIRECT.GET", "CONSUMER.LIST", "CONSUMER.NAMES",
+			"STREAM.DELETE", "STREAM.PURGE", "STREAM.MSG.DELETE", "STREAM.SNAPSHOT", "STREAM.RESTORE",
+			"STREAM.LEADER.STEPDOWN", "STREAM.PEER.REMOVE", "DIRECT.GET", "CONSUMER.LIST", "CONSUMER.NAMES",
 		} {
 			all = append(all, "$JS.API."+what+"."+s)
 		}
 		all = append(all, "$JS.API.DIRECT.GET."+s+".interactions.hold.audio.x")
 		for _, c := range []string{schema.ConsumerIntake, "poll-audio", "another"} {
-			for _, what := range []string{"CONSUMER.DELETE", "CONSUMER.PAUSE", "CONSUMER.RESET", "CONSUMER.UNPIN", "CONSUMER.LEADER.STEPDOWN", "CONSUMER.DURABLE.CREATE"} {
+			for _, what := range []string{
+				"CONSUMER.DELETE", "CONSUMER.PAUSE", "CONSUMER.RESET", "CONSUMER.UNPIN", "CONSUMER.LEADER.STEPDOWN",
+				"CONSUMER.DURABLE.CREATE",
+			} {
 				all = append(all, "$JS.API."+what+"."+s+"."+c)
 			}
 		}
@@ -69,7 +72,7 @@ func forbidden() []string {
 	)
 }
 
-// needed are subjects that some of the users need, and that nobody else may publish on.
+// needed returns the subjects that a user needs to publish on. The other users may not, except where granted says so.
 func needed() map[string][]string {
 	need := map[string][]string{}
 	for _, user := range []string{"producer", "declare"} {
@@ -113,7 +116,7 @@ func needed() map[string][]string {
 	return need
 }
 
-// granted are those of the forbidden and of the others' subjects that a user may publish on after all.
+// granted returns the subjects of forbidden, and of the other users in needed, that a user may publish on.
 func granted() map[string][]string {
 	outcomes := "$JS.API.CONSUMER.CREATE." + schema.StreamOutcomes
 	operator := []string{
@@ -133,7 +136,7 @@ func granted() map[string][]string {
 	announced := "$JS.API.DIRECT.GET." + schema.StreamWorkers + ".interactions.hold.audio.x"
 	return map[string][]string{
 		"declare": {"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared},
-		// It makes a consumer anew that passes over what is stored.
+		// It recreates a consumer that would skip stored messages.
 		"provision": {
 			"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared,
 			"$JS.API.STREAM.MSG.GET." + schema.StreamPolls,

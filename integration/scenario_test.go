@@ -14,33 +14,33 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// scaled is the guidance of most scenarios: short enough for a test, long enough to see who comes too early.
+// scaled are the poll intervals of most scenarios: short enough for a test, long enough to detect early polls.
 var scaled = consumer.Intervals{Audio: 2 * time.Second, Chat: time.Second, Transcript: time.Second}
 
-// Ages at which an interaction fails, scaled. The deadline only meets what never ends, however long a broker is away:
-// all else has reached its end at the vendor long before.
+// Ages at which an interaction fails in most scenarios. The deadline must only fail interactions that never end at the
+// vendor, even if a broker is down for a while: all others have long ended by then.
 const (
 	scaledDeadline = 16 * time.Second
 	scaledGrace    = 2 * time.Second
 	scaledTimeout  = 2 * time.Second
 )
 
-// setting is where a scenario plays.
+// setting is the configuration of a scenario.
 type setting struct {
-	name     string // of the scenario, in its figures
+	name     string // of the scenario, as in its figures
 	url      string // of the broker
-	account  string // of a broker that scenarios share
+	account  string // on a broker that several scenarios share
 	mode     consumer.Mode
 	replicas int
-	// intervals default to scaled.
+	// intervals is scaled by default.
 	intervals consumer.Intervals
-	// env is given to provision and to every worker, after all else.
+	// env is added to the environment of provision and of every worker. It takes precedence.
 	env []string
-	// within bounds the scenario; the default is 90 s.
+	// within is the timeout of the scenario, 90 s by default.
 	within time.Duration
 }
 
-// scenario is a broker with its streams, a vendor, workers in processes of their own, and what is expected of them.
+// scenario is a broker with its streams, a simulated vendor, worker processes, and the expected outcomes.
 type scenario struct {
 	setting
 	t      *testing.T
@@ -53,11 +53,12 @@ type scenario struct {
 
 	workers []*harness.Process
 
-	// mayBeEarly bounds the polls that may come too early. It is 0 except for delayed naks on a broker that was killed.
+	// mayBeEarly is the number of polls that may come too early. It is 0 except with delayed naks on a broker that is
+	// killed.
 	mayBeEarly int
 }
 
-// newScenario provisions the streams, and starts a vendor and an oracle. No worker runs yet.
+// newScenario provisions the streams, and starts a simulated vendor and an oracle. It starts no worker.
 func newScenario(t *testing.T, at setting) *scenario {
 	t.Helper()
 	if at.intervals == (consumer.Intervals{}) {
@@ -67,7 +68,7 @@ func newScenario(t *testing.T, at setting) *scenario {
 		at.within = 90 * time.Second
 	}
 	at.url = at.inAccount(at.url)
-	harness.Worker(t) // built before time runs
+	harness.Worker(t) // the timeout does not include the build
 	if at.replicas == 0 {
 		at.replicas = 1
 	}
@@ -85,32 +86,19 @@ func newScenario(t *testing.T, at setting) *scenario {
 
 // provision runs `statusworker provision`, which creates the streams.
 func provision(
-	t *testing.T,
-	url string,
-	mode consumer.Mode,
-	replicas int,
-	intervals consumer.Intervals,
-	env ...string,
+	t *testing.T, url string, mode consumer.Mode, replicas int, intervals consumer.Intervals, env ...string,
 ) {
 	t.Helper()
-	harness.Worker(t) // built before RunWorker's time runs
-	// The vendor is never asked: its address only has to be one that allows short intervals.
+	// No request is sent to this vendor. On a loopback address, short intervals are allowed.
 	all := append(workerEnv(url, "http://127.0.0.1:1/v1", intervals), env...)
-	code, output := harness.RunWorker(
-		t,
-		all,
-		"provision",
-		"--redelivery",
-		string(mode),
-		"--replicas",
-		fmt.Sprint(replicas),
-	)
+	code, output := harness.RunWorker(t, all,
+		"provision", "--redelivery", string(mode), "--replicas", fmt.Sprint(replicas))
 	if code != 0 {
-		t.Fatalf("statusworker provision: exit code %d; it printed:\n%s", code, output)
+		t.Fatalf("statusworker provision: exit code %d, want 0; output:\n%s", code, output)
 	}
 }
 
-// workerEnv configures a worker.
+// workerEnv returns the environment of a worker.
 func workerEnv(broker, vendor string, intervals consumer.Intervals) []string {
 	return []string{
 		"NATS_URL=" + broker,
@@ -126,7 +114,7 @@ func workerEnv(broker, vendor string, intervals consumer.Intervals) []string {
 	}
 }
 
-// launch starts a worker and does not wait for it. More environment may be given, such as the address of a proxy.
+// launch starts a worker and does not wait until it works. More environment may be added, such as the URL of a proxy.
 func (s *scenario) launch(env ...string) *harness.Process {
 	s.t.Helper()
 	all := append(workerEnv(s.url, s.vendor.URL(), s.intervals), s.env...)
@@ -139,12 +127,26 @@ func (s *scenario) launch(env ...string) *harness.Process {
 func (s *scenario) start(env ...string) *harness.Process {
 	s.t.Helper()
 	w := s.launch(env...)
-	_, err := w.AwaitLine(s.ctx, `msg[=":]+working`)
-	harness.Check(s.t, err)
+	s.awaitWorking(w)
 	return w
 }
 
-// bothModes runs a scenario for each way of holding back.
+// startThree starts three workers at the same time and waits until they work.
+func (s *scenario) startThree() {
+	s.t.Helper()
+	s.awaitWorking(s.launch(), s.launch(), s.launch())
+}
+
+// awaitWorking waits until workers work.
+func (s *scenario) awaitWorking(workers ...*harness.Process) {
+	s.t.Helper()
+	for _, w := range workers {
+		_, err := w.AwaitLine(s.ctx, `msg[=":]+working`)
+		harness.Check(s.t, err)
+	}
+}
+
+// bothModes runs a scenario with each redelivery mode.
 func bothModes(t *testing.T, scenario func(t *testing.T, mode consumer.Mode)) {
 	for _, mode := range []consumer.Mode{consumer.Schedule, consumer.Nak} {
 		t.Run(string(mode), func(t *testing.T) {

@@ -7,18 +7,18 @@ import (
 	"slices"
 )
 
-// cost is what one run measured, a poll.
+// cost is the cost of a poll in one run.
 type cost struct {
 	cpu, broker  float64 // microseconds
-	rate         float64 // polls a second
-	allocs, size float64
+	rate         float64 // polls per second
+	allocs, size float64 // number and bytes of allocations
 	requests     float64 // messages that the broker received
 }
 
-// errIdle is a run in which nothing was polled: it happens to the bare loop, whose pull the broker then does not
-// answer.
-var errIdle = errors.New("the vendor was not asked once")
+// errIdle is the error of a run without a poll. It happens to the bare loop when the broker does not answer its pull.
+var errIdle = errors.New("the vendor received no request")
 
+// costOf computes the cost of a poll from two readings.
 func costOf(begin, end reading) (cost, error) {
 	polls := float64(end.vendor.Polls - begin.vendor.Polls)
 	if polls == 0 {
@@ -34,6 +34,7 @@ func costOf(begin, end reading) (cost, error) {
 		requests: float64(end.broker.Received-begin.broker.Received) / polls,
 	}, nil
 }
+
 func printCosts(stdout io.Writer, variants []variant, costs map[variant][]cost) {
 	fmt.Fprintln(
 		stdout,
@@ -52,8 +53,8 @@ func printCosts(stdout io.Writer, variants []variant, costs map[variant][]cost) 
 		}
 		ratio := ""
 		if v.role != "bare" {
-			middle, least, most := ratios(cs, costs[v.bare()])
-			ratio = fmt.Sprintf("**%.2f** (%.2f to %.2f)", middle, least, most)
+			mid, lowest, highest := ratios(cs, costs[v.bare()])
+			ratio = fmt.Sprintf("**%.2f** (%.2f to %.2f)", mid, lowest, highest)
 		}
 		fmt.Fprintf(stdout, "| %s | %.1f | %.0f | %.0f | %.0f | %.1f | %.2f | %s |\n", v,
 			of(func(c cost) float64 { return c.cpu }), of(func(c cost) float64 { return c.rate }),
@@ -63,21 +64,21 @@ func printCosts(stdout io.Writer, variants []variant, costs map[variant][]cost) 
 	fmt.Fprintln(stdout)
 	for _, v := range variants {
 		if v.role == "unmeasured" {
-			middle, least, most := ratios(costs[variant{"stage", v.mode, v.first}], costs[v])
+			mid, lowest, highest := ratios(costs[variant{"stage", v.mode, v.first}], costs[v])
 			fmt.Fprintf(
 				stdout,
 				"Metrics, %s: the stage takes %.2f (%.2f to %.2f) times the CPU of the stage without them.\n",
 				v.mode,
-				middle,
-				least,
-				most,
+				mid,
+				lowest,
+				highest,
 			)
 		}
 	}
 }
 
-// ratios compares the CPU of each run with that of its pair.
-func ratios(of, to []cost) (middle, least, most float64) {
+// ratios returns the median, minimum and maximum of the CPU of each run in of, divided by that of its pair in to.
+func ratios(of, to []cost) (mid, lowest, highest float64) {
 	var all []float64
 	for i := range min(len(of), len(to)) {
 		all = append(all, of[i].cpu/to[i].cpu)

@@ -19,8 +19,8 @@ import (
 // more than once.
 func (s *scenario) takesAllPaths(*harness.Cluster) {
 	s.t.Helper()
-	for _, life := range []time.Duration{0, 1500 * time.Millisecond, 4 * time.Second} {
-		s.declareAll(processed(life))
+	for _, after := range []time.Duration{0, 1500 * time.Millisecond, 4 * time.Second} {
+		s.declareAll(processed(after))
 	}
 	for _, typ := range schema.Types() {
 		s.declareAll(failing(typ, 1500*time.Millisecond))
@@ -38,9 +38,9 @@ func (s *scenario) declareTwiceAtEachStage() {
 		s.declareAll([]interaction{i})
 		return i
 	}
-	life := simulator.Processed(3 * time.Second)
+	script := simulator.Processed(3 * time.Second)
 
-	untaken := one(life, "processed.cxai")
+	untaken := one(script, "processed.cxai")
 	if err := s.declare(s.ctx, untaken); !isStoredAlready(err) {
 		s.t.Errorf("second message before the first is taken in: error %v, want a rejection by the broker", err)
 	}
@@ -49,13 +49,13 @@ func (s *scenario) declareTwiceAtEachStage() {
 	}
 	s.startThree()
 
-	reserved := one(life, "processed.cxai")
+	reserved := one(script, "processed.cxai")
 	if s.mode == consumer.Schedule {
 		s.awaitStored(schema.HoldSubject(reserved.typ, reserved.identifier))
 	}
 	s.twice(reserved)
 
-	polled := one(life, "processed.cxai")
+	polled := one(script, "processed.cxai")
 	again := make(chan error, 1)
 	s.vendor.OnPoll(func(p simulator.Poll) {
 		// The vendor has not answered yet.
@@ -71,7 +71,7 @@ func (s *scenario) declareTwiceAtEachStage() {
 	}
 	s.vendor.OnPoll(nil)
 
-	pending := one(life, "processed.cxai")
+	pending := one(script, "processed.cxai")
 	harness.Check(s.t, s.vendor.WaitPollsOf(s.ctx, pending.identifier, 1))
 	s.twice(pending)
 
@@ -104,11 +104,11 @@ func (s *scenario) declareTwiceAtEachStage() {
 func (s *scenario) declareAgainWhileDue() {
 	s.t.Helper()
 	// It has not ended when AckWait (10 s) has passed.
-	life := simulator.Processed(13 * time.Second)
+	script := simulator.Processed(13 * time.Second)
 	i := interaction{
 		identifier: uuid.NewString(),
 		typ:        schema.Transcript,
-		script:     &life,
+		script:     &script,
 		kinds:      []string{"processed.cxai"},
 	}
 	out := make(chan struct{}, 1)

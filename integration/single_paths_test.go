@@ -16,8 +16,8 @@ func TestSingleAllTypesAndRoutes(t *testing.T) {
 		s := newScenario(t, setting{
 			name: "types-and-routes/" + string(mode), url: harness.StartServer(t).URL, mode: mode,
 		})
-		for _, life := range []time.Duration{0, 1500 * time.Millisecond, 4 * time.Second} {
-			s.declareAll(processed(life))
+		for _, after := range []time.Duration{0, 1500 * time.Millisecond, 4 * time.Second} {
+			s.declareAll(processed(after))
 		}
 		s.start()
 		s.finish()

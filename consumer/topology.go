@@ -50,7 +50,8 @@ const (
 	reserveAckWait = 10 * time.Second
 	// intakeAckWait allows for a dead letter that takes a while to be published.
 	intakeAckWait = 15 * time.Second
-	// reserveMaxAckPending bounds what is between delivery and ack over all workers. It is no bound on what waits.
+	// reserveMaxAckPending bounds what is between delivery and ack over all workers. It is no bound on what waits. The
+	// intake has no such bound: what waits there for a tombstone counts as delivered.
 	reserveMaxAckPending = 5000
 )
 
@@ -105,7 +106,7 @@ func Topology(cfg Config, c Choices) topology.Set {
 		// No filter: a filter of *.* does not match a message that was published on a subject with a literal `>` in it,
 		// and what the intake is not given would wait for good.
 		Consumers: []topology.Consumer{
-			consumer(schema.StreamDeclared, schema.ConsumerIntake, "", intakeAckWait, reserveMaxAckPending),
+			consumer(schema.StreamDeclared, schema.ConsumerIntake, "", intakeAckWait, -1),
 		},
 	}
 	for _, t := range schema.Types() {

@@ -25,9 +25,10 @@ type Clock struct {
 	now  func() time.Time
 	wall func() time.Time // nil is now's; only its steps count
 	mark atomic.Pointer[mark]
-	// behind says that a stamp of the broker showed the clock to be so.
-	behind atomic.Bool
-	turn   sync.Mutex
+	// doubts counts the stamps of the broker that showed the clock to be behind. So many of them were there before the
+	// last measurement began, which has settled them.
+	doubts, settled atomic.Uint64
+	turn            chan struct{} // has room for who measures a doubtful clock
 
 	keep sync.Mutex // of what follows, to change it
 	// slower are the measurements from before a step forward: by them the broker's clock would show less now.
@@ -68,7 +69,7 @@ var ErrNoTime = errors.New("the answer has no time stamp; nats-server 2.10 or ne
 
 // New makes the clock of the leader of a stream. It must be measured before it is used. Now is this process's clock.
 func New(now func() time.Time, b Broker, stream string) *Clock {
-	return &Clock{now: now, broker: b, stream: stream}
+	return &Clock{now: now, broker: b, stream: stream, turn: make(chan struct{}, 1)}
 }
 
 // Keep measures the clock again and again until ctx ends, and hands over the errors.
@@ -93,6 +94,7 @@ func (c *Clock) Keep(ctx context.Context, failed func(error)) {
 // Measure asks the broker for its time a few times, and keeps the quickest answer.
 func (c *Clock) Measure(ctx context.Context) error {
 	var best mark
+	doubts := c.doubts.Load()
 	for range samples {
 		asked := c.now()
 		state, err := c.broker.Stream(ctx, c.stream)
@@ -108,7 +110,7 @@ func (c *Clock) Measure(ctx context.Context) error {
 		}
 	}
 	c.replace(best)
-	c.behind.Store(false)
+	c.settled.Store(doubts)
 	return nil
 }
 
@@ -116,7 +118,9 @@ func (c *Clock) Measure(ctx context.Context) error {
 func (c *Clock) replace(best mark) {
 	c.keep.Lock()
 	defer c.keep.Unlock()
-	old := c.mark.Swap(&best)
+	// The measurement is replaced at the end: who goes by the new one must find the slower ones already.
+	defer c.mark.Store(&best)
+	old := c.mark.Load()
 	if old == nil {
 		return
 	}
@@ -129,10 +133,10 @@ func (c *Clock) replace(best mark) {
 		c.steps.Add(1)
 		c.step.Store(int64(step))
 	}
-	ended := *old // others may still read the old one
-	ended.until = best.broker
+	before := *old
+	before.until = best.broker
 	var slower []mark
-	for _, m := range append(c.slowerOnes(), ended) {
+	for _, m := range append(c.slowerOnes(), before) {
 		if best.at(now).Sub(m.at(now)) > MinStep && best.broker.Sub(m.until) < keepSlower {
 			slower = append(slower, m)
 		}
@@ -190,14 +194,14 @@ func (c *Clock) wallAt(t time.Time) time.Time {
 // Notice takes in that the broker's clock showed t a moment ago.
 func (c *Clock) Notice(t time.Time) {
 	if t.After(c.Now()) {
-		c.behind.Store(true)
+		c.doubts.Add(1)
 	}
 }
 
 // Doubtful tells whether the clock may be behind: this process stood still (a suspended machine), the wall clock was
 // set, or another leader's clock is ahead.
 func (c *Clock) Doubtful() bool {
-	return c.behind.Load() || c.parted(*c.mark.Load())
+	return c.doubts.Load() != c.settled.Load() || c.parted(*c.mark.Load())
 }
 
 // parted tells whether this host's two clocks do not show the same time since a measurement.
@@ -209,8 +213,12 @@ func (c *Clock) parted(m mark) bool {
 
 // Sure measures the clock, unless it is doubtful no more: others have measured it meanwhile.
 func (c *Clock) Sure(ctx context.Context) error {
-	c.turn.Lock()
-	defer c.turn.Unlock()
+	select {
+	case c.turn <- struct{}{}:
+		defer func() { <-c.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	if !c.Doubtful() || ctx.Err() != nil {
 		return ctx.Err()
 	}

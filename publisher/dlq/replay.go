@@ -217,6 +217,8 @@ func (r *replaying) declare(ctx context.Context, l DeadLetter, p *putOff, declar
 	case errors.Is(err, broker.ErrNoAnswer):
 		p.sent = true // perhaps
 		return r.put(l, p, Result{Why: NotConfirmed, Err: err})
+	case errors.Is(err, broker.ErrFull): // workers make room
+		return r.put(l, p, Result{Why: PublishFailed, Err: err})
 	}
 	return r.over(l, Result{What: Left, Why: PublishFailed, Err: err})
 }

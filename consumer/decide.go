@@ -74,7 +74,7 @@ func (f Facts) Result() Result {
 // meaning returns the meaning of the status, and the reason of its dead letter if it means a failure. [Decide] and
 // [Facts.Result] use it.
 func (f Facts) meaning() (schema.Meaning, schema.Reason) {
-	if !f.Status.Listed() && slices.Contains(f.FailedStatuses, f.Status) {
+	if !f.Status.Known() && slices.Contains(f.FailedStatuses, f.Status) {
 		return schema.Failed, schema.VendorFailed
 	}
 	return f.Status.Meaning(), f.Status.Reason()
@@ -174,12 +174,12 @@ func decideStatus(f Facts) Decision {
 		if f.ErrorMessage != "" {
 			detail = "the vendor's errorMessage: " + schema.Printable(f.ErrorMessage)
 		}
-		if !f.Status.Listed() {
+		if !f.Status.Known() {
 			detail = "the vendor's status is " + schema.Quote(string(f.Status)) + "; " + detail
 		}
 		return Decision{Action: DeadLetter, Why: "failed", Reason: reason, Detail: detail}
 	}
-	if !f.Status.Listed() {
+	if !f.Status.Known() {
 		return Decision{Action: Redeliver, Why: "pending, unknown", UnknownStatus: true}
 	}
 	return Decision{Action: Redeliver, Why: "pending"}

@@ -199,7 +199,7 @@ func TestFirstDeclaredWins(t *testing.T) {
 // A worker stored a dead letter and died before the tombstone. The interaction is declared again while the reservation
 // of that generation is pending: the new message waits until that generation has ended, whether or not it names the
 // generation that it supersedes. Without a dead letter it counts as declared twice.
-func TestReplayWaitsForTheGenerationThatItSupersedes(t *testing.T) {
+func TestReplayWaitsForTheGenerationThatItReplays(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ replays, deadLettered bool }{
 		"a replay":                               {true, true},
@@ -244,7 +244,7 @@ func testReplay(t *testing.T, replays, deadLettered bool) {
 		Subject: schema.DeclaredSubject(schema.Chat, id), Data: stage.Declaration(schema.Chat, id), Header: broker.Header{},
 	}
 	if replays {
-		again.Header.Set(schema.HeaderSupersedes, generation.Format(time.RFC3339Nano))
+		again.Header.Set(schema.HeaderReplays, generation.Format(time.RFC3339Nano))
 	}
 	s.PublishMessage(again)
 

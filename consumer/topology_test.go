@@ -19,7 +19,7 @@ func TestTopologyIsTheDesigns(t *testing.T) {
 		for _, one := range s.Streams {
 			streams = append(streams, one.Name)
 			if one.Name == schema.StreamWorkers {
-				if one.MaxAge != schema.AnnouncementLife || one.MaxMsgsPerSubject != 1 || !one.AllowRollup ||
+				if one.MaxAge != schema.AnnouncementMaxAge || one.MaxMsgsPerSubject != 1 || !one.AllowRollup ||
 					one.Replicas != 3 {
 					t.Errorf("stream %s: %+v, want a bucket that forgets, with the 3 replicas chosen", one.Name, one)
 				}

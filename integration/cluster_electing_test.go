@@ -12,10 +12,10 @@ import (
 	"statusworker/schema"
 )
 
-// waits is what a command says that waits for a broker which cannot answer yet.
+// waits matches the log message of a command that waits for a broker.
 const waits = `waiting for (JetStream|NATS)`
 
-// Two of three nodes are away, and then come back: until they have elected leaders, the cluster answers nothing.
+// Two of three nodes are killed and restarted. Until leaders are elected, the cluster does not answer.
 func TestClusterElecting(t *testing.T) {
 	t.Parallel()
 	cluster := harness.StartCluster(t)
@@ -41,8 +41,8 @@ func TestClusterElecting(t *testing.T) {
 		)
 	}
 
-	// Nothing is provisioned yet. What is left is the leader of the cluster, and goes on saying so for some seconds: it
-	// answers questions, but nothing can be created.
+	// Nothing is provisioned yet. The node that is left is the leader of the cluster, and remains so for some seconds:
+	// it answers queries, but creates nothing.
 	leader := clusterLeader(ctx, t, cluster)
 	one, other := (leader+1)%3, (leader+2)%3
 	kill(one, other)
@@ -52,14 +52,14 @@ func TestClusterElecting(t *testing.T) {
 	launch(one, other)
 	if code, err := early.Wait(ctx); err != nil || code != 0 {
 		t.Fatalf(
-			"provision, which said %q: exit code %d (%v), want 0; it printed:\n%s",
+			"provision, which logged %q: exit code %d (%v), want 0; output:\n%s",
 			line,
 			code,
 			err,
 			early.Output(),
 		)
 	}
-	harness.Check(t, cluster.AwaitLeaders(ctx)) // the scenario does not wait for them
+	harness.Check(t, cluster.AwaitLeaders(ctx)) // the declared messages need them
 
 	s := newScenario(t, setting{
 		name:     "cluster-electing",
@@ -71,7 +71,7 @@ func TestClusterElecting(t *testing.T) {
 	})
 	ctx = s.ctx
 	s.declareAll(lasting(30, time.Second, 5*time.Second))
-	// Whoever else led: this stream has no leader now, and none of what is left can become one.
+	// Kill the leader of the stream of polls, and another node, so that no leader can be elected.
 	leader, err = cluster.Leader(ctx, schema.StreamPolls)
 	harness.Check(t, err)
 	other = (leader + 1) % 3
@@ -80,24 +80,21 @@ func TestClusterElecting(t *testing.T) {
 	_, err = first.AwaitLine(ctx, waits)
 	harness.Check(t, err)
 	launch(leader, other)
-	// These two, and another provision, meet the election at its beginning.
+	// Two more workers and another provision start while leaders are elected.
 	s.launch()
 	s.launch()
 	again := provision()
-	for _, w := range s.workers {
-		_, err := w.AwaitLine(ctx, `msg[=":]+working`)
-		harness.Check(t, err)
-	}
+	s.awaitWorking(s.workers...)
 	if code, err := again.Wait(ctx); err != nil || code != 0 || strings.Contains(again.Output(), "created") {
 		t.Fatalf(
-			"provision again: exit code %d (%v), want 0, and nothing created; it printed:\n%s",
+			"second provision: exit code %d (%v), want 0 and nothing created; output:\n%s",
 			code,
 			err,
 			again.Output(),
 		)
 	}
 
-	// Workers that are at work meet it too.
+	// Leaders are elected while the workers work.
 	waiting := endless(30)
 	s.declareAll(waiting)
 	s.more(40)
@@ -108,8 +105,8 @@ func TestClusterElecting(t *testing.T) {
 	s.finish()
 }
 
-// clusterLeader gives the node that leads the cluster itself: the one that was elected at the start. Only a node's log
-// tells it to somebody without a system account.
+// clusterLeader returns the node that leads the cluster since its start. Without a system account, this is known from
+// the nodes' logs only.
 func clusterLeader(ctx context.Context, t *testing.T, cluster *harness.Cluster) int {
 	t.Helper()
 	leader := -1
@@ -124,7 +121,7 @@ func clusterLeader(ctx context.Context, t *testing.T, cluster *harness.Cluster) 
 				return nil
 			}
 		}
-		return errors.New("no node says so")
+		return errors.New("no node has logged it")
 	}))
 	return leader
 }

@@ -2,38 +2,30 @@ package integration
 
 import (
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/google/uuid"
 
-	"statusworker/consumer"
 	"statusworker/integration/harness"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )
 
-// One worker after the other is killed at a step of an interaction's life. The next one takes over, and goes on until
-// it comes to its own step with an interaction of its own.
-func TestClusterWorkerKilledAtEachStep(t *testing.T) {
-	t.Parallel()
-	for mode, steps := range map[consumer.Mode][]step{consumer.Schedule: stepsOfReservations, consumer.Nak: stepsOfNaks} {
-		t.Run(string(mode), func(t *testing.T) {
-			t.Parallel()
-			cluster, s := onCluster(t, "worker-killed", mode, longAge)
-			concludes := false // the steps from here on are met at the end of a life only
-			for n, st := range steps {
-				concludes = concludes || st.name == "outcome unsent"
-				s.killAt(cluster.Nodes[n%len(cluster.Nodes)], st, concludes)
-			}
-			s.start()
-			s.finish()
-		})
+// losesWorkersAtEachStep kills one worker after the other, each at another step of an interaction. The next worker
+// continues until it comes to its own step with an interaction of its own.
+func (s *scenario) losesWorkersAtEachStep(cluster *harness.Cluster) {
+	s.t.Helper()
+	concludes := false // these steps come at the end of an interaction only
+	for n, st := range killSteps[s.mode] {
+		concludes = concludes || st.name == "outcome unsent"
+		s.killAt(cluster.Nodes[n%len(cluster.Nodes)], st, concludes)
 	}
+	s.start()
+	s.finish()
 }
 
-// killAt starts a worker behind a proxy before a node, declares one interaction, and has the worker killed when it
-// comes to the step with it.
+// killAt starts a worker that connects to a node through a proxy, declares one interaction, and kills the worker when
+// it comes to the step with it.
 func (s *scenario) killAt(node *harness.Server, st step, concludes bool) {
 	s.t.Helper()
 	i := interaction{
@@ -41,8 +33,8 @@ func (s *scenario) killAt(node *harness.Server, st step, concludes bool) {
 		typ:        schema.Audio,
 		kinds:      []string{"processed.cxai", "processed.transcript"},
 	}
-	// Where the step is none of the end, the interaction still waits when what the worker had received is delivered
-	// again (AckWait is 10 s and more).
+	// If the step is not at the end, the interaction has not ended when the messages that the worker had received are
+	// redelivered (AckWait is 10 s or more).
 	script := simulator.Processed(14 * time.Second)
 	if concludes {
 		script = simulator.Processed(0)
@@ -50,16 +42,16 @@ func (s *scenario) killAt(node *harness.Server, st step, concludes bool) {
 	i.script = &script
 
 	proxy := harness.StartProxy(s.t, node.URL, harness.Hooks{})
-	victim := s.start("NATS_URL=" + proxy.URL)
+	victim := s.start("NATS_URL=" + s.inAccount(proxy.URL))
 	hit := make(chan struct{}, 1)
 	strike := func() {
 		select {
 		case hit <- struct{}{}:
 			victim.Kill()
-		default: // it is dead already
+		default: // it was killed already
 		}
 	}
-	delivered := make(map[string]bool) // reply subjects: what the interaction's deliveries are settled on
+	delivered := make(map[string]bool) // reply subjects of the interaction's deliveries
 	about := func(m harness.Message) bool {
 		if m.Request != nil {
 			m = *m.Request
@@ -93,7 +85,7 @@ func (s *scenario) killAt(node *harness.Server, st step, concludes bool) {
 	select {
 	case <-hit:
 	case <-s.ctx.Done():
-		s.t.Fatalf("no worker came to the step %q", st.name)
+		s.t.Fatalf("the worker did not reach the step %q", st.name)
 	}
 	<-victim.Done()
 	s.vendor.OnPoll(nil)

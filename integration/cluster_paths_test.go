@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"testing"
 	"time"
 
 	"github.com/google/uuid"
@@ -16,25 +15,22 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// Every type and route, every reason to fail, and interactions that are declared more than once, all on one set of
-// lanes.
-func TestClusterPaths(t *testing.T) {
-	t.Parallel()
-	bothModes(t, func(t *testing.T, mode consumer.Mode) {
-		_, s := onCluster(t, "paths", mode, "STATUSWORKER_DEADLINE=40s")
-		for _, life := range []time.Duration{0, 1500 * time.Millisecond, 4 * time.Second} {
-			s.declareAll(processed(life))
-		}
-		for _, typ := range schema.Types() {
-			s.declareAll(failing(typ, 1500*time.Millisecond))
-		}
-		s.declareTwiceAtEachStage()
-		s.finish()
-	})
+// takesAllPaths declares interactions of every type and route and with every reason to fail, and declares some of them
+// more than once.
+func (s *scenario) takesAllPaths(*harness.Cluster) {
+	s.t.Helper()
+	for _, after := range []time.Duration{0, 1500 * time.Millisecond, 4 * time.Second} {
+		s.declareAll(processed(after))
+	}
+	for _, typ := range schema.Types() {
+		s.declareAll(failing(typ, 1500*time.Millisecond))
+	}
+	s.declareTwiceAtEachStage()
+	s.finish()
 }
 
-// declareTwiceAtEachStage declares the interaction of each stage once more when it has come to it, and those that have
-// ended again. It starts the workers.
+// declareTwiceAtEachStage declares an interaction for each stage, and declares it again at that stage. It starts the
+// workers.
 func (s *scenario) declareTwiceAtEachStage() {
 	s.t.Helper()
 	one := func(script simulator.Script, kinds ...string) interaction {
@@ -42,30 +38,27 @@ func (s *scenario) declareTwiceAtEachStage() {
 		s.declareAll([]interaction{i})
 		return i
 	}
-	life := simulator.Processed(3 * time.Second)
+	script := simulator.Processed(3 * time.Second)
 
-	untaken := one(life, "processed.cxai")
+	untaken := one(script, "processed.cxai")
 	if err := s.declare(s.ctx, untaken); !isStoredAlready(err) {
-		s.t.Errorf(
-			"declaring twice before it is taken in: %v, want the refusal of a second message on the subject",
-			err,
-		)
+		s.t.Errorf("second message before the first is taken in: error %v, want a rejection by the broker", err)
 	}
 	if s.mode == consumer.Schedule {
 		s.declareAgainWhileDue()
 	}
 	s.startThree()
 
-	reserved := one(life, "processed.cxai")
+	reserved := one(script, "processed.cxai")
 	if s.mode == consumer.Schedule {
 		s.awaitStored(schema.HoldSubject(reserved.typ, reserved.identifier))
 	}
 	s.twice(reserved)
 
-	polled := one(life, "processed.cxai")
+	polled := one(script, "processed.cxai")
 	again := make(chan error, 1)
 	s.vendor.OnPoll(func(p simulator.Poll) {
-		// It has not been answered yet.
+		// The vendor has not answered yet.
 		if p.Identifier == polled.identifier && p.Number == 2 {
 			again <- s.declareAgain(polled)
 		}
@@ -78,12 +71,12 @@ func (s *scenario) declareTwiceAtEachStage() {
 	}
 	s.vendor.OnPoll(nil)
 
-	pending := one(life, "processed.cxai")
+	pending := one(script, "processed.cxai")
 	harness.Check(s.t, s.vendor.WaitPollsOf(s.ctx, pending.identifier, 1))
 	s.twice(pending)
 
-	// Ended, and the tombstone is there or just coming; ended, and it has gone. Results that were handed on once are
-	// not handed on again; what had failed gets another outcome.
+	// Ended, first while there is a tombstone (or will be), then after its expiry. A processed interaction gets no
+	// further outcome; a failed one gets another.
 	success, failure := simulator.Processed(0), simulator.Failed(schema.StatusProcessingFailed, 0)
 	var ended []interaction
 	for range 2 {
@@ -97,7 +90,7 @@ func (s *scenario) declareTwiceAtEachStage() {
 		switch n % 3 {
 		case 1: // fails again
 			i.kinds = []string{failed}
-		case 2: // was fixed meanwhile
+		case 2: // succeeds
 			i.script, i.kinds = &success, []string{"processed.cxai"}
 		default:
 			i.kinds = nil
@@ -106,16 +99,16 @@ func (s *scenario) declareTwiceAtEachStage() {
 	}
 }
 
-// declareAgainWhileDue declares an interaction again when its due message is out, and no reservation of it is stored:
-// that begins a second chain of polls, and the first has to end when what was out is delivered again.
+// declareAgainWhileDue declares an interaction again while its due message is in flight, so that no reservation is
+// stored. The declaration starts a second chain of polls. The first chain must end when the due message is redelivered.
 func (s *scenario) declareAgainWhileDue() {
 	s.t.Helper()
-	// It still waits when AckWait (10 s) has passed.
-	life := simulator.Processed(13 * time.Second)
+	// It has not ended when AckWait (10 s) has passed.
+	script := simulator.Processed(13 * time.Second)
 	i := interaction{
 		identifier: uuid.NewString(),
 		typ:        schema.Transcript,
-		script:     &life,
+		script:     &script,
 		kinds:      []string{"processed.cxai"},
 	}
 	out := make(chan struct{}, 1)
@@ -129,7 +122,7 @@ func (s *scenario) declareAgainWhileDue() {
 		}
 		return harness.Forward
 	}})
-	s.start("NATS_URL=" + proxy.URL)
+	s.start("NATS_URL=" + s.inAccount(proxy.URL))
 	s.declareAll([]interaction{i})
 	select {
 	case <-out:
@@ -140,27 +133,29 @@ func (s *scenario) declareAgainWhileDue() {
 	s.awaitStored(schema.HoldSubject(i.typ, i.identifier))
 }
 
-// twice declares what was declared.
+// twice declares an interaction again.
 func (s *scenario) twice(i interaction) {
 	s.t.Helper()
 	harness.Check(s.t, s.declareAgain(i))
 }
 
-// declareAgain declares what was declared and has not ended. The broker refuses that while the first message is stored:
-// with delayed naks until the end, otherwise until it is taken in.
+// declareAgain declares an interaction again that has not ended. The broker rejects the message while the first one is
+// stored: with delayed naks until the outcome, otherwise until it is taken in.
 func (s *scenario) declareAgain(i interaction) error {
-	err := s.declare(s.ctx, i)
-	for s.mode == consumer.Schedule && isStoredAlready(err) && s.ctx.Err() == nil {
-		time.Sleep(20 * time.Millisecond) // it is reserved, and its ack is on its way through the cluster
-		err = s.declare(s.ctx, i)
+	if s.mode == consumer.Nak {
+		err := s.declare(s.ctx, i)
+		if err == nil {
+			return fmt.Errorf("the broker stored a second message of %s", i.identifier)
+		}
+		if isStoredAlready(err) {
+			return nil
+		}
+		return err
 	}
-	switch {
-	case s.mode == consumer.Nak && err == nil:
-		return fmt.Errorf("declaring %s twice: the broker stored it, want a refusal", i.identifier)
-	case s.mode == consumer.Nak && isStoredAlready(err):
-		return nil
-	}
-	return err
+	// The ack of the first message may not have reached the cluster yet.
+	return harness.Eventually(s.ctx, "the second message of "+i.identifier, func(ctx context.Context) error {
+		return s.declare(ctx, i)
+	})
 }
 
 // awaitStored waits until a message is stored on a subject.
@@ -169,24 +164,22 @@ func (s *scenario) awaitStored(subject string) {
 	harness.Check(s.t, harness.Eventually(s.ctx, "a message on "+subject, func(ctx context.Context) error {
 		left, err := harness.Left(ctx, s.js)
 		if err == nil && !slices.Contains(left, subject) {
-			err = errors.New("there is none")
+			err = errors.New("no message is stored")
 		}
 		return err
 	}))
 }
 
-// awaitNothingStored waits until no message of an interaction is stored but its outcomes.
+// awaitNothingStored waits until only the outcomes of an interaction are stored.
 func (s *scenario) awaitNothingStored(i interaction) {
 	s.t.Helper()
 	subjects := []string{
-		schema.DeclaredSubject(
-			i.typ,
-			i.identifier,
-		),
+		schema.DeclaredSubject(i.typ, i.identifier),
 		schema.HoldSubject(i.typ, i.identifier),
 		schema.PollSubject(i.typ, i.identifier),
 	}
-	harness.Check(s.t, harness.Eventually(s.ctx, "the end of "+i.identifier, func(ctx context.Context) error {
+	what := "the removal of all messages of " + i.identifier
+	harness.Check(s.t, harness.Eventually(s.ctx, what, func(ctx context.Context) error {
 		left, err := harness.Left(ctx, s.js)
 		for _, subject := range subjects {
 			if slices.Contains(left, subject) {

@@ -1,111 +1,74 @@
 package integration
 
 import (
-	"slices"
 	"testing"
 	"time"
-
-	"github.com/google/uuid"
 
 	"statusworker/consumer"
 	"statusworker/integration/harness"
 	"statusworker/schema"
-	"statusworker/statusclient/simulator"
 )
 
-// onCluster provisions a scenario with three replicas on a cluster of its own. No worker runs yet.
-func onCluster(t *testing.T, name string, mode consumer.Mode, env ...string) (*harness.Cluster, *scenario) {
+// onCluster starts a cluster and provisions a scenario with three replicas on it. It starts no worker.
+func onCluster(t *testing.T, name string, env ...string) (*harness.Cluster, *scenario) {
 	t.Helper()
 	cluster := harness.StartCluster(t)
-	s := newScenario(t, setting{
-		name: "cluster-" + name + "/" + string(
-			mode,
-		),
+	return cluster, newScenario(t, onNodes(cluster, name, consumer.Schedule, env...))
+}
+
+// onNodes returns the setting of a scenario with three replicas on a cluster.
+func onNodes(cluster *harness.Cluster, name string, mode consumer.Mode, env ...string) setting {
+	return setting{
+		name:     "cluster-" + name + "/" + string(mode),
 		url:      cluster.URLs(),
 		mode:     mode,
 		replicas: 3,
 		env:      env,
 		within:   4 * time.Minute,
-	})
-	return cluster, s
-}
-
-// startThree starts three workers and waits until they work.
-func (s *scenario) startThree() {
-	s.t.Helper()
-	var workers []*harness.Process
-	for range 3 {
-		workers = append(workers, s.launch())
-	}
-	for _, w := range workers {
-		_, err := w.AwaitLine(s.ctx, `msg[=":]+working`)
-		harness.Check(s.t, err)
 	}
 }
 
-// longAge keeps what waits for the end of a scenario from being given up.
+// The scenarios that kill no node and move no leader share a cluster, each in its own account.
+func TestClusterShared(t *testing.T) {
+	t.Parallel()
+	both := []consumer.Mode{consumer.Schedule, consumer.Nak}
+	scenarios := []struct {
+		name  string
+		modes []consumer.Mode
+		env   []string
+		play  func(*scenario, *harness.Cluster)
+	}{
+		{"paths", both, []string{"STATUSWORKER_DEADLINE=40s"}, (*scenario).takesAllPaths},
+		{"worker-killed", both, []string{longAge}, (*scenario).losesWorkersAtEachStep},
+		// The figures are the same on every node.
+		{"status", both[:1], nil, func(s *scenario, _ *harness.Cluster) { s.showsItsStatus() }},
+	}
+	cluster := harness.StartCluster(t, accounts(2*len(scenarios)))
+	accountsUsed := 0
+	for _, sc := range scenarios {
+		for _, mode := range sc.modes {
+			at := onNodes(cluster, sc.name, mode, sc.env...)
+			at.account = account(accountsUsed)
+			accountsUsed++
+			t.Run(sc.name+"/"+string(mode), func(t *testing.T) {
+				t.Parallel()
+				sc.play(newScenario(t, at), cluster)
+			})
+		}
+	}
+}
+
+// longAge keeps interactions that wait for the end of a scenario from missing their deadline.
 const longAge = "STATUSWORKER_DEADLINE=1h"
 
-// lasting gives n interactions that end at the vendor one after the other, in equal steps, the first after one time and
-// the last after another. One of ten is audio: chats and transcripts are polled three times as often. One of seven
-// fails.
-func lasting(n int, first, last time.Duration) []interaction {
-	all := make([]interaction, n)
-	for i := range all {
-		all[i] = interaction{identifier: uuid.NewString(), typ: schema.Transcript, kinds: []string{"processed.cxai"}}
-		switch {
-		case i%10 == 0:
-			all[i].typ = schema.Audio
-		case i%2 == 0:
-			all[i].typ = schema.Chat
-		}
-		switch {
-		case i%7 == 3:
-			all[i].kinds = []string{failed}
-		case all[i].typ == schema.Audio:
-			all[i].kinds = append(all[i].kinds, "processed.transcript")
-		}
-		script := all[i].end(first + (last-first)*time.Duration(i)/time.Duration(n))
-		all[i].script = &script
-	}
-	return all
-}
-
-const failed = "failed.processing_failed"
-
-// end is a life that ends after a time, in the way that is expected.
-func (i interaction) end(after time.Duration) simulator.Script {
-	if slices.Contains(i.kinds, failed) {
-		return simulator.Failed(schema.StatusProcessingFailed, after)
-	}
-	return simulator.Processed(after)
-}
-
-// endless gives n interactions like [lasting] which do not end before [scenario.end].
-func endless(n int) []interaction {
-	all := lasting(n, 0, 0)
-	for i := range all {
-		never := simulator.Never()
-		all[i].script = &never
-	}
-	return all
-}
-
-// end lets the interactions that [endless] gave end at the vendor, over two seconds.
-func (s *scenario) end(all []interaction) {
-	for n, i := range all {
-		s.vendor.Declare(i.identifier, i.end(2*time.Second*time.Duration(n)/time.Duration(len(all))))
-	}
-}
-
-// more waits until n polls more have been made: work goes on.
+// more waits until n more polls have been made.
 func (s *scenario) more(n int) {
 	s.t.Helper()
 	harness.Check(s.t, s.vendor.WaitPolls(s.ctx, s.vendor.Count()+n))
 }
 
-// leadApart has every lane led by another node than the stream of polls. Only a node that runs ahead of the stream's
-// leader delivers a due message while the leader still shows the reservation that it came from.
+// leadApart makes another node the leader of every lane than that of the stream of polls. Only a node that is ahead of
+// the stream's leader delivers a due message while the leader still has its reservation.
 func (s *scenario) leadApart(cluster *harness.Cluster) {
 	s.t.Helper()
 	harness.Check(s.t, cluster.AwaitCurrent(s.ctx))
@@ -120,11 +83,11 @@ func (s *scenario) leadApart(cluster *harness.Cluster) {
 	}
 }
 
-// On a replicated stream, some reservations are refused though the one before has fallen due. A worker that took these
-// refusals for "somebody else polls" would lose interactions here, without any fault. (It does so the more reliably the
-// busier the leader is: of 600 interactions such a worker lost 0 to 27, of these 1,050 it lost 4 to 109.)
+// On a replicated stream, the broker rejects some reservations although the previous one has fallen due. A worker that
+// concludes from such a rejection that another worker polls would lose interactions here, without any fault. (The
+// busier the leader, the more: such a worker lost 0 to 27 of 600 interactions, and 4 to 109 of these 1,050.)
 func TestClusterWithoutFaults(t *testing.T) {
-	cluster, s := onCluster(t, "no-faults", consumer.Schedule, longAge)
+	cluster, s := onCluster(t, "no-faults", longAge)
 	s.leadApart(cluster)
 	s.startThree()
 	s.declareAll(lasting(150, time.Second, 8*time.Second))
@@ -137,7 +100,7 @@ func TestClusterWithoutFaults(t *testing.T) {
 
 func TestClusterLeaderStepDowns(t *testing.T) {
 	t.Parallel()
-	cluster, s := onCluster(t, "step-downs", consumer.Schedule, longAge)
+	cluster, s := onCluster(t, "step-downs", longAge)
 	s.startThree()
 	s.declareAll(lasting(150, 2*time.Second, 30*time.Second))
 	waiting := endless(150)
@@ -153,7 +116,7 @@ func TestClusterLeaderStepDowns(t *testing.T) {
 		}
 		s.more(20)
 		harness.Check(t, cluster.StepDownConsumer(s.ctx, schema.StreamDeclared, schema.ConsumerIntake))
-		// The intake has something to do while leaders change.
+		// The intake has work while leaders change.
 		late := endless(20)
 		s.declareAll(late)
 		waiting = append(waiting, late...)
@@ -164,7 +127,7 @@ func TestClusterLeaderStepDowns(t *testing.T) {
 
 func TestClusterNodesKilled(t *testing.T) {
 	t.Parallel()
-	cluster, s := onCluster(t, "nodes-killed", consumer.Schedule, longAge)
+	cluster, s := onCluster(t, "nodes-killed", longAge)
 	s.startThree()
 	s.declareAll(lasting(150, 2*time.Second, 40*time.Second))
 	waiting := endless(150)
@@ -176,7 +139,7 @@ func TestClusterNodesKilled(t *testing.T) {
 		late := endless(10)
 		s.declareAll(late)
 		waiting = append(waiting, late...)
-		s.more(100) // two nodes go on
+		s.more(100) // on two nodes
 		harness.Check(t, node.Launch(s.ctx))
 		harness.Check(t, cluster.AwaitCurrent(s.ctx))
 	}

@@ -1,6 +1,6 @@
-// Package integration tests the stage against NATS servers and clusters in containers, with the vendor's API simulated.
-// What its tests believe is the simulator's log of polls and the outcome stream, never what a worker says of itself.
+// Package integration tests workers against NATS servers and clusters in containers, with a simulated vendor API. Its
+// tests check the simulator's log of polls and the outcome stream, not what a worker reports about itself.
 //
-// Without a container engine its tests are skipped, loudly; STATUSWORKER_REQUIRE_ENGINE=1 makes that a failure. See the
-// package harness for what else the environment can set.
+// Without a container engine the tests are skipped; with STATUSWORKER_REQUIRE_ENGINE=1 they fail. Package harness
+// documents the other environment variables.
 package integration

@@ -17,12 +17,12 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// TestImage runs the container image that STATUSWORKER_TEST_IMAGE names, from provisioning to an orderly end. The image
-// shares the host's network, because a plain-http vendor is accepted on a loopback address only.
+// TestImage runs the commands of the container image in STATUSWORKER_TEST_IMAGE, from provision until the worker stops.
+// The containers use the host's network, because a vendor without TLS is allowed on a loopback address only.
 func TestImage(t *testing.T) {
 	image := os.Getenv("STATUSWORKER_TEST_IMAGE")
 	if image == "" {
-		t.Skip("STATUSWORKER_TEST_IMAGE names no image: run .ci/image, which builds one and runs this test")
+		t.Skip("STATUSWORKER_TEST_IMAGE is not set: run .ci/image, which builds an image and runs this test")
 	}
 	broker := harness.StartServer(t)
 	vendor, err := simulator.Start(simulator.Config{Default: func(string) simulator.Script {
@@ -57,17 +57,17 @@ func TestImage(t *testing.T) {
 	harness.Check(t, report.Err())
 	gap, _, ok := vendor.MinGap()
 	if !ok || gap < time.Second {
-		t.Errorf("the least gap between two polls is %v (%t), want at least 1s", gap, ok)
+		t.Errorf("the shortest time between two polls is %v (%t), want at least 1s", gap, ok)
 	}
 	if polls, err := pending(ctx, js); err != nil || polls != 0 {
-		t.Errorf("%d messages are out for delivery (%v), want none", polls, err)
+		t.Errorf("%d messages wait for an ack (%v), want none", polls, err)
 	}
 
 	grace := 10 * time.Second
 	harness.Check(t, worker.Stop(ctx, &grace)) // SIGTERM
 	awaitExit(ctx, t, worker)
 	harness.Figures{
-		Scenario: "image", Interactions: 1, Polls: vendor.Count(), MinGap: gap, Guidance: time.Second,
+		Scenario: "image", Interactions: 1, Polls: vendor.Count(), MinGap: gap, Interval: time.Second,
 		Outcomes: report.Outcomes, Duplicates: len(report.Duplicates), Lost: len(report.Lost),
 	}.Print(t)
 }
@@ -87,7 +87,7 @@ func startImage(
 			Image: image, Env: env, Cmd: args, WaitingFor: until, Labels: harness.Labels(t),
 			HostConfigModifier: func(h *container.HostConfig) {
 				h.NetworkMode = "host"
-				// As a careful platform runs it.
+				// The most restrictive security settings.
 				h.ReadonlyRootfs, h.CapDrop, h.SecurityOpt = true, []string{"ALL"}, []string{"no-new-privileges"}
 			},
 		},
@@ -98,20 +98,20 @@ func startImage(
 	}
 	t.Cleanup(func() {
 		if t.Failed() {
-			t.Logf("%s %v printed:\n%s", image, args, output(context.WithoutCancel(ctx), c))
+			t.Logf("output of %s %v:\n%s", image, args, output(context.WithoutCancel(ctx), c))
 		}
 	})
 	return c
 }
 
-// awaitExit wants a container to have ended, or to end, with exit code 0.
+// awaitExit waits until a container has exited, and checks that its exit code is 0.
 func awaitExit(ctx context.Context, t *testing.T, c testcontainers.Container) {
 	t.Helper()
 	harness.Check(t, wait.ForExit().WaitUntilReady(ctx, c))
 	state, err := c.State(ctx)
 	harness.Check(t, err)
 	if state.ExitCode != 0 {
-		t.Fatalf("exit code %d, want 0; it printed:\n%s", state.ExitCode, output(ctx, c))
+		t.Fatalf("exit code %d, want 0; output:\n%s", state.ExitCode, output(ctx, c))
 	}
 }
 
@@ -131,7 +131,7 @@ func output(ctx context.Context, c testcontainers.Container) string {
 	return string(b)
 }
 
-// pending is how many messages are out for delivery on the chat lane.
+// pending returns the number of messages on the chat lane that wait for an ack.
 func pending(ctx context.Context, js jetstream.JetStream) (int, error) {
 	c, err := js.Consumer(ctx, schema.StreamPolls, schema.PollConsumer(schema.Chat))
 	if err != nil {

@@ -3,16 +3,20 @@ package integration
 import (
 	"flag"
 	"os"
+	"runtime"
+	"strconv"
 	"testing"
 
 	"statusworker/integration/harness"
 )
 
-// Most of these scenarios wait: for reservations to fall due, for brokers to come back. More of them can run at once
-// than there are processors.
+// The scenarios mostly wait: for reservations to fall due, for brokers to restart. So more of them run at once than
+// there are processors.
+const scenariosPerProcessor = 3
+
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if err := flag.Set("test.parallel", "3"); err != nil {
+	if err := flag.Set("test.parallel", strconv.Itoa(scenariosPerProcessor*runtime.NumCPU())); err != nil {
 		panic(err)
 	}
 	os.Exit(harness.Main(m))

@@ -22,15 +22,15 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// A real Prometheus scrapes real workers through a load with an outage. Every query of the dashboard gives data, the
-// measures move, and the alerts fire.
+// Prometheus scrapes workers under load, with an outage of the vendor. Every query of the dashboard returns data, the
+// metrics change, and the alerts fire.
 func TestPrometheus(t *testing.T) {
 	t.Parallel()
 	program, err := exec.LookPath("prometheus")
 	if err != nil {
 		if os.Getenv(harness.EnvRequireEngine) == "1" {
 			t.Fatalf(
-				"%s=1 requires Prometheus as well: install it (Debian: prometheus): %v",
+				"%s=1 requires Prometheus too: install it (Debian package prometheus): %v",
 				harness.EnvRequireEngine,
 				err,
 			)
@@ -51,22 +51,16 @@ func TestPrometheus(t *testing.T) {
 
 	never := simulator.Never()
 	var stuck []interaction
-	for range 8 { // enough for each worker to tell a vendor that fails from interactions that do
+	for range 8 { // enough for each worker to distinguish a failing vendor from failing interactions
 		i := interaction{what: "stuck", identifier: uuid.NewString(), typ: schema.Chat, script: &never}
 		s.vendor.Declare(i.identifier, never)
 		s.types[i.identifier] = i.typ
 		harness.Check(t, s.publish(i))
 		stuck = append(stuck, i)
 	}
-	var all []interaction
-	for _, i := range mixed(300, 4*time.Second) {
-		if i.what != string(schema.DeadlineExceeded) { // it would take two minutes
-			all = append(all, i)
-		}
-	}
-	s.declareAll(all)
+	s.declareAll(ageless(mixed(300, 4*time.Second))) // the deadline is two minutes
 	harness.Check(t, s.oracle.Await(s.ctx, s.want))
-	// At every look rates need two scrapes with something between them.
+	// A rate needs two scrapes with a change between them.
 	p.eventually(s.ctx, `sum(increase(statusworker_processed_events_total[1m])) > 0`)
 	p.eventually(s.ctx, `count(statusworker_lane_due) > 0`)
 
@@ -74,13 +68,13 @@ func TestPrometheus(t *testing.T) {
 	for _, q := range dashboard {
 		p.eventually(s.ctx, q)
 	}
-	s.declareAll(
-		append(processed(time.Second), failing(schema.Chat, time.Second)[:3]...),
-	) // after the first scrapes, so that there is a change to be seen
-	s.start() // takes a share of the rate limit from the others
+	// After the first scrapes, so that the metrics change.
+	s.declareAll(append(processed(time.Second), failing(schema.Chat, time.Second)[:3]...))
+	s.start() // it gets a share of the rate limit of the others
 	for _, moved := range []string{
-		"polls_total", "processed_events_total", "dead_letters_total", "poll_duration_seconds_count", "poll_lateness_seconds_count", "declared_to_outcome_seconds_count",
-		"taken_in_total", "oldest_polled_seconds", "progress_timestamp_seconds", "rate_limit_share",
+		"polls_total", "processed_events_total", "dead_letters_total", "poll_duration_seconds_count",
+		"poll_lateness_seconds_count", "declared_to_outcome_seconds_count", "taken_in_total", "oldest_polled_seconds",
+		"progress_timestamp_seconds", "rate_limit_share",
 	} {
 		p.eventually(s.ctx, fmt.Sprintf("changes(statusworker_%s[3m]) > 0", moved))
 	}
@@ -95,12 +89,12 @@ func TestPrometheus(t *testing.T) {
 	}
 	fired := p.alerts(s.ctx, "StatusworkerPaused")
 	s.vendor.SetFaults()
-	// One of them at least: where there is nothing to probe with, the other goes on probing.
+	// At least one of them: a worker without a due interaction continues to probe.
 	p.eventually(s.ctx, `max(statusworker_worker_state{state="working"}) == 1`)
 	p.quiet(s.ctx, "StatusworkerPaused")
 	note(t, "scenario=prometheus queries=%d alert=%s", len(dashboard), fired)
 
-	// They never end: what is still of them is no fault.
+	// Let the remaining interactions end.
 	for _, i := range stuck {
 		s.vendor.Declare(i.identifier, simulator.Processed(0))
 		s.want.Add(i.identifier, "processed.cxai")
@@ -108,8 +102,7 @@ func TestPrometheus(t *testing.T) {
 	s.finish()
 }
 
-// readDashboard gives every query of the dashboard, as Grafana would send it for all namespaces and jobs and a short
-// step.
+// readDashboard returns every query of the dashboard, as Grafana sends it for all namespaces and jobs and a short step.
 func readDashboard(t *testing.T) []string {
 	t.Helper()
 	text, err := os.ReadFile("../deploy/grafana/statusworker.json")
@@ -138,13 +131,13 @@ func readDashboard(t *testing.T) []string {
 	return queries
 }
 
-// prometheus is a Prometheus that runs.
+// prometheus is a running Prometheus.
 type prometheus struct {
 	t   *testing.T
 	url string
 }
 
-// startPrometheus scrapes targets every second. The shipped rules are its rules, with shorter waits.
+// startPrometheus starts a Prometheus that scrapes targets every second, with the shipped rules and shorter waits.
 func startPrometheus(t *testing.T, program string, targets []string) *prometheus {
 	t.Helper()
 	dir := t.TempDir()
@@ -166,7 +159,7 @@ scrape_configs:
 	return &prometheus{t: t, url: "http://" + address}
 }
 
-// get asks the API, and reads the member data of its answer.
+// get sends a request to the API, and decodes the member data of the response.
 func (p *prometheus) get(ctx context.Context, path string, into any) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, p.url+path, nil)
 	if err != nil {
@@ -191,7 +184,7 @@ func (p *prometheus) get(ctx context.Context, path string, into any) error {
 	return json.Unmarshal(answer.Data, into)
 }
 
-// eventually waits until a query gives something.
+// eventually waits until a query returns data.
 func (p *prometheus) eventually(ctx context.Context, query string) {
 	p.t.Helper()
 	bounded, cancel := context.WithTimeout(ctx, 45*time.Second)
@@ -204,13 +197,13 @@ func (p *prometheus) eventually(ctx context.Context, query string) {
 			return err
 		}
 		if len(data.Result) == 0 {
-			return fmt.Errorf("%s gives nothing", query)
+			return fmt.Errorf("no data for %s", query)
 		}
 		return nil
 	}))
 }
 
-// firing gives the alert of that name that fires, or nothing.
+// firing returns the firing alert of that name, or an empty string.
 func (p *prometheus) firing(ctx context.Context, name string) (string, error) {
 	var data struct {
 		Alerts []struct {
@@ -243,7 +236,7 @@ func (p *prometheus) alerts(ctx context.Context, name string) (fired string) {
 	return fired
 }
 
-// quiet waits until an alert does not fire any more.
+// quiet waits until an alert no longer fires.
 func (p *prometheus) quiet(ctx context.Context, name string) {
 	p.t.Helper()
 	bounded, cancel := context.WithTimeout(ctx, 45*time.Second)

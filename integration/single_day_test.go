@@ -19,8 +19,7 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// What the vendor goes through in a day, in the order in which it comes. At 240 times life an hour is 15 s; the quiet
-// hours are left out.
+// The phases of the day, in their order. At 240 times real time, an hour is 15 s. The quiet hours are left out.
 const (
 	dayWorkers      = 3
 	dayInteractions = 2000
@@ -34,19 +33,19 @@ const (
 	dayRecovery    = 6 * time.Second
 )
 
-// A day on which everything goes wrong at the vendor, one after the other, with an answer in a hundred garbage all the
-// while. Nothing is lost, nothing fails that the vendor processes, an outage costs a request a rest and worker, and the
-// log of it all can be read.
+// A day with all kinds of vendor failures, one after the other, and one percent invalid answers all the time. Nothing
+// is lost, no interaction fails that the vendor processes, an outage costs one request for each pause of a worker, and
+// the log stays short.
 func TestSingleDay(t *testing.T) {
 	t.Parallel()
 	server := harness.StartServer(t)
-	tokenFile, rotate := tokenFolder(t, simulator.DefaultToken)
+	tokenFile, rotate := mountToken(t, simulator.DefaultToken)
 	s := newScenario(t, setting{
 		name:   "day",
 		url:    server.URL,
 		mode:   consumer.Schedule,
 		within: 4 * time.Minute,
-		// Longer than all trouble together: whatever becomes a dead letter fails at the vendor.
+		// Longer than all failures together: an interaction gets a dead letter only if it fails at the vendor.
 		env: []string{
 			"ELEVATEAI_API_TOKEN=",
 			"ELEVATEAI_API_TOKEN_FILE=" + tokenFile,
@@ -54,13 +53,13 @@ func TestSingleDay(t *testing.T) {
 			"STATUSWORKER_LOG_FORMAT=json",
 		},
 	})
-	garbage := simulator.Fault{Kind: simulator.NotJSON}.Sometimes(0.01)
-	s.vendor.SetFaults(garbage)
+	invalid := simulator.Fault{Kind: simulator.NotJSON}.Sometimes(0.01)
+	s.vendor.SetFaults(invalid)
 	for range dayWorkers {
 		s.start()
 	}
 
-	all := dayCast()
+	all := interactionsOfDay()
 	transcripts := map[string]bool{}
 	for _, i := range all {
 		s.expect(i)
@@ -69,8 +68,8 @@ func TestSingleDay(t *testing.T) {
 	declared := make(chan error, 1)
 	go func() { declared <- s.declareAtRate(all, dayPerSecond) }()
 
-	// stretch waits for what the day has next: it is a script in time, and nothing else happens at its marks.
-	stretch := func(d time.Duration) {
+	// phase waits until a phase is over. The phases are a script in time, so that there is no event to wait for.
+	phase := func(d time.Duration) {
 		t.Helper()
 		select {
 		case <-time.After(d):
@@ -78,61 +77,57 @@ func TestSingleDay(t *testing.T) {
 			t.Fatal(context.Cause(s.ctx))
 		}
 	}
-	stretch(dayQuiet)
+	phase(dayQuiet)
 	before, began := s.vendor.Count(), time.Now()
 	s.vendor.SetFaults(simulator.Refusal(http.StatusServiceUnavailable))
-	stretch(dayOutage)
+	phase(dayOutage)
 	outage := s.vendor.Polls()[before:]
-	s.vendor.SetFaults(garbage)
-	stretch(dayRecovery)
+	s.vendor.SetFaults(invalid)
+	phase(dayRecovery)
 
 	before = s.vendor.Count()
 	const renewed = "22222222-5157-4a75-8000-000000000000"
 	s.vendor.SetToken(renewed)
-	stretch(dayRevoked)
+	phase(dayRevoked)
 	refused := s.vendor.Count() - before
 	rotate(renewed)
-	stretch(dayRecovery)
+	phase(dayRecovery)
 
 	before = s.vendor.Count()
 	s.vendor.SetFaults(simulator.Throttle(2 * time.Second))
-	stretch(dayThrottled)
+	phase(dayThrottled)
 	throttled := s.vendor.Count() - before
-	s.vendor.SetFaults(garbage)
-	stretch(dayRecovery)
+	s.vendor.SetFaults(invalid)
+	phase(dayRecovery)
 
 	s.vendor.SetFaults(simulator.Fault{Kind: simulator.Refused, Code: http.StatusInternalServerError,
-		Only: func(id string) bool { return transcripts[id] }}, garbage)
-	stretch(dayLaneFailing)
-	s.vendor.SetFaults(garbage)
+		Only: func(id string) bool { return transcripts[id] }}, invalid)
+	phase(dayLaneFailing)
+	s.vendor.SetFaults(invalid)
 	harness.Check(t, <-declared)
 	s.finish()
 
-	// A worker finds out that there is an outage within a second of its last success, or after 64 failures in a row,
-	// when as many again may be out. Then it makes one request a rest. The first rests last 1, 2, 4 and 8 s, less a
-	// fifth at the shortest: four of them begin and end within 15 s, and a fifth may begin.
-	const rests, slots = 5, 64
+	// A worker detects an outage within a second of its last success, or after 64 failures in a row, when as many polls
+	// again may be in flight. Then it makes one request for each pause. The first pauses last 1, 2, 4 and 8 s, or up to
+	// a fifth less: at most five begin within 15 s.
+	const pauses, slots = 5, 64
 	late := 0
 	for _, p := range outage {
 		if p.At.Sub(began) > 2*time.Second {
 			late++
 		}
 	}
-	if late > dayWorkers*rests {
-		t.Errorf(
-			"%d requests after the first two seconds of the outage, want at most %d: one a rest and worker",
-			late,
-			dayWorkers*rests,
-		)
+	if late > dayWorkers*pauses {
+		t.Errorf("%d requests after the first two seconds of the outage, want at most %d", late, dayWorkers*pauses)
 	}
-	if most := dayWorkers * (2*slots + rests); len(outage) > most {
-		t.Errorf("%d requests during the outage, want at most %d", len(outage), most)
+	if limit := dayWorkers * (2*slots + pauses); len(outage) > limit {
+		t.Errorf("%d requests during the outage, want at most %d", len(outage), limit)
 	}
-	lines, letters := 0, 0 // dead letters have lines of their own
+	lines, deadLetterLines := 0, 0
 	for _, w := range s.workers {
 		for line := range strings.Lines(w.Output()) {
 			if strings.Contains(line, "dead letter") {
-				letters++
+				deadLetterLines++
 				continue
 			}
 			lines++
@@ -141,22 +136,24 @@ func TestSingleDay(t *testing.T) {
 	}
 	note(
 		t,
-		"scenario=day outage_requests=%d after_two_seconds=%d revoked_requests=%d throttled_requests=%d workers=%d log_lines=%d dead_letter_lines=%d",
+		"scenario=day outage_requests=%d after_two_seconds=%d revoked_requests=%d throttled_requests=%d workers=%d "+
+			"log_lines=%d dead_letter_lines=%d",
 		len(outage),
 		late,
 		refused,
 		throttled,
 		dayWorkers,
 		lines,
-		letters,
+		deadLetterLines,
 	)
-	if lines > 40 || letters == 0 || letters > 30*dayWorkers {
-		t.Errorf("the workers logged %d lines, and %d about dead letters, want a log that can be read", lines, letters)
+	if lines > 40 || deadLetterLines == 0 || deadLetterLines > 30*dayWorkers {
+		t.Errorf("%d log lines, want at most 40; %d about dead letters, want 1 to %d",
+			lines, deadLetterLines, 30*dayWorkers)
 	}
 }
 
-// dayCast gives interactions of all types with lives of some seconds, one in seven of which fails at the vendor.
-func dayCast() []interaction {
+// interactionsOfDay returns interactions of all types that end within seconds. One in seven fails at the vendor.
+func interactionsOfDay() []interaction {
 	var all []interaction
 	for round := 0; len(all) < dayInteractions; round++ {
 		after := time.Duration(2+round%7) * time.Second
@@ -167,9 +164,7 @@ func dayCast() []interaction {
 		}
 		script := simulator.Failed(status, after)
 		all = append(all, interaction{
-			what: string(
-				reason,
-			),
+			what:       string(reason),
 			identifier: uuid.NewString(),
 			typ:        schema.Types()[round%3],
 			script:     &script,
@@ -179,7 +174,7 @@ func dayCast() []interaction {
 	return all[:dayInteractions]
 }
 
-// declareAtRate publishes declared messages, so many a second.
+// declareAtRate publishes declared messages at a rate.
 func (s *scenario) declareAtRate(all []interaction, perSecond int) error {
 	ticker := time.NewTicker(time.Second / time.Duration(perSecond))
 	defer ticker.Stop()
@@ -190,7 +185,7 @@ func (s *scenario) declareAtRate(all []interaction, perSecond int) error {
 			return context.Cause(s.ctx)
 		}
 		if i.script != nil {
-			s.vendor.Declare(i.identifier, *i.script) // its life begins now
+			s.vendor.Declare(i.identifier, *i.script) // its script starts now
 		}
 		if err := s.publish(i); err != nil {
 			return err
@@ -199,9 +194,9 @@ func (s *scenario) declareAtRate(all []interaction, perSecond int) error {
 	return nil
 }
 
-// tokenFolder makes a folder with a token file as Kubernetes mounts a secret, and gives the file and what swaps in
-// another token.
-func tokenFolder(t *testing.T, token string) (file string, rotate func(token string)) {
+// mountToken creates a directory with a token file, like the volume of a Kubernetes secret. It returns the file, and a
+// function that replaces the token.
+func mountToken(t *testing.T, token string) (file string, rotate func(token string)) {
 	t.Helper()
 	dir := t.TempDir()
 	version := 0

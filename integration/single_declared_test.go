@@ -18,28 +18,29 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// again is a moment at which an interaction is declared a second time, and what the broker says to it.
+// again is a moment at which an interaction is declared a second time, and the response of the broker.
 type again struct {
 	name string
-	// One of these tells the moment. Workers see the vendor's answer, or the message, only afterwards.
+	// One of these conditions is set. It is checked before a worker receives the vendor's answer or the message.
 	poll    func(simulator.Poll) bool
 	message func(harness.Message) bool
-	// as is the type of the second declaration; empty means the same as the first.
+	// as is the type of the second declaration, if it differs from the first.
 	as schema.Type
-	// refused by the broker at the publish; otherwise the message is accepted, and the stage has to deal with it.
+	// refused is set if the broker rejects the message. Otherwise the worker must handle it.
 	refused bool
 }
 
 var secondTimes = map[consumer.Mode][]again{
 	consumer.Schedule: {
-		{name: "first reservation stored", message: func(m harness.Message) bool { return m.ReservationStored() && number(m.Request) == "1" }, refused: true},
+		{name: "first reservation stored", message: firstReservationStored, refused: true},
 		{name: "polled for the first time", poll: first},
 		{name: "polled for the first time, as another type", poll: first, as: schema.Audio},
 		{name: "polled for the last time", poll: last},
 		{name: "outcome stored", message: harness.Message.OutcomeStored},
 		{name: "tombstone stored", message: harness.Message.TombstoneStored},
 		{name: "tombstone stored, as another type", message: harness.Message.TombstoneStored, as: schema.Transcript},
-		{name: "tombstone stored, as an audio, which has one result more", message: harness.Message.TombstoneStored, as: schema.Audio},
+		// An audio has one more result than a chat.
+		{name: "tombstone stored, as an audio", message: harness.Message.TombstoneStored, as: schema.Audio},
 	},
 	consumer.Nak: {
 		{name: "polled for the first time", poll: first, refused: true},
@@ -57,7 +58,7 @@ func TestSingleDeclaredTwiceAtEveryStage(t *testing.T) {
 		broker := harness.StartServer(t)
 		s := newScenario(t, setting{name: "declared-twice/" + string(mode), url: broker.URL, mode: mode})
 		var mu sync.Mutex
-		moments := make(map[string]again) // by identifier, until they have come
+		moments := make(map[string]again) // by identifier; deleted when they have come
 		var wrong []string
 		take := func(identifier string, is func(again) bool) {
 			mu.Lock()
@@ -73,7 +74,8 @@ func TestSingleDeclaredTwiceAtEveryStage(t *testing.T) {
 			}
 			err := s.declare(s.ctx, i)
 			if m.refused && !isStoredAlready(err) || !m.refused && err != nil {
-				wrong = append(wrong, fmt.Sprintf("%s: the broker said %v to the second message", m.name, err))
+				wrong = append(wrong,
+					fmt.Sprintf("%s: second message: error %v, want rejection %t", m.name, err, m.refused))
 			}
 		}
 		s.vendor.OnPoll(func(p simulator.Poll) {
@@ -91,25 +93,25 @@ func TestSingleDeclaredTwiceAtEveryStage(t *testing.T) {
 
 		script := simulator.Processed(4 * time.Second) // not at its first poll
 		for _, m := range secondTimes[mode] {
-			i := interaction{identifier: uuid.NewString(), typ: schema.Chat, script: &script, kinds: []string{"processed.cxai"}}
+			i := chat(&script, "processed.cxai")
 			moments[i.identifier] = m
 			s.declareAll([]interaction{i})
 		}
-		// Before anything is taken in, and as soon as the broker accepts it.
-		early := interaction{identifier: uuid.NewString(), typ: schema.Chat, script: &script, kinds: []string{"processed.cxai"}}
+		// Before the first message is taken in, and as soon as the broker accepts the second.
+		early := chat(&script, "processed.cxai")
 		s.declareAll([]interaction{early})
 		if err := s.declare(s.ctx, early); !isStoredAlready(err) {
-			t.Errorf("not yet taken in: the broker said %v to the second message, want a refusal", err)
+			t.Errorf("not taken in: second message: error %v, want a rejection by the broker", err)
 		}
 		s.start("NATS_URL=" + proxy.URL)
 		if mode == consumer.Schedule {
-			// From now on the first reservation is pending, and nothing else.
-			harness.Check(t, harness.Eventually(s.ctx, "the interaction to be taken in", func(ctx context.Context) error { return s.declare(ctx, early) }))
+			// When the broker accepts it, the first reservation is stored, and no other message.
+			harness.Check(t, s.declareAgain(early))
 			if n := s.vendor.CountOf(early.identifier); n != 0 {
-				t.Errorf("it was polled %d times before it could be declared again, want 0", n)
+				t.Errorf("it was polled %d times before the broker accepted the second message, want 0", n)
 			}
 		}
-		// Each has to have its moment: the end of all may come before the last of them.
+		// All second declarations must have been made: the outcomes alone do not prove that.
 		harness.Check(t, harness.Eventually(s.ctx, "all second declarations", func(context.Context) error {
 			mu.Lock()
 			defer mu.Unlock()
@@ -119,7 +121,7 @@ func TestSingleDeclaredTwiceAtEveryStage(t *testing.T) {
 			}
 			if len(names) > 0 {
 				slices.Sort(names)
-				return fmt.Errorf("still to come: %s", strings.Join(names, "; "))
+				return fmt.Errorf("missing: %s", strings.Join(names, "; "))
 			}
 			return nil
 		}))
@@ -132,27 +134,27 @@ func TestSingleDeclaredTwiceAtEveryStage(t *testing.T) {
 	})
 }
 
-// A due message is on its way to a worker, so that nothing of the interaction is pending, and it is declared once more.
-// That begins no second chain of polls: the first one goes on when the due message, which was lost, is delivered again.
-func TestSingleDeclaredAgainWhileDueMessageIsOut(t *testing.T) {
+// An interaction is declared again while its due message is in flight, so that no reservation is stored. That starts no
+// second chain of polls. The due message is lost, and the first chain continues when it is redelivered.
+func TestSingleDeclaredAgainWhileDueMessageIsInFlight(t *testing.T) {
 	t.Parallel()
 	broker := harness.StartServer(t)
 	s := newScenario(t, setting{
-		name: "declared-twice/schedule/due-message-out", url: broker.URL, mode: consumer.Schedule, env: []string{"STATUSWORKER_DEADLINE=5m"},
+		name: "declared-twice/schedule/due-message-in-flight", url: broker.URL, mode: consumer.Schedule,
+		env: []string{longAge},
 	})
 	script := simulator.Processed(0)
-	i := interaction{identifier: uuid.NewString(), typ: schema.Chat, script: &script, kinds: []string{"processed.cxai"}}
-	var swallowed atomic.Bool
-	var redelivered atomic.Bool
-	var polls atomic.Int64 // made when the due message came again
+	i := chat(&script, "processed.cxai")
+	var discarded, redelivered atomic.Bool
+	var polls atomic.Int64 // at the redelivery of the due message
 	var reply string
-	out := make(chan error, 1)
+	second := make(chan error, 1)
 	proxy := harness.StartProxy(t, broker.URL, harness.Hooks{OnServer: func(m harness.Message) harness.Verdict {
 		switch {
 		case !m.Due():
-		case swallowed.CompareAndSwap(false, true):
+		case discarded.CompareAndSwap(false, true):
 			reply = m.Reply
-			out <- s.declare(s.ctx, i)
+			second <- s.declare(s.ctx, i)
 			return harness.Drop
 		case sameMessage(m.Reply, reply):
 			redelivered.Store(true)
@@ -163,35 +165,44 @@ func TestSingleDeclaredAgainWhileDueMessageIsOut(t *testing.T) {
 	s.start("NATS_URL=" + proxy.URL)
 	s.declareAll([]interaction{i})
 	select {
-	case err := <-out:
+	case err := <-second:
 		harness.Check(t, err)
 	case <-s.ctx.Done():
-		t.Fatal("nothing fell due")
+		t.Fatal("no due message was delivered")
 	}
 	s.finish()
 	if n := polls.Load(); !redelivered.Load() || n != 0 {
-		t.Errorf("the due message came again: %v, after %d polls, want none", redelivered.Load(), n)
+		t.Errorf("due message redelivered: %t, after %d polls; want true, 0", redelivered.Load(), n)
 	}
 }
 
-// sameMessage tells whether two deliveries, by their reply subjects, are of one message.
+// sameMessage reports whether two deliveries are of the same message, by their reply subjects.
 func sameMessage(a, b string) bool {
 	// $JS.ACK.<stream>.<consumer>.<delivered>.<stream sequence>...
 	x, y := strings.Split(a, "."), strings.Split(b, ".")
 	return len(x) == 9 && len(y) == 9 && slices.Equal(x[2:4], y[2:4]) && x[5] == y[5]
 }
 
-func TestSingleDeclaredAgainAfterItsEnd(t *testing.T) {
+// An interaction is declared again after its outcome, when its tombstone has expired.
+func TestSingleDeclaredAgainAfterItsOutcome(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newScenario(t, setting{name: "declared-again/" + string(mode), url: harness.StartServer(t).URL, mode: mode})
-		done, failed, never := simulator.Processed(0), simulator.Failed(schema.StatusProcessingFailed, 0), simulator.Never()
+		s := newScenario(t, setting{
+			name: "declared-again/" + string(mode), url: harness.StartServer(t).URL, mode: mode,
+		})
+		processed, never := simulator.Processed(0), simulator.Never()
+		fails := simulator.Failed(schema.StatusProcessingFailed, 0)
 		ended := []interaction{
-			{what: "processed, then processed", identifier: uuid.NewString(), typ: schema.Audio, script: &done, kinds: []string{"processed.transcript", "processed.cxai"}},
-			{what: "processed, then failed", identifier: uuid.NewString(), typ: schema.Chat, script: &done, kinds: []string{"processed.cxai"}},
-			{what: "failed, then processed", identifier: uuid.NewString(), typ: schema.Chat, script: &failed, kinds: []string{"failed.processing_failed"}},
-			{what: "failed, then failed", identifier: uuid.NewString(), typ: schema.Transcript, script: &failed, kinds: []string{"failed.processing_failed"}},
-			{what: "missed its deadline, then processed", identifier: uuid.NewString(), typ: schema.Transcript, script: &never, kinds: []string{"failed.deadline_exceeded"}},
+			{what: "processed, then processed", typ: schema.Audio, script: &processed,
+				kinds: []string{"processed.transcript", "processed.cxai"}},
+			{what: "processed, then failed", typ: schema.Chat, script: &processed, kinds: []string{"processed.cxai"}},
+			{what: "failed, then processed", typ: schema.Chat, script: &fails, kinds: []string{failed}},
+			{what: "failed, then failed", typ: schema.Transcript, script: &fails, kinds: []string{failed}},
+			{what: "missed its deadline, then processed", typ: schema.Transcript, script: &never,
+				kinds: []string{"failed.deadline_exceeded"}},
+		}
+		for i := range ended {
+			ended[i].identifier = uuid.NewString()
 		}
 		s.declareAll(ended)
 		s.start()
@@ -202,11 +213,13 @@ func TestSingleDeclaredAgainAfterItsEnd(t *testing.T) {
 			script *simulator.Script
 			kinds  []string
 		}{
-			{&done, nil},   // its results were handed on
-			{&failed, nil}, // and nobody asks again
-			{&done, []string{"processed.cxai"}},
-			{&failed, []string{"failed.processing_failed"}}, // a second try, a second dead letter
-			{&done, []string{"processed.cxai"}},
+			// A processed interaction is not polled again.
+			{&processed, nil},
+			{&fails, nil},
+			// A failed one gets another outcome.
+			{&processed, []string{"processed.cxai"}},
+			{&fails, []string{failed}},
+			{&processed, []string{"processed.cxai"}},
 		} {
 			i := ended[n]
 			polls := s.vendor.CountOf(i.identifier)
@@ -215,12 +228,12 @@ func TestSingleDeclaredAgainAfterItsEnd(t *testing.T) {
 			if next.kinds == nil {
 				harness.Check(t, harness.AwaitDrained(s.ctx, s.js))
 				if n := s.vendor.CountOf(i.identifier) - polls; n != 0 {
-					t.Errorf("%s: it was polled %d times more, want none", i.what, n)
+					t.Errorf("%s: %d more polls, want none", i.what, n)
 				}
 				continue
 			}
 			if err := s.vendor.WaitPollsOf(s.ctx, i.identifier, polls+1); err != nil {
-				t.Errorf("%s: it was not polled again: %v", i.what, err)
+				t.Errorf("%s: no poll after the second declaration: %v", i.what, err)
 			}
 		}
 		s.finish()

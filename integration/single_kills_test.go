@@ -12,61 +12,75 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// step is an instant of a delivery at which a worker is killed. One of its conditions is set.
+// step is a step of a delivery at which a worker is killed. One of its conditions is set.
 type step struct {
 	name string
-	// client is met by a message that the worker sends, server by one that it is sent. The message does not pass,
-	// unless passes says so.
+	// client is a condition on a message of the worker, server on a message to it. That message is discarded unless
+	// passes is set.
 	client, server func(harness.Message) bool
 	passes         bool
-	// poll is met by the poll itself: the vendor has read the request and not yet answered.
+	// poll is set for the moment when the vendor has received the request, but has not answered.
 	poll bool
 }
 
-var stepsOfReservations = []step{
+// killSteps are the steps of each redelivery mode.
+var killSteps = map[consumer.Mode][]step{consumer.Schedule: {
 	{name: "declared message received", server: declared},
-	{name: "first reservation unsent", client: func(m harness.Message) bool { return m.Reserves() && number(&m) == "1" }},
-	{name: "first reservation stored", server: func(m harness.Message) bool { return m.ReservationStored() && number(m.Request) == "1" }},
+	{name: "first reservation unsent", client: firstReservation},
+	{name: "first reservation stored", server: firstReservationStored},
 	{name: "due message received", server: harness.Message.Due},
-	{name: "reservation unsent", client: func(m harness.Message) bool { return m.Reserves() && number(&m) != "1" }},
-	{name: "reservation stored", server: func(m harness.Message) bool { return m.ReservationStored() && number(m.Request) != "1" }},
-	{name: "due message unacked", client: func(m harness.Message) bool { return answers(m, schema.StreamPolls, "+ACK") }},
-	{name: "due message acked", client: func(m harness.Message) bool { return answers(m, schema.StreamPolls, "+ACK") }, passes: true},
+	{name: "reservation unsent", client: laterReservation},
+	{name: "reservation stored", server: laterReservationStored},
+	{name: "due message unacked", client: answers(schema.StreamPolls, "+ACK")},
+	{name: "due message acked", client: answers(schema.StreamPolls, "+ACK"), passes: true},
 	{name: "polled", poll: true},
-	{name: "outcome unsent", client: harness.Message.Concludes},
+	{name: "outcome unsent", client: harness.Message.PublishesOutcome},
 	{name: "first outcome stored", server: firstOfTwo},
-	{name: "tombstone unsent", client: harness.Message.Buries},
+	{name: "tombstone unsent", client: harness.Message.PublishesTombstone},
 	{name: "tombstone stored", server: harness.Message.TombstoneStored},
-}
-
-var stepsOfNaks = []step{
+}, consumer.Nak: {
 	{name: "declared message received", server: declared},
-	{name: "in-progress unsent", client: func(m harness.Message) bool { return answers(m, schema.StreamDeclared, "+WPI") }},
+	{name: "in-progress unsent", client: answers(schema.StreamDeclared, "+WPI")},
 	{name: "polled", poll: true},
-	{name: "nak unsent", client: func(m harness.Message) bool { return answers(m, schema.StreamDeclared, "-NAK") }},
-	{name: "nak sent", client: func(m harness.Message) bool { return answers(m, schema.StreamDeclared, "-NAK") }, passes: true},
-	{name: "outcome unsent", client: harness.Message.Concludes},
+	{name: "nak unsent", client: answers(schema.StreamDeclared, "-NAK")},
+	{name: "nak sent", client: answers(schema.StreamDeclared, "-NAK"), passes: true},
+	{name: "outcome unsent", client: harness.Message.PublishesOutcome},
 	{name: "first outcome stored", server: firstOfTwo},
-	{name: "ack unsent", client: func(m harness.Message) bool { return answers(m, schema.StreamDeclared, "+ACK") }},
-	{name: "ack sent", client: func(m harness.Message) bool { return answers(m, schema.StreamDeclared, "+ACK") }, passes: true},
-}
+	{name: "ack unsent", client: answers(schema.StreamDeclared, "+ACK")},
+	{name: "ack sent", client: answers(schema.StreamDeclared, "+ACK"), passes: true},
+}}
 
-// declared tells whether m delivers a declared message.
+// declared reports whether m delivers a declared message.
 func declared(m harness.Message) bool {
-	return (m.Verb == "MSG" || m.Verb == "HMSG") && strings.HasPrefix(m.Subject, "interactions.declared.") && strings.HasPrefix(m.Reply, "$JS.ACK.")
+	return (m.Verb == "MSG" || m.Verb == "HMSG") && strings.HasPrefix(m.Subject, "interactions.declared.") &&
+		strings.HasPrefix(m.Reply, "$JS.ACK.")
 }
 
-// answers tells whether m settles, or prolongs, a message of a stream.
-func answers(m harness.Message, stream, how string) bool {
-	return (m.Verb == "PUB" || m.Verb == "HPUB") && strings.HasPrefix(m.Subject, "$JS.ACK.") &&
-		strings.Contains(m.Subject, "."+stream+".") && strings.HasPrefix(string(m.Payload), how)
+// answers returns a condition on the answer of a worker to a delivery of a stream: an ack, a nak or in-progress.
+func answers(stream, answer string) func(harness.Message) bool {
+	return func(m harness.Message) bool {
+		return (m.Verb == "PUB" || m.Verb == "HPUB") && strings.HasPrefix(m.Subject, "$JS.ACK.") &&
+			strings.Contains(m.Subject, "."+stream+".") && strings.HasPrefix(string(m.Payload), answer)
+	}
 }
 
-// firstOfTwo tells whether m says that the first of two processed events of an audio is stored.
+func firstReservation(m harness.Message) bool { return m.PublishesReservation() && number(&m) == "1" }
+func laterReservation(m harness.Message) bool { return m.PublishesReservation() && number(&m) != "1" }
+
+func firstReservationStored(m harness.Message) bool {
+	return m.ReservationStored() && number(m.Request) == "1"
+}
+
+func laterReservationStored(m harness.Message) bool {
+	return m.ReservationStored() && number(m.Request) != "1"
+}
+
+// firstOfTwo reports whether m is the publish ack of the first of two processed events of an audio.
 func firstOfTwo(m harness.Message) bool {
 	return m.OutcomeStored() && strings.HasPrefix(m.Request.Subject, "interactions.processed.transcript.")
 }
 
+// number returns the number of the poll that a reservation is for.
 func number(reservation *harness.Message) string {
 	if n := reservation.Header[schema.HeaderPoll]; len(n) == 1 {
 		return n[0]
@@ -74,55 +88,42 @@ func number(reservation *harness.Message) string {
 	return ""
 }
 
-// The broker of these scenarios gives each step an account of its own, so that all of them can wait at the same time
-// for what a killed worker had received to come back.
+// Each step has its own account on one broker, so that all of them wait at the same time until the messages of the
+// killed worker are redelivered.
 func TestSingleWorkerKilledAtEachStep(t *testing.T) {
 	t.Parallel()
-	for mode, steps := range map[consumer.Mode][]step{consumer.Schedule: stepsOfReservations, consumer.Nak: stepsOfNaks} {
-		t.Run(string(mode), func(t *testing.T) {
-			t.Parallel()
-			broker := harness.StartServer(t, accounts(len(steps)))
-			scenarios := make([]*scenario, len(steps))
-			victims := make([]*harness.Process, len(steps))
-			for i, st := range steps {
-				scenarios[i], victims[i] = doomedAt(t, broker.URL, i, mode, st)
+	bothModes(t, func(t *testing.T, mode consumer.Mode) {
+		steps := killSteps[mode]
+		broker := harness.StartServer(t, accounts(len(steps)))
+		scenarios := make([]*scenario, len(steps))
+		victims := make([]*harness.Process, len(steps))
+		for i, st := range steps {
+			scenarios[i], victims[i] = doomedAt(t, broker.URL, account(i), mode, st)
+		}
+		for i, s := range scenarios {
+			if _, err := victims[i].Wait(s.ctx); err != nil {
+				t.Fatalf("the worker did not reach the step %q: %v", steps[i].name, err)
 			}
-			for i, s := range scenarios {
-				if _, err := victims[i].Wait(s.ctx); err != nil {
-					t.Fatalf("no worker came to the step %q: %v", steps[i].name, err)
-				}
-				s.launch()
-			}
-			for i, st := range steps {
-				t.Run(strings.ReplaceAll(st.name, " ", "-"), func(t *testing.T) {
-					s := scenarios[i]
-					s.t, s.ctx = t, harness.Context(t, time.Minute) // one that fails must not take the time of the others
-					s.finish()
-				})
-			}
-		})
-	}
+			s.launch()
+		}
+		for i, st := range steps {
+			t.Run(strings.ReplaceAll(st.name, " ", "-"), func(t *testing.T) {
+				s := scenarios[i]
+				// A step that fails must not use up the time of the others.
+				s.t, s.ctx = t, harness.Context(t, time.Minute)
+				s.finish()
+			})
+		}
+	})
 }
 
-// accounts configures n accounts with JetStream, and a user of the same name in each.
-func accounts(n int) string {
-	var b strings.Builder
-	b.WriteString("accounts {\n")
-	for i := range n {
-		fmt.Fprintf(&b, "  a%d { jetstream: enabled, users: [{ user: a%d, password: secret }] }\n", i, i)
-	}
-	b.WriteString("}\n")
-	return b.String()
-}
-
-// doomedAt starts a worker that is killed when it comes to a step, and gives it something to do.
-func doomedAt(t *testing.T, url string, account int, mode consumer.Mode, st step) (*scenario, *harness.Process) {
+// doomedAt starts a worker that is killed when it comes to a step, and declares interactions.
+func doomedAt(t *testing.T, url, account string, mode consumer.Mode, st step) (*scenario, *harness.Process) {
 	t.Helper()
-	user := fmt.Sprintf("a%d", account)
 	s := newScenario(t, setting{
 		name: fmt.Sprintf("worker-killed/%s/%s", mode, strings.ReplaceAll(st.name, " ", "-")), mode: mode,
-		url: strings.Replace(url, "nats://", "nats://"+user+":secret@", 1),
-		// Nothing here ends by its age.
+		url: url, account: account,
+		// No deadline is missed.
 		env: []string{"STATUSWORKER_DEADLINE=5m"},
 	})
 	var victim *harness.Process
@@ -142,7 +143,7 @@ func doomedAt(t *testing.T, url string, account int, mode consumer.Mode, st step
 		}
 	}
 	proxy := harness.StartProxy(t, url, harness.Hooks{})
-	victim = s.launch("NATS_URL="+proxy.URL, "NATS_USER="+user, "NATS_PASSWORD=secret")
+	victim = s.launch("NATS_URL=" + s.inAccount(proxy.URL))
 	proxy.SetHooks(harness.Hooks{OnClient: hook(st.client), OnServer: hook(st.server)})
 	if st.poll {
 		s.vendor.OnPoll(func(simulator.Poll) {
@@ -150,7 +151,7 @@ func doomedAt(t *testing.T, url string, account int, mode consumer.Mode, st step
 			s.vendor.OnPoll(nil)
 		})
 	}
-	// Some end soon; some still wait when what the killed worker had received is delivered again (AckWait is some 10
+	// Some end soon. Some have not ended when the messages of the killed worker are redelivered (AckWait is about 10
 	// s).
 	s.declareAll(processed(0))
 	s.declareAll(processed(1500 * time.Millisecond))

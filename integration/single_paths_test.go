@@ -13,12 +13,11 @@ import (
 func TestSingleAllTypesAndRoutes(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newScenario(
-			t,
-			setting{name: "types-and-routes/" + string(mode), url: harness.StartServer(t).URL, mode: mode},
-		)
-		for _, life := range []time.Duration{0, 1500 * time.Millisecond, 4 * time.Second} {
-			s.declareAll(processed(life))
+		s := newScenario(t, setting{
+			name: "types-and-routes/" + string(mode), url: harness.StartServer(t).URL, mode: mode,
+		})
+		for _, after := range []time.Duration{0, 1500 * time.Millisecond, 4 * time.Second} {
+			s.declareAll(processed(after))
 		}
 		s.start()
 		s.finish()
@@ -42,14 +41,14 @@ func TestSingleAllTypesAndRoutes(t *testing.T) {
 	})
 }
 
-// endedOnce wants no poll of an interaction after the one that told its end. Nothing forbids such a poll, but without
-// any fault it is a wasted request.
+// endedOnce checks that no interaction was polled after the vendor had returned its terminal status. Such a poll is
+// allowed, but without a fault it is a wasted request.
 func (s *scenario) endedOnce() {
 	s.t.Helper()
 	ended := make(map[string]bool)
 	for _, p := range s.vendor.Polls() {
 		if ended[p.Identifier] {
-			s.t.Errorf("poll %d of %s came after its end was known", p.Number, p.Identifier)
+			s.t.Errorf("poll %d of %s after its terminal status", p.Number, p.Identifier)
 		}
 		_, status, ok := s.vendor.ReachedAt(p.Identifier)
 		ended[p.Identifier] = ended[p.Identifier] || ok && p.Status == status
@@ -62,10 +61,9 @@ func (s *scenario) endedOnce() {
 func TestSingleEveryFailureReason(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, mode consumer.Mode) {
-		s := newScenario(
-			t,
-			setting{name: "failure-reasons/" + string(mode), url: harness.StartServer(t).URL, mode: mode},
-		)
+		s := newScenario(t, setting{
+			name: "failure-reasons/" + string(mode), url: harness.StartServer(t).URL, mode: mode,
+		})
 		all := make(map[schema.Reason]bool)
 		for _, typ := range schema.Types() {
 			s.declareAll(failing(typ, 1500*time.Millisecond))
@@ -89,14 +87,17 @@ func TestSingleEveryFailureReason(t *testing.T) {
 			if event.Type != schema.EventFailed || o.Kind != "failed."+string(d.Reason) || d.Detail == "" {
 				t.Errorf("outcome %s of %s: %s", o.Kind, o.Identifier, o.Data)
 			}
-			least := map[schema.Reason]time.Duration{schema.DeadlineExceeded: scaledDeadline, schema.NotFound: scaledGrace}[d.Reason]
-			if age := d.Observed.Sub(d.Declared); age < least {
-				t.Errorf("%s: given up after %v, want at least %v", d.Reason, age, least)
+			minAge := map[schema.Reason]time.Duration{
+				schema.DeadlineExceeded: scaledDeadline,
+				schema.NotFound:         scaledGrace,
+			}[d.Reason]
+			if age := d.Observed.Sub(d.Declared); age < minAge {
+				t.Errorf("%s at the age of %v, want at least %v", d.Reason, age, minAge)
 			}
 		}
 		for _, reason := range schema.Reasons() {
-			if !all[reason] && reason != schema.InternalError { // no vendor can bring that about
-				t.Errorf("no dead letter for reason %s", reason)
+			if !all[reason] && reason != schema.InternalError { // no vendor can cause that
+				t.Errorf("no dead letter with reason %s", reason)
 			}
 		}
 	})

@@ -20,7 +20,7 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// The users of deploy/nats/statusworker.conf, and one more that may do everything: the test itself.
+// users are those of deploy/nats/statusworker.conf. The test adds admin, who has all permissions.
 var users = []string{"producer", "declare", "worker", "provision", "status", "dlq", "transcripts"}
 
 const (
@@ -28,14 +28,14 @@ const (
 	admin    = "admin"
 )
 
-// shippedUsers starts a server with them.
+// shippedUsers starts a server with these users.
 func shippedUsers(t *testing.T) *harness.Server {
 	t.Helper()
 	shipped, err := os.ReadFile("../deploy/nats/statusworker.conf")
 	harness.Check(t, err)
 	const list = "    users: [\n"
 	if strings.Count(string(shipped), list) != 1 {
-		t.Fatalf("the shipped configuration does not have once: %q", list)
+		t.Fatalf("deploy/nats/statusworker.conf must contain %q exactly once", list)
 	}
 	var config []string
 	for _, user := range users {
@@ -45,12 +45,12 @@ func shippedUsers(t *testing.T) *harness.Server {
 		strings.Replace(string(shipped), list, list+"{ user: "+admin+", password: "+password+" }\n", 1))...)
 }
 
-// urlOf is the server's address for a user.
+// urlOf returns the server's address with the credentials of a user.
 func urlOf(s *harness.Server, user string) string {
 	return strings.Replace(s.URL, "nats://", "nats://"+user+":"+password+"@", 1)
 }
 
-// envOf makes a command be a user.
+// envOf returns the environment of a command that connects as a user.
 func envOf(s *harness.Server, user string) []string {
 	return []string{
 		"NATS_URL=" + s.URL,
@@ -62,7 +62,7 @@ func envOf(s *harness.Server, user string) []string {
 
 func connectAs(t *testing.T, s *harness.Server, user string) *nats.Conn {
 	t.Helper()
-	// A violation that is expected need not be printed.
+	// Do not print the violations, which are expected.
 	return harness.Connect(
 		t,
 		urlOf(s, user),
@@ -71,22 +71,18 @@ func connectAs(t *testing.T, s *harness.Server, user string) *nats.Conn {
 	)
 }
 
-// With the shipped users all of it works: provisioning, declaring, polling, paused, outcomes, also those that are
-// there already, and a stage behind them.
+// The shipped users have all permissions that they need to provision, declare, poll, pause and resume, publish and read
+// outcomes, and run the operators' commands.
 func TestSingleShippedUsersCanWork(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, mode consumer.Mode) {
 		server := shippedUsers(t)
 		provision(t, server.URL, mode, 1, scaled, envOf(server, "provision")...)
-		// The worker's rights are enough to see that nothing is missing.
+		// This provisions again, with the worker's permissions, which are enough because nothing is missing.
 		// The deadline leaves time for the commands that run before the worker.
 		s := newScenario(t, setting{
-			name: "shipped-users/" + string(
-				mode,
-			),
-			url:  urlOf(server, admin),
-			mode: mode,
-			env:  append(envOf(server, "worker"), "STATUSWORKER_DEADLINE=40s"),
+			name: "shipped-users/" + string(mode), url: urlOf(server, admin), mode: mode,
+			env: append(envOf(server, "worker"), "STATUSWORKER_DEADLINE=40s"),
 		})
 
 		producer, err := jetstream.New(connectAs(t, server, "producer"))
@@ -96,29 +92,12 @@ func TestSingleShippedUsersCanWork(t *testing.T) {
 		s.declareAll(interactions)
 		declared := processed(time.Second)[0]
 		s.expect(declared)
-		code, output := harness.RunWorker(
-			t,
-			envOf(server, "declare"),
-			"declare",
-			"--type",
-			string(declared.typ),
-			declared.identifier,
-		)
-		if code != 0 {
-			t.Fatalf("statusworker declare: exit code %d; it printed:\n%s", code, output)
-		}
+		run(t, envOf(server, "declare"), "declare", "--type", string(declared.typ), declared.identifier)
 
 		other, err := simulator.Start(simulator.Config{})
 		harness.Check(t, err)
 		t.Cleanup(other.Close)
-		code, output = harness.RunWorker(
-			t,
-			append(workerEnv(server.URL, other.URL(), scaled), envOf(server, "worker")...),
-			"doctor",
-		)
-		if code != 0 || strings.Contains(output, "FAIL") {
-			t.Errorf("statusworker doctor: exit code %d; it printed:\n%s", code, output)
-		}
+		run(t, append(workerEnv(server.URL, other.URL(), scaled), envOf(server, "worker")...), "doctor")
 
 		s.vendor.SetFaults(simulator.Refusal(503))
 		w := s.start()
@@ -128,7 +107,7 @@ func TestSingleShippedUsersCanWork(t *testing.T) {
 		_, err = w.AwaitLine(s.ctx, "polling resumed")
 		harness.Check(t, err)
 
-		// Declared again: what is stored is read, and nothing is published twice.
+		// Declared again: the worker reads the stored outcome, and publishes none.
 		harness.Check(t, s.oracle.Await(s.ctx, harness.Expected{declared.identifier: s.want[declared.identifier]}))
 		polls := s.vendor.Count()
 		harness.Check(t, s.publish(declared))
@@ -145,191 +124,38 @@ func TestSingleShippedUsersCanWork(t *testing.T) {
 		m, err := transcripts.Next(jetstream.FetchMaxWait(10 * time.Second))
 		harness.Check(t, err)
 		if kind, _, _ := schema.SplitSubject(m.Subject()); kind != string(schema.ToTranscript) {
-			t.Errorf("the stage that fetches transcripts was given %s", m.Subject())
+			t.Errorf("the consumer of transcripts received %s", m.Subject())
 		}
 		harness.Check(t, m.DoubleAck(s.ctx))
 
-		for user, args := range map[string][]string{"status": {"status", "-o", "json"}, "dlq": {"dlq", "ls"}} {
-			if code, output := harness.RunWorker(
-				t,
-				envOf(server, user),
-				args...); code != 0 ||
-				strings.Contains(strings.ToLower(output), "permissions violation") {
-				t.Errorf("statusworker %v: exit code %d; it printed:\n%s", args, code, output)
-			}
-		}
+		run(t, envOf(server, "status"), "status", "-o", "json")
+		run(t, envOf(server, "dlq"), "dlq", "ls")
 		families, err := metricsOf(s.ctx, w)
 		harness.Check(t, err)
 		if families["statusworker_lane_due"] == nil {
-			t.Error("the worker tells nothing of what waits")
+			t.Error("the worker has no metric statusworker_lane_due")
 		}
 
 		s.js = harness.JetStream(t, urlOf(server, admin))
 		s.finish()
-		for _, args := range [][]string{{"replay", "--reason", "not_found", "--yes"}, {"purge", "--all", "--yes"}} {
-			if code, output := harness.RunWorker(
-				t,
-				envOf(server, "dlq"),
-				append([]string{"dlq"}, args...)...); code != 0 {
-				t.Errorf("statusworker dlq %v: exit code %d; it printed:\n%s", args, code, output)
-			}
-		}
+		run(t, envOf(server, "dlq"), "dlq", "replay", "--reason", "not_found", "--yes")
+		run(t, envOf(server, "dlq"), "dlq", "purge", "--all", "--yes")
 		if log := w.Output(); strings.Contains(strings.ToLower(log), "permissions violation") {
-			t.Errorf("the worker lacks a right:\n%s", log)
+			t.Errorf("the worker lacks a permission; its log:\n%s", log)
 		}
 	})
 }
 
-// forbidden are subjects that none of the shipped users may publish on, with a stream or consumer of each kind.
-func forbidden() []string {
-	var all []string
-	streams := []string{
-		schema.StreamDeclared,
-		schema.StreamPolls,
-		schema.StreamOutcomes,
-		schema.StreamWorkers,
-		"ANOTHER",
-	}
-	for _, s := range streams {
-		for _, what := range []string{
-			"STREAM.DELETE", "STREAM.PURGE", "STREAM.MSG.DELETE", "STREAM.SNAPSHOT", "STREAM.RESTORE", "STREAM.LEADER.STEPDOWN", "STREAM.PEER.REMOVE",
-			"DIRECT.GET", "CONSUMER.LIST", "CONSUMER.NAMES",
-		} {
-			all = append(all, "$JS.API."+what+"."+s)
-		}
-		all = append(all, "$JS.API.DIRECT.GET."+s+".interactions.hold.audio.x")
-		for _, c := range []string{schema.ConsumerIntake, "poll-audio", "another"} {
-			for _, what := range []string{"CONSUMER.DELETE", "CONSUMER.PAUSE", "CONSUMER.RESET", "CONSUMER.UNPIN", "CONSUMER.LEADER.STEPDOWN", "CONSUMER.DURABLE.CREATE"} {
-				all = append(all, "$JS.API."+what+"."+s+"."+c)
-			}
-		}
-	}
-	for _, what := range []string{"INFO", "STREAM.CREATE", "STREAM.UPDATE", "STREAM.INFO", "STREAM.MSG.GET"} {
-		all = append(all, "$JS.API."+what+".ANOTHER")
-	}
-	return append(
-		all,
-		"$JS.API.STREAM.NAMES",
-		"$JS.API.STREAM.LIST",
-		"$JS.API.ACCOUNT.PURGE.INTERACTIONS",
-		"$JS.API.META.LEADER.STEPDOWN",
-		"$JS.API.SERVER.REMOVE",
-		"$JS.API.STREAM.MSG.GET."+schema.StreamDeclared,
-		"$JS.API.STREAM.MSG.GET."+schema.StreamWorkers,
-		"$JS.API.CONSUMER.CREATE.ANOTHER.x",
-		"$JS.API.CONSUMER.CREATE."+schema.StreamOutcomes,
-		"$JS.API.CONSUMER.CREATE."+schema.StreamOutcomes+".another",
-		"$JS.API.CONSUMER.CREATE."+schema.StreamOutcomes+".transcripts",
-		"$JS.API.CONSUMER.CREATE."+schema.StreamOutcomes+".transcripts.interactions.failed.*.*",
-		"$JS.API.CONSUMER.CREATE."+schema.StreamWorkers+".another",
-		"$JS.API.CONSUMER.CREATE."+schema.StreamPolls+".another",
-		"$JS.API.CONSUMER.CREATE."+schema.StreamPolls+".poll-audio.interactions.hold.*.*",
-		"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamOutcomes+".another",
-		"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamDeclared+".another",
-		"$JS.ACK."+schema.StreamOutcomes+".another.1.1.1.1.0",
-		"$JS.ACK."+schema.StreamPolls+".another.1.1.1.1.0",
-		"$JS.FC."+schema.StreamPolls+".x",
-		"$KV.ANOTHER.x",
-		"$O.ANOTHER.x",
-		"$SYS.REQ.USER.INFO",
-		"$SYS.REQ.SERVER.PING",
-		"interactions.poll.audio.x",
-		"interactions.declared.audio",
-		"interactions.declared.audio.x.y",
-		"interactions.hold.audio.x.y",
-		"interactions.another.audio.x",
-		"interactions",
-		"another",
-	)
-}
-
-// needed are subjects that some of the users need, and that nobody else may publish on.
-func needed() map[string][]string {
-	need := map[string][]string{}
-	for _, user := range []string{"producer", "declare"} {
-		need[user] = append(need[user], "interactions.declared.audio.x")
-	}
-	for _, s := range []string{schema.StreamDeclared, schema.StreamPolls, schema.StreamOutcomes, schema.StreamWorkers} {
-		need["worker"] = append(need["worker"], "$JS.API.STREAM.INFO."+s)
-		need["provision"] = append(
-			need["provision"],
-			"$JS.API.STREAM.INFO."+s,
-			"$JS.API.STREAM.CREATE."+s,
-			"$JS.API.STREAM.UPDATE."+s,
-		)
-	}
-	need["declare"] = append(need["declare"], "$JS.API.STREAM.INFO."+schema.StreamDeclared,
-		"$JS.API.STREAM.MSG.GET."+schema.StreamDeclared, "$JS.API.STREAM.MSG.GET."+schema.StreamPolls)
-	need["provision"] = append(
-		need["provision"],
-		"$JS.API.CONSUMER.CREATE."+schema.StreamDeclared+".intake",
-		"$JS.API.CONSUMER.CREATE."+schema.StreamPolls+".poll-audio.interactions.poll.audio.*",
-	)
-	need["worker"] = append(
-		need["worker"],
-		"interactions.hold.audio.x",
-		"interactions.processed.cxai.x",
-		"interactions.failed.not_found.x",
-		"$KV."+schema.BucketWorkers+".x",
-		"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamDeclared+".intake",
-		"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamPolls+".poll-audio",
-		"$JS.API.STREAM.MSG.GET."+schema.StreamOutcomes,
-		"$JS.API.STREAM.MSG.GET."+schema.StreamPolls,
-		"$JS.ACK."+schema.StreamPolls+".poll-chat.1.1.1.1.0",
-		"$JS.ACK."+schema.StreamDeclared+".intake.1.1.1.1.0",
-	)
-	need["transcripts"] = []string{
-		"$JS.API.CONSUMER.CREATE." + schema.StreamOutcomes + ".transcripts.interactions.processed.transcript.*",
-		"$JS.API.CONSUMER.INFO." + schema.StreamOutcomes + ".transcripts",
-		"$JS.API.CONSUMER.MSG.NEXT." + schema.StreamOutcomes + ".transcripts",
-		"$JS.ACK." + schema.StreamOutcomes + ".transcripts.1.1.1.1.0",
-	}
-	return need
-}
-
-// granted are those of the forbidden and of the others' subjects that a user may publish on after all.
-func granted() map[string][]string {
-	outcomes := "$JS.API.CONSUMER.CREATE." + schema.StreamOutcomes
-	operator := []string{
-		"$JS.API.STREAM.INFO." + schema.StreamDeclared,
-		"$JS.API.STREAM.INFO." + schema.StreamPolls,
-		"$JS.API.STREAM.INFO." + schema.StreamOutcomes,
-		"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared,
-		"$JS.API.STREAM.MSG.GET." + schema.StreamPolls,
-		outcomes + ".another",
-		outcomes + ".transcripts",
-		outcomes + ".transcripts.interactions.failed.*.*",
-		outcomes + ".transcripts.interactions.processed.transcript.*",
-		"$JS.API.CONSUMER.DELETE." + schema.StreamOutcomes + ".intake",
-		"$JS.API.CONSUMER.DELETE." + schema.StreamOutcomes + ".poll-audio",
-		"$JS.API.CONSUMER.DELETE." + schema.StreamOutcomes + ".another",
-	}
-	announced := "$JS.API.DIRECT.GET." + schema.StreamWorkers + ".interactions.hold.audio.x"
-	return map[string][]string{
-		"declare": {"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared},
-		// It makes a consumer anew that passes over what is stored.
-		"provision": {
-			"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared,
-			"$JS.API.STREAM.MSG.GET." + schema.StreamPolls,
-			"$JS.API.CONSUMER.DELETE." + schema.StreamDeclared + ".intake",
-			"$JS.API.CONSUMER.DELETE." + schema.StreamDeclared + ".poll-audio",
-			"$JS.API.CONSUMER.DELETE." + schema.StreamPolls + ".poll-audio",
-		},
-		"worker": {"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared, announced},
-		"status": append(slices.Clone(operator), "$JS.API.STREAM.INFO."+schema.StreamWorkers, announced),
-		"dlq": append(
-			operator,
-			"$JS.API.STREAM.MSG.GET."+schema.StreamOutcomes,
-			"$JS.API.STREAM.MSG.DELETE."+schema.StreamOutcomes,
-			"$JS.API.CONSUMER.INFO."+schema.StreamOutcomes+".transcripts",
-			"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamOutcomes+".another",
-			"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamOutcomes+".transcripts",
-			"interactions.declared.audio.x",
-		),
+// run runs a command, which must exit with 0 and not lack a permission.
+func run(t *testing.T, env []string, args ...string) {
+	t.Helper()
+	code, output := harness.RunWorker(t, env, args...)
+	if code != 0 || strings.Contains(strings.ToLower(output), "permissions violation") {
+		t.Fatalf("statusworker %v: exit code %d, want 0; output:\n%s", args, code, output)
 	}
 }
 
-// refused does something as a user and tells whether the server refused it for want of a right.
+// refused calls do with the connection of a user, and reports whether the server denied it for lack of a permission.
 func refused(nc *nats.Conn, do func() error) (bool, error) {
 	before := nc.LastError()
 	if err := do(); err != nil {
@@ -339,11 +165,12 @@ func refused(nc *nats.Conn, do func() error) (bool, error) {
 		return false, err
 	}
 	after := nc.LastError()
-	return after != before && errors.Is(after, nats.ErrPermissionViolation), nil
+	fresh := after != before //nolint:errorlint // another error than before, even if it wraps the same one
+	return fresh && errors.Is(after, nats.ErrPermissionViolation), nil
 }
 
-// None of the shipped users can create, change, delete or read anything that it does not need, or hear what is said to
-// another.
+// None of the shipped users can create, change, delete or read anything that it does not need, or receive responses to
+// another user.
 func TestSingleShippedUsersCanDoNothingElse(t *testing.T) {
 	t.Parallel()
 	server := shippedUsers(t)
@@ -405,63 +232,46 @@ func TestSingleShippedUsersCanDoNothingElse(t *testing.T) {
 				t.Errorf("%s may subscribe to %s", user, subject)
 			}
 		}
-		// The other way round: what is asked for above is not refused for another reason.
-		if ok, err := refused(
-			nc,
-			func() error { _, err := nc.SubscribeSync("_INBOX_" + user + ".>"); return err },
-		); ok ||
-			err != nil {
+		// The user may subscribe to its own inbox: the subscriptions above were denied for their subjects.
+		ok, err := refused(nc, func() error { _, err := nc.SubscribeSync("_INBOX_" + user + ".>"); return err })
+		if ok || err != nil {
 			t.Errorf("%s may not subscribe to its own inbox (%v)", user, err)
 		}
 	}
 	if after := state(ctx, t, js); after != before {
-		t.Errorf("the streams were\n%s\nand are\n%s", before, after)
+		t.Errorf("the streams have changed from\n%s\nto\n%s", before, after)
 	}
 	note(t, "scenario=shipped-users users=%d attempts=%d", len(users), attempts)
 }
 
-// Its filter is part of the subject on which a stage makes its consumer: it cannot ask for more in the request.
+// The filter is part of the subject of the request that creates a consumer, so that a user cannot request more.
 func TestSingleConsumerOfOutcomesKeepsItsFilter(t *testing.T) {
 	t.Parallel()
 	server := shippedUsers(t)
 	provision(t, server.URL, consumer.Schedule, 1, scaled, envOf(server, "provision")...)
 	nc := connectAs(t, server, "transcripts")
-	subject := "$JS.API.CONSUMER.CREATE." + schema.StreamOutcomes + ".transcripts." + schema.ProcessedSubject(
-		schema.ToTranscript,
-		"*",
-	)
+	allowed := schema.ProcessedSubject(schema.ToTranscript, "*")
+	subject := "$JS.API.CONSUMER.CREATE." + schema.StreamOutcomes + ".transcripts." + allowed
 	request := func(name, filter string) string {
-		m, err := nc.RequestWithContext(
-			harness.Context(t, 10*time.Second),
-			subject,
-			fmt.Appendf(
-				nil,
-				`{"stream_name":%q,"config":{"name":%q,"durable_name":%[2]q,"filter_subject":%q,"ack_policy":"explicit"}}`,
-				schema.StreamOutcomes,
-				name,
-				filter,
-			),
-		)
+		m, err := nc.RequestWithContext(harness.Context(t, 10*time.Second), subject, fmt.Appendf(nil,
+			`{"stream_name":%q,"config":{"name":%q,"durable_name":%[2]q,"filter_subject":%q,"ack_policy":"explicit"}}`,
+			schema.StreamOutcomes, name, filter))
 		harness.Check(t, err)
 		return string(m.Data)
 	}
-	for _, wrong := range [][2]string{{"transcripts", schema.SubjectsFailed}, {"transcripts", ""}, {"another", schema.ProcessedSubject(schema.ToTranscript, "*")}} {
+	for _, wrong := range [][2]string{
+		{"transcripts", schema.SubjectsFailed}, {"transcripts", ""}, {"another", allowed},
+	} {
 		if answer := request(wrong[0], wrong[1]); !strings.Contains(answer, `"error"`) {
-			t.Errorf("a consumer %s with the filter %q was made: %s", wrong[0], wrong[1], answer)
+			t.Errorf("consumer %s with the filter %q was created: %s", wrong[0], wrong[1], answer)
 		}
 	}
-	if answer := request(
-		"transcripts",
-		schema.ProcessedSubject(schema.ToTranscript, "*"),
-	); strings.Contains(
-		answer,
-		`"error"`,
-	) {
-		t.Errorf("its own consumer was refused: %s", answer)
+	if answer := request("transcripts", allowed); strings.Contains(answer, `"error"`) {
+		t.Errorf("consumer transcripts with the filter %q was not created: %s", allowed, answer)
 	}
 }
 
-// state is what the streams hold, and which streams and consumers there are.
+// state describes all streams and consumers.
 func state(ctx context.Context, t *testing.T, js jetstream.JetStream) string {
 	t.Helper()
 	var lines []string

@@ -18,25 +18,17 @@ import (
 	"statusworker/integration/harness"
 )
 
-// Three workers under load are replaced one by one, as a rollout does: the new one is there before the old one is told
-// to stop. Nothing is lost, nothing is polled too early, and what is due does not wait for it.
+// Three workers under load are replaced one by one, as in a rollout: each new worker starts before an old one stops.
+// Nothing is lost, no poll is too early, and due polls are not delayed.
 func TestSingleRollingRestart(t *testing.T) {
 	t.Parallel()
 	server := harness.StartServer(t)
-	s := newScenario(
-		t,
-		setting{
-			name:   "rolling restart",
-			url:    server.URL,
-			mode:   consumer.Schedule,
-			within: 3 * time.Minute,
-			env:    []string{"STATUSWORKER_DEADLINE=5m"},
-		},
-	)
+	s := newScenario(t, setting{
+		name: "rolling restart", url: server.URL, mode: consumer.Schedule, within: 3 * time.Minute,
+		env: []string{longAge},
+	})
 	const workers, rounds, perSecond = 3, 2, 30
-	for range workers {
-		s.start()
-	}
+	s.startThree()
 	var all []interaction
 	for round := 0; len(all) < 800; round++ {
 		all = append(all, processed(time.Duration(2+round%6)*time.Second)...)
@@ -44,21 +36,21 @@ func TestSingleRollingRestart(t *testing.T) {
 	for _, i := range all {
 		s.expect(i)
 	}
-	waiting := endless(60) // polls go on, however long the restarts take
+	waiting := endless(60) // so that there are polls, however long the restarts take
 	s.declareAll(waiting)
 	declared := make(chan error, 1)
 	go func() { declared <- s.declareAtRate(all, perSecond) }()
 
 	var lateness histogram
 	for n := range workers * rounds {
-		// So many polls between two restarts that each worker has taken part.
+		// Enough polls between two restarts for each worker to take part.
 		harness.Check(t, s.vendor.WaitPolls(s.ctx, s.vendor.Count()+150))
 		s.start()
 		old := s.workers[n]
 		lateness.add(s.lateness(old))
 		harness.Check(t, old.Term())
 		if code, err := old.Wait(s.ctx); err != nil || code != 0 {
-			t.Errorf("worker %d left with exit code %d (%v), want 0", n+1, code, err)
+			t.Errorf("worker %d exited with code %d (%v), want 0", n+1, code, err)
 		}
 	}
 	harness.Check(t, <-declared)
@@ -81,7 +73,7 @@ func TestSingleRollingRestart(t *testing.T) {
 	)
 }
 
-// histogram adds up histograms with the same buckets.
+// histogram is the sum of histograms with the same buckets.
 type histogram struct {
 	bounds []float64
 	counts []uint64 // cumulative
@@ -104,7 +96,7 @@ func (h *histogram) add(f *dto.MetricFamily) {
 	}
 }
 
-// quantile is the upper bound of the bucket that a quantile falls into.
+// quantile returns the upper bound of the bucket that contains a quantile.
 func (h *histogram) quantile(q float64) float64 {
 	i := slices.IndexFunc(h.counts, func(n uint64) bool { return float64(n) >= q*float64(h.count) })
 	if i < 0 {
@@ -113,7 +105,7 @@ func (h *histogram) quantile(q float64) float64 {
 	return h.bounds[i]
 }
 
-// lateness scrapes how late a worker has polled.
+// lateness scrapes the histogram of how late a worker polled.
 func (s *scenario) lateness(w *harness.Process) *dto.MetricFamily {
 	s.t.Helper()
 	families, err := metricsOf(s.ctx, w)
@@ -123,7 +115,7 @@ func (s *scenario) lateness(w *harness.Process) *dto.MetricFamily {
 
 var adminAddress = regexp.MustCompile(`admin"?[=:]"?([0-9.]+:[0-9]+)`)
 
-// metricsOf scrapes a worker that works.
+// metricsOf scrapes the metrics of a worker.
 func metricsOf(ctx context.Context, w *harness.Process) (map[string]*dto.MetricFamily, error) {
 	line, err := w.AwaitLine(ctx, adminAddress.String())
 	if err != nil {

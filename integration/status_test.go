@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -17,23 +16,15 @@ import (
 func TestSingleStatus(t *testing.T) {
 	t.Parallel()
 	bothModes(t, func(t *testing.T, mode consumer.Mode) {
-		newScenario(
-			t,
-			setting{name: "status/" + string(mode), url: harness.StartServer(t).URL, mode: mode},
-		).tellsItsStatus()
+		newScenario(t, setting{
+			name: "status/" + string(mode), url: harness.StartServer(t).URL, mode: mode,
+		}).showsItsStatus()
 	})
 }
 
-// What a cluster counts, it counts on whichever node.
-func TestClusterStatus(t *testing.T) {
-	t.Parallel()
-	_, s := onCluster(t, "status", consumer.Schedule)
-	s.tellsItsStatus()
-}
-
-// tellsItsStatus has three workers work, one of which is killed, and compares `statusworker status` with what must be
-// so.
-func (s *scenario) tellsItsStatus() {
+// showsItsStatus checks the output of `statusworker status` with three workers, after one of them was killed, and after
+// the others have stopped.
+func (s *scenario) showsItsStatus() {
 	s.t.Helper()
 	s.declareAll(processed(time.Second))
 	s.declareAll(s.confirmable(failing(schema.Chat, time.Second)))
@@ -43,9 +34,8 @@ func (s *scenario) tellsItsStatus() {
 			want[kind]++
 		}
 	}
-	for range 3 {
-		s.start()
-	}
+	s.startThree()
+	harness.Check(s.t, s.oracle.Await(s.ctx, s.want))
 	v := s.awaitStatus("three workers and every outcome", func(v overview.Overview) bool {
 		return len(v.Workers) == 3 && fmt.Sprint(kindsOf(v.Outcomes.LastHour)) == fmt.Sprint(want)
 	})
@@ -57,19 +47,32 @@ func (s *scenario) tellsItsStatus() {
 		polls += w.Polls
 	}
 	if polls == 0 || v.Redelivery != s.mode || len(v.Missing) != 0 || len(v.Advice) != 0 {
-		s.t.Errorf("survey %+v", v)
+		s.t.Errorf("overview %+v", v)
 	}
 	s.workers[0].Kill()
+	s.awaitAnnounced(2)
 	s.awaitStatus("two workers, after one was killed", func(v overview.Overview) bool { return len(v.Workers) == 2 })
 	s.finish()
-	// Whoever leaves in an orderly way says so.
+	// A worker that stops deletes its announcement.
 	v = s.status()
-	if len(v.Workers) != 0 || len(v.Advice) != 1 || !strings.HasPrefix(v.Advice[0], "no worker is alive") {
-		s.t.Errorf("workers %+v, advice %q", v.Workers, v.Advice)
+	if len(v.Workers) != 0 || len(v.Advice) != 1 {
+		s.t.Errorf("workers %+v, advice %q; want no worker, one advice", v.Workers, v.Advice)
 	}
 	if got := kindsOf(v.Outcomes.Stored); fmt.Sprint(got) != fmt.Sprint(want) {
 		s.t.Errorf("stored %v, want %v", got, want)
 	}
+}
+
+// awaitAnnounced waits until the broker stores the announcements of n workers.
+func (s *scenario) awaitAnnounced(n uint64) {
+	s.t.Helper()
+	harness.Check(s.t, harness.Eventually(s.ctx, fmt.Sprintf("%d announcements", n), func(ctx context.Context) error {
+		stream, err := s.js.Stream(ctx, schema.StreamWorkers)
+		if err == nil && stream.CachedInfo().State.Msgs != n {
+			err = fmt.Errorf("%d are stored", stream.CachedInfo().State.Msgs)
+		}
+		return err
+	}))
 }
 
 // status runs `statusworker status -o json`.
@@ -78,7 +81,7 @@ func (s *scenario) status() overview.Overview {
 	code, output := harness.RunWorker(s.t, []string{"NATS_URL=" + s.url}, "status", "-o", "json")
 	var v overview.Overview
 	if err := json.Unmarshal([]byte(output), &v); code != 0 || err != nil {
-		s.t.Fatalf("statusworker status: exit code %d (%v); it printed:\n%s", code, err, output)
+		s.t.Fatalf("statusworker status: exit code %d (%v), want 0; output:\n%s", code, err, output)
 	}
 	return v
 }
@@ -95,7 +98,7 @@ func (s *scenario) awaitStatus(what string, is func(overview.Overview) bool) ove
 	return v
 }
 
-// kindsOf are the counts of what there is, by what a scenario calls it.
+// kindsOf returns the counts by kind of outcome, without those that are 0.
 func kindsOf(c overview.Counts) map[string]uint64 {
 	kinds := map[string]uint64{}
 	for d, n := range c.Processed {

@@ -5,37 +5,38 @@ import (
 	"time"
 )
 
-// Answer is what the vendor said about an interaction.
+// Answer is the vendor's answer to a status request.
 type Answer struct {
 	// Status is the member `status`.
 	Status Status
-	// ErrorMessage is the member `errorMessage`: its text, or its JSON where it is no string. It is empty where the
-	// vendor sent null or nothing.
+	// ErrorMessage is the member `errorMessage`: its text, or its JSON if it is not a string. It is empty if the member
+	// is null or missing.
 	ErrorMessage string
-	// Raw is the whole answer as it came, where it is a JSON object that can be handed on.
+	// Raw is the whole answer as it was received, if it is a JSON object that fits into a message.
 	Raw json.RawMessage
-	// Payload is the answer as it came where Raw is empty: it is not valid JSON, or larger than a message can carry. It
-	// has the first bytes of a longer answer, and Size is how many that had, as far as they are known.
+	// Payload is the answer as it was received if Raw is empty: it is not valid JSON, or too large for a message. Of a
+	// longer answer it has the first bytes, and Size is the size of the answer as far as it is known.
 	Payload []byte
 	Size    int
 }
 
-// PollError is the error of a status request: what kind of fault it was, and what the vendor said about coming back.
+// PollError is the error of a status request.
 type PollError struct {
 	Fault Fault
-	// StatusCode is the HTTP status, or 0 where there was no answer.
+	// StatusCode is the HTTP status, or 0 if there was no answer.
 	StatusCode int
-	// RetryAt is when the vendor wants to be asked again (Retry-After), or zero.
+	// RetryAt is the time in the vendor's Retry-After, or zero.
 	RetryAt time.Time
-	// TokenRenewed says that the vendor refused a token that is not in use any more: the next request has another.
+	// TokenRenewed reports that the vendor refused a token that has been replaced since: the next request has the new
+	// token.
 	TokenRenewed bool
-	// Detail says in one line what happened, without the token.
+	// Detail describes in one line what happened. It never contains the token.
 	Detail string
-	// Err is the cause, if there is one.
+	// Err is the cause, or nil.
 	Err error
 }
 
 func (e *PollError) Error() string { return e.Detail }
 
-// Unwrap gives the cause.
+// Unwrap returns the cause.
 func (e *PollError) Unwrap() error { return e.Err }

@@ -14,7 +14,7 @@ func TestAnswerSchema(t *testing.T) {
 		valid        bool
 	}{
 		{"documented sample", string(testdata(t, "answer.json")), true},
-		{"a status nobody knows", `{"status":"reticulating"}`, true},
+		{"an unknown status", `{"status":"reticulating"}`, true},
 		{"more members", `{"status":"processing","progress":0.5}`, true},
 		{"no status", `{"identifier":"` + guid + `"}`, false},
 		{"status null", `{"status":null}`, false},
@@ -29,11 +29,12 @@ func TestAnswerSchema(t *testing.T) {
 }
 
 func TestPollError(t *testing.T) {
-	var err error = &schema.PollError{Fault: schema.FaultUnavailable, Detail: "the vendor answered 503", Err: io.ErrUnexpectedEOF}
-	if got := err.Error(); got != "the vendor answered 503" {
-		t.Errorf("text %q", got)
+	e := &schema.PollError{Fault: schema.FaultUnavailable, Detail: "the vendor answered 503", Err: io.ErrUnexpectedEOF}
+	var err error = e
+	if got := err.Error(); got != e.Detail {
+		t.Errorf("text %q, want the detail", got)
 	}
 	if !errors.Is(err, io.ErrUnexpectedEOF) {
-		t.Error("the cause cannot be found")
+		t.Error("errors.Is does not find the cause")
 	}
 }

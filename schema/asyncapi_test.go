@@ -31,7 +31,8 @@ func TestAsyncAPIAddressesAreTheSubjects(t *testing.T) {
 			}
 		}
 	}
-	for operation, action := range map[string]string{"receiveDeclared": "receive", "sendProcessed": "send", "sendFailed": "send"} {
+	for operation, action := range map[string]string{"receiveDeclared": "receive", "sendProcessed": "send",
+		"sendFailed": "send"} {
 		if got := at(t, api, "operations", operation)["action"]; got != action {
 			t.Errorf("operation %s: action %v, want %s", operation, got, action)
 		}

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// DeadLetter is a dead letter as it is read back: the `data` of an event of type [EventFailed], and what its envelope
-// has.
+// DeadLetter is a dead letter that was read: the `data` of an event of type [EventFailed], and attributes of its
+// envelope.
 type DeadLetter struct {
 	Identifier    string          `json:"interactionIdentifier"`
 	Type          Type            `json:"type"`
@@ -29,8 +29,8 @@ type DeadLetter struct {
 	Traceparent string `json:"-"`
 }
 
-// DecodeDeadLetter reads a message on a subject of dead letters. The error says why it is none that this stage
-// published.
+// DecodeDeadLetter reads a message on a subject of dead letters. It returns an error if statusworker did not publish
+// the message.
 func DecodeDeadLetter(subject string, message []byte) (DeadLetter, error) {
 	var e struct {
 		ID          string     `json:"id"`
@@ -39,79 +39,54 @@ func DecodeDeadLetter(subject string, message []byte) (DeadLetter, error) {
 		Data        DeadLetter `json:"data"`
 	}
 	if err := json.Unmarshal(message, &e); err != nil {
-		return DeadLetter{}, fmt.Errorf("the message on %s is no event in JSON: %w", Quote(subject), err)
+		return DeadLetter{}, fmt.Errorf("the message on %s is not an event in JSON: %w", Quote(subject), err)
 	}
 	d := e.Data
 	switch kind, token, _ := DefaultNamespace.SplitSubject(subject); {
 	case e.Type != EventFailed:
-		return DeadLetter{}, fmt.Errorf(
-			"the message on %s is of type %s, want %s",
-			Quote(subject),
-			Quote(e.Type),
-			EventFailed,
-		)
+		return DeadLetter{}, fmt.Errorf("the message on %s has the type %s; must be %s",
+			Quote(subject), Quote(e.Type), EventFailed)
 	case string(d.Reason) != kind, d.Identifier != token:
-		return DeadLetter{}, fmt.Errorf(
-			"the message on %s says that it is about %s, reason %s",
-			Quote(subject),
-			Quote(d.Identifier),
-			Quote(string(d.Reason)),
-		)
+		return DeadLetter{}, fmt.Errorf("the message on %s has another interaction or reason in its data: %s, %s",
+			Quote(subject), Quote(d.Identifier), Quote(string(d.Reason)))
 	case e.ID == "":
 		return DeadLetter{}, fmt.Errorf("the message on %s is an event without an id", Quote(subject))
 	case d.Source.Stored.IsZero():
-		return DeadLetter{}, fmt.Errorf(
-			"the message on %s does not say when its declared message was stored (data.source.firstStored)",
-			Quote(subject),
-		)
+		return DeadLetter{}, fmt.Errorf("the message on %s has no data.source.firstStored", Quote(subject))
 	}
 	d.ID, d.Traceparent = e.ID, TraceContext(e.Traceparent)
 	return d, nil
 }
 
-// Declared gives the declared message that led to a dead letter: the subject it came on, and its payload as bare JSON,
-// or as it came where it was none. The error says why there is nothing to declare again.
+// Declared returns the declared message of a dead letter: its subject, and its bare JSON or, if it was not JSON, its
+// payload. It returns an error if the interaction cannot be declared again.
 func (d DeadLetter) Declared() (subject string, message []byte, err error) {
 	subject = d.Source.Subject
 	kind, identifier, ok := DefaultNamespace.SplitSubject(subject)
 	if !ok || !DefaultNamespace.IsDeclaredSubject(subject) || !Type(kind).Valid() ||
-		CheckIdentifier(identifier) != nil ||
-		identifier != d.Identifier {
-		return "", nil, fmt.Errorf("it came on the subject %s, on which nothing valid can be declared", Quote(subject))
+		CheckIdentifier(identifier) != nil || identifier != d.Identifier {
+		return "", nil, fmt.Errorf("no valid message can be declared on the subject %s of its declared message",
+			Quote(subject))
 	}
 	if len(d.Declaration) > 0 && string(d.Declaration) != "null" {
-		if d.Reason == InvalidMessage {
-			return subject, d.Declaration, nil
-		}
-		if _, err := DecodeFrom(subject, d.Declaration); err != nil {
-			return "", nil, fmt.Errorf("its declaration is none: %w", err)
+		if d.Reason != InvalidMessage {
+			if _, err := DecodeFrom(subject, d.Declaration); err != nil {
+				return "", nil, fmt.Errorf("its declaration is not valid: %w", err)
+			}
 		}
 		return subject, d.Declaration, nil
 	}
-	if d.Reason != InvalidMessage && d.Reason != InternalError {
+	switch {
+	case d.Reason != InvalidMessage && d.Reason != InternalError:
 		return "", nil, errors.New("it has no declaration")
-	}
-	if d.PayloadSize > len(d.Payload) {
-		return "", nil, fmt.Errorf(
-			"the dead letter has %d of the %d bytes of its payload",
-			len(d.Payload),
-			d.PayloadSize,
-		)
-	}
-	if len(d.Payload) == 0 {
+	case d.PayloadSize > len(d.Payload):
+		return "", nil, fmt.Errorf("it has only %d of the %d bytes of its payload", len(d.Payload), d.PayloadSize)
+	case len(d.Payload) == 0:
 		return "", nil, errors.New("its declared message was empty")
 	}
 	return subject, d.Payload, nil
 }
 
-// CheckDeadLetterToken says what is wrong with the last token of a dead letter's subject, or nil: an interaction
-// identifier, or what [DeadLetterToken] makes. Nothing that passes can reach beyond its token in a subject.
-func CheckDeadLetterToken(s string) error {
-	if !plainToken.MatchString(s) {
-		return fmt.Errorf(
-			"%s is neither an interaction identifier nor the token of an invalid message (letters, digits, - and _, at most 64)",
-			Quote(s),
-		)
-	}
-	return nil
-}
+// IsDeadLetterToken reports whether s may be the last token of a dead letter's subject: an interaction identifier, or a
+// result of [DeadLetterToken].
+func IsDeadLetterToken(s string) bool { return plainToken.MatchString(s) }

@@ -8,35 +8,56 @@ import (
 	"strings"
 )
 
-// MaxDeclaredBytes is the largest declared message that is taken in. A reservation carries the message again at every
-// poll, so its size is paid for hundreds of times.
+// MaxDeclaredBytes is the maximum size of a declared message. Each reservation of an interaction stores the message
+// again, hundreds of times in total.
 const MaxDeclaredBytes = 64 << 10
 
-// MaxMessageBytes is the size up to which the stage stores messages: an outcome carries the declared message and the
-// vendor's answer.
+// MaxMessageBytes is the maximum size of a message that statusworker stores. An outcome contains the declared message
+// and the vendor's answer.
 const MaxMessageBytes = 256 << 10
 
-// MaxDepth is how deep objects and arrays may be nested in a declared message.
+// MaxDepth is the maximum nesting of objects and arrays in a declared message.
 const MaxDepth = 16
 
-// Declared is a declared message: what upstream says about an interaction that the vendor is processing.
+// Declared is a declared message: the producer's description of an interaction that the vendor is processing.
 type Declared struct {
 	// Identifier is the vendor's interactionIdentifier, in lower case.
 	Identifier string
 	Type       Type
 	// Differs are the flags that do not have their default.
 	Differs []Flag
-	// Declaration is the message as it came: the bare JSON, or the `data` of a CloudEvent.
+	// Declaration is the message as it was received: the bare JSON, or the `data` of a CloudEvent.
 	Declaration json.RawMessage
-	// Traceparent is the W3C trace context that a CloudEvent carries as an extension attribute, in any case, or empty.
+	// Traceparent is the W3C trace context of a CloudEvent, from an extension attribute in any case; or empty.
 	Traceparent string
 }
 
-// MemberError says which member of a message is wrong, and how.
+// MessageProblem classifies what is wrong with a message.
+type MessageProblem string
+
+// The problems of a message or of a member.
+const (
+	ProblemSize        MessageProblem = "size"
+	ProblemEmpty       MessageProblem = "empty"
+	ProblemJSON        MessageProblem = "JSON"
+	ProblemEncoding    MessageProblem = "encoding"
+	ProblemTrailing    MessageProblem = "trailing data"
+	ProblemDepth       MessageProblem = "depth"
+	ProblemDuplicate   MessageProblem = "duplicate"
+	ProblemCase        MessageProblem = "case"
+	ProblemMissing     MessageProblem = "missing"
+	ProblemType        MessageProblem = "type"
+	ProblemValue       MessageProblem = "value"
+	ProblemUnsupported MessageProblem = "unsupported"
+	ProblemSubject     MessageProblem = "subject"
+)
+
+// MemberError is the error of a message that is not valid.
 type MemberError struct {
-	// Member is a path of member names such as `data.type`; empty where the message as a whole is wrong.
+	// Member is a path of member names such as `data.type`; empty if the message as a whole is wrong.
 	Member string
-	// Problem says what was found and what is wanted, in one line.
+	Kind   MessageProblem
+	// Problem is one line for people: what was found, and what is allowed.
 	Problem string
 }
 
@@ -47,66 +68,61 @@ func (e *MemberError) Error() string {
 	return "declared message: member " + Quote(e.Member) + ": " + e.Problem
 }
 
-func wrong(member, format string, args ...any) *MemberError {
-	return &MemberError{Member: member, Problem: fmt.Sprintf(format, args...)}
+func wrong(member string, kind MessageProblem, format string, args ...any) *MemberError {
+	return &MemberError{Member: member, Kind: kind, Problem: fmt.Sprintf(format, args...)}
 }
 
-// Decode reads a declared message: bare JSON, or a structured CloudEvent (an object with a member `specversion`) whose
-// `data` it is. It passes over a byte order mark of UTF-8. It refuses with a [*MemberError]: anything that is not one
-// JSON object, is larger than [MaxDeclaredBytes] or nested deeper than [MaxDepth], has a member twice, goes on after
-// its end, or has a member that is missing, of the wrong type, out of range, or differs in case only from one that it
-// looks at. Members that it does not know are kept. The declaration shares the memory of message.
+// Decode reads a declared message: bare JSON, or the `data` of a structured CloudEvent (an object with a member
+// `specversion`). It ignores a byte order mark of UTF-8, and keeps unknown members. The declaration shares the memory
+// of message.
+//
+// It returns a [*MemberError] unless the message is exactly one JSON object of at most [MaxDeclaredBytes] and
+// [MaxDepth], without duplicate members, whose known members have valid values. A member must not differ only in case
+// from a known one.
 func Decode(message []byte) (Declared, error) {
 	d, _, err := decode(message)
 	return d, err
 }
 
-// DecodeFrom reads a declared message that came on a subject, and refuses with a [*MemberError] one whose type or
-// identifier is not the subject's.
+// DecodeFrom reads a declared message from a subject of [DefaultNamespace]. See [Namespace.DecodeFrom].
 func DecodeFrom(subject string, message []byte) (Declared, error) {
 	return DefaultNamespace.DecodeFrom(subject, message)
 }
 
-// DecodeFrom is the function of that name for the subjects of n.
+// DecodeFrom reads a declared message from a subject as [Decode] does. It also returns a [*MemberError] if the type or
+// the identifier differs from that of the subject.
 func (n Namespace) DecodeFrom(subject string, message []byte) (Declared, error) {
 	kind, identifier, ok := n.SplitSubject(subject)
 	if !ok {
-		return Declared{}, wrong(
-			"",
-			"its subject %s is not %s",
-			Quote(subject),
-			n.DeclaredSubject("<type>", "<identifier>"),
-		)
+		return Declared{}, wrong("", ProblemSubject, "the subject is %s; must be %s",
+			Quote(subject), n.DeclaredSubject("<type>", "<identifier>"))
 	}
 	d, at, err := decode(message)
 	if err != nil {
 		return Declared{}, err
 	}
 	if string(d.Type) != kind {
-		return Declared{}, wrong(at+"type", "it is %s, but the subject says %s", Quote(string(d.Type)), Quote(kind))
+		return Declared{}, wrong(at+"type", ProblemSubject, "%s differs from %s in the subject",
+			Quote(string(d.Type)), Quote(kind))
 	}
 	if d.Identifier != identifier {
 		if err := CheckIdentifier(identifier); err != nil {
-			return Declared{}, wrong(at+"interactionIdentifier", "the subject's identifier is none: %v", err)
+			return Declared{}, wrong(at+"interactionIdentifier", ProblemSubject, "in the subject: %v", err)
 		}
-		return Declared{}, wrong(
-			at+"interactionIdentifier",
-			"it is %s, but the subject says %s",
-			Quote(d.Identifier),
-			Quote(identifier),
-		)
+		return Declared{}, wrong(at+"interactionIdentifier", ProblemSubject, "%s differs from %s in the subject",
+			Quote(d.Identifier), Quote(identifier))
 	}
 	return d, nil
 }
 
-// decode gives also the prefix of the declaration's members, for errors: empty, or `data.` in a CloudEvent.
+// decode also returns the prefix of the declaration's members for errors: empty, or `data.` in a CloudEvent.
 func decode(message []byte) (d Declared, at string, err error) {
 	root, err := scan(TrimBOM(message))
 	if err != nil {
 		return Declared{}, "", err
 	}
 	if root.kind != '{' {
-		return Declared{}, "", wrong("", "it is %s, want an object", root.what())
+		return Declared{}, "", wrong("", ProblemType, "must be an object, is %s", root.what())
 	}
 	if _, ok := root.members["specversion"]; !ok {
 		d, err = declaration(root, "")
@@ -127,56 +143,55 @@ func decode(message []byte) (d Declared, at string, err error) {
 	return d, "data.", nil
 }
 
-// checkCase refuses a member whose name differs in case only from one that Decode looks at in that place. Of several it
-// names the first by bytes.
+// checkCase returns an error if the name of a member differs only in case from a known one of that place. The error
+// names the first such member in byte order.
 func checkCase(v value, in place, at string) error {
 	if !v.misspelled {
 		return nil
 	}
 	for _, name := range slices.Sorted(maps.Keys(v.members)) {
-		for _, as := range looked {
+		for _, as := range knownMembers {
 			if as.in&in != 0 && name != as.name && strings.EqualFold(name, as.name) {
-				return wrong(
-					at+name,
-					"its name differs from %s in case only, and only that spelling is allowed: rename or remove it",
-					Quote(at+as.name),
-				)
+				return wrong(at+name, ProblemCase, "the name differs only in case from %s: rename or remove the member",
+					Quote(at+as.name))
 			}
 		}
 	}
 	return nil
 }
 
-// checkEnvelope checks what CloudEvents 1.0 requires of a structured event, and that its data is a declaration's JSON.
+// checkEnvelope checks what CloudEvents 1.0 requires of a structured event, and that its data may be a declaration.
 func checkEnvelope(root value) error {
 	if err := checkCase(root, inEnvelope, ""); err != nil {
 		return err
 	}
 	event := root.members
 	for _, name := range []string{"specversion", "id", "source", "type"} {
-		s, err := text(event, "", name, "a string that is not empty, as CloudEvents 1.0 requires")
+		const required = "a string that is not empty, as CloudEvents 1.0 requires"
+		s, err := text(event, "", name, required)
 		if err != nil {
 			return err
 		}
 		if s == "" {
-			return wrong(name, "it is empty, CloudEvents 1.0 requires it")
+			return wrong(name, ProblemValue, "must be %s", required)
 		}
 		if name == "specversion" && s != "1.0" {
-			return wrong(name, "it is %s, want \"1.0\"", Quote(s))
+			return wrong(name, ProblemValue, "must be \"1.0\", is %s", Quote(s))
 		}
 	}
 	if v, ok := event["data_base64"]; ok && v.kind != 'n' {
-		return wrong("data_base64", "binary data is not taken in: put the declared message into `data` as JSON")
+		return wrong("data_base64", ProblemUnsupported,
+			"binary data is not supported: put the declared message into `data` as JSON")
 	}
 	data, ok := event["data"]
 	if !ok {
-		return wrong("data", "it is missing, want the declared message")
+		return wrong("data", ProblemMissing, "missing; must be the declared message")
 	}
 	if data.kind != '{' {
-		return wrong("data", "it is %s, want an object", data.what())
+		return wrong("data", ProblemType, "must be an object, is %s", data.what())
 	}
 	if _, ok := data.members["specversion"]; ok {
-		return wrong("data.specversion", "a CloudEvent within a CloudEvent is not taken in")
+		return wrong("data.specversion", ProblemUnsupported, "a CloudEvent in a CloudEvent is not supported")
 	}
 	return nil
 }
@@ -192,7 +207,7 @@ func declaration(v value, at string) (Declared, error) {
 		return Declared{}, err
 	}
 	if err := checkGUID(id); err != nil {
-		return Declared{}, wrong(at+"interactionIdentifier", "%v", err)
+		return Declared{}, wrong(at+"interactionIdentifier", ProblemValue, "%v", err)
 	}
 	d.Identifier = strings.ToLower(id)
 
@@ -203,7 +218,7 @@ func declaration(v value, at string) (Declared, error) {
 	}
 	d.Type = Type(t)
 	if !d.Type.Valid() {
-		return Declared{}, wrong(at+"type", "it is %s, want %s", Quote(t), types)
+		return Declared{}, wrong(at+"type", ProblemValue, "must be %s, is %s", types, Quote(t))
 	}
 
 	for _, row := range flags {
@@ -212,7 +227,7 @@ func declaration(v value, at string) (Declared, error) {
 			continue
 		}
 		if asked.kind != 't' && asked.kind != 'f' {
-			return Declared{}, wrong(at+string(row.flag), "it is %s, want true or false", asked.what())
+			return Declared{}, wrong(at+string(row.flag), ProblemType, "must be true or false, is %s", asked.what())
 		}
 		if (asked.kind == 't') != row.wanted {
 			d.Differs = append(d.Differs, row.flag)
@@ -221,13 +236,14 @@ func declaration(v value, at string) (Declared, error) {
 	return d, nil
 }
 
-func text(members map[string]value, at, name, want string) (string, error) {
+// text returns the value of a required member that is a string.
+func text(members map[string]value, at, name, allowed string) (string, error) {
 	v, ok := members[name]
 	if !ok {
-		return "", wrong(at+name, "it is missing, want %s", want)
+		return "", wrong(at+name, ProblemMissing, "missing; must be %s", allowed)
 	}
 	if v.kind != '"' {
-		return "", wrong(at+name, "it is %s, want %s", v.what(), want)
+		return "", wrong(at+name, ProblemType, "must be %s, is %s", allowed, v.what())
 	}
 	return v.text, nil
 }

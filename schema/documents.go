@@ -10,16 +10,16 @@ import (
 //go:embed *.schema.json asyncapi.json
 var documents embed.FS
 
-// UnknownDocumentError says that there is no document of a name.
+// UnknownDocumentError is the error of a name that no document has.
 type UnknownDocumentError struct{ Name string }
 
 func (e *UnknownDocumentError) Error() string {
-	return fmt.Sprintf("there is no document %s, want one of %s", Quote(e.Name), strings.Join(Documents(), ", "))
+	return fmt.Sprintf("document %s not found; allowed: %s", Quote(e.Name), strings.Join(Documents(), ", "))
 }
 
-// Document gives the contract document of that name: a JSON Schema (2020-12) of one message or answer, or the AsyncAPI
-// document that says which message travels on which subject. The case of the name does not matter, and its endings may
-// be left out, the last or all. The error is an [*UnknownDocumentError].
+// Document returns a document of the contract: the JSON Schema (2020-12) of a message or answer, or the AsyncAPI
+// document of subjects and messages. The name is not case-sensitive. Its last extension, or all of them, may be
+// omitted. The error is an [*UnknownDocumentError].
 func Document(name string) ([]byte, error) {
 	for _, file := range Documents() {
 		for stem := file; ; stem = strings.TrimSuffix(stem, path.Ext(stem)) {
@@ -34,11 +34,11 @@ func Document(name string) ([]byte, error) {
 	return nil, &UnknownDocumentError{name}
 }
 
-// Documents lists the names that [Document] takes, in alphabetical order.
+// Documents returns the names of all documents, in alphabetical order.
 func Documents() []string {
 	entries, err := documents.ReadDir(".")
 	if err != nil {
-		panic(err) // the directory is compiled in
+		panic(err) // the directory is embedded
 	}
 	names := make([]string, 0, len(entries))
 	for _, e := range entries {

@@ -25,7 +25,7 @@ const (
 	asyncAPI         = "asyncapi.json"
 )
 
-// compiled gives the JSON Schemas by name, with formats and content encodings asserted.
+// compiled returns the JSON Schemas by name, with assertions of formats and content encodings.
 var compiled = sync.OnceValues(func() (map[string]*jsonschema.Schema, error) {
 	schemas := make(map[string]*jsonschema.Schema)
 	for _, name := range schema.Documents() {
@@ -80,7 +80,7 @@ func document(t *testing.T, name string) map[string]any {
 	return doc
 }
 
-// A document is found by its name in any case, without its last ending and without all of them, and by nothing else.
+// A document is found by its name in any case, without its last extension or without all of them, and by no other name.
 func TestDocumentIsFoundByItsName(t *testing.T) {
 	found := 0
 	for _, file := range schema.Documents() {
@@ -93,7 +93,7 @@ func TestDocumentIsFoundByItsName(t *testing.T) {
 			for _, name := range []string{name, strings.ToUpper(name), strings.ToUpper(name[:1]) + name[1:]} {
 				got, err := schema.Document(name)
 				if err != nil || !bytes.Equal(got, want) {
-					t.Errorf("Document(%q) is not %s: %v", name, file, err)
+					t.Errorf("Document(%q) is not %s (%v)", name, file, err)
 				}
 				found++
 			}
@@ -104,11 +104,12 @@ func TestDocumentIsFoundByItsName(t *testing.T) {
 		}
 	}
 	if found < 6*len(schema.Documents()) {
-		t.Errorf("only %d names were tried", found)
+		t.Errorf("%d names tested, want more", found)
 	}
 	for _, name := range []string{
-		"", ".", "..", "/", "*", " asyncapi", "asyncapi ", "asyncapi.", "asyncapi.schema", "asyncapi.schema.json", "asyncapi.yaml",
-		"declared.json", "declared.schema.json.json", "decl", "declared-", "../schema/asyncapi.json", "./asyncapi", ".schema.json", "documents.go", "asyncapi\x00",
+		"", ".", "..", "/", "*", " asyncapi", "asyncapi ", "asyncapi.", "asyncapi.schema", "asyncapi.schema.json",
+		"asyncapi.yaml", "declared.json", "declared.schema.json.json", "decl", "declared-", "../schema/asyncapi.json",
+		"./asyncapi", ".schema.json", "documents.go", "asyncapi\x00",
 	} {
 		_, err := schema.Document(name)
 		var unknown *schema.UnknownDocumentError
@@ -131,25 +132,28 @@ func TestDocuments(t *testing.T) {
 	}
 	_, err := schema.Document("../secret\n")
 	if err == nil {
-		t.Fatal("Document gave a document that there is not")
+		t.Fatal("Document returned a document that does not exist")
 	}
-	if got, want := err.Error(), `there is no document "../secret\n", want one of `+strings.Join(want, ", "); got != want {
-		t.Errorf("error %q, want %q", got, want)
+	if !strings.Contains(err.Error(), schema.Quote("../secret\n")) ||
+		!strings.Contains(err.Error(), strings.Join(want, ", ")) {
+		t.Errorf("error %q, want one with the name and all documents", err)
 	}
 	first, _ := schema.Document(declaredSchema)
 	clear(first)
 	if again, _ := schema.Document(declaredSchema); again[0] != '{' {
-		t.Error("a caller can change the embedded document")
+		t.Error("a caller changed the embedded document")
 	}
 }
 
-// Keywords that mean the same in 2020-12 and in draft-07, which AsyncAPI tools read. No $ref: each file stands alone.
+// plainKeywords mean the same in 2020-12 and in draft-07, which AsyncAPI tools use. $ref is not one of them: each file
+// is complete.
 var plainKeywords = []string{
-	"$schema", "$id", "title", "description", "examples", "default", "type", "enum", "const", "pattern", "minLength", "maxLength",
-	"minimum", "format", "contentEncoding", "required", "properties", "additionalProperties", "not", "anyOf", "if", "else",
+	"$schema", "$id", "title", "description", "examples", "default", "type", "enum", "const", "pattern", "minLength",
+	"maxLength", "minimum", "format", "contentEncoding", "required", "properties", "additionalProperties", "not",
+	"anyOf", "if", "else",
 }
 
-// walk calls visit for s and for every schema in it.
+// walk calls visit for s and every schema in it.
 func walk(at string, s map[string]any, visit func(at string, s map[string]any)) {
 	visit(at, s)
 	for _, keyword := range []string{"not", "if", "else"} {
@@ -181,7 +185,7 @@ func TestSchemasAreDescribedAndTheirExamplesValid(t *testing.T) {
 		walk(name, doc, func(at string, s map[string]any) {
 			for keyword := range s {
 				if !slices.Contains(plainKeywords, keyword) {
-					t.Errorf("%s: keyword %s may mean something else in draft-07", at, keyword)
+					t.Errorf("%s: keyword %s may have another meaning in draft-07", at, keyword)
 				}
 			}
 			if strings.Contains(at, "/if") || strings.Contains(at, "/else") || strings.HasSuffix(at, "/not") {
@@ -218,21 +222,22 @@ func at(t *testing.T, doc any, path ...string) map[string]any {
 	for _, key := range path {
 		m, ok := doc.(map[string]any)
 		if !ok || m[key] == nil {
-			t.Fatalf("nothing at %s of %q", key, path)
+			t.Fatalf("no member %s of %q", key, path)
 		}
 		doc = m[key]
 	}
 	return doc.(map[string]any)
 }
 
-func TestSchemasThatStandInOthersAreTheSame(t *testing.T) {
+func TestEmbeddedSchemasAreEqual(t *testing.T) {
 	body := func(name string) map[string]any {
 		doc := document(t, name)
 		delete(doc, "$schema")
 		delete(doc, "$id")
 		return doc
 	}
-	processed, failed, cloudEvent := document(t, processedSchema), document(t, failedSchema), document(t, cloudEventSchema)
+	processed, failed := document(t, processedSchema), document(t, failedSchema)
+	cloudEvent := document(t, cloudEventSchema)
 	data := []string{"properties", "data", "properties"}
 	inFailed := at(t, failed, append(data, "answer")...)["anyOf"].([]any)[0]
 	inProcessed := at(t, processed, append(data, "answer")...)["anyOf"].([]any)[0]
@@ -242,12 +247,13 @@ func TestSchemasThatStandInOthersAreTheSame(t *testing.T) {
 	}{
 		{"answer in processed", inProcessed, body(answerSchema)},
 		{"answer in failed", inFailed, body(answerSchema)},
-		{"answer payload in processed and failed", at(t, processed, append(data, "answerPayload")...), any(at(t, failed, append(data, "answerPayload")...))},
+		{"answer payload in processed and failed", at(t, processed, append(data, "answerPayload")...),
+			any(at(t, failed, append(data, "answerPayload")...))},
 		{"declaration in processed", at(t, processed, append(data, "declaration")...), body(declaredSchema)},
 		{"data of the CloudEvent", at(t, cloudEvent, "properties", "data"), body(declaredSchema)},
 	} {
 		if !reflect.DeepEqual(tt.got, tt.want) {
-			t.Errorf("%s differs from the schema of its own", tt.name)
+			t.Errorf("%s differs from its own schema", tt.name)
 		}
 	}
 }
@@ -255,10 +261,10 @@ func TestSchemasThatStandInOthersAreTheSame(t *testing.T) {
 func TestSchemasUseTheNamesOfTheCode(t *testing.T) {
 	data := func(name string) map[string]any { return at(t, document(t, name), "properties", "data") }
 	if got := data(processedSchema)["$id"]; got != schema.DataSchemaProcessed {
-		t.Errorf("data of a processed event has $id %v, want its dataschema %s", got, schema.DataSchemaProcessed)
+		t.Errorf("data of a processed event: $id %v, want its dataschema %s", got, schema.DataSchemaProcessed)
 	}
 	if got := data(failedSchema)["$id"]; got != schema.DataSchemaFailed {
-		t.Errorf("data of a dead letter has $id %v, want its dataschema %s", got, schema.DataSchemaFailed)
+		t.Errorf("data of a dead letter: $id %v, want its dataschema %s", got, schema.DataSchemaFailed)
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 
 const day = 24 * time.Hour
 
-// ParseDuration reads a duration as [time.ParseDuration] does, and also whole days in front: `14d`, `1d12h`.
+// ParseDuration parses a duration as [time.ParseDuration] does. It also accepts whole days first: `14d`, `1d12h`.
 func ParseDuration(s string) (time.Duration, error) {
 	digits, rest, ok := strings.Cut(s, "d")
 	if !ok {
@@ -19,9 +19,9 @@ func ParseDuration(s string) (time.Duration, error) {
 	if bare, minus := strings.CutPrefix(digits, "-"); minus {
 		digits, sign = bare, -1
 	}
-	days, err := strconv.ParseUint(digits, 10, 16) // 65535 days are less than the most that a duration can be
+	days, err := strconv.ParseUint(digits, 10, 16) // 65535 days fit into a duration
 	if err != nil {
-		return 0, errors.New("the days are no whole number of at most 65535")
+		return 0, errors.New("the number of days must be a whole number from 0 to 65535")
 	}
 	d := time.Duration(days) * day
 	if rest != "" {
@@ -30,16 +30,16 @@ func ParseDuration(s string) (time.Duration, error) {
 			return 0, err
 		}
 		if more < 0 || strings.HasPrefix(rest, "+") {
-			return 0, errors.New("the sign belongs before the days")
+			return 0, errors.New("the sign must precede the days")
 		}
 		if d += more; d < 0 {
-			return 0, errors.New("it is too long")
+			return 0, errors.New("the duration is too long")
 		}
 	}
 	return sign * d, nil
 }
 
-// Duration writes a duration without the zeros at its end: 14d, 36h, 5m, 1m30s, 200ms.
+// Duration formats a duration without trailing zeros: 14d, 36h, 5m, 1m30s, 200ms.
 func Duration(d time.Duration) string {
 	if d != 0 && d%day == 0 && d.Abs() > 2*day {
 		return strconv.FormatInt(int64(d/day), 10) + "d"

@@ -1,22 +1,37 @@
 package schema
 
-import "bytes"
+import (
+	"bytes"
+	"strings"
+)
 
-// TrimBOM is text without the byte order mark of UTF-8 that it may begin with. It shares the memory of text.
+// TrimBOM returns text without a byte order mark of UTF-8. It shares the memory of text.
 func TrimBOM(text []byte) []byte { return bytes.TrimPrefix(text, []byte("\ufeff")) }
 
-// ForeignEncoding names the encoding of JSON text that begins as in UTF-16 or UTF-32: with their byte order mark, or
-// with zero bytes beside its first character, a bracket or white space. For all other text it is empty.
+// ForeignEncoding returns `UTF-16` or `UTF-32` for JSON text that begins as in these encodings: with their byte order
+// mark, or with a bracket or white space beside zero bytes. For all other text it returns an empty string.
 func ForeignEncoding(text []byte) string {
-	switch {
-	case len(text) >= 4 && (string(text[:4]) == "\xff\xfe\x00\x00" || string(text[:4]) == "\x00\x00\xfe\xff" ||
-		beginsJSON(text[0]) && string(text[1:4]) == "\x00\x00\x00" || string(text[:3]) == "\x00\x00\x00" && beginsJSON(text[3])):
-		return "UTF-32"
-	case len(text) >= 2 && (string(text[:2]) == "\xff\xfe" || string(text[:2]) == "\xfe\xff" ||
-		beginsJSON(text[0]) && text[1] == 0 || text[0] == 0 && beginsJSON(text[1])):
-		return "UTF-16"
+	for _, encoding := range []struct {
+		name             string
+		littleEndianMark string
+		bigEndianMark    string
+	}{
+		{"UTF-32", "\xff\xfe\x00\x00", "\x00\x00\xfe\xff"}, // first: it begins with the mark of UTF-16
+		{"UTF-16", "\xff\xfe", "\xfe\xff"},
+	} {
+		size := len(encoding.bigEndianMark)
+		if len(text) < size {
+			continue
+		}
+		zeros := make([]byte, size-1)
+		switch first := string(text[:size]); {
+		case first == encoding.littleEndianMark, first == encoding.bigEndianMark,
+			beginsJSON(text[0]) && bytes.Equal(text[1:size], zeros),
+			beginsJSON(text[size-1]) && bytes.Equal(text[:size-1], zeros):
+			return encoding.name
+		}
 	}
 	return ""
 }
 
-func beginsJSON(b byte) bool { return bytes.IndexByte([]byte("{[ \t\r\n"), b) >= 0 }
+func beginsJSON(b byte) bool { return strings.IndexByte("{[ \t\r\n", b) >= 0 }

@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// CloudEvents types, their data schemas and the source of the events that this stage publishes.
+// The CloudEvents types, data schemas and source of outcomes.
 const (
 	EventProcessed = "interaction.processed.v1"
 	EventFailed    = "interaction.failed.v1"
@@ -20,21 +20,21 @@ const (
 	EventSource = "/statusworker"
 )
 
-// Origin says where a declared message was stored, and how far its interaction has come.
+// Origin is where a declared message was stored, and the progress of its interaction.
 type Origin struct {
 	Stream     string    `json:"stream"`
 	Subject    string    `json:"subject"`
 	Sequence   uint64    `json:"sequence"`
 	Deliveries uint64    `json:"deliveries"`
 	Stored     time.Time `json:"firstStored"`
-	// Polls is how many polls were begun.
+	// Polls is the number of polls that were started.
 	Polls uint64 `json:"-"`
 	// Traceparent is the W3C trace context of the declared message, or empty.
 	Traceparent string `json:"-"`
 }
 
-// Outcome is what became of an interaction, before it is put on a subject: either processed, with a destination, or
-// failed, with a reason. It is deterministic: the same facts give the same bytes and the same ID.
+// Outcome is the result of an interaction: a processed event with a destination, or a dead letter with a reason. The
+// same facts always give the same bytes and the same ID.
 type Outcome struct {
 	Identifier string
 	Type       Type
@@ -42,28 +42,27 @@ type Outcome struct {
 	Destination Destination
 	Reason      Reason
 	Detail      string
-	// Success, of a dead letter, is where the processed events of this interaction would have gone. It is not
-	// published.
+	// Success is, for a dead letter, the destinations that the processed events would have had. It is not published.
 	Success []Destination
-	// Answer is the vendor's last answer, where there was one and it is JSON. AnswerPayload is it otherwise, and
-	// AnswerSize how many bytes it had where that is only its beginning.
+	// Answer is the vendor's last answer if it is JSON. Otherwise AnswerPayload is the answer or its beginning, and
+	// AnswerSize the size of the whole answer.
 	Answer        json.RawMessage
 	AnswerPayload []byte
 	AnswerSize    int
-	// Declaration is the declared message, where it was JSON. Payload, of a dead letter, is it otherwise.
+	// Declaration is the declared message if it is JSON. Otherwise Payload, of a dead letter, is the message.
 	Declaration json.RawMessage
 	Payload     []byte
 	Observed    time.Time
 	Origin      Origin
 }
 
-// Failed tells whether o is a dead letter.
+// Failed reports whether o is a dead letter.
 func (o Outcome) Failed() bool { return o.Reason != "" }
 
-// Subject is where o is published in [DefaultNamespace].
+// Subject returns the subject of o in [DefaultNamespace].
 func (o Outcome) Subject() string { return DefaultNamespace.OutcomeSubject(o) }
 
-// ID is the CloudEvents id of o, and its Nats-Msg-Id. An interaction that is declared again has other IDs.
+// ID returns the CloudEvents id of o, which is also its Nats-Msg-Id. Each generation has its own IDs.
 func (o Outcome) ID() string {
 	kind := string(o.Destination)
 	if o.Failed() {
@@ -72,14 +71,14 @@ func (o Outcome) ID() string {
 	return fmt.Sprintf("%s/%s/%d", o.Identifier, kind, o.Origin.Stored.UnixNano())
 }
 
-// What an outcome carries. Whatever it is made of, with its headers it fits into [MaxMessageBytes]: one that did not
-// could never be published, and its interaction would be polled for ever.
+// The limits of an outcome's parts. With them, every outcome and its headers fit into [MaxMessageBytes]: an outcome
+// that did not fit could never be published, and its interaction would be polled forever.
 const (
-	// MaxPayloadBytes is how much it carries of an answer, and of a declared message, that is no JSON or is larger.
+	// MaxPayloadBytes is the maximum size of an answer and of a declared message, and of the beginning of a larger one.
 	MaxPayloadBytes = 64 << 10
-	// MaxDetailBytes is how long a detail may be.
+	// MaxDetailBytes is the maximum size of a detail.
 	MaxDetailBytes = 2 << 10
-	// maxSubjectBytes is how long a subject is with a server that has the default for the length of a control line.
+	// maxSubjectBytes is the maximum size of a subject with the server's default limit for a control line.
 	maxSubjectBytes = 4 << 10
 )
 
@@ -126,71 +125,79 @@ type failedData struct {
 	Source        Origin          `json:"source"`
 }
 
-// Marshal gives o as a structured CloudEvent in JSON. An answer that is no JSON, or is too large, becomes its payload,
-// and so does the declaration of a dead letter. Of a payload it keeps the first [MaxPayloadBytes] bytes and says how
-// many there were, of a detail the first [MaxDetailBytes], and of a trace context nothing where it is malformed. It
-// fails only where the declaration of a processed event is none that was taken in, or a time is outside the years 0 to
-// 9999.
+// Marshal returns o as a structured CloudEvent in JSON. An answer that is not JSON or too large becomes the answer
+// payload, and the declaration of a dead letter likewise becomes the payload. Payloads are cut at [MaxPayloadBytes],
+// and their sizes are recorded. A detail is cut at [MaxDetailBytes]. A malformed trace context is omitted.
+//
+// Marshal returns an error only if the declaration of a processed event is not JSON or too large, or if a time is
+// outside the years 0 to 9999.
 func (o Outcome) Marshal() ([]byte, error) {
 	o = o.fitted()
 	if !o.Failed() && !fits(o.Declaration) {
-		return nil, fmt.Errorf(
-			"encoding outcome %s: its declaration is not JSON of at most %d bytes",
-			o.ID(),
-			MaxPayloadBytes,
-		)
+		return nil, fmt.Errorf("encoding outcome %s: the declaration must be JSON of at most %d bytes",
+			o.ID(), MaxPayloadBytes)
 	}
+	o.Observed, o.Origin.Stored = o.Observed.UTC(), o.Origin.Stored.UTC()
 	e := cloudEvent{
-		SpecVersion: "1.0", ID: o.ID(), Source: EventSource, Subject: o.Identifier, Time: o.Observed.UTC(),
-		DataContentType: "application/json", Traceparent: TraceContext(o.Origin.Traceparent),
+		SpecVersion:     "1.0",
+		ID:              o.ID(),
+		Source:          EventSource,
+		Type:            EventProcessed,
+		Subject:         o.Identifier,
+		Time:            o.Observed,
+		DataContentType: "application/json",
+		DataSchema:      DataSchemaProcessed,
+		Traceparent:     TraceContext(o.Origin.Traceparent),
+		Data:            o.processed(),
 	}
-	origin := o.Origin
-	origin.Stored = origin.Stored.UTC()
-	answer, declaration := orNull(o.Answer), orNull(o.Declaration)
 	if o.Failed() {
-		e.Type, e.DataSchema = EventFailed, DataSchemaFailed
-		e.Data = failedData{
-			Identifier:    o.Identifier,
-			Type:          string(o.Type),
-			Reason:        o.Reason,
-			Detail:        o.Detail,
-			Answer:        answer,
-			AnswerPayload: beginning(o.AnswerPayload),
-			AnswerSize:    o.AnswerSize,
-			Declaration:   declaration,
-			Payload:       beginning(o.Payload),
-			PayloadSize:   len(o.Payload),
-			DeclaredAt:    origin.Stored,
-			ObservedAt:    e.Time,
-			Polls:         o.Origin.Polls,
-			Source:        origin,
-		}
-	} else {
-		e.Type, e.DataSchema = EventProcessed, DataSchemaProcessed
-		e.Data = processedData{
-			Identifier:    o.Identifier,
-			Type:          o.Type,
-			Destination:   o.Destination,
-			Answer:        answer,
-			AnswerPayload: beginning(o.AnswerPayload),
-			AnswerSize:    o.AnswerSize,
-			Declaration:   declaration,
-			DeclaredAt:    origin.Stored,
-			ObservedAt:    e.Time,
-			Polls:         o.Origin.Polls,
-		}
+		e.Type, e.DataSchema, e.Data = EventFailed, DataSchemaFailed, o.failed()
 	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false) // the answer and the declaration are handed on as they came
+	enc.SetEscapeHTML(false) // keeps the answer and the declaration as they were received
 	if err := enc.Encode(e); err != nil {
 		return nil, fmt.Errorf("encoding outcome %s: %w", o.ID(), err)
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
-// fitted is o with what is no JSON, or too large for a message, in its payloads, and with a detail and a subject of
-// bounded length.
+func (o Outcome) processed() processedData {
+	return processedData{
+		Identifier:    o.Identifier,
+		Type:          o.Type,
+		Destination:   o.Destination,
+		Answer:        orNull(o.Answer),
+		AnswerPayload: beginning(o.AnswerPayload),
+		AnswerSize:    o.AnswerSize,
+		Declaration:   orNull(o.Declaration),
+		DeclaredAt:    o.Origin.Stored,
+		ObservedAt:    o.Observed,
+		Polls:         o.Origin.Polls,
+	}
+}
+
+func (o Outcome) failed() failedData {
+	return failedData{
+		Identifier:    o.Identifier,
+		Type:          string(o.Type),
+		Reason:        o.Reason,
+		Detail:        o.Detail,
+		Answer:        orNull(o.Answer),
+		AnswerPayload: beginning(o.AnswerPayload),
+		AnswerSize:    o.AnswerSize,
+		Declaration:   orNull(o.Declaration),
+		Payload:       beginning(o.Payload),
+		PayloadSize:   len(o.Payload),
+		DeclaredAt:    o.Origin.Stored,
+		ObservedAt:    o.Observed,
+		Polls:         o.Origin.Polls,
+		Source:        o.Origin,
+	}
+}
+
+// fitted returns o with its parts within their limits: an answer or declaration that is not JSON or too large is moved
+// to the payloads.
 func (o Outcome) fitted() Outcome {
 	switch {
 	case !fits(o.Answer):
@@ -211,24 +218,24 @@ func (o Outcome) fitted() Outcome {
 	return o
 }
 
-// fits tells whether a message can carry this as JSON, or there is nothing to carry.
+// fits reports whether raw is empty, or JSON that an outcome can contain.
 func fits(raw json.RawMessage) bool {
 	return len(raw) == 0 || len(raw) <= MaxPayloadBytes && utf8.Valid(raw) && json.Valid(raw)
 }
 
-// beginning is as much of a payload as a message carries.
+// beginning returns the first [MaxPayloadBytes] of a payload.
 func beginning(payload []byte) []byte { return payload[:min(len(payload), MaxPayloadBytes)] }
 
-// shortened is a text of at most that many bytes, and how many it had where they were more.
-func shortened(s string, most int) string {
-	if len(s) <= most {
+// shortened cuts a longer text to maxBytes, with its original size at the end.
+func shortened(s string, maxBytes int) string {
+	if len(s) <= maxBytes {
 		return s
 	}
 	size := fmt.Sprintf("... (%d bytes)", len(s))
-	return strings.ToValidUTF8(s[:most-len(size)], "") + size
+	return strings.ToValidUTF8(s[:maxBytes-len(size)], "") + size
 }
 
-// ReadProcessed reads a processed event as [Outcome.Marshal] writes it. The error says that it is none.
+// ReadProcessed reads a processed event of [Outcome.Marshal].
 func ReadProcessed(event []byte) (Outcome, error) {
 	var data processedData
 	e := cloudEvent{Data: &data}
@@ -236,19 +243,14 @@ func ReadProcessed(event []byte) (Outcome, error) {
 		return Outcome{}, fmt.Errorf("reading a processed event: %w", err)
 	}
 	if e.Type != EventProcessed {
-		return Outcome{}, fmt.Errorf(
-			"reading a processed event: its type is %s, want %s",
-			Quote(e.Type),
-			EventProcessed,
-		)
+		return Outcome{}, fmt.Errorf("reading a processed event: the type is %s, must be %s",
+			Quote(e.Type), EventProcessed)
 	}
 	return Outcome{
-		Identifier:  data.Identifier,
-		Type:        data.Type,
-		Destination: data.Destination,
-		Answer: orNothing(
-			data.Answer,
-		),
+		Identifier:    data.Identifier,
+		Type:          data.Type,
+		Destination:   data.Destination,
+		Answer:        orNothing(data.Answer),
 		AnswerPayload: data.AnswerPayload,
 		AnswerSize:    data.AnswerSize,
 		Declaration:   data.Declaration,
@@ -257,7 +259,7 @@ func ReadProcessed(event []byte) (Outcome, error) {
 	}, nil
 }
 
-// orNothing is the inverse of orNull.
+// orNothing returns nil for null.
 func orNothing(raw json.RawMessage) json.RawMessage {
 	if string(raw) == "null" {
 		return nil
@@ -265,6 +267,7 @@ func orNothing(raw json.RawMessage) json.RawMessage {
 	return raw
 }
 
+// orNull returns nil, which is encoded as null, for an empty message.
 func orNull(raw json.RawMessage) json.RawMessage {
 	if len(raw) == 0 {
 		return nil

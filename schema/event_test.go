@@ -16,7 +16,8 @@ import (
 	"statusworker/schema"
 )
 
-var update = flag.Bool("update", false, "rewrite the golden files in testdata/outcomes, and what the documents have from the tables")
+var update = flag.Bool("update", false,
+	"rewrite testdata/outcomes, and the documents' parts that are generated from the tables")
 
 const (
 	guid       = "bd5c92f3-c228-44a6-91bf-b52672569878"
@@ -42,11 +43,12 @@ func answer(status schema.Status, message string) json.RawMessage {
 	if message != "" {
 		quoted = `"` + message + `"`
 	}
-	return json.RawMessage(`{"identifier":"` + guid + `","status":"` + string(status) + `","declared":"2022-06-17T21:23:06.137087Z","uploaded":null,` +
-		`"downloaded":"2022-06-17T21:24:53.639208Z","processed":"2022-06-17T21:29:05.071Z","errorMessage":` + quoted + `}`)
+	return json.RawMessage(`{"identifier":"` + guid + `","status":"` + string(status) +
+		`","declared":"2022-06-17T21:23:06.137087Z","uploaded":null,"downloaded":"2022-06-17T21:24:53.639208Z",` +
+		`"processed":"2022-06-17T21:29:05.071Z","errorMessage":` + quoted + `}`)
 }
 
-// outcomeOf is what all outcomes of the declared message in a file have in common.
+// outcomeOf returns an outcome of the declared message in a file, without destination and reason.
 func outcomeOf(t testing.TB, file string) schema.Outcome {
 	t.Helper()
 	d, err := schema.Decode(testdata(t, "declared/"+file))
@@ -56,8 +58,9 @@ func outcomeOf(t testing.TB, file string) schema.Outcome {
 	return schema.Outcome{
 		Identifier: d.Identifier, Type: d.Type, Declaration: d.Declaration, Observed: observed,
 		Origin: schema.Origin{
-			Stream: schema.StreamDeclared, Subject: schema.DeclaredSubject(d.Type, d.Identifier), Sequence: 42, Deliveries: 1,
-			Stored: stored, Polls: 12, Traceparent: d.Traceparent,
+			Stream: schema.StreamDeclared, Subject: schema.DeclaredSubject(d.Type, d.Identifier), Sequence: 42,
+			Deliveries: 1,
+			Stored:     stored, Polls: 12, Traceparent: d.Traceparent,
 		},
 	}
 }
@@ -73,7 +76,8 @@ func outcomes(t testing.TB) map[string]schema.Outcome {
 		all["processed-"+string(d)] = o
 	}
 	broken := outcomeOf(t, "bare.json")
-	broken.Destination, broken.AnswerPayload = schema.ToCXAI, []byte(`{"identifier":"`+guid+`","status":"processed","x":"`+"\xff"+`"}`)
+	broken.Destination = schema.ToCXAI
+	broken.AnswerPayload = []byte(`{"identifier":"` + guid + `","status":"processed","x":"` + "\xff" + `"}`)
 	all["processed-cxai-payload"] = broken
 
 	failed := func(r schema.Reason, detail string, a json.RawMessage) {
@@ -89,10 +93,12 @@ func outcomes(t testing.TB) map[string]schema.Outcome {
 	failed(schema.VendorFailed, `the vendor answered "transcriptionFailed"`, answer("transcriptionFailed", "no speech"))
 	failed(schema.NotFound, "the vendor does not know the interaction", nil)
 	failed(schema.Rejected, "the vendor answered 400", nil)
-	failed(schema.DeadlineExceeded, "not terminal after 24h0m0s, last status processing", answer(schema.StatusProcessing, ""))
+	failed(schema.DeadlineExceeded, "not terminal after 24h0m0s, last status processing",
+		answer(schema.StatusProcessing, ""))
 	failed(schema.InternalError, "a worker panicked at 3 deliveries of it in a row: index out of range", nil)
 	long := outcomeOf(t, "bare.json")
-	long.Reason, long.Detail, long.AnswerPayload, long.AnswerSize = schema.ProcessingFailed, "no speech", []byte(`{"status":"processingFailed"`), 70000
+	long.Reason, long.Detail = schema.ProcessingFailed, "no speech"
+	long.AnswerPayload, long.AnswerSize = []byte(`{"status":"processingFailed"`), 70000
 	all["failed-processing_failed-payload"] = long
 
 	invalid := func(name, subject, message string) {
@@ -102,8 +108,10 @@ func outcomes(t testing.TB) map[string]schema.Outcome {
 		}
 		kind, _, _ := schema.SplitSubject(subject)
 		o := schema.Outcome{
-			Identifier: schema.DeadLetterToken(subject, 42), Type: schema.Type(kind), Reason: schema.InvalidMessage, Detail: err.Error(), Observed: observed,
-			Origin: schema.Origin{Stream: schema.StreamDeclared, Subject: subject, Sequence: 42, Deliveries: 1, Stored: stored},
+			Identifier: schema.DeadLetterToken(subject, 42), Type: schema.Type(kind), Reason: schema.InvalidMessage,
+			Detail: err.Error(), Observed: observed,
+			Origin: schema.Origin{Stream: schema.StreamDeclared, Subject: subject, Sequence: 42, Deliveries: 1,
+				Stored: stored},
 		}
 		if schema.CheckJSON([]byte(message)) == nil {
 			o.Declaration = json.RawMessage(message)
@@ -112,7 +120,8 @@ func outcomes(t testing.TB) map[string]schema.Outcome {
 		}
 		all[name] = o
 	}
-	invalid("failed-invalid_message", schema.DeclaredSubject(schema.Audio, guid), `{"interactionIdentifier":"`+guid+`","type":"video"}`)
+	invalid("failed-invalid_message", schema.DeclaredSubject(schema.Audio, guid),
+		`{"interactionIdentifier":"`+guid+`","type":"video"}`)
 	invalid("failed-invalid_message-payload", "interactions.declared.video.*", "not JSON \xff\x00\r\n")
 	invalid("failed-invalid_message-empty", schema.DeclaredSubject(schema.Chat, guid), "")
 	invalid("failed-invalid_message-array", schema.DeclaredSubject(schema.Chat, "nobody"), "[1, 2]")
@@ -135,7 +144,8 @@ func TestOutcomeWireForm(t *testing.T) {
 				}
 			}
 			if want := testdata(t, file); !bytes.Equal(got, want) {
-				t.Errorf("%s:\ngot  %s\nwant %s\nrun go test ./schema -update, and look at the difference", file, got, want)
+				t.Errorf("%s:\ngot  %s\nwant %s\nrun go test ./schema -update, and review the difference",
+					file, got, want)
 			}
 			if err := validate(t, schemaOf(o), got); err != nil {
 				t.Error(err)
@@ -162,7 +172,7 @@ func schemaOf(o schema.Outcome) string {
 	return processedSchema
 }
 
-// checkReadBack reads a marshalled outcome with the CloudEvents SDK, which knows nothing of this package.
+// checkReadBack reads a marshalled outcome with the CloudEvents SDK.
 func checkReadBack(t *testing.T, o schema.Outcome, message []byte) {
 	t.Helper()
 	var e event.Event
@@ -204,11 +214,12 @@ func checkReadBack(t *testing.T, o schema.Outcome, message []byte) {
 	if err := e.DataAs(&data); err != nil {
 		t.Fatal(err)
 	}
-	if data.InteractionIdentifier != o.Identifier || data.Type != string(o.Type) || data.Destination != string(o.Destination) || data.Reason != string(o.Reason) {
-		t.Errorf("data names %s %s %s%s", data.InteractionIdentifier, data.Type, data.Destination, data.Reason)
+	if data.InteractionIdentifier != o.Identifier || data.Type != string(o.Type) ||
+		data.Destination != string(o.Destination) || data.Reason != string(o.Reason) {
+		t.Errorf("data has %s %s %s%s", data.InteractionIdentifier, data.Type, data.Destination, data.Reason)
 	}
 	if !data.DeclaredAt.Equal(stored) || !data.ObservedAt.Equal(observed) || data.Polls != o.Origin.Polls {
-		t.Errorf("data says declared %s, observed %s, polls %d", data.DeclaredAt, data.ObservedAt, data.Polls)
+		t.Errorf("data has declared %s, observed %s, polls %d", data.DeclaredAt, data.ObservedAt, data.Polls)
 	}
 	if !bytes.Equal(data.Payload, o.Payload) || data.PayloadSize != len(o.Payload) {
 		t.Errorf("payload %q of %d bytes, want %q", data.Payload, data.PayloadSize, o.Payload)
@@ -225,7 +236,8 @@ func checkReadBack(t *testing.T, o schema.Outcome, message []byte) {
 	if want := compact(t, o.Answer); string(data.Answer) != want {
 		t.Errorf("answer %s, want %s", data.Answer, want)
 	}
-	if o.Failed() && (data.Source.Subject != o.Origin.Subject || data.Source.Sequence != 42 || !data.Source.Stored.Equal(stored)) {
+	if source := data.Source; o.Failed() &&
+		(source.Subject != o.Origin.Subject || source.Sequence != 42 || !source.Stored.Equal(stored)) {
 		t.Errorf("source %+v, want %+v", data.Source, o.Origin)
 	}
 }
@@ -242,9 +254,10 @@ func compact(t *testing.T, raw json.RawMessage) string {
 	return b.String()
 }
 
-func TestDeclarationIsHandedOnVerbatim(t *testing.T) {
-	const declaration = `{"zulu":1e400,"big":12345678901234567890,"precise":0.10000000000000000001,"minus":-0,"html":"<b>&</b>",` +
-		`"raw":"ü 😀 ` + "\u2028\u2029\u007f" + `","escaped":"\u00fc\ud83d\ude00\/\u003c","type":"audio","Types":"also kept",` +
+func TestDeclarationIsPublishedVerbatim(t *testing.T) {
+	const declaration = `{"zulu":1e400,"big":12345678901234567890,"precise":0.10000000000000000001,"minus":-0,` +
+		`"html":"<b>&</b>","raw":"ü 😀 ` + "\u2028\u2029\u007f" + `","escaped":"\u00fc\ud83d\ude00\/\u003c","type":"audio",` +
+		`"Types":"also kept",` +
 		`"interactionIdentifier":"BD5C92F3-C228-44A6-91BF-B52672569878","alpha":[{},[],null,true," a b "],"":"no name"}`
 	spaced := " \n" + strings.NewReplacer(`,"`, "\r\n , \t\"", `":`, "\" : ").Replace(declaration) + "\t\n"
 	cloudEvent := `{"specversion":"1.0","id":"1","source":"s","type":"t","data":` + spaced + `}`
@@ -256,15 +269,16 @@ func TestDeclarationIsHandedOnVerbatim(t *testing.T) {
 				t.Fatal(err)
 			}
 			for kind, o := range map[string]schema.Outcome{
-				"processed": {Identifier: d.Identifier, Type: d.Type, Destination: schema.ToTranscript, Answer: answer(schema.StatusProcessed, ""), Declaration: d.Declaration},
-				"failed":    {Identifier: d.Identifier, Type: d.Type, Reason: schema.NotFound, Declaration: d.Declaration},
+				"processed": {Identifier: d.Identifier, Type: d.Type, Destination: schema.ToTranscript,
+					Answer: answer(schema.StatusProcessed, ""), Declaration: d.Declaration},
+				"failed": {Identifier: d.Identifier, Type: d.Type, Reason: schema.NotFound, Declaration: d.Declaration},
 			} {
 				b, err := o.Marshal()
 				if err != nil {
 					t.Fatal(err)
 				}
 				if !strings.Contains(string(b), `"declaration":`+declaration+`,`) {
-					t.Errorf("%s: the declaration has changed:\ngot  %s\nwant %s", kind, b, declaration)
+					t.Errorf("%s: the declaration is not verbatim:\ngot  %s\nwant %s", kind, b, declaration)
 				}
 				if err := validate(t, schemaOf(o), b); err != nil {
 					t.Errorf("%s: %v", kind, err)
@@ -287,7 +301,7 @@ func TestMarshalIsDeterministic(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(first, again) {
-			t.Errorf("%s: the same facts gave\n%s\nand\n%s", name, first, again)
+			t.Errorf("%s: two results for the same facts:\n%s\n%s", name, first, again)
 		}
 	}
 }
@@ -311,11 +325,11 @@ func TestReadProcessed(t *testing.T) {
 		}
 		again, err := read.Marshal()
 		if err != nil || !bytes.Equal(again, event) {
-			t.Errorf("%s: read and written again it is\n%s\nwant\n%s (%v)", name, again, event, err)
+			t.Errorf("%s: after ReadProcessed and Marshal:\n%s\nwant\n%s (%v)", name, again, event, err)
 		}
 	}
 	if _, err := schema.ReadProcessed([]byte("nonsense")); err == nil {
-		t.Error("nonsense was read")
+		t.Error("ReadProcessed accepts text that is not JSON")
 	}
 }
 
@@ -339,40 +353,63 @@ func TestOutcomeID(t *testing.T) {
 
 func TestMarshalEdges(t *testing.T) {
 	base := func() schema.Outcome {
-		return schema.Outcome{Identifier: guid, Type: schema.Audio, Reason: schema.InvalidMessage, Observed: observed, Origin: schema.Origin{Stored: stored}}
+		return schema.Outcome{Identifier: guid, Type: schema.Audio, Reason: schema.InvalidMessage, Observed: observed,
+			Origin: schema.Origin{Stored: stored}}
 	}
 	for _, tt := range []struct {
-		name    string
-		change  func(*schema.Outcome)
-		has     string
-		hasNot  string
-		problem string
+		name   string
+		change func(*schema.Outcome)
+		has    string
+		hasNot string
+		fails  bool
 	}{
-		{name: "payload at its limit", change: func(o *schema.Outcome) { o.Payload = make([]byte, schema.MaxPayloadBytes) }, has: `"payloadSize":65536,`},
-		{name: "payload cut", change: func(o *schema.Outcome) { o.Payload = make([]byte, schema.MaxPayloadBytes+1) }, has: `"payloadSize":65537,`},
-		{name: "detail at its limit", change: func(o *schema.Outcome) { o.Detail = strings.Repeat("x", schema.MaxDetailBytes) }, hasNot: "(2048 bytes)"},
-		{name: "detail cut", change: func(o *schema.Outcome) { o.Detail = strings.Repeat("ü", schema.MaxDetailBytes) }, has: `... (4096 bytes)"`},
-		{name: "answer at its limit", change: func(o *schema.Outcome) { o.Answer = objectOf(schema.MaxPayloadBytes) }, hasNot: "answerPayload"},
-		{name: "answer cut", change: func(o *schema.Outcome) { o.Answer = objectOf(schema.MaxPayloadBytes + 1) }, has: `"answerSize":65537,"declaration"`},
-		{name: "declaration cut", change: func(o *schema.Outcome) { o.Declaration = objectOf(schema.MaxPayloadBytes + 1) }, has: `"payloadSize":65537,`},
-		{name: "JSON beside a payload", change: func(o *schema.Outcome) { o.Answer, o.AnswerPayload, o.AnswerSize = objectOf(40), []byte("x"), 99 }, hasNot: "answerPayload"},
-		{name: "detail of bad UTF-8", change: func(o *schema.Outcome) { o.Detail = "a\xffb" }, has: "\"detail\":\"a\uFFFDb\""},
+		{name: "payload at its limit",
+			change: func(o *schema.Outcome) { o.Payload = make([]byte, schema.MaxPayloadBytes) },
+			has:    `"payloadSize":65536,`},
+		{name: "payload cut", change: func(o *schema.Outcome) { o.Payload = make([]byte, schema.MaxPayloadBytes+1) },
+			has: `"payloadSize":65537,`},
+		{name: "detail at its limit",
+			change: func(o *schema.Outcome) { o.Detail = strings.Repeat("x", schema.MaxDetailBytes) },
+			hasNot: "(2048 bytes)"},
+		{name: "detail cut", change: func(o *schema.Outcome) { o.Detail = strings.Repeat("ü", schema.MaxDetailBytes) },
+			has: `... (4096 bytes)"`},
+		{name: "answer at its limit", change: func(o *schema.Outcome) { o.Answer = objectOf(schema.MaxPayloadBytes) },
+			hasNot: "answerPayload"},
+		{name: "answer cut", change: func(o *schema.Outcome) { o.Answer = objectOf(schema.MaxPayloadBytes + 1) },
+			has: `"answerSize":65537,"declaration"`},
+		{name: "declaration cut",
+			change: func(o *schema.Outcome) { o.Declaration = objectOf(schema.MaxPayloadBytes + 1) },
+			has:    `"payloadSize":65537,`},
+		{name: "JSON beside a payload",
+			change: func(o *schema.Outcome) { o.Answer, o.AnswerPayload, o.AnswerSize = objectOf(40), []byte("x"), 99 },
+			hasNot: "answerPayload"},
+		{name: "detail of bad UTF-8", change: func(o *schema.Outcome) { o.Detail = "a\xffb" },
+			has: "\"detail\":\"a\uFFFDb\""},
 		{name: "empty answer", change: func(o *schema.Outcome) { o.Answer = json.RawMessage{} }, has: `"answer":null,`},
-		{name: "empty declaration", change: func(o *schema.Outcome) { o.Declaration = json.RawMessage{} }, has: `"declaration":null,`},
-		{name: "trace context", change: func(o *schema.Outcome) { o.Origin.Traceparent = traceState }, has: `"traceparent":"` + traceState + `"`},
-		{name: "malformed trace context", change: func(o *schema.Outcome) { o.Origin.Traceparent = "x\r\ny" }, hasNot: "traceparent"},
-		{name: "answer that is not JSON", change: func(o *schema.Outcome) { o.Answer = json.RawMessage("<html>") }, has: `"answer":null,"answerPayload":"PGh0bWw+","answerSize":6,`},
-		{name: "answer of bad UTF-8", change: func(o *schema.Outcome) { o.Answer = json.RawMessage("{\"status\":\"\xff\"}") }, has: `"answer":null,"answerPayload":"`},
-		{name: "declaration that is not JSON", change: func(o *schema.Outcome) { o.Declaration = json.RawMessage("{") }, has: `"declaration":null,"payload":"ew==","payloadSize":1,`},
-		{name: "year 10000", change: func(o *schema.Outcome) { o.Observed = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) }, problem: "encoding outcome " + guid},
+		{name: "empty declaration", change: func(o *schema.Outcome) { o.Declaration = json.RawMessage{} },
+			has: `"declaration":null,`},
+		{name: "trace context", change: func(o *schema.Outcome) { o.Origin.Traceparent = traceState },
+			has: `"traceparent":"` + traceState + `"`},
+		{name: "malformed trace context", change: func(o *schema.Outcome) { o.Origin.Traceparent = "x\r\ny" },
+			hasNot: "traceparent"},
+		{name: "answer that is not JSON", change: func(o *schema.Outcome) { o.Answer = json.RawMessage("<html>") },
+			has: `"answer":null,"answerPayload":"PGh0bWw+","answerSize":6,`},
+		{name: "answer of bad UTF-8",
+			change: func(o *schema.Outcome) { o.Answer = json.RawMessage("{\"status\":\"\xff\"}") },
+			has:    `"answer":null,"answerPayload":"`},
+		{name: "declaration that is not JSON", change: func(o *schema.Outcome) { o.Declaration = json.RawMessage("{") },
+			has: `"declaration":null,"payload":"ew==","payloadSize":1,`},
+		{name: "year 10000",
+			change: func(o *schema.Outcome) { o.Observed = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC) },
+			fails:  true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			o := base()
 			tt.change(&o)
 			b, err := o.Marshal()
-			if tt.problem != "" {
-				if err == nil || !strings.Contains(err.Error(), tt.problem) {
-					t.Errorf("error %v, want one with %q", err, tt.problem)
+			if tt.fails {
+				if err == nil || !strings.Contains(err.Error(), o.ID()) {
+					t.Errorf("error %v, want one with the ID", err)
 				}
 				return
 			}
@@ -392,7 +429,7 @@ func TestMarshalEdges(t *testing.T) {
 	}
 }
 
-// objectOf is a JSON object of that many bytes.
+// objectOf returns a JSON object of a size in bytes.
 func objectOf(size int) json.RawMessage {
 	const head = `{"status":"processing","x":"`
 	return json.RawMessage(head + strings.Repeat("x", size-len(head)-2) + `"}`)
@@ -403,7 +440,7 @@ func TestOutcomeSubject(t *testing.T) {
 		kind := string(o.Reason) + string(o.Destination)
 		gotKind, gotIdentifier, ok := schema.SplitSubject(o.Subject())
 		if !ok || gotKind != kind || gotIdentifier != o.Identifier {
-			t.Errorf("%s: subject %s is not of %s and %s", name, o.Subject(), kind, o.Identifier)
+			t.Errorf("%s: subject %s does not have %s and %s", name, o.Subject(), kind, o.Identifier)
 		}
 	}
 }

@@ -3,7 +3,6 @@ package schema_test
 import (
 	"bytes"
 	"encoding/json"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,10 +10,10 @@ import (
 	"statusworker/schema"
 )
 
-// maxHeaders is more than the headers of an outcome take: content type, id, condition and trace context.
+// maxHeaders exceeds the size of an outcome's headers: content type, message ID, condition and trace context.
 const maxHeaders = 1 << 10
 
-// worst are texts that grow when they are encoded, by what is bad about them.
+// worst returns texts that grow when they are encoded, by name.
 func worst() map[string][]byte {
 	object := func(unit string) []byte {
 		n := (schema.MaxPayloadBytes - 8) / len(unit)
@@ -24,37 +23,31 @@ func worst() map[string][]byte {
 		return []byte(`{"x":` + strings.Repeat("[", depth) + strings.Repeat("]", depth) + "}")
 	}
 	all := map[string][]byte{
-		"nothing":         nil,
-		"letters":         object("x"),
-		"line separators": object("\u2028"),
-		"HTML":            object("<"),
-		"escapes":         object(`\"`),
-		"escaped controls": object(
-			`\u0000`,
-		),
-		"lone surrogates": object(`\ud83d`),
-		"DEL":             object("\u007f"),
-		"four bytes":      object("\U0001F600"),
-		"controls": object(
-			"\x01",
-		),
-		"invalid UTF-8": object("\xff"),
-		"white space":   append(bytes.Repeat([]byte(" "), schema.MaxPayloadBytes-2), "{}"...),
-		"deep": nested(
-			5000,
-		),
-		"too deep":  nested(30000),
-		"numbers":   []byte(`{"x":[` + strings.Repeat("1e1,", 16000) + "1]}"),
-		"zeros":     make([]byte, schema.MaxPayloadBytes),
-		"no JSON":   bytes.Repeat([]byte{0xff}, schema.MaxPayloadBytes),
-		"too long":  object("x")[:8],
-		"megabytes": bytes.Repeat([]byte("\x01"), 4<<20),
+		"nothing":          nil,
+		"letters":          object("x"),
+		"line separators":  object("\u2028"),
+		"HTML":             object("<"),
+		"escapes":          object(`\"`),
+		"escaped controls": object(`\u0000`),
+		"lone surrogates":  object(`\ud83d`),
+		"DEL":              object("\u007f"),
+		"four bytes":       object("\U0001F600"),
+		"controls":         object("\x01"),
+		"invalid UTF-8":    object("\xff"),
+		"white space":      append(bytes.Repeat([]byte(" "), schema.MaxPayloadBytes-2), "{}"...),
+		"deep":             nested(5000),
+		"too deep":         nested(30000),
+		"numbers":          []byte(`{"x":[` + strings.Repeat("1e1,", 16000) + "1]}"),
+		"zeros":            make([]byte, schema.MaxPayloadBytes),
+		"no JSON":          bytes.Repeat([]byte{0xff}, schema.MaxPayloadBytes),
+		"too long":         object("x")[:8],
+		"megabytes":        bytes.Repeat([]byte("\x01"), 4<<20),
 	}
 	all["too long"] = append(object("x"), ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ')
 	return all
 }
 
-// fit fails where an outcome cannot be encoded, is not what its schema says, or does not fit into a message.
+// fit checks that an outcome can be encoded and decoded, and fits into a message.
 func fit(t *testing.T, o schema.Outcome) int {
 	t.Helper()
 	event, err := o.Marshal()
@@ -62,7 +55,7 @@ func fit(t *testing.T, o schema.Outcome) int {
 		t.Fatal(err)
 	}
 	if len(event)+maxHeaders > schema.MaxMessageBytes {
-		t.Errorf("%d bytes, at most %d fit", len(event), schema.MaxMessageBytes-maxHeaders)
+		t.Errorf("%d bytes, want at most %d", len(event), schema.MaxMessageBytes-maxHeaders)
 	}
 	if !json.Valid(event) {
 		t.Errorf("not JSON: %.200q", event)
@@ -74,33 +67,29 @@ func fit(t *testing.T, o schema.Outcome) int {
 		}
 		if len(d.Detail) > schema.MaxDetailBytes || d.AnswerSize < len(d.AnswerPayload) ||
 			d.PayloadSize < len(d.Payload) {
-			t.Errorf(
-				"detail of %d bytes, answer %d of %d, payload %d of %d",
-				len(d.Detail),
-				len(d.AnswerPayload),
-				d.AnswerSize,
-				len(d.Payload),
-				d.PayloadSize,
-			)
+			t.Errorf("detail of %d bytes, answer %d of %d, payload %d of %d",
+				len(d.Detail), len(d.AnswerPayload), d.AnswerSize, len(d.Payload), d.PayloadSize)
 		}
 	}
 	return len(event)
 }
 
-// Whatever an outcome is made of, it can be published on the smallest server that is accepted.
+// Every outcome fits into a message of the maximum size.
 func TestOutcomeFitsIntoAMessage(t *testing.T) {
 	largest := 0
+	const alone = "escapes" // the parts add up: each is combined with itself, and with one other
 	for answerName, answer := range worst() {
 		for declarationName, declaration := range worst() {
+			if answerName != declarationName && answerName != alone && declarationName != alone {
+				continue
+			}
 			t.Run(answerName+", "+declarationName, func(t *testing.T) {
 				o := schema.Outcome{
-					Identifier: guid,
-					Type:       schema.Transcript,
-					Reason:     schema.FileDownloadFailed,
-					Observed:   observed,
-					Detail: string(
-						answer,
-					),
+					Identifier:    guid,
+					Type:          schema.Transcript,
+					Reason:        schema.FileDownloadFailed,
+					Observed:      observed,
+					Detail:        string(answer),
 					Answer:        answer,
 					AnswerPayload: declaration,
 					Declaration:   declaration,
@@ -121,36 +110,9 @@ func TestOutcomeFitsIntoAMessage(t *testing.T) {
 			})
 		}
 	}
-	t.Logf("the largest outcome has %d bytes, %d with its headers are accepted", largest, schema.MaxMessageBytes)
+	t.Logf("the largest outcome has %d bytes; the limit with headers is %d", largest, schema.MaxMessageBytes)
 	if largest < schema.MaxMessageBytes*3/4 {
-		t.Errorf(
-			"the largest outcome has %d bytes: the worst is not among them, or less than %d would do",
-			largest,
-			schema.MaxMessageBytes,
-		)
+		t.Errorf("the largest outcome has %d bytes: the test lacks the worst case, or the limit of %d is too high",
+			largest, schema.MaxMessageBytes)
 	}
-}
-
-func FuzzOutcomeFits(f *testing.F) {
-	for _, unit := range []string{"x", "<", "\u2028", `\"`, `\u0000`, "\x01", "\xff", "[", `{"x":`, " "} {
-		f.Add([]byte(unit), uint16(1000), "interactions.declared.chat."+unit, true)
-	}
-	f.Fuzz(func(t *testing.T, unit []byte, times uint16, subject string, quoted bool) {
-		text := bytes.Repeat(unit, min(int(times), 4*schema.MaxPayloadBytes/max(len(unit), 1)))
-		if quoted {
-			text = slices.Concat([]byte(`{"x":"`), text, []byte(`"}`))
-		}
-		fit(t, schema.Outcome{
-			Identifier: schema.DeadLetterToken(
-				subject,
-				7,
-			),
-			Reason:      schema.InvalidMessage,
-			Detail:      string(text),
-			Observed:    observed,
-			Answer:      text,
-			Declaration: text,
-			Origin:      schema.Origin{Subject: subject, Stored: stored},
-		})
-	})
 }

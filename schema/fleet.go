@@ -2,46 +2,42 @@ package schema
 
 import "time"
 
-// The workers announce themselves in a key-value bucket of NATS: each puts an [Announcement] under a key of its own,
-// again and again. A key that is not put again is gone after AnnouncementLife. These are the names of
-// [DefaultNamespace].
+// Each worker repeatedly puts an [Announcement] under its own key of a key-value bucket. The broker deletes a key
+// [AnnouncementMaxAge] after the last put. These are the names of [DefaultNamespace].
 const (
 	BucketWorkers = defaultStreams + suffixWorkers
-	// StreamWorkers is the bucket's stream, and SubjectsWorkers matches its keys, by the rules of NATS for buckets.
+	// StreamWorkers is the bucket's stream, and SubjectsWorkers matches its keys, as NATS names them.
 	StreamWorkers   = bucketStream + BucketWorkers
 	SubjectsWorkers = bucketKeys + BucketWorkers + ".>"
 )
 
 const (
-	// AnnounceEvery is how often a worker announces itself, and looks who else has.
+	// AnnounceEvery is the interval at which a worker announces itself and reads the announcements of the others.
 	AnnounceEvery = 3 * time.Second
-	// AnnouncementLife is how long a worker counts as alive after its last announcement.
-	AnnouncementLife = 10 * time.Second
-	// MaxAnnouncementBytes is how large an announcement may be.
+	// AnnouncementMaxAge is how long a worker counts as alive after its last announcement.
+	AnnouncementMaxAge = 10 * time.Second
+	// MaxAnnouncementBytes is the maximum size of an announcement.
 	MaxAnnouncementBytes = 64 << 10
 )
 
-// WorkerSubject is where a worker of [DefaultNamespace] announces itself.
-func WorkerSubject(worker string) string { return DefaultNamespace.WorkerSubject(worker) }
-
-// WorkerState is what a worker does about the vendor.
+// WorkerState is the state of a worker's circuit breaker.
 type WorkerState string
 
 // The states of a worker.
 const (
-	// Working polls what is due.
+	// Working: the worker polls due interactions.
 	Working WorkerState = "working"
-	// Paused polls nothing until some moment, because the vendor is in trouble.
+	// Paused: the worker does not poll for some time, because the vendor fails.
 	Paused WorkerState = "paused"
-	// Probing has a rest behind it, and one poll at a time under way to find out whether the trouble is over.
+	// Probing: after a pause, the worker makes one poll at a time to find out whether the vendor still fails.
 	Probing WorkerState = "probing"
-	// Stopped has announced its end.
+	// Stopped: the worker has announced that it exits.
 	Stopped WorkerState = "stopped"
 )
 
-// Announcement is what a worker says of itself.
+// Announcement is what a worker publishes about itself.
 type Announcement struct {
-	// Worker is its key in the bucket; random, and new at every start.
+	// Worker is the worker's key in the bucket; random, and new at every start.
 	Worker  string `json:"worker"`
 	Host    string `json:"host"`
 	Version string `json:"version"`
@@ -50,21 +46,21 @@ type Announcement struct {
 	At      time.Time `json:"at"`
 
 	State WorkerState `json:"state"`
-	// Cause, Until and Detail say why it rests or probes, until when, and what the vendor said last.
+	// Cause, Until and Detail are why the worker is paused or probing, until when, and the vendor's last failure.
 	Cause  string     `json:"cause,omitempty"`
 	Until  *time.Time `json:"until,omitempty"`
 	Detail string     `json:"detail,omitempty"`
 
-	// Polls is how many status requests it made since it was started, PollsPerSecond the rate since the announcement
-	// before.
+	// Polls is the number of status requests since the worker started, PollsPerSecond the rate since the previous
+	// announcement.
 	Polls          uint64  `json:"polls"`
 	PollsPerSecond float64 `json:"pollsPerSecond"`
-	// Budget is --max-polls-per-second of this worker, and Share its part of that; 0 where there is no rate limit.
-	// Share is 0 as well until the worker has one.
+	// RateLimit is the worker's --max-polls-per-second, and Share its share of it. Both are 0 without a rate limit.
+	// Share is also 0 until the worker has one.
 	RateLimit float64 `json:"rateLimit,omitempty"`
 	Share     float64 `json:"share,omitempty"`
 
-	// Oldest is the age in seconds of the oldest interaction that it polled lately, by lane: every interaction is
-	// polled once per guidance by some worker, so the highest of all workers is the oldest that waits.
+	// Oldest is the age in seconds of the oldest interaction that the worker polled recently, by lane. Some worker
+	// polls each interaction once per poll interval, so the maximum of all workers is the oldest pending interaction.
 	Oldest map[Type]float64 `json:"oldest,omitempty"`
 }

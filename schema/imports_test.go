@@ -3,34 +3,47 @@ package schema_test
 import (
 	"go/parser"
 	"go/token"
+	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// Others import this package for its nouns. What it needs itself is the standard library and a JSON tokenizer.
+// This package and those below it are pure: they import the standard library, each other, and few modules that do no
+// I/O. This package itself imports no sibling.
 func TestImports(t *testing.T) {
-	const tokenizer = "github.com/go-json-experiment/json/jsontext"
-	files, err := filepath.Glob("*.go")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no Go files: %v", err)
+	allowed := map[string][]string{
+		"fuzz":      nil,
+		".":         {"github.com/go-json-experiment/json/jsontext"},
+		"broker":    nil,
+		"lifecycle": {"statusworker/schema", "statusworker/schema/broker"},
+		// Only types of configurations.
+		"topology": {"statusworker/schema", "github.com/nats-io/nats.go/jetstream", "golang.org/x/mod/semver"},
 	}
-	for _, file := range files {
-		if strings.HasSuffix(file, "_test.go") {
-			continue
+	found := map[string]bool{}
+	err := filepath.WalkDir(".", func(file string, entry fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
+			return err
 		}
+		folder := filepath.ToSlash(filepath.Dir(file))
+		found[folder] = true
 		f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
 		if err != nil {
-			t.Fatal(err)
+			return err
 		}
 		for _, spec := range f.Imports {
 			path := strings.Trim(spec.Path.Value, `"`)
 			first, _, _ := strings.Cut(path, "/")
-			sibling := first == "statusworker"
-			standard := !sibling && !strings.Contains(first, ".")
-			if !standard && path != tokenizer {
-				t.Errorf("%s imports %s, want the standard library and %s only", file, path, tokenizer)
+			standard := first != "statusworker" && !strings.Contains(first, ".")
+			impure := slices.Contains([]string{"os", "net", "net/http", "log", "io/fs", "database/sql"}, path)
+			if impure || !standard && !slices.Contains(allowed[folder], path) {
+				t.Errorf("%s imports %s; allowed: the pure standard library and %q", file, path, allowed[folder])
 			}
 		}
+		return nil
+	})
+	if err != nil || len(found) != len(allowed) {
+		t.Fatalf("packages %v (%v), want %d", found, err, len(allowed))
 	}
 }

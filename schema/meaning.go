@@ -8,13 +8,13 @@ import (
 	"unicode/utf8"
 )
 
-// Status is a vendor status. Anything that is not terminal is pending, also a value that is not listed here.
+// Status is a vendor status. An unknown status is pending.
 type Status string
 
-// MaxStatusBytes is the length up to which a status is taken for one.
+// MaxStatusBytes is the maximum size of a status.
 const MaxStatusBytes = 64
 
-// Meaning is what a status says about an interaction.
+// Meaning is what a status means for an interaction.
 type Meaning string
 
 // The meanings.
@@ -24,7 +24,7 @@ const (
 	Failed    Meaning = "failed"
 )
 
-// Meanings lists all of them.
+// Meanings returns all meanings.
 func Meanings() []Meaning { return []Meaning{Pending, Processed, Failed} }
 
 type statusRow struct {
@@ -38,13 +38,13 @@ func (r statusRow) key() Status { return r.status }
 
 var statusOf = indexed(statuses)
 
-// Statuses lists those of the vendor's documentation.
+// Statuses returns the known statuses, which are those of the vendor's documentation.
 func Statuses() []Status { return keys(statuses) }
 
-// Listed tells whether s is one of [Statuses].
-func (s Status) Listed() bool { _, ok := statusOf[s]; return ok }
+// Known reports whether s is one of [Statuses].
+func (s Status) Known() bool { _, ok := statusOf[s]; return ok }
 
-// Meaning is what s means: one that is not listed is pending.
+// Meaning returns the meaning of s. An unknown status is pending.
 func (s Status) Meaning() Meaning {
 	if row, ok := statusOf[s]; ok {
 		return row.meaning
@@ -52,16 +52,16 @@ func (s Status) Meaning() Meaning {
 	return Pending
 }
 
-// Terminal tells whether s is a status that an interaction keeps.
+// Terminal reports whether s is not pending: an interaction keeps such a status.
 func (s Status) Terminal() bool { return s.Meaning() != Pending }
 
-// Reason is that of the dead letter to which s leads. It is empty where s is no failure.
+// Reason returns the reason of the dead letter for s. It is empty if s is not a failure.
 func (s Status) Reason() Reason { return statusOf[s].reason }
 
-// Text says in a sentence what s means. It is empty where s is not listed.
+// Text returns a sentence that explains s. It is empty if s is unknown.
 func (s Status) Text() string { return statusOf[s].text }
 
-// StatusProblem says why a text is no status.
+// StatusProblem is why a text is not a status.
 type StatusProblem string
 
 // The problems of a status.
@@ -78,16 +78,11 @@ type StatusError struct {
 }
 
 func (e *StatusError) Error() string {
-	return fmt.Sprintf(
-		"status %s is %s: allowed are 1 to %d printable bytes",
-		Quote(string(e.Status)),
-		e.Problem,
-		MaxStatusBytes,
-	)
+	return fmt.Sprintf("status %s is %s; allowed: 1 to %d printable bytes",
+		Quote(string(e.Status)), e.Problem, MaxStatusBytes)
 }
 
-// Check accepts every status that can be shown: also one that is not listed. It ends up in headers and logs. The error
-// is a [*StatusError].
+// Check returns a [*StatusError] unless s can be written to headers and logs. It accepts unknown statuses.
 func (s Status) Check() error {
 	switch {
 	case s == "":
@@ -100,7 +95,7 @@ func (s Status) Check() error {
 	return nil
 }
 
-// Fault names what stood in the way of an answer: see [PollError].
+// Fault is why a status request failed: see [PollError].
 type Fault string
 
 type faultRow struct {
@@ -113,16 +108,16 @@ func (r faultRow) key() Fault { return r.fault }
 
 var faultOf = indexed(faults)
 
-// Faults lists all of them.
+// Faults returns all faults.
 func Faults() []Fault { return keys(faults) }
 
-// Refusal tells whether the vendor answered, but refused the interaction. It may be meant: see [Refusals].
+// Refusal reports whether f means that the vendor refused the interaction. [Refusals] confirm a refusal.
 func (f Fault) Refusal() bool { return f.Reason() != "" }
 
-// Reason is that of the dead letter to which f leads when it is confirmed. It is empty where f is no refusal.
+// Reason returns the reason of the dead letter for f when it is confirmed. It is empty if f is not a refusal.
 func (f Fault) Reason() Reason { return faultOf[f].reason }
 
-// Text says in half a sentence what the vendor did, where f is a refusal.
+// Text returns what the vendor did, as the beginning of a detail. It is empty if f is not a refusal.
 func (f Fault) Text() string { return faultOf[f].text }
 
 // Reason is why an interaction ended in a dead letter.
@@ -133,15 +128,15 @@ type Cause string
 
 // The causes.
 const (
-	// ByMessage: the declared message is none.
+	// ByMessage: the declared message is not valid.
 	ByMessage Cause = "message"
 	// ByVendor: a status or a fault, see [Reason.Statuses] and [Reason.Faults].
 	ByVendor Cause = "vendor"
-	// ByFailedStatus: a status that is not listed, and that the operator named as a failure.
+	// ByFailedStatus: an unknown status that the operator configured as a failure.
 	ByFailedStatus Cause = "failed status"
-	// ByDeadline: the interaction was not terminal in time.
+	// ByDeadline: the interaction had no terminal status at its deadline.
 	ByDeadline Cause = "deadline"
-	// ByPanic: deliveries of the interaction made their worker panic.
+	// ByPanic: deliveries of the interaction made workers panic.
 	ByPanic Cause = "panic"
 )
 
@@ -155,35 +150,35 @@ func (r reasonRow) key() Reason { return r.reason }
 
 var reasonOf = indexed(reasons)
 
-// Reasons lists all of them.
+// Reasons returns all reasons.
 func Reasons() []Reason { return keys(reasons) }
 
-// Valid tells whether r is one of [Reasons].
+// Valid reports whether r is one of [Reasons].
 func (r Reason) Valid() bool { _, ok := reasonOf[r]; return ok }
 
-// Cause is what leads to r.
+// Cause returns what leads to r.
 func (r Reason) Cause() Cause { return reasonOf[r].cause }
 
-// Text says what r means. It is empty where r is not valid.
+// Text returns what r means. It is empty if r is not valid.
 func (r Reason) Text() string { return reasonOf[r].text }
 
-// Advice says what an operator can do. It is empty where r is not valid.
+// Advice returns what an operator can do. It is empty if r is not valid.
 func (r Reason) Advice() string { return reasonOf[r].todo }
 
-// Statuses are those that lead to r.
+// Statuses returns the statuses that lead to r.
 func (r Reason) Statuses() []Status {
 	return slices.DeleteFunc(Statuses(), func(s Status) bool { return s.Reason() != r })
 }
 
-// Faults are those that lead to r when they are confirmed.
+// Faults returns the faults that lead to r when they are confirmed.
 func (r Reason) Faults() []Fault {
 	return slices.DeleteFunc(Faults(), func(f Fault) bool { return f.Reason() != r })
 }
 
-// Destination is what comes next for a processed interaction.
+// Destination is the next stage of a processed interaction.
 type Destination string
 
-// Flag is a member of a declaration: a boolean that asks for a destination.
+// Flag is a boolean member of a declaration that selects a destination.
 type Flag string
 
 type destinationRow struct {
@@ -195,18 +190,18 @@ type destinationRow struct {
 
 func (r destinationRow) key() Destination { return r.destination }
 
-// Destinations lists all of them.
+// Destinations returns all destinations.
 func Destinations() []Destination { return keys(destinations) }
 
-// Types are those of which d has results. They are none where it stands for nothing to fetch.
+// Types returns the interaction types that have results for d. It is empty for [Unrouted].
 func (d Destination) Types() []Type { return slices.Clone(destinationOf[d].types) }
 
-// Flag is the one that asks for d; empty where nothing needs to.
+// Flag returns the flag that selects d; empty if none does.
 func (d Destination) Flag() Flag { return destinationOf[d].flag }
 
 var destinationOf = indexed(destinations)
 
-// Flags lists those of all destinations.
+// Flags returns the flags of all destinations.
 func Flags() []Flag { return keys(flags) }
 
 type flagRow struct {
@@ -228,11 +223,11 @@ func flagsOf(destinations []destinationRow) []flagRow {
 	return all
 }
 
-// Default is the value of f where a declaration does not say.
+// Default returns the value of f in a declaration without f.
 func (f Flag) Default() bool { return slices.Contains(flags, flagRow{f, true}) }
 
-// Destinations says where the processed events of d go: to those that have results for its type and that it wants. An
-// interaction with nothing to fetch still gets an outcome.
+// Destinations returns the destinations of the processed events of d: those that have results for its type and that its
+// flags select. It is [Unrouted] if there is none.
 func (d Declared) Destinations() []Destination {
 	var to []Destination
 	for _, row := range destinations {
@@ -246,7 +241,7 @@ func (d Declared) Destinations() []Destination {
 	return to
 }
 
-// row is one of a table.
+// row is a row of a table.
 type row[K comparable] interface{ key() K }
 
 func keys[K comparable, R row[K]](table []R) []K {

@@ -7,7 +7,7 @@ import (
 	"unicode/utf8"
 )
 
-// Streams and consumers of [DefaultNamespace], as `statusworker provision` makes them.
+// Streams and consumers of [DefaultNamespace], which `statusworker provision` creates.
 const (
 	StreamDeclared = defaultStreams + suffixDeclared
 	StreamPolls    = defaultStreams + suffixPolls
@@ -25,41 +25,40 @@ const (
 	SubjectsFailed    = defaultName + stageFailed + anyKindAndID
 )
 
-// Headers that travel with an interaction from poll to poll, and from a declared message to its outcome.
+// Headers of the messages of an interaction: declared messages, reservations and outcomes.
 const (
-	// HeaderPoll is the number of the poll that a reservation stands for; the first is 1.
+	// HeaderPoll is the number of the reserved poll; the first is 1.
 	HeaderPoll = "Statusworker-Poll"
 	// HeaderGeneration is when the declared message was stored, RFC 3339 with nanoseconds, by the broker's clock.
-	// It tells one generation of an interaction from the next, and ages are measured from it.
+	// It identifies the generation, and ages are measured from it.
 	HeaderGeneration = "Statusworker-Generation"
 	// HeaderSequence is the declared message's sequence in its stream.
 	HeaderSequence = "Statusworker-Sequence"
-	// HeaderDeliveries is how often the declared message was delivered before it was taken in.
+	// HeaderDeliveries is the number of deliveries of the declared message until it was taken in.
 	HeaderDeliveries = "Statusworker-Deliveries"
-	// HeaderStatus is the last status that the vendor gave, where one is known.
+	// HeaderStatus is the last status from the vendor, if one is known.
 	HeaderStatus = "Statusworker-Status"
-	// HeaderRefusals is on the reservation of an interaction that the vendor refused at its last poll, see [Refusals].
+	// HeaderRefusals are the [Refusals] of an interaction that the vendor refused at its last poll.
 	HeaderRefusals = "Statusworker-Refusals"
-	// HeaderPanics is on the reservation of an interaction whose last polls all made their worker panic: how many.
+	// HeaderPanics is the number of the last consecutive polls that made their worker panic.
 	HeaderPanics = "Statusworker-Panics"
-	// HeaderDue is when a reservation is to fall due by the broker's clock as its worker knew it, RFC 3339 with
-	// nanoseconds. The broker fires it by the clock that it has by then, which may be another.
+	// HeaderDue is the intended time of a reservation by the broker's clock as its worker knew it, RFC 3339 with
+	// nanoseconds. The broker that fires the schedule may have another clock.
 	HeaderDue = "Statusworker-Due"
-	// HeaderTombstone marks a reservation that is acked without a poll when it falls due.
+	// HeaderTombstone marks a reservation that is acknowledged without a poll when it falls due.
 	HeaderTombstone = "Statusworker-Tombstone"
-	// HeaderSupersedes is on a declared message that replays a dead letter: when the declared message of that dead
-	// letter was stored (a generation, as in HeaderGeneration), which has ended. What is still pending of it stands in
-	// nobody's way.
-	HeaderSupersedes = "Statusworker-Supersedes"
-	// HeaderTraceparent is the W3C trace context, in lower case on all that this stage stores. [Traceparent] reads it
-	// in any case.
+	// HeaderReplays is, on a declared message that replays a dead letter, the generation that ended with that dead
+	// letter (as in HeaderGeneration). A pending reservation of that generation does not make the message a duplicate.
+	HeaderReplays = "Statusworker-Replays"
+	// HeaderTraceparent is the W3C trace context. Messages from statusworker have the name in lower case. [Traceparent]
+	// reads it in any case.
 	HeaderTraceparent = "traceparent"
 )
 
 // ContentTypeCloudEvent is the content type of a structured CloudEvent in JSON.
 const ContentTypeCloudEvent = "application/cloudevents+json"
 
-// Type is the kind of an interaction. Each has a lane, and a polling guidance of its own.
+// Type is the type of an interaction. Each type has its own lane and poll interval.
 type Type string
 
 // The vendor's interaction types.
@@ -69,106 +68,46 @@ const (
 	Transcript Type = "transcript"
 )
 
-// Types lists all of them, in the order in which lanes are shown.
+// Types returns all types, in the order in which lanes are shown.
 func Types() []Type { return []Type{Audio, Chat, Transcript} }
 
-// Valid tells whether t is one of [Types].
+// Valid reports whether t is one of [Types].
 func (t Type) Valid() bool { return t == Audio || t == Chat || t == Transcript }
 
-// The names of [DefaultNamespace]: each function is the method of its name.
-
-func Streams() []string { return DefaultNamespace.Streams() }
-
-func PollConsumer(t Type) string { return DefaultNamespace.PollConsumer(t) }
-
-func DeclaredSubject(t Type, identifier string) string {
-	return DefaultNamespace.DeclaredSubject(t, identifier)
-}
-
-func DeclaredSubjects(identifier string) string { return DefaultNamespace.DeclaredSubjects(identifier) }
-
-func HoldSubject(t Type, identifier string) string {
-	return DefaultNamespace.HoldSubject(t, identifier)
-}
-
-func HoldSubjects(identifier string) string { return DefaultNamespace.HoldSubjects(identifier) }
-
-func PollSubject(t Type, identifier string) string {
-	return DefaultNamespace.PollSubject(t, identifier)
-}
-
-func PollSubjects(identifier string) string { return DefaultNamespace.PollSubjects(identifier) }
-
-func IsPollSubject(subject string) bool { return DefaultNamespace.IsPollSubject(subject) }
-
-func WaitingSubjects(identifier string) string { return DefaultNamespace.WaitingSubjects(identifier) }
-
-func ProcessedSubject(d Destination, identifier string) string {
-	return DefaultNamespace.ProcessedSubject(d, identifier)
-}
-
-func FailedSubject(r Reason, identifier string) string {
-	return DefaultNamespace.FailedSubject(r, identifier)
-}
-
-func FailedSubjects(token string) string { return DefaultNamespace.FailedSubjects(token) }
-
-func IsFailedSubject(subject string) bool { return DefaultNamespace.IsFailedSubject(subject) }
-
-func OutcomeSubjects(identifier string) string { return DefaultNamespace.OutcomeSubjects(identifier) }
-
-func SplitSubject(subject string) (kind, identifier string, ok bool) {
-	return DefaultNamespace.SplitSubject(subject)
-}
-
-func SubjectPattern(stream string, t Type) (string, error) {
-	return DefaultNamespace.SubjectPattern(stream, t)
-}
-
-func DeadLetterToken(subject string, sequence uint64) string {
-	return DefaultNamespace.DeadLetterToken(subject, sequence)
-}
-
-// CheckIdentifier says what is wrong with an interaction identifier, or nil. The vendor's identifiers are GUIDs; the
-// pipeline writes them in lower case with hyphens, because NATS subjects are case-sensitive and one interaction must
-// have one subject. Nothing that passes can reach beyond its token in a subject or its segment in a URL.
+// CheckIdentifier returns an error unless s is an interaction identifier: a GUID with hyphens in lower case. NATS
+// subjects are case-sensitive, and one interaction must have one subject. A valid identifier is one token of a subject
+// and one segment of a URL.
 func CheckIdentifier(s string) error {
 	if err := checkGUID(s); err != nil {
 		return err
 	}
-	for i := range len(s) {
-		if 'A' <= s[i] && s[i] <= 'F' {
-			return fmt.Errorf(
-				"%s is not in lower case, which the subject must be: publish %s",
-				Quote(s),
-				strings.ToLower(s),
-			)
-		}
+	if strings.ContainsAny(s, "ABCDEF") {
+		return fmt.Errorf("%s must be in lower case: publish %s", Quote(s), strings.ToLower(s))
 	}
 	return nil
 }
 
-// checkGUID says what is wrong with a GUID in either case, or nil.
+// checkGUID returns an error unless s is a GUID, in either case.
 func checkGUID(s string) error {
-	const want = "want a GUID of 36 characters like bd5c92f3-c228-44a6-91bf-b52672569878"
+	const allowed = "must be a GUID of 36 characters like bd5c92f3-c228-44a6-91bf-b52672569878"
 	if len(s) != 36 {
-		return fmt.Errorf("%s is %d bytes long, %s", Quote(s), len(s), want)
+		return fmt.Errorf("%s is %d bytes long, %s", Quote(s), len(s), allowed)
 	}
 	for i := range len(s) {
 		switch c := s[i]; {
 		case i == 8 || i == 13 || i == 18 || i == 23:
 			if c != '-' {
-				return fmt.Errorf("%s has no hyphen at position %d, %s", Quote(s), i+1, want)
+				return fmt.Errorf("%s has no hyphen at position %d, %s", Quote(s), i+1, allowed)
 			}
 		case c >= '0' && c <= '9', c >= 'a' && c <= 'f', c >= 'A' && c <= 'F':
 		default:
-			return fmt.Errorf("%s has %s at position %d, %s", Quote(s), Quote(characterAt(s, i)), i+1, want)
+			return fmt.Errorf("%s has %s at position %d, %s", Quote(s), Quote(characterAt(s, i)), i+1, allowed)
 		}
 	}
 	return nil
 }
 
-// characterAt is the whole character of which a byte is the first.
+// characterAt returns the whole character that begins at byte i.
 func characterAt(s string, i int) string {
 	_, size := utf8.DecodeRuneInString(s[i:])
 	return s[i : i+size]
@@ -176,12 +115,11 @@ func characterAt(s string, i int) string {
 
 var plainToken = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)
 
-// Quote shows a value from outside in an error or a log line: quoted, so that it cannot break out of its line, and cut
-// after 64 bytes, so that it cannot flood it.
+// Quote returns a value from outside for an error or a log line: quoted in ASCII, and cut after 64 bytes.
 func Quote(s string) string {
-	const most = 64
-	if len(s) <= most {
+	const maxBytes = 64
+	if len(s) <= maxBytes {
 		return fmt.Sprintf("%+q", s)
 	}
-	return fmt.Sprintf("%+q... (%d bytes)", s[:most], len(s))
+	return fmt.Sprintf("%+q... (%d bytes)", s[:maxBytes], len(s))
 }

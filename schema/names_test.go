@@ -15,43 +15,38 @@ func TestCheckIdentifier(t *testing.T) {
 			t.Errorf("%s: %v", s, err)
 		}
 	}
-	const want = ", want a GUID of 36 characters like "
 	with := func(i int, s string) string { return guid[:i] + s + guid[i+len(s):] }
-	for _, tt := range []struct{ name, identifier, problem string }{
-		{"empty", "", `"" is 0 bytes long` + want},
-		{"path", "../../x", `"../../x" is 7 bytes long` + want},
-		{"path of 36 bytes", "../../interactions/x/../../../../abc", `has "." at position 1` + want},
-		{"wildcard", "*", `"*" is 1 bytes long` + want},
-		{"wildcard of the rest", ">", `">" is 1 bytes long` + want},
-		{"wildcard inside", with(3, "*"), `has "*" at position 4` + want},
-		{"dot", with(8, "."), `has no hyphen at position 9` + want},
-		{"dots of 36 bytes", strings.Repeat(".", 36), `has "." at position 1` + want},
-		{"NUL", with(0, "\x00"), `has "\x00" at position 1` + want},
-		{"CR LF", with(10, "\r\n"), `has "\r" at position 11` + want},
-		{"line break behind", guid + "\n", "is 37 bytes long" + want},
-		{"10 kB", strings.Repeat("a", 10_000), `aaa"... (10000 bytes) is 10000 bytes long` + want},
-		{"non-ASCII", with(4, "é"), `has "\u00e9" at position 5` + want},
-		{"digits of another script", with(4, "٣"), `has "\u0663" at position 5` + want},
-		{"full-width letter", with(4, "ａ"), `has "\uff41" at position 5` + want},
-		{"invalid UTF-8", with(4, "\xff"), `has "\xff" at position 5` + want},
-		{"space", with(35, " "), `has " " at position 36` + want},
-		{"slash", with(24, "/"), `has "/" at position 25` + want},
-		{"percent", with(24, "%2f"), `has "%" at position 25` + want},
-		{"not hexadecimal", with(0, "g"), `has "g" at position 1` + want},
-		{"no hyphens", strings.ReplaceAll(guid, "-", "") + "0000", "has no hyphen at position 9" + want},
-		{"upper case", strings.ToUpper(guid), "is not in lower case, which the subject must be: publish " + guid},
-		{"upper case and worse", "A" + with(1, "\n")[1:], `has "\n" at position 2` + want},
+	for _, tt := range []struct{ name, identifier string }{
+		{"empty", ""},
+		{"path", "../../x"},
+		{"path of 36 bytes", "../../interactions/x/../../../../abc"},
+		{"wildcard", "*"},
+		{"wildcard of the rest", ">"},
+		{"wildcard inside", with(3, "*")},
+		{"dot", with(8, ".")},
+		{"dots of 36 bytes", strings.Repeat(".", 36)},
+		{"NUL", with(0, "\x00")},
+		{"CR LF", with(10, "\r\n")},
+		{"line break behind", guid + "\n"},
+		{"10 kB", strings.Repeat("a", 10_000)},
+		{"non-ASCII", with(4, "é")},
+		{"digits of another script", with(4, "٣")},
+		{"full-width letter", with(4, "ａ")},
+		{"invalid UTF-8", with(4, "\xff")},
+		{"space", with(35, " ")},
+		{"slash", with(24, "/")},
+		{"percent", with(24, "%2f")},
+		{"not hexadecimal", with(0, "g")},
+		{"no hyphens", strings.ReplaceAll(guid, "-", "") + "0000"},
+		{"upper case", strings.ToUpper(guid)},
+		{"upper case and worse", "A" + with(1, "\n")[1:]},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			err := schema.CheckIdentifier(tt.identifier)
-			if err == nil {
-				t.Fatal("accepted")
+			if err == nil || !strings.HasPrefix(err.Error(), schema.Quote(tt.identifier)) {
+				t.Fatalf("error %v, want one that begins with the identifier", err)
 			}
-			text := err.Error()
-			if !strings.HasPrefix(text, schema.Quote(tt.identifier)) || !strings.Contains(text, tt.problem) {
-				t.Errorf("text %q, want the identifier and %q", text, tt.problem)
-			}
-			checkOneLine(t, text)
+			checkOneLine(t, err.Error())
 		})
 	}
 }
@@ -69,7 +64,7 @@ func TestSubjects(t *testing.T) {
 			t.Errorf("subject %s, want %s", tt.got, tt.want)
 		}
 		if !strings.HasPrefix(tt.got, strings.TrimSuffix(tt.pattern, "*.*")) {
-			t.Errorf("subject %s is not of %s", tt.got, tt.pattern)
+			t.Errorf("subject %s does not match %s", tt.got, tt.pattern)
 		}
 	}
 	if got, want := schema.OutcomeSubjects(guid), "interactions.*.*."+guid; got != want {
@@ -81,14 +76,14 @@ func TestSubjects(t *testing.T) {
 }
 
 func TestSubjectPattern(t *testing.T) {
-	for _, tt := range []struct{ stream, want, problem string }{
-		{schema.StreamDeclared, "interactions.declared.chat.*", ""},
-		{schema.StreamPolls, "interactions.poll.chat.*", ""},
-		{schema.StreamOutcomes, "", `stream "INTERACTIONS_OUTCOMES" has no lanes: use INTERACTIONS_DECLARED or INTERACTIONS_POLLS`},
+	for stream, want := range map[string]string{
+		schema.StreamDeclared: "interactions.declared.chat.*",
+		schema.StreamPolls:    "interactions.poll.chat.*",
+		schema.StreamOutcomes: "",
 	} {
-		got, err := schema.SubjectPattern(tt.stream, schema.Chat)
-		if got != tt.want || (err != nil) != (tt.problem != "") || err != nil && err.Error() != tt.problem {
-			t.Errorf("%s: %q, %v, want %q, %q", tt.stream, got, err, tt.want, tt.problem)
+		got, err := schema.SubjectPattern(stream, schema.Chat)
+		if got != want || (err != nil) != (want == "") {
+			t.Errorf("%s: %q, %v, want %q, or an error if that is empty", stream, got, err, want)
 		}
 	}
 }
@@ -117,7 +112,8 @@ func TestSplitSubject(t *testing.T) {
 	} {
 		kind, identifier, ok := schema.SplitSubject(tt.subject)
 		if kind != tt.kind || identifier != tt.identifier || ok != tt.ok {
-			t.Errorf("SplitSubject(%q) = %q, %q, %t, want %q, %q, %t", tt.subject, kind, identifier, ok, tt.kind, tt.identifier, tt.ok)
+			t.Errorf("SplitSubject(%q) = %q, %q, %t, want %q, %q, %t",
+				tt.subject, kind, identifier, ok, tt.kind, tt.identifier, tt.ok)
 		}
 	}
 }
@@ -171,26 +167,28 @@ func TestQuote(t *testing.T) {
 func TestListsAndTheirMembers(t *testing.T) {
 	for _, v := range schema.Types() {
 		if !v.Valid() {
-			t.Errorf("type %s is listed, but not valid", v)
+			t.Errorf("type %s is in Types, but not valid", v)
 		}
 	}
 	if schema.Type("").Valid() || schema.Type("Audio").Valid() {
-		t.Error("a type that is not listed is valid")
+		t.Error("a type that is not in Types is valid")
 	}
 	for name, list := range map[string][]string{
-		"Types": texts(schema.Types()), "Destinations": texts(schema.Destinations()), "Reasons": texts(schema.Reasons()),
-		"Statuses": texts(schema.Statuses()), "Faults": texts(schema.Faults()), "Flags": texts(schema.Flags()), "Meanings": texts(schema.Meanings()),
-		"Streams": schema.Streams(),
+		"Types": texts(schema.Types()), "Destinations": texts(schema.Destinations()),
+		"Reasons":  texts(schema.Reasons()),
+		"Statuses": texts(schema.Statuses()), "Faults": texts(schema.Faults()), "Flags": texts(schema.Flags()),
+		"Meanings": texts(schema.Meanings()), "Streams": schema.Streams(),
 	} {
 		slices.Sort(list)
 		if len(list) == 0 || len(slices.Compact(slices.Clone(list))) != len(list) {
-			t.Errorf("%s lists nothing, or something twice: %q", name, list)
+			t.Errorf("%s is empty or has duplicates: %q", name, list)
 		}
 	}
 }
 
 func TestStatusCheck(t *testing.T) {
-	for _, s := range []schema.Status{"processed", "reticulating splines", "é", schema.Status(strings.Repeat("x", schema.MaxStatusBytes))} {
+	longest := schema.Status(strings.Repeat("x", schema.MaxStatusBytes))
+	for _, s := range []schema.Status{"processed", "reticulating splines", "é", longest} {
 		if err := s.Check(); err != nil {
 			t.Errorf("%q: %v", s, err)
 		}
@@ -200,7 +198,7 @@ func TestStatusCheck(t *testing.T) {
 		problem schema.StatusProblem
 	}{
 		{"", schema.StatusEmpty},
-		{schema.Status(strings.Repeat("x", schema.MaxStatusBytes+1)), schema.StatusTooLong},
+		{longest + "x", schema.StatusTooLong},
 		{"a\nb", schema.StatusNotPrintable},
 		{"a\x1b[2J", schema.StatusNotPrintable},
 		{"\u2028", schema.StatusNotPrintable},
@@ -210,7 +208,7 @@ func TestStatusCheck(t *testing.T) {
 	} {
 		var bad *schema.StatusError
 		if err := tt.status.Check(); !errors.As(err, &bad) || bad.Problem != tt.problem || bad.Status != tt.status {
-			t.Errorf("%q: %v, want that it is %s", tt.status, err, tt.problem)
+			t.Errorf("%q: %v, want a StatusError with problem %q", tt.status, err, tt.problem)
 		} else {
 			checkOneLine(t, err.Error())
 		}

@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// Namespace is the first part of every name that a stage has in a NATS account, so that one account can hold several
-// stages. Namespaces compare with ==, and the zero value is [DefaultNamespace].
+// Namespace is the first part of every name that a deployment of statusworker has in a NATS account, so that one
+// account can have several deployments. Compare namespaces with ==. The zero value is [DefaultNamespace].
 //
-// These are all names, for the namespace `interactions`, and who uses them:
+// These are all names, for the namespace `interactions`, and their users:
 //
 //	stream INTERACTIONS_DECLARED            producers, intake (with delayed naks: lanes), declare, dlq
 //	stream INTERACTIONS_POLLS               intake, lanes, declare, dlq; with delayed naks there is none
@@ -17,17 +17,17 @@ import (
 //	bucket INTERACTIONS_WORKERS             workers; its stream is KV_INTERACTIONS_WORKERS
 //	interactions.declared.<type>.<id>       declared message: producers, declare, dlq replay
 //	interactions.hold.<type>.<id>           reservation or tombstone: intake, lanes
-//	interactions.poll.<type>.<id>           what is due: the broker publishes, lanes read
+//	interactions.poll.<type>.<id>           due message: published by the broker, read by lanes
 //	interactions.processed.<dest>.<id>      processed event: publisher
 //	interactions.failed.<reason>.<token>    dead letter: publisher, dlq
 //	$KV.INTERACTIONS_WORKERS.<worker>       announcement: workers, status, admin
 //	consumer intake                         of INTERACTIONS_DECLARED; none with delayed naks
 //	consumer poll-<type>                    of INTERACTIONS_POLLS; with delayed naks of INTERACTIONS_DECLARED
 //
-// Provisioning, the overview and doctor use all streams and consumers. Files outside Go repeat names: deploy/nats
-// (users' rights, backup and restore), deploy/helm (the scaler), and the documents of this package.
+// Provisioning, the overview and doctor use all streams and consumers. Some files repeat names: deploy/nats
+// (permissions, backup and restore), deploy/helm (the autoscaler), and the documents of this package.
 //
-// A consumer's name is unique in its stream, and headers travel inside a stream: both are the same in every namespace.
+// The names of consumers and headers are the same in every namespace: they need to be unique only in a stream.
 type Namespace struct {
 	name string // empty for the default
 }
@@ -52,7 +52,7 @@ const (
 
 	anyKindAndID = "*.*"
 
-	// How NATS names the stream and the keys of a bucket.
+	// The prefixes of the stream and the keys of a bucket in NATS.
 	bucketStream = "KV_"
 	bucketKeys   = "$KV."
 
@@ -62,27 +62,25 @@ const (
 
 var namespacePattern = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}$`)
 
-// NewNamespace checks a name: a lower-case letter, then lower-case letters, digits, `-` and `_`, 32 characters at most.
-// `kv` and `obj` may neither be it nor begin it before a `_`: NATS would take its streams for those of a bucket or an
-// object store.
+// NewNamespace returns the namespace of a name. A name has a lower-case letter, then lower-case letters, digits, `-`
+// and `_`, and at most 32 characters. It must not be `kv` or `obj`, or begin with `kv_` or `obj_`: NATS uses such names
+// for the streams of buckets and object stores.
 func NewNamespace(name string) (Namespace, error) {
 	prefix := name + "_"
 	switch {
 	case !namespacePattern.MatchString(name):
-		return Namespace{}, fmt.Errorf(
-			"namespace %s: use 1 to 32 lower-case letters, digits, - and _, beginning with a letter",
-			Quote(name),
-		)
+		return Namespace{}, fmt.Errorf("invalid namespace %s: "+
+			"use 1 to 32 lower-case letters, digits, - and _, beginning with a letter", Quote(name))
 	case strings.HasPrefix(prefix, "kv_"), strings.HasPrefix(prefix, "obj_"):
-		return Namespace{}, fmt.Errorf("namespace %s: NATS reserves names of streams that begin with KV_ or OBJ_; "+
-			"use a name that is neither kv nor obj and begins with neither kv_ nor obj_", Quote(name))
+		return Namespace{}, fmt.Errorf("invalid namespace %s: NATS reserves stream names that begin with KV_ or OBJ_; "+
+			"use a name other than kv, kv_*, obj and obj_*", Quote(name))
 	case name == defaultName:
 		return DefaultNamespace, nil
 	}
 	return Namespace{name: name}, nil
 }
 
-// String is the name: the first token of every subject.
+// String returns the name, which is the first token of every subject.
 func (n Namespace) String() string {
 	if n.name == "" {
 		return defaultName
@@ -92,13 +90,13 @@ func (n Namespace) String() string {
 
 func (n Namespace) stream(suffix string) string { return strings.ToUpper(n.String()) + suffix }
 
-// StreamDeclared has the declared messages.
+// StreamDeclared is the stream of declared messages.
 func (n Namespace) StreamDeclared() string { return n.stream(suffixDeclared) }
 
-// StreamPolls has reservations, and what is due of them.
+// StreamPolls is the stream of reservations and due messages.
 func (n Namespace) StreamPolls() string { return n.stream(suffixPolls) }
 
-// StreamOutcomes has processed events and dead letters.
+// StreamOutcomes is the stream of processed events and dead letters.
 func (n Namespace) StreamOutcomes() string { return n.stream(suffixOutcomes) }
 
 // BucketWorkers is the bucket in which workers announce themselves.
@@ -107,13 +105,13 @@ func (n Namespace) BucketWorkers() string { return n.stream(suffixWorkers) }
 // StreamWorkers is the bucket's stream.
 func (n Namespace) StreamWorkers() string { return bucketStream + n.BucketWorkers() }
 
-// Streams lists all of them, in the order in which an interaction goes through them; the bucket of the workers comes
+// Streams returns all streams, in the order in which an interaction passes through them. The workers' stream comes
 // before the outcomes.
 func (n Namespace) Streams() []string {
 	return []string{n.StreamDeclared(), n.StreamPolls(), n.StreamWorkers(), n.StreamOutcomes()}
 }
 
-// ConsumerIntake is the consumer that takes declared messages in.
+// ConsumerIntake is the consumer of declared messages that are to be taken in.
 func (Namespace) ConsumerIntake() string { return consumerIntake }
 
 // PollConsumer is the consumer that feeds the lane of t.
@@ -125,7 +123,7 @@ func (n Namespace) SubjectsDeclared() string { return n.String() + stageDeclared
 // SubjectsHold matches every reservation.
 func (n Namespace) SubjectsHold() string { return n.String() + stageHold + anyKindAndID }
 
-// SubjectsPoll matches all that is due.
+// SubjectsPoll matches every due message.
 func (n Namespace) SubjectsPoll() string { return n.String() + stagePoll + anyKindAndID }
 
 // SubjectsProcessed matches every processed event.
@@ -137,62 +135,63 @@ func (n Namespace) SubjectsFailed() string { return n.String() + stageFailed + a
 // SubjectsWorkers matches every announcement.
 func (n Namespace) SubjectsWorkers() string { return n.WorkerSubject(">") }
 
-// WorkerSubject is where a worker announces itself.
+// WorkerSubject is the subject of a worker's announcements.
 func (n Namespace) WorkerSubject(worker string) string {
 	return bucketKeys + n.BucketWorkers() + "." + worker
 }
 
-// DeclaredSubject is where the declared message of an interaction is published.
+// DeclaredSubject is the subject of an interaction's declared message.
 func (n Namespace) DeclaredSubject(t Type, identifier string) string {
 	return n.String() + stageDeclared + string(t) + "." + identifier
 }
 
-// DeclaredSubjects matches the declared messages of an interaction, whatever type they name.
+// DeclaredSubjects matches the declared messages of an interaction, of any type.
 func (n Namespace) DeclaredSubjects(identifier string) string {
 	return n.DeclaredSubject("*", identifier)
 }
 
-// HoldSubject is where the reservation of an interaction is stored.
+// HoldSubject is the subject of an interaction's reservation.
 func (n Namespace) HoldSubject(t Type, identifier string) string {
 	return n.String() + stageHold + string(t) + "." + identifier
 }
 
-// HoldSubjects matches the reservation of an interaction, whatever type it was declared as.
+// HoldSubjects matches the reservation of an interaction, of any type.
 func (n Namespace) HoldSubjects(identifier string) string { return n.HoldSubject("*", identifier) }
 
-// PollSubject is where a reservation appears when it falls due.
+// PollSubject is the subject of an interaction's due message.
 func (n Namespace) PollSubject(t Type, identifier string) string {
 	return n.String() + stagePoll + string(t) + "." + identifier
 }
 
-// PollSubjects matches what is due of an interaction, whatever type it was declared as.
+// PollSubjects matches the due message of an interaction, of any type.
 func (n Namespace) PollSubjects(identifier string) string { return n.PollSubject("*", identifier) }
 
-// WaitingSubjects matches the reservation of an interaction and what is due of it. (In the polls stream; it matches
-// more elsewhere.)
+// WaitingSubjects matches the reservation and the due message of an interaction. Use it only in the polls stream: it
+// matches other messages of the interaction, too.
 func (n Namespace) WaitingSubjects(identifier string) string {
 	return n.String() + ".*.*." + identifier
 }
 
-// ProcessedSubject is where a processed event goes.
+// ProcessedSubject is the subject of a processed event.
 func (n Namespace) ProcessedSubject(d Destination, identifier string) string {
 	return n.String() + stageProcessed + string(d) + "." + identifier
 }
 
-// FailedSubject is where a dead letter goes.
+// FailedSubject is the subject of a dead letter.
 func (n Namespace) FailedSubject(r Reason, identifier string) string {
 	return n.String() + stageFailed + string(r) + "." + identifier
 }
 
-// FailedSubjects matches the dead letters whose subject ends in a token, whatever their reason.
+// FailedSubjects matches the dead letters with a last token, of any reason.
 func (n Namespace) FailedSubjects(token string) string { return n.FailedSubject("*", token) }
 
-// OutcomeSubjects matches every outcome of one interaction. (In the outcomes stream; it matches more elsewhere.)
+// OutcomeSubjects matches every outcome of an interaction. Use it only in the outcomes stream: it matches other
+// messages of the interaction, too.
 func (n Namespace) OutcomeSubjects(identifier string) string {
 	return n.String() + ".*.*." + identifier
 }
 
-// OutcomeSubject is where o is published.
+// OutcomeSubject is the subject of o.
 func (n Namespace) OutcomeSubject(o Outcome) string {
 	if o.Failed() {
 		return n.FailedSubject(o.Reason, o.Identifier)
@@ -200,8 +199,8 @@ func (n Namespace) OutcomeSubject(o Outcome) string {
 	return n.ProcessedSubject(o.Destination, o.Identifier)
 }
 
-// SubjectPattern is the subject under which a consumer finds what is due for a lane, or, with delayed naks, what was
-// declared for it.
+// SubjectPattern is the filter of a lane's consumer: the due messages of a type in the polls stream or, with delayed
+// naks, the declared messages of the type in the declared stream.
 func (n Namespace) SubjectPattern(stream string, t Type) (string, error) {
 	switch stream {
 	case n.StreamDeclared():
@@ -209,16 +208,16 @@ func (n Namespace) SubjectPattern(stream string, t Type) (string, error) {
 	case n.StreamPolls():
 		return n.PollSubject(t, "*"), nil
 	}
-	return "", fmt.Errorf("stream %q has no lanes: use %s or %s", stream, n.StreamDeclared(), n.StreamPolls())
+	return "", fmt.Errorf("stream %q has no lanes; allowed: %s, %s", stream, n.StreamDeclared(), n.StreamPolls())
 }
 
-// IsDeclaredSubject tells whether a subject is one of declared messages.
+// IsDeclaredSubject reports whether a subject is that of a declared message.
 func (n Namespace) IsDeclaredSubject(subject string) bool { return n.is(subject, stageDeclared) }
 
-// IsPollSubject tells whether what lies on a subject of the polls stream has fallen due.
+// IsPollSubject reports whether a subject is that of a due message.
 func (n Namespace) IsPollSubject(subject string) bool { return n.is(subject, stagePoll) }
 
-// IsFailedSubject tells whether a subject is one of dead letters.
+// IsFailedSubject reports whether a subject is that of a dead letter.
 func (n Namespace) IsFailedSubject(subject string) bool { return n.is(subject, stageFailed) }
 
 func (n Namespace) is(subject, stage string) bool {
@@ -226,9 +225,9 @@ func (n Namespace) is(subject, stage string) bool {
 	return ok && strings.HasPrefix(rest, stage)
 }
 
-// SplitSubject takes `<namespace>.<stage>.<kind>.<identifier>` apart: the kind is an interaction type, a destination or
-// a reason. It does not judge the tokens; ok tells whether there are four of them, none empty, the first of them this
-// namespace. Where there are not, it gives nothing.
+// SplitSubject splits `<namespace>.<stage>.<kind>.<identifier>`: the kind is an interaction type, a destination or a
+// reason. It does not validate the tokens. If the subject does not have four tokens that are not empty, or is of
+// another namespace, ok is false and the others are empty.
 func (n Namespace) SplitSubject(subject string) (kind, identifier string, ok bool) {
 	first, rest, _ := strings.Cut(subject, ".")
 	if first != n.String() {
@@ -242,9 +241,9 @@ func (n Namespace) SplitSubject(subject string) (kind, identifier string, ok boo
 	return kind, identifier, true
 }
 
-// DeadLetterToken is the last token of an invalid message's dead letter: the last token of the subject on which the
-// message came, where that is made of letters, digits, `-` and `_`, and otherwise `seq-` and its stream sequence.
-// (A message can be published on a subject with a `*` in it.)
+// DeadLetterToken returns the last token for the dead letter of an invalid message: the last token of the message's
+// subject if it has only letters, digits, `-` and `_`, and otherwise `seq-` and the message's stream sequence. (The
+// subject of a message may contain a `*`.)
 func (n Namespace) DeadLetterToken(subject string, sequence uint64) string {
 	if _, token, ok := n.SplitSubject(subject); ok && plainToken.MatchString(token) {
 		return token

@@ -27,22 +27,25 @@ func namespace(t *testing.T, name string) schema.Namespace {
 }
 
 func TestNewNamespace(t *testing.T) {
-	for _, name := range []string{"a", "interactions", "b2b", "eu-west_1", "kva", "kv-a", "object", strings.Repeat("z", 32)} {
+	for _, name := range []string{
+		"a", "interactions", "b2b", "eu-west_1", "kva", "kv-a", "object", strings.Repeat("z", 32),
+	} {
 		if n, err := schema.NewNamespace(name); err != nil || n.String() != name {
 			t.Errorf("%q: %q, %v", name, n, err)
 		}
 	}
 	for _, name := range []string{
-		"", strings.Repeat("z", 33), "A", "aB", "1", "-a", "_a", "a.b", "a b", "*", "a*", ">", "$KV", "a/b", `a\b`, "a\n", "\na", "é", "a\x00", "\xff",
+		"", strings.Repeat("z", 33), "A", "aB", "1", "-a", "_a", "a.b", "a b", "*", "a*", ">", "$KV", "a/b", `a\b`,
+		"a\n", "\na", "é", "a\x00", "\xff",
 		"kv", "kv_", "kv_a", "obj", "obj_a",
 	} {
 		n, err := schema.NewNamespace(name)
 		if err == nil {
-			t.Errorf("%q is accepted", name)
+			t.Errorf("NewNamespace(%q) succeeds, want an error", name)
 			continue
 		}
 		if n != schema.DefaultNamespace || !strings.Contains(err.Error(), schema.Quote(name)) {
-			t.Errorf("%q: %q, %v, want the zero value and an error that shows the name", name, n, err)
+			t.Errorf("%q: %q, %v, want the zero value and an error with the name", name, n, err)
 		}
 		checkOneLine(t, err.Error())
 	}
@@ -50,10 +53,10 @@ func TestNewNamespace(t *testing.T) {
 
 func TestDefaultNamespace(t *testing.T) {
 	if n := namespace(t, "interactions"); n != schema.DefaultNamespace || n != (schema.Namespace{}) {
-		t.Errorf("the default by its name is %#v", n)
+		t.Errorf("NewNamespace(interactions) = %#v, want DefaultNamespace", n)
 	}
 	if n := namespace(t, "other"); n == schema.DefaultNamespace || n != namespace(t, "other") {
-		t.Errorf("%#v does not compare by its name", n)
+		t.Errorf("%#v: namespaces do not compare by name", n)
 	}
 	n := schema.DefaultNamespace
 	for _, tt := range []struct{ constant, method, want string }{
@@ -85,8 +88,10 @@ func TestNamesOfANamespace(t *testing.T) {
 		{n.PollConsumer(schema.Chat), "poll-chat"},
 		{n.DeclaredSubject(schema.Audio, guid), "eu-west_1.declared.audio." + guid},
 		{n.WaitingSubjects(guid), "eu-west_1.*.*." + guid},
-		{n.OutcomeSubject(schema.Outcome{Identifier: guid, Reason: schema.NotFound}), "eu-west_1.failed.not_found." + guid},
-		{n.OutcomeSubject(schema.Outcome{Identifier: guid, Destination: schema.ToCXAI}), "eu-west_1.processed.cxai." + guid},
+		{n.OutcomeSubject(schema.Outcome{Identifier: guid, Reason: schema.NotFound}),
+			"eu-west_1.failed.not_found." + guid},
+		{n.OutcomeSubject(schema.Outcome{Identifier: guid, Destination: schema.ToCXAI}),
+			"eu-west_1.processed.cxai." + guid},
 	} {
 		if tt.got != tt.want {
 			t.Errorf("%s, want %s", tt.got, tt.want)
@@ -94,7 +99,7 @@ func TestNamesOfANamespace(t *testing.T) {
 	}
 }
 
-// streamsOf are the subjects that each stream of a namespace has, by the stream's name.
+// streamsOf returns the subjects of each stream of a namespace, by the name of the stream.
 func streamsOf(n schema.Namespace) map[string][]string {
 	return map[string][]string{
 		n.StreamDeclared(): {n.SubjectsDeclared()},
@@ -104,15 +109,16 @@ func streamsOf(n schema.Namespace) map[string][]string {
 	}
 }
 
-// filtersOf are what is read or matched within the streams of a namespace.
+// filtersOf returns the filters within the streams of a namespace.
 func filtersOf(n schema.Namespace) []string {
 	return []string{
-		n.DeclaredSubjects(guid), n.HoldSubjects(guid), n.PollSubjects(guid), n.WaitingSubjects(guid), n.FailedSubjects(guid),
+		n.DeclaredSubjects(guid), n.HoldSubjects(guid), n.PollSubjects(guid), n.WaitingSubjects(guid),
+		n.FailedSubjects(guid),
 		n.OutcomeSubjects(guid), n.WorkerSubject("w"),
 	}
 }
 
-// overlap tells whether a subject could match both patterns.
+// overlap reports whether a subject can match both patterns.
 func overlap(a, b string) bool {
 	as, bs := strings.Split(a, "."), strings.Split(b, ".")
 	for i := range min(len(as), len(bs)) {
@@ -126,13 +132,15 @@ func overlap(a, b string) bool {
 	return len(as) == len(bs)
 }
 
-// names are namespaces whose names are as alike as they can be, and some at random.
+// names returns namespaces with similar names, and some with random names.
 func names(t *testing.T) []schema.Namespace {
 	t.Helper()
 	all := map[schema.Namespace]bool{}
 	for _, name := range []string{
-		"interactions", "interaction", "interactions_", "interactions_declared", "interactions_polls", "interactions-polls",
-		"a", "a_", "a-", "a__", "a_workers", "a_workers_workers", "declared", "poll", "kv-a", "workers", "kvinteractions",
+		"interactions", "interaction", "interactions_", "interactions_declared", "interactions_polls",
+		"interactions-polls",
+		"a", "a_", "a-", "a__", "a_workers", "a_workers_workers", "declared", "poll", "kv-a", "workers",
+		"kvinteractions",
 	} {
 		all[namespace(t, name)] = true
 	}
@@ -178,7 +186,7 @@ func TestNamespacesShareNothing(t *testing.T) {
 	}
 }
 
-// Only the workers' bucket has a stream that NATS takes for a bucket's.
+// Only the stream of the workers' bucket has the name of a bucket's stream.
 func TestStreamsOfBuckets(t *testing.T) {
 	for _, n := range names(t) {
 		for _, stream := range n.Streams() {
@@ -205,9 +213,10 @@ func TestSubjectsSplitBack(t *testing.T) {
 					t.Errorf("%s splits %s into %q, %q, %t", by, subject, gotKind, id, ok)
 				}
 				is := []bool{by.IsDeclaredSubject(subject), by.IsPollSubject(subject), by.IsFailedSubject(subject)}
-				want := []bool{by == n && kind == "audio", by == n && kind == "transcript", by == n && kind == "invalid_message"}
+				want := []bool{by == n && kind == "audio", by == n && kind == "transcript",
+					by == n && kind == "invalid_message"}
 				if !slices.Equal(is, want) {
-					t.Errorf("%s takes %s for declared, poll, failed: %t, want %t", by, subject, is, want)
+					t.Errorf("%s: subject %s is declared, poll, failed: %t, want %t", by, subject, is, want)
 				}
 			}
 		}
@@ -238,10 +247,10 @@ func TestDecodeFromANamespace(t *testing.T) {
 	}
 }
 
-// A name that is written out elsewhere would be the same in every namespace.
+// A name that is written elsewhere would be the same in every namespace.
 func TestNamesAreBuiltInOnePlace(t *testing.T) {
 	name := regexp.MustCompile(`interactions\.($|[a-z*{<>])|INTERACTIONS|\$KV\.|KV_[A-Z]|^poll-|Statusworker-`)
-	places := map[string]string{ // and what is built there
+	places := map[string]string{ // the files that have names, and which
 		"schema/namespace.go": "names",
 		"schema/names.go":     "headers",
 	}
@@ -272,7 +281,7 @@ func TestNamesAreBuiltInOnePlace(t *testing.T) {
 			}
 			found[file] = true
 			if places[file] == "" {
-				t.Errorf("%s:%d: %s is a name of the wire: take it from schema.Namespace, or for headers from the constants in schema",
+				t.Errorf("%s:%d: %s is a name on the wire: use schema.Namespace, or the constants of headers in schema",
 					file, set.Position(literal.Pos()).Line, literal.Value)
 			}
 			return true
@@ -284,7 +293,7 @@ func TestNamesAreBuiltInOnePlace(t *testing.T) {
 	}
 	for file, what := range places {
 		if !found[file] {
-			t.Errorf("found no %s in %s: this test does not see what it looks for", what, file)
+			t.Errorf("found no %s in %s, want at least one", what, file)
 		}
 	}
 }

@@ -5,8 +5,8 @@ import (
 	"unicode"
 )
 
-// Printable is a text from outside on one line: white space becomes spaces, and the replacement character U+FFFD stands
-// in the place of whatever else cannot be printed. So nothing in it moves a cursor, changes colours or begins a line.
+// Printable returns a text from outside that is safe to print on one line of a terminal: it replaces white space by
+// spaces, and all other characters that are not printable by U+FFFD.
 func Printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		switch {

@@ -11,7 +11,7 @@ import (
 	"github.com/go-json-experiment/json/jsontext"
 )
 
-// CheckJSON refuses with a [*MemberError] whatever is not exactly one JSON value of at most [MaxDeclaredBytes] and
+// CheckJSON returns a [*MemberError] unless the message is exactly one JSON value of at most [MaxDeclaredBytes] and
 // [MaxDepth], without duplicate members and without a byte order mark (see [TrimBOM]).
 func CheckJSON(message []byte) error {
 	_, err := scan(message)
@@ -21,13 +21,13 @@ func CheckJSON(message []byte) error {
 // value is a JSON value in a message.
 type value struct {
 	kind jsontext.Kind
-	// misspelled says that the name of one of the members is not spelled as Decode looks at it.
+	// misspelled reports that the name of a member differs only in case from a known one.
 	misspelled bool
-	// text is what a string says.
+	// text is the value of a string.
 	text string
-	// raw is how an object or array is written.
+	// raw is the JSON text of an object or array.
 	raw json.RawMessage
-	// members are those that Decode looks at, in any case, of the message itself and of its `data`.
+	// members are the known members, with names in any case, of the message itself and of its `data`.
 	members map[string]value
 }
 
@@ -49,7 +49,7 @@ func (v value) what() string {
 	return "not JSON"
 }
 
-// place is a part of a message in which Decode looks at members.
+// place is a part of a message that has known members.
 type place uint8
 
 const (
@@ -57,18 +57,18 @@ const (
 	inEnvelope
 )
 
-// known is a member that Decode looks at. In its places it has to be spelled as here.
+// known is a member that Decode reads. In its places, its name must have exactly this case.
 type known struct {
 	name string
 	in   place
 }
 
-var looked = withFlags([]known{
+var knownMembers = withFlags([]known{
 	{"interactionIdentifier", inDeclaration}, {"type", inDeclaration | inEnvelope},
-	// A declaration has none. One in another spelling may be meant as an envelope.
+	// A declaration has no specversion. With its name in another case, the message may be meant as an envelope.
 	{"specversion", inDeclaration | inEnvelope},
 	{"id", inEnvelope}, {"source", inEnvelope}, {"data", inEnvelope}, {"data_base64", inEnvelope},
-	// W3C Trace Context takes its names in any case.
+	// W3C Trace Context allows names in any case.
 	{"traceparent", 0},
 })
 
@@ -79,16 +79,15 @@ func withFlags(members []known) []known {
 	return members
 }
 
-// looksAt gives a member's name, which is written as JSON, and how it is spelled right, where Decode looks at such a
-// member in any case. No name is made a string for it: a message has many that nobody looks at, and is read at every
-// poll.
-func looksAt(written jsontext.Value) (name, spelled string, ok bool) {
+// knownName returns the name of a member, which is given as JSON, and the name of the known member that it equals in
+// any case. It allocates no string for other names: messages have many, and are read at every poll.
+func knownName(written jsontext.Value) (name, spelled string, ok bool) {
 	unquoted := written[1 : len(written)-1]
 	if bytes.IndexByte(unquoted, '\\') >= 0 {
-		unquoted, _ = jsontext.AppendUnquote(nil, written) // the decoder has found it right
+		unquoted, _ = jsontext.AppendUnquote(nil, written) // the decoder has checked it
 	}
-	for i := range looked {
-		spelled = looked[i].name
+	for i := range knownMembers {
+		spelled = knownMembers[i].name
 		if len(unquoted) != len(spelled) {
 			continue
 		}
@@ -102,18 +101,15 @@ func looksAt(written jsontext.Value) (name, spelled string, ok bool) {
 	return "", "", false
 }
 
-// scan reads a message in one pass, and checks what [CheckJSON] promises.
+// scan reads a message in one pass, with the checks of [CheckJSON].
 func scan(message []byte) (value, error) {
 	if encoding := ForeignEncoding(message); encoding != "" {
-		return value{}, wrong("", "it is %s, want UTF-8: encode it anew", encoding)
+		return value{}, wrong("", ProblemEncoding, "the encoding must be UTF-8, is %s", encoding)
 	}
 	if len(message) > MaxDeclaredBytes {
-		return value{}, wrong(
-			"",
-			"it is %d bytes long, at most %d are taken in: leave out what the pipeline does not need",
-			len(message),
-			MaxDeclaredBytes,
-		)
+		return value{}, wrong("", ProblemSize,
+			"%d bytes long; at most %d bytes are allowed: remove members that the pipeline does not need",
+			len(message), MaxDeclaredBytes)
 	}
 	dec := decoders.Get().(*jsontext.Decoder)
 	defer decoders.Put(dec)
@@ -121,22 +117,22 @@ func scan(message []byte) (value, error) {
 	s := scanner{message: message, dec: dec}
 	v, err := s.value(levels)
 	if errors.Is(err, io.EOF) {
-		return value{}, wrong("", "it is empty, want a JSON object")
+		return value{}, wrong("", ProblemEmpty, "empty; must be a JSON object")
 	}
 	if err != nil {
 		return value{}, scanProblem(err)
 	}
 	end := s.dec.InputOffset()
 	if _, err := s.dec.ReadToken(); !errors.Is(err, io.EOF) {
-		return value{}, wrong("", "it goes on after its end, at byte %d", end)
+		return value{}, wrong("", ProblemTrailing, "data after the end of the JSON value, at byte %d", end)
 	}
 	return v, nil
 }
 
-// decoders are used again: their buffers and name tables are most of what reading a message allocates.
+// decoders saves most allocations of reading a message: the buffers and name tables of decoders.
 var decoders = sync.Pool{New: func() any { return jsontext.NewDecoder(bytes.NewReader(nil)) }}
 
-// levels is how deep Decode looks: at the message, its members, and the members of its `data`.
+// levels is how deep Decode reads: the message, its members, and the members of its `data`.
 const levels = 3
 
 type scanner struct {
@@ -144,7 +140,7 @@ type scanner struct {
 	dec     *jsontext.Decoder
 }
 
-// value reads the next value, and keeps what Decode looks at in that many levels of it, counting its own.
+// value reads the next value. It keeps the known members of that many levels, including its own.
 func (s *scanner) value(levels int) (value, error) {
 	tok, err := s.dec.ReadToken()
 	if err != nil {
@@ -159,7 +155,8 @@ func (s *scanner) value(levels int) (value, error) {
 	case '{', '[':
 		start := s.dec.InputOffset() - 1
 		if s.dec.StackDepth() > MaxDepth {
-			return value{}, wrong(memberPath(s.dec.StackPointer()), "it is nested deeper than %d levels", MaxDepth)
+			return value{}, wrong(memberPath(s.dec.StackPointer()), ProblemDepth, "nested deeper than %d levels",
+				MaxDepth)
 		}
 		if err := s.inside(&v, levels); err != nil {
 			return value{}, err
@@ -171,7 +168,7 @@ func (s *scanner) value(levels int) (value, error) {
 
 // inside reads the members or elements of v up to its end.
 func (s *scanner) inside(v *value, levels int) error {
-	// Before something that is no JSON the kind is 0, and reading on gives the error.
+	// Before invalid JSON the kind is 0, and the next read returns the error.
 	for k := s.dec.PeekKind(); k != '}' && k != ']'; k = s.dec.PeekKind() {
 		var name, spelled string
 		var keep bool
@@ -181,7 +178,7 @@ func (s *scanner) inside(v *value, levels int) error {
 				return err
 			}
 			if levels > 1 {
-				name, spelled, keep = looksAt(written)
+				name, spelled, keep = knownName(written)
 			}
 		}
 		if !keep {
@@ -211,16 +208,16 @@ func scanProblem(err error) error {
 	}
 	var syntax *jsontext.SyntacticError
 	if !errors.As(err, &syntax) {
-		return wrong("", "it is not JSON: %v", err)
+		return wrong("", ProblemJSON, "not valid JSON: %v", err)
 	}
 	member := memberPath(syntax.JSONPointer)
 	if errors.Is(err, jsontext.ErrDuplicateName) {
-		return wrong(member, "it is there twice")
+		return wrong(member, ProblemDuplicate, "duplicate member")
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) {
-		return wrong(member, "it is not JSON: it ends in the middle, at byte %d", syntax.ByteOffset)
+		return wrong(member, ProblemJSON, "not valid JSON: unexpected end at byte %d", syntax.ByteOffset)
 	}
-	return wrong(member, "it is not JSON: %v, at byte %d", syntax.Err, syntax.ByteOffset)
+	return wrong(member, ProblemJSON, "not valid JSON: %v, at byte %d", syntax.Err, syntax.ByteOffset)
 }
 
 func memberPath(p jsontext.Pointer) string {

@@ -1,9 +1,8 @@
 package schema
 
-// The tables of this file are the one place that knows what a vendor status, a fault, a reason and a destination mean.
-// Decisions, labels of metrics, the simulator, the demo, the commands and the documents follow them. Rows name no
-// fields: one that lacks something does not compile. Tests find the constant that has no row, and the document that
-// does not name it.
+// Only the tables of this file define what vendor statuses, faults, reasons and destinations mean. Decisions, metric
+// labels, the simulator, the demo, the commands and the documents use them. Rows have no field names, so that a missing
+// field is a compile error. Tests find constants without a row, and documents that lack one.
 
 // The status values of the vendor's documentation and SDKs.
 const (
@@ -22,8 +21,8 @@ const (
 	StatusProcessingFailed      Status = "processingFailed"
 )
 
-// statuses has each status, what it means, the reason of the dead letter where it is a failure, and a sentence for the
-// operator.
+// statuses has each status, its meaning, the reason of the dead letter if it is a failure, and a sentence for
+// operators.
 var statuses = []statusRow{
 	{StatusDeclared, Pending, "", "The interaction is declared at ElevateAI."},
 	{StatusFilePendingUpload, Pending, "", "ElevateAI is waiting for the upload of the file."},
@@ -51,17 +50,17 @@ const (
 	// FaultRejected: the vendor refused this interaction (400, 409, 410, 418, 422, 423, 424 and 451 with a JSON
 	// object).
 	FaultRejected Fault = "rejected"
-	// FaultUnavailable: 5xx, any other 4xx, a time-out, no connection, a redirect.
+	// FaultUnavailable: 5xx, any other 4xx, a timeout, no connection, a redirect.
 	FaultUnavailable Fault = "unavailable"
-	// FaultNotAStatus: an answer that the vendor's API does not give: wrong type, not JSON, another identifier, or a
-	// refusal without a JSON object.
+	// FaultNotAStatus: an answer that is not of the vendor's API: a wrong content type, no JSON, another identifier, or
+	// a refusal without a JSON object.
 	FaultNotAStatus Fault = "not_a_status"
-	// FaultNotSent: the request was not sent, because it could no longer be sent in time.
+	// FaultNotSent: the request was not sent, because it was too late for it.
 	FaultNotSent Fault = "not_sent"
 )
 
-// faults has each fault, and for a refusal the reason of the dead letter when it is confirmed, and how its detail
-// begins.
+// faults has each fault, and for a refusal the reason of the dead letter when it is confirmed, and the beginning of its
+// detail.
 var faults = []faultRow{
 	{FaultNotFound, NotFound, "the vendor did not know it"},
 	{FaultUnauthorized, "", ""},
@@ -103,21 +102,19 @@ var reasons = []reasonRow{
 		"ElevateAI could not fetch the file from its downloadUri.",
 		"Check that the address is reachable from outside and has not expired. " +
 			"Declare the file at ElevateAI again, and purge this dead letter."},
-	{
-		VendorFailed,
-		ByFailedStatus,
+	{VendorFailed, ByFailedStatus,
 		"ElevateAI gave a status that --failed-status names as a failure. The detail has the status.",
-		"Read ElevateAI's errorMessage, and ask ElevateAI what the status means. If it can still change, remove it from " +
-			"--failed-status and replay; otherwise declare the file at ElevateAI again, and purge this dead letter.",
-	},
+		"Read ElevateAI's errorMessage, and ask ElevateAI what the status means. If it can still change, remove it " +
+			"from --failed-status and replay; otherwise declare the file at ElevateAI again, and purge this dead " +
+			"letter."},
 	{NotFound, ByVendor,
-		"ElevateAI did not know the identifier at three or more consecutive polls, over the whole grace.",
+		"ElevateAI did not know the identifier at three or more consecutive polls, over the whole grace period.",
 		"Check that the token belongs to the account that declared the interaction, that the base URL is complete " +
 			"(ElevateAI's ends in /v1), and that nobody deleted the interaction. " +
 			"If the token or the URL was wrong, correct it and replay."},
 	{Rejected, ByVendor,
 		"ElevateAI refused the interaction with the same HTTP status at three or more consecutive polls, " +
-			"over the whole grace.",
+			"over the whole grace period.",
 		"Read ElevateAI's answer in the detail. " +
 			"If the API changed or the refusal was a mistake, replay when it is fixed."},
 	{DeadlineExceeded, ByDeadline,
@@ -133,22 +130,21 @@ var reasons = []reasonRow{
 
 // The destinations of processed events.
 const (
-	// ToTranscript asks the next stage to fetch the transcript.
+	// ToTranscript: the next stage fetches the transcript.
 	ToTranscript Destination = "transcript"
-	// ToCXAI asks the next stage to fetch the CX AI results.
+	// ToCXAI: the next stage fetches the CX AI results.
 	ToCXAI Destination = "cxai"
-	// Unrouted says that the interaction is processed and that there is nothing to fetch.
+	// Unrouted: the interaction is processed, and has nothing to fetch.
 	Unrouted Destination = "unrouted"
 )
 
-// WantAIResults is the flag of [ToCXAI].
-const WantAIResults Flag = "includeAiResults"
+// IncludeAIResults is the flag of [ToCXAI].
+const IncludeAIResults Flag = "includeAiResults"
 
-// destinations has each destination in the order in which they are published, the types that have such results, the
-// flag of a declaration that asks for it, and whether it is wanted where the declaration does not say. Unrouted has no
-// type: it is where nothing else is.
+// destinations has each destination in the order of publishing, the types that have such results, the flag of a
+// declaration that selects it, and the flag's default. Unrouted has no types: it is used if no other destination is.
 var destinations = []destinationRow{
 	{ToTranscript, []Type{Audio}, "", true},
-	{ToCXAI, []Type{Audio, Chat, Transcript}, WantAIResults, true},
+	{ToCXAI, []Type{Audio, Chat, Transcript}, IncludeAIResults, true},
 	{Unrouted, nil, "", true},
 }

@@ -19,11 +19,12 @@ import (
 	"statusworker/schema"
 )
 
-// What the vendor's documentation and the contract say, in other words than the tables.
+// What the vendor's documentation and the contract define, independent of the tables.
 var (
 	terminal = map[schema.Status]schema.Reason{
 		"processed":        "",
-		"processingFailed": "processing_failed", "fileUploadFailed": "file_upload_failed", "fileDownloadFailed": "file_download_failed",
+		"processingFailed": "processing_failed", "fileUploadFailed": "file_upload_failed",
+		"fileDownloadFailed": "file_download_failed",
 	}
 	refusals = map[schema.Fault]schema.Reason{"not_found": "not_found", "rejected": "rejected"}
 	// routes are the destinations by the type and the members of a declaration.
@@ -33,10 +34,12 @@ var (
 			`,"includeAiResults":false`: {schema.ToTranscript},
 		},
 		schema.Chat: {
-			"": {schema.ToCXAI}, `,"includeAiResults":true`: {schema.ToCXAI}, `,"includeAiResults":false`: {schema.Unrouted},
+			"": {schema.ToCXAI}, `,"includeAiResults":true`: {schema.ToCXAI},
+			`,"includeAiResults":false`: {schema.Unrouted},
 		},
 		schema.Transcript: {
-			"": {schema.ToCXAI}, `,"includeAiResults":true`: {schema.ToCXAI}, `,"includeAiResults":false`: {schema.Unrouted},
+			"": {schema.ToCXAI}, `,"includeAiResults":true`: {schema.ToCXAI},
+			`,"includeAiResults":false`: {schema.Unrouted},
 		},
 	}
 )
@@ -51,32 +54,36 @@ func TestTables(t *testing.T) {
 			meaning = schema.Failed
 		}
 		if s.Meaning() != meaning || s.Reason() != reason || s.Terminal() != ends || s.Text() == "" {
-			t.Errorf("status %s: %s, reason %q, terminal %t, %q; want %s, reason %q", s, s.Meaning(), s.Reason(), s.Terminal(), s.Text(), meaning, reason)
+			t.Errorf("status %s: %s, reason %q, terminal %t, %q; want %s, reason %q", s, s.Meaning(), s.Reason(),
+				s.Terminal(), s.Text(), meaning, reason)
 		}
 		if err := s.Check(); err != nil {
 			t.Errorf("status %s: %v", s, err)
 		}
 	}
 	for _, s := range []schema.Status{"", "Processed", "processed ", "reticulating"} {
-		if s.Listed() || s.Meaning() != schema.Pending || s.Reason() != "" || s.Text() != "" {
-			t.Errorf("status %q is not in the table, and means %s, %q", s, s.Meaning(), s.Reason())
+		if s.Known() || s.Meaning() != schema.Pending || s.Reason() != "" || s.Text() != "" {
+			t.Errorf("unknown status %q has the meaning %s and the reason %q", s, s.Meaning(), s.Reason())
 		}
 	}
 	for _, f := range schema.Faults() {
-		if reason := refusals[f]; f.Reason() != reason || f.Refusal() != (reason != "") || f.Refusal() != (f.Text() != "") {
-			t.Errorf("fault %s: reason %q, refusal %t, %q; want reason %q", f, f.Reason(), f.Refusal(), f.Text(), reason)
+		if reason := refusals[f]; f.Reason() != reason || f.Refusal() != (reason != "") ||
+			f.Refusal() != (f.Text() != "") {
+			t.Errorf("fault %s: reason %q, refusal %t, %q; want reason %q", f, f.Reason(), f.Refusal(), f.Text(),
+				reason)
 		}
 	}
 	for _, r := range schema.Reasons() {
 		if !r.Valid() || r.Text() == "" || r.Advice() == "" {
-			t.Errorf("reason %s is not explained: %q, %q", r, r.Text(), r.Advice())
+			t.Errorf("reason %s lacks a text or an advice: %q, %q", r, r.Text(), r.Advice())
 		}
 		if byVendor := len(r.Statuses())+len(r.Faults()) > 0; byVendor != (r.Cause() == schema.ByVendor) {
-			t.Errorf("reason %s has the cause %q; statuses %q and faults %q lead to it", r, r.Cause(), r.Statuses(), r.Faults())
+			t.Errorf("reason %s has the cause %q; statuses %q and faults %q lead to it", r, r.Cause(), r.Statuses(),
+				r.Faults())
 		}
 	}
 	if r := schema.Reason("unlucky"); r.Valid() || r.Text() != "" || r.Advice() != "" || r.Cause() != "" {
-		t.Errorf("a reason that is not in the table is explained: %q", r.Text())
+		t.Errorf("an unknown reason has the text %q", r.Text())
 	}
 }
 
@@ -84,7 +91,7 @@ func TestDestinations(t *testing.T) {
 	reached := map[schema.Destination]bool{}
 	for _, typ := range schema.Types() {
 		if len(routes[typ]) == 0 {
-			t.Errorf("this test has no routes of %s", typ)
+			t.Errorf("routes of %s are missing in the test", typ)
 		}
 		for members, want := range routes[typ] {
 			d, err := schema.Decode(fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":%q%s}`, guid, typ, members))
@@ -107,21 +114,25 @@ func TestDestinations(t *testing.T) {
 	}
 	members := at(t, document(t, declaredSchema), "properties")
 	for _, f := range schema.Flags() {
-		if member, ok := members[string(f)].(map[string]any); !ok || member["type"] != "boolean" || member["default"] != f.Default() {
-			t.Errorf("%s: member %s is %v, want a boolean whose default is %t", declaredSchema, f, members[string(f)], f.Default())
+		if member, ok := members[string(f)].(map[string]any); !ok || member["type"] != "boolean" ||
+			member["default"] != f.Default() {
+			t.Errorf("%s: member %s is %v, want a boolean whose default is %t", declaredSchema, f, members[string(f)],
+				f.Default())
 		}
 	}
 }
 
-// A constant that is in no list would mean nothing, and nobody would find out.
+// Every constant is in its table.
 func TestEveryConstantIsListed(t *testing.T) {
 	var causes []schema.Cause
 	for _, r := range schema.Reasons() {
 		causes = append(causes, r.Cause())
 	}
 	lists := map[string][]string{
-		"Status": texts(schema.Statuses()), "Meaning": texts(schema.Meanings()), "Fault": texts(schema.Faults()), "Reason": texts(schema.Reasons()),
-		"Destination": texts(schema.Destinations()), "Flag": texts(schema.Flags()), "Type": texts(schema.Types()), "Cause": texts(causes),
+		"Status": texts(schema.Statuses()), "Meaning": texts(schema.Meanings()), "Fault": texts(schema.Faults()),
+		"Reason":      texts(schema.Reasons()),
+		"Destination": texts(schema.Destinations()), "Flag": texts(schema.Flags()), "Type": texts(schema.Types()),
+		"Cause": texts(causes),
 	}
 	found := map[string]int{}
 	for name, of := range constants(t) {
@@ -129,19 +140,19 @@ func TestEveryConstantIsListed(t *testing.T) {
 			if list, ok := lists[name]; ok {
 				found[name]++
 				if !slices.Contains(list, value) {
-					t.Errorf("%s %q is a constant, and not in its table", name, value)
+					t.Errorf("constant %s %q is not in its table", name, value)
 				}
 			}
 		}
 	}
 	for name, list := range lists {
 		if distinct := len(slices.Compact(slices.Sorted(slices.Values(list)))); found[name] != distinct {
-			t.Errorf("%d constants of type %s, %d are listed", found[name], name, distinct)
+			t.Errorf("%d constants of type %s, but %d in the table", found[name], name, distinct)
 		}
 	}
 }
 
-// constants are the values of this package's constants that are written with their type, by its name.
+// constants returns the values of this package's typed constants, by the name of the type.
 func constants(t *testing.T) map[string][]string {
 	t.Helper()
 	files, err := filepath.Glob("*.go")
@@ -180,15 +191,17 @@ func constants(t *testing.T) map[string][]string {
 
 const docs = "../docs/"
 
-// The documents name all that a message, a label or an operator can meet.
+// The documents name all values that appear in messages and labels.
 func TestDocsNameEverything(t *testing.T) {
 	polled := slices.DeleteFunc(texts(schema.Faults()), func(f string) bool { return f == string(schema.FaultNotSent) })
 	for file, names := range map[string][]string{
-		"../README.md":           slices.Concat(texts(schema.Reasons()), texts(schema.Destinations())),
-		docs + "producers.md":    slices.Concat(texts(schema.Types()), texts(schema.Flags())),
-		docs + "consumers.md":    slices.Concat(texts(schema.Statuses()), texts(schema.Reasons()), texts(schema.Destinations()), texts(schema.Flags())),
+		"../README.md":        slices.Concat(texts(schema.Reasons()), texts(schema.Destinations())),
+		docs + "producers.md": slices.Concat(texts(schema.Types()), texts(schema.Flags())),
+		docs + "consumers.md": slices.Concat(texts(schema.Statuses()), texts(schema.Reasons()),
+			texts(schema.Destinations()), texts(schema.Flags())),
 		docs + "dead-letters.md": texts(schema.Reasons()),
-		docs + "metrics.md":      slices.Concat(texts(schema.Meanings()), polled, texts(schema.Reasons()), texts(schema.Destinations())),
+		docs + "metrics.md": slices.Concat(texts(schema.Meanings()), polled, texts(schema.Reasons()),
+			texts(schema.Destinations())),
 	} {
 		text, err := os.ReadFile(file)
 		if err != nil {
@@ -202,7 +215,7 @@ func TestDocsNameEverything(t *testing.T) {
 	}
 }
 
-// The tables of the documents are made from those of the code:
+// The tables of the documents are generated from those of the code:
 //
 //	go test ./schema -update
 func TestDocsFollowTheTables(t *testing.T) {
@@ -256,7 +269,7 @@ func TestDocsFollowTheTables(t *testing.T) {
 	}
 }
 
-// example is a golden outcome as a block of Markdown.
+// example returns a golden outcome as a Markdown block.
 func example(t *testing.T, golden string) string {
 	t.Helper()
 	text, err := os.ReadFile("testdata/outcomes/" + golden + ".json")
@@ -303,7 +316,7 @@ func TestSchemasFollowTheTables(t *testing.T) {
 		if slices.Equal(got, list.want) {
 			continue
 		}
-		// A list that stands in several documents is the same in all of them.
+		// A list in several documents is the same in all of them.
 		written := regexp.MustCompile(`\[(\s*)"` + strings.Join(got, `",\s*"`) + `"(\s*)\]`)
 		for name := range next {
 			next[name] = written.ReplaceAllString(next[name], `[${1}"`+strings.Join(list.want, `",${1}"`)+`"${2}]`)
@@ -318,7 +331,8 @@ func TestSchemasFollowTheTables(t *testing.T) {
 			final = append(final, "`"+string(s)+"`")
 		}
 	}
-	described := "How far the interaction is. Final are " + strings.Join(final, ", ") + "; every other value is pending, also an unknown one."
+	described := "How far the interaction is. Final are " + strings.Join(final, ", ") +
+		"; every other value is pending, also an unknown one."
 	for name := range next {
 		next[name] = strings.ReplaceAll(next[name], status["description"].(string), described)
 	}
@@ -327,14 +341,15 @@ func TestSchemasFollowTheTables(t *testing.T) {
 	}
 }
 
-// refresh fails the test where a file is not as it should be, or writes it with -update.
+// refresh fails the test if a file differs, or writes it with -update.
 func refresh(t *testing.T, file, have, want string) {
 	t.Helper()
 	if have == want {
 		return
 	}
 	if !*update {
-		t.Errorf("%s is not as the tables of the code: run go test ./schema -update, and look at the difference", file)
+		t.Errorf("%s differs from the tables of the code: run go test ./schema -update, and review the difference",
+			file)
 		return
 	}
 	if err := os.WriteFile(file, []byte(want), 0o644); err != nil {

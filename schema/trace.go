@@ -7,8 +7,8 @@ import (
 
 var traceparent = regexp.MustCompile(`^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$`)
 
-// TraceContext is s where it is a W3C traceparent of 55 characters, and otherwise empty: version ff and identifiers
-// that are all zero are invalid.
+// TraceContext returns s if it is a valid W3C traceparent of 55 characters, and otherwise an empty string. Version ff
+// and identifiers of zeros are invalid.
 func TraceContext(s string) string {
 	if !traceparent.MatchString(s) || strings.HasPrefix(s, "ff") || s[3:35] == zeros || s[36:52] == zeros[:16] {
 		return ""
@@ -18,9 +18,9 @@ func TraceContext(s string) string {
 
 const zeros = "00000000000000000000000000000000"
 
-// Traceparent is the W3C trace context in the headers of a message, or empty: the first valid one of `traceparent` and
-// `ce-traceparent`, the headers' names in any case. Where there are several, the one in the name that is last by bytes
-// counts, which is the lower-case `traceparent`.
+// Traceparent returns the valid W3C trace context in the headers `traceparent` and `ce-traceparent` of a message, with
+// names in any case; or an empty string. Of several it returns that of the last name in byte order, which is the
+// lower-case `traceparent`.
 func Traceparent(headers map[string][]string) string {
 	var t traceparents
 	for name, values := range headers {
@@ -31,7 +31,7 @@ func Traceparent(headers map[string][]string) string {
 	return t.value
 }
 
-// traceparents chooses among named values, whatever their order. An invalid one is as if it were not there.
+// traceparents selects one of several named values, independent of their order. It ignores invalid values.
 type traceparents struct{ name, value string }
 
 func (t *traceparents) see(name, value string) {

@@ -32,7 +32,8 @@ var badTraces = map[string]string{
 func TestTraceContext(t *testing.T) {
 	for _, s := range []string{
 		traceState, otherTrace, "01" + traceState[2:], "fe" + traceState[2:],
-		"00-00000000000000000000000000000001-0000000000000001-00", "00-" + strings.Repeat("f", 32) + "-" + strings.Repeat("f", 16) + "-ff",
+		"00-00000000000000000000000000000001-0000000000000001-00",
+		"00-" + strings.Repeat("f", 32) + "-" + strings.Repeat("f", 16) + "-ff",
 	} {
 		if got := schema.TraceContext(s); got != s {
 			t.Errorf("TraceContext(%q) = %q", s, got)
@@ -40,7 +41,7 @@ func TestTraceContext(t *testing.T) {
 	}
 	for name, s := range badTraces {
 		if got := schema.TraceContext(s); got != "" {
-			t.Errorf("%s: %q is taken for a trace context", name, got)
+			t.Errorf("%s: TraceContext(%q) accepts it", name, got)
 		}
 	}
 }
@@ -63,15 +64,19 @@ func TestTraceparent(t *testing.T) {
 		{"binary CloudEvent, as Go writes it", headers{"Ce-Traceparent": one}, traceState},
 		{"binary CloudEvent, upper case", headers{"CE-TRACEPARENT": one}, traceState},
 		{"no values", headers{"traceparent": nil, "Traceparent": one}, traceState},
-		{"exact first", headers{"Traceparent": other, "TRACEPARENT": other, "ce-traceparent": other, "traceparent": one}, traceState},
+		{"exact first",
+			headers{"Traceparent": other, "TRACEPARENT": other, "ce-traceparent": other, "traceparent": one},
+			traceState},
 		{"lower case before upper", headers{"Traceparent": one, "TRACEPARENT": other}, traceState},
-		{"an invalid one is not there", headers{"traceparent": bad, "TRACEPARENT": one}, traceState},
-		{"invalid in all names but one", headers{"traceparent": bad, "Traceparent": bad, "ce-traceparent": bad, "CE-Traceparent": one}, traceState},
+		{"an invalid one is ignored", headers{"traceparent": bad, "TRACEPARENT": one}, traceState},
+		{"invalid in all names but one",
+			headers{"traceparent": bad, "Traceparent": bad, "ce-traceparent": bad, "CE-Traceparent": one}, traceState},
 		{"the first valid value", headers{"traceparent": {bad[0], traceState, otherTrace}}, traceState},
 		{"all invalid", headers{"traceparent": bad, "Traceparent": bad}, ""},
-		{"other names", headers{"x-traceparent": one, "tracestate": one, "traceparent ": one, "ce_traceparent": one}, ""},
+		{"other names", headers{"x-traceparent": one, "tracestate": one, "traceparent ": one, "ce_traceparent": one},
+			""},
 	} {
-		for range 20 { // maps have no order
+		for range 20 { // the order of a map is random
 			if got := schema.Traceparent(maps.Clone(tt.headers)); got != tt.want {
 				t.Fatalf("%s: %q, want %q", tt.name, got, tt.want)
 			}
@@ -79,13 +84,14 @@ func TestTraceparent(t *testing.T) {
 	}
 }
 
-func TestDecodeTakesATraceContextInAnyCase(t *testing.T) {
+func TestDecodeReadsATraceContextInAnyCase(t *testing.T) {
 	quoted := func(name, value string) string { return `,"` + name + `":"` + value + `"` }
 	type row struct{ name, more, want string }
 	rows := []row{
 		{"exact first", quoted("TraceParent", otherTrace) + quoted("traceparent", traceState), traceState},
-		{"exact first, in the other order", quoted("traceparent", traceState) + quoted("TraceParent", otherTrace), traceState},
-		{"one that is no string", `,"traceparent":5` + quoted("Traceparent", traceState), traceState},
+		{"exact first, in the other order", quoted("traceparent", traceState) + quoted("TraceParent", otherTrace),
+			traceState},
+		{"one that is not a string", `,"traceparent":5` + quoted("Traceparent", traceState), traceState},
 		{"all invalid", quoted("traceparent", "x") + quoted("Traceparent", "y"), ""},
 	}
 	for _, name := range []string{"traceparent", "Traceparent", "TRACEPARENT", "traceParent"} {
@@ -93,8 +99,10 @@ func TestDecodeTakesATraceContextInAnyCase(t *testing.T) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(badTraces)) {
 		if bad := badTraces[name]; !strings.Contains(bad, "\n") {
-			rows = append(rows, row{"beside an invalid one: " + name, quoted("traceparent", bad) + quoted("Traceparent", traceState), traceState},
-				row{"invalid: " + name, quoted("traceparent", bad), ""})
+			invalid := quoted("traceparent", bad)
+			rows = append(rows,
+				row{"beside an invalid one: " + name, invalid + quoted("Traceparent", traceState), traceState},
+				row{"invalid: " + name, invalid, ""})
 		}
 	}
 	for _, tt := range rows {

@@ -34,7 +34,6 @@ import (
 	"statusworker/integration/stage"
 	"statusworker/publisher"
 	"statusworker/schema"
-	"statusworker/schema/topology"
 	"statusworker/statusclient/simulator"
 )
 
@@ -394,7 +393,7 @@ func TestMetricsMoveInTrouble(t *testing.T) {
 			n("dead_letters_total", labels{"reason": "processing_failed"}, exactly(1))
 			for value(s.families()["statusworker_declared_again_total"], nil) == 0 {
 				_, err := s.JS.Publish(s.ctx, schema.DeclaredSubject(schema.Audio, id), fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":"audio"}`, id))
-				if err != nil && !topology.Waits(err) {
+				if err != nil && !adapter.MaxPerSubject(err) {
 					s.t.Fatal(err)
 				}
 			}

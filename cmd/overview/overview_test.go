@@ -206,7 +206,7 @@ func TestWorkersAreSeen(t *testing.T) {
 		return len(v.Workers) == 2 && v.Workers[0].Share == 5 && v.Workers[1].Share == 5
 	})
 	a, b := v.Workers[0], v.Workers[1]
-	if a.Host != "pod-a" || b.Host != "pod-b" || a.Version != "v1.2.3" || a.State != schema.Working || a.Worker == "" || a.Worker == b.Worker || a.RateLimit != 10 || a.HeardSeconds > schema.AnnouncementLife.Seconds() {
+	if a.Host != "pod-a" || b.Host != "pod-b" || a.Version != "v1.2.3" || a.State != schema.Working || a.Worker == "" || a.Worker == b.Worker || a.RateLimit != 10 || a.HeardSeconds > schema.AnnouncementMaxAge.Seconds() {
 		t.Errorf("workers %+v", v.Workers)
 	}
 	if len(v.Advice) != 0 {

@@ -125,7 +125,7 @@ func TestDeclareRefusesIdentifiers(t *testing.T) {
 		"standard error",
 		&c.stderr,
 		`identifier "../../x": refused: declared message: member "interactionIdentifier"`,
-		"want a GUID of 36 characters",
+		"must be a GUID of 36 characters",
 		`"a\nb"`,
 	)
 	if n := len(stored(t, js)); n != 1 {
@@ -189,11 +189,11 @@ func backfill(n int) (text string, bad []string) {
 				`{"interactionIdentifier":"x","type":"audio"}`,
 				`declared message: member "interactionIdentifier": "x" is 1 bytes long`,
 			)
-			wrong("not JSON", "declared message: it is not JSON")
+			wrong("not JSON", "declared message: not valid JSON")
 		case 100:
 			wrong(
 				fmt.Sprintf(`{"interactionIdentifier":%q,"type":"fax"}`, id),
-				`declared message: member "type": it is "fax"`,
+				`declared message: member "type": must be "audio", "chat" or "transcript", is "fax"`,
 			)
 			add("") // passed over, but counted
 		case 200:

@@ -148,7 +148,7 @@ func TestDLQListsAndShows(t *testing.T) {
 
 	t.Run("table", func(t *testing.T) {
 		c := command(t, "dlq", "ls", "--nats-url", at).exits(exitOK)
-		says(t, "standard output", &c.stdout, "SEQ", "@1", failed, "processing_failed", "@2", invalid, "@3", "is no event in JSON")
+		says(t, "standard output", &c.stdout, "SEQ", "@1", failed, "processing_failed", "@2", invalid, "@3", "is not an event in JSON")
 		says(t, "standard error", &c.stderr, "3 dead letters")
 		if n := len(c.stdout.lines()); n != 4 {
 			t.Errorf("%d lines, want a heading and one for each of 3:\n%s", n, &c.stdout)

@@ -151,7 +151,7 @@ func TestProvisionDoesNotChangeOver(t *testing.T) {
 					append([]string{"provision", "--nats-url", at, "--redelivery", to}, more...)...).exits(
 					exitFault,
 				)
-				says(t, "standard output", &c.stdout, "must not be there", "delete it")
+				says(t, "standard output", &c.stdout, "must not exist", "delete it")
 			}
 			says(
 				t,

@@ -159,7 +159,7 @@ func forged() []*nats.Msg {
 		{Subject: subject("declared"), Data: fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":%s}`, someID, quoted)},
 		{Subject: "interactions.declared.audio.\x1b[31mforged", Data: []byte(`{}`)},
 		{Subject: `interactions.declared.{"level":"error","msg":"forged"}.x`, Data: []byte(`{}`)},
-		{Subject: subject("declared"), Data: []byte(`{}`), Header: nats.Header{schema.HeaderTraceparent: {"\x1b[31mforged"}, schema.HeaderSupersedes: {"\x1b[31mforged"}}},
+		{Subject: subject("declared"), Data: []byte(`{}`), Header: nats.Header{schema.HeaderTraceparent: {"\x1b[31mforged"}, schema.HeaderReplays: {"\x1b[31mforged"}}},
 		{Subject: subject("poll"), Data: []byte(forgery), Header: nats.Header{schema.HeaderPoll: {"\x1b[31mforged"}}},
 		{Subject: "interactions.poll.audio.\x1b[31mforged", Data: []byte(forgery), Header: nats.Header{
 			schema.HeaderPoll: {"1"}, schema.HeaderGeneration: {time.Now().UTC().Format(time.RFC3339Nano)}, schema.HeaderStatus: {"\x1b[31mforged"}}},

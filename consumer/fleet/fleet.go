@@ -114,7 +114,7 @@ func (f *Fleet) announce(ctx context.Context) error {
 		return err
 	}
 	now := f.Now()
-	if f.began.IsZero() || clock.Passed(f.asked, now) > schema.AnnouncementLife {
+	if f.began.IsZero() || clock.Passed(f.asked, now) > schema.AnnouncementMaxAge {
 		// The others do not know it, or do not know it any more, and have shared its part among them.
 		f.began = now
 		if f.limiter != nil {

@@ -39,7 +39,7 @@ func (b far) Subjects(ctx context.Context, stream, filter string) (map[string]ui
 func newBroker() *fake.Broker {
 	return fake.New(fake.Options{}, broker.StreamConfig{
 		Name: schema.StreamWorkers, Subjects: []string{schema.SubjectsWorkers}, DiscardNew: true, MaxPerSubject: 1,
-		MaxAge: schema.AnnouncementLife,
+		MaxAge: schema.AnnouncementMaxAge,
 	})
 }
 
@@ -113,7 +113,7 @@ func TestFleetAnnounces(t *testing.T) {
 		if a := announced(t, b)["a"]; a.State != schema.Stopped || a.Cause != "" {
 			t.Errorf("it leaves with %+v", a)
 		}
-		time.Sleep(schema.AnnouncementLife + schema.AnnounceEvery)
+		time.Sleep(schema.AnnouncementMaxAge + schema.AnnounceEvery)
 		synctest.Wait()
 		if second.Alive() != 1 || !second.First() {
 			t.Errorf("it counts %d, first %t, when the other has gone", second.Alive(), second.First())
@@ -180,7 +180,7 @@ func TestFleetSharesTheRateLimit(t *testing.T) {
 					}
 				}
 			}
-			time.Sleep(schema.AnnouncementLife + 2*schema.AnnounceEvery)
+			time.Sleep(schema.AnnouncementMaxAge + 2*schema.AnnounceEvery)
 			synctest.Wait()
 			for _, m := range running {
 				if want := limit / float64(len(running)); m.Limiter().Share() != want || m.Alive() != len(running) {

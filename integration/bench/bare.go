@@ -19,16 +19,16 @@ import (
 	"statusworker/schema"
 )
 
-// bare is the least that a poller can do, written as one would with nats.go and net/http: one iterator that pulls
-// ahead, and a fixed number of goroutines. It validates nothing, counts nothing, and minds no fault but its own.
+// bare is a minimal poller in the usual style of nats.go and net/http: one iterator that prefetches, and a fixed number
+// of goroutines. It validates nothing, counts nothing, and handles no failures: it ends at the first error.
 type bare struct {
 	order
 	js     jetstream.JetStream
 	client *http.Client
 }
 
-// playBare runs the bare loop: broker URL, vendor URL, mode, guidance, concurrency.
-func playBare(args []string) (*player, error) {
+// startBare starts the bare loop. The arguments are those of an order.
+func startBare(args []string) (*role, error) {
 	o, err := parseOrder(args)
 	if err != nil {
 		return nil, err
@@ -56,7 +56,7 @@ func playBare(args []string) (*player, error) {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- b.loop(due) }()
-	return &player{where: "bare", stop: func() error {
+	return &role{address: "bare", stop: func() error {
 		due.Stop()
 		err := <-ended
 		nc.Close()
@@ -64,7 +64,7 @@ func playBare(args []string) (*player, error) {
 	}}, nil
 }
 
-// loop works until due ends.
+// loop polls until due is closed.
 func (b *bare) loop(due jetstream.MessagesContext) error {
 	poll := b.scheduleAndPoll
 	if b.mode == consumer.Nak {
@@ -135,24 +135,24 @@ func (b *bare) scheduleAndPoll(msg jetstream.Msg) error {
 	return b.poll(identifier)
 }
 
-// pollAndNak polls and hands the message back with a delay.
+// pollAndNak polls and naks the message with a delay.
 func (b *bare) pollAndNak(msg jetstream.Msg) error {
 	subject := msg.Subject()
 	if err := b.poll(subject[strings.LastIndexByte(subject, '.')+1:]); err != nil {
 		return err
 	}
 	if err := msg.NakWithDelay(b.interval + time.Second + b.jitter()); err != nil {
-		return fmt.Errorf("handing back: %w", err)
+		return fmt.Errorf("returning the message: %w", err)
 	}
 	return nil
 }
 
-// jitter is what the stage spreads polls by.
+// jitter returns the jitter that the worker adds.
 func (b *bare) jitter() time.Duration {
 	return time.Duration(rand.Float64() * 0.05 * float64(b.interval))
 }
 
-// poll asks for the status once and decodes it.
+// poll requests the status once and decodes it.
 func (b *bare) poll(identifier string) error {
 	req, err := http.NewRequest(http.MethodGet, b.vendor+"/interactions/"+identifier+"/status", nil)
 	if err != nil {
@@ -163,7 +163,7 @@ func (b *bare) poll(identifier string) error {
 	if err != nil {
 		return fmt.Errorf("polling: %w", err)
 	}
-	defer func() { _ = resp.Body.Close() }() // it has been read
+	defer func() { _ = resp.Body.Close() }() // it was read
 	body, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return fmt.Errorf("reading the answer: %w", err)
@@ -177,7 +177,7 @@ func (b *bare) poll(identifier string) error {
 	}
 	if resp.StatusCode != http.StatusOK || answer.Identifier != identifier ||
 		answer.Status != string(schema.StatusProcessing) {
-		return fmt.Errorf("polling %s: got %d %q", identifier, resp.StatusCode, body)
+		return fmt.Errorf("polling %s: response %d %q", identifier, resp.StatusCode, body)
 	}
 	return nil
 }

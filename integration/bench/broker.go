@@ -19,12 +19,11 @@ import (
 	"statusworker/schema"
 )
 
-// playBroker serves JetStream from a folder, which it removes in the end.
-func playBroker(args []string) (*player, error) {
+// startBroker starts a JetStream server with a directory, which it removes in the end. The arguments are the directory
+// and, for a node of a cluster, its name and the ports of all nodes, its own first.
+func startBroker(args []string) (*role, error) {
 	if len(args) == 0 {
-		return nil, errors.New(
-			"want a folder, and for a node of a cluster its name and the ports of all nodes, its own first",
-		)
+		return nil, errors.New("missing argument: the directory of the broker")
 	}
 	start := func() (*embedded.Server, error) { return embedded.Start(args[0], 0) }
 	if len(args) > 1 {
@@ -43,22 +42,22 @@ func playBroker(args []string) (*player, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &player{where: s.URL(), received: s.Received, stop: func() error {
+	return &role{address: s.URL(), received: s.Received, stop: func() error {
 		s.Stop()
 		return os.RemoveAll(args[0])
 	}}, nil
 }
 
-// broker is the connection of the program that measures.
+// broker is a connection to the broker.
 type broker struct {
 	nc *nats.Conn
 	js jetstream.JetStream
 }
 
-// maxPublish is how many messages are on their way to the broker at a time.
+// maxPublish is the maximum number of publishes without an ack.
 const maxPublish = 4_000
 
-// fillStall is how long a busy broker may take none of them.
+// fillStall is how long to wait for an ack when there are maxPublish of them.
 const fillStall = 30 * time.Second
 
 func openBroker(url string) (*broker, error) {
@@ -80,8 +79,8 @@ func openBroker(url string) (*broker, error) {
 
 func (b *broker) close() { b.nc.Close() }
 
-// provision makes the streams and consumers as `statusworker provision` does. A cluster that has just started elects
-// first.
+// provision creates the streams and consumers as `statusworker provision` does. It retries while a cluster elects its
+// leader.
 func (b *broker) provision(ctx context.Context, mode consumer.Mode, intervals consumer.Intervals, replicas int) error {
 	set := consumer.Topology(consumer.Config{Intervals: intervals}, consumer.Choices{Mode: mode, Replicas: replicas}).
 		Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge, Replicas: replicas}))
@@ -98,22 +97,22 @@ func (b *broker) provision(ctx context.Context, mode consumer.Mode, intervals co
 	}
 }
 
-// declaredMessage is a declared message of common size.
+// declaredMessage returns a declared message of typical size.
 func declaredMessage(identifier string) []byte {
-	return []byte(
-		`{"interactionIdentifier":"` + identifier + `","type":"audio","languageTag":"en-us","vertical":"default",` +
-			`"model":"cx","includeAiResults":true,"downloadUri":"https://recordings.example.com/2022/06/17/call-000123.wav?sig=abcdef",` +
-			`"originalFilename":"call-000123.wav","externalIdentifier":"crm/9981","agent":{"id":17,"team":"north"},"tags":["sales","inbound"]}`,
-	)
+	return []byte(`{"interactionIdentifier":"` + identifier + `","type":"audio","languageTag":"en-us",` +
+		`"vertical":"default","model":"cx","includeAiResults":true,` +
+		`"downloadUri":"https://recordings.example.com/2022/06/17/call-000123.wav?sig=abcdef",` +
+		`"originalFilename":"call-000123.wav","externalIdentifier":"crm/9981","agent":{"id":17,"team":"north"},` +
+		`"tags":["sales","inbound"]}`)
 }
 
-// declared is a declared message on its subject.
+// declared returns a declared message with its subject.
 func declared() *nats.Msg {
 	identifier := uuid.NewString()
 	return &nats.Msg{Subject: schema.DeclaredSubject(schema.Audio, identifier), Data: declaredMessage(identifier)}
 }
 
-// due is a message as a reservation leaves it when it falls due: the poll after one that found the vendor processing.
+// due returns a due message. The poll before it returned the status processing.
 func due(number int) *nats.Msg {
 	identifier := uuid.NewString()
 	return &nats.Msg{
@@ -129,9 +128,9 @@ func due(number int) *nats.Msg {
 	}
 }
 
-// waiting is a reservation that is due in an hour, so that the oldest message of the stream is one that waits. So it is
-// wherever polls are due for less than a guidance: reservations are stored before what falls due. Without any, the
-// broker looks through every due subject each time when all deliveries are acked (fileStore.LoadNextMsg).
+// waiting returns a reservation that falls due in an hour, so that the oldest message of the stream is a reservation.
+// In operation it is too, unless polls are due for more than an interval, because reservations are stored before their
+// due messages. Without it, the broker scans every due subject when all deliveries are acked (fileStore.LoadNextMsg).
 func waiting(int) *nats.Msg {
 	identifier := uuid.NewString()
 	return &nats.Msg{
@@ -144,7 +143,8 @@ func waiting(int) *nats.Msg {
 	}
 }
 
-// fill publishes n messages, and waits until the broker has all of them. Where over is set, it takes that long.
+// fill publishes n messages, and waits until the broker has stored them. If over is set, it spreads them over that
+// time.
 func (b *broker) fill(ctx context.Context, n int, over time.Duration, message func(number int) *nats.Msg) error {
 	begun := time.Now()
 	acks := make([]jetstream.PubAckFuture, 0, n)
@@ -175,8 +175,8 @@ func (b *broker) fill(ctx context.Context, n int, over time.Duration, message fu
 	return nil
 }
 
-// deliverOnce has the broker deliver n+1 messages to nobody who polls. It acks the last and hands the others back, so
-// that n wait for their second delivery.
+// deliverOnce pulls n+1 messages without polling. It acks the last and naks the others, so that n messages wait for
+// their second delivery.
 func (b *broker) deliverOnce(ctx context.Context, n int) error {
 	c, err := b.js.Consumer(ctx, consumer.Nak.PollStream(), schema.PollConsumer(schema.Audio))
 	if err != nil {
@@ -184,32 +184,32 @@ func (b *broker) deliverOnce(ctx context.Context, n int) error {
 	}
 	delivered := make([]jetstream.Msg, 0, n+1)
 	for len(delivered) < n+1 {
-		const most = 1_000
-		batch, err := c.Fetch(min(most, n+1-len(delivered)), jetstream.FetchMaxWait(fillStall))
+		const maxBatch = 1_000
+		batch, err := c.Fetch(min(maxBatch, n+1-len(delivered)), jetstream.FetchMaxWait(fillStall))
 		if err != nil {
-			return fmt.Errorf("having messages delivered once: %w", err)
+			return fmt.Errorf("pulling messages once: %w", err)
 		}
 		before := len(delivered)
 		for msg := range batch.Messages() {
 			delivered = append(delivered, msg)
 		}
 		if err := batch.Error(); err != nil || len(delivered) == before {
-			return fmt.Errorf("having messages delivered once: %d of %d: %w", len(delivered), n+1, err)
+			return fmt.Errorf("pulling messages once: %d of %d: %w", len(delivered), n+1, err)
 		}
 	}
 	for _, msg := range delivered[:n] {
 		if err := msg.Nak(); err != nil {
-			return fmt.Errorf("handing messages back: %w", err)
+			return fmt.Errorf("returning messages: %w", err)
 		}
 	}
-	// A consumer handles acks and naks in the order in which they come: an answer to the last one answers for all.
+	// A consumer handles acks and naks in their order, so that the confirmation of the last one covers all.
 	if err := delivered[n].DoubleAck(ctx); err != nil {
-		return fmt.Errorf("handing messages back: %w", err)
+		return fmt.Errorf("returning messages: %w", err)
 	}
 	return nil
 }
 
-// backlog is how many polls are due and wait to be pulled.
+// backlog returns the number of due polls that were not pulled.
 func (b *broker) backlog(ctx context.Context, mode consumer.Mode) (uint64, error) {
 	c, err := b.js.Consumer(ctx, mode.PollStream(), schema.PollConsumer(schema.Audio))
 	if err != nil {
@@ -218,7 +218,7 @@ func (b *broker) backlog(ctx context.Context, mode consumer.Mode) (uint64, error
 	return c.CachedInfo().NumPending, nil
 }
 
-// inFlight is how many interactions wait in the stream of reservations.
+// inFlight returns the number of messages in the stream of reservations.
 func (b *broker) inFlight(ctx context.Context) (uint64, error) {
 	s, err := b.js.Stream(ctx, schema.StreamPolls)
 	if err != nil {

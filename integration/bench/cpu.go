@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -17,21 +16,21 @@ import (
 	"statusworker/schema"
 )
 
-// cpuInterval is short, so that what was polled is due again soon. Schedules fire every quarter of a second.
+// cpuInterval is short, so that polls fall due soon again. Schedules fire every quarter of a second.
 const cpuInterval = 200 * time.Millisecond
 
-// variant is one of the pollers that are measured.
+// variant is a poller to measure.
 type variant struct {
 	role string
 	mode consumer.Mode
-	// first has every poll made at the first delivery of a declared message. Otherwise the broker has delivered each
-	// once before the poller starts, as it has at all polls of an interaction but one.
+	// first makes every poll the first delivery of a declared message. Otherwise the broker has delivered each message
+	// once before the poller starts, as at all polls of an interaction but the first.
 	first bool
 }
 
-// variants in the order of a round. Each bare loop is followed by the stage that is compared with it, and that by the
-// stage without its metrics. Reservations have no polls at first deliveries: the intake takes a declared message in,
-// and does not poll.
+// variants returns the variants in the order of a round. Each bare loop is followed by the stage that is compared with
+// it, and that by the stage without metrics. With reservations there are no polls at first deliveries, because the
+// intake does not poll.
 func (s settings) variants() []variant {
 	var vs []variant
 	for _, mode := range []consumer.Mode{consumer.Schedule, consumer.Nak} {
@@ -50,7 +49,7 @@ func (s settings) variants() []variant {
 	return vs
 }
 
-// bare is the loop that v is compared with.
+// bare returns the bare loop that v is compared with.
 func (v variant) bare() variant { return variant{"bare", v.mode, v.first} }
 
 func (v variant) String() string {
@@ -61,19 +60,11 @@ func (v variant) String() string {
 	return text
 }
 
-// cost is what one run measured, a poll.
-type cost struct {
-	cpu, broker  float64 // microseconds
-	rate         float64 // polls a second
-	allocs, size float64
-	requests     float64 // messages that the broker received
-}
-
-// measureCPU runs the variants by turns, and prints what a poll costs in each.
+// measureCPU runs the variants in turn, and prints the cost of a poll in each.
 func measureCPU(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	if s.profiles != "" {
 		if err := os.MkdirAll(s.profiles, 0o755); err != nil {
-			return fmt.Errorf("making the folder for profiles: %w", err)
+			return fmt.Errorf("creating the directory for profiles: %w", err)
 		}
 	}
 	costs := make(map[variant][]cost)
@@ -81,7 +72,7 @@ func measureCPU(ctx context.Context, s settings, stdout, stderr io.Writer) error
 		for _, v := range s.variants() {
 			c, err := runSaturated(ctx, s, v, round, stderr)
 			for again := 0; errors.Is(err, errIdle) && again < 3; again++ {
-				fmt.Fprintf(stderr, "round %d, %s: %v; again\n", round+1, v, err)
+				fmt.Fprintf(stderr, "round %d, %s: %v; trying again\n", round+1, v, err)
 				c, err = runSaturated(ctx, s, v, round, stderr)
 			}
 			if err != nil {
@@ -101,7 +92,7 @@ func measureCPU(ctx context.Context, s settings, stdout, stderr io.Writer) error
 	}
 	fmt.Fprintf(
 		stdout,
-		"\nCPU: %d polls at a time, %d rounds of %s each, medians; the ratio is that of each round's pair.\n\n",
+		"\nCPU: %d concurrent polls, %d rounds of %s each, medians; the ratio is that of each round's pair.\n\n",
 		s.concurrency,
 		s.rounds,
 		s.measured,
@@ -110,65 +101,8 @@ func measureCPU(ctx context.Context, s settings, stdout, stderr io.Writer) error
 	return nil
 }
 
-func printCosts(stdout io.Writer, variants []variant, costs map[variant][]cost) {
-	fmt.Fprintln(
-		stdout,
-		"| poller | CPU us/poll | polls/s | allocs/poll | bytes/poll | broker us/poll | broker requests/poll "+
-			"| CPU, stage / bare: median (min to max) |",
-	)
-	fmt.Fprintln(stdout, "|---|--:|--:|--:|--:|--:|--:|--:|")
-	for _, v := range variants {
-		cs := costs[v]
-		of := func(value func(cost) float64) float64 {
-			values := make([]float64, len(cs))
-			for i, c := range cs {
-				values[i] = value(c)
-			}
-			return median(values)
-		}
-		ratio := ""
-		if v.role != "bare" {
-			middle, least, most := ratios(cs, costs[v.bare()])
-			ratio = fmt.Sprintf("**%.2f** (%.2f to %.2f)", middle, least, most)
-		}
-		fmt.Fprintf(stdout, "| %s | %.1f | %.0f | %.0f | %.0f | %.1f | %.2f | %s |\n", v,
-			of(func(c cost) float64 { return c.cpu }), of(func(c cost) float64 { return c.rate }),
-			of(func(c cost) float64 { return c.allocs }), of(func(c cost) float64 { return c.size }),
-			of(func(c cost) float64 { return c.broker }), of(func(c cost) float64 { return c.requests }), ratio)
-	}
-	fmt.Fprintln(stdout)
-	for _, v := range variants {
-		if v.role == "unmeasured" {
-			middle, least, most := ratios(costs[variant{"stage", v.mode, v.first}], costs[v])
-			fmt.Fprintf(
-				stdout,
-				"Metrics, %s: the stage takes %.2f (%.2f to %.2f) times the CPU of the stage without them.\n",
-				v.mode,
-				middle,
-				least,
-				most,
-			)
-		}
-	}
-}
-
-// ratios compares the CPU of each run with that of its pair.
-func ratios(of, to []cost) (middle, least, most float64) {
-	var all []float64
-	for i := range min(len(of), len(to)) {
-		all = append(all, of[i].cpu/to[i].cpu)
-	}
-	return median(all), slices.Min(all), slices.Max(all)
-}
-
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	n := len(sorted)
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
-}
-
-// interval is the poll interval of a run. Where first deliveries are measured, nothing comes back before the run is
-// over.
+// interval returns the poll interval of a run. If first deliveries are measured, no message is redelivered before the
+// end of the run.
 func (s settings) interval(v variant) time.Duration {
 	if v.first {
 		return s.warmUp + s.measured
@@ -176,9 +110,9 @@ func (s settings) interval(v variant) time.Duration {
 	return cpuInterval
 }
 
-// enough is how many interactions keep polls due. A reservation keeps coming back, and is out for half a second at
-// most. A broker that receives naks so fast rarely finds out which have fallen due (docs/benchmarks.md), so that what
-// waits when the poller starts must last.
+// enough returns the number of interactions with which polls are always due. With reservations, each interaction falls
+// due again within half a second. With naks at this rate, the broker rarely detects which messages have fallen due
+// (docs/benchmarks.md), so that those that are due at the start must suffice for the whole run.
 func (s settings) enough(mode consumer.Mode) int {
 	switch {
 	case s.interactions > 0:
@@ -186,12 +120,12 @@ func (s settings) enough(mode consumer.Mode) int {
 	case mode == consumer.Schedule:
 		return 25_000
 	}
-	const mostPerSecond = 22_000
-	return int((s.warmUp + s.measured + time.Second).Seconds() * mostPerSecond)
+	const maxPerSecond = 22_000
+	return int((s.warmUp + s.measured + time.Second).Seconds() * maxPerSecond)
 }
 
-// workerFor is the concurrency of a worker that lets one lane alone have so many slots: it keeps some for each other
-// one.
+// workerFor returns the concurrency of a worker in which a single busy lane gets that many slots. The worker reserves
+// some slots for each other lane.
 func workerFor(slots int, mode consumer.Mode) int {
 	lanes := len(schema.Types())
 	if mode == consumer.Schedule {
@@ -218,7 +152,7 @@ func runSaturated(ctx context.Context, s settings, v variant, round int, stderr 
 	if err := r.fillFor(ctx, v, s.enough(v.mode)); err != nil {
 		return c, err
 	}
-	if err := pause(ctx, o.interval+cpuInterval); err != nil { // nothing is too young for its first poll
+	if err := pause(ctx, o.interval+cpuInterval); err != nil { // until no interaction is too young for its first poll
 		return c, err
 	}
 	poller, err := r.poller(v.role, o, stderr)
@@ -228,16 +162,9 @@ func runSaturated(ctx context.Context, s settings, v variant, round int, stderr 
 	if err := pause(ctx, s.warmUp); err != nil {
 		return c, err
 	}
-	if s.profiles != "" {
-		prefix := filepath.Join(
-			s.profiles,
-			fmt.Sprintf("%s-%d", strings.NewReplacer(", ", "-", " ", "-").Replace(v.String()), round+1),
-		)
-		for suffix, p := range map[string]*process{"": poller, "-broker": r.servers[0]} {
-			if _, err := p.ask("profile " + prefix + suffix); err != nil {
-				return c, err
-			}
-		}
+	endProfiles, err := r.profile(s, fmt.Sprintf("%s-%d", v, round+1), poller)
+	if err != nil {
+		return c, err
 	}
 	begin, err := r.read(poller)
 	if err != nil {
@@ -250,17 +177,33 @@ func runSaturated(ctx context.Context, s settings, v variant, round int, stderr 
 	if err != nil {
 		return c, err
 	}
-	if s.profiles != "" {
-		for _, p := range []*process{poller, r.servers[0]} {
-			if _, err := p.ask("profiled"); err != nil {
-				return c, err
-			}
-		}
+	if err := endProfiles(); err != nil {
+		return c, err
 	}
 	return costOf(begin, end)
 }
 
-// fillFor stores n interactions for a variant, all of which it can poll at once.
+// profile starts the profiles of the poller and the broker if they are configured, and returns a function that ends
+// them.
+func (r *rig) profile(s settings, name string, poller *process) (end func() error, err error) {
+	if s.profiles == "" {
+		return func() error { return nil }, nil
+	}
+	prefix := filepath.Join(s.profiles, strings.NewReplacer(", ", "-", " ", "-").Replace(name))
+	if _, err := poller.ask("profile " + prefix); err != nil {
+		return nil, err
+	}
+	if _, err := r.servers[0].ask("profile " + prefix + "-broker"); err != nil {
+		return nil, err
+	}
+	return func() error {
+		_, err := poller.ask("profiled")
+		_, brokerErr := r.servers[0].ask("profiled")
+		return errors.Join(err, brokerErr)
+	}, nil
+}
+
+// fillFor stores n interactions that a variant can poll at once.
 func (r *rig) fillFor(ctx context.Context, v variant, n int) error {
 	if v.mode == consumer.Schedule {
 		if err := r.broker.fill(ctx, 1, 0, waiting); err != nil {
@@ -278,28 +221,28 @@ func (r *rig) fillFor(ctx context.Context, v variant, n int) error {
 	return r.broker.deliverOnce(ctx, n)
 }
 
-// watchBacklog waits while a run is measured, and fails when a poller that should always have something to do has not.
+// watchBacklog waits while a run is measured, and returns an error if no poll is due any more.
 func (r *rig) watchBacklog(ctx context.Context, s settings, mode consumer.Mode) error {
-	const looks = 5
-	for range looks {
-		if err := pause(ctx, s.measured/looks); err != nil {
+	const checks = 5
+	for range checks {
+		if err := pause(ctx, s.measured/checks); err != nil {
 			return err
 		}
 		switch due, err := r.stillDue(ctx, s, mode); {
 		case err != nil:
 			return err
 		case !due:
-			return errors.New(
-				"nothing is due any more, so that this is no measurement of a busy poller: set -interactions to more",
+			return fmt.Errorf(
+				"no poll is due any more, so that the poller is not busy: set -interactions to more than %d",
+				s.enough(mode),
 			)
 		}
 	}
 	return nil
 }
 
-// stillDue tells whether polls are due that nobody has pulled. The broker does not report how many messages wait for
-// their redelivery, so that with naks the polls are counted: while there are fewer than interactions, some was not
-// polled yet.
+// stillDue reports whether polls are due that were not pulled. The broker does not report how many messages wait for
+// redelivery. So with naks the polls are counted: while there are fewer polls than interactions, some are still due.
 func (r *rig) stillDue(ctx context.Context, s settings, mode consumer.Mode) (bool, error) {
 	if mode == consumer.Nak {
 		u, err := r.vendor.ask("use")
@@ -307,24 +250,4 @@ func (r *rig) stillDue(ctx context.Context, s settings, mode consumer.Mode) (boo
 	}
 	n, err := r.broker.backlog(ctx, mode)
 	return n > 0, err
-}
-
-// errIdle is a run in which nothing was polled: it happens to the bare loop, whose pull the broker then does not
-// answer.
-var errIdle = errors.New("the vendor was not asked once")
-
-func costOf(begin, end reading) (cost, error) {
-	polls := float64(end.vendor.Polls - begin.vendor.Polls)
-	if polls == 0 {
-		return cost{}, errIdle
-	}
-	return cost{
-		cpu:    float64((end.poller.CPU - begin.poller.CPU).Microseconds()) / polls,
-		broker: float64((end.broker.CPU - begin.broker.CPU).Microseconds()) / polls,
-		rate:   polls / end.vendor.At.Sub(begin.vendor.At).Seconds(),
-		allocs: float64(end.poller.Mallocs-begin.poller.Mallocs) / polls,
-		size:   float64(end.poller.Bytes-begin.poller.Bytes) / polls,
-
-		requests: float64(end.broker.Received-begin.broker.Received) / polls,
-	}, nil
 }

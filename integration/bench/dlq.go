@@ -19,15 +19,14 @@ import (
 	"statusworker/schema"
 )
 
-// measureDLQ has the program list, filter and replay few and many dead letters, and prints how long it took and the
-// most memory that it had.
+// measureDLQ runs the dlq commands with few and with many dead letters, and prints their time and peak memory.
 func measureDLQ(ctx context.Context, s settings, stdout, stderr io.Writer) error {
-	folder, err := os.MkdirTemp("", "bench-dlq-")
+	dir, err := os.MkdirTemp("", "bench-dlq-")
 	if err != nil {
-		return fmt.Errorf("making a folder for the program: %w", err)
+		return fmt.Errorf("creating a directory for the program: %w", err)
 	}
-	defer os.RemoveAll(folder)
-	program := filepath.Join(folder, "statusworker")
+	defer func() { _ = os.RemoveAll(dir) }()
+	program := filepath.Join(dir, "statusworker")
 	build := exec.CommandContext(ctx, "go", "build", "-o", program, "statusworker/cmd/statusworker")
 	build.Stderr = stderr
 	if err := build.Run(); err != nil {
@@ -41,10 +40,7 @@ func measureDLQ(ctx context.Context, s settings, stdout, stderr io.Writer) error
 		}
 		found = append(found, runs...)
 	}
-	fmt.Fprint(
-		stdout,
-		"\nDesk: one process a command, output thrown away; peak resident memory as the system counts it.\n\n",
-	)
+	fmt.Fprint(stdout, "\nDead letters: one process for each command, its output discarded.\n\n")
 	fmt.Fprintln(stdout, "| dead letters | command | seconds | peak RSS, MB |")
 	fmt.Fprintln(stdout, "|--:|---|--:|--:|")
 	for _, r := range found {
@@ -60,7 +56,7 @@ func measureDLQ(ctx context.Context, s settings, stdout, stderr io.Writer) error
 	return nil
 }
 
-// dlqRun is what one command took.
+// dlqRun is the measurement of one command.
 type dlqRun struct {
 	letters int
 	command string
@@ -68,7 +64,7 @@ type dlqRun struct {
 	peak    float64 // MB
 }
 
-// runDLQ stores n dead letters, of two reasons in turn, and runs the commands on them.
+// runDLQ stores n dead letters with two reasons, and runs the commands.
 func runDLQ(ctx context.Context, program string, n int, stderr io.Writer) (runs []dlqRun, err error) {
 	r, err := newRig(ctx, consumer.Schedule, consumer.Guidance, 1, stderr)
 	if err != nil {
@@ -86,7 +82,7 @@ func runDLQ(ctx context.Context, program string, n int, stderr io.Writer) (runs 
 		{"ls", "--type", "chat"},
 		{"replay", "--all", "--yes"},
 	} {
-		run, err := runCommand(ctx, program, r.where(), args, stderr)
+		run, err := runCommand(ctx, program, r.address(), args, stderr)
 		if err != nil {
 			return runs, err
 		}
@@ -95,10 +91,11 @@ func runDLQ(ctx context.Context, program string, n int, stderr io.Writer) (runs 
 	}
 	stream, err := r.broker.js.Stream(ctx, schema.StreamDeclared)
 	if err != nil {
-		return runs, fmt.Errorf("counting what was replayed: %w", err)
+		return runs, fmt.Errorf("counting the replayed messages: %w", err)
 	}
 	if state := stream.CachedInfo().State; state.Msgs != uint64(n) || state.LastSeq != uint64(n) {
-		return runs, fmt.Errorf("%d declared messages are stored, %d were, want %d", state.Msgs, state.LastSeq, n)
+		return runs, fmt.Errorf("%d declared messages are stored, %d were published; both must be %d",
+			state.Msgs, state.LastSeq, n)
 	}
 	return runs, nil
 }
@@ -115,10 +112,9 @@ func runCommand(ctx context.Context, program, url string, args []string, stderr 
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- c.Wait() }()
-	// What the system tells of a process that has ended begins with what this one had when it forked: so it is asked
-	// before.
-	look := time.NewTicker(10 * time.Millisecond)
-	defer look.Stop()
+	// Read while the process runs: its rusage would include the memory of this process at the fork.
+	sample := time.NewTicker(10 * time.Millisecond)
+	defer sample.Stop()
 	for {
 		select {
 		case err := <-ended:
@@ -127,13 +123,13 @@ func runCommand(ctx context.Context, program, url string, args []string, stderr 
 			}
 			run.took = time.Since(begun)
 			return run, nil
-		case <-look.C:
+		case <-sample.C:
 			run.peak = max(run.peak, float64(peakSize(c.Process.Pid))/1e6)
 		}
 	}
 }
 
-// dead is a dead letter of common size.
+// dead returns a dead letter of typical size.
 func dead(number int) *nats.Msg {
 	stored := time.Now().Add(-time.Hour).UTC()
 	o := schema.Outcome{
@@ -149,7 +145,7 @@ func dead(number int) *nats.Msg {
 		Sequence: uint64(number), Deliveries: 1, Stored: stored, Polls: 11}
 	data, err := o.Marshal()
 	if err != nil {
-		panic(err) // all of it is JSON
+		panic(err) // the declaration and the answer are valid JSON
 	}
 	return &nats.Msg{Subject: o.Subject(), Data: data}
 }

@@ -1,16 +1,15 @@
-// Command bench measures what a poll costs: the CPU of the stage against a bare loop that does the least that a poller
-// can do, and the worker's memory with few and with many interactions in flight.
+// Command bench measures the cost of a poll: the CPU of the worker compared with a minimal poller, the bare loop, and
+// the worker's memory with few and with many interactions in flight.
 //
-//	go run ./integration/bench              both, about nine minutes
+//	go run ./integration/bench                 cpu and memory, about nine minutes
 //	go run ./integration/bench -only cpu
 //	go run ./integration/bench -only memory
-//	go run ./integration/bench -only dlq      what few and many dead letters take
-//	go run ./integration/bench -only sizing    what steady loads cost, with one replica and with three; six minutes
-//	go run ./integration/bench -only waiting   what the broker says of interactions that merely wait
+//	go run ./integration/bench -only dlq       time and memory of the dlq commands, with few and many dead letters
+//	go run ./integration/bench -only sizing    CPU of steady loads, with one replica and with three; six minutes
+//	go run ./integration/bench -only waiting   pending messages that the broker reports for interactions that wait
 //
-// Broker, vendor and poller are processes of their own: this program starts itself again in those roles. Everything
-// listens on the loopback interface, and is gone when the program ends, however it ends. docs/benchmarks.md has the
-// figures.
+// Broker, vendor and poller run in their own processes: this program starts itself in these roles. They listen on the
+// loopback interface, and end with the program. docs/benchmarks.md has the figures.
 package main
 
 import (
@@ -29,21 +28,24 @@ import (
 	"statusworker/consumer"
 )
 
-func main() {
+func main() { os.Exit(exitCode()) }
+
+// exitCode runs the benchmarks, or the role that the arguments name, and returns the exit code.
+func exitCode() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if len(os.Args) > 1 && os.Args[1] == roleArgument {
-		// A role ends when its standard input does, and that is when the parent is gone.
-		if err := runRole(os.Args[2:], os.Stdin, os.Stdout); err != nil {
-			fmt.Fprintf(os.Stderr, "bench %v: %v\n", os.Args[2:], err)
-			os.Exit(1)
-		}
-		return
+	if len(os.Args) < 2 || os.Args[1] != roleArgument {
+		return run(ctx, os.Args[1:], os.Stdout, os.Stderr)
 	}
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+	// A role ends when its standard input is closed, at the latest when the parent process exits.
+	if err := runRole(os.Args[2:], os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintf(os.Stderr, "bench %v: %v\n", os.Args[2:], err)
+		return 1
+	}
+	return 0
 }
 
-// settings are what the command line sets.
+// settings are the values of the flags.
 type settings struct {
 	only         string
 	redelivery   string
@@ -64,46 +66,54 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	var s settings
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&s.only, "only", "", "`cpu`, memory, dlq, sizing or waiting; cpu and memory where it is empty")
-	flags.StringVar(&s.redelivery, "redelivery", "", "cpu: `schedule` or nak; both where it is empty")
+	flags.StringVar(&s.only, "only", "", "run only `cpu`, memory, dlq, sizing or waiting; by default cpu and memory")
+	flags.StringVar(&s.redelivery, "redelivery", "", "cpu, sizing: `schedule` or nak; by default both")
 	flags.DurationVar(&s.measured, "for", 3*time.Second, "how long each run is measured")
-	flags.DurationVar(&s.warmUp, "warm-up", 1500*time.Millisecond, "how long each run goes on before it is measured")
-	flags.IntVar(&s.rounds, "rounds", 6, "cpu: how often each poller is run")
-	flags.IntVar(
-		&s.interactions,
-		"interactions",
-		0,
-		"cpu: how many interactions there are; 0 is enough to keep polls due",
-	)
-	flags.IntVar(&s.concurrency, "concurrency", 64, "polls at a time")
+	flags.DurationVar(&s.warmUp, "warm-up", 1500*time.Millisecond, "how long each run lasts before it is measured")
+	flags.IntVar(&s.rounds, "rounds", 6, "cpu: runs of each poller")
+	flags.IntVar(&s.interactions, "interactions", 0, "cpu: interactions; with 0, enough to keep polls due")
+	flags.IntVar(&s.concurrency, "concurrency", 64, "concurrent polls")
 	flags.IntVar(&s.few, "few", 1_000, "memory: interactions in flight in the first run")
 	flags.IntVar(&s.many, "many", 200_000, "memory: interactions in flight in the second run")
-	flags.IntVar(&s.waiting, "waiting", 50_000, "waiting: how many interactions wait")
+	flags.IntVar(&s.waiting, "waiting", 50_000, "waiting: interactions in flight")
 	flags.IntVar(&s.fewDead, "few-dead", 1_000, "dlq: dead letters in the first run")
 	flags.IntVar(&s.manyDead, "many-dead", 100_000, "dlq: dead letters in the second run")
-	flags.IntVar(&s.rate, "rate", 2_500, "memory: polls a second in both runs")
-	flags.StringVar(
-		&s.profiles,
-		"profiles",
-		"",
-		"cpu: write profiles (CPU, allocations) of poller and broker into this `folder`",
-	)
+	flags.IntVar(&s.rate, "rate", 2_500, "memory: polls per second in both runs")
+	flags.StringVar(&s.profiles, "profiles", "", "cpu: write CPU and allocation profiles into this `directory`")
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}
-	switch {
-	case flags.NArg() > 0:
-		return s, fmt.Errorf("%q: want flags only", flags.Arg(0))
-	case !slices.Contains([]string{"", "cpu", "memory", "dlq", "sizing", "waiting"}, s.only):
-		return s, fmt.Errorf("-only is %q: want cpu, memory, dlq, sizing or waiting", s.only)
-	case s.redelivery != "" && s.redelivery != string(consumer.Schedule) && s.redelivery != string(consumer.Nak):
-		return s, fmt.Errorf("-redelivery is %q: want schedule or nak", s.redelivery)
-	case s.measured <= 0 || s.warmUp < 0:
-		return s, errors.New("-for and -warm-up: want durations that are not negative")
-	case s.rounds < 1 || s.concurrency < 4 || s.few < 1 || s.many < 1 || s.waiting < 1 || s.fewDead < 1 || s.manyDead < 1 || s.rate < 1 || s.interactions < 0:
-		return s, errors.New("-rounds, -few, -many and -rate want at least 1, -concurrency at least 4")
+	if flags.NArg() > 0 {
+		return s, fmt.Errorf("unexpected argument %q; allowed: flags only", flags.Arg(0))
 	}
-	return s, nil
+	return s, s.check()
+}
+
+// check returns an error for the first flag that has an invalid value.
+func (s settings) check() error {
+	switch {
+	case !slices.Contains([]string{"", "cpu", "memory", "dlq", "sizing", "waiting"}, s.only):
+		return fmt.Errorf("invalid -only %q; allowed: cpu, memory, dlq, sizing, waiting", s.only)
+	case !slices.Contains([]string{"", string(consumer.Schedule), string(consumer.Nak)}, s.redelivery):
+		return fmt.Errorf("invalid -redelivery %q; allowed: schedule, nak", s.redelivery)
+	case s.measured <= 0:
+		return fmt.Errorf("invalid -for %v; must be more than 0", s.measured)
+	case s.warmUp < 0:
+		return fmt.Errorf("invalid -warm-up %v; must not be negative", s.warmUp)
+	}
+	for _, f := range []struct {
+		name       string
+		value, min int
+	}{
+		{"rounds", s.rounds, 1}, {"interactions", s.interactions, 0}, {"concurrency", s.concurrency, 4},
+		{"few", s.few, 1}, {"many", s.many, 1}, {"waiting", s.waiting, 1}, {"few-dead", s.fewDead, 1},
+		{"many-dead", s.manyDead, 1}, {"rate", s.rate, 1},
+	} {
+		if f.value < f.min {
+			return fmt.Errorf("invalid -%s %d; must be at least %d", f.name, f.value, f.min)
+		}
+	}
+	return nil
 }
 
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
@@ -121,7 +131,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		always  bool
 		measure func(context.Context, settings, io.Writer, io.Writer) error
 	}{
-		{"cpu", true, measureCPU}, {"memory", true, measureMemory}, {"dlq", false, measureDLQ}, {"sizing", false, measureSizing}, {"waiting", false, measureWaiting},
+		{"cpu", true, measureCPU}, {"memory", true, measureMemory}, {"dlq", false, measureDLQ},
+		{"sizing", false, measureSizing}, {"waiting", false, measureWaiting},
 	} {
 		if err == nil && (s.only == part.name || s.only == "" && part.always) {
 			err = part.measure(ctx, s, stdout, stderr)

@@ -12,8 +12,8 @@ import (
 	"statusworker/consumer"
 )
 
-// measureMemory runs the worker with few and with many interactions in flight at the same rate of polls, and prints
-// what memory it takes.
+// measureMemory runs the worker with few and with many interactions in flight at the same rate of polls, and prints its
+// memory.
 func measureMemory(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	var found []footprint
 	for _, n := range []int{s.few, s.many} {
@@ -25,13 +25,13 @@ func measureMemory(ctx context.Context, s settings, stdout, stderr io.Writer) er
 	}
 	fmt.Fprintf(
 		stdout,
-		"\nMemory: one worker took in all of them, and polls what is due; medians of %d looks in %s.\n\n",
-		memoryLooks,
+		"\nMemory: one worker has taken in all interactions and polls them; medians of %d samples in %s.\n\n",
+		memorySamples,
 		s.measured,
 	)
 	fmt.Fprintln(
 		stdout,
-		"| in flight | guidance | polls/s | Go heap in use after a collection, MB | resident (RSS), MB |",
+		"| in flight | interval | polls/s | Go heap in use after a collection, MB | resident (RSS), MB |",
 	)
 	fmt.Fprintln(stdout, "|--:|--:|--:|--:|--:|")
 	for _, f := range found {
@@ -41,11 +41,7 @@ func measureMemory(ctx context.Context, s settings, stdout, stderr io.Writer) er
 	fmt.Fprintf(
 		stdout,
 		"| **ratio** %.0f | | %.2f | **%.2f** | **%.2f** |\n",
-		float64(
-			many.inFlight,
-		)/float64(
-			few.inFlight,
-		),
+		float64(many.inFlight)/float64(few.inFlight),
 		many.rate/few.rate,
 		many.heap/few.heap,
 		many.resident/few.resident,
@@ -53,7 +49,7 @@ func measureMemory(ctx context.Context, s settings, stdout, stderr io.Writer) er
 	return nil
 }
 
-// footprint is what one run measured.
+// footprint is the measurement of one run.
 type footprint struct {
 	inFlight       uint64
 	interval       time.Duration
@@ -61,22 +57,23 @@ type footprint struct {
 	heap, resident float64 // MB
 }
 
-const memoryLooks = 20
+const memorySamples = 20
 
-// memoryGuidance is the guidance at which n interactions make that many polls a second: each waits besides for the
-// slack and the jitter of its reservation, and for most of the heartbeat in which schedules fire.
+// memoryInterval returns the poll interval at which n interactions need rate polls per second. In addition to the
+// interval, each waits for the slack and the jitter of its reservation, and for most of the period in which schedules
+// fire.
 func memoryInterval(n, rate int) time.Duration {
 	const late = 190 * time.Millisecond
 	wait := time.Duration(n) * time.Second / time.Duration(rate)
 	interval := wait - late - 100*time.Millisecond
-	if interval > 5*time.Second { // the slack is a second, not a fifth
+	if interval > 5*time.Second { // the slack is a second instead of a fifth
 		interval = wait - late - time.Second
 	}
 	return max(50*time.Millisecond, time.Duration(float64(interval)/1.025).Round(time.Millisecond))
 }
 
-// runWaiting has the worker take in n interactions in the time of one guidance, so that they fall due evenly, and
-// measures it when the first of them have been polled.
+// runWaiting declares n interactions, spread over one poll interval so that they fall due evenly, and measures the
+// worker after the first polls.
 func runWaiting(ctx context.Context, s settings, n int, stderr io.Writer) (f footprint, err error) {
 	o := order{mode: consumer.Schedule, interval: memoryInterval(n, s.rate), concurrency: s.concurrency}
 	r, err := newRig(ctx, o.mode, o.intervals(), 1, stderr)
@@ -88,12 +85,12 @@ func runWaiting(ctx context.Context, s settings, n int, stderr io.Writer) (f foo
 	if err != nil {
 		return f, err
 	}
-	fmt.Fprintf(stderr, "declaring %d interactions, guidance %s\n", n, o.interval)
+	fmt.Fprintf(stderr, "declaring %d interactions, interval %s\n", n, o.interval)
 	spread := time.Duration(n) * time.Second / time.Duration(s.rate)
 	if err := r.broker.fill(ctx, n, spread, func(int) *nats.Msg { return declared() }); err != nil {
 		return f, err
 	}
-	// The last of them fall due later than the first by their jitter.
+	// The last of them fall due later by their jitter.
 	if err := pause(ctx, s.warmUp+time.Second+spread/20); err != nil {
 		return f, err
 	}
@@ -102,11 +99,11 @@ func runWaiting(ctx context.Context, s settings, n int, stderr io.Writer) (f foo
 		return f, err
 	}
 	var heaps, residents []float64
-	for range memoryLooks {
-		if err := pause(ctx, s.measured/memoryLooks); err != nil {
+	for range memorySamples {
+		if err := pause(ctx, s.measured/memorySamples); err != nil {
 			return f, err
 		}
-		// The resident size first: a collection is no part of the worker's life.
+		// The resident size first, before the collection changes it.
 		u, err := worker.ask("use")
 		if err != nil {
 			return f, err
@@ -131,7 +128,7 @@ func runWaiting(ctx context.Context, s settings, n int, stderr io.Writer) (f foo
 		return f, err
 	}
 	if want := uint64(n); f.inFlight < want*99/100 || f.inFlight > want*101/100 {
-		return f, fmt.Errorf("%d are in flight, want %d: the worker did not keep up", f.inFlight, n)
+		return f, fmt.Errorf("%d interactions in flight, want %d: the worker was too slow", f.inFlight, n)
 	}
 	return f, nil
 }

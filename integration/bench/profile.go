@@ -8,14 +8,14 @@ import (
 	"runtime/pprof"
 )
 
-// profile is a CPU profile that is being taken, and the name of the allocation profile to be written with it.
+// profile is a running CPU profile, and the file name of the allocation profile that is written at its end.
 type profile struct {
 	cpu    *os.File
 	allocs string
 }
 
-// startProfile begins the profiles PREFIX.cpu.pprof and PREFIX.allocs.pprof. The second covers the whole life of the
-// process.
+// startProfile starts the profiles PREFIX.cpu.pprof and PREFIX.allocs.pprof. The second covers the process from its
+// start.
 func startProfile(prefix string) (*profile, error) {
 	f, err := os.Create(prefix + ".cpu.pprof")
 	if err != nil {
@@ -29,7 +29,7 @@ func startProfile(prefix string) (*profile, error) {
 
 func (p *profile) stop() error {
 	if p == nil {
-		return errors.New("ending a profile: none was started")
+		return errors.New("stopping a profile: none was started")
 	}
 	pprof.StopCPUProfile()
 	if err := p.cpu.Close(); err != nil {
@@ -39,7 +39,7 @@ func (p *profile) stop() error {
 	if err != nil {
 		return fmt.Errorf("writing a profile: %w", err)
 	}
-	runtime.GC() // the profile is that of the last collection
+	runtime.GC() // the profile shows the state of the last collection
 	err = pprof.Lookup("allocs").WriteTo(f, 0)
 	if err := errors.Join(err, f.Close()); err != nil {
 		return fmt.Errorf("writing a profile: %w", err)

@@ -14,16 +14,16 @@ import (
 	"statusworker/consumer"
 )
 
-// rig is a broker of one or more nodes and a vendor, each a process, and a connection to the broker.
+// rig is a broker of one or more nodes, a vendor and pollers, each in its own process, and a connection to the broker.
 type rig struct {
-	folder  string
+	dir     string
 	servers []*process
 	vendor  *process
 	broker  *broker
 	pollers []*process
 }
 
-// newRig starts a broker with empty streams, of as many nodes as there are replicas, and a vendor.
+// newRig starts a vendor, and a broker with empty streams and as many nodes as replicas.
 func newRig(
 	ctx context.Context,
 	mode consumer.Mode,
@@ -37,10 +37,10 @@ func newRig(
 			err = errors.Join(err, r.close())
 		}
 	}()
-	if r.folder, err = os.MkdirTemp("", "statusworker-bench-"); err != nil {
-		return r, fmt.Errorf("making a folder for the broker: %w", err)
+	if r.dir, err = os.MkdirTemp("", "statusworker-bench-"); err != nil {
+		return r, fmt.Errorf("creating a directory for the broker: %w", err)
 	}
-	nodes, err := nodes(r.folder, replicas)
+	nodes, err := nodes(r.dir, replicas)
 	if err != nil {
 		return r, err
 	}
@@ -54,16 +54,16 @@ func newRig(
 	if r.vendor, err = start(stderr, "vendor"); err != nil {
 		return r, err
 	}
-	if r.broker, err = openBroker(r.where()); err != nil {
+	if r.broker, err = openBroker(r.address()); err != nil {
 		return r, err
 	}
 	return r, r.broker.provision(ctx, mode, intervals, replicas)
 }
 
-// nodes gives the arguments of each node of a broker.
-func nodes(folder string, replicas int) ([][]string, error) {
+// nodes returns the arguments of each node of a broker.
+func nodes(dir string, replicas int) ([][]string, error) {
 	if replicas <= 1 {
-		return [][]string{{folder}}, nil
+		return [][]string{{dir}}, nil
 	}
 	ports, err := embedded.FreePorts(replicas)
 	if err != nil {
@@ -72,7 +72,7 @@ func nodes(folder string, replicas int) ([][]string, error) {
 	var all [][]string
 	for i, own := range ports {
 		name := fmt.Sprintf("n%d", i+1)
-		node := []string{filepath.Join(folder, name), name, strconv.Itoa(own)}
+		node := []string{filepath.Join(dir, name), name, strconv.Itoa(own)}
 		for _, port := range ports {
 			if port != own {
 				node = append(node, strconv.Itoa(port))
@@ -83,18 +83,18 @@ func nodes(folder string, replicas int) ([][]string, error) {
 	return all, nil
 }
 
-// where is the broker's address, with all its nodes.
-func (r *rig) where() string {
+// address returns the addresses of all nodes of the broker, separated by commas.
+func (r *rig) address() string {
 	var urls []string
 	for _, s := range r.servers {
-		urls = append(urls, s.where)
+		urls = append(urls, s.address)
 	}
 	return strings.Join(urls, ",")
 }
 
 // poller starts a poller on the rig.
 func (r *rig) poller(role string, o order, stderr io.Writer) (*process, error) {
-	o.broker, o.vendor = r.where(), r.vendor.where
+	o.broker, o.vendor = r.address(), r.vendor.address
 	p, err := start(stderr, append([]string{role}, o.arguments()...)...)
 	if err == nil {
 		r.pollers = append(r.pollers, p)
@@ -102,7 +102,7 @@ func (r *rig) poller(role string, o order, stderr io.Writer) (*process, error) {
 	return p, err
 }
 
-// close ends the processes, pollers first, and removes what the broker stored.
+// close stops the processes, pollers first, and removes the broker's directory.
 func (r *rig) close() error {
 	var errs []error
 	for _, p := range r.pollers {
@@ -117,10 +117,10 @@ func (r *rig) close() error {
 	for _, p := range r.servers {
 		errs = append(errs, p.end())
 	}
-	return errors.Join(append(errs, os.RemoveAll(r.folder))...)
+	return errors.Join(append(errs, os.RemoveAll(r.dir))...)
 }
 
-// reading is what the three processes have used up to one moment.
+// reading is what the processes have used at one moment.
 type reading struct{ poller, vendor, broker use }
 
 func (r *rig) read(poller *process) (reading, error) {

@@ -15,25 +15,26 @@ import (
 	"time"
 )
 
-// roleArgument is the first argument of a process that plays a role; its name and the role's own arguments follow.
+// roleArgument is the first argument of a process that runs a role. The name and the arguments of the role follow.
 const roleArgument = "role"
 
-// runRole plays a role until stdin ends. The first line that it writes to stdout says where it is, and each line that
-// it reads is answered by one line of JSON.
+// runRole runs a role until stdin is closed. The first line on stdout is the role's address. Each line on stdin is
+// answered by one line of JSON on stdout.
 func runRole(args []string, stdin io.Reader, stdout io.Writer) error {
-	roles := map[string]func([]string) (*player, error){
-		"broker": playBroker, "vendor": playVendor, "bare": playBare, "stage": playStage, "unmeasured": playUnmeasured,
+	roles := map[string]func([]string) (*role, error){
+		"broker": startBroker, "vendor": startVendor, "bare": startBare, "stage": startStage,
+		"unmeasured": startUnmeasured,
 	}
 	if len(args) == 0 || roles[args[0]] == nil {
-		return fmt.Errorf("there is no role %q", args)
+		return fmt.Errorf("unknown role %q", args)
 	}
-	p, err := roles[args[0]](args[1:])
+	r, err := roles[args[0]](args[1:])
 	if err != nil {
 		return err
 	}
 	answers := json.NewEncoder(stdout)
-	if err := answers.Encode(p.where); err != nil {
-		return fmt.Errorf("telling where it is: %w", err)
+	if err := answers.Encode(r.address); err != nil {
+		return fmt.Errorf("writing the address: %w", err)
 	}
 	var profile *profile
 	lines := bufio.NewScanner(stdin)
@@ -46,53 +47,60 @@ func runRole(args []string, stdin io.Reader, stdout io.Writer) error {
 			err = profile.stop()
 		case "collect":
 			runtime.GC()
-			runtime.GC() // what the first one moved out of pools
+			runtime.GC() // the first one only moves objects of pools into their victim caches
 		}
 		if err != nil {
 			return err
 		}
-		r := readUse()
-		if p.polls != nil {
-			r.Polls = p.polls()
+		u, err := r.use(question == "late")
+		if err != nil {
+			return err
 		}
-		if p.received != nil {
-			if r.Received, err = p.received(); err != nil {
-				return err
-			}
-		}
-		if p.late != nil && question == "late" {
-			r.LateP50, r.LateP99 = p.late()
-		}
-		if err := answers.Encode(r); err != nil {
+		if err := answers.Encode(u); err != nil {
 			return fmt.Errorf("answering: %w", err)
 		}
 	}
-	return p.stop()
+	return r.stop()
 }
 
-// player is a role that is being played.
-type player struct {
-	where string
-	// polls counts status requests that were answered, where the role knows.
+// role is a running role. Functions that do not apply to it are nil.
+type role struct {
+	address string
+	// polls returns the number of answered status requests.
 	polls func() uint64
-	// received counts messages from clients, where the role is a broker.
+	// received returns the number of messages from clients.
 	received func() (uint64, error)
-	// late is the median and the 99th percentile of how late polls were since it was last called, where the role knows.
+	// late returns the median and the 99th percentile of the lateness of polls since its last call.
 	late func() (p50, p99 time.Duration)
 	stop func() error
 }
 
-// use is what a process has used up to now.
+// use reads what the role has used, and its lateness if late is set.
+func (r *role) use(late bool) (u use, err error) {
+	u = readUse()
+	if r.polls != nil {
+		u.Polls = r.polls()
+	}
+	if r.received != nil {
+		u.Received, err = r.received()
+	}
+	if r.late != nil && late {
+		u.LateP50, u.LateP99 = r.late()
+	}
+	return u, err
+}
+
+// use is what a process has used since its start.
 type use struct {
 	At           time.Time
 	CPU          time.Duration // user and system
 	Mallocs      uint64
-	Bytes        uint64 // allocated in all
+	Bytes        uint64 // allocated since the start
 	HeapInUse    uint64
 	ResidentSize uint64
 	Polls        uint64
 	Received     uint64
-	// LateP50 and LateP99 answer the question `late`.
+	// LateP50 and LateP99 are set in the answer to `late`.
 	LateP50, LateP99 time.Duration
 }
 
@@ -105,25 +113,25 @@ func readUse() use {
 	}
 }
 
-// process is a role that another process plays.
+// process is a role in another process.
 type process struct {
 	name    string
-	where   string
+	address string
 	cmd     *exec.Cmd
 	in      io.WriteCloser
 	answers *json.Decoder
 }
 
-// start starts a role, and waits until it has said where it is.
+// start starts a role in another process, and waits for its address.
 func start(stderr io.Writer, args ...string) (*process, error) {
 	p := &process{name: args[0]}
 	self, err := os.Executable()
 	if err != nil {
-		return nil, fmt.Errorf("finding this program: %w", err)
+		return nil, fmt.Errorf("locating this program: %w", err)
 	}
 	p.cmd = exec.Command(self, append([]string{roleArgument}, args...)...)
 	p.cmd.Stderr = stderr
-	// Ctrl-C goes to this program alone, which ends the others in order.
+	// Ctrl-C reaches this program only, which ends the others.
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if p.in, err = p.cmd.StdinPipe(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", p.name, err)
@@ -136,39 +144,39 @@ func start(stderr io.Writer, args ...string) (*process, error) {
 		return nil, fmt.Errorf("starting %s: %w", p.name, err)
 	}
 	p.answers = json.NewDecoder(out)
-	if err := p.answers.Decode(&p.where); err != nil {
-		return nil, errors.Join(fmt.Errorf("starting %s: it did not say where it is: %w", p.name, err), p.end())
+	if err := p.answers.Decode(&p.address); err != nil {
+		return nil, errors.Join(fmt.Errorf("starting %s: reading its address: %w", p.name, err), p.end())
 	}
 	return p, nil
 }
 
-// ask has the process do something, or nothing but say what it has used.
+// ask sends a question to the process: use, late, collect, profile FILE or profiled. The answer is what it has used.
 func (p *process) ask(question string) (use, error) {
 	var u use
 	if _, err := io.WriteString(p.in, question+"\n"); err != nil {
 		return u, fmt.Errorf("asking %s: %w", p.name, err)
 	}
 	if err := p.answers.Decode(&u); err != nil {
-		return u, fmt.Errorf("reading what %s used: %w", p.name, err)
+		return u, fmt.Errorf("reading the answer of %s: %w", p.name, err)
 	}
 	return u, nil
 }
 
-// endWithin is how long a process may take to end in order.
+// endWithin is the time after which a process is killed that does not exit.
 const endWithin = 10 * time.Second
 
-// end ends the process, and waits until it has.
+// end closes the standard input of the process, and waits until it has exited.
 func (p *process) end() error {
-	_ = p.in.Close() // this is what it waits for; it may be gone already
+	_ = p.in.Close() // it may have exited already
 	killer := time.AfterFunc(endWithin, func() { _ = p.cmd.Process.Kill() })
 	defer killer.Stop()
 	if err := p.cmd.Wait(); err != nil {
-		return fmt.Errorf("ending %s: %w", p.name, err)
+		return fmt.Errorf("stopping %s: %w", p.name, err)
 	}
 	return nil
 }
 
-// pause waits, unless ctx ends.
+// pause waits for d, or until ctx ends.
 func pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()

@@ -13,7 +13,7 @@ import (
 	"statusworker/schema"
 )
 
-// load is a steady state that is measured: so many interactions in flight, each polled again after a guidance.
+// load is a steady load: interactions in flight that are polled at an interval.
 type load struct {
 	mode     consumer.Mode
 	replicas int
@@ -21,7 +21,7 @@ type load struct {
 	interval time.Duration
 }
 
-// sizingLoads are what one worker and one broker on two cores can do, from little to much.
+// sizingLoads returns loads that one worker and one broker can carry on two cores.
 func sizingLoads() []load {
 	const audio = 30 * time.Second
 	return []load{
@@ -35,15 +35,16 @@ func sizingLoads() []load {
 	}
 }
 
-// sizingFor is how long each is measured: long enough to see each of them be polled.
+// sizingFor is how long each load is measured.
 const sizingFor = 20 * time.Second
 
-// measureSizing has one worker poll steadily at the vendor's guidance for audio, and prints what it costs.
+// measureSizing runs one worker under each load, and prints its cost.
 func measureSizing(ctx context.Context, s settings, stdout, stderr io.Writer) error {
-	fmt.Fprintf(stdout, "\nSizing: one worker, audio at its guidance of 30s, steady for %s.\n\n", sizingFor)
+	fmt.Fprintf(stdout, "\nSizing: one worker, audio at an interval of 30s, measured for %s.\n\n", sizingFor)
 	fmt.Fprintln(
 		stdout,
-		"| hold back | replicas | in flight | polls/s | late p50 | late p99 | worker CPU us/poll | worker cores | broker CPU us/poll | broker cores |",
+		"| redelivery | replicas | in flight | polls/s | late p50 | late p99 | worker CPU us/poll | worker cores "+
+			"| broker CPU us/poll | broker cores |",
 	)
 	fmt.Fprintln(stdout, "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
 	for _, l := range sizingLoads() {
@@ -53,7 +54,8 @@ func measureSizing(ctx context.Context, s settings, stdout, stderr io.Writer) er
 		fmt.Fprintf(stderr, "%s, %d replicas, %d in flight\n", l.mode, l.replicas, l.inFlight)
 		c, u, err := runSteady(ctx, s, l, stderr)
 		if err != nil {
-			return fmt.Errorf("measuring %d in flight by %s on %d replicas: %w", l.inFlight, l.mode, l.replicas, err)
+			return fmt.Errorf("measuring %d in flight with redelivery %s and %d replicas: %w",
+				l.inFlight, l.mode, l.replicas, err)
 		}
 		late := func(d time.Duration) string {
 			if d == 0 {
@@ -79,8 +81,7 @@ func measureSizing(ctx context.Context, s settings, stdout, stderr io.Writer) er
 	return nil
 }
 
-// runSteady declares as many interactions as shall be in flight, spread over one guidance, and measures when they have
-// all been polled once.
+// runSteady declares the interactions of a load, spread over one interval, and measures when all have been polled once.
 func runSteady(ctx context.Context, s settings, l load, stderr io.Writer) (c cost, u use, err error) {
 	o := order{mode: l.mode, interval: l.interval, concurrency: s.concurrency}
 	r, err := newRig(ctx, l.mode, o.intervals(), l.replicas, stderr)
@@ -95,7 +96,7 @@ func runSteady(ctx context.Context, s settings, l load, stderr io.Writer) (c cos
 	if err := r.broker.fill(ctx, l.inFlight, l.interval, func(int) *nats.Msg { return declared() }); err != nil {
 		return c, u, err
 	}
-	// The last of them are polled for the first time when they have waited for guidance, slack and jitter.
+	// The last of them are polled for the first time after interval, slack and jitter.
 	if err := pause(ctx, l.interval/10+2*time.Second); err != nil {
 		return c, u, err
 	}
@@ -120,16 +121,16 @@ func runSteady(ctx context.Context, s settings, l load, stderr io.Writer) (c cos
 	return c, u, err
 }
 
-// measureWaiting has interactions wait, none of which is due, and prints what the broker says of each consumer: what a
-// scaler reads that goes by it.
+// measureWaiting declares interactions, none of which falls due, and prints the pending messages that the broker
+// reports for each consumer, as an autoscaler reads them.
 func measureWaiting(ctx context.Context, s settings, stdout, stderr io.Writer) error {
-	const interval = time.Hour // nothing falls due while this looks
-	fmt.Fprintf(stdout, "\nWaiting: %d interactions wait, none is due.\n\n", s.waiting)
-	fmt.Fprintln(stdout, "| hold back | consumer | num_pending | num_ack_pending | what a scaler on both makes of it |")
+	const interval = time.Hour // nothing falls due meanwhile
+	fmt.Fprintf(stdout, "\nWaiting: %d interactions in flight, none is due.\n\n", s.waiting)
+	fmt.Fprintln(stdout, "| redelivery | consumer | num_pending | num_ack_pending | sum that a scaler sees |")
 	fmt.Fprintln(stdout, "|---|---|--:|--:|--:|")
 	for _, mode := range []consumer.Mode{consumer.Schedule, consumer.Nak} {
 		if err := runInFlight(ctx, s, mode, interval, stdout, stderr); err != nil {
-			return fmt.Errorf("having %d interactions wait by %s: %w", s.waiting, mode, err)
+			return fmt.Errorf("measuring %d waiting interactions with redelivery %s: %w", s.waiting, mode, err)
 		}
 	}
 	return nil
@@ -158,7 +159,7 @@ func runInFlight(
 	if mode == consumer.Schedule {
 		consumers = append(consumers, [2]string{schema.StreamDeclared, schema.ConsumerIntake})
 	}
-	// Until the worker has had each of them once.
+	// Until the worker has received each of them once.
 	last := consumers[len(consumers)-1]
 	for giveUp := time.Now().Add(2 * time.Minute); ; {
 		c, err := r.broker.js.Consumer(ctx, last[0], last[1])
@@ -170,7 +171,7 @@ func runInFlight(
 			break
 		}
 		if time.Now().After(giveUp) {
-			return fmt.Errorf("the worker has not taken all in: %d wait", info.NumPending)
+			return fmt.Errorf("the worker has not taken in all interactions: %d are pending", info.NumPending)
 		}
 		if err := pause(ctx, 250*time.Millisecond); err != nil {
 			return err

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -24,7 +23,7 @@ import (
 	"statusworker/statusclient"
 )
 
-// order tells a poller what to do.
+// order is the configuration of a poller.
 type order struct {
 	broker, vendor string
 	mode           consumer.Mode
@@ -38,12 +37,13 @@ func (o order) arguments() []string {
 
 func parseOrder(args []string) (order, error) {
 	if len(args) != 5 {
-		return order{}, errors.New("want broker URL, vendor URL, mode, guidance and concurrency")
+		return order{}, fmt.Errorf(
+			"%d arguments; must be 5: broker URL, vendor URL, mode, interval and concurrency", len(args))
 	}
 	o := order{broker: args[0], vendor: args[1], mode: consumer.Mode(args[2])}
 	var err error
 	if o.interval, err = time.ParseDuration(args[3]); err != nil {
-		return o, fmt.Errorf("reading the guidance: %w", err)
+		return o, fmt.Errorf("reading the interval: %w", err)
 	}
 	if o.concurrency, err = strconv.Atoi(args[4]); err != nil {
 		return o, fmt.Errorf("reading the concurrency: %w", err)
@@ -56,24 +56,24 @@ func (o order) intervals() consumer.Intervals {
 	return consumer.Intervals{Audio: o.interval, Chat: o.interval, Transcript: o.interval}
 }
 
-// playStage runs the worker, wired as `statusworker run` does: broker URL, vendor URL, mode, guidance, concurrency.
-func playStage(args []string) (*player, error) {
+// startStage starts the worker with its metrics, wired as in `statusworker run`. The arguments are those of an order.
+func startStage(args []string) (*role, error) {
 	late := &lateness{Observer: admin.NewMetrics("bench", runtime.Version())}
-	p, err := playWorker(args, late)
+	r, err := startWorker(args, late)
 	if err == nil {
-		p.late = late.since
+		r.late = late.since
 	}
-	return p, err
+	return r, err
 }
 
-// lateness keeps how late polls were, beside the metrics.
+// lateness records the lateness of polls in addition to the metrics.
 type lateness struct {
 	consumer.Observer
 	mu  sync.Mutex
 	all []time.Duration
 }
 
-// Polled is for the worker.
+// Polled implements [consumer.Observer].
 func (l *lateness) Polled(t schema.Type, result consumer.Result, took, late time.Duration) {
 	l.Observer.Polled(t, result, took, late)
 	if late < 0 {
@@ -88,7 +88,7 @@ func (l *lateness) Polled(t schema.Type, result consumer.Result, took, late time
 
 const maxLate = 1 << 17
 
-// since gives the median and the 99th percentile since the last call.
+// since returns the median and the 99th percentile since its last call.
 func (l *lateness) since() (p50, p99 time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -101,10 +101,10 @@ func (l *lateness) since() (p50, p99 time.Duration) {
 	return p50, p99
 }
 
-// playUnmeasured runs the same worker without its metrics.
-func playUnmeasured(args []string) (*player, error) { return playWorker(args, nil) }
+// startUnmeasured starts the same worker without metrics.
+func startUnmeasured(args []string) (*role, error) { return startWorker(args, nil) }
 
-func playWorker(args []string, observer consumer.Observer) (*player, error) {
+func startWorker(args []string, observer consumer.Observer) (*role, error) {
 	o, err := parseOrder(args)
 	if err != nil {
 		return nil, err
@@ -146,7 +146,7 @@ func playWorker(args []string, observer consumer.Observer) (*player, error) {
 		return nil, err
 	}
 	if mode != o.mode {
-		return nil, fmt.Errorf("the streams are made for %s, not for %s", mode, o.mode)
+		return nil, fmt.Errorf("the streams are provisioned for redelivery %s; must be %s", mode, o.mode)
 	}
 	worker, err := consumer.New(ctx, adapter.New(js), mode, client, outcomes, cfg)
 	if err != nil {
@@ -155,13 +155,13 @@ func playWorker(args []string, observer consumer.Observer) (*player, error) {
 	working, stop := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
 	go func() { ended <- worker.Run(working, context.Background()) }()
-	return &player{where: "stage", stop: func() error {
+	return &role{address: "stage", stop: func() error {
 		stop()
 		err := <-ended
 		client.Close()
 		nc.Close()
 		if s, stored := worker.Stats(), outcomes.Stats().Published; err == nil && (s.Faults > 0 || stored > 0) {
-			err = fmt.Errorf("what was measured was not polling alone: %d outcomes, %+v", stored, s)
+			err = fmt.Errorf("measured more than polls: %d outcomes, %+v", stored, s)
 		}
 		return err
 	}}, nil

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// processorTime is the CPU time of this process, user and system.
+// processorTime returns the CPU time of this process, user and system.
 func processorTime() time.Duration {
 	var r syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
@@ -17,10 +17,10 @@ func processorTime() time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
-// residentSize is the memory of this process that is in RAM, in bytes; 0 where the system does not tell.
+// residentSize returns the resident set size of this process in bytes, or 0 if it is unknown.
 func residentSize() uint64 { return statusSize("self", "VmRSS") }
 
-// peakSize is the most memory that a process had in RAM, in bytes; 0 where the system does not tell, or it has ended.
+// peakSize returns the peak resident set size of a process in bytes, or 0 if it is unknown or the process has exited.
 func peakSize(pid int) uint64 { return statusSize(strconv.Itoa(pid), "VmHWM") }
 
 func statusSize(process, name string) uint64 {
@@ -31,15 +31,15 @@ func statusSize(process, name string) uint64 {
 	return kB << 10
 }
 
-// processor names the CPU, where the system does.
+// processor returns the name of the CPU.
 func processor() string {
 	if name := procValue("/proc/cpuinfo", "model name"); name != "" {
 		return name
 	}
-	return "CPU unknown"
+	return "unknown CPU"
 }
 
-// procValue is the first value of that name in a file of lines `name: value`.
+// procValue returns the first value of a name in a file with lines of the form `name: value`.
 func procValue(file, name string) string {
 	text, err := os.ReadFile(file)
 	if err != nil {

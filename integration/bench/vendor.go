@@ -18,8 +18,8 @@ const (
 		`"downloaded":"2022-06-17T15:37:00.140331Z","processed":null,"errorMessage":null}`
 )
 
-// playVendor answers every status request at once: processing. It counts them.
-func playVendor([]string) (*player, error) {
+// startVendor starts a vendor that answers every status request with processing at once, and counts the requests.
+func startVendor([]string) (*role, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -37,14 +37,13 @@ func playVendor([]string) (*player, error) {
 		polls.Add(1)
 		w.Header()["Content-Type"] = []string{"application/json; charset=utf-8"}
 		body := make([]byte, 0, len(answerBegin)+len(identifier)+len(answerEnd))
-		_, _ = w.Write(
-			append(append(append(body, answerBegin...), identifier...), answerEnd...),
-		) // a poller that is gone reads nothing
+		// The poller may have disconnected.
+		_, _ = w.Write(append(append(append(body, answerBegin...), identifier...), answerEnd...))
 	})}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
-	return &player{
-		where: "http://" + listener.Addr().String() + "/v1", polls: polls.Load,
+	return &role{
+		address: "http://" + listener.Addr().String() + "/v1", polls: polls.Load,
 		stop: func() error {
 			closed := server.Close()
 			if err := <-served; !errors.Is(err, http.ErrServerClosed) {

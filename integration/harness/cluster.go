@@ -16,7 +16,7 @@ import (
 	"github.com/testcontainers/testcontainers-go/network"
 )
 
-// Cluster is three servers that replicate among themselves. Kill and start its nodes one by one.
+// Cluster is three NATS servers in a cluster. Its nodes are killed and started one by one.
 type Cluster struct {
 	Nodes []*Server
 
@@ -24,7 +24,8 @@ type Cluster struct {
 	js jetstream.JetStream
 }
 
-// StartCluster starts three servers and waits until each of them has a JetStream leader. It ends with the test.
+// StartCluster starts three servers and waits until each of them knows the JetStream leader. Lines of configuration may
+// be added, as for [StartServer]. The cluster is removed when the test ends.
 func StartCluster(t testing.TB, config ...string) *Cluster {
 	t.Helper()
 	image := Image(t)
@@ -63,7 +64,7 @@ func StartCluster(t testing.TB, config ...string) *Cluster {
 	return c
 }
 
-// URLs lists the addresses of all nodes, separated by commas.
+// URLs returns the addresses of all nodes, separated by commas.
 func (c *Cluster) URLs() string {
 	var urls []string
 	for _, n := range c.Nodes {
@@ -72,7 +73,7 @@ func (c *Cluster) URLs() string {
 	return strings.Join(urls, ",")
 }
 
-// Leader gives the index in Nodes of the leader of a stream, once there is one.
+// Leader waits until a stream has a leader, and returns its index in Nodes.
 func (c *Cluster) Leader(ctx context.Context, stream string) (int, error) {
 	var leader int
 	err := Eventually(ctx, "a leader of "+stream, func(ctx context.Context) error {
@@ -86,17 +87,16 @@ func (c *Cluster) Leader(ctx context.Context, stream string) (int, error) {
 				return nil
 			}
 		}
-		return fmt.Errorf("%s is led by %q, which is no node", stream, name)
+		return fmt.Errorf("%s is led by %q, which is not a node", stream, name)
 	})
 	return leader, err
 }
 
-// AwaitLeaders waits until every stream and every consumer has a leader: until the cluster works, that is, though a
-// node may be away.
+// AwaitLeaders waits until every stream and every consumer has a leader: the cluster works, even if a node is down.
 func (c *Cluster) AwaitLeaders(ctx context.Context) error { return c.await(ctx, false) }
 
-// AwaitCurrent waits until every stream and every consumer has a leader, and every replica is up and has caught up:
-// until the cluster can bear the next kill.
+// AwaitCurrent waits until every stream and every consumer has a leader, and every replica is online and current: the
+// cluster tolerates the loss of a node.
 func (c *Cluster) AwaitCurrent(ctx context.Context) error { return c.await(ctx, true) }
 
 func (c *Cluster) await(ctx context.Context, current bool) error {
@@ -106,7 +106,7 @@ func (c *Cluster) await(ctx context.Context, current bool) error {
 	}
 	return Eventually(ctx, what, func(ctx context.Context) error {
 		return try(ctx, 3*time.Second, func(ctx context.Context) error {
-			// By name, and then one by one: a list leaves out what has no leader.
+			// By name, and then one by one: a list omits streams and consumers without a leader.
 			streams := c.js.StreamNames(ctx)
 			for name := range streams.Name() {
 				stream, err := c.js.Stream(ctx, name)
@@ -119,7 +119,7 @@ func (c *Cluster) await(ctx context.Context, current bool) error {
 				consumers := stream.ConsumerNames(ctx)
 				for name := range consumers.Name() {
 					if strings.HasPrefix(name, oraclePrefix) {
-						continue // on one node only, and gone with it; the oracle makes another
+						continue // it has one replica; when that is lost, the oracle creates another consumer
 					}
 					consumer, err := stream.Consumer(ctx, name)
 					if err != nil {
@@ -145,11 +145,11 @@ func healthy(what string, c *jetstream.ClusterInfo, current bool) error {
 	for _, p := range c.Replicas {
 		if current && (p.Offline || !p.Current) {
 			return fmt.Errorf(
-				"replica %s of %s is offline (%t) or has not caught up (%t)",
+				"replica %s of %s: offline %t, current %t",
 				p.Name,
 				what,
 				p.Offline,
-				!p.Current,
+				p.Current,
 			)
 		}
 	}
@@ -176,14 +176,14 @@ func (c *Cluster) stepDown(ctx context.Context, subject, stream, consumer string
 	if err != nil {
 		return err
 	}
-	var asked time.Time
+	var requested time.Time
 	return Eventually(ctx, "another leader of "+what+" than "+old, func(ctx context.Context) error {
-		// Asked again from time to time: nothing keeps the old leader from winning the election.
-		if time.Since(asked) > 2*time.Second {
+		// Requested again every two seconds, because the old leader may win the election.
+		if time.Since(requested) > 2*time.Second {
 			if err := c.request(ctx, subject); err != nil {
 				return err
 			}
-			asked = time.Now()
+			requested = time.Now()
 		}
 		leader, err := c.leader(ctx, stream, consumer)
 		if err == nil && leader == old {
@@ -193,7 +193,7 @@ func (c *Cluster) stepDown(ctx context.Context, subject, stream, consumer string
 	})
 }
 
-// leader is the name of the leader of a stream, or of a consumer on it.
+// leader returns the name of the leader of a stream or, if consumer is set, of that consumer.
 func (c *Cluster) leader(ctx context.Context, stream, consumer string) (string, error) {
 	var info *jetstream.ClusterInfo
 	err := try(ctx, time.Second, func(ctx context.Context) error {
@@ -227,14 +227,14 @@ func (c *Cluster) request(ctx context.Context, subject string) error {
 		if err != nil {
 			return fmt.Errorf("requesting %s: %w", subject, err)
 		}
-		var answer struct {
+		var response struct {
 			Error *jetstream.APIError `json:"error"`
 		}
-		if err := json.Unmarshal(msg.Data, &answer); err != nil {
-			return fmt.Errorf("decoding the answer to %s: %w", subject, err)
+		if err := json.Unmarshal(msg.Data, &response); err != nil {
+			return fmt.Errorf("decoding the response to %s: %w", subject, err)
 		}
-		if answer.Error != nil {
-			return fmt.Errorf("requesting %s: %w", subject, answer.Error)
+		if response.Error != nil {
+			return fmt.Errorf("requesting %s: %w", subject, response.Error)
 		}
 		return nil
 	})

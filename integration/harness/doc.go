@@ -1,9 +1,12 @@
-// Package harness is what the container tests stand on: NATS servers and clusters in containers that can be killed and
-// started again, a proxy that shows each protocol message between a worker and its broker before it passes, worker
-// processes, and an oracle that reads what became of every interaction from the outcome stream alone.
+// Package harness runs what the container tests need:
 //
-// A test package that uses it has a TestMain that calls [Main]. No container is left behind when its tests end, not
-// even when they time out or are killed.
+//   - NATS servers and clusters in containers, which a test can kill and restart ([Server], [Cluster])
+//   - a proxy that shows a test each protocol message between a worker and its broker before it passes ([Proxy])
+//   - worker processes ([Process])
+//   - an oracle that reads the outcomes of all interactions from the outcome stream, and from nothing else ([Oracle])
 //
-// Waiting is always bounded and always for a condition or an event: see [Eventually].
+// A test package that uses it calls [Main] in its TestMain. No container is left behind when its tests end, even when
+// they time out or are killed.
+//
+// Every wait is bounded, and is for a condition or an event: see [Eventually].
 package harness

@@ -20,27 +20,27 @@ import (
 	tclog "github.com/testcontainers/testcontainers-go/log"
 )
 
-// Environment variables that steer the container tests.
+// Environment variables that configure the container tests.
 const (
-	// EnvRequireEngine set to 1 turns "no container engine" from a skip into a failure.
+	// EnvRequireEngine set to 1 makes tests fail instead of skip when there is no container engine.
 	EnvRequireEngine = "STATUSWORKER_REQUIRE_ENGINE"
-	// EnvNATSImage names the NATS image to test against, instead of one built from the version in go.mod.
+	// EnvNATSImage is the NATS image to test against. The default is an image of the nats-server in go.mod.
 	EnvNATSImage = "STATUSWORKER_TEST_NATS_IMAGE"
-	// EnvFigures names a file to which each scenario's line is appended, because `go test` hides what passing
-	// packages print.
+	// EnvFigures is a file to which each scenario appends its figures. `go test` hides the output of packages that
+	// pass.
 	EnvFigures = "STATUSWORKER_TEST_FIGURES"
 )
 
-// Label is on every container and network that the harness makes; its value is the name of the test.
+// Label is a label of every container and network of the harness. Its value is the name of the test.
 const Label = "statusworker.test"
 
-// Main runs the tests of m and gives their exit code; call it from TestMain. It prepares what the container client
-// reads from the environment, and removes what was built for the tests.
+// Main runs the tests of m and returns their exit code. Call it from TestMain. It sets the environment of the container
+// client, and removes the binaries that were built for the tests.
 func Main(m *testing.M) int {
-	// The image of the usual reaper cannot be pulled where there is no registry; the harness has one of its own.
+	// The reaper of testcontainers needs an image from a registry; the harness has its own reaper.
 	setDefaultEnv("TESTCONTAINERS_RYUK_DISABLED", "true")
 	if engineIsLocal() && exists("/.dockerenv") {
-		// In a container beside a local engine, the client would take the default gateway for the engine's address.
+		// In a container with the engine's socket, the client would use the default gateway as the engine's address.
 		setDefaultEnv("TESTCONTAINERS_HOST_OVERRIDE", "127.0.0.1")
 	}
 	tclog.SetDefault(tclog.NewNoopLogger())
@@ -53,20 +53,20 @@ func Main(m *testing.M) int {
 
 	dir, err := os.MkdirTemp("", "statusworker-test-")
 	if err != nil {
-		fmt.Fprintf(os.Stderr, "making a folder for test binaries: %v\n", err)
+		fmt.Fprintf(os.Stderr, "creating a directory for test binaries: %v\n", err)
 		return 1
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	buildDir = dir
 	return m.Run()
 }
 
-// buildDir holds the binaries built for one run of a test package.
+// buildDir contains the binaries that this test process builds.
 var buildDir string
 
 func setDefaultEnv(name, value string) {
 	if _, set := os.LookupEnv(name); !set {
-		os.Setenv(name, value)
+		_ = os.Setenv(name, value) // fails only for an invalid name
 	}
 }
 
@@ -80,7 +80,7 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// engine is the container engine, or why there is none.
+// engine returns the container engine, or the reason why there is none.
 var engine = sync.OnceValues(func() (*testcontainers.DockerProvider, error) {
 	provider, err := testcontainers.NewDockerProvider()
 	if err != nil {
@@ -94,8 +94,8 @@ var engine = sync.OnceValues(func() (*testcontainers.DockerProvider, error) {
 	return provider, nil
 })
 
-// RequireEngine lets the test go on only where a container engine answers. Otherwise the test is skipped, loudly; with
-// [EnvRequireEngine] set to 1 it fails.
+// RequireEngine skips the test, with a line on standard error, when no container engine answers. With
+// [EnvRequireEngine] set to 1 the test fails.
 func RequireEngine(t testing.TB) {
 	t.Helper()
 	_, err := engine()
@@ -104,23 +104,23 @@ func RequireEngine(t testing.TB) {
 	}
 	if os.Getenv(EnvRequireEngine) == "1" {
 		t.Fatalf(
-			"no container engine answers, and %s=1 requires one: start it, or point DOCKER_HOST at it: %v",
+			"no container engine, but %s=1 requires one: start it, or set DOCKER_HOST to its address: %v",
 			EnvRequireEngine,
 			err,
 		)
 	}
-	sayNoEngine(err)
-	t.Skipf("no container engine answers: start one to run this test: %v", err)
+	reportSkip(err)
+	t.Skipf("no container engine: start one to run this test: %v", err)
 }
 
-var sayNoEngineOnce sync.Once
+var reportSkipOnce sync.Once
 
-// sayNoEngine prints one line for each test package, and on the terminal too, where there is one: `go test` hides the
-// output of packages that pass.
-func sayNoEngine(err error) {
-	sayNoEngineOnce.Do(func() {
+// reportSkip prints one line for each test process, to the terminal too if there is one: `go test` hides the output of
+// packages that pass.
+func reportSkip(err error) {
+	reportSkipOnce.Do(func() {
 		line := fmt.Sprintf(
-			"SKIPPED: no container engine answers; the container tests of %s did NOT run (%s=1 makes this a failure): %v\n",
+			"SKIPPED: no container engine; the container tests of %s did NOT run (%s=1 makes this a failure): %v\n",
 			filepath.Base(os.Args[0]),
 			EnvRequireEngine,
 			err,
@@ -133,8 +133,8 @@ func sayNoEngine(err error) {
 	})
 }
 
-// Image is the NATS image under test: what [EnvNATSImage] names, or an image built from scratch around the
-// nats-server in go.mod, tagged with its version and reused while the engine has it.
+// Image returns the NATS image under test: the value of [EnvNATSImage], or an image that contains the nats-server in
+// go.mod. The harness builds that image once for each version of nats-server.
 func Image(t testing.TB) string {
 	t.Helper()
 	RequireEngine(t)
@@ -157,7 +157,7 @@ var image = sync.OnceValues(func() (string, error) {
 	if _, err := provider.Client().ImageInspect(ctx, repo+":"+tag); err == nil {
 		return repo + ":" + tag, nil
 	} else if !errdefs.IsNotFound(err) {
-		return "", fmt.Errorf("looking for the NATS image: %w", err)
+		return "", fmt.Errorf("inspecting the NATS image: %w", err)
 	}
 	binary, err := build(ctx, "nats-server", "github.com/nats-io/nats-server/v2", "CGO_ENABLED=0")
 	if err != nil {
@@ -179,7 +179,7 @@ var image = sync.OnceValues(func() (string, error) {
 	return name, nil
 })
 
-// build builds a main package of this module, or of one that it requires, once into the run's folder.
+// build builds a main package of this module, or of a required one, into [buildDir].
 func build(ctx context.Context, name, pkg string, env ...string) (string, error) {
 	path := filepath.Join(buildDir, name)
 	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, pkg)
@@ -190,7 +190,7 @@ func build(ctx context.Context, name, pkg string, env ...string) (string, error)
 	return path, nil
 }
 
-// imageContext is a build context with the server and nothing else.
+// imageContext returns a build context that contains the server only.
 func imageContext(binary string) (*bytes.Reader, error) {
 	program, err := os.ReadFile(binary)
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// envChild makes the test binary play the program under test; see process_test.go.
+// envChild makes the test binary act as a program under test; see process_test.go.
 const envChild = "HARNESS_TEST_CHILD"
 
 func TestMain(m *testing.M) {
@@ -20,7 +20,7 @@ func TestMain(m *testing.M) {
 	os.Exit(Main(m))
 }
 
-// child prints two lines, and ends with 7 at a SIGTERM.
+// child prints two lines, and exits with code 7 on SIGTERM.
 func child() int {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM)
@@ -31,12 +31,12 @@ func child() int {
 	return 7
 }
 
-// inProcess is a server in this process, for what needs no container.
+// inProcess starts a server in this process, for tests that need no container.
 func inProcess(t testing.TB) string {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true,
-		// The address of nothing, to see whether a client can be led around the proxy.
+		// Nothing listens there: a client that bypasses the proxy fails.
 		ClientAdvertise: "127.0.0.1:1", Cluster: server.ClusterOpts{},
 	})
 	Check(t, err)

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Worker is the statusworker binary, built once for a run of a test package.
+// Worker returns the path of the statusworker binary. It is built once for each test process.
 func Worker(t testing.TB) string {
 	t.Helper()
 	path, err := worker()
@@ -27,20 +27,20 @@ var worker = sync.OnceValues(func() (string, error) {
 	return build(context.Background(), "statusworker", "statusworker/cmd/statusworker")
 })
 
-// Process is a program under test. Its methods may be called from any goroutine.
+// Process is a program under test. Its methods are safe for concurrent use.
 type Process struct {
 	name string
 	cmd  *exec.Cmd
-	done chan struct{} // closed when the process has ended and all its output has been read
+	done chan struct{} // closed when the process has exited and all its output has been read
 
 	mu      sync.Mutex
 	lines   []string
 	changed chan struct{} // closed and replaced at each new line
 }
 
-// StartProcess starts a program with args. Its environment is env ("NAME=value") and of this process's own only what a
-// program needs to run at all, so that no setting leaks into a test. It is killed when the test ends, and its output
-// is printed when the test failed; name tells it from its siblings there.
+// StartProcess starts a program with args. Its environment is env ("NAME=value") and the few variables of this process
+// that any program needs, so that no setting leaks into a test. The program is killed when the test ends. When the test
+// failed, its output is printed under its name.
 func StartProcess(t testing.TB, name, path string, env []string, args ...string) *Process {
 	t.Helper()
 	p := &Process{name: name, cmd: exec.Command(path, args...), done: make(chan struct{}), changed: make(chan struct{})}
@@ -59,7 +59,7 @@ func StartProcess(t testing.TB, name, path string, env []string, args ...string)
 	go func() {
 		defer close(p.done)
 		reading.Wait()
-		p.cmd.Wait() // how it ended is in ProcessState
+		_ = p.cmd.Wait() // ProcessState has the result
 	}()
 	t.Cleanup(func() {
 		p.Kill()
@@ -73,11 +73,11 @@ func StartProcess(t testing.TB, name, path string, env []string, args ...string)
 // StartWorker starts the statusworker binary; see [StartProcess].
 func StartWorker(t testing.TB, name string, env []string, args ...string) *Process {
 	t.Helper()
-	// Workers on one host: each gets a port of its own.
+	// Port 0, because several workers run on this host.
 	return StartProcess(t, name, Worker(t), append([]string{"STATUSWORKER_ADMIN_ADDR=127.0.0.1:0"}, env...), args...)
 }
 
-// bareEnv keeps of the environment what a program needs to run at all.
+// bareEnv returns the variables of the environment that any program needs.
 func bareEnv() []string {
 	var env []string
 	for _, name := range []string{"PATH", "HOME", "TMPDIR", "GOCOVERDIR"} {
@@ -105,15 +105,15 @@ func (p *Process) read(r io.Reader) {
 	}
 }
 
-// Output is all lines that the process has printed so far, on both streams, in the order in which they were read.
+// Output returns all lines printed so far, on both streams, in the order in which they were read.
 func (p *Process) Output() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return strings.Join(p.lines, "\n")
 }
 
-// AwaitLine waits for a line that matches the regular expression, among those printed before the call too, and returns
-// it. When the process ends without one, or ctx does, the error carries the last lines.
+// AwaitLine waits for a line that matches the regular expression, and returns it. Lines printed before the call count.
+// When the process exits without such a line, or ctx ends, the error contains the last lines.
 func (p *Process) AwaitLine(ctx context.Context, pattern string) (string, error) {
 	re, err := regexp.Compile(pattern)
 	if err != nil {
@@ -132,7 +132,7 @@ func (p *Process) AwaitLine(ctx context.Context, pattern string) (string, error)
 		}
 		if ended {
 			return "", fmt.Errorf(
-				"%s has ended (%v) without a line like %q; its last lines:\n%s",
+				"%s exited (%v) without a line that matches %q; last lines:\n%s",
 				p.name,
 				p.cmd.ProcessState,
 				pattern,
@@ -145,7 +145,7 @@ func (p *Process) AwaitLine(ctx context.Context, pattern string) (string, error)
 			ended = true
 		case <-ctx.Done():
 			return "", fmt.Errorf(
-				"waiting for a line like %q from %s: %w; its last lines:\n%s",
+				"waiting for a line that matches %q from %s: %w; last lines:\n%s",
 				pattern,
 				p.name,
 				context.Cause(ctx),
@@ -155,9 +155,9 @@ func (p *Process) AwaitLine(ctx context.Context, pattern string) (string, error)
 	}
 }
 
-// Kill ends the process with SIGKILL and returns when it is gone. Killing what has ended is no fault.
+// Kill sends SIGKILL and waits until the process has exited. It does nothing if the process has already exited.
 func (p *Process) Kill() {
-	p.cmd.Process.Signal(syscall.SIGKILL) // an error says that it has ended
+	_ = p.cmd.Process.Signal(syscall.SIGKILL) // an error means that it has exited
 	<-p.done
 }
 
@@ -169,10 +169,10 @@ func (p *Process) Term() error {
 	return nil
 }
 
-// Done is closed when the process has ended.
+// Done returns a channel that is closed when the process has exited.
 func (p *Process) Done() <-chan struct{} { return p.done }
 
-// Wait waits for the end of the process and gives its exit code; -1 when a signal ended it.
+// Wait waits until the process has exited and returns its exit code, or -1 if a signal terminated it.
 func (p *Process) Wait(ctx context.Context) (int, error) {
 	select {
 	case <-p.done:
@@ -183,7 +183,7 @@ func (p *Process) Wait(ctx context.Context) (int, error) {
 		return p.cmd.ProcessState.ExitCode(), nil
 	default:
 		return 0, fmt.Errorf(
-			"waiting for the end of %s: %w; its last lines:\n%s",
+			"waiting for %s to exit: %w; last lines:\n%s",
 			p.name,
 			context.Cause(ctx),
 			lastLines(p.Output(), 20),
@@ -191,13 +191,11 @@ func (p *Process) Wait(ctx context.Context) (int, error) {
 	}
 }
 
-// PID is the process's number.
-func (p *Process) PID() int { return p.cmd.Process.Pid }
-
-// RunWorker runs the statusworker binary to its end, within a minute, and gives its exit code and output.
+// RunWorker runs the statusworker binary, waits for up to a minute until it has exited, and returns its exit code and
+// output.
 func RunWorker(t testing.TB, env []string, args ...string) (code int, output string) {
 	t.Helper()
-	Worker(t) // its build is not part of the minute
+	Worker(t) // the minute does not include the build
 	ctx := Context(t, time.Minute)
 	p := StartWorker(t, "statusworker", env, args...)
 	code, err := p.Wait(ctx)

@@ -33,8 +33,8 @@ func TestProcess(t *testing.T) {
 	if !strings.HasSuffix(p.Output(), "bye, without a line feed") {
 		t.Errorf("the last line is missing: %q", p.Output())
 	}
-	if _, err := p.AwaitLine(ctx, "never"); err == nil || !strings.Contains(err.Error(), "has ended") {
-		t.Errorf("awaiting a line of a process that has ended: %v", err)
+	if _, err := p.AwaitLine(ctx, "never"); err == nil || ctx.Err() != nil {
+		t.Errorf("waiting for a line of an exited process: error %v, context %v; want an error at once", err, ctx.Err())
 	}
 }
 

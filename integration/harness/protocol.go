@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -14,33 +15,33 @@ import (
 	"statusworker/schema"
 )
 
-// Message is one message of the NATS client protocol, as it passes the [Proxy].
+// Message is one message of the NATS client protocol that passes the [Proxy].
 type Message struct {
 	// Conn numbers the connections through the proxy, from 1.
 	Conn int
-	// Verb is what the message begins with, in upper case: PUB, HPUB, SUB, CONNECT, PING from a client; MSG, HMSG,
-	// INFO, PONG, +OK, -ERR from a server.
+	// Verb is the name of the operation, in upper case: PUB, HPUB, SUB, CONNECT or PING from a client; MSG, HMSG, INFO,
+	// PONG, +OK or -ERR from a server.
 	Verb string
-	// Args is the rest of the line of a message without a payload: the JSON of INFO, for one.
+	// Args is the rest of the line of a message without a payload, for example the JSON of INFO.
 	Args string
-	// Subject, Reply, Header and Payload are those of PUB, HPUB, MSG and HMSG. What a pull consumer delivers comes with
-	// the subject on which it was stored; its reply subject begins with $JS.ACK.
+	// Subject, Reply, Header and Payload are set for PUB, HPUB, MSG and HMSG. A message that a pull consumer delivers
+	// has the subject on which it was stored, and a reply subject that begins with $JS.ACK.
 	Subject string
 	Reply   string
 	Header  nats.Header
 	Payload []byte
-	// Request is, on a server's first answer, what the client had published on this connection with Subject as its
-	// reply subject: it tells which publish a publish ack is for. Nil on all other messages. Never set on what a
-	// pull request delivers.
+	// Request is set on a server's first response to a request: the message that the client published on this
+	// connection with Subject as its reply subject. For a publish ack, it is the message that was published. It is nil
+	// for all other messages, also for those that a pull request delivers.
 	Request *Message
 }
 
-// Identifier is the last token of the subject, which names the interaction.
+// Identifier returns the last token of the subject, which is the identifier of the interaction.
 func (m Message) Identifier() string {
 	return m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]
 }
 
-// Stored tells whether m is the broker's word that m.Request is stored.
+// Stored reports whether m is the publish ack that confirms that m.Request is stored.
 func (m Message) Stored() bool {
 	if m.Request == nil {
 		return false
@@ -53,41 +54,42 @@ func (m Message) Stored() bool {
 	return json.Unmarshal(m.Payload, &ack) == nil && ack.Stream != "" && ack.Seq > 0 && ack.Error == nil
 }
 
-// Due tells whether m delivers a due message.
+// Due reports whether m delivers a due message.
 func (m Message) Due() bool {
 	return m.fromServer() && matches(m.Subject, schema.SubjectsPoll) && strings.HasPrefix(m.Reply, "$JS.ACK.")
 }
 
-// Reserves tells whether m publishes a reservation that is no tombstone: the next poll, or a longer wait for it.
-func (m Message) Reserves() bool {
+// PublishesReservation reports whether m publishes a reservation, for the next poll or for a longer wait. A tombstone
+// is not a reservation.
+func (m Message) PublishesReservation() bool {
 	return m.fromClient() && matches(m.Subject, schema.SubjectsHold) && !m.hasHeader(schema.HeaderTombstone)
 }
 
-// Buries tells whether m publishes a tombstone.
-func (m Message) Buries() bool {
+// PublishesTombstone reports whether m publishes a tombstone.
+func (m Message) PublishesTombstone() bool {
 	return m.fromClient() && matches(m.Subject, schema.SubjectsHold) && m.hasHeader(schema.HeaderTombstone)
 }
 
-// Concludes tells whether m publishes an outcome: a processed event or a dead letter.
-func (m Message) Concludes() bool {
+// PublishesOutcome reports whether m publishes an outcome: a processed event or a dead letter.
+func (m Message) PublishesOutcome() bool {
 	return m.fromClient() && (matches(m.Subject, schema.SubjectsProcessed) || matches(m.Subject, schema.SubjectsFailed))
 }
 
-// ReservationStored tells whether m is the publish ack of a reservation.
-func (m Message) ReservationStored() bool { return m.Stored() && m.Request.Reserves() }
+// ReservationStored reports whether m is the publish ack of a reservation.
+func (m Message) ReservationStored() bool { return m.Stored() && m.Request.PublishesReservation() }
 
-// TombstoneStored tells whether m is the publish ack of a tombstone.
-func (m Message) TombstoneStored() bool { return m.Stored() && m.Request.Buries() }
+// TombstoneStored reports whether m is the publish ack of a tombstone.
+func (m Message) TombstoneStored() bool { return m.Stored() && m.Request.PublishesTombstone() }
 
-// OutcomeStored tells whether m is the publish ack of an outcome.
-func (m Message) OutcomeStored() bool { return m.Stored() && m.Request.Concludes() }
+// OutcomeStored reports whether m is the publish ack of an outcome.
+func (m Message) OutcomeStored() bool { return m.Stored() && m.Request.PublishesOutcome() }
 
 func (m Message) fromClient() bool { return m.Verb == "PUB" || m.Verb == "HPUB" }
 func (m Message) fromServer() bool { return m.Verb == "MSG" || m.Verb == "HMSG" }
 
 func (m Message) hasHeader(name string) bool { return len(m.Header[name]) > 0 }
 
-// matches tells whether a subject matches a pattern with `*` tokens.
+// matches reports whether a subject matches a pattern with `*` tokens.
 func matches(subject, pattern string) bool {
 	s, p := strings.Split(subject, "."), strings.Split(pattern, ".")
 	if len(s) != len(p) {
@@ -101,21 +103,21 @@ func matches(subject, pattern string) bool {
 	return true
 }
 
-// Bounds on what the proxy holds of one message. They are beyond what any server accepts by default.
+// Limits on the size of one message. They exceed the default limits of nats-server.
 const (
 	maxLine    = 1 << 20
 	maxPayload = 64 << 20
 )
 
-// protocolReader takes a byte stream of the NATS client protocol apart into messages, whatever its chunks.
+// protocolReader splits a byte stream of the NATS client protocol into messages, however it is cut into chunks.
 type protocolReader struct{ r *bufio.Reader }
 
 func newProtocolReader(r io.Reader) *protocolReader {
 	return &protocolReader{r: bufio.NewReaderSize(r, 64<<10)}
 }
 
-// next returns the next message and its bytes as they came; they belong to the caller. It returns io.EOF only between
-// two messages, and io.ErrUnexpectedEOF inside of one.
+// next returns the next message and its unchanged bytes, which the caller may keep. At the end of the stream it returns
+// io.EOF between two messages, and io.ErrUnexpectedEOF inside a message.
 func (p *protocolReader) next() (Message, []byte, error) {
 	raw, err := p.line()
 	if err != nil {
@@ -149,7 +151,7 @@ func (p *protocolReader) next() (Message, []byte, error) {
 	data := all[len(raw) : len(all)-2 : len(all)-2]
 	if end := all[len(all)-2:]; string(end) != "\r\n" {
 		return Message{}, nil, fmt.Errorf(
-			"%s on %q: the payload of %d bytes ends with %q, want CR LF",
+			"%s on %q: payload of %d bytes is followed by %q; must be CR LF",
 			m.Verb,
 			m.Subject,
 			size,
@@ -176,10 +178,10 @@ func (p *protocolReader) line() ([]byte, error) {
 			return line, nil
 		case len(line) > maxLine:
 			return nil, fmt.Errorf(
-				"a line is longer than %d bytes: is TLS in use? The proxy understands plain NATS only",
+				"line exceeds %d bytes; the proxy does not support TLS: connect without it",
 				maxLine,
 			)
-		case err == bufio.ErrBufferFull:
+		case errors.Is(err, bufio.ErrBufferFull):
 		case len(line) > 0:
 			return nil, unexpected(err)
 		default:
@@ -191,7 +193,7 @@ func (p *protocolReader) line() ([]byte, error) {
 // control reads the arguments of a message with a payload: subject, subscription, reply subject, sizes.
 func (m *Message) control(args string, headed, sid bool) (head, size int, err error) {
 	f := strings.Fields(args)
-	fixed, reply := 2, 1 // subject and size; where a reply subject stands
+	fixed, reply := 2, 1 // subject and size; the position of a reply subject
 	if sid {
 		fixed++
 		reply++
@@ -200,7 +202,7 @@ func (m *Message) control(args string, headed, sid bool) (head, size int, err er
 		fixed++
 	}
 	if len(f) != fixed && len(f) != fixed+1 {
-		return 0, 0, fmt.Errorf("%s has %d arguments, want %d or %d: %.200q", m.Verb, len(f), fixed, fixed+1, args)
+		return 0, 0, fmt.Errorf("%s has %d arguments; must be %d or %d: %.200q", m.Verb, len(f), fixed, fixed+1, args)
 	}
 	m.Subject = f[0]
 	if len(f) == fixed+1 {
@@ -208,13 +210,13 @@ func (m *Message) control(args string, headed, sid bool) (head, size int, err er
 	}
 	size, err = strconv.Atoi(f[len(f)-1])
 	if err != nil || size < 0 || size > maxPayload {
-		return 0, 0, fmt.Errorf("%s on %q has size %q, want 0 to %d", m.Verb, m.Subject, f[len(f)-1], maxPayload)
+		return 0, 0, fmt.Errorf("%s on %q has size %q; allowed: 0 to %d", m.Verb, m.Subject, f[len(f)-1], maxPayload)
 	}
 	if headed {
 		head, err = strconv.Atoi(f[len(f)-2])
 		if err != nil || head < 0 || head > size {
 			return 0, 0, fmt.Errorf(
-				"%s on %q has a header of size %q, want 0 to %d",
+				"%s on %q has a header of size %q; allowed: 0 to %d",
 				m.Verb,
 				m.Subject,
 				f[len(f)-2],
@@ -226,14 +228,14 @@ func (m *Message) control(args string, headed, sid bool) (head, size int, err er
 }
 
 func unexpected(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err
 }
 
-// withoutConnectURLs gives an INFO line without the other addresses of the broker: a client that learned them would
-// go around the proxy at its next reconnect.
+// withoutConnectURLs returns an INFO line without the other addresses of the broker. A client that knows them would
+// bypass the proxy when it reconnects.
 func withoutConnectURLs(args string) ([]byte, error) {
 	var info map[string]json.RawMessage
 	if err := json.Unmarshal([]byte(args), &info); err != nil {

@@ -26,13 +26,15 @@ var protocolCases = []struct {
 	{"-ERR 'Stale Connection'\r\n", Message{Verb: "-ERR", Args: "'Stale Connection'"}},
 	{"SUB a.* queue 7\r\n", Message{Verb: "SUB", Args: "a.* queue 7"}},
 	{"PUB a.b 5\r\nhello\r\n", Message{Verb: "PUB", Subject: "a.b", Payload: []byte("hello")}},
-	{"PUB a.b  _INBOX.1\t5\r\nPUB a\r\n", Message{Verb: "PUB", Subject: "a.b", Reply: "_INBOX.1", Payload: []byte("PUB a")}},
+	{"PUB a.b  _INBOX.1\t5\r\nPUB a\r\n", Message{
+		Verb: "PUB", Subject: "a.b", Reply: "_INBOX.1", Payload: []byte("PUB a")}},
 	{"PUB a.b 0\r\n\r\n", Message{Verb: "PUB", Subject: "a.b", Payload: []byte{}}},
 	{"PUB a.b 4\r\n\r\n\r\n\r\n", Message{Verb: "PUB", Subject: "a.b", Payload: []byte("\r\n\r\n")}},
 	{"HPUB a.b r 18 20\r\nNATS/1.0\r\nK: v\r\n\r\nhi\r\n", Message{
 		Verb: "HPUB", Subject: "a.b", Reply: "r", Header: nats.Header{"K": {"v"}}, Payload: []byte("hi")}},
 	{"MSG a.b 12 2\r\nhi\r\n", Message{Verb: "MSG", Subject: "a.b", Payload: []byte("hi")}},
-	{"MSG a.b 12 $JS.ACK.x 2\r\nhi\r\n", Message{Verb: "MSG", Subject: "a.b", Reply: "$JS.ACK.x", Payload: []byte("hi")}},
+	{"MSG a.b 12 $JS.ACK.x 2\r\nhi\r\n", Message{
+		Verb: "MSG", Subject: "a.b", Reply: "$JS.ACK.x", Payload: []byte("hi")}},
 	{"HMSG a.b 12 18 18\r\nNATS/1.0\r\nK: v\r\n\r\n\r\n", Message{
 		Verb: "HMSG", Subject: "a.b", Header: nats.Header{"K": {"v"}}, Payload: []byte{}}},
 	{"HMSG a.b 12 $JS.ACK.x 18 20\r\nNATS/1.0\r\nK: v\r\n\r\nhi\r\n", Message{
@@ -41,7 +43,7 @@ var protocolCases = []struct {
 		Verb: "HMSG", Subject: "_INBOX.1", Header: nats.Header{"Status": {"503"}}, Payload: []byte{}}},
 }
 
-// TestProtocolChunks reads all messages in one stream, in chunks of one byte, of half, and whole.
+// TestProtocolChunks reads all messages from one stream that is cut into chunks in several ways.
 func TestProtocolChunks(t *testing.T) {
 	var all strings.Builder
 	for _, c := range protocolCases {
@@ -64,14 +66,14 @@ func TestProtocolChunks(t *testing.T) {
 					t.Errorf("%q reads as\n%+v, want\n%+v", c.raw, got, c.want)
 				}
 			}
-			if _, _, err := r.next(); err != io.EOF {
-				t.Errorf("at the end: error %v, want io.EOF", err)
+			if _, _, err := r.next(); !errors.Is(err, io.EOF) {
+				t.Errorf("at the end: error %v, want %v", err, io.EOF)
 			}
 		})
 	}
 }
 
-// TestProtocolCutShort cuts each message at each place: that is told from an orderly end.
+// TestProtocolCutShort cuts each message at each position. The error differs from that at the end of the stream.
 func TestProtocolCutShort(t *testing.T) {
 	for _, c := range protocolCases {
 		for cut := 1; cut < len(c.raw); cut++ {
@@ -85,7 +87,8 @@ func TestProtocolCutShort(t *testing.T) {
 
 func TestProtocolGarbage(t *testing.T) {
 	for _, raw := range []string{
-		"PUB a\r\n", "PUB a b c 1\r\nx\r\n", "PUB a x\r\n", "PUB a -1\r\n", "PUB a 99999999999\r\n", "PUB a 1\r\nxyz\r\n",
+		"PUB a\r\n", "PUB a b c 1\r\nx\r\n", "PUB a x\r\n", "PUB a -1\r\n", "PUB a 99999999999\r\n",
+		"PUB a 1\r\nxyz\r\n",
 		"MSG a 1\r\n", "HPUB a 5 4\r\n1234\r\n", "HPUB a x 4\r\n1234\r\n", "HMSG a 1 4 4\r\n1234\r\n",
 		strings.Repeat("x", maxLine+2),
 	} {
@@ -96,7 +99,7 @@ func TestProtocolGarbage(t *testing.T) {
 	}
 }
 
-// FuzzProtocol holds the reader to its promise: what it returns are the bytes that came, none added and none left out.
+// FuzzProtocol checks that the reader returns exactly the bytes that it reads.
 func FuzzProtocol(f *testing.F) {
 	for _, c := range protocolCases {
 		f.Add([]byte(c.raw + c.raw))
@@ -106,7 +109,7 @@ func FuzzProtocol(f *testing.F) {
 		var out []byte
 		for {
 			_, raw, err := r.next()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				if !bytes.Equal(out, data) {
 					t.Errorf("read %q, want %q", out, data)
 				}
@@ -123,16 +126,17 @@ func FuzzProtocol(f *testing.F) {
 	})
 }
 
-// TestMessageKinds names what passes when an interaction is polled.
+// TestMessageKinds classifies the messages of a poll.
 func TestMessageKinds(t *testing.T) {
 	const id = "bd5c92f3-c228-44a6-91bf-b52672569878"
 	tombstone := nats.Header{"Statusworker-Tombstone": {"1"}}
 	stored, refused := []byte(`{"stream":"S","seq":4}`), []byte(`{"stream":"S","seq":0,"error":{"err_code":10071}}`)
-	reserve := &Message{Verb: "HPUB", Subject: "interactions.hold.audio." + id, Reply: "_INBOX.1"}
-	storeDeadLetter := &Message{Verb: "HPUB", Subject: "interactions.hold.audio." + id, Header: tombstone}
+	reserves := &Message{Verb: "HPUB", Subject: "interactions.hold.audio." + id, Reply: "_INBOX.1"}
+	storesTombstone := &Message{Verb: "HPUB", Subject: "interactions.hold.audio." + id, Header: tombstone}
 	processed := &Message{Verb: "HPUB", Subject: "interactions.processed.cxai." + id}
 	failed := &Message{Verb: "HPUB", Subject: "interactions.failed.not_found." + id}
-	due := &Message{Verb: "HMSG", Subject: "interactions.poll.audio." + id, Reply: "$JS.ACK.INTERACTIONS_POLLS.poll-audio.1.2.3.4.5"}
+	due := &Message{Verb: "HMSG", Subject: "interactions.poll.audio." + id,
+		Reply: "$JS.ACK.INTERACTIONS_POLLS.poll-audio.1.2.3.4.5"}
 	ack := func(of *Message, payload []byte) *Message {
 		return &Message{Verb: "MSG", Subject: "_INBOX.1", Payload: payload, Request: of}
 	}
@@ -142,11 +146,11 @@ func TestMessageKinds(t *testing.T) {
 		yes  []*Message
 	}{
 		{"Due", Message.Due, []*Message{due}},
-		{"Reserves", Message.Reserves, []*Message{reserve}},
-		{"Buries", Message.Buries, []*Message{storeDeadLetter}},
-		{"Concludes", Message.Concludes, []*Message{processed, failed}},
+		{"PublishesReservation", Message.PublishesReservation, []*Message{reserves}},
+		{"PublishesTombstone", Message.PublishesTombstone, []*Message{storesTombstone}},
+		{"PublishesOutcome", Message.PublishesOutcome, []*Message{processed, failed}},
 	}
-	all := []*Message{reserve, storeDeadLetter, processed, failed, due}
+	all := []*Message{reserves, storesTombstone, processed, failed, due}
 	for _, p := range predicates {
 		for _, m := range all {
 			want := false
@@ -154,7 +158,7 @@ func TestMessageKinds(t *testing.T) {
 				want = want || y == m
 			}
 			if got := p.is(*m); got != want {
-				t.Errorf("%s of %s %s %v is %t", p.name, m.Verb, m.Subject, m.Header, got)
+				t.Errorf("%s of %s %s %v is %t, want %t", p.name, m.Verb, m.Subject, m.Header, got, want)
 			}
 			if m.Identifier() != id {
 				t.Errorf("identifier of %s is %q", m.Subject, m.Identifier())
@@ -166,16 +170,16 @@ func TestMessageKinds(t *testing.T) {
 		is   func(Message) bool
 		of   *Message
 	}{
-		{"ReservationStored", Message.ReservationStored, reserve},
-		{"TombstoneStored", Message.TombstoneStored, storeDeadLetter},
+		{"ReservationStored", Message.ReservationStored, reserves},
+		{"TombstoneStored", Message.TombstoneStored, storesTombstone},
 		{"OutcomeStored", Message.OutcomeStored, processed},
 	} {
-		for _, of := range []*Message{reserve, storeDeadLetter, processed} {
+		for _, of := range []*Message{reserves, storesTombstone, processed} {
 			if got := a.is(*ack(of, stored)); got != (of == a.of) {
-				t.Errorf("%s of the ack of %s %v is %t", a.name, of.Subject, of.Header, got)
+				t.Errorf("%s of the ack of %s %v is %t, want %t", a.name, of.Subject, of.Header, got, !got)
 			}
 			if a.is(*ack(of, refused)) {
-				t.Errorf("%s of a refused %s is true", a.name, of.Subject)
+				t.Errorf("%s of a rejected %s is true, want false", a.name, of.Subject)
 			}
 		}
 	}

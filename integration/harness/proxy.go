@@ -13,31 +13,33 @@ import (
 	"time"
 )
 
-// Verdict is what becomes of a message that a hook has seen.
+// Verdict is the decision of a hook about a message.
 type Verdict int
 
 // The verdicts.
 const (
 	// Forward lets the message pass.
 	Forward Verdict = iota
-	// Drop swallows the message; the connection goes on.
+	// Drop discards the message. The connection stays open.
 	Drop
-	// Close swallows the message and closes the connection, towards both sides. Nothing that followed passes.
+	// Close discards the message and all that follow, and closes the connection on both sides.
 	Close
 )
 
-// Hooks see each message before it passes. Calls are serialised over all connections and both directions, so a hook
-// needs no lock of its own, and while one runs, no later message passes: a hook that kills the worker and returns
-// [Close] ends it exactly there. All that came before in the same direction has been handed to the kernel. A hook must
-// not block on the conversation that it interrupts, and must not call methods of the proxy. Nil forwards everything.
+// Hooks are called with each message before it passes. A nil hook forwards every message.
+//
+// The proxy calls one hook at a time, over all connections and both directions. While a hook runs, no later message
+// passes, and earlier messages in the same direction have been written to the socket. So a hook that kills the worker
+// and returns [Close] ends it exactly at that message. A hook must not wait for a message that passes the proxy, and
+// must not call methods of the proxy.
 type Hooks struct {
-	// OnClient sees what a client sends, OnServer what the server sends.
+	// OnClient is called with messages from clients, OnServer with messages from the server.
 	OnClient, OnServer func(Message) Verdict
 }
 
-// Proxy passes the plain NATS client protocol between clients and a broker, message by message.
+// Proxy forwards the NATS client protocol, without TLS, between clients and a broker, message by message.
 type Proxy struct {
-	// URL is where clients connect.
+	// URL is the address for clients.
 	URL string
 
 	t        testing.TB
@@ -45,7 +47,7 @@ type Proxy struct {
 	targets  []string
 	wg       sync.WaitGroup
 
-	mu      sync.Mutex // guards what follows
+	mu      sync.Mutex // guards the following fields
 	hooks   Hooks
 	conns   map[int]*proxyConn
 	numbers int
@@ -54,15 +56,15 @@ type Proxy struct {
 	deciding sync.Mutex // held while a hook runs
 }
 
-// StartProxy listens on a loopback port and passes every connection on to the first of the broker's URLs (separated by
-// commas) that takes it. The proxy ends with the test.
+// StartProxy listens on a loopback port and forwards every connection to the first of the broker's URLs (separated by
+// commas) that accepts it. The proxy is closed when the test ends.
 func StartProxy(t testing.TB, urls string, hooks Hooks) *Proxy {
 	t.Helper()
 	p := &Proxy{t: t, hooks: hooks, conns: make(map[int]*proxyConn)}
 	for _, s := range strings.Split(urls, ",") {
 		u, err := url.Parse(s)
 		if err != nil || u.Scheme != "nats" || u.Port() == "" {
-			t.Fatalf("proxy target %q: want nats://host:port (%v)", s, err)
+			t.Fatalf("proxy target %q must have the form nats://host:port (%v)", s, err)
 		}
 		p.targets = append(p.targets, u.Host)
 	}
@@ -75,7 +77,7 @@ func StartProxy(t testing.TB, urls string, hooks Hooks) *Proxy {
 	return p
 }
 
-// SetHooks replaces the hooks, for what comes from now on.
+// SetHooks replaces the hooks, for messages from now on.
 func (p *Proxy) SetHooks(h Hooks) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -91,7 +93,7 @@ func (p *Proxy) Disconnect() {
 	}
 }
 
-// Direction is one of the two in which messages pass.
+// Direction is a direction in which messages pass.
 type Direction int
 
 // The directions.
@@ -100,8 +102,8 @@ const (
 	ToBroker
 )
 
-// Stall stops one direction of all connections that there are, as a link does that lost its way back: nothing is
-// closed, and what is sent waits. Connections that are made later pass.
+// Stall stops one direction of all current connections, without closing them: messages in that direction are not
+// forwarded any more. Later connections are not affected.
 func (p *Proxy) Stall(d Direction) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -110,7 +112,7 @@ func (p *Proxy) Stall(d Direction) {
 	}
 }
 
-// Close closes the proxy and all connections, and returns when nothing of it runs any more.
+// Close closes the proxy and all connections, and waits until all its goroutines have ended.
 func (p *Proxy) Close() {
 	p.mu.Lock()
 	p.closed = true
@@ -130,14 +132,14 @@ func (p *Proxy) accept() {
 	}
 }
 
-// serve passes one connection on, until both sides have ended it.
+// serve forwards one connection until both sides have closed it.
 func (p *Proxy) serve(client net.Conn) {
 	broker, err := p.dial()
 	if err != nil {
-		client.Close() // as if the broker itself were away: the client tries again
+		client.Close() // as if the broker were down
 		return
 	}
-	c := &proxyConn{client: client, broker: broker, ended: make(chan struct{}), asked: make(map[string]*Message)}
+	c := &proxyConn{client: client, broker: broker, ended: make(chan struct{}), requests: make(map[string]*Message)}
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
@@ -178,12 +180,12 @@ type proxyConn struct {
 	ending         sync.Once
 	ended          chan struct{}
 
-	// What follows is guarded by Proxy.deciding.
+	// The following fields are guarded by Proxy.deciding.
 
-	// asked holds what the client published with a reply subject, by that subject, until the answer comes.
-	asked map[string]*Message
-	// over is set by the verdict [Close]: what has been read already is not even shown to a hook.
-	over bool
+	// requests are the client's publishes with a reply subject, by that subject, until the response comes.
+	requests map[string]*Message
+	// closed is set by the verdict [Close]. Messages that were read already are not passed to hooks.
+	closed bool
 }
 
 func (c *proxyConn) close() {
@@ -192,17 +194,17 @@ func (c *proxyConn) close() {
 	c.broker.Close()
 }
 
-// maxAsked bounds what is remembered of requests that nobody answers.
-const maxAsked = 100_000
+// maxRequests limits the number of requests without a response that a connection remembers.
+const maxRequests = 100_000
 
-// pass reads from one side and writes to the other until one of them ends, or judge says [Close].
+// pass reads from one side and writes to the other until one of them is closed, or judge returns [Close].
 func (p *Proxy) pass(c *proxyConn, d Direction, from, to net.Conn, judge func(*proxyConn, *Message) Verdict) {
 	r := newProtocolReader(from)
 	for {
 		m, raw, err := r.next()
 		if err != nil {
-			if err == io.EOF {
-				// Only this direction has ended: what the other side still sends has to pass.
+			if errors.Is(err, io.EOF) {
+				// Only this direction has ended. Messages of the other one still pass.
 				if half, ok := to.(*net.TCPConn); ok && half.CloseWrite() == nil {
 					return
 				}
@@ -226,7 +228,7 @@ func (p *Proxy) pass(c *proxyConn, d Direction, from, to net.Conn, judge func(*p
 		}
 		switch verdict := p.decide(c, &m, judge); verdict {
 		case Forward:
-			// One write a message: what a hook has let pass is on its way before the next hook is asked.
+			// One write for each message: a forwarded message is written before the next hook is called.
 			if _, err := to.Write(raw); err != nil {
 				c.close()
 				return
@@ -241,7 +243,7 @@ func (p *Proxy) pass(c *proxyConn, d Direction, from, to net.Conn, judge func(*p
 	}
 }
 
-// broken tells whether err is what a connection says when somebody cut it.
+// broken reports whether err is the error of a connection that was closed or reset.
 func broken(err error) bool {
 	_, network := errors.AsType[*net.OpError](err)
 	return network || errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrUnexpectedEOF)
@@ -250,25 +252,25 @@ func broken(err error) bool {
 func (p *Proxy) decide(c *proxyConn, m *Message, judge func(*proxyConn, *Message) Verdict) Verdict {
 	p.deciding.Lock()
 	defer p.deciding.Unlock()
-	if c.over {
+	if c.closed {
 		return Close
 	}
 	verdict := judge(c, m)
-	c.over = verdict == Close
+	c.closed = verdict == Close
 	return verdict
 }
 
 func (p *Proxy) fromClient(c *proxyConn, m *Message) Verdict {
-	if m.Reply != "" && !strings.HasPrefix(m.Subject, "$JS.API.CONSUMER.MSG.NEXT.") && len(c.asked) < maxAsked {
-		c.asked[m.Reply] = m
+	if m.Reply != "" && !strings.HasPrefix(m.Subject, "$JS.API.CONSUMER.MSG.NEXT.") && len(c.requests) < maxRequests {
+		c.requests[m.Reply] = m
 	}
 	return call(p.current().OnClient, m)
 }
 
 func (p *Proxy) fromServer(c *proxyConn, m *Message) Verdict {
-	if request, ok := c.asked[m.Subject]; ok && m.fromServer() {
+	if request, ok := c.requests[m.Subject]; ok && m.fromServer() {
 		m.Request = request
-		delete(c.asked, m.Subject)
+		delete(c.requests, m.Subject)
 	}
 	return call(p.current().OnServer, m)
 }

@@ -15,7 +15,7 @@ import (
 
 const pollSubject = "interactions.poll.audio.bd5c92f3-c228-44a6-91bf-b52672569878"
 
-// pollStream is a work queue with one pull consumer, as the lanes have.
+// pollStream creates a stream with one pull consumer, as each lane has.
 func pollStream(t *testing.T, js jetstream.JetStream) jetstream.Consumer {
 	t.Helper()
 	ctx := Context(t, readyWithin)
@@ -28,13 +28,13 @@ func pollStream(t *testing.T, js jetstream.JetStream) jetstream.Consumer {
 	return c
 }
 
-// TestProxyShowsTheConversation publishes, pulls and acks through the proxy, and reads the conversation off its hooks.
+// TestProxyShowsTheConversation publishes, pulls and acks through the proxy, and checks what the hooks see.
 func TestProxyShowsTheConversation(t *testing.T) {
 	var seen []string
 	note := func(from string) func(Message) Verdict {
 		return func(m Message) Verdict {
 			switch {
-			case m.Reserves():
+			case m.PublishesReservation():
 				seen = append(
 					seen,
 					fmt.Sprintf("%s reserves %s %s", from, m.Header.Get("Statusworker-Poll"), m.Payload),
@@ -52,7 +52,7 @@ func TestProxyShowsTheConversation(t *testing.T) {
 	p := StartProxy(t, inProcess(t), Hooks{OnClient: note("client"), OnServer: note("server")})
 	nc := Connect(t, p.URL)
 	if urls := nc.DiscoveredServers(); len(urls) > 0 {
-		t.Errorf("the client has learned of %v: it would go around the proxy", urls)
+		t.Errorf("the client knows the servers %v: it would bypass the proxy", urls)
 	}
 	js, err := jetstream.New(nc)
 	Check(t, err)
@@ -78,8 +78,8 @@ func TestProxyShowsTheConversation(t *testing.T) {
 	}
 }
 
-// TestProxyCloses ends a conversation at a given message: it is not stored, nothing behind it passes, and the client
-// comes back through the proxy.
+// TestProxyCloses closes a connection at a given message. That message is not stored, nothing after it passes, and the
+// client reconnects through the proxy.
 func TestProxyCloses(t *testing.T) {
 	url := inProcess(t)
 	closed := make(chan int, 1)
@@ -105,8 +105,8 @@ func TestProxyCloses(t *testing.T) {
 	for _, data := range []string{"first", "second", "third", "fourth"} {
 		Check(t, nc.Publish("s", []byte(data)))
 	}
-	await(t, ctx, closed, "the third message")
-	await(t, ctx, reconnected, "the reconnect")
+	await(ctx, t, closed, "the third message")
+	await(ctx, t, reconnected, "the reconnect")
 	Check(t, nc.Publish("s", []byte("fifth")))
 	Check(t, nc.FlushWithContext(ctx))
 
@@ -126,7 +126,7 @@ func TestProxyCloses(t *testing.T) {
 	}
 }
 
-// TestProxyDrops swallows one message and lets the conversation go on; hooks can be replaced on the way.
+// TestProxyDrops discards one message; the connection stays open. It replaces the hooks of a running proxy.
 func TestProxyDrops(t *testing.T) {
 	url := inProcess(t)
 	p := StartProxy(t, url, Hooks{})
@@ -153,8 +153,8 @@ func TestProxyDrops(t *testing.T) {
 	}
 }
 
-// TestProxyUnderLoad sends messages of all sizes over several connections, cut into pieces by their own weight, while
-// connections are closed under them: what is acknowledged is stored, and it is stored as it was sent.
+// TestProxyUnderLoad sends messages of all sizes over several connections, which are closed halfway. Every acknowledged
+// message is stored unchanged.
 func TestProxyUnderLoad(t *testing.T) {
 	url := inProcess(t)
 	p := StartProxy(t, url, Hooks{
@@ -176,7 +176,7 @@ func TestProxyUnderLoad(t *testing.T) {
 				if i == messages/2 {
 					halfway <- struct{}{}
 				}
-				// Sent again until it is acknowledged: a connection may be closed in between.
+				// Sent again until it is acknowledged, because its connection may be closed.
 				err := Eventually(ctx, "an ack", func(ctx context.Context) error {
 					return try(ctx, time.Second, func(ctx context.Context) error {
 						ack, err := js.Publish(
@@ -198,7 +198,7 @@ func TestProxyUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	await(t, ctx, halfway, "half of the messages")
+	await(ctx, t, halfway, "half of the messages")
 	p.Disconnect()
 	wg.Wait()
 	n := 0
@@ -206,9 +206,9 @@ func TestProxyUnderLoad(t *testing.T) {
 		n++
 		m, err := stream.GetMsg(ctx, seq.(uint64))
 		if err != nil {
-			t.Errorf("message %d was acknowledged, and is not stored: %v", seq, err)
+			t.Errorf("message %d was acknowledged, but is not stored: %v", seq, err)
 		} else if string(m.Data) != string(data(i.(int))) {
-			t.Errorf("message %d is not what was sent", seq)
+			t.Errorf("message %d differs from what was sent", seq)
 		}
 		return true
 	})
@@ -217,7 +217,7 @@ func TestProxyUnderLoad(t *testing.T) {
 	}
 }
 
-// TestProxyKill kills a process at a message of its choice: the one thing that it is for.
+// TestProxyKill kills a process at a given message, which is the purpose of the proxy.
 func TestProxyKill(t *testing.T) {
 	url := inProcess(t)
 	victim := StartProcess(t, "victim", testBinary(t), []string{envChild + "=1"})
@@ -241,31 +241,31 @@ func TestProxyKill(t *testing.T) {
 	if m, err := inbox.NextMsgWithContext(ctx); !errors.Is(err, nats.ErrConnectionClosed) {
 		t.Errorf("after the kill: message %v, error %v, want %v", m, err, nats.ErrConnectionClosed)
 	}
-	await(t, ctx, killed, "the kill")
+	await(ctx, t, killed, "the kill")
 	if code, err := victim.Wait(ctx); err != nil || code != -1 {
-		t.Errorf("the victim ended with %d (%v), want a signal", code, err)
+		t.Errorf("exit code %d (%v), want -1", code, err)
 	}
 	info, err := consumer.Info(ctx)
 	Check(t, err)
 	if info.NumAckPending != 1 {
-		t.Errorf("%d messages are out for delivery, want 1", info.NumAckPending)
+		t.Errorf("%d messages wait for an ack, want 1", info.NumAckPending)
 	}
 }
 
-// TestProxyWithoutBroker refuses connections as a broker that is away does, and works when it is there.
+// TestProxyWithoutBroker closes connections while no broker is reachable, and tries each of its addresses.
 func TestProxyWithoutBroker(t *testing.T) {
 	nowhere := fmt.Sprintf("nats://127.0.0.1:%d", FreePorts(t, 1)[0])
 	if _, err := nats.Connect(StartProxy(t, nowhere, Hooks{}).URL); err == nil {
-		t.Error("connected to a broker that is not there")
+		t.Error("connected, but no broker listens")
 	}
 	nc, err := nats.Connect(StartProxy(t, nowhere+","+inProcess(t), Hooks{}).URL)
 	if err != nil {
-		t.Fatalf("the second broker was not tried: %v", err)
+		t.Fatalf("connecting to the second address: %v", err)
 	}
 	nc.Close()
 }
 
-func await[T any](t *testing.T, ctx context.Context, c <-chan T, what string) T {
+func await[T any](ctx context.Context, t *testing.T, c <-chan T, what string) T {
 	t.Helper()
 	var v T
 	select {
@@ -284,12 +284,12 @@ func TestWithoutConnectURLs(t *testing.T) {
 		t.Errorf("got %q (%v), want %q", got, err, want)
 	}
 	if _, err := withoutConnectURLs("{"); err == nil {
-		t.Error("garbage is taken for an INFO")
+		t.Error("invalid JSON is accepted")
 	}
 }
 
-// TestProxyStalls stops one direction of a connection: what is sent the other way passes, nothing is closed, and a
-// connection that is made later passes as well.
+// TestProxyStalls stops one direction of a connection. The other direction and later connections still work, and no
+// connection is closed.
 func TestProxyStalls(t *testing.T) {
 	for name, direction := range map[string]Direction{"to clients": ToClients, "to the broker": ToBroker} {
 		t.Run(name, func(t *testing.T) {
@@ -298,9 +298,9 @@ func TestProxyStalls(t *testing.T) {
 			ctx := Context(t, readyWithin)
 			direct := Connect(t, url)
 			stalled := Connect(t, p.URL)
-			heard := make(chan string, 10)
+			received := make(chan string, 10)
 			listen := func(nc *nats.Conn, subject string) {
-				_, err := nc.Subscribe(subject, func(m *nats.Msg) { heard <- subject })
+				_, err := nc.Subscribe(subject, func(*nats.Msg) { received <- subject })
 				Check(t, err)
 				Check(t, nc.FlushWithContext(ctx))
 			}
@@ -310,13 +310,13 @@ func TestProxyStalls(t *testing.T) {
 			Check(t, stalled.Publish("from.the.client", nil))
 			Check(t, direct.Publish("from.the.broker", nil))
 			passes := map[Direction]string{ToClients: "from.the.client", ToBroker: "from.the.broker"}[direction]
-			if got := await(t, ctx, heard, "what passes"); got != passes {
+			if got := await(ctx, t, received, "a message"); got != passes {
 				t.Errorf("%s passed", got)
 			}
 			later := Connect(t, p.URL)
 			Check(t, later.FlushWithContext(ctx))
-			if !stalled.IsConnected() || len(heard) != 0 {
-				t.Errorf("connected %t, and %d more messages passed", stalled.IsConnected(), len(heard))
+			if !stalled.IsConnected() || len(received) != 0 {
+				t.Errorf("connected %t, %d more messages; want true, 0", stalled.IsConnected(), len(received))
 			}
 		})
 	}

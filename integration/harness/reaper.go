@@ -14,34 +14,35 @@ import (
 	"github.com/moby/moby/client"
 )
 
-// labelRun is on every container and network too; its value is one per test process.
+// labelRun is a label of every container and network. Its value identifies the test process.
 const labelRun = "statusworker.test.run"
 
-// envReaper makes a test binary play the reaper for the run that it names.
+// envReaper makes a test binary act as the reaper of the test process that it identifies.
 const envReaper = "STATUSWORKER_TEST_REAPER"
 
 var runName = sync.OnceValue(func() string { return fmt.Sprintf("%d-%d", os.Getpid(), time.Now().UnixNano()) })
 
-// Labels are what a container that a test makes for itself must carry, so that it is removed though the test dies.
+// Labels returns the labels that a container needs that a test creates without the harness. The reaper removes
+// containers by them when the test process ends without cleaning up.
 func Labels(t testing.TB) map[string]string {
 	return map[string]string{Label: t.Name(), labelRun: runName()}
 }
 
-// reaper is a second process of the test binary that waits for the end of this one, and then removes what has been left
-// behind: after a test's time-out, a panic or a SIGKILL no cleanup runs, and a cluster would go on for ever. It learns
-// of the end from its standard input, which the kernel closes in any case. The other end of it is the value of reaper,
-// which keeps it from being collected as garbage, and so closed, before.
+// reaper starts a second process of the test binary, which waits for the end of this one and then removes the
+// containers that are left: after a test timeout, a panic or a SIGKILL no cleanup runs. The reaper detects the end by
+// its standard input, which the kernel closes in any case. The value of reaper is the other end of that pipe: while it
+// is referenced, it is not closed by the garbage collector.
 var reaper = sync.OnceValues(func() (io.Closer, error) {
 	path, err := os.Executable()
 	if err != nil {
-		return nil, fmt.Errorf("finding the test binary: %w", err)
+		return nil, fmt.Errorf("locating the test binary: %w", err)
 	}
 	cmd := exec.Command(path)
 	cmd.Env = append(os.Environ(), envReaper+"="+runName())
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // an interrupt of the tests must not reach it
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that Ctrl-C does not reach it
 	input, err := cmd.StdinPipe()
 	if err != nil {
-		return nil, fmt.Errorf("making the reaper's standard input: %w", err)
+		return nil, fmt.Errorf("creating the reaper's standard input: %w", err)
 	}
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting the reaper: %w", err)
@@ -49,10 +50,10 @@ var reaper = sync.OnceValues(func() (io.Closer, error) {
 	return input, nil
 })
 
-// reap waits for the end of its input, and removes the containers and networks of a run.
+// reap waits for the end of input, and removes the containers and networks of a test process.
 func reap(ctx context.Context, input io.Reader, run string) error {
 	if _, err := io.Copy(io.Discard, input); err != nil {
-		return fmt.Errorf("waiting for the end of the tests: %w", err)
+		return fmt.Errorf("waiting for the tests to end: %w", err)
 	}
 	provider, err := engine()
 	if err != nil {

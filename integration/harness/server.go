@@ -23,10 +23,10 @@ import (
 	"statusworker/cmd/broker/embedded"
 )
 
-// Server is one nats-server with JetStream in a container. Its URL and what it has stored stay the same when it is
-// killed and started again. Its methods may be called from any goroutine, one at a time.
+// Server is one nats-server with JetStream in a container. It keeps its URL and its stored messages when it is killed
+// and restarted. Its methods must not be called concurrently.
 type Server struct {
-	// Name is the server's name, as stream and consumer infos give it for their leader.
+	// Name is the server's name, as in the leader of a stream info or consumer info.
 	Name string
 	// URL is its address on the loopback interface.
 	URL string
@@ -35,9 +35,9 @@ type Server struct {
 	client    client.APIClient
 }
 
-// StartServer starts a server and waits until JetStream answers. Lines of configuration in the server's own format may
-// be added; they must not set what the harness sets: name, ports, JetStream. The server ends with the test, and its log
-// is printed when the test failed.
+// StartServer starts a server and waits until JetStream answers. Lines of nats-server configuration may be added,
+// except for the server's name, ports and JetStream, which the harness configures. The server is removed when the test
+// ends. When the test failed, its log is printed.
 func StartServer(t testing.TB, config ...string) *Server {
 	t.Helper()
 	image := Image(t)
@@ -48,7 +48,7 @@ func StartServer(t testing.TB, config ...string) *Server {
 	return s
 }
 
-// newServer creates and starts a container. It may be called from several goroutines.
+// newServer creates and starts a container. It is safe for concurrent use.
 func newServer(
 	ctx context.Context,
 	t testing.TB,
@@ -67,7 +67,7 @@ func newServer(
 	lines := append([]string{
 		"server_name: " + name,
 		"port: 4222",
-		// What a client is told to reconnect to must be what it can reach.
+		// The address to which clients reconnect must be one that they can reach.
 		fmt.Sprintf("client_advertise: \"127.0.0.1:%d\"", port),
 		"jetstream { store_dir: /data }",
 	}, config...)
@@ -85,7 +85,7 @@ func newServer(
 			h.PortBindings = dockernet.PortMap{dockernet.MustParsePort("4222/tcp"): {
 				{HostIP: netip.AddrFrom4([4]byte{127, 0, 0, 1}), HostPort: strconv.Itoa(port)},
 			}}
-			// An anonymous volume: it survives a kill, and goes with the container.
+			// An anonymous volume survives a kill, and is removed with the container.
 			h.Mounts = append(h.Mounts, mount.Mount{Type: mount.TypeVolume, Target: "/data"})
 		},
 	}
@@ -111,12 +111,12 @@ func newServer(
 	}, nil
 }
 
-// Kill ends the server with SIGKILL and returns when it is gone.
+// Kill sends SIGKILL to the server and waits until it has exited.
 func (s *Server) Kill(ctx context.Context) error {
 	return s.end(ctx, "KILL")
 }
 
-// Stop ends the server in an orderly way (SIGTERM) and returns when it is gone.
+// Stop sends SIGTERM to the server and waits until it has exited.
 func (s *Server) Stop(ctx context.Context) error {
 	return s.end(ctx, "TERM")
 }
@@ -131,12 +131,12 @@ func (s *Server) end(ctx context.Context, signal string) error {
 	case <-wait.Result:
 		return nil
 	case err := <-wait.Error:
-		return fmt.Errorf("waiting for the end of NATS server %s: %w", s.Name, err)
+		return fmt.Errorf("waiting for NATS server %s to exit: %w", s.Name, err)
 	}
 }
 
-// Start starts a server that was killed or stopped, and waits until JetStream answers. (In a cluster that takes a
-// quorum: to start two of three, use [Server.Launch] and then [Server.AwaitReady].)
+// Start starts a server that was killed or stopped, and waits until JetStream answers. In a cluster this requires a
+// quorum. To start two of three nodes, use [Server.Launch] and then [Server.AwaitReady].
 func (s *Server) Start(ctx context.Context) error {
 	if err := s.Launch(ctx); err != nil {
 		return err
@@ -144,24 +144,24 @@ func (s *Server) Start(ctx context.Context) error {
 	return s.AwaitReady(ctx)
 }
 
-// Launch starts a server that was killed or stopped, and does not wait for it.
+// Launch starts a server that was killed or stopped, and does not wait until it is ready.
 func (s *Server) Launch(ctx context.Context) error {
 	if _, err := s.client.ContainerStart(
 		ctx,
 		s.container.GetContainerID(),
 		client.ContainerStartOptions{},
 	); err != nil {
-		return fmt.Errorf("starting NATS server %s again: %w", s.Name, err)
+		return fmt.Errorf("restarting NATS server %s: %w", s.Name, err)
 	}
 	return nil
 }
 
-// AwaitReady waits until the server's JetStream answers; in a cluster that means that it has a leader.
+// AwaitReady waits until the server's JetStream answers. In a cluster it answers when the cluster has a leader.
 func (s *Server) AwaitReady(ctx context.Context) error {
 	return Eventually(ctx, "JetStream on NATS server "+s.Name, func(ctx context.Context) error {
 		return try(ctx, time.Second, func(ctx context.Context) error {
-			// A connection of its own for each attempt: nothing of an earlier life of the server is left in it. Its
-			// bound is short, because the engine takes connections for a server that does not listen yet.
+			// Each attempt connects anew, so that it cannot use a connection from before a restart. The timeout is
+			// short, because the engine accepts connections before the server listens.
 			nc, err := nats.Connect(
 				s.URL,
 				nats.NoReconnect(),
@@ -169,7 +169,7 @@ func (s *Server) AwaitReady(ctx context.Context) error {
 				nats.IgnoreDiscoveredServers(),
 			)
 			if errors.Is(err, nats.ErrAuthorization) {
-				return nil // it answers; who may connect is the test's affair
+				return nil // the server answers, but the harness has no credentials
 			}
 			if err != nil {
 				return err
@@ -185,7 +185,7 @@ func (s *Server) AwaitReady(ctx context.Context) error {
 	})
 }
 
-// Log is what the server has printed so far.
+// Log returns what the server has printed so far.
 func (s *Server) Log(ctx context.Context) (string, error) { return containerLog(ctx, s.container) }
 
 func containerLog(ctx context.Context, c testcontainers.Container) (string, error) {
@@ -198,7 +198,7 @@ func containerLog(ctx context.Context, c testcontainers.Container) (string, erro
 	return string(b), err
 }
 
-// removeContainer prints the end of the container's log where the test failed, and removes it with its volume.
+// removeContainer removes a container with its volume. When the test failed, it prints the end of the container's log.
 func removeContainer(t testing.TB, name string, c testcontainers.Container) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
@@ -207,23 +207,23 @@ func removeContainer(t testing.TB, name string, c testcontainers.Container) {
 		if err != nil {
 			log += fmt.Sprintf("\n(reading the log: %v)", err)
 		}
-		log = routeTrouble.ReplaceAllString(log, "")
-		t.Logf("NATS server %s, the end of its log:\n%s", name, lastLines(log, 60))
+		log = routeErrors.ReplaceAllString(log, "")
+		t.Logf("NATS server %s, last lines of its log:\n%s", name, lastLines(log, 60))
 	}
 	if err := c.Terminate(ctx, testcontainers.StopTimeout(0)); err != nil {
 		t.Errorf("removing NATS container %s: %v", name, err)
 	}
 }
 
-// routeTrouble is what a node of a cluster prints all the time while another one is away.
-var routeTrouble = regexp.MustCompile(`(?m)^.*Error trying to connect to route.*\n`)
+// routeErrors matches the lines that a node of a cluster prints all the time while another one is down.
+var routeErrors = regexp.MustCompile(`(?m)^.*Error trying to connect to route.*\n`)
 
 func lastLines(s string, n int) string {
 	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// Connect gives a connection that outlives any outage of the broker, and that ends with the test.
+// Connect returns a connection that reconnects after any outage of the broker, and is closed when the test ends.
 func Connect(t testing.TB, url string, opts ...nats.Option) *nats.Conn {
 	t.Helper()
 	opts = append([]nats.Option{
@@ -238,7 +238,7 @@ func Connect(t testing.TB, url string, opts ...nats.Option) *nats.Conn {
 	return nc
 }
 
-// JetStream is [Connect] with JetStream on it.
+// JetStream returns JetStream on a connection made by [Connect].
 func JetStream(t testing.TB, url string, opts ...nats.Option) jetstream.JetStream {
 	t.Helper()
 	js, err := jetstream.New(Connect(t, url, opts...))
@@ -246,7 +246,7 @@ func JetStream(t testing.TB, url string, opts ...nats.Option) jetstream.JetStrea
 	return js
 }
 
-// FreePorts is [embedded.FreePorts] for a test.
+// FreePorts calls [embedded.FreePorts], and ends the test on an error.
 func FreePorts(t testing.TB, n int) []int {
 	t.Helper()
 	ports, err := embedded.FreePorts(n)

@@ -13,8 +13,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// TestServerSurvivesKill kills a broker and starts it again, several times: what was stored is there, at the same
-// address, and an oracle and a connection that were there before go on.
+// TestServerSurvivesKill kills and restarts a broker several times. It keeps its messages and its address, and an
+// oracle and a connection from before continue.
 func TestServerSurvivesKill(t *testing.T) {
 	t.Parallel()
 	began := time.Now()
@@ -32,12 +32,12 @@ func TestServerSurvivesKill(t *testing.T) {
 		Check(t, end(ctx))
 		if nc, err := nats.Connect(s.URL, nats.Timeout(time.Second)); err == nil {
 			nc.Close()
-			t.Fatal("the server answers after its end")
+			t.Fatal("the server answers after it has exited")
 		}
 		began := time.Now()
 		Check(t, s.Start(ctx))
-		t.Logf("started again after %v", time.Since(began))
-		Check(t, Eventually(ctx, "the connection's return", func(ctx context.Context) error {
+		t.Logf("restarted after %v", time.Since(began))
+		Check(t, Eventually(ctx, "the reconnect", func(ctx context.Context) error {
 			stream, err := js.Stream(ctx, "INTERACTIONS_OUTCOMES")
 			if err == nil && stream.CachedInfo().State.Msgs != uint64(i+1) {
 				err = fmt.Errorf("%d messages are stored, want %d", stream.CachedInfo().State.Msgs, i+1)
@@ -57,7 +57,7 @@ func TestServerSurvivesKill(t *testing.T) {
 	}
 }
 
-// TestServerConfiguration adds configuration of the test's own: who may connect.
+// TestServerConfiguration adds configuration: users.
 func TestServerConfiguration(t *testing.T) {
 	s := StartServer(t, `authorization { users: [ { user: worker, password: secret } ] }`)
 	if _, err := nats.Connect(s.URL); err == nil {
@@ -67,7 +67,7 @@ func TestServerConfiguration(t *testing.T) {
 	Check(t, err)
 }
 
-// TestClusterSurvives loses the leader of a replicated stream by SIGKILL, and moves it by stepping down.
+// TestClusterSurvives kills the leader of a replicated stream, and lets leaders step down.
 func TestClusterSurvives(t *testing.T) {
 	t.Parallel()
 	began := time.Now()
@@ -106,7 +106,7 @@ func TestClusterSurvives(t *testing.T) {
 		after, err := c.Leader(ctx, "INTERACTIONS_OUTCOMES")
 		Check(t, err)
 		if after == leader {
-			t.Errorf("node %d leads, and it was killed", leader)
+			t.Errorf("node %d leads after it was killed", leader)
 		}
 		t.Logf("another leader after %v", time.Since(began))
 		store(n)
@@ -131,7 +131,7 @@ func TestClusterSurvives(t *testing.T) {
 	Check(t, r.Err())
 }
 
-// TestReaper has a test process die without cleaning up, as a time-out does.
+// TestReaper kills a test process, which then cannot clean up.
 func TestReaper(t *testing.T) {
 	RequireEngine(t)
 	ctx := Context(t, time.Minute)
@@ -168,12 +168,12 @@ func TestReaper(t *testing.T) {
 	}))
 }
 
-// envOrphan makes [TestOrphan] start a server and wait to be killed.
+// envOrphan makes [TestOrphan] start a server and wait until it is killed.
 const envOrphan = "HARNESS_TEST_ORPHAN"
 
 func TestOrphan(t *testing.T) {
 	if os.Getenv(envOrphan) == "" {
-		return // played by TestReaper
+		return // TestReaper runs it in a process of its own
 	}
 	StartServer(t)
 	fmt.Println("orphan: " + runName())

@@ -10,9 +10,8 @@ import (
 
 const pollEvery = 25 * time.Millisecond
 
-// Eventually calls condition until it returns nil, at once and then every 25 ms. When ctx ends first, it returns an
-// error that names what was awaited and carries the last error of condition. Condition gets ctx, so that one attempt
-// cannot outlive the wait.
+// Eventually calls condition at once and then every 25 ms, until it returns nil. When ctx ends first, it returns an
+// error that contains what and the last error of condition. Condition gets ctx, so that no attempt outlives the wait.
 func Eventually(ctx context.Context, what string, condition func(context.Context) error) error {
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
@@ -23,25 +22,25 @@ func Eventually(ctx context.Context, what string, condition func(context.Context
 			return nil
 		}
 		if last == nil || ctx.Err() == nil {
-			last = err // an error that is only the end of ctx would hide what was wrong before
+			last = err // an error that only reports the end of ctx would hide the cause
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("waiting for %s: %w; at last: %w", what, context.Cause(ctx), last)
+			return fmt.Errorf("waiting for %s: %w; last error: %w", what, context.Cause(ctx), last)
 		case <-tick.C:
 		}
 	}
 }
 
-// Context is the test's context, bounded by d.
+// Context returns the test's context with a timeout of d.
 func Context(t testing.TB, d time.Duration) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeoutCause(t.Context(), d, fmt.Errorf("%v have passed", d))
+	ctx, cancel := context.WithTimeoutCause(t.Context(), d, fmt.Errorf("timeout of %v exceeded", d))
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// Check ends the test when err is not nil. It must be called from the test's goroutine.
+// Check ends the test when err is not nil. Call it from the test's goroutine only.
 func Check(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
@@ -49,11 +48,11 @@ func Check(t testing.TB, err error) {
 	}
 }
 
-// try bounds one attempt inside [Eventually].
+// try limits one attempt inside [Eventually] to d.
 func try(ctx context.Context, d time.Duration, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, d, errAttempt)
 	defer cancel()
 	return f(ctx)
 }
 
-var errAttempt = errors.New("no answer within the time of one attempt")
+var errAttempt = errors.New("attempt timed out")

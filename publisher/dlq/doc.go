@@ -28,6 +28,6 @@
 // becomes a tombstone, and a worker can die between. Then one more poll is made, which must find the dead letter. The
 // dead-letter queue waits for that, and leaves the dead letter where it takes too long.
 //
-// The declared message names the generation that it replays (schema.HeaderSupersedes), so that the intake does not take
+// The declared message names the generation that it replays (schema.HeaderReplays), so that the intake does not take
 // what is left of that generation for a second chain.
 package dlq

@@ -50,6 +50,22 @@ func TestReplayWhenThePublishFails(t *testing.T) {
 	}
 }
 
+// Storage that is full for a moment holds a replay up, and does not end it: workers make room.
+func TestReplayWaitsWhileTheStorageIsFull(t *testing.T) {
+	t.Parallel()
+	faulty(t, func(t *testing.T, s *stage, b *fake.Broker) {
+		d := s.queue()
+		d.EndSoon(time.Minute, time.Second)
+		b.SetFull(true)
+		free := time.AfterFunc(5*time.Second, func() { b.SetFull(false) })
+		defer free.Stop()
+		r := s.replay(d, dlq.Filter{}, false)
+		if len(r.all) != 1 || r.all[0].What != dlq.Replayed {
+			t.Errorf("got %+v, want it replayed once there is room", r.all)
+		}
+	})
+}
+
 // Where the answer is lost, the message may be stored: a second look tells, and counts as its replay.
 func TestReplayWhenTheAnswerIsLost(t *testing.T) {
 	t.Parallel()

@@ -82,7 +82,7 @@ func sequenceOf(name string) (uint64, error) {
 		}
 		return n, nil
 	}
-	if schema.CheckDeadLetterToken(name) != nil {
+	if !schema.IsDeadLetterToken(name) {
 		return 0, &FilterError{
 			"Names", schema.Quote(name),
 			"an identifier, the last token of an invalid message's subject, or @ and a sequence",

@@ -217,6 +217,8 @@ func (r *replaying) declare(ctx context.Context, l DeadLetter, p *putOff, declar
 	case errors.Is(err, broker.ErrNoAnswer):
 		p.sent = true // perhaps
 		return r.put(l, p, Result{Why: NotConfirmed, Err: err})
+	case errors.Is(err, broker.ErrFull): // workers make room
+		return r.put(l, p, Result{Why: PublishFailed, Err: err})
 	}
 	return r.over(l, Result{What: Left, Why: PublishFailed, Err: err})
 }
@@ -258,7 +260,7 @@ func original(l DeadLetter) (broker.Publication, error) {
 	}
 	// No ID: a broker that knows it says that the message is stored, also where it is not any more.
 	p := broker.Publication{Subject: subject, Data: message, Header: broker.Header{}}
-	p.Header.Set(schema.HeaderSupersedes, l.Source.Stored.UTC().Format(time.RFC3339Nano))
+	p.Header.Set(schema.HeaderReplays, l.Source.Stored.UTC().Format(time.RFC3339Nano))
 	if l.Traceparent != "" {
 		p.Header.Set(schema.HeaderTraceparent, l.Traceparent)
 	}

@@ -42,7 +42,7 @@ func TestReplayPublishesTheDeclaredMessageAgain(t *testing.T) {
 			t.Fatal(err)
 		}
 		if string(m.Data) != declaration(schema.Chat, id) ||
-			m.Header.Get(schema.HeaderSupersedes) != life.Format(time.RFC3339Nano) ||
+			m.Header.Get(schema.HeaderReplays) != life.Format(time.RFC3339Nano) ||
 			!slices.Equal(m.Header[schema.HeaderTraceparent], []string{o.Origin.Traceparent}) {
 			t.Errorf("published %s with %v", m.Data, m.Header)
 		}

@@ -1,15 +1,13 @@
-// Package broker has the vocabulary in which the rules talk to the message broker: what they store and read ([Message],
-// [Publication], [Condition], [Schedule], [Delivery]), how an answer can fail ([Error]), and the operations that they
-// need ([Broker]). It is pure: no I/O, no clock, and no type of a client library.
+// Package broker defines how consumer and publisher talk to the message broker: the messages that they store and read
+// ([Message], [Publication], [Condition], [Schedule], [Delivery]), the errors that they get ([Error]), and the
+// operations that they need ([Broker]). It is pure: no I/O, no clock, and no type of a client library.
 //
-// It lies under schema, because it is nouns, and because consumer and publisher must share them without importing each
-// other. Each of them declares an interface of its own with the few operations of [Broker] that it needs. What does I/O
-// lies under cmd, where consumer and publisher cannot depend on it: cmd/broker/adapter speaks nats.go, and
-// cmd/broker/fake is a broker in memory for tests. Both implement Broker; cmd/broker/conformance runs one suite over
-// them.
+// Consumer and publisher share these types without importing each other. Each declares its own interface with the few
+// operations of [Broker] that it uses. The implementations are under cmd: cmd/broker/adapter uses nats.go, and
+// cmd/broker/fake is an in-memory broker for tests. The suite of cmd/broker/conformance runs against both.
 //
-// A key-value bucket is a stream to which one publishes, and whose subjects one lists: it needs no operation of its
-// own. The broker's time comes with the state of a stream, from the stream's leader.
+// A key-value bucket has no operations of its own: publish to its stream to put a value, and list the stream's subjects
+// to list the keys. The broker's time is part of the state of a stream and comes from the stream's leader.
 package broker
 
 import (
@@ -17,57 +15,56 @@ import (
 	"time"
 )
 
-// Broker is what the rules need of the broker. Every error is an [*Error].
+// Broker is the operations of the message broker that consumer and publisher use. Every error is an [*Error].
 type Broker interface {
-	// Publish stores a message, and returns when the broker has acknowledged it. After [ErrNoAnswer] it may be stored
-	// all the same, now or later.
+	// Publish stores a message. It returns when the broker has acknowledged it. After [ErrNoAnswer] the message may
+	// be stored, or may be stored later.
 	Publish(ctx context.Context, p Publication) (Ack, error)
 
-	// Last reads the last message that a stream has on the subjects, which may have wildcards, from the stream's
-	// leader.
+	// Last reads the last message of a stream on the subjects, which may have wildcards, from the stream's leader.
 	Last(ctx context.Context, stream, subjects string) (Message, error)
-	// Get reads the message with that sequence.
+	// Get reads the message with the sequence.
 	Get(ctx context.Context, stream string, sequence uint64) (Message, error)
-	// Next reads the first message on the subjects whose sequence is from or higher.
+	// Next reads the first message on the subjects whose sequence is at least from.
 	Next(ctx context.Context, stream, subjects string, from uint64) (Message, error)
-	// Scan calls do for all messages of a range that are stored when it begins, in the order of their sequences. It
-	// ends with the error of do, or when the broker fails; then the caller goes on from the sequence after the last
-	// one.
+	// Scan calls do for each message of a range that is stored when Scan begins, in the order of sequences. It ends
+	// with the error of do or of the broker. The caller continues from the sequence after the last message.
 	Scan(ctx context.Context, stream string, r Range, do func(Message) error) error
-	// Subjects counts the stored messages by subject, on the subjects that the filter matches.
+	// Subjects returns the number of stored messages for each subject that matches the filter.
 	Subjects(ctx context.Context, stream, filter string) (map[string]uint64, error)
 	// Delete deletes one message.
 	Delete(ctx context.Context, stream string, sequence uint64) error
 
-	// Stream reads the state of a stream from its leader, and the leader's time.
+	// Stream reads the state of a stream, and the time, from the stream's leader.
 	Stream(ctx context.Context, stream string) (StreamState, error)
 	// Consumer reads the state of a consumer.
 	Consumer(ctx context.Context, stream, consumer string) (ConsumerState, error)
 
-	// Puller gives access to the deliveries of a consumer. It asks the broker nothing yet.
+	// Puller returns a puller for a consumer. It sends no request.
 	Puller(stream, consumer string) Puller
 
-	// Ack lets a message go, without waiting for the broker: lost, the message is delivered again.
+	// Ack acknowledges a message without waiting for the broker. If the acknowledgement is lost, the message is
+	// redelivered.
 	Ack(d Delivery) error
-	// AckConfirmed lets a message go, and returns when the broker has taken note of it. A replicated stream may show
-	// the message for a moment longer. After [ErrNoAnswer] nobody knows.
+	// AckConfirmed acknowledges a message. It returns when the broker has confirmed the acknowledgement. A replicated
+	// stream may show the message for a moment longer. After [ErrNoAnswer] the message may be acknowledged or not.
 	AckConfirmed(ctx context.Context, d Delivery) error
-	// Nak hands a message back: to be delivered again after a delay, or at once where that is 0 or less. Nobody waits
-	// for it.
+	// Nak asks for redelivery of a message after a delay, or at once if the delay is 0 or less. It does not wait for
+	// the broker.
 	Nak(d Delivery, delay time.Duration) error
-	// InProgress makes the consumer's AckWait begin anew. Nobody waits for it.
+	// InProgress restarts the consumer's AckWait for a message. It does not wait for the broker.
 	InProgress(d Delivery) error
 }
 
-// MaxPull bounds the messages of one pull.
+// MaxPull is the maximum number of messages of one pull.
 const MaxPull = 256
 
-// Puller asks for deliveries. It belongs to one goroutine.
+// Puller pulls messages from a consumer. Use it from one goroutine.
 type Puller interface {
-	// Pull asks for n messages, [MaxPull] at most, and hands over each as it comes. It returns when all have come, when
-	// the broker has no more (wait 0), or when that time is over. It cannot be given up earlier: what is on its way
-	// then would only come back when AckWait runs out.
+	// Pull requests n messages, at most [MaxPull], and calls take with each message as it arrives. It returns when n
+	// messages have arrived, when the broker has no more messages (if wait is 0), or after wait. It cannot be
+	// canceled: messages in flight would be redelivered only after AckWait.
 	Pull(n int, wait time.Duration, take func(Delivery)) error
-	// Close ends it. What is on its way comes back when AckWait runs out.
+	// Close releases the puller. Messages in flight are redelivered after AckWait.
 	Close()
 }

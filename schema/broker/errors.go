@@ -5,42 +5,42 @@ import (
 	"strings"
 )
 
-// The kinds of errors. An error that is none of them is one that the broker has no reason to give to these rules, for
-// example because a stream is not made as it should be.
+// The kinds of errors. An error of no kind is one that the broker returns only if something is misconfigured, for
+// example a stream.
 var (
-	// ErrRefused: the condition of a publish does not hold, or the broker cannot tell because another publish is on its
-	// way. It says nothing about what is stored.
-	ErrRefused = errors.New("the condition does not hold")
-	// ErrMaxPerSubject: a message is stored on the subject, which takes only one.
-	ErrMaxPerSubject = errors.New("the subject has a message already")
-	// ErrFull: the stream, the account or the server has reached a limit of its storage.
+	// ErrRefused: the condition of a publish is false, or the broker cannot evaluate it because another publish is in
+	// flight. It does not prove what is stored.
+	ErrRefused = errors.New("the condition is false")
+	// ErrMaxPerSubject: a message is stored on the subject, which accepts only one.
+	ErrMaxPerSubject = errors.New("the subject already has a message")
+	// ErrFull: the stream, the account or the server has reached a storage limit.
 	ErrFull = errors.New("the storage is full")
-	// ErrTooLarge: the message is larger than the server or the stream takes.
+	// ErrTooLarge: the message is larger than the limit of the server or the stream.
 	ErrTooLarge = errors.New("the message is too large")
 	// ErrNotFound: no such message is stored.
-	ErrNotFound = errors.New("no such message")
-	// ErrStreamNotFound: no stream has that name.
-	ErrStreamNotFound = errors.New("no such stream")
+	ErrNotFound = errors.New("message not found")
+	// ErrStreamNotFound: there is no stream of that name.
+	ErrStreamNotFound = errors.New("stream not found")
 	// ErrConsumerNotFound: the stream has no consumer of that name.
-	ErrConsumerNotFound = errors.New("no such consumer")
-	// ErrNoAnswer: the broker did not answer, or cannot answer now. What was asked for may have happened, and may yet
-	// happen.
+	ErrConsumerNotFound = errors.New("consumer not found")
+	// ErrNoAnswer: the broker did not answer, or cannot answer now. The request may have been executed, or may be
+	// executed later.
 	ErrNoAnswer = errors.New("no answer")
-	// ErrDenied: the user lacks the permission. [Error.Object] is the subject.
+	// ErrDenied: the user lacks a permission. [Error.Object] is the subject.
 	ErrDenied = errors.New("permission denied")
-	// ErrClosed: the connection is closed for good.
+	// ErrClosed: the connection is closed and is not opened again.
 	ErrClosed = errors.New("the connection is closed")
 )
 
-// Error is why an operation failed.
+// Error is the error of an operation.
 type Error struct {
 	// Op is the operation, for example "publish".
 	Op string
-	// Object is the subject, the stream, or the stream and consumer that it was about.
+	// Object is what the operation used: a subject, a stream, or a stream and a consumer.
 	Object string
 	// Kind is one of this package's errors, or nil.
 	Kind error
-	// Cause is what the client library or the broker said, or nil.
+	// Cause is the error of the client library or of the broker, or nil.
 	Cause error
 }
 
@@ -52,7 +52,7 @@ func (e *Error) Error() string {
 	return strings.Join(parts, ": ")
 }
 
-// Unwrap gives the kind and the cause.
+// Unwrap returns the kind and the cause.
 func (e *Error) Unwrap() []error {
 	var errs []error
 	for _, err := range []error{e.Kind, e.Cause} {

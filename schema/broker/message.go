@@ -9,7 +9,7 @@ import (
 // Header is the header of a message. Names are case-sensitive.
 type Header map[string][]string
 
-// Get gives the first value under exactly that name, or nothing.
+// Get returns the first value of a name, or an empty string.
 func (h Header) Get(name string) string {
 	if v := h[name]; len(v) > 0 {
 		return v[0]
@@ -17,40 +17,39 @@ func (h Header) Get(name string) string {
 	return ""
 }
 
-// Set gives a name one value.
+// Set replaces the values of a name by one value.
 func (h Header) Set(name, value string) { h[name] = []string{value} }
 
-// The headers by which the broker knows what a [Publication] asks for, and what it writes on a message that a schedule
-// made.
+// The headers of NATS that carry the fields of a [Publication], and those that the broker sets on the message that a
+// schedule publishes.
 const (
 	HeaderID             = "Nats-Msg-Id"
 	HeaderExpected       = "Nats-Expected-Last-Subject-Sequence"
 	HeaderExpectedOf     = "Nats-Expected-Last-Subject-Sequence-Subject"
 	HeaderSchedule       = "Nats-Schedule"
 	HeaderScheduleTarget = "Nats-Schedule-Target"
-	// HeaderScheduler is on a message that a schedule made: the subject on which the schedule was stored.
+	// HeaderScheduler is the subject on which the schedule of the message was stored.
 	HeaderScheduler = "Nats-Scheduler"
-	// HeaderScheduleNext is beside it, and says that the schedule is purged.
+	// HeaderScheduleNext is ScheduleNextIsPurge if the broker purges the schedule.
 	HeaderScheduleNext  = "Nats-Schedule-Next"
 	ScheduleNextIsPurge = "purge"
 
-	// scheduleAt is the only kind of schedule that is used. nats.go writes it in whole seconds, which is too coarse
-	// here.
+	// scheduleAt is the format of the schedules, with nanoseconds: nats.go writes only whole seconds.
 	scheduleAt = "@at " + time.RFC3339Nano
 )
 
-// Message is a message that a stream has stored.
+// Message is a message that is stored in a stream.
 type Message struct {
 	Subject  string
 	Header   Header
 	Data     []byte
 	Sequence uint64
-	// Time is when it was stored, by the clock of the stream's leader.
+	// Time is when the message was stored, by the clock of the stream's leader.
 	Time time.Time
 }
 
-// Due is when the schedule that is stored as this message fires. It is zero where the message is none, or none that is
-// understood.
+// Due returns the time at which the schedule in this message fires. It is zero if the message has no schedule, or one
+// in another format.
 func (m Message) Due() time.Time {
 	t, err := time.Parse(scheduleAt, m.Header.Get(HeaderSchedule))
 	if err != nil {
@@ -59,41 +58,42 @@ func (m Message) Due() time.Time {
 	return t
 }
 
-// Publication is a message to be stored. What is asked of the broker stands in fields, and not in the header.
+// Publication is a message to be stored. Set ID, If and Schedule instead of their headers.
 type Publication struct {
 	Subject string
 	Header  Header
 	Data    []byte
-	// ID makes the broker drop another publication with the same ID within the stream's duplicate window; empty is
-	// none.
+	// ID is the message ID, or empty. The broker drops a publication whose ID was used within the stream's duplicate
+	// window.
 	ID string
-	// If is the condition on which it is stored.
+	// If is the condition of the publish.
 	If Condition
-	// Schedule makes it a schedule: the message appears on another subject at some time.
+	// Schedule makes the message a schedule: the broker publishes it on another subject at a set time.
 	Schedule Schedule
 }
 
 // Condition is the condition of a publish: the last message that is stored on Subjects, which may have wildcards, has
-// the sequence Last; 0 says that there is none. Without Subjects there is no condition.
+// the sequence Last. Last is 0 if no message may be stored there. If Subjects is empty there is no condition.
 type Condition struct {
 	Subjects string
 	Last     uint64
 }
 
-// Schedule makes the broker publish the message on Target at a time of its own clock, and purge the subject on which
-// it was stored then. A subject has one schedule at most: a later one replaces it. Without Target there is no schedule.
+// Schedule makes the broker publish the message on Target at the time At of its own clock. The broker then purges the
+// subject on which the schedule is stored. A subject has at most one schedule: a later one replaces it. If Target is
+// empty there is no schedule.
 type Schedule struct {
 	At     time.Time
 	Target string
 }
 
-// WireHeader is the header as it is sent and stored: that of the publication, and what the fields ask for. It is the
-// publication's own where they ask for nothing.
+// WireHeader returns the header as it is sent and stored: the publication's header, and the headers of ID, If and
+// Schedule. If all of these are empty, it returns the publication's own header.
 func (p Publication) WireHeader() Header {
 	if p.ID == "" && p.If.Subjects == "" && p.Schedule.Target == "" {
 		return p.Header
 	}
-	// One array holds the values that are added: a slice each would be an allocation each, at every poll.
+	// The values share one array to save an allocation for each value at every poll.
 	h, values := make(Header, len(p.Header)+5), make([]string, 0, 5)
 	maps.Copy(h, p.Header)
 	set := func(name, value string) {
@@ -114,31 +114,32 @@ func (p Publication) WireHeader() Header {
 	return h
 }
 
-// Ack says that a message is stored.
+// Ack is the broker's acknowledgement of a publish.
 type Ack struct {
 	Sequence uint64
-	// Duplicate says that it was stored before, under the same ID. It may have been deleted since.
+	// Duplicate reports that a message with the same ID was stored before. That message may have been deleted since.
 	Duplicate bool
 }
 
-// Delivery is a message that a consumer has handed out. It is settled by [Broker.Ack], [Broker.AckConfirmed] or
-// [Broker.Nak], once: a second time would settle a newer delivery of the same message.
+// Delivery is a message that a consumer has delivered. Settle it exactly once, with [Broker.Ack], [Broker.AckConfirmed]
+// or [Broker.Nak]: a second call would settle a newer delivery of the same message.
 type Delivery struct {
 	Message
 	Stream, Consumer string
-	// Count is how often the message was delivered, this time included, as far as the broker remembers.
+	// Count is the number of deliveries of the message so far, including this one, as far as the broker remembers.
 	Count uint64
-	// Pending is how many messages the consumer had never delivered when it delivered this one.
+	// Pending is the number of messages that the consumer had not delivered yet when it delivered this one.
 	Pending uint64
-	// Token names the delivery to the broker that made it.
+	// Token identifies the delivery to the broker that made it.
 	Token string
 }
 
-// Range is what is to be read of a stream.
+// Range selects messages of a stream.
 type Range struct {
-	// Subjects are filters that do not overlap. None is all.
+	// Subjects are filters that do not overlap. If empty, all messages match.
 	Subjects []string
-	// From is the least sequence, and Since the earliest time; 0 is the beginning. No more than one of them is given.
+	// From is the minimum sequence, and Since the earliest time. Set at most one of them; by default the range starts
+	// at the first message.
 	From  uint64
 	Since time.Time
 }

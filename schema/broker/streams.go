@@ -2,61 +2,61 @@ package broker
 
 import "time"
 
-// StreamConfig is a stream as data, as far as its behaviour matters to the rules. What is zero is not limited.
+// StreamConfig is a stream's configuration as data, as far as consumer and publisher depend on it. A limit of 0 is no
+// limit.
 type StreamConfig struct {
 	Name     string
 	Subjects []string
-	// WorkQueue makes an ack remove the message. Otherwise messages stay until a limit removes them.
+	// WorkQueue makes the broker delete a message when it is acknowledged. Otherwise only limits delete messages.
 	WorkQueue bool
-	// DiscardNew refuses what does not fit; otherwise the oldest goes. DiscardNewPerSubject does so for each subject,
-	// too.
+	// DiscardNew makes the broker reject new messages at a limit; otherwise it deletes the oldest. DiscardNewPerSubject
+	// does the same for the limit of each subject.
 	DiscardNew           bool
 	DiscardNewPerSubject bool
 	MaxPerSubject        int64
 	MaxMsgs              int64
 	MaxBytes             int64
 	MaxAge               time.Duration
-	// Duplicates is for how long the ID of a publication is remembered; 0 is two minutes, or MaxAge where that is
-	// shorter.
+	// Duplicates is the duplicate window; 0 is two minutes, or MaxAge if that is shorter.
 	Duplicates time.Duration
 	// Schedules allows schedules.
 	Schedules bool
-	// DirectGets lets any replica answer reads, which then need not know the latest.
+	// DirectGets lets any replica answer reads. Such an answer may be stale.
 	DirectGets bool
-	// DenyDelete refuses [Broker.Delete].
+	// DenyDelete makes the broker reject [Broker.Delete].
 	DenyDelete bool
-	// Rollups lets a message take away all before it, as key-value buckets need to be purged. No operation here does
-	// that.
+	// Rollups allows messages that replace all earlier ones, which purges of key-value buckets use. No operation of
+	// [Broker] publishes such a message.
 	Rollups bool
-	// Memory keeps the stream in memory: a server that stands alone forgets it when it starts again.
+	// Memory keeps the stream in memory: a single server loses it when it restarts.
 	Memory   bool
 	Replicas int
 
 	Consumers []ConsumerConfig
 }
 
-// ConsumerConfig is a durable pull consumer with explicit acks, which delivers all messages, each as often as it takes.
+// ConsumerConfig is the configuration of a durable pull consumer with explicit acknowledgements, which delivers all
+// messages with no maximum number of deliveries.
 type ConsumerConfig struct {
 	Name string
-	// Filter is the subjects that it delivers; empty is all.
+	// Filter is the subject filter; empty is all messages.
 	Filter string
-	// AckWait is how long after a delivery the message is delivered again.
+	// AckWait is the time after which an unsettled message is redelivered.
 	AckWait time.Duration
-	// MaxAckPending bounds the messages that are out, those that were handed back with a delay among them; -1 is no
-	// bound.
+	// MaxAckPending limits the messages that are in flight, including those with a delayed nak; -1 is no limit.
 	MaxAckPending int
 }
 
 // StreamState is the state of a stream.
 type StreamState struct {
 	Messages, Bytes uint64
-	// First and Last are sequences. An empty stream's first is its next.
+	// First and Last are sequences. First of an empty stream is the sequence of the next message.
 	First, Last uint64
-	// FirstTime is when its first message was stored; zero where there is none.
+	// FirstTime is when the first message was stored; zero if the stream is empty.
 	FirstTime time.Time
-	// Consumers is how many consumers it has, among them those of streams that source it.
+	// Consumers is the number of consumers, including those of streams that source this one.
 	Consumers int
-	// DirectGets lets any replica answer reads, which then need not know the latest.
+	// DirectGets lets any replica answer reads. Such an answer may be stale.
 	DirectGets bool
 	// Now is the time of the leader that answered.
 	Now time.Time
@@ -64,10 +64,10 @@ type StreamState struct {
 
 // ConsumerState is the state of a consumer.
 type ConsumerState struct {
-	// Pending messages were never delivered, AckPending ones are out.
+	// Pending is the number of messages that were never delivered, AckPending of those that are in flight.
 	Pending, AckPending uint64
 	AckWait             time.Duration
-	// PausedUntil is zero where it is not paused.
+	// PausedUntil is zero if the consumer is not paused.
 	PausedUntil time.Time
 	// Now is the time of the leader that answered.
 	Now time.Time

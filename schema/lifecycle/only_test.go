@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// No other package compares generations or poll numbers: what they mean is said here alone.
-func TestNobodyElseComparesGenerations(t *testing.T) {
+// No other package compares generations or poll numbers.
+func TestOnlyThisPackageComparesGenerations(t *testing.T) {
 	files := 0
 	err := filepath.WalkDir("../..", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
@@ -39,11 +39,11 @@ func TestNobodyElseComparesGenerations(t *testing.T) {
 		return nil
 	})
 	if err != nil || files < 50 {
-		t.Fatalf("%d files were read: %v", files, err)
+		t.Fatalf("%d files read (%v), want at least 50", files, err)
 	}
 }
 
-// compares tells whether a node compares a member Generation or Number of something.
+// compares reports whether a node compares a field Generation or Number.
 func compares(n ast.Node) bool {
 	named := func(e ast.Expr, names ...string) bool {
 		s, ok := e.(*ast.SelectorExpr)
@@ -58,7 +58,7 @@ func compares(n ast.Node) bool {
 		if named(method.X, "Generation") {
 			return true
 		}
-		// An age is no comparison of generations.
+		// Computing an age is not a comparison.
 		return method.Sel.Name != "Sub" &&
 			slices.ContainsFunc(n.Args, func(e ast.Expr) bool { return named(e, "Generation") })
 	case *ast.BinaryExpr:

@@ -6,36 +6,36 @@ import (
 	"statusworker/schema"
 )
 
-// Publish is what becomes of outcomes that are to be stored.
+// Publish is the verdict on outcomes that are to be stored.
 type Publish string
 
-// The verdicts on wanted outcomes. All but Store end the publishing.
+// The verdicts on wanted outcomes. All except Store end the publishing.
 const (
-	// Store: those that are missing are to be stored, on the condition that nothing else is stored meanwhile.
+	// Store: store the missing outcomes, on the condition that no other outcome is stored in the meantime.
 	Store Publish = "store"
-	// Stored: all of them are stored.
+	// Stored: all wanted outcomes are stored.
 	Stored Publish = "stored"
-	// Contradicted: the generation has ended otherwise. What is stored is kept.
+	// Contradicted: the generation has ended with another outcome, which is kept.
 	Contradicted Publish = "contradicted"
-	// Superseded: the interaction has ended in another generation, after which this one has no outcome.
+	// Superseded: the interaction has ended in another generation, after which this generation has no outcome.
 	Superseded Publish = "superseded"
 )
 
-// Plan is the verdict on wanted outcomes.
+// Plan is the verdict on wanted outcomes, with its facts.
 type Plan struct {
 	Verdict Publish
-	// Missing outcomes are still to be stored, in this order, the first of them on the condition that the newest
-	// outcome of the interaction has the sequence Expected.
+	// Missing are the outcomes to store, in this order. Store the first on the condition that the newest outcome of
+	// the interaction has the sequence Expected.
 	Missing  []schema.Outcome
 	Expected uint64
-	// By is the stored outcome that forbids them, of Contradicted and Superseded.
+	// By is the stored outcome that excludes the wanted ones. It is set with Contradicted and Superseded.
 	By Outcome
-	// HalfSuccess says that By is a processed event of the same generation, and a dead letter was wanted: whoever
-	// stored By may not have stored the processed events that go with it.
+	// HalfSuccess reports that By is a processed event of the same generation, and a dead letter was wanted: the
+	// worker that stored By may have ended before it stored the other processed events.
 	HalfSuccess bool
 }
 
-// Publish judges wanted outcomes of one generation: one dead letter, or processed events.
+// Publish decides about wanted outcomes of one generation: one dead letter, or processed events.
 func (s Snapshot) Publish(wanted ...schema.Outcome) Plan {
 	var plan Plan
 	for _, o := range s.Outcomes {
@@ -74,9 +74,8 @@ func (s Snapshot) Publish(wanted ...schema.Outcome) Plan {
 	return plan
 }
 
-// split finds an outcome of the same generation as a wanted one, and one of another generation that leaves it no
-// outcome. A processed event that is none of this stage's may be of any generation; a dead letter that is none says
-// nothing.
+// split finds an outcome of the wanted outcome's generation, and one of another generation that excludes the wanted
+// outcome. A foreign processed event may be of any generation. A foreign dead letter is ignored.
 func (s Snapshot) split(wanted schema.Outcome) (own, other *Outcome) {
 	generation := wanted.Origin.Stored
 	for i := range s.Outcomes {
@@ -95,15 +94,16 @@ func (s Snapshot) split(wanted schema.Outcome) (own, other *Outcome) {
 	return own, other
 }
 
-// handedOn tells whether a processed event of the same generation, or of none, is stored for a destination.
+// handedOn reports whether a processed event for the same destination is stored, of the same generation or foreign.
 func (s Snapshot) handedOn(wanted schema.Outcome) bool {
 	return slices.ContainsFunc(s.Outcomes, func(o Outcome) bool {
 		return o.Destination == wanted.Destination && (o.Foreign() || o.Generation.Equal(wanted.Origin.Stored))
 	})
 }
 
-// settles tells whether a stored dead letter shows that an invalid message has one. Each invalid message has its own. A
-// declared subject takes its next message when the one before is settled, so a newer one from there shows it as well.
+// settles reports whether a stored dead letter proves that the wanted dead letter of an invalid message is stored. Each
+// invalid message has its own dead letter. A declared subject accepts its next message when the one before is settled,
+// so the dead letter of a newer message from that subject is a proof, too.
 func (o Outcome) settles(wanted schema.Outcome) bool {
 	message := wanted.Origin.Stored
 	return o.invalid() &&

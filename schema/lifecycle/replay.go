@@ -1,34 +1,34 @@
 package lifecycle
 
-// Replay is what becomes of a dead letter that an operator replays.
+// Replay is the verdict on a dead letter that an operator replays.
 type Replay string
 
 // The verdicts on a replay.
 const (
-	// Declare: nothing speaks against declaring the interaction again.
+	// Declare: declare the interaction again.
 	Declare Replay = "declare"
-	// Later: the interaction was declared again, or processed, since. The dead letter is of no more use.
+	// Later: the interaction has been declared again or processed since. The dead letter is obsolete.
 	Later Replay = "later"
-	// Ending: a worker has still to work off a message of the generation that ended, or of one before. Look again
-	// later.
+	// Ending: a worker has not yet settled a message of the generation that ended, or of an earlier one. Retry later.
 	Ending Replay = "ending"
-	// Unclear: something that this stage did not publish lies in the place of an outcome.
+	// Unclear: a foreign message is stored on the subject of a processed event.
 	Unclear Replay = "unclear"
 )
 
-// Replay judges the replay of a dead letter by what is stored in front of the outcomes. By is the reservation or due
-// message that decided it; nil where the declared message did, or nothing. The Declared of the snapshot is the newest
-// one under any type; for the dead letter of an invalid message the one on its own subject.
+// Replay decides about the replay of a dead letter by the stored declared message, reservation and due message. By is
+// the reservation or due message that the verdict is based on; nil if it is based on the declared message or on none.
+// The Declared of the snapshot must be the newest one under any type; for the dead letter of an invalid message, the
+// one on its own subject.
 func (s Snapshot) Replay(letter Outcome) (verdict Replay, by *Reserved) {
 	d := s.Declared
 	if d != nil {
 		switch {
 		case letter.invalid():
 			if !d.Stored.After(letter.Generation) {
-				return Ending, nil // it is the message itself
+				return Ending, nil // d is the invalid message itself
 			}
 		case d.Invalid, !d.Stored.After(letter.Stored):
-			return Ending, nil // it begins no generation, and keeps its subject until it is acknowledged
+			return Ending, nil // d begins no generation, and occupies its subject until it is acknowledged
 		}
 	}
 	for _, r := range []*Reserved{s.Reservation, s.Due} {
@@ -36,7 +36,7 @@ func (s Snapshot) Replay(letter Outcome) (verdict Replay, by *Reserved) {
 		case r == nil:
 		case r.generation().After(letter.Generation):
 			return Later, r
-		case letter.invalid(): // it has no reservation: this one is another generation's
+		case letter.invalid(): // r is of another generation: an invalid message has no reservation
 		case !r.Tombstone:
 			return Ending, r
 		}
@@ -47,7 +47,7 @@ func (s Snapshot) Replay(letter Outcome) (verdict Replay, by *Reserved) {
 	return Declare, nil
 }
 
-// ReplayBeside judges the replay of a dead letter by one outcome that was stored after it.
+// ReplayBeside decides about the replay of a dead letter by one outcome that was stored after it.
 func (o Outcome) ReplayBeside(letter Outcome) Replay {
 	switch {
 	case o.Foreign() && o.Destination != "":

@@ -10,7 +10,7 @@ import (
 	"statusworker/schema/broker"
 )
 
-// Position is a poll of an interaction. The zero Position is that of a message that no worker stored.
+// Position identifies a poll of an interaction. A foreign message has the zero Position.
 type Position struct {
 	// Generation is when the declared message was stored, by the broker's clock.
 	Generation time.Time
@@ -18,7 +18,7 @@ type Position struct {
 	Number uint64
 }
 
-// After tells whether p is a later poll than o.
+// After reports whether p is a later poll than o.
 func (p Position) After(o Position) bool {
 	if !p.Generation.Equal(o.Generation) {
 		return p.Generation.After(o.Generation)
@@ -26,26 +26,27 @@ func (p Position) After(o Position) bool {
 	return p.Number > o.Number
 }
 
-// PolledBefore tells whether the interaction was polled before this poll, in this generation.
+// PolledBefore reports whether an earlier poll of the same generation exists.
 func (p Position) PolledBefore() bool { return p.Number > 1 }
 
-// Reserved is a reservation, or what has become of one that fell due.
+// Reserved is a reservation, or the due message that a reservation has become.
 type Reserved struct {
 	Position
-	// Sequence is the message's in its stream; Stored is when it was stored there.
+	// Sequence is the sequence of the message in its stream; Stored is when it was stored there.
 	Sequence uint64
 	Stored   time.Time
-	// Due is when the reservation falls due, by the broker's clock; zero where the message does not say, and once it
-	// has.
+	// Due is when the reservation falls due, by the broker's clock; zero for a due message, and for a message without
+	// a schedule.
 	Due time.Time
-	// Tombstone marks the end of a generation: when it falls due it is acknowledged without a poll.
+	// Tombstone marks the end of a generation: the worker that receives it acknowledges it without a poll.
 	Tombstone bool
 }
 
-// Foreign tells whether no worker stored the message.
+// Foreign reports whether no worker stored the message.
 func (r Reserved) Foreign() bool { return r.Generation.IsZero() }
 
-// generation is that of the message. One that no worker stored is treated like a declared message.
+// generation returns the generation of the message. That of a foreign message is when it was stored, as for a declared
+// message.
 func (r Reserved) generation() time.Time {
 	if r.Foreign() {
 		return r.Stored
@@ -56,16 +57,16 @@ func (r Reserved) generation() time.Time {
 // ReadReserved reads a reservation or a due message.
 func ReadReserved(header map[string][]string, sequence uint64, stored time.Time) Reserved {
 	r := Reserved{Sequence: sequence, Stored: stored, Tombstone: IsTombstone(header)}
-	r.Due = broker.Message{Header: header}.Due() // what does not parse counts as due
+	r.Due = broker.Message{Header: header}.Due() // a schedule in another format counts as due
 	r.Position, _ = ReadPosition(header)
 	return r
 }
 
-// IsTombstone tells whether a reservation or a due message marks the end of its generation.
+// IsTombstone reports whether a reservation or a due message marks the end of its generation.
 func IsTombstone(header map[string][]string) bool { return first(header, schema.HeaderTombstone) != "" }
 
-// ReadPosition reads the position of a reservation or a due message from its headers. The error says which header is
-// missing or malformed: then no worker stored the message.
+// ReadPosition reads the position of a reservation or a due message from its headers. The error names the header that
+// is missing or malformed: the message is foreign.
 func ReadPosition(header map[string][]string) (Position, error) {
 	number, err := strconv.ParseUint(first(header, schema.HeaderPoll), 10, 64)
 	if err != nil {
@@ -78,9 +79,9 @@ func ReadPosition(header map[string][]string) (Position, error) {
 	return Position{Generation: generation, Number: number}, nil
 }
 
-// ReadReplays reads which generation's dead letter a declared message replays; zero where it replays none.
+// ReadReplays returns the generation whose dead letter a declared message replays; zero if it replays none.
 func ReadReplays(header map[string][]string) time.Time {
-	generation, err := time.Parse(time.RFC3339Nano, first(header, schema.HeaderSupersedes))
+	generation, err := time.Parse(time.RFC3339Nano, first(header, schema.HeaderReplays))
 	if err != nil {
 		return time.Time{}
 	}
@@ -94,22 +95,23 @@ func first(header map[string][]string, name string) string {
 	return ""
 }
 
-// Outcome is an outcome that is stored.
+// Outcome is a stored outcome.
 type Outcome struct {
 	Subject  string
 	Sequence uint64
-	// Stored is when, by the broker's clock.
+	// Stored is when the outcome was stored, by the broker's clock.
 	Stored time.Time
 	// Destination is set for a processed event, Reason for a dead letter.
 	Destination schema.Destination
 	Reason      schema.Reason
-	// Generation is that of the declared message; zero for what is no event of this stage.
+	// Generation is that of the declared message; zero for a foreign message.
 	Generation time.Time
-	// Source is the subject of the declared message; of dead letters only.
+	// Source is the subject of the declared message. Only dead letters have it.
 	Source string
 }
 
-// ReadOutcome reads what is stored on an outcome's subject.
+// ReadOutcome reads a message on the subject of an outcome. The destination or reason of a foreign message is that of
+// its subject.
 func ReadOutcome(subject string, sequence uint64, stored time.Time, data []byte) Outcome {
 	var event struct {
 		Data struct {
@@ -134,35 +136,34 @@ func ReadOutcome(subject string, sequence uint64, stored time.Time, data []byte)
 	return o
 }
 
-// Foreign tells whether the message is no event of this stage.
+// Foreign reports whether statusworker did not publish the message.
 func (o Outcome) Foreign() bool { return o.Generation.IsZero() }
 
-// invalid tells whether o is the dead letter of a message that declared nothing.
+// invalid reports whether o is the dead letter of an invalid declared message.
 func (o Outcome) invalid() bool { return o.Reason == schema.InvalidMessage }
 
-// Declared is a declared message that is stored. One that is no valid declared message counts as none, but for a
-// replay.
+// Declared is a stored declared message. An invalid one begins no generation. It matters only to a replay.
 type Declared struct {
 	Subject string
-	// Stored is when, by the broker's clock: the generation that the message begins.
+	// Stored is when the message was stored, by the broker's clock: the generation that it begins.
 	Stored time.Time
-	// Replays is the generation whose dead letter the message replays; zero where it replays none.
+	// Replays is the generation whose dead letter the message replays; zero if it replays none.
 	Replays time.Time
-	// Invalid says that it will become a dead letter itself.
+	// Invalid reports that the message is not a valid declared message, and will become a dead letter.
 	Invalid bool
 }
 
-// Snapshot is what is stored for one interaction. What was not read is left out.
+// Snapshot is what is stored for one interaction. Fields that the caller did not read are empty.
 type Snapshot struct {
 	// Declared is the first stored declared message, under any type.
 	Declared *Declared
-	// Reservation is the pending one, Due the last message that has fallen due and is not acknowledged.
+	// Reservation is the pending reservation, Due the last message that has fallen due and is not acknowledged.
 	Reservation, Due *Reserved
-	// Outcomes are the newest on each subject, in any order.
+	// Outcomes are the newest outcomes on each subject, in any order.
 	Outcomes []Outcome
 }
 
-// ended tells whether a dead letter of a generation is stored.
+// ended reports whether a dead letter of the generation, or of a later one, is stored.
 func (s Snapshot) ended(generation time.Time) bool {
 	for _, o := range s.Outcomes {
 		if o.Reason != "" && !o.invalid() && !o.Foreign() && !o.Generation.Before(generation) {

@@ -1,6 +1,6 @@
 package topology
 
-// ComparedFields are the fields that a rule names, of streams and of consumers.
+// ComparedFields returns the fields that a rule names, of streams and of consumers.
 func ComparedFields() (streams, consumers []string) {
 	for _, r := range streamRules {
 		streams = append(streams, r.fields...)

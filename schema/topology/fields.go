@@ -17,18 +17,18 @@ type (
 	consumerConfig = jetstream.ConsumerConfig
 )
 
-// rule compares one property of a configuration. Fields that no rule names are the operator's: they break no promise,
-// whatever they are (the test of the fields says of each why).
+// rule compares one property of a configuration. The operator may set the fields that no rule names: they weaken no
+// guarantee. fields_test.go has the reason for each.
 type rule[C any] struct {
-	name   string   // as it is shown
-	fields []string // of C, that make it up
-	// shown is the property as text; without it, that of the first field.
+	name   string   // shown to users
+	fields []string // the fields of C that make up the property
+	// shown returns the property as text. The default is the text of the first field.
 	shown func(C) string
-	// fits tells whether what is there will do though it is shown otherwise; without it, nothing else will.
+	// fits reports whether the existing value is sufficient although its text differs. The default is no.
 	fits func(have, want C) bool
-	// choice tells whether a worker runs on what is there, though it does not fit; without it, none does.
+	// choice reports whether a worker runs with an existing value that does not fit. The default is no.
 	choice func(have, want C) bool
-	// risk says that such a choice weakens a promise: after a fault of the broker, or in a large fleet.
+	// risk reports that such a choice weakens a guarantee: after a fault of the broker, or in a large fleet.
 	risk bool
 }
 
@@ -42,18 +42,17 @@ var streamRules = []rule[streamConfig]{
 	{name: "max messages per subject", fields: []string{"MaxMsgsPerSubject"},
 		shown: func(c streamConfig) string { return limit(c.MaxMsgsPerSubject) }},
 	{name: "message schedules", fields: []string{"AllowMsgSchedules"}},
-	// A message that asks for an end of its own is acknowledged, and has no outcome. In the bucket that is what it is
-	// for.
+	// A declared message with a TTL can expire without an outcome. In the bucket, TTLs are intended.
 	{name: "message TTLs", fields: []string{"AllowMsgTTL"},
 		fits:   func(_, want streamConfig) bool { return isBucket(want) },
-		choice: byTheStageAlone, risk: true},
-	// A marker is a message: it would be taken in, poll nothing, or keep a worker that died alive.
+		choice: isPrivate, risk: true},
+	// A delete marker is a message: it would be taken in, be polled, or keep a dead worker alive.
 	{name: "delete marker TTL", fields: []string{"SubjectDeleteMarkerTTL"}},
-	// Whoever may publish may empty the stream with it, and store a second message on a subject. The broker switches it
-	// on with schedules.
+	// With a roll-up, every publisher can purge the stream and store a second message on a subject. The broker enables
+	// roll-ups together with schedules.
 	{name: "roll-ups", fields: []string{"AllowRollup"},
 		fits:   func(have, _ streamConfig) bool { return have.AllowMsgSchedules },
-		choice: byTheStageAlone, risk: true},
+		choice: isPrivate, risk: true},
 	{name: "message counters", fields: []string{"AllowMsgCounter"}},
 	{name: "duplicate window", fields: []string{"Duplicates"},
 		shown:  func(c streamConfig) string { return text(window(c)) },
@@ -67,10 +66,10 @@ var streamRules = []rule[streamConfig]{
 	{name: "subject transform", fields: []string{"SubjectTransform"},
 		shown: func(c streamConfig) string { return text(c.SubjectTransform != nil) }},
 	{name: "republish to", fields: []string{"RePublish"}, shown: republished},
-	// Another one than the default acknowledges what is not written yet.
+	// Other modes than the default acknowledge messages that are not written yet.
 	{name: "persist mode", fields: []string{"PersistMode"}},
-	// Where messages wait for their outcome, an age would lose them. That of a key-value bucket is how long its values
-	// hold.
+	// A maximum age would delete messages that wait for their outcome. That of the bucket is how long an announcement
+	// is valid.
 	{name: "max age", fields: []string{"MaxAge"},
 		shown:  func(c streamConfig) string { return age(c.MaxAge) },
 		choice: func(_, want streamConfig) bool { return want.MaxAge > 0 && !isBucket(want) }},
@@ -78,7 +77,7 @@ var streamRules = []rule[streamConfig]{
 		shown: func(c streamConfig) string { return limit(c.MaxMsgs) }, choice: mayBeBounded},
 	{name: "max bytes", fields: []string{"MaxBytes"},
 		shown: func(c streamConfig) string { return limit(c.MaxBytes) }, choice: mayBeBounded},
-	// What is declared may be bounded: its producer is told. What the stage stores itself must fit.
+	// A producer gets an error for a declared message that is too large. The messages of workers must always fit.
 	{name: "max message size", fields: []string{"MaxMsgSize"},
 		shown: func(c streamConfig) string { return limit(int64(c.MaxMsgSize)) },
 		choice: func(have, want streamConfig) bool {
@@ -86,7 +85,7 @@ var streamRules = []rule[streamConfig]{
 			if isBucket(want) {
 				largest = schema.MaxAnnouncementBytes
 			}
-			return takesForeign(want) || have.MaxMsgSize >= largest
+			return acceptsProducers(want) || have.MaxMsgSize >= largest
 		}},
 	{name: "storage", fields: []string{"Storage"}, choice: always[streamConfig], risk: true},
 	{name: "replicas", fields: []string{"Replicas"},
@@ -108,7 +107,7 @@ var consumerRules = []rule[consumerConfig]{
 	{name: "max ack pending", fields: []string{"MaxAckPending"},
 		shown:  func(c consumerConfig) string { return limit(int64(c.MaxAckPending)) },
 		choice: func(_, want consumerConfig) bool { return want.MaxAckPending > 0 }},
-	// A worker waits with one request a lane; the broker refuses those beyond.
+	// Each worker has one waiting pull request per lane; the broker rejects requests beyond the limit.
 	{name: "max waiting", fields: []string{"MaxWaiting"},
 		shown:  func(c consumerConfig) string { return text(cmp.Or(max(c.MaxWaiting, 0), defaultMaxWaiting)) },
 		fits:   func(have, _ consumerConfig) bool { return have.MaxWaiting >= defaultMaxWaiting },
@@ -123,20 +122,20 @@ var consumerRules = []rule[consumerConfig]{
 		shown: func(c consumerConfig) string { return age(c.MaxRequestExpires) }},
 	{name: "inactive threshold", fields: []string{"InactiveThreshold"},
 		shown: func(c consumerConfig) string { return age(c.InactiveThreshold) }},
-	// A single server forgets such a consumer when it starts again.
+	// A single server loses such a consumer when it restarts.
 	{name: "memory storage", fields: []string{"MemoryStorage"}, choice: always[consumerConfig], risk: true},
-	// Too short an ack wait delivers what is still being polled; a longer one only slows recovery.
+	// Too short an ack wait redelivers messages that are still being polled; a longer one only slows recovery.
 	{name: "ack wait", fields: []string{"AckWait"},
-		// The broker derives it from a back-off: saying so twice would not help.
+		// With a back-off, which is a difference of its own, the broker derives the ack wait.
 		fits:   func(have, _ consumerConfig) bool { return len(have.BackOff) > 0 },
 		choice: func(have, want consumerConfig) bool { return have.AckWait >= want.AckWait }},
 }
 
-// takesForeign tells of the stream that others than the stage publish to.
-func takesForeign(c streamConfig) bool { return c.DiscardNewPerSubject }
+// acceptsProducers reports whether producers publish to the stream.
+func acceptsProducers(c streamConfig) bool { return c.DiscardNewPerSubject }
 
-// byTheStageAlone tells of the others.
-func byTheStageAlone(_, want streamConfig) bool { return !takesForeign(want) }
+// isPrivate reports whether only statusworker publishes to the stream.
+func isPrivate(_, want streamConfig) bool { return !acceptsProducers(want) }
 
 func isBucket(c streamConfig) bool { return strings.HasPrefix(c.Name, "KV_") }
 
@@ -145,10 +144,9 @@ func mayBeBounded(_, want streamConfig) bool {
 }
 
 const (
-	// MinDuplicates is the shortest window in which the broker takes two messages with one Nats-Msg-Id for the same. It
-	// has none that is shorter, and none at all is the default.
+	// MinDuplicates is the shortest duplicate window that the broker accepts. For 0 it uses its default.
 	MinDuplicates = 100 * time.Millisecond
-	// defaultDuplicates and defaultMaxWaiting are the broker's.
+	// defaultDuplicates and defaultMaxWaiting are the broker's defaults.
 	defaultDuplicates = 2 * time.Minute
 	defaultMaxWaiting = 512
 )
@@ -160,13 +158,14 @@ func window(c streamConfig) time.Duration {
 	return c.Duplicates
 }
 
-// windowFits judges a duplicate window. In a work queue that has one it may be no longer: it swallows what is declared
-// again after its outcome. Elsewhere it may be no shorter: it is a second guard against a second copy.
+// windowFits reports whether an existing duplicate window is sufficient. In a work queue with a window it must not be
+// longer: it would drop an interaction that is declared again after its outcome. In other streams it must not be
+// shorter: it is a second protection against duplicates.
 func windowFits(have, want streamConfig) bool {
 	switch {
 	case want.Retention != jetstream.WorkQueuePolicy:
 		longest := window(want)
-		if have.MaxAge > 0 { // the broker takes no longer one
+		if have.MaxAge > 0 { // the broker rejects a longer duplicate window
 			longest = min(longest, have.MaxAge)
 		}
 		return window(have) >= longest
@@ -176,7 +175,7 @@ func windowFits(have, want streamConfig) bool {
 	return window(have) <= want.Duplicates
 }
 
-// republished is where a stream publishes its messages again, if that may be a subject of this stage.
+// republished returns where a stream republishes its messages, if that may be a subject of statusworker.
 func republished(c streamConfig) string {
 	if c.RePublish == nil {
 		return "nowhere"
@@ -207,7 +206,7 @@ func filters(c consumerConfig) []string {
 	return c.FilterSubjects
 }
 
-// text is a value as it is shown.
+// text returns a value as it is shown.
 func text(v any) string {
 	switch v := v.(type) {
 	case []string:
@@ -247,7 +246,7 @@ func (r rule[C]) satisfied(have, want C) bool {
 	return r.show(have) == r.show(want) || r.fits != nil && r.fits(have, want)
 }
 
-// differences applies all rules.
+// differences compares two configurations by all rules.
 func differences[C any](object string, rules []rule[C], have, want C) []Difference {
 	var ds []Difference
 	for _, r := range rules {
@@ -267,8 +266,8 @@ func differences[C any](object string, rules []rule[C], have, want C) []Differen
 	return ds
 }
 
-// over lays what does not fit over what there is: the rest is the operator's.
-func over[C any](rules []rule[C], have, want C) C {
+// merge sets the properties of have that do not fit. It keeps all others.
+func merge[C any](rules []rule[C], have, want C) C {
 	to, from := reflect.ValueOf(&have).Elem(), reflect.ValueOf(want)
 	for _, r := range rules {
 		if r.satisfied(have, want) {

@@ -15,42 +15,42 @@ import (
 	"statusworker/schema/topology"
 )
 
-// What breaks no promise, whatever it is, and why.
+// The fields that may have any value, and why.
 var (
 	harmlessStreamFields = map[string]string{
-		"Name":               "by it the stream is found",
-		"Description":        "nobody goes by it",
-		"MaxConsumers":       "the broker refuses a consumer beyond it, and says so to who creates it",
-		"Placement":          "where the copies are; that there are enough is checked by themselves",
-		"DenyDelete":         "consumers settle all the same; who deletes a dead letter is told",
-		"DenyPurge":          "nothing of the stage purges; the broker switches it off where there are schedules",
-		"Compression":        "how it is written",
-		"FirstSeq":           "generations go by time; a sequence is only shown",
-		"MirrorDirect":       "of a mirror only, which is compared",
-		"ConsumerLimits":     "what they make of a consumer is compared there",
-		"Metadata":           "nobody goes by it; the server keeps its own there",
-		"Template":           "servers have none any more",
-		"AllowAtomicPublish": "a batch passes the same conditions as its messages would one by one",
-		"AllowBatchPublish":  "the same; who publishes so awaits the acknowledgement as the contract says",
+		"Name":               "identifies the stream",
+		"Description":        "has no effect",
+		"MaxConsumers":       "the broker rejects a consumer beyond it, with an error to the user who creates it",
+		"Placement":          "where the replicas are; their number is compared",
+		"DenyDelete":         "acknowledgements still delete; a user who deletes a dead letter gets an error",
+		"DenyPurge":          "statusworker never purges; the broker disables it in a stream with schedules",
+		"Compression":        "how messages are written",
+		"FirstSeq":           "generations depend on times; a sequence is only shown",
+		"MirrorDirect":       "only for a mirror, which is compared",
+		"ConsumerLimits":     "their effect on a consumer is compared there",
+		"Metadata":           "has no effect; the server stores its own metadata there",
+		"Template":           "servers do not support templates any more",
+		"AllowAtomicPublish": "the messages of a batch are subject to the same conditions as single messages",
+		"AllowBatchPublish":  "the same; the contract requires the publisher to wait for the acknowledgement",
 	}
 	harmlessConsumerFields = map[string]string{
-		"Name":               "by it the consumer is found",
-		"Durable":            "the same",
-		"Description":        "nobody goes by it",
-		"RateLimit":          "the broker takes it with a deliver subject only, which is compared",
-		"SampleFrequency":    "it makes advisories",
-		"MaxRequestMaxBytes": "it bounds requests that name a size, which those of a worker do not",
-		"Replicas":           "in a work queue the broker takes no other number than the stream's",
-		"Metadata":           "nobody goes by it; the server keeps its own there",
-		"PauseUntil":         "an operator's, with an end; doctor and status report it",
-		"PinnedTTL":          "with a priority policy only, which is compared",
-		"DeliverGroup":       "with a deliver subject only, which is compared",
-		"FlowControl":        "with a deliver subject only, which is compared",
-		"IdleHeartbeat":      "with a deliver subject only, which is compared",
+		"Name":               "identifies the consumer",
+		"Durable":            "identifies the consumer",
+		"Description":        "has no effect",
+		"RateLimit":          "only with a deliver subject, which is compared",
+		"SampleFrequency":    "only produces advisories",
+		"MaxRequestMaxBytes": "limits requests with a size, which workers do not send",
+		"Replicas":           "in a work queue the broker accepts only the stream's number",
+		"Metadata":           "has no effect; the server stores its own metadata there",
+		"PauseUntil":         "set by an operator, and temporary; doctor and status report it",
+		"PinnedTTL":          "only with a priority policy, which is compared",
+		"DeliverGroup":       "only with a deliver subject, which is compared",
+		"FlowControl":        "only with a deliver subject, which is compared",
+		"IdleHeartbeat":      "only with a deliver subject, which is compared",
 	}
 )
 
-// alter gives a value that differs.
+// alter changes a value.
 func alter(t *testing.T, field string, v reflect.Value) {
 	t.Helper()
 	switch at := v.Addr().Interface().(type) {
@@ -86,11 +86,11 @@ func alter(t *testing.T, field string, v reflect.Value) {
 	case reflect.Struct:
 		alter(t, field, v.Field(0))
 	default:
-		t.Fatalf("%s is a %s: give the test another value of it", field, v.Kind())
+		t.Fatalf("%s is a %s: add another value of this kind to the test", field, v.Kind())
 	}
 }
 
-// everything is all that the stage has, with reservations and with delayed naks.
+// everything returns all streams and consumers, of both ways of redelivery.
 func everything() (set topology.Set) {
 	for _, mode := range []consumer.Mode{consumer.Schedule, consumer.Nak} {
 		set = set.Add(consumer.Topology(consumer.Config{}, consumer.Choices{Mode: mode}))
@@ -98,15 +98,15 @@ func everything() (set topology.Set) {
 	return set.Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
 }
 
-// fields checks of each field of a configuration that it is either compared, in some object at least, or harmless for a
-// reason, and that an update brings back what is compared.
+// fields checks that each field of a configuration is either compared, in at least one object, or harmless for a
+// reason, and that a merge restores the compared fields.
 func fields[C any](
 	t *testing.T,
 	wanted []C,
 	rules []string,
 	harmless map[string]string,
 	compare func(have, want C) []topology.Difference,
-	over func(have, want C) C,
+	merge func(have, want C) C,
 ) {
 	t.Helper()
 	known := map[string]bool{}
@@ -114,13 +114,8 @@ func fields[C any](
 		known[f.Name] = true
 		reason, isHarmless := harmless[f.Name]
 		if compared := slices.Contains(rules, f.Name); compared == isHarmless || isHarmless && reason == "" {
-			t.Errorf(
-				"%s: compared %t, harmless %t (%q): want one of both, and a reason",
-				f.Name,
-				compared,
-				isHarmless,
-				reason,
-			)
+			t.Errorf("%s: compared %t, harmless %t (%q); want either, and a reason if harmless",
+				f.Name, compared, isHarmless, reason)
 			continue
 		}
 		found := 0
@@ -130,19 +125,19 @@ func fields[C any](
 			differ := compare(have, want)
 			found += len(differ)
 			if isHarmless && len(differ) > 0 {
-				t.Errorf("%s is harmless, and compared: %v", f.Name, differ)
+				t.Errorf("%s is harmless, but compared: %v", f.Name, differ)
 			}
-			if left := compare(over(have, want), want); len(left) > 0 {
-				t.Errorf("%s: after an update there is still %v", f.Name, left)
+			if left := compare(merge(have, want), want); len(left) > 0 {
+				t.Errorf("%s: differences after a merge: %v", f.Name, left)
 			}
 		}
 		if !isHarmless && found == 0 {
-			t.Errorf("%s: another value of it shows nowhere", f.Name)
+			t.Errorf("%s: a changed value is not found in any object", f.Name)
 		}
 	}
 	for _, name := range slices.Concat(rules, slices.Collect(maps.Keys(harmless))) {
 		if !known[name] {
-			t.Errorf("there is no field %s", name)
+			t.Errorf("field %s does not exist", name)
 		}
 	}
 	t.Logf("%d fields: %d compared, %d harmless", len(known), len(rules), len(harmless))

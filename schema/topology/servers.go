@@ -9,29 +9,29 @@ import (
 	"golang.org/x/mod/semver"
 )
 
-// The least versions of nats-server, by release line. Line 2.13 has no sound release; all lines above 2.14 are sound.
+// The minimum versions of nats-server, by release line. Line 2.13 has no sound release; all lines after 2.14 are sound.
 const (
 	MinServer212 = "2.12.10"
 	MinServer214 = "2.14.4"
 
-	// MinServers names them in messages and documents.
+	// MinServers is the text for messages and documents.
 	MinServers = MinServer212 + " or a later 2.12, or " + MinServer214 + " or later"
 )
 
 // ServerFault is a fault of a range of nats-server versions.
 type ServerFault struct {
-	// From is the first version with the fault; empty: every version before Fixed. Fixed is the first version without
-	// it; empty: no version is known.
+	// From is the first version with the fault; if empty, all versions before Fixed have it. Fixed is the first version
+	// without the fault; if empty, no such version is known.
 	From, Fixed string
-	// Unsound streams must not be used on these versions. Otherwise the fault calls for care.
+	// Unsound reports that the streams must not be used on these versions. With other faults they can be used.
 	Unsound bool
-	// What the server does, and what to Do until it is upgraded; empty: nothing helps.
+	// What describes the fault. Do is a workaround until the server is upgraded; empty if there is none.
 	What, Do string
 
 	concerns func(jetstream.StreamConfig) bool
 }
 
-// Versions names the range: `before 2.12.10`, or `from 2.14.0, before 2.14.4`.
+// Versions returns the range as text: `before 2.12.10`, or `from 2.14.0, before 2.14.4`.
 func (f ServerFault) Versions() string {
 	if f.From == "" {
 		return "before " + f.Fixed
@@ -39,11 +39,10 @@ func (f ServerFault) Versions() string {
 	return "from " + strings.TrimSuffix(f.From, "-0") + ", before " + f.Fixed
 }
 
-// KnownServerFaults gives the table of faults, whatever streams they concern.
+// KnownServerFaults returns all known faults, whichever streams they concern.
 func KnownServerFaults() []ServerFault { return slices.Clone(serverFaults) }
 
-// serverFaults is the table of all versions that are known to have a fault. A pre-release precedes its release, and -0
-// precedes every pre-release.
+// serverFaults are all known faults. A pre-release precedes its release, and -0 precedes every pre-release.
 var serverFaults = []ServerFault{
 	{Fixed: MinServer212, Unsound: true, concerns: hasSchedules,
 		What: "message schedules are not sound"},
@@ -63,14 +62,14 @@ var serverFaults = []ServerFault{
 
 func hasSchedules(s jetstream.StreamConfig) bool { return s.AllowMsgSchedules }
 
-// hasSubjectLimitAndAge tells of the two removals that can race for one message.
+// hasSubjectLimitAndAge reports whether two limits can delete the same message at the same time.
 func hasSubjectLimitAndAge(s jetstream.StreamConfig) bool {
 	return s.MaxMsgsPerSubject > 0 && s.MaxAge > 0 && s.Storage == jetstream.FileStorage
 }
 
 func isStream(jetstream.StreamConfig) bool { return true }
 
-// The faults of a version that is in no table.
+// The faults that do not depend on a range of versions.
 var (
 	unreadable = ServerFault{
 		Unsound:  true,
@@ -80,8 +79,8 @@ var (
 	preRelease = ServerFault{concerns: isStream, What: "it is a pre-release", Do: "use a release in production"}
 )
 
-// ServerFaults are the known faults of a server of this version (without a v, as a server reports it) that concern one
-// of the streams, unsound ones first.
+// ServerFaults returns the known faults of a server version that concern at least one of the streams, unsound ones
+// first. The version has no v, as reported by the server.
 func ServerFaults(version string, streams []jetstream.StreamConfig) (faults []ServerFault) {
 	v := "v" + version
 	add := func(f ServerFault) {
@@ -104,7 +103,7 @@ func ServerFaults(version string, streams []jetstream.StreamConfig) (faults []Se
 	return faults
 }
 
-// ServerError says that streams must not be used on a server of this version.
+// ServerError is the error of a server version on which the streams must not be used.
 type ServerError struct {
 	Version string
 	Fault   ServerFault
@@ -114,7 +113,7 @@ func (e *ServerError) Error() string {
 	return fmt.Sprintf("nats-server %q cannot be used: %s; upgrade to %s", e.Version, e.Fault.What, MinServers)
 }
 
-// CheckServer refuses with a [*ServerError] a server on which the streams must not be used.
+// CheckServer returns a [*ServerError] if the streams must not be used on a server of the version.
 func CheckServer(version string, streams []jetstream.StreamConfig) error {
 	for _, f := range ServerFaults(version, streams) {
 		if f.Unsound {

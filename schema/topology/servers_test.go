@@ -10,7 +10,7 @@ import (
 	"statusworker/schema/topology"
 )
 
-// The shapes of streams that faults of servers concern: those of reservations, and those of delayed naks.
+// The kinds of streams that faults of servers concern: with redelivery by schedules, and with delayed naks.
 var (
 	bucket = jetstream.StreamConfig{
 		Name:              "KV_B",
@@ -27,7 +27,7 @@ func TestServerVersions(t *testing.T) {
 	t.Parallel()
 	type use struct {
 		refused bool
-		faults  int // all, those that refuse it among them
+		faults  int // all, including those that refuse the server
 	}
 	sound, careful, refused, refused2 := use{}, use{false, 1}, use{true, 1}, use{true, 2}
 	for version, want := range map[string]struct{ reservations, naks use }{
@@ -83,37 +83,30 @@ func TestServerVersions(t *testing.T) {
 			var refused *topology.ServerError
 			if errors.As(err, &refused) != (err != nil) || (err != nil) != of.want.refused ||
 				len(faults) != of.want.faults {
-				t.Errorf(
-					"%q with %s: %d faults %+v, error %v; want %+v",
-					version,
-					of.what,
-					len(faults),
-					faults,
-					err,
-					of.want,
-				)
+				t.Errorf("%q with %s: faults %+v, error %v; want %+v", version, of.what, faults, err, of.want)
 			}
 			if refused != nil && (refused.Version != version || !refused.Fault.Unsound) {
 				t.Errorf("%q with %s: error %+v", version, of.what, refused)
 			}
 			for _, f := range faults {
 				if f.What == "" || !f.Unsound && f.Do == "" && f.Fixed == "" {
-					t.Errorf("%q with %s: nothing to read or to do in %+v", version, of.what, f)
+					t.Errorf("%q with %s: fault %+v has no text, or neither a workaround nor a fix", version, of.what,
+						f)
 				}
 			}
 		}
 	}
 }
 
-// The least versions that documents name are the least that the table lets pass.
+// The minimum versions in the documents are those of the table.
 func TestMinServersAreTheTables(t *testing.T) {
 	t.Parallel()
-	for least, before := range map[string]string{topology.MinServer212: "2.12.9", topology.MinServer214: "2.14.3"} {
-		if err := topology.CheckServer(least, reservations); err != nil {
+	for minimum, before := range map[string]string{topology.MinServer212: "2.12.9", topology.MinServer214: "2.14.3"} {
+		if err := topology.CheckServer(minimum, reservations); err != nil {
 			t.Error(err)
 		}
 		if topology.CheckServer(before, reservations) == nil {
-			t.Errorf("%s passes, and %s is named as the least", before, least)
+			t.Errorf("CheckServer accepts %s, want an error below the minimum %s", before, minimum)
 		}
 	}
 }

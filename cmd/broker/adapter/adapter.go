@@ -24,8 +24,8 @@ import (
 type Broker struct {
 	js jetstream.JetStream
 	nc *nats.Conn
-	// streams are handles by name. A handle costs a request, and says no more than whether direct gets are allowed.
-	streams sync.Map
+	// streams are handles by name, each of which costs a request. Those of leaders are for reads, see keep.
+	streams, leaders sync.Map
 }
 
 var _ broker.Broker = (*Broker)(nil)
@@ -69,12 +69,12 @@ func (b *Broker) read(
 	ctx context.Context, op, stream string,
 	get func(context.Context, jetstream.Stream) (*jetstream.RawStreamMsg, error),
 ) (broker.Message, error) {
-	s, err := b.handle(ctx, op, stream)
+	s, err := b.leader(ctx, op, stream)
 	if err != nil {
 		return broker.Message{}, err
 	}
 	m, err := ask(ctx, b, op, stream, func(ctx context.Context) (*jetstream.RawStreamMsg, error) { return get(ctx, s) },
-		api("STREAM.MSG.GET", stream), api("DIRECT.GET", stream), api("DIRECT.GET", stream, ">"))
+		api("STREAM.MSG.GET", stream))
 	if err != nil {
 		return broker.Message{}, err
 	}
@@ -84,9 +84,16 @@ func (b *Broker) read(
 
 // Subjects implements [broker.Broker].
 func (b *Broker) Subjects(ctx context.Context, stream, filter string) (map[string]uint64, error) {
-	s, err := b.handle(ctx, "subjects", stream)
-	if err != nil {
-		return nil, err
+	var s jetstream.Stream
+	if known, ok := b.streams.Load(stream); ok {
+		s = known.(jetstream.Stream)
+	} else {
+		opened, err := b.open(ctx, "subjects", stream)
+		if err != nil {
+			return nil, err
+		}
+		s = opened
+		b.streams.Store(stream, s)
 	}
 	info, err := ask(ctx, b, "subjects", stream, func(ctx context.Context) (*jetstream.StreamInfo, error) {
 		return s.Info(ctx, jetstream.WithSubjectFilter(filter))
@@ -102,7 +109,7 @@ func (b *Broker) Subjects(ctx context.Context, stream, filter string) (map[strin
 
 // Delete implements [broker.Broker].
 func (b *Broker) Delete(ctx context.Context, stream string, sequence uint64) error {
-	s, err := b.handle(ctx, "delete", stream)
+	s, err := b.leader(ctx, "delete", stream)
 	if err != nil {
 		return err
 	}
@@ -135,6 +142,7 @@ func (b *Broker) Stream(ctx context.Context, stream string) (broker.StreamState,
 	} else {
 		state.First = state.Last + 1
 	}
+	b.keep(stream, s)
 	return state, nil
 }
 
@@ -211,22 +219,29 @@ func ask[T any](
 	return got, nil
 }
 
-// handle gives a handle that costs a request the first time.
-func (b *Broker) handle(ctx context.Context, op, stream string) (jetstream.Stream, error) {
-	if s, ok := b.streams.Load(stream); ok {
+// leader gives a handle that reads from the leader. It costs a request the first time.
+func (b *Broker) leader(ctx context.Context, op, stream string) (jetstream.Stream, error) {
+	if s, ok := b.leaders.Load(stream); ok {
 		return s.(jetstream.Stream), nil
 	}
-	return b.open(ctx, op, stream)
-}
-
-// open reads a stream, and keeps the handle.
-func (b *Broker) open(ctx context.Context, op, stream string) (jetstream.Stream, error) {
-	s, err := ask(ctx, b, op, stream, func(ctx context.Context) (jetstream.Stream, error) {
-		return b.js.Stream(ctx, stream)
-	}, api("STREAM.INFO", stream))
+	s, err := b.open(ctx, op, stream)
 	if err != nil {
 		return nil, err
 	}
-	b.streams.Store(stream, s)
-	return s, nil
+	return b.keep(stream, s), nil
+}
+
+// keep keeps a handle for reads. It asks the leader, whether direct gets are allowed when it is made, or later, or
+// not: nats.go goes by what the handle says of the stream, and nobody may ask this one for the stream's state.
+func (b *Broker) keep(stream string, s jetstream.Stream) jetstream.Stream {
+	s.CachedInfo().Config.AllowDirect = false
+	kept, _ := b.leaders.LoadOrStore(stream, s)
+	return kept.(jetstream.Stream)
+}
+
+// open reads a stream.
+func (b *Broker) open(ctx context.Context, op, stream string) (jetstream.Stream, error) {
+	return ask(ctx, b, op, stream, func(ctx context.Context) (jetstream.Stream, error) {
+		return b.js.Stream(ctx, stream)
+	}, api("STREAM.INFO", stream))
 }

@@ -10,7 +10,6 @@ import (
 
 	"statusworker/cmd/broker/permission"
 	"statusworker/schema/broker"
-	"statusworker/schema/topology"
 )
 
 // api is the subject of a request to the broker.
@@ -43,11 +42,11 @@ func kind(err error) error {
 	switch errors.As(err, &api); {
 	case errors.Is(err, nats.ErrPermissionViolation):
 		return broker.ErrDenied
-	case topology.Refused(err):
+	case refused(err):
 		return broker.ErrRefused
-	case topology.Waits(err):
+	case MaxPerSubject(err):
 		return broker.ErrMaxPerSubject
-	case topology.Full(err):
+	case Full(err):
 		return broker.ErrFull
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 		return broker.ErrNotFound
@@ -59,7 +58,7 @@ func kind(err error) error {
 		return broker.ErrTooLarge
 	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, jetstream.ErrConnectionClosed):
 		return broker.ErrClosed
-	case unanswered(err), api == nil && topology.Unsettled(err):
+	case unanswered(err), api == nil && Retryable(err):
 		return broker.ErrNoAnswer
 	case api == nil:
 		return nil
@@ -72,7 +71,7 @@ func kind(err error) error {
 	case duplicateConflict:
 		return broker.ErrNoAnswer
 	}
-	if topology.Unsettled(err) {
+	if Retryable(err) {
 		return broker.ErrNoAnswer
 	}
 	return nil

@@ -375,7 +375,7 @@ func TestWithoutABroker(t *testing.T) {
 func TestDifferenceSaysIt(t *testing.T) {
 	for want, d := range map[string]topology.Difference{
 		"stream S: is missing":                           {Object: "stream S", Missing: true},
-		"consumer S/c: must not be there":                {Object: "consumer S/c", Unwanted: true},
+		"consumer S/c: must not exist":                   {Object: "consumer S/c", Unwanted: true},
 		"stream S: max age is 1h, should be 2h":          {Object: "stream S", Field: "max age", Have: "1h", Want: "2h"},
 		"consumer S/c: back-off is [1s], should be none": {Object: "consumer S/c", Field: "back-off", Have: "[1s]", Want: "none"},
 	} {

@@ -13,9 +13,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/broker/adapter"
 	"statusworker/cmd/broker/permission"
 	"statusworker/cmd/internal/patience"
-	"statusworker/schema/topology"
 )
 
 const (
@@ -133,7 +133,7 @@ func Settled(
 	err := a.retry(ctx, func() error {
 		a.begin()
 		err := do(ctx, asked)
-		if err != nil && !topology.Unsettled(err) {
+		if err != nil && !adapter.Retryable(err) {
 			return backoff.Permanent(err)
 		}
 		return err
@@ -190,7 +190,7 @@ func (a *asking) ask(ctx context.Context, r permission.Request, do func(context.
 			return nil
 		case ctx.Err() != nil || errors.Is(err, nats.ErrPermissionViolation):
 			return backoff.Permanent(err)
-		case !topology.Unsettled(err): // it is an answer as well
+		case !adapter.Retryable(err): // it is an answer as well
 			a.came()
 			return backoff.Permanent(err)
 		}

@@ -12,10 +12,10 @@ import (
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 
+	"statusworker/cmd/broker/adapter"
 	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/terminal"
 	"statusworker/schema"
-	"statusworker/schema/topology"
 	"statusworker/statusclient"
 	"statusworker/statusclient/simulator"
 )
@@ -153,7 +153,7 @@ func (s *stage) perform(ctx context.Context, cast []part, watch *watcher) (twice
 		}
 		// With naks the message is still stored, so that the broker refuses the second; else the worker drops it.
 		_, err := s.js.Publish(ctx, schema.DeclaredSubject(one.typ, one.identifier), []byte(one.message))
-		if err != nil && !topology.Waits(err) {
+		if err != nil && !adapter.MaxPerSubject(err) {
 			return twice, fmt.Errorf("declaring %s again: %w", one.identifier, err)
 		}
 		twice++

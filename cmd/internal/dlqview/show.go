@@ -196,7 +196,7 @@ func Show(w io.Writer, l dlq.DeadLetter, now time.Time, width int) {
 	field("means", means)
 	field("to do", advice)
 	field("detail", l.Detail)
-	if status := lastStatus(l); status.Listed() {
+	if status := lastStatus(l); status.Known() {
 		field("status", string(status)+": "+status.Text())
 	}
 	field("type", string(l.Type))

@@ -4,9 +4,9 @@ import (
 	"errors"
 	"fmt"
 
+	"statusworker/cmd/broker/adapter"
 	"statusworker/cmd/internal/cli"
 	"statusworker/schema"
-	"statusworker/schema/topology"
 )
 
 // ErrBrokerGone says that the rest was not tried.
@@ -20,7 +20,7 @@ var errLeft = errors.New("left before the broker answered")
 
 // whyNot says in one line why the broker did not take a message in.
 func whyNot(err error) string {
-	if topology.Full(err) {
+	if adapter.Full(err) {
 		return fmt.Sprintf("the stream %s is full: workers take in less than is declared, or none runs, see "+
 			"`statusworker status`; its bounds are those of `statusworker provision` (%v)", schema.StreamDeclared, err)
 	}
@@ -29,7 +29,7 @@ func whyNot(err error) string {
 
 // AlreadyWaiting reports whether an interaction is in flight: by its lookup, or because the broker refused its message
 // where one is stored and not yet taken in.
-func AlreadyWaiting(err error) bool { return errors.Is(err, errInFlight) || topology.Waits(err) }
+func AlreadyWaiting(err error) bool { return errors.Is(err, errInFlight) || adapter.MaxPerSubject(err) }
 
 // transient reports whether the same publish may succeed in a moment: no answer, no connection, a cluster that elects,
 // a stream that is full until workers take something in.
@@ -37,5 +37,5 @@ func transient(err error) bool {
 	if err == nil || AlreadyWaiting(err) {
 		return false
 	}
-	return topology.Unsettled(err)
+	return adapter.Retryable(err)
 }

@@ -1,4 +1,4 @@
-package topology_test
+package adapter_test
 
 import (
 	"context"
@@ -20,11 +20,10 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"statusworker/schema/topology"
+	"statusworker/cmd/broker/adapter"
 )
 
-// retryable are the errors of the client after which the same request may succeed in a moment. Every other one is
-// final.
+// retryable are the errors of the client after which the same request may succeed later. All others are final.
 var retryable = []string{
 	"jetstream.ErrAsyncPublishTimeout", "jetstream.ErrConsumerLeadershipChanged", "jetstream.ErrJetStreamNotEnabled",
 	"jetstream.ErrJetStreamNotEnabledForAccount", "jetstream.ErrNoHeartbeat", "jetstream.ErrNoStreamResponse",
@@ -33,77 +32,59 @@ var retryable = []string{
 	"nats.ErrTimeout",
 }
 
-// retryableCodes are those of the broker's answers.
+// retryableCodes are the error codes of the broker after which the same request may succeed later.
 var retryableCodes = []jetstream.ErrorCode{
-	10004,
-	10005,
-	10008,
-	10010,
-	10023,
-	10035,
-	10036,
-	10039,
-	10063,
-	10075,
-	10076,
-	10077,
-	10163,
+	10004, 10005, 10008, 10010, 10023, 10035, 10036, 10039, 10063, 10075, 10076, 10077, 10163,
 }
 
-func TestUnsettledByErrorOfTheClient(t *testing.T) {
+func TestRetryableByErrorOfTheClient(t *testing.T) {
 	t.Parallel()
 	for pkg, all := range map[string]map[string]error{"nats": ofNATS, "jetstream": ofJetStream} {
 		file := map[string]string{"nats": "nats.go", "jetstream": "jetstream/errors.go"}[pkg]
 		if have, want := slices.Sorted(maps.Keys(all)), declaredErrors(t, file); !slices.Equal(have, want) {
-			t.Errorf("the table of %s is not that of its source: it has %v, want %v", pkg, have, want)
+			t.Errorf("errors of %s in the table: %v, want those that its source declares: %v", pkg, have, want)
 		}
 		for name, err := range all {
 			want := slices.Contains(retryable, pkg+"."+name)
 			for _, e := range []error{err, fmt.Errorf("reading: %w", err), errors.Join(errors.New("another"), err)} {
-				if got := topology.Unsettled(e); got != want {
-					t.Errorf("Unsettled(%s.%s) = %t", pkg, name, got)
+				if got := adapter.Retryable(e); got != want {
+					t.Errorf("Retryable(%s.%s) = %t", pkg, name, got)
 				}
 			}
 		}
 	}
 }
 
-func TestUnsettledByCodeOfTheBroker(t *testing.T) {
+func TestRetryableByCodeOfTheBroker(t *testing.T) {
 	t.Parallel()
 	for _, e := range server.ApiErrors {
-		err := fmt.Errorf(
-			"reading: %w",
-			&jetstream.APIError{Code: e.Code, ErrorCode: jetstream.ErrorCode(e.ErrCode), Description: e.Description},
-		)
-		if got, want := topology.Unsettled(
-			err,
-		), slices.Contains(
-			retryableCodes,
-			jetstream.ErrorCode(e.ErrCode),
-		); got != want {
-			t.Errorf("Unsettled(%d %d %s) = %t", e.Code, e.ErrCode, e.Description, got)
+		api := jetstream.APIError{Code: e.Code, ErrorCode: jetstream.ErrorCode(e.ErrCode), Description: e.Description}
+		err := fmt.Errorf("reading: %w", &api)
+		want := slices.Contains(retryableCodes, jetstream.ErrorCode(e.ErrCode))
+		if got := adapter.Retryable(err); got != want {
+			t.Errorf("Retryable(%d %d %s) = %t", e.Code, e.ErrCode, e.Description, got)
 		}
 	}
 }
 
-func TestUnsettledOtherwise(t *testing.T) {
+func TestRetryableOtherwise(t *testing.T) {
 	t.Parallel()
 	lost := &net.OpError{Op: "write", Net: "tcp", Err: os.NewSyscallError("write", errors.New("broken pipe"))}
 	for err, want := range map[error]bool{
 		nil: false, context.DeadlineExceeded: true, context.Canceled: false, errors.New("another"): false, lost: true,
 	} {
-		if got := topology.Unsettled(err); got != want {
-			t.Errorf("Unsettled(%v) = %t", err, got)
+		if got := adapter.Retryable(err); got != want {
+			t.Errorf("Retryable(%v) = %t", err, got)
 		}
 	}
 }
 
-// declaredErrors are the names of the errors that a file of nats.go declares.
+// declaredErrors returns the names of the errors that a file of nats.go declares.
 func declaredErrors(t *testing.T, file string) (names []string) {
 	t.Helper()
 	folder, err := exec.Command("go", "list", "-f", "{{.Dir}}", "github.com/nats-io/nats.go").Output()
 	if err != nil {
-		t.Skipf("there is no source of nats.go: %v", err)
+		t.Skipf("the source of nats.go is not available: %v", err)
 	}
 	parsed, err := parser.ParseFile(token.NewFileSet(), filepath.Join(strings.TrimSpace(string(folder)), file), nil, 0)
 	if err != nil {

@@ -45,25 +45,23 @@ func TestOracle(t *testing.T) {
 	ctx := Context(t, readyWithin)
 	go func() { awaited <- o.Await(ctx, want) }()
 	publish(t, js, "processed.cxai", id(1))
-	Check(t, await(t, ctx, awaited, "what is expected"))
+	Check(t, await(ctx, t, awaited, "the expected outcomes"))
 	r, err := o.Report(ctx, want)
 	Check(t, err)
 	if r.Err() != nil || r.Outcomes != 3 {
-		t.Errorf("report %+v, want 3 outcomes and nothing else", r)
+		t.Errorf("report %+v, want 3 outcomes and no error", r)
 	}
-	if of := o.Of(
-		id(1),
-	); len(of) != 2 || of[0].Kind != "processed.transcript" || of[0].Sequence != 1 ||
-		of[0].Stored.IsZero() {
+	of := o.Of(id(1))
+	if len(of) != 2 || of[0].Kind != "processed.transcript" || of[0].Sequence != 1 || of[0].Stored.IsZero() {
 		t.Errorf("outcomes of the first: %+v", of)
 	}
 
-	publish(t, js, "processed.cxai", id(1))   // twice
-	publish(t, js, "failed.not_found", id(1)) // contradicts
-	publish(t, js, "processed.cxai", id(9))   // of nobody
+	publish(t, js, "processed.cxai", id(1))   // a duplicate
+	publish(t, js, "failed.not_found", id(1)) // a contradiction
+	publish(t, js, "processed.cxai", id(9))   // of an interaction that is not expected
 	want.Add(id(3), "processed.cxai")         // lost
-	want.Add(id(2), "failed.not_found")       // once again: lost once
-	want.Add(id(4), "processed.unrouted")     // will come
+	want.Add(id(2), "failed.not_found")       // expected twice, lost once
+	want.Add(id(4), "processed.unrouted")     // published next
 	publish(t, js, "processed.unrouted", id(4))
 	r, err = o.Report(ctx, want)
 	Check(t, err)
@@ -76,20 +74,19 @@ func TestOracle(t *testing.T) {
 		t.Errorf("report\n%s, want\n%s", got, wanted)
 	}
 	if r.Err() == nil {
-		t.Error("the report shows no error")
+		t.Error("Err returns nil, want an error")
 	}
 
 	err = o.Await(Context(t, 100*time.Millisecond), want)
-	if err == nil ||
-		!strings.Contains(err.Error(), "2 are missing: failed.not_found of "+id(2)+", processed.cxai of "+id(3)) {
-		t.Errorf("awaiting what does not come: %v", err)
+	if err == nil || !strings.Contains(err.Error(), "failed.not_found of "+id(2)+", processed.cxai of "+id(3)) {
+		t.Errorf("waiting for outcomes that do not come: error %v, want one that lists them", err)
 	}
 }
 
 func TestAwaitDrained(t *testing.T) {
 	js := JetStream(t, inProcess(t))
 	ctx := Context(t, readyWithin)
-	Check(t, AwaitDrained(ctx, js)) // no stream at all
+	Check(t, AwaitDrained(ctx, js)) // there is no stream
 	stream, err := js.CreateStream(
 		ctx,
 		jetstream.StreamConfig{Name: schema.StreamDeclared, Subjects: []string{schema.SubjectsDeclared}},
@@ -100,22 +97,23 @@ func TestAwaitDrained(t *testing.T) {
 	Check(t, err)
 	left, err := Left(ctx, js)
 	if err != nil || len(left) != 1 || left[0] != subject {
-		t.Errorf("left are %q (%v), want %q", left, err, subject)
+		t.Errorf("Left returns %q (%v), want %q", left, err, subject)
 	}
 	short := Context(t, 100*time.Millisecond)
 	if err := AwaitDrained(short, js); err == nil || !strings.Contains(err.Error(), subject) {
-		t.Errorf("awaiting: %v, want an error that names %s", err, subject)
+		t.Errorf("error %v, want one that contains %s", err, subject)
 	}
 	drained := make(chan error)
 	go func() { drained <- AwaitDrained(ctx, js) }()
 	Check(t, stream.DeleteMsg(ctx, 1))
-	Check(t, await(t, ctx, drained, "the drained stream"))
+	Check(t, await(ctx, t, drained, "the drained stream"))
 }
 
 func TestFigures(t *testing.T) {
 	f := Figures{Scenario: "example", Interactions: 500, Polls: 2100, MinGap: 3_000_999 * time.Microsecond,
-		Guidance: 3 * time.Second, Outcomes: 700}
-	const want = "scenario=example interactions=500 polls=2100 least_gap=3.000s guidance=3.000s outcomes=700 duplicates=0 lost=0"
+		Interval: 3 * time.Second, Outcomes: 700}
+	const want = "scenario=example interactions=500 polls=2100 least_gap=3.000s interval=3.000s " +
+		"outcomes=700 duplicates=0 lost=0"
 	if f.String() != want {
 		t.Errorf("got  %s\nwant %s", f, want)
 	}
@@ -125,6 +123,6 @@ func TestFigures(t *testing.T) {
 	f.Print(t)
 	got, err := os.ReadFile(path)
 	if err != nil || string(got) != want+"\n"+want+"\n" {
-		t.Errorf("the file holds %q (%v)", got, err)
+		t.Errorf("the file contains %q (%v)", got, err)
 	}
 }

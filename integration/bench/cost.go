@@ -1,0 +1,93 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// cost is the cost of a poll in one run.
+type cost struct {
+	cpu, broker  float64 // microseconds
+	rate         float64 // polls per second
+	allocs, size float64 // number and bytes of allocations
+	requests     float64 // messages that the broker received
+}
+
+// errIdle is the error of a run without a poll. It happens to the bare loop when the broker does not answer its pull.
+var errIdle = errors.New("the vendor received no request")
+
+// costOf computes the cost of a poll from two readings.
+func costOf(begin, end reading) (cost, error) {
+	polls := float64(end.vendor.Polls - begin.vendor.Polls)
+	if polls == 0 {
+		return cost{}, errIdle
+	}
+	return cost{
+		cpu:    float64((end.poller.CPU - begin.poller.CPU).Microseconds()) / polls,
+		broker: float64((end.broker.CPU - begin.broker.CPU).Microseconds()) / polls,
+		rate:   polls / end.vendor.At.Sub(begin.vendor.At).Seconds(),
+		allocs: float64(end.poller.Mallocs-begin.poller.Mallocs) / polls,
+		size:   float64(end.poller.Bytes-begin.poller.Bytes) / polls,
+
+		requests: float64(end.broker.Received-begin.broker.Received) / polls,
+	}, nil
+}
+
+func printCosts(stdout io.Writer, variants []variant, costs map[variant][]cost) {
+	fmt.Fprintln(
+		stdout,
+		"| poller | CPU us/poll | polls/s | allocs/poll | bytes/poll | broker us/poll | broker requests/poll "+
+			"| CPU, stage / bare: median (min to max) |",
+	)
+	fmt.Fprintln(stdout, "|---|--:|--:|--:|--:|--:|--:|--:|")
+	for _, v := range variants {
+		cs := costs[v]
+		of := func(value func(cost) float64) float64 {
+			values := make([]float64, len(cs))
+			for i, c := range cs {
+				values[i] = value(c)
+			}
+			return median(values)
+		}
+		ratio := ""
+		if v.role != "bare" {
+			mid, lowest, highest := ratios(cs, costs[v.bare()])
+			ratio = fmt.Sprintf("**%.2f** (%.2f to %.2f)", mid, lowest, highest)
+		}
+		fmt.Fprintf(stdout, "| %s | %.1f | %.0f | %.0f | %.0f | %.1f | %.2f | %s |\n", v,
+			of(func(c cost) float64 { return c.cpu }), of(func(c cost) float64 { return c.rate }),
+			of(func(c cost) float64 { return c.allocs }), of(func(c cost) float64 { return c.size }),
+			of(func(c cost) float64 { return c.broker }), of(func(c cost) float64 { return c.requests }), ratio)
+	}
+	fmt.Fprintln(stdout)
+	for _, v := range variants {
+		if v.role == "unmeasured" {
+			mid, lowest, highest := ratios(costs[variant{"stage", v.mode, v.first}], costs[v])
+			fmt.Fprintf(
+				stdout,
+				"Metrics, %s: the stage takes %.2f (%.2f to %.2f) times the CPU of the stage without them.\n",
+				v.mode,
+				mid,
+				lowest,
+				highest,
+			)
+		}
+	}
+}
+
+// ratios returns the median, minimum and maximum of the CPU of each run in of, divided by that of its pair in to.
+func ratios(of, to []cost) (mid, lowest, highest float64) {
+	var all []float64
+	for i := range min(len(of), len(to)) {
+		all = append(all, of[i].cpu/to[i].cpu)
+	}
+	return median(all), slices.Min(all), slices.Max(all)
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}

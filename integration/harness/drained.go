@@ -1,0 +1,64 @@
+package harness
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/schema"
+)
+
+// AwaitDrained waits until the streams of declared messages and of polls are empty: no declared message, reservation,
+// due message or tombstone is stored. From then on nothing happens until an interaction is declared. A missing stream
+// counts as empty.
+func AwaitDrained(ctx context.Context, js jetstream.JetStream) error {
+	return Eventually(ctx, "empty streams of declared messages and polls", func(ctx context.Context) error {
+		left, err := Left(ctx, js)
+		if err != nil {
+			return err
+		}
+		if len(left) > 0 {
+			return fmt.Errorf(
+				"%d subjects have a message: %s",
+				len(left),
+				strings.Join(left[:min(len(left), 10)], ", "),
+			)
+		}
+		return nil
+	})
+}
+
+// Left returns the subjects on which the streams of declared messages and of polls have a message, in order.
+func Left(ctx context.Context, js jetstream.JetStream) ([]string, error) {
+	var left []string
+	for _, name := range []string{schema.StreamDeclared, schema.StreamPolls} {
+		err := try(ctx, 2*time.Second, func(ctx context.Context) error {
+			stream, err := js.Stream(ctx, name)
+			if errors.Is(err, jetstream.ErrStreamNotFound) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			if stream.CachedInfo().State.Msgs == 0 {
+				return nil
+			}
+			info, err := stream.Info(ctx, jetstream.WithSubjectFilter(">"))
+			if err != nil {
+				return err
+			}
+			left = append(left, slices.Sorted(maps.Keys(info.State.Subjects))...)
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("reading the subjects of %s: %w", name, err)
+		}
+	}
+	return left, nil
+}

@@ -1,0 +1,159 @@
+package integration
+
+import (
+	"slices"
+
+	"statusworker/schema"
+)
+
+// forbidden returns subjects of each kind that none of the shipped users needs. granted lists the exceptions.
+func forbidden() []string {
+	var all []string
+	streams := []string{
+		schema.StreamDeclared,
+		schema.StreamPolls,
+		schema.StreamOutcomes,
+		schema.StreamWorkers,
+		"ANOTHER",
+	}
+	for _, s := range streams {
+		for _, what := range []string{
+			"STREAM.DELETE", "STREAM.PURGE", "STREAM.MSG.DELETE", "STREAM.SNAPSHOT", "STREAM.RESTORE",
+			"STREAM.LEADER.STEPDOWN", "STREAM.PEER.REMOVE", "DIRECT.GET", "CONSUMER.LIST", "CONSUMER.NAMES",
+		} {
+			all = append(all, "$JS.API."+what+"."+s)
+		}
+		all = append(all, "$JS.API.DIRECT.GET."+s+".interactions.hold.audio.x")
+		for _, c := range []string{schema.ConsumerIntake, "poll-audio", "another"} {
+			for _, what := range []string{
+				"CONSUMER.DELETE", "CONSUMER.PAUSE", "CONSUMER.RESET", "CONSUMER.UNPIN", "CONSUMER.LEADER.STEPDOWN",
+				"CONSUMER.DURABLE.CREATE",
+			} {
+				all = append(all, "$JS.API."+what+"."+s+"."+c)
+			}
+		}
+	}
+	for _, what := range []string{"INFO", "STREAM.CREATE", "STREAM.UPDATE", "STREAM.INFO", "STREAM.MSG.GET"} {
+		all = append(all, "$JS.API."+what+".ANOTHER")
+	}
+	return append(
+		all,
+		"$JS.API.STREAM.NAMES",
+		"$JS.API.STREAM.LIST",
+		"$JS.API.ACCOUNT.PURGE.INTERACTIONS",
+		"$JS.API.META.LEADER.STEPDOWN",
+		"$JS.API.SERVER.REMOVE",
+		"$JS.API.STREAM.MSG.GET."+schema.StreamDeclared,
+		"$JS.API.STREAM.MSG.GET."+schema.StreamWorkers,
+		"$JS.API.CONSUMER.CREATE.ANOTHER.x",
+		"$JS.API.CONSUMER.CREATE."+schema.StreamOutcomes,
+		"$JS.API.CONSUMER.CREATE."+schema.StreamOutcomes+".another",
+		"$JS.API.CONSUMER.CREATE."+schema.StreamOutcomes+".transcripts",
+		"$JS.API.CONSUMER.CREATE."+schema.StreamOutcomes+".transcripts.interactions.failed.*.*",
+		"$JS.API.CONSUMER.CREATE."+schema.StreamWorkers+".another",
+		"$JS.API.CONSUMER.CREATE."+schema.StreamPolls+".another",
+		"$JS.API.CONSUMER.CREATE."+schema.StreamPolls+".poll-audio.interactions.hold.*.*",
+		"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamOutcomes+".another",
+		"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamDeclared+".another",
+		"$JS.ACK."+schema.StreamOutcomes+".another.1.1.1.1.0",
+		"$JS.ACK."+schema.StreamPolls+".another.1.1.1.1.0",
+		"$JS.FC."+schema.StreamPolls+".x",
+		"$KV.ANOTHER.x",
+		"$O.ANOTHER.x",
+		"$SYS.REQ.USER.INFO",
+		"$SYS.REQ.SERVER.PING",
+		"interactions.poll.audio.x",
+		"interactions.declared.audio",
+		"interactions.declared.audio.x.y",
+		"interactions.hold.audio.x.y",
+		"interactions.another.audio.x",
+		"interactions",
+		"another",
+	)
+}
+
+// needed returns the subjects that a user needs to publish on. The other users may not, except where granted says so.
+func needed() map[string][]string {
+	need := map[string][]string{}
+	for _, user := range []string{"producer", "declare"} {
+		need[user] = append(need[user], "interactions.declared.audio.x")
+	}
+	for _, s := range []string{schema.StreamDeclared, schema.StreamPolls, schema.StreamOutcomes, schema.StreamWorkers} {
+		need["worker"] = append(need["worker"], "$JS.API.STREAM.INFO."+s)
+		need["provision"] = append(
+			need["provision"],
+			"$JS.API.STREAM.INFO."+s,
+			"$JS.API.STREAM.CREATE."+s,
+			"$JS.API.STREAM.UPDATE."+s,
+		)
+	}
+	need["declare"] = append(need["declare"], "$JS.API.STREAM.INFO."+schema.StreamDeclared,
+		"$JS.API.STREAM.MSG.GET."+schema.StreamDeclared, "$JS.API.STREAM.MSG.GET."+schema.StreamPolls)
+	need["provision"] = append(
+		need["provision"],
+		"$JS.API.CONSUMER.CREATE."+schema.StreamDeclared+".intake",
+		"$JS.API.CONSUMER.CREATE."+schema.StreamPolls+".poll-audio.interactions.poll.audio.*",
+	)
+	need["worker"] = append(
+		need["worker"],
+		"interactions.hold.audio.x",
+		"interactions.processed.cxai.x",
+		"interactions.failed.not_found.x",
+		"$KV."+schema.BucketWorkers+".x",
+		"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamDeclared+".intake",
+		"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamPolls+".poll-audio",
+		"$JS.API.STREAM.MSG.GET."+schema.StreamOutcomes,
+		"$JS.API.STREAM.MSG.GET."+schema.StreamPolls,
+		"$JS.ACK."+schema.StreamPolls+".poll-chat.1.1.1.1.0",
+		"$JS.ACK."+schema.StreamDeclared+".intake.1.1.1.1.0",
+	)
+	need["transcripts"] = []string{
+		"$JS.API.CONSUMER.CREATE." + schema.StreamOutcomes + ".transcripts.interactions.processed.transcript.*",
+		"$JS.API.CONSUMER.INFO." + schema.StreamOutcomes + ".transcripts",
+		"$JS.API.CONSUMER.MSG.NEXT." + schema.StreamOutcomes + ".transcripts",
+		"$JS.ACK." + schema.StreamOutcomes + ".transcripts.1.1.1.1.0",
+	}
+	return need
+}
+
+// granted returns the subjects of forbidden, and of the other users in needed, that a user may publish on.
+func granted() map[string][]string {
+	outcomes := "$JS.API.CONSUMER.CREATE." + schema.StreamOutcomes
+	operator := []string{
+		"$JS.API.STREAM.INFO." + schema.StreamDeclared,
+		"$JS.API.STREAM.INFO." + schema.StreamPolls,
+		"$JS.API.STREAM.INFO." + schema.StreamOutcomes,
+		"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared,
+		"$JS.API.STREAM.MSG.GET." + schema.StreamPolls,
+		outcomes + ".another",
+		outcomes + ".transcripts",
+		outcomes + ".transcripts.interactions.failed.*.*",
+		outcomes + ".transcripts.interactions.processed.transcript.*",
+		"$JS.API.CONSUMER.DELETE." + schema.StreamOutcomes + ".intake",
+		"$JS.API.CONSUMER.DELETE." + schema.StreamOutcomes + ".poll-audio",
+		"$JS.API.CONSUMER.DELETE." + schema.StreamOutcomes + ".another",
+	}
+	announced := "$JS.API.DIRECT.GET." + schema.StreamWorkers + ".interactions.hold.audio.x"
+	return map[string][]string{
+		"declare": {"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared},
+		// It recreates a consumer that would skip stored messages.
+		"provision": {
+			"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared,
+			"$JS.API.STREAM.MSG.GET." + schema.StreamPolls,
+			"$JS.API.CONSUMER.DELETE." + schema.StreamDeclared + ".intake",
+			"$JS.API.CONSUMER.DELETE." + schema.StreamDeclared + ".poll-audio",
+			"$JS.API.CONSUMER.DELETE." + schema.StreamPolls + ".poll-audio",
+		},
+		"worker": {"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared, announced},
+		"status": append(slices.Clone(operator), "$JS.API.STREAM.INFO."+schema.StreamWorkers, announced),
+		"dlq": append(
+			operator,
+			"$JS.API.STREAM.MSG.GET."+schema.StreamOutcomes,
+			"$JS.API.STREAM.MSG.DELETE."+schema.StreamOutcomes,
+			"$JS.API.CONSUMER.INFO."+schema.StreamOutcomes+".transcripts",
+			"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamOutcomes+".another",
+			"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamOutcomes+".transcripts",
+			"interactions.declared.audio.x",
+		),
+	}
+}

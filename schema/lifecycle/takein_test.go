@@ -1,0 +1,110 @@
+package lifecycle
+
+import (
+	"slices"
+	"time"
+)
+
+func (w *walk) takeIn(s Snapshot) {
+	relevant := without(s)
+	for _, stored := range []time.Time{at(10), at(17), at(20), at(30), at(50)} {
+		for _, replays := range []time.Time{{}, at(10), at(20)} {
+			if !replays.Before(stored) {
+				continue
+			}
+			w.events++
+			d := Declared{Stored: stored, Replays: replays}
+			verdict, until := s.TakeIn(d)
+			if again, _ := relevant.TakeIn(d); again != verdict {
+				w.fail(s, "TakeIn of %v = %s, but %s without messages that are not outcomes", stored, verdict, again)
+			}
+			if own := s.of(stored); own != (verdict == TakenIn) {
+				w.fail(s, "TakeIn of %v = %s; a message of its generation is stored: %t", stored, verdict, own)
+			}
+			switch verdict {
+			case TakenIn, Twice, Processed:
+				w.covered(s, d, verdict)
+			case Reserve, ReserveBesideDue:
+				w.mayBegin(s, d, verdict)
+			case Wait:
+				if s.Reservation == nil || s.Reservation.Foreign() || until != s.Reservation.Due {
+					w.fail(s, "TakeIn of %v waits until %v, want until a reservation is due", stored, until)
+					continue
+				}
+				// When the reservation fires, the wait ends.
+				fired := s
+				fired.Reservation, fired.Due = nil, s.Reservation
+				if next, _ := fired.TakeIn(d); next == Wait || next == Foreign {
+					w.fail(s, "TakeIn of %v = %s, and then %s when the reservation has fired", stored, verdict, next)
+				}
+			case Foreign:
+				if s.Reservation == nil || !s.Reservation.Foreign() {
+					w.fail(s, "TakeIn of %v = %s without a foreign reservation", stored, verdict)
+				}
+			default:
+				w.fail(s, "unknown verdict %q", verdict)
+			}
+		}
+	}
+}
+
+// decides reports whether a stored outcome leaves a declared message without effect: it is an outcome of the message's
+// generation, a processed event, or a later dead letter that the message does not replay.
+func decides(o Outcome, d Declared) bool {
+	return counts(o) && (o.Generation.Equal(d.Stored) || o.Destination != "" ||
+		!o.Stored.Before(d.Stored) && o.Generation.After(d.Replays))
+}
+
+// covered checks that a declared message may be acknowledged: another stored message continues or ends its generation,
+// or the message begins none.
+func (w *walk) covered(s Snapshot, d Declared, verdict TakeIn) {
+	if slices.ContainsFunc(s.Outcomes, func(o Outcome) bool { return decides(o, d) }) {
+		return
+	}
+	for _, r := range []*Reserved{s.Reservation, s.Due} {
+		if r != nil && (r.Generation.Equal(d.Stored) || goesOn(r, s.Outcomes) && !r.Generation.Equal(d.Replays)) {
+			return
+		}
+	}
+	if s.Declared != nil && !s.Declared.Invalid && s.Declared.Stored.Before(d.Stored) {
+		if next, _ := s.TakeIn(*s.Declared); next == Reserve || next == ReserveBesideDue {
+			return
+		}
+	}
+	w.fail(s, "TakeIn of %v that replays %v = %s, but no other message continues or ends its generation",
+		d.Stored, d.Replays, verdict)
+}
+
+// mayBegin checks that a generation begins only if the one before has ended in a dead letter that was stored earlier.
+func (w *walk) mayBegin(s Snapshot, d Declared, verdict TakeIn) {
+	if s.Reservation != nil || (s.Due != nil) != (verdict == ReserveBesideDue) {
+		w.fail(s, "TakeIn of %v = %s would be a second reservation", d.Stored, verdict)
+	}
+	if goesOn(s.Due, s.Outcomes) && !s.Due.Generation.Equal(d.Replays) {
+		w.fail(s, "TakeIn of %v = %s beside a poll that is due", d.Stored, verdict)
+	}
+	for _, o := range s.Outcomes {
+		if decides(o, d) {
+			w.fail(s, "TakeIn of %v = %s after %+v", d.Stored, verdict, o)
+		}
+	}
+}
+
+// due checks that a worker whose reservation was refused drops its poll only if a later reservation is stored.
+func (w *walk) due(s Snapshot) {
+	for _, g := range generations {
+		for _, n := range []uint64{0, 1, 2} {
+			w.events++
+			p := Position{Generation: g, Number: n}
+			later := s.Reservation != nil &&
+				(s.Reservation.Generation.After(g) || s.Reservation.Generation.Equal(g) && s.Reservation.Number > n)
+			if s.Taken(p) != later {
+				w.fail(s, "Taken of poll %d of %v = %t", n, g, s.Taken(p))
+			}
+		}
+		w.events++
+		if r := s.Reservation; r != nil && r.EndedBy(g) && (r.Tombstone || !r.Generation.Equal(g)) {
+			w.fail(s, "EndedBy generation %v = true", g)
+		}
+	}
+}

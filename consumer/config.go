@@ -18,37 +18,37 @@ import (
 	"statusworker/schema/lifecycle"
 )
 
-// StatusClient asks the vendor for the status of an interaction. It makes one request, which must not leave after
+// StatusClient asks the vendor for the status of an interaction. It makes one request, and does not send it after
 // sendBy. Its error is a [*schema.PollError].
 type StatusClient interface {
 	Status(ctx context.Context, identifier string, sendBy time.Time) (schema.Answer, error)
 }
 
 // OutcomePublisher stores the outcomes of one interaction, exactly once however often it is called for them. It returns
-// nil when they are stored, now or before, or when a stored outcome that contradicts them is kept.
+// nil if they are stored, now or before, and also if a stored outcome contradicts them: that one is kept.
 type OutcomePublisher interface {
 	Publish(ctx context.Context, outcomes ...schema.Outcome) error
-	// Outcomes reads what is stored on the outcome subjects of an interaction, the newest on each.
+	// Outcomes reads the stored outcomes of an interaction, the newest one on each subject.
 	Outcomes(ctx context.Context, identifier string) ([]lifecycle.Outcome, error)
 }
 
-// Observer is told of what is worth measuring. Its methods are called by many goroutines, in the way of polls: they
-// must be quick.
+// Observer is notified of what metrics show. Many goroutines call its methods, on the path of every poll: they must
+// return quickly.
 type Observer interface {
-	// Polled tells of a status request: how long it took, and how long after it fell due it was made; less than 0 where
-	// nobody knows.
+	// Polled reports a status request: how long it took, and how long after it fell due it was made; negative if that
+	// is unknown.
 	Polled(t schema.Type, result Result, took, late time.Duration)
-	// Ended tells that the outcome of an interaction is stored, and how long after it was declared.
+	// Ended reports that the outcome of an interaction is stored, and the age of the interaction.
 	Ended(t schema.Type, age time.Duration)
 }
 
-// unobserved is the observer where there is none.
+// unobserved is the default observer.
 type unobserved struct{}
 
 func (unobserved) Polled(schema.Type, Result, time.Duration, time.Duration) {}
 func (unobserved) Ended(schema.Type, time.Duration)                         {}
 
-// Intervals are the least times between two polls of one interaction.
+// Intervals are the poll intervals: the least times between two polls of one interaction.
 type Intervals struct {
 	Audio, Chat, Transcript time.Duration
 }
@@ -57,7 +57,7 @@ type Intervals struct {
 // transcript ("Check the Processing Status").
 var Guidance = Intervals{Audio: 30 * time.Second, Chat: 5 * time.Second, Transcript: 5 * time.Second}
 
-// Of is the interval of a type.
+// Of returns the interval of a type.
 func (i Intervals) Of(t schema.Type) time.Duration {
 	switch t {
 	case schema.Audio:
@@ -69,51 +69,50 @@ func (i Intervals) Of(t schema.Type) time.Duration {
 	}
 }
 
-// Longest is the longest of the intervals.
+// Longest returns the longest interval.
 func (i Intervals) Longest() time.Duration { return max(i.Audio, i.Chat, i.Transcript) }
 
-// Shortest is the shortest of the intervals.
+// Shortest returns the shortest interval.
 func (i Intervals) Shortest() time.Duration { return min(i.Audio, i.Chat, i.Transcript) }
 
-// Config says how a worker works. Zero values take the defaults.
+// Config configures a worker. Zero values select the defaults.
 type Config struct {
 	// Intervals defaults to [Guidance].
 	Intervals Intervals
-	// RequestTimeout is how long the status client may take; [DefaultRequestTimeout] by default.
+	// RequestTimeout limits a status request; [DefaultRequestTimeout] by default.
 	RequestTimeout time.Duration
-	// Deadline is the age at which an interaction that is not terminal is given up; 24 h by default.
+	// Deadline is the age at which an interaction that is not terminal is dead-lettered; 24 h by default.
 	Deadline time.Duration
-	// NotFoundGrace is for how long the vendor must have refused an interaction (404, or another 4xx that is about it)
-	// before it is believed, counted from the first refusal; 5 min by default.
+	// NotFoundGrace is for how long the vendor must refuse an interaction (404, or another 4xx about it), counted from
+	// the first refusal, before it is dead-lettered; 5 min by default.
 	NotFoundGrace time.Duration
-	// FailedStatuses are statuses that the vendor's documentation does not know, and that end an interaction as failed.
+	// FailedStatuses are undocumented statuses that end an interaction as failed.
 	FailedStatuses []schema.Status
-	// Concurrency is how many deliveries are worked on at once, over all lanes; 64 by default, at least 4.
+	// Concurrency is how many deliveries are handled at once, over all lanes; 64 by default, at least 4.
 	Concurrency int
-	// Stretch makes the wait between two polls this share of the interaction's age, where that is more than its
-	// interval; 0, the default, is none. StretchLimit bounds that; 10 min by default.
+	// Stretch makes the wait between two polls this fraction of the interaction's age, if that is longer than the
+	// interval; 0, the default, disables it. StretchLimit limits that wait; 10 min by default.
 	Stretch      float64
 	StretchLimit time.Duration
-	// MaxPollsPerSecond bounds the requests of the whole fleet: each worker takes an equal share; 0, the default, is no
-	// bound. All workers must be told the same number: each takes its share of its own.
+	// MaxPollsPerSecond limits the requests of the whole fleet. Each worker takes an equal share; 0, the default, is no
+	// limit. All workers must have the same value, because each computes its share from its own.
 	MaxPollsPerSecond float64
 	// OverdueAfter is how long after its time a reservation is stored again; [redelivery.OverdueAfter] by default.
 	OverdueAfter time.Duration
-	// Host and Version are what the worker says of itself.
+	// Host and Version are part of the worker's announcement.
 	Host, Version string
-	// ShutdownTimeout is how long polls that are out may finish after the worker was told to stop; 20 s by default.
+	// ShutdownTimeout is how long polls in flight may take after the worker was stopped; 20 s by default.
 	ShutdownTimeout time.Duration
-	// Observer defaults to nobody.
+	// Observer is optional.
 	Observer Observer
-	// Tracer makes a span for each delivery that polls, and for the poll in it; nil, the default, makes none and costs
-	// nothing.
+	// Tracer makes a span for each delivery that is polled, and one for the poll; nil, the default, disables tracing.
 	Tracer trace.Tracer
-	// Away tells whether the connection to the broker is lost for now. Whoever made the connection logs that: the
-	// worker logs no faults meanwhile. nil is never.
+	// Away tells whether the connection to the broker is lost. The owner of the connection logs that, and the worker
+	// logs no failures meanwhile. It is optional.
 	Away func() bool
-	// Log defaults to nothing.
+	// Log is optional.
 	Log logrus.FieldLogger
-	// Now and Jitter come from outside for tests. Jitter gives numbers in [0, 1).
+	// Now and Jitter are for tests. Jitter returns numbers in [0, 1).
 	Now    func() time.Time
 	Jitter func() float64
 }
@@ -121,28 +120,24 @@ type Config struct {
 // DefaultRequestTimeout is the default of [Config.RequestTimeout].
 const DefaultRequestTimeout = 10 * time.Second
 
-// ConfigError says which field of a Config is wrong, with which value, and what is allowed.
+// ConfigError names an invalid field of a Config, its value, and what the value must be.
 type ConfigError struct {
 	Field, Value, Want string
 }
 
 func (e *ConfigError) Error() string {
-	return fmt.Sprintf("consumer: %s is %s, want %s", e.Field, e.Value, e.Want)
+	return fmt.Sprintf("consumer: %s is %s; must be %s", e.Field, e.Value, e.Want)
 }
 
 func (c Config) withDefaults() Config {
-	for _, i := range []struct{ have, def *time.Duration }{
-		{&c.Intervals.Audio, &Guidance.Audio}, {&c.Intervals.Chat, &Guidance.Chat}, {&c.Intervals.Transcript, &Guidance.Transcript},
-	} {
-		if *i.have == 0 {
-			*i.have = *i.def
-		}
-	}
 	defaults := func(d *time.Duration, def time.Duration) {
 		if *d == 0 {
 			*d = def
 		}
 	}
+	defaults(&c.Intervals.Audio, Guidance.Audio)
+	defaults(&c.Intervals.Chat, Guidance.Chat)
+	defaults(&c.Intervals.Transcript, Guidance.Transcript)
 	defaults(&c.RequestTimeout, DefaultRequestTimeout)
 	defaults(&c.Deadline, 24*time.Hour)
 	defaults(&c.NotFoundGrace, 5*time.Minute)
@@ -169,92 +164,81 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// maxRequestTimeout bounds how long a request may hold its slot.
+// maxRequestTimeout limits how long a request may occupy its slot.
 const maxRequestTimeout = time.Minute
 
-// WantConcurrency says in words what a Config's Concurrency may be.
-const WantConcurrency = "4 to 4096: one for the intake and one for each lane at least"
+// WantConcurrency describes the allowed values of a Config's Concurrency.
+const WantConcurrency = "4 to 4096: at least one for the intake and one for each lane"
 
-// Check says what is wrong with c after its defaults; the error is a [*ConfigError].
+// Check checks a Config with its defaults. The error is a [*ConfigError].
 func (c Config) Check() error {
 	c = c.withDefaults()
-	const least = 50 * time.Millisecond
-	const most = 3650 * 24 * time.Hour // what is reckoned with it stays a time
-	for _, f := range []struct {
-		name        string
-		value       time.Duration
-		least, most time.Duration
-	}{
-		{"Intervals.Audio", c.Intervals.Audio, least, most},
-		{"Intervals.Chat", c.Intervals.Chat, least, most},
-		{"Intervals.Transcript", c.Intervals.Transcript, least, most},
-		{"RequestTimeout", c.RequestTimeout, time.Millisecond, maxRequestTimeout}, // see stillAfter
-		{"Deadline", c.Deadline, time.Millisecond, math.MaxInt64},
-		{"NotFoundGrace", c.NotFoundGrace, time.Millisecond, math.MaxInt64},
-		{"ShutdownTimeout", c.ShutdownTimeout, time.Millisecond, math.MaxInt64},
-		{"StretchLimit", c.StretchLimit, time.Second, math.MaxInt64},
-		{"OverdueAfter", c.OverdueAfter, least, most},
-	} {
-		if f.value < f.least {
-			return &ConfigError{
-				Field: f.name,
-				Value: schema.Duration(f.value),
-				Want:  "at least " + schema.Duration(f.least),
-			}
-		}
-		if f.value > f.most {
-			return &ConfigError{
-				Field: f.name,
-				Value: schema.Duration(f.value),
-				Want:  "at most " + schema.Duration(f.most),
-			}
-		}
-	}
-	if longest := c.Intervals.Longest(); c.Deadline <= longest {
-		return &ConfigError{
-			Field: "Deadline",
-			Value: schema.Duration(c.Deadline),
-			Want: "more than " + schema.Duration(
-				longest,
-			) + ", the longest interval: every interaction would be given up at its first poll",
-		}
+	if err := c.checkDurations(); err != nil {
+		return err
 	}
 	for _, status := range c.FailedStatuses {
 		if want := checkFailedStatus(status); want != "" {
 			return &ConfigError{Field: "FailedStatuses", Value: string(status), Want: want}
 		}
 	}
-	if !(c.Stretch >= 0 && c.Stretch <= 1) { // so that NaN is refused too
-		return &ConfigError{
-			Field: "Stretch",
-			Value: fmt.Sprint(c.Stretch),
-			Want:  "0 to 1: a share of the interaction's age",
-		}
+	wrong := func(field string, value any, want string) error {
+		return &ConfigError{Field: field, Value: fmt.Sprint(value), Want: want}
 	}
-	if c.MaxPollsPerSecond != 0 && !(c.MaxPollsPerSecond >= 0.01 && c.MaxPollsPerSecond <= 1e6) {
-		return &ConfigError{
-			Field: "MaxPollsPerSecond",
-			Value: fmt.Sprint(c.MaxPollsPerSecond),
-			Want:  "0.01 to 1000000, or 0 for no bound",
-		}
-	}
-	if c.Concurrency < 4 || c.Concurrency > 4096 {
-		return &ConfigError{Field: "Concurrency", Value: fmt.Sprint(c.Concurrency), Want: WantConcurrency}
+	switch {
+	case !(c.Stretch >= 0 && c.Stretch <= 1): // so that NaN is rejected too
+		return wrong("Stretch", c.Stretch, "0 to 1: a fraction of the interaction's age")
+	case c.MaxPollsPerSecond != 0 && !(c.MaxPollsPerSecond >= 0.01 && c.MaxPollsPerSecond <= 1e6):
+		return wrong("MaxPollsPerSecond", c.MaxPollsPerSecond, "0.01 to 1000000, or 0 for no limit")
+	case c.Concurrency < 4 || c.Concurrency > 4096:
+		return wrong("Concurrency", c.Concurrency, WantConcurrency)
 	}
 	return nil
 }
 
-// checkFailedStatus says what is allowed where a status cannot be one of [Config.FailedStatuses].
+func (c Config) checkDurations() error {
+	const shortest = 50 * time.Millisecond
+	const longest = 3650 * 24 * time.Hour // sums of such durations do not overflow
+	wrong := func(field string, value time.Duration, want string) error {
+		return &ConfigError{Field: field, Value: schema.Duration(value), Want: want}
+	}
+	for _, f := range []struct {
+		name               string
+		value, least, most time.Duration
+	}{
+		{"Intervals.Audio", c.Intervals.Audio, shortest, longest},
+		{"Intervals.Chat", c.Intervals.Chat, shortest, longest},
+		{"Intervals.Transcript", c.Intervals.Transcript, shortest, longest},
+		{"RequestTimeout", c.RequestTimeout, time.Millisecond, maxRequestTimeout}, // see stillAfter
+		{"Deadline", c.Deadline, time.Millisecond, math.MaxInt64},
+		{"NotFoundGrace", c.NotFoundGrace, time.Millisecond, math.MaxInt64},
+		{"ShutdownTimeout", c.ShutdownTimeout, time.Millisecond, math.MaxInt64},
+		{"StretchLimit", c.StretchLimit, time.Second, math.MaxInt64},
+		{"OverdueAfter", c.OverdueAfter, shortest, longest},
+	} {
+		switch {
+		case f.value < f.least:
+			return wrong(f.name, f.value, "at least "+schema.Duration(f.least))
+		case f.value > f.most:
+			return wrong(f.name, f.value, "at most "+schema.Duration(f.most))
+		}
+	}
+	if longest := c.Intervals.Longest(); c.Deadline <= longest {
+		return wrong("Deadline", c.Deadline, "more than "+schema.Duration(longest)+
+			", the longest interval: otherwise every interaction is dead-lettered at its first poll")
+	}
+	return nil
+}
+
+// checkFailedStatus describes the allowed values if a status cannot be one of [Config.FailedStatuses].
 func checkFailedStatus(s schema.Status) (want string) {
 	text := string(s)
+	documented := func(known schema.Status) bool { return strings.EqualFold(text, string(known)) }
 	switch {
 	case s.Check() != nil || strings.TrimSpace(text) != text:
-		return fmt.Sprintf(
-			"a status of 1 to %d printable bytes as the vendor writes it, such as transcriptionFailed",
-			schema.MaxStatusBytes,
-		)
-	case slices.ContainsFunc(schema.Statuses(), func(known schema.Status) bool { return strings.EqualFold(text, string(known)) }):
-		return "an undocumented status: the meaning of this one is documented"
+		return fmt.Sprintf("a status of 1 to %d printable bytes, as the vendor writes it, such as transcriptionFailed",
+			schema.MaxStatusBytes)
+	case slices.ContainsFunc(schema.Statuses(), documented):
+		return "an undocumented status: the vendor documents the meaning of this one"
 	}
 	return ""
 }

@@ -10,47 +10,45 @@ import (
 	"statusworker/schema"
 )
 
-// Facts is what is known after a poll. Decide looks at nothing else.
+// Facts are the inputs of [Decide]: all that is known after a poll.
 type Facts struct {
-	// Status is what the vendor said, where it did; Fault says why not, where it did not. One of them is set.
+	// Status is the vendor's status. If there is none, Fault is the reason. Exactly one of them is set.
 	Status       schema.Status
 	ErrorMessage string
 	Fault        schema.Fault
-	// FaultDetail says in a line what happened, StatusCode is the HTTP status of the answer.
+	// FaultDetail describes the fault in one line, StatusCode is the HTTP status of the answer.
 	FaultDetail string
 	StatusCode  int
-	// RetryAt is when the vendor asks to be polled again, or zero.
+	// RetryAt is the vendor's Retry-After, or zero.
 	RetryAt time.Time
-	// Now is when the answer came, Age the time since the declared message was stored, both by the broker's clock.
+	// Now is the time of the answer, Age the time since the declared message was stored, both by the broker's clock.
 	Now time.Time
 	Age time.Duration
-	// Refusals are those of the polls before this one, in a row.
+	// Refusals are those of the polls directly before this one.
 	Refusals schema.Refusals
-	// Others is what a refusal is compared with. Times are by the broker's clock.
+	// Others are the results of other interactions, with times of the broker's clock.
 	Others breaker.Others
-	// NotFoundGrace is for how long the vendor must have refused an interaction before it is believed, Deadline how old
-	// the interaction may grow before it must have ended.
-	NotFoundGrace time.Duration
-	Deadline      time.Duration
-	// FailedStatuses are statuses that the vendor's documentation does not know, and that end an interaction.
+	// NotFoundGrace, Deadline and FailedStatuses are those of the [Config].
+	NotFoundGrace  time.Duration
+	Deadline       time.Duration
 	FailedStatuses []schema.Status
 }
 
-// refusalsToBelieve is at how many polls in a row the vendor must have refused an interaction before it is believed:
-// one odd answer, of a gateway or of a vendor that is just being deployed, ends nothing.
-const refusalsToBelieve = 3
+// confirmAfter is at how many polls in a row the vendor must refuse an interaction before it is dead-lettered. A single
+// refusal can come from a gateway, or from a vendor that is being deployed.
+const confirmAfter = 3
 
-// Result is what came of a poll, in one word.
+// Result is the result of a poll, as a label of metrics.
 type Result string
 
-// The results beside the names of the faults.
+// The results that are not faults.
 const (
 	ResultPending   = Result(schema.Pending)
 	ResultProcessed = Result(schema.Processed)
 	ResultFailed    = Result(schema.Failed)
 )
 
-// Results lists all that a poll can have.
+// Results returns all results.
 func Results() []Result {
 	var all []Result
 	for _, m := range schema.Meanings() {
@@ -64,7 +62,7 @@ func Results() []Result {
 	return all
 }
 
-// Result gives the result of the poll.
+// Result returns the result of the poll.
 func (f Facts) Result() Result {
 	if f.Fault != "" {
 		return Result(f.Fault)
@@ -73,8 +71,8 @@ func (f Facts) Result() Result {
 	return Result(meaning)
 }
 
-// meaning is what the status means, and the reason of the dead letter where that is a failure. Both [Decide] and
-// [Facts.Result] follow it.
+// meaning returns the meaning of the status, and the reason of its dead letter if it means a failure. [Decide] and
+// [Facts.Result] use it.
 func (f Facts) meaning() (schema.Meaning, schema.Reason) {
 	if !f.Status.Known() && slices.Contains(f.FailedStatuses, f.Status) {
 		return schema.Failed, schema.VendorFailed
@@ -82,51 +80,47 @@ func (f Facts) meaning() (schema.Meaning, schema.Reason) {
 	return f.Status.Meaning(), f.Status.Reason()
 }
 
-// Action is what to do about an interaction.
+// Action is what follows a poll.
 type Action string
 
 // The actions.
 const (
-	// Redeliver waits for the next poll.
+	// Redeliver lets the interaction wait for its next poll.
 	Redeliver Action = "redelivery"
-	// Complete publishes processed events, see [schema.Declared.Destinations].
+	// Complete publishes the processed events, see [schema.Declared.Destinations].
 	Complete Action = "complete"
 	// DeadLetter publishes a dead letter.
 	DeadLetter Action = "dead_letter"
 )
 
-// Decision says what to do and why.
+// Decision is an action, and the reason for it.
 type Decision struct {
 	Action Action
-	// Why names the row of the table.
+	// Why names the row of the decision table.
 	Why string
-	// Reason and Detail go into the dead letter.
+	// Reason and Detail are those of the dead letter.
 	Reason schema.Reason
 	Detail string
-	// NotBefore is the earliest next poll that the vendor asked for, or zero.
+	// NotBefore is the earliest next poll by the vendor's Retry-After, or zero.
 	NotBefore time.Time
-	// Refusals are to be remembered until the next poll.
+	// Refusals are the [Facts.Refusals] of the next poll.
 	Refusals schema.Refusals
-	// Unknown says that the vendor's documentation does not know the status.
+	// UnknownStatus means that the vendor does not document the status.
 	UnknownStatus bool
 }
 
-// Decide is the decision table.
+// Decide is the decision table: it is a pure function.
 func Decide(f Facts) Decision {
 	d := decide(f)
 	if d.Action == Redeliver && f.Fault != schema.FaultNotSent && f.Age > f.Deadline {
-		last := "the last status was " + schema.Quote(string(f.Status))
+		last := "last status " + schema.Quote(string(f.Status))
 		if f.Fault != "" {
-			last = "the last poll got none: " + f.FaultDetail
+			last = "the last poll got no status: " + f.FaultDetail
 		}
 		d.Action, d.Why = DeadLetter, "deadline exceeded"
 		d.Reason = schema.DeadlineExceeded
-		d.Detail = fmt.Sprintf(
-			"not terminal %s after it was declared, %s are allowed; %s",
-			f.Age.Round(time.Second),
-			f.Deadline,
-			last,
-		)
+		d.Detail = fmt.Sprintf("not terminal %s after it was declared, the deadline is %s; %s",
+			schema.Duration(f.Age.Round(time.Second)), schema.Duration(f.Deadline), last)
 		d.NotBefore, d.Refusals = time.Time{}, schema.Refusals{}
 	}
 	return d
@@ -141,18 +135,18 @@ func decide(f Facts) Decision {
 	}
 	switch f.Fault {
 	case schema.FaultNotSent:
-		return Decision{Action: Redeliver, Why: "not sent", Refusals: f.Refusals} // no poll: the count stays
+		return Decision{Action: Redeliver, Why: "not sent", Refusals: f.Refusals} // it was not polled: the count is kept
 	case schema.FaultThrottled, schema.FaultUnavailable:
 		return Decision{Action: Redeliver, Why: string(f.Fault), NotBefore: f.RetryAt}
 	case schema.FaultUnauthorized, schema.FaultNotAStatus:
 		return Decision{Action: Redeliver, Why: strings.ReplaceAll(string(f.Fault), "_", " ")}
-	default: // whatever has no name yet: never an interaction's fault
+	default: // a fault without a name is not the interaction's
 		return Decision{Action: Redeliver, Why: "unavailable", NotBefore: f.RetryAt}
 	}
 }
 
-// decideRefusal believes the vendor when it has refused the interaction in the same way at several polls in a row, over
-// the grace at least. Anything else in between (a status, a vendor failure) starts the count again.
+// decideRefusal ends an interaction when the vendor has refused it in the same way at several polls in a row, at least
+// for the grace period. Any other result in between (a status, a vendor failure) resets the count.
 func decideRefusal(f Facts) Decision {
 	before := f.Refusals
 	if before.Since.Before(f.Others.Since) {
@@ -160,18 +154,14 @@ func decideRefusal(f Facts) Decision {
 	}
 	refusals := before.Next(f.StatusCode, f.Now)
 	switch {
-	case refusals.Count < refusalsToBelieve, f.Now.Sub(refusals.Since) < f.NotFoundGrace:
+	case refusals.Count < confirmAfter, f.Now.Sub(refusals.Since) < f.NotFoundGrace:
 		return Decision{Action: Redeliver, Why: "refused, not confirmed", Refusals: refusals}
 	case f.Others.Doubt(refusals.Since, f.NotFoundGrace):
 		return Decision{Action: Redeliver, Why: "refused, as others are", Refusals: refusals}
 	}
-	return Decision{Action: DeadLetter, Why: "refused", Reason: f.Fault.Reason(), Detail: fmt.Sprintf(
-		"%s at %d polls in a row over %s: %s",
-		f.Fault.Text(),
-		refusals.Count,
-		f.Now.Sub(refusals.Since).Round(time.Second),
-		f.FaultDetail,
-	)}
+	detail := fmt.Sprintf("%s at %d polls in a row over %s: %s", f.Fault.Text(), refusals.Count,
+		schema.Duration(f.Now.Sub(refusals.Since).Round(time.Second)), f.FaultDetail)
+	return Decision{Action: DeadLetter, Why: "refused", Reason: f.Fault.Reason(), Detail: detail}
 }
 
 func decideStatus(f Facts) Decision {

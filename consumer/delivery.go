@@ -22,40 +22,65 @@ type delivery struct {
 	probe bool
 }
 
-var errTooLate = errors.New(
-	"the broker took so long to store the next reservation that this poll could no longer be made in time; the interaction is polled then",
-)
+var errTooLate = errors.New("the broker took too long to store the next reservation; the poll is skipped")
 
-// deliver takes one delivery through its steps: begin, poll, decide, settle.
+// deliver handles one delivery: begin, poll, decide, settle.
 func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 	ctx, spans := w.trace(ctx, d)
 	defer func() { spans.end(err) }()
+	if poll, err := w.begin(ctx, d); err != nil || !poll {
+		return err
+	}
+	facts, decision, answer := w.poll(ctx, d, spans)
+	if decision.Action == Redeliver { // otherwise the row of refusals continues if the outcome cannot be published
+		d.Refusals = decision.Refusals
+	}
+	if decision.UnknownStatus {
+		w.noteUnknown(d, facts.Status)
+	}
+	if facts.Fault == "" {
+		d.Status = schema.Status(strings.TrimSpace(string(facts.Status))) // as it is read from a header
+	}
+	if decision.Action == Redeliver {
+		w.count.waits.Add(1)
+		w.forgetPanics(d)
+		return w.redeliver(ctx, d, decision.NotBefore)
+	}
+	return w.conclude(ctx, d, decision, answer)
+}
+
+// begin tells whether a delivery is to be polled. If it is not, begin has settled it.
+func (w *Worker) begin(ctx context.Context, d *delivery) (poll bool, err error) {
 	verdict, err := w.redelivery.Begin(ctx, &d.Delivery)
 	if err != nil {
 		if bad := (*schema.MemberError)(nil); errors.As(err, &bad) {
-			return w.refuse(ctx, d, bad)
+			return false, w.refuse(ctx, d, bad)
 		}
-		return err
+		return false, err
 	}
 	switch verdict {
 	case redelivery.Poll:
 	case redelivery.Early:
 		w.count.skipped.Add(1)
-		return nil
+		return false, nil
 	default:
 		w.count.dropped.Add(1)
 		w.declaredBefore(d, lifecycle.TakeIn(verdict))
-		return nil
+		return false, nil
 	}
 	tooLate := clock.Passed(d.SendBy, w.cfg.Now()) >= 0
-	if tooLate || !w.mayPoll(d) {
-		w.count.skipped.Add(1)
-		if tooLate && d.Reserved() {
-			w.complain("a slow broker", errTooLate)
-		}
-		return w.redeliver(ctx, d, time.Time{})
+	if !tooLate && w.mayPoll(d) {
+		return true, nil
 	}
+	w.count.skipped.Add(1)
+	if tooLate && d.Reserved() {
+		w.warn("reservation", errTooLate)
+	}
+	return false, w.redeliver(ctx, d, time.Time{})
+}
 
+// poll makes the status request, decides what follows, and reports the result to the observer and the breaker.
+func (w *Worker) poll(ctx context.Context, d *delivery, spans *spans) (Facts, Decision, schema.Answer) {
 	late := time.Duration(-1)
 	if !d.Due.IsZero() {
 		late = max(0, w.clock.Now().Sub(d.Due))
@@ -70,52 +95,39 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 	spans.decided(decision)
 	if facts.Fault == schema.FaultNotSent {
 		w.count.skipped.Add(1)
-	} else {
-		w.count.polls.Add(1)
-		w.oldest.note(d.Type, facts.Age)
-		w.cfg.Observer.Polled(d.Type, facts.Result(), took, late)
-		// A poll that was cut off by a shutdown, given up here, or that failed because this process stood still says
-		// nothing about the vendor.
-		if ctx.Err() == nil && !errors.Is(err, context.Canceled) && !w.ownFailure(facts, began, took) {
-			w.report(d, facts, decision)
-			if renewed {
-				w.breaker.Cut(breaker.Unauthorized)
-			}
+		return facts, decision, answer
+	}
+	w.count.polls.Add(1)
+	w.oldest.note(d.Type, facts.Age)
+	w.cfg.Observer.Polled(d.Type, facts.Result(), took, late)
+	// A poll says nothing about the vendor if a shutdown or the worker cancelled it, or if it failed because this
+	// process stood still.
+	if ctx.Err() == nil && !errors.Is(err, context.Canceled) && !w.ownFailure(facts, began, took) {
+		w.report(d, facts, decision)
+		if renewed {
+			w.breaker.Cut(breaker.Unauthorized)
 		}
 	}
-	if decision.Action == Redeliver { // of what could not be published, the row goes on
-		d.Refusals = decision.Refusals
-	}
-	if decision.UnknownStatus {
-		w.count.unknownStatusCount.Add(1)
-		if w.unknownStatus.first(facts.Status) {
-			fields := logrus.Fields{
-				"status":      schema.Quote(string(facts.Status)),
-				"interaction": d.Identifier,
-				"type":        d.Type,
-			}
-			for _, named := range w.cfg.FailedStatuses {
-				if strings.EqualFold(string(named), string(facts.Status)) {
-					fields["differs_in_case_from"] = string(named)
-				}
-			}
-			w.log.WithFields(fields).Warn("unknown status")
-		}
-	}
-	if facts.Fault == "" {
-		d.Status = schema.Status(strings.TrimSpace(string(facts.Status))) // as a header gives it back
-	}
-
-	if decision.Action == Redeliver {
-		w.count.waits.Add(1)
-		w.forgetPanics(d)
-		return w.redeliver(ctx, d, decision.NotBefore)
-	}
-	return w.conclude(ctx, d, decision, answer)
+	return facts, decision, answer
 }
 
-// mayPoll tells whether a delivery may poll as far as the rest goes. A probe of an interaction that was polled before
-// leaves its turn to those behind it: one of them may be new, and show that the vendor works.
+// noteUnknown counts an unknown status, and logs it once.
+func (w *Worker) noteUnknown(d *delivery, status schema.Status) {
+	w.count.unknownStatus.Add(1)
+	if !w.unknownStatuses.first(status) {
+		return
+	}
+	fields := logrus.Fields{"status": schema.Quote(string(status)), "interaction": d.Identifier, "type": d.Type}
+	for _, configured := range w.cfg.FailedStatuses {
+		if strings.EqualFold(string(configured), string(status)) {
+			fields["differs_in_case_from"] = string(configured)
+		}
+	}
+	w.log.WithFields(fields).Warn("unknown status")
+}
+
+// mayPoll tells whether the breaker allows a delivery to poll. A probe passes over an interaction that was polled before
+// if others are due behind it: one of them may be new, and show that the vendor works.
 func (w *Worker) mayPoll(d *delivery) bool {
 	if d.probe {
 		return d.Message.Pending == 0 || !w.breaker.PassesOver(d.Identifier, d.At.PolledBefore())
@@ -123,28 +135,28 @@ func (w *Worker) mayPoll(d *delivery) bool {
 	return w.breaker.MayPoll()
 }
 
-// maxDelay bounds for how long an interaction is held back because of a rest, or of the vendor's Retry-After. Both keep
-// the worker from polling anyway, while what is held back keeps other workers, and those that are started later, from
-// it.
+// maxDelay limits how long an interaction waits because of a pause or the vendor's Retry-After. Both stop this worker
+// from polling anyway, but a stored delay also applies to other workers, and to those that start later.
 const maxDelay = breaker.MaxPause
 
-// redeliver ends a delivery after which the interaction waits. Until the rest is over it would only be found due, and
-// wait. At its deadline it is due at the latest, or at its next poll: whichever worker polls then may give it up.
+// redeliver ends a delivery after which the interaction waits: until notBefore, and until the pause is over, before
+// which it could not be polled. It falls due at its deadline at the latest, or at its next poll if that is later, so
+// that any worker can dead-letter it then.
 func (w *Worker) redeliver(ctx context.Context, d *delivery, notBefore time.Time) error {
 	if over := w.breaker.Until(); over.After(notBefore) {
 		notBefore = over
 	}
-	most := w.cfg.Now().Add(maxDelay)
-	if deadline := w.clock.Local(d.At.Generation.Add(w.cfg.Deadline)); deadline.Before(most) {
-		most = deadline
+	latest := w.cfg.Now().Add(maxDelay)
+	if deadline := w.clock.Local(d.At.Generation.Add(w.cfg.Deadline)); deadline.Before(latest) {
+		latest = deadline
 	}
-	if notBefore.After(most) {
-		notBefore = most
+	if notBefore.After(latest) {
+		notBefore = latest
 	}
 	return w.redelivery.Redeliver(ctx, &d.Delivery, notBefore)
 }
 
-// factsOf is what is known after a poll. Renewed says that the vendor refused a token that is not in use any more.
+// factsOf collects the facts after a poll. Renewed means that the vendor refused a token that is no longer in use.
 func (w *Worker) factsOf(d *delivery, answer schema.Answer, err error) (facts Facts, renewed bool) {
 	now := w.clock.Now()
 	facts = Facts{
@@ -160,7 +172,8 @@ func (w *Worker) factsOf(d *delivery, answer schema.Answer, err error) (facts Fa
 	if err != nil {
 		facts.Fault, facts.FaultDetail = schema.FaultUnavailable, err.Error()
 		if poll := (*schema.PollError)(nil); errors.As(err, &poll) {
-			facts.Fault, facts.StatusCode, facts.RetryAt, renewed = poll.Fault, poll.StatusCode, poll.RetryAt, poll.TokenRenewed
+			facts.Fault, facts.StatusCode, facts.RetryAt = poll.Fault, poll.StatusCode, poll.RetryAt
+			renewed = poll.TokenRenewed
 		}
 	}
 	if facts.Fault.Refusal() {
@@ -173,7 +186,7 @@ func (w *Worker) factsOf(d *delivery, answer schema.Answer, err error) (facts Fa
 	return facts, renewed
 }
 
-// report says how a poll went.
+// report reports the result of a poll to the breaker.
 func (w *Worker) report(d *delivery, f Facts, decision Decision) {
 	r := breaker.Report{
 		Lane:       d.lane.index,
@@ -189,17 +202,17 @@ func (w *Worker) report(d *delivery, f Facts, decision Decision) {
 	w.breaker.Report(r)
 }
 
-// ask makes the status request. While it is out, nobody else polls the interaction: it is given up where the next poll
-// cannot be kept from falling due.
+// ask makes the status request. No other worker polls the interaction meanwhile: the request is cancelled if the next
+// poll cannot be delayed.
 func (w *Worker) ask(ctx context.Context, d *delivery) (schema.Answer, error) {
 	d.lane.polling.Add(1)
 	defer d.lane.polling.Add(-1)
-	ctx, let := w.redelivery.Keep(ctx, &d.Delivery)
-	defer let()
+	ctx, release := w.redelivery.Keep(ctx, &d.Delivery)
+	defer release()
 	return w.status.Status(ctx, d.Identifier, d.SendBy)
 }
 
-// conclude publishes the outcome, waits for the broker's word that it is stored, and only then lets the interaction go.
+// conclude publishes the outcome, waits until the broker has stored it, and then acknowledges the message.
 func (w *Worker) conclude(ctx context.Context, d *delivery, decision Decision, answer schema.Answer) error {
 	declared, err := d.Declared()
 	if err != nil {
@@ -240,15 +253,15 @@ func (w *Worker) conclude(ctx context.Context, d *delivery, decision Decision, a
 }
 
 const (
-	// minPublish is how long publishing may take at least: a vendor that answers later than the next poll falls due has
-	// answered all the same. Publishing is idempotent, so nothing happens twice where the delivery's time is over.
+	// minPublish is the least time for publishing. An answer counts even if it comes after the next poll falls due.
+	// Publishing is idempotent, so another worker that does the same does no harm.
 	minPublish = 5 * time.Second
-	// maxPublish is how long it may take where the next poll is far away: a slot is for work. What was not stored is
-	// stored after the next poll.
+	// maxPublish limits the time for publishing if the next poll is far away, because the delivery occupies a slot. An
+	// outcome that was not stored is published after the next poll.
 	maxPublish = 30 * time.Second
 )
 
-// publish stores the outcomes while the delivery's time allows. Where that fails, the interaction is held back.
+// publish stores the outcomes within the time of the delivery. If that fails, the interaction waits for its next poll.
 func (w *Worker) publish(ctx context.Context, d *delivery, outcomes ...schema.Outcome) error {
 	bounded, cancel := context.WithTimeout(ctx, min(max(minPublish, d.Until.Sub(w.cfg.Now())), maxPublish))
 	defer cancel()
@@ -258,7 +271,7 @@ func (w *Worker) publish(ctx context.Context, d *delivery, outcomes ...schema.Ou
 	return nil
 }
 
-// refuse dead-letters a message that is no declared message.
+// refuse dead-letters an invalid message.
 func (w *Worker) refuse(ctx context.Context, d *delivery, bad *schema.MemberError) error {
 	if err := w.publish(ctx, d, invalid(d, w.clock.Now(), bad)); err != nil {
 		return err
@@ -266,7 +279,7 @@ func (w *Worker) refuse(ctx context.Context, d *delivery, bad *schema.MemberErro
 	return w.redelivery.Finish(ctx, &d.Delivery)
 }
 
-// invalid is the dead letter of a message that is no declared message.
+// invalid is the dead letter of an invalid message.
 func invalid(d *delivery, now time.Time, bad *schema.MemberError) schema.Outcome {
 	kind, _, _ := schema.SplitSubject(d.Message.Subject)
 	o := schema.Outcome{

@@ -10,8 +10,8 @@ import (
 	"statusworker/schema/lifecycle"
 )
 
-// takeIn validates a declared message, reserves its first poll one interval from now, and lets it go. What is invalid
-// becomes a dead letter.
+// takeIn validates a declared message, reserves its first poll one interval from now, and acknowledges it. An invalid
+// message is dead-lettered.
 func (w *Worker) takeIn(ctx context.Context, d *delivery) error {
 	declared, err := d.Declared()
 	if bad := (*schema.MemberError)(nil); errors.As(err, &bad) {
@@ -34,7 +34,7 @@ func (w *Worker) takeIn(ctx context.Context, d *delivery) error {
 	return err
 }
 
-// declaredBefore counts a declared message that begins nothing.
+// declaredBefore counts a declared message that begins no generation.
 func (w *Worker) declaredBefore(d *delivery, verdict lifecycle.TakeIn) {
 	switch verdict {
 	case lifecycle.Twice:

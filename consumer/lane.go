@@ -4,50 +4,43 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
 	"sync/atomic"
 	"time"
 
-	"statusworker/consumer/clock"
-	"statusworker/consumer/redelivery"
 	"statusworker/schema"
 	"statusworker/schema/broker"
-	"statusworker/schema/lifecycle"
 )
 
-// lane is one consumer whose deliveries are worked on: those of one interaction type, or the intake.
+// lane handles the deliveries of one consumer: those of one interaction type, or those of the intake.
 type lane struct {
 	index  int
 	stream string
 	name   string
 	puller broker.Puller
-	// typ is the interaction type; empty for the intake, whose deliveries do not poll.
+	// typ is the interaction type. It is empty for the intake, whose deliveries are not polled.
 	typ      schema.Type
 	interval time.Duration
-	ackWait  time.Duration // the consumer's
+	ackWait  time.Duration // of the consumer
 	handle   func(ctx context.Context, d *delivery) error
 
-	polling   atomic.Int64 // requests that are out
+	polling   atomic.Int64 // requests in flight
 	takenIn   atomic.Uint64
 	waiting   atomic.Bool // for a slot
 	heartbeat heartbeat
-	trouble   atomic.Pointer[string] // why the last pull failed; nil when it did not
+	failure   atomic.Pointer[string] // of the last pull; nil if it succeeded
 }
 
-// heartbeat is a loop's sign of life.
+// heartbeat is when a loop last ran.
 type heartbeat struct {
-	last atomic.Int64 // unix, in nanoseconds
-	// parked says that the loop waits for something that may take any time: the vendor, or the rate limit.
+	last atomic.Int64 // Unix time in nanoseconds
+	// parked is true while the loop waits for the vendor or the rate limit, which can take any time.
 	parked atomic.Bool
 }
 
-func (b *heartbeat) sign(now time.Time) { b.last.Store(now.UnixNano()) }
+func (b *heartbeat) beat(now time.Time) { b.last.Store(now.UnixNano()) }
 
 func (w *Worker) addLane(
-	ctx context.Context,
-	stream, name string,
-	t schema.Type,
-	handle func(context.Context, *delivery) error,
+	ctx context.Context, stream, name string, t schema.Type, handle func(context.Context, *delivery) error,
 ) error {
 	state, err := w.broker.Consumer(ctx, stream, name)
 	if err != nil {
@@ -61,17 +54,17 @@ func (w *Worker) addLane(
 }
 
 const (
-	// maxPull bounds one pull, so that a lane with much to do takes its slots in turns.
+	// maxPull limits one pull, so that busy lanes take slots in turn.
 	maxPull = 32
-	// pullWait is how long an idle lane waits for its next message. It is short, because a worker that is told to stop
-	// waits for it: a pull that is given up could lose a message to AckWait.
+	// pullWait is how long an idle lane waits for a message. It is short, because a shutdown waits for it: a message
+	// could arrive after a cancelled pull, and would be redelivered only after AckWait.
 	pullWait = time.Second
-	// probeWait is how long a lane may keep the probe when it has nothing due.
+	// probeWait is how long a lane keeps the probe if no message is due.
 	probeWait = 200 * time.Millisecond
-	// probeYield is how long such a lane then leaves the probe to the others: one of them may have many to pass over.
+	// probeYield is how long such a lane then leaves the probe to others, which may have many messages to pass over.
 	probeYield = 500 * time.Millisecond
-	// gather is how long a lane waits for more slots to come free, when it has only a few: a pull costs as much as a
-	// poll, so pulls of one would double the cost of a busy worker.
+	// gather is how long a lane waits for more free slots if it has fewer than gatherSlots. A pull costs as much as a
+	// poll, so pulls of one message would double the cost of a busy worker.
 	gather      = 2 * time.Millisecond
 	gatherSlots = 8
 )
@@ -90,64 +83,35 @@ func (e *DeletedError) Error() string {
 // Unwrap returns the error of the broker.
 func (e *DeletedError) Unwrap() error { return e.Err }
 
-// pull takes deliveries from a lane's consumer, no more than there are free slots, and has them worked on until ctx
-// ends. An error means that the lane cannot go on.
-func (w *Worker) pull(ctx, work context.Context, l *lane) error {
+// pull pulls deliveries from a lane's consumer until ctx ends, never more than there are free slots, and passes them to
+// the worker's goroutines. An error means that the lane cannot continue.
+func (w *Worker) pull(ctx context.Context, l *lane) error {
 	defer l.puller.Close()
-	busy := false // the last pull found as much as it asked for
+	busy := false // the last pull found as many as it asked for
 	for ctx.Err() == nil {
-		l.heartbeat.sign(w.cfg.Now())
-		probe := false
-		room := maxPull
-		if l.typ != "" {
-			l.heartbeat.parked.Store(true)
-			if room = w.limiter.Room(ctx, maxPull); room == 0 {
-				return nil
-			}
-			var err error
-			probe, err = w.breaker.Admit(ctx, l.index)
-			l.heartbeat.sign(w.cfg.Now())
-			l.heartbeat.parked.Store(false)
-			if err != nil {
-				if probe {
-					w.breaker.Release()
-				}
-				return nil
-			}
+		l.heartbeat.beat(w.cfg.Now())
+		room, probe := w.admit(ctx, l)
+		if room == 0 {
+			return nil
 		}
 		most := 1
 		if busy && !probe {
 			most = min(maxPull, room)
 		}
-		n := w.slots.takeNow(l.index, most)
-		if n == 0 {
-			l.waiting.Store(true)
-			n = w.slots.take(ctx, l.index, most, func() { l.heartbeat.sign(w.cfg.Now()) })
-			l.waiting.Store(false)
-		}
+		n := w.takeSlots(ctx, l, most)
 		if n == 0 {
 			if probe {
 				w.breaker.Release()
 			}
 			return nil
 		}
-		if n < min(most, gatherSlots) {
-			timer := time.NewTimer(gather)
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-			}
-			timer.Stop()
-			n += w.slots.takeNow(l.index, most-n)
-		}
-		found, err := w.pullOnce(ctx, work, l, n, busy, probe)
-		if err := w.judgePull(ctx, l, err); err != nil {
+		found, err := w.pullOnce(ctx, l, n, busy, probe)
+		if err := w.checkPull(ctx, l, err); err != nil {
 			return err
 		}
-		// A busy lane asks for all it can take and is answered at once; when that was nothing it waits for one.
+		// A busy lane asks for as many as it can take, and gets an answer at once. If there was none, it waits for one.
 		busy = found > 0 && (busy || found == n)
 		if probe && found == 0 {
-			// Nothing is due here: let the other lanes have the probe before it is asked for again.
 			select {
 			case <-time.After(probeYield):
 			case <-ctx.Done():
@@ -157,8 +121,50 @@ func (w *Worker) pull(ctx, work context.Context, l *lane) error {
 	return nil
 }
 
-// pullOnce asks for n messages and has each worked on. It gives back the slots of those that did not come.
-func (w *Worker) pullOnce(ctx, work context.Context, l *lane, n int, noWait, probe bool) (found int, err error) {
+// admit waits until a lane may pull, as far as the rate limit and the breaker allow, and returns for how many messages.
+// That is 0 when ctx has ended. The caller of a probe must release it.
+func (w *Worker) admit(ctx context.Context, l *lane) (room int, probe bool) {
+	if l.typ == "" {
+		return maxPull, false
+	}
+	l.heartbeat.parked.Store(true)
+	defer l.heartbeat.parked.Store(false)
+	if room = w.limiter.Room(ctx, maxPull); room == 0 {
+		return 0, false
+	}
+	probe, err := w.breaker.Admit(ctx, l.index)
+	l.heartbeat.beat(w.cfg.Now())
+	if err != nil {
+		if probe {
+			w.breaker.Release()
+		}
+		return 0, false
+	}
+	return room, probe
+}
+
+// takeSlots waits for slots, and takes up to most of them. It returns 0 when ctx has ended.
+func (w *Worker) takeSlots(ctx context.Context, l *lane, most int) int {
+	n := w.slots.takeNow(l.index, most)
+	if n == 0 {
+		l.waiting.Store(true)
+		n = w.slots.take(ctx, l.index, most, func() { l.heartbeat.beat(w.cfg.Now()) })
+		l.waiting.Store(false)
+	}
+	if n > 0 && n < min(most, gatherSlots) {
+		timer := time.NewTimer(gather)
+		defer timer.Stop()
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		n += w.slots.takeNow(l.index, most-n)
+	}
+	return n
+}
+
+// pullOnce pulls up to n messages, and returns the slots of those that did not arrive.
+func (w *Worker) pullOnce(ctx context.Context, l *lane, n int, noWait, probe bool) (found int, err error) {
 	defer func() {
 		w.slots.give(l.index, n-found)
 		if probe && found == 0 {
@@ -181,29 +187,29 @@ func (w *Worker) pullOnce(ctx, work context.Context, l *lane, n int, noWait, pro
 	return found, err
 }
 
-// judgePull says whether a lane can go on after a pull that ended with err. It waits a little where the broker is in
-// trouble, and finds out whether the consumer is gone.
-func (w *Worker) judgePull(ctx context.Context, l *lane, err error) error {
+// checkPull decides whether a lane can continue after a pull that returned err. If the pull failed, it waits until the
+// broker answers again, and detects a deleted consumer.
+func (w *Worker) checkPull(ctx context.Context, l *lane, err error) error {
 	if err == nil || ctx.Err() != nil {
-		l.trouble.Store(nil)
+		l.failure.Store(nil)
 		return nil
 	}
 	why := err.Error()
-	l.trouble.Store(&why)
+	l.failure.Store(&why)
 	if errors.Is(err, broker.ErrClosed) {
 		return err
 	}
-	// A deleted consumer has nobody to answer, but so does a cluster that is electing: only a leader's "not found",
-	// three times, is believed.
+	// A request to a deleted consumer gets no answer, and neither does one to a cluster that elects a leader. Only three
+	// "not found" answers in a row, from a leader, mean that the consumer was deleted.
 	for notFound := 0; ; {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(500 * time.Millisecond):
 		}
-		l.heartbeat.sign(w.cfg.Now())
-		ask, cancel := context.WithTimeout(ctx, 3*time.Second)
-		_, infoErr := w.broker.Consumer(ask, l.stream, l.name)
+		l.heartbeat.beat(w.cfg.Now())
+		bounded, cancel := context.WithTimeout(ctx, 3*time.Second)
+		_, infoErr := w.broker.Consumer(bounded, l.stream, l.name)
 		cancel()
 		switch {
 		case errors.Is(infoErr, broker.ErrClosed):
@@ -213,77 +219,11 @@ func (w *Worker) judgePull(ctx context.Context, l *lane, err error) error {
 				return &DeletedError{Stream: l.stream, Consumer: l.name, Err: infoErr}
 			}
 		case infoErr == nil:
-			w.complain("pull", err)
+			w.warn("pull", err)
 			return nil
 		default:
 			notFound = 0
-			w.complain("pull", err)
+			w.warn("pull", err)
 		}
-	}
-}
-
-// job is a message with a slot, on its way to one of the worker's goroutines.
-type job struct {
-	ctx   context.Context // ends when the worker is told to stop
-	lane  *lane
-	msg   broker.Delivery
-	asked time.Time // when it was asked for: the broker has not delivered it before
-	probe bool
-}
-
-// work handles one message and frees its slot. Nothing that happens in it reaches other deliveries.
-func (w *Worker) work(work context.Context, j job) {
-	ctx, l, msg := j.ctx, j.lane, j.msg
-	defer w.deliveries.Done()
-	defer w.slots.give(l.index, 1)
-	if j.probe {
-		defer w.breaker.Release()
-	}
-	d := &delivery{Delivery: redelivery.Receive(w.broker, msg, j.asked), lane: l, probe: j.probe}
-	d.Type, d.Interval = l.typ, l.interval
-	if ctx.Err() != nil { // it arrived after the worker was told to stop
-		w.giveBack(d, d.HandBack)
-		return
-	}
-	if l.typ != "" && !lifecycle.IsTombstone(msg.Header) {
-		if wait := w.limiter.Take(ctx); wait > 0 {
-			w.count.skipped.Add(1)
-			w.giveBack(d, func() error { return d.NakAfter(wait) })
-			return
-		}
-	}
-	defer func() {
-		if r := recover(); r != nil {
-			w.count.panics.Add(1)
-			w.count.faults.Add(1)
-			w.log.WithField("subject", schema.Quote(msg.Subject)).WithField("panic", fmt.Sprint(r)).
-				WithField("stack", string(debug.Stack())).Error("delivery panicked")
-			if err := w.panicked(work, l, d, panicAt(r)); err != nil {
-				w.complain("panic", err)
-			}
-		}
-	}()
-	var err error
-	if l.handle != nil {
-		err = l.handle(work, d)
-	} else {
-		err = w.deliver(work, d)
-	}
-	if err != nil {
-		w.count.faults.Add(1)
-		if work.Err() == nil {
-			w.complain("delivery on "+l.name, err)
-		}
-	}
-}
-
-// giveBack lets go of a delivery that was not worked on, by a nak. Where AckWait is over, the nak would count for the
-// delivery that another worker has got meanwhile, and has perhaps polled by: then nothing is sent.
-func (w *Worker) giveBack(d *delivery, nak func() error) {
-	if clock.Passed(d.Asked, w.cfg.Now()) >= d.lane.ackWait {
-		return
-	}
-	if err := nak(); err != nil {
-		w.complain("hand back", err)
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"statusworker/schema"
 )
 
-// oldest remembers the age of the oldest interaction that was polled lately. Every interaction is polled about once in
-// its wait, so that over a wait or two the oldest of all has been seen by some worker.
+// oldest remembers the age of the oldest interaction that was polled recently. Every interaction is polled about once
+// per wait, so within two waits some worker has polled the oldest one.
 type oldest struct {
 	now    func() time.Time
 	window time.Duration
@@ -18,7 +18,7 @@ type oldest struct {
 	of map[schema.Type]*seen
 }
 
-// seen is the greatest age in this window and in the one before.
+// seen is the greatest age in the current window and in the one before it.
 type seen struct {
 	began        time.Time
 	last, before time.Duration
@@ -49,7 +49,7 @@ func (o *oldest) roll(s *seen) {
 	}
 }
 
-// ages gives the ages in seconds of the oldest of each lane that had any.
+// ages returns the age in seconds of the oldest interaction of each lane that polled any.
 func (o *oldest) ages() map[schema.Type]float64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()

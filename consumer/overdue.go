@@ -9,8 +9,8 @@ import (
 	"statusworker/schema"
 )
 
-// watchOverdue stores overdue reservations again until ctx ends. Workers do so in turn, each the more seldom the more
-// there are: what it costs the broker does not grow with them.
+// watchOverdue stores overdue reservations again until ctx ends. The more workers there are, the less often each of them
+// searches, so that the load on the broker does not depend on their number.
 func (w *Worker) watchOverdue(ctx context.Context) error {
 	for {
 		every := w.cfg.OverdueAfter / 2 * time.Duration(max(1, w.fleet.Alive()))
@@ -26,7 +26,7 @@ func (w *Worker) watchOverdue(ctx context.Context) error {
 				Warn("overdue reservations stored again")
 		}
 		if err != nil && ctx.Err() == nil {
-			w.complain("overdue reservations", err)
+			w.warn("overdue reservations", err)
 		}
 	}
 }

@@ -15,22 +15,21 @@ import (
 )
 
 const (
-	// maxFrames is how many functions of the stack the dead letter has.
+	// maxFrames limits the functions of the stack in the dead letter.
 	maxFrames = 8
-	// maxPanicText is how many bytes of the panic's own text it has.
+	// maxPanicText limits the bytes of the panic's text in it.
 	maxPanicText = 300
-	// maxPanicCounts bounds how many messages are remembered that made this worker panic.
+	// maxPanicCounts limits the remembered messages that made this worker panic.
 	maxPanicCounts = 1024
 )
 
-// panicked ends a delivery that made the worker panic: the interaction waits for its next poll, or, where that has
-// happened too often or its deadline has passed, becomes a dead letter. The reservation carries how often it was; of a
-// message without one (in the intake, before the reservation is stored, with delayed naks) each worker counts what it
-// sees itself.
+// panicked settles a delivery that made the worker panic. The interaction waits for its next poll. After too many panics,
+// or after its deadline, it is dead-lettered. The reservation carries the number of panics. For a message without one (in
+// the intake, before the reservation is stored, with delayed naks) each worker counts its own.
 func (w *Worker) panicked(ctx context.Context, l *lane, d *delivery, cause string) (err error) {
 	defer func() {
 		if again := recover(); again != nil {
-			err = fmt.Errorf("a delivery on %s panicked again while it was ended: %v", l.name, again)
+			err = fmt.Errorf("settling a delivery of %s that panicked: another panic: %v", l.name, again)
 		}
 	}()
 	reserved := d.Reserved()
@@ -38,7 +37,7 @@ func (w *Worker) panicked(ctx context.Context, l *lane, d *delivery, cause strin
 	case reserved:
 		d.Panics++
 	case d.Settled():
-		return nil // the interaction is in another stored message
+		return nil // another message of the interaction is stored
 	default:
 		d.Panics = w.panics.add(messageOf(d))
 	}
@@ -52,17 +51,17 @@ func (w *Worker) panicked(ctx context.Context, l *lane, d *delivery, cause strin
 	return nil
 }
 
-// internalError dead-letters an interaction that makes workers panic. It touches no more of its message than it must.
+// internalError dead-letters an interaction that makes workers panic. It uses as little of its message as possible.
 func (w *Worker) internalError(ctx context.Context, l *lane, d *delivery, cause string) error {
 	d.Identifier = schema.DeadLetterToken(d.Message.Subject, d.Origin.Sequence)
 	if l.typ == "" {
-		if over, err := w.goesOnElsewhere(ctx, d); err != nil || over {
+		if taken, err := w.takenInBefore(ctx, d); err != nil || taken {
 			return err
 		}
 	}
 	o := schema.Outcome{
 		Identifier: d.Identifier, Reason: schema.InternalError, Observed: w.clock.Now(), Origin: d.Origin,
-		Detail: fmt.Sprintf("a worker panicked at %d deliveries of it in a row: %s", d.Panics, cause),
+		Detail: fmt.Sprintf("a worker panicked at %d consecutive deliveries: %s", d.Panics, cause),
 	}
 	if kind, _, _ := schema.SplitSubject(d.Message.Subject); schema.Type(kind).Valid() {
 		o.Type = schema.Type(kind)
@@ -81,9 +80,9 @@ func (w *Worker) internalError(ctx context.Context, l *lane, d *delivery, cause 
 	return w.redelivery.Finish(ctx, &d.Delivery)
 }
 
-// goesOnElsewhere acknowledges a declared message that begins no generation, or that was taken in before the panic, and
-// tells whether it did.
-func (w *Worker) goesOnElsewhere(ctx context.Context, d *delivery) (bool, error) {
+// takenInBefore acknowledges a declared message that begins no generation, or that was taken in before the panic. It
+// returns whether the message is one of these.
+func (w *Worker) takenInBefore(ctx context.Context, d *delivery) (bool, error) {
 	verdict, err := w.reservations.Judge(ctx, &d.Delivery)
 	if err != nil {
 		return false, err
@@ -96,7 +95,7 @@ func (w *Worker) goesOnElsewhere(ctx context.Context, d *delivery) (bool, error)
 	return false, nil
 }
 
-// declarationOf reads the declared message of a delivery, unless that is what panics.
+// declarationOf reads the declared message of a delivery, unless reading it panics.
 func declarationOf(d *delivery) (declared schema.Declared, ok bool) {
 	defer func() {
 		if recover() != nil {
@@ -107,8 +106,7 @@ func declarationOf(d *delivery) (declared schema.Declared, ok bool) {
 	return declared, err == nil
 }
 
-// panicAt says on one line which panic is being recovered, and in which functions it came. Only a deferred function may
-// call it.
+// panicAt describes the recovered panic and its functions in one line. Only a deferred function may call it.
 func panicAt(recovered any) string {
 	what := fmt.Sprint(recovered)
 	at := []string{schema.Printable(what[:min(len(what), maxPanicText)])}
@@ -127,7 +125,7 @@ func panicAt(recovered any) string {
 	return strings.Join(at, ", at ")
 }
 
-// messageKey names a stored message.
+// messageKey identifies a stored message.
 type messageKey struct {
 	stream   string
 	sequence uint64
@@ -137,7 +135,7 @@ func messageOf(d *delivery) messageKey {
 	return messageKey{d.Message.Stream, d.Message.Sequence}
 }
 
-// panicCounts remembers how often messages made this worker panic in a row.
+// panicCounts counts the panics in a row that messages caused in this worker.
 type panicCounts struct {
 	mu    sync.Mutex
 	known map[messageKey]int
@@ -153,7 +151,7 @@ func (p *panicCounts) add(m messageKey) int {
 	return p.known[m]
 }
 
-// forgetPanics ends a row of panics: this delivery has made none.
+// forgetPanics resets the count of panics, because this delivery caused none.
 func (w *Worker) forgetPanics(d *delivery) {
 	d.Panics = 0
 	if !d.Reserved() {

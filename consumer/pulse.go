@@ -11,15 +11,15 @@ import (
 
 const (
 	pulseEvery = 500 * time.Millisecond
-	// minStandstill is how long this process must have stood still before a request that failed meanwhile says nothing
-	// about the vendor.
+	// minStandstill is how long this process must have stood still before failures of requests in that time are not
+	// counted as the vendor's.
 	minStandstill = 3 * time.Second
-	// logStandstill is how often standstills are logged.
+	// logStandstill limits how often standstills are logged.
 	logStandstill = 5 * time.Minute
 )
 
-// pulse notices that this process stood still: it was stopped, its machine was suspended or starved. Time-outs run out
-// meanwhile, and others close their connections.
+// pulse detects that this process stood still: it was stopped, or its machine was suspended or overloaded. Timeouts
+// expire in that time, and other hosts close their connections.
 type pulse struct {
 	now func() time.Time
 
@@ -31,7 +31,7 @@ type pulse struct {
 	logged time.Time
 }
 
-// run heartbeats until ctx ends.
+// run records heartbeats until ctx ends.
 func (p *pulse) run(ctx context.Context) error {
 	ticker := time.NewTicker(pulseEvery)
 	defer ticker.Stop()
@@ -45,7 +45,7 @@ func (p *pulse) run(ctx context.Context) error {
 	}
 }
 
-// stoodStill says for how long this process stood still, where that was after a time; otherwise 0.
+// stoodStill returns how long the last standstill lasted, if it ended after a time; otherwise 0.
 func (p *pulse) stoodStill(after time.Time) time.Duration {
 	now := p.now()
 	p.mu.Lock()
@@ -60,7 +60,7 @@ func (p *pulse) stoodStill(after time.Time) time.Duration {
 	return p.lasted
 }
 
-// mayLog tells whether it is time to log a standstill.
+// mayLog tells whether a standstill may be logged now.
 func (p *pulse) mayLog() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -71,8 +71,8 @@ func (p *pulse) mayLog() bool {
 	return false
 }
 
-// ownFailure tells whether a poll failed because this process stood still, and logs that. The vendor has no part in it:
-// no answer of it is known. A request that took far longer than it may is a sign of that by itself.
+// ownFailure tells whether a poll failed because this process stood still, and logs it. There is no answer of the vendor
+// then. A request that took far longer than its timeout also shows a standstill.
 func (w *Worker) ownFailure(f Facts, began time.Time, took time.Duration) bool {
 	if f.Fault != schema.FaultUnavailable || f.StatusCode >= 300 {
 		return false

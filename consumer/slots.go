@@ -5,14 +5,14 @@ import (
 	"sync"
 )
 
-// slots bounds how many deliveries are worked on at once. Each lane owns a few slots that nobody else can take, so a
-// flood on one lane cannot starve another; the rest are shared.
+// slots limits how many deliveries are handled at once. Each lane owns a few slots, so that a busy lane cannot starve
+// another; the lanes share the others.
 type slots struct {
 	mu    sync.Mutex
 	own   int
 	total int
 	used  []int
-	freed []chan struct{} // one a lane; a token means: look again
+	freed []chan struct{} // one for each lane; a token means that slots may be free
 }
 
 func newSlots(total, lanes int) *slots {
@@ -28,7 +28,7 @@ func newSlots(total, lanes int) *slots {
 	return s
 }
 
-// free is how many slots the lane could take now. The lock is held.
+// free is the number of slots that the lane can take now. The caller holds the lock.
 func (s *slots) free(lane int) int {
 	shared := s.total - s.own*len(s.used)
 	for i, n := range s.used {
@@ -39,8 +39,8 @@ func (s *slots) free(lane int) int {
 	return s.own + shared - s.used[lane]
 }
 
-// take waits until the lane may have a slot, and takes at most so many. It calls moved whenever a slot has been given
-// back meanwhile. It returns 0 when ctx has ended.
+// take waits until the lane can take a slot, and takes up to most. It calls moved whenever another slot was returned
+// meanwhile. It returns 0 when ctx has ended.
 func (s *slots) take(ctx context.Context, lane, most int, moved func()) int {
 	for {
 		if n := s.takeNow(lane, most); n > 0 {
@@ -55,7 +55,7 @@ func (s *slots) take(ctx context.Context, lane, most int, moved func()) int {
 	}
 }
 
-// takeNow takes what the lane may have without waiting, at most so many.
+// takeNow takes up to most slots without waiting.
 func (s *slots) takeNow(lane, most int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,7 +77,7 @@ func (s *slots) give(lane, n int) {
 	}
 }
 
-// usedNow is how many slots are taken.
+// usedNow is the number of taken slots.
 func (s *slots) usedNow() (n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

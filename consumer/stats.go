@@ -8,56 +8,56 @@ import (
 	"statusworker/schema"
 )
 
-// Stats are what a worker did since it was made.
+// Stats counts what a worker did since it was created.
 type Stats struct {
-	// TakenIn is how many declared messages got their first reservation, DeclaredTwice how many changed nothing because
-	// the interaction was declared before and had no outcome when they were stored, DeclaredAgain how often one waited
-	// for the end of an earlier generation.
+	// TakenIn counts declared messages that got their first reservation. DeclaredTwice counts those that were dropped
+	// because the interaction was declared before and had no outcome when they were stored. DeclaredAgain counts how
+	// often one waited for the end of an earlier generation.
 	TakenIn, DeclaredTwice, DeclaredAgain uint64
-	// DeclaredProcessed is how many were dropped because the interaction has processed events.
+	// DeclaredProcessed counts those that were dropped because the interaction has processed events.
 	DeclaredProcessed uint64
-	// Polls is how many status requests were made.
+	// Polls counts status requests.
 	Polls uint64
-	// Waits deliveries wait for their next poll.
+	// Waits counts deliveries after which an interaction waits for its next poll.
 	Waits uint64
-	// Dropped deliveries belong to interactions that have ended, or whose next poll somebody else holds; Skipped ones
-	// were not polled because it was too late for this poll, or because the worker rests.
+	// Dropped counts deliveries of interactions that have ended, or whose next poll another worker has reserved. Skipped
+	// counts deliveries that were not polled because it was too late, or because the worker was paused.
 	Dropped, Skipped uint64
-	// RefusedReservations is how often the broker refused a reservation, whatever came of it.
+	// RefusedReservations counts reservations that the broker refused, including those that were stored at a retry.
 	RefusedReservations uint64
-	// StoredAgain is how many overdue reservations were stored again, see [redelivery.FindOverdue].
+	// StoredAgain counts overdue reservations that were stored again, see [redelivery.FindOverdue].
 	StoredAgain uint64
-	// Unknown counts statuses that the vendor's documentation does not know.
+	// UnknownStatus counts answers with a status that the vendor does not document.
 	UnknownStatus uint64
-	// Faults are deliveries that ended in an error, most often of the broker; they come back. Panics are among them.
+	// Faults counts deliveries that ended in an error, usually of the broker; they are redelivered. It includes Panics.
 	Faults, Panics uint64
 
-	// Pauses counts rests that began, by cause.
+	// Pauses counts pauses, by cause.
 	Pauses map[breaker.Failure]uint64
-	// Lanes has the lanes that poll.
+	// Lanes are the lanes that poll.
 	Lanes map[schema.Type]LaneStats
-	// Slots is how many deliveries can be worked on at once, and SlotsUsed how many are, or may come.
+	// Slots is the number of deliveries that can be handled at once, SlotsUsed that of the occupied and reserved ones.
 	Slots, SlotsUsed int
-	// RateLimitWaiting deliveries wait for the rate limit, of which Share polls a second are this worker's; 0 where
-	// there is none.
+	// RateLimitWaiting is the number of deliveries that wait for the rate limit, and Share this worker's share of it in
+	// polls per second. Both are 0 without a rate limit.
 	RateLimitWaiting int
 	Share            float64
-	// Alive is how many workers there were when this one last counted; 0 before.
+	// Alive is the number of live workers at the last count; 0 before.
 	Alive int
-	// RoundTrip is how long the broker's quickest answer took when its clock was last measured.
+	// RoundTrip is the time of the broker's fastest answer at the last measurement of its clock.
 	RoundTrip time.Duration
-	// ClockSteps counts steps of the broker's clock, or from one leader's to another's, and ClockStep is the last one:
-	// more than 0 forward.
+	// ClockSteps counts steps of the broker's clock, also from one leader's to another's. ClockStep is the last one; it
+	// is positive if the clock stepped forward.
 	ClockSteps uint64
 	ClockStep  time.Duration
 }
 
-// LaneStats are what there is to say of a lane now, but TakenIn, which counts since the worker was made.
+// LaneStats is the state of a lane. TakenIn counts since the worker was created.
 type LaneStats struct {
 	Polling        int
 	WaitingForSlot bool
 	TakenIn        uint64
-	// Oldest is the age of the oldest interaction that was polled lately.
+	// Oldest is the age of the oldest interaction that was polled recently.
 	Oldest time.Duration
 }
 
@@ -65,11 +65,11 @@ type counters struct {
 	takenIn, declaredTwice, declaredAgain atomic.Uint64
 	declaredProcessed                     atomic.Uint64
 	polls, waits                          atomic.Uint64
-	dropped, skipped, unknownStatusCount  atomic.Uint64
+	dropped, skipped, unknownStatus       atomic.Uint64
 	faults, panics, storedAgain           atomic.Uint64
 }
 
-// Stats reads the counters.
+// Stats returns the counters.
 func (w *Worker) Stats() Stats {
 	c := &w.count
 	s := Stats{
@@ -82,7 +82,7 @@ func (w *Worker) Stats() Stats {
 		Dropped:           c.dropped.Load(),
 		Skipped:           c.skipped.Load(),
 		StoredAgain:       c.storedAgain.Load(),
-		UnknownStatus:     c.unknownStatusCount.Load(),
+		UnknownStatus:     c.unknownStatus.Load(),
 		Faults:            c.faults.Load(),
 		Panics:            c.panics.Load(),
 		Pauses:            w.breaker.Pauses(),

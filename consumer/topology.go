@@ -10,7 +10,7 @@ import (
 	"statusworker/schema/topology"
 )
 
-// Mode is a way of holding interactions back.
+// Mode is the mode of redelivery.
 type Mode string
 
 // The modes.
@@ -19,7 +19,7 @@ const (
 	Nak      Mode = "nak"
 )
 
-// PollStream is the stream out of which interactions are delivered when their poll is due.
+// PollStream is the stream whose consumers deliver interactions when their poll is due.
 func (m Mode) PollStream() string {
 	if m == Nak {
 		return schema.StreamDeclared
@@ -27,7 +27,7 @@ func (m Mode) PollStream() string {
 	return schema.StreamPolls
 }
 
-// Streams are those in which interactions wait.
+// Streams returns the streams in which interactions wait.
 func (m Mode) Streams() []string {
 	if m == Nak {
 		return []string{schema.StreamDeclared}
@@ -35,12 +35,12 @@ func (m Mode) Streams() []string {
 	return []string{schema.StreamDeclared, schema.StreamPolls}
 }
 
-// Choices are what an operator may choose about the streams that interactions wait in.
+// Choices are the operator's choices for the streams in which interactions wait.
 type Choices struct {
 	Mode     Mode
 	Replicas int
-	// DeclaredMaxMsgs and DeclaredMaxBytes bound the declared messages that wait to be taken in (0: no bound). A
-	// publish beyond them is refused, so nothing is lost.
+	// DeclaredMaxMsgs and DeclaredMaxBytes limit the declared messages that wait to be taken in; 0 is no limit. The
+	// broker refuses a publish beyond the limit, so nothing is lost.
 	DeclaredMaxMsgs  int64
 	DeclaredMaxBytes int64
 }
@@ -48,48 +48,18 @@ type Choices struct {
 const (
 	// reserveAckWait is short: a due message is acked as soon as the next poll is reserved.
 	reserveAckWait = 10 * time.Second
-	// intakeAckWait allows for a dead letter that takes a while to be published.
+	// intakeAckWait leaves time to publish a dead letter.
 	intakeAckWait = 15 * time.Second
-	// reserveMaxAckPending bounds what is between delivery and ack over all workers. It is no bound on what waits. The
-	// intake has no such bound: what waits there for a tombstone counts as delivered.
+	// reserveMaxAckPending limits the messages between delivery and ack over all workers, and not those that wait. The
+	// intake has no such limit: a message that waits there for a tombstone counts as delivered.
 	reserveMaxAckPending = 5000
 )
 
-// Topology is the streams and consumers as they should be for a worker of this configuration.
+// Topology returns the streams and consumers that a worker of this configuration requires.
 func Topology(cfg Config, c Choices) topology.Set {
 	cfg = cfg.withDefaults()
-	declared := jetstream.StreamConfig{
-		Name:                 schema.StreamDeclared,
-		Description:          "Declared interactions that wait to be taken in",
-		Subjects:             []string{schema.SubjectsDeclared},
-		Retention:            jetstream.WorkQueuePolicy,
-		Discard:              jetstream.DiscardNew,
-		DiscardNewPerSubject: true,
-		MaxMsgsPerSubject:    1,
-		// An interaction may be declared again as soon as it has its dead letter, also with the same Nats-Msg-Id.
-		Duplicates: topology.MinDuplicates,
-		MaxMsgs:    c.DeclaredMaxMsgs,
-		MaxBytes:   c.DeclaredMaxBytes,
-		Storage:    jetstream.FileStorage,
-		Replicas:   max(c.Replicas, 1),
-	}
 	if c.Mode == Nak {
-		declared.Description = "Declared interactions until their outcome"
-		// Without an intake nobody would be given a message of an unknown type: the broker refuses it.
-		declared.Subjects = nil
-		for _, t := range schema.Types() {
-			declared.Subjects = append(declared.Subjects, schema.DeclaredSubject(t, "*"))
-		}
-		s := topology.Set{Streams: []jetstream.StreamConfig{declared, workers(c)}}
-		for _, t := range schema.Types() {
-			s.Consumers = append(
-				s.Consumers,
-				consumer(schema.StreamDeclared, schema.PollConsumer(t), schema.DeclaredSubject(t, "*"),
-					redelivery.NakAckWait(cfg.Intervals.Of(t), cfg.RequestTimeout), -1),
-			)
-		}
-		s.Unwanted = append(s.Unwanted, unwanted(schema.ConsumerIntake))
-		return s
+		return nakTopology(cfg, c)
 	}
 	polls := jetstream.StreamConfig{
 		Name:              schema.StreamPolls,
@@ -101,32 +71,62 @@ func Topology(cfg Config, c Choices) topology.Set {
 		Storage:           jetstream.FileStorage,
 		Replicas:          max(c.Replicas, 1),
 	}
+	declared := declaredStream(c, "Declared interactions that wait to be taken in", schema.SubjectsDeclared)
 	s := topology.Set{
 		Streams: []jetstream.StreamConfig{declared, polls, workers(c)},
-		// No filter: a filter of *.* does not match a message that was published on a subject with a literal `>` in it,
-		// and what the intake is not given would wait for good.
+		// No filter: a filter of *.* does not match a message that was published on a subject with a literal `>` in it.
+		// The intake would never get such a message.
 		Consumers: []topology.Consumer{
 			consumer(schema.StreamDeclared, schema.ConsumerIntake, "", intakeAckWait, -1),
 		},
 	}
 	for _, t := range schema.Types() {
-		s.Consumers = append(
-			s.Consumers,
-			consumer(
-				schema.StreamPolls,
-				schema.PollConsumer(t),
-				schema.PollSubject(t, "*"),
-				reserveAckWait,
-				reserveMaxAckPending,
-			),
-		)
+		s.Consumers = append(s.Consumers, consumer(schema.StreamPolls, schema.PollConsumer(t), schema.PollSubject(t, "*"),
+			reserveAckWait, reserveMaxAckPending))
 		s.Unwanted = append(s.Unwanted, unwanted(schema.PollConsumer(t)))
 	}
 	return s
 }
 
-// workers is the bucket in which workers announce themselves: a key-value bucket like any other. What is in it is worth
-// nothing after some seconds, but a server forgets a stream in memory altogether when it starts again.
+// nakTopology is the topology for delayed naks.
+func nakTopology(cfg Config, c Choices) topology.Set {
+	// There is no intake that could dead-letter a message of an unknown type, so the broker refuses it.
+	var subjects []string
+	var consumers []topology.Consumer
+	for _, t := range schema.Types() {
+		subject := schema.DeclaredSubject(t, "*")
+		subjects = append(subjects, subject)
+		consumers = append(consumers, consumer(schema.StreamDeclared, schema.PollConsumer(t), subject,
+			redelivery.NakAckWait(cfg.Intervals.Of(t), cfg.RequestTimeout), -1))
+	}
+	declared := declaredStream(c, "Declared interactions until their outcome", subjects...)
+	return topology.Set{
+		Streams:   []jetstream.StreamConfig{declared, workers(c)},
+		Consumers: consumers,
+		Unwanted:  []topology.Consumer{unwanted(schema.ConsumerIntake)},
+	}
+}
+
+func declaredStream(c Choices, description string, subjects ...string) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name:                 schema.StreamDeclared,
+		Description:          description,
+		Subjects:             subjects,
+		Retention:            jetstream.WorkQueuePolicy,
+		Discard:              jetstream.DiscardNew,
+		DiscardNewPerSubject: true,
+		MaxMsgsPerSubject:    1,
+		// An interaction can be declared again as soon as it has its dead letter, also with the same Nats-Msg-Id.
+		Duplicates: topology.MinDuplicates,
+		MaxMsgs:    c.DeclaredMaxMsgs,
+		MaxBytes:   c.DeclaredMaxBytes,
+		Storage:    jetstream.FileStorage,
+		Replicas:   max(c.Replicas, 1),
+	}
+}
+
+// workers is the key-value bucket in which workers announce themselves. Its contents are worthless after some seconds.
+// It is on disk all the same, because a restarted server no longer has a stream in memory.
 func workers(c Choices) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name:              schema.StreamWorkers,
@@ -157,7 +157,7 @@ func consumer(stream, name, filter string, ackWait time.Duration, maxAckPending 
 	}}
 }
 
-// unwanted is a consumer of declared messages that belongs to the other mode.
+// unwanted is a consumer of the declared messages in the other mode.
 func unwanted(name string) topology.Consumer {
 	return topology.Consumer{Stream: schema.StreamDeclared, Config: jetstream.ConsumerConfig{Durable: name}}
 }

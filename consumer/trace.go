@@ -11,7 +11,7 @@ import (
 	"statusworker/schema"
 )
 
-// Names of attributes: the messaging conventions of OpenTelemetry, and what they have no name for.
+// Names of attributes: those of OpenTelemetry's messaging conventions, and our own.
 const (
 	attrSystem    = attribute.Key("messaging.system")
 	attrOperation = attribute.Key("messaging.operation.name")
@@ -28,14 +28,14 @@ const (
 	attrDecision    = attribute.Key("statusworker.decision")
 )
 
-// spans are those of one delivery: nil where nothing is traced, and then nothing is done.
+// spans are the spans of one delivery. A nil pointer traces nothing.
 type spans struct {
 	tracer   trace.Tracer
 	delivery trace.Span
 }
 
-// trace begins the span of a delivery: a trace of its own, linked to the span that declared the interaction. One trace
-// for the whole life of an interaction would last for hours.
+// trace begins the span of a delivery. It is the root of a trace, with a link to the span that declared the interaction:
+// one trace for a whole generation would last for hours.
 func (w *Worker) trace(ctx context.Context, d *delivery) (context.Context, *spans) {
 	if w.cfg.Tracer == nil {
 		return ctx, nil
@@ -48,9 +48,7 @@ func (w *Worker) trace(ctx context.Context, d *delivery) (context.Context, *span
 			attrSystem.String("nats"),
 			attrOperation.String("process"),
 			attrKind.String("process"),
-			attrSubject.String(
-				d.Message.Subject,
-			),
+			attrSubject.String(d.Message.Subject),
 			attrTemplate.String(d.lane.template()),
 			attrConsumer.String(d.lane.name),
 			attrSize.Int(len(d.Message.Data)),
@@ -67,7 +65,7 @@ func (w *Worker) trace(ctx context.Context, d *delivery) (context.Context, *span
 	return ctx, &spans{tracer: w.cfg.Tracer, delivery: span}
 }
 
-// template is the subject of the lane's deliveries with a name in the place of the identifier.
+// template is the subject of the lane's deliveries with a placeholder for the identifier.
 func (l *lane) template() string {
 	if l.typ == "" {
 		return schema.DeclaredSubject("{type}", "{identifier}")
@@ -78,7 +76,7 @@ func (l *lane) template() string {
 	return schema.PollSubject(l.typ, "{identifier}")
 }
 
-// linkTo is a link to the span that a traceparent names.
+// linkTo returns a link to the span of a traceparent.
 func linkTo(traceparent string) (trace.Link, bool) {
 	if traceparent == "" {
 		return trace.Link{}, false
@@ -91,7 +89,7 @@ func linkTo(traceparent string) (trace.Link, bool) {
 	return trace.Link{SpanContext: span}, span.IsValid()
 }
 
-// poll begins the span of the status request. The function ends it.
+// poll begins the span of the status request. The caller ends it with the returned function.
 func (s *spans) poll(ctx context.Context, d *delivery) (context.Context, func(Facts)) {
 	if s == nil {
 		return ctx, func(Facts) {}
@@ -109,7 +107,7 @@ func (s *spans) poll(ctx context.Context, d *delivery) (context.Context, func(Fa
 	}
 }
 
-// decided notes what is done about the interaction.
+// decided records the decision about the interaction.
 func (s *spans) decided(d Decision) {
 	if s != nil {
 		s.delivery.SetAttributes(attrDecision.String(d.Why))

@@ -18,7 +18,7 @@ import (
 	"statusworker/schema"
 )
 
-// Worker takes in declared messages, polls what is due and publishes outcomes. It keeps no state but the broker's.
+// Worker takes in declared messages, polls what is due, and publishes outcomes. All durable state is at the broker.
 type Worker struct {
 	broker   Broker
 	cfg      Config
@@ -26,46 +26,47 @@ type Worker struct {
 	status   StatusClient
 	outcomes OutcomePublisher
 
-	clock         *clock.Clock
-	breaker       *breaker.Breaker
-	limiter       *fleet.Limiter // nil where there is none
-	oldest        oldest
-	fleet         *fleet.Fleet
-	slots         *slots
-	count         counters
-	complaints    complaints
-	unknownStatus unknownStatus
-	pulse         pulse
-	panics        panicCounts
+	clock   *clock.Clock
+	breaker *breaker.Breaker
+	limiter *fleet.Limiter // nil without a rate limit
+	oldest  oldest
+	fleet   *fleet.Fleet
+	slots   *slots
+	count   counters
+	pulse   pulse
+	panics  panicCounts
+
+	warnings        warnings
+	unknownStatuses unknownStatuses
 
 	redelivery redeliverer
-	// One of them is the redelivery, and the other one nil.
+	// One of them is the redelivery, the other one is nil.
 	reservations *redelivery.Reservations
 	naks         *redelivery.Naks
 
 	lanes      []*lane
 	deliveries sync.WaitGroup
-	// jobs feeds as many goroutines as there are slots. They are kept, because a goroutine's stack has to grow anew in
-	// each poll otherwise.
+	// jobs feeds as many goroutines as there are slots. They are reused, because the stack of a new goroutine would have
+	// to grow at each poll.
 	jobs chan job
 }
 
-// redeliverer is a way to have interactions delivered again when their next poll is due, see package redelivery.
+// redeliverer makes the broker deliver interactions again when their next poll is due, see package redelivery.
 type redeliverer interface {
-	// Begin tells whether this delivery may be polled, after making sure that the interaction comes back if it is and
-	// the worker dies.
+	// Begin tells whether this delivery may be polled. Before a poll it makes sure that the interaction is delivered
+	// again if the worker dies.
 	Begin(ctx context.Context, d *redelivery.Delivery) (redelivery.Verdict, error)
-	// Keep keeps others from polling while the request is out, and ends the context that is returned, which is that of
-	// the request, where it cannot. The function that is returned ends that.
-	Keep(ctx context.Context, d *redelivery.Delivery) (request context.Context, let func())
+	// Keep stops other workers from polling while the request is in flight. If it cannot, it cancels the context of the
+	// request, which it returns. The caller calls release after the request.
+	Keep(ctx context.Context, d *redelivery.Delivery) (request context.Context, release func())
 	// Redeliver ends a delivery after which the interaction waits: one interval, or until notBefore if that is later.
 	Redeliver(ctx context.Context, d *redelivery.Delivery, notBefore time.Time) error
-	// Finish ends a delivery whose outcome is stored.
+	// Finish settles a delivery whose outcome is stored.
 	Finish(ctx context.Context, d *redelivery.Delivery) error
 }
 
-// New makes a worker on streams and consumers that fit [Topology] in this mode; it does not check that they do. It
-// changes nothing. The error is a [*ConfigError], or says that the broker could not be asked.
+// New makes a worker for streams and consumers that match [Topology] in this mode, which it does not check. It changes
+// nothing at the broker. The error is a [*ConfigError], or an error of the broker.
 func New(
 	ctx context.Context, b Broker, mode Mode, status StatusClient, outcomes OutcomePublisher, cfg Config,
 ) (*Worker, error) {
@@ -85,7 +86,7 @@ func New(
 		Slack:    redelivery.MaxSlack,
 		Grace:    cfg.NotFoundGrace,
 	})
-	w.complaints.now = cfg.Now
+	w.warnings.now = cfg.Now
 	w.pulse.now = cfg.Now
 	w.oldest.now = cfg.Now
 	w.oldest.window = cfg.Intervals.Longest()
@@ -122,7 +123,7 @@ func (w *Worker) open(ctx context.Context, mode Mode) error {
 	}
 	w.slots = newSlots(w.cfg.Concurrency, len(w.lanes))
 	w.fleet = fleet.New(fleet.Config{
-		Broker: w.broker, Look: w.look, Now: w.cfg.Now, Self: schema.Announcement{
+		Broker: w.broker, Look: w.announcement, Now: w.cfg.Now, Self: schema.Announcement{
 			Worker: rand.Text(), Host: w.cfg.Host, Version: w.cfg.Version, Started: w.cfg.Now().UTC(),
 			RateLimit: w.cfg.MaxPollsPerSecond,
 		},
@@ -137,13 +138,13 @@ func (w *Worker) redeliveryConfig() redelivery.Config {
 		Interval: w.cfg.Intervals.Of, RequestTimeout: w.cfg.RequestTimeout, Deadline: w.cfg.Deadline,
 		Stretch: w.cfg.Stretch, StretchLimit: w.cfg.StretchLimit, OverdueAfter: w.cfg.OverdueAfter,
 		RateLimit: w.cfg.MaxPollsPerSecond,
-		// Long enough for another poll by the same worker of ten, and for a pause in between.
+		// Long enough for this worker to poll it again if it is one of ten workers, with a pause in between.
 		RememberRefusals: 2*w.cfg.NotFoundGrace + 10*(w.cfg.Intervals.Longest()+time.Second) + maxDelay,
 	}
 }
 
-// look is what an announcement says of what the worker does.
-func (w *Worker) look() schema.Announcement {
+// announcement is the worker's part of an announcement.
+func (w *Worker) announcement() schema.Announcement {
 	b := w.breaker.State()
 	a := schema.Announcement{
 		State: b.State, Cause: string(b.Cause), Detail: b.Detail, Polls: w.count.polls.Load(), Oldest: w.oldest.ages(),
@@ -155,7 +156,7 @@ func (w *Worker) look() schema.Announcement {
 	return a
 }
 
-// Mode is the way of holding back that the topology is made for.
+// Mode is the mode of redelivery that the streams are made for.
 func (w *Worker) Mode() Mode {
 	if w.reservations != nil {
 		return Schedule
@@ -163,23 +164,24 @@ func (w *Worker) Mode() Mode {
 	return Nak
 }
 
-// ClockOffset is how far the broker's clock is ahead of this host's, as last measured.
+// ClockOffset is how far the broker's clock is ahead of this host's, by the last measurement.
 func (w *Worker) ClockOffset() time.Duration { return w.clock.Offset() }
 
-// Breaker says whether the worker keeps away from the vendor now, and why.
+// Breaker is the state of the circuit breaker.
 func (w *Worker) Breaker() breaker.State { return w.breaker.State() }
 
-// First tells whether this worker's key came first when it last looked at those that are alive: of what one worker can
-// tell for all, it tells. While workers come and go it may be none for some seconds, or two.
+// First tells whether this worker's key was the first among those of the live workers at the last count. The first
+// worker reports what one worker can report for all. While workers start and stop, for some seconds none is the first,
+// or two are.
 func (w *Worker) First() bool { return w.fleet.First() }
 
-// TokenChanged tells the worker that there is another token: a rest because the vendor refused the one before ends, and
-// the next poll finds out whether this one is accepted.
+// TokenChanged ends a pause that began because the vendor refused the token. The next poll shows whether the vendor
+// accepts the new one.
 func (w *Worker) TokenChanged() { w.breaker.Cut(breaker.Unauthorized) }
 
-// Run works until ctx ends, then pulls no more, finishes what is being polled within the shutdown time-out, hands back
-// what it had not started, and returns nil. When leave ends as well, it stops at once: what was out comes back to
-// another worker. An error means that the worker could not go on, for example because a consumer was deleted.
+// Run works until ctx ends. Then it stops pulling, finishes the polls in flight within the shutdown timeout, returns
+// other deliveries to the broker, and returns nil. When leave ends as well, it stops at once: the broker redelivers what
+// was in flight to another worker. An error means that the worker could not continue, for example a [*DeletedError].
 func (w *Worker) Run(ctx, leave context.Context) error {
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
@@ -194,19 +196,19 @@ func (w *Worker) Run(ctx, leave context.Context) error {
 	}
 	pulls, pullCtx := errgroup.WithContext(ctx)
 	for _, l := range w.lanes {
-		pulls.Go(func() error { return w.pull(pullCtx, work, l) })
+		pulls.Go(func() error { return w.pull(pullCtx, l) })
 	}
 	pulls.Go(func() error {
-		w.clock.Keep(pullCtx, func(err error) { w.complain("clock", err) })
+		w.clock.Keep(pullCtx, func(err error) { w.warn("clock", err) })
 		return nil
 	})
-	pulls.Go(func() error { return w.fleet.Keep(pullCtx, func(err error) { w.complain("announcement", err) }) })
+	pulls.Go(func() error { return w.fleet.Keep(pullCtx, func(err error) { w.warn("announcement", err) }) })
 	pulls.Go(func() error { return w.pulse.run(pullCtx) })
 	if w.reservations != nil {
 		pulls.Go(func() error { return w.watchOverdue(pullCtx) })
 	} else {
 		pulls.Go(func() error {
-			w.naks.Weigh(pullCtx, func(err error) { w.complain("weighing", err) })
+			w.naks.Weigh(pullCtx, func(err error) { w.warn("weighing", err) })
 			return nil
 		})
 	}
@@ -239,7 +241,7 @@ func (w *Worker) Run(ctx, leave context.Context) error {
 	return nil
 }
 
-// laneOf is the lane of a type.
+// laneOf returns the lane of a type.
 func (w *Worker) laneOf(t schema.Type) *lane {
 	for _, l := range w.lanes {
 		if l.typ == t {

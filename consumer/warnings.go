@@ -1,0 +1,71 @@
+package consumer
+
+import (
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"statusworker/schema"
+)
+
+// warnings limits the log of repeated failures. Each operation is logged at its first failure, and then at most every
+// warnEvery with the number of failures since.
+type warnings struct {
+	now func() time.Time
+	mu  sync.Mutex
+	of  map[string]*warning
+}
+
+type warning struct {
+	logged   time.Time
+	failures int // since then
+}
+
+const warnEvery = 30 * time.Second
+
+// warn logs that an operation failed. Whatever it is, it is tried again.
+func (w *Worker) warn(operation string, err error) {
+	all := &w.warnings
+	all.mu.Lock()
+	defer all.mu.Unlock()
+	if all.of == nil {
+		all.of = map[string]*warning{}
+	}
+	one := all.of[operation]
+	if one == nil {
+		one = &warning{}
+		all.of[operation] = one
+	}
+	one.failures++
+	if w.cfg.Away != nil && w.cfg.Away() {
+		return // without a connection every operation fails
+	}
+	if now := all.now(); one.logged.IsZero() || now.Sub(one.logged) >= warnEvery {
+		w.log.WithFields(logrus.Fields{"operation": operation, "failures": one.failures}).WithError(err).
+			Warn("operation failed; it will be retried")
+		one.logged, one.failures = now, 0
+	}
+}
+
+// unknownStatuses remembers which unknown statuses were logged.
+type unknownStatuses struct {
+	mu   sync.Mutex
+	seen map[schema.Status]bool
+}
+
+const maxUnknownStatuses = 100
+
+// first tells whether a status is new. After maxUnknownStatuses statuses it is always false.
+func (u *unknownStatuses) first(s schema.Status) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.seen[s] || len(u.seen) >= maxUnknownStatuses {
+		return false
+	}
+	if u.seen == nil {
+		u.seen = map[schema.Status]bool{}
+	}
+	u.seen[s] = true
+	return true
+}

@@ -136,11 +136,11 @@ func TestDeclareRefusesIdentifiers(t *testing.T) {
 func TestDeclareRefusesData(t *testing.T) {
 	t.Parallel()
 	for data, want := range map[string]string{
-		"":                                  "it is empty",
+		"":                                  "empty",
 		"[]":                                "something else",
 		`"text"`:                            "something else",
 		`{"a":1} x`:                         "after",
-		`{"a":1,"a":2}`:                     "twice",
+		`{"a":1,"a":2}`:                     "duplicate",
 		`{"type":"audio"}`:                  "member type",
 		`{"interactionIdentifier":1}`:       "member interactionIdentifier",
 		`{"includeAiResults":true}`:         "member includeAiResults",
@@ -148,8 +148,8 @@ func TestDeclareRefusesData(t *testing.T) {
 		`{"x":1,"Type":"audio"}`:            "Type",
 		`{"INTERACTIONIDENTIFIER":"x"}`:     "INTERACTIONIDENTIFIER",
 		`{"SpecVersion":"1.0"}`:             "SpecVersion",
-		"\ufeff":                            "it is empty",
-		"\ufeff\ufeff{}":                    "it is not JSON",
+		"\ufeff":                            "empty",
+		"\ufeff\ufeff{}":                    "not valid JSON",
 		"\xff\xfe{\x00}\x00":                "UTF-16",
 		"\xfe\xff\x00{\x00}":                "UTF-16",
 		"{\x00}\x00":                        "UTF-16",

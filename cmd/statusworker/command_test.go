@@ -182,7 +182,7 @@ func TestBadConfigurationIsOneLine(t *testing.T) {
 				if bad.Name() != facts[0] {
 					t.Errorf("an error about %s, want one about %s", bad.Name(), facts[0])
 				}
-				facts, said = facts[1:], bad.Value+": want "+bad.Want
+				facts, said = facts[1:], bad.Value+": must be "+bad.Allowed
 			}
 			for _, fact := range facts {
 				if !strings.Contains(said, fact) {

@@ -37,9 +37,7 @@ func TestDeclarePassesOverAByteOrderMark(t *testing.T) {
 	first, second := uuid.NewString(), uuid.NewString()
 	declareLines(t, at, mark+line(first, schema.Chat)+mark+line(second, schema.Chat), 2, 0)
 	for _, id := range []string{first, second} {
-		if got, want := string(
-			message(t, js, schema.DeclaredSubject(schema.Chat, id)).Data,
-		), strings.TrimSpace(
+		if got, want := string(message(t, js, schema.DeclaredSubject(schema.Chat, id)).Data), strings.TrimSpace(
 			line(id, schema.Chat),
 		); got != want {
 			t.Errorf("message %q, want %q", got, want)

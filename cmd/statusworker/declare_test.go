@@ -158,7 +158,7 @@ func TestDeclareRefusesData(t *testing.T) {
 	} {
 		c := command(t, "declare", "--type", "audio", "--include-ai-results", "--data", "-", someID)
 		c.stdin = strings.NewReader(data)
-		if bad := c.refuses("--data"); bad.Value != `"-"` || !strings.Contains(bad.Want, want) {
+		if bad := c.refuses("--data"); bad.Value != `"-"` || !strings.Contains(bad.Allowed, want) {
 			t.Errorf("%v, want %q in it", bad, want)
 		}
 		if lines := c.stderr.lines(); len(lines) != 1 {

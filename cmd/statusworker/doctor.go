@@ -89,10 +89,7 @@ func (c doctorCommand) Run(ctx context.Context, p cli.Process) error {
 			if err != nil {
 				return nil, err
 			}
-			set := consumer.Topology(
-				cfg,
-				consumer.Choices{Mode: mode},
-			).Add(
+			set := consumer.Topology(cfg, consumer.Choices{Mode: mode}).Add(
 				publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}),
 			)
 			differ, err := provisioning.Compare(ctx, js, set)

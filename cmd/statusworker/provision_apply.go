@@ -26,9 +26,7 @@ func (c provisionCommand) apply(
 	if err != nil {
 		return err
 	}
-	differing, other := len(
-		report.Undelivered,
-	), slices.ContainsFunc(
+	differing, other := len(report.Undelivered), slices.ContainsFunc(
 		found,
 		func(d topology.Difference) bool { return d.Unwanted },
 	)
@@ -187,9 +185,7 @@ const (
 
 // fixed adds what to do about a change that the broker does not make.
 func fixed(err error) error {
-	if api := (*jetstream.APIError)(
-		nil,
-	); errors.As(err, &api) &&
+	if api := (*jetstream.APIError)(nil); errors.As(err, &api) &&
 		(api.ErrorCode == streamFixed || api.ErrorCode == consumerFixed) {
 		return fmt.Errorf(
 			"%w; NATS cannot change this in a stream that exists: see `Recreate a stream` in docs/deploy.md",

@@ -381,10 +381,7 @@ func TestShippedUsersMayRedeliver(t *testing.T) {
 			settle(t, js, at)
 			var s overview.Overview
 			look := append([]string{"status", "-o", "json", "--nats-url", url}, as("status")...)
-			if err := json.Unmarshal(
-				[]byte(command(t, look...).exits(exitOK).stdout.String()),
-				&s,
-			); err != nil ||
+			if err := json.Unmarshal([]byte(command(t, look...).exits(exitOK).stdout.String()), &s); err != nil ||
 				len(s.Undelivered) != 1 {
 				t.Errorf("the user status finds %+v, %v", s.Report, err)
 			}

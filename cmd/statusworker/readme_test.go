@@ -156,13 +156,7 @@ func TestDocsFollowTheServerVersions(t *testing.T) {
 		if do == "" {
 			do = "-"
 		}
-		if row := fmt.Sprintf(
-			"| %s | %s | %s | %s |\n",
-			f.Versions(),
-			f.What,
-			use,
-			do,
-		); strings.Count(
+		if row := fmt.Sprintf("| %s | %s | %s | %s |\n", f.Versions(), f.What, use, do); strings.Count(
 			string(doctor),
 			row,
 		) != 1 {

@@ -85,24 +85,19 @@ func (c runCommand) Run(ctx context.Context, p cli.Process) error {
 	}
 	server.Watch(worker, outcomes, js, log)
 	log.WithFields(logrus.Fields{
-		"admin":      server.Addr(),
-		"version":    versionString(),
-		"nats":       mask.URL(nc.ConnectedUrl()),
-		"vendor":     c.BaseURL,
-		"redelivery": worker.Mode(),
-		"clock_offset": worker.ClockOffset().Round(
-			time.Millisecond,
-		).String(),
+		"admin":           server.Addr(),
+		"version":         versionString(),
+		"nats":            mask.URL(nc.ConnectedUrl()),
+		"vendor":          c.BaseURL,
+		"redelivery":      worker.Mode(),
+		"clock_offset":    worker.ClockOffset().Round(time.Millisecond).String(),
 		"failed_statuses": strings.Join(c.FailedStatus, ","),
 	}).Info("working")
 	told := make(chan struct{})
 	untold := context.AfterFunc(ctx, func() {
 		defer close(told)
 		server.Stopping()
-		log.WithField(
-			"within",
-			schema.Duration(c.ShutdownTimeout),
-		).Info(
+		log.WithField("within", schema.Duration(c.ShutdownTimeout)).Info(
 			"stopping: what is being polled is finished, and nothing else is begun",
 		)
 	})

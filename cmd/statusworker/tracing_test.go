@@ -126,10 +126,7 @@ func TestTraces(t *testing.T) {
 		t.Fatalf("exit code %d: %s", code, &w.stderr)
 	}
 
-	if service, place := attributeOf(
-		received.about,
-		"service.name",
-	), attributeOf(
+	if service, place := attributeOf(received.about, "service.name"), attributeOf(
 		received.about,
 		"deployment.environment.name",
 	); service != "statusworker" ||

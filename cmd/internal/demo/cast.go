@@ -107,11 +107,7 @@ func newCast(count int) []part {
 			"meets a 429",
 			simulator.Processed(30*s).With(simulator.Throttle(s).On(3, 3)),
 		).processed(),
-		newPart(
-			schema.Audio,
-			"fails in a way that --failed-status names",
-			simulator.Constant(failedStatus),
-		).failed(
+		newPart(schema.Audio, "fails in a way that --failed-status names", simulator.Constant(failedStatus)).failed(
 			schema.VendorFailed,
 		),
 		newPart(

@@ -58,10 +58,7 @@ func placesToLook(
 	if len(denied) > 0 {
 		report(
 			"cannot look up what is in flight already, which may be counted as declared: the user lacks the right to publish " +
-				strings.Join(
-					denied,
-					" and ",
-				) + "; docs/permissions.md lists the permissions of each command",
+				strings.Join(denied, " and ") + "; docs/permissions.md lists the permissions of each command",
 		)
 	}
 	return may, nil

@@ -42,13 +42,7 @@ func Draw(v View, width, most int) []string {
 	}
 	var lanes, outcomes, workers block
 	if v.Redelivery != "" { // without streams there is nothing to count
-		lanes, outcomes, workers = laneBlock(
-			v.Overview,
-			width,
-		), outcomeBlock(
-			v.Overview,
-			width,
-		), workerBlock(
+		lanes, outcomes, workers = laneBlock(v.Overview, width), outcomeBlock(v.Overview, width), workerBlock(
 			v.Overview,
 			width,
 		)

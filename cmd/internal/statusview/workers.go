@@ -47,9 +47,7 @@ func workerBlock(s overview.Overview, width int) block {
 			share = strconv.FormatFloat(w.Share, 'f', 2, 64)
 		}
 		rows = append(rows, []terminal.Cell{
-			left(
-				key,
-			),
+			left(key),
 			left(terminal.Fit(asciiOnly(w.Host), hostShown)),
 			left(terminal.Fit(asciiOnly(w.Version), versionShown)),
 			stateCell(w, s.At),

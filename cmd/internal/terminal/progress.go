@@ -41,14 +41,10 @@ func NewProgress(w io.Writer, most int64, soFar func() string) *Progress {
 		progressbar.OptionSetWidth(24),
 		progressbar.OptionThrottle(100*time.Millisecond),
 		progressbar.OptionClearOnFinish(),
-		progressbar.OptionSetElapsedTime(
-			false,
-		),
+		progressbar.OptionSetElapsedTime(false),
 		progressbar.OptionSetPredictTime(p.most > 0),
 		progressbar.OptionUseANSICodes(true),
-		progressbar.OptionSetSpinnerChangeInterval(
-			0,
-		),
+		progressbar.OptionSetSpinnerChangeInterval(0),
 	) // otherwise a goroutine of its own draws, into what is written here
 	return p
 }

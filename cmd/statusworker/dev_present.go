@@ -31,7 +31,7 @@ func (c devCommand) Run(ctx context.Context, p cli.Process) error {
 	}
 	return demo.Demo{
 		Speed: c.Speed, Count: c.Count, Keep: c.Keep, Redelivery: c.Redelivery, Host: hostName(), Version: versionString(),
-		Work: func(
+		NewWorker: func(
 			ctx context.Context, js jetstream.JetStream, client consumer.StatusClient, cfg consumer.Config, log logrus.FieldLogger,
 		) (demo.Worker, error) {
 			worker, _, err := newWorker(ctx, js, client, cfg, log)

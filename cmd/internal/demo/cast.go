@@ -92,7 +92,7 @@ func newCast(count int) []part {
 		newPart(schema.Transcript, "rejected by the vendor", refused(http.StatusBadRequest)).failed(schema.Rejected),
 		malformed,
 		twice,
-		newPart(schema.Audio, "--failed-status", simulator.Constant(failedStatus)).failed(schema.VendorFailed),
+		newPart(schema.Audio, "undocumented failure", simulator.Constant(failedStatus)).failed(schema.VendorFailed),
 	)
 	for _, one := range []struct {
 		typ   schema.Type
@@ -108,7 +108,7 @@ func newCast(count int) []part {
 			Prefix:  simulator.ByteOrderMark,
 			Members: `"errorMessage":{"code":"E1"},"originalFilename":"\ud83d"`,
 		}},
-		{schema.Audio, "one answer that is not JSON", 75 * s, simulator.Fault{Kind: simulator.NotJSON}.On(1, 1)},
+		{schema.Audio, "one invalid answer", 75 * s, simulator.Fault{Kind: simulator.NotJSON}.On(1, 1)},
 	} {
 		cast = append(cast, newPart(one.typ, one.story, simulator.Processed(one.after).With(one.fault)).processed())
 	}

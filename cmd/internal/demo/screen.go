@@ -101,7 +101,7 @@ func (s *screen) redraw(v view, notes []string, width, height int) []byte {
 
 // frame returns lines that fit the terminal.
 func (s *screen) frame(v view, notes []string, width, height int) []string {
-	width = min(width, terminal.Widest)
+	width = min(width, terminal.MaxWidth)
 	ended := 0
 	for _, one := range v.states {
 		if !one.ended.IsZero() {

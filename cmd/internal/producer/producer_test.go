@@ -19,7 +19,7 @@ import (
 	"statusworker/schema"
 )
 
-// full is a broker whose stream of declared messages has room for 10.
+// full returns a broker whose stream of declared messages has room for 10.
 func full(t *testing.T) jetstream.JetStream {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{
@@ -52,7 +52,7 @@ func full(t *testing.T) jetstream.JetStream {
 	return js
 }
 
-func TestGivesUpABrokerThatTakesNothingIn(t *testing.T) {
+func TestRunStopsIfTheBrokerAcceptsNothing(t *testing.T) {
 	t.Parallel()
 	js := full(t)
 	var shown bytes.Buffer
@@ -61,31 +61,31 @@ func TestGivesUpABrokerThatTakesNothingIn(t *testing.T) {
 		fmt.Fprintf(&input, "{\"interactionIdentifier\":%q,\"type\":\"chat\"}\n", uuid.NewString())
 	}
 	progress := NewProgress(&shown, 0)
-	d := &Producer{js: js, patience: 200 * time.Millisecond}
+	d := &Producer{js: js, timeout: 200 * time.Millisecond}
 	err := d.Run(t.Context(), t.Context(), Lines(strings.NewReader(input.String())), progress)
 	progress.Close()
-	if !errors.Is(err, ErrBrokerGone) {
-		t.Fatalf("error %v, want ErrBrokerGone", err)
+	if !errors.Is(err, ErrNotAccepted) {
+		t.Fatalf("error %v, want ErrNotAccepted", err)
 	}
 	n := progress.Counts()
 	if n.Declared != 10 || n.Failed == 0 || n.Declared+n.Failed != n.Read {
-		t.Errorf("counts %+v: want 10 declared, and every other that was read failed", n)
+		t.Errorf("counts %+v: want 10 declared, and all others failed", n)
 	}
 	if n.Read > 2*window+2 {
-		t.Errorf("%d read before it gave up, want no more than fit into the windows", n.Read)
+		t.Errorf("%d read, want no more than fit into the windows", n.Read)
 	}
 	if have := strings.Count(shown.String(), ": not declared: "); have != n.Failed || strings.Count(shown.String(), "\n") != n.Failed+1 {
-		t.Errorf("%d lines about %d that failed:\n%.1000s", have, n.Failed, &shown)
+		t.Errorf("%d lines about %d failures:\n%.1000s", have, n.Failed, &shown)
 	}
 }
 
-// How the broker refuses a message where one waits on its subject; where the stream is full, the text is another.
+// The broker rejects a message with this code if one is stored on its subject, or the stream is full. The texts differ.
 const (
 	storeFailed      jetstream.ErrorCode = 10077
 	tooManyOnSubject                     = "maximum messages per subject exceeded"
 )
 
-func TestWhatIsTransient(t *testing.T) {
+func TestTransientErrors(t *testing.T) {
 	t.Parallel()
 	api := func(code int, errorCode jetstream.ErrorCode, text string) error {
 		return fmt.Errorf("publishing: %w", &jetstream.APIError{Code: code, ErrorCode: errorCode, Description: text})
@@ -127,7 +127,7 @@ func TestLines(t *testing.T) {
 	full := strings.Repeat("x", schema.MaxDeclaredBytes)
 	for _, test := range []struct {
 		name, text string
-		want       []string // `!` is a refusal
+		want       []string // `!` marks a rejection
 	}{
 		{"none", "", nil},
 		{"empty ones", "\n\r\n  \n", nil},
@@ -145,7 +145,7 @@ func TestLines(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			out := make(chan candidate, 100)
-			if err := (lines{strings.NewReader(test.text)}).give(t.Context(), out); err != nil {
+			if err := (lines{strings.NewReader(test.text)}).send(t.Context(), out); err != nil {
 				t.Fatal(err)
 			}
 			close(out)
@@ -180,8 +180,8 @@ func FuzzArgumentsDecode(f *testing.F) {
 	})
 }
 
-// What cannot go into each message is refused once.
-func TestArgumentsRefuseMembers(t *testing.T) {
+// Members that cannot be added to each message are rejected.
+func TestArgumentsRejectMembers(t *testing.T) {
 	no := false
 	for name, tt := range map[string]struct {
 		object string

@@ -27,7 +27,7 @@ const someWorkers = 3
 // Draw gives a view as lines of at most width columns. Where most is not 0, there are no more lines than that. Room
 // goes to the title, the advice, a worker, some workers, lanes, outcomes, the other workers, in this order.
 func Draw(v View, width, most int) []string {
-	width = min(width, terminal.Widest)
+	width = min(width, terminal.MaxWidth)
 	top := []string{terminal.Fit(titleLine(v), width)}
 	if !v.Stale.IsZero() {
 		top = append(

@@ -16,13 +16,13 @@ import (
 	"statusworker/schema"
 )
 
-// crowded is an overview with so many workers, and texts that nobody would write.
-func crowded(workers int, hold consumer.Mode) overview.Overview {
+// crowded returns an overview with large numbers, and with texts that could break the layout.
+func crowded(workers int, mode consumer.Mode) overview.Overview {
 	n := uint64(1_234_567)
 	long := strings.Repeat("wörter 世界 ", 20) + "\x1b[2J\u009b"
 	at := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	until := at.Add(100 * time.Second)
-	s := overview.Overview{At: at, CountedAt: at.Add(-time.Minute), Redelivery: hold, Intake: &overview.Intake{Waiting: n, Out: 5000, WaitingSeconds: 90_000}}
+	s := overview.Overview{At: at, CountedAt: at.Add(-time.Minute), Redelivery: mode, Intake: &overview.Intake{Waiting: n, Out: 5000, WaitingSeconds: 90_000}}
 	for _, t := range schema.Types() {
 		s.Lanes = append(s.Lanes, overview.Lane{Type: t, Due: n, Out: 5000, Waiting: &n, DueSeconds: 3599, OldestSeconds: 86_400 * 30, Redelivered: 4999})
 	}
@@ -43,7 +43,7 @@ func crowded(workers int, hold consumer.Mode) overview.Overview {
 	return s
 }
 
-// usual is a stage with so many workers, of which the last ones keep away from the vendor, each for another cause.
+// usual returns an ordinary overview. The last workers are paused, each for another cause.
 func usual(workers, paused int) overview.Overview {
 	at := time.Date(2026, 11, 24, 19, 58, 5, 0, time.UTC)
 	count := func(n uint64) *uint64 { return &n }
@@ -97,7 +97,7 @@ func TestOverviewsFitTheTerminal(t *testing.T) {
 	}
 }
 
-// drawn is a picture without colours, as lines and as text whose lines are joined.
+// drawn returns a view without colours, as lines and as one joined text.
 func drawn(v View, width, height int) (lines []string, joined string) {
 	for _, line := range Draw(v, width, height-1) {
 		lines = append(lines, strings.TrimRight(terminal.Unpainted(line), " "))
@@ -105,8 +105,8 @@ func drawn(v View, width, height int) (lines []string, joined string) {
 	return lines, strings.Join(strings.Fields(strings.Join(lines, " ")), " ")
 }
 
-// What needs an operator is on the screen first: the advice, a paused worker, then the other workers, lanes, outcomes.
-func TestStatusHasRoomForWhatMatters(t *testing.T) {
+// Advice and a paused worker have priority over other workers, lanes and outcomes.
+func TestPrioritiesOnSmallTerminals(t *testing.T) {
 	t.Parallel()
 	full := usual(3, 2)
 	full.Outcomes.Stored.Failed, full.Outcomes.Stored.Processed = map[schema.Reason]uint64{}, map[schema.Destination]uint64{}
@@ -126,11 +126,11 @@ func TestStatusHasRoomForWhatMatters(t *testing.T) {
 		want          want
 	}{
 		{"one worker", usual(1, 1), 80, 24, want{1, 1, 1, 4, 5}},
-		{"the usual stage", usual(3, 2), 80, 24, want{3, 2, 2, 4, 2}},
-		{"all is well", usual(3, 0), 80, 24, want{3, 0, 0, 4, 5}},
+		{"three workers", usual(3, 2), 80, 24, want{3, 2, 2, 4, 2}},
+		{"three working workers", usual(3, 0), 80, 24, want{3, 0, 0, 4, 5}},
 		{"all reasons have figures", full, 80, 24, want{3, 2, 2, 4, 2}},
 		{"fifty workers", usual(50, 2), 80, 24, want{3, 2, 2, 4, 1}},
-		{"fifty workers, and all is well", usual(50, 0), 80, 24, want{4, 0, 0, 4, 5}},
+		{"fifty working workers", usual(50, 0), 80, 24, want{4, 0, 0, 4, 5}},
 		{"a low terminal", usual(3, 2), 80, 20, want{3, 2, 2, 4, 0}},
 		{"a low terminal, fifty workers", usual(50, 2), 80, 20, want{3, 2, 2, 4, 0}},
 		{"a lower one", usual(3, 2), 80, 12, want{1, 2, 1, 0, 0}},
@@ -179,9 +179,9 @@ func TestStatusHasRoomForWhatMatters(t *testing.T) {
 				t.Errorf("%s: %d lines:\n%s", name, len(lines), strings.Join(lines, "\n"))
 			}
 			w := test.want
-			if stale { // takes a line from what has room last
+			if stale { // takes a line from the part with the lowest priority
 				if got.workers < min(w.workers, 1) || got.advice < w.advice || got.outcomes < w.outcomes-2 || got.lanes < min(w.lanes, 1) {
-					t.Errorf("%s: shown %+v, want %+v or little less:\n%s", name, got, w, strings.Join(lines, "\n"))
+					t.Errorf("%s: shown %+v, want %+v or slightly less:\n%s", name, got, w, strings.Join(lines, "\n"))
 				}
 			} else if got != w {
 				t.Errorf("%s: shown %+v, want %+v:\n%s", name, got, w, strings.Join(lines, "\n"))
@@ -192,17 +192,17 @@ func TestStatusHasRoomForWhatMatters(t *testing.T) {
 				}
 			}
 			if got.workers == 1 && len(test.s.Workers) > 1 && !strings.Contains(joined, "paused") {
-				t.Errorf("%s: a worker that works is shown, and no paused one:\n%s", name, strings.Join(lines, "\n"))
+				t.Errorf("%s: a working worker is shown instead of a paused one:\n%s", name, strings.Join(lines, "\n"))
 			}
 			if hidden := len(test.s.Workers) - got.workers; hidden > 0 && got.workers > 0 && !strings.Contains(joined, fmt.Sprintf("and %d more", hidden)) {
-				t.Errorf("%s: %d workers are left out, unsaid:\n%s", name, hidden, strings.Join(lines, "\n"))
+				t.Errorf("%s: the number of hidden workers, %d, is not shown:\n%s", name, hidden, strings.Join(lines, "\n"))
 			}
 		}
 	}
 }
 
-// Rows without figures are named and not shown, however much room there is.
-func TestStatusNamesWhatHasNoFigures(t *testing.T) {
+// Rows without figures are only named.
+func TestRowsWithoutFiguresAreNamed(t *testing.T) {
 	t.Parallel()
 	var none []string
 	stored := usual(3, 0).Outcomes.Stored
@@ -225,27 +225,27 @@ func TestStatusNamesWhatHasNoFigures(t *testing.T) {
 		}
 		_, joined = drawn(View{Overview: overview.Overview{Redelivery: consumer.Nak, Lanes: []overview.Lane{{Type: schema.Audio}, {Type: schema.Chat}, {Type: schema.Transcript, Due: 1}}}}, size[0], size[1])
 		if !strings.Contains(joined, "none: audio, chat") || !strings.Contains(joined, "no workers") {
-			t.Errorf("%v: with naks %s", size, joined)
+			t.Errorf("%v: with delayed naks %s", size, joined)
 		}
 	}
 	const most = 250_000
 	all, nothing := uint64(most), uint64(0)
 	paused := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	for name, s := range map[string]overview.Overview{
-		"lanes that were not counted": {Redelivery: consumer.Schedule, Waiting: &all, Lanes: []overview.Lane{{Type: schema.Audio}}},
-		"a lane that is paused":       {Redelivery: consumer.Schedule, Waiting: &nothing, Lanes: []overview.Lane{{Type: schema.Audio, Waiting: &nothing, PausedUntil: &paused}}},
-		"a lane that is old":          {Redelivery: consumer.Schedule, Waiting: &nothing, Lanes: []overview.Lane{{Type: schema.Audio, Waiting: &nothing, OldestSeconds: 1}}},
+		"lanes that were not counted":    {Redelivery: consumer.Schedule, Waiting: &all, Lanes: []overview.Lane{{Type: schema.Audio}}},
+		"a paused lane":                  {Redelivery: consumer.Schedule, Waiting: &nothing, Lanes: []overview.Lane{{Type: schema.Audio, Waiting: &nothing, PausedUntil: &paused}}},
+		"a lane with an old interaction": {Redelivery: consumer.Schedule, Waiting: &nothing, Lanes: []overview.Lane{{Type: schema.Audio, Waiting: &nothing, OldestSeconds: 1}}},
 	} {
 		if lines, joined := drawn(View{Overview: s}, 80, 60); strings.Contains(joined, "none: audio") || !strings.Contains(joined, " audio 0 0 ") {
 			t.Errorf("%s is not shown:\n%s", name, strings.Join(lines, "\n"))
 		}
 	}
 	if lines, _ := drawn(View{Overview: overview.Overview{Advice: advice.Overview(overview.Overview{}), Lanes: []overview.Lane{{Type: schema.Audio}}}}, 80, 24); len(lines) != 4 || !strings.HasPrefix(lines[2], "! nothing is provisioned") {
-		t.Errorf("without streams there are zeros:\n%s", strings.Join(lines, "\n"))
+		t.Errorf("there are figures without streams:\n%s", strings.Join(lines, "\n"))
 	}
 }
 
-func TestStaleOverviewsSaySo(t *testing.T) {
+func TestStaleOverviewsAreMarked(t *testing.T) {
 	t.Parallel()
 	v := View{Overview: crowded(1, consumer.Schedule), Stale: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), Why: errors.New("no connection to NATS")}
 	if line := terminal.Unpainted(Draw(v, 80, 0)[1]); line != "STALE since 12:00:00: no connection to NATS" {

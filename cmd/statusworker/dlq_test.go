@@ -423,7 +423,7 @@ func TestDLQRights(t *testing.T) {
 func TestSaysYes(t *testing.T) {
 	t.Parallel()
 	for answer, want := range map[string]bool{"y\n": true, "YES\n": true, " yes \r\n": true, "y": true, "": false, "\n": false, "n\n": false, "yesterday\n": false} {
-		if got, err := saysYes(t.Context(), strings.NewReader(answer)); err != nil || got != want {
+		if got, err := confirmed(t.Context(), strings.NewReader(answer)); err != nil || got != want {
 			t.Errorf("%q counts as %t, %v", answer, got, err)
 		}
 	}

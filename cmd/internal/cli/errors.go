@@ -44,7 +44,8 @@ func BadVariable(variable, value, allowed string) error {
 	return &UsageError{&SettingError{Variable: variable, Value: value, Allowed: allowed}}
 }
 
-// BadFlag returns a [UsageError] about a flag that a field of the struct flags declares. The value must be safe to show.
+// BadFlag returns a [UsageError] about a flag that a field of the struct flags declares. The value must be safe to
+// show.
 func BadFlag(flags any, flag, value, allowed string) error {
 	return &UsageError{&SettingError{Flag: flag, Variable: Variable(flags, flag), Value: value, Allowed: allowed}}
 }

@@ -37,9 +37,9 @@ func (f LogFlags) Logger(p Process) (*logrus.Logger, error) {
 	return l, nil
 }
 
-// TextFormat formats log lines for people: time, level, message, and the fields, separated by two spaces. Values are not
-// quoted, and escaped quotation marks in them are shown plain: details quote the vendor's JSON. An entry is always one
-// line. The JSON format is for programs.
+// TextFormat formats log lines for people: time, level, message, and the fields, separated by two spaces. Values are
+// not quoted, and escaped quotation marks in them are shown plain: details quote the vendor's JSON. An entry is always
+// one line. The JSON format is for programs.
 type TextFormat struct {
 	Time    string // layout
 	Painted bool

@@ -17,8 +17,8 @@ const (
 	secretURL      = "url"  // the user information before the host
 )
 
-// addSecrets registers the secrets in the flags and variables of all commands. It runs before they are parsed, because a
-// parse error can quote them. The token of a token file is registered when the file is read.
+// addSecrets registers the secrets in the flags and variables of all commands. It runs before they are parsed, because
+// a parse error can quote them. The token of a token file is registered when the file is read.
 func (g Program) addSecrets(p Process, all *kong.Application) {
 	given := map[string][]string{}
 	for _, flag := range FlagsBelow(all.Node) {

@@ -50,8 +50,8 @@ func word(ctx *kong.DecodeContext, target reflect.Value) error {
 }
 
 // read parses the next value of the command line with set. If set rejects it, the error shows what is allowed. White
-// space around the value of a flag is removed: files and secrets often end with a newline. Quotation marks around it are
-// rejected.
+// space around the value of a flag is removed: files and secrets often end with a newline. Quotation marks around it
+// are rejected.
 func read(ctx *kong.DecodeContext, allowed string, set func(string) error) error {
 	name, variable := ctx.Value.Name, ctx.Value.Tag.Get("var")
 	token := ctx.Scan.Pop()

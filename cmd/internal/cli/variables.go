@@ -25,7 +25,8 @@ var (
 	)
 )
 
-// warnOfUnknownVariables logs variables with one of this program's prefixes that no flag reads, such as one with a typo.
+// warnOfUnknownVariables logs variables with one of this program's prefixes that no flag reads, such as one with a
+// typo.
 func warnOfUnknownVariables(p Process, flags []*kong.Flag, all *kong.Application) {
 	f := LogFlags{LogLevel: "info", LogFormat: "auto"}
 	for _, flag := range flags {
@@ -64,7 +65,8 @@ func FlagsBelow(node *kong.Node) []*kong.Flag {
 	return flags
 }
 
-// UnknownVariables returns the variables with one of this program's prefixes, in upper or lower case, that are not known.
+// UnknownVariables returns the variables with one of this program's prefixes, in upper or lower case, that are not
+// known.
 func UnknownVariables(environ, known []string) (unknown []string) {
 	for _, variable := range environ {
 		name, value, _ := strings.Cut(variable, "=")

@@ -20,8 +20,8 @@ import (
 
 // Watchful returns the options of a worker's connection. TCP does not notice a link that stalls in one direction, and
 // the broker keeps delivering into it. A worker closes and reopens its connection when pings are unanswered, or a write
-// blocks, for stallTimeout: before those deliveries are redelivered to other workers (AckWait, 10 s). Other commands use
-// the longer default: on a slow link, the answers to their pings may queue behind megabytes of data.
+// blocks, for stallTimeout: before those deliveries are redelivered to other workers (AckWait, 10 s). Other commands
+// use the longer default: on a slow link, the answers to their pings may queue behind megabytes of data.
 func Watchful() []nats.Option {
 	return []nats.Option{
 		nats.PingInterval(stallTimeout / (maxPings + 1)),
@@ -35,8 +35,8 @@ const (
 	maxPings     = 2
 )
 
-// Connect waits until a NATS server accepts the connection. Errors that waiting cannot fix (see [Permanent]) are returned
-// at once. Later the connection reconnects by itself whenever it is lost.
+// Connect waits until a NATS server accepts the connection. Errors that waiting cannot fix (see [Permanent]) are
+// returned at once. Later the connection reconnects by itself whenever it is lost.
 func (f Flags) Connect(
 	ctx context.Context,
 	name string,

@@ -96,10 +96,12 @@ func (w *waiting) progress() {
 func (w *waiting) retry(ctx context.Context, try func() error) error {
 	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(200*time.Millisecond),
 		backoff.WithMaxInterval(maxRetry), backoff.WithMaxElapsedTime(0))
-	return backoff.RetryNotify(try, backoff.WithContext(policy, ctx), func(err error, _ time.Duration) { w.failed(err) })
+	return backoff.RetryNotify(try, backoff.WithContext(policy, ctx),
+		func(err error, _ time.Duration) { w.failed(err) })
 }
 
-// over ends the wait with its result. After a timeout, the error says what the command waited for, and what failed last.
+// over ends the wait with its result. After a timeout, the error says what the command waited for, and what failed
+// last.
 func (w *waiting) over(err error) error {
 	w.hanging.Stop()
 	w.mu.Lock()
@@ -125,9 +127,9 @@ func patiently(ctx context.Context, log logrus.FieldLogger, why reason, try func
 }
 
 // Settled calls do until the broker answers every request that do makes. Each request over the JetStream that do gets
-// has its own timeout, and is retried until it is answered. A change may be made twice, which is safe: creating an equal
-// stream or consumer again is no error. A missing permission is an error at once. After do has succeeded, requests over
-// that JetStream are no longer retried.
+// has its own timeout, and is retried until it is answered. A change may be made twice, which is safe: creating an
+// equal stream or consumer again is no error. A missing permission is an error at once. After do has succeeded,
+// requests over that JetStream are no longer retried.
 func Settled(
 	ctx context.Context,
 	js jetstream.JetStream,
@@ -230,7 +232,8 @@ func (a *asking) once(ctx context.Context, r permission.Request, do func(context
 // ExplainDenied adds advice to a permission violation.
 func ExplainDenied(denied error) error {
 	if v := (*permission.Violation)(nil); errors.As(denied, &v) && v.Operation == permission.Subscribe { // to answers
-		return fmt.Errorf("%w; if the user has an inbox prefix of its own, set --nats-inbox-prefix ($NATS_INBOX_PREFIX)", denied)
+		return fmt.Errorf("%w; if the user has its own inbox prefix, set --nats-inbox-prefix ($NATS_INBOX_PREFIX)",
+			denied)
 	}
 	return fmt.Errorf("%w; docs/permissions.md lists the permissions of each command, and "+
 		"`statusworker doctor` checks a worker's", denied)

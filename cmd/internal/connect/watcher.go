@@ -54,8 +54,8 @@ func newWatcher(log logrus.FieldLogger, hint func(error) string) *watcher {
 	}
 }
 
-// heard handles an asynchronous error: one that NATS sends, or one of the connection. The loss of a connection is logged
-// by its handler and by remind.
+// heard handles an asynchronous error: one that NATS sends, or one of the connection. The loss of a connection is
+// logged by its handler and by remind.
 func (w *watcher) heard(nc interface{ Close() }, connected bool, err error) {
 	switch op := (*net.OpError)(nil); {
 	case CredentialsRejected(err):

@@ -1,5 +1,5 @@
-// Package demo runs an embedded broker, a simulated vendor and a worker in one process. It declares interactions of every
-// kind, shows their progress, and checks the outcomes and the polls.
+// Package demo runs an embedded broker, a simulated vendor and a worker in one process. It declares interactions of
+// every kind, shows their progress, and checks the outcomes and the polls.
 package demo
 
 import (
@@ -135,8 +135,8 @@ func (s *stage) close() error {
 	return os.RemoveAll(s.directory)
 }
 
-// config scales the poll intervals, the deadline and the grace by the speed. The deadline and the grace also have a part
-// that is not scaled: the broker and this machine are not faster than in production.
+// config scales the poll intervals, the deadline and the grace by the speed. The deadline and the grace also have a
+// part that is not scaled: the broker and this machine are not faster than in production.
 func (d Demo) config(log logrus.FieldLogger) consumer.Config {
 	slow := 2*time.Second + time.Duration(d.Count)*2*time.Millisecond
 	if d.Redelivery == consumer.Nak {

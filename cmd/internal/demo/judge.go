@@ -116,7 +116,8 @@ func (r *report) measure(polls []simulator.Poll, types map[string]schema.Type, l
 				lane.minGap, lane.twice = gap, true
 			}
 			if gap < lane.interval {
-				r.early = append(r.early, fmt.Sprintf("%s was polled twice within %s, the interval is %s", id, gap, lane.interval))
+				r.early = append(r.early,
+					fmt.Sprintf("%s was polled twice within %s, the interval is %s", id, gap, lane.interval))
 			}
 		}
 	}

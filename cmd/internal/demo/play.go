@@ -58,7 +58,8 @@ func (d Demo) play(ctx context.Context, p cli.Process, s *stage, notes *notes, l
 	shown := make(chan struct{})
 	parts.Go(func() error {
 		defer close(shown)
-		title := fmt.Sprintf("statusworker dev: redelivery %s, speed %.4g, %d interactions", d.Redelivery, d.Speed, len(cast))
+		title := fmt.Sprintf("statusworker dev: redelivery %s, speed %.4g, %d interactions",
+			d.Redelivery, d.Speed, len(cast))
 		if live {
 			showLive(scene, p, watch, notes, title)
 		} else {
@@ -147,8 +148,8 @@ func (s *stage) perform(ctx context.Context, cast []part, watch *watcher) (twice
 		if err := s.vendor.WaitPollsOf(ctx, one.identifier, 1); err != nil {
 			return twice, err
 		}
-		// With delayed naks the first message is still stored, and the broker rejects the second one. With schedules the
-		// worker drops it.
+		// With delayed naks the first message is still stored, and the broker rejects the second one. With schedules
+		// the worker drops it.
 		_, err := s.js.Publish(ctx, schema.DeclaredSubject(one.typ, one.identifier), []byte(one.message))
 		if err != nil && !topology.Waits(err) {
 			return twice, fmt.Errorf("declaring %s again: %w", one.identifier, err)

@@ -113,7 +113,8 @@ func (s *screen) frame(v view, notes []string, width, height int) []string {
 	if n := height - 6 - notesShown; n > 0 {
 		s.choose(v, n)
 		rows := [][]terminal.Cell{{
-			{Text: "identifier"}, {Text: "type"}, {Text: "last answer"}, {Text: "polls", Right: true}, {Text: "outcome"},
+			{Text: "identifier"}, {Text: "type"}, {Text: "last answer"},
+			{Text: "polls", Right: true}, {Text: "outcome"},
 		}}
 		story := width >= storyWidth
 		for _, i := range s.rows {

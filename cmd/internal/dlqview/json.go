@@ -11,8 +11,8 @@ import (
 	"statusworker/publisher/dlq"
 )
 
-// entry returns a dead letter as JSON: where it is stored, and the event. A message that is not an event is in the member
-// message, with the problem.
+// entry returns a dead letter as JSON: where it is stored, and the event. A message that is not an event is in the
+// member message, with the problem.
 func entry(l dlq.DeadLetter) []byte {
 	var e struct {
 		Sequence uint64          `json:"sequence"`
@@ -46,7 +46,8 @@ func Event(l dlq.DeadLetter) []byte {
 	return escaped(b.Bytes())
 }
 
-// escaped escapes unprintable characters in JSON, so that the value is unchanged and the terminal is not controlled by it.
+// escaped escapes unprintable characters in JSON, so that the value is unchanged and the terminal is not controlled by
+// it.
 func escaped(text []byte) []byte {
 	var b bytes.Buffer
 	for _, r := range string(text) {

@@ -73,7 +73,8 @@ func (p *Progress) Add(l dlq.DeadLetter, r dlq.Result) {
 	if r.What == dlq.Left {
 		switch {
 		case left <= maxNamed:
-			fmt.Fprintf(p, "%s %s: %s: %s\n", l.Name(), schema.Printable(l.Identifier), r.What, schema.Printable(Explain(r)))
+			fmt.Fprintf(p, "%s %s: %s: %s\n", l.Name(), schema.Printable(l.Identifier), r.What,
+				schema.Printable(Explain(r)))
 		case left == maxNamed+1:
 			fmt.Fprintln(p, "more are left; they are only counted")
 		}

@@ -20,7 +20,8 @@ const (
 	listPage = 200
 	// maxDetail limits a detail where the output is not a terminal.
 	maxDetail = 200
-	// detailBeside is the minimum width of a terminal for details in a column. On a narrower one they get their own line.
+	// detailBeside is the minimum width of a terminal for details in a column. On a narrower one they get their own
+	// line.
 	detailBeside = 120
 	detailIndent = "      "
 )

@@ -157,8 +157,8 @@ func AsUsage(err error) error {
 	switch {
 	case errors.As(err, &fromClient):
 		if fromClient.Field == "Token" && fromClient.Value == "" {
-			return cli.Usagef("no ElevateAI API token: set $ELEVATEAI_API_TOKEN_FILE (recommended), $ELEVATEAI_API_TOKEN, " +
-				"--api-token-file or --api-token")
+			return cli.Usagef("no ElevateAI API token: set $ELEVATEAI_API_TOKEN_FILE (recommended), " +
+				"$ELEVATEAI_API_TOKEN, --api-token-file or --api-token")
 		}
 		if fromClient.Field == "TokenFile" && fromClient.Err == nil {
 			return cli.Usagef("--api-token ($ELEVATEAI_API_TOKEN) and --api-token-file ($ELEVATEAI_API_TOKEN_FILE) " +
@@ -220,7 +220,7 @@ func (f Timing) Intervals(vendor Base) (consumer.Intervals, error) {
 		if have, guidance := intervals.Of(t), consumer.Guidance.Of(t); have < guidance {
 			flag := string(t) + "-interval"
 			return intervals, cli.BadFlag(f, flag, have.String(),
-				"at least "+guidance.String()+", the vendor's guidance (no minimum if --base-url is a loopback address)")
+				"at least "+guidance.String()+", the vendor's guidance (a loopback --base-url has no minimum)")
 		}
 	}
 	return intervals, f.Check()

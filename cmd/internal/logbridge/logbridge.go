@@ -50,8 +50,8 @@ type kind struct {
 	suppressed int // since logged
 }
 
-// New returns a Bridge to log, which may be nil. Each line has the field source. Lines at level warns and above are logged
-// as warnings, others at debug.
+// New returns a Bridge to log, which may be nil. Each line has the field source. Lines at level warns and above are
+// logged as warnings, others at debug.
 func New(log *logrus.Logger, source string, warns slog.Level) *Bridge {
 	b := &Bridge{shared: &shared{kinds: map[string]*kind{}}, source: source, warns: warns}
 	b.To(log)

@@ -1,8 +1,8 @@
 // Package mask removes secrets from the output of a process.
 //
 // A [Set] holds the known secrets. A [Writer] replaces them in the text that is written to it, in any spelling that
-// quoting and encoding produce: upper and lower case, backslashes before a character (repeated, as in a quotation within
-// JSON), \u0041, \x41, and percent-encoding.
+// quoting and encoding produce: upper and lower case, backslashes before a character (repeated, as in a quotation
+// within JSON), \u0041, \x41, and percent-encoding.
 package mask
 
 import (
@@ -23,8 +23,8 @@ const Replacement = "***"
 // MinLength is the minimum length of a secret in bytes. Shorter ones occur by chance in ordinary text.
 const MinLength = 4
 
-// Set is a set of secrets. Secrets are never removed: a rotated token is still a secret. The zero value is empty. A Set is
-// safe for concurrent use.
+// Set is a set of secrets. Secrets are never removed: a rotated token is still a secret. The zero value is empty. A Set
+// is safe for concurrent use.
 type Set struct {
 	mu    sync.Mutex
 	known atomic.Pointer[known]

@@ -32,8 +32,8 @@ func URL(server string) string {
 	return scheme + "://" + authority + path
 }
 
-// UserInfo returns the secrets in a URL: as written, decoded, and encoded for a basic authentication header. The URL may
-// be malformed, for example because the password contains a slash.
+// UserInfo returns the secrets in a URL: as written, decoded, and encoded for a basic authentication header. The URL
+// may be malformed, for example because the password contains a slash.
 func UserInfo(server string) []string {
 	_, rest, found := strings.Cut(server, "://")
 	if !found {

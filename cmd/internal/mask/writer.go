@@ -6,8 +6,9 @@ import (
 	"sync"
 )
 
-// Writer replaces the secrets of a [Set] in the text that it passes to another writer. It buffers the end of an unfinished
-// line that may be the beginning of a secret, until more text or [Writer.Flush]. A Writer is safe for concurrent use.
+// Writer replaces the secrets of a [Set] in the text that it passes to another writer. It buffers the end of an
+// unfinished line that may be the beginning of a secret, until more text or [Writer.Flush]. A Writer is safe for
+// concurrent use.
 type Writer struct {
 	set *Set
 	mu  sync.Mutex

@@ -20,8 +20,8 @@ import (
 const (
 	// window is the maximum number of messages in flight to the broker. With messages of 64 KiB that is 32 MB.
 	window = 512
-	// ackTimeout is how long a publish waits for its acknowledgement. Then it is repeated: the broker rejects the repetition
-	// if the message was stored.
+	// ackTimeout is how long a publish waits for its acknowledgement. Then it is repeated: the broker rejects the
+	// repetition if the message was stored.
 	ackTimeout = 5 * time.Second
 	// lookups is the maximum number of concurrent lookups. Many share one write to the connection.
 	lookups = 256
@@ -82,8 +82,8 @@ type pending struct {
 	err        error
 }
 
-// Run declares all messages of the source, and counts the results in progress. When ctx ends, it stops reading and waits
-// for the messages in flight. When leave ends too, it does not wait.
+// Run declares all messages of the source, and counts the results in progress. When ctx ends, it stops reading and
+// waits for the messages in flight. When leave ends too, it does not wait.
 func (d *Producer) Run(ctx, leave context.Context, from Source, progress *Progress) error {
 	d.progress = progress
 	reading, stopReading := context.WithCancelCause(ctx)
@@ -123,7 +123,7 @@ func (d *Producer) Run(ctx, leave context.Context, from Source, progress *Progre
 		return cause
 	}
 	if errors.Is(context.Cause(reading), ErrNotAccepted) {
-		return fmt.Errorf("%w for %s: stopped after %d messages; run the command again when the broker accepts messages",
+		return fmt.Errorf("%w for %s: stopped after %d messages; run the command again when the broker recovers",
 			ErrNotAccepted, d.timeout, d.progress.Counts().Read)
 	}
 	if ctx.Err() != nil {
@@ -141,8 +141,8 @@ func (d *Producer) subjects() []string {
 	return all
 }
 
-// look validates candidates, and starts the lookups of valid ones. When ctx ends it takes no more. It finishes the lookups
-// that it has started, unless leave ends too.
+// look validates candidates, and starts the lookups of valid ones. When ctx ends it takes no more. It finishes the
+// lookups that it has started, unless leave ends too.
 func (d *Producer) look(ctx, leave context.Context, from <-chan candidate, to chan<- pending) {
 	defer close(to)
 	// The latest message of each identifier: no lookup finds a message that is in flight and not stored yet.
@@ -167,7 +167,8 @@ func (d *Producer) look(ctx, leave context.Context, from <-chan candidate, to ch
 			d.progress.refused(c, err)
 			continue
 		}
-		// No Nats-Msg-Id: an interaction can be declared again after it has ended, and the broker would drop the duplicate.
+		// No Nats-Msg-Id: an interaction can be declared again after it has ended, and the broker would drop the
+		// duplicate.
 		s := pending{
 			candidate: c, identifier: declared.Identifier, lookup: make(chan error, 1), settled: make(chan struct{}),
 			msg: nats.NewMsg(schema.DeclaredSubject(declared.Type, declared.Identifier)),
@@ -183,8 +184,8 @@ func (d *Producer) look(ctx, leave context.Context, from <-chan candidate, to ch
 	}
 }
 
-// lookUp returns errInFlight if an interaction is in flight. It first waits until the previous message of the interaction
-// is settled.
+// lookUp returns errInFlight if an interaction is in flight. It first waits until the previous message of the
+// interaction is settled.
 func (d *Producer) lookUp(ctx context.Context, identifier string, before <-chan struct{}) error {
 	if before != nil {
 		select {

@@ -107,8 +107,8 @@ func quoted(s string) []byte {
 	return b
 }
 
-// Lines returns a [Source] that reads one declared message per line. It skips empty lines, and removes a byte order mark
-// before any line: the input may be a concatenation of files.
+// Lines returns a [Source] that reads one declared message per line. It skips empty lines, and removes a byte order
+// mark before any line: the input may be a concatenation of files.
 func Lines(from io.Reader) Source { return lines{from} }
 
 type lines struct{ from io.Reader }
@@ -123,7 +123,7 @@ func (l lines) send(ctx context.Context, to chan<- candidate) error {
 		line, err := r.ReadSlice('\n')
 		if encoding := schema.ForeignEncoding(line); number == 1 && encoding != "" {
 			// One error, instead of one for each line.
-			return fmt.Errorf("standard input is %s: must be UTF-8; convert it, for example with `iconv -f %[1]s -t UTF-8`",
+			return fmt.Errorf("standard input is %s: must be UTF-8; convert it, such as with `iconv -f %[1]s -t UTF-8`",
 				encoding)
 		}
 		c := candidate{where: fmt.Sprintf("line %d", number), size: len(line)}

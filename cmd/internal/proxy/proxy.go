@@ -22,8 +22,8 @@ import (
 // variables are those for requests to the vendor and to the receiver of traces.
 var variables = []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"}
 
-// FromEnvironment returns a function that selects the proxy for a URL from the environment. It rejects malformed values:
-// package httpproxy would ignore them, and requests would bypass the proxy.
+// FromEnvironment returns a function that selects the proxy for a URL from the environment. It rejects malformed
+// values: package httpproxy would ignore them, and requests would bypass the proxy.
 func FromEnvironment(getenv func(string) string) (func(*url.URL) (*url.URL, error), error) {
 	for _, name := range variables {
 		if err := checkProxy(name, getenv(name)); err != nil {
@@ -63,7 +63,7 @@ func checkProxy(name, value string) error {
 	}
 	show := mask.Withheld // the value may contain a password
 	bad := func(why error) error {
-		return cli.BadVariable(name, show, fmt.Sprintf("the URL of a proxy, such as http://proxy.example:3128 (%v)", why))
+		return cli.BadVariable(name, show, fmt.Sprintf("a proxy URL, such as http://proxy.example:3128 (%v)", why))
 	}
 	full := value
 	if !strings.Contains(value, "://") {

@@ -24,8 +24,8 @@ type View struct {
 // someWorkers is how many workers have priority over lanes and outcomes.
 const someWorkers = 3
 
-// Draw returns a view as lines of at most width columns. Unless maxLines is 0, there are at most so many lines. The title
-// has the highest priority, then the advice, one worker, some workers, lanes, outcomes, and the other workers.
+// Draw returns a view as lines of at most width columns. Unless maxLines is 0, there are at most so many lines. The
+// title has the highest priority, then the advice, one worker, some workers, lanes, outcomes, and the other workers.
 func Draw(v View, width, maxLines int) []string {
 	width = min(width, terminal.MaxWidth)
 	lines := []string{terminal.Fit(titleLine(v), width)}
@@ -104,8 +104,8 @@ func countLines(blocks [][]string) (n int) {
 	return n
 }
 
-// shortened draws pieces of advice in at most room lines. It cuts all of them to the same length, of at least a line. If
-// there are more pieces than lines, it shows how many it has left out.
+// shortened draws pieces of advice in at most room lines. It cuts all of them to the same length, of at least a line.
+// If there are more pieces than lines, it shows how many it has left out.
 func shortened(advice [][]string, room, width int) (lines []string) {
 	more := ""
 	if room > 0 && len(advice) > room {

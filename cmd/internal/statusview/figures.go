@@ -34,8 +34,8 @@ func laneBlock(s overview.Overview, width int) block {
 			none = append(none, string(l.Type))
 			continue
 		}
-		rows = append(rows, row(string(l.Type), fmt.Sprint(l.Due), fmt.Sprint(l.Out), count(l.Waiting), short(l.DueSeconds),
-			short(l.OldestSeconds), fmt.Sprint(l.Redelivered)))
+		rows = append(rows, row(string(l.Type), fmt.Sprint(l.Due), fmt.Sprint(l.Out), count(l.Waiting),
+			short(l.DueSeconds), short(l.OldestSeconds), fmt.Sprint(l.Redelivered)))
 	}
 	sum := 0
 	if reserve && len(rows) > 1 {
@@ -61,8 +61,8 @@ func laneBlock(s overview.Overview, width int) block {
 	})
 }
 
-// idle reports whether a lane has no figures. all is the number of waiting interactions in all lanes, of which an unknown
-// part may be in this lane.
+// idle reports whether a lane has no figures. all is the number of waiting interactions in all lanes, of which an
+// unknown part may be in this lane.
 func idle(l overview.Lane, all *uint64) bool {
 	waiting := l.Waiting
 	if waiting == nil {
@@ -85,8 +85,8 @@ type counted struct {
 	lastHour, stored uint64
 }
 
-// outcomeBlock has the destinations and reasons that have outcomes: processed events beside dead letters, or above them on
-// a narrow terminal.
+// outcomeBlock has the destinations and reasons that have outcomes: processed events beside dead letters, or above them
+// on a narrow terminal.
 func outcomeBlock(s overview.Overview, width int) block {
 	var processed, failed []counted
 	var none []string

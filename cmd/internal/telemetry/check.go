@@ -184,7 +184,8 @@ func checkKeyPair(certificateVariable, certificate, keyVariable, key string) err
 		return cli.BadVariable(certificateVariable, certificate, fmt.Sprintf("%s (%v)", allowed, err))
 	}
 	if err := credential.Readable(key); err != nil {
-		return cli.BadVariable(keyVariable, key, fmt.Sprintf("a file with the key of $%s (%v)", certificateVariable, err))
+		return cli.BadVariable(keyVariable, key,
+			fmt.Sprintf("a file with the key of $%s (%v)", certificateVariable, err))
 	}
 	if _, err := tls.LoadX509KeyPair(certificate, key); err != nil {
 		return cli.BadVariable(certificateVariable, certificate, fmt.Sprintf("%s (%v)", allowed, err))

@@ -12,8 +12,8 @@ import (
 // reportEvery is the time between two reports of progress without a terminal.
 const reportEvery = 5 * time.Second
 
-// Progress shows the progress of a command: a bar on a terminal, otherwise a line every few seconds. Lines written to it
-// appear above the bar. It is safe for concurrent use.
+// Progress shows the progress of a command: a bar on a terminal, otherwise a line every few seconds. Lines written to
+// it appear above the bar. It is safe for concurrent use.
 type Progress struct {
 	to        io.Writer
 	total     int64

@@ -23,7 +23,8 @@ func Wrap(text string, width int) (lines []string) {
 	return append(lines, line)
 }
 
-// Fill breaks a text into lines of at most width columns. It splits longer words. Lines after the first begin with indent.
+// Fill breaks a text into lines of at most width columns. It splits longer words. Lines after the first begin with
+// indent.
 func Fill(text string, width int, indent string) []string {
 	var words []string
 	longest := max(1, width-len(indent))

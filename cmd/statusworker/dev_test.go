@@ -11,7 +11,7 @@ import (
 	"statusworker/schema"
 )
 
-func TestDevRunsToItsEnd(t *testing.T) {
+func TestDevRuns(t *testing.T) {
 	for _, mode := range []string{"schedule", "nak"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
@@ -52,7 +52,7 @@ func TestDevStopsAtOnce(t *testing.T) {
 	}
 }
 
-func TestDevKeepsGoing(t *testing.T) {
+func TestDevKeep(t *testing.T) {
 	t.Parallel()
 	directory := t.TempDir()
 	c := command(t, "dev", "--speed", "50", "--count", "0", "--keep")

@@ -50,7 +50,7 @@ func TestReadmeFlags(t *testing.T) {
 
 var errNoTable = errors.New("no " + tableBegin)
 
-// withTable puts a table between the marks of a text.
+// withTable replaces the text between the marks by a table.
 func withTable(text, table string) (string, error) {
 	before, rest, ok := strings.Cut(text, tableBegin)
 	if !ok {
@@ -79,7 +79,7 @@ func TestTableBetweenMarks(t *testing.T) {
 	}
 }
 
-// flagTable is Markdown: the flags that `run` and `provision` share, and those that each has for itself.
+// flagTable returns the flags of `run` and `provision` in Markdown: common ones, and those of each.
 func flagTable(t *testing.T) string {
 	of := map[string]map[string]bool{"run": {}, "provision": {}}
 	for name := range of {
@@ -134,12 +134,12 @@ func TestFlagTable(t *testing.T) {
 		"| `--dry-run` |  |  |",
 	} {
 		if strings.Count(table, row) != 1 {
-			t.Errorf("the table does not have once: %s\n%s", row, table)
+			t.Errorf("the table does not contain exactly once: %s\n%s", row, table)
 		}
 	}
 }
 
-// What documents say of versions of nats-server is what the table of their faults says.
+// The versions of nats-server in the documents agree with the table of server faults.
 func TestDocsFollowTheServerVersions(t *testing.T) {
 	t.Parallel()
 	known := map[string]bool{topology.MinServer212: true, topology.MinServer214: true}
@@ -160,11 +160,12 @@ func TestDocsFollowTheServerVersions(t *testing.T) {
 			string(doctor),
 			row,
 		) != 1 {
-			t.Errorf("docs/doctor.md does not have once: %s", row)
+			t.Errorf("docs/doctor.md does not contain exactly once: %s", row)
 		}
 	}
 	var files []string
-	for _, pattern := range []string{"../../*.md", "../../docs/*.md", "../../deploy/*.yaml", "../../deploy/helm/statusworker/*.yaml", "../../deploy/nats/*"} {
+	for _, pattern := range []string{"../../*.md", "../../docs/*.md", "../../deploy/*.yaml",
+		"../../deploy/helm/statusworker/*.yaml", "../../deploy/nats/*"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil || len(found) == 0 {
 			t.Fatalf("no %s: %v", pattern, err)
@@ -179,7 +180,7 @@ func TestDocsFollowTheServerVersions(t *testing.T) {
 			t.Fatal(err)
 		}
 		if least[filepath.Base(file)] && !strings.Contains(string(text), topology.MinServers) {
-			t.Errorf("%s does not name the least versions: %s", file, topology.MinServers)
+			t.Errorf("%s does not name the minimum versions: %s", file, topology.MinServers)
 		}
 		for _, v := range version.FindAllString(string(text), -1) {
 			if !known[v] {

@@ -23,7 +23,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// receiver takes traces by OTLP over HTTP, as a collector does.
+// receiver accepts traces by OTLP over HTTP, like a collector.
 type receiver struct {
 	mu    sync.Mutex
 	spans []*tracepb.Span
@@ -119,19 +119,17 @@ func TestTraces(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := outcome.Headers()["traceparent"]; !slices.Equal(got, []string{traceparent}) {
-		t.Errorf("the outcome carries %v, want the context of the declared message", got)
+		t.Errorf("the outcome carries %v, want the trace context of the declared message", got)
 	}
 	w.stop()
-	if code := w.end(); code != exitOK { // the spans are sent before it ends
+	if code := w.end(); code != exitOK { // the spans are exported before it exits
 		t.Fatalf("exit code %d: %s", code, &w.stderr)
 	}
 
-	if service, place := attributeOf(received.about, "service.name"), attributeOf(
-		received.about,
-		"deployment.environment.name",
-	); service != "statusworker" ||
-		place != "test" {
-		t.Errorf("the service is %q in %q", service, place)
+	for name, want := range map[string]string{"service.name": "statusworker", "deployment.environment.name": "test"} {
+		if got := attributeOf(received.about, name); got != want {
+			t.Errorf("attribute %s of the resource is %q, want %q", name, got, want)
+		}
 	}
 	deliveries, polls := received.named("process chat"), received.named("poll")
 	if len(deliveries) < 2 || len(polls) != 2 {

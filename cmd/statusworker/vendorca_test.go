@@ -16,7 +16,7 @@ import (
 	"statusworker/cmd/internal/doctor"
 )
 
-// privateVendor is a vendor with a self-signed certificate. Every interaction is processed.
+// privateVendor starts a vendor with a self-signed certificate, at which every interaction is processed.
 func privateVendor(t *testing.T, certificate tls.Certificate) string {
 	t.Helper()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -29,7 +29,7 @@ func privateVendor(t *testing.T, certificate tls.Certificate) string {
 	return server.URL + "/v1"
 }
 
-// Behind a private authority, the worker and the doctor report the certificate. With --vendor-ca they work.
+// The worker and the doctor report a vendor's certificate from a private authority. With --vendor-ca they accept it.
 func TestVendorBehindAPrivateAuthority(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
@@ -81,8 +81,8 @@ func TestVendorBehindAPrivateAuthority(t *testing.T) {
 	}
 }
 
-// The doctor distinguishes the faults of certificates.
-func TestDoctorTellsCertificatesApart(t *testing.T) {
+// The doctor distinguishes expired certificates and those for another host.
+func TestDoctorFindsCertificateFaults(t *testing.T) {
 	t.Parallel()
 	at, _ := provisioned(t)
 	over, overCA := certificateFor(t, -time.Minute)
@@ -91,8 +91,9 @@ func TestDoctorTellsCertificatesApart(t *testing.T) {
 		base, ca string
 		says     []string
 	}{
-		"expired":      {privateVendor(t, over), overCA, []string{"expired", "renew"}},
-		"another host": {strings.Replace(privateVendor(t, good), "127.0.0.1", "localhost", 1), goodCA, []string{"host name", "--base-url"}},
+		"expired": {privateVendor(t, over), overCA, []string{"expired", "renew"}},
+		"another host": {strings.Replace(privateVendor(t, good), "127.0.0.1", "localhost", 1), goodCA,
+			[]string{"host name", "--base-url"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := command(t, "doctor", "-o", "json", "--nats-url", at, "--base-url", tt.base, "--vendor-ca", tt.ca)

@@ -15,7 +15,8 @@ func TestTextFormat(t *testing.T) {
 	log := logrus.New()
 	log.SetOutput(&out)
 	log.SetFormatter(TextFormat{Time: "15h"})
-	log.WithFields(logrus.Fields{"cause": "throttled", "detail": `the answer is "{\"code\":\"E1\"}"` + "\nlevel=error", "pauses": 1, "variable": ""}).
+	log.WithFields(logrus.Fields{"cause": "throttled", "detail": `the answer is "{\"code\":\"E1\"}"` + "\nlevel=error",
+		"pauses": 1, "variable": ""}).
 		WithError(errors.New("broken")).Warn("polling paused")
 	_, line, _ := strings.Cut(out.String(), "h ")
 	want := `WARN  polling paused  cause=throttled  pauses=1  variable=""  detail=the answer is "{"code":"E1"}" level=error  error=broken` + "\n"

@@ -41,8 +41,8 @@ func jetStream(t *testing.T) jetstream.JetStream {
 	return js
 }
 
-// flaky is a broker that answers only the nth attempt of each request. Other attempts block until their context ends, or
-// fail at once. It counts the attempts by their first subject.
+// flaky is a broker that answers only the nth attempt of each request. Other attempts block until their context ends,
+// or fail at once. It counts the attempts by their first subject.
 type flaky struct {
 	jetstream.JetStream
 	mu     sync.Mutex

@@ -35,12 +35,15 @@ func TestWatcherHears(t *testing.T) {
 		want      string // empty if nothing is logged above debug
 		repeated  bool
 	}{
-		"a write into a lost connection": {broken("write", os.NewSyscallError("write", syscall.ECONNRESET)), true, "", false},
-		"a write timeout":                {broken("write", os.ErrDeadlineExceeded), true, msgWriteHangs, true},
-		"an answer while it connects":    {broken("read", os.NewSyscallError("read", syscall.ECONNRESET)), false, "", false},
-		"an expired certificate":         {broken("remote error", errors.New("tls: expired certificate")), false, msgRejected, false},
-		"a missing permission":           {nats.ErrPermissionViolation, true, msgRefused, false},
-		"one while disconnected":         {nats.ErrPermissionViolation, false, msgRefused, false},
+		"a write into a lost connection": {broken("write", os.NewSyscallError("write", syscall.ECONNRESET)), true, "",
+			false},
+		"a write timeout": {broken("write", os.ErrDeadlineExceeded), true, msgWriteHangs, true},
+		"an answer while it connects": {broken("read", os.NewSyscallError("read", syscall.ECONNRESET)), false, "",
+			false},
+		"an expired certificate": {broken("remote error", errors.New("tls: expired certificate")), false,
+			msgRejected, false},
+		"a missing permission":   {nats.ErrPermissionViolation, true, msgRefused, false},
+		"one while disconnected": {nats.ErrPermissionViolation, false, msgRefused, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			log, logged := newLog()
@@ -111,7 +114,8 @@ func TestWatcherLogsAPermissionOnce(t *testing.T) {
 		"$JS.API.CONSUMER.MSG.NEXT.INTERACTIONS_POLLS.poll-%d",
 	} {
 		for i := range 3 {
-			w.heard(open{}, true, fmt.Errorf("%w for Publish to %q", nats.ErrPermissionViolation, fmt.Sprintf(subject, i)))
+			w.heard(open{}, true, fmt.Errorf("%w for Publish to %q", nats.ErrPermissionViolation,
+				fmt.Sprintf(subject, i)))
 		}
 	}
 	if n := logged.count(msgRefused); n != 6 { // pulls of each lane are logged separately

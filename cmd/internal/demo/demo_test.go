@@ -42,7 +42,8 @@ func TestJudgement(t *testing.T) {
 	}
 	good := append(append([]string(nil), audio.want...), chat.want...)
 	polite := []simulator.Poll{
-		poll(audio.identifier, 0), poll(chat.identifier, time.Second/4), poll(chat.identifier, 3*time.Second/4), poll(audio.identifier, time.Second),
+		poll(audio.identifier, 0), poll(chat.identifier, time.Second/4), poll(chat.identifier,
+			3*time.Second/4), poll(audio.identifier, time.Second),
 	}
 	for _, test := range []struct {
 		name   string
@@ -54,17 +55,24 @@ func TestJudgement(t *testing.T) {
 		{"nothing", nil, nil, map[string]int{"missing": 3}},
 		{"half an outcome", land(good[1:]...), polite, map[string]int{"missing": 1}},
 		{"twice", land(append(good, chat.want[0])...), polite, map[string]int{"doubled": 1}},
-		{"a contradiction", land(append(good, schema.ProcessedSubject(schema.ToCXAI, chat.identifier))...), polite, map[string]int{"unexpected": 1}},
-		{"another reason", land(audio.want[0], audio.want[1], schema.FailedSubject(schema.Rejected, chat.identifier)), polite, map[string]int{"missing": 1, "unexpected": 1}},
-		{"an unknown interaction", land(append(good, schema.FailedSubject(schema.NotFound, "x"))...), polite, map[string]int{"unexpected": 1}},
-		{"too early", land(good...), append(polite, poll(audio.identifier, 1999*time.Millisecond)), map[string]int{"early": 1}},
-		{"polled together", land(good...), append(polite, poll(chat.identifier, time.Second/4)), map[string]int{"early": 1}},
-		{"a poll of an unknown interaction", land(good...), append(polite, poll("x", 0)), map[string]int{"unexpected": 1}},
+		{"a contradiction", land(append(good, schema.ProcessedSubject(schema.ToCXAI, chat.identifier))...), polite,
+			map[string]int{"unexpected": 1}},
+		{"another reason", land(audio.want[0], audio.want[1], schema.FailedSubject(schema.Rejected, chat.identifier)),
+			polite, map[string]int{"missing": 1, "unexpected": 1}},
+		{"an unknown interaction", land(append(good, schema.FailedSubject(schema.NotFound, "x"))...), polite,
+			map[string]int{"unexpected": 1}},
+		{"too early", land(good...), append(polite, poll(audio.identifier, 1999*time.Millisecond)),
+			map[string]int{"early": 1}},
+		{"polled together", land(good...), append(polite, poll(chat.identifier, time.Second/4)),
+			map[string]int{"early": 1}},
+		{"a poll of an unknown interaction", land(good...), append(polite, poll("x", 0)),
+			map[string]int{"unexpected": 1}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := judge([]part{audio, chat}, test.landed, test.polls, interval)
 			found := map[string]int{}
-			for kind, list := range map[string][]string{"missing": r.missing, "doubled": r.doubled, "unexpected": r.unexpected, "early": r.early} {
+			for kind, list := range map[string][]string{"missing": r.missing, "doubled": r.doubled,
+				"unexpected": r.unexpected, "early": r.early} {
 				if len(list) > 0 {
 					found[kind] = len(list)
 				}
@@ -121,7 +129,8 @@ func TestCastCoversEveryOutcome(t *testing.T) {
 		work := Demo{Speed: speed, Count: 100, Redelivery: consumer.Schedule}.config(nil)
 		longest := scaled(90*time.Second, speed)
 		if work.Deadline < longest+work.Intervals.Chat || work.NotFoundGrace >= work.Deadline {
-			t.Errorf("speed %g: deadline %s, grace %s, longest processing %s", speed, work.Deadline, work.NotFoundGrace, longest)
+			t.Errorf("speed %g: deadline %s, grace %s, longest processing %s", speed, work.Deadline, work.NotFoundGrace,
+				longest)
 		}
 	}
 	for _, one := range cast {
@@ -150,7 +159,8 @@ func screenful(n, ended int, now time.Time) view {
 }
 
 func TestFramesFitTheTerminal(t *testing.T) {
-	notes := []string{"12:00:00 warning: " + strings.Repeat("polling paused ", 20), "12:00:01 info: " + strings.Repeat("ü", 200)}
+	notes := []string{"12:00:00 warning: " + strings.Repeat("polling paused ", 20),
+		"12:00:01 info: " + strings.Repeat("ü", 200)}
 	for _, width := range []int{1, 10, 40, 80, 100, 200} {
 		for _, height := range []int{1, 2, 5, 8, 9, 10, 24, 50, 200} {
 			for _, n := range []int{0, 1, 17, 60} {

@@ -26,7 +26,8 @@ func TestTimeWithoutProgress(t *testing.T) {
 		began := time.Now()
 		<-child.Done()
 		if took := time.Since(began); took != 10*time.Second || !patience.Out(ctx) || !patience.Out(child) {
-			t.Errorf("the context ended after %v without progress (%v), want a timeout after 10s", took, context.Cause(ctx))
+			t.Errorf("the context ended after %v without progress (%v), want a timeout after 10s", took,
+				context.Cause(ctx))
 		}
 		if patience.Progress(ctx); ctx.Err() == nil {
 			t.Error("progress revived the context")

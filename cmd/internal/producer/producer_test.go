@@ -45,7 +45,8 @@ func full(t *testing.T) jetstream.JetStream {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set := consumer.Topology(consumer.Config{}, consumer.Choices{Mode: consumer.Schedule, Replicas: 1, DeclaredMaxMsgs: 10})
+	set := consumer.Topology(consumer.Config{}, consumer.Choices{Mode: consumer.Schedule, Replicas: 1,
+		DeclaredMaxMsgs: 10})
 	if _, err := provisioning.Create(t.Context(), js, set); err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +75,8 @@ func TestRunStopsIfTheBrokerAcceptsNothing(t *testing.T) {
 	if n.Read > 2*window+2 {
 		t.Errorf("%d read, want no more than fit into the windows", n.Read)
 	}
-	if have := strings.Count(shown.String(), ": not declared: "); have != n.Failed || strings.Count(shown.String(), "\n") != n.Failed+1 {
+	if have := strings.Count(shown.String(), ": not declared: "); have != n.Failed || strings.Count(shown.String(),
+		"\n") != n.Failed+1 {
 		t.Errorf("%d lines about %d failures:\n%.1000s", have, n.Failed, &shown)
 	}
 }
@@ -134,13 +136,15 @@ func TestLines(t *testing.T) {
 		{"no end", "a\nb", []string{"1 a", "2 b"}},
 		{"ends", "a\r\n\nb\n", []string{"1 a", "3 b"}},
 		{"as long as may be", full + "\r\n" + full + "\n" + full, []string{"1 " + full, "2 " + full, "3 " + full}},
-		{"one too long", full + "x\n" + full + "xx\r\nb\n" + full + full + full + "\nc", []string{"1 !", "2 !", "3 b", "4 !", "5 c"}},
+		{"one too long", full + "x\n" + full + "xx\r\nb\n" + full + full + full + "\nc",
+			[]string{"1 !", "2 !", "3 b", "4 !", "5 c"}},
 		{"too long at the end", "a\n" + full + full, []string{"1 a", "2 !"}},
 		{"byte order mark", "\ufeffa\nb", []string{"1 a", "2 b"}},
 		{"byte order mark and white space", "\ufeff \t\r\n\ufeff a\n", []string{"2 a"}},
 		{"byte order marks of files put together", "\ufeffa\r\n\ufeffb\n", []string{"1 a", "2 b"}},
 		{"byte order mark alone", "\ufeff", nil},
-		{"byte order mark before as long as may be", "\ufeff" + full + "\r\n\ufeff" + full, []string{"1 " + full, "2 " + full}},
+		{"byte order mark before as long as may be", "\ufeff" + full + "\r\n\ufeff" + full,
+			[]string{"1 " + full, "2 " + full}},
 		{"byte order mark before one too long", "\ufeff" + full + "x\nb", []string{"1 !", "2 b"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -22,13 +22,16 @@ func crowded(workers int, mode consumer.Mode) overview.Overview {
 	long := strings.Repeat("wörter 世界 ", 20) + "\x1b[2J\u009b"
 	at := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	until := at.Add(100 * time.Second)
-	s := overview.Overview{At: at, CountedAt: at.Add(-time.Minute), Redelivery: mode, Intake: &overview.Intake{Waiting: n, Out: 5000, WaitingSeconds: 90_000}}
+	s := overview.Overview{At: at, CountedAt: at.Add(-time.Minute), Redelivery: mode,
+		Intake: &overview.Intake{Waiting: n, Out: 5000, WaitingSeconds: 90_000}}
 	for _, t := range schema.Types() {
-		s.Lanes = append(s.Lanes, overview.Lane{Type: t, Due: n, Out: 5000, Waiting: &n, DueSeconds: 3599, OldestSeconds: 86_400 * 30, Redelivered: 4999})
+		s.Lanes = append(s.Lanes, overview.Lane{Type: t, Due: n, Out: 5000, Waiting: &n, DueSeconds: 3599,
+			OldestSeconds: 86_400 * 30, Redelivered: 4999})
 	}
 	s.Outcomes.LastHour.Failed = map[schema.Reason]uint64{schema.FileDownloadFailed: 100_000_000}
 	for i := range workers {
-		w := overview.Worker{Announcement: schema.Announcement{Worker: long, Host: long, Version: long, State: schema.Paused, Cause: long, Until: &until, Detail: long, PollsPerSecond: 12345.678, RateLimit: 99999, Share: 33333.333}}
+		w := overview.Worker{Announcement: schema.Announcement{Worker: long, Host: long, Version: long,
+			State: schema.Paused, Cause: long, Until: &until, Detail: long, PollsPerSecond: 12345.678, RateLimit: 99999, Share: 33333.333}}
 		switch i % 4 {
 		case 1:
 			w.State = schema.Probing
@@ -47,17 +50,21 @@ func crowded(workers int, mode consumer.Mode) overview.Overview {
 func usual(workers, paused int) overview.Overview {
 	at := time.Date(2026, 11, 24, 19, 58, 5, 0, time.UTC)
 	count := func(n uint64) *uint64 { return &n }
-	s := overview.Overview{At: at, CountedAt: at, Redelivery: consumer.Schedule, Waiting: count(590), Intake: &overview.Intake{}, Lanes: []overview.Lane{
-		{Type: schema.Audio, Waiting: count(204)}, {Type: schema.Chat, Waiting: count(195), OldestSeconds: 13}, {Type: schema.Transcript, Waiting: count(191), OldestSeconds: 13},
-	}}
+	s := overview.Overview{At: at, CountedAt: at, Redelivery: consumer.Schedule, Waiting: count(590),
+		Intake: &overview.Intake{}, Lanes: []overview.Lane{
+			{Type: schema.Audio, Waiting: count(204)}, {Type: schema.Chat, Waiting: count(195),
+				OldestSeconds: 13}, {Type: schema.Transcript, Waiting: count(191), OldestSeconds: 13},
+		}}
 	counts := overview.Counts{
 		Processed: map[schema.Destination]uint64{schema.ToCXAI: 29, schema.Unrouted: 13},
-		Failed:    map[schema.Reason]uint64{schema.InvalidMessage: 1, schema.ProcessingFailed: 1, schema.FileUploadFailed: 3, schema.FileDownloadFailed: 3, schema.Rejected: 1},
+		Failed: map[schema.Reason]uint64{schema.InvalidMessage: 1, schema.ProcessingFailed: 1,
+			schema.FileUploadFailed: 3, schema.FileDownloadFailed: 3, schema.Rejected: 1},
 	}
 	s.Outcomes = overview.Outcomes{LastHour: counts, Stored: counts}
 	for i := range workers {
 		s.Workers = append(s.Workers, overview.Worker{Announcement: schema.Announcement{
-			Worker: fmt.Sprintf("w%05d", i), Host: fmt.Sprintf("statusworker-%d", i), Version: "v0.3.0", State: schema.Working, PollsPerSecond: 74.97}})
+			Worker: fmt.Sprintf("w%05d", i), Host: fmt.Sprintf("statusworker-%d",
+				i), Version: "v0.3.0", State: schema.Working, PollsPerSecond: 74.97}})
 	}
 	until := at.Add(time.Second)
 	for i := range min(workers, paused) {
@@ -76,7 +83,9 @@ func TestOverviewsFitTheTerminal(t *testing.T) {
 		for _, width := range []int{1, 20, 79, 80, 200} {
 			for _, most := range []int{0, 1, 5, 23, 24, 60} {
 				for _, workers := range []int{0, 1, 3, 40} {
-					for _, v := range []View{{Overview: crowded(workers, mode)}, {Overview: crowded(workers, mode), Stale: time.Now(), Why: errors.New("away\x1b[2J " + strings.Repeat("long ", 50))}} {
+					for _, v := range []View{{Overview: crowded(workers, mode)},
+						{Overview: crowded(workers, mode), Stale: time.Now(),
+							Why: errors.New("away\x1b[2J " + strings.Repeat("long ", 50))}} {
 						lines := Draw(v, width, most)
 						if most > 0 && len(lines) > most {
 							t.Fatalf("%d by %d: %d lines", width, most, len(lines))
@@ -169,18 +178,22 @@ func TestPrioritiesOnSmallTerminals(t *testing.T) {
 				switch {
 				case first == "all" || schema.Type(first).Valid() && strings.HasSuffix(line, " 0"):
 					got.lanes++
-				case strings.HasPrefix(line, "cxai"), strings.HasPrefix(line, "unrouted"), strings.HasPrefix(line, "transcript") && strings.Contains(line, "7"),
-					strings.HasPrefix(line, strings.Repeat(" ", 20)), slices.Contains(schema.Reasons(), schema.Reason(first)):
+				case strings.HasPrefix(line, "cxai"), strings.HasPrefix(line, "unrouted"), strings.HasPrefix(line,
+					"transcript") && strings.Contains(line, "7"),
+					strings.HasPrefix(line, strings.Repeat(" ", 20)), slices.Contains(schema.Reasons(),
+						schema.Reason(first)):
 					got.outcomes++
 				}
 			}
 			name := fmt.Sprintf("%s, %d by %d, stale %t", test.name, test.width, test.height, stale)
-			if len(lines) > test.height-1 || !strings.HasPrefix(lines[0], "statusworker status") || strings.HasPrefix(lines[1], "STALE since") != stale {
+			if len(lines) > test.height-1 || !strings.HasPrefix(lines[0], "statusworker status") ||
+				strings.HasPrefix(lines[1], "STALE since") != stale {
 				t.Errorf("%s: %d lines:\n%s", name, len(lines), strings.Join(lines, "\n"))
 			}
 			w := test.want
 			if stale { // takes a line from the part with the lowest priority
-				if got.workers < min(w.workers, 1) || got.advice < w.advice || got.outcomes < w.outcomes-2 || got.lanes < min(w.lanes, 1) {
+				if got.workers < min(w.workers, 1) || got.advice < w.advice || got.outcomes < w.outcomes-2 ||
+					got.lanes < min(w.lanes, 1) {
 					t.Errorf("%s: shown %+v, want %+v or slightly less:\n%s", name, got, w, strings.Join(lines, "\n"))
 				}
 			} else if got != w {
@@ -188,14 +201,17 @@ func TestPrioritiesOnSmallTerminals(t *testing.T) {
 			}
 			for _, worker := range test.s.Workers {
 				if worker.State == schema.Paused && got.workers >= 3 && !strings.Contains(joined, worker.Worker) {
-					t.Errorf("%s: worker %s is paused and not shown:\n%s", name, worker.Worker, strings.Join(lines, "\n"))
+					t.Errorf("%s: worker %s is paused and not shown:\n%s", name, worker.Worker,
+						strings.Join(lines, "\n"))
 				}
 			}
 			if got.workers == 1 && len(test.s.Workers) > 1 && !strings.Contains(joined, "paused") {
 				t.Errorf("%s: a working worker is shown instead of a paused one:\n%s", name, strings.Join(lines, "\n"))
 			}
-			if hidden := len(test.s.Workers) - got.workers; hidden > 0 && got.workers > 0 && !strings.Contains(joined, fmt.Sprintf("and %d more", hidden)) {
-				t.Errorf("%s: the number of hidden workers, %d, is not shown:\n%s", name, hidden, strings.Join(lines, "\n"))
+			if hidden := len(test.s.Workers) - got.workers; hidden > 0 && got.workers > 0 && !strings.Contains(joined,
+				fmt.Sprintf("and %d more", hidden)) {
+				t.Errorf("%s: the number of hidden workers, %d, is not shown:\n%s", name, hidden,
+					strings.Join(lines, "\n"))
 			}
 		}
 	}
@@ -223,7 +239,9 @@ func TestRowsWithoutFiguresAreNamed(t *testing.T) {
 				t.Errorf("%v: no %q in %s", size, want, joined)
 			}
 		}
-		_, joined = drawn(View{Overview: overview.Overview{Redelivery: consumer.Nak, Lanes: []overview.Lane{{Type: schema.Audio}, {Type: schema.Chat}, {Type: schema.Transcript, Due: 1}}}}, size[0], size[1])
+		_, joined = drawn(View{Overview: overview.Overview{Redelivery: consumer.Nak,
+			Lanes: []overview.Lane{{Type: schema.Audio}, {Type: schema.Chat},
+				{Type: schema.Transcript, Due: 1}}}}, size[0], size[1])
 		if !strings.Contains(joined, "none: audio, chat") || !strings.Contains(joined, "no workers") {
 			t.Errorf("%v: with delayed naks %s", size, joined)
 		}
@@ -232,22 +250,29 @@ func TestRowsWithoutFiguresAreNamed(t *testing.T) {
 	all, nothing := uint64(most), uint64(0)
 	paused := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	for name, s := range map[string]overview.Overview{
-		"lanes that were not counted":    {Redelivery: consumer.Schedule, Waiting: &all, Lanes: []overview.Lane{{Type: schema.Audio}}},
-		"a paused lane":                  {Redelivery: consumer.Schedule, Waiting: &nothing, Lanes: []overview.Lane{{Type: schema.Audio, Waiting: &nothing, PausedUntil: &paused}}},
-		"a lane with an old interaction": {Redelivery: consumer.Schedule, Waiting: &nothing, Lanes: []overview.Lane{{Type: schema.Audio, Waiting: &nothing, OldestSeconds: 1}}},
+		"lanes that were not counted": {Redelivery: consumer.Schedule, Waiting: &all,
+			Lanes: []overview.Lane{{Type: schema.Audio}}},
+		"a paused lane": {Redelivery: consumer.Schedule, Waiting: &nothing,
+			Lanes: []overview.Lane{{Type: schema.Audio, Waiting: &nothing, PausedUntil: &paused}}},
+		"a lane with an old interaction": {Redelivery: consumer.Schedule, Waiting: &nothing,
+			Lanes: []overview.Lane{{Type: schema.Audio, Waiting: &nothing, OldestSeconds: 1}}},
 	} {
-		if lines, joined := drawn(View{Overview: s}, 80, 60); strings.Contains(joined, "none: audio") || !strings.Contains(joined, " audio 0 0 ") {
+		if lines, joined := drawn(View{Overview: s}, 80, 60); strings.Contains(joined, "none: audio") ||
+			!strings.Contains(joined, " audio 0 0 ") {
 			t.Errorf("%s is not shown:\n%s", name, strings.Join(lines, "\n"))
 		}
 	}
-	if lines, _ := drawn(View{Overview: overview.Overview{Advice: advice.Overview(overview.Overview{}), Lanes: []overview.Lane{{Type: schema.Audio}}}}, 80, 24); len(lines) != 4 || !strings.HasPrefix(lines[2], "! nothing is provisioned") {
+	if lines, _ := drawn(View{Overview: overview.Overview{Advice: advice.Overview(overview.Overview{}),
+		Lanes: []overview.Lane{{Type: schema.Audio}}}}, 80, 24); len(lines) != 4 ||
+		!strings.HasPrefix(lines[2], "! nothing is provisioned") {
 		t.Errorf("there are figures without streams:\n%s", strings.Join(lines, "\n"))
 	}
 }
 
 func TestStaleOverviewsAreMarked(t *testing.T) {
 	t.Parallel()
-	v := View{Overview: crowded(1, consumer.Schedule), Stale: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC), Why: errors.New("no connection to NATS")}
+	v := View{Overview: crowded(1, consumer.Schedule), Stale: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC),
+		Why: errors.New("no connection to NATS")}
 	if line := terminal.Unpainted(Draw(v, 80, 0)[1]); line != "STALE since 12:00:00: no connection to NATS" {
 		t.Errorf("%q", line)
 	}

@@ -32,17 +32,21 @@ func endpointAnd(more ...string) map[string]string {
 
 // The variable for traces overrides the general one.
 func TestVariablesForTracesOverride(t *testing.T) {
-	env := endpointAnd("OTEL_EXPORTER_OTLP_ENDPOINT", "garbage", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1")
+	env := endpointAnd("OTEL_EXPORTER_OTLP_ENDPOINT", "garbage", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+		"http://127.0.0.1:1")
 	for setting, values := range map[string][2]string{
 		"PROTOCOL": {"grpc", "http/protobuf"}, "COMPRESSION": {"lz4", "gzip"}, "TIMEOUT": {"soon", "1000"},
 	} {
 		env["OTEL_EXPORTER_OTLP_"+setting], env["OTEL_EXPORTER_OTLP_TRACES_"+setting] = values[0], values[1]
 	}
-	if about, err := resourceOf(t.Context(), func(name string) string { return env[name] }, "1.2.3"); err != nil || about == nil {
+	if about, err := resourceOf(t.Context(), func(name string) string { return env[name] }, "1.2.3"); err != nil ||
+		about == nil {
 		t.Errorf("tracing %v, error %v", about, err)
 	}
-	env = endpointAnd("OTEL_EXPORTER_OTLP_ENDPOINT", "https://127.0.0.1:1", "OTEL_EXPORTER_OTLP_CERTIFICATE", "/nope", "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", certificateFile(t))
-	if about, err := resourceOf(t.Context(), func(name string) string { return env[name] }, "1.2.3"); err != nil || about == nil {
+	env = endpointAnd("OTEL_EXPORTER_OTLP_ENDPOINT", "https://127.0.0.1:1", "OTEL_EXPORTER_OTLP_CERTIFICATE", "/nope",
+		"OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", certificateFile(t))
+	if about, err := resourceOf(t.Context(), func(name string) string { return env[name] }, "1.2.3"); err != nil ||
+		about == nil {
 		t.Errorf("tracing with certificates %v, error %v", about, err)
 	}
 }
@@ -53,7 +57,8 @@ func certificateFile(t *testing.T) string {
 	server := httptest.NewTLSServer(http.NotFoundHandler())
 	defer server.Close()
 	name := filepath.Join(t.TempDir(), "certificate.pem")
-	if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+	if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	return name
@@ -104,7 +109,8 @@ func TestTracingLogsNoHeaders(t *testing.T) {
 		if entry.Source != "OpenTelemetry" {
 			t.Errorf("source %q in %s", entry.Source, line)
 		}
-		quoted = quoted || entry.Level == "warning" && strings.Contains(entry.Error, `rejected "***", *** and Api-Key: ***`)
+		quoted = quoted || entry.Level == "warning" && strings.Contains(entry.Error,
+			`rejected "***", *** and Api-Key: ***`)
 	}
 	if !quoted {
 		t.Errorf("the receiver's answer is not a warning:\n%s", &logged)
@@ -127,12 +133,16 @@ func TestTracingIsDisabledOrRejected(t *testing.T) {
 		{map[string]string{"OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER"},
 		{endpointAnd("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), "OTEL_EXPORTER_OTLP_PROTOCOL"},
 		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "127.0.0.1:4318"}, "OTEL_EXPORTER_OTLP_ENDPOINT"},
-		{map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "collector:4318"}, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"},
+		{map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "collector:4318"},
+			"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"},
 		{endpointAnd("OTEL_TRACES_SAMPLER", "nonsense"), "OTEL_TRACES_SAMPLER"},
-		{endpointAnd("OTEL_TRACES_SAMPLER", "traceidratio", "OTEL_TRACES_SAMPLER_ARG", "1%"), "OTEL_TRACES_SAMPLER_ARG"},
-		{endpointAnd("OTEL_TRACES_SAMPLER", "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG", "nan"), "OTEL_TRACES_SAMPLER_ARG"},
+		{endpointAnd("OTEL_TRACES_SAMPLER", "traceidratio", "OTEL_TRACES_SAMPLER_ARG", "1%"),
+			"OTEL_TRACES_SAMPLER_ARG"},
+		{endpointAnd("OTEL_TRACES_SAMPLER", "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG", "nan"),
+			"OTEL_TRACES_SAMPLER_ARG"},
 		{endpointAnd("OTEL_EXPORTER_OTLP_HEADERS", "Authorization: Bearer s3cret"), "OTEL_EXPORTER_OTLP_HEADERS"},
-		{endpointAnd("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "x-tenant=a,Authorization: Bearer s3cret=="), "OTEL_EXPORTER_OTLP_TRACES_HEADERS"},
+		{endpointAnd("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "x-tenant=a,Authorization: Bearer s3cret=="),
+			"OTEL_EXPORTER_OTLP_TRACES_HEADERS"},
 		{endpointAnd("OTEL_EXPORTER_OTLP_HEADERS", "api-key=%zs3cret"), "OTEL_EXPORTER_OTLP_HEADERS"},
 		{endpointAnd("OTEL_EXPORTER_OTLP_HEADERS", "api-key=s3cret%0A"+"x"), "OTEL_EXPORTER_OTLP_HEADERS"},
 		{endpointAnd("OTEL_EXPORTER_OTLP_HEADERS", "api-key=s3cret,"), "OTEL_EXPORTER_OTLP_HEADERS"},
@@ -154,9 +164,12 @@ func TestTracingIsDisabledOrRejected(t *testing.T) {
 		{endpointAnd("OTEL_EXPORTER_OTLP_CERTIFICATE", "telemetry_test.go"), "OTEL_EXPORTER_OTLP_CERTIFICATE"},
 		{endpointAnd("OTEL_EXPORTER_OTLP_CERTIFICATE", certificate), "OTEL_EXPORTER_OTLP_CERTIFICATE"},
 		{endpointAnd("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/nope"), "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"},
-		{endpointAnd("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "/nope", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "/nope"), "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE"},
-		{endpointAnd("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate, "OTEL_EXPORTER_OTLP_CLIENT_KEY", "/dev/zero"), "OTEL_EXPORTER_OTLP_CLIENT_KEY"},
-		{endpointAnd("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate, "OTEL_EXPORTER_OTLP_CLIENT_KEY", certificate), "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"},
+		{endpointAnd("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "/nope", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
+			"/nope"), "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE"},
+		{endpointAnd("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate, "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+			"/dev/zero"), "OTEL_EXPORTER_OTLP_CLIENT_KEY"},
+		{endpointAnd("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate, "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+			certificate), "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"},
 		{map[string]string{"OTEL_BSP_MAX_QUEUE_SIZE": "-1", "OTEL_EXPORTER_OTLP_HEADERS": "s3cret"}, ""},
 	} {
 		tracer, flush, err := Start(t.Context(), func(name string) string { return tt.env[name] }, "1.2.3", nil)
@@ -169,7 +182,8 @@ func TestTracingIsDisabledOrRejected(t *testing.T) {
 		}
 		var usage *cli.UsageError
 		var setting *cli.SettingError
-		if !errors.As(err, &usage) || !errors.As(err, &setting) || setting.Variable != tt.wrong || strings.Contains(err.Error(), "s3cret") {
+		if !errors.As(err, &usage) || !errors.As(err, &setting) || setting.Variable != tt.wrong ||
+			strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%v: error %v, want bad configuration of %s", tt.env, err, tt.wrong)
 		}
 	}

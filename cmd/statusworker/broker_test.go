@@ -40,7 +40,7 @@ func worker(t *testing.T, natsURL string, more ...string) *call {
 func TestWorkerWaitsForABroker(t *testing.T) {
 	t.Parallel()
 	c := worker(t, nobody(t)).start()
-	c.stderr.wait(t, c.ctx, `"waiting for NATS"`)
+	c.logs(`"waiting for NATS"`)
 	c.stop()
 	if code := c.end(); code != exitOK {
 		t.Errorf("exit code %d after a stop, want 0", code)
@@ -62,7 +62,7 @@ func TestWorkerStartsWithTheBroker(t *testing.T) {
 	first.Stop()
 
 	c := worker(t, address).start()
-	c.stderr.wait(t, c.ctx, "waiting for NATS")
+	c.logs("waiting for NATS")
 	u, err := url.Parse(address)
 	if err != nil {
 		t.Fatal(err)
@@ -76,8 +76,8 @@ func TestWorkerStartsWithTheBroker(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(second.Stop)
-	c.stderr.wait(t, c.ctx, `"connected to NATS"`)
-	c.stderr.wait(t, c.ctx, `"working"`)
+	c.logs(`"connected to NATS"`)
+	c.logs(`"working"`)
 	c.stop()
 	if code := c.end(); code != exitOK {
 		t.Errorf("exit code %d after a stop, want 0:\n%s", code, &c.stderr)
@@ -125,7 +125,7 @@ func TestTemporaryRejectionOfCredentials(t *testing.T) {
 	user := []string{"--nats-user", "worker", "--nats-password", "right"}
 	command(t, append([]string{"provision", "--nats-url", s.ClientURL()}, user...)...).exits(exitOK)
 	c := worker(t, s.ClientURL(), user...).start()
-	c.stderr.wait(t, c.ctx, `"working"`)
+	c.logs(`"working"`)
 	for i, password := range []string{"changed", "right", "changed", "right"} {
 		o := options
 		o.Host, o.Port, o.NoSigs, o.NoLog, o.Password = "127.0.0.1", s.Addr().(*net.TCPAddr).Port, true, true, password
@@ -136,7 +136,7 @@ func TestTemporaryRejectionOfCredentials(t *testing.T) {
 		if password == "changed" {
 			wait = "NATS rejected the credentials on reconnect"
 		}
-		c.stderr.until(t, c.ctx, wait, func(all string) bool { return strings.Count(all, wait) == 1+i/2 })
+		c.stderr.until(c.ctx, t, wait, func(all string) bool { return strings.Count(all, wait) == 1+i/2 })
 	}
 	c.stop()
 	if code := c.end(); code != exitOK {
@@ -183,7 +183,7 @@ func TestRejectedClientCertificate(t *testing.T) {
 			flags := []string{"--nats-ca", ca, "--nats-cert", clientCA, "--nats-key", keyFile}
 			command(t, append([]string{"provision", "--nats-url", s.ClientURL()}, flags...)...).exits(exitOK)
 			c := worker(t, s.ClientURL(), flags...).start()
-			c.stderr.wait(t, c.ctx, `"working"`)
+			c.logs(`"working"`)
 			port := s.Addr().(*net.TCPAddr).Port
 			s.Shutdown()
 			s.WaitForShutdown()
@@ -195,7 +195,7 @@ func TestRejectedClientCertificate(t *testing.T) {
 			}
 			t.Cleanup(second.Shutdown)
 			second.Start()
-			c.stderr.wait(t, c.ctx, "NATS rejected the credentials on reconnect")
+			c.logs("NATS rejected the credentials on reconnect")
 			says(t, "standard error", &c.stderr, "certificate", "--nats-cert ($NATS_CERT)")
 			c.stop()
 			if code := c.end(); code != exitOK {
@@ -335,7 +335,7 @@ func TestWorkerWithoutPermission(t *testing.T) {
 	})
 	command(t, append([]string{"provision", "--nats-url", at}, as("provision")...)...).exits(exitOK)
 	c := worker(t, at, as("limited")...).start()
-	c.stderr.wait(t, c.ctx, `"working"`)
+	c.logs(`"working"`)
 	var line struct{ Admin string }
 	for _, l := range c.stderr.lines() {
 		if strings.Contains(l, `"working"`) {
@@ -407,7 +407,7 @@ func TestServerWithoutJetStream(t *testing.T) {
 	for _, c := range []*call{worker(t, at), command(t, "provision", "--nats-url", at),
 		command(t, "declare", "--nats-url", at)} {
 		c.start()
-		c.stderr.wait(t, c.ctx, "waiting for JetStream")
+		c.logs("waiting for JetStream")
 		says(t, "standard error", &c.stderr, "-js")
 		c.stop()
 		want := exitFault // nothing was provisioned, or declared
@@ -461,7 +461,7 @@ func TestRunsOnWhatProvisionMakes(t *testing.T) {
 		at, _ := provisioned(t, "--redelivery", mode, "--max-age", "48h", "--declared-max-msgs", "1000",
 			"--outcomes-max-bytes", "1000000")
 		c := worker(t, at).start()
-		c.stderr.wait(t, c.ctx, `"working"`)
+		c.logs(`"working"`)
 		says(t, "standard error", &c.stderr, `"redelivery":"`+mode+`"`)
 		c.stop()
 		if code := c.end(); code != exitOK {
@@ -510,7 +510,7 @@ func TestRejectsConsumersThatPollTooOften(t *testing.T) {
 			says(t, "standard output", &shown.stdout, test.want[0])
 			command(t, "provision", "--nats-url", at, "--redelivery", test.mode, "--update").exits(exitOK)
 			again := worker(t, at).start()
-			again.stderr.wait(t, again.ctx, `"working"`)
+			again.logs(`"working"`)
 			again.stop()
 			again.end()
 		})

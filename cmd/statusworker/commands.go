@@ -54,8 +54,8 @@ func environmentSecrets(getenv func(string) string) []string {
 type versionCommand struct{}
 
 func (versionCommand) Run(p cli.Process) error {
-	say(p.Stdout, "statusworker %s", versionString())
-	return nil
+	_, err := fmt.Fprintf(p.Stdout, "statusworker %s\n", versionString())
+	return err
 }
 
 // say writes a line for people.

@@ -152,7 +152,7 @@ func TestDeclareWhileAWorkerPolls(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, w.ctx, func() bool { // the tombstone is stored, or already deleted
+	waitFor(w.ctx, t, func() bool { // the tombstone is stored, or already deleted
 		m, err := polls.GetLastMsgForSubject(w.ctx, schema.WaitingSubjects(ended))
 		return err != nil || m.Header.Get(schema.HeaderTombstone) != ""
 	})

@@ -74,7 +74,8 @@ func TestDeclareIdentifiers(t *testing.T) {
 	command(t, append(flags, ids...)...).exits(exitOK)
 	for _, id := range ids {
 		got, want := string(message(t, js, schema.DeclaredSubject(schema.Chat, id)).Data),
-			`{"interactionIdentifier":"`+id+`","type":"chat","includeAiResults":false,"customer": {"n": 1.50}, "tags":[ 1,2 ]}`
+			`{"interactionIdentifier":"`+id+`","type":"chat","includeAiResults":false,`+
+				`"customer": {"n": 1.50}, "tags":[ 1,2 ]}`
 		if got != want {
 			t.Errorf("message %s, want %s", got, want)
 		}
@@ -193,7 +194,8 @@ func backfill(n int) (text string, bad []string) {
 		case 300: // a CloudEvent, on a line that ends with \r\n
 			add(
 				fmt.Sprintf(
-					`{"specversion":"1.0","id":"1","source":"/test","type":"declared","data":{"interactionIdentifier":%q,"type":%q}}`+"\r",
+					`{"specversion":"1.0","id":"1","source":"/test","type":"declared",`+
+						`"data":{"interactionIdentifier":%q,"type":%q}}`+"\r",
 					id,
 					typ,
 				),
@@ -292,7 +294,7 @@ func TestDeclareStopsBetweenLines(t *testing.T) {
 	for range n {
 		fmt.Fprintf(feed, "{\"interactionIdentifier\":%q,\"type\":\"chat\"}\n", uuid.NewString())
 	}
-	waitFor(t, c.ctx, func() bool { return len(stored(t, js)) == n })
+	waitFor(c.ctx, t, func() bool { return len(stored(t, js)) == n })
 	c.stop() // while the command waits for line 701
 	if code := c.end(); code != exitFault {
 		t.Errorf("exit code %d, want 1: the input was not read completely", code)
@@ -302,7 +304,7 @@ func TestDeclareStopsBetweenLines(t *testing.T) {
 }
 
 // waitFor waits until a condition is true.
-func waitFor(t *testing.T, ctx context.Context, cond func() bool) {
+func waitFor(ctx context.Context, t *testing.T, cond func() bool) {
 	t.Helper()
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
@@ -332,7 +334,7 @@ func TestStopWhileWaiting(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := command(t, append(tt.args, "--nats-url", nobody(t))...).start()
-			c.stderr.wait(t, c.ctx, "waiting for NATS")
+			c.logs("waiting for NATS")
 			c.stop()
 			if code := c.end(); code != tt.code {
 				t.Errorf("exit code %d, want %d:\n%s", code, tt.code, &c.stderr)
@@ -345,7 +347,7 @@ func TestStopWhileWaiting(t *testing.T) {
 func TestDeclareStopsWhileWaiting(t *testing.T) {
 	t.Parallel()
 	c := command(t, "declare", "--nats-url", nobody(t), "--type", "audio", someID).start()
-	c.stderr.wait(t, c.ctx, "waiting for NATS")
+	c.logs("waiting for NATS")
 	c.stop()
 	if code := c.end(); code != exitFault {
 		t.Errorf("exit code %d, want 1", code)
@@ -405,7 +407,7 @@ func TestDeclareWaitsForAFullStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // like workers, which take messages in
-		waitFor(t, c.ctx, func() bool { return len(stored(t, js)) == 10 })
+		waitFor(c.ctx, t, func() bool { return len(stored(t, js)) == 10 })
 		if err := s.Purge(t.Context()); err != nil {
 			t.Fatal(err)
 		}

@@ -42,7 +42,7 @@ func TestDevRuns(t *testing.T) {
 func TestDevStopsAtOnce(t *testing.T) {
 	t.Parallel()
 	c := command(t, "dev").start()
-	c.stdout.wait(t, c.ctx, "invalid_message")
+	c.prints("invalid_message")
 	c.stop()
 	if code := c.end(); code != exitOK {
 		t.Errorf("exit code %d after a stop, want 0:\n%s", code, &c.stderr)
@@ -58,13 +58,13 @@ func TestDevKeep(t *testing.T) {
 	c := command(t, "dev", "--speed", "50", "--count", "0", "--keep")
 	c.env["TMPDIR"] = directory
 	c.start()
-	c.stdout.wait(t, c.ctx, "keep running until Ctrl-C")
-	c.stdout.wait(t, c.ctx, "statusworker declare --nats-url ")
+	c.prints("keep running until Ctrl-C")
+	c.prints("statusworker declare --nats-url ")
 	_, line, _ := strings.Cut(c.stdout.String(), "  statusworker declare ")
 	line, _, _ = strings.Cut(line, "\n")
 	args := append([]string{"declare"}, strings.Fields(line)...)
 	command(t, args...).exits(exitOK)
-	c.stdout.wait(t, c.ctx, schema.ProcessedSubject(schema.ToCXAI, args[len(args)-1]))
+	c.prints(schema.ProcessedSubject(schema.ToCXAI, args[len(args)-1]))
 	if here, err := os.ReadDir(directory); err != nil || len(here) != 1 {
 		t.Errorf("%v (%v) in the temporary directory, want the broker's", here, err)
 	}

@@ -14,9 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"statusworker/cmd/broker/adapter"
 	"statusworker/cmd/broker/embedded"
-	"statusworker/publisher/dlq"
 	"statusworker/schema"
 )
 
@@ -198,7 +196,8 @@ func TestDLQListsAndShows(t *testing.T) {
 		c := command(t, "dlq", "show", strings.ToUpper(failed), "--nats-url", at).exits(exitOK)
 		says(t, "standard output", &c.stdout, failed+"  processing_failed  @1", "could not process",
 			schema.ProcessingFailed.Advice()[:20], "polled       3 times",
-			`"errorMessage": "\u009b31m\u202e"`, `"interactionIdentifier": "`+failed+`"`, "statusworker dlq replay @1", o.Origin.Traceparent)
+			`"errorMessage": "\u009b31m\u202e"`, `"interactionIdentifier": "`+failed+`"`, "statusworker dlq replay @1",
+			o.Origin.Traceparent)
 		unforged(t, &c.stdout)
 		c = command(t, "dlq", "show", invalid, "--nats-url", at).exits(exitOK)
 		says(t, "standard output", &c.stdout, `payload      10 bytes: "{oops\x1b[31m"`, "cannot be replayed",
@@ -274,7 +273,8 @@ func TestDLQReportsMissingNames(t *testing.T) {
 	deleted := fmt.Sprintf("@%d", storeDeadLetter(t, js, deadLetter(schema.NotFound, gone)))
 	processed := schema.Outcome{Identifier: uuid.NewString(), Type: schema.Chat, Destination: schema.ToCXAI,
 		Observed:    time.Now(),
-		Declaration: json.RawMessage(`{}`), Answer: json.RawMessage(`{"status":"processed"}`), Origin: deadLetter(schema.NotFound, gone).Origin}
+		Declaration: json.RawMessage(`{}`), Answer: json.RawMessage(`{"status":"processed"}`),
+		Origin: deadLetter(schema.NotFound, gone).Origin}
 	noDeadLetter := fmt.Sprintf("@%d", storeDeadLetter(t, js, processed))
 	command(t, "dlq", "purge", "--yes", deleted, "--nats-url", at).exits(exitOK)
 
@@ -373,7 +373,7 @@ func TestDLQReplaySurvivesARestartOfTheBroker(t *testing.T) {
 	const n = 1000
 	storeDeadLetters(t, js, n)
 	c := command(t, "dlq", "replay", "--yes", "--all", "--nats-url", s.URL()).start()
-	waitFor(t, c.ctx, func() bool { now, _ := messages(t, js, schema.StreamDeclared); return now > n/10 })
+	waitFor(c.ctx, t, func() bool { now, _ := messages(t, js, schema.StreamDeclared); return now > n/10 })
 	if err := s.Restart(); err != nil {
 		t.Fatal(err)
 	}
@@ -396,12 +396,13 @@ func TestDLQPermissions(t *testing.T) {
 	reads := []string{"$JS.API.STREAM.INFO." + outcomes, "$JS.API.CONSUMER.CREATE." + outcomes + ".>",
 		"$JS.API.CONSUMER.MSG.NEXT." + outcomes + ".>",
 		"$JS.API.STREAM.MSG.GET." + outcomes}
-	deletes := append(reads[:len(reads):len(reads)], "$JS.API.STREAM.MSG.DELETE."+outcomes)
-	replays := append(deletes[:len(deletes):len(deletes)], "$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*",
-		"interactions.declared.>")
+	deletes := slices.Concat(reads, []string{"$JS.API.STREAM.MSG.DELETE." + outcomes})
+	replays := slices.Concat(deletes,
+		[]string{"$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*", "interactions.declared.>"})
 	user := func(name string, may []string) *server.User {
 		return &server.User{Username: name, Password: "secret", Permissions: &server.Permissions{
-			Publish: &server.SubjectPermission{Allow: may}, Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}}}}
+			Publish:   &server.SubjectPermission{Allow: may},
+			Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}}}}
 	}
 	at := bare(t, server.Options{JetStream: true, StoreDir: t.TempDir(), Users: []*server.User{
 		{Username: "admin", Password: "secret"}, user("reader", reads), user("deleter", deletes), user("replayer",
@@ -440,30 +441,13 @@ func TestDLQPermissions(t *testing.T) {
 
 func TestConfirmed(t *testing.T) {
 	t.Parallel()
-	for answer, want := range map[string]bool{"y\n": true, "YES\n": true, " yes \r\n": true, "y": true, "": false,
-		"\n": false, "n\n": false, "yesterday\n": false} {
-		if got, err := confirmed(t.Context(), strings.NewReader(answer)); err != nil || got != want {
-			t.Errorf("%q counts as %t, %v", answer, got, err)
+	for want, answers := range map[bool][]string{
+		true: {"y\n", "YES\n", " yes \r\n", "y"}, false: {"", "\n", "n\n", "yesterday\n"},
+	} {
+		for _, answer := range answers {
+			if got, err := confirmed(t.Context(), strings.NewReader(answer)); err != nil || got != want {
+				t.Errorf("%q counts as %t, %v", answer, got, err)
+			}
 		}
 	}
-}
-
-// letters returns all dead letters.
-func letters(t *testing.T, at string) (all []dlq.DeadLetter) {
-	t.Helper()
-	d, err := dlq.New(t.Context(), adapter.New(connectTo(t, at)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	selection, err := d.Select(t.Context(), dlq.Filter{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := selection.Each(t.Context(), func(l dlq.DeadLetter) error {
-		all = append(all, l)
-		return nil
-	}); err != nil {
-		t.Fatal(err)
-	}
-	return all
 }

@@ -84,7 +84,7 @@ func TestSampleProgramsInDocs(t *testing.T) {
 		_ = consumer.Process.Kill()
 		_ = consumer.Wait()
 	})
-	printed.wait(t, worker.ctx, "audio "+someID+"\n")
+	printed.wait(worker.ctx, t, "audio "+someID+"\n")
 	durable, err := js.Consumer(t.Context(), schema.StreamOutcomes, "transcripts")
 	if err != nil {
 		t.Fatal(err)
@@ -120,9 +120,7 @@ func TestPermissionsInDocs(t *testing.T) {
 			user = m[1]
 		}
 		if m := row.FindStringSubmatch(line); m != nil {
-			for _, subject := range expanded(m[1]) {
-				documented[user] = append(documented[user], subject)
-			}
+			documented[user] = append(documented[user], expanded(m[1])...)
 		}
 	}
 	if len(allowed) < 7 {

@@ -117,7 +117,9 @@ func TestDoctorReport(t *testing.T) {
 	}
 	lines := strings.Split(out.String(), "\n")
 	for i, want := range []string{
-		"PASS  clock     fine fine", "SKIP  2 checks  not checked: there is no connection: tls,", "                topology", "FAIL  vendor    said \uFFFD[31m PASS token <&>", "                fix: do this and that",
+		"PASS  clock     fine fine", "SKIP  2 checks  not checked: there is no connection: tls,",
+		"                topology", "FAIL  vendor    said \uFFFD[31m PASS token <&>",
+		"                fix: do this and that",
 	} {
 		if !strings.HasPrefix(lines[i], want) {
 			t.Errorf("line %d is %q, want %q", i+1, lines[i], want)
@@ -128,7 +130,8 @@ func TestDoctorReport(t *testing.T) {
 			t.Errorf("%d columns: %s", n, line)
 		}
 	}
-	if last := lines[len(lines)-2]; last != "4 checks: passed 1, warnings 0, failed 1, skipped 2: a worker with these flags cannot work correctly" {
+	last, counts := lines[len(lines)-2], "4 checks: passed 1, warnings 0, failed 1, skipped 2: "
+	if !strings.HasPrefix(last, counts) || !strings.Contains(last, "cannot work") {
 		t.Errorf("it ends with %q", last)
 	}
 }
@@ -192,9 +195,12 @@ func TestDoctorFindsFaults(t *testing.T) {
 	t.Parallel()
 	all := map[string]doctor.Result{}
 	for _, check := range []string{
-		"tls", "certificate", "max payload", "server version", "permission inbox", "permission stream info", "permission consumer info", "permission hold",
-		"permission processed", "permission failed", "permission announce", "permission pull", "permission read back", "permission ack", "jetstream",
-		"account limits", "topology", "foreign consumers", "undelivered messages", "replicas", "stream limits", "outcomes age", "clock", "overdue reservations",
+		"tls", "certificate", "max payload", "server version", "permission inbox", "permission stream info",
+		"permission consumer info", "permission hold",
+		"permission processed", "permission failed", "permission announce", "permission pull", "permission read back",
+		"permission ack", "jetstream",
+		"account limits", "topology", "foreign consumers", "undelivered messages", "replicas", "stream limits",
+		"outcomes age", "clock", "overdue reservations",
 	} {
 		all[check] = doctor.Skip
 	}
@@ -229,7 +235,9 @@ func TestDoctorFindsFaults(t *testing.T) {
 		{"no streams", func(t *testing.T) (string, string, []string) {
 			s, _ := broker(t)
 			return s.URL(), vendor(t, simulator.Config{}).URL(), nil
-		}, map[string]doctor.Result{"certificate": doctor.Skip, "topology": doctor.Fail, "replicas": doctor.Skip, "stream limits": doctor.Skip, "outcomes age": doctor.Skip, "clock": doctor.Skip, "overdue reservations": doctor.Skip},
+		}, map[string]doctor.Result{"certificate": doctor.Skip, "topology": doctor.Fail, "replicas": doctor.Skip,
+			"stream limits": doctor.Skip, "outcomes age": doctor.Skip, "clock": doctor.Skip,
+			"overdue reservations": doctor.Skip},
 			map[string][]string{"topology": {"`statusworker provision`", "no streams"}}},
 		{"a consumer that polls too often", func(t *testing.T) (string, string, []string) {
 			at, js := provisioned(t)
@@ -265,7 +273,8 @@ func TestDoctorFindsFaults(t *testing.T) {
 				awaitConsumers(t, js, name)
 			}
 			return at, vendor(t, simulator.Config{}).URL(), nil
-		}, map[string]doctor.Result{"foreign consumers": doctor.Fail}, map[string][]string{"foreign consumers": {schema.StreamDeclared, schema.StreamPolls}}},
+		}, map[string]doctor.Result{"foreign consumers": doctor.Fail},
+			map[string][]string{"foreign consumers": {schema.StreamDeclared, schema.StreamPolls}}},
 		{"skipped messages", func(t *testing.T) (string, string, []string) {
 			at, js := provisioned(t)
 			skip(t, js)
@@ -310,14 +319,17 @@ func TestDoctorFindsFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			return at, vendor(t, simulator.Config{}).URL(), nil
-		}, map[string]doctor.Result{"topology": doctor.Fail, "outcomes age": doctor.Skip}, map[string][]string{"topology": {schema.StreamOutcomes, "missing"}}},
+		}, map[string]doctor.Result{"topology": doctor.Fail, "outcomes age": doctor.Skip},
+			map[string][]string{"topology": {schema.StreamOutcomes, "missing"}}},
 		{"a small max payload", func(t *testing.T) (string, string, []string) {
 			o := withJetStream
 			o.MaxPayload, o.StoreDir = 100<<10, t.TempDir()
 			at := bare(t, o)
 			command(t, "provision", "--nats-url", at).exits(exitFault) // rejects it too
 			return at, vendor(t, simulator.Config{}).URL(), nil
-		}, map[string]doctor.Result{"max payload": doctor.Fail, "topology": doctor.Fail, "replicas": doctor.Skip, "stream limits": doctor.Skip, "outcomes age": doctor.Skip, "clock": doctor.Skip, "overdue reservations": doctor.Skip},
+		}, map[string]doctor.Result{"max payload": doctor.Fail, "topology": doctor.Fail, "replicas": doctor.Skip,
+			"stream limits": doctor.Skip, "outcomes age": doctor.Skip, "clock": doctor.Skip,
+			"overdue reservations": doctor.Skip},
 			map[string][]string{"max payload": {"102400", "262144"}}},
 		{"wrong token", func(t *testing.T) (string, string, []string) {
 			at, _ := provisioned(t)
@@ -329,58 +341,69 @@ func TestDoctorFindsFaults(t *testing.T) {
 			v := vendor(t, simulator.Config{})
 			v.SetFaults(simulator.Refusal(503))
 			return at, v.URL(), nil
-		}, map[string]doctor.Result{"vendor": doctor.Warn, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"503"}}},
+		}, map[string]doctor.Result{"vendor": doctor.Warn, "vendor token": doctor.Skip},
+			map[string][]string{"vendor": {"503"}}},
 		{"a vendor that throttles", func(t *testing.T) (string, string, []string) {
 			at, _ := provisioned(t)
 			v := vendor(t, simulator.Config{})
 			v.SetFaults(simulator.Throttle(7 * time.Second))
 			return at, v.URL(), nil
-		}, map[string]doctor.Result{"vendor": doctor.Warn, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"429", `Retry-After "7"`}}},
+		}, map[string]doctor.Result{"vendor": doctor.Warn, "vendor token": doctor.Skip},
+			map[string][]string{"vendor": {"429", `Retry-After "7"`}}},
 		{"a vendor that does not answer", func(t *testing.T) (string, string, []string) {
 			at, _ := provisioned(t)
 			v := vendor(t, simulator.Config{})
 			v.SetFaults(simulator.Fault{Kind: simulator.Hangs})
 			return at, v.URL(), []string{"--request-timeout", "100ms"}
-		}, map[string]doctor.Result{"vendor": doctor.Fail, "vendor tls": doctor.Skip, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"within 100ms", "--base-url"}}},
+		}, map[string]doctor.Result{"vendor": doctor.Fail, "vendor tls": doctor.Skip, "vendor token": doctor.Skip},
+			map[string][]string{"vendor": {"within 100ms", "--base-url"}}},
 		{"no vendor", func(t *testing.T) (string, string, []string) {
 			at, _ := provisioned(t)
 			return at, strings.Replace(nobody(t), "nats:", "http:", 1) + "/v1", nil
-		}, map[string]doctor.Result{"vendor": doctor.Fail, "vendor tls": doctor.Skip, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"refused"}}},
+		}, map[string]doctor.Result{"vendor": doctor.Fail, "vendor tls": doctor.Skip, "vendor token": doctor.Skip},
+			map[string][]string{"vendor": {"refused"}}},
 		{"a vendor that redirects", func(t *testing.T) (string, string, []string) {
 			at, _ := provisioned(t)
 			v := vendor(t, simulator.Config{})
 			v.SetFaults(simulator.Fault{Kind: simulator.Redirected, Location: "https://elsewhere.example/"})
 			return at, v.URL(), nil
-		}, map[string]doctor.Result{"vendor": doctor.Fail, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"elsewhere.example", "--base-url"}}},
+		}, map[string]doctor.Result{"vendor": doctor.Fail, "vendor token": doctor.Skip},
+			map[string][]string{"vendor": {"elsewhere.example", "--base-url"}}},
 		{"garbage", func(t *testing.T) (string, string, []string) {
 			at, _ := provisioned(t)
 			v := vendor(t, simulator.Config{Default: func(string) simulator.Script { return simulator.Never() }})
 			v.SetFaults(simulator.Fault{Kind: simulator.NotJSON})
 			return at, v.URL(), nil
-		}, map[string]doctor.Result{"vendor": doctor.Fail, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"JSON"}}},
+		}, map[string]doctor.Result{"vendor": doctor.Fail, "vendor token": doctor.Skip},
+			map[string][]string{"vendor": {"JSON"}}},
 		{"a vendor that knows every identifier", func(t *testing.T) (string, string, []string) {
 			at, _ := provisioned(t)
 			return at, vendor(t,
 				simulator.Config{Default: func(string) simulator.Script { return simulator.Never() }}).URL(), nil
-		}, map[string]doctor.Result{"vendor": doctor.Warn, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"--base-url"}}},
+		}, map[string]doctor.Result{"vendor": doctor.Warn, "vendor token": doctor.Skip},
+			map[string][]string{"vendor": {"--base-url"}}},
 		{"a web site", func(t *testing.T) (string, string, []string) {
 			at, _ := provisioned(t)
 			site := httptest.NewServer(http.NotFoundHandler())
 			t.Cleanup(site.Close)
 			return at, site.URL, nil
-		}, map[string]doctor.Result{"vendor": doctor.Fail, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"404", "JSON"}}},
+		}, map[string]doctor.Result{"vendor": doctor.Fail, "vendor token": doctor.Skip},
+			map[string][]string{"vendor": {"404", "JSON"}}},
 		{"a base URL without its path", func(t *testing.T) (string, string, []string) {
 			at, _ := provisioned(t)
 			return at, strings.TrimSuffix(vendor(t, simulator.Config{}).URL(), "/v1"), nil
-		}, map[string]doctor.Result{"vendor": doctor.Fail, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"404", "/v1", "--base-url"}}},
+		}, map[string]doctor.Result{"vendor": doctor.Fail, "vendor token": doctor.Skip},
+			map[string][]string{"vendor": {"404", "/v1", "--base-url"}}},
 		{"a base URL with another path", func(t *testing.T) (string, string, []string) {
 			at, _ := provisioned(t)
 			return at, vendor(t, simulator.Config{}).URL() + "/v1", nil
-		}, map[string]doctor.Result{"vendor": doctor.Fail, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"404", "/v1", "--base-url"}}},
+		}, map[string]doctor.Result{"vendor": doctor.Fail, "vendor token": doctor.Skip},
+			map[string][]string{"vendor": {"404", "/v1", "--base-url"}}},
 		{"a self-signed certificate", func(t *testing.T) (string, string, []string) {
 			at, _ := provisioned(t)
 			return at, vendor(t, simulator.Config{TLS: true}).URL(), nil
-		}, map[string]doctor.Result{"vendor": doctor.Fail, "vendor tls": doctor.Skip, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"certificate"}}},
+		}, map[string]doctor.Result{"vendor": doctor.Fail, "vendor tls": doctor.Skip, "vendor token": doctor.Skip},
+			map[string][]string{"vendor": {"certificate"}}},
 		{"unsuitable times", func(t *testing.T) (string, string, []string) {
 			at, js := provisioned(t)
 			for range 3 {
@@ -388,7 +411,8 @@ func TestDoctorFindsFaults(t *testing.T) {
 			}
 			return at, vendor(t, simulator.Config{}).URL(), []string{"--deadline", "40s", "--chat-interval", "1s",
 				"--shutdown-timeout", "1s", "--stretch", "0.1"}
-		}, map[string]doctor.Result{"intervals": doctor.Warn, "deadline": doctor.Warn, "not-found grace": doctor.Warn, "shutdown time-out": doctor.Warn, "stretch": doctor.Warn},
+		}, map[string]doctor.Result{"intervals": doctor.Warn, "deadline": doctor.Warn, "not-found grace": doctor.Warn,
+			"shutdown time-out": doctor.Warn, "stretch": doctor.Warn},
 			map[string][]string{"intervals": {"chat 1s", "--chat-interval"}, "deadline": {"40s", "--deadline"}}},
 	}
 	for _, test := range tests {
@@ -626,7 +650,7 @@ func TestDoctorChangesNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			waitFor(t, t.Context(), func() bool { // the count follows the delivery
+			waitFor(t.Context(), t, func() bool { // the count follows the delivery
 				info, err := c.Info(t.Context())
 				return err == nil && info.NumPending == 1
 			})
@@ -663,7 +687,8 @@ func footprint(t *testing.T, js jetstream.JetStream) map[string]string {
 		consumers := stream.ListConsumers(t.Context())
 		for c := range consumers.Info() {
 			state := fmt.Sprintf("delivered %d %d, acked %d %d, %d out, %d again, %d waiting", c.Delivered.Consumer,
-				c.Delivered.Stream, c.AckFloor.Consumer, c.AckFloor.Stream, c.NumAckPending, c.NumRedelivered, c.NumPending)
+				c.Delivered.Stream, c.AckFloor.Consumer, c.AckFloor.Stream, c.NumAckPending, c.NumRedelivered,
+				c.NumPending)
 			for _, at := range []*time.Time{c.Delivered.Last, c.AckFloor.Last} {
 				if at != nil {
 					state += ", " + at.String()

@@ -51,19 +51,19 @@ func (o *output) lines() []string {
 }
 
 // wait waits for a text.
-func (o *output) wait(t *testing.T, ctx context.Context, text string) {
+func (o *output) wait(ctx context.Context, t *testing.T, text string) {
 	t.Helper()
-	o.until(t, ctx, strconv.Quote(text), func(all string) bool { return strings.Contains(all, text) })
+	o.until(ctx, t, strconv.Quote(text), func(all string) bool { return strings.Contains(all, text) })
 }
 
 // next waits for more than n lines.
-func (o *output) next(t *testing.T, ctx context.Context, n int) {
+func (o *output) next(ctx context.Context, t *testing.T, n int) {
 	t.Helper()
-	o.until(t, ctx, fmt.Sprintf("more than %d lines", n), func(all string) bool { return strings.Count(all, "\n") > n })
+	o.until(ctx, t, fmt.Sprintf("more than %d lines", n), func(all string) bool { return strings.Count(all, "\n") > n })
 }
 
 // until waits until the output satisfies a condition.
-func (o *output) until(t *testing.T, ctx context.Context, what string, is func(all string) bool) {
+func (o *output) until(ctx context.Context, t *testing.T, what string, is func(all string) bool) {
 	t.Helper()
 	for {
 		o.mu.Lock()
@@ -137,13 +137,16 @@ func (c *call) rejects(setting string) *cli.SettingError {
 	return bad
 }
 
-// fails runs a command, and requires that it fails with an error.
-func (c *call) fails(want error) *call {
+// logs waits for a text on standard error.
+func (c *call) logs(text string) {
 	c.t.Helper()
-	if c.exits(exitFault); !errors.Is(c.err, want) {
-		c.t.Errorf("%v: error %v, want %v", c.args, c.err, want)
-	}
-	return c
+	c.stderr.wait(c.ctx, c.t, text)
+}
+
+// prints waits for a text on standard output.
+func (c *call) prints(text string) {
+	c.t.Helper()
+	c.stdout.wait(c.ctx, c.t, text)
 }
 
 // end waits for the exit code.

@@ -88,7 +88,7 @@ func TestDistantBroker(t *testing.T) {
 		c.args[4] = v.URL()
 		c.start()
 		began := time.Now()
-		c.stderr.wait(t, c.ctx, `"working"`)
+		c.logs(`"working"`)
 		t.Logf("working after %s, with a round trip of %s", time.Since(began).Round(time.Millisecond), roundTrip)
 		if strings.Contains(c.stderr.String(), "waiting for") {
 			t.Errorf("a distant broker is logged as one that does not answer:\n%s", &c.stderr)
@@ -117,7 +117,8 @@ func TestDistantBroker(t *testing.T) {
 		}
 	})
 	for _, args := range []string{
-		"status --timeout 2s", "dlq ls --timeout 2s", "dlq replay --all --yes --timeout 2s", "declare --type audio " + someID, "provision --timeout 2s", "doctor",
+		"status --timeout 2s", "dlq ls --timeout 2s", "dlq replay --all --yes --timeout 2s",
+		"declare --type audio " + someID, "provision --timeout 2s", "doctor",
 	} {
 		t.Run(args, func(t *testing.T) {
 			t.Parallel()
@@ -156,7 +157,7 @@ func TestRestartOfNATSWhileAWorkerWaits(t *testing.T) {
 	}
 	without.Start()
 	c := worker(t, first.URL()).start()
-	c.stderr.wait(t, c.ctx, "waiting for JetStream")
+	c.logs("waiting for JetStream")
 	without.Shutdown()
 	without.WaitForShutdown()
 	select {
@@ -169,7 +170,7 @@ func TestRestartOfNATSWhileAWorkerWaits(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(second.Stop)
-	c.stderr.wait(t, c.ctx, `"working"`)
+	c.logs(`"working"`)
 	c.stop()
 	if code := c.end(); code != exitOK {
 		t.Errorf("exit code %d, want 0:\n%s", code, &c.stderr)

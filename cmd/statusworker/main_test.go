@@ -94,7 +94,7 @@ func (c *child) logs(text string) {
 		case <-ctx.Done():
 		}
 	}()
-	c.stderr.wait(c.t, ctx, text)
+	c.stderr.wait(ctx, c.t, text)
 }
 
 // signal sends a signal.

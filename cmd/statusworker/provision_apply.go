@@ -165,8 +165,8 @@ func (c provisionCommand) redeliver(
 				return fmt.Errorf("reading stream %s: %w", schema.StreamWorkers, err)
 			}
 			if n := bucket.CachedInfo().State.Msgs; n > 0 {
-				return fmt.Errorf("%d workers are alive: with delayed naks, a recreated consumer delivers all messages "+
-					"at once, and workers would poll too early; stop all workers, wait for the longest poll "+
+				return fmt.Errorf("%d workers are alive: with delayed naks, a recreated consumer delivers all "+
+					"messages at once, and workers would poll too early; stop all workers, wait for the longest poll "+
 					"interval, and run the command again", n)
 			}
 		}

@@ -182,7 +182,7 @@ func TestProvisionKeepsTheMode(t *testing.T) {
 				t.Errorf("streams were %v and are %v", before, after)
 			}
 			c := worker(t, at).start() // it still works
-			c.stderr.wait(t, c.ctx, `"redelivery":"`+from+`"`)
+			c.logs(`"redelivery":"` + from + `"`)
 			c.stop()
 			c.end()
 		})
@@ -211,7 +211,7 @@ func TestProvisionFixesTheBucket(t *testing.T) {
 	)
 	command(t, "provision", "--nats-url", at, "--update").exits(exitOK)
 	w := worker(t, at).start()
-	w.stderr.wait(t, w.ctx, `"working"`)
+	w.logs(`"working"`)
 	w.stop()
 	w.end()
 }
@@ -278,7 +278,7 @@ func TestProvisionTimingOfNaks(t *testing.T) {
 	command(t, append(strings.Fields(fix), "--nats-url", at)...).exits(exitOK)
 	ackWait(115 * time.Second)
 	w := worker(t, at, longer...).start()
-	w.stderr.wait(t, w.ctx, `"working"`)
+	w.logs(`"working"`)
 	w.stop()
 	w.end()
 }
@@ -474,7 +474,7 @@ func TestWorkersRejectAnOldServer(t *testing.T) {
 				continue
 			}
 			w.start()
-			w.stderr.wait(t, w.ctx, `"working"`)
+			w.logs(`"working"`)
 			w.stop()
 			w.end()
 		}
@@ -540,7 +540,7 @@ func TestProvisionTimesOut(t *testing.T) {
 func TestProvisionStopsWhileWaiting(t *testing.T) {
 	t.Parallel()
 	c := command(t, "provision", "--nats-url", nobody(t)).start()
-	c.stderr.wait(t, c.ctx, "waiting for NATS")
+	c.logs("waiting for NATS")
 	c.stop()
 	c.end()
 }

@@ -40,7 +40,8 @@ func TestReadmeFlags(t *testing.T) {
 	}
 	if !*update {
 		t.Fatal(
-			"the tables of docs/configuration.md differ from the flags; run\n\tgo test ./cmd/statusworker -run TestReadmeFlags -update",
+			"the tables of docs/configuration.md differ from the flags; run\n" +
+				"\tgo test ./cmd/statusworker -run TestReadmeFlags -update",
 		)
 	}
 	if err := os.WriteFile(flagsPage, []byte(want), 0o644); err != nil {

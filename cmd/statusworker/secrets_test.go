@@ -106,7 +106,9 @@ func leaks() map[string]func(w io.Writer, answer string) {
 		"broken trailer": func(w io.Writer, answer string) {
 			_, body, _ := strings.Cut(answer, "\r\n\r\n")
 			_, _ = fmt.Fprintf(w,
-				"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n X-API-Token %s\r\n\r\n", len(body), body, canary)
+				"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"+
+					"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n X-API-Token %s\r\n\r\n",
+				len(body), body, canary)
 		},
 		"broken chunk": func(w io.Writer, _ string) {
 			_, _ = fmt.Fprintf(w,
@@ -237,9 +239,9 @@ func TestFormerTokenIsMasked(t *testing.T) {
 	c := command(t, "run", "--nats-url", at, "--base-url", vendor.URL+"/v1", "--api-token-file", file,
 		"--audio-interval", "200ms")
 	c.start()
-	c.stderr.wait(t, c.ctx, "working")
+	c.logs("working")
 	declare(t, js)
-	c.stderr.wait(t, c.ctx, "unauthorized")
+	c.logs("unauthorized")
 	if err := os.WriteFile(file, []byte(next+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -248,7 +250,7 @@ func TestFormerTokenIsMasked(t *testing.T) {
 	case <-c.ctx.Done():
 		t.Fatalf("the new token is not used:\n%s", &c.stderr)
 	}
-	c.stderr.wait(t, c.ctx, "before ***")
+	c.logs("before ***")
 	c.stop()
 	c.end()
 	for _, token := range []string{canary, next} {
@@ -340,8 +342,10 @@ func TestUsageErrorsShowNoSecrets(t *testing.T) {
 		hasNoCanary(t, &c.stdout)
 	}
 	for name, value := range map[string]string{
-		"HTTPS_PROXY": "http://worker:" + canary, "https_proxy": "socks4://worker:" + canary + "@host", "HTTP_PROXY": "http://host/" + canary, "NO_PROXY": "worker:" + canary + "@host",
-		"OTEL_EXPORTER_OTLP_ENDPOINT": "htp://worker:" + canary, "OTEL_EXPORTER_OTLP_HEADERS": "authorization: " + canary,
+		"HTTPS_PROXY": "http://worker:" + canary, "https_proxy": "socks4://worker:" + canary + "@host",
+		"HTTP_PROXY": "http://host/" + canary, "NO_PROXY": "worker:" + canary + "@host",
+		"OTEL_EXPORTER_OTLP_ENDPOINT": "htp://worker:" + canary,
+		"OTEL_EXPORTER_OTLP_HEADERS":  "authorization: " + canary,
 	} {
 		c := command(t, "run")
 		c.env["ELEVATEAI_API_TOKEN"], c.env["OTEL_TRACES_EXPORTER"], c.env[name] = "s3cret", "otlp", value

@@ -28,7 +28,9 @@ const (
 	canary          = "canary-5d9f3c1e-7a42-4b8e-9c65-0f1e2d3c4b5a"
 	canaryBeginning = "canary-"
 	// forgery imitates log lines in text and JSON, and controls a terminal.
-	forgery = "\r\n{\"level\":\"error\",\"msg\":\"forged\",\"time\":\"2026-01-01T00:00:00Z\"}\ntime=\"2026-01-01T00:00:00Z\" level=error msg=forged\n\x1b[31mforged\x1b[0m\u009b31m\x07\u2028"
+	forgery = "\r\n{\"level\":\"error\",\"msg\":\"forged\",\"time\":\"2026-01-01T00:00:00Z\"}\n" +
+		"2026-01-01T00:00:00Z ERROR forged" +
+		"\n\x1b[31mforged\x1b[0m\u009b31m\x07\u2028"
 )
 
 // hostile is a vendor that repeats the token everywhere, and forges log lines.
@@ -40,7 +42,7 @@ type hostile struct {
 	mu       sync.Mutex
 	revoked  bool                        // all tokens are rejected
 	first    map[string]http.HandlerFunc // of an interaction: the answer to its first poll
-	calm     bool                        // a good answer follows each bad one, so that the worker is not paused for long
+	calm     bool                        // a good answer follows each bad one, which keeps pauses short
 	redirect int                         // requests to elsewhere
 }
 
@@ -167,7 +169,8 @@ func forged() []*nats.Msg {
 				schema.HeaderSupersedes: {"\x1b[31mforged"}}},
 		{Subject: subject("poll"), Data: []byte(forgery), Header: nats.Header{schema.HeaderPoll: {"\x1b[31mforged"}}},
 		{Subject: "interactions.poll.audio.\x1b[31mforged", Data: []byte(forgery), Header: nats.Header{
-			schema.HeaderPoll: {"1"}, schema.HeaderGeneration: {time.Now().UTC().Format(time.RFC3339Nano)}, schema.HeaderStatus: {"\x1b[31mforged"}}},
+			schema.HeaderPoll: {"1"}, schema.HeaderGeneration: {time.Now().UTC().Format(time.RFC3339Nano)},
+			schema.HeaderStatus: {"\x1b[31mforged"}}},
 	}
 }
 
@@ -368,9 +371,13 @@ var ofTheReport = regexp.MustCompile(`^(PASS|WARN|FAIL|SKIP)  [a-z0-9 ]|^ {20}|^
 func evilIdentifiers() []string {
 	const guid = "bd5c92f3-c228-44a6-91bf-b52672569878"
 	return []string{
-		"..", ".", "../../x", guid[:33] + "/..", "%2f", guid[:33] + "%2f", "*", guid[:35] + "*", ">", guid[:35] + ">", guid + ".x", guid[:17] + "." + guid[18:],
-		"\x00", guid[:35] + "\x00", guid + "\x00", "a\r\nX-Evil: 1", guid[:34] + "\r\n", guid + "\n", strings.Repeat("a", 10<<10), strings.Repeat(guid, 300),
-		"ä", guid[:34] + "é", guid[:33] + "\u2028", "ｂｄ5c92f3-c228-44a6-91bf-b52672569878", guid + "?x=1", guid + "#x", "{" + guid + "}", " " + guid, guid + " ", "", strings.ReplaceAll(guid, "-", ""),
+		"..", ".", "../../x", guid[:33] + "/..", "%2f", guid[:33] + "%2f", "*", guid[:35] + "*", ">", guid[:35] + ">",
+		guid + ".x", guid[:17] + "." + guid[18:],
+		"\x00", guid[:35] + "\x00", guid + "\x00", "a\r\nX-Evil: 1", guid[:34] + "\r\n", guid + "\n",
+		strings.Repeat("a", 10<<10), strings.Repeat(guid, 300),
+		"ä", guid[:34] + "é", guid[:33] + "\u2028", "ｂｄ5c92f3-c228-44a6-91bf-b52672569878",
+		guid + "?x=1", guid + "#x",
+		"{" + guid + "}", " " + guid, guid + " ", "", strings.ReplaceAll(guid, "-", ""),
 	}
 }
 
@@ -410,7 +417,8 @@ func TestEvilIdentifiersAreStopped(t *testing.T) {
 			if identifier != ">" { // matches no filter, so no worker ever receives a message on that subject
 				messages = append(messages, &nats.Msg{Subject: schema.PollSubject(schema.Audio, identifier), Data: line,
 					Header: nats.Header{
-						schema.HeaderPoll: {"1"}, schema.HeaderGeneration: {time.Now().UTC().Format(time.RFC3339Nano)}}})
+						schema.HeaderPoll:       {"1"},
+						schema.HeaderGeneration: {time.Now().UTC().Format(time.RFC3339Nano)}}})
 			}
 		}
 		for _, m := range messages {

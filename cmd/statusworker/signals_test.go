@@ -22,7 +22,8 @@ import (
 func workerEnv(natsURL, vendorURL string) map[string]string {
 	return map[string]string{
 		"NATS_URL": natsURL, "ELEVATEAI_BASE_URL": vendorURL, "ELEVATEAI_API_TOKEN": simulator.DefaultToken,
-		"STATUSWORKER_AUDIO_INTERVAL": "200ms", "STATUSWORKER_CHAT_INTERVAL": "200ms", "STATUSWORKER_TRANSCRIPT_INTERVAL": "200ms",
+		"STATUSWORKER_AUDIO_INTERVAL": "200ms", "STATUSWORKER_CHAT_INTERVAL": "200ms",
+		"STATUSWORKER_TRANSCRIPT_INTERVAL": "200ms",
 	}
 }
 

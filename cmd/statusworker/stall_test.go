@@ -37,7 +37,7 @@ func TestStalledLink(t *testing.T) {
 				"--transcript-interval",
 				"1s",
 			).start()
-			c.stderr.wait(t, c.ctx, `"working"`)
+			c.logs(`"working"`)
 			outcomes, err := js.Stream(c.ctx, schema.StreamOutcomes)
 			if err != nil {
 				t.Fatal(err)
@@ -61,7 +61,7 @@ func TestStalledLink(t *testing.T) {
 			}
 			proxy.Stall(direction)
 			stalled := time.Now()
-			c.stderr.wait(t, c.ctx, "reconnected to NATS")
+			c.logs("reconnected to NATS")
 			t.Logf("reconnected %s after the link stalled", time.Since(stalled).Round(time.Millisecond))
 			for _, id := range ids {
 				for {

@@ -30,7 +30,7 @@ func working(t *testing.T, nats string, vendor *simulator.Simulator) *call {
 		"1s", "--transcript-interval", "1s")
 	c.env["ELEVATEAI_API_TOKEN"] = simulator.DefaultToken
 	c.start()
-	c.stderr.wait(t, c.ctx, `"working"`)
+	c.logs(`"working"`)
 	return c
 }
 
@@ -49,7 +49,7 @@ func workersOf(t *testing.T, nats string, n int) overview.Overview {
 	t.Helper()
 	watch := command(t, "status", "--watch", "-o", "json", "--nats-url", nats).start()
 	for seen := 0; ; seen++ {
-		watch.stdout.next(t, watch.ctx, seen)
+		watch.stdout.next(watch.ctx, t, seen)
 		var v overview.Overview
 		if err := json.Unmarshal([]byte(watch.stdout.lines()[seen]), &v); err != nil {
 			t.Fatal(err)
@@ -127,7 +127,8 @@ func TestStatusWithMissingStreams(t *testing.T) {
 			[]string{"stream " + schema.StreamPolls, "`statusworker provision`"}},
 		"no consumer of a lane": {[]string{}, func(js jetstream.JetStream) error {
 			return js.DeleteConsumer(t.Context(), schema.StreamPolls, schema.PollConsumer(schema.Chat))
-		}, []string{"consumer " + schema.StreamPolls + "/" + schema.PollConsumer(schema.Chat), "`statusworker provision`"}},
+		}, []string{"consumer " + schema.StreamPolls + "/" + schema.PollConsumer(schema.Chat),
+			"`statusworker provision`"}},
 		"no outcomes, with naks": {[]string{"--redelivery", "nak"},
 			func(js jetstream.JetStream) error { return js.DeleteStream(t.Context(), schema.StreamOutcomes) },
 			[]string{"stream " + schema.StreamOutcomes, "`statusworker provision --redelivery nak`"}},
@@ -161,9 +162,9 @@ func TestStatusWithMissingStreams(t *testing.T) {
 			says(t, "the table", &table.stdout, "! ")
 			// A watch shows it, and continues until nothing is missing.
 			watch := command(t, "status", "--watch", "-o", "json", "--nats-url", s.URL()).start()
-			watch.stdout.wait(t, watch.ctx, `"missing"`)
+			watch.prints(`"missing"`)
 			command(t, append([]string{"provision", "--nats-url", s.URL()}, test.provision...)...).exits(exitOK)
-			watch.stdout.until(t, watch.ctx, "a complete overview", func(all string) bool {
+			watch.stdout.until(watch.ctx, t, "a complete overview", func(all string) bool {
 				lines := strings.Split(strings.TrimSuffix(all, "\n"), "\n")
 				return !strings.Contains(lines[len(lines)-1], `"missing"`)
 			})
@@ -206,7 +207,7 @@ func TestStatusTimesOut(t *testing.T) {
 func TestStatusStopsWhileWaiting(t *testing.T) {
 	t.Parallel()
 	c := command(t, "status", "--watch", "--nats-url", nobody(t)).start()
-	c.stderr.wait(t, c.ctx, "waiting for NATS")
+	c.logs("waiting for NATS")
 	c.stop()
 	if code := c.end(); code != exitOK {
 		t.Errorf("exit code %d after a stop, want 0", code)
@@ -229,18 +230,18 @@ func TestWatchSurvivesARestartOfTheBroker(t *testing.T) {
 	tables := command(t, "status", "--watch", "--nats-url", s.URL()).start()
 	objects := command(t, "status", "--watch", "-o", "json", "--nats-url", s.URL()).start()
 	for _, c := range []*call{tables, objects} {
-		c.stdout.wait(t, c.ctx, "transcript")
+		c.prints("transcript")
 	}
 	s.Stop()
 	for _, c := range []*call{tables, objects} {
-		c.stderr.wait(t, c.ctx, "no answer from the broker")
+		c.logs("no answer from the broker")
 	}
 	before := len(objects.stdout.lines())
 	if s, err = embedded.Start(folder, port); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []*call{tables, objects} {
-		c.stdout.next(t, c.ctx, len(c.stdout.lines()))
+		c.stdout.next(c.ctx, t, len(c.stdout.lines()))
 		c.stop()
 		if code := c.end(); code != exitOK {
 			t.Errorf("exit code %d after a stop, want 0", code)
@@ -258,7 +259,8 @@ func TestWatchSurvivesARestartOfTheBroker(t *testing.T) {
 func TestStatusPermissions(t *testing.T) {
 	t.Parallel()
 	permissions := []string{
-		"$JS.API.STREAM.INFO.*", "$JS.API.CONSUMER.INFO.*.*", "$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.KV_INTERACTIONS_WORKERS.>",
+		"$JS.API.STREAM.INFO.*", "$JS.API.CONSUMER.INFO.*.*", "$JS.API.STREAM.MSG.GET.*",
+		"$JS.API.DIRECT.GET.KV_INTERACTIONS_WORKERS.>",
 		"$JS.API.CONSUMER.CREATE.INTERACTIONS_OUTCOMES.>", "$JS.API.CONSUMER.DELETE.INTERACTIONS_OUTCOMES.*",
 	}
 	may := func(publish []string) *server.Permissions {

@@ -98,7 +98,7 @@ func TestTraces(t *testing.T) {
 	}
 	w.env["OTEL_EXPORTER_OTLP_ENDPOINT"] = os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT")
 	w.start()
-	w.stderr.wait(t, w.ctx, "working")
+	w.logs("working")
 
 	const traceID, spanID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 	const traceparent = "00-" + traceID + "-" + spanID + "-01"
@@ -134,7 +134,7 @@ func TestTraces(t *testing.T) {
 	deliveries, polls := received.named("process chat"), received.named("poll")
 	if len(deliveries) < 2 || len(polls) != 2 {
 		t.Fatalf(
-			"%d spans of deliveries and %d of polls, want one of each for each poll, and one more for the tombstone at most",
+			"%d spans of deliveries and %d of polls, want 2 of each, and at most one more for the tombstone",
 			len(deliveries),
 			len(polls),
 		)
@@ -149,9 +149,11 @@ func TestTraces(t *testing.T) {
 			t.Errorf("a delivery links to %v, want to the span that declared the interaction", s.Links)
 		}
 		for name, want := range map[string]string{
-			"messaging.system": "nats", "messaging.operation.type": "process", "messaging.consumer.group.name": "poll-chat",
-			"messaging.destination.template": "interactions.poll.chat.{identifier}", "messaging.destination.name": schema.PollSubject(schema.Chat, id),
-			"statusworker.interaction": id,
+			"messaging.system": "nats", "messaging.operation.type": "process",
+			"messaging.consumer.group.name":  "poll-chat",
+			"messaging.destination.template": "interactions.poll.chat.{identifier}",
+			"messaging.destination.name":     schema.PollSubject(schema.Chat, id),
+			"statusworker.interaction":       id,
 		} {
 			if got := attributeOf(s.Attributes, name); got != want {
 				t.Errorf("attribute %s is %q, want %q", name, got, want)

@@ -42,7 +42,8 @@ func TestWhiteSpaceAroundValuesIsIgnored(t *testing.T) {
 	v := vendor(t, simulator.Config{})
 	c := command(t, "doctor", "-o", "json")
 	for name, value := range map[string]string{
-		"NATS_URL": at, "NATS_USER": "worker", "NATS_PASSWORD": password, "ELEVATEAI_BASE_URL": v.URL(), "ELEVATEAI_API_TOKEN": simulator.DefaultToken,
+		"NATS_URL": at, "NATS_USER": "worker", "NATS_PASSWORD": password, "ELEVATEAI_BASE_URL": v.URL(),
+		"ELEVATEAI_API_TOKEN": simulator.DefaultToken,
 	} {
 		c.env[name] = value + "\r\n"
 	}
@@ -101,8 +102,10 @@ func TestQuotationMarksAreRejected(t *testing.T) {
 		}
 	}
 	for _, variable := range []string{
-		"OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_CERTIFICATE",
-		"OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_TRACES_SAMPLER", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_SERVICE_NAME", "OTEL_SDK_DISABLED", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "no_proxy",
+		"OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS",
+		"OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_CERTIFICATE",
+		"OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_TRACES_SAMPLER", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_SERVICE_NAME",
+		"OTEL_SDK_DISABLED", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "no_proxy",
 	} {
 		for _, name := range []string{"run", "doctor"} {
 			c := command(t, name)
@@ -155,10 +158,15 @@ func TestUnknownVariables(t *testing.T) {
 		"NATS_CONTEXT":                     "",
 	}
 	known := []string{
-		"STATUSWORKER_CONCURRENCY=64", "STATUSWORKER_REPLICAS=3", "ELEVATEAI_API_TOKEN=s3cret", "STATUSWORKER_REQUIRE_ENGINE=1", "STATUSWORKER_TEST_FIGURES=x", "STATUSWORKER_DEADLIN=",
-		"STATUSWORKER_SERVICE_HOST=10.0.0.1", "STATUSWORKER_SERVICE_PORT=8080", "STATUSWORKER_SERVICE_PORT_ADMIN=8080", "STATUSWORKER_PORT=tcp://10.0.0.1:8080", "STATUSWORKER_PORT_8080_TCP=tcp://10.0.0.1:8080",
-		"STATUSWORKER_PORT_8080_TCP_ADDR=10.0.0.1", "STATUSWORKER_PORT_8080_TCP_PORT=8080", "STATUSWORKER_PORT_53_UDP_PROTO=udp", "STATUSWORKER_METRICS_SERVICE_HOST=10.0.0.2", "ELEVATEAI_PORT=tcp://10.0.0.3:443",
-		"NATS_SERVICE_HOST=10.0.0.4", "NATS_PORT=tcp://10.0.0.4:4222", "NATS_PORT_4222_TCP_ADDR=10.0.0.4", "NATS_TIMEOUT=5s", "NATS_COLOR=red", "NATS_USER=me",
+		"STATUSWORKER_CONCURRENCY=64", "STATUSWORKER_REPLICAS=3", "ELEVATEAI_API_TOKEN=s3cret",
+		"STATUSWORKER_REQUIRE_ENGINE=1", "STATUSWORKER_TEST_FIGURES=x", "STATUSWORKER_DEADLIN=",
+		"STATUSWORKER_SERVICE_HOST=10.0.0.1", "STATUSWORKER_SERVICE_PORT=8080", "STATUSWORKER_SERVICE_PORT_ADMIN=8080",
+		"STATUSWORKER_PORT=tcp://10.0.0.1:8080", "STATUSWORKER_PORT_8080_TCP=tcp://10.0.0.1:8080",
+		"STATUSWORKER_PORT_8080_TCP_ADDR=10.0.0.1", "STATUSWORKER_PORT_8080_TCP_PORT=8080",
+		"STATUSWORKER_PORT_53_UDP_PROTO=udp", "STATUSWORKER_METRICS_SERVICE_HOST=10.0.0.2",
+		"ELEVATEAI_PORT=tcp://10.0.0.3:443",
+		"NATS_SERVICE_HOST=10.0.0.4", "NATS_PORT=tcp://10.0.0.4:4222", "NATS_PORT_4222_TCP_ADDR=10.0.0.4",
+		"NATS_TIMEOUT=5s", "NATS_COLOR=red", "NATS_USER=me",
 		"PATH=/bin", "OTHER_STATUSWORKER_X=1",
 	}
 	at, _ := provisioned(t)
@@ -173,7 +181,8 @@ func TestUnknownVariables(t *testing.T) {
 			environ = append(environ, name+"=s3cret-value")
 		}
 		run(t.Context(), cli.Process{
-			Args: args, Getenv: func(string) string { return "" }, Environ: environ, Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr, Leave: t.Context(),
+			Args: args, Getenv: func(string) string { return "" }, Environ: environ, Stdin: strings.NewReader(""),
+			Stdout: &stdout, Stderr: &stderr, Leave: t.Context(),
 		})
 		warned := map[string]string{}
 		for _, line := range stderr.lines() {
@@ -238,7 +247,8 @@ func TestOTelVariablesWithWhiteSpace(t *testing.T) {
 	at, _ := provisioned(t)
 	v := newBlockingVendor(t)
 	env := workerEnv(at, v.url)
-	env["OTEL_EXPORTER_OTLP_ENDPOINT"], env["OTEL_BSP_MAX_QUEUE_SIZE"], env["OTEL_TRACES_EXPORTER"] = "http://127.0.0.1:1\n", " 10\n", "otlp\n"
+	env["OTEL_EXPORTER_OTLP_ENDPOINT"], env["OTEL_BSP_MAX_QUEUE_SIZE"],
+		env["OTEL_TRACES_EXPORTER"] = "http://127.0.0.1:1\n", " 10\n", "otlp\n"
 	c := processOf(t, env, "run").launch()
 	c.logs(`"working"`)
 	if strings.Contains(c.stderr.String(), "OpenTelemetry") {

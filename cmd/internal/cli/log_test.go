@@ -19,7 +19,8 @@ func TestTextFormat(t *testing.T) {
 		"pauses": 1, "variable": ""}).
 		WithError(errors.New("broken")).Warn("polling paused")
 	_, line, _ := strings.Cut(out.String(), "h ")
-	want := `WARN  polling paused  cause=throttled  pauses=1  variable=""  detail=the answer is "{"code":"E1"}" level=error  error=broken` + "\n"
+	want := `WARN  polling paused  cause=throttled  pauses=1  variable=""  ` +
+		`detail=the answer is "{"code":"E1"}" level=error  error=broken` + "\n"
 	if line != want {
 		t.Errorf("the line is\n%q, want\n%q", line, want)
 	}

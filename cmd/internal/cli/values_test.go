@@ -42,8 +42,7 @@ type do struct {
 
 // Run prints --wait, or fails if --word or --secret is set.
 func (d do) Run(_ context.Context, p Process) error {
-	switch d.Word {
-	case "two":
+	if d.Word == "two" {
 		return BadFlag(d, "number", "2", "another")
 	}
 	if d.Secret != "" {

@@ -110,7 +110,8 @@ func TestWatcherLogsAPermissionOnce(t *testing.T) {
 	log, logged := newLog()
 	w := newWatcher(log, Flags{}.Hint)
 	for _, subject := range []string{
-		"interactions.processed.cxai.%d", "interactions.hold.chat.%d", "$JS.ACK.INTERACTIONS_POLLS.poll-chat.1.%d.7.1.0",
+		"interactions.processed.cxai.%d", "interactions.hold.chat.%d",
+		"$JS.ACK.INTERACTIONS_POLLS.poll-chat.1.%d.7.1.0",
 		"$JS.API.CONSUMER.MSG.NEXT.INTERACTIONS_POLLS.poll-%d",
 	} {
 		for i := range 3 {

@@ -25,13 +25,7 @@ var errPlayed = errors.New("played")
 
 // play declares the interactions, shows their progress, and checks the result.
 func (d Demo) play(ctx context.Context, p cli.Process, s *stage, notes *notes, live bool) error {
-	client, err := statusclient.New(statusclient.Config{
-		BaseURL:     s.vendor.URL(),
-		Token:       simulator.DefaultToken,
-		Timeout:     s.cfg.RequestTimeout,
-		Concurrency: s.cfg.Concurrency,
-		UserAgent:   "statusworker/" + d.Version,
-	})
+	client, err := d.client(s)
 	if err != nil {
 		return err
 	}
@@ -52,7 +46,7 @@ func (d Demo) play(ctx context.Context, p cli.Process, s *stage, notes *notes, l
 	defer stopReading()
 
 	parts, partsCtx := errgroup.WithContext(ctx)
-	parts.Go(func() error { return work(partsCtx, worker, p.Leave) })
+	parts.Go(func() error { return work(partsCtx, p.Leave, worker) })
 	scene, endScene := context.WithCancel(partsCtx)
 	defer endScene()
 	shown := make(chan struct{})
@@ -94,6 +88,17 @@ func (d Demo) play(ctx context.Context, p cli.Process, s *stage, notes *notes, l
 	return err
 }
 
+// client returns a client for the stage's vendor.
+func (d Demo) client(s *stage) (*statusclient.Client, error) {
+	return statusclient.New(statusclient.Config{
+		BaseURL:     s.vendor.URL(),
+		Token:       simulator.DefaultToken,
+		Timeout:     s.cfg.RequestTimeout,
+		Concurrency: s.cfg.Concurrency,
+		UserAgent:   "statusworker/" + d.Version,
+	})
+}
+
 // read passes the messages of the outcome stream to watch, until stop is called.
 func (s *stage) read(ctx context.Context, watch *watcher) (stop func(), err error) {
 	outcomes, err := s.js.OrderedConsumer(ctx, schema.StreamOutcomes, jetstream.OrderedConsumerConfig{})
@@ -108,7 +113,7 @@ func (s *stage) read(ctx context.Context, watch *watcher) (stop func(), err erro
 }
 
 // work runs a worker. It returns an error if the worker ends before ctx.
-func work(ctx context.Context, worker Worker, leave context.Context) error {
+func work(ctx, leave context.Context, worker Worker) error {
 	err := worker.Run(ctx, leave)
 	if err == nil && ctx.Err() == nil {
 		err = errors.New("the worker stopped unexpectedly")

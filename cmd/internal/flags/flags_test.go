@@ -31,7 +31,7 @@ func TestConfigErrorsNameTheFlag(t *testing.T) {
 		}
 	}
 	other := errors.New("other")
-	if got := AsUsage(other); got != other {
+	if got := AsUsage(other); !errors.Is(got, other) {
 		t.Errorf("other error became %v", got)
 	}
 }

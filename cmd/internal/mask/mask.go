@@ -153,38 +153,41 @@ func spelled(b []byte, secret string, escaped bool) (length, size int, short boo
 		}
 		return 0, 0, false
 	}
-	escapes := []struct {
-		mark   byte
-		digits int
-		ok     bool
-	}{{'u', 4, escaped}, {'x', 2, escaped}, {'%', 2, true}}
-	for _, e := range escapes {
-		if !e.ok || b[0] != e.mark {
-			continue
-		}
-		if len(b) <= e.digits {
-			if allHex(b[1:]) {
-				short = true
-			}
-			break
-		}
-		code, err := strconv.ParseUint(string(b[1:1+e.digits]), 16, 16)
-		if err != nil {
-			break
-		}
-		if e.mark == 'u' {
-			r, n := utf8.DecodeRuneInString(secret)
-			if rune(code) == r || r < utf8.RuneSelf && code < utf8.RuneSelf && lower(byte(code)) == lower(byte(r)) {
-				return 1 + e.digits, n, false
-			}
-		} else if lower(byte(code)) == lower(secret[0]) {
-			return 1 + e.digits, 1, false
+	digits := 0
+	switch {
+	case b[0] == '%', escaped && b[0] == 'x':
+		digits = 2
+	case escaped && b[0] == 'u':
+		digits = 4
+	}
+	if digits > 0 {
+		if length, size, short = decoded(b, secret, digits); length > 0 {
+			return length, size, false
 		}
 	}
 	if lower(b[0]) == lower(secret[0]) {
 		return 1, 1, false
 	}
 	return 0, 0, short
+}
+
+// decoded is spelled for a mark and hexadecimal digits: a byte if there are two digits, otherwise a code point.
+func decoded(b []byte, secret string, digits int) (length, size int, short bool) {
+	if len(b) <= digits {
+		return 0, 0, allHex(b[1:])
+	}
+	code, err := strconv.ParseUint(string(b[1:1+digits]), 16, 16)
+	if err != nil {
+		return 0, 0, false
+	}
+	r, size := rune(secret[0]), 1
+	if digits > 2 {
+		r, size = utf8.DecodeRuneInString(secret)
+	}
+	if rune(code) == r || r < utf8.RuneSelf && code < utf8.RuneSelf && lower(byte(code)) == lower(byte(r)) {
+		return 1 + digits, size, false
+	}
+	return 0, 0, false
 }
 
 func allHex(b []byte) bool {

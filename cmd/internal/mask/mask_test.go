@@ -116,7 +116,8 @@ func TestWriterBuffersNoMoreThanNecessary(t *testing.T) {
 func TestJSONStaysJSON(t *testing.T) {
 	for _, secret := range []string{"1234", "true", "null", "level", "2028", "e5d9"} {
 		s := setOf(secret)
-		line := `{"level":"info","polls":1234,"more":91234.5,"on":true,"none": null,"text":"a\u2028b ` + secret + ` \"x\":` + secret + `"}`
+		line := `{"level":"info","polls":1234,"more":91234.5,"on":true,"none": null,` +
+			`"text":"a\u2028b ` + secret + ` \"x\":` + secret + `"}`
 		masked := s.Text(line)
 		var record map[string]any
 		if err := json.Unmarshal([]byte(masked), &record); err != nil {
@@ -181,7 +182,7 @@ func TestWriterReturnsErrors(t *testing.T) {
 func BenchmarkWriter(b *testing.B) {
 	w := mask.NewWriter(setOf("canary-5d9f3c1e-7a42-4b8e-9c65-0f1e2d3c4b5a", "n4ts-passw0rd"), io.Discard)
 	line := []byte(
-		`{"level":"debug","msg":"polled","lane":"audio","status":"processing","time":"2026-11-27T00:45:12Z","detail":"a detail of ordinary length"}` + "\n",
+		`{"level":"debug","msg":"polled","lane":"audio","status":"processing","time":"2026-11-27T00:45:12Z"}` + "\n",
 	)
 	b.SetBytes(int64(len(line)))
 	for b.Loop() {

@@ -3,6 +3,7 @@ package mask
 import (
 	"bytes"
 	"io"
+	"slices"
 	"sync"
 )
 
@@ -31,7 +32,7 @@ func (w *Writer) Write(b []byte) (int, error) {
 	if k == nil {
 		return w.to.Write(b)
 	}
-	text := append(w.buffered, b...)
+	text := slices.Concat(w.buffered, b)
 	ended := bytes.LastIndexByte(text, '\n') + 1
 	masked, _ := k.mask(text[:ended], true)
 	unfinished, done := k.mask(text[ended:], false)

@@ -24,7 +24,7 @@ type candidate struct {
 	size int
 }
 
-// Source reads candidates. The method send returns after the last one, when ctx ends, or with a read error.
+// Source reads candidates. The method send returns nil after the last one, and otherwise the error of ctx or of a read.
 type Source interface {
 	send(ctx context.Context, to chan<- candidate) error
 }
@@ -76,7 +76,7 @@ func (a Arguments) send(ctx context.Context, to chan<- candidate) error {
 		select {
 		case to <- candidate{where: "identifier " + schema.Quote(id), message: a.message(id)}:
 		case <-ctx.Done():
-			return nil
+			return ctx.Err()
 		}
 	}
 	return nil
@@ -141,7 +141,7 @@ func (l lines) send(ctx context.Context, to chan<- candidate) error {
 			select {
 			case to <- c:
 			case <-ctx.Done():
-				return nil
+				return ctx.Err()
 			}
 		}
 		if errors.Is(err, io.EOF) {

@@ -31,7 +31,8 @@ func crowded(workers int, mode consumer.Mode) overview.Overview {
 	s.Outcomes.LastHour.Failed = map[schema.Reason]uint64{schema.FileDownloadFailed: 100_000_000}
 	for i := range workers {
 		w := overview.Worker{Announcement: schema.Announcement{Worker: long, Host: long, Version: long,
-			State: schema.Paused, Cause: long, Until: &until, Detail: long, PollsPerSecond: 12345.678, RateLimit: 99999, Share: 33333.333}}
+			State: schema.Paused, Cause: long, Until: &until, Detail: long, PollsPerSecond: 12345.678, RateLimit: 99999,
+			Share: 33333.333}}
 		switch i % 4 {
 		case 1:
 			w.State = schema.Probing
@@ -71,7 +72,9 @@ func usual(workers, paused int) overview.Overview {
 		w := &s.Workers[workers-1-i]
 		w.State, w.Until = schema.Paused, &until
 		w.Cause = []string{"unauthorized", "throttled", "unavailable"}[i%3]
-		w.Detail = `the vendor answered 429 Too Many Requests for GET /v1/interactions/1a61163a-98e4-4564-b79a-8652d18846d4/status, Retry-After "1": "{\"message\":\"simulated: Too Many Requests\",\"statusCode\":429}"`
+		w.Detail = `the vendor answered 429 Too Many Requests for GET ` +
+			`/v1/interactions/1a61163a-98e4-4564-b79a-8652d18846d4/status, Retry-After "1": ` +
+			`"{\"message\":\"simulated: Too Many Requests\",\"statusCode\":429}"`
 	}
 	s.Advice = advice.Overview(s)
 	return s
@@ -118,7 +121,8 @@ func drawn(v View, width, height int) (lines []string, joined string) {
 func TestPrioritiesOnSmallTerminals(t *testing.T) {
 	t.Parallel()
 	full := usual(3, 2)
-	full.Outcomes.Stored.Failed, full.Outcomes.Stored.Processed = map[schema.Reason]uint64{}, map[schema.Destination]uint64{}
+	full.Outcomes.Stored.Failed, full.Outcomes.Stored.Processed = map[schema.Reason]uint64{},
+		map[schema.Destination]uint64{}
 	for _, r := range schema.Reasons() {
 		full.Outcomes.Stored.Failed[r] = 7
 	}
@@ -281,7 +285,8 @@ func TestStaleOverviewsAreMarked(t *testing.T) {
 func TestShortAges(t *testing.T) {
 	t.Parallel()
 	for seconds, want := range map[float64]string{
-		0: "-", 0.4: "0s", 59.9: "59s", 60: "1m00s", 3599: "59m59s", 3600: "1h00m", 86_400: "24h00m", 172_800: "2d00h", 1e6: "11d13h",
+		0: "-", 0.4: "0s", 59.9: "59s", 60: "1m00s", 3599: "59m59s", 3600: "1h00m", 86_400: "24h00m", 172_800: "2d00h",
+		1e6: "11d13h",
 	} {
 		if got := short(seconds); got != want {
 			t.Errorf("%v s is %q, want %q", seconds, got, want)

@@ -2,6 +2,7 @@ package statusview
 
 import (
 	"fmt"
+	"slices"
 
 	"statusworker/cmd/internal/terminal"
 	"statusworker/cmd/overview"
@@ -111,7 +112,7 @@ func outcomeBlock(s overview.Overview, width int) block {
 	}
 	beside := []int{10, 9, 9, 20, 9, 9}
 	if fitting(beside, width) == nil {
-		all := append(processed, failed...)
+		all := slices.Concat(processed, failed)
 		rows := [][]terminal.Cell{{left("outcome"), right("last hour"), right("stored")}}
 		for i := range all {
 			rows = append(rows, cells(all, i))

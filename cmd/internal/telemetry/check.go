@@ -211,7 +211,7 @@ func (getenv otelVariables) checkHeaders() error {
 			continue
 		}
 		for i, pair := range strings.Split(text, ",") {
-			if _, _, err := header(pair); err != nil {
+			if _, err := headerValue(pair); err != nil {
 				return cli.BadVariable(name, fmt.Sprintf("%s (pair %d %v)", mask.Withheld, i+1, err),
 					"key=value, separated by commas, with values percent-encoded")
 			}
@@ -233,7 +233,7 @@ func Secrets(getenv func(string) string) (all []string) {
 	}
 	for _, name := range headerVariables {
 		for pair := range strings.SplitSeq(getenv(name), ",") {
-			_, value, err := header(pair)
+			value, err := headerValue(pair)
 			if err != nil {
 				continue // see checkHeaders
 			}
@@ -246,22 +246,23 @@ func Secrets(getenv func(string) string) (all []string) {
 	return all
 }
 
-func header(pair string) (key, value string, err error) {
+// headerValue returns the value of a pair key=value. Its errors do not show the pair, which may be a secret.
+func headerValue(pair string) (string, error) {
 	key, encoded, found := strings.Cut(pair, "=")
-	if key = strings.TrimSpace(key); !found {
-		return "", "", errors.New("has no =")
+	if !found {
+		return "", errors.New("has no =")
 	}
-	if !httpguts.ValidHeaderFieldName(key) {
-		return "", "", errors.New("has a key that is not a header name")
+	if !httpguts.ValidHeaderFieldName(strings.TrimSpace(key)) {
+		return "", errors.New("has a key that is not a header name")
 	}
-	value, err = url.PathUnescape(encoded)
+	value, err := url.PathUnescape(encoded)
 	if err != nil {
-		return "", "", errors.New("has a value with a bad percent sign") // the error shows some of it
+		return "", errors.New("has a value with an invalid percent-encoding")
 	}
 	if value = strings.TrimSpace(value); !httpguts.ValidHeaderFieldValue(value) {
-		return "", "", errors.New("has a value with a control character")
+		return "", errors.New("has a value with a control character")
 	}
-	return key, value, nil
+	return value, nil
 }
 
 // maxSpans limits the queue of spans in memory.

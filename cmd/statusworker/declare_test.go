@@ -285,10 +285,8 @@ func TestDeclaringAgainAfterTakingIn(t *testing.T) {
 func TestDeclareStopsBetweenLines(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
-	in, feed := io.Pipe()
-	t.Cleanup(func() { feed.Close() })
 	c := command(t, "declare", "--nats-url", at)
-	c.stdin = in
+	feed := c.feed()
 	c.start()
 	const n = 700 // more than the producer's window
 	for range n {
@@ -355,6 +353,14 @@ func TestDeclareStopsWhileWaiting(t *testing.T) {
 	says(t, "standard error", &c.stderr, "stopped: nothing was declared")
 }
 
+// feed connects standard input to a writer. Writes fail after the end of the call's time, so that they do not block.
+func (c *call) feed() io.WriteCloser {
+	in, feed := io.Pipe()
+	c.stdin = in
+	context.AfterFunc(c.ctx, func() { in.Close() })
+	return feed
+}
+
 // linesOf returns n lines to declare.
 func linesOf(n int) string {
 	var b strings.Builder
@@ -372,12 +378,10 @@ func TestDeclareSurvivesARestartOfTheBroker(t *testing.T) {
 	}
 	t.Cleanup(s.Stop)
 	command(t, "provision", "--nats-url", s.URL()).exits(exitOK)
-	in, feed := io.Pipe()
-	t.Cleanup(func() { feed.Close() })
 	c := command(t, "declare", "--nats-url", s.URL())
-	c.stdin = in
+	feed := c.feed()
 	c.start()
-	const n = 3000
+	const n = 1500
 	scanner := bufio.NewScanner(strings.NewReader(linesOf(n)))
 	for i := 0; scanner.Scan(); i++ {
 		if i == n/2 {

@@ -491,6 +491,7 @@ func TestRejectsConsumersThatPollTooOften(t *testing.T) {
 			[]string{"max deliver is 5", "should be"}},
 	} {
 		t.Run(test.name+" "+test.mode, func(t *testing.T) {
+			t.Parallel()
 			at, js := provisioned(t, "--redelivery", test.mode)
 			name := schema.PollConsumer(schema.Audio)
 			have, err := js.Consumer(t.Context(), test.stream, name)

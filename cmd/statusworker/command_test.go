@@ -40,6 +40,7 @@ func flagsOf(t *testing.T, name string) []*kong.Flag {
 }
 
 func TestBadConfigurationIsOneLine(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	missing, pipe, leads := filepath.Join(dir, "missing"), filepath.Join(dir, "pipe"), filepath.Join(dir, "leads")
 	if err := errors.Join(syscall.Mkfifo(pipe, 0o600), os.Symlink("pipe", leads)); err != nil {
@@ -310,6 +311,7 @@ func TestBadConfigurationIsOneLine(t *testing.T) {
 }
 
 func TestVariablesCountAndFlagsWin(t *testing.T) {
+	t.Parallel()
 	// Both are invalid, so that the error shows which of them was read.
 	c := command(t, "run")
 	c.env["STATUSWORKER_CONCURRENCY"] = "2"
@@ -325,12 +327,14 @@ func TestVariablesCountAndFlagsWin(t *testing.T) {
 }
 
 func TestEmptyVariableCountsAsUnset(t *testing.T) {
+	t.Parallel()
 	c := command(t, "run")
 	c.env["STATUSWORKER_CONCURRENCY"] = ""
 	says(t, "standard error", &c.exits(exitUsage).stderr, "--api-token") // the first missing setting
 }
 
 func TestEveryFlagHasAVariable(t *testing.T) {
+	t.Parallel()
 	of := map[string]string{}
 	for _, name := range []string{"run", "provision"} {
 		for _, f := range flagsOf(t, name) {
@@ -348,12 +352,14 @@ func TestEveryFlagHasAVariable(t *testing.T) {
 }
 
 func TestHelpShowsVariables(t *testing.T) {
+	t.Parallel()
 	c := command(t, "run", "--help").exits(exitOK)
 	says(t, "help", &c.stdout, "--base-url", "$ELEVATEAI_BASE_URL", "$NATS_URL", "$STATUSWORKER_CONCURRENCY")
 	says(t, "help", &command(t).exits(exitOK).stdout, "provision", "declare", "dev")
 }
 
 func TestVersionAndSchema(t *testing.T) {
+	t.Parallel()
 	says(t, "version", &command(t, "version").exits(exitOK).stdout, "statusworker ")
 	says(t, "version", &command(t, "--version").exits(exitOK).stdout, "statusworker "+versionString())
 	says(t, "a schema by its stem", &command(t, "schema", "declared").exits(exitOK).stdout, "interactionIdentifier")
@@ -371,6 +377,7 @@ func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
 
 // A failed write to standard output is an error for each command.
 func TestFullStandardOutput(t *testing.T) {
+	t.Parallel()
 	at, _ := provisioned(t)
 	for _, args := range [][]string{
 		{"--help"}, {"dlq", "--help"}, {"version"}, {"--version"}, {"schema"}, {"schema", "declared"},

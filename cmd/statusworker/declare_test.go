@@ -227,7 +227,7 @@ func withoutProgress(o *output) []string {
 
 func TestDeclareBackfillTwice(t *testing.T) {
 	t.Parallel()
-	const n = 5000
+	const n = 2000
 	at, js := provisioned(t)
 	text, bad := backfill(n)
 	declare := func() *call {
@@ -381,7 +381,7 @@ func TestDeclareSurvivesARestartOfTheBroker(t *testing.T) {
 	c := command(t, "declare", "--nats-url", s.URL())
 	feed := c.feed()
 	c.start()
-	const n = 1500
+	const n = 1000
 	scanner := bufio.NewScanner(strings.NewReader(linesOf(n)))
 	for i := 0; scanner.Scan(); i++ {
 		if i == n/2 {

@@ -12,6 +12,7 @@ import (
 )
 
 func TestDevRuns(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"schedule", "nak"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()

@@ -234,7 +234,7 @@ func unforged(t *testing.T, o *output) {
 func TestDLQReplayAndPurge(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
-	const n = 1000
+	const n = 300
 	storeDeadLetters(t, js, n)
 	other := uuid.NewString()
 	storeDeadLetter(t, js, deadLetter(schema.Rejected, other))
@@ -287,7 +287,10 @@ func TestDLQReportsMissingNames(t *testing.T) {
 				"--dry-run"}, {"purge", "--dry-run"},
 			{"ls", failed}, {"replay", "--dry-run", failed, "@2"}, {"purge", "--dry-run", token},
 		} {
-			if args[0] == "show" && len(missing) > 1 {
+			switch {
+			case args[0] == "show" && len(missing) > 1:
+				continue
+			case args[0] != "ls" && len(missing) == 1 && missing[0] != gone: // all commands look names up in one way
 				continue
 			}
 			c := command(t, slices.Concat([]string{"dlq"}, args, missing,
@@ -370,7 +373,7 @@ func TestDLQReplaySurvivesARestartOfTheBroker(t *testing.T) {
 	t.Cleanup(s.Stop)
 	command(t, "provision", "--nats-url", s.URL()).exits(exitOK)
 	js := connectTo(t, s.URL())
-	const n = 1000
+	const n = 600
 	storeDeadLetters(t, js, n)
 	c := command(t, "dlq", "replay", "--yes", "--all", "--nats-url", s.URL()).start()
 	waitFor(c.ctx, t, func() bool { now, _ := messages(t, js, schema.StreamDeclared); return now > n/10 })

@@ -173,6 +173,7 @@ func TestDoctorFindsNothingWrong(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{"schedule", "nak"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			at, _ := provisioned(t, "--redelivery", mode)
 			v := vendor(t, simulator.Config{})
 			found := examined(t, exitOK, at, v.URL())
@@ -634,6 +635,7 @@ func TestDoctorChangesNothing(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{"schedule", "nak"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			at, js := provisioned(t, "--redelivery", mode)
 			v := vendor(t, simulator.Config{})
 			declare(t, js)

@@ -37,6 +37,7 @@ func TestProvisionCreatesOnce(t *testing.T) {
 		"nak":      {schema.StreamDeclared, schema.StreamOutcomes, schema.StreamWorkers},
 	} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			s, js := broker(t)
 			provision := func(more ...string) *call {
 				return command(
@@ -143,6 +144,7 @@ func TestProvisionKeepsTheMode(t *testing.T) {
 	t.Parallel()
 	for from, to := range map[string]string{"schedule": "nak", "nak": "schedule"} {
 		t.Run(from+" to "+to, func(t *testing.T) {
+			t.Parallel()
 			at, js := provisioned(t, "--redelivery", from)
 			before := streams(t, js)
 			for _, more := range [][]string{nil, {"--update"}, {"--dry-run"}} {

@@ -27,6 +27,7 @@ const (
 //
 //	go test ./cmd/statusworker -run TestReadmeFlags -update
 func TestReadmeFlags(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile(flagsPage)
 	if err != nil {
 		t.Fatal(err)
@@ -65,6 +66,7 @@ func withTable(text, table string) (string, error) {
 }
 
 func TestTableBetweenMarks(t *testing.T) {
+	t.Parallel()
 	first, err := withTable("before\n"+tableBegin+"\n"+tableEnd+"\nafter", "table")
 	if want := "before\n" + tableBegin + "\ntable\n" + tableEnd + "\nafter"; err != nil || first != want {
 		t.Errorf("%q (%v), want %q", first, err, want)
@@ -125,6 +127,7 @@ func code(s string) string {
 }
 
 func TestFlagTable(t *testing.T) {
+	t.Parallel()
 	table := flagTable(t)
 	for _, row := range []string{
 		"| `--nats-url` | `NATS_URL` | `nats://127.0.0.1:4222` |",

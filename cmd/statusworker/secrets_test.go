@@ -143,10 +143,11 @@ func jsonLines(t *testing.T, log *output, secret string) (messages map[string]in
 // Data that a vendor sends outside of its answers does not bypass the log and its mask, at any rate.
 func TestUnsolicitedAnswers(t *testing.T) {
 	t.Parallel()
-	at, js := provisioned(t)
 	away := nobody(t) // the doctor checks the vendor without a broker too
 	for name, leak := range leaks() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			at, js := provisioned(t)
 			status := newRawServer(t, func(w io.Writer, r *http.Request) {
 				body := fmt.Sprintf(`{"identifier":%q,"status":"processing"}`, strings.Split(r.URL.Path, "/")[3])
 				leak(w, fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",

@@ -335,6 +335,7 @@ func TestNoCommandShowsTheToken(t *testing.T) {
 	for name, first := range h.answers() {
 		for _, args := range [][]string{{"doctor"}, {"doctor", "-o", "json"}} {
 			t.Run(strings.Join(args, " ")+" "+name, func(t *testing.T) {
+				t.Parallel()
 				vendor := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 					first(strings.Split(r.URL.Path, "/")[3])(w, r)
 				}))

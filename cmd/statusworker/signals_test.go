@@ -180,6 +180,7 @@ func TestClosedStandardOutput(t *testing.T) {
 			"--help"}, {"doctor"}, {"doctor", "-o", "json"},
 	} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
+			t.Parallel()
 			env := workerEnv(at, strings.Replace(nobody(t), "nats:", "http:", 1))
 			env["STATUSWORKER_LOG_LEVEL"] = "error" // a slow broker is logged as a warning
 			c := processOf(t, env, args...)

@@ -5,10 +5,10 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"statusworker/schema"
@@ -79,39 +79,28 @@ func (r *receiver) named(prefix string) (all []*tracepb.Span) {
 }
 
 func TestTraces(t *testing.T) {
+	t.Parallel()
 	received, endpoint := newReceiver(t)
-	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
-	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
-	vendor, err := simulator.Start(simulator.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(vendor.Close)
-	env := map[string]string{
-		"ELEVATEAI_BASE_URL": vendor.URL(), "ELEVATEAI_API_TOKEN": simulator.DefaultToken,
-		"STATUSWORKER_CHAT_INTERVAL": "400ms",
-	}
-	url, js := provisioned(t, "--base-url", vendor.URL(), "--chat-interval", "400ms")
-	w := command(t, "run", "--nats-url", url)
-	for name, value := range env {
-		w.env[name] = value
-	}
-	w.env["OTEL_EXPORTER_OTLP_ENDPOINT"] = os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT")
-	w.start()
+	vendor := vendor(t, simulator.Config{})
+	url, js := provisioned(t)
+	env := workerEnv(url, vendor.URL())
+	env["STATUSWORKER_CHAT_INTERVAL"] = "400ms"
+	env["OTEL_EXPORTER_OTLP_ENDPOINT"], env["OTEL_RESOURCE_ATTRIBUTES"] = endpoint, "deployment.environment.name=test"
+	w := processOf(t, env, "run").launch()
 	w.logs("working")
 
 	const traceID, spanID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 	const traceparent = "00-" + traceID + "-" + spanID + "-01"
 	id := uuid.NewString()
 	vendor.Declare(id, simulator.Processed(0).With(simulator.Refusal(503).On(1, 1)))
-	outcomes, err := js.OrderedConsumer(w.ctx, schema.StreamOutcomes, jetstream.OrderedConsumerConfig{})
+	outcomes, err := js.OrderedConsumer(t.Context(), schema.StreamOutcomes, jetstream.OrderedConsumerConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := nats.NewMsg(schema.DeclaredSubject(schema.Chat, id))
 	m.Data = []byte(`{"interactionIdentifier":"` + id + `","type":"chat"}`)
 	m.Header["traceparent"] = []string{traceparent}
-	if _, err := js.PublishMsg(w.ctx, m); err != nil {
+	if _, err := js.PublishMsg(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
 	outcome, err := outcomes.Next()
@@ -121,10 +110,8 @@ func TestTraces(t *testing.T) {
 	if got := outcome.Headers()["traceparent"]; !slices.Equal(got, []string{traceparent}) {
 		t.Errorf("the outcome carries %v, want the trace context of the declared message", got)
 	}
-	w.stop()
-	if code := w.end(); code != exitOK { // the spans are exported before it exits
-		t.Fatalf("exit code %d: %s", code, &w.stderr)
-	}
+	w.signal(syscall.SIGTERM)
+	w.exits(exitOK) // the spans are exported before it exits
 
 	for name, want := range map[string]string{"service.name": "statusworker", "deployment.environment.name": "test"} {
 		if got := attributeOf(received.about, name); got != want {

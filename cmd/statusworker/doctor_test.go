@@ -134,7 +134,7 @@ func only(t *testing.T, found map[string]doctor.Finding, want map[string]doctor.
 	t.Helper()
 	have := map[string]doctor.Result{}
 	for name, f := range found {
-		alone := name == "replicas" && strings.Contains(f.Found, "the server is alone") // as embedded ones are
+		alone := name == "replicas" && strings.Contains(f.Found, "single server") // as embedded ones are
 		if f.Result != doctor.Pass && !alone {
 			have[name] = f.Result
 		}
@@ -343,7 +343,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 		{"a vendor that knows everything", func(t *testing.T) (string, string, []string) {
 			at, _ := provisioned(t)
 			return at, vendor(t, simulator.Config{Default: func(string) simulator.Script { return simulator.Never() }}).URL(), nil
-		}, map[string]doctor.Result{"vendor": doctor.Warn, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"nobody declared"}}},
+		}, map[string]doctor.Result{"vendor": doctor.Warn, "vendor token": doctor.Skip}, map[string][]string{"vendor": {"never declared"}}},
 		{"a web site", func(t *testing.T) (string, string, []string) {
 			at, _ := provisioned(t)
 			site := httptest.NewServer(http.NotFoundHandler())
@@ -368,7 +368,7 @@ func TestDoctorFindsWhatIsWrong(t *testing.T) {
 				declare(t, js)
 			}
 			return at, vendor(t, simulator.Config{}).URL(), []string{"--deadline", "40s", "--chat-interval", "1s", "--shutdown-timeout", "1s", "--stretch", "0.1"}
-		}, map[string]doctor.Result{"intervals": doctor.Warn, "deadline": doctor.Warn, "not-found grace": doctor.Warn, "shutdown time-out": doctor.Warn, "stretch": doctor.Warn},
+		}, map[string]doctor.Result{"intervals": doctor.Warn, "deadline": doctor.Warn, "not-found grace": doctor.Warn, "shutdown timeout": doctor.Warn, "stretch": doctor.Warn},
 			map[string][]string{"intervals": {"chat 1s", "--chat-interval"}, "deadline": {"40s", "--deadline"}}},
 	}
 	for _, test := range tests {

@@ -123,8 +123,8 @@ func TestDeclareRejectsData(t *testing.T) {
 	t.Parallel()
 	for data, want := range map[string]string{
 		"":                                  "empty",
-		"[]":                                "something else",
-		`"text"`:                            "something else",
+		"[]":                                "not an object",
+		`"text"`:                            "not an object",
 		`{"a":1} x`:                         "after",
 		`{"a":1,"a":2}`:                     "duplicate",
 		`{"type":"audio"}`:                  "member type",

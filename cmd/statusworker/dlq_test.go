@@ -96,7 +96,7 @@ func TestDLQRejects(t *testing.T) {
 		"ls --type video":                    `--type is "video": must be one of audio, chat, transcript`,
 		"ls --older-than yesterday":          `--older-than is "yesterday": must be a duration`,
 		"ls --older-than=-1h":                "--older-than is -1h0m0s: must be more than 0",
-		"ls --older-than 2h --newer-than 1h": "nothing is both",
+		"ls --older-than 2h --newer-than 1h": "more than the minimum age",
 		"ls -o yaml":                         "must be one of table, json, ndjson",
 		"show":                               "<id>",
 		"show *":                             `"*" is not the name`,

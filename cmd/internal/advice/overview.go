@@ -150,13 +150,13 @@ func pause(cause string, paused []overview.Worker, readable int) string {
 			of = append(of, w)
 		}
 	}
-	who, effect := fmt.Sprintf("%d of %d workers are paused (%s)", len(of), readable, cause), ": "
+	who, effect := fmt.Sprintf("%d of %d workers paused (%s)", len(of), readable, cause), ": "
 	if len(of) == readable {
-		who, effect = fmt.Sprintf("all workers are paused (%s)", cause), ": nothing is polled; "
+		who, effect = fmt.Sprintf("all workers paused (%s)", cause), ": nothing is polled; "
 	}
 	last := ""
 	if detail := of[0].Detail; detail != "" {
-		last = "; last detail: " + detail
+		last = "; last: " + detail
 	}
 	switch breaker.Failure(cause) {
 	case breaker.Unauthorized:

@@ -73,7 +73,8 @@ func TestDecideStatus(t *testing.T) {
 			schema.Pending:   {Action: consumer.Redeliver, Why: "pending"},
 			schema.Processed: {Action: consumer.Complete, Why: "processed"},
 			schema.Failed: {
-				Action: consumer.DeadLetter, Why: "failed", Reason: status.Reason(), Detail: "the vendor gave no errorMessage",
+				Action: consumer.DeadLetter, Why: "failed", Reason: status.Reason(),
+				Detail: "the vendor gave no errorMessage",
 			},
 		}[status.Meaning()]
 		row{string(status), facts(status, ""), want}.check(t)
@@ -102,8 +103,8 @@ func TestDecideStatus(t *testing.T) {
 		}}.check(t)
 	}
 	for _, status := range []schema.Status{
-		"TranscriptionFailed", "transcriptionFailed ", "aFailed", "", "reticulating", "Processed", "PROCESSED", "processed ",
-		"processingfailed", "deleted",
+		"TranscriptionFailed", "transcriptionFailed ", "aFailed", "", "reticulating", "Processed", "PROCESSED",
+		"processed ", "processingfailed", "deleted",
 	} {
 		row{"unknown " + string(status), facts(status, ""), consumer.Decision{
 			Action: consumer.Redeliver, Why: "pending, unknown", UnknownStatus: true,
@@ -234,7 +235,8 @@ func testRefusals(t *testing.T, fault schema.Fault, code int, reason schema.Reas
 			refusals(code, 1, 0), unconfirmed,
 		},
 		{
-			"by a clock that was set back", refusals(code, 2, -time.Hour), one, refusals(code, 3, -time.Hour), unconfirmed,
+			"by a clock that was set back", refusals(code, 2, -time.Hour), one,
+			refusals(code, 3, -time.Hour), unconfirmed,
 		},
 	} {
 		f := facts("", fault)

@@ -199,8 +199,8 @@ func (w *Worker) checkPull(ctx context.Context, l *lane, err error) error {
 	if errors.Is(err, broker.ErrClosed) {
 		return err
 	}
-	// A request to a deleted consumer gets no answer, and neither does one to a cluster that elects a leader. Only three
-	// "not found" answers in a row, from a leader, mean that the consumer was deleted.
+	// A request to a deleted consumer gets no answer, and neither does one to a cluster that elects a leader. Only
+	// three "not found" answers in a row, from a leader, mean that the consumer was deleted.
 	for notFound := 0; ; {
 		select {
 		case <-ctx.Done():

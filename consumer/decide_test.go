@@ -56,10 +56,14 @@ func (r row) check(t *testing.T) {
 
 var retryAt = time.Date(2026, 3, 1, 12, 0, 7, 0, time.UTC)
 
+var unconfirmed = consumer.Decision{
+	Action: consumer.Redeliver, Why: "refused, not confirmed", Refusals: refusals(404, 1, 0),
+}
+
 // decisionOf are the decisions about a young interaction, by fault.
 var decisionOf = map[schema.Fault]consumer.Decision{
-	schema.FaultNotFound:     {Action: consumer.Redeliver, Why: "refused, not confirmed", Refusals: refusals(404, 1, 0)},
-	schema.FaultRejected:     {Action: consumer.Redeliver, Why: "refused, not confirmed", Refusals: refusals(404, 1, 0)},
+	schema.FaultNotFound:     unconfirmed,
+	schema.FaultRejected:     unconfirmed,
 	schema.FaultUnauthorized: {Action: consumer.Redeliver, Why: "unauthorized"},
 	schema.FaultThrottled:    {Action: consumer.Redeliver, Why: "throttled", NotBefore: retryAt},
 	schema.FaultUnavailable:  {Action: consumer.Redeliver, Why: "unavailable", NotBefore: retryAt},

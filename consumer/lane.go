@@ -192,7 +192,7 @@ func (w *Worker) pullOnce(ctx context.Context, l *lane, n int, noWait, probe boo
 func (w *Worker) checkPull(ctx context.Context, l *lane, err error) error {
 	if err == nil || ctx.Err() != nil {
 		l.failure.Store(nil)
-		return nil
+		return nil //nolint:nilerr // the lane ends
 	}
 	why := err.Error()
 	l.failure.Store(&why)

@@ -86,8 +86,8 @@ func TestFailedStatusesAreUndocumented(t *testing.T) {
 	for status, ok := range map[schema.Status]bool{
 		"transcriptionFailed": true, "a b": true, "é": true, schema.Status(strings.Repeat("s", 64)): true,
 		"": false, " a": false, "a ": false, "a\nb": false, "a\x00": false,
-		schema.Status(strings.Repeat("s", 65)): false,
-		"processing":                           false, "Processing": false, "PROCESSED": false, "processingfailed": false,
+		schema.Status(strings.Repeat("s", 65)): false, "processing": false, "Processing": false,
+		"PROCESSED": false, "processingfailed": false,
 	} {
 		err := consumer.Config{FailedStatuses: []schema.Status{"fine", status}}.Check()
 		var bad *consumer.ConfigError

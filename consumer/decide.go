@@ -135,7 +135,7 @@ func decide(f Facts) Decision {
 	}
 	switch f.Fault {
 	case schema.FaultNotSent:
-		return Decision{Action: Redeliver, Why: "not sent", Refusals: f.Refusals} // it was not polled: the count is kept
+		return Decision{Action: Redeliver, Why: "not sent", Refusals: f.Refusals} // not polled: the count is kept
 	case schema.FaultThrottled, schema.FaultUnavailable:
 		return Decision{Action: Redeliver, Why: string(f.Fault), NotBefore: f.RetryAt}
 	case schema.FaultUnauthorized, schema.FaultNotAStatus:

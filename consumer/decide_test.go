@@ -56,10 +56,14 @@ func (r row) check(t *testing.T) {
 
 var retryAt = time.Date(2026, 3, 1, 12, 0, 7, 0, time.UTC)
 
+var unconfirmed = consumer.Decision{
+	Action: consumer.Redeliver, Why: "refused, not confirmed", Refusals: refusals(404, 1, 0),
+}
+
 // decisionOf are the decisions about a young interaction, by fault.
 var decisionOf = map[schema.Fault]consumer.Decision{
-	schema.FaultNotFound:     {Action: consumer.Redeliver, Why: "refused, not confirmed", Refusals: refusals(404, 1, 0)},
-	schema.FaultRejected:     {Action: consumer.Redeliver, Why: "refused, not confirmed", Refusals: refusals(404, 1, 0)},
+	schema.FaultNotFound:     unconfirmed,
+	schema.FaultRejected:     unconfirmed,
 	schema.FaultUnauthorized: {Action: consumer.Redeliver, Why: "unauthorized"},
 	schema.FaultThrottled:    {Action: consumer.Redeliver, Why: "throttled", NotBefore: retryAt},
 	schema.FaultUnavailable:  {Action: consumer.Redeliver, Why: "unavailable", NotBefore: retryAt},
@@ -73,7 +77,8 @@ func TestDecideStatus(t *testing.T) {
 			schema.Pending:   {Action: consumer.Redeliver, Why: "pending"},
 			schema.Processed: {Action: consumer.Complete, Why: "processed"},
 			schema.Failed: {
-				Action: consumer.DeadLetter, Why: "failed", Reason: status.Reason(), Detail: "the vendor gave no errorMessage",
+				Action: consumer.DeadLetter, Why: "failed", Reason: status.Reason(),
+				Detail: "the vendor gave no errorMessage",
 			},
 		}[status.Meaning()]
 		row{string(status), facts(status, ""), want}.check(t)
@@ -102,8 +107,8 @@ func TestDecideStatus(t *testing.T) {
 		}}.check(t)
 	}
 	for _, status := range []schema.Status{
-		"TranscriptionFailed", "transcriptionFailed ", "aFailed", "", "reticulating", "Processed", "PROCESSED", "processed ",
-		"processingfailed", "deleted",
+		"TranscriptionFailed", "transcriptionFailed ", "aFailed", "", "reticulating", "Processed", "PROCESSED",
+		"processed ", "processingfailed", "deleted",
 	} {
 		row{"unknown " + string(status), facts(status, ""), consumer.Decision{
 			Action: consumer.Redeliver, Why: "pending, unknown", UnknownStatus: true,
@@ -234,7 +239,8 @@ func testRefusals(t *testing.T, fault schema.Fault, code int, reason schema.Reas
 			refusals(code, 1, 0), unconfirmed,
 		},
 		{
-			"by a clock that was set back", refusals(code, 2, -time.Hour), one, refusals(code, 3, -time.Hour), unconfirmed,
+			"by a clock that was set back", refusals(code, 2, -time.Hour), one,
+			refusals(code, 3, -time.Hour), unconfirmed,
 		},
 	} {
 		f := facts("", fault)

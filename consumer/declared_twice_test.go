@@ -241,7 +241,8 @@ func testReplay(t *testing.T, replays, deadLettered bool) {
 		Schedule: broker.Schedule{At: time.Now().Add(2 * time.Second), Target: schema.PollSubject(schema.Chat, id)},
 	})
 	again := broker.Publication{
-		Subject: schema.DeclaredSubject(schema.Chat, id), Data: stage.Declaration(schema.Chat, id), Header: broker.Header{},
+		Subject: schema.DeclaredSubject(schema.Chat, id), Data: stage.Declaration(schema.Chat, id),
+		Header: broker.Header{},
 	}
 	if replays {
 		again.Header.Set(schema.HeaderReplays, generation.Format(time.RFC3339Nano))

@@ -18,9 +18,9 @@
 // and gets it after the poll, so that a lost update resets the count. With delayed naks each worker counts for itself.
 //
 // A refusal ends nothing if the vendor refuses five or more interactions in the same way and none has succeeded since:
-// then the base URL, the account of the token or the vendor is the cause, and the worker pauses with a cause of its own.
-// There is one exception: the refusal counts if others had a status for half of the grace period after its first one.
-// Refusals from before the worker began to watch, at its start or at the end of such a pause, do not count.
+// then the base URL, the account of the token or the vendor is the cause, and the worker pauses with a cause of its
+// own. There is one exception: the refusal counts if others had a status for half of the grace period after its first
+// one. Refusals from before the worker began to watch, at its start or at the end of such a pause, do not count.
 //
 // # Vendor failures
 //

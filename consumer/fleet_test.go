@@ -71,7 +71,9 @@ func TestWorkersBucket(t *testing.T) {
 	t.Parallel()
 	s := onServer(t, consumer.Schedule, nil)
 	s.Start()
-	all := s.announced(10*time.Second, "a worker", func(all map[string]schema.Announcement) bool { return len(all) == 1 })
+	all := s.announced(10*time.Second, "a worker", func(all map[string]schema.Announcement) bool {
+		return len(all) == 1
+	})
 	bucket, err := s.JS.KeyValue(s.Ctx, schema.BucketWorkers)
 	s.Check(err)
 	keys, err := bucket.Keys(s.Ctx)

@@ -26,8 +26,8 @@ func atGuidance(t *testing.T, mode consumer.Mode) *testStage {
 // and the time that the broker takes. Delayed naks have the same slack.
 const longestWait = 30*time.Second + time.Second + 750*time.Millisecond + 350*time.Millisecond
 
-// gaps returns the times between the declared message and the first poll, and between polls. It fails the test if one is
-// shorter than the interval, or if their number is another.
+// gaps returns the times between the declared message and the first poll, and between polls. It fails the test if one
+// is shorter than the interval, or if their number is another.
 func (s *testStage) gaps(id string, declared time.Time, want int) (gaps []time.Duration) {
 	s.T.Helper()
 	last := declared
@@ -123,8 +123,9 @@ func (m *mortal) Publish(ctx context.Context, p broker.Publication) (broker.Ack,
 	}
 }
 
-// A worker dies after it has reserved the next poll and before it has acknowledged this one's message; with delayed naks
-// it dies after the poll and before the nak. Another worker makes the next poll, no earlier than the interval allows.
+// A worker dies after it has reserved the next poll and before it has acknowledged this one's message; with delayed
+// naks it dies after the poll and before the nak. Another worker makes the next poll, no earlier than the interval
+// allows.
 func TestKilledBeforeItSettles(t *testing.T) {
 	bubbles(t, func(t *testing.T, mode consumer.Mode) {
 		s := atGuidance(t, mode)

@@ -192,15 +192,15 @@ func (w *Worker) pullOnce(ctx context.Context, l *lane, n int, noWait, probe boo
 func (w *Worker) checkPull(ctx context.Context, l *lane, err error) error {
 	if err == nil || ctx.Err() != nil {
 		l.failure.Store(nil)
-		return nil
+		return nil //nolint:nilerr // the lane ends
 	}
 	why := err.Error()
 	l.failure.Store(&why)
 	if errors.Is(err, broker.ErrClosed) {
 		return err
 	}
-	// A request to a deleted consumer gets no answer, and neither does one to a cluster that elects a leader. Only three
-	// "not found" answers in a row, from a leader, mean that the consumer was deleted.
+	// A request to a deleted consumer gets no answer, and neither does one to a cluster that elects a leader. Only
+	// three "not found" answers in a row, from a leader, mean that the consumer was deleted.
 	for notFound := 0; ; {
 		select {
 		case <-ctx.Done():

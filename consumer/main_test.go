@@ -6,7 +6,8 @@ import (
 	"testing"
 )
 
-// Most of these tests wait for reservations to fall due: more of them can run at once than there are processors.
+// Tests on a server mostly wait for reservations to fall due, so more of them can run at once than there are
+// processors.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if err := flag.Set("test.parallel", "6"); err != nil {

@@ -9,8 +9,8 @@ import (
 	"statusworker/schema"
 )
 
-// watchOverdue stores overdue reservations again until ctx ends. The more workers there are, the less often each of them
-// searches, so that the load on the broker does not depend on their number.
+// watchOverdue stores overdue reservations again until ctx ends. The more workers there are, the less often each of
+// them searches, so that the load on the broker does not depend on their number.
 func (w *Worker) watchOverdue(ctx context.Context) error {
 	for {
 		every := w.cfg.OverdueAfter / 2 * time.Duration(max(1, w.fleet.Alive()))

@@ -1,7 +1,6 @@
 package consumer_test
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -10,41 +9,41 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
-	"statusworker/cmd/broker/adapter"
 	"statusworker/consumer"
 	"statusworker/consumer/redelivery"
 	"statusworker/integration/stage"
 	"statusworker/schema"
+	"statusworker/schema/broker"
 	"statusworker/statusclient/simulator"
 )
 
-// overdue are the reservations whose time passed by half a second: a broker that is well has published them.
-func (s *testStage) overdue() (found []redelivery.Overdue) {
+// overdue finds the reservations that are overdue at a time of the broker.
+func (s *testStage) overdue(at time.Time, after time.Duration) (found []redelivery.Overdue) {
 	s.T.Helper()
-	polls, err := s.JS.Stream(s.Ctx, schema.StreamPolls)
-	if err != nil {
-		s.T.Fatal(err)
-	}
-	for o, err := range redelivery.FindOverdue(s.Ctx, adapter.New(s.JS), polls.CachedInfo().TimeStamp, 500*time.Millisecond) {
-		if err != nil {
-			s.T.Fatal(err)
-		}
+	for o, err := range redelivery.FindOverdue(s.Ctx, s.Broker, at, after) {
+		s.Check(err)
 		found = append(found, o)
 	}
 	return found
 }
 
-func (s *testStage) limitStorage(bytes int64) {
+// overdueNow finds the reservations whose time has passed by half a second: a broker with storage has published them.
+func (s *testStage) overdueNow() []redelivery.Overdue {
 	s.T.Helper()
-	if err := s.Server.LimitStorage(bytes); err != nil {
-		s.T.Fatal(err)
-	}
+	state, err := s.Broker.Stream(s.Ctx, schema.StreamPolls)
+	s.Check(err)
+	return s.overdue(state.Now, 500*time.Millisecond)
 }
 
-// What falls due while the broker can store nothing is polled when it can, by whatever worker, and ends as it would
-// have.
+func storedAgain(workers []*stage.Worker) (n uint64) {
+	for _, w := range workers {
+		n += w.Stats().StoredAgain
+	}
+	return n
+}
+
+// What falls due while the broker cannot store anything is polled afterwards, by any worker, and has the same outcome.
 func TestStorageLimit(t *testing.T) {
 	t.Parallel()
 	s := onServer(t, consumer.Schedule, func(c *consumer.Config) {
@@ -54,35 +53,37 @@ func TestStorageLimit(t *testing.T) {
 	const n = 60
 	want := map[string]int{}
 	for i := range n {
-		id, typ := uuid.NewString(), schema.Types()[i%3]
+		typ := schema.Types()[i%3]
 		switch {
-		case i%15 == 0: // the vendor does not know it: its reservations count refusals. Five would be doubted when all others have ended
+		case i%15 == 0:
+			// Unknown to the vendor: its reservations count refusals. Five of them would be doubted when the others
+			// have ended.
+			id := uuid.NewString()
+			s.DeclareAs(typ, id)
 			want[schema.FailedSubject(schema.NotFound, id)] = 1
 		case i%5 == 1:
-			s.Vendor.Declare(id, simulator.Failed(schema.StatusProcessingFailed, 2*time.Second))
+			id := s.Declare(typ, simulator.Failed(schema.StatusProcessingFailed, 2*time.Second))
 			want[schema.FailedSubject(schema.ProcessingFailed, id)] = 1
 		default: // some have ended when the limit is reached: their tombstones are overdue
-			s.Vendor.Declare(id, simulator.Processed(time.Duration(i%2)*5*time.Second))
+			id := s.Declare(typ, simulator.Processed(time.Duration(i%2)*5*time.Second))
 			for _, to := range (schema.Declared{Type: typ}).Destinations() {
 				want[schema.ProcessedSubject(to, id)] = 1
 			}
 		}
-		s.DeclareAs(typ, id)
 	}
 	s.Until("all to be taken in and polled", func() bool {
-		var st consumer.Stats
+		var takenIn, polls uint64
 		for _, w := range workers {
-			st.TakenIn, st.Polls = st.TakenIn+w.Stats().TakenIn, st.Polls+w.Stats().Polls
+			takenIn, polls = takenIn+w.Stats().TakenIn, polls+w.Stats().Polls
 		}
-		return st.TakenIn == n && st.Polls >= n
+		return takenIn == n && polls >= n
 	})
-	s.limitStorage(1)
-	s.Until("reservations to be overdue", func() bool { return len(s.overdue()) > n/4 })
-	stuck := s.overdue()
-	s.limitStorage(-1)
+	s.Check(s.Server.LimitStorage(1))
+	s.Until("reservations to be overdue", func() bool { return len(s.overdueNow()) > n/4 })
+	overdue := s.overdueNow()
+	s.Check(s.Server.LimitStorage(-1))
 
-	got := s.CountOutcomes(len(want))
-	if !maps.Equal(got, want) {
+	if got := s.CountOutcomes(len(want)); !maps.Equal(got, want) {
 		t.Errorf("outcomes %v\nwant %v", got, want)
 	}
 	s.WaitDrained()
@@ -90,119 +91,114 @@ func TestStorageLimit(t *testing.T) {
 	if got := s.CountOutcomes(len(want)); !maps.Equal(got, want) {
 		t.Errorf("outcomes in the end %v\nwant %v", got, want)
 	}
-	again := uint64(0)
-	for _, w := range workers {
-		again += w.Stats().StoredAgain
-	}
+	again := storedAgain(workers)
 	if again == 0 {
 		t.Error("no reservation was stored again")
 	}
-	t.Logf("interactions=%d overdue_at_the_limit=%d stored_again=%d polls=%d", n, len(stuck), again, s.Vendor.Count())
+	t.Logf("interactions=%d overdue_at_the_limit=%d stored_again=%d polls=%d", n, len(overdue), again, s.Vendor.Count())
 }
 
-// A reservation that is stored again says what it said before. Several workers at once store each of them once, and
-// leave alone what is no reservation.
+// reserve makes a reservation of a worker.
+func reserve(typ schema.Type, number string, at, generation time.Time, more broker.Header) broker.Publication {
+	id := uuid.NewString()
+	h := broker.Header{
+		schema.HeaderPoll: {number}, schema.HeaderGeneration: {generation.Format(time.RFC3339Nano)},
+		schema.HeaderSequence: {"17"}, schema.HeaderDeliveries: {"2"},
+	}
+	maps.Copy(h, more)
+	return broker.Publication{
+		Subject: schema.HoldSubject(typ, id), Data: stage.Declaration(typ, id), Header: h,
+		Schedule: broker.Schedule{At: at, Target: schema.PollSubject(typ, id)},
+	}
+}
+
+// A reservation that is stored again is the same as before. Several workers store each of them once, and do not touch
+// what is not a reservation.
 func TestOverdueReservationsAreStoredAgain(t *testing.T) {
 	t.Parallel()
 	s := onServer(t, consumer.Schedule, func(c *consumer.Config) { c.OverdueAfter = time.Second })
-	polls, err := s.JS.Stream(s.Ctx, schema.StreamPolls)
-	if err != nil {
-		t.Fatal(err)
+	for _, typ := range schema.Types() { // due messages are compared, and not polled
+		s.pause(schema.StreamPolls, schema.PollConsumer(typ))
 	}
-	for _, typ := range schema.Types() { // what falls due is looked at, and not polled
-		if _, err := polls.PauseConsumer(s.Ctx, schema.PollConsumer(typ), time.Now().Add(time.Hour)); err != nil {
-			t.Fatal(err)
-		}
+	generation := time.Now().Add(-time.Hour).UTC().Truncate(0)
+	at := time.Now().Add(2 * time.Second) // when all are stored, and the limit is reached
+	refusals := schema.Refusals{StatusCode: 404, Count: 2, Since: generation.Add(time.Minute)}
+	header := func(name, value string) broker.Header { return broker.Header{name: {value}} }
+	refused := header(schema.HeaderRefusals, refusals.String())
+	ours := map[string]broker.Publication{
+		"the first":        reserve(schema.Audio, "1", at, generation, nil),
+		"with a status":    reserve(schema.Chat, "7", at, generation, header(schema.HeaderStatus, "processing")),
+		"with refusals":    reserve(schema.Transcript, "8", at, generation, refused),
+		"with a trace":     reserve(schema.Chat, "9", at, generation, header(schema.HeaderTraceparent, trace)),
+		"a tombstone":      reserve(schema.Audio, "10", at, generation, header(schema.HeaderTombstone, "true")),
+		"a large document": reserve(schema.Audio, "11", at, generation, nil),
 	}
-	declared := time.Now().Add(-time.Hour).UTC().Truncate(0)
-	// A moment in which all can be stored, before the limit.
-	at := "@at " + time.Now().Add(2*time.Second).UTC().Format(time.RFC3339Nano)
-	reservation := func(typ schema.Type, number string, more nats.Header) *nats.Msg {
-		id := uuid.NewString()
-		m := &nats.Msg{Subject: schema.HoldSubject(typ, id), Data: fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":%q}`, id, typ), Header: nats.Header{
-			"Nats-Schedule": {at}, "Nats-Schedule-Target": {schema.PollSubject(typ, id)},
-			schema.HeaderPoll: {number}, schema.HeaderGeneration: {declared.Format(time.RFC3339Nano)},
-			schema.HeaderSequence: {"17"}, schema.HeaderDeliveries: {"2"},
-		}}
-		maps.Copy(m.Header, more)
-		return m
+	tombstone, large := ours["a tombstone"], ours["a large document"]
+	tombstone.Data, large.Data = nil, append(large.Data, strings.Repeat(" ", 60_000)...)
+	ours["a tombstone"], ours["a large document"] = tombstone, large
+	foreign := reserve(schema.Chat, "none", at, generation, nil)
+	unscheduled := reserve(schema.Audio, "1", at, generation, nil)
+	unscheduled.Schedule = broker.Schedule{}
+	for _, p := range append([]broker.Publication{unscheduled, foreign}, slices.Collect(maps.Values(ours))...) {
+		s.PublishMessage(p)
 	}
-	refusals := schema.Refusals{StatusCode: 404, Count: 2, Since: declared.Add(time.Minute)}
-	ours := map[string]*nats.Msg{
-		"the first":        reservation(schema.Audio, "1", nil),
-		"with a status":    reservation(schema.Chat, "7", nats.Header{schema.HeaderStatus: {"processing"}}),
-		"with refusals":    reservation(schema.Transcript, "8", nats.Header{schema.HeaderRefusals: {refusals.String()}}),
-		"with a trace":     reservation(schema.Chat, "9", nats.Header{schema.HeaderTraceparent: {"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}}),
-		"a tombstone":      reservation(schema.Audio, "10", nats.Header{schema.HeaderTombstone: {"true"}}),
-		"a large document": reservation(schema.Audio, "11", nil),
-	}
-	ours["a tombstone"].Data = nil
-	ours["a large document"].Data = append(ours["a large document"].Data, strings.Repeat(" ", 60_000)...)
-	foreign := reservation(schema.Chat, "none", nil)
-	kept := reservation(schema.Audio, "1", nil)
-	kept.Header.Del("Nats-Schedule")
-	kept.Header.Del("Nats-Schedule-Target")
-	for _, m := range append([]*nats.Msg{kept, foreign}, slices.Collect(maps.Values(ours))...) {
-		if _, err := s.JS.PublishMsg(s.Ctx, m); err != nil {
-			t.Fatal(err)
-		}
-	}
-	s.limitStorage(1)
-	s.Until("all schedules to be overdue", func() bool { return len(s.overdue()) == len(ours)+1 })
-	s.limitStorage(-1)
+	s.Check(s.Server.LimitStorage(1))
+	s.Until("all schedules to be overdue", func() bool { return len(s.overdueNow()) == len(ours)+1 })
+	s.Check(s.Server.LimitStorage(-1))
 
 	workers := []*stage.Worker{s.Start(), s.Start(), s.Start()}
-	for name, m := range ours {
-		typ, id, _ := schema.SplitSubject(m.Subject)
-		var due *jetstream.RawStreamMsg
-		s.Until(name+" to be due", func() bool {
-			due, err = polls.GetLastMsgForSubject(s.Ctx, schema.PollSubject(schema.Type(typ), id))
+	for name, p := range ours {
+		var due broker.Message
+		s.Until(name+" to be due", func() (stored bool) {
+			var err error
+			due, err = s.Broker.Last(s.Ctx, schema.StreamPolls, p.Schedule.Target)
 			return err == nil
 		})
-		for header, want := range m.Header {
-			if strings.HasPrefix(header, "Statusworker-") || header == schema.HeaderTraceparent {
-				if got := due.Header.Get(header); got != want[0] {
-					t.Errorf("%s: header %s is %q, want %q", name, header, got, want[0])
-				}
+		for header, want := range p.Header {
+			if got := due.Header.Get(header); got != want[0] {
+				t.Errorf("%s: header %s is %q, want %q", name, header, got, want[0])
 			}
 		}
-		if string(due.Data) != string(m.Data) {
-			t.Errorf("%s: data of %d bytes, want the %d that were stored", name, len(due.Data), len(m.Data))
+		if string(due.Data) != string(p.Data) {
+			t.Errorf("%s: data of %d bytes, want the %d that were stored", name, len(due.Data), len(p.Data))
 		}
 	}
-	again := uint64(0)
 	for _, w := range workers {
-		w.Stop()
-		_ = w.Wait()
-		again += w.Stats().StoredAgain
+		w.End()
 	}
-	if again != uint64(len(ours)) {
+	if again := storedAgain(workers); again != uint64(len(ours)) {
 		t.Errorf("%d were stored again, want %d", again, len(ours))
 	}
-	for _, m := range []*nats.Msg{foreign, kept} {
-		if _, err := polls.GetLastMsgForSubject(s.Ctx, m.Subject); err != nil {
-			t.Errorf("%s is not there any more: %v", m.Subject, err)
+	for _, p := range []broker.Publication{foreign, unscheduled} {
+		if _, err := s.Broker.Last(s.Ctx, schema.StreamPolls, p.Subject); err != nil {
+			t.Errorf("%s is no longer stored: %v", p.Subject, err)
 		}
 	}
 }
 
-// What is overdue is found behind some reservations that wait for longer by right, and few others are read for it.
+// The search finds overdue reservations behind some that are not due yet, and reads few of the others.
 func TestFindOverdueReadsFew(t *testing.T) {
 	t.Parallel()
 	s := onServer(t, consumer.Schedule, nil)
 	now := time.Now()
 	hold := func(due time.Time) string {
 		id := uuid.NewString()
-		_, err := s.JS.PublishMsg(s.Ctx, &nats.Msg{Subject: schema.HoldSubject(schema.Audio, id), Header: nats.Header{
-			"Nats-Schedule": {"@at " + due.UTC().Format(time.RFC3339Nano)}, "Nats-Schedule-Target": {schema.PollSubject(schema.Audio, id)},
-		}})
-		if err != nil {
-			t.Fatal(err)
+		p := broker.Publication{
+			Subject:  schema.HoldSubject(schema.Audio, id),
+			Schedule: broker.Schedule{At: due, Target: schema.PollSubject(schema.Audio, id)},
 		}
-		return schema.HoldSubject(schema.Audio, id)
+		s.PublishMessage(p)
+		return p.Subject
 	}
-	// The clock is in the hands of the search: nothing of this falls due while the test runs.
-	far, near := now.Add(3*time.Hour), now.Add(time.Hour)
+	find := func(at time.Time) (found []string) {
+		t.Helper()
+		for _, o := range s.overdue(at, time.Minute) {
+			found = append(found, o.Message.Subject)
+		}
+		return found
+	}
+	// The search gets a later time. Nothing falls due while the test runs.
+	far, near, later := now.Add(3*time.Hour), now.Add(time.Hour), now.Add(90*time.Minute)
 	var want []string
 	hold(far)
 	want = append(want, hold(near), hold(near))
@@ -211,45 +207,28 @@ func TestFindOverdueReadsFew(t *testing.T) {
 	for range 20 {
 		hold(far)
 	}
-	hold(near) // behind too many that wait
+	hold(near) // behind too many that are not due
 	requests := make(chan *nats.Msg, 100)
-	if _, err := s.NC.ChanSubscribe("$JS.API.STREAM.MSG.GET."+schema.StreamPolls, requests); err != nil {
-		t.Fatal(err)
-	}
-	find := func(at time.Time) (found []string) {
-		t.Helper()
-		for o, err := range redelivery.FindOverdue(s.Ctx, adapter.New(s.JS), at, time.Minute) {
-			if err != nil {
-				t.Fatal(err)
-			}
-			found = append(found, o.Message.Subject)
-		}
-		return found
-	}
-	if got := find(now.Add(90 * time.Minute)); !slices.Equal(got, want) {
+	_, err := s.NC.ChanSubscribe("$JS.API.STREAM.MSG.GET."+schema.StreamPolls, requests)
+	s.Check(err)
+	if got := find(later); !slices.Equal(got, want) {
 		t.Errorf("overdue %v, want %v", got, want)
 	}
-	if err := s.NC.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	s.Check(s.NC.Flush())
 	if n := len(requests); n < len(want) || n > len(want)+8 {
 		t.Errorf("%d messages read to find %d", n, len(want))
 	}
-	// What is due in front of it, and stays there, hides nothing.
+	// Due messages in front of them do not hide them.
 	polls, err := s.JS.Stream(s.Ctx, schema.StreamPolls)
-	if err == nil {
-		err = polls.Purge(s.Ctx)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	s.Check(err)
+	s.Check(polls.Purge(s.Ctx))
 	for range 3 {
 		s.Publish(schema.PollSubject(schema.Chat, uuid.NewString()), "{}")
 	}
 	want = []string{hold(near), hold(near)}
 	s.Publish(schema.PollSubject(schema.Chat, uuid.NewString()), "{}")
 	want = append(want, hold(near))
-	if got := find(now.Add(90 * time.Minute)); !slices.Equal(got, want) {
+	if got := find(later); !slices.Equal(got, want) {
 		t.Errorf("overdue %v, want %v", got, want)
 	}
 	if got := find(now); got != nil {

@@ -23,9 +23,9 @@ const (
 	maxPanicCounts = 1024
 )
 
-// panicked settles a delivery that made the worker panic. The interaction waits for its next poll. After too many panics,
-// or after its deadline, it is dead-lettered. The reservation carries the number of panics. For a message without one (in
-// the intake, before the reservation is stored, with delayed naks) each worker counts its own.
+// panicked settles a delivery that made the worker panic. The interaction waits for its next poll. After too many
+// panics, or after its deadline, it is dead-lettered. The reservation carries the number of panics. For a message
+// without one (in the intake, before the reservation is stored, with delayed naks) each worker counts its own.
 func (w *Worker) panicked(ctx context.Context, l *lane, d *delivery, cause string) (err error) {
 	defer func() {
 		if again := recover(); again != nil {

@@ -10,7 +10,7 @@ import (
 	"statusworker/schema"
 )
 
-// deadlines keeps how long each publish may take.
+// deadlines records the timeout of each publish.
 type deadlines struct {
 	OutcomePublisher
 	all []time.Duration
@@ -22,19 +22,17 @@ func (d *deadlines) Publish(ctx context.Context, _ ...schema.Outcome) error {
 	return nil
 }
 
-// An outcome that cannot be stored does not keep its slot until a next poll that is far away.
+// Publishing has a limit: an outcome that cannot be stored does not occupy its slot until a distant next poll.
 func TestPublishIsBounded(t *testing.T) {
 	out := &deadlines{}
 	w := &Worker{cfg: Config{Now: time.Now}, outcomes: out}
 	for _, until := range []time.Duration{-time.Minute, time.Second, 20 * time.Second, 10 * time.Minute} {
-		if err := w.publish(
-			t.Context(),
-			&delivery{Delivery: redelivery.Delivery{Until: time.Now().Add(until)}},
-		); err != nil {
+		d := &delivery{Delivery: redelivery.Delivery{Until: time.Now().Add(until)}}
+		if err := w.publish(t.Context(), d); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if want := []time.Duration{minPublish, minPublish, 20 * time.Second, maxPublish}; !slices.Equal(out.all, want) {
-		t.Errorf("publishing may take %s, want %s", out.all, want)
+		t.Errorf("the timeouts are %s, want %s", out.all, want)
 	}
 }

@@ -71,8 +71,8 @@ func (p *pulse) mayLog() bool {
 	return false
 }
 
-// ownFailure tells whether a poll failed because this process stood still, and logs it. There is no answer of the vendor
-// then. A request that took far longer than its timeout also shows a standstill.
+// ownFailure tells whether a poll failed because this process stood still, and logs it. There is no answer of the
+// vendor then. A request that took far longer than its timeout also shows a standstill.
 func (w *Worker) ownFailure(f Facts, began time.Time, took time.Duration) bool {
 	if f.Fault != schema.FaultUnavailable || f.StatusCode >= 300 {
 		return false

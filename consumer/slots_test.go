@@ -8,28 +8,22 @@ import (
 	"testing/synctest"
 )
 
-func TestSlotsFloodLeavesOthersTheirOwn(t *testing.T) {
+func TestBusyLaneLeavesOthersTheirSlots(t *testing.T) {
 	for _, c := range []struct{ total, lanes, own, flood int }{
-		{4, 4, 1, 1}, // the least: one a lane, nothing to share
+		{4, 4, 1, 1}, // the minimum: one for each lane, none to share
 		{5, 4, 1, 2},
-		{64, 4, 4, 52}, // a quarter is owned, the rest is shared
+		{64, 4, 4, 52}, // a quarter is owned, the others are shared
 		{64, 3, 5, 54},
 		{4096, 4, 256, 3328},
 	} {
 		s := newSlots(c.total, c.lanes)
 		if got := s.takeNow(0, 10*c.total); got != c.flood {
-			t.Errorf("of %d slots a flooding lane of %d got %d, want %d", c.total, c.lanes, got, c.flood)
+			t.Errorf("of %d slots a busy lane of %d got %d, want %d", c.total, c.lanes, got, c.flood)
 		}
 		for lane := 1; lane < c.lanes; lane++ {
 			if got := s.takeNow(lane, 10*c.total); got != c.own {
-				t.Errorf(
-					"of %d slots lane %d of %d got %d after a flood, want its own %d",
-					c.total,
-					lane,
-					c.lanes,
-					got,
-					c.own,
-				)
+				t.Errorf("of %d slots lane %d of %d got %d beside a busy one, want its own %d",
+					c.total, lane, c.lanes, got, c.own)
 			}
 		}
 		for lane := range c.lanes {
@@ -49,18 +43,18 @@ func TestSlotsTakeNoMoreThanAsked(t *testing.T) {
 	}
 }
 
-// What a lane gives back beyond its own, any lane can take.
-func TestSlotsSharedGoRound(t *testing.T) {
+// Shared slots that a lane returns can be taken by any lane.
+func TestSharedSlotsAreReused(t *testing.T) {
 	s := newSlots(8, 4) // one of its own for each, and four to share
 	if got := s.takeNow(0, 8); got != 5 {
 		t.Fatalf("the first lane got %d, want 5", got)
 	}
 	s.give(0, 3)
 	if got := s.takeNow(1, 8); got != 4 {
-		t.Errorf("after 3 shared ones were given back, another lane got %d, want its own and these", got)
+		t.Errorf("after 3 shared ones were returned, another lane got %d, want its own and these", got)
 	}
 	if got := s.takeNow(0, 8); got != 0 {
-		t.Errorf("the first lane got %d that others hold", got)
+		t.Errorf("the first lane got %d that others have", got)
 	}
 	s.give(1, 4)
 	if got := s.takeNow(0, 8); got != 3 {
@@ -68,7 +62,7 @@ func TestSlotsSharedGoRound(t *testing.T) {
 	}
 }
 
-// Random takes and gives, against what the rules say in so many words.
+// Random takes and gives, compared with a simpler statement of the rule.
 func TestSlotsAgainstModel(t *testing.T) {
 	seed := rand.Uint64()
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -86,7 +80,7 @@ func TestSlotsAgainstModel(t *testing.T) {
 				used[lane] -= n
 				continue
 			}
-			// A lane may have its own, and of the total what is neither taken nor owned by another.
+			// A lane can take what other lanes neither have taken nor own.
 			most := random.IntN(40)
 			shared := total
 			for i, n := range used {
@@ -96,17 +90,8 @@ func TestSlotsAgainstModel(t *testing.T) {
 			}
 			want := min(most, shared-used[lane])
 			if got := s.takeNow(lane, most); got != want {
-				t.Fatalf(
-					"seed %d: of %d slots in %d lanes, %v of them used, lane %d asked for %d and got %d, want %d",
-					seed,
-					total,
-					lanes,
-					used,
-					lane,
-					most,
-					got,
-					want,
-				)
+				t.Fatalf("seed %d: of %d slots in %d lanes, %v of them used, lane %d asked for %d and got %d, want %d",
+					seed, total, lanes, used, lane, most, got, want)
 			}
 			used[lane] += want
 			sum := 0
@@ -135,11 +120,11 @@ func TestSlotsTakeWaitsForGive(t *testing.T) {
 
 		wait(3)
 		s.takeNow(1, 1)
-		s.give(1, 1) // another lane's own: nothing for this one
+		s.give(1, 1) // the other lane's own slot
 		wantWaiting(t, got)
 		s.give(0, 1)
 		if n := <-got; n != 1 {
-			t.Errorf("after one slot was given back, take returned %d", n)
+			t.Errorf("after one slot was returned, take returned %d", n)
 		}
 
 		s.give(0, 1) // before the wait
@@ -155,7 +140,7 @@ func TestSlotsTakeWaitsForGive(t *testing.T) {
 	})
 }
 
-// wantWaiting fails the test where a take has returned although nothing is left to happen.
+// wantWaiting fails the test if a take has returned.
 func wantWaiting(t *testing.T, got chan int) {
 	t.Helper()
 	synctest.Wait()
@@ -164,8 +149,7 @@ func wantWaiting(t *testing.T, got chan int) {
 	}
 }
 
-// A take that finds nothing and a give at the same moment: a wake-up that got lost would leave the lane waiting for
-// good, which synctest sees.
+// A take that finds no slot, and a give at the same moment. synctest detects a lost wake-up as a deadlock.
 func TestSlotsLoseNoWakeUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSlots(1, 1)
@@ -181,7 +165,7 @@ func TestSlotsLoseNoWakeUp(t *testing.T) {
 	})
 }
 
-// A shared slot that one lane gives back wakes all that wait; one of them gets it.
+// A shared slot that one lane returns wakes all that wait; one of them gets it.
 func TestSlotsGiveWakesEveryLane(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -208,8 +192,8 @@ func TestSlotsGiveWakesEveryLane(t *testing.T) {
 	})
 }
 
-// Who waits for a slot hears of each that comes free, also where another lane is quicker: things move.
-func TestSlotsTellThatTheyMove(t *testing.T) {
+// A lane that waits for a slot is notified of each returned slot, even if another lane takes it.
+func TestSlotsNotifyOfProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSlots(8, 2)
 		s.takeNow(0, 7)
@@ -223,7 +207,7 @@ func TestSlotsTellThatTheyMove(t *testing.T) {
 		}
 		synctest.Wait()
 		if moved != 3 {
-			t.Errorf("%d slots were heard of, want 3", moved)
+			t.Errorf("%d notifications, want 3", moved)
 		}
 		cancel()
 		<-got

@@ -20,8 +20,8 @@ type Stats struct {
 	Polls uint64
 	// Waits counts deliveries after which an interaction waits for its next poll.
 	Waits uint64
-	// Dropped counts deliveries of interactions that have ended, or whose next poll another worker has reserved. Skipped
-	// counts deliveries that were not polled because it was too late, or because the worker was paused.
+	// Dropped counts deliveries of interactions that have ended, or whose next poll another worker has reserved.
+	// Skipped counts deliveries that were not polled because it was too late, or because the worker was paused.
 	Dropped, Skipped uint64
 	// RefusedReservations counts reservations that the broker refused, including those that were stored at a retry.
 	RefusedReservations uint64

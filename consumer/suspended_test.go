@@ -113,8 +113,8 @@ func (b behindClock) Stream(ctx context.Context, name string) (broker.StreamStat
 	return state, err
 }
 
-// A worker that has measured both clocks does not poll too early what was reserved by one clock and falls due by another
-// that is ahead.
+// A worker that has measured both clocks does not poll too early what was reserved by one clock and falls due by
+// another that is ahead.
 func TestBrokerClockStepsForward(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := inMemory(t, consumer.Schedule, nil)
@@ -131,7 +131,8 @@ func TestBrokerClockStepsForward(t *testing.T) {
 		s.WaitDrained()
 		s.CheckIntervals()
 		if stats := w.Stats(); stats.ClockSteps == 0 || stats.ClockStep <= 0 {
-			t.Errorf("%d steps of the broker's clock, the last of %s, want one forward", stats.ClockSteps, stats.ClockStep)
+			t.Errorf("%d steps of the broker's clock, the last of %s, want one forward",
+				stats.ClockSteps, stats.ClockStep)
 		}
 	})
 }

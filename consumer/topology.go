@@ -81,8 +81,8 @@ func Topology(cfg Config, c Choices) topology.Set {
 		},
 	}
 	for _, t := range schema.Types() {
-		s.Consumers = append(s.Consumers, consumer(schema.StreamPolls, schema.PollConsumer(t), schema.PollSubject(t, "*"),
-			reserveAckWait, reserveMaxAckPending))
+		s.Consumers = append(s.Consumers, consumer(schema.StreamPolls, schema.PollConsumer(t),
+			schema.PollSubject(t, "*"), reserveAckWait, reserveMaxAckPending))
 		s.Unwanted = append(s.Unwanted, unwanted(schema.PollConsumer(t)))
 	}
 	return s

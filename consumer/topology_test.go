@@ -14,14 +14,14 @@ import (
 	"statusworker/schema/topology"
 )
 
-func TestTopologyIsTheDesigns(t *testing.T) {
+func TestTopology(t *testing.T) {
 	names := func(s topology.Set) (streams, consumers, unwanted []string) {
 		for _, one := range s.Streams {
 			streams = append(streams, one.Name)
 			if one.Name == schema.StreamWorkers {
 				if one.MaxAge != schema.AnnouncementMaxAge || one.MaxMsgsPerSubject != 1 || !one.AllowRollup ||
 					one.Replicas != 3 {
-					t.Errorf("stream %s: %+v, want a bucket that forgets, with the 3 replicas chosen", one.Name, one)
+					t.Errorf("stream %s: %+v, want a bucket with an age, and the 3 configured replicas", one.Name, one)
 				}
 				continue
 			}
@@ -30,17 +30,13 @@ func TestTopologyIsTheDesigns(t *testing.T) {
 				t.Errorf("stream %s: %+v, want a work queue on disk without an age or direct gets", one.Name, one)
 			}
 			if one.Replicas != 3 {
-				t.Errorf("stream %s has %d replicas, want the 3 chosen", one.Name, one.Replicas)
+				t.Errorf("stream %s has %d replicas, want the 3 configured", one.Name, one.Replicas)
 			}
 		}
 		for _, one := range s.Consumers {
 			consumers = append(consumers, one.Stream+"/"+one.Config.Durable)
 			if c := one.Config; c.AckPolicy != jetstream.AckExplicitPolicy || c.MaxDeliver != -1 || c.BackOff != nil {
-				t.Errorf(
-					"consumer %s: %+v, want explicit acks, any number of deliveries, and no back-off",
-					c.Durable,
-					c,
-				)
+				t.Errorf("consumer %s: %+v, want explicit acks, unlimited deliveries, and no back-off", c.Durable, c)
 			}
 		}
 		for _, one := range s.Unwanted {
@@ -84,58 +80,52 @@ func TestTopologyIsTheDesigns(t *testing.T) {
 		c := nak.Consumers[i].Config
 		if c.AckWait != consumer.Guidance.Of(typ)+8*time.Second || c.MaxAckPending != -1 ||
 			c.FilterSubject != schema.DeclaredSubject(typ, "*") {
-			t.Errorf(
-				"consumer %s: %+v, want guidance, time-out and 5 s of ack wait, any number pending, and its own subjects",
-				c.Durable,
-				c,
-			)
+			t.Errorf("consumer %s: %+v, want an ack wait of guidance, timeout and 5 s, unlimited acks pending, and the "+
+				"subjects of its type", c.Durable, c)
 		}
 	}
 
 	for _, set := range []topology.Set{reserve, nak} {
 		d := set.Streams[0]
 		if d.Discard != jetstream.DiscardNew || !d.DiscardNewPerSubject || d.MaxMsgsPerSubject != 1 || d.MaxMsgs != 7 ||
-			d.MaxBytes != 4096 ||
-			d.AllowMsgSchedules {
-			t.Errorf("the declared stream is %+v, want one a subject, the second refused, and the limits chosen", d)
+			d.MaxBytes != 4096 || d.AllowMsgSchedules {
+			t.Errorf("the declared stream is %+v, want one message per subject, the second refused, and the limits", d)
 		}
 	}
 }
 
-// What would let a declared message vanish, or take others with it, is refused at the publish.
-func TestDeclaredStreamRefusesWhatEndsMessages(t *testing.T) {
+// The broker refuses declared messages with headers that would delete them or others.
+func TestDeclaredStreamRefusesTTLAndRollup(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
 		s := onServer(t, mode, nil)
 		subject := schema.DeclaredSubject(schema.Chat, "b6a3c2c0-4f7e-4b0e-9f0b-1c2d3e4f5a6b")
-		if _, err := s.JS.Publish(s.Ctx, subject, nil); err != nil {
-			t.Fatal(err)
-		}
-		for header, value := range map[string]string{"Nats-TTL": "1s", "Nats-Rollup": "sub"} {
+		s.Publish(subject, "")
+		for _, c := range []struct {
+			header, value string
+			code          jetstream.ErrorCode
+		}{{"Nats-TTL", "1s", 10166}, {"Nats-Rollup", "sub", 10111}} {
 			var refused *jetstream.APIError
-			_, err := s.JS.PublishMsg(s.Ctx, &nats.Msg{Subject: subject + "2", Header: nats.Header{header: {value}}})
-			if want := map[string]jetstream.ErrorCode{"Nats-TTL": 10166, "Nats-Rollup": 10111}[header]; !errors.As(
-				err,
-				&refused,
-			) ||
-				refused.ErrorCode != want {
-				t.Errorf("with %s: %v, want error %d", header, err, want)
+			_, err := s.JS.PublishMsg(s.Ctx, &nats.Msg{Subject: subject + "2", Header: nats.Header{c.header: {c.value}}})
+			if !errors.As(err, &refused) || refused.ErrorCode != c.code {
+				t.Errorf("with %s: %v, want error %d", c.header, err, c.code)
 			}
 		}
 	})
 }
 
-// The broker takes no shorter duplicate window than the one that is asked for.
-func TestMinDuplicatesIsTheBrokersLeast(t *testing.T) {
+// The broker accepts no shorter duplicate window than the one that we use.
+func TestMinDuplicatesIsTheBrokersMinimum(t *testing.T) {
 	t.Parallel()
 	s := onServer(t, "", nil)
-	for window, taken := range map[time.Duration]bool{topology.MinDuplicates: true, topology.MinDuplicates - time.Millisecond: false} {
-		_, err := s.JS.CreateStream(
-			s.Ctx,
-			jetstream.StreamConfig{Name: window.String(), Subjects: []string{window.String()}, Duplicates: window},
-		)
-		if (err == nil) != taken {
-			t.Errorf("a window of %s: %v", window, err)
+	const least = topology.MinDuplicates
+	for window, accepted := range map[time.Duration]bool{least: true, least - time.Millisecond: false} {
+		name := window.String()
+		_, err := s.JS.CreateStream(s.Ctx, jetstream.StreamConfig{
+			Name: name, Subjects: []string{name}, Duplicates: window,
+		})
+		if (err == nil) != accepted {
+			t.Errorf("a window of %s: %v, want accepted %t", window, err, accepted)
 		}
 	}
 }

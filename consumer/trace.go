@@ -34,8 +34,8 @@ type spans struct {
 	delivery trace.Span
 }
 
-// trace begins the span of a delivery. It is the root of a trace, with a link to the span that declared the interaction:
-// one trace for a whole generation would last for hours.
+// trace begins the span of a delivery. It is the root of a trace, with a link to the span that declared the
+// interaction: one trace for a whole generation would last for hours.
 func (w *Worker) trace(ctx context.Context, d *delivery) (context.Context, *spans) {
 	if w.cfg.Tracer == nil {
 		return ctx, nil

@@ -46,8 +46,8 @@ type Worker struct {
 
 	lanes      []*lane
 	deliveries sync.WaitGroup
-	// jobs feeds as many goroutines as there are slots. They are reused, because the stack of a new goroutine would have
-	// to grow at each poll.
+	// jobs feeds as many goroutines as there are slots. They are reused, because the stack of a new goroutine would
+	// have to grow at each poll.
 	jobs chan job
 }
 
@@ -180,8 +180,9 @@ func (w *Worker) First() bool { return w.fleet.First() }
 func (w *Worker) TokenChanged() { w.breaker.Cut(breaker.Unauthorized) }
 
 // Run works until ctx ends. Then it stops pulling, finishes the polls in flight within the shutdown timeout, returns
-// other deliveries to the broker, and returns nil. When leave ends as well, it stops at once: the broker redelivers what
-// was in flight to another worker. An error means that the worker could not continue, for example a [*DeletedError].
+// other deliveries to the broker, and returns nil. When leave ends as well, it stops at once: the broker redelivers
+// what was in flight to another worker. An error means that the worker could not continue, for example a
+// [*DeletedError].
 func (w *Worker) Run(ctx, leave context.Context) error {
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()

@@ -14,65 +14,65 @@ import (
 
 const (
 	minPause = time.Second
-	// MaxPause is how long a pause may be, but for the jitter and the vendor's Retry-After.
+	// MaxPause is the longest pause, apart from the jitter and the vendor's Retry-After.
 	MaxPause = 5 * time.Minute
-	// pauseEach bounds a pause for each interaction that failed: where few fail, they may be all that is wrong, and
-	// what falls due next must soon be able to show that the vendor works.
+	// pauseEach limits a pause for each interaction that failed. If few fail, the vendor may work for all others, and
+	// the next due interaction should soon be able to show it.
 	pauseEach = 500 * time.Millisecond
-	// maxKnown is how many of these interactions are remembered: more make no pause longer.
+	// maxKnown limits the remembered interactions: more do not make a pause longer.
 	maxKnown = int(MaxPause / pauseEach)
-	// maxPassed is how many deliveries a probe passes over in one pause.
+	// maxPassed limits the deliveries that probes pass over in one pause.
 	maxPassed = 64
-	// probeHandicap is how much longer than the others the lane whose probe failed waits to make the next one, so that
-	// another has its turn when it has something due.
+	// probeHandicap is how much longer than the others the lane whose probe failed waits for the next probe, so that
+	// another lane makes it if it has a due message.
 	probeHandicap = 750 * time.Millisecond
 )
 
-// Config says for which polls a breaker is made. All fields are required.
+// Config configures a breaker. All fields are required.
 type Config struct {
 	Now func() time.Time
 	Log logrus.FieldLogger
-	// Shortest and Longest are the bounds of the poll intervals, and Slack is by how much a worker may exceed one.
+	// Shortest and Longest are the limits of the poll intervals. Slack is by how much a worker can exceed an interval.
 	Shortest, Longest, Slack time.Duration
-	// Grace is for how long the vendor must have refused an interaction before it is believed.
+	// Grace is for how long the vendor must refuse an interaction before it is dead-lettered.
 	Grace time.Duration
 }
 
-// Breaker keeps a worker away from a vendor in trouble. The worker is working, or paused until some moment, or probing:
-// then one delivery at a time may poll, and its result ends the pause or begins the next, longer one. It is safe for
-// concurrent use.
+// Breaker is the circuit breaker of a worker. The worker is working, paused until a certain time, or probing: then one
+// delivery at a time may poll, and its result ends the pause or begins the next, longer one. It is safe for concurrent
+// use.
 type Breaker struct {
 	now func() time.Time
 	log logrus.FieldLogger
 
 	mu      sync.Mutex
-	paused  bool // or probing, when until has passed
+	paused  bool // or probing, after until
 	cause   Failure
-	detail  string // what the vendor said last
+	detail  string // of the last failure
 	until   time.Time
-	asked   time.Time // the vendor asked to be left alone until then: no success ends the pause sooner
+	asked   time.Time // the vendor's Retry-After: no success ends the pause earlier
 	success time.Time // the last one
 	streak  int       // failed polls in a row
-	// failed are the interactions whose polls have failed since then, and refused those that the vendor refused, with
-	// the HTTP status. Neither has more than maxKnown.
+	// failed are the interactions whose polls have failed since the last success. refused are those that the vendor
+	// refused since then, with the HTTP status. Neither has more than maxKnown.
 	failed  map[string]bool
 	refused map[string]int
-	// before are those that were refused before the last success, and had no status since: they may be all that is
-	// refused. That is not so where they did not end by it, and nothing has succeeded for beforeQuiet.
+	// before are those that were refused before the last success and had no status since. The vendor may refuse only
+	// these, unless they did not end, and nothing has succeeded for beforeQuiet.
 	before      map[string]bool
 	beforeQuiet time.Duration
-	// passed are those that a probe has passed over in this pause.
+	// passed are those that probes have passed over in this pause.
 	passed            map[string]bool
 	shortest, longest time.Duration // poll intervals
-	// refusedQuiet is how long nothing may have succeeded before a worker pauses because the vendor refuses all; where
-	// nothing ever has, it is the shortest interval since refusedFrom, when the first of these refusals came.
+	// refusedQuiet is how long nothing must have succeeded before a worker pauses because the vendor refuses all. If
+	// nothing ever has, it is the shortest interval, counted from refusedFrom, the time of the first of these refusals.
 	refusedQuiet time.Duration
 	refusedFrom  time.Time
-	// watched is since when the worker can tell whether the vendor refuses one interaction or all; doubted says that it
-	// paused since then because the vendor refused all.
+	// watched is since when the worker can distinguish refusals of one interaction from refusals of all. doubted means
+	// that it has paused since then because the vendor refused all.
 	watched     time.Time
 	doubted     bool
-	probing     bool // a probe is out
+	probing     bool // a lane has the probe
 	handicapped int  // the lane whose probe failed last; -1 is none
 	logged      map[Failure]*logged
 	failing     time.Time          // when failing polls were last logged
@@ -81,7 +81,7 @@ type Breaker struct {
 	changed     chan struct{} // closed, and replaced, at every change
 }
 
-// New makes the breaker of a worker that works.
+// New makes a breaker in the state working.
 func New(c Config) *Breaker {
 	return &Breaker{
 		now: c.Now, log: c.Log, shortest: c.Shortest, longest: c.Longest, watched: c.Now(), handicapped: -1,
@@ -98,8 +98,8 @@ func (b *Breaker) broadcast() {
 	b.changed = make(chan struct{})
 }
 
-// Admit waits until the lane may pull deliveries that poll. A probe may pull one. Its caller must call
-// [Breaker.Release] afterwards, also where an error comes with it. The error is that of ctx.
+// Admit waits until the lane may pull deliveries that poll. With a probe it may pull one, and the caller must call
+// [Breaker.Release] afterwards, also after an error. The error is that of ctx.
 func (b *Breaker) Admit(ctx context.Context, lane int) (probe bool, err error) {
 	for {
 		b.mu.Lock()
@@ -133,7 +133,7 @@ func (b *Breaker) Admit(ctx context.Context, lane int) (probe bool, err error) {
 	}
 }
 
-// Release gives the probe back, with or without a report about it.
+// Release returns the probe, with or without a report about it.
 func (b *Breaker) Release() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -141,16 +141,16 @@ func (b *Breaker) Release() {
 	b.broadcast()
 }
 
-// MayPoll tells whether a delivery that is no probe may poll now.
+// MayPoll tells whether a delivery that is not a probe may poll now.
 func (b *Breaker) MayPoll() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return !b.paused
 }
 
-// PassesOver tells whether a probe of this interaction is to leave its turn to what is due behind it, because it was
-// polled before, by this worker or another: one that is new says more. That is so once a pause for each interaction,
-// and for no more than some of them, so that a probe is made in the end.
+// PassesOver tells whether a probe of this interaction should leave its turn to those that are due behind it, because
+// it was polled before, by this worker or another: a new one shows more. A probe passes over each interaction once per
+// pause, and over at most maxPassed of them, so that a probe is always made in the end.
 func (b *Breaker) PassesOver(identifier string, polled bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -162,16 +162,16 @@ func (b *Breaker) PassesOver(identifier string, polled bool) bool {
 	return true
 }
 
-// State says whether a worker keeps away from the vendor, and why.
+// State is the state of a breaker, with its cause.
 type State struct {
 	State schema.WorkerState
-	// Cause, Until and Detail are empty while it works. Until is when the pause ends or ended.
+	// Cause, Until and Detail are empty in the state working. Until is the end of the pause.
 	Cause  Failure
 	Until  time.Time
 	Detail string
 }
 
-// State gives the state now.
+// State returns the current state.
 func (b *Breaker) State() State {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -185,17 +185,17 @@ func (b *Breaker) State() State {
 	return s
 }
 
-// Until is when the pause ends or ended; zero where the worker works.
+// Until is the end of the pause; zero in the state working.
 func (b *Breaker) Until() time.Time { return b.State().Until }
 
-// Pauses is how many pauses have begun, by cause.
+// Pauses returns the number of pauses that have begun, by cause.
 func (b *Breaker) Pauses() map[Failure]uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return maps.Clone(b.began)
 }
 
-// Cut ends a pause that has this cause: the next poll is a probe, and due now, or when the vendor asked for it.
+// Cut ends a pause with this cause. The next poll is a probe. It may start now, or after the vendor's Retry-After.
 func (b *Breaker) Cut(cause Failure) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 	"statusworker/schema"
 )
 
-// testBreaker is a breaker in fake time, and what it logs.
+// testBreaker is a breaker in fake time, with its log.
 type testBreaker struct {
 	*Breaker
 	t   *testing.T
@@ -27,10 +27,10 @@ func (r testBreaker) another() string {
 	return strconv.Itoa(*r.ids)
 }
 
-// quietAfter is how long nothing may have succeeded before the worker pauses because all is refused.
+// quietAfter is how long nothing must have succeeded before the worker pauses because the vendor refuses all.
 const quietAfter = time.Minute
 
-// bunch is how many polls a lane makes at once.
+// bunch is the number of polls that a lane makes at once.
 const bunch = 32
 
 func inFakeTime(t *testing.T, test func(t *testing.T, r testBreaker)) {
@@ -45,7 +45,7 @@ func inFakeTime(t *testing.T, test func(t *testing.T, r testBreaker)) {
 	})
 }
 
-// captureLog keeps what is logged.
+// captureLog returns a logger and what it logs.
 func captureLog() (*logrus.Logger, *logtest.Hook) {
 	log, hook := logtest.NewNullLogger()
 	log.SetLevel(logrus.DebugLevel)
@@ -58,7 +58,7 @@ func (r testBreaker) polled(lane int, failure Failure, until time.Time, probe bo
 		Detail: detail})
 }
 
-// fail reports polls of as many interactions that failed, which are no probes.
+// fail reports failed polls of different interactions, which are not probes.
 func (r testBreaker) fail(failure Failure, times int) {
 	for range times {
 		r.polled(0, failure, time.Time{}, false, "503")
@@ -67,36 +67,36 @@ func (r testBreaker) fail(failure Failure, times int) {
 
 func (r testBreaker) succeed(probe bool) { r.polled(0, NoFailure, time.Time{}, probe, "") }
 
-// doubted tells whether a refusal of an interaction is doubted by what the pause knows of others.
+// doubted tells whether a refusal of an interaction is doubted.
 func (r testBreaker) doubted(identifier string, statusCode int, first time.Time) bool {
 	return r.Others(identifier, statusCode).Doubt(first, 0)
 }
 
-// refuse reports polls of as many interactions that the vendor refused, which are no probes.
+// refuse reports refusals of different interactions, which are not probes.
 func (r testBreaker) refuse(statusCode, times int) {
 	for range times {
 		r.Report(Report{Identifier: r.another(), Refused: statusCode, Detail: "404"})
 	}
 }
 
-// wantProbe waits to be admitted, as a probe, and says how long that took.
+// wantProbe waits to be admitted as a probe, and returns how long that took.
 func (r testBreaker) wantProbe() time.Duration {
 	r.t.Helper()
 	began := time.Now()
 	probe, err := r.Admit(r.t.Context(), 1)
 	if !probe || err != nil {
-		r.t.Fatalf("admit gave probe %t, error %v, want a probe", probe, err)
+		r.t.Fatalf("Admit returned probe %t, error %v, want a probe", probe, err)
 	}
 	return time.Since(began)
 }
 
-// wantWorking fails the test unless everyone is admitted at once.
+// wantWorking fails the test unless a lane is admitted at once.
 func (r testBreaker) wantWorking(why string) {
 	r.t.Helper()
 	began := time.Now()
 	probe, err := r.Admit(r.t.Context(), 1)
 	if probe || err != nil || time.Since(began) != 0 || !r.MayPoll() {
-		r.t.Fatalf("%s: admit gave probe %t, error %v after %s, mayPoll %t, want the worker working", why, probe, err,
+		r.t.Fatalf("%s: Admit returned probe %t, error %v after %s, mayPoll %t, want the worker working", why, probe, err,
 			time.Since(began), r.MayPoll())
 	}
 }
@@ -139,12 +139,12 @@ func TestBreakerWorking(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		if _, err := r.Admit(ctx, 1); err == nil {
-			t.Error("admit gave no error though its context had ended")
+			t.Error("Admit returned no error though its context had ended")
 		}
 	})
 }
 
-// One interaction that always fails, or two, are no outage, however long they do.
+// One or two interactions that always fail are not an outage, however long they do.
 func TestBreakerCountsInteractions(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		began := time.Now()
@@ -165,7 +165,7 @@ func TestBreakerCountsInteractions(t *testing.T) {
 		r.Report(Report{Identifier: "three", Failure: Unavailable, Detail: "500"})
 		r.wantPaused("when a third one fails")
 	})
-	// A refused token is everybody's.
+	// A refused token concerns all interactions.
 	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		for range pauseAfter {
 			r.wantWorking("while few polls have failed")
@@ -173,7 +173,7 @@ func TestBreakerCountsInteractions(t *testing.T) {
 		}
 		r.wantPaused("when the token was refused three times")
 	})
-	// A vendor that says 429 is believed at once, but not for long where nobody else says so.
+	// A 429 begins a pause at once, but not a long one if only one interaction gets it.
 	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		r.Report(Report{Identifier: "one", Failure: Throttled})
 		for range 20 {
@@ -186,9 +186,9 @@ func TestBreakerCountsInteractions(t *testing.T) {
 	})
 }
 
-// A pause is no longer than half a second for each interaction that failed, so that the next one soon shows what the
-// vendor does.
-func TestBreakerIsShortWhereFewFail(t *testing.T) {
+// A pause lasts at most half a second for each interaction that failed, so that the next one soon shows whether the
+// vendor works.
+func TestBreakerIsShortIfFewFail(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		for n := range 3 {
 			r.Report(Report{Identifier: strconv.Itoa(-n), Failure: Unavailable})
@@ -207,13 +207,13 @@ func TestBreakerIsShortWhereFewFail(t *testing.T) {
 				}
 			}
 			if r.PassesOver("new", false) {
-				t.Error("a probe of an interaction that was never polled leaves its turn to others")
+				t.Error("a probe of a new interaction leaves its turn to others")
 			}
 			r.wantProbe()
 			r.Report(Report{Identifier: "-1", Failure: Unavailable, Probe: true})
 			r.Release()
 		}
-		// An interaction that was polled before gives way too, but not without end.
+		// A probe passes over an interaction that was polled before, but not without limit.
 		over := 0
 		for r.PassesOver(strconv.Itoa(1000+over), true) {
 			over++
@@ -234,13 +234,13 @@ func TestBreakerAdmitEndsWithContext(t *testing.T) {
 		defer cancel()
 		r.fail(Unavailable, pauseAfter)
 		if probe, err := r.Admit(ctx, 1); probe || err == nil {
-			t.Errorf("admit gave probe %t, error %v, want the context's error", probe, err)
+			t.Errorf("Admit returned probe %t, error %v, want the context's error", probe, err)
 		}
-		r.wantProbe() // the probe is still to be had
+		r.wantProbe() // the probe is still available
 	})
 }
 
-// What the pause says of itself, at every moment of one.
+// State at every step of a pause.
 func TestBreakerState(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		want := func(why string, state schema.WorkerState, cause Failure, detail string) {
@@ -250,7 +250,7 @@ func TestBreakerState(t *testing.T) {
 				t.Errorf("%s: %+v, want %s because of %q: %q", why, l, state, cause, detail)
 			}
 			if over := r.Until(); over.IsZero() != (state == schema.Working) {
-				t.Errorf("%s: the pause is over at %s", why, over)
+				t.Errorf("%s: the pause ends at %s", why, over)
 			}
 		}
 		want("new", schema.Working, NoFailure, "")
@@ -268,8 +268,8 @@ func TestBreakerState(t *testing.T) {
 	})
 }
 
-// Polls come in bunches, a lane at a time. One lane that fails among others that do not begins no pause, unless for a
-// second, or for as many polls as can be out at once, nothing else has succeeded.
+// Lanes poll in bunches. If only one lane fails, the worker pauses only when nothing else has succeeded for a second,
+// or for as many polls as can be in flight at once.
 func TestBreakerOneLaneFailsAmongOthers(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		for range 50 {
@@ -284,7 +284,7 @@ func TestBreakerOneLaneFailsAmongOthers(t *testing.T) {
 		r.fail(Unavailable, pauseSurely-1)
 		r.wantWorking("within a second of a success")
 		r.fail(Unavailable, 1)
-		r.wantPaused("after as many failures as can be out")
+		r.wantPaused("after as many failures as can be in flight")
 	})
 	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		r.succeed(false)
@@ -298,7 +298,7 @@ func TestBreakerOneLaneFailsAmongOthers(t *testing.T) {
 		inFakeTime(t, func(t *testing.T, r testBreaker) {
 			r.succeed(false)
 			r.fail(failure, pauseAfter)
-			r.wantPaused("a refused token, or a vendor that throttles, is everybody's")
+			r.wantPaused("a refused token, or a vendor that throttles, concerns all")
 		})
 	}
 }

@@ -1,10 +1,10 @@
-// Package breaker has the circuit breaker that keeps a worker away from a vendor in trouble. It is pure but for its
-// clock, its jitter and its log: it is told how each poll went, and says who may poll.
+// Package breaker is the circuit breaker that pauses a worker when the vendor fails. It does no I/O except its log: the
+// worker reports the result of each poll, and asks who may poll.
 //
 // # States
 //
 //	working           enough failures      -> paused
-//	paused            the pause is over    -> probing
+//	paused            the pause ends       -> probing
 //	probing           the probe fails      -> paused, for longer
 //	paused, probing   the vendor answers   -> working
 //
@@ -13,23 +13,23 @@
 // must also give no status for 1 s, or fail for 64 interactions: where only one type of interaction fails, the
 // successes of the others keep the worker working.
 //
-// A paused worker pulls nothing that polls. When the pause is over, one lane at a time may pull one delivery and poll:
-// the probe. Its answer ends the pause, its failure begins the next one.
+// A paused worker pulls no due messages. After the pause, one lane at a time may pull one delivery and poll it: the
+// probe. An answer ends the pause, a failure begins the next one.
 //
 // # Length of a pause
 //
-// The first pause lasts 1 s. Each following one is twice as long, up to [MaxPause] (5 min), with a jitter of a fifth.
-// It is no longer than 0.5 s for each interaction that failed, but 1 s at least. A Retry-After of the vendor replaces
-// the length, and no success ends the pause before that time.
+// The first pause lasts 1 s. Each following one is twice as long, up to [MaxPause] (5 min), with a jitter of 20 %.
+// It lasts at most 0.5 s for each interaction that failed, but at least 1 s. A Retry-After of the vendor replaces the
+// length, and no success ends the pause before that time.
 //
-// A probe passes over interactions that were polled before, each once a pause, as long as others are due: where some
+// A probe passes over interactions that were polled before, each once per pause, as long as others are due. If some
 // interactions always fail, a new one soon shows that the vendor works.
 //
 // # A vendor that refuses everything
 //
 // A 404 is about one interaction, or about all of them (a wrong base URL, an account, a vendor that is being deployed).
 // The worker pauses with the cause [Refused] when five interactions were refused with the same HTTP status, and nothing
-// succeeded for a while. [Breaker.Others] gives what a single refusal is compared with.
+// has succeeded for some time. [Breaker.Others] returns the results of others, with which a single refusal is compared.
 //
 // # Why not a library
 //

@@ -2,7 +2,7 @@ package breaker
 
 import "statusworker/schema"
 
-// Failure is what is wrong with the vendor. It is never an interaction's fault.
+// Failure is a failure of the vendor, and not of one interaction.
 type Failure string
 
 // The failures.
@@ -11,16 +11,16 @@ const (
 	Unauthorized Failure = "unauthorized"
 	Throttled    Failure = "throttled"
 	Unavailable  Failure = "unavailable"
-	// Refused: the vendor refuses many interactions in the same way, and gives no status for any. One poll cannot show
-	// it.
+	// Refused means that the vendor refuses many interactions in the same way, and returns a status for none. One poll
+	// cannot show it.
 	Refused Failure = "refused"
 )
 
-// Failures lists all failures.
+// Failures returns all failures.
 func Failures() []Failure { return []Failure{Unauthorized, Throttled, Unavailable, Refused} }
 
-// FailureOf is the failure that a poll with this fault shows. What the vendor says of one interaction, and a request
-// that was not sent, show none. A fault without a name is never the interaction's.
+// FailureOf returns the failure that a poll with this fault shows. A refusal of one interaction, and a request that was
+// not sent, show none. A fault without a name is a failure of the vendor.
 func FailureOf(f schema.Fault) Failure {
 	switch {
 	case f == "", f == schema.FaultNotSent, f.Refusal():

@@ -6,10 +6,10 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// logEvery is how often a pause that goes on is logged again.
+// logEvery is how often a cause is logged again.
 const logEvery = 5 * time.Minute
 
-// logFailing logs that polls fail while the worker goes on: too few interactions are polled to know whose fault it is.
+// logFailing logs that polls fail while the worker does not pause: too few interactions are polled to know the cause.
 func (b *Breaker) logFailing(r Report, now time.Time) {
 	if !b.failing.IsZero() && now.Sub(b.failing) < logEvery {
 		return
@@ -20,16 +20,16 @@ func (b *Breaker) logFailing(r Report, now time.Time) {
 	}).Warn("polls failing")
 }
 
-// logged is when a cause was last logged, and how many pauses of it began since.
+// logged is when a cause was last logged, and how many pauses with it have begun since.
 type logged struct {
 	at     time.Time
 	pauses int
-	// open says that the pause that goes on was logged, so that its end has to be.
+	// open means that the current pause was logged, so that its end is logged too.
 	open bool
 }
 
-// logPause logs a pause that begins, one that has another cause now, and again one that goes on: each cause every few
-// minutes, so that a vendor that comes and goes does not fill the log. The pauses between are logged at debug level.
+// logPause logs a pause that begins, continues, or changes its cause. It warns about each cause at most every logEvery,
+// so that a vendor that fails repeatedly does not fill the log. Pauses in between are logged at debug level.
 func (b *Breaker) logPause(r Report, now, until time.Time) {
 	l := b.logged[r.Failure]
 	if l == nil {
@@ -56,7 +56,7 @@ func (b *Breaker) logPause(r Report, now, until time.Time) {
 	}
 }
 
-// logEnd logs that a pause has ended, where its begin was logged.
+// logEnd logs the end of a pause, at info level if its begin was a warning.
 func (b *Breaker) logEnd() {
 	level := logrus.DebugLevel
 	for _, l := range b.logged {

@@ -7,7 +7,7 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// A change of cause is worth a line; the same cause again is not.
+// A change of cause is logged; the same cause again is not.
 func TestBreakerLogsAnotherCause(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		r.fail(Unavailable, pauseAfter)
@@ -24,8 +24,8 @@ func TestBreakerLogsAnotherCause(t *testing.T) {
 	})
 }
 
-// A vendor that comes and goes is logged once every few minutes, with how often it paused since.
-func TestBreakerThatFlapsFillsNoLog(t *testing.T) {
+// A vendor that fails repeatedly is logged once every few minutes, with the number of pauses since.
+func TestBreakerLogsRepeatedPausesRarely(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		r.log.Reset()
 		began := time.Now()

@@ -15,7 +15,7 @@ func TestBreakerBegins(t *testing.T) {
 			r.wantLogged("at the beginning", logrus.WarnLevel)
 			e := r.log.LastEntry()
 			if e.Data["cause"] != failure || e.Data["detail"] != "503" || e.Data["resume_at"] == nil {
-				t.Errorf("logged %v, want the cause, until when, and the detail", e.Data)
+				t.Errorf("logged %v, want the cause, the end, and the detail", e.Data)
 			}
 			if took := r.wantProbe(); took < 800*time.Millisecond || took > 1200*time.Millisecond+time.Microsecond {
 				t.Errorf("%s: the first pause lasted %s, want 1s within a fifth", failure, took)
@@ -44,7 +44,7 @@ func TestBreakerUntilRetryAfter(t *testing.T) {
 			if took := r.wantProbe(); took != 2*after {
 				t.Errorf("after the probe's 429 the pause lasted %s, want the %s of its Retry-After", took, 2*after)
 			}
-			// A 503 may say it as well.
+			// A 503 can have a Retry-After as well.
 			r.polled(0, Unavailable, time.Now().Add(3*after), true, "503")
 			r.Release()
 			if took := r.wantProbe(); took != 3*after {
@@ -60,7 +60,7 @@ func TestBreakerUntilRetryAfter(t *testing.T) {
 	})
 }
 
-// While the vendor fails for all, a pause doubles up to its greatest length, and there is one poll a pause.
+// While the vendor fails for all, pauses double up to the longest one, with one poll per pause.
 func TestBreakerGrows(t *testing.T) {
 	const jitter = 0.2
 	inFakeTime(t, func(t *testing.T, r testBreaker) {
@@ -77,7 +77,7 @@ func TestBreakerGrows(t *testing.T) {
 			differ = differ || took != want
 			r.polled(0, Unavailable, time.Time{}, true, "503")
 			r.Release()
-			// When the first pause began, three had failed: it may grow to what these allow, and then doubles.
+			// When the first pause began, three had failed: the second one has their limit, and then pauses double.
 			want = min(2*want, MaxPause)
 			if i == 0 {
 				want = pauseAfter * pauseEach
@@ -86,7 +86,7 @@ func TestBreakerGrows(t *testing.T) {
 		if !differ {
 			t.Error("the lengths have no jitter")
 		}
-		// At the beginning, and again every five minutes or so: an operator who looks in finds the cause.
+		// Logged at the beginning, and again about every five minutes.
 		if n := len(r.log.AllEntries()); n < 2 || n > 8 {
 			t.Errorf("%d lines are logged of 14 failed probes, want the first and one every five minutes", n)
 		}
@@ -107,7 +107,7 @@ func TestBreakerGrows(t *testing.T) {
 	})
 }
 
-// Polls that were out when the pause began come home while it lasts.
+// Polls that were in flight when the pause began end during the pause.
 func TestBreakerStragglers(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		r.fail(Unavailable, pauseAfter)
@@ -131,7 +131,7 @@ func TestBreakerStragglers(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		r.polled(0, Throttled, time.Now().Add(time.Minute), false, "429")
 		r.succeed(false)
-		r.wantPaused("after the success of a poll that was out before the 429")
+		r.wantPaused("after the success of a poll that was in flight before the 429")
 		if took := r.wantProbe(); took != time.Minute {
 			t.Errorf("the throttled pause lasted %s after a straggler's success, want its minute", took)
 		}
@@ -140,20 +140,20 @@ func TestBreakerStragglers(t *testing.T) {
 	})
 }
 
-// A Retry-After counts also when it comes while the worker pauses for another cause already.
+// A Retry-After counts also if the worker already pauses for another cause.
 func TestBreakerThrottledStraggler(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		r.fail(Unavailable, pauseAfter)
 		r.polled(0, Throttled, time.Now().Add(time.Minute), false, "429")
 		r.succeed(false)
-		r.wantPaused("after 503s, a 429, and the success of a poll that was out before")
+		r.wantPaused("after 503s, a 429, and the success of a poll that was in flight before")
 		if took := r.wantProbe(); took != time.Minute {
 			t.Errorf("the pause lasted %s, want the minute of Retry-After", took)
 		}
 	})
 }
 
-// What the vendor asked for outlives a probe that was out when it did, and that fails for another reason.
+// A Retry-After also applies after a probe that was in flight when it came, and that fails for another reason.
 func TestBreakerProbeFailsAfterRetryAfter(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		r.fail(Unavailable, pauseAfter)
@@ -167,7 +167,7 @@ func TestBreakerProbeFailsAfterRetryAfter(t *testing.T) {
 	})
 }
 
-// Another token cuts the pause short that the old one began, and no other.
+// A new token ends a pause that began because of the old one, and no other pause.
 func TestBreakerCut(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		r.Cut(Unauthorized)

@@ -9,7 +9,7 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// Several lanes wait; one of them probes at a time, and when it succeeds all go on.
+// Of several lanes that wait, one at a time has the probe. When it succeeds, all continue.
 func TestBreakerOneProbeAtATime(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		type admitted struct {
@@ -34,11 +34,11 @@ func TestBreakerOneProbeAtATime(t *testing.T) {
 			time.Sleep(time.Hour) // of fake time
 			synctest.Wait()
 			if len(got) != 0 {
-				t.Fatalf("%s: a second lane was admitted while the probe is out", why)
+				t.Fatalf("%s: a second lane was admitted beside the probe", why)
 			}
 		}
 		wantOne("when the pause is over")
-		r.Release() // it had nothing due: the next lane probes at once
+		r.Release() // it had no due message: the next lane probes at once
 		began := time.Now()
 		wantOne("after a release without a report")
 		if took := time.Since(began); took != time.Hour {
@@ -54,7 +54,7 @@ func TestBreakerOneProbeAtATime(t *testing.T) {
 	})
 }
 
-// However many lanes there are: while the vendor fails for all, each pause costs it one poll.
+// While the vendor fails for all, it receives one poll per pause, however many lanes there are.
 func TestBreakerCostsOnePollEach(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
@@ -105,22 +105,22 @@ func TestBreakerCostsOnePollEach(t *testing.T) {
 	})
 }
 
-// A probe that outlived its pause says nothing about the next one.
+// A probe that ends after its pause does not affect the next one.
 func TestBreakerProbeOfAnEarlierPause(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r testBreaker) {
+	inFakeTime(t, func(_ *testing.T, r testBreaker) {
 		r.fail(Unavailable, pauseAfter)
 		r.wantProbe()
-		r.succeed(false) // a straggler ends the pause while the probe is out
+		r.succeed(false) // a straggler ends the pause while the probe is in flight
 		r.wantWorking("after a straggler's success")
 		r.polled(0, Throttled, time.Now().Add(time.Minute), false, "429")
 		r.succeed(true)
-		r.wantPaused("after a 429 and the success of a probe that was out before")
+		r.wantPaused("after a 429 and the success of a probe that was in flight before")
 		r.Release()
 	})
 }
 
-// After a lane's probe has failed, another lane has its turn first.
-func TestBreakerProbesGoRound(t *testing.T) {
+// After a lane's probe has failed, another lane gets the next one.
+func TestBreakerProbesAlternate(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		r.fail(Unavailable, pauseAfter)
 		r.wantProbe()
@@ -144,7 +144,7 @@ func TestBreakerProbesGoRound(t *testing.T) {
 			t.Errorf("lane %d has the probe %s after the pause, want the other one at once", first.lane, first.after)
 		}
 		time.Sleep(probeHandicap)
-		r.Release() // it had nothing due
+		r.Release() // it had no due message
 		if second := <-turns; second.lane != 7 {
 			t.Errorf("then lane %d has it", second.lane)
 		}

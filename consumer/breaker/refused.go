@@ -2,29 +2,28 @@ package breaker
 
 import "time"
 
-// refusedMany is how many interactions the vendor must have refused in the same way, with no success between them,
-// before refusals are doubted: then it is the address, the token's account, or the vendor itself.
+// refusedMany is how many interactions the vendor must refuse in the same way, without a success in between, before
+// refusals are doubted: then the cause is the base URL, the account of the token, or the vendor.
 const refusedMany = 5
 
-// Others is what a worker knows of the interactions that it polled lately. [Breaker.Others] gives times by this
-// process's clock.
+// Others are the recent results of other interactions. Times of [Breaker.Others] are by this process's clock.
 type Others struct {
-	// RefusedAlike is how many interactions, this one among them, the vendor has refused with the same HTTP status
-	// since the last success.
+	// RefusedAlike is the number of interactions, including this one, that the vendor has refused with the same HTTP
+	// status since the last success.
 	RefusedAlike int
-	// AllRefused says that the worker pauses because the vendor refuses all.
+	// AllRefused means that the worker pauses because the vendor refuses all.
 	AllRefused bool
-	// Succeeded is when the vendor last gave an interaction a status; zero where it never did.
+	// Succeeded is when the vendor last returned a status; zero if it never did.
 	Succeeded time.Time
-	// Since is when the worker began to tell a refusal of one from a refusal of all. Refusals from before count for
-	// nothing.
+	// Since is when the worker began to distinguish refusals of one interaction from refusals of all. Earlier refusals
+	// do not count.
 	Since time.Time
-	// Interval is the longest between two polls of one interaction.
+	// Interval is the longest poll interval.
 	Interval time.Duration
 }
 
-// Doubt tells whether refusals, the first of which came at that time, may be none of this interaction's. They are this
-// one's where the vendor has gone on for half of the grace to give others a status.
+// Doubt tells whether refusals, the first of which came at that time, may not be about this interaction. They are about
+// it if the vendor has continued to return a status for others for half of the grace period.
 func (o Others) Doubt(first time.Time, grace time.Duration) bool {
 	if !o.Succeeded.IsZero() && o.Succeeded.Sub(first) >= amongOthers(o.Interval, grace) {
 		return false
@@ -32,10 +31,10 @@ func (o Others) Doubt(first time.Time, grace time.Duration) bool {
 	return o.AllRefused || o.RefusedAlike >= refusedMany
 }
 
-// amongOthers is for how long the vendor must have gone on to give others a status.
+// amongOthers is for how long the vendor must have continued to return a status for others.
 func amongOthers(interval, grace time.Duration) time.Duration { return max(interval, grace/2) }
 
-// Others is what a refusal of an interaction with that HTTP status is compared with.
+// Others returns the results with which a refusal of an interaction with that HTTP status is compared.
 func (b *Breaker) Others(identifier string, statusCode int) Others {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -45,7 +44,7 @@ func (b *Breaker) Others(identifier string, statusCode int) Others {
 	}
 }
 
-// refusedLike is how many interactions were refused with that HTTP status, the one that is named among them.
+// refusedLike is the number of interactions that were refused with that HTTP status, including the given one.
 func (b *Breaker) refusedLike(identifier string, statusCode int) int {
 	n := 1
 	for other, code := range b.refused {
@@ -56,8 +55,8 @@ func (b *Breaker) refusedLike(identifier string, statusCode int) int {
 	return n
 }
 
-// allRefused takes in a refusal, and tells whether it is a failure of the vendor: it refuses all. Those that it refused
-// while it gave others a status are no sign of that.
+// allRefused records a refusal, and tells whether the vendor refuses all, which is a failure of the vendor.
+// Interactions that it refused while others had a status do not show that.
 func (b *Breaker) allRefused(r Report, now time.Time) bool {
 	if len(b.refused) == 0 {
 		b.refusedFrom = now
@@ -81,7 +80,7 @@ func (b *Breaker) allRefused(r Report, now time.Time) bool {
 	return alike >= refusedMany && b.quiet(now)
 }
 
-// succeeded takes in a status of the vendor: what it refused until then are single interactions.
+// succeeded records a status of the vendor: the refusals until then are about single interactions.
 func (b *Breaker) succeeded(r Report, now time.Time) {
 	if b.doubted {
 		b.watched, b.doubted = now, false

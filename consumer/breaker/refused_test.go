@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A vendor that refuses one interaction after the other, in the same way, and gives no status, refuses all.
+// A vendor that refuses one interaction after the other, in the same way, and returns no status, refuses all.
 func TestBreakerRefused(t *testing.T) {
 	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		r.refuse(404, refusedMany-1)
@@ -28,12 +28,12 @@ func TestBreakerRefused(t *testing.T) {
 			t.Errorf("the pause is %+v, want it because of %s", l, Refused)
 		}
 		if !r.doubted("1", 404, time.Now()) || !r.doubted("1", 400, time.Now()) {
-			t.Error("refusals are believed while the worker pauses because of them")
+			t.Error("refusals are not doubted while the worker pauses because of them")
 		}
 		if !r.PassesOver("1", false) || r.PassesOver("new", false) {
-			t.Error("what was refused is not known, or what was not is")
+			t.Error("the probe does not pass over the refused one alone")
 		}
-		// It ends with a status, and with nothing else.
+		// Only a status ends the pause.
 		r.wantProbe()
 		r.Report(Report{Identifier: "x", Refused: 404, Probe: true, Detail: "404"})
 		r.Release()
@@ -52,10 +52,10 @@ func TestBreakerRefused(t *testing.T) {
 			t.Error("refusals are doubted after a status")
 		}
 		if !r.Others("1", 404).Since.Equal(time.Now()) || !r.Others("1", 404).Since.After(began) {
-			t.Errorf("the worker can tell refusals apart since %s, want since the status", r.Others("1", 404).Since)
+			t.Errorf("the worker distinguishes refusals since %s, want since the status", r.Others("1", 404).Since)
 		}
 	})
-	// Where others succeed, many refusals are doubted and nobody pauses.
+	// While others succeed, many refusals are doubted, and the worker does not pause.
 	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		began := r.Others("1", 404).Since
 		for range 10 {
@@ -68,20 +68,20 @@ func TestBreakerRefused(t *testing.T) {
 			time.Sleep(quietAfter - time.Second)
 		}
 		if !r.Others("1", 404).Since.Equal(began) {
-			t.Error("the worker has forgotten since when it watches")
+			t.Error("the time since when the worker watches has changed")
 		}
 		time.Sleep(time.Second)
 		r.refuse(404, 1)
 		r.wantPaused("when nothing has succeeded for long")
 	})
-	// What was refused while others had a status is believed, also when nothing else is left to poll.
+	// Refusals that came while others had a status are not doubted, also when no others are left to poll.
 	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		began := time.Now()
 		time.Sleep(quietAfter/2 - 1)
 		r.succeed(false)
 		r.refuse(404, 2*refusedMany)
 		if !r.doubted("1", 404, began) {
-			t.Error("with a success of others for less than an interval, a refusal of many is believed")
+			t.Error("with a success of others for less than an interval, a refusal of many is not doubted")
 		}
 		time.Sleep(time.Nanosecond)
 		r.succeed(false)
@@ -93,7 +93,7 @@ func TestBreakerRefused(t *testing.T) {
 				r.doubted("1", 404, began), r.doubted("1", 404, began.Add(1)))
 		}
 	})
-	// One that ends its interaction begins no pause, and counts all the same.
+	// A refusal that ends its interaction begins no pause, but counts.
 	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		for range refusedMany - 1 {
 			if r.doubted("new", 404, time.Now()) {
@@ -103,7 +103,7 @@ func TestBreakerRefused(t *testing.T) {
 			time.Sleep(quietAfter)
 		}
 		if !r.doubted("new", 404, time.Now()) {
-			t.Error("one refusal after the other is believed, and nothing succeeds")
+			t.Error("one refusal after the other is not doubted, and nothing succeeds")
 		}
 		r.wantWorking("while refused interactions end")
 		r.refuse(404, 1)
@@ -113,7 +113,7 @@ func TestBreakerRefused(t *testing.T) {
 		r.Release()
 		r.wantWorking("when one ends by it")
 	})
-	// Those that are refused while others succeed, however rarely, are no sign that all are.
+	// Refusals while others succeed, however rarely, do not show that the vendor refuses all.
 	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		began := r.Others("1", 404).Since
 		deleted := []string{"a", "b", "c", "d", "e", "f"}
@@ -127,7 +127,7 @@ func TestBreakerRefused(t *testing.T) {
 		}
 		r.wantWorking("while the same ones are refused")
 		if !r.Others("a", 404).Since.Equal(began) {
-			t.Error("the worker has forgotten since when it watches")
+			t.Error("the time since when the worker watches has changed")
 		}
 		time.Sleep(quietAfter/2 + 1)
 		r.refuse(404, refusedMany)
@@ -135,7 +135,7 @@ func TestBreakerRefused(t *testing.T) {
 	})
 	// A gateway that refuses more and more has refused each before the last success: when nothing succeeds any
 	// more, it refuses all.
-	inFakeTime(t, func(t *testing.T, r testBreaker) {
+	inFakeTime(t, func(_ *testing.T, r testBreaker) {
 		for range 3 {
 			for n := range refusedMany {
 				r.Report(Report{Identifier: strconv.Itoa(n), Refused: 404})
@@ -151,7 +151,7 @@ func TestBreakerRefused(t *testing.T) {
 		}
 		r.wantPaused("when nothing has succeeded for long, and they have not ended")
 	})
-	// However many are refused, the last status of each is known.
+	// The number of remembered refusals is limited, and each has its last HTTP status.
 	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		for _, code := range []int{404, 400} {
 			for n := range 2 * maxKnown {
@@ -162,8 +162,8 @@ func TestBreakerRefused(t *testing.T) {
 			}
 		}
 	})
-	// A refusal is an answer: a vendor that was away is back.
-	inFakeTime(t, func(t *testing.T, r testBreaker) {
+	// A refusal is an answer: it ends the pause of a vendor that was unavailable.
+	inFakeTime(t, func(_ *testing.T, r testBreaker) {
 		r.fail(Unavailable, pauseAfter)
 		r.wantProbe()
 		r.Report(Report{Identifier: "x", Refused: 404, Probe: true})

@@ -3,35 +3,34 @@ package breaker
 import "time"
 
 const (
-	// pauseAfter is how many interactions must fail, with no success between them, before the worker pauses: one that
-	// always fails is no outage. A refused token is everybody's: there it is how many polls. A vendor that says 429 is
-	// believed at once.
+	// pauseAfter is how many interactions must fail, without a success in between, before the worker pauses: one that
+	// always fails is not an outage. A refused token concerns all interactions: then it is the number of polls. After a
+	// 429 the worker pauses at once.
 	pauseAfter = 3
-	// pauseQuiet is how long nothing may have succeeded before a vendor that is unavailable is given a pause, and
-	// pauseSurely how many interactions need no such wait. Polls come in bunches, a lane at a time: where one type of
-	// interaction fails and the others do not, a bunch of failures says nothing about the vendor.
+	// pauseQuiet is how long nothing must have succeeded before the worker pauses because the vendor is unavailable.
+	// After failures of pauseSurely interactions it does not wait for that. Lanes poll in bunches: if only one type of
+	// interaction fails, a bunch of failures says nothing about the vendor.
 	pauseQuiet  = time.Second
 	pauseSurely = 64
 )
 
-// Report says how a poll went.
+// Report is the result of a poll.
 type Report struct {
 	Lane       int
 	Identifier string
 	Probe      bool
-	// Failure is the vendor's, and Refused is the HTTP status with which the vendor refused the interaction, or 0. With
-	// neither, the vendor gave a status: that is a success.
+	// Failure is a failure of the vendor. Refused is the HTTP status with which the vendor refused the interaction. If
+	// neither is set, the vendor returned a status: that is a success.
 	Failure Failure
 	Refused int
-	// Ended says that the refusal has ended the interaction: it begins no pause, and counts among those that are
-	// refused.
+	// Ended means that the refusal ends the interaction. It begins no pause, but counts as a refusal.
 	Ended bool
-	// RetryAt is when the vendor asks to be polled again, or zero; Detail is what it said.
+	// RetryAt is the vendor's Retry-After, or zero. Detail describes the failure.
 	RetryAt time.Time
 	Detail  string
 }
 
-// Report takes in how a poll went. It begins, lengthens and ends pauses.
+// Report records the result of a poll. It begins, lengthens and ends pauses.
 func (b *Breaker) Report(r Report) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -39,7 +38,7 @@ func (b *Breaker) Report(r Report) {
 	switch {
 	case r.Refused != 0:
 		if !b.allRefused(r, now) {
-			b.answered(now) // who refuses answers
+			b.answered(now) // a refusal is an answer
 			return
 		}
 		r.Failure = Refused
@@ -66,7 +65,7 @@ func (b *Breaker) begin(r Report, now time.Time) {
 	if r.Probe {
 		b.handicapped = r.Lane
 	}
-	// What the backoff gives grows up to its maximum, which grows with what has failed.
+	// The backoff grows up to its maximum, which grows with the number of failed interactions.
 	b.lengths.MaxInterval = min(max(minPause, time.Duration(max(len(b.failed), len(b.refused)))*pauseEach), MaxPause)
 	next := now.Add(b.lengths.NextBackOff())
 	if r.RetryAt.After(now) {
@@ -83,8 +82,7 @@ func (b *Breaker) begin(r Report, now time.Time) {
 	b.broadcast()
 }
 
-// answered ends a pause: the vendor has answered. A poll that was out when the vendor asked to be left alone proves
-// nothing about the time after it.
+// answered ends a pause, because the vendor has answered. A poll that was in flight when a Retry-After came does not.
 func (b *Breaker) answered(now time.Time) {
 	clear(b.failed)
 	clear(b.passed)
@@ -98,7 +96,7 @@ func (b *Breaker) answered(now time.Time) {
 	b.broadcast()
 }
 
-// straggler takes in a poll that was out when the pause began, and failed as well.
+// straggler records a failed poll that was in flight when the pause began.
 func (b *Breaker) straggler(r Report, now time.Time) {
 	until := r.RetryAt
 	if until.After(b.until) {

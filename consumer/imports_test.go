@@ -8,15 +8,15 @@ import (
 	"testing"
 )
 
-// The worker knows no client library of the broker, and its parts in packages of their own know nothing of the worker.
-func TestRoomsImport(t *testing.T) {
-	for _, room := range []string{".", "breaker", "clock", "fleet", "redelivery"} {
-		files, err := filepath.Glob(filepath.Join(room, "*.go"))
+// No package imports the client library of the broker, and the packages below consumer do not import it.
+func TestImports(t *testing.T) {
+	for _, dir := range []string{".", "breaker", "clock", "fleet", "redelivery"} {
+		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		if err != nil || len(files) == 0 {
-			t.Fatalf("the files of %s are %v, %v", room, files, err)
+			t.Fatalf("the files of %s are %v, %v", dir, files, err)
 		}
 		for _, file := range files {
-			if strings.HasSuffix(file, "_test.go") || file == "topology.go" { // that describes streams to the library
+			if strings.HasSuffix(file, "_test.go") || file == "topology.go" { // it describes streams for the library
 				continue
 			}
 			f, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)

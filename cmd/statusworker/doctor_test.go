@@ -413,7 +413,7 @@ func TestDoctorFindsFaults(t *testing.T) {
 			return at, vendor(t, simulator.Config{}).URL(), []string{"--deadline", "40s", "--chat-interval", "1s",
 				"--shutdown-timeout", "1s", "--stretch", "0.1"}
 		}, map[string]doctor.Result{"intervals": doctor.Warn, "deadline": doctor.Warn, "not-found grace": doctor.Warn,
-			"shutdown time-out": doctor.Warn, "stretch": doctor.Warn},
+			"shutdown timeout": doctor.Warn, "stretch": doctor.Warn},
 			map[string][]string{"intervals": {"chat 1s", "--chat-interval"}, "deadline": {"40s", "--deadline"}}},
 	}
 	for _, test := range tests {

@@ -149,7 +149,7 @@ func (s *Server) Close() {
 	if s.server.Shutdown(ctx) != nil {
 		_ = s.server.Close() // it reports only that the listener is already closed
 	}
-	<-s.served
+	_ = <-s.served // http.ErrServerClosed
 	if w := s.watched.Load(); w != nil {
 		w.fleet.close()
 	}

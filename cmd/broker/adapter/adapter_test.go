@@ -156,7 +156,7 @@ func TestDenied(t *testing.T) {
 			b := adapter.New(connect(t, s.ClientURL(), nats.UserInfo(user, ""), quiet))
 			err := operations(b, d)[subject](bounded(t))
 			var e *broker.Error
-			if !errors.As(err, &e) || e.Kind != broker.ErrDenied || e.Object != subject ||
+			if !errors.As(err, &e) || !errors.Is(err, broker.ErrDenied) || e.Object != subject ||
 				!errors.Is(err, nats.ErrPermissionViolation) {
 				t.Errorf("error %v, want %v for %s", err, broker.ErrDenied, subject)
 			}

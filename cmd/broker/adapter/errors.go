@@ -63,7 +63,12 @@ func kind(err error) error {
 	case api == nil:
 		return nil
 	}
-	switch api.ErrorCode {
+	return kindOfCode(api.ErrorCode, err)
+}
+
+// kindOfCode returns the kind of an error with a code that does not have an error of its own.
+func kindOfCode(code jetstream.ErrorCode, err error) error {
+	switch code {
 	case accountExceeded, insufficientResources, memoryExceeded, storageExceeded:
 		return broker.ErrFull
 	case jetstream.JSErrCodeStreamMessageExceedsMaximum:

@@ -40,7 +40,7 @@ func (b *Broker) Scan(ctx context.Context, stream string, r broker.Range, do fun
 		return nil
 	}
 	e := failed("scan", stream, err)
-	if e.Kind == broker.ErrConsumerNotFound {
+	if errors.Is(e, broker.ErrConsumerNotFound) {
 		e.Kind = broker.ErrNoAnswer // the scan's own consumer: the caller may scan again
 	}
 	return e

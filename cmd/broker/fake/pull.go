@@ -50,26 +50,35 @@ func (p puller) Pull(n int, wait time.Duration, take func(broker.Delivery)) erro
 	if f.Delay > 0 {
 		b.await(context.Background(), f.Delay, nil)
 	}
+	if err := p.deliver(n, wait, f.Lost == Answer, take); err != nil {
+		return failed(err)
+	}
+	return nil
+}
+
+// deliver makes a request and calls take for its deliveries, unless they are lost.
+func (p puller) deliver(n int, wait time.Duration, lost bool, take func(broker.Delivery)) error {
 	r, c := p.ask(n)
 	if c == nil {
-		return failed(broker.ErrNoAnswer)
+		return broker.ErrNoAnswer
 	}
 	for deadline := time.Now().Add(wait); ; {
 		got, ended, err := p.collect(c, r, !time.Now().Before(deadline))
-		if f.Lost != Answer {
+		if !lost {
 			for _, d := range got {
 				take(d)
 			}
 		}
 		switch {
 		case err != nil:
-			return failed(err)
-		case ended && f.Lost == Answer:
-			return failed(p.silence(time.Until(deadline)))
+			return err
+		case ended && lost:
+			return p.silence(time.Until(deadline))
 		case ended:
 			return nil
 		}
-		b.await(context.Background(), time.Until(deadline), func() bool { return len(r.inbox) > 0 || r.ended != nil })
+		done := func() bool { return len(r.inbox) > 0 || r.ended != nil }
+		p.b.await(context.Background(), time.Until(deadline), done)
 	}
 }
 

@@ -151,23 +151,9 @@ func (s *stream) store(m *message) error {
 	if s.b.full {
 		return broker.ErrFull
 	}
-	var here []uint64 // the sequences on its subject
-	if s.MaxPerSubject > 0 {
-		for _, old := range s.ends[lastToken(m.Subject)] {
-			if old.Subject == m.Subject {
-				here = append(here, old.Sequence)
-			}
-		}
-	}
-	replaces := s.MaxPerSubject > 0 && int64(len(here)) >= s.MaxPerSubject
-	if replaces && s.DiscardNew && s.DiscardNewPerSubject {
-		return broker.ErrMaxPerSubject
-	}
-	exceeds := func(messages int, bytes uint64) bool {
-		return s.MaxMsgs > 0 && int64(messages) > s.MaxMsgs || s.MaxBytes > 0 && bytes > uint64(s.MaxBytes)
-	}
-	if s.DiscardNew && !replaces && exceeds(len(s.messages)+1, s.bytes+m.size()) {
-		return broker.ErrFull
+	excess, err := s.limit(m)
+	if err != nil {
+		return err
 	}
 	s.last++
 	m.Sequence, m.Time = s.last, s.b.stamp
@@ -178,18 +164,42 @@ func (s *stream) store(m *message) error {
 	for _, c := range s.consumers {
 		c.count(m, 1)
 	}
-	if replaces {
-		for _, sequence := range here[:len(here)+1-int(s.MaxPerSubject)] {
-			s.remove(sequence)
-		}
+	for _, sequence := range excess {
+		s.remove(sequence)
 	}
-	for exceeds(len(s.messages), s.bytes) && len(s.messages) > 1 {
+	for s.exceeds(len(s.messages), s.bytes) && len(s.messages) > 1 {
 		s.remove(s.messages[0].Sequence)
 	}
 	if s.MaxAge > 0 {
 		s.b.at(m.Time.Add(s.MaxAge), func() { s.remove(m.Sequence) })
 	}
 	return nil
+}
+
+// limit returns the messages on the subject of m that it replaces, or an error if the stream rejects m.
+func (s *stream) limit(m *message) (excess []uint64, err error) {
+	var same []uint64 // sequences on the subject
+	if s.MaxPerSubject > 0 {
+		for _, old := range s.ends[lastToken(m.Subject)] {
+			if old.Subject == m.Subject {
+				same = append(same, old.Sequence)
+			}
+		}
+	}
+	switch replaces := s.MaxPerSubject > 0 && int64(len(same)) >= s.MaxPerSubject; {
+	case replaces && s.DiscardNew && s.DiscardNewPerSubject:
+		return nil, broker.ErrMaxPerSubject
+	case replaces:
+		return same[:len(same)+1-int(s.MaxPerSubject)], nil
+	case s.DiscardNew && s.exceeds(len(s.messages)+1, s.bytes+m.size()):
+		return nil, broker.ErrFull
+	}
+	return nil, nil
+}
+
+// exceeds reports whether a number of messages or bytes is over the limit.
+func (s *stream) exceeds(messages int, bytes uint64) bool {
+	return s.MaxMsgs > 0 && int64(messages) > s.MaxMsgs || s.MaxBytes > 0 && bytes > uint64(s.MaxBytes)
 }
 
 // remove removes a message, and reports whether it existed.

@@ -88,8 +88,10 @@ func TestWithoutWorkers(t *testing.T) {
 	for range 3 {
 		s.Declare(schema.Audio, simulator.Never())
 	}
-	v := s.take()
-	if v.Intake == nil || v.Intake.Waiting != 3 || v.Redelivery != consumer.Schedule || len(v.Lanes) != 3 {
+	v := s.until("three declared messages", func(v overview.Overview) bool {
+		return v.Intake != nil && v.Intake.Waiting == 3
+	})
+	if v.Redelivery != consumer.Schedule || len(v.Lanes) != 3 {
 		t.Errorf("overview %+v", v)
 	}
 	if len(v.Workers) != 0 || len(v.Missing) != 0 || len(v.Advice) != 1 {

@@ -107,7 +107,7 @@ func Missing(err error) error {
 	return fmt.Errorf("%w; run `%s`", err, command)
 }
 
-// Deleted adds to a [consumer.DeletedError] of a worker what to do about it. Every other error is returned as it is.
+// Deleted adds what to do to a [consumer.DeletedError] of a worker. It returns every other error unchanged.
 func Deleted(err error, mode consumer.Mode, cfg consumer.Config) error {
 	var deleted *consumer.DeletedError
 	if !errors.As(err, &deleted) {

@@ -78,15 +78,18 @@ func TestTopology(t *testing.T) {
 
 func TestDeleted(t *testing.T) {
 	deleted := &consumer.DeletedError{Stream: "S", Consumer: "c", Err: errors.New("not found")}
-	err := advice.Deleted(fmt.Errorf("working: %w", deleted), consumer.Nak, consumer.Config{RequestTimeout: time.Second})
+	cfg := consumer.Config{RequestTimeout: time.Second}
+	err := advice.Deleted(fmt.Errorf("working: %w", deleted), consumer.Nak, cfg)
 	if !errors.Is(err, deleted) {
 		t.Errorf("%v does not wrap the error", err)
 	}
-	if command := "`statusworker provision --redelivery nak --request-timeout 1s`"; !strings.Contains(err.Error(), command) {
+	command := "`statusworker provision --redelivery nak --request-timeout 1s`"
+	if !strings.Contains(err.Error(), command) {
 		t.Errorf("%q lacks %s", err, command)
 	}
 	other := errors.New("another")
-	if err := advice.Deleted(other, consumer.Nak, consumer.Config{}); err != other {
-		t.Errorf("another error became %v", err)
+	err = advice.Deleted(other, consumer.Nak, cfg)
+	if !errors.Is(err, other) || err.Error() != other.Error() {
+		t.Errorf("another error was changed to %v", err)
 	}
 }

@@ -56,7 +56,7 @@ func TestDevStopsAtOnce(t *testing.T) {
 func TestDevKeep(t *testing.T) {
 	t.Parallel()
 	directory := t.TempDir()
-	c := command(t, "dev", "--speed", "50", "--count", "0", "--keep")
+	c := command(t, "dev", "--speed", "25", "--count", "0", "--keep")
 	c.env["TMPDIR"] = directory
 	c.start()
 	c.prints("keep running until Ctrl-C")

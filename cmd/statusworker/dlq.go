@@ -69,7 +69,7 @@ func (f dlqFlags) open(
 
 type dlqLsCommand struct {
 	filterFlags
-	Output string `short:"o" name:"output" default:"table" enum:"table,json,ndjson" help:"Output format: one of ${enum}. JSON has the complete events, each with its place in the stream."`
+	Output string `short:"o" name:"output" default:"table" enum:"table, json, ndjson" help:"Output format: one of ${enum}. JSON has the complete events, each with its place in the stream."`
 	dlqFlags
 }
 
@@ -122,7 +122,7 @@ func deadLetters(n int) string {
 
 type dlqShowCommand struct {
 	ID     string `arg:"" name:"id" help:"Interaction identifier, last subject token of an invalid message, or @ and a sequence (column SEQ of ls)."`
-	Output string `short:"o" name:"output" default:"text" enum:"text,json" help:"Output format: one of ${enum}. JSON is the stored event, one per line."`
+	Output string `short:"o" name:"output" default:"text" enum:"text, json" help:"Output format: one of ${enum}. JSON is the stored event, one per line."`
 	dlqFlags
 }
 

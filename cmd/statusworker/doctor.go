@@ -28,7 +28,7 @@ import (
 )
 
 type doctorCommand struct {
-	Output string `name:"output" short:"o" default:"text" enum:"text,json" help:"Output format: one of ${enum}."`
+	Output string `name:"output" short:"o" default:"text" enum:"text, json" help:"Output format: one of ${enum}."`
 
 	connect.Flags `embed:"" group:"NATS"`
 	flags.Vendor  `embed:"" group:"ElevateAI"`

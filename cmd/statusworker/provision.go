@@ -23,7 +23,7 @@ import (
 )
 
 type provisionCommand struct {
-	Redelivery       consumer.Mode  `name:"redelivery" var:"STATUSWORKER_REDELIVERY" default:"auto" enum:"auto,schedule,nak" help:"How interactions wait between polls: schedule (nats-server ${min_servers}) or nak (older servers). auto keeps the current mode; new deployments use schedule."`
+	Redelivery       consumer.Mode  `name:"redelivery" var:"STATUSWORKER_REDELIVERY" default:"auto" enum:"auto, schedule, nak" help:"How interactions wait between polls: schedule (nats-server ${min_servers}) or nak (older servers). auto keeps the current mode; new deployments use schedule."`
 	Replicas         *int           `name:"replicas" var:"STATUSWORKER_REPLICAS" placeholder:"N" help:"Replicas of each stream: 1, 3 or 5; use 3 in production. Unset keeps the current number; new streams get 1."`
 	MaxAge           *time.Duration `name:"max-age" var:"STATUSWORKER_MAX_AGE" placeholder:"DURATION" help:"How long outcomes are kept. Unset keeps the current age; a new stream gets 14 days."`
 	OutcomesMaxBytes *int64         `name:"outcomes-max-bytes" var:"STATUSWORKER_OUTCOMES_MAX_BYTES" placeholder:"N" help:"Maximum size of the outcomes stream in bytes; the oldest outcomes are discarded first. 0 is unlimited. Unset keeps the current limit."`

@@ -104,16 +104,9 @@ func flagTable(t *testing.T) string {
 			if f.Name == "help" || !part.with(f) {
 				continue
 			}
-			what := strings.ReplaceAll(f.Help, "${enum}", strings.ReplaceAll(f.Enum, ",", ", "))
-			what, _, _ = strings.Cut(what, " [$")
-			fmt.Fprintf(
-				&b,
-				"| `--%s` | %s | %s | %s |\n",
-				f.Name,
-				code(f.Tag.Get("var")),
-				code(f.Default),
-				strings.ReplaceAll(what, "|", "\\|"),
-			)
+			what, _, _ := strings.Cut(f.Help, " [$")
+			fmt.Fprintf(&b, "| `--%s` | %s | %s | %s |\n",
+				f.Name, code(f.Tag.Get("var")), code(f.Default), strings.ReplaceAll(what, "|", "\\|"))
 		}
 	}
 	return b.String()

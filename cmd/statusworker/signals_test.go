@@ -206,7 +206,7 @@ func TestSuspendedWorkerDoesNotBlameTheVendor(t *testing.T) {
 	at, js := provisioned(t)
 	v := newBlockingVendor(t)
 	env := workerEnv(at, v.url)
-	env["STATUSWORKER_AUDIO_INTERVAL"], env["STATUSWORKER_REQUEST_TIMEOUT"] = "3s", "1s"
+	env["STATUSWORKER_AUDIO_INTERVAL"], env["STATUSWORKER_REQUEST_TIMEOUT"] = "5s", "3s"
 	c := processOf(t, env, "run").launch()
 	c.logs(`"working"`)
 	const n = 5

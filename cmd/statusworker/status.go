@@ -22,7 +22,7 @@ import (
 
 type statusCommand struct {
 	Watch  bool   `name:"watch" short:"w" help:"Refresh every 2 s until Ctrl-C, even while the broker is unreachable. Redraws in place on a terminal."`
-	Output string `name:"output" short:"o" default:"table" enum:"table,json" help:"Output format: one of ${enum}. json is one object per line."`
+	Output string `name:"output" short:"o" default:"table" enum:"table, json" help:"Output format: one of ${enum}. json is one object per line."`
 
 	connect.Wait
 	connect.Flags `embed:"" group:"NATS"`

@@ -52,7 +52,9 @@ func TestVendorBehindAPrivateAuthority(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			at, js := provisioned(t)
-			env := map[string]string{"ELEVATEAI_API_TOKEN": "s3cret", "ELEVATEAI_CA_FILE": tt.ca, "ELEVATEAI_BASE_URL": base}
+			env := map[string]string{
+				"ELEVATEAI_API_TOKEN": "s3cret", "ELEVATEAI_CA_FILE": tt.ca, "ELEVATEAI_BASE_URL": base,
+			}
 			c := command(t, "doctor", "-o", "json", "--nats-url", at)
 			maps.Copy(c.env, env)
 			c.start().end()

@@ -15,8 +15,8 @@ import (
 
 // LogFlags select the level and the format of the log.
 type LogFlags struct {
-	LogLevel  string `name:"log-level" var:"STATUSWORKER_LOG_LEVEL" default:"info" enum:"trace,debug,info,warn,error" help:"Lowest level that is logged: one of ${enum}."`
-	LogFormat string `name:"log-format" var:"STATUSWORKER_LOG_FORMAT" default:"auto" enum:"auto,text,json" help:"Log format: one of ${enum}. auto is text on a terminal and JSON otherwise."`
+	LogLevel  string `name:"log-level" var:"STATUSWORKER_LOG_LEVEL" default:"info" enum:"trace, debug, info, warn, error" help:"Lowest level that is logged: one of ${enum}."`
+	LogFormat string `name:"log-format" var:"STATUSWORKER_LOG_FORMAT" default:"auto" enum:"auto, text, json" help:"Log format: one of ${enum}. auto is text on a terminal and JSON otherwise."`
 }
 
 // Logger returns a logger that writes to standard error.

@@ -38,7 +38,7 @@ type Server struct {
 	stopping atomic.Bool
 	server   http.Server
 	listener net.Listener
-	served   chan error
+	served   chan struct{} // closed when the server has ended
 	times    times
 }
 
@@ -66,7 +66,7 @@ func listen(addr string, m *Metrics, t times) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting the admin server: %w", err)
 	}
-	s := &Server{listener: netutil.LimitListener(listener, maxConnections), served: make(chan error, 1), times: t}
+	s := &Server{listener: netutil.LimitListener(listener, maxConnections), served: make(chan struct{}), times: t}
 	s.server.ReadTimeout, s.server.WriteTimeout = t.read, writeTimeout
 	s.Waiting("the worker is starting")
 	m.registry.MustRegister(scrape{s})
@@ -101,7 +101,7 @@ func ListenPprof(addr string) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("starting the pprof server: %w", err)
 	}
-	s := &Server{listener: listener, served: make(chan error, 1)}
+	s := &Server{listener: listener, served: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
@@ -115,7 +115,10 @@ func ListenPprof(addr string) (*Server, error) {
 func (s *Server) serve(h http.Handler) {
 	s.server.Handler = h // without ErrorLog, errors go to the standard logger, which the command redirects
 	s.server.ReadHeaderTimeout, s.server.IdleTimeout, s.server.MaxHeaderBytes = 5*time.Second, time.Minute, 16<<10
-	go func() { s.served <- s.server.Serve(s.listener) }()
+	go func() {
+		defer close(s.served)
+		_ = s.server.Serve(s.listener) // http.ErrServerClosed
+	}()
 }
 
 // Addr returns the address on which the server listens.
@@ -149,7 +152,7 @@ func (s *Server) Close() {
 	if s.server.Shutdown(ctx) != nil {
 		_ = s.server.Close() // it reports only that the listener is already closed
 	}
-	_ = <-s.served // http.ErrServerClosed
+	<-s.served
 	if w := s.watched.Load(); w != nil {
 		w.fleet.close()
 	}

@@ -137,7 +137,7 @@ func TestSelectors(t *testing.T) {
 			"service":    {MatchLabels: service.Spec.Selector},
 		}
 		for _, p := range all[*policy.PodDisruptionBudget](found) {
-			selectors["disruption budget"] = p.Spec.Selector
+			selectors["eviction policy"] = p.Spec.Selector
 		}
 		for _, p := range all[*networking.NetworkPolicy](found) {
 			if p.Name == deployment.Name {
@@ -177,7 +177,7 @@ func TestSelectors(t *testing.T) {
 			}
 		}
 	}
-	for _, who := range []string{"deployment", "service", "disruption budget", "network policy", "job", "monitor"} {
+	for _, who := range []string{"deployment", "service", "eviction policy", "network policy", "job", "monitor"} {
 		if !compared[who] {
 			t.Errorf("no rendering has a %s", who)
 		}

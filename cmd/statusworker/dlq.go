@@ -23,7 +23,7 @@ type dlqCommand struct {
 	Ls     dlqLsCommand     `cmd:"" help:"List dead letters."`
 	Show   dlqShowCommand   `cmd:"" help:"Show one dead letter, what its reason means, and what to do."`
 	Replay dlqReplayCommand `cmd:"" help:"Publish the declared messages again, and delete the dead letters."`
-	Purge  dlqPurgeCommand  `cmd:"" help:"Delete dead letters for good."`
+	Purge  dlqPurgeCommand  `cmd:"" help:"Delete dead letters permanently."`
 }
 
 // dlqFlags are the flags of all commands of the dead-letter queue.

@@ -123,7 +123,7 @@ func (w *Worker) open(ctx context.Context, mode Mode) error {
 	}
 	w.slots = newSlots(w.cfg.Concurrency, len(w.lanes))
 	w.fleet = fleet.New(fleet.Config{
-		Broker: w.broker, Look: w.announcement, Now: w.cfg.Now, Self: schema.Announcement{
+		Broker: w.broker, Current: w.announcement, Now: w.cfg.Now, Self: schema.Announcement{
 			Worker: rand.Text(), Host: w.cfg.Host, Version: w.cfg.Version, Started: w.cfg.Now().UTC(),
 			RateLimit: w.cfg.MaxPollsPerSecond,
 		},
@@ -209,7 +209,7 @@ func (w *Worker) Run(ctx, leave context.Context) error {
 		pulls.Go(func() error { return w.watchOverdue(pullCtx) })
 	} else {
 		pulls.Go(func() error {
-			w.naks.Weigh(pullCtx, func(err error) { w.warn("weighing", err) })
+			w.naks.Count(pullCtx, func(err error) { w.warn("count of waiting interactions", err) })
 			return nil
 		})
 	}

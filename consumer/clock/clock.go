@@ -12,26 +12,26 @@ import (
 	"statusworker/schema/broker"
 )
 
-// Broker gives the state of a stream, with the time of its leader.
+// Broker reads the state of a stream, with the time of its leader.
 type Broker interface {
 	Stream(ctx context.Context, stream string) (broker.StreamState, error)
 }
 
-// Clock is the broker's clock. It is safe for concurrent use, once it was measured.
+// Clock is the broker's clock. After the first measurement it is safe for concurrent use.
 type Clock struct {
 	broker Broker
 	stream string
 
 	now  func() time.Time
-	wall func() time.Time // nil is now's; only its steps count
+	wall func() time.Time // nil is that of now; only its steps matter
 	mark atomic.Pointer[mark]
-	// doubts counts the stamps of the broker that showed the clock to be behind. So many of them were there before the
-	// last measurement began, which has settled them.
+	// doubts counts the timestamps of the broker that showed the clock to be behind. settled is their number when the
+	// last measurement began.
 	doubts, settled atomic.Uint64
-	turn            chan struct{} // has room for who measures a doubtful clock
+	turn            chan struct{} // a semaphore for measurements of a doubtful clock
 
-	keep sync.Mutex // of what follows, to change it
-	// slower are the measurements from before a step forward: by them the broker's clock would show less now.
+	keep sync.Mutex // held to change the following fields
+	// slower are the measurements before a step forward: by them the broker's clock would show an earlier time.
 	slower atomic.Pointer[[]mark]
 	steps  atomic.Uint64
 	step   atomic.Int64 // the last one, in nanoseconds
@@ -40,39 +40,40 @@ type Clock struct {
 type mark struct {
 	local, broker time.Time
 	wall          time.Time     // at local
-	took          time.Duration // the answer
-	until         time.Time     // by the next measurement, which is in its place since then
+	took          time.Duration // until the answer
+	until         time.Time     // when it was replaced, by the next measurement
 }
 
-// at is what the broker's clock shows, by this measurement, when this process's clock shows t.
+// at converts a time of this process's clock to one of the broker's clock, by this measurement.
 func (m mark) at(t time.Time) time.Time { return m.broker.Add(t.Sub(m.local)) }
 
 const (
 	every   = 30 * time.Second
 	samples = 3
-	// keepWithin is how long a measurement may take, but for the first one.
+	// keepWithin limits a measurement, except the first one.
 	keepWithin = 5 * time.Second
-	// MinStep is how far two measurements of the broker's clock must be apart to be a step of it: more than NTP slews
-	// it between them. Half of the slack of a reservation must be as long: it is there for such things.
+	// MinStep is the least difference between two measurements of the broker's clock that counts as a step: more than
+	// NTP slews the clock between them. Half of the slack of a reservation, which covers smaller differences, must be
+	// at least as long.
 	MinStep = 50 * time.Millisecond
-	// maxParted is how far this host's two clocks may part before the broker is asked again: more than NTP makes them
-	// part between two measurements.
+	// maxParted is how far this host's two clocks may diverge before the broker's clock is measured again: more than
+	// they diverge because of NTP between two measurements.
 	maxParted = MinStep / 2
-	// A step forward is remembered for so long, and no more than so many of them. What fell due by it is polled by
-	// then.
+	// keepSlower is for how long a step forward is remembered: everything that fell due because of it is polled by
+	// then. maxSlower limits the number of remembered steps.
 	keepSlower = 10 * time.Minute
 	maxSlower  = 8
 )
 
-// ErrNoTime says that the broker gives no time.
-var ErrNoTime = errors.New("the answer has no time stamp; nats-server 2.10 or newer gives one")
+// ErrNoTime means that the answer of the broker has no time.
+var ErrNoTime = errors.New("the answer has no timestamp; nats-server 2.10 or later is required")
 
-// New makes the clock of the leader of a stream. It must be measured before it is used. Now is this process's clock.
+// New makes the clock of the leader of a stream. It must be measured before use. now is this process's clock.
 func New(now func() time.Time, b Broker, stream string) *Clock {
 	return &Clock{now: now, broker: b, stream: stream, turn: make(chan struct{}, 1)}
 }
 
-// Keep measures the clock again and again until ctx ends, and hands over the errors.
+// Keep measures the clock repeatedly until ctx ends, and passes errors to failed.
 func (c *Clock) Keep(ctx context.Context, failed func(error)) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
@@ -91,7 +92,7 @@ func (c *Clock) Keep(ctx context.Context, failed func(error)) {
 	}
 }
 
-// Measure asks the broker for its time a few times, and keeps the quickest answer.
+// Measure asks the broker for its time a few times, and uses the fastest answer.
 func (c *Clock) Measure(ctx context.Context) error {
 	var best mark
 	doubts := c.doubts.Load()
@@ -114,17 +115,17 @@ func (c *Clock) Measure(ctx context.Context) error {
 	return nil
 }
 
-// replace puts a measurement in the place of the last one.
+// replace replaces the last measurement.
 func (c *Clock) replace(best mark) {
 	c.keep.Lock()
 	defer c.keep.Unlock()
-	// The measurement is replaced at the end: who goes by the new one must find the slower ones already.
+	// The measurement is replaced at the end: whoever uses the new one must find the slower ones.
 	defer c.mark.Store(&best)
 	old := c.mark.Load()
 	if old == nil {
 		return
 	}
-	if c.parted(*old) { // this process's clock has not gone on all the time: measurements from before tell nothing
+	if c.parted(*old) { // this process's clock stopped in between: earlier measurements are useless
 		c.slower.Store(nil)
 		return
 	}
@@ -156,9 +157,9 @@ func (c *Clock) slowerOnes() []mark {
 	return nil
 }
 
-// Early says for how long a poll still has to wait, or 0. It fell due at one time and was wanted at another, both by
-// the broker's clock. Who reserved it may have gone by any clock that the broker has had since one interval before the
-// wanted time: all of them must have reached that. An interval after it fell due no poll is early, whatever they show.
+// Early returns how long a poll must still wait, or 0. It fell due at one time and was wanted at another, both by the
+// broker's clock. The worker that reserved it may have used any clock that the broker has had since one interval before
+// the wanted time: all of them must have reached that time. An interval after it fell due no poll is early.
 func (c *Clock) Early(wanted, fell time.Time, interval time.Duration) time.Duration {
 	p := c.slower.Load()
 	if p == nil || wanted.IsZero() {
@@ -178,12 +179,12 @@ func (c *Clock) Early(wanted, fell time.Time, interval time.Duration) time.Durat
 	return wait
 }
 
-// Steps is how many steps there were, and the last one.
+// Steps returns the number of steps, and the last one.
 func (c *Clock) Steps() (uint64, time.Duration) {
 	return c.steps.Load(), time.Duration(c.step.Load())
 }
 
-// wallAt is what this host's wall clock shows when now says t.
+// wallAt is the time of this host's wall clock when now returns t.
 func (c *Clock) wallAt(t time.Time) time.Time {
 	if c.wall == nil {
 		return t.Round(0)
@@ -191,27 +192,27 @@ func (c *Clock) wallAt(t time.Time) time.Time {
 	return c.wall()
 }
 
-// Notice takes in that the broker's clock showed t a moment ago.
+// Notice records that the broker's clock showed t a moment ago.
 func (c *Clock) Notice(t time.Time) {
 	if t.After(c.Now()) {
 		c.doubts.Add(1)
 	}
 }
 
-// Doubtful tells whether the clock may be behind: this process stood still (a suspended machine), the wall clock was
-// set, or another leader's clock is ahead.
+// Doubtful tells whether the clock may be behind: the machine was suspended, its wall clock was set, or another
+// leader's clock is ahead.
 func (c *Clock) Doubtful() bool {
 	return c.doubts.Load() != c.settled.Load() || c.parted(*c.mark.Load())
 }
 
-// parted tells whether this host's two clocks do not show the same time since a measurement.
+// parted tells whether this host's two clocks have diverged since a measurement.
 func (c *Clock) parted(m mark) bool {
 	now := c.now()
 	steps := c.wallAt(now).Sub(m.wall) - now.Sub(m.local)
 	return steps.Abs() > maxParted
 }
 
-// Sure measures the clock, unless it is doubtful no more: others have measured it meanwhile.
+// Sure measures the clock, unless others have measured it meanwhile.
 func (c *Clock) Sure(ctx context.Context) error {
 	select {
 	case c.turn <- struct{}{}:
@@ -225,13 +226,13 @@ func (c *Clock) Sure(ctx context.Context) error {
 	return c.Measure(ctx)
 }
 
-// Now is the broker's time now, or a little later.
+// Now is the broker's current time, or a little later.
 func (c *Clock) Now() time.Time {
 	m := c.mark.Load()
 	return m.broker.Add(c.now().Sub(m.local))
 }
 
-// Local is when the broker's clock shows t, or a little earlier, by this process's clock.
+// Local converts a time of the broker's clock to one of this process's clock, or a little earlier.
 func (c *Clock) Local(t time.Time) time.Time {
 	m := c.mark.Load()
 	return m.local.Add(t.Sub(m.broker))
@@ -240,12 +241,12 @@ func (c *Clock) Local(t time.Time) time.Time {
 // Offset is how far the broker's clock is ahead of this process's wall clock.
 func (c *Clock) Offset() time.Duration { return c.Now().Sub(c.now().Round(0)) }
 
-// At is what the broker's clock shows, or a little more, when this process's clock shows t.
+// At converts a time of this process's clock to one of the broker's clock, or a little later.
 func (c *Clock) At(t time.Time) time.Time {
 	return c.mark.Load().at(t)
 }
 
-// RoundTrip is how long the answer took by which the clock was last measured.
+// RoundTrip is how long the answer of the last measurement took.
 func (c *Clock) RoundTrip() time.Duration {
 	if m := c.mark.Load(); m != nil {
 		return m.took
@@ -253,7 +254,7 @@ func (c *Clock) RoundTrip() time.Duration {
 	return 0
 }
 
-// Passed is the time between two moments of this process's clock, also where its machine was suspended between them.
+// Passed is the time between two times of this process's clock, including a suspension of its machine.
 func Passed(from, to time.Time) time.Duration {
 	return max(to.Sub(from), to.Round(0).Sub(from.Round(0)))
 }

@@ -1,15 +1,16 @@
-// Package clock knows the broker's time, by which reservations fall due, and errs to the safe side about it.
+// Package clock measures the broker's clock, by which reservations fall due. Its error is always to the safe side.
 //
-// The clock is measured against the time that the leader of a stream gives, and counts on from there by this process's
-// monotonic clock, so a step of either wall clock is fixed by the next measurement. A local step forward may leave out
-// a poll that was just about to be made: it looks as if the machine had been suspended.
+// A measurement reads the time of the leader of a stream. From there the clock continues by this process's monotonic
+// clock, so the next measurement corrects a step of either wall clock. After a local step forward a poll may be
+// skipped: the step looks like a suspended machine.
 //
-// The broker reads its time between the request and the answer. The clock takes it to have been read at the request:
-// its idea of the broker's time is then never behind the truth, so a reservation is never made for too early a moment.
+// The broker reads its time between the request and the answer. The clock assumes that it was read at the request. It
+// is then never behind the true time, so a reservation never falls due too early.
 //
-// While a machine is suspended, its monotonic clock stands still. What is due then makes the clock measure anew before
-// anything is reserved by it: see [Clock.Sure].
+// While a machine is suspended, its monotonic clock stops. Afterwards the clock is measured again before a reservation
+// depends on it: see [Clock.Sure].
 //
-// What was reserved before the broker's clock was stepped forward, or before another server with a clock that is ahead
-// took the lead, falls due too soon. A worker that has measured the clock before knows: see [Clock.Early].
+// A reservation falls due too early if the broker's clock is stepped forward after it was stored, or if another server,
+// with a clock that is ahead, becomes the leader. A worker that has measured the clock before detects it: see
+// [Clock.Early].
 package clock

@@ -14,42 +14,41 @@ import (
 	"statusworker/schema/broker"
 )
 
-// Broker is what a fleet needs of the broker.
+// Broker is what a fleet asks of the broker.
 type Broker interface {
 	Publish(ctx context.Context, p broker.Publication) (broker.Ack, error)
 	Subjects(ctx context.Context, stream, filter string) (map[string]uint64, error)
 }
 
 const (
-	// answerWithin is how long the broker may take to answer: an announcement, of two requests, is over before the next
-	// one is due.
+	// answerWithin limits a request, so that an announcement, of two requests, ends before the next one.
 	answerWithin = schema.AnnounceEvery / 2
-	// joinAfter is how long after its first announcement a worker takes a share at the earliest: by then every other
-	// worker has counted it, and taken its own share down. The slowest one counted just before, counts again after
+	// joinAfter is the least time between the first announcement of a worker and its first share. By then every other
+	// worker has counted it and reduced its own share: the slowest one counted just before, counts again after
 	// AnnounceEvery, and gets the answer within answerWithin.
 	joinAfter = schema.AnnounceEvery + answerWithin
 )
 
-// Config says which worker it is. All fields are required.
+// Config describes the worker. All fields are required.
 type Config struct {
 	Broker Broker
-	// Self is what all announcements of the worker have: Worker, Host, Version, Started and RateLimit. A RateLimit of 0
-	// is none.
+	// Self has the fields that are the same in all announcements: Worker, Host, Version, Started and RateLimit. A
+	// RateLimit of 0 is none.
 	Self schema.Announcement
-	// Look gives what a worker announces of its state now: State, Cause, Until, Detail, Polls and Oldest.
-	Look func() schema.Announcement
-	Now  func() time.Time
+	// Current returns the current values of the other fields: State, Cause, Until, Detail, Polls and Oldest.
+	Current func() schema.Announcement
+	Now     func() time.Time
 }
 
-// Fleet is a worker among the others.
+// Fleet is the membership of one worker in the fleet.
 type Fleet struct {
 	Config
-	limiter *Limiter // nil where there is no rate limit
+	limiter *Limiter // nil without a rate limit
 
-	// began is when the first announcement was stored, or the first after its predecessor had gone; zero before. asked
-	// is when the last one that was stored was sent.
+	// began is when the first announcement was stored, or the first one after the last had expired; zero before. asked
+	// is when the last stored announcement was sent.
 	began, asked time.Time
-	// polls were made by at; rate is how many a second in the time before.
+	// polls is the number of polls at the time at; rate is the number per second before that.
 	polls uint64
 	at    time.Time
 	rate  float64
@@ -58,7 +57,7 @@ type Fleet struct {
 	first atomic.Bool
 }
 
-// New makes the fleet of a worker that has not announced itself yet. It asks the broker nothing.
+// New makes the membership of a worker that has not announced itself yet. It sends no request.
 func New(c Config) *Fleet {
 	f := &Fleet{Config: c, at: c.Now()}
 	if c.Self.RateLimit > 0 {
@@ -67,23 +66,23 @@ func New(c Config) *Fleet {
 	return f
 }
 
-// Limiter keeps the worker within its share. It is nil where there is no rate limit, which is a limiter as well.
+// Limiter returns the limiter of the worker's share. Without a rate limit it is nil, which is a valid limiter.
 func (f *Fleet) Limiter() *Limiter { return f.limiter }
 
-// Alive is how many workers there were at the last count, this one among them; 0 before.
+// Alive is the number of live workers at the last count, including this one; 0 before.
 func (f *Fleet) Alive() int { return int(f.alive.Load()) }
 
-// First tells whether this worker's key came first at the last count.
+// First tells whether this worker's key was the first at the last count.
 func (f *Fleet) First() bool { return f.first.Load() }
 
-// Keep announces the worker until ctx ends, and hands over the errors. Its own error is [broker.ErrClosed].
+// Keep announces the worker until ctx ends, and passes errors to failed. Its own error is [broker.ErrClosed].
 func (f *Fleet) Keep(ctx context.Context, failed func(error)) error {
 	ticker := time.NewTicker(schema.AnnounceEvery)
 	defer ticker.Stop()
 	for {
 		switch err := f.announce(ctx); {
 		case errors.Is(err, broker.ErrClosed):
-			return err // lanes that wait for the vendor or a share do not find out
+			return err // lanes that wait for the vendor or a share do not notice it
 		case err != nil && ctx.Err() == nil:
 			failed(err)
 		}
@@ -95,27 +94,27 @@ func (f *Fleet) Keep(ctx context.Context, failed func(error)) error {
 	}
 }
 
-// Leave announces the worker's end, after [Fleet.Keep]. Where the broker does not store it, the last announcement goes
-// by itself.
+// Leave announces the end of the worker, after [Fleet.Keep]. If the broker does not store it, the last announcement
+// expires.
 func (f *Fleet) Leave(ctx context.Context) {
-	a := f.Look()
+	a := f.Current()
 	a.State, a.Cause, a.Until, a.Detail = schema.Stopped, "", nil, ""
 	_ = f.put(ctx, a) // see above
 }
 
-// announce takes the share that is due among those who are there, and stores an announcement.
+// announce counts the workers, takes the share, and stores an announcement.
 func (f *Fleet) announce(ctx context.Context) error {
 	counted := f.count(ctx)
 	if now := f.Now(); counted == nil && f.limiter != nil && !f.began.IsZero() && now.Sub(f.began) >= joinAfter {
 		f.limiter.set(f.Self.RateLimit / float64(f.Alive()))
 	}
 	asked := f.Now()
-	if err := f.put(ctx, f.Look()); err != nil {
+	if err := f.put(ctx, f.Current()); err != nil {
 		return err
 	}
 	now := f.Now()
 	if f.began.IsZero() || clock.Passed(f.asked, now) > schema.AnnouncementMaxAge {
-		// The others do not know it, or do not know it any more, and have shared its part among them.
+		// The others have not counted it, or no longer, and have shared its part among them.
 		f.began = now
 		if f.limiter != nil {
 			f.limiter.suspend()
@@ -125,8 +124,8 @@ func (f *Fleet) announce(ctx context.Context) error {
 	return counted
 }
 
-// count counts the workers that have announced themselves lately, and this one. What is asked for are the bucket's
-// subjects: that takes no consumer, and so no right to create one.
+// count counts the live workers, including this one. It reads the subjects of the bucket, which requires neither a
+// consumer nor the permission to create one.
 func (f *Fleet) count(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()

@@ -18,7 +18,7 @@ import (
 
 const limit = 60.0
 
-// far is a broker whose requests and answers take their time.
+// far is a broker with delays of requests and answers.
 type far struct {
 	*fake.Broker
 	delay func() time.Duration // one way
@@ -43,20 +43,20 @@ func newBroker() *fake.Broker {
 	})
 }
 
-// member is a worker that runs.
+// member is a running worker.
 type member struct {
 	*Fleet
 	stop     func()
 	failures []error
 }
 
-// join starts a worker. Its errors may be read when it has stopped.
+// join starts a worker. Its failures may be read when it has stopped.
 func join(t *testing.T, b Broker, key string, rateLimit float64) *member {
 	t.Helper()
 	m := &member{Fleet: New(Config{
 		Broker: b, Now: time.Now,
 		Self: schema.Announcement{Worker: key, Host: "a-host", Started: time.Now().UTC(), RateLimit: rateLimit},
-		Look: func() schema.Announcement {
+		Current: func() schema.Announcement {
 			return schema.Announcement{State: schema.Paused, Cause: "throttled", Polls: 9}
 		},
 	})}
@@ -73,14 +73,14 @@ func join(t *testing.T, b Broker, key string, rateLimit float64) *member {
 	return m
 }
 
-// announced is what the bucket has, by keys.
+// announced returns the announcements in the bucket, by key.
 func announced(t *testing.T, b *fake.Broker) map[string]schema.Announcement {
 	t.Helper()
 	all := map[string]schema.Announcement{}
 	for _, m := range b.Stored(schema.StreamWorkers) {
 		var a schema.Announcement
 		if err := json.Unmarshal(m.Data, &a); err != nil || m.Subject != schema.WorkerSubject(a.Worker) {
-			t.Fatalf("on %s is %s: %v", m.Subject, m.Data, err)
+			t.Fatalf("%s on %s: %v", m.Data, m.Subject, err)
 		}
 		all[a.Worker] = a
 	}
@@ -111,17 +111,17 @@ func TestFleetAnnounces(t *testing.T) {
 		first.stop()
 		first.Leave(t.Context())
 		if a := announced(t, b)["a"]; a.State != schema.Stopped || a.Cause != "" {
-			t.Errorf("it leaves with %+v", a)
+			t.Errorf("its last announcement is %+v", a)
 		}
 		time.Sleep(schema.AnnouncementMaxAge + schema.AnnounceEvery)
 		synctest.Wait()
 		if second.Alive() != 1 || !second.First() {
-			t.Errorf("it counts %d, first %t, when the other has gone", second.Alive(), second.First())
+			t.Errorf("it counts %d, first %t, after the other has expired", second.Alive(), second.First())
 		}
 	})
 }
 
-// A broker that is far away makes no announcement fail, as long as each request is answered in time.
+// Delays do not make announcements fail while each request is answered in time.
 func TestFleetOnAFarBroker(t *testing.T) {
 	for oneWay, works := range map[time.Duration]bool{
 		0: true, 400 * time.Millisecond: true, answerWithin/2 - time.Millisecond: true, 2 * answerWithin: false,
@@ -139,7 +139,7 @@ func TestFleetOnAFarBroker(t *testing.T) {
 	}
 }
 
-// A worker that joins takes no share until the others have taken theirs down; all shares together never exceed the
+// A worker that joins takes no share until the others have reduced theirs. The sum of all shares never exceeds the
 // limit.
 func TestFleetSharesTheRateLimit(t *testing.T) {
 	seed := rand.Uint64()
@@ -170,13 +170,8 @@ func TestFleetSharesTheRateLimit(t *testing.T) {
 						total += m.Limiter().Share()
 					}
 					if total > limit*1.000001 {
-						t.Fatalf(
-							"seed %d: %d workers have %v polls a second, %v are allowed",
-							seed,
-							len(running),
-							total,
-							limit,
-						)
+						t.Fatalf("seed %d: %d workers have %v polls per second, the limit is %v", seed, len(running),
+							total, limit)
 					}
 				}
 			}
@@ -192,8 +187,8 @@ func TestFleetSharesTheRateLimit(t *testing.T) {
 	}
 }
 
-// A worker that cannot reach the bucket keeps its share. When it is back, the others have shared that among them: it
-// joins anew.
+// A worker that cannot reach the bucket keeps its share. When it can again, the others have shared that among them, and
+// it joins again.
 func TestFleetWithoutTheBucket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBroker()
@@ -209,7 +204,7 @@ func TestFleetWithoutTheBucket(t *testing.T) {
 		time.Sleep(schema.AnnounceEvery)
 		synctest.Wait()
 		if got := m.Limiter().Share(); got != 0 {
-			t.Errorf("after its announcement had gone the share is %v, want none", got)
+			t.Errorf("after its announcement had expired the share is %v, want none", got)
 		}
 		time.Sleep(joinAfter + schema.AnnounceEvery)
 		synctest.Wait()
@@ -220,7 +215,7 @@ func TestFleetWithoutTheBucket(t *testing.T) {
 	})
 }
 
-// A connection that is closed for good ends it, because lanes that wait for a share do not find out.
+// A closed connection ends it, because lanes that wait for a share do not notice it.
 func TestFleetEndsWithTheConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBroker()

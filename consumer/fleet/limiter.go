@@ -11,19 +11,19 @@ import (
 )
 
 const (
-	// pullAhead is how far ahead a lane pulls: no more than may be polled within this time.
+	// pullAhead is how far ahead a lane pulls: at most what may be polled within this time.
 	pullAhead = time.Second
-	// Patience is how long a delivery waits for its turn. It leaves AckWait (10 s) time enough to reserve the next
-	// poll; who would have to wait longer is handed back for that long.
+	// Patience is how long a delivery waits for its turn. It leaves enough of AckWait (10 s) to reserve the next poll.
+	// A delivery that would have to wait longer is returned to the broker with a delay.
 	Patience = 4 * time.Second
 	// pullMargin is how much of that the pull may take.
 	pullMargin = 100 * time.Millisecond
-	// maxHandBack is for how long a delivery is handed back at most: the share may be larger by then.
+	// maxHandBack limits that delay: the share may be larger by then.
 	maxHandBack = 10 * time.Minute
 )
 
-// Limiter spaces the polls of this worker by its share of the rate limit. They leave one by one, evenly: what was not
-// used is gone. A nil limiter has no bound. It is safe for concurrent use.
+// Limiter spaces the polls of this worker evenly by its share of the rate limit. Unused turns are not saved. A nil
+// limiter has no limit. It is safe for concurrent use.
 type Limiter struct {
 	now     func() time.Time
 	limiter *rate.Limiter
@@ -39,7 +39,7 @@ func newLimiter(now func() time.Time) *Limiter {
 	return &Limiter{now: now, limiter: rate.NewLimiter(0, 1), changed: make(chan struct{})}
 }
 
-// set makes share the polls per second that this worker may make from now on. Before the first call it makes none.
+// set sets the share, in polls per second. Before the first call the worker does not poll.
 func (l *Limiter) set(share float64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -52,7 +52,7 @@ func (l *Limiter) set(share float64) {
 	l.changed = make(chan struct{})
 }
 
-// suspend takes the share away until the next one is set.
+// suspend removes the share until the next call of set.
 func (l *Limiter) suspend() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -60,7 +60,7 @@ func (l *Limiter) suspend() {
 	l.known = false
 }
 
-// Share is the polls per second that this worker may make now; 0 where there is no rate limit, or no share yet.
+// Share is the current share in polls per second; 0 without a rate limit, or before the first share.
 func (l *Limiter) Share() float64 {
 	if l == nil {
 		return 0
@@ -68,7 +68,7 @@ func (l *Limiter) Share() float64 {
 	return float64(l.limiter.Limit())
 }
 
-// Waiting is how many deliveries wait for their turn.
+// Waiting is the number of deliveries that wait for their turn.
 func (l *Limiter) Waiting() int {
 	if l == nil {
 		return 0
@@ -76,9 +76,9 @@ func (l *Limiter) Waiting() int {
 	return int(l.waiting.Load())
 }
 
-// Room waits until a delivery that comes now could be polled within a second or as soon as the share allows, and says
-// for how many that holds, most at most. It returns 0 when ctx has ended. It promises nothing: lanes that ask at once
-// get the same answer, and [Limiter.Take] sorts them out.
+// Room waits until a delivery that arrives now could be polled within a second, or as soon as the share allows, and
+// returns for how many deliveries that is true, up to most. It returns 0 when ctx has ended. It reserves nothing: lanes
+// that ask at the same time get the same answer, and only [Limiter.Take] limits them.
 func (l *Limiter) Room(ctx context.Context, most int) int {
 	if l == nil {
 		return most
@@ -90,8 +90,8 @@ func (l *Limiter) Room(ctx context.Context, most int) int {
 		var due <-chan time.Time
 		if known {
 			limit := float64(l.limiter.Limit())
-			// What is there by then. Of a share below one a second, one is looked ahead for, but no further than Take
-			// waits: what it hands back would only be pulled again.
+			// The turns until then. With a share below one per second it is at least one turn, but no more than Take
+			// waits for: a delivery that it returns would be pulled again.
 			ahead := min(max(1, limit*pullAhead.Seconds()), limit*(Patience-pullMargin).Seconds())
 			free := l.limiter.TokensAt(l.now()) + ahead
 			if free >= 1 {
@@ -108,8 +108,8 @@ func (l *Limiter) Room(ctx context.Context, most int) int {
 	return 0
 }
 
-// Take waits for the delivery's turn to poll and returns 0 when it has come. Where that would take too long, or ctx
-// ends first, it returns at once, with how long to hand the delivery back for.
+// Take waits for the turn of a delivery, and returns 0 when it has come. If that would take too long, or if ctx ends
+// first, it returns the delay with which to return the delivery to the broker.
 func (l *Limiter) Take(ctx context.Context) (handBack time.Duration) {
 	if l == nil {
 		return 0
@@ -134,8 +134,8 @@ func (l *Limiter) Take(ctx context.Context) (handBack time.Duration) {
 	}
 }
 
-// turn reserves the next free turn, and says how far away it is. It is nil where that is too far, or where there is no
-// share now. No share is taken away, and no other turn reserved, in between: only the last one can be given back.
+// turn reserves the next free turn, and returns the time until then. It is nil if that is too long, or without a share.
+// The lock keeps others from reserving a turn in between: only the last one can be cancelled.
 func (l *Limiter) turn(now time.Time) (*rate.Reservation, time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -10,17 +10,17 @@ import (
 	"time"
 )
 
-// most is how many a lane pulls at once.
+// most is the number of deliveries that a lane pulls at once.
 const most = 32
 
-func TestNoRateLimitIsNoBound(t *testing.T) {
+func TestNoRateLimit(t *testing.T) {
 	var b *Limiter
 	if room, wait := b.Room(t.Context(), most), b.Take(t.Context()); room != most || wait != 0 || b.Share() != 0 {
-		t.Errorf("room %d, wait %s, share %v: want no bound", room, wait, b.Share())
+		t.Errorf("room %d, wait %s, share %v: want no limit", room, wait, b.Share())
 	}
 }
 
-// A worker that does not know its share yet pulls nothing and polls nothing.
+// A worker without a share pulls nothing and polls nothing.
 func TestRateLimitBeforeTheFirstShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newLimiter(time.Now)
@@ -38,7 +38,7 @@ func TestRateLimitBeforeTheFirstShare(t *testing.T) {
 	})
 }
 
-// A share that is taken away while deliveries ask for their turn hands nothing back for good.
+// If the share is removed while deliveries ask for their turn, their delay is limited.
 func TestRateLimitSuspendedMeanwhile(t *testing.T) {
 	b := newLimiter(time.Now)
 	b.set(0.001)
@@ -48,7 +48,7 @@ func TestRateLimitSuspendedMeanwhile(t *testing.T) {
 		all.Go(func() {
 			for range 2_000 {
 				if wait := b.Take(t.Context()); wait <= 0 || wait > maxHandBack {
-					t.Errorf("handed back for %s, want at most %s", wait, maxHandBack)
+					t.Errorf("returned for %s, want at most %s", wait, maxHandBack)
 					return
 				}
 			}
@@ -61,8 +61,8 @@ func TestRateLimitSuspendedMeanwhile(t *testing.T) {
 	all.Wait()
 }
 
-// Whoever comes when: polls leave evenly spaced, nobody waits longer than AckWait allows, and who would have to is told
-// for how long.
+// Polls are evenly spaced, whenever deliveries arrive. No delivery waits longer than AckWait allows: it is returned
+// with the delay instead.
 func TestRateLimitSpacesPolls(t *testing.T) {
 	for _, share := range []float64{0.05, 0.3, 1, 3.5, 40, 1000} {
 		synctest.Test(t, func(t *testing.T) {
@@ -71,7 +71,7 @@ func TestRateLimitSpacesPolls(t *testing.T) {
 			random := rand.New(rand.NewPCG(1, 2))
 			var mu sync.Mutex
 			var polls []time.Time
-			handedBack := 0
+			returned := 0
 			var all sync.WaitGroup
 			for range 300 {
 				after := time.Duration(random.Int64N(int64(100 / share * float64(time.Second))))
@@ -88,10 +88,10 @@ func TestRateLimitSpacesPolls(t *testing.T) {
 					case wait == 0:
 						polls = append(polls, time.Now())
 					case took != 0 || wait <= Patience:
-						t.Errorf("share %v: handed back for %s after %s, want at once, for longer than it may be kept",
+						t.Errorf("share %v: returned for %s after %s, want at once, and for longer than it may wait",
 							share, wait, took)
 					default:
-						handedBack++
+						returned++
 					}
 				})
 			}
@@ -103,9 +103,9 @@ func TestRateLimitSpacesPolls(t *testing.T) {
 					t.Fatalf("share %v: two polls within %s, want %s", share, got, gap)
 				}
 			}
-			// Three times as many came as the share allows.
-			if share < 1 && handedBack == 0 || len(polls) < 50 {
-				t.Errorf("share %v: %d polled, %d handed back", share, len(polls), handedBack)
+			// Three times as many arrived as the share allows.
+			if share < 1 && returned == 0 || len(polls) < 50 {
+				t.Errorf("share %v: %d polled, %d returned", share, len(polls), returned)
 			}
 		})
 	}
@@ -143,9 +143,9 @@ func TestRateLimitRoomIsForASecond(t *testing.T) {
 	})
 }
 
-// Room is never for one that take hands back: it would be pulled again and again. A share may be far below one a
-// second.
-func TestRateLimitRoomIsWhatTakeKeeps(t *testing.T) {
+// Take never returns a delivery for which there was room: it would be pulled again and again. A share can be far below
+// one per second.
+func TestRateLimitTakeKeepsWhatHasRoom(t *testing.T) {
 	for _, share := range []float64{0.01, 0.1, 0.2, 0.24, 0.26, 0.5, 1, 7} {
 		synctest.Test(t, func(t *testing.T) {
 			b := newLimiter(time.Now)
@@ -157,7 +157,7 @@ func TestRateLimitRoomIsWhatTakeKeeps(t *testing.T) {
 				}
 				time.Sleep(pullMargin / 2) // the pull
 				if wait := b.Take(t.Context()); wait != 0 {
-					t.Fatalf("share %v: there was room for one, and it was handed back for %s", share, wait)
+					t.Fatalf("share %v: there was room for one, and it was returned for %s", share, wait)
 				}
 				polls++
 			}
@@ -174,7 +174,7 @@ func TestRateLimitSuspended(t *testing.T) {
 		b.set(5)
 		b.suspend()
 		if wait := b.Take(t.Context()); wait != time.Second || b.Share() != 0 {
-			t.Errorf("handed back for %s with a share of %v, want a second and none", wait, b.Share())
+			t.Errorf("returned for %s with a share of %v, want a second and none", wait, b.Share())
 		}
 		began := time.Now()
 		time.AfterFunc(time.Minute, func() { b.set(5) })
@@ -187,7 +187,7 @@ func TestRateLimitSuspended(t *testing.T) {
 	})
 }
 
-// What waits when the worker is told to stop is handed back, and its turn is free again.
+// A delivery that waits when the worker stops is returned, and its turn is free again.
 func TestRateLimitEndsWithContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newLimiter(time.Now)
@@ -202,16 +202,16 @@ func TestRateLimitEndsWithContext(t *testing.T) {
 		}
 		cancel()
 		if wait := <-back; wait <= 0 || wait > time.Second {
-			t.Errorf("handed back for %s, want for a moment", wait)
+			t.Errorf("returned for %s, want for a moment", wait)
 		}
 		began := time.Now()
 		if b.Take(t.Context()); time.Since(began) != time.Second {
-			t.Errorf("the next poll left after %s, want the turn that was given back", time.Since(began))
+			t.Errorf("the next poll left after %s, want the cancelled turn", time.Since(began))
 		}
 	})
 }
 
-// A share that grows or shrinks counts at once for what comes then.
+// A change of the share applies at once to deliveries that arrive afterwards.
 func TestRateLimitShareChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newLimiter(time.Now)
@@ -223,12 +223,12 @@ func TestRateLimitShareChanges(t *testing.T) {
 		b.set(1)
 		began := time.Now()
 		if <-room; time.Since(began) > time.Second {
-			t.Errorf("a lane learned of its greater share after %s", time.Since(began))
+			t.Errorf("a lane used its larger share after %s", time.Since(began))
 		}
 		b.set(0.02)
 		b.Take(t.Context())
 		if wait := b.Take(t.Context()); wait < 40*time.Second {
-			t.Errorf("after the share shrank a delivery is handed back for %s, want some 50 s", wait)
+			t.Errorf("after the share shrank a delivery is returned for %s, want some 50 s", wait)
 		}
 	})
 }

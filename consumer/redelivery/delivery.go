@@ -9,46 +9,45 @@ import (
 	"statusworker/schema/lifecycle"
 )
 
-// Delivery is one message that is due, from its receipt until it is settled.
+// Delivery is one delivery of a message, from its receipt until it is settled.
 type Delivery struct {
 	Settlement
-	// Type is the interaction's, and Interval the least time between two of its polls. Whoever receives the message
-	// sets both.
+	// Type is the type of the interaction, and Interval its poll interval. The receiver of the message sets both.
 	Type     schema.Type
 	Interval time.Duration
-	// Asked is when this process asked for the message: the broker has not delivered it before.
+	// Asked is the time of the pull: the broker has not delivered the message before.
 	Asked time.Time
 
 	Identifier string
-	// At is where the interaction is: which generation, and which poll this delivery stands for.
+	// At is the position of the interaction: its generation, and the number of this poll.
 	At lifecycle.Position
-	// Origin is where its declared message was stored.
+	// Origin is where the declared message was stored.
 	Origin schema.Origin
-	// Status is the last one known before this poll, and Refusals are those of the polls before it; after this poll,
-	// with it.
+	// Status is the last known status, and Refusals are the refusals in a row: until the poll those before it, and
+	// afterwards those including it.
 	Status   schema.Status
 	Refusals schema.Refusals
-	// Panics is how many deliveries in a row made their worker panic.
+	// Panics is the number of deliveries in a row that made their worker panic.
 	Panics int
-	// SendBy is when the request must have left, Until is how long publishing the outcome may take; by this process's
-	// clock.
+	// SendBy is when the request must be sent at the latest, Until when the outcome must be published, by this
+	// process's clock.
 	SendBy, Until time.Time
-	// Due is when this poll fell due, by the broker's clock, or zero where nobody knows.
+	// Due is when this poll fell due, by the broker's clock; zero if that is unknown.
 	Due time.Time
 
-	// reservation is the header of the reservation that has become this message; nil where it was none. Tombstone says
+	// reservation is the header of the reservation that became this message; nil if there was none. tombstone means
 	// that it marks the end of its generation.
 	reservation broker.Header
 	tombstone   bool
-	// wanted is when the worker that reserved this poll wanted it to fall due, by the broker's clock as it was then.
+	// wanted is the due time that the worker asked for when it reserved this poll, by the broker's clock at that time.
 	wanted time.Time
-	// reserved is the next poll, and firstDue when it falls due where the request does not take too long.
+	// reserved is the reservation of the next poll, and firstDue its due time unless the request takes too long.
 	reserved reservation
 	firstDue time.Time
 }
 
-// Receive makes the delivery of a message that was asked for at a time. Where the message was stored is its origin
-// until more is known.
+// Receive makes the delivery of a message that was pulled at a time. Its origin is the message itself until a header
+// names another one.
 func Receive(b Settler, m broker.Delivery, asked time.Time) Delivery {
 	return Delivery{
 		Settlement: Settlement{broker: b, Message: m}, Asked: asked, At: lifecycle.Position{Generation: m.Time},
@@ -67,20 +66,20 @@ func (d *Delivery) Declared() (schema.Declared, error) {
 // Reserved tells whether the next poll is reserved.
 func (d *Delivery) Reserved() bool { return d.reserved.Sequence != 0 }
 
-// declared is the message as package lifecycle judges it.
+// declared is the declared message for package lifecycle.
 func (d *Delivery) declared() lifecycle.Declared {
 	return lifecycle.Declared{
 		Subject: d.Message.Subject, Stored: d.At.Generation, Replays: lifecycle.ReadReplays(d.Message.Header),
 	}
 }
 
-// MaxPanics is up to how many panics in a row are counted. At so many, an interaction must have ended.
+// MaxPanics is the number of panics in a row after which an interaction is dead-lettered.
 const MaxPanics = 3
 
-// panicsIn is how often the polls before made their worker panic, by the headers of a due message.
+// panicsIn is the number of panics in a row in the headers of a due message.
 func panicsIn(h broker.Header) int {
 	text := h.Get(schema.HeaderPanics)
-	if text == "" { // as nearly always
+	if text == "" { // the usual case
 		return 0
 	}
 	n, err := strconv.Atoi(text)

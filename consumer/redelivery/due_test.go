@@ -21,7 +21,7 @@ func measured(t *testing.T, b *clocktest.Far) *clock.Clock {
 	return c
 }
 
-// sameClock is the measured clock of a broker that goes by this process's.
+// sameClock is the measured clock of a broker with this process's clock.
 func sameClock(t *testing.T, now func() time.Time) *clock.Clock {
 	t.Helper()
 	c := clock.New(now, timeOf(now), "S")
@@ -37,8 +37,8 @@ func (now timeOf) Stream(context.Context, string) (broker.StreamState, error) {
 	return broker.StreamState{Now: now()}, nil
 }
 
-// Whatever the offset, and however unevenly the delay of the answers is spread: a reservation is never for too early a
-// moment, and it is never thought to fall due later than it does.
+// A reservation never falls due too early, and its local due time is never later than the true one, whatever the offset
+// of the clock is, and however the delays of the answers are distributed.
 func TestClockIsNeverEarly(t *testing.T) {
 	seed := rand.Uint64()
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -58,28 +58,28 @@ func TestClockIsNeverEarly(t *testing.T) {
 		due := r.due(interval, interval)
 		wait := due.Sub(r.cfg.Clock.Now())
 		if wait < interval+minSlack || wait > interval+MaxSlack+interval/20 {
-			t.Fatalf("seed %d: the wait is %s for a guidance of %s", seed, wait, interval)
+			t.Fatalf("seed %d: the wait is %s for an interval of %s", seed, wait, interval)
 		}
 		if early := b.Broker().Add(wait).Sub(due); early > 0 {
 			t.Fatalf("seed %d: the reservation is early by %s: delays %v there and %v back", seed, early, b.There,
 				b.Back)
 		} else if -early > slowest {
-			t.Fatalf("seed %d: the reservation is late by %s, but no question took longer than %s", seed,
+			t.Fatalf("seed %d: the reservation is late by %s, but no request took longer than %s", seed,
 				-early, slowest)
 		}
 		trulyLocal := due.Add(-b.Offset)
 		if late := r.cfg.Clock.Local(due).Sub(trulyLocal); late > 0 {
-			t.Fatalf("seed %d: it is thought to fall due %s later than it does", seed, late)
+			t.Fatalf("seed %d: its local due time is %s later than the true one", seed, late)
 		}
 		asked := b.Local.Add(upTo(time.Hour))
 		if early := asked.Add(b.Offset).Sub(r.cfg.Clock.At(asked)); early > 0 {
-			t.Fatalf("seed %d: a reservation for a moment that the vendor named is early by %s", seed, early)
+			t.Fatalf("seed %d: a reservation for a Retry-After is early by %s", seed, early)
 		}
 	}
 }
 
-// A broker that is slow to store reservations makes them fall due later, by that much: otherwise every poll would be
-// too late to be made.
+// If the broker is slow to store reservations, they fall due later by that time. Otherwise every poll would be too
+// late.
 func TestSlowBrokerMakesPollsRarer(t *testing.T) {
 	r := &Reservations{cfg: Config{Clock: measured(t, clocktest.NewFar(0)), Jitter: func() float64 { return 0 }}}
 	wait := func() time.Duration { return r.due(5*time.Second, 5*time.Second).Sub(r.cfg.Clock.Now()) }
@@ -96,8 +96,8 @@ func TestSlowBrokerMakesPollsRarer(t *testing.T) {
 	}
 }
 
-// Whatever clocks the broker had, no poll is made less than an interval after the one before it; and none is held back
-// by more than the steps, nor by more than an interval.
+// No poll is made less than an interval after the one before it, whatever clocks the broker had. None waits longer than
+// the steps of the clock, nor longer than an interval.
 func TestClockStepsMakeNoPollEarly(t *testing.T) {
 	seed := rand.Uint64()
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -108,7 +108,7 @@ func TestClockStepsMakeNoPollEarly(t *testing.T) {
 			b.There[i], b.Back[i] = upTo(100*time.Millisecond), upTo(100*time.Millisecond)
 		}
 		c := measured(t, b)
-		interval := 3*time.Second + upTo(27*time.Second) // the slack of less does not bear answers that take so long
+		interval := 3*time.Second + upTo(27*time.Second) // the slack of a shorter one does not cover such slow answers
 		r := &Reservations{cfg: Config{Clock: c, Jitter: random.Float64}}
 		steps := time.Duration(0)
 		for polls := 0; polls < 20; polls++ {
@@ -120,7 +120,7 @@ func TestClockStepsMakeNoPollEarly(t *testing.T) {
 					step := upTo(6*time.Second) - 3*time.Second
 					b.Offset += step
 					steps += max(0, step)
-					if random.IntN(3) > 0 { // otherwise what falls due tells of it
+					if random.IntN(3) > 0 { // otherwise a due message shows the step
 						if err := c.Measure(t.Context()); err != nil {
 							t.Fatal(err)
 						}
@@ -133,16 +133,16 @@ func TestClockStepsMakeNoPollEarly(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			held := time.Duration(0)
+			waited := time.Duration(0)
 			for wait := c.Early(wanted, fell, interval); wait > 0; wait = c.Early(wanted, fell, interval) {
 				b.Local = b.Local.Add(wait)
-				held += wait
+				waited += wait
 			}
 			if gap := b.Local.Sub(polled); gap < interval {
 				t.Fatalf("seed %d: polled again after %s, the interval is %s", seed, gap, interval)
 			}
-			if held > interval || held > steps+time.Second {
-				t.Fatalf("seed %d: held back for %s after steps of %s, the interval is %s", seed, held, steps, interval)
+			if waited > interval || waited > steps+time.Second {
+				t.Fatalf("seed %d: waited for %s after steps of %s, the interval is %s", seed, waited, steps, interval)
 			}
 		}
 	}

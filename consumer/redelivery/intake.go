@@ -12,17 +12,17 @@ import (
 	"statusworker/schema/lifecycle"
 )
 
-// tombstoneGone is how long after it fell due a tombstone is taken to be gone: the broker is 0.3 s late at worst.
+// tombstoneGone is how long after it fell due a tombstone is certainly deleted: the broker is at most 0.3 s late.
 const tombstoneGone = 400 * time.Millisecond
 
-// TakeIn makes the first reservation of a declared message, whose identifier is known, or finds that it needs none, and
-// settles the delivery. The verdict says which: [lifecycle.Reserve] where a reservation was made. With [lifecycle.Wait]
-// an earlier generation has just ended, and the message comes back when what is left of that is gone.
+// TakeIn makes the first reservation for a declared message with a known identifier, or finds that it requires none,
+// and settles the delivery. The verdict is [lifecycle.Reserve] if it made a reservation. It is [lifecycle.Wait] if an
+// earlier generation has just ended: the message is redelivered when the tombstone of that is deleted.
 func (r *Reservations) TakeIn(ctx context.Context, d *Delivery) (lifecycle.TakeIn, error) {
 	verdict, wait, err := r.takeIn(ctx, d)
 	switch {
 	case err != nil:
-		return "", err
+		return "", fmt.Errorf("taking in %s: %w", d.Identifier, err)
 	case wait > 0:
 		return verdict, d.NakAfter(wait)
 	}
@@ -33,8 +33,6 @@ func (r *Reservations) takeIn(ctx context.Context, d *Delivery) (_ lifecycle.Tak
 	if err := r.sureOfTime(ctx); err != nil {
 		return "", 0, err
 	}
-	declared := d.declared()
-	next := newReservation(d.At.Generation, 1)
 	var snapshot lifecycle.Snapshot
 	var refused lifecycle.TakeIn
 	again := false
@@ -45,40 +43,27 @@ func (r *Reservations) takeIn(ctx context.Context, d *Delivery) (_ lifecycle.Tak
 			return "", 0, err
 		}
 		snapshot.Declared, snapshot.Outcomes = around.Declared, around.Outcomes
-		verdict, until := snapshot.TakeIn(declared)
+		verdict, until := snapshot.TakeIn(d.declared())
 		switch verdict {
+		case lifecycle.Reserve, lifecycle.ReserveBesideDue:
 		case lifecycle.Wait:
 			return verdict, max(0, r.cfg.Clock.Local(until).Sub(r.cfg.Now())) + tombstoneGone, nil
 		case lifecycle.Foreign:
-			return "", 0, fmt.Errorf("taking in %s: a message that is no reservation is stored under %s", d.Identifier,
+			return "", 0, fmt.Errorf("a message on %s is not a reservation; delete it",
 				schema.HoldSubjects(d.Identifier))
-		case lifecycle.Reserve, lifecycle.ReserveBesideDue:
 		default:
 			return verdict, 0, nil
 		}
 		if verdict == refused {
-			if !r.cfg.Now().Before(giveUp) {
-				return "", 0, fmt.Errorf("taking in %s: %w", d.Identifier, errReserved)
-			}
-			select {
-			case <-time.After(refusedEvery):
-			case <-ctx.Done():
-				return "", 0, ctx.Err()
+			if err := r.waitToRetry(ctx, giveUp); err != nil {
+				return "", 0, err
 			}
 		}
 		if clock.Passed(read, r.cfg.Now()) > readAgain && !again {
-			again = true // this process stood still; where the broker is slow, reading once more helps no further
+			again = true // this process stood still; if the broker is slow, reading once more does not help
 			continue
 		}
-		// What is due counts as well, unless it has no more effect: a reservation of an interaction whose poll has yet
-		// to be made would be a second generation of it.
-		among := schema.WaitingSubjects(d.Identifier)
-		if verdict == lifecycle.ReserveBesideDue {
-			among = schema.HoldSubjects(d.Identifier)
-		}
-		next.Due = r.due(d.Interval, d.Interval)
-		err = r.put(ctx, d, &next, 0, among)
-		if err == nil {
+		if err = r.reserveFirst(ctx, d, verdict); err == nil {
 			return lifecycle.Reserve, 0, nil
 		}
 		if !errors.Is(err, broker.ErrRefused) {
@@ -86,27 +71,33 @@ func (r *Reservations) takeIn(ctx context.Context, d *Delivery) (_ lifecycle.Tak
 		}
 		r.refused.Add(1)
 		refused = verdict
-		// A refusal alone proves nothing. What is read may be a reservation that is just falling due: believing it is
-		// safe, because then its due message is stored.
-		if snapshot.Reservation, err = r.stored.reservation(ctx, d.Identifier); err != nil {
-			return "", 0, err
-		}
-		if snapshot.Due, err = r.stored.due(ctx, d.Identifier); err != nil {
+		// The reservation that is read may be falling due at this moment. Then its due message is stored, so it is safe
+		// to act on it.
+		if err := r.stored.polls(ctx, d.Identifier, &snapshot); err != nil {
 			return "", 0, err
 		}
 	}
 }
 
-// Judge says what becomes of a declared message, by all that is stored of its interaction.
+// reserveFirst stores the first reservation of a generation. A due message counts as well, unless it has no effect any
+// more: a reservation beside a poll that is due would be a second generation.
+func (r *Reservations) reserveFirst(ctx context.Context, d *Delivery, verdict lifecycle.TakeIn) error {
+	among := schema.WaitingSubjects(d.Identifier)
+	if verdict == lifecycle.ReserveBesideDue {
+		among = schema.HoldSubjects(d.Identifier)
+	}
+	next := newReservation(d.At.Generation, 1)
+	next.Due = r.due(d.Interval, d.Interval)
+	return r.put(ctx, d, &next, 0, among)
+}
+
+// Judge returns the verdict on a declared message, by all that is stored for its interaction.
 func (r *Reservations) Judge(ctx context.Context, d *Delivery) (lifecycle.TakeIn, error) {
 	snapshot, err := r.stored.around(ctx, d)
 	if err != nil {
 		return "", err
 	}
-	if snapshot.Reservation, err = r.stored.reservation(ctx, d.Identifier); err != nil {
-		return "", err
-	}
-	if snapshot.Due, err = r.stored.due(ctx, d.Identifier); err != nil {
+	if err := r.stored.polls(ctx, d.Identifier, &snapshot); err != nil {
 		return "", err
 	}
 	verdict, _ := snapshot.TakeIn(d.declared())

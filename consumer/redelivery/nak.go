@@ -10,29 +10,29 @@ import (
 	"statusworker/schema/lifecycle"
 )
 
-// Naks keep interactions by delayed negative acks: for brokers without message schedules. The declared message itself
-// is delivered again and again. It is polite while the broker lives; a broker that is killed forgets delays.
+// Naks is redelivery by delayed negative acks, for brokers without message schedules. The declared message itself is
+// delivered again and again. It keeps the poll interval unless the broker is killed, which loses delays.
 type Naks struct {
 	cfg    Config
 	stored stored
 	due    dueSample
-	// refused remembers refusals: the broker keeps nothing for a message but the message.
+	// refused remembers refusals, because the broker stores only the declared message.
 	refused refusedSample
-	// waiting is how many interactions waited when the broker was last asked; fresh is how many of them had never been
-	// delivered then, nor when it was asked before.
+	// waiting is the number of waiting interactions at the last count. fresh is the number of those that had never been
+	// delivered, neither then nor at the count before.
 	waiting, fresh atomic.Uint64
 }
 
 const (
-	// A delay loses its fraction of a second when the broker restarts: one second more makes up for it.
+	// nakSlack covers the fraction of a second that a delay loses when the broker restarts.
 	nakSlack = time.Second
-	// The AckWait of a lane is its guidance, the request time-out, and this.
+	// nakAckWaitMargin is by how much AckWait is longer than the interval and the request timeout.
 	nakAckWaitMargin = 5 * time.Second
 )
 
 // NewNaks makes redelivery by delayed naks.
 func NewNaks(cfg Config) *Naks {
-	return &Naks{cfg: cfg, stored: stored{Config: cfg}, refused: refusedSample{life: cfg.RememberRefusals}}
+	return &Naks{cfg: cfg, stored: stored{Config: cfg}, refused: refusedSample{maxAge: cfg.RememberRefusals}}
 }
 
 // NakAckWait is the AckWait of a consumer whose interactions wait by delayed naks.
@@ -40,7 +40,8 @@ func NakAckWait(interval, requestTimeout time.Duration) time.Duration {
 	return interval + requestTimeout + nakAckWaitMargin
 }
 
-// Begin makes the broker count from now, and not from when the message was stored, should it restart.
+// Begin sends in-progress first: a restarted broker then counts AckWait from now, and not from when the message was
+// stored.
 func (n *Naks) Begin(ctx context.Context, d *Delivery) (Verdict, error) {
 	if err := d.InProgress(); err != nil {
 		return "", err
@@ -62,23 +63,23 @@ func (n *Naks) Begin(ctx context.Context, d *Delivery) (Verdict, error) {
 	}
 	d.Due = n.due.take(d.Origin.Sequence)
 	d.Refusals = n.refused.of(d.Identifier, n.cfg.Now())
-	// The poll must be over, and its outcome stored, before AckWait brings the message back, maybe to another worker.
-	// That counts from when the message was asked for, and not from now: this process may have stood still in between.
+	// The poll must end, and its outcome be stored, before the message is redelivered after AckWait, maybe to another
+	// worker. The time counts from the pull, and not from now: this process may have stood still in between.
 	d.Until = d.Asked.Add(NakAckWait(d.Interval, n.cfg.RequestTimeout) - nakSlack)
 	d.SendBy = d.Asked.Add(nakAckWaitMargin - nakSlack + min(d.Interval, n.cfg.RequestTimeout))
-	// Polls are not counted here: it would take a state, or trust in the number of deliveries.
+	// Polls are not counted: that would require a state, or reliable numbers of deliveries.
 	if young {
 		d.SendBy = d.Asked // too young for its first poll
 	}
 	return Poll, nil
 }
 
-// Keep has nothing to do: AckWait is longer than a request.
+// Keep does nothing: AckWait is longer than a request.
 func (n *Naks) Keep(ctx context.Context, _ *Delivery) (context.Context, func()) {
 	return ctx, func() {}
 }
 
-// Redeliver hands the message back with a delay.
+// Redeliver returns the message with a delay.
 func (n *Naks) Redeliver(_ context.Context, d *Delivery, notBefore time.Time) error {
 	if d.settled {
 		return nil
@@ -92,10 +93,9 @@ func (n *Naks) Redeliver(_ context.Context, d *Delivery, notBefore time.Time) er
 	return d.NakAfter(delay)
 }
 
-// turn is how long the fleet takes to poll all that waits once, and a little more. Where there is a rate limit, and
-// messages wait for their first delivery because of it, an interaction is held back for as long at least: the broker
-// delivers again before it delivers anew, so that interactions that do not end would keep all others from their first
-// poll.
+// turn is the time in which the fleet polls all waiting interactions once, with a margin. It is the least delay if a
+// rate limit makes messages wait for their first delivery. The broker prefers redeliveries to first deliveries, so
+// interactions that do not end would otherwise delay the first poll of all others.
 func (n *Naks) turn() time.Duration {
 	if n.cfg.RateLimit == 0 || n.fresh.Load() == 0 {
 		return 0
@@ -105,26 +105,27 @@ func (n *Naks) turn() time.Duration {
 
 const (
 	turnMargin = 1.1
-	// maxTurn bounds what an interaction waits for a rate limit that may be raised meanwhile.
+	// maxTurn limits that delay, because the rate limit may be raised meanwhile.
 	maxTurn = time.Hour
-	// weighEvery is how often the broker is asked how much waits, where there is a rate limit.
-	weighEvery = 5 * time.Second
-	// weighTimeout is how long the broker may take to answer that for one lane.
-	weighTimeout = 2 * time.Second
+	// countEvery is how often the waiting interactions are counted, if there is a rate limit.
+	countEvery = 5 * time.Second
+	// countTimeout limits the count of one lane.
+	countTimeout = 2 * time.Second
 )
 
-// Weigh keeps up how much waits, until ctx ends, where there is a rate limit. It hands over what goes wrong.
-func (n *Naks) Weigh(ctx context.Context, failed func(error)) {
+// Count counts the waiting interactions repeatedly until ctx ends, if there is a rate limit. It passes errors to
+// failed.
+func (n *Naks) Count(ctx context.Context, failed func(error)) {
 	if n.cfg.RateLimit == 0 {
 		return
 	}
-	ticker := time.NewTicker(weighEvery)
+	ticker := time.NewTicker(countEvery)
 	defer ticker.Stop()
 	for before := uint64(0); ; {
 		var waiting, fresh uint64
 		known := true
 		for _, t := range schema.Types() {
-			bounded, cancel := context.WithTimeout(ctx, weighTimeout)
+			bounded, cancel := context.WithTimeout(ctx, countTimeout)
 			state, err := n.cfg.Broker.Consumer(bounded, schema.StreamDeclared, schema.PollConsumer(t))
 			cancel()
 			if ctx.Err() != nil {
@@ -140,7 +141,7 @@ func (n *Naks) Weigh(ctx context.Context, failed func(error)) {
 		}
 		if known {
 			n.waiting.Store(waiting)
-			n.fresh.Store(min(before, fresh)) // not those that had just come
+			n.fresh.Store(min(before, fresh)) // without those that have just arrived
 			before = fresh
 		}
 		select {
@@ -151,8 +152,8 @@ func (n *Naks) Weigh(ctx context.Context, failed func(error)) {
 	}
 }
 
-// Finish acks and waits for the broker's word. Without it the interaction is polled once more, and its outcome is found
-// to be stored.
+// Finish acknowledges the message and waits for the broker's answer. If the ack is lost, the interaction is polled once
+// more, and its outcome is found to be stored.
 func (n *Naks) Finish(ctx context.Context, d *Delivery) error {
 	n.refused.note(d.Identifier, refusedEntry{})
 	bounded, cancel := context.WithTimeout(ctx, ackTimeout)

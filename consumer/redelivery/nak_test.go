@@ -8,7 +8,7 @@ import (
 	"statusworker/schema"
 )
 
-// However many wait, the sample is bounded, spread over all of them, and grows dense again when they become few.
+// The size of the sample is limited, it is spread over all messages, and it becomes dense again when they are few.
 func TestDueSample(t *testing.T) {
 	var s dueSample
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -41,16 +41,16 @@ func TestDueSample(t *testing.T) {
 		t.Errorf("%d of %d are in the sample, %d of them of the second half", found, many, half)
 	}
 	if !s.take(1).IsZero() {
-		t.Error("a message is in the sample after it was taken")
+		t.Error("a message is in the sample after take")
 	}
-	for range 40 { // some twenty minutes with few
+	for range 40 { // twenty minutes with few messages
 		round(1_000_000, 20)
 	}
 	if found, _ := round(2_000_000, 20); found < 15 {
 		t.Errorf("%d of 20 are in the sample, want most of them now that there are few", found)
 	}
 
-	// What another worker took is thrown out.
+	// Messages that another worker took are removed.
 	s.note(3_000_000, now, now)
 	now = now.Add(dueSampleAge + 2*time.Minute)
 	s.note(3_000_001, now, now)
@@ -59,7 +59,7 @@ func TestDueSample(t *testing.T) {
 	}
 }
 
-// Only who keeps others from their first poll is held back for longer than its guidance.
+// Interactions wait for longer than the interval only if others wait for their first poll.
 func TestNaksTurn(t *testing.T) {
 	n := &Naks{cfg: Config{RateLimit: 10}}
 	for _, tt := range []struct {
@@ -76,25 +76,25 @@ func TestNaksTurn(t *testing.T) {
 	}
 	n.cfg.RateLimit = 0
 	if got := n.turn(); got != 0 {
-		t.Errorf("without a budget: %s, want nothing", got)
+		t.Errorf("without a rate limit: %s, want 0", got)
 	}
 }
 
-// Refusals are remembered for some time, of a bounded number of interactions.
+// Refusals are remembered for some time, for a limited number of interactions.
 func TestRefusedSample(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	row := schema.Refusals{StatusCode: 404, Count: 2, Since: now}
-	s := refusedSample{life: time.Minute}
+	s := refusedSample{maxAge: time.Minute}
 	s.note("a", refusedEntry{refusals: row, noted: now})
 	if got := s.of("a", now.Add(time.Minute)); !got.Equal(row) {
-		t.Errorf("a minute later there are %v, want %v", got, row)
+		t.Errorf("a minute later the refusals are %v, want %v", got, row)
 	}
 	if got := s.of("a", now.Add(time.Minute+1)); got.Count != 0 {
-		t.Errorf("after its time there are %v", got)
+		t.Errorf("after its time the refusals are %v, want none", got)
 	}
 	s.note("a", refusedEntry{})
 	if got := s.of("a", now); got.Count != 0 || len(s.known) != 0 {
-		t.Errorf("after another answer there are %v", got)
+		t.Errorf("after another answer the refusals are %v, want none", got)
 	}
 	for n := range 2 * maxRefused {
 		s.note(strconv.Itoa(n), refusedEntry{refusals: row, noted: now})

@@ -12,22 +12,22 @@ import (
 	"statusworker/schema/lifecycle"
 )
 
-// A server publishes a due message within a second of the time of its reservation. If it cannot store the due message
-// (a storage limit is reached), the server marks the schedule as being on its way and keeps the mark: nats-server
-// 2.15.3 and before try again only after a restart or a change of the stream's leader. A reservation that another one
-// replaces loses the mark, so workers look for overdue reservations and store them again.
+// A server publishes a due message within a second of the time of its reservation. If it cannot store the message
+// because of a storage limit, it marks the schedule as in progress. nats-server 2.15.3 and earlier retry only after a
+// restart or a change of the stream's leader. A reservation that is replaced loses the mark, so workers search for
+// overdue reservations and store them again.
 
 // OverdueAfter is how long after its time a reservation counts as overdue by default.
 const OverdueAfter = time.Minute
 
 const (
-	// overdueMisses is how many reservations that are not overdue a search reads before it ends.
+	// overdueMisses is how many reservations that are not overdue a search may read.
 	overdueMisses = 5
 	// overdueBatch is how many are read before they are stored again.
 	overdueBatch = 100
 )
 
-// Overdue is a reservation that the broker did not publish when its time came.
+// Overdue is a reservation that the broker did not publish at its time.
 type Overdue struct {
 	lifecycle.Reserved
 	Message broker.Message
@@ -42,8 +42,8 @@ type OverdueBroker interface {
 
 // FindOverdue finds reservations that are overdue at a time of the broker's clock, in the order in which they were
 // stored. It reads few others, however many there are: a reservation is stored before its time, so the search ends at
-// the first one that is too young. Of those that wait for longer it reads some: they leave the front of the stream when
-// their time comes, and what is behind them is found then.
+// the first one that is too young. It ends also after some that are not due yet. These leave the front of the stream at
+// their time, and a later search finds those behind them.
 func FindOverdue(
 	ctx context.Context, b OverdueBroker, now time.Time, after time.Duration,
 ) iter.Seq2[Overdue, error] {
@@ -64,7 +64,7 @@ func FindOverdue(
 			}
 			o := Overdue{Reserved: lifecycle.ReadReserved(m.Header, m.Sequence, m.Time), Message: *m}
 			switch {
-			case o.Due.IsZero(): // it is no schedule
+			case o.Due.IsZero(): // not a schedule
 			case !o.Due.Before(s.before):
 				misses++
 			case !yield(o, nil):
@@ -75,14 +75,14 @@ func FindOverdue(
 }
 
 // overdueSearch reads reservations in the order in which they were stored. It never asks for the first one from the
-// beginning of the stream on: for that, the broker goes through all subjects that there are, 0.3 s for 700,000
-// reservations. From beyond the stream's first message on it takes less than a millisecond.
+// beginning of the stream: for that, the broker searches all subjects, which takes 0.3 s for 700,000 reservations. From
+// behind the stream's first message it takes less than a millisecond.
 type overdueSearch struct {
 	broker OverdueBroker
 	before time.Time
 
-	first *broker.Message // the stream's first message, where it is a reservation that was not given out yet
-	seq   uint64          // where to go on; 0 where nothing is old enough
+	first *broker.Message // the stream's first message, if it is a reservation that was not returned yet
+	seq   uint64          // where to continue; 0 if nothing is old enough
 }
 
 func (s *overdueSearch) begin(ctx context.Context) error {
@@ -102,8 +102,8 @@ func (s *overdueSearch) begin(ctx context.Context) error {
 		s.first = &m
 		return nil
 	}
-	// What is due is being worked off. The search begins so far beyond it that it is not overtaken; what it leaves out
-	// is found when nothing moves in front of it any more.
+	// Workers are handling due messages at the front of the stream. The search begins so far behind them that it is not
+	// overtaken. A later search finds what it skips.
 	next, err := s.broker.Stream(ctx, schema.StreamPolls)
 	if err != nil {
 		return err
@@ -114,7 +114,7 @@ func (s *overdueSearch) begin(ctx context.Context) error {
 	return nil
 }
 
-// next is nil at the end.
+// next returns nil at the end.
 func (s *overdueSearch) next(ctx context.Context) (*broker.Message, error) {
 	if s.seq == 0 {
 		return nil, nil
@@ -134,14 +134,14 @@ func (s *overdueSearch) next(ctx context.Context) (*broker.Message, error) {
 	return m, nil
 }
 
-// StoreAgain stores overdue reservations again, to fall due in a moment, each on the condition that it is still there.
-// Where several are not, it ends: another worker is at it, or they have fallen due.
+// StoreAgain stores overdue reservations again, to fall due in a moment, each on the condition that it is still stored.
+// If several are not, it ends: another worker does the same, or they have fallen due.
 func (r *Reservations) StoreAgain(ctx context.Context) (stored int, err error) {
 	if err := r.sureOfTime(ctx); err != nil {
 		return 0, err
 	}
-	for gone := 0; ; {
-		// They are read first: the search would begin anew where the stream's first message is replaced.
+	for replaced := 0; ; {
+		// They are read first, because replacing the stream's first message would invalidate the search.
 		batch, err := r.overdue(ctx)
 		if err != nil {
 			return stored, err
@@ -155,10 +155,10 @@ func (r *Reservations) StoreAgain(ctx context.Context) (stored int, err error) {
 				stored++
 			case !errors.Is(err, broker.ErrRefused):
 				return stored, err
-			case gone == overdueMisses:
+			case replaced == overdueMisses:
 				return stored, nil
 			default:
-				gone++
+				replaced++
 			}
 		}
 		if len(batch) < overdueBatch {
@@ -167,7 +167,7 @@ func (r *Reservations) StoreAgain(ctx context.Context) (stored int, err error) {
 	}
 }
 
-// overdue reads the first overdue reservations of workers.
+// overdue reads the first overdue reservations.
 func (r *Reservations) overdue(ctx context.Context) (batch []*Delivery, err error) {
 	for o, err := range FindOverdue(ctx, r.cfg.Broker, r.cfg.Clock.Now(), r.cfg.OverdueAfter) {
 		if err != nil {

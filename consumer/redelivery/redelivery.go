@@ -18,60 +18,59 @@ type Broker interface {
 	OverdueBroker
 }
 
-// Outcomes reads what is stored on the outcome subjects of an interaction, the newest on each.
+// Outcomes reads the stored outcomes of an interaction, the newest one on each subject.
 type Outcomes interface {
 	Outcomes(ctx context.Context, identifier string) ([]lifecycle.Outcome, error)
 }
 
-// Config is what both ways of redelivery need. All of it must be set.
+// Config configures both modes of redelivery. All fields are required.
 type Config struct {
 	Broker   Broker
 	Outcomes Outcomes
-	// Clock is the broker's, measured.
+	// Clock is the measured clock of the broker.
 	Clock *clock.Clock
-	// Now is this process's clock. Jitter gives numbers in [0, 1).
+	// Now is this process's clock. Jitter returns numbers in [0, 1).
 	Now    func() time.Time
 	Jitter func() float64
 
 	// Interval is the least time between two polls of one interaction.
 	Interval func(schema.Type) time.Duration
-	// RequestTimeout is how long a poll may take, Deadline the age at which an interaction is given up.
+	// RequestTimeout limits a poll. Deadline is the age at which an interaction is dead-lettered.
 	RequestTimeout, Deadline time.Duration
-	// Stretch and StretchLimit are as [Wait] has them.
+	// Stretch and StretchLimit are those of [Wait].
 	Stretch      float64
 	StretchLimit time.Duration
 	// OverdueAfter is how long after its time a reservation is stored again.
 	OverdueAfter time.Duration
-	// RateLimit bounds the polls a second of the whole fleet; 0 is no bound.
+	// RateLimit limits the polls per second of the whole fleet; 0 is no limit.
 	RateLimit float64
-	// RememberRefusals is for how long a worker remembers that the vendor refused an interaction, where the broker
-	// keeps nothing for it.
+	// RememberRefusals is for how long a worker remembers refusals of an interaction if the broker does not store them.
 	RememberRefusals time.Duration
 }
 
-// Verdict is what becomes of a delivery that has begun.
+// Verdict is the result of beginning a delivery.
 type Verdict string
 
-// The verdicts on a delivery. All but Poll have settled it.
+// The verdicts. After all but Poll the delivery is settled.
 const (
-	// Poll: it may be polled.
+	// Poll means that it may be polled.
 	Poll Verdict = "poll"
-	// Drop: the interaction has ended, or somebody else holds its next poll.
+	// Drop means that the interaction has ended, or that another worker has reserved its next poll.
 	Drop Verdict = "drop"
-	// Early: it has fallen due too soon, and waits.
+	// Early means that it fell due too early, and waits.
 	Early Verdict = "early"
-	// Twice and Processed: the declared message begins no generation, see package lifecycle.
+	// Twice and Processed mean that the declared message begins no generation, see package lifecycle.
 	Twice     = Verdict(lifecycle.Twice)
 	Processed = Verdict(lifecycle.Processed)
 )
 
-// Wait is how long an interaction of that age is held back at least: the interval, or the share stretch of its age
-// where that is more, but never more than limit for that. A stretch of 0 is none.
+// Wait is the least time between two polls of an interaction of that age: the interval, or, if that is longer, the
+// fraction stretch of its age, up to limit. A stretch of 0 has no effect.
 func Wait(interval, age time.Duration, stretch float64, limit time.Duration) time.Duration {
 	return max(interval, min(time.Duration(stretch*float64(age)), limit))
 }
 
-// jitterShare spreads the polls over this share of the interval.
+// jitterShare spreads the polls over this fraction of the interval.
 const jitterShare = 0.05
 
 func (c Config) jitter(interval time.Duration) time.Duration {

@@ -15,19 +15,20 @@ import (
 )
 
 const (
-	// A refusal proves nothing until what is pending was read: it is tried again for so long, so often.
+	// refusedFor is how long a refused reservation is retried, and refusedEvery how often.
 	refusedFor   = time.Second
 	refusedEvery = 20 * time.Millisecond
-	// ackTimeout is how long one reservation waits for the broker's ack: well within AckWait.
+	// ackTimeout is how long a request waits for the broker's answer: much less than AckWait.
 	ackTimeout = 4 * time.Second
-	// MaxReserve is how long a reservation may take that is refused until the last try: AckWait must be longer.
+	// MaxReserve is how long a reservation may take with retries: AckWait must be longer.
 	MaxReserve = refusedFor + ackTimeout
-	// MaxSlack and minSlack bound the slack. Half of it is for steps of the broker's clock that are none.
+	// MaxSlack and minSlack limit the slack. Half of it covers changes of the broker's clock that are too small for a
+	// step.
 	MaxSlack = time.Second
 	minSlack = 2 * clock.MinStep
 )
 
-// Reservations keep interactions by a schedule on the broker: the default.
+// Reservations is redelivery by reservations, which are schedules on the broker: the default mode.
 type Reservations struct {
 	cfg     Config
 	stored  stored
@@ -40,54 +41,54 @@ func NewReservations(cfg Config) *Reservations {
 	return &Reservations{cfg: cfg, stored: stored{Config: cfg, reservations: true}}
 }
 
-// Refused is how often the broker refused a reservation, whatever came of it.
+// Refused is the number of refused reservations, including those that were stored at a retry.
 func (r *Reservations) Refused() uint64 { return r.refused.Load() }
 
-// reservation is a next poll that the broker has stored.
+// reservation is a stored reservation of the next poll.
 type reservation struct {
 	lifecycle.Reserved
 	// refusals are those of the polls before it.
 	refusals schema.Refusals
 }
 
-// newReservation is the reservation of a poll.
+// newReservation makes the reservation of a poll.
 func newReservation(generation time.Time, number uint64) reservation {
 	return reservation{Reserved: lifecycle.Reserved{
 		Position: lifecycle.Position{Generation: generation, Number: number},
 	}}
 }
 
-// errReserved says that a reservation was refused, that nobody was seen to hold the next poll, and that time is up.
+// errReserved means that a reservation was refused until the last retry, although no later one is stored.
 var errReserved = errors.New(
-	"the broker refuses the next reservation, but shows no later one; the message is left for redelivery")
+	"the broker refused the reservation for " + schema.Duration(refusedFor) + ", but has no later one")
 
-// slack is how much longer than the interval a reservation waits at least. One half is for the broker, which has to
-// store it before the poll may leave; the other is for the way to the vendor, which one poll may make slowly and the
-// next one quickly.
+// slack is the least time by which a reservation waits longer than the interval. One half is for the broker, which must
+// store it before the request is sent. The other half is for the way to the vendor, which may be slower for one poll
+// than for the next one.
 func slack(interval time.Duration) time.Duration {
 	return min(MaxSlack, max(interval/5, minSlack))
 }
 
-// due is when a poll that is reserved now shall fall due, by the broker's clock: after wait (the guidance, or more),
-// the slack, a jitter, and the time that the broker lately took to store a reservation. A slow broker makes polls
+// due is when a poll that is reserved now falls due, by the broker's clock: after wait (the interval, or more), the
+// slack, a jitter, and the time that the broker recently took to store a reservation. So a slow broker makes polls
 // rarer, but not impossible.
 func (r *Reservations) due(interval, wait time.Duration) time.Time {
 	return r.cfg.Clock.Now().Add(wait + slack(interval) + r.cfg.jitter(interval) + time.Duration(r.lag.Load()))
 }
 
-// wait is how long the interaction of a delivery is held back at least.
+// wait is the least time until the next poll of a delivery's interaction.
 func (r *Reservations) wait(d *Delivery) time.Duration {
 	return Wait(d.Interval, r.cfg.Clock.Now().Sub(d.At.Generation), r.cfg.Stretch, r.cfg.StretchLimit)
 }
 
-// took notes how long the broker took to store a reservation. What is known is the longest time lately: it fades by an
-// eighth with every quicker one.
+// took records how long the broker took to store a reservation. It keeps the longest recent time, which shrinks by an
+// eighth with every faster one.
 func (r *Reservations) took(d time.Duration) {
 	known := time.Duration(r.lag.Load())
 	r.lag.Store(int64(max(d, known-known/8)))
 }
 
-// Begin reads the message and reserves the next poll. Only who gets the reservation may make this poll.
+// Begin reads the message and reserves the next poll. Only the worker that gets the reservation may make this poll.
 func (r *Reservations) Begin(ctx context.Context, d *Delivery) (Verdict, error) {
 	if err := r.read(d); err != nil {
 		return "", err
@@ -96,19 +97,19 @@ func (r *Reservations) Begin(ctx context.Context, d *Delivery) (Verdict, error) 
 		return Drop, d.Ack()
 	}
 	if err := r.sureOfTime(ctx); err != nil {
-		return "", err // AckWait brings the message back
+		return "", err // the message is redelivered after AckWait
 	}
 	if wait := r.cfg.Clock.Early(d.wanted, d.Due, d.Interval); wait > 0 {
 		return Early, d.NakAfter(wait)
 	}
-	// It says nothing of refusals: should the worker not come to say what became of this poll, they are counted anew.
+	// It has no refusals: if the worker cannot store the result of this poll, their count begins again.
 	next := newReservation(d.At.Generation, d.At.Number+1)
 	taken, err := r.take(ctx, d, &next)
 	if err != nil {
 		return "", err
 	}
 	if err := d.Ack(); err != nil {
-		return "", err // the reservation stands, and the redelivery will be refused
+		return "", err // the reservation is stored: the redelivered message will be dropped
 	}
 	if taken {
 		return Drop, nil
@@ -120,7 +121,7 @@ func (r *Reservations) Begin(ctx context.Context, d *Delivery) (Verdict, error) 
 	return Poll, nil
 }
 
-// sureOfTime makes sure of the broker's time, before anything is reserved by it.
+// sureOfTime measures the broker's clock if it is doubtful, before a reservation depends on it.
 func (r *Reservations) sureOfTime(ctx context.Context) error {
 	if !r.cfg.Clock.Doubtful() {
 		return nil
@@ -130,8 +131,8 @@ func (r *Reservations) sureOfTime(ctx context.Context) error {
 	return r.cfg.Clock.Sure(measure)
 }
 
-// take stores the reservation, unless a later one is pending: then somebody else has taken the next poll. The error is
-// errReserved, or the broker's.
+// take stores the reservation, unless a later one is pending: then another worker has taken the next poll. The error
+// is errReserved, or the broker's.
 func (r *Reservations) take(ctx context.Context, d *Delivery, next *reservation) (taken bool, err error) {
 	for giveUp := r.cfg.Now().Add(refusedFor); ; {
 		next.Due = r.due(d.Interval, r.wait(d))
@@ -150,22 +151,30 @@ func (r *Reservations) take(ctx context.Context, d *Delivery, next *reservation)
 		if (lifecycle.Snapshot{Reservation: pending}).Taken(d.At) {
 			return true, nil
 		}
-		if !r.cfg.Now().Before(giveUp) {
-			return false, fmt.Errorf("reserving the next poll of %s: %w", d.Identifier, errReserved)
-		}
-		select {
-		case <-time.After(refusedEvery):
-		case <-ctx.Done():
-			return false, ctx.Err()
+		if err := r.waitToRetry(ctx, giveUp); err != nil {
+			return false, fmt.Errorf("reserving the next poll of %s: %w", d.Identifier, err)
 		}
 	}
 }
 
-// put stores a reservation in the place of the one with the expected sequence, which must be the last message on the
-// subjects among; 0 means that there must be none. A refusal is a [broker.ErrRefused].
+// waitToRetry waits before a refused reservation is retried. The error is errReserved after giveUp, or that of ctx.
+func (r *Reservations) waitToRetry(ctx context.Context, giveUp time.Time) error {
+	if !r.cfg.Now().Before(giveUp) {
+		return errReserved
+	}
+	select {
+	case <-time.After(refusedEvery):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// put stores a reservation on the condition that the last message on the subjects among has the expected sequence; 0
+// means that there is none. A refusal is a [broker.ErrRefused].
 func (r *Reservations) put(ctx context.Context, d *Delivery, next *reservation, expected uint64, among string) error {
-	// At every poll: one array holds the values of all headers, a map of 8 has no tables of its own, and what does not
-	// change from poll to poll is not written anew.
+	// This runs at every poll. One array has the values of all headers, a map of 8 needs one allocation, and values
+	// that do not change from poll to poll are not formatted again.
 	h, values := make(broker.Header, 8), make([]string, 0, 10)
 	set := func(name, value string) {
 		values = append(values, value)
@@ -217,8 +226,8 @@ func (r *Reservations) put(ctx context.Context, d *Delivery, next *reservation, 
 	return nil
 }
 
-// read finds out which interaction a due message belongs to, and where it is. A message that no worker reserved (no
-// headers of ours) is treated like a declared one, as its poll 0. The error is a [*schema.MemberError].
+// read reads the interaction of a due message, and its position. A message without our headers, which no worker
+// reserved, is treated like a declared one, as its poll 0. The error is a [*schema.MemberError].
 func (r *Reservations) read(d *Delivery) error {
 	r.cfg.Clock.Notice(d.Origin.Stored)
 	_, d.Identifier, _ = schema.SplitSubject(d.Message.Subject)
@@ -234,15 +243,15 @@ func (r *Reservations) read(d *Delivery) error {
 		return nil
 	}
 	d.At, d.reservation, d.tombstone = at, h, lifecycle.IsTombstone(h)
-	d.Due = d.Origin.Stored // when the broker made it due; of a message that nobody reserved, when it was published
+	d.Due = d.Origin.Stored // when the broker published it
 	d.Status = schema.Status(h.Get(schema.HeaderStatus))
 	d.Refusals = schema.ParseRefusals(h.Get(schema.HeaderRefusals))
-	// What does not parse is as if it were not there.
+	// An invalid value counts as none.
 	d.wanted, _ = time.Parse(time.RFC3339Nano, h.Get(schema.HeaderDue))
 	d.Panics = panicsIn(h)
 	d.Origin.Stream, d.Origin.Subject = schema.StreamDeclared, schema.DeclaredSubject(d.Type, d.Identifier)
 	d.Origin.Stored, d.Origin.Polls = at.Generation, at.Number
-	// What does not parse is 0: these two are only shown.
+	// An invalid value is 0: these two are only shown.
 	d.Origin.Sequence, _ = strconv.ParseUint(h.Get(schema.HeaderSequence), 10, 64)
 	d.Origin.Deliveries, _ = strconv.ParseUint(h.Get(schema.HeaderDeliveries), 10, 64)
 	return nil

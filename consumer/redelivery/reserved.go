@@ -9,20 +9,20 @@ import (
 	"statusworker/schema/broker"
 )
 
-// keepMargin is how much longer than a request may take the reservation is kept from falling due, where the request is
-// still out when two thirds of the time before it are over.
+// keepMargin is how much longer than the request timeout a reservation is postponed, if the request is still in flight
+// when two thirds of the time until the reservation have passed.
 const keepMargin = time.Second
 
-// Keep keeps the reservation from falling due while the request is out: there is never more than one of an interaction.
-// A request that may outlast it has it replaced by a later one, a third of the time before it falls due; where the
-// broker does not store that in time, the request is given up. The function that is returned ends this, and is called
-// before anything else is done with the delivery.
-func (r *Reservations) Keep(ctx context.Context, d *Delivery) (request context.Context, let func()) {
+// Keep keeps the reservation from falling due while the request is in flight, so that there is never a second request
+// for the interaction. If the request may outlast the reservation, Keep replaces it by a later one when two thirds of
+// the time have passed. If the broker does not store that in time, Keep cancels the request. The caller calls release
+// before it does anything else with the delivery.
+func (r *Reservations) Keep(ctx context.Context, d *Delivery) (request context.Context, release func()) {
 	left := r.cfg.Clock.Local(d.reserved.Due).Sub(r.cfg.Now())
 	if left > r.cfg.RequestTimeout+keepMargin {
 		return ctx, func() {}
 	}
-	request, giveUp := context.WithCancel(ctx)
+	request, cancelRequest := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	timer := time.AfterFunc(left*2/3, func() {
 		defer close(ended)
@@ -31,7 +31,7 @@ func (r *Reservations) Keep(ctx context.Context, d *Delivery) (request context.C
 		bounded, cancel := context.WithTimeout(request, left/4) // before it falls due
 		defer cancel()
 		if r.put(bounded, d, &next, d.reserved.Sequence, schema.HoldSubjects(d.Identifier)) != nil {
-			giveUp()
+			cancelRequest()
 			return
 		}
 		d.reserved = next
@@ -40,16 +40,16 @@ func (r *Reservations) Keep(ctx context.Context, d *Delivery) (request context.C
 		if !timer.Stop() {
 			<-ended
 		}
-		giveUp()
+		cancelRequest()
 	}
 }
 
-// Redeliver leaves the reservation as it is, unless it must be later, or says something that is not true any more: then
-// it is replaced, on the condition that it is still there. One that has fallen due meanwhile stays due. A reservation
-// that Keep has made later is made as soon again as it was, or as the broker can.
+// Redeliver keeps the reservation, unless it must fall due later, or its headers have changed: then it is replaced, on
+// the condition that it is still stored. One that has fallen due meanwhile stays due. A reservation that Keep has
+// postponed is moved back to its first due time, or to the earliest possible one.
 func (r *Reservations) Redeliver(ctx context.Context, d *Delivery, notBefore time.Time) error {
 	if d.reserved.Sequence == 0 {
-		return nil // Begin failed: AckWait brings the message back
+		return nil // Begin failed: the message is redelivered after AckWait
 	}
 	next := d.reserved
 	next.refusals = d.Refusals
@@ -61,7 +61,7 @@ func (r *Reservations) Redeliver(ctx context.Context, d *Delivery, notBefore tim
 			next.Due = at
 		}
 	}
-	h := d.Message.Header // what Begin has written again
+	h := d.Message.Header // as Begin has stored it again
 	same := string(d.Status) == h.Get(schema.HeaderStatus) && d.Panics == panicsIn(h) &&
 		next.refusals.Equal(d.reserved.refusals)
 	if same && next.Due.Equal(d.reserved.Due) {
@@ -74,9 +74,9 @@ func (r *Reservations) Redeliver(ctx context.Context, d *Delivery, notBefore tim
 	return err
 }
 
-// Finish replaces the reservation by a tombstone, which falls due one guidance later: until then, no stale copy of the
-// last due message can make another poll. A reservation that has fallen due meanwhile leads to one more poll, and its
-// outcome is found to be stored; the poll after that is replaced instead.
+// Finish replaces the reservation by a tombstone, which falls due one interval later. Until then, no stale copy of the
+// last due message can lead to another poll. If the reservation has fallen due meanwhile, one more poll is made, which
+// finds the outcome stored; the reservation after that is replaced instead.
 func (r *Reservations) Finish(ctx context.Context, d *Delivery) error {
 	if d.reserved.Sequence == 0 {
 		bounded, cancel := context.WithTimeout(ctx, ackTimeout)
@@ -90,7 +90,7 @@ func (r *Reservations) Finish(ctx context.Context, d *Delivery) error {
 	if !errors.Is(err, broker.ErrRefused) {
 		return err
 	}
-	// It fell due while the vendor took its time. Somebody may hold the poll after it already: it is not wanted either.
+	// It fell due during a slow request. The poll after it may be reserved already: that is replaced too.
 	pending, err := r.stored.reservation(ctx, d.Identifier)
 	if err != nil || pending == nil || !pending.EndedBy(d.At.Generation) {
 		return err

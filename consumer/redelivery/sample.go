@@ -8,21 +8,20 @@ import (
 	"statusworker/schema"
 )
 
-// dueSample remembers of some messages when they fall due again. With naks nothing else tells how late a delivery is:
-// the broker does not say, and a worker keeps no state of what waits. It is a sample, because another worker may get
-// the message, and because its size is bounded: of every so many sequences one is in it, more or fewer as they become
-// many.
+// dueSample remembers when some messages fall due again. With naks nothing else shows how late a delivery is. It is a
+// sample, because another worker may get a message, and because its size is limited: one of every so many sequences is
+// in it, depending on their number.
 type dueSample struct {
 	mu    sync.Mutex
 	at    map[uint64]time.Time // by stream sequence
 	every uint64
-	// cleared is when what others took was last thrown out.
+	// cleared is when expired entries were last removed.
 	cleared time.Time
 }
 
 const (
 	maxDueSample = 512
-	// dueSampleAge is how long after it fell due a message is taken to be another worker's.
+	// dueSampleAge is how long after it fell due an entry expires: another worker has got the message.
 	dueSampleAge = 5 * time.Minute
 )
 
@@ -49,7 +48,7 @@ func (s *dueSample) note(sequence uint64, due, now time.Time) {
 	}
 }
 
-// keep throws out what is not to be kept.
+// keep removes the entries that are not wanted.
 func (s *dueSample) keep(wanted func(sequence uint64, at time.Time) bool) {
 	for n, at := range s.at {
 		if !wanted(n, at) {
@@ -58,7 +57,7 @@ func (s *dueSample) keep(wanted func(sequence uint64, at time.Time) bool) {
 	}
 }
 
-// take gives when a message fell due, or zero where it is not in the sample.
+// take returns when a message fell due, and removes it; zero if it is not in the sample.
 func (s *dueSample) take(sequence uint64) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -67,10 +66,10 @@ func (s *dueSample) take(sequence uint64) time.Time {
 	return due
 }
 
-// refusedSample remembers which interactions were refused at this worker's last polls of them. Each worker counts for
-// itself, and what does not fit is counted when there is room: a status that another worker got in between is not seen.
+// refusedSample remembers the refusals of interactions at this worker's polls. Each worker counts for itself, and does
+// not see a status that another worker got in between. Interactions beyond the limit are counted when there is room.
 type refusedSample struct {
-	life time.Duration // of an entry that is not noted again: others poll the interaction
+	maxAge time.Duration // of an entry: other workers poll the interaction
 
 	mu    sync.Mutex
 	known map[string]refusedEntry
@@ -81,21 +80,21 @@ type refusedEntry struct {
 	noted    time.Time
 }
 
-// maxRefused bounds how many interactions are remembered.
+// maxRefused limits the remembered interactions.
 const maxRefused = 4096
 
-// of gives the refusals of an interaction.
+// of returns the refusals of an interaction.
 func (s *refusedSample) of(identifier string, now time.Time) schema.Refusals {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e, ok := s.known[identifier]
-	if !ok || now.Sub(e.noted) > s.life {
+	if !ok || now.Sub(e.noted) > s.maxAge {
 		return schema.Refusals{}
 	}
 	return e.refusals
 }
 
-// note remembers the refusals of an interaction, or forgets it where there are none.
+// note records the refusals of an interaction, or removes it if there are none.
 func (s *refusedSample) note(identifier string, e refusedEntry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,7 +106,7 @@ func (s *refusedSample) note(identifier string, e refusedEntry) {
 		s.known = map[string]refusedEntry{}
 	}
 	if _, ok := s.known[identifier]; !ok && len(s.known) >= maxRefused {
-		maps.DeleteFunc(s.known, func(_ string, old refusedEntry) bool { return e.noted.Sub(old.noted) > s.life })
+		maps.DeleteFunc(s.known, func(_ string, old refusedEntry) bool { return e.noted.Sub(old.noted) > s.maxAge })
 		if len(s.known) >= maxRefused {
 			return
 		}

@@ -9,8 +9,8 @@ import (
 	"statusworker/schema/broker"
 )
 
-// Settlement is the one way to settle a delivery, and it does so once: a second answer would re-time or cancel a newer
-// delivery of the same message. It belongs to the goroutine that handles the delivery.
+// Settlement settles a delivery, and only once: a second settlement would apply to a newer delivery of the same
+// message. It belongs to the goroutine that handles the delivery.
 type Settlement struct {
 	Message broker.Delivery
 
@@ -26,7 +26,7 @@ type Settler interface {
 	InProgress(d broker.Delivery) error
 }
 
-var errSettled = errors.New("the delivery is settled already")
+var errSettled = errors.New("the delivery is already settled")
 
 // Settled tells whether the delivery is settled.
 func (s *Settlement) Settled() bool { return s.settled }
@@ -40,8 +40,8 @@ func (s *Settlement) once(name string) error {
 	return nil
 }
 
-// Ack lets the message go without waiting for the broker. Lost, the message is delivered again: the caller must be
-// able to tell that it was settled.
+// Ack acknowledges the message without waiting for the broker. If the ack is lost, the message is redelivered, and the
+// caller must detect that it was handled.
 func (s *Settlement) Ack() error {
 	if err := s.once("ack"); err != nil {
 		return err
@@ -49,7 +49,7 @@ func (s *Settlement) Ack() error {
 	return s.broker.Ack(s.Message)
 }
 
-// AckConfirmed lets the message go and waits until the broker has said so. An error means that nobody knows.
+// AckConfirmed acknowledges the message and waits for the broker's answer. After an error the result is unknown.
 func (s *Settlement) AckConfirmed(ctx context.Context) error {
 	if err := s.once("ack"); err != nil {
 		return err
@@ -57,7 +57,7 @@ func (s *Settlement) AckConfirmed(ctx context.Context) error {
 	return s.broker.AckConfirmed(ctx, s.Message)
 }
 
-// NakAfter hands the message back until d has passed. The broker takes a delay of 0 or less for now.
+// NakAfter returns the message to the broker, to be redelivered after a delay; at once if it is 0 or less.
 func (s *Settlement) NakAfter(d time.Duration) error {
 	if err := s.once("nak"); err != nil {
 		return err
@@ -65,10 +65,10 @@ func (s *Settlement) NakAfter(d time.Duration) error {
 	return s.broker.Nak(s.Message, d)
 }
 
-// HandBack hands the message back for anyone to take at once.
+// HandBack returns the message to the broker, to be redelivered at once.
 func (s *Settlement) HandBack() error { return s.NakAfter(0) }
 
-// InProgress starts the broker's AckWait anew. It settles nothing.
+// InProgress restarts the broker's AckWait. It does not settle the delivery.
 func (s *Settlement) InProgress() error {
 	if s.settled {
 		return fmt.Errorf("in-progress of %s: %w", s.Message.Subject, errSettled)

@@ -13,7 +13,7 @@ import (
 	"statusworker/schema/broker"
 )
 
-// settling is a stream with one message out, and notes how it is settled.
+// settling is a stream with one message in flight. It records how it is settled.
 type settling struct {
 	*fake.Broker
 	Settlement
@@ -47,7 +47,7 @@ func newSettling(t *testing.T) *settling {
 		Consumers: []broker.ConsumerConfig{{Name: "lane", AckWait: time.Minute}},
 	})}
 	t.Cleanup(s.Close)
-	s.Settlement.broker = s
+	s.broker = s
 	if _, err := s.Publish(t.Context(), broker.Publication{Subject: "s", Data: []byte("due")}); err != nil {
 		t.Fatal(err)
 	}
@@ -58,13 +58,13 @@ func newSettling(t *testing.T) *settling {
 	return s
 }
 
-// Every way to settle, then every way again: only the first one is sent.
+// A delivery is settled in each way, and then again: only the first settlement is sent.
 func TestSettleOnce(t *testing.T) {
 	ways := []struct {
-		name   string
-		settle func(context.Context, *settling) error
-		sends  string
-		gone   bool // the message left the stream
+		name    string
+		settle  func(context.Context, *settling) error
+		sends   string
+		deletes bool // the message is deleted
 	}{
 		{"ack", func(_ context.Context, s *settling) error { return s.Settlement.Ack() }, "ack", true},
 		{"confirmed ack", func(ctx context.Context, s *settling) error { return s.Settlement.AckConfirmed(ctx) }, "ack",
@@ -88,24 +88,24 @@ func TestSettleOnce(t *testing.T) {
 			}
 			for _, again := range ways {
 				if err := again.settle(t.Context(), s); !errors.Is(err, errSettled) {
-					t.Errorf("%s after %s gave %v, want %v", again.name, first.name, err, errSettled)
+					t.Errorf("%s after %s returned %v, want %v", again.name, first.name, err, errSettled)
 				}
 			}
 			if err := s.Settlement.InProgress(); !errors.Is(err, errSettled) {
-				t.Errorf("in-progress after %s gave %v, want %v", first.name, err, errSettled)
+				t.Errorf("in-progress after %s returned %v, want %v", first.name, err, errSettled)
 			}
 			if want := []string{"in progress", "in progress", first.sends}; !slices.Equal(s.sent, want) {
 				t.Errorf("sent %q, want %q", s.sent, want)
 			}
-			if left := len(s.Stored("S")); first.gone != (left == 0) {
+			if left := len(s.Stored("S")); first.deletes != (left == 0) {
 				t.Errorf("after %s the broker has %d messages", first.name, left)
 			}
 		})
 	}
 }
 
-// The answer to the ack of an invalid message may be lost on a connection that stays up.
-func TestFinishingAnInvalidMessageEnds(t *testing.T) {
+// The answer to the ack of an invalid message can be lost. Finish then ends with an error.
+func TestFinishWithoutAnAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSettling(t)
 		s.Inject(fake.Fault{Op: fake.AckConfirmed, Lost: fake.Answer})
@@ -118,19 +118,19 @@ func TestFinishingAnInvalidMessageEnds(t *testing.T) {
 	})
 }
 
-// When the broker does not answer, nobody knows what became of the message. It is not settled a second time.
-func TestSettleFailedIsSettled(t *testing.T) {
+// If the broker does not answer, the result is unknown, and the message is not settled a second time.
+func TestFailedSettlementIsFinal(t *testing.T) {
 	s := newSettling(t)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := s.Settlement.AckConfirmed(ended); !errors.Is(err, context.Canceled) {
-		t.Errorf("an ack with an ended context gave %v", err)
+		t.Errorf("an ack with an ended context returned %v", err)
 	}
 	s.Close()
 	if err := s.HandBack(); !errors.Is(err, errSettled) {
-		t.Errorf("a second answer gave %v", err)
+		t.Errorf("a second settlement returned %v", err)
 	}
 	if err := (&Settlement{broker: s, Message: s.Message}).Ack(); !errors.Is(err, broker.ErrClosed) {
-		t.Errorf("an ack on a closed connection gave %v", err)
+		t.Errorf("an ack on a closed connection returned %v", err)
 	}
 }

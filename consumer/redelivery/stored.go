@@ -11,22 +11,22 @@ import (
 	"statusworker/schema/lifecycle"
 )
 
-// readAgain is how long what was read of an interaction is believed.
+// readAgain is how old a snapshot may be when the worker acts on it.
 const readAgain = 2 * time.Second
 
-// fresh is how long a declared message may have been stored before it is compared with those under other types. Of
-// those that are declared within that time, the broker takes the reservation of one.
+// fresh is the age from which a declared message is compared with those under other types. Of several that are declared
+// within that time, the broker accepts the reservation of one.
 const fresh = time.Second
 
 // stored reads what is stored for an interaction, from the leaders of the streams.
 type stored struct {
 	Config
-	// reservations says that polls are reserved.
+	// reservations means that polls are reserved.
 	reservations bool
 }
 
-// around reads what a declared message meets: the outcomes, and, unless they decide, the first declared message under
-// another type where that may be older.
+// around reads the outcomes of a declared message's interaction. Unless they decide, it also reads the first declared
+// message of the interaction, under any type, if that may be older.
 func (s *stored) around(ctx context.Context, d *Delivery) (lifecycle.Snapshot, error) {
 	var snapshot lifecycle.Snapshot
 	var err error
@@ -35,7 +35,7 @@ func (s *stored) around(ctx context.Context, d *Delivery) (lifecycle.Snapshot, e
 	}
 	declared := d.declared()
 	if verdict, _ := snapshot.TakeIn(declared); verdict != lifecycle.Reserve || !declared.Replays.IsZero() {
-		return snapshot, nil // it is not compared with other declared messages
+		return snapshot, nil // other declared messages do not matter
 	}
 	age := s.Clock.Now().Sub(d.At.Generation)
 	if s.reservations && age < fresh && d.Origin.Deliveries <= 1 {
@@ -45,7 +45,7 @@ func (s *stored) around(ctx context.Context, d *Delivery) (lifecycle.Snapshot, e
 	return snapshot, err
 }
 
-// first reads the first stored declared message of an interaction, under any type; nil where there is none.
+// first reads the first declared message of an interaction, under any type; nil if there is none.
 func (s *stored) first(ctx context.Context, identifier string) (*lifecycle.Declared, error) {
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
@@ -60,14 +60,18 @@ func (s *stored) first(ctx context.Context, identifier string) (*lifecycle.Decla
 	return &lifecycle.Declared{Subject: m.Subject, Stored: m.Time, Invalid: invalid != nil}, nil
 }
 
-// reservation reads the reservation of an interaction, due the last of its messages that have fallen due; nil where
-// there is none.
-func (s *stored) reservation(ctx context.Context, identifier string) (*lifecycle.Reserved, error) {
-	return s.last(ctx, identifier, schema.HoldSubjects(identifier))
+// polls reads the reservation and the last due message of an interaction into a snapshot.
+func (s *stored) polls(ctx context.Context, identifier string, to *lifecycle.Snapshot) (err error) {
+	if to.Reservation, err = s.reservation(ctx, identifier); err != nil {
+		return err
+	}
+	to.Due, err = s.last(ctx, identifier, schema.PollSubjects(identifier))
+	return err
 }
 
-func (s *stored) due(ctx context.Context, identifier string) (*lifecycle.Reserved, error) {
-	return s.last(ctx, identifier, schema.PollSubjects(identifier))
+// reservation reads the reservation of an interaction; nil if there is none.
+func (s *stored) reservation(ctx context.Context, identifier string) (*lifecycle.Reserved, error) {
+	return s.last(ctx, identifier, schema.HoldSubjects(identifier))
 }
 
 func (s *stored) last(ctx context.Context, identifier, subjects string) (*lifecycle.Reserved, error) {

@@ -28,7 +28,7 @@ func TestWait(t *testing.T) {
 		{5 * s, time.Hour, 0.1, limit, 6 * time.Minute},
 		{5 * s, 2 * time.Hour, 0.1, limit, limit},
 		{30 * s, 24 * time.Hour, 0.1, 24 * time.Hour, 144 * time.Minute},
-		{time.Hour, 24 * time.Hour, 0.1, limit, time.Hour}, // the limit shortens no guidance
+		{time.Hour, 24 * time.Hour, 0.1, limit, time.Hour}, // the limit does not shorten an interval
 	} {
 		if got := Wait(tt.interval, tt.age, tt.stretch, tt.limit); got != tt.want {
 			t.Errorf("Wait(%s, %s, %v, %s) is %s, want %s", tt.interval, tt.age, tt.stretch, tt.limit, got, tt.want)
@@ -36,7 +36,7 @@ func TestWait(t *testing.T) {
 	}
 }
 
-// handClock is a clock that is set by hand.
+// handClock is a clock that the test sets.
 type handClock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -54,8 +54,8 @@ func (c *handClock) set(t time.Time) {
 	c.now = t
 }
 
-// An interaction that is stuck for a day, polled by the client at the moments for which the worker reserves, on a clock
-// that jumps from one to the next. The simulator counts the polls, and the age at which each came.
+// An interaction is pending for a day. The client polls it at the times that the worker reserves, on a clock that jumps
+// from one to the next. The simulator counts the polls, and records the age of the interaction at each of them.
 func TestStretchADay(t *testing.T) {
 	for _, tt := range []struct {
 		typ         schema.Type

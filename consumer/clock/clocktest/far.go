@@ -1,4 +1,4 @@
-// Package clocktest has a broker whose clock is to be measured, for tests.
+// Package clocktest has a broker with a clock, for tests of measurements.
 package clocktest
 
 import (
@@ -8,21 +8,21 @@ import (
 	"statusworker/schema/broker"
 )
 
-// Far is a broker whose clock differs from this process's, and whose answers take their time both ways. This process's
-// time goes on only while the broker is asked, and where a test changes Local.
+// Far is a broker whose clock differs from this process's, with delays of requests and answers. This process's time
+// advances only during requests, and when a test changes Local.
 type Far struct {
 	Local time.Time
 	// Offset is how far the broker's clock is ahead.
 	Offset time.Duration
-	// There and Back are how long the answers take, one after the other, again and again.
+	// There and Back are the delays of requests and answers, used in turn.
 	There, Back []time.Duration
-	// Asked counts the answers.
+	// Asked counts the requests.
 	Asked  int
 	Err    error
 	NoTime bool
 }
 
-// NewFar makes a broker that answers at once.
+// NewFar makes a broker without delays.
 func NewFar(offset time.Duration) *Far {
 	return &Far{
 		Local: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), Offset: offset,
@@ -36,7 +36,7 @@ func (f *Far) Now() time.Time { return f.Local }
 // Broker is the broker's time.
 func (f *Far) Broker() time.Time { return f.Local.Add(f.Offset) }
 
-// Stream gives a state with nothing but the time.
+// Stream returns a state with only the time.
 func (f *Far) Stream(context.Context, string) (broker.StreamState, error) {
 	i := f.Asked % len(f.There)
 	f.Asked++

@@ -145,7 +145,7 @@ func TestBadConfigurationIsOneLine(t *testing.T) {
 		"identifiers of no type":      {args: []string{"declare", "--type", "fax", "bd5c92f3-c228-44a6-91bf-b52672569878"}, want: []string{"--type", "fax", "audio, chat or transcript"}},
 		"type without identifiers":    {args: []string{"declare", "--type", "audio"}, want: []string{"--type", "identifiers"}},
 		"data without identifiers":    {args: []string{"declare", "--data", missing}, want: []string{"--data", "identifiers"}},
-		"token file is a pipe":        {args: []string{"run", "--api-token-file", pipe}, env: map[string]string{token: ""}, want: []string{"--api-token-file ($ELEVATEAI_API_TOKEN_FILE)", pipe, "it is a pipe", "want a file that holds the token"}},
+		"token file is a pipe":        {args: []string{"run", "--api-token-file", pipe}, env: map[string]string{token: ""}, want: []string{"--api-token-file ($ELEVATEAI_API_TOKEN_FILE)", pipe, "it is a pipe", "want a file that has the token"}},
 		"credentials are a pipe":      {args: []string{"run", "--nats-creds", pipe}, want: []string{"--nats-creds ($NATS_CREDS)", pipe, "it is a pipe", "want a credentials file"}},
 		"NKey is a link to a pipe":    {args: []string{"run", "--nats-nkey", leads}, want: []string{"--nats-nkey ($NATS_NKEY)", leads, "it is a pipe", "want a file with an NKey seed"}},
 		"authorities are a pipe":      {args: []string{"doctor", "--nats-ca", pipe}, want: []string{"--nats-ca ($NATS_CA)", pipe, "it is a pipe", "want a file with certificates in PEM"}},

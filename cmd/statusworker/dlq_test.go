@@ -97,7 +97,7 @@ func TestDLQRefuses(t *testing.T) {
 		"ls --type video":                    `--type is "video": want one of audio, chat, transcript`,
 		"ls --older-than yesterday":          `--older-than is "yesterday": want a duration`,
 		"ls --older-than=-1h":                "--older-than is -1h0m0s: want more than 0",
-		"ls --older-than 2h --newer-than 1h": "nothing is both",
+		"ls --older-than 2h --newer-than 1h": "more than the minimum age",
 		"ls -o yaml":                         "want one of table, json, ndjson",
 		"show":                               "<id>",
 		"show *":                             `"*" names no dead letter`,

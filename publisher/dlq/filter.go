@@ -56,7 +56,7 @@ func (f Filter) Check() error {
 	case f.NewerThan < 0:
 		return &FilterError{"NewerThan", f.NewerThan.String(), "more than 0"}
 	case f.OlderThan > 0 && f.NewerThan > 0 && f.NewerThan <= f.OlderThan:
-		return &FilterError{"NewerThan", f.NewerThan.String(), "more than OlderThan, which is " + f.OlderThan.String()}
+		return &FilterError{"NewerThan", f.NewerThan.String(), "more than the minimum age, " + f.OlderThan.String()}
 	}
 	return nil
 }

@@ -124,7 +124,7 @@ func TestPublishReturnsTheLastError(t *testing.T) {
 	defer cancel()
 	o := failed(uuid.NewString(), generation, schema.Rejected)
 	var e *broker.Error
-	if err := p.Publish(ctx, o); !errors.As(err, &e) || e.Kind != broker.ErrFull || e.Object != o.Subject() ||
+	if err := p.Publish(ctx, o); !errors.As(err, &e) || !errors.Is(e.Kind, broker.ErrFull) || e.Object != o.Subject() ||
 		!errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Publish with full storage: %v, want ErrFull of %s and DeadlineExceeded", err, o.Subject())
 	}
@@ -183,7 +183,7 @@ func TestNewWithoutStream(t *testing.T) {
 	defer b.Close()
 	_, err := publisher.New(t.Context(), b, logrus.New())
 	var e *broker.Error
-	if !errors.As(err, &e) || e.Kind != broker.ErrStreamNotFound || e.Object != schema.StreamOutcomes {
+	if !errors.As(err, &e) || !errors.Is(e.Kind, broker.ErrStreamNotFound) || e.Object != schema.StreamOutcomes {
 		t.Errorf("New without the stream: %v, want ErrStreamNotFound of %s", err, schema.StreamOutcomes)
 	}
 }

@@ -13,7 +13,7 @@ import (
 
 // Each invalid message has its own dead letter, which is not an outcome of an interaction.
 func TestPublishInvalidMessages(t *testing.T) {
-	windows(t, func(t *testing.T, s *stage) {
+	windows(t, func(_ *testing.T, s *stage) {
 		id := uuid.NewString()
 		bad, next := failed(id, generation, schema.InvalidMessage), failed(id, later, schema.InvalidMessage)
 		last := failed(id, later.Add(time.Hour), schema.InvalidMessage)
@@ -38,7 +38,7 @@ func TestPublishInvalidMessages(t *testing.T) {
 // Two invalid messages on different subjects can have the same last token, and so the same subject of their dead
 // letters. Each has its dead letter, in any order.
 func TestPublishInvalidMessagesInAnyOrder(t *testing.T) {
-	windows(t, func(t *testing.T, s *stage) {
+	windows(t, func(_ *testing.T, s *stage) {
 		id := uuid.NewString()
 		older, newer := failed(id, generation, schema.InvalidMessage), failed(id, later, schema.InvalidMessage)
 		newer.Origin.Subject = schema.DeclaredSubject(schema.Chat, id)

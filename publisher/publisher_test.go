@@ -53,7 +53,7 @@ func TestPublishFirst(t *testing.T) {
 
 // A worker died after the first of two outcomes, or after both. Other workers repeat the publish.
 func TestPublishRepeated(t *testing.T) {
-	brokers(t, func(t *testing.T, s *stage) {
+	brokers(t, func(_ *testing.T, s *stage) {
 		id, dead := uuid.NewString(), uuid.NewString()
 		both := processed(id, generation)
 		s.publish(publisher.Stats{Published: 1}, both[0])
@@ -92,7 +92,7 @@ func TestPublishRepeatedAfterRestart(t *testing.T) {
 }
 
 func TestPublishContradiction(t *testing.T) {
-	windows(t, func(t *testing.T, s *stage) {
+	windows(t, func(_ *testing.T, s *stage) {
 		contradicts := publisher.Stats{Contradictions: 1}
 		id, dead := uuid.NewString(), uuid.NewString()
 

@@ -85,7 +85,7 @@ func (p *Publisher) unfinished(
 	}
 	stored, err := schema.ReadProcessed(m.Data)
 	if err != nil || stored.Identifier != dropped.Identifier || stored.Type != dropped.Type {
-		return nil, nil //nolint:nilerr // a foreign message
+		return nil, nil // a foreign message
 	}
 	var rest []schema.Outcome
 	for _, to := range dropped.Success {

@@ -207,7 +207,7 @@ type results struct {
 	all  []dlq.Result
 }
 
-func (r *results) add(l dlq.DeadLetter, result dlq.Result) {
+func (r *results) add(_ dlq.DeadLetter, result dlq.Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.what == nil {

@@ -25,7 +25,10 @@ func TestIntakePassesMessagesThatWait(t *testing.T) {
 				Header: broker.Header{
 					schema.HeaderPoll: {"3"}, schema.HeaderGeneration: {generation}, schema.HeaderTombstone: {"true"},
 				},
-				Schedule: broker.Schedule{At: time.Now().Add(time.Minute), Target: schema.PollSubject(schema.Audio, id)},
+				Schedule: broker.Schedule{
+					At:     time.Now().Add(time.Minute),
+					Target: schema.PollSubject(schema.Audio, id),
+				},
 			})
 			s.DeclareAs(schema.Audio, id)
 		}

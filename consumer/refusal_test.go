@@ -20,7 +20,9 @@ func TestOddAnswerEndsNothing(t *testing.T) {
 		"no such resource": simulator.NoSuchResource(),
 		"not JSON":         {Kind: simulator.NotJSON},
 	}
-	for _, code := range []int{400, 402, 403, 404, 405, 407, 408, 409, 410, 418, 421, 422, 429, 431, 451, 499, 500, 600} {
+	for _, code := range []int{
+		400, 402, 403, 404, 405, 407, 408, 409, 410, 418, 421, 422, 429, 431, 451, 499, 500, 600,
+	} {
 		odd[fmt.Sprint("page ", code)] = simulator.Page(code)
 		odd[fmt.Sprint("error ", code)] = simulator.Refusal(code)
 	}

@@ -96,8 +96,14 @@ func (r testBreaker) wantWorking(why string) {
 	began := time.Now()
 	probe, err := r.Admit(r.t.Context(), 1)
 	if probe || err != nil || time.Since(began) != 0 || !r.MayPoll() {
-		r.t.Fatalf("%s: Admit returned probe %t, error %v after %s, mayPoll %t, want the worker working", why, probe, err,
-			time.Since(began), r.MayPoll())
+		r.t.Fatalf(
+			"%s: Admit returned probe %t, error %v after %s, mayPoll %t, want the worker working",
+			why,
+			probe,
+			err,
+			time.Since(began),
+			r.MayPoll(),
+		)
 	}
 }
 
@@ -166,7 +172,7 @@ func TestBreakerCountsInteractions(t *testing.T) {
 		r.wantPaused("when a third one fails")
 	})
 	// A refused token concerns all interactions.
-	inFakeTime(t, func(t *testing.T, r testBreaker) {
+	inFakeTime(t, func(_ *testing.T, r testBreaker) {
 		for range pauseAfter {
 			r.wantWorking("while few polls have failed")
 			r.Report(Report{Identifier: "one", Failure: Unauthorized, Detail: "401"})
@@ -174,7 +180,7 @@ func TestBreakerCountsInteractions(t *testing.T) {
 		r.wantPaused("when the token was refused three times")
 	})
 	// A 429 begins a pause at once, but not a long one if only one interaction gets it.
-	inFakeTime(t, func(t *testing.T, r testBreaker) {
+	inFakeTime(t, func(_ *testing.T, r testBreaker) {
 		r.Report(Report{Identifier: "one", Failure: Throttled})
 		for range 20 {
 			if took := r.wantProbe(); took > 1200*time.Millisecond+time.Microsecond {
@@ -189,7 +195,7 @@ func TestBreakerCountsInteractions(t *testing.T) {
 // A pause lasts at most half a second for each interaction that failed, so that the next one soon shows whether the
 // vendor works.
 func TestBreakerIsShortIfFewFail(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r testBreaker) {
+	inFakeTime(t, func(_ *testing.T, r testBreaker) {
 		for n := range 3 {
 			r.Report(Report{Identifier: strconv.Itoa(-n), Failure: Unavailable})
 		}
@@ -229,7 +235,7 @@ func TestBreakerIsShortIfFewFail(t *testing.T) {
 }
 
 func TestBreakerAdmitEndsWithContext(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r testBreaker) {
+	inFakeTime(t, func(_ *testing.T, r testBreaker) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		r.fail(Unavailable, pauseAfter)
@@ -242,7 +248,7 @@ func TestBreakerAdmitEndsWithContext(t *testing.T) {
 
 // State at every step of a pause.
 func TestBreakerState(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r testBreaker) {
+	inFakeTime(t, func(_ *testing.T, r testBreaker) {
 		want := func(why string, state schema.WorkerState, cause Failure, detail string) {
 			t.Helper()
 			if l := r.State(); l.State != state || l.Cause != cause || l.Detail != detail ||
@@ -271,7 +277,7 @@ func TestBreakerState(t *testing.T) {
 // Lanes poll in bunches. If only one lane fails, the worker pauses only when nothing else has succeeded for a second,
 // or for as many polls as can be in flight at once.
 func TestBreakerOneLaneFailsAmongOthers(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r testBreaker) {
+	inFakeTime(t, func(_ *testing.T, r testBreaker) {
 		for range 50 {
 			r.succeed(false)
 			time.Sleep(pauseQuiet - time.Millisecond)
@@ -286,7 +292,7 @@ func TestBreakerOneLaneFailsAmongOthers(t *testing.T) {
 		r.fail(Unavailable, 1)
 		r.wantPaused("after as many failures as can be in flight")
 	})
-	inFakeTime(t, func(t *testing.T, r testBreaker) {
+	inFakeTime(t, func(_ *testing.T, r testBreaker) {
 		r.succeed(false)
 		r.fail(Unavailable, pauseAfter)
 		time.Sleep(pauseQuiet)
@@ -295,7 +301,7 @@ func TestBreakerOneLaneFailsAmongOthers(t *testing.T) {
 		r.wantPaused("a second after the last success")
 	})
 	for _, failure := range []Failure{Unauthorized, Throttled} {
-		inFakeTime(t, func(t *testing.T, r testBreaker) {
+		inFakeTime(t, func(_ *testing.T, r testBreaker) {
 			r.succeed(false)
 			r.fail(failure, pauseAfter)
 			r.wantPaused("a refused token, or a vendor that throttles, concerns all")

@@ -207,7 +207,7 @@ func TestClockEarly(t *testing.T) {
 				t.Errorf("having waited it waits for %s more", got)
 			}
 			if got := c.Early(time.Time{}, fell, interval); got != 0 {
-				t.Errorf("where nobody knows when it was wanted it waits for %s", got)
+				t.Errorf("without a known due time it waits for %s", got)
 			}
 			after := c.Now().Add(wait)
 			b.Local = b.Local.Add(wait)

@@ -47,7 +47,7 @@ func TestClockStepsWhileItIsMeasured(t *testing.T) {
 	}
 }
 
-// Whoever goes by a measurement that shows a step finds that there was one: at no moment a poll that fell due by the
+// A reader of a measurement that shows a step finds that there was one: at no moment a poll that fell due by the
 // step is taken for one that is not early.
 func TestClockIsReplacedAtOnce(t *testing.T) {
 	b := clocktest.NewFar(0)

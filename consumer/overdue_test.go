@@ -52,6 +52,7 @@ func TestStorageLimit(t *testing.T) {
 	workers := []*stage.Worker{s.Start(), s.Start()}
 	const n = 60
 	want := map[string]int{}
+	var pending []string
 	for i := range n {
 		typ := schema.Types()[i%3]
 		switch {
@@ -64,8 +65,12 @@ func TestStorageLimit(t *testing.T) {
 		case i%5 == 1:
 			id := s.Declare(typ, simulator.Failed(schema.StatusProcessingFailed, 2*time.Second))
 			want[schema.FailedSubject(schema.ProcessingFailed, id)] = 1
-		default: // some have ended when the limit is reached: their tombstones are overdue
-			id := s.Declare(typ, simulator.Processed(time.Duration(i%2)*5*time.Second))
+		default: // half of them have ended when the limit is reached: their tombstones may be overdue
+			id := s.Declare(typ, simulator.Processed(0))
+			if i%2 == 0 {
+				s.Vendor.Declare(id, simulator.Never()) // until then
+				pending = append(pending, id)
+			}
 			for _, to := range (schema.Declared{Type: typ}).Destinations() {
 				want[schema.ProcessedSubject(to, id)] = 1
 			}
@@ -81,6 +86,9 @@ func TestStorageLimit(t *testing.T) {
 	s.Check(s.Server.LimitStorage(1))
 	s.Until("reservations to be overdue", func() bool { return len(s.overdueNow()) > n/4 })
 	overdue := s.overdueNow()
+	for _, id := range pending {
+		s.Vendor.Declare(id, simulator.Processed(0))
+	}
 	s.Check(s.Server.LimitStorage(-1))
 
 	if got := s.CountOutcomes(len(want)); !maps.Equal(got, want) {

@@ -20,7 +20,9 @@ func TestOddAnswerEndsNothing(t *testing.T) {
 		"no such resource": simulator.NoSuchResource(),
 		"not JSON":         {Kind: simulator.NotJSON},
 	}
-	for _, code := range []int{400, 402, 403, 404, 405, 407, 408, 409, 410, 418, 421, 422, 429, 431, 451, 499, 500, 600} {
+	for _, code := range []int{
+		400, 402, 403, 404, 405, 407, 408, 409, 410, 418, 421, 422, 429, 431, 451, 499, 500, 600,
+	} {
 		odd[fmt.Sprint("page ", code)] = simulator.Page(code)
 		odd[fmt.Sprint("error ", code)] = simulator.Refusal(code)
 	}
@@ -102,7 +104,7 @@ func TestAllRefusedEndsNothing(t *testing.T) {
 		"no such resource": {simulator.NoSuchResource(), breaker.Refused},
 		"the vendor's 404": {simulator.Refusal(http.StatusNotFound), breaker.Refused},
 		"a page":           {simulator.Page(http.StatusNotFound), breaker.Unavailable},
-		"credit gone":      {simulator.Refusal(http.StatusPaymentRequired), breaker.Unavailable},
+		"no credit":        {simulator.Refusal(http.StatusPaymentRequired), breaker.Unavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubbles(t, func(t *testing.T, mode consumer.Mode) {

@@ -96,8 +96,8 @@ func (r testBreaker) wantWorking(why string) {
 	began := time.Now()
 	probe, err := r.Admit(r.t.Context(), 1)
 	if probe || err != nil || time.Since(began) != 0 || !r.MayPoll() {
-		r.t.Fatalf("%s: Admit returned probe %t, error %v after %s, mayPoll %t, want the worker working", why, probe, err,
-			time.Since(began), r.MayPoll())
+		r.t.Fatalf("%s: Admit returned probe %t, error %v after %s, mayPoll %t, want the worker working",
+			why, probe, err, time.Since(began), r.MayPoll())
 	}
 }
 
@@ -166,7 +166,7 @@ func TestBreakerCountsInteractions(t *testing.T) {
 		r.wantPaused("when a third one fails")
 	})
 	// A refused token concerns all interactions.
-	inFakeTime(t, func(t *testing.T, r testBreaker) {
+	inFakeTime(t, func(_ *testing.T, r testBreaker) {
 		for range pauseAfter {
 			r.wantWorking("while few polls have failed")
 			r.Report(Report{Identifier: "one", Failure: Unauthorized, Detail: "401"})
@@ -271,7 +271,7 @@ func TestBreakerState(t *testing.T) {
 // Lanes poll in bunches. If only one lane fails, the worker pauses only when nothing else has succeeded for a second,
 // or for as many polls as can be in flight at once.
 func TestBreakerOneLaneFailsAmongOthers(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r testBreaker) {
+	inFakeTime(t, func(_ *testing.T, r testBreaker) {
 		for range 50 {
 			r.succeed(false)
 			time.Sleep(pauseQuiet - time.Millisecond)
@@ -286,7 +286,7 @@ func TestBreakerOneLaneFailsAmongOthers(t *testing.T) {
 		r.fail(Unavailable, 1)
 		r.wantPaused("after as many failures as can be in flight")
 	})
-	inFakeTime(t, func(t *testing.T, r testBreaker) {
+	inFakeTime(t, func(_ *testing.T, r testBreaker) {
 		r.succeed(false)
 		r.fail(Unavailable, pauseAfter)
 		time.Sleep(pauseQuiet)
@@ -295,7 +295,7 @@ func TestBreakerOneLaneFailsAmongOthers(t *testing.T) {
 		r.wantPaused("a second after the last success")
 	})
 	for _, failure := range []Failure{Unauthorized, Throttled} {
-		inFakeTime(t, func(t *testing.T, r testBreaker) {
+		inFakeTime(t, func(_ *testing.T, r testBreaker) {
 			r.succeed(false)
 			r.fail(failure, pauseAfter)
 			r.wantPaused("a refused token, or a vendor that throttles, concerns all")

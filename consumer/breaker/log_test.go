@@ -9,7 +9,7 @@ import (
 
 // A change of cause is logged; the same cause again is not.
 func TestBreakerLogsAnotherCause(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r testBreaker) {
+	inFakeTime(t, func(_ *testing.T, r testBreaker) {
 		r.fail(Unavailable, pauseAfter)
 		for _, failure := range []Failure{Unavailable, Throttled, Throttled, Unauthorized} {
 			r.wantProbe()

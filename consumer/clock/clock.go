@@ -119,7 +119,7 @@ func (c *Clock) Measure(ctx context.Context) error {
 func (c *Clock) replace(best mark) {
 	c.keep.Lock()
 	defer c.keep.Unlock()
-	// The measurement is replaced at the end: whoever uses the new one must find the slower ones.
+	// The measurement is replaced at the end: a reader of the new one must find the slower ones.
 	defer c.mark.Store(&best)
 	old := c.mark.Load()
 	if old == nil {

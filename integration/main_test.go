@@ -12,7 +12,7 @@ import (
 
 // The scenarios mostly wait: for reservations to fall due, for brokers to restart. So more of them run at once than
 // there are processors.
-const scenariosPerProcessor = 3
+const scenariosPerProcessor = 4
 
 func TestMain(m *testing.M) {
 	flag.Parse()

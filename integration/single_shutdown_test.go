@@ -140,7 +140,7 @@ func TestSingleStartOrder(t *testing.T) {
 		s.declareAll(processed(0))
 		harness.Check(t, broker.Stop(s.ctx))
 		w := s.launch()
-		_, err := w.AwaitLine(s.ctx, "waiting for NATS at "+broker.URL)
+		_, err := w.AwaitLine(s.ctx, `"waiting for NATS","servers":"`+broker.URL)
 		harness.Check(t, err)
 		harness.Check(t, broker.Start(s.ctx))
 		s.finish()
@@ -179,7 +179,7 @@ func TestSingleStartOrder(t *testing.T) {
 		// Without JetStream the worker waits, because an operator may enable it.
 		w := harness.StartWorker(t, "worker", env("plain", "secret"), "run")
 		ctx := harness.Context(t, 30*time.Second)
-		_, err := w.AwaitLine(ctx, "waiting for JetStream .*not enabled")
+		_, err := w.AwaitLine(ctx, "not enabled.*waiting for JetStream")
 		harness.Check(t, err)
 		harness.Check(t, w.Term())
 		if code, err := w.Wait(ctx); code != 0 || err != nil {

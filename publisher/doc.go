@@ -1,12 +1,12 @@
-// Package publisher puts outcomes onto their subjects, each exactly once.
+// Package publisher publishes outcomes, each exactly once.
 //
-// Every outcome of an interaction is published on the condition that nothing was stored for that interaction since the
-// outcome before it (compare-and-set by the broker's Nats-Expected-Last-Subject-Sequence). A refusal means that
-// something is stored already: it is read, and schema/lifecycle decides what is still missing. So it does not matter
-// who publishes an outcome a second time, after whatever crash: a publish that is repeated finds itself. Where a worker
-// came to its end between two processed events and the interaction has failed since, the second is published from the
+// Every outcome of an interaction is published on the condition that no other outcome of that interaction was stored
+// since the previous one (compare-and-set with the broker's Nats-Expected-Last-Subject-Sequence). If the broker refuses
+// it, an outcome is already stored: the publisher reads it, and [statusworker/schema/lifecycle] decides what is
+// missing. A repeated publish therefore finds its own result, whichever worker repeats it, and after any crash. If a
+// worker ended between two processed events and the interaction has failed since, the second event is made from the
 // first.
 //
-// Dead letters of invalid messages are no outcomes of an interaction: nobody knows which interaction they mean, and a
-// declared message that is fixed and published again must get through. They are compared on their own subject only.
+// Dead letters of invalid messages are not outcomes of an interaction: an invalid message does not reliably identify
+// one, and a fixed message must not be rejected because of it. They are compared only on their own subject.
 package publisher

@@ -19,7 +19,7 @@ import (
 	"statusworker/schema/broker"
 )
 
-// race has fresh publishers publish at the same moment, and adds up what they counted.
+// race publishes concurrently with new publishers, and returns the sum of their stats.
 func (s *stage) race(of func(racer int) []schema.Outcome) publisher.Stats {
 	s.t.Helper()
 	const racers = 16
@@ -50,22 +50,22 @@ func (s *stage) race(of func(racer int) []schema.Outcome) publisher.Stats {
 func TestPublishRace(t *testing.T) {
 	brokers(t, func(t *testing.T, s *stage) {
 		for range 5 {
-			both := processed(uuid.NewString(), life)
+			both := processed(uuid.NewString(), generation)
 			sum := s.race(func(int) []schema.Outcome { return both })
 			if sum.Published != 2 || sum.Repeated != 30 || sum.Contradictions != 0 {
-				t.Errorf("16 publishers of the same two outcomes counted %+v", sum)
+				t.Errorf("stats of 16 publishers of the same two outcomes: %+v", sum)
 			}
 			s.want(both...)
 		}
 	})
 }
 
-// Of contradicting outcomes exactly one wins, and each of the others is counted.
+// Exactly one of several contradicting outcomes is stored, and each of the others is counted.
 func TestPublishRaceOfContradictions(t *testing.T) {
 	brokers(t, func(t *testing.T, s *stage) {
 		for range 5 {
 			id := uuid.NewString()
-			ways := [][]schema.Outcome{processed(id, life), {failed(id, life, schema.ProcessingFailed)}}
+			ways := [][]schema.Outcome{processed(id, generation), {failed(id, generation, schema.ProcessingFailed)}}
 			sum := s.race(func(i int) []schema.Outcome { return ways[i%2] })
 			won := ways[0]
 			if s.stored(id)[0].Subject == ways[1][0].Subject() {
@@ -73,7 +73,7 @@ func TestPublishRaceOfContradictions(t *testing.T) {
 			}
 			s.want(won...)
 			if sum.Contradictions != 8 || sum.Published != uint64(len(won)) || sum.Repeated != uint64(7*len(won)) {
-				t.Errorf("8 publishers of each of two contradicting outcomes counted %+v, %d stored", sum, len(won))
+				t.Errorf("stats of 8 publishers for each of two contradicting outcomes: %+v, %d stored", sum, len(won))
 			}
 		}
 	})
@@ -83,17 +83,17 @@ func TestPublishWhileBrokerIsDown(t *testing.T) {
 	t.Parallel()
 	s := onServer(t)
 	p := s.fresh()
-	both := processed(uuid.NewString(), life)
+	both := processed(uuid.NewString(), generation)
 	s.stop()
 
 	ctx, cancel := context.WithTimeout(s.ctx, 300*time.Millisecond)
 	defer cancel()
 	if err := p.Publish(ctx, both...); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("without a broker Publish gave %v, want the deadline's error in it", err)
+		t.Errorf("Publish without a broker: %v, want DeadlineExceeded", err)
 	}
 	tried := p.Stats().Retries
 	if tried == 0 {
-		t.Error("Publish did not try again")
+		t.Error("Publish without a broker did not retry")
 	}
 
 	done := make(chan error)
@@ -101,7 +101,7 @@ func TestPublishWhileBrokerIsDown(t *testing.T) {
 	for p.Stats().Retries < tried+2 {
 		select {
 		case err := <-done:
-			t.Fatalf("Publish gave %v while the broker was down", err)
+			t.Fatalf("Publish without a broker: %v, want it to wait", err)
 		case <-time.After(time.Millisecond):
 		}
 	}
@@ -109,28 +109,27 @@ func TestPublishWhileBrokerIsDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := <-done; err != nil {
-		t.Fatalf("with the broker back Publish gave %v", err)
+		t.Fatalf("Publish after the broker's restart: %v", err)
 	}
 	s.want(both...)
 }
 
-// An error of Publish says what went wrong, and not only that time was up.
-func TestPublishErrorNamesItsCause(t *testing.T) {
+// At the end of its context, Publish returns the last error of the broker, too.
+func TestPublishReturnsTheLastError(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, longWindow)
 	p := s.fresh()
 	s.fake.Inject(fake.Fault{Op: fake.Publish, Times: 1000, Err: broker.ErrFull})
 	ctx, cancel := context.WithTimeout(s.ctx, 300*time.Millisecond)
 	defer cancel()
-	o := failed(uuid.NewString(), life, schema.Rejected)
+	o := failed(uuid.NewString(), generation, schema.Rejected)
 	var e *broker.Error
-	if err := p.Publish(ctx, o); !errors.As(err, &e) || e.Kind != broker.ErrFull || e.Object != o.Subject() ||
+	if err := p.Publish(ctx, o); !errors.As(err, &e) || !errors.Is(e.Kind, broker.ErrFull) || e.Object != o.Subject() ||
 		!errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("on a full broker Publish gave %v, want that and %s, and that time is up", err, o.Subject())
+		t.Errorf("Publish with full storage: %v, want ErrFull of %s and DeadlineExceeded", err, o.Subject())
 	}
 }
 
-// A stream that somebody has deleted is told as such, and not as a broker that is slow.
 func TestPublishWithoutItsStream(t *testing.T) {
 	t.Parallel()
 	s := onServer(t)
@@ -140,39 +139,41 @@ func TestPublishWithoutItsStream(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, 2*time.Second)
 	defer cancel()
-	o := failed(uuid.NewString(), life, schema.Rejected)
+	o := failed(uuid.NewString(), generation, schema.Rejected)
 	err := p.Publish(ctx, o)
-	if !errors.Is(err, jetstream.ErrNoStreamResponse) || !strings.Contains(err.Error(), o.Subject()) {
-		t.Errorf("Publish gave %v, want that no stream takes %s", err, o.Subject())
+	var e *broker.Error
+	if !errors.Is(err, jetstream.ErrNoStreamResponse) || !errors.As(err, &e) || e.Object != o.Subject() {
+		t.Errorf("Publish without its stream: %v, want ErrNoStreamResponse of %s", err, o.Subject())
 	}
 }
 
-// What no repetition can fix is not repeated.
-func TestPublishGivesUp(t *testing.T) {
+// Permanent errors are not retried.
+func TestPublishPermanentError(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, longWindow)
-	noJSON, huge := failed(uuid.NewString(), life, schema.Rejected), failed(uuid.NewString(), life, schema.Rejected)
+	noJSON, huge := failed(uuid.NewString(), generation, schema.Rejected), failed(uuid.NewString(), generation,
+		schema.Rejected)
 	noJSON.Reason, noJSON.Destination, noJSON.Declaration = "", schema.ToCXAI, json.RawMessage(`{`)
-	huge.Origin.Stream = strings.Repeat("x", 2<<20) // no stream has such a name, and all else is cut
+	huge.Origin.Stream = strings.Repeat("x", 2<<20) // the only part without a limit
 	for name, o := range map[string]schema.Outcome{"not JSON": noJSON, "too large": huge} {
 		p := s.fresh()
 		err := p.Publish(s.ctx, o)
 		if err == nil || p.Stats().Published+p.Stats().Repeated+p.Stats().Contradictions+p.Stats().Retries != 0 {
-			t.Errorf("%s: Publish gave %v after %+v, want an error at once", name, err, p.Stats())
+			t.Errorf("%s: Publish = %v with stats %+v, want an error without a retry", name, err, p.Stats())
 		}
 		if name == "too large" && !errors.Is(err, broker.ErrTooLarge) {
-			t.Errorf("%s: the error is %v, want that it is too large", name, err)
+			t.Errorf("%s: error %v, want ErrTooLarge", name, err)
 		}
 		if n := len(s.stored(o.Identifier)); n != 0 {
-			t.Errorf("%s: %d outcomes are stored", name, n)
+			t.Errorf("%s: %d outcomes are stored, want none", name, n)
 		}
 	}
 
 	ended, cancel := context.WithCancel(s.ctx)
 	cancel()
-	o := failed(uuid.NewString(), life, schema.Rejected)
+	o := failed(uuid.NewString(), generation, schema.Rejected)
 	if err := s.fresh().Publish(ended, o); !errors.Is(err, context.Canceled) {
-		t.Errorf("with an ended context Publish gave %v", err)
+		t.Errorf("Publish with a canceled context: %v, want Canceled", err)
 	}
 }
 
@@ -182,7 +183,7 @@ func TestNewWithoutStream(t *testing.T) {
 	defer b.Close()
 	_, err := publisher.New(t.Context(), b, logrus.New())
 	var e *broker.Error
-	if !errors.As(err, &e) || e.Kind != broker.ErrStreamNotFound || e.Object != schema.StreamOutcomes {
-		t.Errorf("New gave %v, want an error that names the stream", err)
+	if !errors.As(err, &e) || !errors.Is(e.Kind, broker.ErrStreamNotFound) || e.Object != schema.StreamOutcomes {
+		t.Errorf("New without the stream: %v, want ErrStreamNotFound of %s", err, schema.StreamOutcomes)
 	}
 }

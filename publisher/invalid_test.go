@@ -11,11 +11,11 @@ import (
 	"statusworker/schema"
 )
 
-// Dead letters of invalid messages: one for each message, and none of them is an outcome of the interaction.
+// Each invalid message has its own dead letter, which is not an outcome of an interaction.
 func TestPublishInvalidMessages(t *testing.T) {
-	windows(t, func(t *testing.T, s *stage) {
+	windows(t, func(_ *testing.T, s *stage) {
 		id := uuid.NewString()
-		bad, next := failed(id, life, schema.InvalidMessage), failed(id, later, schema.InvalidMessage)
+		bad, next := failed(id, generation, schema.InvalidMessage), failed(id, later, schema.InvalidMessage)
 		last := failed(id, later.Add(time.Hour), schema.InvalidMessage)
 		s.publish(publisher.Stats{Published: 1}, bad)
 		s.forget()
@@ -25,7 +25,7 @@ func TestPublishInvalidMessages(t *testing.T) {
 		s.publish(publisher.Stats{Repeated: 1}, next)
 		s.want(bad, next)
 
-		fixed := processed(id, life.Add(time.Minute)) // between the two
+		fixed := processed(id, generation.Add(time.Minute)) // between the two
 		s.publish(publisher.Stats{Published: 2}, fixed...)
 		s.publish(publisher.Stats{Published: 1}, last)
 		s.forget()
@@ -35,12 +35,12 @@ func TestPublishInvalidMessages(t *testing.T) {
 	})
 }
 
-// Two invalid messages on different subjects can have the same last token, and so the same dead letter subject. Whoever
-// is first, each has its dead letter.
+// Two invalid messages on different subjects can have the same last token, and so the same subject of their dead
+// letters. Each has its dead letter, in any order.
 func TestPublishInvalidMessagesInAnyOrder(t *testing.T) {
-	windows(t, func(t *testing.T, s *stage) {
+	windows(t, func(_ *testing.T, s *stage) {
 		id := uuid.NewString()
-		older, newer := failed(id, life, schema.InvalidMessage), failed(id, later, schema.InvalidMessage)
+		older, newer := failed(id, generation, schema.InvalidMessage), failed(id, later, schema.InvalidMessage)
 		newer.Origin.Subject = schema.DeclaredSubject(schema.Chat, id)
 		s.publish(publisher.Stats{Published: 1}, newer)
 		s.publish(publisher.Stats{Published: 1}, older)
@@ -53,8 +53,8 @@ func TestPublishInvalidMessagesInAnyOrder(t *testing.T) {
 	})
 }
 
-// A producer that sends thousands of invalid messages of two types under one token, such as "undefined", must not make
-// the next dead letter there take thousands of requests.
+// The number of requests is limited even if a producer sends thousands of invalid messages of two types with the same
+// token, such as "undefined".
 func TestPublishInvalidMessagesBesideMany(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, longWindow)
@@ -65,7 +65,7 @@ func TestPublishInvalidMessagesBesideMany(t *testing.T) {
 		return o
 	}
 	for i := range many {
-		o := stored(schema.Audio, life.Add(time.Duration(i)))
+		o := stored(schema.Audio, generation.Add(time.Duration(i)))
 		data, err := o.Marshal()
 		if err != nil {
 			t.Fatal(err)
@@ -76,8 +76,8 @@ func TestPublishInvalidMessagesBesideMany(t *testing.T) {
 		name     string
 		declared time.Time
 	}{
-		{"all of them were stored since it was declared", life.Add(-time.Minute)},
-		{"none of them were", time.Now().Add(2 * time.Minute)},
+		{"all were stored after the message", generation.Add(-time.Minute)},
+		{"all were stored before the message", time.Now().Add(2 * time.Minute)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			before := s.reads.Load()
@@ -86,7 +86,7 @@ func TestPublishInvalidMessagesBesideMany(t *testing.T) {
 			s.publish(publisher.Stats{Repeated: 1}, stored(schema.Chat, tt.declared))
 			n := s.reads.Load() - before
 			if n == 0 || n > 3*90 {
-				t.Errorf("%d reads for three dead letters, want some, and far less than %d", n, many)
+				t.Errorf("%d reads for three dead letters, want 1 to %d", n, 3*90)
 			}
 			t.Logf("%d reads", n)
 		})

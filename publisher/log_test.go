@@ -11,8 +11,8 @@ import (
 	"statusworker/schema"
 )
 
-// What is stored is logged: a dead letter as a warning, a processed event for who debugs, and what was stored before
-// not again.
+// A stored dead letter is logged as a warning, a processed event at debug level. An outcome that is already stored is
+// not logged.
 func TestOutcomesAreLogged(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, longWindow)
@@ -24,7 +24,8 @@ func TestOutcomesAreLogged(t *testing.T) {
 	}
 	done, dead := uuid.NewString(), uuid.NewString()
 	for range 2 {
-		for _, outcomes := range [][]schema.Outcome{processed(done, life), {failed(dead, life, schema.NotFound)}} {
+		for _, outcomes := range [][]schema.Outcome{processed(done, generation),
+			{failed(dead, generation, schema.NotFound)}} {
 			if err := p.Publish(s.ctx, outcomes...); err != nil {
 				t.Fatal(err)
 			}
@@ -35,16 +36,16 @@ func TestOutcomesAreLogged(t *testing.T) {
 		switch e.Level {
 		case logrus.DebugLevel:
 			if debug++; e.Data["interaction"] != done || e.Data["destination"] == nil {
-				t.Errorf("logged %v, want the interaction and the destination", e.Data)
+				t.Errorf("fields %v, want the interaction and the destination", e.Data)
 			}
 		case logrus.WarnLevel:
 			if warned++; e.Data["interaction"] != dead || e.Data["reason"] != schema.NotFound ||
 				e.Data["detail"] == "" {
-				t.Errorf("logged %v, want the interaction, the reason and the detail", e.Data)
+				t.Errorf("fields %v, want the interaction, the reason and the detail", e.Data)
 			}
 		}
 	}
-	if want := len(processed(done, life)); debug != want || warned != 1 {
-		t.Errorf("%d processed events and %d dead letters are logged, want %d and 1", debug, warned, want)
+	if want := len(processed(done, generation)); debug != want || warned != 1 {
+		t.Errorf("%d processed events and %d dead letters logged, want %d and 1", debug, warned, want)
 	}
 }

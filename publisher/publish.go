@@ -14,17 +14,20 @@ import (
 )
 
 // Publish stores the outcomes of one interaction: one dead letter, or one or more processed events. It returns nil when
-// the broker has acknowledged all of them, or had them already, or holds an outcome that contradicts them, which is
-// kept. Where that is a processed event of the same generation, the processed events that go with it (see
-// [schema.Outcome.Success]) are published from what it says, should they be missing: whoever stored it may have come to
-// its end before it could store the others. Publish tries again with growing delays until ctx ends, and returns the
-// last error then; the caller repeats the same call later.
+// each of them is stored, by this or an earlier call, or when a contradicting outcome is stored, which is kept.
+//
+// If a dead letter contradicts a stored processed event of the same generation, Publish also stores the processed
+// events that belong to it (see [schema.Outcome.Success]): the worker that stored the first may have ended before the
+// others.
+//
+// Publish retries with exponential backoff until ctx ends. It then returns the last error; the caller repeats the same
+// call later.
 func (p *Publisher) Publish(ctx context.Context, outcomes ...schema.Outcome) error {
 	run := &publishing{Publisher: p, wanted: outcomes, todo: outcomes}
 	var last error
 	attempt := func() error {
 		err := run.attempt(ctx)
-		if ctx.Err() == nil || last == nil { // when time is up, what went wrong before says more
+		if ctx.Err() == nil || last == nil { // an earlier error explains more than the end of ctx
 			last = err
 		}
 		return err
@@ -37,7 +40,7 @@ func (p *Publisher) Publish(ctx context.Context, outcomes ...schema.Outcome) err
 	case err == nil || last == nil:
 		return err
 	case errors.Is(last, err):
-		return last // it says of which outcome, where backoff says only that time is up
+		return last // it names the outcome
 	}
 	return fmt.Errorf("%w: %w", err, last)
 }
@@ -45,13 +48,13 @@ func (p *Publisher) Publish(ctx context.Context, outcomes ...schema.Outcome) err
 // publishing is one call of Publish, over all its attempts.
 type publishing struct {
 	*Publisher
-	// wanted are the outcomes that the interaction is to have, todo those that are not known to be stored.
+	// wanted are the outcomes to be stored, todo those of them that are not known to be stored.
 	wanted, todo []schema.Outcome
-	// expected is the sequence of the last outcome that is known of the interaction.
+	// expected is the sequence of the last known outcome of the interaction.
 	expected uint64
 }
 
-// attempt stores what is still to be stored. It is over where the error is nil.
+// attempt stores the outcomes in todo. It returns nil when none is left.
 func (p *publishing) attempt(ctx context.Context) error {
 	for len(p.todo) > 0 {
 		sequence, err := p.store(ctx, p.todo[0], p.expected)
@@ -75,8 +78,7 @@ func (p *publishing) attempt(ctx context.Context) error {
 				return err
 			}
 			if whole := completion(found, rest); whole.Verdict == lifecycle.Store {
-				p.logOther(p.todo[0], plan.By).
-					Warn("completing the processed events of an interaction that has failed since")
+				p.logOther(p.todo[0], plan.By).Warn("completing processed events")
 				p.wanted, p.todo, p.expected = rest, whole.Missing, whole.Expected
 				continue
 			}
@@ -88,7 +90,7 @@ func (p *publishing) attempt(ctx context.Context) error {
 	return nil
 }
 
-// completion plans the processed events that belong to a stored success. Its verdict is empty where there are none.
+// completion plans the processed events that belong to a stored one. The verdict is empty if there are none.
 func completion(found lifecycle.Snapshot, rest []schema.Outcome) lifecycle.Plan {
 	if len(rest) == 0 {
 		return lifecycle.Plan{}
@@ -96,7 +98,7 @@ func completion(found lifecycle.Snapshot, rest []schema.Outcome) lifecycle.Plan 
 	return found.Publish(rest...)
 }
 
-// follow takes over a plan for what is still to be stored.
+// follow applies a plan to todo.
 func (p *publishing) follow(plan lifecycle.Plan) error {
 	o := p.todo[0]
 	switch plan.Verdict {
@@ -107,7 +109,7 @@ func (p *publishing) follow(plan lifecycle.Plan) error {
 		return nil
 	case lifecycle.Superseded:
 		p.repeated.Add(uint64(len(p.todo)))
-		p.logOther(o, plan.By).Debug("outcome dropped: the interaction has ended in another generation")
+		p.logOther(o, plan.By).Debug("superseded outcome dropped")
 		p.todo = nil
 		return nil
 	}
@@ -115,15 +117,16 @@ func (p *publishing) follow(plan lifecycle.Plan) error {
 	progress := len(plan.Missing) < len(p.todo) || plan.Expected != p.expected
 	p.todo, p.expected = plan.Missing, plan.Expected
 	if !progress {
-		// A replicated stream refuses for a moment while another publish is in its way.
+		// A replicated stream refuses a publish while another one is in flight.
 		return fmt.Errorf("publishing outcome %s: %w", o.Subject(), errBusy)
 	}
 	return nil
 }
 
-var errBusy = errors.New("the broker refused it, but nothing is stored")
+var errBusy = errors.New("the broker refused it because of another publish")
 
-// store publishes one outcome, on the condition that the last one stored for its interaction has the expected sequence.
+// store publishes one outcome, on the condition that the last outcome of its interaction has the expected sequence. The
+// error names the subject.
 func (p *Publisher) store(ctx context.Context, o schema.Outcome, expected uint64) (uint64, error) {
 	data, err := o.Marshal()
 	if err != nil {
@@ -140,14 +143,15 @@ func (p *Publisher) store(ctx context.Context, o schema.Outcome, expected uint64
 	}
 	ack, err := p.broker.Publish(ctx, m)
 	if err == nil && ack.Duplicate {
-		// The broker remembers that it was published, and not whether somebody has deleted it.
-		if _, gone := p.broker.Get(ctx, schema.StreamOutcomes, ack.Sequence); errors.Is(gone, broker.ErrNotFound) {
+		// The broker remembers the ID of a message even after the message was deleted.
+		_, getErr := p.broker.Get(ctx, schema.StreamOutcomes, ack.Sequence)
+		if errors.Is(getErr, broker.ErrNotFound) {
 			m.ID = ""
 			ack, err = p.broker.Publish(ctx, m)
 		}
 	}
 	if err != nil {
-		return 0, err // it names the subject
+		return 0, err
 	}
 	if ack.Duplicate {
 		p.repeated.Add(1)

@@ -12,10 +12,10 @@ import (
 	"statusworker/schema/lifecycle"
 )
 
-// attemptTimeout is how long one request waits for its answer. After that its effect is unknown, and it is made again.
+// attemptTimeout is the timeout of one request. After a timeout its effect is unknown, and it is repeated.
 const attemptTimeout = 3 * time.Second
 
-// Broker is what a publisher needs of the broker: see [broker.Broker].
+// Broker is the operations of [broker.Broker] that a publisher uses.
 type Broker interface {
 	Publish(ctx context.Context, p broker.Publication) (broker.Ack, error)
 	Last(ctx context.Context, stream, subjects string) (broker.Message, error)
@@ -29,9 +29,9 @@ type Broker interface {
 type Publisher struct {
 	broker  Broker
 	log     logrus.FieldLogger
-	letters *sparingly
+	letters *limiter
 
-	// byKind counts what was stored by destination or reason; the keys are all there from the beginning.
+	// byKind counts stored outcomes by destination or reason. All keys exist from the beginning.
 	byKind         map[string]*atomic.Uint64
 	published      atomic.Uint64
 	repeated       atomic.Uint64
@@ -39,29 +39,30 @@ type Publisher struct {
 	contradictions atomic.Uint64
 }
 
-// Stats counts what a Publisher did since it was made.
+// Stats are the counters of a Publisher since it was created.
 type Stats struct {
-	// Published outcomes were stored by this publisher: Processed of them are processed events, by destination, Failed
-	// dead letters, by reason.
+	// Published is the number of outcomes that this publisher stored: processed events by destination in Processed,
+	// and dead letters by reason in Failed.
 	Published uint64
 	Processed map[schema.Destination]uint64
 	Failed    map[schema.Reason]uint64
-	// Repeated outcomes were not needed: they were there already, from an earlier attempt or worker, or the interaction
-	// has ended in another generation.
+	// Repeated is the number of outcomes that were already stored, by an earlier attempt or another worker, or whose
+	// interaction has ended in another generation.
 	Repeated uint64
-	// Retries are publishes that failed and were made again.
+	// Retries is the number of attempts that failed and were repeated.
 	Retries uint64
-	// Contradictions are outcomes that were dropped because an outcome of the other kind is stored.
+	// Contradictions is the number of outcomes that were dropped because a contradicting outcome is stored.
 	Contradictions uint64
 }
 
-// New makes a publisher for the outcomes stream, which must exist: an error says if it does not.
+// New returns a publisher for the outcomes stream. It waits for the broker's answer, and returns an error if the stream
+// does not exist.
 func New(ctx context.Context, b Broker, log logrus.FieldLogger) (*Publisher, error) {
 	if _, err := b.Stream(ctx, schema.StreamOutcomes); err != nil {
 		return nil, err
 	}
 	p := &Publisher{broker: b, log: log, byKind: map[string]*atomic.Uint64{}}
-	p.letters = newSparingly(func(n int) { log.WithField("suppressed", n).Warn("more dead letters stored") })
+	p.letters = newLimiter(func(n int) { log.WithField("suppressed", n).Warn("more dead letters stored") })
 	for _, d := range schema.Destinations() {
 		p.byKind[string(d)] = new(atomic.Uint64)
 	}
@@ -71,7 +72,7 @@ func New(ctx context.Context, b Broker, log logrus.FieldLogger) (*Publisher, err
 	return p, nil
 }
 
-// Stats reads the counters.
+// Stats returns the current counters.
 func (p *Publisher) Stats() Stats {
 	s := Stats{
 		Published: p.published.Load(), Repeated: p.repeated.Load(),
@@ -87,14 +88,14 @@ func (p *Publisher) Stats() Stats {
 	return s
 }
 
-// logOther begins a log line about an outcome that is not stored, because of another one.
+// logOther returns a log entry for an outcome that is not stored because of another one.
 func (p *Publisher) logOther(dropped schema.Outcome, by lifecycle.Outcome) *logrus.Entry {
 	return p.log.WithFields(logrus.Fields{
 		"interaction": dropped.Identifier, "stored": by.Subject, "sequence": by.Sequence, "dropped": dropped.Subject(),
 	})
 }
 
-// logStored logs an outcome that this publisher has stored: a dead letter as a warning, but not every one of a flood.
+// logStored logs an outcome that this publisher has stored. It logs dead letters as warnings, with a rate limit.
 func (p *Publisher) logStored(o schema.Outcome) {
 	fields := logrus.Fields{"interaction": o.Identifier, "type": o.Type}
 	if !o.Failed() {
@@ -102,7 +103,7 @@ func (p *Publisher) logStored(o schema.Outcome) {
 		p.log.WithFields(fields).Debug("processed event stored")
 		return
 	}
-	if p.letters.may() {
+	if p.letters.allow() {
 		fields["reason"], fields["detail"] = o.Reason, o.Detail
 		p.log.WithFields(fields).Warn("dead letter stored")
 	}

@@ -1,6 +1,7 @@
 package publisher_test
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"testing"
@@ -17,10 +18,10 @@ import (
 func TestPublishFirst(t *testing.T) {
 	brokers(t, func(t *testing.T, s *stage) {
 		id, bad := uuid.NewString(), uuid.NewString()
-		both := processed(id, life)
+		both := processed(id, generation)
 		s.publish(publisher.Stats{Published: 2}, both...)
 		s.want(both...)
-		invalid := failed(bad, life, schema.InvalidMessage)
+		invalid := failed(bad, generation, schema.InvalidMessage)
 		invalid.Origin.Traceparent = ""
 		s.publish(publisher.Stats{Published: 1}, invalid)
 		s.want(invalid)
@@ -50,11 +51,11 @@ func TestPublishFirst(t *testing.T) {
 	})
 }
 
-// A worker died after the first of two, or after both; another one repeats the publish, and once more.
+// A worker died after the first of two outcomes, or after both. Other workers repeat the publish.
 func TestPublishRepeated(t *testing.T) {
-	brokers(t, func(t *testing.T, s *stage) {
+	brokers(t, func(_ *testing.T, s *stage) {
 		id, dead := uuid.NewString(), uuid.NewString()
-		both := processed(id, life)
+		both := processed(id, generation)
 		s.publish(publisher.Stats{Published: 1}, both[0])
 		s.forget()
 		s.publish(publisher.Stats{Published: 1, Repeated: 1}, both...)
@@ -65,7 +66,7 @@ func TestPublishRepeated(t *testing.T) {
 			s.want(both...)
 		}
 
-		rejected := failed(dead, life, schema.Rejected)
+		rejected := failed(dead, generation, schema.Rejected)
 		s.publish(publisher.Stats{Published: 1}, rejected)
 		s.forget()
 		s.publish(publisher.Stats{Repeated: 1}, rejected)
@@ -73,10 +74,9 @@ func TestPublishRepeated(t *testing.T) {
 	})
 }
 
-// A broker that restarts knows what it has stored.
 func TestPublishRepeatedAfterRestart(t *testing.T) {
 	brokers(t, func(t *testing.T, s *stage) {
-		both := processed(uuid.NewString(), life)
+		both := processed(uuid.NewString(), generation)
 		s.publish(publisher.Stats{Published: 1}, both[0])
 		s.forget()
 		s.restart()
@@ -86,33 +86,32 @@ func TestPublishRepeatedAfterRestart(t *testing.T) {
 		}
 		s.want(both...)
 		if got := p.Stats(); got.Published != 1 || got.Repeated != 1 || got.Contradictions != 0 {
-			t.Errorf("counted %+v, want one published and one repeated", got)
+			t.Errorf("stats %+v, want one published and one repeated", got)
 		}
 	})
 }
 
 func TestPublishContradiction(t *testing.T) {
-	windows(t, func(t *testing.T, s *stage) {
+	windows(t, func(_ *testing.T, s *stage) {
 		contradicts := publisher.Stats{Contradictions: 1}
 		id, dead := uuid.NewString(), uuid.NewString()
 
-		s.publish(publisher.Stats{Published: 2}, processed(id, life)...)
-		s.publish(contradicts, failed(id, life, schema.ProcessingFailed))
+		s.publish(publisher.Stats{Published: 2}, processed(id, generation)...)
+		s.publish(contradicts, failed(id, generation, schema.ProcessingFailed))
 		superseded := publisher.Stats{Repeated: 1}
 		s.publish(superseded, failed(id, later, schema.ProcessingFailed))
-		s.want(processed(id, life)...)
+		s.want(processed(id, generation)...)
 
 		s.publish(publisher.Stats{Published: 1}, failed(dead, later, schema.Rejected))
 		s.publish(contradicts, failed(dead, later, schema.NotFound))
 		s.publish(contradicts, processed(dead, later)...)
-		s.publish(publisher.Stats{Repeated: 2}, processed(dead, life)...)
-		s.publish(superseded, failed(dead, life, schema.NotFound))
+		s.publish(publisher.Stats{Repeated: 2}, processed(dead, generation)...)
+		s.publish(superseded, failed(dead, generation, schema.NotFound))
 		s.want(failed(dead, later, schema.Rejected))
 	})
 }
 
-// Who stored one of two processed events may have come to its end before it stored the other, and the vendor may know
-// nothing of the interaction any more.
+// A worker may end between two processed events, and the vendor may not know the interaction any more.
 func TestPublishCompletesHalfASuccess(t *testing.T) {
 	windows(t, func(t *testing.T, s *stage) {
 		dead := func(id string, stored time.Time) schema.Outcome {
@@ -120,21 +119,21 @@ func TestPublishCompletesHalfASuccess(t *testing.T) {
 			o.Success = []schema.Destination{schema.ToTranscript, schema.ToCXAI}
 			return o
 		}
-		for i := range 2 { // whichever comes first
+		for i := range 2 { // in both orders
 			id := uuid.NewString()
-			both := processed(id, life)
+			both := processed(id, generation)
 			s.publish(publisher.Stats{Published: 1}, both[i])
 			s.forget()
-			s.publish(publisher.Stats{Published: 1}, dead(id, life))
+			s.publish(publisher.Stats{Published: 1}, dead(id, generation))
 			s.want(both[i], both[1-i])
 			s.forget()
-			s.publish(publisher.Stats{Contradictions: 1}, dead(id, life))
+			s.publish(publisher.Stats{Contradictions: 1}, dead(id, generation))
 			s.want(both[i], both[1-i])
 		}
 
-		// An event of an earlier generation leaves this one no outcome.
+		// After an event of an earlier generation there is no outcome.
 		again := uuid.NewString()
-		unrouted := outcome(again, life)
+		unrouted := outcome(again, generation)
 		unrouted.Destination = schema.Unrouted
 		both := processed(again, later)
 		s.publish(publisher.Stats{Published: 1}, unrouted)
@@ -142,32 +141,33 @@ func TestPublishCompletesHalfASuccess(t *testing.T) {
 		s.publish(publisher.Stats{Repeated: 1}, dead(again, later))
 		s.want(unrouted)
 
-		// What somebody else published says nothing that could be handed on.
-		other := processed(uuid.NewString(), life)[0]
+		// A foreign message cannot be completed.
+		other := processed(uuid.NewString(), generation)[0]
 		ofAnother, err := other.Marshal()
 		if err != nil {
 			t.Fatal(err)
 		}
-		noEvent := []byte(`{"data":{"destination":"transcript","declaredAt":"` + life.Format(time.RFC3339Nano) + `"}}`)
+		noEvent := fmt.Appendf(nil, `{"data":{"destination":"transcript","declaredAt":%q}}`,
+			generation.Format(time.RFC3339Nano))
 		for _, data := range [][]byte{[]byte("nonsense"), noEvent, ofAnother} {
-			foreign := processed(uuid.NewString(), life)[0]
+			foreign := processed(uuid.NewString(), generation)[0]
 			s.put(foreign.Subject(), data)
-			s.publish(publisher.Stats{Contradictions: 1}, dead(foreign.Identifier, life))
+			s.publish(publisher.Stats{Contradictions: 1}, dead(foreign.Identifier, generation))
 			if n := len(s.stored(foreign.Identifier)); n != 1 {
-				t.Errorf("%d outcomes beside the foreign one %s, want none", n-1, data)
+				t.Errorf("%d outcomes in addition to the foreign message %s, want none", n-1, data)
 			}
 		}
 		if n := len(s.stored(other.Identifier)); n != 0 {
-			t.Errorf("%d outcomes of an interaction that has none", n)
+			t.Errorf("%d outcomes of another interaction, want none", n)
 		}
 	})
 }
 
-// What was deleted is published again, though the broker remembers its ID for a while.
-func TestPublishWhatWasDeleted(t *testing.T) {
+// A deleted outcome is published again, although the broker remembers its message ID.
+func TestPublishAfterDelete(t *testing.T) {
 	brokers(t, func(t *testing.T, s *stage) {
 		id := uuid.NewString()
-		both := processed(id, life)
+		both := processed(id, generation)
 		s.publish(publisher.Stats{Published: 1}, both[0])
 		if err := s.Delete(s.ctx, schema.StreamOutcomes, s.stored(id)[0].Sequence); err != nil {
 			t.Fatal(err)
@@ -185,16 +185,17 @@ func TestPublishWhatWasDeleted(t *testing.T) {
 			subjects = append(subjects, m.Subject)
 		}
 		if !slices.Equal(subjects, []string{both[0].Subject(), both[1].Subject()}) {
-			t.Errorf("stored are %v, want both", subjects)
+			t.Errorf("stored outcomes %v, want both", subjects)
 		}
 	})
 }
 
-// Declaring again after a failure is for a new outcome. What the old life still says comes too late.
-func TestPublishNewLife(t *testing.T) {
+// An interaction that is declared again after a dead letter gets a new outcome. A late outcome of the old generation is
+// dropped.
+func TestPublishNewGeneration(t *testing.T) {
 	windows(t, func(t *testing.T, s *stage) {
 		id := uuid.NewString()
-		old, both := failed(id, life, schema.ProcessingFailed), processed(id, later)
+		old, both := failed(id, generation, schema.ProcessingFailed), processed(id, later)
 		s.publish(publisher.Stats{Published: 1}, old)
 		s.forget()
 		s.publish(publisher.Stats{Published: 1}, both[0])
@@ -205,27 +206,27 @@ func TestPublishNewLife(t *testing.T) {
 			t.Fatal(err)
 		}
 		if got := p.Stats(); got.Published != 0 || got.Repeated+got.Contradictions != 1 {
-			t.Errorf("the old life's late duplicate counted %+v, want nothing published", got)
+			t.Errorf("stats of a late outcome of the old generation: %+v, want none published", got)
 		}
-		s.publish(publisher.Stats{Contradictions: 1}, failed(id, life, schema.NotFound))
+		s.publish(publisher.Stats{Contradictions: 1}, failed(id, generation, schema.NotFound))
 		s.want(slices.Concat([]schema.Outcome{old}, both)...)
 
-		// A failure that follows a failure is an outcome of its own, also for the same reason.
+		// A second dead letter is an outcome of its own, even with the same reason.
 		again := uuid.NewString()
-		s.publish(publisher.Stats{Published: 1}, failed(again, life, schema.ProcessingFailed))
+		s.publish(publisher.Stats{Published: 1}, failed(again, generation, schema.ProcessingFailed))
 		s.publish(publisher.Stats{Published: 1}, failed(again, later, schema.ProcessingFailed))
 		s.forget()
 		s.publish(publisher.Stats{Repeated: 1}, failed(again, later, schema.ProcessingFailed))
-		s.publish(publisher.Stats{Repeated: 1}, failed(again, life, schema.ProcessingFailed))
-		s.want(failed(again, life, schema.ProcessingFailed), failed(again, later, schema.ProcessingFailed))
+		s.publish(publisher.Stats{Repeated: 1}, failed(again, generation, schema.ProcessingFailed))
+		s.want(failed(again, generation, schema.ProcessingFailed), failed(again, later, schema.ProcessingFailed))
 
-		// What was handed on once is not handed on again.
+		// After processed events no generation has another outcome.
 		s.publish(publisher.Stats{Repeated: 2}, processed(id, later.Add(time.Hour))...)
 		s.want(slices.Concat([]schema.Outcome{old}, both)...)
 	})
 }
 
-// The newest outcome on each subject is read, with its generation.
+// Outcomes returns the newest outcome on each subject.
 func TestOutcomes(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, longWindow)
@@ -240,25 +241,25 @@ func TestOutcomes(t *testing.T) {
 		for _, o := range want {
 			if !slices.ContainsFunc(got, func(g lifecycle.Outcome) bool {
 				return g.Subject == o.Subject() && g.Reason == o.Reason && g.Destination == o.Destination &&
-					g.Generation.Equal(o.Origin.Stored) && g.Stored.After(life)
+					g.Generation.Equal(o.Origin.Stored) && g.Stored.After(generation)
 			}) {
 				t.Errorf("outcomes %+v lack %s of %s", got, o.Subject(), o.Origin.Stored)
 			}
 		}
 	}
 	want()
-	invalid := failed(id, life, schema.InvalidMessage)
+	invalid := failed(id, generation, schema.InvalidMessage)
 	s.publish(publisher.Stats{Published: 1}, invalid)
 	want(invalid)
-	s.publish(publisher.Stats{Published: 1}, failed(id, life, schema.NotFound))
+	s.publish(publisher.Stats{Published: 1}, failed(id, generation, schema.NotFound))
 	s.publish(publisher.Stats{Published: 1}, failed(id, later, schema.NotFound))
 	third := processed(id, later.Add(time.Hour))
 	s.publish(publisher.Stats{Published: 2}, third...)
 	want(invalid, failed(id, later, schema.NotFound), third[0], third[1])
 }
 
-// The intake asks for every interaction, of which most have no outcome.
-func TestOutcomesOfMostTakeOneRequest(t *testing.T) {
+// The intake calls Outcomes for every interaction. Most have none.
+func TestOutcomesWithoutAnOutcomeIsOneRequest(t *testing.T) {
 	t.Parallel()
 	s := onServer(t)
 	p := s.fresh()
@@ -279,7 +280,8 @@ func TestOutcomesOfMostTakeOneRequest(t *testing.T) {
 	}
 }
 
-// What somebody else published on an outcome's subject is taken for what its subject says.
+// A foreign message on the subject of a processed event counts as that event; one on the subject of a dead letter does
+// not count.
 func TestPublishBesideForeignMessages(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, longWindow)
@@ -290,11 +292,11 @@ func TestPublishBesideForeignMessages(t *testing.T) {
 		} {
 			s.put(subject, []byte(foreign))
 		}
-		s.publish(publisher.Stats{Published: 1, Repeated: 1}, processed(id, life)...)
-		s.publish(publisher.Stats{Contradictions: 1}, failed(id, life, schema.Rejected))
-		s.publish(publisher.Stats{Published: 2}, processed(dead, life)...) // it counts as old
+		s.publish(publisher.Stats{Published: 1, Repeated: 1}, processed(id, generation)...)
+		s.publish(publisher.Stats{Contradictions: 1}, failed(id, generation, schema.Rejected))
+		s.publish(publisher.Stats{Published: 2}, processed(dead, generation)...)
 		if n, m := len(s.stored(id)), len(s.stored(dead)); n != 2 || m != 3 {
-			t.Errorf("beside %s %d and %d outcomes are stored, want 2 and 3", foreign, n, m)
+			t.Errorf("%d and %d messages stored with the foreign message %s, want 2 and 3", n, m, foreign)
 		}
 	}
 }

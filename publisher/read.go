@@ -11,7 +11,7 @@ import (
 	"statusworker/schema/lifecycle"
 )
 
-// family matches the stored outcomes that exclude o.
+// family returns the filter of the stored outcomes that may exclude o.
 func family(o schema.Outcome) string {
 	if o.Reason == schema.InvalidMessage {
 		return o.Subject()
@@ -19,19 +19,18 @@ func family(o schema.Outcome) string {
 	return schema.OutcomeSubjects(o.Identifier)
 }
 
-// Outcomes reads what is stored on the outcome subjects of an interaction, the newest on each, from the stream's
-// leader. The error says that the broker could not be asked.
+// Outcomes reads the stored outcomes of an interaction, the newest on each subject, from the stream's leader.
 func (p *Publisher) Outcomes(ctx context.Context, identifier string) ([]lifecycle.Outcome, error) {
 	all := schema.Outcome{Identifier: identifier}
 	bounded, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	// Most interactions have none: one request tells.
+	// Most interactions have no outcome: then this is the only request.
 	_, err := p.broker.Last(bounded, schema.StreamOutcomes, family(all))
 	switch {
 	case errors.Is(err, broker.ErrNotFound):
 		return nil, nil
 	case err != nil:
-		return nil, fmt.Errorf("reading which outcomes %s has: %w", identifier, err)
+		return nil, fmt.Errorf("reading the outcomes of %s: %w", identifier, err)
 	}
 	found, err := p.stored(ctx, all)
 	return found.Outcomes, err
@@ -44,7 +43,7 @@ func (p *Publisher) stored(ctx context.Context, o schema.Outcome) (lifecycle.Sna
 	var found lifecycle.Snapshot
 	subjects, err := p.broker.Subjects(bounded, schema.StreamOutcomes, family(o))
 	if err != nil {
-		return found, fmt.Errorf("reading which outcomes %s has: %w", o.Identifier, err)
+		return found, fmt.Errorf("reading the outcomes of %s: %w", o.Identifier, err)
 	}
 	for subject := range subjects {
 		m, err := p.broker.Last(bounded, schema.StreamOutcomes, subject)
@@ -59,9 +58,9 @@ func (p *Publisher) stored(ctx context.Context, o schema.Outcome) (lifecycle.Sna
 		if o.Reason != schema.InvalidMessage || r.Source == o.Origin.Subject {
 			continue
 		}
-		// Invalid messages of several declared subjects share this one, in whatever order they came. A dead letter of
-		// this one, or of a newer one by its subject, came after it was declared, and soon; what came long after may be
-		// too much to be read, but then the broker still knows the ID of one that is there.
+		// Invalid messages from several declared subjects share this subject, in any order. A dead letter that settles
+		// the wanted one was stored soon after its message. There may be too many later ones to read them all, but then
+		// the broker still knows the ID of a stored dead letter.
 		recent, err := p.since(ctx, o.Origin.Stored, m)
 		if err != nil {
 			return found, err
@@ -71,7 +70,7 @@ func (p *Publisher) stored(ctx context.Context, o schema.Outcome) (lifecycle.Sna
 	return found, nil
 }
 
-// unfinished gives the processed events that belong to a stored success of the same generation as a dead letter.
+// unfinished returns the processed events that belong to a stored one of the same generation as a dead letter.
 func (p *Publisher) unfinished(
 	ctx context.Context, dropped schema.Outcome, success lifecycle.Outcome,
 ) ([]schema.Outcome, error) {
@@ -79,14 +78,14 @@ func (p *Publisher) unfinished(
 	defer cancel()
 	m, err := p.broker.Get(ctx, schema.StreamOutcomes, success.Sequence)
 	if errors.Is(err, broker.ErrNotFound) {
-		return nil, nil // it is too old to be kept, or somebody has deleted it
+		return nil, nil // it has expired, or was deleted
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading outcome %s: %w", success.Subject, err)
 	}
 	stored, err := schema.ReadProcessed(m.Data)
 	if err != nil || stored.Identifier != dropped.Identifier || stored.Type != dropped.Type {
-		return nil, nil // somebody else has published it, and nobody knows what else that means
+		return nil, nil // a foreign message
 	}
 	var rest []schema.Outcome
 	for _, to := range dropped.Success {
@@ -97,20 +96,19 @@ func (p *Publisher) unfinished(
 	return rest, nil
 }
 
-// clocksApart is how far the clocks of two servers of a cluster may be from each other, each of which has stamped
-// messages.
-const clocksApart = time.Minute
+// maxClockSkew is the maximum difference between the clocks of two servers of a cluster, which both stamp messages.
+const maxClockSkew = time.Minute
 
-// maxSince bounds how much is read of what was stored on a subject since some time.
+// maxSince is the maximum number of messages that since reads.
 const maxSince = 50
 
-// since reads what was stored on a subject from some time on, up to [maxSince] of it, in a number of requests that
-// hardly grows with what was stored before. The last one stored there is given.
+// since reads the first [maxSince] messages that were stored on the subject of last since a time. Last is the last
+// message there. The number of requests grows only with the logarithm of the number of earlier messages.
 func (p *Publisher) since(
 	ctx context.Context, from time.Time, last broker.Message,
 ) (found []lifecycle.Outcome, err error) {
 	next := func(sequence uint64) (broker.Message, error) {
-		ctx, cancel := context.WithTimeout(ctx, attemptTimeout) // each, because they are many
+		ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 		defer cancel()
 		m, err := p.broker.Next(ctx, schema.StreamOutcomes, last.Subject, sequence)
 		if err != nil && !errors.Is(err, broker.ErrNotFound) {
@@ -118,8 +116,8 @@ func (p *Publisher) since(
 		}
 		return m, err
 	}
-	from = from.Add(-clocksApart)
-	// What is before low is older; what is there from high on is not, if anything is.
+	from = from.Add(-maxClockSkew)
+	// Binary search: messages before low are older than from, those from high on are not.
 	low, high := uint64(1), last.Sequence+1
 	for low < high {
 		middle := low + (high-low)/2

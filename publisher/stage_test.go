@@ -27,10 +27,10 @@ import (
 
 const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
-// Two lives of one interaction.
+// Two generations of one interaction.
 var (
-	life  = time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
-	later = life.Add(time.Hour)
+	generation = time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
+	later      = generation.Add(time.Hour)
 )
 
 // stage is a broker with the outcomes stream.
@@ -38,10 +38,10 @@ type stage struct {
 	t   *testing.T
 	ctx context.Context
 	*counter
-	fake   *fake.Broker // nil where the broker is real
-	server *server      // nil where it is not
+	fake   *fake.Broker // nil with an embedded server
+	server *server      // nil with a fake broker
 	window time.Duration
-	ahead  time.Duration // of the fake's clock
+	ahead  time.Duration // of the fake broker's clock
 }
 
 // server is an embedded NATS server.
@@ -51,7 +51,7 @@ type server struct {
 	js jetstream.JetStream
 }
 
-// counter counts what a broker is asked.
+// counter counts the requests to a broker.
 type counter struct {
 	broker.Broker
 	publishes, reads atomic.Int64
@@ -110,7 +110,7 @@ func newStage(t *testing.T, window time.Duration) *stage {
 	return s
 }
 
-// onServer makes a stage on a real broker.
+// onServer returns a stage with an embedded server.
 func onServer(t *testing.T) *stage {
 	t.Helper()
 	s := bareStage(t, longWindow)
@@ -127,7 +127,7 @@ func onServer(t *testing.T) *stage {
 	return s
 }
 
-// connect makes a new connection to a real broker, which says at once when the broker is gone.
+// connect makes a new connection to the embedded server. Publishes fail at once while it is disconnected.
 func (s *stage) connect() {
 	s.t.Helper()
 	nc, err := nats.Connect(s.server.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond),
@@ -143,7 +143,7 @@ func (s *stage) connect() {
 	s.server.nc, s.server.js, s.counter = nc, js, &counter{Broker: adapter.New(js)}
 }
 
-// restart stops the broker and starts it again.
+// restart restarts the broker.
 func (s *stage) restart() {
 	s.t.Helper()
 	if s.fake != nil {
@@ -156,19 +156,19 @@ func (s *stage) restart() {
 	s.connect()
 }
 
-// stop stops a real broker, and returns when the connection knows.
+// stop stops an embedded server, and waits until the connection is lost.
 func (s *stage) stop() {
 	s.t.Helper()
-	gone := s.server.nc.StatusChanged(nats.RECONNECTING)
+	lost := s.server.nc.StatusChanged(nats.RECONNECTING)
 	s.server.Stop()
 	select {
-	case <-gone:
+	case <-lost:
 	case <-s.ctx.Done():
-		s.t.Fatal("the connection did not notice that the broker is gone")
+		s.t.Fatal("the connection is not lost after the server was stopped")
 	}
 }
 
-// windows runs a test twice: where the broker remembers every ID, and where it has forgotten them.
+// windows runs a test with a long and with a short duplicate window.
 func windows(t *testing.T, test func(t *testing.T, s *stage)) {
 	for name, window := range map[string]time.Duration{"remembered": longWindow, "forgotten": shortWindow} {
 		t.Run(name, func(t *testing.T) {
@@ -178,7 +178,7 @@ func windows(t *testing.T, test func(t *testing.T, s *stage)) {
 	}
 }
 
-// brokers runs a test as windows does, and on a real broker.
+// brokers runs a test as windows does, and with an embedded server.
 func brokers(t *testing.T, test func(t *testing.T, s *stage)) {
 	windows(t, test)
 	t.Run("server", func(t *testing.T) {
@@ -187,7 +187,7 @@ func brokers(t *testing.T, test func(t *testing.T, s *stage)) {
 	})
 }
 
-// put stores what somebody else publishes.
+// put publishes a message.
 func (s *stage) put(subject string, data []byte) {
 	s.t.Helper()
 	if _, err := s.Broker.Publish(s.ctx, broker.Publication{Subject: subject, Data: data}); err != nil {
@@ -195,7 +195,7 @@ func (s *stage) put(subject string, data []byte) {
 	}
 }
 
-// fresh is a publisher that knows nothing of those before it.
+// fresh returns a new publisher.
 func (s *stage) fresh() *publisher.Publisher {
 	s.t.Helper()
 	log := logrus.New()
@@ -207,7 +207,7 @@ func (s *stage) fresh() *publisher.Publisher {
 	return p
 }
 
-// publish has a fresh publisher publish, and compares what it counted.
+// publish publishes with a new publisher, and compares its stats.
 func (s *stage) publish(want publisher.Stats, outcomes ...schema.Outcome) {
 	s.t.Helper()
 	p := s.fresh()
@@ -223,14 +223,14 @@ func (s *stage) publish(want publisher.Stats, outcomes ...schema.Outcome) {
 		stored += n
 	}
 	if stored != got.Published {
-		s.t.Errorf("%d outcomes by destination and reason, %d in all", stored, got.Published)
+		s.t.Errorf("%d outcomes by destination and reason, but %d published", stored, got.Published)
 	}
 	if got.Processed, got.Failed = nil, nil; !reflect.DeepEqual(got, want) {
-		s.t.Errorf("publishing %s counted %+v, want %+v", outcomes[0].Subject(), got, want)
+		s.t.Errorf("stats of publishing %s: %+v, want %+v", outcomes[0].Subject(), got, want)
 	}
 }
 
-// forget makes a broker with a short window forget every ID so far.
+// forget waits for the end of a short duplicate window.
 func (s *stage) forget() {
 	if s.window == shortWindow {
 		s.ahead += shortWindow
@@ -238,7 +238,7 @@ func (s *stage) forget() {
 	}
 }
 
-// stored are the outcomes of an interaction as the broker has them, in order.
+// stored returns the stored outcomes of an interaction in order.
 func (s *stage) stored(identifier string) (all []broker.Message) {
 	s.t.Helper()
 	r := broker.Range{Subjects: []string{schema.OutcomeSubjects(identifier)}}
@@ -251,7 +251,7 @@ func (s *stage) stored(identifier string) (all []broker.Message) {
 	return all
 }
 
-// want compares the outcomes that are stored, all lives of the interaction of the first one.
+// want compares the stored outcomes of the first one's interaction, of all generations.
 func (s *stage) want(outcomes ...schema.Outcome) {
 	s.t.Helper()
 	var got, want []string
@@ -267,15 +267,12 @@ func (s *stage) want(outcomes ...schema.Outcome) {
 		want = append(want, o.Subject()+" "+o.ID())
 	}
 	if !same || len(got) != len(want) {
-		s.t.Errorf(
-			"stored are\n\t%s\nwant, byte for byte,\n\t%s",
-			strings.Join(got, "\n\t"),
-			strings.Join(want, "\n\t"),
-		)
+		s.t.Errorf("stored outcomes:\n\t%s\nwant, with the same bytes:\n\t%s",
+			strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
 	}
 }
 
-// outcome is what all outcomes of one life of an interaction have in common.
+// outcome returns an outcome without destination and reason.
 func outcome(identifier string, stored time.Time) schema.Outcome {
 	return schema.Outcome{
 		Identifier: identifier, Type: schema.Audio, Answer: json.RawMessage(`{"status":"processed"}`),
@@ -300,6 +297,6 @@ func processed(identifier string, stored time.Time) []schema.Outcome {
 
 func failed(identifier string, stored time.Time, r schema.Reason) schema.Outcome {
 	o := outcome(identifier, stored)
-	o.Reason, o.Detail = r, "as the test wants it"
+	o.Reason, o.Detail = r, "the detail"
 	return o
 }

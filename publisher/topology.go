@@ -9,23 +9,23 @@ import (
 	"statusworker/schema/topology"
 )
 
-// DefaultMaxAge is how long outcomes are kept: time enough to fix a consumer downstream, and far longer than a copy of
-// a declared message can live on.
+// DefaultMaxAge is the default maximum age of outcomes. It leaves time to fix a consumer of outcomes, and is far longer
+// than a duplicate of a declared message can exist.
 const DefaultMaxAge = 14 * 24 * time.Hour
 
-// Choices are what an operator may choose about the outcomes stream.
+// Choices are the settings of the outcomes stream that an operator may choose.
 type Choices struct {
 	Replicas int
 	MaxAge   time.Duration
-	// MaxBytes is unlimited where it is 0. The oldest outcomes go first.
+	// MaxBytes is the maximum size; 0 is unlimited. At the limit the broker deletes the oldest outcomes.
 	MaxBytes int64
 }
 
-// Topology is the outcomes stream as it should be. It serves no direct gets: what is stored is read from the leader.
+// Topology returns the outcomes stream. It does not allow direct gets: outcomes are read from the leader.
 func Topology(c Choices) topology.Set {
 	return topology.Set{Streams: []jetstream.StreamConfig{{
 		Name:        schema.StreamOutcomes,
-		Description: "What became of each interaction: processed events and dead letters",
+		Description: "Outcomes of interactions: processed events and dead letters",
 		Subjects:    []string{schema.SubjectsProcessed, schema.SubjectsFailed},
 		Retention:   jetstream.LimitsPolicy,
 		Discard:     jetstream.DiscardOld,

@@ -13,19 +13,20 @@ import (
 	"statusworker/schema/topology"
 )
 
-// Compare-and-set hangs on this: outcomes stay when they are read, all of them, and are read from the leader.
+// Compare-and-set requires that all outcomes stay stored, and are read from the leader.
 func TestTopology(t *testing.T) {
 	t.Parallel()
 	s := onServer(t)
 	set := publisher.Topology(publisher.Choices{MaxAge: time.Hour, MaxBytes: 4096})
 	one := set.Streams[0]
-	if len(set.Streams) != 1 || len(set.Consumers) != 0 || one.Name != schema.StreamOutcomes || one.Retention != jetstream.LimitsPolicy ||
+	if len(set.Streams) != 1 || len(set.Consumers) != 0 || one.Name != schema.StreamOutcomes ||
+		one.Retention != jetstream.LimitsPolicy ||
 		one.AllowDirect || one.MaxMsgsPerSubject > 0 ||
 		one.Replicas != 1 {
-		t.Errorf("the topology is %+v, want one stream that keeps every outcome and serves no direct gets", set)
+		t.Errorf("topology %+v, want one stream that keeps every outcome and does not allow direct gets", set)
 	}
 	if three := publisher.Topology(publisher.Choices{Replicas: 3}).Streams[0]; three.Replicas != 3 {
-		t.Errorf("the stream has %d replicas, want the 3 chosen", three.Replicas)
+		t.Errorf("the stream has %d replicas, want 3", three.Replicas)
 	}
 	differ, err := provisioning.Compare(s.ctx, s.server.js, set)
 	object := "stream " + schema.StreamOutcomes
@@ -34,6 +35,6 @@ func TestTopology(t *testing.T) {
 		{Object: object, Field: "max bytes", Have: "unlimited", Want: "4096", Choice: true},
 	}
 	if err != nil || !reflect.DeepEqual(differ, want) {
-		t.Errorf("against the default Compare gave %v, %v, want %v", differ, err, want)
+		t.Errorf("Compare with the default = %v, %v, want %v", differ, err, want)
 	}
 }

@@ -15,10 +15,7 @@ func ParseDuration(s string) (time.Duration, error) {
 	if !ok {
 		return time.ParseDuration(s)
 	}
-	sign := time.Duration(1)
-	if bare, minus := strings.CutPrefix(digits, "-"); minus {
-		digits, sign = bare, -1
-	}
+	digits, negative := strings.CutPrefix(digits, "-")
 	days, err := strconv.ParseUint(digits, 10, 16) // 65535 days fit into a duration
 	if err != nil {
 		return 0, errors.New("the number of days must be a whole number from 0 to 65535")
@@ -36,7 +33,10 @@ func ParseDuration(s string) (time.Duration, error) {
 			return 0, errors.New("the duration is too long")
 		}
 	}
-	return sign * d, nil
+	if negative {
+		d = -d
+	}
+	return d, nil
 }
 
 // Duration formats a duration without trailing zeros: 14d, 36h, 5m, 1m30s, 200ms.

@@ -256,8 +256,8 @@ func compact(t *testing.T, raw json.RawMessage) string {
 
 func TestDeclarationIsPublishedVerbatim(t *testing.T) {
 	const declaration = `{"zulu":1e400,"big":12345678901234567890,"precise":0.10000000000000000001,"minus":-0,` +
-		`"html":"<b>&</b>","raw":"ü 😀 ` + "\u2028\u2029\u007f" + `","escaped":"\u00fc\ud83d\ude00\/\u003c","type":"audio",` +
-		`"Types":"also kept",` +
+		`"html":"<b>&</b>","raw":"ü 😀 ` + "\u2028\u2029\u007f" + `","escaped":"\u00fc\ud83d\ude00\/\u003c",` +
+		`"type":"audio","Types":"also kept",` +
 		`"interactionIdentifier":"BD5C92F3-C228-44A6-91BF-B52672569878","alpha":[{},[],null,true," a b "],"":"no name"}`
 	spaced := " \n" + strings.NewReplacer(`,"`, "\r\n , \t\"", `":`, "\" : ").Replace(declaration) + "\t\n"
 	cloudEvent := `{"specversion":"1.0","id":"1","source":"s","type":"t","data":` + spaced + `}`

@@ -22,7 +22,7 @@ func TestImports(t *testing.T) {
 		"topology": {"statusworker/schema", "github.com/nats-io/nats.go/jetstream", "golang.org/x/mod/semver"},
 	}
 	found := map[string]bool{}
-	err := filepath.WalkDir(".", func(file string, entry fs.DirEntry, err error) error {
+	err := filepath.WalkDir(".", func(file string, _ fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(file, ".go") || strings.HasSuffix(file, "_test.go") {
 			return err
 		}

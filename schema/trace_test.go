@@ -73,7 +73,7 @@ func TestTraceparent(t *testing.T) {
 			headers{"traceparent": bad, "Traceparent": bad, "ce-traceparent": bad, "CE-Traceparent": one}, traceState},
 		{"the first valid value", headers{"traceparent": {bad[0], traceState, otherTrace}}, traceState},
 		{"all invalid", headers{"traceparent": bad, "Traceparent": bad}, ""},
-		{"other names", headers{"x-traceparent": one, "tracestate": one, "traceparent ": one, "ce_traceparent": one},
+		{"other names", headers{"x-traceparent": one, "tracestate": one, "traceparent\t": one, "ce_traceparent": one},
 			""},
 	} {
 		for range 20 { // the order of a map is random

@@ -10,33 +10,32 @@ import (
 	"time"
 )
 
-// attempt is one request on its way out. It is the gate that the request must pass to be written: once, and not after
-// sendBy.
+// attempt is one request that is being sent. It allows the request to be written at most once, and not after sendBy.
 type attempt struct {
 	sendBy time.Time
 	now    func() time.Time
 	cancel context.CancelFunc
-	seen   *Examination // nil where nobody wants to know
+	seen   *Examination // nil except for Examine
 
-	sent   atomic.Bool // some of the request may have been written
-	late   atomic.Bool // the gate was closed because sendBy had passed
-	broken atomic.Bool // the connection broke after the request was sent, and the transport wanted to send it again
+	sent   atomic.Bool // a part of the request may have been written
+	late   atomic.Bool // the request was not written because sendBy had passed
+	broken atomic.Bool // the connection broke after the request was sent, and the transport tried to send it again
 }
 
 var (
-	errLate = errors.New("the moment to send the request by has passed")
+	errLate = errors.New("the latest time to send the request has passed")
 	errLost = errors.New("the connection was lost after the request was sent")
 )
 
-// tooLate tells whether sendBy has passed, by the monotonic clock or by the other one: a machine that was suspended
-// finds the first where it was.
+// tooLate reports whether sendBy has passed, by the monotonic clock or by the wall clock. The monotonic clock does not
+// advance while a machine is suspended.
 func (a *attempt) tooLate() bool {
 	now := a.now()
 	return !a.sendBy.IsZero() && (now.After(a.sendBy) || now.Round(0).After(a.sendBy.Round(0)))
 }
 
-// gotConn is the transport's hook: it has a connection, and has written nothing on it yet. A connection that is closed
-// here cannot carry the request any more.
+// gotConn is called by the transport when it has a connection and has not written to it yet. To prevent the request,
+// it closes the connection.
 func (a *attempt) gotConn(info httptrace.GotConnInfo) {
 	switch {
 	case a.sent.Load():
@@ -51,18 +50,18 @@ func (a *attempt) gotConn(info httptrace.GotConnInfo) {
 		if c := gated(info.Conn); c != nil {
 			c.attempt.Store(a)
 		} else {
-			a.sent.Store(true) // without a gate it cannot be known
+			a.sent.Store(true) // writes on this connection are not observed
 		}
 		return
 	}
-	_ = info.Conn.Close() // nothing was lost with it
+	_ = info.Conn.Close() // without a request in flight
 	a.cancel()
 }
 
-// mayWrite is asked before every write of the request.
+// mayWrite is called before every write of the request.
 func (a *attempt) mayWrite() bool {
 	if a.sent.Load() {
-		return true // what has begun is completed
+		return true // the request is partly written
 	}
 	if a.tooLate() {
 		a.late.Store(true)
@@ -73,8 +72,8 @@ func (a *attempt) mayWrite() bool {
 	return true
 }
 
-// conn is a TCP connection that asks the attempt whose turn it is before it writes. Handshakes come before the first
-// attempt, and pass.
+// conn is a TCP connection that asks its current attempt before every write. Before the first attempt, it allows all
+// writes, which are handshakes.
 type conn struct {
 	net.Conn
 	attempt atomic.Pointer[attempt]
@@ -87,7 +86,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// gated finds the conn below TLS, which can be two layers: a proxy can be spoken to over TLS as well.
+// gated returns the conn below TLS, or nil. With an https proxy there are two layers of TLS.
 func gated(c net.Conn) *conn {
 	for {
 		switch layer := c.(type) {

@@ -10,7 +10,7 @@ import (
 	"statusworker/statusclient"
 )
 
-// The figures include the server, which runs in the same process.
+// The results include the server, which runs in the same process.
 func BenchmarkStatus(b *testing.B) {
 	sample := readFile(b, "testdata/status-processed.json")
 	zipped := gzipped(b, sample)

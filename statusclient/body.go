@@ -10,7 +10,7 @@ import (
 	"sync"
 )
 
-// body reads and decodes answers. Its buffers are reused from one answer to the next.
+// body reads and decompresses answers. Its buffers are reused.
 type body struct {
 	source source
 	zip    *gzip.Reader
@@ -19,14 +19,14 @@ type body struct {
 
 var bodies = sync.Pool{New: func() any { return &body{buf: make([]byte, 0, 2<<10)} }}
 
-// release hands b back. It holds on to nothing of the answer but its buffers.
+// release returns b to the pool.
 func (b *body) release() {
 	b.source = source{}
 	b.buf = b.buf[:0]
 	bodies.Put(b)
 }
 
-// source remembers how reading from the wire failed, so that a broken connection is not taken for broken gzip.
+// source records the error of the connection, to distinguish a broken connection from invalid gzip.
 type source struct {
 	io.Reader
 	err error
@@ -40,12 +40,12 @@ func (s *source) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// errEncoding says that an answer cannot be decoded.
-var errEncoding = errors.New("cannot be decoded")
+// errEncoding is the error of an answer that cannot be decompressed.
+var errEncoding = errors.New("cannot be decompressed")
 
-// read takes at most most bytes of the decompressed answer into b.buf. The error is that of the wire, wraps
-// errEncoding, or is nil, also where there is more. It does not show the token that the answer may repeat.
-func (b *body) read(resp *http.Response, most int, used *credential) error {
+// read reads at most maxBytes of the decompressed answer into b.buf, and ignores the rest. The error is that of the
+// connection, or wraps errEncoding. It does not contain the token, even if the answer repeats it.
+func (b *body) read(resp *http.Response, maxBytes int, used *credential) error {
 	b.source = source{Reader: resp.Body}
 	var r io.Reader = &b.source
 	switch encoding := resp.Header.Get("Content-Encoding"); {
@@ -59,14 +59,14 @@ func (b *body) read(resp *http.Response, most int, used *credential) error {
 		}
 		r = b.zip
 	default:
-		return fmt.Errorf("%w: its Content-Encoding is %s", errEncoding, used.quote(encoding))
+		return fmt.Errorf("%w: Content-Encoding %s is not supported", errEncoding, used.quote(encoding))
 	}
 	b.buf = b.buf[:0]
-	for len(b.buf) < most {
+	for len(b.buf) < maxBytes {
 		if len(b.buf) == cap(b.buf) {
 			b.buf = append(b.buf, 0)[:len(b.buf)]
 		}
-		n, err := r.Read(b.buf[len(b.buf):min(cap(b.buf), most)])
+		n, err := r.Read(b.buf[len(b.buf):min(cap(b.buf), maxBytes)])
 		b.buf = b.buf[:len(b.buf)+n]
 		if errors.Is(err, io.EOF) {
 			return nil

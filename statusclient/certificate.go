@@ -22,14 +22,14 @@ const (
 	CertificateRefused            CertificateFault = "refused" // for another reason
 )
 
-// CertificateError reports that a request was not sent because the certificate of the vendor, or of the proxy, was
-// refused.
+// CertificateError is the error of a request that was not sent because the certificate of the vendor or of the proxy
+// was refused.
 type CertificateError struct {
 	Fault CertificateFault
 	// Proxy is true for the proxy's certificate, and false for the vendor's.
 	Proxy bool
-	// Certificate is the refused one: the host's, or one of an authority that is expired or not yet valid. It may be
-	// nil.
+	// Certificate is the refused certificate: that of the host, or that of an authority if it is expired or not yet
+	// valid. It may be nil.
 	Certificate *x509.Certificate
 	Err         error
 }
@@ -41,7 +41,7 @@ func (e *CertificateError) Error() string {
 	}
 	switch c := e.Certificate; {
 	case e.Fault == CertificateOfUnknownAuthority:
-		return whose + " is signed by an authority that is not trusted here: " + e.Err.Error()
+		return whose + " is signed by an authority that is not trusted: " + e.Err.Error()
 	case e.Fault == CertificateOfAnotherHost:
 		return whose + " is for another host: " + e.Err.Error()
 	case e.Fault == CertificateExpired && c != nil:
@@ -69,7 +69,7 @@ func (v *verifying) RoundTrip(r *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// certificateError returns nil if err is not about a refused certificate.
+// certificateError returns the error of a refused certificate, or nil.
 func certificateError(err error) *CertificateError {
 	var verification *tls.CertificateVerificationError
 	if !errors.As(err, &verification) {
@@ -90,7 +90,7 @@ func certificateError(err error) *CertificateError {
 		e.Fault = CertificateOfUnknownAuthority
 	case errors.As(err, &another):
 		e.Fault = CertificateOfAnotherHost
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired: // which stands for both ends
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired: // also of certificates that are not yet valid
 		e.Fault, e.Certificate = CertificateExpired, invalid.Cert
 		if time.Now().Before(invalid.Cert.NotBefore) {
 			e.Fault = CertificateNotYetValid

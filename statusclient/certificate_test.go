@@ -35,7 +35,8 @@ func newIssuer(t *testing.T, name string) issuer {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(48 * time.Hour),
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
+		NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(48 * time.Hour),
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
@@ -50,12 +51,14 @@ func newIssuer(t *testing.T, name string) issuer {
 	return i
 }
 
-// issue gives a certificate for 127.0.0.1, changed by edit.
+// issue returns a certificate for 127.0.0.1, with changes by edit.
 func (i issuer) issue(t *testing.T, edit func(*x509.Certificate)) tls.Certificate {
 	t.Helper()
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "leaf"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "leaf"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore:   time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
 	edit(template)
 	der, err := x509.CreateCertificate(rand.Reader, template, i.certificate, &i.key.PublicKey, i.key)
@@ -65,7 +68,7 @@ func (i issuer) issue(t *testing.T, edit func(*x509.Certificate)) tls.Certificat
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: i.key}
 }
 
-// behind is a server with that certificate.
+// behind starts a server with a certificate.
 func behind(t *testing.T, certificate tls.Certificate, handler http.HandlerFunc) string {
 	t.Helper()
 	server := httptest.NewUnstartedServer(handler)
@@ -76,7 +79,7 @@ func behind(t *testing.T, certificate tls.Certificate, handler http.HandlerFunc)
 	return server.URL
 }
 
-// Each fault of a certificate has its own reason, and no other failure is taken for one.
+// Each fault of a certificate has its own reason, and no other error has one.
 func TestCertificatesThatAreRefused(t *testing.T) {
 	known, unknown := newIssuer(t, "known"), newIssuer(t, "unknown")
 	for _, tt := range []struct {
@@ -87,16 +90,23 @@ func TestCertificatesThatAreRefused(t *testing.T) {
 	}{
 		{"good", known, func(*x509.Certificate) {}, ""},
 		{"unknown authority", unknown, func(*x509.Certificate) {}, statusclient.CertificateOfUnknownAuthority},
-		{"another host", known, func(c *x509.Certificate) { c.IPAddresses, c.DNSNames = nil, []string{"another.example"} }, statusclient.CertificateOfAnotherHost},
+		{"another host", known, func(c *x509.Certificate) {
+			c.IPAddresses, c.DNSNames = nil, []string{"another.example"}
+		}, statusclient.CertificateOfAnotherHost},
 		{"expired", known, func(c *x509.Certificate) {
 			c.NotBefore, c.NotAfter = c.NotBefore.Add(-3*time.Hour), c.NotAfter.Add(-90*time.Minute)
 		}, statusclient.CertificateExpired},
-		{"not yet valid", known, func(c *x509.Certificate) { c.NotBefore = time.Now().Add(30 * time.Minute) }, statusclient.CertificateNotYetValid},
-		{"for clients", known, func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }, statusclient.CertificateRefused},
+		{"not yet valid", known, func(c *x509.Certificate) {
+			c.NotBefore = time.Now().Add(30 * time.Minute)
+		}, statusclient.CertificateNotYetValid},
+		{"for clients", known, func(c *x509.Certificate) {
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+		}, statusclient.CertificateRefused},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			at := behind(t, tt.issuer.issue(t, tt.edit), writes(pending))
-			_, err := newClient(t, at, statusclient.Config{RootCAs: known.pool}).Status(t.Context(), identifier, time.Time{})
+			c := newClient(t, at, statusclient.Config{RootCAs: known.pool})
+			_, err := c.Status(t.Context(), identifier, time.Time{})
 			var refused *statusclient.CertificateError
 			if tt.fault == "" {
 				if err != nil {
@@ -108,12 +118,13 @@ func TestCertificatesThatAreRefused(t *testing.T) {
 				t.Fatalf("error %v is %+v, want %s", err, refused, tt.fault)
 			}
 			var poll *schema.PollError
-			if !errors.As(err, &poll) || poll.Fault != schema.FaultUnavailable || !strings.Contains(poll.Detail, refused.Error()) {
-				t.Errorf("the poll's error is %+v", poll)
+			if !errors.As(err, &poll) || poll.Fault != schema.FaultUnavailable ||
+				!strings.Contains(poll.Detail, refused.Error()) {
+				t.Errorf("error %+v, want FaultUnavailable and the certificate's error in the detail", poll)
 			}
 		})
 	}
-	t.Run("nobody there", func(t *testing.T) {
+	t.Run("no listener", func(t *testing.T) {
 		closed := httptest.NewServer(nil)
 		closed.Close()
 		_, err := newClient(t, closed.URL, statusclient.Config{}).Status(t.Context(), identifier, time.Time{})
@@ -135,20 +146,25 @@ func TestProxy(t *testing.T) {
 	}
 	plain := httptest.NewServer(http.HandlerFunc(refuse))
 	t.Cleanup(plain.Close)
-	_, err := newClient(t, "https://vendor.example", statusclient.Config{Proxy: through(plain.URL)}).Status(t.Context(), identifier, time.Time{})
+	status := func(url, proxy string) error {
+		c := newClient(t, url, statusclient.Config{Proxy: through(proxy)})
+		_, err := c.Status(t.Context(), identifier, time.Time{})
+		return err
+	}
+	err := status("https://vendor.example", plain.URL)
 	if got := <-asked; err == nil || got != "CONNECT vendor.example:443" {
-		t.Errorf("the proxy was asked for %s; error %v", got, err)
+		t.Errorf("request to the proxy: %s, error %v", got, err)
 	}
 
 	private := behind(t, newIssuer(t, "private").issue(t, func(*x509.Certificate) {}), refuse)
-	_, err = newClient(t, "https://vendor.example", statusclient.Config{Proxy: through(private)}).Status(t.Context(), identifier, time.Time{})
+	err = status("https://vendor.example", private)
 	if refused := (*statusclient.CertificateError)(nil); !errors.As(err, &refused) || !refused.Proxy {
 		t.Errorf("error %v is %+v, want the proxy's certificate refused", err, refused)
 	}
 
 	server, _ := answering(t, writes(pending))
-	if _, err := newClient(t, server.URL, statusclient.Config{Proxy: through(plain.URL)}).Status(t.Context(), identifier, time.Time{}); err != nil {
-		t.Errorf("a loopback host is asked through the proxy: %v", err)
+	if err := status(server.URL, plain.URL); err != nil {
+		t.Errorf("a request to a loopback host uses the proxy: %v", err)
 	}
 }
 
@@ -160,11 +176,13 @@ func TestOnToken(t *testing.T) {
 	clock := newClock()
 	server, seen := answering(t, func(w http.ResponseWriter, r *http.Request) {
 		if got := r.Header.Get("X-API-Token"); got != tokens[len(tokens)-1] {
-			t.Errorf("the token %s is used, the last one announced is %s", got, tokens[len(tokens)-1])
+			t.Errorf("token %s in a request, but the last call of OnToken was with %s", got, tokens[len(tokens)-1])
 		}
 		writes(pending)(w, r)
 	})
-	c := newClient(t, server.URL, statusclient.Config{TokenFile: file, Now: clock.Now, OnToken: func(token string) { tokens = append(tokens, token) }})
+	c := newClient(t, server.URL, statusclient.Config{
+		TokenFile: file, Now: clock.Now, OnToken: func(token string) { tokens = append(tokens, token) },
+	})
 	for _, next := range []string{token, newToken} {
 		writeFile(t, file, next)
 		clock.Advance(time.Minute)
@@ -173,6 +191,6 @@ func TestOnToken(t *testing.T) {
 		}
 	}
 	if seen.count() != 2 || strings.Join(tokens, " ") != token+" "+newToken {
-		t.Errorf("OnToken got %v in %d requests", tokens, seen.count())
+		t.Errorf("calls of OnToken: %v in %d requests, want 2 in 2", tokens, seen.count())
 	}
 }

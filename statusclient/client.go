@@ -11,19 +11,19 @@ import (
 	"time"
 )
 
-// The phases of a new connection are limited apart from the whole request: the transport goes on dialing for the next
-// request when the one that wanted the connection has given up.
+// New connections have their own timeouts: the transport continues to dial for the next request after the request that
+// started the dial has ended.
 const (
 	dialTimeout      = 5 * time.Second
 	handshakeTimeout = 5 * time.Second
-	// idleTimeout is shorter than the minute after which load balancers close idle connections. A request that meets
-	// such a close is lost, because it is not repeated.
+	// idleTimeout is shorter than the minute after which load balancers usually close idle connections. A request on
+	// such a connection fails, because it is not repeated.
 	idleTimeout = 45 * time.Second
 
 	maxHeaderBytes = 64 << 10
 )
 
-// Client asks the vendor for the status of interactions. It is safe for concurrent use. Printing one does not show the
+// Client sends status requests to the vendor. It is safe for concurrent use. Formatting a Client does not show the
 // token.
 type Client struct {
 	transport *verifying
@@ -35,7 +35,7 @@ type Client struct {
 	now       func() time.Time
 }
 
-// New checks cfg, reads the token, and gives a client. It connects to nothing. The error is a [*ConfigError].
+// New checks cfg, reads the token, and returns a client. It does not connect. The error is a [*ConfigError].
 func New(cfg Config) (*Client, error) {
 	cfg, base, err := cfg.withDefaults()
 	if err != nil {
@@ -67,7 +67,7 @@ func New(cfg Config) (*Client, error) {
 		MaxConnsPerHost:        cfg.Concurrency,
 		IdleConnTimeout:        idleTimeout,
 		MaxResponseHeaderBytes: maxHeaderBytes,
-		DisableCompression:     true, // status.go decodes gzip with readers that it reuses, and limits what comes out
+		DisableCompression:     true, // body decompresses with reused readers, and limits the size
 	}
 	if cfg.Proxy != nil && !IsLoopback(base.Hostname()) {
 		transport.Proxy = func(r *http.Request) (*url.URL, error) { return cfg.Proxy(r.URL) }
@@ -89,17 +89,17 @@ func New(cfg Config) (*Client, error) {
 	}, nil
 }
 
-// Close gives up the idle connections. Call it when no [Client.Status] is running any more.
+// Close closes the idle connections. Call it when no [Client.Status] is running.
 func (c *Client) Close() { c.transport.CloseIdleConnections() }
 
-// String names c and the vendor's address.
+// String returns the base URL, without the token.
 func (c *Client) String() string { return "statusclient.Client{" + c.base.String() + "}" }
 
-// GoString is String.
+// GoString returns the same as String.
 func (c *Client) GoString() string { return c.String() }
 
-// MarshalJSON shows c without its token.
+// MarshalJSON returns String as JSON.
 func (c *Client) MarshalJSON() ([]byte, error) { return json.Marshal(c.String()) }
 
-// Format writes String, whatever the verb.
+// Format writes String for every verb.
 func (c *Client) Format(f fmt.State, _ rune) { fmt.Fprint(f, c.String()) }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,38 +23,38 @@ const (
 	defaultUserAgent   = "statusworker"
 )
 
-// Config says where the vendor is and how to ask. Printing one, with any verb, does not show the token.
+// Config is the configuration of a [Client]. Formatting it, with any verb, does not show the token.
 type Config struct {
-	// BaseURL is what comes before `/interactions`, such as https://api.elevateai.com/v1. Plain http is for loopback
-	// hosts only: localhost, 127.0.0.0/8 and ::1.
+	// BaseURL is the URL without `/interactions`, such as https://api.elevateai.com/v1. Only loopback hosts (localhost,
+	// 127.0.0.0/8 and ::1) may have plain http.
 	BaseURL string
-	// Token is the value of X-API-Token. Exactly one of Token and TokenFile is set. White space around it is dropped.
+	// Token is the value of X-API-Token, without surrounding white space. Set exactly one of Token and TokenFile.
 	Token string
-	// TokenFile holds the token. It is read by New, again when the vendor refuses the token (once for all requests that
-	// were under way then), before every request as long as a refused token is in use, and otherwise when a token is
-	// wanted and the last look is more than 30 s old.
+	// TokenFile is the file that has the token. It is read by New, when the vendor refuses the token (once for all
+	// requests in flight), before every request while the current token is refused, and before a request if the last
+	// read is more than 30 s ago.
 	TokenFile string
-	// Timeout ends a whole request, from the dial to the last byte of the answer; zero means [DefaultTimeout].
+	// Timeout limits a whole request, from the dial to the last byte of the answer; 0 means [DefaultTimeout].
 	Timeout time.Duration
-	// Concurrency is how many connections there can be, all of them kept alive; zero means [DefaultConcurrency].
-	// More calls than that wait for a connection, within Timeout.
+	// Concurrency is the maximum number of connections, all of them kept alive; 0 means [DefaultConcurrency]. More
+	// concurrent calls wait for a connection, within Timeout.
 	Concurrency int
 	// UserAgent is the header of that name; empty means statusworker.
 	UserAgent string
-	// RootCAs are the authorities to trust; nil means the system's.
+	// RootCAs are the trusted authorities; nil means those of the system.
 	RootCAs *x509.CertPool
-	// Proxy returns the proxy for a URL, or nil for a direct connection. If it is not set, every connection is direct.
-	// Connections to loopback hosts always are.
+	// Proxy returns the proxy for a URL, or nil for a direct connection. If Proxy is nil, all connections are direct.
+	// Connections to loopback hosts are always direct.
 	Proxy func(*url.URL) (*url.URL, error)
 	// Dial opens connections; nil means a [net.Dialer].
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 	// OnToken, if set, is called with each token before it is used, by New and after the token file has changed.
 	OnToken func(token string)
-	// Now is the clock for sendBy, Retry-After and the token file; nil means time.Now. Timeout runs on real timers.
+	// Now is the clock for sendBy, Retry-After and the token file; nil means time.Now. Timeout uses real timers.
 	Now func() time.Time
 }
 
-// String shows c without its token.
+// String returns c without its token.
 func (c Config) String() string {
 	token := "(not set)"
 	if c.Token != "" {
@@ -63,10 +64,10 @@ func (c Config) String() string {
 		showURL(c.BaseURL), token, schema.Quote(c.TokenFile), c.Timeout, c.Concurrency, schema.Quote(c.UserAgent))
 }
 
-// GoString shows c without its token.
+// GoString returns c without its token.
 func (c Config) GoString() string { return "statusclient.Config" + c.String() }
 
-// Format shows c without its token, whatever the verb.
+// Format writes c without its token for every verb.
 func (c Config) Format(f fmt.State, verb rune) {
 	if verb == 'v' && f.Flag('#') {
 		fmt.Fprint(f, c.GoString())
@@ -75,17 +76,18 @@ func (c Config) Format(f fmt.State, verb rune) {
 	fmt.Fprint(f, c.String())
 }
 
-// MarshalJSON shows c without its token.
+// MarshalJSON returns c without its token.
 func (c Config) MarshalJSON() ([]byte, error) { return json.Marshal(c.String()) }
 
 const withheld = "(withheld)"
 
-// ConfigError says which field of a [Config] is wrong, what it is, and what is allowed. It never has the token in it.
+// ConfigError is the error of a field of a [Config]. Want completes the sentence "must be ...". The error never
+// contains the token.
 type ConfigError struct {
 	Field string
 	Value string
 	Want  string
-	// Err is the cause where the value itself is fine, such as a file that cannot be read.
+	// Err is the cause, such as the error of a file that cannot be read; or nil.
 	Err error
 }
 
@@ -95,15 +97,15 @@ func (e *ConfigError) Error() string {
 		value = schema.Quote(value)
 	}
 	if e.Err != nil {
-		return fmt.Sprintf("%s is %s: %v: want %s", e.Field, value, e.Err, e.Want)
+		return fmt.Sprintf("%s is %s: %v; must be %s", e.Field, value, e.Err, e.Want)
 	}
-	return fmt.Sprintf("%s is %s: want %s", e.Field, value, e.Want)
+	return fmt.Sprintf("%s is %s; must be %s", e.Field, value, e.Want)
 }
 
-// Unwrap gives the cause, if there is one.
+// Unwrap returns the cause, or nil.
 func (e *ConfigError) Unwrap() error { return e.Err }
 
-// withDefaults checks c, and gives it with its defaults and the parsed base URL.
+// withDefaults checks c, and returns it with its defaults and the parsed base URL.
 func (c Config) withDefaults() (Config, *url.URL, error) {
 	base, err := parseBaseURL(c.BaseURL)
 	if err != nil {
@@ -111,21 +113,15 @@ func (c Config) withDefaults() (Config, *url.URL, error) {
 	}
 	switch {
 	case c.Timeout < 0:
-		return c, nil, &ConfigError{
-			Field: "Timeout",
-			Value: c.Timeout.String(),
-			Want:  "more than 0, or 0 for " + DefaultTimeout.String(),
-		}
+		return c, nil, &ConfigError{Field: "Timeout", Value: c.Timeout.String(),
+			Want: "more than 0, or 0 for " + DefaultTimeout.String()}
 	case c.Concurrency < 0:
-		return c, nil, &ConfigError{
-			Field: "Concurrency",
-			Value: strconv.Itoa(c.Concurrency),
-			Want:  fmt.Sprintf("at least 1, or 0 for %d", DefaultConcurrency),
-		}
+		return c, nil, &ConfigError{Field: "Concurrency", Value: strconv.Itoa(c.Concurrency),
+			Want: fmt.Sprintf("at least 1, or 0 for %d", DefaultConcurrency)}
 	case strings.ContainsFunc(c.UserAgent, func(r rune) bool { return r < ' ' || r > '~' }):
 		return c, nil, &ConfigError{Field: "UserAgent", Value: c.UserAgent, Want: "printable ASCII"}
 	case c.Token != "" && c.TokenFile != "":
-		return c, nil, &ConfigError{Field: "TokenFile", Value: c.TokenFile, Want: "either Token or TokenFile, not both"}
+		return c, nil, &ConfigError{Field: "TokenFile", Value: c.TokenFile, Want: "empty if Token is set"}
 	}
 	if c.Timeout == 0 {
 		c.Timeout = DefaultTimeout
@@ -145,50 +141,55 @@ func (c Config) withDefaults() (Config, *url.URL, error) {
 	return c, base, nil
 }
 
+// parseBaseURL parses and checks a base URL, and removes a trailing slash.
 func parseBaseURL(s string) (*url.URL, error) {
 	const example = ", such as https://api.elevateai.com/v1"
-	wrong := func(want string) error {
-		return &ConfigError{Field: "BaseURL", Value: showURL(s), Want: want + example}
-	}
 	u, err := url.Parse(s)
-	switch {
-	case err != nil:
-		return nil, wrong("a URL")
-	case u.Scheme != "https" && u.Scheme != "http":
-		return nil, wrong("an https URL")
-	case u.Hostname() == "":
-		return nil, wrong("an https URL with a host")
-	case u.User != nil:
-		return nil, wrong("a URL without user and password")
-	case CheckPort(u) != nil:
-		return nil, wrong("an https URL with a port from 1 to 65535, or without one")
-	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
-		return nil, wrong("a URL without query and fragment")
-	case u.RawPath != "" || strings.Contains(u.Path, ".."):
-		return nil, wrong("a URL with a plain path")
-	case u.Scheme == "http" && !IsLoopback(u.Hostname()):
-		return nil, wrong("https (plain http is for loopback hosts only)")
+	want := "a URL"
+	if err == nil {
+		u.Path = strings.TrimRight(u.Path, "/")
+		want = checkBaseURL(u)
 	}
-	u.Path = strings.TrimRight(u.Path, "/")
-	for segment := range strings.SplitSeq(u.Path, "/") {
-		if strings.EqualFold(segment, "interactions") {
-			return nil, wrong("a URL that ends before /interactions")
-		}
-	}
-	if u.Path == "" && strings.EqualFold(u.Hostname(), vendorHost) {
-		return nil, wrong("a URL with the version of the API, /v1")
+	if want != "" {
+		return nil, &ConfigError{Field: "BaseURL", Value: showURL(s), Want: want + example}
 	}
 	return u, nil
 }
 
-// vendorHost is where the vendor serves its API, under a path such as /v1 and nothing else.
+// checkBaseURL returns what a base URL must be, or an empty string if it is valid.
+func checkBaseURL(u *url.URL) (want string) {
+	isInteractions := func(segment string) bool { return strings.EqualFold(segment, "interactions") }
+	switch {
+	case u.Scheme != "https" && u.Scheme != "http":
+		return "an https URL"
+	case u.Hostname() == "":
+		return "an https URL with a host"
+	case u.User != nil:
+		return "a URL without user and password"
+	case CheckPort(u) != nil:
+		return "an https URL with a port from 1 to 65535, or without a port"
+	case u.RawQuery != "", u.ForceQuery, u.Fragment != "":
+		return "a URL without query and fragment"
+	case u.RawPath != "", strings.Contains(u.Path, ".."):
+		return "a URL with a plain path"
+	case u.Scheme == "http" && !IsLoopback(u.Hostname()):
+		return "https (plain http is only for loopback hosts)"
+	case slices.ContainsFunc(strings.Split(u.Path, "/"), isInteractions):
+		return "a URL without /interactions"
+	case u.Path == "" && strings.EqualFold(u.Hostname(), vendorHost):
+		return "a URL with the version of the API, /v1"
+	}
+	return ""
+}
+
+// vendorHost is the host of the vendor's API, which has no resources without a path such as /v1.
 const vendorHost = "api.elevateai.com"
 
-// showURL leaves out the parts of a URL that can hold a secret.
+// showURL removes the parts of a URL that may contain a secret.
 func showURL(s string) string {
 	u, err := url.Parse(s)
 	if err != nil {
-		return "(no URL)"
+		return "(not a URL)"
 	}
 	if u.User == nil && u.RawQuery == "" && u.Fragment == "" {
 		return s
@@ -196,17 +197,17 @@ func showURL(s string) string {
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String() + " (shortened)"
 }
 
-// CheckPort refuses the port of a URL at which nothing can ever listen.
+// CheckPort returns an error if the port of a URL is not a valid one.
 func CheckPort(u *url.URL) error {
 	if port := u.Port(); port != "" {
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return fmt.Errorf("the port %s is not 1 to 65535", port)
+			return fmt.Errorf("the port is %s; must be 1 to 65535", port)
 		}
 	}
 	return nil
 }
 
-// IsLoopback tells whether a host, a name or an address without a port, is this machine.
+// IsLoopback reports whether a host, a name or an address without a port, is a loopback host.
 func IsLoopback(host string) bool {
 	if strings.EqualFold(host, "localhost") {
 		return true

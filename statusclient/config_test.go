@@ -42,22 +42,32 @@ func TestNewChecksConfig(t *testing.T) {
 
 		{"the resource too", statusclient.Config{BaseURL: vendor + "/interactions", Token: token}, "BaseURL"},
 		{"the resource too, slash", statusclient.Config{BaseURL: vendor + "/interactions//", Token: token}, "BaseURL"},
-		{"the resource too, other case", statusclient.Config{BaseURL: vendor + "/Interactions", Token: token}, "BaseURL"},
-		{"the resource too, other host", statusclient.Config{BaseURL: "http://127.0.0.1/a/interactions", Token: token}, "BaseURL"},
-		{"a whole request", statusclient.Config{BaseURL: vendor + "/interactions/bd5c92f3-c228-44a6-91bf-b52672569878/status", Token: token}, "BaseURL"},
-		{"the vendor's host without a path", statusclient.Config{BaseURL: "https://api.elevateai.com", Token: token}, "BaseURL"},
-		{"the vendor's host with a slash", statusclient.Config{BaseURL: "https://API.elevateai.com:443/", Token: token}, "BaseURL"},
+		{"the resource too, other case", statusclient.Config{BaseURL: vendor + "/Interactions", Token: token},
+			"BaseURL"},
+		{"the resource too, other host", statusclient.Config{BaseURL: "http://127.0.0.1/a/interactions", Token: token},
+			"BaseURL"},
+		{"a whole request",
+			statusclient.Config{BaseURL: vendor + "/interactions/bd5c92f3-c228-44a6-91bf-b52672569878/status",
+				Token: token},
+			"BaseURL"},
+		{"the vendor's host without a path", statusclient.Config{BaseURL: "https://api.elevateai.com", Token: token},
+			"BaseURL"},
+		{"the vendor's host with a slash", statusclient.Config{BaseURL: "https://API.elevateai.com:443/", Token: token},
+			"BaseURL"},
 		{"no URL", statusclient.Config{Token: token}, "BaseURL"},
 		{"http", statusclient.Config{BaseURL: "http://api.elevateai.com/v1", Token: token}, "BaseURL"},
 		{"http to a private address", statusclient.Config{BaseURL: "http://10.0.0.1/v1", Token: token}, "BaseURL"},
-		{"http to a name like localhost", statusclient.Config{BaseURL: "http://localhost.example.com/v1", Token: token}, "BaseURL"},
-		{"http to a name like an address", statusclient.Config{BaseURL: "http://127.0.0.1.example.com/v1", Token: token}, "BaseURL"},
+		{"http to a name like localhost", statusclient.Config{BaseURL: "http://localhost.example.com/v1", Token: token},
+			"BaseURL"},
+		{"http to a name like an address",
+			statusclient.Config{BaseURL: "http://127.0.0.1.example.com/v1", Token: token}, "BaseURL"},
 		{"http to all addresses", statusclient.Config{BaseURL: "http://0.0.0.0/v1", Token: token}, "BaseURL"},
 		{"another scheme", statusclient.Config{BaseURL: "ftp://api.elevateai.com/v1", Token: token}, "BaseURL"},
 		{"no host", statusclient.Config{BaseURL: "https:///v1", Token: token}, "BaseURL"},
 		{"no scheme", statusclient.Config{BaseURL: "api.elevateai.com/v1", Token: token}, "BaseURL"},
 		{"port 0", statusclient.Config{BaseURL: "https://api.elevateai.com:0/v1", Token: token}, "BaseURL"},
-		{"port beyond all", statusclient.Config{BaseURL: "https://api.elevateai.com:65536/v1", Token: token}, "BaseURL"},
+		{"port beyond all", statusclient.Config{BaseURL: "https://api.elevateai.com:65536/v1", Token: token},
+			"BaseURL"},
 		{"user", statusclient.Config{BaseURL: "https://u:" + token + "@api.elevateai.com/v1", Token: token}, "BaseURL"},
 		{"query", statusclient.Config{BaseURL: vendor + "?token=" + token, Token: token}, "BaseURL"},
 		{"fragment", statusclient.Config{BaseURL: vendor + "#" + token, Token: token}, "BaseURL"},
@@ -97,10 +107,10 @@ func TestNewChecksConfig(t *testing.T) {
 			}
 			var e *statusclient.ConfigError
 			if !errors.As(err, &e) {
-				t.Fatalf("error is %v, want a ConfigError", err)
+				t.Fatalf("error %v, want a ConfigError", err)
 			}
 			if e.Field != tt.field || e.Want == "" || !strings.HasPrefix(e.Error(), tt.field+" is ") {
-				t.Errorf("error is %#v: %v", e, e)
+				t.Errorf("error %#v: %v, want one of field %s", e, e, tt.field)
 			}
 			hasNoToken(t, e)
 		})

@@ -1,13 +1,12 @@
-// Package statusclient makes the vendor's status request, and turns whatever comes of it into a [schema.Answer] or a
-// [schema.PollError]. It is the only package that knows HTTP, and it decides nothing: what a fault means for an
-// interaction is the consumer's business.
+// Package statusclient sends the vendor's status request. Every result is a [schema.Answer] or a [schema.PollError].
+// The consumer decides what it means for an interaction.
 //
-// Three invariants hold for every call of [Client.Status], and for each request of [Client.Examine], because the
-// vendor's polling guidance and the token depend on them:
+// Each call of [Client.Status], and each request of [Client.Examine], has three invariants. The vendor's polling
+// guidance and the token depend on them:
 //
-//   - At most one request is written. [net/http.Transport] repeats a GET by itself when a reused connection breaks;
-//     the gate in attempt.go stops the second one.
-//   - Nothing is written after sendBy, however long a dial, a handshake or a paused process took. The gate sits in the
-//     connection's Write, below TLS, and so closer to the wire than any check before the call can be.
-//   - The token goes to the configured host only, and never into an error.
+//   - At most one request is written. [net/http.Transport] repeats a GET if a reused connection breaks; the check in
+//     attempt.go prevents the second request.
+//   - No request is written after sendBy, even if a dial, a handshake or a paused process took long. The check is in
+//     the connection's Write, below TLS, immediately before the system call.
+//   - The token is sent only to the configured host, and is never part of an error.
 package statusclient

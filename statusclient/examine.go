@@ -11,45 +11,46 @@ import (
 	"statusworker/schema"
 )
 
-// Examination is what one status request tells about the vendor.
+// Examination is the result of [Client.Examine].
 type Examination struct {
 	// Base is the base URL.
 	Base string
-	// TLS is the connection to the vendor; nil where there was none, or no TLS on it.
+	// TLS is the state of the TLS connection to the vendor, or nil.
 	TLS *tls.ConnectionState
-	// StatusCode is the answer's; 0 where there was none. JSON tells whether the answer says that it is JSON.
+	// StatusCode is the HTTP status of the answer; 0 if there was none. JSON reports whether the Content-Type of the
+	// answer is JSON.
 	StatusCode int
 	JSON       bool
-	// Err is a [*schema.PollError], or nil where the vendor gave a status.
+	// Err is a [*schema.PollError], or nil if the vendor gave a status.
 	Err error
-	// NoSuch says that the vendor refused the interaction just as it refuses an address that no API has: then the base
-	// URL is not that of the vendor's API.
+	// NoSuch reports that the answer equals that for a path that does not exist: the base URL is not that of the
+	// vendor's API.
 	NoSuch bool
 
-	refusal string // what was answered, without what differs from one request to the next
+	refusal string // the comparable body of a refusal
 }
 
 // noSuchResource is a path that the vendor's API does not have.
 const noSuchResource = "/no-such-resource"
 
-// Examine asks the vendor for the status of an interaction that the caller made up, to find out whether the vendor can
-// be reached and accepts the token: then it answers 404. Where the vendor refuses the interaction, it is asked for an
-// address that it does not have, for comparison. What holds for [Client.Status] holds here.
+// Examine requests the status of an interaction that does not exist, to check that the vendor can be reached and
+// accepts the token: the expected answer is 404. If the vendor refuses the interaction, Examine also requests a path
+// that does not exist, for comparison. Both requests have the invariants of [Client.Status].
 func (c *Client) Examine(ctx context.Context, identifier string) Examination {
 	e := Examination{Base: c.base.String()}
 	_, e.Err = c.ask(ctx, identifier, c.path+identifier+"/status", time.Time{}, &e)
 	if poll := (*schema.PollError)(nil); errors.As(e.Err, &poll) && poll.Fault.Refusal() && e.StatusCode != 0 {
 		var other Examination
-		_, _ = c.ask(ctx, identifier, c.base.Path+noSuchResource, time.Time{}, &other) // what was answered is in other
+		_, _ = c.ask(ctx, identifier, c.base.Path+noSuchResource, time.Time{}, &other) // the result is in other
 		e.NoSuch = other.StatusCode == e.StatusCode && other.refusal == e.refusal
 	}
 	return e
 }
 
-// varying are the parts of an error's body that differ from one request to the next: times, numbers, identifiers.
+// varying matches the parts of an error's body that differ between requests: times, numbers, identifiers.
 var varying = regexp.MustCompile(`[0-9A-Fa-f-]*[0-9][0-9A-Fa-f.:TZ+-]*`)
 
-// comparable is the body of the answer to a request for path, without what differs from one request to the next.
-func comparable(body []byte, path string) string {
+// invariant returns the body of the answer to a request for path without the parts that differ between requests.
+func invariant(body []byte, path string) string {
 	return varying.ReplaceAllString(strings.ReplaceAll(string(body), path, ""), "#")
 }

@@ -6,20 +6,20 @@ import (
 	"os"
 )
 
-// OpenFile opens a file to read it, and refuses what is none: a named pipe or a device would be waited for, maybe for
-// good. A link counts as what it leads to.
+// OpenFile opens a regular file for reading, and follows links. It returns an error for everything else: opening or
+// reading a named pipe or a device may block forever.
 func OpenFile(name string) (*os.File, error) {
 	info, err := os.Stat(name)
 	if err != nil {
 		return nil, err
 	}
 	if what := notRegular(info.Mode()); what != "" {
-		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("it is " + what + ", and no regular file")}
+		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("it is " + what + ", not a regular file")}
 	}
 	return os.Open(name)
 }
 
-// notRegular says what there is in place of a file, or nothing.
+// notRegular returns the name of a file's type, or an empty string for a regular file.
 func notRegular(mode fs.FileMode) string {
 	switch {
 	case mode.IsRegular():

@@ -15,11 +15,11 @@ import (
 
 const (
 	maxExcerpt    = 200            // bytes of a refusal's body that are shown
-	maxDrain      = 64 << 10       // bytes that are read to keep the connection; a longer body costs the connection
-	maxRetryAfter = 24 * time.Hour // a longer Retry-After is malformed
+	maxDrain      = 64 << 10       // bytes that are read to reuse the connection; after a longer body it is closed
+	maxRetryAfter = 24 * time.Hour // a longer Retry-After is ignored
 )
 
-// refusal explains an answer that is not 200.
+// refusal returns the error of an answer that is not 200.
 func (x *exchange) refusal(resp *http.Response, b *body) *schema.PollError {
 	e := &schema.PollError{
 		Fault:      faultOf(resp.StatusCode),
@@ -36,14 +36,15 @@ func (x *exchange) refusal(resp *http.Response, b *body) *schema.PollError {
 		}
 	}
 	if resp.StatusCode/100 == 3 {
-		e.Detail += ", a redirect to " + x.redirectHost(resp) + " that is not followed"
+		e.Detail += ", a redirect to " + x.redirectHost(resp) + ", which was not followed"
 	}
 	text, ofVendor := x.errorBody(resp, b)
 	if e.Fault.Refusal() && !ofVendor {
 		e.Fault = schema.FaultNotAStatus
-		e.Detail += ", without the JSON object of the vendor's errors: probably a gateway or a wrong base URL"
+		e.Detail += ", without the JSON object of the vendor's errors: " +
+			"the answer is probably from a gateway, or the base URL is wrong"
 	}
-	if resp.StatusCode/100 != 3 && text != "" { // a redirect's body repeats the whole URL
+	if resp.StatusCode/100 != 3 && text != "" { // the body of a redirect repeats the URL
 		e.Detail += ": " + text
 	}
 	if e.Fault == schema.FaultUnauthorized {
@@ -53,10 +54,10 @@ func (x *exchange) refusal(resp *http.Response, b *body) *schema.PollError {
 	return x.fault(e)
 }
 
-// faultOf names the fault behind an HTTP status other than 200. Of the client errors, only those that HTTP defines for
-// the resource, here the interaction, can be about it. All others speak of the account (402), the proxy (407), the
-// connection (421, 426), the form of the request (405, 406, 411 to 417, 428, 431), or are nobody's: the next
-// interaction would meet the same.
+// faultOf returns the fault of an HTTP status other than 200. Of the client errors, only those that HTTP defines for
+// the resource can be about the interaction. All others are about the account (402), the proxy (407), the connection
+// (421, 426) or the form of the request (405, 406, 411 to 417, 428, 431), or are undefined: every interaction would get
+// the same answer.
 func faultOf(code int) schema.Fault {
 	switch code {
 	case http.StatusNotFound:
@@ -75,19 +76,19 @@ func faultOf(code int) schema.Fault {
 	return schema.FaultNotAStatus
 }
 
-// errorBody quotes the beginning of an error's body, tells whether it is a JSON object, as the vendor's are, and leaves
-// the connection fit to be used again where the body is short.
+// errorBody returns the quoted beginning of an error's body, and whether it is a JSON object, as the vendor's errors
+// are. It reads a short body to its end, so that the connection can be reused.
 func (x *exchange) errorBody(resp *http.Response, b *body) (excerpt string, object bool) {
 	if resp.StatusCode == http.StatusSwitchingProtocols {
-		return "", false // its body is the connection
+		return "", false // the body is the connection
 	}
-	// As much more of an excerpt as a token that begins within it needs to be seen whole, and masked.
-	most := maxExcerpt + len(x.used.token)
+	// A token that begins in the excerpt must be read completely to be masked.
+	limit := maxExcerpt + len(x.used.token)
 	ofVendor := faultOf(resp.StatusCode).Refusal() && jsonContentType(resp.Header.Get("Content-Type"))
 	if ofVendor {
-		most = maxAnswerBytes
+		limit = maxAnswerBytes
 	}
-	err := b.read(resp, most, x.used)
+	err := b.read(resp, limit, x.used)
 	_, _ = io.CopyN(io.Discard, resp.Body, maxDrain) // best effort
 	if err != nil && len(b.buf) == 0 {
 		return "", false
@@ -95,7 +96,7 @@ func (x *exchange) errorBody(resp *http.Response, b *body) (excerpt string, obje
 	text := bytes.TrimSpace(schema.TrimBOM(b.buf))
 	object = ofVendor && err == nil && len(text) > 0 && text[0] == '{' && json.Valid(text)
 	if x.seen != nil {
-		x.seen.refusal = comparable(text, x.path)
+		x.seen.refusal = invariant(text, x.path)
 	}
 	text = text[:min(len(text), maxExcerpt+len(x.used.token))]
 	mask(text, x.used.token)
@@ -107,21 +108,21 @@ func (x *exchange) errorBody(resp *http.Response, b *body) (excerpt string, obje
 	return schema.Quote(string(text)), object
 }
 
-// redirectHost says where a redirect leads. The host must do: the rest of a URL can hold anything.
+// redirectHost returns the host of a redirect. The rest of the URL may contain a secret.
 func (x *exchange) redirectHost(resp *http.Response) string {
 	to, err := url.Parse(resp.Header.Get("Location"))
 	switch {
 	case err != nil, resp.Header.Get("Location") == "":
-		return "nowhere"
+		return "an invalid URL"
 	case to.Host == "":
 		return "the same host"
 	}
 	return x.used.quote(to.Host)
 }
 
-// retryAt reads a Retry-After header: seconds, or an HTTP date. It is zero for anything else, for what is not in the
-// future, and for what is more than a day away. A date is one of the vendor's clock, and counts from the date of its
-// answer; this host's clock may show another time, and stands in only where the answer has no date.
+// retryAt parses a Retry-After header: seconds, or an HTTP date. It is zero for any other value, for a time that is not
+// in the future, and for more than a day. A date is by the vendor's clock, and is relative to the Date of the answer.
+// If the answer has no Date, it is relative to now.
 func retryAt(s, date string, now time.Time) time.Time {
 	s = strings.TrimSpace(s)
 	var wait time.Duration

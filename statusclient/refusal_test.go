@@ -18,18 +18,23 @@ func TestStatusRefusals(t *testing.T) {
 		401: schema.FaultUnauthorized, 403: schema.FaultUnauthorized,
 		429: schema.FaultThrottled,
 		408: schema.FaultUnavailable, 425: schema.FaultUnavailable,
-		500: schema.FaultUnavailable, 501: schema.FaultUnavailable, 502: schema.FaultUnavailable, 503: schema.FaultUnavailable, 504: schema.FaultUnavailable, 599: schema.FaultUnavailable,
+		500: schema.FaultUnavailable, 501: schema.FaultUnavailable, 502: schema.FaultUnavailable,
+		503: schema.FaultUnavailable, 504: schema.FaultUnavailable, 599: schema.FaultUnavailable,
 		300: schema.FaultUnavailable, 304: schema.FaultUnavailable, 307: schema.FaultUnavailable,
 		400: schema.FaultRejected, 409: schema.FaultRejected, 410: schema.FaultRejected, 418: schema.FaultRejected,
 		422: schema.FaultRejected, 423: schema.FaultRejected, 424: schema.FaultRejected, 451: schema.FaultRejected,
-		// What speaks of the account, a proxy, the connection or the form of the request, and what HTTP does not
-		// define.
-		402: schema.FaultUnavailable, 405: schema.FaultUnavailable, 406: schema.FaultUnavailable, 407: schema.FaultUnavailable,
-		411: schema.FaultUnavailable, 412: schema.FaultUnavailable, 413: schema.FaultUnavailable, 414: schema.FaultUnavailable,
-		415: schema.FaultUnavailable, 416: schema.FaultUnavailable, 417: schema.FaultUnavailable, 421: schema.FaultUnavailable,
-		426: schema.FaultUnavailable, 428: schema.FaultUnavailable, 431: schema.FaultUnavailable, 444: schema.FaultUnavailable,
+		// About the account, a proxy, the connection or the form of the request, or undefined.
+		402: schema.FaultUnavailable, 405: schema.FaultUnavailable, 406: schema.FaultUnavailable,
+		407: schema.FaultUnavailable,
+		411: schema.FaultUnavailable, 412: schema.FaultUnavailable, 413: schema.FaultUnavailable,
+		414: schema.FaultUnavailable,
+		415: schema.FaultUnavailable, 416: schema.FaultUnavailable, 417: schema.FaultUnavailable,
+		421: schema.FaultUnavailable,
+		426: schema.FaultUnavailable, 428: schema.FaultUnavailable, 431: schema.FaultUnavailable,
+		444: schema.FaultUnavailable,
 		460: schema.FaultUnavailable, 494: schema.FaultUnavailable, 499: schema.FaultUnavailable,
-		201: schema.FaultNotAStatus, 202: schema.FaultNotAStatus, 204: schema.FaultNotAStatus, 206: schema.FaultNotAStatus,
+		201: schema.FaultNotAStatus, 202: schema.FaultNotAStatus, 204: schema.FaultNotAStatus,
+		206: schema.FaultNotAStatus,
 		600: schema.FaultNotAStatus, 999: schema.FaultNotAStatus,
 	}
 	for code, fault := range want {
@@ -41,7 +46,7 @@ func TestStatusRefusals(t *testing.T) {
 			})
 			e := pollError(t, newClient(t, server.URL, statusclient.Config{}), fault)
 			if e.StatusCode != code || !e.RetryAt.IsZero() {
-				t.Errorf("error is %#v", e)
+				t.Errorf("error %#v, want status code %d and no RetryAt", e, code)
 			}
 			if seen.count() != 1 {
 				t.Errorf("%d requests, want 1", seen.count())
@@ -54,7 +59,8 @@ func TestStatusRefusals(t *testing.T) {
 		pollError(t, newClient(t, url, statusclient.Config{}), schema.FaultNotAStatus)
 	})
 	t.Run("103 before 200", func(t *testing.T) {
-		url, _ := raw(t, sends("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"+pending))
+		url, _ := raw(t,
+			sends("HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"+pending))
 		if _, err := newClient(t, url, statusclient.Config{}).Status(t.Context(), identifier, time.Time{}); err != nil {
 			t.Error(err)
 		}
@@ -68,9 +74,10 @@ func TestStatusRefusalDetail(t *testing.T) {
 		_, _ = io.WriteString(w, "down for\nmaintenance"+strings.Repeat("!", 1000))
 	})
 	e := pollError(t, newClient(t, server.URL, statusclient.Config{}), schema.FaultUnavailable)
-	want := `the vendor answered 503 Service Unavailable for GET ` + statusPath + `, Retry-After "7": "down for\nmaintenance` + strings.Repeat("!", 44) + `"... (200 bytes)`
+	want := `the vendor answered 503 Service Unavailable for GET ` + statusPath +
+		`, Retry-After "7": "down for\nmaintenance` + strings.Repeat("!", 44) + `"... (200 bytes)`
 	if e.Detail != want {
-		t.Errorf("detail is\n%s, want\n%s", e.Detail, want)
+		t.Errorf("detail\n%s, want\n%s", e.Detail, want)
 	}
 
 	zipped := gzipped(t, []byte(`{"errorMessage":"squeezed"}`))
@@ -80,12 +87,13 @@ func TestStatusRefusalDetail(t *testing.T) {
 		w.WriteHeader(http.StatusBadRequest)
 		_, _ = w.Write(zipped)
 	})
-	if e := pollError(t, newClient(t, server.URL, statusclient.Config{}), schema.FaultRejected); !strings.HasSuffix(e.Detail, `: "{\"errorMessage\":\"squeezed\"}"`) {
-		t.Errorf("detail is %s, want the error body decompressed", e.Detail)
+	e = pollError(t, newClient(t, server.URL, statusclient.Config{}), schema.FaultRejected)
+	if !strings.HasSuffix(e.Detail, `: "{\"errorMessage\":\"squeezed\"}"`) {
+		t.Errorf("detail %s, want the decompressed body at its end", e.Detail)
 	}
 }
 
-// A refusal is the vendor's only with a JSON object: a gateway, a captive portal or a wrong address refuses all alike.
+// A refusal without a JSON object is not from the vendor, but from a gateway, a captive portal or another host.
 func TestStatusRefusalsOfOthers(t *testing.T) {
 	const object = `{"errorMessage":"no such interaction"}`
 	for _, tt := range []struct {
@@ -112,7 +120,10 @@ func TestStatusRefusalsOfOthers(t *testing.T) {
 		{"endless", "application/json", `{"errorMessage":"` + strings.Repeat("x", 70<<10) + `"}`, false},
 		{"XML", "application/xml", "<error/>", false},
 	} {
-		for code, fault := range map[int]schema.Fault{404: schema.FaultNotFound, 400: schema.FaultRejected, 410: schema.FaultRejected, 402: schema.FaultUnavailable, 401: schema.FaultUnauthorized} {
+		for code, fault := range map[int]schema.Fault{
+			404: schema.FaultNotFound, 400: schema.FaultRejected, 410: schema.FaultRejected,
+			402: schema.FaultUnavailable, 401: schema.FaultUnauthorized,
+		} {
 			t.Run(fmt.Sprint(tt.name, " ", code), func(t *testing.T) {
 				server, _ := answering(t, func(w http.ResponseWriter, _ *http.Request) {
 					if w.Header()["Content-Type"] = nil; tt.contentType != "-" {
@@ -126,7 +137,7 @@ func TestStatusRefusalsOfOthers(t *testing.T) {
 					want = schema.FaultNotAStatus
 				}
 				if e := pollError(t, newClient(t, server.URL, statusclient.Config{}), want); e.StatusCode != code {
-					t.Errorf("error is %#v", e)
+					t.Errorf("error %#v, want status code %d", e, code)
 				}
 			})
 		}
@@ -148,8 +159,9 @@ func TestStatusRetryAfter(t *testing.T) {
 		{"7200", 2 * time.Hour},
 		{"86400", 24 * time.Hour},
 		{now.Add(24 * time.Hour).Format(http.TimeFormat), 24 * time.Hour},
-		// More than a day is no time that a vendor means.
-		{"86401", 0}, {"86400000", 0}, {"2147483648", 0}, {"9223372036854775807", 0}, {"99999999999999999999", 0}, {strings.Repeat("9", 500), 0},
+		// More than a day is ignored.
+		{"86401", 0}, {"86400000", 0}, {"2147483648", 0}, {"9223372036854775807", 0}, {"99999999999999999999", 0},
+		{strings.Repeat("9", 500), 0},
 		{now.Add(24*time.Hour + time.Second).Format(http.TimeFormat), 0},
 		{now.AddDate(50, 0, 0).Format(http.TimeFormat), 0},
 		{"Fri, 31 Dec 9999 23:59:59 GMT", 0},
@@ -175,30 +187,35 @@ func TestStatusRetryAfter(t *testing.T) {
 					want = now.Add(tt.want)
 				}
 				if !e.RetryAt.Equal(want) {
-					t.Errorf("RetryAt is %v, want %v", e.RetryAt, want)
+					t.Errorf("RetryAt %v, want %v", e.RetryAt, want)
 				}
 			})
 		}
 	}
 }
 
-// A date is one of the vendor's clock: what it asks for is the time from the date of its answer to that one. This
-// host's clock stands in where the answer has no date.
+// A date in Retry-After is by the vendor's clock, relative to the Date of the answer, or to the local clock if the
+// answer has no Date.
 func TestStatusRetryAfterDateOfAnotherClock(t *testing.T) {
 	now := newClock().Now()
-	for _, skew := range []time.Duration{0, 2 * time.Second, -2 * time.Second, 10 * time.Minute, -10 * time.Minute, 25 * time.Hour, -400 * 24 * time.Hour} {
+	const wait = 90 * time.Second
+	for _, skew := range []time.Duration{
+		0, 2 * time.Second, -2 * time.Second, 10 * time.Minute, -10 * time.Minute, 25 * time.Hour,
+		-400 * 24 * time.Hour,
+	} {
 		vendor := now.Add(skew)
+		date := vendor.Format(http.TimeFormat)
 		for _, tt := range []struct {
 			name, value, date string
 			want              time.Duration // 0: none
 		}{
-			{"a date", vendor.Add(90 * time.Second).Format(http.TimeFormat), vendor.Format(http.TimeFormat), 90 * time.Second},
-			{"a date, the other format", vendor.Add(90 * time.Second).Format(time.RFC850), vendor.Format(time.ANSIC), 90 * time.Second},
-			{"seconds", "90", vendor.Format(http.TimeFormat), 90 * time.Second},
-			{"a date that has passed", vendor.Add(-time.Second).Format(http.TimeFormat), vendor.Format(http.TimeFormat), 0},
-			{"too far", vendor.Add(25 * time.Hour).Format(http.TimeFormat), vendor.Format(http.TimeFormat), 0},
-			{"no date to count from", now.Add(90 * time.Second).Format(http.TimeFormat), "", 90 * time.Second},
-			{"a date that is none", now.Add(90 * time.Second).Format(http.TimeFormat), "yesterday", 90 * time.Second},
+			{"a date", vendor.Add(wait).Format(http.TimeFormat), date, wait},
+			{"a date in another format", vendor.Add(wait).Format(time.RFC850), vendor.Format(time.ANSIC), wait},
+			{"seconds", "90", date, wait},
+			{"a date in the past", vendor.Add(-time.Second).Format(http.TimeFormat), date, 0},
+			{"more than a day", vendor.Add(25 * time.Hour).Format(http.TimeFormat), date, 0},
+			{"an answer without a date", now.Add(wait).Format(http.TimeFormat), "", wait},
+			{"an answer with an invalid date", now.Add(wait).Format(http.TimeFormat), "yesterday", wait},
 		} {
 			t.Run(fmt.Sprint(tt.name, " ", skew), func(t *testing.T) {
 				server, _ := answering(t, func(w http.ResponseWriter, _ *http.Request) {
@@ -208,13 +225,14 @@ func TestStatusRetryAfterDateOfAnotherClock(t *testing.T) {
 					w.Header().Set("Retry-After", tt.value)
 					w.WriteHeader(http.StatusServiceUnavailable)
 				})
-				e := pollError(t, newClient(t, server.URL, statusclient.Config{Now: newClock().Now}), schema.FaultUnavailable)
+				c := newClient(t, server.URL, statusclient.Config{Now: newClock().Now})
+				e := pollError(t, c, schema.FaultUnavailable)
 				want := time.Time{}
 				if tt.want != 0 {
 					want = now.Add(tt.want)
 				}
 				if !e.RetryAt.Equal(want) {
-					t.Errorf("RetryAt is %v, want %v", e.RetryAt, want)
+					t.Errorf("RetryAt %v, want %v", e.RetryAt, want)
 				}
 			})
 		}

@@ -17,7 +17,7 @@ import (
 	"statusworker/statusclient"
 )
 
-// tlsServer serves https; version limits TLS to one version, 0 does not.
+// tlsServer serves https with one version of TLS, or with all versions if version is 0.
 func tlsServer(t *testing.T, handler http.HandlerFunc, version uint16) (*httptest.Server, *requests) {
 	t.Helper()
 	seen := &requests{}
@@ -38,7 +38,7 @@ func poolOf(server *httptest.Server) *x509.CertPool {
 	return pool
 }
 
-// A server that completes the TLS handshake after sendBy gets not a byte of the request.
+// A server that completes the TLS handshake after sendBy receives no part of the request.
 func TestStatusSendByDuringHandshake(t *testing.T) {
 	certified, _ := tlsServer(t, writes(pending), 0)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -68,21 +68,18 @@ func TestStatusSendByDuringHandshake(t *testing.T) {
 		}
 		done <- o
 	}()
-	c := newClient(
-		t,
-		"https://"+listener.Addr().String(),
-		statusclient.Config{RootCAs: poolOf(certified), Now: now.Now},
-	)
-	e := pollErrorOf(t, t.Context(), c, identifier, sendBy, schema.FaultNotSent)
+	cfg := statusclient.Config{RootCAs: poolOf(certified), Now: now.Now}
+	c := newClient(t, "https://"+listener.Addr().String(), cfg)
+	e := pollErrorOf(t.Context(), t, c, identifier, sendBy, schema.FaultNotSent)
 	if e.StatusCode != 0 || errors.Is(e, context.Canceled) {
-		t.Errorf("error is %#v", e)
+		t.Errorf("error %#v, want no status code and not Canceled", e)
 	}
 	if o := <-done; o.handshake != nil || len(o.request) > 0 {
 		t.Errorf("handshake: %v; the server read %q, want nothing", o.handshake, o.request)
 	}
 }
 
-// The only connection becomes free after sendBy.
+// The only connection becomes idle after sendBy.
 func TestStatusSendByWhileWaitingForConnection(t *testing.T) {
 	now := newClock()
 	arrived, release := make(chan struct{}), make(chan struct{})
@@ -94,8 +91,8 @@ func TestStatusSendByWhileWaitingForConnection(t *testing.T) {
 	waiting := make(chan struct{})
 	var asked atomic.Int32
 	c := newClient(t, server.URL, statusclient.Config{Concurrency: 1, Now: func() time.Time {
-		// The first call looks at the clock before it begins, when it has its connection, and when it writes; the
-		// fourth look is the second call's, before it asks for a connection.
+		// The first call reads the clock at its begin, when it has a connection, and when it writes. The fourth read is
+		// the first of the second call, before it waits for a connection.
 		if asked.Add(1) == 4 {
 			defer close(waiting)
 		}
@@ -112,7 +109,7 @@ func TestStatusSendByWhileWaitingForConnection(t *testing.T) {
 		now.Advance(time.Minute)
 		close(release)
 	}()
-	pollErrorOf(t, t.Context(), c, identifier, now.Now().Add(time.Second), schema.FaultNotSent)
+	pollErrorOf(t.Context(), t, c, identifier, now.Now().Add(time.Second), schema.FaultNotSent)
 	if err := <-first; err != nil {
 		t.Error(err)
 	}
@@ -121,9 +118,8 @@ func TestStatusSendByWhileWaitingForConnection(t *testing.T) {
 	}
 }
 
-// The clock passes sendBy at every point at which it is looked at: before the call, when there is a connection, and
-// when the request is about to be written.
-func TestStatusSendByAtEveryLook(t *testing.T) {
+// The clock passes sendBy at each of the reads of a call: at its begin, when it has a connection, and when it writes.
+func TestStatusSendByAtEveryRead(t *testing.T) {
 	for _, secure := range []bool{false, true} {
 		for look := int32(1); look <= 3; look++ {
 			var looks atomic.Int32
@@ -140,20 +136,20 @@ func TestStatusSendByAtEveryLook(t *testing.T) {
 				cfg.RootCAs = poolOf(server)
 			}
 			c := newClient(t, server.URL, cfg)
-			pollErrorOf(t, t.Context(), c, identifier, now.Now(), schema.FaultNotSent)
+			pollErrorOf(t.Context(), t, c, identifier, now.Now(), schema.FaultNotSent)
 			if looks.Load() < look {
-				t.Errorf("the clock was looked at %d times, want %d", looks.Load(), look)
+				t.Errorf("%d reads of the clock, want %d", looks.Load(), look)
 			}
 			c.Close()
-			server.Close() // waits for requests that are being served
+			server.Close() // waits for requests in flight
 			if seen.count() != 0 {
-				t.Errorf("TLS %t, look %d: the request was sent", secure, look)
+				t.Errorf("TLS %t, read %d: the request was sent", secure, look)
 			}
 		}
 	}
 }
 
-func TestStatusSendByHolds(t *testing.T) {
+func TestStatusBeforeSendBy(t *testing.T) {
 	now := newClock()
 	server, _ := answering(t, writes(pending))
 	c := newClient(t, server.URL, statusclient.Config{Now: now.Now})
@@ -169,16 +165,10 @@ func TestStatusCancelled(t *testing.T) {
 		server, seen := answering(t, writes(pending))
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		e := pollErrorOf(
-			t,
-			ctx,
-			newClient(t, server.URL, statusclient.Config{}),
-			identifier,
-			time.Time{},
-			schema.FaultNotSent,
-		)
+		c := newClient(t, server.URL, statusclient.Config{})
+		e := pollErrorOf(ctx, t, c, identifier, time.Time{}, schema.FaultNotSent)
 		if !errors.Is(e, context.Canceled) || seen.count() != 0 {
-			t.Errorf("error is %v after %d requests", e, seen.count())
+			t.Errorf("error %v after %d requests, want Canceled after none", e, seen.count())
 		}
 	})
 	t.Run("during the handshake", func(t *testing.T) {
@@ -196,9 +186,9 @@ func TestStatusCancelled(t *testing.T) {
 			}
 		}()
 		c := newClient(t, "https://"+listener.Addr().String(), statusclient.Config{})
-		e := pollErrorOf(t, ctx, c, identifier, time.Time{}, schema.FaultNotSent)
+		e := pollErrorOf(ctx, t, c, identifier, time.Time{}, schema.FaultNotSent)
 		if !errors.Is(e, context.Canceled) {
-			t.Errorf("error is %v", e)
+			t.Errorf("error %v, want Canceled", e)
 		}
 		_ = (<-held).Close()
 	})
@@ -208,16 +198,10 @@ func TestStatusCancelled(t *testing.T) {
 			cancel()
 			<-r.Context().Done()
 		})
-		e := pollErrorOf(
-			t,
-			ctx,
-			newClient(t, server.URL, statusclient.Config{}),
-			identifier,
-			time.Time{},
-			schema.FaultUnavailable,
-		)
+		c := newClient(t, server.URL, statusclient.Config{})
+		e := pollErrorOf(ctx, t, c, identifier, time.Time{}, schema.FaultUnavailable)
 		if !errors.Is(e, context.Canceled) || e.StatusCode != 0 {
-			t.Errorf("error is %#v", e)
+			t.Errorf("error %#v, want Canceled without a status code", e)
 		}
 	})
 	t.Run("within the answer", func(t *testing.T) {
@@ -228,16 +212,10 @@ func TestStatusCancelled(t *testing.T) {
 			cancel()
 			<-r.Context().Done()
 		})
-		e := pollErrorOf(
-			t,
-			ctx,
-			newClient(t, server.URL, statusclient.Config{}),
-			identifier,
-			time.Time{},
-			schema.FaultUnavailable,
-		)
+		c := newClient(t, server.URL, statusclient.Config{})
+		e := pollErrorOf(ctx, t, c, identifier, time.Time{}, schema.FaultUnavailable)
 		if !errors.Is(e, context.Canceled) {
-			t.Errorf("error is %#v", e)
+			t.Errorf("error %#v, want Canceled", e)
 		}
 	})
 }

@@ -30,9 +30,10 @@ func TestStatusGzip(t *testing.T) {
 		{"not gzip", "gzip", sample, schema.FaultNotAStatus},
 		{"half a gzip", "gzip", gzipped(t, sample)[:60], schema.FaultNotAStatus},
 		{"garbage behind", "gzip", append(gzipped(t, sample), "garbage"...), schema.FaultNotAStatus},
-		{"wrong checksum", "gzip", func() []byte { b := gzipped(t, sample); b[len(b)-6] ^= 1; return b }(), schema.FaultNotAStatus},
+		{"wrong checksum", "gzip", func() []byte { b := gzipped(t, sample); b[len(b)-6] ^= 1; return b }(),
+			schema.FaultNotAStatus},
 		{"another encoding", "br", sample, schema.FaultNotAStatus},
-		{"gzip that nobody named", "", gzipped(t, sample), schema.FaultNotAStatus},
+		{"gzip without the header", "", gzipped(t, sample), schema.FaultNotAStatus},
 		{"twice", "gzip", gzipped(t, gzipped(t, sample)), schema.FaultNotAStatus},
 	}
 	for _, tt := range tests {
@@ -54,14 +55,14 @@ func TestStatusGzip(t *testing.T) {
 				t.Fatal(err)
 			}
 			if string(answer.Raw) != string(bytes.TrimSpace(sample)) {
-				t.Errorf("raw is %s", answer.Raw)
+				t.Errorf("raw answer %s", answer.Raw)
 			}
 		})
 	}
 }
 
-// What is too large costs no more than what is not.
-func TestStatusLargeAnswersCostLittle(t *testing.T) {
+// A large answer does not allocate more memory than a small one.
+func TestStatusLargeAnswersAllocateLittle(t *testing.T) {
 	spaces := bytes.Repeat([]byte(" "), 1<<20)
 	bomb := bytes.Repeat(gzipped(t, spaces), 1000) // 1 GB
 	endless := func(w http.ResponseWriter, _ *http.Request) {
@@ -106,16 +107,16 @@ func TestStatusLargeAnswersCostLittle(t *testing.T) {
 			runtime.ReadMemStats(&before)
 			pollError(t, c, tt.want)
 			runtime.ReadMemStats(&after)
-			// Of the server too, and whether it was freed again or not: more than the answer can ever have held.
+			// This includes the server, and memory that is free again.
 			if cost := after.TotalAlloc - before.TotalAlloc; cost >= 1e6 {
-				t.Errorf("%d bytes were allocated, want less than 1 MB", cost)
+				t.Errorf("%d bytes allocated, want less than 1 MB", cost)
 			}
 		})
 	}
 }
 
-// Of an answer that is cut, it is known how long it was where the vendor has said so.
-func TestStatusSaysHowLongAnAnswerWas(t *testing.T) {
+// The size of an answer that is cut is that of its Content-Length.
+func TestStatusAnswerSize(t *testing.T) {
 	const most = 64 << 10
 	body := func(size int) []byte {
 		const head = `{"identifier":"` + identifier + `","status":"processed","x":"`
@@ -132,7 +133,7 @@ func TestStatusSaysHowLongAnAnswerWas(t *testing.T) {
 		{"at the limit", most, false, false, most, false},
 		{"one more", most + 1, false, false, most + 1, true},
 		{"long", 1 << 20, false, false, 1 << 20, true},
-		{"long, nobody says how", 1 << 20, true, false, most + 1, true},
+		{"long, without a length", 1 << 20, true, false, most + 1, true},
 		{"long, compressed", 1 << 20, false, true, most + 1, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -153,7 +154,8 @@ func TestStatusSaysHowLongAnAnswerWas(t *testing.T) {
 				t.Fatal(err)
 			}
 			if answer.Size != tt.want || tt.cut != (len(answer.Payload) == most) || tt.cut == (answer.Raw != nil) {
-				t.Errorf("size %d, payload of %d, raw of %d bytes, want size %d, cut: %v", answer.Size, len(answer.Payload), len(answer.Raw), tt.want, tt.cut)
+				t.Errorf("size %d, payload of %d, raw of %d bytes, want size %d, cut %t",
+					answer.Size, len(answer.Payload), len(answer.Raw), tt.want, tt.cut)
 			}
 		})
 	}

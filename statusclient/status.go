@@ -12,19 +12,22 @@ import (
 	"time"
 
 	"statusworker/schema"
+	"statusworker/statusclient/answer"
 )
 
-// Status asks the vendor once for the status of an interaction. It never repeats a request, and follows no redirect.
-// The request is not written after sendBy, however long the connection took; zero sets no such limit. The error is
-// always a [*schema.PollError]; one that is [schema.FaultNotSent] proves that the vendor saw nothing of the request.
-// Where ctx ended the call, the error wraps its error.
+// Status requests the status of an interaction once. It never repeats the request, and follows no redirect. It does not
+// write the request after sendBy; a zero sendBy is no limit. It returns when the answer is complete, when the timeout
+// has passed, or when ctx ends.
 //
-// The answer belongs to the caller. Should the vendor repeat the token in it, asterisks stand in its place.
+// The error is always a [*schema.PollError]. [schema.FaultNotSent] proves that the vendor received no part of the
+// request. If ctx ended, the error wraps its error.
+//
+// The answer does not share memory with the client. If it contains the token, the token is replaced by asterisks.
 func (c *Client) Status(ctx context.Context, identifier string, sendBy time.Time) (schema.Answer, error) {
 	return c.ask(ctx, identifier, c.path+identifier+"/status", sendBy, nil)
 }
 
-// ask makes a request for a path, about an interaction. What it learns on the way is noted in seen, unless that is nil.
+// ask sends a request for a path, about an interaction. It records facts in seen, unless seen is nil.
 func (c *Client) ask(
 	ctx context.Context,
 	identifier, path string,
@@ -33,7 +36,7 @@ func (c *Client) ask(
 ) (schema.Answer, error) {
 	if err := schema.CheckIdentifier(identifier); err != nil {
 		return schema.Answer{}, &schema.PollError{
-			Fault: schema.FaultRejected, Detail: "the vendor was not asked: identifier " + err.Error(), Err: err,
+			Fault: schema.FaultRejected, Detail: "no request was sent: identifier " + err.Error(), Err: err,
 		}
 	}
 	begun := c.now()
@@ -63,12 +66,12 @@ func (c *Client) ask(
 	req := c.template.WithContext(httptrace.WithClientTrace(reqCtx, &httptrace.ClientTrace{GotConn: a.gotConn}))
 	req.URL = &url.URL{Scheme: c.base.Scheme, Host: c.base.Host, Path: path}
 	req.Header = used.header
-	// The transport, not a client around it: that would follow redirects.
+	// An http.Client would follow redirects.
 	resp, err := c.transport.RoundTrip(req)
 	if err != nil {
 		return schema.Answer{}, x.failure(err, 0)
 	}
-	defer func() { _ = resp.Body.Close() }() // whatever mattered has been read
+	defer func() { _ = resp.Body.Close() }() // the answer has been read
 	if seen != nil {
 		seen.StatusCode, seen.JSON = resp.StatusCode, jsonContentType(resp.Header.Get("Content-Type"))
 	}
@@ -80,27 +83,27 @@ func (c *Client) ask(
 	return x.answer(resp, b)
 }
 
-// exchange is one request with what is needed to tell what became of it.
+// exchange is one request and its answer.
 type exchange struct {
 	client     *Client
-	caller     context.Context // the caller's
-	ctx        context.Context // with the time-out
+	caller     context.Context // the context of the caller
+	ctx        context.Context // with the timeout
 	attempt    *attempt
 	used       *credential
 	begun      time.Time
 	identifier string
 	path       string
-	seen       *Examination // nil where nobody wants to know
+	seen       *Examination // nil except for Examine
 }
 
-// answer reads a 200.
+// maxAnswerBytes is the maximum size of an answer after decompression. The rest of a longer answer is ignored.
+const maxAnswerBytes = 64 << 10
+
+// answer reads an answer with the status 200.
 func (x *exchange) answer(resp *http.Response, b *body) (schema.Answer, error) {
 	if contentType := resp.Header.Get("Content-Type"); !jsonContentType(contentType) {
-		return schema.Answer{}, x.noStatus(
-			resp,
-			"has the Content-Type "+x.used.quote(contentType)+", want application/json",
-			nil,
-		)
+		why := "has the Content-Type " + x.used.quote(contentType) + "; must be application/json"
+		return schema.Answer{}, x.noStatus(resp, why, nil)
 	}
 	if err := b.read(resp, maxAnswerBytes+1, x.used); err != nil {
 		if errors.Is(err, errEncoding) {
@@ -114,21 +117,22 @@ func (x *exchange) answer(resp *http.Response, b *body) (schema.Answer, error) {
 	if cut {
 		maskEnd(text, x.used.token)
 	}
-	answer, err := decodeAnswer(text, cut, x.identifier)
+	a, err := answer.Decode(text, cut, x.identifier)
 	if err != nil {
 		why := err.Error()
 		if cut {
-			why = fmt.Sprintf("is longer than %d bytes, and %s up to there", maxAnswerBytes, why)
+			why = fmt.Sprintf("is longer than %d bytes, and %s in the first %[1]d bytes", maxAnswerBytes, why)
 		}
 		return schema.Answer{}, x.noStatus(resp, why, err)
 	}
-	answer.Size = len(b.buf)
+	a.Size = len(b.buf)
 	if resp.Header.Get("Content-Encoding") == "" {
-		answer.Size = max(answer.Size, int(min(resp.ContentLength, math.MaxInt32)))
+		a.Size = max(a.Size, int(min(resp.ContentLength, math.MaxInt32)))
 	}
-	return answer, nil
+	return a, nil
 }
 
+// noStatus returns the error of an answer that is not a status. Why completes the sentence "the answer ...".
 func (x *exchange) noStatus(resp *http.Response, why string, cause error) *schema.PollError {
 	return x.fault(&schema.PollError{
 		Fault: schema.FaultNotAStatus, StatusCode: resp.StatusCode,
@@ -140,21 +144,19 @@ func (x *exchange) answered(code int) string {
 	return fmt.Sprintf("the vendor answered %d %s for GET %s", code, http.StatusText(code), x.path)
 }
 
-// failure explains why there is no answer, or, where code is set, only the beginning of one.
+// failure returns the error of a request without a complete answer. Code is the HTTP status of an incomplete answer, or
+// 0.
 func (x *exchange) failure(err error, code int) *schema.PollError {
 	e := &schema.PollError{Fault: schema.FaultUnavailable, StatusCode: code, Err: err}
 	request := "GET " + x.path
 	switch a := x.attempt; {
 	case a.late.Load():
 		e.Fault, e.Err = schema.FaultNotSent, errLate
-		e.Detail = fmt.Sprintf(
-			"%s was not sent: it could not be sent by %s",
-			request,
-			a.sendBy.UTC().Format(time.RFC3339Nano),
-		)
+		e.Detail = fmt.Sprintf("%s was not sent: it was too late after %s",
+			request, a.sendBy.UTC().Format(time.RFC3339Nano))
 	case x.caller.Err() != nil:
 		e.Err = x.caller.Err()
-		e.Detail = fmt.Sprintf("%s was given up before the answer was complete: %v", request, e.Err)
+		e.Detail = fmt.Sprintf("%s was canceled before the answer was complete: %v", request, e.Err)
 		if !a.sent.Load() {
 			e.Fault = schema.FaultNotSent
 			e.Detail = fmt.Sprintf("%s was not sent: %v", request, e.Err)
@@ -172,7 +174,7 @@ func (x *exchange) failure(err error, code int) *schema.PollError {
 		}
 		e.Detail = fmt.Sprintf("%s %s within %s", what, request, x.client.timeout)
 	case code != 0:
-		e.Detail = fmt.Sprintf("the answer to %s broke off: %v", request, err)
+		e.Detail = fmt.Sprintf("the answer to %s is incomplete: %v", request, err)
 	default:
 		e.Detail = fmt.Sprintf("no answer to %s: %v", request, err)
 	}
@@ -181,17 +183,26 @@ func (x *exchange) failure(err error, code int) *schema.PollError {
 
 const maxDetail = 600
 
-// fault makes e fit to be shown: without the token, on one line, of bounded length.
+// fault removes the token from e, and limits its detail to one line of maxDetail bytes.
 func (x *exchange) fault(e *schema.PollError) *schema.PollError {
 	e.Detail = schema.Printable(x.used.masked(e.Detail))
 	if len(e.Detail) > maxDetail {
 		e.Detail = strings.ToValidUTF8(e.Detail[:maxDetail], "") + "..."
 	}
 	if e.Err != nil {
-		// Some of the transport's errors quote what the vendor sent.
+		// Some errors of the transport quote the answer.
 		if text := e.Err.Error(); x.used.masked(text) != text {
 			e.Err = errors.New(x.used.masked(text))
 		}
 	}
 	return e
+}
+
+// jsonContentType reports whether a Content-Type header is application/json, or any type that ends in +json.
+func jsonContentType(s string) bool {
+	s, _, _ = strings.Cut(s, ";")
+	s = strings.TrimSpace(s)
+	const suffix = "+json"
+	return strings.EqualFold(s, "application/json") ||
+		strings.Contains(s, "/") && len(s) > len(suffix) && strings.EqualFold(s[len(s)-len(suffix):], suffix)
 }

@@ -18,38 +18,38 @@ import (
 )
 
 const (
-	tokenMaxAge     = 30 * time.Second // a look at the token file that is older is repeated
-	tokenWatchEvery = 10 * time.Second // between two looks of WatchToken
+	tokenMaxAge     = 30 * time.Second // the token file is read again after this time
+	tokenWatchEvery = 10 * time.Second // the interval of WatchToken
 	maxTokenBytes   = 4 << 10
-	leastMaskLength = 4 // a shorter token is found in any text
+	minMaskLength   = 4 // a shorter token is part of many texts
 )
 
-// headerToken carries the token, in the vendor's spelling. It is written to the wire as it stands here.
+// headerToken is the header of the token, in the vendor's case.
 const headerToken = "X-API-Token"
 
-// credential is a token with the headers of a request that carries it. Nothing writes to it: requests share it.
+// credential is a token and the headers of a request with it. Requests share it: it must not be changed.
 type credential struct {
 	token  string
 	header http.Header
 }
 
-// look is what came of reading the token file.
+// look is the result of reading the token file.
 type look struct {
 	at  time.Time
 	err error
 }
 
-// tokens holds the token in use, and reads it again from its file, where there is one.
+// tokens has the current token, and reads it again from its file, if there is one.
 type tokens struct {
 	file      string
 	userAgent string
 	now       func() time.Time
 	onToken   func(string)
 
-	mu     sync.Mutex // held while the file is read
+	mu     sync.Mutex // locked while the file is read
 	inUse  atomic.Pointer[credential]
 	looked atomic.Pointer[look]
-	// suspect was refused by the vendor: while it is in use, the file is read before every request.
+	// suspect is a token that the vendor refused. While it is in use, the file is read before every request.
 	suspect atomic.Pointer[credential]
 }
 
@@ -62,19 +62,15 @@ func newTokens(cfg Config) (*tokens, error) {
 			if cfg.Token == "" {
 				value = ""
 			}
-			return nil, &ConfigError{
-				Field: "Token",
-				Value: value,
-				Want:  "a token, or TokenFile with the name of its file",
-				Err:   err,
-			}
+			return nil, &ConfigError{Field: "Token", Value: value,
+				Want: "a token; or set TokenFile to the name of a file that has the token", Err: err}
 		}
 		t.use(token)
 		return t, nil
 	}
 	token, err := readToken(t.file)
 	if err != nil {
-		return nil, &ConfigError{Field: "TokenFile", Value: t.file, Want: "a file that holds the token", Err: err}
+		return nil, &ConfigError{Field: "TokenFile", Value: t.file, Want: "a file that has the token", Err: err}
 	}
 	t.use(token)
 	t.looked.Store(&look{at: t.now()})
@@ -93,8 +89,8 @@ func (t *tokens) use(token string) {
 	}})
 }
 
-// current gives the credential to use now. It reads the file first where the last look is too old or the vendor refused
-// what it had; of several callers one does so.
+// current returns the credential to use now. It first reads the file if the last read is too old or the vendor refused
+// the current token. Only one of several concurrent callers reads the file.
 func (t *tokens) current() *credential {
 	if t.file != "" && t.doubtful() && t.mu.TryLock() {
 		if t.doubtful() {
@@ -109,8 +105,8 @@ func (t *tokens) doubtful() bool {
 	return t.age() > tokenMaxAge || t.suspect.Load() == t.inUse.Load()
 }
 
-// refused tells that the vendor refused used, in a request that was begun at that time. It reads the file again, unless
-// that was done since, and says what there is to say about the file, in words that follow a semicolon; or nothing.
+// refused records that the vendor refused a credential, in a request that began at a time. It reads the file, unless
+// the file was read since then. It returns the state of the file for the detail of an error.
 func (t *tokens) refused(used *credential, begun time.Time) string {
 	if t.file == "" {
 		return ""
@@ -122,16 +118,16 @@ func (t *tokens) refused(used *credential, begun time.Time) string {
 	}
 	t.mu.Unlock()
 	if err := t.looked.Load().err; err != nil {
-		return fmt.Sprintf("; the old token is kept, because the token file is no use: %v", err)
+		return fmt.Sprintf("; the old token stays in use, because the token file cannot be used: %v", err)
 	}
 	if t.inUse.Load().token != used.token {
-		return "; the token file has another token by now"
+		return "; the token file now has another token"
 	}
-	return "; the token file has the same token still"
+	return "; the token file still has the same token"
 }
 
-// WatchToken looks at the token file every 10 s until ctx ends, also when nobody polls, and calls changed each time
-// that another token is in use than at its last look. Without a token file it returns at once.
+// WatchToken reads the token file every 10 s until ctx ends, even without requests. It calls changed after each change
+// of the token in use. Without a token file it returns immediately.
 func (c *Client) WatchToken(ctx context.Context, changed func()) {
 	t := c.tokens
 	if t.file == "" {
@@ -178,26 +174,26 @@ func readToken(name string) (string, error) {
 	return checkToken(string(b))
 }
 
-// checkToken gives the token without the white space around it. The error does not show it.
+// checkToken returns the token without surrounding white space. The error does not contain the token.
 func checkToken(s string) (string, error) {
 	token := strings.TrimSpace(s)
 	switch {
 	case token == "":
 		return "", errors.New("it is empty")
 	case len(token) > 1 && token[0] == token[len(token)-1] && (token[0] == '"' || token[0] == '\''):
-		return "", errors.New("it has quotation marks around it: remove them")
+		return "", errors.New("it is in quotation marks: remove them")
 	case len(token) > maxTokenBytes:
 		return "", fmt.Errorf("it is longer than %d bytes", maxTokenBytes)
 	case strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }):
-		return "", errors.New("it has a space, a control character or a character beyond ASCII in it")
+		return "", errors.New("it contains a space, a control character or a character that is not ASCII")
 	}
 	return token, nil
 }
 
-// mask overwrites the token in b, in any case of letters, and tells whether it was there.
+// mask overwrites the token in b, in any case of letters. It reports whether it found the token.
 func mask(b []byte, token string) bool {
 	found := false
-	if len(token) < leastMaskLength {
+	if len(token) < minMaskLength {
 		return false
 	}
 	for i := 0; i+len(token) <= len(b); {
@@ -213,9 +209,9 @@ func mask(b []byte, token string) bool {
 	return found
 }
 
-// maskEnd overwrites the beginning of a token with which b breaks off.
+// maskEnd overwrites the beginning of a token at the end of b.
 func maskEnd(b []byte, token string) {
-	for n := min(len(token), len(b)); n >= leastMaskLength; n-- {
+	for n := min(len(token), len(b)); n >= minMaskLength; n-- {
 		if end := b[len(b)-n:]; foldedPrefix(end, token[:n]) {
 			mask(end, token[:n])
 			return
@@ -223,7 +219,7 @@ func maskEnd(b []byte, token string) {
 	}
 }
 
-// masked is s without the token, also as it stands in quotes.
+// masked returns s without the token, plain or quoted.
 func (c *credential) masked(s string) string {
 	b := []byte(s)
 	quoted := strconv.Quote(c.token)
@@ -234,8 +230,8 @@ func (c *credential) masked(s string) string {
 	return s
 }
 
-// quote is [schema.Quote] of what the vendor sent, without the token. That has to go first: of a token that is cut, the
-// beginning would be left.
+// quote returns [schema.Quote] of a text from the vendor without the token. It masks first, because [schema.Quote] may
+// cut a token.
 func (c *credential) quote(s string) string {
 	b := []byte(s)
 	mask(b, c.token)
@@ -243,13 +239,13 @@ func (c *credential) quote(s string) string {
 	return schema.Quote(string(b))
 }
 
-// maskAll overwrites the token in JSON, also where characters of it are written as \u0041 or \/.
+// maskAll overwrites the token in JSON, even if its characters are escaped as \u0041 or \/.
 func maskAll(b []byte, token string) {
 	mask(b, token)
 	if bytes.IndexByte(b, '\\') < 0 {
 		return
 	}
-	plain, from := make([]byte, 0, len(b)), make([]int, 0, len(b)+1) // from is where each byte of plain begins in b
+	plain, from := make([]byte, 0, len(b)), make([]int, 0, len(b)+1) // from is the index in b of each byte of plain
 	for i := 0; i < len(b); i++ {
 		from = append(from, i)
 		if b[i] == '\\' && i+1 < len(b) {
@@ -265,7 +261,7 @@ func maskAll(b []byte, token string) {
 		plain = append(plain, b[i])
 	}
 	from = append(from, len(b))
-	if len(token) < leastMaskLength {
+	if len(token) < minMaskLength {
 		return
 	}
 	for i := 0; i+len(token) <= len(plain); i++ {

@@ -20,18 +20,18 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// hasNoToken prints v in every way, and what it wraps, and looks for the token.
+// hasNoToken checks that v and the errors that it wraps do not show the token in any format.
 func hasNoToken(t *testing.T, v any) {
 	t.Helper()
 	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
 		text := strings.ToLower(fmt.Sprintf(format, v))
 		if strings.Contains(text, token) || strings.Contains(text, fmt.Sprintf("%x", token)) {
-			t.Errorf("the token shows in %s of a %T: %s", format, v, text)
+			t.Errorf("format %s of a %T shows the token: %s", format, v, text)
 		}
 	}
 	if err, ok := v.(error); ok {
 		if strings.Contains(err.Error(), token) {
-			t.Errorf("the token shows in an error: %v", err)
+			t.Errorf("an error shows the token: %v", err)
 		}
 		if next := errors.Unwrap(err); next != nil {
 			hasNoToken(t, next)
@@ -51,18 +51,19 @@ func TestTokenNeverShows(t *testing.T) {
 	hasNoToken(t, struct{ c *statusclient.Client }{c})
 	hasNoToken(t, cfg.String()+cfg.GoString()+c.String()+c.GoString())
 	if b, _ := json.Marshal(c); strings.Contains(string(b), token) {
-		t.Errorf("the token shows in JSON: %s", b)
+		t.Errorf("JSON shows the token: %s", b)
 	}
 	if b, _ := json.Marshal(cfg); strings.Contains(string(b), token) {
-		t.Errorf("the token shows in JSON: %s", b)
+		t.Errorf("JSON shows the token: %s", b)
 	}
-	if !strings.Contains(cfg.String(), "Token:(withheld)") || !strings.HasPrefix(fmt.Sprintf("%#v", cfg), "statusclient.Config{") {
-		t.Errorf("the configuration shows as %v and %#v", cfg, cfg)
+	if text := fmt.Sprintf("%#v", cfg); !strings.Contains(cfg.String(), "Token:(withheld)") ||
+		!strings.HasPrefix(text, "statusclient.Config{") {
+		t.Errorf("formatted: %v and %s", cfg, text)
 	}
 }
 
-// A vendor that repeats the token, in all sorts of places.
-func TestTokenEchoedByVendor(t *testing.T) {
+// The vendor may repeat the token in every part of an answer.
+func TestTokenRepeatedByTheVendor(t *testing.T) {
 	upper := strings.ToUpper(token)
 	answers := []string{
 		"HTTP/1.1 500 x\r\n\r\nno service for " + token,
@@ -83,25 +84,27 @@ func TestTokenEchoedByVendor(t *testing.T) {
 		url, _ := raw(t, sends(answer))
 		_, err := newClient(t, url, statusclient.Config{}).Status(t.Context(), identifier, time.Time{})
 		if err == nil {
-			t.Fatalf("%q was taken for a status", answer)
+			t.Fatalf("Status accepts %q", answer)
 		}
 		hasNoToken(t, err)
 	}
 
-	server, _ := answering(t, writes(`{"identifier":"`+identifier+`","status":"processing","errorMessage":"asked with `+token+`"}`))
+	server, _ := answering(t,
+		writes(`{"identifier":"`+identifier+`","status":"processing","errorMessage":"asked with `+token+`"}`))
 	answer, err := newClient(t, server.URL, statusclient.Config{}).Status(t.Context(), identifier, time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	hasNoToken(t, string(answer.Raw)+answer.ErrorMessage)
 	if !json.Valid(answer.Raw) {
-		t.Errorf("raw is %s", answer.Raw)
+		t.Errorf("raw answer %s", answer.Raw)
 	}
 }
 
-// Where the vendor repeats the token in something that is cut, not even its beginning shows.
-func TestTokenEchoedAcrossACut(t *testing.T) {
+// If the vendor repeats the token in a text that is cut, not even its beginning is shown.
+func TestTokenRepeatedAcrossACut(t *testing.T) {
 	const beginning = "5d9f"
+	const ok = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
 	echoes := func(filler string) []string {
 		return []string{
 			"HTTP/1.1 429 x\r\nRetry-After: " + filler + token + "\r\n\r\n",
@@ -110,10 +113,10 @@ func TestTokenEchoedAcrossACut(t *testing.T) {
 			"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: " + filler + token + "\r\n\r\n{}",
 			"HTTP/1.1 307 x\r\nLocation: https://" + filler + token + ".example.com/\r\n\r\n",
 			"HTTP/1.1 401 " + filler + token + "\r\n\r\n" + filler + token,
-			"HTTP/1.1 401 x\r\nContent-Length: 1000\r\n\r\n" + filler + token[:20], // breaks off
+			"HTTP/1.1 401 x\r\nContent-Length: 1000\r\n\r\n" + filler + token[:20], // incomplete
 			"HTTP/1.1 400 x\r\n\r\n" + filler + strings.ToUpper(token),
-			"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{\"identifier\":\"" + filler + token + "\"}",
-			"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{\"identifier\":\"" + identifier + "\",\"status\":\"" + filler + token + "\"}",
+			ok + `{"identifier":"` + filler + token + `"}`,
+			ok + `{"identifier":"` + identifier + `","status":"` + filler + token + `"}`,
 			"HTTP/1.1 " + filler + token + "\r\n\r\n",
 			filler + token + "\r\n\r\n",
 		}
@@ -124,7 +127,7 @@ func TestTokenEchoedAcrossACut(t *testing.T) {
 			url, _ := raw(t, sends(answer))
 			_, err := newClient(t, url, statusclient.Config{}).Status(t.Context(), identifier, time.Time{})
 			if err == nil {
-				continue // some statuses are fine
+				continue // some statuses are valid
 			}
 			for e := err; e != nil; e = errors.Unwrap(e) {
 				if strings.Contains(strings.ToLower(e.Error()), beginning) {
@@ -137,11 +140,11 @@ func TestTokenEchoedAcrossACut(t *testing.T) {
 		}
 	}
 	if shows == 0 {
-		t.Error("nothing was masked: the test shows nothing")
+		t.Error("no token was masked, want at least one")
 	}
 }
 
-// A token with characters that are written otherwise in quotes and in JSON.
+// A token may have characters that are escaped in quoted texts and in JSON.
 func TestTokenInQuotes(t *testing.T) {
 	const odd = `to"ke\n/of<all>&sorts`
 	for _, answer := range []string{
@@ -153,35 +156,40 @@ func TestTokenInQuotes(t *testing.T) {
 		url, _ := raw(t, sends(answer))
 		_, err := newClient(t, url, statusclient.Config{Token: odd}).Status(t.Context(), identifier, time.Time{})
 		if err == nil {
-			t.Fatalf("%q was taken for a status", answer)
+			t.Fatalf("Status accepts %q", answer)
 		}
 		if text := err.Error(); strings.Contains(text, `ke\n`) || strings.Contains(text, "sorts") {
-			t.Errorf("the token shows in %s", text)
+			t.Errorf("the token is part of %s", text)
 		}
 	}
-	// In an answer that is a status it is masked, and the answer is handed on.
-	url, _ := raw(t, sends("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n{\"identifier\":\""+identifier+"\",\"status\":\"processed\",\"errorMessage\":\"to\\\"ke\\\\n\\/of\\u003Call>&sorts\",\"x\":1}"))
+	// In the answer of a status it is masked.
+	const escaped = `to\"ke\\n\/of\u003Call>&sorts`
+	url, _ := raw(t, sends("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"+
+		`{"identifier":"`+identifier+`","status":"processed","errorMessage":"`+escaped+`","x":1}`))
 	answer, err := newClient(t, url, statusclient.Config{Token: odd}).Status(t.Context(), identifier, time.Time{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := `{"identifier":"` + identifier + `","status":"processed","errorMessage":"` + strings.Repeat("*", len(`to\"ke\\n\/of\u003Call>&sorts`)) + `","x":1}`; string(answer.Raw) != want {
-		t.Errorf("answer is %s, want %s", answer.Raw, want)
+	if want := `{"identifier":"` + identifier + `","status":"processed","errorMessage":"` + strings.Repeat("*",
+		len(`to\"ke\\n\/of\u003Call>&sorts`)) + `","x":1}`; string(answer.Raw) != want {
+		t.Errorf("raw answer %s, want %s", answer.Raw, want)
 	}
 }
 
 const newToken = "11111111-2222-4333-8444-555555555555"
 
-// vendorFor is a simulated vendor that accepts want, and a client with the token in a file, and a clock of its own.
+// vendorFor returns a simulated vendor that accepts a token, a client with a token file, and the client's clock.
 func vendorFor(t *testing.T, want, file string) (*simulator.Simulator, *statusclient.Client, *clock) {
 	t.Helper()
-	vendor, err := simulator.Start(simulator.Config{Token: want, Default: func(string) simulator.Script { return simulator.Never() }})
+	vendor, err := simulator.Start(simulator.Config{Token: want,
+		Default: func(string) simulator.Script { return simulator.Never() }})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(vendor.Close)
 	now := newClock()
-	return vendor, newClient(t, strings.TrimSuffix(vendor.URL(), "/v1"), statusclient.Config{TokenFile: file, Now: now.Now}), now
+	return vendor, newClient(t, strings.TrimSuffix(vendor.URL(), "/v1"),
+		statusclient.Config{TokenFile: file, Now: now.Now}), now
 }
 
 func succeeds(t *testing.T, c *statusclient.Client) {
@@ -200,15 +208,15 @@ func TestTokenFileReadAgainWhenRefused(t *testing.T) {
 	vendor.SetToken(newToken)
 	writeFile(t, file, newToken+"\n")
 	now.Advance(time.Second)
-	if e := pollError(t, c, schema.FaultUnauthorized); !strings.Contains(e.Detail, "another token by now") {
-		t.Errorf("detail is %s", e.Detail)
+	if e := pollError(t, c, schema.FaultUnauthorized); !e.TokenRenewed {
+		t.Errorf("error %+v, want TokenRenewed", e)
 	}
 	if vendor.Count() != 2 {
 		t.Errorf("%d requests for 2 calls", vendor.Count())
 	}
 	succeeds(t, c)
 
-	// At once, however soon after the last time.
+	// The file is read again immediately.
 	vendor.SetToken(token)
 	writeFile(t, file, token)
 	pollError(t, c, schema.FaultUnauthorized)
@@ -236,10 +244,10 @@ func TestWatchToken(t *testing.T) {
 			time.Sleep(d) // in the bubble's time
 			synctest.Wait()
 			if changes != want {
-				t.Errorf("%s: told of %d changes, want %d", why, changes, want)
+				t.Errorf("%s: %d changes reported, want %d", why, changes, want)
 			}
 		}
-		after(time.Minute, 0, "nothing was changed")
+		after(time.Minute, 0, "no change")
 		writeFile(t, file, newToken)
 		after(10*time.Second, 1, "another token")
 		writeFile(t, file, "")
@@ -262,16 +270,16 @@ func TestWatchTokenWithoutAFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.WatchToken(t.Context(), func() { t.Error("told of a change") }) // returns at once
+	c.WatchToken(t.Context(), func() { t.Error("a change was reported") }) // returns immediately
 }
 
-// A refused token is not used again without a look at the file.
+// The file is read before a refused token is used again.
 func TestTokenFileReadBeforeARequestWithARefusedToken(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	writeFile(t, file, token)
 	vendor, c, _ := vendorFor(t, newToken, file)
-	if e := pollError(t, c, schema.FaultUnauthorized); !strings.Contains(e.Detail, "the same token still") {
-		t.Errorf("detail is %s", e.Detail)
+	if e := pollError(t, c, schema.FaultUnauthorized); e.TokenRenewed {
+		t.Errorf("error %+v, want TokenRenewed false", e)
 	}
 	writeFile(t, file, newToken)
 	succeeds(t, c)
@@ -292,7 +300,7 @@ func TestTokenFileReadAgainWhenOld(t *testing.T) {
 	succeeds(t, c)
 }
 
-// Kubernetes swaps a symlink to a directory.
+// Kubernetes replaces a symlink to a directory.
 func TestTokenFileSymlinkSwap(t *testing.T) {
 	dir := t.TempDir()
 	link := func(to string) {
@@ -322,31 +330,26 @@ func TestTokenFileSymlinkSwap(t *testing.T) {
 	succeeds(t, c)
 }
 
-func TestTokenFileTroubleKeepsTheOldToken(t *testing.T) {
-	tests := []struct {
-		name    string
-		spoil   func(file string) error
-		trouble string
-	}{
-		{"gone", os.Remove, "no such file"},
-		{"empty", func(file string) error { return os.WriteFile(file, nil, 0o600) }, "it is empty"},
-		{"a pipe", func(file string) error { return errors.Join(os.Remove(file), syscall.Mkfifo(file, 0o600)) }, "it is a pipe"},
-		{"two words", func(file string) error { return os.WriteFile(file, []byte(newToken+" "+token), 0o600) }, "it has a space"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
+func TestUnusableTokenFileKeepsTheOldToken(t *testing.T) {
+	for name, spoil := range map[string]func(file string) error{
+		"deleted":   os.Remove,
+		"empty":     func(file string) error { return os.WriteFile(file, nil, 0o600) },
+		"a pipe":    func(file string) error { return errors.Join(os.Remove(file), syscall.Mkfifo(file, 0o600)) },
+		"two words": func(file string) error { return os.WriteFile(file, []byte(newToken+" "+token), 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "token")
 			writeFile(t, file, token)
 			vendor, c, now := vendorFor(t, token, file)
-			if err := tt.spoil(file); err != nil {
+			if err := spoil(file); err != nil {
 				t.Fatal(err)
 			}
 			now.Advance(time.Minute)
 			succeeds(t, c)
 			vendor.SetToken(newToken)
 			e := pollError(t, c, schema.FaultUnauthorized)
-			if !strings.Contains(e.Detail, "the old token is kept") || !strings.Contains(e.Detail, tt.trouble) {
-				t.Errorf("detail is %s, want the trouble with the file", e.Detail)
+			if e.TokenRenewed || !strings.Contains(e.Detail, "token file cannot be used") {
+				t.Errorf("error %+v, want TokenRenewed false and the problem of the file in the detail", e)
 			}
 			hasNoToken(t, e)
 			if err := os.RemoveAll(file); err != nil {
@@ -359,13 +362,13 @@ func TestTokenFileTroubleKeepsTheOldToken(t *testing.T) {
 	}
 }
 
-func TestTokenFixedIsNotExcused(t *testing.T) {
+func TestRefusedTokenWithoutAFile(t *testing.T) {
 	server, _ := answering(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusForbidden)
 		_, _ = io.WriteString(w, "no")
 	})
 	e := pollError(t, newClient(t, server.URL, statusclient.Config{}), schema.FaultUnauthorized)
 	if want := "the vendor answered 403 Forbidden for GET " + statusPath + `: "no"`; e.Detail != want {
-		t.Errorf("detail is %s, want %s", e.Detail, want)
+		t.Errorf("detail %s, want %s", e.Detail, want)
 	}
 }

@@ -27,7 +27,7 @@ const (
 	pending    = `{"identifier":"` + identifier + `","status":"processing","errorMessage":null}`
 )
 
-// clock is a clock that stands still until it is advanced.
+// clock is a manual clock.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -47,7 +47,7 @@ func (c *clock) Advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// newClient gives a client for the server at url, with the token unless cfg has one.
+// newClient returns a client for the server at url, with the default token unless cfg has one.
 func newClient(t testing.TB, url string, cfg statusclient.Config) *statusclient.Client {
 	t.Helper()
 	cfg.BaseURL = url + "/v1"
@@ -62,7 +62,7 @@ func newClient(t testing.TB, url string, cfg statusclient.Config) *statusclient.
 	return c
 }
 
-// answering serves one answer to every request, and counts them.
+// answering serves all requests with a handler, and records them.
 func answering(t *testing.T, handler http.HandlerFunc) (*httptest.Server, *requests) {
 	t.Helper()
 	seen := &requests{}
@@ -91,8 +91,8 @@ func (s *requests) count() int {
 	return len(s.all)
 }
 
-// raw serves connections byte for byte: answer gets the number of the request, from 1, and the connection. It keeps
-// the connection where answer says so. wait ends the listener, and gives the number of requests.
+// raw serves TCP connections. It calls answer with the number of the request, from 1, and the connection, and closes
+// the connection unless keep is true. The function wait closes the listener and returns the number of requests.
 func raw(t *testing.T, answer func(number int, c net.Conn) (keep bool)) (url string, wait func() int) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -134,7 +134,7 @@ func raw(t *testing.T, answer func(number int, c net.Conn) (keep bool)) (url str
 	}
 }
 
-// sends gives an answer for raw that writes s and ends the connection.
+// sends returns an answer for raw that writes s and closes the connection.
 func sends(s string) func(int, net.Conn) bool {
 	return func(_ int, c net.Conn) bool {
 		_, _ = io.WriteString(c, s)
@@ -142,7 +142,7 @@ func sends(s string) func(int, net.Conn) bool {
 	}
 }
 
-// writes gives a handler that answers 200 with body as application/json.
+// writes returns a handler that answers 200 with body as application/json.
 func writes(body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -150,31 +150,26 @@ func writes(body string) http.HandlerFunc {
 	}
 }
 
-// pollError asks once, and gives the error, which must have that fault and be fit to be shown.
+// pollError calls Status, and returns the error, which must have the fault and a detail of one line.
 func pollError(t *testing.T, c *statusclient.Client, want schema.Fault) *schema.PollError {
 	t.Helper()
-	return pollErrorOf(t, context.Background(), c, identifier, time.Time{}, want)
+	return pollErrorOf(context.Background(), t, c, identifier, time.Time{}, want)
 }
 
 func pollErrorOf(
-	t *testing.T,
-	ctx context.Context,
-	c *statusclient.Client,
-	id string,
-	sendBy time.Time,
-	want schema.Fault,
+	ctx context.Context, t *testing.T, c *statusclient.Client, id string, sendBy time.Time, want schema.Fault,
 ) *schema.PollError {
 	t.Helper()
 	answer, err := c.Status(ctx, id, sendBy)
 	var e *schema.PollError
 	if !errors.As(err, &e) {
-		t.Fatalf("Status gave %+v and the error %v, want a PollError", answer, err)
+		t.Fatalf("Status = %+v, %v, want a PollError", answer, err)
 	}
 	if e.Fault != want {
-		t.Errorf("fault is %s (%s), want %s", e.Fault, e.Detail, want)
+		t.Errorf("fault %s (%s), want %s", e.Fault, e.Detail, want)
 	}
 	if e.Detail == "" || strings.ContainsAny(e.Detail, "\r\n\x00") || len(e.Detail) > 700 {
-		t.Errorf("detail is not one short line: %q", e.Detail)
+		t.Errorf("detail %q, want one line of at most 700 bytes", e.Detail)
 	}
 	return e
 }

@@ -22,40 +22,43 @@ import (
 	"statusworker/consumer"
 )
 
-// fleet is what one worker tells for all: what waits with the broker. The one whose key comes first looks, every
-// quarter of a minute, so that it costs the broker the same for one worker and for a hundred.
+// fleet takes the overviews that one worker reports for all. The worker whose key is first inspects the broker, so that
+// the cost for the broker does not depend on the number of workers.
 type fleet struct {
-	worker    *consumer.Worker
-	inspector *overview.Inspector
-	log       logrus.FieldLogger
-	looking   singleflight.Group
-	last      atomic.Pointer[looked]
-	stop      context.CancelFunc
-	stopped   chan struct{}
+	worker     *consumer.Worker
+	inspector  *overview.Inspector
+	every      time.Duration // how often the first worker inspects the broker
+	log        logrus.FieldLogger
+	inspecting singleflight.Group
+	last       atomic.Pointer[inspected]
+	stop       context.CancelFunc
+	stopped    chan struct{}
 }
 
-type looked struct {
+type inspected struct {
 	overview overview.Overview
 	at       time.Time
 }
 
 const (
-	lookEvery = 15 * time.Second
-	// lookTimeout is how long nothing may come from the broker.
-	lookTimeout = 5 * time.Second
-	// lookAgain is when a look is made again that lacked a right: the log hears of each.
-	lookAgain = 5 * time.Minute
-	// lookAge is how long a look is good for: a worker that is not the first any more, or cannot look, tells nothing.
-	lookAge = 40 * time.Second
-	// firstTry is how often a worker that has just started asks whether it is the first.
-	firstTry = time.Second
+	inspectEvery = 15 * time.Second
+	// inspectTimeout is how long the broker may send nothing.
+	inspectTimeout = 5 * time.Second
+	// deniedPause is the pause after an inspection that lacked a permission, because the server logs each violation.
+	deniedPause = 5 * time.Minute
+	// maxAge is the age up to which an overview is reported. A worker that is no longer the first, or cannot inspect
+	// the broker, reports nothing.
+	maxAge = 40 * time.Second
+	// checkFirst is how often a worker checks whether it is the first.
+	checkFirst = time.Second
 )
 
-func newFleet(worker *consumer.Worker, js jetstream.JetStream, log logrus.FieldLogger) *fleet {
+func newFleet(worker *consumer.Worker, js jetstream.JetStream, every time.Duration, log logrus.FieldLogger) *fleet {
 	ctx, stop := context.WithCancel(context.Background())
 	f := &fleet{
 		worker:    worker,
 		inspector: overview.New(permission.Wrap(js, patience.Guarded(js.Conn())), time.Now),
+		every:     every,
 		log:       log,
 		stop:      stop,
 		stopped:   make(chan struct{}),
@@ -67,9 +70,10 @@ func newFleet(worker *consumer.Worker, js jetstream.JetStream, log logrus.FieldL
 	return f
 }
 
-// keep looks again and again while this worker is the first.
+// keep inspects the broker repeatedly while this worker is the first.
 func (f *fleet) keep(ctx context.Context) {
-	timer := time.NewTimer(firstTry)
+	check := min(checkFirst, f.every)
+	timer := time.NewTimer(check)
 	defer timer.Stop()
 	var known provisioning.Report
 	for {
@@ -78,21 +82,21 @@ func (f *fleet) keep(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		timer.Reset(firstTry)
+		timer.Reset(check)
 		if f.worker.First() {
-			// Trouble shows: what was told last is gone soon, and the connection has measures of its own.
-			l, err := f.look(ctx, 0)
-			timer.Reset(pause(err))
+			// Errors show in the metrics: the overview expires, and the connection has metrics of its own.
+			l, err := f.inspect(ctx, 0)
+			timer.Reset(pause(f.every, err))
 			if err == nil {
-				f.complain(known, l.overview.Report)
+				f.logNew(known, l.overview.Report)
 				known = l.overview.Report
 			}
 		}
 	}
 }
 
-// complain logs what a look has found, and the one before had not.
-func (f *fleet) complain(before, now provisioning.Report) {
+// logNew logs the problems of an inspection that the one before it did not have.
+func (f *fleet) logNew(before, now provisioning.Report) {
 	for _, one := range now.Foreign {
 		if slices.ContainsFunc(before.Foreign, func(b provisioning.Foreign) bool { return b.Stream == one.Stream }) {
 			continue
@@ -112,41 +116,41 @@ func (f *fleet) complain(before, now provisioning.Report) {
 	}
 }
 
-// pause is how long after a look the next one comes.
-func pause(err error) time.Duration {
+// pause returns the pause after an inspection that ended with err.
+func pause(every time.Duration, err error) time.Duration {
 	if errors.Is(err, nats.ErrPermissionViolation) {
-		return lookAgain
+		return deniedPause
 	}
-	return lookEvery
+	return every
 }
 
-// look gives an overview that is no older than some time. All that ask meanwhile get the same.
-func (f *fleet) look(ctx context.Context, age time.Duration) (*looked, error) {
-	l, err, _ := f.looking.Do("", func() (any, error) {
+// inspect returns an overview that is no older than age. Concurrent calls share one inspection.
+func (f *fleet) inspect(ctx context.Context, age time.Duration) (*inspected, error) {
+	l, err, _ := f.inspecting.Do("", func() (any, error) {
 		if l := f.last.Load(); l != nil && time.Since(l.at) <= age {
 			return l, nil
 		}
-		ctx, cancel := patience.WithTimeout(ctx, lookTimeout)
+		ctx, cancel := patience.WithTimeout(ctx, inspectTimeout)
 		defer cancel()
-		s, err := f.inspector.Look(ctx)
+		o, err := f.inspector.TakeWithoutOutcomes(ctx)
 		if err != nil {
 			return nil, err
 		}
-		s.Advice = advice.Overview(s)
-		l := &looked{s, time.Now()}
+		o.Advice = advice.Overview(o)
+		l := &inspected{o, time.Now()}
 		f.last.Store(l)
 		return l, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return l.(*looked), nil
+	return l.(*inspected), nil
 }
 
-// lately is the last look of the first worker, where it is still good. What others have looked at because they were
-// asked is not told to Prometheus, where it would be there twice.
-func (f *fleet) lately() *overview.Overview {
-	if l := f.last.Load(); l != nil && time.Since(l.at) < lookAge && f.worker.First() {
+// current returns the last overview of the first worker, or nil if it has expired. Other workers return nil even after
+// a request for an overview, so that Prometheus does not scrape the metrics of the fleet twice.
+func (f *fleet) current() *overview.Overview {
+	if l := f.last.Load(); l != nil && time.Since(l.at) < maxAge && f.worker.First() {
 		return &l.overview
 	}
 	return nil
@@ -157,22 +161,22 @@ func (f *fleet) close() {
 	<-f.stopped
 }
 
-// statusz is an overview as `statusworker status -o json` gives it, without the outcomes, for which a worker has no
-// rights.
+// statusz is an overview as `statusworker status -o json` prints it, without the outcomes: a worker has no permission
+// to count them.
 type statusz struct {
 	overview.Overview
 	Outcomes *overview.Outcomes `json:"outcomes,omitempty"`
 }
 
-// serve answers with an overview. Whoever asks too often gets the last one.
+// serve answers with an overview, at most two seconds old.
 func (f *fleet) serve(w http.ResponseWriter, r *http.Request) {
 	const freshFor = 2 * time.Second
-	l, err := f.look(context.WithoutCancel(r.Context()), freshFor) // others may wait for it
+	l, err := f.inspect(context.WithoutCancel(r.Context()), freshFor) // other requests may share the inspection
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
-	_ = json.NewEncoder(w).Encode(statusz{Overview: l.overview}) // who asked may have gone
+	_ = json.NewEncoder(w).Encode(statusz{Overview: l.overview}) // fails only if the client has disconnected
 }

@@ -24,13 +24,13 @@ import (
 
 // Server answers on the admin listener:
 //
-//	/livez    200 while the worker's loops go round, whatever the vendor and the broker do
-//	/readyz   200 while it is connected and pulls from its consumers; otherwise 503 and why not
+//	/livez    200 while the worker's loops make progress, whatever the state of vendor and broker
+//	/readyz   200 while it is connected and pulls from its consumers; otherwise 503 with the reason
 //	/statusz  what waits, and which workers are alive, as JSON
-//	/metrics  for Prometheus
-//	/         the list of these
+//	/metrics  the metrics for Prometheus
+//	/         a list of these
 //
-// It answers from its start on, before there is a worker.
+// It answers as soon as it listens, before there is a worker.
 type Server struct {
 	nc       atomic.Pointer[nats.Conn]
 	watched  atomic.Pointer[watched]
@@ -38,33 +38,42 @@ type Server struct {
 	stopping atomic.Bool
 	server   http.Server
 	listener net.Listener
-	served   chan error
+	served   chan struct{} // closed when the server has ended
+	times    times
 }
 
-// What a client can take of a worker: it may be anybody who reaches the port. A request has no body, so that one which
-// announces a body is over with the time for reading it. So many connections take some 16 MB, and fewer would let a
-// probe be shut out more easily.
+// times are the durations that tests shorten.
+type times struct {
+	read    time.Duration // limits the reading of a request
+	inspect time.Duration // is how often the first worker inspects the broker
+}
+
+// The limits for clients, because anybody may reach the port. maxConnections take some 16 MB; a lower limit would make
+// it easier to shut out a probe. readTimeout also ends a request whose body does not arrive.
 const (
-	mostConnections = 1024
-	readTimeout     = 10 * time.Second
-	writeTimeout    = 30 * time.Second
+	maxConnections = 1024
+	readTimeout    = 10 * time.Second
+	writeTimeout   = 30 * time.Second
 )
 
-// Listen starts a server on an address such as :8080.
+// Listen starts a server on an address such as :8080. The metrics must not belong to another server.
 func Listen(addr string, m *Metrics) (*Server, error) {
+	return listen(addr, m, times{read: readTimeout, inspect: inspectEvery})
+}
+
+func listen(addr string, m *Metrics, t times) (*Server, error) {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("listening for operators: %w", err)
+		return nil, fmt.Errorf("starting the admin server: %w", err)
 	}
-	s := &Server{listener: netutil.LimitListener(listener, mostConnections), served: make(chan error, 1)}
-	s.server.ReadTimeout, s.server.WriteTimeout = readTimeout, writeTimeout
+	s := &Server{listener: netutil.LimitListener(listener, maxConnections), served: make(chan struct{}), times: t}
+	s.server.ReadTimeout, s.server.WriteTimeout = t.read, writeTimeout
 	s.Waiting("the worker is starting")
 	m.registry.MustRegister(scrape{s})
 	mux := http.NewServeMux()
-	mux.HandleFunc(
-		"GET /{$}",
-		func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "/livez\n/readyz\n/statusz\n/metrics") },
-	)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintln(w, "/livez\n/readyz\n/statusz\n/metrics")
+	})
 	mux.HandleFunc("GET /livez", s.answer(s.alive))
 	mux.HandleFunc("GET /readyz", s.answer(s.ready))
 	mux.HandleFunc("GET /statusz", s.statusz)
@@ -73,26 +82,26 @@ func Listen(addr string, m *Metrics) (*Server, error) {
 	return s, nil
 }
 
-// CheckPprof refuses an address on which profiles are not served.
+// CheckPprof returns an error if profiles are not served on an address.
 func CheckPprof(addr string) error {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil || !statusclient.IsLoopback(host) {
-		return fmt.Errorf("profiles are served on a loopback address only, such as 127.0.0.1:6060, and not on %q", addr)
+		return fmt.Errorf("pprof address %q: must be a loopback address with a port, such as 127.0.0.1:6060", addr)
 	}
 	return nil
 }
 
-// ListenPprof starts a server for Go's profiles, which take as long as is asked for. Their address must be a loopback
-// one: they show memory.
+// ListenPprof starts a server for Go's profiles. The address must be a loopback address, because profiles show memory.
+// Requests have no time limit.
 func ListenPprof(addr string) (*Server, error) {
 	if err := CheckPprof(addr); err != nil {
 		return nil, err
 	}
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("listening for profilers: %w", err)
+		return nil, fmt.Errorf("starting the pprof server: %w", err)
 	}
-	s := &Server{listener: listener, served: make(chan error, 1)}
+	s := &Server{listener: listener, served: make(chan struct{})}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
@@ -104,21 +113,24 @@ func ListenPprof(addr string) (*Server, error) {
 }
 
 func (s *Server) serve(h http.Handler) {
-	s.server.Handler = h // its ErrorLog is Go's standard logger, which the command bridges into its own log
+	s.server.Handler = h // without ErrorLog, errors go to the standard logger, which the command redirects
 	s.server.ReadHeaderTimeout, s.server.IdleTimeout, s.server.MaxHeaderBytes = 5*time.Second, time.Minute, 16<<10
-	go func() { s.served <- s.server.Serve(s.listener) }()
+	go func() {
+		defer close(s.served)
+		_ = s.server.Serve(s.listener) // http.ErrServerClosed
+	}()
 }
 
-// Addr is where the server listens.
+// Addr returns the address on which the server listens.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
-// Waiting says what is still missing before there is a worker.
+// Waiting sets what /readyz reports until there is a worker.
 func (s *Server) Waiting(what string) { s.waiting.Store(&what) }
 
-// Connected has the server tell of a connection, for which there is no worker yet.
+// Connected sets the connection that metrics report before there is a worker.
 func (s *Server) Connected(nc *nats.Conn) { s.nc.Store(nc) }
 
-// Watch has the server tell of a worker. The log gets what the streams have that no worker can help.
+// Watch sets the worker that the server reports. It logs foreign consumers and undelivered messages.
 func (s *Server) Watch(
 	worker *consumer.Worker,
 	outcomes *publisher.Publisher,
@@ -126,18 +138,19 @@ func (s *Server) Watch(
 	log logrus.FieldLogger,
 ) {
 	s.Connected(js.Conn())
-	s.watched.Store(&watched{worker: worker, outcomes: outcomes, nc: js.Conn(), fleet: newFleet(worker, js, log)})
+	fleet := newFleet(worker, js, s.times.inspect, log)
+	s.watched.Store(&watched{worker: worker, outcomes: outcomes, nc: js.Conn(), fleet: fleet})
 }
 
-// Stopping has the server tell that the worker was told to stop: it is not ready from now on.
+// Stopping makes /readyz report that the worker is stopping.
 func (s *Server) Stopping() { s.stopping.Store(true) }
 
-// Close stops listening, and waits a little for answers that are under way.
+// Close stops listening, and waits up to one second for requests in progress.
 func (s *Server) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if s.server.Shutdown(ctx) != nil {
-		_ = s.server.Close() // what it says is that the listener was closed already
+		_ = s.server.Close() // it reports only that the listener is already closed
 	}
 	<-s.served
 	if w := s.watched.Load(); w != nil {
@@ -157,14 +170,14 @@ func (s *Server) statusz(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// answer says ok, or why not.
+// answer returns a handler that answers ok, or the error of check.
 func (s *Server) answer(check func() error) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.Header().Set("Cache-Control", "no-store")
 		if err := check(); err != nil {
 			w.WriteHeader(http.StatusServiceUnavailable)
-			_, _ = fmt.Fprintf(w, "%v\n", err) // who asked has gone
+			fmt.Fprintln(w, err)
 			return
 		}
 		_, _ = io.WriteString(w, "ok\n")
@@ -175,10 +188,10 @@ func (s *Server) alive() error {
 	if w := s.watched.Load(); w != nil {
 		return w.worker.Alive()
 	}
-	return nil // it waits for the broker, and says so elsewhere
+	return nil // waiting for the broker, which /readyz reports
 }
 
-var errStopping = errors.New("stopping: what is being polled is finished, and nothing else is begun")
+var errStopping = errors.New("stopping: finishing polls in flight")
 
 var errDisconnected = errors.New("not connected to NATS: reconnecting")
 
@@ -191,8 +204,8 @@ func (s *Server) ready() error {
 	case s.stopping.Load():
 		return errStopping
 	case !w.nc.IsConnected():
-		if why := w.nc.LastError(); why != nil {
-			return fmt.Errorf("%w: %w", errDisconnected, why)
+		if cause := w.nc.LastError(); cause != nil {
+			return fmt.Errorf("%w: %w", errDisconnected, cause)
 		}
 		return errDisconnected
 	}

@@ -18,18 +18,18 @@ import (
 
 const (
 	lastHour = time.Hour
-	// countAtOnce is how many counts the broker is asked for at the same time.
+	// countAtOnce is how many counts are requested concurrently.
 	countAtOnce = 2
-	// countWithin is how long the broker may take for one count.
+	// countWithin is how long one count may take.
 	countWithin = 5 * time.Second
-	// forgotten is when the broker drops a consumer that was not deleted.
-	forgotten = 10 * time.Second
+	// inactive is when the broker deletes a consumer that could not be deleted.
+	inactive = 10 * time.Second
 )
 
-// counted is what the broker had to count.
+// counted has the numbers that the broker had to count.
 type counted struct {
 	at       time.Time
-	waiting  map[schema.Type]uint64 // nil where it was not counted
+	waiting  map[schema.Type]uint64 // nil if not counted
 	outcomes Outcomes
 }
 
@@ -42,7 +42,7 @@ func (c *counted) into(s *Overview) {
 	}
 }
 
-// count has the broker count what there is to be counted.
+// count makes the broker count reservations by type, and outcomes, as requested.
 func count(ctx context.Context, js jetstream.JetStream, at time.Time, reservations, outcomes bool) (*counted, error) {
 	c := &counted{at: at, outcomes: Outcomes{Since: at.Add(-lastHour), LastHour: noCounts(), Stored: noCounts()}}
 	if reservations {
@@ -63,7 +63,7 @@ func count(ctx context.Context, js jetstream.JetStream, at time.Time, reservatio
 	return c, err
 }
 
-// CountOutcomes has the broker count the outcomes that were stored in the hour before a moment, and all.
+// CountOutcomes makes the broker count all stored outcomes, and those of the hour before at.
 func CountOutcomes(ctx context.Context, js jetstream.JetStream, at time.Time) (Outcomes, error) {
 	o := Outcomes{Since: at.Add(-lastHour), LastHour: noCounts(), Stored: noCounts()}
 	var mu sync.Mutex
@@ -106,8 +106,8 @@ func noCounts() Counts {
 	return c
 }
 
-// subjects counts those of a stream that match a pattern. The list that the broker would send with them begins beyond
-// the last, so that it is empty.
+// subjects counts the subjects of a stream that match a pattern. An offset beyond the last subject makes the broker
+// send an empty list with the number.
 func subjects(ctx context.Context, js jetstream.JetStream, stream, pattern string) (uint64, error) {
 	request, err := json.Marshal(map[string]any{"subjects_filter": pattern, "offset": math.MaxInt32})
 	if err != nil {
@@ -132,13 +132,13 @@ func subjects(ctx context.Context, js jetstream.JetStream, stream, pattern strin
 	return answer.Total, nil
 }
 
-// messages counts the outcomes that were stored on a pattern since then (all, where that is zero). A consumer that
-// nobody pulls from knows how many are pending for it; it lives in the broker's memory, and as long as this takes.
+// messages counts the outcomes on a pattern that were stored since then, or all if it is zero. It creates a consumer in
+// memory, reads its number of pending messages, and deletes it.
 func messages(ctx context.Context, js jetstream.JetStream, pattern string, since time.Time) (uint64, error) {
 	cfg := jetstream.ConsumerConfig{
 		Name: "status-" + nuid.Next(), Description: "Counts for `statusworker status`", FilterSubject: pattern,
 		DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckNonePolicy,
-		MemoryStorage: true, Replicas: 1, InactiveThreshold: forgotten,
+		MemoryStorage: true, Replicas: 1, InactiveThreshold: inactive,
 	}
 	if !since.IsZero() {
 		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &since
@@ -148,6 +148,6 @@ func messages(ctx context.Context, js jetstream.JetStream, pattern string, since
 		return 0, fmt.Errorf("counting the outcomes %s: %w", pattern, err)
 	}
 	n := c.CachedInfo().NumPending
-	_ = js.DeleteConsumer(ctx, schema.StreamOutcomes, cfg.Name) // what is not deleted is forgotten
+	_ = js.DeleteConsumer(ctx, schema.StreamOutcomes, cfg.Name) // otherwise it expires
 	return n, nil
 }

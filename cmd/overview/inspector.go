@@ -17,31 +17,34 @@ import (
 	"statusworker/schema/lifecycle"
 )
 
-// Inspector takes overviews of one stage. Its methods may be called from any goroutine.
+// Inspector takes overviews of the streams, consumers and workers of one broker. Its methods are safe for concurrent
+// use.
 type Inspector struct {
 	js  jetstream.JetStream
 	now func() time.Time
 
 	mu      sync.Mutex
 	counted *counted
-	again   time.Time // when to count the next time
+	again   time.Time // when to count again
 }
 
-// pauseOfCounting is how many times as long as counting took nothing is counted.
-const pauseOfCounting = 50
+// countPause is for how many times the duration of a count the next one is delayed.
+const countPause = 50
 
-// New makes an inspector. Now is for the pace of counting.
+// New returns an inspector. It paces counts by now.
 func New(js jetstream.JetStream, now func() time.Time) *Inspector {
 	return &Inspector{js: js, now: now}
 }
 
-// Take asks the broker how things are. What is missing is told in the overview; an error means that the broker could
-// not be asked.
+// Take takes an overview. It reports missing streams and consumers in the overview; an error means that a request
+// failed.
 func (v *Inspector) Take(ctx context.Context) (Overview, error) { return v.take(ctx, true) }
 
-// Look is Take without counting outcomes, which takes the right to create consumers: for a worker, which has not got
-// it.
-func (v *Inspector) Look(ctx context.Context) (Overview, error) { return v.take(ctx, false) }
+// TakeWithoutOutcomes is Take without the numbers of outcomes. Counting these needs the permission to create consumers,
+// which a worker does not have.
+func (v *Inspector) TakeWithoutOutcomes(ctx context.Context) (Overview, error) {
+	return v.take(ctx, false)
+}
 
 func (v *Inspector) take(ctx context.Context, countOutcomes bool) (Overview, error) {
 	v.mu.Lock()
@@ -56,11 +59,8 @@ func (v *Inspector) take(ctx context.Context, countOutcomes bool) (Overview, err
 		return Overview{}, err
 	}
 	if t.suspicious {
-		if t.overview.Report, err = provisioning.Inspect(
-			ctx,
-			v.js,
-			consumer.Topology(consumer.Config{}, consumer.Choices{Mode: mode}),
-		); err != nil {
+		set := consumer.Topology(consumer.Config{}, consumer.Choices{Mode: mode})
+		if t.overview.Report, err = provisioning.Inspect(ctx, v.js, set); err != nil {
 			return Overview{}, err
 		}
 	}
@@ -72,37 +72,31 @@ func (v *Inspector) take(ctx context.Context, countOutcomes bool) (Overview, err
 		return Overview{}, err
 	}
 	if t.overview.At.IsZero() {
-		t.overview.At = v.now().UTC() // nothing is there whose broker could have told
+		t.overview.At = v.now().UTC() // no stream exists whose state has the broker's time
 	}
 	if began := v.now(); v.counted == nil || !began.Before(v.again) {
-		c, err := count(
-			ctx,
-			v.js,
-			t.overview.At,
-			t.overview.Waiting != nil && *t.overview.Waiting <= MaxCounted,
-			countOutcomes && outcomes != nil,
-		)
+		reservations := t.overview.Waiting != nil && *t.overview.Waiting <= MaxCounted
+		c, err := count(ctx, v.js, t.overview.At, reservations, countOutcomes && outcomes != nil)
 		if err != nil {
 			return Overview{}, err
 		}
 		ended := v.now()
-		v.counted, v.again = c, ended.Add(pauseOfCounting*ended.Sub(began))
+		v.counted, v.again = c, ended.Add(countPause*ended.Sub(began))
 	}
 	v.counted.into(&t.overview)
 	slices.Sort(t.overview.Missing)
 	return t.overview, nil
 }
 
-// taking is an overview while it is taken.
+// taking is an overview that is being taken.
 type taking struct {
 	js       jetstream.JetStream
 	overview Overview
-	// suspicious says that a consumer may pass over what is stored, or that there may be one that does not belong
-	// there.
+	// suspicious is true if a consumer may not deliver stored messages, or if there may be a foreign consumer.
 	suspicious bool
 }
 
-// stream reads a stream's state; nil where it is not there.
+// stream reads the state of a stream, or records it as missing and returns nil.
 func (t *taking) stream(ctx context.Context, name string) (jetstream.Stream, error) {
 	s, err := t.js.Stream(ctx, name)
 	if provisioning.Absent(err) {
@@ -118,7 +112,7 @@ func (t *taking) stream(ctx context.Context, name string) (jetstream.Stream, err
 	return s, nil
 }
 
-// consumer reads a consumer's state; nil where it is not there.
+// consumer reads the state of a consumer, or records it as missing and returns nil.
 func (t *taking) consumer(ctx context.Context, stream, name string) (*jetstream.ConsumerInfo, error) {
 	c, err := t.js.Consumer(ctx, stream, name)
 	if provisioning.Absent(err) {
@@ -131,59 +125,72 @@ func (t *taking) consumer(ctx context.Context, stream, name string) (*jetstream.
 	return c.CachedInfo(), nil
 }
 
-// lanes reads what waits in the intake and in each lane.
+// lanes reads the intake and the lanes.
 func (t *taking) lanes(ctx context.Context) error {
-	var intake *jetstream.ConsumerInfo
-	var err error
-	if t.overview.Redelivery != consumer.Nak {
-		// Before its stream: what it has settled by then is gone from there.
-		if intake, err = t.consumer(ctx, schema.StreamDeclared, schema.ConsumerIntake); err != nil {
-			return err
-		}
-	}
-	declared, err := t.stream(ctx, schema.StreamDeclared)
+	from, err := t.declared(ctx)
 	if err != nil {
 		return err
 	}
-	if declared == nil {
-		t.overview.Missing = []string{streamName(schema.StreamDeclared)} // its consumer goes without saying
-	}
-	from := declared
 	if t.overview.Redelivery != consumer.Nak {
 		if from, err = t.stream(ctx, schema.StreamPolls); err != nil {
 			return err
-		}
-		if declared != nil {
-			t.intake(declared.CachedInfo(), intake)
 		}
 	}
 	consumers := 0
 	for _, typ := range schema.Types() {
 		l := Lane{Type: typ}
 		if from != nil {
-			there, err := t.lane(ctx, from, &l)
+			exists, err := t.lane(ctx, from, &l)
 			if err != nil {
 				return err
 			}
-			if there {
+			if exists {
 				consumers++
 			}
 		}
 		t.overview.Lanes = append(t.overview.Lanes, l)
 	}
-	t.suspicious = t.suspicious || from != nil && from.CachedInfo().State.Consumers > consumers
-	if t.overview.Redelivery == consumer.Schedule && from != nil {
-		// What the stream holds is due, out, or held back. The counts are some moments apart.
-		held := from.CachedInfo().State.Msgs
-		for _, l := range t.overview.Lanes {
-			held -= min(held, l.Due+uint64(l.Out))
-		}
-		t.overview.Waiting = &held
-		if t.overview.Overdue, err = CountOverdue(ctx, t.js, from.CachedInfo().TimeStamp); err != nil {
-			return err
-		}
+	if from == nil {
+		return nil
+	}
+	t.suspicious = t.suspicious || from.CachedInfo().State.Consumers > consumers
+	if t.overview.Redelivery == consumer.Schedule {
+		return t.waiting(ctx, from.CachedInfo())
 	}
 	return nil
+}
+
+// declared reads the stream of declared messages and, with reservations, the intake.
+func (t *taking) declared(ctx context.Context) (declared jetstream.Stream, err error) {
+	var intake *jetstream.ConsumerInfo
+	if t.overview.Redelivery != consumer.Nak {
+		// Read the consumer before its stream, so that the stream no longer has what the consumer has settled.
+		if intake, err = t.consumer(ctx, schema.StreamDeclared, schema.ConsumerIntake); err != nil {
+			return nil, err
+		}
+	}
+	if declared, err = t.stream(ctx, schema.StreamDeclared); err != nil {
+		return nil, err
+	}
+	switch {
+	case declared == nil:
+		t.overview.Missing = []string{streamName(schema.StreamDeclared)} // without its consumer
+	case t.overview.Redelivery != consumer.Nak:
+		t.intake(declared.CachedInfo(), intake)
+	}
+	return declared, nil
+}
+
+// waiting reads how many reservations wait, and how many are overdue.
+func (t *taking) waiting(ctx context.Context, polls *jetstream.StreamInfo) (err error) {
+	// Every other message of the stream is due or pending. The numbers are from slightly different times.
+	n := polls.State.Msgs
+	for _, l := range t.overview.Lanes {
+		n -= min(n, l.Due+uint64(l.Out))
+	}
+	t.overview.Waiting = &n
+	t.overview.Overdue, err = CountOverdue(ctx, t.js, polls.TimeStamp)
+	return err
 }
 
 func (t *taking) intake(declared *jetstream.StreamInfo, c *jetstream.ConsumerInfo) {
@@ -201,15 +208,15 @@ func (t *taking) intake(declared *jetstream.StreamInfo, c *jetstream.ConsumerInf
 	if declared.State.Msgs == 0 {
 		return
 	}
-	passed := provisioning.Settled(c, declared.State.FirstSeq)
-	t.suspicious = t.suspicious || passed
-	if !passed || c.NumPending+uint64(c.NumAckPending) > 0 {
+	settled := provisioning.Settled(c, declared.State.FirstSeq)
+	t.suspicious = t.suspicious || settled
+	if !settled || c.NumPending+uint64(c.NumAckPending) > 0 {
 		t.overview.Intake.WaitingSeconds = seconds(declared.TimeStamp.Sub(declared.State.FirstTime))
 	}
 }
 
-// lane reads what waits in a lane. It tells whether there is its consumer.
-func (t *taking) lane(ctx context.Context, from jetstream.Stream, l *Lane) (there bool, err error) {
+// lane reads the state of a lane, and reports whether its consumer exists.
+func (t *taking) lane(ctx context.Context, from jetstream.Stream, l *Lane) (exists bool, err error) {
 	stream, state := from.CachedInfo().Config.Name, from.CachedInfo().State
 	c, err := t.consumer(ctx, stream, schema.PollConsumer(l.Type))
 	if err != nil || c == nil {
@@ -226,7 +233,7 @@ func (t *taking) lane(ctx context.Context, from jetstream.Stream, l *Lane) (ther
 	}
 	first, err := from.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(subject))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return true, nil // acked meanwhile
+		return true, nil // acked in the meantime
 	}
 	if err != nil {
 		return true, fmt.Errorf("reading the first message of %s on %s: %w", stream, subject, err)
@@ -235,7 +242,7 @@ func (t *taking) lane(ctx context.Context, from jetstream.Stream, l *Lane) (ther
 	if idle {
 		return true, nil
 	}
-	generation := first.Time // of what no worker stored
+	generation := first.Time // if no worker stored the message
 	r := lifecycle.ReadReserved(first.Header, first.Sequence, first.Time)
 	if t.overview.Redelivery == consumer.Schedule {
 		l.DueSeconds = seconds(c.TimeStamp.Sub(first.Time))
@@ -249,7 +256,7 @@ func (t *taking) lane(ctx context.Context, from jetstream.Stream, l *Lane) (ther
 	return true, nil
 }
 
-// pausedUntil is nil where the consumer is not paused, or not any more.
+// pausedUntil returns until when a consumer is paused, or nil.
 func pausedUntil(c *jetstream.ConsumerInfo) *time.Time {
 	if !c.Paused {
 		return nil
@@ -257,5 +264,5 @@ func pausedUntil(c *jetstream.ConsumerInfo) *time.Time {
 	return c.Config.PauseUntil
 }
 
-// seconds is an age to a tenth of a second. What was stored after the state was read is 0 old.
+// seconds rounds an age to tenths of a second. It is 0 for a message that was stored after the state was read.
 func seconds(d time.Duration) float64 { return math.Round(max(0, d.Seconds())*10) / 10 }

@@ -10,24 +10,24 @@ import (
 	"statusworker/consumer/redelivery"
 )
 
-// Overdue are reservations that the broker has not published though their time passed by more than
-// [redelivery.OverdueAfter]: what they stand for is not polled.
+// Overdue counts reservations that the broker has not published more than [redelivery.OverdueAfter] after their due
+// time. Their interactions are not polled.
 type Overdue struct {
-	// Count is how many were found; More says that there may be others.
+	// Count is the number of reservations. With More there may be others.
 	Count int  `json:"count"`
 	More  bool `json:"more"`
-	// FirstSeconds is for how long the one that should have been published first is due.
+	// FirstSeconds is how long the first of them has been due.
 	FirstSeconds float64 `json:"firstSeconds"`
 }
 
 const (
-	// MaxOverdue is up to how many overdue reservations are counted.
+	// MaxOverdue is the largest number of overdue reservations that are counted.
 	MaxOverdue = 100
-	// overdueWithin is for how long they are counted: each takes a round trip to the broker.
+	// overdueWithin limits the duration of the count: each reservation takes a round trip to the broker.
 	overdueWithin = time.Second
 )
 
-// CountOverdue counts the reservations that are overdue at a time of the broker's clock.
+// CountOverdue counts the reservations that are overdue at now, a time of the broker's clock.
 func CountOverdue(ctx context.Context, js jetstream.JetStream, now time.Time) (*Overdue, error) {
 	o, began := &Overdue{}, time.Now()
 	for r, err := range redelivery.FindOverdue(ctx, adapter.New(js), now, redelivery.OverdueAfter) {

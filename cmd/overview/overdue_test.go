@@ -12,7 +12,7 @@ import (
 	"statusworker/schema"
 )
 
-// The clock is in the hands of the count: nothing falls due while the test runs.
+// The test passes the time to the count, and no reservation falls due while it runs.
 func TestOverdueReservationsAreCounted(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, consumer.Schedule)
@@ -39,20 +39,16 @@ func TestOverdueReservationsAreCounted(t *testing.T) {
 	for i := range 3 {
 		hold(now.Add(time.Hour - time.Duration(i)*time.Minute))
 	}
-	count(now.Add(time.Hour), overview.Overdue{Count: 1, FirstSeconds: 120}) // the second by a minute only
+	count(now.Add(time.Hour), overview.Overdue{Count: 1, FirstSeconds: 120}) // two are due for less
 	count(now.Add(61*time.Minute+time.Second), overview.Overdue{Count: 3, FirstSeconds: 181})
 	for range overview.MaxOverdue {
 		hold(now.Add(time.Hour))
 	}
-	if got, err := overview.CountOverdue(
-		s.Ctx,
-		s.JS,
-		now.Add(90*time.Minute),
-	); err != nil || !got.More ||
-		got.Count > overview.MaxOverdue {
-		t.Errorf("overdue %+v, %v: want no more than %d, and that there are more", got, err, overview.MaxOverdue)
+	got, err := overview.CountOverdue(s.Ctx, s.JS, now.Add(90*time.Minute))
+	if err != nil || !got.More || got.Count > overview.MaxOverdue {
+		t.Errorf("overdue %+v, error %v, want at most %d and more", got, err, overview.MaxOverdue)
 	}
 	if o := s.take().Overdue; o == nil || *o != (overview.Overdue{}) {
-		t.Errorf("overdue %+v in the survey, want none", o)
+		t.Errorf("overdue %+v in the overview, want none", o)
 	}
 }

@@ -1,11 +1,10 @@
-// Package overview looks at a stage from outside: what waits, what is out, what became of interactions lately, and
-// which workers are alive. It asks the broker only, changes nothing that lasts, and fetches no interaction's message
-// but the first one that is due in each lane.
+// Package overview takes overviews: how many messages wait, are due or pending, which outcomes were stored lately, and
+// which workers are alive. It reads from the broker only, changes nothing permanently, and reads the message of an
+// interaction only if it is the first due one of a lane.
 //
-// Most of it is read from what the broker knows anyway (the state of streams and consumers). Two things the broker has
-// to count: reservations by type, and outcomes by subject. An [Inspector] that is asked again and again has them
-// counted less often, so that counting takes the broker at most a fiftieth of its time; [Overview.CountedAt] tells when
-// it was.
+// It reads most of it from the state of streams and consumers. The broker must count two things: reservations by type,
+// and outcomes by subject. An [Inspector] that is used repeatedly counts them less often, so that counting takes at
+// most a fiftieth of the broker's time. [Overview.CountedAt] is the time of the count.
 package overview
 
 import (
@@ -19,38 +18,38 @@ import (
 	"statusworker/schema/topology"
 )
 
-// Overview is a stage at one moment. Its JSON is stable. Times are by the broker's clock; ages are in seconds.
+// Overview is the state at one time. Its JSON is stable. Times are by the broker's clock; ages are in seconds.
 type Overview struct {
 	At time.Time `json:"at"`
-	// Redelivery is how interactions wait between polls; empty where nothing was provisioned.
+	// Redelivery is the redelivery mode; empty if nothing is provisioned.
 	Redelivery consumer.Mode `json:"redelivery,omitempty"`
-	// Missing are streams and consumers that are not there.
+	// Missing are the streams and consumers that do not exist.
 	Missing []string `json:"missing,omitempty"`
-	// Intake is there with reservations only: with delayed naks, declared messages are the lanes'.
+	// Intake is nil with redelivery nak, where the lanes have the declared messages.
 	Intake *Intake `json:"intake,omitempty"`
 	Lanes  []Lane  `json:"lanes"`
-	// Waiting is that of all lanes, as of At. It is nil with delayed naks.
+	// Waiting is that of all lanes, as of At. It is nil with redelivery nak.
 	Waiting *uint64 `json:"waiting,omitempty"`
-	// Overdue is absent with delayed naks.
+	// Overdue is nil with redelivery nak.
 	Overdue *Overdue `json:"overdue,omitempty"`
-	// CountedAt is when reservations and outcomes were counted: at At or before.
+	// CountedAt is when reservations and outcomes were counted, at At or before.
 	CountedAt time.Time `json:"countedAt"`
 	Outcomes  Outcomes  `json:"outcomes"`
-	// Report has what takes messages away, and what is stored and not delivered.
+	// Report has foreign consumers, and messages that are not delivered.
 	provisioning.Report
-	// Workers are those that are alive, by host.
+	// Workers are the workers that are alive, sorted by host.
 	Workers []Worker `json:"workers"`
-	// Advice says in sentences what needs an operator. An [Inspector] leaves it to the commands, which know what to
-	// type.
+	// Advice has a sentence for each problem that needs an operator. An [Inspector] leaves it empty; the commands fill
+	// it.
 	Advice []string `json:"advice,omitempty"`
 }
 
-// MissingError says which streams and consumers are missing.
+// MissingError reports missing streams and consumers.
 type MissingError struct {
 	Missing []string
-	// Nothing is true where no stream exists.
+	// Nothing is true if no stream exists.
 	Nothing bool
-	// Redelivery is that of the streams that exist.
+	// Redelivery is the mode of the existing streams.
 	Redelivery consumer.Mode
 }
 
@@ -61,7 +60,7 @@ func (e *MissingError) Error() string {
 	return "missing: " + strings.Join(e.Missing, ", ")
 }
 
-// Provisioned is nil where no stream and no consumer is missing, and a [*MissingError] otherwise.
+// Provisioned returns nil if no stream and no consumer is missing, and a [*MissingError] otherwise.
 func (s Overview) Provisioned() error {
 	if s.Redelivery != "" && len(s.Missing) == 0 {
 		return nil
@@ -77,65 +76,67 @@ func (s Overview) Provisioned() error {
 
 func streamName(name string) string { return topology.StreamObject(name) }
 
-// Intake is what waits to be taken in.
+// Intake is the state of the intake.
 type Intake struct {
-	// Waiting was never given to a worker, Out was, and is not acked; a declared message that has to wait until an
-	// earlier generation of its interaction is over counts as out.
+	// Waiting is the number of declared messages that were not delivered yet, Out the number of pending deliveries. A
+	// declared message that waits until an earlier generation of its interaction has ended is pending.
 	Waiting     uint64 `json:"waiting"`
 	Out         int    `json:"out"`
 	Redelivered int    `json:"redelivered"`
-	// WaitingSeconds is the age of the first declared message in the stream. It is 0 where that is not to be taken in
-	// any more, and none of Waiting and Out is there: see Undelivered.
+	// WaitingSeconds is the age of the first declared message in the stream. It is 0 if the consumer does not deliver
+	// that message and Waiting and Out are 0; see Undelivered.
 	WaitingSeconds float64 `json:"waitingSeconds"`
-	// PausedUntil is when the broker delivers again, where an operator has paused the consumer.
+	// PausedUntil is when a consumer that an operator has paused delivers again.
 	PausedUntil *time.Time `json:"pausedUntil,omitempty"`
 }
 
-// Lane is what waits of one type.
+// Lane is the state of one lane.
 type Lane struct {
 	Type schema.Type `json:"type"`
-	// Due may be polled, and no worker has it yet. With delayed naks: was never given to a worker.
+	// Due is the number of interactions that may be polled and that no worker has. With redelivery nak, it is the
+	// number of declared messages that were never delivered.
 	Due uint64 `json:"due"`
-	// Out is with a worker. With delayed naks what is held back is among it: the broker does not tell them apart.
+	// Out is the number of pending deliveries. With redelivery nak, it includes interactions that wait for their next
+	// poll, because the broker does not distinguish them.
 	Out int `json:"out"`
-	// Waiting are the reservations, and the tombstones of what ended within the last guidance. It is nil with delayed
-	// naks, and where all lanes together have so many that counting them by lane would hold the broker up
-	// ([MaxCounted]).
+	// Waiting is the number of reservations, including the tombstones of interactions that ended within the last poll
+	// interval. It is nil with redelivery nak, and if all lanes together have more than [MaxCounted].
 	Waiting *uint64 `json:"waiting,omitempty"`
-	// Redelivered is how many of Out were given to a worker more than once. With delayed naks that is every poll after
-	// the first.
+	// Redelivered is how many of Out were delivered more than once. With redelivery nak, these are all after their
+	// first poll.
 	Redelivered int `json:"redelivered"`
-	// DueSeconds is how long the first of Due and Out has been due. With delayed naks nobody knows.
+	// DueSeconds is how long the first of Due and Out has been due. It is 0 with redelivery nak, where this is unknown.
 	DueSeconds float64 `json:"dueSeconds"`
-	// OldestSeconds is the age of the oldest interaction that is known: what workers polled lately, and what is due.
-	// With delayed naks it is that of the first message in the stream.
+	// OldestSeconds is the age of the oldest interaction among those that workers polled lately and the first due one.
+	// With redelivery nak, it is at least the age of the first message in the stream.
 	OldestSeconds float64 `json:"oldestSeconds"`
-	// PausedUntil is when the broker delivers again, where an operator has paused the consumer.
+	// PausedUntil is when a consumer that an operator has paused delivers again.
 	PausedUntil *time.Time `json:"pausedUntil,omitempty"`
 }
 
-// MaxCounted is up to how many reservations in all they are counted by lane.
+// MaxCounted is the largest number of reservations for which they are counted by lane. Counting more would block the
+// broker for too long.
 const MaxCounted = 200_000
 
-// Outcomes are how many are stored.
+// Outcomes has the numbers of outcomes.
 type Outcomes struct {
-	// Since is where the last hour begins.
+	// Since is the start of the last hour.
 	Since    time.Time `json:"since"`
 	LastHour Counts    `json:"lastHour"`
 	Stored   Counts    `json:"stored"`
 }
 
-// Counts are outcomes by the token of their subject that says what became of the interaction.
+// Counts has numbers of outcomes by destination or reason.
 type Counts struct {
 	Processed map[schema.Destination]uint64 `json:"processed"`
 	Failed    map[schema.Reason]uint64      `json:"failed"`
 }
 
-// Worker is what a worker says of itself, cleaned of what a terminal would take for a command.
+// Worker is the announcement of a worker, without control characters.
 type Worker struct {
 	schema.Announcement
 	// HeardSeconds is the age of the announcement.
 	HeardSeconds float64 `json:"heardSeconds"`
-	// Problem says why the announcement could not be read; then only Worker and HeardSeconds are known.
+	// Problem is why the announcement is not readable; then only Worker and HeardSeconds are set.
 	Problem string `json:"problem,omitempty"`
 }

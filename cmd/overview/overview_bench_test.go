@@ -20,8 +20,8 @@ import (
 	"statusworker/schema"
 )
 
-// What an overview costs broker and command together (they are one process here), with so many reservations and
-// outcomes stored; "counting" counts every time, "looking" does not.
+// The cost of an overview for broker and command together, which are one process here. "counting" counts each time,
+// "looking" does not.
 func BenchmarkTake(b *testing.B) {
 	for _, n := range []int{1_000, 100_000, overview.MaxCounted, 5 * overview.MaxCounted} {
 		js, _ := filled(b, n, min(n, 100_000))
@@ -29,7 +29,7 @@ func BenchmarkTake(b *testing.B) {
 			b.Run(fmt.Sprintf("%s/reservations=%d/outcomes=%d", how, n, min(n, 100_000)), func(b *testing.B) {
 				ctx := context.Background()
 				v := overview.New(js, time.Now)
-				if how == "looking" { // a clock that stands: the first count is good for ever
+				if how == "looking" { // the clock stops, so that the first count never expires
 					start, calls := time.Now(), 0
 					v = overview.New(
 						js,
@@ -59,7 +59,7 @@ func BenchmarkTake(b *testing.B) {
 	}
 }
 
-// What counting outcomes costs where the last hour begins in the middle of what is stored.
+// The cost of counting outcomes if half of them are in the last hour.
 func BenchmarkCountOutcomes(b *testing.B) {
 	const stored = 100_000
 	js, half := filled(b, 1, stored)
@@ -76,7 +76,7 @@ func BenchmarkCountOutcomes(b *testing.B) {
 	b.ReportMetric(float64((cpu()-began).Microseconds())/float64(b.N)/1000, "cpu-ms/op")
 }
 
-// cpu is the processor time of this process so far.
+// cpu returns the processor time of this process.
 func cpu() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
@@ -85,7 +85,8 @@ func cpu() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// filled is a broker with so many reservations, due in a day, and outcomes, and when half of the latter were published.
+// filled starts a broker with reservations that are due in a day, and outcomes. It returns when half of these were
+// stored.
 func filled(b *testing.B, reservations, outcomes int) (_ jetstream.JetStream, half time.Time) {
 	b.Helper()
 	broker, err := embedded.Start(b.TempDir(), 0)
@@ -136,7 +137,7 @@ func filled(b *testing.B, reservations, outcomes int) (_ jetstream.JetStream, ha
 	select {
 	case <-js.PublishAsyncComplete():
 	case <-time.After(5 * time.Minute):
-		b.Fatal("the broker does not store what it is given")
+		b.Fatal("timeout publishing the messages")
 	}
 	return js, half
 }

@@ -16,13 +16,13 @@ import (
 )
 
 const (
-	// readAtOnce is how many announcements are asked for at the same time.
+	// readAtOnce is how many announcements are read concurrently.
 	readAtOnce = 16
-	// mostShown is how long a text in an announcement may be.
-	mostShown = 700
+	// maxShown is the length in characters to which texts of announcements are cut.
+	maxShown = 700
 )
 
-// workers reads the announcements of those that are alive.
+// workers reads the announcements of the workers that are alive.
 func (t *taking) workers(ctx context.Context) error {
 	t.overview.Workers = []Worker{}
 	bucket, err := t.stream(ctx, schema.StreamWorkers)
@@ -44,7 +44,7 @@ func (t *taking) workers(ctx context.Context) error {
 		reading.Go(func() error {
 			m, err := bucket.GetLastMsgForSubject(readCtx, subject)
 			if errors.Is(err, jetstream.ErrMsgNotFound) {
-				return nil // gone meanwhile
+				return nil // expired or deleted in the meantime
 			}
 			if err != nil {
 				return fmt.Errorf("reading the announcement %s: %w", schema.Quote(subject), err)
@@ -75,20 +75,16 @@ func (t *taking) workers(ctx context.Context) error {
 	return nil
 }
 
-// readWorker takes an announcement for what it is: something that anybody with the right to publish may have written.
+// readWorker reads an announcement. It is untrusted input of any client that may publish it.
 func readWorker(key string, data []byte) Worker {
 	w := Worker{Announcement: schema.Announcement{Worker: plain(key)}}
 	if len(data) > schema.MaxAnnouncementBytes {
-		w.Problem = fmt.Sprintf(
-			"its announcement has %d bytes, at most %d are read",
-			len(data),
-			schema.MaxAnnouncementBytes,
-		)
+		w.Problem = fmt.Sprintf("its announcement has %d bytes, more than %d", len(data), schema.MaxAnnouncementBytes)
 		return w
 	}
 	var a schema.Announcement
 	if err := json.Unmarshal(data, &a); err != nil {
-		w.Problem = plain("its announcement is not one: " + err.Error())
+		w.Problem = plain("its announcement is invalid: " + err.Error())
 		return w
 	}
 	if a.State == "" {
@@ -106,14 +102,14 @@ func readWorker(key string, data []byte) Worker {
 	return w
 }
 
-// plain is a text that moves nothing but letters to a screen, and not too many.
+// plain replaces control characters, and cuts long texts.
 func plain(s string) string {
 	s = schema.Printable(s)
-	if r := []rune(s); len(r) > mostShown {
-		return string(r[:mostShown-1]) + "…"
+	if r := []rune(s); len(r) > maxShown {
+		return string(r[:maxShown-1]) + "…"
 	}
 	return s
 }
 
-// Readable tells whether the worker's announcement could be read.
+// Readable reports whether the worker's announcement is readable.
 func (w Worker) Readable() bool { return w.Problem == "" }

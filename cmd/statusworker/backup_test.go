@@ -11,12 +11,12 @@ import (
 	"statusworker/schema"
 )
 
-// natsStub writes down how it is called. Streams are those that it lists; a call that has the text fails in it fails;
-// one that asks for help tells whether it is of version 0.5 or later.
+// natsStub creates a nats command that records its calls, and lists the given streams. A call that contains the text
+// fails returns an error. older selects the syntax before version 0.5.
 func natsStub(t *testing.T, streams []string, fails string, older bool) (environment []string, calls func() []string) {
 	t.Helper()
-	folder := t.TempDir()
-	log := filepath.Join(folder, "calls")
+	directory := t.TempDir()
+	log := filepath.Join(directory, "calls")
 	script := `#!/bin/sh
 case "$*" in
 *--help) exit ` + map[bool]string{true: "1", false: "0"}[older] + ` ;;
@@ -29,10 +29,10 @@ exit 0
 	if fails == "" {
 		script = strings.Replace(script, `case "$*" in *""*) exit 1 ;; esac`, "", 1)
 	}
-	if err := os.WriteFile(filepath.Join(folder, "nats"), []byte(script), 0o700); err != nil {
+	if err := os.WriteFile(filepath.Join(directory, "nats"), []byte(script), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	return append(os.Environ(), "PATH="+folder+":"+os.Getenv("PATH")), func() []string {
+	return append(os.Environ(), "PATH="+directory+":"+os.Getenv("PATH")), func() []string {
 		data, err := os.ReadFile(log)
 		if err != nil && !os.IsNotExist(err) {
 			t.Fatal(err)
@@ -41,10 +41,12 @@ exit 0
 	}
 }
 
-// A backup is made in the order in which an interaction moves: in any other it lacks what moves between two snapshots.
-func TestBackupIsInTheOrderOfMoves(t *testing.T) {
+// Streams are backed up in the order in which an interaction moves through them. In another order, the backup would
+// lack interactions that move between two snapshots.
+func TestBackupOrder(t *testing.T) {
 	t.Parallel()
-	all := []string{"KV_INTERACTIONS_WORKERS", schema.StreamOutcomes, schema.StreamPolls, "INTERACTIONS_POLLS_OF_OTHERS", schema.StreamDeclared}
+	all := []string{"KV_INTERACTIONS_WORKERS", schema.StreamOutcomes, schema.StreamPolls,
+		"INTERACTIONS_POLLS_OF_OTHERS", schema.StreamDeclared}
 	for name, tt := range map[string]struct {
 		streams []string
 		fails   string
@@ -52,21 +54,26 @@ func TestBackupIsInTheOrderOfMoves(t *testing.T) {
 		want    []string // streams in the order of their backups
 		fault   bool
 	}{
-		"reservations":         {streams: all, want: []string{schema.StreamDeclared, schema.StreamPolls, schema.StreamOutcomes}},
-		"an older nats":        {streams: all, older: true, want: []string{schema.StreamDeclared, schema.StreamPolls, schema.StreamOutcomes}},
-		"delayed naks":         {streams: []string{schema.StreamOutcomes, schema.StreamDeclared}, want: []string{schema.StreamDeclared, schema.StreamOutcomes}},
-		"a snapshot fails":     {streams: all, fails: schema.StreamPolls + " ", want: []string{schema.StreamDeclared, schema.StreamPolls}, fault: true},
+		"reservations": {streams: all, want: []string{schema.StreamDeclared, schema.StreamPolls,
+			schema.StreamOutcomes}},
+		"an older nats": {streams: all, older: true, want: []string{schema.StreamDeclared, schema.StreamPolls,
+			schema.StreamOutcomes}},
+		"delayed naks": {streams: []string{schema.StreamOutcomes, schema.StreamDeclared},
+			want: []string{schema.StreamDeclared, schema.StreamOutcomes}},
+		"a snapshot fails": {streams: all, fails: schema.StreamPolls + " ", want: []string{schema.StreamDeclared,
+			schema.StreamPolls}, fault: true},
 		"the broker is silent": {streams: all, fails: "stream ls", fault: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			environment, calls := natsStub(t, tt.streams, tt.fails, tt.older)
-			folder := filepath.Join(t.TempDir(), "backup")
-			backup := exec.CommandContext(t.Context(), "sh", "../../deploy/nats/backup.sh", folder, "--context", "production")
+			directory := filepath.Join(t.TempDir(), "backup")
+			backup := exec.CommandContext(t.Context(), "sh", "../../deploy/nats/backup.sh", directory, "--context",
+				"production")
 			backup.Env = environment
 			output, err := backup.CombinedOutput()
 			if (err != nil) != tt.fault {
-				t.Errorf("it ended with %v: %s", err, output)
+				t.Errorf("the backup ended with %v: %s", err, output)
 			}
 			verb := "backup stream"
 			if tt.older {
@@ -78,7 +85,8 @@ func TestBackupIsInTheOrderOfMoves(t *testing.T) {
 				if s == schema.StreamOutcomes {
 					consumers = "--consumers"
 				}
-				want = append(want, "--context production "+verb+" "+s+" "+filepath.Join(folder, s)+" "+consumers+" --no-progress")
+				want = append(want, "--context production "+verb+" "+s+" "+filepath.Join(directory,
+					s)+" "+consumers+" --no-progress")
 			}
 			if got := calls(); !slices.Equal(got, want) {
 				t.Errorf("nats was called with\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -86,18 +94,18 @@ func TestBackupIsInTheOrderOfMoves(t *testing.T) {
 			if tt.fault {
 				return
 			}
-			again := exec.CommandContext(t.Context(), "sh", "../../deploy/nats/backup.sh", folder)
+			again := exec.CommandContext(t.Context(), "sh", "../../deploy/nats/backup.sh", directory)
 			again.Env = environment
 			if err := again.Run(); err == nil || len(calls()) != len(want) {
-				t.Error("it backed up over another backup")
+				t.Error("the backup overwrote another one")
 			}
 
 			for _, s := range tt.want {
-				if err := os.Mkdir(filepath.Join(folder, s), 0o700); err != nil {
+				if err := os.Mkdir(filepath.Join(directory, s), 0o700); err != nil {
 					t.Fatal(err)
 				}
 			}
-			restore := exec.CommandContext(t.Context(), "sh", "../../deploy/nats/restore.sh", folder)
+			restore := exec.CommandContext(t.Context(), "sh", "../../deploy/nats/restore.sh", directory)
 			restore.Env = environment
 			if output, err := restore.CombinedOutput(); err != nil {
 				t.Errorf("the restore ended with %v: %s", err, output)
@@ -109,7 +117,7 @@ func TestBackupIsInTheOrderOfMoves(t *testing.T) {
 			}
 			slices.Reverse(restored)
 			if !slices.Equal(restored, tt.want) {
-				t.Errorf("restored backwards are %v, want %v", restored, tt.want)
+				t.Errorf("restored in reverse order: %v, want %v", restored, tt.want)
 			}
 		})
 	}

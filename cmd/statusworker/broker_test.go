@@ -29,7 +29,7 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// worker prepares a `run` against a broker and a vendor that is not there.
+// worker prepares a `run` with a vendor that is unreachable.
 func worker(t *testing.T, natsURL string, more ...string) *call {
 	t.Helper()
 	c := command(t, append([]string{"run", "--nats-url", natsURL, "--base-url", "http://127.0.0.1:1/v1"}, more...)...)
@@ -37,10 +37,10 @@ func worker(t *testing.T, natsURL string, more ...string) *call {
 	return c
 }
 
-func TestWaitsForABrokerThatIsNotThere(t *testing.T) {
+func TestWorkerWaitsForABroker(t *testing.T) {
 	t.Parallel()
 	c := worker(t, nobody(t)).start()
-	c.stderr.wait(t, c.ctx, "waiting for NATS at nats://127.0.0.1:")
+	c.logs(`"waiting for NATS"`)
 	c.stop()
 	if code := c.end(); code != exitOK {
 		t.Errorf("exit code %d after a stop, want 0", code)
@@ -50,7 +50,7 @@ func TestWaitsForABrokerThatIsNotThere(t *testing.T) {
 	}
 }
 
-func TestGoesOnWhenTheBrokerComes(t *testing.T) {
+func TestWorkerStartsWithTheBroker(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
 	first, err := embedded.Start(folder, 0)
@@ -62,7 +62,7 @@ func TestGoesOnWhenTheBrokerComes(t *testing.T) {
 	first.Stop()
 
 	c := worker(t, address).start()
-	c.stderr.wait(t, c.ctx, "waiting for NATS")
+	c.logs("waiting for NATS")
 	u, err := url.Parse(address)
 	if err != nil {
 		t.Fatal(err)
@@ -76,8 +76,8 @@ func TestGoesOnWhenTheBrokerComes(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(second.Stop)
-	c.stderr.wait(t, c.ctx, ": done")
-	c.stderr.wait(t, c.ctx, "working")
+	c.logs(`"connected to NATS"`)
+	c.logs(`"working"`)
 	c.stop()
 	if code := c.end(); code != exitOK {
 		t.Errorf("exit code %d after a stop, want 0:\n%s", code, &c.stderr)
@@ -103,9 +103,10 @@ func TestWrongCredentialsEndAtOnce(t *testing.T) {
 			}
 			c.exits(exitFault)
 			if !errors.Is(c.err, nats.ErrAuthorization) {
-				t.Errorf("error %v, want that NATS rejects the credentials", c.err)
+				t.Errorf("error %v, want an authorization error", c.err)
 			}
-			says(t, "standard error", &c.stderr, "127.0.0.1", "--nats-creds ($NATS_CREDS)", "--nats-user ($NATS_USER)", "$NATS_PASSWORD")
+			says(t, "standard error", &c.stderr, "127.0.0.1", "--nats-creds ($NATS_CREDS)", "--nats-user ($NATS_USER)",
+				"$NATS_PASSWORD")
 			if lines := c.stderr.lines(); len(lines) != 1 {
 				t.Errorf("%d lines on standard error, want 1:\n%s", len(lines), &c.stderr)
 			}
@@ -116,15 +117,15 @@ func TestWrongCredentialsEndAtOnce(t *testing.T) {
 	}
 }
 
-// Credentials that are refused for a moment, as while they are rotated, do not end the connection for good.
-func TestLetInAgainAfterARefusal(t *testing.T) {
+// Credentials that are rejected temporarily, as during a rotation, do not end the worker.
+func TestTemporaryRejectionOfCredentials(t *testing.T) {
 	t.Parallel()
 	options := server.Options{Username: "worker", Password: "right", JetStream: true, StoreDir: t.TempDir()}
 	s := bareServer(t, options)
 	user := []string{"--nats-user", "worker", "--nats-password", "right"}
 	command(t, append([]string{"provision", "--nats-url", s.ClientURL()}, user...)...).exits(exitOK)
 	c := worker(t, s.ClientURL(), user...).start()
-	c.stderr.wait(t, c.ctx, `"working"`)
+	c.logs(`"working"`)
 	for i, password := range []string{"changed", "right", "changed", "right"} {
 		o := options
 		o.Host, o.Port, o.NoSigs, o.NoLog, o.Password = "127.0.0.1", s.Addr().(*net.TCPAddr).Port, true, true, password
@@ -135,7 +136,7 @@ func TestLetInAgainAfterARefusal(t *testing.T) {
 		if password == "changed" {
 			wait = "NATS rejected the credentials on reconnect"
 		}
-		c.stderr.until(t, c.ctx, wait, func(all string) bool { return strings.Count(all, wait) == 1+i/2 })
+		c.stderr.until(c.ctx, t, wait, func(all string) bool { return strings.Count(all, wait) == 1+i/2 })
 	}
 	c.stop()
 	if code := c.end(); code != exitOK {
@@ -143,12 +144,12 @@ func TestLetInAgainAfterARefusal(t *testing.T) {
 	}
 	says(t, "standard error", &c.stderr, "authorization violation", "--nats-creds ($NATS_CREDS)")
 	if n := strings.Count(c.stderr.String(), "NATS refused a request"); n != 0 {
-		t.Errorf("%d lines more about it:\n%s", n, &c.stderr)
+		t.Errorf("%d more lines about it:\n%s", n, &c.stderr)
 	}
 }
 
-// A server that does not take the client's certificate is named as such, at the first connection and at any other.
-func TestClientCertificateRefused(t *testing.T) {
+// A server that rejects the client's certificate is reported, on the first connection and on a reconnect.
+func TestRejectedClientCertificate(t *testing.T) {
 	t.Parallel()
 	own, ca := certificateFor(t, time.Hour)
 	client, clientCA := certificateFor(t, time.Hour)
@@ -158,33 +159,35 @@ func TestClientCertificateRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	keyFile := filepath.Join(t.TempDir(), "key.pem")
-	if err := os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}), 0o600); err != nil {
+	if err := os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key}),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
-	taking := func(c tls.Certificate, version uint16) server.Options {
+	trusting := func(c tls.Certificate, version uint16) server.Options {
 		leaf, err := x509.ParseCertificate(c.Certificate[0])
 		if err != nil {
 			t.Fatal(err)
 		}
-		taken := x509.NewCertPool()
-		taken.AddCert(leaf)
+		trusted := x509.NewCertPool()
+		trusted.AddCert(leaf)
 		return server.Options{JetStream: true, StoreDir: t.TempDir(), TLS: true, TLSVerify: true, TLSTimeout: 5,
-			TLSConfig: &tls.Config{Certificates: []tls.Certificate{own}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: taken, MinVersion: tls.VersionTLS12, MaxVersion: version}}
+			TLSConfig: &tls.Config{Certificates: []tls.Certificate{own}, ClientAuth: tls.RequireAndVerifyClientCert,
+				ClientCAs: trusted, MinVersion: tls.VersionTLS12, MaxVersion: version}}
 	}
-	// The alert of a server comes in the handshake with the older version, and after it with the newer.
+	// The server's alert arrives during the handshake of TLS 1.2, and after that of TLS 1.3.
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
 			t.Parallel()
-			options := taking(client, version)
+			options := trusting(client, version)
 			s := bareServer(t, options)
 			flags := []string{"--nats-ca", ca, "--nats-cert", clientCA, "--nats-key", keyFile}
 			command(t, append([]string{"provision", "--nats-url", s.ClientURL()}, flags...)...).exits(exitOK)
 			c := worker(t, s.ClientURL(), flags...).start()
-			c.stderr.wait(t, c.ctx, `"working"`)
+			c.logs(`"working"`)
 			port := s.Addr().(*net.TCPAddr).Port
 			s.Shutdown()
 			s.WaitForShutdown()
-			o := taking(other, version)
+			o := trusting(other, version)
 			o.Host, o.Port, o.NoSigs, o.NoLog = "127.0.0.1", port, true, true
 			second, err := server.NewServer(&o)
 			if err != nil {
@@ -192,7 +195,7 @@ func TestClientCertificateRefused(t *testing.T) {
 			}
 			t.Cleanup(second.Shutdown)
 			second.Start()
-			c.stderr.wait(t, c.ctx, "NATS rejected the credentials on reconnect")
+			c.logs("NATS rejected the credentials on reconnect")
 			says(t, "standard error", &c.stderr, "certificate", "--nats-cert ($NATS_CERT)")
 			c.stop()
 			if code := c.end(); code != exitOK {
@@ -200,7 +203,7 @@ func TestClientCertificateRefused(t *testing.T) {
 			}
 			first := map[string][]string{"another": flags, "none": {"--nats-ca", ca}}
 			if version == tls.VersionTLS12 {
-				delete(first, "none") // the alert then says nothing of a certificate
+				delete(first, "none") // the alert then does not mention a certificate
 			}
 			for name, flags := range first {
 				at := worker(t, second.ClientURL(), flags...).exits(exitFault)
@@ -210,8 +213,8 @@ func TestClientCertificateRefused(t *testing.T) {
 	}
 }
 
-// A right that the user lacks is told at once, and not as a wait for JetStream.
-func TestLackingRightEndsAtOnce(t *testing.T) {
+// A missing permission is reported at once, and not as a wait for JetStream.
+func TestMissingPermissionEndsAtOnce(t *testing.T) {
 	t.Parallel()
 	at := users(t, func(all []*server.User) []*server.User {
 		for _, u := range all {
@@ -221,15 +224,16 @@ func TestLackingRightEndsAtOnce(t *testing.T) {
 		}
 		return all
 	})
-	c := command(t, append([]string{"declare", "--nats-url", at, "--type", "audio", someID}, as("declare")...)...).exits(exitFault)
+	c := command(t, append([]string{"declare", "--nats-url", at, "--type", "audio", someID},
+		as("declare")...)...).exits(exitFault)
 	says(t, "standard error", &c.stderr, "$JS.API.STREAM.INFO."+schema.StreamDeclared, "docs/permissions.md")
 	if strings.Contains(c.stderr.String(), "waiting for JetStream") {
-		t.Errorf("it waited:\n%s", &c.stderr)
+		t.Errorf("the command waited:\n%s", &c.stderr)
 	}
 }
 
-// A stream that has the subjects of another is told as such, though the user may not ask which one it is.
-func TestOverlapKeepsItsCause(t *testing.T) {
+// A stream with overlapping subjects is reported, also if the user may not look up which stream it is.
+func TestOverlappingStream(t *testing.T) {
 	t.Parallel()
 	at := users(t, func(all []*server.User) []*server.User {
 		return append(all, &server.User{Username: "any", Password: userPassword, Account: all[0].Account})
@@ -243,40 +247,44 @@ func TestOverlapKeepsItsCause(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "ANOTHER", Subjects: []string{schema.SubjectsDeclared}}); err != nil {
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "ANOTHER",
+		Subjects: []string{schema.SubjectsDeclared}}); err != nil {
 		t.Fatal(err)
 	}
 	c := command(t, append([]string{"provision", "--nats-url", at}, as("provision")...)...).exits(exitFault)
 	last := c.stderr.lines()[len(c.stderr.lines())-1]
 	for _, want := range []string{"10065", schema.StreamDeclared, schema.SubjectsDeclared} {
 		if !strings.Contains(last, want) {
-			t.Errorf("the error has no %s: %s", want, last)
+			t.Errorf("%q is missing in the error: %s", want, last)
 		}
 	}
-	says(t, "with the right", &command(t, "provision", "--nats-url", at, "--nats-user", "any", "--nats-password", userPassword).exits(exitFault).stderr, "10065", "ANOTHER")
+	says(t, "with the permission", &command(t, "provision", "--nats-url", at, "--nats-user", "any", "--nats-password",
+		userPassword).exits(exitFault).stderr, "10065", "ANOTHER")
 }
 
-// A right to publish declared messages is missed when the broker refuses the first of them: nothing answers the
-// publish.
-func TestDeclareWithoutTheRight(t *testing.T) {
+// A missing permission to publish is found when the broker denies the first publish, which gets no answer.
+func TestDeclareWithoutPermission(t *testing.T) {
 	t.Parallel()
 	at := users(t, func(all []*server.User) []*server.User {
 		for _, u := range all {
 			if u.Username == "declare" {
-				u.Permissions.Publish.Allow = []string{"$JS.API.STREAM.INFO." + schema.StreamDeclared, "interactions.declared.chat.*"}
+				u.Permissions.Publish.Allow = []string{"$JS.API.STREAM.INFO." + schema.StreamDeclared,
+					"interactions.declared.chat.*"}
 			}
 		}
 		return all
 	})
 	command(t, append([]string{"provision", "--nats-url", at}, as("provision")...)...).exits(exitOK)
-	c := command(t, append([]string{"declare", "--nats-url", at, "--type", "audio", someID, "193ec854-94d0-4452-a1cf-0ba0e2666288"}, as("declare")...)...).exits(exitFault)
+	c := command(t,
+		append([]string{"declare", "--nats-url", at, "--type", "audio", someID, "193ec854-94d0-4452-a1cf-0ba0e2666288"},
+			as("declare")...)...).exits(exitFault)
 	says(t, "standard error", &c.stderr, schema.DeclaredSubject(schema.Audio, someID), "docs/permissions.md")
 	says(t, "standard output", &c.stdout, "declared 0", "failed 2")
-	if strings.Contains(c.stderr.String(), "accepts nothing") {
-		t.Errorf("it waited for a broker that is well:\n%s", &c.stderr)
+	if strings.Contains(c.stderr.String(), "accepts no") {
+		t.Errorf("the command waited for the broker:\n%s", &c.stderr)
 	}
 
-	// What the broker has taken in before is told as declared.
+	// Messages that the broker has accepted before are counted as declared.
 	var lines strings.Builder
 	const declared = 300
 	for i := range 2 * declared {
@@ -309,25 +317,25 @@ func TestDeclareWithoutTheRight(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := stream.CachedInfo().State.Msgs; n < declared || n != uint64(stored) {
-		t.Errorf("%d were told as declared, and %d are stored, want the same, and %d at least", stored, n, declared)
+		t.Errorf("%d counted as declared, %d stored, want the same, and at least %d", stored, n, declared)
 	}
 }
 
-// A worker that may not pull from one of its lanes is not ready, and says so.
-func TestWorkerWithoutARight(t *testing.T) {
+// A worker that may not pull from one of its lanes reports on /readyz that it is not ready.
+func TestWorkerWithoutPermission(t *testing.T) {
 	t.Parallel()
 	missing := "$JS.API.CONSUMER.MSG.NEXT." + schema.StreamPolls + "." + schema.PollConsumer(schema.Chat)
 	at := users(t, func(all []*server.User) []*server.User {
 		for _, u := range all {
 			if u.Username == "worker" {
-				return append(all, lacking(u, "lame", missing))
+				return append(all, lacking(u, "limited", missing))
 			}
 		}
 		return all
 	})
 	command(t, append([]string{"provision", "--nats-url", at}, as("provision")...)...).exits(exitOK)
-	c := worker(t, at, as("lame")...).start()
-	c.stderr.wait(t, c.ctx, `"working"`)
+	c := worker(t, at, as("limited")...).start()
+	c.logs(`"working"`)
 	var line struct{ Admin string }
 	for _, l := range c.stderr.lines() {
 		if strings.Contains(l, `"working"`) {
@@ -345,12 +353,13 @@ func TestWorkerWithoutARight(t *testing.T) {
 		if err := errors.Join(err, resp.Body.Close()); err != nil {
 			t.Fatal(err)
 		}
-		if resp.StatusCode == http.StatusServiceUnavailable && strings.Contains(string(body), "ermissions Violation") && strings.Contains(string(body), missing) {
+		if resp.StatusCode == http.StatusServiceUnavailable && strings.Contains(string(body), "ermissions Violation") &&
+			strings.Contains(string(body), missing) {
 			break
 		}
 		select {
 		case <-c.ctx.Done():
-			t.Fatalf("/readyz says %d %s", resp.StatusCode, body)
+			t.Fatalf("/readyz answers %d %s", resp.StatusCode, body)
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
@@ -359,26 +368,28 @@ func TestWorkerWithoutARight(t *testing.T) {
 	says(t, "standard error", &c.stderr, "NATS refused a request", "stopping")
 }
 
-// Whoever looks stands before the terminal: the wait for a broker that is away has an end.
-func TestLookingEndsWithoutABroker(t *testing.T) {
+// Interactive commands stop waiting for a broker after a timeout.
+func TestInteractiveCommandsTimeOut(t *testing.T) {
 	t.Parallel()
 	at := nobody(t)
-	for _, args := range []string{"status", "dlq ls", "dlq show @1", "dlq purge --all --yes", "dlq replay --all --yes"} {
+	for _, args := range []string{"status", "dlq ls", "dlq show @1", "dlq purge --all --yes",
+		"dlq replay --all --yes"} {
 		t.Run(args, func(t *testing.T) {
 			t.Parallel()
-			c := command(t, append(strings.Split(args, " "), "--nats-url", at, "--timeout", "300ms")...).exits(exitFault)
+			c := command(t, append(strings.Split(args, " "), "--nats-url", at, "--timeout",
+				"300ms")...).exits(exitFault)
 			says(t, "standard error", &c.stderr, "within 300ms (--timeout)", "waiting for NATS at "+at)
 		})
 	}
 }
 
-// Outcomes that are gone before the deadline could be published again.
-func TestOutcomesThatAreKeptForTooShort(t *testing.T) {
+// If outcomes were deleted before the deadline, they could be published again.
+func TestOutcomesExpireBeforeTheDeadline(t *testing.T) {
 	t.Parallel()
 	at, _ := provisioned(t, "--max-age", "2d")
-	bad := worker(t, at, "--deadline", "48h").refuses("--deadline ($STATUSWORKER_DEADLINE)")
-	if bad.Value != "48h" || !strings.Contains(bad.Want, "--max-age and --update of `statusworker provision`") {
-		t.Errorf("%v, want what can be done", bad)
+	bad := worker(t, at, "--deadline", "48h").rejects("--deadline ($STATUSWORKER_DEADLINE)")
+	if bad.Value != "48h" || !strings.Contains(bad.Allowed, "`statusworker provision --max-age") {
+		t.Errorf("%v, want the value and the fix", bad)
 	}
 }
 
@@ -393,9 +404,10 @@ func TestRightCredentials(t *testing.T) {
 func TestServerWithoutJetStream(t *testing.T) {
 	t.Parallel()
 	at := bare(t, server.Options{})
-	for _, c := range []*call{worker(t, at), command(t, "provision", "--nats-url", at), command(t, "declare", "--nats-url", at)} {
+	for _, c := range []*call{worker(t, at), command(t, "provision", "--nats-url", at),
+		command(t, "declare", "--nats-url", at)} {
 		c.start()
-		c.stderr.wait(t, c.ctx, "waiting for JetStream")
+		c.logs("waiting for JetStream")
 		says(t, "standard error", &c.stderr, "-js")
 		c.stop()
 		want := exitFault // nothing was provisioned, or declared
@@ -408,7 +420,7 @@ func TestServerWithoutJetStream(t *testing.T) {
 	}
 }
 
-func TestServerThatTakesSmallMessagesOnly(t *testing.T) {
+func TestServerWithASmallMaxPayload(t *testing.T) {
 	t.Parallel()
 	at := bare(t, server.Options{MaxPayload: 100 << 10})
 	says(t, "standard error", &worker(t, at).exits(exitFault).stderr, "102400", "max_payload", "262144")
@@ -419,13 +431,14 @@ func TestNoStreams(t *testing.T) {
 	s, _ := broker(t)
 	c := worker(t, s.URL()).exits(exitFault)
 	if bad := (*provisioning.TopologyError)(nil); !errors.As(c.err, &bad) {
-		t.Errorf("error %v, want one about the streams", c.err)
+		t.Errorf("error %v, want a TopologyError", c.err)
 	}
 	says(t, "standard error", &c.stderr, "`statusworker provision`")
 	if lines := c.stderr.lines(); len(lines) != 1 {
 		t.Errorf("%d lines on standard error, want 1:\n%s", len(lines), &c.stderr)
 	}
-	says(t, "standard error", &command(t, "declare", "--nats-url", s.URL()).exits(exitFault).stderr, schema.StreamDeclared, "`statusworker provision`")
+	says(t, "standard error", &command(t, "declare", "--nats-url", s.URL()).exits(exitFault).stderr,
+		schema.StreamDeclared, "`statusworker provision`")
 }
 
 func TestNoOutcomesStream(t *testing.T) {
@@ -437,7 +450,7 @@ func TestNoOutcomesStream(t *testing.T) {
 	c := worker(t, at).exits(exitFault)
 	bad := (*provisioning.TopologyError)(nil)
 	if !errors.As(c.err, &bad) || len(bad.Differences) == 0 || !bad.Differences[0].Missing {
-		t.Errorf("error %v, want that the stream of outcomes is missing", c.err)
+		t.Errorf("error %v, want a missing stream", c.err)
 	}
 	says(t, "standard error", &c.stderr, schema.StreamOutcomes, "`statusworker provision")
 }
@@ -445,9 +458,10 @@ func TestNoOutcomesStream(t *testing.T) {
 func TestRunsOnWhatProvisionMakes(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{"schedule", "nak"} {
-		at, _ := provisioned(t, "--redelivery", mode, "--max-age", "48h", "--declared-max-msgs", "1000", "--outcomes-max-bytes", "1000000")
+		at, _ := provisioned(t, "--redelivery", mode, "--max-age", "48h", "--declared-max-msgs", "1000",
+			"--outcomes-max-bytes", "1000000")
 		c := worker(t, at).start()
-		c.stderr.wait(t, c.ctx, `"working"`)
+		c.logs(`"working"`)
 		says(t, "standard error", &c.stderr, `"redelivery":"`+mode+`"`)
 		c.stop()
 		if code := c.end(); code != exitOK {
@@ -456,20 +470,28 @@ func TestRunsOnWhatProvisionMakes(t *testing.T) {
 	}
 }
 
-func TestRefusesConsumersThatPollTooOften(t *testing.T) {
+func TestRejectsConsumersThatPollTooOften(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
 		name, mode, stream string
 		change             func(*jetstream.ConsumerConfig)
 		want               []string
 	}{
-		{"back-off", "nak", schema.StreamDeclared, func(c *jetstream.ConsumerConfig) { c.BackOff = append(c.BackOff, 1e9) }, []string{"back-off is [1s]", "should be none", "--redelivery nak"}},
-		{"back-off", "schedule", schema.StreamPolls, func(c *jetstream.ConsumerConfig) { c.BackOff = append(c.BackOff, 1e9) }, []string{"back-off is [1s]", "should be none", "`statusworker provision --update`"}},
-		{"short ack wait", "nak", schema.StreamDeclared, func(c *jetstream.ConsumerConfig) { c.AckWait = 20e9 }, []string{"ack wait is 20s", "should be 45s"}},
-		{"short ack wait", "schedule", schema.StreamPolls, func(c *jetstream.ConsumerConfig) { c.AckWait = 1e9 }, []string{"ack wait is 1s", "should be 10s"}},
-		{"max deliver", "schedule", schema.StreamPolls, func(c *jetstream.ConsumerConfig) { c.MaxDeliver = 5 }, []string{"max deliver is 5", "should be"}},
+		{"back-off", "nak", schema.StreamDeclared,
+			func(c *jetstream.ConsumerConfig) { c.BackOff = append(c.BackOff, 1e9) }, []string{"back-off is [1s]",
+				"should be none", "--redelivery nak"}},
+		{"back-off", "schedule", schema.StreamPolls,
+			func(c *jetstream.ConsumerConfig) { c.BackOff = append(c.BackOff, 1e9) }, []string{"back-off is [1s]",
+				"should be none", "`statusworker provision --update`"}},
+		{"short ack wait", "nak", schema.StreamDeclared, func(c *jetstream.ConsumerConfig) { c.AckWait = 20e9 },
+			[]string{"ack wait is 20s", "should be 45s"}},
+		{"short ack wait", "schedule", schema.StreamPolls, func(c *jetstream.ConsumerConfig) { c.AckWait = 1e9 },
+			[]string{"ack wait is 1s", "should be 10s"}},
+		{"max deliver", "schedule", schema.StreamPolls, func(c *jetstream.ConsumerConfig) { c.MaxDeliver = 5 },
+			[]string{"max deliver is 5", "should be"}},
 	} {
 		t.Run(test.name+" "+test.mode, func(t *testing.T) {
+			t.Parallel()
 			at, js := provisioned(t, "--redelivery", test.mode)
 			name := schema.PollConsumer(schema.Audio)
 			have, err := js.Consumer(t.Context(), test.stream, name)
@@ -482,13 +504,14 @@ func TestRefusesConsumersThatPollTooOften(t *testing.T) {
 				t.Fatal(err)
 			}
 			c := worker(t, at).exits(exitFault)
-			says(t, "standard error", &c.stderr, append(test.want, "consumer "+test.stream+"/"+name, "`statusworker provision")...)
+			says(t, "standard error", &c.stderr, append(test.want, "consumer "+test.stream+"/"+name,
+				"`statusworker provision")...)
 
 			shown := command(t, "provision", "--nats-url", at, "--redelivery", test.mode, "--dry-run").exits(exitFault)
 			says(t, "standard output", &shown.stdout, test.want[0])
 			command(t, "provision", "--nats-url", at, "--redelivery", test.mode, "--update").exits(exitOK)
 			again := worker(t, at).start()
-			again.stderr.wait(t, again.ctx, `"working"`)
+			again.logs(`"working"`)
 			again.stop()
 			again.end()
 		})

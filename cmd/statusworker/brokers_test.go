@@ -43,7 +43,7 @@ func connectTo(t *testing.T, url string) jetstream.JetStream {
 	return js
 }
 
-// provisioned is a broker with streams for a vendor on this machine.
+// provisioned starts a broker with streams and consumers.
 func provisioned(t *testing.T, flags ...string) (string, jetstream.JetStream) {
 	t.Helper()
 	s, js := broker(t)
@@ -51,7 +51,7 @@ func provisioned(t *testing.T, flags ...string) (string, jetstream.JetStream) {
 	return s.URL(), js
 }
 
-// bare starts a server with other options than the embedded one has.
+// bare starts a server with these options.
 func bare(t *testing.T, options server.Options) string {
 	t.Helper()
 	return bareServer(t, options).ClientURL()
@@ -75,7 +75,7 @@ func bareServer(t *testing.T, options server.Options) *server.Server {
 	return s
 }
 
-// nobody is the URL of a port on which nobody listens.
+// nobody returns the URL of a port on which no server listens.
 func nobody(t *testing.T) string {
 	t.Helper()
 	return fmt.Sprintf("nats://127.0.0.1:%d", freePort(t))
@@ -90,14 +90,14 @@ func freePort(t *testing.T) int {
 	return ports[0]
 }
 
-// oldServer is a broker that says it is of that version.
+// oldServer returns the URL of a broker that reports a version.
 func oldServer(t *testing.T, version string) string {
 	t.Helper()
 	s, _ := broker(t)
 	return ofVersion(t, s.URL(), version)
 }
 
-// ofVersion is the broker at a URL, with another version.
+// ofVersion returns the URL of a proxy to a broker. It changes the reported version.
 func ofVersion(t *testing.T, at, version string) string {
 	t.Helper()
 	behind, err := url.Parse(at)

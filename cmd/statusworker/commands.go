@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"runtime/debug"
 	"slices"
 
@@ -30,13 +32,13 @@ type commands struct {
 	VersionFlag kong.VersionFlag `name:"version" hidden:"" help:"Print the version."`
 }
 
-// run runs one command. It returns the exit code, and the error, which is written already.
+// run runs one command. It returns the exit code, and the error, which it has already written.
 func run(ctx context.Context, p cli.Process) (int, error) { return program().Run(ctx, p) }
 
 func program() cli.Program {
 	return cli.Program{
 		Name:        "statusworker",
-		Description: "Asks ElevateAI for the status of declared interactions until it is terminal, and publishes what became of each.",
+		Description: "Polls ElevateAI for the status of declared interactions, and publishes one outcome for each.",
 		Version:     versionString(),
 		Grammar:     &commands{},
 		Vars:        map[string]string{"min_servers": topology.MinServers},
@@ -44,7 +46,7 @@ func program() cli.Program {
 	}
 }
 
-// environmentSecrets are the secrets in variables that are no flags.
+// environmentSecrets returns the secrets in variables without a flag.
 func environmentSecrets(getenv func(string) string) []string {
 	return slices.Concat(proxy.Secrets(getenv), telemetry.Secrets(getenv))
 }
@@ -52,8 +54,13 @@ func environmentSecrets(getenv func(string) string) []string {
 type versionCommand struct{}
 
 func (versionCommand) Run(p cli.Process) error {
-	say(p.Stdout, "statusworker %s", versionString())
-	return nil
+	_, err := fmt.Fprintf(p.Stdout, "statusworker %s\n", versionString())
+	return err
+}
+
+// say writes a line for people.
+func say(w io.Writer, format string, args ...any) {
+	fmt.Fprintf(w, format+"\n", args...)
 }
 
 func versionString() string {

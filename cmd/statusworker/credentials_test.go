@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// Of two credentials, NATS would take one without a word.
-func TestCredentialsInOnePlace(t *testing.T) {
+// More than one kind of credentials is rejected: the client would silently use one.
+func TestOnlyOneKindOfCredentials(t *testing.T) {
 	t.Parallel()
 	const inURL, nkey, creds = "nats://me:s3cret@127.0.0.1:1", "/none/nkey", "/none/creds"
 	for name, tt := range map[string]struct {
@@ -14,12 +14,18 @@ func TestCredentialsInOnePlace(t *testing.T) {
 		env  map[string]string
 		want []string
 	}{
-		"URL and user":           {[]string{"--nats-url", inURL, "--nats-user", "me", "--nats-password", "s3cret"}, nil, []string{"--nats-url ($NATS_URL)", "--nats-user ($NATS_USER)"}},
-		"URL and variables":      {[]string{"--nats-url", inURL}, map[string]string{"NATS_USER": "me", "NATS_PASSWORD": "s3cret"}, []string{"--nats-url ($NATS_URL)", "--nats-user ($NATS_USER)"}},
-		"token in one of two":    {[]string{"--nats-url", "127.0.0.1:1,s3cret@127.0.0.1:2", "--nats-user", "s3cret"}, nil, []string{"--nats-url ($NATS_URL)", "--nats-user ($NATS_USER)"}},
-		"URL and credentials":    {[]string{"--nats-url", inURL, "--nats-creds", creds}, nil, []string{"--nats-url ($NATS_URL)", "--nats-creds ($NATS_CREDS)"}},
-		"credentials and NKey":   {[]string{"--nats-creds", creds, "--nats-nkey", nkey}, nil, []string{"--nats-creds ($NATS_CREDS)", "--nats-nkey ($NATS_NKEY)"}},
-		"user and NKey variable": {[]string{"--nats-user", "s3cret"}, map[string]string{"NATS_NKEY": nkey}, []string{"--nats-user ($NATS_USER)", "--nats-nkey ($NATS_NKEY)"}},
+		"URL and user": {[]string{"--nats-url", inURL, "--nats-user", "me", "--nats-password", "s3cret"}, nil,
+			[]string{"--nats-url ($NATS_URL)", "--nats-user ($NATS_USER)"}},
+		"URL and variables": {[]string{"--nats-url", inURL}, map[string]string{"NATS_USER": "me",
+			"NATS_PASSWORD": "s3cret"}, []string{"--nats-url ($NATS_URL)", "--nats-user ($NATS_USER)"}},
+		"token in one of two": {[]string{"--nats-url", "127.0.0.1:1,s3cret@127.0.0.1:2", "--nats-user", "s3cret"},
+			nil, []string{"--nats-url ($NATS_URL)", "--nats-user ($NATS_USER)"}},
+		"URL and credentials": {[]string{"--nats-url", inURL, "--nats-creds", creds}, nil,
+			[]string{"--nats-url ($NATS_URL)", "--nats-creds ($NATS_CREDS)"}},
+		"credentials and NKey": {[]string{"--nats-creds", creds, "--nats-nkey", nkey}, nil,
+			[]string{"--nats-creds ($NATS_CREDS)", "--nats-nkey ($NATS_NKEY)"}},
+		"user and NKey variable": {[]string{"--nats-user", "s3cret"}, map[string]string{"NATS_NKEY": nkey},
+			[]string{"--nats-user ($NATS_USER)", "--nats-nkey ($NATS_NKEY)"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

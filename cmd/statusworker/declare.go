@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/connect"
@@ -27,7 +28,7 @@ type declareCommand struct {
 	cli.LogFlags  `embed:"" group:"Log"`
 }
 
-// Run publishes declared messages and waits until the broker has answered for each.
+// Run publishes declared messages, and waits until the broker has answered for each.
 func (c declareCommand) Run(ctx context.Context, p cli.Process) error {
 	log, err := c.Logger(p)
 	if err != nil {
@@ -38,7 +39,7 @@ func (c declareCommand) Run(ctx context.Context, p cli.Process) error {
 		return err
 	}
 	if len(c.IDs) == 0 && terminal.Is(p.Stdin) {
-		say(p.Stderr, "reading declared messages from the terminal, one JSON object a line; Ctrl-D ends")
+		say(p.Stderr, "reading declared messages from the terminal, one JSON object per line; end with Ctrl-D")
 	}
 	nc, err := c.Connect(ctx, clientName(), log)
 	if err != nil {
@@ -47,19 +48,26 @@ func (c declareCommand) Run(ctx context.Context, p cli.Process) error {
 	defer connect.Close(nc)
 	declaring, err := producer.Open(ctx, nc, log, func(line string) { say(p.Stderr, "%s", line) })
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return fmt.Errorf("the broker has no stream %s: run `statusworker provision` once, with the rights to create streams", schema.StreamDeclared)
+		return fmt.Errorf("no stream %s: run `statusworker provision` once, with the permissions to create streams",
+			schema.StreamDeclared)
 	}
 	if err != nil {
 		return notDeclared(ctx, p, err)
 	}
+	return c.declare(ctx, p, declaring, messages, log)
+}
 
+// declare declares the messages, and prints the results.
+func (c declareCommand) declare(
+	ctx context.Context, p cli.Process, declaring *producer.Producer, messages producer.Source, log *logrus.Logger,
+) error {
 	var size int64
 	if len(c.IDs) == 0 {
 		size = sizeOf(p.Stdin)
 	}
 	progress := producer.NewProgress(p.Stderr, size)
 	log.SetOutput(progress)
-	err = declaring.Run(ctx, p.Leave, messages, progress)
+	err := declaring.Run(ctx, p.Leave, messages, progress)
 	progress.Close()
 	done := progress.Counts()
 	say(p.Stdout, "%s", done)
@@ -67,19 +75,20 @@ func (c declareCommand) Run(ctx context.Context, p cli.Process) error {
 	case err != nil:
 		return err
 	case ctx.Err() != nil:
-		say(p.Stderr, "stopped: %d read, %d of them answered for by the broker; run it again to go on: what is in flight by then is counted as already waiting",
+		say(p.Stderr,
+			"stopped: %d read, %d declared or already waiting; to continue, run the command again with the same input",
 			done.Read, done.Declared+done.Waiting)
 		return cli.ErrReported
 	case done.Refused+done.Failed > 0:
 		return cli.ErrReported
 	case done.Read == 0:
-		return errors.New("standard input has no declared message: want one JSON object a line")
+		return errors.New("standard input is empty: must be declared messages, one JSON object per line")
 	}
 	return nil
 }
 
-// notDeclared reports a stop before anything was read. That is a fault here: the caller must not take the
-// messages for declared.
+// notDeclared reports a stop before the first message. It is an error, so that the caller does not assume that its
+// messages are declared.
 func notDeclared(ctx context.Context, p cli.Process, err error) error {
 	if stopped(ctx, err) == nil {
 		say(p.Stderr, "stopped: nothing was declared")
@@ -88,31 +97,33 @@ func notDeclared(ctx context.Context, p cli.Process, err error) error {
 	return err
 }
 
-// messages gives the source of what is to be declared. It reads nothing yet but the file of --data.
+// messages returns the source of messages. It reads the file of --data, but not standard input.
 func (c declareCommand) messages(stdin io.Reader) (producer.Source, error) {
 	if len(c.IDs) == 0 {
 		switch {
 		case c.Type != "" || c.IncludeAIResults != nil:
-			return nil, cli.Usagef("--type and --include-ai-results are for identifiers, but there are none: name identifiers, or put the members into the lines on standard input")
+			return nil, cli.Usagef("--type and --include-ai-results require identifiers as arguments; " +
+				"messages on standard input have their own members type and includeAiResults")
 		case c.Data != "":
-			return nil, cli.Usagef("--data is %s: want identifiers with it", schema.Quote(c.Data))
+			return nil, cli.Usagef("--data is %s: requires identifiers as arguments", schema.Quote(c.Data))
 		}
 		return producer.Lines(stdin), nil
 	}
 	if !schema.Type(c.Type).Valid() {
 		if c.Type == "" {
-			return nil, cli.Usagef("--type is not set: want audio, chat or transcript for the identifiers")
+			return nil, cli.Usagef("--type is not set: must be audio, chat or transcript, the type of the identifiers")
 		}
 		return nil, cli.BadFlag(c, "type", schema.Quote(c.Type), "audio, chat or transcript")
 	}
 	if len(c.IDs) == 1 && c.IDs[0] == "-" {
-		return nil, cli.Usagef("identifier - is none: leave it out to read declared messages from standard input")
+		return nil, cli.Usagef("- is not an identifier: omit it to read declared messages from standard input")
 	}
 	messages := producer.Arguments{IDs: c.IDs, Type: c.Type, IncludeAIResults: c.IncludeAIResults}
 	if c.Data != "" {
 		data, err := c.data(stdin)
 		if err != nil {
-			return nil, cli.BadFlag(c, "data", schema.Quote(c.Data), fmt.Sprintf("a file that can be read (%v), or - for standard input", err))
+			return nil, cli.BadFlag(c, "data", schema.Quote(c.Data),
+				fmt.Sprintf("a file that can be read (%v), or - for standard input", err))
 		}
 		if err := messages.Add(data); err != nil {
 			return nil, cli.BadFlag(c, "data", schema.Quote(c.Data), fmt.Sprintf("a file with a JSON object: %v", err))
@@ -121,7 +132,7 @@ func (c declareCommand) messages(stdin io.Reader) (producer.Source, error) {
 	return messages, nil
 }
 
-// data reads the file of --data, up to one byte more than may be in it.
+// data reads the file of --data, up to one byte more than the maximum size.
 func (c declareCommand) data(stdin io.Reader) ([]byte, error) {
 	from := stdin
 	if c.Data != "-" {
@@ -135,7 +146,7 @@ func (c declareCommand) data(stdin io.Reader) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(from, schema.MaxDeclaredBytes+1))
 }
 
-// sizeOf is how many bytes a file on standard input has, or 0.
+// sizeOf returns the size of a file on standard input in bytes, or 0.
 func sizeOf(stdin io.Reader) int64 {
 	f, ok := stdin.(*os.File)
 	if !ok {

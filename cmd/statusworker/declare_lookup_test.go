@@ -19,18 +19,20 @@ import (
 
 func put(t *testing.T, js jetstream.JetStream, subject string, headers nats.Header) {
 	t.Helper()
-	if _, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: subject, Header: headers, Data: []byte("{}")}); err != nil {
+	if _, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: subject, Header: headers,
+		Data: []byte("{}")}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// What an interaction has in the streams decides whether it is declared.
-func TestDeclareCountsWhatIsInFlight(t *testing.T) {
+// The stored messages of an interaction decide whether it is declared.
+func TestDeclareFindsInteractionsInFlight(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
 	later := func(more ...string) nats.Header {
-		h := nats.Header{"Nats-Schedule": {"@at " + time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano)}, "Nats-Schedule-Target": {schema.PollSubject(schema.Audio, "x")},
-			schema.HeaderPoll: {"3"}, schema.HeaderGeneration: {time.Now().UTC().Format(time.RFC3339Nano)}}
+		h := nats.Header{"Nats-Schedule": {"@at " + time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano)},
+			"Nats-Schedule-Target": {schema.PollSubject(schema.Audio, "x")},
+			schema.HeaderPoll:      {"3"}, schema.HeaderGeneration: {time.Now().UTC().Format(time.RFC3339Nano)}}
 		for _, name := range more {
 			h[name] = []string{"true"}
 		}
@@ -46,11 +48,14 @@ func TestDeclareCountsWhatIsInFlight(t *testing.T) {
 		waiting bool
 	}{
 		{"nothing", func(string) {}, false},
-		{"a reservation", func(id string) { put(t, js, schema.HoldSubject(schema.Audio, id), target(later(), id)) }, true},
+		{"a reservation", func(id string) { put(t, js, schema.HoldSubject(schema.Audio, id), target(later(), id)) },
+			true},
 		{"a due message", func(id string) {
-			put(t, js, schema.PollSubject(schema.Audio, id), nats.Header{schema.HeaderPoll: {"3"}, schema.HeaderGeneration: {time.Now().UTC().Format(time.RFC3339Nano)}})
+			put(t, js, schema.PollSubject(schema.Audio, id), nats.Header{schema.HeaderPoll: {"3"},
+				schema.HeaderGeneration: {time.Now().UTC().Format(time.RFC3339Nano)}})
 		}, true},
-		{"a due message without headers", func(id string) { put(t, js, schema.PollSubject(schema.Audio, id), nil) }, true},
+		{"a due message without headers", func(id string) { put(t, js, schema.PollSubject(schema.Audio, id), nil) },
+			true},
 		{"a tombstone", func(id string) {
 			put(t, js, schema.HoldSubject(schema.Audio, id), target(later(schema.HeaderTombstone), id))
 		}, false},
@@ -59,7 +64,8 @@ func TestDeclareCountsWhatIsInFlight(t *testing.T) {
 		}, false},
 		{"a declared message", func(id string) { put(t, js, schema.DeclaredSubject(schema.Audio, id), nil) }, true},
 		{"an outcome", func(id string) { put(t, js, schema.ProcessedSubject(schema.ToTranscript, id), nil) }, false},
-		{"another's messages", func(string) { put(t, js, schema.HoldSubject(schema.Audio, someID), target(later(), someID)) }, false},
+		{"another's messages",
+			func(string) { put(t, js, schema.HoldSubject(schema.Audio, someID), target(later(), someID)) }, false},
 	} {
 		for _, typ := range []schema.Type{schema.Audio, schema.Chat} {
 			id := uuid.NewString()
@@ -70,7 +76,8 @@ func TestDeclareCountsWhatIsInFlight(t *testing.T) {
 				declared, waiting = 0, 1
 			}
 			c := command(t, "declare", "--nats-url", at, "--type", string(typ), strings.ToUpper(id)).exits(exitOK)
-			if want := fmt.Sprintf("declared %d, already waiting %d, refused 0, failed 0\n", declared, waiting); c.stdout.String() != want || c.stderr.String() != "" {
+			if want := fmt.Sprintf("declared %d, already waiting %d, refused 0, failed 0\n", declared,
+				waiting); c.stdout.String() != want || c.stderr.String() != "" {
 				t.Errorf("%s, declared as %s: %q and %q, want %q", tt.name, typ, &c.stdout, &c.stderr, want)
 			}
 			if n := len(stored(t, js)) - len(before); n != declared {
@@ -80,7 +87,7 @@ func TestDeclareCountsWhatIsInFlight(t *testing.T) {
 	}
 }
 
-// Lines with one identifier are one interaction, however close and however far they are in the input.
+// Lines with the same identifier are one interaction, whatever their distance in the input.
 func TestDeclareLinesWithOneIdentifier(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{"schedule", "nak"} {
@@ -88,7 +95,7 @@ func TestDeclareLinesWithOneIdentifier(t *testing.T) {
 			t.Parallel()
 			at, js := provisioned(t, "--redelivery", mode)
 			var ids []string
-			for range 600 { // more than a window
+			for range 600 { // more than the producer's window
 				ids = append(ids, uuid.NewString())
 			}
 			var b strings.Builder
@@ -107,7 +114,7 @@ func TestDeclareLinesWithOneIdentifier(t *testing.T) {
 			subjects := stored(t, js)
 			for i, id := range ids {
 				if subjects[schema.DeclaredSubject(schema.Types()[i%3], id)] != 1 {
-					t.Errorf("%s is not stored as its first line says", id)
+					t.Errorf("%s is not stored on the subject of its first line", id)
 				}
 			}
 			if len(subjects) != len(ids) {
@@ -117,7 +124,7 @@ func TestDeclareLinesWithOneIdentifier(t *testing.T) {
 	}
 }
 
-// With a worker: what is polled is in flight, and what has ended may be declared again.
+// While a worker runs, a polled interaction is in flight, and an ended one can be declared again.
 func TestDeclareWhileAWorkerPolls(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t, "--chat-interval", "400ms", "--base-url", "http://127.0.0.1:1/v1")
@@ -126,7 +133,8 @@ func TestDeclareWhileAWorkerPolls(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(vendor.Close)
-	w := command(t, "run", "--nats-url", at, "--base-url", vendor.URL(), "--api-token", simulator.DefaultToken, "--chat-interval", "400ms").start()
+	w := command(t, "run", "--nats-url", at, "--base-url", vendor.URL(), "--api-token", simulator.DefaultToken,
+		"--chat-interval", "400ms").start()
 	ids := []string{uuid.NewString(), uuid.NewString()}
 	polled, ended := ids[0], ids[1]
 	vendor.Declare(polled, simulator.Never())
@@ -137,13 +145,14 @@ func TestDeclareWhileAWorkerPolls(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	declareLines(t, at, line(polled, schema.Chat)+line(polled, schema.Audio)+line(strings.ToUpper(polled), schema.Transcript), 0, 3)
+	declareLines(t, at, line(polled, schema.Chat)+line(polled, schema.Audio)+line(strings.ToUpper(polled),
+		schema.Transcript), 0, 3)
 
 	polls, err := js.Stream(w.ctx, schema.StreamPolls)
 	if err != nil {
 		t.Fatal(err)
 	}
-	waitFor(t, w.ctx, func() bool { // its worker has written the tombstone, or that has gone
+	waitFor(w.ctx, t, func() bool { // the tombstone is stored, or already deleted
 		m, err := polls.GetLastMsgForSubject(w.ctx, schema.WaitingSubjects(ended))
 		return err != nil || m.Header.Get(schema.HeaderTombstone) != ""
 	})
@@ -154,25 +163,28 @@ func TestDeclareWhileAWorkerPolls(t *testing.T) {
 	}
 }
 
-// Who lacks a right to look declares all the same, and reads once what the counts do not show.
-func TestDeclareWithoutTheRightToLook(t *testing.T) {
+// Without the permission to look up interactions, `declare` works, and warns once about the counts.
+func TestDeclareWithoutPermissionToLookUp(t *testing.T) {
 	t.Parallel()
-	rights := map[string]string{
+	permissions := map[string]string{
 		schema.StreamDeclared: "$JS.API.STREAM.MSG.GET." + schema.StreamDeclared,
 		schema.StreamPolls:    "$JS.API.STREAM.MSG.GET." + schema.StreamPolls,
 	}
 	for name, missing := range map[string][]string{
-		"none":   nil,
-		"either": {schema.StreamDeclared, schema.StreamPolls}, "declared": {schema.StreamDeclared}, "polls": {schema.StreamPolls},
+		"none": nil,
+		"either": {schema.StreamDeclared,
+			schema.StreamPolls}, "declared": {schema.StreamDeclared}, "polls": {schema.StreamPolls},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			at := users(t, func(all []*server.User) []*server.User {
 				for _, u := range all {
 					if u.Username == "declare" {
-						u.Permissions.Publish.Allow = slices.DeleteFunc(u.Permissions.Publish.Allow, func(subject string) bool {
-							return slices.ContainsFunc(missing, func(stream string) bool { return rights[stream] == subject })
-						})
+						u.Permissions.Publish.Allow = slices.DeleteFunc(u.Permissions.Publish.Allow,
+							func(subject string) bool {
+								return slices.ContainsFunc(missing,
+									func(stream string) bool { return permissions[stream] == subject })
+							})
 					}
 				}
 				return all
@@ -188,11 +200,11 @@ func TestDeclareWithoutTheRightToLook(t *testing.T) {
 			if c.stdout.String() != fmt.Sprintf("declared 0, already waiting %d, refused 0, failed 0\n", n) {
 				t.Errorf("standard output:\n%s", &c.stdout)
 			}
-			for _, stream := range slices.Sorted(maps.Keys(rights)) {
-				told := strings.Count(c.stderr.String(), "lacks the right to publish")
+			for _, stream := range slices.Sorted(maps.Keys(permissions)) {
+				warnings := strings.Count(c.stderr.String(), "needs the permission to publish")
 				named := 0
 				for _, l := range c.stderr.lines() {
-					if strings.Contains(l, "lacks the right") && strings.Contains(l, rights[stream]) {
+					if strings.Contains(l, "needs the permission") && strings.Contains(l, permissions[stream]) {
 						named++
 					}
 				}
@@ -200,8 +212,8 @@ func TestDeclareWithoutTheRightToLook(t *testing.T) {
 				if slices.Contains(missing, stream) {
 					want = 1
 				}
-				if named != want || told != min(1, len(missing)) {
-					t.Errorf("%s is named %d times, want %d:\n%s", rights[stream], named, want, &c.stderr)
+				if named != want || warnings != min(1, len(missing)) {
+					t.Errorf("%s is named %d times, want %d:\n%s", permissions[stream], named, want, &c.stderr)
 				}
 			}
 		})

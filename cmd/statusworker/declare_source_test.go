@@ -14,12 +14,12 @@ import (
 	"statusworker/schema"
 )
 
-// line is a declared message in a line.
+// line returns a declared message with a newline.
 func line(id string, typ schema.Type) string {
 	return fmt.Sprintf("{\"interactionIdentifier\":%q,\"type\":%q}\n", id, typ)
 }
 
-// declareLines declares lines, and fails the test where the counts are others.
+// declareLines declares lines, and requires the counts.
 func declareLines(t *testing.T, at, lines string, declared, waiting int, flags ...string) *call {
 	t.Helper()
 	c := command(t, append([]string{"declare", "--nats-url", at}, flags...)...)
@@ -29,19 +29,16 @@ func declareLines(t *testing.T, at, lines string, declared, waiting int, flags .
 	return c
 }
 
-// A file that another program wrote may begin with a byte order mark; it is no part of what is stored.
-func TestDeclarePassesOverAByteOrderMark(t *testing.T) {
+// Some programs begin a file with a byte order mark. It is not stored.
+func TestDeclareSkipsByteOrderMarks(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
 	const mark = "\ufeff"
 	first, second := uuid.NewString(), uuid.NewString()
 	declareLines(t, at, mark+line(first, schema.Chat)+mark+line(second, schema.Chat), 2, 0)
 	for _, id := range []string{first, second} {
-		if got, want := string(
-			message(t, js, schema.DeclaredSubject(schema.Chat, id)).Data,
-		), strings.TrimSpace(
-			line(id, schema.Chat),
-		); got != want {
+		got, want := string(message(t, js, schema.DeclaredSubject(schema.Chat, id)).Data), line(id, schema.Chat)
+		if want = strings.TrimSpace(want); got != want {
 			t.Errorf("message %q, want %q", got, want)
 		}
 	}
@@ -52,17 +49,18 @@ func TestDeclarePassesOverAByteOrderMark(t *testing.T) {
 	}
 	id := uuid.NewString()
 	command(t, "declare", "--nats-url", at, "--type", "audio", "--data", data, id).exits(exitOK)
-	if got, want := string(
-		message(t, js, schema.DeclaredSubject(schema.Audio, id)).Data,
-	), `{"interactionIdentifier":"`+id+`","type":"audio","x": 1}`; got != want {
+	got, want := string(message(t, js, schema.DeclaredSubject(schema.Audio, id)).Data),
+		`{"interactionIdentifier":"`+id+`","type":"audio","x": 1}`
+	if got != want {
 		t.Errorf("message %q, want %q", got, want)
 	}
 }
 
-func TestDeclareNamesAForeignEncoding(t *testing.T) {
+func TestDeclareReportsTheEncoding(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
-	for name, order := range map[string]binary.AppendByteOrder{"little-endian": binary.LittleEndian, "big-endian": binary.BigEndian} {
+	for name, order := range map[string]binary.AppendByteOrder{"little-endian": binary.LittleEndian,
+		"big-endian": binary.BigEndian} {
 		for _, mark := range []string{"\ufeff", ""} {
 			var b []byte
 			for _, r := range mark + line(uuid.NewString(), schema.Chat) + line(uuid.NewString(), schema.Chat) {
@@ -83,7 +81,7 @@ func TestDeclareNamesAForeignEncoding(t *testing.T) {
 	}
 }
 
-func TestDeclareRefusesAnotherCase(t *testing.T) {
+func TestDeclareRejectsAnotherCase(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
 	c := command(t, "declare", "--nats-url", at)

@@ -4,10 +4,10 @@ package main
 
 import "statusworker/cmd/internal/cli"
 
-// devCommand stands in for `dev` in builds that leave it out, with the NATS server in it: container images.
+// devCommand replaces `dev` in builds without the demo and its NATS server, such as container images.
 type devCommand struct{}
 
-// Run says where the command is.
+// Run returns an error that says how to run the demo.
 func (devCommand) Run() error {
-	return cli.Usagef("this build leaves `dev` out: run it from the source, by `go run ./cmd/statusworker dev`")
+	return cli.Usagef("this build has no `dev` command: run `go run ./cmd/statusworker dev` in the source tree")
 }

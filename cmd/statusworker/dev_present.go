@@ -18,22 +18,22 @@ type devCommand struct {
 	Speed      float64       `name:"speed" default:"20" help:"Factor by which the simulated vendor is faster and the poll intervals are shorter: 1 to 50."`
 	Count      int           `name:"count" default:"36" help:"Number of ordinary interactions, in addition to the special cases; at most 5000."`
 	Keep       bool          `name:"keep" help:"Keep the broker, vendor and worker running until Ctrl-C, and print how to reach them."`
-	Redelivery consumer.Mode `name:"redelivery" default:"schedule" enum:"schedule,nak" help:"How interactions wait between polls: one of ${enum}."`
+	Redelivery consumer.Mode `name:"redelivery" default:"schedule" enum:"schedule, nak" help:"How interactions wait between polls: one of ${enum}."`
 }
 
 // Run runs the demo with the worker of `run`.
 func (c devCommand) Run(ctx context.Context, p cli.Process) error {
-	if !(c.Speed >= 1 && c.Speed <= 50) { // so that NaN is refused too
+	if !(c.Speed >= 1 && c.Speed <= 50) { // also rejects NaN
 		return cli.BadFlag(c, "speed", fmt.Sprintf("%.4g", c.Speed), "1 to 50")
 	}
 	if c.Count < 0 || c.Count > 5000 {
 		return cli.BadFlag(c, "count", fmt.Sprint(c.Count), "0 to 5000")
 	}
 	return demo.Demo{
-		Speed: c.Speed, Count: c.Count, Keep: c.Keep, Redelivery: c.Redelivery, Host: hostName(), Version: versionString(),
-		Work: func(
-			ctx context.Context, js jetstream.JetStream, client consumer.StatusClient, cfg consumer.Config, log logrus.FieldLogger,
-		) (demo.Worker, error) {
+		Speed: c.Speed, Count: c.Count, Keep: c.Keep, Redelivery: c.Redelivery,
+		Host: hostName(), Version: versionString(),
+		NewWorker: func(ctx context.Context, js jetstream.JetStream, client consumer.StatusClient, cfg consumer.Config,
+			log logrus.FieldLogger) (demo.Worker, error) {
 			worker, _, err := newWorker(ctx, js, client, cfg, log)
 			return worker, err
 		},

@@ -11,7 +11,8 @@ import (
 	"statusworker/schema"
 )
 
-func TestDevRunsToItsEnd(t *testing.T) {
+func TestDevRuns(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"schedule", "nak"} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
@@ -24,15 +25,15 @@ func TestDevRunsToItsEnd(t *testing.T) {
 			}
 			for _, r := range schema.Reasons() {
 				says(t, "the summary", &c.stdout, schema.FailedSubject(r, "*"))
-				if r != schema.InternalError { // no vendor and no producer can bring that about
+				if r != schema.InternalError { // which no vendor and no producer can cause
 					says(t, "the summary", &c.stdout, "  "+string(r)+"\n")
 				}
 			}
-			says(t, "the summary", &c.stdout, "redelivery "+mode+", speed 40, ", "1 of them declared twice",
-				"missing 0, doubled 0, not expected 0, polled too early 0: as it must be")
+			says(t, "the summary", &c.stdout, "redelivery "+mode+", speed 40, ", "(1 declared twice)",
+				"missing 0, duplicate 0, unexpected 0, polled too early 0: all as expected")
 			for _, line := range c.stdout.lines() {
 				if strings.Contains(line, "\x1b") {
-					t.Errorf("terminal control where there is no terminal: %q", line)
+					t.Errorf("terminal control without a terminal: %q", line)
 				}
 			}
 		})
@@ -42,7 +43,7 @@ func TestDevRunsToItsEnd(t *testing.T) {
 func TestDevStopsAtOnce(t *testing.T) {
 	t.Parallel()
 	c := command(t, "dev").start()
-	c.stdout.wait(t, c.ctx, "invalid_message")
+	c.prints("invalid_message")
 	c.stop()
 	if code := c.end(); code != exitOK {
 		t.Errorf("exit code %d after a stop, want 0:\n%s", code, &c.stderr)
@@ -52,27 +53,27 @@ func TestDevStopsAtOnce(t *testing.T) {
 	}
 }
 
-func TestDevKeepsGoing(t *testing.T) {
+func TestDevKeep(t *testing.T) {
 	t.Parallel()
-	folder := t.TempDir()
-	c := command(t, "dev", "--speed", "50", "--count", "0", "--keep")
-	c.env["TMPDIR"] = folder
+	directory := t.TempDir()
+	c := command(t, "dev", "--speed", "25", "--count", "0", "--keep")
+	c.env["TMPDIR"] = directory
 	c.start()
-	c.stdout.wait(t, c.ctx, "Broker, vendor and worker go on")
-	c.stdout.wait(t, c.ctx, "statusworker declare --nats-url ")
+	c.prints("keep running until Ctrl-C")
+	c.prints("statusworker declare --nats-url ")
 	_, line, _ := strings.Cut(c.stdout.String(), "  statusworker declare ")
 	line, _, _ = strings.Cut(line, "\n")
 	args := append([]string{"declare"}, strings.Fields(line)...)
 	command(t, args...).exits(exitOK)
-	c.stdout.wait(t, c.ctx, schema.ProcessedSubject(schema.ToCXAI, args[len(args)-1]))
-	if here, err := os.ReadDir(folder); err != nil || len(here) != 1 {
-		t.Errorf("%v (%v) in the folder for temporary files, want the broker's", here, err)
+	c.prints(schema.ProcessedSubject(schema.ToCXAI, args[len(args)-1]))
+	if here, err := os.ReadDir(directory); err != nil || len(here) != 1 {
+		t.Errorf("%v (%v) in the temporary directory, want the broker's", here, err)
 	}
 	c.stop()
 	if code := c.end(); code != exitOK {
 		t.Errorf("exit code %d after a stop, want 0:\n%s", code, &c.stderr)
 	}
-	if left, err := os.ReadDir(folder); err != nil || len(left) != 0 {
-		t.Errorf("%v (%v) is left behind", left, err)
+	if left, err := os.ReadDir(directory); err != nil || len(left) != 0 {
+		t.Errorf("%v (%v) remains", left, err)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"statusworker/publisher/dlq"
 )
 
-// adviseStreams adds to an error about the streams how to set them right.
+// adviseStreams adds to an error about the streams how to fix it.
 func adviseStreams(err error) error {
 	if missing := (*dlq.MissingStreamError)(nil); errors.As(err, &missing) {
 		return fmt.Errorf("%w: run `statusworker provision` once, with the permissions to create streams", err)
@@ -21,7 +21,7 @@ func adviseStreams(err error) error {
 	return err
 }
 
-// advisePermission adds to an error about a permission what to do.
+// advisePermission adds advice to a permission violation.
 func advisePermission(err error) error {
 	if errors.Is(err, nats.ErrPermissionViolation) {
 		return connect.ExplainDenied(err)

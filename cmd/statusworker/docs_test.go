@@ -16,7 +16,7 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-const docsFolder = "../../docs/"
+const docsDirectory = "../../docs/"
 
 func readDoc(t *testing.T, file string) string {
 	t.Helper()
@@ -30,13 +30,13 @@ func readDoc(t *testing.T, file string) string {
 // sampleProgram builds the Go program in a document, and returns the command that runs it.
 func sampleProgram(t *testing.T, document string, args ...string) *exec.Cmd {
 	t.Helper()
-	_, rest, _ := strings.Cut(readDoc(t, docsFolder+document), "```go\n")
+	_, rest, _ := strings.Cut(readDoc(t, docsDirectory+document), "```go\n")
 	source, _, found := strings.Cut(rest, "```\n")
 	if !found || !strings.HasPrefix(source, "package main\n") {
 		t.Fatalf("%s has no Go program", document)
 	}
-	folder := t.TempDir()
-	file, program := filepath.Join(folder, "main.go"), filepath.Join(folder, "sample")
+	directory := t.TempDir()
+	file, program := filepath.Join(directory, "main.go"), filepath.Join(directory, "sample")
 	if err := os.WriteFile(file, []byte(source), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +47,7 @@ func sampleProgram(t *testing.T, document string, args ...string) *exec.Cmd {
 	return exec.CommandContext(t.Context(), program, args...)
 }
 
-// The programs in producers.md and consumers.md work with a real broker and worker.
+// The programs in producers.md and consumers.md work with a broker and a worker.
 func TestSampleProgramsInDocs(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
@@ -84,7 +84,7 @@ func TestSampleProgramsInDocs(t *testing.T) {
 		_ = consumer.Process.Kill()
 		_ = consumer.Wait()
 	})
-	printed.wait(t, worker.ctx, "audio "+someID+"\n")
+	printed.wait(worker.ctx, t, "audio "+someID+"\n")
 	durable, err := js.Consumer(t.Context(), schema.StreamOutcomes, "transcripts")
 	if err != nil {
 		t.Fatal(err)
@@ -115,14 +115,12 @@ func TestPermissionsInDocs(t *testing.T) {
 	documented := map[string][]string{}
 	named, row := regexp.MustCompile("^User `([a-z]+)`"), regexp.MustCompile("^\\| `([^`]+)` \\|")
 	user = ""
-	for line := range strings.Lines(readDoc(t, docsFolder+"permissions.md")) {
+	for line := range strings.Lines(readDoc(t, docsDirectory+"permissions.md")) {
 		if m := named.FindStringSubmatch(line); m != nil {
 			user = m[1]
 		}
 		if m := row.FindStringSubmatch(line); m != nil {
-			for _, subject := range expanded(m[1]) {
-				documented[user] = append(documented[user], subject)
-			}
+			documented[user] = append(documented[user], expanded(m[1])...)
 		}
 	}
 	if len(allowed) < 7 {

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"statusworker/cmd/internal/doctor"
@@ -11,58 +10,73 @@ import (
 	"statusworker/schema"
 )
 
-// showFindings writes what was found for people: a line for what is right; for what is not, all of it and below it the
-// fix; what was not checked, together; and at the end how many there are of each.
+// showFindings writes findings for people: one line for a passed check, the whole text and the fix below it for others.
+// It groups skipped checks, and ends with the number of each result.
 func showFindings(w io.Writer, found []doctor.Finding, width int) error {
 	if width == 0 || width > terminal.TextWidth {
 		width = terminal.TextWidth
 	}
-	wide := 0
+	t := findingsTable{}
 	for _, f := range found {
-		wide = max(wide, len(f.Check))
+		t.checkWidth = max(t.checkWidth, len(f.Check))
 	}
-	indent := len(doctor.Pass) + 2 + wide + 2
-	room := max(width-indent, 20)
-	var b strings.Builder
-	line := func(result doctor.Result, check string, texts ...string) {
-		for i, text := range texts {
-			if i > 0 {
-				result, check = "    ", ""
-			}
-			b.WriteString(strings.TrimRight(fmt.Sprintf("%s  %-*s  %s", result, wide, check, text), " ") + "\n")
-		}
-	}
-	count := map[doctor.Result]int{}
-	for i := 0; i < len(found); i++ {
-		f := found[i]
-		count[f.Result]++
-		switch f.Result {
-		case doctor.Pass:
-			line(f.Result, f.Check, terminal.Fit(schema.Printable(f.Found), room))
-			continue
-		case doctor.Skip:
-			checks := []string{f.Check}
-			for i+1 < len(found) && found[i+1].Result == doctor.Skip && found[i+1].Found == f.Found && found[i+1].Fix == f.Fix {
-				i++
-				count[doctor.Skip]++
-				checks = append(checks, found[i].Check)
-			}
-			if len(checks) > 1 {
-				f.Check, f.Found = fmt.Sprintf("%d checks", len(checks)), f.Found+": "+strings.Join(checks, ", ")
-			}
-		}
-		texts := terminal.Wrap(schema.Printable(f.Found), room)
-		if f.Fix != "" {
-			texts = slices.Concat(texts, terminal.Wrap("fix: "+schema.Printable(f.Fix), room))
-		}
-		line(f.Result, f.Check, texts...)
+	t.textWidth = max(width-len(doctor.Pass)-2-t.checkWidth-2, 20)
+	total, count := len(found), map[doctor.Result]int{}
+	for len(found) > 0 {
+		f, n := group(found)
+		t.add(f)
+		count[f.Result] += n
+		found = found[n:]
 	}
 	verdict := "a worker with these flags can work"
-	if doctor.AnyFailed(found) {
-		verdict = "a worker with these flags cannot work as it should"
+	if count[doctor.Fail] > 0 {
+		verdict = "a worker with these flags cannot work correctly"
 	}
-	fmt.Fprintf(&b, "\n%d checks: passed %d, warnings %d, failed %d, skipped %d: %s\n",
-		len(found), count[doctor.Pass], count[doctor.Warn], count[doctor.Fail], count[doctor.Skip], verdict)
-	_, err := io.WriteString(w, b.String())
+	fmt.Fprintf(&t.text, "\n%d checks: passed %d, warnings %d, failed %d, skipped %d: %s\n",
+		total, count[doctor.Pass], count[doctor.Warn], count[doctor.Fail], count[doctor.Skip], verdict)
+	_, err := io.WriteString(w, t.text.String())
 	return err
+}
+
+// group returns the first finding, and how many it stands for. Consecutive checks that were skipped for the same reason
+// become one finding.
+func group(found []doctor.Finding) (doctor.Finding, int) {
+	first := found[0]
+	if first.Result != doctor.Skip {
+		return first, 1
+	}
+	checks := []string{first.Check}
+	for _, next := range found[1:] {
+		if next.Result != doctor.Skip || next.Found != first.Found || next.Fix != first.Fix {
+			break
+		}
+		checks = append(checks, next.Check)
+	}
+	if len(checks) > 1 {
+		first.Check = fmt.Sprintf("%d checks", len(checks))
+		first.Found += ": " + strings.Join(checks, ", ")
+	}
+	return first, len(checks)
+}
+
+// findingsTable has three columns: result, check, and text.
+type findingsTable struct {
+	checkWidth, textWidth int
+	text                  strings.Builder
+}
+
+func (t *findingsTable) add(f doctor.Finding) {
+	lines := []string{terminal.Fit(schema.Printable(f.Found), t.textWidth)}
+	if f.Result != doctor.Pass {
+		lines = terminal.Wrap(schema.Printable(f.Found), t.textWidth)
+		if f.Fix != "" {
+			lines = append(lines, terminal.Wrap("fix: "+schema.Printable(f.Fix), t.textWidth)...)
+		}
+	}
+	result, check := f.Result, f.Check
+	for _, line := range lines {
+		row := fmt.Sprintf("%-4s  %-*s  %s", result, t.checkWidth, check, line)
+		t.text.WriteString(strings.TrimRight(row, " ") + "\n")
+		result, check = "", ""
+	}
 }

@@ -23,7 +23,7 @@ const (
 	exitUsage = cli.ExitUsage
 )
 
-// output is what a command writes. Tests wait for a text in it.
+// output collects what a command writes. Tests can wait for a text in it.
 type output struct {
 	mu      sync.Mutex
 	b       bytes.Buffer
@@ -50,20 +50,20 @@ func (o *output) lines() []string {
 	return strings.Split(strings.TrimSuffix(o.String(), "\n"), "\n")
 }
 
-// wait returns when the text is there.
-func (o *output) wait(t *testing.T, ctx context.Context, text string) {
+// wait waits for a text.
+func (o *output) wait(ctx context.Context, t *testing.T, text string) {
 	t.Helper()
-	o.until(t, ctx, strconv.Quote(text), func(all string) bool { return strings.Contains(all, text) })
+	o.until(ctx, t, strconv.Quote(text), func(all string) bool { return strings.Contains(all, text) })
 }
 
-// next returns when there are more than n lines.
-func (o *output) next(t *testing.T, ctx context.Context, n int) {
+// next waits for more than n lines.
+func (o *output) next(ctx context.Context, t *testing.T, n int) {
 	t.Helper()
-	o.until(t, ctx, fmt.Sprintf("more than %d lines", n), func(all string) bool { return strings.Count(all, "\n") > n })
+	o.until(ctx, t, fmt.Sprintf("more than %d lines", n), func(all string) bool { return strings.Count(all, "\n") > n })
 }
 
-// until returns when what was written is as it should be.
-func (o *output) until(t *testing.T, ctx context.Context, what string, is func(all string) bool) {
+// until waits until the output satisfies a condition.
+func (o *output) until(ctx context.Context, t *testing.T, what string, is func(all string) bool) {
 	t.Helper()
 	for {
 		o.mu.Lock()
@@ -84,7 +84,7 @@ func (o *output) until(t *testing.T, ctx context.Context, what string, is func(a
 	}
 }
 
-// call is a command that runs, or ran.
+// call is one run of a command, in this process.
 type call struct {
 	t              *testing.T
 	ctx            context.Context
@@ -94,10 +94,10 @@ type call struct {
 	stop           context.CancelFunc
 	stdout, stderr output
 	code           chan int
-	err            error // of the command, when it has ended
+	err            error // of the command, after its end
 }
 
-// command prepares a call. The command is stopped at the end of the test.
+// command prepares a call. It is stopped at the end of the test.
 func command(t *testing.T, args ...string) *call {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -126,9 +126,8 @@ func (c *call) start() *call {
 	return c
 }
 
-// refuses runs a command, and fails the test where it does not refuse a flag or a variable, named as `--flag
-// ($VARIABLE)`. It returns the error.
-func (c *call) refuses(setting string) *cli.SettingError {
+// rejects runs a command, and requires that it rejects a setting, named as `--flag ($VARIABLE)`. It returns the error.
+func (c *call) rejects(setting string) *cli.SettingError {
 	c.t.Helper()
 	c.exits(exitUsage)
 	var bad *cli.SettingError
@@ -138,13 +137,16 @@ func (c *call) refuses(setting string) *cli.SettingError {
 	return bad
 }
 
-// fails runs a command, and fails the test where its error is not what want is.
-func (c *call) fails(want error) *call {
+// logs waits for a text on standard error.
+func (c *call) logs(text string) {
 	c.t.Helper()
-	if c.exits(exitFault); !errors.Is(c.err, want) {
-		c.t.Errorf("%v: error %v, want %v", c.args, c.err, want)
-	}
-	return c
+	c.stderr.wait(c.ctx, c.t, text)
+}
+
+// prints waits for a text on standard output.
+func (c *call) prints(text string) {
+	c.t.Helper()
+	c.stdout.wait(c.ctx, c.t, text)
 }
 
 // end waits for the exit code.
@@ -154,12 +156,12 @@ func (c *call) end() int {
 	case code := <-c.code:
 		return code
 	case <-c.ctx.Done():
-		c.t.Fatalf("%v does not end; stdout:\n%s\nstderr:\n%s", c.args, &c.stdout, &c.stderr)
+		c.t.Fatalf("%v is still running; stdout:\n%s\nstderr:\n%s", c.args, &c.stdout, &c.stderr)
 		return -1
 	}
 }
 
-// exits runs a command to its end and fails the test where the exit code is another.
+// exits runs a command to its end, and requires an exit code.
 func (c *call) exits(want int) *call {
 	c.t.Helper()
 	if got := c.start().end(); got != want {
@@ -168,7 +170,7 @@ func (c *call) exits(want int) *call {
 	return c
 }
 
-// counts fails the test where a `declare` that has ended counts something else.
+// counts requires the counts of a `declare` that has ended.
 func (c *call) counts(want producer.Counts) {
 	c.t.Helper()
 	var got producer.Counts
@@ -181,11 +183,11 @@ func (c *call) counts(want producer.Counts) {
 	}
 }
 
-// says fails the test where a text is not in what was written.
+// says requires texts in an output.
 func says(t *testing.T, what string, o *output, texts ...string) {
 	t.Helper()
 	if len(texts) == 0 {
-		t.Errorf("%s: no text to look for", what)
+		t.Errorf("%s: no texts given", what)
 	}
 	for _, text := range texts {
 		if !strings.Contains(o.String(), text) {

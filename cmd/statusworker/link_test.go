@@ -16,7 +16,7 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// far is the URL of a broker that is far away: what passes in either direction takes half a round trip.
+// far returns the URL of a proxy to a broker. It delays data in both directions by half a round trip.
 func far(t *testing.T, broker string, roundTrip time.Duration) string {
 	t.Helper()
 	u, err := url.Parse(broker)
@@ -46,20 +46,20 @@ func far(t *testing.T, broker string, roundTrip time.Duration) string {
 	return "nats://" + l.Addr().String()
 }
 
-// delayed copies, each byte after a delay; many may be on their way.
+// delayed copies data after a delay, without limiting the throughput.
 func delayed(to, from net.Conn, delay time.Duration) {
 	type chunk struct {
 		data []byte
 		due  time.Time
 	}
-	onTheWay := make(chan chunk, 10_000)
+	delaying := make(chan chunk, 10_000)
 	go func() {
-		defer close(onTheWay)
+		defer close(delaying)
 		for {
 			data := make([]byte, 32<<10)
 			n, err := from.Read(data)
 			if n > 0 {
-				onTheWay <- chunk{data[:n], time.Now().Add(delay)}
+				delaying <- chunk{data[:n], time.Now().Add(delay)}
 			}
 			if err != nil {
 				return
@@ -67,16 +67,16 @@ func delayed(to, from net.Conn, delay time.Duration) {
 		}
 	}()
 	defer to.Close()
-	for c := range onTheWay {
+	for c := range delaying {
 		time.Sleep(time.Until(c.due))
 		if _, err := to.Write(c.data); err != nil {
-			from.Close() // which ends what is read from it
+			from.Close() // ends the reading goroutine
 		}
 	}
 }
 
-// A broker far away answers each request, and all of them together take longer than a command waits for one.
-func TestFarBroker(t *testing.T) {
+// A distant broker answers each request in time, although all together take longer than the timeout.
+func TestDistantBroker(t *testing.T) {
 	t.Parallel()
 	const roundTrip = 200 * time.Millisecond
 	at, _ := provisioned(t)
@@ -88,10 +88,10 @@ func TestFarBroker(t *testing.T) {
 		c.args[4] = v.URL()
 		c.start()
 		began := time.Now()
-		c.stderr.wait(t, c.ctx, `"working"`)
-		t.Logf("a worker works after %s, at a round trip of %s", time.Since(began).Round(time.Millisecond), roundTrip)
+		c.logs(`"working"`)
+		t.Logf("working after %s, with a round trip of %s", time.Since(began).Round(time.Millisecond), roundTrip)
 		if strings.Contains(c.stderr.String(), "waiting for") {
-			t.Errorf("it takes a broker far away for one that does not answer:\n%s", &c.stderr)
+			t.Errorf("a distant broker is logged as one that does not answer:\n%s", &c.stderr)
 		}
 		id := uuid.NewString()
 		v.Declare(id, simulator.Processed(0))
@@ -117,7 +117,8 @@ func TestFarBroker(t *testing.T) {
 		}
 	})
 	for _, args := range []string{
-		"status --timeout 2s", "dlq ls --timeout 2s", "dlq replay --all --yes --timeout 2s", "declare --type audio " + someID, "provision --timeout 2s", "doctor",
+		"status --timeout 2s", "dlq ls --timeout 2s", "dlq replay --all --yes --timeout 2s",
+		"declare --type audio " + someID, "provision --timeout 2s", "doctor",
 	} {
 		t.Run(args, func(t *testing.T) {
 			t.Parallel()
@@ -132,8 +133,8 @@ func TestFarBroker(t *testing.T) {
 	}
 }
 
-// A worker that waits at its start goes on when NATS comes back, though it can send no request while NATS is away.
-func TestGoesOnWhenNATSGoesAwayAtTheStart(t *testing.T) {
+// A worker that waits for JetStream survives a restart of NATS.
+func TestRestartOfNATSWhileAWorkerWaits(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
 	first, err := embedded.Start(folder, 0)
@@ -156,20 +157,20 @@ func TestGoesOnWhenNATSGoesAwayAtTheStart(t *testing.T) {
 	}
 	without.Start()
 	c := worker(t, first.URL()).start()
-	c.stderr.wait(t, c.ctx, "waiting for JetStream")
+	c.logs("waiting for JetStream")
 	without.Shutdown()
 	without.WaitForShutdown()
 	select {
 	case code := <-c.code:
-		t.Fatalf("it ended with exit code %d:\n%s", code, &c.stderr)
-	case <-time.After(2 * time.Second): // it has tried meanwhile
+		t.Fatalf("the worker ended with exit code %d:\n%s", code, &c.stderr)
+	case <-time.After(2 * time.Second): // several attempts have failed by then
 	}
 	second, err := embedded.Start(folder, port)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(second.Stop)
-	c.stderr.wait(t, c.ctx, `"working"`)
+	c.logs(`"working"`)
 	c.stop()
 	if code := c.end(); code != exitOK {
 		t.Errorf("exit code %d, want 0:\n%s", code, &c.stderr)

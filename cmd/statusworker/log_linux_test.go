@@ -12,12 +12,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminalPair is a terminal, and what a person sees of it.
+// terminalPair returns a pseudo-terminal: tty for the program, seen to read its output.
 func terminalPair(t *testing.T) (tty *os.File, seen *os.File) {
 	t.Helper()
 	seen, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
-		t.Fatalf("there is no terminal to test with: %v", err)
+		t.Fatalf("opening a pseudo-terminal: %v", err)
 	}
 	t.Cleanup(func() { seen.Close() })
 	if err := unix.IoctlSetPointerInt(int(seen.Fd()), unix.TIOCSPTLCK, 0); err != nil {
@@ -35,7 +35,7 @@ func terminalPair(t *testing.T) (tty *os.File, seen *os.File) {
 	return tty, seen
 }
 
-func TestLogLinesHaveColoursOnlyWhereTheyMay(t *testing.T) {
+func TestLogColours(t *testing.T) {
 	t.Parallel()
 	at := nobody(t)
 	for _, tt := range []struct {
@@ -56,7 +56,7 @@ func TestLogLinesHaveColoursOnlyWhereTheyMay(t *testing.T) {
 			Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: tty, Leave: t.Context(),
 		})
 		tty.Close()
-		all, _ := io.ReadAll(seen) // ends with an error, since the other end is closed
+		all, _ := io.ReadAll(seen) // ends with an error when the other end is closed
 		if code != exitFault || !strings.Contains(string(all), "waiting for NATS") {
 			t.Fatalf("exit code %d, on the terminal:\n%q", code, all)
 		}

@@ -12,16 +12,16 @@ import (
 	"time"
 )
 
-// envProcess makes the test binary the program itself.
+// envProcess makes the test binary run the program itself.
 const envProcess = "STATUSWORKER_TEST_PROCESS"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(envProcess) != "" {
-		signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM) // one that comes before main listens ends nothing
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM) // ignores one that arrives before main handles it
 		_ = os.NewFile(readyFD, "ready").Close()                // see startProcess
 		main()
 	}
-	// Most of these tests wait for a broker or a process: more of them can run at once than there are processors.
+	// Most of these tests wait for a broker or a process, so more of them can run at once than there are processors.
 	flag.Parse()
 	if err := flag.Set("test.parallel", "8"); err != nil {
 		panic(err)
@@ -40,7 +40,7 @@ type child struct {
 	ended          chan struct{}
 }
 
-// processOf prepares a process with these variables and no others.
+// processOf prepares a process with only these environment variables.
 func processOf(t *testing.T, env map[string]string, args ...string) *child {
 	t.Helper()
 	own, err := os.Executable()
@@ -56,7 +56,7 @@ func processOf(t *testing.T, env map[string]string, args ...string) *child {
 	return c
 }
 
-// launch starts the process and returns when it has begun. At the end of the test it is killed, unless it has ended.
+// launch starts the process, and waits until it runs. The process is killed at the end of the test.
 func (c *child) launch() *child {
 	c.t.Helper()
 	begun, ready, err := os.Pipe()
@@ -71,7 +71,7 @@ func (c *child) launch() *child {
 	}
 	go func() {
 		defer close(c.ended)
-		_ = c.Wait() // how it ended is in ProcessState
+		_ = c.Wait() // the result is in ProcessState
 	}()
 	c.t.Cleanup(func() {
 		_ = c.Process.Kill()
@@ -82,19 +82,19 @@ func (c *child) launch() *child {
 	return c
 }
 
-// logs waits until the process has written a text to standard error.
+// logs waits for a text on standard error.
 func (c *child) logs(text string) {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(c.t.Context(), 30*time.Second)
 	defer cancel()
 	go func() {
 		select {
-		case <-c.ended: // nothing more comes
+		case <-c.ended: // there will be no more output
 			cancel()
 		case <-ctx.Done():
 		}
 	}()
-	c.stderr.wait(c.t, ctx, text)
+	c.stderr.wait(ctx, c.t, text)
 }
 
 // signal sends a signal.
@@ -105,43 +105,43 @@ func (c *child) signal(s syscall.Signal) {
 	}
 }
 
-// exits waits for the end of the process, and fails the test where it was killed or has another exit code.
+// exits waits for the end of the process, and requires an exit code.
 func (c *child) exits(want int) {
 	c.t.Helper()
 	select {
 	case <-c.ended:
 	case <-time.After(30 * time.Second):
-		c.t.Fatalf("%v does not end; stderr:\n%s", c.Args, &c.stderr)
+		c.t.Fatalf("%v is still running; stderr:\n%s", c.Args, &c.stderr)
 	}
 	if c.ProcessState.ExitCode() != want {
 		c.t.Fatalf("%v: %s, want exit code %d; stderr:\n%s", c.Args, c.ProcessState, want, &c.stderr)
 	}
 }
 
-// A second signal ends a process even if it hangs.
-func TestSecondSignalEndsWhatHangs(t *testing.T) {
+// A second signal ends a process that blocks in a read.
+func TestSecondSignalEndsABlockedProcess(t *testing.T) {
 	t.Parallel()
 	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGHUP} {
 		t.Run(s.String(), func(t *testing.T) {
 			t.Parallel()
 			c := processOf(t, nil, "declare", "--type", "chat", "--data", "-", "bd5c92f3-c228-44a6-91bf-b52672569878")
-			stdin, err := c.StdinPipe() // into which nothing is written
+			stdin, err := c.StdinPipe() // never written to
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer stdin.Close()
 			c.launch().signal(syscall.SIGTERM)
-			telling := time.NewTicker(100 * time.Millisecond)
-			defer telling.Stop()
+			again := time.NewTicker(100 * time.Millisecond)
+			defer again.Stop()
 			for {
 				select {
 				case <-c.ended:
 					c.exits(exitFault)
 					return
-				case <-telling.C:
+				case <-again.C:
 					_ = c.Process.Signal(s)
 				case <-time.After(20 * time.Second):
-					t.Fatal("it does not end, whatever signal it gets")
+					t.Fatal("it is still running after many signals")
 				}
 			}
 		})

@@ -23,7 +23,7 @@ import (
 )
 
 type provisionCommand struct {
-	Redelivery       consumer.Mode  `name:"redelivery" var:"STATUSWORKER_REDELIVERY" default:"auto" enum:"auto,schedule,nak" help:"How interactions wait between polls: schedule (nats-server ${min_servers}) or nak (older servers). auto keeps the current mode; new deployments use schedule."`
+	Redelivery       consumer.Mode  `name:"redelivery" var:"STATUSWORKER_REDELIVERY" default:"auto" enum:"auto, schedule, nak" help:"How interactions wait between polls: schedule (nats-server ${min_servers}) or nak (older servers). auto keeps the current mode; new deployments use schedule."`
 	Replicas         *int           `name:"replicas" var:"STATUSWORKER_REPLICAS" placeholder:"N" help:"Replicas of each stream: 1, 3 or 5; use 3 in production. Unset keeps the current number; new streams get 1."`
 	MaxAge           *time.Duration `name:"max-age" var:"STATUSWORKER_MAX_AGE" placeholder:"DURATION" help:"How long outcomes are kept. Unset keeps the current age; a new stream gets 14 days."`
 	OutcomesMaxBytes *int64         `name:"outcomes-max-bytes" var:"STATUSWORKER_OUTCOMES_MAX_BYTES" placeholder:"N" help:"Maximum size of the outcomes stream in bytes; the oldest outcomes are discarded first. 0 is unlimited. Unset keeps the current limit."`
@@ -41,10 +41,11 @@ type provisionCommand struct {
 	given func(flag string) bool
 }
 
-// Run makes the streams and consumers be as they should.
+// Run creates and updates streams and consumers, or shows what differs.
 func (c provisionCommand) Run(ctx context.Context, p cli.Process, k *kong.Context) error {
 	c.given = func(flag string) bool {
-		return p.Getenv(cli.Variable(c, flag)) != "" || slices.ContainsFunc(k.Path, func(at *kong.Path) bool { return at.Flag != nil && at.Flag.Name == flag })
+		onCommandLine := func(at *kong.Path) bool { return at.Flag != nil && at.Flag.Name == flag }
+		return p.Getenv(cli.Variable(c, flag)) != "" || slices.ContainsFunc(k.Path, onCommandLine)
 	}
 	log, err := c.Logger(p)
 	if err != nil {
@@ -54,18 +55,21 @@ func (c provisionCommand) Run(ctx context.Context, p cli.Process, k *kong.Contex
 	if err != nil {
 		return err
 	}
-	// Longer than for those who look, because a broker may be starting beside it; not for good, because a job that ends
-	// by itself leaves its log.
+	// Longer than for other commands, because the broker may be starting at the same time.
 	wait := connect.Wait{Timeout: c.Timeout}
 	bounded, cancel, err := wait.Bound(ctx)
 	if err != nil {
 		return err
 	}
 	defer cancel()
-	return wait.Unanswered(bounded, unfinished(ctx, c.provision(bounded, p, log, cfg), "not all is provisioned; run it again, which leaves alone what is there"))
+	err = c.provision(bounded, p, log, cfg)
+	return wait.Unanswered(bounded,
+		unfinished(ctx, err, "not everything is provisioned; run the command again to continue"))
 }
 
-func (c provisionCommand) provision(ctx context.Context, p cli.Process, log logrus.FieldLogger, cfg consumer.Config) error {
+func (c provisionCommand) provision(
+	ctx context.Context, p cli.Process, log logrus.FieldLogger, cfg consumer.Config,
+) error {
 	nc, err := c.Connect(ctx, clientName(), log)
 	if err != nil {
 		return err
@@ -75,7 +79,7 @@ func (c provisionCommand) provision(ctx context.Context, p cli.Process, log logr
 	if err != nil {
 		return fmt.Errorf("using JetStream: %w", err)
 	}
-	if c.Redelivery == asItIs {
+	if c.Redelivery == currentMode {
 		err := connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
 			c.Redelivery, err = provisioning.Detect(ctx, js)
 			return err
@@ -92,7 +96,7 @@ func (c provisionCommand) provision(ctx context.Context, p cli.Process, log logr
 	}
 	var set topology.Set
 	err = connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
-		set, err = c.wanted(ctx, js, cfg)
+		set, err = c.topology(ctx, js, cfg)
 		return err
 	})
 	if err != nil {
@@ -101,7 +105,8 @@ func (c provisionCommand) provision(ctx context.Context, p cli.Process, log logr
 	return c.apply(ctx, js, p, log, set)
 }
 
-// checkServer refuses a server on which the streams are not sound, and logs the other faults that its version has.
+// checkServer rejects a server version that cannot serve the streams safely, and logs other known faults of the
+// version.
 func (c provisionCommand) checkServer(version string, log logrus.FieldLogger) error {
 	streams := func(m consumer.Mode) []jetstream.StreamConfig {
 		return consumer.Topology(consumer.Config{}, consumer.Choices{Mode: m}).Streams
@@ -109,18 +114,19 @@ func (c provisionCommand) checkServer(version string, log logrus.FieldLogger) er
 	err := topology.CheckServer(version, streams(c.Redelivery))
 	switch {
 	case err != nil && topology.CheckServer(version, streams(consumer.Nak)) == nil:
-		return fmt.Errorf("%w, or use --redelivery nak", err)
+		return fmt.Errorf("%w; or use --redelivery nak", err)
 	case err != nil:
 		return err
 	}
 	for _, f := range topology.ServerFaults(version, streams(c.Redelivery)) {
-		log.WithFields(logrus.Fields{"version": version, "fault": f.What, "fixed_in": f.Fixed, "advice": f.Do}).Warn("this nats-server has a known fault")
+		log.WithFields(logrus.Fields{"version": version, "fault": f.What, "fixed_in": f.Fixed, "advice": f.Do}).
+			Warn("nats-server version has a known fault")
 	}
 	return nil
 }
 
-// asItIs is no way of holding back: it leaves the choice to what there is.
-const asItIs consumer.Mode = "auto"
+// currentMode keeps the mode of existing streams.
+const currentMode consumer.Mode = "auto"
 
 // config checks the flags.
 func (c provisionCommand) config(log logrus.FieldLogger) (consumer.Config, error) {
@@ -132,26 +138,27 @@ func (c provisionCommand) config(log logrus.FieldLogger) (consumer.Config, error
 	case c.Replicas != nil && *c.Replicas != 1 && *c.Replicas != 3 && *c.Replicas != 5:
 		return consumer.Config{}, cli.BadFlag(c, "replicas", fmt.Sprint(*c.Replicas), "1, 3 or 5")
 	case c.MaxAge != nil && *c.MaxAge < time.Hour:
-		return consumer.Config{}, cli.BadFlag(c, "max-age", schema.Duration(*c.MaxAge), "at least 1h: outcomes also tell that an interaction has ended")
+		return consumer.Config{}, cli.BadFlag(c, "max-age", schema.Duration(*c.MaxAge),
+			"at least 1h: workers read outcomes to find that an interaction has ended")
 	}
-	oneMessage := fmt.Sprintf("0 for no bound, or at least %d, which is one message", schema.MaxMessageBytes)
-	for _, bound := range []struct {
-		flag  string
-		n     *int64
-		least int64 // where it is not 0
-		want  string
+	oneMessage := fmt.Sprintf("0 (unlimited), or at least %d, the size of one message", schema.MaxMessageBytes)
+	for _, limit := range []struct {
+		flag    string
+		n       *int64
+		min     int64 // unless it is 0
+		allowed string
 	}{
 		{"outcomes-max-bytes", c.OutcomesMaxBytes, schema.MaxMessageBytes, oneMessage},
 		{"declared-max-msgs", c.DeclaredMaxMsgs, 1, "0 or more"},
 		{"declared-max-bytes", c.DeclaredMaxBytes, schema.MaxMessageBytes, oneMessage},
 	} {
-		if bound.n != nil && *bound.n != 0 && *bound.n < bound.least {
-			return consumer.Config{}, cli.BadFlag(c, bound.flag, fmt.Sprint(*bound.n), bound.want)
+		if limit.n != nil && *limit.n != 0 && *limit.n < limit.min {
+			return consumer.Config{}, cli.BadFlag(c, limit.flag, fmt.Sprint(*limit.n), limit.allowed)
 		}
 	}
 	cfg := consumer.Config{
 		Intervals: intervals, RequestTimeout: c.RequestTimeout, Log: log,
-		Deadline: math.MaxInt64, // the workers' own; no stream or consumer depends on it
+		Deadline: math.MaxInt64, // no stream or consumer depends on it
 	}
 	if err := cfg.Check(); err != nil {
 		return cfg, flags.AsUsage(err)
@@ -159,8 +166,10 @@ func (c provisionCommand) config(log logrus.FieldLogger) (consumer.Config, error
 	return cfg, nil
 }
 
-// wanted is the topology that the flags ask for. What they do not say about streams that exist stays as it is.
-func (c provisionCommand) wanted(ctx context.Context, js jetstream.JetStream, cfg consumer.Config) (topology.Set, error) {
+// topology returns the topology that the flags describe. Settings without a flag keep the values of existing streams.
+func (c provisionCommand) topology(
+	ctx context.Context, js jetstream.JetStream, cfg consumer.Config,
+) (topology.Set, error) {
 	waiting := consumer.Choices{Mode: c.Redelivery, Replicas: 1}
 	outcomes := publisher.Choices{MaxAge: publisher.DefaultMaxAge}
 	for _, name := range schema.Streams() {
@@ -180,58 +189,59 @@ func (c provisionCommand) wanted(ctx context.Context, js jetstream.JetStream, cf
 			outcomes.MaxAge, outcomes.MaxBytes = have.MaxAge, max(0, have.MaxBytes)
 		}
 	}
-	given(&waiting.Replicas, c.Replicas)
-	given(&waiting.DeclaredMaxMsgs, c.DeclaredMaxMsgs)
-	given(&waiting.DeclaredMaxBytes, c.DeclaredMaxBytes)
-	given(&outcomes.MaxAge, c.MaxAge)
-	given(&outcomes.MaxBytes, c.OutcomesMaxBytes)
+	override(&waiting.Replicas, c.Replicas)
+	override(&waiting.DeclaredMaxMsgs, c.DeclaredMaxMsgs)
+	override(&waiting.DeclaredMaxBytes, c.DeclaredMaxBytes)
+	override(&outcomes.MaxAge, c.MaxAge)
+	override(&outcomes.MaxBytes, c.OutcomesMaxBytes)
 	outcomes.Replicas = waiting.Replicas
 	set := consumer.Topology(cfg, waiting).Add(publisher.Topology(outcomes))
 	return set, c.keepAckWaits(ctx, js, set)
 }
 
-// keepAckWaits leaves ack waits of naks that are longer than they should be, where the flags that they are made from
-// were not given: workers with longer intervals could not run on shorter ones.
+// keepAckWaits keeps longer ack waits of existing consumers for delayed naks, unless a flag sets the values from which
+// they are computed: workers with longer intervals could not run on shorter ack waits.
 func (c provisionCommand) keepAckWaits(ctx context.Context, js jetstream.JetStream, set topology.Set) error {
 	if c.Redelivery != consumer.Nak || c.given("request-timeout") {
 		return nil
 	}
 	for _, t := range schema.Types() {
-		i := slices.IndexFunc(set.Consumers, func(one topology.Consumer) bool { return one.Config.Durable == schema.PollConsumer(t) })
 		if c.given(string(t) + "-interval") {
 			continue
 		}
-		have, err := js.Consumer(ctx, set.Consumers[i].Stream, set.Consumers[i].Config.Durable)
+		ofType := func(one topology.Consumer) bool { return one.Config.Durable == schema.PollConsumer(t) }
+		expected := &set.Consumers[slices.IndexFunc(set.Consumers, ofType)]
+		have, err := js.Consumer(ctx, expected.Stream, expected.Config.Durable)
 		if provisioning.Absent(err) {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("reading consumer %s/%s: %w", set.Consumers[i].Stream, set.Consumers[i].Config.Durable, err)
+			return fmt.Errorf("reading consumer %s/%s: %w", expected.Stream, expected.Config.Durable, err)
 		}
-		want := &set.Consumers[i].Config.AckWait
-		*want = max(*want, have.CachedInfo().Config.AckWait)
+		expected.Config.AckWait = max(expected.Config.AckWait, have.CachedInfo().Config.AckWait)
 	}
 	return nil
 }
 
-// given sets what a flag says, where it was given.
-func given[T any](to *T, flag *T) {
+// override sets a value from a flag, if the flag is set.
+func override[T any](value *T, flag *T) {
 	if flag != nil {
-		*to = *flag
+		*value = *flag
 	}
 }
 
-// checkTopology says whether a worker can run on this server and on what there is, and which command fixes it if not.
-// It gives the mode that the streams are made for.
+// checkTopology returns the mode of the streams, or an error if a worker cannot run on them or on this server. The
+// error contains the command that fixes it.
 func checkTopology(ctx context.Context, js jetstream.JetStream, cfg consumer.Config) (consumer.Mode, error) {
 	mode, err := checkStreams(ctx, js, cfg)
 	if err != nil {
 		return "", advice.Topology(err)
 	}
-	return mode, topology.CheckServer(js.Conn().ConnectedServerVersion(), consumer.Topology(cfg, consumer.Choices{Mode: mode}).Streams)
+	streams := consumer.Topology(cfg, consumer.Choices{Mode: mode}).Streams
+	return mode, topology.CheckServer(js.Conn().ConnectedServerVersion(), streams)
 }
 
-// checkStreams is checkTopology without the server's version, and without advice.
+// checkStreams is checkTopology without the server's version and without advice.
 func checkStreams(ctx context.Context, js jetstream.JetStream, cfg consumer.Config) (consumer.Mode, error) {
 	outcomes := publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge})
 	return provisioning.Check(ctx, js, cfg, outcomes)

@@ -18,23 +18,57 @@ import (
 	"statusworker/schema/topology"
 )
 
-// apply compares, and then creates and updates as it may. It says what it does.
+// apply compares the topology with the broker, and creates and updates what the flags allow. It prints what it does.
 func (c provisionCommand) apply(
 	ctx context.Context, js jetstream.JetStream, p cli.Process, log logrus.FieldLogger, set topology.Set,
 ) error {
-	found, report, err := c.look(ctx, js, log, set)
+	found, report, err := c.compare(ctx, js, log, set)
 	if err != nil {
 		return err
 	}
-	differing, other := len(
-		report.Undelivered,
-	), slices.ContainsFunc(
-		found,
-		func(d topology.Difference) bool { return d.Unwanted },
-	)
+	otherMode := slices.ContainsFunc(found, func(d topology.Difference) bool { return d.Unwanted })
+	differing := c.print(p, found, report, otherMode)
+	switch {
+	case len(found) == 0 && differing == 0 && len(report.Foreign) == 0:
+		say(p.Stdout, "nothing to change")
+		return nil
+	case otherMode:
+		return errOtherMode
+	case c.DryRun:
+		return cli.ErrReported
+	}
+	// Creating is repeated if the broker elects a leader in between. It finds what an earlier attempt has created.
+	err = connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
+		made, err := provisioning.Create(ctx, js, set)
+		for _, object := range made {
+			say(p.Stdout, "created %s", object)
+		}
+		return err
+	})
+	if err != nil {
+		return adviseReplicas(err)
+	}
+	switch {
+	case differing > 0 && !c.Update:
+		return errors.New("the differences were not changed; to change them, run the command with --update")
+	case differing > 0:
+		if err := c.update(ctx, js, p, log, set); err != nil {
+			return err
+		}
+	}
+	if len(report.Foreign) > 0 {
+		return errForeign
+	}
+	return nil
+}
+
+// print prints what differs, and returns how many differences only --update changes.
+func (c provisionCommand) print(
+	p cli.Process, found []topology.Difference, report provisioning.Report, otherMode bool,
+) (differing int) {
 	for _, d := range found {
 		switch {
-		case d.Missing && c.DryRun && !other:
+		case d.Missing && c.DryRun && !otherMode:
 			say(p.Stdout, "would create %s", d.Object)
 		case d.Missing:
 		default:
@@ -48,50 +82,21 @@ func (c provisionCommand) apply(
 	for _, f := range report.Foreign {
 		say(p.Stdout, "%s", f)
 	}
-	switch {
-	case len(found) == 0 && differing == 0 && len(report.Foreign) == 0:
-		say(p.Stdout, "everything is as it should be")
-		return nil
-	case other:
-		return errors.New(
-			"the streams were made for the other way of holding back; nothing was changed. To keep it, leave out " +
-				"--redelivery ($STATUSWORKER_REDELIVERY), or name the way that is there; to change over, see docs/design.md",
-		)
-	case c.DryRun:
-		return cli.ErrReported
-	}
-	// What an attempt has made, the next one finds: a broker may begin to elect between any two of them.
-	err = connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
-		made, err := provisioning.Create(ctx, js, set)
-		for _, object := range made {
-			say(p.Stdout, "created %s", object)
-		}
-		return err
-	})
-	if err != nil {
-		return alone(err)
-	}
-	switch {
-	case differing > 0 && !c.Update:
-		return errors.New("what differs was left as it is; run it again with --update to change it")
-	case differing > 0:
-		if err := c.update(ctx, js, p, log, set); err != nil {
-			return err
-		}
-	}
-	if len(report.Foreign) > 0 {
-		return errForeign
-	}
-	return nil
+	return differing + len(report.Undelivered)
 }
 
+var errOtherMode = errors.New(
+	"the streams are made for the other redelivery mode; nothing was changed. To keep that mode, omit " +
+		"--redelivery ($STATUSWORKER_REDELIVERY) or set it to that mode; to change the mode, see docs/design.md",
+)
+
 var errForeign = errors.New(
-	"another consumer takes messages away: find the stream that sources or mirrors one of these and delete it; " +
+	"a foreign consumer takes messages from workers: find and delete the stream that sources or mirrors this stream; " +
 		"see StatusworkerForeignConsumers in docs/alerts.md",
 )
 
-// look finds out what is to be done.
-func (provisionCommand) look(
+// compare returns what differs, and which messages are not delivered.
+func (provisionCommand) compare(
 	ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger, set topology.Set,
 ) (found []topology.Difference, report provisioning.Report, err error) {
 	err = connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
@@ -108,7 +113,7 @@ func (provisionCommand) look(
 	return found, report, err
 }
 
-// update changes what differs, and has delivered what no consumer delivers any more.
+// update changes what differs, and recreates consumers that no longer deliver stored messages.
 func (c provisionCommand) update(
 	ctx context.Context, js jetstream.JetStream, p cli.Process, log logrus.FieldLogger, set topology.Set,
 ) error {
@@ -120,10 +125,10 @@ func (c provisionCommand) update(
 		return err
 	})
 	if err != nil {
-		return fixed(alone(err))
+		return adviseImmutable(adviseReplicas(err))
 	}
-	// A consumer that has another filter now may have passed over what it is to deliver.
-	found, report, err := c.look(ctx, js, log, set)
+	// A consumer whose filter was changed may have skipped messages.
+	found, report, err := c.compare(ctx, js, log, set)
 	if err != nil {
 		return err
 	}
@@ -131,7 +136,7 @@ func (c provisionCommand) update(
 		if err := c.redeliver(ctx, js, p, log, set, report.Undelivered); err != nil {
 			return err
 		}
-		if found, report, err = c.look(ctx, js, log, set); err != nil {
+		if found, report, err = c.compare(ctx, js, log, set); err != nil {
 			return err
 		}
 	}
@@ -142,19 +147,15 @@ func (c provisionCommand) update(
 		say(p.Stdout, "still %s", u)
 	}
 	if len(found) > 0 || len(report.Undelivered) > 0 {
-		return errors.New("the broker did not take every change")
+		return errors.New("the broker has not made every change")
 	}
 	return nil
 }
 
-// redeliver recreates consumers. With delayed naks the broker forgets with them for how long each interaction is to
-// wait, so that no worker may be there.
+// redeliver recreates consumers. With delayed naks, the broker then forgets how long each interaction has to wait. So
+// there must be no live worker.
 func (c provisionCommand) redeliver(
-	ctx context.Context,
-	js jetstream.JetStream,
-	p cli.Process,
-	log logrus.FieldLogger,
-	set topology.Set,
+	ctx context.Context, js jetstream.JetStream, p cli.Process, log logrus.FieldLogger, set topology.Set,
 	undelivered []provisioning.Undelivered,
 ) error {
 	return connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
@@ -164,11 +165,9 @@ func (c provisionCommand) redeliver(
 				return fmt.Errorf("reading stream %s: %w", schema.StreamWorkers, err)
 			}
 			if n := bucket.CachedInfo().State.Msgs; n > 0 {
-				return fmt.Errorf(
-					"%d workers are alive: with delayed naks, a consumer that is made anew delivers everything at once, and "+
-						"polls are too early; stop the workers, wait for the longest interval, and run it again",
-					n,
-				)
+				return fmt.Errorf("%d workers are alive: with delayed naks, a recreated consumer delivers all "+
+					"messages at once, and workers would poll too early; stop all workers, wait for the longest poll "+
+					"interval, and run the command again", n)
 			}
 		}
 		recreated, err := provisioning.Redeliver(ctx, js, set, undelivered)
@@ -179,37 +178,29 @@ func (c provisionCommand) redeliver(
 	})
 }
 
-// streamFixed and consumerFixed are the broker's codes for changes that it makes in nothing that exists, among others.
+// The broker's error codes for updates that it does not support, among others.
 const (
-	streamFixed   jetstream.ErrorCode = 10052
-	consumerFixed jetstream.ErrorCode = 10012
+	streamUpdate   jetstream.ErrorCode = 10052
+	consumerCreate jetstream.ErrorCode = 10012
 )
 
-// fixed adds what to do about a change that the broker does not make.
-func fixed(err error) error {
-	if api := (*jetstream.APIError)(
-		nil,
-	); errors.As(err, &api) &&
-		(api.ErrorCode == streamFixed || api.ErrorCode == consumerFixed) {
-		return fmt.Errorf(
-			"%w; NATS cannot change this in a stream that exists: see `Recreate a stream` in docs/deploy.md",
-			err,
-		)
+// adviseImmutable adds advice to an error about an update that the broker does not support.
+func adviseImmutable(err error) error {
+	api := (*jetstream.APIError)(nil)
+	if errors.As(err, &api) && (api.ErrorCode == streamUpdate || api.ErrorCode == consumerCreate) {
+		return fmt.Errorf("%w; NATS cannot change this: see `Recreate a stream` in docs/deploy.md", err)
 	}
 	return err
 }
 
-// noCluster is the broker's code for more than one replica on a server that is alone.
+// noCluster is the broker's error code for several replicas on a single server.
 const noCluster jetstream.ErrorCode = 10074
 
-// alone adds what fixes replicas on a server that is alone.
-func alone(err error) error {
+// adviseReplicas adds advice to an error about replicas on a single server.
+func adviseReplicas(err error) error {
 	if api := (*jetstream.APIError)(nil); errors.As(err, &api) && api.ErrorCode == noCluster {
-		return fmt.Errorf(
-			"%w; this server is no cluster: leave out --replicas ($%s), or provision in a cluster",
-			err,
-			cli.Variable(provisionCommand{}, "replicas"),
-		)
+		return fmt.Errorf("%w; the server is not in a cluster: omit --replicas ($%s), or provision in a cluster",
+			err, cli.Variable(provisionCommand{}, "replicas"))
 	}
 	return err
 }

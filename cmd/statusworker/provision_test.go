@@ -15,7 +15,7 @@ import (
 	"statusworker/schema/topology"
 )
 
-// streams are the names of the streams that there are.
+// streams returns the names of all streams.
 func streams(t *testing.T, js jetstream.JetStream) []string {
 	t.Helper()
 	var names []string
@@ -37,6 +37,7 @@ func TestProvisionCreatesOnce(t *testing.T) {
 		"nak":      {schema.StreamDeclared, schema.StreamOutcomes, schema.StreamWorkers},
 	} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			s, js := broker(t)
 			provision := func(more ...string) *call {
 				return command(
@@ -52,10 +53,10 @@ func TestProvisionCreatesOnce(t *testing.T) {
 				"would create stream "+schema.StreamOutcomes,
 			)
 			if have := streams(t, js); len(have) != 0 {
-				t.Fatalf("a dry run made %v", have)
+				t.Fatalf("a dry run created %v", have)
 			}
 			if c.stderr.String() != "" {
-				t.Errorf("something on standard error: %s", &c.stderr)
+				t.Errorf("unexpected standard error: %s", &c.stderr)
 			}
 			says(
 				t,
@@ -68,15 +69,15 @@ func TestProvisionCreatesOnce(t *testing.T) {
 				t.Errorf("streams %v, want %v", have, want)
 			}
 			for _, again := range []*call{provision(), provision("--dry-run"), provision("--update")} {
-				if again.exits(exitOK); again.stdout.String() != "everything is as it should be\n" {
-					t.Errorf("%v says:\n%s", again.args, &again.stdout)
+				if again.exits(exitOK); again.stdout.String() != "nothing to change\n" {
+					t.Errorf("%v prints:\n%s", again.args, &again.stdout)
 				}
 			}
 		})
 	}
 }
 
-func TestProvisionShowsAndUpdatesWhatDiffers(t *testing.T) {
+func TestProvisionShowsAndUpdatesDifferences(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
 	other := []string{
@@ -139,10 +140,11 @@ func TestProvisionReadsVariables(t *testing.T) {
 	}
 }
 
-func TestProvisionDoesNotChangeOver(t *testing.T) {
+func TestProvisionKeepsTheMode(t *testing.T) {
 	t.Parallel()
 	for from, to := range map[string]string{"schedule": "nak", "nak": "schedule"} {
 		t.Run(from+" to "+to, func(t *testing.T) {
+			t.Parallel()
 			at, js := provisioned(t, "--redelivery", from)
 			before := streams(t, js)
 			for _, more := range [][]string{nil, {"--update"}, {"--dry-run"}} {
@@ -158,11 +160,11 @@ func TestProvisionDoesNotChangeOver(t *testing.T) {
 				"standard error",
 				&command(t, "provision", "--nats-url", at, "--redelivery", to).exits(exitFault).stderr,
 				"nothing was changed",
-				"leave out --redelivery",
+				"--redelivery ($STATUSWORKER_REDELIVERY)",
 			)
-			// Not told, it leaves that as it is, also where some of it is lost.
-			as := command(t, "provision", "--nats-url", at).exits(exitOK)
-			says(t, "standard output", &as.stdout, "everything is as it should be")
+			// Without the flag, it keeps the mode, also if consumers are missing.
+			kept := command(t, "provision", "--nats-url", at).exits(exitOK)
+			says(t, "standard output", &kept.stdout, "nothing to change")
 			lost := schema.StreamDeclared
 			if from == "schedule" {
 				lost = schema.StreamPolls
@@ -181,16 +183,15 @@ func TestProvisionDoesNotChangeOver(t *testing.T) {
 			if after := streams(t, js); !slices.Equal(before, after) {
 				t.Errorf("streams were %v and are %v", before, after)
 			}
-			c := worker(t, at).start() // it still runs
-			c.stderr.wait(t, c.ctx, `"redelivery":"`+from+`"`)
+			c := worker(t, at).start() // it still works
+			c.logs(`"redelivery":"` + from + `"`)
 			c.stop()
 			c.end()
 		})
 	}
 }
 
-// A bucket of workers that somebody made with nats kv, which knows nothing of ages: a worker names the command that
-// fixes it.
+// A bucket for workers that was created by `nats kv` has no max age. A worker names the command that fixes it.
 func TestProvisionFixesTheBucket(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
@@ -212,12 +213,12 @@ func TestProvisionFixesTheBucket(t *testing.T) {
 	)
 	command(t, "provision", "--nats-url", at, "--update").exits(exitOK)
 	w := worker(t, at).start()
-	w.stderr.wait(t, w.ctx, `"working"`)
+	w.logs(`"working"`)
 	w.stop()
 	w.end()
 }
 
-// A stream that producers made before the first provision says nothing of a way of holding back.
+// A stream that producers have created before the first provision does not decide the redelivery mode.
 func TestProvisionOverAForeignStream(t *testing.T) {
 	t.Parallel()
 	s, js := broker(t)
@@ -239,8 +240,8 @@ func TestProvisionOverAForeignStream(t *testing.T) {
 	)
 }
 
-// Naks have an ack wait that is made from the workers' timing. What is not said of that stays as it is, and the command
-// that a worker names fixes it as it is written.
+// With delayed naks, the ack wait is computed from the worker's timing. Without the flags it is kept. The command in
+// the worker's error fixes it.
 func TestProvisionTimingOfNaks(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t, "--redelivery", "nak", "--audio-interval", "60s")
@@ -258,7 +259,7 @@ func TestProvisionTimingOfNaks(t *testing.T) {
 		return command(t, append([]string{"provision", "--nats-url", at}, more...)...)
 	}
 	for _, more := range [][]string{nil, {"--update"}, {"--chat-interval", "5s", "--update"}} {
-		says(t, "standard output", &provision(more...).exits(exitOK).stdout, "everything is as it should be")
+		says(t, "standard output", &provision(more...).exits(exitOK).stdout, "nothing to change")
 		ackWait(75 * time.Second)
 	}
 	c := provision("--audio-interval", "30s").exits(exitFault)
@@ -279,16 +280,16 @@ func TestProvisionTimingOfNaks(t *testing.T) {
 	command(t, append(strings.Fields(fix), "--nats-url", at)...).exits(exitOK)
 	ackWait(115 * time.Second)
 	w := worker(t, at, longer...).start()
-	w.stderr.wait(t, w.ctx, `"working"`)
+	w.logs(`"working"`)
 	w.stop()
 	w.end()
 }
 
-// What a consumer passes over is reported by each that looks, and the command that they name has it delivered.
-func TestProvisionHasDeliveredWhatWasPassedOver(t *testing.T) {
+// `status` and `provision` report messages that a consumer has skipped. The command that they name delivers them.
+func TestProvisionRedelivers(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
-	passOver(t, js)
+	skip(t, js)
 	provision := func(more ...string) *call {
 		return command(t, append([]string{"provision", "--nats-url", at}, more...)...)
 	}
@@ -296,7 +297,7 @@ func TestProvisionHasDeliveredWhatWasPassedOver(t *testing.T) {
 		"consumer " + schema.StreamDeclared + "/" + schema.ConsumerIntake,
 		"consumer " + schema.StreamPolls + "/" + schema.PollConsumer(schema.Chat),
 	}
-	look := func() (s overview.Overview) {
+	inspect := func() (s overview.Overview) {
 		t.Helper()
 		if err := json.Unmarshal(
 			[]byte(command(t, "status", "-o", "json", "--nats-url", at).exits(exitOK).stdout.String()),
@@ -306,18 +307,18 @@ func TestProvisionHasDeliveredWhatWasPassedOver(t *testing.T) {
 		}
 		return s
 	}
-	s := look()
+	s := inspect()
 	if len(s.Undelivered) != 2 || len(s.Foreign) != 0 || s.Intake.Waiting != 0 || s.Intake.WaitingSeconds != 0 {
 		t.Errorf("status finds %+v, the intake %+v", s.Report, s.Intake)
 	}
 	if all := strings.Join(s.Advice, "\n"); strings.Count(all, "`statusworker provision --update`") != 2 {
-		t.Errorf("the advice names the command not twice: %s", all)
+		t.Errorf("the advice does not name the command twice: %s", all)
 	}
 	for _, more := range [][]string{{"--dry-run"}, nil} {
 		says(t, "standard output", &provision(more...).exits(exitFault).stdout, objects...)
 	}
-	if again := look(); len(again.Undelivered) != 2 {
-		t.Fatalf("without --update something was changed: %+v", again.Report)
+	if again := inspect(); len(again.Undelivered) != 2 {
+		t.Fatalf("changed without --update: %+v", again.Report)
 	}
 	says(
 		t,
@@ -326,19 +327,19 @@ func TestProvisionHasDeliveredWhatWasPassedOver(t *testing.T) {
 		"recreated "+objects[0],
 		"recreated "+objects[1],
 	)
-	if s := look(); len(s.Undelivered) != 0 || s.Intake.Waiting != 1 || s.Lanes[1].Due != 1 {
-		t.Errorf("after it status finds %+v, the intake %+v, the lanes %+v", s.Report, s.Intake, s.Lanes)
+	if s := inspect(); len(s.Undelivered) != 0 || s.Intake.Waiting != 1 || s.Lanes[1].Due != 1 {
+		t.Errorf("afterwards status finds %+v, the intake %+v, the lanes %+v", s.Report, s.Intake, s.Lanes)
 	}
 	provision("--dry-run").exits(exitOK)
 }
 
-// With delayed naks that would have polls made too early while there are workers.
-func TestProvisionRedeliversNothingUnderWorkersWithNaks(t *testing.T) {
+// With delayed naks, recreating a consumer under live workers would cause early polls.
+func TestProvisionDoesNotRedeliverNaksUnderWorkers(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t, "--redelivery", "nak")
 	declare(t, js)
 	settle(t, js, schema.StreamDeclared+"."+schema.PollConsumer(schema.Audio))
-	key := schema.WorkerSubject("somebody")
+	key := schema.WorkerSubject("another")
 	if _, err := js.Publish(t.Context(), key, []byte(`{"state":"working"}`)); err != nil {
 		t.Fatal(err)
 	}
@@ -358,15 +359,15 @@ func TestProvisionRedeliversNothingUnderWorkersWithNaks(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n := c.CachedInfo().NumPending; n != 1 {
-		t.Errorf("%d are delivered again, want the one that was passed over", n)
+		t.Errorf("%d are pending, want the skipped message", n)
 	}
 }
 
-// The shipped user has the rights to find what is passed over and to have it delivered; the one for status finds it,
-// too.
+// The shipped users have the permissions to find skipped messages (status) and to redeliver them (provision).
 func TestShippedUsersMayRedeliver(t *testing.T) {
 	t.Parallel()
-	for mode, at := range map[string]string{"schedule": schema.StreamDeclared + "." + schema.ConsumerIntake, "nak": schema.StreamDeclared + "." + schema.PollConsumer(schema.Audio)} {
+	for mode, at := range map[string]string{"schedule": schema.StreamDeclared + "." + schema.ConsumerIntake,
+		"nak": schema.StreamDeclared + "." + schema.PollConsumer(schema.Audio)} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			url := users(t, func(all []*server.User) []*server.User {
@@ -380,11 +381,8 @@ func TestShippedUsersMayRedeliver(t *testing.T) {
 			declare(t, js)
 			settle(t, js, at)
 			var s overview.Overview
-			look := append([]string{"status", "-o", "json", "--nats-url", url}, as("status")...)
-			if err := json.Unmarshal(
-				[]byte(command(t, look...).exits(exitOK).stdout.String()),
-				&s,
-			); err != nil ||
+			status := append([]string{"status", "-o", "json", "--nats-url", url}, as("status")...)
+			if err := json.Unmarshal([]byte(command(t, status...).exits(exitOK).stdout.String()), &s); err != nil ||
 				len(s.Undelivered) != 1 {
 				t.Errorf("the user status finds %+v, %v", s.Report, err)
 			}
@@ -398,8 +396,8 @@ func TestShippedUsersMayRedeliver(t *testing.T) {
 	}
 }
 
-// A stream that sources the reservations is named, and provisioning fixes nothing about it.
-func TestProvisionTellsOfForeignConsumers(t *testing.T) {
+// A stream that sources the reservations is reported. Provisioning does not change it.
+func TestProvisionReportsForeignConsumers(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
 	if _, err := js.CreateStream(
@@ -432,7 +430,8 @@ func TestProvisionOnAnOldServer(t *testing.T) {
 	} {
 		t.Run(version, func(t *testing.T) {
 			t.Parallel()
-			for mode, works := range map[string]bool{"auto": usable.reserve, "schedule": usable.reserve, "nak": usable.nak} {
+			for mode, works := range map[string]bool{"auto": usable.reserve, "schedule": usable.reserve,
+				"nak": usable.nak} {
 				s, js := broker(t)
 				at := ofVersion(t, s.URL(), version)
 				if works {
@@ -445,25 +444,25 @@ func TestProvisionOnAnOldServer(t *testing.T) {
 					t.Errorf("--redelivery nak is offered: %t, it works: %t: %s", offered, usable.nak, &c.stderr)
 				}
 				if n := len(footprint(t, js)); n != 0 {
-					t.Errorf("%d streams and consumers were made", n)
+					t.Errorf("%d streams and consumers were created", n)
 				}
 			}
 		})
 	}
 }
 
-func TestProvisionWarnsOfFaultsOfTheServer(t *testing.T) {
+func TestProvisionWarnsOfServerFaults(t *testing.T) {
 	t.Parallel()
 	for version, warns := range map[string]bool{"2.14.5": true, "2.15.2": true, "2.15.3": false} {
 		c := command(t, "provision", "--nats-url", oldServer(t, version), "--log-format", "json").exits(exitOK)
 		if warned := strings.Contains(c.stderr.String(), `"fixed_in"`); warned != warns {
-			t.Errorf("%s is warned of: %t: %s", version, warned, &c.stderr)
+			t.Errorf("warning about %s: %t: %s", version, warned, &c.stderr)
 		}
 	}
 }
 
-// A worker refuses a server that `provision` refuses, also where the streams were made before.
-func TestWorkersRefuseAnOldServer(t *testing.T) {
+// A worker rejects a server that `provision` rejects, also if the streams exist already.
+func TestWorkersRejectAnOldServer(t *testing.T) {
 	t.Parallel()
 	for mode, versions := range map[string]map[string]bool{
 		"schedule": {"2.12.9": false, "2.14.3": false, "2.14.4": true, "2.15.0": true},
@@ -477,14 +476,14 @@ func TestWorkersRefuseAnOldServer(t *testing.T) {
 				continue
 			}
 			w.start()
-			w.stderr.wait(t, w.ctx, `"working"`)
+			w.logs(`"working"`)
 			w.stop()
 			w.end()
 		}
 	}
 }
 
-func TestProvisionSaysWhatTheBrokerDoesNotChange(t *testing.T) {
+func TestProvisionReportsImmutableSettings(t *testing.T) {
 	t.Parallel()
 	s, js := broker(t)
 	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
@@ -499,7 +498,7 @@ func TestProvisionSaysWhatTheBrokerDoesNotChange(t *testing.T) {
 	says(t, "standard output", &c.stdout, "retention")
 	says(t, "standard error", &c.stderr, schema.StreamOutcomes, "docs/deploy.md")
 	if strings.Count(c.stderr.String(), "\n") != 1 {
-		t.Errorf("not one line on standard error:\n%s", &c.stderr)
+		t.Errorf("want one line on standard error:\n%s", &c.stderr)
 	}
 }
 
@@ -513,14 +512,14 @@ func TestProvisionReplicasOnASingleServer(t *testing.T) {
 			append([]string{"provision", "--nats-url", s.URL(), "--replicas", "3"}, flags...)...).exits(
 			exitFault,
 		)
-		says(t, "standard error", &c.stderr, "is no cluster", "--replicas ($STATUSWORKER_REPLICAS)")
+		says(t, "standard error", &c.stderr, "--replicas ($STATUSWORKER_REPLICAS)")
 	}
 	refused()
 	command(t, "provision", "--nats-url", s.URL()).exits(exitOK)
 	refused("--update")
 }
 
-func TestProvisionDoesNotWaitForEver(t *testing.T) {
+func TestProvisionTimesOut(t *testing.T) {
 	t.Parallel()
 	c := command(t, "provision", "--timeout", "300ms", "--nats-url", nobody(t)).exits(exitFault)
 	says(
@@ -537,13 +536,13 @@ func TestProvisionDoesNotWaitForEver(t *testing.T) {
 	says(t, "standard error", &c.stderr, "statusworker: no answer within 300ms (--timeout): waiting for JetStream")
 
 	c = command(t, "provision", "--timeout", "0s").exits(exitUsage)
-	says(t, "standard error", &c.stderr, "--timeout is 0s: want more than 0")
+	says(t, "standard error", &c.stderr, "--timeout is 0s: must be more than 0")
 }
 
-func TestProvisionStopsWhileItWaits(t *testing.T) {
+func TestProvisionStopsWhileWaiting(t *testing.T) {
 	t.Parallel()
 	c := command(t, "provision", "--nats-url", nobody(t)).start()
-	c.stderr.wait(t, c.ctx, "waiting for NATS")
+	c.logs("waiting for NATS")
 	c.stop()
 	c.end()
 }

@@ -27,6 +27,7 @@ const (
 //
 //	go test ./cmd/statusworker -run TestReadmeFlags -update
 func TestReadmeFlags(t *testing.T) {
+	t.Parallel()
 	text, err := os.ReadFile(flagsPage)
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +41,8 @@ func TestReadmeFlags(t *testing.T) {
 	}
 	if !*update {
 		t.Fatal(
-			"the tables of docs/configuration.md differ from the flags; run\n\tgo test ./cmd/statusworker -run TestReadmeFlags -update",
+			"the tables of docs/configuration.md differ from the flags; run\n" +
+				"\tgo test ./cmd/statusworker -run TestReadmeFlags -update",
 		)
 	}
 	if err := os.WriteFile(flagsPage, []byte(want), 0o644); err != nil {
@@ -50,7 +52,7 @@ func TestReadmeFlags(t *testing.T) {
 
 var errNoTable = errors.New("no " + tableBegin)
 
-// withTable puts a table between the marks of a text.
+// withTable replaces the text between the marks by a table.
 func withTable(text, table string) (string, error) {
 	before, rest, ok := strings.Cut(text, tableBegin)
 	if !ok {
@@ -64,6 +66,7 @@ func withTable(text, table string) (string, error) {
 }
 
 func TestTableBetweenMarks(t *testing.T) {
+	t.Parallel()
 	first, err := withTable("before\n"+tableBegin+"\n"+tableEnd+"\nafter", "table")
 	if want := "before\n" + tableBegin + "\ntable\n" + tableEnd + "\nafter"; err != nil || first != want {
 		t.Errorf("%q (%v), want %q", first, err, want)
@@ -79,7 +82,7 @@ func TestTableBetweenMarks(t *testing.T) {
 	}
 }
 
-// flagTable is Markdown: the flags that `run` and `provision` share, and those that each has for itself.
+// flagTable returns the flags of `run` and `provision` in Markdown: common ones, and those of each.
 func flagTable(t *testing.T) string {
 	of := map[string]map[string]bool{"run": {}, "provision": {}}
 	for name := range of {
@@ -101,16 +104,9 @@ func flagTable(t *testing.T) string {
 			if f.Name == "help" || !part.with(f) {
 				continue
 			}
-			what := strings.ReplaceAll(f.Help, "${enum}", strings.ReplaceAll(f.Enum, ",", ", "))
-			what, _, _ = strings.Cut(what, " [$")
-			fmt.Fprintf(
-				&b,
-				"| `--%s` | %s | %s | %s |\n",
-				f.Name,
-				code(f.Tag.Get("var")),
-				code(f.Default),
-				strings.ReplaceAll(what, "|", "\\|"),
-			)
+			what, _, _ := strings.Cut(f.Help, " [$")
+			fmt.Fprintf(&b, "| `--%s` | %s | %s | %s |\n",
+				f.Name, code(f.Tag.Get("var")), code(f.Default), strings.ReplaceAll(what, "|", "\\|"))
 		}
 	}
 	return b.String()
@@ -124,6 +120,7 @@ func code(s string) string {
 }
 
 func TestFlagTable(t *testing.T) {
+	t.Parallel()
 	table := flagTable(t)
 	for _, row := range []string{
 		"| `--nats-url` | `NATS_URL` | `nats://127.0.0.1:4222` |",
@@ -134,12 +131,12 @@ func TestFlagTable(t *testing.T) {
 		"| `--dry-run` |  |  |",
 	} {
 		if strings.Count(table, row) != 1 {
-			t.Errorf("the table does not have once: %s\n%s", row, table)
+			t.Errorf("the table does not contain exactly once: %s\n%s", row, table)
 		}
 	}
 }
 
-// What documents say of versions of nats-server is what the table of their faults says.
+// The versions of nats-server in the documents agree with the table of server faults.
 func TestDocsFollowTheServerVersions(t *testing.T) {
 	t.Parallel()
 	known := map[string]bool{topology.MinServer212: true, topology.MinServer214: true}
@@ -156,21 +153,16 @@ func TestDocsFollowTheServerVersions(t *testing.T) {
 		if do == "" {
 			do = "-"
 		}
-		if row := fmt.Sprintf(
-			"| %s | %s | %s | %s |\n",
-			f.Versions(),
-			f.What,
-			use,
-			do,
-		); strings.Count(
+		if row := fmt.Sprintf("| %s | %s | %s | %s |\n", f.Versions(), f.What, use, do); strings.Count(
 			string(doctor),
 			row,
 		) != 1 {
-			t.Errorf("docs/doctor.md does not have once: %s", row)
+			t.Errorf("docs/doctor.md does not contain exactly once: %s", row)
 		}
 	}
 	var files []string
-	for _, pattern := range []string{"../../*.md", "../../docs/*.md", "../../deploy/*.yaml", "../../deploy/helm/statusworker/*.yaml", "../../deploy/nats/*"} {
+	for _, pattern := range []string{"../../*.md", "../../docs/*.md", "../../deploy/*.yaml",
+		"../../deploy/helm/statusworker/*.yaml", "../../deploy/nats/*"} {
 		found, err := filepath.Glob(pattern)
 		if err != nil || len(found) == 0 {
 			t.Fatalf("no %s: %v", pattern, err)
@@ -185,7 +177,7 @@ func TestDocsFollowTheServerVersions(t *testing.T) {
 			t.Fatal(err)
 		}
 		if least[filepath.Base(file)] && !strings.Contains(string(text), topology.MinServers) {
-			t.Errorf("%s does not name the least versions: %s", file, topology.MinServers)
+			t.Errorf("%s does not name the minimum versions: %s", file, topology.MinServers)
 		}
 		for _, v := range version.FindAllString(string(text), -1) {
 			if !known[v] {

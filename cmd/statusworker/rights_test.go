@@ -15,10 +15,10 @@ import (
 	"statusworker/schema"
 )
 
-// A missing right ends the wait only where it is that of the request.
-func TestRightOfAnotherRequest(t *testing.T) {
+// A missing permission ends the wait only if it concerns the pending request.
+func TestMissingPermissionOfAnotherRequest(t *testing.T) {
 	t.Parallel()
-	at := users(t, asTheyAre)
+	at := users(t, unchanged)
 	command(t, append([]string{"provision", "--nats-url", at}, as("provision")...)...).exits(exitOK)
 	nc, err := nats.Connect(
 		at,
@@ -48,7 +48,7 @@ func TestRightOfAnotherRequest(t *testing.T) {
 		return err
 	})
 	if err != nil || calls != 2 {
-		t.Errorf("after %d calls: %v, want that a right of another request ends nothing", calls, err)
+		t.Errorf("after %d calls: %v, want 2 calls and no error", calls, err)
 	}
 	if err := connect.Settled(t.Context(), js, quiet, func(ctx context.Context, js jetstream.JetStream) error {
 		return js.DeleteConsumer(ctx, schema.StreamDeclared, schema.ConsumerIntake)
@@ -57,4 +57,4 @@ func TestRightOfAnotherRequest(t *testing.T) {
 	}
 }
 
-func asTheyAre(all []*server.User) []*server.User { return all }
+func unchanged(all []*server.User) []*server.User { return all }

@@ -30,7 +30,7 @@ type rawServer struct {
 	requests chan struct{}
 }
 
-// newRawServer answers each request with what say writes.
+// newRawServer starts a server that answers each request with the output of say.
 func newRawServer(t *testing.T, say func(w io.Writer, r *http.Request)) *rawServer {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -70,12 +70,12 @@ func (s *rawServer) answered(t *testing.T, n int) {
 		select {
 		case <-s.requests:
 		case <-late:
-			t.Fatal("too few requests come")
+			t.Fatal("too few requests arrive")
 		}
 	}
 }
 
-// leaks are ways in which a vendor repeats the token beside its answer, or in a malformed one.
+// leaks returns ways in which a vendor can send the token outside of its answer, or in a malformed one.
 func leaks() map[string]func(w io.Writer, answer string) {
 	header := "X-API-Token: " + canary
 	appended := func(more string) func(io.Writer, string) {
@@ -105,17 +105,20 @@ func leaks() map[string]func(w io.Writer, answer string) {
 		},
 		"broken trailer": func(w io.Writer, answer string) {
 			_, body, _ := strings.Cut(answer, "\r\n\r\n")
-			_, _ = fmt.Fprintf(w, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n X-API-Token %s\r\n\r\n", len(body), body, canary)
+			_, _ = fmt.Fprintf(w,
+				"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"+
+					"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n X-API-Token %s\r\n\r\n",
+				len(body), body, canary)
 		},
 		"broken chunk": func(w io.Writer, _ string) {
-			_, _ = fmt.Fprintf(w, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n%s\r\n", header)
+			_, _ = fmt.Fprintf(w,
+				"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n%s\r\n", header)
 		},
 		"no HTTP": func(w io.Writer, _ string) { _, _ = io.WriteString(w, header+"\r\n\r\n") },
 	}
 }
 
-// jsonLines fails the test where a process wrote something to standard error that is no line of its log, or shows the
-// secret.
+// jsonLines requires that standard error has only log lines in JSON without the secret. It counts them by source.
 func jsonLines(t *testing.T, log *output, secret string) (messages map[string]int) {
 	t.Helper()
 	messages = map[string]int{}
@@ -125,7 +128,7 @@ func jsonLines(t *testing.T, log *output, secret string) (messages map[string]in
 			continue
 		}
 		if err := json.Unmarshal([]byte(line), &record); err != nil {
-			t.Errorf("no JSON object: %q", line)
+			t.Errorf("not a JSON object: %q", line)
 		}
 		messages[fmt.Sprint(record["source"])]++
 	}
@@ -137,17 +140,18 @@ func jsonLines(t *testing.T, log *output, secret string) (messages map[string]in
 	return messages
 }
 
-// Nothing reaches standard error around the log and its mask, whatever a vendor sends beside its answers and however
-// often.
+// Data that a vendor sends outside of its answers does not bypass the log and its mask, at any rate.
 func TestUnsolicitedAnswers(t *testing.T) {
 	t.Parallel()
-	at, js := provisioned(t)
-	away := nobody(t) // the doctor examines the vendor without a broker as well
+	away := nobody(t) // the doctor checks the vendor without a broker too
 	for name, leak := range leaks() {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			at, js := provisioned(t)
 			status := newRawServer(t, func(w io.Writer, r *http.Request) {
 				body := fmt.Sprintf(`{"identifier":%q,"status":"processing"}`, strings.Split(r.URL.Path, "/")[3])
-				leak(w, fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(body), body))
+				leak(w, fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
+					len(body), body))
 			})
 			env := workerEnv(at, status.url+"/v1")
 			env["ELEVATEAI_API_TOKEN"] = canary
@@ -157,13 +161,13 @@ func TestUnsolicitedAnswers(t *testing.T) {
 			}
 			status.answered(t, 2)
 			if name == "appended" || name == "upper case" || name == "two writes" {
-				c.logs("Unsolicited") // or this shows nothing
+				c.logs("Unsolicited") // otherwise the test is useless
 				status.answered(t, 10)
 			}
 			c.signal(syscall.SIGTERM)
 			c.exits(exitOK)
 			if n := jsonLines(t, &c.stderr, canary)["go"]; n > 2 {
-				t.Errorf("%d lines of Go's logger, want few:\n%s", n, &c.stderr)
+				t.Errorf("%d lines of Go's logger, want at most 2:\n%s", n, &c.stderr)
 			}
 
 			unknown := newRawServer(t, func(w io.Writer, _ *http.Request) {
@@ -171,7 +175,7 @@ func TestUnsolicitedAnswers(t *testing.T) {
 			})
 			env["ELEVATEAI_BASE_URL"], env["NATS_URL"] = unknown.url+"/v1", away
 			formats := []string{"text", "json"}
-			if name != "appended" { // how a report is written does not depend on the leak
+			if name != "appended" { // the format does not depend on the leak
 				formats = formats[:1]
 			}
 			for _, format := range formats {
@@ -187,15 +191,16 @@ func TestUnsolicitedAnswers(t *testing.T) {
 	}
 }
 
-// A receiver of traces does the same with its own secret.
+// The same for a receiver of traces, with its own secret.
 func TestUnsolicitedAnswersOfAReceiver(t *testing.T) {
 	t.Parallel()
 	const secret = "otlp-5d9f3c1e-7a42-4b8e"
 	at, js := provisioned(t)
-	v := newHoldingVendor(t)
+	v := newBlockingVendor(t)
 	v.release()
 	receiver := newRawServer(t, func(w io.Writer, r *http.Request) {
-		_, _ = fmt.Fprintf(w, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nAuthorization: %s", r.Header.Get("Authorization"))
+		_, _ = fmt.Fprintf(w, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\nAuthorization: %s",
+			r.Header.Get("Authorization"))
 	})
 	env := workerEnv(at, v.url)
 	env["OTEL_EXPORTER_OTLP_ENDPOINT"], env["OTEL_BSP_SCHEDULE_DELAY"] = receiver.url, "50"
@@ -211,7 +216,7 @@ func TestUnsolicitedAnswersOfAReceiver(t *testing.T) {
 	}
 }
 
-// A token that was replaced is a secret still: the vendor that refused it may repeat it at any time.
+// A replaced token is still a secret: the vendor may repeat it at any time.
 func TestFormerTokenIsMasked(t *testing.T) {
 	t.Parallel()
 	const next = "successor-1b2c3d4e"
@@ -232,11 +237,12 @@ func TestFormerTokenIsMasked(t *testing.T) {
 	if err := os.WriteFile(file, []byte(canary+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c := command(t, "run", "--nats-url", at, "--base-url", vendor.URL+"/v1", "--api-token-file", file, "--audio-interval", "200ms")
+	c := command(t, "run", "--nats-url", at, "--base-url", vendor.URL+"/v1", "--api-token-file", file,
+		"--audio-interval", "200ms")
 	c.start()
-	c.stderr.wait(t, c.ctx, "working")
+	c.logs("working")
 	declare(t, js)
-	c.stderr.wait(t, c.ctx, "unauthorized")
+	c.logs("unauthorized")
 	if err := os.WriteFile(file, []byte(next+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -245,7 +251,7 @@ func TestFormerTokenIsMasked(t *testing.T) {
 	case <-c.ctx.Done():
 		t.Fatalf("the new token is not used:\n%s", &c.stderr)
 	}
-	c.stderr.wait(t, c.ctx, "before ***")
+	c.logs("before ***")
 	c.stop()
 	c.end()
 	for _, token := range []string{canary, next} {
@@ -253,7 +259,7 @@ func TestFormerTokenIsMasked(t *testing.T) {
 	}
 }
 
-// What NATS asks for shows in no output, however it is given, and whatever the server repeats: here, as its name.
+// Credentials for NATS are masked, however they are set. The server repeats them in its name.
 func TestNATSSecretsAreMasked(t *testing.T) {
 	t.Parallel()
 	const password = "n4ts/p%ss\"word"
@@ -272,16 +278,20 @@ func TestNATSSecretsAreMasked(t *testing.T) {
 		env   map[string]string
 		user  string // in the URL
 	}{
-		"variables":          {at: withPassword(password), env: map[string]string{"NATS_USER": "worker", "NATS_PASSWORD": password}},
-		"flags":              {at: withPassword("x-" + password), flags: []string{"--nats-user", "worker", "--nats-password", password}},
-		"joined flags":       {at: withPassword(strconv.Quote(password)), flags: []string{"--nats-user=worker", "--nats-password=" + password}},
-		"URL":                {at: withPassword(escaped), user: "worker:" + escaped},
-		"URL, meant":         {at: withPassword(password), user: "worker:" + escaped},
-		"URL, in base64":     {at: withPassword(basic), user: "worker:" + escaped},
-		"token":              {at: withToken(password), env: map[string]string{"NATS_USER": password}},
-		"token, as a flag":   {at: withToken(strings.ToUpper(password)), flags: []string{"--nats-user", password}},
-		"token, in the URL":  {at: withToken(password), user: escaped},
-		"in the environment": {at: bare(t, server.Options{ServerName: password}), env: map[string]string{"NATS_PASSWORD": password, "NATS_USER": "worker"}},
+		"variables": {at: withPassword(password), env: map[string]string{"NATS_USER": "worker",
+			"NATS_PASSWORD": password}},
+		"flags": {at: withPassword("x-" + password), flags: []string{"--nats-user", "worker",
+			"--nats-password", password}},
+		"joined flags": {at: withPassword(strconv.Quote(password)), flags: []string{"--nats-user=worker",
+			"--nats-password=" + password}},
+		"URL":               {at: withPassword(escaped), user: "worker:" + escaped},
+		"URL, meant":        {at: withPassword(password), user: "worker:" + escaped},
+		"URL, in base64":    {at: withPassword(basic), user: "worker:" + escaped},
+		"token":             {at: withToken(password), env: map[string]string{"NATS_USER": password}},
+		"token, as a flag":  {at: withToken(strings.ToUpper(password)), flags: []string{"--nats-user", password}},
+		"token, in the URL": {at: withToken(password), user: escaped},
+		"in the environment": {at: bare(t, server.Options{ServerName: password}),
+			env: map[string]string{"NATS_PASSWORD": password, "NATS_USER": "worker"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -295,22 +305,23 @@ func TestNATSSecretsAreMasked(t *testing.T) {
 				for name, value := range tt.env {
 					c.env[name] = value
 				}
-				c.exits(exitFault) // there is no JetStream
+				c.exits(exitFault) // no JetStream
 				says(t, "the report", &c.stdout, "***")
 				for _, part := range []string{"p%ss", "p%25ss", basic} {
-					if out := c.stdout.String() + c.stderr.String(); strings.Contains(strings.ToLower(out), strings.ToLower(part)) {
+					if out := c.stdout.String() + c.stderr.String(); strings.Contains(strings.ToLower(out),
+						strings.ToLower(part)) {
 						t.Errorf("%s shows in\n%s", part, out)
 					}
 				}
 				if format == "json" && !json.Valid([]byte(c.stdout.String())) {
-					t.Errorf("no JSON:\n%s", &c.stdout)
+					t.Errorf("not JSON:\n%s", &c.stdout)
 				}
 			}
 		})
 	}
 }
 
-// A command line that is refused is shown as far as it is wrong, and the secrets in it are not.
+// An error about the command line shows the bad part, but no secrets.
 func TestUsageErrorsShowNoSecrets(t *testing.T) {
 	t.Parallel()
 	for _, args := range [][]string{
@@ -332,17 +343,19 @@ func TestUsageErrorsShowNoSecrets(t *testing.T) {
 		hasNoCanary(t, &c.stdout)
 	}
 	for name, value := range map[string]string{
-		"HTTPS_PROXY": "http://worker:" + canary, "https_proxy": "socks4://worker:" + canary + "@host", "HTTP_PROXY": "http://host/" + canary, "NO_PROXY": "worker:" + canary + "@host",
-		"OTEL_EXPORTER_OTLP_ENDPOINT": "htp://worker:" + canary, "OTEL_EXPORTER_OTLP_HEADERS": "authorization: " + canary,
+		"HTTPS_PROXY": "http://worker:" + canary, "https_proxy": "socks4://worker:" + canary + "@host",
+		"HTTP_PROXY": "http://host/" + canary, "NO_PROXY": "worker:" + canary + "@host",
+		"OTEL_EXPORTER_OTLP_ENDPOINT": "htp://worker:" + canary,
+		"OTEL_EXPORTER_OTLP_HEADERS":  "authorization: " + canary,
 	} {
 		c := command(t, "run")
 		c.env["ELEVATEAI_API_TOKEN"], c.env["OTEL_TRACES_EXPORTER"], c.env[name] = "s3cret", "otlp", value
-		c.refuses("$" + name)
+		c.rejects("$" + name)
 		hasNoCanary(t, &c.stderr)
 	}
 }
 
-// What is no text from outside is written as it is, whatever the secrets are.
+// The program's own text is not masked, whatever the secrets are.
 func TestOwnTextIsNotMasked(t *testing.T) {
 	t.Parallel()
 	c := command(t, "schema", "declared")

@@ -18,28 +18,29 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// workerEnv are the variables of a worker on this machine that polls often.
+// workerEnv returns the variables of a worker with short poll intervals.
 func workerEnv(natsURL, vendorURL string) map[string]string {
 	return map[string]string{
 		"NATS_URL": natsURL, "ELEVATEAI_BASE_URL": vendorURL, "ELEVATEAI_API_TOKEN": simulator.DefaultToken,
-		"STATUSWORKER_AUDIO_INTERVAL": "200ms", "STATUSWORKER_CHAT_INTERVAL": "200ms", "STATUSWORKER_TRANSCRIPT_INTERVAL": "200ms",
+		"STATUSWORKER_AUDIO_INTERVAL": "200ms", "STATUSWORKER_CHAT_INTERVAL": "200ms",
+		"STATUSWORKER_TRANSCRIPT_INTERVAL": "200ms",
 	}
 }
 
-// holdingVendor answers a poll when it is let, so that a poll is out when a signal comes.
-type holdingVendor struct {
+// blockingVendor answers polls only after release, so that a poll is in flight when a signal arrives.
+type blockingVendor struct {
 	url     string
 	arrived chan struct{}
 	release func()
 }
 
-func newHoldingVendor(t *testing.T) *holdingVendor {
+func newBlockingVendor(t *testing.T) *blockingVendor {
 	t.Helper()
-	let := make(chan struct{})
-	v := &holdingVendor{arrived: make(chan struct{}, 100), release: sync.OnceFunc(func() { close(let) })}
+	released := make(chan struct{})
+	v := &blockingVendor{arrived: make(chan struct{}, 100), release: sync.OnceFunc(func() { close(released) })}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		v.arrived <- struct{}{}
-		<-let
+		<-released
 		vendorSays(`{"identifier":%q,"status":"processed"}`, strings.Split(r.URL.Path, "/")[3])(w, r)
 	}))
 	t.Cleanup(server.Close)
@@ -49,23 +50,23 @@ func newHoldingVendor(t *testing.T) *holdingVendor {
 }
 
 // polled waits for a poll.
-func (v *holdingVendor) polled(t *testing.T) {
+func (v *blockingVendor) polled(t *testing.T) {
 	t.Helper()
 	select {
 	case <-v.arrived:
 	case <-time.After(30 * time.Second):
-		t.Fatal("no poll comes")
+		t.Fatal("no poll arrives")
 	}
 }
 
-// A terminal that is closed ends a worker as SIGTERM does: what is out is finished.
-func TestHangUpEndsAWorkerInOrder(t *testing.T) {
+// Each signal to stop lets a worker finish its poll in flight.
+func TestSignalsStopAWorkerGracefully(t *testing.T) {
 	t.Parallel()
 	for _, s := range []syscall.Signal{syscall.SIGHUP, syscall.SIGTERM, syscall.SIGINT} {
 		t.Run(s.String(), func(t *testing.T) {
 			t.Parallel()
 			at, js := provisioned(t)
-			v := newHoldingVendor(t)
+			v := newBlockingVendor(t)
 			c := processOf(t, workerEnv(at, v.url), "run").launch()
 			c.logs(`"working"`)
 			identifier := declare(t, js)
@@ -80,7 +81,7 @@ func TestHangUpEndsAWorkerInOrder(t *testing.T) {
 	}
 }
 
-// hasOutcome fails the test where an interaction is not processed.
+// hasOutcome requires that an interaction is processed.
 func hasOutcome(t *testing.T, js jetstream.JetStream, identifier string) {
 	t.Helper()
 	outcomes, err := js.Stream(t.Context(), schema.StreamOutcomes)
@@ -106,11 +107,11 @@ func awaitOutcome(t *testing.T, js jetstream.JetStream, identifier string) {
 	}
 }
 
-// A process that was started to outlive its terminal does so.
-func TestHangUpIsIgnoredUnderNohup(t *testing.T) {
+// A process that was started with nohup ignores SIGHUP.
+func TestNohup(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
-	v := newHoldingVendor(t)
+	v := newBlockingVendor(t)
 	v.release()
 	c := processOf(t, workerEnv(at, v.url))
 	shell, err := exec.LookPath("sh")
@@ -122,27 +123,27 @@ func TestHangUpIsIgnoredUnderNohup(t *testing.T) {
 	c.logs(`"working"`)
 	c.signal(syscall.SIGHUP)
 	declare(t, js)
-	v.polled(t) // it works on
+	v.polled(t) // it is still working
 	c.signal(syscall.SIGTERM)
 	c.exits(exitOK)
 }
 
-// Who read the log has gone, before the signal or while the worker stops: it finishes what is out all the same.
-func TestShutdownWithoutAReaderOfTheLog(t *testing.T) {
+// A worker finishes its poll in flight if the reader of its log has closed the pipe, before or during the shutdown.
+func TestShutdownWithAClosedLog(t *testing.T) {
 	t.Parallel()
-	for _, gone := range []string{"standard error", "standard error and output"} {
+	for _, closed := range []string{"standard error", "standard error and output"} {
 		for _, when := range []string{"before", "after"} {
-			t.Run(gone+", "+when, func(t *testing.T) {
+			t.Run(closed+", "+when, func(t *testing.T) {
 				t.Parallel()
 				at, js := provisioned(t)
-				v := newHoldingVendor(t)
+				v := newBlockingVendor(t)
 				c := processOf(t, workerEnv(at, v.url), "run", "--log-level", "trace")
 				reader, writer, err := os.Pipe()
 				if err != nil {
 					t.Fatal(err)
 				}
 				c.Stderr = writer
-				if gone != "standard error" {
+				if closed != "standard error" {
 					c.Stdout = writer
 				}
 				c.launch()
@@ -167,17 +168,22 @@ func TestShutdownWithoutAReaderOfTheLog(t *testing.T) {
 	}
 }
 
-// `dlq ls | head`: who wanted only the beginning hears nothing more, and a script sees that it is not all.
-func TestReaderOfOutputIsGone(t *testing.T) {
+// With a closed pipe, as in `dlq ls | head`, a command fails without a message.
+func TestClosedStandardOutput(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
 	storeDeadLetter(t, js, deadLetter(schema.NotFound, someID))
 	for _, args := range [][]string{
-		{"dlq", "ls"}, {"dlq", "ls", "-o", "json"}, {"dlq", "ls", "-o", "ndjson"}, {"status"}, {"status", "--watch"}, {"status", "-o", "json"}, {"provision", "--dry-run"}, {"dlq", "show", someID},
-		{"version"}, {"--version"}, {"schema"}, {"schema", "declared"}, {"--help"}, {"dlq", "--help"}, {"doctor"}, {"doctor", "-o", "json"},
+		{"dlq", "ls"}, {"dlq", "ls", "-o", "json"}, {"dlq", "ls", "-o", "ndjson"}, {"status"}, {"status",
+			"--watch"}, {"status", "-o", "json"}, {"provision", "--dry-run"}, {"dlq", "show", someID},
+		{"version"}, {"--version"}, {"schema"}, {"schema", "declared"}, {"--help"}, {"dlq",
+			"--help"}, {"doctor"}, {"doctor", "-o", "json"},
 	} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
-			c := processOf(t, workerEnv(at, strings.Replace(nobody(t), "nats:", "http:", 1)), args...)
+			t.Parallel()
+			env := workerEnv(at, strings.Replace(nobody(t), "nats:", "http:", 1))
+			env["STATUSWORKER_LOG_LEVEL"] = "error" // a slow broker is logged as a warning
+			c := processOf(t, env, args...)
 			reader, writer, err := os.Pipe()
 			if err != nil {
 				t.Fatal(err)
@@ -194,13 +200,13 @@ func TestReaderOfOutputIsGone(t *testing.T) {
 	}
 }
 
-// A worker that was stopped for a while does not take its own time-outs for the vendor's failures.
-func TestStoppedWorkerDoesNotBlameTheVendor(t *testing.T) {
+// A worker that was suspended does not count its own timeouts as failures of the vendor.
+func TestSuspendedWorkerDoesNotBlameTheVendor(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
-	v := newHoldingVendor(t)
+	v := newBlockingVendor(t)
 	env := workerEnv(at, v.url)
-	env["STATUSWORKER_AUDIO_INTERVAL"], env["STATUSWORKER_REQUEST_TIMEOUT"] = "3s", "1s"
+	env["STATUSWORKER_AUDIO_INTERVAL"], env["STATUSWORKER_REQUEST_TIMEOUT"] = "5s", "3s"
 	c := processOf(t, env, "run").launch()
 	c.logs(`"working"`)
 	const n = 5
@@ -212,9 +218,9 @@ func TestStoppedWorkerDoesNotBlameTheVendor(t *testing.T) {
 		v.polled(t)
 	}
 	c.signal(syscall.SIGSTOP)
-	time.Sleep(6 * time.Second) // nothing happens that could be waited for
+	time.Sleep(6 * time.Second) // longer than the worker tolerates; a suspended process gives no event to wait for
 	c.signal(syscall.SIGCONT)
-	v.polled(t) // what was out has failed, and is polled again
+	v.polled(t) // the polls in flight have failed, and are repeated
 	v.release()
 	for _, identifier := range identifiers {
 		awaitOutcome(t, js, identifier)
@@ -222,7 +228,8 @@ func TestStoppedWorkerDoesNotBlameTheVendor(t *testing.T) {
 	c.signal(syscall.SIGTERM)
 	c.exits(exitOK)
 	log := c.stderr.String()
-	if strings.Count(log, `"lasted"`) != 1 || strings.Contains(log, "polling paused") || strings.Contains(log, "polls failing") {
+	if strings.Count(log, `"lasted"`) != 1 || strings.Contains(log, "polling paused") || strings.Contains(log,
+		"polls failing") {
 		t.Errorf("the log is\n%s", log)
 	}
 }

@@ -14,16 +14,17 @@ import (
 type simulatorCommand struct {
 	Addr        string        `name:"addr" default:"127.0.0.1:8443" help:"Address to listen on."`
 	Host        []string      `name:"host" placeholder:"NAME" help:"Host names for its certificate, in addition to localhost."`
-	Certificate string        `name:"certificate" placeholder:"FOLDER" help:"Folder in which to write its certificate, as certificate.pem."`
-	Token       string        `name:"token" secret:"token" placeholder:"TOKEN" help:"API token that it accepts. Defaults to one that is not secret."`
-	After       time.Duration `name:"after" default:"1m" help:"How long after its first poll an interaction is processed."`
+	Certificate string        `name:"certificate" placeholder:"DIR" help:"Directory for its certificate, certificate.pem."`
+	Token       string        `name:"token" secret:"token" placeholder:"TOKEN" help:"API token that it accepts. The default is not secret."`
+	After       time.Duration `name:"after" default:"1m" help:"Time from the first poll of an interaction until it is processed."`
 }
 
-// Run is a vendor that takes every identifier for an interaction, until ctx ends.
+// Run runs a vendor that accepts every identifier, until ctx ends.
 func (c simulatorCommand) Run(ctx context.Context, p cli.Process) error {
 	if c.Certificate != "" {
 		if err := os.MkdirAll(c.Certificate, 0o755); err != nil {
-			return cli.BadFlag(c, "certificate", schema.Quote(c.Certificate), fmt.Sprintf("a folder that can be written to (%v)", err))
+			return cli.BadFlag(c, "certificate", schema.Quote(c.Certificate),
+				fmt.Sprintf("a directory that can be written to (%v)", err))
 		}
 	}
 	if c.After <= 0 {
@@ -37,7 +38,7 @@ func (c simulatorCommand) Run(ctx context.Context, p cli.Process) error {
 		return err
 	}
 	defer s.Close()
-	say(p.Stderr, "a simulated vendor at %s", s.URL())
+	say(p.Stderr, "simulated vendor at %s", s.URL())
 	<-ctx.Done()
 	return nil
 }

@@ -22,7 +22,7 @@ import (
 
 type statusCommand struct {
 	Watch  bool   `name:"watch" short:"w" help:"Refresh every 2 s until Ctrl-C, even while the broker is unreachable. Redraws in place on a terminal."`
-	Output string `name:"output" short:"o" default:"table" enum:"table,json" help:"Output format: one of ${enum}. json is one object per line."`
+	Output string `name:"output" short:"o" default:"table" enum:"table, json" help:"Output format: one of ${enum}. json is one object per line."`
 
 	connect.Wait
 	connect.Flags `embed:"" group:"NATS"`
@@ -30,12 +30,11 @@ type statusCommand struct {
 }
 
 const (
-	// overviewEvery is how often a watch looks, overviewWithin how long nothing may come from the broker.
-	overviewEvery  = 2 * time.Second
-	overviewWithin = 5 * time.Second
+	overviewEvery   = 2 * time.Second // with --watch
+	overviewTimeout = 5 * time.Second // without an answer from the broker
 )
 
-// Run looks at the stage, once or again and again. It creates nothing that lasts.
+// Run shows an overview, once or repeatedly. It creates nothing that persists.
 func (c statusCommand) Run(ctx context.Context, p cli.Process) error {
 	log, err := c.Logger(p)
 	if err != nil {
@@ -58,11 +57,11 @@ func (c statusCommand) Run(ctx context.Context, p cli.Process) error {
 	if err != nil {
 		return fmt.Errorf("using JetStream: %w", err)
 	}
-	var v *overview.Inspector
+	var inspector *overview.Inspector
 	var first overview.Overview
 	err = connect.Settled(bounded, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
-		v = overview.New(js, time.Now)
-		first, err = take(ctx, v)
+		inspector = overview.New(js, time.Now)
+		first, err = take(ctx, inspector)
 		return err
 	})
 	if err != nil {
@@ -76,25 +75,27 @@ func (c statusCommand) Run(ctx context.Context, p cli.Process) error {
 	if !c.Watch {
 		return advice.Missing(first.Provisioned())
 	}
-	return watchStatus(ctx, v, nc, statusview.View{Overview: first}, show)
+	return watchStatus(ctx, inspector, nc, statusview.View{Overview: first}, show)
 }
 
-// stopped is an error where one look was wanted and a signal ended it.
+// stopped returns an error if a signal has ended the command before its one overview.
 func (c statusCommand) stopped(ctx context.Context, err error) error {
 	if c.Watch {
 		return stopped(ctx, err)
 	}
-	return unfinished(ctx, err, "the broker had not answered yet")
+	return unfinished(ctx, err, "the broker has not answered")
 }
 
-// statusShower shows one view after another.
+// statusShower shows views.
 type statusShower interface {
 	show(statusview.View) error
 	end()
 }
 
 // watchStatus shows overviews until ctx ends.
-func watchStatus(ctx context.Context, v *overview.Inspector, nc *nats.Conn, view statusview.View, to statusShower) error {
+func watchStatus(
+	ctx context.Context, inspector *overview.Inspector, nc *nats.Conn, view statusview.View, to statusShower,
+) error {
 	ticker := time.NewTicker(overviewEvery)
 	defer ticker.Stop()
 	for {
@@ -103,9 +104,9 @@ func watchStatus(ctx context.Context, v *overview.Inspector, nc *nats.Conn, view
 			return nil
 		case <-ticker.C:
 		}
-		next, err := takeOne(ctx, v, nc)
+		next, err := takeOne(ctx, inspector, nc)
 		switch {
-		case nc.IsClosed(): // the log says why
+		case nc.IsClosed(): // the reason is in the log
 			return cli.ErrReported
 		case ctx.Err() != nil:
 			return nil
@@ -123,31 +124,31 @@ func watchStatus(ctx context.Context, v *overview.Inspector, nc *nats.Conn, view
 	}
 }
 
-var errAway = errors.New("no connection to NATS")
+var errDisconnected = errors.New("no connection to NATS")
 
-func takeOne(ctx context.Context, v *overview.Inspector, nc *nats.Conn) (overview.Overview, error) {
+func takeOne(ctx context.Context, inspector *overview.Inspector, nc *nats.Conn) (overview.Overview, error) {
 	if !nc.IsConnected() {
-		return overview.Overview{}, errAway
+		return overview.Overview{}, errDisconnected
 	}
-	ctx, cancel := patience.WithTimeout(ctx, overviewWithin)
+	ctx, cancel := patience.WithTimeout(ctx, overviewTimeout)
 	defer cancel()
-	return take(ctx, v)
+	return take(ctx, inspector)
 }
 
 // take takes an overview, with advice.
-func take(ctx context.Context, v *overview.Inspector) (overview.Overview, error) {
-	o, err := v.Take(ctx)
+func take(ctx context.Context, inspector *overview.Inspector) (overview.Overview, error) {
+	o, err := inspector.Take(ctx)
 	o.Advice = advice.Overview(o)
 	return o, err
 }
 
-// shower is how views are shown on this standard output.
+// shower returns the statusShower for the format and this standard output.
 func (c statusCommand) shower(p cli.Process, log *logrus.Logger) statusShower {
 	switch {
 	case c.Output == "json":
 		return &statusLines{log: log, write: func(s overview.Overview) error {
 			if err := json.NewEncoder(p.Stdout).Encode(s); err != nil {
-				return fmt.Errorf("writing the survey: %w", err)
+				return fmt.Errorf("writing the overview: %w", err)
 			}
 			return nil
 		}}
@@ -170,40 +171,40 @@ func (c statusCommand) shower(p cli.Process, log *logrus.Logger) statusShower {
 		}
 		separator = "\n"
 		if _, err := p.Stdout.Write([]byte(text)); err != nil {
-			return fmt.Errorf("writing the survey: %w", err)
+			return fmt.Errorf("writing the overview: %w", err)
 		}
 		return nil
 	}}
 }
 
-// statusLines writes each overview after the one before. A broker that is away is told to the log, once.
+// statusLines writes overviews one after another. It logs once that the broker does not answer.
 type statusLines struct {
-	log   logrus.FieldLogger
-	write func(overview.Overview) error
-	told  bool
+	log    logrus.FieldLogger
+	write  func(overview.Overview) error
+	logged bool
 }
 
 func (l *statusLines) show(v statusview.View) error {
 	if v.Stale.IsZero() {
-		l.told = false
+		l.logged = false
 		return l.write(v.Overview)
 	}
-	if !l.told {
-		l.log.WithError(v.Why).Warn("the broker does not answer: waiting for it")
-		l.told = true
+	if !l.logged {
+		l.log.WithError(v.Why).Warn("no answer from the broker; retrying")
+		l.logged = true
 	}
 	return nil
 }
 
 func (l *statusLines) end() {}
 
-// statusScreen draws each view over the one before.
+// statusScreen replaces each view by the next one.
 type statusScreen struct {
 	terminal.Screen
 	p cli.Process
 }
 
-// newStatusScreen takes the terminal. What would be logged is in the picture.
+// newStatusScreen prepares the terminal. It disables the log on it: the view shows errors.
 func newStatusScreen(p cli.Process, log *logrus.Logger) *statusScreen {
 	if terminal.Is(p.Stderr) {
 		log.SetLevel(logrus.PanicLevel)
@@ -215,7 +216,7 @@ func newStatusScreen(p cli.Process, log *logrus.Logger) *statusScreen {
 func (s *statusScreen) show(v statusview.View) error {
 	width, height := terminal.Size(s.p.Stdout)
 	if _, err := s.p.Stdout.Write(s.Over(statusview.Draw(v, width, max(height-1, 1)), width, height)); err != nil {
-		return fmt.Errorf("drawing the survey: %w", err)
+		return fmt.Errorf("writing the overview: %w", err)
 	}
 	return nil
 }

@@ -23,13 +23,14 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// working starts a worker against a vendor, and waits until it works.
+// working starts a worker, and waits until it is working.
 func working(t *testing.T, nats string, vendor *simulator.Simulator) *call {
 	t.Helper()
-	c := command(t, "run", "--nats-url", nats, "--base-url", vendor.URL(), "--audio-interval", "1s", "--chat-interval", "1s", "--transcript-interval", "1s")
+	c := command(t, "run", "--nats-url", nats, "--base-url", vendor.URL(), "--audio-interval", "1s", "--chat-interval",
+		"1s", "--transcript-interval", "1s")
 	c.env["ELEVATEAI_API_TOKEN"] = simulator.DefaultToken
 	c.start()
-	c.stderr.wait(t, c.ctx, `"working"`)
+	c.logs(`"working"`)
 	return c
 }
 
@@ -43,12 +44,12 @@ func vendorOf(t *testing.T) *simulator.Simulator {
 	return v
 }
 
-// workersOf waits until so many workers are seen.
+// workersOf waits until an overview has n workers.
 func workersOf(t *testing.T, nats string, n int) overview.Overview {
 	t.Helper()
 	watch := command(t, "status", "--watch", "-o", "json", "--nats-url", nats).start()
 	for seen := 0; ; seen++ {
-		watch.stdout.next(t, watch.ctx, seen)
+		watch.stdout.next(watch.ctx, t, seen)
 		var v overview.Overview
 		if err := json.Unmarshal([]byte(watch.stdout.lines()[seen]), &v); err != nil {
 			t.Fatal(err)
@@ -69,14 +70,16 @@ func TestStatusOfThreeWorkersIsOneScreen(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			vendor := vendorOf(t)
-			url, _ := provisioned(t, "--redelivery", mode, "--base-url", vendor.URL(), "--audio-interval", "1s", "--chat-interval", "1s", "--transcript-interval", "1s")
+			url, _ := provisioned(t, "--redelivery", mode, "--base-url", vendor.URL(), "--audio-interval", "1s",
+				"--chat-interval", "1s", "--transcript-interval", "1s")
 			for range 3 {
 				working(t, url, vendor)
 			}
 			command(t, "declare", "--nats-url", url, "--type", "chat", uuid.NewString()).exits(exitOK)
 			v := workersOf(t, url, 3)
-			if string(v.Redelivery) != mode || v.Workers[0].Host != hostName() || v.Workers[0].Version != versionString() {
-				t.Errorf("survey %+v", v)
+			if string(v.Redelivery) != mode || v.Workers[0].Host != hostName() ||
+				v.Workers[0].Version != versionString() {
+				t.Errorf("overview %+v", v)
 			}
 			c := command(t, "status", "--nats-url", url).exits(exitOK)
 			lines := c.stdout.lines()
@@ -104,13 +107,14 @@ func TestStatusWithoutWorkers(t *testing.T) {
 	says(t, "the table", &c.stdout, "no workers", "! no worker is alive: nothing is polled")
 	c = command(t, "status", "-o", "json", "--nats-url", url).exits(exitOK)
 	var v overview.Overview
-	if err := json.Unmarshal([]byte(c.stdout.String()), &v); err != nil || len(c.stdout.lines()) != 1 || v.Intake.Waiting != 1 {
+	if err := json.Unmarshal([]byte(c.stdout.String()), &v); err != nil || len(c.stdout.lines()) != 1 ||
+		v.Intake.Waiting != 1 {
 		t.Errorf("%v in %s", err, &c.stdout)
 	}
 }
 
-// Where streams or consumers are missing, a look is no success: it says which, and what creates them.
-func TestStatusOfWhatIsMissing(t *testing.T) {
+// If streams or consumers are missing, the command fails, and says which, and how to create them.
+func TestStatusWithMissingStreams(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		provision []string
@@ -118,15 +122,19 @@ func TestStatusOfWhatIsMissing(t *testing.T) {
 		want      []string
 	}{
 		"nothing provisioned": {want: []string{"nothing is provisioned", "`statusworker provision`"}},
-		"no polls": {[]string{}, func(js jetstream.JetStream) error { return js.DeleteStream(t.Context(), schema.StreamPolls) },
+		"no polls": {[]string{},
+			func(js jetstream.JetStream) error { return js.DeleteStream(t.Context(), schema.StreamPolls) },
 			[]string{"stream " + schema.StreamPolls, "`statusworker provision`"}},
 		"no consumer of a lane": {[]string{}, func(js jetstream.JetStream) error {
 			return js.DeleteConsumer(t.Context(), schema.StreamPolls, schema.PollConsumer(schema.Chat))
-		}, []string{"consumer " + schema.StreamPolls + "/" + schema.PollConsumer(schema.Chat), "`statusworker provision`"}},
-		"no outcomes, with naks": {[]string{"--redelivery", "nak"}, func(js jetstream.JetStream) error { return js.DeleteStream(t.Context(), schema.StreamOutcomes) },
+		}, []string{"consumer " + schema.StreamPolls + "/" + schema.PollConsumer(schema.Chat),
+			"`statusworker provision`"}},
+		"no outcomes, with naks": {[]string{"--redelivery", "nak"},
+			func(js jetstream.JetStream) error { return js.DeleteStream(t.Context(), schema.StreamOutcomes) },
 			[]string{"stream " + schema.StreamOutcomes, "`statusworker provision --redelivery nak`"}},
 		"only outcomes": {[]string{}, func(js jetstream.JetStream) error {
-			return errors.Join(js.DeleteStream(t.Context(), schema.StreamPolls), js.DeleteStream(t.Context(), schema.StreamDeclared), js.DeleteStream(t.Context(), schema.StreamWorkers))
+			return errors.Join(js.DeleteStream(t.Context(), schema.StreamPolls),
+				js.DeleteStream(t.Context(), schema.StreamDeclared), js.DeleteStream(t.Context(), schema.StreamWorkers))
 		}, []string{"stream " + schema.StreamDeclared, "`statusworker provision`"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -147,15 +155,16 @@ func TestStatusOfWhatIsMissing(t *testing.T) {
 				}
 			}
 			var v overview.Overview
-			if err := json.Unmarshal([]byte(object.stdout.String()), &v); err != nil || len(v.Missing) == 0 || len(v.Advice) == 0 {
+			if err := json.Unmarshal([]byte(object.stdout.String()), &v); err != nil || len(v.Missing) == 0 ||
+				len(v.Advice) == 0 {
 				t.Errorf("%v in %s", err, &object.stdout)
 			}
 			says(t, "the table", &table.stdout, "! ")
-			// A watch shows it and goes on, until all is there.
+			// A watch shows it, and continues until nothing is missing.
 			watch := command(t, "status", "--watch", "-o", "json", "--nats-url", s.URL()).start()
-			watch.stdout.wait(t, watch.ctx, `"missing"`)
+			watch.prints(`"missing"`)
 			command(t, append([]string{"provision", "--nats-url", s.URL()}, test.provision...)...).exits(exitOK)
-			watch.stdout.until(t, watch.ctx, "a survey of all", func(all string) bool {
+			watch.stdout.until(watch.ctx, t, "a complete overview", func(all string) bool {
 				lines := strings.Split(strings.TrimSuffix(all, "\n"), "\n")
 				return !strings.Contains(lines[len(lines)-1], `"missing"`)
 			})
@@ -168,8 +177,8 @@ func TestStatusOfWhatIsMissing(t *testing.T) {
 	}
 }
 
-// What else could take an empty broker for a sound one.
-func TestNothingProvisionedIsNoSuccess(t *testing.T) {
+// Other commands fail too if nothing is provisioned.
+func TestNothingProvisionedIsAnError(t *testing.T) {
 	t.Parallel()
 	s, _ := broker(t)
 	for name, c := range map[string]*call{
@@ -184,27 +193,28 @@ func TestNothingProvisionedIsNoSuccess(t *testing.T) {
 	}
 }
 
-func TestStatusDoesNotWaitForEver(t *testing.T) {
+func TestStatusTimesOut(t *testing.T) {
 	t.Parallel()
 	c := command(t, "status", "--timeout", "300ms", "--nats-url", nobody(t)).exits(exitFault)
-	says(t, "standard error", &c.stderr, "waiting for NATS at nats://127.0.0.1:", "statusworker: no answer within 300ms (--timeout)", "no servers available")
+	says(t, "standard error", &c.stderr, "waiting for NATS at nats://127.0.0.1:",
+		"statusworker: no answer within 300ms (--timeout)", "no servers available")
 
 	bad := bare(t, server.Options{}) // without JetStream
 	c = command(t, "status", "--timeout", "300ms", "--nats-url", bad).exits(exitFault)
 	says(t, "standard error", &c.stderr, "statusworker: no answer within 300ms (--timeout): waiting for JetStream")
 }
 
-func TestStatusStopsWhileItWaits(t *testing.T) {
+func TestStatusStopsWhileWaiting(t *testing.T) {
 	t.Parallel()
 	c := command(t, "status", "--watch", "--nats-url", nobody(t)).start()
-	c.stderr.wait(t, c.ctx, "waiting for NATS")
+	c.logs("waiting for NATS")
 	c.stop()
 	if code := c.end(); code != exitOK {
 		t.Errorf("exit code %d after a stop, want 0", code)
 	}
 }
 
-func TestWatchSurvivesABrokerThatIsAway(t *testing.T) {
+func TestWatchSurvivesARestartOfTheBroker(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
 	s, err := embedded.Start(folder, 0)
@@ -220,24 +230,24 @@ func TestWatchSurvivesABrokerThatIsAway(t *testing.T) {
 	tables := command(t, "status", "--watch", "--nats-url", s.URL()).start()
 	objects := command(t, "status", "--watch", "-o", "json", "--nats-url", s.URL()).start()
 	for _, c := range []*call{tables, objects} {
-		c.stdout.wait(t, c.ctx, "transcript")
+		c.prints("transcript")
 	}
 	s.Stop()
 	for _, c := range []*call{tables, objects} {
-		c.stderr.wait(t, c.ctx, "the broker does not answer: waiting for it")
+		c.logs("no answer from the broker")
 	}
 	before := len(objects.stdout.lines())
 	if s, err = embedded.Start(folder, port); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range []*call{tables, objects} {
-		c.stdout.next(t, c.ctx, len(c.stdout.lines()))
+		c.stdout.next(c.ctx, t, len(c.stdout.lines()))
 		c.stop()
 		if code := c.end(); code != exitOK {
 			t.Errorf("exit code %d after a stop, want 0", code)
 		}
-		if n := strings.Count(c.stderr.String(), "the broker does not answer"); n != 1 {
-			t.Errorf("told %d times:\n%s", n, &c.stderr)
+		if n := strings.Count(c.stderr.String(), "no answer from the broker"); n != 1 {
+			t.Errorf("logged %d times:\n%s", n, &c.stderr)
 		}
 	}
 	if lines := objects.stdout.lines(); len(lines) <= before || !json.Valid([]byte(lines[len(lines)-1])) {
@@ -245,20 +255,22 @@ func TestWatchSurvivesABrokerThatIsAway(t *testing.T) {
 	}
 }
 
-// The rights are those that docs/permissions.md lists for `statusworker status`.
-func TestStatusRights(t *testing.T) {
+// `statusworker status` needs the permissions that docs/permissions.md lists.
+func TestStatusPermissions(t *testing.T) {
 	t.Parallel()
-	rights := []string{
-		"$JS.API.STREAM.INFO.*", "$JS.API.CONSUMER.INFO.*.*", "$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.KV_INTERACTIONS_WORKERS.>",
+	permissions := []string{
+		"$JS.API.STREAM.INFO.*", "$JS.API.CONSUMER.INFO.*.*", "$JS.API.STREAM.MSG.GET.*",
+		"$JS.API.DIRECT.GET.KV_INTERACTIONS_WORKERS.>",
 		"$JS.API.CONSUMER.CREATE.INTERACTIONS_OUTCOMES.>", "$JS.API.CONSUMER.DELETE.INTERACTIONS_OUTCOMES.*",
 	}
 	may := func(publish []string) *server.Permissions {
-		return &server.Permissions{Publish: &server.SubjectPermission{Allow: publish}, Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}}}
+		return &server.Permissions{Publish: &server.SubjectPermission{Allow: publish},
+			Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}}}
 	}
 	url := bare(t, server.Options{JetStream: true, StoreDir: t.TempDir(), Users: []*server.User{
 		{Username: "all", Password: "s3cret"},
-		{Username: "status", Password: "s3cret", Permissions: may(rights)},
-		{Username: "less", Password: "s3cret", Permissions: may(rights[:4])},
+		{Username: "status", Password: "s3cret", Permissions: may(permissions)},
+		{Username: "less", Password: "s3cret", Permissions: may(permissions[:4])},
 	}})
 	as := func(user string, args ...string) *call {
 		c := command(t, append(args, "--nats-url", url, "--nats-user", user)...)
@@ -266,7 +278,7 @@ func TestStatusRights(t *testing.T) {
 		return c
 	}
 	as("all", "provision").exits(exitOK)
-	// One of each that is read by a request of its own.
+	// One message for each kind of request.
 	js := connectTo(t, strings.Replace(url, "nats://", "nats://all:s3cret@", 1))
 	for subject, data := range map[string]string{
 		schema.PollSubject(schema.Audio, uuid.NewString()):      "{}",
@@ -280,21 +292,23 @@ func TestStatusRights(t *testing.T) {
 	}
 	c := as("status", "status").exits(exitOK)
 	if strings.Contains(c.stderr.String(), "ermission") {
-		t.Errorf("a right is missing: %s", &c.stderr)
+		t.Errorf("a permission is missing: %s", &c.stderr)
 	}
-	says(t, "the table", &c.stdout, "pod-one", "audio              1 ", "intake             1 ", "not_found                     1 ")
+	says(t, "the table", &c.stdout, "pod-one", "audio              1 ", "intake             1 ",
+		"not_found                     1 ")
 	c = as("less", "status").exits(exitFault)
-	says(t, "standard error", &c.stderr, "$JS.API.CONSUMER.CREATE.INTERACTIONS_OUTCOMES.", "docs/permissions.md lists the permissions")
+	says(t, "standard error", &c.stderr, "$JS.API.CONSUMER.CREATE.INTERACTIONS_OUTCOMES.", "docs/permissions.md")
 	if strings.Contains(c.stderr.String()+c.stdout.String(), "s3cret") {
 		t.Errorf("the password is shown: %s%s", &c.stderr, &c.stdout)
 	}
 }
 
-func TestWatchDrawsInPlace(t *testing.T) {
+func TestWatchRedrawsInPlace(t *testing.T) {
 	t.Parallel()
-	var shown, rest output
+	var shown, stderr output
 	log := logrus.New()
-	s := newStatusScreen(cli.Process{Stdout: &shown, Stderr: &rest, Getenv: func(name string) string { return map[string]string{"NO_COLOR": "1"}[name] }}, log)
+	s := newStatusScreen(cli.Process{Stdout: &shown, Stderr: &stderr,
+		Getenv: func(name string) string { return map[string]string{"NO_COLOR": "1"}[name] }}, log)
 	for range 2 {
 		if err := s.show(statusview.View{Overview: overview.Overview{Redelivery: consumer.Schedule}}); err != nil {
 			t.Fatal(err)
@@ -303,10 +317,11 @@ func TestWatchDrawsInPlace(t *testing.T) {
 	s.end()
 	all := shown.String()
 	first, second, ok := strings.Cut(all, "\x1b[J")
-	if !ok || !strings.HasPrefix(first, terminal.HideCursor+"statusworker status") || !strings.HasPrefix(second, fmt.Sprintf("\x1b[%dA\r", strings.Count(first, "\n"))) || !strings.HasSuffix(second, terminal.ShowCursor) {
+	if !ok || !strings.HasPrefix(first, terminal.HideCursor+"statusworker status") || !strings.HasPrefix(second,
+		fmt.Sprintf("\x1b[%dA\r", strings.Count(first, "\n"))) || !strings.HasSuffix(second, terminal.ShowCursor) {
 		t.Errorf("drawn:\n%q", all)
 	}
 	if terminal.Unpainted(all) != all {
-		t.Errorf("colours, where NO_COLOR is set:\n%q", all)
+		t.Errorf("colours despite NO_COLOR:\n%q", all)
 	}
 }

@@ -5,10 +5,10 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"statusworker/schema"
@@ -23,7 +23,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// receiver takes traces by OTLP over HTTP, as a collector does.
+// receiver accepts traces by OTLP over HTTP, like a collector.
 type receiver struct {
 	mu    sync.Mutex
 	spans []*tracepb.Span
@@ -79,39 +79,28 @@ func (r *receiver) named(prefix string) (all []*tracepb.Span) {
 }
 
 func TestTraces(t *testing.T) {
+	t.Parallel()
 	received, endpoint := newReceiver(t)
-	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint)
-	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
-	vendor, err := simulator.Start(simulator.Config{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(vendor.Close)
-	env := map[string]string{
-		"ELEVATEAI_BASE_URL": vendor.URL(), "ELEVATEAI_API_TOKEN": simulator.DefaultToken,
-		"STATUSWORKER_CHAT_INTERVAL": "400ms",
-	}
-	url, js := provisioned(t, "--base-url", vendor.URL(), "--chat-interval", "400ms")
-	w := command(t, "run", "--nats-url", url)
-	for name, value := range env {
-		w.env[name] = value
-	}
-	w.env["OTEL_EXPORTER_OTLP_ENDPOINT"] = os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT")
-	w.start()
-	w.stderr.wait(t, w.ctx, "working")
+	vendor := vendor(t, simulator.Config{})
+	url, js := provisioned(t)
+	env := workerEnv(url, vendor.URL())
+	env["STATUSWORKER_CHAT_INTERVAL"] = "400ms"
+	env["OTEL_EXPORTER_OTLP_ENDPOINT"], env["OTEL_RESOURCE_ATTRIBUTES"] = endpoint, "deployment.environment.name=test"
+	w := processOf(t, env, "run").launch()
+	w.logs("working")
 
 	const traceID, spanID = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 	const traceparent = "00-" + traceID + "-" + spanID + "-01"
 	id := uuid.NewString()
 	vendor.Declare(id, simulator.Processed(0).With(simulator.Refusal(503).On(1, 1)))
-	outcomes, err := js.OrderedConsumer(w.ctx, schema.StreamOutcomes, jetstream.OrderedConsumerConfig{})
+	outcomes, err := js.OrderedConsumer(t.Context(), schema.StreamOutcomes, jetstream.OrderedConsumerConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
 	m := nats.NewMsg(schema.DeclaredSubject(schema.Chat, id))
 	m.Data = []byte(`{"interactionIdentifier":"` + id + `","type":"chat"}`)
 	m.Header["traceparent"] = []string{traceparent}
-	if _, err := js.PublishMsg(w.ctx, m); err != nil {
+	if _, err := js.PublishMsg(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
 	outcome, err := outcomes.Next()
@@ -119,27 +108,20 @@ func TestTraces(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := outcome.Headers()["traceparent"]; !slices.Equal(got, []string{traceparent}) {
-		t.Errorf("the outcome carries %v, want the context of the declared message", got)
+		t.Errorf("the outcome carries %v, want the trace context of the declared message", got)
 	}
-	w.stop()
-	if code := w.end(); code != exitOK { // the spans are sent before it ends
-		t.Fatalf("exit code %d: %s", code, &w.stderr)
-	}
+	w.signal(syscall.SIGTERM)
+	w.exits(exitOK) // the spans are exported before it exits
 
-	if service, place := attributeOf(
-		received.about,
-		"service.name",
-	), attributeOf(
-		received.about,
-		"deployment.environment.name",
-	); service != "statusworker" ||
-		place != "test" {
-		t.Errorf("the service is %q in %q", service, place)
+	for name, want := range map[string]string{"service.name": "statusworker", "deployment.environment.name": "test"} {
+		if got := attributeOf(received.about, name); got != want {
+			t.Errorf("attribute %s of the resource is %q, want %q", name, got, want)
+		}
 	}
 	deliveries, polls := received.named("process chat"), received.named("poll")
 	if len(deliveries) < 2 || len(polls) != 2 {
 		t.Fatalf(
-			"%d spans of deliveries and %d of polls, want one of each for each poll, and one more for the tombstone at most",
+			"%d spans of deliveries and %d of polls, want 2 of each, and at most one more for the tombstone",
 			len(deliveries),
 			len(polls),
 		)
@@ -154,9 +136,11 @@ func TestTraces(t *testing.T) {
 			t.Errorf("a delivery links to %v, want to the span that declared the interaction", s.Links)
 		}
 		for name, want := range map[string]string{
-			"messaging.system": "nats", "messaging.operation.type": "process", "messaging.consumer.group.name": "poll-chat",
-			"messaging.destination.template": "interactions.poll.chat.{identifier}", "messaging.destination.name": schema.PollSubject(schema.Chat, id),
-			"statusworker.interaction": id,
+			"messaging.system": "nats", "messaging.operation.type": "process",
+			"messaging.consumer.group.name":  "poll-chat",
+			"messaging.destination.template": "interactions.poll.chat.{identifier}",
+			"messaging.destination.name":     schema.PollSubject(schema.Chat, id),
+			"statusworker.interaction":       id,
 		} {
 			if got := attributeOf(s.Attributes, name); got != want {
 				t.Errorf("attribute %s is %q, want %q", name, got, want)

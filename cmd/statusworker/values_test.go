@@ -18,8 +18,8 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// Whatever the flag: white space around its value does not count, as files and secrets have it.
-func TestWhiteSpaceAroundValuesDoesNotCount(t *testing.T) {
+// White space around the value of any flag is ignored.
+func TestWhiteSpaceAroundValuesIsIgnored(t *testing.T) {
 	t.Parallel()
 	for _, space := range []string{"\n", "\r\n", " \t", "\uFEFF", "\u00A0\n"} {
 		for _, by := range []string{"variable", "flag"} {
@@ -34,7 +34,7 @@ func TestWhiteSpaceAroundValuesDoesNotCount(t *testing.T) {
 					c.env[f.Tag.Get("var")] = value
 				}
 			}
-			says(t, "standard error", &c.exits(exitUsage).stderr, "--api-token") // it came as far as the token
+			says(t, "standard error", &c.exits(exitUsage).stderr, "--api-token") // the first missing setting
 		}
 	}
 	const password = "right"
@@ -42,11 +42,12 @@ func TestWhiteSpaceAroundValuesDoesNotCount(t *testing.T) {
 	v := vendor(t, simulator.Config{})
 	c := command(t, "doctor", "-o", "json")
 	for name, value := range map[string]string{
-		"NATS_URL": at, "NATS_USER": "worker", "NATS_PASSWORD": password, "ELEVATEAI_BASE_URL": v.URL(), "ELEVATEAI_API_TOKEN": simulator.DefaultToken,
+		"NATS_URL": at, "NATS_USER": "worker", "NATS_PASSWORD": password, "ELEVATEAI_BASE_URL": v.URL(),
+		"ELEVATEAI_API_TOKEN": simulator.DefaultToken,
 	} {
 		c.env[name] = value + "\r\n"
 	}
-	c.exits(exitFault) // there is no JetStream
+	c.exits(exitFault) // no JetStream
 	found := map[string]doctor.Result{}
 	for _, f := range findings(t, c) {
 		found[f.Check] = f.Result
@@ -58,7 +59,7 @@ func TestWhiteSpaceAroundValuesDoesNotCount(t *testing.T) {
 	}
 }
 
-// findings are those of a call of `doctor -o json`.
+// findings returns the findings of a call of `doctor -o json`.
 func findings(t *testing.T, c *call) (list []doctor.Finding) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(c.stdout.String()), &list); err != nil {
@@ -67,31 +68,33 @@ func findings(t *testing.T, c *call) (list []doctor.Finding) {
 	return list
 }
 
-// findingOf is what a doctor found by one of its checks.
+// findingOf returns the finding of one check.
 func findingOf(t *testing.T, c *call, check string) doctor.Finding {
 	t.Helper()
 	list := findings(t, c)
 	i := slices.IndexFunc(list, func(f doctor.Finding) bool { return f.Check == check })
 	if i < 0 {
-		t.Fatalf("the doctor has no check %s: %+v", check, list)
+		t.Fatalf("no check %s in %+v", check, list)
 	}
 	return list[i]
 }
 
-// Whatever the flag: quotation marks around its value are refused, by one line that does not show it.
-func TestQuotationMarksAreRefused(t *testing.T) {
+// Quotation marks around the value of any flag are rejected, with an error that does not show the value.
+func TestQuotationMarksAreRejected(t *testing.T) {
 	t.Parallel()
+	seen := map[string]bool{}
 	for _, name := range []string{"run", "provision", "doctor"} {
 		for _, f := range flagsOf(t, name) {
 			variable := f.Tag.Get("var")
-			if variable == "" || f.IsBool() {
+			if variable == "" || f.IsBool() || seen[variable] {
 				continue
 			}
+			seen[variable] = true
 			value := `"c4nary` + f.Default + `"`
 			byFlag, byVariable := command(t, name, "--"+f.Name, value), command(t, name)
 			byVariable.env[variable] = value + "\n"
 			for _, c := range []*call{byFlag, byVariable} {
-				if bad := c.refuses("--" + f.Name + " ($" + variable + ")"); bad.Value != "in quotation marks" {
+				if bad := c.rejects("--" + f.Name + " ($" + variable + ")"); bad.Value != "in quotation marks" {
 					t.Errorf("%v, want that the value is in quotation marks", bad)
 				}
 				if len(c.stderr.lines()) != 1 || strings.Contains(c.stderr.String(), "c4nary") {
@@ -101,14 +104,16 @@ func TestQuotationMarksAreRefused(t *testing.T) {
 		}
 	}
 	for _, variable := range []string{
-		"OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_CERTIFICATE",
-		"OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_TRACES_SAMPLER", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_SERVICE_NAME", "OTEL_SDK_DISABLED", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "no_proxy",
+		"OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_HEADERS",
+		"OTEL_EXPORTER_OTLP_TIMEOUT", "OTEL_EXPORTER_OTLP_CERTIFICATE",
+		"OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_TRACES_SAMPLER", "OTEL_RESOURCE_ATTRIBUTES", "OTEL_SERVICE_NAME",
+		"OTEL_SDK_DISABLED", "HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "no_proxy",
 	} {
 		for _, name := range []string{"run", "doctor"} {
 			c := command(t, name)
 			c.env["ELEVATEAI_API_TOKEN"], c.env["OTEL_EXPORTER_OTLP_ENDPOINT"] = "s3cret", "http://127.0.0.1:1"
 			c.env[variable] = `"c4nary"`
-			if bad := c.refuses("$" + variable); bad.Value != "in quotation marks" {
+			if bad := c.rejects("$" + variable); bad.Value != "in quotation marks" {
 				t.Errorf("%v, want that the value is in quotation marks", bad)
 			}
 			if strings.Contains(c.stderr.String(), "c4nary") {
@@ -118,17 +123,17 @@ func TestQuotationMarksAreRefused(t *testing.T) {
 	}
 }
 
-// A proxy that cannot be one is refused, by the commands that send requests.
-func TestBadProxyIsRefused(t *testing.T) {
+// Commands that send requests reject a malformed proxy.
+func TestMalformedProxyIsRejected(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"run", "doctor"} {
 		c := command(t, name)
 		c.env["ELEVATEAI_API_TOKEN"], c.env["https_proxy"] = "s3cret", "http//proxy.example:3128"
-		c.refuses("$https_proxy")
+		c.rejects("$https_proxy")
 	}
 }
 
-// A variable that nobody reads is a typing error, in every command.
+// Every command warns of variables with the program's prefixes that no flag reads.
 func TestUnknownVariables(t *testing.T) {
 	t.Parallel()
 	near := map[string]string{
@@ -155,15 +160,21 @@ func TestUnknownVariables(t *testing.T) {
 		"NATS_CONTEXT":                     "",
 	}
 	known := []string{
-		"STATUSWORKER_CONCURRENCY=64", "STATUSWORKER_REPLICAS=3", "ELEVATEAI_API_TOKEN=s3cret", "STATUSWORKER_REQUIRE_ENGINE=1", "STATUSWORKER_TEST_FIGURES=x", "STATUSWORKER_DEADLIN=",
-		"STATUSWORKER_SERVICE_HOST=10.0.0.1", "STATUSWORKER_SERVICE_PORT=8080", "STATUSWORKER_SERVICE_PORT_ADMIN=8080", "STATUSWORKER_PORT=tcp://10.0.0.1:8080", "STATUSWORKER_PORT_8080_TCP=tcp://10.0.0.1:8080",
-		"STATUSWORKER_PORT_8080_TCP_ADDR=10.0.0.1", "STATUSWORKER_PORT_8080_TCP_PORT=8080", "STATUSWORKER_PORT_53_UDP_PROTO=udp", "STATUSWORKER_METRICS_SERVICE_HOST=10.0.0.2", "ELEVATEAI_PORT=tcp://10.0.0.3:443",
-		"NATS_SERVICE_HOST=10.0.0.4", "NATS_PORT=tcp://10.0.0.4:4222", "NATS_PORT_4222_TCP_ADDR=10.0.0.4", "NATS_TIMEOUT=5s", "NATS_COLOR=red", "NATS_USER=me",
+		"STATUSWORKER_CONCURRENCY=64", "STATUSWORKER_REPLICAS=3", "ELEVATEAI_API_TOKEN=s3cret",
+		"STATUSWORKER_REQUIRE_ENGINE=1", "STATUSWORKER_TEST_FIGURES=x", "STATUSWORKER_DEADLIN=",
+		"STATUSWORKER_SERVICE_HOST=10.0.0.1", "STATUSWORKER_SERVICE_PORT=8080", "STATUSWORKER_SERVICE_PORT_ADMIN=8080",
+		"STATUSWORKER_PORT=tcp://10.0.0.1:8080", "STATUSWORKER_PORT_8080_TCP=tcp://10.0.0.1:8080",
+		"STATUSWORKER_PORT_8080_TCP_ADDR=10.0.0.1", "STATUSWORKER_PORT_8080_TCP_PORT=8080",
+		"STATUSWORKER_PORT_53_UDP_PROTO=udp", "STATUSWORKER_METRICS_SERVICE_HOST=10.0.0.2",
+		"ELEVATEAI_PORT=tcp://10.0.0.3:443",
+		"NATS_SERVICE_HOST=10.0.0.4", "NATS_PORT=tcp://10.0.0.4:4222", "NATS_PORT_4222_TCP_ADDR=10.0.0.4",
+		"NATS_TIMEOUT=5s", "NATS_COLOR=red", "NATS_USER=me",
 		"PATH=/bin", "OTHER_STATUSWORKER_X=1",
 	}
 	at, _ := provisioned(t)
 	for _, args := range [][]string{
-		{"version"}, {"schema"}, {"status", "--nats-url", at}, {"provision", "--nats-url", at, "--dry-run"}, {"dlq", "ls", "--nats-url", at}, {"run", "--concurrency", "1"},
+		{"version"}, {"schema"}, {"status", "--nats-url", at}, {"provision", "--nats-url", at, "--dry-run"}, {"dlq",
+			"ls", "--nats-url", at}, {"run", "--concurrency", "1"},
 		{"doctor", "--nats-url", at, "--log-format", "json"}, {"declare", "--nats-url", at},
 	} {
 		var stdout, stderr output
@@ -172,7 +183,8 @@ func TestUnknownVariables(t *testing.T) {
 			environ = append(environ, name+"=s3cret-value")
 		}
 		run(t.Context(), cli.Process{
-			Args: args, Getenv: func(string) string { return "" }, Environ: environ, Stdin: strings.NewReader(""), Stdout: &stdout, Stderr: &stderr, Leave: t.Context(),
+			Args: args, Getenv: func(string) string { return "" }, Environ: environ, Stdin: strings.NewReader(""),
+			Stdout: &stdout, Stderr: &stderr, Leave: t.Context(),
 		})
 		warned := map[string]string{}
 		for _, line := range stderr.lines() {
@@ -189,7 +201,7 @@ func TestUnknownVariables(t *testing.T) {
 		}
 		for name, want := range near {
 			if got, ok := warned[name]; !ok || got != want {
-				t.Errorf("%v: of %s it warns %t and asks whether %q was meant, want %q", args, name, ok, got, want)
+				t.Errorf("%v: warning about %s: %t, with the suggestion %q, want %q", args, name, ok, got, want)
 			}
 		}
 		if len(warned) != len(near) || strings.Contains(stderr.String(), "s3cret-value") {
@@ -198,7 +210,7 @@ func TestUnknownVariables(t *testing.T) {
 	}
 }
 
-// Every variable that the repository names is known: what its scripts and pages set brings no warning.
+// Variables in the scripts and documents of the repository cause no warning.
 func TestVariablesOfTheRepositoryAreKnown(t *testing.T) {
 	t.Parallel()
 	var known []string
@@ -207,7 +219,8 @@ func TestVariablesOfTheRepositoryAreKnown(t *testing.T) {
 	}
 	named := regexp.MustCompile(`\b(STATUSWORKER|ELEVATEAI|NATS)(_[A-Z]+)+\b`)
 	n := 0
-	for _, place := range []string{"../../README.md", "../../docs", "../../.ci", "../../deploy", "../../integration", "../../Dockerfile"} {
+	for _, place := range []string{"../../README.md", "../../docs", "../../.ci", "../../deploy", "../../integration",
+		"../../Dockerfile"} {
 		err := filepath.WalkDir(place, func(path string, entry fs.DirEntry, err error) error {
 			if err != nil || entry.IsDir() {
 				return err
@@ -230,16 +243,17 @@ func TestVariablesOfTheRepositoryAreKnown(t *testing.T) {
 	}
 }
 
-// OpenTelemetry reads the environment by itself, some of it as it is; a process trims it first.
+// OpenTelemetry reads the environment itself, and does not trim all values. The process trims them first.
 func TestOTelVariablesWithWhiteSpace(t *testing.T) {
 	t.Parallel()
 	at, _ := provisioned(t)
-	v := newHoldingVendor(t)
+	v := newBlockingVendor(t)
 	env := workerEnv(at, v.url)
-	env["OTEL_EXPORTER_OTLP_ENDPOINT"], env["OTEL_BSP_MAX_QUEUE_SIZE"], env["OTEL_TRACES_EXPORTER"] = "http://127.0.0.1:1\n", " 10\n", "otlp\n"
+	env["OTEL_EXPORTER_OTLP_ENDPOINT"], env["OTEL_BSP_MAX_QUEUE_SIZE"],
+		env["OTEL_TRACES_EXPORTER"] = "http://127.0.0.1:1\n", " 10\n", "otlp\n"
 	c := processOf(t, env, "run").launch()
 	c.logs(`"working"`)
 	if strings.Contains(c.stderr.String(), "OpenTelemetry") {
-		t.Errorf("OpenTelemetry complains:\n%s", &c.stderr)
+		t.Errorf("OpenTelemetry logs an error:\n%s", &c.stderr)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/pem"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,7 +17,7 @@ import (
 	"statusworker/cmd/internal/doctor"
 )
 
-// privateVendor is a vendor with a self-signed certificate. Every interaction is processed.
+// privateVendor starts a vendor with a self-signed certificate, at which every interaction is processed.
 func privateVendor(t *testing.T, certificate tls.Certificate) string {
 	t.Helper()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -29,10 +30,9 @@ func privateVendor(t *testing.T, certificate tls.Certificate) string {
 	return server.URL + "/v1"
 }
 
-// Behind a private authority, the worker and the doctor report the certificate. With --vendor-ca they work.
+// The worker and the doctor report a vendor's certificate from a private authority. With --vendor-ca they accept it.
 func TestVendorBehindAPrivateAuthority(t *testing.T) {
 	t.Parallel()
-	at, js := provisioned(t)
 	certificate, ca := certificateFor(t, time.Hour)
 	_, another := certificateFor(t, time.Hour)
 	both, err := os.ReadFile(another)
@@ -45,44 +45,47 @@ func TestVendorBehindAPrivateAuthority(t *testing.T) {
 		t.Fatal(err)
 	}
 	base := privateVendor(t, certificate)
-	for _, tt := range []struct {
+	for name, tt := range map[string]struct {
 		ca   string
 		good bool
-	}{{"", false}, {another, false}, {ca, true}, {bundle, true}} {
-		more := []string{}
-		if tt.ca != "" {
-			more = append(more, "--vendor-ca", tt.ca)
-		}
-		c := command(t, append([]string{"doctor", "-o", "json", "--nats-url", at, "--base-url", base}, more...)...)
-		c.env["ELEVATEAI_API_TOKEN"] = "s3cret"
-		c.start().end()
-		f := findingOf(t, c, "vendor")
-		if (f.Result == doctor.Fail) == tt.good {
-			t.Errorf("with --vendor-ca %q: %+v", tt.ca, f)
-		}
-		if !tt.good {
-			finds(t, f, "unknown authority", "--vendor-ca ($ELEVATEAI_CA_FILE)")
-		}
+	}{"none": {"", false}, "another": {another, false}, "the vendor's": {ca, true}, "both": {bundle, true}} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			at, js := provisioned(t)
+			env := map[string]string{
+				"ELEVATEAI_API_TOKEN": "s3cret", "ELEVATEAI_CA_FILE": tt.ca, "ELEVATEAI_BASE_URL": base,
+			}
+			c := command(t, "doctor", "-o", "json", "--nats-url", at)
+			maps.Copy(c.env, env)
+			c.start().end()
+			f := findingOf(t, c, "vendor")
+			if (f.Result == doctor.Fail) == tt.good {
+				t.Errorf("%+v", f)
+			}
+			if !tt.good {
+				finds(t, f, "unknown authority", "--vendor-ca ($ELEVATEAI_CA_FILE)")
+			}
 
-		c = command(t, "run", "--nats-url", at, "--audio-interval", "200ms")
-		c.env["ELEVATEAI_API_TOKEN"], c.env["ELEVATEAI_CA_FILE"], c.env["ELEVATEAI_BASE_URL"] = "s3cret", tt.ca, base
-		c.start()
-		c.stderr.wait(t, c.ctx, "working")
-		identifier := declare(t, js)
-		if tt.good {
-			awaitOutcome(t, js, identifier)
-		} else {
-			c.stderr.wait(t, c.ctx, "certificate is signed by an authority that is not trusted")
-		}
-		c.stop()
-		if code := c.end(); code != exitOK {
-			t.Errorf("exit code %d:\n%s", code, &c.stderr)
-		}
+			c = command(t, "run", "--nats-url", at, "--audio-interval", "200ms")
+			maps.Copy(c.env, env)
+			c.start()
+			c.logs("working")
+			identifier := declare(t, js)
+			if tt.good {
+				awaitOutcome(t, js, identifier)
+			} else {
+				c.logs("certificate is signed by an authority that is not trusted")
+			}
+			c.stop()
+			if code := c.end(); code != exitOK {
+				t.Errorf("exit code %d:\n%s", code, &c.stderr)
+			}
+		})
 	}
 }
 
-// The doctor distinguishes the faults of certificates.
-func TestDoctorTellsCertificatesApart(t *testing.T) {
+// The doctor distinguishes expired certificates and those for another host.
+func TestDoctorFindsCertificateFaults(t *testing.T) {
 	t.Parallel()
 	at, _ := provisioned(t)
 	over, overCA := certificateFor(t, -time.Minute)
@@ -91,10 +94,12 @@ func TestDoctorTellsCertificatesApart(t *testing.T) {
 		base, ca string
 		says     []string
 	}{
-		"expired":      {privateVendor(t, over), overCA, []string{"expired", "renew"}},
-		"another host": {strings.Replace(privateVendor(t, good), "127.0.0.1", "localhost", 1), goodCA, []string{"host name", "--base-url"}},
+		"expired": {privateVendor(t, over), overCA, []string{"expired", "renew"}},
+		"another host": {strings.Replace(privateVendor(t, good), "127.0.0.1", "localhost", 1), goodCA,
+			[]string{"host name", "--base-url"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			c := command(t, "doctor", "-o", "json", "--nats-url", at, "--base-url", tt.base, "--vendor-ca", tt.ca)
 			c.env["ELEVATEAI_API_TOKEN"] = "s3cret"
 			c.exits(exitFault)

@@ -8,21 +8,21 @@ import (
 	"statusworker/schema/broker"
 )
 
-// DeadLetter is a dead letter, with where it is stored.
+// DeadLetter is a stored dead letter.
 type DeadLetter struct {
 	schema.DeadLetter
-	// Sequence is the message's in the outcomes stream; Stored is when it was stored there.
+	// Sequence is the sequence of the message in the outcomes stream; Stored is when it was stored there.
 	Sequence uint64
 	Stored   time.Time
 	Subject  string
-	// Message is the payload as it is stored.
+	// Message is the stored payload.
 	Message []byte
-	// Problem says why the message is no dead letter of this stage. Of one that is none, only Reason and Identifier are
-	// known, from the subject.
+	// Problem is why the message is not a dead letter of statusworker, or nil. With a problem, only Reason and
+	// Identifier of the embedded dead letter are set, from the subject.
 	Problem error
 }
 
-// Name names one dead letter among all: @ and its sequence.
+// Name returns the unique name of the dead letter: @ and its sequence.
 func (l DeadLetter) Name() string { return fmt.Sprintf("@%d", l.Sequence) }
 
 func newDeadLetter(m broker.Message) DeadLetter {

@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	// answerWithin is how long one request waits for the broker.
-	answerWithin = 5 * time.Second
-	// patience is how long a broker may not answer before the rest is given up.
-	patience = 30 * time.Second
+	// requestTimeout is the timeout of one request to the broker.
+	requestTimeout = 5 * time.Second
+	// retryFor is how long a request is retried while the broker does not answer.
+	retryFor = 30 * time.Second
 )
 
-// Broker is what the dead-letter queue needs of the broker: see [broker.Broker].
+// Broker is the operations of [broker.Broker] that the dead-letter queue uses.
 type Broker interface {
 	Publish(ctx context.Context, p broker.Publication) (broker.Ack, error)
 	Last(ctx context.Context, stream, subjects string) (broker.Message, error)
@@ -30,36 +30,37 @@ type Broker interface {
 	Stream(ctx context.Context, stream string) (broker.StreamState, error)
 }
 
-// Queue works on the dead letters of one broker. It is safe for concurrent use.
+// Queue is the dead-letter queue of one broker. It is safe for concurrent use.
 type Queue struct {
 	broker Broker
-	// polls tells whether there is a stream of reservations. Delayed naks need none.
+	// polls reports whether a stream of reservations exists. Delayed naks do not need it.
 	polls bool
 
-	// Tests make these shorter.
-	patience, endingFor, lookEvery time.Duration
+	// Tests use shorter times.
+	retryFor, endingFor, retryEvery time.Duration
 }
 
-// MissingStreamError says that the broker has no such stream.
+// MissingStreamError is the error of a stream that does not exist.
 type MissingStreamError struct{ Stream string }
 
 func (e *MissingStreamError) Error() string { return "the broker has no stream " + e.Stream }
 
-// DirectGetsError says that any replica of a stream answers reads. It need not know the latest, on which a replay
-// depends.
+// DirectGetsError is the error of a stream that allows direct gets: any replica answers reads, which may miss the
+// latest messages. A replay depends on them.
 type DirectGetsError struct{ Stream string }
 
 func (e *DirectGetsError) Error() string {
 	return fmt.Sprintf("stream %s allows direct gets, which may miss its latest messages", e.Stream)
 }
 
-// New finds the stream of outcomes, for reading and deleting.
+// New returns a queue for reading and deleting dead letters. It checks the outcomes stream.
 func New(ctx context.Context, b Broker) (*Queue, error) {
-	d := &Queue{broker: b, patience: patience, endingFor: endingFor, lookEvery: lookEvery}
+	d := &Queue{broker: b, retryFor: retryFor, endingFor: endingFor, retryEvery: retryEvery}
 	return d, d.check(ctx, schema.StreamOutcomes)
 }
 
-// NewForReplay finds also the streams that interactions wait in.
+// NewForReplay returns a queue that can also replay dead letters. It checks also the streams in which interactions
+// wait.
 func NewForReplay(ctx context.Context, b Broker) (*Queue, error) {
 	d, err := New(ctx, b)
 	if err != nil {
@@ -76,7 +77,7 @@ func NewForReplay(ctx context.Context, b Broker) (*Queue, error) {
 	return d, err
 }
 
-// check refuses a stream that is not there, or whose reads may be stale.
+// check returns an error if a stream does not exist or its reads may be stale.
 func (d *Queue) check(ctx context.Context, stream string) error {
 	state, err := d.broker.Stream(ctx, stream)
 	switch {
@@ -90,7 +91,7 @@ func (d *Queue) check(ctx context.Context, stream string) error {
 	return nil
 }
 
-// get reads the dead letter with that sequence; nil where there is none.
+// get returns the dead letter with the sequence, or nil.
 func (d *Queue) get(ctx context.Context, sequence uint64) (*DeadLetter, error) {
 	m, err := d.message(ctx, func(ctx context.Context) (broker.Message, error) {
 		return d.broker.Get(ctx, schema.StreamOutcomes, sequence)
@@ -102,12 +103,12 @@ func (d *Queue) get(ctx context.Context, sequence uint64) (*DeadLetter, error) {
 	return &l, nil
 }
 
-// message reads a message, patiently; nil where there is none.
+// message returns a message, or nil. It retries the read.
 func (d *Queue) message(
 	ctx context.Context, read func(context.Context) (broker.Message, error),
 ) (*broker.Message, error) {
 	var m broker.Message
-	err := d.persist(ctx, func(ctx context.Context) (err error) {
+	err := d.retry(ctx, func(ctx context.Context) (err error) {
 		m, err = read(ctx)
 		return err
 	})
@@ -115,21 +116,21 @@ func (d *Queue) message(
 	case errors.Is(err, broker.ErrNotFound):
 		return nil, nil
 	case err != nil:
-		return nil, fmt.Errorf("reading what is stored: %w", err)
+		return nil, fmt.Errorf("reading a stored message: %w", err)
 	}
 	return &m, nil
 }
 
-// last reads the last message on a subject, which may have wildcards.
+// last returns the last message on a subject, which may have wildcards, or nil.
 func (d *Queue) last(ctx context.Context, stream, subject string) (*broker.Message, error) {
 	return d.message(ctx, func(ctx context.Context) (broker.Message, error) {
 		return d.broker.Last(ctx, stream, subject)
 	})
 }
 
-// delete deletes one dead letter. It tells whether it was there.
+// delete deletes one dead letter. It reports whether the dead letter existed.
 func (d *Queue) delete(ctx context.Context, sequence uint64) (bool, error) {
-	err := d.persist(ctx, func(ctx context.Context) error {
+	err := d.retry(ctx, func(ctx context.Context) error {
 		return d.broker.Delete(ctx, schema.StreamOutcomes, sequence)
 	})
 	switch {
@@ -141,13 +142,13 @@ func (d *Queue) delete(ctx context.Context, sequence uint64) (bool, error) {
 	return err == nil, err
 }
 
-// persist calls do until it has the broker's answer, which may be an error; not for longer than the patience.
-func (d *Queue) persist(ctx context.Context, do func(context.Context) error) error {
+// retry calls do until the broker answers, which may be with an error, but at most for d.retryFor.
+func (d *Queue) retry(ctx context.Context, do func(context.Context) error) error {
 	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(20*time.Millisecond),
 		backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))
 	began := time.Now()
 	err := backoff.Retry(func() error {
-		bounded, cancel := context.WithTimeout(ctx, answerWithin)
+		bounded, cancel := context.WithTimeout(ctx, requestTimeout)
 		defer cancel()
 		err := do(bounded)
 		switch {
@@ -155,10 +156,10 @@ func (d *Queue) persist(ctx context.Context, do func(context.Context) error) err
 			return nil
 		case ctx.Err() != nil:
 			return backoff.Permanent(ctx.Err())
-		case !again(err):
+		case !retryable(err):
 			return backoff.Permanent(err)
-		case time.Since(began) > d.patience:
-			return backoff.Permanent(fmt.Errorf("the broker does not answer for %s: %w", d.patience, err))
+		case time.Since(began) > d.retryFor:
+			return backoff.Permanent(fmt.Errorf("the broker has not answered for %s: %w", d.retryFor, err))
 		}
 		return err
 	}, backoff.WithContext(policy, ctx))
@@ -168,12 +169,12 @@ func (d *Queue) persist(ctx context.Context, do func(context.Context) error) err
 	return err
 }
 
-// again tells whether the same request may succeed in a moment: the broker does not answer, or has no room.
-func again(err error) bool {
+// retryable reports whether the same request may succeed later: the broker did not answer, or its storage is full.
+func retryable(err error) bool {
 	return errors.Is(err, broker.ErrNoAnswer) || errors.Is(err, broker.ErrFull)
 }
 
-// pause waits for a time.
+// pause waits for d or the end of ctx.
 func pause(ctx context.Context, d time.Duration) error {
 	select {
 	case <-time.After(d):

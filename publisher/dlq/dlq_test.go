@@ -39,11 +39,11 @@ func TestPurge(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n := s.count(schema.StreamOutcomes, ">"); n != step.left {
-			t.Errorf("%+v: %d are left, %v", step, n, r.what)
+			t.Errorf("%+v: %d dead letters are stored, results %v", step, n, r.what)
 		}
 	}
 	if n := s.count(schema.StreamOutcomes, schema.FailedSubject(schema.NotFound, keep)); n != 1 {
-		t.Errorf("%d of what was not meant are left", n)
+		t.Errorf("%d dead letters that the filter does not match, want 1", n)
 	}
 }
 
@@ -57,10 +57,10 @@ func TestSelect(t *testing.T) {
 		s.store(o) // 3
 		o = dead("", b)
 		o.Reason, o.Destination = "", schema.ToCXAI
-		s.store(o)                                     // 4: no dead letter
+		s.store(o)                                     // 4: a processed event
 		s.put("interactions.failed.x.y", "garbage")    // 5
 		s.store(dead(schema.InvalidMessage, "seq-17")) // 6
-		many := make([]string, 100)                    // more than the broker is asked to sort out
+		many := make([]string, 100)                    // more than the maximum of filter subjects
 		for i := range many {
 			many[i] = uuid.NewString()
 		}
@@ -72,21 +72,25 @@ func TestSelect(t *testing.T) {
 			filter dlq.Filter
 			want   []uint64
 		}{
-			"all":                   {dlq.Filter{}, []uint64{1, 2, 3, 5, 6}},
-			"a reason":              {dlq.Filter{Reasons: []schema.Reason{schema.NotFound}}, []uint64{1, 3}},
-			"reasons, one twice":    {dlq.Filter{Reasons: []schema.Reason{schema.Rejected, schema.NotFound, schema.Rejected}}, []uint64{1, 2, 3}},
-			"an identifier":         {dlq.Filter{Names: []string{a}}, []uint64{1, 2}},
-			"one of it":             {dlq.Filter{Names: []string{"@2"}}, []uint64{2}},
-			"one twice":             {dlq.Filter{Names: []string{"@2", "@2", a}}, []uint64{2, 1}},
-			"no dead letter":        {dlq.Filter{Names: []string{"@4", "@99"}}, nil},
-			"a token":               {dlq.Filter{Names: []string{"seq-17"}}, []uint64{6}},
-			"identifier and reason": {dlq.Filter{Names: []string{a, b}, Reasons: []schema.Reason{schema.NotFound}}, []uint64{1, 3}},
-			"sequence and reason":   {dlq.Filter{Names: []string{"@2"}, Reasons: []schema.Reason{schema.NotFound}}, nil},
-			"many identifiers":      {dlq.Filter{Names: append(many, b)}, []uint64{3}},
-			"a type":                {dlq.Filter{Types: []schema.Type{schema.Chat}}, []uint64{1, 2, 6}},
-			"newer":                 {dlq.Filter{NewerThan: time.Hour}, []uint64{1, 2, 3, 5, 6}},
-			"older":                 {dlq.Filter{OlderThan: time.Hour}, nil},
-			"between":               {dlq.Filter{OlderThan: time.Nanosecond, NewerThan: time.Hour}, []uint64{1, 2, 3, 5, 6}},
+			"all":      {dlq.Filter{}, []uint64{1, 2, 3, 5, 6}},
+			"a reason": {dlq.Filter{Reasons: []schema.Reason{schema.NotFound}}, []uint64{1, 3}},
+			"reasons": {dlq.Filter{Reasons: []schema.Reason{schema.Rejected, schema.NotFound, schema.Rejected}},
+				[]uint64{1, 2, 3}},
+			"an identifier":  {dlq.Filter{Names: []string{a}}, []uint64{1, 2}},
+			"one of it":      {dlq.Filter{Names: []string{"@2"}}, []uint64{2}},
+			"one twice":      {dlq.Filter{Names: []string{"@2", "@2", a}}, []uint64{2, 1}},
+			"no dead letter": {dlq.Filter{Names: []string{"@4", "@99"}}, nil},
+			"a token":        {dlq.Filter{Names: []string{"seq-17"}}, []uint64{6}},
+			"identifier and reason": {dlq.Filter{Names: []string{a, b}, Reasons: []schema.Reason{schema.NotFound}},
+				[]uint64{1, 3}},
+			"sequence and reason": {dlq.Filter{Names: []string{"@2"}, Reasons: []schema.Reason{schema.NotFound}},
+				nil},
+			"many identifiers": {dlq.Filter{Names: append(many, b)}, []uint64{3}},
+			"a type":           {dlq.Filter{Types: []schema.Type{schema.Chat}}, []uint64{1, 2, 6}},
+			"newer":            {dlq.Filter{NewerThan: time.Hour}, []uint64{1, 2, 3, 5, 6}},
+			"older":            {dlq.Filter{OlderThan: time.Hour}, nil},
+			"between": {dlq.Filter{OlderThan: time.Nanosecond, NewerThan: time.Hour},
+				[]uint64{1, 2, 3, 5, 6}},
 		} {
 			t.Run(name, func(t *testing.T) {
 				selection, err := d.Select(s.ctx, tt.filter)
@@ -105,23 +109,24 @@ func TestSelect(t *testing.T) {
 				}
 			})
 		}
-		t.Run("what comes later does not belong to it", func(t *testing.T) {
+		t.Run("later dead letters are not selected", func(t *testing.T) {
 			selection, err := d.Select(s.ctx, dlq.Filter{Reasons: []schema.Reason{schema.DeadlineExceeded}})
 			if err != nil {
 				t.Fatal(err)
 			}
 			s.store(dead(schema.DeadlineExceeded, a))
-			if err := selection.Each(s.ctx, func(l dlq.DeadLetter) error { return fmt.Errorf("got %s", l.Name()) }); err != nil {
+			err = selection.Each(s.ctx, func(l dlq.DeadLetter) error { return fmt.Errorf("selected %s", l.Name()) })
+			if err != nil {
 				t.Error(err)
 			}
 		})
 	})
 }
 
-// A reader whose dead letters are deleted by somebody else comes to an end.
-func TestEachEndsWhenTheRestIsDeleted(t *testing.T) {
+// Each ends when another user deletes the remaining dead letters.
+func TestEachEndsWhenDeadLettersAreDeleted(t *testing.T) {
 	t.Parallel()
-	s := onServer(t) // in memory, all that is read is read at once
+	s := onServer(t) // the fake broker reads all messages at once
 	const n = 1000   // more than are read ahead
 	for range n {
 		s.store(dead(schema.NotFound, uuid.NewString()))
@@ -144,7 +149,7 @@ func TestEachEndsWhenTheRestIsDeleted(t *testing.T) {
 		t.Fatal(err)
 	}
 	if read == 0 || read == n {
-		t.Errorf("read %d of %d", read, n)
+		t.Errorf("read %d of %d, want some, but not all", read, n)
 	}
 }
 
@@ -175,25 +180,25 @@ func TestFilterRefuses(t *testing.T) {
 	}
 }
 
-func TestNewSaysWhichStreamIsMissing(t *testing.T) {
+func TestNewReportsAMissingStream(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
 	if _, err := dlq.New(s.ctx, s); err != nil {
-		t.Errorf("who only reads needs no other stream: %v", err)
+		t.Errorf("New without the other streams: %v", err)
 	}
 	var missing *dlq.MissingStreamError
 	if _, err := dlq.NewForReplay(s.ctx, s); !errors.As(err, &missing) || missing.Stream != schema.StreamDeclared {
-		t.Errorf("error %v, want one that names %s", err, schema.StreamDeclared)
+		t.Errorf("error %v, want a MissingStreamError of %s", err, schema.StreamDeclared)
 	}
 }
 
-// Reads that may be stale are refused: a replay depends on the latest.
+// A stream with stale reads is refused.
 func TestNewRefusesDirectGets(t *testing.T) {
 	t.Parallel()
 	b := fake.New(fake.Options{}, broker.StreamConfig{Name: schema.StreamOutcomes, DirectGets: true})
 	defer b.Close()
 	var stale *dlq.DirectGetsError
 	if _, err := dlq.New(t.Context(), b); !errors.As(err, &stale) || stale.Stream != schema.StreamOutcomes {
-		t.Errorf("error %v, want one that names %s", err, schema.StreamOutcomes)
+		t.Errorf("error %v, want a DirectGetsError of %s", err, schema.StreamOutcomes)
 	}
 }

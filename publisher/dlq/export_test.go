@@ -2,11 +2,11 @@ package dlq
 
 import "time"
 
-// EndSoon shortens how long Replay waits for a life that is ending, and how often it looks.
-func (d *Queue) EndSoon(after, every time.Duration) { d.endingFor, d.lookEvery = after, every }
+// EndSoon sets how long a replay waits for a generation that is ending, and its retry interval.
+func (d *Queue) EndSoon(after, every time.Duration) { d.endingFor, d.retryEvery = after, every }
 
-// Impatient shortens how long a broker may not answer.
-func (d *Queue) Impatient(patience time.Duration) { d.patience = patience }
+// RetryFor sets how long a request is retried while the broker does not answer.
+func (d *Queue) RetryFor(limit time.Duration) { d.retryFor = limit }
 
-// MaxWaiting is how many dead letters are put off at most.
-const MaxWaiting = mostWaiting
+// MaxWaiting is the maximum number of postponed dead letters.
+const MaxWaiting = maxWaiting

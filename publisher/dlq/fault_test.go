@@ -16,18 +16,18 @@ import (
 
 const always = 1 << 20
 
-// faulty runs a test in a bubble, on a broker in memory that has one dead letter.
+// faulty runs a test in a synctest bubble, with a fake broker that has one dead letter.
 func faulty(t *testing.T, test func(t *testing.T, s *stage, b *fake.Broker)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		s := reserving(t)
 		s.store(dead(schema.NotFound, uuid.NewString()))
-		time.Sleep(time.Second) // of the bubble: no two messages are stored at the same time
+		time.Sleep(time.Second) // of the bubble, so that no two messages are stored at the same time
 		test(t, s, s.Broker.(*fake.Broker))
 	})
 }
 
-// A dead letter whose declared message is not stored is left, with what the broker says.
+// A dead letter whose declared message is not stored is left, with the broker's error.
 func TestReplayWhenThePublishFails(t *testing.T) {
 	t.Parallel()
 	for kind, want := range map[error]dlq.Why{
@@ -40,10 +40,10 @@ func TestReplayWhenThePublishFails(t *testing.T) {
 				r := s.replay(s.queue(), dlq.Filter{}, false)
 				if len(r.all) != 1 || r.all[0].What != dlq.Left || r.all[0].Why != want ||
 					want != dlq.SubjectTaken && !errors.Is(r.all[0].Err, kind) {
-					t.Errorf("got %+v, want it left: %s", r.all, want)
+					t.Errorf("results %+v, want %s: %s", r.all, dlq.Left, want)
 				}
 				if n := s.count(schema.StreamOutcomes, ">"); n != 1 {
-					t.Errorf("%d dead letters are stored, want the one that was left", n)
+					t.Errorf("%d dead letters are stored, want 1", n)
 				}
 			})
 		})
@@ -66,7 +66,7 @@ func TestReplayWaitsWhileTheStorageIsFull(t *testing.T) {
 	})
 }
 
-// Where the answer is lost, the message may be stored: a second look tells, and counts as its replay.
+// If the answer to a publish is lost, a second read finds the stored message, and the dead letter counts as replayed.
 func TestReplayWhenTheAnswerIsLost(t *testing.T) {
 	t.Parallel()
 	faulty(t, func(t *testing.T, s *stage, b *fake.Broker) {
@@ -75,7 +75,7 @@ func TestReplayWhenTheAnswerIsLost(t *testing.T) {
 		d.EndSoon(time.Minute, time.Second)
 		r := s.replay(d, dlq.Filter{}, false)
 		if left := b.Uninject(); left != 0 || len(r.all) != 1 || r.all[0].What != dlq.Replayed {
-			t.Errorf("got %+v, want it replayed, and all faults to happen (%d did not)", r.all, left)
+			t.Errorf("results %+v and %d unused faults, want %s and none", r.all, left, dlq.Replayed)
 		}
 		if n, m := s.count(schema.StreamDeclared, ">"), s.count(schema.StreamOutcomes, ">"); n != 1 || m != 0 {
 			t.Errorf("%d declared messages and %d dead letters are stored, want 1 and 0", n, m)
@@ -83,8 +83,8 @@ func TestReplayWhenTheAnswerIsLost(t *testing.T) {
 	})
 }
 
-// A right that is missing ends a replay, and nothing is changed.
-func TestReplayWithoutARight(t *testing.T) {
+// A missing permission ends a replay without a change.
+func TestReplayWithoutAPermission(t *testing.T) {
 	t.Parallel()
 	for _, op := range []fake.Op{fake.Publish, fake.Last, fake.Scan, fake.Delete} {
 		t.Run(string(op), func(t *testing.T) {
@@ -98,7 +98,7 @@ func TestReplayWithoutARight(t *testing.T) {
 				var r results
 				err = d.Replay(s.ctx, selection, false, r.add)
 				if !errors.Is(err, broker.ErrDenied) || len(r.all) != 0 {
-					t.Errorf("got %v and %+v, want that it is denied", err, r.all)
+					t.Errorf("error %v and results %+v, want ErrDenied and none", err, r.all)
 				}
 				b.Uninject()
 				if n := s.count(schema.StreamOutcomes, ">"); n != 1 {
@@ -109,13 +109,13 @@ func TestReplayWithoutARight(t *testing.T) {
 	}
 }
 
-// A broker that does not answer for a while is asked again; one that stays away is given up.
-func TestReadingIsPatient(t *testing.T) {
+// Reads are retried, but not for longer than RetryFor.
+func TestReadsAreRetried(t *testing.T) {
 	t.Parallel()
 	for _, filter := range []dlq.Filter{{}, {Names: []string{"@1"}}} {
 		faulty(t, func(t *testing.T, s *stage, b *fake.Broker) {
 			d := s.queue()
-			d.Impatient(10 * time.Second)
+			d.RetryFor(10 * time.Second)
 			selection, err := d.Select(s.ctx, filter)
 			if err != nil {
 				t.Fatal(err)

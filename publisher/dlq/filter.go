@@ -10,30 +10,30 @@ import (
 	"statusworker/schema"
 )
 
-// Filter says which dead letters are meant: those that fit every field that is set.
+// Filter selects the dead letters that match every field that is set.
 type Filter struct {
 	Reasons []schema.Reason
 	Types   []schema.Type
-	// Names are identifiers (or what stands for one in an invalid message's dead letter), and `@` with a sequence of
-	// the outcomes stream. A dead letter that one of them names is meant.
+	// Names selects dead letters with any of these names: an identifier (or the last token of an invalid message's
+	// subject), or `@` and a sequence of the outcomes stream.
 	Names []string
-	// OlderThan and NewerThan go by when the dead letter was stored, by the broker's clock.
+	// OlderThan and NewerThan compare the age of the dead letter, by the broker's clock.
 	OlderThan, NewerThan time.Duration
 }
 
-// FilterError says which field of a Filter is wrong.
+// FilterError is the error of a field of a Filter. Want completes the sentence "must be ...".
 type FilterError struct{ Field, Value, Want string }
 
 func (e *FilterError) Error() string {
-	return fmt.Sprintf("%s is %s: want %s", e.Field, e.Value, e.Want)
+	return fmt.Sprintf("%s is %s; must be %s", e.Field, e.Value, e.Want)
 }
 
-// All tells whether the filter leaves nothing out.
+// All reports whether the filter selects all dead letters.
 func (f Filter) All() bool {
 	return len(f.Reasons) == 0 && len(f.Types) == 0 && len(f.Names) == 0 && f.OlderThan == 0 && f.NewerThan == 0
 }
 
-// Check refuses with a [*FilterError] what cannot be meant.
+// Check returns a [*FilterError] if the filter has an invalid field.
 func (f Filter) Check() error {
 	for _, r := range f.Reasons {
 		if !slices.Contains(schema.Reasons(), r) {
@@ -56,11 +56,7 @@ func (f Filter) Check() error {
 	case f.NewerThan < 0:
 		return &FilterError{"NewerThan", f.NewerThan.String(), "more than 0"}
 	case f.OlderThan > 0 && f.NewerThan > 0 && f.NewerThan <= f.OlderThan:
-		return &FilterError{
-			"NewerThan",
-			f.NewerThan.String(),
-			"more than the " + f.OlderThan.String() + " that it shall be older than: nothing is both",
-		}
+		return &FilterError{"NewerThan", f.NewerThan.String(), "more than the minimum age, " + f.OlderThan.String()}
 	}
 	return nil
 }
@@ -73,7 +69,7 @@ func list[T ~string](all []T) string {
 	return strings.Join(words, ", ")
 }
 
-// sequenceOf is the sequence that a name is; 0 where it is a token.
+// sequenceOf returns the sequence of a name; 0 if the name is a token.
 func sequenceOf(name string) (uint64, error) {
 	if digits, ok := strings.CutPrefix(name, "@"); ok {
 		n, err := strconv.ParseUint(digits, 10, 64)
@@ -83,22 +79,20 @@ func sequenceOf(name string) (uint64, error) {
 		return n, nil
 	}
 	if !schema.IsDeadLetterToken(name) {
-		return 0, &FilterError{
-			"Names", schema.Quote(name),
-			"an identifier, the last token of an invalid message's subject, or @ and a sequence",
-		}
+		return 0, &FilterError{"Names", schema.Quote(name),
+			"an identifier, the last token of an invalid message's subject, or @ and a sequence"}
 	}
 	return 0, nil
 }
 
-// most is how many filter subjects a consumer is given. Beyond that everything is read, and sorted out here.
-const most = 64
+// maxSubjects is the maximum number of filter subjects of a read. A filter that needs more reads all dead letters.
+const maxSubjects = 64
 
-// subjects are the filters for the broker. They may let through more than is meant, but never less.
+// subjects returns the filter subjects for the broker. They match at least the selected dead letters.
 func (f Filter) subjects(tokens map[string]bool) []string {
 	everything := []string{strings.TrimSuffix(schema.SubjectsFailed, "*.*") + ">"}
 	reasons := slices.Compact(slices.Sorted(slices.Values(f.Reasons)))
-	if max(1, len(tokens))*max(1, len(reasons)) > most {
+	if max(1, len(tokens))*max(1, len(reasons)) > maxSubjects {
 		return everything
 	}
 	var subjects []string

@@ -14,49 +14,51 @@ import (
 )
 
 const (
-	// atOnce is how many dead letters are worked on at once.
-	atOnce = 32
-	// endingFor is how long a dead letter waits for its generation to end, lookEvery how often it looks.
-	endingFor = time.Minute
-	lookEvery = 500 * time.Millisecond
-	// believedFor is how long what was seen is believed: less than the shortest guidance.
-	believedFor = 2 * time.Second
-	// mostWaiting bounds the dead letters that are put off. Where there are more, the rest waits for them.
-	mostWaiting = 1000
+	// concurrency is the number of dead letters that are processed concurrently.
+	concurrency = 32
+	// endingFor is how long a replay waits for a generation to end, retryEvery its retry interval.
+	endingFor  = time.Minute
+	retryEvery = 500 * time.Millisecond
+	// maxReadAge is the maximum time between the reads of a replay and its publish. It is less than the shortest poll
+	// interval.
+	maxReadAge = 2 * time.Second
+	// maxWaiting is the maximum number of postponed dead letters. At the maximum, others have to wait.
+	maxWaiting = 1000
 )
 
-// replaying is one replay.
+// replaying is one call of Replay.
 type replaying struct {
 	*Queue
 	dry    bool
 	report Report
 
 	mu      sync.Mutex
-	waiting []putOff
+	waiting []postponed
 }
 
-// putOff is a dead letter that is looked at again later.
-type putOff struct {
+// postponed is a dead letter whose replay is retried later.
+type postponed struct {
 	sequence uint64
-	// until is when it is given up, sent tells whether its declared message was published (with or without an answer).
+	// until is when the retries end. Sent reports whether its declared message was published, perhaps without an
+	// answer.
 	until time.Time
 	sent  bool
 }
 
-// Replay declares the interactions of a selection again and deletes their dead letters. A dry one changes nothing and
-// reports what it would do. It ends with an error where the broker does not answer, and when ctx ends: what was not
-// reported then may have been published, and is found to be by the next replay.
+// Replay declares the interactions of a selection again and deletes their dead letters. A dry run changes nothing and
+// reports what it would do. Replay returns when every dead letter is reported. It returns an error if the broker does
+// not answer or ctx ends: declared messages of dead letters that were not reported may have been published. The next
+// replay detects them.
 func (d *Queue) Replay(ctx context.Context, s *Selection, dry bool, report Report) error {
 	r := &replaying{Queue: d, dry: dry, report: report}
-	err := eachAtOnce(ctx, func(ctx context.Context, do func(DeadLetter) error) error { return s.Each(ctx, do) },
-		func(ctx context.Context, l DeadLetter) error { return r.first(ctx, l) })
+	err := concurrently(ctx, s.Each, r.first)
 	for err == nil && len(r.waiting) > 0 {
-		if err = pause(ctx, d.lookEvery); err != nil {
+		if err = pause(ctx, d.retryEvery); err != nil {
 			break
 		}
 		round := r.waiting
 		r.waiting = nil
-		err = eachAtOnce(ctx, func(_ context.Context, do func(putOff) error) error {
+		err = concurrently(ctx, func(_ context.Context, do func(postponed) error) error {
 			for _, p := range round {
 				if err := do(p); err != nil {
 					return err
@@ -68,29 +70,28 @@ func (d *Queue) Replay(ctx context.Context, s *Selection, dry bool, report Repor
 	return err
 }
 
-// Purge deletes the dead letters of a selection.
+// Purge deletes the dead letters of a selection. A dry run only reports them.
 func (d *Queue) Purge(ctx context.Context, s *Selection, dry bool, report Report) error {
-	return eachAtOnce(ctx, func(ctx context.Context, do func(DeadLetter) error) error { return s.Each(ctx, do) },
-		func(ctx context.Context, l DeadLetter) error {
-			if dry {
-				report(l, Result{What: Deleted})
-				return nil
-			}
-			was, err := d.delete(ctx, l.Sequence)
-			if err != nil {
-				return err
-			}
-			if was {
-				report(l, Result{What: Deleted})
-			} else {
-				report(l, Result{What: Gone})
-			}
+	return concurrently(ctx, s.Each, func(ctx context.Context, l DeadLetter) error {
+		if dry {
+			report(l, Result{What: Deleted})
 			return nil
-		})
+		}
+		existed, err := d.delete(ctx, l.Sequence)
+		if err != nil {
+			return err
+		}
+		if existed {
+			report(l, Result{What: Deleted})
+		} else {
+			report(l, Result{What: Gone})
+		}
+		return nil
+	})
 }
 
-// eachAtOnce does something with all that a source gives, several at once. The first error ends it.
-func eachAtOnce[T any](
+// concurrently calls do for every value of a source, several at the same time. It ends with the first error.
+func concurrently[T any](
 	ctx context.Context,
 	from func(context.Context, func(T) error) error,
 	do func(context.Context, T) error,
@@ -108,7 +109,7 @@ func eachAtOnce[T any](
 			}
 		})
 	})
-	for range atOnce {
+	for range concurrency {
 		g.Go(func() error {
 			for v := range todo {
 				if err := do(ctx, v); err != nil {
@@ -121,16 +122,17 @@ func eachAtOnce[T any](
 	return g.Wait()
 }
 
-// first works on a dead letter for the first time. One that has to wait is put off; where too many are, it waits here.
+// first makes the first attempt on a dead letter, and postpones it if necessary. If too many dead letters are
+// postponed, it retries itself.
 func (r *replaying) first(ctx context.Context, l DeadLetter) error {
-	p := putOff{sequence: l.Sequence, until: time.Now().Add(r.endingFor)}
+	p := postponed{sequence: l.Sequence, until: time.Now().Add(r.endingFor)}
 	for {
-		over, err := r.work(ctx, l, &p)
-		if over || err != nil {
+		done, err := r.attempt(ctx, l, &p)
+		if done || err != nil {
 			return err
 		}
 		r.mu.Lock()
-		room := len(r.waiting) < mostWaiting
+		room := len(r.waiting) < maxWaiting
 		if room {
 			r.waiting = append(r.waiting, p)
 		}
@@ -138,14 +140,14 @@ func (r *replaying) first(ctx context.Context, l DeadLetter) error {
 		if room {
 			return nil
 		}
-		if err := pause(ctx, r.lookEvery); err != nil {
+		if err := pause(ctx, r.retryEvery); err != nil {
 			return err
 		}
 	}
 }
 
-// again works on a dead letter that was put off.
-func (r *replaying) again(ctx context.Context, p putOff) error {
+// again makes another attempt on a postponed dead letter.
+func (r *replaying) again(ctx context.Context, p postponed) error {
 	l, err := r.get(ctx, p.sequence)
 	if err != nil {
 		return err
@@ -154,8 +156,8 @@ func (r *replaying) again(ctx context.Context, p putOff) error {
 		r.report(DeadLetter{Sequence: p.sequence}, Result{What: Gone})
 		return nil
 	}
-	over, err := r.work(ctx, *l, &p)
-	if over || err != nil {
+	done, err := r.attempt(ctx, *l, &p)
+	if done || err != nil {
 		return err
 	}
 	r.mu.Lock()
@@ -164,92 +166,93 @@ func (r *replaying) again(ctx context.Context, p putOff) error {
 	return nil
 }
 
-// work replays one dead letter, where it can be done now. It is over when it is reported.
-func (r *replaying) work(ctx context.Context, l DeadLetter, p *putOff) (over bool, err error) {
+// attempt replays one dead letter if that is possible now. It is done when it has reported the dead letter.
+func (r *replaying) attempt(ctx context.Context, l DeadLetter, p *postponed) (done bool, err error) {
 	declared, err := original(l)
 	if err != nil {
-		return r.over(l, Result{What: Left, Why: Unusable, Err: err})
+		return r.finish(l, Result{What: Left, Why: Unusable, Err: err})
 	}
-	looked := time.Now()
-	f, err := r.look(ctx, l)
+	began := time.Now()
+	f, err := r.inspect(ctx, l)
 	if err != nil {
 		return false, err
 	}
 	result := Result{Why: f.why, By: f.by}
 	switch f.verdict {
-	case gone:
-		return r.over(l, Result{What: Gone})
+	case deleted:
+		return r.finish(l, Result{What: Gone})
 	case lifecycle.Unclear:
 		result.What = Left
-		return r.over(l, result)
+		return r.finish(l, result)
 	case lifecycle.Ending:
-		return r.put(l, p, result)
+		return r.postpone(l, p, result)
 	case lifecycle.Later:
 		result.What = Superseded
 		if p.sent {
 			result = Result{What: Replayed}
 		}
-		return true, r.done(ctx, l, result)
+		return r.remove(ctx, l, result)
 	}
 	if r.dry {
-		return r.over(l, Result{What: Replayed})
+		return r.finish(l, Result{What: Replayed})
 	}
-	if time.Since(looked) > believedFor {
-		return r.put(l, p, Result{Why: TooSlow})
+	if time.Since(began) > maxReadAge {
+		return r.postpone(l, p, Result{Why: TooSlow})
 	}
 	return r.declare(ctx, l, p, declared)
 }
 
 // declare publishes the declared message of a dead letter again.
-func (r *replaying) declare(ctx context.Context, l DeadLetter, p *putOff, declared broker.Publication) (bool, error) {
-	bounded, cancel := context.WithTimeout(ctx, answerWithin)
+func (r *replaying) declare(
+	ctx context.Context, l DeadLetter, p *postponed, declared broker.Publication,
+) (done bool, err error) {
+	bounded, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	_, err := r.broker.Publish(bounded, declared)
+	_, err = r.broker.Publish(bounded, declared)
 	switch {
 	case err == nil:
-		return true, r.done(ctx, l, Result{What: Replayed})
+		return r.remove(ctx, l, Result{What: Replayed})
 	case ctx.Err() != nil:
 		return false, ctx.Err()
 	case errors.Is(err, broker.ErrMaxPerSubject):
-		return r.put(l, p, Result{Why: SubjectTaken})
+		return r.postpone(l, p, Result{Why: SubjectTaken})
 	case errors.Is(err, broker.ErrDenied):
 		return false, err
 	case errors.Is(err, broker.ErrNoAnswer):
-		p.sent = true // perhaps
-		return r.put(l, p, Result{Why: NotConfirmed, Err: err})
+		p.sent = true // the message may be stored
+		return r.postpone(l, p, Result{Why: NotConfirmed, Err: err})
 	case errors.Is(err, broker.ErrFull): // workers make room
-		return r.put(l, p, Result{Why: PublishFailed, Err: err})
+		return r.postpone(l, p, Result{Why: PublishFailed, Err: err})
 	}
-	return r.over(l, Result{What: Left, Why: PublishFailed, Err: err})
+	return r.finish(l, Result{What: Left, Why: PublishFailed, Err: err})
 }
 
-// over reports a dead letter.
-func (r *replaying) over(l DeadLetter, result Result) (bool, error) {
+// finish reports a dead letter.
+func (r *replaying) finish(l DeadLetter, result Result) (done bool, err error) {
 	r.report(l, result)
 	return true, nil
 }
 
-// put puts a dead letter off, or leaves it for this reason where its time is over.
-func (r *replaying) put(l DeadLetter, p *putOff, result Result) (bool, error) {
+// postpone leaves a dead letter for another attempt. After its time it reports the dead letter as left.
+func (r *replaying) postpone(l DeadLetter, p *postponed, result Result) (done bool, err error) {
 	if !r.dry && time.Now().Before(p.until) {
 		return false, nil
 	}
 	result.What = Left
-	return r.over(l, result)
+	return r.finish(l, result)
 }
 
-// done deletes a dead letter that is no longer wanted.
-func (r *replaying) done(ctx context.Context, l DeadLetter, result Result) error {
+// remove deletes a dead letter that is obsolete, and reports it.
+func (r *replaying) remove(ctx context.Context, l DeadLetter, result Result) (done bool, err error) {
 	if !r.dry {
 		if _, err := r.delete(ctx, l.Sequence); err != nil {
-			return err
+			return false, err
 		}
 	}
-	r.report(l, result)
-	return nil
+	return r.finish(l, result)
 }
 
-// original is the declared message of a dead letter. The error says why it cannot be published again.
+// original returns the declared message of a dead letter, or an error if it cannot be published again.
 func original(l DeadLetter) (broker.Publication, error) {
 	if l.Problem != nil {
 		return broker.Publication{}, l.Problem
@@ -258,7 +261,7 @@ func original(l DeadLetter) (broker.Publication, error) {
 	if err != nil {
 		return broker.Publication{}, err
 	}
-	// No ID: a broker that knows it says that the message is stored, also where it is not any more.
+	// No message ID: the broker would drop the message if it remembers the ID, even if nothing is stored.
 	p := broker.Publication{Subject: subject, Data: message, Header: broker.Header{}}
 	p.Header.Set(schema.HeaderReplays, l.Source.Stored.UTC().Format(time.RFC3339Nano))
 	if l.Traceparent != "" {

@@ -2,26 +2,27 @@ package dlq
 
 import "time"
 
-// What says what became of a dead letter at the dead-letter queue.
+// What is the result of a replay or a purge of a dead letter.
 type What string
 
+// The results.
 const (
-	// Replayed: its declared message is stored again, and the dead letter is deleted.
+	// Replayed: its declared message was published again, and the dead letter was deleted.
 	Replayed What = "replayed"
-	// Superseded: its interaction was declared again before, and the dead letter is deleted.
+	// Superseded: its interaction had been declared again or processed, and the dead letter was deleted.
 	Superseded What = "superseded"
-	// Deleted: it was purged.
+	// Deleted: the dead letter was purged.
 	Deleted What = "deleted"
-	// Gone: somebody else has deleted it meanwhile.
+	// Gone: another user deleted the dead letter in the meantime.
 	Gone What = "gone"
-	// Left: it is as it was.
+	// Left: the dead letter is unchanged.
 	Left What = "left"
 )
 
-// Why says why a dead letter was superseded or left.
+// Why is why a dead letter was superseded or left.
 type Why string
 
-// Why a dead letter was superseded. [Result.By] is what did it.
+// Why a dead letter was superseded, by the message in [Result.By].
 const (
 	// DeclaredAgain: a declared message was stored since.
 	DeclaredAgain Why = "declared again"
@@ -33,36 +34,36 @@ const (
 
 // Why a dead letter was left.
 const (
-	// Unusable: its declared message cannot be published again, as [Result.Err] says. That does not change.
+	// Unusable: its declared message can never be published again. [Result.Err] has the cause.
 	Unusable Why = "unusable"
-	// NoOutcome: By is no event of this stage, and its place is an outcome's. That changes when it is deleted.
+	// NoOutcome: By is a foreign message on the subject of an outcome. Replay after it is deleted.
 	NoOutcome Why = "no outcome"
-	// PublishFailed: the broker refuses its declared message, as [Result.Err] says.
+	// PublishFailed: the broker rejected its declared message. [Result.Err] has the cause.
 	PublishFailed Why = "publish failed"
 
-	// All others may be replayed later.
+	// After all others, a later replay may succeed.
 
-	// PollPending: a worker has still to make the last poll of its generation, or of an earlier one: By is its
+	// PollPending: a worker has not yet made the last poll of its generation, or of an earlier one. By is the
 	// reservation or due message.
 	PollPending Why = "poll pending"
-	// NotTakenIn: a worker has still to take in By, a declared message that begins no new generation.
+	// NotTakenIn: a worker has not yet taken in By, a declared message that begins no new generation.
 	NotTakenIn Why = "not taken in"
 	// SubjectTaken: another message is stored on the subject of its declared message.
 	SubjectTaken Why = "subject taken"
-	// TooSlow: the broker tells too slowly what is stored.
+	// TooSlow: the broker answered the reads too slowly.
 	TooSlow Why = "too slow"
-	// NotConfirmed: the broker does not confirm that it has stored its declared message, as [Result.Err] says.
+	// NotConfirmed: the broker did not confirm that its declared message is stored. [Result.Err] has the cause.
 	NotConfirmed Why = "not confirmed"
 )
 
-// Result is what became of one dead letter, and why.
+// Result is the result for one dead letter.
 type Result struct {
 	What What
-	// Why is empty where What says all.
+	// Why is set with Superseded and Left.
 	Why Why
-	// By is zero where Why names nothing that is stored.
+	// By is the stored message that Why refers to, or zero.
 	By Stored
-	// Err is nil where Why names none.
+	// Err is the error that Why refers to, or nil.
 	Err error
 }
 
@@ -70,9 +71,9 @@ type Result struct {
 type Stored struct {
 	// Subject is empty for a reservation or a due message.
 	Subject string
-	// Time is when it was stored; of a reservation or a due message, when its generation began.
+	// Time is when the message was stored; for a reservation or a due message, when its generation began.
 	Time time.Time
 }
 
-// Report is called with what became of each dead letter, by many goroutines at once.
+// Report is called with the result for each dead letter. It must be safe for concurrent use.
 type Report func(DeadLetter, Result)

@@ -17,28 +17,26 @@ import (
 	"statusworker/schema/broker"
 )
 
-// A right that the user lacks concerns the requests that need it, and no other.
-func TestRightsOfOtherRequests(t *testing.T) {
+// A missing permission fails only the requests that need it.
+func TestPermissionsOfOtherRequests(t *testing.T) {
 	t.Parallel()
 	may := &server.Permissions{
 		Publish: &server.SubjectPermission{
 			Deny: []string{"not.mine", "$JS.API.STREAM.MSG.DELETE.>", "$JS.API.CONSUMER.MSG.NEXT.>"},
 		},
 	}
-	s, err := server.NewServer(
-		&server.Options{
-			Host:      "127.0.0.1",
-			Port:      -1,
-			NoSigs:    true,
-			NoLog:     true,
-			JetStream: true,
-			StoreDir:  t.TempDir(),
-			Users: []*server.User{
-				{Username: "all", Password: "p"},
-				{Username: "some", Password: "p", Permissions: may},
-			},
+	s, err := server.NewServer(&server.Options{
+		Host:      "127.0.0.1",
+		Port:      -1,
+		NoSigs:    true,
+		NoLog:     true,
+		JetStream: true,
+		StoreDir:  t.TempDir(),
+		Users: []*server.User{
+			{Username: "all", Password: "p"},
+			{Username: "some", Password: "p", Permissions: may},
 		},
-	)
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,11 +63,8 @@ func TestRightsOfOtherRequests(t *testing.T) {
 	}
 	ctx := t.Context()
 	_, all := as("all")
-	if _, err := provisioning.Create(
-		ctx,
-		all,
-		publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}),
-	); err != nil {
+	set := publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge})
+	if _, err := provisioning.Create(ctx, all, set); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := all.Publish(ctx, schema.FailedSubject(schema.NotFound, "x"), []byte("{}")); err != nil {
@@ -91,16 +86,16 @@ func TestRightsOfOtherRequests(t *testing.T) {
 		t.Fatal(err)
 	}
 	if n, err := each(dlq.Filter{Names: []string{"@999"}}); err != nil || n != 0 {
-		t.Errorf("a dead letter that is not there: %d, %v", n, err)
+		t.Errorf("reading a dead letter that does not exist: %d, %v", n, err)
 	}
 	if _, err := each(dlq.Filter{}); !errors.Is(err, broker.ErrDenied) {
-		t.Errorf("reading all without the right to pull: %v", err)
+		t.Errorf("reading all without the permission to pull: %v, want ErrDenied", err)
 	}
 	selection, err := d.Select(ctx, dlq.Filter{Names: []string{"@1"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := d.Purge(ctx, selection, false, func(dlq.DeadLetter, dlq.Result) {}); !errors.Is(err, broker.ErrDenied) {
-		t.Errorf("deleting without the right: %v", err)
+		t.Errorf("deleting without the permission: %v, want ErrDenied", err)
 	}
 }

@@ -12,25 +12,26 @@ import (
 	"statusworker/schema/broker"
 )
 
-// Selection is the dead letters that a filter meant at one moment. What is stored later does not belong to it.
+// Selection is the dead letters that matched a filter when the selection was made, without later ones.
 type Selection struct {
 	queue  *Queue
 	filter Filter
 	// tokens and sequences are the names of the filter.
 	tokens    map[string]bool
 	sequences []uint64
-	// last is the newest sequence, from and to are times that dead letters were stored between, or zero.
+	// last is the highest sequence. From and to limit when dead letters were stored, or are zero.
 	last     uint64
 	from, to time.Time
 }
 
-// Select begins a selection. It reads nothing yet but the stream's end and its clock.
+// Select makes a selection. It reads only the last sequence and the clock of the stream. The error is a [*FilterError],
+// or one of the broker.
 func (d *Queue) Select(ctx context.Context, f Filter) (*Selection, error) {
 	if err := f.Check(); err != nil {
 		return nil, err
 	}
 	var state broker.StreamState
-	err := d.persist(ctx, func(ctx context.Context) (err error) {
+	err := d.retry(ctx, func(ctx context.Context) (err error) {
 		state, err = d.broker.Stream(ctx, schema.StreamOutcomes)
 		return err
 	})
@@ -60,8 +61,8 @@ func (d *Queue) Select(ctx context.Context, f Filter) (*Selection, error) {
 	return s, nil
 }
 
-// Each calls do for each dead letter, in the order in which they were stored (those that were named by their sequence
-// first), and ends with its error.
+// Each calls do for each dead letter, in the order in which they were stored; those with a sequence in the filter come
+// first. It ends with the first error of do.
 func (s *Selection) Each(ctx context.Context, do func(DeadLetter) error) error {
 	for _, sequence := range s.sequences {
 		l, err := s.queue.get(ctx, sequence)
@@ -87,24 +88,24 @@ func (s *Selection) Each(ctx context.Context, do func(DeadLetter) error) error {
 	})
 }
 
-// fits tells whether a dead letter has the reason, type and age that are meant.
+// fits reports whether a dead letter matches the reasons, types and ages of the filter.
 func (s *Selection) fits(l DeadLetter) bool {
 	return (len(s.filter.Reasons) == 0 || slices.Contains(s.filter.Reasons, l.Reason)) &&
 		(len(s.filter.Types) == 0 || l.Problem == nil && slices.Contains(s.filter.Types, l.Type)) &&
 		(s.from.IsZero() || !l.Stored.Before(s.from)) && (s.to.IsZero() || l.Stored.Before(s.to))
 }
 
-// scanAgainAfter is how long a reader waits before it goes on where a scan has failed.
-const scanAgainAfter = 100 * time.Millisecond
+// scanRetryAfter is the pause before a failed scan is continued.
+const scanRetryAfter = 100 * time.Millisecond
 
-// errPast ends a scan behind the end of a selection.
+// errPast ends a scan after the last message of a selection.
 var errPast = errors.New("past the selection")
 
-// read calls do for all that the broker's filters let through, up to the end of the selection.
+// read calls do for all messages that match the broker's filters, up to the end of the selection.
 func (s *Selection) read(ctx context.Context, do func(DeadLetter) error) error {
 	r := broker.Range{Subjects: s.filter.subjects(s.tokens), Since: s.from}
 	for since := time.Now(); ; {
-		var ended error // by do
+		var ended error // the error of do
 		progress := false
 		err := s.queue.broker.Scan(ctx, schema.StreamOutcomes, r, func(m broker.Message) error {
 			if m.Sequence > s.last {
@@ -123,10 +124,10 @@ func (s *Selection) read(ctx context.Context, do func(DeadLetter) error) error {
 			return ctx.Err()
 		case progress:
 			since = time.Now()
-		case !again(err), time.Since(since) > s.queue.patience:
+		case !retryable(err), time.Since(since) > s.queue.retryFor:
 			return fmt.Errorf("reading dead letters: %w", err)
 		}
-		if err := pause(ctx, scanAgainAfter); err != nil {
+		if err := pause(ctx, scanRetryAfter); err != nil {
 			return err
 		}
 	}

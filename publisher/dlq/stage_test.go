@@ -22,7 +22,7 @@ import (
 	"statusworker/schema/topology"
 )
 
-// stage is a broker with the streams that an interaction goes through.
+// stage is a broker with streams.
 type stage struct {
 	t   *testing.T
 	ctx context.Context
@@ -30,7 +30,7 @@ type stage struct {
 	streams []jetstream.StreamConfig
 }
 
-// newStage makes a broker in memory that has the outcomes stream, and these.
+// newStage returns a stage with a fake broker that has the outcomes stream and the given streams.
 func newStage(t *testing.T, streams ...string) *stage {
 	t.Helper()
 	s := bareStage(t, streams...)
@@ -40,7 +40,7 @@ func newStage(t *testing.T, streams ...string) *stage {
 	return s
 }
 
-// onServer makes a real one.
+// onServer returns the same stage with an embedded server.
 func onServer(t *testing.T, streams ...string) *stage {
 	t.Helper()
 	s := bareStage(t, streams...)
@@ -84,11 +84,11 @@ func bareStage(t *testing.T, streams ...string) *stage {
 	return s
 }
 
-// reserving is a stage of the default kind, naks one for delayed naks.
+// reserving returns a stage with the streams of redelivery by schedules, naks one with those of delayed naks.
 func reserving(t *testing.T) *stage { return newStage(t, schema.StreamDeclared, schema.StreamPolls) }
 func naks(t *testing.T) *stage      { return newStage(t, schema.StreamDeclared) }
 
-// brokers runs a test on a stage of the default kind in memory, and on a real one.
+// brokers runs a test with the fake broker and with an embedded server.
 func brokers(t *testing.T, test func(t *testing.T, s *stage)) {
 	for name, start := range map[string]func(*testing.T, ...string) *stage{"fake": newStage, "server": onServer} {
 		t.Run(name, func(t *testing.T) {
@@ -122,7 +122,7 @@ func (s *stage) put(subject, data string) uint64 {
 	return s.publish(broker.Publication{Subject: subject, Data: []byte(data)})
 }
 
-// purge deletes all that a stream holds.
+// purge deletes all messages of a stream.
 func (s *stage) purge(stream string) {
 	s.t.Helper()
 	err := s.Scan(s.ctx, stream, broker.Range{}, func(m broker.Message) error {
@@ -143,27 +143,27 @@ func (s *stage) store(o schema.Outcome) uint64 {
 	return s.put(o.Subject(), string(data))
 }
 
-// life is when the declared message of the dead letters here was stored.
-var life = time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
+// generation is when the declared messages of the dead letters were stored.
+var generation = time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
 
 func declaration(t schema.Type, id string) string {
 	return fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q,"n":1.50}`, id, t)
 }
 
-// dead is a dead letter of a life.
+// dead returns a dead letter.
 func dead(r schema.Reason, id string) schema.Outcome {
 	o := schema.Outcome{
 		Identifier: id,
 		Type:       schema.Chat,
 		Reason:     r,
 		Detail:     "why",
-		Observed:   life.Add(time.Minute),
+		Observed:   generation.Add(time.Minute),
 		Origin: schema.Origin{
 			Stream:     schema.StreamDeclared,
 			Subject:    schema.DeclaredSubject(schema.Chat, id),
 			Sequence:   3,
 			Deliveries: 1,
-			Stored:     life,
+			Stored:     generation,
 			Polls:      2,
 		},
 	}
@@ -176,10 +176,10 @@ func dead(r schema.Reason, id string) schema.Outcome {
 }
 
 // waiting stores a message of an interaction in the polls stream, as a worker does.
-func (s *stage) waiting(subject string, life time.Time, tombstone bool) {
+func (s *stage) waiting(subject string, generation time.Time, tombstone bool) {
 	s.t.Helper()
 	m := broker.Publication{Subject: subject, Header: broker.Header{
-		schema.HeaderGeneration: {life.Format(time.RFC3339Nano)}, schema.HeaderPoll: {"3"},
+		schema.HeaderGeneration: {generation.Format(time.RFC3339Nano)}, schema.HeaderPoll: {"3"},
 	}}
 	if tombstone {
 		m.Header[schema.HeaderTombstone] = []string{"true"}
@@ -187,7 +187,7 @@ func (s *stage) waiting(subject string, life time.Time, tombstone bool) {
 	s.publish(m)
 }
 
-// count is how many messages a stream holds on a subject.
+// count returns the number of messages of a stream on a subject.
 func (s *stage) count(stream, subject string) (n int) {
 	s.t.Helper()
 	counts, err := s.Subjects(s.ctx, stream, subject)
@@ -200,14 +200,14 @@ func (s *stage) count(stream, subject string) (n int) {
 	return n
 }
 
-// results collects what a dead-letter queue reports.
+// results collects the results of a replay or a purge.
 type results struct {
 	mu   sync.Mutex
 	what map[dlq.What]int
 	all  []dlq.Result
 }
 
-func (r *results) add(l dlq.DeadLetter, result dlq.Result) {
+func (r *results) add(_ dlq.DeadLetter, result dlq.Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.what == nil {

@@ -41,25 +41,7 @@ func (s Snapshot) Publish(wanted ...schema.Outcome) Plan {
 	for _, o := range s.Outcomes {
 		plan.Expected = max(plan.Expected, o.Sequence)
 	}
-	o := wanted[0]
-	own, other := s.split(o)
-	switch {
-	case o.Reason == schema.InvalidMessage:
-		if slices.ContainsFunc(s.Outcomes, func(stored Outcome) bool { return stored.settles(o) }) {
-			plan.Verdict = Stored
-			return plan
-		}
-	case o.Failed() && own != nil:
-		plan.Verdict, plan.By = Stored, *own
-		if own.Reason != o.Reason {
-			plan.Verdict, plan.HalfSuccess = Contradicted, own.Destination != "" && !own.Foreign()
-		}
-		return plan
-	case own != nil && own.Reason != "":
-		plan.Verdict, plan.By = Contradicted, *own
-		return plan
-	case (own == nil || own.Foreign()) && other != nil:
-		plan.Verdict, plan.By = Superseded, *other
+	if s.decided(&plan, wanted[0]) {
 		return plan
 	}
 	for _, o := range wanted {
@@ -72,6 +54,28 @@ func (s Snapshot) Publish(wanted ...schema.Outcome) Plan {
 		plan.Verdict = Stored
 	}
 	return plan
+}
+
+// decided sets the verdict of a plan if a stored outcome decides it. It reports whether that is so.
+func (s Snapshot) decided(plan *Plan, wanted schema.Outcome) bool {
+	own, other := s.split(wanted)
+	switch {
+	case wanted.Reason == schema.InvalidMessage:
+		plan.Verdict = Stored
+		return slices.ContainsFunc(s.Outcomes, func(stored Outcome) bool { return stored.settles(wanted) })
+	case wanted.Failed() && own != nil:
+		plan.Verdict, plan.By = Stored, *own
+		if own.Reason != wanted.Reason {
+			plan.Verdict, plan.HalfSuccess = Contradicted, own.Destination != "" && !own.Foreign()
+		}
+	case own != nil && own.Reason != "":
+		plan.Verdict, plan.By = Contradicted, *own
+	case (own == nil || own.Foreign()) && other != nil:
+		plan.Verdict, plan.By = Superseded, *other
+	default:
+		return false
+	}
+	return true
 }
 
 // split finds an outcome of the wanted outcome's generation, and one of another generation that excludes the wanted

@@ -48,14 +48,19 @@ func (s Snapshot) TakeIn(d Declared) (verdict TakeIn, until time.Time) {
 	if s.Due != nil && !s.over(*s.Due, d) {
 		return Twice, time.Time{}
 	}
-	if o := s.Declared; d.Replays.IsZero() && o != nil && !o.Invalid && o.Stored.Before(d.Stored) && !s.has(o.Stored) &&
-		!s.failedSince(*o) {
+	if d.Replays.IsZero() && s.declaredBefore(d) {
 		return Twice, time.Time{}
 	}
 	if s.Due != nil {
 		return ReserveBesideDue, time.Time{}
 	}
 	return Reserve, time.Time{}
+}
+
+// declaredBefore reports whether an earlier declared message begins a generation.
+func (s Snapshot) declaredBefore(d Declared) bool {
+	o := s.Declared
+	return o != nil && !o.Invalid && o.Stored.Before(d.Stored) && !s.has(o.Stored) && !s.failedSince(*o)
 }
 
 // has reports whether any message of a generation is stored in addition to its declared message.

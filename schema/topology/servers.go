@@ -49,7 +49,7 @@ var serverFaults = []ServerFault{
 	{From: "2.13.0-0", Fixed: "2.14.2", Unsound: true, concerns: hasSchedules,
 		What: "message schedules are not sound"},
 	{From: "2.14.0-0", Fixed: MinServer214, Unsound: true, concerns: hasSubjectLimitAndAge,
-		What: "the bucket of the workers can refuse all writes for good (nats-server#8378)"},
+		What: "the bucket of the workers can refuse all writes until it is recreated (nats-server#8378)"},
 	{From: MinServer212, Fixed: "2.12.12", concerns: hasSchedules,
 		What: "the server does not reject malformed schedule state when it reads it"},
 	{From: MinServer214, Fixed: "2.14.6", concerns: hasSchedules,

@@ -70,7 +70,7 @@ func TestServerVersions(t *testing.T) {
 		"v2.15.3":         {refused, sound},
 		"2.15.3.1":        {refused, sound},
 		"2.15.x":          {refused, sound},
-		" 2.15.3":         {refused, sound},
+		"\t2.15.3":        {refused, sound},
 		"2.15.3\x1b[31m!": {refused, sound},
 	} {
 		for _, of := range []struct {

@@ -9,13 +9,12 @@ import (
 	"time"
 )
 
-// arrivals wraps connections, so that a poll can be given the time at which the host received it. By its own clock the
-// simulator may be late to notice, where processors are short: one poll noticed late and the next one at once would
-// look like two that came too close together.
+// arrivals wraps connections to record when the host received a poll. On a busy machine, the simulator may handle a
+// poll late. Two polls, one handled late and the next immediately, would otherwise seem too close together.
 type arrivals struct{ net.Listener }
 
-// withArrivals wraps a listener, where the system tells when something was received. Otherwise the time counts at which
-// a poll is handled. The first polls after that may have none, because a kernel takes a moment to begin with it.
+// withArrivals wraps a listener if the system provides the time of reception. Otherwise the time at which a poll is
+// handled is used, which may also happen to the first polls, until the kernel has enabled the option.
 func withArrivals(l net.Listener) net.Listener {
 	if tcp, ok := l.(*net.TCPListener); ok && stampReceived(tcp) == nil {
 		return arrivals{l}
@@ -34,10 +33,10 @@ func (a arrivals) Accept() (net.Conn, error) {
 	return c, nil
 }
 
-// stamped is a connection that knows when the host received what was read last.
+// stamped is a connection that records when the host received the last data that was read.
 type stamped struct {
 	*net.TCPConn
-	received atomic.Int64 // unix, in nanoseconds; 0 where nobody knows
+	received atomic.Int64 // Unix time in nanoseconds; 0 if unknown
 }
 
 func (s *stamped) Read(p []byte) (int, error) {
@@ -53,7 +52,7 @@ func (s *stamped) Read(p []byte) (int, error) {
 
 type connKey struct{}
 
-// withConn lets a handler find the connection of its request.
+// withConn adds a connection to the context of its requests.
 func withConn(ctx context.Context, c net.Conn) context.Context {
 	if layer, ok := c.(*tls.Conn); ok {
 		c = layer.NetConn()
@@ -61,17 +60,17 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, c)
 }
 
-// receivedAt is when the host received a request that is handled now, as far as that can be known.
+// receivedAt returns when the host received a request that is handled now; now if that is unknown.
 func receivedAt(r *http.Request, now time.Time) time.Time {
 	c, ok := r.Context().Value(connKey{}).(*stamped)
 	if !ok {
 		return now
 	}
-	// What lies between is taken off, so that the monotonic clock goes on counting. A wall clock that was set in
-	// between tells nothing.
-	const most = time.Minute
+	// Subtracting the delay keeps the monotonic clock of now. If the wall clock was set in between, the delay is
+	// unknown.
+	const maxLate = time.Minute
 	received := c.received.Load()
-	if late := now.Sub(time.Unix(0, received)); received != 0 && late > 0 && late < most {
+	if late := now.Sub(time.Unix(0, received)); received != 0 && late > 0 && late < maxLate {
 		return now.Add(-late)
 	}
 	return now

@@ -10,8 +10,7 @@ import (
 	"unsafe"
 )
 
-// stampReceived has the kernel tell when it received what is read from the connections of a listener, which inherit
-// this.
+// stampReceived enables timestamps of received data on a listener. Its connections inherit the option.
 func stampReceived(l *net.TCPListener) error {
 	raw, err := l.SyscallConn()
 	if err != nil {
@@ -24,7 +23,7 @@ func stampReceived(l *net.TCPListener) error {
 	return errors.Join(err, option)
 }
 
-// readReceived reads, and gives when the host received the last of it; zero where the kernel does not say.
+// readReceived reads, and returns when the host received the last part of the data; zero if that is unknown.
 func readReceived(c *net.TCPConn, p []byte) (n int, at time.Time, err error) {
 	if len(p) == 0 {
 		return 0, time.Time{}, nil
@@ -58,10 +57,7 @@ func readReceived(c *net.TCPConn, p []byte) (n int, at time.Time, err error) {
 	case n == 0:
 		return 0, time.Time{}, io.EOF
 	}
-	messages, err := syscall.ParseSocketControlMessage(control[:controlled])
-	if err != nil {
-		return n, time.Time{}, nil
-	}
+	messages, _ := syscall.ParseSocketControlMessage(control[:controlled]) // on an error the time is unknown
 	for _, m := range messages {
 		if m.Header.Level == syscall.SOL_SOCKET && m.Header.Type == syscall.SCM_TIMESTAMPNS &&
 			len(m.Data) >= int(unsafe.Sizeof(syscall.Timespec{})) {

@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// kept gives the certificate that a folder keeps, and makes one where it keeps none, or one whose time is over:
-// certificate.pem and key.pem. So a simulator that is started again is trusted still.
+// kept returns the certificate in certificate.pem and key.pem of a folder. If they do not exist or the certificate has
+// expired, it creates them. With the folder, clients continue to trust a simulator after a restart.
 func kept(folder string, hosts []string) (tls.Certificate, error) {
 	certificate, key := filepath.Join(folder, "certificate.pem"), filepath.Join(folder, "key.pem")
 	pair, err := tls.LoadX509KeyPair(certificate, key)
@@ -34,7 +34,7 @@ func kept(folder string, hosts []string) (tls.Certificate, error) {
 	}
 	der, err := x509.MarshalPKCS8PrivateKey(pair.PrivateKey)
 	if err != nil {
-		return pair, fmt.Errorf("keeping the key: %w", err)
+		return pair, fmt.Errorf("encoding the key: %w", err)
 	}
 	return pair, errors.Join(
 		os.WriteFile(key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600),
@@ -46,18 +46,18 @@ func kept(folder string, hosts []string) (tls.Certificate, error) {
 	)
 }
 
-// selfSigned makes a certificate for the loopback addresses and other hosts, by the machine's clock.
+// selfSigned creates a certificate for the loopback addresses and other hosts. It uses the system clock.
 func selfSigned(hosts []string) (tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("making a key: %w", err)
+		return tls.Certificate{}, fmt.Errorf("creating a key: %w", err)
 	}
 	now := time.Now()
 	template := &x509.Certificate{
 		SerialNumber:          big.NewInt(now.UnixNano()),
 		Subject:               pkix.Name{CommonName: "simulated vendor"},
 		NotBefore:             now.Add(-time.Hour),
-		NotAfter:              now.AddDate(10, 0, 0), // no stage lasts as long
+		NotAfter:              now.AddDate(10, 0, 0),
 		KeyUsage:              x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		BasicConstraintsValid: true,
@@ -67,7 +67,7 @@ func selfSigned(hosts []string) (tls.Certificate, error) {
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
-		return tls.Certificate{}, fmt.Errorf("making a certificate: %w", err)
+		return tls.Certificate{}, fmt.Errorf("creating a certificate: %w", err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }

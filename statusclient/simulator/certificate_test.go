@@ -17,8 +17,7 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// A certificate that is kept is the same after a restart, is for the hosts that were named, and its key is nobody
-// else's.
+// A certificate in a folder is the same after a restart, is valid for the configured hosts, and has a private key file.
 func TestCertificateIsKept(t *testing.T) {
 	folder := t.TempDir()
 	cfg := simulator.Config{TLS: true, Hosts: []string{"vendor.example"}, CertificateFolder: folder}
@@ -31,7 +30,7 @@ func TestCertificateIsKept(t *testing.T) {
 		pem := s.CertificatePEM()
 		roots := x509.NewCertPool()
 		if !roots.AppendCertsFromPEM(pem) {
-			t.Fatalf("no certificate: %s", pem)
+			t.Fatalf("not a certificate: %s", pem)
 		}
 		for _, host := range []string{"vendor.example", "localhost"} {
 			c, err := tls.Dial(
@@ -40,31 +39,31 @@ func TestCertificateIsKept(t *testing.T) {
 				&tls.Config{RootCAs: roots, ServerName: host},
 			)
 			if err != nil {
-				t.Fatalf("as %s: %v", host, err)
+				t.Fatalf("request to %s: %v", host, err)
 			}
 			c.Close()
 		}
 		if s.Close(); first != nil && !bytes.Equal(first, pem) {
-			t.Error("the second start has another certificate")
+			t.Error("the certificate differs after a restart")
 		}
 		first = pem
 	}
 	if kept, err := os.ReadFile(filepath.Join(folder, "certificate.pem")); err != nil || !bytes.Equal(kept, first) {
-		t.Errorf("certificate.pem is %s (%v)", kept, err)
+		t.Errorf("certificate.pem: %s (%v)", kept, err)
 	}
 	if info, err := os.Stat(filepath.Join(folder, "key.pem")); err != nil || info.Mode().Perm() != 0o600 {
-		t.Errorf("key.pem: %v (%v), want it for its owner only", info.Mode(), err)
+		t.Errorf("key.pem: %v (%v), want no permissions for others", info.Mode(), err)
 	}
 	if err := os.WriteFile(filepath.Join(folder, "key.pem"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if s, err := simulator.Start(cfg); err == nil {
 		s.Close()
-		t.Error("it starts with a key that is none")
+		t.Error("Start accepts an invalid key")
 	}
 }
 
-// A stage that is started again after long is trusted as well.
+// A certificate is still valid after a long time.
 func TestCertificateIsRenewed(t *testing.T) {
 	folder := t.TempDir()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -110,7 +109,7 @@ func TestCertificateIsRenewed(t *testing.T) {
 			&tls.Config{RootCAs: roots, ServerName: "localhost", Time: now},
 		)
 		if err != nil {
-			t.Fatalf("on %s: %v", now().Format(time.DateOnly), err)
+			t.Fatalf("request on %s: %v", now().Format(time.DateOnly), err)
 		}
 		c.Close()
 	}

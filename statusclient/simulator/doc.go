@@ -1,4 +1,4 @@
-// Package simulator is the vendor's API in-process, on a real listener: interactions that live through the vendor's
-// statuses, a script of faults, and a log of every poll with the moment at which it arrived. It is for tests, and knows
-// nothing of the client that it serves.
+// Package simulator implements the vendor's API on a listener in the same process, for tests, demos and benchmarks.
+// Scripts define the statuses of interactions and the faults of requests. The simulator records every poll with the
+// time at which it arrived. It does not depend on the client.
 package simulator

@@ -9,28 +9,29 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"statusworker/schema"
 )
 
-// reply is an answer before a fault has got at it.
+// reply is an answer before a fault is applied.
 type reply struct {
 	code  int
 	body  []byte
-	large bool // as real results are: compressed for a client that accepts that
+	large bool // compress the answer if the client accepts that, as the vendor does with results
 }
 
 func jsonReply(code int, v any) reply {
 	b, err := json.Marshal(v)
 	if err != nil {
-		panic(err) // the values are this package's own
+		panic(err) // all values are of this package
 	}
 	return reply{code: code, body: b}
 }
 
-// refuse gives the vendor's error body.
+// refuse returns an error in the vendor's format.
 func refuse(code int, message string) reply {
 	return jsonReply(code, map[string]string{"errorMessage": message})
 }
@@ -39,7 +40,7 @@ func (s *Simulator) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/interactions/{identifier}/status", s.serveStatus)
 	mux.HandleFunc("POST /v1/interactions", s.serve(s.declare))
-	mux.HandleFunc("POST /v1/interactions/{$}", s.serve(s.declare)) // as the vendor's SDKs write it
+	mux.HandleFunc("POST /v1/interactions/{$}", s.serve(s.declare)) // the path in the vendor's SDKs
 	mux.HandleFunc("POST /v1/interactions/{identifier}/upload", s.serve(s.upload))
 	mux.HandleFunc("GET /v1/interactions/{identifier}/transcript", s.serve(s.result(transcript, audioOnly)))
 	mux.HandleFunc("GET /v1/interactions/{identifier}/transcripts", s.serve(s.result(transcript, audioOnly)))
@@ -62,9 +63,9 @@ func (s *Simulator) serveStatus(w http.ResponseWriter, r *http.Request) {
 		i = &interaction{script: s.cfg.Default(identifier), declared: at, began: at, audio: true, ai: true}
 		s.interactions[identifier] = i
 	}
-	fault, met := firstThatMeets(s.faults, s.cfg.Seed, identifier, number)
+	fault, met := firstMatch(s.faults, s.cfg.Seed, identifier, number)
 	if !met && i != nil {
-		fault, met = firstThatMeets(i.script.Faults, s.cfg.Seed, identifier, number)
+		fault, met = firstMatch(i.script.Faults, s.cfg.Seed, identifier, number)
 	}
 	var rep reply
 	switch {
@@ -101,17 +102,17 @@ func (s *Simulator) serveStatus(w http.ResponseWriter, r *http.Request) {
 	s.write(w, r, rep, fault)
 }
 
-// serve answers a request that is no poll.
+// serve answers a request other than a poll.
 func (s *Simulator) serve(answer func(*http.Request) reply) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		identifier := strings.ToLower(r.PathValue("identifier"))
 		s.mu.Lock()
-		fault, met := firstThatMeets(s.faults, s.cfg.Seed, identifier, 0)
+		fault, met := firstMatch(s.faults, s.cfg.Seed, identifier, 0)
 		authorized := r.Header.Get("X-API-Token") == s.token
 		s.mu.Unlock()
 		var rep reply
 		switch {
-		case met && fault.code(http.StatusOK) != http.StatusOK: // it never comes to an answer, nor to anything done
+		case met && fault.code(http.StatusOK) != http.StatusOK: // the request has no effect
 		case !authorized:
 			rep = refuse(http.StatusUnauthorized, "the API token is missing or wrong")
 		default:
@@ -121,7 +122,7 @@ func (s *Simulator) serve(answer func(*http.Request) reply) http.HandlerFunc {
 	}
 }
 
-// declaration is the documented request body. Members that it does not name are ignored.
+// declaration is the documented request body. Other members are ignored.
 type declaration struct {
 	Type                   string  `json:"type"`
 	LanguageTag            string  `json:"languageTag"`
@@ -137,26 +138,31 @@ type declaration struct {
 func (d declaration) check() error {
 	switch {
 	case !schema.Type(d.Type).Valid():
-		return fmt.Errorf("type is %q, want audio, transcript or chat", d.Type)
+		return fmt.Errorf("type is %q; must be audio, transcript or chat", d.Type)
 	case d.LanguageTag == "":
 		return errors.New("languageTag is missing")
 	case d.Vertical == "":
 		return errors.New("vertical is missing")
-	case d.AudioTranscriptionMode != nil && *d.AudioTranscriptionMode != "highSpeed" && *d.AudioTranscriptionMode != "highAccuracy":
-		return fmt.Errorf("audioTranscriptionMode is %q, want highSpeed or highAccuracy", *d.AudioTranscriptionMode)
-	case d.Model != nil && *d.Model != "cx" && *d.Model != "echo":
-		return fmt.Errorf("model is %q, want cx or echo", *d.Model)
+	case !isOneOf(d.AudioTranscriptionMode, "highSpeed", "highAccuracy"):
+		return fmt.Errorf("audioTranscriptionMode is %q; must be highSpeed or highAccuracy", *d.AudioTranscriptionMode)
+	case !isOneOf(d.Model, "cx", "echo"):
+		return fmt.Errorf("model is %q; must be cx or echo", *d.Model)
 	}
 	if d.DownloadURI != nil {
 		if u, err := url.Parse(*d.DownloadURI); err != nil || u.Host == "" {
-			return errors.New("downloadUri is no absolute URI")
+			return errors.New("downloadUri is not an absolute URI")
 		}
 	}
 	return nil
 }
 
-// usual is how long an interaction takes that was declared over HTTP, where [Config.Default] does not say.
-const usual = time.Minute
+// isOneOf reports whether an optional value is missing or allowed.
+func isOneOf(value *string, allowed ...string) bool {
+	return value == nil || slices.Contains(allowed, *value)
+}
+
+// defaultDuration is how long an interaction that was declared over HTTP takes without [Config.Default].
+const defaultDuration = time.Minute
 
 const maxRequest = 1 << 20
 
@@ -173,7 +179,7 @@ func (s *Simulator) declare(r *http.Request) reply {
 		return refuse(http.StatusBadRequest, err.Error())
 	}
 	identifier := newIdentifier()
-	script := Processed(usual)
+	script := Processed(defaultDuration)
 	if s.cfg.Default != nil {
 		script = s.cfg.Default(identifier)
 	}
@@ -191,7 +197,7 @@ func (s *Simulator) declare(r *http.Request) reply {
 
 func (s *Simulator) upload(r *http.Request) reply {
 	if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "multipart/form-data" {
-		return refuse(http.StatusBadRequest, "the body is no multipart/form-data")
+		return refuse(http.StatusBadRequest, "the body is not multipart/form-data")
 	}
 	parts, err := r.MultipartReader()
 	if err != nil {
@@ -214,7 +220,7 @@ func (s *Simulator) upload(r *http.Request) reply {
 		}
 	}
 	if files != 1 {
-		return refuse(http.StatusBadRequest, fmt.Sprintf("the body has %d files, want 1", files))
+		return refuse(http.StatusBadRequest, fmt.Sprintf("the body has %d files; must be 1", files))
 	}
 	now := s.cfg.Now()
 	s.mu.Lock()
@@ -233,7 +239,7 @@ func (s *Simulator) upload(r *http.Request) reply {
 func audioOnly(i *interaction) bool { return i.audio }
 func aiOnly(i *interaction) bool    { return i.ai }
 
-// result answers with v for a processed interaction that has such a result.
+// result returns a handler that answers with v for processed interactions that have this result.
 func (s *Simulator) result(v any, has func(*interaction) bool) func(*http.Request) reply {
 	rep := jsonReply(http.StatusOK, v)
 	rep.large = true
@@ -253,10 +259,10 @@ func (s *Simulator) result(v any, has func(*interaction) bool) func(*http.Reques
 	}
 }
 
-// newIdentifier gives a random GUID in lower case.
+// newIdentifier returns a random GUID in lower case.
 func newIdentifier() string {
 	var b [16]byte
-	_, _ = rand.Read(b[:]) // it never fails
+	_, _ = rand.Read(b[:]) // never returns an error
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

@@ -6,11 +6,11 @@ import (
 	"statusworker/schema"
 )
 
-// interaction is what the vendor knows of one.
+// interaction is the vendor's state of an interaction.
 type interaction struct {
 	script   Script
 	declared time.Time
-	began    time.Time // the script's time begins
+	began    time.Time // when the script begins
 	audio    bool      // has transcripts
 	ai       bool      // has CX AI results
 
@@ -22,7 +22,7 @@ func (i *interaction) reached(step Step, speed float64) time.Time {
 	return i.began.Add(time.Duration(float64(step.After) / speed))
 }
 
-// status gives the step that an interaction has come to.
+// status returns the current step of an interaction.
 func (i *interaction) status(now time.Time, speed float64) Step {
 	if i.awaitsUpload {
 		return Step{Status: schema.StatusFilePendingUpload}
@@ -40,7 +40,7 @@ func (i *interaction) status(now time.Time, speed float64) Step {
 	return current
 }
 
-// asUploaded names the status of a file that was posted, where scripts speak of one that is fetched.
+// asUploaded returns the status of a posted file for the status of a fetched file, which scripts use.
 func asUploaded(s schema.Status) schema.Status {
 	switch s {
 	case schema.StatusFilePendingDownload, schema.StatusFileDownloading:
@@ -91,6 +91,6 @@ func (i *interaction) answer(identifier string, now time.Time, speed float64) st
 	return a
 }
 
-// The vendor's sample has six digits in some members and three in another.
+// The vendor's sample has six decimals in some members and three in another.
 func microseconds(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000000Z") }
 func milliseconds(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05.000Z") }

@@ -11,36 +11,36 @@ import (
 	"statusworker/schema"
 )
 
-// Poll is one status request, as it arrived and as it is answered.
+// Poll is a status request and its answer.
 type Poll struct {
 	Identifier string
-	// Number counts the polls of the interaction, from 1.
+	// Number is the number of the poll of the interaction, from 1.
 	Number int
-	// At is when the host received the request, where the system tells, and otherwise when it had been read.
+	// At is when the host received the request if the system provides that, and otherwise when it was read.
 	At time.Time
-	// StatusCode is what is answered, or 0 where the fault leaves no answer.
+	// StatusCode is the HTTP status of the answer, or 0 if a fault prevents the answer.
 	StatusCode int
-	// Status is the status in the answer, where there is one.
+	// Status is the status in the answer, or empty.
 	Status schema.Status
-	// Fault names the fault that the poll met, or is empty: its kind, or the code of a refusal.
+	// Fault is the fault of the poll, or empty: its kind, or the code of a refusal.
 	Fault string
 }
 
-// Counts are the totals of all polls since the start.
+// Counts are the numbers of polls since the start.
 type Counts struct {
 	Polls  int
-	Codes  map[int]int    // by what was answered; 0 is no answer
-	Faults map[string]int // by Poll.Fault, without the polls that met none
+	Codes  map[int]int    // by the HTTP status of the answer; 0 is no answer
+	Faults map[string]int // by Poll.Fault, without polls without a fault
 }
 
-// traffic is what is known of the polls of one identifier, without the log.
+// traffic is the data of the polls of an identifier that is kept without the log.
 type traffic struct {
 	polls int
 	last  time.Time
 	least gap
 }
 
-// gap is the least time between two polls of an interaction.
+// gap is the minimum time between two polls of an interaction.
 type gap struct {
 	length     time.Duration
 	identifier string
@@ -53,7 +53,7 @@ func (g *gap) narrow(length time.Duration, identifier string) {
 	}
 }
 
-// arrived counts a poll, and gives its number. The lock is held.
+// arrived counts a poll, and returns its number. The caller holds the lock.
 func (s *Simulator) arrived(identifier string, at time.Time) int {
 	t := s.seen[identifier]
 	if t == nil {
@@ -62,7 +62,7 @@ func (s *Simulator) arrived(identifier string, at time.Time) int {
 	}
 	t.polls++
 	if t.polls > 1 {
-		// Two requests that arrive at once can come here in either order.
+		// Two concurrent requests can be counted in either order.
 		length := at.Sub(t.last).Abs()
 		t.least.narrow(length, identifier)
 		s.least.narrow(length, identifier)
@@ -73,7 +73,7 @@ func (s *Simulator) arrived(identifier string, at time.Time) int {
 	return t.polls
 }
 
-// note logs a poll, and wakes who waits. The lock is held.
+// note logs a poll, and wakes waiting goroutines. The caller holds the lock.
 func (s *Simulator) note(p Poll) {
 	s.counts.Polls++
 	s.counts.Codes[p.StatusCode]++
@@ -89,22 +89,22 @@ func (s *Simulator) note(p Poll) {
 	}
 }
 
-// OnPoll has hook called with every poll, after it was logged and before it is answered. Polls wait for their own hook
-// only: hooks of several polls run at once. Nil takes the hook away.
+// OnPoll sets a hook that is called with every poll after it is logged and before it is answered. Hooks of several
+// polls run concurrently. Nil removes the hook.
 func (s *Simulator) OnPoll(hook func(Poll)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.onPoll = hook
 }
 
-// Polls gives the log. It is empty with [Config.CountOnly].
+// Polls returns the log. It is empty with [Config.CountOnly].
 func (s *Simulator) Polls() []Poll {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.log)
 }
 
-// PollsOf gives the polls of one interaction from the log.
+// PollsOf returns the polls of an interaction from the log.
 func (s *Simulator) PollsOf(identifier string) []Poll {
 	identifier = strings.ToLower(identifier)
 	s.mu.Lock()
@@ -118,14 +118,14 @@ func (s *Simulator) PollsOf(identifier string) []Poll {
 	return polls
 }
 
-// Count is how many polls there were.
+// Count returns the number of polls.
 func (s *Simulator) Count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.counts.Polls
 }
 
-// CountOf is how many polls of one interaction there were.
+// CountOf returns the number of polls of an interaction.
 func (s *Simulator) CountOf(identifier string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -135,22 +135,22 @@ func (s *Simulator) CountOf(identifier string) int {
 	return 0
 }
 
-// Counts gives the totals.
+// Counts returns the counts of all polls.
 func (s *Simulator) Counts() Counts {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return Counts{Polls: s.counts.Polls, Codes: maps.Clone(s.counts.Codes), Faults: maps.Clone(s.counts.Faults)}
 }
 
-// MinGap is the least time between two polls of one interaction, and which it was. It is false where no interaction
-// was polled twice.
+// MinGap returns the minimum time between two polls of the same interaction, and that interaction. It reports false if
+// no interaction was polled twice.
 func (s *Simulator) MinGap() (length time.Duration, identifier string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.least.length, s.least.identifier, s.least.ok
 }
 
-// MinGapOf is MinGap among the interactions that include accepts.
+// MinGapOf is MinGap of the interactions for which include returns true.
 func (s *Simulator) MinGapOf(include func(identifier string) bool) (length time.Duration, identifier string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,8 +163,8 @@ func (s *Simulator) MinGapOf(include func(identifier string) bool) (length time.
 	return least.length, least.identifier, least.ok
 }
 
-// Wait returns when cond is true. It is asked at once, and again after polls; it can use the simulator. The error is
-// that of ctx, with the number of polls so far.
+// Wait returns when cond is true. It calls cond at first and after polls. The function cond may call the simulator. The
+// error wraps that of ctx.
 func (s *Simulator) Wait(ctx context.Context, cond func(*Simulator) bool) error {
 	for {
 		s.mu.Lock()
@@ -184,12 +184,12 @@ func (s *Simulator) Wait(ctx context.Context, cond func(*Simulator) bool) error 
 	}
 }
 
-// WaitPolls returns when there were n polls in all.
+// WaitPolls returns after n polls in total.
 func (s *Simulator) WaitPolls(ctx context.Context, n int) error {
 	return s.Wait(ctx, func(s *Simulator) bool { return s.Count() >= n })
 }
 
-// WaitPollsOf returns when there were n polls of one interaction.
+// WaitPollsOf returns after n polls of an interaction.
 func (s *Simulator) WaitPollsOf(ctx context.Context, identifier string, n int) error {
 	return s.Wait(ctx, func(s *Simulator) bool { return s.CountOf(identifier) >= n })
 }

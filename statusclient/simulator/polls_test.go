@@ -27,13 +27,13 @@ func TestLeastGap(t *testing.T) {
 			s := start(t, simulator.Config{Now: now.Now, CountOnly: countOnly})
 			s.Declare(identifier, simulator.Never())
 			if _, _, ok := s.MinGap(); ok {
-				t.Error("there is a gap before the first poll")
+				t.Error("MinGap before the first poll, want none")
 			}
 			poll(t, s, identifier)
 			now.Advance(time.Second)
-			poll(t, s, other) // unknown, and a poll all the same
+			poll(t, s, other) // a poll of an unknown interaction
 			if _, _, ok := s.MinGap(); ok {
-				t.Error("there is a gap between two interactions")
+				t.Error("MinGap of polls of two interactions, want none")
 			}
 			now.Advance(4 * time.Second)
 			poll(t, s, identifier) // gap 5 s
@@ -42,19 +42,19 @@ func TestLeastGap(t *testing.T) {
 			now.Advance(2 * time.Second)
 			poll(t, s, identifier) // gap 3 s
 			if gap, id, ok := s.MinGap(); gap != 3*time.Second || id != identifier || !ok {
-				t.Errorf("the least gap is %v of %s, %t", gap, id, ok)
+				t.Errorf("MinGap() = %v, %s, %t", gap, id, ok)
 			}
 			if gap, id, ok := s.MinGapOf(
 				func(id string) bool { return id == other },
 			); gap != 5*time.Second || id != other ||
 				!ok {
-				t.Errorf("the least gap of the other is %v of %s, %t", gap, id, ok)
+				t.Errorf("MinGapOf the other = %v, %s, %t", gap, id, ok)
 			}
 			if _, _, ok := s.MinGapOf(func(string) bool { return false }); ok {
-				t.Error("there is a least gap of nothing")
+				t.Error("MinGapOf no interaction, want none")
 			}
 			if s.Count() != 5 || s.CountOf(identifier) != 3 || s.CountOf(other) != 2 {
-				t.Errorf("counted %d, %d, %d", s.Count(), s.CountOf(identifier), s.CountOf(other))
+				t.Errorf("counts %d, %d, %d", s.Count(), s.CountOf(identifier), s.CountOf(other))
 			}
 			logged := len(s.Polls())
 			if want := map[bool]int{false: 5, true: 0}[countOnly]; logged != want {
@@ -63,8 +63,8 @@ func TestLeastGap(t *testing.T) {
 			if of := s.PollsOf(
 				other,
 			); !countOnly &&
-				(len(of) != 2 || of[1].Number != 2 || of[1].StatusCode != 404 || of[1].Status != "") {
-				t.Errorf("polls of the other are %+v", of)
+				(len(of) != 2 || of[1].Number != 2 || of[1].StatusCode != http.StatusNotFound || of[1].Status != "") {
+				t.Errorf("polls of the other: %+v", of)
 			}
 		})
 	}
@@ -76,11 +76,11 @@ func TestPollTimesAreMonotonic(t *testing.T) {
 	poll(t, s, identifier)
 	after := time.Now()
 	if at := s.Polls()[0].At; at.Before(before) || at.After(after) {
-		t.Errorf("the poll was at %v, want between %v and %v", at, before, after)
+		t.Errorf("poll at %v, want between %v and %v", at, before, after)
 	}
 }
 
-// The hook sees a poll that is in the log, and whose answer is not yet under way.
+// The hook is called after the poll is logged and before it is answered.
 func TestOnPoll(t *testing.T) {
 	s := start(t, simulator.Config{Default: func(string) simulator.Script { return simulator.Never() }})
 	hooked, release := make(chan simulator.Poll), make(chan struct{})
@@ -94,12 +94,12 @@ func TestOnPoll(t *testing.T) {
 		poll(t, s, identifier)
 	}()
 	p := <-hooked
-	if p != s.Polls()[0] || p.StatusCode != 200 || p.Status != "processing" {
-		t.Errorf("the hook got %+v", p)
+	if p != s.Polls()[0] || p.StatusCode != http.StatusOK || p.Status != "processing" {
+		t.Errorf("hook called with %+v", p)
 	}
 	select {
 	case <-answered:
-		t.Error("it was answered before the hook returned")
+		t.Error("the poll was answered before the hook returned")
 	default:
 	}
 	close(release)
@@ -135,24 +135,24 @@ func TestWait(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := s.WaitPolls(ctx, polls+1); !errors.Is(err, context.Canceled) {
-		t.Errorf("Wait gave %v", err)
+		t.Errorf("Wait: %v, want the error of ctx", err)
 	}
 }
 
 func TestStartRefuses(t *testing.T) {
 	if _, err := simulator.Start(simulator.Config{Speed: -1}); err == nil {
-		t.Error("a negative speed was taken")
+		t.Error("Start accepts a negative speed")
 	}
 	s := start(t, simulator.Config{})
 	if _, err := simulator.Start(
 		simulator.Config{Addr: s.URL()[len("http://") : len(s.URL())-len("/v1")]},
 	); err == nil {
-		t.Error("an address was taken twice")
+		t.Error("Start accepts an address in use")
 	}
 }
 
-// A poll counts from when the host received it, and not from when the simulator found time for it: here it is busy with
-// the one before, on the same connection.
+// The time of a poll is when the host received it, not when the simulator handles it: here it is busy with the previous
+// request on the same connection.
 func TestPollCountsFromItsReceipt(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("only Linux tells when something was received")
@@ -200,9 +200,9 @@ func TestPollCountsFromItsReceipt(t *testing.T) {
 				if gap < busy {
 					return
 				}
-				// A kernel takes a moment to begin with it.
+				// The kernel needs some time to enable timestamps.
 				if t.Logf("two polls that were sent at once are %s apart", gap); ctx.Err() != nil {
-					t.Fatal("and so are others")
+					t.Fatal("later polls have no time of reception")
 				}
 			}
 		})

@@ -16,30 +16,30 @@ import (
 	"statusworker/schema"
 )
 
-// DefaultToken is the token that a simulator accepts where [Config.Token] is empty. It opens nothing anywhere else.
+// DefaultToken is the token that a simulator accepts if [Config.Token] is empty. No other system accepts it.
 const DefaultToken = "00000000-5157-4a75-8000-000000000000"
 
-// Config says how the simulated vendor behaves. The zero value is a vendor that knows no interaction.
+// Config is the configuration of a simulator. With the zero value it knows no interaction.
 type Config struct {
-	// Addr is where to listen; empty means a free port of 127.0.0.1.
+	// Addr is the address to listen on; empty means a free port of 127.0.0.1.
 	Addr string
 	// Listener, if set, is served instead of Addr. The simulator closes it.
 	Listener net.Listener
 	// Token is the accepted X-API-Token; empty means [DefaultToken].
 	Token string
-	// Speed divides every duration of a [Script]; zero means 1, real time.
+	// Speed divides every duration of a [Script]; 0 means 1, real time.
 	Speed float64
-	// Default gives the script of an identifier that was never declared; its time begins with its first poll. It is
-	// called with a lock held: it must not call the simulator. Nil means that such an identifier is unknown: 404.
+	// Default returns the script of an identifier that was not declared. The script begins with the first poll. Default
+	// is called with a lock held, and must not call the simulator. If it is nil, such an identifier is unknown: 404.
 	Default func(identifier string) Script
-	// CountOnly keeps no log of polls. Counters and least gaps are kept all the same.
+	// CountOnly disables the log of polls, but not counts and gaps.
 	CountOnly bool
-	// Seed decides which requests a [Fault] with a Share meets.
+	// Seed selects the requests of a [Fault] with a Share.
 	Seed uint64
 	// TLS serves https, with the certificate of [Simulator.CertificatePEM].
 	TLS bool
-	// Hosts are names beside localhost that the certificate is for. CertificateFolder keeps it over restarts; empty
-	// means that each start makes another.
+	// Hosts are additional host names of the certificate. CertificateFolder stores it for the next start; if it is
+	// empty, each start creates a new certificate.
 	Hosts             []string
 	CertificateFolder string
 	// Now is the clock; nil means time.Now.
@@ -65,10 +65,10 @@ type Simulator struct {
 	log          []Poll
 	counts       Counts
 	least        gap
-	changed      chan struct{} // closed at the next poll; nil while nobody waits
+	changed      chan struct{} // closed at the next poll; nil if no goroutine waits
 }
 
-// Start listens and serves until [Simulator.Close].
+// Start starts a simulator. It serves until [Simulator.Close].
 func Start(cfg Config) (*Simulator, error) {
 	if cfg.Addr == "" {
 		cfg.Addr = "127.0.0.1:0"
@@ -80,7 +80,7 @@ func Start(cfg Config) (*Simulator, error) {
 		cfg.Speed = 1
 	}
 	if cfg.Speed < 0 {
-		return nil, fmt.Errorf("starting the simulator: Speed is %g: want more than 0", cfg.Speed)
+		return nil, fmt.Errorf("starting the simulator: Speed is %g; must be more than 0", cfg.Speed)
 	}
 	ownClock := cfg.Now == nil
 	if ownClock {
@@ -113,48 +113,46 @@ func Start(cfg Config) (*Simulator, error) {
 		}
 		s.certificate = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate[0]})
 		s.url = "https" + strings.TrimPrefix(s.url, "http")
-		listener = tls.NewListener(
-			listener,
-			&tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12},
-		)
+		settings := &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS12}
+		listener = tls.NewListener(listener, settings)
 	}
 	go func() { s.served <- s.server.Serve(listener) }()
 	return s, nil
 }
 
-// URL is the base URL. It ends in /v1.
+// URL returns the base URL. It ends in /v1.
 func (s *Simulator) URL() string { return s.url }
 
-// CertificatePEM is the certificate to trust where the simulator serves https, for 127.0.0.1, ::1 and localhost. It is
-// nil otherwise.
+// CertificatePEM returns the certificate to trust if the simulator serves https, and otherwise nil. It is for
+// 127.0.0.1, ::1, localhost and [Config.Hosts].
 func (s *Simulator) CertificatePEM() []byte { return s.certificate }
 
-// Close stops listening, breaks every connection, and lets hanging requests go. It does not wait for a hook of
-// [Simulator.OnPoll] that still runs.
+// Close closes the listener and all connections, and ends hanging requests. It does not wait for running hooks of
+// [Simulator.OnPoll].
 func (s *Simulator) Close() {
 	s.closed.Do(func() {
 		close(s.closing)
-		_ = s.server.Close() // what it says is that a listener was closed already
-		<-s.served
+		_ = s.server.Close() // its only error is of a listener that is already closed
+		<-s.served           //nolint:errcheck // always ErrServerClosed
 	})
 }
 
-// SetToken makes token the one that is accepted from now on.
+// SetToken sets the accepted token.
 func (s *Simulator) SetToken(token string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.token = token
 }
 
-// SetFaults makes faults meet every request of every kind, before the faults of scripts, until they are replaced.
-// Without arguments it clears them. Of several faults that meet a request, the first counts.
+// SetFaults replaces the faults of all requests, which precede those of scripts. Without arguments it removes them. If
+// several faults match a request, the first applies.
 func (s *Simulator) SetFaults(faults ...Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = faults
 }
 
-// Declare makes an interaction known, or begins its life again. Its script's time begins now.
+// Declare declares an interaction, or declares it again. Its script begins now.
 func (s *Simulator) Declare(identifier string, script Script) {
 	identifier = strings.ToLower(identifier)
 	now := s.cfg.Now()
@@ -163,15 +161,15 @@ func (s *Simulator) Declare(identifier string, script Script) {
 	s.interactions[identifier] = &interaction{script: script, declared: now, began: now, audio: true, ai: true}
 }
 
-// Forget makes an interaction unknown, as its deletion at the vendor does. What was logged and counted stays.
+// Forget deletes an interaction at the vendor. Its log and counts remain.
 func (s *Simulator) Forget(identifier string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.interactions, strings.ToLower(identifier))
 }
 
-// ReachedAt tells when an interaction reaches the terminal status of its script, be it past or future. It is false
-// where the interaction is unknown, waits for its upload, or never ends.
+// ReachedAt returns when an interaction reaches the terminal status of its script, in the past or future. It reports
+// false if the interaction is unknown, waits for its upload, or has no terminal status.
 func (s *Simulator) ReachedAt(identifier string) (at time.Time, status schema.Status, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 	"io"
 	"mime/multipart"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -26,28 +27,32 @@ func TestLifecycle(t *testing.T) {
 	s.Declare(strings.ToUpper(identifier), simulator.Processed(60*time.Second))
 	at, status, ok := s.ReachedAt(identifier)
 	if want := now.Now().Add(30 * time.Second); !ok || status != schema.StatusProcessed || !at.Equal(want) {
-		t.Errorf("ReachedAt gave %v, %s, %t, want %v", at, status, ok, want)
+		t.Errorf("ReachedAt() = %v, %s, %t, want %v", at, status, ok, want)
 	}
 	var seen []string
 	for range 7 {
 		a := poll(t, s, identifier)
-		if a.StatusCode != 200 || !strings.HasPrefix(a.Header.Get("Content-Type"), "application/json") || a.object["identifier"] != identifier {
-			t.Fatalf("answer is %d %v %s", a.StatusCode, a.Header, a.body)
+		if a.StatusCode != http.StatusOK || !strings.HasPrefix(a.Header.Get("Content-Type"), "application/json") ||
+			a.object["identifier"] != identifier {
+			t.Fatalf("answer %d %v %s", a.StatusCode, a.Header, a.body)
 		}
 		seen = append(seen, a.object["status"].(string))
 		now.Advance(5 * time.Second)
 	}
-	if want := "[declared filePendingDownload fileDownloading fileDownloaded filePendingProcessing processing processed]"; fmt.Sprint(seen) != want {
-		t.Errorf("statuses were %v, want %s", seen, want)
+	statuses := []string{"declared", "filePendingDownload", "fileDownloading", "fileDownloaded",
+		"filePendingProcessing", "processing", "processed"}
+	if !slices.Equal(seen, statuses) {
+		t.Errorf("statuses %v, want %v", seen, statuses)
 	}
-	want := `{"identifier":"` + identifier + `","status":"processed","declared":"2026-03-01T12:00:00.123456Z","uploaded":null,` +
+	want := `{"identifier":"` + identifier + `","status":"processed",` +
+		`"declared":"2026-03-01T12:00:00.123456Z","uploaded":null,` +
 		`"downloaded":"2026-03-01T12:00:15.123456Z","processed":"2026-03-01T12:00:30.123Z","errorMessage":null}`
 	if a := poll(t, s, identifier); string(a.body) != want {
-		t.Errorf("answer is\n%s, want\n%s", a.body, want)
+		t.Errorf("answer\n%s, want\n%s", a.body, want)
 	}
 	s.Forget(identifier)
-	if a := poll(t, s, identifier); a.StatusCode != 404 || a.object["errorMessage"] == "" {
-		t.Errorf("a forgotten interaction answers %d %s", a.StatusCode, a.body)
+	if a := poll(t, s, identifier); a.StatusCode != http.StatusNotFound || a.object["errorMessage"] == "" {
+		t.Errorf("answer about a deleted interaction: %d %s", a.StatusCode, a.body)
 	}
 }
 
@@ -59,39 +64,41 @@ func TestScripts(t *testing.T) {
 		return simulator.Never()
 	}})
 	if a := poll(t, s, identifier); a.object["status"] != "processing" {
-		t.Errorf("Never gave %s", a.body)
+		t.Errorf("answer with Never: %s", a.body)
 	}
 	if _, _, ok := s.ReachedAt(identifier); ok {
-		t.Error("Never ends")
+		t.Error("ReachedAt with Never, want none")
 	}
 	if a := poll(t, s, other); a.object["status"] != "reticulating" {
-		t.Errorf("Constant gave %s", a.body)
+		t.Errorf("answer with Constant: %s", a.body)
 	}
 	s.Declare(other, simulator.Failed(schema.StatusProcessingFailed, 0))
-	if a := poll(t, s, other); a.object["status"] != "processingFailed" || a.object["errorMessage"] == nil || a.object["processed"] != nil {
-		t.Errorf("Failed gave %s", a.body)
+	if a := poll(t, s, other); a.object["status"] != "processingFailed" || a.object["errorMessage"] == nil ||
+		a.object["processed"] != nil {
+		t.Errorf("answer with Failed: %s", a.body)
 	}
 }
 
 func TestToken(t *testing.T) {
 	s := start(t, simulator.Config{Default: func(string) simulator.Script { return simulator.Never() }})
 	for _, wrong := range []string{"", "wrong"} {
-		if a := poll(t, s, identifier, "X-API-Token", wrong); a.StatusCode != 401 || a.object["errorMessage"] == nil {
+		a := poll(t, s, identifier, "X-API-Token", wrong)
+		if a.StatusCode != http.StatusUnauthorized || a.object["errorMessage"] == nil {
 			t.Errorf("token %q: %d %s", wrong, a.StatusCode, a.body)
 		}
 	}
 	s.SetToken("another")
-	if a := poll(t, s, identifier); a.StatusCode != 401 {
+	if a := poll(t, s, identifier); a.StatusCode != http.StatusUnauthorized {
 		t.Errorf("the old token: %d", a.StatusCode)
 	}
-	if a := poll(t, s, identifier, "X-API-Token", "another"); a.StatusCode != 200 {
+	if a := poll(t, s, identifier, "X-API-Token", "another"); a.StatusCode != http.StatusOK {
 		t.Errorf("the new token: %d", a.StatusCode)
 	}
-	if a := ask(t, http.MethodPost, s.URL()+"/interactions", "{}"); a.StatusCode != 401 {
+	if a := ask(t, http.MethodPost, s.URL()+"/interactions", "{}"); a.StatusCode != http.StatusUnauthorized {
 		t.Errorf("declaring with the old token: %d", a.StatusCode)
 	}
 	if c := s.Counts(); c.Polls != 4 || c.Codes[401] != 3 || c.Codes[200] != 1 {
-		t.Errorf("counts are %+v", c)
+		t.Errorf("counts %+v", c)
 	}
 }
 
@@ -99,9 +106,10 @@ func TestDeclareAndFetch(t *testing.T) {
 	s := start(t, simulator.Config{Default: func(string) simulator.Script { return simulator.Processed(0) }})
 	declare := func(members string) string {
 		t.Helper()
-		a := ask(t, http.MethodPost, s.URL()+"/interactions/", `{"languageTag":"en-us","vertical":"default",`+members+`}`)
+		a := ask(t, http.MethodPost, s.URL()+"/interactions/",
+			`{"languageTag":"en-us","vertical":"default",`+members+`}`)
 		id, _ := a.object["interactionIdentifier"].(string)
-		if a.StatusCode != 201 || schema.CheckIdentifier(id) != nil {
+		if a.StatusCode != http.StatusCreated || schema.CheckIdentifier(id) != nil {
 			t.Fatalf("declaring %s: %d %s", members, a.StatusCode, a.body)
 		}
 		return id
@@ -133,16 +141,20 @@ func TestDeclareAndFetch(t *testing.T) {
 		}
 	}
 	s.Declare(other, simulator.Never())
-	if a := ask(t, http.MethodGet, s.URL()+"/interactions/"+other+"/ai", ""); a.StatusCode != 404 {
+	if a := ask(t, http.MethodGet, s.URL()+"/interactions/"+other+"/ai", ""); a.StatusCode != http.StatusNotFound {
 		t.Errorf("results of an interaction in processing: %d", a.StatusCode)
 	}
 	for _, body := range []string{
-		``, `[]`, `{}`, `{"type":"video","languageTag":"en","vertical":"default"}`, `{"type":"audio","vertical":"default"}`,
-		`{"type":"audio","languageTag":"en"}`, `{"type":"audio","languageTag":"en","vertical":"default","audioTranscriptionMode":"fast"}`,
-		`{"type":"audio","languageTag":"en","vertical":"default","model":"big"}`, `{"type":"audio","languageTag":"en","vertical":"default","downloadUri":"a.wav"}`,
+		``, `[]`, `{}`, `{"type":"video","languageTag":"en","vertical":"default"}`,
+		`{"type":"audio","vertical":"default"}`,
+		`{"type":"audio","languageTag":"en"}`,
+		`{"type":"audio","languageTag":"en","vertical":"default","audioTranscriptionMode":"fast"}`,
+		`{"type":"audio","languageTag":"en","vertical":"default","model":"big"}`,
+		`{"type":"audio","languageTag":"en","vertical":"default","downloadUri":"a.wav"}`,
 		`{"type":"audio","languageTag":"en","vertical":"default","includeAiResults":"yes"}`,
 	} {
-		if a := ask(t, http.MethodPost, s.URL()+"/interactions", body); a.StatusCode != 400 || a.object["errorMessage"] == nil {
+		if a := ask(t, http.MethodPost, s.URL()+"/interactions", body); a.StatusCode != http.StatusBadRequest ||
+			a.object["errorMessage"] == nil {
 			t.Errorf("declaring %s: %d %s", body, a.StatusCode, a.body)
 		}
 	}
@@ -156,17 +168,17 @@ func TestUpload(t *testing.T) {
 		t.Errorf("before the upload: %s", a.body)
 	}
 	if _, _, ok := s.ReachedAt(id); ok {
-		t.Error("it ends without its file")
+		t.Error("ReachedAt before the upload, want none")
 	}
 	url := s.URL() + "/interactions/" + id + "/upload"
-	if a := ask(t, http.MethodPost, url, "RIFF", "Content-Type", "audio/wav"); a.StatusCode != 400 {
+	if a := ask(t, http.MethodPost, url, "RIFF", "Content-Type", "audio/wav"); a.StatusCode != http.StatusBadRequest {
 		t.Errorf("an upload that is not multipart: %d", a.StatusCode)
 	}
 	form := func(files int) (string, string) {
 		var b bytes.Buffer
 		w := multipart.NewWriter(&b)
 		for range files {
-			part, _ := w.CreateFormFile("file", "a.wav") // into memory
+			part, _ := w.CreateFormFile("file", "a.wav") // to memory
 			_, _ = part.Write([]byte("RIFF"))
 		}
 		_ = w.Close()
@@ -178,12 +190,14 @@ func TestUpload(t *testing.T) {
 			t.Errorf("%d files: %d %s, want %d", tt.files, a.StatusCode, a.body, tt.code)
 		}
 	}
-	if a := poll(t, s, id); a.object["status"] != "processed" || a.object["uploaded"] == nil || a.object["downloaded"] != nil {
+	if a := poll(t, s, id); a.object["status"] != "processed" || a.object["uploaded"] == nil ||
+		a.object["downloaded"] != nil {
 		t.Errorf("after the upload: %s", a.body)
 	}
 	body, contentType := form(1)
-	if a := ask(t, http.MethodPost, s.URL()+"/interactions/"+other+"/upload", body, "Content-Type", contentType); a.StatusCode != 404 {
-		t.Errorf("an upload to nothing: %d", a.StatusCode)
+	a = ask(t, http.MethodPost, s.URL()+"/interactions/"+other+"/upload", body, "Content-Type", contentType)
+	if a.StatusCode != http.StatusNotFound {
+		t.Errorf("an upload to an unknown interaction: %d", a.StatusCode)
 	}
 }
 
@@ -201,7 +215,7 @@ func TestFaults(t *testing.T) {
 		{simulator.Refusal(400), "400", 400, nil},
 		{simulator.Refusal(500), "500", 500, func(t *testing.T, a answer) {
 			if a.object["errorMessage"] == nil {
-				t.Errorf("body is %s", a.body)
+				t.Errorf("body %s", a.body)
 			}
 		}},
 		{simulator.Refusal(503), "503", 503, nil},
@@ -211,12 +225,12 @@ func TestFaults(t *testing.T) {
 		{simulator.Fault{Kind: simulator.WrongType}, "wrong type", 200, header("Content-Type", "text/html")},
 		{simulator.Fault{Kind: simulator.WrongIdentifier}, "wrong identifier", 200, func(t *testing.T, a answer) {
 			if a.object["identifier"] == identifier || a.object["status"] == nil {
-				t.Errorf("body is %s", a.body)
+				t.Errorf("body %s", a.body)
 			}
 		}},
 		{simulator.Fault{Kind: simulator.NotJSON}, "not json", 200, func(t *testing.T, a answer) {
 			if json.Valid(a.body) {
-				t.Errorf("body is %s", a.body)
+				t.Errorf("body %s", a.body)
 			}
 		}},
 		{simulator.Fault{Kind: simulator.Gzipped}, "gzipped", 200, func(t *testing.T, a answer) {
@@ -225,39 +239,45 @@ func TestFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 			b, err := io.ReadAll(z)
-			if err != nil || !strings.Contains(string(b), `"status":"processing"`) || a.Header.Get("Content-Encoding") != "gzip" {
-				t.Errorf("body is %s, %v", b, err)
+			if err != nil || !strings.Contains(string(b), `"status":"processing"`) ||
+				a.Header.Get("Content-Encoding") != "gzip" {
+				t.Errorf("body %s, %v", b, err)
 			}
 		}},
 		{simulator.Fault{Kind: simulator.Huge}, "huge", 200, func(t *testing.T, a answer) {
 			if len(a.body) != 10<<20 || !json.Valid(a.body) {
-				t.Errorf("body has %d bytes", len(a.body))
+				t.Errorf("body of %d bytes", len(a.body))
 			}
 		}},
-		{simulator.Fault{Kind: simulator.Redirected, Location: "https://elsewhere.example.com/"}, "redirected", 307, header("Location", "https://elsewhere.example.com/")},
+		{simulator.Fault{Kind: simulator.Redirected, Location: "https://elsewhere.example.com/"}, "redirected", 307,
+			header("Location", "https://elsewhere.example.com/")},
 		{simulator.Fault{Kind: simulator.OtherStatus, Status: "dreaming"}, "other status", 200, status("dreaming")},
 		{simulator.Page(402), "foreign", 402, func(t *testing.T, a answer) {
 			header("Content-Type", "text/html")(t, a)
 			if !strings.HasPrefix(string(a.body), "<html>") {
-				t.Errorf("body is %s", a.body)
+				t.Errorf("body %s", a.body)
 			}
 		}},
 		{simulator.NoSuchResource(), "foreign", 404, func(t *testing.T, a answer) {
 			if a.object["message"] == nil || a.object["errorMessage"] != nil {
-				t.Errorf("body is %s", a.body)
+				t.Errorf("body %s", a.body)
 			}
 		}},
-		{simulator.Fault{Kind: simulator.Odd, Prefix: simulator.ByteOrderMark}, "odd", 200, func(t *testing.T, a answer) {
-			if rest, ok := strings.CutPrefix(string(a.body), "\xef\xbb\xbf"); !ok || !json.Valid([]byte(rest)) {
-				t.Errorf("body is %q", a.body)
-			}
-		}},
-		{simulator.Fault{Kind: simulator.Odd, Members: `"errorMessage":{"code":"E1"},"originalFilename":"\ud83d"`}, "odd", 200, func(t *testing.T, a answer) {
-			if _, ok := a.object["errorMessage"].(map[string]any); !ok || strings.Count(string(a.body), "errorMessage") != 1 || !strings.HasSuffix(string(a.body), `"\ud83d"}`) {
-				t.Errorf("body is %s", a.body)
-			}
-			status("processing")(t, a)
-		}},
+		{simulator.Fault{Kind: simulator.Odd, Prefix: simulator.ByteOrderMark}, "odd", 200,
+			func(t *testing.T, a answer) {
+				if rest, ok := strings.CutPrefix(string(a.body), "\xef\xbb\xbf"); !ok || !json.Valid([]byte(rest)) {
+					t.Errorf("body %q", a.body)
+				}
+			}},
+		{simulator.Fault{Kind: simulator.Odd, Members: `"errorMessage":{"code":"E1"},"originalFilename":"\ud83d"`},
+			"odd", 200, func(t *testing.T, a answer) {
+				if _, ok := a.object["errorMessage"].(map[string]any); !ok ||
+					strings.Count(string(a.body), "errorMessage") != 1 ||
+					!strings.HasSuffix(string(a.body), `"\ud83d"}`) {
+					t.Errorf("body %s", a.body)
+				}
+				status("processing")(t, a)
+			}},
 		{simulator.Fault{Kind: simulator.Unsolicited}, "unsolicited", 200, status("processing")},
 	}
 	for _, tt := range tests {
@@ -266,13 +286,14 @@ func TestFaults(t *testing.T) {
 			s.Declare(identifier, simulator.Never().With(tt.fault))
 			a := poll(t, s, identifier)
 			if a.StatusCode != tt.code {
-				t.Errorf("code is %d, want %d", a.StatusCode, tt.code)
+				t.Errorf("status code %d, want %d", a.StatusCode, tt.code)
 			}
 			if tt.check != nil {
 				tt.check(t, a)
 			}
-			if p := s.Polls()[0]; p.Fault != tt.name || p.StatusCode != tt.code || p.Number != 1 || p.Identifier != identifier {
-				t.Errorf("poll is %+v", p)
+			if p := s.Polls()[0]; p.Fault != tt.name || p.StatusCode != tt.code || p.Number != 1 ||
+				p.Identifier != identifier {
+				t.Errorf("poll %+v", p)
 			}
 		})
 	}
@@ -282,7 +303,7 @@ func header(name, want string) func(*testing.T, answer) {
 	return func(t *testing.T, a answer) {
 		t.Helper()
 		if got := a.Header.Get(name); got != want {
-			t.Errorf("%s is %q, want %q", name, got, want)
+			t.Errorf("%s: %q, want %q", name, got, want)
 		}
 	}
 }
@@ -291,7 +312,7 @@ func status(want string) func(*testing.T, answer) {
 	return func(t *testing.T, a answer) {
 		t.Helper()
 		if a.object["status"] != want {
-			t.Errorf("body is %s, want the status %s", a.body, want)
+			t.Errorf("body %s, want status %s", a.body, want)
 		}
 	}
 }
@@ -307,7 +328,7 @@ func TestBrokenConnections(t *testing.T) {
 				if secure {
 					pool := x509.NewCertPool()
 					if !pool.AppendCertsFromPEM(s.CertificatePEM()) {
-						t.Fatal("the certificate is none")
+						t.Fatal("not a certificate")
 					}
 					transport.TLSClientConfig = &tls.Config{RootCAs: pool}
 				}
@@ -326,7 +347,7 @@ func TestBrokenConnections(t *testing.T) {
 					return resp.StatusCode, err
 				}
 				if code, err := get(); err == nil {
-					t.Errorf("it answered %d", code)
+					t.Errorf("status code %d, want none", code)
 				}
 				if code, err := get(); err != nil || code != 200 {
 					t.Errorf("the second poll: %d, %v", code, err)
@@ -344,26 +365,27 @@ func TestFaultsByNumberAndGlobally(t *testing.T) {
 		codes = append(codes, poll(t, s, identifier).StatusCode)
 	}
 	if fmt.Sprint(codes) != "[200 503 503 200 404 404]" {
-		t.Errorf("codes were %v", codes)
+		t.Errorf("status codes %v", codes)
 	}
 	s.Declare(other, simulator.Never())
 	s.SetFaults(simulator.Refusal(401))
-	if a := poll(t, s, other); a.StatusCode != 401 {
+	if a := poll(t, s, other); a.StatusCode != http.StatusUnauthorized {
 		t.Errorf("with a fault for all: %d", a.StatusCode)
 	}
-	if a := ask(t, http.MethodPost, s.URL()+"/interactions", `{"type":"chat","languageTag":"en","vertical":"default"}`); a.StatusCode != 401 {
+	a := ask(t, http.MethodPost, s.URL()+"/interactions", `{"type":"chat","languageTag":"en","vertical":"default"}`)
+	if a.StatusCode != http.StatusUnauthorized {
 		t.Errorf("declaring with a fault for all: %d", a.StatusCode)
 	}
 	s.SetFaults()
-	if a := poll(t, s, other); a.StatusCode != 200 {
+	if a := poll(t, s, other); a.StatusCode != http.StatusOK {
 		t.Errorf("after the fault: %d", a.StatusCode)
 	}
 	if c := s.Counts(); c.Faults["401"] != 1 || c.Faults["503"] != 2 || c.Codes[404] != 2 {
-		t.Errorf("counts are %+v", c)
+		t.Errorf("counts %+v", c)
 	}
 }
 
-// The same seed meets the same polls, another one others, and a share is about what it says.
+// Polls with a fault of a share depend on the seed, and their number is about the share.
 func TestFaultShare(t *testing.T) {
 	const polls = 400
 	run := func(seed uint64) (met []int) {
@@ -381,23 +403,24 @@ func TestFaultShare(t *testing.T) {
 	}
 	first := run(1)
 	if len(first) < polls/8 || len(first) > polls*3/8 {
-		t.Errorf("%d of %d polls were met, want about a quarter", len(first), polls)
+		t.Errorf("%d of %d polls have the fault, want about a quarter", len(first), polls)
 	}
 	if again := run(1); fmt.Sprint(again) != fmt.Sprint(first) {
-		t.Error("the same seed met other polls")
+		t.Error("different polls with the same seed")
 	}
 	if another := run(2); fmt.Sprint(another) == fmt.Sprint(first) {
-		t.Error("another seed met the same polls")
+		t.Error("the same polls with another seed")
 	}
 }
 
 func TestHangingRequestsEndWithClose(t *testing.T) {
 	s := start(t, simulator.Config{Default: func(string) simulator.Script { return simulator.Never() }})
-	s.SetFaults(simulator.Fault{Kind: simulator.Hangs}.On(1, 5), simulator.Fault{Kind: simulator.Delayed, Delay: time.Hour})
+	s.SetFaults(simulator.Fault{Kind: simulator.Hangs}.On(1, 5),
+		simulator.Fault{Kind: simulator.Delayed, Delay: time.Hour})
 	var running sync.WaitGroup
 	for range 10 {
 		running.Go(func() {
-			if a, err := try(t, t.Context(), http.MethodGet, statusURL(s, identifier), ""); err == nil {
+			if a, err := try(t.Context(), t, http.MethodGet, statusURL(s, identifier), ""); err == nil {
 				t.Errorf("a hanging request was answered: %s", a.body)
 			}
 		})
@@ -408,7 +431,7 @@ func TestHangingRequestsEndWithClose(t *testing.T) {
 	s.Close()
 	running.Wait()
 	if c := s.Counts(); c.Codes[0] != 5 || c.Faults["hangs"] != 5 {
-		t.Errorf("counts are %+v", c)
+		t.Errorf("counts %+v", c)
 	}
 	s.Close() // again
 }
@@ -418,27 +441,29 @@ func TestHangingRequestEndsWithItsClient(t *testing.T) {
 	s.SetFaults(simulator.Fault{Kind: simulator.Hangs})
 	ctx, cancel := context.WithCancel(t.Context())
 	s.OnPoll(func(simulator.Poll) { cancel() })
-	if _, err := try(t, ctx, http.MethodGet, statusURL(s, identifier), ""); err == nil {
-		t.Error("it was answered")
+	if _, err := try(ctx, t, http.MethodGet, statusURL(s, identifier), ""); err == nil {
+		t.Error("the request was answered")
 	}
 }
 
 func TestGzipWhereAccepted(t *testing.T) {
 	s := start(t, simulator.Config{Default: func(string) simulator.Script { return simulator.Processed(0) }})
 	if a := poll(t, s, identifier, "Accept-Encoding", "gzip, deflate, br"); a.Header.Get("Content-Encoding") != "" {
-		t.Error("a small answer was compressed")
+		t.Error("a small answer is compressed")
 	}
 	const results = "/transcripts/punctuated"
 	plain := ask(t, http.MethodGet, s.URL()+"/interactions/"+identifier+results, "")
-	zipped := ask(t, http.MethodGet, s.URL()+"/interactions/"+identifier+results, "", "Accept-Encoding", "gzip, deflate, br")
+	zipped := ask(t, http.MethodGet, s.URL()+"/interactions/"+identifier+results, "", "Accept-Encoding",
+		"gzip, deflate, br")
 	if plain.Header.Get("Content-Encoding") != "" || zipped.Header.Get("Content-Encoding") != "gzip" {
-		t.Fatalf("Content-Encoding is %q and %q", plain.Header.Get("Content-Encoding"), zipped.Header.Get("Content-Encoding"))
+		t.Fatalf("Content-Encoding %q and %q", plain.Header.Get("Content-Encoding"),
+			zipped.Header.Get("Content-Encoding"))
 	}
 	z, err := gzip.NewReader(bytes.NewReader(zipped.body))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if b, err := io.ReadAll(z); err != nil || !bytes.Equal(b, plain.body) {
-		t.Errorf("decompressed it is %s, %v", b, err)
+		t.Errorf("decompressed: %s, %v", b, err)
 	}
 }

@@ -48,14 +48,14 @@ func start(t testing.TB, cfg simulator.Config) *simulator.Simulator {
 	return s
 }
 
-// answer is what came back, with its body read, and decoded where it is a JSON object.
+// answer is a response with its body, which is decoded if it is a JSON object.
 type answer struct {
 	*http.Response
 	body   []byte
 	object map[string]any
 }
 
-// client asks for what it names, follows nothing, and decodes nothing by itself.
+// client follows no redirects and does not decompress.
 func client(t testing.TB) *http.Client {
 	transport := &http.Transport{DisableCompression: true}
 	t.Cleanup(transport.CloseIdleConnections)
@@ -65,14 +65,14 @@ func client(t testing.TB) *http.Client {
 	}
 }
 
-// try makes a request with the default token; header pairs come on top.
-func try(t testing.TB, ctx context.Context, method, url, body string, header ...string) (answer, error) {
+// try sends a request with the default token and additional pairs of headers.
+func try(ctx context.Context, t testing.TB, method, url, body string, header ...string) (answer, error) {
 	t.Helper()
 	r, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.Header["X-API-TOKEN"] = []string{simulator.DefaultToken} // as the vendor's SDKs write it
+	r.Header["X-API-TOKEN"] = []string{simulator.DefaultToken} // the case in the vendor's SDKs
 	for i := 0; i < len(header); i += 2 {
 		delete(r.Header, "X-API-TOKEN")
 		r.Header.Set("X-API-Token", simulator.DefaultToken)
@@ -88,14 +88,14 @@ func try(t testing.TB, ctx context.Context, method, url, body string, header ...
 		return a, err
 	}
 	if bytes.HasPrefix(a.body, []byte("{")) && resp.Header.Get("Content-Encoding") == "" {
-		_ = json.Unmarshal(a.body, &a.object) // some answers are meant to be broken
+		_ = json.Unmarshal(a.body, &a.object) // some answers are not JSON
 	}
 	return a, nil
 }
 
 func ask(t testing.TB, method, url, body string, header ...string) answer {
 	t.Helper()
-	a, err := try(t, t.Context(), method, url, body, header...)
+	a, err := try(t.Context(), t, method, url, body, header...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,8 +14,8 @@ import (
 
 const hugeBytes = 10 << 20
 
-// code is the HTTP status of an answer that meets f, where it would be otherwise; 0 is no answer.
-func (f Fault) code(otherwise int) int {
+// code returns the HTTP status of an answer with f, which without f has the given status; 0 is no answer.
+func (f Fault) code(without int) int {
 	switch f.Kind {
 	case Refused, Foreign:
 		return f.Code
@@ -26,10 +26,10 @@ func (f Fault) code(otherwise int) int {
 	case WrongType, NotJSON, Huge:
 		return http.StatusOK
 	}
-	return otherwise
+	return without
 }
 
-// keepsAnswer tells whether the status of an interaction gets through f.
+// keepsAnswer reports whether an answer with f contains the status of the interaction.
 func (f Fault) keepsAnswer() bool {
 	switch f.Kind {
 	case Delayed, Gzipped, OtherStatus, Odd, Unsolicited:
@@ -38,22 +38,14 @@ func (f Fault) keepsAnswer() bool {
 	return false
 }
 
-// write answers with rep as fault leaves it; the zero fault leaves it as it is.
+// write answers with rep, as changed by fault. The zero fault does not change it.
 func (s *Simulator) write(w http.ResponseWriter, r *http.Request, rep reply, fault Fault) {
 	if fault.Delay > 0 && !s.pause(r, fault.Delay) {
 		panic(http.ErrAbortHandler)
 	}
 	header := w.Header()
 	header.Set("Content-Type", "application/json; charset=utf-8")
-	zipped := rep.large && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip")
 	switch fault.Kind {
-	case Refused:
-		rep = refuse(fault.Code, "simulated: "+http.StatusText(fault.Code))
-		if fault.RetryAfter != "" {
-			header.Set("Retry-After", fault.RetryAfter)
-		} else if !fault.RetryAt.IsZero() {
-			header.Set("Retry-After", fault.RetryAt.UTC().Format(http.TimeFormat))
-		}
 	case Hangs:
 		s.pause(r, 0)
 		panic(http.ErrAbortHandler)
@@ -63,31 +55,16 @@ func (s *Simulator) write(w http.ResponseWriter, r *http.Request, rep reply, fau
 	case Truncated:
 		header.Set("Content-Length", strconv.Itoa(len(rep.body)))
 		w.WriteHeader(rep.code)
-		_, _ = w.Write(rep.body[:len(rep.body)/2]) // the client may be gone, here as below
+		_, _ = w.Write(rep.body[:len(rep.body)/2]) // the client may have disconnected, here and below
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
-	case WrongType:
-		header.Set("Content-Type", "text/html")
-		rep = reply{code: http.StatusOK, body: []byte("<html><body>We will be back soon.</body></html>")}
-	case NotJSON:
-		rep = reply{code: http.StatusOK, body: []byte(`{"identifier": oops`)}
-	case Huge:
-		rep, zipped = reply{code: http.StatusOK, body: huge()}, false
-	case Redirected:
-		header.Set("Location", fault.Location)
-		rep = refuse(http.StatusTemporaryRedirect, "simulated: moved")
-	case Gzipped:
-		zipped = true
-	case Foreign:
-		header.Set("Content-Type", fault.ContentType)
-		rep = reply{code: fault.Code, body: []byte(fault.Body)}
-	case Odd:
-		rep.body = odd(rep.body, fault)
 	case Unsolicited:
 		unsolicited(w, rep, "X-API-Token: "+r.Header.Get("X-API-Token")+"\r\n")
 		return
 	}
-	if zipped {
+	rep = fault.change(header, rep)
+	accepted := strings.Contains(r.Header.Get("Accept-Encoding"), "gzip")
+	if fault.Kind == Gzipped || rep.large && accepted {
 		rep.body = compress(rep.body)
 		header.Set("Content-Encoding", "gzip")
 		header.Set("Vary", "Accept-Encoding")
@@ -97,7 +74,36 @@ func (s *Simulator) write(w http.ResponseWriter, r *http.Request, rep reply, fau
 	_, _ = w.Write(rep.body)
 }
 
-// pause waits for d, or without end where it is zero. It is false when the request or the simulator ended before.
+// change returns rep as changed by a fault that answers normally, and sets its headers.
+func (f Fault) change(header http.Header, rep reply) reply {
+	switch f.Kind {
+	case Refused:
+		if f.RetryAfter != "" {
+			header.Set("Retry-After", f.RetryAfter)
+		} else if !f.RetryAt.IsZero() {
+			header.Set("Retry-After", f.RetryAt.UTC().Format(http.TimeFormat))
+		}
+		return refuse(f.Code, "simulated: "+http.StatusText(f.Code))
+	case WrongType:
+		header.Set("Content-Type", "text/html")
+		return reply{code: http.StatusOK, body: []byte("<html><body>We will be back soon.</body></html>")}
+	case NotJSON:
+		return reply{code: http.StatusOK, body: []byte(`{"identifier": oops`)}
+	case Huge:
+		return reply{code: http.StatusOK, body: huge()}
+	case Redirected:
+		header.Set("Location", f.Location)
+		return refuse(http.StatusTemporaryRedirect, "simulated: moved")
+	case Foreign:
+		header.Set("Content-Type", f.ContentType)
+		return reply{code: f.Code, body: []byte(f.Body)}
+	case Odd:
+		rep.body = odd(rep.body, f)
+	}
+	return rep
+}
+
+// pause waits for d, or forever if d is 0. It reports false if the request or the simulator ended first.
 func (s *Simulator) pause(r *http.Request, d time.Duration) bool {
 	var over <-chan time.Time
 	if d > 0 {
@@ -114,7 +120,7 @@ func (s *Simulator) pause(r *http.Request, d time.Duration) bool {
 	return false
 }
 
-// reset breaks the connection so that the kernel sends an RST.
+// reset closes the connection so that the kernel sends an RST.
 func reset(w http.ResponseWriter) {
 	c, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -124,20 +130,17 @@ func reset(w http.ResponseWriter) {
 		c = t.NetConn()
 	}
 	if t, ok := c.(interface{ SetLinger(int) error }); ok {
-		_ = t.SetLinger(0) // it is closed in any case
+		_ = t.SetLinger(0) // on an error the connection is closed without an RST
 	}
 	_ = c.Close()
 }
 
-// odd gives an answer, a JSON object whose last member is errorMessage, as fault leaves it.
+// odd returns an answer, a JSON object whose last member is errorMessage, with the changes of [Odd].
 func odd(answer []byte, fault Fault) []byte {
 	text := strings.TrimSuffix(string(answer), "}")
 	if fault.Members != "" {
-		if own := strings.LastIndex(
-			text,
-			`,"errorMessage":`,
-		); own >= 0 &&
-			strings.Contains(fault.Members, `"errorMessage":`) {
+		own := strings.LastIndex(text, `,"errorMessage":`)
+		if own >= 0 && strings.Contains(fault.Members, `"errorMessage":`) {
 			text = text[:own]
 		}
 		text += "," + fault.Members
@@ -145,7 +148,7 @@ func odd(answer []byte, fault Fault) []byte {
 	return []byte(fault.Prefix + text + "}")
 }
 
-// unsolicited answers, and sends more on the connection, which it leaves open.
+// unsolicited answers, sends more data, and keeps the connection open.
 func unsolicited(w http.ResponseWriter, rep reply, more string) {
 	c, out, err := http.NewResponseController(w).Hijack()
 	if err != nil {
@@ -153,9 +156,9 @@ func unsolicited(w http.ResponseWriter, rep reply, more string) {
 	}
 	_, _ = fmt.Fprintf(out, "HTTP/1.1 %d %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s%s",
 		rep.code, http.StatusText(rep.code), len(rep.body), rep.body, more)
-	_ = out.Flush() // the client may be gone
+	_ = out.Flush() // the client may have disconnected
 	_ = c.SetReadDeadline(time.Now().Add(time.Minute))
-	_, _ = c.Read(make([]byte, 1)) // until the client has closed it
+	_, _ = c.Read(make([]byte, 1)) // until the client closes the connection
 	_ = c.Close()
 }
 
@@ -169,7 +172,7 @@ var huge = sync.OnceValue(func() []byte {
 func compress(b []byte) []byte {
 	var out bytes.Buffer
 	z := gzip.NewWriter(&out)
-	_, _ = z.Write(b) // into memory
+	_, _ = z.Write(b) // to memory
 	_ = z.Close()
 	return out.Bytes()
 }

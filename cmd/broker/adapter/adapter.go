@@ -1,9 +1,9 @@
-// Package adapter is the one place that speaks nats.go for the rules: it implements [broker.Broker] on a connection
-// that somebody else has made. It adds nothing but the translation of nouns and errors, and the pulling of batches over
-// one subscription, which nats.go does not offer. Streams and consumers must be there.
+// Package adapter implements [broker.Broker] with nats.go, over an existing connection to existing streams and
+// consumers. It translates types and errors, and pulls batches over one long-lived subscription, which nats.go does not
+// offer.
 //
-// It lies under cmd, because what talks to a broker is a choice of the program, and outside internal, because tests of
-// consumer and publisher may run on it.
+// The package is under cmd because the program chooses its broker, and outside internal because tests of consumer and
+// publisher import it.
 package adapter
 
 import (
@@ -20,21 +20,21 @@ import (
 	"statusworker/schema/broker"
 )
 
-// Broker is a NATS server with JetStream. It is safe for concurrent use.
+// Broker is a NATS server with JetStream. Its methods are safe for concurrent use.
 type Broker struct {
 	js jetstream.JetStream
 	nc *nats.Conn
-	// streams are handles by name, each of which costs a request. Those of leaders are for reads, see keep.
+	// streams and leaders have handles by name, because creating one takes a request. Reads use leaders; see keep.
 	streams, leaders sync.Map
 }
 
 var _ broker.Broker = (*Broker)(nil)
 
-// New makes the broker of a connection. It asks nothing yet.
+// New returns the broker of a connection. It sends no request.
 func New(js jetstream.JetStream) *Broker { return &Broker{js: js, nc: js.Conn()} }
 
-// Publish implements [broker.Broker]. A denied publish fails when ctx ends: to be told earlier costs allocations at
-// every poll.
+// Publish implements [broker.Broker]. A denied publish fails only when ctx ends: watching for the violation would cost
+// allocations at every poll.
 func (b *Broker) Publish(ctx context.Context, p broker.Publication) (broker.Ack, error) {
 	mark := permission.Begin(b.nc)
 	ack, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: p.Subject, Header: nats.Header(p.WireHeader()), Data: p.Data})
@@ -117,7 +117,7 @@ func (b *Broker) Delete(ctx context.Context, stream string, sequence uint64) err
 		return struct{}{}, s.DeleteMsg(ctx, sequence)
 	}, api("STREAM.MSG.DELETE", stream))
 	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
-		// The broker has one error for a message that is not there, and for one that it cannot delete.
+		// The broker has the same error for a missing message and for a message that it cannot delete.
 		var unread *broker.Error
 		if _, err := b.Get(ctx, stream, sequence); errors.As(err, &unread) {
 			return &broker.Error{Op: "delete", Object: stream, Kind: unread.Kind, Cause: unread.Cause}
@@ -166,7 +166,7 @@ func (b *Broker) Consumer(ctx context.Context, stream, consumer string) (broker.
 	return state, nil
 }
 
-// What settles a delivery is a message to the subject that it came with.
+// The payloads that settle a delivery, published to its reply subject.
 var (
 	wireAck      = []byte("+ACK")
 	wireNak      = []byte("-NAK")
@@ -204,8 +204,8 @@ func (b *Broker) settle(op string, d broker.Delivery, how []byte) error {
 	return nil
 }
 
-// ask makes a request that is published on one of the subjects. It fails at once where
-// the user may not: the broker does not answer then.
+// ask makes a request that is published to one of the subjects. It fails at once if the user may not publish to it,
+// because the broker does not answer such a request.
 func ask[T any](
 	ctx context.Context, b *Broker, op, object string, do func(context.Context) (T, error), subjects ...string,
 ) (got T, err error) {
@@ -219,7 +219,7 @@ func ask[T any](
 	return got, nil
 }
 
-// leader gives a handle that reads from the leader. It costs a request the first time.
+// leader returns a handle that reads from the leader. Only the first call for a stream sends a request.
 func (b *Broker) leader(ctx context.Context, op, stream string) (jetstream.Stream, error) {
 	if s, ok := b.leaders.Load(stream); ok {
 		return s.(jetstream.Stream), nil
@@ -231,8 +231,9 @@ func (b *Broker) leader(ctx context.Context, op, stream string) (jetstream.Strea
 	return b.keep(stream, s), nil
 }
 
-// keep keeps a handle for reads. It asks the leader, whether direct gets are allowed when it is made, or later, or
-// not: nats.go goes by what the handle says of the stream, and nobody may ask this one for the stream's state.
+// keep stores a handle that reads from the leader even if direct gets are allowed: nats.go decides that by the
+// configuration in the handle. No caller may use it to read the state of the stream, which would update the
+// configuration.
 func (b *Broker) keep(stream string, s jetstream.Stream) jetstream.Stream {
 	s.CachedInfo().Config.AllowDirect = false
 	kept, _ := b.leaders.LoadOrStore(stream, s)

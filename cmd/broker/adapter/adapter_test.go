@@ -21,7 +21,7 @@ import (
 	"statusworker/schema/topology"
 )
 
-// What the adapter shares with the fake is tested by cmd/broker/conformance. These are what connections and users add.
+// cmd/broker/conformance tests what adapter and fake have in common. These tests cover connections and users.
 
 var queue = broker.StreamConfig{
 	Name: "S", Subjects: []string{"s.>"}, WorkQueue: true,
@@ -59,7 +59,7 @@ func create(t *testing.T, js jetstream.JetStream, set topology.Set) {
 	}
 }
 
-// bounded is a context for one operation of which no answer is expected.
+// bounded returns a context for one operation that gets no answer.
 func bounded(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
@@ -67,7 +67,7 @@ func bounded(t *testing.T) context.Context {
 	return ctx
 }
 
-// pull takes one delivery.
+// pull pulls one delivery.
 func pull(t *testing.T, b broker.Broker) (d broker.Delivery) {
 	t.Helper()
 	p := b.Puller("S", "c")
@@ -85,12 +85,11 @@ func put(t *testing.T, b broker.Broker, subject string) {
 	}
 }
 
-// operations are all that a user may be forbidden, with the subject that says so.
+// operations are the operations that a server can deny, by the denied subject.
 func operations(b broker.Broker, d broker.Delivery) map[string]func(context.Context) error {
 	return map[string]func(context.Context) error{
 		"s.1": func(ctx context.Context) error {
-			_,
-				err := b.Publish(ctx, broker.Publication{Subject: "s.1"})
+			_, err := b.Publish(ctx, broker.Publication{Subject: "s.1"})
 			return err
 		},
 		"$JS.API.STREAM.INFO.S": func(ctx context.Context) error { _, err := b.Stream(ctx, "S"); return err },
@@ -104,14 +103,13 @@ func operations(b broker.Broker, d broker.Delivery) map[string]func(context.Cont
 			return err
 		},
 		"$JS.API.CONSUMER.MSG.NEXT.S.c": func(context.Context) error {
-			return b.Puller("S", "c").Pull(1, 0,
-				func(broker.Delivery) {})
+			return b.Puller("S", "c").Pull(1, 0, func(broker.Delivery) {})
 		},
 		d.Token: func(ctx context.Context) error { return b.AckConfirmed(ctx, d) },
 	}
 }
 
-// A user who lacks a right is told which, and whoever has it is not.
+// The error of a user without a permission has the denied subject. A user with all permissions gets no such error.
 func TestDenied(t *testing.T) {
 	t.Parallel()
 	const acks = "$JS.ACK.S.c.>"
@@ -143,7 +141,7 @@ func TestDenied(t *testing.T) {
 	for subject, do := range operations(adapter.New(js), d) {
 		if subject != d.Token {
 			if err := do(bounded(t)); errors.Is(err, broker.ErrDenied) {
-				t.Errorf("%s gave %v to a user who may do all", subject, err)
+				t.Errorf("%s: %v for a user with all permissions", subject, err)
 			}
 		}
 	}
@@ -153,20 +151,20 @@ func TestDenied(t *testing.T) {
 			if subject == d.Token {
 				user = acks
 			}
-			// Without this handler nats.go prints what is denied.
+			// Without a handler, nats.go prints the violation.
 			quiet := nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})
 			b := adapter.New(connect(t, s.ClientURL(), nats.UserInfo(user, ""), quiet))
 			err := operations(b, d)[subject](bounded(t))
 			var e *broker.Error
-			if !errors.As(err, &e) || e.Kind != broker.ErrDenied || e.Object != subject ||
+			if !errors.As(err, &e) || !errors.Is(err, broker.ErrDenied) || e.Object != subject ||
 				!errors.Is(err, nats.ErrPermissionViolation) {
-				t.Errorf("got %v, want that %s is denied", err, subject)
+				t.Errorf("error %v, want %v for %s", err, broker.ErrDenied, subject)
 			}
 		})
 	}
 }
 
-// A connection that is closed says so, whatever it is asked.
+// Every operation on a closed connection fails with ErrClosed.
 func TestClosed(t *testing.T) {
 	t.Parallel()
 	js := connect(t, start(t).URL())
@@ -181,12 +179,12 @@ func TestClosed(t *testing.T) {
 	ops["in progress"] = func(context.Context) error { return b.InProgress(d) }
 	for name, do := range ops {
 		if err := do(bounded(t)); !errors.Is(err, broker.ErrClosed) {
-			t.Errorf("%s on a closed connection gave %v", name, err)
+			t.Errorf("%s on a closed connection: error %v, want %v", name, err, broker.ErrClosed)
 		}
 	}
 }
 
-// While no server is there, nobody answers. When it is back, the same broker goes on.
+// While the server is stopped, operations fail with ErrNoAnswer. After its restart they succeed again.
 func TestUnanswered(t *testing.T) {
 	t.Parallel()
 	s := start(t)
@@ -198,7 +196,7 @@ func TestUnanswered(t *testing.T) {
 	s.Stop()
 	for name, do := range operations(b, d) {
 		if err := do(bounded(t)); !errors.Is(err, broker.ErrNoAnswer) {
-			t.Errorf("%s without a server gave %v", name, err)
+			t.Errorf("%s without a server: error %v, want %v", name, err, broker.ErrNoAnswer)
 		}
 	}
 	if err := s.StartAgain(); err != nil {
@@ -215,8 +213,8 @@ func TestUnanswered(t *testing.T) {
 	}
 }
 
-// A pull that waits ends when its consumer is deleted, or its server stops.
-func TestPullThatWaitsEnds(t *testing.T) {
+// A pending pull ends when its consumer is deleted, or when its server stops.
+func TestPendingPullEnds(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
 		end  func(*testing.T, *embedded.Server, jetstream.JetStream)
@@ -259,8 +257,8 @@ func TestPullThatWaitsEnds(t *testing.T) {
 	}
 }
 
-// A puller leaves no request behind, and the same one goes on when the server was away.
-func TestPullerGoesOn(t *testing.T) {
+// A puller leaves no pending request, and works again after a restart of the server.
+func TestPullerSurvivesRestart(t *testing.T) {
 	t.Parallel()
 	s := start(t)
 	js := connect(t, s.URL())
@@ -274,25 +272,25 @@ func TestPullerGoesOn(t *testing.T) {
 	}
 	put(t, b, "s.1")
 	put(t, b, "s.2")
-	for came := 0; came == 0; { // the consumer learns of what is stored a moment later
+	for came := 0; came == 0; { // the consumer sees stored messages with a delay
 		var err error
 		if came, err = take(1, time.Second); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if came, err := take(5, 0); came > 1 || err != nil {
-		t.Errorf("%d came of one: %v", came, err)
+		t.Errorf("%d deliveries, want at most 1: %v", came, err)
 	}
 	if _, err := take(5, 10*time.Millisecond); err != nil {
 		t.Error(err)
 	}
 	c, err := js.Consumer(t.Context(), "S", "c")
 	if err != nil || c.CachedInfo().NumWaiting != 0 {
-		t.Errorf("%d pulls wait, %v; want none", c.CachedInfo().NumWaiting, err)
+		t.Errorf("%d pending pulls, want 0: %v", c.CachedInfo().NumWaiting, err)
 	}
 	s.Stop()
 	if _, err := take(1, 0); !errors.Is(err, broker.ErrNoAnswer) {
-		t.Errorf("a pull from a server that is gone gave %v", err)
+		t.Errorf("a pull from a stopped server: error %v, want %v", err, broker.ErrNoAnswer)
 	}
 	if err := s.StartAgain(); err != nil {
 		t.Fatal(err)
@@ -315,7 +313,7 @@ func TestPullerGoesOn(t *testing.T) {
 	}
 }
 
-// Nobody answers for a consumer that is not there: an election looks the same.
+// A pull from a missing consumer gets no responders, as during an election.
 func TestPullFromADeletedConsumer(t *testing.T) {
 	t.Parallel()
 	js := connect(t, start(t).URL())
@@ -331,7 +329,7 @@ func TestPullFromADeletedConsumer(t *testing.T) {
 	}
 }
 
-// The product's own streams and consumers keep, as data, all that correctness hangs on.
+// Described and Topology keep everything that correctness depends on.
 func TestDescribed(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []consumer.Mode{consumer.Schedule, consumer.Nak} {
@@ -346,24 +344,21 @@ func TestDescribed(t *testing.T) {
 		for _, s := range described {
 			consumers += len(s.Consumers)
 			if s.Name == schema.StreamPolls && (!s.Schedules || !s.WorkQueue) {
-				t.Errorf("the stream of reservations is %+v", s)
+				t.Errorf("the stream of reservations is described as %+v", s)
 			}
 		}
 		if consumers != len(set.Consumers) || consumers < 3 {
 			t.Errorf("%d consumers are described as %d", len(set.Consumers), consumers)
 		}
 		if again := adapter.Described(adapter.Topology(described...)); !reflect.DeepEqual(again, described) {
-			t.Errorf("there and back gave\n%+v, want\n%+v", again, described)
+			t.Errorf("Described(Topology(s)) is\n%+v, want\n%+v", again, described)
 		}
 		js := connect(t, start(t).URL())
 		create(t, js, adapter.Topology(described...))
-		differ, err := provisioning.Compare(
-			t.Context(),
-			js,
-			topology.Set{Streams: set.Streams, Consumers: set.Consumers},
-		)
+		want := topology.Set{Streams: set.Streams, Consumers: set.Consumers}
+		differ, err := provisioning.Compare(t.Context(), js, want)
 		if err != nil || len(differ) > 0 {
-			t.Errorf("%s: what is created by the description differs: %v, %v", mode, differ, err)
+			t.Errorf("%s: created from the description, these differ: %v, %v", mode, differ, err)
 		}
 	}
 }

@@ -11,9 +11,9 @@ import (
 	"statusworker/schema/broker"
 )
 
-// Somebody who switches direct gets on and off again while a worker runs changes nothing about its reads: they go to
-// the leader, on the subject for which it has the right.
-func TestReadsAreTheLeadersWhateverTheStreamAllows(t *testing.T) {
+// Reads go to the leader, even if direct gets are enabled and disabled while a worker runs. A worker has the permission
+// for these reads only.
+func TestReadsFromTheLeader(t *testing.T) {
 	t.Parallel()
 	js := connect(t, start(t).URL())
 	logs := broker.StreamConfig{Name: "S", Subjects: []string{"s.>"}}
@@ -41,19 +41,19 @@ func TestReadsAreTheLeadersWhateverTheStreamAllows(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		if m, err := b.Last(ctx, "S", "s.*"); err != nil || m.Sequence != 1 {
-			t.Errorf("%s: last gives %d, %v, want 1", when, m.Sequence, err)
+			t.Errorf("%s: last message %d, error %v, want 1", when, m.Sequence, err)
 		}
 		if m, err := b.Get(ctx, "S", 1); err != nil || len(m.Header) != 0 {
-			t.Errorf("%s: get gives %v, %v, want the message as it was published", when, m.Header, err)
+			t.Errorf("%s: header %v, error %v, want the message as published", when, m.Header, err)
 		}
 		if m, err := b.Next(ctx, "S", "s.*", 1); err != nil || m.Sequence != 1 {
-			t.Errorf("%s: next gives %d, %v, want 1", when, m.Sequence, err)
+			t.Errorf("%s: next message %d, error %v, want 1", when, m.Sequence, err)
 		}
 		if err := js.Conn().Flush(); err != nil {
 			t.Fatal(err)
 		}
 		for len(asked) > 0 {
-			t.Errorf("%s: asked on %s, want the leader asked", when, (<-asked).Subject)
+			t.Errorf("%s: request on %s, want requests to the leader only", when, (<-asked).Subject)
 		}
 	}
 	read("before")

@@ -12,12 +12,12 @@ import (
 	"statusworker/schema/broker"
 )
 
-// api is the subject of a request to the broker.
+// api returns the subject of a request to JetStream.
 func api(what string, of ...string) string {
 	return jetstream.DefaultAPIPrefix + what + "." + strings.Join(of, ".")
 }
 
-// failed says why an operation failed. A violation of permissions names the subject that the user may not use.
+// failed returns the error of an operation. After a permissions violation, its object is the denied subject.
 func failed(op, object string, err error) *broker.Error {
 	e := &broker.Error{Op: op, Object: object, Kind: kind(err), Cause: err}
 	if v := (*permission.Violation)(nil); errors.As(err, &v) {
@@ -26,7 +26,7 @@ func failed(op, object string, err error) *broker.Error {
 	return e
 }
 
-// What the broker calls being full, other than by a bound of the stream.
+// The error codes for exceeded limits other than those of a stream.
 const (
 	accountExceeded       jetstream.ErrorCode = 10002
 	insufficientResources jetstream.ErrorCode = 10023
@@ -34,7 +34,7 @@ const (
 	storageExceeded       jetstream.ErrorCode = 10047
 )
 
-// duplicateConflict is the broker's code where the first publish with the same ID is still on its way.
+// duplicateConflict is the error code while an earlier publish with the same ID is not yet stored.
 const duplicateConflict jetstream.ErrorCode = 10158
 
 func kind(err error) error {
@@ -63,7 +63,12 @@ func kind(err error) error {
 	case api == nil:
 		return nil
 	}
-	switch api.ErrorCode {
+	return kindOfCode(api.ErrorCode, err)
+}
+
+// kindOfCode returns the kind of an error with a code that does not have an error of its own.
+func kindOfCode(code jetstream.ErrorCode, err error) error {
+	switch code {
 	case accountExceeded, insufficientResources, memoryExceeded, storageExceeded:
 		return broker.ErrFull
 	case jetstream.JSErrCodeStreamMessageExceedsMaximum:
@@ -77,8 +82,7 @@ func kind(err error) error {
 	return nil
 }
 
-// unanswered tells whether no server has answered. The answers by which a server says that it cannot answer now come
-// later.
+// unanswered reports whether no server has answered. It excludes the answers of a server that it is not available.
 func unanswered(err error) bool {
 	for _, e := range []error{
 		context.DeadlineExceeded, context.Canceled, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrDisconnected,

@@ -13,30 +13,30 @@ import (
 	"statusworker/schema/broker"
 )
 
-// puller asks a consumer for messages, over one subscription for as long as it lives. Consumer.Fetch of nats.go makes
-// an inbox, a subscription, a goroutine and a timer for each message at every call, which costs worker and broker about
-// as much as a poll; Messages and Consume hold messages back in a buffer of their own, where AckWait runs.
+// puller requests messages from a consumer over one subscription. Each Consumer.Fetch of nats.go creates an inbox, a
+// subscription, a goroutine, and a timer for each message, which costs worker and broker about as much as a poll.
+// Messages and Consume buffer messages while their AckWait runs.
 //
-// A puller has one request out at a time, and knows when it has ended: so it never gets more than it asked for.
+// A puller has at most one pending request and knows when it has ended, so it never gets more messages than requested.
 type puller struct {
 	broker   *Broker
 	object   string
-	subject  string          // where requests go
+	subject  string          // of requests
 	since    permission.Mark // the last request
 	inbox    string
 	sub      *nats.Subscription
 	messages chan *nats.Msg
 }
 
-// pullRequest is the broker's, see ADR-13 of NATS.
+// pullRequest is the body of a pull request; see ADR-13 of NATS.
 type pullRequest struct {
 	Batch   int           `json:"batch"`
 	NoWait  bool          `json:"no_wait,omitempty"`
 	Expires time.Duration `json:"expires,omitempty"`
 }
 
-// pullMargin is how much longer than it should take a puller waits for the end of a request. Then it gives up on its
-// subscription: what still comes would count for the next request.
+// pullMargin is how long after its expiry a puller waits for the end of a request. It then drops its subscription,
+// because later messages of this request would count for the next one.
 const pullMargin = time.Second
 
 // Puller implements [broker.Broker].
@@ -54,7 +54,7 @@ func (p *puller) Pull(n int, wait time.Duration, take func(broker.Delivery)) err
 	for n > 0 {
 		select {
 		case msg := <-p.messages:
-			// A delivery has the subject that it was stored under; what the broker itself says has the inbox's.
+			// A delivery has the subject of the stored message; a status message has that of the inbox.
 			if msg.Subject != p.inbox {
 				d, err := delivery(msg)
 				if err != nil {
@@ -80,11 +80,11 @@ func (p *puller) Pull(n int, wait time.Duration, take func(broker.Delivery)) err
 
 func (p *puller) ask(n int, wait time.Duration) error {
 	if n < 1 || n > broker.MaxPull {
-		return fmt.Errorf("%d messages were asked for: want 1 to %d", n, broker.MaxPull)
+		return fmt.Errorf("pulling %d messages: must be 1 to %d", n, broker.MaxPull)
 	}
 	if p.sub == nil || !p.sub.IsValid() {
 		p.inbox = p.broker.nc.NewInbox()
-		p.messages = make(chan *nats.Msg, broker.MaxPull+16) // and what the broker says itself
+		p.messages = make(chan *nats.Msg, broker.MaxPull+16) // with room for status messages
 		var err error
 		if p.sub, err = p.broker.nc.ChanSubscribe(p.inbox, p.messages); err != nil {
 			return err
@@ -98,13 +98,13 @@ func (p *puller) ask(n int, wait time.Duration) error {
 	return p.broker.nc.PublishRequest(p.subject, p.inbox, request)
 }
 
-// status reads what the broker says of a request, and tells whether it has ended.
+// status reads a status message, and reports whether the request has ended.
 func (p *puller) status(h nats.Header) (ended bool, err error) {
 	status, description := h.Get("Status"), h.Get("Description")
 	switch status {
-	case "100": // a sign of life
+	case "100": // idle heartbeat
 		return false, nil
-	case "404", "408": // no messages, or no more in this time
+	case "404", "408": // no messages, or the request expired
 		return true, nil
 	case "503":
 		return true, failed("pull", p.object, nats.ErrNoResponders)
@@ -123,7 +123,7 @@ func (p *puller) status(h nats.Header) (ended bool, err error) {
 // Close implements [broker.Puller].
 func (p *puller) Close() {
 	if p.sub != nil {
-		_ = p.sub.Unsubscribe() // it fails where the connection is gone, and the subscription with it
+		_ = p.sub.Unsubscribe() // it fails only if the connection is closed, which ends the subscription
 		p.sub = nil
 	}
 }

@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	// readAhead bounds what the broker sends before it was asked for: with the largest dead letters some 20 MB.
+	// readAhead is how many messages are requested at once; with the largest dead letters they take some 20 MB.
 	readAhead = 100
-	// silence is how long the broker may send nothing before it is asked what is left.
+	// silence is how long the broker may send nothing before the scan checks whether messages are left.
 	silence = 2 * time.Second
 )
 
@@ -26,7 +26,7 @@ func (b *Broker) Scan(ctx context.Context, stream string, r broker.Range, do fun
 		return err
 	}
 	creating := api("CONSUMER.CREATE", stream)
-	var ended error // by do
+	var ended error // of do
 	err = permission.Guard(ctx, b.nc, func(ctx context.Context) error {
 		return b.scan(ctx, stream, r, state.Last, func(m broker.Message) error {
 			ended = do(m)
@@ -40,13 +40,13 @@ func (b *Broker) Scan(ctx context.Context, stream string, r broker.Range, do fun
 		return nil
 	}
 	e := failed("scan", stream, err)
-	if e.Kind == broker.ErrConsumerNotFound {
-		e.Kind = broker.ErrNoAnswer // it is the scan's own: the caller goes on with another one
+	if errors.Is(e, broker.ErrConsumerNotFound) {
+		e.Kind = broker.ErrNoAnswer // the scan's own consumer: the caller may scan again
 	}
 	return e
 }
 
-// scan reads up to the sequence last.
+// scan reads messages up to the sequence last.
 func (b *Broker) scan(
 	ctx context.Context, stream string, r broker.Range, last uint64, do func(broker.Message) error,
 ) error {
@@ -62,7 +62,7 @@ func (b *Broker) scan(
 	for ctx.Err() == nil {
 		msg, err := messages.Next(jetstream.NextMaxWait(silence))
 		if errors.Is(err, nats.ErrTimeout) {
-			// What was left may have been deleted meanwhile, or lost on the way: only a new consumer tells.
+			// The remaining messages were deleted or lost in transit; only a new consumer knows which.
 			if _, left, err := b.reader(ctx, stream, r); err == nil && left == 0 {
 				return nil
 			}
@@ -75,7 +75,7 @@ func (b *Broker) scan(
 			return err
 		}
 		if meta.Sequence.Stream > last {
-			return nil // stored since
+			return nil // stored after the scan began
 		}
 		r.From, r.Since = meta.Sequence.Stream+1, time.Time{}
 		m := broker.Message{
@@ -92,7 +92,7 @@ func (b *Broker) scan(
 	return ctx.Err()
 }
 
-// reader makes a consumer that reads a range, and tells how many messages it has.
+// reader creates a consumer that reads a range, and returns how many messages the range has.
 func (b *Broker) reader(ctx context.Context, stream string, r broker.Range) (jetstream.Consumer, uint64, error) {
 	cfg := jetstream.OrderedConsumerConfig{
 		FilterSubjects: r.Subjects, DeliverPolicy: jetstream.DeliverAllPolicy, MaxResetAttempts: 1,

@@ -7,7 +7,7 @@ import (
 	"statusworker/schema/topology"
 )
 
-// Described gives streams and consumers that are described for nats.go as data.
+// Described converts streams and consumers from the types of nats.go.
 func Described(set topology.Set) []broker.StreamConfig {
 	var streams []broker.StreamConfig
 	for _, s := range set.Streams {

@@ -7,14 +7,14 @@ import (
 	"statusworker/schema/broker"
 )
 
-// quick is a queue whose AckWait is short.
+// quick is a queue with another AckWait.
 func quick(ackWait time.Duration) []broker.StreamConfig {
 	return with(queue, func(q *broker.StreamConfig) {
 		q.Consumers = []broker.ConsumerConfig{{Name: "c", AckWait: ackWait, MaxAckPending: -1}}
 	})
 }
 
-// counts wants a delivery's number.
+// counts fails the test unless a delivery has this count.
 func (s *stage) counts(d broker.Delivery, want uint64) {
 	s.Helper()
 	if d.Count != want {
@@ -38,7 +38,7 @@ var consumerCases = []testCase{
 		s.confirm(got[1])
 		s.gone("S", "q.2")
 		if s.last("S", "q.1") == 0 || s.last("S", "q.3") == 0 {
-			s.Error("an ack removes other messages")
+			s.Error("an ack removed another message")
 		}
 		s.confirm(got[1]) // again
 		s.check(s.Ack(got[0]))
@@ -46,13 +46,13 @@ var consumerCases = []testCase{
 		s.gone("S", ">")
 		s.none("S", "c")
 	}},
-	{name: "an ack leaves what the stream keeps", streams: with(outcomes, func(c *broker.StreamConfig) {
+	{name: "an ack does not remove from a stream with limits", streams: with(outcomes, func(c *broker.StreamConfig) {
 		c.Consumers = []broker.ConsumerConfig{{Name: "c", AckWait: time.Second, MaxAckPending: -1}}
 	}), run: func(s *stage) {
 		sequence := s.put(broker.Publication{Subject: "o.a.b.1"})
 		s.confirm(s.pull("S", "c", 1)[0])
 		if got := s.last("S", ">"); got != sequence {
-			s.Errorf("the last message is %d, want %d", got, sequence)
+			s.Errorf("last message %d, want %d", got, sequence)
 		}
 		s.none("S", "c")
 	}},
@@ -74,7 +74,7 @@ var consumerCases = []testCase{
 			s.until("the redelivery", func() error {
 				got := s.pull("S", "c", 1)[0]
 				if got.Subject != d.Subject {
-					return errEnough // the nak was not there yet
+					return errEnough // the nak has not arrived yet
 				}
 				s.counts(got, uint64(n+2))
 				return nil
@@ -96,18 +96,18 @@ var consumerCases = []testCase{
 			}
 		}
 		if len(came) != 2 {
-			s.Errorf("%v came: it is held back, and keeps nothing else back", came)
+			s.Errorf("delivered %v, want both: a delayed message does not delay others", came)
 		}
 	}},
-	{name: "in progress begins AckWait anew", streams: quick(2 * time.Second), run: func(s *stage) {
-		for { // until it is in time
+	{name: "in progress restarts AckWait", streams: quick(2 * time.Second), run: func(s *stage) {
+		for { // until the machine is fast enough
 			s.put(broker.Publication{Subject: "q.1"})
 			began := s.now("S")
 			d := s.pull("S", "c", 1)[0]
 			s.passes("S", began.Add(time.Second))
 			before := s.now("S")
 			s.check(s.InProgress(d))
-			time.Sleep(100 * time.Millisecond) // nobody says when it is there
+			time.Sleep(100 * time.Millisecond) // an in-progress has no answer
 			inTime := s.now("S").Sub(began) < 1900*time.Millisecond
 			d = s.pull("S", "c", 1)[0]
 			if inTime {
@@ -126,7 +126,7 @@ var consumerCases = []testCase{
 		s.confirm(first)
 		s.gone("S", ">")
 	}},
-	{name: "a late nak re-times the newer delivery", streams: just(queue), run: func(s *stage) {
+	{name: "a late nak delays the newer delivery", streams: just(queue), run: func(s *stage) {
 		s.put(broker.Publication{Subject: "q.1"})
 		first := s.pull("S", "c", 1)[0]
 		s.check(s.Nak(first, 0))
@@ -138,14 +138,14 @@ var consumerCases = []testCase{
 		s.check(s.Nak(first, 0))
 		s.counts(s.pull("S", "c", 1)[0], 4)
 	}},
-	{name: "a bound on what is out", streams: just(queueOf("S", "q.>", 2), queueOf("N", "n.>", -1)),
+	{name: "max ack pending", streams: just(queueOf("S", "q.>", 2), queueOf("N", "n.>", -1)),
 		run: func(s *stage) {
 			for _, subject := range []string{"q.1", "q.2", "q.3", "n.1", "n.2", "n.3"} {
 				s.put(broker.Publication{Subject: subject})
 			}
 			got := s.pull("S", "c", 2)
 			s.none("S", "c")
-			s.check(s.Nak(got[0], time.Hour)) // it counts as being out
+			s.check(s.Nak(got[0], time.Hour)) // still pending
 			s.none("S", "c")
 			s.confirm(got[1])
 			if d := s.pull("S", "c", 1)[0]; s.short(d.Subject) != "q.3" {
@@ -170,22 +170,22 @@ var consumerCases = []testCase{
 		if d := s.pull("F", "c", 1)[0]; s.short(d.Subject) != "f.*" {
 			s.Errorf("%s was delivered", d.Subject)
 		}
-		s.none("F", "c") // what has a > passes no filter of a consumer but its own
-		// Where the stream is asked, it is found.
+		s.none("F", "c") // a subject with > matches no filter of a consumer except its own
+		// Reads of the stream find it.
 		s.check(s.Delete(s.ctx, s.of("F"), s.last("F", "f.*")))
 		if got := s.last("F", "f.*"); got != 1 {
-			s.Errorf("the last one is %d, want what looks like a filter", got)
+			s.Errorf("last message %d, want 1", got)
 		}
 		_, err := s.publish(broker.Publication{Subject: "f.1", If: broker.Condition{Subjects: "f.*"}})
 		s.fails(err, broker.ErrRefused)
 		if m, err := s.Next(s.ctx, s.of("F"), s.on("f.*"), 0); err != nil || m.Sequence != 1 {
-			s.Errorf("the first one is %d, %v", m.Sequence, err)
+			s.Errorf("first message %d, error %v, want 1", m.Sequence, err)
 		}
 		if found, err := s.Subjects(s.ctx, s.of("F"), s.on("f.*")); err != nil || len(found) != 1 {
-			s.Errorf("the subjects are %v, %v", found, err)
+			s.Errorf("subjects %v, error %v, want 1", found, err)
 		}
 	}},
-	{name: "a message that is deleted while it is out", streams: quick(time.Second), run: func(s *stage) {
+	{name: "a message that is deleted while it is pending", streams: quick(time.Second), run: func(s *stage) {
 		sequence := s.put(broker.Publication{Subject: "q.1"})
 		before := s.now("S")
 		d := s.pull("S", "c", 1)[0]
@@ -196,10 +196,10 @@ var consumerCases = []testCase{
 		state, err := s.Consumer(s.ctx, s.of("S"), "c")
 		s.check(err)
 		if state.AckPending != 0 {
-			s.Errorf("the state is %+v", state)
+			s.Errorf("state %+v, want no ack pending", state)
 		}
 	}},
-	{name: "a consumer whose state is forgotten", streams: just(queue), run: func(s *stage) {
+	{name: "a consumer whose state is lost", streams: just(queue), run: func(s *stage) {
 		for _, subject := range []string{"q.1", "q.2", "q.3"} {
 			s.put(broker.Publication{Subject: subject})
 		}
@@ -207,7 +207,7 @@ var consumerCases = []testCase{
 		s.confirm(got[0])
 		s.check(s.Nak(got[1], time.Hour))
 		s.forget(s.of("S"), "c")
-		// Nobody knows that these were delivered: an ack is ignored.
+		// The broker does not know that these were delivered, and ignores acks.
 		for _, d := range got[1:] {
 			short, cancel := context.WithTimeout(s.ctx, 300*time.Millisecond)
 			defer cancel()
@@ -220,11 +220,11 @@ var consumerCases = []testCase{
 				s.Errorf("delivery %d is %s, want %s", i, d.Subject, got[i+1].Subject)
 			}
 		}
-		s.confirm(got[1]) // now it is out again
+		s.confirm(got[1]) // it is pending again
 		s.none("S", "c")
 		s.gone("S", "q.2")
 		if s.last("S", "q.3") == 0 {
-			s.Error("the one that was not acked is gone")
+			s.Error("the message that was not acked is missing")
 		}
 	}},
 }

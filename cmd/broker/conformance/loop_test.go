@@ -14,8 +14,8 @@ import (
 	"statusworker/schema/broker"
 )
 
-// An example of use: workers that reserve the next poll before they make this one, over no more than they need of the
-// broker.
+// An example of use: workers that reserve the next poll before they make the current one. They declare an interface
+// with only the operations that they need.
 
 const (
 	interval   = 400 * time.Millisecond
@@ -25,7 +25,7 @@ const (
 	headerPoll = "Poll"
 )
 
-// ports is what a worker of this loop needs of the broker.
+// ports has the operations of the broker that a worker of this loop needs.
 type ports interface {
 	Publish(ctx context.Context, p broker.Publication) (broker.Ack, error)
 	Last(ctx context.Context, stream, subjects string) (broker.Message, error)
@@ -38,7 +38,7 @@ type loop struct {
 	ports
 	stream, prefix string
 	mu             sync.Mutex
-	polls          map[string][]time.Time // by interaction, in the broker's time
+	polls          map[string][]time.Time // times of the broker, by interaction
 	ended          map[string]bool
 }
 
@@ -52,7 +52,7 @@ func (l *loop) reserve(ctx context.Context, id string, poll int, due time.Time) 
 	return err
 }
 
-// work polls until ctx ends. What fails is left to redelivery.
+// work polls until ctx ends. The broker redelivers what fails.
 func (l *loop) work(ctx context.Context) {
 	p := l.Puller(l.stream, "c")
 	defer p.Close()
@@ -83,7 +83,7 @@ func (l *loop) one(ctx context.Context, d broker.Delivery) error {
 	if err := l.reserve(ctx, id, poll+1, next); errors.Is(err, broker.ErrRefused) {
 		pending, err := l.Last(ctx, l.stream, l.prefix+".hold.*."+id)
 		if err == nil && number(pending) > poll {
-			return l.Ack(d) // somebody has taken the poll after this one
+			return l.Ack(d) // another worker has reserved the next poll
 		}
 		return err
 	} else if err != nil {
@@ -94,7 +94,7 @@ func (l *loop) one(ctx context.Context, d broker.Delivery) error {
 	}
 	state, err = l.Stream(ctx, l.stream)
 	if err != nil || state.Now.After(next.Add(-interval)) {
-		return err // too late: it would be too close to the next one
+		return err // too late: the poll would be too close to the next one
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -103,12 +103,13 @@ func (l *loop) one(ctx context.Context, d broker.Delivery) error {
 }
 
 func number(m broker.Message) int {
-	n, _ := strconv.Atoi(m.Header.Get(headerPoll)) // what is none counts as the first
+	n, _ := strconv.Atoi(m.Header.Get(headerPoll)) // an invalid number counts as 0
 	return n
 }
 
-// runLoop has three workers poll some interactions to their end, and tells how many polls that took.
-func runLoop(s *stage, trouble func()) (polls int) {
+// runLoop runs three workers until all interactions have ended, and returns the number of polls. It calls disturb again
+// and again meanwhile.
+func runLoop(s *stage, disturb func()) (polls int) {
 	l := &loop{ports: s, stream: s.of("S"), prefix: s.prefix, polls: map[string][]time.Time{}, ended: map[string]bool{}}
 	for i := range manyLoops {
 		s.check(l.reserve(s.ctx, fmt.Sprint(i), 1, s.now("S").Add(interval)))
@@ -118,8 +119,8 @@ func runLoop(s *stage, trouble func()) (polls int) {
 	for range 3 {
 		workers.Go(func() { l.work(ctx) })
 	}
-	s.until("the end of all", func() error {
-		trouble()
+	s.until("the end of all interactions", func() error {
+		disturb()
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		if len(l.ended) < manyLoops {
@@ -146,7 +147,7 @@ func TestReserveThenPoll(t *testing.T) {
 	t.Parallel()
 	t.Run("server", func(t *testing.T) {
 		n := runLoop(onTheServer(t, newServer(t), 0, loopCase), func() {})
-		t.Logf("%d polls of %d interactions", n, manyLoops) // a slow machine leaves polls out
+		t.Logf("%d polls of %d interactions", n, manyLoops) // a slow machine skips polls
 	})
 	t.Run("fake", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
@@ -155,12 +156,12 @@ func TestReserveThenPoll(t *testing.T) {
 			}
 		})
 	})
-	// What no real broker does on demand.
+	// Faults that a real broker does not show on demand.
 	for name, options := range map[string]fake.Options{
-		"crashes": {}, "and it is late": {FiresLate: 150 * time.Millisecond},
-		"and what has fired is seen": {FiredSeen: 50 * time.Millisecond},
+		"crashes": {}, "crashes, late schedules": {FiresLate: 150 * time.Millisecond},
+		"crashes, fired schedules visible": {FiredSeen: 50 * time.Millisecond},
 	} {
-		t.Run("fake that "+name, func(t *testing.T) {
+		t.Run("fake, "+name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := loopCase
 				c.options = options
@@ -174,10 +175,11 @@ func TestReserveThenPoll(t *testing.T) {
 					case rounds%5 == 0:
 						s.fake.Inject(fake.Fault{Op: fake.Publish, Delay: slack + 100*time.Millisecond})
 					case rounds%9 == 0:
-						s.fake.Inject(fake.Fault{Op: fake.Publish, Lost: fake.Answer}, fake.Fault{Op: fake.Ack,
-							Lost: fake.Request},
-							fake.Fault{Op: fake.Ack, Delay: 2 * time.Second}, fake.Fault{Op: fake.Pull,
-								Lost: fake.Answer})
+						s.fake.Inject(
+							fake.Fault{Op: fake.Publish, Lost: fake.Answer},
+							fake.Fault{Op: fake.Ack, Lost: fake.Request},
+							fake.Fault{Op: fake.Ack, Delay: 2 * time.Second},
+							fake.Fault{Op: fake.Pull, Lost: fake.Answer})
 					}
 				})
 				t.Logf("%d polls of %d interactions in %d rounds", polls, manyLoops, rounds)

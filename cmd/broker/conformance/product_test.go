@@ -16,7 +16,7 @@ import (
 	"statusworker/schema/broker"
 )
 
-// An interaction passes through the product's own streams: declared, reserved, due, ended.
+// An interaction passes through the product's streams: declared, reserved, due, ended.
 func TestProductStreams(t *testing.T) {
 	t.Parallel()
 	set := consumer.Topology(consumer.Config{}, consumer.Choices{Mode: consumer.Schedule}).
@@ -65,9 +65,9 @@ func pass(s *stage) {
 	s.check(s.AckConfirmed(s.ctx, d))
 	due := take(schema.StreamPolls, schema.PollConsumer(schema.Chat))
 	s.least(first.Schedule.At, due.Time, 0)
-	s.fails(publish(first), broker.ErrRefused) // its poll is out
+	s.fails(publish(first), broker.ErrRefused) // its due message is pending
 	if due.Subject != first.Schedule.Target || string(due.Data) != "{}" {
-		s.Errorf("due is %+v", due)
+		s.Errorf("due message %+v", due)
 	}
 	next := first
 	next.If.Subjects, next.Schedule.At = schema.HoldSubjects(id), state.Now.Add(time.Hour)
@@ -85,7 +85,7 @@ func pass(s *stage) {
 	s.fails(publish(outcome), broker.ErrRefused)
 	stored, err := s.Subjects(s.ctx, schema.StreamOutcomes, schema.OutcomeSubjects(id))
 	if err != nil || len(stored) != 1 {
-		s.Errorf("the outcomes are %v, %v", stored, err)
+		s.Errorf("outcomes %v, error %v, want 1", stored, err)
 	}
 	tombstone := next
 	tombstone.If.Last, tombstone.Data = pending.Sequence, nil
@@ -94,7 +94,7 @@ func pass(s *stage) {
 
 	s.check(publish(broker.Publication{Subject: schema.WorkerSubject("w"), Data: []byte("1")}))
 	s.check(publish(broker.Publication{Subject: schema.WorkerSubject("w"), Data: []byte("2")}))
-	s.until("the worker", func() error { // of a bucket any replica answers
+	s.until("the worker", func() error { // any replica of a bucket answers reads
 		m, err := s.Last(s.ctx, schema.StreamWorkers, schema.WorkerSubject("w"))
 		if err == nil && string(m.Data) != "2" {
 			err = errors.New("it has an old value")

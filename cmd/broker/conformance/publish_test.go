@@ -7,7 +7,7 @@ import (
 	"statusworker/schema/broker"
 )
 
-// outcomes is a stream that keeps what it has, like that of outcomes; queue is one from which an ack removes.
+// outcomes is a stream that keeps its messages, like the stream of outcomes. queue is a work queue.
 var (
 	outcomes = broker.StreamConfig{Name: "S", Subjects: []string{"o.*.*.*"}}
 	queue    = broker.StreamConfig{
@@ -16,7 +16,7 @@ var (
 	}
 )
 
-// with gives a changed copy of a stream.
+// with returns a changed copy of a stream.
 func with(c broker.StreamConfig, change func(*broker.StreamConfig)) []broker.StreamConfig {
 	change(&c)
 	return []broker.StreamConfig{c}
@@ -24,7 +24,7 @@ func with(c broker.StreamConfig, change func(*broker.StreamConfig)) []broker.Str
 
 func just(c ...broker.StreamConfig) []broker.StreamConfig { return c }
 
-// acked are options for cases in which an ack removes: on a replicated stream it takes a moment.
+// acked are options for cases in which an ack removes a message: on a replicated stream it remains visible for a time.
 var acked = fake.Options{AckedSeen: 70 * time.Millisecond}
 
 var publishCases = []testCase{
@@ -41,7 +41,7 @@ var publishCases = []testCase{
 		_, err := s.publish(on(first))
 		s.fails(err, broker.ErrRefused)
 		if s.last("S", "o.a.b.1") != second {
-			s.Error("a refused publish is stored")
+			s.Error("a rejected publish is stored")
 		}
 	}},
 	{name: "a condition over a family of subjects", streams: just(outcomes), run: func(s *stage) {
@@ -59,7 +59,7 @@ var publishCases = []testCase{
 		s.check(s.Delete(s.ctx, s.of("S"), second))
 		_, err = s.publish(on("o.processed.z.1", second))
 		s.fails(err, broker.ErrRefused)
-		third := s.put(on("o.processed.z.1", first)) // the last one is the one before again
+		third := s.put(on("o.processed.z.1", first)) // the last message is the earlier one again
 		s.check(s.Delete(s.ctx, s.of("S"), first))
 		s.check(s.Delete(s.ctx, s.of("S"), third))
 		s.put(on("o.failed.y.1", 0))
@@ -71,7 +71,7 @@ var publishCases = []testCase{
 		before, err := s.Get(s.ctx, s.of("S"), first)
 		s.check(err)
 		other := s.put(broker.Publication{Subject: "o.a.b.1", ID: "two"})
-		p.Subject = "o.a.b.2" // the ID counts, and nothing else
+		p.Subject = "o.a.b.2" // only the ID counts
 		for {
 			ack, err := s.publish(p)
 			s.check(err)
@@ -85,12 +85,12 @@ var publishCases = []testCase{
 				return
 			}
 			if ack.Sequence != first {
-				s.Errorf("the duplicate of %d is said to be %d", first, ack.Sequence)
+				s.Errorf("sequence %d for a duplicate, want %d", ack.Sequence, first)
 			}
 			time.Sleep(50 * time.Millisecond)
 		}
 	}},
-	{name: "a duplicate of what is gone", streams: just(outcomes, queueAt("W", "w.>")), run: func(s *stage) {
+	{name: "a duplicate of a removed message", streams: just(outcomes, queueAt("W", "w.>")), run: func(s *stage) {
 		deleted := broker.Publication{Subject: "o.a.b.1", ID: "one"}
 		s.check(s.Delete(s.ctx, s.of("S"), s.put(deleted)))
 		consumed := broker.Publication{Subject: "w.1", ID: "one"}
@@ -99,19 +99,19 @@ var publishCases = []testCase{
 		s.gone("W", ">")
 		for _, p := range []broker.Publication{deleted, consumed} {
 			if ack, err := s.publish(p); err != nil || !ack.Duplicate {
-				s.Errorf("publishing again what is gone gave %+v, %v, want a duplicate", ack, err)
+				s.Errorf("second publish: %+v, error %v, want a duplicate", ack, err)
 			}
 		}
 		s.gone("S", ">")
 		s.gone("W", ">")
 	}},
-	{name: "a condition comes before a duplicate", streams: just(outcomes), single: true, run: func(s *stage) {
+	{name: "a condition is checked before duplicates", streams: just(outcomes), single: true, run: func(s *stage) {
 		p := broker.Publication{Subject: "o.a.b.1", ID: "one", If: broker.Condition{Subjects: "o.*.*.1"}}
 		s.put(p)
 		_, err := s.publish(p)
 		s.fails(err, broker.ErrRefused)
 	}},
-	{name: "one message a subject", options: acked, streams: with(queue, func(c *broker.StreamConfig) {
+	{name: "one message per subject", options: acked, streams: with(queue, func(c *broker.StreamConfig) {
 		c.DiscardNew, c.DiscardNewPerSubject, c.MaxPerSubject = true, true, 1
 	}), run: func(s *stage) {
 		s.put(broker.Publication{Subject: "q.1"})
@@ -119,7 +119,7 @@ var publishCases = []testCase{
 		s.fails(err, broker.ErrMaxPerSubject)
 		s.put(broker.Publication{Subject: "q.2"})
 		s.confirm(s.pull("S", "c", 1)[0])
-		s.until("room for another", func() error {
+		s.until("the second message", func() error {
 			_, err := s.publish(broker.Publication{Subject: "q.1"})
 			return err
 		})
@@ -132,34 +132,34 @@ var publishCases = []testCase{
 		_, err := s.publish(broker.Publication{Subject: "q.3"})
 		s.fails(err, broker.ErrFull)
 		s.confirm(s.pull("S", "c", 1)[0])
-		s.until("room for another", func() error {
+		s.until("the second message", func() error {
 			_, err := s.publish(broker.Publication{Subject: "q.3"})
 			return err
 		})
 	}},
-	{name: "a stream that lets the oldest go", streams: with(outcomes, func(c *broker.StreamConfig) { c.MaxMsgs = 2 }),
-		run: func(s *stage) {
+	{name: "a stream that discards old messages",
+		streams: with(outcomes, func(c *broker.StreamConfig) { c.MaxMsgs = 2 }), run: func(s *stage) {
 			first := s.put(broker.Publication{Subject: "o.a.b.1"})
 			s.put(broker.Publication{Subject: "o.a.b.2"})
 			s.put(broker.Publication{Subject: "o.a.b.3", If: broker.Condition{Subjects: "o.*.*.1", Last: first}})
 			if s.last("S", "o.*.*.1") != 0 {
-				s.Error("the oldest is still there")
+				s.Error("the oldest message is still stored")
 			}
 			state, err := s.Stream(s.ctx, s.of("S"))
 			s.check(err)
 			if state.Messages != 2 || state.First != first+1 || state.Last != first+2 {
-				s.Errorf("the state is %+v", state)
+				s.Errorf("state %+v", state)
 			}
 		}},
-	{name: "what no stream takes", streams: just(outcomes), run: func(s *stage) {
+	{name: "a subject of no stream", streams: just(outcomes), run: func(s *stage) {
 		_, err := s.publish(broker.Publication{Subject: "other"})
 		s.fails(err, broker.ErrNoAnswer)
 	}},
-	{name: "what is too large", streams: just(outcomes), run: func(s *stage) {
+	{name: "a message that is too large", streams: just(outcomes), run: func(s *stage) {
 		_, err := s.publish(broker.Publication{Subject: "o.a.b.1", Data: make([]byte, 1<<20+1)})
 		s.fails(err, broker.ErrTooLarge)
 	}},
-	{name: "a bucket that forgets", streams: just(broker.StreamConfig{
+	{name: "a bucket with a max age", streams: just(broker.StreamConfig{
 		Name: "KV", Subjects: []string{"kv.>"}, DiscardNew: true, MaxPerSubject: 1, MaxAge: 3 * time.Second,
 		Duplicates: 3 * time.Second, DirectGets: true,
 	}), run: func(s *stage) {

@@ -7,13 +7,13 @@ import (
 	"statusworker/schema/broker"
 )
 
-// pending waits until a consumer knows of so many messages: on a replicated stream it takes a moment.
+// pending waits until a consumer has n pending messages: on a replicated stream it takes a short time.
 func (s *stage) pending(consumer string, n uint64) {
 	s.Helper()
-	s.until("what is pending", func() error {
+	s.until("pending messages", func() error {
 		state, err := s.Consumer(s.ctx, s.of("S"), consumer)
 		if err == nil && state.Pending != n {
-			err = fmt.Errorf("%d are", state.Pending)
+			err = fmt.Errorf("%d are pending", state.Pending)
 		}
 		return err
 	})
@@ -28,10 +28,10 @@ var pullCases = []testCase{
 			return came
 		}
 		if n := pull(5, 0); n != 0 {
-			s.Errorf("%d came of an empty stream", n)
+			s.Errorf("%d deliveries from an empty stream", n)
 		}
 		if n := pull(5, 100*time.Millisecond); n != 0 {
-			s.Errorf("%d came of an empty stream", n)
+			s.Errorf("%d deliveries from an empty stream", n)
 		}
 		for _, subject := range []string{"q.1", "q.2", "q.3"} {
 			s.put(broker.Publication{Subject: subject})
@@ -39,25 +39,24 @@ var pullCases = []testCase{
 		s.pending("c", 3)
 		for i, want := range []int{2, 1, 0} {
 			if n := pull(2, 0); n != want {
-				s.Errorf("pull %d gave %d, want %d", i, n, want)
+				s.Errorf("pull %d: %d deliveries, want %d", i, n, want)
 			}
 		}
 		published := make(chan error)
 		go func() {
-			time.Sleep(
-				100 * time.Millisecond,
-			) // the pull waits by then; where it does not, it finds the message at once
+			// By then the pull is pending; if it is not, it finds the message at once, which is correct, too.
+			time.Sleep(100 * time.Millisecond)
 			_, err := s.publish(broker.Publication{Subject: "q.4"})
 			published <- err
 		}()
 		if n := pull(1, patience); n != 1 {
-			s.Errorf("%d came to one that waits", n)
+			s.Errorf("%d deliveries for a pending pull, want 1", n)
 		}
 		s.check(<-published)
 		s.fails(p.Pull(0, 0, nil), nil)
 		s.fails(p.Pull(broker.MaxPull+1, 0, nil), nil)
 	}},
-	{name: "two who pull share", streams: just(queue), run: func(s *stage) {
+	{name: "two pullers share", streams: just(queue), run: func(s *stage) {
 		came := make(chan []broker.Delivery)
 		for range 2 {
 			go func() {
@@ -81,7 +80,7 @@ var pullCases = []testCase{
 			}
 		}
 		if len(seen) != 6 {
-			s.Errorf("the deliveries are %v, want six messages once each", seen)
+			s.Errorf("deliveries by sequence %v, want 6 messages once each", seen)
 		}
 	}},
 	{name: "a filter", streams: with(queue, func(c *broker.StreamConfig) {
@@ -101,18 +100,18 @@ var pullCases = []testCase{
 		s.pending("a", 2)
 		if got := state("a"); got.Pending != 2 || got.AckPending != 0 || got.AckWait != time.Minute ||
 			got.Now.IsZero() || !got.PausedUntil.IsZero() {
-			s.Errorf("the state is %+v", got)
+			s.Errorf("state %+v", got)
 		}
 		got := s.pull("S", "a", 2)
 		if got[0].Pending != 1 || got[1].Pending != 0 {
 			s.Errorf("%d and %d messages were pending, want 1 and 0", got[0].Pending, got[1].Pending)
 		}
 		if s.short(got[0].Subject) != "q.a.1" || s.short(got[1].Subject) != "q.a.2" {
-			s.Errorf("the deliveries are %v", got)
+			s.Errorf("deliveries %v", got)
 		}
 		s.confirm(got[0])
 		if got := state("a"); got.Pending != 0 || got.AckPending != 1 {
-			s.Errorf("the state with one out is %+v", got)
+			s.Errorf("state with one pending delivery: %+v", got)
 		}
 		s.none("S", "a")
 		s.pull("S", "b", 2)

@@ -23,7 +23,7 @@ var readCases = []testCase{
 		s.check(err)
 		if m.Subject != s.on("o.a.b.1") || string(m.Data) != "a\x00\xff\r\nb" || m.Sequence != sequence ||
 			m.Header.Get("TRACEPARENT") != "" {
-			s.Errorf("the message is %+v", m)
+			s.Errorf("message %+v", m)
 		}
 		for name, values := range sent {
 			if !slices.Equal(m.Header[name], values) {
@@ -31,11 +31,11 @@ var readCases = []testCase{
 			}
 		}
 		if m.Header.Get(broker.HeaderID) != "one" || len(sent) != 3 {
-			s.Errorf("the headers are %v, of %v", m.Header, sent)
+			s.Errorf("headers %v, sent %v", m.Header, sent)
 		}
 		if bare, err := s.Get(s.ctx, s.of("S"), sequence+1); err != nil || len(bare.Header) != 0 ||
 			len(bare.Data) != 0 {
-			s.Errorf("an empty message is %+v, %v", bare, err)
+			s.Errorf("an empty message: %+v, error %v", bare, err)
 		}
 	}},
 	{name: "the last message over wildcards", streams: just(outcomes), run: func(s *stage) {
@@ -47,7 +47,7 @@ var readCases = []testCase{
 			"o.a": 0, "o.a.b": 0,
 		} {
 			if got := s.last("S", subjects); got != want {
-				s.Errorf("the last on %s is %d, want %d", subjects, got, want)
+				s.Errorf("last message %d on %s, want %d", got, subjects, want)
 			}
 		}
 	}},
@@ -60,7 +60,7 @@ var readCases = []testCase{
 		for i, sequence := range append(sequences, 99) {
 			m, err := s.Get(s.ctx, s.of("S"), sequence)
 			if there := i != 1 && i < 4; there != (err == nil) || there && m.Sequence != sequence {
-				s.Errorf("message %d is %+v, %v", sequence, m, err)
+				s.Errorf("message %d: %+v, error %v", sequence, m, err)
 			}
 			if err != nil {
 				s.fails(err, broker.ErrNotFound)
@@ -78,14 +78,15 @@ var readCases = []testCase{
 		} {
 			m, err := s.Next(s.ctx, s.of("S"), s.on(c.subjects), c.from)
 			if m.Sequence != c.want || (c.want == 0) != errors.Is(err, broker.ErrNotFound) {
-				s.Errorf("the first on %s from %d is %d, %v, want %d", c.subjects, c.from, m.Sequence, err, c.want)
+				s.Errorf("first message %d on %s from %d, error %v, want %d",
+					m.Sequence, c.subjects, c.from, err, c.want)
 			}
 		}
 	}},
 	{name: "a scan", streams: just(outcomes), run: func(s *stage) {
 		var sequences []uint64
 		for i := range 6 {
-			time.Sleep(2 * time.Millisecond) // no two are stored at the same time
+			time.Sleep(2 * time.Millisecond) // so that no two have the same time
 			sequences = append(sequences, s.put(broker.Publication{Subject: fmt.Sprintf("o.a.b.%d", i%3)}))
 		}
 		s.check(s.Delete(s.ctx, s.of("S"), sequences[2]))
@@ -97,10 +98,10 @@ var readCases = []testCase{
 			s.until("the scan", func() error {
 				return s.Scan(s.ctx, s.of("S"), r, func(m broker.Message) error {
 					if len(got) == 0 {
-						later = s.put(broker.Publication{Subject: "o.a.b.0"}) // it does not belong to the range
+						later = s.put(broker.Publication{Subject: "o.a.b.0"}) // not in the range
 					}
 					got = append(got, m.Sequence)
-					r.From, r.Since = m.Sequence+1, time.Time{} // where to go on
+					r.From, r.Since = m.Sequence+1, time.Time{} // to continue after an error
 					return nil
 				})
 			})
@@ -121,7 +122,7 @@ var readCases = []testCase{
 			{broker.Range{Subjects: []string{"o.a.b.7"}}, nil},
 		} {
 			if got := scan(c.r); !slices.Equal(got, c.want) {
-				s.Errorf("scan %d gave %v, want %v", i, got, c.want)
+				s.Errorf("scan %d: %v, want %v", i, got, c.want)
 			}
 		}
 		got := 0
@@ -130,20 +131,20 @@ var readCases = []testCase{
 			return errEnough
 		})
 		if got != 1 || !errors.Is(err, errEnough) {
-			s.Errorf("a scan that was ended gave %d messages, %v", got, err)
+			s.Errorf("an ended scan: %d messages, error %v", got, err)
 		}
 	}},
-	{name: "subjects that are stored", streams: just(outcomes), run: func(s *stage) {
+	{name: "stored subjects", streams: just(outcomes), run: func(s *stage) {
 		for _, subject := range []string{"o.a.b.1", "o.a.b.1", "o.c.b.1", "o.a.b.2"} {
 			s.put(broker.Publication{Subject: subject})
 		}
 		got, err := s.Subjects(s.ctx, s.of("S"), s.on("o.*.*.1"))
 		want := map[string]uint64{s.on("o.a.b.1"): 2, s.on("o.c.b.1"): 1}
 		if err != nil || !reflect.DeepEqual(got, want) {
-			s.Errorf("got %v, %v, want %v", got, err, want)
+			s.Errorf("subjects %v, error %v, want %v", got, err, want)
 		}
 		if got, err = s.Subjects(s.ctx, s.of("S"), s.on("o.*.*.3")); err != nil || got == nil || len(got) > 0 {
-			s.Errorf("got %v, %v, want an empty map", got, err)
+			s.Errorf("subjects %v, error %v, want an empty map", got, err)
 		}
 	}},
 	{name: "a deletion", streams: append(with(outcomesAt("D", "d.>"), denyDelete), outcomes), run: func(s *stage) {
@@ -161,7 +162,7 @@ var readCases = []testCase{
 		}
 		if got := state(); got.Messages != 0 || got.Bytes != 0 || got.First != 1 || got.Last != 0 ||
 			!got.FirstTime.IsZero() || got.Consumers != 1 || got.Now.IsZero() {
-			s.Errorf("the state of an empty stream is %+v", got)
+			s.Errorf("state of an empty stream: %+v", got)
 		}
 		before := state().Now
 		s.put(broker.Publication{Subject: "q.1"})
@@ -170,31 +171,31 @@ var readCases = []testCase{
 		s.check(err)
 		got := state()
 		if got.Messages != 2 || got.Bytes == 0 || got.First != 1 || got.Last != 2 || !got.FirstTime.Equal(first.Time) {
-			s.Errorf("the state is %+v, the first message of %v", got, first.Time)
+			s.Errorf("state %+v, first message of %v", got, first.Time)
 		}
 		if first.Time.Before(before) || got.Now.Before(first.Time) {
-			s.Errorf("a message of %v was stored between %v and %v", first.Time, before, got.Now)
+			s.Errorf("message of %v, stored between %v and %v", first.Time, before, got.Now)
 		}
 		for _, d := range s.pull("S", "c", 2) {
 			s.confirm(d)
 		}
 		s.gone("S", ">")
 		if got := state(); got.Messages != 0 || got.First != 3 || got.Last != 2 || !got.FirstTime.IsZero() {
-			s.Errorf("the state of a stream that is empty again is %+v", got)
+			s.Errorf("state of a stream that is empty again: %+v", got)
 		}
 	}},
 	{
-		name:    "who answers reads",
+		name:    "direct gets",
 		streams: append(with(outcomesAt("D", "d.>"), directGets), outcomes),
 		run: func(s *stage) {
 			for stream, want := range map[string]bool{"D": true, "S": false} {
 				if got, err := s.Stream(s.ctx, s.of(stream)); err != nil || got.DirectGets != want {
-					s.Errorf("the state of %s is %+v, %v, want direct gets %t", stream, got, err, want)
+					s.Errorf("state of %s: %+v, error %v, want direct gets %t", stream, got, err, want)
 				}
 			}
 		},
 	},
-	{name: "what is not there", streams: just(queue), run: func(s *stage) {
+	{name: "missing streams and consumers", streams: just(queue), run: func(s *stage) {
 		none := s.of("NONE")
 		_, err := s.Last(s.ctx, none, "x")
 		s.fails(err, broker.ErrStreamNotFound)
@@ -223,7 +224,7 @@ var readCases = []testCase{
 		_, err := s.Last(ended, s.of("S"), s.on("q.1"))
 		s.fails(err, broker.ErrNoAnswer)
 		if !errors.Is(err, context.Canceled) {
-			s.Errorf("%v does not say why", err)
+			s.Errorf("error %v, want it to wrap %v", err, context.Canceled)
 		}
 		_, err = s.Publish(ended, broker.Publication{Subject: s.on("q.1")})
 		s.fails(err, broker.ErrNoAnswer)

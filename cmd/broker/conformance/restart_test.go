@@ -8,7 +8,7 @@ import (
 )
 
 var restartCases = []testCase{
-	{name: "a restart keeps what is stored", streams: just(polls, queueAt("W", "w.>"), outcomesAt("O", "o.>")),
+	{name: "a restart keeps stored messages", streams: just(polls, queueAt("W", "w.>"), outcomesAt("O", "o.>")),
 		restarts: true, run: func(s *stage) {
 			due := s.now("S").Add(soon)
 			s.holds("1", due, 0)
@@ -18,7 +18,7 @@ var restartCases = []testCase{
 			s.put(broker.Publication{Subject: "o.1", ID: "kept"})
 			s.confirm(s.pull("W", "c", 1)[0])
 			s.stop()
-			time.Sleep(soon) // one falls due meanwhile
+			time.Sleep(soon) // one reservation falls due
 			s.start()
 			s.now("S")
 			for _, c := range []struct {
@@ -27,10 +27,10 @@ var restartCases = []testCase{
 			}{
 				{broker.Publication{Subject: "o.2", ID: "kept"}, true},
 				{broker.Publication{Subject: "w.3", ID: "waiting"}, true},
-				{broker.Publication{Subject: "w.4", ID: "consumed"}, false}, // a queue forgets the IDs of what is gone
+				{broker.Publication{Subject: "w.4", ID: "consumed"}, false}, // queues forget IDs of removed messages
 			} {
 				if ack, err := s.publish(c.p); err != nil || ack.Duplicate != c.duplicate {
-					s.Errorf("publishing %q again gave %+v, %v, want a duplicate: %t", c.p.ID, ack, err, c.duplicate)
+					s.Errorf("second publish of %q: %+v, error %v, want duplicate %t", c.p.ID, ack, err, c.duplicate)
 				}
 			}
 			d := s.pull("S", "c", 1)[0]
@@ -44,7 +44,7 @@ var restartCases = []testCase{
 				s.Errorf("%s was delivered", got.Subject)
 			}
 		}},
-	{name: "a restart shortens what holds a message back", streams: just(
+	{name: "a restart shortens delays", streams: just(
 		queueOf("S", "q.>", -1), with(queueAt("P", "p.>"), func(c *broker.StreamConfig) {
 			c.Consumers = []broker.ConsumerConfig{{Name: "c", AckWait: 6 * time.Second, MaxAckPending: -1}}
 		})[0],
@@ -56,10 +56,10 @@ var restartCases = []testCase{
 		before := s.now("S")
 		s.check(s.Nak(delayed, 3*time.Second))
 		s.check(s.InProgress(working))
-		time.Sleep(200 * time.Millisecond) // the broker is to have both before it stops
+		time.Sleep(200 * time.Millisecond) // the broker must receive both before it stops
 		s.stop()
 		s.start()
-		// By less than a second, as whole seconds are stored; never to the time of the delivery.
+		// By less than a second, because the broker stores whole seconds.
 		for _, stream := range []string{"S", "P"} {
 			d := s.pull(stream, "c", 1)[0]
 			s.least(before, s.now(stream), 2*time.Second)
@@ -77,11 +77,11 @@ func fullStorage(s *stage) {
 	var id string
 	var due time.Time
 	var sequence uint64
-	for n, wait := 0, 4*soon; ; n, wait = n+1, 2*wait { // until it is full in time
+	for n, wait := 0, 4*soon; ; n, wait = n+1, 2*wait { // until the storage is full before the reservation is due
 		id, due = fmt.Sprint("stuck", n), s.now("S").Add(wait)
 		sequence = s.holds(id, due, 0)
 		s.fill()
-		// A cluster does not know at once what its account has stored.
+		// In a cluster, the usage of the account is known with a delay.
 		var err error
 		for probe := 0; err == nil && s.now("S").Before(due); probe++ {
 			_, err = s.reserve(fmt.Sprint("probe", n, "-", probe), due.Add(time.Hour), 0)
@@ -96,11 +96,11 @@ func fullStorage(s *stage) {
 	}
 	s.passes("S", due.Add(soon))
 	s.free()
-	s.until("room", func() error { _, err := s.reserve("2", s.now("S").Add(soon), 0); return err })
-	// The other one fires, and this one is stuck: it is still there, is long due, and keeps others out.
+	s.until("free storage", func() error { _, err := s.reserve("2", s.now("S").Add(soon), 0); return err })
+	// A new reservation fires. The first one is stuck: it is overdue, still stored, and makes others fail.
 	s.comes("2")
 	if got := s.last("S", "hold.*."+id); got != sequence || s.last("S", "poll.*."+id) != 0 {
-		s.Errorf("%d is pending, want %d, and nothing due", got, sequence)
+		s.Errorf("reservation %d is stored, want %d, and no due message", got, sequence)
 	}
 	_, err := s.reserve(id, due, 0)
 	s.fails(err, broker.ErrRefused)

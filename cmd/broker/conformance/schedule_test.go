@@ -9,26 +9,26 @@ import (
 	"statusworker/schema/broker"
 )
 
-// polls is a stream like that of reservations and due messages.
+// polls is a stream like the stream of reservations and due messages.
 var polls = broker.StreamConfig{
 	Name: "S", Subjects: []string{"hold.*.*", "poll.*.*"}, WorkQueue: true, Schedules: true,
 	Consumers: []broker.ConsumerConfig{{Name: "c", Filter: "poll.a.*", AckWait: time.Minute, MaxAckPending: -1}},
 }
 
-// soon is how long the schedules of these cases wait. A real broker fires them up to a third of a second late.
+// soon is the delay of the schedules of these cases. A real broker fires them up to a third of a second late.
 const soon = 600 * time.Millisecond
 
-// reserve is a schedule of an interaction of the type a, on a condition over all types.
+// reserve publishes a reservation of an interaction of type a, on a condition for all types.
 func (s *stage) reserve(id string, due time.Time, expected uint64) (uint64, error) {
 	ack, err := s.publish(broker.Publication{
 		Subject: "hold.a." + id, Header: broker.Header{"Statusworker-Poll": {"7"}}, Data: []byte("declared"),
-		If: broker.Condition{Subjects: "hold.*." + id, Last: expected}, Schedule: broker.Schedule{At: due,
-			Target: "poll.a." + id},
+		If:       broker.Condition{Subjects: "hold.*." + id, Last: expected},
+		Schedule: broker.Schedule{At: due, Target: "poll.a." + id},
 	})
 	return ack.Sequence, err
 }
 
-// holds reserves, which must succeed.
+// holds publishes a reservation, which must succeed.
 func (s *stage) holds(id string, due time.Time, expected uint64) uint64 {
 	s.Helper()
 	sequence, err := s.reserve(id, due, expected)
@@ -36,14 +36,14 @@ func (s *stage) holds(id string, due time.Time, expected uint64) uint64 {
 	return sequence
 }
 
-// attempt is what early did in time.
+// attempt is a call of early that returned in time.
 type attempt struct {
 	id  string
 	due time.Time
 }
 
-// early calls do with an interaction and a moment, before which it must have returned. On a machine that is too slow
-// for that it is called again, with another interaction and more time.
+// early calls do with an interaction and a time before which it must return. If the machine is too slow, it calls do
+// again with another interaction and more time.
 func (s *stage) early(do func(id string, due time.Time)) attempt {
 	for n, wait := 0, soon; ; n, wait = n+1, 2*wait {
 		a := attempt{fmt.Sprint("try", n), s.now("S").Add(wait)}
@@ -54,7 +54,7 @@ func (s *stage) early(do func(id string, due time.Time)) attempt {
 	}
 }
 
-// comes waits for the due message of an interaction. What is due of others meanwhile stays out.
+// comes waits for the due message of an interaction. It leaves those of others pending.
 func (s *stage) comes(id string) broker.Delivery {
 	s.Helper()
 	for {
@@ -71,7 +71,7 @@ var scheduleCases = []testCase{
 		s.check(err)
 		if !pending.Due().Equal(late) || string(pending.Data) != "declared" ||
 			pending.Header.Get("Statusworker-Poll") != "7" {
-			s.Errorf("the schedule for %v is stored as %+v", late, pending)
+			s.Errorf("schedule for %v stored as %+v", late, pending)
 		}
 		due := s.now("S").Add(soon)
 		sequence := s.holds("1", due, 0)
@@ -79,25 +79,25 @@ var scheduleCases = []testCase{
 		s.least(due, d.Time, 0)
 		if s.short(d.Subject) != "poll.a.1" || string(d.Data) != "declared" || d.Sequence <= sequence ||
 			d.Header.Get("Statusworker-Poll") != "7" {
-			s.Errorf("the due message is %+v", d)
+			s.Errorf("due message %+v", d)
 		}
 		for name, want := range map[string]string{
 			broker.HeaderScheduler: s.on("hold.a.1"), broker.HeaderScheduleNext: broker.ScheduleNextIsPurge,
-			broker.HeaderSchedule:       "",
-			broker.HeaderScheduleTarget: "", broker.HeaderExpected: "", broker.HeaderExpectedOf: "", "Nats-Rollup": "",
+			broker.HeaderSchedule: "", broker.HeaderScheduleTarget: "",
+			broker.HeaderExpected: "", broker.HeaderExpectedOf: "", "Nats-Rollup": "",
 		} {
 			if got := d.Header.Get(name); got != want {
-				s.Errorf("its header %s is %q, want %q", name, got, want)
+				s.Errorf("header %s of the due message is %q, want %q", name, got, want)
 			}
 		}
 		if !d.Due().IsZero() {
-			s.Errorf("what is due counts as a schedule for %v", d.Due())
+			s.Errorf("the due message has a schedule for %v", d.Due())
 		}
 		if s.last("S", "hold.*.1") != 0 || s.last("S", "hold.*.2") == 0 {
-			s.Error("firing purges its subject, and no other")
+			s.Error("firing must purge its subject, and no other")
 		}
 	}},
-	{name: "a schedule that is pending refuses another", streams: just(polls), run: func(s *stage) {
+	{name: "a pending schedule makes another fail", streams: just(polls), run: func(s *stage) {
 		late := s.now("S").Add(time.Hour)
 		first := s.holds("1", late, 0)
 		for range 3 {
@@ -105,23 +105,23 @@ var scheduleCases = []testCase{
 			s.fails(err, broker.ErrRefused)
 		}
 		_, err := s.publish(broker.Publication{
-			Subject: "hold.b.1", If: broker.Condition{Subjects: "hold.*.1"}, Schedule: broker.Schedule{At: late,
-				Target: "poll.b.1"},
+			Subject: "hold.b.1", If: broker.Condition{Subjects: "hold.*.1"},
+			Schedule: broker.Schedule{At: late, Target: "poll.b.1"},
 		})
 		s.fails(err, broker.ErrRefused)
 		if got := s.last("S", "hold.*.1"); got != first {
-			s.Errorf("%d is pending, want %d", got, first)
+			s.Errorf("reservation %d is stored, want %d", got, first)
 		}
-		// When it has fired, the subject counts as empty, although its message is out.
+		// After it has fired, the condition is met, although its due message is pending.
 		s.holds("2", s.now("S").Add(soon), 0)
 		s.pull("S", "c", 1)
 		s.until("the next reservation", func() error { _, err := s.reserve("2", late, 0); return err })
 	}},
-	{name: "a refused reservation that has just fired", streams: just(polls),
+	{name: "a reservation right after its schedule has fired", streams: just(polls),
 		options: fake.Options{FiredSeen: 70 * time.Millisecond}, run: func(s *stage) {
-			// As a worker does it: as soon as a message is due, the next reservation is made. It may be refused,
-			// because what has fired is seen for a moment. Then what is seen is this poll's own reservation, or none;
-			// and soon it succeeds.
+			// A worker publishes the next reservation as soon as a message is due. It can fail, because the fired
+			// schedule remains visible for a short time. A read then returns the reservation of this poll, or none.
+			// Soon the next reservation succeeds.
 			refused := 0
 			sequence := s.holds("1", s.now("S").Add(soon), 0)
 			for range 3 {
@@ -136,7 +136,7 @@ var scheduleCases = []testCase{
 					refused++
 					seen, readErr := s.Last(s.ctx, s.of("S"), s.on("hold.*.1"))
 					if readErr == nil && seen.Sequence != sequence {
-						s.Fatalf("%d is pending, after %d", seen.Sequence, sequence)
+						s.Fatalf("reservation %d is stored, want %d", seen.Sequence, sequence)
 					}
 					return err
 				})
@@ -144,7 +144,7 @@ var scheduleCases = []testCase{
 				sequence = next
 			}
 			if s.fake != nil && refused == 0 {
-				s.Error("nothing was refused")
+				s.Error("no reservation failed")
 			}
 		}},
 	{name: "a schedule is replaced by a later one", streams: just(polls), run: func(s *stage) {
@@ -152,7 +152,7 @@ var scheduleCases = []testCase{
 			late := early.Add(soon)
 			first, _ := s.reserve(id+"a", early, 0)
 			_, _ = s.reserve(id+"a", late, first)
-			// Without a condition it is replaced, too.
+			// Also without a condition.
 			for _, due := range []time.Time{early, late} {
 				_, _ = s.publish(broker.Publication{Subject: "hold.a." + id + "b",
 					Schedule: broker.Schedule{At: due, Target: "poll.a." + id + "b"}})
@@ -162,17 +162,17 @@ var scheduleCases = []testCase{
 		s.least(late.due, s.comes(late.id+"b").Time, soon)
 		s.none("S", "c")
 	}},
-	{name: "what was replaced is gone", streams: just(polls), run: func(s *stage) {
+	{name: "a replaced schedule is removed", streams: just(polls), run: func(s *stage) {
 		late := s.now("S").Add(time.Hour)
 		first := s.holds("1", late, 0)
 		second := s.holds("1", late.Add(time.Hour), first)
 		if _, err := s.Get(s.ctx, s.of("S"), first); !errors.Is(err, broker.ErrNotFound) {
-			s.Errorf("what was replaced is still there: %v", err)
+			s.Errorf("reading the replaced schedule: error %v, want %v", err, broker.ErrNotFound)
 		}
 		_, err := s.reserve("1", late, first)
 		s.fails(err, broker.ErrRefused)
 		if got := s.last("S", "hold.*.1"); got != second {
-			s.Errorf("%d is pending, want %d", got, second)
+			s.Errorf("reservation %d is stored, want %d", got, second)
 		}
 	}},
 	{name: "a schedule is replaced by a sooner one", streams: just(polls), run: func(s *stage) {
@@ -181,12 +181,12 @@ var scheduleCases = []testCase{
 		s.holds("1", now.Add(soon), first)
 		s.least(now.Add(soon), s.comes("1").Time, 0)
 	}},
-	{name: "a schedule that is deleted never fires", streams: just(polls), run: func(s *stage) {
+	{name: "a deleted schedule never fires", streams: just(polls), run: func(s *stage) {
 		ended := s.early(func(id string, due time.Time) {
 			deleted, _ := s.reserve(id+"a", due, 0)
 			_ = s.Delete(s.ctx, s.of("S"), deleted)
 			_, _ = s.reserve(id+"b", due, 0)
-			_, _ = s.publish(broker.Publication{Subject: "hold.a." + id + "b"}) // what is no schedule ends it
+			_, _ = s.publish(broker.Publication{Subject: "hold.a." + id + "b"}) // a message without a schedule ends it
 		})
 		s.holds("after", ended.due.Add(soon), 0)
 		s.comes("after")
@@ -195,7 +195,7 @@ var scheduleCases = []testCase{
 				s.Errorf("%s has fired", id)
 			}
 		}
-		s.holds(ended.id+"a", ended.due.Add(time.Hour), 0) // the subject is free again
+		s.holds(ended.id+"a", ended.due.Add(time.Hour), 0) // the condition is met again
 	}},
 	{name: "a schedule for a time that has passed", streams: just(polls), run: func(s *stage) {
 		now := s.now("S")
@@ -203,7 +203,7 @@ var scheduleCases = []testCase{
 		d := s.pull("S", "c", 1)[0]
 		s.least(now, d.Time, 0)
 		if d.Sequence <= sequence || s.last("S", "hold.*.1") != 0 {
-			s.Errorf("the due message %d follows %d", d.Sequence, sequence)
+			s.Errorf("due message %d of schedule %d", d.Sequence, sequence)
 		}
 	}},
 	{name: "many schedules fire once each", streams: just(polls), run: func(s *stage) {
@@ -223,7 +223,7 @@ var scheduleCases = []testCase{
 		}
 		s.none("S", "c")
 	}},
-	{name: "what is due counts in a wider condition", streams: just(polls), run: func(s *stage) {
+	{name: "a due message counts for a wider condition", streams: just(polls), run: func(s *stage) {
 		all := func() error {
 			_, err := s.publish(broker.Publication{
 				Subject: "hold.a.1", If: broker.Condition{Subjects: "*.*.1"},
@@ -238,7 +238,7 @@ var scheduleCases = []testCase{
 		s.confirm(d)
 		s.until("the first reservation", all)
 	}},
-	{name: "a schedule that is not allowed", streams: just(polls, outcomesAt("O", "o.>")), run: func(s *stage) {
+	{name: "an invalid schedule", streams: just(polls, outcomesAt("O", "o.>")), run: func(s *stage) {
 		for _, p := range []broker.Publication{
 			{Subject: "hold.a.1", Schedule: broker.Schedule{At: s.now("S"), Target: "hold.a.1"}},
 			{Subject: "hold.a.1", Schedule: broker.Schedule{At: s.now("S"), Target: "elsewhere"}},

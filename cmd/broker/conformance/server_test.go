@@ -16,7 +16,7 @@ import (
 	"statusworker/cmd/broker/provisioning"
 )
 
-// server is an embedded NATS server, and a connection to it.
+// server is an embedded NATS server with a connection.
 type server struct {
 	js    jetstream.JetStream
 	stop  func()
@@ -33,7 +33,7 @@ func newServer(t *testing.T) server {
 	return server{connect(t, s.URL()), s.Stop, s.StartAgain}
 }
 
-// newCluster makes three, of which one can make replicated streams.
+// newCluster starts three servers, and waits until they can create replicated streams.
 func newCluster(t *testing.T) server {
 	t.Helper()
 	routes, err := embedded.FreePorts(3)
@@ -52,7 +52,7 @@ func newCluster(t *testing.T) server {
 	return server{js: replicating(t, js)}
 }
 
-// replicating waits until replicated streams can be made.
+// replicating waits until replicated streams can be created.
 func replicating(t *testing.T, js jetstream.JetStream) jetstream.JetStream {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; {
@@ -68,17 +68,17 @@ func replicating(t *testing.T, js jetstream.JetStream) jetstream.JetStream {
 	}
 }
 
-// limit is what a limited server stores at most, in memory and in files.
+// limit is the storage limit of a limited server in bytes, for memory and for files.
 const limit = 1 << 20
 
-// newLimitedServer makes one whose storage is bounded, which package embedded does not offer.
+// newLimitedServer starts a server with limited storage. Package embedded cannot limit memory.
 func newLimitedServer(t *testing.T) server {
 	t.Helper()
 	s := runServer(t, &natsserver.Options{JetStreamMaxMemory: limit, JetStreamMaxStore: limit})
 	return server{js: connect(t, s.ClientURL())}
 }
 
-// newLimitedCluster makes three, on which the account has a bound.
+// newLimitedCluster starts three servers with a limit of the account.
 func newLimitedCluster(t *testing.T) server {
 	t.Helper()
 	ports, err := embedded.FreePorts(3)
@@ -148,7 +148,7 @@ func onTheServer(t *testing.T, s server, i int, c testCase) *stage {
 		t.Fatal(err)
 	}
 	if set.Streams[0].Replicas > 1 {
-		time.Sleep(2 * time.Second) // a new leader may say for a moment that there is no such stream
+		time.Sleep(2 * time.Second) // a new leader can answer for a short time that the stream does not exist
 	}
 	ballast := jetstream.StreamConfig{
 		Name: prefix + "_BALLAST", Subjects: []string{prefix + "_ballast"}, Storage: set.Streams[0].Storage,
@@ -176,8 +176,8 @@ func onTheServer(t *testing.T, s server, i int, c testCase) *stage {
 				t.Error(err)
 			}
 		},
-		// A server that is killed forgets what it has not written. Within this process none can be killed: the consumer
-		// is made anew.
+		// A killed server loses what it has not written. A server in this process cannot be killed, so the consumer is
+		// recreated instead.
 		forget: func(stream, consumer string) {
 			for _, of := range set.Consumers {
 				if of.Stream == stream && of.Config.Durable == consumer {

@@ -10,16 +10,16 @@ import (
 	"statusworker/schema/broker"
 )
 
-// on is a subject of the case, of is one of its streams.
+// on returns a subject of the case, of the name of one of its streams.
 func (s *stage) on(subject string) string { return s.prefix + "." + subject }
 func (s *stage) of(stream string) string  { return s.prefix + "_" + stream }
 
-// put publishes, which must succeed.
+// put publishes a message, which must succeed and not be a duplicate.
 func (s *stage) put(p broker.Publication) uint64 {
 	s.Helper()
 	ack, err := s.publish(p)
 	if err != nil || ack.Duplicate {
-		s.Fatalf("publish gave %+v, %v", ack, err)
+		s.Fatalf("publish: %+v, error %v", ack, err)
 	}
 	return ack.Sequence
 }
@@ -36,16 +36,16 @@ func (s *stage) publish(p broker.Publication) (broker.Ack, error) {
 	return s.Publish(s.ctx, p)
 }
 
-// fails wants an error of a kind, nil being an error that has none.
+// fails fails the test unless err is a *broker.Error of this kind, or without a kind for nil.
 func (s *stage) fails(err error, kind error) {
 	s.Helper()
 	var e *broker.Error
-	if !errors.As(err, &e) || e.Kind != kind {
-		s.Errorf("got %v, want a *broker.Error of the kind %v", err, kind)
+	if !errors.As(err, &e) || !errors.Is(e.Kind, kind) {
+		s.Errorf("error %v, want a *broker.Error of kind %v", err, kind)
 	}
 }
 
-// last is the sequence of the last message on subjects, 0 where there is none.
+// last returns the sequence of the last message on subjects, or 0.
 func (s *stage) last(stream, subjects string) uint64 {
 	s.Helper()
 	m, err := s.Last(s.ctx, s.of(stream), s.on(subjects))
@@ -55,32 +55,32 @@ func (s *stage) last(stream, subjects string) uint64 {
 	return m.Sequence
 }
 
-// gone waits until there is nothing on subjects: on a replicated stream, what is acked is still there for a moment.
+// gone waits until no message is on subjects: on a replicated stream, acked messages remain visible for a short time.
 func (s *stage) gone(stream, subjects string) {
 	s.Helper()
-	s.until("the end of "+subjects, func() error {
+	s.until("the removal of "+subjects, func() error {
 		if n := s.last(stream, subjects); n != 0 {
-			return fmt.Errorf("%d is there", n)
+			return fmt.Errorf("message %d is stored", n)
 		}
 		return nil
 	})
 }
 
-// until asks again and again until there is no error.
-func (s *stage) until(what string, ask func() error) {
+// until calls do until it returns no error.
+func (s *stage) until(what string, do func() error) {
 	s.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		err := ask()
+		err := do()
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			s.Fatalf("waited in vain for %s: %v", what, err)
+			s.Fatalf("timeout waiting for %s: %v", what, err)
 		}
 	}
 }
 
-// now is the broker's time.
+// now returns the broker's time.
 func (s *stage) now(stream string) time.Time {
 	s.Helper()
 	var state broker.StreamState
@@ -93,7 +93,7 @@ func (s *stage) now(stream string) time.Time {
 	return state.Now
 }
 
-// passes waits until the broker's time is past t.
+// passes waits until the broker's time is after t.
 func (s *stage) passes(stream string, t time.Time) {
 	s.Helper()
 	for {
@@ -114,28 +114,27 @@ func (s *stage) pull(stream, consumer string, n int) []broker.Delivery {
 	s.until(fmt.Sprintf("%d deliveries from %s", n, consumer), func() error {
 		err := p.Pull(n-len(got), time.Second, func(d broker.Delivery) { got = append(got, d) })
 		if err == nil && len(got) < n {
-			err = fmt.Errorf("%d came", len(got))
+			err = fmt.Errorf("%d deliveries", len(got))
 		}
 		return err
 	})
 	return got
 }
 
-// none wants a consumer to have nothing to deliver for a moment.
+// none fails the test if a consumer delivers something in a short time.
 func (s *stage) none(stream, consumer string) {
 	s.Helper()
 	p := s.Puller(s.of(stream), consumer)
 	defer p.Close()
 	err := p.Pull(1, 300*time.Millisecond, func(d broker.Delivery) {
-		s.Errorf("%s was delivered (%d)", d.Subject,
-			d.Count)
+		s.Errorf("%s was delivered (%d)", d.Subject, d.Count)
 	})
 	if err != nil {
 		s.Error(err)
 	}
 }
 
-// confirm acks, and waits for the broker.
+// confirm acks a delivery and waits for the broker's answer.
 func (s *stage) confirm(d broker.Delivery) {
 	s.Helper()
 	if err := s.AckConfirmed(s.ctx, d); err != nil {
@@ -143,7 +142,7 @@ func (s *stage) confirm(d broker.Delivery) {
 	}
 }
 
-// check wants no error.
+// check fails the test if there is an error.
 func (s *stage) check(err error) {
 	s.Helper()
 	if err != nil {
@@ -151,13 +150,13 @@ func (s *stage) check(err error) {
 	}
 }
 
-// least wants two moments of the broker to be so far apart at least.
+// least fails the test unless at least d passed between two times of the broker.
 func (s *stage) least(from, to time.Time, d time.Duration) {
 	s.Helper()
 	if to.Sub(from) < d {
-		s.Errorf("%v passed, want %v at least", to.Sub(from), d)
+		s.Errorf("%v passed, want at least %v", to.Sub(from), d)
 	}
 }
 
-// short is a subject without what makes it the case's own.
+// short returns a subject without the prefix of the case.
 func (s *stage) short(subject string) string { return strings.TrimPrefix(subject, s.prefix+".") }

@@ -1,6 +1,6 @@
-// Package conformance_test runs one suite over everything that implements [broker.Broker]: the fake, in a bubble of
-// testing/synctest, and the adapter on an embedded NATS server. What a case asserts holds for both. It asserts no time
-// that this machine shows: only orders, and least distances by the broker's own clock.
+// Package conformance_test runs one suite against each implementation of [broker.Broker]: the fake, in a bubble of
+// testing/synctest, and the adapter on an embedded NATS server. Cases assert orders, and shortest durations by the
+// broker's own clock; they assert no times of this machine.
 package conformance_test
 
 import (
@@ -18,43 +18,42 @@ import (
 	"statusworker/schema/broker"
 )
 
-// testCase is one thing that both brokers do.
+// testCase is a behaviour that all brokers share.
 type testCase struct {
 	name    string
 	streams []broker.StreamConfig
-	// restarts says that the case stops its broker, which it therefore has for itself.
+	// restarts is true if the case stops its broker, so that it needs one of its own.
 	restarts bool
-	// single says that replicated streams behave otherwise.
+	// single is true if replicated streams behave differently.
 	single bool
-	// limited says that the case fills the broker's storage.
+	// limited is true if the case fills the broker's storage.
 	limited bool
-	// options are the fake's. What they make frequent is rare with a real broker, and allowed.
+	// options are those of the fake. They make frequent what is rare, and allowed, with a real broker.
 	options fake.Options
 	run     func(*stage)
 }
 
-// stage is a broker for one case. Names of streams and subjects are the case's own.
+// stage is a broker for one case, with streams and subjects of its own.
 type stage struct {
 	*testing.T
 	broker.Broker
 	ctx    context.Context
 	prefix string
-	// fake is nil where the broker is real.
+	// fake is nil for a real broker.
 	fake *fake.Broker
-	// stop and start stop the broker in good order and start it again.
+	// stop and start stop the broker gracefully and start it again.
 	stop, start func()
-	// fill fills the broker's storage, and free makes room again.
+	// fill fills the broker's storage, and free frees it again.
 	fill, free func()
-	// forget makes the broker forget the state of a consumer.
+	// forget makes the broker lose the state of a consumer.
 	forget func(stream, consumer string)
 }
 
-// patience is how long a case waits for what must come.
+// patience is how long a case waits for something that must happen.
 const patience = 30 * time.Second
 
-// onCluster runs the suite on replicated streams as well. It takes longer, and servers for which many machines are too
-// slow.
-var onCluster = flag.Bool("cluster", false, "run the suite on replicated streams of three embedded servers, too")
+// onCluster also runs the suite on replicated streams. It takes longer, and many machines are too slow for its servers.
+var onCluster = flag.Bool("cluster", false, "also run the suite on replicated streams of three embedded servers")
 
 func TestConformance(t *testing.T) {
 	t.Parallel()
@@ -98,14 +97,14 @@ func TestConformance(t *testing.T) {
 		ok(onServer.Load()))
 }
 
-func TestConformanceOfReplicatedStreams(t *testing.T) {
+func TestConformanceWithReplicas(t *testing.T) {
 	if !*onCluster {
-		t.Skip("asked for with -args -cluster")
+		t.Skip("run with -args -cluster")
 	}
 	shared := newCluster(t)
 	atOnce(t, allCases(), func(t *testing.T, i int, c testCase) {
 		if c.restarts || c.single {
-			t.Skip("it is about one server")
+			t.Skip("a case for a single server")
 		}
 		s := shared
 		if c.limited {
@@ -119,8 +118,7 @@ func TestConformanceOfReplicatedStreams(t *testing.T) {
 	})
 }
 
-// atOnce runs all cases at the same time, however many processors there are, because a case waits most of the time:
-// t.Parallel would run a few.
+// atOnce runs all cases concurrently. t.Parallel would run only as many as there are processors, and cases mostly wait.
 func atOnce(t *testing.T, cases []testCase, run func(*testing.T, int, testCase)) {
 	var all sync.WaitGroup
 	for i, c := range cases {
@@ -137,7 +135,7 @@ func allCases() []testCase {
 	return all
 }
 
-// own gives the streams of a case names and subjects of its own.
+// own returns the streams of a case with a prefix that makes their names and subjects unique.
 func (c testCase) own(i int) (prefix string, streams []broker.StreamConfig) {
 	prefix = fmt.Sprintf("c%02d", i)
 	for _, s := range c.streams {

@@ -1,5 +1,4 @@
-// Package embedded runs a NATS server with JetStream inside this process: for `statusworker dev`, and for tests that
-// want a real broker without a container.
+// Package embedded runs a NATS server with JetStream in this process, for `statusworker dev` and for tests.
 package embedded
 
 import (
@@ -13,7 +12,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// Server is a running server. It listens on the loopback interface, on a port of its own.
+// Server is a running server. It listens on the loopback interface.
 type Server struct {
 	server  *server.Server
 	options server.Options
@@ -24,30 +23,29 @@ const (
 	loopback    = "127.0.0.1"
 )
 
-// Start starts a server that keeps its streams in a folder. A port of 0 takes a free one (see [FreePorts]).
+// Start starts a server that stores its streams in a folder, and waits until it accepts connections. Port 0 stands for
+// a free port (see [FreePorts]).
 func Start(folder string, port int) (*Server, error) {
 	return start(server.Options{ServerName: "embedded", Port: port, StoreDir: folder})
 }
 
-// Node is a server's place in a cluster. All nodes have the same routes: the loopback ports on which they talk to each
-// other, this one's own among them.
+// Node configures a server of a cluster. Route is its own cluster port. Routes are the cluster ports of all nodes, on
+// the loopback interface.
 type Node struct {
 	Name   string
 	Route  int
 	Routes []int
 }
 
-// StartNode starts a server of a cluster. It is ready for clients before the cluster has a leader.
+// StartNode starts a server of a cluster and waits until it accepts connections, but not for a leader of the cluster.
 func StartNode(folder string, n Node) (*Server, error) {
 	options := server.Options{
 		ServerName: n.Name, StoreDir: folder,
 		Cluster: server.ClusterOpts{Name: "embedded", Host: loopback, Port: n.Route},
 	}
 	for _, port := range n.Routes {
-		options.Routes = append(
-			options.Routes,
-			&url.URL{Scheme: "nats", Host: net.JoinHostPort(loopback, strconv.Itoa(port))},
-		)
+		route := &url.URL{Scheme: "nats", Host: net.JoinHostPort(loopback, strconv.Itoa(port))}
+		options.Routes = append(options.Routes, route)
 	}
 	return start(options)
 }
@@ -95,7 +93,7 @@ func (s *Server) start() error {
 	}
 }
 
-// fatals is a logger that keeps what stops the server, and nothing else.
+// fatals is a logger that keeps the first fatal error and drops everything else.
 type fatals chan string
 
 func (f fatals) Fatalf(format string, v ...any) {
@@ -110,10 +108,10 @@ func (fatals) Errorf(string, ...any)  {}
 func (fatals) Debugf(string, ...any)  {}
 func (fatals) Tracef(string, ...any)  {}
 
-// URL is where clients connect.
+// URL returns the URL for clients.
 func (s *Server) URL() string { return s.server.ClientURL() }
 
-// Received counts the messages that the server has received from clients since it started.
+// Received returns how many messages the server has received from clients since its start.
 func (s *Server) Received() (uint64, error) {
 	v, err := s.server.Varz(nil)
 	if err != nil {
@@ -122,36 +120,29 @@ func (s *Server) Received() (uint64, error) {
 	return uint64(v.InClientMsgs), nil
 }
 
-// LimitStorage has the account store no more bytes on disk from now on; less than 0 takes the limit away. It can be
-// less than what is stored already. In a cluster, each server has a limit of its own.
+// LimitStorage limits the bytes that the account may store on disk; a negative value removes the limit. The limit may
+// be lower than what is already stored. In a cluster, each server has its own limit.
 func (s *Server) LimitStorage(bytes int64) error {
-	limits := server.JetStreamAccountLimits{
-		MaxMemory:            -1,
-		MaxStore:             bytes,
-		MaxStreams:           -1,
-		MaxConsumers:         -1,
-		MaxAckPending:        -1,
-		MemoryMaxStreamBytes: -1,
-		StoreMaxStreamBytes:  -1,
-	}
-	if err := s.server.GlobalAccount().UpdateJetStreamLimits(
-		map[string]server.JetStreamAccountLimits{"": limits},
-	); err != nil {
+	limits := map[string]server.JetStreamAccountLimits{"": {
+		MaxMemory: -1, MaxStore: bytes, MaxStreams: -1, MaxConsumers: -1, MaxAckPending: -1,
+		MemoryMaxStreamBytes: -1, StoreMaxStreamBytes: -1,
+	}}
+	if err := s.server.GlobalAccount().UpdateJetStreamLimits(limits); err != nil {
 		return fmt.Errorf("limiting the storage of the embedded NATS server to %d bytes: %w", bytes, err)
 	}
 	return nil
 }
 
-// Restart stops the server in good order and starts it again on the same port and folder.
+// Restart stops the server gracefully and starts it again with the same port and folder.
 func (s *Server) Restart() error {
 	s.Stop()
 	return s.StartAgain()
 }
 
-// StartAgain starts a stopped server on the same port and folder.
+// StartAgain starts a stopped server with the same port and folder.
 func (s *Server) StartAgain() error { return s.start() }
 
-// Stop stops the server and waits until it has. Its next start will be on the same port.
+// Stop stops the server gracefully and waits until it has stopped.
 func (s *Server) Stop() {
 	s.server.Shutdown()
 	s.server.WaitForShutdown()

@@ -39,7 +39,7 @@ func connect(t *testing.T, s *embedded.Server) (context.Context, *nats.Conn, jet
 	return ctx, nc, js
 }
 
-// messages is how many messages the stream S has.
+// messages returns how many messages the stream S has.
 func messages(ctx context.Context, t *testing.T, js jetstream.JetStream) uint64 {
 	t.Helper()
 	s, err := js.Stream(ctx, "S")
@@ -59,7 +59,7 @@ func TestReceived(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// The server counts what it has read before it reads on, and answers this in between.
+	// The server counts the messages of one read before the next read: the second flush waits for the count.
 	if err := nc.FlushTimeout(10 * time.Second); err != nil {
 		t.Fatal(err)
 	}
@@ -71,16 +71,16 @@ func TestReceived(t *testing.T) {
 	}
 }
 
-func TestServersAreAlone(t *testing.T) {
+func TestServersAreIndependent(t *testing.T) {
 	t.Parallel()
 	one, two := start(t, t.TempDir(), 0), start(t, t.TempDir(), 0)
 	if one.URL() == two.URL() {
-		t.Fatalf("both servers are at %s", one.URL())
+		t.Fatalf("both servers have the URL %s", one.URL())
 	}
 	for _, s := range []*embedded.Server{one, two} {
 		u, err := url.Parse(s.URL())
 		if err != nil || u.Hostname() != "127.0.0.1" {
-			t.Errorf("the URL is %s (%v), want the loopback address", s.URL(), err)
+			t.Errorf("URL %s (%v), want a loopback address", s.URL(), err)
 		}
 	}
 	ctx, _, js := connect(t, one)
@@ -89,11 +89,11 @@ func TestServersAreAlone(t *testing.T) {
 	}
 	ctx, _, js = connect(t, two)
 	if _, err := js.Stream(ctx, "S"); err == nil {
-		t.Error("a stream of one server is seen on the other")
+		t.Error("a stream of one server exists on the other")
 	}
 }
 
-// Over a restart, in one go or in two, a server keeps its address and what it stored, and its clients come back.
+// A restarted server keeps its address and its streams, and its clients reconnect.
 func TestRestartKeeps(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
@@ -117,15 +117,15 @@ func TestRestartKeeps(t *testing.T) {
 			t.Fatal(err)
 		}
 		if s.URL() != at {
-			t.Errorf("after restart %d the server is at %s, was at %s", i+1, s.URL(), at)
+			t.Errorf("URL %s after restart %d, want %s", s.URL(), i+1, at)
 		}
 		select {
 		case <-back:
 		case <-ctx.Done():
-			t.Fatalf("after restart %d the client did not come back", i+1)
+			t.Fatalf("the client did not reconnect after restart %d", i+1)
 		}
 		if n := messages(ctx, t, js); n != uint64(i+1) {
-			t.Errorf("after restart %d %d messages are stored, want %d", i+1, n, i+1)
+			t.Errorf("%d messages after restart %d, want %d", n, i+1, i+1)
 		}
 	}
 
@@ -141,15 +141,15 @@ func TestRestartKeeps(t *testing.T) {
 	}
 	heir := start(t, folder, port)
 	if heir.URL() != at {
-		t.Errorf("a server on port %d is at %s, want %s", port, heir.URL(), at)
+		t.Errorf("URL %s of a server on port %d, want %s", heir.URL(), port, at)
 	}
 	ctx, _, js = connect(t, heir)
 	if n := messages(ctx, t, js); n != uint64(len(restarts)) {
-		t.Errorf("the next server on the folder has %d messages, want %d", n, len(restarts))
+		t.Errorf("%d messages in the next server with this folder, want %d", n, len(restarts))
 	}
 }
 
-// Three nodes with each other's routes are one cluster, which keeps a stream while one of them is away.
+// Three nodes form a cluster that stores messages while one of them is stopped.
 func TestClusterOfThree(t *testing.T) {
 	t.Parallel()
 	routes, err := embedded.FreePorts(3)
@@ -158,10 +158,8 @@ func TestClusterOfThree(t *testing.T) {
 	}
 	var nodes []*embedded.Server
 	for i, route := range routes {
-		s, err := embedded.StartNode(
-			t.TempDir(),
-			embedded.Node{Name: "n" + strconv.Itoa(i), Route: route, Routes: routes},
-		)
+		node := embedded.Node{Name: "n" + strconv.Itoa(i), Route: route, Routes: routes}
+		s, err := embedded.StartNode(t.TempDir(), node)
 		if err != nil {
 			t.Fatal(err)
 		}

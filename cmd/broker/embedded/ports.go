@@ -8,8 +8,7 @@ import (
 	"sync"
 )
 
-// The ports that [FreePorts] gives lie below the range from which kernels take the ports of outgoing connections and of
-// listeners that leave the choice to them (from 32768 on with Linux).
+// The range of [FreePorts]. It is below the range of ephemeral ports, which begins at 32768 on Linux.
 const lowPort, highPort = 20000, 32000
 
 var given = struct {
@@ -17,9 +16,9 @@ var given = struct {
 	ports map[int]bool
 }{ports: make(map[int]bool)}
 
-// FreePorts gives n loopback ports on which nothing listens, each once in the life of this process. A server that is
-// stopped finds its port free when it starts again: the kernel gives it to nobody in between. It would give away a port
-// of its own choice, and a client that dials a server that is away again and again could get that server's own port.
+// FreePorts returns n loopback ports on which nothing listens. It returns each port at most once per process. The
+// kernel does not assign these ports, so a stopped server finds its port free when it starts again. The kernel could
+// assign an ephemeral port in between, even to a client that keeps dialling that server.
 func FreePorts(n int) ([]int, error) {
 	given.Lock()
 	defer given.Unlock()
@@ -40,5 +39,5 @@ func FreePorts(n int) ([]int, error) {
 		given.ports[p] = true
 		free = append(free, p)
 	}
-	return nil, fmt.Errorf("found %d free ports from %d to %d, want %d", len(free), lowPort, highPort-1, n)
+	return nil, fmt.Errorf("found only %d free ports from %d to %d, need %d", len(free), lowPort, highPort-1, n)
 }

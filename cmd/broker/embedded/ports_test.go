@@ -11,9 +11,8 @@ import (
 	"statusworker/cmd/broker/embedded"
 )
 
-// A server that is stopped keeps its port for its next start: none comes from the range out of which the kernel gives
-// ports to whoever dials or listens in between.
-func TestPortsAreNotTheKernels(t *testing.T) {
+// Free ports are not ephemeral, so the kernel cannot assign the port of a stopped server.
+func TestPortsAreNotEphemeral(t *testing.T) {
 	t.Parallel()
 	const n = 50
 	ports, err := embedded.FreePorts(n)
@@ -33,14 +32,14 @@ func TestPortsAreNotTheKernels(t *testing.T) {
 		seen[p] = true
 	}
 	if len(seen) != n+1 {
-		t.Errorf("%d ports of %d are different ones", len(seen), n+1)
+		t.Errorf("%d distinct ports, want %d", len(seen), n+1)
 	}
 	if runtime.GOOS != "linux" {
-		t.Skip("only Linux says which ports it gives")
+		t.Skip("the ephemeral ports can be read on Linux only")
 	}
 	settings, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range")
 	if err != nil {
-		t.Fatalf("the kernel does not say which ports it gives: %v", err)
+		t.Fatalf("reading the ephemeral ports: %v", err)
 	}
 	var low, high int
 	if _, err := fmt.Sscan(string(settings), &low, &high); err != nil {
@@ -48,7 +47,7 @@ func TestPortsAreNotTheKernels(t *testing.T) {
 	}
 	for p := range seen {
 		if low <= p && p <= high {
-			t.Errorf("port %d is one that the kernel gives: %d to %d", p, low, high)
+			t.Errorf("port %d is ephemeral: %d to %d", p, low, high)
 		}
 	}
 }

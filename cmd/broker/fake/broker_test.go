@@ -11,28 +11,29 @@ import (
 	"statusworker/schema/broker"
 )
 
-// A delivery that a stopped or moved broker has out comes back early, unless the broker knows better.
+// A restart or a new leader can redeliver a pending delivery early.
 func TestRestarts(t *testing.T) {
 	settle := map[string]func(stage, broker.Delivery) error{
-		"out":         func(stage, broker.Delivery) error { return nil },
+		"pending":     func(stage, broker.Delivery) error { return nil },
 		"in progress": func(s stage, d broker.Delivery) error { return s.InProgress(d) },
-		"held back":   func(s stage, d broker.Delivery) error { return s.Nak(d, 20*time.Second+300*time.Millisecond) },
+		"delayed":     func(s stage, d broker.Delivery) error { return s.Nak(d, 20*time.Second+300*time.Millisecond) },
 	}
 	const early, passed = time.Second, time.Second + 500*time.Millisecond
 	for name, c := range map[string]struct {
 		do func(stage)
-		// When a message that is a minute old comes again, after its delivery.
-		out, inProgress, waiting time.Duration
-		count                    uint64
+		// The time from the delivery to its redelivery, for a message that is a minute old.
+		pending, inProgress, delayed time.Duration
+		count                        uint64
 	}{
 		"restart": {func(s stage) { s.Restart() }, passed, 10 * time.Second, 20 * time.Second, 2},
-		"step down": {func(s stage) { s.StepDown() }, passed, 10 * time.Second, 20*time.Second + 300*time.Millisecond,
-			2},
-		"crash":      {func(s stage) { s.Crash() }, early, early, early, 1},
-		"once again": {func(s stage) { s.Redeliver("S", "c", 1) }, early, early, early, 2},
+		"step down": {
+			func(s stage) { s.StepDown() }, passed, 10 * time.Second, 20*time.Second + 300*time.Millisecond, 2},
+		"crash":     {func(s stage) { s.Crash() }, early, early, early, 1},
+		"redeliver": {func(s stage) { s.Redeliver("S", "c", 1) }, early, early, early, 2},
 	} {
-		for state, again := range map[string]time.Duration{"out": c.out, "in progress": c.inProgress,
-			"held back": c.waiting} {
+		for state, again := range map[string]time.Duration{
+			"pending": c.pending, "in progress": c.inProgress, "delayed": c.delayed,
+		} {
 			t.Run(name+" while it is "+state, func(t *testing.T) {
 				bubble(t, fake.Options{}, func(s stage) {
 					_, _ = s.put(broker.Publication{Subject: "poll.1"})
@@ -43,7 +44,7 @@ func TestRestarts(t *testing.T) {
 					time.Sleep(time.Second)
 					c.do(s)
 					if d := s.comes(time.Minute + again); d.Count != c.count {
-						s.Errorf("it is delivery %d, want %d", d.Count, c.count)
+						s.Errorf("delivery %d, want %d", d.Count, c.count)
 					}
 				})
 			})
@@ -51,7 +52,7 @@ func TestRestarts(t *testing.T) {
 	}
 }
 
-// What is asked of a stopped broker happens when it is there again, also where nobody waits any more.
+// Requests to a stopped broker take effect when it starts again, even if their callers have given up.
 func TestStoppedBroker(t *testing.T) {
 	bubble(t, fake.Options{}, func(s stage) {
 		if _, err := s.hold(5*time.Second, 0); err != nil {
@@ -59,10 +60,10 @@ func TestStoppedBroker(t *testing.T) {
 		}
 		s.Stop()
 		if _, err := s.put(broker.Publication{Subject: "poll.2"}); !errors.Is(err, broker.ErrNoAnswer) {
-			s.Errorf("a stopped broker gave %v", err)
+			s.Errorf("publish to a stopped broker: error %v, want %v", err, broker.ErrNoAnswer)
 		}
 		if _, _, err := s.pull(time.Second); !errors.Is(err, broker.ErrNoAnswer) {
-			s.Errorf("a stopped broker gave %v", err)
+			s.Errorf("pull from a stopped broker: error %v, want %v", err, broker.ErrNoAnswer)
 		}
 		time.Sleep(10 * time.Second)
 		s.wants("hold.1")
@@ -78,7 +79,7 @@ func TestStoppedBroker(t *testing.T) {
 		}
 		s.wants("poll.1", "poll.2", "poll.3")
 		if d := s.comes(13 * time.Second); d.Subject != "poll.1" || d.Time.Sub(s.began) != 13*time.Second {
-			s.Errorf("%s is due since %v", d.Subject, d.Time.Sub(s.began))
+			s.Errorf("%s was stored after %v", d.Subject, d.Time.Sub(s.began))
 		}
 	})
 }
@@ -96,19 +97,19 @@ func TestClosedBroker(t *testing.T) {
 		_, _, pulled := s.pull(0)
 		for i, err := range []error{<-waits, published, pulled, s.Ack(broker.Delivery{})} {
 			if !errors.Is(err, broker.ErrClosed) {
-				s.Errorf("operation %d gave %v", i, err)
+				s.Errorf("operation %d: error %v, want %v", i, err, broker.ErrClosed)
 			}
 		}
 	})
 }
 
-// A schedule that is late or slow, and what that does to its subject.
+// A schedule that fires late or slowly, and its effect on its subject.
 func TestFirings(t *testing.T) {
-	const due, late, takes, seen = 5 * time.Second, 200 * time.Millisecond, 100 * time.Millisecond,
-		50 * time.Millisecond
+	const due, late, takes = 5 * time.Second, 200 * time.Millisecond, 100 * time.Millisecond
+	const seen = 50 * time.Millisecond
 	for name, o := range map[string]fake.Options{
-		"at once": {}, "late": {FiresLate: late}, "slow": {FiringTakes: takes}, "seen": {FiredSeen: seen},
-		"all of it": {FiresLate: late, FiringTakes: takes, FiredSeen: seen},
+		"on time": {}, "late": {FiresLate: late}, "slow": {FiringTakes: takes}, "still visible": {FiredSeen: seen},
+		"all of these": {FiresLate: late, FiringTakes: takes, FiredSeen: seen},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, o, func(s stage) {
@@ -119,7 +120,7 @@ func TestFirings(t *testing.T) {
 				s.comes(fired)
 				_, err := s.hold(time.Hour, 0)
 				if refused := errors.Is(err, broker.ErrRefused); refused != (o.FiredSeen > 0) {
-					s.Errorf("the next one gave %v", err)
+					s.Errorf("the next reservation: error %v", err)
 				}
 				if o.FiredSeen == 0 {
 					s.wants("poll.1", "hold.1")
@@ -136,8 +137,8 @@ func TestFirings(t *testing.T) {
 	}
 }
 
-// What replaces a schedule in its last instant is acknowledged, and taken away with it; where the schedule is merely
-// seen, it stays.
+// A message that replaces a schedule while it fires is acknowledged, and then purged with it. One that replaces a fired
+// schedule that is still visible stays.
 func TestReplacedInTheLastInstant(t *testing.T) {
 	for name, c := range map[string]struct {
 		o      fake.Options
@@ -163,8 +164,7 @@ func TestReplacedInTheLastInstant(t *testing.T) {
 	}
 }
 
-// A schedule that fires while the storage is full is stuck. Storing it again or another leader fixes that, and time
-// does not.
+// A schedule that fires while the storage is full is stuck until it is stored again or the stream has a new leader.
 func TestFullStorage(t *testing.T) {
 	for name, fix := range map[string]func(stage, uint64) error{
 		"restart":        func(s stage, _ uint64) error { s.Restart(); return nil },
@@ -180,7 +180,7 @@ func TestFullStorage(t *testing.T) {
 				s.SetFull(true)
 				time.Sleep(10 * time.Second)
 				if _, err := s.put(broker.Publication{Subject: "poll.2"}); !errors.Is(err, broker.ErrFull) {
-					s.Errorf("a publish gave %v", err)
+					s.Errorf("publish with full storage: error %v, want %v", err, broker.ErrFull)
 				}
 				s.SetFull(false)
 				time.Sleep(time.Hour)
@@ -195,7 +195,7 @@ func TestFullStorage(t *testing.T) {
 	}
 }
 
-// Schedules fire by the broker's clock, and messages are stamped by it.
+// Schedules fire, and messages are stamped, by the broker's clock.
 func TestClock(t *testing.T) {
 	for _, ahead := range []time.Duration{-2 * time.Second, 2 * time.Second, time.Hour} {
 		t.Run(fmt.Sprint(ahead), func(t *testing.T) {
@@ -208,15 +208,14 @@ func TestClock(t *testing.T) {
 				state, err := s.Stream(s.Context(), "S")
 				if want := time.Now().Add(ahead); err != nil || !state.Now.Equal(want) || !d.Time.Equal(want) ||
 					!s.Now().Equal(want) {
-					s.Errorf("it is %v there, and a message of %v was stored, %v; want %v", state.Now, d.Time, err,
-						want)
+					s.Errorf("stream state of %v, message of %v, error %v; want %v", state.Now, d.Time, err, want)
 				}
 			})
 		})
 	}
 }
 
-// A replicated stream finds a duplicate before it looks at the condition.
+// A replicated stream checks for duplicates before it checks the condition.
 func TestReplicated(t *testing.T) {
 	for _, replicated := range []bool{false, true} {
 		bubble(t, fake.Options{Replicated: replicated}, func(s stage) {
@@ -226,20 +225,21 @@ func TestReplicated(t *testing.T) {
 			}
 			ack, err := s.Publish(s.Context(), p)
 			if errors.Is(err, broker.ErrRefused) == replicated || ack.Duplicate != replicated {
-				s.Errorf("replicated %t: publishing again gave %+v, %v", replicated, ack, err)
+				s.Errorf("replicated %t: second publish: %+v, error %v", replicated, ack, err)
 			}
 			s.wants("poll.1")
 		})
 	}
 }
 
-// What the broker is to do stands in fields: a header that tells it would be ignored here, and obeyed elsewhere.
-func TestHeadersOfTheBrokerAreRefused(t *testing.T) {
+// Publications set the broker's headers by their fields. The fake rejects such headers, because it would ignore them
+// and a server would not.
+func TestReservedHeadersAreRejected(t *testing.T) {
 	bubble(t, fake.Options{}, func(s stage) {
 		for _, name := range []string{broker.HeaderID, broker.HeaderExpected, broker.HeaderSchedule,
 			broker.HeaderScheduler, "Nats-Rollup"} {
 			if _, err := s.put(broker.Publication{Subject: "poll.1", Header: broker.Header{name: {"1"}}}); err == nil {
-				s.Errorf("header %s was taken", name)
+				s.Errorf("header %s was accepted", name)
 			}
 		}
 		s.wants()

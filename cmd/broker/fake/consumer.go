@@ -11,31 +11,31 @@ import (
 type consumer struct {
 	broker.ConsumerConfig
 	s *stream
-	// next is the sequence at which it goes on, delivered counts its deliveries.
+	// next is the sequence of its next message, delivered counts its deliveries.
 	next, delivered uint64
-	// pending is how many messages there are from next on.
+	// pending counts the messages from next on.
 	pending uint64
 	out     map[uint64]*outstanding // by sequence
-	queue   []uint64
-	counts  map[uint64]uint64
+	queue   []uint64                // sequences to redeliver
+	counts  map[uint64]uint64       // of deliveries, by sequence
 	waiting []*request
 }
 
-// outstanding is a delivery that is not acked.
+// outstanding is a delivery that has not been acked.
 type outstanding struct {
-	// since is when AckWait began, and stored is what the broker remembers of it over a restart.
+	// since is when AckWait began, and stored is the time that the broker keeps of it over a restart.
 	since, stored time.Time
-	armed         int // how often; only the last one expires
+	armed         int // how often; only the last timer redelivers
 }
 
-// request is a pull that waits.
+// request is a pending pull.
 type request struct {
 	left  int
 	inbox []broker.Delivery
 	ended error
 }
 
-// recovery is the least time after which a leader that was made anew delivers again what was out.
+// recovery is the shortest time after which a new leader redelivers pending deliveries.
 const recovery = 500 * time.Millisecond
 
 func newConsumer(s *stream, c broker.ConsumerConfig) *consumer {
@@ -45,9 +45,9 @@ func newConsumer(s *stream, c broker.ConsumerConfig) *consumer {
 	if c.MaxAckPending == 0 {
 		c.MaxAckPending = 1000
 	}
-	made := &consumer{ConsumerConfig: c, s: s}
-	made.forget()
-	return made
+	created := &consumer{ConsumerConfig: c, s: s}
+	created.forget()
+	return created
 }
 
 func (s *stream) consumer(name string) *consumer {
@@ -68,7 +68,7 @@ func (c *consumer) filters() []string {
 	return []string{c.Filter}
 }
 
-// serve hands out what there is, in turns, to those who wait.
+// serve delivers messages to the pending pulls in turn.
 func (c *consumer) serve() {
 	if c.s.b.stopped {
 		return
@@ -88,7 +88,7 @@ func (c *consumer) serve() {
 	}
 }
 
-// take is the next message to be delivered.
+// take returns the next message to deliver, or nil.
 func (c *consumer) take() *message {
 	for len(c.queue) > 0 {
 		sequence := c.queue[0]
@@ -118,7 +118,7 @@ func (c *consumer) deliver(m *message) broker.Delivery {
 	}
 	c.counts[m.Sequence]++
 	c.delivered++
-	o.stored = m.Time // and not the time of this delivery
+	o.stored = m.Time // not the time of this delivery
 	c.arm(m.Sequence, o, c.s.b.stamp, 0)
 	return broker.Delivery{
 		Message: m.copy(), Stream: c.s.Name, Consumer: c.Name, Count: c.counts[m.Sequence],
@@ -127,7 +127,7 @@ func (c *consumer) deliver(m *message) broker.Delivery {
 	}
 }
 
-// arm makes AckWait begin at a time, and end no sooner than some time from now.
+// arm lets AckWait begin at since, and end no sooner than least from now.
 func (c *consumer) arm(sequence uint64, o *outstanding, since time.Time, least time.Duration) {
 	o.since = since
 	o.armed++
@@ -140,15 +140,15 @@ func (c *consumer) arm(sequence uint64, o *outstanding, since time.Time, least t
 	})
 }
 
-// again has a message delivered once more.
+// again queues a message for redelivery.
 func (c *consumer) again(sequence uint64) {
 	if !slices.Contains(c.queue, sequence) {
 		c.queue = append(c.queue, sequence)
 	}
 }
 
-// ack tells whether it is answered. It is not where this consumer has not delivered the message, as far as it
-// remembers.
+// ack reports whether the broker answers. It does not if this consumer has not delivered the message since it lost its
+// state.
 func (c *consumer) ack(sequence uint64) bool {
 	if sequence >= c.next {
 		return false
@@ -161,12 +161,11 @@ func (c *consumer) ack(sequence uint64) bool {
 	default:
 		c.s.remove(sequence)
 	}
-	c.serve() // there may be room now
+	c.serve() // MaxAckPending may allow another delivery now
 	return true
 }
 
-// Whose delivery a settlement is of counts for nothing: one that comes late settles a newer delivery.
-
+// nak ignores which delivery it is for, like ack and inProgress: a late one settles a newer delivery.
 func (c *consumer) nak(sequence uint64, delay time.Duration) {
 	o := c.out[sequence]
 	switch {
@@ -188,14 +187,14 @@ func (c *consumer) inProgress(sequence uint64) {
 	}
 }
 
-// count notes a message that was stored, by 1, or that is gone, by -1.
+// count updates pending for a message that was stored (by 1) or removed (by -1).
 func (c *consumer) count(m *message, by int) {
 	if m.Sequence >= c.next && matchesAny(c.filters(), m.Subject) {
 		c.pending += uint64(by)
 	}
 }
 
-// drop forgets a message that is acked or gone.
+// drop forgets a message that was acked or removed.
 func (c *consumer) drop(sequence uint64) {
 	delete(c.out, sequence)
 	delete(c.counts, sequence)
@@ -206,7 +205,7 @@ func (c *consumer) unqueue(sequence uint64) {
 	c.queue = slices.DeleteFunc(c.queue, func(s uint64) bool { return s == sequence })
 }
 
-// forget makes it as it was when it was made.
+// forget resets the consumer to the state of a new one.
 func (c *consumer) forget() {
 	c.next, c.delivered, c.pending = 1, 0, 0
 	for _, m := range c.s.messages {
@@ -215,17 +214,17 @@ func (c *consumer) forget() {
 	c.out, c.counts, c.queue = map[uint64]*outstanding{}, map[uint64]uint64{}, nil
 }
 
-// restored makes it as it is after a restart, moved as it is with another leader.
+// restored sets the state after a restart, moved the state on a new leader.
 func (c *consumer) restored() {
 	c.resume(func(t time.Time) time.Time { return t.Truncate(time.Second) })
 }
 func (c *consumer) moved() { c.resume(func(t time.Time) time.Time { return t }) }
 
-func (c *consumer) resume(remembered func(time.Time) time.Time) {
+func (c *consumer) resume(stored func(time.Time) time.Time) {
 	c.queue = nil
-	for _, m := range c.s.messages { // in their order
+	for _, m := range c.s.messages { // in order
 		if o := c.out[m.Sequence]; o != nil {
-			c.arm(m.Sequence, o, remembered(o.stored), min(recovery, c.AckWait))
+			c.arm(m.Sequence, o, stored(o.stored), min(recovery, c.AckWait))
 		}
 	}
 }

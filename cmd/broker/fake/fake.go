@@ -1,13 +1,13 @@
-// Package fake is a broker in memory, for tests of what is built on [broker.Broker]. It behaves as a NATS server with
-// JetStream does, as far as cmd/broker/conformance compares them, and it fails in the ways that a test asks for: see
-// [Broker.Inject] for single operations, and [Broker.Restart], [Broker.Crash], [Broker.StepDown], [Broker.Stop],
-// [Broker.SetFull], [Broker.SetClock] and [Broker.Redeliver] for the broker as a whole.
+// Package fake is an in-memory broker for tests of code that uses [broker.Broker]. It behaves like a NATS server with
+// JetStream, as far as cmd/broker/conformance compares them. It fails as a test demands: see [Broker.Inject] for single
+// operations, and [Broker.Restart], [Broker.Crash], [Broker.StepDown], [Broker.Stop], [Broker.SetFull],
+// [Broker.SetClock] and [Broker.Redeliver] for the whole broker.
 //
-// It has no goroutine and no socket, and its timers are those of operations that wait: between two calls nothing
-// happens, and each call first makes happen what has fallen due. So it is deterministic within [testing/synctest],
-// where its clock is the bubble's, and leaves nothing behind.
+// It has no goroutine and no socket, and only operations that wait have timers. Nothing happens between two calls; each
+// call first processes the events that have fallen due. The broker is therefore deterministic within
+// [testing/synctest], where it uses the clock of the bubble, and it leaves no goroutine behind.
 //
-// It lies under cmd beside the adapter, and outside internal, because tests of consumer and publisher import it.
+// It is under cmd beside the adapter, and outside internal because tests of consumer and publisher import it.
 package fake
 
 import (
@@ -21,51 +21,50 @@ import (
 	"statusworker/schema/broker"
 )
 
-// Options say how a broker is made. The zero value is a single server that is never late.
+// Options configure a broker. The zero value is a single server without delays.
 type Options struct {
 	// FiresLate is how late schedules fire. A real broker is 0.14 s late at the median.
 	FiresLate time.Duration
-	// FiringTakes is the time between the moment when a schedule fires and the moment when its message is stored. What
-	// replaces the schedule in between is acknowledged, and then taken away with it.
+	// FiringTakes is the time from the firing of a schedule until its message is stored. A message that replaces the
+	// schedule in between is acknowledged, and then purged with it.
 	FiringTakes time.Duration
-	// FiredSeen is for how long a schedule that has fired is still there, beside the message that it made: it is read,
-	// and refuses other publishes. Replicated streams show this.
+	// FiredSeen is how long a fired schedule remains visible beside its message: reads return it, and it makes
+	// conditional publishes fail. This happens on replicated streams.
 	FiredSeen time.Duration
-	// AckedSeen is for how long a message of a work queue that is acked is still there: it is read, counts and refuses
-	// others, and is not delivered. Replicated streams show this.
+	// AckedSeen is how long an acked message of a work queue remains visible: reads return it, and it counts for
+	// conditions and limits, but it is not delivered. This happens on replicated streams.
 	AckedSeen time.Duration
-	// Replicated makes publishes be judged as on a replicated stream: a duplicate is found before the condition is
-	// looked at.
+	// Replicated makes publishes behave as on a replicated stream: it checks for duplicates before the condition.
 	Replicated bool
-	// AnswerWithin bounds how long an operation waits whose context has no deadline; 0 is 5 s, like nats.go.
+	// AnswerWithin is how long an operation waits if its context has no deadline. The default is 5 s, as with nats.go.
 	AnswerWithin time.Duration
 }
 
-// Broker is a broker in memory. It is safe for concurrent use.
+// Broker is an in-memory broker. Its methods are safe for concurrent use.
 type Broker struct {
 	o Options
 
 	mu      sync.Mutex
 	streams []*stream
-	offset  time.Duration // the broker's clock is ahead by so much
-	// stamp is the broker's time of what is happening. It is at least floor: a clock that was set forward makes much
-	// happen at once, and none of it before.
+	offset  time.Duration // how far the broker's clock is ahead
+	// stamp is the broker's time of the current event. It is at least floor, the time of the last clock step or start:
+	// events that it made due happen then, not earlier.
 	stamp, floor time.Time
 	events       events
 	ordinal      uint64
 	full         bool
 	closed       bool
 	stopped      bool
-	// buffered is what clients asked for while the broker was stopped.
+	// buffered are the requests that clients made while the broker was stopped.
 	buffered []func()
 	faults   []*Fault
-	// changed is closed when something has changed that somebody may wait for, and replaced.
+	// changed is closed and replaced when something has changed that an operation may wait for.
 	changed chan struct{}
 }
 
 var _ broker.Broker = (*Broker)(nil)
 
-// New makes a broker that has these streams and consumers.
+// New returns a broker with these streams and consumers.
 func New(o Options, streams ...broker.StreamConfig) *Broker {
 	if o.AnswerWithin == 0 {
 		o.AnswerWithin = 5 * time.Second
@@ -77,7 +76,7 @@ func New(o Options, streams ...broker.StreamConfig) *Broker {
 	return b
 }
 
-// Close closes the connection for good: what waits, and all that is asked from now on, fails with [broker.ErrClosed].
+// Close closes the connection permanently: pending and later operations fail with [broker.ErrClosed].
 func (b *Broker) Close() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -85,15 +84,15 @@ func (b *Broker) Close() {
 	b.wake()
 }
 
-// Now is the broker's time.
+// Now returns the broker's time.
 func (b *Broker) Now() time.Time {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.now()
 }
 
-// Stored gives all messages of a stream, in the order of their sequences. It is no operation of a client: no fault
-// reaches it.
+// Stored returns all messages of a stream in the order of their sequences. It is not an operation of a client: faults
+// do not affect it.
 func (b *Broker) Stored(stream string) []broker.Message {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -117,16 +116,16 @@ func (b *Broker) stream(name string) *stream {
 	return b.streams[i]
 }
 
-// wake wakes all that wait. The lock is held.
+// wake wakes all waiting operations. The caller holds the lock.
 func (b *Broker) wake() {
 	close(b.changed)
 	b.changed = make(chan struct{})
 }
 
-// event is something that happens at some time of the broker.
+// event is something that happens at a time of the broker's clock.
 type event struct {
 	at      time.Time
-	ordinal uint64 // of two at the same time, the first made happens first
+	ordinal uint64 // of two events at the same time, the one created first happens first
 	do      func()
 }
 
@@ -147,14 +146,14 @@ func (e *events) Pop() any {
 	return last
 }
 
-// at makes something happen at a time of the broker. The lock is held then, too.
+// at adds an event. do is called with the lock held.
 func (b *Broker) at(t time.Time, do func()) {
 	b.ordinal++
 	heap.Push(&b.events, event{t, b.ordinal, do})
-	b.wake() // who waits may have to wake earlier
+	b.wake() // waiting operations may have to wake earlier
 }
 
-// advance makes happen what has fallen due. A stopped broker does nothing. The lock is held.
+// advance processes the events that have fallen due, unless the broker is stopped. The caller holds the lock.
 func (b *Broker) advance() {
 	now := b.now()
 	for !b.stopped && len(b.events) > 0 && !b.events[0].at.After(now) {
@@ -172,8 +171,8 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// await returns when done says so, or after a time; done is asked with the lock held, and may be nil. It tells which of
-// them was the case. The context may end it as well.
+// await waits until done returns true or the broker is closed, and then returns true. It returns false after wait, or
+// when ctx ends. done is called with the lock held; it may be nil.
 func (b *Broker) await(ctx context.Context, wait time.Duration, done func() bool) bool {
 	deadline := time.Now().Add(wait)
 	for {

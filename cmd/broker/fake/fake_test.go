@@ -12,14 +12,14 @@ import (
 	"statusworker/schema/broker"
 )
 
-// What it shares with a real broker is tested by cmd/broker/conformance. These are the faults.
+// cmd/broker/conformance tests what the fake has in common with a server. These tests cover its faults.
 
 var stream = broker.StreamConfig{
 	Name: "S", Subjects: []string{"hold.*", "poll.*"}, WorkQueue: true, Schedules: true,
 	Consumers: []broker.ConsumerConfig{{Name: "c", Filter: "poll.*", AckWait: 10 * time.Second, MaxAckPending: -1}},
 }
 
-// stage is a broker in a bubble, where time passes when all wait.
+// stage is a broker in a bubble of testing/synctest.
 type stage struct {
 	*testing.T
 	*fake.Broker
@@ -42,7 +42,7 @@ func (s stage) put(p broker.Publication) (uint64, error) {
 	return ack.Sequence, err
 }
 
-// at is a time since the beginning.
+// at returns a time relative to the start of the test.
 func (s stage) at(d time.Duration) time.Time { return s.began.Add(d) }
 
 func (s stage) hold(d time.Duration, expected uint64) (uint64, error) {
@@ -52,13 +52,13 @@ func (s stage) hold(d time.Duration, expected uint64) (uint64, error) {
 	})
 }
 
-// pull takes one delivery, and says after what time since the beginning it came.
+// pull pulls one delivery, and returns when it came, relative to the start of the test.
 func (s stage) pull(wait time.Duration) (d broker.Delivery, after time.Duration, err error) {
 	err = s.Puller("S", "c").Pull(1, wait, func(got broker.Delivery) { d, after = got, time.Since(s.began) })
 	return d, after, err
 }
 
-// comes wants a delivery at some time since the beginning.
+// comes fails the test unless a delivery comes at a time relative to the start of the test.
 func (s stage) comes(want time.Duration) broker.Delivery {
 	s.Helper()
 	d, after, err := s.pull(time.Hour)
@@ -78,7 +78,7 @@ func (s stage) stored() (subjects []string) {
 func (s stage) wants(subjects ...string) {
 	s.Helper()
 	if got := s.stored(); !slices.Equal(got, subjects) {
-		s.Errorf("%v is stored, want %v", got, subjects)
+		s.Errorf("%v are stored, want %v", got, subjects)
 	}
 }
 
@@ -87,7 +87,7 @@ func TestFaultsOfAPublish(t *testing.T) {
 		fault  fake.Fault
 		err    error
 		after  time.Duration
-		stored int // at once, and a minute later
+		stored int // when publish returns; later is a minute later
 		later  int
 	}{
 		"none": {fault: fake.Fault{Op: fake.Get}, stored: 1, later: 1},
@@ -97,13 +97,13 @@ func TestFaultsOfAPublish(t *testing.T) {
 			after: time.Second},
 		"the answer is lost": {fault: fake.Fault{Object: "poll.*", Lost: fake.Answer}, err: broker.ErrNoAnswer,
 			after: time.Second, stored: 1, later: 1},
-		"it is refused": {fault: fake.Fault{Op: fake.Publish, Err: broker.ErrRefused},
+		"it is rejected": {fault: fake.Fault{Op: fake.Publish, Err: broker.ErrRefused},
 			err: broker.ErrRefused},
 		"the broker is slow": {fault: fake.Fault{Op: fake.Publish, Delay: 900 * time.Millisecond},
 			after: 900 * time.Millisecond, stored: 1, later: 1},
 		"the broker is too slow": {fault: fake.Fault{Op: fake.Publish, Delay: 3 * time.Second},
 			err: broker.ErrNoAnswer, after: time.Second, later: 1},
-		"slow and lost on return": {fault: fake.Fault{Delay: 100 * time.Millisecond, Lost: fake.Answer},
+		"slow, and the answer is lost": {fault: fake.Fault{Delay: 100 * time.Millisecond, Lost: fake.Answer},
 			err: broker.ErrNoAnswer, after: time.Second, stored: 1, later: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -111,30 +111,30 @@ func TestFaultsOfAPublish(t *testing.T) {
 				s.Inject(c.fault)
 				_, err := s.put(broker.Publication{Subject: "poll.1"})
 				if !errors.Is(err, c.err) || time.Since(s.began) != c.after || len(s.stored()) != c.stored {
-					s.Errorf("publishing gave %v after %v with %v stored, want %v after %v with %d", err,
+					s.Errorf("error %v after %v with %v stored, want %v after %v with %d", err,
 						time.Since(s.began), s.stored(), c.err, c.after, c.stored)
 				}
 				time.Sleep(time.Minute)
 				if len(s.stored()) != c.later {
-					s.Errorf("%v is stored later, want %d", s.stored(), c.later)
+					s.Errorf("%v are stored later, want %d", s.stored(), c.later)
 				}
 				left := s.Uninject()
 				if _, err := s.put(broker.Publication{Subject: "poll.2"}); err != nil || left > 1 ||
 					(left == 1) != (c.err == nil && c.after == 0) {
-					s.Errorf("the next one gave %v, with %d faults left", err, left)
+					s.Errorf("the next publish: error %v, with %d faults left", err, left)
 				}
 			})
 		})
 	}
 }
 
-func TestFaultsComeAsOftenAsTold(t *testing.T) {
+func TestFaultsHappenAsOftenAsInjected(t *testing.T) {
 	bubble(t, fake.Options{}, func(s stage) {
 		s.Inject(fake.Fault{Op: fake.Publish, Times: 2, Err: broker.ErrRefused},
 			fake.Fault{Op: fake.Publish, Err: broker.ErrFull})
 		for i, want := range []error{broker.ErrRefused, broker.ErrRefused, broker.ErrFull, nil} {
 			if _, err := s.put(broker.Publication{Subject: "poll.1"}); !errors.Is(err, want) {
-				s.Errorf("publish %d gave %v, want %v", i, err, want)
+				s.Errorf("publish %d: error %v, want %v", i, err, want)
 			}
 		}
 	})
@@ -144,7 +144,7 @@ func TestFaultsOfSettlements(t *testing.T) {
 	for name, c := range map[string]struct {
 		settle func(stage, broker.Delivery) error
 		fault  fake.Fault
-		again  time.Duration // when it is delivered again; 0 is never
+		again  time.Duration // when it is redelivered; 0 is never
 	}{
 		"an ack": {settle: func(s stage, d broker.Delivery) error { return s.Ack(d) }},
 		"an ack is lost": {settle: func(s stage, d broker.Delivery) error { return s.Ack(d) },
@@ -181,7 +181,7 @@ func TestFaultsOfSettlements(t *testing.T) {
 					return
 				}
 				if d, after, err := s.pull(time.Hour); d.Count > 0 || err != nil {
-					s.Errorf("it was delivered again after %v, %v", after, err)
+					s.Errorf("it was redelivered after %v, error %v", after, err)
 				}
 				s.wants()
 			})
@@ -189,8 +189,8 @@ func TestFaultsOfSettlements(t *testing.T) {
 	}
 }
 
-// An ack that comes late settles the delivery that somebody else has got meanwhile.
-func TestLateAckEndsANewerDelivery(t *testing.T) {
+// A late ack settles a newer delivery of the message.
+func TestLateAckSettlesANewerDelivery(t *testing.T) {
 	bubble(t, fake.Options{}, func(s stage) {
 		_, _ = s.put(broker.Publication{Subject: "poll.1"})
 		s.Inject(fake.Fault{Op: fake.Ack, Delay: 15 * time.Second})
@@ -210,11 +210,11 @@ func TestFaultsOfAPull(t *testing.T) {
 			fake.Fault{Op: fake.Pull, Err: broker.ErrConsumerNotFound})
 		for i, want := range []error{broker.ErrNoAnswer, broker.ErrNoAnswer, broker.ErrConsumerNotFound} {
 			if d, _, err := s.pull(time.Second); d.Count > 0 || !errors.Is(err, want) {
-				s.Errorf("pull %d gave %v, %v, want %v", i, d, err, want)
+				s.Errorf("pull %d: %v, error %v, want %v", i, d, err, want)
 			}
 		}
 		if d := s.comes(2*time.Second + 10*time.Second); d.Count != 2 {
-			s.Errorf("what was swallowed came as delivery %d", d.Count)
+			s.Errorf("the lost delivery was redelivered as delivery %d, want 2", d.Count)
 		}
 	})
 }

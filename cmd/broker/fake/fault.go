@@ -2,6 +2,7 @@ package fake
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -29,37 +30,37 @@ const (
 	InProgress   Op = "in-progress"
 )
 
-// Lost is what gets lost on the way.
+// Lost is what is lost in transit.
 type Lost int
 
-// What can get lost. Operations that nobody waits for have no answer.
+// What can be lost. Operations that do not wait have no answer.
 const (
-	// Request: the broker never hears of it.
+	// Request means that the broker never receives the request.
 	Request Lost = iota + 1
-	// Answer: it takes effect, and nobody is told. Of a pull, the deliveries are lost.
+	// Answer means that the operation takes effect, but its answer is lost. Of a pull, the deliveries are lost.
 	Answer
 )
 
-// Fault is what goes wrong with an operation. Where several fit, the first that was injected counts.
+// Fault makes an operation fail. If several match, the one injected first applies.
 type Fault struct {
-	// Op is the operation; empty is any.
+	// Op is the operation; empty matches any.
 	Op Op
-	// Object matches the subject of a publish, the subject of the message that is settled, and the name of the stream
-	// in all other operations. It may have wildcards; empty is any.
+	// Object matches the subject of a publish, the subject of a settled message, or the stream's name in all other
+	// operations. It may have wildcards; empty matches any.
 	Object string
-	// Times is how often it goes wrong; 0 is once.
+	// Times is how often the fault happens. The default is once.
 	Times int
 
-	// Delay makes it take effect later: a slow broker where somebody waits for it, a late settlement where nobody does.
-	// A request whose caller has given up takes effect all the same.
+	// Delay delays the effect of the operation, and its answer. The operation takes effect even if its caller has given
+	// up.
 	Delay time.Duration
 	// Lost loses the request or its answer: the caller gets [broker.ErrNoAnswer] when its context ends.
 	Lost Lost
-	// Err makes it fail at once, without an effect: an error of [broker], for example [broker.ErrRefused].
+	// Err makes it fail at once without effect. It is an error of [broker], for example [broker.ErrRefused].
 	Err error
 }
 
-// Inject makes operations go wrong from now on.
+// Inject adds faults for later operations.
 func (b *Broker) Inject(faults ...Fault) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -69,7 +70,7 @@ func (b *Broker) Inject(faults ...Fault) {
 	}
 }
 
-// Uninject ends all faults, and tells how many had yet to happen: a test that injects one should end with none.
+// Uninject removes all faults, and returns how many have not happened.
 func (b *Broker) Uninject() (left int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -80,7 +81,7 @@ func (b *Broker) Uninject() (left int) {
 	return left
 }
 
-// fault is what goes wrong with an operation now. The lock is held.
+// fault returns the fault of an operation, and counts it as happened. The caller holds the lock.
 func (b *Broker) fault(op Op, object string) Fault {
 	for i, f := range b.faults {
 		if f.Op != "" && f.Op != op || f.Object != "" && !matches(f.Object, object) {
@@ -95,7 +96,7 @@ func (b *Broker) fault(op Op, object string) Fault {
 	return Fault{}
 }
 
-// request makes an operation with an answer: what do does, with the lock held, unless something goes wrong.
+// request makes an operation with an answer. It calls do with the lock held, unless a fault prevents it.
 func (b *Broker) request(ctx context.Context, op Op, object string, do func() error) error {
 	failed := func(kind, cause error) error {
 		return &broker.Error{Op: string(op), Object: object, Kind: kind, Cause: cause}
@@ -119,7 +120,7 @@ func (b *Broker) request(ctx context.Context, op Op, object string, do func() er
 	if f.Lost != Request {
 		b.reach(f.Delay, func() {
 			result = do()
-			answered = f.Lost != Answer && result != errSilent
+			answered = f.Lost != Answer && !errors.Is(result, errSilent)
 			b.wake()
 		})
 	}
@@ -140,17 +141,16 @@ func (b *Broker) request(ctx context.Context, op Op, object string, do func() er
 	return failed(nil, result)
 }
 
-// known tells whether an error is one of package broker.
+// known reports whether an error is one of package broker.
 func known(err error) bool {
 	return slices.Contains([]error{
 		broker.ErrRefused, broker.ErrMaxPerSubject, broker.ErrFull, broker.ErrTooLarge, broker.ErrNotFound,
-		broker.ErrStreamNotFound,
-		broker.ErrConsumerNotFound, broker.ErrNoAnswer, broker.ErrDenied, broker.ErrClosed,
+		broker.ErrStreamNotFound, broker.ErrConsumerNotFound, broker.ErrNoAnswer, broker.ErrDenied, broker.ErrClosed,
 	}, err)
 }
 
-// tell makes an operation that nobody waits for.
-func (b *Broker) tell(op Op, object string, do func()) error {
+// send makes an operation without an answer.
+func (b *Broker) send(op Op, object string, do func()) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.advance()
@@ -166,8 +166,8 @@ func (b *Broker) tell(op Op, object string, do func()) error {
 	return nil
 }
 
-// reach makes something happen when the broker hears of it: after a delay, and not while it is stopped. The lock is
-// held.
+// reach calls do when the broker receives the request: after a delay, and not while it is stopped. The caller holds the
+// lock.
 func (b *Broker) reach(delay time.Duration, do func()) {
 	switch {
 	case delay > 0:
@@ -179,8 +179,8 @@ func (b *Broker) reach(delay time.Duration, do func()) {
 	}
 }
 
-// SetFull makes the storage full, or no longer so: while it is, nothing is stored, and a schedule that fires is stuck
-// until it is stored again, or the stream has another leader.
+// SetFull makes the storage full, or not. While it is full, nothing is stored, and a schedule that fires is stuck until
+// it is stored again or the stream has a new leader.
 func (b *Broker) SetFull(full bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -198,8 +198,8 @@ func (b *Broker) SetClock(ahead time.Duration) {
 	b.wake()
 }
 
-// Stop stops the broker: what is asked from now on waits until it is started again, as it does in the buffer of a
-// client that reconnects. Pulls end without an answer.
+// Stop stops the broker. Later requests wait until it starts again, as in the buffer of a client that reconnects.
+// Pending pulls end without an answer.
 func (b *Broker) Stop() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -208,26 +208,26 @@ func (b *Broker) Stop() {
 	b.endPulls()
 }
 
-// Start starts a stopped broker, which remembers its consumers as [Broker.Restart] says.
+// Start starts a stopped broker, with the state of its consumers that [Broker.Restart] describes.
 func (b *Broker) Start() { b.begin((*consumer).restored) }
 
-// Restart stops the broker and starts it again. Of a delivery that is out, it remembers the time of its last settlement
-// (a nak with a delay, or in-progress) in whole seconds, or else when the message was stored: so it may come back
+// Restart stops the broker and starts it again. Of a pending delivery it keeps only the time of its last nak with a
+// delay or in-progress, in whole seconds, or else the time when the message was stored. It may therefore redeliver it
 // early.
 func (b *Broker) Restart() {
 	b.Stop()
 	b.Start()
 }
 
-// Crash kills the broker and starts it again: it forgets its consumers' state, and delivers all that is stored as if it
-// never had. Settlements of older deliveries are ignored until the message is out again.
+// Crash kills the broker and starts it again. It loses the state of its consumers, and delivers all stored messages as
+// if for the first time. It ignores settlements of older deliveries until it has delivered the message again.
 func (b *Broker) Crash() {
 	b.Stop()
 	b.begin((*consumer).forget)
 }
 
-// StepDown gives streams and consumers another leader: what is out comes back as after a restart, but for the whole
-// seconds.
+// StepDown gives streams and consumers a new leader. It redelivers pending deliveries as after [Broker.Restart], but
+// with exact times.
 func (b *Broker) StepDown() {
 	b.mu.Lock()
 	b.advance()
@@ -236,12 +236,12 @@ func (b *Broker) StepDown() {
 	b.begin((*consumer).moved)
 }
 
-// begin makes all leaders anew.
+// begin starts new leaders of all streams and consumers.
 func (b *Broker) begin(state func(*consumer)) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.stopped = false
-	b.floor = later(b.now(), b.floor) // what fell due meanwhile happens now
+	b.floor = later(b.now(), b.floor) // events that fell due in the meantime happen now
 	b.stamp = b.floor
 	for _, s := range b.streams {
 		s.begin()
@@ -269,8 +269,8 @@ func (b *Broker) endPulls() {
 	b.wake()
 }
 
-// Redeliver delivers a message that is out once more, to whoever asks first: what a leader change or a lost settlement
-// does at any moment. It tells whether it was out.
+// Redeliver redelivers a pending message to the next pull, as a leader change can do at any time. It reports whether
+// the message was pending.
 func (b *Broker) Redeliver(stream, consumer string, sequence uint64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -9,15 +9,15 @@ import (
 	"statusworker/schema/broker"
 )
 
-// errSilent makes an operation have no answer.
-var errSilent = errors.New("no answer is given")
+// errSilent is the result of an operation that the broker does not answer.
+var errSilent = errors.New("no answer")
 
 // Publish implements [broker.Broker].
 func (b *Broker) Publish(ctx context.Context, p broker.Publication) (broker.Ack, error) {
-	var ack broker.Ack // it may be set after this returned
+	var ack broker.Ack // may be set after Publish has returned an error
 	err := b.request(ctx, Publish, p.Subject, func() (err error) {
 		for _, s := range b.streams {
-			if matchesAny(s.StreamConfig.Subjects, p.Subject) {
+			if matchesAny(s.Subjects, p.Subject) {
 				ack, err = s.publish(p)
 				return err
 			}
@@ -30,7 +30,7 @@ func (b *Broker) Publish(ctx context.Context, p broker.Publication) (broker.Ack,
 	return ack, nil
 }
 
-// read makes an operation on a stream.
+// read makes an operation on a stream, if it exists.
 func (b *Broker) read(ctx context.Context, op Op, name string, do func(*stream) error) error {
 	return b.request(ctx, op, name, func() error {
 		s := b.stream(name)
@@ -41,7 +41,7 @@ func (b *Broker) read(ctx context.Context, op Op, name string, do func(*stream) 
 	})
 }
 
-// one makes an operation that reads one message.
+// one makes an operation that returns one message.
 func (b *Broker) one(ctx context.Context, op Op, name string, find func(*stream) *message) (broker.Message, error) {
 	var m broker.Message
 	err := b.read(ctx, op, name, func(s *stream) error {
@@ -201,7 +201,7 @@ func (b *Broker) InProgress(d broker.Delivery) error {
 }
 
 func (b *Broker) settle(op Op, d broker.Delivery, do func(*consumer)) error {
-	return b.tell(op, d.Subject, func() {
+	return b.send(op, d.Subject, func() {
 		if c := b.stream(d.Stream).consumer(d.Consumer); c != nil {
 			do(c)
 		}

@@ -9,7 +9,7 @@ import (
 	"statusworker/schema/broker"
 )
 
-// pullMargin is how much longer than it should take a pull waits for an answer.
+// pullMargin is how long after its expiry a pull waits for an answer.
 const pullMargin = time.Second
 
 type puller struct {
@@ -20,7 +20,7 @@ type puller struct {
 // Puller implements [broker.Broker].
 func (b *Broker) Puller(stream, consumer string) broker.Puller { return puller{b, stream, consumer} }
 
-// Close implements [broker.Puller]. There is nothing to end.
+// Close implements [broker.Puller]. It does nothing.
 func (puller) Close() {}
 
 // Pull implements [broker.Puller].
@@ -32,7 +32,7 @@ func (p puller) Pull(n int, wait time.Duration, take func(broker.Delivery)) erro
 	if n < 1 || n > broker.MaxPull {
 		return &broker.Error{
 			Op: string(Pull), Object: p.stream + "/" + p.consumer,
-			Cause: fmt.Errorf("%d messages were asked for: want 1 to %d", n, broker.MaxPull),
+			Cause: fmt.Errorf("pulling %d messages: must be 1 to %d", n, broker.MaxPull),
 		}
 	}
 	b.mu.Lock()
@@ -50,30 +50,39 @@ func (p puller) Pull(n int, wait time.Duration, take func(broker.Delivery)) erro
 	if f.Delay > 0 {
 		b.await(context.Background(), f.Delay, nil)
 	}
+	if err := p.deliver(n, wait, f.Lost == Answer, take); err != nil {
+		return failed(err)
+	}
+	return nil
+}
+
+// deliver makes a request and calls take for its deliveries, unless they are lost.
+func (p puller) deliver(n int, wait time.Duration, lost bool, take func(broker.Delivery)) error {
 	r, c := p.ask(n)
 	if c == nil {
-		return failed(broker.ErrNoAnswer)
+		return broker.ErrNoAnswer
 	}
 	for deadline := time.Now().Add(wait); ; {
-		got, over, err := p.look(c, r, !time.Now().Before(deadline))
-		if f.Lost != Answer {
+		got, ended, err := p.collect(c, r, !time.Now().Before(deadline))
+		if !lost {
 			for _, d := range got {
 				take(d)
 			}
 		}
 		switch {
 		case err != nil:
-			return failed(err)
-		case over && f.Lost == Answer:
-			return failed(p.silence(time.Until(deadline)))
-		case over:
+			return err
+		case ended && lost:
+			return p.silence(time.Until(deadline))
+		case ended:
 			return nil
 		}
-		b.await(context.Background(), time.Until(deadline), func() bool { return len(r.inbox) > 0 || r.ended != nil })
+		done := func() bool { return len(r.inbox) > 0 || r.ended != nil }
+		p.b.await(context.Background(), time.Until(deadline), done)
 	}
 }
 
-// silence waits for an answer that does not come.
+// silence waits for an answer that does not arrive.
 func (p puller) silence(wait time.Duration) error {
 	if p.b.await(context.Background(), wait+pullMargin, nil) {
 		return broker.ErrClosed
@@ -81,7 +90,7 @@ func (p puller) silence(wait time.Duration) error {
 	return broker.ErrNoAnswer
 }
 
-// ask makes a request. There is no consumer where it goes nowhere.
+// ask makes a request. The consumer is nil if it does not exist.
 func (p puller) ask(n int) (*request, *consumer) {
 	p.b.mu.Lock()
 	defer p.b.mu.Unlock()
@@ -94,8 +103,8 @@ func (p puller) ask(n int) (*request, *consumer) {
 	return r, c
 }
 
-// look takes what has come for a request, and ends it where time is up.
-func (p puller) look(c *consumer, r *request, late bool) (got []broker.Delivery, over bool, err error) {
+// collect returns the new deliveries of a request, and ends the request if it has expired.
+func (p puller) collect(c *consumer, r *request, expired bool) (got []broker.Delivery, ended bool, err error) {
 	p.b.mu.Lock()
 	defer p.b.mu.Unlock()
 	p.b.advance()
@@ -104,9 +113,9 @@ func (p puller) look(c *consumer, r *request, late bool) (got []broker.Delivery,
 	if p.b.closed {
 		err = broker.ErrClosed
 	}
-	over = late || r.left == 0 || err != nil
-	if over {
+	ended = expired || r.left == 0 || err != nil
+	if ended {
 		c.waiting = slices.DeleteFunc(c.waiting, func(w *request) bool { return w == r })
 	}
-	return got, over, err
+	return got, ended, err
 }

@@ -6,14 +6,14 @@ import (
 	"statusworker/schema/broker"
 )
 
-// schedule is a message that appears on another subject later.
+// schedule is a message that is published to another subject later.
 type schedule struct {
 	*message
-	armed int // how often; only the last one fires
-	made  bool
+	armed int  // how often; only the last timer fires
+	fired bool // and its message is stored
 }
 
-// arm makes a schedule fire when it is due.
+// arm lets a schedule fire when it is due.
 func (s *stream) arm(sc *schedule) {
 	sc.armed++
 	armed := sc.armed
@@ -33,7 +33,7 @@ func (s *stream) arm(sc *schedule) {
 	})
 }
 
-// fire stores the message of a schedule and purges its subject. Where it cannot be stored, the schedule is stuck.
+// fire stores the message of a schedule and purges its subject. If it cannot store the message, the schedule is stuck.
 func (s *stream) fire(sc *schedule) {
 	m := &message{broker.Message{Subject: sc.Header.Get(broker.HeaderScheduleTarget), Data: sc.Data,
 		Header: broker.Header{}}}
@@ -48,7 +48,7 @@ func (s *stream) fire(sc *schedule) {
 	if s.store(m) != nil {
 		return
 	}
-	sc.made = true
+	sc.fired = true
 	if seen := s.b.o.FiredSeen; seen > 0 {
 		s.b.at(s.b.stamp.Add(seen), func() { s.purge(sc.Subject, m.Sequence) })
 	} else {

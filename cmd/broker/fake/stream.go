@@ -12,7 +12,7 @@ import (
 	"statusworker/schema/broker"
 )
 
-// message is a stored one.
+// message is a stored message.
 type message struct{ broker.Message }
 
 func (m *message) copy() broker.Message {
@@ -22,7 +22,7 @@ func (m *message) copy() broker.Message {
 }
 
 func (m *message) size() (n uint64) {
-	const record = 22 // what a file store adds, about
+	const record = 22 // about what a file store adds
 	for name, values := range m.Header {
 		n += uint64(len(name) + len(strings.Join(values, "")) + 4)
 	}
@@ -33,26 +33,25 @@ type stream struct {
 	broker.StreamConfig
 	b        *Broker
 	messages []*message // by sequence
-	// ends are the messages by the last token of their subjects, which is an interaction's identifier where there are
-	// many.
+	// ends are the messages by the last token of their subjects. It is an interaction's identifier in large streams.
 	ends      map[string][]*message
 	last      uint64
 	bytes     uint64
-	ids       map[string]remembered
+	ids       map[string]published
 	schedules map[string]*schedule // by the subject on which it is stored
 	consumers []*consumer
 }
 
-// remembered is a publish with an ID.
-type remembered struct {
+// published is a publish with an ID.
+type published struct {
 	sequence uint64
 	at       time.Time
 }
 
-// defaultDuplicates is for how long a stream remembers IDs that is not told.
+// defaultDuplicates is the duplicate window of a stream without one in its configuration.
 const defaultDuplicates = 2 * time.Minute
 
-// maxPayload is the largest message that a server takes that is not told.
+// maxPayload is the default of max_payload.
 const maxPayload = 1 << 20
 
 func newStream(b *Broker, c broker.StreamConfig) *stream {
@@ -64,7 +63,7 @@ func newStream(b *Broker, c broker.StreamConfig) *stream {
 	}
 	s := &stream{
 		StreamConfig: c, b: b,
-		ends: map[string][]*message{}, ids: map[string]remembered{}, schedules: map[string]*schedule{},
+		ends: map[string][]*message{}, ids: map[string]published{}, schedules: map[string]*schedule{},
 	}
 	for _, of := range c.Consumers {
 		s.consumers = append(s.consumers, newConsumer(s, of))
@@ -72,10 +71,10 @@ func newStream(b *Broker, c broker.StreamConfig) *stream {
 	return s
 }
 
-// publish judges and stores what a client publishes.
+// publish checks and stores a message of a client.
 func (s *stream) publish(p broker.Publication) (broker.Ack, error) {
 	if name := reserved(p.Header); name != "" {
-		return broker.Ack{}, fmt.Errorf("header %s is the broker's: use the fields of a publication", name)
+		return broker.Ack{}, fmt.Errorf("header %s is reserved for the broker: use the fields of Publication", name)
 	}
 	m := &message{broker.Message{Subject: p.Subject, Header: maps.Clone(p.WireHeader()), Data: bytes.Clone(p.Data)}}
 	if m.size() > maxPayload {
@@ -104,11 +103,11 @@ func (s *stream) publish(p broker.Publication) (broker.Ack, error) {
 		return broker.Ack{}, err
 	}
 	if p.ID != "" {
-		s.ids[p.ID] = remembered{m.Sequence, m.Time}
+		s.ids[p.ID] = published{m.Sequence, m.Time}
 	}
-	delete(s.schedules, p.Subject) // a message that is none ends it
+	delete(s.schedules, p.Subject) // a message without a schedule ends it
 	if p.Schedule.Target != "" {
-		s.purge(p.Subject, m.Sequence-1) // it replaces what is there
+		s.purge(p.Subject, m.Sequence-1) // a schedule replaces earlier messages
 		sc := &schedule{message: m}
 		s.schedules[p.Subject] = sc
 		s.arm(sc)
@@ -117,7 +116,7 @@ func (s *stream) publish(p broker.Publication) (broker.Ack, error) {
 	return broker.Ack{Sequence: m.Sequence}, nil
 }
 
-// reserved gives a header that only the broker sets, or that a field of a publication sets.
+// reserved returns a header that only the broker, or a field of a publication, may set.
 func reserved(h broker.Header) string {
 	for name := range h {
 		if strings.HasPrefix(name, "Nats-") {
@@ -133,7 +132,7 @@ func (s *stream) checkSchedule(p broker.Publication) error {
 		return nil
 	case !s.Schedules:
 		return errors.New("message schedules is disabled")
-	case target == p.Subject || !matchesAny(s.StreamConfig.Subjects, target):
+	case target == p.Subject || !matchesAny(s.Subjects, target):
 		return errors.New("message schedules target is invalid")
 	}
 	return nil
@@ -147,28 +146,14 @@ func (s *stream) known(id string) (sequence uint64, ok bool) {
 	return r.sequence, true
 }
 
-// store stores a message, if the limits let it.
+// store stores a message, if the limits allow it.
 func (s *stream) store(m *message) error {
 	if s.b.full {
 		return broker.ErrFull
 	}
-	var here []uint64 // the sequences on its subject
-	if s.MaxPerSubject > 0 {
-		for _, old := range s.ends[lastToken(m.Subject)] {
-			if old.Subject == m.Subject {
-				here = append(here, old.Sequence)
-			}
-		}
-	}
-	replaces := s.MaxPerSubject > 0 && int64(len(here)) >= s.MaxPerSubject
-	if replaces && s.DiscardNew && s.DiscardNewPerSubject {
-		return broker.ErrMaxPerSubject
-	}
-	exceeds := func(messages int, bytes uint64) bool {
-		return s.MaxMsgs > 0 && int64(messages) > s.MaxMsgs || s.MaxBytes > 0 && bytes > uint64(s.MaxBytes)
-	}
-	if s.DiscardNew && !replaces && exceeds(len(s.messages)+1, s.bytes+m.size()) {
-		return broker.ErrFull
+	excess, err := s.limit(m)
+	if err != nil {
+		return err
 	}
 	s.last++
 	m.Sequence, m.Time = s.last, s.b.stamp
@@ -179,12 +164,10 @@ func (s *stream) store(m *message) error {
 	for _, c := range s.consumers {
 		c.count(m, 1)
 	}
-	if replaces {
-		for _, sequence := range here[:len(here)+1-int(s.MaxPerSubject)] {
-			s.remove(sequence)
-		}
+	for _, sequence := range excess {
+		s.remove(sequence)
 	}
-	for exceeds(len(s.messages), s.bytes) && len(s.messages) > 1 {
+	for s.exceeds(len(s.messages), s.bytes) && len(s.messages) > 1 {
 		s.remove(s.messages[0].Sequence)
 	}
 	if s.MaxAge > 0 {
@@ -193,7 +176,33 @@ func (s *stream) store(m *message) error {
 	return nil
 }
 
-// remove tells whether the message was there.
+// limit returns the messages on the subject of m that it replaces, or an error if the stream rejects m.
+func (s *stream) limit(m *message) (excess []uint64, err error) {
+	var same []uint64 // sequences on the subject
+	if s.MaxPerSubject > 0 {
+		for _, old := range s.ends[lastToken(m.Subject)] {
+			if old.Subject == m.Subject {
+				same = append(same, old.Sequence)
+			}
+		}
+	}
+	switch replaces := s.MaxPerSubject > 0 && int64(len(same)) >= s.MaxPerSubject; {
+	case replaces && s.DiscardNew && s.DiscardNewPerSubject:
+		return nil, broker.ErrMaxPerSubject
+	case replaces:
+		return same[:len(same)+1-int(s.MaxPerSubject)], nil
+	case s.DiscardNew && s.exceeds(len(s.messages)+1, s.bytes+m.size()):
+		return nil, broker.ErrFull
+	}
+	return nil, nil
+}
+
+// exceeds reports whether a number of messages or bytes is over the limit.
+func (s *stream) exceeds(messages int, bytes uint64) bool {
+	return s.MaxMsgs > 0 && int64(messages) > s.MaxMsgs || s.MaxBytes > 0 && bytes > uint64(s.MaxBytes)
+}
+
+// remove removes a message, and reports whether it existed.
 func (s *stream) remove(sequence uint64) bool {
 	i, ok := slices.BinarySearchFunc(s.messages, sequence, sequenceOf)
 	if !ok {
@@ -216,7 +225,7 @@ func (s *stream) remove(sequence uint64) bool {
 	return true
 }
 
-// purge removes what lies on a subject, up to a sequence.
+// purge removes the messages on a subject, up to a sequence.
 func (s *stream) purge(subject string, upTo uint64) {
 	for _, m := range slices.Clone(s.ends[lastToken(subject)]) {
 		if m.Subject == subject && m.Sequence <= upTo {
@@ -238,7 +247,7 @@ func (s *stream) lastOn(filter string) *message {
 	return nil
 }
 
-// nextOn is the first message from a sequence on that one of the filters matches.
+// nextOn returns the first message from a sequence on that one of the filters matches, or nil.
 func (s *stream) nextOn(filters []string, from uint64) *message {
 	i, _ := slices.BinarySearchFunc(s.messages, from, sequenceOf)
 	for _, m := range s.messages[i:] {
@@ -255,21 +264,20 @@ func (s *stream) serve() {
 	}
 }
 
-// begin makes the leader of the stream anew: what fired and was not stored fires again, and of IDs it knows those of
-// stored messages.
+// begin starts a new leader of the stream. Schedules that fired without storing their message fire again. It knows the
+// IDs of stored messages only.
 func (s *stream) begin() {
 	clear(s.ids)
 	for _, m := range s.messages {
 		if id := m.Header.Get(broker.HeaderID); id != "" {
-			s.ids[id] = remembered{m.Sequence, m.Time}
+			s.ids[id] = published{m.Sequence, m.Time}
 		}
 	}
-	pending := slices.SortedFunc(maps.Values(s.schedules), func(a,
-		b *schedule) int {
+	pending := slices.SortedFunc(maps.Values(s.schedules), func(a, b *schedule) int {
 		return sequenceOf(a.message, b.Sequence)
 	})
 	for _, sc := range pending {
-		if sc.made {
+		if sc.fired {
 			s.purge(sc.Subject, sc.Sequence)
 			continue
 		}

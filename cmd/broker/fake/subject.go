@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// matches tells whether a filter matches a subject: `*` stands for one token, and `>` at the end for one or more.
+// matches reports whether a filter matches a subject: `*` matches one token, and `>` at the end one or more.
 func matches(filter, subject string) bool {
 	for {
 		f, moreFilter, restFilter := cutToken(filter)
@@ -33,8 +33,8 @@ func matchesAny(filters []string, subject string) bool {
 	return len(filters) == 0 || slices.ContainsFunc(filters, func(f string) bool { return matches(f, subject) })
 }
 
-// passes tells whether a consumer with that filter delivers what a stream finds by it. A message can be published on a
-// subject that has a `>` as a token, which then passes no `*`.
+// passes reports whether a consumer with a filter delivers a message that the stream finds by that filter. A subject
+// may have a token `>`, which no `*` of a consumer's filter matches.
 func passes(filter, subject string) bool {
 	return filter == "" || filter == subject || strings.HasSuffix(filter, ">") ||
 		!slices.Contains(strings.Split(subject, "."), ">")

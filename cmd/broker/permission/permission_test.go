@@ -15,16 +15,15 @@ import (
 	"statusworker/cmd/broker/permission"
 )
 
-// connect starts a server with a user who may publish on allowed subjects and subscribe to some, and connects as that
-// user.
+// connect starts a server with a user who may publish and subscribe to these subjects, and connects as that user.
 func connect(t *testing.T, publish, subscribe []string, options ...nats.Option) *nats.Conn {
 	t.Helper()
 	user := &server.User{Username: "u", Password: "p", Permissions: &server.Permissions{
 		Publish: &server.SubjectPermission{Allow: publish}, Subscribe: &server.SubjectPermission{Allow: subscribe},
 	}}
-	s, err := server.NewServer(
-		&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, Users: []*server.User{user}},
-	)
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true, Users: []*server.User{user},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,17 +41,17 @@ func connect(t *testing.T, publish, subscribe []string, options ...nats.Option) 
 	return nc
 }
 
-// violated fails the test unless err is a violation by that operation, whose subject begins so.
+// violated fails the test unless err is a violation of this operation, on a subject with this prefix.
 func violated(t *testing.T, err error, by permission.Operation, subject string) {
 	t.Helper()
 	v, ok := errors.AsType[*permission.Violation](err)
 	if !ok || !errors.Is(err, nats.ErrPermissionViolation) || v.Operation != by ||
 		!strings.HasPrefix(v.Subject, subject) {
-		t.Errorf("the error is %v, want a violation of %s on %s", err, by, subject)
+		t.Errorf("error %v, want a violation of %s on %s", err, by, subject)
 	}
 }
 
-// publish does so and waits until the server has seen it.
+// publish publishes and waits until the server has processed it.
 func publish(t *testing.T, nc *nats.Conn, subject string) {
 	t.Helper()
 	if err := errors.Join(nc.Publish(subject, nil), nc.Flush()); err != nil {
@@ -60,7 +59,7 @@ func publish(t *testing.T, nc *nats.Conn, subject string) {
 	}
 }
 
-func TestGuardEndsARequestThatIsRefused(t *testing.T) {
+func TestGuardEndsADeniedRequest(t *testing.T) {
 	t.Parallel()
 	nc := connect(t, []string{"allowed"}, []string{"_INBOX.>"})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -70,14 +69,14 @@ func TestGuardEndsARequestThatIsRefused(t *testing.T) {
 		violated(t, err, permission.Publish, subject)
 	}
 	if ctx.Err() != nil {
-		t.Error("it waited for an answer")
+		t.Error("the request waited for its deadline")
 	}
 	if _, err := permission.RequestWithContext(ctx, nc, "allowed", nil); !errors.Is(err, nats.ErrNoResponders) {
-		t.Errorf("a request on an allowed subject gave %v, want that nobody answers", err)
+		t.Errorf("a request on an allowed subject: error %v, want %v", err, nats.ErrNoResponders)
 	}
 }
 
-// A request is not blamed for what the server refused on another subject, or before it began.
+// A violation on another subject, or from before the request, is not the request's.
 func TestGuardAttributesBySubjectAndTime(t *testing.T) {
 	t.Parallel()
 	nc := connect(t, []string{"allowed"}, []string{"_INBOX.>"})
@@ -88,14 +87,14 @@ func TestGuardAttributesBySubjectAndTime(t *testing.T) {
 		err     error
 		want    bool
 	}{
-		"its own subject":                   {"request", context.DeadlineExceeded, true},
-		"its own subject, by a wildcard":    {"many.one", context.DeadlineExceeded, true},
-		"another subject":                   {"other", context.DeadlineExceeded, false},
-		"a longer subject":                  {"request.more", context.DeadlineExceeded, false},
-		"refused before":                    {"", context.DeadlineExceeded, false},
-		"its own subject, and it succeeded": {"request", nil, false},
-		"its own subject, and an answer":    {"request", answer, false},
-		"nobody answers":                    {"request", nats.ErrNoResponders, false},
+		"its subject":               {"request", context.DeadlineExceeded, true},
+		"its subject as a wildcard": {"many.one", context.DeadlineExceeded, true},
+		"another subject":           {"other", context.DeadlineExceeded, false},
+		"a longer subject":          {"request.more", context.DeadlineExceeded, false},
+		"denied before":             {"", context.DeadlineExceeded, false},
+		"it succeeded":              {"request", nil, false},
+		"an answer":                 {"request", answer, false},
+		"no responders":             {"request", nats.ErrNoResponders, false},
 	} {
 		err := permission.Guard(t.Context(), nc, func(context.Context) error {
 			if tt.publish != "" {
@@ -105,19 +104,19 @@ func TestGuardAttributesBySubjectAndTime(t *testing.T) {
 		}, "before", "request", "many.*")
 		if tt.want {
 			violated(t, err, permission.Publish, tt.publish)
-		} else if err != tt.err {
-			t.Errorf("%s: %v, want %v", name, err, tt.err)
+		} else if !errors.Is(err, tt.err) {
+			t.Errorf("%s: error %v, want %v", name, err, tt.err)
 		}
 	}
 }
 
-// What the server refused before it answered a flush is known, though nobody has called the error handler yet.
+// After a flush, Denied knows earlier violations, even if the error handler has not been called yet.
 func TestDeniedAfterAFlush(t *testing.T) {
 	t.Parallel()
-	held := make(chan struct{})
-	waits := nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) { <-held })
+	release := make(chan struct{})
+	waits := nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) { <-release })
 	nc := connect(t, []string{"allowed"}, []string{"_INBOX.>"}, waits)
-	defer close(held)
+	defer close(release)
 	for range 3 {
 		mark := permission.Begin(nc)
 		publish(t, nc, "allowed")
@@ -129,8 +128,8 @@ func TestDeniedAfterAFlush(t *testing.T) {
 	}
 }
 
-// Where the client may not subscribe to its answers, no request gets one: not only the first, which subscribes.
-func TestInboxThatIsRefused(t *testing.T) {
+// If the subscription for answers is denied, all requests are denied, not only the first, which subscribes.
+func TestDeniedInbox(t *testing.T) {
 	t.Parallel()
 	nc := connect(t, []string{">"}, []string{"_OTHER.>"}, nats.CustomInboxPrefix("_OWN"))
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -141,25 +140,25 @@ func TestInboxThatIsRefused(t *testing.T) {
 	}
 	mark := permission.Begin(nc)
 	if err := mark.Denied("request"); err != nil {
-		t.Errorf("a subscription that is none for answers counts: %v", err)
+		t.Errorf("a subscription that is not for answers counts: %v", err)
 	}
 	_, err = permission.RequestWithContext(ctx, nc, "request", nil)
 	violated(t, err, permission.Subscribe, "_OWN.")
 	violated(t, permission.Begin(nc).Denied("request"), permission.Subscribe, "_OWN.")
 }
 
-func TestOthersHearAsBefore(t *testing.T) {
+func TestErrorHandlerIsStillCalled(t *testing.T) {
 	t.Parallel()
 	heard := make(chan error, 10)
 	hears := nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { heard <- err })
 	nc := connect(t, []string{"allowed"}, []string{"_INBOX.>"}, hears)
 	var own sync.Map
-	for i := range 2 { // two watch
+	for i := range 2 { // two listeners
 		defer permission.OnDenied(nc, func(err error) { own.Store(i, err) }, "denied.*")()
 	}
 	publish(t, nc, "denied.one")
 	if err := <-heard; !errors.Is(err, nats.ErrPermissionViolation) {
-		t.Errorf("the connection's handler heard %v", err)
+		t.Errorf("the connection's handler got %v", err)
 	}
 	for i := range 2 {
 		err, _ := own.Load(i)
@@ -167,6 +166,6 @@ func TestOthersHearAsBefore(t *testing.T) {
 	}
 	publish(t, nc, "allowed")
 	if len(heard) != 0 {
-		t.Errorf("the connection's handler heard it more than once: %v", <-heard)
+		t.Errorf("the connection's handler got more than one error: %v", <-heard)
 	}
 }

@@ -12,28 +12,28 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// maxRemembered bounds the refused publishes that are remembered of a connection, and the refused subscriptions.
-const maxRemembered = 256
+// maxRecorded limits the violations that are recorded of a connection, for each operation.
+const maxRecorded = 256
 
-// record is what the server has refused on one connection.
+// record has the violations of one connection.
 type record struct {
 	mu        sync.Mutex
-	count     uint64 // of the publishes that were refused
+	count     uint64 // of denied publishes
 	publishes []*Violation
-	// subscriptions stay refused until the client makes them again, when it reconnects.
-	subscriptions []refusedSubscription
-	waiting       map[*waiter]struct{}
+	// subscriptions stay denied until the client subscribes again, when it reconnects.
+	subscriptions []deniedSubscription
+	listeners     map[*listener]struct{}
 }
 
-type refusedSubscription struct {
+type deniedSubscription struct {
 	*Violation
-	reconnects uint64 // of the connection until then
+	reconnects uint64 // of the connection, when it was denied
 }
 
-// waiter is somebody who wants to hear of a violation at once.
-type waiter struct {
+// listener is called for each violation that concerns it.
+type listener struct {
 	concerns func(*Violation) bool
-	hear     func(*Violation)
+	call     func(*Violation)
 }
 
 var (
@@ -41,8 +41,8 @@ var (
 	records   = map[weak.Pointer[nats.Conn]]*record{}
 )
 
-// recordOf is the record of a connection. The first call puts it in front of the connection's error handler, which
-// hears all that it heard before.
+// recordOf returns the record of a connection. The first call wraps the connection's error handler, which is still
+// called for every error.
 func recordOf(nc *nats.Conn) *record {
 	recordsMu.Lock()
 	defer recordsMu.Unlock()
@@ -50,7 +50,7 @@ func recordOf(nc *nats.Conn) *record {
 	if r, ok := records[key]; ok {
 		return r
 	}
-	r := &record{waiting: map[*waiter]struct{}{}}
+	r := &record{listeners: map[*listener]struct{}{}}
 	records[key] = r
 	runtime.AddCleanup(nc, func(key weak.Pointer[nats.Conn]) {
 		recordsMu.Lock()
@@ -59,7 +59,7 @@ func recordOf(nc *nats.Conn) *record {
 	}, key)
 	next := nc.ErrorHandler()
 	nc.SetErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
-		r.note(nc, err)
+		r.add(nc, err)
 		if next != nil {
 			next(nc, sub, err)
 		}
@@ -67,8 +67,8 @@ func recordOf(nc *nats.Conn) *record {
 	return r
 }
 
-// note remembers a violation, once.
-func (r *record) note(nc *nats.Conn, err error) {
+// add records a violation, once.
+func (r *record) add(nc *nats.Conn, err error) {
 	v := parse(err)
 	if v == nil {
 		return
@@ -76,49 +76,50 @@ func (r *record) note(nc *nats.Conn, err error) {
 	reconnects := nc.Stats().Reconnects
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	same := func(other *Violation) bool { return other.err == v.err } // the error handler comes after LastError
+	// LastError returns a violation before the error handler does, as the identical error.
+	same := func(other *Violation) bool { return other.err == v.err } //nolint:errorlint // identity is meant
 	if v.Operation == Subscribe {
-		if slices.ContainsFunc(r.subscriptions, func(s refusedSubscription) bool { return same(s.Violation) }) {
+		if slices.ContainsFunc(r.subscriptions, func(s deniedSubscription) bool { return same(s.Violation) }) {
 			return
 		}
-		r.subscriptions = append(r.subscriptions, refusedSubscription{v, reconnects})
-		r.subscriptions = r.subscriptions[max(0, len(r.subscriptions)-maxRemembered):]
+		r.subscriptions = append(r.subscriptions, deniedSubscription{v, reconnects})
+		r.subscriptions = r.subscriptions[max(0, len(r.subscriptions)-maxRecorded):]
 	} else {
 		if slices.ContainsFunc(r.publishes, same) {
 			return
 		}
 		r.count++
 		r.publishes = append(r.publishes, v)
-		r.publishes = r.publishes[max(0, len(r.publishes)-maxRemembered):]
+		r.publishes = r.publishes[max(0, len(r.publishes)-maxRecorded):]
 	}
-	for w := range r.waiting {
-		if w.concerns(v) {
-			w.hear(v)
+	for l := range r.listeners {
+		if l.concerns(v) {
+			l.call(v)
 		}
 	}
 }
 
-// Mark is a moment in the life of a connection: the beginning of requests.
+// Mark marks the moment before requests on a connection.
 type Mark struct {
 	nc     *nats.Conn
 	record *record
 	before uint64
 }
 
-// Begin marks the moment before requests are made.
+// Begin returns a mark. Violations before it do not count for the requests after it.
 func Begin(nc *nats.Conn) Mark {
 	r := recordOf(nc)
-	r.note(nc, nc.LastError()) // an earlier one, whose report may still be on its way to the error handler
+	r.add(nc, nc.LastError()) // an earlier violation, for which the error handler may not have been called yet
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return Mark{nc: nc, record: r, before: r.count}
 }
 
-// Denied is the last violation since the mark that concerns requests on these subjects, which may have wildcards; nil
-// where there is none. A subscription for answers that was refused before concerns them as well, until the client
-// reconnects. What the server had refused before it answered a flush is known.
+// Denied returns the last violation since the mark that concerns requests on these subjects, which may have wildcards,
+// or nil. A subscription for answers that was denied before the mark counts as well, until the client reconnects. After
+// a flush, Denied knows all violations that preceded it.
 func (m Mark) Denied(subjects ...string) error {
-	m.record.note(m.nc, m.nc.LastError())
+	m.record.add(m.nc, m.nc.LastError())
 	reconnects, concerns := m.nc.Stats().Reconnects, concerning(m.nc, subjects)
 	m.record.mu.Lock()
 	defer m.record.mu.Unlock()
@@ -139,7 +140,7 @@ func (m Mark) Denied(subjects ...string) error {
 	return nil
 }
 
-// concerning tells of violations whether they concern requests on some subjects.
+// concerning returns a function that reports whether a violation concerns requests on these subjects.
 func concerning(nc *nats.Conn, subjects []string) func(*Violation) bool {
 	inbox := nc.Opts.InboxPrefix
 	if inbox == "" {
@@ -153,23 +154,23 @@ func concerning(nc *nats.Conn, subjects []string) func(*Violation) bool {
 	}
 }
 
-// OnDenied calls hear for each violation from now on that concerns requests on these subjects, until stop is called. It
-// must not block.
-func OnDenied(nc *nats.Conn, hear func(error), subjects ...string) (stop func()) {
+// OnDenied calls do for each later violation that concerns requests on these subjects, until stop is called. do must
+// not block.
+func OnDenied(nc *nats.Conn, do func(error), subjects ...string) (stop func()) {
 	r := recordOf(nc)
-	w := &waiter{concerns: concerning(nc, subjects), hear: func(v *Violation) { hear(v) }}
+	l := &listener{concerns: concerning(nc, subjects), call: func(v *Violation) { do(v) }}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.waiting[w] = struct{}{}
+	r.listeners[l] = struct{}{}
 	return func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		delete(r.waiting, w)
+		delete(r.listeners, l)
 	}
 }
 
-// Guard calls do, which makes requests on these subjects. Where the server refuses one of them, the context of do ends
-// at once, and the error is the violation: nobody answers such a request. An answer of the broker is never replaced.
+// Guard calls do, which makes requests on these subjects. If the server denies one of them, Guard cancels the context
+// of do and returns the violation, because such a request gets no answer. It never replaces an answer of the broker.
 func Guard(ctx context.Context, nc *nats.Conn, do func(context.Context) error, subjects ...string) error {
 	mark := Begin(nc)
 	ctx, cancel := context.WithCancel(ctx)
@@ -178,8 +179,8 @@ func Guard(ctx context.Context, nc *nats.Conn, do func(context.Context) error, s
 	return mark.Explain(do(ctx), subjects...)
 }
 
-// Explain gives the violation since the mark that explains why requests on these subjects failed with err, or err if
-// there is none. It never replaces an answer of the broker.
+// Explain returns the violation since the mark that made requests on these subjects fail with err, or err if there is
+// none. It never replaces an answer of the broker.
 func (m Mark) Explain(err error, subjects ...string) error {
 	if err == nil || answered(err) {
 		return err
@@ -190,7 +191,7 @@ func (m Mark) Explain(err error, subjects ...string) error {
 	return err
 }
 
-// answered tells whether an error is the broker's answer to a request.
+// answered reports whether an error is the broker's answer to a request.
 func answered(err error) bool {
 	var api *jetstream.APIError
 	return errors.As(err, &api) || errors.Is(err, nats.ErrNoResponders)

@@ -10,19 +10,19 @@ import (
 	"statusworker/cmd/broker/embedded"
 )
 
-// A record goes with its connection.
-func TestRecordsAreForgotten(t *testing.T) {
+// The record of a connection is deleted with it.
+func TestRecordsAreDeleted(t *testing.T) {
 	s, err := embedded.Start(t.TempDir(), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Stop)
-	remembered := func() int {
+	count := func() int {
 		recordsMu.Lock()
 		defer recordsMu.Unlock()
 		return len(records)
 	}
-	before := remembered()
+	before := count()
 	for range 3 {
 		nc, err := nats.Connect(s.URL())
 		if err != nil {
@@ -33,9 +33,9 @@ func TestRecordsAreForgotten(t *testing.T) {
 		}
 		nc.Close()
 	}
-	for end := time.Now().Add(20 * time.Second); remembered() > before; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); count() > before; time.Sleep(20 * time.Millisecond) {
 		if runtime.GC(); time.Now().After(end) {
-			t.Fatalf("%d records are left", remembered()-before)
+			t.Fatalf("%d records are left", count()-before)
 		}
 	}
 }

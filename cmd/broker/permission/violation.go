@@ -1,9 +1,9 @@
-// Package permission attributes missing rights to the requests that lacked them.
+// Package permission attributes permissions violations to the requests that caused them.
 //
-// A NATS server does not answer a publish or a subscription that it refuses. It reports the refusal beside all
-// requests, to the error handler of the connection, with the operation and the subject. This package hears these
-// reports and compares their subjects with that of a request: a request failed for want of a right only where the
-// server refused its subject, or the subject of its answers, since it began.
+// A NATS server does not answer a publish or a subscription that it denies. It reports the violation asynchronously, to
+// the error handler of the connection, with the operation and the subject. This package records the violations and
+// compares their subjects with those of a request. A request was denied only if, since it began, the server denied its
+// subject or the subscription for its answers.
 package permission
 
 import (
@@ -15,7 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// Operation is what a user may lack the right to.
+// Operation is an operation that needs a permission.
 type Operation string
 
 // The operations.
@@ -24,20 +24,20 @@ const (
 	Subscribe Operation = "subscribe"
 )
 
-// Violation is a refusal of the server. It is a [nats.ErrPermissionViolation].
+// Violation is an operation that the server denied. It wraps [nats.ErrPermissionViolation].
 type Violation struct {
 	Operation Operation
 	Subject   string
-	err       error // the connection's
+	err       error // as the connection reported it
 }
 
 func (v *Violation) Error() string { return v.err.Error() }
 func (v *Violation) Unwrap() error { return v.err }
 
-// refusal is how a server words it. The subject is quoted as Go does.
-var refusal = regexp.MustCompile(`(?i) for (publish|subscription) (?:to|with reply of) ("(?:[^"\\]|\\.)*")`)
+// violation matches the text of a server. The subject is a Go string literal.
+var violation = regexp.MustCompile(`(?i) for (publish|subscription) (?:to|with reply of) ("(?:[^"\\]|\\.)*")`)
 
-// parse reads the connection's report of a violation; nil where err is none.
+// parse returns the violation that the connection reported, or nil if err is none.
 func parse(err error) *Violation {
 	if !errors.Is(err, nats.ErrPermissionViolation) {
 		return nil
@@ -45,22 +45,21 @@ func parse(err error) *Violation {
 	if v := (*Violation)(nil); errors.As(err, &v) {
 		return v
 	}
-	parts := refusal.FindStringSubmatch(err.Error())
+	parts := violation.FindStringSubmatch(err.Error())
 	if parts == nil {
 		return nil
 	}
-	subject, quoted := strconv.Unquote(parts[2])
-	if quoted != nil {
-		return nil
-	}
-	v := &Violation{Operation: Publish, Subject: subject, err: err}
+	v := &Violation{Operation: Publish, err: err}
 	if strings.EqualFold(parts[1], "subscription") {
 		v.Operation = Subscribe
 	}
-	return v
+	if v.Subject, err = strconv.Unquote(parts[2]); err == nil {
+		return v
+	}
+	return nil
 }
 
-// matches tells whether a subject is among those of a pattern, which may have the wildcards of NATS.
+// matches reports whether a subject matches a pattern, which may have wildcards.
 func matches(pattern, subject string) bool {
 	want, have := strings.Split(pattern, "."), strings.Split(subject, ".")
 	for i, token := range want {

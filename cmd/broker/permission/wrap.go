@@ -9,24 +9,24 @@ import (
 
 // Request is one request to JetStream.
 type Request struct {
-	// Subjects are those that it is published on; they may have wildcards.
+	// Subjects are the subjects that it may be published to; they may have wildcards.
 	Subjects []string
-	// Changes says that it creates, updates or deletes something.
+	// Changes is true if it creates, updates or deletes something.
 	Changes bool
 }
 
-// Ask makes a request by calling do. It may call do again where that failed.
+// Ask makes a request by calling do. It may call do again after an error.
 type Ask func(ctx context.Context, r Request, do func(context.Context) error) error
 
-// Guarded makes each request in a [Guard].
+// Guarded returns an Ask that makes each request in a [Guard].
 func Guarded(nc *nats.Conn) Ask {
 	return func(ctx context.Context, r Request, do func(context.Context) error) error {
 		return Guard(ctx, nc, do, r.Subjects...)
 	}
 }
 
-// Wrap gives js with its requests for streams, consumers and messages made by ask, each for itself. So it does for
-// the streams that js gives. Publishing, pulling and listing are js's own.
+// Wrap returns js with each request for a stream, consumer or message made by ask, and so do the streams that it
+// returns. It leaves publishing, pulling and listing unchanged.
 func Wrap(js jetstream.JetStream, ask Ask) jetstream.JetStream { return &asking{js, ask} }
 
 type asking struct {
@@ -40,7 +40,7 @@ func reads(subjects ...string) Request { return Request{Subjects: subjects} }
 
 func changes(subjects ...string) Request { return Request{Subjects: subjects, Changes: true} }
 
-// get makes a request that gives something.
+// get makes a request that returns a value.
 func get[T any](ctx context.Context, ask Ask, r Request, do func(context.Context) (T, error)) (T, error) {
 	var got T
 	err := ask(ctx, r, func(ctx context.Context) (err error) {
@@ -107,8 +107,8 @@ func (a *asking) UpdateConsumer(
 	})
 }
 
-// creating are the subjects on which consumers of a stream are created, and updated: the rest of the subject is the
-// consumer's name and filter.
+// creating are the subjects for creating and updating consumers of a stream. The rest of the subject is the consumer's
+// name and filter.
 func creating(stream string) []string {
 	return []string{api("CONSUMER.CREATE." + stream), api("CONSUMER.CREATE." + stream + ".>")}
 }
@@ -128,17 +128,13 @@ type askingStream struct {
 func (s *askingStream) name() string { return s.CachedInfo().Config.Name }
 
 func (s *askingStream) Info(ctx context.Context, opts ...jetstream.StreamInfoOpt) (*jetstream.StreamInfo, error) {
-	return get(
-		ctx,
-		s.ask,
-		reads(api("STREAM.INFO."+s.name())),
-		func(ctx context.Context) (*jetstream.StreamInfo, error) {
-			return s.Stream.Info(ctx, opts...)
-		},
-	)
+	r := reads(api("STREAM.INFO." + s.name()))
+	return get(ctx, s.ask, r, func(ctx context.Context) (*jetstream.StreamInfo, error) {
+		return s.Stream.Info(ctx, opts...)
+	})
 }
 
-// reading are the subjects on which messages are asked for, directly or of the leader.
+// reading are the subjects for reading messages, directly or from the leader.
 func (s *askingStream) reading() Request {
 	return reads(api("STREAM.MSG.GET."+s.name()), api("DIRECT.GET."+s.name()), api("DIRECT.GET."+s.name()+".>"))
 }
@@ -163,7 +159,7 @@ func (s *askingStream) DeleteMsg(ctx context.Context, sequence uint64) error {
 	})
 }
 
-// RequestWithContext makes one request that is none of JetStream's own methods, in a [Guard].
+// RequestWithContext makes one request in a [Guard].
 func RequestWithContext(ctx context.Context, nc *nats.Conn, subject string, data []byte) (*nats.Msg, error) {
 	return get(ctx, Guarded(nc), reads(subject), func(ctx context.Context) (*nats.Msg, error) {
 		return nc.RequestWithContext(ctx, subject, data)

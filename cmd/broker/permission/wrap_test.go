@@ -13,7 +13,7 @@ import (
 	"statusworker/cmd/broker/permission"
 )
 
-// Every request is made on the subjects that its guard watches: a subject of our own making would never be refused.
+// Every request is published to one of the subjects that its guard watches; otherwise no violation would match.
 func TestWrapKnowsTheSubjects(t *testing.T) {
 	t.Parallel()
 	s, err := embedded.Start(t.TempDir(), 0)
@@ -33,10 +33,11 @@ func TestWrapKnowsTheSubjects(t *testing.T) {
 		t.Fatal(err)
 	}
 	var asked []permission.Request
-	wrapped := permission.Wrap(js, func(ctx context.Context, r permission.Request, do func(context.Context) error) error {
+	ask := func(ctx context.Context, r permission.Request, do func(context.Context) error) error {
 		asked = append(asked, r)
 		return do(ctx)
-	})
+	}
+	wrapped := permission.Wrap(js, ask)
 	ctx := t.Context()
 	var stream jetstream.Stream
 	consumer := jetstream.ConsumerConfig{Durable: "c", FilterSubject: "s.one"}
@@ -50,7 +51,8 @@ func TestWrapKnowsTheSubjects(t *testing.T) {
 			return err
 		}},
 		{"update a stream", true, func() (err error) {
-			stream, err = wrapped.UpdateStream(ctx, jetstream.StreamConfig{Name: "S", Subjects: []string{"s.*"}, Description: "d"})
+			cfg := jetstream.StreamConfig{Name: "S", Subjects: []string{"s.*"}, Description: "d"}
+			stream, err = wrapped.UpdateStream(ctx, cfg)
 			return err
 		}},
 		{"read a stream", false, func() (err error) { stream, err = wrapped.Stream(ctx, "S"); return err }},
@@ -67,7 +69,10 @@ func TestWrapKnowsTheSubjects(t *testing.T) {
 			_, err := stream.GetMsg(ctx, 1)
 			return err
 		}},
-		{"read the last message", false, func() error { _, err := stream.GetLastMsgForSubject(ctx, "s.one"); return err }},
+		{"read the last message", false, func() error {
+			_, err := stream.GetLastMsgForSubject(ctx, "s.one")
+			return err
+		}},
 		{"delete a message", true, func() error { return stream.DeleteMsg(ctx, 1) }},
 	} {
 		sent, asked = nil, nil
@@ -75,7 +80,7 @@ func TestWrapKnowsTheSubjects(t *testing.T) {
 			t.Fatalf("%s: %v", one.what, err)
 		}
 		if len(asked) != 1 || asked[0].Changes != one.changes || len(sent) != 1 {
-			t.Errorf("%s: asked %v, and sent %v", one.what, asked, sent)
+			t.Errorf("%s: Ask got %v, sent to %v", one.what, asked, sent)
 			continue
 		}
 		known := false
@@ -83,10 +88,10 @@ func TestWrapKnowsTheSubjects(t *testing.T) {
 			known = known || server.SubjectMatchesFilter(sent[0], pattern)
 		}
 		if !known {
-			t.Errorf("%s: it is asked on %v, and sent on %s", one.what, asked[0].Subjects, sent[0])
+			t.Errorf("%s: Ask got %v, sent to %s", one.what, asked[0].Subjects, sent[0])
 		}
 	}
 	if _, err := wrapped.Stream(ctx, "N"); !errors.Is(err, jetstream.ErrStreamNotFound) {
-		t.Errorf("a stream that is not there: %v", err)
+		t.Errorf("a missing stream: %v", err)
 	}
 }

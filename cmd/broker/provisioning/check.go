@@ -13,13 +13,13 @@ import (
 	"statusworker/schema/topology"
 )
 
-// TopologyError says that a worker cannot run on the broker's streams and consumers, and why.
+// TopologyError describes why a worker cannot run on the broker's streams and consumers.
 type TopologyError struct {
-	// Differences are empty where nothing was provisioned at all.
+	// Differences is empty if nothing is provisioned.
 	Differences []topology.Difference
-	// Mode is the mode that the streams are made for; empty where nothing was provisioned.
+	// Mode is the mode that the streams are provisioned for; empty if nothing is provisioned.
 	Mode consumer.Mode
-	// Config is the worker's.
+	// Config is the worker's configuration.
 	Config consumer.Config
 }
 
@@ -31,11 +31,11 @@ func (e *TopologyError) Error() string {
 	for i, d := range e.Differences {
 		lines[i] = d.String()
 	}
-	return "the broker's streams do not fit: " + strings.Join(lines, "; ")
+	return "the broker's streams and consumers differ from what a worker needs: " + strings.Join(lines, "; ")
 }
 
-// Detect tells which mode the streams and consumers are made for. It is empty where none exist, or none that only one
-// mode has.
+// Detect returns the mode that the streams and consumers are provisioned for. It returns "" if none exist, or if those
+// that exist belong to both modes.
 func Detect(ctx context.Context, js jetstream.JetStream) (consumer.Mode, error) {
 	_, err := js.Stream(ctx, schema.StreamPolls)
 	if err == nil {
@@ -68,14 +68,14 @@ func Detect(ctx context.Context, js jetstream.JetStream) (consumer.Mode, error) 
 	case err != nil:
 		return "", fmt.Errorf("reading stream %s: %w", schema.StreamDeclared, err)
 	case slices.Contains(declared.CachedInfo().Config.Subjects, schema.DeclaredSubject(schema.Audio, "*")):
-		return consumer.Nak, nil // reservations take all types
+		return consumer.Nak, nil // with reservations, the stream has one subject for all types
 	}
 	return "", nil
 }
 
-// Check finds out the mode, and whether a worker of this configuration can run on the streams and consumers that exist,
-// its own and those of the other sets. It reports only what correctness depends on: replicas, ages of outcomes and
-// limits are the operator's choice. The error is a [*TopologyError], or says that the broker could not be asked.
+// Check returns the mode if a worker of this configuration can run on the existing streams and consumers, its own and
+// those of the other sets. It checks only what correctness depends on: replicas, ages of outcomes and limits are the
+// operator's choice. The error is a [*TopologyError], or that of a failed request.
 func Check(
 	ctx context.Context, js jetstream.JetStream, cfg consumer.Config, others ...topology.Set,
 ) (consumer.Mode, error) {

@@ -11,8 +11,7 @@ import (
 	"statusworker/schema/topology"
 )
 
-// Compare says what differs, in the order of the set. It changes nothing. An error means that the broker could not be
-// asked.
+// Compare returns what differs from a set, in its order. It changes nothing. An error means that a request failed.
 func Compare(ctx context.Context, js jetstream.JetStream, want topology.Set) ([]topology.Difference, error) {
 	var ds []topology.Difference
 	for _, s := range want.Streams {
@@ -52,7 +51,7 @@ func Compare(ctx context.Context, js jetstream.JetStream, want topology.Set) ([]
 	return ds, nil
 }
 
-// Absent tells whether an error means that the stream or the consumer is not there.
+// Absent reports whether an error means that the stream or consumer does not exist.
 func Absent(err error) bool {
 	return errors.Is(err, jetstream.ErrConsumerNotFound) || errors.Is(err, jetstream.ErrStreamNotFound)
 }

@@ -12,29 +12,26 @@ import (
 	"statusworker/schema/topology"
 )
 
-// Report is what configurations do not show.
+// Report has problems that configurations do not show.
 type Report struct {
 	Foreign     []Foreign     `json:"foreign,omitempty"`
 	Undelivered []Undelivered `json:"undelivered,omitempty"`
 }
 
-// Foreign is a work queue with consumers that are not in the set: what they take is gone for those that are. A stream
-// that sources or mirrors the queue has such a consumer.
+// Foreign is a work queue with consumers that are not in the set. The consumers in the set never get the messages that
+// these take. A stream that sources or mirrors the queue has such a consumer.
 type Foreign struct {
 	Stream    string `json:"stream"`
 	Consumers int    `json:"consumers"`
 }
 
 func (f Foreign) String() string {
-	return fmt.Sprintf(
-		"%s: %d more consumers than its own, as of a stream that sources it: what they take is lost to this stage",
-		topology.StreamObject(f.Stream),
-		f.Consumers,
-	)
+	return fmt.Sprintf("%s: %d foreign consumers, for example of a stream that sources it; no worker gets the "+
+		"messages that they take", topology.StreamObject(f.Stream), f.Consumers)
 }
 
-// Undelivered is the first message in a work queue that its consumer counts as settled, and will not deliver. There may
-// be more behind it. It was left by a restore, by a stream that sourced the queue and was deleted, or by a full disk.
+// Undelivered is the first message in a work queue that its consumer regards as settled, and so never delivers. More
+// may follow it. The cause is a restore, a deleted stream that sourced the queue, or a full disk.
 type Undelivered struct {
 	Stream   string    `json:"stream"`
 	Consumer string    `json:"consumer"`
@@ -43,15 +40,15 @@ type Undelivered struct {
 }
 
 func (u Undelivered) String() string {
-	return fmt.Sprintf("%s: passes over stored messages for good, the first with sequence %d, stored at %s",
+	return fmt.Sprintf("%s: does not deliver stored messages, the first with sequence %d, stored at %s",
 		topology.ConsumerObject(u.Stream, u.Consumer), u.Sequence, u.Stored.UTC().Format(time.RFC3339))
 }
 
-// settledWithin is how long the broker may take to delete a message that was acknowledged.
+// settledWithin is how long the broker may take to delete an acknowledged message.
 const settledWithin = time.Second
 
-// Inspect looks for what takes messages away from the consumers of a set, and for what these will not deliver. It
-// changes nothing. What it suspects it looks at again after a moment.
+// Inspect looks for consumers that are not in the set, and for messages that those in the set do not deliver. It
+// changes nothing. It reports only what a second inspection, after one second, confirms.
 func Inspect(ctx context.Context, js jetstream.JetStream, set topology.Set) (Report, error) {
 	first, err := inspect(ctx, js, set)
 	if err != nil || len(first.Foreign) == 0 && len(first.Undelivered) == 0 {
@@ -84,7 +81,7 @@ func inspect(ctx context.Context, js jetstream.JetStream, set topology.Set) (Rep
 		if s.Retention != jetstream.WorkQueuePolicy {
 			continue
 		}
-		// Consumers first: what they have settled by then is to be gone from the stream after it.
+		// Read the consumers before the stream, so that the stream no longer has what they have settled.
 		own, err := consumersOf(ctx, js, s.Name, set.Consumers)
 		if err != nil {
 			return Report{}, err
@@ -116,12 +113,9 @@ func inspect(ctx context.Context, js jetstream.JetStream, set topology.Set) (Rep
 	return r, nil
 }
 
-// consumersOf reads those consumers of a stream that are there.
+// consumersOf reads the consumers of a stream, as far as they exist.
 func consumersOf(
-	ctx context.Context,
-	js jetstream.JetStream,
-	stream string,
-	of []topology.Consumer,
+	ctx context.Context, js jetstream.JetStream, stream string, of []topology.Consumer,
 ) ([]*jetstream.ConsumerInfo, error) {
 	var infos []*jetstream.ConsumerInfo
 	for _, c := range of {
@@ -140,7 +134,7 @@ func consumersOf(
 	return infos, nil
 }
 
-// undelivered looks at the first stored message of a consumer; nil where that is still to be delivered or settled.
+// undelivered returns the first stored message of a consumer if the consumer does not deliver it, or nil.
 func undelivered(ctx context.Context, stream jetstream.Stream, c *jetstream.ConsumerInfo) (*Undelivered, error) {
 	info := stream.CachedInfo()
 	u := Undelivered{Stream: c.Stream, Consumer: c.Name, Sequence: info.State.FirstSeq, Stored: info.State.FirstTime}
@@ -163,7 +157,7 @@ func undelivered(ctx context.Context, stream jetstream.Stream, c *jetstream.Cons
 	return &u, nil
 }
 
-// Settled tells whether a consumer has done with all messages up to a sequence.
+// Settled reports whether a consumer regards all messages up to a sequence as settled.
 func Settled(c *jetstream.ConsumerInfo, sequence uint64) bool {
 	return sequence <= c.AckFloor.Stream || c.NumAckPending == 0 && sequence <= c.Delivered.Stream
 }

@@ -13,7 +13,7 @@ import (
 	"statusworker/schema/topology"
 )
 
-// workSet is a set with one queue: what is held back under H, and what is due under D.
+// workSet is a set with one queue: waiting messages on subjects H, due messages on subjects D.
 func workSet(name string) topology.Set {
 	s := queue(name)
 	s.Subjects = []string{name + ".H.*", name + ".D.*"}
@@ -47,7 +47,7 @@ func (b broker) inspect(t *testing.T, set topology.Set) provisioning.Report {
 	return r
 }
 
-// workOff acks everything that a consumer delivers, and returns how many messages that were.
+// workOff acks everything that a consumer delivers, and returns the number of messages.
 func (b broker) workOff(t *testing.T, c topology.Consumer) (n int) {
 	t.Helper()
 	consumer, err := b.js.Consumer(b.ctx, c.Stream, c.Config.Durable)
@@ -72,14 +72,11 @@ func (b broker) workOff(t *testing.T, c topology.Consumer) (n int) {
 	}
 }
 
-// skip has the broker count everything before a sequence as settled, as a restore or a full disk can.
+// skip makes the consumer regard all messages before a sequence as settled, as a restore or a full disk can.
 func (b broker) skip(t *testing.T, c topology.Consumer, to uint64) {
 	t.Helper()
-	m, err := b.nc.RequestWithContext(
-		b.ctx,
-		"$JS.API.CONSUMER.RESET."+c.Stream+"."+c.Config.Durable,
-		fmt.Appendf(nil, `{"seq":%d}`, to),
-	)
+	reset := "$JS.API.CONSUMER.RESET." + c.Stream + "." + c.Config.Durable
+	m, err := b.nc.RequestWithContext(b.ctx, reset, fmt.Appendf(nil, `{"seq":%d}`, to))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,8 +88,8 @@ func (b broker) skip(t *testing.T, c topology.Consumer, to uint64) {
 	}
 }
 
-// What is stored, delivered, being worked on or settled is no news.
-func TestInspectTheHealthy(t *testing.T) {
+// Inspect reports nothing about messages that are stored, delivered or settled.
+func TestInspectWithoutProblems(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t)
 	empty, set := workSet("EMPTY"), workSet("S")
@@ -122,44 +119,51 @@ func TestInspectTheHealthy(t *testing.T) {
 	for m := range batch.Messages() {
 		out = append(out, m)
 	}
-	look("three are out")
-	for _, m := range slices.Backward(out[1:]) { // not in their order
+	look("three pending")
+	for _, m := range slices.Backward(out[1:]) { // not in order
 		if err := m.DoubleAck(b.ctx); err != nil {
 			t.Fatal(err)
 		}
 	}
-	look("the first is out still")
+	look("the first still pending")
 	if err := out[0].Nak(); err != nil {
 		t.Fatal(err)
 	}
 	b.workOff(t, set.Consumers[0])
-	look("all are settled")
+	look("all settled")
 	old := lane("S", "old")
 	old.Config.FilterSubject = "S.H.old"
 	if _, err := b.js.CreateConsumer(b.ctx, "S", old.Config); err != nil {
 		t.Fatal(err)
 	}
-	look("one is there that is known as unwanted")
+	look("with an unwanted consumer of the set")
 }
 
-// Whatever consumes from a work queue beside its own consumers shows, as long as it is there.
+// copy creates a stream COPY, which the returned function deletes.
+func (b broker) copy(c jetstream.StreamConfig) (remove func() error, err error) {
+	c.Name = "COPY"
+	_, err = b.js.CreateStream(b.ctx, c)
+	return func() error { return b.js.DeleteStream(b.ctx, c.Name) }, err
+}
+
+// Inspect reports a foreign consumer of a work queue as long as it exists.
 func TestInspectFindsForeignConsumers(t *testing.T) {
 	t.Parallel()
 	for name, add := range map[string]func(b broker, stream string) (remove func() error, err error){
 		"a stream that sources it": func(b broker, stream string) (func() error, error) {
-			_, err := b.js.CreateStream(b.ctx, jetstream.StreamConfig{Name: "COPY", Sources: []*jetstream.StreamSource{{Name: stream}}})
-			return func() error { return b.js.DeleteStream(b.ctx, "COPY") }, err
+			return b.copy(jetstream.StreamConfig{Sources: []*jetstream.StreamSource{{Name: stream}}})
 		},
 		"a stream that sources some of it": func(b broker, stream string) (func() error, error) {
-			_, err := b.js.CreateStream(b.ctx, jetstream.StreamConfig{Name: "COPY", Sources: []*jetstream.StreamSource{{Name: stream, FilterSubject: stream + ".H.*"}}})
-			return func() error { return b.js.DeleteStream(b.ctx, "COPY") }, err
+			source := &jetstream.StreamSource{Name: stream, FilterSubject: stream + ".H.*"}
+			return b.copy(jetstream.StreamConfig{Sources: []*jetstream.StreamSource{source}})
 		},
 		"a mirror": func(b broker, stream string) (func() error, error) {
-			_, err := b.js.CreateStream(b.ctx, jetstream.StreamConfig{Name: "COPY", Mirror: &jetstream.StreamSource{Name: stream}})
-			return func() error { return b.js.DeleteStream(b.ctx, "COPY") }, err
+			return b.copy(jetstream.StreamConfig{Mirror: &jetstream.StreamSource{Name: stream}})
 		},
 		"a consumer": func(b broker, stream string) (func() error, error) {
-			_, err := b.js.CreateConsumer(b.ctx, stream, jetstream.ConsumerConfig{Durable: "another", FilterSubject: stream + ".H.*", AckPolicy: jetstream.AckExplicitPolicy})
+			_, err := b.js.CreateConsumer(b.ctx, stream, jetstream.ConsumerConfig{
+				Durable: "another", FilterSubject: stream + ".H.*", AckPolicy: jetstream.AckExplicitPolicy,
+			})
 			return func() error { return b.js.DeleteConsumer(b.ctx, stream, "another") }, err
 		},
 	} {
@@ -167,13 +171,9 @@ func TestInspectFindsForeignConsumers(t *testing.T) {
 			t.Parallel()
 			b := newBroker(t)
 			set := workSet("S").Add(workSet("T"))
-			set.Streams = append(set.Streams, results("LIMITS")) // may have any
+			set.Streams = append(set.Streams, results("LIMITS")) // may have any consumers
 			b.create(t, set)
-			if _, err := b.js.CreateConsumer(
-				b.ctx,
-				"LIMITS",
-				jetstream.ConsumerConfig{Durable: "somebody"},
-			); err != nil {
+			if _, err := b.js.CreateConsumer(b.ctx, "LIMITS", jetstream.ConsumerConfig{Durable: "other"}); err != nil {
 				t.Fatal(err)
 			}
 			b.put(t, "S.H.held")
@@ -205,21 +205,21 @@ func TestInspectFindsForeignConsumers(t *testing.T) {
 	}
 }
 
-// What a consumer passes over is found, wherever it lies, and is delivered after Redeliver, which touches no other
-// consumer.
-func TestInspectFindsWhatIsNotDelivered(t *testing.T) {
+// Inspect finds messages that a consumer does not deliver. Redeliver makes it deliver them, and leaves other consumers
+// unchanged.
+func TestInspectFindsUndelivered(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
-		filter string
-		due    int  // messages that are passed over
-		later  int  // messages behind them
-		held   bool // something else is stored before them
+		filter  string
+		due     int  // messages that are not delivered
+		later   int  // messages after them
+		waiting bool // a message without a consumer is stored before them
 	}{
-		"one":               {filter: "S.D.*", due: 1},
-		"some":              {filter: "S.D.*", due: 3},
-		"some, and others":  {filter: "S.D.*", due: 3, later: 2},
-		"behind what waits": {filter: "S.D.*", due: 2, held: true},
-		"without a filter":  {due: 2, later: 1},
+		"one":                        {filter: "S.D.*", due: 1},
+		"some":                       {filter: "S.D.*", due: 3},
+		"some, and others":           {filter: "S.D.*", due: 3, later: 2},
+		"after a message that waits": {filter: "S.D.*", due: 2, waiting: true},
+		"without a filter":           {due: 2, later: 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -228,8 +228,8 @@ func TestInspectFindsWhatIsNotDelivered(t *testing.T) {
 			set.Consumers[0].Config.FilterSubject = tt.filter
 			set = set.Add(workSet("T"))
 			b.create(t, set)
-			if tt.held {
-				b.put(t, "S.H.held")
+			if tt.waiting {
+				b.put(t, "S.H.1")
 			}
 			var first, last uint64
 			for i := range tt.due {
@@ -244,46 +244,49 @@ func TestInspectFindsWhatIsNotDelivered(t *testing.T) {
 				b.put(t, fmt.Sprint("S.D.later", i))
 			}
 			r := b.inspect(t, set)
-			if len(r.Foreign) != 0 || len(r.Undelivered) != 1 || r.Undelivered[0].Stream != "S" || r.Undelivered[0].Consumer != "lane" ||
-				r.Undelivered[0].Sequence != first ||
-				r.Undelivered[0].Stored.IsZero() {
+			if len(r.Foreign) != 0 || len(r.Undelivered) != 1 {
+				t.Fatalf("found %+v, want S/lane", r)
+			}
+			u := r.Undelivered[0]
+			if u.Stream != "S" || u.Consumer != "lane" || u.Sequence != first || u.Stored.IsZero() {
 				t.Fatalf("found %+v, want sequence %d of S/lane", r, first)
 			}
 			if n := b.workOff(t, set.Consumers[0]); n != tt.later {
-				t.Errorf("%d were delivered, want the %d that are not passed over", n, tt.later)
+				t.Errorf("%d were delivered, want the %d after them", n, tt.later)
 			}
 			recreated, err := provisioning.Redeliver(b.ctx, b.js, set, r.Undelivered)
 			if err != nil || !slices.Equal(recreated, []string{"consumer S/lane"}) {
-				t.Errorf("recreated %v, %v, want the one consumer", recreated, err)
+				t.Errorf("recreated %v, error %v, want one consumer", recreated, err)
 			}
 			b.compare(t, set)
 			if n := b.workOff(t, set.Consumers[0]); n != tt.due {
 				t.Errorf("%d were delivered, want all %d", n, tt.due)
 			}
 			if r := b.inspect(t, set); len(r.Undelivered) != 0 {
-				t.Errorf("still %+v", r.Undelivered)
+				t.Errorf("after Redeliver: %+v", r.Undelivered)
 			}
 			if n := b.workOff(t, set.Consumers[1]); n != 1 {
-				t.Errorf("%d of T were delivered, want the one that is stored there", n)
+				t.Errorf("%d of T were delivered, want 1", n)
 			}
 		})
 	}
 }
 
-// A stream that sources a queue has to settle each message as well. Where it lags and is deleted, what the queue's own
-// consumer has settled meanwhile stays: in the queue, and with nobody to deliver it.
-func TestInspectFindsWhatASourcingStreamLeaves(t *testing.T) {
+// A stream that sources a queue must settle each message as well. If it lags and is deleted, the messages that the
+// queue's own consumer has settled remain in the queue, and are not delivered.
+func TestInspectFindsMessagesLeftBySourcing(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t)
 	set := workSet("S")
 	b.create(t, set)
-	// As the broker makes it for a stream that sources the queue; nobody is there to take what it delivers.
+	// The consumer that the broker creates for a stream that sources the queue, without a subscriber.
 	m, err := b.nc.RequestWithContext(
 		b.ctx,
 		"$JS.API.CONSUMER.CREATE.S.JS_SRC_gone",
 		[]byte(`{"stream_name":"S","config":{
-		"name":"JS_SRC_gone","durable_name":"JS_SRC_gone","deliver_subject":"nobody","deliver_policy":"all","ack_policy":"flow_control",
-		"flow_control":true,"idle_heartbeat":1000000000,"sourcing":true,"replay_policy":"instant"}}`),
+		"name":"JS_SRC_gone","durable_name":"JS_SRC_gone","deliver_subject":"nobody","deliver_policy":"all",
+		"ack_policy":"flow_control","flow_control":true,"idle_heartbeat":1000000000,"sourcing":true,
+		"replay_policy":"instant"}}`),
 	)
 	if err != nil || bytes.Contains(m.Data, []byte(`"error"`)) {
 		t.Fatal(m, err)
@@ -302,17 +305,17 @@ func TestInspectFindsWhatASourcingStreamLeaves(t *testing.T) {
 	}
 	r := b.inspect(t, set)
 	if len(r.Foreign) != 0 || len(r.Undelivered) != 1 || r.Undelivered[0].Sequence != 1 {
-		t.Fatalf("found %+v, want what is left", r)
+		t.Fatalf("found %+v, want the first message", r)
 	}
 	if _, err := provisioning.Redeliver(b.ctx, b.js, set, r.Undelivered); err != nil {
 		t.Fatal(err)
 	}
 	if n := b.workOff(t, set.Consumers[0]); n != 3 {
-		t.Errorf("%d were delivered, want all that is left", n)
+		t.Errorf("%d were delivered, want 3", n)
 	}
 }
 
-// Without an answer nothing is found, and that is said.
+// Inspect returns an error if the broker does not answer.
 func TestInspectWithoutABroker(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t)

@@ -2,6 +2,7 @@ package provisioning_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -57,6 +58,11 @@ func (b broker) compare(t *testing.T, want topology.Set, differ ...topology.Diff
 	}
 }
 
+// names reports whether an error contains all values.
+func names(err error, values ...string) bool {
+	return err != nil && !slices.ContainsFunc(values, func(v string) bool { return !strings.Contains(err.Error(), v) })
+}
+
 func lines(ds []topology.Difference) string {
 	if len(ds) == 0 {
 		return "\tnothing"
@@ -68,21 +74,22 @@ func lines(ds []topology.Difference) string {
 	return strings.Join(all, "\n")
 }
 
-// queue is a work queue in which nothing may get lost, as this stage has two.
+// queue is a work queue that must not lose messages.
 func queue(name string) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
-		Name: name, Subjects: []string{name + ".*"}, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardOld, Replicas: 1,
+		Name: name, Subjects: []string{name + ".*"}, Retention: jetstream.WorkQueuePolicy,
+		Discard: jetstream.DiscardOld, Replicas: 1,
 	}
 }
 
-// intake is a queue that refuses what does not fit.
+// intake is a queue that rejects messages beyond its limits.
 func intake(name string) jetstream.StreamConfig {
 	s := queue(name)
 	s.Discard, s.DiscardNewPerSubject, s.MaxMsgsPerSubject = jetstream.DiscardNew, true, 1
 	return s
 }
 
-// results keeps what it has for a time.
+// results is a stream that deletes messages by age.
 func results(name string) jetstream.StreamConfig {
 	s := queue(name)
 	s.Retention, s.MaxAge = jetstream.LimitsPolicy, time.Hour
@@ -91,8 +98,8 @@ func results(name string) jetstream.StreamConfig {
 
 func lane(stream, name string) topology.Consumer {
 	return topology.Consumer{Stream: stream, Config: jetstream.ConsumerConfig{
-		Durable: name, FilterSubject: stream + ".a", DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckExplicitPolicy,
-		AckWait: 10 * time.Second, MaxDeliver: -1, MaxAckPending: 500,
+		Durable: name, FilterSubject: stream + ".a", DeliverPolicy: jetstream.DeliverAllPolicy,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: 10 * time.Second, MaxDeliver: -1, MaxAckPending: 500,
 	}}
 }
 
@@ -111,20 +118,21 @@ func TestCreate(t *testing.T) {
 		topology.Difference{Object: "consumer TWO/second", Missing: true},
 	)
 	if changed, err := provisioning.Update(b.ctx, b.js, want); err != nil || len(changed) != 0 {
-		t.Errorf("Update of nothing changed %v, error %v: it makes nothing", changed, err)
+		t.Errorf("Update without streams changed %v, error %v, want nothing", changed, err)
 	}
-	for _, made := range [][]string{{"stream ONE", "stream TWO", "consumer ONE/first", "consumer TWO/second"}, nil} {
+	all := []string{"stream ONE", "stream TWO", "consumer ONE/first", "consumer TWO/second"}
+	for _, created := range [][]string{all, nil} {
 		got, err := provisioning.Create(b.ctx, b.js, want)
-		if err != nil || !slices.Equal(got, made) {
-			t.Errorf("Create made %v, error %v, want %v", got, err, made)
+		if err != nil || !slices.Equal(got, created) {
+			t.Errorf("Create created %v, error %v, want %v", got, err, created)
 		}
 		b.compare(t, want)
 	}
 	if changed, err := provisioning.Update(b.ctx, b.js, want); err != nil || len(changed) != 0 {
-		t.Errorf("Update of what fits changed %v, error %v", changed, err)
+		t.Errorf("Update without differences changed %v, error %v", changed, err)
 	}
 
-	// What is lost is made again; the rest is left as it is.
+	// Create creates what was deleted, and leaves what differs unchanged.
 	if err := b.js.DeleteConsumer(b.ctx, "TWO", "second"); err != nil {
 		t.Fatal(err)
 	}
@@ -133,61 +141,84 @@ func TestCreate(t *testing.T) {
 	if _, err := b.js.UpdateStream(b.ctx, other); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := provisioning.Create(b.ctx, b.js, want); err != nil || !slices.Equal(got, []string{"consumer TWO/second"}) {
-		t.Errorf("Create made %v, error %v, want the consumer that was deleted", got, err)
+	got, err := provisioning.Create(b.ctx, b.js, want)
+	if err != nil || !slices.Equal(got, []string{"consumer TWO/second"}) {
+		t.Errorf("Create created %v, error %v, want the deleted consumer", got, err)
 	}
-	b.compare(t, want, topology.Difference{Object: "stream TWO", Field: "max age", Have: "1m", Want: "1h", Choice: true})
+	b.compare(t, want,
+		topology.Difference{Object: "stream TWO", Field: "max age", Have: "1m", Want: "1h", Choice: true})
 }
 
-func TestCreateSaysWhatItCouldNotMake(t *testing.T) {
+func TestCreateFails(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t)
 	bad := queue("TWO")
 	bad.Subjects = []string{"ONE.*"} // overlaps
-	made, err := provisioning.Create(b.ctx, b.js, topology.Set{Streams: []jetstream.StreamConfig{queue("ONE"), bad}})
-	if !slices.Equal(made, []string{"stream ONE"}) || err == nil || !strings.Contains(err.Error(), "creating stream TWO: ") || !strings.HasSuffix(err.Error(), ": stream ONE takes ONE.*") {
-		t.Errorf("Create made %v, error %v, want one made and an error that names the other", made, err)
+	created, err := provisioning.Create(b.ctx, b.js, topology.Set{Streams: []jetstream.StreamConfig{queue("ONE"), bad}})
+	if !slices.Equal(created, []string{"stream ONE"}) || !names(err, "stream TWO", "stream ONE", "ONE.*") {
+		t.Errorf("Create created %v, error %v, want one stream, and an error that names the other", created, err)
 	}
-	made, err = provisioning.Create(b.ctx, b.js, topology.Set{Consumers: []topology.Consumer{lane("NOWHERE", "first")}})
-	if len(made) != 0 || err == nil || !strings.Contains(err.Error(), "creating consumer NOWHERE/first: ") {
-		t.Errorf("Create made %v, error %v, want an error that names the consumer", made, err)
+	nowhere := topology.Set{Consumers: []topology.Consumer{lane("NOWHERE", "first")}}
+	created, err = provisioning.Create(b.ctx, b.js, nowhere)
+	if len(created) != 0 || !names(err, "consumer NOWHERE/first") {
+		t.Errorf("Create created %v, error %v, want an error that names the consumer", created, err)
 	}
 }
 
-// Each field of a stream that differs is shown once, with what is and what should be.
+// Compare returns each field that differs once, with its actual and intended value.
 func TestCompareStreams(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t)
-	type change func(s *jetstream.StreamConfig)
+	type stream = jetstream.StreamConfig
 	for i, c := range []struct {
-		base         func(name string) jetstream.StreamConfig
-		change       change
+		base         func(name string) stream
+		change       func(*stream)
 		field        string
 		have, should string
 		choice, risk bool
 	}{
-		{base: queue, change: func(s *jetstream.StreamConfig) { s.Subjects = append(s.Subjects, s.Name+".*.*") }, field: "subjects", have: "NAME.* NAME.*.*", should: "NAME.*"},
-		{base: queue, change: func(s *jetstream.StreamConfig) { s.Retention = jetstream.LimitsPolicy }, field: "retention", have: "Limits", should: "WorkQueue"},
-		{base: queue, change: func(s *jetstream.StreamConfig) { s.Discard = jetstream.DiscardNew }, field: "discard", have: "DiscardNew", should: "DiscardOld"},
-		{base: intake, change: func(s *jetstream.StreamConfig) { s.DiscardNewPerSubject = false }, field: "discard new per subject", have: "false", should: "true"},
-		{base: intake, change: func(s *jetstream.StreamConfig) { s.MaxMsgsPerSubject = 2 }, field: "max messages per subject", have: "2", should: "1"},
-		{base: results, change: func(s *jetstream.StreamConfig) { s.MaxMsgsPerSubject = 1 }, field: "max messages per subject", have: "1", should: "unlimited"},
-		{base: queue, change: func(s *jetstream.StreamConfig) { s.AllowMsgSchedules = true }, field: "message schedules", have: "true", should: "false"},
-		{base: queue, change: func(s *jetstream.StreamConfig) { s.AllowDirect = true }, field: "direct gets", have: "true", should: "false"},
-		{base: queue, change: func(s *jetstream.StreamConfig) { s.MaxAge = time.Hour }, field: "max age", have: "1h", should: "unlimited"},
-		{base: results, change: func(s *jetstream.StreamConfig) { s.MaxAge = 0 }, field: "max age", have: "unlimited", should: "1h", choice: true},
-		{base: queue, change: func(s *jetstream.StreamConfig) { s.MaxMsgs = 10 }, field: "max messages", have: "10", should: "unlimited"},
-		{base: intake, change: func(s *jetstream.StreamConfig) { s.MaxMsgs = 10 }, field: "max messages", have: "10", should: "unlimited", choice: true},
-		{base: results, change: func(s *jetstream.StreamConfig) { s.MaxMsgs = 10 }, field: "max messages", have: "10", should: "unlimited", choice: true},
-		{base: queue, change: func(s *jetstream.StreamConfig) { s.MaxBytes = 4096 }, field: "max bytes", have: "4096", should: "unlimited"},
-		{base: intake, change: func(s *jetstream.StreamConfig) { s.MaxBytes = 4096 }, field: "max bytes", have: "4096", should: "unlimited", choice: true},
-		{base: results, change: func(s *jetstream.StreamConfig) { s.MaxBytes = 4096 }, field: "max bytes", have: "4096", should: "unlimited", choice: true},
-		{base: queue, change: func(s *jetstream.StreamConfig) { s.MaxMsgSize = 512 }, field: "max message size", have: "512", should: "unlimited"},
-		{base: queue, change: func(s *jetstream.StreamConfig) { s.MaxMsgSize = schema.MaxMessageBytes }, field: "max message size", have: "262144", should: "unlimited", choice: true},
-		{base: intake, change: func(s *jetstream.StreamConfig) { s.MaxMsgSize = 512 }, field: "max message size", have: "512", should: "unlimited", choice: true},
-		{base: queue, change: func(s *jetstream.StreamConfig) { s.Storage = jetstream.MemoryStorage }, field: "storage", have: "Memory", should: "File", choice: true, risk: true},
-		{base: queue, change: func(s *jetstream.StreamConfig) { s.Description, s.Duplicates = "another", time.Minute }},
-		{base: queue, change: func(s *jetstream.StreamConfig) { s.Replicas = 0 }}, // which the broker takes for 1
+		{base: queue, change: func(s *stream) { s.Subjects = append(s.Subjects, s.Name+".*.*") },
+			field: "subjects", have: "NAME.* NAME.*.*", should: "NAME.*"},
+		{base: queue, change: func(s *stream) { s.Retention = jetstream.LimitsPolicy },
+			field: "retention", have: "Limits", should: "WorkQueue"},
+		{base: queue, change: func(s *stream) { s.Discard = jetstream.DiscardNew },
+			field: "discard", have: "DiscardNew", should: "DiscardOld"},
+		{base: intake, change: func(s *stream) { s.DiscardNewPerSubject = false },
+			field: "discard new per subject", have: "false", should: "true"},
+		{base: intake, change: func(s *stream) { s.MaxMsgsPerSubject = 2 },
+			field: "max messages per subject", have: "2", should: "1"},
+		{base: results, change: func(s *stream) { s.MaxMsgsPerSubject = 1 },
+			field: "max messages per subject", have: "1", should: "unlimited"},
+		{base: queue, change: func(s *stream) { s.AllowMsgSchedules = true },
+			field: "message schedules", have: "true", should: "false"},
+		{base: queue, change: func(s *stream) { s.AllowDirect = true },
+			field: "direct gets", have: "true", should: "false"},
+		{base: queue, change: func(s *stream) { s.MaxAge = time.Hour },
+			field: "max age", have: "1h", should: "unlimited"},
+		{base: results, change: func(s *stream) { s.MaxAge = 0 },
+			field: "max age", have: "unlimited", should: "1h", choice: true},
+		{base: queue, change: func(s *stream) { s.MaxMsgs = 10 },
+			field: "max messages", have: "10", should: "unlimited"},
+		{base: intake, change: func(s *stream) { s.MaxMsgs = 10 },
+			field: "max messages", have: "10", should: "unlimited", choice: true},
+		{base: results, change: func(s *stream) { s.MaxMsgs = 10 },
+			field: "max messages", have: "10", should: "unlimited", choice: true},
+		{base: queue, change: func(s *stream) { s.MaxBytes = 4096 },
+			field: "max bytes", have: "4096", should: "unlimited"},
+		{base: intake, change: func(s *stream) { s.MaxBytes = 4096 },
+			field: "max bytes", have: "4096", should: "unlimited", choice: true},
+		{base: results, change: func(s *stream) { s.MaxBytes = 4096 },
+			field: "max bytes", have: "4096", should: "unlimited", choice: true},
+		{base: queue, change: func(s *stream) { s.MaxMsgSize = 512 },
+			field: "max message size", have: "512", should: "unlimited"},
+		{base: queue, change: func(s *stream) { s.MaxMsgSize = schema.MaxMessageBytes },
+			field: "max message size", have: "262144", should: "unlimited", choice: true},
+		{base: intake, change: func(s *stream) { s.MaxMsgSize = 512 },
+			field: "max message size", have: "512", should: "unlimited", choice: true},
+		{base: queue, change: func(s *stream) { s.Storage = jetstream.MemoryStorage },
+			field: "storage", have: "Memory", should: "File", choice: true, risk: true},
+		{base: queue, change: func(s *stream) { s.Description, s.Duplicates = "another", time.Minute }},
+		{base: queue, change: func(s *stream) { s.Replicas = 0 }}, // the broker sets 1
 	} {
 		name := fmt.Sprint("S", i)
 		have := c.base(name)
@@ -197,14 +228,16 @@ func TestCompareStreams(t *testing.T) {
 		}
 		var differ []topology.Difference
 		if c.field != "" {
+			named := func(value string) string { return strings.ReplaceAll(value, "NAME", name) }
 			differ = append(differ, topology.Difference{
-				Object: "stream " + name, Field: c.field, Have: strings.ReplaceAll(c.have, "NAME", name), Want: strings.ReplaceAll(c.should, "NAME", name), Choice: c.choice, Risk: c.risk,
+				Object: "stream " + name, Field: c.field, Have: named(c.have), Want: named(c.should),
+				Choice: c.choice, Risk: c.risk,
 			})
 		}
 		b.compare(t, topology.Set{Streams: []jetstream.StreamConfig{c.base(name)}}, differ...)
 	}
 
-	// One broker cannot have three replicas, but should be told.
+	// A single broker cannot have three replicas.
 	name := "REPLICAS"
 	if _, err := b.js.CreateStream(b.ctx, queue(name)); err != nil {
 		t.Fatal(err)
@@ -214,10 +247,10 @@ func TestCompareStreams(t *testing.T) {
 	b.compare(t, topology.Set{Streams: []jetstream.StreamConfig{want}},
 		topology.Difference{Object: "stream REPLICAS", Field: "replicas", Have: "1", Want: "3", Choice: true})
 
-	want.Replicas = 0 // which means 1
+	want.Replicas = 0 // means 1
 	b.compare(t, topology.Set{Streams: []jetstream.StreamConfig{want}})
 
-	// The other way round: a stream that lacks schedules.
+	// A stream without schedules.
 	want = queue(name)
 	want.AllowMsgSchedules = true
 	b.compare(t, topology.Set{Streams: []jetstream.StreamConfig{want}},
@@ -230,28 +263,39 @@ func TestCompareConsumers(t *testing.T) {
 	if _, err := b.js.CreateStream(b.ctx, results("S")); err != nil {
 		t.Fatal(err)
 	}
-	type change func(c *jetstream.ConsumerConfig)
+	type config = jetstream.ConsumerConfig
 	for i, c := range []struct {
-		change       change
+		change       func(*config)
 		field        string
 		have, should string
 		choice, risk bool
 	}{
-		{change: func(c *jetstream.ConsumerConfig) { c.FilterSubject = "S.b" }, field: "filter", have: "S.b", should: "S.a"},
-		{change: func(c *jetstream.ConsumerConfig) { c.FilterSubject = "" }, field: "filter", have: "", should: "S.a"},
-		{change: func(c *jetstream.ConsumerConfig) { c.FilterSubject, c.FilterSubjects = "", []string{"S.a", "S.b"} }, field: "filter", have: "S.a S.b", should: "S.a"},
-		{change: func(c *jetstream.ConsumerConfig) { c.DeliverPolicy = jetstream.DeliverNewPolicy }, field: "deliver policy", have: "new", should: "all"},
-		{change: func(c *jetstream.ConsumerConfig) { c.AckPolicy = jetstream.AckAllPolicy }, field: "ack policy", have: "AckAll", should: "AckExplicit"},
-		{change: func(c *jetstream.ConsumerConfig) { c.MaxDeliver = 5 }, field: "max deliver", have: "5", should: "unlimited"},
-		{change: func(c *jetstream.ConsumerConfig) { c.BackOff = []time.Duration{time.Second, time.Minute} }, field: "back-off", have: "[1s 1m0s]", should: "none"},
-		{change: func(c *jetstream.ConsumerConfig) { c.MaxAckPending = 7 }, field: "max ack pending", have: "7", should: "500", choice: true},
-		{change: func(c *jetstream.ConsumerConfig) { c.MaxAckPending = -1 }, field: "max ack pending", have: "unlimited", should: "500", choice: true},
-		{change: func(c *jetstream.ConsumerConfig) { c.AckWait = 10*time.Second - 1 }, field: "ack wait", have: "9.999999999s", should: "10s"},
-		{change: func(c *jetstream.ConsumerConfig) { c.AckWait = 11 * time.Second }, field: "ack wait", have: "11s", should: "10s", choice: true},
-		{change: func(c *jetstream.ConsumerConfig) { c.MaxWaiting = 3 }, field: "max waiting", have: "3", should: "512", choice: true, risk: true},
-		{change: func(c *jetstream.ConsumerConfig) { c.MemoryStorage = true }, field: "memory storage", have: "true", should: "false", choice: true, risk: true},
-		{change: func(c *jetstream.ConsumerConfig) { c.ReplayPolicy = jetstream.ReplayOriginalPolicy }, field: "replay policy", have: "original", should: "instant"},
-		{change: func(c *jetstream.ConsumerConfig) { c.Description = "another" }},
+		{change: func(c *config) { c.FilterSubject = "S.b" }, field: "filter", have: "S.b", should: "S.a"},
+		{change: func(c *config) { c.FilterSubject = "" }, field: "filter", have: "", should: "S.a"},
+		{change: func(c *config) { c.FilterSubject, c.FilterSubjects = "", []string{"S.a", "S.b"} },
+			field: "filter", have: "S.a S.b", should: "S.a"},
+		{change: func(c *config) { c.DeliverPolicy = jetstream.DeliverNewPolicy },
+			field: "deliver policy", have: "new", should: "all"},
+		{change: func(c *config) { c.AckPolicy = jetstream.AckAllPolicy },
+			field: "ack policy", have: "AckAll", should: "AckExplicit"},
+		{change: func(c *config) { c.MaxDeliver = 5 }, field: "max deliver", have: "5", should: "unlimited"},
+		{change: func(c *config) { c.BackOff = []time.Duration{time.Second, time.Minute} },
+			field: "back-off", have: "[1s 1m0s]", should: "none"},
+		{change: func(c *config) { c.MaxAckPending = 7 },
+			field: "max ack pending", have: "7", should: "500", choice: true},
+		{change: func(c *config) { c.MaxAckPending = -1 },
+			field: "max ack pending", have: "unlimited", should: "500", choice: true},
+		{change: func(c *config) { c.AckWait = 10*time.Second - 1 },
+			field: "ack wait", have: "9.999999999s", should: "10s"},
+		{change: func(c *config) { c.AckWait = 11 * time.Second },
+			field: "ack wait", have: "11s", should: "10s", choice: true},
+		{change: func(c *config) { c.MaxWaiting = 3 },
+			field: "max waiting", have: "3", should: "512", choice: true, risk: true},
+		{change: func(c *config) { c.MemoryStorage = true },
+			field: "memory storage", have: "true", should: "false", choice: true, risk: true},
+		{change: func(c *config) { c.ReplayPolicy = jetstream.ReplayOriginalPolicy },
+			field: "replay policy", have: "original", should: "instant"},
+		{change: func(c *config) { c.Description = "another" }},
 	} {
 		name := fmt.Sprint("c", i)
 		have, want := lane("S", name), lane("S", name)
@@ -261,12 +305,15 @@ func TestCompareConsumers(t *testing.T) {
 		}
 		var differ []topology.Difference
 		if c.field != "" {
-			differ = append(differ, topology.Difference{Object: "consumer S/" + name, Field: c.field, Have: c.have, Want: c.should, Choice: c.choice, Risk: c.risk})
+			differ = append(differ, topology.Difference{
+				Object: "consumer S/" + name, Field: c.field, Have: c.have, Want: c.should,
+				Choice: c.choice, Risk: c.risk,
+			})
 		}
 		b.compare(t, topology.Set{Consumers: []topology.Consumer{want}}, differ...)
 	}
 
-	// Where nothing may bound what waits, a bound is no choice.
+	// If max ack pending must be unlimited, a limit is not a choice.
 	want := lane("S", "unbounded")
 	if _, err := b.js.CreateConsumer(b.ctx, "S", want.Config); err != nil {
 		t.Fatal(err)
@@ -289,7 +336,7 @@ func TestCompareUnwanted(t *testing.T) {
 	differ := topology.Difference{Object: "consumer S/old", Unwanted: true}
 	b.compare(t, set, differ)
 	if changed, err := provisioning.Update(b.ctx, b.js, set); err != nil || len(changed) != 0 {
-		t.Errorf("Update changed %v, error %v: it deletes nothing", changed, err)
+		t.Errorf("Update changed %v, error %v, want nothing", changed, err)
 	}
 	b.compare(t, set, differ)
 }
@@ -299,7 +346,8 @@ func TestUpdate(t *testing.T) {
 	b := newBroker(t)
 	stream, consumer := intake("S"), lane("S", "c")
 	stream.MaxMsgsPerSubject, stream.MaxAge, stream.AllowDirect = 5, time.Hour, true
-	consumer.Config.AckWait, consumer.Config.BackOff, consumer.Config.MaxAckPending = 0, []time.Duration{time.Second, time.Minute}, 9
+	consumer.Config.AckWait, consumer.Config.BackOff = 0, []time.Duration{time.Second, time.Minute}
+	consumer.Config.MaxAckPending = 9
 	untouched := results("T")
 	if _, err := provisioning.Create(b.ctx, b.js, topology.Set{
 		Streams: []jetstream.StreamConfig{stream, untouched}, Consumers: []topology.Consumer{consumer, lane("T", "d")},
@@ -310,7 +358,9 @@ func TestUpdate(t *testing.T) {
 		Streams:   []jetstream.StreamConfig{intake("S"), untouched, queue("MISSING")},
 		Consumers: []topology.Consumer{lane("S", "c"), lane("T", "d"), lane("T", "missing")},
 	}
-	missing := []topology.Difference{{Object: "stream MISSING", Missing: true}, {Object: "consumer T/missing", Missing: true}}
+	missing := []topology.Difference{
+		{Object: "stream MISSING", Missing: true}, {Object: "consumer T/missing", Missing: true},
+	}
 	b.compare(t, want, slices.Concat([]topology.Difference{
 		{Object: "stream S", Field: "max messages per subject", Have: "5", Want: "1"},
 		{Object: "stream S", Field: "direct gets", Have: "true", Want: "false"},
@@ -326,75 +376,91 @@ func TestUpdate(t *testing.T) {
 	b.compare(t, want, missing...)
 }
 
-// Some changes the broker refuses. What came before them is done, and said.
-func TestUpdateRefused(t *testing.T) {
+// If the broker rejects an update, Update returns what it updated before.
+func TestUpdateRejected(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t)
 	first, second := queue("FIRST"), queue("SECOND")
 	first.MaxAge, second.Storage = time.Hour, jetstream.MemoryStorage
 	consumer := lane("FIRST", "c")
 	consumer.Config.AckPolicy = jetstream.AckExplicitPolicy
-	if _, err := provisioning.Create(b.ctx, b.js, topology.Set{Streams: []jetstream.StreamConfig{first, second}, Consumers: []topology.Consumer{consumer}}); err != nil {
+	if _, err := provisioning.Create(b.ctx, b.js, topology.Set{
+		Streams: []jetstream.StreamConfig{first, second}, Consumers: []topology.Consumer{consumer},
+	}); err != nil {
 		t.Fatal(err)
 	}
-	changed, err := provisioning.Update(b.ctx, b.js, topology.Set{Streams: []jetstream.StreamConfig{queue("FIRST"), queue("SECOND")}})
-	if !slices.Equal(changed, []string{"stream FIRST"}) || err == nil || !strings.Contains(err.Error(), "updating stream SECOND: ") {
+	want := topology.Set{Streams: []jetstream.StreamConfig{queue("FIRST"), queue("SECOND")}}
+	changed, err := provisioning.Update(b.ctx, b.js, want)
+	if !slices.Equal(changed, []string{"stream FIRST"}) || !names(err, "stream SECOND") {
 		t.Errorf("Update changed %v, error %v, want the first, and an error that names the second", changed, err)
 	}
 	consumer.Config.DeliverPolicy = jetstream.DeliverNewPolicy
 	changed, err = provisioning.Update(b.ctx, b.js, topology.Set{Consumers: []topology.Consumer{consumer}})
-	if len(changed) != 0 || err == nil || !strings.Contains(err.Error(), "updating consumer FIRST/c: ") {
+	if len(changed) != 0 || !names(err, "consumer FIRST/c") {
 		t.Errorf("Update changed %v, error %v, want an error that names the consumer", changed, err)
 	}
 }
 
-// Without an answer nothing is known, and nothing is said to be missing.
+// Without an answer, nothing is reported as missing.
 func TestWithoutABroker(t *testing.T) {
 	t.Parallel()
 	b := newBroker(t)
 	b.nc.Close()
-	for want, set := range map[string]topology.Set{
-		"reading stream S: ":     {Streams: []jetstream.StreamConfig{queue("S")}},
-		"reading consumer S/c: ": {Consumers: []topology.Consumer{lane("S", "c")}},
+	for object, set := range map[string]topology.Set{
+		"stream S":     {Streams: []jetstream.StreamConfig{queue("S")}},
+		"consumer S/c": {Consumers: []topology.Consumer{lane("S", "c")}},
 	} {
 		_, compared := provisioning.Compare(b.ctx, b.js, set)
 		_, created := provisioning.Create(b.ctx, b.js, set)
 		_, updated := provisioning.Update(b.ctx, b.js, set)
 		for name, err := range map[string]error{"Compare": compared, "Create": created, "Update": updated} {
-			if err == nil || !strings.HasPrefix(err.Error(), want) || provisioning.Absent(err) {
-				t.Errorf("%s gave %v, want an error that begins with %q", name, err, want)
+			if !names(err, object) || provisioning.Absent(err) {
+				t.Errorf("%s: error %v, want one that names %s", name, err, object)
 			}
 		}
 	}
 	_, err := provisioning.Compare(b.ctx, b.js, topology.Set{Unwanted: []topology.Consumer{lane("S", "c")}})
-	if err == nil || !strings.HasPrefix(err.Error(), "reading consumer S/c: ") {
-		t.Errorf("Compare gave %v", err)
+	if !names(err, "consumer S/c") {
+		t.Errorf("Compare: error %v, want one that names the consumer", err)
 	}
 }
 
-func TestDifferenceSaysIt(t *testing.T) {
-	for want, d := range map[string]topology.Difference{
-		"stream S: is missing":                           {Object: "stream S", Missing: true},
-		"consumer S/c: must not exist":                   {Object: "consumer S/c", Unwanted: true},
-		"stream S: max age is 1h, should be 2h":          {Object: "stream S", Field: "max age", Have: "1h", Want: "2h"},
-		"consumer S/c: back-off is [1s], should be none": {Object: "consumer S/c", Field: "back-off", Have: "[1s]", Want: "none"},
+func TestDifferenceString(t *testing.T) {
+	for _, tt := range []struct {
+		difference topology.Difference
+		values     []string
+	}{
+		{topology.Difference{Object: "stream S", Missing: true}, []string{"stream S"}},
+		{topology.Difference{Object: "consumer S/c", Unwanted: true}, []string{"consumer S/c"}},
+		{topology.Difference{Object: "stream S", Field: "max age", Have: "1h", Want: "2h"},
+			[]string{"stream S", "max age", "1h", "2h"}},
 	} {
-		if got := d.String(); got != want {
-			t.Errorf("it says %q, want %q", got, want)
+		if text := tt.difference.String(); !names(errors.New(text), tt.values...) {
+			t.Errorf("%+v is %q, want %q in it", tt.difference, text, tt.values)
 		}
 	}
 }
 
 func TestAdd(t *testing.T) {
-	one := topology.Set{Streams: make([]jetstream.StreamConfig, 0, 4), Consumers: []topology.Consumer{lane("ONE", "c")}}
-	a := one.Add(topology.Set{Streams: []jetstream.StreamConfig{queue("TWO")}, Unwanted: []topology.Consumer{lane("TWO", "u")}})
-	b := one.Add(topology.Set{Streams: []jetstream.StreamConfig{queue("THREE")}, Consumers: []topology.Consumer{lane("THREE", "c")}})
-	if !reflect.DeepEqual(a, topology.Set{
-		Streams: []jetstream.StreamConfig{queue("TWO")}, Consumers: one.Consumers, Unwanted: []topology.Consumer{lane("TWO", "u")},
-	}) {
-		t.Errorf("the union is %+v", a)
+	streams := func(names ...string) (all []jetstream.StreamConfig) {
+		for _, name := range names {
+			all = append(all, queue(name))
+		}
+		return all
 	}
-	if b.Streams[0].Name != "THREE" || len(b.Consumers) != 2 || b.Consumers[0].Stream != "ONE" || len(one.Streams) != 0 {
-		t.Errorf("the second union is %+v, from %+v", b, one)
+	one := topology.Set{
+		Streams: make([]jetstream.StreamConfig, 0, 4), Consumers: []topology.Consumer{lane("ONE", "c")},
+	}
+	two := one.Add(topology.Set{Streams: streams("TWO"), Unwanted: []topology.Consumer{lane("TWO", "u")}})
+	three := one.Add(topology.Set{Streams: streams("THREE"), Consumers: []topology.Consumer{lane("THREE", "c")}})
+	want := topology.Set{
+		Streams: streams("TWO"), Consumers: one.Consumers, Unwanted: []topology.Consumer{lane("TWO", "u")},
+	}
+	if !reflect.DeepEqual(two, want) {
+		t.Errorf("the union is %+v, want %+v", two, want)
+	}
+	want = topology.Set{Streams: streams("THREE"), Consumers: []topology.Consumer{lane("ONE", "c"), lane("THREE", "c")}}
+	if !reflect.DeepEqual(three, want) || len(one.Streams) != 0 {
+		t.Errorf("the second union is %+v, want %+v; the first set is %+v", three, want, one)
 	}
 }

@@ -10,13 +10,10 @@ import (
 	"statusworker/schema/topology"
 )
 
-// Redeliver deletes the consumers of a set that do not deliver what is stored, and creates them anew: they deliver
-// everything that is stored, also what is with a worker or waits for the end of a delay. It returns what it recreated.
+// Redeliver deletes and recreates the consumers of a set that have undelivered messages. They deliver all stored
+// messages again, including those that a worker has or that wait for the end of a delay. It returns what it recreated.
 func Redeliver(
-	ctx context.Context,
-	js jetstream.JetStream,
-	set topology.Set,
-	undelivered []Undelivered,
+	ctx context.Context, js jetstream.JetStream, set topology.Set, undelivered []Undelivered,
 ) ([]string, error) {
 	var recreated []string
 	for _, c := range set.Consumers {

@@ -9,8 +9,9 @@ import (
 	"statusworker/schema/topology"
 )
 
-// Update changes what differs to what it should be, and returns what it changed. The broker refuses some changes in
-// place (storage, retention, message schedules off); the error says which object. It deletes nothing.
+// Update updates existing streams and consumers that differ, and returns what it updated, also with an error. It
+// creates and deletes nothing. The broker rejects some updates (storage, retention, disabling message schedules); the
+// error has the object.
 func Update(ctx context.Context, js jetstream.JetStream, want topology.Set) (changed []string, err error) {
 	ds, err := Compare(ctx, js, want)
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package advice says what to do about what the other packages report: in sentences, with commands to type. It is the
-// only one that does, so that the packages it explains return facts.
+// Package advice turns facts that other packages report into sentences for operators, with the commands to run. The
+// packages that report the facts contain no advice.
 package advice
 
 import (
@@ -14,11 +14,12 @@ import (
 	"statusworker/schema/topology"
 )
 
-// once is the advice where no stream exists.
-const once = "run `%s` once, with the rights to create streams"
+// once is the advice if no stream exists.
+const once = "run `%s` once, as a user with permission to create streams"
 
-// ProvisionCommand is the command that makes streams and consumers for workers of this configuration. Those for delayed
-// naks depend on the intervals and the request timeout, so the command names these where they are not the defaults.
+// ProvisionCommand returns the command that creates the streams and consumers for workers of this configuration. With
+// [consumer.Nak] they depend on the intervals and the request timeout, so the command sets those that differ from the
+// defaults.
 func ProvisionCommand(mode consumer.Mode, cfg consumer.Config) string {
 	command := "statusworker provision"
 	if mode != consumer.Nak {
@@ -37,17 +38,17 @@ func ProvisionCommand(mode consumer.Mode, cfg consumer.Config) string {
 		return cfg.Intervals.Of(t) != 0 && cfg.Intervals.Of(t) < consumer.Guidance.Of(t)
 	}
 	if slices.ContainsFunc(schema.Types(), short) {
-		command += " --base-url URL" // of a vendor on this machine; for others it refuses short intervals
+		command += " --base-url URL" // short intervals are allowed for a vendor on this machine only
 	}
 	return command
 }
 
-// UpdateCommand is the command that also changes what differs, and recreates consumers that do not deliver.
+// UpdateCommand returns the command that also updates what differs, and recreates consumers that do not deliver.
 func UpdateCommand(mode consumer.Mode, cfg consumer.Config) string {
 	return ProvisionCommand(mode, cfg) + " --update"
 }
 
-// FixTopology says how to make streams and consumers fit.
+// FixTopology returns how to correct the streams and consumers.
 func FixTopology(e *provisioning.TopologyError) string {
 	command := ProvisionCommand(e.Mode, e.Config)
 	switch {
@@ -61,7 +62,7 @@ func FixTopology(e *provisioning.TopologyError) string {
 	return "`" + command + "` fixes it; add --dry-run to see its changes first"
 }
 
-// Topology adds to a [provisioning.TopologyError] what to do about it. Every other error is returned as it is.
+// Topology adds what to do to a [provisioning.TopologyError]. It returns every other error unchanged.
 func Topology(err error) error {
 	var unfit *provisioning.TopologyError
 	if !errors.As(err, &unfit) {
@@ -73,8 +74,8 @@ func Topology(err error) error {
 	return fmt.Errorf("%w; %s", err, FixTopology(unfit))
 }
 
-// Difference shows a difference from the streams and consumers of a mode, and what to do about one that no command
-// changes.
+// Difference returns a difference from the streams and consumers of a mode as text, with what to do if no command can
+// change it.
 func Difference(d topology.Difference, mode consumer.Mode) string {
 	if d.Unwanted {
 		return d.String() + ": " + changeOver(mode)
@@ -82,18 +83,18 @@ func Difference(d topology.Difference, mode consumer.Mode) string {
 	return d.String()
 }
 
-// changeOver says what to do about consumers of the other mode.
+// changeOver returns what to do about consumers of the other mode.
 func changeOver(to consumer.Mode) string {
 	if to == consumer.Nak {
-		return "the streams are made for reservations; to change over to delayed naks, let the streams run empty, stop the " +
-			"workers and delete it and stream " + schema.StreamPolls
+		return "it belongs to redelivery schedule; to change over to redelivery nak, wait until the streams are " +
+			"empty, stop the workers, and delete it and stream " + schema.StreamPolls
 	}
-	return "the streams are made for delayed naks; to change over to reservations, let the streams run empty, stop the " +
-		"workers and delete it"
+	return "it belongs to redelivery nak; to change over to redelivery schedule, wait until the streams are " +
+		"empty, stop the workers, and delete it"
 }
 
-// Missing adds to an [overview.MissingError] the command that creates what is missing. Every other error is returned as
-// it is.
+// Missing adds the command that creates what is missing to an [overview.MissingError]. It returns every other error
+// unchanged.
 func Missing(err error) error {
 	var missing *overview.MissingError
 	if !errors.As(err, &missing) {
@@ -106,7 +107,7 @@ func Missing(err error) error {
 	return fmt.Errorf("%w; run `%s`", err, command)
 }
 
-// Deleted adds to a [consumer.DeletedError] of a worker what to do about it. Every other error is returned as it is.
+// Deleted adds what to do to a [consumer.DeletedError] of a worker. It returns every other error unchanged.
 func Deleted(err error, mode consumer.Mode, cfg consumer.Config) error {
 	var deleted *consumer.DeletedError
 	if !errors.As(err, &deleted) {

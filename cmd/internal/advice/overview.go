@@ -14,16 +14,16 @@ import (
 )
 
 const (
-	// laneBehind is for how long something may be due: longer than the redelivery after a worker's death takes.
+	// laneBehind is how long a delivery may be due: longer than the redelivery after the crash of a worker takes.
 	laneBehind = 30 * time.Second
-	// intakeBehind is longer: a declared message may have to wait for the end of an earlier generation of its
-	// interaction.
+	// intakeBehind is how long a declared message may wait. It is longer than laneBehind, because a declared message
+	// may have to wait until an earlier generation of its interaction has ended.
 	intakeBehind = 90 * time.Second
-	// usedUp is the share of a rate limit from which the limit is the reason that a lane is behind.
+	// usedUp is the used share of the rate limit from which the limit is the reason that a lane is behind.
 	usedUp = 0.8
 )
 
-// Overview says in sentences what needs an operator: one sentence for each problem, the gravest first.
+// Overview returns what needs an operator: one sentence for each problem, the most severe first.
 func Overview(o overview.Overview) []string {
 	n := &notes{}
 	if err := o.Provisioned(); err != nil {
@@ -36,7 +36,7 @@ func Overview(o overview.Overview) []string {
 		n.add("%s; find the stream that sources or mirrors it (`nats stream report`) and delete it", f)
 	}
 	for _, u := range o.Undelivered {
-		n.add("%s; `%s` has them delivered", u, UpdateCommand(o.Redelivery, consumer.Config{}))
+		n.add("%s; `%s` makes the consumer deliver them", u, UpdateCommand(o.Redelivery, consumer.Config{}))
 	}
 	workers := n.workers(o)
 	n.overdue(o.Overdue)
@@ -45,17 +45,17 @@ func Overview(o overview.Overview) []string {
 	return n.all
 }
 
-// notes are sentences.
+// notes collects sentences.
 type notes struct{ all []string }
 
 func (n *notes) add(format string, args ...any) { n.all = append(n.all, fmt.Sprintf(format, args...)) }
 
-// workers returns the workers whose announcements could be read, and nothing where none of them polls.
+// workers returns the workers whose announcements are readable, or nil if all of these are paused.
 func (n *notes) workers(o overview.Overview) []overview.Worker {
 	var readable, paused []overview.Worker
 	for _, w := range o.Workers {
 		if !w.Readable() {
-			n.add("worker %s: %s; is it of another version?", w.Worker, w.Problem)
+			n.add("worker %s: %s; it may run another version", w.Worker, w.Problem)
 			continue
 		}
 		readable = append(readable, w)
@@ -69,16 +69,12 @@ func (n *notes) workers(o overview.Overview) []overview.Worker {
 	for _, cause := range distinct(paused, func(w overview.Worker) string { return w.Cause }) {
 		n.add("%s", pause(cause, paused, len(readable)))
 	}
-	for _, of := range []struct {
-		what  string
-		value func(overview.Worker) string
-	}{
-		{"--max-polls-per-second, and must not", func(w overview.Worker) string { return rateLimit(w.RateLimit) }},
-		{"version", func(w overview.Worker) string { return w.Version }},
-	} {
-		if values := distinct(readable, of.value); len(values) > 1 {
-			n.add("workers differ in %s: %s", of.what, strings.Join(values, ", "))
-		}
+	limits := distinct(readable, func(w overview.Worker) string { return rateLimit(w.RateLimit) })
+	if len(limits) > 1 {
+		n.add("workers differ in --max-polls-per-second: %s; set the same value on each", strings.Join(limits, ", "))
+	}
+	if versions := distinct(readable, func(w overview.Worker) string { return w.Version }); len(versions) > 1 {
+		n.add("workers differ in version: %s", strings.Join(versions, ", "))
 	}
 	if len(paused) == len(readable) {
 		return nil
@@ -94,48 +90,41 @@ func (n *notes) intake(i *overview.Intake) {
 			i.PausedUntil.UTC().Format(time.RFC3339), resume(schema.StreamDeclared, schema.ConsumerIntake))
 	case i.WaitingSeconds > intakeBehind.Seconds():
 		n.add("the intake is behind: %s, the first for %s",
-			count(i.Waiting+uint64(i.Out), "waits", "wait"), age(i.WaitingSeconds))
+			count(i.Waiting+uint64(i.Out), "message waits", "messages wait"), age(i.WaitingSeconds))
 	}
 }
 
-// lanes looks at what lanes wait for. Without workers that poll, another sentence gives the
-// reason.
+// lanes reports lanes that are paused or behind. Without workers that poll, another sentence has the reason.
 func (n *notes) lanes(o overview.Overview, workers []overview.Worker) {
 	for _, l := range o.Lanes {
 		if l.PausedUntil != nil {
-			n.add(
-				"lane %s is paused until %s: none of it is polled; %s",
-				l.Type,
-				l.PausedUntil.UTC().Format(
-					time.RFC3339,
-				),
-				resume(o.Redelivery.PollStream(), schema.PollConsumer(l.Type)),
-			)
+			n.add("lane %s is paused until %s: it is not polled; %s", l.Type, l.PausedUntil.UTC().Format(time.RFC3339),
+				resume(o.Redelivery.PollStream(), schema.PollConsumer(l.Type)))
 		}
 	}
 	if len(workers) == 0 {
 		return
 	}
-	fix := "start more workers, or give them more --concurrency"
+	fix := "start more workers, or raise --concurrency"
 	var polls float64
 	for _, w := range workers {
 		polls += w.PollsPerSecond
 	}
-	if most := workers[0].RateLimit; most > 0 && polls >= usedUp*most {
-		fix = fmt.Sprintf("%.1f of %s polls/s are made: raise --max-polls-per-second, or use --stretch",
-			polls, rateLimit(most))
+	if limit := workers[0].RateLimit; limit > 0 && polls >= usedUp*limit {
+		fix = fmt.Sprintf("%.1f of %s polls/s are used: raise --max-polls-per-second, or use --stretch",
+			polls, rateLimit(limit))
 	}
 	for _, l := range o.Lanes {
 		if l.DueSeconds > laneBehind.Seconds() && l.PausedUntil == nil {
 			n.add("lane %s is behind: %s, the first for %s; %s", l.Type,
-				count(l.Due+uint64(l.Out), "is due", "are due"), age(l.DueSeconds), fix)
+				count(l.Due+uint64(l.Out), "delivery is due", "deliveries are due"), age(l.DueSeconds), fix)
 		}
 	}
 }
 
-// FixOverdue says what to do about overdue reservations.
+// FixOverdue is what to do about overdue reservations.
 const FixOverdue = "workers store them again within two minutes; if the number does not fall, free storage or raise " +
-	"its limits, then run `nats stream cluster step-down " + schema.StreamPolls + "` (a single server: restart it)"
+	"its limits, then run `nats stream cluster step-down " + schema.StreamPolls + "` (single server: restart it)"
 
 func (n *notes) overdue(o *overview.Overdue) {
 	if o == nil || o.Count == 0 {
@@ -145,15 +134,15 @@ func (n *notes) overdue(o *overview.Overdue) {
 	if o.More {
 		many = fmt.Sprintf("%d or more reservations are", o.Count)
 	}
-	n.add("%s overdue, the first for %s: the broker does not publish them, and their interactions are not polled; %s",
+	n.add("%s overdue, the first for %s: the broker has not published them, and their interactions are not polled; %s",
 		many, age(o.FirstSeconds), FixOverdue)
 }
 
 func resume(stream, name string) string {
-	return "`nats consumer resume " + stream + " " + name + "` ends that"
+	return "resume it with `nats consumer resume " + stream + " " + name + "`"
 }
 
-// pause describes the workers that do not poll for one cause.
+// pause describes the workers that are paused for one cause.
 func pause(cause string, paused []overview.Worker, readable int) string {
 	var of []overview.Worker
 	for _, w := range paused {
@@ -161,9 +150,9 @@ func pause(cause string, paused []overview.Worker, readable int) string {
 			of = append(of, w)
 		}
 	}
-	who := fmt.Sprintf("%d of %d workers paused", len(of), readable)
+	who, effect := fmt.Sprintf("%d of %d workers paused (%s)", len(of), readable, cause), ": "
 	if len(of) == readable {
-		who = "every worker paused: nothing is polled"
+		who, effect = fmt.Sprintf("all workers paused (%s)", cause), ": nothing is polled; "
 	}
 	last := ""
 	if detail := of[0].Detail; detail != "" {
@@ -171,19 +160,19 @@ func pause(cause string, paused []overview.Worker, readable int) string {
 	}
 	switch breaker.Failure(cause) {
 	case breaker.Unauthorized:
-		return who + " (unauthorized): check the API token" + last
+		return who + effect + "check the API token" + last
 	case breaker.Refused:
-		return who + " (refused): ElevateAI refuses every interaction; check --base-url and the account of the API token" +
+		return who + effect + "ElevateAI refuses every interaction; check --base-url and the account of the API token" +
 			last
 	case breaker.Throttled:
-		return who + " (throttled)" + until(of) + ": wait, or set --max-polls-per-second" + last
+		return who + until(of) + effect + "wait, or set --max-polls-per-second" + last
 	case breaker.Unavailable:
-		return who + " (unavailable)" + until(of) + ": polls go on when ElevateAI answers a probe" + last
+		return who + until(of) + effect + "polling resumes when ElevateAI answers a probe" + last
 	}
-	return fmt.Sprintf("%s (%s)%s", who, cause, last)
+	return who + last
 }
 
-// until says when the first of some workers polls again.
+// until returns when the first of some workers polls again.
 func until(paused []overview.Worker) string {
 	var first time.Time
 	for _, w := range paused {
@@ -197,7 +186,7 @@ func until(paused []overview.Worker) string {
 	return " until " + first.UTC().Format("2006-01-02 15:04:05") + " UTC"
 }
 
-// distinct are the values of some workers, sorted.
+// distinct returns the distinct values of some workers, sorted.
 func distinct(ws []overview.Worker, of func(overview.Worker) string) []string {
 	var values []string
 	for _, w := range ws {

@@ -8,47 +8,49 @@ import (
 	"time"
 )
 
-// UsageError is bad configuration or a bad command line: exit code 2.
+// UsageError reports bad configuration or a bad command line. The exit code is [ExitUsage].
 type UsageError struct{ Err error }
 
 func (e *UsageError) Error() string { return e.Err.Error() }
 
-// Unwrap gives what is wrong.
+// Unwrap returns the error without the exit code.
 func (e *UsageError) Unwrap() error { return e.Err }
 
-// Usagef gives a [UsageError] with that text.
+// Usagef formats a [UsageError].
 func Usagef(format string, args ...any) error { return &UsageError{fmt.Errorf(format, args...)} }
 
-// ErrReported is a fault that the command has reported already.
+// ErrReported means that the command has failed and has already written why.
 var ErrReported = errors.New("reported")
 
-// SettingError says which flag and variable are wrong, with which value, and what is allowed.
+// SettingError reports a flag or variable with a bad value, and what is allowed.
 type SettingError struct {
-	// Flag and Variable are names; one of them may be empty.
+	// Flag and Variable are names without -- and $. One of them may be empty.
 	Flag, Variable string
-	// Value is as it may be shown.
-	Value, Want string
+	// Value is safe to show: quoted, and without secrets.
+	Value string
+	// Allowed completes the sentence "must be ...".
+	Allowed string
 }
 
 func (e *SettingError) Error() string {
-	return fmt.Sprintf("%s is %s: want %s", e.Name(), e.Value, e.Want)
+	return fmt.Sprintf("%s is %s: must be %s", e.Name(), e.Value, e.Allowed)
 }
 
-// Name names the flag and the variable.
+// Name returns the flag and the variable, as --flag ($VARIABLE).
 func (e *SettingError) Name() string { return settingName(e.Flag, e.Variable) }
 
-// BadVariable gives a [UsageError] about a variable that belongs to no flag. The value is shown as it is.
-func BadVariable(variable, value, want string) error {
-	return &UsageError{&SettingError{Variable: variable, Value: value, Want: want}}
+// BadVariable returns a [UsageError] about a variable without a flag. The value must be safe to show.
+func BadVariable(variable, value, allowed string) error {
+	return &UsageError{&SettingError{Variable: variable, Value: value, Allowed: allowed}}
 }
 
-// BadFlag gives a [UsageError] about a flag that one of the fields of the struct flags declares. The value is shown as
-// it is.
-func BadFlag(flags any, flag, value, want string) error {
-	return &UsageError{&SettingError{Flag: flag, Variable: Variable(flags, flag), Value: value, Want: want}}
+// BadFlag returns a [UsageError] about a flag that a field of the struct flags declares. The value must be safe to
+// show.
+func BadFlag(flags any, flag, value, allowed string) error {
+	return &UsageError{&SettingError{Flag: flag, Variable: Variable(flags, flag), Value: value, Allowed: allowed}}
 }
 
-// Positive refuses a duration that is not more than 0.
+// Positive rejects a duration of 0 or less.
 func Positive(flags any, flag string, d time.Duration) error {
 	if d > 0 {
 		return nil
@@ -56,7 +58,7 @@ func Positive(flags any, flag string, d time.Duration) error {
 	return BadFlag(flags, flag, d.String(), "more than 0")
 }
 
-// Variable is the variable of a flag that one of the fields of the struct flags declares, or nothing.
+// Variable returns the environment variable of a flag that a field of the struct flags declares, or "".
 func Variable(flags any, flag string) string {
 	for _, f := range reflect.VisibleFields(reflect.TypeOf(flags)) {
 		if f.Tag.Get("name") == flag {
@@ -66,13 +68,13 @@ func Variable(flags any, flag string) string {
 	return ""
 }
 
-// QuotedVariable is about a variable whose value is in quotation marks. It does not show the value, which may be a
-// secret.
+// QuotedVariable returns a [UsageError] about a variable whose value is in quotation marks. It does not show the value,
+// which may be a secret.
 func QuotedVariable(name string) error { return quoted("", name) }
 
 func quoted(flag, variable string) error {
 	return &UsageError{&SettingError{Flag: flag, Variable: variable, Value: "in quotation marks",
-		Want: "it without them: a shell takes them away, but an env file, a manifest and a secret keep them"}}
+		Allowed: "without them: a shell removes them, but an env file, a manifest and a secret keep them"}}
 }
 
 func settingName(flag, variable string) string {
@@ -85,5 +87,5 @@ func settingName(flag, variable string) string {
 	return "--" + flag + " ($" + variable + ")"
 }
 
-// OneLine is the text of an error without line breaks.
+// OneLine returns the text of an error without line breaks.
 func OneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

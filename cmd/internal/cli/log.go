@@ -1,20 +1,25 @@
 package cli
 
 import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/internal/terminal"
+	"statusworker/schema"
 )
 
-// LogFlags say how to log.
+// LogFlags select the level and the format of the log.
 type LogFlags struct {
-	LogLevel  string `name:"log-level" var:"STATUSWORKER_LOG_LEVEL" default:"info" enum:"trace,debug,info,warn,error" help:"Lowest level that is logged: one of ${enum}."`
-	LogFormat string `name:"log-format" var:"STATUSWORKER_LOG_FORMAT" default:"auto" enum:"auto,text,json" help:"Log format: one of ${enum}. auto is text on a terminal and JSON otherwise."`
+	LogLevel  string `name:"log-level" var:"STATUSWORKER_LOG_LEVEL" default:"info" enum:"trace, debug, info, warn, error" help:"Lowest level that is logged: one of ${enum}."`
+	LogFormat string `name:"log-format" var:"STATUSWORKER_LOG_FORMAT" default:"auto" enum:"auto, text, json" help:"Log format: one of ${enum}. auto is text on a terminal and JSON otherwise."`
 }
 
-// Logger writes to standard error: text on a terminal, JSON lines otherwise, unless the flags say which.
+// Logger returns a logger that writes to standard error.
 func (f LogFlags) Logger(p Process) (*logrus.Logger, error) {
 	level, err := logrus.ParseLevel(f.LogLevel)
 	if err != nil {
@@ -25,10 +30,62 @@ func (f LogFlags) Logger(p Process) (*logrus.Logger, error) {
 	l.SetOutput(p.Stderr)
 	l.SetLevel(level)
 	if f.LogFormat == "text" || f.LogFormat == "auto" && terminal.Is(p.Stderr) {
-		paints := terminal.Paints(p.Stderr, p.Getenv)
-		l.SetFormatter(&logrus.TextFormatter{FullTimestamp: true, ForceColors: paints, DisableColors: !paints})
+		l.SetFormatter(TextFormat{Time: time.RFC3339, Painted: terminal.Paints(p.Stderr, p.Getenv)})
 	} else {
 		l.SetFormatter(&logrus.JSONFormatter{TimestampFormat: time.RFC3339Nano})
 	}
 	return l, nil
+}
+
+// TextFormat formats log lines for people: time, level, message, and the fields, separated by two spaces. Values are
+// not quoted, and escaped quotation marks in them are shown plain: details quote the vendor's JSON. An entry is always
+// one line. The JSON format is for programs.
+type TextFormat struct {
+	Time    string // layout
+	Painted bool
+}
+
+// prose are the fields with long values. They come last.
+var prose = []string{"advice", "detail", logrus.ErrorKey}
+
+// Format implements [logrus.Formatter].
+func (f TextFormat) Format(e *logrus.Entry) ([]byte, error) {
+	var names, last []string
+	for name := range e.Data {
+		if slices.Contains(prose, name) {
+			last = append(last, name)
+		} else {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	slices.Sort(last)
+	paint, faint := terminal.Plain, terminal.Plain
+	if f.Painted {
+		paint, faint = paintOf(e.Level), terminal.Faint
+	}
+	var b bytes.Buffer
+	level := fmt.Sprintf("%-5s", strings.TrimSuffix(strings.ToUpper(e.Level.String()), "ING")) // WARN
+	fmt.Fprintf(&b, "%s %s %s", faint.On(e.Time.Format(f.Time)), paint.On(level), schema.Printable(e.Message))
+	for _, name := range append(names, last...) {
+		value := strings.ReplaceAll(schema.Printable(fmt.Sprint(e.Data[name])), `\"`, `"`)
+		if value == "" {
+			value = `""`
+		}
+		fmt.Fprintf(&b, "  %s%s", faint.On(schema.Printable(name)+"="), value)
+	}
+	b.WriteByte('\n')
+	return b.Bytes(), nil
+}
+
+func paintOf(level logrus.Level) terminal.Paint {
+	switch {
+	case level <= logrus.ErrorLevel:
+		return terminal.Red
+	case level == logrus.WarnLevel:
+		return terminal.Yellow
+	case level == logrus.InfoLevel:
+		return terminal.Green
+	}
+	return terminal.Faint
 }

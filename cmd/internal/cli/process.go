@@ -10,24 +10,23 @@ import (
 	"statusworker/cmd/internal/mask"
 )
 
-// Process is what a command sees of the process that it runs in.
+// Process is what a command uses of the process that it runs in.
 type Process struct {
 	Args           []string
 	Getenv         func(string) string
-	Environ        []string // all variables, each as NAME=VALUE; nil where they are not looked at
+	Environ        []string // all variables as NAME=VALUE; nil disables the check for unknown ones
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
-	// Leave ends when the process gets a second signal to stop.
+	// Leave ends on the second signal: the command must then exit without finishing its work.
 	Leave context.Context
-	// Standard takes Go's standard loggers into the log of the command. It is nil where several commands share a
-	// process.
+	// Standard writes the lines of Go's standard loggers to the log of the command. It is nil if several commands share
+	// a process.
 	Standard *logbridge.Bridge
-	// Secrets are masked in what is written to Stderr, and by commands that have secrets to Stdout. [Program.Run] sets
-	// it.
+	// Secrets are masked on Stderr, and on Stdout for commands with secret flags. [Program.Run] sets it.
 	Secrets *mask.Set
 }
 
-// remembering is a writer that remembers the first error.
+// remembering is a writer that keeps the first error.
 type remembering struct {
 	io.Writer
 	mu    sync.Mutex
@@ -44,16 +43,16 @@ func (r *remembering) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// Unwrap gives the writer behind r.
+// Unwrap returns the underlying writer, so that a terminal is recognized.
 func (r *remembering) Unwrap() io.Writer { return r.Writer }
 
-func (r *remembering) problem() error {
+func (r *remembering) firstError() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.first
 }
 
-// heedless is a writer that ignores errors. An error of standard error can be reported nowhere.
+// heedless is a writer that ignores errors: a failed write to standard error cannot be reported.
 type heedless struct{ io.Writer }
 
 func (h heedless) Write(b []byte) (int, error) {
@@ -61,5 +60,5 @@ func (h heedless) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// Unwrap gives the writer behind h.
+// Unwrap returns the underlying writer, so that a terminal is recognized.
 func (h heedless) Unwrap() io.Writer { return h.Writer }

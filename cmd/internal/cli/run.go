@@ -1,5 +1,5 @@
-// Package cli is the machinery of the command line: it reads flags and variables, runs one command, and turns what
-// comes of it into an exit code. It keeps secrets out of what a command writes.
+// Package cli parses flags and environment variables, runs one command, and maps its error to an exit code. It masks
+// secrets in the command's output.
 package cli
 
 import (
@@ -23,49 +23,49 @@ const (
 	ExitUsage = 2
 )
 
-// Program is a command line.
+// Program describes a command line.
 type Program struct {
 	Name, Description, Version string
-	// Grammar is a pointer to a struct of commands, as package kong reads it. A command has a method Run, which may
-	// take a [context.Context] and a [Process].
+	// Grammar is a pointer to a struct of commands for package kong. The Run method of a command may take a
+	// [context.Context] and a [Process].
 	Grammar any
-	// Vars are for the texts of help.
+	// Vars are interpolated into the help texts.
 	Vars map[string]string
-	// Secrets gives the secrets in variables that are no flags. It may be nil.
+	// Secrets returns the secrets in variables without a flag. It may be nil.
 	Secrets func(getenv func(string) string) []string
 }
 
-// helped is panicked through kong when help was printed.
-type helped int
+// printedHelp is the panic by which kong stops parsing after it has printed help. Its value is the exit code.
+type printedHelp int
 
-// Run parses the command line and runs one command. It returns the exit code, which is no success where something that
-// was to be on standard output is not. It has written the error already, which is for callers in the same process.
+// Run parses the command line and runs one command. It returns the exit code: [ExitFault] also if a write to standard
+// output failed. Run has already written the error, which it returns for callers in the same process.
 func (g Program) Run(ctx context.Context, p Process) (code int, err error) {
 	p.Secrets = &mask.Set{}
-	problems := mask.NewWriter(p.Secrets, heedless{p.Stderr})
-	defer func() { _ = problems.Flush() }() // heedless gives no error
+	stderr := mask.NewWriter(p.Secrets, heedless{p.Stderr})
+	defer func() { _ = stderr.Flush() }() // heedless returns no errors
 	out := &remembering{Writer: p.Stdout}
-	p.Stdout, p.Stderr = out, problems
+	p.Stdout, p.Stderr = out, stderr
 	getenv := p.Getenv
-	p.Getenv = func(name string) string { return Trimmed(getenv(name)) } // so that a blank variable counts as unset
+	p.Getenv = func(name string) string { return Trimmed(getenv(name)) } // a blank variable counts as unset
 	code, err = g.execute(ctx, p, out)
-	if code == ExitOK && out.problem() != nil {
-		code, err = ExitFault, out.problem()
+	if code == ExitOK && out.firstError() != nil {
+		code, err = ExitFault, out.firstError()
 	}
-	// Nothing is written when the reader of standard output is gone, as in `dlq ls | head`.
-	gone := errors.Is(err, syscall.EPIPE) && errors.Is(out.problem(), syscall.EPIPE)
-	if err != nil && !errors.Is(err, ErrReported) && !gone {
+	// `dlq ls | head` closes the pipe early: that needs no message.
+	closedPipe := errors.Is(err, syscall.EPIPE) && errors.Is(out.firstError(), syscall.EPIPE)
+	if err != nil && !errors.Is(err, ErrReported) && !closedPipe {
 		fmt.Fprintf(p.Stderr, "%s: %s\n", g.Name, OneLine(err))
 	}
 	return code, err
 }
 
-// execute runs one command. It writes no error.
+// execute runs one command. It does not write the error.
 func (g Program) execute(ctx context.Context, p Process, out *remembering) (code int, err error) {
 	defer func() {
 		switch r := recover().(type) {
 		case nil:
-		case helped:
+		case printedHelp:
 			code, err = int(r), nil
 		default:
 			panic(r)
@@ -82,14 +82,14 @@ func (g Program) execute(ctx context.Context, p Process, out *remembering) (code
 	}
 	k, err := parser.Parse(args)
 	switch {
-	case err != nil && out.problem() != nil: // it is of the help
+	case err != nil && out.firstError() != nil: // the help could not be written
 		return ExitFault, err
 	case err != nil:
 		return ExitUsage, g.parseProblem(err)
 	}
-	if hasSecrets(k.Flags()) { // other commands write nothing but their own text
+	if hasSecrets(k.Flags()) { // the output of other commands cannot contain a secret
 		masked := mask.NewWriter(p.Secrets, out)
-		defer func() { _ = masked.Flush() }() // out remembers the error
+		defer func() { _ = masked.Flush() }() // out keeps the error
 		p.Stdout = masked
 	}
 	warnOfUnknownVariables(p, k.Flags(), parser.Model)
@@ -103,14 +103,14 @@ func (g Program) execute(ctx context.Context, p Process, out *remembering) (code
 	return ExitFault, err
 }
 
-// Parser reads the command line for a process.
+// Parser returns the kong parser for a process.
 func (g Program) Parser(p Process) (*kong.Kong, error) {
 	return kong.New(g.Grammar,
 		kong.Name(g.Name),
 		kong.Description(g.Description),
 		kong.Writers(p.Stdout, p.Stderr),
 		kong.Vars{"version": g.Name + " " + g.Version}.CloneWith(g.Vars),
-		kong.Exit(func(code int) { panic(helped(code)) }),
+		kong.Exit(func(code int) { panic(printedHelp(code)) }),
 		kong.Resolvers(environment(p.Getenv)),
 		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(duration)),
 		kong.KindMapper(reflect.String, kong.MapperFunc(word)),
@@ -127,7 +127,7 @@ func (g Program) Parser(p Process) (*kong.Kong, error) {
 	)
 }
 
-// environment gives each flag the variable that its tag `var` names. An empty variable counts as unset.
+// environment resolves each flag from the variable that its tag `var` names. An empty variable counts as unset.
 func environment(getenv func(string) string) kong.Resolver {
 	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
 		name := flag.Tag.Get("var")
@@ -149,7 +149,7 @@ func (g Program) parseProblem(err error) error {
 	return Usagef("%w; see `%s --help`", err, g.commandOf(err))
 }
 
-// commandOf is the command whose flags or arguments are wrong, as far as it was given.
+// commandOf returns the command whose flags or arguments are wrong, as far as it was parsed.
 func (g Program) commandOf(err error) string {
 	var problem *kong.ParseError
 	if errors.As(err, &problem) {

@@ -9,16 +9,16 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// A flag that can hold a secret has the tag `secret` with the part of its value that is secret.
+// Values of the tag `secret`: the part of a flag's value that is secret.
 const (
 	secretToken    = "token"
 	secretPassword = "password"
-	secretUser     = "user" // where there is no password, the user is a token
-	secretURL      = "url"  // what stands before the host
+	secretUser     = "user" // a token, if there is no password
+	secretURL      = "url"  // the user information before the host
 )
 
-// addSecrets registers the secrets in the flags and variables of all commands before they are parsed, because an error
-// can quote them. The token of a token file is registered when the file is read.
+// addSecrets registers the secrets in the flags and variables of all commands. It runs before they are parsed, because
+// a parse error can quote them. The token of a token file is registered when the file is read.
 func (g Program) addSecrets(p Process, all *kong.Application) {
 	given := map[string][]string{}
 	for _, flag := range FlagsBelow(all.Node) {

@@ -12,7 +12,7 @@ import (
 	"statusworker/schema"
 )
 
-// These read values, so that a bad one is reported like any other bad configuration.
+// The following mappers parse values for kong, so that a bad value becomes a [SettingError].
 
 func duration(ctx *kong.DecodeContext, target reflect.Value) error {
 	return read(ctx, "a duration such as 30s, 5m, 24h or 14d", func(s string) error {
@@ -49,39 +49,34 @@ func word(ctx *kong.DecodeContext, target reflect.Value) error {
 	})
 }
 
-// read takes the next value of the command line; where set refuses it, the error says what is wanted. White space
-// around the value of a flag or a variable does not count: files and secrets end with a new line. Quotation marks
-// around it are a mistake.
-func read(ctx *kong.DecodeContext, want string, set func(string) error) error {
-	bad := func(value string) error {
-		return &UsageError{
-			&SettingError{Flag: ctx.Value.Name, Variable: ctx.Value.Tag.Get("var"), Value: value, Want: want},
-		}
-	}
+// read parses the next value of the command line with set. If set rejects it, the error shows what is allowed. White
+// space around the value of a flag is removed: files and secrets often end with a newline. Quotation marks around it
+// are rejected.
+func read(ctx *kong.DecodeContext, allowed string, set func(string) error) error {
+	name, variable := ctx.Value.Name, ctx.Value.Tag.Get("var")
 	token := ctx.Scan.Pop()
-	// What begins with a dash is a flag, and no value, unless it is a negative number.
+	// An argument that begins with a dash is a flag, unless it is a negative number.
 	if token.IsEOL() || !token.IsValue() && !negative(token.String()) {
-		return Usagef("%s has no value: want %s", settingName(ctx.Value.Name, ctx.Value.Tag.Get("var")), want)
+		return Usagef("%s has no value: must be %s", settingName(name, variable), allowed)
 	}
 	value := token.String()
 	if ctx.Value.Flag != nil {
 		if value = Trimmed(value); InQuotes(value) {
-			return quoted(ctx.Value.Name, ctx.Value.Tag.Get("var"))
+			return quoted(name, variable)
 		}
 	}
 	if set(value) != nil {
-		return bad(schema.Quote(value))
+		return &UsageError{&SettingError{Flag: name, Variable: variable, Value: schema.Quote(value), Allowed: allowed}}
 	}
 	return nil
 }
 
-// Trimmed is a value without the white space around it, and without what is as invisible: a byte order mark, a space of
-// no width.
+// Trimmed returns a value without leading and trailing white space, byte order marks and zero-width spaces.
 func Trimmed(value string) string {
 	return strings.TrimFunc(value, func(r rune) bool { return unicode.IsSpace(r) || r == '\uFEFF' || r == '\u200B' })
 }
 
-// InQuotes reports whether a value has quotation marks around it, as if a shell read it.
+// InQuotes reports whether a value begins and ends with matching quotation marks.
 func InQuotes(value string) bool {
 	marks := []rune(value)
 	if len(marks) < 2 {

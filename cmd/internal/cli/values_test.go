@@ -28,7 +28,7 @@ func TestWhiteSpaceAroundAValue(t *testing.T) {
 	}
 }
 
-// grammar is a command line with one command, which returns what it was given.
+// grammar is a command line with one command, do.
 type grammar struct {
 	Do do `cmd:""`
 }
@@ -40,10 +40,9 @@ type do struct {
 	Secret string        `name:"secret" var:"TEST_SECRET" secret:"token"`
 }
 
-// Run fails where the flags are not those of the test.
+// Run prints --wait, or fails if --word or --secret is set.
 func (d do) Run(_ context.Context, p Process) error {
-	switch d.Word {
-	case "two":
+	if d.Word == "two" {
 		return BadFlag(d, "number", "2", "another")
 	}
 	if d.Secret != "" {
@@ -61,24 +60,22 @@ func TestRunTurnsErrorsIntoExitCodes(t *testing.T) {
 		stdout string
 		stderr string // a part
 	}{
-		"a default":            {"do", nil, ExitOK, "1s", ""},
-		"a flag":               {"do --wait 2s", nil, ExitOK, "2s", ""},
-		"a variable":           {"do", map[string]string{"TEST_WAIT": " 3s\n"}, ExitOK, "3s", ""},
-		"a flag wins":          {"do --wait 2s", map[string]string{"TEST_WAIT": "3s"}, ExitOK, "2s", ""},
-		"an empty variable":    {"do", map[string]string{"TEST_WAIT": ""}, ExitOK, "1s", ""},
-		"no duration":          {"do --wait soon", nil, ExitUsage, "", "--wait ($TEST_WAIT)"},
-		"no number":            {"do --number x", nil, ExitUsage, "", "--number ($TEST_NUMBER)"},
-		"another word":         {"do --word three", nil, ExitUsage, "", "one, two"},
-		"no value":             {"do --wait", nil, ExitUsage, "", "--wait ($TEST_WAIT)"},
-		"no such flag":         {"do --nope", nil, ExitUsage, "", "test do --help"},
-		"refused by a command": {"do --word two", nil, ExitUsage, "", "--number ($TEST_NUMBER)"},
-		"failed":               {"do --secret s3cret-value", nil, ExitFault, "", "it is ***"},
+		"a default":           {"do", nil, ExitOK, "1s", ""},
+		"a flag":              {"do --wait 2s", nil, ExitOK, "2s", ""},
+		"a variable":          {"do", map[string]string{"TEST_WAIT": " 3s\n"}, ExitOK, "3s", ""},
+		"a flag wins":         {"do --wait 2s", map[string]string{"TEST_WAIT": "3s"}, ExitOK, "2s", ""},
+		"an empty variable":   {"do", map[string]string{"TEST_WAIT": ""}, ExitOK, "1s", ""},
+		"no duration":         {"do --wait soon", nil, ExitUsage, "", "--wait ($TEST_WAIT)"},
+		"no number":           {"do --number x", nil, ExitUsage, "", "--number ($TEST_NUMBER)"},
+		"not in the enum":     {"do --word three", nil, ExitUsage, "", "one, two"},
+		"no value":            {"do --wait", nil, ExitUsage, "", "--wait ($TEST_WAIT)"},
+		"no such flag":        {"do --nope", nil, ExitUsage, "", "test do --help"},
+		"rejected by command": {"do --word two", nil, ExitUsage, "", "--number ($TEST_NUMBER)"},
+		"failed":              {"do --secret s3cret-value", nil, ExitFault, "", "it is ***"},
 	} {
 		var stdout, stderr bytes.Buffer
 		code, _ := Program{Name: "test", Grammar: &grammar{}}.Run(t.Context(), Process{
-			Args: strings.Fields(
-				tt.args,
-			),
+			Args:   strings.Fields(tt.args),
 			Getenv: func(name string) string { return tt.env[name] },
 			Stdin:  strings.NewReader(""),
 			Stdout: &stdout,

@@ -8,25 +8,25 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-// ownPrefixes begin the names of the variables that nobody else reads, and natsPrefix those that the nats command reads
-// as well.
+// ownPrefixes begin the names of variables that only this program reads. The nats command also reads variables with
+// natsPrefix.
 var ownPrefixes = []string{"STATUSWORKER_", "ELEVATEAI_"}
 
 const natsPrefix = "NATS_"
 
 var (
-	// notFlags are variables with such a name that are read elsewhere: by the tests, by deploy/compose.yaml and by the
-	// nats command. What the latter connects by is not among them: who sets it expects the same of this program.
+	// notFlags matches variables with such a prefix that others read: the tests, deploy/compose.yaml and the nats
+	// command. It excludes the variables by which the nats command connects: a user expects this program to read them.
 	notFlags = regexp.MustCompile(`^(STATUSWORKER_(TEST_\w+|REQUIRE_ENGINE|IMAGE)|NATS_(IMAGE|PORT|TIMEOUT|COLOR))$`)
-	// ofAService are those that Kubernetes and Docker give a container for a service, such as one with the name
-	// statusworker.
+	// ofAService matches the variables that Kubernetes and Docker set in a container for each service, for example for
+	// one named statusworker.
 	ofAService = regexp.MustCompile(
 		`^\w+_(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=|^\w+_PORT=(tcp|udp|sctp)://`,
 	)
 )
 
-// warnOfUnknownVariables warns of variables that look like this program's and do nothing, such as one with a typing
-// error.
+// warnOfUnknownVariables logs variables with one of this program's prefixes that no flag reads, such as one with a
+// typo.
 func warnOfUnknownVariables(p Process, flags []*kong.Flag, all *kong.Application) {
 	f := LogFlags{LogLevel: "info", LogFormat: "auto"}
 	for _, flag := range flags {
@@ -56,7 +56,7 @@ func warnOfUnknownVariables(p Process, flags []*kong.Flag, all *kong.Application
 	}
 }
 
-// FlagsBelow are the flags of a command and of its commands.
+// FlagsBelow returns the flags of a command and of all commands below it.
 func FlagsBelow(node *kong.Node) []*kong.Flag {
 	flags := slices.Clone(node.Flags)
 	for _, child := range node.Children {
@@ -65,7 +65,8 @@ func FlagsBelow(node *kong.Node) []*kong.Flag {
 	return flags
 }
 
-// UnknownVariables are those with one of the own prefixes, in any case of letters, that are not among the known ones.
+// UnknownVariables returns the variables with one of this program's prefixes, in upper or lower case, that are not
+// known.
 func UnknownVariables(environ, known []string) (unknown []string) {
 	for _, variable := range environ {
 		name, value, _ := strings.Cut(variable, "=")
@@ -82,24 +83,24 @@ func UnknownVariables(environ, known []string) (unknown []string) {
 	return unknown
 }
 
-// otherWords are names that others give to what a variable of this program is for.
+// otherWords maps names that users expect to the variable that this program reads.
 var otherWords = map[string]string{"NATS_TOKEN": "NATS_USER", "NATS_SERVER": "NATS_URL", "NATS_SERVERS": "NATS_URL"}
 
-// nearest is the known name that somebody may have meant, or nothing. Names with the same prefix come first; that of
-// another is possible as well, unless it says that it is about NATS.
+// nearest returns the known name that was probably meant, or "". Names with the same prefix are preferred. A name with
+// the prefix NATS_ only matches others with that prefix.
 func nearest(name string, known []string) string {
 	name = strings.ToUpper(name)
 	if other, ok := otherWords[name]; ok {
 		return other
 	}
-	if rest, ok := strings.CutPrefix(name, natsPrefix); ok {
-		var rests []string
+	if suffix, ok := strings.CutPrefix(name, natsPrefix); ok {
+		var suffixes []string
 		for _, k := range known {
-			if r, ok := strings.CutPrefix(k, natsPrefix); ok {
-				rests = append(rests, r)
+			if s, ok := strings.CutPrefix(k, natsPrefix); ok {
+				suffixes = append(suffixes, s)
 			}
 		}
-		if near := nearest(rest, rests); near != "" {
+		if near := nearest(suffix, suffixes); near != "" {
 			return natsPrefix + near
 		}
 		return ""
@@ -125,7 +126,7 @@ func nearest(name string, known []string) string {
 	return best
 }
 
-// within reports whether a name is the longer one with something before or after it left out.
+// within reports whether a name is the longer name without its beginning or its end.
 func within(name, longer string) bool {
 	return strings.HasSuffix(longer, "_"+name) || strings.HasPrefix(longer, name+"_") ||
 		len(name) > 3 && strings.HasPrefix(longer, name)
@@ -138,7 +139,7 @@ func stemOf(name string) string {
 	return name
 }
 
-// distance is how many characters have to be put in, taken away or changed to make a into b.
+// distance returns the Levenshtein distance of a and b.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

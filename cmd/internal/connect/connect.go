@@ -1,4 +1,4 @@
-// Package connect connects a command to NATS, keeps the connection up, and waits until the broker can answer.
+// Package connect connects a command to NATS, keeps the connection up, and waits until the broker answers requests.
 package connect
 
 import (
@@ -18,25 +18,25 @@ import (
 	"statusworker/schema"
 )
 
-// Watchful gives the options of a worker. A link that stalls in one direction looks well to TCP, and takes in what is
-// delivered into it. A worker gives the connection up when no answer to its pings has come, or nothing could be
-// written, for noticeWithin, before those deliveries come back to other workers (AckWait, 10 s). Who only looks or
-// declares waits longer: the answers to its pings may have to wait behind megabytes, on a slow link.
+// Watchful returns the options of a worker's connection. TCP does not notice a link that stalls in one direction, and
+// the broker keeps delivering into it. A worker closes and reopens its connection when pings are unanswered, or a write
+// blocks, for stallTimeout: before those deliveries are redelivered to other workers (AckWait, 10 s). Other commands
+// use the longer default: on a slow link, the answers to their pings may queue behind megabytes of data.
 func Watchful() []nats.Option {
 	return []nats.Option{
-		nats.PingInterval(noticeWithin / (maxPings + 1)),
-		nats.FlusherTimeout(noticeWithin),
+		nats.PingInterval(stallTimeout / (maxPings + 1)),
+		nats.FlusherTimeout(stallTimeout),
 		nats.ReconnectOnFlusherError(),
 	}
 }
 
 const (
-	noticeWithin = 9 * time.Second
+	stallTimeout = 9 * time.Second
 	maxPings     = 2
 )
 
-// Connect waits until a NATS server accepts the connection. What no waiting fixes (credentials, certificates, a URL) is
-// an error at once. Afterwards the connection reconnects whenever it is lost.
+// Connect waits until a NATS server accepts the connection. Errors that waiting cannot fix (see [Permanent]) are
+// returned at once. Later the connection reconnects by itself whenever it is lost.
 func (f Flags) Connect(
 	ctx context.Context,
 	name string,
@@ -50,7 +50,9 @@ func (f Flags) Connect(
 	}
 	options = append(options, more...)
 	var nc *nats.Conn
-	err = patiently(ctx, log, "waiting for NATS at "+f.ShownURL()+" (--nats-url, $NATS_URL)", func() error {
+	why := waitingForNATS
+	why.servers = f.ShownURL()
+	err = patiently(ctx, log, why, func() error {
 		var err error
 		nc, err = nats.Connect(f.NATSURL, options...)
 		switch {
@@ -65,16 +67,27 @@ func (f Flags) Connect(
 		return nil, err
 	}
 	patience.Progress(ctx)
-	if most := nc.MaxPayload(); most < schema.MaxMessageBytes {
+	if limit := nc.MaxPayload(); limit < schema.MaxMessageBytes {
 		nc.Close()
-		return nil, fmt.Errorf("the NATS server accepts messages of %d bytes at most: "+
-			"set max_payload to %d or more in its configuration", most, schema.MaxMessageBytes)
+		return nil, fmt.Errorf("max_payload of the NATS server is %d bytes: must be at least %d; "+
+			"raise it in the server's configuration", limit, schema.MaxMessageBytes)
 	}
 	go watcher.remind(nc, f.ShownURL(), logEvery)
 	return nc, nil
 }
 
-// ShownURL is the URL as it may be shown.
+// waitingForNATS and waitingForJetStream describe the two waits of a command at its start.
+var (
+	waitingForNATS = reason{
+		log: "waiting for NATS", done: "connected to NATS", advice: "check --nats-url ($NATS_URL)",
+	}
+	waitingForJetStream = reason{
+		log: "waiting for JetStream", done: "JetStream is available",
+		advice: "JetStream is starting, electing a leader, or not enabled (server: -js; account: jetstream)",
+	}
+)
+
+// ShownURL returns the server URLs without their secrets.
 func (f Flags) ShownURL() string {
 	servers := strings.Split(f.NATSURL, ",")
 	for i, s := range servers {
@@ -83,7 +96,7 @@ func (f Flags) ShownURL() string {
 	return strings.Join(servers, ",")
 }
 
-// Permanent reports whether a connection fails in a way that no waiting fixes.
+// Permanent reports whether waiting cannot fix a connection error: credentials, certificates, TLS or no TLS.
 func Permanent(err error) bool {
 	var unknown x509.UnknownAuthorityError
 	var host x509.HostnameError
@@ -93,7 +106,7 @@ func Permanent(err error) bool {
 		errors.As(err, &unknown) || errors.As(err, &host) || errors.As(err, &expired)
 }
 
-// Hint says which flags to check after an error that no waiting fixes.
+// Hint returns which flags to check after an error that waiting cannot fix.
 func (f Flags) Hint(err error) string {
 	switch {
 	case certificateRejected(err):
@@ -102,15 +115,15 @@ func (f Flags) Hint(err error) string {
 		return "check --nats-creds ($NATS_CREDS), --nats-nkey ($NATS_NKEY) or " +
 			"--nats-user ($NATS_USER) and --nats-password ($NATS_PASSWORD)"
 	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
-		return "the server requires the other of tls:// and nats:// in --nats-url ($NATS_URL)"
+		return "one side requires TLS and the other does not: check tls:// or nats:// in --nats-url ($NATS_URL)"
 	}
 	return "check --nats-ca ($NATS_CA)"
 }
 
-// Close sends what is still to be sent, and waits until it is.
+// Close flushes the connection, for at most 2 s, and closes it.
 func Close(nc *nats.Conn) {
 	if nc.Status() == nats.CONNECTED {
-		// Acks are sent without waiting for an answer; what is lost of them is delivered again.
+		// Acknowledgements are sent asynchronously. The broker redelivers messages whose acknowledgement is lost.
 		_ = nc.FlushTimeout(2 * time.Second)
 	}
 	nc.Close()

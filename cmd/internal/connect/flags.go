@@ -9,7 +9,7 @@ import (
 	"statusworker/cmd/internal/patience"
 )
 
-// Flags say how to reach NATS, by the names that the `nats` command uses.
+// Flags configure the connection to NATS. The environment variables are those of the `nats` command.
 type Flags struct {
 	NATSURL     string `name:"nats-url" var:"NATS_URL" secret:"url" default:"nats://127.0.0.1:4222" help:"NATS server URLs, separated by commas."`
 	Creds       string `name:"nats-creds" var:"NATS_CREDS" placeholder:"FILE" help:"NATS credentials file."`
@@ -22,12 +22,12 @@ type Flags struct {
 	InboxPrefix string `name:"nats-inbox-prefix" var:"NATS_INBOX_PREFIX" default:"_INBOX" help:"Prefix of the subjects on which this process receives replies."`
 }
 
-// Wait bounds how long an interactive command waits for the broker.
+// Wait limits how long an interactive command waits for the broker.
 type Wait struct {
 	Timeout time.Duration `name:"timeout" default:"10s" help:"How long to wait for an answer from the broker."`
 }
 
-// Bound gives the context of that wait, which begins anew with each answer.
+// Bound returns a context that ends when the broker has not answered for the timeout. Each answer restarts it.
 func (f Wait) Bound(ctx context.Context) (context.Context, context.CancelFunc, error) {
 	if err := cli.Positive(f, "timeout", f.Timeout); err != nil {
 		return nil, nil, err
@@ -36,7 +36,7 @@ func (f Wait) Bound(ctx context.Context) (context.Context, context.CancelFunc, e
 	return bounded, cancel, nil
 }
 
-// Unanswered adds to the end of a bounded wait how to make it longer.
+// Unanswered adds the timeout and its flag to an error after the context of [Wait.Bound] timed out.
 func (f Wait) Unanswered(bounded context.Context, err error) error {
 	if err != nil && patience.Out(bounded) {
 		return fmt.Errorf("no answer within %s (--timeout): %w", f.Timeout, err)

@@ -17,7 +17,7 @@ type records struct {
 	changed chan struct{}
 }
 
-// newLog gives a log above debug, and its entries.
+// newLog returns a logger, and its entries above debug.
 func newLog() (*logrus.Logger, *records) {
 	r := &records{changed: make(chan struct{})}
 	log := logrus.New()
@@ -65,7 +65,7 @@ func (r *records) count(message string) (n int) {
 	return n
 }
 
-// until returns when the entries are as they should be.
+// until waits for entries that satisfy a condition.
 func (r *records) until(t *testing.T, is func(all []*logrus.Entry) bool) {
 	t.Helper()
 	end := time.After(30 * time.Second)
@@ -79,7 +79,7 @@ func (r *records) until(t *testing.T, is func(all []*logrus.Entry) bool) {
 		select {
 		case <-changed:
 		case <-end:
-			t.Fatalf("it was not logged: %q", r.messages())
+			t.Fatalf("the entry is missing in %q", r.messages())
 		}
 	}
 }

@@ -20,7 +20,7 @@ import (
 	"statusworker/statusclient"
 )
 
-// Options gives the options of a connection that the caller makes.
+// Options returns the options for a connection that the caller opens.
 func (f Flags) Options(name string, log logrus.FieldLogger) ([]nats.Option, error) {
 	return f.options(name, log, newWatcher(log, f.Hint))
 }
@@ -42,7 +42,7 @@ func (f Flags) options(name string, log logrus.FieldLogger, watcher *watcher) ([
 		nats.CustomInboxPrefix(f.InboxPrefix),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(500 * time.Millisecond),
-		nats.ReconnectBufSize(-1), // what was given up while there was no connection must not be stored afterwards
+		nats.ReconnectBufSize(-1), // no buffer: a publish that failed while disconnected must not be stored later
 		nats.Timeout(5 * time.Second),
 		nats.PingInterval(20 * time.Second),
 		nats.MaxPingsOutstanding(maxPings),
@@ -64,7 +64,7 @@ func (f Flags) options(name string, log logrus.FieldLogger, watcher *watcher) ([
 	}, credentials, secured), nil
 }
 
-// check refuses values that cannot be right, before any file is used.
+// check rejects invalid values before any file is used.
 func (f Flags) check() error {
 	if err := nats.CustomInboxPrefix(f.InboxPrefix)(&nats.Options{}); err != nil ||
 		strings.ContainsAny(f.InboxPrefix, " \t\r\n") || strings.Contains("."+f.InboxPrefix, "..") {
@@ -75,13 +75,13 @@ func (f Flags) check() error {
 		return err
 	}
 	if (f.Cert == "") != (f.Key == "") {
-		return cli.Usagef("--nats-cert ($NATS_CERT) and --nats-key ($NATS_KEY) go together: want both or none")
+		return cli.Usagef("--nats-cert ($NATS_CERT) and --nats-key ($NATS_KEY) must be set together")
 	}
 	if f.User == "" && f.Password != "" {
 		return cli.Usagef("--nats-password ($NATS_PASSWORD) is set without --nats-user ($NATS_USER): " +
-			"want both, or a token as the user alone")
+			"set both, or set only the user to a token")
 	}
-	for _, file := range []struct{ flag, path, want string }{
+	for _, file := range []struct{ flag, path, allowed string }{
 		{"nats-creds", f.Creds, "a credentials file"},
 		{"nats-nkey", f.NKey, "a file with an NKey seed"},
 		{"nats-cert", f.Cert, "a certificate with its key in --nats-key"},
@@ -91,7 +91,7 @@ func (f Flags) check() error {
 			continue
 		}
 		if err := credential.Readable(file.path); err != nil {
-			return cli.BadFlag(f, file.flag, file.path, fmt.Sprintf("%s (%v)", file.want, err))
+			return cli.BadFlag(f, file.flag, file.path, fmt.Sprintf("%s (%v)", file.allowed, err))
 		}
 	}
 	if err := checkServers(f.NATSURL); err != nil {
@@ -101,7 +101,7 @@ func (f Flags) check() error {
 	return nil
 }
 
-// credentials gives the options by which the user proves who it is.
+// credentials returns the options that authenticate the user.
 func (f Flags) credentials() (options []nats.Option, err error) {
 	if f.Creds != "" {
 		if err := credential.CheckNATS(f.Creds); err != nil {
@@ -125,35 +125,27 @@ func (f Flags) credentials() (options []nats.Option, err error) {
 	return options, nil
 }
 
-// tls gives the options for certificates.
+// tls returns the options for certificates.
 func (f Flags) tls() (options []nats.Option, err error) {
 	if f.Cert != "" {
 		if _, err := tls.LoadX509KeyPair(f.Cert, f.Key); err != nil {
-			return nil, cli.BadFlag(
-				f,
-				"nats-cert",
-				f.Cert,
-				fmt.Sprintf("a certificate with its key in --nats-key (%v)", err),
-			)
+			return nil, cli.BadFlag(f, "nats-cert", f.Cert,
+				fmt.Sprintf("a certificate with its key in --nats-key (%v)", err))
 		}
 		options = append(options, nats.ClientCert(f.Cert, f.Key))
 	}
 	if f.CA != "" {
 		if err := credential.AddCertificates(x509.NewCertPool(), f.CA); err != nil {
-			return nil, cli.BadFlag(
-				f,
-				"nats-ca",
-				schema.Quote(f.CA),
-				fmt.Sprintf("a file with certificates in PEM (%v)", err),
-			)
+			return nil, cli.BadFlag(f, "nats-ca", schema.Quote(f.CA),
+				fmt.Sprintf("a file with certificates in PEM (%v)", err))
 		}
 		options = append(options, nats.RootCAs(f.CA))
 	}
 	return options, nil
 }
 
-// checkCredentials refuses two of them. The client would take one without a word: that of the URL rather than the
-// flag's.
+// checkCredentials rejects more than one kind of credentials. The client would silently use one of them: the URL's
+// rather than the flag's.
 func (f Flags) checkCredentials() error {
 	inURL := slices.ContainsFunc(strings.Split(f.NATSURL, ","), func(server string) bool {
 		_, rest, found := strings.Cut(server, "://")
@@ -164,24 +156,24 @@ func (f Flags) checkCredentials() error {
 		return strings.Contains(authority, "@")
 	})
 	var given []string
-	for _, way := range []struct {
+	for _, kind := range []struct {
 		name string
-		is   bool
+		set  bool
 	}{
 		{"a user in --nats-url ($NATS_URL)", inURL}, {"--nats-user ($NATS_USER)", f.User != ""},
 		{"--nats-creds ($NATS_CREDS)", f.Creds != ""}, {"--nats-nkey ($NATS_NKEY)", f.NKey != ""},
 	} {
-		if way.is {
-			given = append(given, way.name)
+		if kind.set {
+			given = append(given, kind.name)
 		}
 	}
 	if len(given) > 1 {
-		return cli.Usagef("%s are set: want one of them", strings.Join(given, " and "))
+		return cli.Usagef("%s are set: set only one of them", strings.Join(given, " and "))
 	}
 	return nil
 }
 
-// checkServers refuses addresses at which no server can ever be, rather than to wait for it.
+// checkServers rejects addresses at which there can be no server, so that the command does not wait for one.
 func checkServers(servers string) error {
 	web := 0
 	all := strings.Split(servers, ",")
@@ -191,24 +183,24 @@ func checkServers(servers string) error {
 		}
 		u, err := url.Parse(server)
 		if err != nil {
-			return errors.New("it is no URL") // its text may hold a password
+			return errors.New("not a URL") // the cause may contain a password
 		}
 		switch u.Scheme {
 		case "nats", "tls":
 		case "ws", "wss":
 			web++
 		default:
-			return fmt.Errorf("the scheme %s is none of nats, tls, ws and wss", schema.Quote(u.Scheme))
+			return fmt.Errorf("the scheme is %s: must be nats, tls, ws or wss", schema.Quote(u.Scheme))
 		}
 		if u.Hostname() == "" {
-			return errors.New("there is no host in it")
+			return errors.New("it has no host")
 		}
 		if err := statusclient.CheckPort(u); err != nil {
 			return err
 		}
 	}
 	if web != 0 && web != len(all) {
-		return errors.New("WebSocket servers go with none but WebSocket servers")
+		return errors.New("WebSocket and other servers cannot be mixed")
 	}
 	return nil
 }

@@ -19,28 +19,35 @@ import (
 )
 
 const (
-	// logEvery is how often a wait is logged again.
+	// logEvery is the time between two log lines of a wait.
 	logEvery = 30 * time.Second
 	// silentFor is how long a wait without progress lasts before it is logged.
 	silentFor = time.Second
-	// maxRetry bounds the time between two attempts, so that a command continues soon after the broker is available.
+	// maxRetry limits the time between two attempts, so that a command continues soon after the broker is available.
 	maxRetry = time.Second
 )
 
-// A request to JetStream gets no answer where its stream has no leader: it is soon retried, with a longer
-// time-out each time, so that a broker far away can answer in the end.
+// A request to JetStream gets no answer while its stream has no leader. It is retried with a longer timeout each time,
+// so that a distant broker can answer in the end.
 const (
-	firstAnswerWithin = time.Second
-	lastAnswerWithin  = 10 * time.Second
+	minAnswerTimeout = time.Second
+	maxAnswerTimeout = 10 * time.Second
 )
 
 var errNoAnswer = errors.New("no answer yet")
 
-// waiting is a wait for the broker. It logs how long it lasts, and why.
+// reason is why a command waits.
+type reason struct {
+	log, done string // messages at the beginning and at the end
+	advice    string // what to check
+	servers   string // optional
+}
+
+// waiting is a wait for the broker. It logs that it waits, and why.
 type waiting struct {
 	ctx     context.Context
 	log     logrus.FieldLogger
-	what    string
+	reason  reason
 	hanging *time.Timer
 
 	mu     sync.Mutex
@@ -48,9 +55,12 @@ type waiting struct {
 	last   error
 }
 
-// newWaiting begins a wait. It logs it after a second without progress, and again every half minute.
-func newWaiting(ctx context.Context, log logrus.FieldLogger, what string) *waiting {
-	w := &waiting{ctx: ctx, log: log, what: what, last: errNoAnswer}
+// newWaiting begins a wait. It is logged after silentFor without progress, and every logEvery.
+func newWaiting(ctx context.Context, log logrus.FieldLogger, why reason) *waiting {
+	if why.servers != "" {
+		log = log.WithField("servers", why.servers)
+	}
+	w := &waiting{ctx: ctx, log: log, reason: why, last: errNoAnswer}
 	w.hanging = time.AfterFunc(silentFor, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
@@ -61,7 +71,7 @@ func newWaiting(ctx context.Context, log logrus.FieldLogger, what string) *waiti
 	return w
 }
 
-// failed takes the error of an attempt.
+// failed records the error of an attempt.
 func (w *waiting) failed(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -72,11 +82,11 @@ func (w *waiting) failed(err error) {
 }
 
 func (w *waiting) report(err error) {
-	w.log.WithError(err).Warn(w.what)
+	w.log.WithError(err).WithField("advice", w.reason.advice).Warn(w.reason.log)
 	w.logged = time.Now()
 }
 
-// progress notes that the wait makes progress.
+// progress restarts the timeouts of the wait.
 func (w *waiting) progress() {
 	w.hanging.Reset(silentFor)
 	patience.Progress(w.ctx)
@@ -86,41 +96,40 @@ func (w *waiting) progress() {
 func (w *waiting) retry(ctx context.Context, try func() error) error {
 	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(200*time.Millisecond),
 		backoff.WithMaxInterval(maxRetry), backoff.WithMaxElapsedTime(0))
-	return backoff.RetryNotify(
-		try,
-		backoff.WithContext(policy, ctx),
-		func(err error, _ time.Duration) { w.failed(err) },
-	)
+	return backoff.RetryNotify(try, backoff.WithContext(policy, ctx),
+		func(err error, _ time.Duration) { w.failed(err) })
 }
 
-// over ends the wait with its result. Where its time is over, the error says what it waited for, and what failed last.
+// over ends the wait with its result. After a timeout, the error says what the command waited for, and what failed
+// last.
 func (w *waiting) over(err error) error {
 	w.hanging.Stop()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err == nil && !w.logged.IsZero() {
-		w.log.Info(w.what + ": done")
+		w.log.Info(w.reason.done)
 	}
 	ended := errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)
 	if ended && patience.Out(w.ctx) {
-		return fmt.Errorf("%s: %w", w.what, w.last)
+		what := w.reason.log
+		if w.reason.servers != "" {
+			what += " at " + w.reason.servers
+		}
+		return fmt.Errorf("%s: %w; %s", what, w.last, w.reason.advice)
 	}
 	return err
 }
 
 // patiently calls try until it succeeds, its error is permanent, or ctx ends.
-func patiently(ctx context.Context, log logrus.FieldLogger, what string, try func() error) error {
-	w := newWaiting(ctx, log, what)
+func patiently(ctx context.Context, log logrus.FieldLogger, why reason, try func() error) error {
+	w := newWaiting(ctx, log, why)
 	return w.over(w.retry(ctx, try))
 }
 
-const waitingForJetStream = "waiting for JetStream (it is starting, electing a leader, or not enabled: " +
-	"a server needs -js, an account needs jetstream)"
-
 // Settled calls do until the broker answers every request that do makes. Each request over the JetStream that do gets
-// has a time-out of its own, and is retried until it is answered. (A change may be made twice: creating what exists,
-// alike, is no error.) A right that the user lacks is an error at once. When do has succeeded, that JetStream is like
-// any other.
+// has its own timeout, and is retried until it is answered. A change may be made twice, which is safe: creating an
+// equal stream or consumer again is no error. A missing permission is an error at once. After do has succeeded,
+// requests over that JetStream are no longer retried.
 func Settled(
 	ctx context.Context,
 	js jetstream.JetStream,
@@ -128,7 +137,7 @@ func Settled(
 	do func(context.Context, jetstream.JetStream) error,
 ) error {
 	a := &asking{waiting: newWaiting(ctx, log, waitingForJetStream), guarded: permission.Guarded(js.Conn())}
-	a.within.Store(int64(firstAnswerWithin))
+	a.timeout.Store(int64(minAnswerTimeout))
 	asked := permission.Wrap(js, a.ask)
 	err := a.retry(ctx, func() error {
 		a.begin()
@@ -145,26 +154,26 @@ func Settled(
 	return a.over(err)
 }
 
-// asking makes the requests of a command to the broker at its start.
+// asking makes the requests of a command to a broker that may still be starting.
 type asking struct {
 	*waiting
 	guarded permission.Ask
 	settled atomic.Bool
-	within  atomic.Int64 // how long a request waits for its answer
+	timeout atomic.Int64 // of a request, as a time.Duration
 
 	counting           sync.Mutex
-	answered, farthest int // requests, of this attempt and of the one that came farthest
+	answered, farthest int // requests that were answered: in this attempt, and in the best one
 }
 
-// begin begins an attempt.
+// begin starts an attempt.
 func (a *asking) begin() {
 	a.counting.Lock()
 	defer a.counting.Unlock()
 	a.answered = 0
 }
 
-// came counts an answer. Only an attempt that gets farther than all before it is progress.
-func (a *asking) came() {
+// countAnswer counts an answer. Only an attempt that gets farther than all before it is progress.
+func (a *asking) countAnswer() {
 	a.counting.Lock()
 	defer a.counting.Unlock()
 	if a.answered++; a.answered > a.farthest {
@@ -173,7 +182,7 @@ func (a *asking) came() {
 	}
 }
 
-// ask retries a request until it is answered. Once the broker is settled it makes it once.
+// ask retries a request until it is answered. Once the broker is settled, it makes the request once.
 func (a *asking) ask(ctx context.Context, r permission.Request, do func(context.Context) error) error {
 	if a.settled.Load() {
 		err := do(ctx)
@@ -186,50 +195,46 @@ func (a *asking) ask(ctx context.Context, r permission.Request, do func(context.
 		err := a.once(ctx, r, do)
 		switch {
 		case err == nil:
-			a.came()
+			a.countAnswer()
 			return nil
 		case ctx.Err() != nil || errors.Is(err, nats.ErrPermissionViolation):
 			return backoff.Permanent(err)
-		case !adapter.Retryable(err): // it is an answer as well
-			a.came()
+		case !adapter.Retryable(err): // an error from the broker is an answer too
+			a.countAnswer()
 			return backoff.Permanent(err)
 		}
 		return err
 	})
 }
 
-// once makes one request. After one without an answer the next has a longer time-out; an answer shows how long they
-// take.
+// once makes one request, and adapts the timeout of the next: longer after no answer, otherwise by how long the answer
+// took.
 func (a *asking) once(ctx context.Context, r permission.Request, do func(context.Context) error) error {
-	within := time.Duration(a.within.Load())
-	if r.Changes { // it takes the broker longer
-		within = lastAnswerWithin
+	timeout := time.Duration(a.timeout.Load())
+	if r.Changes { // changes take the broker longer
+		timeout = maxAnswerTimeout
 	}
-	bounded, cancel := context.WithTimeout(ctx, within)
+	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	began := time.Now()
 	err := a.guarded(bounded, r, do)
-	next := within * 3 / 2
+	next := timeout * 3 / 2
 	switch {
 	case r.Changes, err != nil && bounded.Err() == nil:
 		return err
 	case err == nil:
-		next = max(4*time.Since(began), firstAnswerWithin)
+		next = max(4*time.Since(began), minAnswerTimeout)
 	}
-	a.within.CompareAndSwap(int64(within), int64(min(next, lastAnswerWithin)))
+	a.timeout.CompareAndSwap(int64(timeout), int64(min(next, maxAnswerTimeout)))
 	return err
 }
 
-// ExplainDenied adds to a violation what to do about it.
+// ExplainDenied adds advice to a permission violation.
 func ExplainDenied(denied error) error {
 	if v := (*permission.Violation)(nil); errors.As(denied, &v) && v.Operation == permission.Subscribe { // to answers
-		return fmt.Errorf(
-			"%w; for a user with an inbox of its own, set --nats-inbox-prefix ($NATS_INBOX_PREFIX)",
-			denied,
-		)
+		return fmt.Errorf("%w; if the user has its own inbox prefix, set --nats-inbox-prefix ($NATS_INBOX_PREFIX)",
+			denied)
 	}
-	return fmt.Errorf(
-		"%w; docs/permissions.md lists the permissions of each command, and `statusworker doctor` tries a worker's",
-		denied,
-	)
+	return fmt.Errorf("%w; docs/permissions.md lists the permissions of each command, and "+
+		"`statusworker doctor` checks a worker's", denied)
 }

@@ -30,10 +30,8 @@ func jetStream(t *testing.T) jetstream.JetStream {
 		t.Fatal(err)
 	}
 	for _, name := range []string{streamA, streamB} {
-		if _, err := js.CreateStream(
-			t.Context(),
-			jetstream.StreamConfig{Name: name, Subjects: []string{name}},
-		); err != nil {
+		config := jetstream.StreamConfig{Name: name, Subjects: []string{name}}
+		if _, err := js.CreateStream(t.Context(), config); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -43,8 +41,8 @@ func jetStream(t *testing.T) jetstream.JetStream {
 	return js
 }
 
-// flaky is a broker that answers each request at the nth time only; the others wait for their context, or fail at once
-// with an error. It counts the requests by their first subject.
+// flaky is a broker that answers only the nth attempt of each request. Other attempts block until their context ends,
+// or fail at once. It counts the attempts by their first subject.
 type flaky struct {
 	jetstream.JetStream
 	mu     sync.Mutex
@@ -57,31 +55,33 @@ func flakyBroker(t *testing.T, answer int, fails error) *flaky {
 	t.Helper()
 	js := jetStream(t)
 	f := &flaky{asked: map[string]int{}, answer: answer, fails: fails}
-	f.JetStream = permission.Wrap(
-		js,
-		func(ctx context.Context, r permission.Request, do func(context.Context) error) error {
-			f.mu.Lock()
-			f.asked[r.Subjects[0]]++
-			n := f.asked[r.Subjects[0]]
-			f.mu.Unlock()
-			switch {
-			case n == f.answer:
-				return do(ctx)
-			case f.fails != nil:
-				return f.fails
-			}
-			<-ctx.Done()
-			return ctx.Err()
-		},
-	)
+	f.JetStream = permission.Wrap(js, f.ask)
 	return f
 }
 
-// What was answered is not asked again, whatever becomes of the requests after it.
-func TestWhatWasAnsweredIsNotAskedAgain(t *testing.T) {
+func (f *flaky) ask(ctx context.Context, r permission.Request, do func(context.Context) error) error {
+	f.mu.Lock()
+	f.asked[r.Subjects[0]]++
+	n := f.asked[r.Subjects[0]]
+	f.mu.Unlock()
+	switch {
+	case n == f.answer:
+		return do(ctx)
+	case f.fails != nil:
+		return f.fails
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// An answered request is not repeated when a later request fails.
+func TestSettledDoesNotRepeatAnsweredRequests(t *testing.T) {
 	t.Parallel()
 	for name, fails := range map[string]error{
-		"no answer": nil, "electing": &jetstream.APIError{Code: 503, ErrorCode: 10008}, "no connection": nats.ErrReconnectBufExceeded, "nobody there": nats.ErrNoResponders,
+		"no answer":     nil,
+		"electing":      &jetstream.APIError{Code: 503, ErrorCode: 10008},
+		"no connection": nats.ErrReconnectBufExceeded,
+		"no responders": nats.ErrNoResponders,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -107,19 +107,20 @@ func TestWhatWasAnsweredIsNotAskedAgain(t *testing.T) {
 			}
 			for subject, n := range f.asked {
 				if n != answer {
-					t.Errorf("%s was asked %d times, want %d", subject, n, answer)
+					t.Errorf("%s was requested %d times, want %d", subject, n, answer)
 				}
 			}
 		})
 	}
 }
 
-// A command gives up where nothing comes any more, also where its attempts succeed up to the same point again and
-// again.
-func TestPatienceEndsWithoutProgress(t *testing.T) {
+// A command times out without progress: without any answer, and if each attempt fails at the same request.
+func TestSettledTimesOutWithoutProgress(t *testing.T) {
 	t.Parallel()
-	real := jetStream(t)
-	for name, js := range map[string]jetstream.JetStream{"no answer at all": flakyBroker(t, 0, nats.ErrNoResponders), "the same answers again": real} {
+	for name, js := range map[string]jetstream.JetStream{
+		"no answer":       flakyBroker(t, 0, nats.ErrNoResponders),
+		"the same answer": jetStream(t),
+	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := patience.WithTimeout(t.Context(), 300*time.Millisecond)
@@ -132,7 +133,7 @@ func TestPatienceEndsWithoutProgress(t *testing.T) {
 				return nats.ErrNoResponders
 			})
 			if !errors.Is(err, nats.ErrNoResponders) || !patience.Out(ctx) {
-				t.Errorf("it ended with %v, want what went wrong last", err)
+				t.Errorf("error %v, want the last one, after the timeout", err)
 			}
 		})
 	}

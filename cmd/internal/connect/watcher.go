@@ -14,7 +14,7 @@ import (
 	"statusworker/schema"
 )
 
-// The messages of a watcher, which are the same each time.
+// The log messages of a watcher.
 const (
 	msgRejected   = "NATS rejected the credentials on reconnect; retrying"
 	msgGivenUp    = "NATS still rejects the credentials; closing the connection"
@@ -24,13 +24,13 @@ const (
 	msgStillNone  = "still no connection to NATS"
 )
 
-// retryRejected is how long a connection whose credentials are rejected at a reconnect is retried.
+// retryRejected is how long reconnecting is retried while NATS rejects the credentials.
 const retryRejected = 2 * time.Minute
 
-// watcher logs what happens to a connection, and decides whether to keep one that is lost. Credentials that NATS
-// rejects at a reconnect may be new ones that have not arrived yet: files are read again at each attempt. Those in
-// variables change with a new process only. So the watcher closes the connection after a while, which ends the worker
-// with an error. It logs now and then what else keeps the connection from coming back.
+// watcher logs the events of a connection, and closes it if NATS keeps rejecting its credentials. Credentials in files
+// are read again at each attempt: they may be in rotation, so a rejection is retried for retryRejected. Credentials in
+// variables only change with a new process: closing the connection ends the worker with an error. The watcher also logs
+// every logEvery why a connection does not come back.
 type watcher struct {
 	log    logrus.FieldLogger
 	hint   func(error) string
@@ -40,9 +40,9 @@ type watcher struct {
 	close  func()
 
 	mu      sync.Mutex
-	since   time.Time // the first rejection of a row
-	last    time.Time // the last one
-	failure error     // of the last attempt that failed
+	since   time.Time // the first of consecutive rejections
+	last    time.Time // the latest of them
+	failure error     // of the latest attempt to connect
 	logged  map[string]time.Time
 }
 
@@ -54,8 +54,8 @@ func newWatcher(log logrus.FieldLogger, hint func(error) string) *watcher {
 	}
 }
 
-// heard takes an error that NATS sends, or that the connection has, beside all requests. Errors of the connection are
-// logged where its loss is noticed, or by remind.
+// heard handles an asynchronous error: one that NATS sends, or one of the connection. The loss of a connection is
+// logged by its handler and by remind.
 func (w *watcher) heard(nc interface{ Close() }, connected bool, err error) {
 	switch op := (*net.OpError)(nil); {
 	case CredentialsRejected(err):
@@ -71,10 +71,10 @@ func (w *watcher) heard(nc interface{ Close() }, connected bool, err error) {
 	}
 }
 
-// maxLogged bounds how many refusals are remembered.
+// maxLogged limits how many kinds of refusals are remembered.
 const maxLogged = 100
 
-// due reports whether to log a refusal now: one of a kind every half minute at most.
+// due reports whether to log a refusal now: at most one of each kind every logEvery.
 func (w *watcher) due(err error, now time.Time) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -91,7 +91,7 @@ func (w *watcher) due(err error, now time.Time) bool {
 
 var refusedSubject = regexp.MustCompile(`"(?:(\$JS\.API\.)|((?:[^".]*\.){3}))[^"]*"`)
 
-// kindOf is what refusals of one right have in common: not the identifier or the sequence in the subject.
+// kindOf returns a refusal without the identifier or sequence in its subject, which differ for each interaction.
 func kindOf(err error) string {
 	return refusedSubject.ReplaceAllStringFunc(err.Error(), func(subject string) string {
 		if match := refusedSubject.FindStringSubmatch(subject); match[1] == "" {
@@ -101,7 +101,7 @@ func kindOf(err error) string {
 	})
 }
 
-// rejected takes a rejection of the credentials.
+// rejected handles a rejection of the credentials.
 func (w *watcher) rejected(nc interface{ Close() }, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -110,12 +110,12 @@ func (w *watcher) rejected(nc interface{ Close() }, err error) {
 	w.last = now
 	log := w.log.WithError(err).WithFields(logrus.Fields{"within": schema.Duration(w.within), "advice": w.hint(err)})
 	switch {
-	case w.since.IsZero() || gap > w.within/2: // a server that was away in between is another matter
+	case w.since.IsZero() || gap > w.within/2: // an old rejection does not count: the server was unreachable in between
 		w.since = now
 		log.Warn(msgRejected)
 	case now.Sub(w.since) >= w.within:
 		log.Error(msgGivenUp)
-		go nc.Close() // it waits for the handler that calls this
+		go nc.Close() // Close waits for the handler that calls this
 	}
 }
 
@@ -125,7 +125,7 @@ func (w *watcher) failed(err error) {
 	w.failure = err
 }
 
-// why gives what keeps a connection from coming back.
+// why returns why a connection does not come back.
 func (w *watcher) why(nc *nats.Conn) error {
 	if err := nc.LastError(); err != nil {
 		return err
@@ -135,24 +135,24 @@ func (w *watcher) why(nc *nats.Conn) error {
 	return w.failure
 }
 
-// reconnected ends a row of rejections.
+// reconnected forgets earlier rejections.
 func (w *watcher) reconnected() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.since, w.failure = time.Time{}, nil
 }
 
-// remind logs every so often that there is no connection, and why, until the connection is closed. It looks more often:
-// nothing else reports a handshake that a server refuses.
+// remind logs regularly that there is no connection, and why, until the connection is closed. It checks more often than
+// it logs: nothing else reports a handshake that a server rejects.
 func (w *watcher) remind(nc *nats.Conn, servers string, every time.Duration) {
-	looking := time.NewTicker(min(every, time.Second))
-	defer looking.Stop()
+	ticker := time.NewTicker(min(every, time.Second))
+	defer ticker.Stop()
 	var logged time.Time
 	for {
 		select {
 		case <-w.closed:
 			return
-		case <-looking.C:
+		case <-ticker.C:
 		}
 		if nc.Status() != nats.RECONNECTING {
 			logged = time.Time{}
@@ -176,8 +176,8 @@ func CredentialsRejected(err error) bool {
 		errors.Is(err, nats.ErrAuthRevoked) || errors.Is(err, nats.ErrAccountAuthExpired)
 }
 
-// certificateRejected reports whether a server rejects the client's certificate, or requires one: an alert of TLS, of
-// which crypto/tls gives nothing but the text.
+// certificateRejected reports whether a server rejects the client's certificate, or requires one. That is a TLS alert,
+// of which crypto/tls only exposes the text.
 func certificateRejected(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "remote error" && strings.Contains(op.Error(), "certificate")

@@ -15,7 +15,7 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// closing is a connection whose end a test waits for; open is one that stays open.
+// closing is a connection that tells a test when it is closed. open ignores that.
 type closing chan struct{}
 
 func (c closing) Close() { close(c) }
@@ -24,8 +24,7 @@ type open struct{}
 
 func (open) Close() {}
 
-// An error of a connection that is being lost is no refusal: the loss is logged once, by whoever reads the connection.
-// What goes wrong without a connection is logged now and then.
+// Errors of a connection that is being lost are not logged as refusals: the loss itself is logged elsewhere.
 func TestWatcherHears(t *testing.T) {
 	broken := func(op string, err error) error {
 		return fmt.Errorf("nats: %w", &net.OpError{Op: op, Net: "tcp", Err: err})
@@ -33,15 +32,18 @@ func TestWatcherHears(t *testing.T) {
 	for name, tt := range map[string]struct {
 		err       error
 		connected bool
-		want      string // empty: nothing above debug
+		want      string // empty if nothing is logged above debug
 		repeated  bool
 	}{
-		"a write into a lost connection": {broken("write", os.NewSyscallError("write", syscall.ECONNRESET)), true, "", false},
-		"a write that hangs":             {broken("write", os.ErrDeadlineExceeded), true, msgWriteHangs, true},
-		"an answer while it connects":    {broken("read", os.NewSyscallError("read", syscall.ECONNRESET)), false, "", false},
-		"an expired certificate":         {broken("remote error", errors.New("tls: expired certificate")), false, msgRejected, false},
-		"a missing right":                {nats.ErrPermissionViolation, true, msgRefused, false},
-		"a right that was missing":       {nats.ErrPermissionViolation, false, msgRefused, false},
+		"a write into a lost connection": {broken("write", os.NewSyscallError("write", syscall.ECONNRESET)), true, "",
+			false},
+		"a write timeout": {broken("write", os.ErrDeadlineExceeded), true, msgWriteHangs, true},
+		"an answer while it connects": {broken("read", os.NewSyscallError("read", syscall.ECONNRESET)), false, "",
+			false},
+		"an expired certificate": {broken("remote error", errors.New("tls: expired certificate")), false,
+			msgRejected, false},
+		"a missing permission":   {nats.ErrPermissionViolation, true, msgRefused, false},
+		"one while disconnected": {nats.ErrPermissionViolation, false, msgRefused, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			log, logged := newLog()
@@ -62,7 +64,7 @@ func TestWatcherHears(t *testing.T) {
 	}
 }
 
-// A rejected certificate and rejected credentials have different fixes.
+// The advice on a rejected certificate differs from that on rejected credentials.
 func TestWatcherNamesTheFlagsToCheck(t *testing.T) {
 	for flag, err := range map[string]error{
 		"--nats-cert ($NATS_CERT)":   &net.OpError{Op: "remote error", Err: errors.New("tls: bad certificate")},
@@ -76,8 +78,7 @@ func TestWatcherNamesTheFlagsToCheck(t *testing.T) {
 	}
 }
 
-// A connection ends where NATS rejects the credentials for a while, and not after two rejections with a long absence of
-// the server between them.
+// The connection is closed if NATS rejects the credentials for a while, but not after single rejections far apart.
 func TestWatcherCountsRejectionsInARow(t *testing.T) {
 	const within = 100 * time.Millisecond
 	for name, tt := range map[string]struct {
@@ -98,31 +99,33 @@ func TestWatcherCountsRejectionsInARow(t *testing.T) {
 				now = now.Add(tt.every)
 			}
 			if ends := logged.count(msgGivenUp) > 0; ends != tt.ends {
-				t.Errorf("it ends: %v, want %v: %q", ends, tt.ends, logged.messages())
+				t.Errorf("closed: %v, want %v: %q", ends, tt.ends, logged.messages())
 			}
 		})
 	}
 }
 
-// A missing right concerns many subjects: they are logged as one.
-func TestWatcherLogsARightOnce(t *testing.T) {
+// A missing permission affects many subjects, and is logged once.
+func TestWatcherLogsAPermissionOnce(t *testing.T) {
 	log, logged := newLog()
 	w := newWatcher(log, Flags{}.Hint)
 	for _, subject := range []string{
-		"interactions.processed.cxai.%d", "interactions.hold.chat.%d", "$JS.ACK.INTERACTIONS_POLLS.poll-chat.1.%d.7.1.0",
+		"interactions.processed.cxai.%d", "interactions.hold.chat.%d",
+		"$JS.ACK.INTERACTIONS_POLLS.poll-chat.1.%d.7.1.0",
 		"$JS.API.CONSUMER.MSG.NEXT.INTERACTIONS_POLLS.poll-%d",
 	} {
 		for i := range 3 {
-			w.heard(open{}, true, fmt.Errorf("%w for Publish to %q", nats.ErrPermissionViolation, fmt.Sprintf(subject, i)))
+			w.heard(open{}, true, fmt.Errorf("%w for Publish to %q", nats.ErrPermissionViolation,
+				fmt.Sprintf(subject, i)))
 		}
 	}
-	if n := logged.count(msgRefused); n != 6 { // each lane's pulls are of their own
+	if n := logged.count(msgRefused); n != 6 { // pulls of each lane are logged separately
 		t.Errorf("%d lines, want 6", n)
 	}
 }
 
-// A connection that is lost for long is logged again and again, with what keeps it from coming back.
-func TestRemindsOfALostConnection(t *testing.T) {
+// While a connection is lost, its last error is logged repeatedly.
+func TestLostConnectionIsLoggedRepeatedly(t *testing.T) {
 	t.Parallel()
 	log, logged := newLog()
 	s := newServer(t, server.Options{})
@@ -156,12 +159,12 @@ func TestRemindsOfALostConnection(t *testing.T) {
 	select {
 	case <-ended:
 	case <-time.After(30 * time.Second):
-		t.Error("a closed connection is still watched")
+		t.Error("the watcher of a closed connection does not end")
 	}
 }
 
-// Credentials that stay rejected are logged once, and end the connection: only a new process has others.
-func TestRejectedCredentialsEndTheConnection(t *testing.T) {
+// Persistent rejections are logged once, and close the connection: only a new process can have new credentials.
+func TestRejectedCredentialsCloseTheConnection(t *testing.T) {
 	log, logged := newLog()
 	w := newWatcher(log, Flags{}.Hint)
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -174,11 +177,11 @@ func TestRejectedCredentialsEndTheConnection(t *testing.T) {
 	w.rejected(closed, nats.ErrAuthExpired)
 	select {
 	case <-closed:
-		t.Fatal("closed at once")
+		t.Fatal("the connection is closed at once")
 	default:
 	}
 	if n := logged.count(msgRejected); n != 2 {
-		t.Errorf("%d lines, want one for each time that it was lost: %q", n, logged.messages())
+		t.Errorf("%d lines, want one for each loss: %q", n, logged.messages())
 	}
 	for range 2 {
 		now = now.Add(w.within / 2)
@@ -186,6 +189,6 @@ func TestRejectedCredentialsEndTheConnection(t *testing.T) {
 	}
 	<-closed
 	if n := logged.count(msgGivenUp); n != 1 {
-		t.Errorf("%d lines say that it is given up, want 1", n)
+		t.Errorf("%d lines report the end, want 1", n)
 	}
 }

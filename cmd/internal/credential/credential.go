@@ -1,4 +1,4 @@
-// Package credential reads the files that a connection proves itself by, and those that it trusts others by.
+// Package credential reads certificate authorities, and checks credentials and certificate files before they are used.
 package credential
 
 import (
@@ -15,22 +15,22 @@ import (
 	"statusworker/statusclient"
 )
 
-// AddCertificates adds the certificates of a file in PEM. There is one at least, and none that cannot be read: which
-// one is passed over shows only when it is needed.
+// AddCertificates adds the certificates of a PEM file to a pool. It returns an error if the file has none, or one that
+// cannot be parsed: a certificate that is skipped silently would be missed only when it is needed.
 func AddCertificates(to *x509.CertPool, path string) error {
 	f, err := statusclient.OpenFile(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	rest, err := io.ReadAll(io.LimitReader(f, maxCertificates))
+	text, err := io.ReadAll(io.LimitReader(f, maxCertificates))
 	if err != nil {
 		return err
 	}
 	n := 0
 	for {
 		var block *pem.Block
-		if block, rest = pem.Decode(rest); block == nil {
+		if block, text = pem.Decode(text); block == nil {
 			break
 		}
 		if block.Type != "CERTIFICATE" {
@@ -44,18 +44,18 @@ func AddCertificates(to *x509.CertPool, path string) error {
 		n++
 	}
 	switch {
-	case bytes.Contains(rest, []byte("-----BEGIN")):
-		return fmt.Errorf("certificate %d cannot be read", n+1)
+	case bytes.Contains(text, []byte("-----BEGIN")):
+		return fmt.Errorf("certificate %d is not valid PEM", n+1)
 	case n == 0:
-		return errors.New("there is none in it")
+		return errors.New("it has no certificate")
 	}
 	return nil
 }
 
-// maxCertificates bounds a file of certificates, in bytes: the authorities of all the world take some 200 kB.
+// maxCertificates is the maximum size of a certificate file in bytes. A bundle of all public authorities has 200 kB.
 const maxCertificates = 8 << 20
 
-// Readable opens and closes a file, to say now what would go wrong later, or what would be waited for.
+// Readable opens and closes a file. It returns the error that would occur later. It does not block on a pipe.
 func Readable(path string) error {
 	f, err := statusclient.OpenFile(path)
 	if err != nil {
@@ -64,7 +64,7 @@ func Readable(path string) error {
 	return f.Close()
 }
 
-// CheckNATS says what is wrong with a credentials file of NATS before a server is asked.
+// CheckNATS checks a NATS credentials file before it is sent to a server.
 func CheckNATS(path string) error {
 	text, err := os.ReadFile(path)
 	if err != nil {

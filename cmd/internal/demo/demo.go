@@ -1,5 +1,5 @@
-// Package demo shows all of statusworker in one process: an embedded broker, a simulated vendor, and a worker on a
-// mixed set of interactions. It checks what came of them against the vendor's log and the outcome stream.
+// Package demo runs an embedded broker, a simulated vendor and a worker in one process. It declares interactions of
+// every kind, shows their progress, and checks the outcomes and the polls.
 package demo
 
 import (
@@ -25,28 +25,28 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// Demo is one run.
+// Demo configures one run.
 type Demo struct {
-	// Speed is how many times faster than in production the vendor is, and the guidance is shorter; 1 to 50.
+	// Speed is the factor by which the vendor is faster and the poll intervals are shorter than in production: 1 to 50.
 	Speed float64
-	// Count is how many interactions there are beside those that each show something of their own.
+	// Count is the number of ordinary interactions, in addition to the special cases.
 	Count int
-	// Keep leaves everything running afterwards, until the context ends.
+	// Keep keeps everything running afterwards, until the context ends.
 	Keep          bool
 	Redelivery    consumer.Mode
 	Host, Version string
-	// Work makes a worker. It logs outcomes to the log.
-	Work func(
+	// NewWorker returns a worker. It logs outcomes to the logger.
+	NewWorker func(
 		context.Context, jetstream.JetStream, consumer.StatusClient, consumer.Config, logrus.FieldLogger,
 	) (Worker, error)
 }
 
-// Worker works until ctx ends, and does not finish what it has begun when leave ends too.
+// Worker works until ctx ends, and then finishes the polls in flight, unless leave ends too.
 type Worker interface {
 	Run(ctx, leave context.Context) error
 }
 
-// Run has a worker work on the interactions, shows it, and checks what came of them. It is no error that ctx ends.
+// Run runs the demo. It returns an error if an outcome or a poll is wrong, but none if ctx ends first.
 func (d Demo) Run(ctx context.Context, p cli.Process) error {
 	live := terminal.Is(p.Stdout) && terminal.Draws(p.Getenv)
 	notes := newNotes(p.Stderr, live && terminal.Is(p.Stderr))
@@ -59,7 +59,7 @@ func (d Demo) Run(ctx context.Context, p cli.Process) error {
 	return errors.Join(err, s.close())
 }
 
-// stopped turns the end of a wait that a signal ended into no error.
+// stopped returns nil for an error that the end of ctx has caused.
 func stopped(ctx context.Context, err error) error {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return nil
@@ -67,24 +67,23 @@ func stopped(ctx context.Context, err error) error {
 	return err
 }
 
-// stage is what a demo runs on.
+// stage is the broker and the vendor of a demo.
 type stage struct {
-	folder  string
-	broker  *embedded.Server
-	vendor  *simulator.Simulator
-	nc      *nats.Conn
-	js      jetstream.JetStream
-	cfg     consumer.Config
-	log     *logrus.Logger
-	streams []string // in which interactions wait
+	directory string
+	broker    *embedded.Server
+	vendor    *simulator.Simulator
+	nc        *nats.Conn
+	js        jetstream.JetStream
+	cfg       consumer.Config
+	log       *logrus.Logger
+	streams   []string // that hold interactions which wait or are polled
 }
 
-// open starts a broker in a folder of its own, within one for temporary files, and a vendor, and provisions the
-// streams.
-func (d Demo) open(ctx context.Context, within string, notes *notes) (_ *stage, err error) {
+// open starts the broker, with its data in a new directory below tempDir, and the vendor, and provisions the streams.
+func (d Demo) open(ctx context.Context, tempDir string, notes *notes) (_ *stage, err error) {
 	s := &stage{log: logrus.New()}
 	s.log.SetOutput(notes)
-	s.log.SetFormatter(lineFormat{})
+	s.log.SetFormatter(cli.TextFormat{Time: time.TimeOnly})
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -94,19 +93,19 @@ func (d Demo) open(ctx context.Context, within string, notes *notes) (_ *stage, 
 	if err := s.cfg.Check(); err != nil {
 		return nil, err
 	}
-	if s.folder, err = os.MkdirTemp(within, "statusworker-dev-"); err != nil {
-		return nil, fmt.Errorf("making a folder for the broker: %w", err)
+	if s.directory, err = os.MkdirTemp(tempDir, "statusworker-dev-"); err != nil {
+		return nil, fmt.Errorf("creating a directory for the broker: %w", err)
 	}
-	if s.broker, err = embedded.Start(s.folder, 0); err != nil {
+	if s.broker, err = embedded.Start(s.directory, 0); err != nil {
 		return nil, err
 	}
-	// A newcomer, declared with --keep, is processed after a minute of the vendor's time.
-	newcomer := func(string) simulator.Script { return simulator.Processed(time.Minute) }
-	if s.vendor, err = simulator.Start(simulator.Config{Speed: d.Speed, Default: newcomer}); err != nil {
+	// Interactions that a user declares during --keep are processed after a minute of the vendor's time.
+	unknown := func(string) simulator.Script { return simulator.Processed(time.Minute) }
+	if s.vendor, err = simulator.Start(simulator.Config{Speed: d.Speed, Default: unknown}); err != nil {
 		return nil, err
 	}
-	reach := connect.Flags{NATSURL: s.broker.URL(), InboxPrefix: strings.TrimSuffix(nats.InboxPrefix, ".")}
-	if s.nc, err = reach.Connect(ctx, "statusworker dev", s.log); err != nil {
+	connection := connect.Flags{NATSURL: s.broker.URL(), InboxPrefix: strings.TrimSuffix(nats.InboxPrefix, ".")}
+	if s.nc, err = connection.Connect(ctx, "statusworker dev", s.log); err != nil {
 		return nil, err
 	}
 	if s.js, err = jetstream.New(s.nc); err != nil {
@@ -119,7 +118,7 @@ func (d Demo) open(ctx context.Context, within string, notes *notes) (_ *stage, 
 	return s, err
 }
 
-// close stops what was started, and removes the broker's folder.
+// close stops everything, and removes the broker's directory.
 func (s *stage) close() error {
 	if s.nc != nil {
 		connect.Close(s.nc)
@@ -130,18 +129,18 @@ func (s *stage) close() error {
 	if s.broker != nil {
 		s.broker.Stop()
 	}
-	if s.folder == "" {
+	if s.directory == "" {
 		return nil
 	}
-	return os.RemoveAll(s.folder)
+	return os.RemoveAll(s.directory)
 }
 
-// config scales the guidance, and with it what a worker waits for. The broker and this machine do not get faster: so
-// the deadline and the grace have a part that is not scaled.
+// config scales the poll intervals, the deadline and the grace by the speed. The deadline and the grace also have a
+// part that is not scaled: the broker and this machine are not faster than in production.
 func (d Demo) config(log logrus.FieldLogger) consumer.Config {
 	slow := 2*time.Second + time.Duration(d.Count)*2*time.Millisecond
 	if d.Redelivery == consumer.Nak {
-		slow += 2 * time.Second // each wait is a second longer
+		slow += 2 * time.Second // each delayed nak waits up to a second longer
 	}
 	return consumer.Config{
 		Intervals: consumer.Intervals{

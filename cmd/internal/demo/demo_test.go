@@ -13,13 +13,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/terminal"
 	"statusworker/consumer"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )
 
-// A worker that is gone, or does something twice, must not go unnoticed.
+// Missing and duplicate outcomes, and early polls, are found.
 func TestJudgement(t *testing.T) {
 	audio := newPart(schema.Audio, "", simulator.Script{}).processed()
 	chat := newPart(schema.Chat, "", simulator.Script{}).failed(schema.NotFound)
@@ -41,7 +42,8 @@ func TestJudgement(t *testing.T) {
 	}
 	good := append(append([]string(nil), audio.want...), chat.want...)
 	polite := []simulator.Poll{
-		poll(audio.identifier, 0), poll(chat.identifier, time.Second/4), poll(chat.identifier, 3*time.Second/4), poll(audio.identifier, time.Second),
+		poll(audio.identifier, 0), poll(chat.identifier, time.Second/4), poll(chat.identifier,
+			3*time.Second/4), poll(audio.identifier, time.Second),
 	}
 	for _, test := range []struct {
 		name   string
@@ -49,21 +51,28 @@ func TestJudgement(t *testing.T) {
 		polls  []simulator.Poll
 		want   map[string]int // faults by their kind
 	}{
-		{"as it must be", land(good...), polite, nil},
+		{"as expected", land(good...), polite, nil},
 		{"nothing", nil, nil, map[string]int{"missing": 3}},
 		{"half an outcome", land(good[1:]...), polite, map[string]int{"missing": 1}},
 		{"twice", land(append(good, chat.want[0])...), polite, map[string]int{"doubled": 1}},
-		{"a contradiction", land(append(good, schema.ProcessedSubject(schema.ToCXAI, chat.identifier))...), polite, map[string]int{"unexpected": 1}},
-		{"another reason", land(audio.want[0], audio.want[1], schema.FailedSubject(schema.Rejected, chat.identifier)), polite, map[string]int{"missing": 1, "unexpected": 1}},
-		{"a stranger", land(append(good, schema.FailedSubject(schema.NotFound, "x"))...), polite, map[string]int{"unexpected": 1}},
-		{"too early", land(good...), append(polite, poll(audio.identifier, 1999*time.Millisecond)), map[string]int{"early": 1}},
-		{"polled together", land(good...), append(polite, poll(chat.identifier, time.Second/4)), map[string]int{"early": 1}},
-		{"a poll of a stranger", land(good...), append(polite, poll("x", 0)), map[string]int{"unexpected": 1}},
+		{"a contradiction", land(append(good, schema.ProcessedSubject(schema.ToCXAI, chat.identifier))...), polite,
+			map[string]int{"unexpected": 1}},
+		{"another reason", land(audio.want[0], audio.want[1], schema.FailedSubject(schema.Rejected, chat.identifier)),
+			polite, map[string]int{"missing": 1, "unexpected": 1}},
+		{"an unknown interaction", land(append(good, schema.FailedSubject(schema.NotFound, "x"))...), polite,
+			map[string]int{"unexpected": 1}},
+		{"too early", land(good...), append(polite, poll(audio.identifier, 1999*time.Millisecond)),
+			map[string]int{"early": 1}},
+		{"polled together", land(good...), append(polite, poll(chat.identifier, time.Second/4)),
+			map[string]int{"early": 1}},
+		{"a poll of an unknown interaction", land(good...), append(polite, poll("x", 0)),
+			map[string]int{"unexpected": 1}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			r := judge([]part{audio, chat}, test.landed, test.polls, interval)
 			found := map[string]int{}
-			for kind, list := range map[string][]string{"missing": r.missing, "doubled": r.doubled, "unexpected": r.unexpected, "early": r.early} {
+			for kind, list := range map[string][]string{"missing": r.missing, "doubled": r.doubled,
+				"unexpected": r.unexpected, "early": r.early} {
 				if len(list) > 0 {
 					found[kind] = len(list)
 				}
@@ -73,7 +82,7 @@ func TestJudgement(t *testing.T) {
 			}
 			var shown bytes.Buffer
 			r.write(&shown, 80)
-			if clean := strings.Contains(shown.String(), "as it must be"); clean != (len(test.want) == 0) {
+			if clean := strings.Contains(shown.String(), "as expected"); clean != (len(test.want) == 0) {
 				t.Errorf("the summary contradicts the verdict:\n%s", &shown)
 			}
 			for _, line := range strings.Split(shown.String(), "\n") {
@@ -84,18 +93,18 @@ func TestJudgement(t *testing.T) {
 		})
 	}
 	if r := (report{waiting: true}); r.verdict() == nil {
-		t.Error("streams that do not run empty are no fault")
+		t.Error("streams that are not empty are not reported")
 	}
 }
 
-func TestTheCastShowsEverything(t *testing.T) {
+func TestCastCoversEveryOutcome(t *testing.T) {
 	cast := newCast(100)
 	subjects := map[string]int{}
 	identifiers := map[string]bool{}
 	types := map[schema.Type]int{}
 	for _, one := range cast {
 		if identifiers[one.identifier] {
-			t.Errorf("%s is there twice", one.identifier)
+			t.Errorf("duplicate identifier %s", one.identifier)
 		}
 		identifiers[one.identifier] = true
 		types[one.typ]++
@@ -105,12 +114,12 @@ func TestTheCastShowsEverything(t *testing.T) {
 	}
 	for _, d := range schema.Destinations() {
 		if subjects[schema.ProcessedSubject(d, "*")] == 0 {
-			t.Errorf("nobody is for %s", d)
+			t.Errorf("no interaction for destination %s", d)
 		}
 	}
 	for _, r := range schema.Reasons() {
 		if subjects[schema.FailedSubject(r, "*")] == 0 && r != schema.InternalError {
-			t.Errorf("nobody fails as %s", r)
+			t.Errorf("no interaction for reason %s", r)
 		}
 	}
 	if len(types) != len(schema.Types()) {
@@ -118,15 +127,16 @@ func TestTheCastShowsEverything(t *testing.T) {
 	}
 	for _, speed := range []float64{1, 20, 50} {
 		work := Demo{Speed: speed, Count: 100, Redelivery: consumer.Schedule}.config(nil)
-		life := scaled(90*time.Second, speed) // the longest
-		if work.Deadline < life+work.Intervals.Chat || work.NotFoundGrace >= work.Deadline {
-			t.Errorf("speed %g: deadline %s, grace %s, the longest life %s", speed, work.Deadline, work.NotFoundGrace, life)
+		longest := scaled(90*time.Second, speed)
+		if work.Deadline < longest+work.Intervals.Chat || work.NotFoundGrace >= work.Deadline {
+			t.Errorf("speed %g: deadline %s, grace %s, longest processing %s", speed, work.Deadline, work.NotFoundGrace,
+				longest)
 		}
 	}
 	for _, one := range cast {
 		for _, step := range one.script.Steps {
 			if step.After > 90*time.Second {
-				t.Errorf("%s lives for %s", one.story, step.After)
+				t.Errorf("%s takes %s", one.story, step.After)
 			}
 		}
 	}
@@ -136,9 +146,9 @@ func TestTheCastShowsEverything(t *testing.T) {
 func screenful(n, ended int, now time.Time) view {
 	v := view{now: now, expected: n, landed: ended, polls: 3 * n, elapsed: 1234 * time.Millisecond}
 	for i, one := range newCast(n)[:n] {
-		s := state{part: one, declared: true, polls: i, said: "filePendingProcessing"}
+		s := state{part: one, declared: true, polls: i, answer: "filePendingProcessing"}
 		if i%5 == 4 {
-			s.said, s.faulty = "503 service unavailable", true
+			s.answer, s.faulty = "503 service unavailable", true
 		}
 		if i < ended {
 			s.kinds, s.ended = []string{"transcript", "cxai"}, now.Add(-time.Hour)
@@ -149,7 +159,8 @@ func screenful(n, ended int, now time.Time) view {
 }
 
 func TestFramesFitTheTerminal(t *testing.T) {
-	notes := []string{"12:00:00 warning: " + strings.Repeat("the vendor is in trouble ", 10), "12:00:01 info: " + strings.Repeat("ü", 200)}
+	notes := []string{"12:00:00 warning: " + strings.Repeat("polling paused ", 20),
+		"12:00:01 info: " + strings.Repeat("ü", 200)}
 	for _, width := range []int{1, 10, 40, 80, 100, 200} {
 		for _, height := range []int{1, 2, 5, 8, 9, 10, 24, 50, 200} {
 			for _, n := range []int{0, 1, 17, 60} {
@@ -182,57 +193,57 @@ func TestRowsStayInPlace(t *testing.T) {
 	v.states[1].ended, v.states[3].ended = now.Add(-2*linger), now // the fourth has just ended
 	s.choose(v, 5)
 	if fmt.Sprint(s.rows) != "[0 5 2 3 4]" {
-		t.Errorf("rows %v: want the second given to the next that waits, and no other", s.rows)
+		t.Errorf("rows %v: want the second one reassigned, and no other", s.rows)
 	}
 	for i := range v.states {
 		v.states[i].ended = now.Add(-time.Hour)
 	}
 	s.choose(v, 5)
 	if fmt.Sprint(s.rows) != "[0 5 2 3 4]" {
-		t.Errorf("rows %v at the end: want what was there", s.rows)
+		t.Errorf("rows %v at the end: want no change", s.rows)
 	}
 }
 
-func TestNotesAreKeptBackFromTheTable(t *testing.T) {
+func TestNotesAreBufferedWhileATableIsDrawn(t *testing.T) {
 	var shown bytes.Buffer
 	notes := newNotes(&shown, true)
 	log := logrus.New()
 	log.SetOutput(notes)
-	log.SetFormatter(lineFormat{})
+	log.SetFormatter(cli.TextFormat{})
 	for i := range 5 {
-		log.WithField("n", i).Warn("trouble")
+		log.WithField("n", i).Warn("broken")
 	}
 	if shown.String() != "" {
-		t.Errorf("written into the table: %s", &shown)
+		t.Errorf("written while the table is drawn: %s", &shown)
 	}
-	if last := notes.last(2); len(last) != 2 || !strings.HasSuffix(last[1], "warning: trouble  n=4") {
+	if last := notes.last(2); len(last) != 2 || !strings.HasSuffix(last[1], "broken  n=4") {
 		t.Errorf("the last notes are %q", last)
 	}
 	notes.open(0)
 	log.Info("after")
-	for _, note := range []string{"n=0", "n=3", "n=4", "info: after"} {
+	for _, note := range []string{"n=0", "n=3", "n=4", "after"} {
 		if n := strings.Count(shown.String(), note); n != 1 {
 			t.Errorf("the note %s was written %d times in:\n%s", note, n, &shown)
 		}
 	}
 }
 
-// stale is a message of the outcome stream that is no event.
-type stale struct{ jetstream.Msg }
+// garbage is a message of the outcome stream that is not an event.
+type garbage struct{ jetstream.Msg }
 
-func (stale) Subject() string { return "interactions.processed.cxai.x" }
-func (stale) Data() []byte    { return []byte("not JSON") }
+func (garbage) Subject() string { return "interactions.processed.cxai.x" }
+func (garbage) Data() []byte    { return []byte("not JSON") }
 
-func TestWatchTakesWhatIsNoEvent(t *testing.T) {
+func TestWatcherAcceptsMessagesThatAreNotEvents(t *testing.T) {
 	w := newWatcher(nil, time.Now)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, changed := w.since(0)
-	w.landed(stale{})
+	w.landed(garbage{})
 	select {
 	case <-changed:
 	case <-ctx.Done():
-		t.Fatal("nobody was shown")
+		t.Fatal("no change was signalled")
 	}
 	if all := w.landings(); len(all) != 1 || all[0].subject != "interactions.processed.cxai.x" {
 		t.Errorf("landings %+v", all)

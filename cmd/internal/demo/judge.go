@@ -12,19 +12,18 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// report is what came of a cast, by the vendor's log and the outcome stream.
+// report compares the vendor's log and the outcome stream with what is expected.
 type report struct {
 	interactions, outcomes int
 	subjects               []subjectCount
 	dead                   []landing
 	lanes                  []laneReport
-	// What must not be: outcomes that are missing, that landed more than once, that are not expected, and polls closer
-	// than the guidance.
+	// Faults: outcomes that are missing, stored more than once, or not expected, and polls closer than the interval.
 	missing, doubled, unexpected, early []string
 
 	took    time.Duration
 	twice   int
-	waiting bool // time ran out
+	waiting bool // the streams were not empty in time
 }
 
 type subjectCount struct {
@@ -32,17 +31,17 @@ type subjectCount struct {
 	count   int
 }
 
-// laneReport is how the vendor was asked about one type.
+// laneReport summarizes the polls of one type.
 type laneReport struct {
 	typ                 schema.Type
 	interactions, polls int
 	interval            time.Duration
-	least               time.Duration // between two polls of one interaction
-	most                int           // polls of one interaction
-	twice               bool          // some interaction was polled twice
+	minGap              time.Duration // between two polls of one interaction
+	maxPolls            int           // of one interaction
+	twice               bool          // minGap is set
 }
 
-// judge compares what landed with what must, and the gaps between polls with the guidance.
+// judge compares the outcomes with those expected, and the gaps between polls with the intervals.
 func judge(cast []part, landed []landing, polls []simulator.Poll, interval consumer.Intervals) report {
 	r := report{interactions: len(cast), outcomes: len(landed)}
 	seen, patterns := map[string]int{}, map[string]int{}
@@ -96,7 +95,7 @@ func judge(cast []part, landed []landing, polls []simulator.Poll, interval consu
 	return r
 }
 
-// measure finds the least gap of each lane.
+// measure counts the polls of each lane, and finds its smallest gap.
 func (r *report) measure(polls []simulator.Poll, types map[string]schema.Type, lanes map[schema.Type]*laneReport) {
 	times := map[string][]time.Time{}
 	for _, p := range polls {
@@ -110,21 +109,21 @@ func (r *report) measure(polls []simulator.Poll, types map[string]schema.Type, l
 		}
 		slices.SortFunc(at, time.Time.Compare)
 		lane.polls += len(at)
-		lane.most = max(lane.most, len(at))
+		lane.maxPolls = max(lane.maxPolls, len(at))
 		for i := range at[1:] {
 			gap := at[i+1].Sub(at[i])
-			if !lane.twice || gap < lane.least {
-				lane.least, lane.twice = gap, true
+			if !lane.twice || gap < lane.minGap {
+				lane.minGap, lane.twice = gap, true
 			}
 			if gap < lane.interval {
-				r.early = append(r.early, fmt.Sprintf(
-					"%s was asked for twice within %s, the guidance is %s", id, gap, lane.interval))
+				r.early = append(r.early,
+					fmt.Sprintf("%s was polled twice within %s, the interval is %s", id, gap, lane.interval))
 			}
 		}
 	}
 }
 
-// pattern puts a * in the place of a subject's identifier.
+// pattern replaces the identifier in a subject by *.
 func pattern(subject string) string {
 	if i := strings.LastIndexByte(subject, '.'); i >= 0 {
 		return subject[:i+1] + "*"
@@ -132,24 +131,24 @@ func pattern(subject string) string {
 	return subject
 }
 
-// verdict is nil where everything is as it must be.
+// verdict returns the faults as an error.
 func (r report) verdict() error {
 	var wrong []string
 	for _, w := range []struct {
 		what string
 		list []string
 	}{
-		{"missing", r.missing}, {"stored more than once", r.doubled}, {"not expected", r.unexpected}, {"impolite", r.early},
+		{"missing", r.missing}, {"duplicate", r.doubled}, {"unexpected", r.unexpected}, {"polled too early", r.early},
 	} {
 		if len(w.list) > 0 {
-			wrong = append(wrong, fmt.Sprintf("%d %s, the first: %s", len(w.list), w.what, w.list[0]))
+			wrong = append(wrong, fmt.Sprintf("%d %s, the first is %s", len(w.list), w.what, w.list[0]))
 		}
 	}
 	if len(wrong) > 0 {
-		return errors.New("it did not go as it must: " + strings.Join(wrong, "; "))
+		return errors.New("the demo found faults: " + strings.Join(wrong, "; "))
 	}
 	if r.waiting {
-		return errors.New("it did not go as it must: every outcome is there, but the streams do not run empty")
+		return errors.New("the demo found a fault: every outcome is stored, but the streams are not empty")
 	}
 	return nil
 }

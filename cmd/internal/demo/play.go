@@ -20,25 +20,19 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// errPlayed ends the parts of a play when it is over.
+// errPlayed ends the goroutines of play when the demo is complete.
 var errPlayed = errors.New("played")
 
-// play declares the cast, shows what becomes of it, and judges that.
+// play declares the interactions, shows their progress, and checks the result.
 func (d Demo) play(ctx context.Context, p cli.Process, s *stage, notes *notes, live bool) error {
-	client, err := statusclient.New(statusclient.Config{
-		BaseURL:     s.vendor.URL(),
-		Token:       simulator.DefaultToken,
-		Timeout:     s.cfg.RequestTimeout,
-		Concurrency: s.cfg.Concurrency,
-		UserAgent:   "statusworker/" + d.Version,
-	})
+	client, err := d.client(s)
 	if err != nil {
 		return err
 	}
 	defer client.Close()
-	quiet := logrus.New() // the scene shows each dead letter
+	quiet := logrus.New() // dead letters are already on the screen
 	quiet.SetOutput(io.Discard)
-	worker, err := d.Work(ctx, s.js, client, s.cfg, quiet)
+	worker, err := d.NewWorker(ctx, s.js, client, s.cfg, quiet)
 	if err != nil {
 		return stopped(ctx, err)
 	}
@@ -52,18 +46,14 @@ func (d Demo) play(ctx context.Context, p cli.Process, s *stage, notes *notes, l
 	defer stopReading()
 
 	parts, partsCtx := errgroup.WithContext(ctx)
-	parts.Go(func() error { return work(partsCtx, worker, p.Leave) })
+	parts.Go(func() error { return work(partsCtx, p.Leave, worker) })
 	scene, endScene := context.WithCancel(partsCtx)
 	defer endScene()
 	shown := make(chan struct{})
 	parts.Go(func() error {
 		defer close(shown)
-		title := fmt.Sprintf(
-			"statusworker dev: redelivery %s, speed %.4g, %d interactions",
-			d.Redelivery,
-			d.Speed,
-			len(cast),
-		)
+		title := fmt.Sprintf("statusworker dev: redelivery %s, speed %.4g, %d interactions",
+			d.Redelivery, d.Speed, len(cast))
 		if live {
 			showLive(scene, p, watch, notes, title)
 		} else {
@@ -98,7 +88,18 @@ func (d Demo) play(ctx context.Context, p cli.Process, s *stage, notes *notes, l
 	return err
 }
 
-// read hands the messages of the outcome stream to watch, until stop is called.
+// client returns a client for the stage's vendor.
+func (d Demo) client(s *stage) (*statusclient.Client, error) {
+	return statusclient.New(statusclient.Config{
+		BaseURL:     s.vendor.URL(),
+		Token:       simulator.DefaultToken,
+		Timeout:     s.cfg.RequestTimeout,
+		Concurrency: s.cfg.Concurrency,
+		UserAgent:   "statusworker/" + d.Version,
+	})
+}
+
+// read passes the messages of the outcome stream to watch, until stop is called.
 func (s *stage) read(ctx context.Context, watch *watcher) (stop func(), err error) {
 	outcomes, err := s.js.OrderedConsumer(ctx, schema.StreamOutcomes, jetstream.OrderedConsumerConfig{})
 	if err != nil {
@@ -111,16 +112,17 @@ func (s *stage) read(ctx context.Context, watch *watcher) (stop func(), err erro
 	return reading.Stop, nil
 }
 
-// work runs a worker. It is an error that it ends before ctx does.
-func work(ctx context.Context, worker Worker, leave context.Context) error {
+// work runs a worker. It returns an error if the worker ends before ctx.
+func work(ctx, leave context.Context, worker Worker) error {
 	err := worker.Run(ctx, leave)
 	if err == nil && ctx.Err() == nil {
-		err = errors.New("the worker stopped by itself")
+		err = errors.New("the worker stopped unexpectedly")
 	}
 	return err
 }
 
-// judged has the cast perform, and judges what came of it. Where time runs out, the report says what is missing.
+// judged declares the interactions, waits for their outcomes, and reports. After a timeout, the report shows what is
+// missing.
 func (s *stage) judged(ctx context.Context, cast []part, watch *watcher) (report, error) {
 	bounded, cancel := context.WithTimeout(ctx, s.cfg.Deadline+5*s.cfg.Intervals.Audio+20*time.Second)
 	defer cancel()
@@ -133,8 +135,8 @@ func (s *stage) judged(ctx context.Context, cast []part, watch *watcher) (report
 	return r, nil
 }
 
-// perform declares the cast, and waits until every outcome is there and nothing is left that could lead to another. It
-// returns how many were declared twice.
+// perform declares the interactions, and waits until every outcome is stored and the streams are empty. It returns how
+// many interactions were declared twice.
 func (s *stage) perform(ctx context.Context, cast []part, watch *watcher) (twice int, err error) {
 	for _, one := range cast {
 		s.vendor.Declare(one.identifier, one.script)
@@ -151,7 +153,8 @@ func (s *stage) perform(ctx context.Context, cast []part, watch *watcher) (twice
 		if err := s.vendor.WaitPollsOf(ctx, one.identifier, 1); err != nil {
 			return twice, err
 		}
-		// With naks the message is still stored, so that the broker refuses the second; else the worker drops it.
+		// With delayed naks the first message is still stored, and the broker rejects the second one. With schedules
+		// the worker drops it.
 		_, err := s.js.Publish(ctx, schema.DeclaredSubject(one.typ, one.identifier), []byte(one.message))
 		if err != nil && !adapter.MaxPerSubject(err) {
 			return twice, fmt.Errorf("declaring %s again: %w", one.identifier, err)
@@ -166,13 +169,13 @@ func (s *stage) perform(ctx context.Context, cast []part, watch *watcher) (twice
 	return twice, s.drained(ctx)
 }
 
-// drained waits until no interaction waits. What comes after the last outcome counts too: it would be one too many.
+// drained waits until the streams are empty, so that an outcome after the last expected one is found too.
 func (s *stage) drained(ctx context.Context) error {
 	ticker := time.NewTicker(50 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		left, err := s.left(ctx)
-		if err != nil || left == 0 {
+		n, err := s.pending(ctx)
+		if err != nil || n == 0 {
 			return err
 		}
 		select {
@@ -183,8 +186,8 @@ func (s *stage) drained(ctx context.Context) error {
 	}
 }
 
-// left is how many messages are in the streams in which interactions wait.
-func (s *stage) left(ctx context.Context) (uint64, error) {
+// pending returns the number of messages in the streams in which interactions wait.
+func (s *stage) pending(ctx context.Context) (uint64, error) {
 	var n uint64
 	for _, name := range s.streams {
 		stream, err := s.js.Stream(ctx, name)
@@ -196,15 +199,15 @@ func (s *stage) left(ctx context.Context) (uint64, error) {
 	return n, nil
 }
 
-// keep leaves everything running until ctx ends, and prints the subjects of what lands.
+// keep keeps everything running until ctx ends, and prints the subjects of new outcomes.
 func (s *stage) keep(ctx context.Context, to io.Writer, watch *watcher) {
 	fmt.Fprintf(to, `
-Broker, vendor and worker go on until Ctrl-C.
+The broker, the vendor and the worker keep running until Ctrl-C.
 
   NATS    %s
   vendor  %s   (X-API-Token: %s)
 
-Declare one more from another terminal; the vendor takes whatever it does not know for a new one:
+Declare an interaction from another terminal. The vendor accepts any identifier:
 
   statusworker declare --nats-url %s --type chat %s
 
@@ -213,7 +216,7 @@ Declare one more from another terminal; the vendor takes whatever it does not kn
 		landed, changed := watch.since(n)
 		for _, l := range landed {
 			if _, err := fmt.Fprintln(to, l.subject); err != nil {
-				return // nobody reads it any more
+				return // standard output is closed
 			}
 		}
 		n += len(landed)

@@ -8,12 +8,12 @@ import (
 	"statusworker/cmd/internal/terminal"
 )
 
-// maxDead is how many dead letters of one reason are shown.
+// maxDead limits how many dead letters of one reason are shown.
 const maxDead = 3
 
-// write shows the report in lines of at most width columns; 0 is no bound.
+// write shows the report in lines of at most width columns. 0 is unlimited.
 func (r report) write(w io.Writer, width int) {
-	fmt.Fprintf(w, "\nWhat landed where\n")
+	fmt.Fprintf(w, "\nOutcomes by subject\n")
 	var rows [][]terminal.Cell
 	for _, s := range r.subjects {
 		rows = append(rows, []terminal.Cell{{Text: "  " + s.subject}, {Text: fmt.Sprint(s.count), Right: true}})
@@ -34,25 +34,25 @@ func (r report) write(w io.Writer, width int) {
 		}
 		if last {
 			if shown > maxDead {
-				fmt.Fprintf(w, "  and %d more: %s\n", shown-maxDead, l.reason)
+				fmt.Fprintf(w, "  and %d more %s\n", shown-maxDead, l.reason)
 			}
 			shown = 0
 		}
 	}
 
-	fmt.Fprintf(w, "\nHow the vendor was asked\n")
+	fmt.Fprintf(w, "\nPolls by lane\n")
 	rows = [][]terminal.Cell{{{Text: "  lane"}}}
-	for _, title := range []string{"interactions", "polls", "most for one", "least gap", "guidance"} {
+	for _, title := range []string{"interactions", "polls", "max per interaction", "min gap", "interval"} {
 		rows[0] = append(rows[0], terminal.Cell{Text: title, Right: true})
 	}
 	polls := 0
 	for _, l := range r.lanes {
-		least := "-"
+		gap := "-"
 		if l.twice {
-			least = l.least.Round(time.Millisecond).String()
+			gap = l.minGap.Round(time.Millisecond).String()
 		}
 		row := []terminal.Cell{{Text: "  " + string(l.typ)}}
-		for _, v := range []any{l.interactions, l.polls, l.most, least, l.interval} {
+		for _, v := range []any{l.interactions, l.polls, l.maxPolls, gap, l.interval} {
 			row = append(row, terminal.Cell{Text: fmt.Sprint(v), Right: true})
 		}
 		rows = append(rows, row)
@@ -60,13 +60,13 @@ func (r report) write(w io.Writer, width int) {
 	}
 	writeLines(w, terminal.Grid(rows, nil, width))
 
-	fmt.Fprintf(w, "\n%d interactions, %d of them declared twice; %d outcomes after %d polls in %.1f s\n",
+	fmt.Fprintf(w, "\n%d interactions (%d declared twice), %d outcomes, %d polls, %.1f s\n",
 		r.interactions, r.twice, r.outcomes, polls, r.took.Seconds())
 	end := ""
 	if r.verdict() == nil {
-		end = ": as it must be"
+		end = ": all as expected"
 	}
-	fmt.Fprintf(w, "missing %d, doubled %d, not expected %d, polled too early %d%s\n",
+	fmt.Fprintf(w, "missing %d, duplicate %d, unexpected %d, polled too early %d%s\n",
 		len(r.missing), len(r.doubled), len(r.unexpected), len(r.early), end)
 }
 

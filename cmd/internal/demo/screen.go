@@ -14,14 +14,13 @@ import (
 	"statusworker/schema"
 )
 
-// showPlain writes lines until ctx ends: one for each interaction with a story that ends, and once a second how far it
-// all is.
+// showPlain writes lines until ctx ends: one for each special case that has ended, and the progress once a second.
 func showPlain(ctx context.Context, w io.Writer, watch *watcher, title string) {
 	fmt.Fprintf(w, "%s\n", title)
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	shown := map[string]bool{}
-	said := -1
+	last := -1
 	for {
 		_, changed := watch.since(0)
 		v := watch.view()
@@ -35,8 +34,8 @@ func showPlain(ctx context.Context, w io.Writer, watch *watcher, title string) {
 		select {
 		case <-changed:
 		case <-ticker.C:
-			if v := watch.view(); v.polls+v.landed != said {
-				said = v.polls + v.landed
+			if v := watch.view(); v.polls+v.landed != last {
+				last = v.polls + v.landed
 				fmt.Fprintf(w, "%5.1f s  declared %d, %s, outcomes %d of %d\n",
 					v.elapsed.Seconds(), v.declared, polls(v.polls), v.landed, v.expected)
 			}
@@ -55,17 +54,17 @@ func polls(n int) string {
 
 const (
 	frameEvery = 100 * time.Millisecond
-	// linger is how long an interaction stays in its row after its end, where others wait for one.
+	// linger is how long an ended interaction keeps its row while others wait for one.
 	linger = time.Second
 )
 
-// showLive draws a table in place until ctx ends, and leaves its last state on the screen.
+// showLive redraws a table until ctx ends. Its last state stays on the screen.
 func showLive(ctx context.Context, p cli.Process, watch *watcher, notes *notes, title string) {
 	s := &screen{title: title, Screen: terminal.Screen{Bare: p.Getenv("NO_COLOR") != ""}}
 	draw := func() {
 		width, height := terminal.Size(p.Stdout)
 		frame := s.redraw(watch.view(), notes.last(notesShown), width, height)
-		_, _ = p.Stdout.Write(frame) // a terminal that is gone ends ctx
+		_, _ = p.Stdout.Write(frame) // the signal of a closed terminal ends ctx
 	}
 	ticker := time.NewTicker(frameEvery)
 	defer ticker.Stop()
@@ -84,25 +83,25 @@ func showLive(ctx context.Context, p cli.Process, watch *watcher, notes *notes, 
 
 const (
 	notesShown = 2
-	// storyWidth is as wide as the table must be to show what is special about each.
+	// storyWidth is the minimum width at which the table shows stories.
 	storyWidth = 100
 )
 
-// screen draws what is seen of the cast.
+// screen draws the table of interactions.
 type screen struct {
 	terminal.Screen
 	title string
 	rows  []int
 }
 
-// redraw gives what turns the last frame into the next.
+// redraw returns the bytes that replace the last frame on the terminal.
 func (s *screen) redraw(v view, notes []string, width, height int) []byte {
 	return s.Over(s.frame(v, notes, width, height), width, height)
 }
 
-// frame gives lines that fit into the terminal.
+// frame returns lines that fit the terminal.
 func (s *screen) frame(v view, notes []string, width, height int) []string {
-	width = min(width, terminal.Widest)
+	width = min(width, terminal.MaxWidth)
 	ended := 0
 	for _, one := range v.states {
 		if !one.ended.IsZero() {
@@ -110,21 +109,13 @@ func (s *screen) frame(v view, notes []string, width, height int) []string {
 		}
 	}
 	lines := []string{terminal.Fit(s.title, width), progressLine(v, width)}
-	// Around the rows: two lines above, two of the table's head, the line below, the notes, and where the cursor
-	// stands.
+	// Around the rows: two lines above, two of the table's head, one below, the notes, and the line of the cursor.
 	if n := height - 6 - notesShown; n > 0 {
 		s.choose(v, n)
-		rows := [][]terminal.Cell{
-			{
-				{
-					Text: "identifier",
-				},
-				{Text: "type"},
-				{Text: "the vendor says"},
-				{Text: "polls", Right: true},
-				{Text: "outcome"},
-			},
-		}
+		rows := [][]terminal.Cell{{
+			{Text: "identifier"}, {Text: "type"}, {Text: "last answer"},
+			{Text: "polls", Right: true}, {Text: "outcome"},
+		}}
 		story := width >= storyWidth
 		for _, i := range s.rows {
 			rows = append(rows, row(v.states[i], story))
@@ -132,7 +123,7 @@ func (s *screen) frame(v view, notes []string, width, height int) []string {
 		table := terminal.Grid(rows, []int{10, 10, 21, 5, 20}, width)
 		lines = append(append(lines, table[0], terminal.Faint.On(strings.Repeat("─", width))), table[1:]...)
 		if hidden := len(v.states) - len(s.rows); hidden > 0 {
-			more := fmt.Sprintf("and %d more; %d of all %d have ended", hidden, ended, len(v.states))
+			more := fmt.Sprintf("and %d more; %d of %d have ended", hidden, ended, len(v.states))
 			lines = append(lines, terminal.Faint.On(terminal.Fit(more, width)))
 		}
 	}
@@ -142,7 +133,7 @@ func (s *screen) frame(v view, notes []string, width, height int) []string {
 	return lines[:min(len(lines), max(height-1, 1))]
 }
 
-// choose says which interactions have the rows: one keeps its row until it has ended and others wait for one.
+// choose assigns the rows: an interaction keeps its row until it has ended and another one waits for a row.
 func (s *screen) choose(v view, n int) {
 	s.rows = s.rows[:min(n, len(s.rows))]
 	next := 0
@@ -171,12 +162,12 @@ func (s *screen) choose(v view, n int) {
 }
 
 func row(s state, story bool) []terminal.Cell {
-	said := terminal.Cell{Text: s.said}
+	answer := terminal.Cell{Text: s.answer}
 	switch {
-	case s.said == "":
-		said = terminal.Cell{Text: "-", Paint: terminal.Faint}
+	case s.answer == "":
+		answer = terminal.Cell{Text: "-", Paint: terminal.Faint}
 	case s.faulty:
-		said.Paint = terminal.Red
+		answer.Paint = terminal.Red
 	}
 	outcome := terminal.Cell{Text: strings.Join(s.kinds, " + "), Paint: terminal.Magenta}
 	switch {
@@ -188,11 +179,7 @@ func row(s state, story bool) []terminal.Cell {
 		outcome.Paint = terminal.Green
 	}
 	cells := []terminal.Cell{
-		{Text: s.identifier[:8]},
-		{Text: string(s.typ)},
-		said,
-		{Text: fmt.Sprint(s.polls), Right: true},
-		outcome,
+		{Text: s.identifier[:8]}, {Text: string(s.typ)}, answer, {Text: fmt.Sprint(s.polls), Right: true}, outcome,
 	}
 	if story {
 		cells = append(cells, terminal.Cell{Text: s.story, Paint: terminal.Faint})
@@ -200,14 +187,14 @@ func row(s state, story bool) []terminal.Cell {
 	return cells
 }
 
-// progressLine is a bar, and how far it all is.
+// progressLine is a bar and the progress as text.
 func progressLine(v view, width int) string {
 	tail := fmt.Sprintf("  %d of %d outcomes, %s, %.1f s", v.landed, v.expected, polls(v.polls), v.elapsed.Seconds())
 	tail = terminal.Fit(tail, width)
-	most := max(width-utf8.RuneCountInString(tail), 0)
+	bar := max(width-utf8.RuneCountInString(tail), 0)
 	done := 0
 	if v.expected > 0 {
-		done = most * v.landed / v.expected
+		done = bar * v.landed / v.expected
 	}
-	return terminal.Green.On(strings.Repeat("█", done)) + terminal.Faint.On(strings.Repeat("░", most-done)) + tail
+	return terminal.Green.On(strings.Repeat("█", done)) + terminal.Faint.On(strings.Repeat("░", bar-done)) + tail
 }

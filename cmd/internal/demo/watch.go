@@ -22,35 +22,35 @@ type landing struct {
 	detail     string
 }
 
-// kind is the token of the subject that says what became of the interaction.
+// kind returns the destination or reason in the subject.
 func (l landing) kind() string {
 	kind, _, _ := schema.SplitSubject(l.subject)
 	return kind
 }
 
-// state is how far a part is.
+// state is the progress of a part.
 type state struct {
 	part
 	declared bool
 	polls    int
-	// said is the last answer: a status, or what came instead of one.
-	said   string
+	// answer is the vendor's last answer: a status, or a fault.
+	answer string
 	faulty bool
 	kinds  []string
-	ended  time.Time // all its outcomes are there
+	ended  time.Time // when its last outcome was stored
 }
 
-// watcher sees what the vendor is asked and what lands on the outcome stream.
+// watcher records the polls at the vendor and the messages of the outcome stream.
 type watcher struct {
 	now   func() time.Time
 	began time.Time
-	// complete is closed when every outcome is there that must be.
+	// complete is closed when every expected outcome is stored.
 	complete chan struct{}
 
 	mu       sync.Mutex
 	states   []state
 	of       map[string]int
-	open     map[string]bool // subjects on which nothing has landed yet
+	open     map[string]bool // subjects of outcomes that are still expected
 	expected int
 	polls    int
 	all      []landing
@@ -92,13 +92,13 @@ func (w *watcher) polled(p simulator.Poll) {
 	}
 	s := &w.states[i]
 	s.polls++
-	s.said, s.faulty = string(p.Status), p.Status == ""
+	s.answer, s.faulty = string(p.Status), p.Status == ""
 	switch {
 	case !s.faulty:
 	case p.StatusCode == http.StatusOK || p.StatusCode == 0:
-		s.said = p.Fault
+		s.answer = p.Fault
 	default:
-		s.said = strconv.Itoa(p.StatusCode) + " " + strings.ToLower(http.StatusText(p.StatusCode))
+		s.answer = strconv.Itoa(p.StatusCode) + " " + strings.ToLower(http.StatusText(p.StatusCode))
 	}
 }
 
@@ -141,20 +141,20 @@ func (w *watcher) land(l landing) {
 	w.changed = make(chan struct{})
 }
 
-// landings are all messages that have landed.
+// landings returns all messages of the outcome stream.
 func (w *watcher) landings() []landing {
 	all, _ := w.since(0)
 	return all
 }
 
-// since gives what has landed after the first n, and a channel that is closed at the next.
+// since returns the messages after the first n, and a channel that is closed at the next message.
 func (w *watcher) since(n int) ([]landing, <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return append([]landing(nil), w.all[n:]...), w.changed
 }
 
-// view is what there is to see at one moment.
+// view is a snapshot of a watcher.
 type view struct {
 	elapsed          time.Duration
 	now              time.Time

@@ -8,7 +8,7 @@ import (
 	"statusworker/publisher/dlq"
 )
 
-// Each reason for which a dead letter is left has a text, which names what it rests on.
+// Each reason has its own text, which names the cause or the subject.
 func TestExplain(t *testing.T) {
 	t.Parallel()
 	seen := map[string]dlq.Why{}
@@ -19,7 +19,7 @@ func TestExplain(t *testing.T) {
 		r := dlq.Result{What: dlq.Left, Why: why, By: dlq.Stored{Subject: "a.subject"}, Err: errors.New("a cause")}
 		text := Explain(r)
 		if other, double := seen[text]; double || text == string(why) {
-			t.Errorf("%s: %q, want a text of its own (%s)", why, text, other)
+			t.Errorf("%s: %q, want another text than that of %s", why, text, other)
 		}
 		seen[text] = why
 		switch why {

@@ -11,7 +11,8 @@ import (
 	"statusworker/publisher/dlq"
 )
 
-// entry is a dead letter in JSON: where it is stored, and the event, or what is there instead.
+// entry returns a dead letter as JSON: where it is stored, and the event. A message that is not an event is in the
+// member message, with the problem.
 func entry(l dlq.DeadLetter) []byte {
 	var e struct {
 		Sequence uint64          `json:"sequence"`
@@ -29,14 +30,14 @@ func entry(l dlq.DeadLetter) []byte {
 	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
-	enc.SetEscapeHTML(false) // as it is stored
+	enc.SetEscapeHTML(false) // as stored
 	if err := enc.Encode(e); err != nil {
-		panic(err) // a letter without a problem is JSON
+		panic(err) // a dead letter without a problem is JSON
 	}
 	return escaped(bytes.TrimSuffix(b.Bytes(), []byte("\n")))
 }
 
-// Event is the event as it is stored, on one line; of what is no event, its entry.
+// Event returns the stored event on one line, or the entry of a message that is not an event.
 func Event(l dlq.DeadLetter) []byte {
 	var b bytes.Buffer
 	if l.Problem != nil || json.Compact(&b, l.Message) != nil {
@@ -45,7 +46,8 @@ func Event(l dlq.DeadLetter) []byte {
 	return escaped(b.Bytes())
 }
 
-// escaped writes in JSON text what cannot be printed by its number, so that it says the same and moves no cursor.
+// escaped escapes unprintable characters in JSON, so that the value is unchanged and the terminal is not controlled by
+// it.
 func escaped(text []byte) []byte {
 	var b bytes.Buffer
 	for _, r := range string(text) {

@@ -12,13 +12,13 @@ import (
 )
 
 const (
-	// barAbove is above how many a bar is shown.
+	// barAbove is the number of dead letters above which a bar is shown.
 	barAbove = 100
-	// leftAtMost is how many that were left are named, each with its reason.
-	leftAtMost = 50
+	// maxNamed is how many dead letters that were not replayed are shown with their reason.
+	maxNamed = 50
 )
 
-// Progress counts what becomes of dead letters, and shows it.
+// Progress counts the results of dead letters, and shows the progress.
 type Progress struct {
 	*terminal.Progress
 	results []dlq.What
@@ -28,20 +28,20 @@ type Progress struct {
 	done int
 }
 
-// NewProgress shows progress on w up to most. The line has the results in their order.
-func NewProgress(w io.Writer, most int, results []dlq.What) *Progress {
+// NewProgress shows progress on w towards a total. Its line has the results in the given order.
+func NewProgress(w io.Writer, total int, results []dlq.What) *Progress {
 	p := &Progress{results: results, n: map[dlq.What]int{}}
-	if most <= barAbove {
+	if total <= barAbove {
 		w = plainWriter{w}
 	}
-	p.Progress = terminal.NewProgress(w, int64(most), p.Line)
+	p.Progress = terminal.NewProgress(w, int64(total), p.Line)
 	return p
 }
 
 // plainWriter hides that a writer is a terminal.
 type plainWriter struct{ io.Writer }
 
-// Line says what became of how many.
+// Line returns the number of each result.
 func (p *Progress) Line() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -56,14 +56,14 @@ func (p *Progress) text() string {
 	return strings.Join(parts, ", ")
 }
 
-// Left is how many dead letters are as they were.
+// Left returns how many dead letters are unchanged.
 func (p *Progress) Left() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.n[dlq.Left]
 }
 
-// Add counts what became of a dead letter. One that was left as it is is named, with the reason.
+// Add counts a result. It shows the reason if the dead letter was left unchanged.
 func (p *Progress) Add(l dlq.DeadLetter, r dlq.Result) {
 	p.mu.Lock()
 	p.n[r.What]++
@@ -72,17 +72,11 @@ func (p *Progress) Add(l dlq.DeadLetter, r dlq.Result) {
 	p.mu.Unlock()
 	if r.What == dlq.Left {
 		switch {
-		case left <= leftAtMost:
-			fmt.Fprintf(
-				p,
-				"%s %s: %s: %s\n",
-				l.Name(),
-				schema.Printable(l.Identifier),
-				r.What,
-				schema.Printable(Explain(r)),
-			)
-		case left == leftAtMost+1:
-			fmt.Fprintln(p, "more are left; only their number is shown")
+		case left <= maxNamed:
+			fmt.Fprintf(p, "%s %s: %s: %s\n", l.Name(), schema.Printable(l.Identifier), r.What,
+				schema.Printable(Explain(r)))
+		case left == maxNamed+1:
+			fmt.Fprintln(p, "more are left; they are only counted")
 		}
 	}
 	p.Draw(int64(done), text)

@@ -1,4 +1,4 @@
-// Package dlqview shows dead letters, and what becomes of them.
+// Package dlqview formats dead letters, and the results of commands on them.
 package dlqview
 
 import (
@@ -16,35 +16,36 @@ import (
 )
 
 const (
-	// listPage is how many rows are laid out together. Columns grow from page to page, and never shrink.
+	// listPage is how many rows are formatted together. Columns can only grow from page to page.
 	listPage = 200
-	// maxDetail is how much of a detail is shown where no terminal bounds it.
+	// maxDetail limits a detail where the output is not a terminal.
 	maxDetail = 200
-	// detailBeside is how wide a terminal must be for details beside the rest. On a narrower one they are below it.
+	// detailBeside is the minimum width of a terminal for details in a column. On a narrower one they get their own
+	// line.
 	detailBeside = 120
 	detailIndent = "      "
 )
 
-// List writes dead letters as they come, in one of three forms.
+// List writes dead letters in one of three formats, as they are read.
 type List struct {
-	w     io.Writer
-	form  string
-	width int // of the terminal; 0 is no bound
-	now   time.Time
-	n     int
-	rows  [][]terminal.Cell
-	least []int
+	w      io.Writer
+	format string
+	width  int // of the terminal; 0 is unlimited
+	now    time.Time
+	n      int
+	rows   [][]terminal.Cell
+	widths []int // minimum widths of the columns
 }
 
-// NewList gives a List that writes to w in a form: table, json or ndjson. Width is that of the terminal; 0 is no bound.
-func NewList(w io.Writer, form string, width int) *List {
-	return &List{w: w, form: form, width: width, now: time.Now()}
+// NewList returns a List that writes to w. The format is table, json or ndjson. A width of 0 is unlimited.
+func NewList(w io.Writer, format string, width int) *List {
+	return &List{w: w, format: format, width: width, now: time.Now()}
 }
 
-// Add writes a dead letter, or keeps it for the page.
+// Add writes a dead letter, or buffers it for the page.
 func (l *List) Add(letter dlq.DeadLetter) error {
 	l.n++
-	switch l.form {
+	switch l.format {
 	case "ndjson":
 		_, err := fmt.Fprintf(l.w, "%s\n", entry(letter))
 		return err
@@ -67,22 +68,15 @@ func (l *List) Add(letter dlq.DeadLetter) error {
 	if letter.Problem != nil {
 		detail = letter.Problem.Error()
 	}
-	l.row(
-		terminal.Plain,
-		letter.Name(),
-		shortAge(l.now.Sub(letter.Stored)),
-		string(letter.Reason),
-		letter.Identifier,
-		string(letter.Type),
-		detail,
-	)
+	l.row(terminal.Plain, letter.Name(), shortAge(l.now.Sub(letter.Stored)), string(letter.Reason), letter.Identifier,
+		string(letter.Type), detail)
 	if len(l.rows) < listPage {
 		return nil
 	}
 	return l.flush()
 }
 
-// narrow reports whether details are on lines of their own.
+// narrow reports whether details get their own lines.
 func (l *List) narrow() bool { return l.width > 0 && l.width < detailBeside }
 
 func (l *List) row(p terminal.Paint, texts ...string) {
@@ -106,7 +100,7 @@ func (l *List) flush() error {
 			shown = append(shown, row[:len(row)-1])
 		}
 	}
-	for i, line := range terminal.Grid(shown, l.least, l.width) {
+	for i, line := range terminal.Grid(shown, l.widths, l.width) {
 		line = strings.TrimRight(line, " ")
 		if row := l.rows[i]; l.narrow() && row[len(row)-1].Text != "" {
 			line += "\n" + detailIndent + terminal.Fit(row[len(row)-1].Text, l.width-len(detailIndent))
@@ -117,22 +111,22 @@ func (l *List) flush() error {
 	}
 	for _, row := range l.rows {
 		for i, c := range row[:len(row)-1] {
-			if i == len(l.least) {
-				l.least = append(l.least, 0)
+			if i == len(l.widths) {
+				l.widths = append(l.widths, 0)
 			}
-			l.least[i] = max(l.least[i], utf8.RuneCountInString(c.Text))
+			l.widths[i] = max(l.widths[i], utf8.RuneCountInString(c.Text))
 		}
 	}
 	l.rows = nil
 	return nil
 }
 
-// Count is how many dead letters were added.
+// Count returns how many dead letters were added.
 func (l *List) Count() int { return l.n }
 
-// End writes what is still to be written, and closes what is open.
+// End writes the last page, or the end of the JSON array.
 func (l *List) End() error {
-	if l.form != "json" {
+	if l.format != "json" {
 		return l.flush()
 	}
 	closing := "\n]\n"
@@ -143,7 +137,7 @@ func (l *List) End() error {
 	return err
 }
 
-// shortAge is an age in one unit: 45s, 12m, 30h, 9d.
+// shortAge formats an age in one unit: 45s, 12m, 30h, 9d.
 func shortAge(d time.Duration) string {
 	switch {
 	case d < 0:
@@ -159,106 +153,111 @@ func shortAge(d time.Duration) string {
 }
 
 const (
-	// fieldWidth is where the values of fields begin.
+	// fieldWidth is the column in which values begin.
 	fieldWidth = 15
-	// maxMessage is how much is shown of what is no JSON.
+	// maxMessage limits how much is shown of a message that is not JSON.
 	maxMessage = 400
 )
 
-// Show writes all that an operator wants to know of a dead letter.
+// Show writes everything about a dead letter for people.
 func Show(w io.Writer, l dlq.DeadLetter, now time.Time, width int) {
 	if width == 0 || width > terminal.TextWidth {
 		width = terminal.TextWidth
 	}
-	field := func(name, value string) {
-		if value == "" {
-			return
-		}
-		for i, line := range terminal.Wrap(schema.Printable(value), width-fieldWidth) {
-			if i > 0 {
-				name = ""
-			}
-			fmt.Fprintf(w, "  %-*s%s\n", fieldWidth-2, name, line)
-		}
-	}
-	at := func(t time.Time) string {
-		return t.UTC().Format("2006-01-02 15:04:05 UTC") + " (" + shortAge(now.Sub(t)) + " ago)"
-	}
+	p := page{w: w, now: now, width: width}
 	fmt.Fprintf(w, "%s  %s  %s\n", schema.Printable(l.Identifier), schema.Printable(string(l.Reason)), l.Name())
 	means, advice := l.Reason.Text(), l.Reason.Advice()
 	if l.Problem != nil {
-		field("problem", l.Problem.Error())
+		p.field("problem", l.Problem.Error())
 	}
 	if l.Problem != nil || !l.Reason.Valid() {
-		means, advice = "This stage has no such reason: somebody else published the message.",
-			"Find out who publishes on "+schema.SubjectsFailed+" and take that right away; then purge it."
+		means, advice = "statusworker has no such reason: another program published the message.",
+			"Find out who publishes on "+schema.SubjectsFailed+" and revoke that permission; then purge it."
 	}
-	field("means", means)
-	field("to do", advice)
-	field("detail", l.Detail)
+	p.field("means", means)
+	p.field("to do", advice)
+	p.field("detail", l.Detail)
 	if status := lastStatus(l); status.Known() {
-		field("status", string(status)+": "+status.Text())
+		p.field("status", string(status)+": "+status.Text())
 	}
-	field("type", string(l.Type))
+	p.field("type", string(l.Type))
 	if l.Problem == nil {
-		field(
-			"declared",
-			fmt.Sprintf(
-				"%s on %s, sequence %d of %s, delivered %s",
-				at(l.DeclaredAt),
-				l.Source.Subject,
-				l.Source.Sequence,
-				l.Source.Stream,
-				times(l.Source.Deliveries),
-			),
-		)
-		field("ended", at(l.ObservedAt))
-		if l.Polls > 0 { // delayed naks do not count them
-			field("polled", times(l.Polls))
+		p.field("declared", fmt.Sprintf("%s on %s, sequence %d of %s, delivered %s",
+			p.at(l.DeclaredAt), l.Source.Subject, l.Source.Sequence, l.Source.Stream, times(l.Source.Deliveries)))
+		p.field("ended", p.at(l.ObservedAt))
+		if l.Polls > 0 { // not counted with delayed naks
+			p.field("polled", times(l.Polls))
 		}
 	}
-	field("stored", at(l.Stored)+" on "+l.Subject)
-	field("trace", l.Traceparent)
+	p.field("stored", p.at(l.Stored)+" on "+l.Subject)
+	p.field("trace", l.Traceparent)
 	if l.Problem != nil {
-		field("message", fmt.Sprintf("%d bytes: %+q", len(l.Message), l.Message[:min(len(l.Message), maxMessage)]))
-		field("purge", "statusworker dlq purge "+l.Name())
-		return
+		p.field("message", excerpt(len(l.Message), l.Message))
+	} else {
+		p.field("answer", answerOf(l))
+		showJSON(w, l)
+		if l.PayloadSize > 0 {
+			p.field("payload", excerpt(l.PayloadSize, l.Payload))
+		}
+		p.field("replay", replayOf(l))
 	}
-	field("answer", answerOf(l))
-	showJSON(w, l)
-	if l.PayloadSize > 0 {
-		field("payload", fmt.Sprintf("%d bytes: %+q", l.PayloadSize, l.Payload[:min(len(l.Payload), maxMessage)]))
-	}
-	field("replay", replayOf(l))
-	field("purge", "statusworker dlq purge "+l.Name())
+	p.field("purge", "statusworker dlq purge "+l.Name())
 }
 
-// replayOf is the command that replays a dead letter, or why none can.
+// page writes named fields.
+type page struct {
+	w     io.Writer
+	now   time.Time
+	width int
+}
+
+// field writes a field, unless its value is empty.
+func (p page) field(name, value string) {
+	if value == "" {
+		return
+	}
+	for i, line := range terminal.Wrap(schema.Printable(value), p.width-fieldWidth) {
+		if i > 0 {
+			name = ""
+		}
+		fmt.Fprintf(p.w, "  %-*s%s\n", fieldWidth-2, name, line)
+	}
+}
+
+func (p page) at(t time.Time) string {
+	return t.UTC().Format("2006-01-02 15:04:05 UTC") + " (" + shortAge(p.now.Sub(t)) + " ago)"
+}
+
+// excerpt shows the beginning of data that is not JSON.
+func excerpt(size int, data []byte) string {
+	return fmt.Sprintf("%d bytes: %+q", size, data[:min(len(data), maxMessage)])
+}
+
+// replayOf returns the command that replays a dead letter, or why it cannot be replayed.
 func replayOf(l dlq.DeadLetter) string {
 	subject, message, err := l.Declared()
 	if err != nil {
 		return "cannot be replayed: " + err.Error()
 	}
 	if _, refused := schema.DecodeFrom(subject, message); refused != nil {
-		return "would bring it back here: " + refused.Error()
+		return "would produce another dead letter: " + refused.Error()
 	}
 	return "statusworker dlq replay " + l.Name()
 }
 
-// answerOf is an answer of the vendor that is not whole JSON, or nothing.
+// answerOf returns an answer of the vendor that is not complete JSON, or "".
 func answerOf(l dlq.DeadLetter) string {
 	if len(l.AnswerPayload) == 0 {
 		return ""
 	}
 	what := "not JSON"
 	if l.AnswerSize > len(l.AnswerPayload) {
-		what = "cut"
+		what = "truncated"
 	}
-	size := max(l.AnswerSize, len(l.AnswerPayload))
-	return fmt.Sprintf("%s, %d bytes: %+q", what, size, l.AnswerPayload[:min(len(l.AnswerPayload), maxMessage)])
+	return what + ", " + excerpt(max(l.AnswerSize, len(l.AnswerPayload)), l.AnswerPayload)
 }
 
-// showJSON writes the vendor's last answer and the declaration, where they are JSON.
+// showJSON writes the vendor's last answer and the declaration, if they are JSON.
 func showJSON(w io.Writer, l dlq.DeadLetter) {
 	for _, part := range []struct {
 		name string
@@ -275,7 +274,7 @@ func showJSON(w io.Writer, l dlq.DeadLetter) {
 	}
 }
 
-// lastStatus is the status in the vendor's last answer; empty where there is none.
+// lastStatus returns the status in the vendor's last answer, or "".
 func lastStatus(l dlq.DeadLetter) schema.Status {
 	var answer struct {
 		Status schema.Status `json:"status"`

@@ -17,14 +17,12 @@ import (
 // failed is a dead letter whose detail is long.
 func failed() dlq.DeadLetter {
 	l := dlq.DeadLetter{Sequence: 1, Stored: time.Now(), Message: []byte(`{"specversion":"1.0"}`)}
-	l.Identifier, l.Reason, l.Type, l.Detail = uuid.NewString(), schema.FileDownloadFailed, schema.Audio, strings.Repeat(
-		"long ",
-		100,
-	)
+	l.Identifier, l.Reason, l.Type = uuid.NewString(), schema.FileDownloadFailed, schema.Audio
+	l.Detail = strings.Repeat("long ", 100)
 	return l
 }
 
-// At a terminal of 80 columns a line shows which dead letter, why and of what, and the next one the detail.
+// On a terminal of 80 columns, the detail is on the line below its dead letter.
 func TestTableFitsATerminal(t *testing.T) {
 	var out bytes.Buffer
 	list, l := NewList(&out, "table", 80), failed()
@@ -50,7 +48,7 @@ func TestTableFitsATerminal(t *testing.T) {
 	}
 }
 
-// Lists in JSON are whole, also those of nothing.
+// Lists in JSON are complete, also without dead letters.
 func TestListsInJSON(t *testing.T) {
 	for _, n := range []int{0, 1, 3} {
 		var array, lines bytes.Buffer
@@ -77,16 +75,16 @@ func TestListsInJSON(t *testing.T) {
 	}
 }
 
-// What was left is named up to a bound, and counted beyond it.
-func TestProgressNamesWhatIsLeft(t *testing.T) {
+// Dead letters that are left are shown up to a limit, and counted beyond it.
+func TestProgressShowsWhatIsLeft(t *testing.T) {
 	var out bytes.Buffer
-	p := NewProgress(&out, leftAtMost+10, []dlq.What{dlq.Replayed, dlq.Left})
-	for range leftAtMost + 9 {
+	p := NewProgress(&out, maxNamed+10, []dlq.What{dlq.Replayed, dlq.Left})
+	for range maxNamed + 9 {
 		p.Add(failed(), dlq.Result{What: dlq.Left, Why: "the vendor"})
 	}
 	p.Add(failed(), dlq.Result{What: dlq.Replayed})
 	p.Close()
-	if n := strings.Count(out.String(), "\n"); n != leftAtMost+1 || p.Left() != leftAtMost+9 {
-		t.Errorf("%d lines and %d left, want %d and %d", n, p.Left(), leftAtMost+1, leftAtMost+9)
+	if n := strings.Count(out.String(), "\n"); n != maxNamed+1 || p.Left() != maxNamed+9 {
+		t.Errorf("%d lines and %d left, want %d and %d", n, p.Left(), maxNamed+1, maxNamed+9)
 	}
 }

@@ -40,63 +40,43 @@ const (
 	checkUndelivered  = "undelivered messages"
 )
 
-// held is how many interactions are held back now, where that is known.
-type held struct {
+// waiting is the number of messages in the stream that interactions wait in, if it could be read.
+type waiting struct {
 	known bool
 	count uint64
 }
 
-func examineBroker(ctx context.Context, p Target) ([]Finding, held) {
+// needConnection are the checks that are skipped without a connection, in the order of the findings.
+var needConnection = []string{
+	checkTLS, checkCertificate, checkPayload, checkVersion, checkInbox, checkStreamInfo, checkConsumerInfo,
+	checkHold, checkProcessed, checkFailed, checkAnnounce, checkPull, checkRead, checkAck, checkJetStream,
+	checkAccount, checkTopology, checkForeign, checkUndelivered, checkReplicas, checkStreamLimits,
+	checkOutcomesAge, checkClock, checkOverdue,
+}
+
+func examineBroker(ctx context.Context, p Target) ([]Finding, waiting) {
 	nc, err := p.Connect()
 	if err != nil {
 		found := []Finding{bad(Fail, checkConnection, p.FixConnection(err), "%v", err)}
-		return append(
-			found,
-			skipped(
-				"there is no connection to NATS",
-				"",
-				checkTLS,
-				checkCertificate,
-				checkPayload,
-				checkVersion,
-				checkInbox,
-				checkStreamInfo,
-				checkConsumerInfo,
-				checkHold,
-				checkProcessed,
-				checkFailed,
-				checkAnnounce,
-				checkPull,
-				checkRead,
-				checkAck,
-				checkJetStream,
-				checkAccount,
-				checkTopology,
-				checkForeign,
-				checkUndelivered,
-				checkReplicas,
-				checkStreamLimits,
-				checkOutcomesAge,
-				checkClock,
-				checkOverdue,
-			)...), held{}
+		return append(found, skipped("no connection to NATS", "", needConnection...)...), waiting{}
 	}
 	defer nc.Close()
 	x := &broker{Target: p, nc: nc, mode: consumer.Schedule}
 	x.connection()
 	x.rights()
 	x.streams(ctx)
-	return x.found, x.held
+	return x.found, x.waiting
 }
 
-// broker is the examination of a broker that lets us in.
+// broker is the examination over one connection.
 type broker struct {
 	Target
 	nc    *nats.Conn
 	found []Finding
-	trial *trial // nil where there is no inbox
-	mode  consumer.Mode
-	held  held
+	// trial is nil if no inbox is allowed, or JetStream does not answer.
+	trial   *trial
+	mode    consumer.Mode
+	waiting waiting
 }
 
 func (x *broker) add(found ...Finding) { x.found = append(x.found, found...) }
@@ -109,28 +89,18 @@ func (x *broker) connection() {
 	if s, err := x.nc.TLSConnectionState(); err == nil {
 		state = &s
 	}
+	const fix = "configure TLS on the server, and use a tls:// URL in --nats-url ($NATS_URL)"
 	x.add(
-		judgeTLS(
-			checkTLS,
-			x.nc.ConnectedAddr(),
-			state,
-			"configure TLS on the server, and a tls:// URL in --nats-url ($NATS_URL)",
-		),
+		judgeTLS(checkTLS, x.nc.ConnectedAddr(), state, fix),
 		judgeCertificates(checkCertificate, state, time.Now()),
 		judgePayload(x.nc.MaxPayload()),
 	)
 }
 
-func judgePayload(most int64) Finding {
-	if least := int64(schema.MaxMessageBytes); most < least {
-		return bad(
-			Fail,
-			checkPayload,
-			fmt.Sprintf("set max_payload to %d or more in the server's configuration", least),
-			"%d bytes; an outcome can take %d",
-			most,
-			least,
-		)
+func judgePayload(have int64) Finding {
+	if need := int64(schema.MaxMessageBytes); have < need {
+		return bad(Fail, checkPayload, fmt.Sprintf("set max_payload to %d or more in the server's configuration", need),
+			"%d bytes; an outcome can have %d bytes", have, need)
 	}
-	return pass(checkPayload, "%d bytes", most)
+	return pass(checkPayload, "%d bytes", have)
 }

@@ -9,26 +9,26 @@ import (
 	"statusworker/statusclient"
 )
 
-// soon is how long before its end a certificate is worth a warning.
-const soon = 21 * 24 * time.Hour
+// expiresSoon is how long before a certificate expires the doctor warns.
+const expiresSoon = 21 * 24 * time.Hour
 
-// judgeTLS says what a connection is protected by. The state is nil where there is no TLS on it.
+// judgeTLS judges the protection of a connection. The state is nil without TLS.
 func judgeTLS(check, peer string, state *tls.ConnectionState, fix string) Finding {
 	switch {
 	case state == nil && loopback(peer):
-		return pass(check, "none, and none is needed: %s is this machine", peer)
+		return pass(check, "none, not needed: %s is this machine", peer)
 	case state == nil:
-		return bad(Warn, check, fix, "none: what goes to %s and back can be read on the way, credentials too", peer)
+		return bad(Warn, check, fix, "none: the network can read all traffic with %s, including credentials", peer)
 	case state.Version < tls.VersionTLS12:
-		return bad(Fail, check, "let it offer TLS 1.2 or newer", "%s", tls.VersionName(state.Version))
+		return bad(Fail, check, "enable TLS 1.2 or later on the server", "%s", tls.VersionName(state.Version))
 	}
 	return pass(check, "%s, %s", tls.VersionName(state.Version), tls.CipherSuiteName(state.CipherSuite))
 }
 
-// judgeCertificates says how long those of the other side are valid: as long as the first that ends.
+// judgeCertificates judges the certificate of the peer's chain that expires first.
 func judgeCertificates(check string, state *tls.ConnectionState, now time.Time) Finding {
 	if state == nil || len(state.PeerCertificates) == 0 {
-		return skipped("there is no TLS", "", check)[0]
+		return skipped("no TLS", "", check)[0]
 	}
 	first := state.PeerCertificates[0]
 	for _, c := range state.PeerCertificates {
@@ -39,17 +39,10 @@ func judgeCertificates(check string, state *tls.ConnectionState, now time.Time) 
 	end := first.NotAfter.UTC().Format("2006-01-02")
 	switch left := first.NotAfter.Sub(now); {
 	case left <= 0:
-		return bad(Fail, check, "renew it", "the certificate of %s ended on %s", subjectOf(first), end)
-	case left < soon:
-		return bad(
-			Warn,
-			check,
-			"renew it",
-			"the certificate of %s ends on %s, in %d days",
-			subjectOf(first),
-			end,
-			int(left.Hours()/24),
-		)
+		return bad(Fail, check, "renew the certificate", "the certificate of %s expired on %s", subjectOf(first), end)
+	case left < expiresSoon:
+		return bad(Warn, check, "renew the certificate", "the certificate of %s expires on %s, in %d days",
+			subjectOf(first), end, int(left.Hours()/24))
 	default:
 		return pass(check, "valid until %s, %d days", end, int(left.Hours()/24))
 	}
@@ -62,7 +55,7 @@ func subjectOf(c *x509.Certificate) string {
 	return c.Subject.String()
 }
 
-// loopback tells whether an address, with or without a port, is this machine.
+// loopback reports whether an address, with or without a port, is a loopback address.
 func loopback(address string) bool {
 	host := address
 	if h, _, err := net.SplitHostPort(address); err == nil {

@@ -14,10 +14,10 @@ import (
 
 const clockSamples = 3
 
-// clockOffset is how far a server's clock is ahead of this host's, give or take.
+// clockOffset is how far a server's clock is ahead of this host's, with the uncertainty of the measurement.
 type clockOffset struct{ offset, uncertain time.Duration }
 
-// clock compares this host's clock with those of the servers that lead the streams, as far as they can be asked.
+// clock compares this host's clock with the clocks of the servers that lead the streams.
 func (x *broker) clock(ctx context.Context, js jetstream.JetStream, streams []*jetstream.StreamInfo) Finding {
 	leaders := map[string]clockOffset{}
 	for range clockSamples {
@@ -41,10 +41,11 @@ func (x *broker) clock(ctx context.Context, js jetstream.JetStream, streams []*j
 }
 
 const (
-	// mostSkew is how far the broker's clock and this host's may be apart without a word.
-	mostSkew = time.Second
-	// mostSpread is how far those of two servers may be: half of what a reservation waits longer than the guidance.
-	mostSpread = 500 * time.Millisecond
+	// maxSkew is the largest accepted difference between the broker's clock and this host's.
+	maxSkew = time.Second
+	// maxSpread is the largest accepted difference between the clocks of two servers: half of the slack that a
+	// reservation adds to the poll interval.
+	maxSpread = 500 * time.Millisecond
 )
 
 // judgeClocks judges the clocks of the streams' leaders against this host's, and against each other.
@@ -67,16 +68,11 @@ func judgeClocks(leaders map[string]clockOffset) Finding {
 		return f
 	}
 	spread, uncertain := last.offset-first.offset, last.uncertain+first.uncertain
-	f.Found += fmt.Sprintf(
-		"; those of %d servers are within %s of each other, give or take %s",
-		len(
-			leaders,
-		),
-		schema.Duration(spread.Round(time.Millisecond)),
-		schema.Duration(uncertain.Round(time.Millisecond)),
-	)
-	if spread-uncertain > mostSpread {
-		f.Result, f.Fix = Warn, "run NTP on all servers; when another one takes the lead, polls can be early by as much as their clocks are apart"
+	f.Found += fmt.Sprintf("; the clocks of %d servers differ by %s (±%s)",
+		len(leaders), milliseconds(spread), milliseconds(uncertain))
+	if spread-uncertain > maxSpread {
+		f.Result = Warn
+		f.Fix = "run NTP on all servers; after a leader change, polls can be early by the difference of the clocks"
 	}
 	return f
 }
@@ -86,26 +82,16 @@ func judgeClock(offset, uncertain time.Duration) Finding {
 	if offset < 0 {
 		side = "behind"
 	}
-	found := fmt.Sprintf(
-		"the broker's clock is %s %s this host's, give or take %s",
-		schema.Duration(offset.Abs().Round(time.Millisecond)),
-		side,
-		schema.Duration(uncertain.Round(time.Millisecond)),
-	)
+	found := fmt.Sprintf("the broker's clock is %s %s this host's (±%s)",
+		milliseconds(offset.Abs()), side, milliseconds(uncertain))
 	if offset.Abs() <= max(uncertain, time.Millisecond) {
-		found = fmt.Sprintf(
-			"the broker's clock agrees with this host's within %s",
-			schema.Duration(max(uncertain.Round(time.Millisecond), time.Millisecond)),
-		)
+		found = "the broker's clock agrees with this host's within " + milliseconds(max(uncertain, time.Millisecond))
 	}
-	if offset.Abs()-uncertain > mostSkew {
-		return bad(
-			Warn,
-			checkClock,
-			"run NTP on both; the worker corrects for it, but ages and logs do not agree",
-			"%s",
-			found,
-		)
+	if offset.Abs()-uncertain > maxSkew {
+		return bad(Warn, checkClock,
+			"run NTP on both; workers correct for the difference, but ages and log times disagree", "%s", found)
 	}
 	return pass(checkClock, "%s", found)
 }
+
+func milliseconds(d time.Duration) string { return schema.Duration(d.Round(time.Millisecond)) }

@@ -1,5 +1,5 @@
-// Package doctor examines what a worker needs: the broker, the rights on it, the streams, the clocks, the vendor and
-// the timing. It changes nothing, and asks the vendor at most twice.
+// Package doctor checks everything that a worker needs: the broker, its permissions, streams and clocks, the vendor and
+// the timing. It changes nothing, and sends the vendor at most two requests.
 package doctor
 
 import (
@@ -15,10 +15,10 @@ import (
 	"statusworker/statusclient"
 )
 
-// Result is how a check ended.
+// Result is the result of a check.
 type Result string
 
-// The results. A check is skipped where another one has failed that it needs.
+// The results. A check is skipped if one that it depends on has failed, or if there is nothing to check.
 const (
 	Pass Result = "PASS"
 	Warn Result = "WARN"
@@ -26,7 +26,7 @@ const (
 	Skip Result = "SKIP"
 )
 
-// Finding is what one check found. Fix says what to do about it, and is empty for [Pass].
+// Finding is what one check found. Fix is what to do about it; it is empty for [Pass].
 type Finding struct {
 	Check  string `json:"check"`
 	Result Result `json:"result"`
@@ -36,32 +36,32 @@ type Finding struct {
 
 // Target is what is examined.
 type Target struct {
-	// Connect connects to the broker, once and in bounded time; FixConnection says what to do about its error.
+	// Connect makes one bounded attempt to connect to the broker. FixConnection returns what to do about its error.
 	Connect       func() (*nats.Conn, error)
 	FixConnection func(error) string
-	// Shown is a server's URL without what nobody else may know.
+	// Shown returns a server's URL without its secrets.
 	Shown func(url string) string
-	// Topology says what keeps a worker from running on the streams that there are, and which command fixes it.
-	// Otherwise it gives the differences that weaken a promise.
+	// Topology returns an error if a worker cannot run on the existing streams and consumers. Otherwise it returns the
+	// differences that are a risk.
 	Topology func(context.Context, jetstream.JetStream) (risks []topology.Difference, err error)
-	// Vendor is nil where there is no token, for the reason NoVendor.
+	// Vendor is nil if there is no API token; NoVendor then has the reason.
 	Vendor   *statusclient.Client
 	NoVendor error
-	// Work is the worker's configuration; the intervals may be below the guidance for a vendor on this machine only.
+	// Work is the worker's configuration. Only for a vendor on this machine, intervals may be below the guidance.
 	Work consumer.Config
 }
 
-// answersWithin is how long the broker may take for the answers to one round of questions.
+// answersWithin is how long the broker may take to answer one batch of requests.
 const answersWithin = 3 * time.Second
 
-// Examine makes all checks. Each gives one finding, whatever becomes of the others.
+// Examine runs all checks. Each has exactly one finding, whatever the results of the others.
 func Examine(ctx context.Context, p Target) []Finding {
-	found, held := examineBroker(ctx, p)
+	found, waiting := examineBroker(ctx, p)
 	found = append(found, examineVendor(ctx, p)...)
-	return append(found, judgeTiming(p.Work, held)...)
+	return append(found, judgeTiming(p.Work, waiting)...)
 }
 
-// AnyFailed tells whether a check has failed.
+// AnyFailed reports whether a check has failed.
 func AnyFailed(found []Finding) bool {
 	for _, f := range found {
 		if f.Result == Fail {
@@ -75,12 +75,12 @@ func pass(check, format string, args ...any) Finding {
 	return Finding{Check: check, Result: Pass, Found: fmt.Sprintf(format, args...)}
 }
 
-// bad is a warning or a failure.
+// bad is a finding that needs a fix: a warning or a failure.
 func bad(r Result, check, fix, format string, args ...any) Finding {
 	return Finding{Check: check, Result: r, Found: fmt.Sprintf(format, args...), Fix: fix}
 }
 
-// skipped are checks that cannot be made.
+// skipped are the findings of checks that cannot run.
 func skipped(why, fix string, checks ...string) (found []Finding) {
 	for _, c := range checks {
 		found = append(found, Finding{Check: c, Result: Skip, Found: "not checked: " + why, Fix: fix})

@@ -15,8 +15,7 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// A vendor behind TLS, by a client that trusts it; and a broker that is not there: the vendor is examined all the same,
-// by one request.
+// Without a broker, the vendor is examined all the same, by one request.
 func TestVendorBehindTLS(t *testing.T) {
 	vendor, err := simulator.Start(simulator.Config{TLS: true})
 	if err != nil {
@@ -33,36 +32,30 @@ func TestVendorBehindTLS(t *testing.T) {
 	}
 	t.Cleanup(client.Close)
 	found := doctor.Examine(t.Context(), doctor.Target{
-		Connect:       func() (*nats.Conn, error) { return nil, errors.New("nobody there") },
-		FixConnection: func(error) string { return "start it" },
+		Connect:       func() (*nats.Conn, error) { return nil, errors.New("connection refused") },
+		FixConnection: func(error) string { return "start the server" },
 		Vendor:        client,
 		Work: consumer.Config{
-			Intervals:       consumer.Guidance,
-			RequestTimeout:  time.Second,
-			Deadline:        time.Hour,
+			Intervals: consumer.Guidance, RequestTimeout: time.Second, Deadline: time.Hour,
 			ShutdownTimeout: time.Second,
 		},
 	})
 	want := map[string]string{
-		"vendor":             vendor.URL(),
-		"vendor tls":         "TLS 1.3",
-		"vendor certificate": "valid until",
-		"vendor token":       "404",
+		"vendor": vendor.URL(), "vendor tls": "TLS 1.3", "vendor certificate": "", "vendor token": "404",
 	}
 	for _, f := range found {
 		if text, ok := want[f.Check]; ok {
-			if f.Result == doctor.Fail || f.Result == doctor.Skip ||
-				!strings.Contains(f.Found+f.Fix, text) && f.Check != "vendor certificate" {
+			if f.Result == doctor.Fail || f.Result == doctor.Skip || !strings.Contains(f.Found, text) {
 				t.Errorf("%+v, want %q", f, text)
 			}
 			delete(want, f.Check)
 		}
 	}
 	if len(want) != 0 {
-		t.Errorf("nothing was said about %v", want)
+		t.Errorf("no findings of the checks %v", want)
 	}
 	if !doctor.AnyFailed(found) {
-		t.Error("no broker, and nothing failed")
+		t.Error("no check failed without a broker")
 	}
 	if n := vendor.Counts().Polls; n != 1 {
 		t.Errorf("%d status requests, want 1", n)

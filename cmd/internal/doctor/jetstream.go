@@ -24,7 +24,7 @@ const (
 	notEnabled           = 10076
 )
 
-// decode reads an answer of JetStream. It is false where there was none, or none of JetStream's.
+// decode reads an answer of JetStream. ok is false if there was no answer, or not one of JetStream.
 func (t *trial) decode(subject string, to any) (problem apiError, ok bool) {
 	m := t.answers[subject]
 	if m == nil || len(m.Data) == 0 {
@@ -39,23 +39,19 @@ func (t *trial) decode(subject string, to any) (problem apiError, ok bool) {
 	return answer.Error, true
 }
 
-// judgeJetStream says whether JetStream is on, by what became of the questions for streams.
+// judgeJetStream judges from the answers to the requests for streams whether JetStream is enabled.
 func (t *trial) judgeJetStream(streams right) Finding {
-	const fix = "start nats-server with -js or a jetstream block, and give the user's account jetstream"
-	refused, nobody := 0, 0
+	const fix = "start nats-server with -js or a jetstream block, and enable JetStream for the user's account"
+	refused, noResponders := 0, 0
 	for _, try := range streams.tries {
 		if problem, ok := t.decode(try.subject, nil); ok {
 			if problem.ErrCode == notEnabled || problem.ErrCode == notEnabledForAccount {
 				return bad(Fail, checkJetStream, fix, "off: %s", problem.Description)
 			}
 			if problem.Code == 503 {
-				return bad(
-					Fail,
-					checkJetStream,
+				return bad(Fail, checkJetStream,
 					"wait until the cluster has a leader; see `nats server report jetstream`",
-					"it cannot answer: %s",
-					problem.Description,
-				)
+					"not available: %s", problem.Description)
 			}
 			return pass(checkJetStream, "on")
 		}
@@ -63,42 +59,37 @@ func (t *trial) judgeJetStream(streams right) Finding {
 		case t.refused[try.subject]:
 			refused++
 		case m != nil && m.Header.Get("Status") == "503":
-			nobody++
+			noResponders++
 		}
 	}
 	switch {
-	case nobody > 0:
-		return bad(Fail, checkJetStream, fix, "off: nobody answers its questions")
+	case noResponders > 0:
+		return bad(Fail, checkJetStream, fix, "off: no responders")
 	case refused == len(streams.tries):
-		return skipped("the user may ask for no stream", "see "+checkStreamInfo, checkJetStream)[0]
+		return skipped("the user may not read any stream", "see "+checkStreamInfo, checkJetStream)[0]
 	}
-	return bad(
-		Fail,
-		checkJetStream,
-		"wait until the cluster has a leader; see the server's log",
-		"no answer within %s",
-		answersWithin,
-	)
+	return bad(Fail, checkJetStream, "wait until the cluster has a leader; see the server's log",
+		"no answer within %s", answersWithin)
 }
 
-// mode reads from the answers which way of holding back the streams are made for, and whether there are any.
+// mode reads from the answers which redelivery mode the streams are provisioned for, and whether they are.
 func (t *trial) mode() (mode consumer.Mode, provisioned bool) {
-	there := func(question string) bool {
-		problem, ok := t.decode(jetstream.DefaultAPIPrefix+question, nil)
+	exists := func(request string) bool {
+		problem, ok := t.decode(jetstream.DefaultAPIPrefix+request, nil)
 		return ok && problem.Code == 0
 	}
 	switch {
-	case there("STREAM.INFO." + schema.StreamPolls):
+	case exists("STREAM.INFO." + schema.StreamPolls):
 		return consumer.Schedule, true
-	case there("CONSUMER.INFO." + schema.StreamDeclared + "." + schema.ConsumerIntake):
+	case exists("CONSUMER.INFO." + schema.StreamDeclared + "." + schema.ConsumerIntake):
 		return consumer.Schedule, true
-	case there("CONSUMER.INFO." + schema.StreamDeclared + "." + schema.PollConsumer(schema.Audio)):
+	case exists("CONSUMER.INFO." + schema.StreamDeclared + "." + schema.PollConsumer(schema.Audio)):
 		return consumer.Nak, true
 	}
 	return consumer.Schedule, false
 }
 
-// judgeVersion says which way of holding back the server is good for, and which faults it is known to have.
+// judgeVersion judges whether the server supports the redelivery mode, and reports its known faults.
 func judgeVersion(version string, mode consumer.Mode, provisioned bool) Finding {
 	usable := func(m consumer.Mode) bool { return topology.CheckServer(version, waitingStreams(m)) == nil }
 	var found, fixes []string
@@ -108,7 +99,7 @@ func judgeVersion(version string, mode consumer.Mode, provisioned bool) Finding 
 			continue
 		}
 		if f.Fixed != "" {
-			fixes = append(fixes, "upgrade to "+f.Fixed+" or newer")
+			fixes = append(fixes, "upgrade to "+f.Fixed+" or later")
 		}
 		if f.Do != "" {
 			fixes = append(fixes, f.Do)
@@ -126,23 +117,21 @@ func judgeVersion(version string, mode consumer.Mode, provisioned bool) Finding 
 		fixes = []string{upgrade}
 		return judged(Fail)
 	case mode == consumer.Nak && usable(consumer.Schedule):
-		found = append(
-			found,
-			"it has message schedules, but the streams are made for delayed naks, which a killed broker forgets",
-		)
-		fixes = append(fixes, "change over to reservations, see docs/design.md")
+		found = append(found,
+			"it supports message schedules, but the streams use delayed naks, which a killed broker loses")
+		fixes = append(fixes, "change over to redelivery schedule, see docs/design.md")
 		return judged(Warn)
 	case mode == consumer.Nak:
-		found = append(found, "delayed naks only, which a killed broker forgets")
-		fixes = append(fixes, upgrade+", then change over to reservations")
+		found = append(found, "it supports delayed naks only, which a killed broker loses")
+		fixes = append(fixes, upgrade+", then change over to redelivery schedule")
 		return judged(Warn)
 	case len(found) > 0:
 		return judged(Warn)
 	}
-	return pass(checkVersion, "%s: it has message schedules", version)
+	return pass(checkVersion, "%s: it supports message schedules", version)
 }
 
-// waitingStreams are the streams that interactions wait in, and the bucket of the workers.
+// waitingStreams are the streams that interactions wait in, and the workers' bucket.
 func waitingStreams(mode consumer.Mode) []jetstream.StreamConfig {
 	return consumer.Topology(consumer.Config{}, consumer.Choices{Mode: mode}).Streams
 }

@@ -8,11 +8,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// judgeAccount says how much of the account's limits is used.
+// judgeAccount judges how much of the account's limits is used.
 func (t *trial) judgeAccount(r right) Finding {
 	subject := r.tries[0].subject
 	if t.refused[subject] {
-		return skipped("the user may not publish "+subject, "allow it to have the limits checked; a worker does not need it", checkAccount)[0]
+		return skipped("the user may not publish to "+subject, "allow it to check the limits; workers do not need it",
+			checkAccount)[0]
 	}
 	var info jetstream.AccountInfo
 	problem, ok := t.decode(subject, &info)
@@ -26,10 +27,10 @@ func (t *trial) judgeAccount(r right) Finding {
 	return judgeLimits(tiers)
 }
 
-// The shares of a limit that are worth a warning, and a failure.
+// The used shares of a limit from which a check warns, and fails.
 const (
-	nearly = 0.8
-	full   = 0.97
+	warnShare = 0.8
+	failShare = 0.97
 )
 
 func judgeLimits(tiers map[string]jetstream.Tier) Finding {
@@ -41,21 +42,18 @@ func judgeLimits(tiers map[string]jetstream.Tier) Finding {
 		uses = append(uses, use{"storage" + name, t.Store, uint64(max(0, t.Limits.MaxStore))},
 			use{"memory" + name, t.Memory, uint64(max(0, t.Limits.MaxMemory))})
 	}
-	return judgeUses(
-		checkAccount,
-		"raise the account's limits, or let outcomes go sooner (--max-age of `statusworker provision`)",
-		uses,
-	)
+	return judgeUses(checkAccount,
+		"raise the account's limits, or keep outcomes for a shorter time (--max-age of `statusworker provision`)", uses)
 }
 
-// use is how much of something is used; a limit of 0 is none.
+// use is the use of a limit; 0 is no limit.
 type use struct {
 	what        string
 	used, limit uint64
 }
 
-// noLimits is what there is to say of uses without a limit, and where nothing was found.
-const noLimits = "none"
+// none is the text of a finding if there are no limits, or no objects of the kind that is checked.
+const none = "none"
 
 func judgeUses(check, fix string, uses []use) Finding {
 	result := Pass
@@ -68,14 +66,14 @@ func judgeUses(check, fix string, uses []use) Finding {
 		share := float64(u.used) / float64(u.limit)
 		words = append(words, fmt.Sprintf("%s %d of %d (%.0f %%)", u.what, u.used, u.limit, 100*share))
 		switch {
-		case share >= full:
+		case share >= failShare:
 			result = Fail
-		case share >= nearly && result == Pass:
+		case share >= warnShare && result == Pass:
 			result = Warn
 		}
 	}
 	if len(words) == 0 {
-		return pass(check, noLimits)
+		return pass(check, none)
 	}
 	f := pass(check, "%s", strings.Join(words, ", "))
 	if result != Pass {
@@ -84,8 +82,8 @@ func judgeUses(check, fix string, uses []use) Finding {
 	return f
 }
 
-// judgeStreamLimits says how full the streams are: the one at whose limit producers are refused, and the one that lets
-// its oldest go at it.
+// judgeStreamLimits judges how full two streams are. At its limit, the stream of declared messages rejects new ones,
+// and the stream of outcomes deletes its oldest.
 func judgeStreamLimits(declared, outcomes *jetstream.StreamInfo, provision string) Finding {
 	uses := func(what string, s *jetstream.StreamInfo) []use {
 		if s == nil {
@@ -96,31 +94,27 @@ func judgeStreamLimits(declared, outcomes *jetstream.StreamInfo, provision strin
 			{"bytes of " + what, s.State.Bytes, uint64(max(0, s.Config.MaxBytes))},
 		}
 	}
-	waiting := judgeUses(
-		checkStreamLimits,
-		"start more workers, or raise the bounds (`"+provision+" --update` with --declared-max-msgs or --declared-max-bytes): producers are refused at them",
-		uses("declared messages", declared),
-	)
-	ended := judgeUses(
-		checkStreamLimits,
-		"`"+provision+" --update`, with --outcomes-max-bytes for more bytes: at a bound the oldest outcomes go before their age, or no more are stored",
-		uses("outcomes", outcomes),
-	)
+	waiting := judgeUses(checkStreamLimits,
+		"start more workers, or raise the limits (`"+provision+" --update` with --declared-max-msgs or "+
+			"--declared-max-bytes): at a limit, declared messages are rejected",
+		uses("declared messages", declared))
+	ended := judgeUses(checkStreamLimits,
+		"`"+provision+" --update`, with --outcomes-max-bytes for more bytes: at a limit, the oldest outcomes are "+
+			"deleted before their age, or new ones are rejected",
+		uses("outcomes", outcomes))
 	if ended.Result == Fail {
 		ended.Result = Warn
 	}
 	switch {
-	case ended.Result == Pass && ended.Found == noLimits:
+	case ended.Result == Pass && ended.Found == none:
 		return waiting
-	case waiting.Result == Pass && waiting.Found == noLimits:
+	case waiting.Result == Pass && waiting.Found == none:
 		return ended
 	case waiting.Result == Pass:
 		waiting.Result = ended.Result
 	}
 	waiting.Found += ", " + ended.Found
-	waiting.Fix = strings.Join(
-		slices.DeleteFunc([]string{waiting.Fix, ended.Fix}, func(s string) bool { return s == "" }),
-		"; ",
-	)
+	fixes := slices.DeleteFunc([]string{waiting.Fix, ended.Fix}, func(s string) bool { return s == "" })
+	waiting.Fix = strings.Join(fixes, "; ")
 	return waiting
 }

@@ -14,13 +14,13 @@ import (
 
 const checkOverdue = "overdue reservations"
 
-// overdue looks for reservations that the broker does not publish.
+// overdue counts the reservations that the broker should have published and has not.
 func (x *broker) overdue(ctx context.Context, js jetstream.JetStream) Finding {
 	if x.mode == consumer.Nak {
-		return pass(checkOverdue, "none: delayed naks need no reservations")
+		return pass(checkOverdue, "none: redelivery nak has no reservations")
 	}
 	if read := jetstream.DefaultAPIPrefix + "STREAM.MSG.GET." + schema.StreamPolls; x.trial.refused[read] {
-		return skipped("the user may not publish "+read, "see "+checkRead, checkOverdue)[0]
+		return skipped("the user may not publish to "+read, "see "+checkRead, checkOverdue)[0]
 	}
 	polls, err := js.Stream(ctx, schema.StreamPolls)
 	if err != nil {
@@ -35,7 +35,7 @@ func (x *broker) overdue(ctx context.Context, js jetstream.JetStream) Finding {
 
 func judgeOverdue(o overview.Overdue) Finding {
 	if o.Count == 0 {
-		return pass(checkOverdue, "none")
+		return pass(checkOverdue, none)
 	}
 	more := ""
 	if o.More {

@@ -9,21 +9,8 @@ import (
 
 func TestJudgeOverdue(t *testing.T) {
 	judged(t, "none", judgeOverdue(overview.Overdue{}), Pass)
-	judged(
-		t,
-		"some",
-		judgeOverdue(overview.Overdue{Count: 3, FirstSeconds: 90.4}),
-		Warn,
-		"3,",
-		"1m30s",
-		advice.FixOverdue,
-	)
-	judged(
-		t,
-		"many",
-		judgeOverdue(overview.Overdue{Count: 100, More: true, FirstSeconds: 7200}),
-		Warn,
-		"100 or more",
-		"2h",
-	)
+	some := overview.Overdue{Count: 3, FirstSeconds: 90.4}
+	judged(t, "some", judgeOverdue(some), Warn, "3,", "1m30s", advice.FixOverdue)
+	many := overview.Overdue{Count: 100, More: true, FirstSeconds: 7200}
+	judged(t, "many", judgeOverdue(many), Warn, "100 or more", "2h")
 }

@@ -16,24 +16,20 @@ import (
 	"statusworker/schema"
 )
 
-// rights tries them, and finds out on the way whether there is JetStream, and which way of holding back the streams are
-// made for.
+// rights tries the permissions. It also determines whether JetStream is enabled, and which redelivery mode the streams
+// are provisioned for.
 func (x *broker) rights() {
 	work := []string{checkHold, checkProcessed, checkFailed, checkAnnounce, checkPull, checkRead, checkAck}
 	t, err := newTrial(x.nc)
 	if err != nil {
-		x.add(
-			bad(
-				Fail,
-				checkInbox,
-				"allow the user to subscribe to "+x.nc.Opts.InboxPrefix+".>, or name its own prefix in --nats-inbox-prefix ($NATS_INBOX_PREFIX)",
-				"may not subscribe to %s.>: no answer reaches this user (%v)",
-				x.nc.Opts.InboxPrefix,
-				err,
-			),
-		)
-		x.skip("there is no inbox for answers", append([]string{checkStreamInfo, checkConsumerInfo}, work...)...)
-		x.skip("there is no inbox for answers", checkJetStream, checkAccount)
+		prefix := x.nc.Opts.InboxPrefix
+		x.add(bad(Fail, checkInbox,
+			"allow the user to subscribe to "+prefix+".>, or set its own prefix with --nats-inbox-prefix "+
+				"($NATS_INBOX_PREFIX)",
+			"may not subscribe to %s.>: no answer can reach this user (%v)", prefix, err))
+		const why = "no inbox for answers"
+		x.skip(why, append([]string{checkStreamInfo, checkConsumerInfo}, work...)...)
+		x.skip(why, checkJetStream, checkAccount)
 		x.add(judgeVersion(x.nc.ConnectedServerVersion(), x.mode, false))
 		return
 	}
@@ -46,13 +42,11 @@ func (x *broker) rights() {
 	err = t.ask(append(read, account))
 	jetStream := t.judgeJetStream(read[0])
 	if err != nil {
-		jetStream = bad(Fail, checkJetStream, "look at the server's log", "%v", err)
+		jetStream = bad(Fail, checkJetStream, "see the server's log", "%v", err)
 	}
 	if jetStream.Result == Fail {
 		x.add(jetStream)
-		x.skip(
-			"JetStream does not answer",
-			append([]string{checkAccount, checkStreamInfo, checkConsumerInfo}, work...)...)
+		x.skip(noJetStream, append([]string{checkAccount, checkStreamInfo, checkConsumerInfo}, work...)...)
 		x.add(judgeVersion(x.nc.ConnectedServerVersion(), x.mode, false))
 		x.trial = nil
 		return
@@ -65,21 +59,24 @@ func (x *broker) rights() {
 	}
 	rights := workRights(mode)
 	if err := t.ask(rights); err != nil {
-		x.add(bad(Fail, "permissions", "look at the server's log", "%v", err))
+		x.add(bad(Fail, "permissions", "see the server's log", "%v", err))
 	}
 	for _, r := range rights {
 		x.add(t.judge(r))
 	}
 }
 
-// right is something that the worker must be allowed to publish. It is tried in a way that changes nothing:
+// noJetStream is why checks are skipped if JetStream does not answer.
+const noJetStream = "JetStream does not answer"
+
+// right is a permission to publish that the worker needs. Trying it changes nothing:
 //
-//   - a stream refuses to store a message that expects another stream (10060);
-//   - a pull with a body that is no JSON is refused (400) and takes no message;
-//   - a message that does not exist cannot be read (10037);
-//   - an in-progress for a delivery that does not exist re-times nothing.
+//   - a stream rejects a message that expects another stream (10060);
+//   - a pull request whose body is not JSON is rejected (400) and takes no message;
+//   - reading a message that does not exist fails (10037);
+//   - an in-progress for a delivery that does not exist has no effect.
 //
-// A subject that the user may not publish on is a permissions violation before any of that.
+// If the user may not publish to the subject, the server reports a permissions violation before any of these.
 type right struct {
 	check string
 	tries []try
@@ -87,7 +84,7 @@ type right struct {
 
 type try struct {
 	subject string
-	// shown is the subject as it is told, and allow the pattern to allow.
+	// shown is the subject as the findings show it, allow the subject or pattern to allow.
 	shown, allow string
 
 	header nats.Header
@@ -95,13 +92,13 @@ type try struct {
 }
 
 const (
-	// elsewhere is a stream that there is not.
-	elsewhere = "STATUSWORKER_DOCTOR"
-	// notThere is a sequence that no stream reaches.
-	notThere = 1<<63 - 1
+	// missingStream is the name of a stream that does not exist.
+	missingStream = "STATUSWORKER_DOCTOR"
+	// missingSequence is a sequence that no stream reaches.
+	missingSequence = 1<<63 - 1
 )
 
-// readRights are what the worker reads at its start.
+// readRights are the permissions for what a worker reads when it starts.
 func readRights(mode consumer.Mode) []right {
 	streams := right{check: checkStreamInfo}
 	for _, s := range schema.Streams() {
@@ -118,7 +115,7 @@ func readRights(mode consumer.Mode) []right {
 	return []right{streams, consumers}
 }
 
-// workRights are what the worker needs to work.
+// workRights are the permissions that a worker needs to work.
 func workRights(mode consumer.Mode) []right {
 	hold := right{check: checkHold}
 	processed, failed, announce := right{check: checkProcessed}, right{check: checkFailed}, right{check: checkAnnounce}
@@ -156,21 +153,21 @@ func (r *right) api(subject, body string) {
 	r.tries = append(r.tries, try{subject: subject, shown: subject, allow: subject, body: body})
 }
 
-// store tries the subject of some interaction, or worker, that there is not.
+// store tries the subject of an interaction or worker that does not exist.
 func (r *right) store(subject func(string) string, allow string) {
 	r.tries = append(r.tries, try{
 		subject: subject(uuid.NewString()), shown: subject("*"), allow: allow,
-		header: nats.Header{jetstream.ExpectedStreamHeader: {elsewhere}},
+		header: nats.Header{jetstream.ExpectedStreamHeader: {missingStream}},
 	})
 }
 
 func (r *right) pull(stream, name string) { r.api("CONSUMER.MSG.NEXT."+stream+"."+name, "{no") }
 
 func (r *right) read(stream string) {
-	r.api("STREAM.MSG.GET."+stream, fmt.Sprintf(`{"seq":%d}`, uint64(notThere)))
+	r.api("STREAM.MSG.GET."+stream, fmt.Sprintf(`{"seq":%d}`, uint64(missingSequence)))
 }
 
-// direct reads the last message of a subject that has none.
+// direct tries to read the last message of a subject that has none.
 func (r *right) direct(stream, subject string) {
 	prefix := jetstream.DefaultAPIPrefix + "DIRECT.GET." + stream + "."
 	r.tries = append(r.tries, try{subject: prefix + subject, shown: prefix + ">", allow: prefix + ">"})
@@ -180,22 +177,23 @@ func (r *right) ack(stream, name string) {
 	prefix := "$JS.ACK." + stream + "." + name + "."
 	r.tries = append(r.tries, try{
 		// deliveries, stream sequence, consumer sequence, time, pending
-		subject: fmt.Sprintf("%s1.%d.%d.%d.0", prefix, uint64(notThere), uint64(notThere), time.Now().UnixNano()),
-		shown:   prefix + ">", allow: prefix + ">", body: "+WPI",
+		subject: fmt.Sprintf("%s1.%d.%d.%d.0", prefix, uint64(missingSequence), uint64(missingSequence),
+			time.Now().UnixNano()),
+		shown: prefix + ">", allow: prefix + ">", body: "+WPI",
 	})
 }
 
-// trial is the trying of rights over one connection.
+// trial tries permissions over one connection.
 type trial struct {
 	nc      *nats.Conn
 	inbox   chan *nats.Msg
 	answers map[string]*nats.Msg // by subject
 	refused map[string]bool      // by subject
-	replies map[string]string    // subjects by the inbox of their answer
+	replies map[string]string    // subjects by the inbox of the answer
 	prefix  string
 }
 
-// newTrial subscribes to an inbox. The error is nats.ErrPermissionViolation where that is not allowed.
+// newTrial subscribes to an inbox. The error is nats.ErrPermissionViolation if that is not allowed.
 func newTrial(nc *nats.Conn) (*trial, error) {
 	t := &trial{
 		nc:      nc,
@@ -211,8 +209,8 @@ func newTrial(nc *nats.Conn) (*trial, error) {
 	})
 }
 
-// violation does something on some subjects, waits until the server has seen it, and returns the permissions violation
-// that came of it, also one of the inbox.
+// violation calls do, which uses the subjects, waits until the server has processed it, and returns the permissions
+// violation that it caused on these subjects or the inbox.
 func (t *trial) violation(do func() error, subjects ...string) error {
 	mark := permission.Begin(t.nc)
 	if err := do(); err != nil {
@@ -224,8 +222,7 @@ func (t *trial) violation(do func() error, subjects ...string) error {
 	return mark.Denied(subjects...)
 }
 
-// ask tries rights, one after the other, and waits for the answers to all of them. The error says that the connection
-// is lost.
+// ask tries the permissions one after the other and waits for all answers. An error means that the connection is lost.
 func (t *trial) ask(rights []right) error {
 	waiting := map[string]bool{}
 	for _, r := range rights {
@@ -255,13 +252,13 @@ func (t *trial) ask(rights []right) error {
 			t.answers[subject] = m
 			delete(waiting, subject)
 		case <-limit:
-			return nil // each right says so
+			return nil // judge reports missing answers
 		}
 	}
 	return nil
 }
 
-// judge says whether a right is there.
+// judge judges whether the user has a permission.
 func (t *trial) judge(r right) Finding {
 	var refused, missing, silent, allowed []string
 	for _, try := range r.tries {
@@ -275,25 +272,16 @@ func (t *trial) judge(r right) Finding {
 	}
 	switch {
 	case len(refused) > 0:
-		return bad(
-			Fail,
-			r.check,
-			"allow the user to publish "+list(missing)+"; docs/permissions.md lists the permissions",
-			"may not publish %s",
-			list(refused),
-		)
+		return bad(Fail, r.check,
+			"allow the user to publish to "+list(missing)+"; docs/permissions.md lists the permissions",
+			"may not publish to %s", list(refused))
 	case len(silent) > 0:
-		return bad(
-			Warn,
-			r.check,
-			"look at the server's log: it is busy, electing a leader, or the account's imports and exports leave the subject out",
-			"the server lets it through, but nobody answered within %s: %s",
-			answersWithin,
-			list(silent),
-		)
+		return bad(Warn, r.check,
+			"see the server's log: it is busy, electing a leader, or the account's imports and exports lack a subject",
+			"allowed, but no answer within %s: %s", answersWithin, list(silent))
 	}
-	return pass(r.check, "may publish %s", list(allowed))
+	return pass(r.check, "may publish to %s", list(allowed))
 }
 
-// list gives each once.
+// list joins subjects, without repeated neighbours.
 func list(subjects []string) string { return strings.Join(slices.Compact(subjects), ", ") }

@@ -2,7 +2,6 @@ package doctor
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -16,25 +15,19 @@ import (
 	"statusworker/schema"
 )
 
-// streams looks at the streams, as far as the rights go.
+// streams examines the streams, if the permissions allow it.
 func (x *broker) streams(ctx context.Context) {
 	checks := []string{
-		checkTopology,
-		checkForeign,
-		checkUndelivered,
-		checkReplicas,
-		checkStreamLimits,
-		checkOutcomesAge,
-		checkClock,
+		checkTopology, checkForeign, checkUndelivered, checkReplicas, checkStreamLimits, checkOutcomesAge, checkClock,
 		checkOverdue,
 	}
 	if x.trial == nil {
-		x.skip("JetStream cannot be asked", checks...)
+		x.skip(noJetStream, checks...)
 		return
 	}
 	for _, r := range readRights(x.mode) {
 		if f := x.trial.judge(r); f.Result != Pass {
-			x.skip("it takes the "+r.check, checks...)
+			x.skip("it needs "+r.check, checks...)
 			return
 		}
 	}
@@ -54,7 +47,7 @@ func (x *broker) streams(ctx context.Context) {
 	x.stored(ctx, js, provision)
 }
 
-// stored looks at what the streams hold, and at the servers that hold it.
+// stored examines what the streams have stored, and the servers that store it.
 func (x *broker) stored(ctx context.Context, js jetstream.JetStream, provision string) {
 	infos := map[string]*jetstream.StreamInfo{}
 	var read []*jetstream.StreamInfo
@@ -68,45 +61,36 @@ func (x *broker) stored(ctx context.Context, js jetstream.JetStream, provision s
 	if len(read) > 0 {
 		x.add(judgeReplicas(read, x.nc.ConnectedClusterName() != "", provision))
 	} else {
-		x.skip("there is no stream", checkReplicas)
+		x.skip("no streams", checkReplicas)
 	}
 	if declared == nil && outcomes == nil {
-		x.skip("there is no stream "+schema.StreamDeclared, checkStreamLimits)
+		x.skip("no stream "+schema.StreamDeclared, checkStreamLimits)
 	} else {
 		x.add(judgeStreamLimits(declared, outcomes, provision))
 	}
 	if outcomes == nil {
-		x.skip("there is no stream "+schema.StreamOutcomes, checkOutcomesAge)
+		x.skip("no stream "+schema.StreamOutcomes, checkOutcomesAge)
 	} else {
 		x.add(judgeOutcomesAge(outcomes.Config.MaxAge, x.Work.Deadline, provision))
 	}
 	if len(read) == 0 {
-		x.skip("there is no stream to ask", checkClock)
+		x.skip("no streams", checkClock)
 	} else {
 		x.add(x.clock(ctx, js, read))
 	}
-	if waiting := infos[x.mode.PollStream()]; waiting != nil {
-		x.held = held{known: true, count: waiting.State.Msgs}
+	if polls := infos[x.mode.PollStream()]; polls != nil {
+		x.waiting = waiting{known: true, count: polls.State.Msgs}
 		x.add(x.overdue(ctx, js))
 	} else {
-		x.skip("there is no stream "+x.mode.PollStream(), checkOverdue)
+		x.skip("no stream "+x.mode.PollStream(), checkOverdue)
 	}
 }
 
-// judgeReplicas says whether the streams outlive the loss of a server.
+// judgeReplicas judges whether the streams survive the loss of a server.
 func judgeReplicas(streams []*jetstream.StreamInfo, clustered bool, provision string) Finding {
-	result := Pass
-	var words []string
-	fixes := map[string]bool{}
-	worse := func(r Result, fix, format string, args ...any) {
-		if result == Pass || r == Fail {
-			result = r
-		}
-		fixes[fix] = true
-		words = append(words, fmt.Sprintf(format, args...))
-	}
-	const look = "see to the servers, and `nats server report jetstream`"
 	fewest := 0
+	worst := pass(checkReplicas, "")
+	var found, fixes []string
 	for _, s := range streams {
 		n := max(s.Config.Replicas, 1)
 		if fewest == 0 || n < fewest {
@@ -115,64 +99,69 @@ func judgeReplicas(streams []*jetstream.StreamInfo, clustered bool, provision st
 		if !clustered {
 			continue
 		}
-		name := s.Config.Name
-		if n < 3 {
-			worse(Warn, "`"+provision+" --replicas 3 --update`", "%s has %d of its messages' copies", name, n)
-		}
-		if s.Cluster == nil {
-			continue
-		}
-		behind := 0
-		for _, peer := range s.Cluster.Replicas {
-			switch {
-			case peer.Offline:
-				behind++
-				worse(Warn, look, "%s: the copy on %s is offline", name, peer.Name)
-			case !peer.Current:
-				behind++
-				worse(Warn, look, "%s: the copy on %s lags, by %d operations", name, peer.Name, peer.Lag)
+		for _, f := range judgeReplicasOf(s, n, provision) {
+			if worst.Result == Pass || f.Result == Fail {
+				worst.Result = f.Result
+			}
+			found = append(found, f.Found)
+			if !slices.Contains(fixes, f.Fix) {
+				fixes = append(fixes, f.Fix)
 			}
 		}
-		switch {
-		case s.Cluster.Leader == "":
-			worse(Fail, look, "%s has no leader", name)
-		case n-behind <= n/2:
-			worse(Fail, look, "%s has no majority of its copies", name)
-		}
 	}
-	if result == Pass {
-		if !clustered {
-			return bad(
-				Warn,
-				checkReplicas,
-				"for production, a cluster of 3 servers and `"+provision+" --replicas 3 --update`",
-				"%d; the server is alone: without it nothing moves, and with its disk everything is lost",
-				fewest,
-			)
-		}
+	switch {
+	case !clustered:
+		return bad(Warn, checkReplicas,
+			"for production, run a cluster of 3 servers and `"+provision+" --replicas 3 --update`",
+			"%d; single server: no failover, and losing its disk loses all data", fewest)
+	case worst.Result == Pass:
 		return pass(checkReplicas, "%d or more of each stream, all current", fewest)
 	}
-	var fix []string
-	for m := range fixes {
-		fix = append(fix, m)
+	slices.Sort(fixes)
+	return bad(worst.Result, checkReplicas, strings.Join(fixes, "; "), "%s", strings.Join(found, ", "))
+}
+
+// judgeReplicasOf judges a stream with n replicas in a cluster.
+func judgeReplicasOf(s *jetstream.StreamInfo, n int, provision string) (found []Finding) {
+	const fix = "check the servers; see `nats server report jetstream`"
+	name := s.Config.Name
+	if n < 3 {
+		more := "`" + provision + " --replicas 3 --update`"
+		found = append(found, bad(Warn, checkReplicas, more, "%s: replicas %d", name, n))
 	}
-	slices.Sort(fix)
-	return bad(result, checkReplicas, strings.Join(fix, "; "), "%s", strings.Join(words, ", "))
+	if s.Cluster == nil {
+		return found
+	}
+	behind := 0
+	for _, peer := range s.Cluster.Replicas {
+		switch {
+		case peer.Offline:
+			behind++
+			found = append(found, bad(Warn, checkReplicas, fix, "%s: the replica on %s is offline", name, peer.Name))
+		case !peer.Current:
+			behind++
+			found = append(found, bad(Warn, checkReplicas, fix, "%s: the replica on %s lags by %d operations",
+				name, peer.Name, peer.Lag))
+		}
+	}
+	switch {
+	case s.Cluster.Leader == "":
+		found = append(found, bad(Fail, checkReplicas, fix, "%s has no leader", name))
+	case n-behind <= n/2:
+		found = append(found, bad(Fail, checkReplicas, fix, "%s: no majority of its replicas is current", name))
+	}
+	return found
 }
 
 func judgeOutcomesAge(age, deadline time.Duration, provision string) Finding {
+	kept, limit := schema.Duration(age), schema.Duration(deadline)
 	switch {
 	case age <= 0:
-		return pass(checkOutcomesAge, "kept for good")
+		return pass(checkOutcomesAge, "unlimited")
 	case age <= deadline:
-		return bad(
-			Fail,
-			checkOutcomesAge,
-			"`"+provision+" --update` with --max-age, more than the deadline",
-			"outcomes are kept for %s, the deadline is %s: an outcome can be gone while its interaction still waits",
-			schema.Duration(age),
-			schema.Duration(deadline),
-		)
+		return bad(Fail, checkOutcomesAge, "`"+provision+" --update` with --max-age longer than the deadline",
+			"outcomes are kept for %s, the deadline is %s: an outcome can expire while its interaction still waits",
+			kept, limit)
 	}
-	return pass(checkOutcomesAge, "kept for %s, the deadline is %s", schema.Duration(age), schema.Duration(deadline))
+	return pass(checkOutcomesAge, "kept for %s, the deadline is %s", kept, limit)
 }

@@ -16,71 +16,50 @@ import (
 	"statusworker/schema/topology"
 )
 
-// paused are the consumers out of which the broker delivers nothing because an operator told it so, and until when.
+// paused returns the consumers that an operator has paused, and until when.
 func paused(ctx context.Context, js jetstream.JetStream, set topology.Set) (names []string) {
 	for _, want := range set.Consumers {
 		c, err := js.Consumer(ctx, want.Stream, want.Config.Durable)
-		if err == nil && c.CachedInfo().Paused && c.CachedInfo().Config.PauseUntil != nil {
-			names = append(
-				names,
-				fmt.Sprintf(
-					"%s %s until %s",
-					want.Stream,
-					want.Config.Durable,
-					c.CachedInfo().Config.PauseUntil.UTC().Format(time.RFC3339),
-				),
-			)
+		if err != nil {
+			continue
+		}
+		if info := c.CachedInfo(); info.Paused && info.Config.PauseUntil != nil {
+			until := info.Config.PauseUntil.UTC().Format(time.RFC3339)
+			names = append(names, fmt.Sprintf("%s %s until %s", want.Stream, want.Config.Durable, until))
 		}
 	}
 	return names
 }
 
 func judgeTopology(
-	risks []topology.Difference,
-	err error,
-	mode consumer.Mode,
-	paused []string,
-	provision string,
+	risks []topology.Difference, err error, mode consumer.Mode, paused []string, provision string,
 ) Finding {
 	switch {
 	case err == nil && len(paused) > 0:
-		return bad(
-			Warn,
-			checkTopology,
-			"`nats consumer resume` with the names of stream and consumer",
-			"paused: %s",
-			strings.Join(paused, ", "),
-		)
+		return bad(Warn, checkTopology, "`nats consumer resume STREAM CONSUMER`",
+			"paused: %s", strings.Join(paused, ", "))
 	case err == nil && len(risks) > 0:
-		return bad(
-			Warn,
-			checkTopology,
+		return bad(Warn, checkTopology,
 			"`"+provision+" --update`; for what NATS cannot change, see `Recreate a stream` in docs/deploy.md",
-			"workers run, but a fault may cost more than it should: %s",
-			joined(risks),
-		)
+			"workers run, but a fault can have worse consequences: %s", joined(risks))
 	case err == nil:
-		return pass(checkTopology, "the streams and consumers fit, redelivery %s", mode)
+		return pass(checkTopology, "the streams and consumers are correct, redelivery %s", mode)
 	}
 	var unfit *provisioning.TopologyError
 	if !errors.As(err, &unfit) {
 		return bad(Fail, checkTopology, "see the server's log", "%v", err)
 	}
-	var differ []string
-	for _, d := range unfit.Differences {
-		differ = append(differ, d.String())
+	if len(unfit.Differences) == 0 {
+		return bad(Fail, checkTopology, advice.FixTopology(unfit), "there are no streams for statusworker")
 	}
-	if len(differ) == 0 {
-		differ = []string{"there are no streams for statusworker"}
-	}
-	return bad(Fail, checkTopology, advice.FixTopology(unfit), "%s", strings.Join(differ, ", "))
+	return bad(Fail, checkTopology, advice.FixTopology(unfit), "%s", joined(unfit.Differences))
 }
 
-// deliveries looks for what takes messages away, and for what is not delivered.
+// deliveries looks for foreign consumers, and for messages that are not delivered.
 func (x *broker) deliveries(ctx context.Context, js jetstream.JetStream, set topology.Set) {
 	checks := []string{checkForeign, checkUndelivered}
 	if slices.ContainsFunc(x.found, func(f Finding) bool { return f.Check == checkRead && f.Result != Pass }) {
-		x.skip("it takes the "+checkRead, checks...)
+		x.skip("it needs "+checkRead, checks...)
 		return
 	}
 	report, err := provisioning.Inspect(ctx, js, set)
@@ -93,23 +72,19 @@ func (x *broker) deliveries(ctx context.Context, js jetstream.JetStream, set top
 
 func judgeForeign(found []provisioning.Foreign) Finding {
 	if len(found) == 0 {
-		return pass(checkForeign, noLimits)
+		return pass(checkForeign, none)
 	}
-	return bad(
-		Fail,
-		checkForeign,
-		"find the stream that sources or mirrors it (`nats stream report`, in each account and domain that may read it) and delete it; "+
-			"then declare again what has no outcome",
-		"%s",
-		joined(found),
-	)
+	return bad(Fail, checkForeign,
+		"find the stream that sources or mirrors it (`nats stream report`, in each account and domain that can read "+
+			"it) and delete it; then declare the interactions without an outcome again",
+		"%s", joined(found))
 }
 
 func judgeUndelivered(found []provisioning.Undelivered, provision string) Finding {
 	if len(found) == 0 {
-		return pass(checkUndelivered, noLimits)
+		return pass(checkUndelivered, none)
 	}
-	return bad(Fail, checkUndelivered, "`"+provision+" --update` has them delivered", "%s", joined(found))
+	return bad(Fail, checkUndelivered, "`"+provision+" --update` makes the consumer deliver them", "%s", joined(found))
 }
 
 func joined[T fmt.Stringer](all []T) string {

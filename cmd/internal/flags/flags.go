@@ -1,4 +1,4 @@
-// Package flags has the flags that several commands share, and what is allowed for their values.
+// Package flags defines the flags that several commands share, and checks their values.
 package flags
 
 import (
@@ -17,12 +17,12 @@ import (
 	"statusworker/statusclient"
 )
 
-// Base say where ElevateAI is.
+// Base is the address of ElevateAI.
 type Base struct {
 	BaseURL string `name:"base-url" var:"ELEVATEAI_BASE_URL" secret:"url" default:"https://api.elevateai.com/v1" help:"Base URL of the ElevateAI API, without /interactions. Must be https, except on a loopback address."`
 }
 
-// Vendor say how to reach ElevateAI.
+// Vendor configures requests to ElevateAI.
 type Vendor struct {
 	Base
 	Token     string `name:"api-token" var:"ELEVATEAI_API_TOKEN" secret:"token" placeholder:"TOKEN" help:"ElevateAI API token. Prefer --api-token-file: other users of the host can read a command line."`
@@ -30,7 +30,7 @@ type Vendor struct {
 	VendorCA  string `name:"vendor-ca" var:"ELEVATEAI_CA_FILE" placeholder:"FILE" help:"File of certificate authorities to trust for ElevateAI or a TLS-inspecting proxy, in PEM, in addition to the system's."`
 }
 
-// Trusted gives the authorities to trust; nil means the system's.
+// Trusted returns the certificate authorities to trust. nil means the system's.
 func (f Vendor) Trusted() (*x509.CertPool, error) {
 	if f.VendorCA == "" {
 		return nil, nil
@@ -46,7 +46,7 @@ func (f Vendor) Trusted() (*x509.CertPool, error) {
 	return trusted, nil
 }
 
-// Timing are what a worker and the consumers it works on must agree on.
+// Timing are the settings on which a worker and its JetStream consumers must agree.
 type Timing struct {
 	AudioInterval      time.Duration `name:"audio-interval" var:"STATUSWORKER_AUDIO_INTERVAL" default:"30s" help:"Minimum time between two polls of one audio interaction. At least 30s, unless --base-url is a loopback address."`
 	ChatInterval       time.Duration `name:"chat-interval" var:"STATUSWORKER_CHAT_INTERVAL" default:"5s" help:"Minimum time between two polls of one chat. At least 5s, unless --base-url is a loopback address."`
@@ -54,7 +54,7 @@ type Timing struct {
 	RequestTimeout     time.Duration `name:"request-timeout" var:"STATUSWORKER_REQUEST_TIMEOUT" default:"10s" help:"Timeout of one status request, at most 1m."`
 }
 
-// Work are the worker's own.
+// Work are settings of the worker alone.
 type Work struct {
 	Deadline        time.Duration `name:"deadline" var:"STATUSWORKER_DEADLINE" default:"24h" help:"Age at which an interaction without a final status becomes a dead letter."`
 	NotFoundGrace   time.Duration `name:"not-found-grace" var:"STATUSWORKER_NOT_FOUND_GRACE" default:"5m" help:"Minimum time from the first to the last of three or more consecutive refusals (404, 400, 409, 410, 418, 422, 423, 424, 451) before an interaction becomes a dead letter."`
@@ -66,15 +66,15 @@ type Work struct {
 	ShutdownTimeout time.Duration `name:"shutdown-timeout" var:"STATUSWORKER_SHUTDOWN_TIMEOUT" default:"20s" help:"How long in-flight polls may take to finish after SIGTERM."`
 }
 
-// Admin say where operators ask.
+// Admin are the addresses of the HTTP servers for operators.
 type Admin struct {
 	AdminAddr string `name:"admin-addr" var:"STATUSWORKER_ADMIN_ADDR" default:":8080" help:"Address that serves /metrics, /livez, /readyz and /statusz."`
 	PprofAddr string `name:"pprof-addr" var:"STATUSWORKER_PPROF_ADDR" placeholder:"ADDR" help:"Loopback address that serves Go's profiles (/debug/pprof), such as 127.0.0.1:6060. Disabled by default."`
 }
 
-// Check refuses addresses that cannot be listened on anywhere. Whether one is free here is not tried.
+// Check rejects invalid addresses. It does not check whether they are free on this host.
 func (f Admin) Check() error {
-	if f.AdminAddr == "" { // it would be a random port on every interface
+	if f.AdminAddr == "" { // net.Listen would choose a random port on all interfaces
 		return cli.BadFlag(f, "admin-addr", `""`, "an address, such as :8080 or 127.0.0.1:8080")
 	}
 	if _, err := net.ResolveTCPAddr("tcp", f.AdminAddr); err != nil {
@@ -102,7 +102,7 @@ func (f Admin) badPprof(why error) error {
 		fmt.Sprintf("a loopback address that can be listened on, such as 127.0.0.1:6060 (%v)", why))
 }
 
-// Listen starts what the flags ask for. Close is never nil.
+// Listen starts the servers. closing stops them, and is nil only on an error.
 func (f Admin) Listen(m *admin.Metrics) (server *admin.Server, closing func(), err error) {
 	if err := f.Check(); err != nil {
 		return nil, nil, err
@@ -122,14 +122,14 @@ func (f Admin) Listen(m *admin.Metrics) (server *admin.Server, closing func(), e
 	return server, func() { server.Close(); profiles.Close() }, nil
 }
 
-// Worker are those that make the Config of a package.
+// Worker are the flags that set fields of the Config of a package.
 type Worker struct {
 	Vendor
 	Timing
 	Work
 }
 
-// flagOf is the flag that sets a field of a package's Config.
+// flagOf maps fields of a package's Config to the flag that sets them.
 var flagOf = map[string]string{
 	"BaseURL":              "base-url",
 	"Token":                "api-token",
@@ -149,47 +149,48 @@ var flagOf = map[string]string{
 	"ShutdownTimeout":      "shutdown-timeout",
 }
 
-// AsUsage turns a package's complaint about its Config into one about the flag that set it.
+// AsUsage converts a package's error about its Config to a [cli.UsageError] about the flag. Other errors are returned
+// unchanged.
 func AsUsage(err error) error {
 	var fromClient *statusclient.ConfigError
 	var fromConsumer *consumer.ConfigError
 	switch {
 	case errors.As(err, &fromClient):
 		if fromClient.Field == "Token" && fromClient.Value == "" {
-			return cli.Usagef("no ElevateAI API token: set $ELEVATEAI_API_TOKEN_FILE (recommended), $ELEVATEAI_API_TOKEN, " +
-				"--api-token-file or --api-token")
+			return cli.Usagef("no ElevateAI API token: set $ELEVATEAI_API_TOKEN_FILE (recommended), " +
+				"$ELEVATEAI_API_TOKEN, --api-token-file or --api-token")
 		}
 		if fromClient.Field == "TokenFile" && fromClient.Err == nil {
 			return cli.Usagef("--api-token ($ELEVATEAI_API_TOKEN) and --api-token-file ($ELEVATEAI_API_TOKEN_FILE) " +
-				"are both set: want one of them")
+				"are both set: set only one of them")
 		}
 		value := schema.Quote(fromClient.Value)
 		if fromClient.Err != nil {
 			value += " (" + fromClient.Err.Error() + ")"
 		}
-		want := fromClient.Want
-		if fromClient.Field == "Token" { // its want names another field
-			want = "a token, or the file that holds it in --api-token-file ($ELEVATEAI_API_TOKEN_FILE)"
+		allowed := fromClient.Want
+		if fromClient.Field == "Token" { // the error names a field of the Config
+			allowed = "a token; or set --api-token-file ($ELEVATEAI_API_TOKEN_FILE) to the file that holds it"
 		}
-		return badField(fromClient.Field, value, want)
+		return badField(fromClient.Field, value, allowed)
 	case errors.As(err, &fromConsumer):
 		return badField(fromConsumer.Field, schema.Quote(fromConsumer.Value), fromConsumer.Want)
 	}
 	return err
 }
 
-func badField(field, value, want string) error {
+func badField(field, value, allowed string) error {
 	flag, ok := flagOf[field]
 	if !ok {
-		return cli.Usagef("%s is %s: want %s", field, value, want)
+		return cli.Usagef("%s is %s: must be %s", field, value, allowed)
 	}
-	return cli.BadFlag(Worker{}, flag, value, want)
+	return cli.BadFlag(Worker{}, flag, value, allowed)
 }
 
-// Check refuses what a Config takes for "not set".
+// Check rejects values that a Config would replace with a default.
 func (f Timing) Check() error { return cli.Positive(f, "request-timeout", f.RequestTimeout) }
 
-// Check refuses what a Config takes for "not set".
+// Check rejects values that a Config would replace with a default.
 func (f Work) Check() error {
 	if f.Concurrency == 0 {
 		return cli.BadFlag(f, "concurrency", `"0"`, consumer.WantConcurrency)
@@ -198,29 +199,29 @@ func (f Work) Check() error {
 		cli.Positive(f, "shutdown-timeout", f.ShutdownTimeout), cli.Positive(f, "stretch-limit", f.StretchLimit))
 }
 
-// Loopback reports whether the vendor is a stand-in on this machine.
+// Loopback reports whether the base URL is a loopback address: a simulated vendor.
 func (f Base) Loopback() bool {
 	u, err := url.Parse(f.BaseURL)
 	return err == nil && statusclient.IsLoopback(u.Hostname())
 }
 
-// Intervals checks that no interaction is polled more often than the vendor's guidance allows.
+// Intervals returns the poll intervals. It rejects intervals below the vendor's guidance, except for a loopback vendor.
 func (f Timing) Intervals(vendor Base) (consumer.Intervals, error) {
-	asked := consumer.Intervals{Audio: f.AudioInterval, Chat: f.ChatInterval, Transcript: f.TranscriptInterval}
+	intervals := consumer.Intervals{Audio: f.AudioInterval, Chat: f.ChatInterval, Transcript: f.TranscriptInterval}
 	for _, t := range schema.Types() {
-		if err := cli.Positive(f, string(t)+"-interval", asked.Of(t)); err != nil {
-			return asked, err
+		if err := cli.Positive(f, string(t)+"-interval", intervals.Of(t)); err != nil {
+			return intervals, err
 		}
 	}
 	if vendor.Loopback() {
-		return asked, f.Check()
+		return intervals, f.Check()
 	}
 	for _, t := range schema.Types() {
-		if have, least := asked.Of(t), consumer.Guidance.Of(t); have < least {
+		if have, guidance := intervals.Of(t), consumer.Guidance.Of(t); have < guidance {
 			flag := string(t) + "-interval"
-			return asked, cli.BadFlag(f, flag, have.String(),
-				"at least "+least.String()+", the vendor's guidance (a loopback --base-url allows less)")
+			return intervals, cli.BadFlag(f, flag, have.String(),
+				"at least "+guidance.String()+", the vendor's guidance (a loopback --base-url has no minimum)")
 		}
 	}
-	return asked, f.Check()
+	return intervals, f.Check()
 }

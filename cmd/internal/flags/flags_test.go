@@ -18,7 +18,7 @@ func TestEveryFlagOfAConfigExists(t *testing.T) {
 	}
 }
 
-// An error about a field of a Config becomes one about the flag that sets it.
+// An error about a field of a Config names the flag that sets it.
 func TestConfigErrorsNameTheFlag(t *testing.T) {
 	for flag, err := range map[string]error{
 		"concurrency": &consumer.ConfigError{Field: "Concurrency", Value: "1", Want: "more"},
@@ -31,23 +31,27 @@ func TestConfigErrorsNameTheFlag(t *testing.T) {
 		}
 	}
 	other := errors.New("other")
-	if got := AsUsage(other); got != other {
-		t.Errorf("another error becomes %v", got)
+	if got := AsUsage(other); !errors.Is(got, other) {
+		t.Errorf("other error became %v", got)
 	}
 }
 
-// Intervals below the vendor's guidance are for a stand-in on this machine only.
+// Intervals below the vendor's guidance are allowed for a loopback vendor only.
 func TestIntervalsKeepTheGuidance(t *testing.T) {
-	guided := Timing{AudioInterval: 30 * time.Second, ChatInterval: 5 * time.Second, TranscriptInterval: 5 * time.Second, RequestTimeout: time.Second}
+	guided := Timing{
+		AudioInterval: 30 * time.Second, ChatInterval: 5 * time.Second, TranscriptInterval: 5 * time.Second,
+		RequestTimeout: time.Second,
+	}
 	short, none := guided, guided
 	short.ChatInterval, none.TranscriptInterval = time.Second, 0
-	const vendor, standIn = "https://vendor.example/v1", "http://127.0.0.1:1/v1"
+	const vendor, simulated = "https://vendor.example/v1", "http://127.0.0.1:1/v1"
 	for _, tt := range []struct {
 		timing Timing
 		at     string
 		wrong  string
 	}{
-		{guided, vendor, ""}, {short, vendor, "chat-interval"}, {short, standIn, ""}, {none, standIn, "transcript-interval"},
+		{guided, vendor, ""}, {short, vendor, "chat-interval"},
+		{short, simulated, ""}, {none, simulated, "transcript-interval"},
 	} {
 		_, err := tt.timing.Intervals(Base{BaseURL: tt.at})
 		var setting *cli.SettingError

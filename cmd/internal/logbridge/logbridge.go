@@ -1,9 +1,10 @@
-// Package logbridge takes what other packages log by their own means into the program's log: Go's standard loggers
-// (package net/http writes to them, also in its clients), log/slog and OpenTelemetry.
+// Package logbridge forwards log lines of other packages to the program's log: those of package log (to which net/http
+// writes), log/slog and OpenTelemetry.
 //
-// Such lines can hold what a peer has sent, and can come as often as a peer likes. Therefore quotations in a message
-// are left out: a quotation can be a part of a secret, which no mask finds. Of messages that differ in numbers and
-// quotations only, one is logged every [Every].
+// Such lines can contain data that a peer has sent, at any rate. Therefore:
+//
+//   - Quotations in a message are removed. A quotation can be part of a secret, which masking does not find.
+//   - Of messages that differ only in numbers and quotations, one is logged every [Every].
 package logbridge
 
 import (
@@ -20,13 +21,13 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// Every is how often lines of one kind are logged at most.
+// Every is the minimum time between two lines of one kind.
 const Every = 5 * time.Minute
 
-// maxKinds is how many kinds of lines are remembered.
+// maxKinds limits how many kinds of lines are remembered.
 const maxKinds = 100
 
-// Bridge is a [slog.Handler] that writes into the program's log. It is safe for concurrent use.
+// Bridge is a [slog.Handler] that writes to the program's log. It is safe for concurrent use.
 type Bridge struct {
 	shared *shared
 	source string
@@ -35,7 +36,7 @@ type Bridge struct {
 	fields logrus.Fields
 }
 
-// shared is what a Bridge and those that are derived from it have in common.
+// shared is the state of a Bridge and of the handlers derived from it.
 type shared struct {
 	log atomic.Pointer[logrus.Logger]
 
@@ -43,37 +44,37 @@ type shared struct {
 	kinds map[string]*kind
 }
 
-// kind is what is known of lines of one kind.
+// kind counts lines of one kind.
 type kind struct {
 	logged     time.Time
-	suppressed int // since then
+	suppressed int // since logged
 }
 
-// New gives a Bridge to log. Each line has the source in a field. Lines of the level warns and above are warnings,
-// others are for debugging.
+// New returns a Bridge to log, which may be nil. Each line has the field source. Lines at level warns and above are
+// logged as warnings, others at debug.
 func New(log *logrus.Logger, source string, warns slog.Level) *Bridge {
 	b := &Bridge{shared: &shared{kinds: map[string]*kind{}}, source: source, warns: warns}
 	b.To(log)
 	return b
 }
 
-// Standard makes a Bridge of the standard loggers of this process: those of packages log and log/slog. What they are
-// given before there is a log is dropped.
+// Standard sets a Bridge as the default logger of packages log and log/slog. Lines before the first call of [Bridge.To]
+// are dropped.
 func Standard() *Bridge {
 	b := New(nil, "go", slog.LevelWarn)
-	slog.SetLogLoggerLevel(slog.LevelWarn) // the level of lines of package log
-	slog.SetDefault(slog.New(b))           // and of package log's logger
+	slog.SetLogLoggerLevel(slog.LevelWarn) // the level of lines from package log
+	slog.SetDefault(slog.New(b))           // also redirects package log
 	return b
 }
 
-// To changes the log. A nil Bridge bridges nothing.
+// To sets the log. On a nil Bridge it does nothing.
 func (b *Bridge) To(log *logrus.Logger) {
 	if b != nil {
 		b.shared.log.Store(log)
 	}
 }
 
-// Enabled implements [slog.Handler]: the log's own level counts.
+// Enabled implements [slog.Handler]. The level is checked in Handle.
 func (b *Bridge) Enabled(context.Context, slog.Level) bool { return true }
 
 // Handle implements [slog.Handler].
@@ -131,7 +132,7 @@ func (b *Bridge) WithGroup(name string) slog.Handler {
 	return &next
 }
 
-// add adds an attribute, a group member by member.
+// add adds an attribute. It flattens groups.
 func (b *Bridge) add(fields logrus.Fields, prefix string, a slog.Attr) {
 	value := a.Value.Resolve()
 	if value.Kind() == slog.KindGroup {
@@ -185,7 +186,7 @@ var (
 	quotations = regexp.MustCompile(`"(?:[^"\\]|\\.)*"`)
 )
 
-// withoutQuotations leaves out what stands in quotes.
+// withoutQuotations removes quoted text.
 func withoutQuotations(message string) string {
 	return quotations.ReplaceAllString(strings.TrimRight(message, "\n"), `"(withheld)"`)
 }

@@ -17,7 +17,7 @@ import (
 	"statusworker/cmd/internal/logbridge"
 )
 
-// bridged is a log in JSON, and the records in it.
+// bridged returns a logger, and its records decoded from JSON.
 func bridged(level logrus.Level) (*logrus.Logger, func() []map[string]any) {
 	var out bytes.Buffer
 	log := logrus.New()
@@ -62,8 +62,8 @@ type marshaled struct{}
 
 func (marshaled) MarshalLog() any { return "marshaled" }
 
-// What a peer has sent stands in quotes, and is left out, also where it has quotes in it.
-func TestQuotationsAreLeftOut(t *testing.T) {
+// Data from a peer is quoted, and removed, even with quotes in it.
+func TestQuotationsAreRemoved(t *testing.T) {
 	log, records := bridged(logrus.InfoLevel)
 	own := slog.New(logbridge.New(log, "go", slog.LevelWarn))
 	own.Warn(fmt.Sprintf("received %q; err=%v", "a \"sec\\\" ret\n", nil))
@@ -72,8 +72,8 @@ func TestQuotationsAreLeftOut(t *testing.T) {
 	}
 }
 
-// One line of a kind is logged in five minutes, with the number of those that were suppressed.
-func TestLinesOfOneKindAreFew(t *testing.T) {
+// One line of a kind is logged every five minutes, with the number of suppressed lines.
+func TestLinesOfOneKindAreSuppressed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, records := bridged(logrus.InfoLevel)
 		own := slog.New(logbridge.New(log, "go", slog.LevelWarn))
@@ -88,7 +88,7 @@ func TestLinesOfOneKindAreFew(t *testing.T) {
 		if len(have) != 3 || have[1]["msg"] != "something else" || have[2]["suppressed"] != 99.0 {
 			t.Errorf("the log has %v", have)
 		}
-		// What is remembered is bounded: after many kinds, the first is logged again.
+		// Memory is bounded: after many kinds, the first one is forgotten and logged again.
 		own.Warn("the first of many kinds")
 		for n := range 1000 {
 			own.Warn(strings.Repeat("x", n))
@@ -106,7 +106,7 @@ func TestLinesOfOneKindAreFew(t *testing.T) {
 	})
 }
 
-// A bridge to nowhere drops lines, and one that is not there takes no log.
+// A Bridge without a log drops lines. A nil Bridge ignores a log.
 func TestWithoutALog(t *testing.T) {
 	b := logbridge.New(nil, "go", slog.LevelWarn)
 	slog.New(b).Error("dropped")

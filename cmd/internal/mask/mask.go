@@ -1,8 +1,8 @@
-// Package mask keeps secrets out of what a process writes.
+// Package mask removes secrets from the output of a process.
 //
-// A [Set] holds the secrets that the process knows. A [Writer] replaces each of them in the text that passes through
-// it, in any spelling that quoting and encoding give a text: any case of letters, backslashes before a character (once
-// or more often, as in a quotation within JSON), \u0041 and \x41, and percent-encoding.
+// A [Set] holds the known secrets. A [Writer] replaces them in the text that is written to it, in any spelling that
+// quoting and encoding produce: upper and lower case, backslashes before a character (repeated, as in a quotation
+// within JSON), \u0041, \x41, and percent-encoding.
 package mask
 
 import (
@@ -17,26 +17,26 @@ import (
 	"unicode/utf8"
 )
 
-// Replacement stands in the place of a secret.
+// Replacement replaces a secret.
 const Replacement = "***"
 
-// MinLength is the length in bytes below which a text is not masked: it occurs in every other text.
+// MinLength is the minimum length of a secret in bytes. Shorter ones occur by chance in ordinary text.
 const MinLength = 4
 
-// Set is a set of secrets. It forgets none: a token that was replaced is still a secret. The zero value is empty. A Set
+// Set is a set of secrets. Secrets are never removed: a rotated token is still a secret. The zero value is empty. A Set
 // is safe for concurrent use.
 type Set struct {
 	mu    sync.Mutex
 	known atomic.Pointer[known]
 }
 
-// known is what a Set holds at one time. Nothing writes to it.
+// known is an immutable snapshot of a Set.
 type known struct {
-	secrets []string // the longest first
-	begins  [256]bool
+	secrets []string  // longest first
+	begins  [256]bool // bytes with which a spelling of a secret can begin
 }
 
-// Add adds secrets. White space around them does not count; what is shorter than [MinLength] is left out.
+// Add adds secrets. It trims white space, and ignores secrets shorter than [MinLength].
 func (s *Set) Add(secrets ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -60,21 +60,21 @@ func (s *Set) Add(secrets ...string) {
 	s.known.Store(next)
 }
 
-// Text is text without the secrets.
+// Text returns text with the secrets replaced.
 func (s *Set) Text(text string) string {
 	k := s.known.Load()
 	if k == nil {
 		return text
 	}
-	masked, _ := k.mask([]byte(text), 0, true)
+	masked, _ := k.mask([]byte(text), true)
 	return string(masked)
 }
 
-// mask returns b[from:] without the secrets, and how much of b it has processed. Unless b is whole, it stops before
+// mask returns b with the secrets replaced, and how much of b it has processed. If b is not complete, it stops before
 // what may be the beginning of a secret.
-func (k *known) mask(b []byte, from int, whole bool) (masked []byte, done int) {
-	masked = make([]byte, 0, len(b)-from)
-	for i := from; i < len(b); {
+func (k *known) mask(b []byte, complete bool) (masked []byte, done int) {
+	masked = make([]byte, 0, len(b))
+	for i := 0; i < len(b); {
 		begin := i
 		for i < len(b) && !k.begins[b[i]] {
 			i++
@@ -85,7 +85,7 @@ func (k *known) mask(b []byte, from int, whole bool) (masked []byte, done int) {
 		n := 0
 		for _, secret := range k.secrets {
 			length, partial := match(b[i:], secret)
-			if partial && !whole {
+			if partial && !complete {
 				return masked, i
 			}
 			if length > n && !bareValue(b, i, length) {
@@ -153,34 +153,16 @@ func spelled(b []byte, secret string, escaped bool) (length, size int, short boo
 		}
 		return 0, 0, false
 	}
-	escapes := []struct {
-		mark   byte
-		digits int
-		ok     bool
-	}{{'u', 4, escaped}, {'x', 2, escaped}, {'%', 2, true}}
-	for _, e := range escapes {
-		if !e.ok || b[0] != e.mark {
-			continue
-		}
-		if len(b) <= e.digits {
-			if allHex(b[1:]) {
-				short = true
-			}
-			break
-		}
-		code, err := strconv.ParseUint(string(b[1:1+e.digits]), 16, 16)
-		if err != nil {
-			break
-		}
-		if e.mark == 'u' {
-			if r, n := utf8.DecodeRuneInString(
-				secret,
-			); rune(code) == r ||
-				r < utf8.RuneSelf && code < utf8.RuneSelf && lower(byte(code)) == lower(byte(r)) {
-				return 1 + e.digits, n, false
-			}
-		} else if lower(byte(code)) == lower(secret[0]) {
-			return 1 + e.digits, 1, false
+	digits := 0
+	switch {
+	case b[0] == '%', escaped && b[0] == 'x':
+		digits = 2
+	case escaped && b[0] == 'u':
+		digits = 4
+	}
+	if digits > 0 {
+		if length, size, short = decoded(b, secret, digits); length > 0 {
+			return length, size, false
 		}
 	}
 	if lower(b[0]) == lower(secret[0]) {
@@ -189,12 +171,31 @@ func spelled(b []byte, secret string, escaped bool) (length, size int, short boo
 	return 0, 0, short
 }
 
+// decoded is spelled for a mark and hexadecimal digits: a byte if there are two digits, otherwise a code point.
+func decoded(b []byte, secret string, digits int) (length, size int, short bool) {
+	if len(b) <= digits {
+		return 0, 0, allHex(b[1:])
+	}
+	code, err := strconv.ParseUint(string(b[1:1+digits]), 16, 16)
+	if err != nil {
+		return 0, 0, false
+	}
+	r, size := rune(secret[0]), 1
+	if digits > 2 {
+		r, size = utf8.DecodeRuneInString(secret)
+	}
+	if rune(code) == r || r < utf8.RuneSelf && code < utf8.RuneSelf && lower(byte(code)) == lower(byte(r)) {
+		return 1 + digits, size, false
+	}
+	return 0, 0, false
+}
+
 func allHex(b []byte) bool {
 	return len(bytes.Trim(b, "0123456789abcdefABCDEF")) == 0
 }
 
-// bareValue reports whether b[i:i+n] is within a JSON member's value that has no quotes, such as a number or true. A
-// secret in JSON has quotes, and to replace the value would make the line invalid.
+// bareValue reports whether b[i:i+n] is within an unquoted JSON value, such as a number or true. A secret in JSON is
+// quoted, and replacing an unquoted value would make the line invalid.
 func bareValue(b []byte, i, n int) bool {
 	begin, end := i, i+n
 	for begin > 0 && bareByte(b[begin-1]) {

@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// Withheld is shown in the place of a value that may be a secret.
+// Withheld is shown instead of a value that may be a secret.
 const Withheld = `"(withheld)"`
 
-// URL is a server's URL as it was given, but without user and password: a user without one is a token.
+// URL returns a server's URL without user and password. A user without a password is a token, and also removed.
 func URL(server string) string {
 	server = strings.TrimSpace(server)
 	scheme, rest, found := strings.Cut(server, "://")
@@ -24,7 +24,7 @@ func URL(server string) string {
 	port := authority[strings.LastIndex(authority, ":")+1:]
 	if strings.Contains(scheme+path, "@") ||
 		port != authority && !strings.HasSuffix(authority, "]") && strings.Trim(port, "0123456789") != "" {
-		return "(not a URL)" // it may hold a password
+		return "(not a URL)" // it may contain a password
 	}
 	if !found {
 		return authority + path
@@ -32,8 +32,8 @@ func URL(server string) string {
 	return scheme + "://" + authority + path
 }
 
-// UserInfo returns the secrets in a URL: as written, decoded, and as in a header for basic authentication. The URL may
-// be malformed, for example by a password with a slash in it.
+// UserInfo returns the secrets in a URL: as written, decoded, and encoded for a basic authentication header. The URL
+// may be malformed, for example because the password contains a slash.
 func UserInfo(server string) []string {
 	_, rest, found := strings.Cut(server, "://")
 	if !found {

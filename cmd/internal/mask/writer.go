@@ -3,23 +3,25 @@ package mask
 import (
 	"bytes"
 	"io"
+	"slices"
 	"sync"
 )
 
-// Writer passes text on without the secrets of a [Set]. Of an unfinished line it keeps back what may be the beginning
-// of a secret, until the rest comes or [Writer.Flush] is called. A Writer is safe for concurrent use.
+// Writer replaces the secrets of a [Set] in the text that it passes to another writer. It buffers the end of an
+// unfinished line that may be the beginning of a secret, until more text or [Writer.Flush]. A Writer is safe for
+// concurrent use.
 type Writer struct {
 	set *Set
 	mu  sync.Mutex
 	to  io.Writer
-	// kept is the end of what was written and not passed on. No secret reaches over the end of a line.
-	kept []byte
+	// buffered is the end of the text that was not passed on. No secret spans two lines.
+	buffered []byte
 }
 
-// NewWriter gives a Writer to w.
+// NewWriter returns a Writer to w.
 func NewWriter(set *Set, w io.Writer) *Writer { return &Writer{set: set, to: w} }
 
-// Unwrap gives the writer behind w.
+// Unwrap returns the underlying writer.
 func (w *Writer) Unwrap() io.Writer { return w.to }
 
 // Write implements [io.Writer].
@@ -30,26 +32,26 @@ func (w *Writer) Write(b []byte) (int, error) {
 	if k == nil {
 		return w.to.Write(b)
 	}
-	text := append(w.kept, b...)
+	text := slices.Concat(w.buffered, b)
 	ended := bytes.LastIndexByte(text, '\n') + 1
-	masked, _ := k.mask(text[:ended], 0, true)
-	rest, done := k.mask(text[ended:], 0, false)
-	w.kept = bytes.Clone(text[ended+done:])
-	if _, err := w.to.Write(append(masked, rest...)); err != nil {
+	masked, _ := k.mask(text[:ended], true)
+	unfinished, done := k.mask(text[ended:], false)
+	w.buffered = bytes.Clone(text[ended+done:])
+	if _, err := w.to.Write(append(masked, unfinished...)); err != nil {
 		return 0, err
 	}
 	return len(b), nil
 }
 
-// Flush passes on what was kept back.
+// Flush passes on the buffered text.
 func (w *Writer) Flush() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if len(w.kept) == 0 {
+	if len(w.buffered) == 0 {
 		return nil
 	}
-	masked, _ := w.set.known.Load().mask(w.kept, 0, true)
-	w.kept = nil
+	masked, _ := w.set.known.Load().mask(w.buffered, true)
+	w.buffered = nil
 	_, err := w.to.Write(masked)
 	return err
 }

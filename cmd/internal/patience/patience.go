@@ -1,9 +1,10 @@
-// Package patience bounds waits by the time without progress, and not by the whole: how long a row of requests may take
-// depends on how far away the broker is.
+// Package patience limits the time without progress, instead of the total time: how long a sequence of requests takes
+// depends on the distance to the broker.
 package patience
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -13,7 +14,7 @@ import (
 
 type key struct{}
 
-// WithTimeout gives a context that ends when there was no [Progress] for that time. Its cause is then
+// WithTimeout returns a context that ends when [Progress] has not been called for a time. Its cause is then
 // [context.DeadlineExceeded].
 func WithTimeout(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -25,17 +26,17 @@ func WithTimeout(ctx context.Context, d time.Duration) (context.Context, context
 	}
 }
 
-// Progress lets a context that [WithTimeout] has given wait anew. With any other it does nothing.
+// Progress restarts the timeout of a context from [WithTimeout]. It ignores other contexts.
 func Progress(ctx context.Context) {
 	if wait, ok := ctx.Value(key{}).(func()); ok && ctx.Err() == nil {
 		wait()
 	}
 }
 
-// Out tells whether a context ended because its time was over.
-func Out(ctx context.Context) bool { return context.Cause(ctx) == context.DeadlineExceeded }
+// Out reports whether a context ended because of its timeout.
+func Out(ctx context.Context) bool { return errors.Is(context.Cause(ctx), context.DeadlineExceeded) }
 
-// Guarded makes each request in a guard that reports the right that it lacked, and counts each answer as progress.
+// Guarded wraps requests so that a missing permission becomes an error at once, and each answer counts as progress.
 func Guarded(nc *nats.Conn) permission.Ask {
 	guarded := permission.Guarded(nc)
 	return func(ctx context.Context, r permission.Request, do func(context.Context) error) error {

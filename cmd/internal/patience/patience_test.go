@@ -21,19 +21,16 @@ func TestTimeWithoutProgress(t *testing.T) {
 			patience.Progress(child)
 		}
 		if synctest.Wait(); ctx.Err() != nil {
-			t.Fatalf("it ended in spite of progress: %v", context.Cause(ctx))
+			t.Fatalf("the context ended despite progress: %v", context.Cause(ctx))
 		}
 		began := time.Now()
 		<-child.Done()
 		if took := time.Since(began); took != 10*time.Second || !patience.Out(ctx) || !patience.Out(child) {
-			t.Errorf(
-				"it ended after %v without progress (%v), want 10s and that its time is over",
-				took,
-				context.Cause(ctx),
-			)
+			t.Errorf("the context ended after %v without progress (%v), want a timeout after 10s", took,
+				context.Cause(ctx))
 		}
 		if patience.Progress(ctx); ctx.Err() == nil {
-			t.Error("progress woke it again")
+			t.Error("progress revived the context")
 		}
 	})
 }
@@ -45,11 +42,11 @@ func TestOtherEnds(t *testing.T) {
 	defer cancel()
 	end()
 	if <-ctx.Done(); patience.Out(ctx) {
-		t.Error("the end of the context around it counts as its own")
+		t.Error("the end of the parent context counts as a timeout")
 	}
 	other, stop := patience.WithTimeout(t.Context(), time.Hour)
 	if stop(); patience.Out(other) {
-		t.Error("that it was cancelled counts as the end of its time")
+		t.Error("a cancellation counts as a timeout")
 	}
-	patience.Progress(t.Context()) // of no wait
+	patience.Progress(t.Context()) // ignored
 }

@@ -9,30 +9,29 @@ import (
 	"statusworker/schema"
 )
 
-// ErrBrokerGone says that the rest was not tried.
-var ErrBrokerGone = errors.New("the broker accepts nothing")
+// ErrNotAccepted means that the broker has accepted nothing for too long, and the remaining messages were not tried.
+var ErrNotAccepted = errors.New("the broker accepts nothing")
 
-// errDenied says that the user may not publish.
-var errDenied = errors.New("the user lacks a right")
+// errDenied means that the user may not publish.
+var errDenied = errors.New("missing permission")
 
-// errLeft says that the broker's answer was not waited for.
-var errLeft = errors.New("left before the broker answered")
+// errStopped means that the command stopped before the broker answered.
+var errStopped = errors.New("stopped before the broker answered")
 
-// whyNot says in one line why the broker did not take a message in.
+// whyNot returns in one line why the broker did not accept a message.
 func whyNot(err error) string {
 	if adapter.Full(err) {
-		return fmt.Sprintf("the stream %s is full: workers take in less than is declared, or none runs, see "+
-			"`statusworker status`; its bounds are those of `statusworker provision` (%v)", schema.StreamDeclared, err)
+		return fmt.Sprintf("stream %s is full: no worker runs, or workers take in less than is declared (see "+
+			"`statusworker status`); `statusworker provision` sets its limits (%v)", schema.StreamDeclared, err)
 	}
 	return cli.OneLine(err)
 }
 
-// AlreadyWaiting reports whether an interaction is in flight: by its lookup, or because the broker refused its message
-// where one is stored and not yet taken in.
+// AlreadyWaiting reports whether an interaction is in flight: its lookup found it, or the broker rejected its message
+// because an earlier one has not been taken in yet.
 func AlreadyWaiting(err error) bool { return errors.Is(err, errInFlight) || adapter.MaxPerSubject(err) }
 
-// transient reports whether the same publish may succeed in a moment: no answer, no connection, a cluster that elects,
-// a stream that is full until workers take something in.
+// transient reports whether the same publish may succeed soon: no answer, no connection, no leader, or a full stream.
 func transient(err error) bool {
 	if err == nil || AlreadyWaiting(err) {
 		return false

@@ -17,64 +17,56 @@ import (
 	"statusworker/schema/lifecycle"
 )
 
-// errInFlight says that an interaction has a message in one of the places.
-var errInFlight = errors.New("the interaction waits or is polled already")
+// errInFlight means that an interaction has a message in one of the places.
+var errInFlight = errors.New("the interaction is in flight already")
 
-// place is a stream in which an interaction in flight has a message.
+// place is a stream that holds messages of interactions in flight.
 type place struct {
 	stream   string
 	subjects func(identifier string) string
 }
 
-// places are in the order in which an interaction goes through them: it is stored in the next one before it leaves one.
+// places are in the order of an interaction's messages: the next one is stored before the previous one is deleted.
 var places = []place{{schema.StreamDeclared, schema.DeclaredSubjects}, {schema.StreamPolls, schema.WaitingSubjects}}
 
-// placesToLook gives the places in which the user has the right to look. It reports the others.
-func placesToLook(
-	ctx context.Context,
-	js jetstream.JetStream,
-	log logrus.FieldLogger,
-	report func(string),
+// readablePlaces returns the places that the user may read. It reports the others.
+func readablePlaces(
+	ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger, report func(string),
 ) ([]place, error) {
-	var may []place
+	var readable []place
 	var denied []string
 	for _, p := range places {
 		err := connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
-			ctx, cancel := context.WithTimeout(ctx, ackWithin)
+			ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 			defer cancel()
 			_, err := p.holds(ctx, js.Conn(), noInteraction)
 			return err
 		})
 		switch {
 		case err == nil:
-			may = append(may, p)
+			readable = append(readable, p)
 		case errors.Is(err, jetstream.ErrStreamNotFound): // with delayed naks there is no stream of polls
 		case errors.Is(err, nats.ErrPermissionViolation):
-			denied = append(denied, p.right())
+			denied = append(denied, p.request())
 		default:
 			return nil, err
 		}
 	}
 	if len(denied) > 0 {
-		report(
-			"cannot look up what is in flight already, which may be counted as declared: the user lacks the right to publish " +
-				strings.Join(
-					denied,
-					" and ",
-				) + "; docs/permissions.md lists the permissions of each command",
-		)
+		report("interactions in flight may be counted as declared: looking them up needs the permission to publish " +
+			strings.Join(denied, " and ") + "; docs/permissions.md lists the permissions of each command")
 	}
-	return may, nil
+	return readable, nil
 }
 
-// inFlight returns errInFlight where an interaction is in flight, and nil where it is not.
+// inFlight returns errInFlight if an interaction is in flight, and nil if it is not.
 func inFlight(ctx context.Context, nc *nats.Conn, among []place, identifier string) error {
-	ctx, cancel := context.WithTimeout(ctx, ackWithin)
+	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
 	for _, p := range among {
 		held, err := p.holds(ctx, nc, identifier)
 		if err != nil {
-			return fmt.Errorf("looking it up in %s: %w", p.stream, err)
+			return fmt.Errorf("looking up the interaction in stream %s: %w", p.stream, err)
 		}
 		if held {
 			return errInFlight
@@ -83,11 +75,11 @@ func inFlight(ctx context.Context, nc *nats.Conn, among []place, identifier stri
 	return nil
 }
 
-// right is the subject on which the broker is asked for a message of the place.
-func (p place) right() string { return "$JS.API.STREAM.MSG.GET." + p.stream }
+// request is the subject of requests for a message of the place.
+func (p place) request() string { return "$JS.API.STREAM.MSG.GET." + p.stream }
 
-// holds reports whether the last message of an interaction in a place is there and is no tombstone. It makes the
-// request itself: nats.go asks for the stream first, which takes one more right, and decodes the data.
+// holds reports whether the place has a message of an interaction, and the last one is not a tombstone. It does not use
+// nats.go for the request, which would need the permission to read the stream's configuration, and decode the data.
 func (p place) holds(ctx context.Context, nc *nats.Conn, identifier string) (bool, error) {
 	request, err := json.Marshal(struct {
 		Last string `json:"last_by_subj"`
@@ -95,7 +87,7 @@ func (p place) holds(ctx context.Context, nc *nats.Conn, identifier string) (boo
 	if err != nil {
 		return false, err
 	}
-	answer, err := permission.RequestWithContext(ctx, nc, p.right(), request)
+	answer, err := permission.RequestWithContext(ctx, nc, p.request(), request)
 	if err != nil {
 		return false, err
 	}
@@ -106,7 +98,7 @@ func (p place) holds(ctx context.Context, nc *nats.Conn, identifier string) (boo
 		} `json:"message"`
 	}
 	if err := json.Unmarshal(answer.Data, &found); err != nil {
-		return false, fmt.Errorf("reading the broker's answer: %w", err)
+		return false, fmt.Errorf("decoding the broker's answer: %w", err)
 	}
 	if found.Error != nil {
 		if errors.Is(found.Error, jetstream.ErrMsgNotFound) {
@@ -119,7 +111,7 @@ func (p place) holds(ctx context.Context, nc *nats.Conn, identifier string) (boo
 	}
 	headers, err := nats.DecodeHeadersMsg(found.Message.Headers)
 	if err != nil {
-		return false, fmt.Errorf("reading the headers of its message: %w", err)
+		return false, fmt.Errorf("decoding the headers of its message: %w", err)
 	}
 	return !lifecycle.IsTombstone(headers), nil
 }

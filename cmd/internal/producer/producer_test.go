@@ -19,7 +19,7 @@ import (
 	"statusworker/schema"
 )
 
-// full is a broker whose stream of declared messages has room for 10.
+// full returns a broker whose stream of declared messages has room for 10.
 func full(t *testing.T) jetstream.JetStream {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{
@@ -45,14 +45,15 @@ func full(t *testing.T) jetstream.JetStream {
 	if err != nil {
 		t.Fatal(err)
 	}
-	set := consumer.Topology(consumer.Config{}, consumer.Choices{Mode: consumer.Schedule, Replicas: 1, DeclaredMaxMsgs: 10})
+	set := consumer.Topology(consumer.Config{}, consumer.Choices{Mode: consumer.Schedule, Replicas: 1,
+		DeclaredMaxMsgs: 10})
 	if _, err := provisioning.Create(t.Context(), js, set); err != nil {
 		t.Fatal(err)
 	}
 	return js
 }
 
-func TestGivesUpABrokerThatTakesNothingIn(t *testing.T) {
+func TestRunStopsIfTheBrokerAcceptsNothing(t *testing.T) {
 	t.Parallel()
 	js := full(t)
 	var shown bytes.Buffer
@@ -61,31 +62,32 @@ func TestGivesUpABrokerThatTakesNothingIn(t *testing.T) {
 		fmt.Fprintf(&input, "{\"interactionIdentifier\":%q,\"type\":\"chat\"}\n", uuid.NewString())
 	}
 	progress := NewProgress(&shown, 0)
-	d := &Producer{js: js, patience: 200 * time.Millisecond}
+	d := &Producer{js: js, timeout: 200 * time.Millisecond}
 	err := d.Run(t.Context(), t.Context(), Lines(strings.NewReader(input.String())), progress)
 	progress.Close()
-	if !errors.Is(err, ErrBrokerGone) {
-		t.Fatalf("error %v, want ErrBrokerGone", err)
+	if !errors.Is(err, ErrNotAccepted) {
+		t.Fatalf("error %v, want ErrNotAccepted", err)
 	}
 	n := progress.Counts()
 	if n.Declared != 10 || n.Failed == 0 || n.Declared+n.Failed != n.Read {
-		t.Errorf("counts %+v: want 10 declared, and every other that was read failed", n)
+		t.Errorf("counts %+v: want 10 declared, and all others failed", n)
 	}
 	if n.Read > 2*window+2 {
-		t.Errorf("%d read before it gave up, want no more than fit into the windows", n.Read)
+		t.Errorf("%d read, want no more than fit into the windows", n.Read)
 	}
-	if have := strings.Count(shown.String(), ": not declared: "); have != n.Failed || strings.Count(shown.String(), "\n") != n.Failed+1 {
-		t.Errorf("%d lines about %d that failed:\n%.1000s", have, n.Failed, &shown)
+	if have := strings.Count(shown.String(), ": not declared: "); have != n.Failed || strings.Count(shown.String(),
+		"\n") != n.Failed+1 {
+		t.Errorf("%d lines about %d failures:\n%.1000s", have, n.Failed, &shown)
 	}
 }
 
-// How the broker refuses a message where one waits on its subject; where the stream is full, the text is another.
+// The broker rejects a message with this code if one is stored on its subject, or the stream is full. The texts differ.
 const (
 	storeFailed      jetstream.ErrorCode = 10077
 	tooManyOnSubject                     = "maximum messages per subject exceeded"
 )
 
-func TestWhatIsTransient(t *testing.T) {
+func TestTransientErrors(t *testing.T) {
 	t.Parallel()
 	api := func(code int, errorCode jetstream.ErrorCode, text string) error {
 		return fmt.Errorf("publishing: %w", &jetstream.APIError{Code: code, ErrorCode: errorCode, Description: text})
@@ -127,25 +129,27 @@ func TestLines(t *testing.T) {
 	full := strings.Repeat("x", schema.MaxDeclaredBytes)
 	for _, test := range []struct {
 		name, text string
-		want       []string // `!` is a refusal
+		want       []string // `!` marks a rejection
 	}{
 		{"none", "", nil},
 		{"empty ones", "\n\r\n  \n", nil},
 		{"no end", "a\nb", []string{"1 a", "2 b"}},
 		{"ends", "a\r\n\nb\n", []string{"1 a", "3 b"}},
 		{"as long as may be", full + "\r\n" + full + "\n" + full, []string{"1 " + full, "2 " + full, "3 " + full}},
-		{"one too long", full + "x\n" + full + "xx\r\nb\n" + full + full + full + "\nc", []string{"1 !", "2 !", "3 b", "4 !", "5 c"}},
+		{"one too long", full + "x\n" + full + "xx\r\nb\n" + full + full + full + "\nc",
+			[]string{"1 !", "2 !", "3 b", "4 !", "5 c"}},
 		{"too long at the end", "a\n" + full + full, []string{"1 a", "2 !"}},
 		{"byte order mark", "\ufeffa\nb", []string{"1 a", "2 b"}},
 		{"byte order mark and white space", "\ufeff \t\r\n\ufeff a\n", []string{"2 a"}},
 		{"byte order marks of files put together", "\ufeffa\r\n\ufeffb\n", []string{"1 a", "2 b"}},
 		{"byte order mark alone", "\ufeff", nil},
-		{"byte order mark before as long as may be", "\ufeff" + full + "\r\n\ufeff" + full, []string{"1 " + full, "2 " + full}},
+		{"byte order mark before as long as may be", "\ufeff" + full + "\r\n\ufeff" + full,
+			[]string{"1 " + full, "2 " + full}},
 		{"byte order mark before one too long", "\ufeff" + full + "x\nb", []string{"1 !", "2 b"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			out := make(chan candidate, 100)
-			if err := (lines{strings.NewReader(test.text)}).give(t.Context(), out); err != nil {
+			if err := (lines{strings.NewReader(test.text)}).send(t.Context(), out); err != nil {
 				t.Fatal(err)
 			}
 			close(out)
@@ -180,8 +184,8 @@ func FuzzArgumentsDecode(f *testing.F) {
 	})
 }
 
-// What cannot go into each message is refused once.
-func TestArgumentsRefuseMembers(t *testing.T) {
+// Members that cannot be added to each message are rejected.
+func TestArgumentsRejectMembers(t *testing.T) {
 	no := false
 	for name, tt := range map[string]struct {
 		object string

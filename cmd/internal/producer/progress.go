@@ -9,23 +9,18 @@ import (
 	"statusworker/cmd/internal/terminal"
 )
 
-// Counts are what became of messages.
+// Counts are the results of messages.
 type Counts struct {
 	Read, Declared, Waiting, Refused, Failed int
 }
 
-// String is one line, without what was only read.
+// String returns the results on one line.
 func (n Counts) String() string {
-	return fmt.Sprintf(
-		"declared %d, already waiting %d, refused %d, failed %d",
-		n.Declared,
-		n.Waiting,
-		n.Refused,
-		n.Failed,
-	)
+	return fmt.Sprintf("declared %d, already waiting %d, refused %d, failed %d",
+		n.Declared, n.Waiting, n.Refused, n.Failed)
 }
 
-// Progress counts what becomes of messages, and shows it.
+// Progress counts the results of messages, and shows the progress.
 type Progress struct {
 	*terminal.Progress
 
@@ -34,7 +29,7 @@ type Progress struct {
 	done int64 // bytes
 }
 
-// NewProgress shows progress on w; size is how many bytes there are to read, or 0 where that is not known.
+// NewProgress shows progress on w. The size of the input is in bytes, or 0 if it is unknown.
 func NewProgress(w io.Writer, size int64) *Progress {
 	p := &Progress{}
 	p.Progress = terminal.NewProgress(w, size, func() string {
@@ -44,7 +39,7 @@ func NewProgress(w io.Writer, size int64) *Progress {
 	return p
 }
 
-// Counts gives what became of messages so far.
+// Counts returns the results so far.
 func (p *Progress) Counts() Counts {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -18,41 +18,42 @@ import (
 )
 
 const (
-	// window is how many messages may be on their way to the broker. With messages of 64 KiB they are 32 MB.
+	// window is the maximum number of messages in flight to the broker. With messages of 64 KiB that is 32 MB.
 	window = 512
-	// ackWithin is how long one publish waits for its ack. After that its fate is unknown, and it is made again:
-	// the broker refuses it if it was stored.
-	ackWithin = 5 * time.Second
-	// lookups is how many interactions are looked up at once. Many share a write to the connection.
+	// ackTimeout is how long a publish waits for its acknowledgement. Then it is repeated: the broker rejects the
+	// repetition if the message was stored.
+	ackTimeout = 5 * time.Second
+	// lookups is the maximum number of concurrent lookups. Many share one write to the connection.
 	lookups = 256
-	// patience is how long a broker may take nothing in before the rest is given up.
-	patience = 30 * time.Second
-	// deniedGrace is how long acks may still come after a publish was refused.
+	// acceptTimeout is how long the broker may accept nothing before the command gives up.
+	acceptTimeout = 30 * time.Second
+	// deniedGrace is how long to wait for earlier acknowledgements after a publish was denied.
 	deniedGrace = time.Second
 )
 
-// Producer publishes messages in three steps, each a goroutine: read, validated and looked up; published, where they
-// are not in flight; settled when the broker has answered. All keep the order of the input. Between them are bounded
-// windows, so that memory does not grow with the input.
+// Producer declares messages in three steps, each in a goroutine:
+//
+//  1. It reads and validates a message, and looks up its interaction.
+//  2. It publishes the message, unless the interaction is in flight.
+//  3. It counts the result when the broker has answered.
+//
+// All steps keep the order of the input. The channels between them are bounded, so that memory does not grow with the
+// input.
 type Producer struct {
 	js       jetstream.JetStream
 	progress *Progress
-	patience time.Duration
-	// places are where it is looked up whether an interaction is in flight.
-	places []place
+	timeout  time.Duration // acceptTimeout, unless a test sets another
+	places   []place       // where interactions are looked up
 
-	// troubleSince is when the broker began to take nothing in; zero while it does.
-	troubleSince time.Time
+	// failingSince is when the broker stopped accepting messages. It is zero while the broker accepts them.
+	failingSince time.Time
 }
 
-// Open makes a Producer. It waits until the broker answers, and reports where the user has no right to look up what is
-// in flight. The error is [jetstream.ErrStreamNotFound] where nothing is provisioned.
+// Open returns a Producer. It waits until the broker answers, and reports if the user lacks the permission to look up
+// interactions in flight. It returns [jetstream.ErrStreamNotFound] if nothing is provisioned.
 func Open(ctx context.Context, nc *nats.Conn, log logrus.FieldLogger, report func(string)) (*Producer, error) {
-	js, err := jetstream.New(
-		nc,
-		jetstream.WithPublishAsyncMaxPending(window+2),
-		jetstream.WithPublishAsyncTimeout(ackWithin),
-	)
+	js, err := jetstream.New(nc,
+		jetstream.WithPublishAsyncMaxPending(window+2), jetstream.WithPublishAsyncTimeout(ackTimeout))
 	if err != nil {
 		return nil, fmt.Errorf("using JetStream: %w", err)
 	}
@@ -63,15 +64,15 @@ func Open(ctx context.Context, nc *nats.Conn, log logrus.FieldLogger, report fun
 	if err != nil {
 		return nil, err
 	}
-	among, err := placesToLook(ctx, js, log, report)
+	places, err := readablePlaces(ctx, js, log, report)
 	if err != nil {
 		return nil, err
 	}
-	return &Producer{js: js, patience: patience, places: among}, nil
+	return &Producer{js: js, timeout: acceptTimeout, places: places}, nil
 }
 
-// sent is a message that is on its way.
-type sent struct {
+// pending is a message that is not settled yet.
+type pending struct {
 	candidate
 	identifier string
 	msg        *nats.Msg
@@ -81,13 +82,13 @@ type sent struct {
 	err        error
 }
 
-// Run declares everything that the source gives, and counts in progress what becomes of it. When ctx ends it reads no
-// more and waits for what is on its way; when leave ends as well, it does not wait.
+// Run declares all messages of the source, and counts the results in progress. When ctx ends, it stops reading and
+// waits for the messages in flight. When leave ends too, it does not wait.
 func (d *Producer) Run(ctx, leave context.Context, from Source, progress *Progress) error {
 	d.progress = progress
 	reading, stopReading := context.WithCancelCause(ctx)
 	defer stopReading(nil)
-	// Refusals do not come as answers to the publishes that they are about.
+	// The broker reports a denied publish separately: the publish itself gets no answer.
 	denied, deny := context.WithCancel(context.Background())
 	defer deny()
 	defer permission.OnDenied(d.js.Conn(), func(err error) {
@@ -97,22 +98,22 @@ func (d *Producer) Run(ctx, leave context.Context, from Source, progress *Progre
 	candidates := make(chan candidate, window)
 	read := make(chan error, 1)
 	go func() {
-		// It may hang in a read that nothing interrupts: it is not waited for when ctx ends.
-		read <- from.give(reading, candidates)
+		// A read may block forever, so Run does not wait for it after ctx has ended.
+		read <- from.send(reading, candidates)
 		close(candidates)
 	}()
-	looked := make(chan sent, lookups)
-	go d.look(reading, leave, candidates, looked)
-	onTheWay := make(chan sent, window-2)
-	go d.send(looked, onTheWay)
-	for s := range onTheWay {
+	lookedUp := make(chan pending, lookups)
+	go d.look(reading, leave, candidates, lookedUp)
+	published := make(chan pending, window-2)
+	go d.publish(lookedUp, published)
+	for s := range published {
 		err := s.err
 		if err == nil {
 			err = await(leave, denied.Done(), s.future)
 		}
 		if transient(err) && reading.Err() == nil {
 			if err = d.retry(reading, s, err); transient(err) && ctx.Err() == nil {
-				stopReading(ErrBrokerGone)
+				stopReading(ErrNotAccepted)
 			}
 		}
 		d.settle(s.candidate, err)
@@ -121,13 +122,9 @@ func (d *Producer) Run(ctx, leave context.Context, from Source, progress *Progre
 	if cause := context.Cause(reading); errors.Is(cause, nats.ErrPermissionViolation) {
 		return cause
 	}
-	if errors.Is(context.Cause(reading), ErrBrokerGone) {
-		return fmt.Errorf(
-			"%w for %s: given up after %d of the messages; run it again when the broker is well to declare the rest",
-			ErrBrokerGone,
-			d.patience,
-			d.progress.Counts().Read,
-		)
+	if errors.Is(context.Cause(reading), ErrNotAccepted) {
+		return fmt.Errorf("%w for %s: stopped after %d messages; run the command again when the broker recovers",
+			ErrNotAccepted, d.timeout, d.progress.Counts().Read)
 	}
 	if ctx.Err() != nil {
 		return nil
@@ -135,20 +132,20 @@ func (d *Producer) Run(ctx, leave context.Context, from Source, progress *Progre
 	return <-read
 }
 
-// subjects are those that it publishes on.
+// subjects returns the subjects on which a Producer publishes.
 func (d *Producer) subjects() []string {
 	all := []string{schema.SubjectsDeclared}
 	for _, p := range d.places {
-		all = append(all, p.right())
+		all = append(all, p.request())
 	}
 	return all
 }
 
-// look validates candidates and begins to look up what is valid. When ctx ends it takes no more; what was begun is
-// finished, unless leave ends as well.
-func (d *Producer) look(ctx, leave context.Context, from <-chan candidate, to chan<- sent) {
+// look validates candidates, and starts the lookups of valid ones. When ctx ends it takes no more. It finishes the
+// lookups that it has started, unless leave ends too.
+func (d *Producer) look(ctx, leave context.Context, from <-chan candidate, to chan<- pending) {
 	defer close(to)
-	// The last ones with their identifiers: what is on its way is not stored yet, and no lookup finds it.
+	// The latest message of each identifier: no lookup finds a message that is in flight and not stored yet.
 	latest := map[string]chan struct{}{}
 	for {
 		var c candidate
@@ -170,8 +167,9 @@ func (d *Producer) look(ctx, leave context.Context, from <-chan candidate, to ch
 			d.progress.refused(c, err)
 			continue
 		}
-		// No Nats-Msg-Id: a message must be declarable again, and the broker remembers ids longer than it waits.
-		s := sent{
+		// No Nats-Msg-Id: an interaction can be declared again after it has ended, and the broker would drop the
+		// duplicate.
+		s := pending{
 			candidate: c, identifier: declared.Identifier, lookup: make(chan error, 1), settled: make(chan struct{}),
 			msg: nats.NewMsg(schema.DeclaredSubject(declared.Type, declared.Identifier)),
 		}
@@ -182,17 +180,18 @@ func (d *Producer) look(ctx, leave context.Context, from <-chan candidate, to ch
 		}
 		latest[s.identifier] = s.settled
 		go func() { s.lookup <- d.lookUp(leave, s.identifier, before) }()
-		to <- s // its reader reads to the end
+		to <- s // the reader drains the channel
 	}
 }
 
-// lookUp returns errInFlight where an interaction is in flight, once the one before it with its identifier is settled.
+// lookUp returns errInFlight if an interaction is in flight. It first waits until the previous message of the
+// interaction is settled.
 func (d *Producer) lookUp(ctx context.Context, identifier string, before <-chan struct{}) error {
 	if before != nil {
 		select {
 		case <-before:
 		case <-ctx.Done():
-			return errLeft
+			return errStopped
 		}
 	}
 	return inFlight(ctx, d.js.Conn(), d.places, identifier)
@@ -207,19 +206,18 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// send publishes what is not in flight, without waiting for the acks.
-func (d *Producer) send(from <-chan sent, to chan<- sent) {
+// publish publishes messages of interactions that are not in flight. It does not wait for acknowledgements.
+func (d *Producer) publish(from <-chan pending, to chan<- pending) {
 	defer close(to)
 	for s := range from {
 		if s.err = <-s.lookup; s.err == nil {
 			s.future, s.err = d.js.PublishMsgAsync(s.msg)
 		}
-		to <- s // its reader reads to the end
+		to <- s // the reader drains the channel
 	}
 }
 
-// await waits for the broker's answer. It comes, or its time-out does, within ackWithin; where the user may not
-// publish, it does not.
+// await waits for the broker's answer, for at most ackTimeout. It returns earlier if the publish was denied.
 func await(leave context.Context, denied <-chan struct{}, f jetstream.PubAckFuture) error {
 	select {
 	case <-f.Ok():
@@ -234,30 +232,30 @@ func await(leave context.Context, denied <-chan struct{}, f jetstream.PubAckFutu
 	case err := <-f.Err():
 		return err
 	case <-leave.Done():
-		return errLeft
+		return errStopped
 	case <-denied:
 		return errDenied
 	}
 }
 
-// retry looks up and publishes again until the broker answers, or has taken nothing in for too long. It returns the
-// last error.
-func (d *Producer) retry(ctx context.Context, s sent, first error) error {
-	if d.troubleSince.IsZero() {
-		d.troubleSince = time.Now()
-		d.progress.report(fmt.Sprintf("the broker accepts nothing at the moment: waiting for %s at most (%s)",
-			schema.Duration(d.patience), whyNot(first)))
+// retry repeats the lookup and the publish until the broker answers, or has accepted nothing for too long. It returns
+// the last error.
+func (d *Producer) retry(ctx context.Context, s pending, first error) error {
+	if d.failingSince.IsZero() {
+		d.failingSince = time.Now()
+		d.progress.report(fmt.Sprintf("the broker accepts no messages: waiting for up to %s (%s)",
+			schema.Duration(d.timeout), whyNot(first)))
 	}
 	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond),
 		backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))
 	var last error
-	_ = backoff.Retry(func() error { // last says more: when ctx ends, what went wrong before
-		bounded, cancel := context.WithTimeout(ctx, ackWithin)
+	_ = backoff.Retry(func() error { // when ctx ends, last is the error before
+		bounded, cancel := context.WithTimeout(ctx, ackTimeout)
 		defer cancel()
 		if last = inFlight(bounded, d.js.Conn(), d.places, s.identifier); last == nil {
 			_, last = d.js.PublishMsg(bounded, s.msg)
 		}
-		if last != nil && (!transient(last) || time.Since(d.troubleSince) > d.patience) {
+		if last != nil && (!transient(last) || time.Since(d.failingSince) > d.timeout) {
 			return backoff.Permanent(last)
 		}
 		return last
@@ -265,14 +263,14 @@ func (d *Producer) retry(ctx context.Context, s sent, first error) error {
 	return last
 }
 
-// settle counts what became of a message, and names it where it was not declared.
+// settle counts the result of a message, and reports it if it was not declared.
 func (d *Producer) settle(c candidate, err error) {
 	switch {
 	case err == nil:
-		d.troubleSince = time.Time{}
+		d.failingSince = time.Time{}
 		d.progress.declared(c)
 	case AlreadyWaiting(err):
-		d.troubleSince = time.Time{}
+		d.failingSince = time.Time{}
 		d.progress.waiting(c)
 	default:
 		d.progress.failed(c, errors.New(whyNot(err)))

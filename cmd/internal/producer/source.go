@@ -1,5 +1,4 @@
-// Package producer declares interactions: it reads messages, looks up which interactions are in flight already, and
-// publishes the others.
+// Package producer reads declared messages, and publishes those whose interaction is not in flight yet.
 package producer
 
 import (
@@ -15,20 +14,19 @@ import (
 	"statusworker/schema"
 )
 
-// candidate is a message that may be declared, or why it cannot be one.
+// candidate is a message to declare, or the reason why it cannot be declared.
 type candidate struct {
-	// where names it for people: `line 17`.
+	// where is its place in the input, such as "line 17".
 	where   string
 	message []byte
 	problem error
-	// size is how many bytes of the input it took.
+	// size is its length in the input, in bytes.
 	size int
 }
 
-// Source gives candidates, one after the other, until there are no more or ctx ends. An error means that it could not
-// be read to its end.
+// Source reads candidates. The method send returns nil after the last one, and otherwise the error of ctx or of a read.
 type Source interface {
-	give(ctx context.Context, to chan<- candidate) error
+	send(ctx context.Context, to chan<- candidate) error
 }
 
 // Arguments is a [Source] of identifiers from a command line.
@@ -40,10 +38,10 @@ type Arguments struct {
 	more             []byte // the other members
 }
 
-// noInteraction is an identifier that the vendor gives to none.
+// noInteraction is an identifier that no interaction has.
 const noInteraction = "00000000-0000-0000-0000-000000000000"
 
-// Add adds the members of a JSON object to each message. The error says what is wrong with the object.
+// Add adds the members of a JSON object to each message. It returns an error if a message with them is invalid.
 func (a *Arguments) Add(object []byte) error {
 	if len(object) > schema.MaxDeclaredBytes {
 		return fmt.Errorf("it is larger than %d bytes", schema.MaxDeclaredBytes)
@@ -53,7 +51,7 @@ func (a *Arguments) Add(object []byte) error {
 		return err
 	}
 	if object[0] != '{' {
-		return errors.New("it is something else")
+		return errors.New("it is not an object")
 	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(object, &members); err != nil {
@@ -61,24 +59,24 @@ func (a *Arguments) Add(object []byte) error {
 	}
 	for _, name := range []string{"interactionIdentifier", "type"} {
 		if _, ok := members[name]; ok {
-			return fmt.Errorf("it has a member %s, which the command line gives", name)
+			return fmt.Errorf("it has the member %s, which the command line sets", name)
 		}
 	}
 	if _, ok := members["includeAiResults"]; ok && a.IncludeAIResults != nil {
-		return errors.New("it has a member includeAiResults, which --include-ai-results gives")
+		return errors.New("it has the member includeAiResults, which --include-ai-results sets")
 	}
 	a.more = bytes.TrimSpace(object[1 : len(object)-1])
-	// What is wrong with them in one message is wrong in all.
+	// Members that are invalid in one message are invalid in all.
 	_, err := schema.Decode(a.message(noInteraction))
 	return err
 }
 
-func (a Arguments) give(ctx context.Context, to chan<- candidate) error {
+func (a Arguments) send(ctx context.Context, to chan<- candidate) error {
 	for _, id := range a.IDs {
 		select {
 		case to <- candidate{where: "identifier " + schema.Quote(id), message: a.message(id)}:
 		case <-ctx.Done():
-			return nil
+			return ctx.Err()
 		}
 	}
 	return nil
@@ -104,13 +102,13 @@ func (a Arguments) message(id string) []byte {
 func quoted(s string) []byte {
 	b, err := json.Marshal(s)
 	if err != nil {
-		panic(err) // a string can always be encoded
+		panic(err) // every string can be encoded
 	}
 	return b
 }
 
-// Lines gives a [Source] of declared messages, one a line. Empty lines are passed over, and a byte order mark before a
-// line is left out: files that begin with one may have been put together.
+// Lines returns a [Source] that reads one declared message per line. It skips empty lines, and removes a byte order
+// mark before any line: the input may be a concatenation of files.
 func Lines(from io.Reader) Source { return lines{from} }
 
 type lines struct{ from io.Reader }
@@ -119,16 +117,14 @@ const byteOrderMark = 3
 
 var errLineTooLong = fmt.Errorf("it is longer than %d bytes", schema.MaxDeclaredBytes)
 
-func (l lines) give(ctx context.Context, to chan<- candidate) error {
+func (l lines) send(ctx context.Context, to chan<- candidate) error {
 	r := bufio.NewReaderSize(l.from, byteOrderMark+schema.MaxDeclaredBytes+2) // with \r\n
 	for number := 1; ; number++ {
 		line, err := r.ReadSlice('\n')
 		if encoding := schema.ForeignEncoding(line); number == 1 && encoding != "" {
-			// Each of its lines would be refused on its own, and none is one.
-			return fmt.Errorf(
-				"standard input is %s, want UTF-8: convert it, for example by `iconv -f %[1]s -t UTF-8`",
-				encoding,
-			)
+			// One error, instead of one for each line.
+			return fmt.Errorf("standard input is %s: must be UTF-8; convert it, such as with `iconv -f %[1]s -t UTF-8`",
+				encoding)
 		}
 		c := candidate{where: fmt.Sprintf("line %d", number), size: len(line)}
 		if errors.Is(err, bufio.ErrBufferFull) {
@@ -139,13 +135,13 @@ func (l lines) give(ctx context.Context, to chan<- candidate) error {
 		} else if c.message = bytes.TrimSpace(schema.TrimBOM(line)); len(c.message) > schema.MaxDeclaredBytes {
 			c.message, c.problem = nil, errLineTooLong
 		} else {
-			c.message = bytes.Clone(c.message) // the next line comes into the same buffer
+			c.message = bytes.Clone(c.message) // the buffer is reused for the next line
 		}
 		if c.problem != nil || len(c.message) > 0 {
 			select {
 			case to <- c:
 			case <-ctx.Done():
-				return nil
+				return ctx.Err()
 			}
 		}
 		if errors.Is(err, io.EOF) {
@@ -157,7 +153,7 @@ func (l lines) give(ctx context.Context, to chan<- candidate) error {
 	}
 }
 
-// skipLine reads up to the end of a line that is too long.
+// skipLine skips the remainder of a line that is too long.
 func skipLine(r *bufio.Reader) (skipped int, err error) {
 	for {
 		part, err := r.ReadSlice('\n')

@@ -19,11 +19,11 @@ import (
 	"statusworker/statusclient"
 )
 
-// variables name the proxies for requests to the vendor and to the receiver of traces.
+// variables are those for requests to the vendor and to the receiver of traces.
 var variables = []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"}
 
-// FromEnvironment returns the function that selects the proxy for a URL from the environment. It rejects a malformed
-// value: package httpproxy ignores one, and requests then bypass the proxy.
+// FromEnvironment returns a function that selects the proxy for a URL from the environment. It rejects malformed
+// values: package httpproxy would ignore them, and requests would bypass the proxy.
 func FromEnvironment(getenv func(string) string) (func(*url.URL) (*url.URL, error), error) {
 	for _, name := range variables {
 		if err := checkProxy(name, getenv(name)); err != nil {
@@ -46,7 +46,7 @@ func FromEnvironment(getenv func(string) string) (func(*url.URL) (*url.URL, erro
 	return cfg.ProxyFunc(), nil
 }
 
-// Secrets are the users and passwords in the variables.
+// Secrets returns the users and passwords in the variables.
 func Secrets(getenv func(string) string) (all []string) {
 	for _, name := range variables {
 		all = append(all, mask.UserInfo(getenv(name))...)
@@ -61,13 +61,9 @@ func checkProxy(name, value string) error {
 	if cli.InQuotes(value) {
 		return cli.QuotedVariable(name)
 	}
-	show := mask.Withheld // it may hold a password
+	show := mask.Withheld // the value may contain a password
 	bad := func(why error) error {
-		return cli.BadVariable(
-			name,
-			show,
-			fmt.Sprintf("the URL of a proxy, such as http://proxy.example:3128 (%v)", why),
-		)
+		return cli.BadVariable(name, show, fmt.Sprintf("a proxy URL, such as http://proxy.example:3128 (%v)", why))
 	}
 	full := value
 	if !strings.Contains(value, "://") {
@@ -75,19 +71,19 @@ func checkProxy(name, value string) error {
 	}
 	u, err := url.Parse(full)
 	if err != nil {
-		return bad(errors.New("it is no URL"))
+		return bad(errors.New("not a URL"))
 	}
 	show = schema.Quote(u.Scheme + "://" + u.Host)
 	switch u.Scheme {
 	case "http", "https", "socks5", "socks5h":
 	default:
-		return bad(fmt.Errorf("the scheme %s is none of http, https, socks5 and socks5h", schema.Quote(u.Scheme)))
+		return bad(fmt.Errorf("the scheme is %s: must be http, https, socks5 or socks5h", schema.Quote(u.Scheme)))
 	}
 	switch {
 	case !validHost(u.Hostname()):
-		return bad(errors.New("there is no host in it"))
+		return bad(errors.New("it has no host"))
 	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
-		return bad(errors.New("there is something after the host"))
+		return bad(errors.New("it has a path or query"))
 	}
 	if err := statusclient.CheckPort(u); err != nil {
 		return bad(err)

@@ -8,7 +8,7 @@ import (
 	"statusworker/cmd/internal/cli"
 )
 
-// A proxy that cannot be one is refused, and not passed over.
+// A malformed proxy is rejected, not ignored.
 func TestProxies(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -35,7 +35,8 @@ func TestProxies(t *testing.T) {
 		{"HTTPS_PROXY", "http://proxy example:3128", false},
 		{"HTTPS_PROXY", "http://10.0.0.300:3128", false},
 		{"HTTPS_PROXY", "http://a.example,http://b.example", false},
-		{"NO_PROXY", "localhost, .example.com,*.svc,10.0.0.0/8,::1/128,192.0.2.1:8080,[2001:db8::1]:443,a_b.example:443,", true},
+		{"NO_PROXY", "localhost, .example.com,*.svc,10.0.0.0/8,::1/128,192.0.2.1:8080,a_b.example:443,", true},
+		{"NO_PROXY", "[2001:db8::1]:443", true},
 		{"no_proxy", "*", true},
 		{"NO_PROXY", "bücher.example", true},
 		{"NO_PROXY", "localhost 10.0.0.0/8", false},
@@ -64,10 +65,19 @@ func TestProxies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for address, want := range map[string]string{"https://api.elevateai.com/v1": "http://proxy.example:3128", "https://direct.example/v1": "<nil>", "http://api.elevateai.com": "<nil>"} {
+	for address, want := range map[string]string{
+		"https://api.elevateai.com/v1": "http://proxy.example:3128",
+		"https://direct.example/v1":    "direct",
+		"http://api.elevateai.com":     "direct",
+	} {
 		u, _ := url.Parse(address)
-		if through, err := proxy(u); err != nil || through == nil && want != "<nil>" || through != nil && through.String() != want {
-			t.Errorf("%s goes through %v (%v), want %s", address, through, err, want)
+		through, err := proxy(u)
+		got := "direct"
+		if through != nil {
+			got = through.String()
+		}
+		if err != nil || got != want {
+			t.Errorf("the proxy for %s is %s (%v), want %s", address, got, err, want)
 		}
 	}
 }

@@ -10,24 +10,24 @@ import (
 	"statusworker/cmd/internal/terminal"
 )
 
-// block is a table that can be drawn with fewer rows. Its zero value has no lines.
+// block is a table that can be shortened. Its zero value has no lines.
 type block struct {
 	head string
 	rows []ranked
-	// none are the names of what has no figures.
+	// none are the names of rows without figures.
 	none  []string
 	width int
 }
 
-// ranked is a row of a block. Where there is not enough room, rows of a lower rank are kept.
+// ranked is a row of a block. A shortened block keeps the rows of the lowest ranks.
 type ranked struct {
 	line string
 	rank int
 }
 
-// newBlock makes a block of a grid whose first row is the head; rank gives the rank of each other row.
-func newBlock(cells [][]terminal.Cell, least []int, width int, none []string, rank func(i int) int) block {
-	lines := headed(cells, least, width)
+// newBlock returns a block of a grid whose first row is the head. rank returns the rank of each other row.
+func newBlock(cells [][]terminal.Cell, minWidths []int, width int, none []string, rank func(i int) int) block {
+	lines := headed(cells, minWidths, width)
 	b := block{head: lines[0], none: none, width: width}
 	for i, line := range lines[1:] {
 		b.rows = append(b.rows, ranked{line, rank(i)})
@@ -35,26 +35,26 @@ func newBlock(cells [][]terminal.Cell, least []int, width int, none []string, ra
 	return b
 }
 
-// size is how many lines n rows take.
+// size returns the number of lines for n rows.
 func (b block) size(n int) int {
 	switch {
 	case b.head == "":
 		return 0
 	case n < len(b.rows):
-		return n + 2 // the head, and how many more there are
+		return n + 2 // the head, and the number of hidden rows
 	}
 	return 1 + len(b.rows) + len(named(b.none, b.width, math.MaxInt))
 }
 
-// least is how few lines are of use.
-func (b block) least() int {
+// minSize returns the smallest useful number of lines.
+func (b block) minSize() int {
 	if b.head == "" || len(b.rows) > 1 {
 		return b.size(1)
 	}
 	return 1 + len(b.rows) + min(1, len(b.none))
 }
 
-// lines draws the block in so much room.
+// lines draws the block in at most room lines.
 func (b block) lines(room, width int) []string {
 	if b.head == "" || room <= 0 {
 		return nil
@@ -70,7 +70,7 @@ func (b block) lines(room, width int) []string {
 		return lines
 	}
 	if room < b.size(1) {
-		lines = nil // a row says more than the head
+		lines = nil // a row is more useful than the head
 	}
 	n := max(1, room-len(lines)-1)
 	order := make([]int, len(b.rows))
@@ -87,38 +87,38 @@ func (b block) lines(room, width int) []string {
 	return lines
 }
 
-// named is a line with names, or as many as it takes; where that are more than most, it says how many are left out.
-func named(names []string, width, most int) []string {
+// named lists names in at most room lines. It shows how many it has left out.
+func named(names []string, width, room int) []string {
 	for n := len(names); n > 0; n-- {
 		text := "none: " + strings.Join(names[:n], ", ")
 		if n < len(names) {
 			text += fmt.Sprintf(" and %d more", len(names)-n)
 		}
-		if lines := terminal.Fill(text, width, "  "); len(lines) <= most || n == 1 {
-			return lines[:min(len(lines), most)]
+		if lines := terminal.Fill(text, width, "  "); len(lines) <= room || n == 1 {
+			return lines[:min(len(lines), room)]
 		}
 	}
 	return nil
 }
 
-// headed is a grid whose first row is a head. Columns are as wide as least says where that fits.
-func headed(rows [][]terminal.Cell, least []int, width int) []string {
+// headed formats a grid whose first row is the head. It applies the minimum widths if they fit.
+func headed(rows [][]terminal.Cell, minWidths []int, width int) []string {
 	for i := range rows[0] {
 		rows[0][i].Paint = terminal.Faint
 	}
-	return terminal.Grid(rows, fitting(least, width), width)
+	return terminal.Grid(rows, fitting(minWidths, width), width)
 }
 
-// fitting gives nil where columns of these widths take more than width.
-func fitting(least []int, width int) []int {
+// fitting returns widths, or nil if columns of these widths do not fit.
+func fitting(widths []int, width int) []int {
 	sum := -2
-	for _, n := range least {
+	for _, n := range widths {
 		sum += n + 2
 	}
 	if sum > width {
 		return nil
 	}
-	return least
+	return widths
 }
 
 func left(text string) terminal.Cell  { return terminal.Cell{Text: text} }

@@ -11,85 +11,35 @@ import (
 	"statusworker/cmd/overview"
 )
 
-// Width is how wide an overview is drawn where there is no terminal.
+// Width is the width of an overview without a terminal.
 const Width = 80
 
-// View is the last overview. Where the broker gives none any more, Stale is since when, and Why why.
+// View is the latest overview. If the broker has stopped answering, Stale is the time since then, and Why the error.
 type View struct {
 	overview.Overview
 	Stale time.Time
 	Why   error
 }
 
-// someWorkers is how many workers are shown before lanes and outcomes have room.
+// someWorkers is how many workers have priority over lanes and outcomes.
 const someWorkers = 3
 
-// Draw gives a view as lines of at most width columns. Where most is not 0, there are no more lines than that. Room
-// goes to the title, the advice, a worker, some workers, lanes, outcomes, the other workers, in this order.
-func Draw(v View, width, most int) []string {
-	width = min(width, terminal.Widest)
-	top := []string{terminal.Fit(titleLine(v), width)}
+// Draw returns a view as lines of at most width columns. Unless maxLines is 0, there are at most so many lines. The
+// title has the highest priority, then the advice, one worker, some workers, lanes, outcomes, and the other workers.
+func Draw(v View, width, maxLines int) []string {
+	width = min(width, terminal.MaxWidth)
+	lines := []string{terminal.Fit(titleLine(v), width)}
 	if !v.Stale.IsZero() {
-		top = append(
-			top,
-			terminal.Red.On(
-				terminal.Fit(
-					fmt.Sprintf("STALE since %s: %v", v.Stale.Format(time.TimeOnly), asciiOnly(v.Why.Error())),
-					width,
-				),
-			),
-		)
+		stale := fmt.Sprintf("STALE since %s: %v", v.Stale.Format(time.TimeOnly), asciiOnly(v.Why.Error()))
+		lines = append(lines, terminal.Red.On(terminal.Fit(stale, width)))
 	}
-	var lanes, outcomes, workers block
-	if v.Redelivery != "" { // without streams there is nothing to count
-		lanes, outcomes, workers = laneBlock(
-			v.Overview,
-			width,
-		), outcomeBlock(
-			v.Overview,
-			width,
-		), workerBlock(
-			v.Overview,
-			width,
-		)
-	}
-	advice := adviceBlocks(v.Advice, width)
-
 	left := math.MaxInt
-	if most > 0 {
-		top = top[:min(len(top), most)]
-		left = most - len(top)
+	if maxLines > 0 {
+		lines = lines[:min(len(lines), maxLines)]
+		left = maxLines - len(lines)
 	}
-	grant := func(to *int, lines int) {
-		n := max(0, min(lines-*to, left))
-		*to, left = *to+n, left-n
-	}
-	var forLanes, forOutcomes, forWorkers, forAdvice int
-	grant(&forAdvice, min(countLines(advice), max(left-workers.least(), len(advice))))
-	grant(&forWorkers, workers.least())
-	grant(&forWorkers, workers.size(someWorkers))
-	for _, b := range []struct {
-		block
-		lines *int
-	}{{lanes, &forLanes}, {outcomes, &forOutcomes}} {
-		if left >= b.least() {
-			grant(b.lines, b.size(len(b.rows)))
-		}
-	}
-	parts, shown := []*int{&forLanes, &forOutcomes, &forWorkers, &forAdvice}, 0
-	for _, lines := range parts {
-		shown += min(*lines, 1)
-	}
-	// A blank line before each part, unless that would hide workers who would all have room without it.
-	others := workers.size(len(workers.rows)) - forWorkers
-	spaced := left >= shown+others || left >= shown && left < others
-	if spaced {
-		left -= shown
-	}
-	grant(&forWorkers, forWorkers+others)
-
-	lines := top
-	for _, part := range [][]string{lanes.lines(forLanes, width), outcomes.lines(forOutcomes, width), workers.lines(forWorkers, width), shortened(advice, forAdvice, width)} {
+	parts, spaced := divide(v, left, width)
+	for _, part := range parts {
 		if spaced && len(part) > 0 {
 			lines = append(lines, "")
 		}
@@ -98,7 +48,48 @@ func Draw(v View, width, most int) []string {
 	return lines
 }
 
-// adviceBlocks are the lines of each piece of advice.
+// divide draws lanes, outcomes, workers and advice in at most left lines. spaced means that there is room for a blank
+// line before each.
+func divide(v View, left, width int) (parts [][]string, spaced bool) {
+	var lanes, outcomes, workers block
+	if v.Redelivery != "" { // without streams there are no figures
+		lanes, outcomes = laneBlock(v.Overview, width), outcomeBlock(v.Overview, width)
+		workers = workerBlock(v.Overview, width)
+	}
+	advice := adviceBlocks(v.Advice, width)
+	grant := func(to *int, lines int) {
+		n := max(0, min(lines-*to, left))
+		*to, left = *to+n, left-n
+	}
+	var forLanes, forOutcomes, forWorkers, forAdvice int
+	grant(&forAdvice, min(countLines(advice), max(left-workers.minSize(), len(advice))))
+	grant(&forWorkers, workers.minSize())
+	grant(&forWorkers, workers.size(someWorkers))
+	for _, b := range []struct {
+		block
+		lines *int
+	}{{lanes, &forLanes}, {outcomes, &forOutcomes}} {
+		if left >= b.minSize() {
+			grant(b.lines, b.size(len(b.rows)))
+		}
+	}
+	shown := 0
+	for _, lines := range []int{forLanes, forOutcomes, forWorkers, forAdvice} {
+		shown += min(lines, 1)
+	}
+	// No blank lines if they hide workers that would all be visible without them.
+	others := workers.size(len(workers.rows)) - forWorkers
+	if spaced = left >= shown+others || left >= shown && left < others; spaced {
+		left -= shown
+	}
+	grant(&forWorkers, forWorkers+others)
+	return [][]string{
+		lanes.lines(forLanes, width), outcomes.lines(forOutcomes, width), workers.lines(forWorkers, width),
+		shortened(advice, forAdvice, width),
+	}, spaced
+}
+
+// adviceBlocks wraps each piece of advice.
 func adviceBlocks(advice []string, width int) (blocks [][]string) {
 	for _, a := range advice {
 		blocks = append(blocks, terminal.Fill("! "+asciiOnly(a), width, "  "))
@@ -113,8 +104,8 @@ func countLines(blocks [][]string) (n int) {
 	return n
 }
 
-// shortened draws pieces of advice in so much room: as much of each as of the others, and each at least by a line.
-// Where there is no room for that, it says how many are left out.
+// shortened draws pieces of advice in at most room lines. It cuts all of them to the same length, of at least a line.
+// If there are more pieces than lines, it shows how many it has left out.
 func shortened(advice [][]string, room, width int) (lines []string) {
 	more := ""
 	if room > 0 && len(advice) > room {

@@ -1,6 +1,9 @@
 package statusview
 
 import (
+	"fmt"
+	"slices"
+
 	"statusworker/cmd/internal/terminal"
 	"statusworker/cmd/overview"
 	"statusworker/consumer"
@@ -10,123 +13,81 @@ import (
 // laneBlock has the lanes and the intake that have figures, and the sum of the lanes.
 func laneBlock(s overview.Overview, width int) block {
 	reserve := s.Redelivery != consumer.Nak
-	rows := [][]terminal.Cell{{left("lane"), right("new"), right("out, held"), right("oldest"), right("redelivered")}}
-	if reserve {
-		rows = [][]terminal.Cell{
-			{
-				left("lane"),
-				right("due"),
-				right("out"),
-				right("held back"),
-				right("due for"),
-				right("oldest"),
-				right("redelivered"),
-			},
+	row := func(name, due, unacked, waiting, dueFor, oldest, redelivered string) []terminal.Cell {
+		if !reserve {
+			return []terminal.Cell{left(name), right(due), right(unacked), right(oldest), right(redelivered)}
+		}
+		return []terminal.Cell{
+			left(name), right(due), right(unacked), right(waiting), right(dueFor), right(oldest), right(redelivered),
 		}
 	}
+	first := "due"
+	if !reserve {
+		first = "new" // messages that wait between polls are unacked
+	}
+	rows := [][]terminal.Cell{row("lane", first, "unacked", "waiting", "due for", "oldest", "redelivered")}
 	var none []string
 	var due uint64
-	var out, redelivered int
+	var unacked, redelivered int
 	for _, l := range s.Lanes {
-		due, out, redelivered = due+l.Due, out+l.Out, redelivered+l.Redelivered
-		switch {
-		case idle(l, s.Waiting):
+		due, unacked, redelivered = due+l.Due, unacked+l.Out, redelivered+l.Redelivered
+		if idle(l, s.Waiting) {
 			none = append(none, string(l.Type))
-		case reserve:
-			rows = append(
-				rows,
-				[]terminal.Cell{
-					left(string(l.Type)),
-					figure(l.Due),
-					figure(l.Out),
-					held(l.Waiting),
-					right(short(l.DueSeconds)),
-					right(short(l.OldestSeconds)),
-					figure(l.Redelivered),
-				},
-			)
-		default:
-			rows = append(
-				rows,
-				[]terminal.Cell{
-					left(string(l.Type)),
-					figure(l.Due),
-					figure(l.Out),
-					right(short(l.OldestSeconds)),
-					figure(l.Redelivered),
-				},
-			)
+			continue
 		}
+		rows = append(rows, row(string(l.Type), fmt.Sprint(l.Due), fmt.Sprint(l.Out), count(l.Waiting),
+			short(l.DueSeconds), short(l.OldestSeconds), fmt.Sprint(l.Redelivered)))
 	}
 	sum := 0
 	if reserve && len(rows) > 1 {
 		sum = len(rows)
-		rows = append(
-			rows,
-			[]terminal.Cell{
-				left("all"),
-				figure(due),
-				figure(out),
-				held(s.Waiting),
-				right(""),
-				right(""),
-				figure(redelivered),
-			},
-		)
+		rows = append(rows,
+			row("all", fmt.Sprint(due), fmt.Sprint(unacked), count(s.Waiting), "", "", fmt.Sprint(redelivered)))
 	}
 	if i := s.Intake; i != nil {
 		if i.Waiting == 0 && i.Out == 0 && i.Redelivered == 0 && i.WaitingSeconds == 0 && i.PausedUntil == nil {
 			none = append(none, "intake")
 		} else {
-			rows = append(
-				rows,
-				[]terminal.Cell{
-					left("intake"),
-					figure(i.Waiting),
-					figure(i.Out),
-					held(nil),
-					right(short(i.WaitingSeconds)),
-					right(""),
-					figure(i.Redelivered),
-				},
-			)
+			rows = append(rows, []terminal.Cell{
+				left("intake"), figure(i.Waiting), figure(i.Out), right("-"), right(short(i.WaitingSeconds)), right(""),
+				figure(i.Redelivered),
+			})
 		}
 	}
 	return newBlock(rows, []int{10, 8, 8, 9, 8, 8, 11}, width, none, func(i int) int {
 		if i == sum-1 {
-			return 0 // the sum says most
+			return 0 // the sum is the most important row
 		}
 		return 1
 	})
 }
 
-// idle reports whether there is nothing to show of a lane. All is what is held back in all lanes, of which a lane may
-// have a part that was not counted.
+// idle reports whether a lane has no figures. all is the number of waiting interactions in all lanes, of which an
+// unknown part may be in this lane.
 func idle(l overview.Lane, all *uint64) bool {
-	held := l.Waiting
-	if held == nil {
-		held = all
+	waiting := l.Waiting
+	if waiting == nil {
+		waiting = all
 	}
 	return l.Due == 0 && l.Out == 0 && l.Redelivered == 0 && l.DueSeconds == 0 && l.OldestSeconds == 0 &&
-		l.PausedUntil == nil &&
-		(held == nil || *held == 0)
+		l.PausedUntil == nil && (waiting == nil || *waiting == 0)
 }
 
-func held(n *uint64) terminal.Cell {
+func count(n *uint64) string {
 	if n == nil {
-		return right("-")
+		return "-"
 	}
-	return figure(*n)
+	return fmt.Sprint(*n)
 }
 
-// counted is how many outcomes of one kind there are.
+// counted is the number of outcomes of one destination or reason.
 type counted struct {
 	name             string
 	lastHour, stored uint64
 }
 
-// outcomeBlock has the kinds of outcomes of which there are some: the processed events beside the dead letters, or
-// above them where that takes too many columns.
+// outcomeBlock has the destinations and reasons that have outcomes: processed events beside dead letters, or above them
+// on a narrow terminal.
 func outcomeBlock(s overview.Overview, width int) block {
 	var processed, failed []counted
 	var none []string
@@ -151,12 +112,12 @@ func outcomeBlock(s overview.Overview, width int) block {
 	}
 	beside := []int{10, 9, 9, 20, 9, 9}
 	if fitting(beside, width) == nil {
-		all := append(processed, failed...)
+		all := slices.Concat(processed, failed)
 		rows := [][]terminal.Cell{{left("outcome"), right("last hour"), right("stored")}}
 		for i := range all {
 			rows = append(rows, cells(all, i))
 		}
-		return newBlock(rows, beside[3:], width, none, func(i int) int { return late(all, i) })
+		return newBlock(rows, beside[3:], width, none, func(i int) int { return rankOf(all, i) })
 	}
 	rows := [][]terminal.Cell{
 		{left("processed"), right("last hour"), right("stored"), left("failed"), right("last hour"), right("stored")},
@@ -164,11 +125,11 @@ func outcomeBlock(s overview.Overview, width int) block {
 	for i := range max(len(processed), len(failed)) {
 		rows = append(rows, append(cells(processed, i), cells(failed, i)...))
 	}
-	return newBlock(rows, beside, width, none, func(i int) int { return min(late(processed, i), late(failed, i)) })
+	return newBlock(rows, beside, width, none, func(i int) int { return min(rankOf(processed, i), rankOf(failed, i)) })
 }
 
-// late is the rank of an outcome: those of the last hour come first.
-func late(all []counted, i int) int {
+// rankOf returns the rank of an outcome: those of the last hour come first.
+func rankOf(all []counted, i int) int {
 	if i < len(all) && all[i].lastHour > 0 {
 		return 0
 	}

@@ -11,50 +11,35 @@ import (
 	"statusworker/schema"
 )
 
-// How much of a worker's key, host and version is shown.
+// Maximum widths of a worker's key, host and version.
 const (
 	keyShown     = 6
 	hostShown    = 16
 	versionShown = 12
 )
 
-// workerBlock has the workers; those that do not work have room first.
+// workerBlock has the workers. Paused and probing ones have the highest priority.
 func workerBlock(s overview.Overview, width int) block {
 	rows := [][]terminal.Cell{
 		{left("worker"), left("host"), left("version"), left("state"), right("polls/s"), right("share")},
 	}
 	for _, w := range s.Workers {
-		key := terminal.Fit(asciiOnly(w.Worker), keyShown)
-		if len(w.Worker) > keyShown {
-			key = asciiOnly(w.Worker)[:keyShown]
-		}
+		key := asciiOnly(w.Worker)
+		key = key[:min(len(key), keyShown)]
 		if w.Problem != "" {
-			rows = append(
-				rows,
-				[]terminal.Cell{
-					left(key),
-					left("?"),
-					left("?"),
-					{Text: "unreadable", Paint: terminal.Red},
-					right("?"),
-					right("?"),
-				},
-			)
+			rows = append(rows, []terminal.Cell{
+				left(key), left("?"), left("?"), {Text: "unreadable", Paint: terminal.Red}, right("?"), right("?"),
+			})
 			continue
 		}
 		share := "-"
 		if w.RateLimit > 0 {
 			share = strconv.FormatFloat(w.Share, 'f', 2, 64)
 		}
+		host, version := terminal.Fit(asciiOnly(w.Host), hostShown), terminal.Fit(asciiOnly(w.Version), versionShown)
 		rows = append(rows, []terminal.Cell{
-			left(
-				key,
-			),
-			left(terminal.Fit(asciiOnly(w.Host), hostShown)),
-			left(terminal.Fit(asciiOnly(w.Version), versionShown)),
-			stateCell(w, s.At),
-			right(strconv.FormatFloat(w.PollsPerSecond, 'f', 2, 64)),
-			right(share),
+			left(key), left(host), left(version), stateCell(w, s.At),
+			right(strconv.FormatFloat(w.PollsPerSecond, 'f', 2, 64)), right(share),
 		})
 	}
 	if len(rows) == 1 {
@@ -71,9 +56,9 @@ func workerBlock(s overview.Overview, width int) block {
 	})
 }
 
-// stateCell says what a worker does about the vendor, and why.
+// stateCell returns the state of a worker, its cause, and until when it is paused.
 func stateCell(w overview.Worker, now time.Time) terminal.Cell {
-	const most = 24
+	const maxWidth = 24
 	cause := asciiOnly(w.Cause)
 	switch w.State {
 	case schema.Working:
@@ -83,14 +68,14 @@ func stateCell(w overview.Worker, now time.Time) terminal.Cell {
 		if w.Until != nil && w.Until.After(now) {
 			text += " " + short(w.Until.Sub(now).Seconds())
 		}
-		return terminal.Cell{Text: terminal.Fit(text+": "+cause, most), Paint: terminal.Red}
+		return terminal.Cell{Text: terminal.Fit(text+": "+cause, maxWidth), Paint: terminal.Red}
 	case schema.Probing:
-		return terminal.Cell{Text: terminal.Fit("probing: "+cause, most), Paint: terminal.Yellow}
+		return terminal.Cell{Text: terminal.Fit("probing: "+cause, maxWidth), Paint: terminal.Yellow}
 	}
-	return terminal.Cell{Text: terminal.Fit(asciiOnly(string(w.State)), most), Paint: terminal.Yellow}
+	return terminal.Cell{Text: terminal.Fit(asciiOnly(string(w.State)), maxWidth), Paint: terminal.Yellow}
 }
 
-// short is an age in its two largest units.
+// short formats an age in its two largest units.
 func short(seconds float64) string {
 	d := time.Duration(seconds * float64(time.Second)).Truncate(time.Second)
 	day := 24 * time.Hour
@@ -107,7 +92,7 @@ func short(seconds float64) string {
 	return fmt.Sprintf("%dd%02dh", d/day, d%day/time.Hour)
 }
 
-// asciiOnly replaces what may be wider or narrower than one column, or what a terminal would obey.
+// asciiOnly replaces characters that may not be one column wide, or control the terminal.
 func asciiOnly(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r > '~' {

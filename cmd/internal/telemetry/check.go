@@ -23,19 +23,18 @@ import (
 	"statusworker/statusclient"
 )
 
-// otelVariables are OpenTelemetry's own. It reads them itself, from the environment of the process, and would go on
-// with something else than what was meant where they are wrong, or panic.
+// otelVariables returns the value of an environment variable. OpenTelemetry reads its variables itself. It ignores bad
+// values, or panics; therefore they are checked here first.
 type otelVariables func(name string) string
 
-// Check checks OpenTelemetry's variables. Where they name no receiver of traces, or switch tracing off, nothing is
-// looked at.
+// Check checks OpenTelemetry's variables. It checks nothing if they name no receiver of traces, or disable tracing.
 func Check(ctx context.Context, getenv func(string) string) error {
 	_, err := resourceOf(ctx, getenv, "")
 	return err
 }
 
-// resourceOf checks OpenTelemetry's variables, and gives what the environment says of the service; nil where they name
-// no receiver of traces, or switch tracing off. Nothing is looked at then.
+// resourceOf checks OpenTelemetry's variables, and returns the resource that they describe. It is nil if they name no
+// receiver of traces, or disable tracing.
 func resourceOf(ctx context.Context, getenv otelVariables, version string) (*resource.Resource, error) {
 	quoted := ""
 	about, err := check(ctx, version, func(name string) string {
@@ -68,21 +67,19 @@ func check(ctx context.Context, version string, getenv otelVariables) (*resource
 			return nil, err
 		}
 	}
-	// What the environment says of the service comes last, and wins.
-	about, err := resource.New(ctx, resource.WithAttributes(
-		attribute.String("service.name", "statusworker"),
-		attribute.String(
-			"service.version",
-			version,
-		),
-	), resource.WithHost(), resource.WithTelemetrySDK(), resource.WithFromEnv())
+	service := []attribute.KeyValue{
+		attribute.String("service.name", "statusworker"), attribute.String("service.version", version),
+	}
+	// Later options override earlier ones: the environment wins.
+	about, err := resource.New(ctx, resource.WithAttributes(service...), resource.WithHost(),
+		resource.WithTelemetrySDK(), resource.WithFromEnv())
 	if err != nil {
 		return nil, cli.Usagef("$OTEL_RESOURCE_ATTRIBUTES: %w", err)
 	}
 	return about, nil
 }
 
-// checkAttributes looks at what OpenTelemetry takes as it is.
+// checkAttributes checks the variables that resource.New does not reject.
 func (getenv otelVariables) checkAttributes() error {
 	for _, name := range []string{"OTEL_RESOURCE_ATTRIBUTES", "OTEL_SERVICE_NAME"} {
 		if cli.InQuotes(getenv(name)) {
@@ -92,7 +89,7 @@ func (getenv otelVariables) checkAttributes() error {
 	return nil
 }
 
-// otlp gives the variable of a setting that counts: the one for traces, or else the one for everything.
+// otlp returns the variable that is in effect for a setting: the one for traces, or else the general one.
 func (getenv otelVariables) otlp(setting string) (name, value string) {
 	for _, name := range []string{"OTEL_EXPORTER_OTLP_TRACES_" + setting, "OTEL_EXPORTER_OTLP_" + setting} {
 		if value := strings.TrimSpace(getenv(name)); value != "" {
@@ -123,11 +120,8 @@ func (getenv otelVariables) checkEndpoint() error {
 		return cli.BadVariable(name, schema.Quote(mask.URL(value)), "a URL, such as http://127.0.0.1:4318")
 	}
 	if err := statusclient.CheckPort(u); err != nil {
-		return cli.BadVariable(
-			name,
-			schema.Quote(mask.URL(value)),
-			fmt.Sprintf("a URL, such as http://127.0.0.1:4318 (%v)", err),
-		)
+		return cli.BadVariable(name, schema.Quote(mask.URL(value)),
+			fmt.Sprintf("a URL, such as http://127.0.0.1:4318 (%v)", err))
 	}
 	return nil
 }
@@ -145,14 +139,14 @@ func (getenv otelVariables) checkTimeout() error {
 		return nil
 	}
 	if n, err := strconv.Atoi(value); err != nil || n < 0 || n > math.MaxInt32 {
-		return cli.BadVariable(name, schema.Quote(value), wantMilliseconds)
+		return cli.BadVariable(name, schema.Quote(value), milliseconds)
 	}
 	return nil
 }
 
-const wantMilliseconds = "a whole number of milliseconds, 0 or more"
+const milliseconds = "a whole number of milliseconds, 0 or more"
 
-// checkCertificates reads the files that OpenTelemetry will read.
+// checkCertificates checks the files that OpenTelemetry will read.
 func (getenv otelVariables) checkCertificates() error {
 	given, path := getenv.otlp("CERTIFICATE")
 	if given != "" {
@@ -165,35 +159,36 @@ func (getenv otelVariables) checkCertificates() error {
 		if certificate == "" && key == "" {
 			continue
 		}
-		if certificate == "" || key == "" {
-			return cli.BadVariable(
-				prefix+"CERTIFICATE",
-				"one of two",
-				fmt.Sprintf("$%sKEY with it, or none of them", prefix),
-			)
-		}
 		given = prefix + "CERTIFICATE"
-		if err := credential.Readable(certificate); err != nil {
-			return cli.BadVariable(
-				given,
-				certificate,
-				fmt.Sprintf("a certificate with its key in $%sKEY (%v)", prefix, err),
-			)
-		}
-		if err := credential.Readable(key); err != nil {
-			return cli.BadVariable(prefix+"KEY", key, fmt.Sprintf("a file with the key of $%s (%v)", given, err))
-		}
-		if _, err := tls.LoadX509KeyPair(certificate, key); err != nil {
-			return cli.BadVariable(
-				given,
-				certificate,
-				fmt.Sprintf("a certificate with its key in $%sKEY (%v)", prefix, err),
-			)
+		if err := checkKeyPair(given, certificate, prefix+"KEY", key); err != nil {
+			return err
 		}
 		break
 	}
 	if given != "" && getenv.insecure() {
-		return cli.BadVariable(given, "set, and traces are sent by http", "an https endpoint with a certificate")
+		return cli.BadVariable(given, "set, but the endpoint is http", "unset, or the endpoint https")
+	}
+	return nil
+}
+
+// checkKeyPair checks the variables of a client certificate and of its key.
+func checkKeyPair(certificateVariable, certificate, keyVariable, key string) error {
+	switch {
+	case certificate == "":
+		return cli.BadVariable(certificateVariable, `""`, "set together with $"+keyVariable)
+	case key == "":
+		return cli.BadVariable(keyVariable, `""`, "set together with $"+certificateVariable)
+	}
+	allowed := "a certificate with its key in $" + keyVariable
+	if err := credential.Readable(certificate); err != nil {
+		return cli.BadVariable(certificateVariable, certificate, fmt.Sprintf("%s (%v)", allowed, err))
+	}
+	if err := credential.Readable(key); err != nil {
+		return cli.BadVariable(keyVariable, key,
+			fmt.Sprintf("a file with the key of $%s (%v)", certificateVariable, err))
+	}
+	if _, err := tls.LoadX509KeyPair(certificate, key); err != nil {
+		return cli.BadVariable(certificateVariable, certificate, fmt.Sprintf("%s (%v)", allowed, err))
 	}
 	return nil
 }
@@ -207,8 +202,8 @@ func (getenv otelVariables) insecure() bool {
 	return strings.HasPrefix(strings.ToLower(endpoint), "http:")
 }
 
-// checkHeaders looks at both variables: OpenTelemetry logs what it cannot read of each. Neither keys nor values are
-// shown, since a key that is none may be a secret.
+// checkHeaders checks both variables, because OpenTelemetry parses both. It shows neither keys nor values: text that is
+// not a valid key may be a secret.
 func (getenv otelVariables) checkHeaders() error {
 	for _, name := range headerVariables {
 		text := strings.TrimSpace(getenv(name))
@@ -216,7 +211,7 @@ func (getenv otelVariables) checkHeaders() error {
 			continue
 		}
 		for i, pair := range strings.Split(text, ",") {
-			if _, _, err := header(pair); err != nil {
+			if _, err := headerValue(pair); err != nil {
 				return cli.BadVariable(name, fmt.Sprintf("%s (pair %d %v)", mask.Withheld, i+1, err),
 					"key=value, separated by commas, with values percent-encoded")
 			}
@@ -230,15 +225,15 @@ var (
 	endpointVariables = []string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"}
 )
 
-// Secrets are the users and passwords in the endpoints, and the values of the headers for the receiver, which may
-// repeat them: whole, and without a scheme before them such as Bearer.
+// Secrets returns the users and passwords in the endpoints, and the values of the headers, with and without a scheme
+// such as Bearer.
 func Secrets(getenv func(string) string) (all []string) {
 	for _, name := range endpointVariables {
 		all = append(all, mask.UserInfo(getenv(name))...)
 	}
 	for _, name := range headerVariables {
 		for pair := range strings.SplitSeq(getenv(name), ",") {
-			_, value, err := header(pair)
+			value, err := headerValue(pair)
 			if err != nil {
 				continue // see checkHeaders
 			}
@@ -251,37 +246,38 @@ func Secrets(getenv func(string) string) (all []string) {
 	return all
 }
 
-func header(pair string) (key, value string, err error) {
+// headerValue returns the value of a pair key=value. Its errors do not show the pair, which may be a secret.
+func headerValue(pair string) (string, error) {
 	key, encoded, found := strings.Cut(pair, "=")
-	if key = strings.TrimSpace(key); !found {
-		return "", "", errors.New("has no =")
+	if !found {
+		return "", errors.New("has no =")
 	}
-	if !httpguts.ValidHeaderFieldName(key) {
-		return "", "", errors.New("has a key that is no name of a header")
+	if !httpguts.ValidHeaderFieldName(strings.TrimSpace(key)) {
+		return "", errors.New("has a key that is not a header name")
 	}
-	value, err = url.PathUnescape(encoded)
+	value, err := url.PathUnescape(encoded)
 	if err != nil {
-		return "", "", errors.New("has a value with a bad percent sign") // the error shows some of it
+		return "", errors.New("has a value with an invalid percent-encoding")
 	}
 	if value = strings.TrimSpace(value); !httpguts.ValidHeaderFieldValue(value) {
-		return "", "", errors.New("has a value with a control character")
+		return "", errors.New("has a value with a control character")
 	}
-	return key, value, nil
+	return value, nil
 }
 
-// maxSpans bounds how many spans wait in memory.
+// maxSpans limits the queue of spans in memory.
 const maxSpans = 1_000_000
 
 func (getenv otelVariables) checkNumbers() error {
 	for _, number := range []struct {
-		name        string
-		least, most int
-		want        string
+		name     string
+		min, max int
+		allowed  string
 	}{
 		{"OTEL_BSP_MAX_QUEUE_SIZE", 1, maxSpans, "a whole number from 1 to 1000000"},
 		{"OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 1, maxSpans, "a whole number from 1 to 1000000"},
-		{"OTEL_BSP_SCHEDULE_DELAY", 0, math.MaxInt32, wantMilliseconds},
-		{"OTEL_BSP_EXPORT_TIMEOUT", 0, math.MaxInt32, wantMilliseconds},
+		{"OTEL_BSP_SCHEDULE_DELAY", 0, math.MaxInt32, milliseconds},
+		{"OTEL_BSP_EXPORT_TIMEOUT", 0, math.MaxInt32, milliseconds},
 		{"OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT", math.MinInt32, math.MaxInt32, "a whole number"},
 		{"OTEL_ATTRIBUTE_COUNT_LIMIT", math.MinInt32, math.MaxInt32, "a whole number"},
 		{"OTEL_SPAN_ATTRIBUTE_VALUE_LENGTH_LIMIT", math.MinInt32, math.MaxInt32, "a whole number"},
@@ -295,20 +291,17 @@ func (getenv otelVariables) checkNumbers() error {
 		if value == "" {
 			continue
 		}
-		if n, err := strconv.Atoi(value); err != nil || n < number.least || n > number.most {
-			return cli.BadVariable(number.name, schema.Quote(value), number.want)
+		if n, err := strconv.Atoi(value); err != nil || n < number.min || n > number.max {
+			return cli.BadVariable(number.name, schema.Quote(value), number.allowed)
 		}
 	}
 	return nil
 }
 
-// checkSampler knows the samplers that OpenTelemetry has without more.
+// checkSampler allows the built-in samplers of OpenTelemetry.
 func (getenv otelVariables) checkSampler() error {
-	name, arg := strings.ToLower(
-		strings.TrimSpace(getenv("OTEL_TRACES_SAMPLER")),
-	), strings.TrimSpace(
-		getenv("OTEL_TRACES_SAMPLER_ARG"),
-	)
+	name := strings.ToLower(strings.TrimSpace(getenv("OTEL_TRACES_SAMPLER")))
+	arg := strings.TrimSpace(getenv("OTEL_TRACES_SAMPLER_ARG"))
 	switch name {
 	case "", "always_on", "always_off", "parentbased_always_on", "parentbased_always_off":
 		return nil
@@ -319,5 +312,5 @@ func (getenv otelVariables) checkSampler() error {
 		return nil
 	}
 	return cli.BadVariable("OTEL_TRACES_SAMPLER", schema.Quote(name),
-		"always_on, always_off, traceidratio, or one of them after parentbased_")
+		"always_on, always_off, traceidratio, or one of these prefixed with parentbased_")
 }

@@ -1,4 +1,4 @@
-// Package telemetry sends traces, as the variables of OpenTelemetry ask for.
+// Package telemetry exports traces, configured by OpenTelemetry's environment variables.
 package telemetry
 
 import (
@@ -22,14 +22,14 @@ import (
 )
 
 const (
-	// flushTraces is how long spans that are still to be sent may take at the end.
-	flushTraces = 3 * time.Second
-	// otelWarns is the level of OpenTelemetry's own warnings: its verbosity 1.
+	// flushTimeout limits the export of the last spans at shutdown.
+	flushTimeout = 3 * time.Second
+	// otelWarns is the level of OpenTelemetry's own warnings: verbosity 1 of logr.
 	otelWarns = slog.Level(-1)
 )
 
-// Start makes what OpenTelemetry's own variables ask for. Where they name no receiver of traces, or switch tracing off,
-// the tracer is nil, and nothing is made.
+// Start starts the export of traces. The tracer is nil if the variables name no receiver of traces, or disable tracing.
+// Otherwise flush waits until the last spans are exported, for at most 3 s.
 func Start(
 	ctx context.Context, getenv func(string) string, version string, log *logrus.Logger,
 ) (tracer trace.Tracer, flush func(), err error) {
@@ -45,27 +45,25 @@ func Start(
 		return nil, nil, err
 	}
 	otel.SetLogger(logr.FromSlogHandler(logbridge.New(log, "OpenTelemetry", otelWarns)))
-	complaints := slog.New(logbridge.New(log, "OpenTelemetry", otelWarns))
+	failures := slog.New(logbridge.New(log, "OpenTelemetry", otelWarns))
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) {
-		complaints.Warn("traces are not sent; the work goes on without them", logrus.ErrorKey, err)
+		failures.Warn("exporting traces failed", logrus.ErrorKey, err)
 	}))
-	out, err := otlptracehttp.New(
-		ctx,
-		otlptracehttp.WithProxy(func(r *http.Request) (*url.URL, error) { return through(r.URL) }),
-	)
+	proxied := func(r *http.Request) (*url.URL, error) { return through(r.URL) }
+	out, err := otlptracehttp.New(ctx, otlptracehttp.WithProxy(proxied))
 	if err != nil {
-		return nil, nil, fmt.Errorf("sending traces: %w", err)
+		return nil, nil, fmt.Errorf("starting the export of traces: %w", err)
 	}
 	var batches []sdktrace.BatchSpanProcessorOption
 	if delay, err := strconv.Atoi(getenv("OTEL_BSP_SCHEDULE_DELAY")); err == nil && delay == 0 {
-		batches = append(batches, sdktrace.WithBatchTimeout(time.Millisecond)) // with 0, a core would do nothing else
+		batches = append(batches, sdktrace.WithBatchTimeout(time.Millisecond)) // 0 would use a whole core
 	}
 	provider := sdktrace.NewTracerProvider(sdktrace.WithBatcher(out, batches...), sdktrace.WithResource(about))
 	flush = func() {
-		ctx, cancel := context.WithTimeout(context.Background(), flushTraces)
+		ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 		defer cancel()
 		if err := provider.Shutdown(ctx); err != nil {
-			log.WithError(err).Warn("some traces were not sent")
+			log.WithError(err).Warn("exporting the last traces failed")
 		}
 	}
 	return provider.Tracer("statusworker"), flush, nil

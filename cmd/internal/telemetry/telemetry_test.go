@@ -21,7 +21,7 @@ import (
 	"statusworker/cmd/internal/mask"
 )
 
-// endpointAnd switches tracing on, with more variables, each before its value.
+// endpointAnd returns variables that enable tracing, and more, given as pairs of name and value.
 func endpointAnd(more ...string) map[string]string {
 	env := map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
 	for pair := range slices.Chunk(more, 2) {
@@ -30,19 +30,23 @@ func endpointAnd(more ...string) map[string]string {
 	return env
 }
 
-// Of two variables for one setting, the one for traces counts.
-func TestTracingByTheVariablesForTraces(t *testing.T) {
-	env := endpointAnd("OTEL_EXPORTER_OTLP_ENDPOINT", "garbage", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://127.0.0.1:1")
+// The variable for traces overrides the general one.
+func TestVariablesForTracesOverride(t *testing.T) {
+	env := endpointAnd("OTEL_EXPORTER_OTLP_ENDPOINT", "garbage", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+		"http://127.0.0.1:1")
 	for setting, values := range map[string][2]string{
 		"PROTOCOL": {"grpc", "http/protobuf"}, "COMPRESSION": {"lz4", "gzip"}, "TIMEOUT": {"soon", "1000"},
 	} {
 		env["OTEL_EXPORTER_OTLP_"+setting], env["OTEL_EXPORTER_OTLP_TRACES_"+setting] = values[0], values[1]
 	}
-	if about, err := resourceOf(t.Context(), func(name string) string { return env[name] }, "1.2.3"); err != nil || about == nil {
+	if about, err := resourceOf(t.Context(), func(name string) string { return env[name] }, "1.2.3"); err != nil ||
+		about == nil {
 		t.Errorf("tracing %v, error %v", about, err)
 	}
-	env = endpointAnd("OTEL_EXPORTER_OTLP_ENDPOINT", "https://127.0.0.1:1", "OTEL_EXPORTER_OTLP_CERTIFICATE", "/nope", "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", certificateFile(t))
-	if about, err := resourceOf(t.Context(), func(name string) string { return env[name] }, "1.2.3"); err != nil || about == nil {
+	env = endpointAnd("OTEL_EXPORTER_OTLP_ENDPOINT", "https://127.0.0.1:1", "OTEL_EXPORTER_OTLP_CERTIFICATE", "/nope",
+		"OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", certificateFile(t))
+	if about, err := resourceOf(t.Context(), func(name string) string { return env[name] }, "1.2.3"); err != nil ||
+		about == nil {
 		t.Errorf("tracing with certificates %v, error %v", about, err)
 	}
 }
@@ -53,13 +57,14 @@ func certificateFile(t *testing.T) string {
 	server := httptest.NewTLSServer(http.NotFoundHandler())
 	defer server.Close()
 	name := filepath.Join(t.TempDir(), "certificate.pem")
-	if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+	if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	return name
 }
 
-// Whatever OpenTelemetry and the receiver say goes into the log as its other lines, without the headers' values.
+// Errors of OpenTelemetry and of the receiver are logged as JSON records, without the values of headers.
 func TestTracingLogsNoHeaders(t *testing.T) {
 	var received atomic.Bool
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -70,12 +75,13 @@ func TestTracingLogsNoHeaders(t *testing.T) {
 		received.Store(true)
 		w.WriteHeader(http.StatusForbidden)
 		_, token, _ := strings.Cut(got, " ")
-		fmt.Fprintf(w, "%q is no good, %s is none, and Api-Key: %s neither", got, token, r.Header.Get("Api-Key"))
+		fmt.Fprintf(w, "rejected %q, %s and Api-Key: %s", got, token, r.Header.Get("Api-Key"))
 	}))
 	defer server.Close()
-	var logged bytes.Buffer // written to by one goroutine at a time, and read when all is flushed
+	var logged bytes.Buffer // written to by one goroutine at a time, and read after the flush
 	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", server.URL)
-	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:s3cret@host:port") // OpenTelemetry complains of it, though it is not wanted
+	// This one is not in effect, and OpenTelemetry logs an error about it all the same.
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:s3cret@host:port")
 	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer s3cret%2F1 , api-key = s3cret%2C2")
 	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "0")
 	secrets := &mask.Set{}
@@ -98,12 +104,13 @@ func TestTracingLogsNoHeaders(t *testing.T) {
 	for line := range strings.Lines(logged.String()) {
 		var entry struct{ Level, Source, Error string }
 		if err := json.Unmarshal([]byte(line), &entry); err != nil {
-			t.Errorf("a line that is no JSON: %s", line)
+			t.Errorf("a line is not JSON: %s", line)
 		}
 		if entry.Source != "OpenTelemetry" {
 			t.Errorf("source %q in %s", entry.Source, line)
 		}
-		quoted = quoted || entry.Level == "warning" && strings.Contains(entry.Error, `"***" is no good, *** is none, and Api-Key: *** neither`)
+		quoted = quoted || entry.Level == "warning" && strings.Contains(entry.Error,
+			`rejected "***", *** and Api-Key: ***`)
 	}
 	if !quoted {
 		t.Errorf("the receiver's answer is not a warning:\n%s", &logged)
@@ -113,25 +120,29 @@ func TestTracingLogsNoHeaders(t *testing.T) {
 	}
 }
 
-func TestTracingIsOffOrRefused(t *testing.T) {
+func TestTracingIsDisabledOrRejected(t *testing.T) {
 	certificate := certificateFile(t)
 	for _, tt := range []struct {
 		env   map[string]string
-		wrong string // the variable that is refused; empty where tracing is just off
+		wrong string // the rejected variable; empty if tracing is disabled
 	}{
 		{map[string]string{}, ""},
-		{map[string]string{"OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}, ""},
-		{map[string]string{"OTEL_SDK_DISABLED": "True", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}, ""},
-		{map[string]string{"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}, ""},
+		{endpointAnd("OTEL_SDK_DISABLED", "true"), ""},
+		{endpointAnd("OTEL_SDK_DISABLED", "True"), ""},
+		{endpointAnd("OTEL_TRACES_EXPORTER", "none"), ""},
 		{map[string]string{"OTEL_TRACES_EXPORTER": "zipkin"}, "OTEL_TRACES_EXPORTER"},
-		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, "OTEL_EXPORTER_OTLP_PROTOCOL"},
+		{endpointAnd("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"), "OTEL_EXPORTER_OTLP_PROTOCOL"},
 		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "127.0.0.1:4318"}, "OTEL_EXPORTER_OTLP_ENDPOINT"},
-		{map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "collector:4318"}, "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"},
-		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_TRACES_SAMPLER": "nonsense"}, "OTEL_TRACES_SAMPLER"},
-		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "1%"}, "OTEL_TRACES_SAMPLER_ARG"},
-		{map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1", "OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "nan"}, "OTEL_TRACES_SAMPLER_ARG"},
+		{map[string]string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "collector:4318"},
+			"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"},
+		{endpointAnd("OTEL_TRACES_SAMPLER", "nonsense"), "OTEL_TRACES_SAMPLER"},
+		{endpointAnd("OTEL_TRACES_SAMPLER", "traceidratio", "OTEL_TRACES_SAMPLER_ARG", "1%"),
+			"OTEL_TRACES_SAMPLER_ARG"},
+		{endpointAnd("OTEL_TRACES_SAMPLER", "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG", "nan"),
+			"OTEL_TRACES_SAMPLER_ARG"},
 		{endpointAnd("OTEL_EXPORTER_OTLP_HEADERS", "Authorization: Bearer s3cret"), "OTEL_EXPORTER_OTLP_HEADERS"},
-		{endpointAnd("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "x-tenant=a,Authorization: Bearer s3cret=="), "OTEL_EXPORTER_OTLP_TRACES_HEADERS"},
+		{endpointAnd("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "x-tenant=a,Authorization: Bearer s3cret=="),
+			"OTEL_EXPORTER_OTLP_TRACES_HEADERS"},
 		{endpointAnd("OTEL_EXPORTER_OTLP_HEADERS", "api-key=%zs3cret"), "OTEL_EXPORTER_OTLP_HEADERS"},
 		{endpointAnd("OTEL_EXPORTER_OTLP_HEADERS", "api-key=s3cret%0A"+"x"), "OTEL_EXPORTER_OTLP_HEADERS"},
 		{endpointAnd("OTEL_EXPORTER_OTLP_HEADERS", "api-key=s3cret,"), "OTEL_EXPORTER_OTLP_HEADERS"},
@@ -153,9 +164,12 @@ func TestTracingIsOffOrRefused(t *testing.T) {
 		{endpointAnd("OTEL_EXPORTER_OTLP_CERTIFICATE", "telemetry_test.go"), "OTEL_EXPORTER_OTLP_CERTIFICATE"},
 		{endpointAnd("OTEL_EXPORTER_OTLP_CERTIFICATE", certificate), "OTEL_EXPORTER_OTLP_CERTIFICATE"},
 		{endpointAnd("OTEL_EXPORTER_OTLP_CLIENT_KEY", "/nope"), "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"},
-		{endpointAnd("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "/nope", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "/nope"), "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE"},
-		{endpointAnd("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate, "OTEL_EXPORTER_OTLP_CLIENT_KEY", "/dev/zero"), "OTEL_EXPORTER_OTLP_CLIENT_KEY"},
-		{endpointAnd("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate, "OTEL_EXPORTER_OTLP_CLIENT_KEY", certificate), "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"},
+		{endpointAnd("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "/nope", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY",
+			"/nope"), "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE"},
+		{endpointAnd("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate, "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+			"/dev/zero"), "OTEL_EXPORTER_OTLP_CLIENT_KEY"},
+		{endpointAnd("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificate, "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+			certificate), "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE"},
 		{map[string]string{"OTEL_BSP_MAX_QUEUE_SIZE": "-1", "OTEL_EXPORTER_OTLP_HEADERS": "s3cret"}, ""},
 	} {
 		tracer, flush, err := Start(t.Context(), func(name string) string { return tt.env[name] }, "1.2.3", nil)
@@ -168,7 +182,8 @@ func TestTracingIsOffOrRefused(t *testing.T) {
 		}
 		var usage *cli.UsageError
 		var setting *cli.SettingError
-		if !errors.As(err, &usage) || !errors.As(err, &setting) || setting.Variable != tt.wrong || strings.Contains(err.Error(), "s3cret") {
+		if !errors.As(err, &usage) || !errors.As(err, &setting) || setting.Variable != tt.wrong ||
+			strings.Contains(err.Error(), "s3cret") {
 			t.Errorf("%v: error %v, want bad configuration of %s", tt.env, err, tt.wrong)
 		}
 	}

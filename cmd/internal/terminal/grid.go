@@ -1,5 +1,5 @@
-// Package terminal draws text for people: tables, frames over each other and progress, and it knows what a terminal can
-// show.
+// Package terminal formats text for people: tables, wrapped text, frames that replace each other, and progress. It
+// detects what a terminal supports.
 package terminal
 
 import (
@@ -7,14 +7,14 @@ import (
 	"unicode/utf8"
 )
 
-// Cell is one field of a grid. Its Paint is a terminal's colour, and takes no room.
+// Cell is one field of a grid. Its Paint does not count for the width.
 type Cell struct {
 	Text  string
 	Paint Paint
 	Right bool
 }
 
-// Paint is a colour, as a terminal switches it on.
+// Paint is the control sequence of a colour.
 type Paint string
 
 // The colours in use.
@@ -28,7 +28,7 @@ const (
 	unpaint       = "\x1b[0m"
 )
 
-// On colours a text.
+// On returns the text in this colour.
 func (c Paint) On(s string) string {
 	if c == Plain || s == "" {
 		return s
@@ -36,16 +36,16 @@ func (c Paint) On(s string) string {
 	return string(c) + s + unpaint
 }
 
-// Unpainted takes the colours out of a text.
+// Unpainted removes the colours from a text.
 func Unpainted(s string) string { return unpainted.Replace(s) }
 
 var unpainted = strings.NewReplacer(
 	string(Faint), "", string(Red), "", string(Green), "", string(Yellow), "", string(Magenta), "", unpaint, "")
 
-// Grid gives rows of cells as lines whose columns stand below each other, none wider than width (0 is no bound).
-// Columns are at least as wide as least says.
-func Grid(rows [][]Cell, least []int, width int) []string {
-	widths := append([]int(nil), least...)
+// Grid formats rows of cells as lines with aligned columns. No line is wider than width (0 is unlimited). minWidths are
+// the minimum widths of the columns.
+func Grid(rows [][]Cell, minWidths []int, width int) []string {
+	widths := append([]int(nil), minWidths...)
 	for _, row := range rows {
 		for i, c := range row {
 			if i == len(widths) {
@@ -85,7 +85,7 @@ func Grid(rows [][]Cell, least []int, width int) []string {
 	return lines
 }
 
-// Fit cuts a text so that it has at most width columns.
+// Fit cuts a text to width columns.
 func Fit(s string, width int) string {
 	if utf8.RuneCountInString(s) <= width {
 		return s

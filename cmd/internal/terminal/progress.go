@@ -9,47 +9,43 @@ import (
 	"github.com/schollz/progressbar/v3"
 )
 
-// reportEvery is how often a command without a terminal reports how far it is.
+// reportEvery is the time between two reports of progress without a terminal.
 const reportEvery = 5 * time.Second
 
-// Progress shows how far a command is: a bar on a terminal, otherwise a line every few seconds. What is written to it
-// appears between, and never inside the bar. It is safe for concurrent use.
+// Progress shows the progress of a command: a bar on a terminal, otherwise a line every few seconds. Lines written to
+// it appear above the bar. It is safe for concurrent use.
 type Progress struct {
-	to   io.Writer
-	most int64
-	stop chan struct{}
-	over sync.WaitGroup
+	to        io.Writer
+	total     int64
+	stop      chan struct{}
+	reporting sync.WaitGroup
 
 	mu  sync.Mutex
 	bar *progressbar.ProgressBar // nil without a terminal
 }
 
-// NewProgress shows progress on w up to most, or without an end where that is 0. Without a terminal, soFar gives the
-// line.
-func NewProgress(w io.Writer, most int64, soFar func() string) *Progress {
-	p := &Progress{to: w, most: most, stop: make(chan struct{})}
+// NewProgress shows progress on w towards a total; 0 means that the total is unknown. Without a terminal, soFar returns
+// the line.
+func NewProgress(w io.Writer, total int64, soFar func() string) *Progress {
+	p := &Progress{to: w, total: total, stop: make(chan struct{})}
 	if !Is(w) {
-		p.over.Go(func() { p.report(soFar) })
+		p.reporting.Go(func() { p.report(soFar) })
 		return p
 	}
-	if most == 0 {
-		most = -1
+	if total == 0 {
+		total = -1
 	}
 	p.bar = progressbar.NewOptions64(
-		most,
+		total,
 		progressbar.OptionSetWriter(w),
 		progressbar.OptionSetWidth(24),
 		progressbar.OptionThrottle(100*time.Millisecond),
 		progressbar.OptionClearOnFinish(),
-		progressbar.OptionSetElapsedTime(
-			false,
-		),
-		progressbar.OptionSetPredictTime(p.most > 0),
+		progressbar.OptionSetElapsedTime(false),
+		progressbar.OptionSetPredictTime(p.total > 0),
 		progressbar.OptionUseANSICodes(true),
-		progressbar.OptionSetSpinnerChangeInterval(
-			0,
-		),
-	) // otherwise a goroutine of its own draws, into what is written here
+		progressbar.OptionSetSpinnerChangeInterval(0), // otherwise a goroutine redraws the bar between the lines
+	)
 	return p
 }
 
@@ -66,19 +62,19 @@ func (p *Progress) report(soFar func() string) {
 	}
 }
 
-// Close takes the bar away.
+// Close removes the bar.
 func (p *Progress) Close() {
 	close(p.stop)
-	p.over.Wait()
+	p.reporting.Wait()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.bar != nil {
-		_ = p.bar.Finish() // it can only fail to draw
+		_ = p.bar.Finish() // only drawing can fail
 		p.bar = nil
 	}
 }
 
-// Write writes whole lines.
+// Write writes complete lines.
 func (p *Progress) Write(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -89,7 +85,7 @@ func (p *Progress) Write(b []byte) (int, error) {
 	return p.to.Write(b)
 }
 
-// Draw moves the bar to done of most, with a text beside it.
+// Draw moves the bar to done, with a text beside it.
 func (p *Progress) Draw(done int64, text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -97,8 +93,8 @@ func (p *Progress) Draw(done int64, text string) {
 		return
 	}
 	p.bar.Describe(text)
-	if p.most > 0 {
-		_ = p.bar.Set64(min(done, p.most-1)) // full would end it
+	if p.total > 0 {
+		_ = p.bar.Set64(min(done, p.total-1)) // the full value would end the bar
 	} else {
 		_ = p.bar.Add(1)
 	}

@@ -5,10 +5,10 @@ import (
 	"fmt"
 )
 
-// Widest is as wide as what is drawn grows.
-const Widest = 110
+// MaxWidth is the maximum width of a table.
+const MaxWidth = 110
 
-// Terminal control.
+// Terminal control sequences.
 const (
 	HideCursor   = "\x1b[?25l"
 	ShowCursor   = "\x1b[?25h"
@@ -18,20 +18,20 @@ const (
 	cursorUpText = "\x1b[%dA\r"
 )
 
-// Screen draws frames over each other.
+// Screen replaces one frame by the next.
 type Screen struct {
-	Bare bool // without colours
+	Bare bool // no colours
 
 	width, height int
 	lines         int // of the last frame
 }
 
-// Over gives what turns the last frame into this one, whose lines fit into the terminal.
+// Over returns the bytes that replace the last frame by this one. Its lines must fit the terminal.
 func (s *Screen) Over(frame []string, width, height int) []byte {
 	var b bytes.Buffer
 	switch {
 	case s.lines > 0 && (width != s.width || height != s.height):
-		b.WriteString(clearScreen) // the terminal may have broken the lines of the last frame
+		b.WriteString(clearScreen) // the terminal may have wrapped the lines of the last frame
 	case s.lines > 0:
 		fmt.Fprintf(&b, cursorUpText, s.lines)
 	}

@@ -13,7 +13,7 @@ func Is(w any) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// file is the one that w writes to or reads from.
+// file returns the file behind w and its wrappers.
 func file(w any) (*os.File, bool) {
 	for {
 		around, ok := w.(interface{ Unwrap() io.Writer })
@@ -26,15 +26,15 @@ func file(w any) (*os.File, bool) {
 	return f, ok
 }
 
-// Paints reports whether text that is written to w may have colours.
+// Paints reports whether text on w may have colours.
 func Paints(w io.Writer, getenv func(string) string) bool {
 	return Is(w) && getenv("NO_COLOR") == "" && Draws(getenv)
 }
 
-// Draws reports whether a terminal, as the environment describes it, can draw in place.
+// Draws reports whether the terminal that the environment describes can redraw in place.
 func Draws(getenv func(string) string) bool { return getenv("TERM") != "dumb" }
 
-// Columns is how wide a terminal is, or 0 where w is none.
+// Columns returns the width of a terminal, or 0 if w is not a terminal.
 func Columns(w io.Writer) int {
 	if !Is(w) {
 		return 0
@@ -43,7 +43,7 @@ func Columns(w io.Writer) int {
 	return width
 }
 
-// Size is the size of a terminal; 80 by 24 where it does not say.
+// Size returns the size of a terminal, or 80 by 24 if it is unknown.
 func Size(w io.Writer) (width, height int) {
 	if f, ok := file(w); ok {
 		if width, height, err := term.GetSize(int(f.Fd())); err == nil && width > 0 && height > 0 {

@@ -5,10 +5,10 @@ import (
 	"unicode/utf8"
 )
 
-// TextWidth is how wide lines of prose are at most.
+// TextWidth is the maximum width of lines of prose.
 const TextWidth = 100
 
-// Wrap breaks a text between words into lines of at most width columns. A word that is longer has a line of its own.
+// Wrap breaks a text between words into lines of at most width columns. A longer word gets its own line, uncut.
 func Wrap(text string, width int) (lines []string) {
 	var line string
 	for _, word := range strings.Fields(text) {
@@ -23,7 +23,7 @@ func Wrap(text string, width int) (lines []string) {
 	return append(lines, line)
 }
 
-// Fill breaks a text into lines of at most width columns, between words where it can. Lines after the first begin with
+// Fill breaks a text into lines of at most width columns. It splits longer words. Lines after the first begin with
 // indent.
 func Fill(text string, width int, indent string) []string {
 	var words []string

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestTextsAreBroken(t *testing.T) {
+func TestWrapAndFill(t *testing.T) {
 	for _, test := range []struct {
 		got, want []string
 	}{

@@ -38,7 +38,7 @@ func TestLint(t *testing.T) {
 	}
 }
 
-// What is rendered are just these.
+// Each rendering has exactly these kinds.
 func TestKinds(t *testing.T) {
 	want := map[string]string{
 		"minimal":    "Deployment Job PodDisruptionBudget Service ServiceAccount",
@@ -61,7 +61,7 @@ func TestKinds(t *testing.T) {
 	}
 }
 
-// Release and namespace may be named by what YAML takes for something else, and a release with dots.
+// Names of release and namespace may look like other YAML types, and a release may have dots.
 func TestNames(t *testing.T) {
 	for _, c := range []struct {
 		release, namespace string
@@ -107,7 +107,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-// The kubelet waits longer than the worker takes.
+// The grace period is longer than the shutdown timeout.
 func TestGracePeriod(t *testing.T) {
 	for _, timeout := range []string{"20s", "1m30s", "500ms", "1500ms", "1h", "19.999s"} {
 		found, err := render(t, with(readValues(t, "minimal"), map[string]any{"work.shutdownTimeout": timeout}))
@@ -120,12 +120,12 @@ func TestGracePeriod(t *testing.T) {
 		}
 		grace := time.Duration(*one[*apps.Deployment](t, found).Spec.Template.Spec.TerminationGracePeriodSeconds) * time.Second
 		if more := grace - d; more < 9*time.Second || more > 11*time.Second {
-			t.Errorf("with a shutdown time-out of %s the grace period is %s: want some ten seconds more", timeout, grace)
+			t.Errorf("grace period %s for a shutdown timeout of %s, want about ten seconds more", grace, timeout)
 		}
 	}
 }
 
-// Who selects the workers selects them, and not the pods of the provision job.
+// The selectors for workers match the workers, and not the pods of the provision job.
 func TestSelectors(t *testing.T) {
 	compared := map[string]bool{}
 	for _, name := range renderings {
@@ -137,7 +137,7 @@ func TestSelectors(t *testing.T) {
 			"service":    {MatchLabels: service.Spec.Selector},
 		}
 		for _, p := range all[*policy.PodDisruptionBudget](found) {
-			selectors["budget"] = p.Spec.Selector
+			selectors["eviction policy"] = p.Spec.Selector
 		}
 		for _, p := range all[*networking.NetworkPolicy](found) {
 			if p.Name == deployment.Name {
@@ -173,25 +173,25 @@ func TestSelectors(t *testing.T) {
 				t.Errorf("%s: the service monitor's selector %s does not match the service's labels %v", name, s, service.Labels)
 			}
 			if len(m.Spec.Endpoints) != 1 || m.Spec.Endpoints[0].Port != service.Spec.Ports[0].Name {
-				t.Errorf("%s: the service monitor reads %v, the service has %v", name, m.Spec.Endpoints, service.Spec.Ports)
+				t.Errorf("%s: the service monitor has %v, the service %v", name, m.Spec.Endpoints, service.Spec.Ports)
 			}
 		}
 	}
-	for _, who := range []string{"deployment", "service", "budget", "network policy", "job", "monitor"} {
+	for _, who := range []string{"deployment", "service", "eviction policy", "network policy", "job", "monitor"} {
 		if !compared[who] {
 			t.Errorf("no rendering has a %s", who)
 		}
 	}
 }
 
-// A job that cannot provision ends by itself, and before its deadline: what that ends has no log any more.
-func TestProvisionLeavesItsLog(t *testing.T) {
+// A job that fails ends before its deadline, at which Kubernetes would delete its pod and its log.
+func TestProvisionKeepsItsLog(t *testing.T) {
 	for _, name := range []string{"minimal", "everything"} {
 		job := one[*batch.Job](t, mustRender(t, name))
 		args := job.Spec.Template.Spec.Containers[0].Args
 		at := slices.Index(args, "--timeout")
 		if at < 0 {
-			t.Fatalf("%s: the job waits for ever: %q", name, args)
+			t.Fatalf("%s: the job has no timeout: %q", name, args)
 		}
 		attempt, err := time.ParseDuration(args[at+1])
 		if err != nil {
@@ -201,20 +201,20 @@ func TestProvisionLeavesItsLog(t *testing.T) {
 		for n := range *job.Spec.BackoffLimit + 1 {
 			all += attempt
 			if n > 0 {
-				all += 10 * time.Second << (n - 1) // what Kubernetes waits between them
+				all += 10 * time.Second << (n - 1) // the pause of Kubernetes between them
 			}
 		}
 		if deadline := time.Duration(*job.Spec.ActiveDeadlineSeconds) * time.Second; all >= deadline {
-			t.Errorf("%s: all attempts take %s, and the deadline is %s", name, all, deadline)
+			t.Errorf("%s: all attempts take %s, want less than the deadline of %s", name, all, deadline)
 		}
 		if job.Annotations["helm.sh/hook-output-log-policy"] != "hook-failed" || strings.Contains(job.Annotations["helm.sh/hook-delete-policy"], "hook-failed") {
-			t.Errorf("%s: the annotations are %v", name, job.Annotations)
+			t.Errorf("%s: annotations %v", name, job.Annotations)
 		}
 	}
 }
 
-// The policy of the job is there before it, selects it, and goes with it.
-func TestProvisionMayReachNATS(t *testing.T) {
+// The network policy of the job is created before it, selects it, and is deleted with it.
+func TestNetworkPolicyOfProvision(t *testing.T) {
 	found := mustRender(t, "everything")
 	job := one[*batch.Job](t, found)
 	if job.Annotations["helm.sh/hook"] != "pre-install,pre-upgrade" {
@@ -229,18 +229,18 @@ func TestProvisionMayReachNATS(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !s.Matches(labels.Set(job.Spec.Template.Labels)) || p.Annotations["helm.sh/hook"] != job.Annotations["helm.sh/hook"] || p.Annotations["helm.sh/hook-weight"] != "-5" {
-			t.Errorf("the policy %s with selector %s and annotations %v is not for the job before it runs", p.Name, s, p.Annotations)
+			t.Errorf("policy %s: selector %s and annotations %v, want those for the job", p.Name, s, p.Annotations)
 		}
 		if when := p.Annotations["helm.sh/hook-delete-policy"]; when != "before-hook-creation,hook-succeeded" {
-			t.Errorf("the policy %s is deleted %s: Helm does nothing to a hook that stays", p.Name, when)
+			t.Errorf("policy %s: delete policy %s, but Helm leaves other hooks in the cluster", p.Name, when)
 		}
 		return
 	}
-	t.Error("there is no policy for the provision job")
+	t.Error("no policy for the provision job")
 }
 
-// Policies let through to the ports of the URLs, and job and workers to what is given besides.
-func TestNetworkPolicyLetsThrough(t *testing.T) {
+// Network policies allow the ports of the URLs, and the extra rules.
+func TestNetworkPolicyPorts(t *testing.T) {
 	given := []any{map[string]any{"ports": []any{map[string]any{"port": 5353, "protocol": "UDP"}}}}
 	for _, c := range []struct {
 		set             map[string]any
@@ -259,11 +259,11 @@ func TestNetworkPolicyLetsThrough(t *testing.T) {
 		}
 		policies := all[*networking.NetworkPolicy](found)
 		if len(policies) != 2 {
-			t.Errorf("with %v there are %d policies, want one of the workers and one of the provision job", c.set, len(policies))
+			t.Errorf("%v: %d policies, want one for workers and one for the provision job", c.set, len(policies))
 		}
 		for _, p := range policies {
 			var have []int32
-			for _, rule := range p.Spec.Egress[1:] { // after that for names
+			for _, rule := range p.Spec.Egress[1:] { // the first rule is for DNS
 				for _, port := range rule.Ports {
 					have = append(have, port.Port.IntVal)
 				}
@@ -275,21 +275,21 @@ func TestNetworkPolicyLetsThrough(t *testing.T) {
 			slices.Sort(have)
 			slices.Sort(want)
 			if !slices.Equal(have, want) {
-				t.Errorf("with %v the policy %s lets through to %v, want %v", c.set, p.Name, have, want)
+				t.Errorf("%v: policy %s allows %v, want %v", c.set, p.Name, have, want)
 			}
 		}
 	}
 }
 
-// While NATS is away no worker is ready: nodes can be drained all the same.
-func TestDisruptionRateLimitLetsTheUnreadyGo(t *testing.T) {
-	rateLimit := one[*policy.PodDisruptionBudget](t, mustRender(t, "minimal")).Spec
-	if p := rateLimit.UnhealthyPodEvictionPolicy; p == nil || *p != policy.AlwaysAllow {
-		t.Errorf("the policy for pods that are not ready is %v, want %s", p, policy.AlwaysAllow)
+// Nodes can be drained while no worker is ready, as during an outage of NATS.
+func TestUnhealthyPodEviction(t *testing.T) {
+	spec := one[*policy.PodDisruptionBudget](t, mustRender(t, "minimal")).Spec
+	if p := spec.UnhealthyPodEvictionPolicy; p == nil || *p != policy.AlwaysAllow {
+		t.Errorf("policy %v for pods that are not ready, want %s", p, policy.AlwaysAllow)
 	}
 }
 
-// Every pod runs with as little as there is to run with.
+// Every pod runs with minimal privileges.
 func TestSecurity(t *testing.T) {
 	seen := map[string]bool{}
 	for _, name := range renderings {
@@ -305,7 +305,7 @@ func TestSecurity(t *testing.T) {
 				t.Errorf("%s: %s runs with %v", name, who, p)
 			}
 			if pod.AutomountServiceAccountToken == nil || *pod.AutomountServiceAccountToken {
-				t.Errorf("%s: %s is given a token of Kubernetes", name, who)
+				t.Errorf("%s: %s has a token of a service account", name, who)
 			}
 			if len(pod.Containers) != 1 {
 				t.Fatalf("%s: %s has %d containers", name, who, len(pod.Containers))
@@ -324,8 +324,8 @@ func TestSecurity(t *testing.T) {
 	}
 }
 
-// A platform may give the numbers of users itself, and the job may be kept from what is injected into pods.
-func TestPodsFitThePlatform(t *testing.T) {
+// A platform may assign user ids, and sidecars of the job can be disabled.
+func TestPlatformSettings(t *testing.T) {
 	found, err := render(t, with(readValues(t, "minimal"), map[string]any{
 		"podSecurityContext.runAsUser": nil, "podSecurityContext.runAsGroup": nil, "podSecurityContext.fsGroup": nil,
 		"provision.podLabels":      map[string]any{"sidecar.istio.io/inject": "false"},
@@ -345,11 +345,11 @@ func TestPodsFitThePlatform(t *testing.T) {
 		t.Errorf("the job's pods have labels %v and annotations %v", l, job.Spec.Template.Annotations)
 	}
 	if _, ok := value(job.Spec.Template.Spec.Containers[0].Env, "STATUSWORKER_MAX_AGE"); ok {
-		t.Error("a value that is null is set")
+		t.Error("a variable is set for a null value")
 	}
 }
 
-// A secret is a file, or comes from a secret: nothing of it is in a description of a pod.
+// Secrets are mounted as files or come from a secret. None is in a pod's description.
 func TestSecrets(t *testing.T) {
 	for _, name := range renderings {
 		found := mustRender(t, name)
@@ -361,22 +361,23 @@ func TestSecrets(t *testing.T) {
 		for who, pod := range pods {
 			c := pod.Containers[0]
 			if args := strings.Join(c.Args, " "); strings.ContainsAny(args, "=/") {
-				t.Errorf("%s: %s has the arguments %q, want no values there", name, who, args)
+				t.Errorf("%s: %s has the arguments %q, want no values", name, who, args)
 			}
 			for _, e := range c.Env {
 				if (e.Name == "NATS_USER" || e.Name == "NATS_PASSWORD") && (e.ValueFrom == nil || e.ValueFrom.SecretKeyRef == nil) {
-					t.Errorf("%s: %s is given %s as %q", name, who, e.Name, e.Value)
+					t.Errorf("%s: %s has %s with the value %q", name, who, e.Name, e.Value)
 				}
 				if e.Name == "ELEVATEAI_API_TOKEN" {
-					t.Errorf("%s: %s is given the API token as a variable, which never changes", name, who)
+					t.Errorf("%s: %s has the API token as a variable, which a changed secret does not update", name, who)
 				}
 				if file := e.Value; strings.HasPrefix(file, "/etc/statusworker/") && !mounted(pod, file) {
-					t.Errorf("%s: %s is given %s=%s, which nothing mounts", name, who, e.Name, file)
+					t.Errorf("%s: %s has %s=%s, which is not mounted", name, who, e.Name, file)
 				}
 			}
 			for _, m := range c.VolumeMounts {
 				if m.SubPath != "" || !m.ReadOnly {
-					t.Errorf("%s: %s mounts %s at %s with subPath %q, read-only %t: a file that is mounted alone never changes", name, who, m.Name, m.MountPath, m.SubPath, m.ReadOnly)
+					t.Errorf("%s: %s mounts %s at %s with subPath %q, read-only %t; want a directory, read-only",
+						name, who, m.Name, m.MountPath, m.SubPath, m.ReadOnly)
 				}
 			}
 		}
@@ -386,14 +387,14 @@ func TestSecrets(t *testing.T) {
 		for _, job := range all[*batch.Job](found) {
 			for _, v := range job.Spec.Template.Spec.Volumes {
 				if v.Secret != nil && v.Secret.SecretName == "elevateai" {
-					t.Errorf("%s: provision is given the API token, which it does not need", name)
+					t.Errorf("%s: provision has the API token, which it does not need", name)
 				}
 			}
 		}
 	}
 }
 
-// mounted tells whether a volume that is there is mounted where file lies, with that key in it.
+// mounted reports whether an existing volume is mounted in the directory of file, with that key.
 func mounted(pod core.PodSpec, file string) bool {
 	for _, m := range pod.Containers[0].VolumeMounts {
 		if m.MountPath != path.Dir(file) {
@@ -417,8 +418,7 @@ func mounted(pod core.PodSpec, file string) bool {
 	return false
 }
 
-// Authorities for the vendor come from a secret or a config map: the volume is of the one that is named, with its key
-// alone.
+// Certificate authorities for the vendor come from a secret or a config map, with only the given key.
 func TestVendorAuthorities(t *testing.T) {
 	for name, want := range map[string]string{"everything": "secret private-authority/authority.pem", "typical": "config map trusted/ca.crt", "minimal": "", "naks": ""} {
 		have := ""
@@ -432,12 +432,12 @@ func TestVendorAuthorities(t *testing.T) {
 			}
 		}
 		if have != want {
-			t.Errorf("%s: the authorities are in %q, want %q", name, have, want)
+			t.Errorf("%s: authorities from %q, want %q", name, have, want)
 		}
 	}
 }
 
-// The job and the workers agree on what they must, and each has the credentials that are meant for it.
+// Job and workers share settings, and each has its own credentials.
 func TestVariables(t *testing.T) {
 	everything, typical, naks, minimal := mustRender(t, "everything"), mustRender(t, "typical"), mustRender(t, "naks"), mustRender(t, "minimal")
 	worker := func(o objects) core.Container { return one[*apps.Deployment](t, o).Spec.Template.Spec.Containers[0] }
@@ -491,14 +491,14 @@ func TestVariables(t *testing.T) {
 		{"provision, minimal", provision(minimal), "STATUSWORKER_MAX_AGE"},
 	} {
 		if have, ok := value(c.in.Env, c.name); ok {
-			t.Errorf("%s: %s is %q, want it not set", c.who, c.name, have)
+			t.Errorf("%s: %s is %q, want it unset", c.who, c.name, have)
 		}
 	}
 	if have := strings.Join(provision(everything).Args, " "); have != "provision --timeout 30s --update" {
-		t.Errorf("with provision.update the arguments are %q", have)
+		t.Errorf("arguments %q with provision.update", have)
 	}
 	if have := strings.Join(provision(minimal).Args, " "); have != "provision --timeout 60s" {
-		t.Errorf("without provision.update the arguments are %q", have)
+		t.Errorf("arguments %q without provision.update", have)
 	}
 	for name, in := range map[string]objects{"minimal": minimal, "everything": everything, "naks": naks} {
 		env := worker(in).Env
@@ -510,14 +510,14 @@ func TestVariables(t *testing.T) {
 	}
 }
 
-// notByValues are variables that no value of the chart sets, each with why.
+// notByValues are the variables that no value of the chart sets, with the reason.
 var notByValues = map[string]string{
-	"ELEVATEAI_API_TOKEN":     "a variable never changes in a running pod; the token is a file",
-	"STATUSWORKER_ADMIN_ADDR": "the chart's probes and service look for the default",
-	"STATUSWORKER_PPROF_ADDR": "nobody but the pod itself reaches a loopback address: by extraEnv, for a port-forward",
+	"ELEVATEAI_API_TOKEN":     "a changed secret does not update a variable; the token is a file",
+	"STATUSWORKER_ADMIN_ADDR": "probes and service use the default",
+	"STATUSWORKER_PPROF_ADDR": "only for a port-forward, by extraEnv",
 }
 
-// Each variable in the flag tables of docs/configuration.md is reachable by values.
+// A value sets each variable in the flag tables of docs/configuration.md.
 func TestEverySettingIsReachable(t *testing.T) {
 	text, err := os.ReadFile("../../../docs/configuration.md")
 	if err != nil {
@@ -544,12 +544,12 @@ func TestEverySettingIsReachable(t *testing.T) {
 	}
 	for _, row := range rows {
 		if name := row[1]; !set[name] && notByValues[name] == "" {
-			t.Errorf("no value sets %s: give the chart one, or name it in notByValues", name)
+			t.Errorf("no value sets %s: add one to the chart, or add the variable to notByValues", name)
 		}
 	}
 }
 
-// The defaults of the chart are those of the command line.
+// The defaults of the chart and of the command line are the same.
 func TestDefaultsAreTheFlags(t *testing.T) {
 	text, err := os.ReadFile("../../../docs/configuration.md")
 	if err != nil {
@@ -565,7 +565,7 @@ func TestDefaultsAreTheFlags(t *testing.T) {
 		}
 		compared++
 		if have != row[2] {
-			t.Errorf("%s is %q by default, and %q by the command line's", row[1], have, row[2])
+			t.Errorf("%s is %q by default, want the default of the command line, %q", row[1], have, row[2])
 		}
 	}
 	if compared < 10 {
@@ -578,10 +578,10 @@ func TestAutoscaling(t *testing.T) {
 		found := mustRender(t, name)
 		deployment, scaled := one[*apps.Deployment](t, found), one[*keda.ScaledObject](t, found)
 		if deployment.Spec.Replicas != nil {
-			t.Errorf("%s: the deployment asks for %d workers, and there are none yet", name, *deployment.Spec.Replicas)
+			t.Errorf("%s: the deployment has %d replicas, want none set", name, *deployment.Spec.Replicas)
 		}
 		if to := scaled.Spec.ScaleTargetRef; to.Kind != "Deployment" || to.APIVersion != "apps/v1" || to.Name != deployment.Name {
-			t.Errorf("%s: what is scaled is %v", name, to)
+			t.Errorf("%s: scale target %v", name, to)
 		}
 		if err := keda.CheckFallbackValid(scaled); err != nil {
 			t.Errorf("%s: %v", name, err)
@@ -593,30 +593,30 @@ func TestAutoscaling(t *testing.T) {
 			names[trigger.Name] = true
 		}
 		if !slices.Equal(have, kinds) || len(names) != len(kinds) {
-			t.Errorf("%s: the triggers are %v with the names %v, want %v", name, have, names, kinds)
+			t.Errorf("%s: triggers %v with the names %v, want %v", name, have, names, kinds)
 		}
 	}
 	for _, trigger := range one[*keda.ScaledObject](t, mustRender(t, "everything")).Spec.Triggers {
 		if trigger.Metadata["stream"] != "INTERACTIONS_POLLS" || trigger.Metadata["consumer"] != "poll-"+trigger.Name {
-			t.Errorf("%s looks at %v", trigger.Name, trigger.Metadata)
+			t.Errorf("%s has the metadata %v", trigger.Name, trigger.Metadata)
 		}
 	}
 	for _, trigger := range one[*keda.ScaledObject](t, mustRender(t, "naks")).Spec.Triggers {
 		const selects = `namespace="pipeline",job="prod-statusworker"}`
 		query := trigger.Metadata["query"]
 		if every := strings.Count(query, "{"); every == 0 || strings.Count(query, selects) != every {
-			t.Errorf("the query of %s is %s, want every measure with %s", trigger.Name, query, selects)
+			t.Errorf("%s has the query %s, want each metric with %s", trigger.Name, query, selects)
 		}
 		if want := map[string]string{"lateness": "1.5", "load": "38.40"}[trigger.Name]; trigger.Metadata["threshold"] != want {
-			t.Errorf("the threshold of %s is %s, want %s", trigger.Name, trigger.Metadata["threshold"], want)
+			t.Errorf("%s has the threshold %s, want %s", trigger.Name, trigger.Metadata["threshold"], want)
 		}
 		if trigger.AuthenticationRef == nil || trigger.AuthenticationRef.Name != "prometheus" || trigger.Metadata["authModes"] != "bearer" {
-			t.Errorf("%s asks with %v and %v", trigger.Name, trigger.AuthenticationRef, trigger.Metadata)
+			t.Errorf("%s has the authentication %v and the metadata %v", trigger.Name, trigger.AuthenticationRef, trigger.Metadata)
 		}
 	}
 }
 
-// What exceeds a rate limit is late however many workers there are: then lateness adds none.
+// With a rate limit, lateness does not add workers, because polls beyond the limit are late with any number of workers.
 func TestAutoscalingWithARateLimit(t *testing.T) {
 	for rateLimit, want := range map[float64][]string{0: {"load", "lateness"}, 0.5: {"load"}, 100: {"load"}} {
 		found, err := render(t, with(readValues(t, "naks"), map[string]any{"work.maxPollsPerSecond": rateLimit}))
@@ -628,13 +628,13 @@ func TestAutoscalingWithARateLimit(t *testing.T) {
 			have = append(have, trigger.Name)
 		}
 		if !slices.Equal(have, want) {
-			t.Errorf("with a rate limit of %g the triggers are %v, want %v", rateLimit, have, want)
+			t.Errorf("triggers %v with a rate limit of %g, want %v", have, rateLimit, want)
 		}
 	}
 }
 
-// The rules that the chart installs are those of deploy/prometheus. They are a file of its own, and no link, so that
-// the folder of the chart can be copied alone.
+// The chart has the rules of deploy/prometheus. They are a copy and no link, so that the chart's folder can be copied
+// without other files.
 func TestPrometheusRule(t *testing.T) {
 	const theirs, own = "../../prometheus/rules.yaml", chartFolder + "/files/rules.yaml"
 	text, err := os.ReadFile(theirs)
@@ -646,7 +646,7 @@ func TestPrometheusRule(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(text, copied) {
-		t.Errorf("the chart's rules are not those of deploy/prometheus; run\n\tcp %s %s", theirs, own)
+		t.Errorf("the chart's rules differ from those of deploy/prometheus; run\n\tcp %s %s", theirs, own)
 	}
 	var want monitoring.PrometheusRuleSpec
 	if err := yaml.UnmarshalStrict(text, &want); err != nil {
@@ -654,7 +654,7 @@ func TestPrometheusRule(t *testing.T) {
 	}
 	have := one[*monitoring.PrometheusRule](t, mustRender(t, "everything")).Spec
 	if len(want.Groups) == 0 || !reflect.DeepEqual(have, want) {
-		t.Errorf("the rules are rendered as %v, want %v", have, want)
+		t.Errorf("rendered rules %v, want %v", have, want)
 	}
 	byRule := func(set map[string]any) map[string]monitoring.Rule {
 		found, err := render(t, with(readValues(t, "minimal"), with(map[string]any{"prometheusRule": map[string]any{"enabled": true}}, set)))
@@ -675,14 +675,14 @@ func TestPrometheusRule(t *testing.T) {
 		}
 		url := base + "#" + strings.ToLower(rule.Alert)
 		if have := linked[rule.Alert].Annotations; have["runbook_url"] != url || have["runbook"] != "" || have["summary"] != rule.Annotations["summary"] {
-			t.Errorf("%s: with a base of runbooks the annotations are %v", rule.Alert, have)
+			t.Errorf("%s: annotations %v with runbookBase", rule.Alert, have)
 		}
 	}
 	for deadline, than := range map[string]string{"24h": "6 * 3600", "23h": "20700", "4h": "3600", "335h": "6 * 3600"} {
 		const alert = "StatusworkerOldestWaiting"
 		expr := byRule(map[string]any{"work.deadline": deadline})[alert].Expr.StrVal
 		if !strings.HasSuffix(strings.TrimSpace(expr), " > "+than) {
-			t.Errorf("with a deadline of %s %s asks %q, want more than %s", deadline, alert, expr, than)
+			t.Errorf("%s with a deadline of %s: expression %q, want more than %s", alert, deadline, expr, than)
 		}
 	}
 	alone := t.TempDir()

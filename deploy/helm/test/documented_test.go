@@ -11,7 +11,7 @@ import (
 	apps "k8s.io/api/apps/v1"
 )
 
-// What docs/deploy.md builds, pushes and installs is one image.
+// docs/deploy.md builds, pushes and installs the same image.
 func TestDocumentedInstall(t *testing.T) {
 	text, err := os.ReadFile("../../../docs/deploy.md")
 	if err != nil {

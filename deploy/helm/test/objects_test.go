@@ -14,7 +14,7 @@ import (
 
 type objects []runtime.Object
 
-// all gives the objects of one type.
+// all returns the objects of one type.
 func all[T runtime.Object](in objects) []T {
 	var found []T
 	for _, o := range in {
@@ -25,12 +25,12 @@ func all[T runtime.Object](in objects) []T {
 	return found
 }
 
-// one gives the only object of a type.
+// one returns the only object of a type.
 func one[T runtime.Object](t *testing.T, in objects) T {
 	t.Helper()
 	found := all[T](in)
 	if len(found) != 1 {
-		t.Fatalf("there are %d %T, want one", len(found), *new(T))
+		t.Fatalf("%d objects of type %T, want one", len(found), *new(T))
 	}
 	return found[0]
 }
@@ -44,7 +44,7 @@ func metaOf(t *testing.T, o runtime.Object) meta.Object {
 	return m
 }
 
-// value is what a variable is set to; set tells whether it is there at all.
+// value returns the value of a variable, and whether it is set.
 func value(env []core.EnvVar, name string) (text string, set bool) {
 	for _, e := range env {
 		if e.Name != name {
@@ -60,7 +60,7 @@ func value(env []core.EnvVar, name string) (text string, set bool) {
 
 func bufioReader(text string) *bufio.Reader { return bufio.NewReader(strings.NewReader(text)) }
 
-// isBlank tells whether a document has nothing but comments in it.
+// isBlank reports whether a document has only comments.
 func isBlank(document []byte) bool {
 	var any any
 	return len(bytes.TrimSpace(document)) == 0 || yaml.Unmarshal(document, &any) == nil && any == nil

@@ -1,5 +1,5 @@
-// Package test renders the chart with Helm's own engine, and reads what comes out as Kubernetes, the Prometheus
-// operator and KEDA would. It is a module of its own, so that the product's stays small.
+// Package test renders the chart with Helm's engine, and decodes the objects with the types of Kubernetes, the
+// Prometheus operator and KEDA. It is a separate module, so that the main module does not have these dependencies.
 package test
 
 import (
@@ -33,16 +33,16 @@ const (
 	namespace   = "pipeline"
 )
 
-// renderings are the values under testdata, from what must be given to everything that can be.
+// renderings are the values under testdata, from the required ones to all.
 var renderings = []string{"minimal", "typical", "everything", "naks"}
 
-// render gives the objects of the chart for values, each decoded with every field known.
+// render returns the objects of the chart for values, without unknown fields.
 func render(t *testing.T, values map[string]any) (objects, error) {
 	t.Helper()
 	return renderAs(t, release, namespace, values)
 }
 
-// renderAs does it for a release of another name, in another namespace.
+// renderAs is render for a release of another name, in another namespace.
 func renderAs(t *testing.T, release, namespace string, values map[string]any) (objects, error) {
 	t.Helper()
 	chart, err := loader.LoadDir(chartFolder)

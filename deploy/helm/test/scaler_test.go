@@ -22,7 +22,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// cluster is what `lookup` finds.
+// cluster has the objects that `lookup` finds.
 type cluster struct{ dynamic.Interface }
 
 func (c cluster) GetClientFor(apiVersion, kind string) (dynamic.NamespaceableResourceInterface, bool, error) {
@@ -31,14 +31,14 @@ func (c cluster) GetClientFor(apiVersion, kind string) (dynamic.NamespaceableRes
 	return c.Resource(resource), true, err
 }
 
-// fields is an entry of managedFields for a Deployment's fields of spec.
+// fields is an entry of managedFields for fields of a Deployment's spec.
 func fields(manager string, operation metav1.ManagedFieldsOperationType, subresource string, spec ...string) metav1.ManagedFieldsEntry {
 	return metav1.ManagedFieldsEntry{Manager: manager, Operation: operation, Subresource: subresource, APIVersion: "apps/v1", FieldsType: "FieldsV1",
 		FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:` + strings.Join(spec, `":{},"f:`) + `":{}}}`)}
 }
 
-// Switched on for workers that run, autoscaling leaves as many as there are, and gives no number that is another's.
-func TestAutoscalingLeavesTheNumber(t *testing.T) {
+// Enabling autoscaling for running workers keeps their number, and does not set a number that another manager owns.
+func TestAutoscalingKeepsTheNumber(t *testing.T) {
 	scheme := runtime.NewScheme()
 	if err := apps.AddToScheme(scheme); err != nil {
 		t.Fatal(err)
@@ -56,20 +56,20 @@ func TestAutoscalingLeavesTheNumber(t *testing.T) {
 		name    string
 		values  string
 		managed entries
-		want    int32 // 0: none is given
+		want    int32 // 0: not set
 	}{
 		{"no autoscaling", "minimal", nil, 3},
 		{"no autoscaling, and scaled", "minimal", entries{fields("helm", apply, "", "template"), scaled}, 3},
-		{"nothing is known of who set what", "naks", nil, 10},
+		{"no managed fields", "naks", nil, 10},
 		{"Helm updates", "naks", entries{fields("helm", update, "", "replicas", "template"), status}, 10},
 		{"Helm updates, and it was scaled", "naks", entries{fields("helm", update, "", "template"), scaled, status}, 10},
-		{"somebody else applies", "naks", entries{fields("kubectl", apply, "", "paused"), fields("helm", update, "", "replicas")}, 10},
-		{"Helm applies, and gave the number", "naks", entries{fields("helm", apply, "", "replicas", "template"), status}, 10},
-		{"so does a controller with Helm in it", "naks", entries{fields("helm-controller", apply, "", "replicas"), fields("helm", update, "", "template")}, 10},
+		{"another manager applies", "naks", entries{fields("kubectl", apply, "", "paused"), fields("helm", update, "", "replicas")}, 10},
+		{"Helm applies, and set the number", "naks", entries{fields("helm", apply, "", "replicas", "template"), status}, 10},
+		{"a controller that embeds Helm applies, and set the number", "naks", entries{fields("helm-controller", apply, "", "replicas"), fields("helm", update, "", "template")}, 10},
 		{"Helm applies, and it was scaled", "naks", entries{fields("helm", apply, "", "template"), status, scaled}, 0},
-		{"Helm applies, gave the number, and it was scaled to the same", "naks", entries{fields("helm", apply, "", "replicas", "template"), scaled}, 0},
-		{"Helm applies, and gave none", "naks", entries{fields("helm", apply, "", "template"), status}, 0},
-		{"Helm applies, and somebody has edited the number", "naks", entries{fields("helm", apply, "", "template"), fields("kubectl-edit", update, "", "replicas")}, 0},
+		{"Helm applies, set the number, and it was scaled to the same", "naks", entries{fields("helm", apply, "", "replicas", "template"), scaled}, 0},
+		{"Helm applies, and set no number", "naks", entries{fields("helm", apply, "", "template"), status}, 0},
+		{"Helm applies, and the number was edited", "naks", entries{fields("helm", apply, "", "template"), fields("kubectl-edit", update, "", "replicas")}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			running := one[*apps.Deployment](t, mustRender(t, "minimal"))
@@ -88,7 +88,7 @@ func TestAutoscalingLeavesTheNumber(t *testing.T) {
 				have = *n
 			}
 			if have != c.want {
-				t.Errorf("an upgrade of 10 workers gives %d, want %d", have, c.want)
+				t.Errorf("%d replicas after an upgrade of 10 workers, want %d", have, c.want)
 			}
 		})
 	}
@@ -99,7 +99,7 @@ const (
 	buckets = `statusworker_poll_lateness_seconds_bucket` + ofA + `lane="audio",le=`
 )
 
-// What the Prometheus scaler is told in each situation, by a real Prometheus' engine.
+// The results of the scaler's queries in Prometheus.
 func TestScalerQueries(t *testing.T) {
 	promtool, err := exec.LookPath("promtool")
 	if err != nil {
@@ -142,16 +142,16 @@ func TestScalerQueries(t *testing.T) {
 	}{
 		{"polls are late", append(late, info, state("1x80")), "lateness", value(57.05)},
 		{"there are no polls", append(idle, info, state("1x80")), "lateness", value(0)},
-		{"all rest but for probes", append(late, info, state("0x80")), "lateness", value(0)},
-		{"what was due meanwhile is polled", append(late, info, state("1x20 0x10 1x50")), "lateness", value(0)},
-		{"it is late still", append(late, info, state("1x10 0x10 1x60")), "lateness", value(57.05)},
-		{"nothing is known of the workers", other, "lateness", nothing},
+		{"all workers are paused", append(late, info, state("0x80")), "lateness", value(0)},
+		{"late after a pause", append(late, info, state("1x20 0x10 1x50")), "lateness", value(0)},
+		{"late long after a pause", append(late, info, state("1x10 0x10 1x60")), "lateness", value(57.05)},
+		{"no metrics of workers", other, "lateness", nothing},
 		{"two lanes poll", append(other, took("audio", "0+150x80"), took("chat", "0+300x80")), "load", value(30)},
 		{"no lane polls", []series{took("audio", "7x80"), took("chat", "0x80")}, "load", value(0)},
-		{"nothing is known of the load", other, "load", nothing},
+		{"no metrics of polls", other, "load", nothing},
 	} {
 		if query[c.trigger] == "" {
-			t.Fatalf("there is no trigger %s", c.trigger)
+			t.Fatalf("no trigger %s", c.trigger)
 		}
 		tests = append(tests, map[string]any{
 			"name": c.name, "interval": "15s", "input_series": c.series,

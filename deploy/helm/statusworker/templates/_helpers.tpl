@@ -85,7 +85,7 @@ it, rendering another number is a conflict. */ -}}
 {{- (mustDateModify . $epoch).UnixMilli -}}
 {{- end -}}
 
-{{- /* The shutdown time-out plus ten seconds, for the last messages to the broker and for rounding. */ -}}
+{{- /* The shutdown timeout plus ten seconds, for the last messages to the broker and for rounding. */ -}}
 {{- define "statusworker.gracePeriod" -}}
 {{- add (include "statusworker.seconds" .Values.work.shutdownTimeout) 10 -}}
 {{- end -}}

@@ -8,19 +8,19 @@ import (
 	"statusworker/schema/lifecycle"
 )
 
-// gone says that a dead letter is not stored any more. It stands beside the verdicts of the life cycle.
-const gone lifecycle.Replay = "gone"
+// deleted is a verdict in addition to those of lifecycle: the dead letter is not stored any more.
+const deleted lifecycle.Replay = "deleted"
 
-// finding is what a look found, and what it means for a replay.
+// finding is a verdict on a replay, and the stored message that it is based on.
 type finding struct {
 	verdict lifecycle.Replay
 	why     Why
 	by      Stored
 }
 
-// look loads what is stored of a dead letter's interaction, in the order in which an interaction moves, and asks what
-// that means for a replay.
-func (d *Queue) look(ctx context.Context, l DeadLetter) (finding, error) {
+// inspect reads the stored messages of a dead letter's interaction, in the order in which an interaction passes through
+// the streams, and returns the verdict on a replay.
+func (d *Queue) inspect(ctx context.Context, l DeadLetter) (finding, error) {
 	subject := schema.DeclaredSubjects(l.Identifier)
 	if l.Reason == schema.InvalidMessage {
 		subject = l.Source.Subject
@@ -58,8 +58,8 @@ func (d *Queue) look(ctx context.Context, l DeadLetter) (finding, error) {
 	return finding{verdict, PolledSince, Stored{Time: generation}}, nil
 }
 
-// waiting reads what is stored of an interaction among the polls. One read is for both places, because an interaction
-// goes to and fro between them; behind a tombstone may be a stale copy of the last due message.
+// waiting reads the reservation and the due message of an interaction. The first read is of both, because an
+// interaction alternates between them. In addition to a tombstone there may be a stale due message.
 func (d *Queue) waiting(ctx context.Context, identifier string, s *lifecycle.Snapshot) error {
 	for _, subjects := range []string{schema.WaitingSubjects(identifier), schema.PollSubjects(identifier)} {
 		m, err := d.last(ctx, schema.StreamPolls, subjects)
@@ -78,7 +78,7 @@ func (d *Queue) waiting(ctx context.Context, identifier string, s *lifecycle.Sna
 	return nil
 }
 
-// outcome is the dead letter as the life cycle knows it.
+// outcome returns the dead letter as lifecycle uses it.
 func (l DeadLetter) outcome() lifecycle.Outcome {
 	return lifecycle.Outcome{
 		Subject: l.Subject, Sequence: l.Sequence, Stored: l.Stored, Reason: l.Reason, Generation: l.Source.Stored,
@@ -86,7 +86,7 @@ func (l DeadLetter) outcome() lifecycle.Outcome {
 	}
 }
 
-// beside asks what the outcomes mean that were stored after the dead letter.
+// beside returns the verdict on a replay by the outcomes that were stored after the dead letter.
 func (d *Queue) beside(ctx context.Context, l DeadLetter) (finding, error) {
 	all := schema.OutcomeSubjects(l.Identifier)
 	m, err := d.last(ctx, schema.StreamOutcomes, all)
@@ -94,7 +94,7 @@ func (d *Queue) beside(ctx context.Context, l DeadLetter) (finding, error) {
 		return finding{}, err
 	}
 	if m != nil && m.Sequence == l.Sequence {
-		return finding{verdict: lifecycle.Declare}, nil // it is the last one
+		return finding{verdict: lifecycle.Declare}, nil // there is no later outcome
 	}
 	for from := l.Sequence; ; from = m.Sequence + 1 {
 		m, err = d.message(ctx, func(ctx context.Context) (broker.Message, error) {
@@ -104,14 +104,15 @@ func (d *Queue) beside(ctx context.Context, l DeadLetter) (finding, error) {
 		case err != nil:
 			return finding{}, err
 		case from == l.Sequence && (m == nil || m.Sequence != from):
-			return finding{verdict: gone}, nil
+			return finding{verdict: deleted}, nil
 		case m == nil:
 			return finding{verdict: lifecycle.Declare}, nil
 		case m.Sequence == l.Sequence:
 			continue
 		}
 		stored := Stored{m.Subject, m.Time}
-		switch verdict := lifecycle.ReadOutcome(m.Subject, m.Sequence, m.Time, m.Data).ReplayBeside(l.outcome()); verdict {
+		other := lifecycle.ReadOutcome(m.Subject, m.Sequence, m.Time, m.Data)
+		switch verdict := other.ReplayBeside(l.outcome()); verdict {
 		case lifecycle.Unclear:
 			return finding{verdict, NoOutcome, stored}, nil
 		case lifecycle.Later:

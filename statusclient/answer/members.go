@@ -1,20 +1,21 @@
-package statusclient
+package answer
 
 import (
 	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 )
 
-// eachMember calls visit for each member of the object that text begins with: its name, and its value as it is written.
+// eachMember calls visit for each member of an object: its name, and its value as JSON text.
 //
-// It is not a JSON parser, because those refuse the whole answer for a fault in a member that decides nothing: a lone
-// surrogate, a control character in a string, NaN, nesting that is too deep. It only needs strings to end and brackets
-// to match, so that no text inside of a value is taken for a member. Where the object is cut, what is whole counts.
+// JSON parsers reject a whole answer because of an error in any member: a lone surrogate, a control character in a
+// string, NaN, too deep nesting. eachMember only requires that strings end and brackets match, so that no text inside
+// of a value is mistaken for a member. If cut is set, it ignores an incomplete last member.
 //
-// The error says, in words that follow "the answer", why text is no object; or it is that of visit.
+// The error is that of visit, or completes the sentence "the answer ...".
 func eachMember(text []byte, cut bool, visit func(name, value []byte) error) error {
 	s := memberScanner{text: text}
 	err := s.object(visit)
@@ -24,7 +25,7 @@ func eachMember(text []byte, cut bool, visit func(name, value []byte) error) err
 	return err
 }
 
-// errBroken says that the text ends before the object does.
+// errBroken is the error of a text that ends before its object.
 var errBroken = errors.New("ends before its JSON does")
 
 type memberScanner struct {
@@ -44,14 +45,14 @@ func (s *memberScanner) object(visit func(name, value []byte) error) error {
 		case c == '}':
 			s.at++
 			if s.space(); s.at < len(s.text) {
-				return fmt.Errorf("goes on after its end, at byte %d", s.at)
+				return fmt.Errorf("has data after the end of its JSON, at byte %d", s.at)
 			}
 			return nil
 		case !first:
 			if err := s.expect(','); err != nil {
 				return err
 			}
-			if c, err := s.next(); err != nil || c == '}' { // a comma too many
+			if c, err := s.next(); err != nil || c == '}' { // a trailing comma
 				continue
 			}
 		}
@@ -72,7 +73,7 @@ func (s *memberScanner) object(visit func(name, value []byte) error) error {
 	}
 }
 
-// next passes over white space, and gives the byte that comes then without taking it.
+// next skips white space, and returns the next byte without consuming it.
 func (s *memberScanner) next() (byte, error) {
 	if s.space(); s.at == len(s.text) {
 		return 0, errBroken
@@ -81,9 +82,7 @@ func (s *memberScanner) next() (byte, error) {
 }
 
 func (s *memberScanner) space() {
-	for s.at < len(s.text) && (s.text[s.at] == ' ' || s.text[s.at] == '\t' || s.text[s.at] == '\r' || s.text[s.at] == '\n') {
-		s.at++
-	}
+	s.at = len(s.text) - len(bytes.TrimLeft(s.text[s.at:], " \t\r\n"))
 }
 
 func (s *memberScanner) expect(want byte) error {
@@ -102,7 +101,7 @@ func (s *memberScanner) notJSON(c byte) error {
 	return fmt.Errorf("is not JSON: %q at byte %d", c, s.at)
 }
 
-// name takes a member's name, without its quotation marks. One that cannot be read decides nothing, and is empty.
+// name consumes the name of a member, and returns it without quotation marks. A name that is not valid is empty.
 func (s *memberScanner) name() ([]byte, error) {
 	c, err := s.next()
 	if err != nil {
@@ -119,15 +118,13 @@ func (s *memberScanner) name() ([]byte, error) {
 	return name, nil
 }
 
-// unquoted gives what a JSON string says; ok is false where it is none.
+// unquoted returns the value of a JSON string. It reports false if value is not a string.
 func unquoted(value []byte) (text []byte, ok bool) {
 	if len(value) < 2 || value[0] != '"' {
 		return nil, false
 	}
-	if plain := value[1 : len(value)-1]; !bytes.ContainsFunc(
-		plain,
-		func(r rune) bool { return r == '\\' || r < ' ' || r == utf8.RuneError },
-	) {
+	special := func(r rune) bool { return r == '\\' || r < ' ' || r == utf8.RuneError }
+	if plain := value[1 : len(value)-1]; !bytes.ContainsFunc(plain, special) {
 		return plain, true
 	}
 	var s string
@@ -137,7 +134,7 @@ func unquoted(value []byte) (text []byte, ok bool) {
 	return []byte(s), true
 }
 
-// string takes a string from its first to its last quotation mark.
+// string consumes a string with its quotation marks.
 func (s *memberScanner) string() error {
 	for s.at++; s.at < len(s.text); s.at++ {
 		switch s.text[s.at] {
@@ -152,52 +149,51 @@ func (s *memberScanner) string() error {
 	return errBroken
 }
 
-// value takes a value, with all that is nested in it.
+// value consumes a value with everything that is nested in it, and returns its text.
 func (s *memberScanner) value() ([]byte, error) {
 	if _, err := s.next(); err != nil {
 		return nil, err
 	}
 	start := s.at
-	var open []byte // the brackets that are to be closed
-	ended := false  // a value has just ended, and no other can follow
+	var open []byte // the closing brackets that are expected
+	ended := false  // a value has just ended, and no other value can follow
 	for {
 		c, err := s.next()
 		if err != nil {
 			return nil, err
 		}
 		closes := len(open) > 0 && c == open[len(open)-1]
-		separates := len(open) > 0 && (c == ',' || c == ':')
+		separates := len(open) > 0 && strings.IndexByte(",:", c) >= 0
 		switch {
 		case closes:
 			open = open[:len(open)-1]
 			s.at++
 		case separates:
 			s.at++
-		case ended, c == '}', c == ']', c == ',', c == ':', c == '\'':
+		case ended, strings.IndexByte("}],:'", c) >= 0:
 			return nil, s.notJSON(c)
 		case c == '"':
 			if err := s.string(); err != nil {
 				return nil, err
 			}
 		case c == '{', c == '[':
-			open = append(open, c+2) // the closing one, in ASCII
+			open = append(open, c+2) // the closing bracket, in ASCII
 			s.at++
 		default:
 			s.word()
 		}
-		ended = !separates && c != '{' && c != '['
+		ended = !separates && strings.IndexByte("{[", c) < 0
 		if len(open) == 0 {
 			return s.text[start:s.at], nil
 		}
 	}
 }
 
-// word takes a number, true, false, null, or whatever stands in the place of one.
+// word consumes a number, true, false, null, or any other text in place of one.
 func (s *memberScanner) word() {
-	for ; s.at < len(s.text); s.at++ {
-		switch s.text[s.at] {
-		case ' ', '\t', '\r', '\n', ',', ':', '"', '{', '}', '[', ']':
-			return
-		}
+	if n := bytes.IndexAny(s.text[s.at:], " \t\r\n,:\"{}[]"); n >= 0 {
+		s.at += n
+		return
 	}
+	s.at = len(s.text)
 }

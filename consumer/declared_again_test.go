@@ -76,7 +76,7 @@ func TestDeclaredAgainAsTheTombstoneFallsDue(t *testing.T) {
 	t.Parallel()
 	s := onServer(t, consumer.Schedule, func(c *consumer.Config) { c.Concurrency = 256 })
 	var ids, want []string
-	for range 200 {
+	for range 100 {
 		id := s.Declare(schema.Chat, simulator.Failed(schema.StatusProcessingFailed, 0))
 		ids = append(ids, id)
 		dead := schema.FailedSubject(schema.ProcessingFailed, id)

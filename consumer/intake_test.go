@@ -20,15 +20,13 @@ func TestIntakePassesMessagesThatWait(t *testing.T) {
 		time.Sleep(time.Second)
 		for i := range 6000 {
 			id := fmt.Sprintf("00000000-0000-4000-8000-%012x", i)
+			due := schema.PollSubject(schema.Audio, id)
 			s.PublishMessage(broker.Publication{
 				Subject: schema.HoldSubject(schema.Audio, id),
 				Header: broker.Header{
 					schema.HeaderPoll: {"3"}, schema.HeaderGeneration: {generation}, schema.HeaderTombstone: {"true"},
 				},
-				Schedule: broker.Schedule{
-					At:     time.Now().Add(time.Minute),
-					Target: schema.PollSubject(schema.Audio, id),
-				},
+				Schedule: broker.Schedule{At: time.Now().Add(time.Minute), Target: due},
 			})
 			s.DeclareAs(schema.Audio, id)
 		}

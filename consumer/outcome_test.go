@@ -65,10 +65,8 @@ func TestEveryFailureHasItsReason(t *testing.T) {
 		s.DeclareAs(schema.Chat, unknown)
 		expect(schema.NotFound, unknown)
 		expect(schema.VendorFailed, s.Declare(schema.Chat, simulator.Constant("transcriptionFailed")))
-		expect(
-			schema.Rejected,
-			s.Declare(schema.Chat, simulator.Never().With(simulator.Refusal(http.StatusBadRequest))),
-		)
+		rejected := simulator.Never().With(simulator.Refusal(http.StatusBadRequest))
+		expect(schema.Rejected, s.Declare(schema.Chat, rejected))
 		expect(schema.DeadlineExceeded, s.Declare(schema.Chat, simulator.Never()))
 		for _, invalid := range []struct{ token, message string }{
 			{uuid.NewString(), `{"type":`},

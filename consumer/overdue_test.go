@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 
+	"statusworker/cmd/broker/fake"
 	"statusworker/consumer"
 	"statusworker/consumer/redelivery"
 	"statusworker/integration/stage"
@@ -52,6 +53,7 @@ func TestStorageLimit(t *testing.T) {
 	workers := []*stage.Worker{s.Start(), s.Start()}
 	const n = 60
 	want := map[string]int{}
+	var pending []string
 	for i := range n {
 		typ := schema.Types()[i%3]
 		switch {
@@ -64,8 +66,12 @@ func TestStorageLimit(t *testing.T) {
 		case i%5 == 1:
 			id := s.Declare(typ, simulator.Failed(schema.StatusProcessingFailed, 2*time.Second))
 			want[schema.FailedSubject(schema.ProcessingFailed, id)] = 1
-		default: // some have ended when the limit is reached: their tombstones are overdue
-			id := s.Declare(typ, simulator.Processed(time.Duration(i%2)*5*time.Second))
+		default: // half of them have ended when the limit is reached: their tombstones may be overdue
+			id := s.Declare(typ, simulator.Processed(0))
+			if i%2 == 0 {
+				s.Vendor.Declare(id, simulator.Never()) // until then
+				pending = append(pending, id)
+			}
 			for _, to := range (schema.Declared{Type: typ}).Destinations() {
 				want[schema.ProcessedSubject(to, id)] = 1
 			}
@@ -81,6 +87,9 @@ func TestStorageLimit(t *testing.T) {
 	s.Check(s.Server.LimitStorage(1))
 	s.Until("reservations to be overdue", func() bool { return len(s.overdueNow()) > n/4 })
 	overdue := s.overdueNow()
+	for _, id := range pending {
+		s.Vendor.Declare(id, simulator.Processed(0))
+	}
 	s.Check(s.Server.LimitStorage(-1))
 
 	if got := s.CountOutcomes(len(want)); !maps.Equal(got, want) {
@@ -115,64 +124,70 @@ func reserve(typ schema.Type, number string, at, generation time.Time, more brok
 // A reservation that is stored again is the same as before. Several workers store each of them once, and do not touch
 // what is not a reservation.
 func TestOverdueReservationsAreStoredAgain(t *testing.T) {
-	t.Parallel()
-	s := onServer(t, consumer.Schedule, func(c *consumer.Config) { c.OverdueAfter = time.Second })
-	for _, typ := range schema.Types() { // due messages are compared, and not polled
-		s.pause(schema.StreamPolls, schema.PollConsumer(typ))
-	}
-	generation := time.Now().Add(-time.Hour).UTC().Truncate(0)
-	at := time.Now().Add(2 * time.Second) // when all are stored, and the limit is reached
-	refusals := schema.Refusals{StatusCode: 404, Count: 2, Since: generation.Add(time.Minute)}
-	header := func(name, value string) broker.Header { return broker.Header{name: {value}} }
-	refused := header(schema.HeaderRefusals, refusals.String())
-	ours := map[string]broker.Publication{
-		"the first":        reserve(schema.Audio, "1", at, generation, nil),
-		"with a status":    reserve(schema.Chat, "7", at, generation, header(schema.HeaderStatus, "processing")),
-		"with refusals":    reserve(schema.Transcript, "8", at, generation, refused),
-		"with a trace":     reserve(schema.Chat, "9", at, generation, header(schema.HeaderTraceparent, trace)),
-		"a tombstone":      reserve(schema.Audio, "10", at, generation, header(schema.HeaderTombstone, "true")),
-		"a large document": reserve(schema.Audio, "11", at, generation, nil),
-	}
-	tombstone, large := ours["a tombstone"], ours["a large document"]
-	tombstone.Data, large.Data = nil, append(large.Data, strings.Repeat(" ", 60_000)...)
-	ours["a tombstone"], ours["a large document"] = tombstone, large
-	foreign := reserve(schema.Chat, "none", at, generation, nil)
-	unscheduled := reserve(schema.Audio, "1", at, generation, nil)
-	unscheduled.Schedule = broker.Schedule{}
-	for _, p := range append([]broker.Publication{unscheduled, foreign}, slices.Collect(maps.Values(ours))...) {
-		s.PublishMessage(p)
-	}
-	s.Check(s.Server.LimitStorage(1))
-	s.Until("all schedules to be overdue", func() bool { return len(s.overdueNow()) == len(ours)+1 })
-	s.Check(s.Server.LimitStorage(-1))
+	bubble(t, func(t *testing.T) {
+		s := inMemory(t, consumer.Schedule, func(c *consumer.Config) { c.OverdueAfter = time.Second })
+		// Due messages are compared, and not polled.
+		s.Fake.Inject(fake.Fault{Op: fake.Pull, Object: schema.StreamPolls, Err: broker.ErrNoAnswer, Times: 1 << 20})
+		generation := time.Now().Add(-time.Hour).UTC()
+		at := time.Now().Add(2 * time.Second)
+		refusals := schema.Refusals{StatusCode: 404, Count: 2, Since: generation.Add(time.Minute)}
+		header := func(name, value string) broker.Header { return broker.Header{name: {value}} }
+		refused := header(schema.HeaderRefusals, refusals.String())
+		ours := map[string]broker.Publication{
+			"the first":        reserve(schema.Audio, "1", at, generation, nil),
+			"with a status":    reserve(schema.Chat, "7", at, generation, header(schema.HeaderStatus, "processing")),
+			"with refusals":    reserve(schema.Transcript, "8", at, generation, refused),
+			"with a trace":     reserve(schema.Chat, "9", at, generation, header(schema.HeaderTraceparent, trace)),
+			"a tombstone":      reserve(schema.Audio, "10", at, generation, header(schema.HeaderTombstone, "true")),
+			"a large document": reserve(schema.Audio, "11", at, generation, nil),
+		}
+		tombstone, large := ours["a tombstone"], ours["a large document"]
+		tombstone.Data, large.Data = nil, append(large.Data, strings.Repeat(" ", 60_000)...)
+		ours["a tombstone"], ours["a large document"] = tombstone, large
+		foreign := reserve(schema.Chat, "none", at, generation, nil)
+		unscheduled := reserve(schema.Audio, "1", at, generation, nil)
+		unscheduled.Schedule = broker.Schedule{}
+		for _, p := range append([]broker.Publication{unscheduled, foreign}, slices.Collect(maps.Values(ours))...) {
+			s.PublishMessage(p)
+		}
+		s.Fake.SetFull(true)
+		s.Until("all schedules to be overdue", func() bool { return len(s.overdueNow()) == len(ours)+1 })
+		s.Fake.SetFull(false)
 
-	workers := []*stage.Worker{s.Start(), s.Start(), s.Start()}
-	for name, p := range ours {
-		var due broker.Message
-		s.Until(name+" to be due", func() (stored bool) {
-			var err error
-			due, err = s.Broker.Last(s.Ctx, schema.StreamPolls, p.Schedule.Target)
-			return err == nil
-		})
-		for header, want := range p.Header {
-			if got := due.Header.Get(header); got != want[0] {
-				t.Errorf("%s: header %s is %q, want %q", name, header, got, want[0])
+		workers := []*stage.Worker{s.Start(), s.Start(), s.Start()}
+		for name, p := range ours {
+			s.wantDue(name, p)
+		}
+		for _, w := range workers {
+			w.End()
+		}
+		if again := storedAgain(workers); again != uint64(len(ours)) {
+			t.Errorf("%d were stored again, want %d", again, len(ours))
+		}
+		for _, p := range []broker.Publication{foreign, unscheduled} {
+			if _, err := s.Broker.Last(s.Ctx, schema.StreamPolls, p.Subject); err != nil {
+				t.Errorf("%s is no longer stored: %v", p.Subject, err)
 			}
 		}
-		if string(due.Data) != string(p.Data) {
-			t.Errorf("%s: data of %d bytes, want the %d that were stored", name, len(due.Data), len(p.Data))
+	})
+}
+
+// wantDue waits until a reservation has fallen due, and compares its due message.
+func (s *testStage) wantDue(name string, reservation broker.Publication) {
+	s.T.Helper()
+	var due broker.Message
+	s.Until(name+" to be due", func() bool {
+		var err error
+		due, err = s.Broker.Last(s.Ctx, schema.StreamPolls, reservation.Schedule.Target)
+		return err == nil
+	})
+	for header, want := range reservation.Header {
+		if got := due.Header.Get(header); got != want[0] {
+			s.T.Errorf("%s: header %s is %q, want %q", name, header, got, want[0])
 		}
 	}
-	for _, w := range workers {
-		w.End()
-	}
-	if again := storedAgain(workers); again != uint64(len(ours)) {
-		t.Errorf("%d were stored again, want %d", again, len(ours))
-	}
-	for _, p := range []broker.Publication{foreign, unscheduled} {
-		if _, err := s.Broker.Last(s.Ctx, schema.StreamPolls, p.Subject); err != nil {
-			t.Errorf("%s is no longer stored: %v", p.Subject, err)
-		}
+	if string(due.Data) != string(reservation.Data) {
+		s.T.Errorf("%s: data of %d bytes, want the %d that were stored", name, len(due.Data), len(reservation.Data))
 	}
 }
 

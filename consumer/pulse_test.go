@@ -17,13 +17,12 @@ import (
 	"statusworker/schema"
 )
 
-// leaping is a clock that advances while the process stands still.
+// leaping is a clock that advances while the process does not run.
 type leaping struct{ ahead atomic.Int64 }
 
 func (l *leaping) now() time.Time { return time.Now().Add(time.Duration(l.ahead.Load())) }
 
-// hanging is a vendor that has not answered when the process stands still. The requests in flight fail when it
-// continues.
+// hanging is a vendor that has not answered when the process stops. The requests in flight fail when it continues.
 type hanging struct {
 	clock *leaping
 	stood time.Duration
@@ -32,7 +31,7 @@ type hanging struct {
 	all   chan struct{} // closed when hangingMany requests are in flight
 }
 
-// hangingMany is the number of requests in flight when the process stands still.
+// hangingMany is the number of requests in flight when the process stops.
 const hangingMany = 6
 
 func (h *hanging) Status(ctx context.Context, _ string, _ time.Time) (schema.Answer, error) {

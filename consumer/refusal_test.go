@@ -104,7 +104,7 @@ func TestAllRefusedEndsNothing(t *testing.T) {
 		"no such resource": {simulator.NoSuchResource(), breaker.Refused},
 		"the vendor's 404": {simulator.Refusal(http.StatusNotFound), breaker.Refused},
 		"a page":           {simulator.Page(http.StatusNotFound), breaker.Unavailable},
-		"credit gone":      {simulator.Refusal(http.StatusPaymentRequired), breaker.Unavailable},
+		"no credit":        {simulator.Refusal(http.StatusPaymentRequired), breaker.Unavailable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubbles(t, func(t *testing.T, mode consumer.Mode) {

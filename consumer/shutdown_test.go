@@ -78,7 +78,7 @@ func TestBrokerRestart(t *testing.T) {
 		const n = 30
 		var want []string
 		for range n {
-			id := s.Declare(schema.Chat, simulator.Processed(3*time.Second))
+			id := s.Declare(schema.Chat, pendingFor(2)) // two polls, however slow the machine is
 			want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
 		}
 		s.Start()
@@ -99,7 +99,7 @@ func TestThreeWorkers(t *testing.T) {
 	modes(t, func(t *testing.T, mode consumer.Mode) {
 		s := onServer(t, mode, nil)
 		var want []string
-		for range 300 {
+		for range 150 {
 			id := s.Declare(schema.Chat, simulator.Processed(1500*time.Millisecond).With(stage.PendingOnce))
 			want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
 		}
@@ -132,7 +132,7 @@ func TestDeletedConsumerIsFatal(t *testing.T) {
 	})
 }
 
-// A connection that is closed permanently ends the worker, even while a lane waits for the broker to answer again.
+// A connection that is closed for good ends the worker, even while a lane waits for the broker to answer again.
 func TestClosedConnectionIsFatal(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
@@ -152,11 +152,9 @@ func TestClosedConnectionIsFatalWithoutAShare(t *testing.T) {
 	bubbles(t, func(t *testing.T, mode consumer.Mode) {
 		s := inMemory(t, mode, func(c *consumer.Config) { c.MaxPollsPerSecond = 5 })
 		w := s.Start()
-		s.announced(
-			10*time.Second,
-			"the worker",
-			func(all map[string]schema.Announcement) bool { return len(all) == 1 },
-		)
+		s.announced(10*time.Second, "the worker", func(all map[string]schema.Announcement) bool {
+			return len(all) == 1
+		})
 		s.Fake.Close()
 		if err := w.Wait(); !errors.Is(err, broker.ErrClosed) {
 			t.Errorf("the worker ended with %v, want %v", err, broker.ErrClosed)

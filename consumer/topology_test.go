@@ -80,12 +80,8 @@ func TestTopology(t *testing.T) {
 		c := nak.Consumers[i].Config
 		if c.AckWait != consumer.Guidance.Of(typ)+8*time.Second || c.MaxAckPending != -1 ||
 			c.FilterSubject != schema.DeclaredSubject(typ, "*") {
-			t.Errorf(
-				"consumer %s: %+v, want an ack wait of guidance, timeout and 5 s, unlimited acks pending, and the "+
-					"subjects of its type",
-				c.Durable,
-				c,
-			)
+			t.Errorf("consumer %s: %+v, want an ack wait of guidance, timeout and 5 s, unlimited acks pending, and "+
+				"the subjects of its type", c.Durable, c)
 		}
 	}
 
@@ -110,10 +106,8 @@ func TestDeclaredStreamRefusesTTLAndRollup(t *testing.T) {
 			code          jetstream.ErrorCode
 		}{{"Nats-TTL", "1s", 10166}, {"Nats-Rollup", "sub", 10111}} {
 			var refused *jetstream.APIError
-			_, err := s.JS.PublishMsg(
-				s.Ctx,
-				&nats.Msg{Subject: subject + "2", Header: nats.Header{c.header: {c.value}}},
-			)
+			m := &nats.Msg{Subject: subject + "2", Header: nats.Header{c.header: {c.value}}}
+			_, err := s.JS.PublishMsg(s.Ctx, m)
 			if !errors.As(err, &refused) || refused.ErrorCode != c.code {
 				t.Errorf("with %s: %v, want error %d", c.header, err, c.code)
 			}

@@ -198,11 +198,8 @@ func TestSlowAnswerMakesNoLongWait(t *testing.T) {
 		s.WantOutcomes(schema.ProcessedSubject(schema.ToCXAI, id))
 		polls := s.Vendor.Polls()
 		if gap := polls[1].At.Sub(polls[0].At); len(polls) != 2 || gap > 10*time.Second {
-			t.Errorf(
-				"%d polls, the second %s after the first: want it long before the request timeout",
-				len(polls),
-				gap,
-			)
+			t.Errorf("%d polls, the second %s after the first: want it long before the request timeout",
+				len(polls), gap)
 		}
 		s.WaitDrained()
 		s.CheckIntervals()

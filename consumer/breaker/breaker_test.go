@@ -96,14 +96,8 @@ func (r testBreaker) wantWorking(why string) {
 	began := time.Now()
 	probe, err := r.Admit(r.t.Context(), 1)
 	if probe || err != nil || time.Since(began) != 0 || !r.MayPoll() {
-		r.t.Fatalf(
-			"%s: Admit returned probe %t, error %v after %s, mayPoll %t, want the worker working",
-			why,
-			probe,
-			err,
-			time.Since(began),
-			r.MayPoll(),
-		)
+		r.t.Fatalf("%s: Admit returned probe %t, error %v after %s, mayPoll %t, want the worker working",
+			why, probe, err, time.Since(began), r.MayPoll())
 	}
 }
 
@@ -180,7 +174,7 @@ func TestBreakerCountsInteractions(t *testing.T) {
 		r.wantPaused("when the token was refused three times")
 	})
 	// A 429 begins a pause at once, but not a long one if only one interaction gets it.
-	inFakeTime(t, func(_ *testing.T, r testBreaker) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		r.Report(Report{Identifier: "one", Failure: Throttled})
 		for range 20 {
 			if took := r.wantProbe(); took > 1200*time.Millisecond+time.Microsecond {
@@ -195,7 +189,7 @@ func TestBreakerCountsInteractions(t *testing.T) {
 // A pause lasts at most half a second for each interaction that failed, so that the next one soon shows whether the
 // vendor works.
 func TestBreakerIsShortIfFewFail(t *testing.T) {
-	inFakeTime(t, func(_ *testing.T, r testBreaker) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		for n := range 3 {
 			r.Report(Report{Identifier: strconv.Itoa(-n), Failure: Unavailable})
 		}
@@ -235,7 +229,7 @@ func TestBreakerIsShortIfFewFail(t *testing.T) {
 }
 
 func TestBreakerAdmitEndsWithContext(t *testing.T) {
-	inFakeTime(t, func(_ *testing.T, r testBreaker) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 		defer cancel()
 		r.fail(Unavailable, pauseAfter)
@@ -248,7 +242,7 @@ func TestBreakerAdmitEndsWithContext(t *testing.T) {
 
 // State at every step of a pause.
 func TestBreakerState(t *testing.T) {
-	inFakeTime(t, func(_ *testing.T, r testBreaker) {
+	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		want := func(why string, state schema.WorkerState, cause Failure, detail string) {
 			t.Helper()
 			if l := r.State(); l.State != state || l.Cause != cause || l.Detail != detail ||

@@ -45,8 +45,8 @@ func TestClockOffset(t *testing.T) {
 	}
 }
 
-// The quickest answer says most.
-func TestClockKeepsTheQuickest(t *testing.T) {
+// The fastest answer is the most precise one.
+func TestClockUsesTheFastestAnswer(t *testing.T) {
 	for quickest := range samples {
 		b := clocktest.NewFar(-time.Second)
 		for i := range samples {
@@ -58,13 +58,13 @@ func TestClockKeepsTheQuickest(t *testing.T) {
 			t.Errorf("the broker was asked %d times, want %d", b.Asked, samples)
 		}
 		if ahead := c.Now().Sub(b.Broker()); ahead != 3*time.Millisecond {
-			t.Errorf("with answer %d the quickest the clock is ahead by %s, want the 3ms that its question took",
+			t.Errorf("with answer %d the fastest the clock is ahead by %s, want the 3ms that its request took",
 				quickest, ahead)
 		}
 	}
 }
 
-// The next measurement fixes what a step of the broker's clock, or another leader's clock, did.
+// The next measurement corrects a step of the broker's clock, or another leader's clock.
 func TestClockBrokerSteps(t *testing.T) {
 	b := clocktest.NewFar(0)
 	c := measured(t, b)
@@ -80,8 +80,8 @@ func TestClockBrokerSteps(t *testing.T) {
 	}
 }
 
-// A step of this host's wall clock does nothing, because the mark keeps the monotonic reading, by which package time
-// then subtracts. (It shows the reading as `m=`.)
+// A step of this host's wall clock has no effect, because the mark has a monotonic reading, which package time uses for
+// differences. (It prints the reading as `m=`.)
 func TestClockIsMonotonic(t *testing.T) {
 	b := clocktest.NewFar(0)
 	c := New(time.Now, b, "S")
@@ -96,7 +96,8 @@ func TestClockIsMonotonic(t *testing.T) {
 	}
 }
 
-// A clock that may be behind is measured before anything hangs on it, once, and never set by a stamp that may be old.
+// A clock that may be behind is measured once before anything depends on it. A timestamp, which may be old, never sets
+// it.
 func TestClockInDoubt(t *testing.T) {
 	for name, doubt := range map[string]func(b *clocktest.Far, c *Clock, wall *time.Duration){
 		"the monotonic clock stood still": func(b *clocktest.Far, _ *Clock, wall *time.Duration) {
@@ -129,7 +130,7 @@ func TestClockInDoubt(t *testing.T) {
 			}
 			b.Err = errors.New("no responders")
 			if err := c.Sure(t.Context()); !errors.Is(err, b.Err) || !c.Doubtful() {
-				t.Errorf("a measurement that failed gave %v; doubtful: %v", err, c.Doubtful())
+				t.Errorf("a failed measurement returned %v; doubtful: %v", err, c.Doubtful())
 			}
 			b.Err, b.Asked = nil, 0
 			for range 3 {
@@ -161,8 +162,8 @@ func TestClockMeasureFails(t *testing.T) {
 	}
 }
 
-// What was reserved before the broker's clock was stepped forward falls due too soon by it, and waits for as long as
-// that. What is reserved afterwards does not wait, and nothing does where clocks only drift or answers are slow.
+// What was reserved before a step of the broker's clock forward falls due too early by the step, and waits for that
+// time. What is reserved afterwards does not wait, and neither does anything if clocks only drift or answers are slow.
 func TestClockEarly(t *testing.T) {
 	const interval, wait = 5 * time.Second, 5500 * time.Millisecond
 	for name, tt := range map[string]struct {
@@ -204,10 +205,10 @@ func TestClockEarly(t *testing.T) {
 			}
 			b.Local = b.Local.Add(tt.want)
 			if got := c.Early(wanted, fell, interval); got != 0 {
-				t.Errorf("having waited it waits for %s more", got)
+				t.Errorf("after that it waits for %s more", got)
 			}
 			if got := c.Early(time.Time{}, fell, interval); got != 0 {
-				t.Errorf("without a known due time it waits for %s", got)
+				t.Errorf("without a wanted time it waits for %s", got)
 			}
 			after := c.Now().Add(wait)
 			b.Local = b.Local.Add(wait)
@@ -218,8 +219,8 @@ func TestClockEarly(t *testing.T) {
 	}
 }
 
-// Where this process stood still, its measurements from before tell nothing about the broker's clock.
-func TestClockForgetsWhatWasBeforeAStandstill(t *testing.T) {
+// After this process stood still, its earlier measurements do not count.
+func TestClockDropsMeasurementsBeforeAStandstill(t *testing.T) {
 	b := clocktest.NewFar(0)
 	var wall time.Duration
 	c := New(b.Now, b, "S")
@@ -232,7 +233,7 @@ func TestClockForgetsWhatWasBeforeAStandstill(t *testing.T) {
 	}
 	measure()
 	wanted := c.Now().Add(6 * time.Second)
-	b.Offset, wall = 5*time.Second, 5*time.Second // both went on for 5 s while the monotonic clock did not
+	b.Offset, wall = 5*time.Second, 5*time.Second // both advanced by 5 s while the monotonic clock did not
 	measure()
 	b.Local = b.Local.Add(time.Second)
 	if got := c.Early(wanted, b.Broker(), 5*time.Second); got != 0 {
@@ -248,7 +249,7 @@ func TestClockForgetsWhatWasBeforeAStandstill(t *testing.T) {
 	}
 }
 
-// What fails while the clock is kept is handed over, and the clock goes on by the last measurement.
+// Keep passes errors on, and the clock continues by the last measurement.
 func TestClockKeep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := clocktest.NewFar(time.Minute)

@@ -9,7 +9,7 @@ import (
 	"statusworker/schema/broker"
 )
 
-// answering does something after each answer of the broker's.
+// answering calls a function after each answer of the broker.
 type answering struct {
 	*clocktest.Far
 	then func()
@@ -21,8 +21,8 @@ func (a *answering) Stream(ctx context.Context, stream string) (broker.StreamSta
 	return state, err
 }
 
-// A clock that steps while it is measured stays doubtful where a stamp has shown the step: the measurement is from
-// before.
+// If the broker's clock steps during a measurement, and a timestamp has shown the step, the clock stays doubtful: the
+// measurement is from before the step.
 func TestClockStepsWhileItIsMeasured(t *testing.T) {
 	b := &answering{Far: clocktest.NewFar(time.Minute), then: func() {}}
 	c := New(b.Now, b, "S")
@@ -40,15 +40,15 @@ func TestClockStepsWhileItIsMeasured(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !c.Doubtful() {
-		t.Error("the clock is not doubtful, though a stamp showed that it is behind")
+		t.Error("the clock is not doubtful, though a timestamp showed that it is behind")
 	}
 	if err := c.Sure(t.Context()); err != nil || c.Doubtful() || !c.Now().Equal(b.Broker()) {
 		t.Errorf("then it is doubtful: %v, behind by %s, %v", c.Doubtful(), b.Broker().Sub(c.Now()), err)
 	}
 }
 
-// A reader of a measurement that shows a step finds that there was one: at no moment a poll that fell due by the
-// step is taken for one that is not early.
+// A measurement that shows a step is visible only together with the step: at no time does a poll that fell due because
+// of the step seem not to be early.
 func TestClockIsReplacedAtOnce(t *testing.T) {
 	b := clocktest.NewFar(0)
 	var look func()
@@ -85,7 +85,7 @@ func TestClockIsReplacedAtOnce(t *testing.T) {
 	}
 }
 
-// Who waits for a measurement waits no longer than its own context lets it.
+// Waiting for the measurement of another goroutine ends with the context.
 func TestClockSureEndsWithItsContext(t *testing.T) {
 	b := &answering{Far: clocktest.NewFar(0), then: func() {}}
 	c := New(b.Now, b, "S")
@@ -108,7 +108,7 @@ func TestClockSureEndsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := c.Sure(ctx); err == nil {
-		t.Error("a measurement that was given up gave no error")
+		t.Error("with an ended context there is no error")
 	}
 	close(over)
 	if err := <-ended; err != nil {

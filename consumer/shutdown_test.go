@@ -132,7 +132,7 @@ func TestDeletedConsumerIsFatal(t *testing.T) {
 	})
 }
 
-// A connection that is closed for good ends the worker, even while a lane waits for the broker to answer again.
+// A connection that is closed permanently ends the worker, even while a lane waits for the broker to answer again.
 func TestClosedConnectionIsFatal(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {

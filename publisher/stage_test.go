@@ -82,7 +82,7 @@ func (c *counter) Subjects(ctx context.Context, stream, filter string) (map[stri
 	return c.Broker.Subjects(ctx, stream, filter)
 }
 
-// The duplicate window of the outcomes stream: the broker's default, and one that is over when a test says so.
+// The duplicate windows of the outcomes stream: the default of the broker, and one that forget ends.
 const (
 	longWindow  = 2 * time.Minute
 	shortWindow = 100 * time.Millisecond

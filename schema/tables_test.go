@@ -331,8 +331,8 @@ func TestSchemasFollowTheTables(t *testing.T) {
 			final = append(final, "`"+string(s)+"`")
 		}
 	}
-	described := "How far the interaction is. Final are " + strings.Join(final, ", ") +
-		"; every other value is pending, also an unknown one."
+	described := "The progress of the interaction. Terminal values are " + strings.Join(final, ", ") +
+		". All other values, including unknown ones, are pending."
 	for name := range next {
 		next[name] = strings.ReplaceAll(next[name], status["description"].(string), described)
 	}

@@ -90,8 +90,12 @@ func TestConnectionsAreBounded(t *testing.T) {
 		_, err := c.Read(make([]byte, 1000))
 		return err
 	}
-	for range limit - 1 {
-		if err := answer(ask(""), patience); err != nil {
+	open := make([]net.Conn, limit-1)
+	for i := range open {
+		open[i] = ask("")
+	}
+	for _, c := range open {
+		if err := answer(c, patience); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -93,6 +93,7 @@ func (s *page) get(path string) (int, string) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
+	req.Header.Set("Accept-Encoding", "identity") // compression would take most of the time
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		s.t.Fatal(err)
@@ -121,7 +122,7 @@ func (s *page) await(path string, code int, text string) {
 			return
 		}
 		select {
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(50 * time.Millisecond):
 		case <-s.ctx.Done():
 			s.t.Fatalf("%s: %d %q, want %d and %q", path, got, body, code, text)
 		}
@@ -165,7 +166,7 @@ func (s *page) awaitValue(name string, labels map[string]string, wanted func(flo
 			return
 		}
 		select {
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(50 * time.Millisecond):
 		case <-s.ctx.Done():
 			s.t.Fatalf("%s%v is %v", name, labels, got)
 		}

@@ -95,7 +95,7 @@ func TestDeclareLinesWithOneIdentifier(t *testing.T) {
 			t.Parallel()
 			at, js := provisioned(t, "--redelivery", mode)
 			var ids []string
-			for range 600 { // more than the producer's window
+			for range 200 { // with 3 lines each, more than the producer's window
 				ids = append(ids, uuid.NewString())
 			}
 			var b strings.Builder
@@ -191,7 +191,7 @@ func TestDeclareWithoutPermissionToLookUp(t *testing.T) {
 			})
 			command(t, append([]string{"provision", "--nats-url", at}, as("provision")...)...).exits(exitOK)
 			var lines strings.Builder
-			const n = 1000
+			const n = 600
 			for range n {
 				lines.WriteString(line(uuid.NewString(), schema.Chat))
 			}

@@ -26,7 +26,7 @@ func TestBreakerLogsAnotherCause(t *testing.T) {
 
 // A vendor that fails repeatedly is logged once every few minutes, with the number of pauses since.
 func TestBreakerLogsRepeatedPausesRarely(t *testing.T) {
-	inFakeTime(t, func(t *testing.T, r testBreaker) {
+	inFakeTime(t, func(_ *testing.T, r testBreaker) {
 		r.log.Reset()
 		began := time.Now()
 		pauses := 0

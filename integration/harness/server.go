@@ -160,8 +160,8 @@ func (s *Server) Launch(ctx context.Context) error {
 func (s *Server) AwaitReady(ctx context.Context) error {
 	return Eventually(ctx, "JetStream on NATS server "+s.Name, func(ctx context.Context) error {
 		return try(ctx, time.Second, func(ctx context.Context) error {
-			// Each attempt connects anew, so that it cannot use a connection from before a restart. The timeout is
-			// short, because the engine accepts connections before the server listens.
+			// Each attempt opens a new connection, so that it cannot use a connection from before a restart. The
+			// timeout is short, because the engine accepts connections before the server listens.
 			nc, err := nats.Connect(
 				s.URL,
 				nats.NoReconnect(),

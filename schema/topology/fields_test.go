@@ -90,7 +90,7 @@ func alter(t *testing.T, field string, v reflect.Value) {
 	}
 }
 
-// everything returns all streams and consumers, of both ways of redelivery.
+// everything returns all streams and consumers, of both redelivery modes.
 func everything() (set topology.Set) {
 	for _, mode := range []consumer.Mode{consumer.Schedule, consumer.Nak} {
 		set = set.Add(consumer.Topology(consumer.Config{}, consumer.Choices{Mode: mode}))

@@ -155,7 +155,7 @@ func TestStartRefuses(t *testing.T) {
 // request on the same connection.
 func TestPollCountsFromItsReceipt(t *testing.T) {
 	if runtime.GOOS != "linux" {
-		t.Skip("only Linux tells when something was received")
+		t.Skip("only Linux provides the time of reception")
 	}
 	t.Parallel()
 	for name, secure := range map[string]bool{"http": false, "https": true} {
@@ -201,7 +201,7 @@ func TestPollCountsFromItsReceipt(t *testing.T) {
 					return
 				}
 				// The kernel needs some time to enable timestamps.
-				if t.Logf("two polls that were sent at once are %s apart", gap); ctx.Err() != nil {
+				if t.Logf("two polls that were sent together are %s apart", gap); ctx.Err() != nil {
 					t.Fatal("later polls have no time of reception")
 				}
 			}

@@ -73,6 +73,8 @@ type refusedSample struct {
 
 	mu    sync.Mutex
 	known map[string]refusedEntry
+	// cleared is when expired entries were last removed.
+	cleared time.Time
 }
 
 type refusedEntry struct {
@@ -106,6 +108,10 @@ func (s *refusedSample) note(identifier string, e refusedEntry) {
 		s.known = map[string]refusedEntry{}
 	}
 	if _, ok := s.known[identifier]; !ok && len(s.known) >= maxRefused {
+		if e.noted.Sub(s.cleared) < s.maxAge/8 {
+			return // not at every refusal: it reads all entries
+		}
+		s.cleared = e.noted
 		maps.DeleteFunc(s.known, func(_ string, old refusedEntry) bool { return e.noted.Sub(old.noted) > s.maxAge })
 		if len(s.known) >= maxRefused {
 			return

@@ -67,7 +67,7 @@ func TestStretchADay(t *testing.T) {
 				wait := Wait(d.Interval, age, tt.stretch, tt.limit)
 				// Besides the wait there are slack and jitter.
 				if most := wait + MaxSlack + d.Interval/20; gap < wait || gap > most {
-					t.Fatalf("the poll after the one at the age of %s comes after %s, want %s to %s", age, gap, wait, most)
+					t.Fatalf("at the age of %s the next poll comes after %s, want %s to %s", age, gap, wait, most)
 				}
 			}
 			t.Logf("%d polls in a day", polls)

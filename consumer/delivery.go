@@ -126,8 +126,8 @@ func (w *Worker) noteUnknown(d *delivery, status schema.Status) {
 	w.log.WithFields(fields).Warn("unknown status")
 }
 
-// mayPoll tells whether the breaker allows a delivery to poll. A probe passes over an interaction that was polled
-// before if others are due behind it: one of them may be new, and show that the vendor works.
+// mayPoll reports whether the breaker allows a poll of this delivery. A probe skips an interaction that was polled
+// before if others are due after it: one of them may be new, and show that the vendor works.
 func (w *Worker) mayPoll(d *delivery) bool {
 	if d.probe {
 		return d.Message.Pending == 0 || !w.breaker.PassesOver(d.Identifier, d.At.PolledBefore())

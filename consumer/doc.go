@@ -4,29 +4,32 @@
 //
 // # One delivery
 //
-// For each interaction type a lane pulls due messages, never more than there are free slots. A delivery begins, is
-// polled, decided ([Decide]) and settled. Before a poll it is certain that the interaction will be delivered again, and
-// that no other worker polls it meanwhile. Package redelivery does that, by reservations or by delayed naks, and
-// explains why two polls of one interaction are never too close, and why nothing is lost or done twice. The intake is
-// another lane: it makes the first reservation for a declared message. With delayed naks there is no intake.
+// For each interaction type a lane pulls due messages, never more than there are free slots. The worker begins each
+// delivery, polls the vendor, decides what the answer means ([Decide]), and settles the delivery. To begin a delivery
+// is to ensure that the interaction will be delivered again, and that no other worker polls it meanwhile. Package
+// redelivery does that, by reservations or by delayed naks. It explains why two polls of one interaction are never too
+// close, and why nothing is lost or done twice. The intake is another lane: it makes the first reservation for a
+// declared message. With delayed naks there is no intake.
 //
 // # Refusals
 //
-// A 404, or another 4xx that HTTP defines for the resource, can be about the interaction. It can also come from a
-// gateway, or from a vendor that is being deployed. It ends the interaction only if the same HTTP status came at three
-// polls in a row, over at least the grace period. The reservation carries the count. A reservation is stored without it
-// and gets it after the poll, so that a lost update resets the count. With delayed naks each worker counts for itself.
+// A 404, or another 4xx that HTTP defines for the resource, can mean that the vendor refuses this interaction. It can
+// also come from a gateway, or from a vendor during a deployment. It ends the interaction only if the same HTTP status
+// came at three polls in a row, over at least the grace period. The reservation carries the count. A reservation is
+// first stored without the count, and is updated with it after the poll, so that a lost update resets the count. With
+// delayed naks each worker counts for itself.
 //
 // A refusal ends nothing if the vendor refuses five or more interactions in the same way and none has succeeded since:
 // then the base URL, the account of the token or the vendor is the cause, and the worker pauses with a cause of its
-// own. There is one exception: the refusal counts if others had a status for half of the grace period after its first
-// one. Refusals from before the worker began to watch, at its start or at the end of such a pause, do not count.
+// own. There is one exception: the refusal counts if the vendor still gave a status for another interaction when half
+// of the grace period had passed since the first refusal. Refusals from before the worker's start, or from before the
+// end of such a pause, do not count.
 //
 // # Vendor failures
 //
 // A worker pauses when the vendor fails, and then polls one interaction at a time until the vendor answers: see package
-// breaker. Due messages wait at the broker meanwhile. No interaction fails because of it before its deadline. A pause
-// because of a refused token ends when the token file changes.
+// breaker. Due messages wait at the broker meanwhile. No interaction fails because of a vendor failure before its
+// deadline. A pause because of a refused token ends when the token file changes.
 //
 // # The fleet
 //

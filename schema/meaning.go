@@ -178,7 +178,7 @@ func (r Reason) Faults() []Fault {
 // Destination is the next stage of a processed interaction.
 type Destination string
 
-// Flag is a boolean member of a declaration that selects a destination.
+// Flag is the name of a boolean member of a declared message that requests a destination.
 type Flag string
 
 type destinationRow struct {

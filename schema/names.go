@@ -29,29 +29,29 @@ const (
 const (
 	// HeaderPoll is the number of the reserved poll; the first is 1.
 	HeaderPoll = "Statusworker-Poll"
-	// HeaderGeneration is when the declared message was stored, RFC 3339 with nanoseconds, by the broker's clock.
-	// It identifies the generation, and ages are measured from it.
+	// HeaderGeneration is when the declared message was stored, by the broker's clock, in RFC 3339 with nanoseconds. It
+	// identifies the generation, and ages are measured from it.
 	HeaderGeneration = "Statusworker-Generation"
 	// HeaderSequence is the declared message's sequence in its stream.
 	HeaderSequence = "Statusworker-Sequence"
-	// HeaderDeliveries is the number of deliveries of the declared message until it was taken in.
+	// HeaderDeliveries is how often the declared message was delivered until a worker took it in.
 	HeaderDeliveries = "Statusworker-Deliveries"
 	// HeaderStatus is the last status from the vendor, if one is known.
 	HeaderStatus = "Statusworker-Status"
 	// HeaderRefusals are the [Refusals] of an interaction that the vendor refused at its last poll.
 	HeaderRefusals = "Statusworker-Refusals"
-	// HeaderPanics is the number of the last consecutive polls that made their worker panic.
+	// HeaderPanics is how many consecutive polls, up to the last one, made their worker panic.
 	HeaderPanics = "Statusworker-Panics"
-	// HeaderDue is the intended time of a reservation by the broker's clock as its worker knew it, RFC 3339 with
-	// nanoseconds. The broker that fires the schedule may have another clock.
+	// HeaderDue is the time for which a worker made a reservation, by the broker's clock as that worker had measured
+	// it, in RFC 3339 with nanoseconds. The server that fires the schedule may have another clock.
 	HeaderDue = "Statusworker-Due"
 	// HeaderTombstone marks a reservation that is acknowledged without a poll when it falls due.
 	HeaderTombstone = "Statusworker-Tombstone"
 	// HeaderReplays is, on a declared message that replays a dead letter, the generation that ended with that dead
 	// letter (as in HeaderGeneration). A pending reservation of that generation does not make the message a duplicate.
 	HeaderReplays = "Statusworker-Replays"
-	// HeaderTraceparent is the W3C trace context. Messages from statusworker have the name in lower case. [Traceparent]
-	// reads it in any case.
+	// HeaderTraceparent is the W3C trace context. statusworker writes the name in lower case. [Traceparent] reads it in
+	// any case.
 	HeaderTraceparent = "traceparent"
 )
 

@@ -13,8 +13,9 @@ import (
 
 const namespace = "statusworker_"
 
-// Metrics are the Prometheus metrics of a worker, in a registry of their own. A scrape reads the worker's own counters;
-// only polls and outcomes are recorded as they happen. No label has an identifier or another value from outside.
+// Metrics are the Prometheus metrics of a worker. They have their own registry. A scrape reads the worker's own
+// counters; only polls and outcomes are recorded as they happen. No label has an identifier, or another value from a
+// message or from the vendor.
 type Metrics struct {
 	registry *prometheus.Registry
 	lanes    map[schema.Type]*laneMetrics

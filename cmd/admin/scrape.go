@@ -112,7 +112,7 @@ var (
 	descProgress = describe("progress_timestamp_seconds", "When the slowest loop last made progress.")
 )
 
-// Describe describes nothing: the registry checks the metrics when they are collected.
+// Describe sends nothing, so the registry checks the metrics only when they are collected.
 func (scrape) Describe(chan<- *prometheus.Desc) {}
 
 // sink is where a scrape sends its metrics.

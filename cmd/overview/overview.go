@@ -1,10 +1,10 @@
-// Package overview takes overviews: how many messages wait, are due or pending, which outcomes were stored lately, and
-// which workers are alive. It reads from the broker only, changes nothing permanently, and reads the message of an
-// interaction only if it is the first due one of a lane.
+// Package overview shows the state of the system: how many messages wait, are due or pending, which outcomes were
+// stored lately, and which workers are alive. It reads from the broker only, changes nothing permanently, and reads the
+// message of an interaction only if it is the first due one of a lane.
 //
-// It reads most of it from the state of streams and consumers. The broker must count two things: reservations by type,
-// and outcomes by subject. An [Inspector] that is used repeatedly counts them less often, so that counting takes at
-// most a fiftieth of the broker's time. [Overview.CountedAt] is the time of the count.
+// Most of these numbers are part of the state of streams and consumers. Two must be counted by the broker: reservations
+// by type, and outcomes by subject. An [Inspector] that is used repeatedly counts them less often, so that counting
+// takes at most a fiftieth of the broker's time. [Overview.CountedAt] is the time of the count.
 package overview
 
 import (

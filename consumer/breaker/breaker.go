@@ -57,8 +57,8 @@ type Breaker struct {
 	// refused since then, with the HTTP status. Neither has more than maxKnown.
 	failed  map[string]bool
 	refused map[string]int
-	// before are those that were refused before the last success and had no status since. The vendor may refuse only
-	// these, unless they did not end, and nothing has succeeded for beforeQuiet.
+	// before are those that were refused before the last success and had no status since. They do not count towards
+	// refusedMany until nothing has succeeded for beforeQuiet: they may be the only ones that the vendor refuses.
 	before      map[string]bool
 	beforeQuiet time.Duration
 	// passed are those that probes have passed over in this pause.
@@ -81,7 +81,7 @@ type Breaker struct {
 	changed     chan struct{} // closed, and replaced, at every change
 }
 
-// New makes a breaker in the state working.
+// New returns a breaker in the state working.
 func New(c Config) *Breaker {
 	return &Breaker{
 		now: c.Now, log: c.Log, shortest: c.Shortest, longest: c.Longest, watched: c.Now(), handicapped: -1,
@@ -148,9 +148,9 @@ func (b *Breaker) MayPoll() bool {
 	return !b.paused
 }
 
-// PassesOver tells whether a probe of this interaction should leave its turn to those that are due behind it, because
-// it was polled before, by this worker or another: a new one shows more. A probe passes over each interaction once per
-// pause, and over at most maxPassed of them, so that a probe is always made in the end.
+// PassesOver reports whether a probe should skip this interaction in favor of those that are due after it, because it
+// was polled before, by this worker or another: the result of a new one says more about the vendor. A probe skips each
+// interaction once per pause, and at most maxPassed of them, so that a probe is always made in the end.
 func (b *Breaker) PassesOver(identifier string, polled bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

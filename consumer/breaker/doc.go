@@ -1,4 +1,4 @@
-// Package breaker is the circuit breaker that pauses a worker when the vendor fails. It does no I/O except its log: the
+// Package breaker is the circuit breaker that pauses a worker when the vendor fails. It does no I/O except logging: the
 // worker reports the result of each poll, and asks who may poll.
 //
 // # States
@@ -9,33 +9,34 @@
 //	paused, probing   the vendor answers   -> working
 //
 // A working worker polls everything that is due. It pauses after failures of three interactions without a success
-// between them, after three polls in a row with a refused token, and at once after a 429. A vendor that is unavailable
-// must also give no status for 1 s, or fail for 64 interactions: where only one type of interaction fails, the
-// successes of the others keep the worker working.
+// between them, after three polls in a row with a refused token, and at once after a 429. If the cause is that the
+// vendor is unavailable, it pauses only if the vendor also gave no status for 1 s, or if 64 interactions failed: if
+// only one type of interaction fails, the successes of the others prevent a pause.
 //
 // A paused worker pulls no due messages. After the pause, one lane at a time may pull one delivery and poll it: the
 // probe. An answer ends the pause, a failure begins the next one.
 //
 // # Length of a pause
 //
-// The first pause lasts 1 s. Each following one is twice as long, up to [MaxPause] (5 min), with a jitter of 20 %.
-// It lasts at most 0.5 s for each interaction that failed, but at least 1 s. A Retry-After of the vendor replaces the
-// length, and no success ends the pause before that time.
+// The first pause lasts 1 s. Each following one is twice as long, up to [MaxPause] (5 min), with a jitter of 20 %. A
+// pause lasts at most 0.5 s for each interaction that failed, but at least 1 s. A Retry-After of the vendor replaces
+// the length, and no success ends the pause before that time.
 //
-// A probe passes over interactions that were polled before, each once per pause, as long as others are due. If some
-// interactions always fail, a new one soon shows that the vendor works.
+// A probe skips interactions that were polled before, each once per pause, as long as others are due. So even if some
+// interactions always fail, a poll of a new one soon shows that the vendor works.
 //
 // # A vendor that refuses everything
 //
 // A 404 is about one interaction, or about all of them (a wrong base URL, an account, a vendor that is being deployed).
 // The worker pauses with the cause [Refused] when five interactions were refused with the same HTTP status, and nothing
-// has succeeded for some time. [Breaker.Others] returns the results of others, with which a single refusal is compared.
+// has succeeded for some time. [Breaker.Others] returns the results of the other interactions, by which the worker
+// decides whether a single refusal counts.
 //
 // # Why not a library
 //
 // sony/gobreaker (v2.4) opens for one fixed time. It supports neither a Retry-After nor pauses that grow, and does not
 // notify waiting callers when it half-opens. failsafe-go (v0.9) computes each delay, but the caller must implement the
 // growth, its reset and the cause of a pause. Its permits cannot be awaited, and it counts a poll that was sent before
-// the pause like a probe. Either library would save a state and a counter; everything difficult would remain around
-// it. The lengths of the pauses come from cenkalti/backoff (v4).
+// the pause like a probe. Either library would save a state and a counter; the difficult parts would still be our own
+// code. The lengths of the pauses come from cenkalti/backoff (v4).
 package breaker

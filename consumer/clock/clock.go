@@ -157,9 +157,10 @@ func (c *Clock) slowerOnes() []mark {
 	return nil
 }
 
-// Early returns how long a poll must still wait, or 0. It fell due at one time and was wanted at another, both by the
-// broker's clock. The worker that reserved it may have used any clock that the broker has had since one interval before
-// the wanted time: all of them must have reached that time. An interval after it fell due no poll is early.
+// Early returns how long a poll must still wait, or 0. It was reserved for the time wanted and fell due at the time
+// fell, both by the broker's clock. The worker that reserved it may have used any clock that the broker has had since
+// one interval before wanted, so all of them must have reached wanted. No poll is early once an interval has passed
+// since it fell due.
 func (c *Clock) Early(wanted, fell time.Time, interval time.Duration) time.Duration {
 	p := c.slower.Load()
 	if p == nil || wanted.IsZero() {

@@ -1,11 +1,12 @@
-// Package clock measures the broker's clock, by which reservations fall due. Its error is always to the safe side.
+// Package clock measures the broker's clock, by which reservations fall due. The error of a measurement can only make
+// polls later.
 //
-// A measurement reads the time of the leader of a stream. From there the clock continues by this process's monotonic
-// clock, so the next measurement corrects a step of either wall clock. After a local step forward a poll may be
-// skipped: the step looks like a suspended machine.
+// A measurement reads the time of the leader of a stream. Until the next measurement the clock advances with this
+// process's monotonic clock. That measurement corrects a step of the broker's clock or of the local wall clock. After a
+// local step forward a poll may be skipped, because the step looks like a suspended machine.
 //
-// The broker reads its time between the request and the answer. The clock assumes that it was read at the request. It
-// is then never behind the true time, so a reservation never falls due too early.
+// The broker reads its time between the request and the answer. The clock assumes that it was read at the request. Its
+// time is then never behind the broker's, so a reservation never falls due too early.
 //
 // While a machine is suspended, its monotonic clock stops. Afterwards the clock is measured again before a reservation
 // depends on it: see [Clock.Sure].

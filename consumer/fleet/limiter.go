@@ -16,9 +16,9 @@ const (
 	// Patience is how long a delivery waits for its turn. It leaves enough of AckWait (10 s) to reserve the next poll.
 	// A delivery that would have to wait longer is returned to the broker with a delay.
 	Patience = 4 * time.Second
-	// pullMargin is how much of that the pull may take.
+	// pullMargin is how much of Patience the pull may take.
 	pullMargin = 100 * time.Millisecond
-	// maxHandBack limits that delay: the share may be larger by then.
+	// maxHandBack limits the delay with which a delivery is returned: the share may be larger by then.
 	maxHandBack = 10 * time.Minute
 )
 

@@ -1,5 +1,5 @@
 // Package redelivery makes the broker deliver an interaction again when its next poll is due, to one worker. It has two
-// modes: [Reservations], the default, and [Naks]. Both handle a [Delivery] from its beginning to its settlement.
+// modes: [Reservations], the default, and [Naks]. Both begin and settle each [Delivery].
 //
 // # Reserve, then poll
 //
@@ -38,15 +38,16 @@
 // or an unacknowledged message, with which another worker continues.
 //
 // Nothing happens twice. Outcomes are stored by compare-and-set (package publisher). If a worker dies between the
-// outcome and the tombstone, the interaction is polled once more, and its outcome is found to be stored.
+// outcome and the tombstone, the interaction is polled once more, and the worker then finds the stored outcome.
 //
 // # Refused reservations
 //
-// A refused reservation proves nothing by itself. A replicated stream may still show a reservation for a moment after
-// it has fallen due. A worker that took the refusal as a sign of another worker, and acknowledged its message, would
-// lose the interaction. So the worker reads the pending reservation from the stream's leader, and package
-// schema/lifecycle decides what it means. If it is a later one, another worker has taken over: the delivery is
-// acknowledged and dropped. Otherwise the worker retries for a second, and then leaves the message to redelivery.
+// A refusal alone does not prove that another worker has reserved the poll. A replicated stream may still count a
+// reservation for a moment after it has fallen due. A worker that took the refusal as a sign of another worker, and
+// acknowledged its message, would lose the interaction. So the worker reads the pending reservation from the stream's
+// leader, and package schema/lifecycle decides what it means. If it is a later one, another worker has taken over: the
+// delivery is acknowledged and dropped. Otherwise the worker retries for a second. Then it leaves the message
+// unacknowledged, and the broker delivers it again.
 //
 // Each declared message may begin a generation, which is identified by the time at which the message was stored. The
 // first reservation of a generation requires that neither a reservation nor a due message of the interaction is stored.
@@ -60,20 +61,20 @@
 // message finds the tombstone, and drops the copy. A declared message that arrives meanwhile waits in its own stream
 // until the tombstone is deleted. It does not replace the tombstone: a schedule that fires deletes all messages on its
 // subject, including one that was stored there in its last instant. (A message that replaces a reservation may be
-// deleted like that as well. Then the due message is stored, and one more poll is made.)
+// deleted in the same way. The due message is stored in that case, and causes one more poll.)
 //
 // # Clocks
 //
 // Reservations fall due by the clock of the stream's leader. The worker measures that clock at the start and every 30
 // s, and allows for the time that the answer took (package clock). If the clocks of two leaders differ, the slack of a
 // reservation (a fifth of the interval, at most a second) is the margin. If they differ more, a worker that has
-// measured both clocks delays polls that fell due too early. A worker that was started in between cannot: keep NTP
-// running.
+// measured both clocks delays polls that fell due too early. A worker that has measured only the second one cannot, so
+// the servers need NTP.
 //
 // # Delayed naks
 //
-// This mode is for servers without reliable schedules. The declared message itself is delivered again and again:
-// in-progress on receipt, poll, nak with a delay. It keeps the poll interval unless the broker is killed, which loses
-// delays. One consumer stops redelivering above some hundreds of arrivals per second. The operator chooses the mode
-// when the streams are provisioned.
+// This mode is for servers without reliable schedules. The declared message itself is delivered again and again. At
+// each delivery, a worker marks it as in progress, polls, and returns it by a nak with a delay. This mode keeps the
+// poll interval unless the broker is killed, which loses delays. One consumer stops redelivering above some hundreds of
+// arrivals per second. The operator chooses the mode when the streams are provisioned.
 package redelivery

@@ -1,5 +1,5 @@
-// Command bench measures the cost of a poll: the CPU of the worker compared with a minimal poller, the bare loop, and
-// the worker's memory with few and with many interactions in flight.
+// Command bench measures the cost of a poll: the CPU of the worker compared with that of a minimal poller (the bare
+// loop), and the worker's memory with few and with many interactions in flight.
 //
 //	go run ./integration/bench                 cpu and memory, about nine minutes
 //	go run ./integration/bench -only cpu

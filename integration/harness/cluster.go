@@ -92,7 +92,8 @@ func (c *Cluster) Leader(ctx context.Context, stream string) (int, error) {
 	return leader, err
 }
 
-// AwaitLeaders waits until every stream and every consumer has a leader: the cluster works, even if a node is down.
+// AwaitLeaders waits until every stream and every consumer has a leader: the cluster then works, but a node may be
+// down.
 func (c *Cluster) AwaitLeaders(ctx context.Context) error { return c.await(ctx, false) }
 
 // AwaitCurrent waits until every stream and every consumer has a leader, and every replica is online and current: the
@@ -178,7 +179,7 @@ func (c *Cluster) stepDown(ctx context.Context, subject, stream, consumer string
 	}
 	var requested time.Time
 	return Eventually(ctx, "another leader of "+what+" than "+old, func(ctx context.Context) error {
-		// Requested again every two seconds, because the old leader may win the election.
+		// The request is repeated every two seconds, because the old leader may win the election.
 		if time.Since(requested) > 2*time.Second {
 			if err := c.request(ctx, subject); err != nil {
 				return err

@@ -34,7 +34,8 @@ func AwaitDrained(ctx context.Context, js jetstream.JetStream) error {
 	})
 }
 
-// Left returns the subjects on which the streams of declared messages and of polls have a message, in order.
+// Left returns the subjects of the stored messages: first those of the stream of declared messages, then those of the
+// stream of polls, each sorted.
 func Left(ctx context.Context, js jetstream.JetStream) ([]string, error) {
 	var left []string
 	for _, name := range []string{schema.StreamDeclared, schema.StreamPolls} {

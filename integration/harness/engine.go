@@ -24,7 +24,7 @@ import (
 const (
 	// EnvRequireEngine set to 1 makes tests fail instead of skip when there is no container engine.
 	EnvRequireEngine = "STATUSWORKER_REQUIRE_ENGINE"
-	// EnvNATSImage is the NATS image to test against. The default is an image of the nats-server in go.mod.
+	// EnvNATSImage is the NATS image to test against. The default is the image of the nats-server version in go.mod.
 	EnvNATSImage = "STATUSWORKER_TEST_NATS_IMAGE"
 	// EnvFigures is a file to which each scenario appends its figures. `go test` hides the output of packages that
 	// pass.

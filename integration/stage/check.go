@@ -8,13 +8,13 @@ func (s *Stage) WaitPolls(n int) {
 	s.Check(s.Vendor.WaitPolls(s.Ctx, n))
 }
 
-// WaitPollsOf returns when the vendor has received n polls of an interaction.
+// WaitPollsOf waits until the vendor has received n polls of an interaction.
 func (s *Stage) WaitPollsOf(id string, n int) {
 	s.T.Helper()
 	s.Check(s.Vendor.WaitPollsOf(s.Ctx, id, n))
 }
 
-// WaitDrained returns when no interaction waits in any stream, not even as a tombstone.
+// WaitDrained waits until no message of an interaction is left in the streams of the mode, not even a tombstone.
 func (s *Stage) WaitDrained() {
 	s.T.Helper()
 	for _, name := range s.Mode.Streams() {

@@ -1,6 +1,6 @@
 // Package broker defines how consumer and publisher talk to the message broker: the messages that they store and read
 // ([Message], [Publication], [Condition], [Schedule], [Delivery]), the errors that they get ([Error]), and the
-// operations that they need ([Broker]). It is pure: no I/O, no clock, and no type of a client library.
+// operations that they need ([Broker]). It does no I/O, and uses no clock and no type of a client library.
 //
 // Consumer and publisher share these types without importing each other. Each declares its own interface with the few
 // operations of [Broker] that it uses. The implementations are under cmd: cmd/broker/adapter uses nats.go, and

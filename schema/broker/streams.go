@@ -36,7 +36,7 @@ type StreamConfig struct {
 }
 
 // ConsumerConfig is the configuration of a durable pull consumer with explicit acknowledgements, which delivers all
-// messages with no maximum number of deliveries.
+// messages, each as often as necessary.
 type ConsumerConfig struct {
 	Name string
 	// Filter is the subject filter; empty is all messages.

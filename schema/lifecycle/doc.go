@@ -1,5 +1,5 @@
-// Package lifecycle decides what the stored messages of one interaction mean. It is pure: no I/O, no clock, no logger.
-// The caller loads a [Snapshot] from the broker, calls one of its methods, and applies the verdict.
+// Package lifecycle decides what the stored messages of one interaction mean. It does no I/O, and uses no clock and no
+// logger. The caller loads a [Snapshot] from the broker, calls one of its methods, and acts on the verdict.
 //
 // # Generations
 //
@@ -26,10 +26,10 @@
 //	an earlier declared message, under another type, that
 //	  begins a generation (ignored if S is a replay)          Twice: acknowledge; that message is taken in
 //	a due message without effect                              Reserve, on the condition that no reservation is stored
-//	nothing                                                   Reserve, on the condition that neither is stored
+//	nothing                                                   Reserve, on the condition that nothing is stored
 //
-// A due message is without effect if it is a tombstone, is foreign, or belongs to a generation that has ended: its
-// worker finds the reservation of the new generation and drops the due message.
+// A due message is without effect if it is a tombstone, is foreign, or belongs to a generation that has ended: the
+// worker that gets it finds the reservation of the new generation, and drops the due message.
 //
 // # A due message arrives, and its worker could not reserve the next poll
 //
@@ -52,8 +52,8 @@
 //	dead letter of an earlier generation       anything                 Store
 //	nothing                                    anything                 Store
 //
-// Dead letters of invalid messages are not outcomes of an interaction. Each invalid message has its own:
-// [Snapshot.Publish] compares them only with each other.
+// Dead letters of invalid messages are not outcomes of an interaction. Each invalid message has its own dead letter:
+// [Snapshot.Publish] compares such dead letters only with each other.
 //
 // # The outcome is stored
 //

@@ -30,11 +30,11 @@ type Broker struct {
 
 var _ broker.Broker = (*Broker)(nil)
 
-// New returns the broker of a connection. It sends no request.
+// New returns a broker that uses the connection of js. It sends no request.
 func New(js jetstream.JetStream) *Broker { return &Broker{js: js, nc: js.Conn()} }
 
-// Publish implements [broker.Broker]. A denied publish fails only when ctx ends: watching for the violation would cost
-// allocations at every poll.
+// Publish implements [broker.Broker]. A denied publish fails only when ctx ends: detecting the violation earlier would
+// cost allocations at every poll.
 func (b *Broker) Publish(ctx context.Context, p broker.Publication) (broker.Ack, error) {
 	mark := permission.Begin(b.nc)
 	ack, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: p.Subject, Header: nats.Header(p.WireHeader()), Data: p.Data})
@@ -117,7 +117,7 @@ func (b *Broker) Delete(ctx context.Context, stream string, sequence uint64) err
 		return struct{}{}, s.DeleteMsg(ctx, sequence)
 	}, api("STREAM.MSG.DELETE", stream))
 	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
-		// The broker has the same error for a missing message and for a message that it cannot delete.
+		// The broker returns the same error for a missing message and for a message that it cannot delete.
 		var unread *broker.Error
 		if _, err := b.Get(ctx, stream, sequence); errors.As(err, &unread) {
 			return &broker.Error{Op: "delete", Object: stream, Kind: unread.Kind, Cause: unread.Cause}

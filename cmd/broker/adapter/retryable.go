@@ -36,7 +36,7 @@ var retryable = []error{
 
 // Retryable reports whether the same request may succeed later: the broker is starting, is electing a leader or is
 // full, it did not answer, or the connection was lost. A closed connection, a missing permission and every other
-// rejection are final. Callers add only errors about objects of their own.
+// rejection are final. A caller may retry further errors, but only about its own streams and consumers.
 func Retryable(err error) bool {
 	for _, e := range retryable {
 		if errors.Is(err, e) {

@@ -42,7 +42,7 @@ func Described(set topology.Set) []broker.StreamConfig {
 	return streams
 }
 
-// Topology is the reverse of [Described].
+// Topology converts streams and consumers to the types of nats.go. It is the inverse of [Described].
 func Topology(streams ...broker.StreamConfig) topology.Set {
 	var set topology.Set
 	for _, c := range streams {

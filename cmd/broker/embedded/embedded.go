@@ -37,7 +37,7 @@ type Node struct {
 	Routes []int
 }
 
-// StartNode starts a server of a cluster and waits until it accepts connections, but not for a leader of the cluster.
+// StartNode starts a server of a cluster and waits until it accepts connections. The cluster may not have a leader yet.
 func StartNode(folder string, n Node) (*Server, error) {
 	options := server.Options{
 		ServerName: n.Name, StoreDir: folder,

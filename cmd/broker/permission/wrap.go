@@ -25,8 +25,8 @@ func Guarded(nc *nats.Conn) Ask {
 	}
 }
 
-// Wrap returns js with each request for a stream, consumer or message made by ask, and so do the streams that it
-// returns. It leaves publishing, pulling and listing unchanged.
+// Wrap returns a JetStream that uses ask for each request for a stream, consumer or message. The streams that it
+// returns do the same. Publishing, pulling and listing are those of js.
 func Wrap(js jetstream.JetStream, ask Ask) jetstream.JetStream { return &asking{js, ask} }
 
 type asking struct {

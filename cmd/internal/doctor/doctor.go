@@ -61,7 +61,7 @@ func Examine(ctx context.Context, p Target) []Finding {
 	return append(found, judgeTiming(p.Work, waiting)...)
 }
 
-// AnyFailed reports whether a check has failed.
+// AnyFailed reports whether a finding is a failure. Warnings do not count.
 func AnyFailed(found []Finding) bool {
 	for _, f := range found {
 		if f.Result == Fail {

@@ -24,8 +24,8 @@ type Progress struct {
 	bar *progressbar.ProgressBar // nil without a terminal
 }
 
-// NewProgress shows progress on w towards a total; 0 means that the total is unknown. Without a terminal, soFar returns
-// the line.
+// NewProgress shows progress on w towards a total; 0 means that the total is unknown. If w is not a terminal, there is
+// no bar: a line with the text of soFar is written at regular intervals.
 func NewProgress(w io.Writer, total int64, soFar func() string) *Progress {
 	p := &Progress{to: w, total: total, stop: make(chan struct{})}
 	if !Is(w) {

@@ -247,7 +247,7 @@ func TestPendingPullEnds(t *testing.T) {
 				return err == nil && got.CachedInfo().NumWaiting == 1
 			}
 			for !waits() {
-				time.Sleep(10 * time.Millisecond)
+				time.Sleep(10 * time.Millisecond) // the server reports no event when a pull begins to wait
 			}
 			c.end(t, s, js)
 			if err := <-ended; !errors.Is(err, c.want) {

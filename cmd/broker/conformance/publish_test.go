@@ -87,7 +87,7 @@ var publishCases = []testCase{
 			if ack.Sequence != first {
 				s.Errorf("sequence %d for a duplicate, want %d", ack.Sequence, first)
 			}
-			time.Sleep(50 * time.Millisecond)
+			time.Sleep(50 * time.Millisecond) // the duplicate window ends without an event
 		}
 	}},
 	{name: "a duplicate of a removed message", streams: just(outcomes, queueAt("W", "w.>")), run: func(s *stage) {
@@ -181,7 +181,7 @@ var publishCases = []testCase{
 			s.Errorf("the key has %q (%d), among %d keys", m.Data, m.Sequence, keys())
 		}
 		for keys() > 0 {
-			time.Sleep(50 * time.Millisecond)
+			time.Sleep(50 * time.Millisecond) // a message expires without an event
 		}
 		s.least(m.Time, s.now("KV"), 3*time.Second)
 	}},

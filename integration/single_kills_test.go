@@ -9,6 +9,7 @@ import (
 	"statusworker/consumer"
 	"statusworker/integration/harness"
 	"statusworker/schema"
+	"statusworker/schema/broker"
 	"statusworker/statusclient/simulator"
 )
 
@@ -35,7 +36,8 @@ var killSteps = map[consumer.Mode][]step{consumer.Schedule: {
 	{name: "due message acked", client: answers(schema.StreamPolls, "+ACK"), passes: true},
 	{name: "polled", poll: true},
 	{name: "outcome unsent", client: harness.Message.PublishesOutcome},
-	{name: "first outcome stored", server: firstOfTwo},
+	{name: "second outcome unsent", client: secondOfTwo},
+	{name: "first or both outcomes stored", server: firstOrBothStored},
 	{name: "tombstone unsent", client: harness.Message.PublishesTombstone},
 	{name: "tombstone stored", server: harness.Message.TombstoneStored},
 }, consumer.Nak: {
@@ -45,7 +47,8 @@ var killSteps = map[consumer.Mode][]step{consumer.Schedule: {
 	{name: "nak unsent", client: answers(schema.StreamDeclared, "-NAK")},
 	{name: "nak sent", client: answers(schema.StreamDeclared, "-NAK"), passes: true},
 	{name: "outcome unsent", client: harness.Message.PublishesOutcome},
-	{name: "first outcome stored", server: firstOfTwo},
+	{name: "second outcome unsent", client: secondOfTwo},
+	{name: "first or both outcomes stored", server: firstOrBothStored},
 	{name: "ack unsent", client: answers(schema.StreamDeclared, "+ACK")},
 	{name: "ack sent", client: answers(schema.StreamDeclared, "+ACK"), passes: true},
 }}
@@ -75,9 +78,22 @@ func laterReservationStored(m harness.Message) bool {
 	return m.ReservationStored() && number(m.Request) != "1"
 }
 
-// firstOfTwo reports whether m is the publish ack of the first of two processed events of an audio.
-func firstOfTwo(m harness.Message) bool {
-	return m.OutcomeStored() && strings.HasPrefix(m.Request.Subject, "interactions.processed.transcript.")
+// commits reports whether m commits an atomic batch.
+func commits(m harness.Message) bool { return len(m.Header["Nats-Batch-Commit"]) == 1 }
+
+// secondOfTwo reports whether m publishes the second of two processed events of an audio: the end of a batch, or,
+// without batches, a publish that expects the first one.
+func secondOfTwo(m harness.Message) bool {
+	expected := m.Header[broker.HeaderExpected]
+	return m.PublishesOutcome() && strings.HasPrefix(m.Subject, "interactions.processed.cxai.") &&
+		(commits(m) || len(expected) == 1 && expected[0] != "0")
+}
+
+// firstOrBothStored reports whether m is the publish ack of the first of two processed events of an audio, or that of
+// their batch.
+func firstOrBothStored(m harness.Message) bool {
+	return m.OutcomeStored() &&
+		(commits(*m.Request) || strings.HasPrefix(m.Request.Subject, "interactions.processed.transcript."))
 }
 
 // number returns the number of the poll that a reservation is for.

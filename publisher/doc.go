@@ -4,8 +4,11 @@
 // since the last one that the publisher knows (compare-and-set with the broker's Nats-Expected-Last-Subject-Sequence).
 // If the broker refuses it, an outcome is already stored: the publisher reads it, and [statusworker/schema/lifecycle]
 // decides what is missing. A repeated publish therefore finds the stored outcome, whichever worker repeats it, and
-// after any crash. If a worker died between two processed events and the interaction has failed since, the publisher
-// makes the second event from the first.
+// after any crash.
+//
+// The processed events of an interaction are one atomic batch, on the condition of the first: the broker stores all of
+// them or none. On a stream without atomic batches (see [Topology]) they are single publishes, and a worker may die
+// between two of them. If the interaction has failed since, the publisher makes the second event from the first.
 //
 // Dead letters of invalid messages are not outcomes of an interaction: an invalid message does not reliably identify
 // one, and a corrected message must not be rejected because of it. They are compared only with others on their own

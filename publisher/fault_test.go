@@ -81,7 +81,7 @@ func TestPublishRaceOfContradictions(t *testing.T) {
 
 func TestPublishWhileBrokerIsDown(t *testing.T) {
 	t.Parallel()
-	s := onServer(t)
+	s := onServer(t, remembered)
 	p := s.fresh()
 	both := processed(uuid.NewString(), generation)
 	s.stop()
@@ -117,7 +117,7 @@ func TestPublishWhileBrokerIsDown(t *testing.T) {
 // At the end of its context, Publish returns the last error of the broker, too.
 func TestPublishReturnsTheLastError(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, longWindow)
+	s := newStage(t, remembered)
 	p := s.fresh()
 	s.fake.Inject(fake.Fault{Op: fake.Publish, Times: 1000, Err: broker.ErrFull})
 	ctx, cancel := context.WithTimeout(s.ctx, 300*time.Millisecond)
@@ -132,7 +132,7 @@ func TestPublishReturnsTheLastError(t *testing.T) {
 
 func TestPublishWithoutItsStream(t *testing.T) {
 	t.Parallel()
-	s := onServer(t)
+	s := onServer(t, remembered)
 	p := s.fresh()
 	if err := s.server.js.DeleteStream(s.ctx, schema.StreamOutcomes); err != nil {
 		t.Fatal(err)
@@ -150,7 +150,7 @@ func TestPublishWithoutItsStream(t *testing.T) {
 // Permanent errors are not retried.
 func TestPublishPermanentError(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, longWindow)
+	s := newStage(t, remembered)
 	noJSON, huge := failed(uuid.NewString(), generation, schema.Rejected), failed(uuid.NewString(), generation,
 		schema.Rejected)
 	noJSON.Reason, noJSON.Destination, noJSON.Declaration = "", schema.ToCXAI, json.RawMessage(`{`)

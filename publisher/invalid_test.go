@@ -13,7 +13,7 @@ import (
 
 // Each invalid message has its own dead letter, which is not an outcome of an interaction.
 func TestPublishInvalidMessages(t *testing.T) {
-	windows(t, func(_ *testing.T, s *stage) {
+	kinds(t, func(_ *testing.T, s *stage) {
 		id := uuid.NewString()
 		bad, next := failed(id, generation, schema.InvalidMessage), failed(id, later, schema.InvalidMessage)
 		last := failed(id, later.Add(time.Hour), schema.InvalidMessage)
@@ -38,7 +38,7 @@ func TestPublishInvalidMessages(t *testing.T) {
 // Two invalid messages on different subjects can have the same last token, and so the same subject of their dead
 // letters. Each has its dead letter, in any order.
 func TestPublishInvalidMessagesInAnyOrder(t *testing.T) {
-	windows(t, func(_ *testing.T, s *stage) {
+	kinds(t, func(_ *testing.T, s *stage) {
 		id := uuid.NewString()
 		older, newer := failed(id, generation, schema.InvalidMessage), failed(id, later, schema.InvalidMessage)
 		newer.Origin.Subject = schema.DeclaredSubject(schema.Chat, id)
@@ -57,7 +57,7 @@ func TestPublishInvalidMessagesInAnyOrder(t *testing.T) {
 // token, such as "undefined".
 func TestPublishInvalidMessagesBesideMany(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, longWindow)
+	s := newStage(t, remembered)
 	const token, many = "undefined", 3000
 	stored := func(kind schema.Type, at time.Time) schema.Outcome {
 		o := failed(token, at, schema.InvalidMessage)

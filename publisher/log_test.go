@@ -15,7 +15,7 @@ import (
 // not logged.
 func TestOutcomesAreLogged(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, longWindow)
+	s := newStage(t, remembered)
 	log, hook := logtest.NewNullLogger()
 	log.SetLevel(logrus.DebugLevel)
 	p, err := publisher.New(s.ctx, s.counter, log)

@@ -17,8 +17,8 @@ import (
 // each of them is stored, by this or an earlier call, or when a contradicting outcome is stored, which is kept.
 //
 // If a dead letter contradicts a stored processed event of the same generation, Publish also stores the processed
-// events that belong to it (see [schema.Outcome.Success]): the worker that stored the first may have ended before the
-// others.
+// events that belong to it (see [schema.Outcome.Success]): on a stream without atomic batches, the worker that stored
+// the first may have ended before the others.
 //
 // Publish retries with exponential backoff until ctx ends. It then returns the last error; the caller repeats the same
 // call later.
@@ -52,42 +52,62 @@ type publishing struct {
 	wanted, todo []schema.Outcome
 	// expected is the sequence of the last known outcome of the interaction.
 	expected uint64
+	// withoutIDs omits the message IDs of a batch, because the broker remembers that of a deleted message.
+	withoutIDs bool
 }
 
 // attempt stores the outcomes in todo. It returns nil when none is left.
 func (p *publishing) attempt(ctx context.Context) error {
 	for len(p.todo) > 0 {
-		sequence, err := p.store(ctx, p.todo[0], p.expected)
+		err := p.store(ctx)
+		duplicate := errors.Is(err, broker.ErrDuplicate)
 		switch {
 		case err == nil:
-			p.expected, p.todo = sequence, p.todo[1:]
 			continue
 		case errors.Is(err, broker.ErrTooLarge):
 			return backoff.Permanent(err)
-		case !errors.Is(err, broker.ErrRefused):
+		case errors.Is(err, broker.ErrUnsupported):
+			p.batches.Store(false)
+			continue
+		case !duplicate && !errors.Is(err, broker.ErrRefused):
 			return err
 		}
-		found, err := p.stored(ctx, p.todo[0])
+		p.withoutIDs = p.withoutIDs || duplicate
+		subject := p.todo[0].Subject()
+		progress, err := p.reconcile(ctx)
 		if err != nil {
 			return err
 		}
-		plan := found.Publish(p.wanted...)
-		if plan.HalfSuccess {
-			rest, err := p.unfinished(ctx, p.todo[0], plan.By)
-			if err != nil {
-				return err
-			}
-			if whole := completion(found, rest); whole.Verdict == lifecycle.Store {
-				p.logOther(p.todo[0], plan.By).Warn("completing processed events")
-				p.wanted, p.todo, p.expected = rest, whole.Missing, whole.Expected
-				continue
-			}
-		}
-		if err := p.follow(plan); err != nil {
-			return err
+		if !progress && !duplicate {
+			// A replicated stream refuses a publish while another one is in flight.
+			return fmt.Errorf("publishing outcome %s: %w", subject, errBusy)
 		}
 	}
 	return nil
+}
+
+var errBusy = errors.New("the broker refused it because of another publish")
+
+// reconcile reads the stored outcomes, and sets todo to what is missing. It reports whether that is less than before,
+// or has another condition.
+func (p *publishing) reconcile(ctx context.Context) (progress bool, err error) {
+	found, err := p.stored(ctx, p.todo[0])
+	if err != nil {
+		return false, err
+	}
+	plan := found.Publish(p.wanted...)
+	if plan.HalfSuccess {
+		rest, err := p.unfinished(ctx, p.todo[0], plan.By)
+		if err != nil {
+			return false, err
+		}
+		if whole := completion(found, rest); whole.Verdict == lifecycle.Store {
+			p.logOther(p.todo[0], plan.By).Warn("completing processed events")
+			p.wanted, p.todo, p.expected = rest, whole.Missing, whole.Expected
+			return true, nil
+		}
+	}
+	return p.follow(plan), nil
 }
 
 // completion plans the processed events that belong to a stored one. The verdict is empty if there are none.
@@ -98,67 +118,101 @@ func completion(found lifecycle.Snapshot, rest []schema.Outcome) lifecycle.Plan 
 	return found.Publish(rest...)
 }
 
-// follow applies a plan to todo.
-func (p *publishing) follow(plan lifecycle.Plan) error {
+// follow applies a plan to todo, and reports whether that changes todo or its condition.
+func (p *publishing) follow(plan lifecycle.Plan) (progress bool) {
 	o := p.todo[0]
 	switch plan.Verdict {
 	case lifecycle.Contradicted:
 		p.contradictions.Add(1)
 		p.logOther(o, plan.By).Warn("contradicting outcome dropped")
 		p.todo = nil
-		return nil
+		return true
 	case lifecycle.Superseded:
 		p.repeated.Add(uint64(len(p.todo)))
 		p.logOther(o, plan.By).Debug("superseded outcome dropped")
 		p.todo = nil
-		return nil
+		return true
 	}
 	p.repeated.Add(uint64(max(0, len(p.todo)-len(plan.Missing))))
-	progress := len(plan.Missing) < len(p.todo) || plan.Expected != p.expected
+	progress = len(plan.Missing) < len(p.todo) || plan.Expected != p.expected
 	p.todo, p.expected = plan.Missing, plan.Expected
-	if !progress {
-		// A replicated stream refuses a publish while another one is in flight.
-		return fmt.Errorf("publishing outcome %s: %w", o.Subject(), errBusy)
+	return progress
+}
+
+// store publishes the outcomes in todo in one batch, or, if the stream does not store batches, the first of them. It
+// removes what it has stored from todo.
+func (p *publishing) store(ctx context.Context) error {
+	n := 1
+	if p.batches.Load() {
+		n = len(p.todo)
 	}
+	next := make([]broker.Publication, n)
+	for i := range next {
+		var err error
+		if next[i], err = publication(p.todo[i]); err != nil {
+			return backoff.Permanent(err)
+		}
+		if n > 1 && p.withoutIDs {
+			next[i].ID = ""
+		}
+	}
+	next[0].If = broker.Condition{Subjects: family(p.todo[0]), Last: p.expected}
+	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
+	defer cancel()
+	var ack broker.Ack
+	var err error
+	if n > 1 {
+		ack, err = p.broker.PublishAll(ctx, next)
+	} else {
+		ack, err = p.storeOne(ctx, next[0])
+	}
+	if err != nil {
+		return err
+	}
+	for _, o := range p.todo[:n] {
+		p.count(o, ack.Duplicate)
+	}
+	p.todo, p.expected = p.todo[n:], ack.Sequence
 	return nil
 }
 
-var errBusy = errors.New("the broker refused it because of another publish")
-
-// store publishes one outcome, on the condition that the last outcome of its interaction has the expected sequence. The
-// error names the subject.
-func (p *Publisher) store(ctx context.Context, o schema.Outcome, expected uint64) (uint64, error) {
+// publication returns the message of an outcome, without a condition.
+func publication(o schema.Outcome) (broker.Publication, error) {
 	data, err := o.Marshal()
 	if err != nil {
-		return 0, backoff.Permanent(err)
+		return broker.Publication{}, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
-	defer cancel()
 	m := broker.Publication{
 		Subject: o.Subject(), Data: data, Header: broker.Header{"Content-Type": {schema.ContentTypeCloudEvent}},
-		ID: o.ID(), If: broker.Condition{Subjects: family(o), Last: expected},
+		ID: o.ID(),
 	}
 	if t := o.Origin.Traceparent; t != "" {
 		m.Header.Set(schema.HeaderTraceparent, t)
 	}
+	return m, nil
+}
+
+// storeOne publishes one outcome. The acknowledgement of a duplicate is that of a stored message.
+func (p *Publisher) storeOne(ctx context.Context, m broker.Publication) (broker.Ack, error) {
 	ack, err := p.broker.Publish(ctx, m)
 	if err == nil && ack.Duplicate {
 		// The broker remembers the ID of a message even after the message was deleted.
 		_, getErr := p.broker.Get(ctx, schema.StreamOutcomes, ack.Sequence)
 		if errors.Is(getErr, broker.ErrNotFound) {
 			m.ID = ""
-			ack, err = p.broker.Publish(ctx, m)
+			return p.broker.Publish(ctx, m)
 		}
 	}
-	if err != nil {
-		return 0, err
-	}
-	if ack.Duplicate {
+	return ack, err
+}
+
+// count counts an outcome that is stored, by this publish or, as a duplicate, by an earlier one.
+func (p *Publisher) count(o schema.Outcome, duplicate bool) {
+	if duplicate {
 		p.repeated.Add(1)
-	} else {
-		p.published.Add(1)
-		p.byKind[string(o.Destination)+string(o.Reason)].Add(1) // one of them is empty
-		p.logStored(o)
+		return
 	}
-	return ack.Sequence, nil
+	p.published.Add(1)
+	p.byKind[string(o.Destination)+string(o.Reason)].Add(1) // one of them is empty
+	p.logStored(o)
 }

@@ -18,6 +18,7 @@ const attemptTimeout = 3 * time.Second
 // Broker is the operations of [broker.Broker] that a publisher uses.
 type Broker interface {
 	Publish(ctx context.Context, p broker.Publication) (broker.Ack, error)
+	PublishAll(ctx context.Context, all []broker.Publication) (broker.Ack, error)
 	Last(ctx context.Context, stream, subjects string) (broker.Message, error)
 	Get(ctx context.Context, stream string, sequence uint64) (broker.Message, error)
 	Next(ctx context.Context, stream, subjects string, from uint64) (broker.Message, error)
@@ -30,6 +31,8 @@ type Publisher struct {
 	broker  Broker
 	log     logrus.FieldLogger
 	letters *limiter
+	// batches is whether the outcomes stream stores atomic batches.
+	batches atomic.Bool
 
 	// byKind counts stored outcomes by destination or reason. All keys exist from the beginning.
 	byKind         map[string]*atomic.Uint64
@@ -56,12 +59,14 @@ type Stats struct {
 }
 
 // New returns a publisher for the outcomes stream. It waits for the broker's answer, and returns an error if the stream
-// does not exist.
+// does not exist. If the stream allows atomic batches later, only a new publisher uses them.
 func New(ctx context.Context, b Broker, log logrus.FieldLogger) (*Publisher, error) {
-	if _, err := b.Stream(ctx, schema.StreamOutcomes); err != nil {
+	stream, err := b.Stream(ctx, schema.StreamOutcomes)
+	if err != nil {
 		return nil, err
 	}
 	p := &Publisher{broker: b, log: log, byKind: map[string]*atomic.Uint64{}}
+	p.batches.Store(stream.AtomicBatches)
 	p.letters = newLimiter(func(n int) { log.WithField("suppressed", n).Warn("more dead letters stored") })
 	for _, d := range schema.Destinations() {
 		p.byKind[string(d)] = new(atomic.Uint64)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -27,11 +28,10 @@ func TestPublishFirst(t *testing.T) {
 		s.want(invalid)
 
 		header := func(o schema.Outcome, sequence, family string) broker.Header {
-			h := broker.Header{
-				"Content-Type":                                {"application/cloudevents+json"},
-				"Nats-Msg-Id":                                 {o.ID()},
-				"Nats-Expected-Last-Subject-Sequence":         {sequence},
-				"Nats-Expected-Last-Subject-Sequence-Subject": {family},
+			h := broker.Header{"Content-Type": {"application/cloudevents+json"}, "Nats-Msg-Id": {o.ID()}}
+			if family != "" {
+				h["Nats-Expected-Last-Subject-Sequence"] = []string{sequence}
+				h["Nats-Expected-Last-Subject-Sequence-Subject"] = []string{family}
 			}
 			if o.Origin.Traceparent != "" {
 				h["traceparent"] = []string{traceparent}
@@ -39,12 +39,18 @@ func TestPublishFirst(t *testing.T) {
 			return h
 		}
 		all := slices.Concat(s.stored(id), s.stored(bad))
+		second := header(both[1], "", "") // of a batch
+		if s.single {
+			second = header(both[1], "1", "interactions.*.*."+id)
+		}
 		for i, want := range []broker.Header{
 			header(both[0], "0", "interactions.*.*."+id),
-			header(both[1], "1", "interactions.*.*."+id),
+			second,
 			header(invalid, "0", "interactions.failed.invalid_message."+bad), // its own subject only
 		} {
-			if got := all[i].Header; !maps.EqualFunc(got, want, slices.Equal[[]string]) {
+			got := all[i].Header
+			maps.DeleteFunc(got, func(name string, _ []string) bool { return strings.HasPrefix(name, "Nats-Batch-") })
+			if !maps.EqualFunc(got, want, slices.Equal[[]string]) {
 				t.Errorf("%s has headers\n%v, want\n%v", all[i].Subject, got, want)
 			}
 		}
@@ -92,7 +98,7 @@ func TestPublishRepeatedAfterRestart(t *testing.T) {
 }
 
 func TestPublishContradiction(t *testing.T) {
-	windows(t, func(_ *testing.T, s *stage) {
+	kinds(t, func(_ *testing.T, s *stage) {
 		contradicts := publisher.Stats{Contradictions: 1}
 		id, dead := uuid.NewString(), uuid.NewString()
 
@@ -113,7 +119,7 @@ func TestPublishContradiction(t *testing.T) {
 
 // A worker may end between two processed events, and the vendor may not know the interaction any more.
 func TestPublishCompletesHalfASuccess(t *testing.T) {
-	windows(t, func(t *testing.T, s *stage) {
+	kinds(t, func(t *testing.T, s *stage) {
 		dead := func(id string, stored time.Time) schema.Outcome {
 			o := failed(id, stored, schema.NotFound)
 			o.Success = []schema.Destination{schema.ToTranscript, schema.ToCXAI}
@@ -193,7 +199,7 @@ func TestPublishAfterDelete(t *testing.T) {
 // An interaction that is declared again after a dead letter gets a new outcome. A late outcome of the old generation is
 // dropped.
 func TestPublishNewGeneration(t *testing.T) {
-	windows(t, func(t *testing.T, s *stage) {
+	kinds(t, func(t *testing.T, s *stage) {
 		id := uuid.NewString()
 		old, both := failed(id, generation, schema.ProcessingFailed), processed(id, later)
 		s.publish(publisher.Stats{Published: 1}, old)
@@ -229,7 +235,7 @@ func TestPublishNewGeneration(t *testing.T) {
 // Outcomes returns the newest outcome on each subject.
 func TestOutcomes(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, longWindow)
+	s := newStage(t, remembered)
 	id := uuid.NewString()
 	p := s.fresh()
 	want := func(want ...schema.Outcome) {
@@ -261,7 +267,7 @@ func TestOutcomes(t *testing.T) {
 // The intake calls Outcomes for every interaction. Most have none.
 func TestOutcomesWithoutAnOutcomeIsOneRequest(t *testing.T) {
 	t.Parallel()
-	s := onServer(t)
+	s := onServer(t, remembered)
 	p := s.fresh()
 	requests, err := s.server.nc.SubscribeSync("$JS.API.>")
 	if err != nil {
@@ -284,7 +290,7 @@ func TestOutcomesWithoutAnOutcomeIsOneRequest(t *testing.T) {
 // not count.
 func TestPublishBesideForeignMessages(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, longWindow)
+	s := newStage(t, remembered)
 	for _, foreign := range []string{"not JSON", "{}", `[1]`, `{"data":{"destination":"cxai","reason":"rejected"}}`} {
 		id, dead := uuid.NewString(), uuid.NewString()
 		for _, subject := range []string{

@@ -70,7 +70,8 @@ func (p *Publisher) stored(ctx context.Context, o schema.Outcome) (lifecycle.Sna
 	return found, nil
 }
 
-// unfinished returns the processed events that belong to a stored one of the same generation as a dead letter.
+// unfinished returns the processed events that belong to a stored one of the same generation as a dead letter. Only on
+// a stream without atomic batches can one be stored without the others.
 func (p *Publisher) unfinished(
 	ctx context.Context, dropped schema.Outcome, success lifecycle.Outcome,
 ) ([]schema.Outcome, error) {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"reflect"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,7 +21,6 @@ import (
 	"statusworker/publisher"
 	"statusworker/schema"
 	"statusworker/schema/broker"
-	"statusworker/schema/topology"
 )
 
 const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -40,8 +38,8 @@ type stage struct {
 	*counter
 	fake   *fake.Broker // nil with an embedded server
 	server *server      // nil with a fake broker
-	window time.Duration
-	ahead  time.Duration // of the fake broker's clock
+	kind
+	ahead time.Duration // of the fake broker's clock
 }
 
 // server is an embedded NATS server.
@@ -51,69 +49,26 @@ type server struct {
 	js jetstream.JetStream
 }
 
-// counter counts the requests to a broker.
-type counter struct {
-	broker.Broker
-	publishes, reads atomic.Int64
-}
-
-func (c *counter) Publish(ctx context.Context, p broker.Publication) (broker.Ack, error) {
-	c.publishes.Add(1)
-	return c.Broker.Publish(ctx, p)
-}
-
-func (c *counter) Last(ctx context.Context, stream, subjects string) (broker.Message, error) {
-	c.reads.Add(1)
-	return c.Broker.Last(ctx, stream, subjects)
-}
-
-func (c *counter) Get(ctx context.Context, stream string, sequence uint64) (broker.Message, error) {
-	c.reads.Add(1)
-	return c.Broker.Get(ctx, stream, sequence)
-}
-
-func (c *counter) Next(ctx context.Context, stream, subjects string, from uint64) (broker.Message, error) {
-	c.reads.Add(1)
-	return c.Broker.Next(ctx, stream, subjects, from)
-}
-
-func (c *counter) Subjects(ctx context.Context, stream, filter string) (map[string]uint64, error) {
-	c.reads.Add(1)
-	return c.Broker.Subjects(ctx, stream, filter)
-}
-
-// The duplicate windows of the outcomes stream: the default of the broker, and one that forget ends.
-const (
-	longWindow  = 2 * time.Minute
-	shortWindow = 100 * time.Millisecond
-)
-
-func topologyWith(window time.Duration) topology.Set {
-	set := publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge})
-	set.Streams[0].Duplicates = window
-	return set
-}
-
-func bareStage(t *testing.T, window time.Duration) *stage {
+func bareStage(t *testing.T, k kind) *stage {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	t.Cleanup(cancel)
-	return &stage{t: t, ctx: ctx, window: window}
+	return &stage{t: t, ctx: ctx, kind: k}
 }
 
 // newStage makes a stage on a broker in memory.
-func newStage(t *testing.T, window time.Duration) *stage {
+func newStage(t *testing.T, k kind) *stage {
 	t.Helper()
-	s := bareStage(t, window)
-	s.fake = fake.New(fake.Options{}, adapter.Described(topologyWith(window))...)
+	s := bareStage(t, k)
+	s.fake = fake.New(fake.Options{}, adapter.Described(k.topology())...)
 	t.Cleanup(s.fake.Close)
 	s.counter = &counter{Broker: s.fake}
 	return s
 }
 
 // onServer returns a stage with an embedded server.
-func onServer(t *testing.T) *stage {
+func onServer(t *testing.T, k kind) *stage {
 	t.Helper()
-	s := bareStage(t, longWindow)
+	s := bareStage(t, k)
 	e, err := embedded.Start(t.TempDir(), 0)
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +76,7 @@ func onServer(t *testing.T) *stage {
 	t.Cleanup(e.Stop)
 	s.server = &server{Server: e}
 	s.connect()
-	if _, err := provisioning.Create(s.ctx, s.server.js, topologyWith(longWindow)); err != nil {
+	if _, err := provisioning.Create(s.ctx, s.server.js, k.topology()); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -166,25 +121,6 @@ func (s *stage) stop() {
 	case <-s.ctx.Done():
 		s.t.Fatal("the connection is not lost after the server was stopped")
 	}
-}
-
-// windows runs a test with a long and with a short duplicate window.
-func windows(t *testing.T, test func(t *testing.T, s *stage)) {
-	for name, window := range map[string]time.Duration{"remembered": longWindow, "forgotten": shortWindow} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			test(t, newStage(t, window))
-		})
-	}
-}
-
-// brokers runs a test as windows does, and with an embedded server.
-func brokers(t *testing.T, test func(t *testing.T, s *stage)) {
-	windows(t, test)
-	t.Run("server", func(t *testing.T) {
-		t.Parallel()
-		test(t, onServer(t))
-	})
 }
 
 // put publishes a message.

@@ -21,7 +21,9 @@ type Choices struct {
 	MaxBytes int64
 }
 
-// Topology returns the outcomes stream. It does not allow direct gets: outcomes are read from the leader.
+// Topology returns the outcomes stream. It does not allow direct gets: outcomes are read from the leader. It allows
+// atomic batches if it is replicated. Without replicas, the broker stages each batch in files of its own, which it
+// syncs to the disk: that costs more than two publishes.
 func Topology(c Choices) topology.Set {
 	return topology.Set{Streams: []jetstream.StreamConfig{{
 		Name:        schema.StreamOutcomes,
@@ -33,5 +35,7 @@ func Topology(c Choices) topology.Set {
 		MaxBytes:    c.MaxBytes,
 		Storage:     jetstream.FileStorage,
 		Replicas:    max(c.Replicas, 1),
+
+		AllowAtomicPublish: c.Replicas > 1,
 	}}}
 }

@@ -16,7 +16,7 @@ import (
 // Compare-and-set requires that all outcomes stay stored, and are read from the leader.
 func TestTopology(t *testing.T) {
 	t.Parallel()
-	s := onServer(t)
+	s := onServer(t, kind{window: longWindow, single: true})
 	set := publisher.Topology(publisher.Choices{MaxAge: time.Hour, MaxBytes: 4096})
 	one := set.Streams[0]
 	if len(set.Streams) != 1 || len(set.Consumers) != 0 || one.Name != schema.StreamOutcomes ||
@@ -25,8 +25,9 @@ func TestTopology(t *testing.T) {
 		one.Replicas != 1 {
 		t.Errorf("topology %+v, want one stream that keeps every outcome and does not allow direct gets", set)
 	}
-	if three := publisher.Topology(publisher.Choices{Replicas: 3}).Streams[0]; three.Replicas != 3 {
-		t.Errorf("the stream has %d replicas, want 3", three.Replicas)
+	three := publisher.Topology(publisher.Choices{Replicas: 3}).Streams[0]
+	if three.Replicas != 3 || !three.AllowAtomicPublish || one.AllowAtomicPublish {
+		t.Errorf("topologies %+v and %+v, want 3 replicas with atomic batches, and one without", three, one)
 	}
 	differ, err := provisioning.Compare(s.ctx, s.server.js, set)
 	object := "stream " + schema.StreamOutcomes

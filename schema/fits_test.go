@@ -10,7 +10,7 @@ import (
 	"statusworker/schema"
 )
 
-// maxHeaders exceeds the size of an outcome's headers: content type, message ID, condition and trace context.
+// maxHeaders exceeds the size of an outcome's headers: content type, message ID, condition, batch and trace context.
 const maxHeaders = 1 << 10
 
 // worst returns texts that grow when they are encoded, by name.

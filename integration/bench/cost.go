@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"sync"
+	"time"
 )
 
 // cost is the cost of a poll in one run.
@@ -90,4 +92,33 @@ func median(values []float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
 	n := len(sorted)
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+}
+
+// durations are measured durations. They are safe for concurrent use.
+type durations struct {
+	mu  sync.Mutex
+	all []time.Duration
+}
+
+const maxDurations = 1 << 17
+
+func (d *durations) add(one time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.all) < maxDurations {
+		d.all = append(d.all, one)
+	}
+}
+
+// since returns the median and the 99th percentile since its last call.
+func (d *durations) since() (p50, p99 time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.all) == 0 {
+		return 0, 0
+	}
+	slices.Sort(d.all)
+	p50, p99 = d.all[len(d.all)/2], d.all[len(d.all)*99/100]
+	d.all = d.all[:0]
+	return p50, p99
 }

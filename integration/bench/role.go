@@ -23,7 +23,7 @@ const roleArgument = "role"
 func runRole(args []string, stdin io.Reader, stdout io.Writer) error {
 	roles := map[string]func([]string) (*role, error){
 		"broker": startBroker, "vendor": startVendor, "bare": startBare, "stage": startStage,
-		"unmeasured": startUnmeasured,
+		"unmeasured": startUnmeasured, "publisher": startPublisher,
 	}
 	if len(args) == 0 || roles[args[0]] == nil {
 		return fmt.Errorf("unknown role %q", args)

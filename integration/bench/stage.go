@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"slices"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -69,36 +67,15 @@ func startStage(args []string) (*role, error) {
 // lateness records the lateness of polls in addition to the metrics.
 type lateness struct {
 	consumer.Observer
-	mu  sync.Mutex
-	all []time.Duration
+	durations
 }
 
 // Polled implements [consumer.Observer].
 func (l *lateness) Polled(t schema.Type, result consumer.Result, took, late time.Duration) {
 	l.Observer.Polled(t, result, took, late)
-	if late < 0 {
-		return
+	if late >= 0 {
+		l.add(late)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.all) < maxLate {
-		l.all = append(l.all, late)
-	}
-}
-
-const maxLate = 1 << 17
-
-// since returns the median and the 99th percentile since its last call.
-func (l *lateness) since() (p50, p99 time.Duration) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.all) == 0 {
-		return 0, 0
-	}
-	slices.Sort(l.all)
-	p50, p99 = l.all[len(l.all)/2], l.all[len(l.all)*99/100]
-	l.all = l.all[:0]
-	return p50, p99
 }
 
 // startUnmeasured starts the same worker without metrics.

@@ -20,6 +20,11 @@ type Broker interface {
 	// Publish stores a message. It returns when the broker has acknowledged it. After [ErrNoAnswer] the message may
 	// be stored, or may be stored later.
 	Publish(ctx context.Context, p Publication) (Ack, error)
+	// PublishAll stores messages of one stream together: all of them or none. At most the first has a condition, which
+	// is evaluated before any of them is stored, and none has a schedule. It returns the sequence of the last message.
+	// After [ErrNoAnswer] all may be stored or none, or all may be stored later. The stream must allow atomic batches
+	// ([StreamState]); otherwise, and if a limit of the broker excludes the batch, the error is [ErrUnsupported].
+	PublishAll(ctx context.Context, all []Publication) (Ack, error)
 
 	// Last reads the last message of a stream on the subjects, which may have wildcards, from the stream's leader.
 	Last(ctx context.Context, stream, subjects string) (Message, error)

@@ -11,6 +11,11 @@ var (
 	// ErrRefused: the condition of a publish is false, or the broker cannot evaluate it because another publish is in
 	// flight. It does not prove what is stored.
 	ErrRefused = errors.New("the condition is false")
+	// ErrDuplicate: a message of the batch has an ID that was used within the stream's duplicate window, or that the
+	// batch has twice. The message with that ID may have been deleted since.
+	ErrDuplicate = errors.New("the message ID was used before")
+	// ErrUnsupported: the stream or the broker does not store such a batch.
+	ErrUnsupported = errors.New("atomic batch not supported")
 	// ErrMaxPerSubject: a message is stored on the subject, which accepts only one.
 	ErrMaxPerSubject = errors.New("the subject already has a message")
 	// ErrFull: the stream, the account or the server has reached a storage limit.

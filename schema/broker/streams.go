@@ -21,6 +21,8 @@ type StreamConfig struct {
 	Duplicates time.Duration
 	// Schedules allows schedules.
 	Schedules bool
+	// AtomicBatches allows [Broker.PublishAll].
+	AtomicBatches bool
 	// DirectGets lets any replica answer reads. Such an answer may be stale.
 	DirectGets bool
 	// DenyDelete makes the broker reject [Broker.Delete].
@@ -58,6 +60,8 @@ type StreamState struct {
 	Consumers int
 	// DirectGets lets any replica answer reads. Such an answer may be stale.
 	DirectGets bool
+	// AtomicBatches allows [Broker.PublishAll].
+	AtomicBatches bool
 	// Now is the time of the leader that answered.
 	Now time.Time
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 	"time"
 
@@ -54,6 +55,11 @@ var streamRules = []rule[streamConfig]{
 		fits:   func(have, _ streamConfig) bool { return have.AllowMsgSchedules },
 		choice: isPrivate, risk: true},
 	{name: "message counters", fields: []string{"AllowMsgCounter"}},
+	// Without atomic batches, processed events are single publishes. In other streams, batches are harmless: their
+	// messages are subject to the same conditions as single ones.
+	{name: "atomic batches", fields: []string{"AllowAtomicPublish"},
+		fits:   func(have, want streamConfig) bool { return !hasOutcomes(want) || apiLevel(have) < atomicBatchLevel },
+		choice: always[streamConfig]},
 	{name: "duplicate window", fields: []string{"Duplicates"},
 		shown:  func(c streamConfig) string { return text(window(c)) },
 		fits:   windowFits,
@@ -138,6 +144,20 @@ func acceptsProducers(c streamConfig) bool { return c.DiscardNewPerSubject }
 func isPrivate(_, want streamConfig) bool { return !acceptsProducers(want) }
 
 func isBucket(c streamConfig) bool { return strings.HasPrefix(c.Name, "KV_") }
+
+func hasOutcomes(c streamConfig) bool { return c.Retention == jetstream.LimitsPolicy && !isBucket(c) }
+
+// atomicBatchLevel is the first API level of JetStream with atomic batches, that of nats-server 2.12.
+const atomicBatchLevel = 2
+
+// apiLevel returns the API level of the server that reported an existing stream. Before nats-server 2.11 it is 0.
+func apiLevel(have streamConfig) int {
+	level, err := strconv.Atoi(have.Metadata["_nats.level"])
+	if err != nil {
+		return 0
+	}
+	return level
+}
 
 func mayBeBounded(_, want streamConfig) bool {
 	return want.Discard == jetstream.DiscardNew || want.Retention == jetstream.LimitsPolicy

@@ -18,20 +18,20 @@ import (
 // The fields that may have any value, and why.
 var (
 	harmlessStreamFields = map[string]string{
-		"Name":               "identifies the stream",
-		"Description":        "has no effect",
-		"MaxConsumers":       "the broker rejects a consumer beyond it, with an error to the user who creates it",
-		"Placement":          "where the replicas are; their number is compared",
-		"DenyDelete":         "acknowledgements still delete; a user who deletes a dead letter gets an error",
-		"DenyPurge":          "statusworker never purges; the broker disables it in a stream with schedules",
-		"Compression":        "how messages are written",
-		"FirstSeq":           "generations depend on times; a sequence is only shown",
-		"MirrorDirect":       "only for a mirror, which is compared",
-		"ConsumerLimits":     "their effect on a consumer is compared there",
-		"Metadata":           "has no effect; the server stores its own metadata there",
-		"Template":           "servers do not support templates any more",
-		"AllowAtomicPublish": "the messages of a batch are subject to the same conditions as single messages",
-		"AllowBatchPublish":  "the same; the contract requires the publisher to wait for the acknowledgement",
+		"Name":           "identifies the stream",
+		"Description":    "has no effect",
+		"MaxConsumers":   "the broker rejects a consumer beyond it, with an error to the user who creates it",
+		"Placement":      "where the replicas are; their number is compared",
+		"DenyDelete":     "acknowledgements still delete; a user who deletes a dead letter gets an error",
+		"DenyPurge":      "statusworker never purges; the broker disables it in a stream with schedules",
+		"Compression":    "how messages are written",
+		"FirstSeq":       "generations depend on times; a sequence is only shown",
+		"MirrorDirect":   "only for a mirror, which is compared",
+		"ConsumerLimits": "their effect on a consumer is compared there",
+		"Metadata":       "has no effect; the server stores its own metadata there",
+		"Template":       "servers do not support templates any more",
+		"AllowBatchPublish": "the messages of a batch are subject to the same conditions as single messages; the " +
+			"contract requires the publisher to wait for the acknowledgement",
 	}
 	harmlessConsumerFields = map[string]string{
 		"Name":               "identifies the consumer",
@@ -90,12 +90,16 @@ func alter(t *testing.T, field string, v reflect.Value) {
 	}
 }
 
-// everything returns all streams and consumers, of both redelivery modes.
+// everything returns all streams and consumers, of both redelivery modes, as a server with all features reports them.
 func everything() (set topology.Set) {
 	for _, mode := range []consumer.Mode{consumer.Schedule, consumer.Nak} {
 		set = set.Add(consumer.Topology(consumer.Config{}, consumer.Choices{Mode: mode}))
 	}
-	return set.Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
+	set = set.Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
+	for i := range set.Streams {
+		set.Streams[i].Metadata = map[string]string{"_nats.level": "5"}
+	}
+	return set
 }
 
 // fields checks that each field of a configuration is either compared, in at least one object, or harmless for a
@@ -156,4 +160,18 @@ func TestEveryFieldIsComparedOrHarmless(t *testing.T) {
 		configs = append(configs, c.Config)
 	}
 	fields(t, configs, consumers, harmlessConsumerFields, compareConsumers, topology.MergeConsumer)
+}
+
+// A server before 2.12 has no atomic batches. The servers report their API level, from 2.11 on.
+func TestAtomicBatchesNeedAServerThatHasThem(t *testing.T) {
+	t.Parallel()
+	want := publisher.Topology(publisher.Choices{Replicas: 3}).Streams[0]
+	for level, differs := range map[string]bool{"": false, "1": false, "2": true, "5": true} {
+		have := want
+		have.AllowAtomicPublish, have.Metadata = false, map[string]string{"_nats.level": level}
+		differ := topology.CompareStream(have, want)
+		if got := topology.MergeStream(have, want).AllowAtomicPublish; (len(differ) > 0) != differs || got != differs {
+			t.Errorf("API level %q: differences %v, updated to %t; want %t", level, differ, got, differs)
+		}
+	}
 }

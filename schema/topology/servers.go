@@ -52,6 +52,8 @@ var serverFaults = []ServerFault{
 		What: "the bucket of the workers can refuse all writes until it is recreated (nats-server#8378)"},
 	{From: MinServer212, Fixed: "2.12.12", concerns: hasSchedules,
 		What: "the server does not reject malformed schedule state when it reads it"},
+	{From: MinServer212, Fixed: "2.12.12", concerns: isStream,
+		What: "in a cluster, a server can crash when it catches up in the middle of an atomic batch"},
 	{From: MinServer214, Fixed: "2.14.6", concerns: hasSchedules,
 		What: "schedules of a replicated work queue are lost if another stream sources it (nats-server#8423)",
 		Do:   "do not add streams that source the streams of statusworker"},

@@ -36,9 +36,9 @@ func TestServerVersions(t *testing.T) {
 		"2.12.0":          {refused, sound},
 		"2.12.9":          {refused, sound},
 		"2.12.10-RC.2":    {refused2, careful}, // a pre-release is a fault of its own
-		"2.12.10":         {careful, sound},
-		"2.12.11":         {careful, sound},
-		"2.12.12-RC.1":    {use{false, 2}, careful},
+		"2.12.10":         {use{false, 2}, careful},
+		"2.12.11":         {use{false, 2}, careful},
+		"2.12.12-RC.1":    {use{false, 3}, use{false, 2}},
 		"2.12.12":         {sound, sound},
 		"2.12.100":        {sound, sound},
 		"2.13.0-preview":  {refused2, careful},

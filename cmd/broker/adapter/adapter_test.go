@@ -24,7 +24,7 @@ import (
 // cmd/broker/conformance tests what adapter and fake have in common. These tests cover connections and users.
 
 var queue = broker.StreamConfig{
-	Name: "S", Subjects: []string{"s.>"}, WorkQueue: true,
+	Name: "S", Subjects: []string{"s.>"}, WorkQueue: true, AtomicBatches: true,
 	Consumers: []broker.ConsumerConfig{{Name: "c", AckWait: time.Minute, MaxAckPending: -1}},
 }
 
@@ -92,6 +92,10 @@ func operations(b broker.Broker, d broker.Delivery) map[string]func(context.Cont
 			_, err := b.Publish(ctx, broker.Publication{Subject: "s.1"})
 			return err
 		},
+		"s.2": func(ctx context.Context) error { // the last message of a batch
+			_, err := b.PublishAll(ctx, []broker.Publication{{Subject: "s.3"}, {Subject: "s.2"}})
+			return err
+		},
 		"$JS.API.STREAM.INFO.S": func(ctx context.Context) error { _, err := b.Stream(ctx, "S"); return err },
 		"$JS.API.STREAM.MSG.GET.S": func(ctx context.Context) error {
 			_, err := b.Last(ctx, "S", "s.*")
@@ -109,16 +113,9 @@ func operations(b broker.Broker, d broker.Delivery) map[string]func(context.Cont
 	}
 }
 
-// The error of a user without a permission has the denied subject. A user with all permissions gets no such error.
-func TestDenied(t *testing.T) {
-	t.Parallel()
-	const acks = "$JS.ACK.S.c.>"
-	users := []*natsserver.User{{Username: "all"}}
-	for name := range operations(nil, broker.Delivery{Token: acks}) {
-		users = append(users, &natsserver.User{Username: name, Permissions: &natsserver.Permissions{
-			Publish: &natsserver.SubjectPermission{Deny: []string{name}},
-		}})
-	}
+// startFor starts a server with these users.
+func startFor(t *testing.T, users []*natsserver.User) *natsserver.Server {
+	t.Helper()
 	s, err := natsserver.NewServer(&natsserver.Options{
 		Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true,
 		NoLog: true, Users: users,
@@ -134,6 +131,20 @@ func TestDenied(t *testing.T) {
 	if !s.ReadyForConnections(30 * time.Second) {
 		t.Fatal("the server is not ready")
 	}
+	return s
+}
+
+// The error of a user without a permission has the denied subject. A user with all permissions gets no such error.
+func TestDenied(t *testing.T) {
+	t.Parallel()
+	const acks = "$JS.ACK.S.c.>"
+	users := []*natsserver.User{{Username: "all"}}
+	for name := range operations(nil, broker.Delivery{Token: acks}) {
+		users = append(users, &natsserver.User{Username: name, Permissions: &natsserver.Permissions{
+			Publish: &natsserver.SubjectPermission{Deny: []string{name}},
+		}})
+	}
+	s := startFor(t, users)
 	js := connect(t, s.ClientURL(), nats.UserInfo("all", ""))
 	create(t, js, adapter.Topology(queue))
 	put(t, adapter.New(js), "s.0")
@@ -336,6 +347,7 @@ func TestDescribed(t *testing.T) {
 		set := consumer.Topology(consumer.Config{}, consumer.Choices{Mode: mode, DeclaredMaxMsgs: 7,
 			DeclaredMaxBytes: 1 << 20}).
 			Add(publisher.Topology(publisher.Choices{MaxAge: time.Hour}))
+		set.Streams[len(set.Streams)-1].AllowAtomicPublish = true // as with replicas
 		described := adapter.Described(set)
 		if len(described) != len(set.Streams) || len(described) < 3 {
 			t.Fatalf("%d streams are described as %d", len(set.Streams), len(described))

@@ -7,6 +7,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"statusworker/cmd/broker/permission"
 	"statusworker/schema/broker"
@@ -73,7 +74,13 @@ func kindOfCode(code jetstream.ErrorCode, err error) error {
 		return broker.ErrFull
 	case jetstream.JSErrCodeStreamMessageExceedsMaximum:
 		return broker.ErrTooLarge
-	case duplicateConflict:
+	case jetstreamext.JSErrCodeBatchPublishDuplicateMsgID:
+		return broker.ErrDuplicate
+	case jetstreamext.JSErrCodeBatchPublishNotEnabled, jetstreamext.JSErrCodeBatchPublishUnsupportedHeader,
+		jetstreamext.JSErrCodeBatchPublishExceedsLimit:
+		return broker.ErrUnsupported
+	case duplicateConflict, jetstreamext.JSErrCodeBatchPublishIncomplete,
+		jetstreamext.JSErrCodeAtomicPublishTooManyInflight:
 		return broker.ErrNoAnswer
 	}
 	if Retryable(err) {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/schema/broker"
 )
 
 func TestRefused(t *testing.T) {
@@ -59,6 +61,26 @@ func TestDescriptionsAreTheServers(t *testing.T) {
 		}
 		if got := Full(test.err); got != test.full {
 			t.Errorf("Full(%v) = %t, want %t", test.err, got, test.full)
+		}
+	}
+}
+
+// The codes of nats-server for rejected batches have kinds: whether to read, to repeat, or to publish without a batch.
+func TestKindsOfRejectedBatches(t *testing.T) {
+	t.Parallel()
+	for code, want := range map[server.ErrorIdentifier]error{
+		server.JSAtomicPublishDisabledErr:                 broker.ErrUnsupported,
+		server.JSAtomicPublishUnsupportedHeaderBatchErr:   broker.ErrUnsupported,
+		server.JSAtomicPublishTooLargeBatchErrF:           broker.ErrUnsupported,
+		server.JSAtomicPublishContainsDuplicateMessageErr: broker.ErrDuplicate,
+		server.JSAtomicPublishIncompleteBatchErr:          broker.ErrNoAnswer,
+		server.JSAtomicPublishTooManyInflight:             broker.ErrNoAnswer,
+		server.JSAtomicPublishMissingSeqErr:               nil,
+	} {
+		e := server.ApiErrors[code]
+		err := &jetstream.APIError{Code: e.Code, ErrorCode: jetstream.ErrorCode(e.ErrCode), Description: e.Description}
+		if got := kind(err); !errors.Is(got, want) {
+			t.Errorf("kind(%d %s) = %v, want %v", e.ErrCode, e.Description, got, want)
 		}
 	}
 }

@@ -23,6 +23,7 @@ func Described(set topology.Set) []broker.StreamConfig {
 			MaxAge:               s.MaxAge,
 			Duplicates:           s.Duplicates,
 			Schedules:            s.AllowMsgSchedules,
+			AtomicBatches:        s.AllowAtomicPublish,
 			DirectGets:           s.AllowDirect,
 			DenyDelete:           s.DenyDelete,
 			Rollups:              s.AllowRollup,
@@ -50,7 +51,8 @@ func Topology(streams ...broker.StreamConfig) topology.Set {
 			Name: c.Name, Subjects: c.Subjects, DiscardNewPerSubject: c.DiscardNewPerSubject,
 			MaxMsgsPerSubject: c.MaxPerSubject, MaxMsgs: c.MaxMsgs, MaxBytes: c.MaxBytes, MaxAge: c.MaxAge,
 			Duplicates:        c.Duplicates,
-			AllowMsgSchedules: c.Schedules, AllowDirect: c.DirectGets, DenyDelete: c.DenyDelete, AllowRollup: c.Rollups,
+			AllowMsgSchedules: c.Schedules, AllowAtomicPublish: c.AtomicBatches,
+			AllowDirect: c.DirectGets, DenyDelete: c.DenyDelete, AllowRollup: c.Rollups,
 			Replicas: max(c.Replicas, 1),
 		}
 		if c.WorkQueue {

@@ -21,6 +21,7 @@ func TestProductStreams(t *testing.T) {
 	t.Parallel()
 	set := consumer.Topology(consumer.Config{}, consumer.Choices{Mode: consumer.Schedule}).
 		Add(publisher.Topology(publisher.Choices{}))
+	set.Streams[len(set.Streams)-1].AllowAtomicPublish = true // as with replicas
 	t.Run("fake", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b := fake.New(fake.Options{}, adapter.Described(set)...)
@@ -76,16 +77,17 @@ func pass(s *stage) {
 	pending, err := s.Last(s.ctx, schema.StreamPolls, schema.HoldSubjects(id))
 	s.check(err)
 
-	outcome := broker.Publication{
-		Subject: schema.ProcessedSubject(schema.ToCXAI, id), ID: "one",
-		If: broker.Condition{Subjects: schema.OutcomeSubjects(id)},
-	}
-	s.check(publish(outcome))
-	outcome.Subject, outcome.ID = schema.FailedSubject(schema.NotFound, id), "two"
-	s.fails(publish(outcome), broker.ErrRefused)
+	none := broker.Condition{Subjects: schema.OutcomeSubjects(id)}
+	_, err = s.PublishAll(s.ctx, []broker.Publication{
+		{Subject: schema.ProcessedSubject(schema.ToTranscript, id), ID: "one", If: none},
+		{Subject: schema.ProcessedSubject(schema.ToCXAI, id), ID: "two"},
+	})
+	s.check(err)
+	s.fails(publish(broker.Publication{Subject: schema.FailedSubject(schema.NotFound, id), ID: "three", If: none}),
+		broker.ErrRefused)
 	stored, err := s.Subjects(s.ctx, schema.StreamOutcomes, schema.OutcomeSubjects(id))
-	if err != nil || len(stored) != 1 {
-		s.Errorf("outcomes %v, error %v, want 1", stored, err)
+	if err != nil || len(stored) != 2 {
+		s.Errorf("outcomes %v, error %v, want 2", stored, err)
 	}
 	tombstone := next
 	tombstone.If.Last, tombstone.Data = pending.Sequence, nil

@@ -129,7 +129,9 @@ func atOnce(t *testing.T, cases []testCase, run func(*testing.T, int, testCase))
 
 func allCases() []testCase {
 	var all []testCase
-	for _, some := range [][]testCase{publishCases, readCases, scheduleCases, pullCases, consumerCases, restartCases} {
+	for _, some := range [][]testCase{
+		publishCases, batchCases, readCases, scheduleCases, pullCases, consumerCases, restartCases,
+	} {
 		all = append(all, some...)
 	}
 	return all

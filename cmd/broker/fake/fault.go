@@ -12,7 +12,7 @@ import (
 // Op is an operation of [broker.Broker].
 type Op string
 
-// The operations.
+// The operations. Publish is also that of a batch.
 const (
 	Publish      Op = "publish"
 	Last         Op = "last"
@@ -45,8 +45,8 @@ const (
 type Fault struct {
 	// Op is the operation; empty matches any.
 	Op Op
-	// Object matches the subject of a publish, the subject of a settled message, or the stream's name in all other
-	// operations. It may have wildcards; empty matches any.
+	// Object matches the subject of a publish, of any message of a batch, or of a settled message, or the stream's name
+	// in all other operations. It may have wildcards; empty matches any.
 	Object string
 	// Times is how often the fault happens. The default is once.
 	Times int
@@ -82,9 +82,10 @@ func (b *Broker) Uninject() (left int) {
 }
 
 // fault returns the fault of an operation, and counts it as happened. The caller holds the lock.
-func (b *Broker) fault(op Op, object string) Fault {
+func (b *Broker) fault(op Op, objects ...string) Fault {
 	for i, f := range b.faults {
-		if f.Op != "" && f.Op != op || f.Object != "" && !matches(f.Object, object) {
+		concerned := func(object string) bool { return f.Object == "" || matches(f.Object, object) }
+		if f.Op != "" && f.Op != op || !slices.ContainsFunc(objects, concerned) {
 			continue
 		}
 		found := *f
@@ -97,16 +98,16 @@ func (b *Broker) fault(op Op, object string) Fault {
 }
 
 // request makes an operation with an answer. It calls do with the lock held, unless a fault prevents it.
-func (b *Broker) request(ctx context.Context, op Op, object string, do func() error) error {
+func (b *Broker) request(ctx context.Context, op Op, do func() error, objects ...string) error {
 	failed := func(kind, cause error) error {
-		return &broker.Error{Op: string(op), Object: object, Kind: kind, Cause: cause}
+		return &broker.Error{Op: string(op), Object: objects[0], Kind: kind, Cause: cause}
 	}
 	if ctx.Err() != nil {
 		return failed(broker.ErrNoAnswer, ctx.Err())
 	}
 	b.mu.Lock()
 	b.advance()
-	f := b.fault(op, object)
+	f := b.fault(op, objects...)
 	if b.closed || f.Err != nil {
 		closed := b.closed
 		b.mu.Unlock()
@@ -144,7 +145,8 @@ func (b *Broker) request(ctx context.Context, op Op, object string, do func() er
 // known reports whether an error is one of package broker.
 func known(err error) bool {
 	return slices.Contains([]error{
-		broker.ErrRefused, broker.ErrMaxPerSubject, broker.ErrFull, broker.ErrTooLarge, broker.ErrNotFound,
+		broker.ErrRefused, broker.ErrDuplicate, broker.ErrUnsupported, broker.ErrMaxPerSubject, broker.ErrFull,
+		broker.ErrTooLarge, broker.ErrNotFound,
 		broker.ErrStreamNotFound, broker.ErrConsumerNotFound, broker.ErrNoAnswer, broker.ErrDenied, broker.ErrClosed,
 	}, err)
 }

@@ -14,16 +14,32 @@ var errSilent = errors.New("no answer")
 
 // Publish implements [broker.Broker].
 func (b *Broker) Publish(ctx context.Context, p broker.Publication) (broker.Ack, error) {
-	var ack broker.Ack // may be set after Publish has returned an error
-	err := b.request(ctx, Publish, p.Subject, func() (err error) {
+	return b.publish(ctx, func(s *stream) (broker.Ack, error) { return s.publish(p) }, p.Subject)
+}
+
+// PublishAll implements [broker.Broker].
+func (b *Broker) PublishAll(ctx context.Context, all []broker.Publication) (broker.Ack, error) {
+	var subjects []string
+	for _, p := range all {
+		subjects = append(subjects, p.Subject)
+	}
+	return b.publish(ctx, func(s *stream) (broker.Ack, error) { return s.publishAll(all) }, subjects...)
+}
+
+// publish makes a publish on the stream that has the first subject.
+func (b *Broker) publish(
+	ctx context.Context, do func(*stream) (broker.Ack, error), subjects ...string,
+) (broker.Ack, error) {
+	var ack broker.Ack // may be set after publish has returned an error
+	err := b.request(ctx, Publish, func() (err error) {
 		for _, s := range b.streams {
-			if matchesAny(s.Subjects, p.Subject) {
-				ack, err = s.publish(p)
+			if matchesAny(s.Subjects, subjects[0]) {
+				ack, err = do(s)
 				return err
 			}
 		}
 		return broker.ErrNoAnswer
-	})
+	}, subjects...)
 	if err != nil {
 		return broker.Ack{}, err
 	}
@@ -32,13 +48,13 @@ func (b *Broker) Publish(ctx context.Context, p broker.Publication) (broker.Ack,
 
 // read makes an operation on a stream, if it exists.
 func (b *Broker) read(ctx context.Context, op Op, name string, do func(*stream) error) error {
-	return b.request(ctx, op, name, func() error {
+	return b.request(ctx, op, func() error {
 		s := b.stream(name)
 		if s == nil {
 			return broker.ErrStreamNotFound
 		}
 		return do(s)
-	})
+	}, name)
 }
 
 // one makes an operation that returns one message.
@@ -143,7 +159,7 @@ func (b *Broker) Stream(ctx context.Context, name string) (broker.StreamState, e
 	err := b.read(ctx, Stream, name, func(s *stream) error {
 		state = broker.StreamState{
 			Messages: uint64(len(s.messages)), Bytes: s.bytes, First: s.last + 1, Last: s.last,
-			Consumers: len(s.consumers), DirectGets: s.DirectGets, Now: b.now(),
+			Consumers: len(s.consumers), DirectGets: s.DirectGets, AtomicBatches: s.AtomicBatches, Now: b.now(),
 		}
 		if len(s.messages) > 0 {
 			state.First, state.FirstTime = s.messages[0].Sequence, s.messages[0].Time
@@ -182,12 +198,12 @@ func (b *Broker) Ack(d broker.Delivery) error {
 
 // AckConfirmed implements [broker.Broker].
 func (b *Broker) AckConfirmed(ctx context.Context, d broker.Delivery) error {
-	return b.request(ctx, AckConfirmed, d.Subject, func() error {
+	return b.request(ctx, AckConfirmed, func() error {
 		if c := b.stream(d.Stream).consumer(d.Consumer); c == nil || !c.ack(d.Sequence) {
 			return errSilent
 		}
 		return nil
-	})
+	}, d.Subject)
 }
 
 // Nak implements [broker.Broker].

@@ -2,8 +2,6 @@ package fake
 
 import (
 	"bytes"
-	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -51,9 +49,6 @@ type published struct {
 // defaultDuplicates is the duplicate window of a stream without one in its configuration.
 const defaultDuplicates = 2 * time.Minute
 
-// maxPayload is the default of max_payload.
-const maxPayload = 1 << 20
-
 func newStream(b *Broker, c broker.StreamConfig) *stream {
 	if c.Duplicates <= 0 {
 		c.Duplicates = defaultDuplicates
@@ -69,81 +64,6 @@ func newStream(b *Broker, c broker.StreamConfig) *stream {
 		s.consumers = append(s.consumers, newConsumer(s, of))
 	}
 	return s
-}
-
-// publish checks and stores a message of a client.
-func (s *stream) publish(p broker.Publication) (broker.Ack, error) {
-	if name := reserved(p.Header); name != "" {
-		return broker.Ack{}, fmt.Errorf("header %s is reserved for the broker: use the fields of Publication", name)
-	}
-	m := &message{broker.Message{Subject: p.Subject, Header: maps.Clone(p.WireHeader()), Data: bytes.Clone(p.Data)}}
-	if m.size() > maxPayload {
-		return broker.Ack{}, broker.ErrTooLarge
-	}
-	before, duplicate := s.known(p.ID)
-	if duplicate && s.b.o.Replicated {
-		return broker.Ack{Sequence: before, Duplicate: true}, nil
-	}
-	if p.If.Subjects != "" {
-		last := uint64(0)
-		if m := s.lastOn(p.If.Subjects); m != nil {
-			last = m.Sequence
-		}
-		if last != p.If.Last {
-			return broker.Ack{}, broker.ErrRefused
-		}
-	}
-	if err := s.checkSchedule(p); err != nil {
-		return broker.Ack{}, err
-	}
-	if duplicate {
-		return broker.Ack{Sequence: before, Duplicate: true}, nil
-	}
-	if err := s.store(m); err != nil {
-		return broker.Ack{}, err
-	}
-	if p.ID != "" {
-		s.ids[p.ID] = published{m.Sequence, m.Time}
-	}
-	delete(s.schedules, p.Subject) // a message without a schedule ends it
-	if p.Schedule.Target != "" {
-		s.purge(p.Subject, m.Sequence-1) // a schedule replaces earlier messages
-		sc := &schedule{message: m}
-		s.schedules[p.Subject] = sc
-		s.arm(sc)
-	}
-	s.serve()
-	return broker.Ack{Sequence: m.Sequence}, nil
-}
-
-// reserved returns a header that only the broker, or a field of a publication, may set.
-func reserved(h broker.Header) string {
-	for name := range h {
-		if strings.HasPrefix(name, "Nats-") {
-			return name
-		}
-	}
-	return ""
-}
-
-func (s *stream) checkSchedule(p broker.Publication) error {
-	switch target := p.Schedule.Target; {
-	case target == "":
-		return nil
-	case !s.Schedules:
-		return errors.New("message schedules is disabled")
-	case target == p.Subject || !matchesAny(s.Subjects, target):
-		return errors.New("message schedules target is invalid")
-	}
-	return nil
-}
-
-func (s *stream) known(id string) (sequence uint64, ok bool) {
-	r, ok := s.ids[id]
-	if id == "" || !ok || s.b.stamp.Sub(r.at) >= s.Duplicates {
-		return 0, false
-	}
-	return r.sequence, true
 }
 
 // store stores a message, if the limits allow it.

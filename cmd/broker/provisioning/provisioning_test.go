@@ -96,6 +96,13 @@ func results(name string) jetstream.StreamConfig {
 	return s
 }
 
+// batches is a stream of results with atomic batches.
+func batches(name string) jetstream.StreamConfig {
+	s := results(name)
+	s.AllowAtomicPublish = true
+	return s
+}
+
 func lane(stream, name string) topology.Consumer {
 	return topology.Consumer{Stream: stream, Config: jetstream.ConsumerConfig{
 		Durable: name, FilterSubject: stream + ".a", DeliverPolicy: jetstream.DeliverAllPolicy,
@@ -217,6 +224,11 @@ func TestCompareStreams(t *testing.T) {
 			field: "max message size", have: "512", should: "unlimited", choice: true},
 		{base: queue, change: func(s *stream) { s.Storage = jetstream.MemoryStorage },
 			field: "storage", have: "Memory", should: "File", choice: true, risk: true},
+		{base: batches, change: func(s *stream) { s.AllowAtomicPublish = false },
+			field: "atomic batches", have: "false", should: "true", choice: true},
+		{base: results, change: func(s *stream) { s.AllowAtomicPublish = true },
+			field: "atomic batches", have: "true", should: "false", choice: true},
+		{base: intake, change: func(s *stream) { s.AllowAtomicPublish = true }},
 		{base: queue, change: func(s *stream) { s.Description, s.Duplicates = "another", time.Minute }},
 		{base: queue, change: func(s *stream) { s.Replicas = 0 }}, // the broker sets 1
 	} {

@@ -48,7 +48,7 @@ func (c declareCommand) Run(ctx context.Context, p cli.Process) error {
 	defer connect.Close(nc)
 	declaring, err := producer.Open(ctx, nc, log, func(line string) { say(p.Stderr, "%s", line) })
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return fmt.Errorf("no stream %s: run `statusworker provision` once, with the permissions to create streams",
+		return fmt.Errorf("no stream %s: run `statusworker provision` once, as a user with permission to create streams",
 			schema.StreamDeclared)
 	}
 	if err != nil {

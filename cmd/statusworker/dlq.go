@@ -121,7 +121,7 @@ func deadLetters(n int) string {
 }
 
 type dlqShowCommand struct {
-	ID     string `arg:"" name:"id" help:"Interaction identifier, last subject token of an invalid message, or @ and a sequence (column SEQ of ls)."`
+	ID     string `arg:"" name:"id" help:"Interaction identifier, last subject token of an invalid message (such as seq-17), or @N, the sequence in column SEQ of ls."`
 	Output string `short:"o" name:"output" default:"text" enum:"text, json" help:"Output format: one of ${enum}. JSON is the stored event, one per line."`
 	dlqFlags
 }

@@ -121,6 +121,11 @@ func TestBadConfigurationIsOneLine(t *testing.T) {
 			want: []string{"--pprof-addr ($STATUSWORKER_PPROF_ADDR)", "loopback"}},
 		"profiles port, doctor": {args: []string{"doctor", "--pprof-addr", "127.0.0.1:x"},
 			want: []string{"--pprof-addr ($STATUSWORKER_PPROF_ADDR)", `"127.0.0.1:x"`}},
+		"one port for two servers": {args: []string{"run", "--pprof-addr", "127.0.0.1:8080", "--admin-addr", ":8080"},
+			want: []string{"--pprof-addr ($STATUSWORKER_PPROF_ADDR)", `"127.0.0.1:8080"`, "--admin-addr"}},
+		"one address for two servers, doctor": {
+			args: []string{"doctor", "--pprof-addr", "localhost:6060", "--admin-addr", "127.0.0.1:6060"},
+			want: []string{"--pprof-addr ($STATUSWORKER_PPROF_ADDR)", `"localhost:6060"`, "--admin-addr"}},
 		"exporter of traces": {args: []string{"run"}, env: map[string]string{"OTEL_TRACES_EXPORTER": "foo"},
 			want: []string{"$OTEL_TRACES_EXPORTER", `"foo"`, "otlp or none"}},
 		"exporter, doctor": {args: []string{"doctor"},

@@ -77,7 +77,8 @@ func (f Admin) Check() error {
 	if f.AdminAddr == "" { // net.Listen would choose a random port on all interfaces
 		return cli.BadFlag(f, "admin-addr", `""`, "an address, such as :8080 or 127.0.0.1:8080")
 	}
-	if _, err := net.ResolveTCPAddr("tcp", f.AdminAddr); err != nil {
+	admins, err := net.ResolveTCPAddr("tcp", f.AdminAddr)
+	if err != nil {
 		return f.badAdmin(err)
 	}
 	if f.PprofAddr == "" {
@@ -86,8 +87,13 @@ func (f Admin) Check() error {
 	if err := admin.CheckPprof(f.PprofAddr); err != nil {
 		return f.badPprof(err)
 	}
-	if _, err := net.ResolveTCPAddr("tcp", f.PprofAddr); err != nil {
+	profiles, err := net.ResolveTCPAddr("tcp", f.PprofAddr)
+	switch {
+	case err != nil:
 		return f.badPprof(err)
+	case profiles.Port == 0 || profiles.Port != admins.Port: // port 0 is a free one
+	case admins.IP == nil || admins.IP.IsUnspecified() || admins.IP.Equal(profiles.IP):
+		return f.badPprof(fmt.Errorf("--admin-addr, %s, uses its port", schema.Quote(f.AdminAddr)))
 	}
 	return nil
 }

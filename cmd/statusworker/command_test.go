@@ -171,6 +171,8 @@ func TestBadConfigurationIsOneLine(t *testing.T) {
 			want: []string{"--nats-url ($NATS_URL)", "99999", "1 to 65535"}},
 		"NATS by http": {args: []string{"doctor", "--nats-url", "http://u:s3cret@host:4222"},
 			want: []string{"--nats-url ($NATS_URL)", `"http"`, "nats, tls, ws or wss"}},
+		"one slash in a NATS URL": {args: []string{"run", "--nats-url", "nats:/host"},
+			want: []string{"--nats-url ($NATS_URL)", `"nats:/host"`, "nats://"}},
 		"no NATS URL at all": {args: []string{"dlq", "ls", "--nats-url", ""},
 			want: []string{"--nats-url ($NATS_URL)", "no host"}},
 		"NATS with a password alone": {args: []string{"status", "--nats-password", "s3cret"},

@@ -362,7 +362,25 @@ func TestHelpShowsVariables(t *testing.T) {
 	t.Parallel()
 	c := command(t, "run", "--help").exits(exitOK)
 	says(t, "help", &c.stdout, "--base-url", "$ELEVATEAI_BASE_URL", "$NATS_URL", "$STATUSWORKER_CONCURRENCY")
-	says(t, "help", &command(t).exits(exitOK).stdout, "provision", "declare", "dev")
+	says(t, "help", &command(t, "--help").exits(exitOK).stdout, "provision", "declare", "dev")
+}
+
+// Without a command, the program writes its help to standard error, and exits with 2.
+func TestNoCommand(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string][]string{
+		"":    {"run", "declare", "provision", "doctor"},
+		"dlq": {"dlq ls", "dlq show", "dlq replay", "dlq purge"},
+	} {
+		c := command(t, strings.Fields(args)...).exits(exitUsage)
+		says(t, "standard error", &c.stderr, append(want, "--help")...)
+		if c.stdout.String() != "" {
+			t.Errorf("%q: standard output has %q", args, &c.stdout)
+		}
+		if !errors.As(c.err, new(*cli.UsageError)) {
+			t.Errorf("%q: error %v, want a usage error", args, c.err)
+		}
+	}
 }
 
 func TestVersionAndSchema(t *testing.T) {

@@ -76,16 +76,12 @@ func (g Program) execute(ctx context.Context, p Process, out *remembering) (code
 		return ExitFault, err
 	}
 	g.addSecrets(p, parser.Model)
-	args := p.Args
-	if len(args) == 0 {
-		args = []string{"--help"}
-	}
-	k, err := parser.Parse(args)
+	k, err := parser.Parse(p.Args)
 	switch {
 	case err != nil && out.firstError() != nil: // the help could not be written
 		return ExitFault, err
 	case err != nil:
-		return ExitUsage, g.parseProblem(err)
+		return ExitUsage, g.parseProblem(p, err)
 	}
 	if hasSecrets(k.Flags()) { // the output of other commands cannot contain a secret
 		masked := mask.NewWriter(p.Secrets, out)
@@ -141,12 +137,39 @@ func environment(getenv func(string) string) kong.Resolver {
 	})
 }
 
-func (g Program) parseProblem(err error) error {
+// parseProblem returns a [UsageError] for a parse error. If there is no command, it first writes the help to standard
+// error.
+func (g Program) parseProblem(p Process, err error) error {
+	if without := withoutCommand(p.Args, err); without != nil {
+		without.Stdout = p.Stderr
+		_ = without.PrintUsage(false) // the error follows in any case
+		return Usagef("no command is given: must be one of those listed above")
+	}
 	var usage *UsageError
 	if errors.As(err, &usage) {
 		return usage
 	}
 	return Usagef("%w; see `%s --help`", err, g.commandOf(err))
+}
+
+// withoutCommand returns the parse of arguments that end where a command must follow, such as `dlq`, and nil for all
+// others.
+func withoutCommand(args []string, err error) *kong.Context {
+	var problem *kong.ParseError
+	if !errors.As(err, &problem) || problem.Context == nil {
+		return nil
+	}
+	node, commands := problem.Context.Model.Node, 0
+	for _, at := range problem.Context.Path {
+		if at.Command != nil {
+			node = at.Command
+			commands++
+		}
+	}
+	if commands != len(args) || node.Leaf() {
+		return nil
+	}
+	return problem.Context
 }
 
 // commandOf returns the command whose flags or arguments are wrong, as far as it was parsed.

@@ -206,7 +206,8 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// publish publishes messages of interactions that are neither in flight nor processed. It does not wait for acknowledgements.
+// publish publishes messages of interactions that are neither in flight nor processed. It does not wait for
+// acknowledgements.
 func (d *Producer) publish(from <-chan pending, to chan<- pending) {
 	defer close(to)
 	for s := range from {

@@ -369,7 +369,7 @@ func TestHelpShowsVariables(t *testing.T) {
 func TestNoCommand(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string][]string{
-		"":    {"run", "declare", "provision", "doctor"},
+		"":    {"run", "declare", "provision", "simulator"},
 		"dlq": {"dlq ls", "dlq show", "dlq replay", "dlq purge"},
 	} {
 		c := command(t, strings.Fields(args)...).exits(exitUsage)

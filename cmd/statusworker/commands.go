@@ -25,7 +25,7 @@ type commands struct {
 	DLQ       dlqCommand       `cmd:"" name:"dlq" help:"List, show, replay and purge dead letters."`
 	Status    statusCommand    `cmd:"" help:"Show waiting interactions, recent outcomes and live workers."`
 	Doctor    doctorCommand    `cmd:"" help:"Check everything that a worker with the same flags needs, and print how to fix what fails."`
-	Simulator simulatorCommand `cmd:"" hidden:"" help:"Run a simulated vendor over https."`
+	Simulator simulatorCommand `cmd:"" help:"Run a simulated ElevateAI over https, for tests."`
 	Schema    schemaCommand    `cmd:"" help:"Print a JSON Schema or the AsyncAPI document; without a name, list the documents."`
 	Version   versionCommand   `cmd:"" help:"Print the version."`
 

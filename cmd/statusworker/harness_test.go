@@ -23,6 +23,9 @@ const (
 	exitUsage = cli.ExitUsage
 )
 
+// started is the command that the tests pass to the program as the one that started it.
+const started = "./bin/statusworker"
+
 // output collects what a command writes. Tests can wait for a text in it.
 type output struct {
 	mu      sync.Mutex
@@ -117,7 +120,7 @@ func (c *call) start() *call {
 	c.stop = stop
 	go func() {
 		code, err := run(ctx, cli.Process{
-			Args: c.args, Getenv: func(name string) string { return c.env[name] },
+			Command: started, Args: c.args, Getenv: func(name string) string { return c.env[name] },
 			Stdin: c.stdin, Stdout: &c.stdout, Stderr: &c.stderr, Leave: c.ctx,
 		})
 		c.err = err

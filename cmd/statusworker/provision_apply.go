@@ -87,7 +87,8 @@ func (c provisionCommand) print(
 
 var errOtherMode = errors.New(
 	"the streams are made for the other redelivery mode; nothing was changed. To keep that mode, omit " +
-		"--redelivery ($STATUSWORKER_REDELIVERY) or set it to that mode; to change the mode, see docs/design.md",
+		"--redelivery ($STATUSWORKER_REDELIVERY) or set it to that mode; to change the mode, see " +
+		"`Change the redelivery mode` in docs/deploy.md",
 )
 
 var errForeign = errors.New(

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -51,6 +52,19 @@ func (o *output) String() string {
 
 func (o *output) lines() []string {
 	return strings.Split(strings.TrimSuffix(o.String(), "\n"), "\n")
+}
+
+// readable returns the output with the errors of commands as text, also those that are in JSON.
+func (o *output) readable() string {
+	var b strings.Builder
+	for line := range strings.Lines(o.String()) {
+		var record struct{ Msg, Error string }
+		if json.Unmarshal([]byte(line), &record) == nil && record.Msg == "command failed" {
+			line = "statusworker: " + record.Error + "\n"
+		}
+		b.WriteString(line)
+	}
+	return b.String()
 }
 
 // wait waits for a text.
@@ -193,7 +207,7 @@ func says(t *testing.T, what string, o *output, texts ...string) {
 		t.Errorf("%s: no texts given", what)
 	}
 	for _, text := range texts {
-		if !strings.Contains(o.String(), text) {
+		if !strings.Contains(o.readable(), text) {
 			t.Errorf("%s has no %q:\n%s", what, text, o)
 		}
 	}

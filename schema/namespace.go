@@ -172,8 +172,8 @@ func (n Namespace) WaitingSubjects(identifier string) string {
 	return n.String() + ".*.*." + identifier
 }
 
-// LaneSubjects matches the reservations and the due messages of a type. Use it only in the polls stream: it matches other
-// messages, too.
+// LaneSubjects matches the reservations and the due messages of a type. Use it only in the polls stream: it matches
+// other messages, too.
 func (n Namespace) LaneSubjects(t Type) string { return n.String() + ".*." + string(t) + ".*" }
 
 // ProcessedSubject is the subject of a processed event.

@@ -101,7 +101,8 @@ type Lane struct {
 	// poll, because the broker does not distinguish them.
 	Out int `json:"out"`
 	// Waiting is the number of reservations as of CountedAt, including the tombstones of interactions that ended within
-	// the last poll interval. It is nil with redelivery nak, and if the polls stream has more than [MaxCounted] messages.
+	// the last poll interval. It is nil with redelivery nak, and if the polls stream has more than [MaxCounted]
+	// messages.
 	Waiting *uint64 `json:"waiting,omitempty"`
 	// Redelivered is how many of Out were delivered more than once. With redelivery nak, these are all after their
 	// first poll.

@@ -126,8 +126,8 @@ func TestLanesWithReservations(t *testing.T) {
 	}
 }
 
-// While interactions are polled, what waits in all lanes is the sum of the lanes, and no interaction is missing from the
-// numbers, whether the broker has just counted or not.
+// While interactions are polled, what waits in all lanes is the sum of the lanes, whether the broker has just counted
+// or not. No interaction is missing from new counts.
 func TestTotalsAgreeWithTheLanes(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, consumer.Schedule)

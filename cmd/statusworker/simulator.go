@@ -50,13 +50,15 @@ func (c simulatorCommand) Run(ctx context.Context, p cli.Process) error {
 func (c simulatorCommand) explain(p cli.Process, listening string) {
 	say(p.Stderr, "simulated ElevateAI at %s; it processes any identifier, %s after the first poll", listening,
 		schema.Duration(c.After))
-	token, file := simulator.DefaultToken, ""
-	if c.Token != "" {
+	token := simulator.DefaultToken
+	if c.Token == "" {
+		say(p.Stderr, "API token: %s", token)
+	} else {
 		token = "TOKEN"
+		say(p.Stderr, "API token: the value of --token")
 	}
-	say(p.Stderr, "API token: %s", token)
+	file := filepath.Join(c.Certificate, "certificate.pem")
 	if c.Certificate != "" {
-		file = filepath.Join(c.Certificate, "certificate.pem")
 		say(p.Stderr, "certificate: %s", file)
 	} else {
 		file = "DIR/certificate.pem"

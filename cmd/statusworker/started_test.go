@@ -12,7 +12,7 @@ func TestCommandThatStartedTheProgram(t *testing.T) {
 		"/home/me/go-build/statusworker":                 "/home/me/go-build/statusworker",
 		"/tmp/go-build1234/b001/exe/statusworker":        goRun,
 		`C:\Temp\go-build1234\b001\exe\statusworker.exe`: goRun,
-		"/root/.cache/go-build/3c/3c0a1f5e9d7b2c4a6e8f0a1b3c5d7e9f1a2b3c4d5e6f708192a3b4c5d6e7f809-d/statusworker": goRun,
+		"/.cache/go-build/3c/3c0a1f5e9d7b2c4a6e8f0a1b3c5d7e9f1a2b3c4d5e6f708192a3b4c5d6e7f809-d/statusworker": goRun,
 	} {
 		if got := startedBy(path); got != want {
 			t.Errorf("%s: %s, want %s", path, got, want)

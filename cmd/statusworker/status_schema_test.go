@@ -58,15 +58,17 @@ func TestStatusIsValidByItsSchema(t *testing.T) {
 		"delayed naks": {provision: []string{"--redelivery", "nak"}, has: []string{"lanes"},
 			prepare: func(t *testing.T, js jetstream.JetStream) { declare(t, js) }},
 		"messages, workers and paused consumers": {
-			provision: []string{"--redelivery", "schedule"}, has: []string{"workers", "outcomes", "pausedUntil", "problem"},
+			provision: []string{"--redelivery", "schedule"},
+			has:       []string{"workers", "outcomes", "pausedUntil", "problem"},
 			prepare: func(t *testing.T, js jetstream.JetStream) {
 				declare(t, js)
 				storeDeadLetter(t, js, deadLetter(schema.NotFound, uuid.NewString()))
 				put(t, js, schema.PollSubject(schema.Audio, someID), nil)
 				until := time.Now().Add(time.Hour)
 				announced, err := json.Marshal(schema.Announcement{
-					Host: "pod", Version: "v1", Started: time.Now(), At: time.Now(), State: schema.Paused, Cause: "throttled",
-					Until: &until, Detail: "429", Polls: 7, PollsPerSecond: 0.5, RateLimit: 10, Share: 5,
+					Host: "pod", Version: "v1", Started: time.Now(), At: time.Now(),
+					State: schema.Paused, Cause: "throttled", Until: &until, Detail: "429", Polls: 7,
+					PollsPerSecond: 0.5, RateLimit: 10, Share: 5,
 					Oldest: map[schema.Type]float64{schema.Chat: 16.5},
 				})
 				if err != nil {

@@ -189,7 +189,8 @@ func row(s state, story bool) []terminal.Cell {
 
 // progressLine is a bar and the progress as text.
 func progressLine(v view, width int) string {
-	tail := fmt.Sprintf("  %d of %d outcome events, %s, %.1f s", v.landed, v.expected, polls(v.polls), v.elapsed.Seconds())
+	tail := fmt.Sprintf("  %d of %d outcome events, %s, %.1f s", v.landed, v.expected, polls(v.polls),
+		v.elapsed.Seconds())
 	tail = terminal.Fit(tail, width)
 	bar := max(width-utf8.RuneCountInString(tail), 0)
 	done := 0

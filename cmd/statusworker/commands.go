@@ -19,7 +19,7 @@ import (
 // commands is the whole command line.
 type commands struct {
 	Run       runCommand       `cmd:"" help:"Run a worker: take in declared messages, poll ElevateAI, publish outcomes."`
-	Dev       devCommand       `cmd:"" help:"Run a demo in one process: an embedded broker, a simulated vendor and a worker."`
+	Dev       devCommand       `cmd:"" help:"Run a demo in one process: an embedded broker, a simulated ElevateAI and a worker."`
 	Provision provisionCommand `cmd:"" help:"Create missing streams and consumers, and report existing ones that differ from what workers need."`
 	Declare   declareCommand   `cmd:"" help:"Declare interactions: publish a message for each identifier, or for each line of JSON on standard input."`
 	DLQ       dlqCommand       `cmd:"" name:"dlq" help:"List, show, replay and purge dead letters."`

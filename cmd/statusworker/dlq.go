@@ -107,7 +107,7 @@ func (c dlqLsCommand) Run(ctx context.Context, p cli.Process) error {
 // interrupted reports a stop before the end, so that the caller does not assume that the output is complete.
 func interrupted(ctx context.Context, p cli.Process, err error) error {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		say(p.Stderr, "stopped before the end")
+		say(p.Stderr, "stopped: not all dead letters were read; run the command again")
 		return cli.ErrReported
 	}
 	return err

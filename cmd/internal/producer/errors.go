@@ -10,7 +10,7 @@ import (
 )
 
 // ErrNotAccepted means that the broker has accepted nothing for too long, and the remaining messages were not tried.
-var ErrNotAccepted = errors.New("the broker accepts nothing")
+var ErrNotAccepted = errors.New("the broker has accepted no message")
 
 // errDenied means that the user may not publish.
 var errDenied = errors.New("missing permission")

@@ -88,7 +88,8 @@ func needed() map[string][]string {
 		)
 	}
 	need["declare"] = append(need["declare"], "$JS.API.STREAM.INFO."+schema.StreamDeclared,
-		"$JS.API.STREAM.MSG.GET."+schema.StreamDeclared, "$JS.API.STREAM.MSG.GET."+schema.StreamPolls)
+		"$JS.API.STREAM.MSG.GET."+schema.StreamDeclared, "$JS.API.STREAM.MSG.GET."+schema.StreamPolls,
+		"$JS.API.STREAM.MSG.GET."+schema.StreamOutcomes)
 	need["provision"] = append(
 		need["provision"],
 		"$JS.API.CONSUMER.CREATE."+schema.StreamDeclared+".intake",

@@ -24,7 +24,7 @@ func TestSingleRollingRestart(t *testing.T) {
 	t.Parallel()
 	server := harness.StartServer(t)
 	s := newScenario(t, setting{
-		name: "rolling restart", url: server.URL, mode: consumer.Schedule, within: 3 * time.Minute,
+		name: "rolling-restart", url: server.URL, mode: consumer.Schedule, within: 3 * time.Minute,
 		env: []string{longAge},
 	})
 	const workers, rounds, perSecond = 3, 2, 30
@@ -65,7 +65,7 @@ func TestSingleRollingRestart(t *testing.T) {
 	}
 	note(
 		t,
-		"scenario=rolling_restart restarts=%d polls_measured=%d lateness_p50<=%vs lateness_p99<=%vs",
+		"scenario=rolling-restart restarts=%d polls_measured=%d lateness_p50<=%vs lateness_p99<=%vs",
 		workers*rounds,
 		lateness.count,
 		lateness.quantile(0.5),

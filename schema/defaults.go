@@ -32,6 +32,9 @@ func IsPollSubject(subject string) bool { return DefaultNamespace.IsPollSubject(
 // WaitingSubjects is [Namespace.WaitingSubjects].
 func WaitingSubjects(id string) string { return DefaultNamespace.WaitingSubjects(id) }
 
+// LaneSubjects is [Namespace.LaneSubjects] of [DefaultNamespace].
+func LaneSubjects(t Type) string { return DefaultNamespace.LaneSubjects(t) }
+
 // ProcessedSubject is [Namespace.ProcessedSubject].
 func ProcessedSubject(d Destination, id string) string {
 	return DefaultNamespace.ProcessedSubject(d, id)

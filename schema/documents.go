@@ -17,9 +17,9 @@ func (e *UnknownDocumentError) Error() string {
 	return fmt.Sprintf("document %s not found; allowed: %s", Quote(e.Name), strings.Join(Documents(), ", "))
 }
 
-// Document returns a document of the contract: the JSON Schema (2020-12) of a message or answer, or the AsyncAPI
-// document of subjects and messages. The name is not case-sensitive. Its last extension, or all of them, may be
-// omitted. The error is an [*UnknownDocumentError].
+// Document returns a document of the contract: the JSON Schema (2020-12) of a message, an answer or a status, or the
+// AsyncAPI document of subjects and messages. The name is not case-sensitive. Its last extension, or all of them, may
+// be omitted. The error is an [*UnknownDocumentError].
 func Document(name string) ([]byte, error) {
 	for _, file := range Documents() {
 		for stem := file; ; stem = strings.TrimSuffix(stem, path.Ext(stem)) {

@@ -22,6 +22,7 @@ const (
 	answerSchema     = "answer.schema.json"
 	processedSchema  = "processed.schema.json"
 	failedSchema     = "failed.schema.json"
+	statusSchema     = "status.schema.json"
 	asyncAPI         = "asyncapi.json"
 )
 
@@ -126,7 +127,8 @@ func TestDocumentIsFoundByItsName(t *testing.T) {
 }
 
 func TestDocuments(t *testing.T) {
-	want := []string{answerSchema, asyncAPI, cloudEventSchema, declaredSchema, failedSchema, processedSchema}
+	want := []string{answerSchema, asyncAPI, cloudEventSchema, declaredSchema, failedSchema, processedSchema,
+		statusSchema}
 	if got := schema.Documents(); !slices.Equal(got, want) {
 		t.Errorf("Documents() = %q, want %q", got, want)
 	}
@@ -150,13 +152,13 @@ func TestDocuments(t *testing.T) {
 var plainKeywords = []string{
 	"$schema", "$id", "title", "description", "examples", "default", "type", "enum", "const", "pattern", "minLength",
 	"maxLength", "minimum", "format", "contentEncoding", "required", "properties", "additionalProperties", "not",
-	"anyOf", "if", "else",
+	"anyOf", "if", "else", "items",
 }
 
 // walk calls visit for s and every schema in it.
 func walk(at string, s map[string]any, visit func(at string, s map[string]any)) {
 	visit(at, s)
-	for _, keyword := range []string{"not", "if", "else"} {
+	for _, keyword := range []string{"not", "if", "else", "items"} {
 		if sub, ok := s[keyword].(map[string]any); ok {
 			walk(at+"/"+keyword, sub, visit)
 		}

@@ -172,6 +172,10 @@ func (n Namespace) WaitingSubjects(identifier string) string {
 	return n.String() + ".*.*." + identifier
 }
 
+// LaneSubjects matches the reservations and the due messages of a type. Use it only in the polls stream: it matches
+// other messages, too.
+func (n Namespace) LaneSubjects(t Type) string { return n.String() + ".*." + string(t) + ".*" }
+
 // ProcessedSubject is the subject of a processed event.
 func (n Namespace) ProcessedSubject(d Destination, identifier string) string {
 	return n.String() + stageProcessed + string(d) + "." + identifier

@@ -166,8 +166,8 @@ func checkBaseURL(u *url.URL) (want string) {
 		return "an https URL with a host"
 	case u.User != nil:
 		return "a URL without user and password"
-	case CheckPort(u) != nil:
-		return "an https URL with a port from 1 to 65535, or without a port"
+	case CheckAddress(u) != nil:
+		return fmt.Sprintf("an https URL of a host, with a port from 1 to 65535 or without one (%v)", CheckAddress(u))
 	case u.RawQuery != "", u.ForceQuery, u.Fragment != "":
 		return "a URL without query and fragment"
 	case u.RawPath != "", strings.Contains(u.Path, ".."):
@@ -195,16 +195,6 @@ func showURL(s string) string {
 		return s
 	}
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String() + " (shortened)"
-}
-
-// CheckPort returns an error if the port of a URL is not a valid one.
-func CheckPort(u *url.URL) error {
-	if port := u.Port(); port != "" {
-		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return fmt.Errorf("the port is %s; must be 1 to 65535", port)
-		}
-	}
-	return nil
 }
 
 // IsLoopback reports whether a host, a name or an address without a port, is a loopback host.

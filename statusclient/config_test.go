@@ -64,6 +64,8 @@ func TestNewChecksConfig(t *testing.T) {
 		{"http to all addresses", statusclient.Config{BaseURL: "http://0.0.0.0/v1", Token: token}, "BaseURL"},
 		{"another scheme", statusclient.Config{BaseURL: "ftp://api.elevateai.com/v1", Token: token}, "BaseURL"},
 		{"no host", statusclient.Config{BaseURL: "https:///v1", Token: token}, "BaseURL"},
+		{"two hosts", statusclient.Config{BaseURL: "https://a.example;b.example/v1", Token: token}, "BaseURL"},
+		{"an impossible address", statusclient.Config{BaseURL: "https://10.0.0.300/v1", Token: token}, "BaseURL"},
 		{"no scheme", statusclient.Config{BaseURL: "api.elevateai.com/v1", Token: token}, "BaseURL"},
 		{"port 0", statusclient.Config{BaseURL: "https://api.elevateai.com:0/v1", Token: token}, "BaseURL"},
 		{"port beyond all", statusclient.Config{BaseURL: "https://api.elevateai.com:65536/v1", Token: token},

@@ -2,21 +2,64 @@ package statusclient
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 )
 
 // OpenFile opens a regular file for reading, and follows links. It returns an error for everything else: opening or
-// reading a named pipe or a device may block forever.
+// reading a named pipe or a device may block forever. A missing permission is a [*PermissionError].
 func OpenFile(name string) (*os.File, error) {
 	info, err := os.Stat(name)
 	if err != nil {
-		return nil, err
+		return nil, denied(name, err)
 	}
 	if what := notRegular(info.Mode()); what != "" {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: errors.New("it is " + what + ", not a regular file")}
 	}
-	return os.Open(name)
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, denied(name, err)
+	}
+	return f, nil
+}
+
+// PermissionError reports that this process may not open a file.
+type PermissionError struct {
+	// Path is the file, or the directory that the process may not search.
+	Path string
+	Mode fs.FileMode
+	// User is the user of the process.
+	User int
+	Err  error
+}
+
+func (e *PermissionError) Error() string {
+	what := "read it"
+	if e.Mode.IsDir() {
+		what = "search the directory " + e.Path
+	}
+	return fmt.Sprintf("%v: user %d may not %s, its mode is %04o", e.Err, e.User, what, e.Mode.Perm())
+}
+
+// Unwrap returns the error of the operating system.
+func (e *PermissionError) Unwrap() error { return e.Err }
+
+// denied adds to a missing permission what denies it: the mode of the file, or of the first directory above it whose
+// mode can be read. It returns other errors unchanged.
+func denied(name string, err error) error {
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	for path := name; ; path = filepath.Dir(path) {
+		if info, failed := os.Stat(path); failed == nil {
+			return &PermissionError{Path: path, Mode: info.Mode(), User: os.Geteuid(), Err: err}
+		}
+		if path == filepath.Dir(path) {
+			return err
+		}
+	}
 }
 
 // notRegular returns the name of a file's type, or an empty string for a regular file.

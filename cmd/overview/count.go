@@ -33,34 +33,72 @@ type counted struct {
 	outcomes Outcomes
 }
 
+// into completes an overview. What waits in all lanes is the sum of the lanes, so that the numbers agree.
 func (c *counted) into(s *Overview) {
 	s.CountedAt, s.Outcomes = c.at, c.outcomes
-	for i := range s.Lanes {
-		if n, ok := c.waiting[s.Lanes[i].Type]; ok {
-			s.Lanes[i].Waiting = &n
-		}
+	if s.Waiting == nil || c.waiting == nil {
+		return
 	}
+	sum := uint64(0)
+	for i := range s.Lanes {
+		n := c.waiting[s.Lanes[i].Type]
+		s.Lanes[i].Waiting = &n
+		sum += n
+	}
+	s.Waiting = &sum
 }
 
-// count makes the broker count reservations by type, and outcomes, as requested.
-func count(ctx context.Context, js jetstream.JetStream, at time.Time, reservations, outcomes bool) (*counted, error) {
-	c := &counted{at: at, outcomes: Outcomes{Since: at.Add(-lastHour), LastHour: noCounts(), Stored: noCounts()}}
-	if reservations {
-		c.waiting = map[schema.Type]uint64{}
+// counting makes the broker count for one overview, and measures how long that takes.
+type counting struct {
+	js   jetstream.JetStream
+	now  func() time.Time
+	took time.Duration
+	// lanes has the numbers of reservations and due messages, by type. It is nil if they are not counted.
+	lanes map[schema.Type]uint64
+}
+
+func (c *counting) measure(count func() error) error {
+	began := c.now()
+	err := count()
+	c.took += c.now().Sub(began)
+	return err
+}
+
+// countLanes counts reservations and due messages by type. The caller must read how many are due afterwards: a
+// reservation that falls due in between is in both numbers, so that no interaction is missing from their difference.
+func (c *counting) countLanes(ctx context.Context) error {
+	return c.measure(func() error {
+		lanes := map[schema.Type]uint64{}
 		for _, t := range schema.Types() {
-			n, err := subjects(ctx, js, schema.StreamPolls, schema.HoldSubject(t, "*"))
+			n, err := subjects(ctx, c.js, schema.StreamPolls, schema.LaneSubjects(t))
 			if err != nil {
-				return nil, err
+				return err
 			}
-			c.waiting[t] = n
+			lanes[t] = n
+		}
+		c.lanes = lanes
+		return nil
+	})
+}
+
+// end counts the outcomes, if requested, and returns the numbers for an overview with these lanes.
+func (c *counting) end(ctx context.Context, at time.Time, lanes []Lane, outcomes bool) (*counted, error) {
+	all := &counted{at: at, outcomes: Outcomes{Since: at.Add(-lastHour), LastHour: noCounts(), Stored: noCounts()}}
+	if c.lanes != nil {
+		all.waiting = map[schema.Type]uint64{}
+		for _, l := range lanes {
+			n := c.lanes[l.Type]
+			all.waiting[l.Type] = n - min(n, l.Due+uint64(l.Out))
 		}
 	}
 	if !outcomes {
-		return c, nil
+		return all, nil
 	}
-	var err error
-	c.outcomes, err = CountOutcomes(ctx, js, at)
-	return c, err
+	err := c.measure(func() (err error) {
+		all.outcomes, err = CountOutcomes(ctx, c.js, at)
+		return err
+	})
+	return all, err
 }
 
 // CountOutcomes makes the broker count all stored outcomes, and those of the hour before at.

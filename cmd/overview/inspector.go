@@ -50,6 +50,9 @@ func (v *Inspector) take(ctx context.Context, countOutcomes bool) (Overview, err
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	t := &taking{js: v.js}
+	if v.counted == nil || !v.now().Before(v.again) {
+		t.counting = &counting{js: v.js, now: v.now}
+	}
 	mode, err := provisioning.Detect(ctx, v.js)
 	if err != nil {
 		return Overview{}, err
@@ -74,14 +77,12 @@ func (v *Inspector) take(ctx context.Context, countOutcomes bool) (Overview, err
 	if t.overview.At.IsZero() {
 		t.overview.At = v.now().UTC() // no stream exists whose state has the broker's time
 	}
-	if began := v.now(); v.counted == nil || !began.Before(v.again) {
-		reservations := t.overview.Waiting != nil && *t.overview.Waiting <= MaxCounted
-		c, err := count(ctx, v.js, t.overview.At, reservations, countOutcomes && outcomes != nil)
+	if t.counting != nil {
+		c, err := t.counting.end(ctx, t.overview.At, t.overview.Lanes, countOutcomes && outcomes != nil)
 		if err != nil {
 			return Overview{}, err
 		}
-		ended := v.now()
-		v.counted, v.again = c, ended.Add(countPause*ended.Sub(began))
+		v.counted, v.again = c, v.now().Add(countPause*t.counting.took)
 	}
 	v.counted.into(&t.overview)
 	slices.Sort(t.overview.Missing)
@@ -92,6 +93,8 @@ func (v *Inspector) take(ctx context.Context, countOutcomes bool) (Overview, err
 type taking struct {
 	js       jetstream.JetStream
 	overview Overview
+	// counting is nil if the numbers of an earlier count are used.
+	counting *counting
 	// suspicious is true if a consumer may not deliver stored messages, or if there may be a foreign consumer.
 	suspicious bool
 }
@@ -132,7 +135,7 @@ func (t *taking) lanes(ctx context.Context) error {
 		return err
 	}
 	if t.overview.Redelivery != consumer.Nak {
-		if from, err = t.stream(ctx, schema.StreamPolls); err != nil {
+		if from, err = t.polls(ctx); err != nil {
 			return err
 		}
 	}
@@ -160,6 +163,15 @@ func (t *taking) lanes(ctx context.Context) error {
 	return nil
 }
 
+// polls reads the stream of polls, and counts its messages by lane if that does not take the broker too long.
+func (t *taking) polls(ctx context.Context) (jetstream.Stream, error) {
+	polls, err := t.stream(ctx, schema.StreamPolls)
+	if err == nil && polls != nil && t.counting != nil && polls.CachedInfo().State.Msgs <= MaxCounted {
+		err = t.counting.countLanes(ctx)
+	}
+	return polls, err
+}
+
 // declared reads the stream of declared messages and, with reservations, the intake.
 func (t *taking) declared(ctx context.Context) (declared jetstream.Stream, err error) {
 	var intake *jetstream.ConsumerInfo
@@ -183,7 +195,7 @@ func (t *taking) declared(ctx context.Context) (declared jetstream.Stream, err e
 
 // waiting reads how many reservations wait, and how many are overdue.
 func (t *taking) waiting(ctx context.Context, polls *jetstream.StreamInfo) (err error) {
-	// Every other message of the stream is due or pending. The numbers are from slightly different times.
+	// Every other message of the stream is due or pending. See [counted.into] for the number if lanes are counted.
 	n := polls.State.Msgs
 	for _, l := range t.overview.Lanes {
 		n -= min(n, l.Due+uint64(l.Out))

@@ -28,7 +28,8 @@ type Overview struct {
 	// Intake is nil with redelivery nak, where the lanes have the declared messages.
 	Intake *Intake `json:"intake,omitempty"`
 	Lanes  []Lane  `json:"lanes"`
-	// Waiting is that of all lanes, as of At. It is nil with redelivery nak.
+	// Waiting is that of all lanes: their sum, as of CountedAt, or as of At if they are not counted. It is nil with
+	// redelivery nak.
 	Waiting *uint64 `json:"waiting,omitempty"`
 	// Overdue is nil with redelivery nak.
 	Overdue *Overdue `json:"overdue,omitempty"`
@@ -99,8 +100,9 @@ type Lane struct {
 	// Out is the number of pending deliveries. With redelivery nak, it includes interactions that wait for their next
 	// poll, because the broker does not distinguish them.
 	Out int `json:"out"`
-	// Waiting is the number of reservations, including the tombstones of interactions that ended within the last poll
-	// interval. It is nil with redelivery nak, and if all lanes together have more than [MaxCounted].
+	// Waiting is the number of reservations as of CountedAt, including the tombstones of interactions that ended within
+	// the last poll interval. It is nil with redelivery nak, and if the polls stream has more than [MaxCounted]
+	// messages.
 	Waiting *uint64 `json:"waiting,omitempty"`
 	// Redelivered is how many of Out were delivered more than once. With redelivery nak, these are all after their
 	// first poll.
@@ -114,8 +116,8 @@ type Lane struct {
 	PausedUntil *time.Time `json:"pausedUntil,omitempty"`
 }
 
-// MaxCounted is the largest number of reservations for which they are counted by lane. Counting more would block the
-// broker for too long.
+// MaxCounted is the largest number of messages in the polls stream for which reservations are counted by lane. Counting
+// more would block the broker for too long.
 const MaxCounted = 200_000
 
 // Outcomes has the numbers of outcomes.

@@ -126,6 +126,50 @@ func TestLanesWithReservations(t *testing.T) {
 	}
 }
 
+// While interactions are polled, what waits in all lanes is the sum of the lanes, whether the broker has just counted
+// or not. No interaction is missing from new counts.
+func TestTotalsAgreeWithTheLanes(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, consumer.Schedule)
+	s.Config.Intervals = consumer.Intervals{Audio: 100 * time.Millisecond, Chat: 100 * time.Millisecond,
+		Transcript: 150 * time.Millisecond}
+	const each = 20
+	for _, typ := range schema.Types() {
+		for range each {
+			s.Declare(typ, simulator.Never())
+		}
+	}
+	s.start("pod-a", nil)
+	s.until("all reservations", func(v overview.Overview) bool { return *v.Waiting >= 3*each })
+	repeated := overview.New(s.JS, time.Now)
+	counted, cached := 0, 0
+	for counted < 100 || cached < 100 {
+		inspector := repeated
+		if counted < 100 {
+			inspector = overview.New(s.JS, time.Now)
+		}
+		v, err := inspector.Take(s.Ctx)
+		check(t, err)
+		sum := uint64(0)
+		for _, l := range v.Lanes {
+			sum += *l.Waiting
+		}
+		if sum != *v.Waiting {
+			t.Fatalf("%d wait, and %d in the lanes: %+v", *v.Waiting, sum, v)
+		}
+		if !v.CountedAt.Equal(v.At) {
+			cached++
+			continue
+		}
+		counted++
+		for _, l := range v.Lanes {
+			if n := l.Due + uint64(l.Out) + *l.Waiting; n < each {
+				t.Fatalf("%d interactions in lane %s, want at least %d: %+v", n, l.Type, each, v)
+			}
+		}
+	}
+}
+
 func TestLanesWithNaks(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, consumer.Nak)
@@ -246,7 +290,7 @@ func TestCountingIsPaced(t *testing.T) {
 	if !again.CountedAt.Equal(first.CountedAt) || again.At.Equal(first.At) || notFound(again) != 0 {
 		t.Errorf("counted at %s, then at %s, want no new count", first.CountedAt, again.CountedAt)
 	}
-	clock = clock.Add(5 * time.Second) // 50 times the 100 ms that the first count took
+	clock = clock.Add(10 * time.Second) // 50 times the 200 ms that the first counts took
 	if again := take(); !again.CountedAt.Equal(again.At) || notFound(again) != 1 {
 		t.Errorf("counted at %s, overview at %s, want a new count", again.CountedAt, again.At)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"os"
@@ -11,9 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"statusworker/cmd/internal/cli"
-
 	"github.com/alecthomas/kong"
+
+	"statusworker/cmd/internal/cli"
+	"statusworker/statusclient/simulator"
 )
 
 // model returns the command line as kong parses it.
@@ -121,6 +123,11 @@ func TestBadConfigurationIsOneLine(t *testing.T) {
 			want: []string{"--pprof-addr ($STATUSWORKER_PPROF_ADDR)", "loopback"}},
 		"profiles port, doctor": {args: []string{"doctor", "--pprof-addr", "127.0.0.1:x"},
 			want: []string{"--pprof-addr ($STATUSWORKER_PPROF_ADDR)", `"127.0.0.1:x"`}},
+		"one port for two servers": {args: []string{"run", "--pprof-addr", "127.0.0.1:8080", "--admin-addr", ":8080"},
+			want: []string{"--pprof-addr ($STATUSWORKER_PPROF_ADDR)", `"127.0.0.1:8080"`, "--admin-addr"}},
+		"one address for two servers, doctor": {
+			args: []string{"doctor", "--pprof-addr", "localhost:6060", "--admin-addr", "127.0.0.1:6060"},
+			want: []string{"--pprof-addr ($STATUSWORKER_PPROF_ADDR)", `"localhost:6060"`, "--admin-addr"}},
 		"exporter of traces": {args: []string{"run"}, env: map[string]string{"OTEL_TRACES_EXPORTER": "foo"},
 			want: []string{"$OTEL_TRACES_EXPORTER", `"foo"`, "otlp or none"}},
 		"exporter, doctor": {args: []string{"doctor"},
@@ -166,6 +173,8 @@ func TestBadConfigurationIsOneLine(t *testing.T) {
 			want: []string{"--nats-url ($NATS_URL)", "99999", "1 to 65535"}},
 		"NATS by http": {args: []string{"doctor", "--nats-url", "http://u:s3cret@host:4222"},
 			want: []string{"--nats-url ($NATS_URL)", `"http"`, "nats, tls, ws or wss"}},
+		"one slash in a NATS URL": {args: []string{"run", "--nats-url", "nats:/host"},
+			want: []string{"--nats-url ($NATS_URL)", `"nats:/host"`, "nats://"}},
 		"no NATS URL at all": {args: []string{"dlq", "ls", "--nats-url", ""},
 			want: []string{"--nats-url ($NATS_URL)", "no host"}},
 		"NATS with a password alone": {args: []string{"status", "--nats-password", "s3cret"},
@@ -285,13 +294,13 @@ func TestBadConfigurationIsOneLine(t *testing.T) {
 				c.env[k] = v
 			}
 			c.exits(exitUsage)
-			if lines := c.stderr.lines(); len(lines) != 1 || !strings.HasPrefix(lines[0], "statusworker: ") {
+			if lines := c.stderr.lines(); len(lines) != 1 || !strings.HasPrefix(c.stderr.readable(), "statusworker: ") {
 				t.Errorf("want one line on standard error:\n%s", &c.stderr)
 			}
 			if c.stdout.String() != "" {
 				t.Errorf("unexpected standard output: %s", &c.stdout)
 			}
-			facts, said := test.want, c.stderr.String()
+			facts, said := test.want, c.stderr.readable()
 			if bad := (*cli.SettingError)(nil); errors.As(c.err, &bad) {
 				if bad.Name() != facts[0] {
 					t.Errorf("an error about %s, want one about %s", bad.Name(), facts[0])
@@ -307,6 +316,63 @@ func TestBadConfigurationIsOneLine(t *testing.T) {
 				t.Errorf("a secret on standard error: %s", &c.stderr)
 			}
 		})
+	}
+}
+
+// The error of a command is in JSON if its log is, so that a program can parse every line of standard error.
+func TestErrorsAreInTheFormatOfTheLog(t *testing.T) {
+	t.Parallel()
+	const variable = "STATUSWORKER_LOG_FORMAT"
+	at := nobody(t)
+	for args, tt := range map[string]struct {
+		value string // of the variable
+		code  int
+		json  bool
+	}{
+		"run --concurrency 1":                           {"", exitUsage, true}, // standard error is no terminal
+		"run --concurrency 1 --log-format json":         {"", exitUsage, true},
+		"run --log-format=json --concurrency 1":         {"text", exitUsage, true},
+		"run --log-format text --concurrency 1":         {"json", exitUsage, false},
+		"run --concurrency x --log-format text":         {"json", exitUsage, false},
+		"run --concurrency x":                           {"text", exitUsage, false},
+		"run --concurrency y":                           {" json\n", exitUsage, true},
+		"run --nope --log-format text":                  {"", exitUsage, false},
+		"run --nope":                                    {"json", exitUsage, true},
+		"run --log-format xml":                          {"text", exitUsage, false}, // a wrong value counts as unset
+		"run --log-level=loud":                          {"json", exitUsage, true},
+		"status --timeout 1ms --nats-url " + at:         {"", exitFault, true},
+		"dlq ls --log-format text --timeout 1ms":        {"", exitFault, false},
+		"dlq show --nope":                               {"", exitUsage, true},
+		"provision --log-format json --timeout=1ms":     {"", exitFault, true},
+		"declare --type fax " + someID:                  {"", exitUsage, true},
+		"doctor --log-format text --deadline 1s":        {"", exitUsage, false},
+		"schema nope":                                   {"json", exitUsage, false}, // it has no log
+		"dev --speed 0":                                 {"json", exitUsage, false},
+		"simulator --after 0s":                          {"json", exitUsage, false},
+		"dlq":                                           {"json", exitUsage, false},
+		"runn":                                          {"json", exitUsage, false},
+		"status --log-format json --timeout 1ms " + "x": {"", exitUsage, true},
+	} {
+		c := command(t, strings.Fields(args)...)
+		c.env[variable], c.env["NATS_URL"], c.env["ELEVATEAI_API_TOKEN"] = tt.value, at, simulator.DefaultToken
+		c.exits(tt.code)
+		lines := c.stderr.lines()
+		var record struct {
+			Level, Msg, Error string
+			ExitCode          int `json:"exit_code"`
+		}
+		last := lines[len(lines)-1]
+		err := json.Unmarshal([]byte(last), &record)
+		if inJSON := err == nil; inJSON != tt.json {
+			t.Errorf("%s with %q: in JSON: %t, want %t: %s", args, tt.value, inJSON, tt.json, last)
+			continue
+		}
+		if tt.json && (record.Level != "error" || record.Error != c.err.Error() || record.ExitCode != tt.code) {
+			t.Errorf("%s: %+v, want the error %v and the exit code %d", args, record, c.err, tt.code)
+		}
+		if !tt.json && last != "statusworker: "+cli.OneLine(c.err) {
+			t.Errorf("%s: %q, want the error %v", args, last, c.err)
+		}
 	}
 }
 
@@ -355,7 +421,25 @@ func TestHelpShowsVariables(t *testing.T) {
 	t.Parallel()
 	c := command(t, "run", "--help").exits(exitOK)
 	says(t, "help", &c.stdout, "--base-url", "$ELEVATEAI_BASE_URL", "$NATS_URL", "$STATUSWORKER_CONCURRENCY")
-	says(t, "help", &command(t).exits(exitOK).stdout, "provision", "declare", "dev")
+	says(t, "help", &command(t, "--help").exits(exitOK).stdout, "provision", "declare", "dev")
+}
+
+// Without a command, the program writes its help to standard error, and exits with 2.
+func TestNoCommand(t *testing.T) {
+	t.Parallel()
+	for args, want := range map[string][]string{
+		"":    {"run", "declare", "provision", "simulator"},
+		"dlq": {"dlq ls", "dlq show", "dlq replay", "dlq purge"},
+	} {
+		c := command(t, strings.Fields(args)...).exits(exitUsage)
+		says(t, "standard error", &c.stderr, append(want, "--help")...)
+		if c.stdout.String() != "" {
+			t.Errorf("%q: standard output has %q", args, &c.stdout)
+		}
+		if !errors.As(c.err, new(*cli.UsageError)) {
+			t.Errorf("%q: error %v, want a usage error", args, c.err)
+		}
+	}
 }
 
 func TestVersionAndSchema(t *testing.T) {
@@ -388,8 +472,8 @@ func TestFullStandardOutput(t *testing.T) {
 			Args: args, Getenv: func(string) string { return "" }, Stdin: strings.NewReader(""), Stdout: full{},
 			Stderr: &stderr, Leave: t.Context(),
 		})
-		if code != exitFault || !strings.HasPrefix(stderr.String(), "statusworker: ") ||
-			!strings.HasSuffix(stderr.String(), "no space left on device\n") {
+		if code != exitFault || !strings.HasPrefix(stderr.readable(), "statusworker: ") ||
+			!strings.HasSuffix(stderr.readable(), "no space left on device\n") {
 			t.Errorf("%v: exit code %d, want %d; standard error %q", args, code, exitFault, &stderr)
 		}
 	}

@@ -19,13 +19,13 @@ import (
 // commands is the whole command line.
 type commands struct {
 	Run       runCommand       `cmd:"" help:"Run a worker: take in declared messages, poll ElevateAI, publish outcomes."`
-	Dev       devCommand       `cmd:"" help:"Run a demo in one process: an embedded broker, a simulated vendor and a worker."`
-	Provision provisionCommand `cmd:"" help:"Create the streams and consumers, or list what differs."`
-	Declare   declareCommand   `cmd:"" help:"Publish declared messages, from identifiers or from lines of JSON on standard input."`
+	Dev       devCommand       `cmd:"" help:"Run a demo in one process: an embedded broker, a simulated ElevateAI and a worker."`
+	Provision provisionCommand `cmd:"" help:"Create missing streams and consumers, and report existing ones that differ from what workers need."`
+	Declare   declareCommand   `cmd:"" help:"Declare interactions: publish a message for each identifier, or for each line of JSON on standard input."`
 	DLQ       dlqCommand       `cmd:"" name:"dlq" help:"List, show, replay and purge dead letters."`
-	Status    statusCommand    `cmd:"" help:"Show what waits, recent outcomes, and the live workers."`
+	Status    statusCommand    `cmd:"" help:"Show waiting interactions, recent outcomes and live workers."`
 	Doctor    doctorCommand    `cmd:"" help:"Check everything that a worker with the same flags needs, and print how to fix what fails."`
-	Simulator simulatorCommand `cmd:"" hidden:"" help:"Run a simulated vendor over https."`
+	Simulator simulatorCommand `cmd:"" help:"Run a simulated ElevateAI over https, for tests."`
 	Schema    schemaCommand    `cmd:"" help:"Print a JSON Schema or the AsyncAPI document; without a name, list the documents."`
 	Version   versionCommand   `cmd:"" help:"Print the version."`
 
@@ -41,8 +41,11 @@ func program() cli.Program {
 		Description: "Polls ElevateAI for the status of declared interactions, and publishes one outcome for each.",
 		Version:     versionString(),
 		Grammar:     &commands{},
-		Vars:        map[string]string{"min_servers": topology.MinServers},
-		Secrets:     environmentSecrets,
+		Vars: map[string]string{
+			"min_servers": topology.MinServers, "min_server_212": topology.MinServer212,
+			"stream_declared": schema.StreamDeclared,
+		},
+		Secrets: environmentSecrets,
 	}
 }
 

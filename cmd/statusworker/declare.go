@@ -48,8 +48,8 @@ func (c declareCommand) Run(ctx context.Context, p cli.Process) error {
 	defer connect.Close(nc)
 	declaring, err := producer.Open(ctx, nc, log, func(line string) { say(p.Stderr, "%s", line) })
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return fmt.Errorf("no stream %s: run `statusworker provision` once, with the permissions to create streams",
-			schema.StreamDeclared)
+		return fmt.Errorf("no stream %s: run `statusworker provision` once, as a user with permission to create "+
+			"streams", schema.StreamDeclared)
 	}
 	if err != nil {
 		return notDeclared(ctx, p, err)
@@ -71,13 +71,17 @@ func (c declareCommand) declare(
 	progress.Close()
 	done := progress.Counts()
 	say(p.Stdout, "%s", done)
+	if done.Processed > 0 {
+		say(p.Stderr, "already processed %d: their processed events are stored, so declaring them again changes "+
+			"nothing; read these events from stream %s", done.Processed, schema.StreamOutcomes)
+	}
 	switch {
 	case err != nil:
 		return err
 	case ctx.Err() != nil:
 		say(p.Stderr,
-			"stopped: %d read, %d declared or already waiting; to continue, run the command again with the same input",
-			done.Read, done.Declared+done.Waiting)
+			"stopped: %d read, %d declared, already waiting or already processed; to continue, run the command again "+
+				"with the same input", done.Read, done.Declared+done.Waiting+done.Processed)
 		return cli.ErrReported
 	case done.Refused+done.Failed > 0:
 		return cli.ErrReported

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/internal/producer"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )
@@ -26,62 +26,84 @@ func put(t *testing.T, js jetstream.JetStream, subject string, headers nats.Head
 }
 
 // The stored messages of an interaction decide whether it is declared.
-func TestDeclareFindsInteractionsInFlight(t *testing.T) {
+func TestDeclareLooksInteractionsUp(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
-	later := func(more ...string) nats.Header {
+	later := func(id string, more ...string) nats.Header {
 		h := nats.Header{"Nats-Schedule": {"@at " + time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano)},
-			"Nats-Schedule-Target": {schema.PollSubject(schema.Audio, "x")},
+			"Nats-Schedule-Target": {schema.PollSubject(schema.Audio, id)},
 			schema.HeaderPoll:      {"3"}, schema.HeaderGeneration: {time.Now().UTC().Format(time.RFC3339Nano)}}
 		for _, name := range more {
 			h[name] = []string{"true"}
 		}
 		return h
 	}
-	target := func(h nats.Header, id string) nats.Header {
-		h["Nats-Schedule-Target"] = []string{schema.PollSubject(schema.Audio, id)}
-		return h
+	event := func(id string) schema.Outcome {
+		o := deadLetter(schema.NotFound, id)
+		o.Reason, o.Detail, o.Destination = "", "", schema.ToCXAI
+		return o
 	}
+	const declared, waiting, processed = "declared", "waiting", "processed"
 	for _, tt := range []struct {
-		name    string
-		store   func(id string)
-		waiting bool
+		name  string
+		store func(id string)
+		want  string
 	}{
-		{"nothing", func(string) {}, false},
-		{"a reservation", func(id string) { put(t, js, schema.HoldSubject(schema.Audio, id), target(later(), id)) },
-			true},
+		{"nothing", func(string) {}, declared},
+		{"a reservation", func(id string) { put(t, js, schema.HoldSubject(schema.Audio, id), later(id)) }, waiting},
 		{"a due message", func(id string) {
 			put(t, js, schema.PollSubject(schema.Audio, id), nats.Header{schema.HeaderPoll: {"3"},
 				schema.HeaderGeneration: {time.Now().UTC().Format(time.RFC3339Nano)}})
-		}, true},
+		}, waiting},
 		{"a due message without headers", func(id string) { put(t, js, schema.PollSubject(schema.Audio, id), nil) },
-			true},
+			waiting},
 		{"a tombstone", func(id string) {
-			put(t, js, schema.HoldSubject(schema.Audio, id), target(later(schema.HeaderTombstone), id))
-		}, false},
+			put(t, js, schema.HoldSubject(schema.Audio, id), later(id, schema.HeaderTombstone))
+		}, declared},
 		{"a tombstone that is due", func(id string) {
 			put(t, js, schema.PollSubject(schema.Audio, id), nats.Header{schema.HeaderTombstone: {"true"}})
-		}, false},
-		{"a declared message", func(id string) { put(t, js, schema.DeclaredSubject(schema.Audio, id), nil) }, true},
-		{"an outcome", func(id string) { put(t, js, schema.ProcessedSubject(schema.ToTranscript, id), nil) }, false},
-		{"another's messages",
-			func(string) { put(t, js, schema.HoldSubject(schema.Audio, someID), target(later(), someID)) }, false},
+		}, declared},
+		{"a declared message", func(id string) { put(t, js, schema.DeclaredSubject(schema.Audio, id), nil) }, waiting},
+		{"a processed event", func(id string) { storeDeadLetter(t, js, event(id)) }, processed},
+		{"a processed event, and a tombstone", func(id string) {
+			storeDeadLetter(t, js, event(id))
+			put(t, js, schema.HoldSubject(schema.Audio, id), later(id, schema.HeaderTombstone))
+		}, processed},
+		{"one of two processed events", func(id string) {
+			storeDeadLetter(t, js, event(id))
+			put(t, js, schema.HoldSubject(schema.Audio, id), later(id))
+		}, waiting},
+		{"a dead letter", func(id string) { storeDeadLetter(t, js, deadLetter(schema.NotFound, id)) }, declared},
+		{"a processed event, and an older dead letter", func(id string) {
+			storeDeadLetter(t, js, deadLetter(schema.NotFound, id), event(id))
+		}, processed},
+		{"a foreign message on the subject of a processed event",
+			func(id string) { put(t, js, schema.ProcessedSubject(schema.ToTranscript, id), nil) }, declared},
+		{"messages of another interaction", func(string) {
+			put(t, js, schema.HoldSubject(schema.Audio, someID), later(someID))
+			storeDeadLetter(t, js, event(someID))
+		}, declared},
 	} {
 		for _, typ := range []schema.Type{schema.Audio, schema.Chat} {
 			id := uuid.NewString()
 			tt.store(id)
 			before := stored(t, js)
-			declared, waiting := 1, 0
-			if tt.waiting {
-				declared, waiting = 0, 1
-			}
 			c := command(t, "declare", "--nats-url", at, "--type", string(typ), strings.ToUpper(id)).exits(exitOK)
-			if want := fmt.Sprintf("declared %d, already waiting %d, refused 0, failed 0\n", declared,
-				waiting); c.stdout.String() != want || c.stderr.String() != "" {
-				t.Errorf("%s, declared as %s: %q and %q, want %q", tt.name, typ, &c.stdout, &c.stderr, want)
+			want, more := producer.Counts{}, 0
+			switch tt.want {
+			case declared:
+				want.Declared, more = 1, 1
+			case waiting:
+				want.Waiting = 1
+			case processed:
+				want.Processed = 1
 			}
-			if n := len(stored(t, js)) - len(before); n != declared {
-				t.Errorf("%s, declared as %s: %d more messages are stored, want %d", tt.name, typ, n, declared)
+			c.counts(want)
+			if explained := c.stderr.String() != ""; explained != (tt.want == processed) {
+				t.Errorf("%s, declared as %s: standard error has %q", tt.name, typ, &c.stderr)
+			}
+			if n := len(stored(t, js)) - len(before); n != more {
+				t.Errorf("%s, declared as %s: %d more messages are stored, want %d", tt.name, typ, n, more)
 			}
 		}
 	}
@@ -169,11 +191,12 @@ func TestDeclareWithoutPermissionToLookUp(t *testing.T) {
 	permissions := map[string]string{
 		schema.StreamDeclared: "$JS.API.STREAM.MSG.GET." + schema.StreamDeclared,
 		schema.StreamPolls:    "$JS.API.STREAM.MSG.GET." + schema.StreamPolls,
+		schema.StreamOutcomes: "$JS.API.STREAM.MSG.GET." + schema.StreamOutcomes,
 	}
 	for name, missing := range map[string][]string{
-		"none": nil,
-		"either": {schema.StreamDeclared,
-			schema.StreamPolls}, "declared": {schema.StreamDeclared}, "polls": {schema.StreamPolls},
+		"none":     nil,
+		"any":      {schema.StreamDeclared, schema.StreamPolls, schema.StreamOutcomes},
+		"declared": {schema.StreamDeclared}, "polls": {schema.StreamPolls}, "outcomes": {schema.StreamOutcomes},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -197,9 +220,6 @@ func TestDeclareWithoutPermissionToLookUp(t *testing.T) {
 			}
 			declareLines(t, at, lines.String(), n, 0, as("declare")...)
 			c := declareLines(t, at, lines.String(), 0, n, as("declare")...)
-			if c.stdout.String() != fmt.Sprintf("declared 0, already waiting %d, refused 0, failed 0\n", n) {
-				t.Errorf("standard output:\n%s", &c.stdout)
-			}
 			for _, stream := range slices.Sorted(maps.Keys(permissions)) {
 				warnings := strings.Count(c.stderr.String(), "needs the permission to publish")
 				named := 0

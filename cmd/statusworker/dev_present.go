@@ -15,9 +15,9 @@ import (
 )
 
 type devCommand struct {
-	Speed      float64       `name:"speed" default:"20" help:"Factor by which the simulated vendor is faster and the poll intervals are shorter: 1 to 50."`
+	Speed      float64       `name:"speed" default:"20" help:"Factor by which the simulated ElevateAI is faster and the poll intervals are shorter: 1 to 50."`
 	Count      int           `name:"count" default:"36" help:"Number of ordinary interactions, in addition to the special cases; at most 5000."`
-	Keep       bool          `name:"keep" help:"Keep the broker, vendor and worker running until Ctrl-C, and print how to reach them."`
+	Keep       bool          `name:"keep" help:"Keep everything running until Ctrl-C, and print commands to try in another terminal."`
 	Redelivery consumer.Mode `name:"redelivery" default:"schedule" enum:"schedule, nak" help:"How interactions wait between polls: one of ${enum}."`
 }
 

@@ -30,7 +30,7 @@ func TestDevRuns(t *testing.T) {
 				}
 			}
 			says(t, "the summary", &c.stdout, "redelivery "+mode+", speed 40, ", "(1 declared twice)",
-				"missing 0, duplicate 0, unexpected 0, polled too early 0: all as expected")
+				"missing 0, duplicate 0, unexpected 0, polled too early 0: no faults found")
 			for _, line := range c.stdout.lines() {
 				if strings.Contains(line, "\x1b") {
 					t.Errorf("terminal control without a terminal: %q", line)
@@ -53,17 +53,28 @@ func TestDevStopsAtOnce(t *testing.T) {
 	}
 }
 
+// With --keep, the demo prints commands that work.
 func TestDevKeep(t *testing.T) {
 	t.Parallel()
+	for _, mode := range []string{"schedule", "nak"} {
+		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
+			devKeep(t, mode)
+		})
+	}
+}
+
+func devKeep(t *testing.T, mode string) {
 	directory := t.TempDir()
-	c := command(t, "dev", "--speed", "25", "--count", "0", "--keep")
+	c := command(t, "dev", "--speed", "25", "--count", "0", "--keep", "--redelivery", mode)
 	c.env["TMPDIR"] = directory
 	c.start()
 	c.prints("keep running until Ctrl-C")
-	c.prints("statusworker declare --nats-url ")
-	_, line, _ := strings.Cut(c.stdout.String(), "  statusworker declare ")
-	line, _, _ = strings.Cut(line, "\n")
-	args := append([]string{"declare"}, strings.Fields(line)...)
+	c.prints("Subjects of new outcome events")
+	for _, name := range []string{"status", "dlq ls", "doctor"} {
+		command(t, typed(t, &c.stdout, name)...).exits(exitOK)
+	}
+	args := typed(t, &c.stdout, "declare")
 	command(t, args...).exits(exitOK)
 	c.prints(schema.ProcessedSubject(schema.ToCXAI, args[len(args)-1]))
 	if here, err := os.ReadDir(directory); err != nil || len(here) != 1 {

@@ -107,7 +107,7 @@ func (c dlqLsCommand) Run(ctx context.Context, p cli.Process) error {
 // interrupted reports a stop before the end, so that the caller does not assume that the output is complete.
 func interrupted(ctx context.Context, p cli.Process, err error) error {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		say(p.Stderr, "stopped before the end")
+		say(p.Stderr, "stopped: not all dead letters were read; run the command again")
 		return cli.ErrReported
 	}
 	return err
@@ -121,7 +121,7 @@ func deadLetters(n int) string {
 }
 
 type dlqShowCommand struct {
-	ID     string `arg:"" name:"id" help:"Interaction identifier, last subject token of an invalid message, or @ and a sequence (column SEQ of ls)."`
+	ID     string `arg:"" name:"id" help:"Interaction identifier, last subject token of an invalid message (such as seq-17), or @N, the sequence in column SEQ of ls."`
 	Output string `short:"o" name:"output" default:"text" enum:"text, json" help:"Output format: one of ${enum}. JSON is the stored event, one per line."`
 	dlqFlags
 }

@@ -17,8 +17,8 @@ import (
 
 // confirmFlags are the flags of commands that delete dead letters.
 type confirmFlags struct {
-	All    bool `name:"all" help:"Select all dead letters. Required if nothing else selects any."`
-	DryRun bool `name:"dry-run" help:"Change nothing; list the selected dead letters and what would happen to each."`
+	All    bool `name:"all" help:"Select all dead letters. Required if neither an identifier nor a filter is set."`
+	DryRun bool `name:"dry-run" help:"Change nothing: list the selected dead letters, and count what would happen to them."`
 	Yes    bool `short:"y" name:"yes" help:"Do not ask for confirmation."`
 }
 

@@ -14,7 +14,7 @@ import (
 
 // filterFlags select dead letters.
 type filterFlags struct {
-	IDs       []string      `arg:"" optional:"" name:"id" help:"Interaction identifiers, last subject tokens of invalid messages such as seq-17, or @ and a sequence (column SEQ of ls). Without one, every dead letter that the flags select."`
+	IDs       []string      `arg:"" optional:"" name:"id" help:"Dead letters, each by its interaction identifier, by the last subject token of an invalid message (such as seq-17), or by @N, its sequence in column SEQ of ls. Without one, all that the flags select."`
 	Reason    []string      `name:"reason" placeholder:"REASON" help:"Only these reasons, separated by commas."`
 	Type      []string      `name:"type" placeholder:"TYPE" help:"Only these types, separated by commas."`
 	OlderThan time.Duration `name:"older-than" placeholder:"AGE" help:"Only dead letters older than this, such as 24h."`

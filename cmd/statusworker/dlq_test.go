@@ -296,7 +296,7 @@ func TestDLQReportsMissingNames(t *testing.T) {
 			c := command(t, slices.Concat([]string{"dlq"}, args, missing,
 				[]string{"--nats-url", at})...).exits(exitFault)
 			for _, id := range append([]string{failed, "@2", token}, missing...) {
-				if named := strings.Count(c.stderr.String(),
+				if named := strings.Count(c.stderr.readable(),
 					schema.Quote(id)); named != strings.Count(strings.Join(missing, " "), id) {
 					t.Errorf("%v %v: %s is named %d times:\n%s", args, missing, id, named, &c.stderr)
 				}
@@ -313,7 +313,7 @@ func TestDLQReportsMissingNames(t *testing.T) {
 	c := command(t, "dlq", "replay", "--yes", "@99", "@099", "@99", gone, strings.ToUpper(gone), "--nats-url",
 		at).exits(exitFault)
 	for _, id := range []string{"@99", gone} {
-		if n := strings.Count(c.stderr.String(), schema.Quote(id)); n != 1 {
+		if n := strings.Count(c.stderr.readable(), schema.Quote(id)); n != 1 {
 			t.Errorf("%s is named %d times, want once:\n%s", id, n, &c.stderr)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 // adviseStreams adds to an error about the streams how to fix it.
 func adviseStreams(err error) error {
 	if missing := (*dlq.MissingStreamError)(nil); errors.As(err, &missing) {
-		return fmt.Errorf("%w: run `statusworker provision` once, with the permissions to create streams", err)
+		return fmt.Errorf("%w: run `statusworker provision` once, as a user with permission to create streams", err)
 	}
 	if stale := (*dlq.DirectGetsError)(nil); errors.As(err, &stale) {
 		return fmt.Errorf("%w: `statusworker provision --update` fixes it", err)

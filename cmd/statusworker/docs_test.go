@@ -156,3 +156,35 @@ func expanded(subject string) []string {
 	}
 	return all
 }
+
+// Documents and headings that the program names exist.
+func TestPrintedReferencesExist(t *testing.T) {
+	t.Parallel()
+	document := regexp.MustCompile("(?:see `?([A-Z][A-Za-z ]+?)`? in )?docs/([a-z-]+\\.md)")
+	found, headings := 0, 0
+	for _, pattern := range []string{"*.go", "../*/*.go", "../*/*/*.go", "../../schema/*/*.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("no %s: %v", pattern, err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			for _, m := range document.FindAllStringSubmatch(readDoc(t, file), -1) {
+				found++
+				text := readDoc(t, docsDirectory+m[2])
+				if m[1] == "" {
+					continue
+				}
+				headings++
+				if !regexp.MustCompile(`(?m)^##+ ` + m[1] + `$`).MatchString(text) {
+					t.Errorf("%s names %q in %s, which has no such heading", file, m[1], m[2])
+				}
+			}
+		}
+	}
+	if found < 8 || headings < 4 {
+		t.Errorf("found %d documents and %d headings", found, headings)
+	}
+}

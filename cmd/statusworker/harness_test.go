@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -22,6 +23,9 @@ const (
 	exitFault = cli.ExitFault
 	exitUsage = cli.ExitUsage
 )
+
+// started is the command that the tests pass to the program as the one that started it.
+const started = "./bin/statusworker"
 
 // output collects what a command writes. Tests can wait for a text in it.
 type output struct {
@@ -48,6 +52,19 @@ func (o *output) String() string {
 
 func (o *output) lines() []string {
 	return strings.Split(strings.TrimSuffix(o.String(), "\n"), "\n")
+}
+
+// readable returns the output with the errors of commands as text, also those that are in JSON.
+func (o *output) readable() string {
+	var b strings.Builder
+	for line := range strings.Lines(o.String()) {
+		var record struct{ Msg, Error string }
+		if json.Unmarshal([]byte(line), &record) == nil && record.Msg == "command failed" {
+			line = "statusworker: " + record.Error + "\n"
+		}
+		b.WriteString(line)
+	}
+	return b.String()
 }
 
 // wait waits for a text.
@@ -117,7 +134,7 @@ func (c *call) start() *call {
 	c.stop = stop
 	go func() {
 		code, err := run(ctx, cli.Process{
-			Args: c.args, Getenv: func(name string) string { return c.env[name] },
+			Command: started, Args: c.args, Getenv: func(name string) string { return c.env[name] },
 			Stdin: c.stdin, Stdout: &c.stdout, Stderr: &c.stderr, Leave: c.ctx,
 		})
 		c.err = err
@@ -174,8 +191,9 @@ func (c *call) exits(want int) *call {
 func (c *call) counts(want producer.Counts) {
 	c.t.Helper()
 	var got producer.Counts
-	if _, err := fmt.Sscanf(c.stdout.String(), "declared %d, already waiting %d, refused %d, failed %d\n",
-		&got.Declared, &got.Waiting, &got.Refused, &got.Failed); err != nil {
+	const format = "declared %d, already waiting %d, already processed %d, refused %d, failed %d\n"
+	if _, err := fmt.Sscanf(c.stdout.String(), format,
+		&got.Declared, &got.Waiting, &got.Processed, &got.Refused, &got.Failed); err != nil {
 		c.t.Fatalf("%v in %q", err, &c.stdout)
 	}
 	if got != want {
@@ -190,7 +208,7 @@ func says(t *testing.T, what string, o *output, texts ...string) {
 		t.Errorf("%s: no texts given", what)
 	}
 	for _, text := range texts {
-		if !strings.Contains(o.String(), text) {
+		if !strings.Contains(o.readable(), text) {
 			t.Errorf("%s has no %q:\n%s", what, text, o)
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -15,8 +16,16 @@ import (
 // envProcess makes the test binary run the program itself.
 const envProcess = "STATUSWORKER_TEST_PROCESS"
 
+// envUser is the user that such a process runs as. It needs a test that runs as root.
+const envUser = "STATUSWORKER_TEST_USER"
+
 func TestMain(m *testing.M) {
 	if os.Getenv(envProcess) != "" {
+		if user, err := strconv.Atoi(os.Getenv(envUser)); err == nil {
+			if err := syscall.Setuid(user); err != nil {
+				panic(err)
+			}
+		}
 		signal.Notify(make(chan os.Signal, 1), syscall.SIGTERM) // ignores one that arrives before main handles it
 		_ = os.NewFile(readyFD, "ready").Close()                // see startProcess
 		main()

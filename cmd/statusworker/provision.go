@@ -23,15 +23,15 @@ import (
 )
 
 type provisionCommand struct {
-	Redelivery       consumer.Mode  `name:"redelivery" var:"STATUSWORKER_REDELIVERY" default:"auto" enum:"auto, schedule, nak" help:"How interactions wait between polls: schedule (nats-server ${min_servers}) or nak (older servers). auto keeps the current mode; new deployments use schedule."`
-	Replicas         *int           `name:"replicas" var:"STATUSWORKER_REPLICAS" placeholder:"N" help:"Replicas of each stream: 1, 3 or 5; use 3 in production. Unset keeps the current number; new streams get 1."`
-	MaxAge           *time.Duration `name:"max-age" var:"STATUSWORKER_MAX_AGE" placeholder:"DURATION" help:"How long outcomes are kept. Unset keeps the current age; a new stream gets 14 days."`
+	Redelivery       consumer.Mode  `name:"redelivery" var:"STATUSWORKER_REDELIVERY" default:"auto" enum:"auto, schedule, nak" help:"How interactions wait between polls: schedule requires nats-server ${min_servers}; nak is for servers before ${min_server_212}, and for 2.13. auto keeps the current mode; new deployments use schedule."`
+	Replicas         *int           `name:"replicas" var:"STATUSWORKER_REPLICAS" placeholder:"N" help:"Number of replicas of each stream: 1, 3 or 5; use 3 in production. Unset keeps the current number; new streams get 1."`
+	MaxAge           *time.Duration `name:"max-age" var:"STATUSWORKER_MAX_AGE" placeholder:"DURATION" help:"How long outcomes are kept, at least 1h. Unset keeps the current age; a new stream gets 14 days."`
 	OutcomesMaxBytes *int64         `name:"outcomes-max-bytes" var:"STATUSWORKER_OUTCOMES_MAX_BYTES" placeholder:"N" help:"Maximum size of the outcomes stream in bytes; the oldest outcomes are discarded first. 0 is unlimited. Unset keeps the current limit."`
-	DeclaredMaxMsgs  *int64         `name:"declared-max-msgs" var:"STATUSWORKER_DECLARED_MAX_MSGS" placeholder:"N" help:"Maximum number of declared messages that wait to be taken in; the broker rejects further publishes. 0 is unlimited. Unset keeps the current limit."`
-	DeclaredMaxBytes *int64         `name:"declared-max-bytes" var:"STATUSWORKER_DECLARED_MAX_BYTES" placeholder:"N" help:"Maximum total size in bytes of declared messages that wait to be taken in. 0 is unlimited. Unset keeps the current limit."`
-	DryRun           bool           `name:"dry-run" help:"Change nothing; exit with 1 if something differs."`
-	Update           bool           `name:"update" help:"Change existing streams and consumers that differ."`
-	Timeout          time.Duration  `name:"timeout" default:"60s" help:"How long to wait for an answer from the broker."`
+	DeclaredMaxMsgs  *int64         `name:"declared-max-msgs" var:"STATUSWORKER_DECLARED_MAX_MSGS" placeholder:"N" help:"Maximum number of messages in stream ${stream_declared}. At the limit, NATS rejects more declared messages, and producers must publish them again later. 0 is unlimited. Unset keeps the current limit."`
+	DeclaredMaxBytes *int64         `name:"declared-max-bytes" var:"STATUSWORKER_DECLARED_MAX_BYTES" placeholder:"N" help:"Maximum size of stream ${stream_declared} in bytes. At the limit, NATS rejects more declared messages, and producers must publish them again later. 0 is unlimited. Unset keeps the current limit."`
+	DryRun           bool           `name:"dry-run" help:"Change nothing: only report what differs, and exit with 1 if anything does."`
+	Update           bool           `name:"update" help:"Also change existing streams and consumers that differ."`
+	Timeout          time.Duration  `name:"timeout" default:"60s" help:"How long to wait for each answer from NATS."`
 
 	connect.Flags `embed:"" group:"NATS"`
 	flags.Base    `embed:"" group:"ElevateAI"`

@@ -50,7 +50,8 @@ func (c provisionCommand) apply(
 	}
 	switch {
 	case differing > 0 && !c.Update:
-		return errors.New("the differences were not changed; to change them, run the command with --update")
+		return errors.New("existing streams or consumers differ, and were not changed: " +
+			"to change them, run the command with --update")
 	case differing > 0:
 		if err := c.update(ctx, js, p, log, set); err != nil {
 			return err
@@ -87,7 +88,8 @@ func (c provisionCommand) print(
 
 var errOtherMode = errors.New(
 	"the streams are made for the other redelivery mode; nothing was changed. To keep that mode, omit " +
-		"--redelivery ($STATUSWORKER_REDELIVERY) or set it to that mode; to change the mode, see docs/design.md",
+		"--redelivery ($STATUSWORKER_REDELIVERY) or set it to that mode; to change the mode, see " +
+		"`Change the redelivery mode` in docs/deploy.md",
 )
 
 var errForeign = errors.New(
@@ -147,7 +149,8 @@ func (c provisionCommand) update(
 		say(p.Stdout, "still %s", u)
 	}
 	if len(found) > 0 || len(report.Undelivered) > 0 {
-		return errors.New("the broker has not made every change")
+		return errors.New("the broker did not make every change: the lines that begin with `still` name what differs; " +
+			"run the command again")
 	}
 	return nil
 }

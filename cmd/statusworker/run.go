@@ -12,6 +12,7 @@ import (
 	"statusworker/cmd/admin"
 	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/connect"
+	"statusworker/cmd/internal/doctor"
 	"statusworker/cmd/internal/flags"
 	"statusworker/cmd/internal/proxy"
 	"statusworker/cmd/internal/telemetry"
@@ -29,6 +30,9 @@ type runCommand struct {
 	cli.LogFlags  `embed:"" group:"Log"`
 }
 
+// msgContradiction is logged for each finding about settings that do not fit together.
+const msgContradiction = "settings contradict each other"
+
 // Run runs a worker until ctx ends.
 func (c runCommand) Run(ctx context.Context, p cli.Process) error {
 	log, err := c.Logger(p)
@@ -44,6 +48,9 @@ func (c runCommand) Run(ctx context.Context, p cli.Process) error {
 		return err
 	}
 	defer client.Close()
+	for _, f := range doctor.Contradictions(cfg) {
+		log.WithFields(logrus.Fields{"check": f.Check, "detail": f.Found, "advice": f.Fix}).Warn(msgContradiction)
+	}
 	tracer, flush, err := telemetry.Start(ctx, p.Getenv, versionString(), log)
 	if err != nil {
 		return err

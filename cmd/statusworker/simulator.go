@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/url"
 	"os"
+	"path/filepath"
 	"time"
 
 	"statusworker/cmd/internal/cli"
@@ -14,8 +17,8 @@ import (
 type simulatorCommand struct {
 	Addr        string        `name:"addr" default:"127.0.0.1:8443" help:"Address to listen on."`
 	Host        []string      `name:"host" placeholder:"NAME" help:"Host names for its certificate, in addition to localhost."`
-	Certificate string        `name:"certificate" placeholder:"DIR" help:"Directory for its certificate, certificate.pem."`
-	Token       string        `name:"token" secret:"token" placeholder:"TOKEN" help:"API token that it accepts. The default is not secret."`
+	Certificate string        `name:"certificate" placeholder:"DIR" help:"Directory in which its certificate is stored as certificate.pem, with its key. Workers trust the file with --vendor-ca."`
+	Token       string        `name:"token" secret:"token" placeholder:"TOKEN" help:"API token that it accepts. By default it accepts a token that it prints."`
 	After       time.Duration `name:"after" default:"1m" help:"Time from the first poll of an interaction until it is processed."`
 }
 
@@ -38,7 +41,45 @@ func (c simulatorCommand) Run(ctx context.Context, p cli.Process) error {
 		return err
 	}
 	defer s.Close()
-	say(p.Stderr, "simulated vendor at %s", s.URL())
+	c.explain(p, s.URL())
 	<-ctx.Done()
 	return nil
+}
+
+// explain writes where the simulator listens, and how a worker polls it.
+func (c simulatorCommand) explain(p cli.Process, listening string) {
+	say(p.Stderr, "simulated ElevateAI at %s; it processes any identifier, %s after the first poll", listening,
+		schema.Duration(c.After))
+	token := simulator.DefaultToken
+	if c.Token == "" {
+		say(p.Stderr, "API token: %s", token)
+	} else {
+		token = "TOKEN"
+		say(p.Stderr, "API token: the value of --token")
+	}
+	file := filepath.Join(c.Certificate, "certificate.pem")
+	if c.Certificate != "" {
+		say(p.Stderr, "certificate: %s", file)
+	} else {
+		file = "DIR/certificate.pem"
+		say(p.Stderr, "certificate: not stored; to let workers trust it, set --certificate DIR")
+	}
+	say(p.Stderr, "a worker for it: %s run --base-url %s --api-token %s --vendor-ca %s", p.Command,
+		c.reachable(listening), token, file)
+}
+
+// reachable returns the URL with a host of the certificate, if the simulator listens on all addresses.
+func (c simulatorCommand) reachable(listening string) string {
+	u, err := url.Parse(listening)
+	if err != nil {
+		return listening
+	}
+	if ip := net.ParseIP(u.Hostname()); ip != nil && ip.IsUnspecified() {
+		host := "localhost"
+		if len(c.Host) > 0 {
+			host = c.Host[0]
+		}
+		u.Host = net.JoinHostPort(host, u.Port())
+	}
+	return u.String()
 }

@@ -40,9 +40,9 @@ type replaying struct {
 type postponed struct {
 	sequence uint64
 	// until is when the retries end. Sent reports whether its declared message was published, perhaps without an
-	// answer.
-	until time.Time
-	sent  bool
+	// answer, and reported whether its wait was reported.
+	until          time.Time
+	sent, reported bool
 }
 
 // Replay declares the interactions of a selection again and deletes their dead letters. A dry run changes nothing and
@@ -233,9 +233,15 @@ func (r *replaying) finish(l DeadLetter, result Result) (done bool, err error) {
 	return true, nil
 }
 
-// postpone leaves a dead letter for another attempt. After its time it reports the dead letter as left.
+// postpone leaves a dead letter for another attempt, and reports that it waits. After its time it reports the dead
+// letter as left.
 func (r *replaying) postpone(l DeadLetter, p *postponed, result Result) (done bool, err error) {
 	if !r.dry && time.Now().Before(p.until) {
+		if !p.reported {
+			p.reported = true
+			result.What, result.Until = Waiting, p.until
+			r.report(l, result)
+		}
 		return false, nil
 	}
 	result.What = Left

@@ -231,14 +231,26 @@ func TestReplayWaitsForAGenerationThatIsEnding(t *testing.T) {
 		t.Fatal(err)
 	}
 	var r results
-	over := make(chan error, 1)
-	go func() { over <- d.Replay(s.ctx, selection, false, r.add) }()
+	over, waits := make(chan error, 1), make(chan dlq.Result, 1)
+	go func() {
+		over <- d.Replay(s.ctx, selection, false, func(l dlq.DeadLetter, result dlq.Result) {
+			r.add(l, result)
+			select {
+			case waits <- result:
+			default: // not the first
+			}
+		})
+	}()
+	first := <-waits
+	if first.What != dlq.Waiting || first.Why != dlq.PollPending || time.Until(first.Until) > time.Minute {
+		t.Errorf("the first result is %+v, want %s with the reason and an end", first, dlq.Waiting)
+	}
 	s.purge(schema.StreamPolls)
 	if err := <-over; err != nil {
 		t.Fatal(err)
 	}
-	if r.what[dlq.Replayed] != n {
-		t.Errorf("results %v, want %d replayed", r.what, n)
+	if r.what[dlq.Replayed] != n || r.what[dlq.Waiting] == 0 || r.what[dlq.Waiting] > n {
+		t.Errorf("results %v, want %d replayed, and each that had to wait reported once before", r.what, n)
 	}
 }
 

@@ -17,6 +17,8 @@ const (
 	Gone What = "gone"
 	// Left: the dead letter is unchanged.
 	Left What = "left"
+	// Waiting: the dead letter cannot be replayed yet. Its result follows.
+	Waiting What = "waiting"
 )
 
 // Why is why a dead letter was superseded or left.
@@ -32,7 +34,7 @@ const (
 	EndedSince Why = "ended since"
 )
 
-// Why a dead letter was left.
+// Why a dead letter was left, or waits.
 const (
 	// Unusable: its declared message can never be published again. [Result.Err] has the cause.
 	Unusable Why = "unusable"
@@ -59,12 +61,14 @@ const (
 // Result is the result for one dead letter.
 type Result struct {
 	What What
-	// Why is set with Superseded and Left.
+	// Why is set with Superseded, Left and Waiting.
 	Why Why
 	// By is the stored message that Why refers to, or zero.
 	By Stored
 	// Err is the error that Why refers to, or nil.
 	Err error
+	// Until is set with Waiting: when the replay leaves the dead letter unchanged.
+	Until time.Time
 }
 
 // Stored is a stored message.
@@ -75,5 +79,6 @@ type Stored struct {
 	Time time.Time
 }
 
-// Report is called with the result for each dead letter. It must be safe for concurrent use.
+// Report is called with the result for each dead letter. If a dead letter has to wait, it is called before that, once,
+// with Waiting. It must be safe for concurrent use.
 type Report func(DeadLetter, Result)

@@ -200,7 +200,7 @@ func (s *stage) count(stream, subject string) (n int) {
 	return n
 }
 
-// results collects the results of a replay or a purge.
+// results collects the results of a replay or a purge. Waiting is only counted.
 type results struct {
 	mu   sync.Mutex
 	what map[dlq.What]int
@@ -213,8 +213,9 @@ func (r *results) add(_ dlq.DeadLetter, result dlq.Result) {
 	if r.what == nil {
 		r.what = map[dlq.What]int{}
 	}
-	r.what[result.What]++
-	r.all = append(r.all, result)
+	if r.what[result.What]++; result.What != dlq.Waiting {
+		r.all = append(r.all, result)
+	}
 }
 
 func (s *stage) replay(d *dlq.Queue, f dlq.Filter, dry bool) *results {

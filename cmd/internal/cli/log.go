@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/alecthomas/kong"
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/internal/terminal"
@@ -29,13 +30,52 @@ func (f LogFlags) Logger(p Process) (*logrus.Logger, error) {
 	p.Standard.To(l)
 	l.SetOutput(p.Stderr)
 	l.SetLevel(level)
-	if f.LogFormat == "text" || f.LogFormat == "auto" && terminal.Is(p.Stderr) {
-		l.SetFormatter(TextFormat{Time: time.RFC3339, Painted: terminal.Paints(p.Stderr, p.Getenv)})
+	if f.json(p) {
+		l.SetFormatter(&logrus.JSONFormatter{TimestampFormat: time.RFC3339Nano, DisableHTMLEscape: true})
 	} else {
-		l.SetFormatter(&logrus.JSONFormatter{TimestampFormat: time.RFC3339Nano})
+		l.SetFormatter(TextFormat{Time: time.RFC3339, Painted: terminal.Paints(p.Stderr, p.Getenv)})
 	}
 	return l, nil
 }
+
+// json reports whether the format is JSON.
+func (f LogFlags) json(p Process) bool {
+	return f.LogFormat == "json" || f.LogFormat == "auto" && !terminal.Is(p.Stderr)
+}
+
+// logFlagsOf returns the values of the log flags among the flags of a command. It reads them from the command line and
+// the environment, so that it also finds them if another flag is wrong. A wrong value counts as unset. ok is false if
+// the command has no log flags.
+func logFlagsOf(p Process, flags []*kong.Flag) (f LogFlags, ok bool) {
+	for _, flag := range flags {
+		to := map[string]*string{"log-level": &f.LogLevel, "log-format": &f.LogFormat}[flag.Name]
+		if to == nil {
+			continue
+		}
+		*to, ok = flag.Default, true
+		for _, value := range given(p, flag) {
+			if slices.Contains(flag.EnumSlice(), Trimmed(value)) {
+				*to = Trimmed(value)
+			}
+		}
+	}
+	return f, ok
+}
+
+// writeError writes the error of a command: as the last line of its log if that is in JSON, so that programs can parse
+// every line, and otherwise for people.
+func (g Program) writeError(p Process, flags []*kong.Flag, code int, err error) {
+	if f, ok := logFlagsOf(p, flags); ok && f.json(p) {
+		if log, failed := f.Logger(p); failed == nil {
+			log.WithFields(logrus.Fields{logrus.ErrorKey: OneLine(err), "exit_code": code}).Error(msgFailed)
+			return
+		}
+	}
+	fmt.Fprintf(p.Stderr, "%s: %s\n", g.Name, OneLine(err))
+}
+
+// msgFailed is the message of the line with the error of a command.
+const msgFailed = "command failed"
 
 // TextFormat formats log lines for people: time, level, message, and the fields, separated by two spaces. Values are
 // not quoted, and escaped quotation marks in them are shown plain: details quote the vendor's JSON. An entry is always

@@ -12,6 +12,8 @@ import (
 
 // Process is what a command uses of the process that it runs in.
 type Process struct {
+	// Command is how a user starts the program: the beginning of commands to type.
+	Command        string
 	Args           []string
 	Getenv         func(string) string
 	Environ        []string // all variables as NAME=VALUE; nil disables the check for unknown ones

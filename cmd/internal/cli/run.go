@@ -5,7 +5,6 @@ package cli
 import (
 	"context"
 	"errors"
-	"fmt"
 	"reflect"
 	"slices"
 	"syscall"
@@ -40,7 +39,7 @@ type printedHelp int
 
 // Run parses the command line and runs one command. It returns the exit code: [ExitFault] also if a write to standard
 // output failed. Run has already written the error, which it returns for callers in the same process.
-func (g Program) Run(ctx context.Context, p Process) (code int, err error) {
+func (g Program) Run(ctx context.Context, p Process) (int, error) {
 	p.Secrets = &mask.Set{}
 	stderr := mask.NewWriter(p.Secrets, heedless{p.Stderr})
 	defer func() { _ = stderr.Flush() }() // heedless returns no errors
@@ -48,20 +47,22 @@ func (g Program) Run(ctx context.Context, p Process) (code int, err error) {
 	p.Stdout, p.Stderr = out, stderr
 	getenv := p.Getenv
 	p.Getenv = func(name string) string { return Trimmed(getenv(name)) } // a blank variable counts as unset
-	code, err = g.execute(ctx, p, out)
+	flags, code, err := g.execute(ctx, p, out)
 	if code == ExitOK && out.firstError() != nil {
 		code, err = ExitFault, out.firstError()
 	}
 	// `dlq ls | head` closes the pipe early: that needs no message.
 	closedPipe := errors.Is(err, syscall.EPIPE) && errors.Is(out.firstError(), syscall.EPIPE)
 	if err != nil && !errors.Is(err, ErrReported) && !closedPipe {
-		fmt.Fprintf(p.Stderr, "%s: %s\n", g.Name, OneLine(err))
+		g.writeError(p, flags, code, err)
 	}
 	return code, err
 }
 
-// execute runs one command. It does not write the error.
-func (g Program) execute(ctx context.Context, p Process, out *remembering) (code int, err error) {
+// execute runs one command. It returns the flags of the command, as far as it was parsed, and does not write the error.
+func (g Program) execute(
+	ctx context.Context, p Process, out *remembering,
+) (flags []*kong.Flag, code int, err error) {
 	defer func() {
 		switch r := recover().(type) {
 		case nil:
@@ -73,34 +74,35 @@ func (g Program) execute(ctx context.Context, p Process, out *remembering) (code
 	}()
 	parser, err := g.Parser(p)
 	if err != nil {
-		return ExitFault, err
+		return nil, ExitFault, err
 	}
 	g.addSecrets(p, parser.Model)
-	args := p.Args
-	if len(args) == 0 {
-		args = []string{"--help"}
+	k, err := parser.Parse(p.Args)
+	var problem *kong.ParseError
+	if errors.As(err, &problem) && problem.Context != nil {
+		flags = problem.Context.Flags()
 	}
-	k, err := parser.Parse(args)
 	switch {
 	case err != nil && out.firstError() != nil: // the help could not be written
-		return ExitFault, err
+		return flags, ExitFault, err
 	case err != nil:
-		return ExitUsage, g.parseProblem(err)
+		return flags, ExitUsage, g.parseProblem(p, err)
 	}
-	if hasSecrets(k.Flags()) { // the output of other commands cannot contain a secret
+	flags = k.Flags()
+	if hasSecrets(flags) { // the output of other commands cannot contain a secret
 		masked := mask.NewWriter(p.Secrets, out)
 		defer func() { _ = masked.Flush() }() // out keeps the error
 		p.Stdout = masked
 	}
-	warnOfUnknownVariables(p, k.Flags(), parser.Model)
+	warnOfUnknownVariables(p, flags, parser.Model)
 	k.BindTo(ctx, (*context.Context)(nil))
 	switch err = k.Run(p); {
 	case err == nil:
-		return ExitOK, nil
+		return flags, ExitOK, nil
 	case errors.As(err, new(*UsageError)):
-		return ExitUsage, err
+		return flags, ExitUsage, err
 	}
-	return ExitFault, err
+	return flags, ExitFault, err
 }
 
 // Parser returns the kong parser for a process.
@@ -141,12 +143,39 @@ func environment(getenv func(string) string) kong.Resolver {
 	})
 }
 
-func (g Program) parseProblem(err error) error {
+// parseProblem returns a [UsageError] for a parse error. If there is no command, it first writes the help to standard
+// error.
+func (g Program) parseProblem(p Process, err error) error {
+	if without := withoutCommand(p.Args, err); without != nil {
+		without.Stdout = p.Stderr
+		_ = without.PrintUsage(false) // the error follows in any case
+		return Usagef("no command is given: must be one of those listed above")
+	}
 	var usage *UsageError
 	if errors.As(err, &usage) {
 		return usage
 	}
 	return Usagef("%w; see `%s --help`", err, g.commandOf(err))
+}
+
+// withoutCommand returns the parse of arguments that end where a command must follow, such as `dlq`, and nil for all
+// others.
+func withoutCommand(args []string, err error) *kong.Context {
+	var problem *kong.ParseError
+	if !errors.As(err, &problem) || problem.Context == nil {
+		return nil
+	}
+	node, commands := problem.Context.Model.Node, 0
+	for _, at := range problem.Context.Path {
+		if at.Command != nil {
+			node = at.Command
+			commands++
+		}
+	}
+	if commands != len(args) || node.Leaf() {
+		return nil
+	}
+	return problem.Context
 }
 
 // commandOf returns the command whose flags or arguments are wrong, as far as it was parsed.

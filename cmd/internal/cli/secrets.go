@@ -20,31 +20,22 @@ const (
 // addSecrets registers the secrets in the flags and variables of all commands. It runs before they are parsed, because
 // a parse error can quote them. The token of a token file is registered when the file is read.
 func (g Program) addSecrets(p Process, all *kong.Application) {
-	given := map[string][]string{}
+	of := map[string][]string{} // kinds
 	for _, flag := range FlagsBelow(all.Node) {
 		kind := flag.Tag.Get("secret")
 		if kind == "" {
 			continue
 		}
-		given[kind] = append(given[kind], p.Getenv(flag.Tag.Get("var")))
-		for i, arg := range p.Args {
-			name, value, joined := strings.Cut(arg, "=")
-			if !joined && i+1 < len(p.Args) {
-				value = p.Args[i+1]
-			}
-			if name == "--"+flag.Name {
-				given[kind] = append(given[kind], value)
-			}
-		}
+		of[kind] = append(of[kind], given(p, flag)...)
 	}
-	values := slices.Concat(given[secretToken], given[secretPassword])
-	if strings.Join(given[secretPassword], "") == "" {
-		values = append(values, given[secretUser]...)
+	values := slices.Concat(of[secretToken], of[secretPassword])
+	if strings.Join(of[secretPassword], "") == "" {
+		values = append(values, of[secretUser]...)
 	}
 	for _, value := range values {
 		p.Secrets.Add(value, strings.Trim(value, " \t\r\n\"'`"))
 	}
-	for _, urls := range given[secretURL] {
+	for _, urls := range of[secretURL] {
 		for one := range strings.SplitSeq(urls, ",") {
 			p.Secrets.Add(mask.UserInfo(one)...)
 		}
@@ -52,6 +43,21 @@ func (g Program) addSecrets(p Process, all *kong.Application) {
 	if g.Secrets != nil {
 		p.Secrets.Add(g.Secrets(p.Getenv)...)
 	}
+}
+
+// given returns the values of a flag in the environment and on the command line. The last one takes effect.
+func given(p Process, flag *kong.Flag) (values []string) {
+	values = append(values, p.Getenv(flag.Tag.Get("var")))
+	for i, arg := range p.Args {
+		name, value, joined := strings.Cut(arg, "=")
+		if !joined && i+1 < len(p.Args) {
+			value = p.Args[i+1]
+		}
+		if name == "--"+flag.Name {
+			values = append(values, value)
+		}
+	}
+	return values
 }
 
 // hasSecrets reports whether a command has a flag that can hold a secret.

@@ -28,14 +28,9 @@ var (
 // warnOfUnknownVariables logs variables with one of this program's prefixes that no flag reads, such as one with a
 // typo.
 func warnOfUnknownVariables(p Process, flags []*kong.Flag, all *kong.Application) {
-	f := LogFlags{LogLevel: "info", LogFormat: "auto"}
-	for _, flag := range flags {
-		switch flag.Name {
-		case "log-level":
-			f.LogLevel = flag.Target.String()
-		case "log-format":
-			f.LogFormat = flag.Target.String()
-		}
+	f, ok := logFlagsOf(p, flags)
+	if !ok {
+		f = LogFlags{LogLevel: "info", LogFormat: "auto"}
 	}
 	log, err := f.Logger(p)
 	if err != nil {

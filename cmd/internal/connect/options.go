@@ -178,29 +178,43 @@ func checkServers(servers string) error {
 	web := 0
 	all := strings.Split(servers, ",")
 	for _, server := range all {
-		if server = strings.TrimSpace(server); !strings.Contains(server, "://") {
-			server = "nats://" + server
-		}
-		u, err := url.Parse(server)
+		scheme, err := checkServer(strings.TrimSpace(server))
 		if err != nil {
-			return errors.New("not a URL") // the cause may contain a password
-		}
-		switch u.Scheme {
-		case "nats", "tls":
-		case "ws", "wss":
-			web++
-		default:
-			return fmt.Errorf("the scheme is %s: must be nats, tls, ws or wss", schema.Quote(u.Scheme))
-		}
-		if u.Hostname() == "" {
-			return errors.New("it has no host")
-		}
-		if err := statusclient.CheckPort(u); err != nil {
 			return err
+		}
+		if scheme == "ws" || scheme == "wss" {
+			web++
 		}
 	}
 	if web != 0 && web != len(all) {
 		return errors.New("WebSocket and other servers cannot be mixed")
 	}
 	return nil
+}
+
+// checkServer checks the address of one server, and returns its scheme.
+func checkServer(server string) (scheme string, err error) {
+	if !strings.Contains(server, "://") {
+		server = "nats://" + server // as the client does, even before nats:/host
+	}
+	u, err := url.Parse(server)
+	if err != nil {
+		return "", errors.New("not a URL") // the cause may contain a password
+	}
+	switch u.Scheme {
+	case "nats", "tls":
+		if strings.Trim(u.Path, "/") != "" {
+			return "", fmt.Errorf("it has the path %s: write nats://, and no path after the host", schema.Quote(u.Path))
+		}
+	case "ws", "wss": // a path is part of the request
+	default:
+		return "", fmt.Errorf("the scheme is %s: must be nats, tls, ws or wss", schema.Quote(u.Scheme))
+	}
+	switch {
+	case u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
+		return "", errors.New("it has a query or a fragment")
+	case strings.HasSuffix(u.Host, ":"):
+		return "", errors.New("it has no port after the colon")
+	}
+	return u.Scheme, statusclient.CheckAddress(u)
 }

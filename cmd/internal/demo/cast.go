@@ -87,12 +87,12 @@ func newCast(count int) []part {
 	malformed := newPart(schema.Chat, "malformed message", simulator.Processed(0)).failed(schema.InvalidMessage)
 	malformed.message = malformed.message[:len(malformed.message)-8]
 	cast = append(cast,
-		newPart(schema.Transcript, "never terminal", simulator.Never()).failed(schema.DeadlineExceeded),
+		newPart(schema.Transcript, "no final status", simulator.Never()).failed(schema.DeadlineExceeded),
 		newPart(schema.Chat, "unknown to the vendor", refused(http.StatusNotFound)).failed(schema.NotFound),
 		newPart(schema.Transcript, "rejected by the vendor", refused(http.StatusBadRequest)).failed(schema.Rejected),
 		malformed,
 		twice,
-		newPart(schema.Audio, "undocumented failure", simulator.Constant(failedStatus)).failed(schema.VendorFailed),
+		newPart(schema.Audio, "status listed as failed", simulator.Constant(failedStatus)).failed(schema.VendorFailed),
 	)
 	for _, one := range []struct {
 		typ   schema.Type
@@ -102,8 +102,8 @@ func newCast(count int) []part {
 	}{
 		{schema.Chat, "one 503", 30 * s, simulator.Refusal(503).On(2, 2)},
 		{schema.Transcript, "one 429", 30 * s, simulator.Throttle(s).On(3, 3)},
-		{schema.Chat, "a gateway's 404 page", 30 * s, simulator.Page(http.StatusNotFound).On(2, 2)},
-		{schema.Transcript, "odd answers", 30 * s, simulator.Fault{
+		{schema.Chat, "404 page of a gateway", 30 * s, simulator.Page(http.StatusNotFound).On(2, 2)},
+		{schema.Transcript, "unusual JSON in answers", 30 * s, simulator.Fault{
 			Kind:    simulator.Odd,
 			Prefix:  simulator.ByteOrderMark,
 			Members: `"errorMessage":{"code":"E1"},"originalFilename":"\ud83d"`,

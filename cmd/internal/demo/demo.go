@@ -76,12 +76,12 @@ type stage struct {
 	js        jetstream.JetStream
 	cfg       consumer.Config
 	log       *logrus.Logger
-	streams   []string // that hold interactions which wait or are polled
+	mode      consumer.Mode
 }
 
 // open starts the broker, with its data in a new directory below tempDir, and the vendor, and provisions the streams.
 func (d Demo) open(ctx context.Context, tempDir string, notes *notes) (_ *stage, err error) {
-	s := &stage{log: logrus.New()}
+	s := &stage{log: logrus.New(), mode: d.Redelivery}
 	s.log.SetOutput(notes)
 	s.log.SetFormatter(cli.TextFormat{Time: time.TimeOnly})
 	defer func() {
@@ -113,7 +113,6 @@ func (d Demo) open(ctx context.Context, tempDir string, notes *notes) (_ *stage,
 	}
 	set := consumer.Topology(s.cfg, consumer.Choices{Mode: d.Redelivery}).
 		Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
-	s.streams = d.Redelivery.Streams()
 	_, err = provisioning.Create(ctx, s.js, set)
 	return s, err
 }

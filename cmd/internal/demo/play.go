@@ -15,6 +15,7 @@ import (
 	"statusworker/cmd/broker/adapter"
 	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/terminal"
+	"statusworker/consumer"
 	"statusworker/schema"
 	"statusworker/statusclient"
 	"statusworker/statusclient/simulator"
@@ -71,7 +72,7 @@ func (d Demo) play(ctx context.Context, p cli.Process, s *stage, notes *notes, l
 		notes.open(terminal.Columns(p.Stderr))
 		r.write(p.Stdout, terminal.Columns(p.Stdout))
 		if d.Keep {
-			s.keep(partsCtx, p.Stdout, watch)
+			s.keep(partsCtx, p, watch)
 		}
 		return errPlayed
 	})
@@ -189,7 +190,7 @@ func (s *stage) drained(ctx context.Context) error {
 // pending returns the number of messages in the streams in which interactions wait.
 func (s *stage) pending(ctx context.Context) (uint64, error) {
 	var n uint64
-	for _, name := range s.streams {
+	for _, name := range s.mode.Streams() {
 		stream, err := s.js.Stream(ctx, name)
 		if err != nil {
 			return 0, fmt.Errorf("reading stream %s: %w", name, err)
@@ -199,19 +200,27 @@ func (s *stage) pending(ctx context.Context) (uint64, error) {
 	return n, nil
 }
 
-// keep keeps everything running until ctx ends, and prints the subjects of new outcomes.
-func (s *stage) keep(ctx context.Context, to io.Writer, watch *watcher) {
+// keep keeps everything running until ctx ends, and prints the subjects of new outcome events.
+func (s *stage) keep(ctx context.Context, p cli.Process, watch *watcher) {
+	to, at := p.Stdout, " --nats-url "+s.broker.URL()
 	fmt.Fprintf(to, `
 The broker, the vendor and the worker keep running until Ctrl-C.
 
   NATS    %s
   vendor  %s   (X-API-Token: %s)
 
-Declare an interaction from another terminal. The vendor accepts any identifier:
+Commands for another terminal. The vendor processes any identifier:
 
-  statusworker declare --nats-url %s --type chat %s
-
-`, s.broker.URL(), s.vendor.URL(), simulator.DefaultToken, s.broker.URL(), uuid.NewString())
+`, s.broker.URL(), s.vendor.URL(), simulator.DefaultToken)
+	for _, command := range []string{
+		"declare" + at + " --type chat " + uuid.NewString(),
+		"status" + at,
+		"dlq ls" + at,
+		"doctor" + at + " --base-url " + s.vendor.URL() + " --api-token " + simulator.DefaultToken + s.timing(),
+	} {
+		fmt.Fprintf(to, "  %s %s\n", p.Command, command)
+	}
+	fmt.Fprintf(to, "\nSubjects of new outcome events:\n\n")
 	for n := len(watch.landings()); ; {
 		landed, changed := watch.since(n)
 		for _, l := range landed {
@@ -226,4 +235,17 @@ Declare an interaction from another terminal. The vendor accepts any identifier:
 			return
 		}
 	}
+}
+
+// timing returns the flags of `doctor` without which it would reject the consumers of delayed naks, whose ack waits
+// depend on them.
+func (s *stage) timing() string {
+	if s.mode != consumer.Nak {
+		return ""
+	}
+	flags := " --request-timeout " + s.cfg.RequestTimeout.String()
+	for _, t := range schema.Types() {
+		flags += fmt.Sprintf(" --%s-interval %s", t, s.cfg.Intervals.Of(t))
+	}
+	return flags
 }

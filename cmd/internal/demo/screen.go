@@ -27,7 +27,7 @@ func showPlain(ctx context.Context, w io.Writer, watch *watcher, title string) {
 		for _, s := range v.states {
 			if s.story != "" && !s.ended.IsZero() && !shown[s.identifier] {
 				shown[s.identifier] = true
-				fmt.Fprintf(w, "%5.1f s  %-10s %s  %-22s -> %s, after %s\n",
+				fmt.Fprintf(w, "%5.1f s  %-10s %s  %-24s -> %s, after %s\n",
 					v.elapsed.Seconds(), s.typ, s.identifier[:8], s.story, strings.Join(s.kinds, " + "), polls(s.polls))
 			}
 		}
@@ -36,7 +36,7 @@ func showPlain(ctx context.Context, w io.Writer, watch *watcher, title string) {
 		case <-ticker.C:
 			if v := watch.view(); v.polls+v.landed != last {
 				last = v.polls + v.landed
-				fmt.Fprintf(w, "%5.1f s  declared %d, %s, outcomes %d of %d\n",
+				fmt.Fprintf(w, "%5.1f s  %d interactions declared, %s, %d of %d outcome events\n",
 					v.elapsed.Seconds(), v.declared, polls(v.polls), v.landed, v.expected)
 			}
 		case <-ctx.Done():
@@ -189,7 +189,8 @@ func row(s state, story bool) []terminal.Cell {
 
 // progressLine is a bar and the progress as text.
 func progressLine(v view, width int) string {
-	tail := fmt.Sprintf("  %d of %d outcomes, %s, %.1f s", v.landed, v.expected, polls(v.polls), v.elapsed.Seconds())
+	tail := fmt.Sprintf("  %d of %d outcome events, %s, %.1f s", v.landed, v.expected, polls(v.polls),
+		v.elapsed.Seconds())
 	tail = terminal.Fit(tail, width)
 	bar := max(width-utf8.RuneCountInString(tail), 0)
 	done := 0

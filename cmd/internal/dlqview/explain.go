@@ -9,7 +9,19 @@ import (
 
 // Explain returns why a dead letter was not replayed, and what to do.
 func Explain(r dlq.Result) string {
-	const later = "run the command again later"
+	switch why := cause(r); r.Why {
+	case dlq.PollPending, dlq.NotTakenIn:
+		return why + "; run the command again later (if this persists, `statusworker doctor` finds messages that are " +
+			"not delivered)"
+	case dlq.SubjectTaken, dlq.TooSlow, dlq.NotConfirmed:
+		return why + ": run the command again later"
+	default:
+		return why
+	}
+}
+
+// cause returns why a dead letter was not replayed, or waits.
+func cause(r dlq.Result) string {
 	stored := r.By.Time.UTC().Format(time.RFC3339)
 	switch r.Why {
 	case dlq.Unusable:
@@ -20,19 +32,15 @@ func Explain(r dlq.Result) string {
 	case dlq.PublishFailed:
 		return "its declared message was not stored: " + r.Err.Error()
 	case dlq.PollPending:
-		return "its last generation has not ended: a worker has yet to make its last poll; " + later + orDoctor
+		return "its last generation has not ended: a worker has yet to make its last poll"
 	case dlq.NotTakenIn:
-		return fmt.Sprintf("its last generation has not ended: a worker has yet to take in the message on %s; %s",
-			r.By.Subject, later) + orDoctor
+		return "its last generation has not ended: a worker has yet to take in the message on " + r.By.Subject
 	case dlq.SubjectTaken:
-		return "another message is stored on the subject of its declared message: " + later
+		return "another message is stored on the subject of its declared message"
 	case dlq.TooSlow:
-		return "the broker answers too slowly: " + later
+		return "the broker answers too slowly"
 	case dlq.NotConfirmed:
-		return "the broker did not confirm its declared message: " + r.Err.Error() + ": " + later
+		return "the broker did not confirm its declared message: " + r.Err.Error()
 	}
 	return string(r.Why)
 }
-
-// orDoctor is the advice if no worker makes progress.
-const orDoctor = " (if this persists, `statusworker doctor` finds messages that are not delivered)"

@@ -5,6 +5,7 @@ import (
 	"io"
 	"strings"
 	"sync"
+	"time"
 
 	"statusworker/cmd/internal/terminal"
 	"statusworker/publisher/dlq"
@@ -23,14 +24,16 @@ type Progress struct {
 	*terminal.Progress
 	results []dlq.What
 
-	mu   sync.Mutex
-	n    map[dlq.What]int
-	done int
+	mu      sync.Mutex
+	n       map[dlq.What]int
+	done    int
+	waiting map[uint64]bool // sequences of dead letters that wait
+	waited  bool            // one had to wait
 }
 
 // NewProgress shows progress on w towards a total. Its line has the results in the given order.
 func NewProgress(w io.Writer, total int, results []dlq.What) *Progress {
-	p := &Progress{results: results, n: map[dlq.What]int{}}
+	p := &Progress{results: results, n: map[dlq.What]int{}, waiting: map[uint64]bool{}}
 	if total <= barAbove {
 		w = plainWriter{w}
 	}
@@ -53,6 +56,9 @@ func (p *Progress) text() string {
 	for _, r := range p.results {
 		parts = append(parts, fmt.Sprintf("%s %d", r, p.n[r]))
 	}
+	if len(p.waiting) > 0 {
+		parts = append(parts, fmt.Sprintf("%s %d", dlq.Waiting, len(p.waiting)))
+	}
 	return strings.Join(parts, ", ")
 }
 
@@ -63,14 +69,24 @@ func (p *Progress) Left() int {
 	return p.n[dlq.Left]
 }
 
-// Add counts a result. It shows the reason if the dead letter was left unchanged.
+// Add counts a result. It shows the reason if the dead letter was left unchanged, and if it is the first that waits.
 func (p *Progress) Add(l dlq.DeadLetter, r dlq.Result) {
 	p.mu.Lock()
-	p.n[r.What]++
-	p.done++
+	firstToWait := r.What == dlq.Waiting && !p.waited
+	if r.What == dlq.Waiting {
+		p.waiting[l.Sequence], p.waited = true, true
+	} else {
+		delete(p.waiting, l.Sequence)
+		p.n[r.What]++
+		p.done++
+	}
 	left, done, text := p.n[dlq.Left], p.done, p.text()
 	p.mu.Unlock()
-	if r.What == dlq.Left {
+	switch {
+	case firstToWait:
+		fmt.Fprintf(p, "%s %s: %s for up to %s: %s\n", l.Name(), schema.Printable(l.Identifier), r.What,
+			schema.Duration(time.Until(r.Until).Round(time.Second)), schema.Printable(cause(r)))
+	case r.What == dlq.Left:
 		switch {
 		case left <= maxNamed:
 			fmt.Fprintf(p, "%s %s: %s: %s\n", l.Name(), schema.Printable(l.Identifier), r.What,

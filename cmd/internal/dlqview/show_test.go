@@ -88,3 +88,30 @@ func TestProgressShowsWhatIsLeft(t *testing.T) {
 		t.Errorf("%d lines and %d left, want %d and %d", n, p.Left(), maxNamed+1, maxNamed+9)
 	}
 }
+
+// Dead letters that wait are counted until they have a result. The first shows why it waits.
+func TestProgressShowsWhatWaits(t *testing.T) {
+	var out bytes.Buffer
+	p := NewProgress(&out, 3, []dlq.What{dlq.Replayed, dlq.Left})
+	wait := dlq.Result{What: dlq.Waiting, Why: dlq.PollPending, Until: time.Now().Add(time.Minute)}
+	var letters []dlq.DeadLetter
+	for i := range 3 {
+		letters = append(letters, failed())
+		letters[i].Sequence = uint64(i + 1)
+		p.Add(letters[i], wait)
+	}
+	if n := strings.Count(out.String(), "\n"); n != 1 || !strings.Contains(out.String(), letters[0].Identifier) ||
+		!strings.Contains(out.String(), cause(wait)) {
+		t.Errorf("%d lines, want one about the first:\n%s", n, &out)
+	}
+	for i, want := range []string{"replayed 0, left 0, waiting 3", "replayed 1, left 0, waiting 2",
+		"replayed 2, left 0, waiting 1"} {
+		if p.Line() != want {
+			t.Errorf("after %d results: %s, want %s", i, p.Line(), want)
+		}
+		p.Add(letters[i], dlq.Result{What: dlq.Replayed})
+	}
+	if p.Close(); p.Line() != "replayed 3, left 0" {
+		t.Errorf("at the end: %s", p.Line())
+	}
+}

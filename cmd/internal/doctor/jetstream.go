@@ -119,7 +119,7 @@ func judgeVersion(version string, mode consumer.Mode, provisioned bool) Finding 
 	case mode == consumer.Nak && usable(consumer.Schedule):
 		found = append(found,
 			"it supports message schedules, but the streams use delayed naks, which a killed broker loses")
-		fixes = append(fixes, "change over to redelivery schedule, see docs/design.md")
+		fixes = append(fixes, "change over to redelivery schedule: see `Change the redelivery mode` in docs/deploy.md")
 		return judged(Warn)
 	case mode == consumer.Nak:
 		found = append(found, "it supports delayed naks only, which a killed broker loses")

@@ -27,7 +27,7 @@ type Vendor struct {
 	Base
 	Token     string `name:"api-token" var:"ELEVATEAI_API_TOKEN" secret:"token" placeholder:"TOKEN" help:"ElevateAI API token. Prefer --api-token-file: other users of the host can read a command line."`
 	TokenFile string `name:"api-token-file" var:"ELEVATEAI_API_TOKEN_FILE" placeholder:"FILE" help:"File that holds the ElevateAI API token. Reread every 10 s, and when ElevateAI rejects the token."`
-	VendorCA  string `name:"vendor-ca" var:"ELEVATEAI_CA_FILE" placeholder:"FILE" help:"File of certificate authorities to trust for ElevateAI or a TLS-inspecting proxy, in PEM, in addition to the system's."`
+	VendorCA  string `name:"vendor-ca" var:"ELEVATEAI_CA_FILE" placeholder:"FILE" help:"File of certificate authorities, in PEM, to trust for ElevateAI or for a proxy that inspects TLS, in addition to the system's."`
 }
 
 // Trusted returns the certificate authorities to trust. nil means the system's.
@@ -57,12 +57,12 @@ type Timing struct {
 // Work are settings of the worker alone.
 type Work struct {
 	Deadline        time.Duration `name:"deadline" var:"STATUSWORKER_DEADLINE" default:"24h" help:"Age at which an interaction without a final status becomes a dead letter."`
-	NotFoundGrace   time.Duration `name:"not-found-grace" var:"STATUSWORKER_NOT_FOUND_GRACE" default:"5m" help:"Minimum time from the first to the last of three or more consecutive refusals (404, 400, 409, 410, 418, 422, 423, 424, 451) before an interaction becomes a dead letter."`
-	FailedStatus    []string      `name:"failed-status" var:"STATUSWORKER_FAILED_STATUS" placeholder:"NAME" sep:"," help:"Undocumented status to treat as a failure: the interaction becomes a dead letter vendor_failed. Repeatable, or separated by commas."`
-	Concurrency     int           `name:"concurrency" var:"STATUSWORKER_CONCURRENCY" default:"64" help:"Maximum number of deliveries processed concurrently, over all lanes."`
+	NotFoundGrace   time.Duration `name:"not-found-grace" var:"STATUSWORKER_NOT_FOUND_GRACE" default:"5m" help:"How long ElevateAI must refuse an interaction before it becomes a dead letter: the time from the first to the last of at least three consecutive answers with the same HTTP status (404, 400, 409, 410, 418, 422, 423, 424 or 451). Less than --deadline."`
+	FailedStatus    []string      `name:"failed-status" var:"STATUSWORKER_FAILED_STATUS" placeholder:"NAME" sep:"," help:"Status that ElevateAI does not document, to treat as a failure: the interaction becomes a dead letter with the reason vendor_failed. Repeat the flag for several, or separate them by commas."`
+	Concurrency     int           `name:"concurrency" var:"STATUSWORKER_CONCURRENCY" default:"64" help:"Maximum number of messages that a worker handles at a time: polls in flight, and declared messages that it takes in."`
 	MaxPolls        float64       `name:"max-polls-per-second" var:"STATUSWORKER_MAX_POLLS_PER_SECOND" default:"0" help:"Fleet-wide rate limit in requests per second, divided equally among live workers. Set the same value on every worker. 0 disables it."`
-	Stretch         float64       `name:"stretch" var:"STATUSWORKER_STRETCH" default:"0" help:"Lengthen the poll interval of old interactions to this fraction of their age: with 0.1, an interaction that is an hour old is polled every 6 minutes. 0 disables it."`
-	StretchLimit    time.Duration `name:"stretch-limit" var:"STATUSWORKER_STRETCH_LIMIT" default:"10m" help:"Longest poll interval that --stretch sets."`
+	Stretch         float64       `name:"stretch" var:"STATUSWORKER_STRETCH" default:"0" help:"Poll old interactions less often: wait for this fraction of their age between two polls, if that is longer than the poll interval. With 0.1, an interaction that is one hour old is polled every 6 minutes. 0 disables it."`
+	StretchLimit    time.Duration `name:"stretch-limit" var:"STATUSWORKER_STRETCH_LIMIT" default:"10m" help:"Maximum wait between two polls that --stretch causes."`
 	ShutdownTimeout time.Duration `name:"shutdown-timeout" var:"STATUSWORKER_SHUTDOWN_TIMEOUT" default:"20s" help:"How long in-flight polls may take to finish after SIGTERM."`
 }
 
@@ -77,7 +77,8 @@ func (f Admin) Check() error {
 	if f.AdminAddr == "" { // net.Listen would choose a random port on all interfaces
 		return cli.BadFlag(f, "admin-addr", `""`, "an address, such as :8080 or 127.0.0.1:8080")
 	}
-	if _, err := net.ResolveTCPAddr("tcp", f.AdminAddr); err != nil {
+	admins, err := net.ResolveTCPAddr("tcp", f.AdminAddr)
+	if err != nil {
 		return f.badAdmin(err)
 	}
 	if f.PprofAddr == "" {
@@ -86,8 +87,13 @@ func (f Admin) Check() error {
 	if err := admin.CheckPprof(f.PprofAddr); err != nil {
 		return f.badPprof(err)
 	}
-	if _, err := net.ResolveTCPAddr("tcp", f.PprofAddr); err != nil {
+	profiles, err := net.ResolveTCPAddr("tcp", f.PprofAddr)
+	switch {
+	case err != nil:
 		return f.badPprof(err)
+	case profiles.Port == 0 || profiles.Port != admins.Port: // port 0 is a free one
+	case admins.IP == nil || admins.IP.IsUnspecified() || admins.IP.Equal(profiles.IP):
+		return f.badPprof(fmt.Errorf("--admin-addr, %s, uses its port", schema.Quote(f.AdminAddr)))
 	}
 	return nil
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // ErrNotAccepted means that the broker has accepted nothing for too long, and the remaining messages were not tried.
-var ErrNotAccepted = errors.New("the broker accepts nothing")
+var ErrNotAccepted = errors.New("the broker has accepted no message")
 
 // errDenied means that the user may not publish.
 var errDenied = errors.New("missing permission")
@@ -31,9 +31,12 @@ func whyNot(err error) string {
 // because an earlier one has not been taken in yet.
 func AlreadyWaiting(err error) bool { return errors.Is(err, errInFlight) || adapter.MaxPerSubject(err) }
 
+// AlreadyProcessed reports whether an interaction has processed events: a worker ignores its declared messages.
+func AlreadyProcessed(err error) bool { return errors.Is(err, errProcessed) }
+
 // transient reports whether the same publish may succeed soon: no answer, no connection, no leader, or a full stream.
 func transient(err error) bool {
-	if err == nil || AlreadyWaiting(err) {
+	if err == nil || AlreadyWaiting(err) || AlreadyProcessed(err) {
 		return false
 	}
 	return adapter.Retryable(err)

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -17,29 +19,42 @@ import (
 	"statusworker/schema/lifecycle"
 )
 
-// errInFlight means that an interaction has a message in one of the places.
-var errInFlight = errors.New("the interaction is in flight already")
+// A declared message of an interaction with one of these errors changes nothing.
+var (
+	errInFlight  = errors.New("the interaction is in flight already")
+	errProcessed = errors.New("the interaction has processed events")
+)
 
-// place is a stream that holds messages of interactions in flight.
+// place is a stream in which a message of an interaction shows that declaring it changes nothing.
 type place struct {
 	stream   string
 	subjects func(identifier string) string
+	// judge returns an error for a message if declaring its interaction changes nothing.
+	judge func(found) error
+	// interactions are those with such a message, in words.
+	interactions string
 }
 
 // places are in the order of an interaction's messages: the next one is stored before the previous one is deleted.
-var places = []place{{schema.StreamDeclared, schema.DeclaredSubjects}, {schema.StreamPolls, schema.WaitingSubjects}}
+var places = []place{
+	{schema.StreamDeclared, schema.DeclaredSubjects, found.inFlight, "in flight"},
+	{schema.StreamPolls, schema.WaitingSubjects, found.inFlight, "in flight"},
+	{schema.StreamOutcomes, processedSubjects, found.processed, "processed"},
+}
+
+func processedSubjects(identifier string) string { return schema.ProcessedSubject("*", identifier) }
 
 // readablePlaces returns the places that the user may read. It reports the others.
 func readablePlaces(
 	ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger, report func(string),
 ) ([]place, error) {
 	var readable []place
-	var denied []string
+	var denied, unknown []string
 	for _, p := range places {
 		err := connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
 			ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 			defer cancel()
-			_, err := p.holds(ctx, js.Conn(), noInteraction)
+			_, err := p.last(ctx, js.Conn(), noInteraction)
 			return err
 		})
 		switch {
@@ -48,28 +63,35 @@ func readablePlaces(
 		case errors.Is(err, jetstream.ErrStreamNotFound): // with delayed naks there is no stream of polls
 		case errors.Is(err, nats.ErrPermissionViolation):
 			denied = append(denied, p.request())
+			if !slices.Contains(unknown, p.interactions) {
+				unknown = append(unknown, p.interactions)
+			}
 		default:
 			return nil, err
 		}
 	}
 	if len(denied) > 0 {
-		report("interactions in flight may be counted as declared: looking them up needs the permission to publish " +
-			strings.Join(denied, " and ") + "; docs/permissions.md lists the permissions of each command")
+		report(fmt.Sprintf("interactions that are %s may be counted as declared, although that changes nothing: "+
+			"looking them up needs the permission to publish %s; docs/permissions.md lists the permissions of each command",
+			strings.Join(unknown, " or "), strings.Join(denied, " and ")))
 	}
 	return readable, nil
 }
 
-// inFlight returns errInFlight if an interaction is in flight, and nil if it is not.
-func inFlight(ctx context.Context, nc *nats.Conn, among []place, identifier string) error {
+// lookUp returns errInFlight or errProcessed if declaring an interaction changes nothing, and nil otherwise.
+func lookUp(ctx context.Context, nc *nats.Conn, among []place, identifier string) error {
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
 	for _, p := range among {
-		held, err := p.holds(ctx, nc, identifier)
+		last, err := p.last(ctx, nc, identifier)
 		if err != nil {
 			return fmt.Errorf("looking up the interaction in stream %s: %w", p.stream, err)
 		}
-		if held {
-			return errInFlight
+		if last == nil {
+			continue
+		}
+		if err := p.judge(*last); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -78,40 +100,64 @@ func inFlight(ctx context.Context, nc *nats.Conn, among []place, identifier stri
 // request is the subject of requests for a message of the place.
 func (p place) request() string { return "$JS.API.STREAM.MSG.GET." + p.stream }
 
-// holds reports whether the place has a message of an interaction, and the last one is not a tombstone. It does not use
-// nats.go for the request, which would need the permission to read the stream's configuration, and decode the data.
-func (p place) holds(ctx context.Context, nc *nats.Conn, identifier string) (bool, error) {
+// found is a stored message.
+type found struct {
+	Subject  string    `json:"subject"`
+	Sequence uint64    `json:"seq"`
+	Time     time.Time `json:"time"`
+	Headers  []byte    `json:"hdrs"`
+	Data     []byte    `json:"data"`
+	headers  nats.Header
+}
+
+// last returns the last message of an interaction in the place, or nil. It does not use nats.go for the request, which
+// would need the permission to read the stream's configuration.
+func (p place) last(ctx context.Context, nc *nats.Conn, identifier string) (*found, error) {
 	request, err := json.Marshal(struct {
 		Last string `json:"last_by_subj"`
 	}{p.subjects(identifier)})
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	answer, err := permission.RequestWithContext(ctx, nc, p.request(), request)
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	var found struct {
+	var decoded struct {
 		Error   *jetstream.APIError `json:"error"`
-		Message struct {
-			Headers []byte `json:"hdrs"`
-		} `json:"message"`
+		Message found               `json:"message"`
 	}
-	if err := json.Unmarshal(answer.Data, &found); err != nil {
-		return false, fmt.Errorf("decoding the broker's answer: %w", err)
+	if err := json.Unmarshal(answer.Data, &decoded); err != nil {
+		return nil, fmt.Errorf("decoding the broker's answer: %w", err)
 	}
-	if found.Error != nil {
-		if errors.Is(found.Error, jetstream.ErrMsgNotFound) {
-			return false, nil
+	if decoded.Error != nil {
+		if errors.Is(decoded.Error, jetstream.ErrMsgNotFound) {
+			return nil, nil
 		}
-		return false, found.Error
+		return nil, decoded.Error
 	}
-	if len(found.Message.Headers) == 0 {
-		return true, nil
+	if len(decoded.Message.Headers) > 0 {
+		if decoded.Message.headers, err = nats.DecodeHeadersMsg(decoded.Message.Headers); err != nil {
+			return nil, fmt.Errorf("decoding the headers of its message: %w", err)
+		}
 	}
-	headers, err := nats.DecodeHeadersMsg(found.Message.Headers)
-	if err != nil {
-		return false, fmt.Errorf("decoding the headers of its message: %w", err)
+	return &decoded.Message, nil
+}
+
+// inFlight returns errInFlight unless the message is a tombstone.
+func (f found) inFlight() error {
+	if lifecycle.IsTombstone(f.headers) {
+		return nil
 	}
-	return !lifecycle.IsTombstone(headers), nil
+	return errInFlight
+}
+
+// processed returns errProcessed if the message is a processed event.
+func (f found) processed() error {
+	stored := lifecycle.ReadOutcome(f.Subject, f.Sequence, f.Time, f.Data)
+	interaction := lifecycle.Snapshot{Outcomes: []lifecycle.Outcome{stored}}
+	if verdict, _ := interaction.TakeIn(lifecycle.Declared{Stored: time.Now()}); verdict == lifecycle.Processed {
+		return errProcessed
+	}
+	return nil
 }

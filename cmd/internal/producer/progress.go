@@ -11,13 +11,13 @@ import (
 
 // Counts are the results of messages.
 type Counts struct {
-	Read, Declared, Waiting, Refused, Failed int
+	Read, Declared, Waiting, Processed, Refused, Failed int
 }
 
 // String returns the results on one line.
 func (n Counts) String() string {
-	return fmt.Sprintf("declared %d, already waiting %d, refused %d, failed %d",
-		n.Declared, n.Waiting, n.Refused, n.Failed)
+	return fmt.Sprintf("declared %d, already waiting %d, already processed %d, refused %d, failed %d",
+		n.Declared, n.Waiting, n.Processed, n.Refused, n.Failed)
 }
 
 // Progress counts the results of messages, and shows the progress.
@@ -52,8 +52,9 @@ func (p *Progress) read() {
 	p.n.Read++
 }
 
-func (p *Progress) declared(c candidate) { p.add(c, &p.n.Declared, "") }
-func (p *Progress) waiting(c candidate)  { p.add(c, &p.n.Waiting, "") }
+func (p *Progress) declared(c candidate)  { p.add(c, &p.n.Declared, "") }
+func (p *Progress) waiting(c candidate)   { p.add(c, &p.n.Waiting, "") }
+func (p *Progress) processed(c candidate) { p.add(c, &p.n.Processed, "") }
 func (p *Progress) refused(c candidate, err error) {
 	p.add(c, &p.n.Refused, "refused: "+cli.OneLine(err))
 }
@@ -71,6 +72,9 @@ func (p *Progress) add(c candidate, n *int, line string) {
 	done, what := p.done, fmt.Sprintf("%d declared", p.n.Declared)
 	if p.n.Waiting > 0 {
 		what += fmt.Sprintf(", %d waiting", p.n.Waiting)
+	}
+	if p.n.Processed > 0 {
+		what += fmt.Sprintf(", %d processed", p.n.Processed)
 	}
 	p.mu.Unlock()
 	if line != "" {

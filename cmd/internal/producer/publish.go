@@ -34,7 +34,7 @@ const (
 // Producer declares messages in three steps, each in a goroutine:
 //
 //  1. It reads and validates a message, and looks up its interaction.
-//  2. It publishes the message, unless the interaction is in flight.
+//  2. It publishes the message, unless the interaction is in flight or processed.
 //  3. It counts the result when the broker has answered.
 //
 // All steps keep the order of the input. The channels between them are bounded, so that memory does not grow with the
@@ -50,7 +50,7 @@ type Producer struct {
 }
 
 // Open returns a Producer. It waits until the broker answers, and reports if the user lacks the permission to look up
-// interactions in flight. It returns [jetstream.ErrStreamNotFound] if nothing is provisioned.
+// interactions. It returns [jetstream.ErrStreamNotFound] if nothing is provisioned.
 func Open(ctx context.Context, nc *nats.Conn, log logrus.FieldLogger, report func(string)) (*Producer, error) {
 	js, err := jetstream.New(nc,
 		jetstream.WithPublishAsyncMaxPending(window+2), jetstream.WithPublishAsyncTimeout(ackTimeout))
@@ -184,8 +184,8 @@ func (d *Producer) look(ctx, leave context.Context, from <-chan candidate, to ch
 	}
 }
 
-// lookUp returns errInFlight if an interaction is in flight. It first waits until the previous message of the
-// interaction is settled.
+// lookUp returns an error if declaring an interaction changes nothing. It first waits until the previous message of
+// the interaction is settled.
 func (d *Producer) lookUp(ctx context.Context, identifier string, before <-chan struct{}) error {
 	if before != nil {
 		select {
@@ -194,7 +194,7 @@ func (d *Producer) lookUp(ctx context.Context, identifier string, before <-chan 
 			return errStopped
 		}
 	}
-	return inFlight(ctx, d.js.Conn(), d.places, identifier)
+	return lookUp(ctx, d.js.Conn(), d.places, identifier)
 }
 
 func isClosed(c <-chan struct{}) bool {
@@ -206,7 +206,8 @@ func isClosed(c <-chan struct{}) bool {
 	}
 }
 
-// publish publishes messages of interactions that are not in flight. It does not wait for acknowledgements.
+// publish publishes messages of interactions that are neither in flight nor processed. It does not wait for
+// acknowledgements.
 func (d *Producer) publish(from <-chan pending, to chan<- pending) {
 	defer close(to)
 	for s := range from {
@@ -252,7 +253,7 @@ func (d *Producer) retry(ctx context.Context, s pending, first error) error {
 	_ = backoff.Retry(func() error { // when ctx ends, last is the error before
 		bounded, cancel := context.WithTimeout(ctx, ackTimeout)
 		defer cancel()
-		if last = inFlight(bounded, d.js.Conn(), d.places, s.identifier); last == nil {
+		if last = lookUp(bounded, d.js.Conn(), d.places, s.identifier); last == nil {
 			_, last = d.js.PublishMsg(bounded, s.msg)
 		}
 		if last != nil && (!transient(last) || time.Since(d.failingSince) > d.timeout) {
@@ -272,6 +273,9 @@ func (d *Producer) settle(c candidate, err error) {
 	case AlreadyWaiting(err):
 		d.failingSince = time.Time{}
 		d.progress.waiting(c)
+	case AlreadyProcessed(err):
+		d.failingSince = time.Time{}
+		d.progress.processed(c)
 	default:
 		d.progress.failed(c, errors.New(whyNot(err)))
 	}

@@ -1,4 +1,5 @@
-// Package producer reads declared messages, and publishes those whose interaction is not in flight yet.
+// Package producer reads declared messages, and publishes those whose interaction is neither in flight nor
+// processed.
 package producer
 
 import (

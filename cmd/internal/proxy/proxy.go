@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -79,14 +78,11 @@ func checkProxy(name, value string) error {
 	default:
 		return bad(fmt.Errorf("the scheme is %s: must be http, https, socks5 or socks5h", schema.Quote(u.Scheme)))
 	}
-	switch {
-	case !validHost(u.Hostname()):
-		return bad(errors.New("it has no host"))
-	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
-		return bad(errors.New("it has a path or query"))
-	}
-	if err := statusclient.CheckPort(u); err != nil {
+	if err := statusclient.CheckAddress(u); err != nil {
 		return bad(err)
+	}
+	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+		return bad(errors.New("it has a path or query"))
 	}
 	return nil
 }
@@ -120,18 +116,5 @@ func exempts(entry string) bool {
 		}
 		host = h
 	}
-	return validHost(strings.TrimPrefix(strings.TrimPrefix(host, "*."), "."))
-}
-
-var hostPattern = regexp.MustCompile(
-	`^[\pL\pN_]([\pL\pN\pM_-]*[\pL\pN\pM_])?(\.[\pL\pN_]([\pL\pN\pM_-]*[\pL\pN\pM_])?)*\.?$`,
-)
-
-// validHost reports whether a host is an address or a possible name.
-func validHost(host string) bool {
-	address, _, _ := strings.Cut(host, "%") // a zone
-	if net.ParseIP(address) != nil {
-		return true
-	}
-	return hostPattern.MatchString(host) && strings.Trim(host, "0123456789.") != ""
+	return statusclient.ValidHost(strings.TrimPrefix(strings.TrimPrefix(host, "*."), "."))
 }

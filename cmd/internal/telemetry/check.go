@@ -119,7 +119,7 @@ func (getenv otelVariables) checkEndpoint() error {
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return cli.BadVariable(name, schema.Quote(mask.URL(value)), "a URL, such as http://127.0.0.1:4318")
 	}
-	if err := statusclient.CheckPort(u); err != nil {
+	if err := statusclient.CheckAddress(u); err != nil {
 		return cli.BadVariable(name, schema.Quote(mask.URL(value)),
 			fmt.Sprintf("a URL, such as http://127.0.0.1:4318 (%v)", err))
 	}

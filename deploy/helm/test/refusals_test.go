@@ -47,6 +47,8 @@ func TestRefusals(t *testing.T) {
 		{"a request of more than a minute", "minimal", map[string]any{"timing.requestTimeout": "60.5s"}, "timing.requestTimeout is 60.5s: must be at most 1m"},
 		{"an invalid port", "minimal", map[string]any{"nats.url": "nats://a:4222,nats://b:65536"}, "nats.url has the port 65536: must be 1 to 65535"},
 		{"port 0", "minimal", map[string]any{"nats.url": "nats://[::1]:0"}, "nats.url has the port 0"},
+		{"a path after a server", "minimal", map[string]any{"nats.url": "nats://a/b"}, "/nats/url"},
+		{"a server without a scheme", "minimal", map[string]any{"nats.url": "nats:/a"}, "/nats/url"},
 		{"WebSockets and others", "minimal", map[string]any{"nats.url": "nats://a,wss://b"}, "/nats/url"},
 		{"a deadline within the pauses", "minimal", map[string]any{"provision.activeDeadlineSeconds": 210}, "provision.activeDeadlineSeconds, which is 210, must be more than 210,"},
 		{"a deadline within many pauses", "minimal", map[string]any{"provision.backoffLimit": 8, "provision.timeout": "10s", "provision.activeDeadlineSeconds": 1440}, "provision.activeDeadlineSeconds, which is 1440, must be more than 1440,"},

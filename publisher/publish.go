@@ -78,7 +78,7 @@ func (p *publishing) attempt(ctx context.Context) error {
 				return err
 			}
 			if whole := completion(found, rest); whole.Verdict == lifecycle.Store {
-				p.logOther(p.todo[0], plan.By).Warn("completing processed events")
+				p.logOther(p.todo[0], plan.By).Warn("dead letter dropped; missing processed events are stored instead")
 				p.wanted, p.todo, p.expected = rest, whole.Missing, whole.Expected
 				continue
 			}
@@ -104,12 +104,12 @@ func (p *publishing) follow(plan lifecycle.Plan) error {
 	switch plan.Verdict {
 	case lifecycle.Contradicted:
 		p.contradictions.Add(1)
-		p.logOther(o, plan.By).Warn("contradicting outcome dropped")
+		p.logOther(o, plan.By).Warn("outcome dropped; the opposite outcome is stored")
 		p.todo = nil
 		return nil
 	case lifecycle.Superseded:
 		p.repeated.Add(uint64(len(p.todo)))
-		p.logOther(o, plan.By).Debug("superseded outcome dropped")
+		p.logOther(o, plan.By).Debug("outcome dropped; the interaction has a later one")
 		p.todo = nil
 		return nil
 	}
@@ -123,7 +123,7 @@ func (p *publishing) follow(plan lifecycle.Plan) error {
 	return nil
 }
 
-var errBusy = errors.New("the broker refused it because of another publish")
+var errBusy = errors.New("the broker refuses it while another publish is in flight")
 
 // store publishes one outcome, on the condition that the last outcome of its interaction has the expected sequence. The
 // error names the subject.

@@ -82,7 +82,7 @@ func CheckIdentifier(s string) error {
 		return err
 	}
 	if strings.ContainsAny(s, "ABCDEF") {
-		return fmt.Errorf("%s must be in lower case: publish %s", Quote(s), strings.ToLower(s))
+		return fmt.Errorf("%s must be in lower case: use %s", Quote(s), strings.ToLower(s))
 	}
 	return nil
 }

@@ -41,7 +41,7 @@ func (x *exchange) refusal(resp *http.Response, b *body) *schema.PollError {
 	text, ofVendor := x.errorBody(resp, b)
 	if e.Fault.Refusal() && !ofVendor {
 		e.Fault = schema.FaultNotAStatus
-		e.Detail += ", without the JSON object of the vendor's errors: " +
+		e.Detail += ", without the JSON object that ElevateAI's errors have: " +
 			"the answer is probably from a gateway, or the base URL is wrong"
 	}
 	if resp.StatusCode/100 != 3 && text != "" { // the body of a redirect repeats the URL

@@ -74,7 +74,7 @@ func TestStatusRefusalDetail(t *testing.T) {
 		_, _ = io.WriteString(w, "down for\nmaintenance"+strings.Repeat("!", 1000))
 	})
 	e := pollError(t, newClient(t, server.URL, statusclient.Config{}), schema.FaultUnavailable)
-	want := `the vendor answered 503 Service Unavailable for GET ` + statusPath +
+	want := `ElevateAI answered 503 Service Unavailable for GET ` + statusPath +
 		`, Retry-After "7": "down for\nmaintenance` + strings.Repeat("!", 44) + `"... (200 bytes)`
 	if e.Detail != want {
 		t.Errorf("detail\n%s, want\n%s", e.Detail, want)

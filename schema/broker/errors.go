@@ -10,7 +10,7 @@ import (
 var (
 	// ErrRefused: the condition of a publish is false, or the broker cannot evaluate it because another publish is in
 	// flight. It does not prove what is stored.
-	ErrRefused = errors.New("the condition is false")
+	ErrRefused = errors.New("the condition of the publish is not met")
 	// ErrMaxPerSubject: a message is stored on the subject, which accepts only one.
 	ErrMaxPerSubject = errors.New("the subject already has a message")
 	// ErrFull: the stream, the account or the server has reached a storage limit.

@@ -75,7 +75,7 @@ func TestStatusRefusalDetail(t *testing.T) {
 	})
 	e := pollError(t, newClient(t, server.URL, statusclient.Config{}), schema.FaultUnavailable)
 	want := `ElevateAI answered 503 Service Unavailable for GET ` + statusPath +
-		`, Retry-After "7": "down for\nmaintenance` + strings.Repeat("!", 44) + `"... (200 bytes)`
+		`, Retry-After "7": "down for maintenance` + strings.Repeat("!", 44) + `"... (200 bytes)`
 	if e.Detail != want {
 		t.Errorf("detail\n%s, want\n%s", e.Detail, want)
 	}
@@ -88,7 +88,7 @@ func TestStatusRefusalDetail(t *testing.T) {
 		_, _ = w.Write(zipped)
 	})
 	e = pollError(t, newClient(t, server.URL, statusclient.Config{}), schema.FaultRejected)
-	if !strings.HasSuffix(e.Detail, `: "{\"errorMessage\":\"squeezed\"}"`) {
+	if !strings.HasSuffix(e.Detail, ": `{\"errorMessage\":\"squeezed\"}`") {
 		t.Errorf("detail %s, want the decompressed body at its end", e.Detail)
 	}
 }

@@ -22,8 +22,9 @@ func (w *Worker) watchOverdue(ctx context.Context) error {
 		stored, err := w.reservations.StoreAgain(ctx)
 		if stored > 0 {
 			w.count.storedAgain.Add(uint64(stored))
-			w.log.WithFields(logrus.Fields{"reservations": stored, "overdue_by_at_least": schema.Duration(w.cfg.OverdueAfter)}).
-				Warn("overdue reservations stored again")
+			w.log.WithFields(logrus.Fields{
+				"reservations": stored, "overdue_by_at_least": schema.Duration(w.cfg.OverdueAfter),
+			}).Warn("overdue reservations stored again")
 		}
 		if err != nil && ctx.Err() == nil {
 			w.warn("storing overdue reservations again", err)

@@ -301,7 +301,8 @@ func (s *tree) goCommand(file, directory string, words []string) {
 		switch {
 		case (word == "-run" || word == "-bench") && i+1 < len(words):
 			selected[word] = strings.Trim(words[i+1], `'"`)
-		case strings.HasPrefix(word, "./") && !placeholder.MatchString(word) && (words[0] != "run" || len(packages) == 0):
+		case words[0] == "run" && len(packages) > 0: // an argument of the program
+		case strings.HasPrefix(word, "./") && !placeholder.MatchString(word):
 			packages = append(packages, "./"+path.Join(directory, word))
 			if _, err := fs.Stat(s, path.Join(directory, strings.TrimSuffix(word, "..."))); err != nil {
 				s.miss(file, word, folder)

@@ -18,8 +18,8 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// requestsOfNATS are the requests of each `nats` command that operators need, as nats 0.5.1 makes them. %s is the stream,
-// and then the consumer.
+// requestsOfNATS are the requests of each `nats` command that operators need, as nats 0.5.1 makes them. %s is the
+// stream, and then the consumer.
 var requestsOfNATS = map[string][]string{
 	"stream get":               {"STREAM.INFO.%s", "STREAM.MSG.GET.%s"},
 	"stream report":            {"STREAM.LIST"},

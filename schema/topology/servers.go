@@ -57,8 +57,8 @@ var serverFaults = []ServerFault{
 		What: "the server can crash when it restores a stream whose schedule file is damaged (nats-server#8268)",
 		Do:   "do not restore a backup that may be damaged"},
 	{From: MinServer214, Fixed: "2.14.6", concerns: hasSchedules,
-		What: "reservations in a stream with replicas are lost if another stream sources it, and their interactions are " +
-			"then not polled (nats-server#8423)",
+		What: "reservations in a stream with replicas are lost if another stream sources it, and their interactions " +
+			"are then not polled (nats-server#8423)",
 		Do: "do not add streams that source the streams of statusworker"},
 	{From: "2.15.0-0", Fixed: "2.15.3", concerns: isStream,
 		What: "changing the replicas of a stream can lose messages if the servers have sync_interval: always",

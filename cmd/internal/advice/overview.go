@@ -72,8 +72,8 @@ func (n *notes) workers(o overview.Overview) []overview.Worker {
 	}
 	limits := distinct(readable, func(w overview.Worker) string { return rateLimit(w.RateLimit) })
 	if len(limits) > 1 {
-		n.add("workers have different values of --max-polls-per-second (%s), so their shares of it are wrong; set the same "+
-			"value on each", strings.Join(limits, ", "))
+		n.add("workers have different values of --max-polls-per-second (%s), so their shares of it are wrong; "+
+			"set the same value on each", strings.Join(limits, ", "))
 	}
 	if versions := distinct(readable, func(w overview.Worker) string { return w.Version }); len(versions) > 1 {
 		n.add("workers run different versions: %s; finish the upgrade", strings.Join(versions, ", "))
@@ -91,8 +91,8 @@ func (n *notes) intake(i *overview.Intake) {
 		n.add("the intake is paused until %s: new interactions are not polled; %s",
 			i.PausedUntil.UTC().Format(time.RFC3339), resume(schema.StreamDeclared, schema.ConsumerIntake))
 	case i.WaitingSeconds > intakeBehind.Seconds():
-		n.add("the intake is late: %s to be taken in, the oldest for %s; `statusworker doctor` checks NATS, and /readyz "+
-			"of each worker says why it takes none",
+		n.add("the intake is late: %s to be taken in, the oldest for %s; `statusworker doctor` checks NATS, and "+
+			"/readyz of each worker says why it takes none",
 			count(i.Waiting+uint64(i.Out), "declared message waits", "declared messages wait"), age(i.WaitingSeconds))
 	}
 }
@@ -101,8 +101,9 @@ func (n *notes) intake(i *overview.Intake) {
 func (n *notes) lanes(o overview.Overview, workers []overview.Worker) {
 	for _, l := range o.Lanes {
 		if l.PausedUntil != nil {
-			n.add("lane %s is paused until %s: its interactions are not polled; %s", l.Type,
-				l.PausedUntil.UTC().Format(time.RFC3339), resume(o.Redelivery.PollStream(), schema.PollConsumer(l.Type)))
+			until := l.PausedUntil.UTC().Format(time.RFC3339)
+			n.add("lane %s is paused until %s: its interactions are not polled; %s", l.Type, until,
+				resume(o.Redelivery.PollStream(), schema.PollConsumer(l.Type)))
 		}
 	}
 	if len(workers) == 0 {

@@ -86,8 +86,8 @@ func (c *Client) ask(
 // exchange is one request and its answer.
 type exchange struct {
 	client     *Client
-	caller     context.Context // the context of the caller
-	ctx        context.Context // with the timeout
+	caller     context.Context // without the timeout
+	ctx        context.Context // with it
 	attempt    *attempt
 	used       *credential
 	begun      time.Time

@@ -235,10 +235,10 @@ func checkFailedStatus(s schema.Status) (want string) {
 	documented := func(known schema.Status) bool { return strings.EqualFold(text, string(known)) }
 	switch {
 	case s.Check() != nil || strings.TrimSpace(text) != text:
-		return fmt.Sprintf("a status of 1 to %d printable bytes, as the vendor writes it, such as transcriptionFailed",
+		return fmt.Sprintf("a status of 1 to %d printable bytes, as ElevateAI writes it, such as transcriptionFailed",
 			schema.MaxStatusBytes)
 	case slices.ContainsFunc(schema.Statuses(), documented):
-		return "an undocumented status: the vendor documents the meaning of this one"
+		return "a status that ElevateAI does not document: the meaning of this one is known"
 	}
 	return ""
 }

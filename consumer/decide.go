@@ -113,13 +113,13 @@ type Decision struct {
 func Decide(f Facts) Decision {
 	d := decide(f)
 	if d.Action == Redeliver && f.Fault != schema.FaultNotSent && f.Age > f.Deadline {
-		last := "last status " + schema.Quote(string(f.Status))
+		last := "the last status is " + schema.Quote(string(f.Status))
 		if f.Fault != "" {
 			last = "the last poll got no status: " + f.FaultDetail
 		}
 		d.Action, d.Why = DeadLetter, "deadline exceeded"
 		d.Reason = schema.DeadlineExceeded
-		d.Detail = fmt.Sprintf("not terminal %s after it was declared, the deadline is %s; %s",
+		d.Detail = fmt.Sprintf("no final status %s after it was declared, the deadline is %s; %s",
 			schema.Duration(f.Age.Round(time.Second)), schema.Duration(f.Deadline), last)
 		d.NotBefore, d.Refusals = time.Time{}, schema.Refusals{}
 	}
@@ -159,7 +159,7 @@ func decideRefusal(f Facts) Decision {
 	case f.Others.Doubt(refusals.Since, f.NotFoundGrace):
 		return Decision{Action: Redeliver, Why: "refused, as others are", Refusals: refusals}
 	}
-	detail := fmt.Sprintf("%s at %d polls in a row over %s: %s", f.Fault.Text(), refusals.Count,
+	detail := fmt.Sprintf("%s at %d consecutive polls over %s: %s", f.Fault.Text(), refusals.Count,
 		schema.Duration(f.Now.Sub(refusals.Since).Round(time.Second)), f.FaultDetail)
 	return Decision{Action: DeadLetter, Why: "refused", Reason: f.Fault.Reason(), Detail: detail}
 }
@@ -170,12 +170,12 @@ func decideStatus(f Facts) Decision {
 	case schema.Processed:
 		return Decision{Action: Complete, Why: "processed"}
 	case schema.Failed:
-		detail := "the vendor gave no errorMessage"
+		detail := "ElevateAI's answer has no errorMessage"
 		if f.ErrorMessage != "" {
-			detail = "the vendor's errorMessage: " + schema.Printable(f.ErrorMessage)
+			detail = "ElevateAI's errorMessage: " + schema.Printable(f.ErrorMessage)
 		}
 		if !f.Status.Known() {
-			detail = "the vendor's status is " + schema.Quote(string(f.Status)) + "; " + detail
+			detail = "ElevateAI's status is " + schema.Quote(string(f.Status)) + "; " + detail
 		}
 		return Decision{Action: DeadLetter, Why: "failed", Reason: reason, Detail: detail}
 	}

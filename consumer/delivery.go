@@ -74,7 +74,7 @@ func (w *Worker) begin(ctx context.Context, d *delivery) (poll bool, err error) 
 	}
 	w.count.skipped.Add(1)
 	if tooLate && d.Reserved() {
-		w.warn("reservation", errTooLate)
+		w.warn("reserving the next poll", errTooLate)
 	}
 	return false, w.redeliver(ctx, d, time.Time{})
 }
@@ -123,7 +123,7 @@ func (w *Worker) noteUnknown(d *delivery, status schema.Status) {
 			fields["differs_in_case_from"] = string(configured)
 		}
 	}
-	w.log.WithFields(fields).Warn("unknown status")
+	w.log.WithFields(fields).Warn("unknown status; it counts as pending")
 }
 
 // mayPoll reports whether the breaker allows a poll of this delivery. A probe skips an interaction that was polled

@@ -236,7 +236,7 @@ func TestSmallRateLimit(t *testing.T) {
 
 // With a rate limit, interactions that were polled before do not delay the first poll of others, however low the limit
 // is.
-func TestNaksPollTheNewToo(t *testing.T) {
+func TestNaksDoNotDelayFirstPolls(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := inMemory(t, consumer.Nak, func(c *consumer.Config) { c.MaxPollsPerSecond = 5 })
 		for range 20 { // they alone would use twice the rate limit

@@ -49,7 +49,7 @@ func (w *Worker) Progress() time.Time {
 func (w *Worker) Ready() error {
 	for _, l := range w.lanes {
 		if l.heartbeat.last.Load() == 0 {
-			return fmt.Errorf("consumer %s/%s: no pull yet", l.stream, l.name)
+			return fmt.Errorf("consumer %s/%s: the worker has not pulled from it yet", l.stream, l.name)
 		}
 		if why := l.failure.Load(); why != nil {
 			return errors.New(*why)

@@ -42,6 +42,6 @@ func (w *Worker) declaredBefore(d *delivery, verdict lifecycle.TakeIn) {
 	case lifecycle.Processed:
 		w.count.declaredProcessed.Add(1)
 		w.log.WithFields(logrus.Fields{"interaction": d.Identifier, "type": d.Type}).
-			Debug("declared after processed events")
+			Debug("declared message dropped; the interaction is already processed")
 	}
 }

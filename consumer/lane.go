@@ -219,11 +219,11 @@ func (w *Worker) checkPull(ctx context.Context, l *lane, err error) error {
 				return &DeletedError{Stream: l.stream, Consumer: l.name, Err: infoErr}
 			}
 		case infoErr == nil:
-			w.warn("pull", err)
+			w.warn("pulling messages", err)
 			return nil
 		default:
 			notFound = 0
-			w.warn("pull", err)
+			w.warn("pulling messages", err)
 		}
 	}
 }

@@ -22,11 +22,12 @@ func (w *Worker) watchOverdue(ctx context.Context) error {
 		stored, err := w.reservations.StoreAgain(ctx)
 		if stored > 0 {
 			w.count.storedAgain.Add(uint64(stored))
-			w.log.WithFields(logrus.Fields{"reservations": stored, "overdue_by": schema.Duration(w.cfg.OverdueAfter)}).
-				Warn("overdue reservations stored again")
+			w.log.WithFields(logrus.Fields{
+				"reservations": stored, "overdue_by_at_least": schema.Duration(w.cfg.OverdueAfter),
+			}).Warn("overdue reservations stored again")
 		}
 		if err != nil && ctx.Err() == nil {
-			w.warn("overdue reservations", err)
+			w.warn("storing overdue reservations again", err)
 		}
 	}
 }

@@ -60,7 +60,7 @@ func newExplosive(s *testStage) *explosive {
 func always(int) bool { return true }
 
 // An interaction that makes its worker panic repeatedly ends, whatever panics. One that does so at times continues.
-func TestWhatPanicsEnds(t *testing.T) {
+func TestRepeatedPanicsEndAnInteraction(t *testing.T) {
 	bubbles(t, func(t *testing.T, mode consumer.Mode) {
 		s := inMemory(t, mode, nil)
 		e := newExplosive(s)

@@ -86,7 +86,7 @@ func (w *Worker) ownFailure(f Facts, began time.Time, took time.Duration) bool {
 	}
 	if w.pulse.mayLog() {
 		w.log.WithField("lasted", lasted.Round(time.Millisecond).String()).WithField("detail", f.FaultDetail).
-			Warn("worker stood still; polls that failed meanwhile do not count")
+			Warn("process did not run; polls that failed meanwhile do not count as vendor failures")
 	}
 	return true
 }

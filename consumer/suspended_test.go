@@ -65,7 +65,7 @@ func (f *frozen) freeze() (resume func()) {
 
 // A worker that was frozen with a delivery does not poll when it continues: the broker has redelivered the message to
 // another worker long ago.
-func TestFrozenWithADelivery(t *testing.T) {
+func TestSuspendedWorkerDoesNotPoll(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		clock := &frozen{}
 		s := inMemory(t, consumer.Nak, func(c *consumer.Config) {

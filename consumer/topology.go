@@ -125,8 +125,8 @@ func declaredStream(c Choices, description string, subjects ...string) jetstream
 	}
 }
 
-// workers is the key-value bucket in which workers announce themselves. Its contents are worthless after some seconds.
-// It is on disk all the same, because a restarted server no longer has a stream in memory.
+// workers is the key-value bucket in which workers announce themselves. It is stored on disk, although its contents
+// expire after some seconds: a server that restarts loses a stream in memory.
 func workers(c Choices) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name:              schema.StreamWorkers,

@@ -53,7 +53,7 @@ func (w *Worker) work(work context.Context, j job) {
 				"subject": schema.Quote(j.msg.Subject), "panic": fmt.Sprint(r), "stack": string(debug.Stack()),
 			}).Error("delivery panicked")
 			if err := w.panicked(work, l, d, panicAt(r)); err != nil {
-				w.warn("delivery that panicked", err)
+				w.warn("settling a delivery that panicked", err)
 			}
 		}
 	}()
@@ -64,7 +64,7 @@ func (w *Worker) work(work context.Context, j job) {
 	if err := handle(work, d); err != nil {
 		w.count.faults.Add(1)
 		if work.Err() == nil {
-			w.warn("delivery of "+l.name, err)
+			w.warn("handling a delivery of "+l.name, err)
 		}
 	}
 }
@@ -76,6 +76,6 @@ func (w *Worker) giveBack(d *delivery, nak func() error) {
 		return
 	}
 	if err := nak(); err != nil {
-		w.warn("nak", err)
+		w.warn("returning a delivery", err)
 	}
 }

@@ -200,16 +200,16 @@ func (w *Worker) Run(ctx, leave context.Context) error {
 		pulls.Go(func() error { return w.pull(pullCtx, l) })
 	}
 	pulls.Go(func() error {
-		w.clock.Keep(pullCtx, func(err error) { w.warn("clock", err) })
+		w.clock.Keep(pullCtx, func(err error) { w.warn("measuring the broker's clock", err) })
 		return nil
 	})
-	pulls.Go(func() error { return w.fleet.Keep(pullCtx, func(err error) { w.warn("announcement", err) }) })
+	pulls.Go(func() error { return w.fleet.Keep(pullCtx, func(err error) { w.warn("announcing the worker", err) }) })
 	pulls.Go(func() error { return w.pulse.run(pullCtx) })
 	if w.reservations != nil {
 		pulls.Go(func() error { return w.watchOverdue(pullCtx) })
 	} else {
 		pulls.Go(func() error {
-			w.naks.Count(pullCtx, func(err error) { w.warn("count of waiting interactions", err) })
+			w.naks.Count(pullCtx, func(err error) { w.warn("counting waiting interactions", err) })
 			return nil
 		})
 	}

@@ -120,7 +120,7 @@ func needed() map[string][]string {
 // granted returns the subjects of forbidden, and of the other users in needed, that a user may publish on.
 func granted() map[string][]string {
 	outcomes := "$JS.API.CONSUMER.CREATE." + schema.StreamOutcomes
-	operator := []string{
+	status := []string{
 		"$JS.API.STREAM.INFO." + schema.StreamDeclared,
 		"$JS.API.STREAM.INFO." + schema.StreamPolls,
 		"$JS.API.STREAM.INFO." + schema.StreamOutcomes,
@@ -134,6 +134,22 @@ func granted() map[string][]string {
 		"$JS.API.CONSUMER.DELETE." + schema.StreamOutcomes + ".poll-audio",
 		"$JS.API.CONSUMER.DELETE." + schema.StreamOutcomes + ".another",
 	}
+	dlq := append(
+		slices.Clone(status),
+		"$JS.API.STREAM.MSG.GET."+schema.StreamOutcomes,
+		"$JS.API.STREAM.MSG.DELETE."+schema.StreamOutcomes,
+		"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamOutcomes+".another",
+		"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamOutcomes+".transcripts",
+		"interactions.declared.audio.x",
+	)
+	operator := append(slices.Clone(dlq), "$JS.API.STREAM.LIST", "$JS.API.STREAM.INFO."+schema.StreamWorkers,
+		"$JS.API.STREAM.LEADER.STEPDOWN."+schema.StreamPolls)
+	for _, s := range []string{schema.StreamDeclared, schema.StreamPolls} {
+		operator = append(operator, "$JS.API.CONSUMER.NAMES."+s)
+		for _, c := range []string{schema.ConsumerIntake, "poll-audio", "another"} {
+			operator = append(operator, "$JS.API.CONSUMER.PAUSE."+s+"."+c)
+		}
+	}
 	announced := "$JS.API.DIRECT.GET." + schema.StreamWorkers + ".interactions.hold.audio.x"
 	return map[string][]string{
 		"declare": {"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared},
@@ -145,16 +161,9 @@ func granted() map[string][]string {
 			"$JS.API.CONSUMER.DELETE." + schema.StreamDeclared + ".poll-audio",
 			"$JS.API.CONSUMER.DELETE." + schema.StreamPolls + ".poll-audio",
 		},
-		"worker": {"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared, announced},
-		"status": append(slices.Clone(operator), "$JS.API.STREAM.INFO."+schema.StreamWorkers, announced),
-		"dlq": append(
-			operator,
-			"$JS.API.STREAM.MSG.GET."+schema.StreamOutcomes,
-			"$JS.API.STREAM.MSG.DELETE."+schema.StreamOutcomes,
-			"$JS.API.CONSUMER.INFO."+schema.StreamOutcomes+".transcripts",
-			"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamOutcomes+".another",
-			"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamOutcomes+".transcripts",
-			"interactions.declared.audio.x",
-		),
+		"worker":   {"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared, announced},
+		"status":   append(status, "$JS.API.STREAM.INFO."+schema.StreamWorkers, announced),
+		"dlq":      dlq,
+		"operator": append(operator, announced),
 	}
 }

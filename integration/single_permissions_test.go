@@ -21,7 +21,7 @@ import (
 )
 
 // users are those of deploy/nats/statusworker.conf. The test adds admin, who has all permissions.
-var users = []string{"producer", "declare", "worker", "provision", "status", "dlq", "transcripts"}
+var users = []string{"producer", "declare", "worker", "provision", "status", "dlq", "operator", "transcripts"}
 
 const (
 	password = "of-a-user"
@@ -130,6 +130,8 @@ func TestSingleShippedUsersCanWork(t *testing.T) {
 
 		run(t, envOf(server, "status"), "status", "-o", "json")
 		run(t, envOf(server, "dlq"), "dlq", "ls")
+		run(t, envOf(server, "operator"), "status", "-o", "json")
+		run(t, envOf(server, "operator"), "dlq", "ls")
 		families, err := metricsOf(s.ctx, w)
 		harness.Check(t, err)
 		if families["statusworker_lane_due"] == nil {

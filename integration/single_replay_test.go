@@ -130,7 +130,7 @@ func (s *scenario) deadLettered(id string, after time.Duration) {
 	s.t.Helper()
 	stored := time.Now().Add(-time.Hour).UTC()
 	o := schema.Outcome{
-		Identifier: id, Type: schema.Chat, Reason: schema.Rejected, Detail: "the vendor answered 400",
+		Identifier: id, Type: schema.Chat, Reason: schema.Rejected, Detail: "ElevateAI answered 400",
 		Observed:    stored.Add(time.Minute),
 		Declaration: json.RawMessage(fmt.Sprintf(`{"interactionIdentifier":%q,"type":"chat"}`, id)),
 		Origin: schema.Origin{

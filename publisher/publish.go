@@ -86,7 +86,7 @@ func (p *publishing) attempt(ctx context.Context) error {
 	return nil
 }
 
-var errBusy = errors.New("the broker refused it because of another publish")
+var errBusy = errors.New("the broker refuses it while another publish is in flight")
 
 // reconcile reads the stored outcomes, and sets todo to what is missing. It reports whether that is less than before,
 // or has another condition.
@@ -102,7 +102,7 @@ func (p *publishing) reconcile(ctx context.Context) (progress bool, err error) {
 			return false, err
 		}
 		if whole := completion(found, rest); whole.Verdict == lifecycle.Store {
-			p.logOther(p.todo[0], plan.By).Warn("completing processed events")
+			p.logOther(p.todo[0], plan.By).Warn("dead letter dropped; missing processed events are stored instead")
 			p.wanted, p.todo, p.expected = rest, whole.Missing, whole.Expected
 			return true, nil
 		}
@@ -124,12 +124,12 @@ func (p *publishing) follow(plan lifecycle.Plan) (progress bool) {
 	switch plan.Verdict {
 	case lifecycle.Contradicted:
 		p.contradictions.Add(1)
-		p.logOther(o, plan.By).Warn("contradicting outcome dropped")
+		p.logOther(o, plan.By).Warn("outcome dropped; the opposite outcome is stored")
 		p.todo = nil
 		return true
 	case lifecycle.Superseded:
 		p.repeated.Add(uint64(len(p.todo)))
-		p.logOther(o, plan.By).Debug("superseded outcome dropped")
+		p.logOther(o, plan.By).Debug("outcome dropped; the interaction has a later one")
 		p.todo = nil
 		return true
 	}

@@ -67,7 +67,7 @@ func New(ctx context.Context, b Broker, log logrus.FieldLogger) (*Publisher, err
 	}
 	p := &Publisher{broker: b, log: log, byKind: map[string]*atomic.Uint64{}}
 	p.batches.Store(stream.AtomicBatches)
-	p.letters = newLimiter(func(n int) { log.WithField("suppressed", n).Warn("more dead letters stored") })
+	p.letters = newLimiter(func(n int) { log.WithField("dead_letters", n).Warn("more dead letters stored") })
 	for _, d := range schema.Destinations() {
 		p.byKind[string(d)] = new(atomic.Uint64)
 	}

@@ -29,7 +29,7 @@ func TestAnswerSchema(t *testing.T) {
 }
 
 func TestPollError(t *testing.T) {
-	e := &schema.PollError{Fault: schema.FaultUnavailable, Detail: "the vendor answered 503", Err: io.ErrUnexpectedEOF}
+	e := &schema.PollError{Fault: schema.FaultUnavailable, Detail: "ElevateAI answered 503", Err: io.ErrUnexpectedEOF}
 	var err error = e
 	if got := err.Error(); got != e.Detail {
 		t.Errorf("text %q, want the detail", got)

@@ -65,7 +65,7 @@ func (d DeadLetter) Declared() (subject string, message []byte, err error) {
 	kind, identifier, ok := DefaultNamespace.SplitSubject(subject)
 	if !ok || !DefaultNamespace.IsDeclaredSubject(subject) || !Type(kind).Valid() ||
 		CheckIdentifier(identifier) != nil || identifier != d.Identifier {
-		return "", nil, fmt.Errorf("no valid message can be declared on the subject %s of its declared message",
+		return "", nil, fmt.Errorf("its declared message had the subject %s, on which no valid message can be declared",
 			Quote(subject))
 	}
 	if len(d.Declaration) > 0 && string(d.Declaration) != "null" {

@@ -24,7 +24,7 @@ type Declared struct {
 	// Identifier is the vendor's interactionIdentifier, in lower case.
 	Identifier string
 	Type       Type
-	// Differs are the flags that do not have their default.
+	// Differs has the flags whose value is not their default.
 	Differs []Flag
 	// Declaration is the message as it was received: the bare JSON, or the `data` of a CloudEvent.
 	Declaration json.RawMessage

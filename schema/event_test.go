@@ -87,15 +87,17 @@ func outcomes(t testing.TB) map[string]schema.Outcome {
 	}
 	for _, s := range schema.Statuses() {
 		if s.Meaning() == schema.Failed {
-			failed(s.Reason(), "the vendor answered "+string(s)+": no speech", answer(s, "no speech"))
+			failed(s.Reason(), "ElevateAI's errorMessage: no speech", answer(s, "no speech"))
 		}
 	}
-	failed(schema.VendorFailed, `the vendor answered "transcriptionFailed"`, answer("transcriptionFailed", "no speech"))
-	failed(schema.NotFound, "the vendor does not know the interaction", nil)
-	failed(schema.Rejected, "the vendor answered 400", nil)
-	failed(schema.DeadlineExceeded, "not terminal after 24h0m0s, last status processing",
+	failed(schema.VendorFailed, `ElevateAI's status is "transcriptionFailed"; ElevateAI's errorMessage: no speech`,
+		answer("transcriptionFailed", "no speech"))
+	failed(schema.NotFound, "ElevateAI did not know the interaction at 3 consecutive polls over 5m", nil)
+	failed(schema.Rejected, "ElevateAI refused the interaction at 3 consecutive polls over 5m", nil)
+	failed(schema.DeadlineExceeded,
+		`no final status 24h after it was declared, the deadline is 24h; the last status is "processing"`,
 		answer(schema.StatusProcessing, ""))
-	failed(schema.InternalError, "a worker panicked at 3 deliveries of it in a row: index out of range", nil)
+	failed(schema.InternalError, "a worker panicked at 3 consecutive deliveries: index out of range", nil)
 	long := outcomeOf(t, "bare.json")
 	long.Reason, long.Detail = schema.ProcessingFailed, "no speech"
 	long.AnswerPayload, long.AnswerSize = []byte(`{"status":"processingFailed"`), 70000

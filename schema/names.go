@@ -82,7 +82,7 @@ func CheckIdentifier(s string) error {
 		return err
 	}
 	if strings.ContainsAny(s, "ABCDEF") {
-		return fmt.Errorf("%s must be in lower case: publish %s", Quote(s), strings.ToLower(s))
+		return fmt.Errorf("%s must be in lower case: use %s", Quote(s), strings.ToLower(s))
 	}
 	return nil
 }
@@ -101,7 +101,8 @@ func checkGUID(s string) error {
 			}
 		case c >= '0' && c <= '9', c >= 'a' && c <= 'f', c >= 'A' && c <= 'F':
 		default:
-			return fmt.Errorf("%s has %s at position %d, %s", Quote(s), Quote(characterAt(s, i)), i+1, allowed)
+			// In ASCII, because some characters look like a hexadecimal digit.
+			return fmt.Errorf("%s has %+q at position %d, %s", Quote(s), characterAt(s, i), i+1, allowed)
 		}
 	}
 	return nil
@@ -115,11 +116,25 @@ func characterAt(s string, i int) string {
 
 var plainToken = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)
 
-// Quote returns a value from outside for an error or a log line: quoted in ASCII, and cut after 64 bytes.
+// Quote returns a value from outside for an error or a log line, cut after 64 bytes. A printable line is unchanged
+// between quotation marks, or between backquotes if it has characters that a Go string escapes, such as JSON. All other
+// values are Go strings in ASCII.
 func Quote(s string) string {
 	const maxBytes = 64
-	if len(s) <= maxBytes {
-		return fmt.Sprintf("%+q", s)
+	cut, rest := s, ""
+	if len(s) > maxBytes {
+		end := maxBytes
+		for end > maxBytes-utf8.UTFMax && !utf8.RuneStart(s[end]) {
+			end--
+		}
+		cut, rest = s[:end], fmt.Sprintf("... (%d bytes)", len(s))
 	}
-	return fmt.Sprintf("%+q... (%d bytes)", s[:maxBytes], len(s))
+	switch {
+	case Printable(cut) != cut:
+	case !strings.ContainsAny(cut, `"\`):
+		return `"` + cut + `"` + rest
+	case !strings.Contains(cut, "`"):
+		return "`" + cut + "`" + rest
+	}
+	return fmt.Sprintf("%+q", cut) + rest
 }

@@ -150,11 +150,20 @@ func TestQuote(t *testing.T) {
 	for _, tt := range []struct{ value, want string }{
 		{"", `""`},
 		{"audio", `"audio"`},
-		{"a\"b\\", `"a\"b\\"`},
+		{"über", `"über"`},
+		{`a"b\`, "`a\"b\\`"},
+		{`{"errorMessage":"C:\\a \"b\" é"}`, "`" + `{"errorMessage":"C:\\a \"b\" é"}` + "`"},
+		{"a`b\"", "\"a`b\\\"\""},
+		{"a`b", "\"a`b\""},
 		{"a\r\nb\x00\x1b[31m\x7f", `"a\r\nb\x00\x1b[31m\x7f"`},
 		{"ü\u2028\xff", `"\u00fc\u2028\xff"`},
+		{"\u202eevil\u2066", `"\u202eevil\u2066"`}, // bidirectional controls
+		{"a\u200bb\u00a0c", `"a\u200bb\u00a0c"`},   // spaces that look like none, or like another
 		{long, `"` + long + `"`},
 		{long + "y", `"` + long + `"... (65 bytes)`},
+		{long + `"`, `"` + long + `"... (65 bytes)`},
+		{long[1:] + "é", `"` + long[1:] + `"... (65 bytes)`}, // no half character
+		{strings.Repeat("\xbf", 70), `"` + strings.Repeat(`\xbf`, 60) + `"... (70 bytes)`},
 	} {
 		got := schema.Quote(tt.value)
 		if got != tt.want {

@@ -62,10 +62,10 @@ const (
 // faults has each fault, and for a refusal the reason of the dead letter when it is confirmed, and the beginning of its
 // detail.
 var faults = []faultRow{
-	{FaultNotFound, NotFound, "the vendor did not know it"},
+	{FaultNotFound, NotFound, "ElevateAI did not know the interaction"},
 	{FaultUnauthorized, "", ""},
 	{FaultThrottled, "", ""},
-	{FaultRejected, Rejected, "the vendor refused it"},
+	{FaultRejected, Rejected, "ElevateAI refused the interaction"},
 	{FaultUnavailable, "", ""},
 	{FaultNotAStatus, "", ""},
 	{FaultNotSent, "", ""},

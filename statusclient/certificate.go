@@ -35,7 +35,7 @@ type CertificateError struct {
 }
 
 func (e *CertificateError) Error() string {
-	whose := "the vendor's certificate"
+	whose := "ElevateAI's certificate"
 	if e.Proxy {
 		whose = "the proxy's certificate"
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	maxExcerpt    = 200            // bytes of a refusal's body that are shown
+	maxExcerpt    = 200            // bytes of a refusal's body of which the detail quotes the beginning
 	maxDrain      = 64 << 10       // bytes that are read to reuse the connection; after a longer body it is closed
 	maxRetryAfter = 24 * time.Hour // a longer Retry-After is ignored
 )
@@ -41,7 +41,7 @@ func (x *exchange) refusal(resp *http.Response, b *body) *schema.PollError {
 	text, ofVendor := x.errorBody(resp, b)
 	if e.Fault.Refusal() && !ofVendor {
 		e.Fault = schema.FaultNotAStatus
-		e.Detail += ", without the JSON object of the vendor's errors: " +
+		e.Detail += ", without the JSON object that ElevateAI's errors have: " +
 			"the answer is probably from a gateway, or the base URL is wrong"
 	}
 	if resp.StatusCode/100 != 3 && text != "" { // the body of a redirect repeats the URL
@@ -76,8 +76,8 @@ func faultOf(code int) schema.Fault {
 	return schema.FaultNotAStatus
 }
 
-// errorBody returns the quoted beginning of an error's body, and whether it is a JSON object, as the vendor's errors
-// are. It reads a short body to its end, so that the connection can be reused.
+// errorBody returns the quoted beginning of an error's body, with a space for all white space, and whether it is a JSON
+// object, as the vendor's errors are. It reads a short body to its end, so that the connection can be reused.
 func (x *exchange) errorBody(resp *http.Response, b *body) (excerpt string, object bool) {
 	if resp.StatusCode == http.StatusSwitchingProtocols {
 		return "", false // the body is the connection
@@ -105,7 +105,7 @@ func (x *exchange) errorBody(resp *http.Response, b *body) (excerpt string, obje
 	if len(text) == 0 {
 		return "", object
 	}
-	return schema.Quote(string(text)), object
+	return schema.Quote(string(bytes.Join(bytes.Fields(text), []byte(" ")))), object
 }
 
 // redirectHost returns the host of a redirect. The rest of the URL may contain a secret.

@@ -74,8 +74,8 @@ func TestStatusRefusalDetail(t *testing.T) {
 		_, _ = io.WriteString(w, "down for\nmaintenance"+strings.Repeat("!", 1000))
 	})
 	e := pollError(t, newClient(t, server.URL, statusclient.Config{}), schema.FaultUnavailable)
-	want := `the vendor answered 503 Service Unavailable for GET ` + statusPath +
-		`, Retry-After "7": "down for\nmaintenance` + strings.Repeat("!", 44) + `"... (200 bytes)`
+	want := `ElevateAI answered 503 Service Unavailable for GET ` + statusPath +
+		`, Retry-After "7": "down for maintenance` + strings.Repeat("!", 44) + `"... (200 bytes)`
 	if e.Detail != want {
 		t.Errorf("detail\n%s, want\n%s", e.Detail, want)
 	}
@@ -88,7 +88,7 @@ func TestStatusRefusalDetail(t *testing.T) {
 		_, _ = w.Write(zipped)
 	})
 	e = pollError(t, newClient(t, server.URL, statusclient.Config{}), schema.FaultRejected)
-	if !strings.HasSuffix(e.Detail, `: "{\"errorMessage\":\"squeezed\"}"`) {
+	if !strings.HasSuffix(e.Detail, ": `{\"errorMessage\":\"squeezed\"}`") {
 		t.Errorf("detail %s, want the decompressed body at its end", e.Detail)
 	}
 }

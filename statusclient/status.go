@@ -86,8 +86,8 @@ func (c *Client) ask(
 // exchange is one request and its answer.
 type exchange struct {
 	client     *Client
-	caller     context.Context // the context of the caller
-	ctx        context.Context // with the timeout
+	caller     context.Context // without the timeout
+	ctx        context.Context // with it
 	attempt    *attempt
 	used       *credential
 	begun      time.Time
@@ -141,7 +141,7 @@ func (x *exchange) noStatus(resp *http.Response, why string, cause error) *schem
 }
 
 func (x *exchange) answered(code int) string {
-	return fmt.Sprintf("the vendor answered %d %s for GET %s", code, http.StatusText(code), x.path)
+	return fmt.Sprintf("ElevateAI answered %d %s for GET %s", code, http.StatusText(code), x.path)
 }
 
 // failure returns the error of a request without a complete answer. Code is the HTTP status of an incomplete answer, or
@@ -152,7 +152,7 @@ func (x *exchange) failure(err error, code int) *schema.PollError {
 	switch a := x.attempt; {
 	case a.late.Load():
 		e.Fault, e.Err = schema.FaultNotSent, errLate
-		e.Detail = fmt.Sprintf("%s was not sent: it was too late after %s",
+		e.Detail = fmt.Sprintf("%s was not sent: the latest time for it was %s",
 			request, a.sendBy.UTC().Format(time.RFC3339Nano))
 	case x.caller.Err() != nil:
 		e.Err = x.caller.Err()

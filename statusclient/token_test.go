@@ -368,7 +368,7 @@ func TestRefusedTokenWithoutAFile(t *testing.T) {
 		_, _ = io.WriteString(w, "no")
 	})
 	e := pollError(t, newClient(t, server.URL, statusclient.Config{}), schema.FaultUnauthorized)
-	if want := "the vendor answered 403 Forbidden for GET " + statusPath + `: "no"`; e.Detail != want {
+	if want := "ElevateAI answered 403 Forbidden for GET " + statusPath + `: "no"`; e.Detail != want {
 		t.Errorf("detail %s, want %s", e.Detail, want)
 	}
 }

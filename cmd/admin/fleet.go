@@ -102,7 +102,7 @@ func (f *fleet) logNew(before, now provisioning.Report) {
 			continue
 		}
 		f.log.WithFields(logrus.Fields{"stream": one.Stream, "consumers": one.Consumers}).
-			Error("foreign consumer takes messages away")
+			Error("work queue has foreign consumers; no worker gets the messages that they take")
 	}
 	for _, one := range now.Undelivered {
 		known := func(b provisioning.Undelivered) bool { return b.Stream == one.Stream && b.Consumer == one.Consumer }
@@ -112,7 +112,7 @@ func (f *fleet) logNew(before, now provisioning.Report) {
 		f.log.WithFields(logrus.Fields{
 			"stream": one.Stream, "consumer": one.Consumer, "sequence": one.Sequence, "stored": one.Stored,
 			"command": advice.UpdateCommand(f.worker.Mode(), consumer.Config{}),
-		}).Error("stored messages are not delivered")
+		}).Error("consumer does not deliver stored messages; their interactions get no outcome")
 	}
 }
 

@@ -59,7 +59,7 @@ func NewMetrics(version, goVersion string) *Metrics {
 	took := histogram("poll_duration_seconds", "Duration of status requests.", pollBuckets)
 	late := histogram(
 		"poll_lateness_seconds",
-		"Time from a delivery's due time to its poll. With redelivery nak, of a sample.",
+		"Time from a delivery's due time to its poll. With redelivery nak, only of a sample.",
 		lateBuckets,
 	)
 	toOutcome := histogram(

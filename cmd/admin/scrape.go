@@ -57,7 +57,7 @@ var (
 		"Publishes of outcomes that failed and were retried.")
 	descUnknownStatus = describe("unknown_statuses_total", "Answers with an undocumented status.")
 	descRefused       = describe("reservations_refused_total",
-		"Reservations that the broker rejected, for whatever reason.")
+		"Reservations that the broker rejected, including those that were stored at a retry.")
 	descDropped = describe("deliveries_dropped_total",
 		"Deliveries of interactions that had ended, or that another worker had taken over.")
 	descFaults = describe("faults_total", "Deliveries that ended in an error; they are redelivered.")
@@ -77,14 +77,14 @@ var (
 	descClockOffset = describe("broker_clock_offset_seconds",
 		"How far the broker's clock is ahead of this host's.")
 	descClockStep = describe("broker_clock_step_seconds",
-		"Last step of the broker's clock, or from one leader's clock to another's; positive forward.")
+		"Last step of the broker's clock, positive if forward. A new leader with another clock counts as a step.")
 	descClockSteps = describe("broker_clock_steps_total",
 		"Steps of the broker's clock that this worker measured.")
 	descOldestPolled = describe("oldest_polled_seconds",
-		"Age of the oldest interaction that this worker polled lately.", "lane")
+		"Age of the oldest interaction that this worker polled recently.", "lane")
 	descWorkers = describe("workers", "Workers that were alive at this worker's last count.")
 	descDue     = describe("lane_due",
-		"Interactions that may be polled and that no worker has. Reported by one worker for all.", "lane")
+		"Due interactions that no worker has taken. Reported by one worker for all.", "lane")
 	descOut = describe("lane_out",
 		"Deliveries that a worker has; with redelivery nak also what waits. Reported by one worker for all.", "lane")
 	descWaiting = describe("lane_waiting",

@@ -45,7 +45,7 @@ type Server struct {
 // times are the durations that tests shorten.
 type times struct {
 	read    time.Duration // limits the reading of a request
-	inspect time.Duration // is how often the first worker inspects the broker
+	inspect time.Duration // between two inspections of the broker by the first worker
 }
 
 // The limits for clients, because anybody may reach the port. maxConnections take some 16 MB; a lower limit would make

@@ -1,6 +1,6 @@
-// Package overview shows the state of the system: how many messages wait, are due or pending, which outcomes were
-// stored lately, and which workers are alive. It reads from the broker only, changes nothing permanently, and reads the
-// message of an interaction only if it is the first due one of a lane.
+// Package overview shows the state of the system: how many messages wait, are due or pending, which outcomes
+// were stored recently, and which workers are alive. It reads from the broker only, changes nothing permanently, and
+// reads the message of an interaction only if it is the first due one of a lane.
 //
 // Most of these numbers are part of the state of streams and consumers. Two must be counted by the broker: reservations
 // by type, and outcomes by subject. An [Inspector] that is used repeatedly counts them less often, so that counting
@@ -109,8 +109,8 @@ type Lane struct {
 	Redelivered int `json:"redelivered"`
 	// DueSeconds is how long the first of Due and Out has been due. It is 0 with redelivery nak, where this is unknown.
 	DueSeconds float64 `json:"dueSeconds"`
-	// OldestSeconds is the age of the oldest interaction among those that workers polled lately and the first due one.
-	// With redelivery nak, it is at least the age of the first message in the stream.
+	// OldestSeconds is the age of the oldest interaction among those that workers polled recently and the first due
+	// one. With redelivery nak, it is at least the age of the first message in the stream.
 	OldestSeconds float64 `json:"oldestSeconds"`
 	// PausedUntil is when a consumer that an operator has paused delivers again.
 	PausedUntil *time.Time `json:"pausedUntil,omitempty"`

@@ -79,7 +79,7 @@ func (t *taking) workers(ctx context.Context) error {
 func readWorker(key string, data []byte) Worker {
 	w := Worker{Announcement: schema.Announcement{Worker: plain(key)}}
 	if len(data) > schema.MaxAnnouncementBytes {
-		w.Problem = fmt.Sprintf("its announcement has %d bytes, more than %d", len(data), schema.MaxAnnouncementBytes)
+		w.Problem = fmt.Sprintf("its announcement has %d bytes, allowed are %d", len(data), schema.MaxAnnouncementBytes)
 		return w
 	}
 	var a schema.Announcement

@@ -511,7 +511,8 @@ func users(t *testing.T, edit func([]*server.User) []*server.User) string {
 		t.Fatal(err)
 	}
 	var passwords strings.Builder
-	for _, user := range []string{"PRODUCER", "DECLARE", "WORKER", "PROVISION", "STATUS", "DLQ", "TRANSCRIPTS"} {
+	for _, user := range []string{"PRODUCER", "DECLARE", "WORKER", "PROVISION", "STATUS", "DLQ", "OPERATOR",
+		"TRANSCRIPTS"} {
 		fmt.Fprintf(&passwords, "%s_PASSWORD: %s\n", user, userPassword)
 	}
 	file := filepath.Join(t.TempDir(), "nats.conf")

@@ -213,7 +213,7 @@ func TestBreakerIsShortIfFewFail(t *testing.T) {
 			r.Report(Report{Identifier: "-1", Failure: Unavailable, Probe: true})
 			r.Release()
 		}
-		// A probe passes over an interaction that was polled before, but not without limit.
+		// A probe skips only a limited number of interactions that were polled before.
 		over := 0
 		for r.PassesOver(strconv.Itoa(1000+over), true) {
 			over++

@@ -17,7 +17,7 @@ func (b *Breaker) logFailing(r Report, now time.Time) {
 	b.failing = now
 	b.log.WithFields(logrus.Fields{
 		"cause": r.Failure, "interactions": len(b.failed), "interaction": r.Identifier, "detail": r.Detail,
-	}).Warn("polls failing")
+	}).Warn("polls failing; the worker does not pause yet")
 }
 
 // logged is when a cause was last logged, and how many pauses with it have begun since.
@@ -49,7 +49,8 @@ func (b *Breaker) logPause(r Report, now, until time.Time) {
 		return
 	}
 	b.log.WithFields(logrus.Fields{
-		"cause": r.Failure, "resume_at": until.UTC().Format(time.RFC3339), "pauses": l.pauses, "detail": r.Detail,
+		"cause": r.Failure, "resume_at": until.UTC().Format(time.RFC3339), "pauses_since_last_warning": l.pauses,
+		"detail": r.Detail,
 	}).Log(level, "polling paused")
 	if level == logrus.WarnLevel {
 		l.at, l.pauses, l.open = now, 0, true

@@ -42,7 +42,7 @@ func TestBreakerLogsRepeatedPausesRarely(t *testing.T) {
 			switch e.Level {
 			case logrus.WarnLevel:
 				warned++
-				times += e.Data["pauses"].(int)
+				times += e.Data["pauses_since_last_warning"].(int)
 			case logrus.InfoLevel:
 				ended++
 			}

@@ -61,7 +61,7 @@ func TestBreakerUntilRetryAfter(t *testing.T) {
 }
 
 // While the vendor fails for all, pauses double up to the longest one, with one poll per pause.
-func TestBreakerGrows(t *testing.T) {
+func TestBreakerPausesDouble(t *testing.T) {
 	const jitter = 0.2
 	inFakeTime(t, func(t *testing.T, r testBreaker) {
 		r.fail(Unavailable, maxKnown)

@@ -133,8 +133,8 @@ func TestBreakerRefused(t *testing.T) {
 		r.refuse(404, refusedMany)
 		r.wantPaused("when others are refused as well")
 	})
-	// A gateway that refuses more and more has refused each before the last success: when nothing succeeds any
-	// more, it refuses all.
+	// The same interactions were refused before the last success. If nothing succeeds for long after it, and they are
+	// refused again, the worker pauses as well.
 	inFakeTime(t, func(_ *testing.T, r testBreaker) {
 		for range 3 {
 			for n := range refusedMany {

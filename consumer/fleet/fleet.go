@@ -45,8 +45,8 @@ type Fleet struct {
 	Config
 	limiter *Limiter // nil without a rate limit
 
-	// began is when the first announcement was stored, or the first one after the last had expired; zero before. asked
-	// is when the last stored announcement was sent.
+	// began is when the first announcement was stored, or the first one after a time without a stored announcement;
+	// zero before. asked is when the last stored announcement was sent.
 	began, asked time.Time
 	// polls is the number of polls at the time at; rate is the number per second before that.
 	polls uint64
@@ -82,7 +82,7 @@ func (f *Fleet) Keep(ctx context.Context, failed func(error)) error {
 	for {
 		switch err := f.announce(ctx); {
 		case errors.Is(err, broker.ErrClosed):
-			return err // lanes that wait for the vendor or a share do not notice it
+			return err // lanes that wait for the vendor or a share do not notice that the connection is closed
 		case err != nil && ctx.Err() == nil:
 			failed(err)
 		}
@@ -94,12 +94,11 @@ func (f *Fleet) Keep(ctx context.Context, failed func(error)) error {
 	}
 }
 
-// Leave announces the end of the worker, after [Fleet.Keep]. If the broker does not store it, the last announcement
-// expires.
+// Leave announces the end of the worker, after [Fleet.Keep].
 func (f *Fleet) Leave(ctx context.Context) {
 	a := f.Current()
 	a.State, a.Cause, a.Until, a.Detail = schema.Stopped, "", nil, ""
-	_ = f.put(ctx, a) // see above
+	_ = f.put(ctx, a) // without it, the last announcement expires
 }
 
 // announce counts the workers, takes the share, and stores an announcement.

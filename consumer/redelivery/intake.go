@@ -60,7 +60,7 @@ func (r *Reservations) takeIn(ctx context.Context, d *Delivery) (_ lifecycle.Tak
 			}
 		}
 		if clock.Passed(read, r.cfg.Now()) > readAgain && !again {
-			again = true // this process stood still; if the broker is slow, reading once more does not help
+			again = true // this process did not run for a time; if the broker is slow, reading once more does not help
 			continue
 		}
 		if err = r.reserveFirst(ctx, d, verdict); err == nil {

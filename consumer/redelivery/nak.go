@@ -64,12 +64,12 @@ func (n *Naks) Begin(ctx context.Context, d *Delivery) (Verdict, error) {
 	d.Due = n.due.take(d.Origin.Sequence)
 	d.Refusals = n.refused.of(d.Identifier, n.cfg.Now())
 	// The poll must end, and its outcome be stored, before the message is redelivered after AckWait, maybe to another
-	// worker. The time counts from the pull, and not from now: this process may have stood still in between.
+	// worker. The time counts from the pull: this process may not have run since then.
 	d.Until = d.Asked.Add(NakAckWait(d.Interval, n.cfg.RequestTimeout) - nakSlack)
 	d.SendBy = d.Asked.Add(nakAckWaitMargin - nakSlack + min(d.Interval, n.cfg.RequestTimeout))
 	// Polls are not counted: that would require a state, or reliable numbers of deliveries.
 	if young {
-		d.SendBy = d.Asked // too young for its first poll
+		d.SendBy = d.Asked // too late for a request, so that its first poll is after the interval
 	}
 	return Poll, nil
 }

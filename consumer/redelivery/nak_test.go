@@ -60,7 +60,7 @@ func TestDueSample(t *testing.T) {
 }
 
 // Interactions wait for longer than the interval only if others wait for their first poll.
-func TestNaksTurn(t *testing.T) {
+func TestNaksWaitLongerWhileNewMessagesWait(t *testing.T) {
 	n := &Naks{cfg: Config{RateLimit: 10}}
 	for _, tt := range []struct {
 		waiting, fresh uint64

@@ -60,7 +60,7 @@ func newReservation(generation time.Time, number uint64) reservation {
 
 // errReserved means that a reservation was refused until the last retry, although no later one is stored.
 var errReserved = errors.New(
-	"the broker refused the reservation for " + schema.Duration(refusedFor) + ", but has no later one")
+	"the broker refused the reservation for " + schema.Duration(refusedFor) + ", although it has no later one")
 
 // slack is the least time by which a reservation waits longer than the interval. One half is for the broker, which must
 // store it before the request is sent. The other half is for the way to the vendor, which may be slower for one poll
@@ -232,7 +232,7 @@ func (r *Reservations) read(d *Delivery) error {
 	r.cfg.Clock.Notice(d.Origin.Stored)
 	_, d.Identifier, _ = schema.SplitSubject(d.Message.Subject)
 	if err := schema.CheckIdentifier(d.Identifier); err != nil {
-		return &schema.MemberError{Problem: "its subject is not one: " + err.Error()}
+		return &schema.MemberError{Problem: "the subject has no valid identifier: " + err.Error()}
 	}
 	h := d.Message.Header
 	at, err := lifecycle.ReadPosition(h)

@@ -129,8 +129,8 @@ func due(number int) *nats.Msg {
 }
 
 // waiting returns a reservation that falls due in an hour, so that the oldest message of the stream is a reservation.
-// In operation it is too, unless polls are due for more than an interval, because reservations are stored before their
-// due messages. Without it, the broker scans every due subject when all deliveries are acked (fileStore.LoadNextMsg).
+// In production it usually is one, because reservations are stored before their due messages. Without it, the broker
+// scans every due subject when all deliveries are acked (fileStore.LoadNextMsg).
 func waiting(int) *nats.Msg {
 	identifier := uuid.NewString()
 	return &nats.Msg{

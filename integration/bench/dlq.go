@@ -134,7 +134,7 @@ func dead(number int) *nats.Msg {
 	stored := time.Now().Add(-time.Hour).UTC()
 	o := schema.Outcome{
 		Identifier: uuid.NewString(), Type: schema.Audio, Reason: schema.NotFound,
-		Detail:   "the vendor does not know it 5m12s after it was declared: the vendor answered 404",
+		Detail:   "ElevateAI did not know the interaction at 11 consecutive polls over 5m12s: ElevateAI answered 404",
 		Observed: stored.Add(5 * time.Minute), Answer: json.RawMessage(`{"status":404,"title":"Not Found"}`),
 	}
 	if number%2 == 0 {

@@ -2,7 +2,7 @@ package dlq
 
 import "time"
 
-// What is the result of a replay or a purge of a dead letter.
+// A What is the result of a replay or a purge of a dead letter.
 type What string
 
 // The results.
@@ -21,7 +21,7 @@ const (
 	Waiting What = "waiting"
 )
 
-// Why is why a dead letter was superseded or left.
+// A Why is the reason for which a dead letter was superseded or left.
 type Why string
 
 // Why a dead letter was superseded, by the message in [Result.By].

@@ -10,7 +10,7 @@ import (
 var (
 	// ErrRefused: the condition of a publish is false, or the broker cannot evaluate it because another publish is in
 	// flight. It does not prove what is stored.
-	ErrRefused = errors.New("the condition is false")
+	ErrRefused = errors.New("the condition of the publish is not met")
 	// ErrDuplicate: a message of the batch has an ID that was used within the stream's duplicate window, or that the
 	// batch has twice. The message with that ID may have been deleted since.
 	ErrDuplicate = errors.New("the message ID was used before")

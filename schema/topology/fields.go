@@ -132,7 +132,7 @@ var consumerRules = []rule[consumerConfig]{
 	{name: "memory storage", fields: []string{"MemoryStorage"}, choice: always[consumerConfig], risk: true},
 	// Too short an ack wait redelivers messages that are still being polled; a longer one only slows recovery.
 	{name: "ack wait", fields: []string{"AckWait"},
-		// With a back-off, which is a difference of its own, the broker derives the ack wait.
+		// The broker derives the ack wait from a back-off. A back-off is reported as a difference itself.
 		fits:   func(have, _ consumerConfig) bool { return len(have.BackOff) > 0 },
 		choice: func(have, want consumerConfig) bool { return have.AckWait >= want.AckWait }},
 }

@@ -42,23 +42,28 @@ func (f ServerFault) Versions() string {
 // KnownServerFaults returns all known faults, whichever streams they concern.
 func KnownServerFaults() []ServerFault { return slices.Clone(serverFaults) }
 
+// unreliableSchedules is the fault of versions that lose message schedules after a restart, such as nats-server#8085.
+const unreliableSchedules = "message schedules are unreliable: a reservation can be lost, and its interaction is " +
+	"then not polled"
+
 // serverFaults are all known faults. A pre-release precedes its release, and -0 precedes every pre-release.
 var serverFaults = []ServerFault{
-	{Fixed: MinServer212, Unsound: true, concerns: hasSchedules,
-		What: "message schedules are not sound"},
-	{From: "2.13.0-0", Fixed: "2.14.2", Unsound: true, concerns: hasSchedules,
-		What: "message schedules are not sound"},
+	{Fixed: MinServer212, Unsound: true, concerns: hasSchedules, What: unreliableSchedules},
+	{From: "2.13.0-0", Fixed: "2.14.2", Unsound: true, concerns: hasSchedules, What: unreliableSchedules},
 	{From: "2.14.0-0", Fixed: MinServer214, Unsound: true, concerns: hasSubjectLimitAndAge,
-		What: "the bucket of the workers can refuse all writes until it is recreated (nats-server#8378)"},
+		What: "the bucket of the workers can refuse all writes until it is recreated, and workers are then not " +
+			"counted (nats-server#8378)"},
 	{From: MinServer212, Fixed: "2.12.12", concerns: hasSchedules,
-		What: "the server does not reject malformed schedule state when it reads it"},
+		What: "the server can crash when it restores a stream whose schedule file is damaged (nats-server#8268)",
+		Do:   "do not restore a backup that may be damaged"},
 	{From: MinServer212, Fixed: "2.12.12", concerns: isStream,
 		What: "in a cluster, a server can crash when it catches up in the middle of an atomic batch"},
 	{From: MinServer214, Fixed: "2.14.6", concerns: hasSchedules,
-		What: "schedules of a replicated work queue are lost if another stream sources it (nats-server#8423)",
-		Do:   "do not add streams that source the streams of statusworker"},
+		What: "reservations in a stream with replicas are lost if another stream sources it, and their interactions " +
+			"are then not polled (nats-server#8423)",
+		Do: "do not add streams that source the streams of statusworker"},
 	{From: "2.15.0-0", Fixed: "2.15.3", concerns: isStream,
-		What: "changing replicas is not safe if the servers have sync_interval: always",
+		What: "changing the replicas of a stream can lose messages if the servers have sync_interval: always",
 		Do:   "do not change replicas while the servers have sync_interval: always"},
 }
 
@@ -76,9 +81,13 @@ var (
 	unreadable = ServerFault{
 		Unsound:  true,
 		concerns: hasSchedules,
-		What:     "the version is not a version of nats-server, so message schedules may not be sound",
+		What:     "the version is not one of nats-server, so it is unknown whether message schedules are reliable",
 	}
-	preRelease = ServerFault{concerns: isStream, What: "it is a pre-release", Do: "use a release in production"}
+	preRelease = ServerFault{
+		concerns: isStream,
+		What:     "it is a pre-release, whose faults are unknown",
+		Do:       "use a release in production",
+	}
 )
 
 // ServerFaults returns the known faults of a server version that concern at least one of the streams, unsound ones

@@ -26,7 +26,7 @@ func eachMember(text []byte, cut bool, visit func(name, value []byte) error) err
 }
 
 // errBroken is the error of a text that ends before its object.
-var errBroken = errors.New("ends before its JSON does")
+var errBroken = errors.New("has incomplete JSON")
 
 type memberScanner struct {
 	text []byte

@@ -1,6 +1,6 @@
 // Package conformance_test runs one suite against each implementation of [broker.Broker]: the fake, in a bubble of
-// testing/synctest, and the adapter on an embedded NATS server. Cases assert orders, and shortest durations by the
-// broker's own clock; they assert no times of this machine.
+// testing/synctest, and the adapter on an embedded NATS server. Cases check the order of events, and minimum durations
+// by the broker's clock, but no durations by this machine's clock.
 package conformance_test
 
 import (

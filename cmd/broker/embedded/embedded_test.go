@@ -94,7 +94,7 @@ func TestServersAreIndependent(t *testing.T) {
 }
 
 // A restarted server keeps its address and its streams, and its clients reconnect.
-func TestRestartKeeps(t *testing.T) {
+func TestRestartKeepsAddressAndStreams(t *testing.T) {
 	t.Parallel()
 	folder := t.TempDir()
 	s := start(t, folder, 0)

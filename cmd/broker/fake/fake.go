@@ -47,8 +47,8 @@ type Broker struct {
 	mu      sync.Mutex
 	streams []*stream
 	offset  time.Duration // how far the broker's clock is ahead
-	// stamp is the broker's time of the current event. It is at least floor, the time of the last clock step or start:
-	// events that it made due happen then, not earlier.
+	// stamp is the broker's time of the current event. It is never before floor, the time of the last clock step or
+	// start, at which all events happen that fell due during it.
 	stamp, floor time.Time
 	events       events
 	ordinal      uint64

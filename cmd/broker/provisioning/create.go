@@ -52,7 +52,7 @@ func overlaps(ctx context.Context, js jetstream.JetStream, subjects []string, er
 	var by []string
 	for _, subject := range subjects {
 		if name, err := js.StreamNameBySubject(ctx, subject); err == nil {
-			by = append(by, fmt.Sprintf("stream %s has %s", name, subject))
+			by = append(by, fmt.Sprintf("stream %s has the subject %s", name, subject))
 		}
 	}
 	if len(by) == 0 {

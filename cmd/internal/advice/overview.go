@@ -55,7 +55,8 @@ func (n *notes) workers(o overview.Overview) []overview.Worker {
 	var readable, paused []overview.Worker
 	for _, w := range o.Workers {
 		if !w.Readable() {
-			n.add("worker %s: %s; it may run another version", w.Worker, w.Problem)
+			n.add("the state of worker %s is unknown: %s; run the same version of statusworker on every worker",
+				w.Worker, w.Problem)
 			continue
 		}
 		readable = append(readable, w)
@@ -71,10 +72,11 @@ func (n *notes) workers(o overview.Overview) []overview.Worker {
 	}
 	limits := distinct(readable, func(w overview.Worker) string { return rateLimit(w.RateLimit) })
 	if len(limits) > 1 {
-		n.add("workers differ in --max-polls-per-second: %s; set the same value on each", strings.Join(limits, ", "))
+		n.add("workers have different values of --max-polls-per-second (%s), so their shares of it are wrong; "+
+			"set the same value on each", strings.Join(limits, ", "))
 	}
 	if versions := distinct(readable, func(w overview.Worker) string { return w.Version }); len(versions) > 1 {
-		n.add("workers differ in version: %s", strings.Join(versions, ", "))
+		n.add("workers run different versions: %s; finish the upgrade", strings.Join(versions, ", "))
 	}
 	if len(paused) == len(readable) {
 		return nil
@@ -86,11 +88,12 @@ func (n *notes) intake(i *overview.Intake) {
 	switch {
 	case i == nil:
 	case i.PausedUntil != nil:
-		n.add("the intake is paused until %s: declared messages wait; %s",
+		n.add("the intake is paused until %s: new interactions are not polled; %s",
 			i.PausedUntil.UTC().Format(time.RFC3339), resume(schema.StreamDeclared, schema.ConsumerIntake))
 	case i.WaitingSeconds > intakeBehind.Seconds():
-		n.add("the intake is behind: %s, the first for %s",
-			count(i.Waiting+uint64(i.Out), "message waits", "messages wait"), age(i.WaitingSeconds))
+		n.add("the intake is late: %s to be taken in, the oldest for %s; `statusworker doctor` checks NATS, and "+
+			"/readyz of each worker says why it takes none",
+			count(i.Waiting+uint64(i.Out), "declared message waits", "declared messages wait"), age(i.WaitingSeconds))
 	}
 }
 
@@ -98,7 +101,8 @@ func (n *notes) intake(i *overview.Intake) {
 func (n *notes) lanes(o overview.Overview, workers []overview.Worker) {
 	for _, l := range o.Lanes {
 		if l.PausedUntil != nil {
-			n.add("lane %s is paused until %s: it is not polled; %s", l.Type, l.PausedUntil.UTC().Format(time.RFC3339),
+			until := l.PausedUntil.UTC().Format(time.RFC3339)
+			n.add("lane %s is paused until %s: its interactions are not polled; %s", l.Type, until,
 				resume(o.Redelivery.PollStream(), schema.PollConsumer(l.Type)))
 		}
 	}
@@ -116,8 +120,8 @@ func (n *notes) lanes(o overview.Overview, workers []overview.Worker) {
 	}
 	for _, l := range o.Lanes {
 		if l.DueSeconds > laneBehind.Seconds() && l.PausedUntil == nil {
-			n.add("lane %s is behind: %s, the first for %s; %s", l.Type,
-				count(l.Due+uint64(l.Out), "delivery is due", "deliveries are due"), age(l.DueSeconds), fix)
+			n.add("lane %s is late: %s, the oldest for %s; %s", l.Type,
+				count(l.Due+uint64(l.Out), "poll is due", "polls are due"), age(l.DueSeconds), fix)
 		}
 	}
 }
@@ -134,7 +138,7 @@ func (n *notes) overdue(o *overview.Overdue) {
 	if o.More {
 		many = fmt.Sprintf("%d or more reservations are", o.Count)
 	}
-	n.add("%s overdue, the first for %s: the broker has not published them, and their interactions are not polled; %s",
+	n.add("%s overdue, the oldest for %s: the broker has not published them, and their interactions are not polled; %s",
 		many, age(o.FirstSeconds), FixOverdue)
 }
 
@@ -156,18 +160,18 @@ func pause(cause string, paused []overview.Worker, readable int) string {
 	}
 	last := ""
 	if detail := of[0].Detail; detail != "" {
-		last = "; last: " + detail
+		last = "; last failure: " + detail
 	}
 	switch breaker.Failure(cause) {
 	case breaker.Unauthorized:
-		return who + effect + "check the API token" + last
+		return who + effect + "replace the API token" + last
 	case breaker.Refused:
 		return who + effect + "ElevateAI refuses every interaction; check --base-url and the account of the API token" +
 			last
 	case breaker.Throttled:
-		return who + until(of) + effect + "wait, or set --max-polls-per-second" + last
+		return who + until(of) + effect + "wait, or set a lower --max-polls-per-second" + last
 	case breaker.Unavailable:
-		return who + until(of) + effect + "polling resumes when ElevateAI answers a probe" + last
+		return who + until(of) + effect + "they resume without help; `statusworker doctor` shows what fails" + last
 	}
 	return who + last
 }

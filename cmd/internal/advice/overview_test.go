@@ -94,7 +94,7 @@ func TestOverview(t *testing.T) {
 		"paused for different causes": {
 			with(worker(schema.Paused, "unavailable", "503"), unauthorized),
 			sentences{{"1 of 2", "unauthorized"}, {"1 of 2", "unavailable", "503"}}},
-		"different versions":    {with(newer, working, newer), sentences{{"version", "v1, v2"}}},
+		"different versions":    {with(newer, working, newer), sentences{{"versions", "v1, v2", "upgrade"}}},
 		"different rate limits": {with(limited, working), sentences{{"--max-polls-per-second", "10, none"}}},
 		"unreadable":            {with(working, unreadable), sentences{{"x1", "no state"}}},
 		"one overdue": {overdue(overview.Overdue{Count: 1, FirstSeconds: 61}),
@@ -103,7 +103,7 @@ func TestOverview(t *testing.T) {
 			sentences{{"100 or more", "1h0m0s"}}},
 		"none overdue": {overdue(overview.Overdue{}), nil},
 		"the intake is behind": {intake(overview.Intake{Waiting: 1, WaitingSeconds: 91}),
-			sentences{{"intake", "1 message ", "1m31s"}}},
+			sentences{{"intake", "1 declared message ", "1m31s", "`statusworker doctor`"}}},
 		"a paused lane is not behind": {lanes(with(working), pausedLane),
 			sentences{{"audio", "2026-03-01T12:00:00Z", "`nats consumer resume INTERACTIONS_POLLS poll-audio`"}}},
 		"a paused intake": {intake(overview.Intake{Waiting: 1, WaitingSeconds: 91, PausedUntil: &noon}),

@@ -50,7 +50,8 @@ func (t *trial) judgeJetStream(streams right) Finding {
 			}
 			if problem.Code == 503 {
 				return bad(Fail, checkJetStream,
-					"wait until the cluster has a leader; see `nats server report jetstream`",
+					"wait until the cluster has a leader; `nats server report jetstream`, as a user of the system "+
+						"account, shows it",
 					"not available: %s", problem.Description)
 			}
 			return pass(checkJetStream, "on")

@@ -41,6 +41,6 @@ func judgeOverdue(o overview.Overdue) Finding {
 	if o.More {
 		more = " or more"
 	}
-	return bad(Warn, checkOverdue, advice.FixOverdue, "%d%s, the first for %s: these interactions are not polled",
+	return bad(Warn, checkOverdue, advice.FixOverdue, "%d%s, the oldest for %s: their interactions are not polled",
 		o.Count, more, schema.Duration((time.Duration(o.FirstSeconds) * time.Second).Round(time.Second)))
 }

@@ -27,7 +27,7 @@ func (x *broker) streams(ctx context.Context) {
 	}
 	for _, r := range readRights(x.mode) {
 		if f := x.trial.judge(r); f.Result != Pass {
-			x.skip("it needs "+r.check, checks...)
+			x.skip("the check `"+r.check+"` must pass first", checks...)
 			return
 		}
 	}
@@ -113,7 +113,7 @@ func judgeReplicas(streams []*jetstream.StreamInfo, clustered bool, provision st
 	case !clustered:
 		return bad(Warn, checkReplicas,
 			"for production, run a cluster of 3 servers and `"+provision+" --replicas 3 --update`",
-			"%d; single server: no failover, and losing its disk loses all data", fewest)
+			"%d, on a single server: no failover, and losing its disk loses all data", fewest)
 	case worst.Result == Pass:
 		return pass(checkReplicas, "%d or more of each stream, all current", fewest)
 	}
@@ -123,7 +123,7 @@ func judgeReplicas(streams []*jetstream.StreamInfo, clustered bool, provision st
 
 // judgeReplicasOf judges a stream with n replicas in a cluster.
 func judgeReplicasOf(s *jetstream.StreamInfo, n int, provision string) (found []Finding) {
-	const fix = "check the servers; see `nats server report jetstream`"
+	const fix = "check the servers; `nats server report jetstream`, as a user of the system account, shows them"
 	name := s.Config.Name
 	if n < 3 {
 		more := "`" + provision + " --replicas 3 --update`"

@@ -66,7 +66,7 @@ func judgeDeadline(cfg consumer.Config) Finding {
 		return bad(Warn, checkDeadline,
 			"set --deadline ($STATUSWORKER_DEADLINE) to more than "+schema.Duration(first)+
 				", the longest interval plus the request timeout",
-			"%s: an interaction can reach it during its first poll", schema.Duration(cfg.Deadline))
+			"%s: an interaction can reach its deadline during its first poll", schema.Duration(cfg.Deadline))
 	}
 	return pass(checkDeadline, "%s", schema.Duration(cfg.Deadline))
 }
@@ -129,8 +129,8 @@ func judgeRateLimit(cfg consumer.Config, w waiting) Finding {
 		cfg.MaxPollsPerSecond, w.count, rate(need))
 	if need > cfg.MaxPollsPerSecond {
 		f.Result = Warn
-		f.Fix = "raise --max-polls-per-second ($STATUSWORKER_MAX_POLLS_PER_SECOND), or use --stretch: " +
-			"polls and outcomes are late"
+		f.Found += ": polls and outcomes are late"
+		f.Fix = "raise --max-polls-per-second ($STATUSWORKER_MAX_POLLS_PER_SECOND), or use --stretch"
 	}
 	return f
 }

@@ -67,5 +67,5 @@ var (
 func TestFailedStatusesAreShown(t *testing.T) {
 	judged(t, "none", showFailedStatuses(consumer.Config{}), Pass, none)
 	two := consumer.Config{FailedStatuses: []schema.Status{"transcriptionFailed", "gone"}}
-	judged(t, "two", showFailedStatuses(two), Pass, `"transcriptionFailed", "gone"`)
+	judged(t, "two", showFailedStatuses(two), Pass, schema.Quote("transcriptionFailed"), schema.Quote("gone"))
 }

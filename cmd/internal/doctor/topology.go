@@ -41,7 +41,7 @@ func judgeTopology(
 	case err == nil && len(risks) > 0:
 		return bad(Warn, checkTopology,
 			"`"+provision+" --update`; for what NATS cannot change, see `Recreate a stream` in docs/deploy.md",
-			"workers run, but a fault can have worse consequences: %s", joined(risks))
+			"workers can run, but these differences make faults worse: %s", joined(risks))
 	case err == nil:
 		return pass(checkTopology, "the streams and consumers are correct, redelivery %s", mode)
 	}
@@ -59,7 +59,7 @@ func judgeTopology(
 func (x *broker) deliveries(ctx context.Context, js jetstream.JetStream, set topology.Set) {
 	checks := []string{checkForeign, checkUndelivered}
 	if slices.ContainsFunc(x.found, func(f Finding) bool { return f.Check == checkRead && f.Result != Pass }) {
-		x.skip("it needs "+checkRead, checks...)
+		x.skip("the check `"+checkRead+"` must pass first", checks...)
 		return
 	}
 	report, err := provisioning.Inspect(ctx, js, set)

@@ -55,10 +55,10 @@ func hostOf(base string) string {
 // judgeAnswer judges the vendor and the API token by the answer.
 func judgeAnswer(e statusclient.Examination) (vendor, token Finding) {
 	const checkURL = "check --base-url ($ELEVATEAI_BASE_URL)"
-	unknown := skipped("the answer does not depend on it", "", checkToken)[0]
+	unknown := skipped("the answer does not show whether the token is accepted", "", checkToken)[0]
 	if e.Err == nil {
-		return bad(Warn, checkVendor, checkURL+"; the simulator of `statusworker dev` answers so",
-			"%s has a status for an interaction that was never declared: it may not be ElevateAI", e.Base), unknown
+		return bad(Warn, checkVendor, checkURL+"; with the simulator of `statusworker dev`, nothing is wrong",
+			"%s reports a status for an interaction that was never declared: it may not be ElevateAI", e.Base), unknown
 	}
 	poll := &schema.PollError{Detail: e.Err.Error()}
 	_ = errors.As(e.Err, &poll) // every error of Examine is one
@@ -71,7 +71,7 @@ func judgeAnswer(e statusclient.Examination) (vendor, token Finding) {
 		return bad(Fail, checkVendor, checkURL+", the network, and a proxy ($HTTPS_PROXY)", "%s", poll.Detail), unknown
 	case poll.Fault.Refusal() && e.NoSuch:
 		return bad(Fail, checkVendor, checkURL+": that of ElevateAI ends in /v1",
-			"%s is not ElevateAI's API: it answers %d, as it does for a path that no API has",
+			"%s is not ElevateAI's API: it answers %d to a status request, and to a path that does not exist",
 			e.Base, e.StatusCode), unknown
 	case poll.Fault == schema.FaultNotFound:
 		return answers, pass(checkToken, "accepted: 404 for an interaction that was never declared")

@@ -72,9 +72,9 @@ func usual(workers, paused int) overview.Overview {
 		w := &s.Workers[workers-1-i]
 		w.State, w.Until = schema.Paused, &until
 		w.Cause = []string{"unauthorized", "throttled", "unavailable"}[i%3]
-		w.Detail = `the vendor answered 429 Too Many Requests for GET ` +
+		w.Detail = `ElevateAI answered 429 Too Many Requests for GET ` +
 			`/v1/interactions/1a61163a-98e4-4564-b79a-8652d18846d4/status, Retry-After "1": ` +
-			`"{\"message\":\"simulated: Too Many Requests\",\"statusCode\":429}"`
+			"`" + `{"message":"simulated: Too Many Requests","statusCode":429}` + "`"
 	}
 	s.Advice = advice.Overview(s)
 	return s

@@ -80,7 +80,7 @@ func TestTracingLogsNoHeaders(t *testing.T) {
 	defer server.Close()
 	var logged bytes.Buffer // written to by one goroutine at a time, and read after the flush
 	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", server.URL)
-	// This one is not in effect, and OpenTelemetry logs an error about it all the same.
+	// The variable above overrides this one, but OpenTelemetry logs an error about it.
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://user:s3cret@host:port")
 	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "Authorization=Bearer s3cret%2F1 , api-key = s3cret%2C2")
 	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "0")

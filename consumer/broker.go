@@ -7,7 +7,7 @@ import (
 	"statusworker/schema/broker"
 )
 
-// Broker is what a worker asks of the broker. Every error is a [*broker.Error]; see [broker.Broker] for the operations.
+// Broker is the operations of [broker.Broker] that a worker uses. Every error is a [*broker.Error].
 type Broker interface {
 	Publish(ctx context.Context, p broker.Publication) (broker.Ack, error)
 	Puller(stream, consumer string) broker.Puller

@@ -25,7 +25,7 @@ type StatusClient interface {
 }
 
 // OutcomePublisher stores the outcomes of one interaction, exactly once however often it is called for them. It returns
-// nil if they are stored, now or before, and also if a stored outcome contradicts them: that one is kept.
+// nil if they are stored, by this or an earlier call, and also if a stored outcome contradicts them: that one is kept.
 type OutcomePublisher interface {
 	Publish(ctx context.Context, outcomes ...schema.Outcome) error
 	// Outcomes reads the stored outcomes of an interaction, the newest one on each subject.
@@ -88,7 +88,7 @@ type Config struct {
 	NotFoundGrace time.Duration
 	// FailedStatuses are undocumented statuses that end an interaction as failed.
 	FailedStatuses []schema.Status
-	// Concurrency is how many deliveries are handled at once, over all lanes; 64 by default, at least 4.
+	// Concurrency is how many deliveries are handled at a time, over all lanes; 64 by default, at least 4.
 	Concurrency int
 	// Stretch makes the wait between two polls this fraction of the interaction's age, if that is longer than the
 	// interval; 0, the default, disables it. StretchLimit limits that wait; 10 min by default.
@@ -107,7 +107,7 @@ type Config struct {
 	Observer Observer
 	// Tracer makes a span for each delivery that is polled, and one for the poll; nil, the default, disables tracing.
 	Tracer trace.Tracer
-	// Away tells whether the connection to the broker is lost. The owner of the connection logs that, and the worker
+	// Away reports whether the connection to the broker is lost. The owner of the connection logs that, and the worker
 	// logs no failures meanwhile. It is optional.
 	Away func() bool
 	// Log is optional.

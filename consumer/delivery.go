@@ -49,7 +49,7 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 	return w.conclude(ctx, d, decision, answer)
 }
 
-// begin tells whether a delivery is to be polled. If it is not, begin has settled it.
+// begin reports whether a delivery is to be polled. If it is not, begin has settled it.
 func (w *Worker) begin(ctx context.Context, d *delivery) (poll bool, err error) {
 	verdict, err := w.redelivery.Begin(ctx, &d.Delivery)
 	if err != nil {

@@ -13,17 +13,17 @@
 //
 // # Refusals
 //
-// A 404, or another 4xx that HTTP defines for the resource, can mean that the vendor refuses this interaction. It can
-// also come from a gateway, or from a vendor during a deployment. It ends the interaction only if the same HTTP status
-// came at three polls in a row, over at least the grace period. The reservation carries the count. A reservation is
-// first stored without the count, and is updated with it after the poll, so that a lost update resets the count. With
-// delayed naks each worker counts for itself.
+// A 404, or another 4xx of [schema.FaultRejected], can mean that the vendor refuses this interaction. It can also come
+// from a gateway, or from a vendor during a deployment. It ends the interaction only if the same HTTP status came at
+// three polls in a row, over at least the grace period. The reservation carries the count. A reservation is first
+// stored without the count, and is updated with it after the poll, so that a lost update resets the count. With delayed
+// naks each worker counts for itself.
 //
 // A refusal ends nothing if the vendor refuses five or more interactions in the same way and none has succeeded since:
 // then the base URL, the account of the token or the vendor is the cause, and the worker pauses with a cause of its
-// own. There is one exception: the refusal counts if the vendor still gave a status for another interaction when half
-// of the grace period had passed since the first refusal. Refusals from before the worker's start, or from before the
-// end of such a pause, do not count.
+// own. There is one exception: the refusal counts if the vendor gave a status for another interaction after at least
+// half of the grace period had passed since the first refusal. Refusals from before the worker's start, or from before
+// the end of such a pause, do not count.
 //
 // # Vendor failures
 //

@@ -215,8 +215,8 @@ func TestRateLimitWithoutItsBucket(t *testing.T) {
 	})
 }
 
-// With a rate limit far below what is due, deliveries that wait too long are handed back, none is polled too early, and
-// all end.
+// With a rate limit far below what is due, deliveries that wait too long are returned to the broker, none is polled too
+// early, and all end.
 func TestSmallRateLimit(t *testing.T) {
 	bubbles(t, func(t *testing.T, mode consumer.Mode) {
 		s := inMemory(t, mode, func(c *consumer.Config) { c.MaxPollsPerSecond, c.Concurrency = 1, 8 })

@@ -60,7 +60,7 @@ func (p *pulse) stoodStill(after time.Time) time.Duration {
 	return p.lasted
 }
 
-// mayLog tells whether a standstill may be logged now.
+// mayLog reports whether a standstill may be logged now.
 func (p *pulse) mayLog() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -71,7 +71,7 @@ func (p *pulse) mayLog() bool {
 	return false
 }
 
-// ownFailure tells whether a poll failed because this process stood still, and logs it. There is no answer of the
+// ownFailure reports whether a poll failed because this process stood still, and logs it. There is no answer of the
 // vendor then. A request that took far longer than its timeout also shows a standstill.
 func (w *Worker) ownFailure(f Facts, began time.Time, took time.Duration) bool {
 	if f.Fault != schema.FaultUnavailable || f.StatusCode >= 300 {

@@ -5,7 +5,7 @@ import (
 	"sync"
 )
 
-// slots limits how many deliveries are handled at once. Each lane owns a few slots, so that a busy lane cannot starve
+// slots limits how many deliveries are handled at a time. Each lane owns a few slots, so that a busy lane cannot starve
 // another; the lanes share the others.
 type slots struct {
 	mu    sync.Mutex

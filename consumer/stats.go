@@ -12,7 +12,7 @@ import (
 type Stats struct {
 	// TakenIn counts declared messages that got their first reservation. DeclaredTwice counts those that were dropped
 	// because the interaction was declared before and had no outcome when they were stored. DeclaredAgain counts how
-	// often one waited for the end of an earlier generation.
+	// often a declared message had to wait for the end of an earlier generation.
 	TakenIn, DeclaredTwice, DeclaredAgain uint64
 	// DeclaredProcessed counts those that were dropped because the interaction has processed events.
 	DeclaredProcessed uint64
@@ -36,7 +36,7 @@ type Stats struct {
 	Pauses map[breaker.Failure]uint64
 	// Lanes are the lanes that poll.
 	Lanes map[schema.Type]LaneStats
-	// Slots is the number of deliveries that can be handled at once, SlotsUsed that of the occupied and reserved ones.
+	// Slots is the number of deliveries that can be handled at a time, SlotsUsed that of the occupied and reserved ones.
 	Slots, SlotsUsed int
 	// RateLimitWaiting is the number of deliveries that wait for the rate limit, and Share this worker's share of it in
 	// polls per second. Both are 0 without a rate limit.

@@ -56,7 +56,7 @@ type unknownStatuses struct {
 
 const maxUnknownStatuses = 100
 
-// first tells whether a status is new. After maxUnknownStatuses statuses it is always false.
+// first reports whether a status is new. After maxUnknownStatuses statuses it is always false.
 func (u *unknownStatuses) first(s schema.Status) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()

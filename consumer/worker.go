@@ -53,7 +53,7 @@ type Worker struct {
 
 // redeliverer makes the broker deliver interactions again when their next poll is due, see package redelivery.
 type redeliverer interface {
-	// Begin tells whether this delivery may be polled. Before a poll it makes sure that the interaction is delivered
+	// Begin reports whether this delivery may be polled. Before a poll it makes sure that the interaction is delivered
 	// again if the worker dies.
 	Begin(ctx context.Context, d *redelivery.Delivery) (redelivery.Verdict, error)
 	// Keep stops other workers from polling while the request is in flight. If it cannot, it cancels the context of the
@@ -170,7 +170,7 @@ func (w *Worker) ClockOffset() time.Duration { return w.clock.Offset() }
 // Breaker is the state of the circuit breaker.
 func (w *Worker) Breaker() breaker.State { return w.breaker.State() }
 
-// First tells whether this worker's key was the first among those of the live workers at the last count. The first
+// First reports whether this worker's key was the first among those of the live workers at the last count. The first
 // worker reports what one worker can report for all. While workers start and stop, for some seconds none is the first,
 // or two are.
 func (w *Worker) First() bool { return w.fleet.First() }

@@ -31,7 +31,7 @@ func (r Refusals) Next(statusCode int, at time.Time) Refusals {
 	return r
 }
 
-// Equal reports whether both are equal.
+// Equal reports whether both count the same refusals. It compares the times as instants, unlike ==.
 func (r Refusals) Equal(o Refusals) bool {
 	return r.StatusCode == o.StatusCode && r.Count == o.Count && r.Since.Equal(o.Since)
 }

@@ -55,7 +55,7 @@ const (
 	// FaultNotAStatus: an answer that is not of the vendor's API: a wrong content type, no JSON, another identifier, or
 	// a refusal without a JSON object.
 	FaultNotAStatus Fault = "not_a_status"
-	// FaultNotSent: the request was not sent, because it was too late for it.
+	// FaultNotSent: the request was not sent, for example because its latest time to be sent had passed.
 	FaultNotSent Fault = "not_sent"
 )
 

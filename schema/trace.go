@@ -19,8 +19,8 @@ func TraceContext(s string) string {
 const zeros = "00000000000000000000000000000000"
 
 // Traceparent returns the valid W3C trace context in the headers `traceparent` and `ce-traceparent` of a message, with
-// names in any case; or an empty string. Of several it returns that of the last name in byte order, which is the
-// lower-case `traceparent`.
+// names in any case; or an empty string. Of several it returns that of the last name in byte order: `traceparent`
+// precedes `ce-traceparent`, and both precede `Traceparent`.
 func Traceparent(headers map[string][]string) string {
 	var t traceparents
 	for name, values := range headers {

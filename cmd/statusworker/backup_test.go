@@ -11,8 +11,8 @@ import (
 	"statusworker/schema"
 )
 
-// natsStub creates a nats command that records its calls, and lists the given streams. A call that contains the text
-// fails returns an error. older selects the syntax before version 0.5.
+// natsStub creates a nats command that records its calls, and lists the given streams. A call whose text contains the
+// argument fails exits with an error. The argument older selects the syntax before version 0.5.
 func natsStub(t *testing.T, streams []string, fails string, older bool) (environment []string, calls func() []string) {
 	t.Helper()
 	directory := t.TempDir()

@@ -141,7 +141,7 @@ func (b *Breaker) Release() {
 	b.broadcast()
 }
 
-// MayPoll tells whether a delivery that is not a probe may poll now.
+// MayPoll reports whether a delivery that is not a probe may poll now.
 func (b *Breaker) MayPoll() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -67,7 +67,7 @@ func (r testBreaker) fail(failure Failure, times int) {
 
 func (r testBreaker) succeed(probe bool) { r.polled(0, NoFailure, time.Time{}, probe, "") }
 
-// doubted tells whether a refusal of an interaction is doubted.
+// doubted reports whether a refusal of an interaction is doubted.
 func (r testBreaker) doubted(identifier string, statusCode int, first time.Time) bool {
 	return r.Others(identifier, statusCode).Doubt(first, 0)
 }

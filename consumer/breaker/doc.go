@@ -10,8 +10,8 @@
 //
 // A working worker polls everything that is due. It pauses after failures of three interactions without a success
 // between them, after three polls in a row with a refused token, and at once after a 429. If the cause is that the
-// vendor is unavailable, it pauses only if the vendor also gave no status for 1 s, or if 64 interactions failed: if
-// only one type of interaction fails, the successes of the others prevent a pause.
+// vendor is unavailable, it pauses only if no poll succeeded for 1 s, or if 64 interactions failed: if only one type of
+// interaction fails, the successes of the others prevent a pause.
 //
 // A paused worker pulls no due messages. After the pause, one lane at a time may pull one delivery and poll it: the
 // probe. An answer ends the pause, a failure begins the next one.
@@ -20,7 +20,7 @@
 //
 // The first pause lasts 1 s. Each following one is twice as long, up to [MaxPause] (5 min), with a jitter of 20 %. A
 // pause lasts at most 0.5 s for each interaction that failed, but at least 1 s. A Retry-After of the vendor replaces
-// the length, and no success ends the pause before that time.
+// the length. After a 429 or a Retry-After, no success ends the pause before its time.
 //
 // A probe skips interactions that were polled before, each once per pause, as long as others are due. So even if some
 // interactions always fail, a poll of a new one soon shows that the vendor works.

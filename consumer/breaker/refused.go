@@ -22,8 +22,8 @@ type Others struct {
 	Interval time.Duration
 }
 
-// Doubt tells whether refusals, the first of which came at that time, may not be about this interaction. They are about
-// it if the vendor has continued to return a status for others for half of the grace period.
+// Doubt reports whether refusals, the first of which came at that time, may not be about this interaction. They are
+// about it if the vendor has continued to return a status for others for half of the grace period.
 func (o Others) Doubt(first time.Time, grace time.Duration) bool {
 	if !o.Succeeded.IsZero() && o.Succeeded.Sub(first) >= amongOthers(o.Interval, grace) {
 		return false
@@ -55,7 +55,7 @@ func (b *Breaker) refusedLike(identifier string, statusCode int) int {
 	return n
 }
 
-// allRefused records a refusal, and tells whether the vendor refuses all, which is a failure of the vendor.
+// allRefused records a refusal, and reports whether the vendor refuses all, which is a failure of the vendor.
 // Interactions that it refused while others had a status do not show that.
 func (b *Breaker) allRefused(r Report, now time.Time) bool {
 	if len(b.refused) == 0 {
@@ -95,7 +95,7 @@ func (b *Breaker) succeeded(r Report, now time.Time) {
 	delete(b.before, r.Identifier)
 }
 
-// quiet tells whether nothing has succeeded for so long that refusals are a failure of the vendor.
+// quiet reports whether nothing has succeeded for so long that refusals are a failure of the vendor.
 func (b *Breaker) quiet(now time.Time) bool {
 	if b.success.IsZero() {
 		return now.Sub(b.refusedFrom) >= b.shortest

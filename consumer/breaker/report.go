@@ -111,7 +111,7 @@ func (b *Breaker) straggler(r Report, now time.Time) {
 	}
 }
 
-// enough tells whether a failure is the vendor's, and not that of one interaction or one type.
+// enough reports whether a failure is the vendor's, and not that of one interaction or one type.
 func (b *Breaker) enough(f Failure, now time.Time) bool {
 	switch {
 	case f == Throttled, f == Refused:

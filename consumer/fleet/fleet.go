@@ -72,7 +72,7 @@ func (f *Fleet) Limiter() *Limiter { return f.limiter }
 // Alive is the number of live workers at the last count, including this one; 0 before.
 func (f *Fleet) Alive() int { return int(f.alive.Load()) }
 
-// First tells whether this worker's key was the first at the last count.
+// First reports whether this worker's key was the first at the last count.
 func (f *Fleet) First() bool { return f.first.Load() }
 
 // Keep announces the worker until ctx ends, and passes errors to failed. Its own error is [broker.ErrClosed].
@@ -113,7 +113,7 @@ func (f *Fleet) announce(ctx context.Context) error {
 	}
 	now := f.Now()
 	if f.began.IsZero() || clock.Passed(f.asked, now) > schema.AnnouncementMaxAge {
-		// The others have not counted it, or no longer, and have shared its part among them.
+		// The others do not count this worker (yet, or any more), and have divided its share among themselves.
 		f.began = now
 		if f.limiter != nil {
 			f.limiter.suspend()

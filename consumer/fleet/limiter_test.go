@@ -143,7 +143,7 @@ func TestRateLimitRoomIsForASecond(t *testing.T) {
 	})
 }
 
-// Take never returns a delivery for which there was room: it would be pulled again and again. A share can be far below
+// Take never rejects a delivery for which there was room: it would be pulled again and again. A share can be far below
 // one per second.
 func TestRateLimitTakeKeepsWhatHasRoom(t *testing.T) {
 	for _, share := range []float64{0.01, 0.1, 0.2, 0.24, 0.26, 0.5, 1, 7} {

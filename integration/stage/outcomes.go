@@ -102,7 +102,7 @@ func (s *Stage) Until(what string, done func() bool) {
 	}
 }
 
-// eventually tells whether done becomes true before the stage's context ends.
+// eventually reports whether done becomes true before the stage's context ends.
 func (s *Stage) eventually(done func() bool) bool {
 	every := 5 * time.Millisecond
 	if s.Fake != nil { // each tick takes processor time, and no other time

@@ -59,7 +59,7 @@ func New(ctx context.Context, b Broker) (*Queue, error) {
 	return d, d.check(ctx, schema.StreamOutcomes)
 }
 
-// NewForReplay returns a queue that can also replay dead letters. It checks also the streams in which interactions
+// NewForReplay returns a queue that can also replay dead letters. It also checks the streams in which interactions
 // wait.
 func NewForReplay(ctx context.Context, b Broker) (*Queue, error) {
 	d, err := New(ctx, b)

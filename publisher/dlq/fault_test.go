@@ -50,7 +50,7 @@ func TestReplayWhenThePublishFails(t *testing.T) {
 	}
 }
 
-// Storage that is full for a moment holds a replay up, and does not end it: workers make room.
+// Full storage delays a replay, and does not end it: workers free storage.
 func TestReplayWaitsWhileTheStorageIsFull(t *testing.T) {
 	t.Parallel()
 	faulty(t, func(t *testing.T, s *stage, b *fake.Broker) {

@@ -15,10 +15,10 @@ const (
 	Unclear Replay = "unclear"
 )
 
-// Replay decides about the replay of a dead letter by the stored declared message, reservation and due message. By is
-// the reservation or due message that the verdict is based on; nil if it is based on the declared message or on none.
-// The Declared of the snapshot must be the newest one under any type; for the dead letter of an invalid message, the
-// one on its own subject.
+// Replay decides whether a dead letter may be replayed, from the stored declared message, reservation and due message.
+// By is the reservation or due message that the verdict is based on; nil if it is based on the declared message or on
+// none. The Declared of the snapshot must be the newest one under any type; for the dead letter of an invalid message,
+// the one on its own subject.
 func (s Snapshot) Replay(letter Outcome) (verdict Replay, by *Reserved) {
 	d := s.Declared
 	if d != nil {
@@ -47,7 +47,7 @@ func (s Snapshot) Replay(letter Outcome) (verdict Replay, by *Reserved) {
 	return Declare, nil
 }
 
-// ReplayBeside decides about the replay of a dead letter by one outcome that was stored after it.
+// ReplayBeside decides whether a dead letter may be replayed, from one outcome o that was stored after it.
 func (o Outcome) ReplayBeside(letter Outcome) Replay {
 	switch {
 	case o.Foreign() && o.Destination != "":

@@ -349,7 +349,7 @@ func TestPlatformSettings(t *testing.T) {
 	}
 }
 
-// Secrets are mounted as files or come from a secret. None is in a pod's description.
+// Secrets are mounted as files, or are variables from a Kubernetes secret. No pod spec contains one.
 func TestSecrets(t *testing.T) {
 	for _, name := range renderings {
 		found := mustRender(t, name)

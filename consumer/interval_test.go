@@ -78,49 +78,51 @@ func TestVendorUnavailableForSomePolls(t *testing.T) {
 	})
 }
 
-// mortal is a broker for a worker that dies at one of its settlements: neither that nor anything after it reaches the
-// broker.
+// mortal is a broker for a worker that dies before a nak, or after a publish: nothing after that reaches the broker.
 type mortal struct {
 	*fake.Broker
-	at   func(settlement string, d broker.Delivery) bool
-	died chan struct{}
+	diesBeforeNak    func(d broker.Delivery) bool // or nil
+	diesAfterPublish func(p broker.Publication) bool
+	died             chan struct{}
 }
 
-func (m *mortal) dead(settlement string, d broker.Delivery) bool {
+// dead reports whether the worker is dead. If it dies now, the caller waits until the test has killed it.
+func (m *mortal) dead(dies bool) bool {
 	select {
 	case <-m.died:
 		return true
 	default:
 	}
-	if !m.at(settlement, d) {
-		return false
+	if dies {
+		close(m.died)
+		time.Sleep(time.Second)
 	}
-	close(m.died)
-	time.Sleep(time.Second) // the test kills the worker meanwhile
-	return true
+	return dies
 }
 
 func (m *mortal) Ack(d broker.Delivery) error {
-	if m.dead("ack", d) {
+	if m.dead(false) {
 		return broker.ErrClosed
 	}
 	return m.Broker.Ack(d)
 }
 
 func (m *mortal) Nak(d broker.Delivery, delay time.Duration) error {
-	if m.dead("nak", d) {
+	if m.dead(m.diesBeforeNak != nil && m.diesBeforeNak(d)) {
 		return broker.ErrClosed
 	}
 	return m.Broker.Nak(d, delay)
 }
 
 func (m *mortal) Publish(ctx context.Context, p broker.Publication) (broker.Ack, error) {
-	select {
-	case <-m.died:
+	if m.dead(false) {
 		return broker.Ack{}, broker.ErrClosed
-	default:
-		return m.Broker.Publish(ctx, p)
 	}
+	ack, err := m.Broker.Publish(ctx, p)
+	if m.dead(m.diesAfterPublish != nil && m.diesAfterPublish(p)) {
+		return broker.Ack{}, broker.ErrClosed
+	}
+	return ack, err
 }
 
 // A worker dies after it has reserved the next poll and before it has acknowledged this one's message; with delayed
@@ -131,12 +133,12 @@ func TestKilledBeforeItSettles(t *testing.T) {
 		s := atGuidance(t, mode)
 		declared := time.Now()
 		id := s.Declare(schema.Audio, pendingFor(1))
-		m := &mortal{Broker: s.Fake, died: make(chan struct{}), at: func(settlement string, d broker.Delivery) bool {
-			if mode == consumer.Schedule {
-				return settlement == "ack" && schema.IsPollSubject(d.Subject)
-			}
-			return settlement == "nak" && s.Vendor.CountOf(id) == 1
-		}}
+		m := &mortal{Broker: s.Fake, died: make(chan struct{})}
+		if mode == consumer.Schedule {
+			m.diesAfterPublish = func(p broker.Publication) bool { return p.Header.Get(schema.HeaderPoll) == "2" }
+		} else {
+			m.diesBeforeNak = func(broker.Delivery) bool { return s.Vendor.CountOf(id) == 1 }
+		}
 		first := s.Start(stage.Ports{Broker: m})
 		<-m.died
 		first.Kill()

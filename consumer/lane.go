@@ -7,16 +7,18 @@ import (
 	"sync/atomic"
 	"time"
 
+	"statusworker/consumer/redelivery"
 	"statusworker/schema"
 	"statusworker/schema/broker"
 )
 
 // lane handles the deliveries of one consumer: those of one interaction type, or those of the intake.
 type lane struct {
-	index  int
-	stream string
-	name   string
-	puller broker.Puller
+	index   int
+	stream  string
+	name    string
+	puller  broker.Puller
+	settler redelivery.Settler
 	// typ is the interaction type. It is empty for the intake, whose deliveries are not polled.
 	typ      schema.Type
 	interval time.Duration
@@ -46,10 +48,14 @@ func (w *Worker) addLane(
 	if err != nil {
 		return err
 	}
-	w.lanes = append(w.lanes, &lane{
-		index: len(w.lanes), stream: stream, name: name, puller: w.broker.Puller(stream, name), typ: t,
-		interval: w.cfg.Intervals.Of(t), ackWait: state.AckWait, handle: handle,
-	})
+	l := &lane{
+		index: len(w.lanes), stream: stream, name: name, puller: w.broker.Puller(stream, name), settler: w.broker,
+		typ: t, interval: w.cfg.Intervals.Of(t), ackWait: state.AckWait, handle: handle,
+	}
+	if stream == schema.StreamPolls {
+		l.settler = &lateAcks{Settler: w.broker}
+	}
+	w.lanes = append(w.lanes, l)
 	return nil
 }
 

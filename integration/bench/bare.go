@@ -25,6 +25,9 @@ type bare struct {
 	order
 	js     jetstream.JetStream
 	client *http.Client
+
+	mu    sync.Mutex
+	acked jetstream.Msg // see ack
 }
 
 // startBare starts the bare loop. The arguments are those of an order.
@@ -129,10 +132,22 @@ func (b *bare) scheduleAndPoll(msg jetstream.Msg) error {
 	if err != nil {
 		return fmt.Errorf("reserving: %w", err)
 	}
-	if err := msg.Ack(); err != nil {
+	if err := b.ack(msg); err != nil {
 		return fmt.Errorf("acking: %w", err)
 	}
 	return b.poll(identifier)
+}
+
+// ack acks each message when the next one is to be acked, as the stage does in a backlog: otherwise the broker visits
+// every due subject to find the next message.
+func (b *bare) ack(msg jetstream.Msg) error {
+	b.mu.Lock()
+	msg, b.acked = b.acked, msg
+	b.mu.Unlock()
+	if msg == nil {
+		return nil
+	}
+	return msg.Ack()
 }
 
 // pollAndNak polls and naks the message with a delay.

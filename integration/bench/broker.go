@@ -128,21 +128,6 @@ func due(number int) *nats.Msg {
 	}
 }
 
-// waiting returns a reservation that falls due in an hour, so that the oldest message of the stream is a reservation.
-// In production it usually is one, because reservations are stored before their due messages. Without it, the broker
-// scans every due subject when all deliveries are acked (fileStore.LoadNextMsg).
-func waiting(int) *nats.Msg {
-	identifier := uuid.NewString()
-	return &nats.Msg{
-		Subject: schema.HoldSubject(schema.Audio, identifier),
-		Data:    declaredMessage(identifier),
-		Header: nats.Header{
-			"Nats-Schedule":        {"@at " + time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano)},
-			"Nats-Schedule-Target": {schema.PollSubject(schema.Audio, identifier)},
-		},
-	}
-}
-
 // fill publishes n messages, and waits until the broker has stored them. If over is set, it spreads them over that
 // time.
 func (b *broker) fill(ctx context.Context, n int, over time.Duration, message func(number int) *nats.Msg) error {

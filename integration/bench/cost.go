@@ -17,6 +17,10 @@ type cost struct {
 	requests     float64 // messages that the broker received
 }
 
+func (c cost) polls() float64     { return c.rate }
+func (c cost) pollerCPU() float64 { return c.cpu }
+func (c cost) brokerCPU() float64 { return c.broker }
+
 // errIdle is the error of a run without a poll. It happens to the bare loop when the broker does not answer its pull.
 var errIdle = errors.New("the vendor received no request")
 
@@ -46,27 +50,21 @@ func printCosts(stdout io.Writer, variants []variant, costs map[variant][]cost) 
 	fmt.Fprintln(stdout, "|---|--:|--:|--:|--:|--:|--:|--:|")
 	for _, v := range variants {
 		cs := costs[v]
-		of := func(value func(cost) float64) float64 {
-			values := make([]float64, len(cs))
-			for i, c := range cs {
-				values[i] = value(c)
-			}
-			return median(values)
-		}
+		of := func(value func(cost) float64) float64 { return medianOf(cs, value) }
 		ratio := ""
 		if v.role != "bare" {
-			mid, lowest, highest := ratios(cs, costs[v.bare()])
+			mid, lowest, highest := ratios(cs, costs[v.bare()], cost.pollerCPU)
 			ratio = fmt.Sprintf("**%.2f** (%.2f to %.2f)", mid, lowest, highest)
 		}
 		fmt.Fprintf(stdout, "| %s | %.1f | %.0f | %.0f | %.0f | %.1f | %.2f | %s |\n", v,
-			of(func(c cost) float64 { return c.cpu }), of(func(c cost) float64 { return c.rate }),
+			of(cost.pollerCPU), of(cost.polls),
 			of(func(c cost) float64 { return c.allocs }), of(func(c cost) float64 { return c.size }),
-			of(func(c cost) float64 { return c.broker }), of(func(c cost) float64 { return c.requests }), ratio)
+			of(cost.brokerCPU), of(func(c cost) float64 { return c.requests }), ratio)
 	}
 	fmt.Fprintln(stdout)
 	for _, v := range variants {
 		if v.role == "unmeasured" {
-			mid, lowest, highest := ratios(costs[variant{"stage", v.mode, v.first}], costs[v])
+			mid, lowest, highest := ratios(costs[variant{"stage", v.mode, v.first}], costs[v], cost.pollerCPU)
 			fmt.Fprintf(
 				stdout,
 				"Metrics, %s: the stage takes %.2f (%.2f to %.2f) times the CPU of the stage without them.\n",
@@ -79,13 +77,21 @@ func printCosts(stdout io.Writer, variants []variant, costs map[variant][]cost) 
 	}
 }
 
-// ratios returns the median, minimum and maximum of the CPU of each run in of, divided by that of its pair in to.
-func ratios(of, to []cost) (mid, lowest, highest float64) {
+// ratios returns the median, minimum and maximum of a value of each run in of, divided by that of its pair in to.
+func ratios(of, to []cost, value func(cost) float64) (mid, lowest, highest float64) {
 	var all []float64
 	for i := range min(len(of), len(to)) {
-		all = append(all, of[i].cpu/to[i].cpu)
+		all = append(all, value(of[i])/value(to[i]))
 	}
 	return median(all), slices.Min(all), slices.Max(all)
+}
+
+func medianOf(cs []cost, value func(cost) float64) float64 {
+	values := make([]float64, len(cs))
+	for i, c := range cs {
+		values[i] = value(c)
+	}
+	return median(values)
 }
 
 func median(values []float64) float64 {

@@ -155,6 +155,13 @@ func runSaturated(ctx context.Context, s settings, v variant, round int, stderr 
 	if err := pause(ctx, o.interval+cpuInterval); err != nil { // until no interaction is too young for its first poll
 		return c, err
 	}
+	return r.measure(ctx, s, v, o, fmt.Sprintf("%s-%d", v, round+1), stderr)
+}
+
+// measure starts a poller, and measures it while more polls are due than it can make. Its profiles get a name.
+func (r *rig) measure(
+	ctx context.Context, s settings, v variant, o order, name string, stderr io.Writer,
+) (c cost, err error) {
 	poller, err := r.poller(v.role, o, stderr)
 	if err != nil {
 		return c, err
@@ -162,7 +169,7 @@ func runSaturated(ctx context.Context, s settings, v variant, round int, stderr 
 	if err := pause(ctx, s.warmUp); err != nil {
 		return c, err
 	}
-	endProfiles, err := r.profile(s, fmt.Sprintf("%s-%d", v, round+1), poller)
+	endProfiles, err := r.profile(s, name, poller)
 	if err != nil {
 		return c, err
 	}
@@ -206,9 +213,6 @@ func (r *rig) profile(s settings, name string, poller *process) (end func() erro
 // fillFor stores n interactions that a variant can poll at once.
 func (r *rig) fillFor(ctx context.Context, v variant, n int) error {
 	if v.mode == consumer.Schedule {
-		if err := r.broker.fill(ctx, 1, 0, waiting); err != nil {
-			return err
-		}
 		return r.broker.fill(ctx, n, 0, due)
 	}
 	messages := func(int) *nats.Msg { return declared() }

@@ -5,6 +5,8 @@
 //	go run ./integration/bench -only cpu
 //	go run ./integration/bench -only memory
 //	go run ./integration/bench -only dlq       time and memory of the dlq commands, with few and many dead letters
+//	go run ./integration/bench -only backlog   speed when few and when many interactions are due, ten minutes
+//	go run ./integration/bench -only outage    time to poll what fell due in an outage of the vendor, eight minutes
 //	go run ./integration/bench -only sizing    CPU of steady loads, with one replica and with three; six minutes
 //	go run ./integration/bench -only batch     processed events: one atomic batch an audio, or two publishes
 //	go run ./integration/bench -only waiting   pending messages that the broker reports for interactions that wait
@@ -60,7 +62,14 @@ type settings struct {
 	fewDead      int
 	manyDead     int
 	rate         int
-	profiles     string
+	fewDue       int
+	manyDue      int
+	inFlight     int
+	outage       time.Duration
+
+	backlogRounds int
+
+	profiles string
 }
 
 func parse(args []string, stderr io.Writer) (settings, error) {
@@ -68,7 +77,7 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&s.only, "only", "",
-		"run only `cpu`, memory, dlq, sizing, batch or waiting; by default cpu and memory")
+		"run only `cpu`, memory, dlq, backlog, outage, sizing, batch or waiting; by default cpu and memory")
 	flags.StringVar(&s.redelivery, "redelivery", "", "cpu, sizing: `schedule` or nak; by default both")
 	flags.DurationVar(&s.measured, "for", 3*time.Second, "how long each run is measured")
 	flags.DurationVar(&s.warmUp, "warm-up", 1500*time.Millisecond, "how long each run lasts before it is measured")
@@ -80,6 +89,11 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags.IntVar(&s.waiting, "waiting", 50_000, "waiting: interactions in flight")
 	flags.IntVar(&s.fewDead, "few-dead", 1_000, "dlq: dead letters in the first run")
 	flags.IntVar(&s.manyDead, "many-dead", 100_000, "dlq: dead letters in the second run")
+	flags.IntVar(&s.fewDue, "few-due", 10_000, "backlog: due interactions in the first run of each pair")
+	flags.IntVar(&s.manyDue, "many-due", 300_000, "backlog: due interactions in the second run of each pair")
+	flags.IntVar(&s.backlogRounds, "backlog-rounds", 3, "backlog: pairs of runs with each number of replicas")
+	flags.IntVar(&s.inFlight, "in-flight", 100_000, "outage: interactions in flight")
+	flags.DurationVar(&s.outage, "outage", 90*time.Second, "outage: how long the vendor fails")
 	flags.IntVar(&s.rate, "rate", 2_500, "memory: polls per second in both runs")
 	flags.StringVar(&s.profiles, "profiles", "", "cpu: write CPU and allocation profiles into this `directory`")
 	if err := flags.Parse(args); err != nil {
@@ -94,12 +108,15 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 // check returns an error for the first flag that has an invalid value.
 func (s settings) check() error {
 	switch {
-	case !slices.Contains([]string{"", "cpu", "memory", "dlq", "sizing", "batch", "waiting"}, s.only):
-		return fmt.Errorf("invalid -only %q; allowed: cpu, memory, dlq, sizing, batch, waiting", s.only)
+	case !slices.Contains([]string{"", "cpu", "memory", "dlq", "backlog", "outage", "sizing", "batch", "waiting"}, s.only):
+		return fmt.Errorf("invalid -only %q; allowed: cpu, memory, dlq, backlog, outage, sizing, batch, waiting", s.only)
 	case !slices.Contains([]string{"", string(consumer.Schedule), string(consumer.Nak)}, s.redelivery):
 		return fmt.Errorf("invalid -redelivery %q; allowed: schedule, nak", s.redelivery)
 	case s.measured <= 0:
 		return fmt.Errorf("invalid -for %v; must be more than 0", s.measured)
+	case s.outage < outageInterval*3/2:
+		return fmt.Errorf("invalid -outage %v; must be at least %v, so that all interactions fall due", s.outage,
+			outageInterval*3/2)
 	case s.warmUp < 0:
 		return fmt.Errorf("invalid -warm-up %v; must not be negative", s.warmUp)
 	}
@@ -110,6 +127,8 @@ func (s settings) check() error {
 		{"rounds", s.rounds, 1}, {"interactions", s.interactions, 0}, {"concurrency", s.concurrency, 4},
 		{"few", s.few, 1}, {"many", s.many, 1}, {"waiting", s.waiting, 1}, {"few-dead", s.fewDead, 1},
 		{"many-dead", s.manyDead, 1}, {"rate", s.rate, 1},
+		{"few-due", s.fewDue, 1}, {"many-due", s.manyDue, 1}, {"backlog-rounds", s.backlogRounds, 1},
+		{"in-flight", s.inFlight, 1},
 	} {
 		if f.value < f.min {
 			return fmt.Errorf("invalid -%s %d; must be at least %d", f.name, f.value, f.min)
@@ -134,6 +153,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		measure func(context.Context, settings, io.Writer, io.Writer) error
 	}{
 		{"cpu", true, measureCPU}, {"memory", true, measureMemory}, {"dlq", false, measureDLQ},
+		{"backlog", false, measureBacklog}, {"outage", false, measureOutage},
 		{"sizing", false, measureSizing}, {"batch", false, measureBatch}, {"waiting", false, measureWaiting},
 	} {
 		if err == nil && (s.only == part.name || s.only == "" && part.always) {

@@ -45,6 +45,8 @@ func runRole(args []string, stdin io.Reader, stdout io.Writer) error {
 			profile, err = startProfile(argument)
 		case "profiled":
 			err = profile.stop()
+		case "fail", "recover":
+			r.fail(question == "fail")
 		case "collect":
 			runtime.GC()
 			runtime.GC() // the first one only moves objects of pools into their victim caches
@@ -70,6 +72,8 @@ type role struct {
 	polls func() uint64
 	// received returns the number of messages from clients.
 	received func() (uint64, error)
+	// fail makes requests fail, or succeed again.
+	fail func(bool)
 	// late returns the median and the 99th percentile of the lateness of polls since its last call.
 	late func() (p50, p99 time.Duration)
 	stop func() error
@@ -150,7 +154,8 @@ func start(stderr io.Writer, args ...string) (*process, error) {
 	return p, nil
 }
 
-// ask sends a question to the process: use, late, collect, profile FILE or profiled. The answer is what it has used.
+// ask sends a question to the process: use, late, collect, fail, recover, profile FILE or profiled. The answer is what
+// it has used.
 func (p *process) ask(question string) (use, error) {
 	var u use
 	if _, err := io.WriteString(p.in, question+"\n"); err != nil {

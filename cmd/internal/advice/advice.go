@@ -55,7 +55,7 @@ func FixTopology(e *provisioning.TopologyError) string {
 	case len(e.Differences) == 0:
 		return fmt.Sprintf(once, command)
 	case slices.ContainsFunc(e.Differences, func(d topology.Difference) bool { return d.Unwanted }):
-		return changeOver(e.Mode) + "; then run `" + command + "`"
+		return changeOver(e.Mode)
 	case slices.ContainsFunc(e.Differences, func(d topology.Difference) bool { return !d.Missing }):
 		command = UpdateCommand(e.Mode, e.Config)
 	}
@@ -85,12 +85,16 @@ func Difference(d topology.Difference, mode consumer.Mode) string {
 
 // changeOver returns what to do about consumers of the other mode.
 func changeOver(to consumer.Mode) string {
-	if to == consumer.Nak {
-		return "it belongs to redelivery schedule; to change over to redelivery nak, wait until the streams are " +
-			"empty, stop the workers, and delete it and stream " + schema.StreamPolls
+	return fmt.Sprintf("it belongs to redelivery %s; to change to redelivery %s, drain and recreate the streams: see "+
+		"`Change the redelivery mode` in docs/deploy.md", Other(to), to)
+}
+
+// Other returns the other redelivery mode.
+func Other(mode consumer.Mode) consumer.Mode {
+	if mode == consumer.Nak {
+		return consumer.Schedule
 	}
-	return "it belongs to redelivery nak; to change over to redelivery schedule, wait until the streams are " +
-		"empty, stop the workers, and delete it"
+	return consumer.Nak
 }
 
 // Missing adds the command that creates what is missing to an [overview.MissingError]. It returns every other error

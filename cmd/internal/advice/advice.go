@@ -55,7 +55,8 @@ func FixTopology(e *provisioning.TopologyError) string {
 	case len(e.Differences) == 0:
 		return fmt.Sprintf(once, command)
 	case slices.ContainsFunc(e.Differences, func(d topology.Difference) bool { return d.Unwanted }):
-		return changeOver(e.Mode)
+		return fmt.Sprintf("some belong to redelivery %s; to change to redelivery %s, see `Change the redelivery mode` in "+
+			"docs/deploy.md", Other(e.Mode), e.Mode)
 	case slices.ContainsFunc(e.Differences, func(d topology.Difference) bool { return !d.Missing }):
 		command = UpdateCommand(e.Mode, e.Config)
 	}
@@ -74,19 +75,13 @@ func Topology(err error) error {
 	return fmt.Errorf("%w; %s", err, FixTopology(unfit))
 }
 
-// Difference returns a difference from the streams and consumers of a mode as text, with what to do if no command can
-// change it.
+// Difference returns a difference from the streams and consumers of a mode as text, with the mode to which a consumer
+// that must not exist belongs.
 func Difference(d topology.Difference, mode consumer.Mode) string {
 	if d.Unwanted {
-		return d.String() + ": " + changeOver(mode)
+		return fmt.Sprintf("%s: it belongs to redelivery %s", d, Other(mode))
 	}
 	return d.String()
-}
-
-// changeOver returns what to do about consumers of the other mode.
-func changeOver(to consumer.Mode) string {
-	return fmt.Sprintf("it belongs to redelivery %s; to change to redelivery %s, drain and recreate the streams: see "+
-		"`Change the redelivery mode` in docs/deploy.md", Other(to), to)
 }
 
 // Other returns the other redelivery mode.

@@ -87,7 +87,7 @@ const (
 // reasons has each reason, its cause, what it means, and what the operator can do.
 var reasons = []reasonRow{
 	{InvalidMessage, ByMessage,
-		"The message is not a valid declared message. The detail names the wrong member.",
+		"The message is not a valid declared message. The detail says what is not valid.",
 		"Fix the producer and declare the interaction with a valid message; then purge this dead letter. " +
 			"Replay only if a newer version of statusworker accepts the message."},
 	{ProcessingFailed, ByVendor,

@@ -21,7 +21,7 @@ type dlqReplayCommand struct {
 func (c dlqReplayCommand) Run(ctx context.Context, p cli.Process) error {
 	return deletion{
 		verb: "replay", newQueue: dlq.NewForReplay, do: (*dlq.Queue).Replay,
-		results: []dlq.What{dlq.Replayed, dlq.Superseded, dlq.Gone, dlq.Left},
+		results: []dlq.What{dlq.Replayed, dlq.Superseded, dlq.Gone, dlq.Unchanged},
 	}.run(ctx, p, c.filterFlags, c.confirmFlags, c.dlqFlags)
 }
 

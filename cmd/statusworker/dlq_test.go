@@ -215,8 +215,8 @@ func TestDLQListsAndShows(t *testing.T) {
 	})
 	t.Run("replay leaves foreign messages", func(t *testing.T) {
 		c := command(t, "dlq", "replay", "--yes", "@3", invalid, "--nats-url", at).exits(exitFault)
-		says(t, "standard output", &c.stdout, "replayed 0, superseded 0, gone 0, left 2")
-		says(t, "standard error", &c.stderr, "@3 y: left: it cannot be replayed: ", "@2 seq-9: left: ")
+		says(t, "standard output", &c.stdout, "replayed 0, superseded 0, gone 0, unchanged 2")
+		says(t, "standard error", &c.stderr, "@3 y: unchanged: it cannot be replayed: ", "@2 seq-9: unchanged: ")
 		unforged(t, &c.stderr)
 	})
 }
@@ -240,12 +240,12 @@ func TestDLQReplayAndPurge(t *testing.T) {
 	storeDeadLetter(t, js, deadLetter(schema.Rejected, other))
 
 	c := command(t, "dlq", "replay", "--dry-run", "--reason", "not_found", "--nats-url", at).exits(exitOK)
-	says(t, "standard output", &c.stdout, "dry run", fmt.Sprintf("replayed %d, superseded 0, gone 0, left 0", n))
+	says(t, "standard output", &c.stdout, "dry run", fmt.Sprintf("replayed %d, superseded 0, gone 0, unchanged 0", n))
 	if now, _ := messages(t, js, schema.StreamDeclared); now != 0 {
 		t.Fatalf("a dry run declared %d", now)
 	}
 	c = command(t, "dlq", "replay", "--yes", "--reason", "not_found", "--nats-url", at).exits(exitOK)
-	says(t, "standard output", &c.stdout, fmt.Sprintf("replayed %d, superseded 0, gone 0, left 0", n))
+	says(t, "standard output", &c.stdout, fmt.Sprintf("replayed %d, superseded 0, gone 0, unchanged 0", n))
 	if now, ever := messages(t, js, schema.StreamDeclared); now != n || ever != n {
 		t.Errorf("%d declared messages, %d ever, want %d", now, ever, n)
 	}
@@ -330,7 +330,7 @@ func TestDLQReportsMissingNames(t *testing.T) {
 	// Existing dead letters are processed in any order. The second time they are missing.
 	c = command(t, "dlq", "replay", "--yes", deleted, failed, "@99", strings.ToUpper(other), failed, "--nats-url",
 		at).exits(exitFault)
-	says(t, "standard output", &c.stdout, "replayed 2, superseded 0, gone 0, left 0")
+	says(t, "standard output", &c.stdout, "replayed 2, superseded 0, gone 0, unchanged 0")
 	c = command(t, "dlq", "purge", "--yes", failed, token, "--nats-url", at).exits(exitFault)
 	says(t, "standard output", &c.stdout, "deleted 1, gone 0")
 	c = command(t, "dlq", "purge", "--yes", failed, token, "--nats-url", at).exits(exitFault)

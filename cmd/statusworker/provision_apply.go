@@ -33,7 +33,7 @@ func (c provisionCommand) apply(
 		say(p.Stdout, "nothing to change")
 		return nil
 	case otherMode:
-		return errOtherMode
+		return errOtherMode(c.Redelivery)
 	case c.DryRun:
 		return cli.ErrReported
 	}
@@ -86,11 +86,12 @@ func (c provisionCommand) print(
 	return differing + len(report.Undelivered)
 }
 
-var errOtherMode = errors.New(
-	"the streams are made for the other redelivery mode; nothing was changed. To keep that mode, omit " +
-		"--redelivery ($STATUSWORKER_REDELIVERY) or set it to that mode; to change the mode, see " +
-		"`Change the redelivery mode` in docs/deploy.md",
-)
+// errOtherMode is the error if the streams have another mode than the flag.
+func errOtherMode(flag consumer.Mode) error {
+	return fmt.Errorf("the streams have redelivery %s, but --redelivery ($STATUSWORKER_REDELIVERY) is %s; nothing was "+
+		"changed. To keep %[1]s, omit the flag; to change to %[2]s, see `Change the redelivery mode` in "+
+		"docs/deploy.md", advice.Other(flag), flag)
+}
 
 var errForeign = errors.New(
 	"a foreign consumer takes messages from workers: find and delete the stream that sources or mirrors this stream; " +

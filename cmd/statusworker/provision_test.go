@@ -153,7 +153,7 @@ func TestProvisionKeepsTheMode(t *testing.T) {
 					append([]string{"provision", "--nats-url", at, "--redelivery", to}, more...)...).exits(
 					exitFault,
 				)
-				says(t, "standard output", &c.stdout, "must not exist", "delete it")
+				says(t, "standard output", &c.stdout, "must not exist", "redelivery "+from)
 			}
 			says(
 				t,

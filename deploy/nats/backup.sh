@@ -5,7 +5,7 @@
 #
 # An interaction moves from the stream of declared messages to that of polls, and from there to that of outcomes. The
 # next stream stores it before the previous one deletes it, so snapshots in this order contain it at least once. In any
-# other order, such as that of `nats account backup`, an interaction that moves between two snapshots is in neither.
+# other order, such as that of `nats account backup`, both snapshots can miss an interaction that moves between them.
 # `statusworker dlq replay` moves interactions the other way: do not run it during a backup.
 #
 # The user must be allowed to publish $JS.API.STREAM.NAMES, $JS.API.STREAM.INFO.* and $JS.API.STREAM.SNAPSHOT.*.
@@ -27,7 +27,7 @@ fi
 mkdir "$folder" # fails if it exists: a backup never overwrites another
 
 # `statusworker provision` recreates the consumers of the first two streams, which then deliver all stored messages. A
-# consumer from a snapshot could count messages of the snapshot as settled.
+# consumer from a snapshot could treat messages of the snapshot as acknowledged.
 for stream in INTERACTIONS_DECLARED INTERACTIONS_POLLS INTERACTIONS_OUTCOMES; do
     consumers=--no-consumers
     case $stream in

@@ -3,8 +3,9 @@
 #
 #   restore.sh FOLDER [OPTION OF nats ...]
 #
-# Stop the workers first. Then run this, `statusworker provision`, which creates the consumers, and start the workers:
-# see "Restore" in docs/deploy.md. It does not change a stream that exists: it ends with an error.
+# Stop the workers, and wait 30 s (the longest poll interval). Run this script, then `statusworker provision`, which
+# creates the consumers. Then start the workers. See "Restore" in docs/deploy.md. The script fails on a stream that
+# exists, and does not change it.
 #
 # The user must be allowed to publish $JS.API.STREAM.INFO.*, $JS.API.STREAM.RESTORE.*, and $JS.SNAPSHOT.RESTORE.> for
 # the chunks.

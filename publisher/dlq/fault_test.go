@@ -38,9 +38,9 @@ func TestReplayWhenThePublishFails(t *testing.T) {
 			faulty(t, func(t *testing.T, s *stage, b *fake.Broker) {
 				b.Inject(fake.Fault{Op: fake.Publish, Times: always, Err: kind})
 				r := s.replay(s.queue(), dlq.Filter{}, false)
-				if len(r.all) != 1 || r.all[0].What != dlq.Left || r.all[0].Why != want ||
+				if len(r.all) != 1 || r.all[0].What != dlq.Unchanged || r.all[0].Why != want ||
 					want != dlq.SubjectTaken && !errors.Is(r.all[0].Err, kind) {
-					t.Errorf("results %+v, want %s: %s", r.all, dlq.Left, want)
+					t.Errorf("results %+v, want %s: %s", r.all, dlq.Unchanged, want)
 				}
 				if n := s.count(schema.StreamOutcomes, ">"); n != 1 {
 					t.Errorf("%d dead letters are stored, want 1", n)

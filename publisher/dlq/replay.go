@@ -170,7 +170,7 @@ func (r *replaying) again(ctx context.Context, p postponed) error {
 func (r *replaying) attempt(ctx context.Context, l DeadLetter, p *postponed) (done bool, err error) {
 	declared, err := original(l)
 	if err != nil {
-		return r.finish(l, Result{What: Left, Why: Unusable, Err: err})
+		return r.finish(l, Result{What: Unchanged, Why: Unusable, Err: err})
 	}
 	began := time.Now()
 	f, err := r.inspect(ctx, l)
@@ -182,7 +182,7 @@ func (r *replaying) attempt(ctx context.Context, l DeadLetter, p *postponed) (do
 	case deleted:
 		return r.finish(l, Result{What: Gone})
 	case lifecycle.Unclear:
-		result.What = Left
+		result.What = Unchanged
 		return r.finish(l, result)
 	case lifecycle.Ending:
 		return r.postpone(l, p, result)
@@ -224,7 +224,7 @@ func (r *replaying) declare(
 	case errors.Is(err, broker.ErrFull): // workers make room
 		return r.postpone(l, p, Result{Why: PublishFailed, Err: err})
 	}
-	return r.finish(l, Result{What: Left, Why: PublishFailed, Err: err})
+	return r.finish(l, Result{What: Unchanged, Why: PublishFailed, Err: err})
 }
 
 // finish reports a dead letter.
@@ -234,7 +234,7 @@ func (r *replaying) finish(l DeadLetter, result Result) (done bool, err error) {
 }
 
 // postpone leaves a dead letter for another attempt, and reports that it waits. After its time it reports the dead
-// letter as left.
+// letter as unchanged.
 func (r *replaying) postpone(l DeadLetter, p *postponed, result Result) (done bool, err error) {
 	if !r.dry && time.Now().Before(p.until) {
 		if !p.reported {
@@ -244,7 +244,7 @@ func (r *replaying) postpone(l DeadLetter, p *postponed, result Result) (done bo
 		}
 		return false, nil
 	}
-	result.What = Left
+	result.What = Unchanged
 	return r.finish(l, result)
 }
 

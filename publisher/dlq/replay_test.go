@@ -69,10 +69,10 @@ func TestReplayDependsOnStoredMessages(t *testing.T) {
 			after: func(s *stage, id string) {
 				s.put(schema.DeclaredSubject(schema.Audio, id), declaration(schema.Audio, id))
 			}},
-		{name: "garbage waits on its subject", want: dlq.Left, why: dlq.NotTakenIn, by: "interactions.declared.chat.",
+		{name: "garbage waits on its subject", want: dlq.Unchanged, why: dlq.NotTakenIn, by: "interactions.declared.chat.",
 			declared: 1,
 			after:    func(s *stage, id string) { s.put(schema.DeclaredSubject(schema.Chat, id), "garbage") }},
-		{name: "garbage waits as another type", want: dlq.Left, why: dlq.NotTakenIn, by: "interactions.declared.audio.",
+		{name: "garbage waits as another type", want: dlq.Unchanged, why: dlq.NotTakenIn, by: "interactions.declared.audio.",
 			declared: 1,
 			after:    func(s *stage, id string) { s.put(schema.DeclaredSubject(schema.Audio, id), "garbage") }},
 		{name: "reserved by a later generation", want: dlq.Superseded, why: dlq.PolledSince,
@@ -81,23 +81,23 @@ func TestReplayDependsOnStoredMessages(t *testing.T) {
 			after: func(s *stage, id string) { s.waiting(schema.PollSubject(schema.Chat, id), later, false) }},
 		{name: "tombstone of a later generation", want: dlq.Superseded, why: dlq.PolledSince,
 			after: func(s *stage, id string) { s.waiting(schema.HoldSubject(schema.Chat, id), later, true) }},
-		{name: "its own reservation", want: dlq.Left, why: dlq.PollPending,
+		{name: "its own reservation", want: dlq.Unchanged, why: dlq.PollPending,
 			after: func(s *stage, id string) { s.waiting(schema.HoldSubject(schema.Chat, id), generation, false) }},
-		{name: "its own reservation, and declared again", want: dlq.Left, why: dlq.PollPending, declared: 1,
+		{name: "its own reservation, and declared again", want: dlq.Unchanged, why: dlq.PollPending, declared: 1,
 			after: func(s *stage, id string) {
 				s.waiting(schema.HoldSubject(schema.Chat, id), generation, false)
 				s.put(schema.DeclaredSubject(schema.Chat, id), declaration(schema.Chat, id))
 			}},
-		{name: "its own due message", want: dlq.Left, why: dlq.PollPending,
+		{name: "its own due message", want: dlq.Unchanged, why: dlq.PollPending,
 			after: func(s *stage, id string) { s.waiting(schema.PollSubject(schema.Chat, id), generation, false) }},
 		{name: "its own tombstone", want: dlq.Replayed, declared: 1,
 			after: func(s *stage, id string) { s.waiting(schema.HoldSubject(schema.Chat, id), generation, true) }},
 		{name: "its own tombstone, due", want: dlq.Replayed, declared: 1,
 			after: func(s *stage, id string) { s.waiting(schema.PollSubject(schema.Chat, id), generation, true) }},
-		{name: "a stale copy behind its own tombstone", want: dlq.Left, why: dlq.PollPending,
+		{name: "a stale copy behind its own tombstone", want: dlq.Unchanged, why: dlq.PollPending,
 			before: func(s *stage, id string) { s.waiting(schema.PollSubject(schema.Chat, id), generation, false) },
 			after:  func(s *stage, id string) { s.waiting(schema.HoldSubject(schema.Chat, id), generation, true) }},
-		{name: "an older generation that goes on", want: dlq.Left, why: dlq.PollPending,
+		{name: "an older generation that goes on", want: dlq.Unchanged, why: dlq.PollPending,
 			after: func(s *stage, id string) {
 				s.waiting(schema.HoldSubject(schema.Chat, id), generation.Add(-time.Hour), false)
 			}},
@@ -119,7 +119,7 @@ func TestReplayDependsOnStoredMessages(t *testing.T) {
 				s.store(o)
 				s.put(schema.FailedSubject(schema.Rejected, id), "garbage, and newer")
 			}},
-		{name: "garbage in the place of results", want: dlq.Left, why: dlq.NoOutcome,
+		{name: "garbage in the place of results", want: dlq.Unchanged, why: dlq.NoOutcome,
 			by:    "interactions.processed.cxai.",
 			after: func(s *stage, id string) { s.put(schema.ProcessedSubject(schema.ToCXAI, id), "garbage") }},
 		{name: "an invalid message of the same identifier", want: dlq.Replayed, declared: 1,
@@ -178,7 +178,7 @@ func TestReplayDependsOnStoredMessages(t *testing.T) {
 				t.Errorf("results %+v, want %s, %q by %q", r.all, tt.want, tt.why, by)
 			}
 			_, err := s.Get(s.ctx, schema.StreamOutcomes, sequence)
-			if errors.Is(err, broker.ErrNotFound) == (tt.want == dlq.Left) {
+			if errors.Is(err, broker.ErrNotFound) == (tt.want == dlq.Unchanged) {
 				t.Errorf("result %s, but reading the dead letter: %v", tt.want, err)
 			}
 			if n := s.count(schema.StreamDeclared, ">"); n != tt.declared {
@@ -202,7 +202,7 @@ func TestReplayWithDelayedNaks(t *testing.T) {
 	o.Origin.Stored = m.Time
 	s.store(o)
 	r := s.replay(s.queue(), dlq.Filter{}, false)
-	if r.what[dlq.Left] != 1 || s.count(schema.StreamOutcomes, ">") != 1 {
+	if r.what[dlq.Unchanged] != 1 || s.count(schema.StreamOutcomes, ">") != 1 {
 		t.Fatalf("results before the ack: %+v", r.all)
 	}
 	if err := s.Delete(s.ctx, schema.StreamDeclared, 1); err != nil {
@@ -282,7 +282,7 @@ func TestConcurrentReplays(t *testing.T) {
 			t.Fatal(err)
 		}
 		// The last sequence is the number of messages that were ever stored.
-		if left := s.count(schema.StreamOutcomes, ">"); state.Last != n || left != 0 || both.what[dlq.Left] != 0 {
+		if left := s.count(schema.StreamOutcomes, ">"); state.Last != n || left != 0 || both.what[dlq.Unchanged] != 0 {
 			t.Errorf("%d declared messages, %d dead letters, results %v; want %d, 0 and none left",
 				state.Last, left, both.what, n)
 		}
@@ -335,7 +335,7 @@ func TestReplayLeavesWhatCannotBeDeclaredAgain(t *testing.T) {
 	s.put("interactions.failed.x.y", "\x1b[31mgarbage")
 	n := len(unusable) + 1
 	r := s.replay(s.queue(), dlq.Filter{}, false)
-	if r.what[dlq.Left] != n || s.count(schema.StreamOutcomes, ">") != n || s.count(schema.StreamDeclared, ">") != 0 {
+	if r.what[dlq.Unchanged] != n || s.count(schema.StreamOutcomes, ">") != n || s.count(schema.StreamDeclared, ">") != 0 {
 		t.Errorf("results %v, want %d left", r.what, n)
 	}
 	for _, got := range r.all {

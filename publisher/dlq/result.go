@@ -15,13 +15,13 @@ const (
 	Deleted What = "deleted"
 	// Gone: another user deleted the dead letter in the meantime.
 	Gone What = "gone"
-	// Left: the dead letter is unchanged.
-	Left What = "left"
+	// Unchanged: the dead letter is unchanged.
+	Unchanged What = "unchanged"
 	// Waiting: the dead letter cannot be replayed yet. Its result follows.
 	Waiting What = "waiting"
 )
 
-// A Why is the reason for which a dead letter was superseded or left.
+// A Why is the reason for which a dead letter was superseded or is unchanged.
 type Why string
 
 // Why a dead letter was superseded, by the message in [Result.By].
@@ -34,7 +34,7 @@ const (
 	EndedSince Why = "ended since"
 )
 
-// Why a dead letter was left, or waits.
+// Why a dead letter is unchanged, or waits.
 const (
 	// Unusable: its declared message can never be published again. [Result.Err] has the cause.
 	Unusable Why = "unusable"
@@ -61,7 +61,7 @@ const (
 // Result is the result for one dead letter.
 type Result struct {
 	What What
-	// Why is set with Superseded, Left and Waiting.
+	// Why is set with Superseded, Unchanged and Waiting.
 	Why Why
 	// By is the stored message that Why refers to, or zero.
 	By Stored

@@ -55,7 +55,8 @@ func FixTopology(e *provisioning.TopologyError) string {
 	case len(e.Differences) == 0:
 		return fmt.Sprintf(once, command)
 	case slices.ContainsFunc(e.Differences, func(d topology.Difference) bool { return d.Unwanted }):
-		return changeOver(e.Mode) + "; then run `" + command + "`"
+		return fmt.Sprintf("some belong to redelivery %s; to change to redelivery %s, see `Change the redelivery mode` in "+
+			"docs/deploy.md", Other(e.Mode), e.Mode)
 	case slices.ContainsFunc(e.Differences, func(d topology.Difference) bool { return !d.Missing }):
 		command = UpdateCommand(e.Mode, e.Config)
 	}
@@ -74,23 +75,21 @@ func Topology(err error) error {
 	return fmt.Errorf("%w; %s", err, FixTopology(unfit))
 }
 
-// Difference returns a difference from the streams and consumers of a mode as text, with what to do if no command can
-// change it.
+// Difference returns a difference from the streams and consumers of a mode as text, with the mode to which a consumer
+// that must not exist belongs.
 func Difference(d topology.Difference, mode consumer.Mode) string {
 	if d.Unwanted {
-		return d.String() + ": " + changeOver(mode)
+		return fmt.Sprintf("%s: it belongs to redelivery %s", d, Other(mode))
 	}
 	return d.String()
 }
 
-// changeOver returns what to do about consumers of the other mode.
-func changeOver(to consumer.Mode) string {
-	if to == consumer.Nak {
-		return "it belongs to redelivery schedule; to change over to redelivery nak, wait until the streams are " +
-			"empty, stop the workers, and delete it and stream " + schema.StreamPolls
+// Other returns the other redelivery mode.
+func Other(mode consumer.Mode) consumer.Mode {
+	if mode == consumer.Nak {
+		return consumer.Schedule
 	}
-	return "it belongs to redelivery nak; to change over to redelivery schedule, wait until the streams are " +
-		"empty, stop the workers, and delete it"
+	return consumer.Nak
 }
 
 // Missing adds the command that creates what is missing to an [overview.MissingError]. It returns every other error

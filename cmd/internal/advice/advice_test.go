@@ -57,7 +57,7 @@ func TestTopology(t *testing.T) {
 			missing.String(), differs.String(),
 			"`statusworker provision --redelivery nak --request-timeout 1s --update`"}},
 		"of both modes": {unfit(consumer.Schedule, missing, unwanted), []string{
-			unwanted.String(), "stop the workers", "`statusworker provision`"}},
+			unwanted.String(), "redelivery nak", "docs/deploy.md"}},
 	} {
 		err := advice.Topology(fmt.Errorf("checking: %w", c.err))
 		var found *provisioning.TopologyError

@@ -68,7 +68,7 @@ func (n *notes) workers(o overview.Overview) []overview.Worker {
 		n.add("no worker is alive: nothing is polled; start `statusworker run`")
 	}
 	for _, cause := range distinct(paused, func(w overview.Worker) string { return w.Cause }) {
-		n.add("%s", pause(cause, paused, len(readable)))
+		n.add("%s", pause(cause, paused, len(readable), o.At))
 	}
 	limits := distinct(readable, func(w overview.Worker) string { return rateLimit(w.RateLimit) })
 	if len(limits) > 1 {
@@ -147,16 +147,20 @@ func resume(stream, name string) string {
 }
 
 // pause describes the workers that are paused for one cause.
-func pause(cause string, paused []overview.Worker, readable int) string {
+func pause(cause string, paused []overview.Worker, readable int, now time.Time) string {
 	var of []overview.Worker
 	for _, w := range paused {
 		if w.Cause == cause {
 			of = append(of, w)
 		}
 	}
-	who, effect := fmt.Sprintf("%d of %d workers paused (%s)", len(of), readable, cause), ": "
+	state, polled := "paused", "nothing is polled"
+	if !slices.ContainsFunc(of, func(w overview.Worker) bool { return w.State == schema.Paused }) {
+		state, polled = "probing", "each sends one poll at a time"
+	}
+	who, effect := fmt.Sprintf("%d of %d workers %s (%s)", len(of), readable, state, cause), ": "
 	if len(of) == readable {
-		who, effect = fmt.Sprintf("all workers paused (%s)", cause), ": nothing is polled; "
+		who, effect = fmt.Sprintf("all workers %s (%s)", state, cause), ": "+polled+"; "
 	}
 	last := ""
 	if detail := of[0].Detail; detail != "" {
@@ -169,18 +173,18 @@ func pause(cause string, paused []overview.Worker, readable int) string {
 		return who + effect + "ElevateAI refuses every interaction; check --base-url and the account of the API token" +
 			last
 	case breaker.Throttled:
-		return who + until(of) + effect + "wait, or set a lower --max-polls-per-second" + last
+		return who + until(of, now) + effect + "wait, or set a lower --max-polls-per-second" + last
 	case breaker.Unavailable:
-		return who + until(of) + effect + "they resume without help; `statusworker doctor` shows what fails" + last
+		return who + until(of, now) + effect + "they resume without help; `statusworker doctor` shows what fails" + last
 	}
 	return who + last
 }
 
-// until returns when the first of some workers polls again.
-func until(paused []overview.Worker) string {
+// until returns when the first of some workers polls again. The pauses of probing workers are over.
+func until(paused []overview.Worker, now time.Time) string {
 	var first time.Time
 	for _, w := range paused {
-		if w.Until != nil && (first.IsZero() || w.Until.Before(first)) {
+		if w.Until != nil && w.Until.After(now) && (first.IsZero() || w.Until.Before(first)) {
 			first = *w.Until
 		}
 	}

@@ -48,7 +48,7 @@ func TestOverview(t *testing.T) {
 	pausedLane := late
 	pausedLane.PausedUntil = &noon
 	with := func(workers ...overview.Worker) overview.Overview {
-		return overview.Overview{Redelivery: consumer.Schedule, Workers: workers}
+		return overview.Overview{At: noon, Redelivery: consumer.Schedule, Workers: workers}
 	}
 	lanes := func(o overview.Overview, lanes ...overview.Lane) overview.Overview {
 		o.Lanes = lanes
@@ -66,6 +66,8 @@ func TestOverview(t *testing.T) {
 	}
 	throttled := worker(schema.Paused, "throttled", "")
 	unauthorized := worker(schema.Paused, "unauthorized", "401")
+	probing := worker(schema.Probing, "unavailable", "503")
+	probing.Until = &noon
 	noBucket, missing := with(), with(working)
 	noBucket.Missing = []string{"stream " + schema.StreamWorkers}
 	missing.Redelivery, missing.Missing = consumer.Nak, []string{"stream A", "stream B"}
@@ -88,6 +90,8 @@ func TestOverview(t *testing.T) {
 		"all paused, so no lane is behind": {
 			lanes(with(unauthorized, worker(schema.Probing, "unauthorized", "")), late),
 			sentences{{"all", "unauthorized", "API token", "401"}}},
+		"probing":     {with(working, probing), sentences{{"1 of 2 workers probing (unavailable): ", "503"}}},
+		"all probing": {with(probing), sentences{{"all", "probing (unavailable): ", "503"}}},
 		"two of three paused": {
 			with(working, throttled, worker(schema.Probing, "throttled", "")),
 			sentences{{"2 of 3", "throttled"}}},

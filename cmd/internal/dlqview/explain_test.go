@@ -16,7 +16,7 @@ func TestExplain(t *testing.T) {
 		dlq.Unusable, dlq.NoOutcome, dlq.PublishFailed, dlq.PollPending, dlq.NotTakenIn, dlq.SubjectTaken, dlq.TooSlow,
 		dlq.NotConfirmed,
 	} {
-		r := dlq.Result{What: dlq.Left, Why: why, By: dlq.Stored{Subject: "a.subject"}, Err: errors.New("a cause")}
+		r := dlq.Result{What: dlq.Unchanged, Why: why, By: dlq.Stored{Subject: "a.subject"}, Err: errors.New("a cause")}
 		text := Explain(r)
 		if other, double := seen[text]; double || text == string(why) {
 			t.Errorf("%s: %q, want another text than that of %s", why, text, other)

@@ -66,7 +66,7 @@ func (p *Progress) text() string {
 func (p *Progress) Left() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.n[dlq.Left]
+	return p.n[dlq.Unchanged]
 }
 
 // Add counts a result. It shows the reason if the dead letter was left unchanged, and if it is the first that waits.
@@ -80,19 +80,19 @@ func (p *Progress) Add(l dlq.DeadLetter, r dlq.Result) {
 		p.n[r.What]++
 		p.done++
 	}
-	left, done, text := p.n[dlq.Left], p.done, p.text()
+	left, done, text := p.n[dlq.Unchanged], p.done, p.text()
 	p.mu.Unlock()
 	switch {
 	case firstToWait:
 		fmt.Fprintf(p, "%s %s: %s for up to %s: %s\n", l.Name(), schema.Printable(l.Identifier), r.What,
 			schema.Duration(time.Until(r.Until).Round(time.Second)), schema.Printable(cause(r)))
-	case r.What == dlq.Left:
+	case r.What == dlq.Unchanged:
 		switch {
 		case left <= maxNamed:
 			fmt.Fprintf(p, "%s %s: %s: %s\n", l.Name(), schema.Printable(l.Identifier), r.What,
 				schema.Printable(Explain(r)))
 		case left == maxNamed+1:
-			fmt.Fprintln(p, "more are left; they are only counted")
+			fmt.Fprintln(p, "more are unchanged; they are only counted")
 		}
 	}
 	p.Draw(int64(done), text)

@@ -78,9 +78,9 @@ func TestListsInJSON(t *testing.T) {
 // Dead letters that are left are shown up to a limit, and counted beyond it.
 func TestProgressShowsWhatIsLeft(t *testing.T) {
 	var out bytes.Buffer
-	p := NewProgress(&out, maxNamed+10, []dlq.What{dlq.Replayed, dlq.Left})
+	p := NewProgress(&out, maxNamed+10, []dlq.What{dlq.Replayed, dlq.Unchanged})
 	for range maxNamed + 9 {
-		p.Add(failed(), dlq.Result{What: dlq.Left, Why: "the vendor"})
+		p.Add(failed(), dlq.Result{What: dlq.Unchanged, Why: "the vendor"})
 	}
 	p.Add(failed(), dlq.Result{What: dlq.Replayed})
 	p.Close()
@@ -92,7 +92,7 @@ func TestProgressShowsWhatIsLeft(t *testing.T) {
 // Dead letters that wait are counted until they have a result. The first shows why it waits.
 func TestProgressShowsWhatWaits(t *testing.T) {
 	var out bytes.Buffer
-	p := NewProgress(&out, 3, []dlq.What{dlq.Replayed, dlq.Left})
+	p := NewProgress(&out, 3, []dlq.What{dlq.Replayed, dlq.Unchanged})
 	wait := dlq.Result{What: dlq.Waiting, Why: dlq.PollPending, Until: time.Now().Add(time.Minute)}
 	var letters []dlq.DeadLetter
 	for i := range 3 {
@@ -104,14 +104,14 @@ func TestProgressShowsWhatWaits(t *testing.T) {
 		!strings.Contains(out.String(), cause(wait)) {
 		t.Errorf("%d lines, want one about the first:\n%s", n, &out)
 	}
-	for i, want := range []string{"replayed 0, left 0, waiting 3", "replayed 1, left 0, waiting 2",
-		"replayed 2, left 0, waiting 1"} {
+	for i, want := range []string{"replayed 0, unchanged 0, waiting 3", "replayed 1, unchanged 0, waiting 2",
+		"replayed 2, unchanged 0, waiting 1"} {
 		if p.Line() != want {
 			t.Errorf("after %d results: %s, want %s", i, p.Line(), want)
 		}
 		p.Add(letters[i], dlq.Result{What: dlq.Replayed})
 	}
-	if p.Close(); p.Line() != "replayed 3, left 0" {
+	if p.Close(); p.Line() != "replayed 3, unchanged 0" {
 		t.Errorf("at the end: %s", p.Line())
 	}
 }

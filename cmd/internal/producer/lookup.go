@@ -13,6 +13,7 @@ import (
 
 	"statusworker/cmd/broker/permission"
 	"statusworker/cmd/internal/connect"
+	"statusworker/cmd/internal/producer/source"
 	"statusworker/schema"
 	"statusworker/schema/lifecycle"
 )
@@ -39,7 +40,7 @@ func readablePlaces(
 		err := connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
 			ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 			defer cancel()
-			_, err := p.holds(ctx, js.Conn(), noInteraction)
+			_, err := p.holds(ctx, js.Conn(), source.NoInteraction)
 			return err
 		})
 		switch {

@@ -9,6 +9,7 @@
 //	go run ./integration/bench -only outage    time to poll what fell due in an outage of the vendor, eight minutes
 //	go run ./integration/bench -only sizing    CPU of steady loads, with one replica and with three; six minutes
 //	go run ./integration/bench -only batch     processed events: one atomic batch an audio, or two publishes
+//	go run ./integration/bench -only interval  times between polls at the vendor's guidance; six minutes
 //	go run ./integration/bench -only waiting   pending messages that the broker reports for interactions that wait
 //
 // Broker, vendor and poller run in their own processes: this program starts itself in these roles. They listen on the
@@ -25,6 +26,7 @@ import (
 	"os/signal"
 	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -72,12 +74,17 @@ type settings struct {
 	profiles string
 }
 
+// parts are the values of -only. The first one runs cpu and memory.
+var parts = []string{
+	"", "cpu", "memory", "dlq", "backlog", "outage", "sizing", "batch", "interval", "waiting",
+}
+
 func parse(args []string, stderr io.Writer) (settings, error) {
 	var s settings
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&s.only, "only", "",
-		"run only `cpu`, memory, dlq, backlog, outage, sizing, batch or waiting; by default cpu and memory")
+		"run only `cpu`, memory, dlq, backlog, outage, sizing, batch, interval or waiting; by default cpu and memory")
 	flags.StringVar(&s.redelivery, "redelivery", "", "cpu, sizing: `schedule` or nak; by default both")
 	flags.DurationVar(&s.measured, "for", 3*time.Second, "how long each run is measured")
 	flags.DurationVar(&s.warmUp, "warm-up", 1500*time.Millisecond, "how long each run lasts before it is measured")
@@ -108,8 +115,8 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 // check returns an error for the first flag that has an invalid value.
 func (s settings) check() error {
 	switch {
-	case !slices.Contains([]string{"", "cpu", "memory", "dlq", "backlog", "outage", "sizing", "batch", "waiting"}, s.only):
-		return fmt.Errorf("invalid -only %q; allowed: cpu, memory, dlq, backlog, outage, sizing, batch, waiting", s.only)
+	case !slices.Contains(parts, s.only):
+		return fmt.Errorf("invalid -only %q; allowed: %s", s.only, strings.Join(parts[1:], ", "))
 	case !slices.Contains([]string{"", string(consumer.Schedule), string(consumer.Nak)}, s.redelivery):
 		return fmt.Errorf("invalid -redelivery %q; allowed: schedule, nak", s.redelivery)
 	case s.measured <= 0:
@@ -154,7 +161,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}{
 		{"cpu", true, measureCPU}, {"memory", true, measureMemory}, {"dlq", false, measureDLQ},
 		{"backlog", false, measureBacklog}, {"outage", false, measureOutage},
-		{"sizing", false, measureSizing}, {"batch", false, measureBatch}, {"waiting", false, measureWaiting},
+		{"sizing", false, measureSizing}, {"batch", false, measureBatch}, {"interval", false, measureIntervals},
+		{"waiting", false, measureWaiting},
 	} {
 		if err == nil && (s.only == part.name || s.only == "" && part.always) {
 			err = part.measure(ctx, s, stdout, stderr)

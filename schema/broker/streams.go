@@ -62,8 +62,9 @@ type StreamState struct {
 	DirectGets bool
 	// AtomicBatches allows [Broker.PublishAll].
 	AtomicBatches bool
-	// Now is the time of the leader that answered.
-	Now time.Time
+	// Now is the time of the leader that answered, and Leader its name; empty if it is not in a cluster.
+	Now    time.Time
+	Leader string
 }
 
 // ConsumerState is the state of a consumer.

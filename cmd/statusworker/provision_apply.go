@@ -150,8 +150,8 @@ func (c provisionCommand) update(
 		say(p.Stdout, "still %s", u)
 	}
 	if len(found) > 0 || len(report.Undelivered) > 0 {
-		return errors.New("the broker did not make every change: the lines that begin with `still` name what differs; " +
-			"run the command again")
+		return errors.New("the broker did not make every change: the lines that begin with `still` name what " +
+			"differs; run the command again")
 	}
 	return nil
 }

@@ -72,7 +72,8 @@ func readablePlaces(
 	}
 	if len(denied) > 0 {
 		report(fmt.Sprintf("interactions that are %s may be counted as declared, although that changes nothing: "+
-			"looking them up needs the permission to publish %s; docs/permissions.md lists the permissions of each command",
+			"looking them up needs the permission to publish %s; docs/permissions.md lists the permissions of each "+
+			"command",
 			strings.Join(unknown, " or "), strings.Join(denied, " and ")))
 	}
 	return readable, nil

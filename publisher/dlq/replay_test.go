@@ -69,10 +69,12 @@ func TestReplayDependsOnStoredMessages(t *testing.T) {
 			after: func(s *stage, id string) {
 				s.put(schema.DeclaredSubject(schema.Audio, id), declaration(schema.Audio, id))
 			}},
-		{name: "garbage waits on its subject", want: dlq.Unchanged, why: dlq.NotTakenIn, by: "interactions.declared.chat.",
+		{name: "garbage waits on its subject", want: dlq.Unchanged, why: dlq.NotTakenIn,
+			by:       "interactions.declared.chat.",
 			declared: 1,
 			after:    func(s *stage, id string) { s.put(schema.DeclaredSubject(schema.Chat, id), "garbage") }},
-		{name: "garbage waits as another type", want: dlq.Unchanged, why: dlq.NotTakenIn, by: "interactions.declared.audio.",
+		{name: "garbage waits as another type", want: dlq.Unchanged, why: dlq.NotTakenIn,
+			by:       "interactions.declared.audio.",
 			declared: 1,
 			after:    func(s *stage, id string) { s.put(schema.DeclaredSubject(schema.Audio, id), "garbage") }},
 		{name: "reserved by a later generation", want: dlq.Superseded, why: dlq.PolledSince,
@@ -335,7 +337,8 @@ func TestReplayLeavesWhatCannotBeDeclaredAgain(t *testing.T) {
 	s.put("interactions.failed.x.y", "\x1b[31mgarbage")
 	n := len(unusable) + 1
 	r := s.replay(s.queue(), dlq.Filter{}, false)
-	if r.what[dlq.Unchanged] != n || s.count(schema.StreamOutcomes, ">") != n || s.count(schema.StreamDeclared, ">") != 0 {
+	if r.what[dlq.Unchanged] != n || s.count(schema.StreamOutcomes, ">") != n ||
+		s.count(schema.StreamDeclared, ">") != 0 {
 		t.Errorf("results %v, want %d left", r.what, n)
 	}
 	for _, got := range r.all {

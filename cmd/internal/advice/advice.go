@@ -55,8 +55,8 @@ func FixTopology(e *provisioning.TopologyError) string {
 	case len(e.Differences) == 0:
 		return fmt.Sprintf(once, command)
 	case slices.ContainsFunc(e.Differences, func(d topology.Difference) bool { return d.Unwanted }):
-		return fmt.Sprintf("some belong to redelivery %s; to change to redelivery %s, see `Change the redelivery mode` in "+
-			"docs/deploy.md", Other(e.Mode), e.Mode)
+		return fmt.Sprintf("some belong to redelivery %s; to change to redelivery %s, see "+
+			"`Change the redelivery mode` in docs/deploy.md", Other(e.Mode), e.Mode)
 	case slices.ContainsFunc(e.Differences, func(d topology.Difference) bool { return !d.Missing }):
 		command = UpdateCommand(e.Mode, e.Config)
 	}

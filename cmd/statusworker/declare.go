@@ -13,6 +13,7 @@ import (
 	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/connect"
 	"statusworker/cmd/internal/producer"
+	"statusworker/cmd/internal/producer/source"
 	"statusworker/cmd/internal/terminal"
 	"statusworker/schema"
 	"statusworker/statusclient"
@@ -59,7 +60,7 @@ func (c declareCommand) Run(ctx context.Context, p cli.Process) error {
 
 // declare declares the messages, and prints the results.
 func (c declareCommand) declare(
-	ctx context.Context, p cli.Process, declaring *producer.Producer, messages producer.Source, log *logrus.Logger,
+	ctx context.Context, p cli.Process, declaring *producer.Producer, messages source.Source, log *logrus.Logger,
 ) error {
 	var size int64
 	if len(c.IDs) == 0 {
@@ -102,7 +103,7 @@ func notDeclared(ctx context.Context, p cli.Process, err error) error {
 }
 
 // messages returns the source of messages. It reads the file of --data, but not standard input.
-func (c declareCommand) messages(stdin io.Reader) (producer.Source, error) {
+func (c declareCommand) messages(stdin io.Reader) (source.Source, error) {
 	if len(c.IDs) == 0 {
 		switch {
 		case c.Type != "" || c.IncludeAIResults != nil:
@@ -111,7 +112,7 @@ func (c declareCommand) messages(stdin io.Reader) (producer.Source, error) {
 		case c.Data != "":
 			return nil, cli.Usagef("--data is %s: requires identifiers as arguments", schema.Quote(c.Data))
 		}
-		return producer.Lines(stdin), nil
+		return source.Lines(stdin), nil
 	}
 	if !schema.Type(c.Type).Valid() {
 		if c.Type == "" {
@@ -122,7 +123,7 @@ func (c declareCommand) messages(stdin io.Reader) (producer.Source, error) {
 	if len(c.IDs) == 1 && c.IDs[0] == "-" {
 		return nil, cli.Usagef("- is not an identifier: omit it to read declared messages from standard input")
 	}
-	messages := producer.Arguments{IDs: c.IDs, Type: c.Type, IncludeAIResults: c.IncludeAIResults}
+	messages := source.Arguments{IDs: c.IDs, Type: c.Type, IncludeAIResults: c.IncludeAIResults}
 	if c.Data != "" {
 		data, err := c.data(stdin)
 		if err != nil {

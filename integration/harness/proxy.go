@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"statusworker/integration/harness/protocol"
 )
 
 // Verdict is the decision of a hook about a message.
@@ -199,9 +201,9 @@ const maxRequests = 100_000
 
 // pass reads from one side and writes to the other until one of them is closed, or judge returns [Close].
 func (p *Proxy) pass(c *proxyConn, d Direction, from, to net.Conn, judge func(*proxyConn, *Message) Verdict) {
-	r := newProtocolReader(from)
+	r := protocol.NewReader(from)
 	for {
-		m, raw, err := r.next()
+		read, raw, err := r.Next()
 		if err != nil {
 			if errors.Is(err, io.EOF) {
 				// Only this direction has ended. Messages of the other one still pass.
@@ -218,14 +220,16 @@ func (p *Proxy) pass(c *proxyConn, d Direction, from, to net.Conn, judge func(*p
 			<-c.ended
 			return
 		}
-		m.Conn = c.number
-		if m.Verb == "INFO" {
-			if raw, err = withoutConnectURLs(m.Args); err != nil {
-				p.t.Errorf("proxy: connection %d: %v", c.number, err)
-				c.close()
-				return
-			}
+		m, err := messageOf(read)
+		if err == nil && m.Verb == "INFO" {
+			raw, err = withoutConnectURLs(read.Args)
 		}
+		if err != nil {
+			p.t.Errorf("proxy: connection %d: %v", c.number, err)
+			c.close()
+			return
+		}
+		m.Conn = c.number
 		switch verdict := p.decide(c, &m, judge); verdict {
 		case Forward:
 			// One write for each message: a forwarded message is written before the next hook is called.

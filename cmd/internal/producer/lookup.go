@@ -15,6 +15,7 @@ import (
 
 	"statusworker/cmd/broker/permission"
 	"statusworker/cmd/internal/connect"
+	"statusworker/cmd/internal/producer/source"
 	"statusworker/schema"
 	"statusworker/schema/lifecycle"
 )
@@ -54,7 +55,7 @@ func readablePlaces(
 		err := connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
 			ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 			defer cancel()
-			_, err := p.last(ctx, js.Conn(), noInteraction)
+			_, err := p.last(ctx, js.Conn(), source.NoInteraction)
 			return err
 		})
 		switch {

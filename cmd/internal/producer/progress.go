@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/producer/source"
 	"statusworker/cmd/internal/terminal"
 )
 
@@ -52,23 +53,23 @@ func (p *Progress) read() {
 	p.n.Read++
 }
 
-func (p *Progress) declared(c candidate)  { p.add(c, &p.n.Declared, "") }
-func (p *Progress) waiting(c candidate)   { p.add(c, &p.n.Waiting, "") }
-func (p *Progress) processed(c candidate) { p.add(c, &p.n.Processed, "") }
-func (p *Progress) refused(c candidate, err error) {
+func (p *Progress) declared(c source.Candidate)  { p.add(c, &p.n.Declared, "") }
+func (p *Progress) waiting(c source.Candidate)   { p.add(c, &p.n.Waiting, "") }
+func (p *Progress) processed(c source.Candidate) { p.add(c, &p.n.Processed, "") }
+func (p *Progress) refused(c source.Candidate, err error) {
 	p.add(c, &p.n.Refused, "refused: "+cli.OneLine(err))
 }
-func (p *Progress) failed(c candidate, err error) {
+func (p *Progress) failed(c source.Candidate, err error) {
 	p.add(c, &p.n.Failed, "not declared: "+cli.OneLine(err))
 }
 
 // report writes a line for people.
 func (p *Progress) report(line string) { fmt.Fprintln(p, line) }
 
-func (p *Progress) add(c candidate, n *int, line string) {
+func (p *Progress) add(c source.Candidate, n *int, line string) {
 	p.mu.Lock()
 	*n++
-	p.done += int64(c.size)
+	p.done += int64(c.Size)
 	done, what := p.done, fmt.Sprintf("%d declared", p.n.Declared)
 	if p.n.Waiting > 0 {
 		what += fmt.Sprintf(", %d waiting", p.n.Waiting)
@@ -78,7 +79,7 @@ func (p *Progress) add(c candidate, n *int, line string) {
 	}
 	p.mu.Unlock()
 	if line != "" {
-		p.report(c.where + ": " + line)
+		p.report(c.Where + ": " + line)
 	}
 	p.Draw(done, what)
 }

@@ -1,3 +1,4 @@
+// Package producer publishes declared messages whose interaction is neither in flight nor processed.
 package producer
 
 import (
@@ -14,6 +15,7 @@ import (
 
 	"statusworker/cmd/broker/permission"
 	"statusworker/cmd/internal/connect"
+	"statusworker/cmd/internal/producer/source"
 	"statusworker/schema"
 )
 
@@ -73,7 +75,7 @@ func Open(ctx context.Context, nc *nats.Conn, log logrus.FieldLogger, report fun
 
 // pending is a message that is not settled yet.
 type pending struct {
-	candidate
+	source.Candidate
 	identifier string
 	msg        *nats.Msg
 	lookup     chan error    // its result
@@ -84,7 +86,7 @@ type pending struct {
 
 // Run declares all messages of the source, and counts the results in progress. When ctx ends, it stops reading and
 // waits for the messages in flight. When leave ends too, it does not wait.
-func (d *Producer) Run(ctx, leave context.Context, from Source, progress *Progress) error {
+func (d *Producer) Run(ctx, leave context.Context, from source.Source, progress *Progress) error {
 	d.progress = progress
 	reading, stopReading := context.WithCancelCause(ctx)
 	defer stopReading(nil)
@@ -95,11 +97,11 @@ func (d *Producer) Run(ctx, leave context.Context, from Source, progress *Progre
 		stopReading(connect.ExplainDenied(err))
 		time.AfterFunc(deniedGrace, deny)
 	}, d.subjects()...)()
-	candidates := make(chan candidate, window)
+	candidates := make(chan source.Candidate, window)
 	read := make(chan error, 1)
 	go func() {
 		// A read may block forever, so Run does not wait for it after ctx has ended.
-		read <- from.send(reading, candidates)
+		read <- from.Send(reading, candidates)
 		close(candidates)
 	}()
 	lookedUp := make(chan pending, lookups)
@@ -116,7 +118,7 @@ func (d *Producer) Run(ctx, leave context.Context, from Source, progress *Progre
 				stopReading(ErrNotAccepted)
 			}
 		}
-		d.settle(s.candidate, err)
+		d.settle(s.Candidate, err)
 		close(s.settled)
 	}
 	if cause := context.Cause(reading); errors.Is(cause, nats.ErrPermissionViolation) {
@@ -143,12 +145,12 @@ func (d *Producer) subjects() []string {
 
 // look validates candidates, and starts the lookups of valid ones. When ctx ends it takes no more. It finishes the
 // lookups that it has started, unless leave ends too.
-func (d *Producer) look(ctx, leave context.Context, from <-chan candidate, to chan<- pending) {
+func (d *Producer) look(ctx, leave context.Context, from <-chan source.Candidate, to chan<- pending) {
 	defer close(to)
 	// The latest message of each identifier: no lookup finds a message that is in flight and not stored yet.
 	latest := map[string]chan struct{}{}
 	for {
-		var c candidate
+		var c source.Candidate
 		var more bool
 		select {
 		case <-ctx.Done():
@@ -159,9 +161,9 @@ func (d *Producer) look(ctx, leave context.Context, from <-chan candidate, to ch
 			return
 		}
 		d.progress.read()
-		declared, err := schema.Decode(c.message)
-		if c.problem != nil {
-			err = c.problem
+		declared, err := schema.Decode(c.Message)
+		if c.Problem != nil {
+			err = c.Problem
 		}
 		if err != nil {
 			d.progress.refused(c, err)
@@ -170,10 +172,10 @@ func (d *Producer) look(ctx, leave context.Context, from <-chan candidate, to ch
 		// No Nats-Msg-Id: an interaction can be declared again after it has ended, and the broker would drop the
 		// duplicate.
 		s := pending{
-			candidate: c, identifier: declared.Identifier, lookup: make(chan error, 1), settled: make(chan struct{}),
+			Candidate: c, identifier: declared.Identifier, lookup: make(chan error, 1), settled: make(chan struct{}),
 			msg: nats.NewMsg(schema.DeclaredSubject(declared.Type, declared.Identifier)),
 		}
-		s.msg.Data = c.message
+		s.msg.Data = c.Message
 		before := latest[s.identifier]
 		if len(latest) >= 2*window {
 			maps.DeleteFunc(latest, func(_ string, settled chan struct{}) bool { return isClosed(settled) })
@@ -265,7 +267,7 @@ func (d *Producer) retry(ctx context.Context, s pending, first error) error {
 }
 
 // settle counts the result of a message, and reports it if it was not declared.
-func (d *Producer) settle(c candidate, err error) {
+func (d *Producer) settle(c source.Candidate, err error) {
 	switch {
 	case err == nil:
 		d.failingSince = time.Time{}

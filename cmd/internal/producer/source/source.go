@@ -1,6 +1,5 @@
-// Package producer reads declared messages, and publishes those whose interaction is neither in flight nor
-// processed.
-package producer
+// Package source reads the messages that a producer declares. It does not use NATS.
+package source
 
 import (
 	"bufio"
@@ -15,19 +14,19 @@ import (
 	"statusworker/schema"
 )
 
-// candidate is a message to declare, or the reason why it cannot be declared.
-type candidate struct {
-	// where is its place in the input, such as "line 17".
-	where   string
-	message []byte
-	problem error
-	// size is its length in the input, in bytes.
-	size int
+// Candidate is a message to declare, or the reason why it cannot be declared.
+type Candidate struct {
+	// Where is its place in the input, such as "line 17".
+	Where   string
+	Message []byte
+	Problem error
+	// Size is its length in the input, in bytes.
+	Size int
 }
 
-// Source reads candidates. The method send returns nil after the last one, and otherwise the error of ctx or of a read.
+// Source reads candidates. Send returns nil after the last one, and otherwise the error of ctx or of a read.
 type Source interface {
-	send(ctx context.Context, to chan<- candidate) error
+	Send(ctx context.Context, to chan<- Candidate) error
 }
 
 // Arguments is a [Source] of identifiers from a command line.
@@ -39,8 +38,8 @@ type Arguments struct {
 	more             []byte // the other members
 }
 
-// noInteraction is an identifier that no interaction has.
-const noInteraction = "00000000-0000-0000-0000-000000000000"
+// NoInteraction is an identifier that no interaction has.
+const NoInteraction = "00000000-0000-0000-0000-000000000000"
 
 // Add adds the members of a JSON object to each message. It returns an error if a message with them is invalid.
 func (a *Arguments) Add(object []byte) error {
@@ -68,14 +67,15 @@ func (a *Arguments) Add(object []byte) error {
 	}
 	a.more = bytes.TrimSpace(object[1 : len(object)-1])
 	// Members that are invalid in one message are invalid in all.
-	_, err := schema.Decode(a.message(noInteraction))
+	_, err := schema.Decode(a.message(NoInteraction))
 	return err
 }
 
-func (a Arguments) send(ctx context.Context, to chan<- candidate) error {
+// Send implements [Source].
+func (a Arguments) Send(ctx context.Context, to chan<- Candidate) error {
 	for _, id := range a.IDs {
 		select {
-		case to <- candidate{where: "identifier " + schema.Quote(id), message: a.message(id)}:
+		case to <- Candidate{Where: "identifier " + schema.Quote(id), Message: a.message(id)}:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -118,7 +118,7 @@ const byteOrderMark = 3
 
 var errLineTooLong = fmt.Errorf("it is longer than %d bytes", schema.MaxDeclaredBytes)
 
-func (l lines) send(ctx context.Context, to chan<- candidate) error {
+func (l lines) Send(ctx context.Context, to chan<- Candidate) error {
 	r := bufio.NewReaderSize(l.from, byteOrderMark+schema.MaxDeclaredBytes+2) // with \r\n
 	for number := 1; ; number++ {
 		line, err := r.ReadSlice('\n')
@@ -127,18 +127,18 @@ func (l lines) send(ctx context.Context, to chan<- candidate) error {
 			return fmt.Errorf("standard input is %s: must be UTF-8; convert it, such as with `iconv -f %[1]s -t UTF-8`",
 				encoding)
 		}
-		c := candidate{where: fmt.Sprintf("line %d", number), size: len(line)}
+		c := Candidate{Where: fmt.Sprintf("line %d", number), Size: len(line)}
 		if errors.Is(err, bufio.ErrBufferFull) {
-			c.problem = errLineTooLong
+			c.Problem = errLineTooLong
 			var skipped int
 			skipped, err = skipLine(r)
-			c.size += skipped
-		} else if c.message = bytes.TrimSpace(schema.TrimBOM(line)); len(c.message) > schema.MaxDeclaredBytes {
-			c.message, c.problem = nil, errLineTooLong
+			c.Size += skipped
+		} else if c.Message = bytes.TrimSpace(schema.TrimBOM(line)); len(c.Message) > schema.MaxDeclaredBytes {
+			c.Message, c.Problem = nil, errLineTooLong
 		} else {
-			c.message = bytes.Clone(c.message) // the buffer is reused for the next line
+			c.Message = bytes.Clone(c.Message) // the buffer is reused for the next line
 		}
-		if c.problem != nil || len(c.message) > 0 {
+		if c.Problem != nil || len(c.Message) > 0 {
 			select {
 			case to <- c:
 			case <-ctx.Done():

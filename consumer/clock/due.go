@@ -65,7 +65,7 @@ type leader struct {
 const (
 	// maxMarks limits the measurements of a leader, except the last one.
 	maxMarks = 12
-	// noise is the difference between two measurements that is not kept.
+	// noise is the difference between two measurements of which only the later one is kept.
 	noise = 2 * time.Millisecond
 	// knownFor is how long after its last measurement the clock of a leader is known: it may be set while another one
 	// leads. After forgetAfter it is forgotten. knownFor is also how long measurements are recent.
@@ -105,7 +105,8 @@ func (l leader) without(m mark) leader {
 	marks := slices.Clone(l.marks)
 	marks[len(marks)-1].replaced, marks[len(marks)-1].until = m.local, m.broker
 	l.marks = slices.DeleteFunc(marks, func(old mark) bool {
-		return !old.recent(m.local) && m.least(m.local).Sub(old.least(m.local)) <= noise
+		slower := m.least(m.local).Sub(old.least(m.local))
+		return slower.Abs() <= noise || slower < 0 && !old.recent(m.local)
 	})
 	l.marks = l.marks[max(0, len(l.marks)-maxMarks):]
 	return l

@@ -242,14 +242,16 @@ func TestPostponed(t *testing.T) {
 // that is not stored any more.
 func TestRenew(t *testing.T) {
 	for name, tt := range map[string]struct {
-		late  time.Duration
-		taken bool
-		want  bool
+		late     time.Duration
+		taken    bool
+		doubtful bool // the broker's clock, and it is not measured
+		want     bool
 	}{
-		"late":          {time.Second, false, true},
-		"very late":     {4 * time.Second, false, false},
-		"it has gone":   {time.Second, true, false},
-		"slow, as ever": {2 * time.Second, false, true},
+		"late":             {time.Second, false, false, true},
+		"very late":        {4 * time.Second, false, false, false},
+		"it has gone":      {time.Second, true, false, false},
+		"slow, as ever":    {2 * time.Second, false, false, true},
+		"without the time": {time.Second, false, true, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -260,6 +262,10 @@ func TestRenew(t *testing.T) {
 					next := d.reserved
 					next.at = time.Now().Add(chatInterval)
 					e.check(e.r.put(t.Context(), d, &next, d.replacing()))
+				}
+				if tt.doubtful {
+					e.r.cfg.Clock.Notice(time.Now().Add(time.Second))
+					e.Inject(fake.Fault{Op: fake.Stream, Err: broker.ErrNoAnswer})
 				}
 				renewed := time.Now()
 				if got := e.r.Renew(t.Context(), d); got != tt.want || got != time.Now().Before(d.SendBy) {

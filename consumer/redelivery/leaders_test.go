@@ -109,10 +109,10 @@ func (w *world) advance(d time.Duration) {
 				w.workers = append(w.workers[:i:i], w.workers[i+1:]...)
 			}
 		case 7:
-			// The clock of a server is set. Package clock describes what no worker can know if the leader changes, or a
-			// worker starts, at about that time.
+			// The clock of a server is set, perhaps more than once. Package clock describes what no worker can know if
+			// the leader changes, or a worker starts, at about that time.
 			const about = 40 * time.Second
-			if w.now.After(w.steady) && w.now.Sub(w.changed) > about {
+			if w.now.Sub(w.changed) > about {
 				n := w.IntN(len(w.offsets))
 				w.offsets[n] = w.upTo(2*farApart) - farApart
 				w.steady = w.now.Add(about)

@@ -36,7 +36,8 @@ type Stats struct {
 	Pauses map[breaker.Failure]uint64
 	// Lanes are the lanes that poll.
 	Lanes map[schema.Type]LaneStats
-	// Slots is the number of deliveries that can be handled at a time, SlotsUsed that of the occupied and reserved ones.
+	// Slots is the number of deliveries that can be handled at a time, SlotsUsed that of the occupied and reserved
+	// ones.
 	Slots, SlotsUsed int
 	// RateLimitWaiting is the number of deliveries that wait for the rate limit, and Share this worker's share of it in
 	// polls per second. Both are 0 without a rate limit.

@@ -163,8 +163,8 @@ func start(stderr io.Writer, args ...string) (*process, error) {
 	return p, nil
 }
 
-// ask sends a question to the process: use, late, gaps, collect, fail, recover, profile FILE or profiled. The answer is what
-// it has used.
+// ask sends a question to the process: use, late, gaps, collect, fail, recover, profile FILE or profiled. The answer
+// is what it has used.
 func (p *process) ask(question string) (use, error) {
 	var u use
 	if _, err := io.WriteString(p.in, question+"\n"); err != nil {

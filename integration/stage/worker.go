@@ -2,6 +2,7 @@ package stage
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/http/httptest"
 
@@ -119,12 +120,13 @@ func (s *Stage) Client() *statusclient.Client {
 	return s.ClientWith(statusclient.Config{Token: simulator.DefaultToken, Timeout: s.Config.RequestTimeout})
 }
 
-// ClientWith is a client with a configuration. An empty BaseURL is that of the simulated vendor.
+// ClientWith is a client with a configuration. An empty BaseURL is that of the simulated vendor; then Dial defaults to
+// [Stage.DialVendor] in memory.
 func (s *Stage) ClientWith(c statusclient.Config) *statusclient.Client {
 	s.T.Helper()
 	if c.BaseURL == "" {
 		c.BaseURL = s.Vendor.URL()
-		if s.pipe != nil {
+		if s.pipe != nil && c.Dial == nil {
 			c.Dial = s.pipe.dial
 		}
 	}
@@ -135,6 +137,11 @@ func (s *Stage) ClientWith(c statusclient.Config) *statusclient.Client {
 	s.Check(err)
 	s.T.Cleanup(client.Close)
 	return client
+}
+
+// DialVendor connects to the simulated vendor of a stage in memory.
+func (s *Stage) DialVendor(ctx context.Context, network, address string) (net.Conn, error) {
+	return s.pipe.dial(ctx, network, address)
 }
 
 // Publisher is a new publisher of outcomes.

@@ -164,6 +164,7 @@ func (s *stream) store(m *message) error {
 	for _, c := range s.consumers {
 		c.count(m, 1)
 	}
+	s.changed(m, false)
 	for _, sequence := range excess {
 		s.remove(sequence)
 	}
@@ -222,7 +223,15 @@ func (s *stream) remove(sequence uint64) bool {
 		c.drop(sequence)
 		c.count(m, -1)
 	}
+	s.changed(m, true)
 	return true
+}
+
+// changed reports that a message was stored or removed.
+func (s *stream) changed(m *message, removed bool) {
+	if s.b.o.OnChange != nil {
+		s.b.o.OnChange(Change{Stream: s.Name, Message: m.Message, Removed: removed})
+	}
 }
 
 // purge removes the messages on a subject, up to a sequence.

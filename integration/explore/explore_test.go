@@ -3,11 +3,15 @@
 package explore
 
 import (
+	"cmp"
+	"encoding/json"
 	"flag"
 	"fmt"
-	"math/rand"
 	"os"
 	"runtime"
+	"runtime/debug"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,27 +19,166 @@ import (
 )
 
 var (
-	histories = flag.Int("histories", 20, "histories")
-	seed      = flag.Uint64("seed", 1, "seed")
+	histories    = flag.Int("histories", 0, "number of random histories; 0 is the number that .ci/run runs")
+	seed         = flag.Uint64("seed", 1, "seed of the first history; the next one has the next seed")
+	interactions = flag.Int("interactions", 20, "interactions of a history")
+	faults       = flag.Int("faults", 20, "faults of a history")
+	mode         = flag.String("mode", string(consumer.Schedule), "mode of redelivery: schedule or nak")
+	planFile     = flag.String("plan", "", "file with a plan to replay, as a failing history prints it")
+	keepGoing    = flag.Bool("keep-going", false, "run all histories, also after a violation")
+	worldFaults  = flag.Int("world-faults", 1, "faults of a history in the small worlds")
+	switches     = flag.Int("switches", 1, "switches of workers in the small worlds; negative is no limit")
+	full         = flag.Bool("full", false, "all faults in the small worlds, and not one for each kind of effect")
+	progress     = flag.Bool("progress", false, "print progress")
+	show         = flag.Bool("show", false, "print every history")
 )
 
+// TestMain lets one goroutine run at a time: what is chosen then depends on the seed only.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	runtime.GOMAXPROCS(1)
+	debug.SetGCPercent(400)
 	os.Exit(m.Run())
 }
 
+// randomHistory runs the history of a seed. Every second one chooses by priorities.
+func randomHistory(t *testing.T, s uint64, record bool) (World, Plan, History) {
+	t.Helper()
+	w := RandomWorld(s, consumer.Mode(*mode), *interactions)
+	p := Plan{Seed: s, Mode: *mode, Interactions: *interactions}
+	var c chooser = newRandom(s, w, *faults, &p)
+	if s%2 == 0 {
+		p.Events = nil
+		c = newPCT(s, w, *faults, 5, &p)
+	}
+	reseed(s)
+	return w, p, run(t, w, c, record)
+}
+
+// TestHistories runs random histories, and shrinks one that breaks an invariant.
 func TestHistories(t *testing.T) {
+	n := *histories
+	if n == 0 {
+		n = defaultHistories
+	}
 	began := time.Now()
-	for n := range uint64(*histories) {
-		s := *seed + n
-		rand.Seed(int64(s))
-		w := RandomWorld(s, consumer.Schedule, 20)
-		var p Plan
-		h := run(t, w, newRandom(s, w, 20, &p), os.Getenv("SHOW") != "")
-		fmt.Printf("seed=%d steps=%d polls=%d took=%s gap=%.3f slowest=%s hash=%x faults=%v real=%s %v\n", s, h.Steps, h.Polls, h.Took, h.LeastGap, h.Slowest, h.Hash, h.Faults, time.Since(began), h.Violations)
-		for _, l := range h.Lines {
-			fmt.Println(l)
+	var all total
+	for s := *seed; s < *seed+uint64(n); s++ {
+		w, p, h := randomHistory(t, s, *show)
+		all.add(h)
+		if *show {
+			t.Logf("seed %d:\n%s", s, lines(h.Lines))
+		}
+		if len(h.Violations) > 0 {
+			explain(t, w, p, h)
+			if !*keepGoing {
+				break
+			}
 		}
 	}
+	t.Logf("%s took=%s", all, time.Since(began).Round(time.Second))
+}
+
+func lines(of []string) string { return strings.Join(of, "\n") }
+
+// total is the sum of histories.
+type total struct {
+	histories, steps, polls, faults, violations, early, restored int
+	kinds                                                        map[string]int
+	least                                                        float64
+	slowest                                                      time.Duration
+}
+
+func (a *total) add(h History) {
+	if a.kinds == nil {
+		a.kinds, a.least = map[string]int{}, h.LeastGap
+	}
+	a.histories++
+	a.steps += h.Steps
+	a.polls += h.Polls
+	a.violations += len(h.Violations)
+	a.early += h.Early
+	a.restored += h.Restored
+	if h.LeastGap > 0 {
+		a.least = min(a.least, h.LeastGap)
+	}
+	a.slowest = max(a.slowest, h.Slowest)
+	for kind, n := range h.Faults {
+		a.kinds[kind] += n
+		a.faults += n
+	}
+}
+
+func (a total) String() string {
+	var kinds []string
+	for kind, n := range a.kinds {
+		kinds = append(kinds, fmt.Sprintf("%s=%d", strings.ReplaceAll(kind, " ", "_"), n))
+	}
+	slices.SortFunc(kinds, cmp.Compare[string])
+	return fmt.Sprintf("histories=%d violations=%d operations=%d polls=%d faults=%d least_gap=%.3f early=%d restored=%d "+
+		"slowest_after_faults=%s\n%s", a.histories, a.violations, a.steps, a.polls, a.faults, a.least, a.early, a.restored,
+		a.slowest.Round(time.Millisecond), strings.Join(kinds, " "))
+}
+
+// explain shrinks a history that broke an invariant, and fails the test with it.
+func explain(t *testing.T, w World, p Plan, h History) {
+	t.Helper()
+	t.Errorf("seed %d: %v", p.Seed, h.Violations)
+	small, ok := shrink(t, w, p, h.Violations[0].Invariant)
+	if !ok {
+		t.Logf("the plan of seed %d does not break %s; -seed %[1]d -histories 1 -show does", p.Seed,
+			h.Violations[0].Invariant)
+		return
+	}
+	text, err := json.Marshal(small)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := replay(t, w, small, true)
+	t.Logf("%v\nplan, for -plan:\n%s\nhistory:\n%s", again.Violations, text, lines(again.readable()))
+}
+
+// TestPlan replays a plan.
+func TestPlan(t *testing.T) {
+	if *planFile == "" {
+		t.Skip("-plan is not set")
+	}
+	text, err := os.ReadFile(*planFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p Plan
+	if err := json.Unmarshal(text, &p); err != nil {
+		t.Fatal(err)
+	}
+	h := replay(t, RandomWorld(p.Seed, consumer.Mode(p.Mode), p.Interactions), p, true)
+	t.Logf("%v\n%s", h.Violations, lines(h.readable()))
+	if len(h.Violations) > 0 {
+		t.Error(h.Violations)
+	}
+}
+
+// A history depends on its seed only, and its plan makes the same history.
+func TestReplay(t *testing.T) {
+	for s := *seed; s < *seed+6; s++ {
+		w, p, first := randomHistory(t, s, true)
+		_, _, second := randomHistory(t, s, true)
+		compare(t, "the same seed", s, first, second)
+		compare(t, "the plan", s, first, replay(t, w, p, true))
+	}
+}
+
+func compare(t *testing.T, how string, s uint64, a, b History) {
+	t.Helper()
+	if a.Hash == b.Hash {
+		return
+	}
+	for n := range min(len(a.Lines), len(b.Lines)) {
+		if a.Lines[n] != b.Lines[n] {
+			t.Errorf("%s made another history of seed %d, from line %d:\n%s\n%s", how, s, n,
+				strings.Join(a.Lines[max(0, n-5):n+1], "\n"), b.Lines[n])
+			return
+		}
+	}
+	t.Errorf("%s made another history of seed %d: %d and %d lines", how, s, len(a.Lines), len(b.Lines))
 }

@@ -35,6 +35,7 @@
 //
 //	stored reservation                                        verdict
 //	of a later position                                       Taken: another worker polls; acknowledge
+//	the tombstone of its generation                           Taken: polling has ended; acknowledge
 //	none, or another                                          Retry: the refusal proves nothing; read again
 //
 // # An outcome is to be stored, and others are stored already

@@ -39,6 +39,7 @@ type stream struct {
 	bytes     uint64
 	ids       map[string]published
 	schedules map[string]*schedule // by the subject on which it is stored
+	firing    map[string]int       // how many of a subject are being stored
 	consumers []*consumer
 }
 
@@ -64,6 +65,7 @@ func newStream(b *Broker, c broker.StreamConfig) *stream {
 	s := &stream{
 		StreamConfig: c, b: b,
 		ends: map[string][]*message{}, ids: map[string]published{}, schedules: map[string]*schedule{},
+		firing: map[string]int{},
 	}
 	for _, of := range c.Consumers {
 		s.consumers = append(s.consumers, newConsumer(s, of))

@@ -69,6 +69,7 @@ type stored struct {
 	ordinal  int
 	at       time.Time // by this process's clock
 	removed  bool
+	left     int // the ordinal of its removal
 	reserved lifecycle.Reserved
 	outcome  lifecycle.Outcome
 	declared schema.Declared
@@ -145,7 +146,8 @@ func mark(m broker.Message) string {
 func (o *oracle) leaves(l *life, sequence uint64) {
 	n := slices.IndexFunc(l.declared, func(s *stored) bool { return s.Sequence == sequence })
 	d := l.declared[n]
-	d.removed, l.left = true, time.Now()
+	o.ordinal++
+	d.removed, d.left, l.left = true, o.ordinal, time.Now()
 	for _, p := range l.polls {
 		if !p.reserved.Tombstone && (p.reserved.Generation.Equal(d.Time) || !l.failed(p.reserved.Generation)) {
 			return
@@ -205,6 +207,10 @@ func (o *oracle) ends1(l *life, s *stored) {
 	for _, other := range l.outcomes {
 		switch a, b := other.outcome, s.outcome; {
 		case !a.Generation.Equal(b.Generation):
+		case other.removed && a.Reason == b.Reason:
+			// An operator deleted the dead letter while a delivery of its generation was not acknowledged. The worker
+			// that gets the delivery polls once more.
+			o.x.history.Restored++
 		case (a.Destination == "") != (b.Destination == ""):
 			o.x.violated(l.of.ID, "I2", "%s and %s are stored for one generation", short(a.Subject), short(b.Subject))
 		case a.Destination == "" || a.Destination == b.Destination:

@@ -22,7 +22,7 @@ type client struct {
 
 // Status asks the vendor, see [statusclient.Client.Status].
 func (c client) Status(ctx context.Context, id string, sendBy time.Time) (schema.Answer, error) {
-	o := &operation{actor: c.a, kind: poll, object: short(id), id: id, uses: vendor, writes: true}
+	o := &operation{actor: c.a, kind: poll, object: short(id), id: id, writes: vendor}
 	o.do = func() (any, error) { return nil, nil }
 	o.done = make(chan result, 1)
 	if !c.x.enter(o) {
@@ -62,7 +62,7 @@ func (c slowWay) Write(p []byte) (int, error) {
 // received is called with each poll before it is answered.
 func (x *engine) received(p simulator.Poll) {
 	a := x.askerOf(p.Identifier)
-	o := &operation{actor: a, kind: answer, object: short(p.Identifier), id: p.Identifier, uses: vendor, writes: true}
+	o := &operation{actor: a, kind: answer, object: short(p.Identifier), id: p.Identifier, writes: vendor}
 	o.do = func() (any, error) { return nil, nil }
 	o.done = make(chan result, 1)
 	if !x.enter(o) {

@@ -27,6 +27,8 @@ type World struct {
 	Interactions []Interaction
 	// Faults is when the last faults happen, Rest how long healthy workers then run at most.
 	Faults, Rest time.Duration
+	// Early ends the faults when every interaction has ended.
+	Early bool
 	// Break replaces the broker of each worker by a broken one, to test the checks.
 	Break func(broker.Broker) broker.Broker
 }

@@ -126,6 +126,8 @@ func (x *engine) kill(a *actor) {
 	for _, o := range x.pending {
 		if o.actor != a || o.inTransit() {
 			left = append(left, o)
+		} else {
+			x.drop(o)
 		}
 	}
 	x.pending = left

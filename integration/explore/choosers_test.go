@@ -15,6 +15,7 @@ func (orderly) picks(ready []*operation) choice {
 	return choice{operation: ready[0], fate: ready[0].fate}
 }
 func (orderly) next() (at time.Duration, ok bool) { return 0, false }
+func (orderly) dropped(*operation)                {}
 func (orderly) event() Event                      { panic("there is no event") }
 
 // Plan is a history as the list of what differs from the default: everything succeeds at once, in order.
@@ -106,6 +107,96 @@ func (c *random) arrives(o *operation) (f Fate) {
 	}
 	c.plan.Faults = append(c.plan.Faults, Fault{o.key, f})
 	return f
+}
+
+// PCT chooses at random, and lets the operations of workers with a low priority wait: they happen when no worker with
+// a higher priority has any. Time has a priority as well. At some of its choices the one with the highest priority gets
+// the lowest. (Burckhardt et al., "A randomized scheduler with probabilistic guarantees of finding bugs", 2010.)
+type PCT struct {
+	random
+	priorities map[string]int
+	lowest     int
+	// changes are the choices at which a priority changes.
+	changes []int
+	chosen  int
+	// bound is how long an operation waits at most.
+	bound time.Duration
+}
+
+// clock is the name of time among the priorities.
+const clock = "time"
+
+// choices is about how many choices a history of an interaction has.
+const choices = 50
+
+func newPCT(seed uint64, w World, faults, changes int, plan *Plan) *PCT {
+	r := rand.New(rand.NewPCG(seed, 3))
+	c := &PCT{random: *newRandom(seed, w, faults, plan), priorities: map[string]int{}}
+	c.bound = []time.Duration{300 * time.Millisecond, 2 * time.Second, 5 * time.Second, 12 * time.Second}[r.IntN(4)]
+	for range changes {
+		c.changes = append(c.changes, r.IntN(choices*len(w.Interactions)))
+	}
+	return c
+}
+
+func (c *PCT) arrives(o *operation) Fate {
+	if o.background {
+		return c.random.arrives(o)
+	}
+	of := Fate{}
+	if c.budget > 0 && c.r.Float64() < c.share {
+		faults := menu(o)
+		of = faults[c.r.IntN(len(faults))]
+		c.budget--
+	}
+	if o.travels() {
+		of.Hold = max(of.Hold, 1) // it was sent, and waits on its way
+	}
+	return of
+}
+
+// picks implements chooser. It records how long the operation has waited as its hold.
+func (c *PCT) picks(ready []*operation) choice {
+	best := slices.MaxFunc(ready, func(a, b *operation) int {
+		return cmp.Compare(c.priority(a.actor.name), c.priority(b.actor.name))
+	})
+	for _, o := range ready { // the first of its worker
+		if o.actor == best.actor {
+			best = o
+			break
+		}
+	}
+	name := best.actor.name
+	waited := time.Since(best.arrived)
+	if c.priority(clock) > c.priority(name) && waited < c.bound {
+		name = clock
+	}
+	c.chosen++
+	if slices.Contains(c.changes, c.chosen) {
+		c.lowest--
+		c.priorities[name] = c.lowest
+	}
+	if name == clock {
+		return choice{patience: c.bound - waited}
+	}
+	f := best.fate
+	f.Hold = waited
+	c.plan.Faults = append(c.plan.Faults, Fault{best.key, f})
+	return choice{operation: best, fate: best.fate}
+}
+
+// dropped records that an operation did not happen.
+func (c *PCT) dropped(o *operation) {
+	c.plan.Faults = append(c.plan.Faults, Fault{o.key, Fate{Hold: time.Hour, Lost: true}})
+}
+
+func (c *PCT) priority(name string) int {
+	p, ok := c.priorities[name]
+	if !ok {
+		p = 1 + c.r.IntN(1000)
+		c.priorities[name] = p
+	}
+	return p
 }
 
 // randomEvent is an event at a random time.

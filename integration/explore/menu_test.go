@@ -51,3 +51,24 @@ func menu(o *operation) []Fate {
 }
 
 var vendorNames = slices.Sorted(maps.Keys(vendorFaults))
+
+// brief is a menu with the fewest faults: one for each kind of effect.
+func brief(o *operation) []Fate {
+	switch o.kind {
+	case poll:
+		return []Fate{{Dies: Before}, {Stops: muchLate}, {Vendor: "404"}, {Vendor: "503"}, {Vendor: "nothing"}}
+	case answer:
+		return []Fate{{Dies: Before}, {Stops: muchLate}, {Hold: tooLong}}
+	case fake.Pull:
+		return []Fate{{Silent: true}, {Dies: After}, {Stops: muchLate}}
+	case fake.Ack, fake.Nak, fake.InProgress:
+		return []Fate{{Lost: true}, {Hold: muchLate}, {Dies: Before}}
+	case fake.Publish, fake.AckConfirmed, fake.Delete:
+		faults := []Fate{{Lost: true}, {Silent: true}, {Hold: tooLong}, {Dies: Before}, {Dies: After}, {Stops: muchLate}}
+		if o.conditional {
+			faults = append(faults, Fate{Refused: true})
+		}
+		return faults
+	}
+	return []Fate{{Lost: true}, {Stops: tooLong}}
+}

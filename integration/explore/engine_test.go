@@ -25,6 +25,8 @@ type chooser interface {
 	// picks returns which of the operations that may happen now happens, and its fate; or an event. With neither, time
 	// passes. The operations are in the order in which they arrived.
 	picks(ready []*operation) choice
+	// dropped is called with an operation that arrived, and does not happen.
+	dropped(o *operation)
 	// next returns when the next event of the chooser happens, and event returns it.
 	next() (at time.Duration, ok bool)
 	event() Event
@@ -94,8 +96,10 @@ type History struct {
 	Took     time.Duration
 	LeastGap float64
 	// Early counts polls that were closer than the interval, with delayed naks.
-	Early   int
-	Slowest time.Duration
+	Early int
+	// Restored counts dead letters that were stored again after an operator had deleted them.
+	Restored int
+	Slowest  time.Duration
 	// Lines is the readable history, if it was recorded. Hash identifies it.
 	Lines []string
 	Hash  uint64
@@ -135,13 +139,28 @@ func (x *engine) play() {
 			x.declareFirst(i)
 		})
 	}
-	end := x.began.Add(x.world.Faults)
-	x.loop(end, func() bool { return false })
+	x.loop(x.began.Add(x.world.Faults), func() bool { return x.world.Early && x.idle() })
 	if x.history.Abandoned {
 		return
 	}
 	x.rest()
 	x.oracle.finish()
+}
+
+// idle reports whether every interaction has ended, and no fault is at work.
+func (x *engine) idle() bool {
+	now := time.Now()
+	for _, a := range x.actors {
+		if a.stops(now) {
+			return false
+		}
+	}
+	for _, o := range x.pending {
+		if o.at.After(now) {
+			return false
+		}
+	}
+	return len(x.timed) == 0 && len(x.restarts) == 0 && !now.Before(x.away) && x.oracle.settled()
 }
 
 // rest ends all faults, and lets healthy workers run.
@@ -155,9 +174,11 @@ func (x *engine) rest() {
 	for _, a := range x.actors {
 		a.stoppedUntil = time.Time{}
 	}
+	x.pending = slices.DeleteFunc(x.pending, func(o *operation) bool { return o.fate.Lost })
 	for _, o := range x.pending {
-		o.at = time.Now()
-		o.fate = Fate{}
+		if o.key != "" {
+			o.at, o.fate = time.Now(), Fate{}
+		}
 	}
 	x.restarts = nil
 	x.oracle.rests(time.Now())
@@ -285,39 +306,61 @@ func (x *engine) intake() {
 		if o.actor.isDead() && o.kind != answer {
 			continue
 		}
-		name := o.String()
-		o.actor.counts[name]++
-		o.key = fmt.Sprintf("%s %s #%d", o.actor.name, name, o.actor.counts[name])
-		o.arrived = time.Now()
 		if o.pull == nil || !o.pull.wait {
-			o.fate = x.chooser.arrives(o)
+			x.draw(o)
 		}
-		o.at = o.arrived.Add(o.fate.Hold)
 		x.pending = append(x.pending, o)
 	}
+}
+
+// drop notes that an operation will not happen.
+func (x *engine) drop(o *operation) {
+	if o.key != "" && !o.background {
+		x.chooser.dropped(o)
+	}
+}
+
+// draw names an operation, and draws its fate. A pull that waits is drawn when there is a message for it.
+func (x *engine) draw(o *operation) {
+	name := o.String()
+	o.actor.counts[name]++
+	o.key = fmt.Sprintf("%s %s #%d", o.actor.name, name, o.actor.counts[name])
+	o.arrived = time.Now()
+	o.fate = x.chooser.arrives(o)
+	o.at = o.arrived.Add(o.fate.Hold)
 }
 
 // ready returns the operations that may happen now, in the order of their times. Operations of the background come
 // first.
 func (x *engine) ready(now time.Time) []*operation {
 	var ready []*operation
-	deliverable := map[pull]bool{}
 	x.pending = slices.DeleteFunc(x.pending, func(o *operation) bool {
-		return o.gone.Load() || o.pull != nil && o.pull.wait && !now.Add(time.Millisecond).Before(o.pull.expires)
+		expired := o.pull != nil && o.pull.wait && o.fate.Hold == 0 && !now.Add(time.Millisecond).Before(o.pull.expires)
+		if expired = expired || o.gone.Load(); expired {
+			x.drop(o)
+		}
+		return expired
 	})
+	deliverable := map[pull]bool{}
 	for _, o := range x.pending {
 		if now.Before(o.at) || o.actor.stops(now) && !o.inTransit() {
 			continue
 		}
-		if p := o.pull; p != nil && p.wait {
+		if p := o.pull; p != nil {
 			of := pull{stream: p.stream, consumer: p.consumer}
 			can, known := deliverable[of]
 			if !known {
 				can = now.After(x.away) && x.fake.Ready(p.stream, p.consumer)
 				deliverable[of] = can
 			}
-			if !can {
+			if p.empty = !can; p.empty && p.wait {
 				continue
+			}
+			if o.key == "" {
+				x.draw(o)
+				if now.Before(o.at) {
+					continue
+				}
 			}
 		}
 		ready = append(ready, o)
@@ -413,7 +456,7 @@ func (x *engine) takesEffect(o *operation, f Fate) {
 	}
 	if f.Again > 0 {
 		again := &operation{
-			actor: o.actor, kind: o.kind, object: o.object + " (duplicate)", id: o.id, uses: o.uses, writes: o.writes,
+			actor: o.actor, kind: o.kind, object: o.object + " (duplicate)", id: o.id, reads: o.reads, writes: o.writes,
 			do: o.do, key: o.key + " again", arrived: time.Now(), at: time.Now().Add(f.Again), fate: Fate{Hold: f.Again},
 		}
 		x.pending = append(x.pending, again)
@@ -482,10 +525,12 @@ func (x *engine) occurs(e Event) {
 // endPulls ends the pulls that wait, as the broker does when it has forgotten them.
 func (x *engine) endPulls() {
 	x.pending = slices.DeleteFunc(x.pending, func(o *operation) bool {
-		if o.pull != nil {
-			o.reply(result{err: &broker.Error{Op: string(fake.Pull), Object: o.object, Kind: broker.ErrNoAnswer}})
+		if o.pull == nil {
+			return false
 		}
-		return o.pull != nil
+		x.drop(o)
+		o.reply(result{err: &broker.Error{Op: string(fake.Pull), Object: o.object, Kind: broker.ErrNoAnswer}})
+		return true
 	})
 }
 
@@ -569,7 +614,12 @@ func (x *engine) fault(o *operation, f Fate) {
 	if kind := f.kind(); kind != "" {
 		x.history.Faults[kind]++
 	}
-	x.say(o.actor.name, o.String()+": "+f.String())
+	text := o.String()
+	if waited := time.Since(o.arrived); waited > time.Millisecond {
+		text += " after " + waited.String()
+	}
+	f.Hold = 0
+	x.say(o.actor.name, text+": "+f.String())
 }
 
 // say adds a line to the history.

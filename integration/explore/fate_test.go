@@ -51,7 +51,6 @@ func (f Fate) String() string {
 			parts = append(parts, fmt.Sprintf(format, args...))
 		}
 	}
-	add(f.Hold > 0, "takes %s", f.Hold)
 	add(f.Lost, "is lost")
 	add(f.Refused, "is refused for a moment")
 	add(f.Silent, "its answer is lost")

@@ -22,10 +22,9 @@ type operation struct {
 	actor  *actor
 	kind   fake.Op
 	object string
-	// id is the interaction, or empty. uses and writes are what it touches.
-	id     string
-	uses   resources
-	writes bool
+	// id is the interaction, or empty. reads and writes are what it touches.
+	id            string
+	reads, writes resources
 	// background marks operations of the fleet, of the clock and of the start of a worker.
 	background  bool
 	conditional bool // a publish with a condition
@@ -53,18 +52,21 @@ type pull struct {
 	stream, consumer string
 	wait             bool
 	expires          time.Time
+	// empty means that there is no message for it.
+	empty bool
 }
 
 // resources are what operations touch.
 type resources uint8
 
+// The resources. A consumer of due messages never delivers reservations, so these two do not depend on each other.
 const (
-	declaredStream resources = 1 << iota
-	pollsStream
-	outcomesStream
-	workersStream
+	declarations resources = 1 << iota
+	reservations
+	dueMessages
+	outcomes
+	announcements
 	vendor
-	everything = declaredStream | pollsStream | outcomesStream | workersStream | vendor
 )
 
 // answerWithin is how long a request without a deadline waits, as with nats.go.
@@ -134,8 +136,9 @@ func (o *operation) reply(r result) {
 }
 
 // inTransit reports whether the request was sent, and is on its way: its sender cannot stop it.
-func (o *operation) inTransit() bool {
-	return o.fate.Hold > 0 && o.kind != poll && o.kind != answer && o.pull == nil
-}
+func (o *operation) inTransit() bool { return o.fate.Hold > 0 && o.travels() }
+
+// travels reports whether the request can be on its way.
+func (o *operation) travels() bool { return o.kind != poll && o.kind != answer && o.pull == nil }
 
 func (o *operation) String() string { return fmt.Sprintf("%s %s", o.kind, o.object) }

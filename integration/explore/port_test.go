@@ -47,10 +47,10 @@ func answerOf[T any](v any, err error) (T, error) {
 
 // operation describes an operation.
 func (p port) operation(kind fake.Op, stream, object string) *operation {
-	o := &operation{actor: p.a, kind: kind, uses: resourcesOf(stream), object: short(object)}
+	o := &operation{actor: p.a, kind: kind, reads: resourcesOf(stream, object), object: short(object)}
 	switch kind {
 	case fake.Publish, fake.Delete, fake.Pull, fake.Ack, fake.AckConfirmed, fake.Nak, fake.InProgress:
-		o.writes = true
+		o.writes = o.reads
 	}
 	if id := object[strings.LastIndexByte(object, '.')+1:]; strings.HasPrefix(id, identifiers) {
 		o.id = id
@@ -63,16 +63,23 @@ func (p port) operation(kind fake.Op, stream, object string) *operation {
 	return o
 }
 
-func resourcesOf(stream string) resources {
+// resourcesOf returns what an operation on a subject, on subjects or on a consumer of a stream touches.
+func resourcesOf(stream, object string) resources {
 	switch stream {
 	case schema.StreamDeclared:
-		return declaredStream
+		return declarations
 	case schema.StreamPolls:
-		return pollsStream
+		switch {
+		case strings.HasPrefix(object, "interactions.hold."):
+			return reservations
+		case strings.HasPrefix(object, "interactions.poll."), strings.Contains(object, "/poll-"):
+			return dueMessages
+		}
+		return reservations | dueMessages
 	case schema.StreamOutcomes:
-		return outcomesStream
+		return outcomes
 	}
-	return workersStream
+	return announcements
 }
 
 // streamOf returns the stream of a subject.
@@ -92,7 +99,9 @@ func streamOf(subject string) string {
 func (p port) Publish(ctx context.Context, m broker.Publication) (broker.Ack, error) {
 	stream := streamOf(m.Subject)
 	o := p.operation(fake.Publish, stream, m.Subject)
-	o.conditional = m.If.Subjects != ""
+	if o.conditional = m.If.Subjects != ""; o.conditional {
+		o.reads |= resourcesOf(stream, m.If.Subjects)
+	}
 	if m.Header.Get(schema.HeaderTombstone) != "" {
 		o.object += " (tombstone)"
 	}

@@ -11,8 +11,9 @@ import (
 )
 
 const (
-	// promptly is how long after its time something that is due is polled, in addition to one interval: I5.
-	promptly = 5 * time.Second
+	// promptly is how long after its time something that is due is polled, in addition to one interval: I5. The last
+	// tenth of a second is for the pull.
+	promptly = 5*time.Second + 100*time.Millisecond
 	// intakeWait is the AckWait of the intake: a declared message that was delivered to a dead worker waits for it.
 	intakeWait = 15 * time.Second
 	// firing is how long a schedule takes to fire.
@@ -246,10 +247,10 @@ func (o *oracle) contract(l *life) {
 	}
 }
 
-// begins reports whether a declared message begins a generation, if those in active may. Of two that are declared
-// under different types within a second, either may.
+// begins reports whether a declared message begins a generation, if those in active may. Of two messages under
+// different types, either may if the first was not taken in before the second was stored.
 func (l *life) begins(active []*stored, d *stored) bool {
-	return len(active) == 0 || d.Subject != active[0].Subject && d.at.Sub(active[0].at) < 1200*time.Millisecond
+	return len(active) == 0 || d.Subject != active[0].Subject && (!active[0].removed || active[0].left > d.ordinal)
 }
 
 // complete checks that all processed events are stored.

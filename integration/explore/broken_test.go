@@ -19,7 +19,9 @@ type broken struct {
 	publish func(context.Context, broker.Publication) (broker.Ack, error)
 }
 
-func (b broken) Publish(ctx context.Context, p broker.Publication) (broker.Ack, error) { return b.publish(ctx, p) }
+func (b broken) Publish(ctx context.Context, p broker.Publication) (broker.Ack, error) {
+	return b.publish(ctx, p)
+}
 
 // eager makes reservations fall due half an interval too early.
 func eager(b broker.Broker) broker.Broker {

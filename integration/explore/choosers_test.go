@@ -2,6 +2,7 @@ package explore
 
 import (
 	"cmp"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -15,6 +16,7 @@ func (orderly) picks(ready []*operation) choice {
 	return choice{operation: ready[0], fate: ready[0].fate}
 }
 func (orderly) next() (at time.Duration, ok bool) { return 0, false }
+func (orderly) left(*operation)                   {}
 func (orderly) dropped(*operation)                {}
 func (orderly) event() Event                      { panic("there is no event") }
 
@@ -69,10 +71,12 @@ func (c *planned) event() Event {
 type random struct {
 	planned
 	r *rand.Rand
-	// share is the share of operations that get a fault, budget the number of faults that are left.
-	share  float64
-	budget int
-	plan   *Plan
+	// share is the share of operations that get a fault, rest the number of faults that may still happen.
+	share float64
+	rest  int
+	// calm excludes wrong answers of the vendor.
+	calm bool
+	plan *Plan
 }
 
 // expected is about how many operations of an interaction can get a fault.
@@ -84,8 +88,8 @@ func newRandom(seed uint64, w World, faults int, plan *Plan) *random {
 	for range faults / 3 {
 		plan.Events = append(plan.Events, randomEvent(r, w))
 	}
-	c.budget = faults - len(plan.Events)
-	c.share = 1.5 * float64(c.budget) / float64(expected*len(w.Interactions))
+	c.rest = faults - len(plan.Events)
+	c.share = 2 * float64(c.rest) / float64(expected*len(w.Interactions))
 	c.planned = *newPlanned(*plan)
 	return c
 }
@@ -96,10 +100,8 @@ func (c *random) arrives(o *operation) (f Fate) {
 		share /= 10
 	}
 	switch p := c.r.Float64(); {
-	case p < share && c.budget > 0:
-		of := menu(o)
-		f = of[c.r.IntN(len(of))]
-		c.budget--
+	case p < share && c.rest > 0:
+		f = c.fault(o)
 	case p > 0.9 && !o.background && o.kind != poll && o.kind != answer:
 		f.Hold = time.Duration(1+c.r.IntN(3000)) * time.Microsecond
 	default:
@@ -144,10 +146,8 @@ func (c *PCT) arrives(o *operation) Fate {
 		return c.random.arrives(o)
 	}
 	of := Fate{}
-	if c.budget > 0 && c.r.Float64() < c.share {
-		faults := menu(o)
-		of = faults[c.r.IntN(len(faults))]
-		c.budget--
+	if c.rest > 0 && c.r.Float64() < c.share {
+		of = c.fault(o)
 	}
 	if o.travels() {
 		of.Hold = max(of.Hold, 1) // it was sent, and waits on its way
@@ -157,6 +157,11 @@ func (c *PCT) arrives(o *operation) Fate {
 
 // picks implements chooser. It records how long the operation has waited as its hold.
 func (c *PCT) picks(ready []*operation) choice {
+	for _, o := range ready {
+		if o.stopped || o.background || o.copy { // they do not wait for others
+			return choice{operation: o, fate: o.fate}
+		}
+	}
 	best := slices.MaxFunc(ready, func(a, b *operation) int {
 		return cmp.Compare(c.priority(a.actor.name), c.priority(b.actor.name))
 	})
@@ -190,6 +195,13 @@ func (c *PCT) dropped(o *operation) {
 	c.plan.Faults = append(c.plan.Faults, Fault{o.key, Fate{Hold: time.Hour, Lost: true}})
 }
 
+// left records that an operation did not happen before the end of the faults.
+func (c *PCT) left(o *operation) {
+	if !o.stopped {
+		c.plan.Faults = append(c.plan.Faults, Fault{o.key, Fate{Hold: time.Hour}})
+	}
+}
+
 func (c *PCT) priority(name string) int {
 	p, ok := c.priorities[name]
 	if !ok {
@@ -197,6 +209,21 @@ func (c *PCT) priority(name string) int {
 		c.priorities[name] = p
 	}
 	return p
+}
+
+// fault draws a fault of an operation: first its kind, then one of this kind.
+func (c *random) fault(o *operation) Fate {
+	c.rest--
+	of := map[string][]Fate{}
+	for _, f := range menu(o) {
+		if c.calm && f.Vendor != "" {
+			continue
+		}
+		of[f.kind()] = append(of[f.kind()], f)
+	}
+	kinds := slices.Sorted(maps.Keys(of))
+	faults := of[kinds[c.r.IntN(len(kinds))]]
+	return faults[c.r.IntN(len(faults))]
 }
 
 // randomEvent is an event at a random time.

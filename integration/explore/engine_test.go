@@ -27,6 +27,8 @@ type chooser interface {
 	picks(ready []*operation) choice
 	// dropped is called with an operation that arrived, and does not happen.
 	dropped(o *operation)
+	// left is called with an operation that has not happened when the faults end.
+	left(o *operation)
 	// next returns when the next event of the chooser happens, and event returns it.
 	next() (at time.Duration, ok bool)
 	event() Event
@@ -166,6 +168,11 @@ func (x *engine) idle() bool {
 // rest ends all faults, and lets healthy workers run.
 func (x *engine) rest() {
 	x.say("", "faults end")
+	for _, o := range x.pending {
+		if o.key != "" && !o.background && !o.copy {
+			x.chooser.left(o)
+		}
+	}
 	x.ending = true
 	x.chooser = orderly{}
 	x.away = time.Time{}
@@ -181,7 +188,7 @@ func (x *engine) rest() {
 		}
 	}
 	x.restarts = nil
-	x.oracle.rests(time.Now())
+	x.oracle.calm(time.Now())
 	for slot, a := range x.workers {
 		if slot == 0 || a.isDead() || !a.terminated.IsZero() {
 			if !a.isDead() {
@@ -259,7 +266,8 @@ func (x *engine) due(now time.Time) bool {
 		}
 	}
 	for slot, a := range x.workers {
-		if x.hasEnded(a) && !a.isDead() && !slices.ContainsFunc(x.restarts, func(r restart) bool { return r.slot == slot }) {
+		starts := slices.ContainsFunc(x.restarts, func(r restart) bool { return r.slot == slot })
+		if x.hasEnded(a) && !a.isDead() && !starts {
 			if a.terminated.IsZero() {
 				x.violated("", "worker", "%s ended by itself: %v", a.name, a.err)
 			}
@@ -298,10 +306,7 @@ func (x *engine) intake() {
 	arrived := x.incoming
 	x.incoming = nil
 	x.mu.Unlock()
-	slices.SortStableFunc(arrived, func(a, b *operation) int {
-		return cmp.Or(strings.Compare(a.actor.name, b.actor.name), strings.Compare(string(a.kind), string(b.kind)),
-			strings.Compare(a.object, b.object))
-	})
+	slices.SortStableFunc(arrived, byName)
 	for _, o := range arrived {
 		if o.actor.isDead() && o.kind != answer {
 			continue
@@ -341,6 +346,7 @@ func (x *engine) ready(now time.Time) []*operation {
 		}
 		return expired
 	})
+	var idle []*operation // pulls that have waited
 	deliverable := map[pull]bool{}
 	for _, o := range x.pending {
 		if now.Before(o.at) || o.actor.stops(now) && !o.inTransit() {
@@ -357,13 +363,17 @@ func (x *engine) ready(now time.Time) []*operation {
 				continue
 			}
 			if o.key == "" {
-				x.draw(o)
-				if now.Before(o.at) {
-					continue
-				}
+				idle = append(idle, o)
+				continue
 			}
 		}
 		ready = append(ready, o)
+	}
+	slices.SortStableFunc(idle, byName)
+	for _, o := range idle {
+		if x.draw(o); !now.Before(o.at) {
+			ready = append(ready, o)
+		}
 	}
 	slices.SortStableFunc(ready, func(a, b *operation) int {
 		if a.background != b.background {
@@ -375,6 +385,12 @@ func (x *engine) ready(now time.Time) []*operation {
 		return a.at.Compare(b.at)
 	})
 	return ready
+}
+
+// byName orders operations that arrived at the same time: the order of goroutines does not matter then.
+func byName(a, b *operation) int {
+	return cmp.Or(strings.Compare(a.actor.name, b.actor.name), strings.Compare(string(a.kind), string(b.kind)),
+		strings.Compare(a.object, b.object))
 }
 
 // wait lets time pass until something arrives at the gate, or something else can happen.
@@ -418,6 +434,8 @@ func (x *engine) happens(o *operation, f Fate) {
 		return
 	}
 	o.fate = f
+	time.Sleep(quantum)
+	synctest.Wait()
 	if f.Stops > 0 && o.pull == nil && !o.stopped {
 		o.stopped = true
 		x.fault(o, f)
@@ -425,8 +443,6 @@ func (x *engine) happens(o *operation, f Fate) {
 		return
 	}
 	x.pending = slices.DeleteFunc(x.pending, func(p *operation) bool { return p == o })
-	time.Sleep(quantum)
-	synctest.Wait()
 	x.history.Steps++
 	if !f.ok() && !o.stopped {
 		x.fault(o, f)
@@ -457,7 +473,8 @@ func (x *engine) takesEffect(o *operation, f Fate) {
 	if f.Again > 0 {
 		again := &operation{
 			actor: o.actor, kind: o.kind, object: o.object + " (duplicate)", id: o.id, reads: o.reads, writes: o.writes,
-			do: o.do, key: o.key + " again", arrived: time.Now(), at: time.Now().Add(f.Again), fate: Fate{Hold: f.Again},
+			do: o.do, key: o.key + " again", arrived: time.Now(), at: time.Now().Add(f.Again),
+			fate: Fate{Hold: f.Again}, copy: true,
 		}
 		x.pending = append(x.pending, again)
 	}

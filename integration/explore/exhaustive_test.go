@@ -15,12 +15,18 @@ import (
 // happen, and up to a number of faults. It is a stateless depth-first search: each history begins at the start, and
 // repeats the choices of the path.
 //
-// Histories that differ only in the order of independent steps are equivalent; sleep sets (Godefroid, "Partial-order
-// methods for the verification of concurrent systems", 1996) let only one of them run, unless switches are limited. Two steps are independent if
-// they are of different workers (or one is an acknowledgement, for which its worker does not wait), and neither writes
-// what the other one reads or writes. Each step also moves the clock by 20 microseconds, which this ignores. The
-// operations of the fleet, of the clock and of the start of workers, and pulls without a message, happen in the order in
-// which they arrive. Workers are alike until the first of them has got a message, so only one of them gets it.
+// Without a limit of switches, sleep sets (Godefroid, "Partial-order methods for the verification of concurrent
+// systems", 1996) let only one of several histories run that differ in the order of independent steps. Two steps are
+// independent if they are of different workers (or one is an acknowledgement, for which its worker does not wait), and
+// neither writes what the other one reads or writes. Each step also moves the clock by 20 microseconds, which this
+// ignores.
+//
+// With a limit of switches, a worker goes on until it waits for something, except at so many places (Musuvathi and
+// Qadeer, "Iterative context bounding for systematic testing of multithreaded programs", 2007). Its operations then
+// happen in the order in which they arrive.
+//
+// The operations of the fleet, of the clock and of the start of workers, and pulls without a message, happen in the
+// order in which they arrive. Workers are alike until the first of them has got a message, so only one of them gets it.
 type exhaustive struct {
 	orderly
 	menu   func(*operation) []Fate
@@ -133,7 +139,8 @@ func (c *exhaustive) newNode(ready []*operation) *node {
 	return n
 }
 
-// bounded returns the first operation of each worker, and only that of the last worker if there may be no more switches.
+// bounded returns the first operation of each worker, or only that of the last worker if there may be no more
+// switches.
 func (c *exhaustive) bounded(ready []*operation) (first []*operation) {
 	for _, o := range ready {
 		of := func(r *operation) bool { return r.actor == o.actor }
@@ -146,7 +153,8 @@ func (c *exhaustive) bounded(ready []*operation) (first []*operation) {
 
 // preempts reports whether an operation is of another worker than the last one, which has an operation as well.
 func (c *exhaustive) preempts(o *operation, ready []*operation) bool {
-	return o.actor.name != c.last && slices.ContainsFunc(ready, func(r *operation) bool { return r.actor.name == c.last })
+	goesOn := func(r *operation) bool { return r.actor.name == c.last }
+	return !goesOn(o) && slices.ContainsFunc(ready, goesOn)
 }
 
 func (c *exhaustive) options(ready []*operation) (all []option) {
@@ -246,8 +254,9 @@ func TestExhaustive(t *testing.T) {
 						break
 					}
 				}
-				if *progress && all.histories%500 == 0 {
-					fmt.Printf("%d histories, %d redundant, %s %s\n", all.histories, c.pruned, time.Since(began), c.where())
+				if *progress && all.histories%5000 == 0 {
+					fmt.Printf("histories=%d redundant=%d took=%s path=%s\n", all.histories, c.pruned,
+						time.Since(began).Round(time.Second), c.where())
 				}
 				if !c.advance() {
 					break

@@ -40,6 +40,7 @@ type operation struct {
 	at      time.Time // when it may happen
 	fate    Fate
 	stopped bool // its worker was stopped by its fate
+	copy    bool // it happens for the second time
 }
 
 type result struct {

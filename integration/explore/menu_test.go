@@ -32,16 +32,17 @@ func menu(o *operation) []Fate {
 		}
 		return faults
 	case answer:
-		return []Fate{{Dies: Before}, {Stops: tooLong}, {Stops: muchLate}, {Hold: 2*time.Second + odd}, {Hold: tooLong},
-			{Hold: 9*time.Second + odd}}
+		return []Fate{{Dies: Before}, {Stops: tooLong}, {Stops: muchLate}, {Hold: 2*time.Second + odd},
+			{Hold: tooLong}, {Hold: 9*time.Second + odd}}
 	case fake.Pull:
 		return []Fate{{Silent: true}, {Dies: After}, {Stops: moment}, {Stops: tooLong}, {Stops: muchLate}}
 	case fake.Ack, fake.Nak, fake.InProgress:
-		return []Fate{{Lost: true}, {Hold: moment}, {Hold: tooLong}, {Hold: muchLate}, {Again: moment}, {Again: tooLong},
-			{Dies: Before}, {Dies: After}}
+		return []Fate{{Lost: true}, {Hold: moment}, {Hold: tooLong}, {Hold: muchLate}, {Again: moment},
+			{Again: tooLong}, {Dies: Before}, {Dies: After}}
 	case fake.Publish, fake.AckConfirmed, fake.Delete:
-		faults := []Fate{{Lost: true}, {Silent: true}, {Hold: moment}, {Hold: tooLong}, {Hold: muchLate}, {Again: moment},
-			{Again: tooLong}, {Dies: Before}, {Dies: After}, {Stops: moment}, {Stops: tooLong}, {Stops: muchLate}}
+		faults := []Fate{{Lost: true}, {Silent: true}, {Hold: moment}, {Hold: tooLong}, {Hold: muchLate},
+			{Again: moment}, {Again: tooLong}, {Dies: Before}, {Dies: After}, {Stops: moment},
+			{Stops: tooLong}, {Stops: muchLate}}
 		if o.conditional {
 			faults = append(faults, Fate{Refused: true})
 		}
@@ -64,7 +65,8 @@ func brief(o *operation) []Fate {
 	case fake.Ack, fake.Nak, fake.InProgress:
 		return []Fate{{Lost: true}, {Hold: muchLate}, {Dies: Before}}
 	case fake.Publish, fake.AckConfirmed, fake.Delete:
-		faults := []Fate{{Lost: true}, {Silent: true}, {Hold: tooLong}, {Dies: Before}, {Dies: After}, {Stops: muchLate}}
+		faults := []Fate{{Lost: true}, {Silent: true}, {Hold: tooLong}, {Dies: Before}, {Dies: After},
+			{Stops: muchLate}}
 		if o.conditional {
 			faults = append(faults, Fate{Refused: true})
 		}

@@ -2,4 +2,9 @@
 
 package explore
 
-const defaultHistories = 1000
+// What .ci/run runs without the race detector: its step explore.
+const (
+	ordered          = true
+	defaultHistories = 1000
+	defaultSwitches  = 1
+)

@@ -43,13 +43,13 @@ func (v Violation) String() string {
 //
 // I9 (no goroutine is left) is checked by the bubble: it ends only with its last goroutine.
 type oracle struct {
-	x       *engine
-	lives   map[string]*life
-	ordinal int
-	skewed  bool // the broker had another clock
-	resting time.Time
-	checked time.Time // when settled last looked
-	ends    []*actor  // terminated workers that have not ended
+	x         *engine
+	lives     map[string]*life
+	ordinal   int
+	skewed    bool // the broker had another clock
+	calmSince time.Time
+	checked   time.Time // when settled last looked
+	ends      []*actor  // terminated workers that have not ended
 }
 
 // life is everything that was ever stored for an interaction.

@@ -2,5 +2,9 @@
 
 package explore
 
-// The race detector makes a history ten times slower.
-const defaultHistories = 60
+// The race detector makes a history ten times slower, and the order of goroutines random.
+const (
+	ordered          = false
+	defaultHistories = 60
+	defaultSwitches  = 0
+)

@@ -22,18 +22,15 @@ const (
 	graceful = 5 * time.Second
 )
 
-// rests begins the time without faults: from now on everything that is due must be polled promptly.
-func (o *oracle) rests(now time.Time) {
-	o.resting = now
+// calm begins the time without faults: from now on everything that is due must be polled promptly.
+func (o *oracle) calm(now time.Time) {
+	o.calmSince = now
 	offset := o.x.fake.Now().Sub(now.Round(0).UTC())
 	for _, l := range o.lives {
 		interval := o.longest(l)
-		promised := now
-		wait := interval + promptly
-		if len(l.polls) == 0 { // a declared message: it may wait for a tombstone, and then one interval
-			wait += intakeWait + 2*interval
-		}
+		promised, wait, polled := now, interval+promptly, false
 		for _, p := range l.polls {
+			polled = polled || !p.reserved.Tombstone
 			due := p.reserved.Due
 			if due.IsZero() {
 				continue // it is due
@@ -44,9 +41,9 @@ func (o *oracle) rests(now time.Time) {
 			} else if due.After(promised) {
 				promised = now.Add(due.Sub(now.Round(0).UTC()))
 			}
-			if p.reserved.Tombstone {
-				wait += intakeWait + 2*interval
-			}
+		}
+		if !polled { // a declared message: it may wait for a tombstone, and then one interval
+			wait += intakeWait + 2*interval
 		}
 		l.promised = promised.Add(wait)
 	}
@@ -71,14 +68,14 @@ func (o *oracle) settled() bool {
 	o.checked = now
 	for _, l := range o.lives {
 		for _, d := range l.declared {
-			if !d.removed && !(l.waits() && o.x.world.Mode == "nak") {
+			if !d.removed && (!l.waits() || o.x.world.Mode != "nak") {
 				return false
 			}
 		}
 		switch {
 		case len(l.polls) > 0 && !l.waits():
 			return false
-		case l.waits() && o.pollsSince(l.of.ID, o.resting) < 2 && o.active(l):
+		case l.waits() && o.pollsSince(l.of.ID, o.calmSince) < 2 && o.active(l):
 			return false
 		}
 	}
@@ -177,13 +174,13 @@ func (o *oracle) promptness(l *life, polls []simulator.Poll) {
 	last := time.Now()
 	next := time.Time{}
 	for _, p := range polls {
-		if !p.At.Before(o.resting) {
+		if !p.At.Before(o.calmSince) {
 			next = p.At
 			break
 		}
 	}
 	for _, out := range l.outcomes {
-		if !out.at.Before(o.resting) && (next.IsZero() || out.at.Before(next)) {
+		if !out.at.Before(o.calmSince) && (next.IsZero() || out.at.Before(next)) {
 			next = out.at
 		}
 	}
@@ -191,19 +188,19 @@ func (o *oracle) promptness(l *life, polls []simulator.Poll) {
 	case len(l.declared) == 0:
 	case !next.IsZero() && next.After(l.promised):
 		o.x.violated(l.of.ID, "I5", "polled at %s, promised at %s, faults ended at %s", o.since(next),
-			o.since(l.promised), o.since(o.resting))
+			o.since(l.promised), o.since(o.calmSince))
 	case next.IsZero() && o.active(l) && last.After(l.promised):
-		o.x.violated(l.of.ID, "I5", "not polled since the faults ended at %s, promised at %s", o.since(o.resting),
+		o.x.violated(l.of.ID, "I5", "not polled since the faults ended at %s, promised at %s", o.since(o.calmSince),
 			o.since(l.promised))
 	}
 	if !next.IsZero() {
-		o.x.history.Slowest = max(o.x.history.Slowest, next.Sub(o.resting))
+		o.x.history.Slowest = max(o.x.history.Slowest, next.Sub(o.calmSince))
 	}
 	if l.waits() {
 		return
 	}
 	if o.active(l) {
-		o.x.violated(l.of.ID, "I1", "has not ended %s after the faults", time.Since(o.resting))
+		o.x.violated(l.of.ID, "I1", "has not ended %s after the faults", time.Since(o.calmSince))
 	}
 }
 

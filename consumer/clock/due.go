@@ -57,8 +57,8 @@ type known struct {
 type leader struct {
 	name  string
 	since time.Time // when it was first measured, by itself
-	// marks are its measurements. The last one is in use. The others are recent, or slower than all after them: a worker
-	// may have used them until it has measured the clock again.
+	// marks are its measurements. The last one is in use. The others are recent, or slower than all after them: a
+	// worker may have used them until it has measured the clock again.
 	marks []mark
 }
 

@@ -136,6 +136,36 @@ func TestClockUnknown(t *testing.T) {
 	}
 }
 
+// The clock of a server is set back and forward, and two workers measure it at different times: both have measured it
+// before, so no poll is early. Reservations are later for some time only.
+func TestClockSetTwice(t *testing.T) {
+	for name, ago := range map[string]time.Duration{"at once": 0, "after a while": knownFor - every} {
+		t.Run(name, func(t *testing.T) {
+			b := clocktest.NewFar(0)
+			one, other := measured(t, b), measured(t, b)
+			b.Local = b.Local.Add(time.Minute)
+			for _, c := range []*Clock{one, other} {
+				change{}.apply(t, b, c)
+			}
+			change{by: -step}.apply(t, b, one)
+			b.Local = b.Local.Add(ago)
+			reserved := b.Local
+			due := one.Due(b.Local.Add(wait))
+			change{by: step}.apply(t, b, other)
+			fell := fire(b, due)
+			b.Local = b.Local.Add(other.Early(due, fell, interval))
+			if waited := b.Local.Sub(reserved); waited < wait || waited > wait+noise {
+				t.Errorf("it is polled after %s, want %s", waited, wait)
+			}
+			b.Offset -= step
+			change{after: knownFor}.apply(t, b, one)
+			if due = one.Due(b.Local.Add(wait)); !due.At.Equal(b.Broker().Add(wait)) {
+				t.Errorf("long after that a reservation falls due after %s, want %s", due.At.Sub(b.Broker()), wait)
+			}
+		})
+	}
+}
+
 // The clock of a server that has not led for some time may have been set meanwhile.
 func TestClockMeasuredLongAgo(t *testing.T) {
 	for ago, want := range map[time.Duration]time.Duration{knownFor: 0, knownFor + 1: MaxApart} {

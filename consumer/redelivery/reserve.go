@@ -135,7 +135,8 @@ func (r *Reservations) sureOfTime(ctx context.Context) error {
 	return r.cfg.Clock.Sure(measure)
 }
 
-// take stores the reservation, unless another worker has taken the next poll. The error is errReserved, or the broker's.
+// take stores the reservation, unless another worker has taken the next poll. The error is errReserved, or the
+// broker's.
 func (r *Reservations) take(ctx context.Context, d *Delivery, next *reservation) (taken bool, err error) {
 	for giveUp := r.cfg.Now().Add(refusedFor); ; {
 		r.plan(d, next, 0)

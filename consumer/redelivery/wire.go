@@ -72,7 +72,8 @@ func (r *Reservations) put(ctx context.Context, d *Delivery, next *reservation, 
 	return nil
 }
 
-// writeReserved is the value of [schema.HeaderReserved]. It is rounded up: a reservation never seems younger than it is.
+// writeReserved is the value of [schema.HeaderReserved]. It is rounded up: a reservation never seems younger than it
+// is.
 func writeReserved(due clock.Due) string {
 	before := strconv.FormatInt(int64((due.At.Sub(due.Made)+time.Millisecond-1)/time.Millisecond), 10)
 	if due.Leader == "" {

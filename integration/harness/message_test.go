@@ -22,7 +22,8 @@ func TestMessageHeaders(t *testing.T) {
 		{"NATS/1.0 503\r\n\r\n", nats.Header{"Status": {"503"}}},
 	} {
 		got, err := messageOf(protocol.Message{Verb: "HMSG", Subject: "a.b", Header: []byte(c.header)})
-		if want := (Message{Verb: "HMSG", Subject: "a.b", Header: c.want}); err != nil || !reflect.DeepEqual(got, want) {
+		want := Message{Verb: "HMSG", Subject: "a.b", Header: c.want}
+		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("%q decodes to %+v (%v), want %+v", c.header, got, err, want)
 		}
 	}

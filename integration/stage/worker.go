@@ -120,7 +120,8 @@ func (s *Stage) Client() *statusclient.Client {
 	return s.ClientWith(statusclient.Config{Token: simulator.DefaultToken, Timeout: s.Config.RequestTimeout})
 }
 
-// ClientWith is a client with a configuration. An empty BaseURL is that of the simulated vendor.
+// ClientWith is a client with a configuration. An empty BaseURL is that of the simulated vendor; then Dial defaults to
+// [Stage.DialVendor] in memory.
 func (s *Stage) ClientWith(c statusclient.Config) *statusclient.Client {
 	s.T.Helper()
 	if c.BaseURL == "" {

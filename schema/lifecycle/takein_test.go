@@ -91,7 +91,8 @@ func (w *walk) mayBegin(s Snapshot, d Declared, verdict TakeIn) {
 }
 
 // due checks that a worker whose reservation was refused drops its poll only if a later reservation, or a later due
-// message, is stored.
+// message, is stored, or the tombstone of its generation, whose number may be lower if two polls of the generation were
+// due.
 func (w *walk) due(s Snapshot) {
 	for _, g := range generations {
 		for _, n := range []uint64{0, 1, 2} {
@@ -100,6 +101,9 @@ func (w *walk) due(s Snapshot) {
 			later := slices.ContainsFunc([]*Reserved{s.Reservation, s.Due}, func(r *Reserved) bool {
 				return r != nil && (r.Generation.After(g) || r.Generation.Equal(g) && r.Number > n)
 			})
+			if r := s.Reservation; r != nil && r.Tombstone && r.Generation.Equal(g) {
+				later = true
+			}
 			if s.Taken(p) != later {
 				w.fail(s, "Taken of poll %d of %v = %t", n, g, s.Taken(p))
 			}

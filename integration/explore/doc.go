@@ -1,0 +1,31 @@
+// Package explore runs the real worker, publisher and dead-letter queue over the in-memory broker and the simulated
+// vendor, in a [testing/synctest] bubble, and decides what happens at each of their operations. It has only tests.
+//
+// # A history
+//
+// Each worker has a port to the broker and a status client of its own. Both stop at a gate: the goroutine that makes an
+// operation blocks there. When every goroutine is blocked, the explorer, which is one goroutine, chooses: it lets one
+// operation happen, with its fate, or makes an event happen, or lets time pass until something can happen. One
+// operation happens at a time, so the choices determine the history. Choices are made
+//
+//   - at random, by a seed, or by priorities that change at random places (PCT): TestHistories;
+//   - all of them in turn, in a small world: TestExhaustive;
+//   - by a plan, the list of the choices of an earlier history that differ from the default: TestPlan. By default every
+//     operation succeeds, in the order in which they arrive.
+//
+// A history that breaks an invariant is shrunk (delta debugging over its plan), and printed with its plan.
+//
+// # The oracle
+//
+// It reads only the log of the vendor, and what the broker's streams store and remove. Its comment lists the
+// invariants. At the end of a history the faults stop, a new worker starts, and everything must end, or be polled again
+// in time.
+//
+// # Limits
+//
+//   - A worker that is stopped (SIGSTOP) stops at its next operation, and not between two instructions. In particular,
+//     it does not stop between the last check of the clock and the write of the request.
+//   - Timers that fire at the same instant fire in an order that the runtime draws. A seed or a plan may take several
+//     runs to repeat a history in which lanes compete for a probe.
+//   - The broker is one process with one clock: what its fake does not do, no history has.
+package explore

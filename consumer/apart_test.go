@@ -18,12 +18,15 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
+// slowestAnswer is how long the vendor takes to answer at most.
+const slowestAnswer = 500 * time.Millisecond
+
 // chaos makes faults at random.
 type chaos struct {
 	*testStage
 	*rand.Rand
 	seed     uint64
-	onTheWay atomic.Int64 // slow requests
+	onTheWay atomic.Int64 // when the last slow request has been answered: Unix time in nanoseconds
 	workers  []*stage.Worker
 	leaders  []time.Duration // how far the clock of each server is ahead
 	events   []string
@@ -57,9 +60,10 @@ func (c *chaos) start() {
 			time.Sleep(c.slow(150*time.Millisecond, 1))
 			conn, err := c.Dial(ctx, network, address)
 			return slowWrites{conn, func() {
-				c.onTheWay.Add(1)
-				defer c.onTheWay.Add(-1)
-				time.Sleep(c.slow(200*time.Millisecond, 10))
+				if wait := c.slow(200*time.Millisecond, 10); wait > 0 {
+					c.onTheWay.Store(time.Now().Add(wait + slowestAnswer + time.Millisecond).UnixNano())
+					time.Sleep(wait)
+				}
 			}}, err
 		},
 	})
@@ -97,7 +101,8 @@ func (c *chaos) fault() {
 		if len(c.workers) > 1 {
 			i := c.IntN(len(c.workers))
 			if c.IntN(2) == 0 {
-				for c.onTheWay.Load() > 0 { // nobody postpones the poll after a slow request whose worker has died
+				// Nobody postpones the poll after a slow request whose worker has died.
+				for until := time.Now(); until.UnixNano() <= c.onTheWay.Load(); until = time.Now() {
 					time.Sleep(time.Millisecond)
 				}
 				c.workers[i].Kill()
@@ -157,7 +162,7 @@ func leadersApart(t *testing.T, seed uint64) {
 	var subjects []string
 	for range 30 {
 		typ := schema.Types()[c.IntN(3)]
-		delayed := simulator.Fault{Kind: simulator.Delayed, Delay: c.upTo(500 * time.Millisecond)}.Sometimes(0.3)
+		delayed := simulator.Fault{Kind: simulator.Delayed, Delay: c.upTo(slowestAnswer)}.Sometimes(0.3)
 		id := s.Declare(typ, simulator.Processed(30*time.Second+c.upTo(2*time.Minute)).With(delayed))
 		for _, to := range (schema.Declared{Type: typ}).Destinations() {
 			subjects = append(subjects, schema.ProcessedSubject(to, id))

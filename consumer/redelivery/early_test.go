@@ -210,7 +210,9 @@ func TestPostponed(t *testing.T) {
 	}{
 		"as usual":           {0, 40 * time.Millisecond, chatInterval + usually, 1, false},
 		"at the last moment": {allowanceMargin, allowanceMargin + minGuard, chatInterval + usually, 1, false},
-		"a late answer":      {0, usually + 60*time.Millisecond, chatInterval + usually + 60*time.Millisecond, 2, false},
+		"a late answer": {
+			0, usually + 60*time.Millisecond, chatInterval + usually + 60*time.Millisecond, 2, false,
+		},
 		"a very late answer": {0, 2 * time.Second, chatInterval + 200*time.Millisecond, 2, false},
 		"no answer":          {0, time.Millisecond, chatInterval + 200*time.Millisecond, 2, true},
 		"no request":         {-1, 2 * time.Second, chatInterval + usually, 1, false},

@@ -80,12 +80,13 @@ func readablePlaces(
 	return readable, nil
 }
 
-// lookUp returns errInFlight or errProcessed if declaring an interaction changes nothing, and nil otherwise.
+// lookUp returns errInFlight or errProcessed if declaring an interaction changes nothing, and nil otherwise. Each of its
+// requests may take ackTimeout.
 func lookUp(ctx context.Context, nc *nats.Conn, among []place, identifier string) error {
-	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
-	defer cancel()
 	for _, p := range among {
-		last, err := p.last(ctx, nc, identifier)
+		bounded, cancel := context.WithTimeout(ctx, ackTimeout)
+		last, err := p.last(bounded, nc, identifier)
+		cancel()
 		if err != nil {
 			return fmt.Errorf("looking up the interaction in stream %s: %w", p.stream, err)
 		}

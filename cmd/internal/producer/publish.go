@@ -253,9 +253,9 @@ func (d *Producer) retry(ctx context.Context, s pending, first error) error {
 		backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))
 	var last error
 	_ = backoff.Retry(func() error { // when ctx ends, last is the error before
-		bounded, cancel := context.WithTimeout(ctx, ackTimeout)
-		defer cancel()
-		if last = lookUp(bounded, d.js.Conn(), d.places, s.identifier); last == nil {
+		if last = lookUp(ctx, d.js.Conn(), d.places, s.identifier); last == nil {
+			bounded, cancel := context.WithTimeout(ctx, ackTimeout)
+			defer cancel()
 			_, last = d.js.PublishMsg(bounded, s.msg)
 		}
 		if last != nil && (!transient(last) || time.Since(d.failingSince) > d.timeout) {

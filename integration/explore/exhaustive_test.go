@@ -230,6 +230,9 @@ func smallEvents(ends schema.Status, full bool) []Event {
 
 // TestExhaustive runs every history of a small world with up to -world-faults faults.
 func TestExhaustive(t *testing.T) {
+	if !ordered {
+		t.Skip("thousands of histories: too slow with the race detector")
+	}
 	for _, ends := range []schema.Status{schema.StatusProcessed, schema.StatusProcessingFailed} {
 		t.Run(string(ends), func(t *testing.T) {
 			w := smallWorld(ends)

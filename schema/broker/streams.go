@@ -58,8 +58,9 @@ type StreamState struct {
 	Consumers int
 	// DirectGets lets any replica answer reads. Such an answer may be stale.
 	DirectGets bool
-	// Now is the time of the leader that answered.
-	Now time.Time
+	// Now is the time of the leader that answered, and Leader its name; empty if it is not in a cluster.
+	Now    time.Time
+	Leader string
 }
 
 // ConsumerState is the state of a consumer.

@@ -215,6 +215,21 @@ func TestClock(t *testing.T) {
 	}
 }
 
+// A new leader has a name, and a clock of its own.
+func TestStepDownTo(t *testing.T) {
+	bubble(t, fake.Options{}, func(s stage) {
+		if _, err := s.hold(10*time.Second, 0); err != nil {
+			s.Fatal(err)
+		}
+		s.StepDownTo("n2", 3*time.Second)
+		s.comes(7 * time.Second)
+		state, err := s.Stream(s.Context(), "S")
+		if err != nil || state.Leader != "n2" || !state.Now.Equal(time.Now().Add(3*time.Second)) {
+			s.Errorf("stream state %+v, error %v", state, err)
+		}
+	})
+}
+
 // A replicated stream checks for duplicates before it checks the condition.
 func TestReplicated(t *testing.T) {
 	for _, replicated := range []bool{false, true} {

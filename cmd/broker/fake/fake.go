@@ -1,7 +1,7 @@
 // Package fake is an in-memory broker for tests of code that uses [broker.Broker]. It behaves like a NATS server with
 // JetStream, as far as cmd/broker/conformance compares them. It fails as a test demands: see [Broker.Inject] for single
-// operations, and [Broker.Restart], [Broker.Crash], [Broker.StepDown], [Broker.Stop], [Broker.SetFull],
-// [Broker.SetClock] and [Broker.Redeliver] for the whole broker.
+// operations, and [Broker.Restart], [Broker.Crash], [Broker.StepDown], [Broker.StepDownTo], [Broker.Stop],
+// [Broker.SetFull], [Broker.SetClock] and [Broker.Redeliver] for the whole broker.
 //
 // It has no goroutine and no socket, and only operations that wait have timers. Nothing happens between two calls; each
 // call first processes the events that have fallen due. The broker is therefore deterministic within
@@ -47,6 +47,7 @@ type Broker struct {
 	mu      sync.Mutex
 	streams []*stream
 	offset  time.Duration // how far the broker's clock is ahead
+	leader  string        // of all streams and consumers
 	// stamp is the broker's time of the current event. It is at least floor, the time of the last clock step or start:
 	// events that it made due happen then, not earlier.
 	stamp, floor time.Time

@@ -192,6 +192,10 @@ func (b *Broker) SetFull(full bool) {
 func (b *Broker) SetClock(ahead time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.setClock(ahead)
+}
+
+func (b *Broker) setClock(ahead time.Duration) {
 	b.advance()
 	b.offset = ahead
 	b.floor = b.now()
@@ -234,6 +238,15 @@ func (b *Broker) StepDown() {
 	b.endPulls()
 	b.mu.Unlock()
 	b.begin((*consumer).moved)
+}
+
+// StepDownTo is [Broker.StepDown] with a leader of that name, whose clock is ahead of this process's.
+func (b *Broker) StepDownTo(leader string, ahead time.Duration) {
+	b.mu.Lock()
+	b.setClock(ahead)
+	b.leader = leader
+	b.mu.Unlock()
+	b.StepDown()
 }
 
 // begin starts new leaders of all streams and consumers.

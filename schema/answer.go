@@ -18,6 +18,8 @@ type Answer struct {
 	// longer answer it has the first bytes, and Size is the size of the answer as far as it is known.
 	Payload []byte
 	Size    int
+	// Sent is when the first byte of the request was written, by this host's clock.
+	Sent time.Time
 }
 
 // PollError is the error of a status request.
@@ -27,6 +29,8 @@ type PollError struct {
 	StatusCode int
 	// RetryAt is the time in the vendor's Retry-After, or zero.
 	RetryAt time.Time
+	// Sent is that of an [Answer]. It is zero if the request was not sent.
+	Sent time.Time
 	// TokenRenewed reports that the vendor refused a token that has been replaced since: the next request has the new
 	// token.
 	TokenRenewed bool

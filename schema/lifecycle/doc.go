@@ -33,9 +33,9 @@
 //
 // # A due message arrives, and its worker could not reserve the next poll
 //
-//	stored reservation                                        verdict
-//	of a later position                                       Taken: another worker polls; acknowledge
-//	none, or another                                          Retry: the refusal proves nothing; read again
+//	stored                                                    verdict
+//	a reservation or a due message of a later position        Taken: another worker polls; acknowledge
+//	anything else                                             Retry: the refusal proves nothing; read again
 //
 // # An outcome is to be stored, and others are stored already
 //

@@ -106,10 +106,11 @@ func (s Snapshot) over(r Reserved, d Declared) bool {
 	return r.Tombstone || r.Foreign() || r.Generation.Equal(d.Replays) || s.ended(r.Generation)
 }
 
-// Taken reports whether another worker has taken over from a due message: a later reservation is stored. Otherwise a
-// refused reservation proves nothing: a replicated stream may still show a reservation that has just fallen due.
+// Taken reports whether another worker has taken over from a due message: a later reservation is stored, or one that
+// has fallen due. Otherwise a refused reservation proves nothing: a replicated stream may still show a reservation that
+// has just fallen due.
 func (s Snapshot) Taken(due Position) bool {
-	return s.Reservation != nil && s.Reservation.After(due)
+	return s.Reservation != nil && s.Reservation.After(due) || s.Due != nil && s.Due.After(due)
 }
 
 // EndedBy reports whether a stored reservation must become a tombstone because its generation has ended.

@@ -38,6 +38,7 @@ func (s *scenario) finish() {
 	}
 	f.MinGap, f.Interval = s.leastGap()
 	f.Print(s.t)
+	s.noteGaps()
 	early := s.early()
 	if s.mayBeEarly > 0 {
 		note(s.t, "scenario=%s early=%d in_flight_at_kills=%d", s.name, len(early), s.mayBeEarly)
@@ -80,6 +81,22 @@ func (s *scenario) leastGap() (gap, interval time.Duration) {
 		}
 	}
 	return gap, interval
+}
+
+// noteGaps prints the mean and the shortest time between two polls of one interaction, by type. The mean leaves out
+// interactions with faults of the vendor.
+func (s *scenario) noteGaps() {
+	s.t.Helper()
+	for _, typ := range schema.Types() {
+		of := func(id string) bool { return s.types[id] == typ }
+		mean, n := s.vendor.MeanGapOf(of)
+		if n == 0 {
+			continue
+		}
+		least, _, _ := s.vendor.MinGapOf(of)
+		note(s.t, "scenario=%s type=%s mean_gap=%.3fs least_gap=%.3fs interval=%.3fs", s.name, typ, mean.Seconds(),
+			least.Truncate(time.Millisecond).Seconds(), s.intervals.Of(typ).Seconds())
+	}
 }
 
 // early lists the polls that came earlier than one poll interval after the previous one.

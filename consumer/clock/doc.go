@@ -11,7 +11,13 @@
 // While a machine is suspended, its monotonic clock stops. Afterwards the clock is measured again before a reservation
 // depends on it: see [Clock.Sure].
 //
-// A reservation falls due too early if the broker's clock is stepped forward after it was stored, or if another server,
-// with a clock that is ahead, becomes the leader. A worker that has measured the clock before detects it: see
-// [Clock.Early].
+// A reservation falls due too early if another server, with a clock that is ahead, becomes the leader, or if the
+// leader's clock is set forward. A worker that has measured the clock by which the reservation was made knows by how
+// much. Any other worker assumes [MaxApart]. See [Clock.Early]. There are limits:
+//
+//   - The clocks of two servers may differ by MaxApart, if a worker knows only one of them.
+//   - A worker that starts within 15 s after the leader's clock was set forward does not know that another worker has
+//     not measured it since, and may have made a reservation by the clock as it was.
+//   - If a server's clock is set, and that server becomes or ceases to be the leader, both within 15 s, workers may have
+//     measured different clocks of that server, and none in common.
 package clock

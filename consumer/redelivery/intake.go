@@ -87,8 +87,8 @@ func (r *Reservations) reserveFirst(ctx context.Context, d *Delivery, verdict li
 		among = schema.HoldSubjects(d.Identifier)
 	}
 	next := newReservation(d.At.Generation, 1)
-	next.Due = r.due(d.Interval, d.Interval)
-	return r.put(ctx, d, &next, 0, among)
+	next.at = r.cfg.Now().Add(d.Interval + r.cfg.spread(d.Interval))
+	return r.put(ctx, d, &next, broker.Condition{Subjects: among})
 }
 
 // Judge returns the verdict on a declared message, by all that is stored for its interaction.

@@ -148,8 +148,8 @@ func (r *Reservations) StoreAgain(ctx context.Context) (stored int, err error) {
 		}
 		for _, d := range batch {
 			next := d.reserved
-			next.Due = r.cfg.Clock.Now().Add(slack(r.cfg.Interval(d.Type)))
-			err := r.put(ctx, d, &next, d.reserved.Sequence, schema.HoldSubjects(d.Identifier))
+			next.at = r.cfg.Now().Add(soon)
+			err := r.put(ctx, d, &next, d.replacing())
 			switch {
 			case err == nil:
 				stored++

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"statusworker/consumer/clock"
 	"statusworker/schema"
 	"statusworker/schema/broker"
 )
@@ -13,61 +14,98 @@ import (
 // when two thirds of the time until the reservation have passed.
 const keepMargin = time.Second
 
+// Renew replaces a reservation whose request was not written in time by a later one, so that it can be written now. It
+// returns whether it can.
+func (r *Reservations) Renew(ctx context.Context, d *Delivery) bool {
+	if !d.Reserved() {
+		return false
+	}
+	now := r.cfg.Now()
+	took := now.Sub(d.begun)
+	r.writes.took(took)
+	if d.reserved.at.Sub(now) < d.Interval/2 {
+		return false // a reservation that is replaced just before it falls due may be deleted with it
+	}
+	if r.sureOfTime(ctx) != nil { // this process may have stood still
+		return false
+	}
+	next, sendBy := d.reserved, d.SendBy
+	r.plan(d, &next, took)
+	if r.put(ctx, d, &next, d.replacing()) != nil {
+		d.SendBy = sendBy
+		return false
+	}
+	d.hold(next)
+	return r.cfg.Now().Before(d.SendBy)
+}
+
 // Keep keeps the reservation from falling due while the request is in flight, so that there is never a second request
 // for the interaction. If the request may outlast the reservation, Keep replaces it by a later one when two thirds of
 // the time have passed. If the broker does not store that in time, Keep cancels the request. The caller calls release
-// before it does anything else with the delivery.
-func (r *Reservations) Keep(ctx context.Context, d *Delivery) (request context.Context, release func()) {
-	left := r.cfg.Clock.Local(d.reserved.Due).Sub(r.cfg.Now())
+// before it does anything else with the delivery, with the time at which the request was written; zero if it was not.
+func (r *Reservations) Keep(ctx context.Context, d *Delivery) (request context.Context, release func(sent time.Time)) {
+	left := d.reserved.at.Sub(r.cfg.Now())
 	if left > r.cfg.RequestTimeout+keepMargin {
-		return ctx, func() {}
+		return ctx, func(sent time.Time) { r.ended(d, sent) }
 	}
 	request, cancelRequest := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	timer := time.AfterFunc(left*2/3, func() {
 		defer close(ended)
 		next := d.reserved
-		next.Due = r.cfg.Clock.Now().Add(r.cfg.RequestTimeout + keepMargin)
+		next.at = r.cfg.Now().Add(r.cfg.RequestTimeout + keepMargin)
 		bounded, cancel := context.WithTimeout(request, left/4) // before it falls due
 		defer cancel()
-		if r.put(bounded, d, &next, d.reserved.Sequence, schema.HoldSubjects(d.Identifier)) != nil {
+		if r.put(bounded, d, &next, d.replacing()) != nil {
 			cancelRequest()
 			return
 		}
 		d.reserved = next
 	})
-	return request, func() {
+	return request, func(sent time.Time) {
 		if !timer.Stop() {
 			<-ended
 		}
 		cancelRequest()
+		r.ended(d, sent)
 	}
+}
+
+// ended records how long a request took that was written at a time.
+func (r *Reservations) ended(d *Delivery, sent time.Time) {
+	if sent.IsZero() {
+		return
+	}
+	took, longest := r.cfg.Now().Sub(sent), maxTrip(d.Interval)
+	r.writes.took(sent.Sub(d.begun))
+	r.answers.took(took)
+	d.arrived = sent.Add(min(took, longest))
 }
 
 // Redeliver keeps the reservation, unless it must fall due later, or its headers have changed: then it is replaced, on
 // the condition that it is still stored. One that has fallen due meanwhile stays due. A reservation that Keep has
-// postponed is moved back to its first due time, or to the earliest possible one.
+// postponed is moved back to its first due time, or to the earliest possible one. If the vendor's answer was so late
+// that it may have received the request less than an interval before the due time, that is postponed.
 func (r *Reservations) Redeliver(ctx context.Context, d *Delivery, notBefore time.Time) error {
-	if d.reserved.Sequence == 0 {
+	if !d.Reserved() {
 		return nil // Begin failed: the message is redelivered after AckWait
 	}
 	next := d.reserved
 	next.refusals = d.Refusals
-	if next.Due.After(d.firstDue) {
-		next.Due = later(d.firstDue, r.cfg.Clock.Now().Add(minSlack))
+	if next.at.After(d.first) {
+		next.at = later(d.first, r.cfg.Now().Add(soon))
 	}
-	if !notBefore.IsZero() {
-		if at := r.cfg.Clock.At(notBefore); at.After(next.Due) {
-			next.Due = at
-		}
+	if !d.arrived.IsZero() {
+		next.at = later(next.at, d.arrived.Add(d.Interval))
 	}
+	next.at = later(next.at, notBefore)
 	h := d.Message.Header // as Begin has stored it again
 	same := string(d.Status) == h.Get(schema.HeaderStatus) && d.Panics == panicsIn(h) &&
 		next.refusals.Equal(d.reserved.refusals)
-	if same && next.Due.Equal(d.reserved.Due) {
+	if same && next.at.Equal(d.reserved.at) {
 		return nil
 	}
-	err := r.put(ctx, d, &next, d.reserved.Sequence, schema.HoldSubjects(d.Identifier))
+	err := r.put(ctx, d, &next, d.replacing())
 	if errors.Is(err, broker.ErrRefused) {
 		return nil
 	}
@@ -78,15 +116,15 @@ func (r *Reservations) Redeliver(ctx context.Context, d *Delivery, notBefore tim
 // last due message can lead to another poll. If the reservation has fallen due meanwhile, one more poll is made, which
 // finds the outcome stored; the reservation after that is replaced instead.
 func (r *Reservations) Finish(ctx context.Context, d *Delivery) error {
-	if d.reserved.Sequence == 0 {
+	if !d.Reserved() {
 		bounded, cancel := context.WithTimeout(ctx, ackTimeout)
 		defer cancel()
 		return d.AckConfirmed(bounded) // an invalid message: it never had a reservation
 	}
 	tomb := reservation{Reserved: d.reserved.Reserved}
-	tomb.Tombstone, tomb.Due = true, r.due(d.Interval, d.Interval)
-	hold := schema.HoldSubjects(d.Identifier)
-	err := r.put(ctx, d, &tomb, d.reserved.Sequence, hold)
+	// No worker waits if a tombstone falls due too early by another server's clock.
+	tomb.Tombstone, tomb.at = true, r.cfg.Now().Add(d.Interval+clock.Apart(d.Interval))
+	err := r.put(ctx, d, &tomb, d.replacing())
 	if !errors.Is(err, broker.ErrRefused) {
 		return err
 	}
@@ -96,7 +134,8 @@ func (r *Reservations) Finish(ctx context.Context, d *Delivery) error {
 		return err
 	}
 	tomb.Position = pending.Position
-	if err := r.put(ctx, d, &tomb, pending.Sequence, hold); !errors.Is(err, broker.ErrRefused) {
+	hold := broker.Condition{Subjects: schema.HoldSubjects(d.Identifier), Last: pending.Sequence}
+	if err := r.put(ctx, d, &tomb, hold); !errors.Is(err, broker.ErrRefused) {
 		return err
 	}
 	return nil

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/http/httptest"
 
@@ -124,8 +125,8 @@ func (s *Stage) ClientWith(c statusclient.Config) *statusclient.Client {
 	s.T.Helper()
 	if c.BaseURL == "" {
 		c.BaseURL = s.Vendor.URL()
-		if s.pipe != nil {
-			c.Dial = s.pipe.dial
+		if s.pipe != nil && c.Dial == nil {
+			c.Dial = s.Dial
 		}
 	}
 	if c.Now == nil {
@@ -135,6 +136,11 @@ func (s *Stage) ClientWith(c statusclient.Config) *statusclient.Client {
 	s.Check(err)
 	s.T.Cleanup(client.Close)
 	return client
+}
+
+// Dial connects to the simulated vendor of a stage in memory.
+func (s *Stage) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return s.pipe.dial(ctx, network, address)
 }
 
 // Publisher is a new publisher of outcomes.

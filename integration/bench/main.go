@@ -6,6 +6,7 @@
 //	go run ./integration/bench -only memory
 //	go run ./integration/bench -only dlq       time and memory of the dlq commands, with few and many dead letters
 //	go run ./integration/bench -only sizing    CPU of steady loads, with one replica and with three; six minutes
+//	go run ./integration/bench -only interval  times between polls at the vendor's guidance; six minutes
 //	go run ./integration/bench -only waiting   pending messages that the broker reports for interactions that wait
 //
 // Broker, vendor and poller run in their own processes: this program starts itself in these roles. They listen on the
@@ -66,7 +67,8 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	var s settings
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
-	flags.StringVar(&s.only, "only", "", "run only `cpu`, memory, dlq, sizing or waiting; by default cpu and memory")
+	flags.StringVar(&s.only, "only", "",
+		"run only `cpu`, memory, dlq, sizing, interval or waiting; by default cpu and memory")
 	flags.StringVar(&s.redelivery, "redelivery", "", "cpu, sizing: `schedule` or nak; by default both")
 	flags.DurationVar(&s.measured, "for", 3*time.Second, "how long each run is measured")
 	flags.DurationVar(&s.warmUp, "warm-up", 1500*time.Millisecond, "how long each run lasts before it is measured")
@@ -92,8 +94,8 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 // check returns an error for the first flag that has an invalid value.
 func (s settings) check() error {
 	switch {
-	case !slices.Contains([]string{"", "cpu", "memory", "dlq", "sizing", "waiting"}, s.only):
-		return fmt.Errorf("invalid -only %q; allowed: cpu, memory, dlq, sizing, waiting", s.only)
+	case !slices.Contains([]string{"", "cpu", "memory", "dlq", "sizing", "interval", "waiting"}, s.only):
+		return fmt.Errorf("invalid -only %q; allowed: cpu, memory, dlq, sizing, interval, waiting", s.only)
 	case !slices.Contains([]string{"", string(consumer.Schedule), string(consumer.Nak)}, s.redelivery):
 		return fmt.Errorf("invalid -redelivery %q; allowed: schedule, nak", s.redelivery)
 	case s.measured <= 0:
@@ -132,7 +134,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		measure func(context.Context, settings, io.Writer, io.Writer) error
 	}{
 		{"cpu", true, measureCPU}, {"memory", true, measureMemory}, {"dlq", false, measureDLQ},
-		{"sizing", false, measureSizing}, {"waiting", false, measureWaiting},
+		{"sizing", false, measureSizing}, {"interval", false, measureIntervals},
+		{"waiting", false, measureWaiting},
 	} {
 		if err == nil && (s.only == part.name || s.only == "" && part.always) {
 			err = part.measure(ctx, s, stdout, stderr)

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"statusworker/schema"
 )
 
 // roleArgument is the first argument of a process that runs a role. The name and the arguments of the role follow.
@@ -22,8 +24,8 @@ const roleArgument = "role"
 // answered by one line of JSON on stdout.
 func runRole(args []string, stdin io.Reader, stdout io.Writer) error {
 	roles := map[string]func([]string) (*role, error){
-		"broker": startBroker, "vendor": startVendor, "bare": startBare, "stage": startStage,
-		"unmeasured": startUnmeasured,
+		"broker": startBroker, "vendor": startVendor, "clocked": startClockedVendor, "bare": startBare,
+		"stage": startStage, "unmeasured": startUnmeasured,
 	}
 	if len(args) == 0 || roles[args[0]] == nil {
 		return fmt.Errorf("unknown role %q", args)
@@ -56,6 +58,9 @@ func runRole(args []string, stdin io.Reader, stdout io.Writer) error {
 		if err != nil {
 			return err
 		}
+		if r.gaps != nil && question == "gaps" {
+			u.Gaps = r.gaps()
+		}
 		if err := answers.Encode(u); err != nil {
 			return fmt.Errorf("answering: %w", err)
 		}
@@ -72,6 +77,8 @@ type role struct {
 	received func() (uint64, error)
 	// late returns the median and the 99th percentile of the lateness of polls since its last call.
 	late func() (p50, p99 time.Duration)
+	// gaps returns the times between two polls of one interaction since its last call.
+	gaps func() map[schema.Type][]time.Duration
 	stop func() error
 }
 
@@ -102,6 +109,8 @@ type use struct {
 	Received     uint64
 	// LateP50 and LateP99 are set in the answer to `late`.
 	LateP50, LateP99 time.Duration
+	// Gaps is set in the answer to `gaps`.
+	Gaps map[schema.Type][]time.Duration
 }
 
 func readUse() use {
@@ -150,7 +159,8 @@ func start(stderr io.Writer, args ...string) (*process, error) {
 	return p, nil
 }
 
-// ask sends a question to the process: use, late, collect, profile FILE or profiled. The answer is what it has used.
+// ask sends a question to the process: use, late, gaps, collect, profile FILE or profiled. The answer is what it has
+// used.
 func (p *process) ask(question string) (use, error) {
 	var u use
 	if _, err := io.WriteString(p.in, question+"\n"); err != nil {

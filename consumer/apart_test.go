@@ -18,22 +18,31 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
+// slowestAnswer is how long the vendor takes to answer at most.
+const slowestAnswer = 500 * time.Millisecond
+
 // chaos makes faults at random.
 type chaos struct {
 	*testStage
-	mu      sync.Mutex // held to use random
-	random  *rand.Rand
-	workers []*stage.Worker
-	leaders []time.Duration // how far the clock of each server is ahead
-	events  []string
+	*rand.Rand
+	seed     uint64
+	mu       sync.Mutex // held to use answered
+	answered time.Time  // when all slow requests are answered
+	workers  []*stage.Worker
+	leaders  []time.Duration // how far the clock of each server is ahead
+	events   []string
 }
 
-func (c *chaos) upTo(d time.Duration) time.Duration { return time.Duration(c.below(int(d) + 1)) }
+func (c *chaos) upTo(d time.Duration) time.Duration { return time.Duration(c.Int64N(int64(d) + 1)) }
 
-func (c *chaos) below(n int) int {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.random.IntN(n)
+// slow is a delay that depends on the seed and the time only: it is for goroutines that run at once. It is up to most
+// for one in so many times, and otherwise 0.
+func (c *chaos) slow(most time.Duration, one int) time.Duration {
+	now := rand.New(rand.NewPCG(c.seed, uint64(time.Now().UnixNano())))
+	if now.IntN(one) > 0 {
+		return 0
+	}
+	return time.Duration(now.Int64N(int64(most) + 1))
 }
 
 func (c *chaos) note(format string, args ...any) {
@@ -49,10 +58,13 @@ func (c *chaos) start() {
 	client := c.ClientWith(statusclient.Config{
 		Token: simulator.DefaultToken, Timeout: c.Config.RequestTimeout,
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
-			time.Sleep(c.upTo(150 * time.Millisecond))
+			time.Sleep(c.slow(150*time.Millisecond, 1))
 			conn, err := c.Dial(ctx, network, address)
-			return slowWrites{conn, func() time.Duration {
-				return c.upTo(200*time.Millisecond) * time.Duration(max(0, c.below(10)-8))
+			return slowWrites{conn, func() {
+				if wait := c.slow(200*time.Millisecond, 10); wait > 0 {
+					c.answers(wait + slowestAnswer + time.Millisecond)
+					time.Sleep(wait)
+				}
 			}}, err
 		},
 	})
@@ -60,22 +72,32 @@ func (c *chaos) start() {
 	c.note("worker starts, its clock is %s ahead", skew)
 }
 
+// answers records that a slow request is answered within a time, and returns when all of them are.
+func (c *chaos) answers(within time.Duration) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if at := time.Now().Add(within); at.After(c.answered) {
+		c.answered = at
+	}
+	return time.Until(c.answered)
+}
+
 // slowWrites is a connection on which what is written takes some time to the other side.
 type slowWrites struct {
 	net.Conn
-	delay func() time.Duration
+	wait func()
 }
 
 func (s slowWrites) Write(p []byte) (int, error) {
-	time.Sleep(s.delay())
+	s.wait()
 	return s.Conn.Write(p)
 }
 
 // fault makes one fault.
 func (c *chaos) fault() {
-	switch c.below(10) {
+	switch c.IntN(10) {
 	case 0, 1, 2:
-		n := c.below(len(c.leaders))
+		n := c.IntN(len(c.leaders))
 		c.Fake.StepDownTo(fmt.Sprint("n", n), c.leaders[n])
 		c.note("n%d leads, %s ahead", n, c.leaders[n])
 	case 3:
@@ -88,8 +110,12 @@ func (c *chaos) fault() {
 		c.start()
 	case 6, 7:
 		if len(c.workers) > 1 {
-			i := c.below(len(c.workers))
-			if c.below(2) == 0 {
+			i := c.IntN(len(c.workers))
+			if c.IntN(2) == 0 {
+				// Nobody postpones the poll after a slow request whose worker has died.
+				for wait := c.answers(0); wait > 0; wait = c.answers(0) {
+					time.Sleep(wait)
+				}
 				c.workers[i].Kill()
 			} else {
 				c.workers[i].Stop()
@@ -101,11 +127,11 @@ func (c *chaos) fault() {
 		}
 	case 8:
 		slow := []fake.Fault{
-			{Op: fake.Publish, Object: schema.SubjectsHold, Times: 1 + c.below(5), Delay: c.upTo(3 * time.Second)},
-			{Op: fake.Ack, Object: schema.SubjectsPoll, Times: 1 + c.below(5), Lost: fake.Request},
-			{Op: fake.Publish, Object: schema.SubjectsHold, Times: 1 + c.below(3), Lost: fake.Answer},
+			{Op: fake.Publish, Object: schema.SubjectsHold, Times: 1 + c.IntN(5), Delay: c.upTo(3 * time.Second)},
+			{Op: fake.Ack, Object: schema.SubjectsPoll, Times: 1 + c.IntN(5), Lost: fake.Request},
+			{Op: fake.Publish, Object: schema.SubjectsHold, Times: 1 + c.IntN(3), Lost: fake.Answer},
 			{Op: fake.Stream, Delay: c.upTo(2 * time.Second)},
-		}[c.below(4)]
+		}[c.IntN(4)]
 		c.Fake.Inject(slow)
 		c.note("%s of %s: %s, lost %d", slow.Op, slow.Object, slow.Delay, slow.Lost)
 	case 9:
@@ -137,7 +163,7 @@ func leadersApart(t *testing.T, seed uint64) {
 		c.Intervals = consumer.Intervals{Audio: 15 * time.Second, Chat: 5 * time.Second, Transcript: 5 * time.Second}
 	})
 	const apart = 300 * time.Millisecond
-	c := &chaos{testStage: s, random: rand.New(rand.NewPCG(seed, 0))}
+	c := &chaos{testStage: s, Rand: rand.New(rand.NewPCG(seed, 0)), seed: seed}
 	for range 3 {
 		c.leaders = append(c.leaders, c.upTo(2*apart)-apart)
 	}
@@ -146,8 +172,8 @@ func leadersApart(t *testing.T, seed uint64) {
 	c.start()
 	var subjects []string
 	for range 30 {
-		typ := schema.Types()[c.below(3)]
-		delayed := simulator.Fault{Kind: simulator.Delayed, Delay: c.upTo(500 * time.Millisecond)}.Sometimes(0.3)
+		typ := schema.Types()[c.IntN(3)]
+		delayed := simulator.Fault{Kind: simulator.Delayed, Delay: c.upTo(slowestAnswer)}.Sometimes(0.3)
 		id := s.Declare(typ, simulator.Processed(30*time.Second+c.upTo(2*time.Minute)).With(delayed))
 		for _, to := range (schema.Declared{Type: typ}).Destinations() {
 			subjects = append(subjects, schema.ProcessedSubject(to, id))

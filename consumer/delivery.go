@@ -228,12 +228,12 @@ func (w *Worker) ask(ctx context.Context, d *delivery) (schema.Answer, error) {
 // poll cannot be delayed.
 func (w *Worker) send(ctx context.Context, d *delivery) (answer schema.Answer, err error) {
 	ctx, release := w.redelivery.Keep(ctx, &d.Delivery)
-	var sent time.Time
-	defer func() { release(sent) }()
+	var request redelivery.Request
+	defer func() { release(request) }()
 	answer, err = w.status.Status(ctx, d.Identifier, d.SendBy)
-	sent = answer.Sent
+	request = redelivery.Request{Sent: answer.Sent, Answered: err == nil}
 	if poll := (*schema.PollError)(nil); errors.As(err, &poll) {
-		sent = poll.Sent
+		request = redelivery.Request{Sent: poll.Sent, Answered: poll.StatusCode != 0}
 	}
 	return answer, err
 }

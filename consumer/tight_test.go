@@ -155,11 +155,10 @@ func TestSlowWayToTheVendor(t *testing.T) {
 			Token: simulator.DefaultToken,
 			Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 				c, err := s.Dial(ctx, network, address)
-				return slowWrites{c, func() time.Duration {
-					if rand.IntN(20) > 0 {
-						return 0
+				return slowWrites{c, func() {
+					if rand.IntN(20) == 0 {
+						time.Sleep(200 * time.Millisecond)
 					}
-					return 200 * time.Millisecond
 				}}, err
 			},
 		})

@@ -60,9 +60,8 @@ type redeliverer interface {
 	// now.
 	Renew(ctx context.Context, d *redelivery.Delivery) bool
 	// Keep stops other workers from polling while the request is in flight. If it cannot, it cancels the context of the
-	// request, which it returns. The caller calls release after the request, with the time at which it was written, or
-	// zero.
-	Keep(ctx context.Context, d *redelivery.Delivery) (request context.Context, release func(sent time.Time))
+	// request, which it returns. The caller calls release after the request.
+	Keep(ctx context.Context, d *redelivery.Delivery) (request context.Context, release func(redelivery.Request))
 	// Redeliver ends a delivery after which the interaction waits: one interval, or until notBefore if that is later.
 	Redeliver(ctx context.Context, d *redelivery.Delivery, notBefore time.Time) error
 	// Finish settles a delivery whose outcome is stored.

@@ -18,6 +18,6 @@
 //   - The clocks of two servers may differ by MaxApart, if a worker knows only one of them.
 //   - A worker that starts within 15 s after the leader's clock was set forward does not know that another worker has
 //     not measured it since, and may have made a reservation by the clock as it was.
-//   - If a server's clock is set, and that server becomes or ceases to be the leader, both within 15 s, workers may have
-//     measured different clocks of that server, and none in common.
+//   - If a server's clock is set, and that server becomes or ceases to be the leader, both within 15 s, two workers may
+//     have measured different clocks of that server, and none in common.
 package clock

@@ -20,9 +20,9 @@ const MaxApart = 600 * time.Millisecond
 // Apart is MaxApart, or a fifth of the poll interval if that is shorter.
 func Apart(interval time.Duration) time.Duration { return min(MaxApart, interval/5) }
 
-// Due converts a time of this process's clock to a due time by the broker's clock, or a little later. The reservation is
-// made now. If the clock was set back a moment ago, it is that of before: it may be set again, and the worker that gets
-// the due message may not have measured it in between.
+// Due converts a time of this process's clock to a due time by the broker's clock, or a little later. The reservation
+// is made now. If the clock was set back a moment ago, it is that of before: it may be set again, and the worker that
+// gets the due message may not have measured it in between.
 func (c *Clock) Due(t time.Time) Due {
 	k, now := c.known.Load(), c.now()
 	return Due{At: k.find(k.leader).fastest(now, t), Made: k.at(now), Leader: k.leader}
@@ -57,8 +57,8 @@ type known struct {
 type leader struct {
 	name  string
 	since time.Time // when it was first measured, by itself
-	// marks are its measurements. The last one is in use. The others are recent, or slower than all after them: a worker
-	// may have used them until it has measured the clock again.
+	// marks are its measurements. The last one is in use. The others are recent, or slower than all after them: a
+	// worker may have used them until it has measured the clock again.
 	marks []mark
 }
 

@@ -1,7 +1,6 @@
 package redelivery
 
 import (
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,9 +45,15 @@ func (u *usual) took(d time.Duration) {
 		u.value.Store(int64(d))
 		return
 	}
-	sorted := u.last
-	slices.Sort(sorted[:])
-	u.value.Store(int64(sorted[len(sorted)-2]))
+	longest, second := time.Duration(0), time.Duration(0)
+	for _, d := range u.last {
+		if d > longest {
+			longest, second = d, longest
+		} else {
+			second = max(second, d)
+		}
+	}
+	u.value.Store(int64(second))
 }
 
 func (u *usual) get() time.Duration { return time.Duration(u.value.Load()) }

@@ -203,15 +203,17 @@ func TestTombstoneFallsDueLater(t *testing.T) {
 func TestPostponed(t *testing.T) {
 	const usually = allowanceMargin + minGuard // longer than the interval
 	for name, tt := range map[string]struct {
-		sent, answered time.Duration // after Begin
-		wait           time.Duration // from Begin until the next poll
-		stores         int
+		sent, ended time.Duration // after Begin
+		wait        time.Duration // from Begin until the next poll
+		stores      int
+		unanswered  bool
 	}{
-		"as usual":           {0, 40 * time.Millisecond, chatInterval + usually, 1},
-		"at the last moment": {allowanceMargin, allowanceMargin + minGuard, chatInterval + usually, 1},
-		"a late answer":      {0, usually + 60*time.Millisecond, chatInterval + usually + 60*time.Millisecond, 2},
-		"a very late answer": {0, 2 * time.Second, chatInterval + 200*time.Millisecond, 2},
-		"no request":         {-1, 2 * time.Second, chatInterval + usually, 1},
+		"as usual":           {0, 40 * time.Millisecond, chatInterval + usually, 1, false},
+		"at the last moment": {allowanceMargin, allowanceMargin + minGuard, chatInterval + usually, 1, false},
+		"a late answer":      {0, usually + 60*time.Millisecond, chatInterval + usually + 60*time.Millisecond, 2, false},
+		"a very late answer": {0, 2 * time.Second, chatInterval + 200*time.Millisecond, 2, false},
+		"no answer":          {0, time.Millisecond, chatInterval + 200*time.Millisecond, 2, true},
+		"no request":         {-1, 2 * time.Second, chatInterval + usually, 1, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -219,12 +221,12 @@ func TestPostponed(t *testing.T) {
 				d := e.poll()
 				began, first := time.Now(), d.reserved.Sequence
 				_, release := e.r.Keep(t.Context(), d)
-				time.Sleep(tt.answered)
-				var sent time.Time
+				time.Sleep(tt.ended)
+				request := Request{Answered: !tt.unanswered}
 				if tt.sent >= 0 {
-					sent = began.Add(tt.sent)
+					request.Sent = began.Add(tt.sent)
 				}
-				release(sent)
+				release(request)
 				e.check(e.r.Redeliver(t.Context(), d, time.Time{}))
 				stored := e.Stored(schema.StreamPolls)
 				if n := int(stored[0].Sequence-first) + 1; len(stored) != 1 || n != tt.stores {

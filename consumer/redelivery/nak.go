@@ -75,8 +75,8 @@ func (n *Naks) Begin(ctx context.Context, d *Delivery) (Verdict, error) {
 }
 
 // Keep does nothing: AckWait is longer than a request.
-func (n *Naks) Keep(ctx context.Context, _ *Delivery) (context.Context, func(time.Time)) {
-	return ctx, func(time.Time) {}
+func (n *Naks) Keep(ctx context.Context, _ *Delivery) (context.Context, func(Request)) {
+	return ctx, func(Request) {}
 }
 
 // Renew does nothing: the message is redelivered.

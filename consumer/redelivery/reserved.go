@@ -42,11 +42,12 @@ func (r *Reservations) Renew(ctx context.Context, d *Delivery) bool {
 // Keep keeps the reservation from falling due while the request is in flight, so that there is never a second request
 // for the interaction. If the request may outlast the reservation, Keep replaces it by a later one when two thirds of
 // the time have passed. If the broker does not store that in time, Keep cancels the request. The caller calls release
-// before it does anything else with the delivery, with the time at which the request was written; zero if it was not.
-func (r *Reservations) Keep(ctx context.Context, d *Delivery) (request context.Context, release func(sent time.Time)) {
-	left := d.reserved.at.Sub(r.cfg.Now())
+// before it does anything else with the delivery.
+func (r *Reservations) Keep(ctx context.Context, d *Delivery) (request context.Context, release func(Request)) {
+	// The broker's clock may have been set forward since.
+	left := min(d.reserved.at.Sub(r.cfg.Now()), r.cfg.Clock.Local(d.reserved.Due).Sub(r.cfg.Now()))
 	if left > r.cfg.RequestTimeout+keepMargin {
-		return ctx, func(sent time.Time) { r.ended(d, sent) }
+		return ctx, func(q Request) { r.ended(d, q) }
 	}
 	request, cancelRequest := context.WithCancel(ctx)
 	ended := make(chan struct{})
@@ -62,30 +63,45 @@ func (r *Reservations) Keep(ctx context.Context, d *Delivery) (request context.C
 		}
 		d.reserved = next
 	})
-	return request, func(sent time.Time) {
+	return request, func(q Request) {
 		if !timer.Stop() {
 			<-ended
 		}
 		cancelRequest()
-		r.ended(d, sent)
+		r.ended(d, q)
 	}
 }
 
-// ended records how long a request took that was written at a time.
-func (r *Reservations) ended(d *Delivery, sent time.Time) {
-	if sent.IsZero() {
+// Request is a request that has ended.
+type Request struct {
+	// Sent is when it was written; zero if it was not.
+	Sent time.Time
+	// Answered means that the vendor has answered it.
+	Answered bool
+}
+
+// ended records how long a request took.
+func (r *Reservations) ended(d *Delivery, q Request) {
+	if q.Sent.IsZero() {
 		return
 	}
-	took, longest := r.cfg.Now().Sub(sent), maxTrip(d.Interval)
-	r.writes.took(sent.Sub(d.begun))
-	r.answers.took(took)
-	d.arrived = sent.Add(min(took, longest))
+	r.writes.took(q.Sent.Sub(d.begun))
+	d.arrived = q.Sent.Add(maxTrip(d.Interval))
+	if !q.Answered {
+		return
+	}
+	now := r.cfg.Now()
+	r.answers.took(now.Sub(q.Sent))
+	if now.Before(d.arrived) {
+		d.arrived = now
+	}
 }
 
 // Redeliver keeps the reservation, unless it must fall due later, or its headers have changed: then it is replaced, on
 // the condition that it is still stored. One that has fallen due meanwhile stays due. A reservation that Keep has
 // postponed is moved back to its first due time, or to the earliest possible one. If the vendor's answer was so late
-// that it may have received the request less than an interval before the due time, that is postponed.
+// that it may have received the request less than an interval before the due time, that is postponed. So it is without
+// an answer.
 func (r *Reservations) Redeliver(ctx context.Context, d *Delivery, notBefore time.Time) error {
 	if !d.Reserved() {
 		return nil // Begin failed: the message is redelivered after AckWait

@@ -64,7 +64,7 @@ func Topology(cfg Config, c Choices) topology.Set {
 	polls := jetstream.StreamConfig{
 		Name:              schema.StreamPolls,
 		Description:       "Reservations of polls, and polls that are due",
-		Subjects:          []string{schema.SubjectsHold, schema.SubjectsPoll},
+		Subjects:          []string{schema.SubjectsHold, schema.SubjectsPoll, schema.SubjectAnchor},
 		Retention:         jetstream.WorkQueuePolicy,
 		Discard:           jetstream.DiscardOld,
 		AllowMsgSchedules: true,
@@ -74,6 +74,9 @@ func Topology(cfg Config, c Choices) topology.Set {
 	declared := declaredStream(c, "Declared interactions that wait to be taken in", schema.SubjectsDeclared)
 	s := topology.Set{
 		Streams: []jetstream.StreamConfig{declared, polls, workers(c)},
+		Messages: []topology.Message{{
+			Stream: schema.StreamPolls, Subject: schema.SubjectAnchor, Data: []byte(redelivery.AnchorText),
+		}},
 		// No filter: a filter of *.* does not match a message that was published on a subject with a literal `>` in it.
 		// The intake would never get such a message.
 		Consumers: []topology.Consumer{

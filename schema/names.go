@@ -21,6 +21,7 @@ const (
 	SubjectsDeclared  = defaultName + stageDeclared + anyKindAndID
 	SubjectsHold      = defaultName + stageHold + anyKindAndID
 	SubjectsPoll      = defaultName + stagePoll + anyKindAndID
+	SubjectAnchor     = defaultName + anchor
 	SubjectsProcessed = defaultName + stageProcessed + anyKindAndID
 	SubjectsFailed    = defaultName + stageFailed + anyKindAndID
 )

@@ -18,6 +18,7 @@ import (
 //	interactions.declared.<type>.<id>       declared message: producers, declare, dlq replay
 //	interactions.hold.<type>.<id>           reservation or tombstone: intake, lanes
 //	interactions.poll.<type>.<id>           due message: published by the broker, read by lanes
+//	interactions.anchor                     anchor message of INTERACTIONS_POLLS: workers, provision
 //	interactions.processed.<dest>.<id>      processed event: publisher
 //	interactions.failed.<reason>.<token>    dead letter: publisher, dlq
 //	$KV.INTERACTIONS_WORKERS.<worker>       announcement: workers, status, admin
@@ -49,6 +50,7 @@ const (
 	stagePoll      = ".poll."
 	stageProcessed = ".processed."
 	stageFailed    = ".failed."
+	anchor         = ".anchor"
 
 	anyKindAndID = "*.*"
 
@@ -125,6 +127,10 @@ func (n Namespace) SubjectsHold() string { return n.String() + stageHold + anyKi
 
 // SubjectsPoll matches every due message.
 func (n Namespace) SubjectsPoll() string { return n.String() + stagePoll + anyKindAndID }
+
+// SubjectAnchor is the subject of the anchor message, which keeps the first position of the polls stream. No consumer
+// has a filter that matches it.
+func (n Namespace) SubjectAnchor() string { return n.String() + anchor }
 
 // SubjectsProcessed matches every processed event.
 func (n Namespace) SubjectsProcessed() string { return n.String() + stageProcessed + anyKindAndID }

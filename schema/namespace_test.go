@@ -69,6 +69,7 @@ func TestDefaultNamespace(t *testing.T) {
 		{schema.SubjectsDeclared, n.SubjectsDeclared(), "interactions.declared.*.*"},
 		{schema.SubjectsHold, n.SubjectsHold(), "interactions.hold.*.*"},
 		{schema.SubjectsPoll, n.SubjectsPoll(), "interactions.poll.*.*"},
+		{schema.SubjectAnchor, n.SubjectAnchor(), "interactions.anchor"},
 		{schema.SubjectsProcessed, n.SubjectsProcessed(), "interactions.processed.*.*"},
 		{schema.SubjectsFailed, n.SubjectsFailed(), "interactions.failed.*.*"},
 		{schema.SubjectsWorkers, n.SubjectsWorkers(), "$KV.INTERACTIONS_WORKERS.>"},
@@ -103,7 +104,7 @@ func TestNamesOfANamespace(t *testing.T) {
 func streamsOf(n schema.Namespace) map[string][]string {
 	return map[string][]string{
 		n.StreamDeclared(): {n.SubjectsDeclared()},
-		n.StreamPolls():    {n.SubjectsHold(), n.SubjectsPoll()},
+		n.StreamPolls():    {n.SubjectsHold(), n.SubjectsPoll(), n.SubjectAnchor()},
 		n.StreamOutcomes(): {n.SubjectsProcessed(), n.SubjectsFailed()},
 		n.StreamWorkers():  {n.SubjectsWorkers()},
 	}

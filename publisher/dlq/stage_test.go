@@ -77,7 +77,7 @@ func bareStage(t *testing.T, streams ...string) *stage {
 			cfg.Subjects, cfg.Discard = []string{schema.SubjectsDeclared}, jetstream.DiscardNew
 			cfg.DiscardNewPerSubject, cfg.MaxMsgsPerSubject = true, 1
 		case schema.StreamPolls:
-			cfg.Subjects = []string{schema.SubjectsHold, schema.SubjectsPoll}
+			cfg.Subjects = []string{schema.SubjectsHold, schema.SubjectsPoll, schema.SubjectAnchor}
 		}
 		s.streams = append(s.streams, cfg)
 	}

@@ -56,6 +56,8 @@ type StreamState struct {
 	FirstTime time.Time
 	// Consumers is the number of consumers, including those of streams that source this one.
 	Consumers int
+	// Subjects are those that the stream accepts.
+	Subjects []string
 	// DirectGets lets any replica answer reads. Such an answer may be stale.
 	DirectGets bool
 	// Now is the time of the leader that answered.

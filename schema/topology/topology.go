@@ -21,9 +21,21 @@ type Consumer struct {
 // Object returns the name of the consumer as in [Difference.Object].
 func (c Consumer) Object() string { return ConsumerObject(c.Stream, c.Config.Durable) }
 
-// Set is the streams and consumers that must exist. Create the streams before the consumers.
+// Message is a message that should be stored: one on its subject. Workers run without it.
+type Message struct {
+	Stream  string
+	Subject string
+	Data    []byte
+}
+
+// Object returns the name of the message as in [Difference.Object].
+func (m Message) Object() string { return "message " + m.Stream + "/" + m.Subject }
+
+// Set is the streams and consumers that must exist. Create the streams before the consumers, and the messages between
+// them.
 type Set struct {
 	Streams   []jetstream.StreamConfig
+	Messages  []Message
 	Consumers []Consumer
 	// Unwanted are consumers that must not exist, because they prevent the others from working. Only Stream and
 	// Config.Durable are set.
@@ -34,6 +46,7 @@ type Set struct {
 func (s Set) Add(other Set) Set {
 	return Set{
 		Streams:   slices.Concat(s.Streams, other.Streams),
+		Messages:  slices.Concat(s.Messages, other.Messages),
 		Consumers: slices.Concat(s.Consumers, other.Consumers),
 		Unwanted:  slices.Concat(s.Unwanted, other.Unwanted),
 	}
@@ -41,7 +54,7 @@ func (s Set) Add(other Set) Set {
 
 // Difference is a difference between an existing and a described stream or consumer.
 type Difference struct {
-	// Object is `stream NAME` or `consumer STREAM/NAME`.
+	// Object is `stream NAME`, `consumer STREAM/NAME` or `message STREAM/SUBJECT`.
 	Object string
 	// Field is the property that differs; empty with Missing and Unwanted.
 	Field string
@@ -50,8 +63,8 @@ type Difference struct {
 	// Missing reports that the object does not exist, Unwanted that it exists and must not.
 	Missing  bool
 	Unwanted bool
-	// Choice reports that the operator may keep the property: a worker runs with either value. Risk reports that the
-	// existing value weakens a guarantee.
+	// Choice reports that the operator may keep the property: a worker runs with either value, or without the message.
+	// Risk reports that the existing value weakens a guarantee.
 	Choice bool
 	Risk   bool
 }

@@ -135,7 +135,8 @@ func (b *Broker) Stream(ctx context.Context, stream string) (broker.StreamState,
 	info := s.CachedInfo()
 	state := broker.StreamState{
 		Messages: info.State.Msgs, Bytes: info.State.Bytes, First: info.State.FirstSeq, Last: info.State.LastSeq,
-		Consumers: info.State.Consumers, DirectGets: info.Config.AllowDirect, Now: info.TimeStamp,
+		Consumers: info.State.Consumers, Subjects: info.Config.Subjects, DirectGets: info.Config.AllowDirect,
+		Now: info.TimeStamp,
 	}
 	if state.Messages > 0 {
 		state.FirstTime = info.State.FirstTime

@@ -161,7 +161,8 @@ var readCases = []testCase{
 			return got
 		}
 		if got := state(); got.Messages != 0 || got.Bytes != 0 || got.First != 1 || got.Last != 0 ||
-			!got.FirstTime.IsZero() || got.Consumers != 1 || got.Now.IsZero() {
+			!got.FirstTime.IsZero() || got.Consumers != 1 || got.Now.IsZero() ||
+			!slices.Equal(got.Subjects, []string{s.on("q.>")}) {
 			s.Errorf("state of an empty stream: %+v", got)
 		}
 		before := state().Now

@@ -44,6 +44,22 @@ var restartCases = []testCase{
 				s.Errorf("%s was delivered", got.Subject)
 			}
 		}},
+	{name: "a message that no filter matches stays", streams: just(polls), restarts: true, run: func(s *stage) {
+		sequence := s.put(broker.Publication{Subject: "hold.a.anchor"})
+		for n := range 2 {
+			s.holds(fmt.Sprint(n), s.now("S"), 0)
+			s.confirm(s.comes(fmt.Sprint(n)))
+			s.stop()
+			s.start()
+			s.until("only the first message to be left", func() error {
+				state, err := s.Stream(s.ctx, s.of("S"))
+				if err == nil && (state.Messages != 1 || state.First != sequence) {
+					err = fmt.Errorf("the state is %+v", state)
+				}
+				return err
+			})
+		}
+	}},
 	{name: "a restart shortens delays", streams: just(
 		queueOf("S", "q.>", -1), with(queueAt("P", "p.>"), func(c *broker.StreamConfig) {
 			c.Consumers = []broker.ConsumerConfig{{Name: "c", AckWait: 6 * time.Second, MaxAckPending: -1}}

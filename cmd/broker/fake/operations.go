@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"time"
 
 	"statusworker/schema/broker"
@@ -143,7 +144,7 @@ func (b *Broker) Stream(ctx context.Context, name string) (broker.StreamState, e
 	err := b.read(ctx, Stream, name, func(s *stream) error {
 		state = broker.StreamState{
 			Messages: uint64(len(s.messages)), Bytes: s.bytes, First: s.last + 1, Last: s.last,
-			Consumers: len(s.consumers), DirectGets: s.DirectGets, Now: b.now(),
+			Consumers: len(s.consumers), Subjects: slices.Clone(s.Subjects), DirectGets: s.DirectGets, Now: b.now(),
 		}
 		if len(s.messages) > 0 {
 			state.First, state.FirstTime = s.messages[0].Sequence, s.messages[0].Time

@@ -2,6 +2,7 @@ package consumer_test
 
 import (
 	"bytes"
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -139,17 +140,17 @@ func TestUndeliveredMessagesGetTheirOutcome(t *testing.T) {
 	s := onServer(t, consumer.Schedule, nil)
 	set := consumer.Topology(s.Config, consumer.Choices{Mode: consumer.Schedule})
 	declared, due := uuid.NewString(), uuid.NewString()
-	for id, subject := range map[string]string{
-		declared: schema.DeclaredSubject(schema.Chat, declared), due: schema.PollSubject(schema.Chat, due),
+	for _, skipped := range []struct{ id, subject, consumer string }{
+		{declared, schema.DeclaredSubject(schema.Chat, declared), schema.StreamDeclared + "." + schema.ConsumerIntake},
+		{due, schema.PollSubject(schema.Chat, due), schema.StreamPolls + "." + schema.PollConsumer(schema.Chat)},
 	} {
-		s.Vendor.Declare(id, simulator.Processed(0).With(stage.PendingOnce))
-		s.Publish(subject, string(stage.Declaration(schema.Chat, id)))
-	}
-	for _, at := range []string{
-		schema.StreamDeclared + "." + schema.ConsumerIntake,
-		schema.StreamPolls + "." + schema.PollConsumer(schema.Chat),
-	} {
-		m, err := s.NC.RequestWithContext(s.Ctx, "$JS.API.CONSUMER.RESET."+at, []byte(`{"seq":2}`))
+		s.Vendor.Declare(skipped.id, simulator.Processed(0).With(stage.PendingOnce))
+		ack, err := s.TryPublish(broker.Publication{
+			Subject: skipped.subject, Data: stage.Declaration(schema.Chat, skipped.id),
+		})
+		s.Check(err)
+		request := fmt.Appendf(nil, `{"seq":%d}`, ack.Sequence+1)
+		m, err := s.NC.RequestWithContext(s.Ctx, "$JS.API.CONSUMER.RESET."+skipped.consumer, request)
 		if err != nil || bytes.Contains(m.Data, []byte(`"error"`)) {
 			t.Fatal(m, err)
 		}

@@ -136,7 +136,7 @@ func TestDeclaredBeforeTheOutcomeAndTakenInAfterIt(t *testing.T) {
 					if name == schema.StreamDeclared {
 						want = 1
 					}
-					if state, err := s.Broker.Stream(s.Ctx, name); err != nil || state.Messages != want {
+					if s.Stored(name) != want {
 						return false
 					}
 				}

@@ -9,10 +9,12 @@ import (
 	"statusworker/schema"
 )
 
-// watchOverdue stores overdue reservations again until ctx ends. The more workers there are, the less often each of
-// them searches, so that the load on the broker does not depend on their number.
-func (w *Worker) watchOverdue(ctx context.Context) error {
+// watchPolls keeps the anchor, and stores overdue reservations again, until ctx ends. The more workers there are, the
+// less often each of them looks, so that the load on the broker does not depend on their number.
+func (w *Worker) watchPolls(ctx context.Context) error {
+	a := anchor{w: w}
 	for {
+		a.keep(ctx)
 		every := w.cfg.OverdueAfter / 2 * time.Duration(max(1, w.fleet.Alive()))
 		select {
 		case <-ctx.Done():

@@ -233,20 +233,26 @@ func TestFindOverdueReadsFew(t *testing.T) {
 	if n := len(requests); n < len(want) || n > len(want)+8 {
 		t.Errorf("%d messages read to find %d", n, len(want))
 	}
-	// Due messages in front of them do not hide them.
+	// Due messages in front of them do not hide them, with or without an anchor.
 	polls, err := s.JS.Stream(s.Ctx, schema.StreamPolls)
 	s.Check(err)
-	s.Check(polls.Purge(s.Ctx))
-	for range 3 {
+	for _, anchored := range []bool{false, true} {
+		s.Check(polls.Purge(s.Ctx))
+		if anchored {
+			_, err := redelivery.KeepAnchor(s.Ctx, s.Broker)
+			s.Check(err)
+		}
+		for range 3 {
+			s.Publish(schema.PollSubject(schema.Chat, uuid.NewString()), "{}")
+		}
+		want = []string{hold(near), hold(near)}
 		s.Publish(schema.PollSubject(schema.Chat, uuid.NewString()), "{}")
-	}
-	want = []string{hold(near), hold(near)}
-	s.Publish(schema.PollSubject(schema.Chat, uuid.NewString()), "{}")
-	want = append(want, hold(near))
-	if got := find(later); !slices.Equal(got, want) {
-		t.Errorf("overdue %v, want %v", got, want)
-	}
-	if got := find(now); got != nil {
-		t.Errorf("overdue %v, all of which were just stored", got)
+		want = append(want, hold(near))
+		if got := find(later); !slices.Equal(got, want) {
+			t.Errorf("anchor %t: overdue %v, want %v", anchored, got, want)
+		}
+		if got := find(now); got != nil {
+			t.Errorf("anchor %t: overdue %v, all of which were just stored", anchored, got)
+		}
 	}
 }

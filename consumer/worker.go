@@ -206,7 +206,7 @@ func (w *Worker) Run(ctx, leave context.Context) error {
 	pulls.Go(func() error { return w.fleet.Keep(pullCtx, func(err error) { w.warn("announcement", err) }) })
 	pulls.Go(func() error { return w.pulse.run(pullCtx) })
 	if w.reservations != nil {
-		pulls.Go(func() error { return w.watchOverdue(pullCtx) })
+		pulls.Go(func() error { return w.watchPolls(pullCtx) })
 	} else {
 		pulls.Go(func() error {
 			w.naks.Count(pullCtx, func(err error) { w.warn("count of waiting interactions", err) })

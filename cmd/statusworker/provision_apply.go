@@ -37,15 +37,7 @@ func (c provisionCommand) apply(
 	case c.DryRun:
 		return cli.ErrReported
 	}
-	// Creating is repeated if the broker elects a leader in between. It finds what an earlier attempt has created.
-	err = connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
-		made, err := provisioning.Create(ctx, js, set)
-		for _, object := range made {
-			say(p.Stdout, "created %s", object)
-		}
-		return err
-	})
-	if err != nil {
+	if err := create(ctx, js, p, log, set); err != nil {
 		return adviseReplicas(err)
 	}
 	switch {
@@ -60,6 +52,20 @@ func (c provisionCommand) apply(
 		return errForeign
 	}
 	return nil
+}
+
+// create creates what is missing. It is repeated if the broker elects a leader in between, and finds what an earlier
+// attempt has created.
+func create(
+	ctx context.Context, js jetstream.JetStream, p cli.Process, log logrus.FieldLogger, set topology.Set,
+) error {
+	return connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
+		made, err := provisioning.Create(ctx, js, set)
+		for _, object := range made {
+			say(p.Stdout, "created %s", object)
+		}
+		return err
+	})
 }
 
 // print prints what differs, and returns how many differences only --update changes.
@@ -126,6 +132,10 @@ func (c provisionCommand) update(
 	})
 	if err != nil {
 		return adviseImmutable(adviseReplicas(err))
+	}
+	// A stream may accept the subject of a message only since the update.
+	if err := create(ctx, js, p, log, set); err != nil {
+		return adviseReplicas(err)
 	}
 	// A consumer whose filter was changed may have skipped messages.
 	found, report, err := c.compare(ctx, js, log, set)

@@ -64,7 +64,7 @@ func FindOverdue(
 			}
 			o := Overdue{Reserved: lifecycle.ReadReserved(m.Header, m.Sequence, m.Time), Message: *m}
 			switch {
-			case o.Due.IsZero(): // not a schedule
+			case o.Due.IsZero(): // not a schedule, for example the anchor
 			case !o.Due.Before(s.before):
 				misses++
 			case !yield(o, nil):
@@ -81,7 +81,7 @@ type overdueSearch struct {
 	broker OverdueBroker
 	before time.Time
 
-	first *broker.Message // the stream's first message, if it is a reservation that was not returned yet
+	first *broker.Message // the stream's first message, if it is not a due message and was not returned yet
 	seq   uint64          // where to continue; 0 if nothing is old enough
 }
 

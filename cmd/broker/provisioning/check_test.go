@@ -159,6 +159,12 @@ func TestCheckRefusesWhatCorrectnessDependsOn(t *testing.T) {
 			s.Consumers[2].Config.MaxWaiting, s.Consumers[2].Config.MemoryStorage = 100, true
 			s.Streams[2].Duplicates, s.Streams[2].MaxMsgSize = time.Second, schema.MaxAnnouncementBytes
 		}, nil},
+		"no subject for the anchor": {consumer.Schedule, func(s *topology.Set) {
+			s.Streams[1].Subjects = []string{schema.SubjectsHold, schema.SubjectsPoll}
+		}, nil},
+		"no subject for due messages": {consumer.Schedule, func(s *topology.Set) {
+			s.Streams[1].Subjects = []string{schema.SubjectsHold, schema.SubjectAnchor}
+		}, []string{streamPolls + "subjects"}},
 		"choices, nak": {consumer.Nak, func(s *topology.Set) { s.Consumers[0].Config.AckWait = time.Hour }, nil},
 		"back-off": {consumer.Schedule,
 			func(s *topology.Set) { s.Consumers[1].Config.BackOff = []time.Duration{time.Second} },

@@ -25,6 +25,15 @@ func Compare(ctx context.Context, js jetstream.JetStream, want topology.Set) ([]
 			ds = append(ds, topology.CompareStream(have.CachedInfo().Config, s)...)
 		}
 	}
+	for _, m := range want.Messages {
+		exists, _, err := stored(ctx, js, m)
+		if err != nil {
+			return nil, err
+		}
+		if !exists {
+			ds = append(ds, topology.Difference{Object: m.Object(), Missing: true, Choice: true})
+		}
+	}
 	for _, c := range want.Consumers {
 		object := c.Object()
 		have, err := js.Consumer(ctx, c.Stream, c.Config.Durable)

@@ -12,8 +12,9 @@ import (
 	"statusworker/schema/topology"
 )
 
-// Create creates missing streams and consumers, and returns what it created, also with an error. It does not change
-// existing ones.
+// Create creates missing streams, messages and consumers, and returns what it created, also with an error. It does not
+// change existing ones. It leaves out the messages whose streams do not accept their subjects: first, [Update] must
+// change the streams.
 func Create(ctx context.Context, js jetstream.JetStream, want topology.Set) (created []string, err error) {
 	for _, s := range want.Streams {
 		if _, err := js.Stream(ctx, s.Name); err == nil {
@@ -25,6 +26,11 @@ func Create(ctx context.Context, js jetstream.JetStream, want topology.Set) (cre
 			return created, fmt.Errorf("creating stream %s: %w%s", s.Name, err, overlaps(ctx, js, s.Subjects, err))
 		}
 		created = append(created, topology.StreamObject(s.Name))
+	}
+	messages, err := createMessages(ctx, js, want.Messages)
+	created = append(created, messages...)
+	if err != nil {
+		return created, err
 	}
 	for _, c := range want.Consumers {
 		object := c.Object()

@@ -441,6 +441,45 @@ func TestDifferenceString(t *testing.T) {
 	}
 }
 
+// Create stores a missing message, before the consumers, if its stream accepts the subject.
+func TestMessages(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	old, stream := queue("S"), queue("S")
+	stream.Subjects = append(stream.Subjects, "anchor")
+	set := topology.Set{
+		Streams:  []jetstream.StreamConfig{old},
+		Messages: []topology.Message{{Stream: "S", Subject: "anchor", Data: []byte("text")}},
+	}
+	missing := topology.Difference{Object: "message S/anchor", Missing: true, Choice: true}
+	b.compare(t, set, topology.Difference{Object: "stream S", Missing: true}, missing)
+	created, err := provisioning.Create(b.ctx, b.js, set)
+	if err != nil || !slices.Equal(created, []string{"stream S"}) {
+		t.Fatalf("created %v, error %v, want only the stream", created, err)
+	}
+	b.compare(t, set, missing)
+
+	set.Streams = []jetstream.StreamConfig{stream}
+	if changed, err := provisioning.Update(b.ctx, b.js, set); err != nil || len(changed) != 1 {
+		t.Fatalf("Update changed %v, error %v, want the stream", changed, err)
+	}
+	for _, want := range [][]string{{"message S/anchor"}, nil} {
+		created, err := provisioning.Create(b.ctx, b.js, set)
+		if err != nil || !slices.Equal(created, want) {
+			t.Errorf("created %v, error %v, want %v", created, err, want)
+		}
+		b.compare(t, set)
+	}
+	s, err := b.js.Stream(b.ctx, "S")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := s.GetLastMsgForSubject(b.ctx, "anchor")
+	if err != nil || string(m.Data) != "text" || s.CachedInfo().State.Msgs != 1 {
+		t.Errorf("%d messages, the last is %+v, error %v", s.CachedInfo().State.Msgs, m, err)
+	}
+}
+
 func TestAdd(t *testing.T) {
 	streams := func(names ...string) (all []jetstream.StreamConfig) {
 		for _, name := range names {
@@ -451,10 +490,12 @@ func TestAdd(t *testing.T) {
 	one := topology.Set{
 		Streams: make([]jetstream.StreamConfig, 0, 4), Consumers: []topology.Consumer{lane("ONE", "c")},
 	}
-	two := one.Add(topology.Set{Streams: streams("TWO"), Unwanted: []topology.Consumer{lane("TWO", "u")}})
+	two := one.Add(topology.Set{Streams: streams("TWO"), Unwanted: []topology.Consumer{lane("TWO", "u")},
+		Messages: []topology.Message{{Stream: "TWO", Subject: "m"}}})
 	three := one.Add(topology.Set{Streams: streams("THREE"), Consumers: []topology.Consumer{lane("THREE", "c")}})
 	want := topology.Set{
 		Streams: streams("TWO"), Consumers: one.Consumers, Unwanted: []topology.Consumer{lane("TWO", "u")},
+		Messages: []topology.Message{{Stream: "TWO", Subject: "m"}},
 	}
 	if !reflect.DeepEqual(two, want) {
 		t.Errorf("the union is %+v, want %+v", two, want)

@@ -94,6 +94,7 @@ type taking struct {
 	overview Overview
 	// suspicious is true if a consumer may not deliver stored messages, or if there may be a foreign consumer.
 	suspicious bool
+	anchors    uint64 // in the polls stream
 }
 
 // stream reads the state of a stream, or records it as missing and returns nil.
@@ -132,7 +133,7 @@ func (t *taking) lanes(ctx context.Context) error {
 		return err
 	}
 	if t.overview.Redelivery != consumer.Nak {
-		if from, err = t.stream(ctx, schema.StreamPolls); err != nil {
+		if from, err = t.polls(ctx); err != nil {
 			return err
 		}
 	}
@@ -160,6 +161,20 @@ func (t *taking) lanes(ctx context.Context) error {
 	return nil
 }
 
+// polls reads the state of the polls stream, and the number of anchors in it.
+func (t *taking) polls(ctx context.Context) (jetstream.Stream, error) {
+	s, err := t.stream(ctx, schema.StreamPolls)
+	if err != nil || s == nil {
+		return nil, err
+	}
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(schema.SubjectAnchor))
+	if err != nil {
+		return nil, fmt.Errorf("reading stream %s: %w", schema.StreamPolls, err)
+	}
+	t.anchors = info.State.Subjects[schema.SubjectAnchor]
+	return s, nil
+}
+
 // declared reads the stream of declared messages and, with reservations, the intake.
 func (t *taking) declared(ctx context.Context) (declared jetstream.Stream, err error) {
 	var intake *jetstream.ConsumerInfo
@@ -183,8 +198,8 @@ func (t *taking) declared(ctx context.Context) (declared jetstream.Stream, err e
 
 // waiting reads how many reservations wait, and how many are overdue.
 func (t *taking) waiting(ctx context.Context, polls *jetstream.StreamInfo) (err error) {
-	// Every other message of the stream is due or pending. The numbers are from slightly different times.
-	n := polls.State.Msgs
+	// Every other message of the stream is due, pending or the anchor. The numbers are from slightly different times.
+	n := polls.State.Msgs - t.anchors
 	for _, l := range t.overview.Lanes {
 		n -= min(n, l.Due+uint64(l.Out))
 	}

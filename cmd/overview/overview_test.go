@@ -9,12 +9,14 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/cmd/internal/advice"
 	"statusworker/cmd/overview"
 	"statusworker/consumer"
 	"statusworker/integration/stage"
 	"statusworker/schema"
+	"statusworker/schema/broker"
 	"statusworker/statusclient/simulator"
 )
 
@@ -123,6 +125,39 @@ func TestLanesWithReservations(t *testing.T) {
 	}
 	if len(v.Workers) != 0 {
 		t.Errorf("workers %+v, want none", v.Workers)
+	}
+}
+
+// The anchor is no interaction: all figures are the same with and without it.
+func TestAnchorIsNotCounted(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, consumer.Schedule)
+	s.Declare(schema.Audio, simulator.Never())
+	s.Publish(schema.PollSubject(schema.Chat, uuid.NewString()), "{}")
+	for range 2 {
+		id := uuid.NewString()
+		s.PublishMessage(broker.Publication{
+			Subject:  schema.HoldSubject(schema.Audio, id),
+			Schedule: broker.Schedule{At: time.Now().Add(time.Hour), Target: schema.PollSubject(schema.Audio, id)},
+		})
+	}
+	figures := func() overview.Overview {
+		v := s.take()
+		v.At, v.CountedAt, v.Outcomes.Since, v.Intake.WaitingSeconds = time.Time{}, time.Time{}, time.Time{}, 0
+		for i := range v.Lanes {
+			v.Lanes[i].DueSeconds, v.Lanes[i].OldestSeconds = 0, 0
+		}
+		return v
+	}
+	with := figures()
+	polls, err := s.JS.Stream(s.Ctx, schema.StreamPolls)
+	s.Check(err)
+	if n := polls.CachedInfo().State.Msgs; n != 4 || *with.Waiting != 2 || lane(with, schema.Chat).Due != 1 {
+		t.Fatalf("%d messages, overview %+v, want the anchor, two reservations and a due message", n, with)
+	}
+	s.Check(polls.Purge(s.Ctx, jetstream.WithPurgeSubject(schema.SubjectAnchor)))
+	if without := figures(); !reflect.DeepEqual(with, without) {
+		t.Errorf("with the anchor\n%+v, without\n%+v", with, without)
 	}
 }
 

@@ -218,11 +218,15 @@ func (b *broker) backlog(ctx context.Context, mode consumer.Mode) (uint64, error
 	return c.CachedInfo().NumPending, nil
 }
 
-// inFlight returns the number of messages in the stream of reservations.
+// inFlight returns the number of messages in the stream of reservations, without the anchor.
 func (b *broker) inFlight(ctx context.Context) (uint64, error) {
 	s, err := b.js.Stream(ctx, schema.StreamPolls)
 	if err != nil {
 		return 0, fmt.Errorf("counting interactions in flight: %w", err)
 	}
-	return s.CachedInfo().State.Msgs, nil
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(schema.SubjectAnchor))
+	if err != nil {
+		return 0, fmt.Errorf("counting interactions in flight: %w", err)
+	}
+	return info.State.Msgs - info.State.Subjects[schema.SubjectAnchor], nil
 }

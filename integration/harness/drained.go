@@ -14,9 +14,9 @@ import (
 	"statusworker/schema"
 )
 
-// AwaitDrained waits until the streams of declared messages and of polls are empty: no declared message, reservation,
-// due message or tombstone is stored. From then on nothing happens until an interaction is declared. A missing stream
-// counts as empty.
+// AwaitDrained waits until the streams of declared messages and of polls are empty, except for the anchor: no declared
+// message, reservation, due message or tombstone is stored. From then on nothing happens until an interaction is
+// declared. A missing stream counts as empty.
 func AwaitDrained(ctx context.Context, js jetstream.JetStream) error {
 	return Eventually(ctx, "empty streams of declared messages and polls", func(ctx context.Context) error {
 		left, err := Left(ctx, js)
@@ -34,8 +34,8 @@ func AwaitDrained(ctx context.Context, js jetstream.JetStream) error {
 	})
 }
 
-// Left returns the subjects of the stored messages: first those of the stream of declared messages, then those of the
-// stream of polls, each sorted.
+// Left returns the subjects of the stored messages, without the anchor: first those of the stream of declared messages,
+// then those of the stream of polls, each sorted.
 func Left(ctx context.Context, js jetstream.JetStream) ([]string, error) {
 	var left []string
 	for _, name := range []string{schema.StreamDeclared, schema.StreamPolls} {
@@ -54,6 +54,7 @@ func Left(ctx context.Context, js jetstream.JetStream) ([]string, error) {
 			if err != nil {
 				return err
 			}
+			delete(info.State.Subjects, schema.SubjectAnchor)
 			left = append(left, slices.Sorted(maps.Keys(info.State.Subjects))...)
 			return nil
 		})

@@ -194,7 +194,11 @@ func (s *stage) pending(ctx context.Context) (uint64, error) {
 		if err != nil {
 			return 0, fmt.Errorf("reading stream %s: %w", name, err)
 		}
-		n += stream.CachedInfo().State.Msgs
+		info, err := stream.Info(ctx, jetstream.WithSubjectFilter(schema.SubjectAnchor))
+		if err != nil {
+			return 0, fmt.Errorf("reading stream %s: %w", name, err)
+		}
+		n += info.State.Msgs - info.State.Subjects[schema.SubjectAnchor]
 	}
 	return n, nil
 }

@@ -189,11 +189,11 @@ func TestDoctorFindsFaults(t *testing.T) {
 	all := map[string]doctor.Result{}
 	for _, check := range []string{
 		"tls", "certificate", "max payload", "server version", "permission inbox", "permission stream info",
-		"permission consumer info", "permission hold",
+		"permission consumer info", "permission hold", "permission anchor",
 		"permission processed", "permission failed", "permission announce", "permission pull", "permission read back",
 		"permission ack", "jetstream",
 		"account limits", "topology", "foreign consumers", "undelivered messages", "replicas", "stream limits",
-		"outcomes age", "clock", "overdue reservations",
+		"outcomes age", "clock", "overdue reservations", "anchor message",
 	} {
 		all[check] = doctor.Skip
 	}
@@ -230,7 +230,7 @@ func TestDoctorFindsFaults(t *testing.T) {
 			return s.URL(), vendor(t, simulator.Config{}).URL(), nil
 		}, map[string]doctor.Result{"certificate": doctor.Skip, "topology": doctor.Fail, "replicas": doctor.Skip,
 			"stream limits": doctor.Skip, "outcomes age": doctor.Skip, "clock": doctor.Skip,
-			"overdue reservations": doctor.Skip},
+			"overdue reservations": doctor.Skip, "anchor message": doctor.Skip},
 			map[string][]string{"topology": {"`statusworker provision`", "no streams"}}},
 		{"a consumer that polls too often", func(t *testing.T) (string, string, []string) {
 			at, js := provisioned(t)
@@ -265,9 +265,23 @@ func TestDoctorFindsFaults(t *testing.T) {
 				}
 				awaitConsumers(t, js, name)
 			}
+			awaitNoAnchor(t, js)
 			return at, vendor(t, simulator.Config{}).URL(), nil
-		}, map[string]doctor.Result{"foreign consumers": doctor.Fail},
+		}, map[string]doctor.Result{"foreign consumers": doctor.Fail, "anchor message": doctor.Warn},
 			map[string][]string{"foreign consumers": {schema.StreamDeclared, schema.StreamPolls}}},
+		{"a deleted anchor", func(t *testing.T) (string, string, []string) {
+			at, js := provisioned(t)
+			deleteAnchor(t, js)
+			return at, vendor(t, simulator.Config{}).URL(), nil
+		}, map[string]doctor.Result{"anchor message": doctor.Warn}, map[string][]string{"anchor message": {
+			schema.SubjectAnchor, "`statusworker provision`"}}},
+		{"no subject for the anchor", func(t *testing.T) (string, string, []string) {
+			at, js := provisioned(t)
+			refuseAnchor(t, js)
+			return at, vendor(t, simulator.Config{}).URL(), nil
+		}, map[string]doctor.Result{"anchor message": doctor.Warn, "topology": doctor.Warn},
+			map[string][]string{"anchor message": {schema.SubjectAnchor, "`statusworker provision --update`"},
+				"topology": {schema.SubjectAnchor}}},
 		{"skipped messages", func(t *testing.T) (string, string, []string) {
 			at, js := provisioned(t)
 			skip(t, js)
@@ -322,7 +336,7 @@ func TestDoctorFindsFaults(t *testing.T) {
 			return at, vendor(t, simulator.Config{}).URL(), nil
 		}, map[string]doctor.Result{"max payload": doctor.Fail, "topology": doctor.Fail, "replicas": doctor.Skip,
 			"stream limits": doctor.Skip, "outcomes age": doctor.Skip, "clock": doctor.Skip,
-			"overdue reservations": doctor.Skip},
+			"overdue reservations": doctor.Skip, "anchor message": doctor.Skip},
 			map[string][]string{"max payload": {"102400", "262144"}}},
 		{"wrong token", func(t *testing.T) (string, string, []string) {
 			at, _ := provisioned(t)
@@ -595,11 +609,18 @@ func TestDoctorFindsEachMissingPermission(t *testing.T) {
 			for i, subject := range permissions {
 				forNaks := strings.Contains(subject, "DECLARED.poll-") && !strings.Contains(subject, "CONSUMER.INFO") ||
 					strings.HasSuffix(subject, "MSG.GET."+schema.StreamDeclared)
-				forReservations := strings.HasPrefix(subject, "interactions.hold") || strings.Contains(subject,
-					"POLLS") && !strings.Contains(subject, "STREAM.INFO") || strings.Contains(subject, "intake") &&
-					!strings.Contains(subject, "CONSUMER.INFO")
+				forReservations := strings.HasPrefix(subject, "interactions.hold") ||
+					subject == schema.SubjectAnchor ||
+					strings.Contains(subject, "POLLS") && !strings.Contains(subject, "STREAM.INFO") ||
+					strings.Contains(subject, "intake") && !strings.Contains(subject, "CONSUMER.INFO")
 				if mode == "schedule" && forNaks || mode == "nak" && forReservations {
 					only(t, examined(t, exitOK, at, v.URL(), as(fmt.Sprint("lacking-", i))...), usual)
+					continue
+				}
+				if subject == schema.SubjectAnchor {
+					found := examined(t, exitOK, at, v.URL(), as(fmt.Sprint("lacking-", i))...)
+					only(t, found, with(usual, "permission anchor", doctor.Warn))
+					finds(t, found["permission anchor"], subject)
 					continue
 				}
 				needed++

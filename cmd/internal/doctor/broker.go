@@ -23,6 +23,7 @@ const (
 	checkStreamInfo   = "permission stream info"
 	checkConsumerInfo = "permission consumer info"
 	checkHold         = "permission hold"
+	checkKeepAnchor   = "permission anchor"
 	checkProcessed    = "permission processed"
 	checkFailed       = "permission failed"
 	checkAnnounce     = "permission announce"
@@ -49,9 +50,9 @@ type waiting struct {
 // needConnection are the checks that are skipped without a connection, in the order of the findings.
 var needConnection = []string{
 	checkTLS, checkCertificate, checkPayload, checkVersion, checkInbox, checkStreamInfo, checkConsumerInfo,
-	checkHold, checkProcessed, checkFailed, checkAnnounce, checkPull, checkRead, checkAck, checkJetStream,
-	checkAccount, checkTopology, checkForeign, checkUndelivered, checkReplicas, checkStreamLimits,
-	checkOutcomesAge, checkClock, checkOverdue,
+	checkHold, checkKeepAnchor, checkProcessed, checkFailed, checkAnnounce, checkPull, checkRead, checkAck,
+	checkJetStream, checkAccount, checkTopology, checkForeign, checkUndelivered, checkReplicas, checkStreamLimits,
+	checkOutcomesAge, checkClock, checkOverdue, checkAnchor,
 }
 
 func examineBroker(ctx context.Context, p Target) ([]Finding, waiting) {

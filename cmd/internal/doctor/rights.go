@@ -19,7 +19,9 @@ import (
 // rights tries the permissions. It also determines whether JetStream is enabled, and which redelivery mode the streams
 // are provisioned for.
 func (x *broker) rights() {
-	work := []string{checkHold, checkProcessed, checkFailed, checkAnnounce, checkPull, checkRead, checkAck}
+	work := []string{
+		checkHold, checkKeepAnchor, checkProcessed, checkFailed, checkAnnounce, checkPull, checkRead, checkAck,
+	}
 	t, err := newTrial(x.nc)
 	if err != nil {
 		prefix := x.nc.Opts.InboxPrefix
@@ -80,6 +82,8 @@ const noJetStream = "JetStream does not answer"
 type right struct {
 	check string
 	tries []try
+	// optional reports that a worker works without it.
+	optional bool
 }
 
 type try struct {
@@ -117,7 +121,8 @@ func readRights(mode consumer.Mode) []right {
 
 // workRights are the permissions that a worker needs to work.
 func workRights(mode consumer.Mode) []right {
-	hold := right{check: checkHold}
+	hold, anchor := right{check: checkHold}, right{check: checkKeepAnchor, optional: true}
+	anchor.store(func(string) string { return schema.SubjectAnchor }, schema.SubjectAnchor)
 	processed, failed, announce := right{check: checkProcessed}, right{check: checkFailed}, right{check: checkAnnounce}
 	pull, read, ack := right{check: checkPull}, right{check: checkRead}, right{check: checkAck}
 
@@ -143,7 +148,7 @@ func workRights(mode consumer.Mode) []right {
 	read.direct(schema.StreamWorkers, schema.WorkerSubject(uuid.NewString()))
 	rs := []right{processed, failed, announce, pull, read, ack}
 	if mode == consumer.Schedule {
-		rs = append([]right{hold}, rs...)
+		rs = append([]right{hold, anchor}, rs...)
 	}
 	return rs
 }
@@ -272,7 +277,11 @@ func (t *trial) judge(r right) Finding {
 	}
 	switch {
 	case len(refused) > 0:
-		return bad(Fail, r.check,
+		result := Fail
+		if r.optional {
+			result = Warn
+		}
+		return bad(result, r.check,
 			"allow the user to publish to "+list(missing)+"; docs/permissions.md lists the permissions",
 			"may not publish to %s", list(refused))
 	case len(silent) > 0:

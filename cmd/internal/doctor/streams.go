@@ -19,7 +19,7 @@ import (
 func (x *broker) streams(ctx context.Context) {
 	checks := []string{
 		checkTopology, checkForeign, checkUndelivered, checkReplicas, checkStreamLimits, checkOutcomesAge, checkClock,
-		checkOverdue,
+		checkOverdue, checkAnchor,
 	}
 	if x.trial == nil {
 		x.skip(noJetStream, checks...)
@@ -52,9 +52,13 @@ func (x *broker) stored(ctx context.Context, js jetstream.JetStream, provision s
 	infos := map[string]*jetstream.StreamInfo{}
 	var read []*jetstream.StreamInfo
 	for _, name := range schema.Streams() {
-		if s, err := js.Stream(ctx, name); err == nil {
-			infos[name] = s.CachedInfo()
-			read = append(read, s.CachedInfo())
+		s, err := js.Stream(ctx, name)
+		if err != nil {
+			continue
+		}
+		if info, err := s.Info(ctx, jetstream.WithSubjectFilter(schema.SubjectAnchor)); err == nil {
+			infos[name] = info
+			read = append(read, info)
 		}
 	}
 	declared, outcomes := infos[schema.StreamDeclared], infos[schema.StreamOutcomes]
@@ -79,10 +83,10 @@ func (x *broker) stored(ctx context.Context, js jetstream.JetStream, provision s
 		x.add(x.clock(ctx, js, read))
 	}
 	if polls := infos[x.mode.PollStream()]; polls != nil {
-		x.waiting = waiting{known: true, count: polls.State.Msgs}
-		x.add(x.overdue(ctx, js))
+		x.waiting = waiting{known: true, count: polls.State.Msgs - polls.State.Subjects[schema.SubjectAnchor]}
+		x.add(x.overdue(ctx, js), judgeAnchor(polls, x.mode, provision))
 	} else {
-		x.skip("no stream "+x.mode.PollStream(), checkOverdue)
+		x.skip("no stream "+x.mode.PollStream(), checkOverdue, checkAnchor)
 	}
 }
 

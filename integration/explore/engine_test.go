@@ -334,6 +334,9 @@ func (x *engine) draw(o *operation) {
 	o.key = fmt.Sprintf("%s %s #%d", o.actor.name, name, o.actor.counts[name])
 	o.arrived = time.Now()
 	o.fate = x.chooser.arrives(o)
+	if o.fate.ok() && o.fate.Hold >= moment {
+		x.history.Faults[o.fate.kind()]++
+	}
 	o.at = o.arrived.Add(o.fate.Hold)
 }
 

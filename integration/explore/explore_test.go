@@ -27,7 +27,7 @@ var (
 	planFile     = flag.String("plan", "", "file with a plan to replay, as a failing history prints it")
 	keepGoing    = flag.Bool("keep-going", false, "run all histories, also after a violation")
 	worldFaults  = flag.Int("world-faults", 1, "faults of a history in the small worlds")
-	switches     = flag.Int("switches", defaultSwitches, "switches of workers in the small worlds; negative is no limit")
+	switches     = flag.Int("switches", defaultSwitches, "switches of workers in the small worlds; -1 is no limit")
 	full         = flag.Bool("full", false, "all faults in the small worlds, and not one for each kind of effect")
 	progress     = flag.Bool("progress", false, "print progress")
 	show         = flag.Bool("show", false, "print every history")

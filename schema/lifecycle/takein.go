@@ -106,9 +106,9 @@ func (s Snapshot) over(r Reserved, d Declared) bool {
 	return r.Tombstone || r.Foreign() || r.Generation.Equal(d.Replays) || s.ended(r.Generation)
 }
 
-// Taken reports whether a due message leads to no poll: another worker has taken over, and a later reservation is stored,
-// or its generation has ended, and the tombstone is stored. Otherwise a refused reservation proves nothing: a replicated
-// stream may still show a reservation that has just fallen due.
+// Taken reports whether a due message leads to no poll: another worker has taken over, and a later reservation is
+// stored, or its generation has ended, and the tombstone is stored. Otherwise a refused reservation proves nothing: a
+// replicated stream may still show a reservation that has just fallen due.
 func (s Snapshot) Taken(due Position) bool {
 	r := s.Reservation
 	return r != nil && (r.After(due) || r.Tombstone && r.Generation.Equal(due.Generation))

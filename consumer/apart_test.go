@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"sync/atomic"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,7 +26,8 @@ type chaos struct {
 	*testStage
 	*rand.Rand
 	seed     uint64
-	onTheWay atomic.Int64 // when the last slow request has been answered: Unix time in nanoseconds
+	mu       sync.Mutex // held to use answered
+	answered time.Time  // when all slow requests are answered
 	workers  []*stage.Worker
 	leaders  []time.Duration // how far the clock of each server is ahead
 	events   []string
@@ -61,7 +62,7 @@ func (c *chaos) start() {
 			conn, err := c.Dial(ctx, network, address)
 			return slowWrites{conn, func() {
 				if wait := c.slow(200*time.Millisecond, 10); wait > 0 {
-					c.onTheWay.Store(time.Now().Add(wait + slowestAnswer + time.Millisecond).UnixNano())
+					c.answers(wait + slowestAnswer + time.Millisecond)
 					time.Sleep(wait)
 				}
 			}}, err
@@ -69,6 +70,16 @@ func (c *chaos) start() {
 	})
 	c.workers = append(c.workers, c.Start(stage.Ports{Client: client}))
 	c.note("worker starts, its clock is %s ahead", skew)
+}
+
+// answers records that a slow request is answered within a time, and returns when all of them are.
+func (c *chaos) answers(within time.Duration) time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if at := time.Now().Add(within); at.After(c.answered) {
+		c.answered = at
+	}
+	return time.Until(c.answered)
 }
 
 // slowWrites is a connection on which what is written takes some time to the other side.
@@ -102,8 +113,8 @@ func (c *chaos) fault() {
 			i := c.IntN(len(c.workers))
 			if c.IntN(2) == 0 {
 				// Nobody postpones the poll after a slow request whose worker has died.
-				for until := time.Now(); until.UnixNano() <= c.onTheWay.Load(); until = time.Now() {
-					time.Sleep(time.Millisecond)
+				for wait := c.answers(0); wait > 0; wait = c.answers(0) {
+					time.Sleep(wait)
 				}
 				c.workers[i].Kill()
 			} else {

@@ -142,6 +142,10 @@ func (b *Broker) Stream(ctx context.Context, stream string) (broker.StreamState,
 	if info.Cluster != nil && info.Cluster.Name != "" {
 		state.Leader = info.Cluster.Leader
 	}
+	// A single server has no cluster name. Without a configured name of its own, it gets another one at each start.
+	if info.Cluster != nil && info.Cluster.Name != "" {
+		state.Leader = info.Cluster.Leader
+	}
 	if state.Messages > 0 {
 		state.FirstTime = info.State.FirstTime
 	} else {

@@ -89,7 +89,7 @@ func newRandom(seed uint64, w World, faults int, plan *Plan) *random {
 		plan.Events = append(plan.Events, randomEvent(r, w))
 	}
 	c.rest = faults - len(plan.Events)
-	c.share = 2 * float64(c.rest) / float64(expected*len(w.Interactions))
+	c.share = 2.5 * float64(c.rest) / float64(expected*len(w.Interactions))
 	c.planned = *newPlanned(*plan)
 	return c
 }

@@ -188,7 +188,6 @@ func (x *engine) rest() {
 		}
 	}
 	x.restarts = nil
-	x.oracle.calm(time.Now())
 	for slot, a := range x.workers {
 		if slot == 0 || a.isDead() || !a.terminated.IsZero() {
 			if !a.isDead() {
@@ -197,6 +196,9 @@ func (x *engine) rest() {
 			x.startWorker(slot)
 		}
 	}
+	// What was on its way arrives now.
+	x.loop(time.Now().Add(time.Second), func() bool { return false })
+	x.oracle.calm(time.Now())
 	x.loop(time.Now().Add(x.world.Rest), x.oracle.settled)
 }
 
@@ -332,6 +334,9 @@ func (x *engine) draw(o *operation) {
 	o.key = fmt.Sprintf("%s %s #%d", o.actor.name, name, o.actor.counts[name])
 	o.arrived = time.Now()
 	o.fate = x.chooser.arrives(o)
+	if o.fate.ok() && o.fate.Hold >= moment {
+		x.history.Faults[o.fate.kind()]++
+	}
 	o.at = o.arrived.Add(o.fate.Hold)
 }
 

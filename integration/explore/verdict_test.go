@@ -233,6 +233,7 @@ func (o *oracle) contract(l *life) {
 			if done = done || out.Destination != ""; !done {
 				active = nil
 			}
+		case l.restores(s.stored):
 		default:
 			o.x.violated(l.of.ID, "I11", "%s is stored for a message that begins no generation", short(out.Subject))
 			return
@@ -244,6 +245,14 @@ func (o *oracle) contract(l *life) {
 	case len(active) > 0 && !o.active(l):
 		o.x.violated(l.of.ID, "I1", "a declared message has no outcome, and nothing waits")
 	}
+}
+
+// restores reports whether an operator had deleted the same dead letter before.
+func (l *life) restores(s *stored) bool {
+	return slices.ContainsFunc(l.outcomes, func(o *stored) bool {
+		return o.removed && o.ordinal < s.ordinal && o.outcome.Reason == s.outcome.Reason &&
+			o.outcome.Generation.Equal(s.outcome.Generation)
+	})
 }
 
 // begins reports whether a declared message begins a generation, if those in active may. Of two messages under

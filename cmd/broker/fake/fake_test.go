@@ -218,3 +218,27 @@ func TestFaultsOfAPull(t *testing.T) {
 		}
 	})
 }
+
+// A schedule that replaces one that is firing is purged with it, and does not fire, even if it is due.
+func TestReplacedWhileFiring(t *testing.T) {
+	stored := 0
+	o := fake.Options{FiringTakes: 40 * time.Millisecond, OnChange: func(c fake.Change) {
+		if c.Message.Subject == "poll.1" && !c.Removed {
+			stored++
+		}
+	}}
+	bubble(t, o, func(s stage) {
+		first, err := s.hold(time.Second, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second + 10*time.Millisecond)
+		if _, err := s.hold(time.Second, first); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if left := len(s.Stored("S")); stored != 1 || left != 1 {
+			t.Errorf("%d due messages were stored, and %d messages are left, want 1 and 1", stored, left)
+		}
+	})
+}

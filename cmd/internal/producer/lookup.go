@@ -80,8 +80,8 @@ func readablePlaces(
 	return readable, nil
 }
 
-// lookUp returns errInFlight or errProcessed if declaring an interaction changes nothing, and nil otherwise. Each of its
-// requests may take ackTimeout.
+// lookUp returns errInFlight or errProcessed if declaring an interaction changes nothing, and nil otherwise. Each of
+// its requests may take ackTimeout.
 func lookUp(ctx context.Context, nc *nats.Conn, among []place, identifier string) error {
 	for _, p := range among {
 		bounded, cancel := context.WithTimeout(ctx, ackTimeout)

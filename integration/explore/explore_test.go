@@ -19,7 +19,7 @@ import (
 )
 
 var (
-	histories    = flag.Int("histories", 0, "number of random histories; 0 is 1,000, or 60 with the race detector")
+	histories    = flag.Int("histories", 0, "number of random histories; 0 is 100, or 4 with the race detector")
 	seed         = flag.Uint64("seed", 1, "seed of the first history; the next one has the next seed")
 	interactions = flag.Int("interactions", 20, "interactions of a history")
 	faults       = flag.Int("faults", 20, "faults of a history")

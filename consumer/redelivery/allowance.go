@@ -11,10 +11,10 @@ const (
 	// stored again, see Renew.
 	allowanceMargin = 50 * time.Millisecond
 	// minGuard is the least guard: it also covers that clocks do not run at the same speed.
-	minGuard = 50 * time.Millisecond
+	minGuard = 100 * time.Millisecond
 	// maxGuard limits the guard to this time and to a fraction of the interval.
 	maxGuard      = 800 * time.Millisecond
-	maxGuardShare = 25
+	maxGuardShare = 10
 	// maxSpread limits the jitter of a first poll to this time and to a fraction of the interval.
 	maxSpread      = 500 * time.Millisecond
 	maxSpreadShare = 10
@@ -61,11 +61,10 @@ func (u *usual) get() time.Duration { return time.Duration(u.value.Load()) }
 // guard is how long before the end of the interval a request is written at the latest. It covers the way to the vendor,
 // which may be longer than that of the next request: usually the request is answered within that time.
 func (r *Reservations) guard(interval time.Duration) time.Duration {
-	return max(minGuard, min(r.answers.get(), maxTrip(interval)))
+	return max(minGuard, min(r.answers.get(), longestGuard(interval)))
 }
 
-// maxTrip is the longest time that a request takes to the vendor.
-func maxTrip(interval time.Duration) time.Duration {
+func longestGuard(interval time.Duration) time.Duration {
 	return max(minGuard, min(maxGuard, interval/maxGuardShare))
 }
 

@@ -103,7 +103,7 @@ func TestSlowWritesMakePollsRarer(t *testing.T) {
 		u.took(3 * time.Second)
 		longest := 3 * time.Second
 		if u == &r.answers {
-			longest = maxTrip(d.Interval) - minGuard
+			longest = longestGuard(d.Interval) - minGuard
 		}
 		if got := wait() - shortest; got != longest {
 			t.Errorf("after two long times the next poll is due %s later, want %s", got, longest)
@@ -123,7 +123,7 @@ func TestGuard(t *testing.T) {
 		{30 * time.Second, 0, minGuard},
 		{30 * time.Second, 300 * time.Millisecond, 300 * time.Millisecond},
 		{30 * time.Second, time.Minute, maxGuard},
-		{5 * time.Second, 300 * time.Millisecond, 200 * time.Millisecond},
+		{5 * time.Second, time.Minute, 500 * time.Millisecond},
 		{time.Second, 300 * time.Millisecond, minGuard},
 		{time.Hour, time.Hour, maxGuard},
 	} {

@@ -198,8 +198,7 @@ func TestTombstoneFallsDueLater(t *testing.T) {
 	})
 }
 
-// The next poll is postponed if the answer is late, for up to the longest way to the vendor, and if it was too late to
-// write the request.
+// The next poll is postponed if the request ended late, with or without an answer.
 func TestPostponed(t *testing.T) {
 	const usually = allowanceMargin + minGuard // longer than the interval
 	for name, tt := range map[string]struct {
@@ -213,8 +212,9 @@ func TestPostponed(t *testing.T) {
 		"a late answer": {
 			0, usually + 60*time.Millisecond, chatInterval + usually + 60*time.Millisecond, 2, false,
 		},
-		"a very late answer": {0, 2 * time.Second, chatInterval + 200*time.Millisecond, 2, false},
-		"no answer":          {0, time.Millisecond, chatInterval + 200*time.Millisecond, 2, true},
+		"a very late answer": {0, 2 * time.Second, chatInterval + 2*time.Second, 2, false},
+		"a lost connection":  {0, time.Millisecond, chatInterval + chatInterval/maxGuardShare, 2, true},
+		"no answer":          {0, 2 * time.Second, chatInterval + 2*time.Second, 2, true},
 		"no request":         {-1, 2 * time.Second, chatInterval + usually, 1, false},
 	} {
 		t.Run(name, func(t *testing.T) {

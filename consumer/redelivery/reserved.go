@@ -86,22 +86,18 @@ func (r *Reservations) ended(d *Delivery, q Request) {
 		return
 	}
 	r.writes.took(q.Sent.Sub(d.begun))
-	d.arrived = q.Sent.Add(maxTrip(d.Interval))
-	if !q.Answered {
-		return
-	}
-	now := r.cfg.Now()
-	r.answers.took(now.Sub(q.Sent))
-	if now.Before(d.arrived) {
-		d.arrived = now
+	d.arrived = r.cfg.Now()
+	if q.Answered {
+		r.answers.took(d.arrived.Sub(q.Sent))
+	} else { // it may still be on its way
+		d.arrived = later(d.arrived, q.Sent.Add(longestGuard(d.Interval)))
 	}
 }
 
 // Redeliver keeps the reservation, unless it must fall due later, or its headers have changed: then it is replaced, on
 // the condition that it is still stored. One that has fallen due meanwhile stays due. A reservation that Keep has
-// postponed is moved back to its first due time, or to the earliest possible one. If the vendor's answer was so late
-// that it may have received the request less than an interval before the due time, that is postponed. So it is without
-// an answer.
+// postponed is moved back to its first due time, or to the earliest possible one. If the request ended so late that the
+// vendor may have received it less than an interval before the due time, that is postponed.
 func (r *Reservations) Redeliver(ctx context.Context, d *Delivery, notBefore time.Time) error {
 	if !d.Reserved() {
 		return nil // Begin failed: the message is redelivered after AckWait

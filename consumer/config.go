@@ -18,6 +18,10 @@ import (
 	"statusworker/schema/lifecycle"
 )
 
+// GCPercent is the GOGC with which a process should run a worker. The heap in use is a few megabytes, so that with Go's
+// default of 100 a busy worker would collect garbage many times per second, each time with the stacks of all goroutines.
+const GCPercent = 400
+
 // StatusClient asks the vendor for the status of an interaction. It makes one request, and does not send it after
 // sendBy. Its error is a [*schema.PollError].
 type StatusClient interface {

@@ -247,11 +247,12 @@ func (w *Worker) conclude(ctx context.Context, d *delivery, decision Decision, a
 		}
 		return err
 	}
+	document, payload := answer.Document()
 	o := schema.Outcome{
 		Identifier:    d.Identifier,
 		Type:          d.Type,
-		Answer:        answer.Raw,
-		AnswerPayload: answer.Payload,
+		Answer:        document,
+		AnswerPayload: payload,
 		AnswerSize:    answer.Size,
 		Declaration:   declared.Declaration,
 		Observed:      w.clock.Now(),

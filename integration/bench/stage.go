@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -88,6 +89,9 @@ func startWorker(args []string, observer consumer.Observer) (*role, error) {
 	o, err := parseOrder(args)
 	if err != nil {
 		return nil, err
+	}
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(consumer.GCPercent)
 	}
 	log := logrus.New()
 	log.SetOutput(os.Stderr)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"runtime/debug"
 	"strconv"
 	"time"
 
@@ -89,9 +88,6 @@ func startWorker(args []string, observer consumer.Observer) (*role, error) {
 	o, err := parseOrder(args)
 	if err != nil {
 		return nil, err
-	}
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(consumer.GCPercent)
 	}
 	log := logrus.New()
 	log.SetOutput(os.Stderr)

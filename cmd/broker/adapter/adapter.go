@@ -33,6 +33,17 @@ var _ broker.Broker = (*Broker)(nil)
 // New returns a broker that uses the connection of js. It sends no request.
 func New(js jetstream.JetStream) *Broker { return &Broker{js: js, nc: js.Conn()} }
 
+// Publish implements [broker.Broker]. A denied publish fails only when ctx ends: detecting the violation earlier would
+// cost allocations at every poll.
+func (b *Broker) Publish(ctx context.Context, p broker.Publication) (broker.Ack, error) {
+	mark := permission.Begin(b.nc)
+	ack, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: p.Subject, Header: nats.Header(p.WireHeader()), Data: p.Data})
+	if err != nil {
+		return broker.Ack{}, failed("publish", p.Subject, mark.Explain(err, p.Subject))
+	}
+	return broker.Ack{Sequence: ack.Sequence, Duplicate: ack.Duplicate}, nil
+}
+
 // Last implements [broker.Broker].
 func (b *Broker) Last(ctx context.Context, stream, subjects string) (broker.Message, error) {
 	return b.read(ctx, "last", stream, func(ctx context.Context, s jetstream.Stream) (*jetstream.RawStreamMsg, error) {

@@ -183,7 +183,7 @@ func (o *oracle) forgets(l *life, sequence uint64) {
 	}
 	g := p.reserved.Generation
 	for _, out := range l.outcomes {
-		if !out.outcome.Generation.Before(g) || out.outcome.Destination != "" {
+		if !out.outcome.Generation.Before(g) || out.outcome.Destination != "" || !out.Time.Before(g) {
 			return
 		}
 	}

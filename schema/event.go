@@ -31,6 +31,8 @@ type Origin struct {
 	Polls uint64 `json:"-"`
 	// Traceparent is the W3C trace context of the declared message, or empty.
 	Traceparent string `json:"-"`
+	// Replays is the generation whose dead letter the declared message replays; zero if it replays none.
+	Replays time.Time `json:"-"`
 }
 
 // Outcome is the result of an interaction: a processed event with a destination, or a dead letter with a reason. The

@@ -58,7 +58,7 @@ func Receive(b Settler, m broker.Delivery, asked time.Time) Delivery {
 		Settlement: Settlement{broker: b, Message: m}, Asked: asked, At: lifecycle.Position{Generation: m.Time},
 		Origin: schema.Origin{
 			Stream: m.Stream, Subject: m.Subject, Sequence: m.Sequence, Deliveries: m.Count, Stored: m.Time,
-			Traceparent: schema.Traceparent(m.Header),
+			Traceparent: schema.Traceparent(m.Header), Replays: lifecycle.ReadReplays(m.Header),
 		},
 	}
 }
@@ -82,7 +82,7 @@ func (d *Delivery) replacing() broker.Condition {
 // declared is the declared message for package lifecycle.
 func (d *Delivery) declared() lifecycle.Declared {
 	return lifecycle.Declared{
-		Subject: d.Message.Subject, Stored: d.At.Generation, Replays: lifecycle.ReadReplays(d.Message.Header),
+		Subject: d.Message.Subject, Stored: d.At.Generation, Replays: d.Origin.Replays,
 	}
 }
 

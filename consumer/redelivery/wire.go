@@ -17,7 +17,7 @@ import (
 func (r *Reservations) put(ctx context.Context, d *Delivery, next *reservation, on broker.Condition) error {
 	// This runs at every poll. One array has the values of all headers, a map of 8 needs one allocation, and values
 	// that do not change from poll to poll are not formatted again.
-	h, values := make(broker.Header, 8), make([]string, 0, 11)
+	h, values := make(broker.Header, 8), make([]string, 0, 12)
 	set := func(name, value string) {
 		values = append(values, value)
 		h[name] = values[len(values)-1 : len(values) : len(values)]
@@ -49,6 +49,9 @@ func (r *Reservations) put(ctx context.Context, d *Delivery, next *reservation, 
 	}
 	if d.Panics > 0 {
 		set(schema.HeaderPanics, strconv.Itoa(d.Panics))
+	}
+	if !d.Origin.Replays.IsZero() {
+		set(schema.HeaderReplays, d.Origin.Replays.UTC().Format(time.RFC3339Nano))
 	}
 	if d.Origin.Traceparent != "" {
 		set(schema.HeaderTraceparent, d.Origin.Traceparent)

@@ -158,7 +158,7 @@ func (x *engine) operate(e Event) {
 }
 
 func command(ctx context.Context, b dlq.Broker, e Event) error {
-	q, err := dlq.NewForReplay(ctx, b)
+	q, err := dlq.NewForDeletion(ctx, b)
 	if err != nil {
 		return err
 	}

@@ -98,10 +98,8 @@ type History struct {
 	Took     time.Duration
 	LeastGap float64
 	// Early counts polls that were closer than the interval, with delayed naks.
-	Early int
-	// Restored counts dead letters that were stored again after an operator had deleted them.
-	Restored int
-	Slowest  time.Duration
+	Early   int
+	Slowest time.Duration
 	// Lines is the readable history, if it was recorded. Hash identifies it.
 	Lines []string
 	Hash  uint64

@@ -92,10 +92,10 @@ func lines(of []string) string { return strings.Join(of, "\n") }
 
 // total is the sum of histories.
 type total struct {
-	histories, steps, polls, faults, violations, early, restored int
-	kinds                                                        map[string]int
-	least                                                        float64
-	slowest                                                      time.Duration
+	histories, steps, polls, faults, violations, early int
+	kinds                                              map[string]int
+	least                                              float64
+	slowest                                            time.Duration
 }
 
 func (a *total) add(h History) {
@@ -107,7 +107,6 @@ func (a *total) add(h History) {
 	a.polls += h.Polls
 	a.violations += len(h.Violations)
 	a.early += h.Early
-	a.restored += h.Restored
 	if h.LeastGap > 0 {
 		a.least = min(a.least, h.LeastGap)
 	}
@@ -125,8 +124,8 @@ func (a total) String() string {
 	}
 	slices.SortFunc(kinds, cmp.Compare[string])
 	return fmt.Sprintf("histories=%d violations=%d operations=%d polls=%d faults=%d least_gap=%.3f early=%d "+
-		"restored=%d slowest_after_faults=%s\n%s", a.histories, a.violations, a.steps, a.polls, a.faults, a.least,
-		a.early, a.restored, a.slowest.Round(time.Millisecond), strings.Join(kinds, " "))
+		"slowest_after_faults=%s\n%s", a.histories, a.violations, a.steps, a.polls, a.faults, a.least, a.early,
+		a.slowest.Round(time.Millisecond), strings.Join(kinds, " "))
 }
 
 // explain shrinks a history that broke an invariant, and fails the test with it.

@@ -34,7 +34,7 @@ func (v Violation) String() string {
 //	I2   a generation is never both processed and failed
 //	I3   two polls of one interaction are never closer than the interval
 //	I4   nothing leaves a stream without its outcome or reservation stored
-//	I5   once faults stop, everything due is polled within one interval and 5 s
+//	I5   once faults stop, everything due is polled within one interval and 5.7 s
 //	I6   the outcome equals the vendor's terminal answer
 //	I7   an interaction is polled at most 1 + lifetime / interval times
 //	I8   the vendor's failures alone dead-letter nothing before its deadline
@@ -183,7 +183,7 @@ func (o *oracle) forgets(l *life, sequence uint64) {
 	}
 	g := p.reserved.Generation
 	for _, out := range l.outcomes {
-		if !out.outcome.Generation.Before(g) || out.outcome.Destination != "" {
+		if !out.outcome.Generation.Before(g) || out.outcome.Destination != "" || !out.Time.Before(g) {
 			return
 		}
 	}
@@ -207,10 +207,6 @@ func (o *oracle) ends1(l *life, s *stored) {
 	for _, other := range l.outcomes {
 		switch a, b := other.outcome, s.outcome; {
 		case !a.Generation.Equal(b.Generation):
-		case other.removed && a.Reason == b.Reason:
-			// An operator deleted the dead letter while a delivery of its generation was not acknowledged. The worker
-			// that gets the delivery polls once more.
-			o.x.history.Restored++
 		case (a.Destination == "") != (b.Destination == ""):
 			o.x.violated(l.of.ID, "I2", "%s and %s are stored for one generation", short(a.Subject), short(b.Subject))
 		case a.Destination == "" || a.Destination == b.Destination:

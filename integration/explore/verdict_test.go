@@ -13,8 +13,9 @@ import (
 
 const (
 	// promptly is how long after its time something that is due is polled, in addition to one interval: I5. A worker
-	// that has just started waits for MaxApart before it polls what another one has reserved. The last tenth of a
-	// second is for the pull.
+	// waits 4 s for the answer of a request that was lost in the last moment, and has a second for the rest. One that
+	// has just started waits for MaxApart before it polls what another one has reserved. The last tenth of a second is
+	// for the pull.
 	promptly = 5*time.Second + brokerclock.MaxApart + 100*time.Millisecond
 	// intakeWait is the AckWait of the intake: a declared message that was delivered to a dead worker waits for it.
 	intakeWait = 15 * time.Second
@@ -233,7 +234,6 @@ func (o *oracle) contract(l *life) {
 			if done = done || out.Destination != ""; !done {
 				active = nil
 			}
-		case l.restores(s.stored):
 		default:
 			o.x.violated(l.of.ID, "I11", "%s is stored for a message that begins no generation", short(out.Subject))
 			return
@@ -245,14 +245,6 @@ func (o *oracle) contract(l *life) {
 	case len(active) > 0 && !o.active(l):
 		o.x.violated(l.of.ID, "I1", "a declared message has no outcome, and nothing waits")
 	}
-}
-
-// restores reports whether an operator had deleted the same dead letter before.
-func (l *life) restores(s *stored) bool {
-	return slices.ContainsFunc(l.outcomes, func(o *stored) bool {
-		return o.removed && o.ordinal < s.ordinal && o.outcome.Reason == s.outcome.Reason &&
-			o.outcome.Generation.Equal(s.outcome.Generation)
-	})
 }
 
 // begins reports whether a declared message begins a generation, if those in active may. Of two messages under

@@ -19,8 +19,8 @@
 //	a dead letter, stored at S or later                       Twice: acknowledge; S changes nothing
 //	a foreign reservation                                     Foreign: an error; an operator has to delete it
 //	a tombstone                                               Wait until it is deleted
-//	a reservation of a generation that has a dead letter,
-//	  or whose dead letter S replays                          Wait until it is due
+//	a reservation of a generation that has a dead letter, that
+//	  had to be Twice, or whose dead letter S replays         Wait until it is due
 //	a reservation of another generation                       Twice: acknowledge; that generation is polled
 //	a due message of another generation that has not ended    Twice: acknowledge; that generation is polled
 //	an earlier declared message, under another type, that
@@ -50,6 +50,8 @@
 //	dead letter of G                           anything else            Contradicted
 //	processed event of another generation      anything                 Superseded
 //	dead letter of a later generation          anything                 Superseded
+//	dead letter of an earlier generation,
+//	  stored at G or later (G replays another) anything                 Superseded
 //	dead letter of an earlier generation       anything                 Store
 //	nothing                                    anything                 Store
 //

@@ -17,7 +17,7 @@ const (
 	Stored Publish = "stored"
 	// Contradicted: the generation has ended with another outcome, which is kept.
 	Contradicted Publish = "contradicted"
-	// Superseded: the interaction has ended in another generation, after which this generation has no outcome.
+	// Superseded: the interaction has ended in another generation, and this generation has no outcome.
 	Superseded Publish = "superseded"
 )
 
@@ -79,7 +79,9 @@ func (s Snapshot) decided(plan *Plan, wanted schema.Outcome) bool {
 }
 
 // split finds an outcome of the wanted outcome's generation, and one of another generation that excludes the wanted
-// outcome. A foreign processed event may be of any generation. A foreign dead letter is ignored.
+// outcome. A foreign processed event may be of any generation. A foreign dead letter is ignored. A dead letter that
+// precludes the wanted outcome's generation excludes it, too: the generation began because its first reservation was
+// stored late, or because its worker did not see an earlier declared message.
 func (s Snapshot) split(wanted schema.Outcome) (own, other *Outcome) {
 	generation := wanted.Origin.Stored
 	for i := range s.Outcomes {
@@ -91,7 +93,7 @@ func (s Snapshot) split(wanted schema.Outcome) (own, other *Outcome) {
 			}
 		case o.Generation.Equal(generation):
 			own = o
-		case o.Destination != "" || o.Generation.After(generation):
+		case o.Destination != "" || o.Generation.After(generation) || o.precludes(generation, wanted.Origin.Replays):
 			other = o
 		}
 	}

@@ -91,8 +91,7 @@ func (s Snapshot) processed() bool {
 // failedSince reports whether a dead letter that d does not replay was stored after d.
 func (s Snapshot) failedSince(d Declared) bool {
 	for _, o := range s.Outcomes {
-		if o.Reason != "" && !o.invalid() && !o.Foreign() && o.Generation.After(d.Replays) &&
-			!o.Stored.Before(d.Stored) {
+		if o.precludes(d.Stored, d.Replays) {
 			return true
 		}
 	}
@@ -103,7 +102,7 @@ func (s Snapshot) failedSince(d Declared) bool {
 // fallen due or is acknowledged. The generation of a replayed dead letter has ended even if the dead letter has been
 // deleted since.
 func (s Snapshot) over(r Reserved, d Declared) bool {
-	return r.Tombstone || r.Foreign() || r.Generation.Equal(d.Replays) || s.ended(r.Generation)
+	return r.Tombstone || r.Foreign() || r.Generation.Equal(d.Replays) || s.ended(r)
 }
 
 // Taken reports whether a due message leads to no poll: another worker has taken over, and a later reservation is

@@ -10,18 +10,31 @@ import (
 	"statusworker/schema/topology"
 )
 
-// Redeliver deletes and recreates the consumers of a set that have undelivered messages. They deliver all stored
-// messages again, including those that a worker has or that wait for the end of a delay. It returns what it recreated.
-func Redeliver(
-	ctx context.Context, js jetstream.JetStream, set topology.Set, undelivered []Undelivered,
-) ([]string, error) {
+// ToRecreate returns the consumers that only recreating corrects, as [topology.Difference.Object]: those that differ in
+// what the broker cannot change, and those with undelivered messages.
+func ToRecreate(differences []topology.Difference, undelivered []Undelivered) []string {
+	var objects []string
+	for _, d := range differences {
+		if d.Fixed {
+			objects = append(objects, d.Object)
+		}
+	}
+	for _, u := range undelivered {
+		objects = append(objects, topology.ConsumerObject(u.Stream, u.Consumer))
+	}
+	slices.Sort(objects)
+	return slices.Compact(objects)
+}
+
+// Recreate deletes and creates consumers of a set. They deliver all stored messages again, including those that a
+// worker has or that wait for the end of a delay. It returns what it recreated.
+func Recreate(ctx context.Context, js jetstream.JetStream, set topology.Set, objects []string) ([]string, error) {
 	var recreated []string
 	for _, c := range set.Consumers {
-		affected := func(u Undelivered) bool { return u.Stream == c.Stream && u.Consumer == c.Config.Durable }
-		if !slices.ContainsFunc(undelivered, affected) {
+		object, cfg := c.Object(), c.Config
+		if !slices.Contains(objects, object) {
 			continue
 		}
-		object, cfg := c.Object(), c.Config
 		have, err := js.Consumer(ctx, c.Stream, c.Config.Durable)
 		switch {
 		case err == nil:

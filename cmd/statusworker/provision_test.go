@@ -381,7 +381,8 @@ func TestProvisionRecreatesAConsumerInMemory(t *testing.T) {
 	object := "consumer " + schema.StreamPolls + "/" + schema.PollConsumer(schema.Chat)
 	provision := []string{"provision", "--nats-url", at}
 	for _, more := range []string{"--dry-run", "--update=false"} {
-		says(t, more, &command(t, append(provision, more)...).exits(exitFault).stdout, object, "memory storage", "recreate")
+		c := command(t, append(provision, more)...).exits(exitFault)
+		says(t, more, &c.stdout, object, "memory storage", "recreate")
 	}
 	says(t, "--update", &command(t, append(provision, "--update")...).exits(exitOK).stdout, "recreated "+object)
 	says(t, "--dry-run", &command(t, append(provision, "--dry-run")...).exits(exitOK).stdout, "nothing")

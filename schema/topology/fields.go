@@ -133,7 +133,8 @@ var consumerRules = []rule[consumerConfig]{
 		shown: func(c consumerConfig) string { return age(c.InactiveThreshold) }},
 	// A single server loses such a consumer when it restarts. If two servers of three lose it at once, it gets a leader
 	// only when all three are running.
-	{name: "memory storage", fields: []string{"MemoryStorage"}, choice: always[consumerConfig], risk: true, fixed: true},
+	{name: "memory storage", fields: []string{"MemoryStorage"},
+		choice: always[consumerConfig], risk: true, fixed: true},
 	// Too short an ack wait redelivers messages that are still being polled; a longer one only slows recovery.
 	{name: "ack wait", fields: []string{"AckWait"},
 		// The broker derives the ack wait from a back-off. A back-off is reported as a difference itself.

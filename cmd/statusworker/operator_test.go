@@ -126,6 +126,9 @@ func TestOperator(t *testing.T) {
 		}
 	}
 
+	if err := admin.Flush(); err != nil { // all requests have been seen
+		t.Fatal(err)
+	}
 	used := map[string]bool{}
 	for n, _, _ := seen.Pending(); n > 0; n-- {
 		m, err := seen.NextMsg(time.Second)

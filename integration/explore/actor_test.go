@@ -58,6 +58,7 @@ func (x *engine) startWorker(slot int) {
 	}
 	a := x.newActor(fmt.Sprintf("w%d.%d", slot, life), slot)
 	a.life = life
+	x.oracle.starts = append(x.oracle.starts, time.Now())
 	x.workers[slot] = a
 	x.actors = append(x.actors, a)
 	ctx, stop := context.WithCancel(x.stage.Ctx)

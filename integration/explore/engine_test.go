@@ -99,8 +99,8 @@ type History struct {
 	LeastGap float64
 	// Early counts polls that were closer than the interval, with delayed naks.
 	Early int
-	// Hindered counts polls that were closer than the interval by less than the way, because a poll was slow, and
-	// another fault kept its worker from postponing the next one.
+	// Hindered counts polls that were closer than the interval, because a poll was slow, and another fault kept its
+	// worker from postponing the next one; or because a worker started after the broker's clock was set forward.
 	Hindered int
 	// Restored counts dead letters that were stored again after an operator had deleted them.
 	Restored int

@@ -50,10 +50,18 @@ type oracle struct {
 	lives     map[string]*life
 	ordinal   int
 	skewed    bool // the broker had another clock
+	steps     []step
+	starts    []time.Time // of workers
 	calmSince time.Time
 	checked   time.Time // when settled last looked
 	ends      []*actor  // terminated workers that have not ended
 	troubles  []trouble
+}
+
+// step is a change of the broker's clock.
+type step struct {
+	at      time.Time
+	forward time.Duration
 }
 
 // slow is a poll that was long on its way to the vendor: longer than the guard, so that its worker must postpone the
@@ -265,7 +273,11 @@ func (l *life) failed(generation time.Time) bool {
 }
 
 // skews notes that the broker has another clock.
-func (o *oracle) skews(ahead time.Duration) { o.skewed = o.skewed || ahead != 0 }
+func (o *oracle) skews(ahead time.Duration) {
+	o.skewed = o.skewed || ahead != 0
+	before := o.x.fake.Now().Sub(time.Now().Round(0).UTC())
+	o.steps = append(o.steps, step{time.Now(), ahead - before})
+}
 
 // place is where a message is stored.
 type place struct {

@@ -165,7 +165,8 @@ func (o *oracle) politeness(l *life, polls []simulator.Poll) {
 				o.x.history.Early++
 				continue
 			}
-			if interval-gap <= way && o.hindered(l, polls[n-1].At, polls[n].At) {
+			early := interval - gap
+			if early <= way && o.hindered(l, polls[n-1].At, polls[n].At) || o.unmeasured(early, polls[n].At) {
 				o.x.history.Hindered++
 				continue
 			}
@@ -197,6 +198,15 @@ func (o *oracle) hindered(l *life, first, second time.Time) bool {
 		}
 	}
 	return false
+}
+
+// unmeasured reports whether a poll may be early by this time because its worker started after the broker's clock was
+// set forward, and does not know that another worker, which has not measured the clock since, has reserved the poll.
+func (o *oracle) unmeasured(early time.Duration, at time.Time) bool {
+	return slices.ContainsFunc(o.steps, func(s step) bool {
+		return early <= s.forward && at.Sub(s.at) < 30*time.Second &&
+			slices.ContainsFunc(o.starts, func(t time.Time) bool { return !t.Before(s.at) && t.Before(at) })
+	})
 }
 
 // retyped reports whether the interaction was declared under several types. With delayed naks, each message is then

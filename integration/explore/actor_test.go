@@ -32,6 +32,8 @@ type actor struct {
 	leave    context.CancelFunc
 
 	way atomic.Int64 // how long the next request is on its way to the vendor
+	// waits means that a message that it has pulled waited for one of its goroutines.
+	waits atomic.Bool
 
 	// The explorer's.
 	stoppedUntil time.Time
@@ -56,13 +58,16 @@ func (x *engine) startWorker(slot int) {
 	}
 	a := x.newActor(fmt.Sprintf("w%d.%d", slot, life), slot)
 	a.life = life
+	x.oracle.starts = append(x.oracle.starts, time.Now())
 	x.workers[slot] = a
 	x.actors = append(x.actors, a)
 	ctx, stop := context.WithCancel(x.stage.Ctx)
 	leave, kill := context.WithCancel(x.stage.Ctx)
 	a.stop, a.leave = stop, kill
+	ahead := x.world.Ahead[slot%len(x.world.Ahead)]
+	now := func() time.Time { return time.Now().Add(ahead) }
 	status := client{x: x, a: a, Client: x.stage.ClientWith(statusclient.Config{
-		Token: simulator.DefaultToken, Timeout: x.stage.Config.RequestTimeout,
+		Token: simulator.DefaultToken, Timeout: x.stage.Config.RequestTimeout, Now: now,
 		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 			c, err := x.stage.Dial(ctx, network, address)
 			return slowWay{c, a}, err
@@ -70,6 +75,7 @@ func (x *engine) startWorker(slot int) {
 	})}
 	cfg := x.world.Config
 	jitter := x.world.Jitter[slot%len(x.world.Jitter)]
+	cfg.Now = now
 	cfg.Jitter = func() float64 { return jitter }
 	a.starting.Store(true)
 	go func() {
@@ -119,6 +125,7 @@ func (x *engine) kill(a *actor) {
 	}
 	a.dead = true
 	x.mu.Unlock()
+	x.oracle.hinders(a, "")
 	close(a.killed)
 	a.leave()
 	a.stop()

@@ -94,13 +94,20 @@ func newRandom(seed uint64, w World, faults int, plan *Plan) *random {
 	return c
 }
 
-func (c *random) arrives(o *operation) (f Fate) {
-	share := c.share
-	if o.background {
-		share /= 10
+// shareOf is the share of operations of this kind that get a fault. Polls are few, and have the most kinds of faults.
+func (c *random) shareOf(o *operation) float64 {
+	switch {
+	case o.background:
+		return c.share / 10
+	case o.kind == poll, o.kind == answer:
+		return 3 * c.share
 	}
+	return c.share
+}
+
+func (c *random) arrives(o *operation) (f Fate) {
 	switch p := c.r.Float64(); {
-	case p < share && c.rest > 0:
+	case p < c.shareOf(o) && c.rest > 0:
 		f = c.fault(o)
 	case p > 0.9 && !o.background && o.kind != poll && o.kind != answer:
 		f.Hold = time.Duration(1+c.r.IntN(3000)) * time.Microsecond
@@ -146,7 +153,7 @@ func (c *PCT) arrives(o *operation) Fate {
 		return c.random.arrives(o)
 	}
 	of := Fate{}
-	if c.rest > 0 && c.r.Float64() < c.share {
+	if c.rest > 0 && c.r.Float64() < c.shareOf(o) {
 		of = c.fault(o)
 	}
 	if o.travels() {

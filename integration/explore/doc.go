@@ -17,9 +17,10 @@
 //
 // # The oracle
 //
-// It reads only the log of the vendor, and what the broker's streams store and remove. Its comment lists the
-// invariants. At the end of a history the faults stop, a new worker starts, and everything must end, or be polled again
-// in time.
+// It reads only the log of the vendor, what the broker's streams store and remove, and whether a message that was
+// pulled waits in its worker. Its comment lists the invariants. At the end of a history the faults stop, a new worker
+// starts, and everything must end, or be polled again in time. Program integration/mutants shows what the oracle sees
+// if a defence is missing.
 //
 // # Limits
 //

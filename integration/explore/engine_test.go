@@ -98,8 +98,11 @@ type History struct {
 	Took     time.Duration
 	LeastGap float64
 	// Early counts polls that were closer than the interval, with delayed naks.
-	Early   int
-	Slowest time.Duration
+	Early int
+	// Hindered counts polls that were closer than the interval, because a poll was slow, and another fault kept its
+	// worker from postponing the next one; or because a worker started after the broker's clock was set forward.
+	Hindered int
+	Slowest  time.Duration
 	// Lines is the readable history, if it was recorded. Hash identifies it.
 	Lines []string
 	Hash  uint64
@@ -133,7 +136,7 @@ func (x *engine) play() {
 	}
 	for _, i := range x.world.Interactions {
 		x.after(i.Declared, func() {
-			if !i.Unknown {
+			if !i.Unknown && !i.Invalid {
 				x.stage.Vendor.Declare(i.ID, i.script())
 			}
 			x.declareFirst(i)
@@ -320,6 +323,9 @@ func (x *engine) intake() {
 
 // drop notes that an operation will not happen.
 func (x *engine) drop(o *operation) {
+	if o.settles() {
+		x.oracle.unsettles(o.id)
+	}
 	if o.key != "" && !o.background {
 		x.chooser.dropped(o)
 	}
@@ -442,11 +448,18 @@ func (x *engine) happens(o *operation, f Fate) {
 	if f.Stops > 0 && o.pull == nil && !o.stopped {
 		o.stopped = true
 		x.fault(o, f)
+		x.oracle.hinders(o.actor, "")
 		o.actor.stoppedUntil = time.Now().Add(f.Stops)
 		return
 	}
 	x.pending = slices.DeleteFunc(x.pending, func(p *operation) bool { return p == o })
 	x.history.Steps++
+	if !f.ok() && f.Way == 0 || time.Since(o.arrived) > moment/2 {
+		x.oracle.hinders(o.actor, o.id)
+	}
+	if o.settles() && (!f.ok() || time.Now().Before(x.away) || time.Since(o.arrived) > moment/2) {
+		x.oracle.unsettles(o.id)
+	}
 	if !f.ok() && !o.stopped {
 		x.fault(o, f)
 	} else {
@@ -455,6 +468,12 @@ func (x *engine) happens(o *operation, f Fate) {
 	switch {
 	case f.Dies == Before:
 		x.kill(o.actor)
+		return
+	case f.Redelivers > 0:
+		x.later(f.Redelivers, func() {
+			x.say("", "redelivers "+o.object)
+			x.fake.Redeliver(o.delivery.Stream, o.delivery.Consumer, o.delivery.Sequence)
+		})
 		return
 	case f.Lost, time.Now().Before(x.away) && o.kind != poll && o.kind != answer:
 		return
@@ -507,20 +526,25 @@ func (x *engine) occurs(e Event) {
 	case Replays, Purges:
 		x.operate(e)
 	case Restarts:
+		x.restarted()
 		x.fake.Restart()
 		x.endPulls()
 	case Crashes:
+		x.oracle.forgotten()
 		x.fake.Crash()
 		x.endPulls()
 	case StepsDown:
+		x.restarted()
 		x.oracle.skews(e.For)
 		x.fake.SetClock(e.For)
 		x.fake.StepDown()
 		x.endPulls()
 	case Away:
+		x.oracle.hinders(nil, "")
 		x.away = time.Now().Add(e.For)
 		x.endPulls()
 	case Full:
+		x.oracle.hinders(nil, "")
 		x.fake.SetFull(true)
 		x.full = time.Now().Add(e.For)
 		x.later(e.For, func() {
@@ -528,6 +552,7 @@ func (x *engine) occurs(e Event) {
 			x.fake.SetFull(false)
 		})
 	case Redelivers:
+		x.oracle.unsettles(e.ID)
 		for _, d := range x.oracle.waiting(e.ID) {
 			for _, consumer := range x.consumersOf(d.stream) {
 				x.fake.Redeliver(d.stream, consumer, d.sequence)
@@ -538,7 +563,17 @@ func (x *engine) occurs(e Event) {
 	case Terminates:
 		x.terminate(x.workers[e.Worker%len(x.workers)])
 	case Stops:
+		x.oracle.hinders(x.workers[e.Worker%len(x.workers)], "")
 		x.workers[e.Worker%len(x.workers)].stoppedUntil = time.Now().Add(e.For)
+	}
+}
+
+// restarted notes the deliveries whose settlement is on its way while the broker restarts.
+func (x *engine) restarted() {
+	for _, o := range x.pending {
+		if o.settles() {
+			x.oracle.unsettles(o.id)
+		}
 	}
 }
 

@@ -203,7 +203,7 @@ func (c *exhaustive) advance() bool {
 // smallWorld has one chat, which is polled twice: the second time it has ended.
 func smallWorld(ends schema.Status) World {
 	return World{
-		Mode: consumer.Mode(*mode), Workers: 2, Jitter: []float64{0}, Config: config(),
+		Mode: consumer.Mode(*mode), Workers: 2, Jitter: []float64{0}, Ahead: []time.Duration{0}, Config: config(),
 		Broker: fake.Options{FiredSeen: 30 * time.Millisecond, AckedSeen: 30 * time.Millisecond},
 		Interactions: []Interaction{{
 			ID: identifier(1), Type: schema.Chat, Ends: ends, After: 9 * time.Second, Declared: 100 * time.Millisecond,

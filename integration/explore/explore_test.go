@@ -29,6 +29,7 @@ var (
 	worldFaults  = flag.Int("world-faults", 1, "faults of a history in the small worlds")
 	switches     = flag.Int("switches", defaultSwitches, "switches of workers in the small worlds; negative: no limit")
 	full         = flag.Bool("full", false, "all faults in the small worlds, and not one for each kind of effect")
+	shrinks      = flag.Bool("shrink", true, "shrink a history that breaks an invariant")
 	progress     = flag.Bool("progress", false, "print progress")
 	show         = flag.Bool("show", false, "print every history")
 )
@@ -73,6 +74,9 @@ func TestHistories(t *testing.T) {
 	began := time.Now()
 	var all total
 	for s := *seed; s < *seed+uint64(n); s++ {
+		if *progress {
+			fmt.Printf("history %d\n", s)
+		}
 		w, p, h := randomHistory(t, s, *show)
 		all.add(h)
 		if *show {
@@ -92,10 +96,10 @@ func lines(of []string) string { return strings.Join(of, "\n") }
 
 // total is the sum of histories.
 type total struct {
-	histories, steps, polls, faults, violations, early int
-	kinds                                              map[string]int
-	least                                              float64
-	slowest                                            time.Duration
+	histories, steps, polls, faults, violations, early, hindered int
+	kinds                                                        map[string]int
+	least                                                        float64
+	slowest                                                      time.Duration
 }
 
 func (a *total) add(h History) {
@@ -107,6 +111,7 @@ func (a *total) add(h History) {
 	a.polls += h.Polls
 	a.violations += len(h.Violations)
 	a.early += h.Early
+	a.hindered += h.Hindered
 	if h.LeastGap > 0 {
 		a.least = min(a.least, h.LeastGap)
 	}
@@ -124,14 +129,17 @@ func (a total) String() string {
 	}
 	slices.SortFunc(kinds, cmp.Compare[string])
 	return fmt.Sprintf("histories=%d violations=%d operations=%d polls=%d faults=%d least_gap=%.3f early=%d "+
-		"slowest_after_faults=%s\n%s", a.histories, a.violations, a.steps, a.polls, a.faults, a.least, a.early,
-		a.slowest.Round(time.Millisecond), strings.Join(kinds, " "))
+		"hindered=%d slowest_after_faults=%s\n%s", a.histories, a.violations, a.steps, a.polls, a.faults, a.least,
+		a.early, a.hindered, a.slowest.Round(time.Millisecond), strings.Join(kinds, " "))
 }
 
 // explain shrinks a history that broke an invariant, and fails the test with it.
 func explain(t *testing.T, w World, p Plan, h History) {
 	t.Helper()
-	t.Errorf("seed %d: %v", p.Seed, h.Violations)
+	t.Errorf("seed %d: broken=%s %v", p.Seed, invariants(h.Violations), h.Violations)
+	if !*shrinks {
+		return
+	}
 	small, ok := shrink(t, w, p, h.Violations[0].Invariant)
 	if !ok {
 		t.Logf("the plan of seed %d does not break %s; -seed %[1]d -histories 1 -show does", p.Seed,
@@ -144,6 +152,16 @@ func explain(t *testing.T, w World, p Plan, h History) {
 	}
 	again := replay(t, w, small, true)
 	t.Logf("%v\nplan, for -plan:\n%s\nhistory:\n%s", again.Violations, text, lines(again.readable()))
+}
+
+// invariants names the broken invariants.
+func invariants(all []Violation) string {
+	var names []string
+	for _, v := range all {
+		names = append(names, v.Invariant)
+	}
+	slices.Sort(names)
+	return strings.Join(slices.Compact(names), ",")
 }
 
 // TestPlan replays a plan.

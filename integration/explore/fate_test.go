@@ -19,6 +19,8 @@ type Fate struct {
 	Refused bool `json:"refused,omitempty"`
 	// Again makes the operation happen a second time, after this time.
 	Again time.Duration `json:"again,omitempty"`
+	// Redelivers makes the broker deliver the message again after this time, because the settlement is lost.
+	Redelivers time.Duration `json:"redelivers,omitempty"`
 	// Dies kills the worker, before or after the operation takes effect.
 	Dies When `json:"dies,omitempty"`
 	// Stops stops the worker for this time: before it sends the request, or, at a pull, before it reads the answer.
@@ -55,6 +57,7 @@ func (f Fate) String() string {
 	add(f.Refused, "is refused for a moment")
 	add(f.Silent, "its answer is lost")
 	add(f.Again > 0, "happens again after %s", f.Again)
+	add(f.Redelivers > 0, "the message is redelivered after %s", f.Redelivers)
 	add(f.Dies != "", "worker dies %s it", f.Dies)
 	add(f.Stops > 0, "worker stops for %s", f.Stops)
 	add(f.Way > 0, "is on its way for %s", f.Way)
@@ -103,7 +106,7 @@ var vendorFaults = map[string]simulator.Fault{
 	"no json":        {Kind: simulator.NotJSON},
 	"html":           {Kind: simulator.WrongType},
 	"another":        {Kind: simulator.WrongIdentifier},
-	"redirect":       {Kind: simulator.Redirected, Location: "/v1/elsewhere"},
+	"redirect":       {Kind: simulator.Redirected, Location: "status"}, // to itself,
 	"unknown status": {Kind: simulator.OtherStatus, Status: "queuedForReview"},
 }
 

@@ -27,7 +27,8 @@ type operation struct {
 	reads, writes resources
 	// background marks operations of the fleet, of the clock and of the start of a worker.
 	background  bool
-	conditional bool // a publish with a condition
+	conditional bool            // a publish with a condition
+	delivery    broker.Delivery // that it settles
 	do          func() (any, error)
 
 	done chan result // nil if the caller does not wait
@@ -138,6 +139,11 @@ func (o *operation) reply(r result) {
 
 // inTransit reports whether the request was sent, and is on its way: its sender cannot stop it.
 func (o *operation) inTransit() bool { return o.fate.Hold > 0 && o.travels() }
+
+// settles reports whether it settles a delivery, or marks it as in progress.
+func (o *operation) settles() bool {
+	return o.kind == fake.Ack || o.kind == fake.AckConfirmed || o.kind == fake.Nak || o.kind == fake.InProgress
+}
 
 // travels reports whether the request can be on its way.
 func (o *operation) travels() bool { return o.kind != poll && o.kind != answer && o.pull == nil }

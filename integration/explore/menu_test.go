@@ -19,6 +19,7 @@ const (
 	// way is how long a poll is on its way to the vendor. With a clock that is ahead by maxAhead it is less than half a
 	// slack, the margin for both.
 	way      = 150 * time.Millisecond
+	usualWay = 90 * time.Millisecond // less than the guard, so that no answer is necessary
 	maxAhead = 300 * time.Millisecond
 )
 
@@ -37,8 +38,8 @@ func menu(o *operation) []Fate {
 	case fake.Pull:
 		return []Fate{{Silent: true}, {Dies: After}, {Stops: moment}, {Stops: tooLong}, {Stops: muchLate}}
 	case fake.Ack, fake.Nak, fake.InProgress:
-		return []Fate{{Lost: true}, {Hold: moment}, {Hold: tooLong}, {Hold: muchLate}, {Again: moment},
-			{Again: tooLong}, {Dies: Before}, {Dies: After}}
+		return []Fate{{Lost: true}, {Lost: true, Redelivers: moment}, {Hold: moment}, {Hold: tooLong},
+			{Hold: muchLate}, {Again: moment}, {Again: tooLong}, {Dies: Before}, {Dies: After}}
 	case fake.Publish, fake.AckConfirmed, fake.Delete:
 		faults := []Fate{{Lost: true}, {Silent: true}, {Hold: moment}, {Hold: tooLong}, {Hold: muchLate},
 			{Again: moment}, {Again: tooLong}, {Dies: Before}, {Dies: After}, {Stops: moment},

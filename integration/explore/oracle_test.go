@@ -15,7 +15,7 @@ import (
 
 // Violation is a broken invariant.
 type Violation struct {
-	// Invariant is I1 to I11, or "worker" for a worker that ended by itself.
+	// Invariant is I1 to I13, or "worker" for a worker that ended by itself.
 	Invariant string
 	ID        string
 	Text      string
@@ -28,7 +28,8 @@ func (v Violation) String() string {
 	return v.Invariant + " of " + short(v.ID) + ": " + v.Text
 }
 
-// oracle checks the invariants. It reads only the changes of the broker's streams and the log of the vendor.
+// oracle checks the invariants. It reads only the changes of the broker's streams, the log of the vendor, and whether
+// messages that were pulled wait in their worker.
 //
 //	I1   every acknowledged declaration has exactly one outcome set, or waits and is polled again
 //	I2   a generation is never both processed and failed
@@ -40,6 +41,8 @@ func (v Violation) String() string {
 //	I8   the vendor's failures alone dead-letter nothing before its deadline
 //	I10  SIGTERM ends a worker within its grace
 //	I11  declaring twice adds no outcome; declaring again after a dead letter gives exactly one more
+//	I12  a worker pulls no more messages than it has free slots
+//	I13  the headers of a reservation do not grow with the number of polls
 //
 // I9 (no goroutine is left) is checked by the bubble: it ends only with its last goroutine.
 type oracle struct {
@@ -47,9 +50,32 @@ type oracle struct {
 	lives     map[string]*life
 	ordinal   int
 	skewed    bool // the broker had another clock
+	steps     []step
+	starts    []time.Time // of workers
 	calmSince time.Time
 	checked   time.Time // when settled last looked
 	ends      []*actor  // terminated workers that have not ended
+	troubles  []trouble
+}
+
+// step is a change of the broker's clock.
+type step struct {
+	at      time.Time
+	forward time.Duration
+}
+
+// slow is a poll that was long on its way to the vendor: longer than the guard, so that its worker must postpone the
+// next one when it has the answer.
+type slow struct {
+	by *actor
+	at time.Time
+}
+
+// trouble is a fault that may keep a worker from postponing a poll. An empty id means all interactions.
+type trouble struct {
+	of *actor // nil: all
+	id string
+	at time.Time
 }
 
 // life is everything that was ever stored for an interaction.
@@ -59,6 +85,11 @@ type life struct {
 	polls    map[uint64]*stored // the reservations and due messages that are stored
 	outcomes []*stored
 	left     time.Time // when the last message left the streams in which interactions wait
+	// unsettled means that a settlement of one of its deliveries was lost, late or repeated, or that the broker has
+	// forgotten them. With delayed naks, polls may then be too early.
+	unsettled bool
+	slow      []slow
+	asked     int // polls that were about to be sent
 	// promised is when the interaction must be polled at the latest, or end, after the faults.
 	promised time.Time
 }
@@ -116,6 +147,9 @@ func (o *oracle) changed(c fake.Change) {
 		}
 		s.reserved = lifecycle.ReadReserved(m.Header, m.Sequence, m.Time)
 		l.polls[m.Sequence] = s
+		if n := headerBytes(m); n > maxHeaders {
+			o.x.violated(l.of.ID, "I13", "poll %d has %d bytes of headers", s.reserved.Number, n)
+		}
 	case schema.StreamOutcomes:
 		if c.Removed {
 			o.deletes(l, m.Sequence)
@@ -125,6 +159,18 @@ func (o *oracle) changed(c fake.Change) {
 		o.ends1(l, s)
 		l.outcomes = append(l.outcomes, s)
 	}
+}
+
+// maxHeaders limits the headers of a reservation and of a due message.
+const maxHeaders = 1 << 10
+
+func headerBytes(m broker.Message) (n int) {
+	for name, values := range m.Header {
+		for _, v := range values {
+			n += len(name) + len(v)
+		}
+	}
+	return n
 }
 
 // mark shows what matters of a message.
@@ -223,7 +269,11 @@ func (l *life) failed(generation time.Time) bool {
 }
 
 // skews notes that the broker has another clock.
-func (o *oracle) skews(ahead time.Duration) { o.skewed = o.skewed || ahead != 0 }
+func (o *oracle) skews(ahead time.Duration) {
+	o.skewed = o.skewed || ahead != 0
+	before := o.x.fake.Now().Sub(time.Now().Round(0).UTC())
+	o.steps = append(o.steps, step{time.Now(), ahead - before})
+}
 
 // place is where a message is stored.
 type place struct {
@@ -246,6 +296,25 @@ func (o *oracle) waiting(id string) (all []place) {
 		all = append(all, place{schema.StreamPolls, sequence})
 	}
 	return all
+}
+
+// hinders notes a fault that may keep a worker from postponing a poll.
+func (o *oracle) hinders(of *actor, id string) {
+	o.troubles = append(o.troubles, trouble{of, id, time.Now()})
+}
+
+// unsettles notes that the settlement of a delivery may have had no effect, or at the wrong time.
+func (o *oracle) unsettles(id string) {
+	if l := o.lives[id]; l != nil {
+		l.unsettled = true
+	}
+}
+
+// forgotten notes that the broker has forgotten the deliveries of all interactions.
+func (o *oracle) forgotten() {
+	for _, l := range o.lives {
+		l.unsettled = true
+	}
 }
 
 func (o *oracle) terminated(a *actor) { o.ends = append(o.ends, a) }

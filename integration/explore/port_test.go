@@ -223,6 +223,7 @@ func (p port) InProgress(d broker.Delivery) error {
 
 func (p port) settle(kind fake.Op, d broker.Delivery, do func() error) error {
 	o := p.operation(kind, d.Stream, d.Subject)
+	o.delivery = d
 	o.do = func() (any, error) { return nil, do() }
 	return p.x.send(o)
 }
@@ -258,8 +259,12 @@ func (p puller) Pull(n int, wait time.Duration, take func(broker.Delivery)) erro
 	if ctx.Err() != nil && err != nil && o.pull.wait {
 		return nil // no message
 	}
+	began := time.Now()
 	for _, d := range got {
 		take(d)
+	}
+	if time.Since(began) > 0 {
+		p.a.waits.Store(true)
 	}
 	return err
 }

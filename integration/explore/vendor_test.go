@@ -92,7 +92,13 @@ func (x *engine) asks(o *operation) {
 	x.mu.Lock()
 	x.askers[o.id] = o.actor
 	x.mu.Unlock()
-	o.actor.way.Store(int64(o.fate.Way))
+	l, onWay := x.oracle.lives[o.id], o.fate.Way
+	if l.asked++; onWay > 0 {
+		l.slow = append(l.slow, slow{o.actor, time.Now()})
+	} else if l.asked%2 == 0 {
+		onWay = x.world.Way
+	}
+	o.actor.way.Store(int64(onWay))
 	x.armed = slices.DeleteFunc(x.armed, func(a armed) bool { return a.id == o.id || a.used.Load() })
 	if f, ok := vendorFaults[o.fate.Vendor]; ok {
 		used := new(atomic.Bool)

@@ -126,8 +126,17 @@ func (o *oracle) finish() {
 		h.Polls += len(polls)
 		o.politeness(l, polls)
 		o.promptness(l, polls)
+		if i.Invalid {
+			o.invalid(l, polls)
+			continue
+		}
 		o.contract(l)
 		o.truth(l, polls)
+	}
+	for _, a := range o.x.actors {
+		if a.waits.Load() {
+			o.x.violated("", "I12", "%s pulled more than it had free slots for", a.name)
+		}
 	}
 	for _, a := range o.ends {
 		if !o.x.hasEnded(a) && time.Since(a.terminated) > o.x.shutdownTimeout()+graceful {
@@ -153,8 +162,13 @@ func (o *oracle) politeness(l *life, polls []simulator.Poll) {
 		gap := polls[n].At.Sub(polls[n-1].At)
 		o.x.history.LeastGap = min(o.x.history.LeastGap, float64(gap)/float64(interval))
 		if gap < interval {
-			if o.x.world.Mode == "nak" {
+			if o.x.world.Mode == "nak" && (l.unsettled || l.retyped()) {
 				o.x.history.Early++
+				continue
+			}
+			early := interval - gap
+			if early <= way && o.hindered(l, polls[n-1].At, polls[n].At) || o.unmeasured(early, polls[n].At) {
+				o.x.history.Hindered++
 				continue
 			}
 			o.x.violated(l.of.ID, "I3", "polls at %s and %s are %s apart, the interval is %s", o.since(polls[n-1].At),
@@ -168,6 +182,38 @@ func (o *oracle) politeness(l *life, polls []simulator.Poll) {
 	if most := 1 + int(lifetime/interval); len(polls) > most && o.x.world.Mode != "nak" {
 		o.x.violated(l.of.ID, "I7", "%d polls in %s", len(polls), lifetime)
 	}
+}
+
+// hindered reports whether the first of two polls was slow, and another fault kept its worker from postponing the
+// second one.
+func (o *oracle) hindered(l *life, first, second time.Time) bool {
+	for _, s := range l.slow {
+		if first.Before(s.at) || first.Sub(s.at) > 2*way {
+			continue
+		}
+		if slices.ContainsFunc(o.troubles, func(t trouble) bool {
+			return (t.of == nil || t.of == s.by) && (t.id == "" || t.id == l.of.ID) && !t.at.Before(s.at) &&
+				!t.at.After(second)
+		}) {
+			return true
+		}
+	}
+	return false
+}
+
+// unmeasured reports whether a poll may be early by this time because its worker started after the broker's clock was
+// set forward, and does not know that another worker, which has not measured the clock since, has reserved the poll.
+func (o *oracle) unmeasured(early time.Duration, at time.Time) bool {
+	return slices.ContainsFunc(o.steps, func(s step) bool {
+		return early <= s.forward && at.Sub(s.at) < 30*time.Second &&
+			slices.ContainsFunc(o.starts, func(t time.Time) bool { return !t.Before(s.at) && t.Before(at) })
+	})
+}
+
+// retyped reports whether the interaction was declared under several types. With delayed naks, each message is then
+// polled if no worker handles the first delivery of the second one.
+func (l *life) retyped() bool {
+	return slices.ContainsFunc(l.declared, func(d *stored) bool { return d.Subject != l.declared[0].Subject })
 }
 
 func (o *oracle) since(t time.Time) time.Duration { return t.Sub(o.x.began) }
@@ -272,11 +318,30 @@ func (o *oracle) complete(l *life) {
 	}
 }
 
+// invalid checks I1, I4 and I6 of messages that are not valid: each has its own dead letter, and none is reserved or
+// polled.
+func (o *oracle) invalid(l *life, polls []simulator.Poll) {
+	if len(polls) > 0 {
+		o.x.violated(l.of.ID, "I6", "an interaction whose declared message is not valid was polled")
+	}
+	for _, out := range l.outcomes {
+		if out.outcome.Reason != schema.InvalidMessage {
+			o.x.violated(l.of.ID, "I6", "%s is stored for a message that is not valid", short(out.outcome.Subject))
+		}
+	}
+	for _, d := range l.declared {
+		own := func(out *stored) bool { return out.outcome.Generation.Equal(d.Time) }
+		if !d.unclear && !slices.ContainsFunc(l.outcomes, own) {
+			o.x.violated(l.of.ID, "I1", "a message that is not valid has no dead letter")
+		}
+	}
+}
+
 // truth checks I6 and I8.
 func (o *oracle) truth(l *life, polls []simulator.Poll) {
 	for _, out := range l.outcomes {
 		switch reason := out.outcome.Reason; {
-		case o.expected(l, out.outcome):
+		case o.expected(l, out.outcome) && reason != schema.NotFound:
 		case reason == schema.DeadlineExceeded && out.Time.Sub(out.outcome.Generation) > o.x.deadline()-time.Second:
 		case (reason == schema.NotFound || reason == schema.Rejected) && refusedFor(polls) >= grace-time.Second:
 		case reason == schema.DeadlineExceeded, reason == schema.NotFound, reason == schema.Rejected:

@@ -21,7 +21,11 @@ type World struct {
 	Mode    consumer.Mode
 	Workers int
 	// Jitter is that of each worker, for all its reservations.
-	Jitter       []float64
+	Jitter []float64
+	// Ahead is how far the clock of each worker is ahead.
+	Ahead []time.Duration
+	// Way is how long every second poll of an interaction is on its way to the vendor.
+	Way          time.Duration
 	Broker       fake.Options
 	Config       consumer.Config
 	Interactions []Interaction
@@ -38,6 +42,8 @@ type Interaction struct {
 	ID       string
 	Type     schema.Type
 	Declared time.Duration
+	// Invalid means that the declared message is not valid: its identifier is not a GUID.
+	Invalid bool
 	// Ends is the terminal status, After a time; StatusProcessing never ends. Unknown means that the vendor does not
 	// know the interaction.
 	Ends    schema.Status
@@ -68,7 +74,7 @@ func (i Interaction) script() simulator.Script {
 }
 
 // never reports whether the interaction waits until its deadline.
-func (i Interaction) never() bool { return !i.Unknown && !i.Ends.Terminal() }
+func (i Interaction) never() bool { return !i.Unknown && !i.Invalid && !i.Ends.Terminal() }
 
 // grace is the grace period of refusals: short, so that it ends within a history.
 const grace = 12 * time.Second
@@ -119,6 +125,16 @@ func RandomWorld(seed uint64, mode consumer.Mode, interactions int) World {
 			i.Ends = []schema.Status{schema.StatusProcessingFailed, schema.StatusFileUploadFailed}[r.IntN(2)]
 		}
 		w.Interactions = append(w.Interactions, i)
+	}
+	for range w.Workers {
+		w.Ahead = append(w.Ahead, choose(0, 0, 17*time.Second, -time.Hour))
+	}
+	w.Way = choose(0, 0, usualWay)
+	if r.IntN(4) == 0 {
+		w.Config.Concurrency = 4 // fewer slots than interactions
+	}
+	if i := &w.Interactions[r.IntN(interactions)]; r.IntN(4) == 0 {
+		*i = Interaction{ID: i.ID[:len(i.ID)-1] + "z", Type: i.Type, Declared: i.Declared, Invalid: true}
 	}
 	return w
 }

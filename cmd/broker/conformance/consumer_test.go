@@ -65,6 +65,19 @@ var consumerCases = []testCase{
 		s.counts(s.pull("S", "c", 1)[0], 3)
 		s.least(before, s.now("S"), 2*time.Second)
 	}},
+	{name: "MaxDeliver ends redelivery", streams: with(queue, func(q *broker.StreamConfig) {
+		q.Consumers = []broker.ConsumerConfig{{Name: "c", AckWait: time.Second, MaxAckPending: -1, MaxDeliver: 2}}
+	}), run: func(s *stage) {
+		sequence := s.put(broker.Publication{Subject: "q.1"})
+		s.counts(s.pull("S", "c", 1)[0], 1)
+		d := s.pull("S", "c", 1)[0]
+		s.counts(d, 2)
+		s.check(s.Nak(d, 0))
+		s.none("S", "c")
+		if got := s.last("S", "q.1"); got != sequence {
+			s.Errorf("last message %d, want %d", got, sequence)
+		}
+	}},
 	{name: "a nak redelivers at once", streams: just(queue), run: func(s *stage) {
 		s.put(broker.Publication{Subject: "q.1"})
 		s.put(broker.Publication{Subject: "q.2"})

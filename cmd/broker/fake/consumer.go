@@ -161,8 +161,12 @@ func (c *consumer) arm(sequence uint64, o *outstanding, since time.Time, least t
 	})
 }
 
-// again queues a message for redelivery.
+// again queues a message for redelivery, unless it was delivered as often as it may be.
 func (c *consumer) again(sequence uint64) {
+	if c.MaxDeliver > 0 && c.counts[sequence] >= uint64(c.MaxDeliver) {
+		delete(c.out, sequence)
+		return
+	}
 	if !slices.Contains(c.queue, sequence) {
 		c.queue = append(c.queue, sequence)
 	}

@@ -90,7 +90,7 @@ func Topology(cfg Config, c Choices) topology.Set {
 
 // nakTopology is the topology for delayed naks.
 func nakTopology(cfg Config, c Choices) topology.Set {
-	// There is no intake that could dead-letter a message of an unknown type, so the broker refuses it.
+	// There is no intake that could dead-letter a message of an unknown type, so the broker rejects it.
 	var subjects []string
 	var consumers []topology.Consumer
 	for _, t := range schema.Types() {

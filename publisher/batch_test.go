@@ -40,7 +40,7 @@ func TestPublishBothWhileOneIsRefused(t *testing.T) {
 			both := processed(uuid.NewString(), generation)
 			p := s.fresh()
 			s.fake.Inject(fake.Fault{
-				Op: fake.Publish, Object: both[i].Subject(), Err: broker.ErrRefused, Times: 1 << 20,
+				Op: fake.Publish, Object: both[i].Subject(), Err: broker.ErrRejected, Times: 1 << 20,
 			})
 			ctx, cancel := context.WithTimeout(s.ctx, 10*time.Second)
 			defer cancel()

@@ -118,7 +118,7 @@ func (r *Reservations) Redeliver(ctx context.Context, d *Delivery, notBefore tim
 		return nil
 	}
 	err := r.put(ctx, d, &next, d.replacing())
-	if errors.Is(err, broker.ErrRefused) {
+	if errors.Is(err, broker.ErrRejected) {
 		return nil
 	}
 	return err
@@ -137,7 +137,7 @@ func (r *Reservations) Finish(ctx context.Context, d *Delivery) error {
 	// No worker waits if a tombstone falls due too early by another server's clock.
 	tomb.Tombstone, tomb.at = true, r.cfg.Now().Add(d.Interval+clock.Apart(d.Interval))
 	err := r.put(ctx, d, &tomb, d.replacing())
-	if !errors.Is(err, broker.ErrRefused) {
+	if !errors.Is(err, broker.ErrRejected) {
 		return err
 	}
 	// It fell due during a slow request. The poll after it may be reserved already: that is replaced too.
@@ -147,7 +147,7 @@ func (r *Reservations) Finish(ctx context.Context, d *Delivery) error {
 	}
 	tomb.Position = pending.Position
 	hold := broker.Condition{Subjects: schema.HoldSubjects(d.Identifier), Last: pending.Sequence}
-	if err := r.put(ctx, d, &tomb, hold); !errors.Is(err, broker.ErrRefused) {
+	if err := r.put(ctx, d, &tomb, hold); !errors.Is(err, broker.ErrRejected) {
 		return err
 	}
 	return nil

@@ -36,7 +36,7 @@
 //	stored                                                    verdict
 //	a reservation or a due message of a later position        Taken: another worker polls; acknowledge
 //	the tombstone of its generation                           Taken: polling has ended; acknowledge
-//	anything else                                             Retry: the refusal proves nothing; read again
+//	anything else                                             Retry: a rejection proves nothing; read again
 //
 // # An outcome is to be stored, and others are stored already
 //

@@ -39,6 +39,11 @@ func (f ServerFault) Versions() string {
 	return "from " + strings.TrimSuffix(f.From, "-0") + ", before " + f.Fixed
 }
 
+// Concerns reports whether the fault concerns at least one of the streams.
+func (f ServerFault) Concerns(streams []jetstream.StreamConfig) bool {
+	return slices.ContainsFunc(streams, f.concerns)
+}
+
 // KnownServerFaults returns all known faults, whichever streams they concern.
 func KnownServerFaults() []ServerFault { return slices.Clone(serverFaults) }
 
@@ -95,7 +100,7 @@ var (
 func ServerFaults(version string, streams []jetstream.StreamConfig) (faults []ServerFault) {
 	v := "v" + version
 	add := func(f ServerFault) {
-		if slices.ContainsFunc(streams, f.concerns) {
+		if f.Concerns(streams) {
 			faults = append(faults, f)
 		}
 	}

@@ -40,7 +40,7 @@ type Choices struct {
 	Mode     Mode
 	Replicas int
 	// DeclaredMaxMsgs and DeclaredMaxBytes limit the declared messages that wait to be taken in; 0 is no limit. The
-	// broker refuses a publish beyond the limit, so nothing is lost.
+	// broker rejects a publish beyond the limit, so nothing is lost.
 	DeclaredMaxMsgs  int64
 	DeclaredMaxBytes int64
 }

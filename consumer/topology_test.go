@@ -95,7 +95,7 @@ func TestTopology(t *testing.T) {
 }
 
 // The broker rejects declared messages with headers that would delete them or others.
-func TestDeclaredStreamRefusesTTLAndRollup(t *testing.T) {
+func TestDeclaredStreamRejectsTTLAndRollup(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
 		s := onServer(t, mode, nil)

@@ -31,8 +31,8 @@ func TestPublishBoth(t *testing.T) {
 	})
 }
 
-// If the broker refuses one of two processed events, none is stored.
-func TestPublishBothWhileOneIsRefused(t *testing.T) {
+// If the broker rejects one of two processed events, none is stored.
+func TestPublishBothWhileOneIsRejected(t *testing.T) {
 	t.Parallel()
 	for i := range 2 {
 		synctest.Test(t, func(t *testing.T) {

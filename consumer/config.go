@@ -39,8 +39,8 @@ type OutcomePublisher interface {
 // Observer is notified of what metrics show. Many goroutines call its methods, on the path of every poll: they must
 // return quickly.
 type Observer interface {
-	// Polled reports a status request: how long it took, and how long after it fell due it was made; negative if that
-	// is unknown.
+	// Polled reports a status request. took is its duration; late is the time from its due time to its start, or
+	// negative if unknown.
 	Polled(t schema.Type, result Result, took, late time.Duration)
 	// Ended reports that the outcome of an interaction is stored, and the age of the interaction.
 	Ended(t schema.Type, age time.Duration)

@@ -23,7 +23,7 @@ func TestDeclaredTwiceAtEveryStage(t *testing.T) {
 	for range 12 {
 		id := s.Declare(schema.Chat, simulator.Processed(2*time.Second).With(stage.PendingOnce))
 		want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
-		// Before the first message is taken in, the broker refuses the second.
+		// Before the first message is taken in, the broker rejects the second.
 		_, err := s.TryPublish(broker.Publication{Subject: schema.DeclaredSubject(schema.Chat, id), Data: []byte(`{}`)})
 		if err == nil {
 			t.Error("a second message on the subject was accepted")
@@ -68,9 +68,9 @@ func TestDeclaredTwiceWhileAPollIsDue(t *testing.T) {
 			})
 			s.DeclareAs(schema.Audio, id, `"includeAiResults":false`)
 			second := s.Start()
-			s.Until("the second message to be refused", func() bool {
+			s.Until("the second message to be rejected", func() bool {
 				stats := second.Stats()
-				return stats.RefusedReservations+stats.TakenIn+stats.DeclaredProcessed > 0
+				return stats.RejectedReservations+stats.TakenIn+stats.DeclaredProcessed > 0
 			})
 			if stats := second.Stats(); stats.TakenIn > 0 {
 				t.Errorf("a second generation began before the first had ended: %+v", stats)

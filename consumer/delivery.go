@@ -106,6 +106,9 @@ func (w *Worker) poll(ctx context.Context, d *delivery, spans *spans) (Facts, De
 		return facts, decision, answer
 	}
 	w.count.polls.Add(1)
+	if breaker.FailureOf(facts.Fault) != breaker.NoFailure {
+		w.count.vendorFailures.Add(1)
+	}
 	w.oldest.note(d.Type, facts.Age)
 	w.cfg.Observer.Polled(d.Type, facts.Result(), took, late)
 	// A poll says nothing about the vendor if a shutdown or the worker cancelled it, or if it failed because this

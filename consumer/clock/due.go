@@ -21,17 +21,17 @@ const MaxApart = 600 * time.Millisecond
 func Apart(interval time.Duration) time.Duration { return min(MaxApart, interval/5) }
 
 // Due converts a time of this process's clock to a due time by the broker's clock, or a little later. The reservation
-// is made now. If the clock was set back a moment ago, it is that of before: it may be set again, and the worker that
-// gets the due message may not have measured it in between.
+// is made now. After a step back it uses the clock as it was before the step (the fastest recent measurement), because
+// the clock may be set forward again before the worker that gets the due message measures it.
 func (c *Clock) Due(t time.Time) Due {
 	k, now := c.known.Load(), c.now()
 	return Due{At: k.find(k.leader).fastest(now, t), Made: k.at(now), Leader: k.leader}
 }
 
-// Early returns how long a poll must still wait, or 0. It fell due at the time fell, by the broker's clock. It may be
-// early, because another clock was used to reserve it than that by which it fell due. A worker that has measured that
-// clock at about that time knows how long. Any other worker waits until the clock that it knows is past the due time by
-// the largest difference. No poll is early once an interval has passed since it fell due.
+// Early returns how long a poll must still wait, or 0. The poll fell due when the broker's clock showed fell. If the
+// reservation was made by another server's clock, that may have been too early. A worker that has measured that clock
+// at about that time knows how long. Any other worker waits until the clock that it knows is past the due time by the
+// largest difference. No poll is early once an interval has passed since it fell due.
 func (c *Clock) Early(due Due, fell time.Time, interval time.Duration) time.Duration {
 	if due.At.IsZero() {
 		return 0

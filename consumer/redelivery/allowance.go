@@ -18,7 +18,7 @@ const (
 	// maxSpread limits the jitter of a first poll to this time and to a fraction of the interval.
 	maxSpread      = 500 * time.Millisecond
 	maxSpreadShare = 10
-	// MaxSlack is by how much the time between two polls usually exceeds the interval at most.
+	// MaxSlack is the longest delay of a poll that the breaker allows for.
 	MaxSlack = time.Second
 	// soon is when a reservation falls due that may do so at once.
 	soon = 100 * time.Millisecond

@@ -153,7 +153,7 @@ func (r *Reservations) StoreAgain(ctx context.Context) (stored int, err error) {
 			switch {
 			case err == nil:
 				stored++
-			case !errors.Is(err, broker.ErrRefused):
+			case !errors.Is(err, broker.ErrRejected):
 				return stored, err
 			case replaced == overdueMisses:
 				return stored, nil

@@ -13,13 +13,13 @@ import (
 )
 
 const (
-	// refusedFor is how long a refused reservation is retried, and refusedEvery how often.
-	refusedFor   = time.Second
-	refusedEvery = 20 * time.Millisecond
+	// rejectedFor is how long a rejected reservation is retried, and rejectedEvery how often.
+	rejectedFor   = time.Second
+	rejectedEvery = 20 * time.Millisecond
 	// ackTimeout is how long a request waits for the broker's answer: much less than AckWait.
 	ackTimeout = 4 * time.Second
 	// MaxReserve is how long a reservation may take, with a short wait and retries: AckWait must be longer.
-	MaxReserve = shortWait + refusedFor + ackTimeout
+	MaxReserve = shortWait + rejectedFor + ackTimeout
 )
 
 // Reservations is redelivery by reservations, which are schedules on the broker: the default mode.
@@ -29,7 +29,7 @@ type Reservations struct {
 	// writes are the times from the beginning of a reservation until the request is written, answers those from then on
 	// until it is answered.
 	writes, answers usual
-	refused         atomic.Uint64
+	rejected        atomic.Uint64
 }
 
 // NewReservations makes redelivery by reservations.
@@ -37,8 +37,8 @@ func NewReservations(cfg Config) *Reservations {
 	return &Reservations{cfg: cfg, stored: stored{Config: cfg, reservations: true}}
 }
 
-// Refused is the number of refused reservations, including those that were stored at a retry.
-func (r *Reservations) Refused() uint64 { return r.refused.Load() }
+// Rejected is the number of rejected reservations, including those that were stored at a retry.
+func (r *Reservations) Rejected() uint64 { return r.rejected.Load() }
 
 // reservation is a reservation of the next poll.
 type reservation struct {
@@ -58,9 +58,9 @@ func newReservation(generation time.Time, number uint64) reservation {
 	}}
 }
 
-// errReserved means that a reservation was refused until the last retry, although no later one is stored.
+// errReserved means that a reservation was rejected until the last retry, although no later one is stored.
 var errReserved = errors.New(
-	"the broker refused the reservation for " + schema.Duration(refusedFor) + ", although it has no later one")
+	"the broker rejected the reservation for " + schema.Duration(rejectedFor) + ", although it has no later one")
 
 // plan sets the due time of a reservation that is made now, and until when the request of this delivery may be written:
 // after the time that it usually takes to be written, or took at the last attempt, so that a slow broker or a slow
@@ -138,17 +138,17 @@ func (r *Reservations) sureOfTime(ctx context.Context) error {
 // take stores the reservation, unless another worker has taken the next poll. The error is errReserved, or the
 // broker's.
 func (r *Reservations) take(ctx context.Context, d *Delivery, next *reservation) (taken bool, err error) {
-	for giveUp := r.cfg.Now().Add(refusedFor); ; {
+	for giveUp := r.cfg.Now().Add(rejectedFor); ; {
 		r.plan(d, next, 0)
 		vacant := r.vacant(d)
 		err := r.put(ctx, d, next, vacant)
 		if err == nil {
 			return false, nil
 		}
-		if !errors.Is(err, broker.ErrRefused) {
+		if !errors.Is(err, broker.ErrRejected) {
 			return false, err
 		}
-		r.refused.Add(1)
+		r.rejected.Add(1)
 		if taken, err := r.taken(ctx, d, vacant); err != nil || taken {
 			return taken, err
 		}
@@ -169,7 +169,7 @@ func (r *Reservations) vacant(d *Delivery) broker.Condition {
 	return broker.Condition{Subjects: schema.HoldSubjects(d.Identifier)}
 }
 
-// taken tells whether a reservation was refused on a condition because another worker has taken the next poll.
+// taken tells whether a reservation was rejected on a condition because another worker has taken the next poll.
 func (r *Reservations) taken(ctx context.Context, d *Delivery, vacant broker.Condition) (bool, error) {
 	var snapshot lifecycle.Snapshot
 	var err error
@@ -184,12 +184,12 @@ func (r *Reservations) taken(ctx context.Context, d *Delivery, vacant broker.Con
 	return gone || snapshot.Taken(d.At), nil
 }
 
-// waitToRetry waits before a refused reservation is retried. The error is errReserved after giveUp, or that of ctx.
+// waitToRetry waits before a rejected reservation is retried. The error is errReserved after giveUp, or that of ctx.
 func (r *Reservations) waitToRetry(ctx context.Context, giveUp time.Time) error {
 	if !r.cfg.Now().Before(giveUp) {
 		return errReserved
 	}
-	return pause(ctx, refusedEvery)
+	return pause(ctx, rejectedEvery)
 }
 
 // pause waits. The error is that of ctx.

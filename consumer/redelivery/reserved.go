@@ -95,9 +95,10 @@ func (r *Reservations) ended(d *Delivery, q Request) {
 }
 
 // Redeliver keeps the reservation, unless it must fall due later, or its headers have changed: then it is replaced, on
-// the condition that it is still stored. One that has fallen due meanwhile stays due. A reservation that Keep has
-// postponed is moved back to its first due time, or to the earliest possible one. If the request ended so late that the
-// vendor may have received it less than an interval before the due time, that is postponed.
+// the condition that it is still stored. One that has fallen due meanwhile stays due. If the request ended so late that
+// the vendor may have received it less than an interval before the due time, the due time is postponed to one interval
+// after the end. One that Keep has postponed is moved back to that; if no request was written, to its first due time,
+// or to the earliest possible one.
 func (r *Reservations) Redeliver(ctx context.Context, d *Delivery, notBefore time.Time) error {
 	if !d.Reserved() {
 		return nil // Begin failed: the message is redelivered after AckWait
@@ -118,7 +119,7 @@ func (r *Reservations) Redeliver(ctx context.Context, d *Delivery, notBefore tim
 		return nil
 	}
 	err := r.put(ctx, d, &next, d.replacing())
-	if errors.Is(err, broker.ErrRefused) {
+	if errors.Is(err, broker.ErrRejected) {
 		return nil
 	}
 	return err
@@ -137,7 +138,7 @@ func (r *Reservations) Finish(ctx context.Context, d *Delivery) error {
 	// No worker waits if a tombstone falls due too early by another server's clock.
 	tomb.Tombstone, tomb.at = true, r.cfg.Now().Add(d.Interval+clock.Apart(d.Interval))
 	err := r.put(ctx, d, &tomb, d.replacing())
-	if !errors.Is(err, broker.ErrRefused) {
+	if !errors.Is(err, broker.ErrRejected) {
 		return err
 	}
 	// It fell due during a slow request. The poll after it may be reserved already: that is replaced too.
@@ -147,7 +148,7 @@ func (r *Reservations) Finish(ctx context.Context, d *Delivery) error {
 	}
 	tomb.Position = pending.Position
 	hold := broker.Condition{Subjects: schema.HoldSubjects(d.Identifier), Last: pending.Sequence}
-	if err := r.put(ctx, d, &tomb, hold); !errors.Is(err, broker.ErrRefused) {
+	if err := r.put(ctx, d, &tomb, hold); !errors.Is(err, broker.ErrRejected) {
 		return err
 	}
 	return nil

@@ -13,7 +13,7 @@ import (
 	"statusworker/schema/lifecycle"
 )
 
-// put stores a reservation on a condition. A refusal is a [broker.ErrRefused].
+// put stores a reservation on a condition. A rejection is a [broker.ErrRejected].
 func (r *Reservations) put(ctx context.Context, d *Delivery, next *reservation, on broker.Condition) error {
 	// This runs at every poll. One array has the values of all headers, a map of 8 needs one allocation, and values
 	// that do not change from poll to poll are not formatted again.

@@ -33,7 +33,7 @@ var shareOf = map[schema.Type]float64{schema.Audio: 0.3, schema.Chat: 0.4, schem
 // one interaction as the vendor sees them.
 func measureIntervals(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	fmt.Fprintf(stdout, "\nIntervals: one worker, %d polls/s at the vendor's guidance, measured for %s.\n"+
-		"The aim is a mean of 1.03 times the guidance and 0.35s at most, and no interval below the guidance.\n\n",
+		"The aim is a mean of at most 1.03 times the guidance plus 0.35s, and no interval below the guidance.\n\n",
 		intervalRate, intervalFor)
 	fmt.Fprintln(stdout, "| replicas | type | guidance | intervals | mean | p50 | p99 | least | aim | reached |")
 	fmt.Fprintln(stdout, "|--:|---|--:|--:|--:|--:|--:|--:|--:|---|")

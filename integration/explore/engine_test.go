@@ -477,8 +477,8 @@ func (x *engine) happens(o *operation, f Fate) {
 		return
 	case f.Lost, time.Now().Before(x.away) && o.kind != poll && o.kind != answer:
 		return
-	case f.Refused:
-		o.reply(result{err: &broker.Error{Op: string(o.kind), Object: o.object, Kind: broker.ErrRefused}})
+	case f.Rejected:
+		o.reply(result{err: &broker.Error{Op: string(o.kind), Object: o.object, Kind: broker.ErrRejected}})
 		return
 	}
 	x.takesEffect(o, f)

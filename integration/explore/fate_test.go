@@ -15,8 +15,8 @@ type Fate struct {
 	// Lost loses the request, Silent the answer.
 	Lost   bool `json:"lost,omitempty"`
 	Silent bool `json:"silent,omitempty"`
-	// Refused makes a conditional publish fail without effect, as while another publish is in flight.
-	Refused bool `json:"refused,omitempty"`
+	// Rejected makes a conditional publish fail without effect, as while another publish is in flight.
+	Rejected bool `json:"rejected,omitempty"`
 	// Again makes the operation happen a second time, after this time.
 	Again time.Duration `json:"again,omitempty"`
 	// Redelivers makes the broker deliver the message again after this time, because the settlement is lost.
@@ -54,7 +54,7 @@ func (f Fate) String() string {
 		}
 	}
 	add(f.Lost, "is lost")
-	add(f.Refused, "is refused for a moment")
+	add(f.Rejected, "is rejected for a moment")
 	add(f.Silent, "its answer is lost")
 	add(f.Again > 0, "happens again after %s", f.Again)
 	add(f.Redelivers > 0, "the message is redelivered after %s", f.Redelivers)
@@ -75,8 +75,8 @@ func (f Fate) kind() string {
 		return "request lost"
 	case f.Silent:
 		return "answer lost"
-	case f.Refused:
-		return "refused"
+	case f.Rejected:
+		return "rejected"
 	case f.Again > 0:
 		return "duplicated"
 	case f.Dies != "":

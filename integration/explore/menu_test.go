@@ -45,7 +45,7 @@ func menu(o *operation) []Fate {
 			{Again: moment}, {Again: tooLong}, {Dies: Before}, {Dies: After}, {Stops: moment},
 			{Stops: tooLong}, {Stops: muchLate}}
 		if o.conditional {
-			faults = append(faults, Fate{Refused: true})
+			faults = append(faults, Fate{Rejected: true})
 		}
 		return faults
 	}
@@ -69,7 +69,7 @@ func brief(o *operation) []Fate {
 		faults := []Fate{{Lost: true}, {Silent: true}, {Hold: tooLong}, {Dies: Before}, {Dies: After},
 			{Stops: muchLate}}
 		if o.conditional {
-			faults = append(faults, Fate{Refused: true})
+			faults = append(faults, Fate{Rejected: true})
 		}
 		return faults
 	}

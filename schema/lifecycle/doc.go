@@ -15,8 +15,9 @@
 //
 //	stored for the interaction                                verdict
 //	an outcome, reservation or due message of generation S    TakenIn: its acknowledgement was lost; acknowledge
-//	a processed event                                         Processed: acknowledge; polling has ended
-//	a dead letter, stored at S or later                       Twice: acknowledge; S changes nothing
+//	a processed event that is not foreign                     Processed: acknowledge; polling has ended
+//	a dead letter, stored at S or later, that S does not
+//	  replay                                                  Twice: acknowledge; S changes nothing
 //	a foreign reservation                                     Foreign: an error; an operator has to delete it
 //	a tombstone                                               Wait until it is deleted
 //	a reservation of a generation that has a dead letter, that
@@ -36,7 +37,7 @@
 //	stored                                                    verdict
 //	a reservation or a due message of a later position        Taken: another worker polls; acknowledge
 //	the tombstone of its generation                           Taken: polling has ended; acknowledge
-//	anything else                                             Retry: the refusal proves nothing; read again
+//	anything else                                             Retry: a rejection proves nothing; read again
 //
 // # An outcome is to be stored, and others are stored already
 //

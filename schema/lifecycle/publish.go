@@ -45,7 +45,7 @@ func (s Snapshot) Publish(wanted ...schema.Outcome) Plan {
 		return plan
 	}
 	for _, o := range wanted {
-		if o.Failed() || !s.handedOn(o) {
+		if o.Failed() || !s.storedFor(o) {
 			plan.Missing = append(plan.Missing, o)
 		}
 	}
@@ -100,8 +100,8 @@ func (s Snapshot) split(wanted schema.Outcome) (own, other *Outcome) {
 	return own, other
 }
 
-// handedOn reports whether a processed event for the same destination is stored, of the same generation or foreign.
-func (s Snapshot) handedOn(wanted schema.Outcome) bool {
+// storedFor reports whether a processed event for the same destination is stored, of the same generation or foreign.
+func (s Snapshot) storedFor(wanted schema.Outcome) bool {
 	return slices.ContainsFunc(s.Outcomes, func(o Outcome) bool {
 		return o.Destination == wanted.Destination && (o.Foreign() || o.Generation.Equal(wanted.Origin.Stored))
 	})

@@ -107,7 +107,7 @@ func (s Snapshot) over(r Reserved, d Declared) bool {
 
 // Taken reports whether a due message leads to no poll: another worker has taken over, and a later reservation is
 // stored, or one that has fallen due, or the generation of the message has ended, and its tombstone is stored.
-// Otherwise a refused reservation proves nothing: a replicated stream may still show one that has just fallen due.
+// Otherwise a rejected reservation proves nothing: a replicated stream may still show one that has just fallen due.
 func (s Snapshot) Taken(due Position) bool {
 	r := s.Reservation
 	return r != nil && (r.After(due) || r.Tombstone && r.Generation.Equal(due.Generation)) ||

@@ -90,7 +90,7 @@ func (w *walk) mayBegin(s Snapshot, d Declared, verdict TakeIn) {
 	}
 }
 
-// due checks that a worker whose reservation was refused drops its poll only if a later reservation, or a later due
+// due checks that a worker whose reservation was rejected drops its poll only if a later reservation, or a later due
 // message, is stored, or the tombstone of its generation, whose number may be lower if two polls of the generation were
 // due.
 func (w *walk) due(s Snapshot) {

@@ -190,7 +190,7 @@ var consumerCases = []testCase{
 			s.Errorf("last message %d, want 1", got)
 		}
 		_, err := s.publish(broker.Publication{Subject: "f.1", If: broker.Condition{Subjects: "f.*"}})
-		s.fails(err, broker.ErrRefused)
+		s.fails(err, broker.ErrRejected)
 		if m, err := s.Next(s.ctx, s.of("F"), s.on("f.*"), 0); err != nil || m.Sequence != 1 {
 			s.Errorf("first message %d, error %v, want 1", m.Sequence, err)
 		}

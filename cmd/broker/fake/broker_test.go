@@ -119,7 +119,7 @@ func TestFirings(t *testing.T) {
 				fired := due + o.FiresLate + o.FiringTakes
 				s.comes(fired)
 				_, err := s.hold(time.Hour, 0)
-				if refused := errors.Is(err, broker.ErrRefused); refused != (o.FiredSeen > 0) {
+				if rejected := errors.Is(err, broker.ErrRejected); rejected != (o.FiredSeen > 0) {
 					s.Errorf("the next reservation: error %v", err)
 				}
 				if o.FiredSeen == 0 {
@@ -239,7 +239,7 @@ func TestReplicated(t *testing.T) {
 				s.Fatal(err)
 			}
 			ack, err := s.Publish(s.Context(), p)
-			if errors.Is(err, broker.ErrRefused) == replicated || ack.Duplicate != replicated {
+			if errors.Is(err, broker.ErrRejected) == replicated || ack.Duplicate != replicated {
 				s.Errorf("replicated %t: second publish: %+v, error %v", replicated, ack, err)
 			}
 			s.wants("poll.1")

@@ -56,7 +56,7 @@ type Fault struct {
 	Delay time.Duration
 	// Lost loses the request or its answer: the caller gets [broker.ErrNoAnswer] when its context ends.
 	Lost Lost
-	// Err makes it fail at once without effect. It is an error of [broker], for example [broker.ErrRefused].
+	// Err makes it fail at once without effect. It is an error of [broker], for example [broker.ErrRejected].
 	Err error
 }
 
@@ -145,7 +145,7 @@ func (b *Broker) request(ctx context.Context, op Op, do func() error, objects ..
 // known reports whether an error is one of package broker.
 func known(err error) bool {
 	return slices.Contains([]error{
-		broker.ErrRefused, broker.ErrDuplicate, broker.ErrUnsupported, broker.ErrMaxPerSubject, broker.ErrFull,
+		broker.ErrRejected, broker.ErrDuplicate, broker.ErrUnsupported, broker.ErrMaxPerSubject, broker.ErrFull,
 		broker.ErrTooLarge, broker.ErrNotFound,
 		broker.ErrStreamNotFound, broker.ErrConsumerNotFound, broker.ErrNoAnswer, broker.ErrDenied, broker.ErrClosed,
 	}, err)

@@ -19,7 +19,7 @@ import (
 )
 
 // GCPercent is the GOGC with which a process should run a worker. The heap in use is a few megabytes, so that with Go's
-// default of 100 a busy worker would collect garbage many times per second, each time with the stacks of all goroutines.
+// default of 100 a busy worker would collect garbage many times per second, each time with all goroutines' stacks.
 const GCPercent = 400
 
 // StatusClient asks the vendor for the status of an interaction. It makes one request, and does not send it after

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"statusworker/integration/harness"
 	"statusworker/schema"
+	"statusworker/statusclient/simulator"
 )
 
 // finish waits until all expected outcomes and nothing else are stored, stops the workers, and prints the figures. The
@@ -103,7 +105,9 @@ func (s *scenario) noteGaps() {
 func (s *scenario) early() []string {
 	var early []string
 	last := make(map[string]time.Time)
-	for _, p := range s.vendor.Polls() {
+	polls := s.vendor.Polls()
+	slices.SortStableFunc(polls, func(a, b simulator.Poll) int { return a.At.Compare(b.At) })
+	for _, p := range polls {
 		typ, known := s.types[p.Identifier]
 		if !known {
 			s.t.Errorf("poll of %s, which was not declared", p.Identifier)

@@ -14,8 +14,8 @@ type Answer struct {
 	// ErrorMessage is the member `errorMessage`: its text, or its JSON if it is not a string. It is empty if the member
 	// is null or missing.
 	ErrorMessage string
-	// Text is the answer as it was received. Cut means that it is the beginning of a longer one, and Size is the size of
-	// the answer as far as it is known.
+	// Text is the answer as it was received. Cut means that it is the beginning of a longer one, and Size is the size
+	// of the answer as far as it is known.
 	Text []byte
 	Cut  bool
 	Size int
@@ -24,7 +24,7 @@ type Answer struct {
 }
 
 // Document returns the whole answer if it is a JSON object that fits into a message. Otherwise it returns the text as
-// payload: it is not valid JSON, or too large for a message. Only an outcome needs it, so it is not found at every poll.
+// payload: it is not valid JSON, or too large for a message. Only an outcome needs it: it costs a pass over the text.
 func (a Answer) Document() (document json.RawMessage, payload []byte) {
 	if object := bytes.TrimSpace(TrimBOM(a.Text)); !a.Cut && isDocument(object) {
 		return object, nil

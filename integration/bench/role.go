@@ -23,6 +23,13 @@ import (
 // roleArgument is the first argument of a process that runs a role. The name and the arguments of the role follow.
 const roleArgument = "role"
 
+// collectAsRun lets the pollers collect garbage as `run` does; the bare loop too, so that their work is compared.
+func collectAsRun(role string) {
+	if slices.Contains([]string{"bare", "stage", "unmeasured"}, role) && os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(consumer.GCPercent)
+	}
+}
+
 // runRole runs a role until stdin is closed. The first line on stdout is the role's address. Each line on stdin is
 // answered by one line of JSON on stdout.
 func runRole(args []string, stdin io.Reader, stdout io.Writer) error {
@@ -33,9 +40,7 @@ func runRole(args []string, stdin io.Reader, stdout io.Writer) error {
 	if len(args) == 0 || roles[args[0]] == nil {
 		return fmt.Errorf("unknown role %q", args)
 	}
-	if slices.Contains([]string{"bare", "stage", "unmeasured"}, args[0]) && os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(consumer.GCPercent) // as `run` does; the bare loop too, so that their work is compared
-	}
+	collectAsRun(args[0])
 	r, err := roles[args[0]](args[1:])
 	if err != nil {
 		return err

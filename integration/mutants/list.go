@@ -42,7 +42,7 @@ var mutants = []mutant{
 	{name: "reserve-always", removes: "the condition of a reservation", mode: modeSchedule, edits: []edit{
 		{"consumer/redelivery/wire.go", "If:       on,", "If:       broker.Condition{},"},
 	}},
-	{name: "believe-refusal", removes: "the check of a refused reservation", mode: modeSchedule, edits: []edit{
+	{name: "believe-refusal", removes: "the check of a rejected reservation", mode: modeSchedule, edits: []edit{
 		{"consumer/redelivery/reserve.go", "taken, err := r.taken(ctx, d, vacant); err",
 			"taken, err := true, error(nil); err"},
 	}},
@@ -50,7 +50,7 @@ var mutants = []mutant{
 		{"statusclient/attempt.go", "	return !a.sendBy.IsZero() && (now.After", "	return false && (now.After"},
 	}},
 	{name: "no-guard", removes: "the guard for the way to the vendor", mode: modeSchedule, edits: []edit{
-		{"consumer/redelivery/allowance.go", "	return max(minGuard, min(r.answers.get(), maxTrip(interval)))",
+		{"consumer/redelivery/allowance.go", "	return max(minGuard, min(r.answers.get(), longestGuard(interval)))",
 			"	return 0"},
 		{"consumer/redelivery/reserved.go", "	if !d.arrived.IsZero() {", "	if false {"},
 	}},
@@ -104,7 +104,7 @@ var mutants = []mutant{
 	}},
 	{name: "half-success", removes: "the second processed event after the worker of the first one has died",
 		mode: modeSchedule, edits: []edit{
-			{"schema/lifecycle/publish.go", "if o.Failed() || !s.handedOn(o) {",
+			{"schema/lifecycle/publish.go", "if o.Failed() || !s.storedFor(o) {",
 				"if o.Failed() || len(s.Outcomes) == 0 {"},
 		}},
 	{name: "max-deliver", removes: "endless deliveries, with delayed naks: `MaxDeliver` is 5", mode: modeNak,

@@ -75,8 +75,8 @@ func judgeForeign(found []provisioning.Foreign) Finding {
 		return pass(checkForeign, none)
 	}
 	return bad(Fail, checkForeign,
-		"find the stream that sources or mirrors it (`"+advice.NATS+"stream report`, in each account and domain that can read "+
-			"it) and delete it; then declare the interactions without an outcome again",
+		"find the stream that sources or mirrors it (`"+advice.NATS+"stream report`, in each account and domain that "+
+			"can read it) and delete it; then declare the interactions without an outcome again",
 		"%s", joined(found))
 }
 

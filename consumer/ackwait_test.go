@@ -7,7 +7,7 @@ import (
 	"statusworker/consumer/redelivery"
 )
 
-// AckWait covers the longest wait for the rate limit, for a refused reservation and for the broker's ack.
+// AckWait covers the longest wait for the rate limit, for a rejected reservation and for the broker's ack.
 func TestAckWaitAllowsForTheRateLimit(t *testing.T) {
 	if longest := fleet.Patience + redelivery.MaxReserve; longest >= reserveAckWait {
 		t.Errorf("a delivery can take %s before its ack, AckWait is %s", longest, reserveAckWait)

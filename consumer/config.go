@@ -18,6 +18,10 @@ import (
 	"statusworker/schema/lifecycle"
 )
 
+// GCPercent is the GOGC with which a process should run a worker. The heap in use is a few megabytes, so that with Go's
+// default of 100 a busy worker would collect garbage many times per second, each time with all goroutines' stacks.
+const GCPercent = 400
+
 // StatusClient asks the vendor for the status of an interaction. It makes one request, and does not send it after
 // sendBy. Its error is a [*schema.PollError].
 type StatusClient interface {
@@ -35,8 +39,8 @@ type OutcomePublisher interface {
 // Observer is notified of what metrics show. Many goroutines call its methods, on the path of every poll: they must
 // return quickly.
 type Observer interface {
-	// Polled reports a status request: how long it took, and how long after it fell due it was made; negative if that
-	// is unknown.
+	// Polled reports a status request. took is its duration; late is the time from its due time to its start, or
+	// negative if unknown.
 	Polled(t schema.Type, result Result, took, late time.Duration)
 	// Ended reports that the outcome of an interaction is stored, and the age of the interaction.
 	Ended(t schema.Type, age time.Duration)

@@ -162,7 +162,7 @@ func TestUndeliveredMessagesGetTheirOutcome(t *testing.T) {
 	if err != nil || len(report.Undelivered) != 2 {
 		t.Fatalf("found %+v, %v, want both", report, err)
 	}
-	_, err = provisioning.Redeliver(s.Ctx, s.JS, set, report.Undelivered)
+	_, err = provisioning.Recreate(s.Ctx, s.JS, set, provisioning.ToRecreate(nil, report.Undelivered))
 	s.Check(err)
 	var want []string
 	for _, id := range []string{declared, due, another} {

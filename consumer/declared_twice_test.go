@@ -23,7 +23,7 @@ func TestDeclaredTwiceAtEveryStage(t *testing.T) {
 	for range 12 {
 		id := s.Declare(schema.Chat, simulator.Processed(2*time.Second).With(stage.PendingOnce))
 		want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
-		// Before the first message is taken in, the broker refuses the second.
+		// Before the first message is taken in, the broker rejects the second.
 		_, err := s.TryPublish(broker.Publication{Subject: schema.DeclaredSubject(schema.Chat, id), Data: []byte(`{}`)})
 		if err == nil {
 			t.Error("a second message on the subject was accepted")
@@ -68,9 +68,9 @@ func TestDeclaredTwiceWhileAPollIsDue(t *testing.T) {
 			})
 			s.DeclareAs(schema.Audio, id, `"includeAiResults":false`)
 			second := s.Start()
-			s.Until("the second message to be refused", func() bool {
+			s.Until("the second message to be rejected", func() bool {
 				stats := second.Stats()
-				return stats.RefusedReservations+stats.TakenIn+stats.DeclaredProcessed > 0
+				return stats.RejectedReservations+stats.TakenIn+stats.DeclaredProcessed > 0
 			})
 			if stats := second.Stats(); stats.TakenIn > 0 {
 				t.Errorf("a second generation began before the first had ended: %+v", stats)
@@ -213,12 +213,9 @@ func TestReplayWaitsForTheGenerationThatItReplays(t *testing.T) {
 	}
 }
 
-func testReplay(t *testing.T, replays, deadLettered bool) {
-	s := inMemory(t, consumer.Schedule, nil)
-	id := uuid.NewString()
-	s.Vendor.Declare(id, simulator.Failed(schema.StatusProcessingFailed, 0))
-	generation := time.Now().Add(-time.Hour).UTC()
-	dead := schema.Outcome{
+// earlier is the dead letter of an earlier generation.
+func earlier(id string, generation time.Time) schema.Outcome {
+	return schema.Outcome{
 		Identifier: id, Type: schema.Chat, Reason: schema.ProcessingFailed, Detail: "an earlier generation",
 		Declaration: stage.Declaration(schema.Chat, id), Observed: generation.Add(time.Minute),
 		Origin: schema.Origin{
@@ -226,6 +223,37 @@ func testReplay(t *testing.T, replays, deadLettered bool) {
 			Sequence: 1, Deliveries: 1, Stored: generation, Polls: 1,
 		},
 	}
+}
+
+// The clock of the server that stores a replayed message is behind that of the server that has stored the dead letter.
+// The message begins a generation all the same, and that has an outcome.
+func TestReplayByAClockThatIsBehind(t *testing.T) {
+	bubbles(t, func(t *testing.T, mode consumer.Mode) {
+		s := inMemory(t, mode, nil)
+		id := uuid.NewString()
+		s.Vendor.Declare(id, simulator.Processed(0).With(stage.PendingOnce))
+		generation := time.Now().Add(-time.Hour).UTC()
+		s.PublishMessage(broker.Publication{
+			Subject: schema.DeclaredSubject(schema.Chat, id), Data: stage.Declaration(schema.Chat, id),
+			Header: broker.Header{schema.HeaderReplays: {generation.Format(time.RFC3339Nano)}},
+		})
+		time.Sleep(time.Millisecond)
+		dead := earlier(id, generation)
+		data, err := dead.Marshal()
+		s.Check(err)
+		s.Publish(dead.Subject(), string(data))
+		s.Start()
+		s.WantOutcomes(dead.Subject(), schema.ProcessedSubject(schema.ToCXAI, id))
+		s.WaitDrained()
+	})
+}
+
+func testReplay(t *testing.T, replays, deadLettered bool) {
+	s := inMemory(t, consumer.Schedule, nil)
+	id := uuid.NewString()
+	s.Vendor.Declare(id, simulator.Failed(schema.StatusProcessingFailed, 0))
+	generation := time.Now().Add(-time.Hour).UTC()
+	dead := earlier(id, generation)
 	want := 0
 	if deadLettered {
 		data, err := dead.Marshal()
@@ -314,5 +342,77 @@ func TestDeclaredAfterItsOutcome(t *testing.T) {
 			t.Error("the declared messages were read")
 		}
 		s.wantProcessed(id)
+	})
+}
+
+// The first reservation for a message that was declared twice reaches the broker when nothing is left of the generation
+// that ended, and begins another one. That is polled, and has no outcome. A message that is declared during its polls
+// begins a generation.
+func TestDeclaredTwiceAndReservedLate(t *testing.T) {
+	for name, again := range map[string]bool{"declared twice": false, "and then declared again": true} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) { testReservedLate(t, again) })
+		})
+	}
+}
+
+func testReservedLate(t *testing.T, again bool) {
+	const late = 30 * time.Second // the message was redelivered after AckWait, and dropped
+	s := inMemory(t, consumer.Schedule, nil)
+	polls := 0
+	s.Vendor.OnPoll(func(p simulator.Poll) {
+		polls++
+		switch {
+		case polls == 1:
+			s.Fake.Inject(fake.Fault{
+				Op: fake.Publish, Object: schema.HoldSubject(schema.Chat, p.Identifier), Delay: late,
+			})
+		case polls > 2 || !again:
+			return
+		}
+		s.DeclareAs(schema.Chat, p.Identifier)
+		time.Sleep(50 * time.Millisecond) // a worker takes it in before the vendor answers
+	})
+	w := s.Start()
+	id := s.Declare(schema.Chat, simulator.Failed(schema.StatusProcessingFailed, 0))
+	s.WantOutcomes(schema.FailedSubject(schema.ProcessingFailed, id))
+	if s.Fake.Uninject() != 0 {
+		t.Fatal("no reservation was late")
+	}
+	s.WaitPolls(2) // the second one is that of the late reservation
+	want := 1
+	if again {
+		want++
+	}
+	s.WaitOutcomes(want)
+	s.WaitDrained()
+	if got := len(s.Outcomes()); got != want {
+		t.Errorf("%d outcomes, want %d", got, want)
+	}
+	s.CheckIntervals()
+	if stats := w.Stats(); stats.DeclaredTwice != 1 {
+		t.Errorf("%d messages were dropped as declared twice, want one", stats.DeclaredTwice)
+	}
+}
+
+// With delayed naks, a message that was declared under another type, and whose first delivery was lost, may be polled.
+// It has no outcome.
+func TestDeclaredTwiceAndFirstDeliveryLost(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := inMemory(t, consumer.Nak, nil)
+		id := s.Declare(schema.Audio, simulator.Failed(schema.StatusProcessingFailed, 0))
+		time.Sleep(time.Millisecond)
+		s.DeclareAs(schema.Chat, id)
+		lost := 0
+		s.Check(s.Fake.Puller(schema.StreamDeclared, schema.PollConsumer(schema.Chat)).Pull(1, time.Second,
+			func(broker.Delivery) { lost++ }))
+		if lost != 1 {
+			t.Fatalf("%d deliveries, want one", lost)
+		}
+		s.Start()
+		dead := schema.FailedSubject(schema.ProcessingFailed, id)
+		s.WantOutcomes(dead)
+		s.WaitDrained()
+		s.WantOutcomes(dead)
 	})
 }

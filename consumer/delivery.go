@@ -22,7 +22,8 @@ type delivery struct {
 	probe bool
 }
 
-var errTooLate = errors.New("the broker took too long to store the next reservation; the poll is skipped")
+var errTooLate = errors.New("storing the next reservation, or connecting to ElevateAI, took too long; " +
+	"the poll is skipped")
 
 // deliver handles one delivery: begin, poll, decide, settle.
 func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
@@ -68,15 +69,22 @@ func (w *Worker) begin(ctx context.Context, d *delivery) (poll bool, err error) 
 		w.declaredBefore(d, lifecycle.TakeIn(verdict))
 		return false, nil
 	}
-	tooLate := clock.Passed(d.SendBy, w.cfg.Now()) >= 0
-	if !tooLate && w.mayPoll(d) {
+	if w.inTime(ctx, d) && w.mayPoll(d) {
 		return true, nil
 	}
 	w.count.skipped.Add(1)
-	if tooLate && d.Reserved() {
+	return false, w.redeliver(ctx, d, time.Time{})
+}
+
+// inTime tells whether the request may be sent. If it is too late, it tries to postpone the next poll.
+func (w *Worker) inTime(ctx context.Context, d *delivery) bool {
+	if clock.Passed(d.SendBy, w.cfg.Now()) < 0 || w.redelivery.Renew(ctx, &d.Delivery) {
+		return true
+	}
+	if d.Reserved() {
 		w.warn("reserving the next poll", errTooLate)
 	}
-	return false, w.redeliver(ctx, d, time.Time{})
+	return false
 }
 
 // poll makes the status request, decides what follows, and reports the result to the observer and the breaker.
@@ -98,6 +106,9 @@ func (w *Worker) poll(ctx context.Context, d *delivery, spans *spans) (Facts, De
 		return facts, decision, answer
 	}
 	w.count.polls.Add(1)
+	if breaker.FailureOf(facts.Fault) != breaker.NoFailure {
+		w.count.vendorFailures.Add(1)
+	}
 	w.oldest.note(d.Type, facts.Age)
 	w.cfg.Observer.Polled(d.Type, facts.Result(), took, late)
 	// A poll says nothing about the vendor if a shutdown or the worker cancelled it, or if it failed because this
@@ -202,14 +213,32 @@ func (w *Worker) report(d *delivery, f Facts, decision Decision) {
 	w.breaker.Report(r)
 }
 
-// ask makes the status request. No other worker polls the interaction meanwhile: the request is cancelled if the next
-// poll cannot be delayed.
+// ask makes the status request. If it is too late when there is a connection, it tries once more: there may be an idle
+// connection then.
 func (w *Worker) ask(ctx context.Context, d *delivery) (schema.Answer, error) {
 	d.lane.polling.Add(1)
 	defer d.lane.polling.Add(-1)
+	answer, err := w.send(ctx, d)
+	poll := (*schema.PollError)(nil)
+	late := errors.As(err, &poll) && poll.Fault == schema.FaultNotSent && clock.Passed(d.SendBy, w.cfg.Now()) >= 0
+	if late && ctx.Err() == nil && w.inTime(ctx, d) {
+		return w.send(ctx, d)
+	}
+	return answer, err
+}
+
+// send makes the status request. No other worker polls the interaction meanwhile: the request is cancelled if the next
+// poll cannot be delayed.
+func (w *Worker) send(ctx context.Context, d *delivery) (answer schema.Answer, err error) {
 	ctx, release := w.redelivery.Keep(ctx, &d.Delivery)
-	defer release()
-	return w.status.Status(ctx, d.Identifier, d.SendBy)
+	var request redelivery.Request
+	defer func() { release(request) }()
+	answer, err = w.status.Status(ctx, d.Identifier, d.SendBy)
+	request = redelivery.Request{Sent: answer.Sent, Answered: err == nil}
+	if poll := (*schema.PollError)(nil); errors.As(err, &poll) {
+		request = redelivery.Request{Sent: poll.Sent, Answered: poll.StatusCode != 0}
+	}
+	return answer, err
 }
 
 // conclude publishes the outcome, waits until the broker has stored it, and then acknowledges the message.
@@ -221,11 +250,12 @@ func (w *Worker) conclude(ctx context.Context, d *delivery, decision Decision, a
 		}
 		return err
 	}
+	document, payload := answer.Document()
 	o := schema.Outcome{
 		Identifier:    d.Identifier,
 		Type:          d.Type,
-		Answer:        answer.Raw,
-		AnswerPayload: answer.Payload,
+		Answer:        document,
+		AnswerPayload: payload,
 		AnswerSize:    answer.Size,
 		Declaration:   declared.Declaration,
 		Observed:      w.clock.Now(),

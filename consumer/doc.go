@@ -19,17 +19,17 @@
 // stored without the count, and is updated with it after the poll, so that a lost update resets the count. With delayed
 // naks each worker counts for itself.
 //
-// A refusal ends nothing if the vendor refuses five or more interactions in the same way and none has succeeded since:
-// then the base URL, the account of the token or the vendor is the cause, and the worker pauses with a cause of its
-// own. There is one exception: the refusal counts if the vendor gave a status for another interaction after at least
-// half of the grace period had passed since the first refusal. Refusals from before the worker's start, or from before
-// the end of such a pause, do not count.
+// A refusal ends nothing while five or more interactions, this one included, have been refused with the same HTTP
+// status and the vendor has given no status since: then the base URL, the account of the token or the vendor is the
+// cause, and the worker pauses with a cause of its own. There is one exception: the vendor gave a status for another
+// interaction at least half of the grace period (and at least the longest interval) after this one was first refused.
+// Refusals from before the worker's start, or from before the end of such a pause, do not count.
 //
 // # Vendor failures
 //
 // A worker pauses when the vendor fails, and then polls one interaction at a time until the vendor answers: see package
 // breaker. Due messages wait at the broker meanwhile. No interaction fails because of a vendor failure before its
-// deadline. A pause because of a refused token ends when the token file changes.
+// deadline. A pause because of a 401 or 403 ends when the token file changes.
 //
 // # The fleet
 //

@@ -173,10 +173,10 @@ func TestRateLimitHoldsForTheFleet(t *testing.T) {
 		}
 		s.CheckIntervals()
 		// No message was redelivered because AckWait expired: it would be polled too early with naks, and its
-		// reservation would be refused otherwise.
+		// reservation would be rejected otherwise.
 		for _, w := range workers[2:] {
-			if stats := w.Stats(); stats.Faults != 0 || stats.RefusedReservations != 0 {
-				t.Errorf("%d faults, %d refused reservations", stats.Faults, stats.RefusedReservations)
+			if stats := w.Stats(); stats.Faults != 0 || stats.RejectedReservations != 0 {
+				t.Errorf("%d faults, %d rejected reservations", stats.Faults, stats.RejectedReservations)
 			}
 		}
 	})

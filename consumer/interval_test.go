@@ -22,9 +22,15 @@ func atGuidance(t *testing.T, mode consumer.Mode) *testStage {
 	})
 }
 
-// longestWait is the longest time between two polls that nothing delays: the interval, the slack, half of the jitter,
-// and the time that the broker takes. Delayed naks have the same slack.
-const longestWait = 30*time.Second + time.Second + 750*time.Millisecond + 350*time.Millisecond
+// longestWait is the longest time between two polls that nothing delays: the interval, the time that the broker takes,
+// and the slack. That of delayed naks is a second. With reservations, it is 50 ms for the request to be written, and 50
+// ms for the way to the vendor; the first poll has a jitter of 0.25 s instead.
+func longestWait(mode consumer.Mode) time.Duration {
+	if mode == consumer.Nak {
+		return 30*time.Second + time.Second + 250*time.Millisecond
+	}
+	return 30*time.Second + 250*time.Millisecond + 140*time.Millisecond
+}
 
 // gaps returns the times between the declared message and the first poll, and between polls. It fails the test if one
 // is shorter than the interval, or if their number is another.
@@ -57,8 +63,8 @@ func TestPolledAtTheInterval(t *testing.T) {
 		s.wantProcessed(id)
 		s.WaitDrained()
 		for _, gap := range s.gaps(id, declared, 3) {
-			if gap > longestWait {
-				t.Errorf("a poll after %s, want %s at most", gap, longestWait)
+			if most := longestWait(mode); gap > most {
+				t.Errorf("a poll after %s, want %s at most", gap, most)
 			}
 		}
 	})

@@ -106,7 +106,7 @@ func TestInvalidSubjects(t *testing.T) {
 		id := uuid.NewString()
 		subjects := []string{"interactions.declared.chat.*", schema.DeclaredSubject(schema.Chat, strings.ToUpper(id))}
 		if mode == consumer.Schedule {
-			// With naks the broker refuses the second, and keeps the first without ever delivering it.
+			// With naks the broker rejects the second, and keeps the first without ever delivering it.
 			subjects = append(subjects, "interactions.declared.chat.>", "interactions.declared.video."+id)
 		}
 		var want []string

@@ -16,15 +16,15 @@ type Stats struct {
 	TakenIn, DeclaredTwice, DeclaredAgain uint64
 	// DeclaredProcessed counts those that were dropped because the interaction has processed events.
 	DeclaredProcessed uint64
-	// Polls counts status requests.
-	Polls uint64
+	// Polls counts status requests, VendorFailures those that were failures of the vendor.
+	Polls, VendorFailures uint64
 	// Waits counts deliveries after which an interaction waits for its next poll.
 	Waits uint64
 	// Dropped counts deliveries of interactions that have ended, or whose next poll another worker has reserved.
 	// Skipped counts deliveries that were not polled because it was too late, or because the worker was paused.
 	Dropped, Skipped uint64
-	// RefusedReservations counts reservations that the broker refused, including those that were stored at a retry.
-	RefusedReservations uint64
+	// RejectedReservations counts reservations that the broker rejected, including those that were stored at a retry.
+	RejectedReservations uint64
 	// StoredAgain counts overdue reservations that were stored again, see [redelivery.FindOverdue].
 	StoredAgain uint64
 	// UnknownStatus counts answers with a status that the vendor does not document.
@@ -65,7 +65,7 @@ type LaneStats struct {
 type counters struct {
 	takenIn, declaredTwice, declaredAgain atomic.Uint64
 	declaredProcessed                     atomic.Uint64
-	polls, waits                          atomic.Uint64
+	polls, vendorFailures, waits          atomic.Uint64
 	dropped, skipped, unknownStatus       atomic.Uint64
 	faults, panics, storedAgain           atomic.Uint64
 }
@@ -79,6 +79,7 @@ func (w *Worker) Stats() Stats {
 		DeclaredAgain:     c.declaredAgain.Load(),
 		DeclaredProcessed: c.declaredProcessed.Load(),
 		Polls:             c.polls.Load(),
+		VendorFailures:    c.vendorFailures.Load(),
 		Waits:             c.waits.Load(),
 		Dropped:           c.dropped.Load(),
 		Skipped:           c.skipped.Load(),
@@ -95,7 +96,7 @@ func (w *Worker) Stats() Stats {
 		RoundTrip:         w.clock.RoundTrip(),
 	}
 	if w.reservations != nil {
-		s.RefusedReservations = w.reservations.Refused()
+		s.RejectedReservations = w.reservations.Rejected()
 	}
 	s.ClockSteps, s.ClockStep = w.clock.Steps()
 	s.RateLimitWaiting = w.limiter.Waiting()

@@ -69,6 +69,9 @@ func TestTokenRotation(t *testing.T) {
 		if n := refused() - before; n != 0 {
 			t.Errorf("%d polls were refused after the file had changed, want none", n)
 		}
+		if got := w.Stats().VendorFailures; got != uint64(refused()) {
+			t.Errorf("%d vendor failures counted, want the %d of the vendor", got, refused())
+		}
 		if w.Breaker().State != schema.Working {
 			t.Errorf("it still pauses: %+v", w.Breaker())
 		}

@@ -40,7 +40,7 @@ type Choices struct {
 	Mode     Mode
 	Replicas int
 	// DeclaredMaxMsgs and DeclaredMaxBytes limit the declared messages that wait to be taken in; 0 is no limit. The
-	// broker refuses a publish beyond the limit, so nothing is lost.
+	// broker rejects a publish beyond the limit, so nothing is lost.
 	DeclaredMaxMsgs  int64
 	DeclaredMaxBytes int64
 }
@@ -90,7 +90,7 @@ func Topology(cfg Config, c Choices) topology.Set {
 
 // nakTopology is the topology for delayed naks.
 func nakTopology(cfg Config, c Choices) topology.Set {
-	// There is no intake that could dead-letter a message of an unknown type, so the broker refuses it.
+	// There is no intake that could dead-letter a message of an unknown type, so the broker rejects it.
 	var subjects []string
 	var consumers []topology.Consumer
 	for _, t := range schema.Types() {

@@ -89,13 +89,13 @@ func TestTopology(t *testing.T) {
 		d := set.Streams[0]
 		if d.Discard != jetstream.DiscardNew || !d.DiscardNewPerSubject || d.MaxMsgsPerSubject != 1 || d.MaxMsgs != 7 ||
 			d.MaxBytes != 4096 || d.AllowMsgSchedules {
-			t.Errorf("the declared stream is %+v, want one message per subject, the second refused, and the limits", d)
+			t.Errorf("the declared stream is %+v, want one message per subject, the second rejected, and the limits", d)
 		}
 	}
 }
 
-// The broker refuses declared messages with headers that would delete them or others.
-func TestDeclaredStreamRefusesTTLAndRollup(t *testing.T) {
+// The broker rejects declared messages with headers that would delete them or others.
+func TestDeclaredStreamRejectsTTLAndRollup(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
 		s := onServer(t, mode, nil)

@@ -56,9 +56,12 @@ type redeliverer interface {
 	// Begin reports whether this delivery may be polled. Before a poll it makes sure that the interaction is delivered
 	// again if the worker dies.
 	Begin(ctx context.Context, d *redelivery.Delivery) (redelivery.Verdict, error)
+	// Renew postpones the next poll, because it was too late to send the request. It tells whether that may be sent
+	// now.
+	Renew(ctx context.Context, d *redelivery.Delivery) bool
 	// Keep stops other workers from polling while the request is in flight. If it cannot, it cancels the context of the
 	// request, which it returns. The caller calls release after the request.
-	Keep(ctx context.Context, d *redelivery.Delivery) (request context.Context, release func())
+	Keep(ctx context.Context, d *redelivery.Delivery) (request context.Context, release func(redelivery.Request))
 	// Redeliver ends a delivery after which the interaction waits: one interval, or until notBefore if that is later.
 	Redeliver(ctx context.Context, d *redelivery.Delivery, notBefore time.Time) error
 	// Finish settles a delivery whose outcome is stored.

@@ -42,6 +42,7 @@ func TestClusterShared(t *testing.T) {
 		{"worker-killed", both, []string{longAge}, (*scenario).losesWorkersAtEachStep},
 		// The figures are the same on every node.
 		{"status", both[:1], nil, func(s *scenario, _ *harness.Cluster) { s.showsItsStatus() }},
+		{"consumers-recreated", both[:1], []string{longAge}, (*scenario).recreatesItsConsumers},
 	}
 	cluster := harness.StartCluster(t, accounts(2*len(scenarios)))
 	accountsUsed := 0

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"statusworker/integration/harness"
 	"statusworker/schema"
+	"statusworker/statusclient/simulator"
 )
 
 // finish waits until all expected outcomes and nothing else are stored, stops the workers, and prints the figures. The
@@ -38,6 +40,7 @@ func (s *scenario) finish() {
 	}
 	f.MinGap, f.Interval = s.leastGap()
 	f.Print(s.t)
+	s.noteGaps()
 	early := s.early()
 	if s.mayBeEarly > 0 {
 		note(s.t, "scenario=%s early=%d in_flight_at_kills=%d", s.name, len(early), s.mayBeEarly)
@@ -82,11 +85,29 @@ func (s *scenario) leastGap() (gap, interval time.Duration) {
 	return gap, interval
 }
 
+// noteGaps prints the mean and the shortest time between two polls of one interaction, by type. The mean leaves out
+// interactions with faults of the vendor.
+func (s *scenario) noteGaps() {
+	s.t.Helper()
+	for _, typ := range schema.Types() {
+		of := func(id string) bool { return s.types[id] == typ }
+		mean, n := s.vendor.MeanGapOf(of)
+		if n == 0 {
+			continue
+		}
+		least, _, _ := s.vendor.MinGapOf(of)
+		note(s.t, "scenario=%s type=%s mean_gap=%.3fs least_gap=%.3fs interval=%.3fs", s.name, typ, mean.Seconds(),
+			least.Truncate(time.Millisecond).Seconds(), s.intervals.Of(typ).Seconds())
+	}
+}
+
 // early lists the polls that came earlier than one poll interval after the previous one.
 func (s *scenario) early() []string {
 	var early []string
 	last := make(map[string]time.Time)
-	for _, p := range s.vendor.Polls() {
+	polls := s.vendor.Polls()
+	slices.SortStableFunc(polls, func(a, b simulator.Poll) int { return a.At.Compare(b.At) })
+	for _, p := range polls {
 		typ, known := s.types[p.Identifier]
 		if !known {
 			s.t.Errorf("poll of %s, which was not declared", p.Identifier)

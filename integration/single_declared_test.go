@@ -26,13 +26,13 @@ type again struct {
 	message func(harness.Message) bool
 	// as is the type of the second declaration, if it differs from the first.
 	as schema.Type
-	// refused is set if the broker rejects the message. Otherwise the worker must handle it.
-	refused bool
+	// rejected is set if the broker rejects the message. Otherwise the worker must handle it.
+	rejected bool
 }
 
 var secondTimes = map[consumer.Mode][]again{
 	consumer.Schedule: {
-		{name: "first reservation stored", message: firstReservationStored, refused: true},
+		{name: "first reservation stored", message: firstReservationStored, rejected: true},
 		{name: "polled for the first time", poll: first},
 		{name: "polled for the first time, as another type", poll: first, as: schema.Audio},
 		{name: "polled for the last time", poll: last},
@@ -43,9 +43,9 @@ var secondTimes = map[consumer.Mode][]again{
 		{name: "tombstone stored, as an audio", message: harness.Message.TombstoneStored, as: schema.Audio},
 	},
 	consumer.Nak: {
-		{name: "polled for the first time", poll: first, refused: true},
-		{name: "polled for the last time", poll: last, refused: true},
-		{name: "outcome stored", message: harness.Message.OutcomeStored, refused: true},
+		{name: "polled for the first time", poll: first, rejected: true},
+		{name: "polled for the last time", poll: last, rejected: true},
+		{name: "outcome stored", message: harness.Message.OutcomeStored, rejected: true},
 	},
 }
 
@@ -73,9 +73,9 @@ func TestSingleDeclaredTwiceAtEveryStage(t *testing.T) {
 				i.typ = m.as
 			}
 			err := s.declare(s.ctx, i)
-			if m.refused && !isStoredAlready(err) || !m.refused && err != nil {
+			if m.rejected && !isStoredAlready(err) || !m.rejected && err != nil {
 				wrong = append(wrong,
-					fmt.Sprintf("%s: second message: error %v, want rejection %t", m.name, err, m.refused))
+					fmt.Sprintf("%s: second message: error %v, want rejection %t", m.name, err, m.rejected))
 			}
 		}
 		s.vendor.OnPoll(func(p simulator.Poll) {

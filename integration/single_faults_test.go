@@ -106,8 +106,8 @@ func TestSingleFiveThousand(t *testing.T) {
 	s.finishAmongOthers(60)
 }
 
-// finishAmongOthers declares n interactions that do not end before all earlier ones, and finishes the scenario. A worker
-// confirms a refusal only while the vendor returns the status of other interactions.
+// finishAmongOthers declares n interactions that do not end before all earlier ones, and finishes the scenario. A
+// worker confirms a refusal only while the vendor returns the status of other interactions.
 func (s *scenario) finishAmongOthers(n int) {
 	s.t.Helper()
 	others := maps.Clone(s.want)

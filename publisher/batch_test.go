@@ -31,8 +31,8 @@ func TestPublishBoth(t *testing.T) {
 	})
 }
 
-// If the broker refuses one of two processed events, none is stored.
-func TestPublishBothWhileOneIsRefused(t *testing.T) {
+// If the broker rejects one of two processed events, none is stored.
+func TestPublishBothWhileOneIsRejected(t *testing.T) {
 	t.Parallel()
 	for i := range 2 {
 		synctest.Test(t, func(t *testing.T) {
@@ -40,7 +40,7 @@ func TestPublishBothWhileOneIsRefused(t *testing.T) {
 			both := processed(uuid.NewString(), generation)
 			p := s.fresh()
 			s.fake.Inject(fake.Fault{
-				Op: fake.Publish, Object: both[i].Subject(), Err: broker.ErrRefused, Times: 1 << 20,
+				Op: fake.Publish, Object: both[i].Subject(), Err: broker.ErrRejected, Times: 1 << 20,
 			})
 			ctx, cancel := context.WithTimeout(s.ctx, 10*time.Second)
 			defer cancel()

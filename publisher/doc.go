@@ -2,9 +2,9 @@
 //
 // Every outcome of an interaction is published on the condition that no other outcome of that interaction was stored
 // since the last one that the publisher knows (compare-and-set with the broker's Nats-Expected-Last-Subject-Sequence).
-// If the broker refuses it, an outcome is already stored: the publisher reads it, and [statusworker/schema/lifecycle]
-// decides what is missing. A repeated publish therefore finds the stored outcome, whichever worker repeats it, and
-// after any crash.
+// If the broker rejects it, an outcome may be stored already: the publisher reads the stored outcomes, and
+// [statusworker/schema/lifecycle] decides what is missing. A repeated publish therefore finds the stored outcome,
+// whichever worker repeats it, and after any crash.
 //
 // The processed events of an interaction are one atomic batch, on the condition of the first: the broker stores all of
 // them or none. On a stream without atomic batches (see [Topology]) they are single publishes, and a worker may die

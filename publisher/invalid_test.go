@@ -40,7 +40,8 @@ func TestPublishInvalidMessages(t *testing.T) {
 func TestPublishInvalidMessagesInAnyOrder(t *testing.T) {
 	kinds(t, func(_ *testing.T, s *stage) {
 		id := uuid.NewString()
-		older, newer := failed(id, generation, schema.InvalidMessage), failed(id, later, schema.InvalidMessage)
+		older := failed(id, generation, schema.InvalidMessage)
+		newer := failed(id, generation.Add(time.Hour), schema.InvalidMessage)
 		newer.Origin.Subject = schema.DeclaredSubject(schema.Chat, id)
 		s.publish(publisher.Stats{Published: 1}, newer)
 		s.publish(publisher.Stats{Published: 1}, older)

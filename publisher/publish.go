@@ -69,7 +69,7 @@ func (p *publishing) attempt(ctx context.Context) error {
 		case errors.Is(err, broker.ErrUnsupported):
 			p.batches.Store(false)
 			continue
-		case !duplicate && !errors.Is(err, broker.ErrRefused):
+		case !duplicate && !errors.Is(err, broker.ErrRejected):
 			return err
 		}
 		p.withoutIDs = p.withoutIDs || duplicate
@@ -79,14 +79,14 @@ func (p *publishing) attempt(ctx context.Context) error {
 			return err
 		}
 		if !progress && !duplicate {
-			// A replicated stream refuses a publish while another one is in flight.
+			// A replicated stream rejects a publish while another one is in flight.
 			return fmt.Errorf("publishing outcome %s: %w", subject, errBusy)
 		}
 	}
 	return nil
 }
 
-var errBusy = errors.New("the broker refuses it while another publish is in flight")
+var errBusy = errors.New("the broker rejects it while another publish is in flight")
 
 // reconcile reads the stored outcomes, and sets todo to what is missing. It reports whether that is less than before,
 // or has another condition.

@@ -197,7 +197,7 @@ func TestPublishAfterDelete(t *testing.T) {
 }
 
 // An interaction that is declared again after a dead letter gets a new outcome. A late outcome of the old generation is
-// dropped.
+// dropped, and so is an outcome of a message that was declared before the dead letter was stored.
 func TestPublishNewGeneration(t *testing.T) {
 	kinds(t, func(t *testing.T, s *stage) {
 		id := uuid.NewString()
@@ -220,6 +220,7 @@ func TestPublishNewGeneration(t *testing.T) {
 		// A second dead letter is an outcome of its own, even with the same reason.
 		again := uuid.NewString()
 		s.publish(publisher.Stats{Published: 1}, failed(again, generation, schema.ProcessingFailed))
+		s.publish(publisher.Stats{Repeated: 1}, failed(again, generation.Add(time.Hour), schema.ProcessingFailed))
 		s.publish(publisher.Stats{Published: 1}, failed(again, later, schema.ProcessingFailed))
 		s.forget()
 		s.publish(publisher.Stats{Repeated: 1}, failed(again, later, schema.ProcessingFailed))

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"statusworker/schema"
@@ -45,7 +47,7 @@ func (p *Publisher) stored(ctx context.Context, o schema.Outcome) (lifecycle.Sna
 	if err != nil {
 		return found, fmt.Errorf("reading the outcomes of %s: %w", o.Identifier, err)
 	}
-	for subject := range subjects {
+	for _, subject := range slices.Sorted(maps.Keys(subjects)) {
 		m, err := p.broker.Last(bounded, schema.StreamOutcomes, subject)
 		if errors.Is(err, broker.ErrNotFound) {
 			continue

@@ -25,10 +25,10 @@ import (
 
 const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
-// Two generations of one interaction.
+// Two generations of one interaction. The later one is declared after the outcome of the other is stored.
 var (
 	generation = time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
-	later      = generation.Add(time.Hour)
+	later      = generation.AddDate(100, 0, 0)
 )
 
 // stage is a broker with the outcomes stream.

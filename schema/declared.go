@@ -3,7 +3,6 @@ package schema
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 )
@@ -124,20 +123,21 @@ func decode(message []byte) (d Declared, at string, err error) {
 	if root.kind != '{' {
 		return Declared{}, "", wrong("", ProblemType, "must be an object, is %s", root.what())
 	}
-	if _, ok := root.members["specversion"]; !ok {
+	if _, ok := root.members.find("specversion"); !ok {
 		d, err = declaration(root, "")
 		return d, "", err
 	}
 	if err := checkEnvelope(root); err != nil {
 		return Declared{}, "", err
 	}
-	d, err = declaration(root.members["data"], "data.")
+	data, _ := root.members.find("data")
+	d, err = declaration(data, "data.")
 	if err != nil {
 		return Declared{}, "", err
 	}
 	var trace traceparents
-	for name, v := range root.members {
-		trace.see(name, v.text)
+	for _, m := range root.members {
+		trace.see(m.name, m.text)
 	}
 	d.Traceparent = trace.value
 	return d, "data.", nil
@@ -149,7 +149,9 @@ func checkCase(v value, in place, at string) error {
 	if !v.misspelled {
 		return nil
 	}
-	for _, name := range slices.Sorted(maps.Keys(v.members)) {
+	byName := func(a, b member) int { return strings.Compare(a.name, b.name) }
+	for _, m := range slices.SortedFunc(slices.Values(v.members), byName) {
+		name := m.name
 		for _, as := range knownMembers {
 			if as.in&in != 0 && name != as.name && strings.EqualFold(name, as.name) {
 				return wrong(at+name, ProblemCase, "the name differs only in case from %s: rename or remove the member",
@@ -179,18 +181,18 @@ func checkEnvelope(root value) error {
 			return wrong(name, ProblemValue, "must be \"1.0\", is %s", Quote(s))
 		}
 	}
-	if v, ok := event["data_base64"]; ok && v.kind != 'n' {
+	if v, ok := event.find("data_base64"); ok && v.kind != 'n' {
 		return wrong("data_base64", ProblemUnsupported,
 			"binary data is not supported: put the declared message into `data` as JSON")
 	}
-	data, ok := event["data"]
+	data, ok := event.find("data")
 	if !ok {
 		return wrong("data", ProblemMissing, "missing; must be the declared message")
 	}
 	if data.kind != '{' {
 		return wrong("data", ProblemType, "must be an object, is %s", data.what())
 	}
-	if _, ok := data.members["specversion"]; ok {
+	if _, ok := data.members.find("specversion"); ok {
 		return wrong("data.specversion", ProblemUnsupported, "a CloudEvent in a CloudEvent is not supported")
 	}
 	return nil
@@ -222,7 +224,7 @@ func declaration(v value, at string) (Declared, error) {
 	}
 
 	for _, row := range flags {
-		asked, ok := v.members[string(row.flag)]
+		asked, ok := v.members.find(string(row.flag))
 		if !ok {
 			continue
 		}
@@ -237,8 +239,8 @@ func declaration(v value, at string) (Declared, error) {
 }
 
 // text returns the value of a required member that is a string.
-func text(members map[string]value, at, name, allowed string) (string, error) {
-	v, ok := members[name]
+func text(all members, at, name, allowed string) (string, error) {
+	v, ok := all.find(name)
 	if !ok {
 		return "", wrong(at+name, ProblemMissing, "missing; must be %s", allowed)
 	}

@@ -32,7 +32,7 @@ func IsPollSubject(subject string) bool { return DefaultNamespace.IsPollSubject(
 // WaitingSubjects is [Namespace.WaitingSubjects].
 func WaitingSubjects(id string) string { return DefaultNamespace.WaitingSubjects(id) }
 
-// LaneSubjects is [Namespace.LaneSubjects] of [DefaultNamespace].
+// LaneSubjects is [Namespace.LaneSubjects].
 func LaneSubjects(t Type) string { return DefaultNamespace.LaneSubjects(t) }
 
 // ProcessedSubject is [Namespace.ProcessedSubject].

@@ -27,10 +27,12 @@ type Origin struct {
 	Sequence   uint64    `json:"sequence"`
 	Deliveries uint64    `json:"deliveries"`
 	Stored     time.Time `json:"firstStored"`
-	// Polls is the number of polls that were started.
+	// Polls is the number of the last poll in its generation; 0 with delayed naks.
 	Polls uint64 `json:"-"`
 	// Traceparent is the W3C trace context of the declared message, or empty.
 	Traceparent string `json:"-"`
+	// Replays is the generation whose dead letter the declared message replays; zero if it replays none.
+	Replays time.Time `json:"-"`
 }
 
 // Outcome is the result of an interaction: a processed event with a destination, or a dead letter with a reason. The

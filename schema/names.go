@@ -45,10 +45,14 @@ const (
 	// HeaderDue is the time for which a worker made a reservation, by the broker's clock as that worker had measured
 	// it, in RFC 3339 with nanoseconds. The server that fires the schedule may have another clock.
 	HeaderDue = "Statusworker-Due"
+	// HeaderReserved is how long before HeaderDue the reservation was made, in milliseconds. In a cluster the name of
+	// the server whose clock the worker had measured follows: `5105 n1`.
+	HeaderReserved = "Statusworker-Reserved"
 	// HeaderTombstone marks a reservation that is acknowledged without a poll when it falls due.
 	HeaderTombstone = "Statusworker-Tombstone"
 	// HeaderReplays is, on a declared message that replays a dead letter, the generation that ended with that dead
-	// letter (as in HeaderGeneration). A pending reservation of that generation does not make the message a duplicate.
+	// letter (as in HeaderGeneration). A pending reservation of that generation, or the dead letter, does not make the
+	// message a duplicate. The reservations of the new generation have it, too.
 	HeaderReplays = "Statusworker-Replays"
 	// HeaderTraceparent is the W3C trace context. statusworker writes the name in lower case. [Traceparent] reads it in
 	// any case.

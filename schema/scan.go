@@ -28,7 +28,25 @@ type value struct {
 	// raw is the JSON text of an object or array.
 	raw json.RawMessage
 	// members are the known members, with names in any case, of the message itself and of its `data`.
-	members map[string]value
+	members members
+}
+
+// members is a slice, because a map would cost more at every poll: few members are known.
+type members []member
+
+type member struct {
+	name string
+	value
+}
+
+// find returns the value of a member.
+func (m members) find(name string) (value, bool) {
+	for i := range m {
+		if m[i].name == name {
+			return m[i].value, true
+		}
+	}
+	return value{}, false
 }
 
 func (v value) what() string {
@@ -187,14 +205,14 @@ func (s *scanner) inside(v *value, levels int) error {
 			}
 			continue
 		}
-		member, err := s.value(levels - 1)
+		found, err := s.value(levels - 1)
 		if err != nil {
 			return err
 		}
 		if v.members == nil {
-			v.members = make(map[string]value)
+			v.members = make(members, 0, 4)
 		}
-		v.members[name] = member
+		v.members = append(v.members, member{name, found})
 		v.misspelled = v.misspelled || name != spelled
 	}
 	_, err := s.dec.ReadToken()

@@ -109,8 +109,8 @@ var reasons = []reasonRow{
 			"letter."},
 	{NotFound, ByVendor,
 		"ElevateAI did not know the identifier at three or more consecutive polls, over the whole grace period.",
-		"Check that the token belongs to the account that declared the interaction, that the base URL is complete " +
-			"(ElevateAI's ends in /v1), and that the interaction was not deleted. " +
+		"Check that the token belongs to the ElevateAI account in which the interaction was created, that the base " +
+			"URL is complete (ElevateAI's ends in /v1), and that the interaction was not deleted. " +
 			"If the token or the URL was wrong, correct it and replay."},
 	{Rejected, ByVendor,
 		"ElevateAI refused the interaction with the same HTTP status at three or more consecutive polls, " +

@@ -11,12 +11,14 @@ import (
 )
 
 // attempt is one request that is being sent. It allows the request to be written at most once, and not after sendBy.
+// Its functions are called by the goroutines of the transport.
 type attempt struct {
 	sendBy time.Time
 	now    func() time.Time
 	cancel context.CancelFunc
 	seen   *Examination // nil except for Examine
 
+	sentAt time.Time   // when the first byte was written; read it only if sent is set
 	sent   atomic.Bool // a part of the request may have been written
 	late   atomic.Bool // the request was not written because sendBy had passed
 	broken atomic.Bool // the connection broke after the request was sent, and the transport tried to send it again
@@ -29,18 +31,18 @@ var (
 
 // tooLate reports whether sendBy has passed, by the monotonic clock or by the wall clock. The monotonic clock does not
 // advance while a machine is suspended.
-func (a *attempt) tooLate() bool {
-	now := a.now()
+func (a *attempt) tooLate(now time.Time) bool {
 	return !a.sendBy.IsZero() && (now.After(a.sendBy) || now.Round(0).After(a.sendBy.Round(0)))
 }
 
 // gotConn is called by the transport when it has a connection and has not written to it yet. To prevent the request,
 // it closes the connection.
 func (a *attempt) gotConn(info httptrace.GotConnInfo) {
+	now := a.now()
 	switch {
 	case a.sent.Load():
 		a.broken.Store(true)
-	case a.tooLate():
+	case a.tooLate(now):
 		a.late.Store(true)
 	default:
 		if layer, ok := info.Conn.(*tls.Conn); ok && a.seen != nil {
@@ -50,7 +52,7 @@ func (a *attempt) gotConn(info httptrace.GotConnInfo) {
 		if c := gated(info.Conn); c != nil {
 			c.attempt.Store(a)
 		} else {
-			a.sent.Store(true) // writes on this connection are not observed
+			a.send(now) // writes on this connection are not observed
 		}
 		return
 	}
@@ -63,13 +65,27 @@ func (a *attempt) mayWrite() bool {
 	if a.sent.Load() {
 		return true // the request is partly written
 	}
-	if a.tooLate() {
+	now := a.now()
+	if a.tooLate(now) {
 		a.late.Store(true)
 		a.cancel()
 		return false
 	}
-	a.sent.Store(true)
+	a.send(now)
 	return true
+}
+
+func (a *attempt) send(now time.Time) {
+	a.sentAt = now
+	a.sent.Store(true)
+}
+
+// whenSent returns when the first byte of the request was written, or zero.
+func (a *attempt) whenSent() time.Time {
+	if !a.sent.Load() {
+		return time.Time{}
+	}
+	return a.sentAt
 }
 
 // conn is a TCP connection that asks its current attempt before every write. Before the first attempt, it allows all

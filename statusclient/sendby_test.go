@@ -149,6 +149,46 @@ func TestStatusSendByAtEveryRead(t *testing.T) {
 	}
 }
 
+// The result has the time at which the request was written, and none if it was not.
+func TestStatusSent(t *testing.T) {
+	now := newClock()
+	code := http.StatusOK
+	server, _ := answering(t, func(w http.ResponseWriter, r *http.Request) {
+		now.Advance(3 * time.Second)
+		if code != http.StatusOK {
+			w.WriteHeader(code)
+			return
+		}
+		writes(pending)(w, r)
+	})
+	connects := 0
+	c := newClient(t, server.URL, statusclient.Config{
+		Now: now.Now, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			connects++
+			now.Advance(2 * time.Second)
+			return (&net.Dialer{}).DialContext(ctx, network, address)
+		},
+	})
+	begun := now.Now()
+	a, err := c.Status(t.Context(), identifier, time.Time{})
+	if want := begun.Add(2 * time.Second); err != nil || connects != 1 || !a.Sent.Equal(want) {
+		t.Errorf("sent at %v (%v), want %v, with the connection", a.Sent, err, want)
+	}
+	code, begun = http.StatusNotFound, now.Now()
+	if e := pollErrorOf(t.Context(), t, c, identifier, time.Time{}, schema.FaultNotAStatus); !e.Sent.Equal(begun) {
+		t.Errorf("a request that was refused was sent at %v, want %v", e.Sent, begun)
+	}
+	e := pollErrorOf(t.Context(), t, c, identifier, now.Now().Add(-1), schema.FaultNotSent)
+	if !e.Sent.IsZero() {
+		t.Errorf("a request that was not sent was sent at %v", e.Sent)
+	}
+	c.Close()
+	server.Close()
+	if e := pollErrorOf(t.Context(), t, c, identifier, time.Time{}, schema.FaultUnavailable); !e.Sent.IsZero() {
+		t.Errorf("without a connection the request was sent at %v", e.Sent)
+	}
+}
+
 func TestStatusBeforeSendBy(t *testing.T) {
 	now := newClock()
 	server, _ := answering(t, writes(pending))

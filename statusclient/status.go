@@ -58,7 +58,7 @@ func (c *Client) ask(
 	if ctx.Err() != nil {
 		return schema.Answer{}, x.failure(ctx.Err(), 0)
 	}
-	if a.tooLate() {
+	if a.tooLate(c.now()) {
 		a.late.Store(true)
 		return schema.Answer{}, x.failure(errLate, 0)
 	}
@@ -125,7 +125,7 @@ func (x *exchange) answer(resp *http.Response, b *body) (schema.Answer, error) {
 		}
 		return schema.Answer{}, x.noStatus(resp, why, err)
 	}
-	a.Size = len(b.buf)
+	a.Sent, a.Size = x.attempt.whenSent(), len(b.buf)
 	if resp.Header.Get("Content-Encoding") == "" {
 		a.Size = max(a.Size, int(min(resp.ContentLength, math.MaxInt32)))
 	}
@@ -183,8 +183,9 @@ func (x *exchange) failure(err error, code int) *schema.PollError {
 
 const maxDetail = 600
 
-// fault removes the token from e, and limits its detail to one line of maxDetail bytes.
+// fault completes e: it removes the token, and limits the detail to one line of maxDetail bytes.
 func (x *exchange) fault(e *schema.PollError) *schema.PollError {
+	e.Sent = x.attempt.whenSent()
 	e.Detail = schema.Printable(x.used.masked(e.Detail))
 	if len(e.Detail) > maxDetail {
 		e.Detail = strings.ToValidUTF8(e.Detail[:maxDetail], "") + "..."

@@ -55,8 +55,8 @@ func TestStatusDocumentedSample(t *testing.T) {
 	if answer.Status != schema.StatusProcessed || answer.ErrorMessage != "" {
 		t.Errorf("answer %+v", answer)
 	}
-	if string(answer.Raw) != strings.TrimSpace(string(sample)) {
-		t.Errorf("raw answer %s, want the sample", answer.Raw)
+	if document, _ := answer.Document(); string(document) != strings.TrimSpace(string(sample)) {
+		t.Errorf("document %s, want the sample", document)
 	}
 }
 
@@ -194,8 +194,9 @@ func TestStatusAnswers(t *testing.T) {
 				if tt.want == asPayload {
 					raw, payload = "", tt.body[:min(len(tt.body), 64<<10)]
 				}
-				if answer.Status != tt.status || answer.ErrorMessage != tt.message || string(answer.Raw) != raw ||
-					string(answer.Payload) != payload {
+				gotRaw, gotPayload := answer.Document()
+				if answer.Status != tt.status || answer.ErrorMessage != tt.message || string(gotRaw) != raw ||
+					string(gotPayload) != payload {
 					t.Errorf("answer %.300q", fmt.Sprint(answer))
 				}
 			}
@@ -235,8 +236,8 @@ func TestStatusAnswerIsACopy(t *testing.T) {
 		answers = append(answers, a)
 	}
 	for i, a := range answers {
-		if want := fmt.Sprintf(`{"identifier":%q,"status":"s%d"}`, identifier, i+1); string(a.Raw) != want {
-			t.Errorf("answer %d changed to %s", i+1, a.Raw)
+		if want := fmt.Sprintf(`{"identifier":%q,"status":"s%d"}`, identifier, i+1); string(a.Text) != want {
+			t.Errorf("answer %d changed to %s", i+1, a.Text)
 		}
 	}
 }

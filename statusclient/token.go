@@ -196,8 +196,9 @@ func mask(b []byte, token string) bool {
 	if len(token) < minMaskLength {
 		return false
 	}
+	first := lower(token[0])
 	for i := 0; i+len(token) <= len(b); {
-		if !foldedPrefix(b[i:], token) {
+		if lower(b[i]) != first || !foldedPrefix(b[i:], token) {
 			i++
 			continue
 		}

@@ -95,9 +95,9 @@ func TestTokenRepeatedByTheVendor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hasNoToken(t, string(answer.Raw)+answer.ErrorMessage)
-	if !json.Valid(answer.Raw) {
-		t.Errorf("raw answer %s", answer.Raw)
+	hasNoToken(t, string(answer.Text)+answer.ErrorMessage)
+	if document, _ := answer.Document(); document == nil {
+		t.Errorf("the answer %s is no document", answer.Text)
 	}
 }
 
@@ -171,8 +171,8 @@ func TestTokenInQuotes(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := `{"identifier":"` + identifier + `","status":"processed","errorMessage":"` + strings.Repeat("*",
-		len(`to\"ke\\n\/of\u003Call>&sorts`)) + `","x":1}`; string(answer.Raw) != want {
-		t.Errorf("raw answer %s, want %s", answer.Raw, want)
+		len(`to\"ke\\n\/of\u003Call>&sorts`)) + `","x":1}`; string(answer.Text) != want {
+		t.Errorf("answer %s, want %s", answer.Text, want)
 	}
 }
 

@@ -113,7 +113,7 @@ func publishAsOther(s *testStage) {
 			schema.HeaderGeneration: {time.Now().Add(-time.Hour).UTC().Format(time.RFC3339Nano)},
 		},
 	})
-	s.metric("reservations_refused_total", nil, more(0))
+	s.metric("reservations_rejected_total", nil, more(0))
 	s.metric("deliveries_dropped_total", nil, more(0))
 }
 

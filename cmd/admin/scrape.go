@@ -56,7 +56,7 @@ var (
 	descRetries = describe("publish_retries_total",
 		"Publishes of outcomes that failed and were retried.")
 	descUnknownStatus = describe("unknown_statuses_total", "Answers with an undocumented status.")
-	descRefused       = describe("reservations_refused_total",
+	descRejected      = describe("reservations_rejected_total",
 		"Reservations that the broker rejected, including those that were stored at a retry.")
 	descDropped = describe("deliveries_dropped_total",
 		"Deliveries of interactions that had ended, or that another worker had taken over.")
@@ -73,7 +73,7 @@ var (
 	descConnected  = describe("broker_connected", "1 while the worker is connected to NATS.")
 	descReconnects = describe("broker_reconnects_total", "Reconnects to NATS.")
 	descRoundTrip  = describe("broker_round_trip_seconds",
-		"Fastest answer of the broker at the last measurement of its clock, every 30 s.")
+		"Fastest answer of the broker at the last measurement of its clock, every 10 s.")
 	descClockOffset = describe("broker_clock_offset_seconds",
 		"How far the broker's clock is ahead of this host's.")
 	descClockStep = describe("broker_clock_step_seconds",
@@ -181,7 +181,7 @@ func (s sink) counters(stats consumer.Stats, outcomes publisher.Stats) {
 	s.count(descProcessed, stats.DeclaredProcessed)
 	s.count(descAgain, stats.DeclaredAgain)
 	s.count(descUnknownStatus, stats.UnknownStatus)
-	s.count(descRefused, stats.RefusedReservations)
+	s.count(descRejected, stats.RejectedReservations)
 	s.count(descStoredAgain, stats.StoredAgain)
 	s.count(descDropped, stats.Dropped)
 	s.count(descFaults, stats.Faults)

@@ -143,7 +143,7 @@ func TestTemporaryRejectionOfCredentials(t *testing.T) {
 		t.Errorf("exit code %d, want 0:\n%s", code, &c.stderr)
 	}
 	says(t, "standard error", &c.stderr, "authorization violation", "--nats-creds ($NATS_CREDS)")
-	if n := strings.Count(c.stderr.String(), "NATS refused a request"); n != 0 {
+	if n := strings.Count(c.stderr.String(), "NATS rejected a request"); n != 0 {
 		t.Errorf("%d more lines about it:\n%s", n, &c.stderr)
 	}
 }
@@ -279,7 +279,7 @@ func TestDeclareWithoutPermission(t *testing.T) {
 		append([]string{"declare", "--nats-url", at, "--type", "audio", someID, "193ec854-94d0-4452-a1cf-0ba0e2666288"},
 			as("declare")...)...).exits(exitFault)
 	says(t, "standard error", &c.stderr, schema.DeclaredSubject(schema.Audio, someID), "docs/permissions.md")
-	says(t, "standard output", &c.stdout, "declared 0", "failed 2")
+	says(t, "standard output", &c.stdout, "declared 0", "not stored 2")
 	if strings.Contains(c.stderr.String(), "accepts no") {
 		t.Errorf("the command waited for the broker:\n%s", &c.stderr)
 	}
@@ -365,7 +365,7 @@ func TestWorkerWithoutPermission(t *testing.T) {
 	}
 	c.stop()
 	c.end()
-	says(t, "standard error", &c.stderr, "NATS refused a request", "stopping")
+	says(t, "standard error", &c.stderr, "NATS rejected a request", "stopping")
 }
 
 // Interactive commands stop waiting for a broker after a timeout.

@@ -20,7 +20,7 @@ import (
 type commands struct {
 	Run       runCommand       `cmd:"" help:"Run a worker: take in declared messages, poll ElevateAI, publish outcomes."`
 	Dev       devCommand       `cmd:"" help:"Run a demo in one process: an embedded broker, a simulated ElevateAI and a worker."`
-	Provision provisionCommand `cmd:"" help:"Create missing streams and consumers, and report existing ones that differ from what workers need."`
+	Provision provisionCommand `cmd:"" help:"Create missing NATS streams and consumers, and report existing ones that differ from what workers need."`
 	Declare   declareCommand   `cmd:"" help:"Declare interactions: publish a message for each identifier, or for each line of JSON on standard input."`
 	DLQ       dlqCommand       `cmd:"" name:"dlq" help:"List, show, replay and purge dead letters."`
 	Status    statusCommand    `cmd:"" help:"Show waiting interactions, recent outcomes and live workers."`

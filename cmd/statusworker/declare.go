@@ -84,7 +84,7 @@ func (c declareCommand) declare(
 			"stopped: %d read, %d declared, already waiting or already processed; to continue, run the command again "+
 				"with the same input", done.Read, done.Declared+done.Waiting+done.Processed)
 		return cli.ErrReported
-	case done.Refused+done.Failed > 0:
+	case done.Invalid+done.NotStored > 0:
 		return cli.ErrReported
 	case done.Read == 0:
 		return errors.New("standard input is empty: must be declared messages, one JSON object per line")

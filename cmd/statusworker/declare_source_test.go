@@ -87,8 +87,8 @@ func TestDeclareRejectsAnotherCase(t *testing.T) {
 	c := command(t, "declare", "--nats-url", at)
 	c.stdin = strings.NewReader(strings.ReplaceAll(line(someID, schema.Audio), "}", `,"includeAIResults":false}`))
 	c.exits(exitFault)
-	c.counts(producer.Counts{Refused: 1})
-	says(t, "standard error", &c.stderr, "line 1: refused: ", "includeAIResults", "includeAiResults")
+	c.counts(producer.Counts{Invalid: 1})
+	says(t, "standard error", &c.stderr, "line 1: invalid: ", "includeAIResults", "includeAiResults")
 	if n := len(stored(t, js)); n != 0 {
 		t.Errorf("%d messages are stored, want none", n)
 	}

@@ -109,11 +109,11 @@ func TestDeclareRejectsIdentifiers(t *testing.T) {
 	}
 	flags := []string{"declare", "--nats-url", at, "--type", "audio", someID}
 	c := command(t, append(flags, bad...)...).exits(exitFault)
-	c.counts(producer.Counts{Declared: 1, Refused: len(bad)})
+	c.counts(producer.Counts{Declared: 1, Invalid: len(bad)})
 	if lines := c.stderr.lines(); len(lines) != len(bad) {
 		t.Errorf("%d lines on standard error, want %d:\n%s", len(lines), len(bad), &c.stderr)
 	}
-	says(t, "standard error", &c.stderr, `identifier "../../x": refused:`, "interactionIdentifier", `"a\nb"`)
+	says(t, "standard error", &c.stderr, `identifier "../../x": invalid:`, "interactionIdentifier", `"a\nb"`)
 	if n := len(stored(t, js)); n != 1 {
 		t.Errorf("%d messages are stored, want 1", n)
 	}
@@ -165,7 +165,7 @@ func backfill(n int) (text string, bad []string) {
 	}
 	wrong := func(s, member string) {
 		add(s)
-		bad = append(bad, fmt.Sprintf("line %d: refused: %s", line, member))
+		bad = append(bad, fmt.Sprintf("line %d: invalid: %s", line, member))
 	}
 	for i := range n {
 		id, typ := uuid.NewString(), schema.Types()[i%3]
@@ -236,7 +236,7 @@ func TestDeclareBackfillTwice(t *testing.T) {
 		return c.exits(exitFault)
 	}
 	first := declare()
-	first.counts(producer.Counts{Declared: n, Refused: len(bad)})
+	first.counts(producer.Counts{Declared: n, Invalid: len(bad)})
 	lines := withoutProgress(&first.stderr)
 	if len(lines) != len(bad) {
 		t.Errorf("%d lines on standard error, want %d", len(lines), len(bad))
@@ -256,7 +256,7 @@ func TestDeclareBackfillTwice(t *testing.T) {
 		}
 	}
 	again := declare()
-	again.counts(producer.Counts{Waiting: n, Refused: len(bad)})
+	again.counts(producer.Counts{Waiting: n, Invalid: len(bad)})
 	if have := len(stored(t, js)); have != n {
 		t.Errorf("%d messages are stored after the second run, want %d", have, n)
 	}

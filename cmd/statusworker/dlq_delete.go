@@ -20,7 +20,7 @@ type dlqReplayCommand struct {
 // Run replays the selected dead letters.
 func (c dlqReplayCommand) Run(ctx context.Context, p cli.Process) error {
 	return deletion{
-		verb: "replay", newQueue: dlq.NewForReplay, do: (*dlq.Queue).Replay,
+		verb: "replay", do: (*dlq.Queue).Replay,
 		results: []dlq.What{dlq.Replayed, dlq.Superseded, dlq.Gone, dlq.Unchanged},
 	}.run(ctx, p, c.filterFlags, c.confirmFlags, c.dlqFlags)
 }
@@ -34,16 +34,15 @@ type dlqPurgeCommand struct {
 // Run deletes the selected dead letters.
 func (c dlqPurgeCommand) Run(ctx context.Context, p cli.Process) error {
 	return deletion{
-		verb: "purge", newQueue: dlq.New, do: (*dlq.Queue).Purge, results: []dlq.What{dlq.Deleted, dlq.Gone},
+		verb: "purge", do: (*dlq.Queue).Purge, results: []dlq.What{dlq.Deleted, dlq.Gone, dlq.Unchanged},
 	}.run(ctx, p, c.filterFlags, c.confirmFlags, c.dlqFlags)
 }
 
 // deletion is a command that deletes dead letters.
 type deletion struct {
-	verb     string
-	newQueue newQueue
-	do       func(*dlq.Queue, context.Context, *dlq.Selection, bool, dlq.Report) error
-	results  []dlq.What
+	verb    string
+	do      func(*dlq.Queue, context.Context, *dlq.Selection, bool, dlq.Report) error
+	results []dlq.What
 }
 
 // run selects dead letters, asks for confirmation, and does the deletion.
@@ -55,7 +54,7 @@ func (d deletion) run(ctx context.Context, p cli.Process, f filterFlags, confirm
 	if err := confirm.check(p, filter, d.verb); err != nil {
 		return err
 	}
-	queue, log, closing, err := open.open(ctx, p, d.newQueue)
+	queue, log, closing, err := open.open(ctx, p, dlq.NewForDeletion)
 	if err != nil {
 		return interrupted(ctx, p, err)
 	}

@@ -255,9 +255,9 @@ func TestDLQReplayAndPurge(t *testing.T) {
 		t.Errorf("%d outcomes are left, want the unselected one", now)
 	}
 	c = command(t, "dlq", "purge", "--dry-run", "--all", "--nats-url", at).exits(exitOK)
-	says(t, "standard output", &c.stdout, other, "deleted 1, gone 0")
+	says(t, "standard output", &c.stdout, other, "deleted 1, gone 0, unchanged 0")
 	c = command(t, "dlq", "purge", "--yes", other, "--nats-url", at).exits(exitOK)
-	says(t, "standard output", &c.stdout, "deleted 1, gone 0")
+	says(t, "standard output", &c.stdout, "deleted 1, gone 0, unchanged 0")
 	if now, _ := messages(t, js, schema.StreamOutcomes); now != 0 {
 		t.Errorf("%d outcomes are left", now)
 	}
@@ -332,7 +332,7 @@ func TestDLQReportsMissingNames(t *testing.T) {
 		at).exits(exitFault)
 	says(t, "standard output", &c.stdout, "replayed 2, superseded 0, gone 0, unchanged 0")
 	c = command(t, "dlq", "purge", "--yes", failed, token, "--nats-url", at).exits(exitFault)
-	says(t, "standard output", &c.stdout, "deleted 1, gone 0")
+	says(t, "standard output", &c.stdout, "deleted 1, gone 0, unchanged 0")
 	c = command(t, "dlq", "purge", "--yes", failed, token, "--nats-url", at).exits(exitFault)
 	says(t, "standard error", &c.stderr, schema.Quote(failed), schema.Quote(token))
 	if now, _ := messages(t, js, schema.StreamDeclared); now != 2 {
@@ -399,17 +399,17 @@ func TestDLQPermissions(t *testing.T) {
 	reads := []string{"$JS.API.STREAM.INFO." + outcomes, "$JS.API.CONSUMER.CREATE." + outcomes + ".>",
 		"$JS.API.CONSUMER.MSG.NEXT." + outcomes + ".>",
 		"$JS.API.STREAM.MSG.GET." + outcomes}
-	deletes := slices.Concat(reads, []string{"$JS.API.STREAM.MSG.DELETE." + outcomes})
-	replays := slices.Concat(deletes,
-		[]string{"$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*", "interactions.declared.>"})
+	finds := slices.Concat(reads, []string{"$JS.API.STREAM.INFO.*", "$JS.API.STREAM.MSG.GET.*"})
+	purges := slices.Concat(finds, []string{"$JS.API.STREAM.MSG.DELETE." + outcomes})
+	replays := slices.Concat(purges, []string{"interactions.declared.>"})
 	user := func(name string, may []string) *server.User {
 		return &server.User{Username: name, Password: "secret", Permissions: &server.Permissions{
 			Publish:   &server.SubjectPermission{Allow: may},
 			Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}}}}
 	}
 	at := bare(t, server.Options{JetStream: true, StoreDir: t.TempDir(), Users: []*server.User{
-		{Username: "admin", Password: "secret"}, user("reader", reads), user("deleter", deletes), user("replayer",
-			replays),
+		{Username: "admin", Password: "secret"}, user("reader", reads), user("finder", finds),
+		user("purger", purges), user("replayer", replays),
 	}})
 	as := func(name string) []string {
 		return []string{"--nats-url", at, "--nats-user", name, "--nats-password", "secret"}
@@ -434,11 +434,15 @@ func TestDLQPermissions(t *testing.T) {
 	do(exitOK, "reader", "ls", "--reason", "not_found")
 	do(exitOK, "reader", "show", id)
 	do(exitOK, "reader", "show", "@1")
-	c := do(exitFault, "reader", "purge", "--yes", id)
+	for _, what := range []string{"purge", "replay"} {
+		c := do(exitFault, "reader", what, "--yes", id)
+		says(t, "standard error", &c.stderr, "STREAM.INFO.INTERACTIONS_DECLARED", "docs/permissions.md")
+	}
+	c := do(exitFault, "finder", "purge", "--yes", id)
 	says(t, "standard error", &c.stderr, "STREAM.MSG.DELETE", "docs/permissions.md")
-	do(exitOK, "deleter", "purge", "--yes", "--reason", "rejected")
-	c = do(exitFault, "deleter", "replay", "--yes", id)
-	says(t, "standard error", &c.stderr, "STREAM.INFO.INTERACTIONS_DECLARED", "docs/permissions.md")
+	do(exitOK, "purger", "purge", "--yes", "--reason", "rejected")
+	c = do(exitFault, "purger", "replay", "--yes", id)
+	says(t, "standard error", &c.stderr, "interactions.declared", "docs/permissions.md")
 	do(exitOK, "replayer", "replay", "--yes", "--all")
 }
 

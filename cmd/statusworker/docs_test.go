@@ -27,8 +27,8 @@ func readDoc(t *testing.T, file string) string {
 	return string(text)
 }
 
-// sampleProgram builds the Go program in a document, and returns the command that runs it.
-func sampleProgram(t *testing.T, document string, args ...string) *exec.Cmd {
+// sampleProgram builds the Go program in a document, and returns its path.
+func sampleProgram(t *testing.T, document string) string {
 	t.Helper()
 	_, rest, _ := strings.Cut(readDoc(t, docsDirectory+document), "```go\n")
 	source, _, found := strings.Cut(rest, "```\n")
@@ -41,19 +41,22 @@ func sampleProgram(t *testing.T, document string, args ...string) *exec.Cmd {
 		t.Fatal(err)
 	}
 	// Built in this module, which requires nats.go.
-	if text, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, file).CombinedOutput(); err != nil {
+	build := exec.CommandContext(t.Context(), "go", "build", "-ldflags=-s -w", "-o", program, file)
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // like all other programs of the tests
+	if text, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("building the program of %s: %v\n%s", document, err, text)
 	}
-	return exec.CommandContext(t.Context(), program, args...)
+	return program
 }
 
 // The programs in producers.md and consumers.md work with a broker and a worker.
 func TestSampleProgramsInDocs(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
+	program := sampleProgram(t, "producers.md")
 	run := func(want string) {
 		t.Helper()
-		producer := sampleProgram(t, "producers.md", someID)
+		producer := exec.CommandContext(t.Context(), program, someID)
 		producer.Env = []string{"NATS_URL=" + at}
 		if text, err := producer.CombinedOutput(); err != nil || string(text) != want+" "+someID+"\n" {
 			t.Fatalf("the program of producers.md: %v, %s; want %q", err, text, want)
@@ -73,7 +76,7 @@ func TestSampleProgramsInDocs(t *testing.T) {
 	maps.Copy(worker.env, workerEnv(at, vendor.URL()))
 	worker.start()
 
-	consumer := sampleProgram(t, "consumers.md")
+	consumer := exec.CommandContext(t.Context(), sampleProgram(t, "consumers.md"))
 	consumer.Env = []string{"NATS_URL=" + at}
 	var printed output
 	consumer.Stdout, consumer.Stderr = &printed, &printed

@@ -27,6 +27,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/internal/advice"
 	"statusworker/cmd/internal/doctor"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
@@ -255,7 +256,7 @@ func TestDoctorFindsFaults(t *testing.T) {
 			}
 			return at, vendor(t, simulator.Config{}).URL(), nil
 		}, map[string]doctor.Result{"topology": doctor.Warn}, map[string][]string{"topology": {"poll-chat",
-			"nats consumer resume"}}},
+			advice.NATS + "consumer resume"}}},
 		{"streams that source others", func(t *testing.T) (string, string, []string) {
 			at, js := provisioned(t)
 			for _, name := range []string{schema.StreamDeclared, schema.StreamPolls} {

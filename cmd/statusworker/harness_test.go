@@ -191,9 +191,9 @@ func (c *call) exits(want int) *call {
 func (c *call) counts(want producer.Counts) {
 	c.t.Helper()
 	var got producer.Counts
-	const format = "declared %d, already waiting %d, already processed %d, refused %d, failed %d\n"
+	const format = "declared %d, already waiting %d, already processed %d, invalid %d, not stored %d\n"
 	if _, err := fmt.Sscanf(c.stdout.String(), format,
-		&got.Declared, &got.Waiting, &got.Processed, &got.Refused, &got.Failed); err != nil {
+		&got.Declared, &got.Waiting, &got.Processed, &got.Invalid, &got.NotStored); err != nil {
 		c.t.Fatalf("%v in %q", err, &c.stdout)
 	}
 	if got != want {

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/internal/advice"
 	"statusworker/cmd/internal/doctor"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
@@ -106,18 +107,21 @@ func TestOperator(t *testing.T) {
 	}
 	t.Cleanup(nc.Close)
 	commands := []string{ // of advice.Overview
-		"nats consumer resume " + schema.StreamDeclared + " " + schema.ConsumerIntake,
-		"nats consumer resume " + schema.StreamPolls + " " + schema.PollConsumer(schema.Audio),
-		"nats consumer ls " + schema.StreamDeclared,
+		advice.NATS + "consumer resume " + schema.StreamDeclared + " " + schema.ConsumerIntake,
+		advice.NATS + "consumer resume " + schema.StreamPolls + " " + schema.PollConsumer(schema.Audio),
+		advice.NATS + "consumer ls " + schema.StreamDeclared,
 	}
-	for _, m := range regexp.MustCompile("(?:`|\n)(nats -?[^`\n]+)").FindAllStringSubmatch(
+	for _, m := range regexp.MustCompile("`(nats\\s[^`]+)`|\n(nats [^\n]+)").FindAllStringSubmatch(
 		readDoc(t, docsDirectory+"alerts.md"), -1) {
-		commands = append(commands, m[1])
+		commands = append(commands, strings.Join(strings.Fields(m[1]+m[2]), " "))
 	}
 	if len(commands) < 10 {
 		t.Errorf("only %d commands: %q", len(commands), commands)
 	}
 	for _, c := range commands {
+		if !strings.HasPrefix(c, advice.NATS) {
+			t.Errorf("`%s` does not begin with %q: its user gets no reply", c, advice.NATS)
+		}
 		for _, subject := range requestsOf(t, c) {
 			_, err := nc.Request(subject, []byte(`{}`), 10*time.Second)
 			if err != nil || errors.Is(nc.LastError(), nats.ErrPermissionViolation) {
@@ -126,6 +130,9 @@ func TestOperator(t *testing.T) {
 		}
 	}
 
+	if err := admin.Flush(); err != nil { // all requests have been seen
+		t.Fatal(err)
+	}
 	used := map[string]bool{}
 	for n, _, _ := seen.Pending(); n > 0; n-- {
 		m, err := seen.NextMsg(time.Second)

@@ -30,7 +30,7 @@ type provisionCommand struct {
 	DeclaredMaxMsgs  *int64         `name:"declared-max-msgs" var:"STATUSWORKER_DECLARED_MAX_MSGS" placeholder:"N" help:"Maximum number of messages in stream ${stream_declared}. At the limit, NATS rejects more declared messages, and producers must publish them again later. 0 is unlimited. Unset keeps the current limit."`
 	DeclaredMaxBytes *int64         `name:"declared-max-bytes" var:"STATUSWORKER_DECLARED_MAX_BYTES" placeholder:"N" help:"Maximum size of stream ${stream_declared} in bytes. At the limit, NATS rejects more declared messages, and producers must publish them again later. 0 is unlimited. Unset keeps the current limit."`
 	DryRun           bool           `name:"dry-run" help:"Change nothing: only report what differs, and exit with 1 if anything does."`
-	Update           bool           `name:"update" help:"Also change existing streams and consumers that differ."`
+	Update           bool           `name:"update" help:"Also change existing streams and consumers that differ; recreate consumers where NATS cannot change them."`
 	Timeout          time.Duration  `name:"timeout" default:"60s" help:"How long to wait for each answer from NATS."`
 
 	connect.Flags `embed:"" group:"NATS"`

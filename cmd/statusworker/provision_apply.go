@@ -116,7 +116,8 @@ func (provisionCommand) compare(
 	return found, report, err
 }
 
-// update changes what differs, and recreates consumers that no longer deliver stored messages.
+// update changes what differs, and recreates the consumers that NATS cannot change or that no longer deliver stored
+// messages.
 func (c provisionCommand) update(
 	ctx context.Context, js jetstream.JetStream, p cli.Process, log logrus.FieldLogger, set topology.Set,
 ) error {
@@ -135,8 +136,8 @@ func (c provisionCommand) update(
 	if err != nil {
 		return err
 	}
-	if len(report.Undelivered) > 0 {
-		if err := c.redeliver(ctx, js, p, log, set, report.Undelivered); err != nil {
+	if objects := provisioning.ToRecreate(found, report.Undelivered); len(objects) > 0 {
+		if err := c.recreate(ctx, js, p, log, set, objects); err != nil {
 			return err
 		}
 		if found, report, err = c.compare(ctx, js, log, set); err != nil {
@@ -156,11 +157,11 @@ func (c provisionCommand) update(
 	return nil
 }
 
-// redeliver recreates consumers. With delayed naks, the broker then forgets how long each interaction has to wait. So
+// recreate recreates consumers. With delayed naks, the broker then forgets how long each interaction has to wait. So
 // there must be no live worker.
-func (c provisionCommand) redeliver(
+func (c provisionCommand) recreate(
 	ctx context.Context, js jetstream.JetStream, p cli.Process, log logrus.FieldLogger, set topology.Set,
-	undelivered []provisioning.Undelivered,
+	objects []string,
 ) error {
 	return connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
 		if c.Redelivery == consumer.Nak {
@@ -174,7 +175,7 @@ func (c provisionCommand) redeliver(
 					"interval, and run the command again", n)
 			}
 		}
-		recreated, err := provisioning.Redeliver(ctx, js, set, undelivered)
+		recreated, err := provisioning.Recreate(ctx, js, set, objects)
 		for _, object := range recreated {
 			say(p.Stdout, "recreated %s", object)
 		}
@@ -182,16 +183,12 @@ func (c provisionCommand) redeliver(
 	})
 }
 
-// The broker's error codes for updates that it does not support, among others.
-const (
-	streamUpdate   jetstream.ErrorCode = 10052
-	consumerCreate jetstream.ErrorCode = 10012
-)
+// streamUpdate is the broker's error code for updates of streams that it does not support, among others.
+const streamUpdate jetstream.ErrorCode = 10052
 
 // adviseImmutable adds advice to an error about an update that the broker does not support.
 func adviseImmutable(err error) error {
-	api := (*jetstream.APIError)(nil)
-	if errors.As(err, &api) && (api.ErrorCode == streamUpdate || api.ErrorCode == consumerCreate) {
+	if api := (*jetstream.APIError)(nil); errors.As(err, &api) && api.ErrorCode == streamUpdate {
 		return fmt.Errorf("%w; NATS cannot change this: see `Recreate a stream` in docs/deploy.md", err)
 	}
 	return err

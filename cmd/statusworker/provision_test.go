@@ -334,32 +334,74 @@ func TestProvisionRedelivers(t *testing.T) {
 }
 
 // With delayed naks, recreating a consumer under live workers would cause early polls.
-func TestProvisionDoesNotRedeliverNaksUnderWorkers(t *testing.T) {
+func TestProvisionDoesNotRecreateNaksUnderWorkers(t *testing.T) {
 	t.Parallel()
-	at, js := provisioned(t, "--redelivery", "nak")
-	declare(t, js)
-	settle(t, js, schema.StreamDeclared+"."+schema.PollConsumer(schema.Audio))
-	key := schema.WorkerSubject("another")
-	if _, err := js.Publish(t.Context(), key, []byte(`{"state":"working"}`)); err != nil {
-		t.Fatal(err)
+	for name, change := range map[string]func(*testing.T, jetstream.JetStream, string, string){
+		"skips messages": func(t *testing.T, js jetstream.JetStream, stream, name string) {
+			settle(t, js, stream+"."+name)
+		},
+		"in memory": inMemory,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			at, js := provisioned(t, "--redelivery", "nak")
+			declare(t, js)
+			change(t, js, schema.StreamDeclared, schema.PollConsumer(schema.Audio))
+			key := schema.WorkerSubject("another")
+			if _, err := js.Publish(t.Context(), key, []byte(`{"state":"working"}`)); err != nil {
+				t.Fatal(err)
+			}
+			update := []string{"provision", "--nats-url", at, "--update"}
+			object := schema.StreamDeclared + "/" + schema.PollConsumer(schema.Audio)
+			says(t, "standard output", &command(t, update...).exits(exitFault).stdout, object)
+			bucket, err := js.Stream(t.Context(), schema.StreamWorkers)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := bucket.Purge(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			says(t, "standard output", &command(t, update...).exits(exitOK).stdout, "recreated consumer "+object)
+			c, err := js.Consumer(t.Context(), schema.StreamDeclared, schema.PollConsumer(schema.Audio))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n := c.CachedInfo().NumPending; n != 1 {
+				t.Errorf("%d are pending, want the declared message", n)
+			}
+		})
 	}
-	update := []string{"provision", "--nats-url", at, "--update"}
-	object := schema.StreamDeclared + "/" + schema.PollConsumer(schema.Audio)
-	says(t, "standard output", &command(t, update...).exits(exitFault).stdout, object)
-	bucket, err := js.Stream(t.Context(), schema.StreamWorkers)
+}
+
+// NATS cannot change whether the state of a consumer is in memory.
+func TestProvisionRecreatesAConsumerInMemory(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t)
+	inMemory(t, js, schema.StreamPolls, schema.PollConsumer(schema.Chat))
+	object := "consumer " + schema.StreamPolls + "/" + schema.PollConsumer(schema.Chat)
+	provision := []string{"provision", "--nats-url", at}
+	for _, more := range []string{"--dry-run", "--update=false"} {
+		c := command(t, append(provision, more)...).exits(exitFault)
+		says(t, more, &c.stdout, object, "memory storage", "recreate")
+	}
+	says(t, "--update", &command(t, append(provision, "--update")...).exits(exitOK).stdout, "recreated "+object)
+	says(t, "--dry-run", &command(t, append(provision, "--dry-run")...).exits(exitOK).stdout, "nothing")
+}
+
+// inMemory recreates a consumer with its state in memory.
+func inMemory(t *testing.T, js jetstream.JetStream, stream, name string) {
+	t.Helper()
+	c, err := js.Consumer(t.Context(), stream, name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := bucket.Purge(t.Context()); err != nil {
+	cfg := c.CachedInfo().Config
+	cfg.MemoryStorage = true
+	if err := js.DeleteConsumer(t.Context(), stream, name); err != nil {
 		t.Fatal(err)
 	}
-	says(t, "standard output", &command(t, update...).exits(exitOK).stdout, "recreated consumer "+object)
-	c, err := js.Consumer(t.Context(), schema.StreamDeclared, schema.PollConsumer(schema.Audio))
-	if err != nil {
+	if _, err := js.CreateConsumer(t.Context(), stream, cfg); err != nil {
 		t.Fatal(err)
-	}
-	if n := c.CachedInfo().NumPending; n != 1 {
-		t.Errorf("%d are pending, want the skipped message", n)
 	}
 }
 

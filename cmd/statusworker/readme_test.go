@@ -12,6 +12,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"statusworker/consumer"
 	"statusworker/schema/topology"
 )
 
@@ -146,14 +147,17 @@ func TestDocsFollowTheServerVersions(t *testing.T) {
 	}
 	for _, f := range topology.KnownServerFaults() {
 		known[strings.TrimSuffix(f.From, "-0")], known[f.Fixed] = true, true
-		use, do := "with care", f.Do
+		use, do, mode := "with care", f.Do, "both"
 		if f.Unsound {
-			use = "refused"
+			use = "no"
+		}
+		if !f.Concerns(consumer.Topology(consumer.Config{}, consumer.Choices{Mode: consumer.Nak}).Streams) {
+			mode = "`schedule`"
 		}
 		if do == "" {
 			do = "-"
 		}
-		if row := fmt.Sprintf("| %s | %s | %s | %s |\n", f.Versions(), f.What, use, do); strings.Count(
+		if row := fmt.Sprintf("| %s | %s | %s | %s | %s |\n", f.Versions(), f.What, mode, use, do); strings.Count(
 			string(doctor),
 			row,
 		) != 1 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"runtime/debug"
 
 	"github.com/sirupsen/logrus"
 
@@ -35,6 +36,9 @@ const msgContradiction = "settings contradict each other"
 
 // Run runs a worker until ctx ends.
 func (c runCommand) Run(ctx context.Context, p cli.Process) error {
+	if p.Getenv("GOGC") == "" {
+		debug.SetGCPercent(consumer.GCPercent)
+	}
 	log, err := c.Logger(p)
 	if err != nil {
 		return err

@@ -398,7 +398,7 @@ func TestEvilIdentifiersAreStopped(t *testing.T) {
 	input := command(t, "declare", "--nats-url", at)
 	input.stdin = strings.NewReader(lines.String())
 	for _, c := range []*call{arguments, input} {
-		c.exits(exitFault).counts(producer.Counts{Refused: len(evil)})
+		c.exits(exitFault).counts(producer.Counts{Invalid: len(evil)})
 		for _, line := range withoutProgress(&c.stderr) {
 			if strings.ContainsFunc(line, unicode.IsControl) || len(line) > 2000 {
 				t.Errorf("declare prints %.300q", line)

@@ -90,16 +90,17 @@ func (s session) logEnd(stats consumer.Stats, published publisher.Stats) {
 		deadLetters += n
 	}
 	s.log.WithFields(logrus.Fields{
-		"taken_in":             stats.TakenIn,
-		"polls":                stats.Polls,
-		"processed_events":     published.Published - deadLetters,
-		"dead_letters":         deadLetters,
-		"declared_twice":       stats.DeclaredTwice,
-		"skipped":              stats.Skipped,
-		"refused_reservations": stats.RefusedReservations,
-		"contradictions":       published.Contradictions,
-		"faults":               stats.Faults,
-		"panics":               stats.Panics,
+		"taken_in":              stats.TakenIn,
+		"polls":                 stats.Polls,
+		"processed_events":      published.Published - deadLetters,
+		"dead_letters":          deadLetters,
+		"declared_twice":        stats.DeclaredTwice,
+		"polls_not_sent":        stats.Skipped,
+		"vendor_failures":       stats.VendorFailures,
+		"rejected_reservations": stats.RejectedReservations,
+		"contradictions":        published.Contradictions,
+		"delivery_errors":       stats.Faults,
+		"panics":                stats.Panics,
 	}).Info("stopped")
 }
 

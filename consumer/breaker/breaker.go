@@ -53,8 +53,8 @@ type Breaker struct {
 	asked   time.Time // the vendor's Retry-After: no success ends the pause earlier
 	success time.Time // the last one
 	streak  int       // failed polls in a row
-	// failed are the interactions whose polls have failed since the last success. refused are those that the vendor
-	// refused since then, with the HTTP status. Neither has more than maxKnown.
+	// failed are the interactions whose polls have failed since the last answer (a status or a refusal). refused are
+	// those that the vendor refused since the last status, with the HTTP status. Neither has more than maxKnown.
 	failed  map[string]bool
 	refused map[string]int
 	// before are those that were refused before the last success and had no status since. They do not count towards
@@ -133,7 +133,7 @@ func (b *Breaker) Admit(ctx context.Context, lane int) (probe bool, err error) {
 	}
 }
 
-// Release returns the probe, with or without a report about it.
+// Release lets another lane have the probe. A Report before it is optional.
 func (b *Breaker) Release() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

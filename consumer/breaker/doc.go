@@ -8,10 +8,10 @@
 //	probing           the probe fails      -> paused, for longer
 //	paused, probing   the vendor answers   -> working
 //
-// A working worker polls everything that is due. It pauses after failures of three interactions without a success
-// between them, after three polls in a row with a refused token, and at once after a 429. If the cause is that the
-// vendor is unavailable, it pauses only if no poll succeeded for 1 s, or if 64 interactions failed: if only one type of
-// interaction fails, the successes of the others prevent a pause.
+// A working worker polls everything that is due. It pauses after failures of three interactions without an answer (a
+// status or a refusal) between them, after three polls in a row with 401 or 403, and at once after a 429. If the cause
+// is that the vendor is unavailable, it pauses only if no poll succeeded for 1 s, or if 64 interactions failed: if only
+// one type of interaction fails, the successes of the others prevent a pause.
 //
 // A paused worker pulls no due messages. After the pause, one lane at a time may pull one delivery and poll it: the
 // probe. An answer ends the pause, a failure begins the next one.
@@ -23,14 +23,15 @@
 // the length. After a 429 or a Retry-After, no success ends the pause before its time.
 //
 // A probe skips interactions that were polled before, each once per pause, as long as others are due. So even if some
-// interactions always fail, a poll of a new one soon shows that the vendor works.
+// interactions always fail, the first new one shows that the vendor works, after one pause if at most 64 others are due
+// before it.
 //
 // # A vendor that refuses everything
 //
 // A 404 is about one interaction, or about all of them (a wrong base URL, an account, a vendor that is being deployed).
-// The worker pauses with the cause [Refused] when five interactions were refused with the same HTTP status, and nothing
-// has succeeded for some time. [Breaker.Others] returns the results of the other interactions, by which the worker
-// decides whether a single refusal counts.
+// The worker pauses with the cause [Refused] when five interactions were refused with the same HTTP status since the
+// last success, and nothing has succeeded for some time. [Breaker.Others] returns the results of the other
+// interactions, by which the worker decides whether a single refusal counts.
 //
 // # Why not a library
 //

@@ -9,6 +9,9 @@ import (
 // logEvery is how often a cause is logged again.
 const logEvery = 5 * time.Minute
 
+// probeAt is the format of the time of the next probe: the first pause is a second.
+const probeAt = "2006-01-02T15:04:05.000Z07:00"
+
 // logFailing logs that polls fail while the worker does not pause: too few interactions are polled to know the cause.
 func (b *Breaker) logFailing(r Report, now time.Time) {
 	if !b.failing.IsZero() && now.Sub(b.failing) < logEvery {
@@ -49,7 +52,7 @@ func (b *Breaker) logPause(r Report, now, until time.Time) {
 		return
 	}
 	b.log.WithFields(logrus.Fields{
-		"cause": r.Failure, "resume_at": until.UTC().Format(time.RFC3339), "pauses_since_last_warning": l.pauses,
+		"cause": r.Failure, "next_probe_at": until.UTC().Format(probeAt), "pauses_since_last_warning": l.pauses,
 		"detail": r.Detail,
 	}).Log(level, "polling paused")
 	if level == logrus.WarnLevel {

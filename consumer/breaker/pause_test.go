@@ -14,7 +14,7 @@ func TestBreakerBegins(t *testing.T) {
 			r.wantPaused("after three failures in a row")
 			r.wantLogged("at the beginning", logrus.WarnLevel)
 			e := r.log.LastEntry()
-			if e.Data["cause"] != failure || e.Data["detail"] != "503" || e.Data["resume_at"] == nil {
+			if e.Data["cause"] != failure || e.Data["detail"] != "503" || e.Data["next_probe_at"] == nil {
 				t.Errorf("logged %v, want the cause, the end, and the detail", e.Data)
 			}
 			if took := r.wantProbe(); took < 800*time.Millisecond || took > 1200*time.Millisecond+time.Microsecond {

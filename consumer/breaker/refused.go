@@ -22,8 +22,8 @@ type Others struct {
 	Interval time.Duration
 }
 
-// Doubt reports whether refusals, the first of which came at that time, may not be about this interaction. They are
-// about it if the vendor has continued to return a status for others for half of the grace period.
+// Doubt reports whether refusals, the first of which came at that time, are perhaps not about this interaction. They
+// are about it if the vendor has continued to return a status for others for half of the grace period.
 func (o Others) Doubt(first time.Time, grace time.Duration) bool {
 	if !o.Succeeded.IsZero() && o.Succeeded.Sub(first) >= amongOthers(o.Interval, grace) {
 		return false

@@ -3,8 +3,8 @@ package breaker
 import "time"
 
 const (
-	// pauseAfter is how many interactions must fail, without a success in between, before the worker pauses: one that
-	// always fails is not an outage. A refused token concerns all interactions: then it is the number of polls. After a
+	// pauseAfter is how many interactions must fail, without an answer in between, before the worker pauses: one that
+	// always fails is not an outage. A 401 or 403 concerns all interactions: then it is the number of polls. After a
 	// 429 the worker pauses at once.
 	pauseAfter = 3
 	// pauseQuiet is how long nothing must have succeeded before the worker pauses because the vendor is unavailable.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,45 +23,50 @@ type Clock struct {
 
 	now  func() time.Time
 	wall func() time.Time // nil is that of now; only its steps matter
-	mark atomic.Pointer[mark]
+	// known is replaced as a whole: a reader of a measurement finds what that measurement has shown.
+	known atomic.Pointer[known]
 	// doubts counts the timestamps of the broker that showed the clock to be behind. settled is their number when the
 	// last measurement began.
 	doubts, settled atomic.Uint64
 	turn            chan struct{} // a semaphore for measurements of a doubtful clock
 
-	keep sync.Mutex // held to change the following fields
-	// slower are the measurements before a step forward: by them the broker's clock would show an earlier time.
-	slower atomic.Pointer[[]mark]
-	steps  atomic.Uint64
-	step   atomic.Int64 // the last one, in nanoseconds
+	keep  sync.Mutex // held to replace known
+	steps atomic.Uint64
+	step  atomic.Int64 // the last one, in nanoseconds
 }
 
+// mark is one measurement.
 type mark struct {
 	local, broker time.Time
 	wall          time.Time     // at local
 	took          time.Duration // until the answer
-	until         time.Time     // when it was replaced, by the next measurement
+	leader        string
+	// When the next measurement of this leader replaced it, by this process's clock and by the broker's; zero before.
+	replaced, until time.Time
 }
 
-// at converts a time of this process's clock to one of the broker's clock, by this measurement.
+// at converts a time of this process's clock to one of the broker's clock, by this measurement, or a little later.
 func (m mark) at(t time.Time) time.Time { return m.broker.Add(t.Sub(m.local)) }
 
+// least is at, or a little earlier: as if the broker had read its clock just before its answer arrived. A slow answer
+// counts only in part, so that an overloaded broker makes no polls wait.
+func (m mark) least(t time.Time) time.Time { return m.at(t).Add(-min(m.took, maxDoubt)) }
+
 const (
-	every   = 30 * time.Second
+	every   = 10 * time.Second
 	samples = 3
 	// keepWithin limits a measurement, except the first one.
 	keepWithin = 5 * time.Second
-	// MinStep is the least difference between two measurements of the broker's clock that counts as a step: more than
-	// NTP slews the clock between them. Half of the slack of a reservation, which covers smaller differences, must be
-	// at least as long.
-	MinStep = 50 * time.Millisecond
+	// maxAge is the age up to which workers use a measurement.
+	maxAge = every + keepWithin
+	// maxDoubt limits the part of an answer's time that counts as an error of the measurement.
+	maxDoubt = 50 * time.Millisecond
+	// minStep is the least difference between two measurements of the broker's clock that counts as a step: more than
+	// NTP slews the clock between them.
+	minStep = 50 * time.Millisecond
 	// maxParted is how far this host's two clocks may diverge before the broker's clock is measured again: more than
 	// they diverge because of NTP between two measurements.
-	maxParted = MinStep / 2
-	// keepSlower is for how long a step forward is remembered: everything that fell due because of it is polled by
-	// then. maxSlower limits the number of remembered steps.
-	keepSlower = 10 * time.Minute
-	maxSlower  = 8
+	maxParted = minStep / 2
 )
 
 // ErrNoTime means that the answer of the broker has no time.
@@ -107,7 +111,9 @@ func (c *Clock) Measure(ctx context.Context) error {
 			return fmt.Errorf("reading the broker's clock: %w", ErrNoTime)
 		}
 		if best.local.IsZero() || took < best.took {
-			best = mark{local: asked, broker: state.Now, took: took, wall: c.wallAt(asked)}
+			best = mark{
+				local: asked, broker: state.Now, took: took, wall: c.wallAt(asked), leader: state.Leader,
+			}
 		}
 	}
 	c.replace(best)
@@ -119,65 +125,17 @@ func (c *Clock) Measure(ctx context.Context) error {
 func (c *Clock) replace(best mark) {
 	c.keep.Lock()
 	defer c.keep.Unlock()
-	// The measurement is replaced at the end: a reader of the new one must find the slower ones.
-	defer c.mark.Store(&best)
-	old := c.mark.Load()
-	if old == nil {
-		return
-	}
-	if c.parted(*old) { // this process's clock stopped in between: earlier measurements are useless
-		c.slower.Store(nil)
+	old := c.known.Load()
+	if old == nil || c.parted(old.mark) { // this process's clock stopped in between: earlier measurements are useless
+		c.known.Store((&known{}).with(best, c.now()))
 		return
 	}
 	now := c.now()
-	if step := best.at(now).Sub(old.at(now)); step-best.took > MinStep || step+old.took < -MinStep {
+	if step := best.at(now).Sub(old.at(now)); step-best.took > minStep || step+old.took < -minStep {
 		c.steps.Add(1)
 		c.step.Store(int64(step))
 	}
-	before := *old
-	before.until = best.broker
-	var slower []mark
-	for _, m := range append(c.slowerOnes(), before) {
-		if best.at(now).Sub(m.at(now)) > MinStep && best.broker.Sub(m.until) < keepSlower {
-			slower = append(slower, m)
-		}
-	}
-	if len(slower) == 0 {
-		c.slower.Store(nil)
-		return
-	}
-	slower = slower[max(0, len(slower)-maxSlower):]
-	c.slower.Store(&slower)
-}
-
-func (c *Clock) slowerOnes() []mark {
-	if p := c.slower.Load(); p != nil {
-		return slices.Clone(*p)
-	}
-	return nil
-}
-
-// Early returns how long a poll must still wait, or 0. It was reserved for the time wanted and fell due at the time
-// fell, both by the broker's clock. The worker that reserved it may have used any clock that the broker has had since
-// one interval before wanted, so all of them must have reached wanted. No poll is early once an interval has passed
-// since it fell due.
-func (c *Clock) Early(wanted, fell time.Time, interval time.Duration) time.Duration {
-	p := c.slower.Load()
-	if p == nil || wanted.IsZero() {
-		return 0
-	}
-	now := c.now()
-	slowest := c.At(now)
-	for _, m := range *p {
-		if t := m.at(now); m.until.After(wanted.Add(-interval)) && t.Before(slowest) {
-			slowest = t
-		}
-	}
-	wait := min(wanted.Sub(slowest), fell.Add(interval).Sub(c.At(now)))
-	if wait <= MinStep {
-		return 0
-	}
-	return wait
+	c.known.Store(old.with(best, now))
 }
 
 // Steps returns the number of steps, and the last one.
@@ -203,7 +161,7 @@ func (c *Clock) Notice(t time.Time) {
 // Doubtful tells whether the clock may be behind: the machine was suspended, its wall clock was set, or another
 // leader's clock is ahead.
 func (c *Clock) Doubtful() bool {
-	return c.doubts.Load() != c.settled.Load() || c.parted(*c.mark.Load())
+	return c.doubts.Load() != c.settled.Load() || c.parted(c.known.Load().mark)
 }
 
 // parted tells whether this host's two clocks have diverged since a measurement.
@@ -229,13 +187,12 @@ func (c *Clock) Sure(ctx context.Context) error {
 
 // Now is the broker's current time, or a little later.
 func (c *Clock) Now() time.Time {
-	m := c.mark.Load()
-	return m.broker.Add(c.now().Sub(m.local))
+	return c.At(c.now())
 }
 
 // Local converts a time of the broker's clock to one of this process's clock, or a little earlier.
 func (c *Clock) Local(t time.Time) time.Time {
-	m := c.mark.Load()
+	m := c.known.Load().mark
 	return m.local.Add(t.Sub(m.broker))
 }
 
@@ -244,13 +201,13 @@ func (c *Clock) Offset() time.Duration { return c.Now().Sub(c.now().Round(0)) }
 
 // At converts a time of this process's clock to one of the broker's clock, or a little later.
 func (c *Clock) At(t time.Time) time.Time {
-	return c.mark.Load().at(t)
+	return c.known.Load().at(t)
 }
 
 // RoundTrip is how long the answer of the last measurement took.
 func (c *Clock) RoundTrip() time.Duration {
-	if m := c.mark.Load(); m != nil {
-		return m.took
+	if k := c.known.Load(); k != nil {
+		return k.took
 	}
 	return 0
 }

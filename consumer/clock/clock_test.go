@@ -88,7 +88,7 @@ func TestClockIsMonotonic(t *testing.T) {
 	if err := c.Measure(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if local := c.mark.Load().local.String(); !strings.Contains(local, " m=") {
+	if local := c.known.Load().local.String(); !strings.Contains(local, " m=") {
 		t.Errorf("the mark's local time %s has no monotonic reading", local)
 	}
 	if local := c.Local(b.Broker()).String(); !strings.Contains(local, " m=") {
@@ -124,9 +124,9 @@ func TestClockInDoubt(t *testing.T) {
 				t.Fatal("it is doubtful already")
 			}
 			doubt(b, c, &wall)
-			before := c.mark.Load()
-			if !c.Doubtful() || c.mark.Load() != before {
-				t.Errorf("doubtful: %v, set without a measurement: %v", c.Doubtful(), c.mark.Load() != before)
+			before := c.known.Load()
+			if !c.Doubtful() || c.known.Load() != before {
+				t.Errorf("doubtful: %v, set without a measurement: %v", c.Doubtful(), c.known.Load() != before)
 			}
 			b.Err = errors.New("no responders")
 			if err := c.Sure(t.Context()); !errors.Is(err, b.Err) || !c.Doubtful() {
@@ -159,93 +159,6 @@ func TestClockMeasureFails(t *testing.T) {
 	}
 	if got := c.Offset(); got != time.Minute {
 		t.Errorf("after failed measurements the offset is %s, want the last one", got)
-	}
-}
-
-// What was reserved before a step of the broker's clock forward falls due too early by the step, and waits for that
-// time. What is reserved afterwards does not wait, and neither does anything if clocks only drift or answers are slow.
-func TestClockEarly(t *testing.T) {
-	const interval, wait = 5 * time.Second, 5500 * time.Millisecond
-	for name, tt := range map[string]struct {
-		steps []time.Duration // of the broker's clock, one after the other, each measured
-		slow  time.Duration   // the answers after it
-		want  time.Duration
-	}{
-		"no step":            {nil, 0, 0},
-		"drift":              {[]time.Duration{10 * time.Millisecond}, 0, 0},
-		"slow answers":       {[]time.Duration{0}, 3 * time.Second, 0},
-		"back":               {[]time.Duration{-3 * time.Second}, 0, 0},
-		"forward":            {[]time.Duration{2 * time.Second}, 0, 2 * time.Second},
-		"forward and back":   {[]time.Duration{2 * time.Second, -2 * time.Second}, 0, 0},
-		"forward twice":      {[]time.Duration{time.Second, 2 * time.Second}, 0, 3 * time.Second},
-		"by more than it is": {[]time.Duration{time.Hour}, 0, interval},
-	} {
-		t.Run(name, func(t *testing.T) {
-			b := clocktest.NewFar(0)
-			c := measured(t, b)
-			wanted := c.Now().Add(wait)
-			for _, step := range tt.steps {
-				b.Offset += step
-				for i := range b.There {
-					b.There[i] = tt.slow
-				}
-				if err := c.Measure(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-			}
-			for i := range b.There {
-				b.There[i] = 0
-			}
-			if left := wanted.Sub(b.Broker()); left > 0 { // it falls due, unless it is due already
-				b.Local = b.Local.Add(left)
-			}
-			fell := b.Broker()
-			if got := c.Early(wanted, fell, interval); (got - tt.want).Abs() > time.Millisecond {
-				t.Errorf("it waits for %s, want %s", got, tt.want)
-			}
-			b.Local = b.Local.Add(tt.want)
-			if got := c.Early(wanted, fell, interval); got != 0 {
-				t.Errorf("after that it waits for %s more", got)
-			}
-			if got := c.Early(time.Time{}, fell, interval); got != 0 {
-				t.Errorf("without a wanted time it waits for %s", got)
-			}
-			after := c.Now().Add(wait)
-			b.Local = b.Local.Add(wait)
-			if got := c.Early(after, b.Broker(), interval); got != 0 {
-				t.Errorf("what was reserved afterwards waits for %s", got)
-			}
-		})
-	}
-}
-
-// After this process stood still, its earlier measurements do not count.
-func TestClockDropsMeasurementsBeforeAStandstill(t *testing.T) {
-	b := clocktest.NewFar(0)
-	var wall time.Duration
-	c := New(b.Now, b, "S")
-	c.wall = func() time.Time { return b.Local.Add(wall) }
-	measure := func() {
-		t.Helper()
-		if err := c.Measure(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	measure()
-	wanted := c.Now().Add(6 * time.Second)
-	b.Offset, wall = 5*time.Second, 5*time.Second // both advanced by 5 s while the monotonic clock did not
-	measure()
-	b.Local = b.Local.Add(time.Second)
-	if got := c.Early(wanted, b.Broker(), 5*time.Second); got != 0 {
-		t.Errorf("it waits for %s", got)
-	}
-	if n, step := c.Steps(); n != 0 || step != 0 {
-		t.Errorf("%d steps, the last of %s", n, step)
-	}
-	b.Offset += 3 * time.Second
-	measure()
-	if n, step := c.Steps(); n != 1 || step != 3*time.Second {
-		t.Errorf("%d steps, the last of %s, want one of 3s", n, step)
 	}
 }
 

@@ -2,8 +2,8 @@
 // polls later.
 //
 // A measurement reads the time of the leader of a stream. Until the next measurement the clock advances with this
-// process's monotonic clock. That measurement corrects a step of the broker's clock or of the local wall clock. After a
-// local step forward a poll may be skipped, because the step looks like a suspended machine.
+// process's monotonic clock. The next measurement corrects a step of the broker's clock or of the local wall clock.
+// After a local step forward a poll may be skipped, because the step looks like a suspended machine.
 //
 // The broker reads its time between the request and the answer. The clock assumes that it was read at the request. Its
 // time is then never behind the broker's, so a reservation never falls due too early.
@@ -11,7 +11,13 @@
 // While a machine is suspended, its monotonic clock stops. Afterwards the clock is measured again before a reservation
 // depends on it: see [Clock.Sure].
 //
-// A reservation falls due too early if the broker's clock is stepped forward after it was stored, or if another server,
-// with a clock that is ahead, becomes the leader. A worker that has measured the clock before detects it: see
-// [Clock.Early].
+// A reservation falls due too early if another server, with a clock that is ahead, becomes the leader, or if the
+// leader's clock is set forward. A worker that has measured the clock by which the reservation was made knows by how
+// much. Any other worker assumes [MaxApart]. See [Clock.Early]. There are limits:
+//
+//   - If a worker knows only one of two servers' clocks, they must not differ by more than MaxApart.
+//   - The leader's clock is set forward. Worker A, which has not measured it again, makes a reservation. Worker B,
+//     started within 15 s of the step, makes this poll: it cannot know by how much it is early.
+//   - If a server's clock is set, and that server becomes or ceases to be the leader, both within 15 s, workers may
+//     have measured different clocks of that server, and none in common.
 package clock

@@ -65,7 +65,7 @@ func TestClockIsReplacedAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.Local = b.Local.Add(time.Second)
-	wanted := c.Now().Add(5 * time.Second)
+	wanted := c.Due(b.Local.Add(5 * time.Second))
 	b.Offset += 20 * time.Second
 	fell, looks := b.Broker(), 0
 	look = func() {

@@ -76,9 +76,9 @@ func (l *Limiter) Waiting() int {
 	return int(l.waiting.Load())
 }
 
-// Room waits until a delivery that arrives now could be polled within a second, or as soon as the share allows, and
-// returns for how many deliveries that is true, up to most. It returns 0 when ctx has ended. It reserves nothing: lanes
-// that ask at the same time get the same answer, and only [Limiter.Take] limits them.
+// Room waits until at least one delivery could be polled within a second (with a share below one per second: as its
+// next turn), and returns how many could, up to most. It returns 0 when ctx has ended. It reserves nothing: lanes that
+// ask at the same time get the same answer, and only [Limiter.Take] limits them.
 func (l *Limiter) Room(ctx context.Context, most int) int {
 	if l == nil {
 		return most

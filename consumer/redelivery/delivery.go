@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"statusworker/consumer/clock"
 	"statusworker/schema"
 	"statusworker/schema/broker"
 	"statusworker/schema/lifecycle"
@@ -39,11 +40,15 @@ type Delivery struct {
 	// that it marks the end of its generation.
 	reservation broker.Header
 	tombstone   bool
-	// wanted is the due time that the worker asked for when it reserved this poll, by the broker's clock at that time.
-	wanted time.Time
-	// reserved is the reservation of the next poll, and firstDue its due time unless the request takes too long.
-	reserved reservation
-	firstDue time.Time
+	// wanted is the due time that the worker asked for when it reserved this poll.
+	wanted clock.Due
+	// reserved is the reservation of the next poll, and begun when its worker began to make it. first is its due time
+	// unless the request takes too long. Both are by this process's clock.
+	reserved     reservation
+	begun, first time.Time
+	// arrived is when the vendor has received the request at the latest, by this process's clock; zero if it was not
+	// sent.
+	arrived time.Time
 }
 
 // Receive makes the delivery of a message that was pulled at a time. Its origin is the message itself until a header
@@ -53,7 +58,7 @@ func Receive(b Settler, m broker.Delivery, asked time.Time) Delivery {
 		Settlement: Settlement{broker: b, Message: m}, Asked: asked, At: lifecycle.Position{Generation: m.Time},
 		Origin: schema.Origin{
 			Stream: m.Stream, Subject: m.Subject, Sequence: m.Sequence, Deliveries: m.Count, Stored: m.Time,
-			Traceparent: schema.Traceparent(m.Header),
+			Traceparent: schema.Traceparent(m.Header), Replays: lifecycle.ReadReplays(m.Header),
 		},
 	}
 }
@@ -66,10 +71,18 @@ func (d *Delivery) Declared() (schema.Declared, error) {
 // Reserved tells whether the next poll is reserved.
 func (d *Delivery) Reserved() bool { return d.reserved.Sequence != 0 }
 
+// hold records a stored reservation of the next poll.
+func (d *Delivery) hold(next reservation) { d.reserved, d.first = next, next.at }
+
+// replacing is the condition that the reservation of the next poll is still stored.
+func (d *Delivery) replacing() broker.Condition {
+	return broker.Condition{Subjects: schema.HoldSubjects(d.Identifier), Last: d.reserved.Sequence}
+}
+
 // declared is the declared message for package lifecycle.
 func (d *Delivery) declared() lifecycle.Declared {
 	return lifecycle.Declared{
-		Subject: d.Message.Subject, Stored: d.At.Generation, Replays: lifecycle.ReadReplays(d.Message.Header),
+		Subject: d.Message.Subject, Stored: d.At.Generation, Replays: d.Origin.Replays,
 	}
 }
 

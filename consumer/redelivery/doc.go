@@ -20,17 +20,19 @@
 //  1. A worker polls only after the broker has stored its reservation for the next poll.
 //  2. While a reservation is pending, the broker rejects every other reservation for that interaction, so no other
 //     worker polls.
-//  3. The worker sends its request at least one interval, and half a slack for the way to the vendor, before the
-//     reservation falls due. It checks the clock after the broker's acknowledgement and again when it writes the
-//     request, and skips the poll if it is late.
+//  3. The worker sends its request at least one interval, and a guard for the way to the vendor, before the reservation
+//     falls due. It checks the clock after the broker's acknowledgement and again when it writes the request. If it is
+//     late, it replaces the reservation by a later one, or skips the poll. If the answer shows that the request may
+//     have taken longer to the vendor than the guard, it postpones the reservation.
 //
-// The next poll therefore starts at least one interval after this one, whichever worker makes it, whatever crashed in
-// between, and whatever the broker forgets about its consumers: it depends only on what a stream has stored.
+// The next request is therefore written at least one interval after this one, whichever worker makes it, whatever
+// crashed in between, and whatever the broker forgets about its consumers: it depends only on what a stream has stored.
+// The vendor may receive it early if a worker died during a request that took longer to the vendor than the guard, or
+// because of clocks: see below.
 //
 // A worker may replace its reservation, on the condition that it is still stored, by one that falls due later: that
-// only lengthens the wait. It does so if a request may outlast the reservation, so that two requests of one interaction
-// are never in flight. When the request ends, the worker moves the reservation back to its first due time, or to now if
-// that has passed.
+// only lengthens the wait. It also does so if a request may outlast the reservation, so that two requests of one
+// interaction are never in flight. When the request ends, the worker moves the reservation to one interval after that.
 //
 // Nothing is lost. A worker acknowledges a message only when another message of the same interaction is stored: the
 // declared message after its first reservation, and a due message after the next reservation. At the end it stores the
@@ -40,19 +42,20 @@
 // Nothing happens twice. Outcomes are stored by compare-and-set (package publisher). If a worker dies between the
 // outcome and the tombstone, the interaction is polled once more, and the worker then finds the stored outcome.
 //
-// # Refused reservations
+// # Rejected reservations
 //
-// A refusal alone does not prove that another worker has reserved the poll. A replicated stream may still count a
-// reservation for a moment after it has fallen due. A worker that took the refusal as a sign of another worker, and
+// A rejection alone does not prove that another worker has reserved the poll. A replicated stream may still count a
+// reservation for a moment after it has fallen due. A worker that took the rejection as a sign of another worker, and
 // acknowledged its message, would lose the interaction. So the worker reads the pending reservation from the stream's
 // leader, and package schema/lifecycle decides what it means. If it is a later one, another worker has taken over: the
-// delivery is acknowledged and dropped. Otherwise the worker retries for a second. Then it leaves the message
-// unacknowledged, and the broker delivers it again.
+// delivery is acknowledged and dropped. The same holds if a later one has fallen due. Otherwise the worker retries for
+// a second. Then it leaves the message unacknowledged, and the broker delivers it again.
 //
 // Each declared message may begin a generation, which is identified by the time at which the message was stored. The
-// first reservation of a generation requires that neither a reservation nor a due message of the interaction is stored.
-// An interaction that is declared again while its poll is due or in flight therefore has one chain of reservations. The
-// conditions cover all types, so an identifier that was declared as an audio and as a chat has one chain, too.
+// first reservation of a generation requires that neither a reservation nor a due message of the interaction is stored,
+// except a due message that causes no more polls, such as a tombstone. An interaction that is declared again while its
+// poll is due or in flight therefore has one chain of reservations. The conditions cover all types, so an identifier
+// that was declared as an audio and as a chat has one chain, too.
 //
 // # The tombstone
 //
@@ -65,11 +68,14 @@
 //
 // # Clocks
 //
-// Reservations fall due by the clock of the stream's leader. The worker measures that clock at the start and every 30
-// s, and allows for the time that the answer took (package clock). If the clocks of two leaders differ, the slack of a
-// reservation (a fifth of the interval, at most a second) is the margin. If they differ more, a worker that has
-// measured both clocks delays polls that fell due too early. A worker that has measured only the second one cannot, so
-// the servers need NTP.
+// Reservations fall due by the clock of the stream's leader. The worker measures that clock at the start and every 10
+// s, and allows for the time that the answer took (package clock). A reservation that was made by one server's clock
+// and falls due by another's may do so too early. Its due message therefore has its intended due time and the server by
+// whose clock that is, and the worker that gets it waits until that clock has reached it. After a short wait it polls;
+// for a longer one, it reserves the same poll again. The broker may redeliver a due message late. If the next poll has
+// fallen due early meanwhile, no reservation is stored, and the worker could reserve the same poll again. From half an
+// interval after its due time on, a due message is therefore used only while no later message of the interaction is
+// stored.
 //
 // # Delayed naks
 //

@@ -8,6 +8,7 @@ import (
 
 	"statusworker/consumer/clock"
 	"statusworker/consumer/clock/clocktest"
+	"statusworker/schema"
 	"statusworker/schema/broker"
 )
 
@@ -37,8 +38,8 @@ func (now timeOf) Stream(context.Context, string) (broker.StreamState, error) {
 	return broker.StreamState{Now: now()}, nil
 }
 
-// A reservation never falls due too early, and its local due time is never later than the true one, whatever the offset
-// of the clock is, and however the delays of the answers are distributed.
+// A reservation never falls due too early, whatever the offset of the clock is, and however the delays of the answers
+// are distributed. Its request may be written up to one interval and the guard before.
 func TestClockIsNeverEarly(t *testing.T) {
 	seed := rand.Uint64()
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -51,99 +52,112 @@ func TestClockIsNeverEarly(t *testing.T) {
 			b.There[i], b.Back[i] = upTo(scale), upTo(scale)
 			slowest = max(slowest, b.There[i])
 		}
-		r := &Reservations{cfg: Config{Clock: measured(t, b), Jitter: random.Float64}}
+		r := &Reservations{cfg: Config{Clock: measured(t, b), Now: b.Now}}
 		b.Local = b.Local.Add(upTo(30 * time.Second))
 
-		interval := 50*time.Millisecond + upTo(30*time.Second)
-		due := r.due(interval, interval)
-		wait := due.Sub(r.cfg.Clock.Now())
-		if wait < interval+minSlack || wait > interval+MaxSlack+interval/20 {
-			t.Fatalf("seed %d: the wait is %s for an interval of %s", seed, wait, interval)
-		}
-		if early := b.Broker().Add(wait).Sub(due); early > 0 {
+		d := &Delivery{Interval: 50*time.Millisecond + upTo(30*time.Second)}
+		var next reservation
+		r.plan(d, &next, 0)
+		due := r.cfg.Clock.Due(next.at)
+		if early := next.at.Add(b.Offset).Sub(due.At); early > 0 {
 			t.Fatalf("seed %d: the reservation is early by %s: delays %v there and %v back", seed, early, b.There,
 				b.Back)
 		} else if -early > slowest {
 			t.Fatalf("seed %d: the reservation is late by %s, but no request took longer than %s", seed,
 				-early, slowest)
 		}
-		trulyLocal := due.Add(-b.Offset)
-		if late := r.cfg.Clock.Local(due).Sub(trulyLocal); late > 0 {
-			t.Fatalf("seed %d: its local due time is %s later than the true one", seed, late)
+		if left, want := next.at.Sub(d.SendBy), d.Interval+minGuard; left != want {
+			t.Fatalf("seed %d: the request may be written %s before the next poll is due, want %s", seed, left, want)
 		}
-		asked := b.Local.Add(upTo(time.Hour))
-		if early := asked.Add(b.Offset).Sub(r.cfg.Clock.At(asked)); early > 0 {
-			t.Fatalf("seed %d: a reservation for a Retry-After is early by %s", seed, early)
+		if left := d.SendBy.Sub(b.Local); left != allowanceMargin {
+			t.Fatalf("seed %d: the request must be written within %s, want %s", seed, left, allowanceMargin)
 		}
 	}
 }
 
-// If the broker is slow to store reservations, they fall due later by that time. Otherwise every poll would be too
-// late.
-func TestSlowBrokerMakesPollsRarer(t *testing.T) {
-	r := &Reservations{cfg: Config{Clock: measured(t, clocktest.NewFar(0)), Jitter: func() float64 { return 0 }}}
-	wait := func() time.Duration { return r.due(5*time.Second, 5*time.Second).Sub(r.cfg.Clock.Now()) }
-	usual := wait()
-	r.took(3 * time.Second)
-	if got := wait() - usual; got != 3*time.Second {
-		t.Errorf("after 3 s for a reservation the next one falls due %s later, want 3 s", got)
+// If the broker is slow to store reservations, or connections are slow, the next ones fall due later by that time.
+// Otherwise every poll would be too late. A single long time has no effect.
+func TestSlowWritesMakePollsRarer(t *testing.T) {
+	b := clocktest.NewFar(0)
+	r := &Reservations{cfg: Config{Clock: measured(t, b), Now: b.Now}}
+	d := &Delivery{Interval: 5 * time.Second}
+	wait := func() time.Duration {
+		var next reservation
+		r.plan(d, &next, 0)
+		if left, want := next.at.Sub(d.SendBy), d.Interval+r.guard(d.Interval); left != want {
+			t.Errorf("the request may be written %s before the next poll is due, want %s", left, want)
+		}
+		return next.at.Sub(b.Local)
 	}
-	for range 100 {
-		r.took(time.Millisecond)
+	shortest := wait()
+	if want := d.Interval + allowanceMargin + minGuard; shortest != want {
+		t.Errorf("the next poll is due after %s, want %s", shortest, want)
 	}
-	if got := wait() - usual; got > 10*time.Millisecond {
-		t.Errorf("after a hundred quick reservations the next one still falls due %s later", got)
+	for _, u := range []*usual{&r.writes, &r.answers} {
+		for range 20 {
+			u.took(0)
+		}
+		if u.took(3 * time.Second); wait() != shortest {
+			t.Errorf("after one long time the next poll is due after %s, want %s", wait(), shortest)
+		}
+		u.took(3 * time.Second)
+		longest := 3 * time.Second
+		if u == &r.answers {
+			longest = longestGuard(d.Interval) - minGuard
+		}
+		if got := wait() - shortest; got != longest {
+			t.Errorf("after two long times the next poll is due %s later, want %s", got, longest)
+		}
+		for range len(u.last) {
+			u.took(0)
+		}
+		if got := wait() - shortest; got != 0 {
+			t.Errorf("after many short times the next poll is due %s later, want 0", got)
+		}
 	}
 }
 
-// No poll is made less than an interval after the one before it, whatever clocks the broker had. None waits longer than
-// the steps of the clock, nor longer than an interval.
-func TestClockStepsMakeNoPollEarly(t *testing.T) {
-	seed := rand.Uint64()
-	random := rand.New(rand.NewPCG(seed, 0))
-	upTo := func(d time.Duration) time.Duration { return time.Duration(random.Int64N(int64(d))) }
-	for range 2000 {
-		b := clocktest.NewFar(upTo(time.Hour) - 30*time.Minute)
-		for i := range b.There {
-			b.There[i], b.Back[i] = upTo(100*time.Millisecond), upTo(100*time.Millisecond)
+// What is due by the interval alone.
+func TestGuard(t *testing.T) {
+	for _, tt := range []struct{ interval, answers, want time.Duration }{
+		{30 * time.Second, 0, minGuard},
+		{30 * time.Second, 300 * time.Millisecond, 300 * time.Millisecond},
+		{30 * time.Second, time.Minute, maxGuard},
+		{5 * time.Second, time.Minute, 500 * time.Millisecond},
+		{time.Second, 300 * time.Millisecond, minGuard},
+		{time.Hour, time.Hour, maxGuard},
+	} {
+		var r Reservations
+		r.answers.took(tt.answers)
+		if got := r.guard(tt.interval); got != tt.want {
+			t.Errorf("with answers after %s the guard of %s is %s, want %s", tt.answers, tt.interval, got, tt.want)
 		}
-		c := measured(t, b)
-		interval := 3*time.Second + upTo(27*time.Second) // the slack of a shorter one does not cover such slow answers
-		r := &Reservations{cfg: Config{Clock: c, Jitter: random.Float64}}
-		steps := time.Duration(0)
-		for polls := 0; polls < 20; polls++ {
-			polled := b.Local
-			wanted := r.due(interval, interval)
-			for b.Broker().Before(wanted) {
-				b.Local = b.Local.Add(min(wanted.Sub(b.Broker()), upTo(2*time.Second)+1))
-				if random.IntN(8) == 0 {
-					step := upTo(6*time.Second) - 3*time.Second
-					b.Offset += step
-					steps += max(0, step)
-					if random.IntN(3) > 0 { // otherwise a due message shows the step
-						if err := c.Measure(t.Context()); err != nil {
-							t.Fatal(err)
-						}
-					}
-				}
-			}
-			fell := b.Broker()
-			if c.Notice(fell); c.Doubtful() {
-				if err := c.Sure(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-			}
-			waited := time.Duration(0)
-			for wait := c.Early(wanted, fell, interval); wait > 0; wait = c.Early(wanted, fell, interval) {
-				b.Local = b.Local.Add(wait)
-				waited += wait
-			}
-			if gap := b.Local.Sub(polled); gap < interval {
-				t.Fatalf("seed %d: polled again after %s, the interval is %s", seed, gap, interval)
-			}
-			if waited > interval || waited > steps+time.Second {
-				t.Fatalf("seed %d: waited for %s after steps of %s, the interval is %s", seed, waited, steps, interval)
-			}
+	}
+}
+
+// The header of a reservation has the due time, when it was made, and by which clock.
+func TestDueHeader(t *testing.T) {
+	at := time.Date(2026, 3, 1, 12, 0, 0, 123456789, time.UTC)
+	for _, leader := range []string{"", "n1", "a name with spaces"} {
+		due := clock.Due{At: at, Made: at.Add(-5105*time.Millisecond - 1), Leader: leader}
+		h := broker.Header{}
+		h.Set(schema.HeaderDue, at.Format(time.RFC3339Nano))
+		h.Set(schema.HeaderReserved, writeReserved(due))
+		want := clock.Due{At: at, Made: at.Add(-5106 * time.Millisecond), Leader: leader}
+		if got := readDue(h); got != want {
+			t.Errorf("read %+v, want %+v", got, want)
+		}
+	}
+	for _, invalid := range []string{"", "soon", "-1 n1", "99999999999999999999 n1", "9999999999999 n1"} {
+		h := broker.Header{}
+		h.Set(schema.HeaderDue, at.Format(time.RFC3339Nano))
+		h.Set(schema.HeaderReserved, invalid)
+		if got, want := readDue(h), (clock.Due{At: at}); got != want {
+			t.Errorf("read %+v from %q, want %+v", got, invalid, want)
+		}
+		h.Set(schema.HeaderDue, invalid)
+		if got := readDue(h); got != (clock.Due{}) {
+			t.Errorf("read %+v from a due time of %q, want nothing", got, invalid)
 		}
 	}
 }

@@ -34,9 +34,9 @@ func (r *Reservations) takeIn(ctx context.Context, d *Delivery) (_ lifecycle.Tak
 		return "", 0, err
 	}
 	var snapshot lifecycle.Snapshot
-	var refused lifecycle.TakeIn
+	var rejected lifecycle.TakeIn
 	again := false
-	for giveUp := r.cfg.Now().Add(refusedFor); ; {
+	for giveUp := r.cfg.Now().Add(rejectedFor); ; {
 		read := r.cfg.Now()
 		around, err := r.stored.around(ctx, d)
 		if err != nil {
@@ -54,7 +54,7 @@ func (r *Reservations) takeIn(ctx context.Context, d *Delivery) (_ lifecycle.Tak
 		default:
 			return verdict, 0, nil
 		}
-		if verdict == refused {
+		if verdict == rejected {
 			if err := r.waitToRetry(ctx, giveUp); err != nil {
 				return "", 0, err
 			}
@@ -66,11 +66,11 @@ func (r *Reservations) takeIn(ctx context.Context, d *Delivery) (_ lifecycle.Tak
 		if err = r.reserveFirst(ctx, d, verdict); err == nil {
 			return lifecycle.Reserve, 0, nil
 		}
-		if !errors.Is(err, broker.ErrRefused) {
+		if !errors.Is(err, broker.ErrRejected) {
 			return "", 0, err
 		}
-		r.refused.Add(1)
-		refused = verdict
+		r.rejected.Add(1)
+		rejected = verdict
 		// The reservation that is read may be falling due at this moment. Then its due message is stored, so it is safe
 		// to act on it.
 		if err := r.stored.polls(ctx, d.Identifier, &snapshot); err != nil {
@@ -87,8 +87,8 @@ func (r *Reservations) reserveFirst(ctx context.Context, d *Delivery, verdict li
 		among = schema.HoldSubjects(d.Identifier)
 	}
 	next := newReservation(d.At.Generation, 1)
-	next.Due = r.due(d.Interval, d.Interval)
-	return r.put(ctx, d, &next, 0, among)
+	next.at = r.cfg.Now().Add(d.Interval + r.cfg.spread(d.Interval))
+	return r.put(ctx, d, &next, broker.Condition{Subjects: among})
 }
 
 // Judge returns the verdict on a declared message, by all that is stored for its interaction.

@@ -75,9 +75,12 @@ func (n *Naks) Begin(ctx context.Context, d *Delivery) (Verdict, error) {
 }
 
 // Keep does nothing: AckWait is longer than a request.
-func (n *Naks) Keep(ctx context.Context, _ *Delivery) (context.Context, func()) {
-	return ctx, func() {}
+func (n *Naks) Keep(ctx context.Context, _ *Delivery) (context.Context, func(Request)) {
+	return ctx, func(Request) {}
 }
+
+// Renew does nothing: the message is redelivered.
+func (n *Naks) Renew(context.Context, *Delivery) bool { return false }
 
 // Redeliver returns the message with a delay.
 func (n *Naks) Redeliver(_ context.Context, d *Delivery, notBefore time.Time) error {
@@ -86,7 +89,10 @@ func (n *Naks) Redeliver(_ context.Context, d *Delivery, notBefore time.Time) er
 	}
 	age := n.cfg.Clock.Now().Sub(d.At.Generation)
 	wait := max(Wait(d.Interval, age, n.cfg.Stretch, n.cfg.StretchLimit), min(n.turn(), n.cfg.Deadline-age))
-	delay := max(wait+nakSlack, notBefore.Sub(n.cfg.Now())) + n.cfg.jitter(d.Interval)
+	delay := max(wait+nakSlack, notBefore.Sub(n.cfg.Now()))
+	if age < d.Interval {
+		delay += n.cfg.spread(d.Interval) // the first poll follows
+	}
 	now := n.cfg.Clock.Now()
 	n.due.note(d.Origin.Sequence, now.Add(delay), now)
 	n.refused.note(d.Identifier, refusedEntry{refusals: d.Refusals, noted: n.cfg.Now()})

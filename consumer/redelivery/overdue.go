@@ -148,12 +148,12 @@ func (r *Reservations) StoreAgain(ctx context.Context) (stored int, err error) {
 		}
 		for _, d := range batch {
 			next := d.reserved
-			next.Due = r.cfg.Clock.Now().Add(slack(r.cfg.Interval(d.Type)))
-			err := r.put(ctx, d, &next, d.reserved.Sequence, schema.HoldSubjects(d.Identifier))
+			next.at = r.cfg.Now().Add(soon)
+			err := r.put(ctx, d, &next, d.replacing())
 			switch {
 			case err == nil:
 				stored++
-			case !errors.Is(err, broker.ErrRefused):
+			case !errors.Is(err, broker.ErrRejected):
 				return stored, err
 			case replaced == overdueMisses:
 				return stored, nil

@@ -70,13 +70,6 @@ func Wait(interval, age time.Duration, stretch float64, limit time.Duration) tim
 	return max(interval, min(time.Duration(stretch*float64(age)), limit))
 }
 
-// jitterShare spreads the polls over this fraction of the interval.
-const jitterShare = 0.05
-
-func (c Config) jitter(interval time.Duration) time.Duration {
-	return time.Duration(c.Jitter() * jitterShare * float64(interval))
-}
-
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a

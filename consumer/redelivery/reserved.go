@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"statusworker/consumer/clock"
 	"statusworker/schema"
 	"statusworker/schema/broker"
 )
@@ -13,62 +14,112 @@ import (
 // when two thirds of the time until the reservation have passed.
 const keepMargin = time.Second
 
+// Renew replaces a reservation whose request was not written in time by a later one, so that it can be written now. It
+// returns whether it can.
+func (r *Reservations) Renew(ctx context.Context, d *Delivery) bool {
+	if !d.Reserved() {
+		return false
+	}
+	now := r.cfg.Now()
+	took := now.Sub(d.begun)
+	r.writes.took(took)
+	if d.reserved.at.Sub(now) < d.Interval/2 {
+		return false // a reservation that is replaced just before it falls due may be deleted with it
+	}
+	if r.sureOfTime(ctx) != nil { // this process may have stood still
+		return false
+	}
+	next, sendBy := d.reserved, d.SendBy
+	r.plan(d, &next, took)
+	if r.put(ctx, d, &next, d.replacing()) != nil {
+		d.SendBy = sendBy
+		return false
+	}
+	d.hold(next)
+	return r.cfg.Now().Before(d.SendBy)
+}
+
 // Keep keeps the reservation from falling due while the request is in flight, so that there is never a second request
 // for the interaction. If the request may outlast the reservation, Keep replaces it by a later one when two thirds of
 // the time have passed. If the broker does not store that in time, Keep cancels the request. The caller calls release
 // before it does anything else with the delivery.
-func (r *Reservations) Keep(ctx context.Context, d *Delivery) (request context.Context, release func()) {
-	left := r.cfg.Clock.Local(d.reserved.Due).Sub(r.cfg.Now())
+func (r *Reservations) Keep(ctx context.Context, d *Delivery) (request context.Context, release func(Request)) {
+	// The broker's clock may have been set forward since.
+	left := min(d.reserved.at.Sub(r.cfg.Now()), r.cfg.Clock.Local(d.reserved.Due).Sub(r.cfg.Now()))
 	if left > r.cfg.RequestTimeout+keepMargin {
-		return ctx, func() {}
+		return ctx, func(q Request) { r.ended(d, q) }
 	}
 	request, cancelRequest := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	timer := time.AfterFunc(left*2/3, func() {
 		defer close(ended)
 		next := d.reserved
-		next.Due = r.cfg.Clock.Now().Add(r.cfg.RequestTimeout + keepMargin)
+		next.at = r.cfg.Now().Add(r.cfg.RequestTimeout + keepMargin)
 		bounded, cancel := context.WithTimeout(request, left/4) // before it falls due
 		defer cancel()
-		if r.put(bounded, d, &next, d.reserved.Sequence, schema.HoldSubjects(d.Identifier)) != nil {
+		if r.put(bounded, d, &next, d.replacing()) != nil {
 			cancelRequest()
 			return
 		}
 		d.reserved = next
 	})
-	return request, func() {
+	return request, func(q Request) {
 		if !timer.Stop() {
 			<-ended
 		}
 		cancelRequest()
+		r.ended(d, q)
+	}
+}
+
+// Request is a request that has ended.
+type Request struct {
+	// Sent is when it was written; zero if it was not.
+	Sent time.Time
+	// Answered means that the vendor has answered it.
+	Answered bool
+}
+
+// ended records how long a request took.
+func (r *Reservations) ended(d *Delivery, q Request) {
+	if q.Sent.IsZero() {
+		return
+	}
+	r.writes.took(q.Sent.Sub(d.begun))
+	d.arrived = r.cfg.Now()
+	if q.Answered {
+		r.answers.took(d.arrived.Sub(q.Sent))
+	} else { // it may still be on its way
+		d.arrived = later(d.arrived, q.Sent.Add(longestGuard(d.Interval)))
 	}
 }
 
 // Redeliver keeps the reservation, unless it must fall due later, or its headers have changed: then it is replaced, on
-// the condition that it is still stored. One that has fallen due meanwhile stays due. A reservation that Keep has
-// postponed is moved back to its first due time, or to the earliest possible one.
+// the condition that it is still stored. One that has fallen due meanwhile stays due. If the request ended so late that
+// the vendor may have received it less than an interval before the due time, the due time is postponed to one interval
+// after the end. One that Keep has postponed is moved back to that; if no request was written, to its first due time,
+// or to the earliest possible one.
 func (r *Reservations) Redeliver(ctx context.Context, d *Delivery, notBefore time.Time) error {
-	if d.reserved.Sequence == 0 {
+	if !d.Reserved() {
 		return nil // Begin failed: the message is redelivered after AckWait
 	}
 	next := d.reserved
 	next.refusals = d.Refusals
-	if next.Due.After(d.firstDue) {
-		next.Due = later(d.firstDue, r.cfg.Clock.Now().Add(minSlack))
+	if next.at.After(d.first) {
+		next.at = later(d.first, r.cfg.Now().Add(soon))
 	}
-	if !notBefore.IsZero() {
-		if at := r.cfg.Clock.At(notBefore); at.After(next.Due) {
-			next.Due = at
-		}
+	if !d.arrived.IsZero() {
+		next.at = later(next.at, d.arrived.Add(d.Interval))
 	}
+	next.at = later(next.at, notBefore)
 	h := d.Message.Header // as Begin has stored it again
 	same := string(d.Status) == h.Get(schema.HeaderStatus) && d.Panics == panicsIn(h) &&
 		next.refusals.Equal(d.reserved.refusals)
-	if same && next.Due.Equal(d.reserved.Due) {
+	if same && next.at.Equal(d.reserved.at) {
 		return nil
 	}
-	err := r.put(ctx, d, &next, d.reserved.Sequence, schema.HoldSubjects(d.Identifier))
-	if errors.Is(err, broker.ErrRefused) {
+	err := r.put(ctx, d, &next, d.replacing())
+	if errors.Is(err, broker.ErrRejected) {
 		return nil
 	}
 	return err
@@ -78,16 +129,16 @@ func (r *Reservations) Redeliver(ctx context.Context, d *Delivery, notBefore tim
 // last due message can lead to another poll. If the reservation has fallen due meanwhile, one more poll is made, which
 // finds the outcome stored; the reservation after that is replaced instead.
 func (r *Reservations) Finish(ctx context.Context, d *Delivery) error {
-	if d.reserved.Sequence == 0 {
+	if !d.Reserved() {
 		bounded, cancel := context.WithTimeout(ctx, ackTimeout)
 		defer cancel()
 		return d.AckConfirmed(bounded) // an invalid message: it never had a reservation
 	}
 	tomb := reservation{Reserved: d.reserved.Reserved}
-	tomb.Tombstone, tomb.Due = true, r.due(d.Interval, d.Interval)
-	hold := schema.HoldSubjects(d.Identifier)
-	err := r.put(ctx, d, &tomb, d.reserved.Sequence, hold)
-	if !errors.Is(err, broker.ErrRefused) {
+	// No worker waits if a tombstone falls due too early by another server's clock.
+	tomb.Tombstone, tomb.at = true, r.cfg.Now().Add(d.Interval+clock.Apart(d.Interval))
+	err := r.put(ctx, d, &tomb, d.replacing())
+	if !errors.Is(err, broker.ErrRejected) {
 		return err
 	}
 	// It fell due during a slow request. The poll after it may be reserved already: that is replaced too.
@@ -96,7 +147,8 @@ func (r *Reservations) Finish(ctx context.Context, d *Delivery) error {
 		return err
 	}
 	tomb.Position = pending.Position
-	if err := r.put(ctx, d, &tomb, pending.Sequence, hold); !errors.Is(err, broker.ErrRefused) {
+	hold := broker.Condition{Subjects: schema.HoldSubjects(d.Identifier), Last: pending.Sequence}
+	if err := r.put(ctx, d, &tomb, hold); !errors.Is(err, broker.ErrRejected) {
 		return err
 	}
 	return nil

@@ -8,9 +8,8 @@ import (
 	"statusworker/schema"
 )
 
-// dueSample remembers when some messages fall due again. With naks nothing else shows how late a delivery is. It is a
-// sample, because another worker may get a message, and because its size is limited: one of every so many sequences is
-// in it, depending on their number.
+// dueSample remembers when some messages fall due again. With naks nothing else shows how late a delivery is. It has
+// only every n-th sequence, to limit its size. An entry is useless if another worker gets the message.
 type dueSample struct {
 	mu    sync.Mutex
 	at    map[uint64]time.Time // by stream sequence

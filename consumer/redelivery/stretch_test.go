@@ -2,7 +2,6 @@ package redelivery
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -55,18 +54,19 @@ func TestStretchADay(t *testing.T) {
 			now := declared
 			clock := func() time.Time { return now }
 			r := &Reservations{cfg: Config{
-				Clock: sameClock(t, clock), Now: clock, Jitter: rand.Float64,
+				Clock: sameClock(t, clock), Now: clock,
 				Stretch: tt.stretch, StretchLimit: tt.limit,
 			}}
 			d := &Delivery{Type: tt.typ, Interval: tt.interval, At: lifecycle.Position{Generation: declared}}
 			polls := 0
-			for due := r.due(d.Interval, d.Interval); due.Sub(declared) <= 24*time.Hour; polls++ {
-				now = due
-				due = r.due(d.Interval, r.wait(d))
-				age, gap := now.Sub(declared), due.Sub(now)
+			next := reservation{at: declared.Add(d.Interval)}
+			for ; next.at.Sub(declared) <= 24*time.Hour; polls++ {
+				now = next.at
+				r.plan(d, &next, 0)
+				age, gap := now.Sub(declared), next.at.Sub(now)
 				wait := Wait(d.Interval, age, tt.stretch, tt.limit)
-				// Besides the wait there are slack and jitter.
-				if most := wait + MaxSlack + d.Interval/20; gap < wait || gap > most {
+				// Besides the wait there are the allowance and the guard.
+				if most := wait + allowanceMargin + minGuard; gap < wait || gap > most {
 					t.Fatalf("at the age of %s the next poll comes after %s, want %s to %s", age, gap, wait, most)
 				}
 			}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net/http"
 	"strings"
 	"sync"
@@ -116,7 +115,7 @@ func (b *bare) scheduleAndPoll(msg jetstream.Msg) error {
 	defer cancel()
 	subject := msg.Subject()
 	identifier := subject[strings.LastIndexByte(subject, '.')+1:]
-	wait := b.interval + 100*time.Millisecond + b.jitter()
+	wait := b.interval + 100*time.Millisecond // as the worker
 	_, err := b.js.PublishMsg(ctx, &nats.Msg{
 		Subject: schema.HoldSubject(schema.Audio, identifier),
 		Data:    msg.Data(),
@@ -156,15 +155,10 @@ func (b *bare) pollAndNak(msg jetstream.Msg) error {
 	if err := b.poll(subject[strings.LastIndexByte(subject, '.')+1:]); err != nil {
 		return err
 	}
-	if err := msg.NakWithDelay(b.interval + time.Second + b.jitter()); err != nil {
+	if err := msg.NakWithDelay(b.interval + time.Second); err != nil {
 		return fmt.Errorf("returning the message: %w", err)
 	}
 	return nil
-}
-
-// jitter returns the jitter that the worker adds.
-func (b *bare) jitter() time.Duration {
-	return time.Duration(rand.Float64() * 0.05 * float64(b.interval))
 }
 
 // poll requests the status once and decodes it.

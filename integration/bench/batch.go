@@ -264,7 +264,7 @@ func processedEvents() []schema.Outcome {
 		Answer: json.RawMessage(`{"status":"processed","declared":"2022-06-17T15:36:44.823Z","uploaded":null,` +
 			`"downloaded":"2022-06-17T15:37:00.140331Z","processed":"2022-06-17T15:41:05.071Z","errorMessage":null}`),
 	}
-	o.Declaration = declaredMessage(o.Identifier)
+	o.Declaration = declaredMessage(schema.Audio, o.Identifier)
 	o.Origin = schema.Origin{Stream: schema.StreamDeclared, Subject: schema.DeclaredSubject(o.Type, o.Identifier),
 		Sequence: 1, Deliveries: 1, Stored: stored, Polls: 11}
 	second := o

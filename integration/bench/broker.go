@@ -98,8 +98,8 @@ func (b *broker) provision(ctx context.Context, mode consumer.Mode, intervals co
 }
 
 // declaredMessage returns a declared message of typical size.
-func declaredMessage(identifier string) []byte {
-	return []byte(`{"interactionIdentifier":"` + identifier + `","type":"audio","languageTag":"en-us",` +
+func declaredMessage(typ schema.Type, identifier string) []byte {
+	return []byte(`{"interactionIdentifier":"` + identifier + `","type":"` + string(typ) + `","languageTag":"en-us",` +
 		`"vertical":"default","model":"cx","includeAiResults":true,` +
 		`"downloadUri":"https://recordings.example.com/2022/06/17/call-000123.wav?sig=abcdef",` +
 		`"originalFilename":"call-000123.wav","externalIdentifier":"crm/9981","agent":{"id":17,"team":"north"},` +
@@ -109,7 +109,11 @@ func declaredMessage(identifier string) []byte {
 // declared returns a declared message with its subject.
 func declared() *nats.Msg {
 	identifier := uuid.NewString()
-	return &nats.Msg{Subject: schema.DeclaredSubject(schema.Audio, identifier), Data: declaredMessage(identifier)}
+	return declaredAs(schema.Audio, identifier)
+}
+
+func declaredAs(typ schema.Type, identifier string) *nats.Msg {
+	return &nats.Msg{Subject: schema.DeclaredSubject(typ, identifier), Data: declaredMessage(typ, identifier)}
 }
 
 // due returns a due message. The poll before it returned the status processing.
@@ -117,8 +121,10 @@ func due(number int) *nats.Msg {
 	identifier := uuid.NewString()
 	return &nats.Msg{
 		Subject: schema.PollSubject(schema.Audio, identifier),
-		Data:    declaredMessage(identifier),
+		Data:    declaredMessage(schema.Audio, identifier),
 		Header: nats.Header{
+			schema.HeaderDue:        {time.Now().UTC().Format(time.RFC3339Nano)},
+			schema.HeaderReserved:   {"300"},
 			schema.HeaderPoll:       {"2"},
 			schema.HeaderGeneration: {time.Now().UTC().Format(time.RFC3339Nano)},
 			schema.HeaderSequence:   {strconv.Itoa(number)},

@@ -77,11 +77,11 @@ func printCosts(stdout io.Writer, variants []variant, costs map[variant][]cost) 
 	}
 }
 
-// ratios returns the median, minimum and maximum of a value of each run in of, divided by that of its pair in to.
-func ratios(of, to []cost, value func(cost) float64) (mid, lowest, highest float64) {
+// ratios returns the median, minimum and maximum of a value of each of the runs, divided by that of its pair in base.
+func ratios(runs, base []cost, value func(cost) float64) (mid, lowest, highest float64) {
 	var all []float64
-	for i := range min(len(of), len(to)) {
-		all = append(all, value(of[i])/value(to[i]))
+	for i := range min(len(runs), len(base)) {
+		all = append(all, value(runs[i])/value(base[i]))
 	}
 	return median(all), slices.Min(all), slices.Max(all)
 }

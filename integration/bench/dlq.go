@@ -140,7 +140,7 @@ func dead(number int) *nats.Msg {
 	if number%2 == 0 {
 		o.Reason = schema.ProcessingFailed
 	}
-	o.Declaration = declaredMessage(o.Identifier)
+	o.Declaration = declaredMessage(schema.Audio, o.Identifier)
 	o.Origin = schema.Origin{Stream: schema.StreamDeclared, Subject: schema.DeclaredSubject(o.Type, o.Identifier),
 		Sequence: uint64(number), Deliveries: 1, Stored: stored, Polls: 11}
 	data, err := o.Marshal()

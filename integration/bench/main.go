@@ -9,6 +9,7 @@
 //	go run ./integration/bench -only outage    time to poll what fell due in an outage of the vendor, eight minutes
 //	go run ./integration/bench -only sizing    CPU of steady loads, with one replica and with three; six minutes
 //	go run ./integration/bench -only batch     processed events: one atomic batch an audio, or two publishes
+//	go run ./integration/bench -only interval  times between polls at the vendor's guidance; six minutes
 //	go run ./integration/bench -only waiting   pending messages that the broker reports for interactions that wait
 //
 // Broker, vendor and poller run in their own processes: this program starts itself in these roles. They listen on the
@@ -74,14 +75,16 @@ type settings struct {
 }
 
 // parts are the values of -only. The first one runs cpu and memory.
-var parts = []string{"", "cpu", "memory", "dlq", "backlog", "outage", "sizing", "batch", "waiting"}
+var parts = []string{
+	"", "cpu", "memory", "dlq", "backlog", "outage", "sizing", "batch", "interval", "waiting",
+}
 
 func parse(args []string, stderr io.Writer) (settings, error) {
 	var s settings
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&s.only, "only", "",
-		"run only `cpu`, memory, dlq, backlog, outage, sizing, batch or waiting; by default cpu and memory")
+		"run only `cpu`, memory, dlq, backlog, outage, sizing, batch, interval or waiting; by default cpu and memory")
 	flags.StringVar(&s.redelivery, "redelivery", "", "cpu, sizing: `schedule` or nak; by default both")
 	flags.DurationVar(&s.measured, "for", 3*time.Second, "how long each run is measured")
 	flags.DurationVar(&s.warmUp, "warm-up", 1500*time.Millisecond, "how long each run lasts before it is measured")
@@ -158,7 +161,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}{
 		{"cpu", true, measureCPU}, {"memory", true, measureMemory}, {"dlq", false, measureDLQ},
 		{"backlog", false, measureBacklog}, {"outage", false, measureOutage},
-		{"sizing", false, measureSizing}, {"batch", false, measureBatch}, {"waiting", false, measureWaiting},
+		{"sizing", false, measureSizing}, {"batch", false, measureBatch}, {"interval", false, measureIntervals},
+		{"waiting", false, measureWaiting},
 	} {
 		if err == nil && (s.only == part.name || s.only == "" && part.always) {
 			err = part.measure(ctx, s, stdout, stderr)

@@ -60,16 +60,12 @@ type footprint struct {
 const memorySamples = 20
 
 // memoryInterval returns the poll interval at which n interactions need rate polls per second. In addition to the
-// interval, each waits for the slack and the jitter of its reservation, and for most of the period in which schedules
-// fire.
+// interval, each waits for the allowance and the guard of its reservation, and for most of the period in which
+// schedules fire.
 func memoryInterval(n, rate int) time.Duration {
-	const late = 190 * time.Millisecond
+	const late, slack = 190 * time.Millisecond, 110 * time.Millisecond
 	wait := time.Duration(n) * time.Second / time.Duration(rate)
-	interval := wait - late - 100*time.Millisecond
-	if interval > 5*time.Second { // the slack is a second instead of a fifth
-		interval = wait - late - time.Second
-	}
-	return max(50*time.Millisecond, time.Duration(float64(interval)/1.025).Round(time.Millisecond))
+	return max(50*time.Millisecond, (wait - late - slack).Round(time.Millisecond))
 }
 
 // runWaiting declares n interactions, spread over one poll interval so that they fall due evenly, and measures the
@@ -90,7 +86,7 @@ func runWaiting(ctx context.Context, s settings, n int, stderr io.Writer) (f foo
 	if err := r.broker.fill(ctx, n, spread, func(int) *nats.Msg { return declared() }); err != nil {
 		return f, err
 	}
-	// The last of them fall due later by their jitter.
+	// The first polls have a jitter.
 	if err := pause(ctx, s.warmUp+time.Second+spread/20); err != nil {
 		return f, err
 	}

@@ -30,6 +30,18 @@ func newRig(
 	intervals consumer.Intervals,
 	replicas int,
 	stderr io.Writer,
+) (*rig, error) {
+	return newRigWith(ctx, "vendor", mode, intervals, replicas, stderr)
+}
+
+// newRigWith is newRig with a role of the vendor.
+func newRigWith(
+	ctx context.Context,
+	vendor string,
+	mode consumer.Mode,
+	intervals consumer.Intervals,
+	replicas int,
+	stderr io.Writer,
 ) (r *rig, err error) {
 	r = &rig{}
 	defer func() {
@@ -51,7 +63,7 @@ func newRig(
 		}
 		r.servers = append(r.servers, server)
 	}
-	if r.vendor, err = start(stderr, "vendor"); err != nil {
+	if r.vendor, err = start(stderr, vendor); err != nil {
 		return r, err
 	}
 	if r.broker, err = openBroker(r.address()); err != nil {

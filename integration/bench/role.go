@@ -10,24 +10,37 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/debug"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"statusworker/consumer"
+	"statusworker/schema"
 )
 
 // roleArgument is the first argument of a process that runs a role. The name and the arguments of the role follow.
 const roleArgument = "role"
 
+// collectAsRun lets the pollers collect garbage as `run` does; the bare loop too, so that their work is compared.
+func collectAsRun(role string) {
+	if slices.Contains([]string{"bare", "stage", "unmeasured"}, role) && os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(consumer.GCPercent)
+	}
+}
+
 // runRole runs a role until stdin is closed. The first line on stdout is the role's address. Each line on stdin is
 // answered by one line of JSON on stdout.
 func runRole(args []string, stdin io.Reader, stdout io.Writer) error {
 	roles := map[string]func([]string) (*role, error){
-		"broker": startBroker, "vendor": startVendor, "bare": startBare, "stage": startStage,
-		"unmeasured": startUnmeasured, "publisher": startPublisher,
+		"broker": startBroker, "vendor": startVendor, "clocked": startClockedVendor, "bare": startBare,
+		"stage": startStage, "unmeasured": startUnmeasured, "publisher": startPublisher,
 	}
 	if len(args) == 0 || roles[args[0]] == nil {
 		return fmt.Errorf("unknown role %q", args)
 	}
+	collectAsRun(args[0])
 	r, err := roles[args[0]](args[1:])
 	if err != nil {
 		return err
@@ -58,6 +71,9 @@ func runRole(args []string, stdin io.Reader, stdout io.Writer) error {
 		if err != nil {
 			return err
 		}
+		if r.gaps != nil && question == "gaps" {
+			u.Gaps = r.gaps()
+		}
 		if err := answers.Encode(u); err != nil {
 			return fmt.Errorf("answering: %w", err)
 		}
@@ -76,6 +92,8 @@ type role struct {
 	fail func(bool)
 	// late returns the median and the 99th percentile of the lateness of polls since its last call.
 	late func() (p50, p99 time.Duration)
+	// gaps returns the times between two polls of one interaction since its last call.
+	gaps func() map[schema.Type][]time.Duration
 	stop func() error
 }
 
@@ -106,6 +124,8 @@ type use struct {
 	Received     uint64
 	// LateP50 and LateP99 are set in the answer to `late`.
 	LateP50, LateP99 time.Duration
+	// Gaps is set in the answer to `gaps`.
+	Gaps map[schema.Type][]time.Duration
 }
 
 func readUse() use {
@@ -154,8 +174,8 @@ func start(stderr io.Writer, args ...string) (*process, error) {
 	return p, nil
 }
 
-// ask sends a question to the process: use, late, collect, fail, recover, profile FILE or profiled. The answer is what
-// it has used.
+// ask sends a question to the process: use, late, gaps, collect, fail, recover, profile FILE or profiled. The answer
+// is what it has used.
 func (p *process) ask(question string) (use, error) {
 	var u use
 	if _, err := io.WriteString(p.in, question+"\n"); err != nil {

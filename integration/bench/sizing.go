@@ -96,7 +96,7 @@ func runSteady(ctx context.Context, s settings, l load, stderr io.Writer) (c cos
 	if err := r.broker.fill(ctx, l.inFlight, l.interval, func(int) *nats.Msg { return declared() }); err != nil {
 		return c, u, err
 	}
-	// The last of them are polled for the first time after interval, slack and jitter.
+	// The last of them are polled for the first time after the interval and the jitter.
 	if err := pause(ctx, l.interval/10+2*time.Second); err != nil {
 		return c, u, err
 	}

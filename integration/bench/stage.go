@@ -49,8 +49,11 @@ func parseOrder(args []string) (order, error) {
 	return o, nil
 }
 
-// intervals are the same for all types.
+// intervals are the same for all types; those of the vendor's guidance if the interval is 0.
 func (o order) intervals() consumer.Intervals {
+	if o.interval == 0 {
+		return consumer.Guidance
+	}
 	return consumer.Intervals{Audio: o.interval, Chat: o.interval, Transcript: o.interval}
 }
 

@@ -159,7 +159,7 @@ var image = sync.OnceValues(func() (string, error) {
 	} else if !errdefs.IsNotFound(err) {
 		return "", fmt.Errorf("inspecting the NATS image: %w", err)
 	}
-	binary, err := build(ctx, "nats-server", "github.com/nats-io/nats-server/v2", "CGO_ENABLED=0")
+	binary, err := build(ctx, "nats-server", "github.com/nats-io/nats-server/v2")
 	if err != nil {
 		return "", err
 	}
@@ -179,11 +179,12 @@ var image = sync.OnceValues(func() (string, error) {
 	return name, nil
 })
 
-// build builds a main package of this module, or of a required one, into [buildDir].
-func build(ctx context.Context, name, pkg string, env ...string) (string, error) {
+// build builds a main package of this module, or of a required one, into [buildDir]. The program is static, as an image
+// without other files needs it.
+func build(ctx context.Context, name, pkg string) (string, error) {
 	path := filepath.Join(buildDir, name)
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, pkg)
-	cmd.Env = append(os.Environ(), env...)
+	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags=-s -w", "-o", path, pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building %s: %w\n%s", pkg, err, out)
 	}

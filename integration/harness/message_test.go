@@ -41,7 +41,7 @@ func TestMessageHeaders(t *testing.T) {
 func TestMessageKinds(t *testing.T) {
 	const id = "bd5c92f3-c228-44a6-91bf-b52672569878"
 	tombstone := nats.Header{"Statusworker-Tombstone": {"1"}}
-	stored, refused := []byte(`{"stream":"S","seq":4}`), []byte(`{"stream":"S","seq":0,"error":{"err_code":10071}}`)
+	stored, rejected := []byte(`{"stream":"S","seq":4}`), []byte(`{"stream":"S","seq":0,"error":{"err_code":10071}}`)
 	reserves := &Message{Verb: "HPUB", Subject: "interactions.hold.audio." + id, Reply: "_INBOX.1"}
 	storesTombstone := &Message{Verb: "HPUB", Subject: "interactions.hold.audio." + id, Header: tombstone}
 	processed := &Message{Verb: "HPUB", Subject: "interactions.processed.cxai." + id}
@@ -89,7 +89,7 @@ func TestMessageKinds(t *testing.T) {
 			if got := a.is(*ack(of, stored)); got != (of == a.of) {
 				t.Errorf("%s of the ack of %s %v is %t, want %t", a.name, of.Subject, of.Header, got, !got)
 			}
-			if a.is(*ack(of, refused)) {
+			if a.is(*ack(of, rejected)) {
 				t.Errorf("%s of a rejected %s is true, want false", a.name, of.Subject)
 			}
 		}

@@ -26,8 +26,9 @@ func (s *Stage) WaitDrained() {
 	}
 }
 
-// CheckIntervals fails the test if the vendor received two polls of an interaction closer together than its interval.
-// It also fails if no interaction was polled twice, or one whose type the stage does not know: then it proves nothing.
+// CheckIntervals logs the mean and the shortest time between two polls of an interaction, by type. It fails the test if
+// the vendor received two polls of an interaction closer together than its interval. It also fails if no interaction
+// was polled twice, or one whose type the stage does not know: then it proves nothing.
 func (s *Stage) CheckIntervals() {
 	s.T.Helper()
 	s.mu.Lock()
@@ -35,8 +36,16 @@ func (s *Stage) CheckIntervals() {
 	compared := false
 	for _, typ := range schema.Types() {
 		gap, id, ok := s.Vendor.MinGapOf(func(id string) bool { return s.types[id] == typ })
-		compared = compared || ok
-		if interval := s.Config.Intervals.Of(typ); ok && gap < interval {
+		if !ok {
+			continue
+		}
+		compared = true
+		interval := s.Config.Intervals.Of(typ)
+		if mean, n := s.Vendor.MeanGapOf(func(id string) bool { return s.types[id] == typ }); n > 0 {
+			s.T.Logf("type=%s mean_gap=%.3fs least_gap=%.3fs interval=%.3fs", typ, mean.Seconds(), gap.Seconds(),
+				interval.Seconds())
+		}
+		if gap < interval {
 			s.T.Errorf("%s was polled twice within %s, the interval is %s", id, gap, interval)
 		}
 	}

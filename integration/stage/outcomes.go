@@ -104,7 +104,7 @@ func (s *Stage) Until(what string, done func() bool) {
 
 // eventually reports whether done becomes true before the stage's context ends.
 func (s *Stage) eventually(done func() bool) bool {
-	every := 5 * time.Millisecond
+	every := 20 * time.Millisecond
 	if s.Fake != nil { // each tick takes processor time, and no other time
 		every = 50 * time.Millisecond
 	}

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/http/httptest"
 
@@ -119,13 +120,14 @@ func (s *Stage) Client() *statusclient.Client {
 	return s.ClientWith(statusclient.Config{Token: simulator.DefaultToken, Timeout: s.Config.RequestTimeout})
 }
 
-// ClientWith is a client with a configuration. An empty BaseURL is that of the simulated vendor.
+// ClientWith is a client with a configuration. An empty BaseURL is that of the simulated vendor; then Dial defaults to
+// [Stage.DialVendor] in memory.
 func (s *Stage) ClientWith(c statusclient.Config) *statusclient.Client {
 	s.T.Helper()
 	if c.BaseURL == "" {
 		c.BaseURL = s.Vendor.URL()
-		if s.pipe != nil {
-			c.Dial = s.pipe.dial
+		if s.pipe != nil && c.Dial == nil {
+			c.Dial = s.Dial
 		}
 	}
 	if c.Now == nil {
@@ -135,6 +137,11 @@ func (s *Stage) ClientWith(c statusclient.Config) *statusclient.Client {
 	s.Check(err)
 	s.T.Cleanup(client.Close)
 	return client
+}
+
+// Dial connects to the simulated vendor of a stage in memory.
+func (s *Stage) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	return s.pipe.dial(ctx, network, address)
 }
 
 // Publisher is a new publisher of outcomes.

@@ -53,15 +53,15 @@ func (e *DirectGetsError) Error() string {
 	return fmt.Sprintf("stream %s allows direct gets, which may miss its latest messages", e.Stream)
 }
 
-// New returns a queue for reading and deleting dead letters. It checks the outcomes stream.
+// New returns a queue for reading dead letters. It checks the outcomes stream.
 func New(ctx context.Context, b Broker) (*Queue, error) {
 	d := &Queue{broker: b, retryFor: retryFor, endingFor: endingFor, retryEvery: retryEvery}
 	return d, d.check(ctx, schema.StreamOutcomes)
 }
 
-// NewForReplay returns a queue that can also replay dead letters. It also checks the streams in which interactions
-// wait.
-func NewForReplay(ctx context.Context, b Broker) (*Queue, error) {
+// NewForDeletion returns a queue that can also replay and purge dead letters. It also checks the streams in which
+// interactions wait.
+func NewForDeletion(ctx context.Context, b Broker) (*Queue, error) {
 	d, err := New(ctx, b)
 	if err != nil {
 		return nil, err

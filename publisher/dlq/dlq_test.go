@@ -22,10 +22,7 @@ func TestPurge(t *testing.T) {
 	s.store(dead(schema.NotFound, keep))
 	s.store(dead(schema.Rejected, drop))
 	s.put("interactions.failed.rejected.garbage", "garbage")
-	d, err := dlq.New(s.ctx, s)
-	if err != nil {
-		t.Fatal(err)
-	}
+	d := s.queue()
 	selection, err := d.Select(s.ctx, dlq.Filter{Reasons: []schema.Reason{schema.Rejected}})
 	if err != nil {
 		t.Fatal(err)
@@ -44,6 +41,81 @@ func TestPurge(t *testing.T) {
 	}
 	if n := s.count(schema.StreamOutcomes, schema.FailedSubject(schema.NotFound, keep)); n != 1 {
 		t.Errorf("%d dead letters that the filter does not match, want 1", n)
+	}
+}
+
+// A worker died after it had stored the dead letter, and before the tombstone: a purge waits for the last poll, which
+// would store a deleted dead letter again. It waits for nothing else.
+func TestPurgeWaitsForTheLastPoll(t *testing.T) {
+	t.Parallel()
+	const id = "bd5c92f3-c228-44a6-91bf-b52672569878"
+	for name, tt := range map[string]struct {
+		subject    string
+		generation time.Time
+		tombstone  bool
+		want       dlq.Result
+	}{
+		"its reservation": {subject: schema.HoldSubject(schema.Chat, id), generation: generation,
+			want: dlq.Result{What: dlq.Unchanged, Why: dlq.PollPending}},
+		"its due message": {subject: schema.PollSubject(schema.Chat, id), generation: generation,
+			want: dlq.Result{What: dlq.Unchanged, Why: dlq.PollPending}},
+		"its tombstone": {subject: schema.HoldSubject(schema.Chat, id), generation: generation, tombstone: true,
+			want: dlq.Result{What: dlq.Deleted}},
+		"the reservation of a later generation": {subject: schema.HoldSubject(schema.Chat, id),
+			generation: generation.Add(time.Hour), want: dlq.Result{What: dlq.Deleted}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := reserving(t)
+			s.store(dead(schema.Rejected, id))
+			s.waiting(tt.subject, tt.generation, tt.tombstone)
+			d := s.queue()
+			selection, err := d.Select(s.ctx, dlq.Filter{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, dry := range []bool{true, false} {
+				var r results
+				if err := d.Purge(s.ctx, selection, dry, r.add); err != nil {
+					t.Fatal(err)
+				}
+				if len(r.all) != 1 || r.all[0].What != tt.want.What || r.all[0].Why != tt.want.Why {
+					t.Errorf("dry run %t: results %+v, want %+v", dry, r.all, tt.want)
+				}
+				if waited := r.what[dlq.Waiting] > 0; waited != (!dry && tt.want.What == dlq.Unchanged) {
+					t.Errorf("dry run %t: it waited: %t", dry, waited)
+				}
+			}
+			if tt.want.What == dlq.Deleted {
+				return
+			}
+			s.purge(schema.StreamPolls) // a worker has made the last poll
+			var r results
+			if err := d.Purge(s.ctx, selection, false, r.add); err != nil || r.what[dlq.Deleted] != 1 {
+				t.Errorf("after the last poll: %v, results %v, want it deleted", err, r.what)
+			}
+		})
+	}
+}
+
+// With delayed naks, a purge waits until the declared message is acknowledged.
+func TestPurgeWaitsForTheAck(t *testing.T) {
+	t.Parallel()
+	s := naks(t)
+	id := uuid.NewString()
+	s.put(schema.DeclaredSubject(schema.Chat, id), declaration(schema.Chat, id))
+	s.store(dead(schema.Rejected, id))
+	d := s.queue()
+	selection, err := d.Select(s.ctx, dlq.Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []dlq.What{dlq.Unchanged, dlq.Deleted} {
+		var r results
+		if err := d.Purge(s.ctx, selection, false, r.add); err != nil || r.what[want] != 1 {
+			t.Errorf("%v, results %v, want it %s", err, r.what, want)
+		}
+		s.purge(schema.StreamDeclared)
 	}
 }
 
@@ -187,7 +259,7 @@ func TestNewReportsAMissingStream(t *testing.T) {
 		t.Errorf("New without the other streams: %v", err)
 	}
 	var missing *dlq.MissingStreamError
-	if _, err := dlq.NewForReplay(s.ctx, s); !errors.As(err, &missing) || missing.Stream != schema.StreamDeclared {
+	if _, err := dlq.NewForDeletion(s.ctx, s); !errors.As(err, &missing) || missing.Stream != schema.StreamDeclared {
 		t.Errorf("error %v, want a MissingStreamError of %s", err, schema.StreamDeclared)
 	}
 }

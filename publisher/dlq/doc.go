@@ -28,6 +28,8 @@
 // becomes a tombstone, and the worker may die in between. Then a worker makes one more poll, which must find the dead
 // letter. A replay waits for that poll, and leaves the dead letter unchanged if it takes too long.
 //
+// So does a purge: the last poll of a generation whose dead letter is deleted stores it again.
+//
 // The published message names the generation that it replays (schema.HeaderReplays), so that the intake does not drop
 // it because of pending messages of that generation.
 package dlq

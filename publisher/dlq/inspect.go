@@ -21,6 +21,15 @@ type finding struct {
 // inspect reads the stored messages of a dead letter's interaction, in the order in which an interaction passes through
 // the streams, and returns the verdict on a replay.
 func (d *Queue) inspect(ctx context.Context, l DeadLetter) (finding, error) {
+	f, err := d.pending(ctx, l)
+	if err != nil || f.verdict != lifecycle.Declare {
+		return f, err
+	}
+	return d.beside(ctx, l)
+}
+
+// pending returns the verdict on a replay by what waits: the declared message, the reservation and the due message.
+func (d *Queue) pending(ctx context.Context, l DeadLetter) (finding, error) {
 	subject := schema.DeclaredSubjects(l.Identifier)
 	if l.Reason == schema.InvalidMessage {
 		subject = l.Source.Subject
@@ -42,7 +51,7 @@ func (d *Queue) inspect(ctx context.Context, l DeadLetter) (finding, error) {
 	verdict, by := s.Replay(l.outcome())
 	switch {
 	case verdict == lifecycle.Declare:
-		return d.beside(ctx, l)
+		return finding{verdict: verdict}, nil
 	case by == nil && verdict == lifecycle.Ending:
 		return finding{verdict, NotTakenIn, Stored{declared.Subject, declared.Time}}, nil
 	case by == nil:

@@ -16,7 +16,7 @@ import (
 const (
 	// concurrency is the number of dead letters that are processed concurrently.
 	concurrency = 32
-	// endingFor is how long a replay waits for a generation to end, retryEvery its retry interval.
+	// endingFor is how long a replay or a purge waits for a generation to end, retryEvery its retry interval.
 	endingFor  = time.Minute
 	retryEvery = 500 * time.Millisecond
 	// maxReadAge is the maximum time between the reads of a replay and its publish. It is less than the shortest poll
@@ -26,17 +26,20 @@ const (
 	maxWaiting = 1000
 )
 
-// replaying is one call of Replay.
-type replaying struct {
+// deletion is one call of Replay or Purge.
+type deletion struct {
 	*Queue
 	dry    bool
 	report Report
+	// attempt replays or purges one dead letter if that is possible now. It is done when it has reported the dead
+	// letter.
+	attempt func(ctx context.Context, l DeadLetter, p *postponed) (done bool, err error)
 
 	mu      sync.Mutex
 	waiting []postponed
 }
 
-// postponed is a dead letter whose replay is retried later.
+// postponed is a dead letter whose replay or purge is retried later.
 type postponed struct {
 	sequence uint64
 	// until is when the retries end. Sent reports whether its declared message was published, perhaps without an
@@ -50,10 +53,24 @@ type postponed struct {
 // not answer or ctx ends: declared messages of dead letters that were not reported may have been published. The next
 // replay detects them.
 func (d *Queue) Replay(ctx context.Context, s *Selection, dry bool, report Report) error {
-	r := &replaying{Queue: d, dry: dry, report: report}
+	r := &deletion{Queue: d, dry: dry, report: report}
+	r.attempt = r.replay
+	return r.run(ctx, s)
+}
+
+// Purge deletes the dead letters of a selection. A dry run only reports what it would do. A dead letter whose last poll
+// is pending waits for that poll, which would store it again.
+func (d *Queue) Purge(ctx context.Context, s *Selection, dry bool, report Report) error {
+	r := &deletion{Queue: d, dry: dry, report: report}
+	r.attempt = r.purge
+	return r.run(ctx, s)
+}
+
+// run attempts all dead letters of a selection, until each is reported.
+func (r *deletion) run(ctx context.Context, s *Selection) error {
 	err := concurrently(ctx, s.Each, r.first)
 	for err == nil && len(r.waiting) > 0 {
-		if err = pause(ctx, d.retryEvery); err != nil {
+		if err = pause(ctx, r.retryEvery); err != nil {
 			break
 		}
 		round := r.waiting
@@ -68,26 +85,6 @@ func (d *Queue) Replay(ctx context.Context, s *Selection, dry bool, report Repor
 		}, r.again)
 	}
 	return err
-}
-
-// Purge deletes the dead letters of a selection. A dry run only reports them.
-func (d *Queue) Purge(ctx context.Context, s *Selection, dry bool, report Report) error {
-	return concurrently(ctx, s.Each, func(ctx context.Context, l DeadLetter) error {
-		if dry {
-			report(l, Result{What: Deleted})
-			return nil
-		}
-		existed, err := d.delete(ctx, l.Sequence)
-		if err != nil {
-			return err
-		}
-		if existed {
-			report(l, Result{What: Deleted})
-		} else {
-			report(l, Result{What: Gone})
-		}
-		return nil
-	})
 }
 
 // concurrently calls do for every value of a source, several at the same time. It ends with the first error.
@@ -124,7 +121,7 @@ func concurrently[T any](
 
 // first makes the first attempt on a dead letter, and postpones it if necessary. If too many dead letters are
 // postponed, it retries itself.
-func (r *replaying) first(ctx context.Context, l DeadLetter) error {
+func (r *deletion) first(ctx context.Context, l DeadLetter) error {
 	p := postponed{sequence: l.Sequence, until: time.Now().Add(r.endingFor)}
 	for {
 		done, err := r.attempt(ctx, l, &p)
@@ -147,7 +144,7 @@ func (r *replaying) first(ctx context.Context, l DeadLetter) error {
 }
 
 // again makes another attempt on a postponed dead letter.
-func (r *replaying) again(ctx context.Context, p postponed) error {
+func (r *deletion) again(ctx context.Context, p postponed) error {
 	l, err := r.get(ctx, p.sequence)
 	if err != nil {
 		return err
@@ -166,8 +163,31 @@ func (r *replaying) again(ctx context.Context, p postponed) error {
 	return nil
 }
 
-// attempt replays one dead letter if that is possible now. It is done when it has reported the dead letter.
-func (r *replaying) attempt(ctx context.Context, l DeadLetter, p *postponed) (done bool, err error) {
+// purge deletes one dead letter, unless its last poll is pending.
+func (r *deletion) purge(ctx context.Context, l DeadLetter, p *postponed) (done bool, err error) {
+	if l.Problem == nil && l.Reason != schema.InvalidMessage {
+		f, err := r.pending(ctx, l)
+		if err != nil {
+			return false, err
+		}
+		if f.verdict == lifecycle.Ending {
+			return r.postpone(l, p, Result{Why: f.why, By: f.by})
+		}
+	}
+	existed := true
+	if !r.dry {
+		if existed, err = r.delete(ctx, l.Sequence); err != nil {
+			return false, err
+		}
+	}
+	if !existed {
+		return r.finish(l, Result{What: Gone})
+	}
+	return r.finish(l, Result{What: Deleted})
+}
+
+// replay replays one dead letter if that is possible now.
+func (r *deletion) replay(ctx context.Context, l DeadLetter, p *postponed) (done bool, err error) {
 	declared, err := original(l)
 	if err != nil {
 		return r.finish(l, Result{What: Unchanged, Why: Unusable, Err: err})
@@ -203,7 +223,7 @@ func (r *replaying) attempt(ctx context.Context, l DeadLetter, p *postponed) (do
 }
 
 // declare publishes the declared message of a dead letter again.
-func (r *replaying) declare(
+func (r *deletion) declare(
 	ctx context.Context, l DeadLetter, p *postponed, declared broker.Publication,
 ) (done bool, err error) {
 	bounded, cancel := context.WithTimeout(ctx, requestTimeout)
@@ -228,14 +248,14 @@ func (r *replaying) declare(
 }
 
 // finish reports a dead letter.
-func (r *replaying) finish(l DeadLetter, result Result) (done bool, err error) {
+func (r *deletion) finish(l DeadLetter, result Result) (done bool, err error) {
 	r.report(l, result)
 	return true, nil
 }
 
 // postpone leaves a dead letter for another attempt, and reports that it waits. After its time it reports the dead
 // letter as unchanged.
-func (r *replaying) postpone(l DeadLetter, p *postponed, result Result) (done bool, err error) {
+func (r *deletion) postpone(l DeadLetter, p *postponed, result Result) (done bool, err error) {
 	if !r.dry && time.Now().Before(p.until) {
 		if !p.reported {
 			p.reported = true
@@ -249,7 +269,7 @@ func (r *replaying) postpone(l DeadLetter, p *postponed, result Result) (done bo
 }
 
 // remove deletes a dead letter that is obsolete, and reports it.
-func (r *replaying) remove(ctx context.Context, l DeadLetter, result Result) (done bool, err error) {
+func (r *deletion) remove(ctx context.Context, l DeadLetter, result Result) (done bool, err error) {
 	if !r.dry {
 		if _, err := r.delete(ctx, l.Sequence); err != nil {
 			return false, err

@@ -17,7 +17,7 @@ const (
 	Gone What = "gone"
 	// Unchanged: the dead letter is unchanged.
 	Unchanged What = "unchanged"
-	// Waiting: the dead letter cannot be replayed yet. Its result follows.
+	// Waiting: the dead letter cannot be replayed or purged yet. Its result follows.
 	Waiting What = "waiting"
 )
 
@@ -43,7 +43,7 @@ const (
 	// PublishFailed: the broker rejected its declared message. [Result.Err] has the cause.
 	PublishFailed Why = "publish failed"
 
-	// After all others, a later replay may succeed.
+	// After all others, a later replay or purge may succeed.
 
 	// PollPending: a worker has not yet made the last poll of its generation, or of an earlier one. By is the
 	// reservation or due message.
@@ -67,7 +67,7 @@ type Result struct {
 	By Stored
 	// Err is the error that Why refers to, or nil.
 	Err error
-	// Until is set with Waiting: when the replay leaves the dead letter unchanged.
+	// Until is set with Waiting: when the replay or purge leaves the dead letter unchanged.
 	Until time.Time
 }
 

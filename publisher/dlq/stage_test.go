@@ -100,7 +100,7 @@ func brokers(t *testing.T, test func(t *testing.T, s *stage)) {
 
 func (s *stage) queue() *dlq.Queue {
 	s.t.Helper()
-	d, err := dlq.NewForReplay(s.ctx, s)
+	d, err := dlq.NewForDeletion(s.ctx, s)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -74,10 +74,10 @@ func TestDue(t *testing.T) {
 
 func TestErrorIsItsKindAndItsCause(t *testing.T) {
 	cause := errors.New("wrong last sequence: 7")
-	err := fmt.Errorf("reserving: %w", &broker.Error{Op: "publish", Object: "a.b", Kind: broker.ErrRefused,
+	err := fmt.Errorf("reserving: %w", &broker.Error{Op: "publish", Object: "a.b", Kind: broker.ErrRejected,
 		Cause: cause})
-	if !errors.Is(err, broker.ErrRefused) || !errors.Is(err, cause) || errors.Is(err, broker.ErrFull) {
-		t.Errorf("error %v, want one that is ErrRefused and its cause, and not ErrFull", err)
+	if !errors.Is(err, broker.ErrRejected) || !errors.Is(err, cause) || errors.Is(err, broker.ErrFull) {
+		t.Errorf("error %v, want one that is ErrRejected and its cause, and not ErrFull", err)
 	}
 	bare := &broker.Error{Op: "publish", Object: "a.b"}
 	if len(bare.Unwrap()) != 0 || !strings.Contains(bare.Error(), "a.b") {

@@ -8,9 +8,9 @@ import (
 // The kinds of errors. An error of no kind is one that the broker returns only if something is misconfigured, for
 // example a stream.
 var (
-	// ErrRefused: the condition of a publish is false, or the broker cannot evaluate it because another publish is in
+	// ErrRejected: the condition of a publish is false, or the broker cannot evaluate it because another publish is in
 	// flight. It does not prove what is stored.
-	ErrRefused = errors.New("the condition of the publish is not met")
+	ErrRejected = errors.New("the condition of the publish is not met")
 	// ErrDuplicate: a message of the batch has an ID that was used within the stream's duplicate window, or that the
 	// batch has twice. The message with that ID may have been deleted since.
 	ErrDuplicate = errors.New("the message ID was used before")

@@ -38,7 +38,7 @@ type StreamConfig struct {
 }
 
 // ConsumerConfig is the configuration of a durable pull consumer with explicit acknowledgements, which delivers all
-// messages, each as often as necessary.
+// messages.
 type ConsumerConfig struct {
 	Name string
 	// Filter is the subject filter; empty is all messages.
@@ -47,6 +47,8 @@ type ConsumerConfig struct {
 	AckWait time.Duration
 	// MaxAckPending limits the messages that are in flight, including those with a delayed nak; -1 is no limit.
 	MaxAckPending int
+	// MaxDeliver limits how often a message is delivered; 0 is no limit.
+	MaxDeliver int
 }
 
 // StreamState is the state of a stream.
@@ -62,8 +64,9 @@ type StreamState struct {
 	DirectGets bool
 	// AtomicBatches allows [Broker.PublishAll].
 	AtomicBatches bool
-	// Now is the time of the leader that answered.
-	Now time.Time
+	// Now is the time of the leader that answered, and Leader its name; empty if it is not in a cluster.
+	Now    time.Time
+	Leader string
 }
 
 // ConsumerState is the state of a consumer.

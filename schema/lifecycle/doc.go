@@ -15,12 +15,13 @@
 //
 //	stored for the interaction                                verdict
 //	an outcome, reservation or due message of generation S    TakenIn: its acknowledgement was lost; acknowledge
-//	a processed event                                         Processed: acknowledge; polling has ended
-//	a dead letter, stored at S or later                       Twice: acknowledge; S changes nothing
+//	a processed event that is not foreign                     Processed: acknowledge; polling has ended
+//	a dead letter, stored at S or later, that S does not
+//	  replay                                                  Twice: acknowledge; S changes nothing
 //	a foreign reservation                                     Foreign: an error; an operator has to delete it
 //	a tombstone                                               Wait until it is deleted
-//	a reservation of a generation that has a dead letter,
-//	  or whose dead letter S replays                          Wait until it is due
+//	a reservation of a generation that has a dead letter, that
+//	  had to be Twice, or whose dead letter S replays         Wait until it is due
 //	a reservation of another generation                       Twice: acknowledge; that generation is polled
 //	a due message of another generation that has not ended    Twice: acknowledge; that generation is polled
 //	an earlier declared message, under another type, that
@@ -33,9 +34,10 @@
 //
 // # A due message arrives, and its worker could not reserve the next poll
 //
-//	stored reservation                                        verdict
-//	of a later position                                       Taken: another worker polls; acknowledge
-//	none, or another                                          Retry: the refusal proves nothing; read again
+//	stored                                                    verdict
+//	a reservation or a due message of a later position        Taken: another worker polls; acknowledge
+//	the tombstone of its generation                           Taken: polling has ended; acknowledge
+//	anything else                                             Retry: a rejection proves nothing; read again
 //
 // # An outcome is to be stored, and others are stored already
 //
@@ -49,6 +51,8 @@
 //	dead letter of G                           anything else            Contradicted
 //	processed event of another generation      anything                 Superseded
 //	dead letter of a later generation          anything                 Superseded
+//	dead letter of an earlier generation,
+//	  stored at G or later (G replays another) anything                 Superseded
 //	dead letter of an earlier generation       anything                 Store
 //	nothing                                    anything                 Store
 //

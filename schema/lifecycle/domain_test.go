@@ -17,7 +17,10 @@ func at(hours int) time.Time { return epoch.Add(time.Duration(hours) * time.Hour
 
 // reservedOptions returns all messages that may be stored as a reservation or as a due message.
 func reservedOptions(numbers ...uint64) []*Reserved {
-	all := []*Reserved{nil, {Sequence: 1, Stored: at(25)}}
+	replay := &Reserved{
+		Position: Position{Generation: at(20), Number: 1}, Sequence: 1, Stored: at(21), Due: at(22), Replays: at(10),
+	}
+	all := []*Reserved{nil, {Sequence: 1, Stored: at(25)}, replay}
 	for _, g := range generations {
 		for _, n := range numbers {
 			for _, tombstone := range []bool{false, true} {

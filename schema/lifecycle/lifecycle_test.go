@@ -96,6 +96,7 @@ func (s Snapshot) of(generation time.Time) bool {
 // goesOn reports whether a message in the polls stream leads to another poll, judged by the outcomes.
 func goesOn(r *Reserved, outcomes []Outcome) bool {
 	return r != nil && !r.Tombstone && !r.Generation.IsZero() && !slices.ContainsFunc(outcomes, func(o Outcome) bool {
-		return counts(o) && o.Reason != "" && !o.Generation.Before(r.Generation)
+		return counts(o) && o.Reason != "" &&
+			(!o.Generation.Before(r.Generation) || !o.Stored.Before(r.Generation) && o.Generation.After(r.Replays))
 	})
 }

@@ -17,7 +17,7 @@ const (
 	Stored Publish = "stored"
 	// Contradicted: the generation has ended with another outcome, which is kept.
 	Contradicted Publish = "contradicted"
-	// Superseded: the interaction has ended in another generation, after which this generation has no outcome.
+	// Superseded: the interaction has ended in another generation, and this generation has no outcome.
 	Superseded Publish = "superseded"
 )
 
@@ -45,7 +45,7 @@ func (s Snapshot) Publish(wanted ...schema.Outcome) Plan {
 		return plan
 	}
 	for _, o := range wanted {
-		if o.Failed() || !s.handedOn(o) {
+		if o.Failed() || !s.storedFor(o) {
 			plan.Missing = append(plan.Missing, o)
 		}
 	}
@@ -79,7 +79,9 @@ func (s Snapshot) decided(plan *Plan, wanted schema.Outcome) bool {
 }
 
 // split finds an outcome of the wanted outcome's generation, and one of another generation that excludes the wanted
-// outcome. A foreign processed event may be of any generation. A foreign dead letter is ignored.
+// outcome. A foreign processed event may be of any generation. A foreign dead letter is ignored. A dead letter that
+// precludes the wanted outcome's generation excludes it, too: the generation began because its first reservation was
+// stored late, or because its worker did not see an earlier declared message.
 func (s Snapshot) split(wanted schema.Outcome) (own, other *Outcome) {
 	generation := wanted.Origin.Stored
 	for i := range s.Outcomes {
@@ -91,15 +93,15 @@ func (s Snapshot) split(wanted schema.Outcome) (own, other *Outcome) {
 			}
 		case o.Generation.Equal(generation):
 			own = o
-		case o.Destination != "" || o.Generation.After(generation):
+		case o.Destination != "" || o.Generation.After(generation) || o.precludes(generation, wanted.Origin.Replays):
 			other = o
 		}
 	}
 	return own, other
 }
 
-// handedOn reports whether a processed event for the same destination is stored, of the same generation or foreign.
-func (s Snapshot) handedOn(wanted schema.Outcome) bool {
+// storedFor reports whether a processed event for the same destination is stored, of the same generation or foreign.
+func (s Snapshot) storedFor(wanted schema.Outcome) bool {
 	return slices.ContainsFunc(s.Outcomes, func(o Outcome) bool {
 		return o.Destination == wanted.Destination && (o.Foreign() || o.Generation.Equal(wanted.Origin.Stored))
 	})

@@ -8,23 +8,28 @@ import (
 )
 
 func (w *walk) publish(s Snapshot) {
-	chat := func(g time.Time) schema.Outcome {
-		return schema.Outcome{
-			Identifier: "i",
-			Type:       schema.Audio,
-			Origin:     schema.Origin{Stored: g, Subject: schema.DeclaredSubject(schema.Chat, "i")},
-		}
-	}
 	for _, g := range append([]time.Time{at(15)}, generations...) {
-		rejected, notFound, transcript, cxai, unrouted, invalid := chat(g), chat(g), chat(g), chat(g), chat(g), chat(g)
-		rejected.Reason, notFound.Reason, invalid.Reason = schema.Rejected, schema.NotFound, schema.InvalidMessage
-		transcript.Destination, cxai.Destination = schema.ToTranscript, schema.ToCXAI
-		unrouted.Destination = schema.Unrouted
-		for _, wanted := range [][]schema.Outcome{
-			{rejected}, {notFound}, {transcript, cxai}, {cxai}, {unrouted}, {invalid},
-		} {
-			w.events++
-			w.plan(s, wanted)
+		for _, replays := range []time.Time{{}, at(10), at(20)} {
+			if !replays.Before(g) {
+				continue
+			}
+			chat := schema.Outcome{
+				Identifier: "i",
+				Type:       schema.Audio,
+				Origin: schema.Origin{
+					Stored: g, Subject: schema.DeclaredSubject(schema.Chat, "i"), Replays: replays,
+				},
+			}
+			rejected, notFound, transcript, cxai, unrouted, invalid := chat, chat, chat, chat, chat, chat
+			rejected.Reason, notFound.Reason, invalid.Reason = schema.Rejected, schema.NotFound, schema.InvalidMessage
+			transcript.Destination, cxai.Destination = schema.ToTranscript, schema.ToCXAI
+			unrouted.Destination = schema.Unrouted
+			for _, wanted := range [][]schema.Outcome{
+				{rejected}, {notFound}, {transcript, cxai}, {cxai}, {unrouted}, {invalid},
+			} {
+				w.events++
+				w.plan(s, wanted)
+			}
 		}
 	}
 }
@@ -115,7 +120,8 @@ func (w *walk) halfSuccess(s Snapshot, wanted []schema.Outcome, plan Plan) {
 	}
 }
 
-// oneOutcome checks that a generation gets no second outcome, and none after another generation was processed.
+// oneOutcome checks that a generation gets no second outcome, and none after another generation was processed, or was
+// dead-lettered after the message of this generation.
 func (w *walk) oneOutcome(before, after Snapshot, wanted schema.Outcome) {
 	g := wanted.Origin.Stored
 	if wanted.Reason == schema.InvalidMessage {
@@ -130,6 +136,8 @@ func (w *walk) oneOutcome(before, after Snapshot, wanted schema.Outcome) {
 			w.fail(after, "generation %v gets an outcome after a later generation", g)
 		case !o.Generation.Equal(g) && o.Destination != "" && !w.half(before, g):
 			w.fail(after, "generation %v gets an outcome after another generation was processed", g)
+		case o.Reason != "" && decides(o, Declared{Stored: g, Replays: wanted.Origin.Replays}) && !w.half(before, g):
+			w.fail(after, "generation %v gets an outcome after the dead letter %+v", g, o)
 		}
 	}
 }

@@ -40,6 +40,8 @@ type Reserved struct {
 	Due time.Time
 	// Tombstone marks the end of a generation: the worker that receives it acknowledges it without a poll.
 	Tombstone bool
+	// Replays is the generation whose dead letter the declared message replays; zero if it replays none.
+	Replays time.Time
 }
 
 // Foreign reports whether no worker stored the message.
@@ -56,7 +58,9 @@ func (r Reserved) generation() time.Time {
 
 // ReadReserved reads a reservation or a due message.
 func ReadReserved(header map[string][]string, sequence uint64, stored time.Time) Reserved {
-	r := Reserved{Sequence: sequence, Stored: stored, Tombstone: IsTombstone(header)}
+	r := Reserved{
+		Sequence: sequence, Stored: stored, Tombstone: IsTombstone(header), Replays: ReadReplays(header),
+	}
 	r.Due = broker.Message{Header: header}.Due() // a schedule in another format counts as due
 	r.Position, _ = ReadPosition(header)
 	return r
@@ -79,9 +83,14 @@ func ReadPosition(header map[string][]string) (Position, error) {
 	return Position{Generation: generation, Number: number}, nil
 }
 
-// ReadReplays returns the generation whose dead letter a declared message replays; zero if it replays none.
+// ReadReplays returns the generation whose dead letter a declared message replays, from its headers or from those of a
+// reservation or a due message; zero if it replays none.
 func ReadReplays(header map[string][]string) time.Time {
-	generation, err := time.Parse(time.RFC3339Nano, first(header, schema.HeaderReplays))
+	text := first(header, schema.HeaderReplays)
+	if text == "" { // the usual case
+		return time.Time{}
+	}
+	generation, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
 		return time.Time{}
 	}
@@ -142,6 +151,12 @@ func (o Outcome) Foreign() bool { return o.Generation.IsZero() }
 // invalid reports whether o is the dead letter of an invalid declared message.
 func (o Outcome) invalid() bool { return o.Reason == schema.InvalidMessage }
 
+// precludes reports whether o is a dead letter that was stored after a declared message, and that the message does not
+// replay: the message was declared twice, and begins no generation.
+func (o Outcome) precludes(declared, replays time.Time) bool {
+	return o.Reason != "" && !o.invalid() && !o.Foreign() && o.Generation.After(replays) && !o.Stored.Before(declared)
+}
+
 // Declared is a stored declared message. An invalid one begins no generation. It matters only to a replay.
 type Declared struct {
 	Subject string
@@ -163,10 +178,12 @@ type Snapshot struct {
 	Outcomes []Outcome
 }
 
-// ended reports whether a dead letter of the generation, or of a later one, is stored.
-func (s Snapshot) ended(generation time.Time) bool {
+// ended reports whether a dead letter of the generation of r, or of a later one, is stored, or one that precludes the
+// generation.
+func (s Snapshot) ended(r Reserved) bool {
 	for _, o := range s.Outcomes {
-		if o.Reason != "" && !o.invalid() && !o.Foreign() && !o.Generation.Before(generation) {
+		if o.Reason != "" && !o.invalid() && !o.Foreign() && !o.Generation.Before(r.Generation) ||
+			o.precludes(r.Generation, r.Replays) {
 			return true
 		}
 	}

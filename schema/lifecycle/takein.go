@@ -91,8 +91,7 @@ func (s Snapshot) processed() bool {
 // failedSince reports whether a dead letter that d does not replay was stored after d.
 func (s Snapshot) failedSince(d Declared) bool {
 	for _, o := range s.Outcomes {
-		if o.Reason != "" && !o.invalid() && !o.Foreign() && o.Generation.After(d.Replays) &&
-			!o.Stored.Before(d.Stored) {
+		if o.precludes(d.Stored, d.Replays) {
 			return true
 		}
 	}
@@ -103,13 +102,16 @@ func (s Snapshot) failedSince(d Declared) bool {
 // fallen due or is acknowledged. The generation of a replayed dead letter has ended even if the dead letter has been
 // deleted since.
 func (s Snapshot) over(r Reserved, d Declared) bool {
-	return r.Tombstone || r.Foreign() || r.Generation.Equal(d.Replays) || s.ended(r.Generation)
+	return r.Tombstone || r.Foreign() || r.Generation.Equal(d.Replays) || s.ended(r)
 }
 
-// Taken reports whether another worker has taken over from a due message: a later reservation is stored. Otherwise a
-// refused reservation proves nothing: a replicated stream may still show a reservation that has just fallen due.
+// Taken reports whether a due message leads to no poll: another worker has taken over, and a later reservation is
+// stored, or one that has fallen due, or the generation of the message has ended, and its tombstone is stored.
+// Otherwise a rejected reservation proves nothing: a replicated stream may still show one that has just fallen due.
 func (s Snapshot) Taken(due Position) bool {
-	return s.Reservation != nil && s.Reservation.After(due)
+	r := s.Reservation
+	return r != nil && (r.After(due) || r.Tombstone && r.Generation.Equal(due.Generation)) ||
+		s.Due != nil && s.Due.After(due)
 }
 
 // EndedBy reports whether a stored reservation must become a tombstone because its generation has ended.

@@ -90,14 +90,20 @@ func (w *walk) mayBegin(s Snapshot, d Declared, verdict TakeIn) {
 	}
 }
 
-// due checks that a worker whose reservation was refused drops its poll only if a later reservation is stored.
+// due checks that a worker whose reservation was rejected drops its poll only if a later reservation, or a later due
+// message, is stored, or the tombstone of its generation, whose number may be lower if two polls of the generation were
+// due.
 func (w *walk) due(s Snapshot) {
 	for _, g := range generations {
 		for _, n := range []uint64{0, 1, 2} {
 			w.events++
 			p := Position{Generation: g, Number: n}
-			later := s.Reservation != nil &&
-				(s.Reservation.Generation.After(g) || s.Reservation.Generation.Equal(g) && s.Reservation.Number > n)
+			later := slices.ContainsFunc([]*Reserved{s.Reservation, s.Due}, func(r *Reserved) bool {
+				return r != nil && (r.Generation.After(g) || r.Generation.Equal(g) && r.Number > n)
+			})
+			if r := s.Reservation; r != nil && r.Tombstone && r.Generation.Equal(g) {
+				later = true
+			}
 			if s.Taken(p) != later {
 				w.fail(s, "Taken of poll %d of %v = %t", n, g, s.Taken(p))
 			}

@@ -31,6 +31,8 @@ type rule[C any] struct {
 	choice func(have, want C) bool
 	// risk reports that such a choice weakens a guarantee: after a fault of the broker, or in a large fleet.
 	risk bool
+	// fixed reports that the broker cannot change the property of an existing consumer.
+	fixed bool
 }
 
 func always[C any](_, _ C) bool { return true }
@@ -101,9 +103,10 @@ var streamRules = []rule[streamConfig]{
 var consumerRules = []rule[consumerConfig]{
 	{name: "filter", fields: []string{"FilterSubject", "FilterSubjects"},
 		shown: func(c consumerConfig) string { return text(filters(c)) }},
-	{name: "deliver policy", fields: []string{"DeliverPolicy", "OptStartSeq", "OptStartTime"}, shown: deliverPolicy},
-	{name: "ack policy", fields: []string{"AckPolicy"}},
-	{name: "replay policy", fields: []string{"ReplayPolicy"}},
+	{name: "deliver policy", fields: []string{"DeliverPolicy", "OptStartSeq", "OptStartTime"}, shown: deliverPolicy,
+		fixed: true},
+	{name: "ack policy", fields: []string{"AckPolicy"}, fixed: true},
+	{name: "replay policy", fields: []string{"ReplayPolicy"}, fixed: true},
 	{
 		name:   "max deliver",
 		fields: []string{"MaxDeliver"},
@@ -117,7 +120,7 @@ var consumerRules = []rule[consumerConfig]{
 	{name: "max waiting", fields: []string{"MaxWaiting"},
 		shown:  func(c consumerConfig) string { return text(cmp.Or(max(c.MaxWaiting, 0), defaultMaxWaiting)) },
 		fits:   func(have, _ consumerConfig) bool { return have.MaxWaiting >= defaultMaxWaiting },
-		choice: always[consumerConfig], risk: true},
+		choice: always[consumerConfig], risk: true, fixed: true},
 	{name: "headers only", fields: []string{"HeadersOnly"}},
 	{name: "deliver subject", fields: []string{"DeliverSubject"}},
 	{name: "priority policy", fields: []string{"PriorityPolicy", "PriorityGroups"},
@@ -128,8 +131,10 @@ var consumerRules = []rule[consumerConfig]{
 		shown: func(c consumerConfig) string { return age(c.MaxRequestExpires) }},
 	{name: "inactive threshold", fields: []string{"InactiveThreshold"},
 		shown: func(c consumerConfig) string { return age(c.InactiveThreshold) }},
-	// A single server loses such a consumer when it restarts.
-	{name: "memory storage", fields: []string{"MemoryStorage"}, choice: always[consumerConfig], risk: true},
+	// A single server loses such a consumer when it restarts. If two servers of three lose it at once, it gets a leader
+	// only when all three are running.
+	{name: "memory storage", fields: []string{"MemoryStorage"},
+		choice: always[consumerConfig], risk: true, fixed: true},
 	// Too short an ack wait redelivers messages that are still being polled; a longer one only slows recovery.
 	{name: "ack wait", fields: []string{"AckWait"},
 		// The broker derives the ack wait from a back-off. A back-off is reported as a difference itself.
@@ -281,6 +286,7 @@ func differences[C any](object string, rules []rule[C], have, want C) []Differen
 			Want:   r.show(want),
 			Choice: choice,
 			Risk:   choice && r.risk,
+			Fixed:  r.fixed,
 		})
 	}
 	return ds

@@ -39,6 +39,11 @@ func (f ServerFault) Versions() string {
 	return "from " + strings.TrimSuffix(f.From, "-0") + ", before " + f.Fixed
 }
 
+// Concerns reports whether the fault concerns at least one of the streams.
+func (f ServerFault) Concerns(streams []jetstream.StreamConfig) bool {
+	return slices.ContainsFunc(streams, f.concerns)
+}
+
 // KnownServerFaults returns all known faults, whichever streams they concern.
 func KnownServerFaults() []ServerFault { return slices.Clone(serverFaults) }
 
@@ -51,7 +56,7 @@ var serverFaults = []ServerFault{
 	{Fixed: MinServer212, Unsound: true, concerns: hasSchedules, What: unreliableSchedules},
 	{From: "2.13.0-0", Fixed: "2.14.2", Unsound: true, concerns: hasSchedules, What: unreliableSchedules},
 	{From: "2.14.0-0", Fixed: MinServer214, Unsound: true, concerns: hasSubjectLimitAndAge,
-		What: "the bucket of the workers can refuse all writes until it is recreated, and workers are then not " +
+		What: "the bucket of the workers can reject all writes until it is recreated, and workers are then not " +
 			"counted (nats-server#8378)"},
 	{From: MinServer212, Fixed: "2.12.12", concerns: hasSchedules,
 		What: "the server can crash when it restores a stream whose schedule file is damaged (nats-server#8268)",
@@ -95,7 +100,7 @@ var (
 func ServerFaults(version string, streams []jetstream.StreamConfig) (faults []ServerFault) {
 	v := "v" + version
 	add := func(f ServerFault) {
-		if slices.ContainsFunc(streams, f.concerns) {
+		if f.Concerns(streams) {
 			faults = append(faults, f)
 		}
 	}

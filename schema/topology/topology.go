@@ -54,6 +54,8 @@ type Difference struct {
 	// existing value weakens a guarantee.
 	Choice bool
 	Risk   bool
+	// Fixed reports that the broker cannot change the property of an existing consumer: it must be recreated.
+	Fixed bool
 }
 
 func (d Difference) String() string {

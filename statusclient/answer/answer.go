@@ -7,15 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode/utf8"
 
 	"statusworker/schema"
 )
 
-const (
-	maxDepth        = 32  // the maximum nesting of an answer that is published as JSON
-	maxErrorMessage = 500 // the maximum bytes of an errorMessage that are shown; the answer has all of it
-)
+// maxErrorMessage is the maximum number of bytes of an errorMessage that are shown. The answer has all of it.
+const maxErrorMessage = 500
 
 // Decode reads the vendor's answer about an interaction. It requires only valid members `identifier` and `status`; the
 // other members may be malformed. Cut reports that body is the beginning of a longer answer.
@@ -48,13 +45,9 @@ func Decode(body []byte, cut bool, identifier string) (schema.Answer, error) {
 	if err := status.Check(); err != nil {
 		return schema.Answer{}, fmt.Errorf("has an invalid member `status`: %w", err)
 	}
-	a := schema.Answer{Status: status, ErrorMessage: errorMessageOf(found.errorMessage)}
-	if !cut && isJSON(object) {
-		a.Raw = bytes.Clone(object)
-	} else {
-		a.Payload = bytes.Clone(body)
-	}
-	return a, nil
+	return schema.Answer{
+		Status: status, ErrorMessage: errorMessageOf(found.errorMessage), Text: bytes.Clone(body), Cut: cut,
+	}, nil
 }
 
 // members are the values of known members as JSON; nil if a member is missing.
@@ -107,28 +100,4 @@ func errorMessageOf(value []byte) string {
 		message += "..."
 	}
 	return strings.ToValidUTF8(message, "\uFFFD")
-}
-
-// isJSON reports whether an object can be published as JSON: it is valid, and not nested too deep for common parsers.
-func isJSON(object []byte) bool {
-	if !utf8.Valid(object) || !json.Valid(object) {
-		return false
-	}
-	depth, inString := 0, false
-	for i := 0; i < len(object); i++ {
-		switch c := object[i]; {
-		case inString && c == '\\':
-			i++
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '{', c == '[':
-			if depth++; depth > maxDepth {
-				return false
-			}
-		case c == '}', c == ']':
-			depth--
-		}
-	}
-	return true
 }

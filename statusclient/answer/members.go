@@ -82,8 +82,12 @@ func (s *memberScanner) next() (byte, error) {
 }
 
 func (s *memberScanner) space() {
-	s.at = len(s.text) - len(bytes.TrimLeft(s.text[s.at:], " \t\r\n"))
+	for s.at < len(s.text) && isSpace(s.text[s.at]) {
+		s.at++
+	}
 }
+
+func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
 
 func (s *memberScanner) expect(want byte) error {
 	c, err := s.next()
@@ -123,8 +127,7 @@ func unquoted(value []byte) (text []byte, ok bool) {
 	if len(value) < 2 || value[0] != '"' {
 		return nil, false
 	}
-	special := func(r rune) bool { return r == '\\' || r < ' ' || r == utf8.RuneError }
-	if plain := value[1 : len(value)-1]; !bytes.ContainsFunc(plain, special) {
+	if plain := value[1 : len(value)-1]; isPlain(plain) {
 		return plain, true
 	}
 	var s string
@@ -132,6 +135,18 @@ func unquoted(value []byte) (text []byte, ok bool) {
 		return nil, false
 	}
 	return []byte(s), true
+}
+
+// isPlain reports whether the text between quotation marks is the value of the string.
+func isPlain(text []byte) bool {
+	ascii := true
+	for _, c := range text {
+		if c == '\\' || c < ' ' {
+			return false
+		}
+		ascii = ascii && c < utf8.RuneSelf
+	}
+	return ascii || !bytes.ContainsRune(text, utf8.RuneError)
 }
 
 // string consumes a string with its quotation marks.
@@ -191,9 +206,7 @@ func (s *memberScanner) value() ([]byte, error) {
 
 // word consumes a number, true, false, null, or any other text in place of one.
 func (s *memberScanner) word() {
-	if n := bytes.IndexAny(s.text[s.at:], " \t\r\n,:\"{}[]"); n >= 0 {
-		s.at += n
-		return
+	for s.at < len(s.text) && !isSpace(s.text[s.at]) && strings.IndexByte(",:\"{}[]", s.text[s.at]) < 0 {
+		s.at++
 	}
-	s.at = len(s.text)
 }

@@ -35,9 +35,10 @@ type Counts struct {
 
 // traffic is the data of the polls of an identifier that is kept without the log.
 type traffic struct {
-	polls int
-	last  time.Time
-	least gap
+	polls       int
+	first, last time.Time
+	least       gap
+	faulty      bool // a poll had a fault other than OtherStatus
 }
 
 // gap is the minimum time between two polls of an interaction.
@@ -61,7 +62,9 @@ func (s *Simulator) arrived(identifier string, at time.Time) int {
 		s.seen[identifier] = t
 	}
 	t.polls++
-	if t.polls > 1 {
+	if t.polls == 1 {
+		t.first = at
+	} else {
 		// Two concurrent requests can be counted in either order.
 		length := at.Sub(t.last).Abs()
 		t.least.narrow(length, identifier)
@@ -79,6 +82,9 @@ func (s *Simulator) note(p Poll) {
 	s.counts.Codes[p.StatusCode]++
 	if p.Fault != "" {
 		s.counts.Faults[p.Fault]++
+	}
+	if p.Status == "" || p.Fault != "" && p.Fault != string(OtherStatus) {
+		s.seen[p.Identifier].faulty = true
 	}
 	if !s.cfg.CountOnly {
 		s.log = append(s.log, p)
@@ -161,6 +167,25 @@ func (s *Simulator) MinGapOf(include func(identifier string) bool) (length time.
 		}
 	}
 	return least.length, least.identifier, least.ok
+}
+
+// MeanGapOf returns the mean time between two polls of the same interaction, and the number of such times, for the
+// interactions for which include returns true. Interactions without a status at each poll, or with a fault other than
+// [OtherStatus], are left out.
+func (s *Simulator) MeanGapOf(include func(identifier string) bool) (mean time.Duration, count int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var sum time.Duration
+	for id, t := range s.seen {
+		if !t.faulty && include(id) {
+			sum += t.last.Sub(t.first)
+			count += t.polls - 1
+		}
+	}
+	if count == 0 {
+		return 0, 0
+	}
+	return sum / time.Duration(count), count
 }
 
 // Wait returns when cond is true. It calls cond at first and after polls. The function cond may call the simulator. The

@@ -53,6 +53,13 @@ func TestLeastGap(t *testing.T) {
 			if _, _, ok := s.MinGapOf(func(string) bool { return false }); ok {
 				t.Error("MinGapOf no interaction, want none")
 			}
+			// The other one got no status.
+			if mean, n := s.MeanGapOf(func(string) bool { return true }); mean != 4*time.Second || n != 2 {
+				t.Errorf("MeanGapOf all = %v of %d, want 4s of 2", mean, n)
+			}
+			if mean, n := s.MeanGapOf(func(id string) bool { return id == other }); mean != 0 || n != 0 {
+				t.Errorf("MeanGapOf the other = %v of %d, want none", mean, n)
+			}
 			if s.Count() != 5 || s.CountOf(identifier) != 3 || s.CountOf(other) != 2 {
 				t.Errorf("counts %d, %d, %d", s.Count(), s.CountOf(identifier), s.CountOf(other))
 			}

@@ -138,6 +138,10 @@ func (b *Broker) Stream(ctx context.Context, stream string) (broker.StreamState,
 		Consumers: info.State.Consumers, DirectGets: info.Config.AllowDirect,
 		AtomicBatches: info.Config.AllowAtomicPublish, Now: info.TimeStamp,
 	}
+	// A single server has no cluster name. Without a configured name of its own, it gets another one at each start.
+	if info.Cluster != nil && info.Cluster.Name != "" {
+		state.Leader = info.Cluster.Leader
+	}
 	if state.Messages > 0 {
 		state.FirstTime = info.State.FirstTime
 	} else {

@@ -34,8 +34,8 @@ func TestDeniedBatch(t *testing.T) {
 	ack, err := b.PublishAll(bounded(t), []broker.Publication{
 		{Subject: "s.1", If: broker.Condition{Subjects: "s.*", Last: 7}}, {Subject: "s.2"},
 	})
-	if !errors.Is(err, broker.ErrRefused) {
-		t.Errorf("a batch whose condition is false: %+v, error %v, want %v", ack, err, broker.ErrRefused)
+	if !errors.Is(err, broker.ErrRejected) {
+		t.Errorf("a batch whose condition is false: %+v, error %v, want %v", ack, err, broker.ErrRejected)
 	}
 	if state, err := adapter.New(all).Stream(t.Context(), "S"); err != nil || state.Last != 0 {
 		t.Errorf("state %+v, error %v, want an empty stream", state, err)

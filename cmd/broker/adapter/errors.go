@@ -43,8 +43,8 @@ func kind(err error) error {
 	switch errors.As(err, &api); {
 	case errors.Is(err, nats.ErrPermissionViolation):
 		return broker.ErrDenied
-	case refused(err):
-		return broker.ErrRefused
+	case rejected(err):
+		return broker.ErrRejected
 	case MaxPerSubject(err):
 		return broker.ErrMaxPerSubject
 	case Full(err):

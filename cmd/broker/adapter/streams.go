@@ -1,6 +1,8 @@
 package adapter
 
 import (
+	"cmp"
+
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/schema/broker"
@@ -34,7 +36,7 @@ func Described(set topology.Set) []broker.StreamConfig {
 			if of.Stream == s.Name {
 				c.Consumers = append(c.Consumers, broker.ConsumerConfig{
 					Name: of.Config.Durable, Filter: of.Config.FilterSubject, AckWait: of.Config.AckWait,
-					MaxAckPending: of.Config.MaxAckPending,
+					MaxAckPending: of.Config.MaxAckPending, MaxDeliver: max(0, of.Config.MaxDeliver),
 				})
 			}
 		}
@@ -68,7 +70,7 @@ func Topology(streams ...broker.StreamConfig) topology.Set {
 		for _, of := range c.Consumers {
 			set.Consumers = append(set.Consumers, topology.Consumer{Stream: c.Name, Config: jetstream.ConsumerConfig{
 				Durable: of.Name, FilterSubject: of.Filter, AckPolicy: jetstream.AckExplicitPolicy, AckWait: of.AckWait,
-				MaxDeliver: -1, MaxAckPending: of.MaxAckPending,
+				MaxDeliver: cmp.Or(of.MaxDeliver, -1), MaxAckPending: of.MaxAckPending,
 			}})
 		}
 	}

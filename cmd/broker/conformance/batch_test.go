@@ -90,13 +90,13 @@ var batchCases = []testCase{
 		s.putAll(pair("2", 0)) // another family
 		s.putAll([]broker.Publication{{Subject: "o.processed.x.3"}, {Subject: "o.processed.y.3"}})
 		// The last message of the batch is the last of its family.
-		s.rejects(withoutIDs(pair("1", last-1)), broker.ErrRefused)
+		s.rejects(withoutIDs(pair("1", last-1)), broker.ErrRejected)
 		s.putAll(withoutIDs(pair("1", last)))
 	}},
 	{name: "a batch whose condition is false", streams: just(batched), run: func(s *stage) {
-		s.rejects(pair("1", 7), broker.ErrRefused)
+		s.rejects(pair("1", 7), broker.ErrRejected)
 		failed := s.put(broker.Publication{Subject: "o.failed.z.1"})
-		s.rejects(pair("1", 0), broker.ErrRefused)
+		s.rejects(pair("1", 0), broker.ErrRejected)
 		s.putAll(pair("1", failed))
 	}},
 	{name: "the same batch again", streams: with(batched,
@@ -109,8 +109,8 @@ var batchCases = []testCase{
 			s.fails(err, broker.ErrDuplicate)
 		}
 		s.passes("S", stored.Time.Add(600*time.Millisecond))
-		s.rejects(pair("1", 0), broker.ErrRefused)
-		s.rejects(withoutIDs(pair("1", 0)), broker.ErrRefused)
+		s.rejects(pair("1", 0), broker.ErrRejected)
+		s.rejects(withoutIDs(pair("1", 0)), broker.ErrRejected)
 	}},
 	{name: "a batch with an ID that was used", streams: just(batched), run: func(s *stage) {
 		second := pair("1", 0)[1]
@@ -173,8 +173,8 @@ var batchCases = []testCase{
 				switch {
 				case err == nil:
 					stored.Add(1)
-				case !errors.Is(err, broker.ErrRefused):
-					s.Errorf("error %v, want %v", err, broker.ErrRefused)
+				case !errors.Is(err, broker.ErrRejected):
+					s.Errorf("error %v, want %v", err, broker.ErrRejected)
 				}
 			})
 		}
@@ -212,7 +212,7 @@ var batchCases = []testCase{
 		s.start()
 		s.now("S")
 		s.rejects(pair("1", 0), broker.ErrDuplicate)
-		s.rejects(withoutIDs(pair("1", 0)), broker.ErrRefused)
+		s.rejects(withoutIDs(pair("1", 0)), broker.ErrRejected)
 		if got := s.last("S", ">"); got != last {
 			s.Errorf("last message %d, want %d", got, last)
 		}

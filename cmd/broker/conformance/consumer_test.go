@@ -65,6 +65,19 @@ var consumerCases = []testCase{
 		s.counts(s.pull("S", "c", 1)[0], 3)
 		s.least(before, s.now("S"), 2*time.Second)
 	}},
+	{name: "MaxDeliver ends redelivery", streams: with(queue, func(q *broker.StreamConfig) {
+		q.Consumers = []broker.ConsumerConfig{{Name: "c", AckWait: time.Second, MaxAckPending: -1, MaxDeliver: 2}}
+	}), run: func(s *stage) {
+		sequence := s.put(broker.Publication{Subject: "q.1"})
+		s.counts(s.pull("S", "c", 1)[0], 1)
+		d := s.pull("S", "c", 1)[0]
+		s.counts(d, 2)
+		s.check(s.Nak(d, 0))
+		s.none("S", "c")
+		if got := s.last("S", "q.1"); got != sequence {
+			s.Errorf("last message %d, want %d", got, sequence)
+		}
+	}},
 	{name: "a nak redelivers at once", streams: just(queue), run: func(s *stage) {
 		s.put(broker.Publication{Subject: "q.1"})
 		s.put(broker.Publication{Subject: "q.2"})
@@ -177,7 +190,7 @@ var consumerCases = []testCase{
 			s.Errorf("last message %d, want 1", got)
 		}
 		_, err := s.publish(broker.Publication{Subject: "f.1", If: broker.Condition{Subjects: "f.*"}})
-		s.fails(err, broker.ErrRefused)
+		s.fails(err, broker.ErrRejected)
 		if m, err := s.Next(s.ctx, s.of("F"), s.on("f.*"), 0); err != nil || m.Sequence != 1 {
 			s.Errorf("first message %d, error %v, want 1", m.Sequence, err)
 		}

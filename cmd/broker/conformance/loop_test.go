@@ -80,7 +80,7 @@ func (l *loop) one(ctx context.Context, d broker.Delivery) error {
 		return err
 	}
 	next := state.Now.Add(interval + slack)
-	if err := l.reserve(ctx, id, poll+1, next); errors.Is(err, broker.ErrRefused) {
+	if err := l.reserve(ctx, id, poll+1, next); errors.Is(err, broker.ErrRejected) {
 		pending, err := l.Last(ctx, l.stream, l.prefix+".hold.*."+id)
 		if err == nil && number(pending) > poll {
 			return l.Ack(d) // another worker has reserved the next poll

@@ -62,11 +62,11 @@ func pass(s *stage) {
 		Schedule: broker.Schedule{At: state.Now.Add(soon), Target: schema.PollSubject(schema.Chat, id)},
 	}
 	s.check(publish(first))
-	s.fails(publish(first), broker.ErrRefused)
+	s.fails(publish(first), broker.ErrRejected)
 	s.check(s.AckConfirmed(s.ctx, d))
 	due := take(schema.StreamPolls, schema.PollConsumer(schema.Chat))
 	s.least(first.Schedule.At, due.Time, 0)
-	s.fails(publish(first), broker.ErrRefused) // its due message is pending
+	s.fails(publish(first), broker.ErrRejected) // its due message is pending
 	if due.Subject != first.Schedule.Target || string(due.Data) != "{}" {
 		s.Errorf("due message %+v", due)
 	}
@@ -84,7 +84,7 @@ func pass(s *stage) {
 	})
 	s.check(err)
 	s.fails(publish(broker.Publication{Subject: schema.FailedSubject(schema.NotFound, id), ID: "three", If: none}),
-		broker.ErrRefused)
+		broker.ErrRejected)
 	stored, err := s.Subjects(s.ctx, schema.StreamOutcomes, schema.OutcomeSubjects(id))
 	if err != nil || len(stored) != 2 {
 		s.Errorf("outcomes %v, error %v, want 2", stored, err)

@@ -35,11 +35,11 @@ var publishCases = []testCase{
 		first := s.put(on(0))
 		for _, wrong := range []uint64{0, first + 1} {
 			_, err := s.publish(on(wrong))
-			s.fails(err, broker.ErrRefused)
+			s.fails(err, broker.ErrRejected)
 		}
 		second := s.put(on(first))
 		_, err := s.publish(on(first))
-		s.fails(err, broker.ErrRefused)
+		s.fails(err, broker.ErrRejected)
 		if s.last("S", "o.a.b.1") != second {
 			s.Error("a rejected publish is stored")
 		}
@@ -51,14 +51,14 @@ var publishCases = []testCase{
 		s.put(broker.Publication{Subject: "o.processed.x.2"}) // another family
 		first := s.put(on("o.processed.x.1", 0))
 		_, err := s.publish(on("o.failed.y.1", 0))
-		s.fails(err, broker.ErrRefused)
+		s.fails(err, broker.ErrRejected)
 		second := s.put(on("o.failed.y.1", first))
 		s.put(broker.Publication{Subject: "o.processed.x.3"})
 		_, err = s.publish(on("o.processed.z.1", first))
-		s.fails(err, broker.ErrRefused)
+		s.fails(err, broker.ErrRejected)
 		s.check(s.Delete(s.ctx, s.of("S"), second))
 		_, err = s.publish(on("o.processed.z.1", second))
-		s.fails(err, broker.ErrRefused)
+		s.fails(err, broker.ErrRejected)
 		third := s.put(on("o.processed.z.1", first)) // the last message is the earlier one again
 		s.check(s.Delete(s.ctx, s.of("S"), first))
 		s.check(s.Delete(s.ctx, s.of("S"), third))
@@ -109,7 +109,7 @@ var publishCases = []testCase{
 		p := broker.Publication{Subject: "o.a.b.1", ID: "one", If: broker.Condition{Subjects: "o.*.*.1"}}
 		s.put(p)
 		_, err := s.publish(p)
-		s.fails(err, broker.ErrRefused)
+		s.fails(err, broker.ErrRejected)
 	}},
 	{name: "one message per subject", options: acked, streams: with(queue, func(c *broker.StreamConfig) {
 		c.DiscardNew, c.DiscardNewPerSubject, c.MaxPerSubject = true, true, 1

@@ -161,7 +161,7 @@ var readCases = []testCase{
 			return got
 		}
 		if got := state(); got.Messages != 0 || got.Bytes != 0 || got.First != 1 || got.Last != 0 ||
-			!got.FirstTime.IsZero() || got.Consumers != 1 || got.Now.IsZero() {
+			!got.FirstTime.IsZero() || got.Consumers != 1 || got.Now.IsZero() || got.Leader != "" != s.inCluster {
 			s.Errorf("state of an empty stream: %+v", got)
 		}
 		before := state().Now

@@ -39,7 +39,7 @@ var restartCases = []testCase{
 				s.Errorf("%s is due", d.Subject)
 			}
 			_, err := s.reserve("2", due, 0)
-			s.fails(err, broker.ErrRefused)
+			s.fails(err, broker.ErrRejected)
 			if got := s.pull("W", "c", 1)[0]; s.short(got.Subject) != "w.2" {
 				s.Errorf("%s was delivered", got.Subject)
 			}
@@ -103,7 +103,7 @@ func fullStorage(s *stage) {
 		s.Errorf("reservation %d is stored, want %d, and no due message", got, sequence)
 	}
 	_, err := s.reserve(id, due, 0)
-	s.fails(err, broker.ErrRefused)
+	s.fails(err, broker.ErrRejected)
 	// Stored again, it fires.
 	s.holds(id, s.now("S"), sequence)
 	s.comes(id)

@@ -102,13 +102,13 @@ var scheduleCases = []testCase{
 		first := s.holds("1", late, 0)
 		for range 3 {
 			_, err := s.reserve("1", late, 0)
-			s.fails(err, broker.ErrRefused)
+			s.fails(err, broker.ErrRejected)
 		}
 		_, err := s.publish(broker.Publication{
 			Subject: "hold.b.1", If: broker.Condition{Subjects: "hold.*.1"},
 			Schedule: broker.Schedule{At: late, Target: "poll.b.1"},
 		})
-		s.fails(err, broker.ErrRefused)
+		s.fails(err, broker.ErrRejected)
 		if got := s.last("S", "hold.*.1"); got != first {
 			s.Errorf("reservation %d is stored, want %d", got, first)
 		}
@@ -122,7 +122,7 @@ var scheduleCases = []testCase{
 			// A worker publishes the next reservation as soon as a message is due. It can fail, because the fired
 			// schedule remains visible for a short time. A read then returns the reservation of this poll, or none.
 			// Soon the next reservation succeeds.
-			refused := 0
+			rejected := 0
 			sequence := s.holds("1", s.now("S").Add(soon), 0)
 			for range 3 {
 				d := s.pull("S", "c", 1)[0]
@@ -132,8 +132,8 @@ var scheduleCases = []testCase{
 					if err == nil {
 						return nil
 					}
-					s.fails(err, broker.ErrRefused)
-					refused++
+					s.fails(err, broker.ErrRejected)
+					rejected++
 					seen, readErr := s.Last(s.ctx, s.of("S"), s.on("hold.*.1"))
 					if readErr == nil && seen.Sequence != sequence {
 						s.Fatalf("reservation %d is stored, want %d", seen.Sequence, sequence)
@@ -143,7 +143,7 @@ var scheduleCases = []testCase{
 				s.check(s.Ack(d))
 				sequence = next
 			}
-			if s.fake != nil && refused == 0 {
+			if s.fake != nil && rejected == 0 {
 				s.Error("no reservation failed")
 			}
 		}},
@@ -170,7 +170,7 @@ var scheduleCases = []testCase{
 			s.Errorf("reading the replaced schedule: error %v, want %v", err, broker.ErrNotFound)
 		}
 		_, err := s.reserve("1", late, first)
-		s.fails(err, broker.ErrRefused)
+		s.fails(err, broker.ErrRejected)
 		if got := s.last("S", "hold.*.1"); got != second {
 			s.Errorf("reservation %d is stored, want %d", got, second)
 		}
@@ -232,9 +232,9 @@ var scheduleCases = []testCase{
 			return err
 		}
 		s.holds("1", s.now("S").Add(soon), 0)
-		s.fails(all(), broker.ErrRefused)
+		s.fails(all(), broker.ErrRejected)
 		d := s.pull("S", "c", 1)[0]
-		s.fails(all(), broker.ErrRefused)
+		s.fails(all(), broker.ErrRejected)
 		s.confirm(d)
 		s.until("the first reservation", all)
 	}},

@@ -156,6 +156,7 @@ func onTheServer(t *testing.T, s server, i int, c testCase) *stage {
 	}
 	return &stage{
 		T: t, Broker: adapter.New(s.js), ctx: ctx, prefix: prefix, stop: s.stop,
+		inCluster: set.Streams[0].Replicas > 1,
 		start: func() {
 			if err := s.start(); err != nil {
 				t.Error(err)

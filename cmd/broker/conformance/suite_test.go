@@ -41,6 +41,8 @@ type stage struct {
 	prefix string
 	// fake is nil for a real broker.
 	fake *fake.Broker
+	// inCluster is true if the broker is a cluster.
+	inCluster bool
 	// stop and start stop the broker gracefully and start it again.
 	stop, start func()
 	// fill fills the broker's storage, and free frees it again.

@@ -119,7 +119,7 @@ func TestFirings(t *testing.T) {
 				fired := due + o.FiresLate + o.FiringTakes
 				s.comes(fired)
 				_, err := s.hold(time.Hour, 0)
-				if refused := errors.Is(err, broker.ErrRefused); refused != (o.FiredSeen > 0) {
+				if rejected := errors.Is(err, broker.ErrRejected); rejected != (o.FiredSeen > 0) {
 					s.Errorf("the next reservation: error %v", err)
 				}
 				if o.FiredSeen == 0 {
@@ -215,6 +215,21 @@ func TestClock(t *testing.T) {
 	}
 }
 
+// A new leader has a name, and a clock of its own.
+func TestStepDownTo(t *testing.T) {
+	bubble(t, fake.Options{}, func(s stage) {
+		if _, err := s.hold(10*time.Second, 0); err != nil {
+			s.Fatal(err)
+		}
+		s.StepDownTo("n2", 3*time.Second)
+		s.comes(7 * time.Second)
+		state, err := s.Stream(s.Context(), "S")
+		if err != nil || state.Leader != "n2" || !state.Now.Equal(time.Now().Add(3*time.Second)) {
+			s.Errorf("stream state %+v, error %v", state, err)
+		}
+	})
+}
+
 // A replicated stream checks for duplicates before it checks the condition.
 func TestReplicated(t *testing.T) {
 	for _, replicated := range []bool{false, true} {
@@ -224,7 +239,7 @@ func TestReplicated(t *testing.T) {
 				s.Fatal(err)
 			}
 			ack, err := s.Publish(s.Context(), p)
-			if errors.Is(err, broker.ErrRefused) == replicated || ack.Duplicate != replicated {
+			if errors.Is(err, broker.ErrRejected) == replicated || ack.Duplicate != replicated {
 				s.Errorf("replicated %t: second publish: %+v, error %v", replicated, ack, err)
 			}
 			s.wants("poll.1")

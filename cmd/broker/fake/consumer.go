@@ -110,6 +110,27 @@ func (c *consumer) take() *message {
 	return nil
 }
 
+// ready reports whether take would return a message.
+func (c *consumer) ready() bool {
+	stored := func(sequence uint64) bool {
+		_, ok := slices.BinarySearchFunc(c.s.messages, sequence, sequenceOf)
+		return ok
+	}
+	if slices.ContainsFunc(c.queue, stored) {
+		return true
+	}
+	if c.MaxAckPending > 0 && len(c.out) >= c.MaxAckPending {
+		return false
+	}
+	for from := c.next; ; {
+		m := c.s.nextOn(c.filters(), from)
+		if m == nil || passes(c.Filter, m.Subject) {
+			return m != nil
+		}
+		from = m.Sequence + 1
+	}
+}
+
 func (c *consumer) deliver(m *message) broker.Delivery {
 	o := c.out[m.Sequence]
 	if o == nil {
@@ -140,8 +161,12 @@ func (c *consumer) arm(sequence uint64, o *outstanding, since time.Time, least t
 	})
 }
 
-// again queues a message for redelivery.
+// again queues a message for redelivery, unless it was delivered as often as it may be.
 func (c *consumer) again(sequence uint64) {
+	if c.MaxDeliver > 0 && c.counts[sequence] >= uint64(c.MaxDeliver) {
+		delete(c.out, sequence)
+		return
+	}
 	if !slices.Contains(c.queue, sequence) {
 		c.queue = append(c.queue, sequence)
 	}

@@ -1,7 +1,7 @@
 // Package fake is an in-memory broker for tests of code that uses [broker.Broker]. It behaves like a NATS server with
 // JetStream, as far as cmd/broker/conformance compares them. It fails as a test demands: see [Broker.Inject] for single
-// operations, and [Broker.Restart], [Broker.Crash], [Broker.StepDown], [Broker.Stop], [Broker.SetFull],
-// [Broker.SetClock] and [Broker.Redeliver] for the whole broker.
+// operations, and [Broker.Restart], [Broker.Crash], [Broker.StepDown], [Broker.StepDownTo], [Broker.Stop],
+// [Broker.SetFull], [Broker.SetClock] and [Broker.Redeliver] for the whole broker.
 //
 // It has no goroutine and no socket, and only operations that wait have timers. Nothing happens between two calls; each
 // call first processes the events that have fallen due. The broker is therefore deterministic within
@@ -38,6 +38,16 @@ type Options struct {
 	Replicated bool
 	// AnswerWithin is how long an operation waits if its context has no deadline. The default is 5 s, as with nats.go.
 	AnswerWithin time.Duration
+	// OnChange is called for each message that a stream stores or removes, in this order. It must not call the broker,
+	// and must not change the message. It is optional.
+	OnChange func(Change)
+}
+
+// Change is a message that a stream stored or removed.
+type Change struct {
+	Stream  string
+	Message broker.Message
+	Removed bool
 }
 
 // Broker is an in-memory broker. Its methods are safe for concurrent use.
@@ -47,6 +57,7 @@ type Broker struct {
 	mu      sync.Mutex
 	streams []*stream
 	offset  time.Duration // how far the broker's clock is ahead
+	leader  string        // of all streams and consumers
 	// stamp is the broker's time of the current event. It is never before floor, the time of the last clock step or
 	// start, at which all events happen that fell due during it.
 	stamp, floor time.Time
@@ -104,6 +115,27 @@ func (b *Broker) Stored(stream string) []broker.Message {
 		}
 	}
 	return all
+}
+
+// NextEvent returns when the next event of the broker falls due, by this process's clock: a schedule, the end of an
+// AckWait, the age of a message. It reports false if there is none. Until then nothing happens without an operation.
+func (b *Broker) NextEvent() (at time.Time, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.advance()
+	if len(b.events) == 0 || b.stopped {
+		return time.Time{}, false
+	}
+	return time.Now().Add(b.events[0].at.Sub(b.now())), true
+}
+
+// Ready reports whether a pull from the consumer would get a message now.
+func (b *Broker) Ready(stream, consumer string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.advance()
+	c := b.stream(stream).consumer(consumer)
+	return c != nil && !b.stopped && c.ready()
 }
 
 func (b *Broker) now() time.Time { return time.Now().Add(b.offset).Round(0).UTC() }

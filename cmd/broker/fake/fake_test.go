@@ -97,8 +97,8 @@ func TestFaultsOfAPublish(t *testing.T) {
 			after: time.Second},
 		"the answer is lost": {fault: fake.Fault{Object: "poll.*", Lost: fake.Answer}, err: broker.ErrNoAnswer,
 			after: time.Second, stored: 1, later: 1},
-		"it is rejected": {fault: fake.Fault{Op: fake.Publish, Err: broker.ErrRefused},
-			err: broker.ErrRefused},
+		"it is rejected": {fault: fake.Fault{Op: fake.Publish, Err: broker.ErrRejected},
+			err: broker.ErrRejected},
 		"the broker is slow": {fault: fake.Fault{Op: fake.Publish, Delay: 900 * time.Millisecond},
 			after: 900 * time.Millisecond, stored: 1, later: 1},
 		"the broker is too slow": {fault: fake.Fault{Op: fake.Publish, Delay: 3 * time.Second},
@@ -130,9 +130,9 @@ func TestFaultsOfAPublish(t *testing.T) {
 
 func TestFaultsHappenAsOftenAsInjected(t *testing.T) {
 	bubble(t, fake.Options{}, func(s stage) {
-		s.Inject(fake.Fault{Op: fake.Publish, Times: 2, Err: broker.ErrRefused},
+		s.Inject(fake.Fault{Op: fake.Publish, Times: 2, Err: broker.ErrRejected},
 			fake.Fault{Op: fake.Publish, Err: broker.ErrFull})
-		for i, want := range []error{broker.ErrRefused, broker.ErrRefused, broker.ErrFull, nil} {
+		for i, want := range []error{broker.ErrRejected, broker.ErrRejected, broker.ErrFull, nil} {
 			if _, err := s.put(broker.Publication{Subject: "poll.1"}); !errors.Is(err, want) {
 				s.Errorf("publish %d: error %v, want %v", i, err, want)
 			}
@@ -215,6 +215,30 @@ func TestFaultsOfAPull(t *testing.T) {
 		}
 		if d := s.comes(2*time.Second + 10*time.Second); d.Count != 2 {
 			s.Errorf("the lost delivery was redelivered as delivery %d, want 2", d.Count)
+		}
+	})
+}
+
+// A schedule that replaces one that is firing is purged with it, and does not fire, even if it is due.
+func TestReplacedWhileFiring(t *testing.T) {
+	stored := 0
+	o := fake.Options{FiringTakes: 40 * time.Millisecond, OnChange: func(c fake.Change) {
+		if c.Message.Subject == "poll.1" && !c.Removed {
+			stored++
+		}
+	}}
+	bubble(t, o, func(s stage) {
+		first, err := s.hold(time.Second, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second + 10*time.Millisecond)
+		if _, err := s.hold(time.Second, first); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		if left := len(s.Stored("S")); stored != 1 || left != 1 {
+			t.Errorf("%d due messages were stored, and %d messages are left, want 1 and 1", stored, left)
 		}
 	})
 }

@@ -56,7 +56,7 @@ type Fault struct {
 	Delay time.Duration
 	// Lost loses the request or its answer: the caller gets [broker.ErrNoAnswer] when its context ends.
 	Lost Lost
-	// Err makes it fail at once without effect. It is an error of [broker], for example [broker.ErrRefused].
+	// Err makes it fail at once without effect. It is an error of [broker], for example [broker.ErrRejected].
 	Err error
 }
 
@@ -145,7 +145,7 @@ func (b *Broker) request(ctx context.Context, op Op, do func() error, objects ..
 // known reports whether an error is one of package broker.
 func known(err error) bool {
 	return slices.Contains([]error{
-		broker.ErrRefused, broker.ErrDuplicate, broker.ErrUnsupported, broker.ErrMaxPerSubject, broker.ErrFull,
+		broker.ErrRejected, broker.ErrDuplicate, broker.ErrUnsupported, broker.ErrMaxPerSubject, broker.ErrFull,
 		broker.ErrTooLarge, broker.ErrNotFound,
 		broker.ErrStreamNotFound, broker.ErrConsumerNotFound, broker.ErrNoAnswer, broker.ErrDenied, broker.ErrClosed,
 	}, err)
@@ -194,6 +194,10 @@ func (b *Broker) SetFull(full bool) {
 func (b *Broker) SetClock(ahead time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.setClock(ahead)
+}
+
+func (b *Broker) setClock(ahead time.Duration) {
 	b.advance()
 	b.offset = ahead
 	b.floor = b.now()
@@ -236,6 +240,15 @@ func (b *Broker) StepDown() {
 	b.endPulls()
 	b.mu.Unlock()
 	b.begin((*consumer).moved)
+}
+
+// StepDownTo is [Broker.StepDown] with a leader of that name, whose clock is ahead of this process's.
+func (b *Broker) StepDownTo(leader string, ahead time.Duration) {
+	b.mu.Lock()
+	b.setClock(ahead)
+	b.leader = leader
+	b.mu.Unlock()
+	b.StepDown()
 }
 
 // begin starts new leaders of all streams and consumers.

@@ -24,7 +24,7 @@ func (s *stream) publish(p broker.Publication) (broker.Ack, error) {
 		return broker.Ack{Sequence: before, Duplicate: true}, nil
 	}
 	if !s.meets(p.If) {
-		return broker.Ack{}, broker.ErrRefused
+		return broker.Ack{}, broker.ErrRejected
 	}
 	if err := s.checkSchedule(p); err != nil {
 		return broker.Ack{}, err
@@ -71,7 +71,7 @@ func (s *stream) publishAll(all []broker.Publication) (broker.Ack, error) {
 		}
 		ids[p.ID] = p.ID != ""
 		if !s.meets(p.If) {
-			return broker.Ack{}, broker.ErrRefused
+			return broker.Ack{}, broker.ErrRejected
 		}
 	}
 	for i, m := range messages {

@@ -13,7 +13,8 @@ type schedule struct {
 	fired bool // and its message is stored
 }
 
-// arm lets a schedule fire when it is due.
+// arm lets a schedule fire when it is due. While another one that was on its subject is firing, it does not begin to: a
+// server looks for due schedules every 250 ms at most, and finds this one purged.
 func (s *stream) arm(sc *schedule) {
 	sc.armed++
 	armed := sc.armed
@@ -21,8 +22,16 @@ func (s *stream) arm(sc *schedule) {
 		if s.schedules[sc.Subject] != sc || sc.armed != armed {
 			return
 		}
+		if s.firing[sc.Subject] > 0 {
+			s.b.at(s.b.stamp.Add(s.b.o.FiringTakes), func() { s.arm(sc) })
+			return
+		}
 		if s.b.o.FiringTakes > 0 {
+			s.firing[sc.Subject]++
 			s.b.at(s.b.stamp.Add(s.b.o.FiringTakes), func() {
+				if s.firing[sc.Subject]--; s.firing[sc.Subject] == 0 {
+					delete(s.firing, sc.Subject)
+				}
 				if sc.armed == armed {
 					s.fire(sc)
 				}

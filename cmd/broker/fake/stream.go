@@ -37,6 +37,7 @@ type stream struct {
 	bytes     uint64
 	ids       map[string]published
 	schedules map[string]*schedule // by the subject on which it is stored
+	firing    map[string]int       // how many of a subject are being stored
 	consumers []*consumer
 }
 
@@ -59,6 +60,7 @@ func newStream(b *Broker, c broker.StreamConfig) *stream {
 	s := &stream{
 		StreamConfig: c, b: b,
 		ends: map[string][]*message{}, ids: map[string]published{}, schedules: map[string]*schedule{},
+		firing: map[string]int{},
 	}
 	for _, of := range c.Consumers {
 		s.consumers = append(s.consumers, newConsumer(s, of))
@@ -84,6 +86,7 @@ func (s *stream) store(m *message) error {
 	for _, c := range s.consumers {
 		c.count(m, 1)
 	}
+	s.changed(m, false)
 	for _, sequence := range excess {
 		s.remove(sequence)
 	}
@@ -142,7 +145,15 @@ func (s *stream) remove(sequence uint64) bool {
 		c.drop(sequence)
 		c.count(m, -1)
 	}
+	s.changed(m, true)
 	return true
+}
+
+// changed reports that a message was stored or removed.
+func (s *stream) changed(m *message, removed bool) {
+	if s.b.o.OnChange != nil {
+		s.b.o.OnChange(Change{Stream: s.Name, Message: m.Message, Removed: removed})
+	}
 }
 
 // purge removes the messages on a subject, up to a sequence.

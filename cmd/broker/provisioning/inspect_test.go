@@ -254,7 +254,7 @@ func TestInspectFindsUndelivered(t *testing.T) {
 			if n := b.workOff(t, set.Consumers[0]); n != tt.later {
 				t.Errorf("%d were delivered, want the %d after them", n, tt.later)
 			}
-			recreated, err := provisioning.Redeliver(b.ctx, b.js, set, r.Undelivered)
+			recreated, err := provisioning.Recreate(b.ctx, b.js, set, provisioning.ToRecreate(nil, r.Undelivered))
 			if err != nil || !slices.Equal(recreated, []string{"consumer S/lane"}) {
 				t.Errorf("recreated %v, error %v, want one consumer", recreated, err)
 			}
@@ -263,7 +263,7 @@ func TestInspectFindsUndelivered(t *testing.T) {
 				t.Errorf("%d were delivered, want all %d", n, tt.due)
 			}
 			if r := b.inspect(t, set); len(r.Undelivered) != 0 {
-				t.Errorf("after Redeliver: %+v", r.Undelivered)
+				t.Errorf("after Recreate: %+v", r.Undelivered)
 			}
 			if n := b.workOff(t, set.Consumers[1]); n != 1 {
 				t.Errorf("%d of T were delivered, want 1", n)
@@ -307,7 +307,7 @@ func TestInspectFindsMessagesLeftBySourcing(t *testing.T) {
 	if len(r.Foreign) != 0 || len(r.Undelivered) != 1 || r.Undelivered[0].Sequence != 1 {
 		t.Fatalf("found %+v, want the first message", r)
 	}
-	if _, err := provisioning.Redeliver(b.ctx, b.js, set, r.Undelivered); err != nil {
+	if _, err := provisioning.Recreate(b.ctx, b.js, set, provisioning.ToRecreate(nil, r.Undelivered)); err != nil {
 		t.Fatal(err)
 	}
 	if n := b.workOff(t, set.Consumers[0]); n != 3 {

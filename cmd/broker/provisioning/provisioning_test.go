@@ -277,19 +277,19 @@ func TestCompareConsumers(t *testing.T) {
 	}
 	type config = jetstream.ConsumerConfig
 	for i, c := range []struct {
-		change       func(*config)
-		field        string
-		have, should string
-		choice, risk bool
+		change              func(*config)
+		field               string
+		have, should        string
+		choice, risk, fixed bool
 	}{
 		{change: func(c *config) { c.FilterSubject = "S.b" }, field: "filter", have: "S.b", should: "S.a"},
 		{change: func(c *config) { c.FilterSubject = "" }, field: "filter", have: "", should: "S.a"},
 		{change: func(c *config) { c.FilterSubject, c.FilterSubjects = "", []string{"S.a", "S.b"} },
 			field: "filter", have: "S.a S.b", should: "S.a"},
 		{change: func(c *config) { c.DeliverPolicy = jetstream.DeliverNewPolicy },
-			field: "deliver policy", have: "new", should: "all"},
+			field: "deliver policy", have: "new", should: "all", fixed: true},
 		{change: func(c *config) { c.AckPolicy = jetstream.AckAllPolicy },
-			field: "ack policy", have: "AckAll", should: "AckExplicit"},
+			field: "ack policy", have: "AckAll", should: "AckExplicit", fixed: true},
 		{change: func(c *config) { c.MaxDeliver = 5 }, field: "max deliver", have: "5", should: "unlimited"},
 		{change: func(c *config) { c.BackOff = []time.Duration{time.Second, time.Minute} },
 			field: "back-off", have: "[1s 1m0s]", should: "none"},
@@ -302,11 +302,11 @@ func TestCompareConsumers(t *testing.T) {
 		{change: func(c *config) { c.AckWait = 11 * time.Second },
 			field: "ack wait", have: "11s", should: "10s", choice: true},
 		{change: func(c *config) { c.MaxWaiting = 3 },
-			field: "max waiting", have: "3", should: "512", choice: true, risk: true},
+			field: "max waiting", have: "3", should: "512", choice: true, risk: true, fixed: true},
 		{change: func(c *config) { c.MemoryStorage = true },
-			field: "memory storage", have: "true", should: "false", choice: true, risk: true},
+			field: "memory storage", have: "true", should: "false", choice: true, risk: true, fixed: true},
 		{change: func(c *config) { c.ReplayPolicy = jetstream.ReplayOriginalPolicy },
-			field: "replay policy", have: "original", should: "instant"},
+			field: "replay policy", have: "original", should: "instant", fixed: true},
 		{change: func(c *config) { c.Description = "another" }},
 	} {
 		name := fmt.Sprint("c", i)
@@ -319,7 +319,7 @@ func TestCompareConsumers(t *testing.T) {
 		if c.field != "" {
 			differ = append(differ, topology.Difference{
 				Object: "consumer S/" + name, Field: c.field, Have: c.have, Want: c.should,
-				Choice: c.choice, Risk: c.risk,
+				Choice: c.choice, Risk: c.risk, Fixed: c.fixed,
 			})
 		}
 		b.compare(t, topology.Set{Consumers: []topology.Consumer{want}}, differ...)
@@ -394,10 +394,8 @@ func TestUpdateRejected(t *testing.T) {
 	b := newBroker(t)
 	first, second := queue("FIRST"), queue("SECOND")
 	first.MaxAge, second.Storage = time.Hour, jetstream.MemoryStorage
-	consumer := lane("FIRST", "c")
-	consumer.Config.AckPolicy = jetstream.AckExplicitPolicy
 	if _, err := provisioning.Create(b.ctx, b.js, topology.Set{
-		Streams: []jetstream.StreamConfig{first, second}, Consumers: []topology.Consumer{consumer},
+		Streams: []jetstream.StreamConfig{first, second},
 	}); err != nil {
 		t.Fatal(err)
 	}
@@ -406,10 +404,51 @@ func TestUpdateRejected(t *testing.T) {
 	if !slices.Equal(changed, []string{"stream FIRST"}) || !names(err, "stream SECOND") {
 		t.Errorf("Update changed %v, error %v, want the first, and an error that names the second", changed, err)
 	}
-	consumer.Config.DeliverPolicy = jetstream.DeliverNewPolicy
-	changed, err = provisioning.Update(b.ctx, b.js, topology.Set{Consumers: []topology.Consumer{consumer}})
-	if len(changed) != 0 || !names(err, "consumer FIRST/c") {
-		t.Errorf("Update changed %v, error %v, want an error that names the consumer", changed, err)
+}
+
+// What the broker cannot change of a consumer, only recreating it corrects. The operator's choices remain.
+func TestRecreate(t *testing.T) {
+	t.Parallel()
+	b := newBroker(t)
+	type config = jetstream.ConsumerConfig
+	for name, change := range map[string]func(*config){
+		"memory storage": func(c *config) { c.MemoryStorage = true },
+		"deliver policy": func(c *config) { c.DeliverPolicy = jetstream.DeliverNewPolicy },
+		"ack policy":     func(c *config) { c.AckPolicy = jetstream.AckAllPolicy },
+		"replay policy":  func(c *config) { c.ReplayPolicy = jetstream.ReplayOriginalPolicy },
+		"max waiting":    func(c *config) { c.MaxWaiting = 3 },
+	} {
+		stream := strings.ToUpper(strings.ReplaceAll(name, " ", "-"))
+		have, want := lane(stream, "c"), lane(stream, "c")
+		have.Config.Description = "the operator's"
+		change(&have.Config)
+		set := topology.Set{
+			Streams: []jetstream.StreamConfig{results(stream)}, Consumers: []topology.Consumer{have, lane(stream, "d")},
+		}
+		if _, err := provisioning.Create(b.ctx, b.js, set); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		set.Consumers[0] = want
+		if changed, err := provisioning.Update(b.ctx, b.js, set); err != nil || len(changed) != 0 {
+			t.Errorf("%s: Update changed %v, error %v, want nothing", name, changed, err)
+		}
+		differences, err := provisioning.Compare(b.ctx, b.js, set)
+		objects := provisioning.ToRecreate(differences, nil)
+		if err != nil || !slices.Equal(objects, []string{want.Object()}) {
+			t.Errorf("%s: %v must be recreated, error %v, want one consumer", name, objects, err)
+		}
+		recreated, err := provisioning.Recreate(b.ctx, b.js, set, objects)
+		if err != nil || !slices.Equal(recreated, objects) {
+			t.Errorf("%s: recreated %v, error %v, want %v", name, recreated, err, objects)
+		}
+		b.compare(t, set)
+		c, err := b.js.Consumer(b.ctx, stream, "c")
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if text := c.CachedInfo().Config.Description; text != have.Config.Description {
+			t.Errorf("%s: the description is %q, want %q", name, text, have.Config.Description)
+		}
 	}
 }
 

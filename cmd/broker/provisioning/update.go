@@ -10,8 +10,8 @@ import (
 )
 
 // Update updates existing streams and consumers that differ, and returns what it updated, also with an error. It
-// creates and deletes nothing. The broker rejects some updates (storage, retention, disabling message schedules); the
-// error has the object.
+// creates and deletes nothing, and leaves the consumers of [ToRecreate]. The broker rejects some updates of streams
+// (storage, retention, disabling message schedules); the error has the object.
 func Update(ctx context.Context, js jetstream.JetStream, want topology.Set) (changed []string, err error) {
 	ds, err := Compare(ctx, js, want)
 	if err != nil {
@@ -20,6 +20,9 @@ func Update(ctx context.Context, js jetstream.JetStream, want topology.Set) (cha
 	differs := map[string]bool{}
 	for _, d := range ds {
 		differs[d.Object] = !d.Missing && !d.Unwanted
+	}
+	for _, object := range ToRecreate(ds, nil) {
+		differs[object] = false
 	}
 	for _, s := range want.Streams {
 		if !differs[topology.StreamObject(s.Name)] {

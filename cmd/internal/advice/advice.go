@@ -76,10 +76,13 @@ func Topology(err error) error {
 }
 
 // Difference returns a difference from the streams and consumers of a mode as text, with the mode to which a consumer
-// that must not exist belongs.
+// that must not exist belongs, or how a consumer gets what NATS cannot change.
 func Difference(d topology.Difference, mode consumer.Mode) string {
-	if d.Unwanted {
+	switch {
+	case d.Unwanted:
 		return fmt.Sprintf("%s: it belongs to redelivery %s", d, Other(mode))
+	case d.Fixed:
+		return fmt.Sprintf("%s: NATS cannot change this, so --update recreates the consumer", d)
 	}
 	return d.String()
 }

@@ -23,6 +23,10 @@ const (
 	usedUp = 0.8
 )
 
+// NATS is the beginning of each `nats` command that operators should run: `nats` reads no variable for its inbox, and
+// the shipped user may subscribe to this one only.
+const NATS = "nats --inbox-prefix _INBOX_operator "
+
 // Overview returns what needs an operator: one sentence for each problem, the most severe first.
 func Overview(o overview.Overview) []string {
 	n := &notes{}
@@ -33,7 +37,7 @@ func Overview(o overview.Overview) []string {
 		return n.all
 	}
 	for _, f := range o.Foreign {
-		n.add("%s; find the stream that sources or mirrors it (`nats stream report`) and delete it", f)
+		n.add("%s; find the stream that sources or mirrors it (`%sstream report`) and delete it", f, NATS)
 	}
 	for _, u := range o.Undelivered {
 		n.add("%s; `%s` makes the consumer deliver them", u, UpdateCommand(o.Redelivery, consumer.Config{}))
@@ -128,7 +132,7 @@ func (n *notes) lanes(o overview.Overview, workers []overview.Worker) {
 
 // FixOverdue is what to do about overdue reservations.
 const FixOverdue = "workers store them again within two minutes; if the number does not fall, free storage or raise " +
-	"its limits, then run `nats stream cluster step-down " + schema.StreamPolls + "` (single server: restart it)"
+	"its limits, then run `" + NATS + "stream cluster step-down " + schema.StreamPolls + "` (single server: restart it)"
 
 func (n *notes) overdue(o *overview.Overdue) {
 	if o == nil || o.Count == 0 {
@@ -143,7 +147,7 @@ func (n *notes) overdue(o *overview.Overdue) {
 }
 
 func resume(stream, name string) string {
-	return "resume it with `nats consumer resume " + stream + " " + name + "`"
+	return "resume it with `" + NATS + "consumer resume " + stream + " " + name + "`"
 }
 
 // pause describes the workers that are paused for one cause.

@@ -109,9 +109,13 @@ func TestOverview(t *testing.T) {
 		"the intake is behind": {intake(overview.Intake{Waiting: 1, WaitingSeconds: 91}),
 			sentences{{"intake", "1 declared message ", "1m31s", "`statusworker doctor`"}}},
 		"a paused lane is not behind": {lanes(with(working), pausedLane),
-			sentences{{"audio", "2026-03-01T12:00:00Z", "`nats consumer resume INTERACTIONS_POLLS poll-audio`"}}},
+			sentences{{
+				"audio", "2026-03-01T12:00:00Z", "`" + advice.NATS + "consumer resume INTERACTIONS_POLLS poll-audio`",
+			}}},
 		"a paused intake": {intake(overview.Intake{Waiting: 1, WaitingSeconds: 91, PausedUntil: &noon}),
-			sentences{{"intake", "2026-03-01T12:00:00Z", "`nats consumer resume INTERACTIONS_DECLARED intake`"}}},
+			sentences{{
+				"intake", "2026-03-01T12:00:00Z", "`" + advice.NATS + "consumer resume INTERACTIONS_DECLARED intake`",
+			}}},
 		"a lane is behind": {lanes(with(working), late), sentences{{"audio", "1234", "3m10s", "--concurrency"}}},
 		"a lane is behind, at the rate limit": {lanes(with(limited), late),
 			sentences{{"audio", "1234", "9.0 of 10", "--max-polls-per-second", "--stretch"}}},

@@ -20,7 +20,7 @@ const (
 	msgGivenUp    = "NATS still rejects the credentials; closing the connection"
 	msgWriteHangs = "a write to NATS timed out"
 	msgBroken     = "a connection to NATS broke"
-	msgRefused    = "NATS refused a request"
+	msgDenied     = "NATS rejected a request"
 	msgStillNone  = "still no connection to NATS"
 )
 
@@ -67,14 +67,14 @@ func (w *watcher) heard(nc interface{ Close() }, connected bool, err error) {
 	case errors.As(err, &op) && (op.Op == "write" || op.Op == "read"):
 		w.log.WithError(err).Debug(msgBroken)
 	case w.due(err, w.now()):
-		w.log.WithError(err).Error(msgRefused)
+		w.log.WithError(err).Error(msgDenied)
 	}
 }
 
-// maxLogged limits how many kinds of refusals are remembered.
+// maxLogged limits how many kinds of rejections are remembered.
 const maxLogged = 100
 
-// due reports whether to log a refusal now: at most one of each kind every logEvery.
+// due reports whether to log a rejection now: at most one of each kind every logEvery.
 func (w *watcher) due(err error, now time.Time) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -89,12 +89,12 @@ func (w *watcher) due(err error, now time.Time) bool {
 	return true
 }
 
-var refusedSubject = regexp.MustCompile(`"(?:(\$JS\.API\.)|((?:[^".]*\.){3}))[^"]*"`)
+var deniedSubject = regexp.MustCompile(`"(?:(\$JS\.API\.)|((?:[^".]*\.){3}))[^"]*"`)
 
-// kindOf returns a refusal without the identifier or sequence in its subject, which differ for each interaction.
+// kindOf returns a rejection without the identifier or sequence in its subject, which differ for each interaction.
 func kindOf(err error) string {
-	return refusedSubject.ReplaceAllStringFunc(err.Error(), func(subject string) string {
-		if match := refusedSubject.FindStringSubmatch(subject); match[1] == "" {
+	return deniedSubject.ReplaceAllStringFunc(err.Error(), func(subject string) string {
+		if match := deniedSubject.FindStringSubmatch(subject); match[1] == "" {
 			return match[2]
 		}
 		return subject

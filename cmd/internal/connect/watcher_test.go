@@ -42,8 +42,8 @@ func TestWatcherHears(t *testing.T) {
 			false},
 		"an expired certificate": {broken("remote error", errors.New("tls: expired certificate")), false,
 			msgRejected, false},
-		"a missing permission":   {nats.ErrPermissionViolation, true, msgRefused, false},
-		"one while disconnected": {nats.ErrPermissionViolation, false, msgRefused, false},
+		"a missing permission":   {nats.ErrPermissionViolation, true, msgDenied, false},
+		"one while disconnected": {nats.ErrPermissionViolation, false, msgDenied, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			log, logged := newLog()
@@ -119,7 +119,7 @@ func TestWatcherLogsAPermissionOnce(t *testing.T) {
 				fmt.Sprintf(subject, i)))
 		}
 	}
-	if n := logged.count(msgRefused); n != 6 { // pulls of each lane are logged separately
+	if n := logged.count(msgDenied); n != 6 { // pulls of each lane are logged separately
 		t.Errorf("%d lines, want 6", n)
 	}
 }

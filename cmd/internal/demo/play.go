@@ -209,9 +209,10 @@ The broker, the vendor and the worker keep running until Ctrl-C.
   NATS    %s
   vendor  %s   (X-API-Token: %s)
 
-Commands for another terminal. The vendor processes any identifier:
+Commands for another terminal. The vendor processes any identifier. An interaction that has no final status
+after %s, for example because another worker cannot reach the vendor, ends as deadline_exceeded:
 
-`, s.broker.URL(), s.vendor.URL(), simulator.DefaultToken)
+`, s.broker.URL(), s.vendor.URL(), simulator.DefaultToken, schema.Duration(s.cfg.Deadline))
 	for _, command := range []string{
 		"declare" + at + " --type chat " + uuid.NewString(),
 		"status" + at,

@@ -7,7 +7,7 @@ import (
 	"statusworker/publisher/dlq"
 )
 
-// Explain returns why a dead letter was not replayed, and what to do.
+// Explain returns why a dead letter was not replayed or purged, and what to do.
 func Explain(r dlq.Result) string {
 	switch why := cause(r); r.Why {
 	case dlq.PollPending, dlq.NotTakenIn:
@@ -20,7 +20,7 @@ func Explain(r dlq.Result) string {
 	}
 }
 
-// cause returns why a dead letter was not replayed, or waits.
+// cause returns why a dead letter was not replayed or purged, or waits.
 func cause(r dlq.Result) string {
 	stored := r.By.Time.UTC().Format(time.RFC3339)
 	switch r.Why {

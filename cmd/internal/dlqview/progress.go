@@ -15,7 +15,7 @@ import (
 const (
 	// barAbove is the number of dead letters above which a bar is shown.
 	barAbove = 100
-	// maxNamed is how many dead letters that were not replayed are shown with their reason.
+	// maxNamed is how many dead letters that are unchanged are shown with their reason.
 	maxNamed = 50
 )
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/consumer/clock"
 	"statusworker/schema"
 )
 
@@ -43,9 +44,9 @@ func (x *broker) clock(ctx context.Context, js jetstream.JetStream, streams []*j
 const (
 	// maxSkew is the largest accepted difference between the broker's clock and this host's.
 	maxSkew = time.Second
-	// maxSpread is the largest accepted difference between the clocks of two servers: half of the slack that a
-	// reservation adds to the poll interval.
-	maxSpread = 500 * time.Millisecond
+	// maxSpread is the largest accepted difference between the clocks of two servers. Workers allow for a little more:
+	// clock.MaxApart.
+	maxSpread = clock.MaxApart - 100*time.Millisecond
 )
 
 // judgeClocks judges the clocks of the streams' leaders against this host's, and against each other.
@@ -72,7 +73,7 @@ func judgeClocks(leaders map[string]clockOffset) Finding {
 		len(leaders), milliseconds(spread), milliseconds(uncertain))
 	if spread-uncertain > maxSpread {
 		f.Result = Warn
-		f.Fix = "run NTP on all servers; after a leader change, polls can be early by the difference of the clocks"
+		f.Fix = "run NTP on all servers; after a leader change, workers that have just started may poll too early"
 	}
 	return f
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/cmd/broker/provisioning"
+	"statusworker/cmd/internal/advice"
 	"statusworker/consumer"
 	"statusworker/schema"
 	"statusworker/schema/topology"
@@ -212,7 +213,7 @@ func TestJudgeTopology(t *testing.T) {
 	}{
 		{name: "correct", want: Pass, values: []string{"nak"}},
 		{name: "paused", paused: []string{"S c until then"}, want: Warn,
-			values: []string{"S c until then", "nats consumer resume"}},
+			values: []string{"S c until then", advice.NATS + "consumer resume"}},
 		{name: "a risk", risks: []topology.Difference{risk}, want: Warn,
 			values: []string{risk.String(), "`" + provisionCommand + " --update`"}},
 		{name: "not provisioned", err: unfit(""), want: Fail, values: []string{"`statusworker provision`"}},
@@ -230,7 +231,7 @@ func TestJudgeDeliveries(t *testing.T) {
 	judged(t, "no foreign consumer", judgeForeign(nil), Pass)
 	foreign := provisioning.Foreign{Stream: "S", Consumers: 2}
 	judged(t, "a foreign consumer", judgeForeign([]provisioning.Foreign{foreign}), Fail,
-		foreign.String(), "nats stream report")
+		foreign.String(), advice.NATS+"stream report")
 	judged(t, "all is delivered", judgeUndelivered(nil, provisionCommand), Pass)
 	undelivered := provisioning.Undelivered{Stream: "S", Consumer: "c", Sequence: 7}
 	judged(t, "not delivered", judgeUndelivered([]provisioning.Undelivered{undelivered}, provisionCommand), Fail,

@@ -36,7 +36,7 @@ func judgeTopology(
 ) Finding {
 	switch {
 	case err == nil && len(paused) > 0:
-		return bad(Warn, checkTopology, "`nats consumer resume STREAM CONSUMER`",
+		return bad(Warn, checkTopology, "`"+advice.NATS+"consumer resume STREAM CONSUMER`",
 			"paused: %s", strings.Join(paused, ", "))
 	case err == nil && len(risks) > 0:
 		return bad(Warn, checkTopology,
@@ -75,8 +75,8 @@ func judgeForeign(found []provisioning.Foreign) Finding {
 		return pass(checkForeign, none)
 	}
 	return bad(Fail, checkForeign,
-		"find the stream that sources or mirrors it (`nats stream report`, in each account and domain that can read "+
-			"it) and delete it; then declare the interactions without an outcome again",
+		"find the stream that sources or mirrors it (`"+advice.NATS+"stream report`, in each account and domain that "+
+			"can read it) and delete it; then declare the interactions without an outcome again",
 		"%s", joined(found))
 }
 

@@ -69,15 +69,15 @@ func TestRunStopsIfTheBrokerAcceptsNothing(t *testing.T) {
 		t.Fatalf("error %v, want ErrNotAccepted", err)
 	}
 	n := progress.Counts()
-	if n.Declared != 10 || n.Failed == 0 || n.Declared+n.Failed != n.Read {
+	if n.Declared != 10 || n.NotStored == 0 || n.Declared+n.NotStored != n.Read {
 		t.Errorf("counts %+v: want 10 declared, and all others failed", n)
 	}
 	if n.Read > 2*window+2 {
 		t.Errorf("%d read, want no more than fit into the windows", n.Read)
 	}
-	if have := strings.Count(shown.String(), ": not declared: "); have != n.Failed || strings.Count(shown.String(),
-		"\n") != n.Failed+1 {
-		t.Errorf("%d lines about %d failures:\n%.1000s", have, n.Failed, &shown)
+	if have := strings.Count(shown.String(), ": not stored: "); have != n.NotStored || strings.Count(shown.String(),
+		"\n") != n.NotStored+1 {
+		t.Errorf("%d lines about %d failures:\n%.1000s", have, n.NotStored, &shown)
 	}
 }
 

@@ -12,13 +12,13 @@ import (
 
 // Counts are the results of messages.
 type Counts struct {
-	Read, Declared, Waiting, Processed, Refused, Failed int
+	Read, Declared, Waiting, Processed, Invalid, NotStored int
 }
 
 // String returns the results on one line.
 func (n Counts) String() string {
-	return fmt.Sprintf("declared %d, already waiting %d, already processed %d, refused %d, failed %d",
-		n.Declared, n.Waiting, n.Processed, n.Refused, n.Failed)
+	return fmt.Sprintf("declared %d, already waiting %d, already processed %d, invalid %d, not stored %d",
+		n.Declared, n.Waiting, n.Processed, n.Invalid, n.NotStored)
 }
 
 // Progress counts the results of messages, and shows the progress.
@@ -56,11 +56,11 @@ func (p *Progress) read() {
 func (p *Progress) declared(c source.Candidate)  { p.add(c, &p.n.Declared, "") }
 func (p *Progress) waiting(c source.Candidate)   { p.add(c, &p.n.Waiting, "") }
 func (p *Progress) processed(c source.Candidate) { p.add(c, &p.n.Processed, "") }
-func (p *Progress) refused(c source.Candidate, err error) {
-	p.add(c, &p.n.Refused, "refused: "+cli.OneLine(err))
+func (p *Progress) invalid(c source.Candidate, err error) {
+	p.add(c, &p.n.Invalid, "invalid: "+cli.OneLine(err))
 }
 func (p *Progress) failed(c source.Candidate, err error) {
-	p.add(c, &p.n.Failed, "not declared: "+cli.OneLine(err))
+	p.add(c, &p.n.NotStored, "not stored: "+cli.OneLine(err))
 }
 
 // report writes a line for people.

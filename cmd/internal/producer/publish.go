@@ -166,7 +166,7 @@ func (d *Producer) look(ctx, leave context.Context, from <-chan source.Candidate
 			err = c.Problem
 		}
 		if err != nil {
-			d.progress.refused(c, err)
+			d.progress.invalid(c, err)
 			continue
 		}
 		// No Nats-Msg-Id: an interaction can be declared again after it has ended, and the broker would drop the

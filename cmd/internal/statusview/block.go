@@ -90,7 +90,7 @@ func (b block) lines(room, width int) []string {
 // named lists names in at most room lines. It shows how many it has left out.
 func named(names []string, width, room int) []string {
 	for n := len(names); n > 0; n-- {
-		text := "none: " + strings.Join(names[:n], ", ")
+		text := "zero: " + strings.Join(names[:n], ", ")
 		if n < len(names) {
 			text += fmt.Sprintf(" and %d more", len(names)-n)
 		}

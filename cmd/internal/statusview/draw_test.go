@@ -238,7 +238,7 @@ func TestRowsWithoutFiguresAreNamed(t *testing.T) {
 	}
 	for _, size := range [][2]int{{80, 25}, {120, 60}, {60, 60}} {
 		_, joined := drawn(View{Overview: usual(3, 0)}, size[0], size[1])
-		for _, want := range []string{"none: intake", "none: " + strings.Join(none, ", ")} {
+		for _, want := range []string{"zero: intake", "zero: " + strings.Join(none, ", ")} {
 			if !strings.Contains(joined, want) {
 				t.Errorf("%v: no %q in %s", size, want, joined)
 			}
@@ -246,7 +246,7 @@ func TestRowsWithoutFiguresAreNamed(t *testing.T) {
 		_, joined = drawn(View{Overview: overview.Overview{Redelivery: consumer.Nak,
 			Lanes: []overview.Lane{{Type: schema.Audio}, {Type: schema.Chat},
 				{Type: schema.Transcript, Due: 1}}}}, size[0], size[1])
-		if !strings.Contains(joined, "none: audio, chat") || !strings.Contains(joined, "no workers") {
+		if !strings.Contains(joined, "zero: audio, chat") || !strings.Contains(joined, "no workers") {
 			t.Errorf("%v: with delayed naks %s", size, joined)
 		}
 	}
@@ -261,7 +261,7 @@ func TestRowsWithoutFiguresAreNamed(t *testing.T) {
 		"a lane with an old interaction": {Redelivery: consumer.Schedule, Waiting: &nothing,
 			Lanes: []overview.Lane{{Type: schema.Audio, Waiting: &nothing, OldestSeconds: 1}}},
 	} {
-		if lines, joined := drawn(View{Overview: s}, 80, 60); strings.Contains(joined, "none: audio") ||
+		if lines, joined := drawn(View{Overview: s}, 80, 60); strings.Contains(joined, "zero: audio") ||
 			!strings.Contains(joined, " audio 0 0 ") {
 			t.Errorf("%s is not shown:\n%s", name, strings.Join(lines, "\n"))
 		}

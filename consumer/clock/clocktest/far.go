@@ -14,6 +14,8 @@ type Far struct {
 	Local time.Time
 	// Offset is how far the broker's clock is ahead.
 	Offset time.Duration
+	// Leader is the name of the server.
+	Leader string
 	// There and Back are the delays of requests and answers, used in turn.
 	There, Back []time.Duration
 	// Asked counts the requests.
@@ -41,7 +43,7 @@ func (f *Far) Stream(context.Context, string) (broker.StreamState, error) {
 	i := f.Asked % len(f.There)
 	f.Asked++
 	f.Local = f.Local.Add(f.There[i])
-	state := broker.StreamState{Now: f.Broker().Round(0).UTC()}
+	state := broker.StreamState{Now: f.Broker().Round(0).UTC(), Leader: f.Leader}
 	f.Local = f.Local.Add(f.Back[i])
 	if f.NoTime {
 		state.Now = time.Time{}

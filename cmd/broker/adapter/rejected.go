@@ -6,9 +6,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// refused reports whether the broker rejected a publish because the last sequence is not the expected one. A replicated
-// stream answers 10164 instead of 10071 while another publish to the subject is in flight.
-func refused(err error) bool {
+// rejected reports whether the broker rejected a publish because the last sequence is not the expected one. A
+// replicated stream answers 10164 instead of 10071 while another publish to the subject is in flight.
+func rejected(err error) bool {
 	var api *jetstream.APIError
 	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence ||
 		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)

@@ -11,7 +11,7 @@ import (
 	"statusworker/schema/broker"
 )
 
-func TestRefused(t *testing.T) {
+func TestRejected(t *testing.T) {
 	t.Parallel()
 	for code, want := range map[jetstream.ErrorCode]bool{
 		10071: true,  // wrong last sequence: N
@@ -24,14 +24,14 @@ func TestRefused(t *testing.T) {
 	} {
 		err := error(&jetstream.APIError{Code: 400, ErrorCode: code})
 		for _, e := range []error{err, fmt.Errorf("publishing: %w", err), errors.Join(errors.New("another"), err)} {
-			if got := refused(e); got != want {
-				t.Errorf("refused(%v) = %t with error code %d, want %t", e, got, code, want)
+			if got := rejected(e); got != want {
+				t.Errorf("rejected(%v) = %t with error code %d, want %t", e, got, code, want)
 			}
 		}
 	}
 	for _, err := range []error{nil, errors.New("wrong last sequence: 7"), jetstream.ErrNoStreamResponse} {
-		if refused(err) {
-			t.Errorf("refused(%v) = true, want false", err)
+		if rejected(err) {
+			t.Errorf("rejected(%v) = true, want false", err)
 		}
 	}
 }

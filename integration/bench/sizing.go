@@ -84,7 +84,8 @@ func measureSizing(ctx context.Context, s settings, stdout, stderr io.Writer) er
 	return nil
 }
 
-// runSteady declares the interactions of a load, spread over one interval, and measures when all have been polled once.
+// runSteady declares the interactions of a load, spread over one interval, and measures when all have been polled once:
+// the first poll of an interaction always finds another status than the one before, which was none.
 func runSteady(ctx context.Context, s settings, l load, stderr io.Writer) (c cost, u use, err error) {
 	o := order{mode: l.mode, interval: l.interval, concurrency: s.concurrency}
 	r, err := newRig(ctx, l.mode, o.intervals(), l.replicas, stderr)
@@ -103,7 +104,7 @@ func runSteady(ctx context.Context, s settings, l load, stderr io.Writer) (c cos
 		return c, u, err
 	}
 	// The last of them are polled for the first time after the interval and the jitter.
-	if err := pause(ctx, l.interval/10+2*time.Second); err != nil {
+	if err := pause(ctx, l.interval+l.interval/10+2*time.Second); err != nil {
 		return c, u, err
 	}
 	if _, err := worker.ask("late"); err != nil {

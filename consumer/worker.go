@@ -56,8 +56,8 @@ type redeliverer interface {
 	// Begin reports whether this delivery may be polled. Before a poll it makes sure that the interaction is delivered
 	// again if the worker dies.
 	Begin(ctx context.Context, d *redelivery.Delivery) (redelivery.Verdict, error)
-	// Renew postpones the next poll, because it was too late to send the request. It tells whether that may be sent
-	// now.
+	// Renew postpones the next poll, because it was too late to send the request. It reports whether the request may
+	// be sent now.
 	Renew(ctx context.Context, d *redelivery.Delivery) bool
 	// Keep stops other workers from polling while the request is in flight. If it cannot, it cancels the context of the
 	// request, which it returns. The caller calls release after the request.
@@ -146,7 +146,7 @@ func (w *Worker) redeliveryConfig() redelivery.Config {
 	}
 }
 
-// announcement is the worker's part of an announcement.
+// announcement returns the current values of this worker's announcement; package fleet adds the rest.
 func (w *Worker) announcement() schema.Announcement {
 	b := w.breaker.State()
 	a := schema.Announcement{

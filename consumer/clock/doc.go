@@ -6,7 +6,7 @@
 // After a local step forward a poll may be skipped, because the step looks like a suspended machine.
 //
 // The broker reads its time between the request and the answer. The clock assumes that it was read at the request. Its
-// time is then never behind the broker's, so a reservation never falls due too early.
+// time is then never behind the broker's, so the error of a measurement makes no reservation fall due too early.
 //
 // While a machine is suspended, its monotonic clock stops. Afterwards the clock is measured again before a reservation
 // depends on it: see [Clock.Sure].

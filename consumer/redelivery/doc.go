@@ -73,9 +73,9 @@
 // and falls due by another's may do so too early. Its due message therefore has its intended due time and the server by
 // whose clock that is, and the worker that gets it waits until that clock has reached it. After a short wait it polls;
 // for a longer one, it reserves the same poll again. The broker may redeliver a due message late. If the next poll has
-// fallen due early meanwhile, no reservation is stored, and the worker could reserve the same poll again. From half an
-// interval after its due time on, a due message is therefore used only while no later message of the interaction is
-// stored.
+// fallen due early meanwhile, its reservation is no longer stored, and nothing would stop the worker from reserving the
+// same poll again. A due message that fell due more than half an interval ago is therefore used only if no later
+// message of the interaction is stored.
 //
 // # Delayed naks
 //

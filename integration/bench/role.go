@@ -60,6 +60,8 @@ func runRole(args []string, stdin io.Reader, stdout io.Writer) error {
 			err = profile.stop()
 		case "fail", "recover":
 			r.fail(question == "fail")
+		case "change":
+			err = r.change(argument)
 		case "collect":
 			runtime.GC()
 			runtime.GC() // the first one only moves objects of pools into their victim caches
@@ -90,6 +92,8 @@ type role struct {
 	received func() (uint64, error)
 	// fail makes requests fail, or succeed again.
 	fail func(bool)
+	// change sets the share of answers whose status differs from the one before: 0 to 0.5, in decimal.
+	change func(share string) error
 	// late returns the median and the 99th percentile of the lateness of polls since its last call.
 	late func() (p50, p99 time.Duration)
 	// gaps returns the times between two polls of one interaction since its last call.
@@ -174,8 +178,8 @@ func start(stderr io.Writer, args ...string) (*process, error) {
 	return p, nil
 }
 
-// ask sends a question to the process: use, late, gaps, collect, fail, recover, profile FILE or profiled. The answer
-// is what it has used.
+// ask sends a question to the process: use, late, gaps, collect, fail, recover, change SHARE, profile FILE or profiled.
+// The answer is what it has used.
 func (p *process) ask(question string) (use, error) {
 	var u use
 	if _, err := io.WriteString(p.in, question+"\n"); err != nil {

@@ -19,19 +19,24 @@ type load struct {
 	replicas int
 	inFlight int
 	interval time.Duration
+	// changes is the share of polls that find another status than the poll before: 0 to 0.5.
+	changes float64
 }
 
 // sizingLoads returns loads that one worker and one broker can carry on two cores.
 func sizingLoads() []load {
 	const audio = 30 * time.Second
 	return []load{
-		{consumer.Schedule, 1, 3_000, audio},
-		{consumer.Schedule, 1, 30_000, audio},
-		{consumer.Schedule, 1, 60_000, audio},
-		{consumer.Schedule, 3, 3_000, audio},
-		{consumer.Schedule, 3, 30_000, audio},
-		{consumer.Nak, 1, 3_000, audio},
-		{consumer.Nak, 1, 10_000, audio},
+		{consumer.Schedule, 1, 3_000, audio, 0},
+		{consumer.Schedule, 1, 30_000, audio, 0},
+		{consumer.Schedule, 1, 30_000, audio, 0.4},
+		{consumer.Schedule, 1, 60_000, audio, 0},
+		{consumer.Schedule, 3, 3_000, audio, 0},
+		{consumer.Schedule, 3, 30_000, audio, 0},
+		{consumer.Schedule, 3, 30_000, audio, 0.4},
+		{consumer.Schedule, 3, 60_000, audio, 0},
+		{consumer.Nak, 1, 3_000, audio, 0},
+		{consumer.Nak, 1, 10_000, audio, 0},
 	}
 }
 
@@ -41,12 +46,9 @@ const sizingFor = 20 * time.Second
 // measureSizing runs one worker under each load, and prints its cost.
 func measureSizing(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	fmt.Fprintf(stdout, "\nSizing: one worker, audio at an interval of 30s, measured for %s.\n\n", sizingFor)
-	fmt.Fprintln(
-		stdout,
-		"| redelivery | replicas | in flight | polls/s | late p50 | late p99 | worker CPU us/poll | worker cores "+
-			"| broker CPU us/poll | broker cores |",
-	)
-	fmt.Fprintln(stdout, "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
+	fmt.Fprintln(stdout, "| redelivery | replicas | in flight | changes | polls/s | late p50 | late p99 "+
+		"| worker CPU us/poll | worker cores | broker CPU us/poll | broker cores |")
+	fmt.Fprintln(stdout, "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
 	for _, l := range sizingLoads() {
 		if s.redelivery != "" && s.redelivery != string(l.mode) {
 			continue
@@ -65,10 +67,11 @@ func measureSizing(ctx context.Context, s settings, stdout, stderr io.Writer) er
 		}
 		fmt.Fprintf(
 			stdout,
-			"| %s | %d | %d | %.0f | %s | %s | %.0f | %.2f | %.0f | %.2f |\n",
+			"| %s | %d | %d | %.0f %% | %.0f | %s | %s | %.0f | %.2f | %.0f | %.2f |\n",
 			l.mode,
 			l.replicas,
 			l.inFlight,
+			100*l.changes,
 			c.rate,
 			late(u.LateP50),
 			late(u.LateP99),
@@ -81,7 +84,8 @@ func measureSizing(ctx context.Context, s settings, stdout, stderr io.Writer) er
 	return nil
 }
 
-// runSteady declares the interactions of a load, spread over one interval, and measures when all have been polled once.
+// runSteady declares the interactions of a load, spread over one interval, and measures when all have been polled once:
+// the first poll of an interaction always finds another status than the one before, which was none.
 func runSteady(ctx context.Context, s settings, l load, stderr io.Writer) (c cost, u use, err error) {
 	o := order{mode: l.mode, interval: l.interval, concurrency: s.concurrency}
 	r, err := newRig(ctx, l.mode, o.intervals(), l.replicas, stderr)
@@ -89,6 +93,9 @@ func runSteady(ctx context.Context, s settings, l load, stderr io.Writer) (c cos
 		return c, u, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
+	if _, err := r.vendor.ask(fmt.Sprintf("change %g", l.changes)); err != nil {
+		return c, u, err
+	}
 	worker, err := r.poller("stage", o, stderr)
 	if err != nil {
 		return c, u, err
@@ -97,7 +104,7 @@ func runSteady(ctx context.Context, s settings, l load, stderr io.Writer) (c cos
 		return c, u, err
 	}
 	// The last of them are polled for the first time after the interval and the jitter.
-	if err := pause(ctx, l.interval/10+2*time.Second); err != nil {
+	if err := pause(ctx, l.interval+l.interval/10+2*time.Second); err != nil {
 		return c, u, err
 	}
 	if _, err := worker.ask("late"); err != nil {

@@ -19,7 +19,7 @@ const (
 
 // Old texts are short, so that most changes of the source do not affect them.
 var mutants = []mutant{
-	{name: "poll-first", removes: "a reservation before the poll", mode: modeSchedule, edits: []edit{
+	{name: "request-first", removes: "a reservation before the poll", mode: modeSchedule, edits: []edit{
 		{"consumer/redelivery/reserve.go", "	taken, err := r.take(ctx, d, &next)\n", `	r.plan(d, &next, 0)
 	if next.Number > 0 {
 		return Poll, nil

@@ -119,6 +119,36 @@ func TestPurgeWaitsForTheAck(t *testing.T) {
 	}
 }
 
+// A worker stores the dead letter of an invalid message again if its acknowledgement was lost.
+func TestPurgeWaitsForAnInvalidMessage(t *testing.T) {
+	t.Parallel()
+	s := reserving(t)
+	o := dead(schema.InvalidMessage, uuid.NewString())
+	s.put(o.Origin.Subject, "{")
+	m, err := s.Last(s.ctx, schema.StreamDeclared, o.Origin.Subject)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.Origin.Stored = m.Time
+	s.store(o)
+	d := s.queue()
+	selection, err := d.Select(s.ctx, dlq.Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r results
+	err = d.Purge(s.ctx, selection, false, r.add)
+	if err != nil || r.what[dlq.Unchanged] != 1 || r.all[len(r.all)-1].Why != dlq.NotTakenIn {
+		t.Errorf("%v, results %+v, want one unchanged because of its message", err, r.all)
+	}
+	s.purge(schema.StreamDeclared)
+	s.put(o.Origin.Subject, "{") // another one
+	r = results{}
+	if err := d.Purge(s.ctx, selection, false, r.add); err != nil || r.what[dlq.Deleted] != 1 {
+		t.Errorf("%v, results %v, want it deleted", err, r.what)
+	}
+}
+
 func TestSelect(t *testing.T) {
 	brokers(t, func(t *testing.T, s *stage) {
 		a, b := uuid.NewString(), uuid.NewString()

@@ -67,6 +67,15 @@ func (d *Queue) pending(ctx context.Context, l DeadLetter) (finding, error) {
 	return finding{verdict, PolledSince, Stored{Time: generation}}, nil
 }
 
+// unacknowledged returns the verdict Ending if the invalid message of a dead letter is still stored.
+func (d *Queue) unacknowledged(ctx context.Context, l DeadLetter) (finding, error) {
+	m, err := d.last(ctx, schema.StreamDeclared, l.Source.Subject)
+	if err != nil || m == nil || !m.Time.Equal(l.Source.Stored) {
+		return finding{}, err
+	}
+	return finding{lifecycle.Ending, NotTakenIn, Stored{m.Subject, m.Time}}, nil
+}
+
 // waiting reads the reservation and the due message of an interaction. The first read is of both, because an
 // interaction alternates between them. In addition to a tombstone there may be a stale due message.
 func (d *Queue) waiting(ctx context.Context, identifier string, s *lifecycle.Snapshot) error {

@@ -59,7 +59,7 @@ func (d *Queue) Replay(ctx context.Context, s *Selection, dry bool, report Repor
 }
 
 // Purge deletes the dead letters of a selection. A dry run only reports what it would do. A dead letter whose last poll
-// is pending waits for that poll, which would store it again.
+// is pending waits for that poll, which would store it again. So does one of an invalid message that is still stored.
 func (d *Queue) Purge(ctx context.Context, s *Selection, dry bool, report Report) error {
 	r := &deletion{Queue: d, dry: dry, report: report}
 	r.attempt = r.purge
@@ -163,10 +163,15 @@ func (r *deletion) again(ctx context.Context, p postponed) error {
 	return nil
 }
 
-// purge deletes one dead letter, unless its last poll is pending.
+// purge deletes one dead letter, unless a worker may store it again: its last poll is pending, or its invalid message is
+// not acknowledged.
 func (r *deletion) purge(ctx context.Context, l DeadLetter, p *postponed) (done bool, err error) {
-	if l.Problem == nil && l.Reason != schema.InvalidMessage {
-		f, err := r.pending(ctx, l)
+	if l.Problem == nil {
+		look := r.pending
+		if l.Reason == schema.InvalidMessage {
+			look = r.unacknowledged
+		}
+		f, err := look(ctx, l)
 		if err != nil {
 			return false, err
 		}

@@ -32,8 +32,9 @@ type Broker interface {
 	Get(ctx context.Context, stream string, sequence uint64) (Message, error)
 	// Next reads the first message on the subjects whose sequence is at least from.
 	Next(ctx context.Context, stream, subjects string, from uint64) (Message, error)
-	// Scan calls do for each message of a range that is stored when Scan begins, in the order of sequences. It ends
-	// with the error of do or of the broker. The caller continues from the sequence after the last message.
+	// Scan calls do for each message of a range that is stored when Scan begins, in the order of sequences. It stops
+	// at the first error, of do or of the broker, and returns it. To continue, call it again from the sequence after
+	// the last message.
 	Scan(ctx context.Context, stream string, r Range, do func(Message) error) error
 	// Subjects returns the number of stored messages for each subject that matches the filter.
 	Subjects(ctx context.Context, stream, filter string) (map[string]uint64, error)

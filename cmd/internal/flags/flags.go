@@ -62,7 +62,7 @@ type Work struct {
 	Concurrency     int           `name:"concurrency" var:"STATUSWORKER_CONCURRENCY" default:"64" help:"Maximum number of messages that a worker handles at a time: polls in flight, and declared messages that it takes in."`
 	MaxPolls        float64       `name:"max-polls-per-second" var:"STATUSWORKER_MAX_POLLS_PER_SECOND" default:"0" help:"Fleet-wide rate limit in requests per second, divided equally among live workers. Set the same value on every worker. 0 disables it."`
 	Stretch         float64       `name:"stretch" var:"STATUSWORKER_STRETCH" default:"0" help:"Poll old interactions less often: wait for this fraction of their age between two polls, if that is longer than the poll interval. With 0.1, an interaction that is one hour old is polled every 6 minutes. 0 disables it."`
-	StretchLimit    time.Duration `name:"stretch-limit" var:"STATUSWORKER_STRETCH_LIMIT" default:"10m" help:"Maximum wait between two polls that --stretch causes."`
+	StretchLimit    time.Duration `name:"stretch-limit" var:"STATUSWORKER_STRETCH_LIMIT" default:"10m" help:"Maximum wait that --stretch causes between two polls."`
 	ShutdownTimeout time.Duration `name:"shutdown-timeout" var:"STATUSWORKER_SHUTDOWN_TIMEOUT" default:"20s" help:"How long in-flight polls may take to finish after SIGTERM."`
 }
 

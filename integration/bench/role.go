@@ -58,13 +58,8 @@ func runRole(args []string, stdin io.Reader, stdout io.Writer) error {
 			profile, err = startProfile(argument)
 		case "profiled":
 			err = profile.stop()
-		case "fail", "recover":
-			r.fail(question == "fail")
-		case "change":
-			err = r.change(argument)
-		case "collect":
-			runtime.GC()
-			runtime.GC() // the first one only moves objects of pools into their victim caches
+		default:
+			err = r.do(question, argument)
 		}
 		if err != nil {
 			return err
@@ -99,6 +94,20 @@ type role struct {
 	// gaps returns the times between two polls of one interaction since its last call.
 	gaps func() map[schema.Type][]time.Duration
 	stop func() error
+}
+
+// do changes the role before the question is answered. Most questions change nothing.
+func (r *role) do(question, argument string) error {
+	switch question {
+	case "fail", "recover":
+		r.fail(question == "fail")
+	case "change":
+		return r.change(argument)
+	case "collect":
+		runtime.GC()
+		runtime.GC() // the first one only moves objects of pools into their victim caches
+	}
+	return nil
 }
 
 // use reads what the role has used, and its lateness if late is set.

@@ -163,8 +163,8 @@ func (r *deletion) again(ctx context.Context, p postponed) error {
 	return nil
 }
 
-// purge deletes one dead letter, unless a worker may store it again: its last poll is pending, or its invalid message is
-// not acknowledged.
+// purge deletes one dead letter, unless a worker may store it again: its last poll is pending, or its invalid message
+// is not acknowledged.
 func (r *deletion) purge(ctx context.Context, l DeadLetter, p *postponed) (done bool, err error) {
 	if l.Problem == nil {
 		look := r.pending

@@ -44,7 +44,6 @@ func (s *scenario) recreatesItsConsumers(*harness.Cluster) {
 		}
 	}
 	s.end(waiting)
-	s.mayBeEarly = 3 // one each time that the consumers are recreated
 	s.finish()
 }
 

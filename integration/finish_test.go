@@ -104,7 +104,7 @@ func (s *scenario) noteGaps() {
 // early lists the polls that came earlier than one poll interval after the previous one.
 func (s *scenario) early() []string {
 	var early []string
-	last := make(map[string]time.Time)
+	last := make(map[string]simulator.Poll)
 	polls := s.vendor.Polls()
 	slices.SortStableFunc(polls, func(a, b simulator.Poll) int { return a.At.Compare(b.At) })
 	for _, p := range polls {
@@ -113,13 +113,12 @@ func (s *scenario) early() []string {
 			s.t.Errorf("poll of %s, which was not declared", p.Identifier)
 			continue
 		}
-		if before, ok := last[p.Identifier]; ok && p.At.Sub(before) < s.intervals.Of(typ) {
-			early = append(
-				early,
-				fmt.Sprintf("poll %d of %s %s after %v", p.Number, typ, p.Identifier, p.At.Sub(before)),
-			)
+		if before, ok := last[p.Identifier]; ok && p.At.Sub(before.At) < s.intervals.Of(typ) {
+			early = append(early, fmt.Sprintf("poll %d of %s %s at %s, %v after poll %d (%d %s)", p.Number, typ,
+				p.Identifier, p.At.UTC().Format(time.RFC3339Nano), p.At.Sub(before.At), before.Number,
+				before.StatusCode, before.Status))
 		}
-		last[p.Identifier] = p.At
+		last[p.Identifier] = p
 	}
 	return early
 }

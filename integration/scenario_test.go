@@ -54,7 +54,7 @@ type scenario struct {
 	workers []*harness.Process
 
 	// mayBeEarly is the number of polls that may come too early. It is 0 except with delayed naks on a broker that is
-	// killed, and when consumers are recreated while workers poll.
+	// killed.
 	mayBeEarly int
 }
 

@@ -1,7 +1,7 @@
-// Command mutants checks that T0 notices when a defence is missing. Each mutant is a small edit of the production code
-// that removes one defence. The program copies the module, applies one edit at a time to the copy, and runs random
-// histories (package integration/explore) until one breaks an invariant. It fails if a mutant survives, or if an edit
-// does not apply any more.
+// Command mutants checks that random histories (package integration/explore) notice when a defence is missing. Each
+// mutant is a small edit of the production code that removes one defence. The program copies the module, applies one
+// edit at a time to the copy, and runs histories until one breaks an invariant. It fails if a mutant survives, or if an
+// edit does not apply any more.
 //
 //	go run ./integration/mutants              all mutants
 //	go run ./integration/mutants -only NAME   one of them; names are separated by commas

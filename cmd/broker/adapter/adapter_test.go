@@ -213,6 +213,7 @@ func TestUnanswered(t *testing.T) {
 	if err := s.StartAgain(); err != nil {
 		t.Fatal(err)
 	}
+	// The server sends no event when it has recovered the stream.
 	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
 		state, err := b.Stream(t.Context(), "S")
 		if err == nil && state.Last > 0 {

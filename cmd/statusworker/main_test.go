@@ -57,7 +57,10 @@ func processOf(t *testing.T, env map[string]string, args ...string) *child {
 		t.Fatal(err)
 	}
 	c := &child{Cmd: exec.Command(own, args...), t: t, ended: make(chan struct{})}
-	c.Env = []string{envProcess + "=1", "PATH=" + os.Getenv("PATH"), "STATUSWORKER_ADMIN_ADDR=127.0.0.1:0"}
+	c.Env = []string{
+		envProcess + "=1", "PATH=" + os.Getenv("PATH"), "STATUSWORKER_ADMIN_ADDR=127.0.0.1:0",
+		"GORACE=atexit_sleep_ms=0", // with the race detector, a program otherwise waits for a second when it exits
+	}
 	for name, value := range env {
 		c.Env = append(c.Env, name+"="+value)
 	}

@@ -19,13 +19,13 @@ func TestDecode(t *testing.T) {
 		want        schema.Declared
 		declaration string
 	}{
-		{file: "bare.json",
+		{file: "declared.json",
 			want: schema.Declared{Identifier: guid, Type: schema.Chat,
 				Differs: []schema.Flag{schema.IncludeAIResults}}},
-		{file: "vendor.json", want: schema.Declared{Identifier: guid, Type: schema.Audio}},
-		{file: "uppercase.json", want: schema.Declared{Identifier: guid, Type: schema.Audio}},
+		{file: "declared-vendor.json", want: schema.Declared{Identifier: guid, Type: schema.Audio}},
+		{file: "declared-uppercase.json", want: schema.Declared{Identifier: guid, Type: schema.Audio}},
 		{
-			file:        "cloudevent.json",
+			file:        "declared-cloudevent.json",
 			want:        schema.Declared{Identifier: guid, Type: schema.Transcript, Traceparent: traceState},
 			declaration: `{"interactionIdentifier":"` + guid + `","type":"transcript","languageTag":"en-us"}`,
 		},

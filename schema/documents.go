@@ -10,11 +10,19 @@ import (
 //go:embed *.schema.json asyncapi.json
 var documents embed.FS
 
-// UnknownDocumentError is the error of a name that no document has.
-type UnknownDocumentError struct{ Name string }
+// The golden messages of the tests are the examples.
+//
+//go:embed testdata/declared/*.json testdata/outcomes/*.json
+var examples embed.FS
+
+// UnknownDocumentError is the error of a name that no document, or no example, has.
+type UnknownDocumentError struct {
+	Name    string
+	Allowed []string
+}
 
 func (e *UnknownDocumentError) Error() string {
-	return fmt.Sprintf("document %s not found; allowed: %s", Quote(e.Name), strings.Join(Documents(), ", "))
+	return fmt.Sprintf("document %s not found; allowed: %s", Quote(e.Name), strings.Join(e.Allowed, ", "))
 }
 
 // Document returns a document of the contract: the JSON Schema (2020-12) of a message, an answer or a status, or the
@@ -31,7 +39,7 @@ func Document(name string) ([]byte, error) {
 			}
 		}
 	}
-	return nil, &UnknownDocumentError{name}
+	return nil, &UnknownDocumentError{name, Documents()}
 }
 
 // Documents returns the names of all documents, in alphabetical order.
@@ -46,3 +54,38 @@ func Documents() []string {
 	}
 	return names
 }
+
+// Example returns a message as it is stored. The name is not case-sensitive. The error is an [*UnknownDocumentError].
+func Example(name string) ([]byte, error) {
+	for _, file := range exampleFiles() {
+		if strings.EqualFold(stem(file), name) {
+			return examples.ReadFile(file)
+		}
+	}
+	return nil, &UnknownDocumentError{name, Examples()}
+}
+
+// Examples returns the names of all examples: declared messages, and outcomes of each destination and reason.
+func Examples() []string {
+	var names []string
+	for _, file := range exampleFiles() {
+		names = append(names, stem(file))
+	}
+	return names
+}
+
+func exampleFiles() []string {
+	var files []string
+	for _, directory := range []string{"testdata/declared", "testdata/outcomes"} {
+		entries, err := examples.ReadDir(directory)
+		if err != nil {
+			panic(err) // the directory is embedded
+		}
+		for _, e := range entries {
+			files = append(files, path.Join(directory, e.Name()))
+		}
+	}
+	return files
+}
+
+func stem(file string) string { return strings.TrimSuffix(path.Base(file), path.Ext(file)) }

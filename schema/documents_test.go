@@ -147,6 +147,35 @@ func TestDocuments(t *testing.T) {
 	}
 }
 
+// Examples has one of each destination and reason.
+func TestExamples(t *testing.T) {
+	var kinds []string
+	for _, name := range schema.Examples() {
+		text, err := schema.Example(strings.ToUpper(name))
+		if err != nil || !json.Valid(text) {
+			t.Errorf("Example(%q) = %s, %v; want JSON", name, text, err)
+		}
+		kinds = append(kinds, name)
+	}
+	want := []string{"declared", "declared-cloudevent"}
+	for _, d := range schema.Destinations() {
+		want = append(want, "processed-"+string(d))
+	}
+	for _, r := range schema.Reasons() {
+		want = append(want, "failed-"+string(r))
+	}
+	for _, name := range want {
+		if !slices.Contains(kinds, name) {
+			t.Errorf("there is no example %s", name)
+		}
+	}
+	_, err := schema.Example("declared.json")
+	var unknown *schema.UnknownDocumentError
+	if !errors.As(err, &unknown) || !slices.Equal(unknown.Allowed, kinds) {
+		t.Errorf("error %v, want one with the names of all examples", err)
+	}
+}
+
 // plainKeywords mean the same in 2020-12 and in draft-07, which AsyncAPI tools use. $ref is not one of them: each file
 // is complete.
 var plainKeywords = []string{

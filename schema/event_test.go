@@ -69,19 +69,19 @@ func outcomeOf(t testing.TB, file string) schema.Outcome {
 func outcomes(t testing.TB) map[string]schema.Outcome {
 	t.Helper()
 	all := make(map[string]schema.Outcome)
-	files := map[schema.Destination]string{schema.ToCXAI: "cloudevent.json", schema.Unrouted: "bare.json"}
+	files := map[schema.Destination]string{schema.ToCXAI: "declared-cloudevent.json", schema.Unrouted: "declared.json"}
 	for _, d := range schema.Destinations() {
-		o := outcomeOf(t, cmp.Or(files[d], "vendor.json"))
+		o := outcomeOf(t, cmp.Or(files[d], "declared-vendor.json"))
 		o.Destination, o.Answer = d, answer(schema.StatusProcessed, "")
 		all["processed-"+string(d)] = o
 	}
-	broken := outcomeOf(t, "bare.json")
+	broken := outcomeOf(t, "declared.json")
 	broken.Destination = schema.ToCXAI
 	broken.AnswerPayload = []byte(`{"identifier":"` + guid + `","status":"processed","x":"` + "\xff" + `"}`)
 	all["processed-cxai-payload"] = broken
 
 	failed := func(r schema.Reason, detail string, a json.RawMessage) {
-		o := outcomeOf(t, "uppercase.json")
+		o := outcomeOf(t, "declared-uppercase.json")
 		o.Reason, o.Detail, o.Answer = r, detail, a
 		all["failed-"+string(r)] = o
 	}
@@ -98,7 +98,7 @@ func outcomes(t testing.TB) map[string]schema.Outcome {
 		`no final status 24h after it was declared, the deadline is 24h; the last status is "processing"`,
 		answer(schema.StatusProcessing, ""))
 	failed(schema.InternalError, "a worker panicked at 3 consecutive deliveries: index out of range", nil)
-	long := outcomeOf(t, "bare.json")
+	long := outcomeOf(t, "declared.json")
 	long.Reason, long.Detail = schema.ProcessingFailed, "no speech"
 	long.AnswerPayload, long.AnswerSize = []byte(`{"status":"processingFailed"`), 70000
 	all["failed-processing_failed-payload"] = long

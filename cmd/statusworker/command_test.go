@@ -15,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"statusworker/cmd/internal/cli"
+	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )
 
@@ -451,6 +452,11 @@ func TestVersionAndSchema(t *testing.T) {
 	c := command(t, "schema").exits(exitOK)
 	for _, name := range c.stdout.lines() {
 		says(t, name, &command(t, "schema", name).exits(exitOK).stdout, "{")
+	}
+	// An example can be published.
+	example := command(t, "schema", "--example", "declared").exits(exitOK).stdout.String()
+	if _, err := schema.Decode([]byte(example)); err != nil {
+		t.Errorf("the example of a declared message: %v", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -26,7 +27,7 @@ type commands struct {
 	Status    statusCommand    `cmd:"" help:"Show waiting interactions, recent outcomes and live workers."`
 	Doctor    doctorCommand    `cmd:"" help:"Check everything that a worker with the same flags needs, and print how to fix what fails."`
 	Simulator simulatorCommand `cmd:"" help:"Run a simulated ElevateAI over https, for tests."`
-	Schema    schemaCommand    `cmd:"" help:"Print a JSON Schema or the AsyncAPI document; without a name, list the documents."`
+	Schema    schemaCommand    `cmd:"" help:"Print a JSON Schema, the AsyncAPI document or an example of a message; without a name, list their names."`
 	Version   versionCommand   `cmd:"" help:"Print the version."`
 
 	VersionFlag kong.VersionFlag `name:"version" hidden:"" help:"Print the version."`
@@ -84,19 +85,27 @@ func versionString() string {
 }
 
 type schemaCommand struct {
-	Name *string `arg:"" optional:"" help:"Name of the document to print, in any case, with or without its extension."`
+	Name    *string `arg:"" optional:"" help:"Name of the document to print, in any case, with or without its extension."`
+	Example bool    `help:"Print an example of a message instead: a declared message, a processed event or a dead letter."`
 }
 
 func (c schemaCommand) Run(p cli.Process) error {
+	names, read := schema.Documents, schema.Document
+	if c.Example {
+		names, read = schema.Examples, schema.Example
+	}
 	if c.Name == nil {
-		for _, name := range schema.Documents() {
+		for _, name := range names() {
 			say(p.Stdout, "%s", name)
 		}
 		return nil
 	}
-	doc, err := schema.Document(*c.Name)
+	doc, err := read(*c.Name)
 	if err != nil {
 		return &cli.UsageError{Err: err}
+	}
+	if !bytes.HasSuffix(doc, []byte("\n")) {
+		doc = append(doc, '\n')
 	}
 	_, err = p.Stdout.Write(doc)
 	return err

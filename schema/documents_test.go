@@ -151,7 +151,7 @@ func TestDocuments(t *testing.T) {
 // is complete.
 var plainKeywords = []string{
 	"$schema", "$id", "title", "description", "examples", "default", "type", "enum", "const", "pattern", "minLength",
-	"maxLength", "minimum", "format", "contentEncoding", "required", "properties", "additionalProperties", "not",
+	"maxLength", "minimum", "maxItems", "format", "contentEncoding", "required", "properties", "additionalProperties", "not",
 	"anyOf", "if", "else", "items",
 }
 

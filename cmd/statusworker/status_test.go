@@ -95,6 +95,7 @@ func TestStatusOfThreeWorkersIsOneScreen(t *testing.T) {
 			if n := strings.Count(c.stdout.String(), "working"); n != 3 {
 				t.Errorf("%d workers:\n%s", n, &c.stdout)
 			}
+			command(t, "status", "--check", "--nats-url", url).exits(exitOK)
 		})
 	}
 }
@@ -105,6 +106,12 @@ func TestStatusWithoutWorkers(t *testing.T) {
 	command(t, "declare", "--nats-url", url, "--type", "chat", uuid.NewString()).exits(exitOK)
 	c := command(t, "status", "--nats-url", url).exits(exitOK)
 	says(t, "the table", &c.stdout, "no workers", "! no worker is alive: nothing is polled")
+	if !strings.HasPrefix(c.stdout.lines()[2], "! ") {
+		t.Errorf("the advice is not below the title:\n%s", &c.stdout)
+	}
+	c = command(t, "status", "--check", "--nats-url", url).exits(exitFault)
+	says(t, "the table", &c.stdout, "! no worker is alive")
+	command(t, "status", "--check", "--watch", "--nats-url", url).exits(exitUsage)
 	c = command(t, "status", "-o", "json", "--nats-url", url).exits(exitOK)
 	var v overview.Overview
 	if err := json.Unmarshal([]byte(c.stdout.String()), &v); err != nil || len(c.stdout.lines()) != 1 ||

@@ -48,7 +48,7 @@ func Draw(v View, width, maxLines int) []string {
 	return lines
 }
 
-// divide draws lanes, outcomes, workers and advice in at most left lines. spaced means that there is room for a blank
+// divide draws advice, lanes, outcomes and workers in at most left lines. spaced means that there is room for a blank
 // line before each.
 func divide(v View, left, width int) (parts [][]string, spaced bool) {
 	var lanes, outcomes, workers block
@@ -84,8 +84,8 @@ func divide(v View, left, width int) (parts [][]string, spaced bool) {
 	}
 	grant(&forWorkers, forWorkers+others)
 	return [][]string{
-		lanes.lines(forLanes, width), outcomes.lines(forOutcomes, width), workers.lines(forWorkers, width),
 		shortened(advice, forAdvice, width),
+		lanes.lines(forLanes, width), outcomes.lines(forOutcomes, width), workers.lines(forWorkers, width),
 	}, spaced
 }
 

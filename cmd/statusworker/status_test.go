@@ -270,6 +270,7 @@ func TestStatusPermissions(t *testing.T) {
 		"$JS.API.STREAM.INFO.*", "$JS.API.CONSUMER.INFO.*.*", "$JS.API.STREAM.MSG.GET.*",
 		"$JS.API.DIRECT.GET.KV_INTERACTIONS_WORKERS.>",
 		"$JS.API.CONSUMER.CREATE.INTERACTIONS_OUTCOMES.>", "$JS.API.CONSUMER.DELETE.INTERACTIONS_OUTCOMES.*",
+		"$JS.API.CONSUMER.LIST.INTERACTIONS_OUTCOMES",
 	}
 	may := func(publish []string) *server.Permissions {
 		return &server.Permissions{Publish: &server.SubjectPermission{Allow: publish},
@@ -279,6 +280,7 @@ func TestStatusPermissions(t *testing.T) {
 		{Username: "all", Password: "s3cret"},
 		{Username: "status", Password: "s3cret", Permissions: may(permissions)},
 		{Username: "less", Password: "s3cret", Permissions: may(permissions[:4])},
+		{Username: "without-list", Password: "s3cret", Permissions: may(permissions[:6])},
 	}})
 	as := func(user string, args ...string) *call {
 		c := command(t, append(args, "--nats-url", url, "--nats-user", user)...)
@@ -306,6 +308,8 @@ func TestStatusPermissions(t *testing.T) {
 		"not_found                     1 ")
 	c = as("less", "status").exits(exitFault)
 	says(t, "standard error", &c.stderr, "$JS.API.CONSUMER.CREATE.INTERACTIONS_OUTCOMES.", "docs/permissions.md")
+	c = as("without-list", "status").exits(exitFault)
+	says(t, "standard error", &c.stderr, "$JS.API.CONSUMER.LIST.INTERACTIONS_OUTCOMES", "docs/permissions.md")
 	if strings.Contains(c.stderr.String()+c.stdout.String(), "s3cret") {
 		t.Errorf("the password is shown: %s%s", &c.stderr, &c.stdout)
 	}

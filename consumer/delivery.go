@@ -40,7 +40,7 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 		w.noteUnknown(d, facts.Status)
 	}
 	if facts.Fault == "" {
-		d.Status = schema.Status(strings.TrimSpace(string(facts.Status))) // as it is read from a header
+		d.Saw(facts.Status, facts.Now)
 	}
 	if decision.Action == Redeliver {
 		w.count.waits.Add(1)
@@ -82,7 +82,7 @@ func (w *Worker) inTime(ctx context.Context, d *delivery) bool {
 		return true
 	}
 	if d.Reserved() {
-		w.warn("reserving the next poll", errTooLate)
+		w.warnOf(d, "reserving the next poll", errTooLate)
 	}
 	return false
 }
@@ -113,7 +113,7 @@ func (w *Worker) poll(ctx context.Context, d *delivery, spans *spans) (Facts, De
 	w.cfg.Observer.Polled(d.Type, facts.Result(), took, late)
 	// A poll says nothing about the vendor if a shutdown or the worker cancelled it, or if it failed because this
 	// process stood still.
-	if ctx.Err() == nil && !errors.Is(err, context.Canceled) && !w.ownFailure(facts, began, took) {
+	if ctx.Err() == nil && !errors.Is(err, context.Canceled) && !w.ownFailure(d, facts, began, took) {
 		w.report(d, facts, decision)
 		if renewed {
 			w.breaker.Cut(breaker.Unauthorized)
@@ -259,6 +259,7 @@ func (w *Worker) conclude(ctx context.Context, d *delivery, decision Decision, a
 		AnswerSize:    answer.Size,
 		Declaration:   declared.Declaration,
 		Observed:      w.clock.Now(),
+		History:       d.History(),
 		Origin:        d.Origin,
 	}
 	if o.Origin.Traceparent == "" {

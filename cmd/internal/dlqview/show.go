@@ -152,12 +152,8 @@ func shortAge(d time.Duration) string {
 	return fmt.Sprintf("%dd", int(d.Hours()/24))
 }
 
-const (
-	// fieldWidth is the column in which values begin.
-	fieldWidth = 15
-	// maxMessage limits how much is shown of a message that is not JSON.
-	maxMessage = 400
-)
+// maxMessage limits how much is shown of a message that is not JSON.
+const maxMessage = 400
 
 // Show writes everything about a dead letter for people.
 func Show(w io.Writer, l dlq.DeadLetter, now time.Time, width int) {
@@ -213,14 +209,8 @@ type page struct {
 
 // field writes a field, unless its value is empty.
 func (p page) field(name, value string) {
-	if value == "" {
-		return
-	}
-	for i, line := range terminal.Wrap(schema.Printable(value), p.width-fieldWidth) {
-		if i > 0 {
-			name = ""
-		}
-		fmt.Fprintf(p.w, "  %-*s%s\n", fieldWidth-2, name, line)
+	for _, line := range terminal.Fields(name, value, p.width) {
+		fmt.Fprintln(p.w, line)
 	}
 }
 
@@ -268,7 +258,7 @@ func showJSON(w io.Writer, l dlq.DeadLetter) {
 			continue
 		}
 		for line := range strings.Lines(string(escaped(b.Bytes()))) {
-			fmt.Fprintf(w, "  %-*s%s\n", fieldWidth-2, part.name, strings.TrimSuffix(line, "\n"))
+			fmt.Fprintf(w, "  %-*s%s\n", terminal.FieldIndent-2, part.name, strings.TrimSuffix(line, "\n"))
 			part.name = ""
 		}
 	}

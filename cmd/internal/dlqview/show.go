@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"statusworker/cmd/internal/showview"
 	"statusworker/cmd/internal/terminal"
 	"statusworker/publisher/dlq"
 	"statusworker/schema"
@@ -183,6 +184,9 @@ func Show(w io.Writer, l dlq.DeadLetter, now time.Time, width int) {
 		p.field("ended", p.at(l.ObservedAt))
 		if l.Polls > 0 { // not counted with delayed naks
 			p.field("polled", times(l.Polls))
+		}
+		for _, line := range showview.History(l.History[:min(len(l.History), schema.MaxHistory)], width) {
+			fmt.Fprintln(w, line)
 		}
 	}
 	p.field("stored", p.at(l.Stored)+" on "+l.Subject)

@@ -61,10 +61,15 @@ func TestLongRetryAfterIsNotStored(t *testing.T) {
 // It does not delay an interaction beyond its deadline, when another worker can poll.
 func TestLongRetryAfterKeepsTheDeadline(t *testing.T) {
 	bubbles(t, func(t *testing.T, mode consumer.Mode) {
-		s := inMemory(t, mode, func(c *consumer.Config) { c.Deadline = 5 * time.Second })
+		const deadline = 5 * time.Second
+		s := inMemory(t, mode, func(c *consumer.Config) { c.Deadline = deadline })
+		declared := time.Now()
 		id := s.throttled()
 		s.Start()
 		got := s.WantOutcomes(schema.FailedSubject(schema.DeadlineExceeded, id))[0]
+		if took := time.Since(declared); took > 2*deadline {
+			t.Errorf("it ended %s after it was declared, the deadline is %s", took, deadline)
+		}
 		if strings.Contains(got.Data.Detail, "429") {
 			t.Errorf("the detail of the deadline is %s", got.Data.Detail)
 		}

@@ -178,8 +178,12 @@ func (c *PCT) picks(ready []*operation) choice {
 			break
 		}
 	}
+	oldest := slices.MinFunc(ready, func(a, b *operation) int { return a.arrived.Compare(b.arrived) })
+	waited := time.Since(oldest.arrived)
+	if waited >= c.bound {
+		best = oldest
+	}
 	name := best.actor.name
-	waited := time.Since(best.arrived)
 	if c.priority(clock) > c.priority(name) && waited < c.bound {
 		name = clock
 	}
@@ -192,7 +196,7 @@ func (c *PCT) picks(ready []*operation) choice {
 		return choice{patience: c.bound - waited}
 	}
 	f := best.fate
-	f.Hold = waited
+	f.Hold = time.Since(best.arrived)
 	c.plan.Faults = append(c.plan.Faults, Fault{best.key, f})
 	return choice{operation: best, fate: best.fate}
 }

@@ -22,6 +22,9 @@ func replay(t *testing.T, w World, p Plan, record bool) History {
 		}
 	}
 	w.Interactions = declared
+	p.Events = slices.DeleteFunc(slices.Clone(p.Events), func(e Event) bool {
+		return e.ID != "" && !slices.ContainsFunc(declared, func(i Interaction) bool { return i.ID == e.ID })
+	})
 	return run(t, w, newPlanned(p), record)
 }
 

@@ -24,6 +24,7 @@ type commands struct {
 	Declare   declareCommand   `cmd:"" help:"Declare interactions: publish a message for each identifier, or for each line of JSON on standard input."`
 	DLQ       dlqCommand       `cmd:"" name:"dlq" help:"List, show, replay and purge dead letters."`
 	Status    statusCommand    `cmd:"" help:"Show waiting interactions, recent outcomes and live workers."`
+	Console   consoleCommand   `cmd:"" help:"Serve a web console for operators: overview, interactions, dead letters, workers, doctor."`
 	Doctor    doctorCommand    `cmd:"" help:"Check everything that a worker with the same flags needs, and print how to fix what fails."`
 	Simulator simulatorCommand `cmd:"" help:"Run a simulated ElevateAI over https, for tests."`
 	Schema    schemaCommand    `cmd:"" help:"Print a JSON Schema or the AsyncAPI document; without a name, list the documents."`

@@ -19,6 +19,7 @@ const (
 	Get          Op = "get"
 	Next         Op = "next"
 	Scan         Op = "scan"
+	Count        Op = "count"
 	Subjects     Op = "subjects"
 	Delete       Op = "delete"
 	Stream       Op = "stream"

@@ -40,7 +40,7 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 		w.noteUnknown(d, facts.Status)
 	}
 	if facts.Fault == "" {
-		d.Status = schema.Status(strings.TrimSpace(string(facts.Status))) // as it is read from a header
+		d.Saw(facts.Status, facts.Now)
 	}
 	if decision.Action == Redeliver {
 		w.count.waits.Add(1)
@@ -259,6 +259,7 @@ func (w *Worker) conclude(ctx context.Context, d *delivery, decision Decision, a
 		AnswerSize:    answer.Size,
 		Declaration:   declared.Declaration,
 		Observed:      w.clock.Now(),
+		History:       d.History(),
 		Origin:        d.Origin,
 	}
 	if o.Origin.Traceparent == "" {

@@ -132,10 +132,13 @@ func TestOverdueReservationsAreStoredAgain(t *testing.T) {
 		at := time.Now().Add(2 * time.Second)
 		refusals := schema.Refusals{StatusCode: 404, Count: 2, Since: generation.Add(time.Minute)}
 		header := func(name, value string) broker.Header { return broker.Header{name: {value}} }
+		changes := broker.Header{schema.HeaderHistory: {
+			"1 2026-11-27T01:02:03.456Z processing", "4 2026-11-27T01:02:18.456Z fileUploading",
+		}}
 		refused := header(schema.HeaderRefusals, refusals.String())
 		ours := map[string]broker.Publication{
 			"the first":        reserve(schema.Audio, "1", at, generation, nil),
-			"with a status":    reserve(schema.Chat, "7", at, generation, header(schema.HeaderStatus, "processing")),
+			"with a history":   reserve(schema.Chat, "7", at, generation, changes),
 			"with refusals":    reserve(schema.Transcript, "8", at, generation, refused),
 			"with a trace":     reserve(schema.Chat, "9", at, generation, header(schema.HeaderTraceparent, trace)),
 			"a tombstone":      reserve(schema.Audio, "10", at, generation, header(schema.HeaderTombstone, "true")),
@@ -182,8 +185,8 @@ func (s *testStage) wantDue(name string, reservation broker.Publication) {
 		return err == nil
 	})
 	for header, want := range reservation.Header {
-		if got := due.Header.Get(header); got != want[0] {
-			s.T.Errorf("%s: header %s is %q, want %q", name, header, got, want[0])
+		if got := due.Header[header]; !slices.Equal(got, want) {
+			s.T.Errorf("%s: header %s is %q, want %q", name, header, got, want)
 		}
 	}
 	if string(due.Data) != string(reservation.Data) {

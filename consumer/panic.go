@@ -60,7 +60,8 @@ func (w *Worker) internalError(ctx context.Context, l *lane, d *delivery, cause 
 		}
 	}
 	o := schema.Outcome{
-		Identifier: d.Identifier, Reason: schema.InternalError, Observed: w.clock.Now(), Origin: d.Origin,
+		Identifier: d.Identifier, Reason: schema.InternalError, Observed: w.clock.Now(), History: d.History(),
+		Origin: d.Origin,
 		Detail: fmt.Sprintf("a worker panicked at %d consecutive deliveries: %s", d.Panics, cause),
 	}
 	if kind, _, _ := schema.SplitSubject(d.Message.Subject); schema.Type(kind).Valid() {

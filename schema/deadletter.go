@@ -23,6 +23,7 @@ type DeadLetter struct {
 	DeclaredAt    time.Time       `json:"declaredAt"`
 	ObservedAt    time.Time       `json:"observedAt"`
 	Polls         uint64          `json:"polls"`
+	History       []StatusChange  `json:"history"`
 	Source        Origin          `json:"source"`
 
 	ID          string `json:"-"`

@@ -22,6 +22,7 @@ const (
 	answerSchema     = "answer.schema.json"
 	processedSchema  = "processed.schema.json"
 	failedSchema     = "failed.schema.json"
+	showSchema       = "show.schema.json"
 	statusSchema     = "status.schema.json"
 	asyncAPI         = "asyncapi.json"
 )
@@ -128,7 +129,7 @@ func TestDocumentIsFoundByItsName(t *testing.T) {
 
 func TestDocuments(t *testing.T) {
 	want := []string{answerSchema, asyncAPI, cloudEventSchema, declaredSchema, failedSchema, processedSchema,
-		statusSchema}
+		showSchema, statusSchema}
 	if got := schema.Documents(); !slices.Equal(got, want) {
 		t.Errorf("Documents() = %q, want %q", got, want)
 	}
@@ -151,7 +152,7 @@ func TestDocuments(t *testing.T) {
 // is complete.
 var plainKeywords = []string{
 	"$schema", "$id", "title", "description", "examples", "default", "type", "enum", "const", "pattern", "minLength",
-	"maxLength", "minimum", "format", "contentEncoding", "required", "properties", "additionalProperties", "not",
+	"maxLength", "minimum", "maxItems", "format", "contentEncoding", "required", "properties", "additionalProperties", "not",
 	"anyOf", "if", "else", "items",
 }
 

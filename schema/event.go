@@ -55,7 +55,9 @@ type Outcome struct {
 	Declaration json.RawMessage
 	Payload     []byte
 	Observed    time.Time
-	Origin      Origin
+	// History are the changes of status, the oldest first; see [AddChange].
+	History []StatusChange
+	Origin  Origin
 }
 
 // Failed reports whether o is a dead letter.
@@ -108,6 +110,7 @@ type processedData struct {
 	DeclaredAt    time.Time       `json:"declaredAt"`
 	ObservedAt    time.Time       `json:"observedAt"`
 	Polls         uint64          `json:"polls"`
+	History       []StatusChange  `json:"history"`
 }
 
 type failedData struct {
@@ -124,6 +127,7 @@ type failedData struct {
 	DeclaredAt    time.Time       `json:"declaredAt"`
 	ObservedAt    time.Time       `json:"observedAt"`
 	Polls         uint64          `json:"polls"`
+	History       []StatusChange  `json:"history"`
 	Source        Origin          `json:"source"`
 }
 
@@ -176,6 +180,7 @@ func (o Outcome) processed() processedData {
 		DeclaredAt:    o.Origin.Stored,
 		ObservedAt:    o.Observed,
 		Polls:         o.Origin.Polls,
+		History:       orEmpty(o.History),
 	}
 }
 
@@ -194,6 +199,7 @@ func (o Outcome) failed() failedData {
 		DeclaredAt:    o.Origin.Stored,
 		ObservedAt:    o.Observed,
 		Polls:         o.Origin.Polls,
+		History:       orEmpty(o.History),
 		Source:        o.Origin,
 	}
 }
@@ -257,6 +263,7 @@ func ReadProcessed(event []byte) (Outcome, error) {
 		AnswerSize:    data.AnswerSize,
 		Declaration:   data.Declaration,
 		Observed:      data.ObservedAt,
+		History:       data.History,
 		Origin:        Origin{Stored: data.DeclaredAt, Polls: data.Polls, Traceparent: e.Traceparent},
 	}, nil
 }
@@ -267,6 +274,14 @@ func orNothing(raw json.RawMessage) json.RawMessage {
 		return nil
 	}
 	return raw
+}
+
+// orEmpty returns an empty list, which is encoded as [], for none.
+func orEmpty(history []StatusChange) []StatusChange {
+	if history == nil {
+		return []StatusChange{}
+	}
+	return history
 }
 
 // orNull returns nil, which is encoded as null, for an empty message.

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,18 @@ func answer(status schema.Status, message string) json.RawMessage {
 		`"processed":"2022-06-17T21:29:05.071Z","errorMessage":` + quoted + `}`)
 }
 
+// historyTo returns a history that ends with statuses.
+func historyTo(last ...schema.Status) []schema.StatusChange {
+	history := []schema.StatusChange{
+		{Status: schema.StatusFilePendingDownload, At: stored.Add(30612 * time.Millisecond), Poll: 1},
+		{Status: schema.StatusProcessing, At: stored.Add(2*time.Minute + 1231*time.Millisecond), Poll: 4},
+	}
+	for _, s := range last {
+		history = append(history, schema.StatusChange{Status: s, At: observed, Poll: 12})
+	}
+	return history
+}
+
 // outcomeOf returns an outcome of the declared message in a file, without destination and reason.
 func outcomeOf(t testing.TB, file string) schema.Outcome {
 	t.Helper()
@@ -73,6 +86,7 @@ func outcomes(t testing.TB) map[string]schema.Outcome {
 	for _, d := range schema.Destinations() {
 		o := outcomeOf(t, cmp.Or(files[d], "vendor.json"))
 		o.Destination, o.Answer = d, answer(schema.StatusProcessed, "")
+		o.History = historyTo(schema.StatusProcessed)
 		all["processed-"+string(d)] = o
 	}
 	broken := outcomeOf(t, "bare.json")
@@ -80,18 +94,19 @@ func outcomes(t testing.TB) map[string]schema.Outcome {
 	broken.AnswerPayload = []byte(`{"identifier":"` + guid + `","status":"processed","x":"` + "\xff" + `"}`)
 	all["processed-cxai-payload"] = broken
 
-	failed := func(r schema.Reason, detail string, a json.RawMessage) {
+	failed := func(r schema.Reason, detail string, a json.RawMessage, last ...schema.Status) {
 		o := outcomeOf(t, "uppercase.json")
+		o.History = historyTo(last...)
 		o.Reason, o.Detail, o.Answer = r, detail, a
 		all["failed-"+string(r)] = o
 	}
 	for _, s := range schema.Statuses() {
 		if s.Meaning() == schema.Failed {
-			failed(s.Reason(), "ElevateAI's errorMessage: no speech", answer(s, "no speech"))
+			failed(s.Reason(), "ElevateAI's errorMessage: no speech", answer(s, "no speech"), s)
 		}
 	}
 	failed(schema.VendorFailed, `ElevateAI's status is "transcriptionFailed"; ElevateAI's errorMessage: no speech`,
-		answer("transcriptionFailed", "no speech"))
+		answer("transcriptionFailed", "no speech"), "transcriptionFailed")
 	failed(schema.NotFound, "ElevateAI did not know the interaction at 3 consecutive polls over 5m", nil)
 	failed(schema.Rejected, "ElevateAI refused the interaction at 3 consecutive polls over 5m", nil)
 	failed(schema.DeadlineExceeded,
@@ -211,6 +226,7 @@ func checkReadBack(t *testing.T, o schema.Outcome, message []byte) {
 		AnswerSize, PayloadSize                          int
 		DeclaredAt, ObservedAt                           time.Time
 		Polls                                            uint64
+		History                                          []schema.StatusChange
 		Source                                           schema.Origin
 	}
 	if err := e.DataAs(&data); err != nil {
@@ -222,6 +238,9 @@ func checkReadBack(t *testing.T, o schema.Outcome, message []byte) {
 	}
 	if !data.DeclaredAt.Equal(stored) || !data.ObservedAt.Equal(observed) || data.Polls != o.Origin.Polls {
 		t.Errorf("data has declared %s, observed %s, polls %d", data.DeclaredAt, data.ObservedAt, data.Polls)
+	}
+	if data.History == nil || !slices.Equal(data.History, o.History) {
+		t.Errorf("history %v, want %v", data.History, o.History)
 	}
 	if !bytes.Equal(data.Payload, o.Payload) || data.PayloadSize != len(o.Payload) {
 		t.Errorf("payload %q of %d bytes, want %q", data.Payload, data.PayloadSize, o.Payload)

@@ -3,6 +3,7 @@ package schema_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +46,18 @@ func worst() map[string][]byte {
 	}
 	all["too long"] = append(object("x"), ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ', ' ')
 	return all
+}
+
+// longestHistory has changes to statuses that grow most when they are encoded.
+func longestHistory() []schema.StatusChange {
+	var values []string
+	for i := range 2 * schema.MaxHistory {
+		values = schema.AddChange(values, schema.StatusChange{
+			Status: schema.Status(strings.Repeat(`"`, schema.MaxStatusBytes-1) + fmt.Sprint(i%2)), At: observed,
+			Poll: 1<<64 - 1,
+		})
+	}
+	return schema.ReadHistory(values)
 }
 
 // fit checks that an outcome can be encoded and decoded, and fits into a message.
@@ -94,6 +107,7 @@ func TestOutcomeFitsIntoAMessage(t *testing.T) {
 					AnswerPayload: declaration,
 					Declaration:   declaration,
 					Payload:       answer,
+					History:       longestHistory(),
 					Origin: schema.Origin{
 						Stream:      schema.StreamDeclared,
 						Subject:     "interactions.declared." + strings.Repeat("\x01", 5000),

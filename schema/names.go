@@ -36,8 +36,9 @@ const (
 	HeaderSequence = "Statusworker-Sequence"
 	// HeaderDeliveries is how often the declared message was delivered until a worker took it in.
 	HeaderDeliveries = "Statusworker-Deliveries"
-	// HeaderStatus is the last status from the vendor, if one is known.
-	HeaderStatus = "Statusworker-Status"
+	// HeaderHistory has one value for each [StatusChange], the oldest first: number of the poll, time, status, such as
+	// `3 2026-11-27T01:02:03.456Z processing`. The last value has the last known status. See [AddChange].
+	HeaderHistory = "Statusworker-History"
 	// HeaderRefusals are the [Refusals] of an interaction that the vendor refused at its last poll.
 	HeaderRefusals = "Statusworker-Refusals"
 	// HeaderPanics is how many consecutive polls, up to the last one, made their worker panic.

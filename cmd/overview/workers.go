@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
+	"statusworker/cmd/broker/provisioning"
 	"statusworker/schema"
 )
 
@@ -22,16 +23,43 @@ const (
 	maxShown = 700
 )
 
-// workers reads the announcements of the workers that are alive.
+// Workers reads the workers that are alive, sorted by host. Without the bucket in which they announce themselves there
+// are none.
+func Workers(ctx context.Context, js jetstream.JetStream) ([]Worker, error) {
+	bucket, err := js.Stream(ctx, schema.StreamWorkers)
+	if provisioning.Absent(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading stream %s: %w", schema.StreamWorkers, err)
+	}
+	return alive(ctx, bucket)
+}
+
+// workers reads the workers that are alive, and the age of the oldest interaction that they polled.
 func (t *taking) workers(ctx context.Context) error {
 	t.overview.Workers = []Worker{}
 	bucket, err := t.stream(ctx, schema.StreamWorkers)
 	if err != nil || bucket == nil {
 		return err
 	}
+	if t.overview.Workers, err = alive(ctx, bucket); err != nil {
+		return err
+	}
+	for i := range t.overview.Lanes {
+		l := &t.overview.Lanes[i]
+		for _, w := range t.overview.Workers {
+			l.OldestSeconds = max(l.OldestSeconds, w.Oldest[l.Type])
+		}
+	}
+	return nil
+}
+
+// alive reads the announcements of the workers that are alive.
+func alive(ctx context.Context, bucket jetstream.Stream) ([]Worker, error) {
 	info, err := bucket.Info(ctx, jetstream.WithSubjectFilter(schema.SubjectsWorkers))
 	if err != nil {
-		return fmt.Errorf("reading stream %s: %w", schema.StreamWorkers, err)
+		return nil, fmt.Errorf("reading stream %s: %w", schema.StreamWorkers, err)
 	}
 	subjects := make([]string, 0, len(info.State.Subjects))
 	for s := range info.State.Subjects {
@@ -56,23 +84,18 @@ func (t *taking) workers(ctx context.Context) error {
 		})
 	}
 	if err := reading.Wait(); err != nil {
-		return err
+		return nil, err
 	}
+	workers := []Worker{}
 	for _, w := range found {
 		if w != nil && w.State != schema.Stopped {
-			t.overview.Workers = append(t.overview.Workers, *w)
+			workers = append(workers, *w)
 		}
 	}
-	slices.SortFunc(t.overview.Workers, func(a, b Worker) int {
+	slices.SortFunc(workers, func(a, b Worker) int {
 		return cmp.Or(cmp.Compare(a.Host, b.Host), a.Started.Compare(b.Started), cmp.Compare(a.Worker, b.Worker))
 	})
-	for i := range t.overview.Lanes {
-		l := &t.overview.Lanes[i]
-		for _, w := range t.overview.Workers {
-			l.OldestSeconds = max(l.OldestSeconds, w.Oldest[l.Type])
-		}
-	}
-	return nil
+	return workers, nil
 }
 
 // readWorker reads an announcement. It is untrusted input of any client that may publish it.

@@ -171,7 +171,7 @@ func forged() []*nats.Msg {
 		{Subject: subject("poll"), Data: []byte(forgery), Header: nats.Header{schema.HeaderPoll: {"\x1b[31mforged"}}},
 		{Subject: "interactions.poll.audio.\x1b[31mforged", Data: []byte(forgery), Header: nats.Header{
 			schema.HeaderPoll: {"1"}, schema.HeaderGeneration: {time.Now().UTC().Format(time.RFC3339Nano)},
-			schema.HeaderStatus: {"\x1b[31mforged"}}},
+			schema.HeaderHistory: {"1 2026-11-27T01:02:03.456Z \x1b[31mforged", "\x1b[31mforged"}}},
 	}
 }
 

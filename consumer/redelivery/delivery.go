@@ -24,9 +24,7 @@ type Delivery struct {
 	At lifecycle.Position
 	// Origin is where the declared message was stored.
 	Origin schema.Origin
-	// Status is the last known status, and Refusals are the refusals in a row: until the poll those before it, and
-	// afterwards those including it.
-	Status   schema.Status
+	// Refusals are the refusals in a row: until the poll those before it, and afterwards those including it.
 	Refusals schema.Refusals
 	// Panics is the number of deliveries in a row that made their worker panic.
 	Panics int
@@ -40,6 +38,9 @@ type Delivery struct {
 	// that it marks the end of its generation.
 	reservation broker.Header
 	tombstone   bool
+	// history are the values of [schema.HeaderHistory]: until the poll those before it, and afterwards those including
+	// it. They are formatted only if the poll changes the status, and never modified.
+	history []string
 	// wanted is the due time that the worker asked for when it reserved this poll.
 	wanted clock.Due
 	// reserved is the reservation of the next poll, and begun when its worker began to make it. first is its due time
@@ -67,6 +68,15 @@ func Receive(b Settler, m broker.Delivery, asked time.Time) Delivery {
 func (d *Delivery) Declared() (schema.Declared, error) {
 	return schema.DecodeFrom(d.Message.Subject, d.Message.Data)
 }
+
+// Saw records the status that a poll has got at a time of the broker's clock.
+func (d *Delivery) Saw(status schema.Status, at time.Time) {
+	d.history = schema.AddChange(d.history, schema.StatusChange{Status: status, At: at, Poll: d.At.Number})
+}
+
+// History are the changes of status so far, including that of the last poll. With delayed naks there is at most that
+// one, because the broker stores no other.
+func (d *Delivery) History() []schema.StatusChange { return schema.ReadHistory(d.history) }
 
 // Reserved tells whether the next poll is reserved.
 func (d *Delivery) Reserved() bool { return d.reserved.Sequence != 0 }

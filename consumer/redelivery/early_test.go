@@ -1,6 +1,7 @@
 package redelivery
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -116,7 +117,8 @@ func TestFallsDueTooEarly(t *testing.T) {
 				first := e.poll()
 				due := first.reserved.at
 				refusals := schema.Refusals{StatusCode: 404, Count: 2, Since: time.Now().UTC()}
-				first.Status, first.Refusals, first.Panics = schema.StatusProcessing, refusals, 1
+				first.Saw(schema.StatusProcessing, time.Now())
+				first.Refusals, first.Panics = refusals, 1
 				e.check(e.r.Redeliver(t.Context(), first, time.Time{}))
 				e.StepDownTo("n2", tt.ahead)
 				if tt.started {
@@ -127,8 +129,8 @@ func TestFallsDueTooEarly(t *testing.T) {
 					t.Fatalf("verdict %q at %s before the due time, want %q", v, time.Until(due), tt.verdict)
 				}
 				if v == Early {
-					if d = e.poll(); d.Status != first.Status || !d.Refusals.Equal(refusals) || d.Panics != 1 {
-						t.Errorf("status %q, refusals %v, %d panics; want those of the first reservation", d.Status,
+					if d = e.poll(); !slices.Equal(d.History(), first.History()) || !d.Refusals.Equal(refusals) || d.Panics != 1 {
+						t.Errorf("history %v, refusals %v, %d panics; want those of the first reservation", d.History(),
 							d.Refusals, d.Panics)
 					}
 				}

@@ -3,6 +3,7 @@ package redelivery
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"statusworker/consumer/clock"
@@ -113,7 +114,7 @@ func (r *Reservations) Redeliver(ctx context.Context, d *Delivery, notBefore tim
 	}
 	next.at = later(next.at, notBefore)
 	h := d.Message.Header // as Begin has stored it again
-	same := string(d.Status) == h.Get(schema.HeaderStatus) && d.Panics == panicsIn(h) &&
+	same := slices.Equal(d.history, h[schema.HeaderHistory]) && d.Panics == panicsIn(h) &&
 		next.refusals.Equal(d.reserved.refusals)
 	if same && next.at.Equal(d.reserved.at) {
 		return nil

@@ -41,8 +41,8 @@ func (r *Reservations) put(ctx context.Context, d *Delivery, next *reservation, 
 		set(schema.HeaderSequence, strconv.FormatUint(d.Origin.Sequence, 10))
 		set(schema.HeaderDeliveries, strconv.FormatUint(d.Origin.Deliveries, 10))
 	}
-	if d.Status != "" {
-		set(schema.HeaderStatus, string(d.Status))
+	if len(d.history) > 0 {
+		h[schema.HeaderHistory] = d.history
 	}
 	if next.refusals.Count > 0 {
 		set(schema.HeaderRefusals, next.refusals.String())
@@ -120,7 +120,9 @@ func (r *Reservations) read(d *Delivery) error {
 	}
 	d.At, d.reservation, d.tombstone = at, h, lifecycle.IsTombstone(h)
 	d.Due = d.Origin.Stored // when the broker published it
-	d.Status = schema.Status(h.Get(schema.HeaderStatus))
+	if history := h[schema.HeaderHistory]; len(history) <= schema.MaxHistory {
+		d.history = history
+	}
 	d.Refusals = schema.ParseRefusals(h.Get(schema.HeaderRefusals))
 	d.wanted = readDue(h)
 	d.Panics = panicsIn(h)

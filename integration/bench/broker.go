@@ -129,7 +129,9 @@ func due(number int) *nats.Msg {
 			schema.HeaderGeneration: {time.Now().UTC().Format(time.RFC3339Nano)},
 			schema.HeaderSequence:   {strconv.Itoa(number)},
 			schema.HeaderDeliveries: {"1"},
-			schema.HeaderStatus:     {string(schema.StatusProcessing)},
+			schema.HeaderHistory: schema.AddChange(nil, schema.StatusChange{
+				Status: schema.StatusProcessing, At: time.Now(), Poll: 1,
+			}),
 		},
 	}
 }

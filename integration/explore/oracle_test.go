@@ -42,7 +42,7 @@ func (v Violation) String() string {
 //	I10  SIGTERM ends a worker within its grace
 //	I11  declaring twice adds no outcome; declaring again after a dead letter gives exactly one more
 //	I12  a worker pulls no more messages than it has free slots
-//	I13  the headers of a reservation do not grow with the number of polls
+//	I13  the headers of a reservation do not grow with the number of polls, but with at most 16 changes of status
 //
 // I9 (no goroutine is left) is checked by the bubble: it ends only with its last goroutine.
 type oracle struct {
@@ -150,6 +150,9 @@ func (o *oracle) changed(c fake.Change) {
 		if n := headerBytes(m); n > maxHeaders {
 			o.x.violated(l.of.ID, "I13", "poll %d has %d bytes of headers", s.reserved.Number, n)
 		}
+		if history := m.Header[schema.HeaderHistory]; !onlyChanges(history) {
+			o.x.violated(l.of.ID, "I13", "poll %d has the history %q", s.reserved.Number, history)
+		}
 	case schema.StreamOutcomes:
 		if c.Removed {
 			o.deletes(l, m.Sequence)
@@ -161,11 +164,25 @@ func (o *oracle) changed(c fake.Change) {
 	}
 }
 
-// maxHeaders limits the headers of a reservation and of a due message.
+// onlyChanges reports whether a history has at most 16 entries, each of which is a change of status. A full one may
+// have lost changes in its middle.
+func onlyChanges(history []string) bool {
+	for i := 1; i < len(history) && len(history) < schema.MaxHistory; i++ {
+		if schema.LastStatus(history[:i]) == schema.LastStatus(history[:i+1]) {
+			return false
+		}
+	}
+	return len(history) <= 16
+}
+
+// maxHeaders limits the headers of a reservation and of a due message, without the history.
 const maxHeaders = 1 << 10
 
 func headerBytes(m broker.Message) (n int) {
 	for name, values := range m.Header {
+		if name == schema.HeaderHistory {
+			continue
+		}
 		for _, v := range values {
 			n += len(name) + len(v)
 		}

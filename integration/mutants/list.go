@@ -157,11 +157,11 @@ var mutants = []mutant{
 	{name: "ignore-sigterm", removes: "the end of pulls after SIGTERM", mode: modeSchedule, edits: []edit{
 		{"consumer/worker.go", "errgroup.WithContext(ctx)", "errgroup.WithContext(context.WithoutCancel(ctx))"},
 	}},
-	{name: "growing-history", removes: "the limit of a reservation: it records each poll", mode: modeSchedule,
+	{name: "growing-history", removes: "the limits of a history: it records each poll", mode: modeSchedule,
 		edits: []edit{
-			{"consumer/redelivery/wire.go", "	if d.Status != \"\" {\n",
-				"	set(\"History\", d.reservation.Get(\"History\")+next.Due.String()+\" processing;\")\n" +
-					"	if d.Status != \"\" {\n"},
+			{"schema/history.go", "	if c.Status == \"\" || c.Status == LastStatus(values) {\n",
+				"	if c.Status == \"\" {\n"},
+			{"schema/history.go", "	if len(kept) >= MaxHistory {\n", "	if false {\n"},
 		}},
 	{name: "endless-history", removes: "the limit of remembered clock measurements", pkg: "consumer/clock",
 		edits: []edit{

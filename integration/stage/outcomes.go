@@ -31,6 +31,8 @@ type OutcomeData struct {
 	Payload       []byte          `json:"payload"`
 	Declaration   json.RawMessage `json:"declaration"`
 	Polls         uint64          `json:"polls"`
+
+	History []schema.StatusChange `json:"history"`
 }
 
 // Outcomes are the outcomes that were stored so far, in order. An unreachable broker has no new ones.

@@ -73,7 +73,9 @@ type StreamState struct {
 type ConsumerState struct {
 	// Pending is the number of messages that were never delivered, AckPending of those that are in flight.
 	Pending, AckPending uint64
-	AckWait             time.Duration
+	// Delivered is the sequence of the last message that was delivered for the first time; 0 before that.
+	Delivered uint64
+	AckWait   time.Duration
 	// PausedUntil is zero if the consumer is not paused.
 	PausedUntil time.Time
 	// Now is the time of the leader that answered.

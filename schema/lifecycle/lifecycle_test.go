@@ -36,6 +36,7 @@ func TestEverySnapshot(t *testing.T) {
 					w.snapshots++
 					w.takeIn(s)
 					w.replay(s)
+					w.where(s)
 				}
 			}
 			w.due(Snapshot{Reservation: reservation, Outcomes: outcomes})

@@ -166,6 +166,9 @@ type Declared struct {
 	Replays time.Time
 	// Invalid reports that the message is not a valid declared message, and will become a dead letter.
 	Invalid bool
+	// Delivered reports, with delayed naks, that the message was delivered: it is polled. Only [Snapshot.Where] uses
+	// it.
+	Delivered bool
 }
 
 // Snapshot is what is stored for one interaction. Fields that the caller did not read are empty.

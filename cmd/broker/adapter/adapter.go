@@ -162,8 +162,8 @@ func (b *Broker) Consumer(ctx context.Context, stream, consumer string) (broker.
 	}
 	info := c.CachedInfo()
 	state := broker.ConsumerState{
-		Pending: info.NumPending, AckPending: uint64(info.NumAckPending), AckWait: info.Config.AckWait,
-		Now: info.TimeStamp,
+		Pending: info.NumPending, AckPending: uint64(info.NumAckPending), Delivered: info.Delivered.Stream,
+		AckWait: info.Config.AckWait, Now: info.TimeStamp,
 	}
 	if info.Paused {
 		state.PausedUntil = info.TimeStamp.Add(info.PauseRemaining)

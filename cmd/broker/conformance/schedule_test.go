@@ -3,6 +3,7 @@ package conformance_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"statusworker/cmd/broker/fake"
@@ -15,13 +16,17 @@ var polls = broker.StreamConfig{
 	Consumers: []broker.ConsumerConfig{{Name: "c", Filter: "poll.a.*", AckWait: time.Minute, MaxAckPending: -1}},
 }
 
+// changes is a header with several values.
+var changes = []string{"1 2026-11-27T01:02:03.456Z processing", "3 2026-11-27T01:03:03.456Z ein Status: fileÜ"}
+
 // soon is the delay of the schedules of these cases. A real broker fires them up to a third of a second late.
 const soon = 600 * time.Millisecond
 
 // reserve publishes a reservation of an interaction of type a, on a condition for all types.
 func (s *stage) reserve(id string, due time.Time, expected uint64) (uint64, error) {
 	ack, err := s.publish(broker.Publication{
-		Subject: "hold.a." + id, Header: broker.Header{"Statusworker-Poll": {"7"}}, Data: []byte("declared"),
+		Subject: "hold.a." + id, Data: []byte("declared"),
+		Header:   broker.Header{"Statusworker-Poll": {"7"}, "Statusworker-History": slices.Clone(changes)},
 		If:       broker.Condition{Subjects: "hold.*." + id, Last: expected},
 		Schedule: broker.Schedule{At: due, Target: "poll.a." + id},
 	})
@@ -89,6 +94,9 @@ var scheduleCases = []testCase{
 			if got := d.Header.Get(name); got != want {
 				s.Errorf("header %s of the due message is %q, want %q", name, got, want)
 			}
+		}
+		if got := d.Header["Statusworker-History"]; !slices.Equal(got, changes) {
+			s.Errorf("the due message has the header values %q, want %q", got, changes)
 		}
 		if !d.Due().IsZero() {
 			s.Errorf("the due message has a schedule for %v", d.Due())

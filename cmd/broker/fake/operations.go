@@ -196,7 +196,7 @@ func (b *Broker) Consumer(ctx context.Context, name, consumer string) (broker.Co
 			return broker.ErrConsumerNotFound
 		}
 		state = broker.ConsumerState{
-			Pending: c.pending, AckPending: uint64(len(c.out)), AckWait: c.AckWait, Now: b.now(),
+			Pending: c.pending, AckPending: uint64(len(c.out)), Delivered: c.next - 1, AckWait: c.AckWait, Now: b.now(),
 		}
 		return nil
 	})

@@ -1,0 +1,75 @@
+package schema
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// StatusChange is a poll at which the vendor gave another status than at the poll before.
+type StatusChange struct {
+	Status Status `json:"status"`
+	// At is when the answer arrived, by the broker's clock, in milliseconds.
+	At time.Time `json:"at"`
+	// Poll is the number of the poll in its generation; 0 with delayed naks.
+	Poll uint64 `json:"poll"`
+}
+
+const (
+	// MaxHistory is the maximum number of changes of a history. Of a longer one, the oldest and the newest half are
+	// kept.
+	MaxHistory = 16
+	// historyAt is the format of the times in [HeaderHistory].
+	historyAt = "2006-01-02T15:04:05.000Z07:00"
+)
+
+// AddChange returns the values of [HeaderHistory] with one more change, at most [MaxHistory]. It does not modify
+// values. Spaces around the status are removed, as NATS removes them from headers. If nothing else is left of it, or if
+// it is the last known status, there is no change.
+func AddChange(values []string, c StatusChange) []string {
+	c.Status = Status(strings.TrimSpace(string(c.Status)))
+	if c.Status == "" || c.Status == LastStatus(values) {
+		return values
+	}
+	kept := values
+	if len(kept) >= MaxHistory {
+		kept = slices.Concat(kept[:MaxHistory/2], kept[len(kept)-MaxHistory/2+1:])
+	}
+	return append(slices.Clip(kept), fmt.Sprintf("%d %s %s", c.Poll, c.At.UTC().Format(historyAt), c.Status))
+}
+
+// LastStatus returns the status of the last value of [HeaderHistory], or an empty one.
+func LastStatus(values []string) Status {
+	if len(values) == 0 {
+		return ""
+	}
+	_, rest, _ := strings.Cut(values[len(values)-1], " ")
+	_, status, _ := strings.Cut(rest, " ")
+	return Status(status)
+}
+
+// ReadHistory reads the values of [HeaderHistory]. It omits a value that [AddChange] does not write, and all values if
+// there are more than [MaxHistory].
+func ReadHistory(values []string) []StatusChange {
+	if len(values) > MaxHistory {
+		return nil
+	}
+	var history []StatusChange
+	for _, v := range values {
+		fields := strings.SplitN(v, " ", 3)
+		if len(fields) != 3 {
+			continue
+		}
+		poll, err := strconv.ParseUint(fields[0], 10, 64)
+		if err != nil {
+			continue
+		}
+		at, err := time.Parse(historyAt, fields[1])
+		if status := Status(fields[2]); err == nil && status.Check() == nil {
+			history = append(history, StatusChange{Status: status, At: at.UTC(), Poll: poll})
+		}
+	}
+	return history
+}

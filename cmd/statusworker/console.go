@@ -46,9 +46,9 @@ func (c consoleCommand) Run(ctx context.Context, p cli.Process) error {
 		return err
 	}
 	cfg := console.Config{
-		Doctor:  func(ctx context.Context) []doctor.Finding { return doctor.ExamineAsOperator(ctx, target) },
-		Server:  c.ShownURL(),
-		Version: versionString(), AllowWrites: c.AllowWrites, BasePath: c.BasePath, Hosts: c.Hosts, Users: users, Log: log,
+		Doctor: func(ctx context.Context) []doctor.Finding { return doctor.ExamineAsOperator(ctx, target) },
+		Server: c.ShownURL(), Version: versionString(), AllowWrites: c.AllowWrites, BasePath: c.BasePath,
+		Hosts: c.Hosts, Users: users, Log: log,
 	}
 	address := "http://" + listener.Addr().String() + c.BasePath + "/"
 	log.WithFields(logrus.Fields{"address": address, "allow_writes": c.AllowWrites}).Info("serving the console")

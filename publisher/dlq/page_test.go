@@ -139,11 +139,13 @@ func TestCount(t *testing.T) {
 			f    dlq.Filter
 			want []dlq.Count
 		}{
-			"all":       {dlq.Filter{}, []dlq.Count{{schema.NotFound, 3}, {schema.Rejected, 1}, {"", 1}}},
-			"as of":     {dlq.Filter{AsOf: earlier}, []dlq.Count{{schema.NotFound, 2}, {schema.Rejected, 1}}},
-			"a reason":  {dlq.Filter{Reasons: []schema.Reason{schema.Rejected}}, []dlq.Count{{schema.Rejected, 1}}},
-			"a type":    {dlq.Filter{Types: []schema.Type{schema.Chat}}, []dlq.Count{{schema.NotFound, 3}, {schema.Rejected, 1}}},
-			"young":     {dlq.Filter{NewerThan: time.Hour, AsOf: earlier}, []dlq.Count{{schema.NotFound, 2}, {schema.Rejected, 1}}},
+			"all":      {dlq.Filter{}, []dlq.Count{{schema.NotFound, 3}, {schema.Rejected, 1}, {"", 1}}},
+			"as of":    {dlq.Filter{AsOf: earlier}, []dlq.Count{{schema.NotFound, 2}, {schema.Rejected, 1}}},
+			"a reason": {dlq.Filter{Reasons: []schema.Reason{schema.Rejected}}, []dlq.Count{{schema.Rejected, 1}}},
+			"a type": {dlq.Filter{Types: []schema.Type{schema.Chat}},
+				[]dlq.Count{{schema.NotFound, 3}, {schema.Rejected, 1}}},
+			"young": {dlq.Filter{NewerThan: time.Hour, AsOf: earlier},
+				[]dlq.Count{{schema.NotFound, 2}, {schema.Rejected, 1}}},
 			"old":       {dlq.Filter{OlderThan: time.Hour}, nil},
 			"no detail": {dlq.Filter{Detail: "none of it"}, nil},
 		} {

@@ -56,7 +56,9 @@ func rank(f doctor.Finding) int {
 }
 
 // run returns the findings. Only one request at a time runs the checks.
-func (c *checks) run(ctx context.Context, examine func(context.Context) []doctor.Finding) (time.Time, []doctor.Finding) {
+func (c *checks) run(
+	ctx context.Context, examine func(context.Context) []doctor.Finding,
+) (time.Time, []doctor.Finding) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if time.Since(c.at) > checksFresh {

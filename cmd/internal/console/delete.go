@@ -154,7 +154,8 @@ func (c *Console) delete(ctx context.Context, t *task, d deletion, form filterFo
 		t.set(string(what), 0)
 	}
 	if err = d.do(queue, ctx, selection, false, results.add); err != nil {
-		return fmt.Errorf("%w The other dead letters are unchanged: run the action again to continue.", asked(err))
+		t.note("The other dead letters are unchanged: run the action again to continue.")
+		return asked(err)
 	}
 	return nil
 }

@@ -35,7 +35,9 @@ func (c *Console) lane(r *http.Request) (laneData, error) {
 	if view.Redelivery == "" {
 		return laneData{}, asked(fmt.Errorf("the redelivery mode is not known yet: %w", errDisconnected))
 	}
-	d := laneData{Pauses: pauses, Stream: view.Redelivery.PollStream(), Consumer: schema.PollConsumer(schema.Type(name))}
+	d := laneData{
+		Pauses: pauses, Stream: view.Redelivery.PollStream(), Consumer: schema.PollConsumer(schema.Type(name)),
+	}
 	if name == schema.ConsumerIntake && view.Redelivery != consumer.Nak {
 		d.Stream, d.Consumer = schema.StreamDeclared, schema.ConsumerIntake
 	} else if !schema.Type(name).Valid() {

@@ -45,7 +45,8 @@ func TestPagesOfDeadLetters(t *testing.T) {
 			o.Destination = schema.ToCXAI
 			s.store(o)
 		}
-		want = append(want, fmt.Sprintf("@%d", s.store(dead(schema.Reasons()[i%len(schema.Reasons())], uuid.NewString()))))
+		reason := schema.Reasons()[i%len(schema.Reasons())]
+		want = append(want, fmt.Sprintf("@%d", s.store(dead(reason, uuid.NewString()))))
 	}
 	slices.Reverse(want)
 	var got []string

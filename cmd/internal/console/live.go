@@ -56,47 +56,28 @@ func (c *Console) stream(w http.ResponseWriter, r *http.Request, name string, lo
 	defer c.feed.watch()()
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // of nginx
-	out := http.NewResponseController(w)
+	out := sender{w, http.NewResponseController(w)}
 	if err := out.SetReadDeadline(time.Time{}); err != nil { // it would end the request
 		return err
 	}
-	send := func(text string) error {
-		if err := out.SetWriteDeadline(time.Now().Add(sendTimeout)); err != nil {
-			return err
-		}
-		if _, err := w.Write([]byte(text)); err != nil {
-			return err
-		}
-		return out.Flush()
-	}
 	last := ""
 	for {
-		l, err := load(r)
+		changed, text, err := c.next(r, name, load)
 		if err != nil {
-			l = loaded{changed: never} // the page shows its last state; the browser tries again later
-			if send("event: failed\ndata: "+oneLine(err.Error())+"\n\n") != nil {
-				return nil
-			}
-		} else {
-			part, err := c.part(r, name, l.data)
-			if err != nil {
-				return err
-			}
-			if part != last {
-				if send(event(part)) != nil {
-					return nil
-				}
-				last = part
-			}
+			return err
 		}
-		if l.changed == nil {
-			_ = send("event: end\ndata:\n\n") // the client is gone otherwise
+		if text != last && out.send(text) != nil {
+			return nil // the client is gone
+		}
+		last = text
+		if changed == nil {
+			_ = out.send("event: end\ndata:\n\n") // an error means that the client is gone
 			return nil
 		}
 		select {
-		case <-l.changed:
+		case <-changed:
 		case <-time.After(keepAlive):
-			if send(":\n\n") != nil {
+			if out.send(":\n\n") != nil {
 				return nil
 			}
 		case <-ctx.Done():
@@ -107,8 +88,33 @@ func (c *Console) stream(w http.ResponseWriter, r *http.Request, name string, lo
 	}
 }
 
-// never is not closed.
-var never = make(chan struct{})
+// next returns the next event of a stream: the live part, or what failed. The page shows its last state then.
+func (c *Console) next(r *http.Request, name string, load loader) (changed <-chan struct{}, text string, err error) {
+	l, err := load(r)
+	if err != nil {
+		again := make(chan struct{})
+		time.AfterFunc(takeEvery, func() { close(again) })
+		return again, "event: failed\ndata: " + oneLine(err.Error()) + "\n\n", nil
+	}
+	part, err := c.part(r, name, l.data)
+	return l.changed, event(part), err
+}
+
+// sender sends a stream.
+type sender struct {
+	http.ResponseWriter
+	*http.ResponseController
+}
+
+func (s sender) send(text string) error {
+	if err := s.SetWriteDeadline(time.Now().Add(sendTimeout)); err != nil {
+		return err
+	}
+	if _, err := s.Write([]byte(text)); err != nil {
+		return err
+	}
+	return s.Flush()
+}
 
 // part renders the live part of a page.
 func (c *Console) part(r *http.Request, name string, data any) (string, error) {

@@ -84,7 +84,7 @@ func (c *Console) functions() template.FuncMap {
 		"clock":  func(t time.Time) string { return t.UTC().Format("15:04:05 UTC") },
 		"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"number": number,
-		"has":    func(all []string, one string) bool { return slices.Contains(all, one) },
+		"has":    slices.Contains[[]string],
 	}
 }
 

@@ -33,11 +33,12 @@ func TestEveryPage(t *testing.T) {
 				c.BasePath = base
 				c.Doctor = func(context.Context) []doctor.Finding {
 					return []doctor.Finding{{Check: "clock", Result: doctor.Warn, Found: "late", Fix: "wait"},
-						{Check: "tls", Result: doctor.Pass, Found: "none"}, {Check: "x", Result: doctor.Skip, Found: "y"}}
+						{Check: "tls", Result: doctor.Pass, Found: "none"},
+						{Check: "x", Result: doctor.Skip, Found: "y"}}
 				}
 			})
 			for _, r := range schema.Reasons() {
-				s.letters(r, 8)
+				s.letters(r, 5)
 			}
 			titles, found := map[string]string{}, map[string]bool{}
 			todo := []string{base + "/"}
@@ -182,7 +183,8 @@ func TestDoctor(t *testing.T) {
 	s := newStage(t, func(c *console.Config) {
 		c.Doctor = func(context.Context) []doctor.Finding {
 			return []doctor.Finding{
-				{Check: "one", Result: doctor.Pass, Found: "good"}, {Check: "two", Result: doctor.Warn, Found: "doubtful"},
+				{Check: "one", Result: doctor.Pass, Found: "good"},
+				{Check: "two", Result: doctor.Warn, Found: "doubtful"},
 				{Check: "three", Result: doctor.Fail, Found: "bad", Fix: "do this"},
 			}
 		}

@@ -133,8 +133,8 @@ func TestPasswords(t *testing.T) {
 			name, password string
 			want           int
 		}{
-			{"ann", "right", 200}, {"bob", "other", 200}, {"ann", "other", 401}, {"ann", "", 401}, {"eve", "right", 401},
-			{"", "right", 401}, {"ann:", "right", 401},
+			{"ann", "right", 200}, {"bob", "other", 200}, {"ann", "other", 401}, {"ann", "", 401},
+			{"eve", "right", 401}, {"", "right", 401}, {"ann:", "right", 401},
 		} {
 			a := s.do(http.MethodGet, "/", nil, func(r *http.Request) { r.SetBasicAuth(c.name, c.password) })
 			if a.Code != c.want {

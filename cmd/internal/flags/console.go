@@ -43,8 +43,14 @@ func (f Console) Check() error {
 			"a path that begins with / and does not end with it, such as /statusworker")
 	}
 	if f.UserHeader != "" && !httpguts.ValidHeaderFieldName(f.UserHeader) {
-		return cli.BadFlag(f, "user-header", schema.Quote(f.UserHeader), "the name of a header, such as X-Forwarded-User")
+		return cli.BadFlag(f, "user-header", schema.Quote(f.UserHeader),
+			"the name of a header, such as X-Forwarded-User")
 	}
+	return f.checkUsers(address)
+}
+
+// checkUsers rejects an address that other hosts can reach without users.
+func (f Console) checkUsers(address *net.TCPAddr) error {
 	switch users := f.PasswordFile != "" || f.UserHeader != ""; {
 	case f.PasswordFile != "" && f.UserHeader != "":
 		return cli.Usagef("--password-file and --user-header are both set: set only one of them")

@@ -82,7 +82,7 @@ func (w *Worker) inTime(ctx context.Context, d *delivery) bool {
 		return true
 	}
 	if d.Reserved() {
-		w.warn("reserving the next poll", errTooLate)
+		w.warnOf(d, "reserving the next poll", errTooLate)
 	}
 	return false
 }
@@ -113,7 +113,7 @@ func (w *Worker) poll(ctx context.Context, d *delivery, spans *spans) (Facts, De
 	w.cfg.Observer.Polled(d.Type, facts.Result(), took, late)
 	// A poll says nothing about the vendor if a shutdown or the worker cancelled it, or if it failed because this
 	// process stood still.
-	if ctx.Err() == nil && !errors.Is(err, context.Canceled) && !w.ownFailure(facts, began, took) {
+	if ctx.Err() == nil && !errors.Is(err, context.Canceled) && !w.ownFailure(d, facts, began, took) {
 		w.report(d, facts, decision)
 		if renewed {
 			w.breaker.Cut(breaker.Unauthorized)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/sirupsen/logrus"
+	logtest "github.com/sirupsen/logrus/hooks/test"
 
 	"statusworker/consumer"
 	"statusworker/integration/stage"
@@ -132,4 +134,43 @@ func TestForeignMessagesAmongThePolls(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Each log line about an interaction has its identifier in a field.
+func TestLogNamesTheInteraction(t *testing.T) {
+	t.Parallel()
+	bubbles(t, func(t *testing.T, mode consumer.Mode) {
+		log, entries := logtest.NewNullLogger()
+		log.SetLevel(logrus.DebugLevel)
+		s := inMemory(t, mode, func(c *consumer.Config) { c.Log = log })
+		client, out := &panicky{StatusClient: s.Client()}, &refusing{OutcomePublisher: s.Publisher()}
+		client.left.Store(1)
+		out.left.Store(1)
+		unknown := simulator.Fault{Kind: simulator.OtherStatus, Status: "unknown"}.On(1, 1)
+		id := s.Declare(schema.Chat, simulator.Processed(0).With(unknown, simulator.Refusal(429).On(2, 2)))
+		s.Start(stage.Ports{Client: client, Outcomes: out})
+		s.WaitOutcomes(1)
+		s.WaitDrained()
+		s.DeclareAs(schema.Chat, id)
+		s.WaitDrained()
+		named := map[string]bool{}
+		for _, e := range entries.AllEntries() {
+			switch e.Data["interaction"] {
+			case id:
+				named[e.Message] = true
+			case nil:
+			default:
+				t.Errorf("%q names %v, want %s", e.Message, e.Data["interaction"], id)
+			}
+		}
+		for _, message := range []string{
+			"delivery panicked", "operation failed; it will be retried", "unknown status; it counts as pending",
+			"polling paused", "declared message dropped; the interaction is already processed",
+			"processed event stored",
+		} {
+			if !named[message] {
+				t.Errorf("no line %q names the interaction", message)
+			}
+		}
+	})
 }

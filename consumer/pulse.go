@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/sirupsen/logrus"
+
 	"statusworker/consumer/clock"
 	"statusworker/schema"
 )
@@ -73,7 +75,7 @@ func (p *pulse) mayLog() bool {
 
 // ownFailure reports whether a poll failed because this process stood still, and logs it. There is no answer of the
 // vendor then. A request that took far longer than its timeout also shows a standstill.
-func (w *Worker) ownFailure(f Facts, began time.Time, took time.Duration) bool {
+func (w *Worker) ownFailure(d *delivery, f Facts, began time.Time, took time.Duration) bool {
 	if f.Fault != schema.FaultUnavailable || f.StatusCode >= 300 {
 		return false
 	}
@@ -85,8 +87,9 @@ func (w *Worker) ownFailure(f Facts, began time.Time, took time.Duration) bool {
 		return false
 	}
 	if w.pulse.mayLog() {
-		w.log.WithField("lasted", lasted.Round(time.Millisecond).String()).WithField("detail", f.FaultDetail).
-			Warn("process did not run; polls that failed meanwhile do not count as vendor failures")
+		w.log.WithFields(logrus.Fields{
+			"lasted": lasted.Round(time.Millisecond).String(), "interaction": d.Identifier, "detail": f.FaultDetail,
+		}).Warn("process did not run; polls that failed meanwhile do not count as vendor failures")
 	}
 	return true
 }

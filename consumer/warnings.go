@@ -25,7 +25,20 @@ type warning struct {
 const warnEvery = 30 * time.Second
 
 // warn logs that an operation failed. Whatever it is, it is tried again.
-func (w *Worker) warn(operation string, err error) {
+func (w *Worker) warn(operation string, err error) { w.warnWith(w.log, operation, err) }
+
+// warnOf logs that an operation on a delivery failed.
+func (w *Worker) warnOf(d *delivery, operation string, err error) {
+	w.warnWith(w.log.WithField("interaction", d.logged()), operation, err)
+}
+
+// logged returns the identifier of the interaction for the log; of an invalid message, the last token of its dead
+// letter's subject.
+func (d *delivery) logged() string {
+	return schema.DeadLetterToken(d.Message.Subject, d.Origin.Sequence)
+}
+
+func (w *Worker) warnWith(log logrus.FieldLogger, operation string, err error) {
 	all := &w.warnings
 	all.mu.Lock()
 	defer all.mu.Unlock()
@@ -42,7 +55,7 @@ func (w *Worker) warn(operation string, err error) {
 		return // without a connection every operation fails
 	}
 	if now := all.now(); one.logged.IsZero() || now.Sub(one.logged) >= warnEvery {
-		w.log.WithFields(logrus.Fields{"operation": operation, "failures": one.failures}).WithError(err).
+		log.WithFields(logrus.Fields{"operation": operation, "failures": one.failures}).WithError(err).
 			Warn("operation failed; it will be retried")
 		one.logged, one.failures = now, 0
 	}

@@ -50,10 +50,11 @@ func (w *Worker) work(work context.Context, j job) {
 			w.count.panics.Add(1)
 			w.count.faults.Add(1)
 			w.log.WithFields(logrus.Fields{
-				"subject": schema.Quote(j.msg.Subject), "panic": fmt.Sprint(r), "stack": string(debug.Stack()),
+				"interaction": d.logged(), "subject": schema.Quote(j.msg.Subject), "panic": fmt.Sprint(r),
+				"stack": string(debug.Stack()),
 			}).Error("delivery panicked")
 			if err := w.panicked(work, l, d, panicAt(r)); err != nil {
-				w.warn("settling a delivery that panicked", err)
+				w.warnOf(d, "settling a delivery that panicked", err)
 			}
 		}
 	}()
@@ -64,7 +65,7 @@ func (w *Worker) work(work context.Context, j job) {
 	if err := handle(work, d); err != nil {
 		w.count.faults.Add(1)
 		if work.Err() == nil {
-			w.warn("handling a delivery of "+l.name, err)
+			w.warnOf(d, "handling a delivery of "+l.name, err)
 		}
 	}
 }
@@ -76,6 +77,6 @@ func (w *Worker) giveBack(d *delivery, nak func() error) {
 		return
 	}
 	if err := nak(); err != nil {
-		w.warn("returning a delivery", err)
+		w.warnOf(d, "returning a delivery", err)
 	}
 }

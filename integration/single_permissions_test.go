@@ -132,6 +132,9 @@ func TestSingleShippedUsersCanWork(t *testing.T) {
 		run(t, envOf(server, "dlq"), "dlq", "ls")
 		run(t, envOf(server, "operator"), "status", "-o", "json")
 		run(t, envOf(server, "operator"), "dlq", "ls")
+		for _, user := range []string{"operator", "worker"} {
+			run(t, envOf(server, user), "show", declared.identifier, interactions[0].identifier)
+		}
 		families, err := metricsOf(s.ctx, w)
 		harness.Check(t, err)
 		if families["statusworker_lane_due"] == nil {

@@ -152,8 +152,8 @@ func TestDocuments(t *testing.T) {
 // is complete.
 var plainKeywords = []string{
 	"$schema", "$id", "title", "description", "examples", "default", "type", "enum", "const", "pattern", "minLength",
-	"maxLength", "minimum", "maxItems", "format", "contentEncoding", "required", "properties", "additionalProperties", "not",
-	"anyOf", "if", "else", "items",
+	"maxLength", "minimum", "maxItems", "format", "contentEncoding", "required", "properties", "additionalProperties",
+	"not", "anyOf", "if", "else", "items",
 }
 
 // walk calls visit for s and every schema in it.

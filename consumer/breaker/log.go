@@ -53,7 +53,7 @@ func (b *Breaker) logPause(r Report, now, until time.Time) {
 	}
 	b.log.WithFields(logrus.Fields{
 		"cause": r.Failure, "next_probe_at": until.UTC().Format(probeAt), "pauses_since_last_warning": l.pauses,
-		"detail": r.Detail,
+		"interaction": r.Identifier, "detail": r.Detail,
 	}).Log(level, "polling paused")
 	if level == logrus.WarnLevel {
 		l.at, l.pauses, l.open = now, 0, true

@@ -129,7 +129,8 @@ func TestFallsDueTooEarly(t *testing.T) {
 					t.Fatalf("verdict %q at %s before the due time, want %q", v, time.Until(due), tt.verdict)
 				}
 				if v == Early {
-					if d = e.poll(); !slices.Equal(d.History(), first.History()) || !d.Refusals.Equal(refusals) || d.Panics != 1 {
+					if d = e.poll(); !slices.Equal(d.History(), first.History()) || !d.Refusals.Equal(refusals) ||
+						d.Panics != 1 {
 						t.Errorf("history %v, refusals %v, %d panics; want those of the first reservation", d.History(),
 							d.Refusals, d.Panics)
 					}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"statusworker/cmd/internal/interaction"
+	"statusworker/cmd/internal/showview"
 	"statusworker/publisher/dlq"
 	"statusworker/schema"
 	"statusworker/schema/lifecycle"
@@ -83,7 +84,7 @@ func (c *Console) interactionPage(r *http.Request) (loaded, error) {
 
 func describe(i interaction.Interaction) interactionData {
 	d := interactionData{
-		Interaction: i, Next: nextOf(i), Class: "warn", Omitted: len(i.History) >= schema.MaxHistory,
+		Interaction: i, Next: showview.Next(i), Class: "warn", Omitted: len(i.History) >= schema.MaxHistory,
 	}
 	switch {
 	case i.State == lifecycle.StateDeadLettered, i.Problem != "":

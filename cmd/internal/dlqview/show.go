@@ -13,12 +13,8 @@ import (
 	"statusworker/schema"
 )
 
-const (
-	// fieldWidth is the column in which values begin.
-	fieldWidth = 15
-	// maxMessage limits how much is shown of a message that is not JSON.
-	maxMessage = 400
-)
+// maxMessage limits how much is shown of a message that is not JSON.
+const maxMessage = 400
 
 // Field is a fact about a dead letter. Its value is untrusted text.
 type Field struct {
@@ -108,12 +104,14 @@ func Show(w io.Writer, l dlq.DeadLetter, now time.Time, width int) {
 	}
 	fmt.Fprintf(w, "%s  %s  %s\n", schema.Printable(l.Identifier), schema.Printable(string(l.Reason)), l.Name())
 	for _, f := range Describe(l, now) {
-		lines := strings.Split(f.Value, "\n")
 		if !f.Block {
-			lines = terminal.Wrap(schema.Printable(f.Value), width-fieldWidth)
+			for _, line := range terminal.Fields(f.Name, f.Value, width) {
+				fmt.Fprintln(w, line)
+			}
+			continue
 		}
-		for _, line := range lines {
-			fmt.Fprintf(w, "  %-*s%s\n", fieldWidth-2, f.Name, line)
+		for line := range strings.SplitSeq(f.Value, "\n") {
+			fmt.Fprintf(w, "  %-*s%s\n", terminal.FieldIndent-2, f.Name, line)
 			f.Name = ""
 		}
 	}

@@ -24,7 +24,7 @@ type Interaction struct {
 	Since *time.Time `json:"since,omitempty"`
 	// Polls is the number of polls so far in the generation. Polls that were skipped count. It is 0 with delayed naks.
 	Polls uint64 `json:"polls"`
-	// NextPollAt is when a waiting interaction falls due. With delayed naks it is nil, because only the broker knows it.
+	// NextPollAt is when a waiting interaction falls due. With delayed naks it is nil: only the broker knows it.
 	NextPollAt *time.Time `json:"next_poll_at,omitempty"`
 	// Redelivery is the redelivery mode.
 	Redelivery string `json:"redelivery"`

@@ -1,5 +1,0 @@
-package console
-
-import "statusworker/cmd/internal/interaction"
-
-func nextOf(interaction.Interaction) string { return "?" }

@@ -157,9 +157,15 @@ func (f *feed) inspect(ctx context.Context) (overview.Overview, error) {
 	return o, err
 }
 
-// add adds a sample to the charts, at most one every idleEvery.
+// add adds a sample to the charts, at most one every idleEvery. The first ones may follow faster, so that the charts
+// begin soon.
 func (f *feed) add(o overview.Overview) {
-	if n := len(f.samples); n > 0 && f.taken.Sub(f.samples[n-1].at) < idleEvery*9/10 {
+	every := idleEvery
+	n := len(f.samples)
+	if n < keepSamples/10 {
+		every = takeEvery
+	}
+	if n > 0 && f.taken.Sub(f.samples[n-1].at) < every*9/10 {
 		return
 	}
 	s := sample{at: f.taken, inFlight: float64(inFlight(o))}

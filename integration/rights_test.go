@@ -142,7 +142,8 @@ func granted() map[string][]string {
 		"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamOutcomes+".transcripts",
 		"interactions.declared.audio.x",
 	)
-	operator := append(slices.Clone(dlq), "$JS.API.STREAM.LIST", "$JS.API.STREAM.INFO."+schema.StreamWorkers,
+	list := "$JS.API.CONSUMER.LIST." + schema.StreamOutcomes
+	operator := append(slices.Clone(dlq), list, "$JS.API.STREAM.LIST", "$JS.API.STREAM.INFO."+schema.StreamWorkers,
 		"$JS.API.STREAM.LEADER.STEPDOWN."+schema.StreamPolls)
 	for _, s := range []string{schema.StreamDeclared, schema.StreamPolls} {
 		operator = append(operator, "$JS.API.CONSUMER.NAMES."+s)
@@ -162,7 +163,7 @@ func granted() map[string][]string {
 			"$JS.API.CONSUMER.DELETE." + schema.StreamPolls + ".poll-audio",
 		},
 		"worker":   {"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared, announced},
-		"status":   append(status, "$JS.API.STREAM.INFO."+schema.StreamWorkers, announced),
+		"status":   append(status, list, "$JS.API.STREAM.INFO."+schema.StreamWorkers, announced),
 		"dlq":      dlq,
 		"operator": append(operator, announced),
 	}

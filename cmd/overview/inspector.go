@@ -78,7 +78,10 @@ func (v *Inspector) take(ctx context.Context, countOutcomes bool) (Overview, err
 		t.overview.At = v.now().UTC() // no stream exists whose state has the broker's time
 	}
 	if t.counting != nil {
-		c, err := t.counting.end(ctx, t.overview.At, t.overview.Lanes, countOutcomes && outcomes != nil)
+		if !countOutcomes {
+			outcomes = nil
+		}
+		c, err := t.counting.end(ctx, t.overview.At, t.overview.Lanes, outcomes)
 		if err != nil {
 			return Overview{}, err
 		}

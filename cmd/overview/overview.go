@@ -36,6 +36,8 @@ type Overview struct {
 	// CountedAt is when reservations and outcomes were counted, at At or before.
 	CountedAt time.Time `json:"countedAt"`
 	Outcomes  Outcomes  `json:"outcomes"`
+	// Consumers are the durable consumers of outcomes, as of CountedAt.
+	Consumers []Consumer `json:"consumers,omitempty"`
 	// Report has foreign consumers, and messages that are not delivered.
 	provisioning.Report
 	// Workers are the workers that are alive, sorted by host.

@@ -85,6 +85,8 @@ func devKeep(t *testing.T, mode string) {
 	args := typed(t, &c.stdout, "declare")
 	command(t, args...).exits(exitOK)
 	c.prints(schema.ProcessedSubject(schema.ToCXAI, args[len(args)-1]))
+	shown := command(t, typed(t, &c.stdout, "show")...).exits(exitOK)
+	says(t, "standard output", &shown.stdout, args[len(args)-1]+"  processed")
 	if here, err := os.ReadDir(directory); err != nil || len(here) != 1 {
 		t.Errorf("%v (%v) in the temporary directory, want the broker's", here, err)
 	}

@@ -21,6 +21,7 @@ import (
 )
 
 type statusCommand struct {
+	Check  bool   `name:"check" help:"Exit with 1 if something needs an operator: if there is a line with !, or advice in JSON. For scripts."`
 	Watch  bool   `name:"watch" short:"w" help:"Refresh every 2 s until Ctrl-C, even while the broker is unreachable. Redraws in place on a terminal."`
 	Output string `name:"output" short:"o" default:"table" enum:"table, json" help:"Output format: one of ${enum}. json is one object per line."`
 
@@ -36,6 +37,9 @@ const (
 
 // Run shows an overview, once or repeatedly. It creates nothing that persists.
 func (c statusCommand) Run(ctx context.Context, p cli.Process) error {
+	if c.Check && c.Watch {
+		return cli.Usagef("--check cannot be combined with --watch: it reports what one overview shows")
+	}
 	log, err := c.Logger(p)
 	if err != nil {
 		return err
@@ -73,9 +77,20 @@ func (c statusCommand) Run(ctx context.Context, p cli.Process) error {
 		return err
 	}
 	if !c.Watch {
-		return advice.Missing(first.Provisioned())
+		return c.checked(first)
 	}
 	return watchStatus(ctx, inspector, nc, statusview.View{Overview: first}, show)
+}
+
+// checked returns an error if streams or consumers are missing, and with --check if something needs an operator.
+func (c statusCommand) checked(o overview.Overview) error {
+	if err := advice.Missing(o.Provisioned()); err != nil {
+		return err
+	}
+	if c.Check && len(o.Advice) > 0 {
+		return cli.ErrReported // the overview has it
+	}
+	return nil
 }
 
 // stopped returns an error if a signal has ended the command before its one overview.

@@ -95,6 +95,7 @@ func TestStatusOfThreeWorkersIsOneScreen(t *testing.T) {
 			if n := strings.Count(c.stdout.String(), "working"); n != 3 {
 				t.Errorf("%d workers:\n%s", n, &c.stdout)
 			}
+			command(t, "status", "--check", "--nats-url", url).exits(exitOK)
 		})
 	}
 }
@@ -105,6 +106,12 @@ func TestStatusWithoutWorkers(t *testing.T) {
 	command(t, "declare", "--nats-url", url, "--type", "chat", uuid.NewString()).exits(exitOK)
 	c := command(t, "status", "--nats-url", url).exits(exitOK)
 	says(t, "the table", &c.stdout, "no workers", "! no worker is alive: nothing is polled")
+	if !strings.HasPrefix(c.stdout.lines()[2], "! ") {
+		t.Errorf("the advice is not below the title:\n%s", &c.stdout)
+	}
+	c = command(t, "status", "--check", "--nats-url", url).exits(exitFault)
+	says(t, "the table", &c.stdout, "! no worker is alive")
+	command(t, "status", "--check", "--watch", "--nats-url", url).exits(exitUsage)
 	c = command(t, "status", "-o", "json", "--nats-url", url).exits(exitOK)
 	var v overview.Overview
 	if err := json.Unmarshal([]byte(c.stdout.String()), &v); err != nil || len(c.stdout.lines()) != 1 ||
@@ -263,6 +270,7 @@ func TestStatusPermissions(t *testing.T) {
 		"$JS.API.STREAM.INFO.*", "$JS.API.CONSUMER.INFO.*.*", "$JS.API.STREAM.MSG.GET.*",
 		"$JS.API.DIRECT.GET.KV_INTERACTIONS_WORKERS.>",
 		"$JS.API.CONSUMER.CREATE.INTERACTIONS_OUTCOMES.>", "$JS.API.CONSUMER.DELETE.INTERACTIONS_OUTCOMES.*",
+		"$JS.API.CONSUMER.LIST.INTERACTIONS_OUTCOMES",
 	}
 	may := func(publish []string) *server.Permissions {
 		return &server.Permissions{Publish: &server.SubjectPermission{Allow: publish},
@@ -272,6 +280,7 @@ func TestStatusPermissions(t *testing.T) {
 		{Username: "all", Password: "s3cret"},
 		{Username: "status", Password: "s3cret", Permissions: may(permissions)},
 		{Username: "less", Password: "s3cret", Permissions: may(permissions[:4])},
+		{Username: "without-list", Password: "s3cret", Permissions: may(permissions[:6])},
 	}})
 	as := func(user string, args ...string) *call {
 		c := command(t, append(args, "--nats-url", url, "--nats-user", user)...)
@@ -299,6 +308,8 @@ func TestStatusPermissions(t *testing.T) {
 		"not_found                     1 ")
 	c = as("less", "status").exits(exitFault)
 	says(t, "standard error", &c.stderr, "$JS.API.CONSUMER.CREATE.INTERACTIONS_OUTCOMES.", "docs/permissions.md")
+	c = as("without-list", "status").exits(exitFault)
+	says(t, "standard error", &c.stderr, "$JS.API.CONSUMER.LIST.INTERACTIONS_OUTCOMES", "docs/permissions.md")
 	if strings.Contains(c.stderr.String()+c.stdout.String(), "s3cret") {
 		t.Errorf("the password is shown: %s%s", &c.stderr, &c.stdout)
 	}

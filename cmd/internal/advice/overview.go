@@ -46,6 +46,7 @@ func Overview(o overview.Overview) []string {
 	n.overdue(o.Overdue)
 	n.intake(o.Intake)
 	n.lanes(o, workers)
+	n.consumers(o.Consumers)
 	return n.all
 }
 
@@ -127,6 +128,23 @@ func (n *notes) lanes(o overview.Overview, workers []overview.Worker) {
 			n.add("lane %s is late: %s, the oldest for %s; %s", l.Type,
 				count(l.Due+uint64(l.Out), "poll is due", "polls are due"), age(l.DueSeconds), fix)
 		}
+	}
+}
+
+// consumers reports consumers of outcomes that will miss some.
+func (n *notes) consumers(all []overview.Consumer) {
+	for _, c := range all {
+		if c.Expiring == 0 {
+			continue
+		}
+		why := "start its service, or delete the consumer if nothing uses it"
+		if c.PausedUntil != nil {
+			why = "it is paused until " + c.PausedUntil.UTC().Format(time.RFC3339)
+		}
+		n.add("consumer %s of %s has not acknowledged %s within %s: %s; or keep outcomes longer: "+
+			"`statusworker provision --max-age AGE --update`", schema.Quote(c.Name), schema.StreamOutcomes,
+			count(c.Expiring, "outcome that NATS deletes", "outcomes that NATS deletes"),
+			schema.Duration(time.Duration(c.ExpiringSeconds)*time.Second), why)
 	}
 }
 

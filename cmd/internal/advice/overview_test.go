@@ -64,6 +64,11 @@ func TestOverview(t *testing.T) {
 		o.Intake = &i
 		return o
 	}
+	consumers := func(all ...overview.Consumer) overview.Overview {
+		o := with(working)
+		o.Consumers = all
+		return o
+	}
 	throttled := worker(schema.Paused, "throttled", "")
 	unauthorized := worker(schema.Paused, "unauthorized", "401")
 	probing := worker(schema.Probing, "unavailable", "503")
@@ -116,6 +121,12 @@ func TestOverview(t *testing.T) {
 			sentences{{
 				"intake", "2026-03-01T12:00:00Z", "`" + advice.NATS + "consumer resume INTERACTIONS_DECLARED intake`",
 			}}},
+		"consumers of outcomes that keep up": {consumers(overview.Consumer{Name: "a", Unread: 7}), nil},
+		"consumers of outcomes that are behind": {
+			consumers(overview.Consumer{Name: "a", Unread: 7, Expiring: 1, ExpiringSeconds: 302400},
+				overview.Consumer{Name: "b", Unread: 7, Expiring: 7, ExpiringSeconds: 302400, PausedUntil: &noon}),
+			sentences{{`"a"`, "1 outcome ", "84h", "start", "--max-age"},
+				{`"b"`, "7 outcomes ", "2026-03-01T12:00:00Z", "--max-age"}}},
 		"a lane is behind": {lanes(with(working), late), sentences{{"audio", "1234", "3m10s", "--concurrency"}}},
 		"a lane is behind, at the rate limit": {lanes(with(limited), late),
 			sentences{{"audio", "1234", "9.0 of 10", "--max-polls-per-second", "--stretch"}}},

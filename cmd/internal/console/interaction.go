@@ -45,8 +45,6 @@ type interactionData struct {
 	Why string
 	// Failure is the dead letter of an interaction that ended in one, or nil.
 	Failure *interaction.Outcome
-	// Omitted means that changes in the middle of the history are not kept.
-	Omitted bool
 }
 
 // interactionPage loads an interaction: the screen of `statusworker show`.
@@ -83,9 +81,7 @@ func (c *Console) interactionPage(r *http.Request) (loaded, error) {
 }
 
 func describe(i interaction.Interaction) interactionData {
-	d := interactionData{
-		Interaction: i, Next: showview.Next(i), Class: "warn", Omitted: len(i.History) >= schema.MaxHistory,
-	}
+	d := interactionData{Interaction: i, Next: showview.Next(i), Class: "warn"}
 	switch {
 	case i.State == lifecycle.StateDeadLettered, i.Problem != "":
 		d.Class = "bad"
@@ -99,6 +95,3 @@ func describe(i interaction.Interaction) interactionData {
 	}
 	return d
 }
-
-// Half is the number of changes before the omitted ones.
-func (interactionData) Half() int { return schema.MaxHistory / 2 }

@@ -85,7 +85,31 @@ func (c *Console) functions() template.FuncMap {
 		"iso":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 		"number": number,
 		"has":    slices.Contains[[]string],
+		"parts":  parts,
+		"omitted": func(n int, all []schema.StatusChange) bool {
+			return n == schema.MaxHistory/2 && len(all) >= schema.MaxHistory
+		},
 	}
+}
+
+// part is a part of a text for people: a command or a name in backticks, or what is between them.
+type part struct {
+	Text string
+	Code bool
+}
+
+// parts divides a text at its backticks. An odd one is text.
+func parts(text string) (all []part) {
+	words := strings.Split(text, "`")
+	if len(words)%2 == 0 {
+		words = append(words[:len(words)-2], words[len(words)-2]+"`"+words[len(words)-1])
+	}
+	for i, word := range words {
+		if word != "" {
+			all = append(all, part{word, i%2 == 1})
+		}
+	}
+	return all
 }
 
 // number formats a number with separators, as 12,345. A nil pointer is an unknown number.

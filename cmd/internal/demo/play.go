@@ -229,8 +229,10 @@ Commands for another terminal. The vendor processes any identifier. An interacti
 after %s, for example because another worker cannot reach the vendor, ends as deadline_exceeded:
 
 `, console, s.broker.URL(), s.vendor.URL(), simulator.DefaultToken, schema.Duration(s.cfg.Deadline))
+	id := uuid.NewString()
 	for _, command := range []string{
-		"declare" + at + " --type chat " + uuid.NewString(),
+		"declare" + at + " --type chat " + id,
+		"show" + at + " --watch " + id,
 		"status" + at,
 		"dlq ls" + at,
 		"doctor" + at + " --base-url " + s.vendor.URL() + " --api-token " + simulator.DefaultToken + s.timing(),

@@ -3,6 +3,7 @@ package dlqview
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -113,5 +114,21 @@ func TestProgressShowsWhatWaits(t *testing.T) {
 	}
 	if p.Close(); p.Line() != "replayed 3, unchanged 0" {
 		t.Errorf("at the end: %s", p.Line())
+	}
+}
+
+// A dead letter is shown with its history, of a forged one at most as much as of one of a worker.
+func TestShowHasTheHistory(t *testing.T) {
+	var out bytes.Buffer
+	l := failed()
+	for n := range 2 * schema.MaxHistory {
+		l.History = append(l.History, schema.StatusChange{
+			Status: schema.Status(fmt.Sprintf("status %d \x1b[31m", n)), At: time.Now(), Poll: uint64(n),
+		})
+	}
+	Show(&out, l, time.Now(), 80)
+	text := out.String()
+	if !strings.Contains(text, "status 15") || strings.Contains(text, "status 16") || strings.Contains(text, "\x1b") {
+		t.Errorf("want the first %d changes, printable:\n%s", schema.MaxHistory, text)
 	}
 }

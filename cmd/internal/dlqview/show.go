@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"statusworker/cmd/internal/showview"
 	"statusworker/cmd/internal/terminal"
 	"statusworker/publisher/dlq"
 	"statusworker/schema"
@@ -19,6 +20,8 @@ const maxMessage = 400
 // Field is a fact about a dead letter. Its value is untrusted text.
 type Field struct {
 	Name, Value string
+	// History are the changes of status; then there is no value.
+	History []schema.StatusChange
 	// Content means that the value is a part of what the producer or the vendor sent.
 	Content bool
 	// Block means that the value is indented JSON, of several lines.
@@ -49,6 +52,9 @@ func Describe(l dlq.DeadLetter, now time.Time) []Field {
 		d.add("ended", d.at(l.ObservedAt))
 		if l.Polls > 0 { // not counted with delayed naks
 			d.add("polled", times(l.Polls))
+		}
+		if n := min(len(l.History), schema.MaxHistory); n > 0 {
+			d.fields = append(d.fields, Field{Name: "history", History: l.History[:n]})
 		}
 	}
 	d.add("stored", d.at(l.Stored)+" on "+l.Subject)
@@ -104,17 +110,25 @@ func Show(w io.Writer, l dlq.DeadLetter, now time.Time, width int) {
 	}
 	fmt.Fprintf(w, "%s  %s  %s\n", schema.Printable(l.Identifier), schema.Printable(string(l.Reason)), l.Name())
 	for _, f := range Describe(l, now) {
-		if !f.Block {
-			for _, line := range terminal.Fields(f.Name, f.Value, width) {
-				fmt.Fprintln(w, line)
-			}
-			continue
-		}
-		for line := range strings.SplitSeq(f.Value, "\n") {
-			fmt.Fprintf(w, "  %-*s%s\n", terminal.FieldIndent-2, f.Name, line)
-			f.Name = ""
+		for _, line := range f.lines(width) {
+			fmt.Fprintln(w, line)
 		}
 	}
+}
+
+// lines formats a field for a terminal.
+func (f Field) lines(width int) (lines []string) {
+	switch {
+	case len(f.History) > 0:
+		return showview.History(f.History, width)
+	case !f.Block:
+		return terminal.Fields(f.Name, f.Value, width)
+	}
+	for line := range strings.SplitSeq(f.Value, "\n") {
+		lines = append(lines, fmt.Sprintf("  %-*s%s", terminal.FieldIndent-2, f.Name, line))
+		f.Name = ""
+	}
+	return lines
 }
 
 // excerpt shows the beginning of data that is not JSON.

@@ -35,7 +35,7 @@ func Draw(i interaction.Interaction, width int) []string {
 	if i.Polls > 0 {
 		d.field("polled", times(i.Polls))
 	}
-	d.history()
+	d.lines = append(d.lines, History(i.History, width)...)
 	d.outcomes()
 	return d.lines
 }
@@ -81,31 +81,32 @@ func why(o interaction.Outcome) string {
 	return string(o.Reason)
 }
 
-// history lists the changes of status.
-func (d *drawing) history() {
+// History lists changes of status as a field of at most width columns.
+func History(history []schema.StatusChange, width int) (lines []string) {
 	name := "history"
-	for n, c := range d.i.History {
-		if n == schema.MaxHistory/2 && len(d.i.History) == schema.MaxHistory {
-			d.field(name, "...")
+	for n, c := range history {
+		if n == schema.MaxHistory/2 && len(history) == schema.MaxHistory {
+			lines = append(lines, terminal.Fields(name, "...", width)...)
 		}
 		poll := ""
 		if c.Poll > 0 {
 			poll = fmt.Sprintf("poll %-3d ", c.Poll)
 		}
-		status := string(c.Status)
+		status := schema.Printable(string(c.Status))
 		if text := c.Status.Text(); text != "" {
 			status += ": " + text
 		}
-		// The columns survive the wrapping, because Fields gets the rest of the line only.
+		// The columns survive the wrapping, because only the rest of the line is wrapped.
 		before := c.At.UTC().Format("2006-01-02 15:04:05") + "  " + poll
-		for l, line := range terminal.Wrap(status, d.width-terminal.FieldIndent-len(before)-1) {
+		for l, line := range terminal.Wrap(status, width-terminal.FieldIndent-len(before)-1) {
 			if l > 0 {
 				before = strings.Repeat(" ", len(before))
 			}
-			d.lines = append(d.lines, fmt.Sprintf("  %-*s%s %s", terminal.FieldIndent-2, name, before, line))
+			lines = append(lines, fmt.Sprintf("  %-*s%s %s", terminal.FieldIndent-2, name, before, line))
 			name = ""
 		}
 	}
+	return lines
 }
 
 // outcomes lists the stored outcomes, the oldest first.

@@ -25,7 +25,8 @@ type View struct {
 const someWorkers = 3
 
 // Draw returns a view as lines of at most width columns. Unless maxLines is 0, there are at most so many lines. The
-// title has the highest priority, then the advice, one worker, some workers, lanes, outcomes, and the other workers.
+// title has the highest priority, then the advice, one worker, some workers, lanes, outcomes, their consumers, and the
+// other workers.
 func Draw(v View, width, maxLines int) []string {
 	width = min(width, terminal.MaxWidth)
 	lines := []string{terminal.Fit(titleLine(v), width)}
@@ -48,33 +49,33 @@ func Draw(v View, width, maxLines int) []string {
 	return lines
 }
 
-// divide draws lanes, outcomes, workers and advice in at most left lines. spaced means that there is room for a blank
-// line before each.
+// divide draws advice, lanes, outcomes, their consumers and workers in at most left lines. spaced means that there is
+// room for a blank line before each.
 func divide(v View, left, width int) (parts [][]string, spaced bool) {
-	var lanes, outcomes, workers block
+	var lanes, outcomes, workers, consumers block
 	if v.Redelivery != "" { // without streams there are no figures
 		lanes, outcomes = laneBlock(v.Overview, width), outcomeBlock(v.Overview, width)
-		workers = workerBlock(v.Overview, width)
+		workers, consumers = workerBlock(v.Overview, width), consumerBlock(v.Overview, width)
 	}
 	advice := adviceBlocks(v.Advice, width)
 	grant := func(to *int, lines int) {
 		n := max(0, min(lines-*to, left))
 		*to, left = *to+n, left-n
 	}
-	var forLanes, forOutcomes, forWorkers, forAdvice int
+	var forLanes, forOutcomes, forWorkers, forConsumers, forAdvice int
 	grant(&forAdvice, min(countLines(advice), max(left-workers.minSize(), len(advice))))
 	grant(&forWorkers, workers.minSize())
 	grant(&forWorkers, workers.size(someWorkers))
 	for _, b := range []struct {
 		block
 		lines *int
-	}{{lanes, &forLanes}, {outcomes, &forOutcomes}} {
+	}{{lanes, &forLanes}, {outcomes, &forOutcomes}, {consumers, &forConsumers}} {
 		if left >= b.minSize() {
 			grant(b.lines, b.size(len(b.rows)))
 		}
 	}
 	shown := 0
-	for _, lines := range []int{forLanes, forOutcomes, forWorkers, forAdvice} {
+	for _, lines := range []int{forLanes, forOutcomes, forConsumers, forWorkers, forAdvice} {
 		shown += min(lines, 1)
 	}
 	// No blank lines if they hide workers that would all be visible without them.
@@ -84,8 +85,9 @@ func divide(v View, left, width int) (parts [][]string, spaced bool) {
 	}
 	grant(&forWorkers, forWorkers+others)
 	return [][]string{
-		lanes.lines(forLanes, width), outcomes.lines(forOutcomes, width), workers.lines(forWorkers, width),
 		shortened(advice, forAdvice, width),
+		lanes.lines(forLanes, width), outcomes.lines(forOutcomes, width), consumers.lines(forConsumers, width),
+		workers.lines(forWorkers, width),
 	}, spaced
 }
 

@@ -273,6 +273,29 @@ func TestRowsWithoutFiguresAreNamed(t *testing.T) {
 	}
 }
 
+// Consumers of outcomes that have read all are only named. Those that will miss some come first on a small terminal.
+func TestConsumersOfOutcomes(t *testing.T) {
+	t.Parallel()
+	s := usual(1, 0)
+	for n := range 8 {
+		s.Consumers = append(s.Consumers, overview.Consumer{Name: fmt.Sprintf("consumer-%d", n), Unread: uint64(n)})
+	}
+	s.Consumers[7].Expiring = 3
+	lines, joined := drawn(View{Overview: s}, 80, 60)
+	for _, want := range []string{"consumer-1 1 0 0", "consumer-7 7 0 3", "zero: consumer-0"} {
+		if !strings.Contains(joined, want) {
+			t.Errorf("no %q in\n%s", want, strings.Join(lines, "\n"))
+		}
+	}
+	for height := 60; height > 5; height-- {
+		lines, joined := drawn(View{Overview: s}, 80, height)
+		if strings.Contains(joined, "consumer of outcomes") && !strings.Contains(joined, "consumer-7 7 0 3") {
+			t.Errorf("%d lines: others are shown instead of the one that will miss outcomes:\n%s", height,
+				strings.Join(lines, "\n"))
+		}
+	}
+}
+
 func TestStaleOverviewsAreMarked(t *testing.T) {
 	t.Parallel()
 	v := View{Overview: crowded(1, consumer.Schedule), Stale: time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC),

@@ -217,8 +217,9 @@ func (b *browser) press(name string) {
 	at := fmt.Sprintf(`[...document.querySelectorAll("main a, main button")].find((e) =>
 		e.innerText.trim() === %s)`, quoted)
 	b.until(at + " !== undefined")
-	evaluate[bool](b, at+`.setAttribute("data-press", "") ?? true`)
-	b.do(chromedp.Click(chromedp.CSS("[data-press]")))
+	for !evaluate[bool](b, `(() => { const e = `+at+`; e?.click(); return e !== undefined; })()`) {
+		b.until(at + " !== undefined") // an update has replaced it
+	}
 }
 
 // call runs a command of the protocol.
@@ -280,8 +281,8 @@ func (b *browser) look(name, document string) {
 		b.scheme(scheme)
 		b.audit(name + ", " + scheme)
 		b.shoot(filepath.Join(b.t.ArtifactDir(), name+"-"+scheme+".png"))
-		if document != "" && *update {
-			b.do(chromedp.EmulateViewport(1000, 640))
+		if *update && (scheme == "light" && document != "" || document == "console-overview") {
+			b.do(chromedp.EmulateViewport(960, 600))
 			b.shoot(filepath.Join(images, document+"-"+scheme+".png"))
 			b.do(chromedp.EmulateViewport(width, height))
 		}

@@ -55,7 +55,7 @@ func TestConsole(t *testing.T) {
 }
 
 // pages looks at every page.
-func pages(b *browser, _ stage) {
+func pages(b *browser, s stage) {
 	for _, p := range []struct {
 		path, name, document string
 		tree                 []string
@@ -77,6 +77,9 @@ func pages(b *browser, _ stage) {
 	} {
 		if p.name == "none" {
 			b.expect("404")
+		}
+		if p.name == "overview" {
+			s.load(b.t)
 		}
 		b.visit(p.path)
 		if p.name == "overview" {
@@ -189,6 +192,30 @@ func declare(b *browser, _ stage) {
 	b.look("interaction", "console-interaction")
 }
 
+// connect connects to the broker of the demo.
+func (s stage) connect(t *testing.T) jetstream.JetStream {
+	t.Helper()
+	nc, err := nats.Connect(s.nats)
+	harness.Check(t, err)
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	harness.Check(t, err)
+	return js
+}
+
+// load declares interactions, so that something waits.
+func (s stage) load(t *testing.T) {
+	t.Helper()
+	js := s.connect(t)
+	for i := range 200 {
+		id, typ := uuid.NewString(), schema.Types()[i%len(schema.Types())]
+		_, err := js.PublishAsync(schema.DeclaredSubject(typ, id),
+			fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":%q}`, id, typ))
+		harness.Check(t, err)
+	}
+	<-js.PublishAsyncComplete()
+}
+
 // hostile stores a dead letter with markup in everything that a producer, the vendor or a foreign client can send. It
 // returns its sequence.
 func (s stage) hostile(t *testing.T) uint64 {
@@ -205,12 +232,7 @@ func (s stage) hostile(t *testing.T) uint64 {
 	harness.Check(t, err)
 	data, err := o.Marshal()
 	harness.Check(t, err)
-	nc, err := nats.Connect(s.nats)
-	harness.Check(t, err)
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	harness.Check(t, err)
-	ack, err := js.Publish(t.Context(), o.Subject(), data)
+	ack, err := s.connect(t).Publish(t.Context(), o.Subject(), data)
 	harness.Check(t, err)
 	return ack.Sequence
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/net/html"
 
 	"statusworker/cmd/internal/console"
@@ -158,10 +159,16 @@ func announced(data string) func(*console.Config) {
 // The overview shows lanes, workers with the causes of their pauses, outcomes by reason, and findings.
 func TestOverview(t *testing.T) {
 	t.Parallel()
-	s := newStage(t, announced(worker))
+	s := newStage(t, announced(worker), func(c *console.Config) {
+		_, err := c.JS.CreateConsumer(context.Background(), schema.StreamOutcomes,
+			jetstream.ConsumerConfig{Durable: "transcripts", AckPolicy: jetstream.AckExplicitPolicy})
+		if err != nil {
+			panic(err)
+		}
+	})
 	s.letters(schema.NotFound, 3)
 	s.get("/").shows("audio", "chat", "transcript", "intake", "not_found", "paused pod-1: throttled",
-		"all workers paused (throttled)", "Read-only.")
+		"all workers paused (throttled)", "Read-only.", "Consumers of outcomes", "transcripts", "keeps up")
 	s.get("/workers").shows("pod-1", "throttled: 429", "2026-11-27 12:00:00 UTC", "1.50", "12")
 }
 

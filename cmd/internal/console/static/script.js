@@ -18,7 +18,22 @@
   const toggle = document.getElementById("live-toggle");
   const state = document.getElementById("live-state");
 
+  // A part that is replaced between press and release would lose the click: the update waits.
+  let pressed = false, waiting = null;
+  const release = () => setTimeout(() => {
+    pressed = false;
+    if (waiting !== null) update(waiting);
+  });
+  addEventListener("pointerdown", () => { pressed = true; });
+  addEventListener("pointerup", release);
+  addEventListener("pointercancel", release);
+
   const update = (html) => {
+    if (pressed) {
+      waiting = html;
+      return;
+    }
+    waiting = null;
     const next = new DOMParser().parseFromString(html, "text/html");
     const parts = [...next.querySelectorAll("[data-part]")].map((e) => document.importNode(e, true));
     const known = [...live.querySelectorAll("[data-part]")];

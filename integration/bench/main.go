@@ -85,8 +85,8 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&s.only, "only", "",
-		"run only `cpu`, memory, dlq, console, backlog, outage, sizing, batch, interval or waiting; by default cpu and "+
-			"memory")
+		"run only `cpu`, memory, dlq, console, backlog, outage, sizing, batch, interval or waiting; "+
+			"by default cpu and memory")
 	flags.StringVar(&s.redelivery, "redelivery", "", "cpu, sizing: `schedule` or nak; by default both")
 	flags.DurationVar(&s.measured, "for", 3*time.Second, "how long each run is measured")
 	flags.DurationVar(&s.warmUp, "warm-up", 1500*time.Millisecond, "how long each run lasts before it is measured")

@@ -74,7 +74,7 @@ func open(t *testing.T, base string) *browser {
 	if os.Getuid() == 0 {
 		options = append(options, chromedp.NoSandbox)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	t.Cleanup(cancel)
 	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
 	t.Cleanup(cancel)
@@ -84,8 +84,10 @@ func open(t *testing.T, base string) *browser {
 	b.check(chromedp.Listen(ctx, b.heard))
 	call(b, cdplog.Enable, cdp.Empty{})
 	call(b, network.Enable, network.EnableParams{})
-	call(b, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: `
-		addEventListener("securitypolicyviolation", (e) => console.error("policy: " + e.violatedDirective + " " + e.blockedURI))`})
+	call(b, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
+		Source: `addEventListener("securitypolicyviolation",
+			(e) => console.error("policy: " + e.violatedDirective + " " + e.blockedURI))`,
+	})
 	t.Cleanup(b.reports)
 	return b
 }
@@ -115,7 +117,8 @@ func (b *browser) heard(event any) {
 			report = "log: " + e.Entry.Text + " " + e.Entry.URL
 		}
 	case *network.EventRequestWillBeSent:
-		if u, err := url.Parse(e.Request.URL); err != nil || u.Scheme != "data" && !strings.HasPrefix(b.base, "http://"+u.Host) {
+		u, err := url.Parse(e.Request.URL)
+		if err != nil || u.Scheme != "data" && !strings.HasPrefix(b.base+"/", "http://"+u.Host+"/") {
 			report = "request to another host: " + e.Request.URL
 		}
 	}
@@ -330,7 +333,8 @@ func demo(t *testing.T) stage {
 // readOnly starts another console on the same broker, without actions, below a path.
 func (s stage) readOnly(t *testing.T) string {
 	t.Helper()
-	p := harness.StartWorker(t, "console", nil, "console", "--addr", "127.0.0.1:0", "--base-path", "/ops", "--nats-url", s.nats)
+	p := harness.StartWorker(t, "console", nil,
+		"console", "--addr", "127.0.0.1:0", "--base-path", "/ops", "--nats-url", s.nats)
 	line, err := p.AwaitLine(harness.Context(t, 20*time.Second), `"address":`)
 	harness.Check(t, err)
 	var entry struct{ Address string }

@@ -62,8 +62,8 @@ func Examine(ctx context.Context, p Target) []Finding {
 	return append(found, judgeTiming(p.Work, waiting)...)
 }
 
-// ExamineAsOperator runs the checks that need neither the permissions of a worker nor its settings: those of the broker.
-// It does not use the vendor.
+// ExamineAsOperator runs the checks of the broker that need neither the permissions of a worker nor its settings. It
+// does not use the vendor.
 func ExamineAsOperator(ctx context.Context, p Target) []Finding {
 	found, _ := examineBroker(ctx, p, true)
 	return slices.DeleteFunc(found, func(f Finding) bool { return slices.Contains(ofWorkers, f.Check) })

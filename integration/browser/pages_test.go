@@ -267,7 +267,7 @@ func withoutJavaScript(b *browser, _ stage) {
 	}
 	b.visit("/dead-letters/confirm?do=purge-all&reason=" + string(schema.VendorFailed))
 	b.do(chromedp.Click(chromedp.CSS("button.danger")), chromedp.WaitVisible(chromedp.CSS("progress")))
-	if tree := b.tree(); !slices.Contains(tree, "heading purge of 1 dead letter") {
+	if tree := b.tree(); !slices.Contains(tree, "heading Purge of 1 dead letter") {
 		b.t.Errorf("no task was started:\n%s", strings.Join(tree, "\n"))
 	}
 }

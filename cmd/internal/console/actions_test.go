@@ -65,7 +65,7 @@ func TestReplayOfAFilter(t *testing.T) {
 	if n := s.messages(schema.StreamOutcomes, ">"); n != 3 {
 		t.Errorf("%d outcomes, want 3", n)
 	}
-	s.get("/tasks").shows("replay of 3 dead letters", "done")
+	s.get("/tasks").shows("Replay of 3 dead letters", "done")
 	for message, fields := range map[string]map[string]any{
 		"task started": {"action": "replay", "selection": "--reason not_found", "user": "local", "total": 3},
 		"task ended":   {"action": "replay", "replayed": 3, "unchanged": 0, "stopped": false},

@@ -17,7 +17,7 @@ const (
 
 // chart is a line over time. Its points are in the attribute of an SVG path.
 type chart struct {
-	Name, Title   string
+	Title         string
 	Width, Height int
 	// Line and Area are empty for fewer than two samples.
 	Line, Area string
@@ -26,8 +26,8 @@ type chart struct {
 }
 
 // line draws a value of the samples.
-func line(name, title string, samples []sample, value func(sample) float64) chart {
-	c := chart{Name: name, Title: title, Width: chartWidth, Height: chartHeight, Last: "–", Max: "–"}
+func line(title string, samples []sample, value func(sample) float64) chart {
+	c := chart{Title: title, Width: chartWidth, Height: chartHeight, Last: "–", Max: "–"}
 	if len(samples) == 0 {
 		return c
 	}

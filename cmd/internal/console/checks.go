@@ -62,6 +62,9 @@ func (c *checks) run(
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if time.Since(c.at) > checksFresh {
+		// The next request shows the same findings, also if this one is given up.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
+		defer cancel()
 		c.found, c.at = examine(ctx), time.Now()
 	}
 	return c.at, c.found

@@ -38,7 +38,7 @@ func (c *Console) declare(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	t := &task{
-		Title: fmt.Sprintf("declare %s of type %s", interactions(len(messages.IDs)), messages.Type),
+		Title: fmt.Sprintf("Declaration of %s of type %s", interactions(len(messages.IDs)), messages.Type),
 		Total: len(messages.IDs), Command: "statusworker declare --type " + messages.Type + " ID...",
 	}
 	facts := logrus.Fields{"action": "declare", "type": messages.Type, "identifiers": listed(messages.IDs)}

@@ -21,14 +21,14 @@ const waitingResult = string(dlq.Waiting)
 
 // deletion is an action on dead letters: replay or purge.
 type deletion struct {
-	Name    string
-	do      func(*dlq.Queue, context.Context, *dlq.Selection, bool, dlq.Report) error
-	results []dlq.What
+	Name, Title string
+	do          func(*dlq.Queue, context.Context, *dlq.Selection, bool, dlq.Report) error
+	results     []dlq.What
 }
 
 var deletions = []deletion{
-	{"replay", (*dlq.Queue).Replay, []dlq.What{dlq.Replayed, dlq.Superseded, dlq.Gone, dlq.Unchanged}},
-	{"purge", (*dlq.Queue).Purge, []dlq.What{dlq.Deleted, dlq.Gone, dlq.Unchanged}},
+	{"replay", "Replay", (*dlq.Queue).Replay, []dlq.What{dlq.Replayed, dlq.Superseded, dlq.Gone, dlq.Unchanged}},
+	{"purge", "Purge", (*dlq.Queue).Purge, []dlq.What{dlq.Deleted, dlq.Gone, dlq.Unchanged}},
 }
 
 func deletionOf(name string) (deletion, error) {
@@ -123,7 +123,7 @@ func (c *Console) deleteLetters(w http.ResponseWriter, r *http.Request) error {
 	}
 	command := form.Command()
 	t := &task{
-		Title: fmt.Sprintf("%s of %s", d.Name, deadLetters(int(total))), Total: int(total),
+		Title: fmt.Sprintf("%s of %s", d.Title, deadLetters(int(total))), Total: int(total),
 		Command: "statusworker dlq " + d.Name + " " + command,
 	}
 	facts := logrus.Fields{"action": d.Name, "selection": command, "as_of": form.asOf}

@@ -23,8 +23,8 @@ type lettersData struct {
 	Incomplete bool
 	// First means that no newer dead letter is left out.
 	First bool
+	// Total is the number of stored dead letters, of all reasons.
 	Total uint64
-	Took  time.Duration
 }
 
 // letterRow is a dead letter in the list.
@@ -55,7 +55,6 @@ func (c *Console) lettersPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	d := lettersData{Filter: form, First: before == 0}
-	began := time.Now()
 	var p dlq.Page
 	err = c.ask(r.Context(), func(ctx context.Context) error {
 		queue, err := c.queue(ctx)
@@ -81,7 +80,7 @@ func (c *Console) lettersPage(w http.ResponseWriter, r *http.Request) error {
 		d.Older, d.Incomplete = v.Encode(), p.Incomplete
 	}
 	view, _, _ := c.feed.latest(r.Context())
-	d.Total, d.Took = overviewOf(view).FailedStored, time.Since(began)
+	d.Total = overviewOf(view).FailedStored
 	return c.show(w, r, "dead-letters", d)
 }
 

@@ -51,8 +51,8 @@ func (c *Console) overviewPage(r *http.Request) (loaded, error) {
 	view, samples, changed := c.feed.latest(r.Context())
 	d := overviewOf(view)
 	d.Charts = []chart{
-		line("polls", "Polls per second", samples, func(s sample) float64 { return s.polls }),
-		line("flight", "Interactions in flight", samples, func(s sample) float64 { return s.inFlight }),
+		line("Polls per second", samples, func(s sample) float64 { return s.polls }),
+		line("Interactions in flight", samples, func(s sample) float64 { return s.inFlight }),
 	}
 	return loaded{d, changed}, nil
 }

@@ -35,9 +35,8 @@ type page struct {
 // frame is what the layout needs beside the data of a page.
 type frame struct {
 	*Console
-	// Page is the name of the page, Path its path, and Query its query, without the base path.
-	Page, Path, Query string
-	User              string
+	// Page is the name of the page.
+	Page, User string
 	// Refresh is after how many seconds a browser without JavaScript loads the page again; 0 is never.
 	Refresh int
 	// Live means that the page's address streams its live part.
@@ -158,9 +157,7 @@ func (c *Console) static(w http.ResponseWriter, r *http.Request) {
 
 // frame returns the frame of a page.
 func (c *Console) frame(r *http.Request, name string, data any) frame {
-	return frame{
-		Console: c, Page: name, Path: r.URL.Path, Query: r.URL.RawQuery, User: userOf(r), Now: time.Now(), Data: data,
-	}
+	return frame{Console: c, Page: name, User: userOf(r), Now: time.Now(), Data: data}
 }
 
 // render writes a page. It renders the whole page first, so that an error cannot leave a part of it.

@@ -276,7 +276,8 @@ func withoutJavaScript(b *browser, _ stage) {
 func forgedForm(b *browser, _ stage) {
 	evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html")
-		fmt.Fprintf(w, `<title>evil</title><form method="post" action="%s/lanes/chat/pause"><input name="for" value="1h">
+		fmt.Fprintf(w, `<title>evil</title><form method="post" action="%s/lanes/chat/pause">
+			<input name="for" value="1h">
 			<button id="go">Win</button></form>`, b.base)
 	}))
 	defer evil.Close()

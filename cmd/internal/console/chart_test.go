@@ -53,7 +53,8 @@ func TestNumber(t *testing.T) {
 	t.Parallel()
 	many := uint64(1234567)
 	for want, n := range map[string]any{
-		"0": 0, "999": 999, "1,000": uint64(1000), "1,234,567": &many, "–": (*uint64)(nil), "-100": -100, "-1,000": -1000,
+		"0": 0, "999": 999, "1,000": uint64(1000), "1,234,567": &many, "–": (*uint64)(nil),
+		"-100": -100, "-1,000": -1000,
 	} {
 		if got := number(n); got != want {
 			t.Errorf("number %v: %s, want %s", n, got, want)

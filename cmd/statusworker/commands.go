@@ -26,6 +26,7 @@ type commands struct {
 	Show      showCommand      `cmd:"" help:"Show where interactions are, what ElevateAI said over time, and what happens next."`
 	DLQ       dlqCommand       `cmd:"" name:"dlq" help:"List, show, replay and purge dead letters."`
 	Status    statusCommand    `cmd:"" help:"Show waiting interactions, recent outcomes and live workers."`
+	Console   consoleCommand   `cmd:"" help:"Serve a web console for operators: overview, interactions, dead letters, workers, doctor."`
 	Doctor    doctorCommand    `cmd:"" help:"Check everything that a worker with the same flags needs, and print how to fix what fails."`
 	Simulator simulatorCommand `cmd:"" help:"Run a simulated ElevateAI over https, for tests."`
 	Schema    schemaCommand    `cmd:"" help:"Print a JSON Schema, the AsyncAPI document or an example of a message; without a name, list their names."`

@@ -4,6 +4,7 @@ package main
 
 import (
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -73,6 +74,13 @@ func devKeep(t *testing.T, mode string) {
 	c.prints("Subjects of new outcome events")
 	for _, name := range []string{"status", "dlq ls", "doctor"} {
 		command(t, typed(t, &c.stdout, name)...).exits(exitOK)
+	}
+	address := regexp.MustCompile(`(?m)^  console (http://127\.0\.0\.1:\d+)/$`).FindStringSubmatch(c.stdout.String())
+	if address == nil {
+		t.Fatalf("no address of a console in\n%s", &c.stdout)
+	}
+	if text := page(t, c, address[1]+"/"); !strings.Contains(text, "Actions are allowed") {
+		t.Errorf("the console shows\n%s", text)
 	}
 	args := typed(t, &c.stdout, "declare")
 	command(t, args...).exits(exitOK)

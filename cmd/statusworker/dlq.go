@@ -11,6 +11,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/broker/adapter"
+	"statusworker/cmd/internal/advice"
 	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/connect"
 	"statusworker/cmd/internal/dlqview"
@@ -62,7 +63,7 @@ func (f dlqFlags) open(
 	}
 	if err != nil {
 		connect.Close(nc)
-		return nil, nil, nil, f.Unanswered(bounded, adviseStreams(err))
+		return nil, nil, nil, f.Unanswered(bounded, advice.Streams(err))
 	}
 	return queue, log, func() { connect.Close(nc) }, nil
 }

@@ -27,9 +27,10 @@ func (f confirmFlags) check(p cli.Process, filter dlq.Filter, what string) error
 	switch {
 	case filter.All() && !f.All:
 		return cli.Usagef("no dead letters selected to %s: name identifiers, or set --reason, --type, --older-than, "+
-			"--newer-than or --all", what)
+			"--newer-than, --detail or --all", what)
 	case !filter.All() && f.All:
-		return cli.Usagef("--all cannot be combined with identifiers, --reason, --type, --older-than or --newer-than")
+		return cli.Usagef("--all cannot be combined with identifiers, --reason, --type, --older-than, --newer-than " +
+			"or --detail")
 	case !f.DryRun && !f.Yes && !terminal.Is(p.Stdin):
 		return cli.Usagef("cannot ask for confirmation: standard input is not a terminal; set --yes or --dry-run")
 	}

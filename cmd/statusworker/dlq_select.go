@@ -19,10 +19,11 @@ type filterFlags struct {
 	Type      []string      `name:"type" placeholder:"TYPE" help:"Only these types, separated by commas."`
 	OlderThan time.Duration `name:"older-than" placeholder:"AGE" help:"Only dead letters older than this, such as 24h."`
 	NewerThan time.Duration `name:"newer-than" placeholder:"AGE" help:"Only dead letters newer than this, such as 1h."`
+	Detail    string        `name:"detail" placeholder:"TEXT" help:"Only dead letters whose detail contains this text, in upper or lower case."`
 }
 
 func (f filterFlags) filter() (dlq.Filter, error) {
-	filter := dlq.Filter{Names: names(f.IDs...), OlderThan: f.OlderThan, NewerThan: f.NewerThan}
+	filter := dlq.Filter{Names: names(f.IDs...), OlderThan: f.OlderThan, NewerThan: f.NewerThan, Detail: f.Detail}
 	for _, r := range f.Reason {
 		filter.Reasons = append(filter.Reasons, schema.Reason(r))
 	}
@@ -52,7 +53,7 @@ type sought struct {
 }
 
 func (f filterFlags) sought() *sought {
-	narrowed := len(f.Reason)+len(f.Type) > 0 || f.OlderThan+f.NewerThan > 0
+	narrowed := len(f.Reason)+len(f.Type) > 0 || f.OlderThan+f.NewerThan > 0 || f.Detail != ""
 	return &sought{ids: f.IDs, narrowed: narrowed, found: map[string]bool{}}
 }
 
@@ -87,7 +88,7 @@ func (s *sought) report(to io.Writer) error {
 	}
 	what := "no such dead letter"
 	if s.narrowed {
-		what += " with this reason, type and age"
+		what += " that the flags select"
 	}
 	say(to, "%s: %s; `statusworker dlq ls` lists all", what, strings.Join(missing, ", "))
 	return cli.ErrReported

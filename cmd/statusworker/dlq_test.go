@@ -458,3 +458,22 @@ func TestConfirmed(t *testing.T) {
 		}
 	}
 }
+
+// --detail selects by the text of the detail, and is a selection for replay and purge.
+func TestDLQDetail(t *testing.T) {
+	t.Parallel()
+	at, js := provisioned(t)
+	found, other := uuid.NewString(), uuid.NewString()
+	o := deadLetter(schema.Rejected, found)
+	o.Detail = "ElevateAI said: Gone"
+	storeDeadLetter(t, js, o, deadLetter(schema.Rejected, other))
+	c := command(t, "dlq", "ls", "--detail", "said: gone", "--nats-url", at).exits(exitOK)
+	if text := c.stdout.String(); !strings.Contains(text, found) || strings.Contains(text, other) {
+		t.Errorf("listed\n%s", text)
+	}
+	command(t, "dlq", "purge", "--detail", "gone", "--yes", "--nats-url", at).exits(exitOK)
+	c = command(t, "dlq", "ls", "--nats-url", at).exits(exitOK)
+	if text := c.stdout.String(); strings.Contains(text, found) || !strings.Contains(text, other) {
+		t.Errorf("left\n%s", text)
+	}
+}

@@ -5,25 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"slices"
-	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-	"github.com/sirupsen/logrus"
-
-	"statusworker/cmd/broker/provisioning"
 	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/connect"
 	"statusworker/cmd/internal/doctor"
 	"statusworker/cmd/internal/flags"
-	"statusworker/cmd/internal/mask"
 	"statusworker/cmd/internal/telemetry"
 	"statusworker/cmd/internal/terminal"
-	"statusworker/consumer"
-	"statusworker/publisher"
-	"statusworker/schema/topology"
 	"statusworker/statusclient"
 )
 
@@ -72,9 +60,7 @@ func (c doctorCommand) target(ctx context.Context, p cli.Process) (target doctor
 	if err != nil {
 		return target, nil, err
 	}
-	silent := logrus.New()
-	silent.SetOutput(io.Discard) // the findings report it
-	options, err := c.Options(clientName(), silent)
+	target, err = doctor.At(c.Flags, clientName(), cfg)
 	if err != nil {
 		return target, nil, err
 	}
@@ -96,47 +82,9 @@ func (c doctorCommand) target(ctx context.Context, p cli.Process) (target doctor
 	case !aboutToken(noVendor):
 		return target, nil, flags.AsUsage(noVendor)
 	}
-	return doctor.Target{
-		Connect:       func() (*nats.Conn, error) { return c.connect(options) },
-		FixConnection: c.fixConnection,
-		Shown:         mask.URL,
-		Topology: func(ctx context.Context, js jetstream.JetStream) ([]topology.Difference, error) {
-			return risks(ctx, js, cfg)
-		},
-		Vendor: client, NoVendor: flags.AsUsage(noVendor), Work: cfg,
-	}, closing, nil
+	target.Vendor, target.NoVendor = client, flags.AsUsage(noVendor)
+	return target, closing, nil
 }
-
-// connect makes one attempt to connect.
-func (c doctorCommand) connect(options []nats.Option) (*nats.Conn, error) {
-	nc, err := nats.Connect(c.NATSURL, append(options, nats.NoReconnect(), nats.Timeout(connectTimeout))...)
-	if err != nil {
-		return nil, fmt.Errorf("connecting to NATS at %s: %w", c.ShownURL(), err)
-	}
-	return nc, nil
-}
-
-func (c doctorCommand) fixConnection(err error) string {
-	if connect.Permanent(err) {
-		return c.Hint(err)
-	}
-	return "start the server, or correct --nats-url ($NATS_URL)"
-}
-
-// risks returns the differences with which a worker starts, but does not keep all its promises.
-func risks(ctx context.Context, js jetstream.JetStream, cfg consumer.Config) ([]topology.Difference, error) {
-	mode, err := checkStreams(ctx, js, cfg) // the server's version is another check
-	if err != nil {
-		return nil, err
-	}
-	set := consumer.Topology(cfg, consumer.Choices{Mode: mode}).
-		Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
-	differ, err := provisioning.Compare(ctx, js, set)
-	return slices.DeleteFunc(differ, func(d topology.Difference) bool { return !d.Risk }), err
-}
-
-// connectTimeout limits the connection to one server.
-const connectTimeout = 3 * time.Second
 
 // aboutToken reports whether an error is about the token. The other checks do not need one.
 func aboutToken(err error) bool {

@@ -21,17 +21,11 @@ import (
 
 // measureDLQ runs the dlq commands with few and with many dead letters, and prints their time and peak memory.
 func measureDLQ(ctx context.Context, s settings, stdout, stderr io.Writer) error {
-	dir, err := os.MkdirTemp("", "bench-dlq-")
+	dir, program, err := buildProgram(ctx, stderr)
 	if err != nil {
-		return fmt.Errorf("creating a directory for the program: %w", err)
+		return err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	program := filepath.Join(dir, "statusworker")
-	build := exec.CommandContext(ctx, "go", "build", "-o", program, "statusworker/cmd/statusworker")
-	build.Stderr = stderr
-	if err := build.Run(); err != nil {
-		return fmt.Errorf("building the program: %w", err)
-	}
 	var found []dlqRun
 	for _, n := range []int{s.fewDead, s.manyDead} {
 		runs, err := runDLQ(ctx, program, n, stderr)
@@ -54,6 +48,22 @@ func measureDLQ(ctx context.Context, s settings, stdout, stderr io.Writer) error
 		)
 	}
 	return nil
+}
+
+// buildProgram builds the program in a new directory.
+func buildProgram(ctx context.Context, stderr io.Writer) (dir, program string, err error) {
+	dir, err = os.MkdirTemp("", "bench-program-")
+	if err != nil {
+		return "", "", fmt.Errorf("creating a directory for the program: %w", err)
+	}
+	program = filepath.Join(dir, "statusworker")
+	build := exec.CommandContext(ctx, "go", "build", "-o", program, "statusworker/cmd/statusworker")
+	build.Stderr = stderr
+	if err := build.Run(); err != nil {
+		_ = os.RemoveAll(dir)
+		return "", "", fmt.Errorf("building the program: %w", err)
+	}
+	return dir, program, nil
 }
 
 // dlqRun is the measurement of one command.

@@ -5,6 +5,7 @@
 //	go run ./integration/bench -only cpu
 //	go run ./integration/bench -only memory
 //	go run ./integration/bench -only dlq       time and memory of the dlq commands, with few and many dead letters
+//	go run ./integration/bench -only console   time and memory of pages of the console, with many dead letters
 //	go run ./integration/bench -only backlog   speed when few and when many interactions are due, ten minutes
 //	go run ./integration/bench -only outage    time to poll what fell due in an outage of the vendor, eight minutes
 //	go run ./integration/bench -only sizing    CPU of steady loads, with one replica and with three; 16 minutes
@@ -76,7 +77,7 @@ type settings struct {
 
 // parts are the values of -only. The first one runs cpu and memory.
 var parts = []string{
-	"", "cpu", "memory", "dlq", "backlog", "outage", "sizing", "batch", "interval", "waiting",
+	"", "cpu", "memory", "dlq", "console", "backlog", "outage", "sizing", "batch", "interval", "waiting",
 }
 
 func parse(args []string, stderr io.Writer) (settings, error) {
@@ -84,18 +85,19 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	flags.StringVar(&s.only, "only", "",
-		"run only `cpu`, memory, dlq, backlog, outage, sizing, batch, interval or waiting; by default cpu and memory")
+		"run only `cpu`, memory, dlq, console, backlog, outage, sizing, batch, interval or waiting; "+
+			"by default cpu and memory")
 	flags.StringVar(&s.redelivery, "redelivery", "", "cpu, sizing: `schedule` or nak; by default both")
 	flags.DurationVar(&s.measured, "for", 3*time.Second, "how long each run is measured")
 	flags.DurationVar(&s.warmUp, "warm-up", 1500*time.Millisecond, "how long each run lasts before it is measured")
-	flags.IntVar(&s.rounds, "rounds", 6, "cpu, batch: runs of each poller or publisher")
+	flags.IntVar(&s.rounds, "rounds", 6, "cpu, batch, console: runs of each poller, publisher or page")
 	flags.IntVar(&s.interactions, "interactions", 0, "cpu: interactions; with 0, enough to keep polls due")
 	flags.IntVar(&s.concurrency, "concurrency", 64, "concurrent polls")
 	flags.IntVar(&s.few, "few", 1_000, "memory: interactions in flight in the first run")
 	flags.IntVar(&s.many, "many", 200_000, "memory: interactions in flight in the second run")
 	flags.IntVar(&s.waiting, "waiting", 50_000, "waiting: interactions in flight")
 	flags.IntVar(&s.fewDead, "few-dead", 1_000, "dlq: dead letters in the first run")
-	flags.IntVar(&s.manyDead, "many-dead", 100_000, "dlq: dead letters in the second run")
+	flags.IntVar(&s.manyDead, "many-dead", 100_000, "dlq, console: dead letters in the second run")
 	flags.IntVar(&s.fewDue, "few-due", 10_000, "backlog: due interactions in the first run of each pair")
 	flags.IntVar(&s.manyDue, "many-due", 300_000, "backlog: due interactions in the second run of each pair")
 	flags.IntVar(&s.backlogRounds, "backlog-rounds", 3, "backlog: pairs of runs with each number of replicas")
@@ -160,6 +162,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		measure func(context.Context, settings, io.Writer, io.Writer) error
 	}{
 		{"cpu", true, measureCPU}, {"memory", true, measureMemory}, {"dlq", false, measureDLQ},
+		{"console", false, measureConsole},
 		{"backlog", false, measureBacklog}, {"outage", false, measureOutage},
 		{"sizing", false, measureSizing}, {"batch", false, measureBatch}, {"interval", false, measureIntervals},
 		{"waiting", false, measureWaiting},

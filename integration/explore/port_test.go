@@ -168,6 +168,13 @@ func (p port) Scan(ctx context.Context, stream string, r broker.Range, do func(b
 	return nil
 }
 
+// Count implements [broker.Broker].
+func (p port) Count(ctx context.Context, stream string, r broker.Range) (uint64, error) {
+	return ask(ctx, p, fake.Count, stream, strings.Join(r.Subjects, " "), func(ctx context.Context) (uint64, error) {
+		return p.x.fake.Count(ctx, stream, r)
+	})
+}
+
 // Subjects implements [broker.Broker].
 func (p port) Subjects(ctx context.Context, stream, filter string) (map[string]uint64, error) {
 	return ask(ctx, p, fake.Subjects, stream, filter, func(ctx context.Context) (map[string]uint64, error) {

@@ -25,6 +25,14 @@ type DeadLetter struct {
 // Name returns the unique name of the dead letter: @ and its sequence.
 func (l DeadLetter) Name() string { return fmt.Sprintf("@%d", l.Sequence) }
 
+// Why returns why the interaction failed, or the problem of a message that is not a dead letter.
+func (l DeadLetter) Why() string {
+	if l.Problem != nil {
+		return l.Problem.Error()
+	}
+	return l.Detail
+}
+
 func newDeadLetter(m broker.Message) DeadLetter {
 	l := DeadLetter{Sequence: m.Sequence, Stored: m.Time.UTC(), Subject: m.Subject, Message: m.Data}
 	if l.DeadLetter, l.Problem = schema.DecodeDeadLetter(m.Subject, m.Data); l.Problem != nil {

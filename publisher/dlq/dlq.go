@@ -26,6 +26,7 @@ type Broker interface {
 	Get(ctx context.Context, stream string, sequence uint64) (broker.Message, error)
 	Next(ctx context.Context, stream, subjects string, from uint64) (broker.Message, error)
 	Scan(ctx context.Context, stream string, r broker.Range, do func(broker.Message) error) error
+	Count(ctx context.Context, stream string, r broker.Range) (uint64, error)
 	Delete(ctx context.Context, stream string, sequence uint64) error
 	Stream(ctx context.Context, stream string) (broker.StreamState, error)
 }

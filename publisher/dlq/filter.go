@@ -19,6 +19,18 @@ type Filter struct {
 	Names []string
 	// OlderThan and NewerThan compare the age of the dead letter, by the broker's clock.
 	OlderThan, NewerThan time.Duration
+	// Detail is a text that [DeadLetter.Why] contains, in upper or lower case.
+	Detail string
+	// AsOf makes the selection the same as an earlier one: it excludes dead letters that were stored later, and is when
+	// ages are compared. The zero value is now.
+	AsOf Moment
+}
+
+// Moment is when a selection was made.
+type Moment struct {
+	// Last is the last sequence of the outcomes stream, and Now its time.
+	Last uint64
+	Now  time.Time
 }
 
 // FilterError is the error of a field of a Filter. Want completes the sentence "must be ...".
@@ -30,7 +42,8 @@ func (e *FilterError) Error() string {
 
 // All reports whether the filter selects all dead letters.
 func (f Filter) All() bool {
-	return len(f.Reasons) == 0 && len(f.Types) == 0 && len(f.Names) == 0 && f.OlderThan == 0 && f.NewerThan == 0
+	return len(f.Reasons) == 0 && len(f.Types) == 0 && len(f.Names) == 0 && f.OlderThan == 0 && f.NewerThan == 0 &&
+		f.Detail == ""
 }
 
 // Check returns a [*FilterError] if the filter has an invalid field.

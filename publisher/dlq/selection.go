@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"statusworker/schema"
@@ -19,10 +20,18 @@ type Selection struct {
 	// tokens and sequences are the names of the filter.
 	tokens    map[string]bool
 	sequences []uint64
-	// last is the highest sequence. From and to limit when dead letters were stored, or are zero.
+	// detail is the text of the filter in lower case.
+	detail string
+	// first and last are the lowest and the highest sequence. From and to limit when dead letters were stored, or are
+	// zero.
+	first    uint64
 	last     uint64
+	now      time.Time
 	from, to time.Time
 }
+
+// Moment returns when the selection was made.
+func (s *Selection) Moment() Moment { return Moment{Last: s.last, Now: s.now} }
 
 // Select makes a selection. It reads only the last sequence and the clock of the stream. The error is a [*FilterError],
 // or one of the broker.
@@ -38,7 +47,13 @@ func (d *Queue) Select(ctx context.Context, f Filter) (*Selection, error) {
 	if err != nil {
 		return nil, fmt.Errorf("selecting dead letters: %w", err)
 	}
-	s := &Selection{queue: d, filter: f, tokens: map[string]bool{}, last: state.Last}
+	s := &Selection{
+		queue: d, filter: f, tokens: map[string]bool{}, detail: strings.ToLower(f.Detail), first: state.First,
+		last: state.Last, now: state.Now,
+	}
+	if f.AsOf != (Moment{}) {
+		s.last, s.now = min(s.last, f.AsOf.Last), f.AsOf.Now
+	}
 	named := map[uint64]bool{}
 	for _, name := range f.Names {
 		sequence, err := sequenceOf(name)
@@ -53,10 +68,10 @@ func (d *Queue) Select(ctx context.Context, f Filter) (*Selection, error) {
 	}
 	s.sequences = slices.Sorted(maps.Keys(named))
 	if f.NewerThan > 0 {
-		s.from = state.Now.Add(-f.NewerThan)
+		s.from = s.now.Add(-f.NewerThan)
 	}
 	if f.OlderThan > 0 {
-		s.to = state.Now.Add(-f.OlderThan)
+		s.to = s.now.Add(-f.OlderThan)
 	}
 	return s, nil
 }
@@ -79,7 +94,8 @@ func (s *Selection) Each(ctx context.Context, do func(DeadLetter) error) error {
 	if len(s.filter.Names) > 0 && len(s.tokens) == 0 {
 		return nil
 	}
-	return s.read(ctx, func(l DeadLetter) error {
+	r := broker.Range{Subjects: s.filter.subjects(s.tokens), Since: s.from}
+	return s.read(ctx, r, s.last, func(l DeadLetter) error {
 		named := len(s.tokens) == 0 || s.tokens[l.Identifier] && !slices.Contains(s.sequences, l.Sequence)
 		if !named || !s.fits(l) {
 			return nil
@@ -88,11 +104,12 @@ func (s *Selection) Each(ctx context.Context, do func(DeadLetter) error) error {
 	})
 }
 
-// fits reports whether a dead letter matches the reasons, types and ages of the filter.
+// fits reports whether a dead letter matches the reasons, types, ages and text of the filter.
 func (s *Selection) fits(l DeadLetter) bool {
 	return (len(s.filter.Reasons) == 0 || slices.Contains(s.filter.Reasons, l.Reason)) &&
 		(len(s.filter.Types) == 0 || l.Problem == nil && slices.Contains(s.filter.Types, l.Type)) &&
-		(s.from.IsZero() || !l.Stored.Before(s.from)) && (s.to.IsZero() || l.Stored.Before(s.to))
+		(s.from.IsZero() || !l.Stored.Before(s.from)) && (s.to.IsZero() || l.Stored.Before(s.to)) &&
+		(s.detail == "" || strings.Contains(strings.ToLower(l.Why()), s.detail))
 }
 
 // scanRetryAfter is the pause before a failed scan is continued.
@@ -101,14 +118,13 @@ const scanRetryAfter = 100 * time.Millisecond
 // errPast ends a scan after the last message of a selection.
 var errPast = errors.New("past the selection")
 
-// read calls do for all messages that match the broker's filters, up to the end of the selection.
-func (s *Selection) read(ctx context.Context, do func(DeadLetter) error) error {
-	r := broker.Range{Subjects: s.filter.subjects(s.tokens), Since: s.from}
+// read calls do for all messages of a range up to the sequence last.
+func (s *Selection) read(ctx context.Context, r broker.Range, last uint64, do func(DeadLetter) error) error {
 	for since := time.Now(); ; {
 		var ended error // the error of do
 		progress := false
 		err := s.queue.broker.Scan(ctx, schema.StreamOutcomes, r, func(m broker.Message) error {
-			if m.Sequence > s.last {
+			if m.Sequence > last {
 				return errPast
 			}
 			progress, r.From, r.Since = true, m.Sequence+1, time.Time{}

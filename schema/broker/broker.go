@@ -36,6 +36,8 @@ type Broker interface {
 	// at the first error, of do or of the broker, and returns it. To continue, call it again from the sequence after
 	// the last message.
 	Scan(ctx context.Context, stream string, r Range, do func(Message) error) error
+	// Count returns the number of stored messages in a range.
+	Count(ctx context.Context, stream string, r Range) (uint64, error)
 	// Subjects returns the number of stored messages for each subject that matches the filter.
 	Subjects(ctx context.Context, stream, filter string) (map[string]uint64, error)
 	// Delete deletes one message.

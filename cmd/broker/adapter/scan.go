@@ -46,6 +46,22 @@ func (b *Broker) Scan(ctx context.Context, stream string, r broker.Range, do fun
 	return e
 }
 
+// Count implements [broker.Broker]. It creates a consumer in memory, reads how many messages it has, and deletes it.
+func (b *Broker) Count(ctx context.Context, stream string, r broker.Range) (uint64, error) {
+	creating := api("CONSUMER.CREATE", stream)
+	var consumer jetstream.Consumer
+	var n uint64
+	_, err := ask(ctx, b, "count", stream, func(ctx context.Context) (_ any, err error) {
+		consumer, n, err = b.reader(ctx, stream, r)
+		return nil, err
+	}, creating, creating+".>", api("CONSUMER.INFO", stream, "*"))
+	if err != nil {
+		return 0, err
+	}
+	b.forget(stream, consumer)
+	return n, nil
+}
+
 // scan reads messages up to the sequence last.
 func (b *Broker) scan(
 	ctx context.Context, stream string, r broker.Range, last uint64, do func(broker.Message) error,
@@ -58,7 +74,10 @@ func (b *Broker) scan(
 	if err != nil {
 		return err
 	}
-	defer messages.Stop()
+	defer func() {
+		messages.Stop()
+		b.forget(stream, consumer)
+	}()
 	for ctx.Err() == nil {
 		msg, err := messages.Next(jetstream.NextMaxWait(silence))
 		if errors.Is(err, nats.ErrTimeout) {
@@ -90,6 +109,19 @@ func (b *Broker) scan(
 		}
 	}
 	return ctx.Err()
+}
+
+// forget deletes the consumer of a scan. If that fails, the broker deletes it a minute later.
+func (b *Broker) forget(stream string, consumer jetstream.Consumer) {
+	info := consumer.CachedInfo()
+	if info == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), silence)
+	defer cancel()
+	_ = permission.Guard(ctx, b.nc, func(ctx context.Context) error {
+		return b.js.DeleteConsumer(ctx, stream, info.Name)
+	}, api("CONSUMER.DELETE", stream, info.Name))
 }
 
 // reader creates a consumer that reads a range, and returns how many messages the range has.

@@ -124,6 +124,14 @@ var readCases = []testCase{
 			if got := scan(c.r); !slices.Equal(got, c.want) {
 				s.Errorf("scan %d: %v, want %v", i, got, c.want)
 			}
+			c.r.Subjects = prefixed(s.prefix, c.r.Subjects)
+			s.until("the count", func() error {
+				n, err := s.Count(s.ctx, s.of("S"), c.r)
+				if err == nil && n != uint64(len(c.want)) {
+					s.Errorf("count %d: %d, want %d", i, n, len(c.want))
+				}
+				return err
+			})
 		}
 		got := 0
 		err = s.Scan(s.ctx, s.of("S"), broker.Range{}, func(broker.Message) error {
@@ -204,6 +212,8 @@ var readCases = []testCase{
 		_, err = s.Next(s.ctx, none, "x", 1)
 		s.fails(err, broker.ErrStreamNotFound)
 		_, err = s.Subjects(s.ctx, none, "x")
+		s.fails(err, broker.ErrStreamNotFound)
+		_, err = s.Count(s.ctx, none, broker.Range{})
 		s.fails(err, broker.ErrStreamNotFound)
 		_, err = s.Stream(s.ctx, none)
 		s.fails(err, broker.ErrStreamNotFound)

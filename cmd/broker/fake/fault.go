@@ -9,27 +9,6 @@ import (
 	"statusworker/schema/broker"
 )
 
-// Op is an operation of [broker.Broker].
-type Op string
-
-// The operations. Publish is also that of a batch.
-const (
-	Publish      Op = "publish"
-	Last         Op = "last"
-	Get          Op = "get"
-	Next         Op = "next"
-	Scan         Op = "scan"
-	Subjects     Op = "subjects"
-	Delete       Op = "delete"
-	Stream       Op = "stream"
-	Consumer     Op = "consumer"
-	Pull         Op = "pull"
-	Ack          Op = "ack"
-	AckConfirmed Op = "ack confirmed"
-	Nak          Op = "nak"
-	InProgress   Op = "in-progress"
-)
-
 // Lost is what is lost in transit.
 type Lost int
 

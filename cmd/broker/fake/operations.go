@@ -98,16 +98,8 @@ func (b *Broker) Next(ctx context.Context, name, subjects string, from uint64) (
 func (b *Broker) Scan(ctx context.Context, name string, r broker.Range, do func(broker.Message) error) error {
 	var found []broker.Message
 	err := b.read(ctx, Scan, name, func(s *stream) error {
-		for from := r.From; ; {
-			m := s.nextOn(r.Subjects, from)
-			if m == nil {
-				return nil
-			}
-			if !m.Time.Before(r.Since) {
-				found = append(found, m.copy())
-			}
-			from = m.Sequence + 1
-		}
+		s.each(r, func(m *message) { found = append(found, m.copy()) })
+		return nil
 	})
 	if err != nil {
 		return err
@@ -121,6 +113,28 @@ func (b *Broker) Scan(ctx context.Context, name string, r broker.Range, do func(
 		}
 	}
 	return nil
+}
+
+// Count implements [broker.Broker].
+func (b *Broker) Count(ctx context.Context, name string, r broker.Range) (uint64, error) {
+	n := uint64(0)
+	err := b.read(ctx, Count, name, func(s *stream) error {
+		s.each(r, func(*message) { n++ })
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// each calls do for each message of a range.
+func (s *stream) each(r broker.Range, do func(*message)) {
+	for m := s.nextOn(r.Subjects, r.From); m != nil; m = s.nextOn(r.Subjects, m.Sequence+1) {
+		if !m.Time.Before(r.Since) {
+			do(m)
+		}
+	}
 }
 
 // Subjects implements [broker.Broker].

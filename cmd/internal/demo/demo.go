@@ -67,6 +67,8 @@ func stopped(ctx context.Context, err error) error {
 	return err
 }
 
+var inboxPrefix = strings.TrimSuffix(nats.InboxPrefix, ".")
+
 // stage is the broker and the vendor of a demo.
 type stage struct {
 	directory string
@@ -104,8 +106,7 @@ func (d Demo) open(ctx context.Context, tempDir string, notes *notes) (_ *stage,
 	if s.vendor, err = simulator.Start(simulator.Config{Speed: d.Speed, Default: unknown}); err != nil {
 		return nil, err
 	}
-	connection := connect.Flags{NATSURL: s.broker.URL(), InboxPrefix: strings.TrimSuffix(nats.InboxPrefix, ".")}
-	if s.nc, err = connection.Connect(ctx, "statusworker dev", s.log); err != nil {
+	if s.nc, err = s.connection().Connect(ctx, "statusworker dev", s.log); err != nil {
 		return nil, err
 	}
 	if s.js, err = jetstream.New(s.nc); err != nil {

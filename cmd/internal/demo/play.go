@@ -1,6 +1,7 @@
 package demo
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,9 +73,9 @@ func (d Demo) play(ctx context.Context, p cli.Process, s *stage, notes *notes, l
 		notes.open(terminal.Columns(p.Stderr))
 		r.write(p.Stdout, terminal.Columns(p.Stdout))
 		if d.Keep {
-			s.keep(partsCtx, p, watch)
+			err = s.keep(partsCtx, p, watch, d.Version)
 		}
-		return errPlayed
+		return cmp.Or(err, errPlayed)
 	})
 	err = parts.Wait()
 	<-shown
@@ -200,19 +201,34 @@ func (s *stage) pending(ctx context.Context) (uint64, error) {
 	return n, nil
 }
 
-// keep keeps everything running until ctx ends, and prints the subjects of new outcome events.
-func (s *stage) keep(ctx context.Context, p cli.Process, watch *watcher) {
+// keep keeps everything running until ctx ends, with a console, and prints the subjects of new outcome events.
+func (s *stage) keep(ctx context.Context, p cli.Process, watch *watcher, version string) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	address, wait, err := s.serveConsole(ctx, version)
+	if err != nil {
+		return err
+	}
+	s.announce(p, address)
+	s.follow(ctx, p.Stdout, watch)
+	cancel() // standard output may be closed
+	return wait()
+}
+
+// announce prints the addresses, and commands to try.
+func (s *stage) announce(p cli.Process, console string) {
 	to, at := p.Stdout, " --nats-url "+s.broker.URL()
 	fmt.Fprintf(to, `
-The broker, the vendor and the worker keep running until Ctrl-C.
+The broker, the vendor, the worker and the console keep running until Ctrl-C.
 
+  console %s
   NATS    %s
   vendor  %s   (X-API-Token: %s)
 
 Commands for another terminal. The vendor processes any identifier. An interaction that has no final status
 after %s, for example because another worker cannot reach the vendor, ends as deadline_exceeded:
 
-`, s.broker.URL(), s.vendor.URL(), simulator.DefaultToken, schema.Duration(s.cfg.Deadline))
+`, console, s.broker.URL(), s.vendor.URL(), simulator.DefaultToken, schema.Duration(s.cfg.Deadline))
 	id := uuid.NewString()
 	for _, command := range []string{
 		"declare" + at + " --type chat " + id,
@@ -224,6 +240,10 @@ after %s, for example because another worker cannot reach the vendor, ends as de
 		fmt.Fprintf(to, "  %s %s\n", p.Command, command)
 	}
 	fmt.Fprintf(to, "\nSubjects of new outcome events:\n\n")
+}
+
+// follow prints the subjects of new outcome events until ctx ends.
+func (s *stage) follow(ctx context.Context, to io.Writer, watch *watcher) {
 	for n := len(watch.landings()); ; {
 		landed, changed := watch.since(n)
 		for _, l := range landed {

@@ -9,7 +9,7 @@ import (
 
 // Explain returns why a dead letter was not replayed or purged, and what to do.
 func Explain(r dlq.Result) string {
-	switch why := cause(r); r.Why {
+	switch why := Cause(r); r.Why {
 	case dlq.PollPending, dlq.NotTakenIn:
 		return why + "; run the command again later (if this persists, `statusworker doctor` finds messages that are " +
 			"not delivered)"
@@ -20,8 +20,8 @@ func Explain(r dlq.Result) string {
 	}
 }
 
-// cause returns why a dead letter was not replayed or purged, or waits.
-func cause(r dlq.Result) string {
+// Cause returns why a dead letter was not replayed or purged, or waits.
+func Cause(r dlq.Result) string {
 	stored := r.By.Time.UTC().Format(time.RFC3339)
 	switch r.Why {
 	case dlq.Unusable:

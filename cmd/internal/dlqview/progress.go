@@ -85,7 +85,7 @@ func (p *Progress) Add(l dlq.DeadLetter, r dlq.Result) {
 	switch {
 	case firstToWait:
 		fmt.Fprintf(p, "%s %s: %s for up to %s: %s\n", l.Name(), schema.Printable(l.Identifier), r.What,
-			schema.Duration(time.Until(r.Until).Round(time.Second)), schema.Printable(cause(r)))
+			schema.Duration(time.Until(r.Until).Round(time.Second)), schema.Printable(Cause(r)))
 	case r.What == dlq.Unchanged:
 		switch {
 		case left <= maxNamed:

@@ -54,14 +54,18 @@ var needConnection = []string{
 	checkOutcomesAge, checkClock, checkOverdue,
 }
 
-func examineBroker(ctx context.Context, p Target) ([]Finding, waiting) {
+// ofWorkers are the checks that need the permissions or the settings of a worker.
+var ofWorkers = []string{checkHold, checkProcessed, checkFailed, checkAnnounce, checkPull, checkAck, checkOutcomesAge}
+
+// examineBroker runs the checks of the broker; for an operator, without trying the permissions of a worker.
+func examineBroker(ctx context.Context, p Target, operator bool) ([]Finding, waiting) {
 	nc, err := p.Connect()
 	if err != nil {
 		found := []Finding{bad(Fail, checkConnection, p.FixConnection(err), "%v", err)}
 		return append(found, skipped("no connection to NATS", "", needConnection...)...), waiting{}
 	}
 	defer nc.Close()
-	x := &broker{Target: p, nc: nc, mode: consumer.Schedule}
+	x := &broker{Target: p, operator: operator, nc: nc, mode: consumer.Schedule}
 	x.connection()
 	x.rights()
 	x.streams(ctx)
@@ -71,8 +75,9 @@ func examineBroker(ctx context.Context, p Target) ([]Finding, waiting) {
 // broker is the examination over one connection.
 type broker struct {
 	Target
-	nc    *nats.Conn
-	found []Finding
+	operator bool
+	nc       *nats.Conn
+	found    []Finding
 	// trial is nil if no inbox is allowed, or JetStream does not answer.
 	trial   *trial
 	mode    consumer.Mode

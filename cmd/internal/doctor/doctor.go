@@ -5,6 +5,7 @@ package doctor
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -56,9 +57,16 @@ const answersWithin = 3 * time.Second
 
 // Examine runs all checks. Each has exactly one finding, whatever the results of the others.
 func Examine(ctx context.Context, p Target) []Finding {
-	found, waiting := examineBroker(ctx, p)
+	found, waiting := examineBroker(ctx, p, false)
 	found = append(found, examineVendor(ctx, p)...)
 	return append(found, judgeTiming(p.Work, waiting)...)
+}
+
+// ExamineAsOperator runs the checks of the broker that need neither the permissions of a worker nor its settings. It
+// does not use the vendor.
+func ExamineAsOperator(ctx context.Context, p Target) []Finding {
+	found, _ := examineBroker(ctx, p, true)
+	return slices.DeleteFunc(found, func(f Finding) bool { return slices.Contains(ofWorkers, f.Check) })
 }
 
 // AnyFailed reports whether a finding is a failure. Warnings do not count.

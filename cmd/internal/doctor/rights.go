@@ -58,6 +58,9 @@ func (x *broker) rights() {
 		x.add(t.judge(r))
 	}
 	rights := workRights(mode)
+	if x.operator {
+		rights = slices.DeleteFunc(rights, func(r right) bool { return slices.Contains(ofWorkers, r.check) })
+	}
 	if err := t.ask(rights); err != nil {
 		x.add(bad(Fail, "permissions", "see the server's log", "%v", err))
 	}

@@ -26,6 +26,12 @@ app.kubernetes.io/instance: {{ .Release.Name | quote }}
 app.kubernetes.io/component: provision
 {{- end -}}
 
+{{- define "statusworker.consoleSelector" -}}
+app.kubernetes.io/name: {{ include "statusworker.name" . | quote }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
+app.kubernetes.io/component: console
+{{- end -}}
+
 {{- define "statusworker.releaseLabels" -}}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service | quote }}
@@ -187,7 +193,7 @@ capabilities: {drop: [ALL]}
 {{- end -}}
 {{- end -}}
 
-{{- /* Egress of workers and the provision job: DNS, NATS, and networkPolicy.extraEgress. */ -}}
+{{- /* Egress of workers, console and the provision job: DNS, NATS, and networkPolicy.extraEgress. */ -}}
 {{- define "statusworker.egressNats" -}}
 - ports: [{port: 53, protocol: UDP}, {port: 53, protocol: TCP}]
 - ports:

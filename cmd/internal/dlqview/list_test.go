@@ -102,7 +102,7 @@ func TestProgressShowsWhatWaits(t *testing.T) {
 		p.Add(letters[i], wait)
 	}
 	if n := strings.Count(out.String(), "\n"); n != 1 || !strings.Contains(out.String(), letters[0].Identifier) ||
-		!strings.Contains(out.String(), cause(wait)) {
+		!strings.Contains(out.String(), Cause(wait)) {
 		t.Errorf("%d lines, want one about the first:\n%s", n, &out)
 	}
 	for i, want := range []string{"replayed 0, unchanged 0, waiting 3", "replayed 1, unchanged 0, waiting 2",

@@ -63,8 +63,8 @@ func TestMissingPermissionOfAnotherRequest(t *testing.T) {
 
 func unchanged(all []*server.User) []*server.User { return all }
 
-// A worker that may not list the consumers of outcomes works, and reports everything else. Its log and /statusz name the
-// permission.
+// A worker that may not list the consumers of outcomes works, and reports everything else. Its log and /statusz name
+// the permission.
 func TestWorkerWithoutPermissionToList(t *testing.T) {
 	t.Parallel()
 	const subject = "$JS.API.CONSUMER.LIST." + schema.StreamOutcomes

@@ -3,10 +3,8 @@
 package doctor
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -61,17 +59,6 @@ func Examine(ctx context.Context, p Target) []Finding {
 	found, waiting := examineBroker(ctx, p)
 	found = append(found, examineVendor(ctx, p)...)
 	return append(found, judgeTiming(p.Work, waiting)...)
-}
-
-// ProblemsFirst sorts findings: failures, then warnings, then the others in their order.
-func ProblemsFirst(found []Finding) {
-	rank := func(f Finding) int { return slices.Index([]Result{Warn, Fail}, f.Result) } // -1 for the others
-	slices.SortStableFunc(found, func(a, b Finding) int { return cmp.Compare(rank(b), rank(a)) })
-}
-
-// OnlyProblems returns the failures and warnings.
-func OnlyProblems(found []Finding) []Finding {
-	return slices.DeleteFunc(slices.Clone(found), func(f Finding) bool { return f.Result != Fail && f.Result != Warn })
 }
 
 // AnyFailed reports whether a finding is a failure. Warnings do not count.

@@ -162,8 +162,9 @@ func granted() map[string][]string {
 			"$JS.API.CONSUMER.DELETE." + schema.StreamDeclared + ".poll-audio",
 			"$JS.API.CONSUMER.DELETE." + schema.StreamPolls + ".poll-audio",
 		},
-		"worker":   {"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared, announced},
-		"status":   append(status, list, "$JS.API.STREAM.INFO."+schema.StreamWorkers, announced),
+		"worker": {"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared, list, announced},
+		"status": append(status, list, "$JS.API.STREAM.MSG.GET."+schema.StreamOutcomes,
+			"$JS.API.STREAM.INFO."+schema.StreamWorkers, announced),
 		"dlq":      dlq,
 		"operator": append(operator, announced),
 	}

@@ -75,7 +75,7 @@ func (f *fleet) keep(ctx context.Context) {
 	check := min(checkFirst, f.every)
 	timer := time.NewTimer(check)
 	defer timer.Stop()
-	var known provisioning.Report
+	var known overview.Overview
 	for {
 		select {
 		case <-ctx.Done():
@@ -88,15 +88,19 @@ func (f *fleet) keep(ctx context.Context) {
 			l, err := f.inspect(ctx, 0)
 			timer.Reset(pause(f.every, err))
 			if err == nil {
-				f.logNew(known, l.overview.Report)
-				known = l.overview.Report
+				f.logNew(known, l.overview)
+				known = l.overview
 			}
 		}
 	}
 }
 
 // logNew logs the problems of an inspection that the one before it did not have.
-func (f *fleet) logNew(before, now provisioning.Report) {
+func (f *fleet) logNew(before, now overview.Overview) {
+	if len(now.Denied) > 0 && !slices.Equal(before.Denied, now.Denied) {
+		f.log.WithField("subjects", now.Denied).
+			Warn("permission missing; no metric shows whether consumers of outcomes keep up")
+	}
 	for _, one := range now.Foreign {
 		if slices.ContainsFunc(before.Foreign, func(b provisioning.Foreign) bool { return b.Stream == one.Stream }) {
 			continue

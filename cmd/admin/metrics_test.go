@@ -10,9 +10,11 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 
 	"statusworker/consumer"
+	"statusworker/publisher"
 	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )
@@ -192,7 +194,9 @@ func TestDocumentation(t *testing.T) {
 		}
 	}
 	s := newStage(t, consumer.Schedule)
-	s.await("/metrics", http.StatusOK, "statusworker_lane_due")
+	_, err = s.JS.CreateConsumer(s.Ctx, schema.StreamOutcomes, jetstream.ConsumerConfig{Durable: "transcripts"})
+	s.Check(err)
+	s.await("/metrics", http.StatusOK, "statusworker_outcomes_unread")
 	for name := range s.families() {
 		if strings.HasPrefix(name, "statusworker_") && !documented[name] {
 			t.Errorf("%s is not documented", name)
@@ -202,4 +206,38 @@ func TestDocumentation(t *testing.T) {
 	for name := range documented {
 		t.Errorf("%s is documented, and does not exist", name)
 	}
+}
+
+// The metrics show which durable consumers of outcomes do not keep up. Of many consumers, they show those with the
+// oldest unread outcomes.
+func TestMetricsOfConsumers(t *testing.T) {
+	t.Parallel()
+	const most = 20
+	s := newStage(t, consumer.Schedule)
+	create := func(name string) {
+		t.Helper()
+		_, err := s.JS.CreateConsumer(s.Ctx, schema.StreamOutcomes, jetstream.ConsumerConfig{
+			Durable: name, AckPolicy: jetstream.AckExplicitPolicy, DeliverPolicy: jetstream.DeliverNewPolicy,
+		})
+		s.Check(err)
+	}
+	create("behind")
+	s.Publish(schema.FailedSubject(schema.NotFound, uuid.NewString()), "{}")
+	behind := labels{"consumer": "behind"}
+	s.metric("outcomes_unread", behind, exactly(1))
+	s.metric("outcomes_unread_oldest_seconds", behind, more(0))
+	s.metric("outcomes_max_age_seconds", nil, exactly(publisher.DefaultMaxAge.Seconds()))
+	for n := range most + 5 {
+		create(fmt.Sprint("another-", n))
+	}
+	s.Until("the metrics of most consumers", func() bool {
+		return len(s.families()["statusworker_outcomes_unread"].GetMetric()) >= most
+	})
+	s.metric("outcomes_unread", behind, exactly(1))
+	for _, name := range []string{"outcomes_unread", "outcomes_unread_oldest_seconds"} {
+		if n := len(s.families()["statusworker_"+name].GetMetric()); n != most {
+			t.Errorf("%s has %d series, want %d", name, n, most)
+		}
+	}
+	s.serves("/statusz", http.StatusOK, `"name":"behind","unread":1,`)
 }

@@ -168,6 +168,7 @@ func (s scrape) Collect(out chan<- prometheus.Metric) {
 	if o := w.fleet.current(); o != nil {
 		to.lanes(o)
 		to.report(o)
+		to.consumers(o.Consumers)
 	}
 }
 

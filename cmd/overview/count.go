@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"strings"
 	"sync"
 	"time"
 
@@ -29,15 +28,14 @@ const (
 
 // counted has the numbers that the broker had to count.
 type counted struct {
-	at        time.Time
-	waiting   map[schema.Type]uint64 // nil if not counted
-	outcomes  Outcomes
-	consumers []Consumer
+	at       time.Time
+	waiting  map[schema.Type]uint64 // nil if not counted
+	outcomes Outcomes
 }
 
 // into completes an overview. What waits in all lanes is the sum of the lanes, so that the numbers agree.
 func (c *counted) into(s *Overview) {
-	s.CountedAt, s.Outcomes, s.Consumers = c.at, c.outcomes, c.consumers
+	s.CountedAt, s.Outcomes = c.at, c.outcomes
 	if s.Waiting == nil || c.waiting == nil {
 		return
 	}
@@ -83,10 +81,8 @@ func (c *counting) countLanes(ctx context.Context) error {
 	})
 }
 
-// end counts the outcomes, unless their stream is nil, and returns the numbers for an overview with these lanes.
-func (c *counting) end(
-	ctx context.Context, at time.Time, lanes []Lane, outcomes jetstream.Stream,
-) (*counted, error) {
+// end counts the outcomes, if requested, and returns the numbers for an overview with these lanes.
+func (c *counting) end(ctx context.Context, at time.Time, lanes []Lane, outcomes bool) (*counted, error) {
 	all := &counted{at: at, outcomes: Outcomes{Since: at.Add(-lastHour), LastHour: noCounts(), Stored: noCounts()}}
 	if c.lanes != nil {
 		all.waiting = map[schema.Type]uint64{}
@@ -95,14 +91,11 @@ func (c *counting) end(
 			all.waiting[l.Type] = n - min(n, l.Due+uint64(l.Out))
 		}
 	}
-	if outcomes == nil {
+	if !outcomes {
 		return all, nil
 	}
 	err := c.measure(func() (err error) {
-		if all.outcomes, err = CountOutcomes(ctx, c.js, at); err != nil {
-			return err
-		}
-		all.consumers, err = CountConsumers(ctx, c.js, outcomes, at)
+		all.outcomes, err = CountOutcomes(ctx, c.js, at)
 		return err
 	})
 	return all, err
@@ -120,7 +113,7 @@ func CountOutcomes(ctx context.Context, js jetstream.JetStream, at time.Time) (O
 	}{{o.Since, o.LastHour}, {time.Time{}, o.Stored}} {
 		for _, d := range schema.Destinations() {
 			counting.Go(func() error {
-				n, err := messages(ctx, js, []string{schema.ProcessedSubject(d, "*")}, part.since)
+				n, err := messages(ctx, js, schema.ProcessedSubject(d, "*"), part.since)
 				mu.Lock()
 				defer mu.Unlock()
 				part.to.Processed[d] = n
@@ -129,7 +122,7 @@ func CountOutcomes(ctx context.Context, js jetstream.JetStream, at time.Time) (O
 		}
 		for _, r := range schema.Reasons() {
 			counting.Go(func() error {
-				n, err := messages(ctx, js, []string{schema.FailedSubject(r, "*")}, part.since)
+				n, err := messages(ctx, js, schema.FailedSubject(r, "*"), part.since)
 				mu.Lock()
 				defer mu.Unlock()
 				part.to.Failed[r] = n
@@ -177,23 +170,20 @@ func subjects(ctx context.Context, js jetstream.JetStream, stream, pattern strin
 	return answer.Total, nil
 }
 
-// messages counts the outcomes on patterns (on all subjects if there are none) that were stored since then, or all if
-// it is zero. It creates a consumer in memory, reads its number of pending messages, and deletes it.
-func messages(ctx context.Context, js jetstream.JetStream, patterns []string, since time.Time) (uint64, error) {
+// messages counts the outcomes on a pattern that were stored since then, or all if it is zero. It creates a consumer in
+// memory, reads its number of pending messages, and deletes it.
+func messages(ctx context.Context, js jetstream.JetStream, pattern string, since time.Time) (uint64, error) {
 	cfg := jetstream.ConsumerConfig{
-		Name: "status-" + nuid.Next(), Description: "Counts for `statusworker status`",
+		Name: "status-" + nuid.Next(), Description: "Counts for `statusworker status`", FilterSubject: pattern,
 		DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckNonePolicy,
 		MemoryStorage: true, Replicas: 1, InactiveThreshold: inactive,
-	}
-	if cfg.FilterSubjects = patterns; len(patterns) == 1 {
-		cfg.FilterSubject, cfg.FilterSubjects = patterns[0], nil
 	}
 	if !since.IsZero() {
 		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &since
 	}
 	c, err := js.CreateConsumer(ctx, schema.StreamOutcomes, cfg)
 	if err != nil {
-		return 0, fmt.Errorf("counting the outcomes %s: %w", strings.Join(patterns, ", "), err)
+		return 0, fmt.Errorf("counting the outcomes %s: %w", pattern, err)
 	}
 	n := c.CachedInfo().NumPending
 	_ = js.DeleteConsumer(ctx, schema.StreamOutcomes, cfg.Name) // otherwise it expires

@@ -26,6 +26,7 @@ type Inspector struct {
 	mu      sync.Mutex
 	counted *counted
 	again   time.Time // when to count again
+	reading reading
 }
 
 // countPause is for how many times the duration of a count the next one is delayed.
@@ -41,7 +42,7 @@ func New(js jetstream.JetStream, now func() time.Time) *Inspector {
 func (v *Inspector) Take(ctx context.Context) (Overview, error) { return v.take(ctx, true) }
 
 // TakeWithoutOutcomes is Take without the numbers of outcomes. Counting these needs the permission to create consumers,
-// which a worker does not have.
+// which a worker does not have. It succeeds without the permission to list the consumers of outcomes.
 func (v *Inspector) TakeWithoutOutcomes(ctx context.Context) (Overview, error) {
 	return v.take(ctx, false)
 }
@@ -78,16 +79,17 @@ func (v *Inspector) take(ctx context.Context, countOutcomes bool) (Overview, err
 		t.overview.At = v.now().UTC() // no stream exists whose state has the broker's time
 	}
 	if t.counting != nil {
-		if !countOutcomes {
-			outcomes = nil
-		}
-		c, err := t.counting.end(ctx, t.overview.At, t.overview.Lanes, outcomes)
+		c, err := t.counting.end(ctx, t.overview.At, t.overview.Lanes, countOutcomes && outcomes != nil)
 		if err != nil {
 			return Overview{}, err
 		}
 		v.counted, v.again = c, v.now().Add(countPause*t.counting.took)
 	}
 	v.counted.into(&t.overview)
+	if err := v.reading.read(ctx, v.js, v.now, outcomes, t.overview.At, countOutcomes); err != nil {
+		return Overview{}, err
+	}
+	t.overview.Consumers, t.overview.Denied = v.reading.consumers, v.reading.denied
 	slices.Sort(t.overview.Missing)
 	return t.overview, nil
 }

@@ -36,8 +36,10 @@ type Overview struct {
 	// CountedAt is when reservations and outcomes were counted, at At or before.
 	CountedAt time.Time `json:"countedAt"`
 	Outcomes  Outcomes  `json:"outcomes"`
-	// Consumers are the durable consumers of outcomes, as of CountedAt.
+	// Consumers are the durable consumers of outcomes, at most [MaxConsumers], as of At or shortly before.
 	Consumers []Consumer `json:"consumers,omitempty"`
+	// Denied has the subject of a request for Consumers that the broker denied. Consumers is then unknown.
+	Denied []string `json:"denied,omitempty"`
 	// Report has foreign consumers, and messages that are not delivered.
 	provisioning.Report
 	// Workers are the workers that are alive, sorted by host.

@@ -17,6 +17,7 @@ import (
 
 type doctorCommand struct {
 	Output string `name:"output" short:"o" default:"text" enum:"text, json" help:"Output format: one of ${enum}."`
+	Quiet  bool   `name:"quiet" short:"q" help:"Only print what failed, and warnings. Without any, print nothing."`
 
 	connect.Flags `embed:"" group:"NATS"`
 	flags.Vendor  `embed:"" group:"ElevateAI"`
@@ -36,13 +37,17 @@ func (c doctorCommand) Run(ctx context.Context, p cli.Process) error {
 	}
 	defer closing()
 	found := doctor.Examine(ctx, target)
+	doctor.ProblemsFirst(found)
+	if c.Quiet {
+		found = doctor.OnlyProblems(found)
+	}
 	if c.Output == "json" {
 		e := json.NewEncoder(p.Stdout)
 		e.SetEscapeHTML(false)
 		e.SetIndent("", "  ")
 		err = e.Encode(found)
 	} else {
-		err = showFindings(p.Stdout, found, terminal.Columns(p.Stdout))
+		err = showFindings(p.Stdout, found, terminal.Columns(p.Stdout), !c.Quiet)
 	}
 	if err != nil {
 		return fmt.Errorf("writing the findings: %w", err)

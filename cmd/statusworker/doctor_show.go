@@ -11,8 +11,8 @@ import (
 )
 
 // showFindings writes findings for people: one line for a passed check, the whole text and the fix below it for others.
-// It groups skipped checks, and ends with the number of each result.
-func showFindings(w io.Writer, found []doctor.Finding, width int) error {
+// It groups skipped checks, and ends with the number of each result if total is true.
+func showFindings(w io.Writer, found []doctor.Finding, width int, total bool) error {
 	if width == 0 || width > terminal.TextWidth {
 		width = terminal.TextWidth
 	}
@@ -21,7 +21,7 @@ func showFindings(w io.Writer, found []doctor.Finding, width int) error {
 		t.checkWidth = max(t.checkWidth, len(f.Check))
 	}
 	t.textWidth = max(width-len(doctor.Pass)-2-t.checkWidth-2, 20)
-	total, count := len(found), map[doctor.Result]int{}
+	all, count := len(found), map[doctor.Result]int{}
 	for len(found) > 0 {
 		f, n := group(found)
 		t.add(f)
@@ -32,8 +32,10 @@ func showFindings(w io.Writer, found []doctor.Finding, width int) error {
 	if count[doctor.Fail] > 0 {
 		verdict = "a worker with these flags cannot work correctly"
 	}
-	fmt.Fprintf(&t.text, "\n%d checks: passed %d, warnings %d, failed %d, skipped %d: %s\n",
-		total, count[doctor.Pass], count[doctor.Warn], count[doctor.Fail], count[doctor.Skip], verdict)
+	if total {
+		fmt.Fprintf(&t.text, "\n%d checks: passed %d, warnings %d, failed %d, skipped %d: %s\n",
+			all, count[doctor.Pass], count[doctor.Warn], count[doctor.Fail], count[doctor.Skip], verdict)
+	}
 	_, err := io.WriteString(w, t.text.String())
 	return err
 }

@@ -47,6 +47,10 @@ func Overview(o overview.Overview) []string {
 	n.intake(o.Intake)
 	n.lanes(o, workers)
 	n.consumers(o.Consumers)
+	for _, subject := range o.Denied {
+		n.add("unknown whether the consumers of %s keep up: allow the user to publish to %s; docs/permissions.md "+
+			"lists the permissions", schema.StreamOutcomes, subject)
+	}
 	return n.all
 }
 
@@ -134,17 +138,16 @@ func (n *notes) lanes(o overview.Overview, workers []overview.Worker) {
 // consumers reports consumers of outcomes that will miss some.
 func (n *notes) consumers(all []overview.Consumer) {
 	for _, c := range all {
-		if c.Expiring == 0 {
+		if !c.ExpiresSoon() {
 			continue
 		}
 		why := "start its service, or delete the consumer if nothing uses it"
 		if c.PausedUntil != nil {
 			why = "it is paused until " + c.PausedUntil.UTC().Format(time.RFC3339)
 		}
-		n.add("consumer %s of %s has not acknowledged %s within %s: %s; or keep outcomes longer: "+
-			"`statusworker provision --max-age AGE --update`", schema.Quote(c.Name), schema.StreamOutcomes,
-			count(c.Expiring, "outcome that NATS deletes", "outcomes that NATS deletes"),
-			schema.Duration(time.Duration(c.ExpiringSeconds)*time.Second), why)
+		n.add("consumer %s of %s has not acknowledged %s, and NATS deletes the oldest in %s: %s; or keep outcomes "+
+			"longer: `statusworker provision --max-age AGE --update`", schema.Quote(c.Name), schema.StreamOutcomes,
+			count(c.Unread, "outcome", "outcomes"), age(c.LeftSeconds()), why)
 	}
 }
 

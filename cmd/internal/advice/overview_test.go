@@ -73,6 +73,8 @@ func TestOverview(t *testing.T) {
 	unauthorized := worker(schema.Paused, "unauthorized", "401")
 	probing := worker(schema.Probing, "unavailable", "503")
 	probing.Until = &noon
+	denied := with(working)
+	denied.Denied = []string{"$JS.API.X"}
 	noBucket, missing := with(), with(working)
 	noBucket.Missing = []string{"stream " + schema.StreamWorkers}
 	missing.Redelivery, missing.Missing = consumer.Nak, []string{"stream A", "stream B"}
@@ -121,12 +123,15 @@ func TestOverview(t *testing.T) {
 			sentences{{
 				"intake", "2026-03-01T12:00:00Z", "`" + advice.NATS + "consumer resume INTERACTIONS_DECLARED intake`",
 			}}},
-		"consumers of outcomes that keep up": {consumers(overview.Consumer{Name: "a", Unread: 7}), nil},
+		"consumers of outcomes that keep up": {consumers(
+			overview.Consumer{Name: "a", Unread: 7, OldestSeconds: 750, MaxAgeSeconds: 1000},
+			overview.Consumer{Name: "no-expiry", Unread: 7, OldestSeconds: 1e9}), nil},
+		"may not list consumers of outcomes": {denied, sentences{{"$JS.API.X", "docs/permissions.md"}}},
 		"consumers of outcomes that are behind": {
-			consumers(overview.Consumer{Name: "a", Unread: 7, Expiring: 1, ExpiringSeconds: 302400},
-				overview.Consumer{Name: "b", Unread: 7, Expiring: 7, ExpiringSeconds: 302400, PausedUntil: &noon}),
-			sentences{{`"a"`, "1 outcome ", "84h", "start", "--max-age"},
-				{`"b"`, "7 outcomes ", "2026-03-01T12:00:00Z", "--max-age"}}},
+			consumers(overview.Consumer{Name: "a", Unread: 1, OldestSeconds: 800, MaxAgeSeconds: 1000},
+				overview.Consumer{Name: "b", Unread: 7, OldestSeconds: 1001, MaxAgeSeconds: 1000, PausedUntil: &noon}),
+			sentences{{`"a"`, "1 outcome,", "3m20s", "start", "--max-age"},
+				{`"b"`, "7 outcomes,", "0s", "2026-03-01T12:00:00Z", "--max-age"}}},
 		"a lane is behind": {lanes(with(working), late), sentences{{"audio", "1234", "3m10s", "--concurrency"}}},
 		"a lane is behind, at the rate limit": {lanes(with(limited), late),
 			sentences{{"audio", "1234", "9.0 of 10", "--max-polls-per-second", "--stretch"}}},

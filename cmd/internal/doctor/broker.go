@@ -29,6 +29,7 @@ const (
 	checkPull         = "permission pull"
 	checkRead         = "permission read back"
 	checkAck          = "permission ack"
+	checkList         = "permission list"
 	checkJetStream    = "jetstream"
 	checkAccount      = "account limits"
 	checkTopology     = "topology"
@@ -49,7 +50,7 @@ type waiting struct {
 // needConnection are the checks that are skipped without a connection, in the order of the findings.
 var needConnection = []string{
 	checkTLS, checkCertificate, checkPayload, checkVersion, checkInbox, checkStreamInfo, checkConsumerInfo,
-	checkHold, checkProcessed, checkFailed, checkAnnounce, checkPull, checkRead, checkAck, checkJetStream,
+	checkHold, checkProcessed, checkFailed, checkAnnounce, checkPull, checkRead, checkAck, checkList, checkJetStream,
 	checkAccount, checkTopology, checkForeign, checkUndelivered, checkReplicas, checkStreamLimits,
 	checkOutcomesAge, checkClock, checkOverdue,
 }

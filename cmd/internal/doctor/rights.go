@@ -19,7 +19,7 @@ import (
 // rights tries the permissions. It also determines whether JetStream is enabled, and which redelivery mode the streams
 // are provisioned for.
 func (x *broker) rights() {
-	work := []string{checkHold, checkProcessed, checkFailed, checkAnnounce, checkPull, checkRead, checkAck}
+	work := []string{checkHold, checkProcessed, checkFailed, checkAnnounce, checkPull, checkRead, checkAck, checkList}
 	t, err := newTrial(x.nc)
 	if err != nil {
 		prefix := x.nc.Opts.InboxPrefix
@@ -83,6 +83,8 @@ const noJetStream = "JetStream does not answer"
 type right struct {
 	check string
 	tries []try
+	// without is what is missing without the permission, if a worker can work without it.
+	without string
 }
 
 type try struct {
@@ -144,7 +146,9 @@ func workRights(mode consumer.Mode) []right {
 	announce.store(schema.WorkerSubject, schema.WorkerSubject("*"))
 	read.read(schema.StreamOutcomes)
 	read.direct(schema.StreamWorkers, schema.WorkerSubject(uuid.NewString()))
-	rs := []right{processed, failed, announce, pull, read, ack}
+	names := right{check: checkList, without: "no metric shows whether consumers of outcomes keep up"}
+	names.api("CONSUMER.LIST."+schema.StreamOutcomes, "")
+	rs := []right{processed, failed, announce, pull, read, ack, names}
 	if mode == consumer.Schedule {
 		rs = append([]right{hold}, rs...)
 	}
@@ -275,9 +279,11 @@ func (t *trial) judge(r right) Finding {
 	}
 	switch {
 	case len(refused) > 0:
-		return bad(Fail, r.check,
-			"allow the user to publish to "+list(missing)+"; docs/permissions.md lists the permissions",
-			"may not publish to %s", list(refused))
+		fix := "allow the user to publish to " + list(missing) + "; docs/permissions.md lists the permissions"
+		if r.without != "" {
+			return bad(Warn, r.check, fix, "may not publish to %s: %s", list(refused), r.without)
+		}
+		return bad(Fail, r.check, fix, "may not publish to %s", list(refused))
 	case len(silent) > 0:
 		return bad(Warn, r.check,
 			"see the server's log: it is busy, electing a leader, or the account's imports and exports lack a subject",

@@ -13,7 +13,9 @@ func consumerBlock(s overview.Overview, width int) block {
 	if len(s.Consumers) == 0 {
 		return block{}
 	}
-	rows := [][]terminal.Cell{{left("consumer of outcomes"), right("unread"), right("unacked"), right("expiring")}}
+	rows := [][]terminal.Cell{
+		{left("consumer of outcomes"), right("unread"), right("unacked"), right("oldest"), right("expires in")},
+	}
 	var none []string
 	var shown []overview.Consumer
 	for _, c := range s.Consumers {
@@ -23,14 +25,17 @@ func consumerBlock(s overview.Overview, width int) block {
 			continue
 		}
 		shown = append(shown, c)
-		expiring := figure(c.Expiring)
-		if c.Expiring > 0 {
-			expiring.Paint = terminal.Red
+		oldest, expires := right(short(c.OldestSeconds)), right("-")
+		if c.OldestSeconds > 0 {
+			expires = right(short(c.LeftSeconds()))
 		}
-		rows = append(rows, []terminal.Cell{left(name), figure(c.Unread), figure(c.Out), expiring})
+		if c.ExpiresSoon() {
+			expires.Paint = terminal.Red
+		}
+		rows = append(rows, []terminal.Cell{left(name), figure(c.Unread), figure(c.Out), oldest, expires})
 	}
-	return newBlock(rows, []int{20, 9, 9, 9}, width, none, func(i int) int {
-		if shown[i].Expiring > 0 {
+	return newBlock(rows, []int{20, 9, 9, 9, 11}, width, none, func(i int) int {
+		if shown[i].ExpiresSoon() {
 			return 0
 		}
 		return 1

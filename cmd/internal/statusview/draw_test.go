@@ -280,16 +280,18 @@ func TestConsumersOfOutcomes(t *testing.T) {
 	for n := range 8 {
 		s.Consumers = append(s.Consumers, overview.Consumer{Name: fmt.Sprintf("consumer-%d", n), Unread: uint64(n)})
 	}
-	s.Consumers[7].Expiring = 3
+	s.Consumers[6].OldestSeconds, s.Consumers[6].MaxAgeSeconds = 60, 1000
+	s.Consumers[7].OldestSeconds, s.Consumers[7].MaxAgeSeconds = 800, 1000
 	lines, joined := drawn(View{Overview: s}, 80, 60)
-	for _, want := range []string{"consumer-1 1 0 0", "consumer-7 7 0 3", "zero: consumer-0"} {
+	const late = "consumer-7 7 0 13m20s 3m20s"
+	for _, want := range []string{"consumer-1 1 0 - -", "consumer-6 6 0 1m00s 15m40s", late, "zero: consumer-0"} {
 		if !strings.Contains(joined, want) {
 			t.Errorf("no %q in\n%s", want, strings.Join(lines, "\n"))
 		}
 	}
 	for height := 60; height > 5; height-- {
 		lines, joined := drawn(View{Overview: s}, 80, height)
-		if strings.Contains(joined, "consumer of outcomes") && !strings.Contains(joined, "consumer-7 7 0 3") {
+		if strings.Contains(joined, "consumer of outcomes") && !strings.Contains(joined, late) {
 			t.Errorf("%d lines: others are shown instead of the one that will miss outcomes:\n%s", height,
 				strings.Join(lines, "\n"))
 		}

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// StatusChange is a poll at which the vendor gave another status than at the poll before.
+// StatusChange is a poll at which the vendor reported another status than at the poll before.
 type StatusChange struct {
 	Status Status `json:"status"`
 	// At is when the answer arrived, by the broker's clock, in milliseconds.

@@ -23,7 +23,7 @@ type commands struct {
 	Dev       devCommand       `cmd:"" help:"Run a demo in one process: an embedded broker, a simulated ElevateAI and a worker."`
 	Provision provisionCommand `cmd:"" help:"Create missing NATS streams and consumers, and report existing ones that differ from what workers need."`
 	Declare   declareCommand   `cmd:"" help:"Declare interactions: publish a message for each identifier, or for each line of JSON on standard input."`
-	Show      showCommand      `cmd:"" help:"Show where interactions are, what ElevateAI said over time, and what happens next."`
+	Show      showCommand      `cmd:"" help:"Show where interactions are, which statuses ElevateAI reported, and what happens next."`
 	DLQ       dlqCommand       `cmd:"" name:"dlq" help:"List, show, replay and purge dead letters."`
 	Status    statusCommand    `cmd:"" help:"Show waiting interactions, recent outcomes and live workers."`
 	Console   consoleCommand   `cmd:"" help:"Serve a web console for operators: overview, interactions, dead letters, workers, doctor."`

@@ -19,7 +19,7 @@ type filterFlags struct {
 	Type      []string      `name:"type" placeholder:"TYPE" help:"Only these types, separated by commas."`
 	OlderThan time.Duration `name:"older-than" placeholder:"AGE" help:"Only dead letters older than this, such as 24h."`
 	NewerThan time.Duration `name:"newer-than" placeholder:"AGE" help:"Only dead letters newer than this, such as 1h."`
-	Detail    string        `name:"detail" placeholder:"TEXT" help:"Only dead letters whose detail contains this text, in upper or lower case."`
+	Detail    string        `name:"detail" placeholder:"TEXT" help:"Only dead letters whose detail contains this text, ignoring case."`
 }
 
 func (f filterFlags) filter() (dlq.Filter, error) {

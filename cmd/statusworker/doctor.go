@@ -17,7 +17,7 @@ import (
 
 type doctorCommand struct {
 	Output string `name:"output" short:"o" default:"text" enum:"text, json" help:"Output format: one of ${enum}."`
-	Quiet  bool   `name:"quiet" short:"q" help:"Only print what failed, and warnings. Without any, print nothing."`
+	Quiet  bool   `name:"quiet" short:"q" help:"Print only failures and warnings; no text if there are none."`
 
 	connect.Flags `embed:"" group:"NATS"`
 	flags.Vendor  `embed:"" group:"ElevateAI"`

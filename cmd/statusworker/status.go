@@ -21,7 +21,7 @@ import (
 )
 
 type statusCommand struct {
-	Check  bool   `name:"check" help:"Exit with 1 if something needs an operator: if there is a line with !, or advice in JSON. For scripts."`
+	Check  bool   `name:"check" help:"Exit with 1 if there is advice: lines with !, or advice in JSON. For scripts."`
 	Watch  bool   `name:"watch" short:"w" help:"Refresh every 2 s until Ctrl-C, even while the broker is unreachable. Redraws in place on a terminal."`
 	Output string `name:"output" short:"o" default:"table" enum:"table, json" help:"Output format: one of ${enum}. json is one object per line."`
 
@@ -82,7 +82,7 @@ func (c statusCommand) Run(ctx context.Context, p cli.Process) error {
 	return watchStatus(ctx, inspector, nc, statusview.View{Overview: first}, show)
 }
 
-// checked returns an error if streams or consumers are missing, and with --check if something needs an operator.
+// checked returns an error if streams or consumers are missing, and with --check if there is advice.
 func (c statusCommand) checked(o overview.Overview) error {
 	if err := advice.Missing(o.Provisioned()); err != nil {
 		return err

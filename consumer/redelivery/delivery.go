@@ -24,7 +24,7 @@ type Delivery struct {
 	At lifecycle.Position
 	// Origin is where the declared message was stored.
 	Origin schema.Origin
-	// Refusals are the refusals in a row: until the poll those before it, and afterwards those including it.
+	// Refusals are the consecutive refusals: before the poll without its result, after it with its result.
 	Refusals schema.Refusals
 	// Panics is the number of deliveries in a row that made their worker panic.
 	Panics int
@@ -38,8 +38,8 @@ type Delivery struct {
 	// that it marks the end of its generation.
 	reservation broker.Header
 	tombstone   bool
-	// history are the values of [schema.HeaderHistory]: until the poll those before it, and afterwards those including
-	// it. They are formatted only if the poll changes the status, and never modified.
+	// history are the values of [schema.HeaderHistory]: before the poll without its change, after it with its change.
+	// They are formatted only if the poll finds another status, and never modified.
 	history []string
 	// wanted is the due time that the worker asked for when it reserved this poll.
 	wanted clock.Due

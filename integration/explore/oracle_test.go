@@ -42,7 +42,7 @@ func (v Violation) String() string {
 //	I10  SIGTERM ends a worker within its grace
 //	I11  declaring twice adds no outcome; declaring again after a dead letter gives exactly one more
 //	I12  a worker pulls no more messages than it has free slots
-//	I13  the headers of a reservation do not grow with the number of polls, but with at most 16 changes of status
+//	I13  the headers of a reservation grow only with changes of status, at most 16, not with the number of polls
 //
 // I9 (no goroutine is left) is checked by the bubble: it ends only with its last goroutine.
 type oracle struct {

@@ -18,7 +18,7 @@ type Page struct {
 }
 
 const (
-	// MaxSearched is how many dead letters are read for one page, about. Only a filter by type or detail reads more
+	// MaxSearched is about how many dead letters are read for one page. Only a filter by type or detail reads more
 	// than fit on the page.
 	MaxSearched = 5_000
 	// maxWindow is how many dead letters are read at a time.

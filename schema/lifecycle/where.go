@@ -21,7 +21,7 @@ const (
 	StateUnknown State = "unknown"
 )
 
-// States returns all states, in the order of an interaction's life.
+// States returns all states, in the order in which an interaction passes through them.
 func States() []State {
 	return []State{StateDeclared, StateWaiting, StatePolling, StateProcessed, StateDeadLettered, StateUnknown}
 }
@@ -46,9 +46,9 @@ type Place struct {
 // Ends reports whether an outcome is one of the generation of the place.
 func (p Place) Ends(o Outcome) bool { return !o.Foreign() && o.Generation.Equal(p.Generation) }
 
-// Where returns where an interaction is. The snapshot must have been read in the order of its life: the declared
-// message, the polls, the outcomes. The next message of an interaction is stored before the one before is deleted, so
-// it is in at least one of them, unless it is declared again between the reads.
+// Where returns where an interaction is. The snapshot must have been read in this order: the declared message, the
+// polls, the outcomes. An interaction's next message is stored before the previous one is deleted, so at least one of
+// them is read, unless the interaction is declared again between the reads.
 func (s Snapshot) Where() Place {
 	if o := s.newest(func(o Outcome) bool { return o.Destination != "" && !o.Foreign() }); o != nil {
 		return Place{State: StateProcessed, Generation: o.Generation, Outcome: o}

@@ -62,7 +62,7 @@ func (c *checks) run(
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if time.Since(c.at) > checksFresh {
-		// The next request shows the same findings, also if this one is given up.
+		// The next request shows the same findings, even if this one is cancelled.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), askTimeout)
 		defer cancel()
 		c.found, c.at = examine(ctx), time.Now()

@@ -55,7 +55,7 @@ func declaredMessages(r *http.Request) (source.Arguments, error) {
 	}
 	switch {
 	case len(m.IDs) == 0:
-		return bad("There are no identifiers: write at least one.", nil)
+		return bad("There are no identifiers: enter at least one.", nil)
 	case len(m.IDs) > maxDeclared:
 		return bad(fmt.Sprintf("There are %d identifiers: must be at most %d.", len(m.IDs), maxDeclared), nil)
 	case !schema.Type(m.Type).Valid():

@@ -67,7 +67,7 @@ func (f filterForm) filter() (dlq.Filter, error) {
 		d, err := schema.ParseDuration(age.text)
 		if err != nil {
 			return filter, &problem{http.StatusBadRequest, fmt.Sprintf(
-				"The age %q of %q is not a duration: write 30m, 24h or 14d.", age.text, age.name), err}
+				"The age %q of %q is not a duration: enter one such as 30m, 24h or 14d.", age.text, age.name), err}
 		}
 		*age.to = d
 	}

@@ -21,7 +21,7 @@ type Console struct {
 	AllowWrites  bool     `name:"allow-writes" help:"Allow actions: replay and purge dead letters, pause and resume lanes, declare interactions. Without it, the console is read-only."`
 	Hosts        []string `name:"host" placeholder:"NAME" sep:"," help:"Host name or address, without a port, by which browsers reach the console; for several, repeat the flag, or separate them by commas. Requests for other hosts are refused. Loopback names are always allowed."`
 	BasePath     string   `name:"base-path" placeholder:"PATH" help:"Path under which a proxy serves the console, such as /statusworker. The proxy must pass it on unchanged."`
-	PasswordFile string   `name:"password-file" placeholder:"FILE" help:"File with the users of the console: lines of the form name:hash with hashes of bcrypt, as htpasswd -B writes them. Read at the start."`
+	PasswordFile string   `name:"password-file" placeholder:"FILE" help:"File with the users of the console: lines of the form name:hash with hashes of bcrypt, as htpasswd -B writes them. Read once, when the console starts."`
 	UserHeader   string   `name:"user-header" placeholder:"NAME" help:"Header in which a proxy puts the name of the user that it has authenticated, such as X-Forwarded-User. Only the proxy may reach the console."`
 }
 

@@ -1,4 +1,4 @@
-// Package interaction finds interactions: where each of them is, what the vendor said, and what happens next. It reads
+// Package interaction finds interactions: where each of them is, which statuses the vendor reported, and what happens next. It reads
 // from the leaders of the streams, and changes nothing.
 package interaction
 
@@ -46,7 +46,7 @@ type Problem string
 const (
 	// InvalidMessage: the declared message is not valid. It will become a dead letter.
 	InvalidMessage Problem = "invalid_message"
-	// ForeignMessage: no worker stored the message that stands for its next poll.
+	// ForeignMessage: no worker stored the message on the subject of its next poll.
 	ForeignMessage Problem = "foreign_message"
 	// Overdue: the broker has not published the due message.
 	Overdue Problem = "overdue"

@@ -78,7 +78,7 @@ func statuses(i interaction.Interaction) (all []schema.Status) {
 	return all
 }
 
-// An interaction is found in each state of its life, with what the vendor has said so far.
+// An interaction is found in each state, with the statuses that the vendor has reported so far.
 func TestLife(t *testing.T) {
 	t.Parallel()
 	bubbles(t, func(l *looking) {
@@ -201,7 +201,7 @@ func TestUnknown(t *testing.T) {
 	})
 }
 
-// What is not as it should be is named.
+// Each problem is reported.
 func TestProblems(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -24,7 +24,7 @@ type stored struct {
 	events map[uint64][]byte
 }
 
-// read reads what is stored for an interaction, in the order of its life: see [lifecycle.Snapshot.Where].
+// read reads what is stored for an interaction, in the order that [lifecycle.Snapshot.Where] requires.
 func (f *Finder) read(ctx context.Context, identifier string) (s stored, err error) {
 	s.polls, s.events = map[uint64]broker.Message{}, map[uint64][]byte{}
 	if err := f.readDeclared(ctx, identifier, &s); err != nil {

@@ -1,4 +1,4 @@
-// Package showview draws an interaction for a terminal, and says what happens next to it.
+// Package showview formats an interaction for a terminal, with what happens next to it.
 package showview
 
 import (

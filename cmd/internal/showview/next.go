@@ -44,7 +44,7 @@ func nextOfWaiting(i interaction.Interaction) string {
 	switch {
 	case i.Problem == interaction.ForeignMessage:
 		return "no worker stored the message on " + schema.HoldSubjects(i.Identifier) +
-			": find out who publishes there, and delete it"
+			": find out who publishes there, and delete the message"
 	case i.Problem == interaction.Overdue:
 		return fmt.Sprintf("%s was due at %s, %s ago, but NATS has not published it: a worker stores it again; if "+
 			"this lasts longer than a minute, run `statusworker doctor`", number, clock(*i.NextPollAt),

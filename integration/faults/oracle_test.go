@@ -34,6 +34,7 @@ type oracle struct {
 	lives    map[string]*life
 	last     uint64 // sequence of the last outcome that was read
 	changed  chan struct{}
+	unread   error // why outcomes were not read
 	began    time.Time
 	polls    int
 	early    int

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nuid"
 
 	"statusworker/consumer"
 	"statusworker/integration/harness"
@@ -20,9 +21,11 @@ import (
 // watch reads the outcomes stream until ctx ends, also after an outage of the broker, or when the stream was restored.
 func (o *oracle) watch(ctx context.Context, js jetstream.JetStream) {
 	for ctx.Err() == nil {
-		if err := o.watchOnce(ctx, js); err != nil {
-			wait(ctx, 250*time.Millisecond)
-		}
+		err := o.watchOnce(ctx, js)
+		o.mu.Lock()
+		o.unread = err
+		o.mu.Unlock()
+		wait(ctx, 250*time.Millisecond)
 	}
 }
 
@@ -33,8 +36,9 @@ func (o *oracle) watchOnce(ctx context.Context, js jetstream.JetStream) error {
 	bounded, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
 	c, err := js.OrderedConsumer(bounded, schema.StreamOutcomes, jetstream.OrderedConsumerConfig{
-		NamePrefix: "oracle", DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
-		MaxResetAttempts: 1,
+		// A new name, because the consumer of an earlier call may still exist.
+		NamePrefix: "oracle-" + nuid.Next(), InactiveThreshold: 30 * time.Second, MaxResetAttempts: 1,
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
 	})
 	if err != nil {
 		return err
@@ -60,6 +64,8 @@ func (o *oracle) watchOnce(ctx context.Context, js jetstream.JetStream) error {
 
 // caughtUp waits until all outcomes that are stored now have been read.
 func (o *oracle) caughtUp(ctx context.Context, js jetstream.JetStream) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("the outcomes were not read within a minute"))
+	defer cancel()
 	var last uint64
 	err := harness.Eventually(ctx, "the last outcome", func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
@@ -88,7 +94,9 @@ func (o *oracle) caughtUp(ctx context.Context, js jetstream.JetStream) error {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			err = fmt.Errorf("reading outcomes up to %d, now at %d: %w", last, read, context.Cause(ctx))
+			o.mu.Lock()
+			err = fmt.Errorf("reading outcomes up to %d, now at %d: %w (%w)", last, read, context.Cause(ctx), o.unread)
+			o.mu.Unlock()
 		}
 	}
 	return err

@@ -54,7 +54,7 @@ type life struct {
 	replaying    int
 	polls        []poll
 	outcomes     []outcome
-	checked      bool // at the end
+	lost         bool // it was reported
 }
 
 // poll is a poll that the vendor received.
@@ -83,6 +83,13 @@ func (o *oracle) declares(id string, p plan) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.lives[id] = &life{plan: p, declared: time.Now()}
+}
+
+// known is the number of interactions.
+func (o *oracle) known() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.lives)
 }
 
 // attempted notes that a declared message is sent, and may be stored.
@@ -244,7 +251,7 @@ func (o *oracle) finish() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for id, l := range o.lives {
-		if l.waits() {
+		if l.waits() && !l.lost {
 			o.violated("I1", id, "an acknowledged declaration has no outcome")
 		}
 		o.complete(id, l)

@@ -101,7 +101,7 @@ func (p *processes) onWorker(
 		if !ok {
 			return struck{}, errNoTarget
 		}
-		s := struck{target: w.name, state: p.load(ctx, w)}
+		s := struck{target: w.name, state: w.load(ctx)}
 		s.heal = func(ctx context.Context) error {
 			defer p.free(w)
 			if end == nil {

@@ -5,12 +5,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -296,25 +296,6 @@ func healthy(what string, c *jetstream.ClusterInfo) error {
 	return nil
 }
 
-// ready returns an error unless /readyz reports that the worker works.
-func (w *worker) ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Second)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.admin+"/readyz", nil)
-	if err != nil {
-		return err
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return err
-	}
-	resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answers %s", req.URL, resp.Status)
-	}
-	return nil
-}
-
 // Stop ends all workers with SIGTERM.
 func (p *processes) Stop(ctx context.Context) error {
 	errs := make([]error, len(p.workers))
@@ -397,20 +378,51 @@ func (p *processes) leads(ctx context.Context, n *node) string {
 	return state
 }
 
-// load describes what a worker does.
-func (p *processes) load(ctx context.Context, w *worker) string {
+// load describes what a worker does, from its metrics.
+func (w *worker) load(ctx context.Context) string {
+	if !w.running() {
+		return "not running"
+	}
 	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
 	defer cancel()
-	switch {
-	case !w.running():
-		return "not running"
-	case w.ready(ctx) != nil:
+	if w.ready(ctx) != nil {
 		return "not ready"
 	}
-	if slices.ContainsFunc(p.nodes, func(n *node) bool { return n.down.Load() }) {
-		return "ready, a server down"
+	metrics, err := w.get(ctx, "/metrics")
+	if err != nil {
+		return "not ready"
 	}
-	return "ready"
+	for line := range strings.Lines(metrics) {
+		if strings.HasPrefix(line, "statusworker_polls_in_flight{") && !strings.HasSuffix(line, " 0\n") {
+			return "polls in flight"
+		}
+	}
+	return "no poll in flight"
+}
+
+// ready returns an error unless /readyz reports that the worker works.
+func (w *worker) ready(ctx context.Context) error {
+	_, err := w.get(ctx, "/readyz")
+	return err
+}
+
+func (w *worker) get(ctx context.Context, path string) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.admin+path, nil)
+	if err != nil {
+		return "", err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return "", fmt.Errorf("%s answers %s", req.URL, resp.Status)
+	}
+	text, err := io.ReadAll(resp.Body)
+	return string(text), err
 }
 
 // request sends a request to the API of JetStream.

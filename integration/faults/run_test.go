@@ -149,7 +149,9 @@ func (r *run) round(ctx context.Context, kinds []*kind, length time.Duration) er
 	}
 	pause, filled := r.troubles(r.events[began:])
 	r.calms++
-	return r.oracle.calm(ctx, r.js, pause, filled)
+	err := r.oracle.calm(ctx, r.js, pause, filled)
+	r.t.Logf("%s: %d faults, %d interactions, %d polls", r.since(time.Now()), len(r.events), r.oracle.known(), r.tier.Vendor().Count())
+	return err
 }
 
 // recover waits until the tier works again.

@@ -168,6 +168,7 @@ func (o *oracle) present(ctx context.Context, js jetstream.JetStream) (map[strin
 	defer o.mu.Unlock()
 	for _, id := range missing {
 		if slices.Contains(again, id) && o.lives[id].waits() {
+			o.lives[id].lost = true
 			o.violated("I4", id, "it has no outcome, and nothing is stored from which it would be polled")
 		}
 	}
@@ -179,7 +180,7 @@ func (o *oracle) missing(ctx context.Context, js jetstream.JetStream) ([]string,
 	var waiting []string
 	o.mu.Lock()
 	for id, l := range o.lives {
-		if l.waits() && l.replaying == 0 {
+		if l.waits() && l.replaying == 0 && !l.lost {
 			waiting = append(waiting, id)
 		}
 	}

@@ -284,17 +284,25 @@ func (w *workload) declare(ctx context.Context, id string, p plan, first bool) {
 	}
 }
 
-// replay replays the dead letter of an interaction, until it is gone. An attempt may end at any point.
+// replay replays the dead letter of an interaction, until that has a result. An attempt may end at any point. One that
+// finds no dead letter is repeated: dlq reads from any replica, which may not have it yet.
 func (w *workload) replay(ctx context.Context, id string) {
 	w.oracle.replaying(id, true)
 	defer w.oracle.replaying(id, false)
-	for ctx.Err() == nil {
+	const enough = 20
+	interrupted := false
+	for missing := 0; ctx.Err() == nil && missing < enough; {
 		began := time.Now()
-		done, err := w.replayOnce(ctx, id)
-		if done && err == nil {
+		found, err := w.replayOnce(ctx, id)
+		switch {
+		case err == nil && found:
 			w.oracle.acknowledged(id, began)
 			w.replays.Add(1)
 			return
+		case err != nil:
+			interrupted = true
+		case interrupted: // an attempt that was interrupted may have replayed it
+			missing++
 		}
 		if !wait(ctx, 200*time.Millisecond) {
 			return
@@ -302,8 +310,8 @@ func (w *workload) replay(ctx context.Context, id string) {
 	}
 }
 
-// replayOnce reports whether no dead letter of the interaction is left.
-func (w *workload) replayOnce(ctx context.Context, id string) (done bool, err error) {
+// replayOnce reports whether a dead letter of the interaction was found, and none is left.
+func (w *workload) replayOnce(ctx context.Context, id string) (found bool, err error) {
 	w.publishing.RLock()
 	defer w.publishing.RUnlock()
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -313,11 +321,20 @@ func (w *workload) replayOnce(ctx context.Context, id string) (done bool, err er
 		return false, err
 	}
 	w.oracle.attempted(id)
-	done = true // unless one is found that is left
+	unchanged := false
+	var mu sync.Mutex
 	err = w.queue.Replay(ctx, selection, false, func(_ dlq.DeadLetter, result dlq.Result) {
-		done = done && result.What != dlq.Unchanged
+		mu.Lock()
+		defer mu.Unlock()
+		switch result.What {
+		case dlq.Waiting:
+		case dlq.Unchanged:
+			unchanged = true
+		default:
+			found = true
+		}
 	})
-	return done, err
+	return found && !unchanged, err
 }
 
 // paused calls do while nothing is published.

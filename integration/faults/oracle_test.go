@@ -23,6 +23,7 @@ import (
 //	I6   the outcome equals the vendor's terminal answer
 //	I7   an interaction is polled at most 1 + lifetime / interval times
 //	I8   the vendor's failures alone dead-letter nothing before its deadline
+//	I9   goroutines, memory and connections of a worker return to what they were
 //	I10  SIGTERM ends a worker within its grace
 //	I11  declaring twice adds no outcome; declaring again after a dead letter gives exactly one more
 type oracle struct {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -56,7 +57,7 @@ type processes struct {
 	workers []*worker
 	js      jetstream.JetStream
 	builds  []string // of the worker
-	shifted string   // the nats-server whose clock can be shifted
+	server  string
 
 	mu   sync.Mutex
 	busy map[any]bool
@@ -82,14 +83,18 @@ type worker struct {
 	env   []string
 	admin string
 	build int
+	idle  usage // before the first interaction
 }
+
+// usage is what a worker uses, from its metrics.
+type usage struct{ goroutines, files, memory float64 }
 
 func startProcesses(r *run) tier {
 	t := r.t
 	vendor, err := simulator.Start(simulator.Config{CountOnly: true})
 	harness.Check(t, err)
 	t.Cleanup(vendor.Close)
-	p := &processes{run: r, vendor: vendor, busy: map[any]bool{}, builds: workerBuilds(t), shifted: shiftedServer(t)}
+	p := &processes{run: r, vendor: vendor, busy: map[any]bool{}, builds: workerBuilds(t), server: natsServer(t)}
 	p.configure(t)
 	ctx := harness.Context(t, time.Minute)
 	for _, n := range p.nodes {
@@ -107,7 +112,21 @@ func startProcesses(r *run) tier {
 		harness.Check(t, p.work(w))
 	}
 	harness.Check(t, p.Recover(ctx))
+	for _, w := range p.workers {
+		w.idle, err = w.usage(ctx)
+		harness.Check(t, err)
+	}
 	return p
+}
+
+// natsServer builds the nats-server of go.mod. In runs that are longer than the default, its clock can be shifted.
+func natsServer(t *testing.T) string {
+	if *flagDuration > smoke {
+		return shiftedServer(t)
+	}
+	path := filepath.Join(t.TempDir(), "nats-server")
+	build(t, nil, "-ldflags=-s -w", "-o", path, "github.com/nats-io/nats-server/v2")
+	return path
 }
 
 // workerBuilds builds the worker twice, with different versions.
@@ -183,7 +202,7 @@ accounts {
 
 // launch starts a server and does not wait until it is ready.
 func (p *processes) launch(n *node) error {
-	err := n.start(p.shifted, []string{fmt.Sprintf("%s=%d", clockVariable, n.ahead.Nanoseconds())}, "-c", n.config)
+	err := n.start(p.server, []string{fmt.Sprintf("%s=%d", clockVariable, n.ahead.Nanoseconds())}, "-c", n.config)
 	n.down.Store(err != nil)
 	return err
 }
@@ -296,8 +315,13 @@ func healthy(what string, c *jetstream.ClusterInfo) error {
 	return nil
 }
 
-// Stop ends all workers with SIGTERM.
+// Stop checks I9, and ends all workers with SIGTERM.
 func (p *processes) Stop(ctx context.Context) error {
+	if *flagDuration > smoke {
+		for _, w := range p.workers {
+			p.atRest(ctx, w)
+		}
+	}
 	errs := make([]error, len(p.workers))
 	var wg sync.WaitGroup
 	for i, w := range p.workers {
@@ -305,6 +329,42 @@ func (p *processes) Stop(ctx context.Context) error {
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+// atRest checks that a worker uses about as much as before the first interaction, when idle connections were closed.
+func (p *processes) atRest(ctx context.Context, w *worker) {
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	defer cancel()
+	err := harness.Eventually(ctx, w.name+" to be at rest", func(ctx context.Context) error {
+		now, err := w.usage(ctx)
+		if err != nil {
+			return err
+		}
+		if now.goroutines > w.idle.goroutines+10 || now.files > w.idle.files+5 || now.memory > w.idle.memory+64<<20 {
+			return fmt.Errorf("it uses %+v, and used %+v before the first interaction", now, w.idle)
+		}
+		return nil
+	})
+	if err != nil {
+		p.run.violated("I9", "", err.Error(), nil)
+	}
+}
+
+func (w *worker) usage(ctx context.Context) (u usage, err error) {
+	metrics, err := w.get(ctx, "/metrics")
+	if err != nil {
+		return u, err
+	}
+	for name, value := range map[string]*float64{
+		"go_goroutines": &u.goroutines, "process_open_fds": &u.files, "process_resident_memory_bytes": &u.memory,
+	} {
+		_, rest, _ := strings.Cut(metrics, "\n"+name+" ")
+		text, _, _ := strings.Cut(rest, "\n")
+		if *value, err = strconv.ParseFloat(text, 64); err != nil {
+			return u, fmt.Errorf("metric %s: %w", name, err)
+		}
+	}
+	return u, nil
 }
 
 // graceful is how long a worker may take to end after SIGTERM, in addition to its timeout: docs/reliability.md, I10.

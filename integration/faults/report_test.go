@@ -17,7 +17,7 @@ import (
 )
 
 // invariants are those that the oracle checks.
-var invariants = []string{"I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I10", "I11"}
+var invariants = []string{"I1", "I2", "I3", "I4", "I5", "I6", "I7", "I8", "I9", "I10", "I11", "worker"}
 
 // report prints the figures, and writes them into the document of -record.
 func (r *run) report() {

@@ -21,11 +21,14 @@ import (
 	"statusworker/schema"
 )
 
+// smoke is the duration of a run without flags. Longer ones need time to prepare, too.
+const smoke = 10 * time.Second
+
 // The flags of every tier.
 var (
 	flagSeed         = flag.Uint64("seed", 1, "chooses interactions and faults")
-	flagDuration     = flag.Duration("duration", 15*time.Second, "how long interactions are declared")
-	flagInteractions = flag.Int("interactions", 300, "number of interactions")
+	flagDuration     = flag.Duration("duration", smoke, "how long interactions are declared")
+	flagInteractions = flag.Int("interactions", 200, "number of interactions")
 	flagRedelivery   = flag.String("redelivery", "schedule", "redelivery mode: schedule or nak")
 	flagRecord       = flag.String("record", "", "document in which the figures are replaced, relative to the module")
 )
@@ -150,7 +153,8 @@ func (r *run) round(ctx context.Context, kinds []*kind, length time.Duration) er
 	pause, filled := r.troubles(r.events[began:])
 	r.calms++
 	err := r.oracle.calm(ctx, r.js, pause, filled)
-	r.t.Logf("%s: %d faults, %d interactions, %d polls", r.since(time.Now()), len(r.events), r.oracle.known(), r.tier.Vendor().Count())
+	r.t.Logf("%s: %d faults, %d interactions, %d polls", r.since(time.Now()), len(r.events), r.oracle.known(),
+		r.tier.Vendor().Count())
 	return err
 }
 
@@ -222,15 +226,18 @@ func (r *run) violated(invariant, id, text string, l *life) {
 		}
 	}
 	r.mu.Lock()
-	for _, e := range r.events {
-		if e.to.IsZero() || now.Sub(e.to) < 20*time.Second || l != nil && len(l.polls) > 0 &&
-			e.to.After(l.polls[max(0, len(l.polls)-2)].at.Add(-5*time.Second)) {
-			until := "now"
-			if !e.to.IsZero() {
-				until = r.since(e.to).String()
-			}
-			fmt.Fprintf(&b, "  fault from %s to %s: %s\n", r.since(e.from), until, e)
+	shown := 0
+	for _, e := range slices.Backward(r.events) {
+		ended := !e.to.IsZero()
+		if shown == maxFaults || ended && now.Sub(e.to) > 20*time.Second && (l == nil || !l.during(e.from, e.to)) {
+			continue
 		}
+		until := "now"
+		if ended {
+			until = r.since(e.to).String()
+		}
+		fmt.Fprintf(&b, "  fault from %s to %s: %s\n", r.since(e.from), until, e)
+		shown++
 	}
 	r.violations[invariant]++
 	total := 0
@@ -245,6 +252,16 @@ func (r *run) violated(invariant, id, text string, l *life) {
 	if total >= maxViolations {
 		r.cancel(errViolations)
 	}
+}
+
+// maxFaults is how many faults are printed with a violation.
+const maxFaults = 40
+
+// during reports whether something happened to the interaction during a fault, or some seconds before or after.
+func (l *life) during(from, to time.Time) bool {
+	near := func(t time.Time) bool { return t.After(from.Add(-5*time.Second)) && t.Before(to.Add(5*time.Second)) }
+	return near(l.declared) || slices.ContainsFunc(l.acknowledged, near) ||
+		slices.ContainsFunc(l.polls, func(p poll) bool { return near(p.at) })
 }
 
 func (r *run) since(t time.Time) time.Duration { return t.Sub(r.began).Round(time.Millisecond) }

@@ -4,7 +4,8 @@
 //   - TestProcesses: three nats-servers and the workers are processes; all connections pass through TCP proxies
 //   - TestContainers: they are containers
 //
-// Each takes the flags -seed, -duration, -interactions, -redelivery and -record. Without flags it runs for seconds.
+// Each takes the flags -seed, -duration, -interactions, -redelivery, -kinds and -record. Without flags it runs for
+// seconds.
 //
 // # A run
 //

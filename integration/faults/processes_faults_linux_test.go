@@ -60,7 +60,7 @@ func (p *processes) Kinds() []*kind {
 			strike: p.stopAll},
 		{name: "storage limit", weight: 2, shortest: brief, longest: 4 * time.Second, alone: true, fills: true,
 			strike: p.limitStorage},
-		{name: "snapshot and restore", weight: 1, alone: true, strike: p.restore},
+		{name: "snapshot and restore", weight: 2, alone: true, strike: p.restore},
 	}
 	if p.nodes[0].disk != "" {
 		kinds = append(kinds,

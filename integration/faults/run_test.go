@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -30,6 +31,7 @@ var (
 	flagDuration     = flag.Duration("duration", smoke, "how long interactions are declared")
 	flagInteractions = flag.Int("interactions", 200, "number of interactions")
 	flagRedelivery   = flag.String("redelivery", "schedule", "redelivery mode: schedule or nak")
+	flagKinds        = flag.String("kinds", "", "only kinds of faults that match this regular expression")
 	flagRecord       = flag.String("record", "", "document in which the figures are replaced, relative to the module")
 )
 
@@ -124,7 +126,11 @@ func (r *run) all(ctx context.Context) {
 		defer close(declared)
 		r.workload.declareAll(ctx, *flagInteractions, *flagDuration)
 	})
-	kinds := append(vendorKinds(r.tier.Vendor()), r.tier.Kinds()...)
+	only, err := regexp.Compile(*flagKinds)
+	harness.Check(r.t, err)
+	kinds := slices.DeleteFunc(append(vendorKinds(r.tier.Vendor()), r.tier.Kinds()...), func(k *kind) bool {
+		return !only.MatchString(k.name)
+	})
 	for end := r.began.Add(*flagDuration); time.Now().Before(end) && ctx.Err() == nil; {
 		length := min(*flagDuration/3, time.Duration(15+r.random.IntN(20))*time.Second, time.Until(end))
 		if err := r.round(ctx, kinds, length); err != nil && ctx.Err() == nil {

@@ -22,6 +22,9 @@ func (r *run) storm(ctx context.Context, kinds []*kind, length time.Duration) {
 			continue
 		}
 		k := choose(r.random, kinds, false)
+		if k == nil {
+			continue
+		}
 		seed := r.random.Uint64()
 		r.active.Add(1)
 		wg.Go(func() {

@@ -239,34 +239,19 @@ func (w *workload) repeat(ctx context.Context, id string, p plan, failed bool) {
 	}()
 }
 
-// declareTwice publishes a declared message once. It may be rejected, because the first one is still stored.
-func (w *workload) declareTwice(ctx context.Context, id string, p plan) {
-	w.publishing.RLock()
-	defer w.publishing.RUnlock()
-	sent := time.Now()
-	w.oracle.attempted(id)
-	bounded, cancel := context.WithTimeout(ctx, 2*time.Second)
-	defer cancel()
-	if _, err := w.js.Publish(bounded, schema.DeclaredSubject(p.typ, id), p.message(id)); err == nil {
-		w.oracle.acknowledged(id, sent)
-	}
-}
-
-// declare publishes a declared message until it is acknowledged. The first of an interaction is also acknowledged if the
-// broker rejects it because one is stored. Later, that one may have been stored before the dead letter, without effect.
+// declare publishes a declared message until it is acknowledged. The first one of an interaction is also acknowledged if
+// the broker rejects it because one is stored, and it can be read: the leader of a replicated stream also rejects it
+// because of one that is not stored yet, and may never be. Later, the stored one may have been stored before the dead
+// letter, without effect.
 func (w *workload) declare(ctx context.Context, id string, p plan, first bool) {
 	subject, message := schema.DeclaredSubject(p.typ, id), p.message(id)
 	began := time.Now()
 	uncertain := false
 	for ctx.Err() == nil {
-		w.publishing.RLock()
 		sent := time.Now()
-		w.oracle.attempted(id)
-		bounded, cancel := context.WithTimeout(ctx, 2*time.Second)
-		_, err := w.js.Publish(bounded, subject, message)
-		cancel()
-		w.publishing.RUnlock()
-		if first && adapter.MaxPerSubject(err) {
+		err := w.publish(ctx, id, subject, message)
+		rejected := adapter.MaxPerSubject(err)
+		if first && rejected && w.isStored(ctx, subject) {
 			sent, err = began, nil
 		}
 		if err == nil {
@@ -274,13 +259,44 @@ func (w *workload) declare(ctx context.Context, id string, p plan, first bool) {
 			w.acknowledged.Add(1)
 			return
 		}
-		uncertain = uncertain || !adapter.MaxPerSubject(err)
+		uncertain = uncertain || !rejected
 		if !wait(ctx, 200*time.Millisecond) {
 			break
 		}
 	}
 	if uncertain {
 		w.unacknowledged.Add(1)
+	}
+}
+
+// publish publishes a declared message once.
+func (w *workload) publish(ctx context.Context, id, subject string, message []byte) error {
+	w.publishing.RLock()
+	defer w.publishing.RUnlock()
+	w.oracle.attempted(id)
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	_, err := w.js.Publish(ctx, subject, message)
+	return err
+}
+
+// isStored reports whether a declared message can be read.
+func (w *workload) isStored(ctx context.Context, subject string) bool {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	stream, err := w.js.Stream(ctx, schema.StreamDeclared)
+	if err != nil {
+		return false
+	}
+	_, err = stream.GetLastMsgForSubject(ctx, subject)
+	return err == nil
+}
+
+// declareTwice publishes a declared message once. It may be rejected, because the first one is still stored.
+func (w *workload) declareTwice(ctx context.Context, id string, p plan) {
+	sent := time.Now()
+	if err := w.publish(ctx, id, schema.DeclaredSubject(p.typ, id), p.message(id)); err == nil {
+		w.oracle.acknowledged(id, sent)
 	}
 }
 

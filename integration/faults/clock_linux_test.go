@@ -3,8 +3,8 @@ package faults
 import (
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 
@@ -46,7 +46,9 @@ func Now() Time {
 func shiftedServer(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()
-	original := filepath.Join(runtime.GOROOT(), "src", "time", "time.go")
+	root, err := exec.Command("go", "env", "GOROOT").Output()
+	harness.Check(t, err)
+	original := filepath.Join(strings.TrimSpace(string(root)), "src", "time", "time.go")
 	source, err := os.ReadFile(original)
 	harness.Check(t, err)
 	const head = "\nfunc Now() Time {\n\tsec, nsec, mono := runtimeNow()\n"

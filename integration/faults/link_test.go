@@ -17,8 +17,8 @@ const (
 	backward            // to it
 )
 
-// link forwards TCP connections to an address. It can close them, and hold back what passes in a direction, as a
-// network does that loses packets: the peers notice nothing, and what was held back passes later.
+// link forwards TCP connections to an address. It can close them, and block what passes in a direction, as a
+// network does that loses packets: the peers notice nothing, and what was blocked passes later.
 type link struct {
 	listener net.Listener
 	target   string
@@ -27,7 +27,7 @@ type link struct {
 	mu      sync.Mutex
 	changed *sync.Cond
 	cut     bool
-	held    [2]int // faults that hold back the direction
+	blocked [2]int // faults that block the direction
 	pipes   map[*pipe]struct{}
 }
 
@@ -79,15 +79,11 @@ func (l *link) closeAll() {
 	}
 }
 
-// hold holds back what passes in a direction, until as many calls of release.
-func (l *link) hold(w way) { l.holds(w, 1) }
-
-func (l *link) release(w way) { l.holds(w, -1) }
-
-func (l *link) holds(w way, n int) {
+// blocks blocks what passes in a direction; -1 ends that.
+func (l *link) blocks(w way, n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.held[w] += n
+	l.blocked[w] += n
 	l.changed.Broadcast()
 }
 
@@ -138,13 +134,13 @@ func (l *link) serve(near net.Conn) {
 	l.mu.Unlock()
 }
 
-// pass forwards one direction until one side has closed the connection. An end that is held back is noticed later.
+// pass forwards one direction until one side has closed the connection. A blocked end is noticed later.
 func (l *link) pass(p *pipe, w way, from, to net.Conn) {
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buffer)
 		l.mu.Lock()
-		for l.held[w] > 0 && !p.closed {
+		for l.blocked[w] > 0 && !p.closed {
 			l.changed.Wait()
 		}
 		closed := p.closed

@@ -202,12 +202,13 @@ func (o *oracle) truth(id string, l *life, s lifecycle.Outcome) {
 		}
 	case schema.DeadlineExceeded:
 		if age := s.Stored.Sub(s.Generation); age < at.deadline-apart {
-			o.violated("I8", id, "%s is stored %s after it was declared, the deadline is %s", s.Subject, age, at.deadline)
+			o.violated("I8", id, "%s is stored %s after it was declared, the deadline is %s", s.Subject, age,
+				at.deadline)
 		}
 	case schema.NotFound, schema.Rejected:
 		if d := refusedFor(l.polls); d < at.grace-apart {
-			o.violated("I8", id, "%s is stored, but the vendor refused it over %s, the grace period is %s", s.Subject, d,
-				at.grace)
+			o.violated("I8", id, "%s is stored, but the vendor refused it over %s, the grace period is %s", s.Subject,
+				d, at.grace)
 		}
 	case schema.VendorFailed:
 		if !answered(func(status schema.Status) bool { return status == failedStatus }) {

@@ -21,10 +21,12 @@ const brief = 200 * time.Millisecond
 
 // Kinds returns the faults of servers, links and workers.
 func (p *processes) Kinds() []*kind {
-	onNode := func(name string, weight int, longest time.Duration, begin, end func(context.Context, *node) error) *kind {
+	type onServer = func(context.Context, *node) error
+	type ofWorker = func(context.Context, *worker) error
+	onNode := func(name string, weight int, longest time.Duration, begin, end onServer) *kind {
 		return &kind{name: name, weight: weight, shortest: brief, longest: longest, strike: p.onNode(begin, end)}
 	}
-	onWorker := func(name string, weight int, longest time.Duration, begin, end func(context.Context, *worker) error) *kind {
+	onWorker := func(name string, weight int, longest time.Duration, begin, end ofWorker) *kind {
 		return &kind{name: name, weight: weight, shortest: brief, longest: longest, strike: p.onWorker(begin, end)}
 	}
 	launch := func(_ context.Context, n *node) error { return p.launch(n) }
@@ -33,9 +35,11 @@ func (p *processes) Kinds() []*kind {
 		{name: "step-down of a stream", weight: 12, strike: p.stepDown(false)},
 		{name: "step-down of a consumer", weight: 8, strike: p.stepDown(true)},
 		onNode("server SIGTERM", 3, 3*time.Second, p.stop, launch),
-		onNode("server SIGKILL", 4, 3*time.Second, func(_ context.Context, n *node) error { n.fail(); return nil }, launch),
+		onNode("server SIGKILL", 4, 3*time.Second,
+			func(_ context.Context, n *node) error { n.fail(); return nil }, launch),
 		onNode("server SIGSTOP", 4, 8*time.Second, signalNode(syscall.SIGSTOP), signalNode(syscall.SIGCONT)),
-		onWorker("worker SIGKILL", 12, 2*time.Second, func(_ context.Context, w *worker) error { w.kill(); return nil }, work),
+		onWorker("worker SIGKILL", 12, 2*time.Second,
+			func(_ context.Context, w *worker) error { w.kill(); return nil }, work),
 		onWorker("worker SIGTERM", 6, time.Second, p.terminate, work),
 		onWorker("worker SIGSTOP", 10, 6*time.Second, signalWorker(syscall.SIGSTOP), signalWorker(syscall.SIGCONT)),
 		onWorker("worker replaced by another build", 5, brief, p.replace, nil),
@@ -46,16 +50,19 @@ func (p *processes) Kinds() []*kind {
 			}
 			return nil
 		}, nil),
-		onWorker("worker's links stalled", 5, 6*time.Second, holdWorker(forward, backward), releaseWorker(forward, backward)),
-		onWorker("worker's requests stalled", 6, 6*time.Second, holdWorker(forward), releaseWorker(forward)),
-		onWorker("worker's responses stalled", 6, 6*time.Second, holdWorker(backward), releaseWorker(backward)),
+		onWorker("worker's links stalled", 5, 6*time.Second, blockWorker(forward, backward),
+			releaseWorker(forward, backward)),
+		onWorker("worker's requests stalled", 6, 6*time.Second, blockWorker(forward), releaseWorker(forward)),
+		onWorker("worker's responses stalled", 6, 6*time.Second, blockWorker(backward), releaseWorker(backward)),
 		onNode("server partitioned", 3, 8*time.Second, p.partition(true, true, 1), p.partition(true, true, -1)),
-		onNode("server partitioned, sends only", 2, 8*time.Second, p.partition(true, false, 1), p.partition(true, false, -1)),
+		onNode("server partitioned, sends only", 2, 8*time.Second, p.partition(true, false, 1),
+			p.partition(true, false, -1)),
 		onNode("server partitioned, receives only", 2, 8*time.Second, p.partition(false, true, 1),
 			p.partition(false, true, -1)),
 		{name: "two servers partitioned", weight: 4, shortest: brief, longest: 8 * time.Second, strike: p.apart},
 		{name: "declared stream full", weight: 2, shortest: brief, longest: 3 * time.Second, strike: p.declaredFull},
-		{name: "everything SIGKILL", weight: 3, shortest: brief, longest: 3 * time.Second, alone: true, strike: p.killAll},
+		{name: "everything SIGKILL", weight: 3, shortest: brief, longest: 3 * time.Second, alone: true,
+			strike: p.killAll},
 		{name: "everything SIGSTOP", weight: 2, shortest: brief, longest: 12 * time.Second, alone: true,
 			strike: p.stopAll},
 		{name: "storage limit", weight: 2, shortest: brief, longest: 4 * time.Second, alone: true, fills: true,
@@ -64,8 +71,8 @@ func (p *processes) Kinds() []*kind {
 	}
 	if p.nodes[0].disk != "" {
 		kinds = append(kinds,
-			&kind{name: "disk full", weight: 2, shortest: time.Second, longest: 4 * time.Second, alone: true, fills: true,
-				strike: p.diskFull(1)},
+			&kind{name: "disk full", weight: 2, shortest: time.Second, longest: 4 * time.Second, alone: true,
+				fills: true, strike: p.diskFull(1)},
 			&kind{name: "all disks full", weight: 1, shortest: time.Second, longest: 3 * time.Second, alone: true,
 				fills: true, strike: p.diskFull(servers)})
 	}
@@ -73,7 +80,9 @@ func (p *processes) Kinds() []*kind {
 }
 
 // onNode lets a fault happen to a server to which nothing else happens.
-func (p *processes) onNode(begin, end func(context.Context, *node) error) func(context.Context, *rand.Rand) (struck, error) {
+func (p *processes) onNode(
+	begin, end func(context.Context, *node) error,
+) func(context.Context, *rand.Rand) (struck, error) {
 	return func(ctx context.Context, r *rand.Rand) (struck, error) {
 		n, ok := take(p, r, p.nodes)
 		if !ok {
@@ -165,23 +174,23 @@ func cutWorker(cut bool) func(context.Context, *worker) error {
 	}
 }
 
-func holdWorker(ways ...way) func(context.Context, *worker) error {
-	return func(_ context.Context, w *worker) error { w.holds(1, ways); return nil }
+func blockWorker(ways ...way) func(context.Context, *worker) error {
+	return func(_ context.Context, w *worker) error { w.blocks(1, ways); return nil }
 }
 
 func releaseWorker(ways ...way) func(context.Context, *worker) error {
-	return func(_ context.Context, w *worker) error { w.holds(-1, ways); return nil }
+	return func(_ context.Context, w *worker) error { w.blocks(-1, ways); return nil }
 }
 
-func (w *worker) holds(n int, ways []way) {
+func (w *worker) blocks(n int, ways []way) {
 	for _, l := range w.links {
 		for _, way := range ways {
-			l.holds(way, n)
+			l.blocks(way, n)
 		}
 	}
 }
 
-// partition holds back what a server receives from the others, what it sends to them, or both; -1 ends that.
+// partition blocks what a server receives from the others, what it sends to them, or both; -1 ends that.
 func (p *processes) partition(receives, sends bool, by int) func(context.Context, *node) error {
 	return func(_ context.Context, n *node) error {
 		for _, other := range p.nodes {
@@ -189,20 +198,20 @@ func (p *processes) partition(receives, sends bool, by int) func(context.Context
 				continue
 			}
 			if sends {
-				p.holds(n, other, by)
+				p.blocks(n, other, by)
 			}
 			if receives {
-				p.holds(other, n, by)
+				p.blocks(other, n, by)
 			}
 		}
 		return nil
 	}
 }
 
-// holds holds back what a server sends to another one; -1 ends that. Either of them may have connected.
-func (p *processes) holds(from, to *node, by int) {
-	from.routes[slices.Index(p.nodes, to)].holds(forward, by)
-	to.routes[slices.Index(p.nodes, from)].holds(backward, by)
+// blocks blocks what a server sends to another one; -1 ends that. Either of them may have connected.
+func (p *processes) blocks(from, to *node, by int) {
+	from.routes[slices.Index(p.nodes, to)].blocks(forward, by)
+	to.routes[slices.Index(p.nodes, from)].blocks(backward, by)
 }
 
 // apart partitions two servers from each other, in both directions or in one. Both reach the third.
@@ -211,9 +220,9 @@ func (p *processes) apart(ctx context.Context, r *rand.Rand) (struck, error) {
 	one, other := p.nodes[i], p.nodes[(i+1+r.IntN(servers-1))%servers]
 	both := r.IntN(2) == 0
 	hold := func(by int) {
-		p.holds(one, other, by)
+		p.blocks(one, other, by)
 		if both {
-			p.holds(other, one, by)
+			p.blocks(other, one, by)
 		}
 	}
 	state := "in one direction, from a server that " + p.leads(ctx, one)
@@ -297,11 +306,11 @@ func persist(ctx context.Context, do func(context.Context) error) error {
 // killAll kills all servers and workers at once.
 func (p *processes) killAll(context.Context, *rand.Rand) (struck, error) {
 	for _, w := range p.workers {
-		_ = w.signal(syscall.SIGKILL) //nolint:errcheck // kill waits for it
+		_ = w.signal(syscall.SIGKILL)
 	}
 	for _, n := range p.nodes {
 		n.down.Store(true)
-		_ = n.signal(syscall.SIGKILL) //nolint:errcheck // kill waits for it
+		_ = n.signal(syscall.SIGKILL)
 	}
 	for _, w := range p.workers {
 		w.kill()
@@ -395,7 +404,7 @@ func (p *processes) restore(ctx context.Context, _ *rand.Rand) (struck, error) {
 	return s, p.run.workload.paused(func() error {
 		var wg sync.WaitGroup
 		for _, w := range p.workers {
-			wg.Go(func() { _ = p.terminate(ctx, w) }) //nolint:errcheck // it is running
+			wg.Go(func() { _ = p.terminate(ctx, w) })
 		}
 		wg.Wait()
 		var saved []*snapshot

@@ -155,7 +155,8 @@ func (p *processes) configure(t *testing.T) {
 		n := &node{
 			program: newProgram(t, folder, fmt.Sprintf("n%d", i+1)), ahead: clocks[i], routes: map[int]*link{},
 			url:    fmt.Sprintf("nats://127.0.0.1:%d", ports[i]),
-			folder: filepath.Join(folder, fmt.Sprintf("n%d", i+1)), config: filepath.Join(folder, fmt.Sprintf("n%d.conf", i+1)),
+			folder: filepath.Join(folder, fmt.Sprintf("n%d", i+1)),
+			config: filepath.Join(folder, fmt.Sprintf("n%d.conf", i+1)),
 		}
 		harness.Check(t, os.Mkdir(n.folder, 0o700))
 		n.disk = mounted(t, n.folder)

@@ -30,7 +30,7 @@ func newProgram(t *testing.T, folder, name string) *program {
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			output, _ := os.ReadFile(p.log) //nolint:errcheck // without output there is nothing to print
+			output, _ := os.ReadFile(p.log)
 			lines := strings.Split(string(output), "\n")
 			t.Logf("%s printed:\n%s", name, strings.Join(lines[max(0, len(lines)-60):], "\n"))
 		}
@@ -97,7 +97,7 @@ func (p *program) running() bool {
 // kill ends the program with SIGKILL and waits for it.
 func (p *program) kill() {
 	if p.running() {
-		_ = p.signal(syscall.SIGKILL) //nolint:errcheck // it is running, or has just ended
+		_ = p.signal(syscall.SIGKILL)
 		_, _ = p.await(context.Background())
 	}
 }

@@ -57,7 +57,6 @@ type run struct {
 	mu         sync.Mutex
 	events     []*event
 	violations map[string]int
-	hindered   []string
 	recovering time.Duration // the longest time until a tier had recovered
 	calms      int
 	took       time.Duration
@@ -132,7 +131,7 @@ func (r *run) all(ctx context.Context) {
 		return !only.MatchString(k.name)
 	})
 	for end := r.began.Add(*flagDuration); time.Now().Before(end) && ctx.Err() == nil; {
-		length := min(*flagDuration/3, time.Duration(15+r.random.IntN(20))*time.Second, time.Until(end))
+		length := min(*flagDuration/3, time.Duration(20+r.random.IntN(20))*time.Second, time.Until(end))
 		if err := r.round(ctx, kinds, length); err != nil && ctx.Err() == nil {
 			r.t.Errorf("%s after the beginning, seed %d: %v", time.Since(r.began).Round(time.Millisecond), r.seed, err)
 			return
@@ -167,7 +166,8 @@ func (r *run) round(ctx context.Context, kinds []*kind, length time.Duration) er
 // recover waits until the tier works again.
 func (r *run) recover(ctx context.Context) error {
 	began := time.Now()
-	ctx, cancel := context.WithTimeoutCause(ctx, 3*time.Minute, errors.New("the tier has not recovered within 3 minutes"))
+	cause := errors.New("the tier has not recovered within 3 minutes")
+	ctx, cancel := context.WithTimeoutCause(ctx, 3*time.Minute, cause)
 	defer cancel()
 	err := r.tier.Recover(ctx)
 	r.recovering = max(r.recovering, time.Since(began))

@@ -9,7 +9,7 @@ import (
 )
 
 // meanGap is the mean time between two faults in a storm.
-const meanGap = 350 * time.Millisecond
+const meanGap = 300 * time.Millisecond
 
 // storm lets faults happen for a time, and ends them all. Some storms end with a fault that happens alone.
 func (r *run) storm(ctx context.Context, kinds []*kind, length time.Duration) {

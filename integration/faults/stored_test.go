@@ -107,12 +107,14 @@ type places struct{ declared, hold, due bool }
 
 func (p places) String() string {
 	var all []string
-	for name, stored := range map[string]bool{"declared message": p.declared, "reservation": p.hold, "due message": p.due} {
-		if stored {
-			all = append(all, name)
+	for _, place := range []struct {
+		name   string
+		stored bool
+	}{{"declared message", p.declared}, {"reservation", p.hold}, {"due message", p.due}} {
+		if place.stored {
+			all = append(all, place.name)
 		}
 	}
-	slices.Sort(all)
 	return strings.Join(all, ", ")
 }
 

@@ -342,7 +342,8 @@ func (p *processes) stopAll(context.Context, *rand.Rand) (struck, error) {
 		}
 		return errors.Join(errs...)
 	}
-	return struck{target: "all", heal: func(context.Context) error { return all(syscall.SIGCONT) }}, all(syscall.SIGSTOP)
+	heal := func(context.Context) error { return all(syscall.SIGCONT) }
+	return struck{target: "all", heal: heal}, all(syscall.SIGSTOP)
 }
 
 // limitStorage lets the account store nothing more.

@@ -15,7 +15,8 @@ func vendorKinds(v *simulator.Simulator) []*kind {
 	f := &vendorFaults{vendor: v}
 	throttled := simulator.Throttle(time.Second)
 	return []*kind{
-		f.kind("vendor answers 500 or 503", 3*time.Second, simulator.Refusal(500).Sometimes(0.5), simulator.Refusal(503)),
+		f.kind("vendor answers 500 or 503", 3*time.Second, simulator.Refusal(500).Sometimes(0.5),
+			simulator.Refusal(503)),
 		f.kind("vendor answers 404 with a page", 3*time.Second, simulator.Page(404)),
 		f.kind("vendor answers 401", 3*time.Second, simulator.Refusal(401)),
 		f.kind("vendor throttles", 3*time.Second, throttled),
@@ -25,7 +26,8 @@ func vendorKinds(v *simulator.Simulator) []*kind {
 		f.kind("vendor answers half", 3*time.Second, simulator.Fault{Kind: simulator.Truncated}),
 		f.kind("vendor answers wrongly", 3*time.Second, simulator.Fault{Kind: simulator.WrongIdentifier}.Sometimes(0.5),
 			simulator.Fault{Kind: simulator.NotJSON}),
-		f.kind("vendor is slow", 4*time.Second, simulator.Fault{Kind: simulator.Delayed, Delay: 1200 * time.Millisecond}),
+		f.kind("vendor is slow", 4*time.Second,
+			simulator.Fault{Kind: simulator.Delayed, Delay: 1200 * time.Millisecond}),
 	}
 }
 

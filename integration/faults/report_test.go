@@ -107,6 +107,9 @@ func (r *run) command() string {
 	if r.settings.mode != consumer.Schedule {
 		text += " -redelivery " + string(r.settings.mode)
 	}
+	if *flagKinds != "" {
+		text += fmt.Sprintf(" -kinds %q", *flagKinds)
+	}
 	return text
 }
 

@@ -131,8 +131,15 @@ func (n *node) fail() {
 	n.kill()
 }
 
+// starting is how long after its start a server gets no SIGTERM. nats-server 2.15.3 may lose all consumers if it is
+// terminated while it recovers its metadata: it processes none of them any more, and saves that.
+const starting = 10 * time.Second
+
 // stop ends a server with SIGTERM.
 func (p *processes) stop(ctx context.Context, n *node) error {
+	if time.Since(time.Unix(0, n.started.Load())) < starting {
+		return errNoTarget
+	}
 	n.down.Store(true)
 	if err := n.signal(syscall.SIGTERM); err != nil {
 		return err

@@ -74,6 +74,7 @@ type node struct {
 	limited string
 	disk    string // the mounted file system, or empty
 	down    atomic.Bool
+	started atomic.Int64 // Unix time in nanoseconds
 }
 
 // worker is a slot in which a worker runs.
@@ -205,6 +206,7 @@ accounts {
 func (p *processes) launch(n *node) error {
 	err := n.start(p.server, []string{fmt.Sprintf("%s=%d", clockVariable, n.ahead.Nanoseconds())}, "-c", n.config)
 	n.down.Store(err != nil)
+	n.started.Store(time.Now().UnixNano())
 	return err
 }
 
@@ -330,7 +332,7 @@ func healthy(what string, c *jetstream.ClusterInfo, tolerated int) error {
 
 // Stop checks I9, and ends all workers with SIGTERM.
 func (p *processes) Stop(ctx context.Context) error {
-	if *flagDuration > smoke && p.run.rests {
+	if *flagDuration > smoke && p.run.empty {
 		for _, w := range p.workers {
 			p.atRest(ctx, w)
 		}

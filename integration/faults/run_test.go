@@ -63,7 +63,7 @@ type run struct {
 	calms      int
 	took       time.Duration
 	filled     time.Time // when the broker could not store messages
-	rests      bool      // everything has drained
+	empty      bool      // everything has drained
 }
 
 // event is a fault that happens or has happened.
@@ -149,7 +149,7 @@ func (r *run) all(ctx context.Context) {
 	if err := r.drained(ctx); err != nil {
 		r.t.Errorf("I5: %v (seed %d)", err, r.seed)
 	} else {
-		r.rests = true
+		r.empty = true
 	}
 	r.oracle.finish()
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// meanGap is the mean time between two faults in a storm. With shorter ones, the servers would elect leaders all the time.
+// meanGap is the mean time between two faults in a storm. With shorter ones, the servers elect leaders all the time.
 const meanGap = 200 * time.Millisecond
 
 // storm lets faults happen for a time, and ends them all. Some storms end with a fault that happens alone.

@@ -17,6 +17,7 @@ import (
 	"statusworker/cmd/broker/provisioning"
 	"statusworker/cmd/internal/producer/source"
 	"statusworker/consumer"
+	"statusworker/schema"
 )
 
 // full returns a broker whose stream of declared messages has room for 10.
@@ -122,4 +123,93 @@ func TestTransientErrors(t *testing.T) {
 			t.Errorf("AlreadyWaiting(%v) is %t", test.err, got)
 		}
 	}
+}
+
+// A replicated broker rejects a message because of an earlier publish that it has not stored, and may lose when its
+// leader changes. The message is declared only when the broker has acknowledged it, or the other one can be read.
+func TestRejectedBecauseOfALostMessage(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		stored   bool // the other message
+		readable bool // lookups are allowed
+		rejects  int
+		want     Counts
+	}{
+		"the other one is lost":     {readable: true, rejects: 2, want: Counts{Read: 1, Declared: 1}},
+		"the other one is stored":   {readable: true, stored: true, rejects: 100, want: Counts{Read: 1, Waiting: 1}},
+		"it stays, and is not read": {readable: true, rejects: 1000, want: Counts{Read: 1, Waiting: 1}},
+		"no permission to look up":  {rejects: 1000, want: Counts{Read: 1, Waiting: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			js := rejecting(t, test.rejects, test.stored)
+			progress := NewProgress(&bytes.Buffer{}, 0)
+			d := &Producer{js: js, timeout: 500 * time.Millisecond}
+			if test.readable {
+				d.places = places[:1]
+			}
+			line := fmt.Sprintf("{\"interactionIdentifier\":%q,\"type\":\"chat\"}\n", uuid.NewString())
+			if err := d.Run(t.Context(), t.Context(), source.Lines(strings.NewReader(line)), progress); err != nil {
+				t.Fatal(err)
+			}
+			progress.Close()
+			if got := progress.Counts(); got != test.want {
+				t.Errorf("counts %+v, want %+v", got, test.want)
+			}
+		})
+	}
+}
+
+// rejecting returns a broker that rejects the first publishes because of another message. That one can be read after
+// the first lookup if it is stored.
+func rejecting(t *testing.T, rejects int, stored bool) jetstream.JetStream {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server is not ready")
+	}
+	connect := func() *nats.Conn {
+		nc, err := nats.Connect(s.ClientURL())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(nc.Close)
+		return nc
+	}
+	broker := connect()
+	publishes, lookups := 0, 0 // each subscription calls its handler in one goroutine
+	respond := func(subject string, answer func(*nats.Msg) string) {
+		_, err := broker.Subscribe(subject, func(m *nats.Msg) { _ = m.Respond([]byte(answer(m))) })
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	respond(schema.SubjectsDeclared, func(*nats.Msg) string {
+		if publishes++; publishes <= rejects {
+			return fmt.Sprintf(`{"error":{"code":503,"err_code":%d,"description":%q}}`, storeFailed, tooManyOnSubject)
+		}
+		return fmt.Sprintf(`{"stream":%q,"seq":1}`, schema.StreamDeclared)
+	})
+	respond("$JS.API.STREAM.MSG.GET."+schema.StreamDeclared, func(*nats.Msg) string {
+		if lookups++; lookups > 1 && stored {
+			return `{"message":{"subject":"interactions.declared.chat.x","seq":1,"time":"2026-01-02T03:04:05Z"}}`
+		}
+		return `{"error":{"code":404,"err_code":10037,"description":"no message found"}}`
+	})
+	if err := broker.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	js, err := jetstream.New(connect())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -13,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/broker/adapter"
 	"statusworker/cmd/broker/permission"
 	"statusworker/cmd/internal/connect"
 	"statusworker/cmd/internal/producer/source"
@@ -23,11 +25,12 @@ const (
 	// window is the maximum number of messages in flight to the broker. With messages of 64 KiB that is 32 MB.
 	window = 512
 	// ackTimeout is how long a publish waits for its acknowledgement. Then it is repeated: the broker rejects the
-	// repetition if the message was stored.
+	// repetition if the message was stored. While it has not stored it, it may reject it, too: see [Producer.unproven].
 	ackTimeout = 5 * time.Second
 	// lookups is the maximum number of concurrent lookups. Many share one write to the connection.
 	lookups = 256
-	// acceptTimeout is how long the broker may accept nothing before the command gives up.
+	// acceptTimeout is how long the broker may accept nothing before the command gives up. A leader that cannot store
+	// what it has received ceases to be the leader within 20 s.
 	acceptTimeout = 30 * time.Second
 	// deniedGrace is how long to wait for earlier acknowledgements after a publish was denied.
 	deniedGrace = time.Second
@@ -113,7 +116,7 @@ func (d *Producer) Run(ctx, leave context.Context, from source.Source, progress 
 		if err == nil {
 			err = await(leave, denied.Done(), s.future)
 		}
-		if transient(err) && reading.Err() == nil {
+		if (transient(err) || d.unproven(err)) && reading.Err() == nil {
 			if err = d.retry(reading, s, err); transient(err) && ctx.Err() == nil {
 				stopReading(ErrNotAccepted)
 			}
@@ -241,13 +244,25 @@ func await(leave context.Context, denied <-chan struct{}, f jetstream.PubAckFutu
 	}
 }
 
+// unproven reports whether the broker rejected a message because one is on its subject, and a lookup can show whether
+// that one is stored. The leader of a replicated stream also rejects it because of a message that it has not stored
+// yet, and may lose.
+func (d *Producer) unproven(err error) bool {
+	return adapter.MaxPerSubject(err) &&
+		slices.ContainsFunc(d.places, func(p place) bool { return p.stream == schema.StreamDeclared })
+}
+
 // retry repeats the lookup and the publish until the broker answers, or has accepted nothing for too long. It returns
-// the last error.
+// the last error. A message that the broker rejects for so long because of another one is in flight.
 func (d *Producer) retry(ctx context.Context, s pending, first error) error {
-	if d.failingSince.IsZero() {
+	if transient(first) && d.failingSince.IsZero() {
 		d.failingSince = time.Now()
 		d.progress.report(fmt.Sprintf("the broker accepts no messages: waiting for up to %s (%s)",
 			schema.Duration(d.timeout), whyNot(first)))
+	}
+	since := d.failingSince
+	if since.IsZero() {
+		since = time.Now()
 	}
 	policy := backoff.NewExponentialBackOff(backoff.WithInitialInterval(50*time.Millisecond),
 		backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))
@@ -258,7 +273,8 @@ func (d *Producer) retry(ctx context.Context, s pending, first error) error {
 			defer cancel()
 			_, last = d.js.PublishMsg(bounded, s.msg)
 		}
-		if last != nil && (!transient(last) || time.Since(d.failingSince) > d.timeout) {
+		again := transient(last) || adapter.MaxPerSubject(last)
+		if last != nil && (!again || time.Since(since) > d.timeout) {
 			return backoff.Permanent(last)
 		}
 		return last

@@ -158,6 +158,11 @@ func TestPauseAndResume(t *testing.T) {
 	if until := s.pausedUntil(schema.Audio); until != nil {
 		t.Errorf("paused until %v after it was resumed", until)
 	}
+	entries := s.logged("lane changed")
+	if len(entries) != 2 || entries[0].Data["action"] != "pause" || entries[0].Data["until"] == nil ||
+		entries[1].Data["action"] != "resume" || entries[1].Data["until"] != nil {
+		t.Errorf("logged %v", entries)
+	}
 	s.do(http.MethodPost, "/lanes/intake/pause", url.Values{"for": {"15m"}}).has(http.StatusSeeOther)
 	c, err := s.js.Consumer(s.ctx, schema.StreamDeclared, schema.ConsumerIntake)
 	s.check(err)

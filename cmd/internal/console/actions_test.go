@@ -93,6 +93,8 @@ func TestPurgeOfASelection(t *testing.T) {
 		t.Errorf("the dead letters are %v, want %v", got, want)
 	}
 	s.get("/dead-letters/confirm?do=purge-selected&id=@2").shows("No dead letter matches")
+	s.do(http.MethodPost, "/dead-letters/purge", page.fields()).ends(s).shows("done", "0 of 2", "deleted 0",
+		"No longer stored: 2 dead letters")
 }
 
 // An action needs a selection, and the moment of the page that asked for confirmation.

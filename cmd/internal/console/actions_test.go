@@ -93,6 +93,8 @@ func TestPurgeOfASelection(t *testing.T) {
 		t.Errorf("the dead letters are %v, want %v", got, want)
 	}
 	s.get("/dead-letters/confirm?do=purge-selected&id=@2").shows("No dead letter matches")
+	s.do(http.MethodPost, "/dead-letters/purge", page.fields()).ends(s).shows("done", "0 of 2", "deleted 0",
+		"No longer stored: 2 dead letters")
 }
 
 // An action needs a selection, and the moment of the page that asked for confirmation.
@@ -157,6 +159,11 @@ func TestPauseAndResume(t *testing.T) {
 	s.do(http.MethodPost, "/lanes/audio/resume", url.Values{}).has(http.StatusSeeOther)
 	if until := s.pausedUntil(schema.Audio); until != nil {
 		t.Errorf("paused until %v after it was resumed", until)
+	}
+	entries := s.logged("lane changed")
+	if len(entries) != 2 || entries[0].Data["action"] != "pause" || entries[0].Data["until"] == nil ||
+		entries[1].Data["action"] != "resume" || entries[1].Data["until"] != nil {
+		t.Errorf("logged %v", entries)
 	}
 	s.do(http.MethodPost, "/lanes/intake/pause", url.Values{"for": {"15m"}}).has(http.StatusSeeOther)
 	c, err := s.js.Consumer(s.ctx, schema.StreamDeclared, schema.ConsumerIntake)

@@ -157,6 +157,10 @@ func (c *Console) delete(ctx context.Context, t *task, d deletion, form filterFo
 		t.note("The other dead letters are unchanged: run the action again to continue.")
 		return asked(err)
 	}
+	if missing := t.Total - t.view().Done; missing > 0 {
+		t.note("No longer stored: " + deadLetters(missing) + ", replayed or purged since the page that asked for " +
+			"confirmation, or older than outcomes are kept.")
+	}
 	return nil
 }
 

@@ -70,9 +70,11 @@ func (c *Console) changeLane(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	log := c.record(r).WithField("lane", d.Name)
 	until := time.Time{} // resumes
 	switch action := r.PathValue("action"); action {
 	case "resume":
+		log = log.WithField("action", action)
 	case "pause":
 		length, err := schema.ParseDuration(r.FormValue("for"))
 		if err != nil || length <= 0 || length > maxPause {
@@ -80,6 +82,7 @@ func (c *Console) changeLane(w http.ResponseWriter, r *http.Request) error {
 				": must be more than 0 and at most " + schema.Duration(maxPause) + ".", err}
 		}
 		until = time.Now().Add(length)
+		log = log.WithField("action", action).WithField("until", until.UTC().Format(time.RFC3339))
 	default:
 		return &problem{http.StatusNotFound, "There is no action " + schema.Quote(action) + ".", nil}
 	}
@@ -90,7 +93,6 @@ func (c *Console) changeLane(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}, subject)
 	})
-	log := c.record(r).WithField("lane", d.Name).WithField("until", until.UTC().Format(time.RFC3339))
 	if err != nil {
 		log.WithError(err).Warn("lane not changed")
 		return err

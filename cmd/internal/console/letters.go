@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"statusworker/cmd/internal/dlqview"
@@ -109,7 +110,7 @@ type letterData struct {
 
 // letterPage shows one dead letter. What the producer and the vendor sent is shown only on request.
 func (c *Console) letterPage(w http.ResponseWriter, r *http.Request) error {
-	name := "@" + r.PathValue("sequence")
+	name := "@" + strings.TrimPrefix(r.PathValue("sequence"), "@") // pages and commands show it with @
 	var found *dlq.DeadLetter
 	err := c.ask(r.Context(), func(ctx context.Context) error {
 		queue, err := c.queue(ctx)

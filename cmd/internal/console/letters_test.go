@@ -152,5 +152,6 @@ func TestPayloadIsHidden(t *testing.T) {
 		t.Error("the payload is on the page")
 	}
 	s.do(http.MethodGet, "/dead-letters/3", nil).has(http.StatusNotFound)
+	s.get("/dead-letters/@1").shows("Dead letter @1")
 	s.do(http.MethodGet, "/dead-letters/x", nil).has(http.StatusBadRequest)
 }

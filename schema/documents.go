@@ -17,12 +17,13 @@ var examples embed.FS
 
 // UnknownDocumentError is the error of a name that no document, or no example, has.
 type UnknownDocumentError struct {
+	Kind    string // "document" or "example"
 	Name    string
 	Allowed []string
 }
 
 func (e *UnknownDocumentError) Error() string {
-	return fmt.Sprintf("document %s not found; allowed: %s", Quote(e.Name), strings.Join(e.Allowed, ", "))
+	return fmt.Sprintf("%s %s not found; allowed: %s", e.Kind, Quote(e.Name), strings.Join(e.Allowed, ", "))
 }
 
 // Document returns a document of the contract: the JSON Schema (2020-12) of a message, an answer or a status, or the
@@ -39,7 +40,7 @@ func Document(name string) ([]byte, error) {
 			}
 		}
 	}
-	return nil, &UnknownDocumentError{name, Documents()}
+	return nil, &UnknownDocumentError{"document", name, Documents()}
 }
 
 // Documents returns the names of all documents, in alphabetical order.
@@ -62,7 +63,7 @@ func Example(name string) ([]byte, error) {
 			return examples.ReadFile(file)
 		}
 	}
-	return nil, &UnknownDocumentError{name, Examples()}
+	return nil, &UnknownDocumentError{"example", name, Examples()}
 }
 
 // Examples returns the names of all examples: declared messages, and outcomes of each destination and reason.

@@ -1,5 +1,5 @@
-// Package interaction finds interactions: where each of them is, which statuses the vendor reported, and what happens next. It reads
-// from the leaders of the streams, and changes nothing.
+// Package interaction finds interactions: where each of them is, which statuses the vendor reported, and what happens
+// next. It reads from the leaders of the streams, and changes nothing.
 package interaction
 
 import (

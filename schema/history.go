@@ -25,6 +25,13 @@ const (
 	historyAt = "2006-01-02T15:04:05.000Z07:00"
 )
 
+// Encodable reports whether a time can be encoded as JSON in UTC. A time that another program wrote may be in a zone
+// whose year 9999 ends in the year 10000 of UTC.
+func Encodable(t time.Time) bool {
+	year := t.UTC().Year()
+	return 0 <= year && year <= 9999
+}
+
 // AddChange returns the values of [HeaderHistory] with one more change, at most [MaxHistory]. It does not modify
 // values. Spaces around the status are removed, as NATS removes them from headers. If nothing else is left of it, or if
 // it is the last known status, there is no change.
@@ -67,7 +74,7 @@ func ReadHistory(values []string) []StatusChange {
 			continue
 		}
 		at, err := time.Parse(historyAt, fields[1])
-		if status := Status(fields[2]); err == nil && status.Check() == nil {
+		if status := Status(fields[2]); err == nil && Encodable(at) && status.Check() == nil {
 			history = append(history, StatusChange{Status: status, At: at.UTC(), Poll: poll})
 		}
 	}

@@ -76,7 +76,8 @@ func TestForgedHistory(t *testing.T) {
 		"", " ", "3", "3 2026-11-27T01:02:03.456Z", "3 2026-11-27T01:02:03.456Z ", "-1 2026-11-27T01:02:03.456Z x",
 		"3 yesterday x", "x 2026-11-27T01:02:03.456Z x", "3 2026-11-27T01:02:03.456Z \x1b[31mforged",
 		"3 2026-11-27T01:02:03.456Z " + strings.Repeat("x", schema.MaxStatusBytes+1),
-		"18446744073709551616 2026-11-27T01:02:03.456Z x",
+		"18446744073709551616 2026-11-27T01:02:03.456Z x", "3 9999-12-31T23:59:59.999-23:59 year 10000 in UTC",
+		"3 0000-01-01T00:00:00.000+23:59 year -1 in UTC",
 	} {
 		if got := schema.ReadHistory([]string{forged, ours}); len(got) != 1 || got[0].Status != "processing" {
 			t.Errorf("%q: %v, want only the other change", forged, got)

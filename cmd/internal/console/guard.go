@@ -33,7 +33,9 @@ func (c *Console) guard(pages http.Handler) http.Handler {
 		c.record(r).WithField("origin", schema.Printable(r.Header.Get("Origin"))).Warn("cross-origin request refused")
 		answer(w, http.StatusForbidden, "cross-origin request refused")
 	}))
-	under := http.StripPrefix(strings.TrimSuffix(c.BasePath, "/"), origins.Handler(pages))
+	// It redirects the base path itself, and refuses every path beside it.
+	under := http.NewServeMux()
+	under.Handle(c.link("/"), http.StripPrefix(strings.TrimSuffix(c.BasePath, "/"), origins.Handler(pages)))
 	mux := http.NewServeMux()
 	// The probes of Kubernetes use the pod's address, and have no user.
 	mux.HandleFunc("GET "+c.link("/livez"), func(w http.ResponseWriter, _ *http.Request) {

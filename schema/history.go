@@ -21,6 +21,8 @@ const (
 	// MaxHistory is the maximum number of changes of a history. Of a longer one, the oldest and the newest half are
 	// kept.
 	MaxHistory = 16
+	// maxChangeBytes is the maximum size of a value: 20 digits, a time, a status, and the spaces between them.
+	maxChangeBytes = 20 + 1 + len(historyAt) + 1 + MaxStatusBytes
 	// historyAt is the format of the times in [HeaderHistory].
 	historyAt = "2006-01-02T15:04:05.000Z07:00"
 )
@@ -57,14 +59,20 @@ func LastStatus(values []string) Status {
 	return Status(status)
 }
 
-// ReadHistory reads the values of [HeaderHistory]. It omits a value that [AddChange] does not write, and all values if
-// there are more than [MaxHistory].
-func ReadHistory(values []string) []StatusChange {
-	if len(values) > MaxHistory {
+// BoundedHistory returns values, or none if they are more or longer than those that [AddChange] writes: the reservations
+// that repeat a forged header would be too large.
+func BoundedHistory(values []string) []string {
+	if len(values) > MaxHistory || slices.ContainsFunc(values, func(v string) bool { return len(v) > maxChangeBytes }) {
 		return nil
 	}
+	return values
+}
+
+// ReadHistory reads the values of [HeaderHistory]. It omits a value that [AddChange] does not write, and all values if
+// they exceed a limit of [BoundedHistory].
+func ReadHistory(values []string) []StatusChange {
 	var history []StatusChange
-	for _, v := range values {
+	for _, v := range BoundedHistory(values) {
 		fields := strings.SplitN(v, " ", 3)
 		if len(fields) != 3 {
 			continue

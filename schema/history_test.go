@@ -84,7 +84,20 @@ func TestForgedHistory(t *testing.T) {
 		}
 		_ = schema.LastStatus([]string{forged}) // does not panic
 	}
-	if got := schema.ReadHistory(slices.Repeat([]string{ours}, schema.MaxHistory+1)); got != nil {
-		t.Errorf("%d changes of a header with too many, want none", len(got))
+	for name, forged := range map[string][]string{
+		"too many": slices.Repeat([]string{ours}, schema.MaxHistory+1), "too long": {ours, strings.Repeat("3", 4096)},
+	} {
+		if got := schema.BoundedHistory(forged); got != nil {
+			t.Errorf("%d values of a header with %s, want none", len(got), name)
+		}
+		if got := schema.ReadHistory(forged); got != nil {
+			t.Errorf("%d changes of a header with %s, want none", len(got), name)
+		}
+	}
+	longest := schema.AddChange(nil, schema.StatusChange{
+		Status: schema.Status(strings.Repeat("x", schema.MaxStatusBytes)), At: stored, Poll: 1<<64 - 1,
+	})
+	if got := schema.BoundedHistory(longest); len(got) != 1 {
+		t.Errorf("the longest value of a worker is rejected: %q", longest)
 	}
 }

@@ -21,9 +21,18 @@ const (
 	// MaxHistory is the maximum number of changes of a history. Of a longer one, the oldest and the newest half are
 	// kept.
 	MaxHistory = 16
+	// maxChangeBytes is the maximum size of a value: 20 digits, a time, a status, and the spaces between them.
+	maxChangeBytes = 20 + 1 + len(historyAt) + 1 + MaxStatusBytes
 	// historyAt is the format of the times in [HeaderHistory].
 	historyAt = "2006-01-02T15:04:05.000Z07:00"
 )
+
+// Encodable reports whether a time can be encoded as JSON in UTC. A time that another program wrote may be in a zone
+// whose year 9999 ends in the year 10000 of UTC.
+func Encodable(t time.Time) bool {
+	year := t.UTC().Year()
+	return 0 <= year && year <= 9999
+}
 
 // AddChange returns the values of [HeaderHistory] with one more change, at most [MaxHistory]. It does not modify
 // values. Spaces around the status are removed, as NATS removes them from headers. If nothing else is left of it, or if
@@ -50,14 +59,20 @@ func LastStatus(values []string) Status {
 	return Status(status)
 }
 
-// ReadHistory reads the values of [HeaderHistory]. It omits a value that [AddChange] does not write, and all values if
-// there are more than [MaxHistory].
-func ReadHistory(values []string) []StatusChange {
-	if len(values) > MaxHistory {
+// BoundedHistory returns values, or none if they are more or longer than those that [AddChange] writes: the reservations
+// that repeat a forged header would be too large.
+func BoundedHistory(values []string) []string {
+	if len(values) > MaxHistory || slices.ContainsFunc(values, func(v string) bool { return len(v) > maxChangeBytes }) {
 		return nil
 	}
+	return values
+}
+
+// ReadHistory reads the values of [HeaderHistory]. It omits a value that [AddChange] does not write, and all values if
+// they exceed a limit of [BoundedHistory].
+func ReadHistory(values []string) []StatusChange {
 	var history []StatusChange
-	for _, v := range values {
+	for _, v := range BoundedHistory(values) {
 		fields := strings.SplitN(v, " ", 3)
 		if len(fields) != 3 {
 			continue
@@ -67,7 +82,7 @@ func ReadHistory(values []string) []StatusChange {
 			continue
 		}
 		at, err := time.Parse(historyAt, fields[1])
-		if status := Status(fields[2]); err == nil && status.Check() == nil {
+		if status := Status(fields[2]); err == nil && Encodable(at) && status.Check() == nil {
 			history = append(history, StatusChange{Status: status, At: at.UTC(), Poll: poll})
 		}
 	}

@@ -76,14 +76,28 @@ func TestForgedHistory(t *testing.T) {
 		"", " ", "3", "3 2026-11-27T01:02:03.456Z", "3 2026-11-27T01:02:03.456Z ", "-1 2026-11-27T01:02:03.456Z x",
 		"3 yesterday x", "x 2026-11-27T01:02:03.456Z x", "3 2026-11-27T01:02:03.456Z \x1b[31mforged",
 		"3 2026-11-27T01:02:03.456Z " + strings.Repeat("x", schema.MaxStatusBytes+1),
-		"18446744073709551616 2026-11-27T01:02:03.456Z x",
+		"18446744073709551616 2026-11-27T01:02:03.456Z x", "3 9999-12-31T23:59:59.999-23:59 year 10000 in UTC",
+		"3 0000-01-01T00:00:00.000+23:59 year -1 in UTC",
 	} {
 		if got := schema.ReadHistory([]string{forged, ours}); len(got) != 1 || got[0].Status != "processing" {
 			t.Errorf("%q: %v, want only the other change", forged, got)
 		}
 		_ = schema.LastStatus([]string{forged}) // does not panic
 	}
-	if got := schema.ReadHistory(slices.Repeat([]string{ours}, schema.MaxHistory+1)); got != nil {
-		t.Errorf("%d changes of a header with too many, want none", len(got))
+	for name, forged := range map[string][]string{
+		"too many": slices.Repeat([]string{ours}, schema.MaxHistory+1), "too long": {ours, strings.Repeat("3", 4096)},
+	} {
+		if got := schema.BoundedHistory(forged); got != nil {
+			t.Errorf("%d values of a header with %s, want none", len(got), name)
+		}
+		if got := schema.ReadHistory(forged); got != nil {
+			t.Errorf("%d changes of a header with %s, want none", len(got), name)
+		}
+	}
+	longest := schema.AddChange(nil, schema.StatusChange{
+		Status: schema.Status(strings.Repeat("x", schema.MaxStatusBytes)), At: stored, Poll: 1<<64 - 1,
+	})
+	if got := schema.BoundedHistory(longest); len(got) != 1 {
+		t.Errorf("the longest value of a worker is rejected: %q", longest)
 	}
 }

@@ -120,9 +120,7 @@ func (r *Reservations) read(d *Delivery) error {
 	}
 	d.At, d.reservation, d.tombstone = at, h, lifecycle.IsTombstone(h)
 	d.Due = d.Origin.Stored // when the broker published it
-	if history := h[schema.HeaderHistory]; len(history) <= schema.MaxHistory {
-		d.history = history
-	}
+	d.history = schema.BoundedHistory(h[schema.HeaderHistory])
 	d.Refusals = schema.ParseRefusals(h.Get(schema.HeaderRefusals))
 	d.wanted = readDue(h)
 	d.Panics = panicsIn(h)

@@ -80,6 +80,10 @@ func ReadPosition(header map[string][]string) (Position, error) {
 	if err != nil {
 		return Position{}, fmt.Errorf("header %s: %w", schema.HeaderGeneration, err)
 	}
+	if !schema.Encodable(generation) {
+		return Position{}, fmt.Errorf("header %s: the year of %s must be 0 to 9999 in UTC", schema.HeaderGeneration,
+			generation.UTC())
+	}
 	return Position{Generation: generation, Number: number}, nil
 }
 
@@ -131,7 +135,8 @@ func ReadOutcome(subject string, sequence uint64, stored time.Time, data []byte)
 		} `json:"data"`
 	}
 	o := Outcome{Subject: subject, Sequence: sequence, Stored: stored}
-	if err := json.Unmarshal(data, &event); err == nil && event.Data.Destination != "" != (event.Data.Reason != "") {
+	if err := json.Unmarshal(data, &event); err == nil && event.Data.Destination != "" != (event.Data.Reason != "") &&
+		schema.Encodable(event.Data.DeclaredAt) {
 		o.Destination, o.Reason, o.Generation = event.Data.Destination, event.Data.Reason, event.Data.DeclaredAt
 		o.Source = event.Data.Source.Subject
 		return o

@@ -33,8 +33,9 @@ func (c *Console) guard(pages http.Handler) http.Handler {
 		c.record(r).WithField("origin", schema.Printable(r.Header.Get("Origin"))).Warn("cross-origin request refused")
 		answer(w, http.StatusForbidden, "cross-origin request refused")
 	}))
-	base := strings.TrimSuffix(c.BasePath, "/")
-	under := http.StripPrefix(base, origins.Handler(pages))
+	// It redirects the base path itself, and refuses every path beside it.
+	under := http.NewServeMux()
+	under.Handle(c.link("/"), http.StripPrefix(strings.TrimSuffix(c.BasePath, "/"), origins.Handler(pages)))
 	mux := http.NewServeMux()
 	// The probes of Kubernetes use the pod's address, and have no user.
 	mux.HandleFunc("GET "+c.link("/livez"), func(w http.ResponseWriter, _ *http.Request) {
@@ -62,10 +63,6 @@ func (c *Console) guard(pages http.Handler) http.Handler {
 				c.Users.Demand(w)
 				return
 			}
-		}
-		if r.URL.Path == base { // without the prefix nothing is left, and the pages would redirect out of it
-			c.redirect(w, r, "/")
-			return
 		}
 		r = r.WithContext(context.WithValue(r.Context(), userKey{}, user))
 		r.Body = http.MaxBytesReader(w, r.Body, maxForm)

@@ -181,3 +181,22 @@ func TestUserHeader(t *testing.T) {
 		t.Errorf("logged %v", entries)
 	}
 }
+
+// Only paths under the base path are served, and no redirect leaves it.
+func TestBasePath(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, func(c *console.Config) { c.BasePath = "/statusworker" })
+	s.get("/statusworker/")
+	s.get("/statusworker/dead-letters")
+	for _, path := range []string{"/statusworker", "/statusworker//", "/x/../statusworker/"} {
+		a := s.do(http.MethodGet, path, nil)
+		if to := a.Header().Get("Location"); to != "/statusworker/" {
+			t.Errorf("%s: status %d, to %q", path, a.Code, to)
+		}
+	}
+	for _, path := range []string{"/", "/dead-letters", "/statusworkers/", "/statusworkerdead-letters"} {
+		if a := s.do(http.MethodGet, path, nil); a.Code != http.StatusNotFound {
+			t.Errorf("%s: status %d", path, a.Code)
+		}
+	}
+}

@@ -182,9 +182,9 @@ func (f *Finder) describe(identifier string, s stored, p lifecycle.Place) Intera
 	return i
 }
 
-// timeOf returns nil for the zero time.
+// timeOf returns nil for the zero time, and for one that cannot be encoded.
 func timeOf(t time.Time) *time.Time {
-	if t.IsZero() {
+	if t.IsZero() || !schema.Encodable(t) {
 		return nil
 	}
 	t = t.UTC()

@@ -2,6 +2,7 @@ package interaction_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -301,6 +302,38 @@ func TestErrorsAndRaces(t *testing.T) {
 		if _, err := interaction.New(l.Ctx, empty, nil); !errors.As(err, &missing) ||
 			missing.Stream != schema.StreamDeclared {
 			t.Errorf("without streams: %v", err)
+		}
+	})
+}
+
+// Messages of foreign clients whose times cannot be encoded do not make the interaction unreadable.
+func TestForeignTimes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := newLooking(t, consumer.Schedule)
+		const at = "9999-12-31T23:59:59-23:59" // in the year 10000 of UTC
+		polled, failed := uuid.NewString(), uuid.NewString()
+		header := broker.Header{}
+		for name, value := range map[string]string{
+			schema.HeaderPoll: "3", schema.HeaderGeneration: at, schema.HeaderHistory: "1 " + at + " processing",
+		} {
+			header[name] = []string{value}
+		}
+		for _, p := range []broker.Publication{
+			{Subject: schema.PollSubject(schema.Audio, polled), Header: header, Data: []byte("{}")},
+			{Subject: schema.FailedSubject(schema.Rejected, failed), Data: []byte(`{"data":{"reason":"rejected",` +
+				`"declaredAt":"` + at + `","history":[{"status":"x","at":"` + at + `","poll":1}]}}`)},
+		} {
+			_, err := l.Broker.Publish(l.Ctx, p)
+			l.Check(err)
+		}
+		found, err := l.finder.Look(l.Ctx, []string{polled, failed})
+		l.Check(err)
+		if i := found[0]; i.State != lifecycle.StatePolling || i.Problem != interaction.ForeignMessage {
+			t.Errorf("state %s, problem %q; want polling, of a foreign message", i.State, i.Problem)
+		}
+		if _, err := json.Marshal(found); err != nil {
+			t.Error(err)
 		}
 	})
 }

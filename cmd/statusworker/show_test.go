@@ -165,6 +165,7 @@ func TestShowPermissions(t *testing.T) {
 			}
 			if mode == "schedule" {
 				missing["polls"] = get + schema.StreamPolls
+				missing["intake"] = "$JS.API.CONSUMER.INFO." + schema.StreamDeclared + "." + schema.ConsumerIntake
 			}
 			for name, subject := range missing {
 				t.Run(name, func(t *testing.T) {
@@ -173,7 +174,8 @@ func TestShowPermissions(t *testing.T) {
 						for _, u := range all {
 							if allow := u.Permissions; u.Username == "operator" || u.Username == "worker" {
 								allow.Publish.Allow = slices.DeleteFunc(allow.Publish.Allow, func(s string) bool {
-									return s == subject
+									return s == subject || strings.Contains(subject, ".CONSUMER.INFO.") &&
+										s == "$JS.API.CONSUMER.INFO."+schema.StreamDeclared+".*"
 								})
 							}
 						}

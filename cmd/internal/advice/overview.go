@@ -98,7 +98,7 @@ func (n *notes) intake(i *overview.Intake) {
 	case i == nil:
 	case i.PausedUntil != nil:
 		n.add("the intake is paused until %s: new interactions are not polled; %s",
-			i.PausedUntil.UTC().Format(time.RFC3339), resume(schema.StreamDeclared, schema.ConsumerIntake))
+			i.PausedUntil.UTC().Format(time.RFC3339), Resume(schema.StreamDeclared, schema.ConsumerIntake))
 	case i.WaitingSeconds > intakeBehind.Seconds():
 		n.add("the intake is late: %s to be taken in, the oldest for %s; `statusworker doctor` checks NATS, and "+
 			"/readyz of each worker says why it takes none",
@@ -112,7 +112,7 @@ func (n *notes) lanes(o overview.Overview, workers []overview.Worker) {
 		if l.PausedUntil != nil {
 			until := l.PausedUntil.UTC().Format(time.RFC3339)
 			n.add("lane %s is paused until %s: its interactions are not polled; %s", l.Type, until,
-				resume(o.Redelivery.PollStream(), schema.PollConsumer(l.Type)))
+				Resume(o.Redelivery.PollStream(), schema.PollConsumer(l.Type)))
 		}
 	}
 	if len(workers) == 0 {
@@ -167,7 +167,8 @@ func (n *notes) overdue(o *overview.Overdue) {
 		many, age(o.FirstSeconds), FixOverdue)
 }
 
-func resume(stream, name string) string {
+// Resume says how to resume a paused NATS consumer.
+func Resume(stream, name string) string {
 	return "resume it with `" + NATS + "consumer resume " + stream + " " + name + "`"
 }
 

@@ -98,7 +98,11 @@ func (f *Finder) Look(ctx context.Context, identifiers []string) ([]Interaction,
 		return nil, fmt.Errorf("reading the broker's clock: %w", err)
 	}
 	var workers *Workers
+	lanes := map[Lane]*time.Time{}
 	for n := range found {
+		if found[n].LanePausedUntil, err = f.pausedUntil(ctx, lanes, found[n]); err != nil {
+			return nil, err
+		}
 		if workers == nil && found[n].waitsForWorker() {
 			if workers, err = f.alive(ctx); err != nil {
 				return nil, err
@@ -120,13 +124,18 @@ func (i *Interaction) judge(now time.Time, workers *Workers) {
 	if i.waitsForWorker() {
 		i.Workers = workers
 	}
+	if i.LanePausedUntil != nil && !i.LanePausedUntil.After(now) {
+		i.LanePausedUntil = nil
+	}
 	switch {
 	case i.Problem != "":
 	case i.NextPollAt != nil && i.NextPollAt.Before(now.Add(-redelivery.OverdueAfter)):
 		i.Problem = Overdue
-	case i.Workers == nil:
-	case i.Workers.Alive == 0:
+	case i.Workers != nil && i.Workers.Alive == 0:
 		i.Problem = NoWorkers
+	case i.LanePausedUntil != nil && (i.NextPollAt == nil || i.LanePausedUntil.After(*i.NextPollAt)):
+		i.Problem = LanePaused
+	case i.Workers == nil:
 	case i.State == lifecycle.StatePolling && i.Workers.Paused == i.Workers.Alive:
 		i.Problem = Paused
 	}

@@ -31,6 +31,8 @@ type Interaction struct {
 	// Problem is what delays an interaction that has not ended; Detail describes it.
 	Problem Problem `json:"problem,omitempty"`
 	Detail  string  `json:"detail,omitempty"`
+	// LanePausedUntil is when the lane of an interaction that has not ended continues, if an operator has paused it.
+	LanePausedUntil *time.Time `json:"lane_paused_until,omitempty"`
 	// Workers are those that are alive, if the interaction waits for one: it is declared or polling.
 	Workers *Workers `json:"workers,omitempty"`
 	// History has the changes of status, the oldest first.
@@ -52,13 +54,15 @@ const (
 	Overdue Problem = "overdue"
 	// NoWorkers: no worker is alive.
 	NoWorkers Problem = "no_workers"
+	// LanePaused: an operator has paused the lane until after the next step.
+	LanePaused Problem = "lane_paused"
 	// Paused: no worker polls, because the vendor fails.
 	Paused Problem = "paused"
 )
 
 // Problems returns all problems.
 func Problems() []Problem {
-	return []Problem{InvalidMessage, ForeignMessage, Overdue, NoWorkers, Paused}
+	return []Problem{InvalidMessage, ForeignMessage, Overdue, NoWorkers, LanePaused, Paused}
 }
 
 // Workers describes the workers that are alive.

@@ -249,6 +249,61 @@ func TestProblems(t *testing.T) {
 	})
 }
 
+// pausing is a broker whose consumers are paused.
+type pausing struct {
+	interaction.Broker
+	until time.Time
+	asked []interaction.Lane
+}
+
+func (p *pausing) Consumer(ctx context.Context, stream, consumer string) (broker.ConsumerState, error) {
+	p.asked = append(p.asked, interaction.Lane{Stream: stream, Consumer: consumer})
+	state, err := p.Broker.Consumer(ctx, stream, consumer)
+	state.PausedUntil = p.until
+	return state, err
+}
+
+// A paused lane is a problem if its pause ends after the next step.
+func TestPausedLane(t *testing.T) {
+	t.Parallel()
+	bubbles(t, func(l *looking) {
+		p := &pausing{Broker: l.Broker}
+		var err error
+		l.finder, err = interaction.New(l.Ctx, p, func(context.Context) ([]overview.Worker, error) {
+			return []overview.Worker{{Announcement: schema.Announcement{State: schema.Working}}}, nil
+		})
+		l.Check(err)
+		paused := func(id string, until time.Time, state lifecycle.State, want interaction.Problem, lane string) {
+			l.T.Helper()
+			p.until, p.asked = until, nil
+			i := l.in(id, state, want)
+			if (i.LanePausedUntil != nil) != until.After(time.Now()) || i.Lane().Consumer != lane ||
+				!slices.Contains(p.asked, i.Lane()) {
+				l.T.Errorf("%+v, want the consumer %s, paused until %s", i, lane, until)
+			}
+		}
+		lane := schema.PollConsumer(schema.Chat)
+		intake := lane
+		if l.Mode == consumer.Schedule {
+			intake = schema.ConsumerIntake
+		}
+		id := l.Declare(schema.Chat, simulator.Never())
+		paused(id, time.Now().Add(time.Minute), lifecycle.StateDeclared, interaction.LanePaused, intake)
+		paused(id, time.Now().Add(-time.Minute), lifecycle.StateDeclared, "", intake)
+		w := l.Start()
+		l.WaitPolls(1)
+		paused(id, time.Now().Add(time.Minute), lifecycle.StateWaiting, interaction.LanePaused, lane)
+		if l.Mode == consumer.Schedule {
+			paused(id, time.Now().Add(time.Microsecond), lifecycle.StateWaiting, "", lane)
+		}
+		w.End()
+		if l.Mode == consumer.Schedule {
+			l.Until("a poll to be due", func() bool { return l.look(id).State == lifecycle.StatePolling })
+			paused(id, time.Now().Add(time.Minute), lifecycle.StatePolling, interaction.LanePaused, lane)
+		}
+	})
+}
+
 // The order of the results is that of the identifiers, and the workers are read once, if at all.
 func TestSeveral(t *testing.T) {
 	t.Parallel()

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"statusworker/cmd/internal/advice"
 	"statusworker/cmd/internal/interaction"
 	"statusworker/schema"
 	"statusworker/schema/lifecycle"
@@ -35,6 +36,8 @@ func nextOfDeclared(i interaction.Interaction) string {
 		return "the declared message is not valid, and becomes a dead letter: " + i.Detail
 	case interaction.NoWorkers:
 		return "a worker takes it in, but none is alive: start one with `statusworker run`"
+	case interaction.LanePaused:
+		return "a worker takes it in, when its lane is not paused any more: " + resume(i)
 	}
 	return "a worker takes it in; " + alive(i.Workers)
 }
@@ -49,6 +52,8 @@ func nextOfWaiting(i interaction.Interaction) string {
 		return fmt.Sprintf("%s was due at %s, %s ago, but NATS has not published it: a worker stores it again; if "+
 			"this lasts longer than a minute, run `statusworker doctor`", number, clock(*i.NextPollAt),
 			span(i.At.Sub(*i.NextPollAt)))
+	case i.Problem == interaction.LanePaused:
+		return number + ", when its lane is not paused any more: " + resume(i)
 	case i.NextPollAt == nil:
 		return "a poll, within about one poll interval; only NATS knows when (redelivery nak)"
 	case i.NextPollAt.After(i.At):
@@ -64,6 +69,8 @@ func nextOfPolling(i interaction.Interaction) string {
 		return due + "; no worker stored its message: find out who publishes on " + schema.PollSubjects(i.Identifier)
 	case i.Problem == interaction.NoWorkers:
 		return due + ", but no worker is alive: start one with `statusworker run`"
+	case i.Problem == interaction.LanePaused:
+		return due + ", but its lane is paused: " + resume(i)
 	case i.Problem == interaction.Paused:
 		until := ""
 		if i.Workers.Until != nil {
@@ -83,6 +90,12 @@ func nextOfDeadLettered(i interaction.Interaction) string {
 		return "nothing, until it is declared again"
 	}
 	return o.Advice
+}
+
+// resume says until when the lane of an interaction is paused, and how to end that.
+func resume(i interaction.Interaction) string {
+	lane := i.Lane()
+	return "it continues at " + clock(*i.LanePausedUntil) + ", or " + advice.Resume(lane.Stream, lane.Consumer)
 }
 
 // all names all workers, as the subject of a sentence about a pause.

@@ -40,17 +40,24 @@ func situations() map[string]interaction.Interaction {
 		"waiting, foreign":  {State: lifecycle.StateWaiting, Problem: interaction.ForeignMessage},
 		"waiting, overdue": {State: lifecycle.StateWaiting, Problem: interaction.Overdue,
 			NextPollAt: before(90 * time.Second)},
-		"polling":             {State: lifecycle.StatePolling, Polls: 4, Workers: workers(2, 0)},
-		"polling, one":        {State: lifecycle.StatePolling, Polls: 4, Workers: one},
-		"polling, none":       {State: lifecycle.StatePolling, Problem: interaction.NoWorkers, Workers: workers(0, 0)},
-		"polling, paused":     {State: lifecycle.StatePolling, Problem: interaction.Paused, Workers: pause},
-		"polling, foreign":    {State: lifecycle.StatePolling, Problem: interaction.ForeignMessage, Workers: one},
+		"polling":          {State: lifecycle.StatePolling, Polls: 4, Workers: workers(2, 0)},
+		"polling, one":     {State: lifecycle.StatePolling, Polls: 4, Workers: one},
+		"polling, none":    {State: lifecycle.StatePolling, Problem: interaction.NoWorkers, Workers: workers(0, 0)},
+		"polling, paused":  {State: lifecycle.StatePolling, Problem: interaction.Paused, Workers: pause},
+		"polling, foreign": {State: lifecycle.StatePolling, Problem: interaction.ForeignMessage, Workers: one},
+		"declared, lane paused": {State: lifecycle.StateDeclared, Problem: interaction.LanePaused, Workers: one,
+			LanePausedUntil: before(-time.Hour)},
+		"waiting, lane paused": {State: lifecycle.StateWaiting, Problem: interaction.LanePaused, Polls: 4,
+			NextPollAt: before(-12 * time.Second), LanePausedUntil: before(-time.Hour)},
+		"polling, lane paused": {State: lifecycle.StatePolling, Problem: interaction.LanePaused, Workers: one,
+			LanePausedUntil: before(-time.Hour)},
 		"processed":           {State: lifecycle.StateProcessed},
 		"dead-lettered":       {State: lifecycle.StateDeadLettered},
 		"unknown":             {State: lifecycle.StateUnknown},
 		"unknown, once known": {State: lifecycle.StateUnknown, DeclaredAt: before(time.Minute)},
 	}
 	for name, i := range made {
+		i.Type, i.Redelivery = schema.Audio, "schedule"
 		i.Identifier, i.At, i.Since = id, now, before(3*time.Second)
 		if i.State == lifecycle.StateDeadLettered {
 			i.Outcomes = []interaction.Outcome{{Reason: schema.NotFound, Advice: schema.NotFound.Advice(), Sequence: 17,
@@ -71,7 +78,10 @@ func TestNext(t *testing.T) {
 		"waiting, foreign": {schema.HoldSubjects(id)}, "waiting, overdue": {"1m30s", "statusworker doctor"},
 		"polling": {"poll 5", "11:59:57", "3s"}, "polling, one": {"here"}, "polling, none": {"statusworker run"},
 		"polling, paused": {"throttled", "12:01:00", "2"}, "dead-lettered": {schema.NotFound.Advice()},
-		"polling, foreign": {schema.PollSubjects(id)},
+		"polling, foreign":      {schema.PollSubjects(id)},
+		"declared, lane paused": {"13:00:00", "consumer resume INTERACTIONS_DECLARED intake"},
+		"waiting, lane paused":  {"poll 5", "13:00:00", "consumer resume INTERACTIONS_POLLS poll-audio"},
+		"polling, lane paused":  {"13:00:00", "consumer resume INTERACTIONS_POLLS poll-audio"},
 	}
 	seen := map[string]string{}
 	for name, i := range situations() {

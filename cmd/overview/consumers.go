@@ -33,8 +33,9 @@ const (
 	// expireSoon is the part of the maximum age from which unread outcomes are reported. The alert
 	// StatusworkerOutcomesUnread has the same.
 	expireSoon = 0.75
-	// MaxConsumers is the largest number of durable consumers of outcomes that are shown.
-	MaxConsumers = 100
+	// MaxConsumers is the largest number of durable consumers of outcomes that are read. By default, nats-server allows
+	// as many for a stream.
+	MaxConsumers = 1000
 	// maxFilters is the largest number of filters of a consumer for which the first message is read. A consumer with
 	// more, such as one for single interactions, may show an oldest outcome that is too young.
 	maxFilters = 16

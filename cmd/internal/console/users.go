@@ -49,21 +49,25 @@ type Passwords struct {
 	// checking limits how many passwords are checked at a time: each takes some 50 ms of CPU.
 	checking chan struct{}
 
-	// accepted are keyed hashes of credentials that were correct: a page makes several requests.
+	// accepted has for each user the keyed hash of credentials that were correct: a page makes several requests.
 	key      []byte
 	mu       sync.Mutex
-	accepted map[[sha256.Size]byte]bool
+	accepted map[string][sha256.Size]byte
 }
 
-// maxPasswords is the maximum number of lines in a file of passwords.
-const maxPasswords = 1000
+const (
+	// maxPasswords is the maximum number of lines in a file of passwords.
+	maxPasswords = 1000
+	// maxCost is the maximum cost of a hash: a check takes about a second. Each higher cost doubles that.
+	maxCost = 14
+)
 
 // ReadPasswords reads lines of the form `name:hash`, with hashes of bcrypt, as `htpasswd -B` writes them. Empty lines
 // and lines that begin with # are skipped.
 func ReadPasswords(text string) (*Passwords, error) {
 	p := &Passwords{
 		hashes: map[string][]byte{}, checking: make(chan struct{}, 2), key: make([]byte, sha256.Size),
-		accepted: map[[sha256.Size]byte]bool{},
+		accepted: map[string][sha256.Size]byte{},
 	}
 	_, _ = rand.Read(p.key) // never fails
 	for i, line := range strings.Split(text, "\n") {
@@ -72,8 +76,13 @@ func ReadPasswords(text string) (*Passwords, error) {
 			continue
 		}
 		name, hash, _ := strings.Cut(line, ":")
-		if _, err := bcrypt.Cost([]byte(hash)); name == "" || err != nil {
+		cost, err := bcrypt.Cost([]byte(hash))
+		if name == "" || err != nil {
 			return nil, fmt.Errorf("line %d is not name:hash with a hash of bcrypt, as `htpasswd -B` writes it", i+1)
+		}
+		if cost > maxCost {
+			return nil, fmt.Errorf("line %d has a hash of cost %d: must be at most %d (`htpasswd -B -C %d`)", i+1, cost,
+				maxCost, maxCost)
 		}
 		if p.hashes[name] != nil {
 			return nil, fmt.Errorf("line %d has the user %s again", i+1, schema.Quote(name))
@@ -97,9 +106,9 @@ func (p *Passwords) Of(r *http.Request) (string, error) {
 	var sum [sha256.Size]byte
 	mac.Sum(sum[:0])
 	p.mu.Lock()
-	known := p.accepted[sum]
+	known := p.accepted[name]
 	p.mu.Unlock()
-	if known {
+	if hmac.Equal(known[:], sum[:]) {
 		return name, nil
 	}
 	select {
@@ -117,7 +126,7 @@ func (p *Passwords) Of(r *http.Request) (string, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.accepted[sum] = true // at most one for each user
+	p.accepted[name] = sum
 	return name, nil
 }
 

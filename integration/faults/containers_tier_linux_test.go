@@ -22,8 +22,9 @@ func TestContainers(t *testing.T) {
 		intervals: consumer.Guidance, deadline: 10 * time.Minute, grace: 30 * time.Second, timeout: 10 * time.Second,
 		shutdown: 20 * time.Second, life: 2 * time.Minute, stretch: 5,
 	}
-	if *flagDuration == smoke { // for audio, a poll interval is too long
-		s.types, s.life, s.grace = []schema.Type{schema.Chat, schema.Transcript}, time.Second, time.Second
+	if *flagDuration == smoke { // audio and a second generation take too long
+		s.types, s.once = []schema.Type{schema.Chat, schema.Transcript}, true
+		s.life, s.grace = time.Second, time.Second
 	}
 	play(t, "containers", s, startContainers)
 }

@@ -115,6 +115,9 @@ func (s settings) planned(seed uint64, n int, endless bool) plan {
 
 // repeated adds that an interaction is declared more than once.
 func (s settings) repeated(r *rand.Rand, p plan, fails bool) plan {
+	if s.once {
+		return p
+	}
 	if r.IntN(20) == 0 {
 		p.twice = time.Duration(1+r.IntN(3000)) * time.Millisecond
 	}

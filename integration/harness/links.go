@@ -18,7 +18,7 @@ import (
 // root, and the programs of [RequireLinks].
 type Links struct{ pid string }
 
-// RequireLinks skips the test if a program that [Links] needs is missing. With [EnvRequireEngine] set to 1 the test
+// RequireLinks skips the test if [Links] cannot work: without root, or if a program is missing. With [EnvRequireEngine] set to 1 the test
 // fails.
 func RequireLinks(t testing.TB) {
 	t.Helper()
@@ -29,14 +29,17 @@ func RequireLinks(t testing.TB) {
 			missing = append(missing, err)
 		}
 	}
+	if os.Geteuid() != 0 || !engineIsLocal() {
+		missing = append(missing, errors.New("this process is not root on the host of the engine"))
+	}
 	err := errors.Join(missing...)
 	switch {
 	case err == nil:
 	case os.Getenv(EnvRequireEngine) == "1":
-		t.Fatalf("%v, but %s=1 requires faults of the network: install util-linux, iptables and iproute2", err,
-			EnvRequireEngine)
+		t.Fatalf("faults of networks are not possible, but %s=1 requires them: %v; run as root, with util-linux, "+
+			"iptables and iproute2", EnvRequireEngine, err)
 	default:
-		t.Skipf("%v: install util-linux, iptables and iproute2 to run this test", err)
+		t.Skipf("faults of networks are not possible: %v; run as root, with util-linux, iptables and iproute2", err)
 	}
 }
 

@@ -23,8 +23,7 @@ func TestContainers(t *testing.T) {
 		shutdown: 20 * time.Second, life: 2 * time.Minute, stretch: 5,
 	}
 	if *flagDuration == smoke { // audio and a second generation take too long
-		s.types, s.once = []schema.Type{schema.Chat, schema.Transcript}, true
-		s.life, s.grace = time.Second, time.Second
+		s.types, s.life, s.brief = []schema.Type{schema.Chat, schema.Transcript}, time.Second, true
 	}
 	play(t, "containers", s, startContainers)
 }

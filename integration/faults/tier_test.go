@@ -82,8 +82,8 @@ type settings struct {
 
 	// types are those of the interactions; empty means all.
 	types []schema.Type
-	// once means that no interaction is declared more than once.
-	once bool
+	// brief means that every interaction ends at its first poll, unless that fails, and is declared once.
+	brief bool
 	// life is the time within which the vendor ends most interactions; 0 means four poll intervals.
 	life time.Duration
 	// stretch is by how much storms and the faults of the vendor are longer; 0 means 1.

@@ -92,6 +92,7 @@ func (s settings) planned(seed uint64, n int, endless bool) plan {
 		script, fails = simulator.Failed(status, ends()*3/4), true
 	case k < 165:
 		script, fails = simulator.Constant(failedStatus), true
+	case s.brief:
 	// With delayed naks, each worker counts refusals for itself: they may not be confirmed within the deadline.
 	case k < 180 && s.mode == consumer.Schedule:
 		p.script, fails = nil, true
@@ -115,7 +116,7 @@ func (s settings) planned(seed uint64, n int, endless bool) plan {
 
 // repeated adds that an interaction is declared more than once.
 func (s settings) repeated(r *rand.Rand, p plan, fails bool) plan {
-	if s.once {
+	if s.brief {
 		return p
 	}
 	if r.IntN(20) == 0 {

@@ -46,7 +46,7 @@ func (r *run) figures() string {
 	}
 	b.WriteString("| | |\n|---|---|\n")
 	row("command", "`%s`", r.command())
-	row("commit", "`%s`", commit())
+	row("commit", "`%s`", r.commit)
 	row("versions", "%s", strings.Join(append(r.tier.Versions(), runtime.Version()), ", "))
 	row("interactions", "%d, %d acknowledged declarations, %d dead letters replayed, %d declarations without an "+
 		"acknowledgement", len(o.lives), r.workload.acknowledged.Load(), r.workload.replays.Load(),
@@ -111,7 +111,7 @@ func (r *run) command() string {
 		text += " -redelivery " + string(r.settings.mode)
 	}
 	if *flagKinds != "" {
-		text += fmt.Sprintf(" -kinds '%s'", *flagKinds)
+		text += fmt.Sprintf(" -kinds %q", *flagKinds)
 	}
 	return text
 }

@@ -48,6 +48,7 @@ type run struct {
 	workload *workload
 	js       jetstream.JetStream
 	began    time.Time
+	commit   string
 	cancel   context.CancelCauseFunc
 	wg       sync.WaitGroup
 
@@ -96,7 +97,7 @@ func play(t *testing.T, name string, s settings, start func(*run) tier) {
 	defer cancel(nil)
 	r := &run{
 		t: t, name: name, settings: s, seed: *flagSeed, cancel: cancel, violations: map[string]int{},
-		random: rand.New(rand.NewPCG(*flagSeed, 0)), began: time.Now(),
+		random: rand.New(rand.NewPCG(*flagSeed, 0)), began: time.Now(), commit: commit(),
 	}
 	r.oracle = newOracle(r)
 	r.tier = start(r)

@@ -21,8 +21,8 @@ type tier interface {
 	Vendor() *simulator.Simulator
 	// Kinds are the faults of the tier. Those of the vendor are not among them.
 	Kinds() []*kind
-	// Recover is called when all faults have been healed. It waits until all servers and replicas are available, and all
-	// workers work.
+	// Recover is called when all faults have been healed. It waits until all servers and replicas are available, and
+	// all workers work.
 	Recover(ctx context.Context) error
 	// Stop ends all workers with SIGTERM and waits for them.
 	Stop(ctx context.Context) error
@@ -53,8 +53,8 @@ type kind struct {
 	fills bool
 	// vendor means that the vendor fails, so that workers pause for about as long.
 	vendor bool
-	// strike makes the fault happen, and returns when it has happened. It returns errNoTarget if nothing can be hit now.
-	// The tier must not hit the same target with two faults at a time.
+	// strike makes the fault happen, and returns when it has happened. It returns errNoTarget if nothing can be hit
+	// now. The tier must not hit the same target with two faults at a time.
 	strike func(ctx context.Context, r *rand.Rand) (struck, error)
 }
 

@@ -30,7 +30,7 @@ type plan struct {
 	invalid bool
 	// twice is when the interaction is declared a second time after its first acknowledgement; 0 is never.
 	twice time.Duration
-	// again is what happens after a dead letter: declared again or replayed. The vendor then processes the interaction.
+	// again is what happens after a dead letter: declared again or replayed. Then the vendor processes it.
 	again again
 	// processedAgain means that the interaction is declared again after its processed events, which changes nothing.
 	processedAgain bool

@@ -18,8 +18,8 @@ import (
 // root, and the programs of [RequireLinks].
 type Links struct{ pid string }
 
-// RequireLinks skips the test if [Links] cannot work: without root, or if a program is missing. With [EnvRequireEngine] set to 1 the test
-// fails.
+// RequireLinks skips the test if [Links] cannot work: without root, or if a program is missing. With [EnvRequireEngine]
+// set to 1 the test fails.
 func RequireLinks(t testing.TB) {
 	t.Helper()
 	RequireEngine(t)

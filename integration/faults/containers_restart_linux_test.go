@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"statusworker/consumer"
 	"statusworker/integration/harness"
 	"statusworker/schema"
 )
@@ -172,13 +173,17 @@ func (c *containers) stateOf(ctx context.Context, b *box) string {
 		}
 		return "not ready"
 	}
-	switch leader, err := c.cluster.LeaderNow(ctx, schema.StreamPolls); {
+	stream, what := schema.StreamPolls, "polls"
+	if c.settings.mode == consumer.Nak {
+		stream, what = schema.StreamDeclared, "declared messages"
+	}
+	switch leader, err := c.cluster.LeaderNow(ctx, stream); {
 	case err != nil:
 		return "cluster without a leader"
 	case leader == b.Name:
-		return "leader of polls"
+		return "leader of " + what
 	}
-	return "follower of polls"
+	return "follower of " + what
 }
 
 // Recover waits until all replicas are current, and all workers work. One that has ended is started again, as a

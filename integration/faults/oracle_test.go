@@ -140,7 +140,7 @@ func (o *oracle) polled(p simulator.Poll) {
 		o.leastGap = min(o.leastGap, float64(gap)/float64(interval))
 		if gap < interval {
 			o.early++
-			if o.run.settings.mode == consumer.Schedule && !o.run.hinders(l.polls[n-1], now) {
+			if o.run.settings.mode == consumer.Schedule && !o.run.hinders(p.Identifier, l.polls[n-1], now) {
 				l.polls = append(l.polls, now)
 				o.violated("I3", p.Identifier, "two polls are %s apart, the interval is %s", gap, interval)
 				return

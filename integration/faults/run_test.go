@@ -265,7 +265,7 @@ func (r *run) violated(invariant, id, text string, l *life) {
 
 // hinders reports whether a poll may be early because the one before it was long on its way to the vendor, and another
 // fault kept its worker from postponing it. It counts such polls.
-func (r *run) hinders(first, second poll) bool {
+func (r *run) hinders(id string, first, second poll) bool {
 	t, ok := r.tier.(linked)
 	if !ok {
 		return false
@@ -276,7 +276,8 @@ func (r *run) hinders(first, second poll) bool {
 		return false
 	}
 	r.hindered++
-	r.t.Logf("hindered: polls of %s at %s and of %s at %s", first.by, r.since(first.at), second.by, r.since(second.at))
+	r.t.Logf("hindered: polls of %s, by %s at %s and by %s at %s", id, first.by, r.since(first.at), second.by,
+		r.since(second.at))
 	return true
 }
 

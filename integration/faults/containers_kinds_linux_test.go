@@ -163,21 +163,35 @@ func (c *containers) terminated(some chooser) strike {
 	}
 }
 
+// settled is how long after its start a container gets SIGTERM at the earliest. Its program is process 1 there: the
+// kernel discards a signal that comes before the program can handle it.
+const settled = 2 * time.Second
+
 // terminate sends SIGTERM. A worker must end in time, with exit code 0: I10.
 func (c *containers) terminate(ctx context.Context, b *box) error {
-	began := time.Now()
-	if err := b.Stop(ctx); err != nil {
-		return err
-	}
-	took := time.Since(began)
-	if b.node {
-		return nil
-	}
 	state, err := b.State(ctx)
 	if err != nil {
 		return err
 	}
-	if limit := c.settings.shutdown + graceful; state.ExitCode != 0 || took > limit {
+	started, err := time.Parse(time.RFC3339Nano, state.StartedAt)
+	if err != nil {
+		return err
+	}
+	wait(ctx, time.Until(started.Add(settled)))
+	limit, began := c.settings.shutdown+graceful, time.Now()
+	bounded, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	err = b.Stop(bounded)
+	if bounded.Err() != nil {
+		err = b.Kill(ctx)
+	}
+	if err == nil {
+		state, err = b.State(ctx)
+	}
+	if err != nil || b.node {
+		return err
+	}
+	if took := time.Since(began); state.ExitCode != 0 || took > limit {
 		c.run.violated("I10", "", fmt.Sprintf("%s exited with code %d, %s after SIGTERM; must be 0, within %s", b.Name,
 			state.ExitCode, took.Round(time.Millisecond), limit), nil)
 	}

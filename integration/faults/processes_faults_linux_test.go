@@ -37,11 +37,11 @@ func (p *processes) Kinds() []*kind {
 		onNode("server SIGTERM", 3, 3*time.Second, p.stop, launch),
 		onNode("server SIGKILL", 4, 3*time.Second,
 			func(_ context.Context, n *node) error { n.fail(); return nil }, launch),
-		onNode("server SIGSTOP", 4, 8*time.Second, signalNode(syscall.SIGSTOP), signalNode(syscall.SIGCONT)),
+		onNode("server SIGSTOP", 4, 5*time.Second, signalNode(syscall.SIGSTOP), signalNode(syscall.SIGCONT)),
 		onWorker("worker SIGKILL", 12, 2*time.Second,
 			func(_ context.Context, w *worker) error { w.kill(); return nil }, work),
 		onWorker("worker SIGTERM", 6, time.Second, p.terminate, work),
-		onWorker("worker SIGSTOP", 10, 6*time.Second, signalWorker(syscall.SIGSTOP), signalWorker(syscall.SIGCONT)),
+		onWorker("worker SIGSTOP", 10, 4*time.Second, signalWorker(syscall.SIGSTOP), signalWorker(syscall.SIGCONT)),
 		onWorker("worker replaced by another build", 5, brief, p.replace, nil),
 		onWorker("worker cut off", 8, 3*time.Second, cutWorker(true), cutWorker(false)),
 		onWorker("worker's links closed", 8, brief, func(_ context.Context, w *worker) error {
@@ -50,16 +50,16 @@ func (p *processes) Kinds() []*kind {
 			}
 			return nil
 		}, nil),
-		onWorker("worker's links stalled", 5, 6*time.Second, blockWorker(forward, backward),
+		onWorker("worker's links stalled", 5, 4*time.Second, blockWorker(forward, backward),
 			releaseWorker(forward, backward)),
-		onWorker("worker's requests stalled", 6, 6*time.Second, blockWorker(forward), releaseWorker(forward)),
-		onWorker("worker's responses stalled", 6, 6*time.Second, blockWorker(backward), releaseWorker(backward)),
-		onNode("server partitioned", 3, 8*time.Second, p.partition(true, true, 1), p.partition(true, true, -1)),
-		onNode("server partitioned, sends only", 2, 8*time.Second, p.partition(true, false, 1),
+		onWorker("worker's requests stalled", 6, 4*time.Second, blockWorker(forward), releaseWorker(forward)),
+		onWorker("worker's responses stalled", 6, 4*time.Second, blockWorker(backward), releaseWorker(backward)),
+		onNode("server partitioned", 3, 5*time.Second, p.partition(true, true, 1), p.partition(true, true, -1)),
+		onNode("server partitioned, sends only", 2, 5*time.Second, p.partition(true, false, 1),
 			p.partition(true, false, -1)),
-		onNode("server partitioned, receives only", 2, 8*time.Second, p.partition(false, true, 1),
+		onNode("server partitioned, receives only", 2, 5*time.Second, p.partition(false, true, 1),
 			p.partition(false, true, -1)),
-		{name: "two servers partitioned", weight: 4, shortest: brief, longest: 8 * time.Second, strike: p.apart},
+		{name: "two servers partitioned", weight: 4, shortest: brief, longest: 5 * time.Second, strike: p.apart},
 		{name: "declared stream full", weight: 2, shortest: brief, longest: 3 * time.Second, strike: p.declaredFull},
 		{name: "everything SIGKILL", weight: 3, shortest: brief, longest: 3 * time.Second, alone: true,
 			strike: p.killAll},
@@ -131,8 +131,15 @@ func (n *node) fail() {
 	n.kill()
 }
 
+// starting is how long after its start a server gets no SIGTERM. nats-server 2.15.3 may lose all consumers if it is
+// terminated while it recovers its metadata: it processes none of them any more, and saves that.
+const starting = 10 * time.Second
+
 // stop ends a server with SIGTERM.
 func (p *processes) stop(ctx context.Context, n *node) error {
+	if time.Since(time.Unix(0, n.started.Load())) < starting {
+		return errNoTarget
+	}
 	n.down.Store(true)
 	if err := n.signal(syscall.SIGTERM); err != nil {
 		return err

@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/consumer"
+	"statusworker/consumer/redelivery"
 	"statusworker/integration/harness"
 	"statusworker/schema"
 )
@@ -62,6 +63,8 @@ type run struct {
 	recovering time.Duration // the longest time until a tier had recovered
 	calms      int
 	took       time.Duration
+	filled     time.Time // when the broker could not store messages
+	empty      bool      // everything has drained
 }
 
 // event is a fault that happens or has happened.
@@ -133,7 +136,7 @@ func (r *run) all(ctx context.Context) {
 		return !only.MatchString(k.name)
 	})
 	for end := r.began.Add(*flagDuration); time.Now().Before(end) && ctx.Err() == nil; {
-		length := r.settings.longer(time.Duration(20+r.random.IntN(20)) * time.Second)
+		length := r.settings.longer(time.Duration(25+r.random.IntN(20)) * time.Second)
 		length = min(*flagDuration/3, length, time.Until(end))
 		if err := r.round(ctx, kinds, length); err != nil && ctx.Err() == nil {
 			r.t.Errorf("%s after the beginning, seed %d: %v", time.Since(r.began).Round(time.Millisecond), r.seed, err)
@@ -147,6 +150,8 @@ func (r *run) all(ctx context.Context) {
 	}
 	if err := r.drained(ctx); err != nil {
 		r.t.Errorf("I5: %v (seed %d)", err, r.seed)
+	} else {
+		r.empty = true
 	}
 	r.oracle.finish()
 }
@@ -159,8 +164,11 @@ func (r *run) round(ctx context.Context, kinds []*kind, length time.Duration) er
 		return err
 	}
 	pause, filled := r.troubles(r.events[began:])
+	if filled {
+		r.filled = time.Now()
+	}
 	r.calms++
-	err := r.oracle.calm(ctx, r.js, pause, filled)
+	err := r.oracle.calm(ctx, r.js, pause, time.Since(r.filled) < 5*redelivery.OverdueAfter/2)
 	r.t.Logf("%s: %d faults, %d interactions, %d polls", r.since(time.Now()), len(r.events), r.oracle.known(),
 		r.tier.Vendor().Count())
 	return err

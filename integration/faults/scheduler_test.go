@@ -9,11 +9,11 @@ import (
 )
 
 // meanGap is the mean time between two faults in a storm.
-const meanGap = 300 * time.Millisecond
+const meanGap = 150 * time.Millisecond
 
 // storm lets faults happen for a time, and ends them all. Some storms end with a fault that happens alone.
 func (r *run) storm(ctx context.Context, kinds []*kind, length time.Duration) {
-	limit := int64([]int{2, 3, 3, 4, 5, 7}[r.random.IntN(6)])
+	limit := int64([]int{3, 4, 5, 6, 6, 7}[r.random.IntN(6)])
 	over, end := context.WithTimeout(ctx, length)
 	defer end()
 	var wg sync.WaitGroup
@@ -33,7 +33,7 @@ func (r *run) storm(ctx context.Context, kinds []*kind, length time.Duration) {
 		})
 	}
 	wg.Wait()
-	if r.random.IntN(2) > 0 || ctx.Err() != nil || *flagDuration == smoke {
+	if r.random.IntN(5) > 1 || ctx.Err() != nil || *flagDuration == smoke {
 		return
 	}
 	if k := choose(r.random, kinds, true); k != nil {

@@ -251,8 +251,8 @@ func (w *workload) repeat(ctx context.Context, id string, p plan, failed bool) {
 	}()
 }
 
-// declare publishes a declared message until it is acknowledged. The first one of an interaction is also acknowledged if
-// the broker rejects it because one is stored, and it can be read: the leader of a replicated stream also rejects it
+// declare publishes a declared message until it is acknowledged. The first one of an interaction is also acknowledged
+// if the broker rejects it because one is stored, and it can be read: the leader of a replicated stream also rejects it
 // because of one that is not stored yet, and may never be. Later, the stored one may have been stored before the dead
 // letter, without effect.
 func (w *workload) declare(ctx context.Context, id string, p plan, first bool) {

@@ -53,7 +53,9 @@ func TestPurgeWaitsForTheLastPoll(t *testing.T) {
 		subject    string
 		generation time.Time
 		tombstone  bool
-		want       dlq.Result
+		// before and after are the numbers of tombstones that are due and stored before and after it.
+		before, after int
+		want          dlq.Result
 	}{
 		"its reservation": {subject: schema.HoldSubject(schema.Chat, id), generation: generation,
 			want: dlq.Result{What: dlq.Unchanged, Why: dlq.PollPending}},
@@ -61,6 +63,12 @@ func TestPurgeWaitsForTheLastPoll(t *testing.T) {
 			want: dlq.Result{What: dlq.Unchanged, Why: dlq.PollPending}},
 		"its tombstone": {subject: schema.HoldSubject(schema.Chat, id), generation: generation, tombstone: true,
 			want: dlq.Result{What: dlq.Deleted}},
+		"its due message, before its tombstone": {subject: schema.PollSubject(schema.Chat, id), generation: generation,
+			after: 1, want: dlq.Result{What: dlq.Unchanged, Why: dlq.PollPending}},
+		"its due message, between two tombstones": {subject: schema.PollSubject(schema.Chat, id),
+			generation: generation, before: 1, after: 2, want: dlq.Result{What: dlq.Unchanged, Why: dlq.PollPending}},
+		"two tombstones that are due": {subject: schema.PollSubject(schema.Chat, id), generation: generation,
+			tombstone: true, after: 1, want: dlq.Result{What: dlq.Deleted}},
 		"the reservation of a later generation": {subject: schema.HoldSubject(schema.Chat, id),
 			generation: generation.Add(time.Hour), want: dlq.Result{What: dlq.Deleted}},
 	} {
@@ -68,7 +76,13 @@ func TestPurgeWaitsForTheLastPoll(t *testing.T) {
 			t.Parallel()
 			s := reserving(t)
 			s.store(dead(schema.Rejected, id))
+			for range tt.before {
+				s.waiting(schema.PollSubject(schema.Chat, id), generation, true)
+			}
 			s.waiting(tt.subject, tt.generation, tt.tombstone)
+			for range tt.after {
+				s.waiting(schema.PollSubject(schema.Chat, id), generation, true)
+			}
 			d := s.queue()
 			selection, err := d.Select(s.ctx, dlq.Filter{})
 			if err != nil {

@@ -86,14 +86,32 @@ func (d *Queue) waiting(ctx context.Context, identifier string, s *lifecycle.Sna
 		}
 		r := lifecycle.ReadReserved(m.Header, m.Sequence, m.Time)
 		if schema.IsPollSubject(m.Subject) {
-			s.Due = &r
-			return nil
+			s.Due, err = d.due(ctx, identifier, r)
+			return err
 		}
 		if s.Reservation = &r; !r.Tombstone {
 			return nil
 		}
 	}
 	return nil
+}
+
+// due returns the last due message of an interaction, or an earlier one, if the last one is a tombstone and the earlier
+// one is not: NATS has lost the acknowledgement of that poll, and will deliver its message again.
+func (d *Queue) due(ctx context.Context, identifier string, last lifecycle.Reserved) (*lifecycle.Reserved, error) {
+	for from := uint64(1); last.Tombstone && from < last.Sequence; {
+		m, err := d.message(ctx, func(ctx context.Context) (broker.Message, error) {
+			return d.broker.Next(ctx, schema.StreamPolls, schema.PollSubjects(identifier), from)
+		})
+		if err != nil || m == nil {
+			return &last, err
+		}
+		if r := lifecycle.ReadReserved(m.Header, m.Sequence, m.Time); !r.Tombstone {
+			return &r, nil
+		}
+		from = m.Sequence + 1
+	}
+	return &last, nil
 }
 
 // outcome returns the dead letter as lifecycle uses it.

@@ -18,7 +18,8 @@ const (
 // Replay decides whether a dead letter may be replayed, from the stored declared message, reservation and due message.
 // By is the reservation or due message that the verdict is based on; nil if it is based on the declared message or on
 // none. The Declared of the snapshot must be the newest one under any type; for the dead letter of an invalid message,
-// the one on its own subject.
+// the one on its own subject. Its Due must be the first due message that is not a tombstone, if there is one
+// before the last.
 func (s Snapshot) Replay(letter Outcome) (verdict Replay, by *Reserved) {
 	d := s.Declared
 	if d != nil {

@@ -29,8 +29,8 @@ const (
 	ackTimeout = 5 * time.Second
 	// lookups is the maximum number of concurrent lookups. Many share one write to the connection.
 	lookups = 256
-	// acceptTimeout is how long the broker may accept nothing before the command gives up. A leader that cannot store what
-	// it has received ceases to be the leader within 20 s.
+	// acceptTimeout is how long the broker may accept nothing before the command gives up. A leader that cannot store
+	// what it has received ceases to be the leader within 20 s.
 	acceptTimeout = 30 * time.Second
 	// deniedGrace is how long to wait for earlier acknowledgements after a publish was denied.
 	deniedGrace = time.Second
@@ -245,8 +245,8 @@ func await(leave context.Context, denied <-chan struct{}, f jetstream.PubAckFutu
 }
 
 // unproven reports whether the broker rejected a message because one is on its subject, and a lookup can show whether
-// that one is stored. The leader of a replicated stream also rejects it because of a message that is not stored yet, and
-// that it may lose.
+// that one is stored. The leader of a replicated stream also rejects it because of a message that it has not stored
+// yet, and may lose.
 func (d *Producer) unproven(err error) bool {
 	return adapter.MaxPerSubject(err) &&
 		slices.ContainsFunc(d.places, func(p place) bool { return p.stream == schema.StreamDeclared })

@@ -33,18 +33,18 @@ func (p *processes) Kinds() []*kind {
 	work := func(_ context.Context, w *worker) error { return p.work(w) }
 	kinds := []*kind{
 		{name: "step-down of a stream", weight: 12, strike: p.stepDown(false)},
-		{name: "step-down of a consumer", weight: 8, strike: p.stepDown(true)},
-		onNode("server SIGTERM", 3, 3*time.Second, p.stop, launch),
-		onNode("server SIGKILL", 4, 3*time.Second,
+		{name: "step-down of a consumer", weight: 10, strike: p.stepDown(true)},
+		onNode("server SIGTERM", 2, 3*time.Second, p.stop, launch),
+		onNode("server SIGKILL", 3, 3*time.Second,
 			func(_ context.Context, n *node) error { n.fail(); return nil }, launch),
-		onNode("server SIGSTOP", 4, 5*time.Second, signalNode(syscall.SIGSTOP), signalNode(syscall.SIGCONT)),
+		onNode("server SIGSTOP", 3, 5*time.Second, signalNode(syscall.SIGSTOP), signalNode(syscall.SIGCONT)),
 		onWorker("worker SIGKILL", 12, 2*time.Second,
 			func(_ context.Context, w *worker) error { w.kill(); return nil }, work),
 		onWorker("worker SIGTERM", 6, time.Second, p.terminate, work),
 		onWorker("worker SIGSTOP", 10, 4*time.Second, signalWorker(syscall.SIGSTOP), signalWorker(syscall.SIGCONT)),
 		onWorker("worker replaced by another build", 5, brief, p.replace, nil),
 		onWorker("worker cut off", 8, 3*time.Second, cutWorker(true), cutWorker(false)),
-		onWorker("worker's links closed", 8, brief, func(_ context.Context, w *worker) error {
+		onWorker("worker's links closed", 10, brief, func(_ context.Context, w *worker) error {
 			for _, l := range w.links {
 				l.disconnect()
 			}
@@ -54,12 +54,12 @@ func (p *processes) Kinds() []*kind {
 			releaseWorker(forward, backward)),
 		onWorker("worker's requests stalled", 6, 4*time.Second, blockWorker(forward), releaseWorker(forward)),
 		onWorker("worker's responses stalled", 6, 4*time.Second, blockWorker(backward), releaseWorker(backward)),
-		onNode("server partitioned", 3, 5*time.Second, p.partition(true, true, 1), p.partition(true, true, -1)),
+		onNode("server partitioned", 2, 5*time.Second, p.partition(true, true, 1), p.partition(true, true, -1)),
 		onNode("server partitioned, sends only", 2, 5*time.Second, p.partition(true, false, 1),
 			p.partition(true, false, -1)),
 		onNode("server partitioned, receives only", 2, 5*time.Second, p.partition(false, true, 1),
 			p.partition(false, true, -1)),
-		{name: "two servers partitioned", weight: 4, shortest: brief, longest: 5 * time.Second, strike: p.apart},
+		{name: "two servers partitioned", weight: 3, shortest: brief, longest: 5 * time.Second, strike: p.apart},
 		{name: "declared stream full", weight: 2, shortest: brief, longest: 3 * time.Second, strike: p.declaredFull},
 		{name: "everything SIGKILL", weight: 3, shortest: brief, longest: 3 * time.Second, alone: true,
 			strike: p.killAll},
@@ -137,7 +137,7 @@ const starting = 10 * time.Second
 
 // stop ends a server with SIGTERM.
 func (p *processes) stop(ctx context.Context, n *node) error {
-	if time.Since(time.Unix(0, n.started.Load())) < starting {
+	if n.age() < starting {
 		return errNoTarget
 	}
 	n.down.Store(true)

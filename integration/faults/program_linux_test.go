@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // program is a program that is started and ended many times. It appends its output to one file, whose end is printed if
@@ -19,10 +20,10 @@ type program struct {
 	name string
 	log  string
 
-	mu     sync.Mutex
-	cmd    *exec.Cmd
-	ended  chan struct{}
-	starts int
+	mu      sync.Mutex
+	cmd     *exec.Cmd
+	ended   chan struct{}
+	started time.Time
 }
 
 func newProgram(t *testing.T, folder, name string) *program {
@@ -56,7 +57,7 @@ func (p *program) start(path string, env []string, args ...string) error {
 	ended := make(chan struct{})
 	p.mu.Lock()
 	p.cmd, p.ended = cmd, ended
-	p.starts++
+	p.started = time.Now()
 	p.mu.Unlock()
 	go func() {
 		_ = cmd.Wait() // ProcessState has the result
@@ -92,6 +93,13 @@ func (p *program) running() bool {
 	default:
 		return true
 	}
+}
+
+// age is how long ago the program was started.
+func (p *program) age() time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return time.Since(p.started)
 }
 
 // kill ends the program with SIGKILL and waits for it.

@@ -136,7 +136,7 @@ func (r *run) all(ctx context.Context) {
 		return !only.MatchString(k.name)
 	})
 	for end := r.began.Add(*flagDuration); time.Now().Before(end) && ctx.Err() == nil; {
-		length := r.settings.longer(time.Duration(25+r.random.IntN(20)) * time.Second)
+		length := r.settings.longer(time.Duration(30+r.random.IntN(30)) * time.Second)
 		length = min(*flagDuration/3, length, time.Until(end))
 		if err := r.round(ctx, kinds, length); err != nil && ctx.Err() == nil {
 			r.t.Errorf("%s after the beginning, seed %d: %v", time.Since(r.began).Round(time.Millisecond), r.seed, err)

@@ -22,6 +22,8 @@ type attempt struct {
 	sent   atomic.Bool // a part of the request may have been written
 	late   atomic.Bool // the request was not written because sendBy had passed
 	broken atomic.Bool // the connection broke after the request was sent, and the transport tried to send it again
+	// answered means that the vendor has received the request: the header of its answer is here.
+	answered atomic.Bool
 }
 
 var (
@@ -90,9 +92,35 @@ func (a *attempt) whenSent() time.Time {
 
 // conn is a TCP connection that asks its current attempt before every write. Before the first attempt, it allows all
 // writes, which are handshakes.
+//
+// If it is closed before the request is answered, or its process dies, the kernel discards the request and resets the
+// connection. Otherwise the kernel would continue to repeat a request that a lossy network has not delivered, for a
+// minute, and the vendor might receive it shortly before or after the next poll.
 type conn struct {
 	net.Conn
 	attempt atomic.Pointer[attempt]
+}
+
+// newConn makes a conn of a connection without an attempt.
+func newConn(c net.Conn) *conn {
+	linger(c, 0)
+	return &conn{Conn: c}
+}
+
+// Close closes the connection. One without an unanswered request is not reset.
+func (c *conn) Close() error {
+	if a := c.attempt.Load(); a == nil || a.answered.Load() {
+		linger(c.Conn, -1)
+	}
+	return c.Conn.Close()
+}
+
+// linger sets what the kernel does with data that it has not sent when a TCP connection is closed: with 0 it discards
+// them, with -1 it sends them.
+func linger(c net.Conn, seconds int) {
+	if tcp, ok := c.(interface{ SetLinger(int) error }); ok {
+		_ = tcp.SetLinger(seconds) // fails only if the connection is closed
+	}
 }
 
 func (c *conn) Write(p []byte) (int, error) {

@@ -71,6 +71,7 @@ func (c *Client) ask(
 	if err != nil {
 		return schema.Answer{}, x.failure(err, 0)
 	}
+	a.answered.Store(true)
 	defer func() { _ = resp.Body.Close() }() // the answer has been read
 	if seen != nil {
 		seen.StatusCode, seen.JSON = resp.StatusCode, jsonContentType(resp.Header.Get("Content-Type"))

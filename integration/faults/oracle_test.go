@@ -64,6 +64,7 @@ type poll struct {
 	code   int
 	status schema.Status
 	fault  string
+	by     string // the worker, if it is known
 }
 
 // outcome is an outcome that was stored.
@@ -129,14 +130,17 @@ func (o *oracle) polled(p simulator.Poll) {
 		o.violated("I6", p.Identifier, "it was polled, but no valid message declares it")
 		return
 	}
-	now := poll{p.At, p.StatusCode, p.Status, p.Fault}
+	now := poll{at: p.At, code: p.StatusCode, status: p.Status, fault: p.Fault}
+	if t, ok := o.run.tier.(linked); ok {
+		now.by = t.sender(p.From)
+	}
 	if n := len(l.polls); n > 0 {
 		interval := o.run.settings.intervals.Of(l.plan.typ)
 		gap := p.At.Sub(l.polls[n-1].at).Abs() // concurrent polls may be counted in either order
 		o.leastGap = min(o.leastGap, float64(gap)/float64(interval))
 		if gap < interval {
 			o.early++
-			if o.run.settings.mode == consumer.Schedule {
+			if o.run.settings.mode == consumer.Schedule && !o.run.hinders(p.Identifier, l.polls[n-1], now) {
 				l.polls = append(l.polls, now)
 				o.violated("I3", p.Identifier, "two polls are %s apart, the interval is %s", gap, interval)
 				return

@@ -353,21 +353,31 @@ func (p *processes) atRest(ctx context.Context, w *worker) {
 		if err != nil {
 			return err
 		}
-		if now.goroutines > w.idle.goroutines+10 || now.files > w.idle.files+5 || now.memory > w.idle.memory+64<<20 {
-			return fmt.Errorf("it uses %+v, and used %+v before the first interaction", now, w.idle)
-		}
-		return nil
+		return now.atRest(w.idle)
 	})
 	if err != nil {
 		p.run.violated("I9", "", err.Error(), nil)
 	}
 }
 
-func (w *worker) usage(ctx context.Context) (u usage, err error) {
+func (w *worker) usage(ctx context.Context) (usage, error) {
 	metrics, err := w.get(ctx, "/metrics")
 	if err != nil {
-		return u, err
+		return usage{}, err
 	}
+	return usageIn(metrics)
+}
+
+// atRest returns an error unless a worker uses about as much as before the first interaction.
+func (u usage) atRest(idle usage) error {
+	if u.goroutines > idle.goroutines+10 || u.files > idle.files+5 || u.memory > idle.memory+64<<20 {
+		return fmt.Errorf("it uses %+v, and used %+v before the first interaction", u, idle)
+	}
+	return nil
+}
+
+// usageIn returns the usage in the metrics of a worker.
+func usageIn(metrics string) (u usage, err error) {
 	for name, value := range map[string]*float64{
 		"go_goroutines": &u.goroutines, "process_open_fds": &u.files, "process_resident_memory_bytes": &u.memory,
 	} {

@@ -59,6 +59,9 @@ func (r *run) figures() string {
 	}
 	row("after the faults", "servers and workers worked after %s at most, everything due was polled %s later at most",
 		r.recovering.Round(100*time.Millisecond), o.stuck.Round(100*time.Millisecond))
+	if _, ok := r.tier.(linked); ok {
+		row("early after a slow request and another fault", "%d", r.hindered)
+	}
 	var found []string
 	for _, i := range invariants {
 		if n := r.violations[i]; n > 0 {

@@ -59,6 +59,7 @@ type run struct {
 	mu         sync.Mutex
 	events     []*event
 	violations map[string]int
+	hindered   int
 	recovering time.Duration // the longest time until a tier had recovered
 	calms      int
 	took       time.Duration
@@ -131,11 +132,12 @@ func (r *run) all(ctx context.Context) {
 	})
 	only, err := regexp.Compile(*flagKinds)
 	harness.Check(r.t, err)
-	kinds := slices.DeleteFunc(append(vendorKinds(r.tier.Vendor()), r.tier.Kinds()...), func(k *kind) bool {
+	kinds := slices.DeleteFunc(append(vendorKinds(r.tier.Vendor(), r.settings), r.tier.Kinds()...), func(k *kind) bool {
 		return !only.MatchString(k.name)
 	})
 	for end := r.began.Add(*flagDuration); time.Now().Before(end) && ctx.Err() == nil; {
-		length := min(*flagDuration/3, time.Duration(30+r.random.IntN(30))*time.Second, time.Until(end))
+		length := r.settings.longer(time.Duration(30+r.random.IntN(30)) * time.Second)
+		length = min(*flagDuration/3, length, time.Until(end))
 		if err := r.round(ctx, kinds, length); err != nil && ctx.Err() == nil {
 			r.t.Errorf("%s after the beginning, seed %d: %v", time.Since(r.began).Round(time.Millisecond), r.seed, err)
 			return
@@ -232,7 +234,7 @@ func (r *run) violated(invariant, id, text string, l *life) {
 		fmt.Fprintf(&b, ", %d attempts\n", l.attempts)
 		for n, p := range l.polls {
 			if n < 5 || n >= len(l.polls)-10 {
-				fmt.Fprintf(&b, "  poll %d at %s: %d %s %s\n", n+1, r.since(p.at), p.code, p.status, p.fault)
+				fmt.Fprintf(&b, "  poll %d at %s: %d %s %s %s\n", n+1, r.since(p.at), p.code, p.status, p.fault, p.by)
 			}
 		}
 		for _, s := range l.outcomes {
@@ -267,6 +269,24 @@ func (r *run) violated(invariant, id, text string, l *life) {
 	if total >= maxViolations {
 		r.cancel(errViolations)
 	}
+}
+
+// hinders reports whether a poll may be early because the one before it was long on its way to the vendor, and another
+// fault kept its worker from postponing it. It counts such polls.
+func (r *run) hinders(id string, first, second poll) bool {
+	t, ok := r.tier.(linked)
+	if !ok {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !t.hindered(first, second, r.events) {
+		return false
+	}
+	r.hindered++
+	r.t.Logf("hindered: polls of %s, by %s at %s and by %s at %s", id, first.by, r.since(first.at), second.by,
+		r.since(second.at))
+	return true
 }
 
 // maxFaults is how many faults are printed with a violation.

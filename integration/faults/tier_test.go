@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"net/netip"
 	"time"
 
 	"statusworker/consumer"
+	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )
 
@@ -26,6 +28,15 @@ type tier interface {
 	Stop(ctx context.Context) error
 	// Versions are those of the tested programs, for the record: `nats-server 2.15.3`.
 	Versions() []string
+}
+
+// linked is a tier with faults of the links between workers and vendor.
+type linked interface {
+	// sender returns the name of the worker that sends requests from an address.
+	sender(from netip.AddrPort) string
+	// hindered reports whether the first of two polls may have been long on its way to the vendor, and another fault
+	// may have kept its worker from postponing the second one.
+	hindered(first, second poll, faults []*event) bool
 }
 
 // kind is a kind of fault.
@@ -68,6 +79,20 @@ type settings struct {
 	deadline, grace, timeout time.Duration
 	// shutdown is --shutdown-timeout.
 	shutdown time.Duration
+
+	// types are those of the interactions; empty means all.
+	types []schema.Type
+	// brief means that every interaction ends at its first poll, unless that fails, and is declared once.
+	brief bool
+	// life is the time within which the vendor ends most interactions; 0 means four poll intervals.
+	life time.Duration
+	// stretch is by how much storms and the faults of the vendor are longer; 0 means 1.
+	stretch int
+}
+
+// longer returns a time that is longer by the stretch.
+func (s settings) longer(d time.Duration) time.Duration {
+	return time.Duration(max(1, s.stretch) * int(d))
 }
 
 // failedStatus is a status that the vendor does not document, and that workers treat as failed.

@@ -11,9 +11,10 @@ import (
 )
 
 // vendorKinds are the faults of the whole vendor.
-func vendorKinds(v *simulator.Simulator) []*kind {
-	f := &vendorFaults{vendor: v}
-	throttled := simulator.Throttle(time.Second)
+func vendorKinds(v *simulator.Simulator, s settings) []*kind {
+	f := &vendorFaults{vendor: v, settings: s}
+	throttled := simulator.Throttle(s.longer(time.Second))
+	slow := simulator.Fault{Kind: simulator.Delayed, Delay: s.longer(1200 * time.Millisecond)}
 	return []*kind{
 		f.kind("vendor answers 500 or 503", 3*time.Second, simulator.Refusal(500).Sometimes(0.5),
 			simulator.Refusal(503)),
@@ -26,14 +27,14 @@ func vendorKinds(v *simulator.Simulator) []*kind {
 		f.kind("vendor answers half", 3*time.Second, simulator.Fault{Kind: simulator.Truncated}),
 		f.kind("vendor answers wrongly", 3*time.Second, simulator.Fault{Kind: simulator.WrongIdentifier}.Sometimes(0.5),
 			simulator.Fault{Kind: simulator.NotJSON}),
-		f.kind("vendor is slow", 4*time.Second,
-			simulator.Fault{Kind: simulator.Delayed, Delay: 1200 * time.Millisecond}),
+		f.kind("vendor is slow", 4*time.Second, slow),
 	}
 }
 
 // vendorFaults keeps the active faults of the vendor.
 type vendorFaults struct {
-	vendor *simulator.Simulator
+	vendor   *simulator.Simulator
+	settings settings
 
 	mu     sync.Mutex
 	active []*kind
@@ -41,7 +42,9 @@ type vendorFaults struct {
 }
 
 func (f *vendorFaults) kind(name string, longest time.Duration, faults ...simulator.Fault) *kind {
-	k := &kind{name: name, weight: 1, shortest: 300 * time.Millisecond, longest: longest, vendor: true}
+	k := &kind{
+		name: name, weight: 1, shortest: 300 * time.Millisecond, longest: f.settings.longer(longest), vendor: true,
+	}
 	k.strike = func(context.Context, *rand.Rand) (struck, error) {
 		if !f.set(k, faults) {
 			return struck{}, errNoTarget

@@ -63,14 +63,22 @@ func identifier(seed uint64, n int) string {
 // planned returns the plan of the n-th interaction of a seed. endless means that it may wait for its deadline.
 func (s settings) planned(seed uint64, n int, endless bool) plan {
 	r := rand.New(rand.NewPCG(seed, uint64(n)))
-	p := plan{typ: schema.Types()[r.IntN(3)]}
-	interval := s.intervals.Of(p.typ)
+	types := s.types
+	if len(types) == 0 {
+		types = schema.Types()
+	}
+	p := plan{typ: types[r.IntN(len(types))]}
+	life := s.life
+	if life == 0 {
+		life = 4 * s.intervals.Of(p.typ)
+	}
+	ends := func() time.Duration { return time.Duration(r.Float64() * float64(life)) }
 	if r.IntN(5) == 0 {
 		p.differs = schema.Flags()[:1]
 	}
 	// Every answer is delayed a little, so that polls are in flight at any time.
 	delayed := simulator.Fault{Kind: simulator.Delayed, Delay: time.Duration(5+r.IntN(115)) * time.Millisecond}
-	script := simulator.Processed(time.Duration(r.Float64() * 4 * float64(interval)))
+	script := simulator.Processed(ends())
 	fails := false
 	switch k := r.IntN(1000); {
 	case k < 150: // a documented failure
@@ -81,9 +89,10 @@ func (s settings) planned(seed uint64, n int, endless bool) plan {
 			}
 		}
 		status := failures[r.IntN(len(failures))]
-		script, fails = simulator.Failed(status, time.Duration(r.Float64()*3*float64(interval))), true
+		script, fails = simulator.Failed(status, ends()*3/4), true
 	case k < 165:
 		script, fails = simulator.Constant(failedStatus), true
+	case s.brief:
 	// With delayed naks, each worker counts refusals for itself: they may not be confirmed within the deadline.
 	case k < 180 && s.mode == consumer.Schedule:
 		p.script, fails = nil, true
@@ -107,6 +116,9 @@ func (s settings) planned(seed uint64, n int, endless bool) plan {
 
 // repeated adds that an interaction is declared more than once.
 func (s settings) repeated(r *rand.Rand, p plan, fails bool) plan {
+	if s.brief {
+		return p
+	}
 	if r.IntN(20) == 0 {
 		p.twice = time.Duration(1+r.IntN(3000)) * time.Millisecond
 	}

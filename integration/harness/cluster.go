@@ -19,6 +19,8 @@ import (
 // Cluster is three NATS servers in a cluster. Its nodes are killed and started one by one.
 type Cluster struct {
 	Nodes []*Server
+	// Network is the name of the container network of the nodes. A node's host name in it is its name.
+	Network string
 
 	nc *nats.Conn
 	js jetstream.JetStream
@@ -40,12 +42,11 @@ func StartCluster(t testing.TB, config ...string) *Cluster {
 		names = append(names, fmt.Sprintf("n%d", i+1))
 		routes = append(routes, fmt.Sprintf("nats://n%d:6222", i+1))
 	}
-	config = append(
-		config,
-		fmt.Sprintf("cluster { name: test, listen: \"0.0.0.0:6222\", routes: [%s] }", strings.Join(routes, ", ")),
-	)
+	// Clients know all nodes. Those in containers could not reach the addresses that the nodes advertise.
+	const format = `cluster { name: test, listen: "0.0.0.0:6222", no_advertise: true, routes: [%s] }`
+	config = append(config, fmt.Sprintf(format, strings.Join(routes, ", ")))
 	ports := FreePorts(t, size)
-	c := &Cluster{Nodes: make([]*Server, size)}
+	c := &Cluster{Nodes: make([]*Server, size), Network: net.Name}
 	errs := make([]error, size)
 	var wg sync.WaitGroup
 	for i := range size {
@@ -90,6 +91,11 @@ func (c *Cluster) Leader(ctx context.Context, stream string) (int, error) {
 		return fmt.Errorf("%s is led by %q, which is not a node", stream, name)
 	})
 	return leader, err
+}
+
+// LeaderNow returns the name of the node that leads a stream. It does not wait for a leader.
+func (c *Cluster) LeaderNow(ctx context.Context, stream string) (string, error) {
+	return c.leader(ctx, stream, "")
 }
 
 // AwaitLeaders waits until every stream and every consumer has a leader: the cluster then works, but a node may be

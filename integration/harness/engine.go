@@ -163,7 +163,8 @@ var image = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	archive, err := imageContext(binary)
+	archive, err := imageContext("nats-server", binary,
+		"FROM scratch\nCOPY nats-server /nats-server\nENTRYPOINT [\"/nats-server\"]\n")
 	if err != nil {
 		return "", fmt.Errorf("packing the NATS image: %w", err)
 	}
@@ -181,9 +182,10 @@ var image = sync.OnceValues(func() (string, error) {
 
 // build builds a main package of this module, or of a required one, into [buildDir]. The program is static, as an image
 // without other files needs it.
-func build(ctx context.Context, name, pkg string) (string, error) {
+func build(ctx context.Context, name, pkg string, flags ...string) (string, error) {
 	path := filepath.Join(buildDir, name)
-	cmd := exec.CommandContext(ctx, "go", "build", "-ldflags=-s -w", "-o", path, pkg)
+	args := append([]string{"build", "-ldflags=-s -w", "-o", path}, flags...)
+	cmd := exec.CommandContext(ctx, "go", append(args, pkg)...)
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building %s: %w\n%s", pkg, err, out)
@@ -191,8 +193,8 @@ func build(ctx context.Context, name, pkg string) (string, error) {
 	return path, nil
 }
 
-// imageContext returns a build context that contains the server only.
-func imageContext(binary string) (*bytes.Reader, error) {
+// imageContext returns a build context that contains a binary, under a name, and a Dockerfile.
+func imageContext(name, binary, dockerfile string) (*bytes.Reader, error) {
 	program, err := os.ReadFile(binary)
 	if err != nil {
 		return nil, err
@@ -204,8 +206,8 @@ func imageContext(binary string) (*bytes.Reader, error) {
 		mode int64
 		data []byte
 	}{
-		{"nats-server", 0o755, program},
-		{"Dockerfile", 0o644, []byte("FROM scratch\nCOPY nats-server /nats-server\nENTRYPOINT [\"/nats-server\"]\n")},
+		{name, 0o755, program},
+		{"Dockerfile", 0o644, []byte(dockerfile)},
 	} {
 		if err := w.WriteHeader(&tar.Header{Name: f.name, Mode: f.mode, Size: int64(len(f.data))}); err != nil {
 			return nil, err

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"regexp"
 	"strconv"
@@ -15,7 +14,6 @@ import (
 	"github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/mount"
 	dockernet "github.com/moby/moby/api/types/network"
-	"github.com/moby/moby/client"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/testcontainers/testcontainers-go"
@@ -26,13 +24,10 @@ import (
 // Server is one nats-server with JetStream in a container. It keeps its URL and its stored messages when it is killed
 // and restarted. Its methods must not be called concurrently.
 type Server struct {
-	// Name is the server's name, as in the leader of a stream info or consumer info.
-	Name string
+	// The name of the container is the server's name, as in the leader of a stream info or consumer info.
+	*Container
 	// URL is its address on the loopback interface.
 	URL string
-
-	container testcontainers.Container
-	client    client.APIClient
 }
 
 // StartServer starts a server and waits until JetStream answers. Lines of nats-server configuration may be added,
@@ -57,13 +52,6 @@ func newServer(
 	network *testcontainers.DockerNetwork,
 	config []string,
 ) (*Server, error) {
-	provider, err := engine()
-	if err != nil {
-		return nil, err
-	}
-	if _, err := reaper(); err != nil {
-		return nil, err
-	}
 	lines := append([]string{
 		"server_name: " + name,
 		"port: 4222",
@@ -93,67 +81,23 @@ func newServer(
 		req.Networks = []string{network.Name}
 		req.NetworkAliases = map[string][]string{network.Name: {name}}
 	}
-	c, err := testcontainers.GenericContainer(
-		ctx,
-		testcontainers.GenericContainerRequest{ContainerRequest: req, Started: true},
-	)
+	c, err := StartContainer(ctx, name, req)
 	if c != nil {
-		t.Cleanup(func() { removeContainer(t, name, c) })
+		t.Cleanup(func() { removeContainer(t, c) })
 	}
 	if err != nil {
-		return nil, fmt.Errorf("starting NATS container %s: %w", name, err)
+		return nil, err
 	}
-	return &Server{
-		Name:      name,
-		URL:       fmt.Sprintf("nats://127.0.0.1:%d", port),
-		container: c,
-		client:    provider.Client(),
-	}, nil
-}
-
-// Kill sends SIGKILL to the server and waits until it has exited.
-func (s *Server) Kill(ctx context.Context) error {
-	return s.end(ctx, "KILL")
-}
-
-// Stop sends SIGTERM to the server and waits until it has exited.
-func (s *Server) Stop(ctx context.Context) error {
-	return s.end(ctx, "TERM")
-}
-
-func (s *Server) end(ctx context.Context, signal string) error {
-	id := s.container.GetContainerID()
-	if _, err := s.client.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: signal}); err != nil {
-		return fmt.Errorf("sending SIG%s to NATS server %s: %w", signal, s.Name, err)
-	}
-	wait := s.client.ContainerWait(ctx, id, client.ContainerWaitOptions{Condition: container.WaitConditionNotRunning})
-	select {
-	case <-wait.Result:
-		return nil
-	case err := <-wait.Error:
-		return fmt.Errorf("waiting for NATS server %s to exit: %w", s.Name, err)
-	}
+	return &Server{Container: c, URL: fmt.Sprintf("nats://127.0.0.1:%d", port)}, nil
 }
 
 // Start starts a server that was killed or stopped, and waits until JetStream answers. In a cluster this requires a
-// quorum. To start two of three nodes, use [Server.Launch] and then [Server.AwaitReady].
+// quorum. To start two of three nodes, use [Container.Launch] and then [Server.AwaitReady].
 func (s *Server) Start(ctx context.Context) error {
 	if err := s.Launch(ctx); err != nil {
 		return err
 	}
 	return s.AwaitReady(ctx)
-}
-
-// Launch starts a server that was killed or stopped, and does not wait until it is ready.
-func (s *Server) Launch(ctx context.Context) error {
-	if _, err := s.client.ContainerStart(
-		ctx,
-		s.container.GetContainerID(),
-		client.ContainerStartOptions{},
-	); err != nil {
-		return fmt.Errorf("restarting NATS server %s: %w", s.Name, err)
-	}
-	return nil
 }
 
 // AwaitReady waits until the server's JetStream answers. In a cluster it answers when the cluster has a leader.
@@ -185,33 +129,20 @@ func (s *Server) AwaitReady(ctx context.Context) error {
 	})
 }
 
-// Log returns what the server has printed so far.
-func (s *Server) Log(ctx context.Context) (string, error) { return containerLog(ctx, s.container) }
-
-func containerLog(ctx context.Context, c testcontainers.Container) (string, error) {
-	r, err := c.Logs(ctx)
-	if err != nil {
-		return "", err
-	}
-	defer r.Close()
-	b, err := io.ReadAll(r)
-	return string(b), err
-}
-
-// removeContainer removes a container with its volume. When the test failed, it prints the end of the container's log.
-func removeContainer(t testing.TB, name string, c testcontainers.Container) {
+// removeContainer removes a NATS container with its volume. When the test failed, it prints the end of its log.
+func removeContainer(t testing.TB, c *Container) {
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
 	if t.Failed() {
-		log, err := containerLog(ctx, c)
+		log, err := c.Log(ctx)
 		if err != nil {
 			log += fmt.Sprintf("\n(reading the log: %v)", err)
 		}
 		log = routeErrors.ReplaceAllString(log, "")
-		t.Logf("NATS server %s, last lines of its log:\n%s", name, lastLines(log, 60))
+		t.Logf("NATS server %s, last lines of its log:\n%s", c.Name, lastLines(log, 60))
 	}
-	if err := c.Terminate(ctx, testcontainers.StopTimeout(0)); err != nil {
-		t.Errorf("removing NATS container %s: %v", name, err)
+	if err := c.Remove(ctx); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -54,10 +55,11 @@ func (s *Simulator) handler() http.Handler {
 func (s *Simulator) serveStatus(w http.ResponseWriter, r *http.Request) {
 	at := receivedAt(r, s.cfg.Now())
 	identifier := strings.ToLower(r.PathValue("identifier"))
+	from, _ := netip.ParseAddrPort(r.RemoteAddr) // a listener of a test may have no such address
 
 	s.mu.Lock()
 	number := s.arrived(identifier, at)
-	p := Poll{Identifier: identifier, Number: number, At: at}
+	p := Poll{Identifier: identifier, Number: number, At: at, From: from}
 	i := s.interactions[identifier]
 	if i == nil && s.cfg.Default != nil {
 		i = &interaction{script: s.cfg.Default(identifier), declared: at, began: at, audio: true, ai: true}

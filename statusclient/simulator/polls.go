@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +19,8 @@ type Poll struct {
 	Number int
 	// At is when the host received the request if the system provides that, and otherwise when it was read.
 	At time.Time
+	// From is the client's address.
+	From netip.AddrPort
 	// StatusCode is the HTTP status of the answer, or 0 if a fault prevents the answer.
 	StatusCode int
 	// Status is the status in the answer, or empty.

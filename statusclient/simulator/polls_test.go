@@ -101,7 +101,7 @@ func TestOnPoll(t *testing.T) {
 		poll(t, s, identifier)
 	}()
 	p := <-hooked
-	if p != s.Polls()[0] || p.StatusCode != http.StatusOK || p.Status != "processing" {
+	if p != s.Polls()[0] || p.StatusCode != http.StatusOK || p.Status != "processing" || !p.From.IsValid() {
 		t.Errorf("hook called with %+v", p)
 	}
 	select {

@@ -59,8 +59,8 @@ func LastStatus(values []string) Status {
 	return Status(status)
 }
 
-// BoundedHistory returns values, or none if they are more or longer than those that [AddChange] writes: the reservations
-// that repeat a forged header would be too large.
+// BoundedHistory returns values, or none if they are more or longer than those that [AddChange] writes: reservations
+// that repeat a forged header could be too large.
 func BoundedHistory(values []string) []string {
 	if len(values) > MaxHistory || slices.ContainsFunc(values, func(v string) bool { return len(v) > maxChangeBytes }) {
 		return nil

@@ -152,7 +152,8 @@ func TestPasswords(t *testing.T) {
 	s.do(http.MethodGet, "/livez", nil).has(http.StatusOK)
 	for name, text := range map[string]string{
 		"empty": "\n# nobody\n", "plain password": "ann:right\n", "no name": ":" + hash("x"),
-		"another hash": "ann:$apr1$abc$def\n", "a costly hash": "ann:$2y$15$" + hash("x")[7:], "twice": "ann:" + hash("x") + "\nann:" + hash("y"),
+		"another hash": "ann:$apr1$abc$def\n", "a costly hash": "ann:$2y$15$" + hash("x")[7:],
+		"twice": "ann:" + hash("x") + "\nann:" + hash("y"),
 	} {
 		if _, err := console.ReadPasswords(text); err == nil {
 			t.Errorf("a file with %s was accepted", name)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/consumer"
 	"statusworker/integration/harness"
@@ -48,6 +49,9 @@ func TestPrometheus(t *testing.T) {
 		targets = append(targets, adminAddress.FindStringSubmatch(line)[1])
 	}
 	p := startPrometheus(t, program, targets)
+	_, err = s.js.CreateConsumer(s.ctx, schema.StreamOutcomes,
+		jetstream.ConsumerConfig{Durable: "transcripts", AckPolicy: jetstream.AckExplicitPolicy})
+	harness.Check(t, err) // it reads nothing, so that outcomes are unread
 
 	never := simulator.Never()
 	var stuck []interaction

@@ -110,6 +110,7 @@ func needed() map[string][]string {
 	)
 	need["transcripts"] = []string{
 		"$JS.API.CONSUMER.CREATE." + schema.StreamOutcomes + ".transcripts.interactions.processed.transcript.*",
+		"$JS.API.STREAM.INFO." + schema.StreamOutcomes,
 		"$JS.API.CONSUMER.INFO." + schema.StreamOutcomes + ".transcripts",
 		"$JS.API.CONSUMER.MSG.NEXT." + schema.StreamOutcomes + ".transcripts",
 		"$JS.ACK." + schema.StreamOutcomes + ".transcripts.1.1.1.1.0",

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -230,24 +229,8 @@ func TestShowPermissions(t *testing.T) {
 // What `show` prints is valid by its schema, whose words are those of the code.
 func TestShowIsValidByItsSchema(t *testing.T) {
 	t.Parallel()
-	text, err := schema.Document("show")
-	if err != nil {
-		t.Fatal(err)
-	}
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	compiler := jsonschema.NewCompiler()
-	compiler.AssertFormat()
-	if err := compiler.AddResource("show", doc); err != nil {
-		t.Fatal(err)
-	}
-	compiled, err := compiler.Compile("show")
-	if err != nil {
-		t.Fatal(err)
-	}
-	members := doc.(map[string]any)["properties"].(map[string]any)
+	doc, compiled := compiledSchema(t, "show")
+	members := doc["properties"].(map[string]any)
 	for member, words := range map[string]string{
 		"state": fmt.Sprint(lifecycle.States()), "problem": fmt.Sprint(interaction.Problems()),
 	} {

@@ -19,10 +19,10 @@ import (
 	"statusworker/schema"
 )
 
-// statusSchema returns the schema of a status as JSON, and compiled.
-func statusSchema(t *testing.T) (map[string]any, *jsonschema.Schema) {
+// compiledSchema returns a schema of the contract as JSON, and compiled.
+func compiledSchema(t *testing.T, name string) (map[string]any, *jsonschema.Schema) {
 	t.Helper()
-	text, err := schema.Document("status")
+	text, err := schema.Document(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,10 +32,10 @@ func statusSchema(t *testing.T) (map[string]any, *jsonschema.Schema) {
 	}
 	compiler := jsonschema.NewCompiler()
 	compiler.AssertFormat()
-	if err := compiler.AddResource("status", doc); err != nil {
+	if err := compiler.AddResource(name, doc); err != nil {
 		t.Fatal(err)
 	}
-	compiled, err := compiler.Compile("status")
+	compiled, err := compiler.Compile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +45,7 @@ func statusSchema(t *testing.T) (map[string]any, *jsonschema.Schema) {
 // What `status -o json` prints in each state, and what a worker serves at /statusz, is valid.
 func TestStatusIsValidByItsSchema(t *testing.T) {
 	t.Parallel()
-	_, compiled := statusSchema(t)
+	_, compiled := compiledSchema(t, "status")
 	for name, tt := range map[string]struct {
 		provision []string
 		prepare   func(t *testing.T, js jetstream.JetStream)
@@ -148,7 +148,7 @@ func validStatus(t *testing.T, compiled *jsonschema.Schema, text string) {
 // The schema describes every member that a status can have, and requires those that it always has.
 func TestStatusSchemaHasEveryMember(t *testing.T) {
 	t.Parallel()
-	doc, _ := statusSchema(t)
+	doc, _ := compiledSchema(t, "status")
 	compareMembers(t, "status", doc, reflect.TypeFor[overview.Overview]())
 }
 

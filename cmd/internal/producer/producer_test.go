@@ -20,12 +20,11 @@ import (
 	"statusworker/schema"
 )
 
-// full returns a broker whose stream of declared messages has room for 10.
-func full(t *testing.T) jetstream.JetStream {
+// running returns a server on a loopback port.
+func running(t *testing.T, o server.Options) *server.Server {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
-	})
+	o.Host, o.Port, o.NoSigs, o.NoLog = "127.0.0.1", server.RANDOM_PORT, true, true
+	s, err := server.NewServer(&o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,6 +36,13 @@ func full(t *testing.T) jetstream.JetStream {
 	if !s.ReadyForConnections(10 * time.Second) {
 		t.Fatal("the server is not ready")
 	}
+	return s
+}
+
+// full returns a broker whose stream of declared messages has room for 10.
+func full(t *testing.T) jetstream.JetStream {
+	t.Helper()
+	s := running(t, server.Options{JetStream: true, StoreDir: t.TempDir()})
 	nc, err := nats.Connect(s.ClientURL())
 	if err != nil {
 		t.Fatal(err)
@@ -164,18 +170,7 @@ func TestRejectedBecauseOfALostMessage(t *testing.T) {
 // the first lookup if it is stored.
 func rejecting(t *testing.T, rejects int, stored bool) jetstream.JetStream {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	t.Cleanup(func() {
-		s.Shutdown()
-		s.WaitForShutdown()
-	})
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the server is not ready")
-	}
+	s := running(t, server.Options{})
 	connect := func() *nats.Conn {
 		nc, err := nats.Connect(s.ClientURL())
 		if err != nil {

@@ -68,6 +68,9 @@ func newStage(t *testing.T, k kind) *stage {
 // onServer returns a stage with an embedded server.
 func onServer(t *testing.T, k kind) *stage {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a NATS server")
+	}
 	s := bareStage(t, k)
 	e, err := embedded.Start(t.TempDir(), 0)
 	if err != nil {

@@ -108,7 +108,7 @@ func (c moduleCopy) command(ctx context.Context, name string, args ...string) *e
 
 // passes reports whether the tests of a package pass.
 func (c moduleCopy) passes(ctx context.Context, pkg string) (bool, error) {
-	out, err := c.command(ctx, "go", "test", "-short", "-count=1", "./"+pkg).CombinedOutput()
+	out, err := c.command(ctx, "go", "test", "-count=1", "./"+pkg).CombinedOutput()
 	switch {
 	case err == nil:
 		return true, nil

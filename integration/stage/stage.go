@@ -130,6 +130,9 @@ func (s *Stage) connect() {
 	s.T.Helper()
 	var err error
 	if s.url == "" {
+		if testing.Short() {
+			s.T.Skip("starts a NATS server")
+		}
 		s.Server, err = embedded.Start(s.T.TempDir(), 0)
 		s.Check(err)
 		s.T.Cleanup(s.Server.Stop)

@@ -43,6 +43,9 @@ func newStage(t *testing.T, streams ...string) *stage {
 // onServer returns the same stage with an embedded server.
 func onServer(t *testing.T, streams ...string) *stage {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("starts a NATS server")
+	}
 	s := bareStage(t, streams...)
 	e, err := embedded.Start(t.TempDir(), 0)
 	if err != nil {

@@ -76,7 +76,7 @@ func (w *Worker) begin(ctx context.Context, d *delivery) (poll bool, err error) 
 	return false, w.redeliver(ctx, d, time.Time{})
 }
 
-// inTime tells whether the request may be sent. If it is too late, it tries to postpone the next poll.
+// inTime reports whether the request may be sent. If it is too late, it tries to postpone the next poll.
 func (w *Worker) inTime(ctx context.Context, d *delivery) bool {
 	if clock.Passed(d.SendBy, w.cfg.Now()) < 0 || w.redelivery.Renew(ctx, &d.Delivery) {
 		return true

@@ -158,13 +158,13 @@ func (c *Clock) Notice(t time.Time) {
 	}
 }
 
-// Doubtful tells whether the clock may be behind: the machine was suspended, its wall clock was set, or another
+// Doubtful reports whether the clock may be behind: the machine was suspended, its wall clock was set, or another
 // leader's clock is ahead.
 func (c *Clock) Doubtful() bool {
 	return c.doubts.Load() != c.settled.Load() || c.parted(c.known.Load().mark)
 }
 
-// parted tells whether this host's two clocks have diverged since a measurement.
+// parted reports whether this host's two clocks have diverged since a measurement.
 func (c *Clock) parted(m mark) bool {
 	now := c.now()
 	steps := c.wallAt(now).Sub(m.wall) - now.Sub(m.local)

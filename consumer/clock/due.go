@@ -112,7 +112,7 @@ func (l leader) without(m mark) leader {
 	return l
 }
 
-// recent tells whether a measurement is in use, or was replaced a short time ago.
+// recent reports whether a measurement is in use, or was replaced a short time ago.
 func (m mark) recent(now time.Time) bool {
 	return m.replaced.IsZero() || now.Sub(m.replaced) < knownFor
 }
@@ -127,7 +127,7 @@ func (l *leader) fastest(now, t time.Time) (fastest time.Time) {
 	return fastest
 }
 
-// knownAt tells whether the clock was measured before a time, and not long before.
+// knownAt reports whether the clock was measured before a time, and not long before.
 func (l *leader) knownAt(t time.Time) bool {
 	return !t.Before(l.since) && !t.After(l.marks[len(l.marks)-1].broker.Add(knownFor))
 }

@@ -78,7 +78,7 @@ func (d *Delivery) Saw(status schema.Status, at time.Time) {
 // one, because the broker stores no other.
 func (d *Delivery) History() []schema.StatusChange { return schema.ReadHistory(d.history) }
 
-// Reserved tells whether the next poll is reserved.
+// Reserved reports whether the next poll is reserved.
 func (d *Delivery) Reserved() bool { return d.reserved.Sequence != 0 }
 
 // hold records a stored reservation of the next poll.

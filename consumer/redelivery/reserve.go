@@ -169,7 +169,7 @@ func (r *Reservations) vacant(d *Delivery) broker.Condition {
 	return broker.Condition{Subjects: schema.HoldSubjects(d.Identifier)}
 }
 
-// taken tells whether a reservation was rejected on a condition because another worker has taken the next poll.
+// taken reports whether a reservation was rejected on a condition because another worker has taken the next poll.
 func (r *Reservations) taken(ctx context.Context, d *Delivery, vacant broker.Condition) (bool, error) {
 	var snapshot lifecycle.Snapshot
 	var err error

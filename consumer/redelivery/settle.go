@@ -28,7 +28,7 @@ type Settler interface {
 
 var errSettled = errors.New("the delivery is already settled")
 
-// Settled tells whether the delivery is settled.
+// Settled reports whether the delivery is settled.
 func (s *Settlement) Settled() bool { return s.settled }
 
 // once allows one settlement.

@@ -45,7 +45,7 @@ func RequireLinks(t testing.TB) {
 
 // Loss is a rule that drops packets between a container and a peer.
 type Loss struct {
-	// From and To tell whether packets from the peer and to the peer are dropped.
+	// From and To report whether packets from the peer and to the peer are dropped.
 	From, To bool
 	// Peer is the address of the peer.
 	Peer netip.Addr

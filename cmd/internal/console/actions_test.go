@@ -44,11 +44,11 @@ func (a answer) ends(s *stage) answer {
 func TestReplayOfAFilter(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, writable)
-	ids := s.letters(schema.NotFound, 3)
-	s.letters(schema.Rejected, 2)
+	ids := s.deadLetters(schema.NotFound, 3)
+	s.deadLetters(schema.Rejected, 2)
 	page := s.get("/dead-letters/confirm?do=replay-all&reason=not_found").shows("Replay 3 dead letters?",
 		"statusworker dlq replay --reason not_found")
-	later := s.letters(schema.NotFound, 1)
+	later := s.deadLetters(schema.NotFound, 1)
 	if n := s.messages(schema.StreamOutcomes, ">"); n != 6 {
 		t.Errorf("%d outcomes after the question, want 6", n)
 	}
@@ -85,7 +85,7 @@ func TestReplayOfAFilter(t *testing.T) {
 func TestPurgeOfASelection(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, writable)
-	s.letters(schema.NotFound, 4)
+	s.deadLetters(schema.NotFound, 4)
 	page := s.get("/dead-letters/confirm?do=purge-selected&id=@2&id=@4&reason=rejected").shows("Purge 2 dead letters?",
 		"deletes the dead letters permanently", "statusworker dlq purge @2 @4")
 	s.do(http.MethodPost, "/dead-letters/purge", page.fields()).ends(s).shows("done", "deleted 2")
@@ -101,7 +101,7 @@ func TestPurgeOfASelection(t *testing.T) {
 func TestWrongForms(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, writable)
-	s.letters(schema.NotFound, 1)
+	s.deadLetters(schema.NotFound, 1)
 	for path, want := range map[string]int{
 		"/dead-letters/confirm?do=replay-selected":           http.StatusBadRequest,
 		"/dead-letters/confirm?do=destroy-all":               http.StatusNotFound,
@@ -204,7 +204,7 @@ func TestDeclare(t *testing.T) {
 func TestStopOfATask(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, writable)
-	id := s.letters(schema.NotFound, 1)[0]
+	id := s.deadLetters(schema.NotFound, 1)[0]
 	// An older declared message makes the replay wait.
 	_, err := s.js.Publish(s.ctx, schema.DeclaredSubject(schema.Audio, id), []byte("{}"))
 	s.check(err)

@@ -103,8 +103,8 @@ func (c *Console) selection(ctx context.Context, queue *dlq.Queue, form filterFo
 	return queue.Select(ctx, filter)
 }
 
-// deleteLetters starts the task that replays or purges what the user has confirmed.
-func (c *Console) deleteLetters(w http.ResponseWriter, r *http.Request) error {
+// deleteDeadLetters starts the task that replays or purges what the user has confirmed.
+func (c *Console) deleteDeadLetters(w http.ResponseWriter, r *http.Request) error {
 	d, err := deletionOf(r.PathValue("action"))
 	if err != nil {
 		return err

@@ -238,8 +238,8 @@ func (s *stage) store(all ...schema.Outcome) (last uint64) {
 	return last
 }
 
-// letters stores dead letters of chats for a reason, and returns their identifiers.
-func (s *stage) letters(r schema.Reason, n int) (ids []string) {
+// deadLetters stores dead letters of chats for a reason, and returns their identifiers.
+func (s *stage) deadLetters(r schema.Reason, n int) (ids []string) {
 	s.t.Helper()
 	for range n {
 		id := uuid.NewString()

@@ -14,7 +14,7 @@ import (
 func TestInteraction(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, writable)
-	failed, waiting, unknown := s.letters(schema.NotFound, 1)[0], uuid.NewString(), uuid.NewString()
+	failed, waiting, unknown := s.deadLetters(schema.NotFound, 1)[0], uuid.NewString(), uuid.NewString()
 	_, err := s.js.Publish(s.ctx, schema.DeclaredSubject(schema.Chat, waiting),
 		[]byte(`{"interactionIdentifier":"`+waiting+`","type":"chat"}`))
 	s.check(err)

@@ -90,7 +90,7 @@ func TestStream(t *testing.T) {
 		strings.Contains(first, "<html") {
 		t.Errorf("the first event is %s", first)
 	}
-	s.letters(schema.NotFound, 1)
+	s.deadLetters(schema.NotFound, 1)
 	_, err := s.js.Publish(s.ctx, schema.WorkerSubject("w"), []byte(worker))
 	s.check(err)
 	for event := range events {
@@ -105,7 +105,7 @@ func TestStream(t *testing.T) {
 func TestStreamOfATask(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, writable)
-	s.letters(schema.NotFound, 1)
+	s.deadLetters(schema.NotFound, 1)
 	page := s.get("/dead-letters/confirm?do=purge-all")
 	at := s.do(http.MethodPost, "/dead-letters/purge", page.fields()).has(http.StatusSeeOther).Header().Get("Location")
 	last := ""

@@ -39,7 +39,7 @@ func TestEveryPage(t *testing.T) {
 				}
 			})
 			for _, r := range schema.Reasons() {
-				s.letters(r, 5)
+				s.deadLetters(r, 5)
 			}
 			titles, found := map[string]string{}, map[string]bool{}
 			todo := []string{base + "/"}
@@ -166,7 +166,7 @@ func TestOverview(t *testing.T) {
 			panic(err)
 		}
 	})
-	s.letters(schema.NotFound, 3)
+	s.deadLetters(schema.NotFound, 3)
 	s.get("/").shows("audio", "chat", "transcript", "intake", "not_found", "paused pod-1: throttled",
 		"all workers paused (throttled)", "Read-only.", "Consumers of outcomes", "transcripts", "keeps up")
 	s.get("/workers").shows("pod-1", "throttled: 429", "2026-11-27 12:00:00 UTC", "1.50", "12")
@@ -204,7 +204,7 @@ func TestDoctor(t *testing.T) {
 func TestDisconnected(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, writable)
-	s.letters(schema.NotFound, 1)
+	s.deadLetters(schema.NotFound, 1)
 	s.get("/").shows("not_found")
 	s.do(http.MethodGet, "/readyz", nil).has(http.StatusOK)
 	lost := s.nc.StatusChanged(nats.RECONNECTING)

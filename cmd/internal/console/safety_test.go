@@ -40,7 +40,7 @@ func (s *stage) unchanged() {
 func TestReadOnly(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	s.letters(schema.NotFound, 1)
+	s.deadLetters(schema.NotFound, 1)
 	for path, form := range actions {
 		s.do(http.MethodPost, path, form).has(http.StatusForbidden).shows("--allow-writes")
 	}
@@ -62,7 +62,7 @@ func TestReadOnly(t *testing.T) {
 func TestForgedForm(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, writable)
-	s.letters(schema.NotFound, 1)
+	s.deadLetters(schema.NotFound, 1)
 	for path, form := range actions {
 		for name, forged := range map[string]func(http.Header){
 			"cross-site":      func(h http.Header) { h.Set("Sec-Fetch-Site", "cross-site") },
@@ -167,7 +167,7 @@ func TestPasswords(t *testing.T) {
 func TestUserHeader(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, writable, func(c *console.Config) { c.Users = console.FromHeader("X-User") })
-	s.letters(schema.NotFound, 1)
+	s.deadLetters(schema.NotFound, 1)
 	as := func(users ...string) func(*http.Request) {
 		return func(r *http.Request) { r.Header["X-User"] = users }
 	}

@@ -15,10 +15,10 @@ import (
 // pageSize is the number of dead letters on a page.
 const pageSize = 50
 
-// lettersData is the data of the list of dead letters.
-type lettersData struct {
-	Filter  filterForm
-	Letters []letterRow
+// deadLettersData is the data of the list of dead letters.
+type deadLettersData struct {
+	Filter      filterForm
+	DeadLetters []deadLetterRow
 	// Older is the query of the next page; empty if there is none. Incomplete means that the search continues there.
 	Older      string
 	Incomplete bool
@@ -28,8 +28,8 @@ type lettersData struct {
 	Total uint64
 }
 
-// letterRow is a dead letter in the list.
-type letterRow struct {
+// deadLetterRow is a dead letter in the list.
+type deadLetterRow struct {
 	Name         string
 	Sequence     uint64
 	Stored       time.Time
@@ -43,8 +43,8 @@ type letterRow struct {
 // maxRowDetail is the length in characters to which a detail is cut in the list.
 const maxRowDetail = 300
 
-// lettersPage shows dead letters, the newest first.
-func (c *Console) lettersPage(w http.ResponseWriter, r *http.Request) error {
+// deadLettersPage shows dead letters, the newest first.
+func (c *Console) deadLettersPage(w http.ResponseWriter, r *http.Request) error {
 	form := readFilter(r)
 	form.names = nil
 	filter, err := form.filter()
@@ -55,7 +55,7 @@ func (c *Console) lettersPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	d := lettersData{Filter: form, First: before == 0}
+	d := deadLettersData{Filter: form, First: before == 0}
 	var p dlq.Page
 	err = c.ask(r.Context(), func(ctx context.Context) error {
 		queue, err := c.queue(ctx)
@@ -73,7 +73,7 @@ func (c *Console) lettersPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	for _, l := range p.Letters {
-		d.Letters = append(d.Letters, rowOf(l))
+		d.DeadLetters = append(d.DeadLetters, rowOf(l))
 	}
 	if p.Before > 0 {
 		v := form.values()
@@ -85,21 +85,21 @@ func (c *Console) lettersPage(w http.ResponseWriter, r *http.Request) error {
 	return c.show(w, r, "dead-letters", d)
 }
 
-func rowOf(l dlq.DeadLetter) letterRow {
+func rowOf(l dlq.DeadLetter) deadLetterRow {
 	detail := []rune(schema.Printable(l.Why()))
 	if len(detail) > maxRowDetail {
 		detail = append(detail[:maxRowDetail-1], '…')
 	}
-	return letterRow{
+	return deadLetterRow{
 		Name: l.Name(), Sequence: l.Sequence, Stored: l.Stored, Reason: string(l.Reason), Type: string(l.Type),
 		Identifier: l.Identifier, Detail: string(detail),
 		IsInteraction: schema.CheckIdentifier(l.Identifier) == nil,
 	}
 }
 
-// letterData is the data of the page of one dead letter.
-type letterData struct {
-	letterRow
+// deadLetterData is the data of the page of one dead letter.
+type deadLetterData struct {
+	deadLetterRow
 	Fields []dlqview.Field
 	// Hidden is the number of fields that have what producer and vendor sent, and are not shown.
 	Hidden int
@@ -108,8 +108,8 @@ type letterData struct {
 	Replayable bool
 }
 
-// letterPage shows one dead letter. What the producer and the vendor sent is shown only on request.
-func (c *Console) letterPage(w http.ResponseWriter, r *http.Request) error {
+// deadLetterPage shows one dead letter. What the producer and the vendor sent is shown only on request.
+func (c *Console) deadLetterPage(w http.ResponseWriter, r *http.Request) error {
 	name := "@" + strings.TrimPrefix(r.PathValue("sequence"), "@") // pages and commands show it with @
 	var found *dlq.DeadLetter
 	err := c.ask(r.Context(), func(ctx context.Context) error {
@@ -133,7 +133,7 @@ func (c *Console) letterPage(w http.ResponseWriter, r *http.Request) error {
 		return &problem{http.StatusNotFound, "There is no dead letter " + schema.Printable(name) +
 			". It was replayed, purged, or is older than outcomes are kept.", nil}
 	}
-	d := letterData{letterRow: rowOf(*found), Shown: r.URL.Query().Get("payload") == "shown"}
+	d := deadLetterData{deadLetterRow: rowOf(*found), Shown: r.URL.Query().Get("payload") == "shown"}
 	if d.Shown {
 		c.record(r).WithField("dead_letter", found.Name()).Info("payload shown")
 	}

@@ -65,12 +65,16 @@ type engine struct {
 	actors   []*actor // all that ever were
 	restarts []restart
 	timed    []timed
-	armed    []armed
+	// afterDeadLetter are the times from the next dead letter of an interaction until it is declared again.
+	afterDeadLetter map[string][]time.Duration
+	armed           []armed
 
 	operators int
 	away      time.Time // the broker is unreachable until then
 	full      time.Time // its storage is full until then
-	ending    bool      // no more faults, no more restarts
+	// Until staleUntil, reads answer from what was stored at staleFrom.
+	staleFrom, staleUntil time.Time
+	ending                bool // no more faults, no more restarts
 
 	history History
 	record  bool
@@ -114,7 +118,7 @@ func run(t *testing.T, w World, c chooser, record bool) (h History) {
 	synctest.Test(t, func(t *testing.T) {
 		x := &engine{
 			world: w, chooser: c, arrivals: make(chan struct{}, 1), askers: map[string]*actor{}, record: record,
-			workers: make([]*actor, w.Workers),
+			workers: make([]*actor, w.Workers), afterDeadLetter: map[string][]time.Duration{},
 		}
 		x.oracle = newOracle(x)
 		w.Broker.OnChange = x.oracle.changed
@@ -176,7 +180,7 @@ func (x *engine) rest() {
 	}
 	x.ending = true
 	x.chooser = orderly{}
-	x.away = time.Time{}
+	x.away, x.staleUntil = time.Time{}, time.Time{}
 	x.fake.SetFull(false)
 	x.timed = slices.DeleteFunc(x.timed, func(t timed) bool { return t.do == nil })
 	for _, a := range x.actors {
@@ -488,6 +492,9 @@ func (x *engine) takesEffect(o *operation, f Fate) {
 	if o.kind == poll {
 		x.asks(o)
 	}
+	if stale := x.staleness(o, f); stale > 0 {
+		x.fake.Inject(fake.Fault{Op: o.kind, Stale: stale})
+	}
 	value, err := o.do()
 	if failed := (*broker.Error)(nil); errors.As(err, &failed) && answers(err) {
 		x.say("", fmt.Sprintf("  %v", errors.Join(failed.Kind, failed.Cause)))
@@ -512,6 +519,22 @@ func (x *engine) takesEffect(o *operation, f Fate) {
 	}
 }
 
+// staleness returns how old the state is that a read answers from.
+func (x *engine) staleness(o *operation, f Fate) time.Duration {
+	if now := time.Now(); f.Stale == 0 && o.readsMessages() && now.Before(x.staleUntil) {
+		return now.Sub(x.staleFrom)
+	}
+	return f.Stale
+}
+
+// deadLettered is called when a dead letter of an interaction is stored.
+func (x *engine) deadLettered(id string) {
+	for _, after := range x.afterDeadLetter[id] {
+		x.later(after, func() { _ = x.declare(x.typeOf(id), id) })
+	}
+	delete(x.afterDeadLetter, id)
+}
+
 // occurs makes an event happen.
 func (x *engine) occurs(e Event) {
 	time.Sleep(quantum)
@@ -523,6 +546,10 @@ func (x *engine) occurs(e Event) {
 		_ = x.declare(x.typeOf(e.ID), e.ID) // it counts only if it is stored
 	case RetypeDeclares:
 		_ = x.declare(another(x.typeOf(e.ID)), e.ID)
+	case DeclaresAfter:
+		x.afterDeadLetter[e.ID] = append(x.afterDeadLetter[e.ID], e.For)
+	case Replaced:
+		x.staleFrom, x.staleUntil = time.Now(), time.Now().Add(e.For)
 	case Replays, Purges:
 		x.operate(e)
 	case Restarts:

@@ -17,6 +17,8 @@ type Fate struct {
 	Silent bool `json:"silent,omitempty"`
 	// Rejected makes a conditional publish fail without effect, as while another publish is in flight.
 	Rejected bool `json:"rejected,omitempty"`
+	// Stale makes a read answer from what was stored this long ago, by a leader that others have replaced.
+	Stale time.Duration `json:"stale,omitempty"`
 	// Again makes the operation happen a second time, after this time.
 	Again time.Duration `json:"again,omitempty"`
 	// Redelivers makes the broker deliver the message again after this time, because the settlement is lost.
@@ -56,6 +58,7 @@ func (f Fate) String() string {
 	add(f.Lost, "is lost")
 	add(f.Rejected, "is rejected for a moment")
 	add(f.Silent, "its answer is lost")
+	add(f.Stale > 0, "answers as %s ago", f.Stale)
 	add(f.Again > 0, "happens again after %s", f.Again)
 	add(f.Redelivers > 0, "the message is redelivered after %s", f.Redelivers)
 	add(f.Dies != "", "worker dies %s it", f.Dies)
@@ -77,6 +80,8 @@ func (f Fate) kind() string {
 		return "answer lost"
 	case f.Rejected:
 		return "rejected"
+	case f.Stale > 0:
+		return "stale read"
 	case f.Again > 0:
 		return "duplicated"
 	case f.Dies != "":
@@ -129,6 +134,11 @@ const (
 	Away EventKind = "broker unreachable"
 	// Full makes its storage full for a time.
 	Full EventKind = "storage full"
+	// DeclaresAfter publishes the declared message of an interaction after a time from its next dead letter.
+	DeclaresAfter EventKind = "declare after the dead letter"
+	// Replaced lets other leaders replace one that does not know: for a time, it answers reads from what was
+	// stored before.
+	Replaced EventKind = "reads from a replaced leader"
 	// Redelivers redelivers a pending delivery of an interaction.
 	Redelivers EventKind = "redeliver"
 	// Kills, Terminates and Stops are signals to a worker: SIGKILL, SIGTERM, and SIGSTOP for a time.

@@ -145,6 +145,15 @@ func (o *operation) settles() bool {
 	return o.kind == fake.Ack || o.kind == fake.AckConfirmed || o.kind == fake.Nak || o.kind == fake.InProgress
 }
 
+// readsMessages reports whether it reads messages, or their subjects, from a stream's leader.
+func (o *operation) readsMessages() bool {
+	switch o.kind {
+	case fake.Last, fake.Get, fake.Next, fake.Scan, fake.Count, fake.Subjects:
+		return !o.background
+	}
+	return false
+}
+
 // travels reports whether the request can be on its way.
 func (o *operation) travels() bool { return o.kind != poll && o.kind != answer && o.pull == nil }
 

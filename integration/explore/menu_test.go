@@ -49,7 +49,11 @@ func menu(o *operation) []Fate {
 		}
 		return faults
 	}
-	return []Fate{{Lost: true}, {Hold: moment}, {Dies: Before}, {Stops: tooLong}, {Stops: muchLate}}
+	faults := []Fate{{Lost: true}, {Hold: moment}, {Dies: Before}, {Stops: tooLong}, {Stops: muchLate}}
+	if o.readsMessages() {
+		faults = append(faults, Fate{Stale: moment}, Fate{Stale: tooLong}, Fate{Stale: muchLate})
+	}
+	return faults
 }
 
 var vendorNames = slices.Sorted(maps.Keys(vendorFaults))
@@ -73,5 +77,9 @@ func brief(o *operation) []Fate {
 		}
 		return faults
 	}
-	return []Fate{{Lost: true}, {Stops: tooLong}}
+	faults := []Fate{{Lost: true}, {Stops: tooLong}}
+	if o.readsMessages() {
+		faults = append(faults, Fate{Stale: tooLong})
+	}
+	return faults
 }

@@ -161,6 +161,9 @@ func (o *oracle) changed(c fake.Change) {
 		s.outcome = lifecycle.ReadOutcome(m.Subject, m.Sequence, m.Time, m.Data)
 		o.ends1(l, s)
 		l.outcomes = append(l.outcomes, s)
+		if s.outcome.Reason != "" {
+			o.x.deadLettered(l.of.ID)
+		}
 	}
 }
 

@@ -35,6 +35,8 @@ type Fault struct {
 	Delay time.Duration
 	// Lost loses the request or its answer: the caller gets [broker.ErrNoAnswer] when its context ends.
 	Lost Lost
+	// Stale makes a read answer from what was stored this long ago, up to [MaxStale]: see [MaxStale].
+	Stale time.Duration
 	// Err makes it fail at once without effect. It is an error of [broker], for example [broker.ErrRejected].
 	Err error
 }
@@ -99,7 +101,9 @@ func (b *Broker) request(ctx context.Context, op Op, do func() error, objects ..
 	answered := false
 	if f.Lost != Request {
 		b.reach(f.Delay, func() {
+			b.stale = f.Stale
 			result = do()
+			b.stale = 0
 			answered = f.Lost != Answer && !errors.Is(result, errSilent)
 			b.wake()
 		})

@@ -21,3 +21,12 @@ const (
 	Nak          Op = "nak"
 	InProgress   Op = "in-progress"
 )
+
+// reads reports whether an operation reads messages.
+func (op Op) reads() bool {
+	switch op {
+	case Last, Get, Next, Scan, Count, Subjects:
+		return true
+	}
+	return false
+}

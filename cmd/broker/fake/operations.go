@@ -53,6 +53,9 @@ func (b *Broker) read(ctx context.Context, op Op, name string, do func(*stream) 
 		if s == nil {
 			return broker.ErrStreamNotFound
 		}
+		if b.stale > 0 && op.reads() {
+			s = s.before(b.stale)
+		}
 		return do(s)
 	}, name)
 }

@@ -44,7 +44,7 @@ func (s *stream) arm(sc *schedule) {
 
 // fire stores the message of a schedule and purges its subject. If it cannot store the message, the schedule is stuck.
 func (s *stream) fire(sc *schedule) {
-	m := &message{broker.Message{Subject: sc.Header.Get(broker.HeaderScheduleTarget), Data: sc.Data,
+	m := &message{Message: broker.Message{Subject: sc.Header.Get(broker.HeaderScheduleTarget), Data: sc.Data,
 		Header: broker.Header{}}}
 	for name, values := range sc.Header {
 		if !strings.HasPrefix(name, broker.HeaderSchedule) && !strings.HasPrefix(name, "Nats-Expected-") &&

@@ -11,7 +11,11 @@ import (
 )
 
 // message is a stored message.
-type message struct{ broker.Message }
+type message struct {
+	broker.Message
+	// at is when it was stored, and removed when it was removed, by this process's clock.
+	at, removed time.Time
+}
 
 func (m *message) copy() broker.Message {
 	c := m.Message
@@ -32,7 +36,9 @@ type stream struct {
 	b        *Broker
 	messages []*message // by sequence
 	// ends are the messages by the last token of their subjects. It is an interaction's identifier in large streams.
-	ends      map[string][]*message
+	ends map[string][]*message
+	// gone are the messages that were removed within MaxStale.
+	gone      []*message
 	last      uint64
 	bytes     uint64
 	ids       map[string]published
@@ -78,7 +84,7 @@ func (s *stream) store(m *message) error {
 		return err
 	}
 	s.last++
-	m.Sequence, m.Time = s.last, s.b.stamp
+	m.Sequence, m.Time, m.at = s.last, s.b.stamp, time.Now()
 	s.messages = append(s.messages, m)
 	end := lastToken(m.Subject)
 	s.ends[end] = append(s.ends[end], m)
@@ -138,6 +144,7 @@ func (s *stream) remove(sequence uint64) bool {
 		delete(s.ends, end)
 	}
 	s.bytes -= m.size()
+	s.keep(m)
 	if sc := s.schedules[m.Subject]; sc != nil && sc.message == m {
 		delete(s.schedules, m.Subject)
 	}

@@ -61,7 +61,7 @@ func (w *Worker) begin(ctx context.Context, d *delivery) (poll bool, err error) 
 	}
 	switch verdict {
 	case redelivery.Poll:
-	case redelivery.Early:
+	case redelivery.Early, redelivery.Undecided:
 		w.count.skipped.Add(1)
 		return false, nil
 	default:

@@ -81,8 +81,8 @@ func (w *Worker) internalError(ctx context.Context, l *lane, d *delivery, cause 
 	return w.redelivery.Finish(ctx, &d.Delivery)
 }
 
-// takenInBefore acknowledges a declared message that begins no generation, or that was taken in before the panic. It
-// returns whether the message is one of these.
+// takenInBefore settles a declared message that begins no generation, that was taken in before the panic, or that waits
+// for the outcome of another generation. It returns whether the message is one of these.
 func (w *Worker) takenInBefore(ctx context.Context, d *delivery) (bool, error) {
 	verdict, err := w.reservations.Judge(ctx, &d.Delivery)
 	if err != nil {
@@ -92,6 +92,8 @@ func (w *Worker) takenInBefore(ctx context.Context, d *delivery) (bool, error) {
 	case lifecycle.TakenIn, lifecycle.Twice, lifecycle.Processed:
 		w.declaredBefore(d, verdict)
 		return true, d.Ack()
+	case lifecycle.Undecided:
+		return true, d.NakAfter(w.cfg.Intervals.Shortest())
 	}
 	return false, nil
 }

@@ -80,10 +80,7 @@ func (p *Publisher) unfinished(
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	m, err := p.broker.Get(ctx, schema.StreamOutcomes, success.Sequence)
-	if errors.Is(err, broker.ErrNotFound) {
-		return nil, nil // it has expired, or was deleted
-	}
-	if err != nil {
+	if err != nil { // also if it is not found: it was deleted meanwhile, or this read is older than the one before
 		return nil, fmt.Errorf("reading outcome %s: %w", success.Subject, err)
 	}
 	stored, err := schema.ReadProcessed(m.Data)

@@ -15,9 +15,13 @@ import (
 // tombstoneGone is how long after it fell due a tombstone is certainly deleted: the broker is at most 0.3 s late.
 const tombstoneGone = 400 * time.Millisecond
 
+// polledWithin is how long after it fell due a poll has usually ended.
+const polledWithin = time.Second
+
 // TakeIn makes the first reservation for a declared message with a known identifier, or finds that it requires none,
 // and settles the delivery. The verdict is [lifecycle.Reserve] if it made a reservation. It is [lifecycle.Wait] if an
-// earlier generation has just ended: the message is redelivered when the tombstone of that is deleted.
+// earlier generation has just ended: the message is redelivered when the tombstone of that is deleted. It is
+// [lifecycle.Undecided] if another generation is polled: the message is redelivered after each poll.
 func (r *Reservations) TakeIn(ctx context.Context, d *Delivery) (lifecycle.TakeIn, error) {
 	verdict, wait, err := r.takeIn(ctx, d)
 	switch {
@@ -36,6 +40,11 @@ func (r *Reservations) takeIn(ctx context.Context, d *Delivery) (_ lifecycle.Tak
 	var snapshot lifecycle.Snapshot
 	var rejected lifecycle.TakeIn
 	again := false
+	if d.Origin.Deliveries > 1 { // it may wait for the outcome of another generation
+		if err := r.stored.polls(ctx, d.Identifier, &snapshot); err != nil {
+			return "", 0, err
+		}
+	}
 	for giveUp := r.cfg.Now().Add(rejectedFor); ; {
 		read := r.cfg.Now()
 		around, err := r.stored.around(ctx, d)
@@ -47,7 +56,12 @@ func (r *Reservations) takeIn(ctx context.Context, d *Delivery) (_ lifecycle.Tak
 		switch verdict {
 		case lifecycle.Reserve, lifecycle.ReserveBesideDue:
 		case lifecycle.Wait:
-			return verdict, max(0, r.cfg.Clock.Local(until).Sub(r.cfg.Now())) + tombstoneGone, nil
+			return verdict, r.until(until) + tombstoneGone, nil
+		case lifecycle.Undecided:
+			if wait := r.until(until); wait > 0 {
+				return verdict, wait + polledWithin, nil
+			}
+			return verdict, d.Interval, nil
 		case lifecycle.Foreign:
 			return "", 0, fmt.Errorf("a message on %s is not a reservation; delete it",
 				schema.HoldSubjects(d.Identifier))
@@ -77,6 +91,11 @@ func (r *Reservations) takeIn(ctx context.Context, d *Delivery) (_ lifecycle.Tak
 			return "", 0, err
 		}
 	}
+}
+
+// until is the time until a time of the broker's clock; 0 if that is over.
+func (r *Reservations) until(t time.Time) time.Duration {
+	return max(0, r.cfg.Clock.Local(t).Sub(r.cfg.Now()))
 }
 
 // reserveFirst stores the first reservation of a generation. A due message counts as well, unless it has no effect any

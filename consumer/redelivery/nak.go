@@ -52,14 +52,15 @@ func (n *Naks) Begin(ctx context.Context, d *Delivery) (Verdict, error) {
 	}
 	d.Identifier = declared.Identifier
 	young := n.cfg.Clock.Now().Sub(d.At.Generation) < d.Interval
-	if young || d.Origin.Deliveries <= 1 {
-		snapshot, err := n.stored.around(ctx, d)
-		if err != nil {
-			return "", err
-		}
-		if verdict, _ := snapshot.TakeIn(d.declared()); verdict == lifecycle.Twice || verdict == lifecycle.Processed {
-			return Verdict(verdict), d.Ack() // it begins no generation
-		}
+	snapshot, err := n.stored.around(ctx, d)
+	if err != nil {
+		return "", err
+	}
+	switch verdict, _ := snapshot.TakeIn(d.declared()); verdict {
+	case lifecycle.Twice, lifecycle.Processed:
+		return Verdict(verdict), d.Ack() // it begins no generation
+	case lifecycle.Undecided:
+		return Undecided, d.NakAfter(d.Interval)
 	}
 	d.Due = n.due.take(d.Origin.Sequence)
 	d.Refusals = n.refused.of(d.Identifier, n.cfg.Now())

@@ -59,6 +59,8 @@ const (
 	Drop Verdict = "drop"
 	// Early means that it fell due too early, and waits.
 	Early Verdict = "early"
+	// Undecided means that it waits for the outcome of another generation.
+	Undecided = Verdict(lifecycle.Undecided)
 	// Twice and Processed mean that the declared message begins no generation, see package lifecycle.
 	Twice     = Verdict(lifecycle.Twice)
 	Processed = Verdict(lifecycle.Processed)

@@ -62,6 +62,10 @@ func newReservation(generation time.Time, number uint64) reservation {
 var errReserved = errors.New(
 	"the broker rejected the reservation for " + schema.Duration(rejectedFor) + ", although it has no later one")
 
+// errGone means that nothing is read for an interaction, not even the due message itself: another worker has
+// acknowledged it, or the read is old. What is absent is no reason to acknowledge it.
+var errGone = errors.New("no message of the interaction is stored")
+
 // plan sets the due time of a reservation that is made now, and until when the request of this delivery may be written:
 // after the time that it usually takes to be written, or took at the last attempt, so that a slow broker or a slow
 // connection makes polls rarer, but not impossible. The reservation falls due one guard and the wait (the interval, or
@@ -98,6 +102,9 @@ func (r *Reservations) Begin(ctx context.Context, d *Delivery) (Verdict, error) 
 	// It has no refusals: if the worker cannot store the result of this poll, their count begins again.
 	next := newReservation(d.At.Generation, d.At.Number+1)
 	taken, err := r.take(ctx, d, &next)
+	if errors.Is(err, errGone) {
+		return Drop, d.NakAfter(d.Interval) // no effect if it is gone, and otherwise it was read from a replaced leader
+	}
 	if err != nil {
 		return "", err
 	}
@@ -180,8 +187,10 @@ func (r *Reservations) taken(ctx context.Context, d *Delivery, vacant broker.Con
 	if err = r.stored.polls(ctx, d.Identifier, &snapshot); err != nil {
 		return false, err
 	}
-	gone := snapshot.Reservation == nil && snapshot.Due == nil // another worker has acknowledged the message
-	return gone || snapshot.Taken(d.At), nil
+	if snapshot.Reservation == nil && snapshot.Due == nil {
+		return false, errGone
+	}
+	return snapshot.Taken(d.At), nil
 }
 
 // waitToRetry waits before a rejected reservation is retried. The error is errReserved after giveUp, or that of ctx.

@@ -15,22 +15,33 @@
 //
 //	stored for the interaction                                verdict
 //	an outcome, reservation or due message of generation S    TakenIn: its acknowledgement was lost; acknowledge
-//	a processed event that is not foreign                     Processed: acknowledge; polling has ended
+//	a processed event that is not foreign, stored at S or
+//	  later                                                   Twice: acknowledge; S changes nothing
+//	another processed event that is not foreign               Processed: acknowledge; polling has ended
 //	a dead letter, stored at S or later, that S does not
 //	  replay                                                  Twice: acknowledge; S changes nothing
 //	a foreign reservation                                     Foreign: an error; an operator has to delete it
 //	a tombstone                                               Wait until it is deleted
 //	a reservation of a generation that has a dead letter, that
 //	  had to be Twice, or whose dead letter S replays         Wait until it is due
-//	a reservation of another generation                       Twice: acknowledge; that generation is polled
-//	a due message of another generation that has not ended    Twice: acknowledge; that generation is polled
+//	a reservation of another generation                       Undecided: wait for the outcome of that generation
+//	a due message of another generation that has not ended    Undecided: wait for the outcome of that generation
 //	an earlier declared message, under another type, that
-//	  begins a generation (ignored if S is a replay)          Twice: acknowledge; that message is taken in
+//	  begins a generation (ignored if S is a replay)          Undecided: wait until that message is taken in
 //	a due message without effect                              Reserve, on the condition that no reservation is stored
 //	nothing                                                   Reserve, on the condition that nothing is stored
 //
 // A due message is without effect if it is a tombstone, is foreign, or belongs to a generation that has ended: the
 // worker that gets it finds the reservation of the new generation, and drops the due message.
+//
+// # What is read may be old
+//
+// A leader that others have replaced answers reads until it hears of them, from what was stored before. What a snapshot
+// contains was stored, but what it lacks may be stored as well, and a reservation or a declared message may be gone. So
+// an outcome decides, and so does a message of generation S: they were stored, and the rest follows. The reservation of
+// another generation does not decide: that generation may have ended in a dead letter before S, which the snapshot
+// lacks. No verdict that ends a delivery follows from what is absent. Reserve follows from it, but the broker checks its
+// condition, and the outcome of a generation that should not have begun is Superseded.
 //
 // # A due message arrives, and its worker could not reserve the next poll
 //

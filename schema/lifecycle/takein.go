@@ -5,7 +5,8 @@ import "time"
 // TakeIn is the verdict on a declared message that arrives.
 type TakeIn string
 
-// The verdicts on a declared message. All except Reserve, Wait and Foreign end its delivery: acknowledge it.
+// The verdicts on a declared message. TakenIn, Twice and Processed end its delivery: acknowledge it. They follow from a
+// stored outcome, or from a stored message of the generation of the declared message, and never from what is absent.
 const (
 	// Reserve: the message begins its generation. Reserve its first poll on the condition that neither a reservation
 	// nor a due message of the interaction is stored.
@@ -14,11 +15,14 @@ const (
 	ReserveBesideDue TakeIn = "reserve beside due"
 	// TakenIn: the message was taken in before.
 	TakenIn TakeIn = "taken in"
-	// Twice: the interaction was declared before, and has no outcome yet, or has one that was stored after this
-	// message.
+	// Twice: the interaction was declared before, and has an outcome that was stored after this message.
 	Twice TakeIn = "declared twice"
-	// Processed: the interaction has processed events.
+	// Processed: the interaction has processed events that were stored before this message.
 	Processed TakeIn = "declared after processed events"
+	// Undecided: another generation is polled, or another message is to be taken in. Whether this message begins a
+	// generation depends on when the outcome of that is stored. It may even be stored already: see "What is read may be
+	// old". Keep the message until the outcome is read.
+	Undecided TakeIn = "undecided"
 	// Wait: an earlier generation has ended, and its reservation is still stored. Replacing the reservation could lose
 	// the interaction: a schedule that fires purges its subject, including a message that was stored there just before.
 	Wait TakeIn = "wait"
@@ -26,11 +30,14 @@ const (
 	Foreign TakeIn = "foreign message"
 )
 
-// TakeIn decides about a declared message. With Wait it returns when the reservation falls due, by the broker's clock.
+// TakeIn decides about a declared message. With Wait and Undecided it returns when the reservation falls due, by
+// the broker's clock; zero if there is none.
 func (s Snapshot) TakeIn(d Declared) (verdict TakeIn, until time.Time) {
 	switch {
 	case s.has(d.Stored):
 		return TakenIn, time.Time{}
+	case s.processedSince(d.Stored):
+		return Twice, time.Time{}
 	case s.processed():
 		return Processed, time.Time{}
 	case s.failedSince(d):
@@ -43,13 +50,13 @@ func (s Snapshot) TakeIn(d Declared) (verdict TakeIn, until time.Time) {
 		case s.over(*r, d):
 			return Wait, r.Due
 		}
-		return Twice, time.Time{}
+		return Undecided, r.Due
 	}
 	if s.Due != nil && !s.over(*s.Due, d) {
-		return Twice, time.Time{}
+		return Undecided, time.Time{}
 	}
 	if d.Replays.IsZero() && s.declaredBefore(d) {
-		return Twice, time.Time{}
+		return Undecided, time.Time{}
 	}
 	if s.Due != nil {
 		return ReserveBesideDue, time.Time{}
@@ -79,9 +86,12 @@ func (s Snapshot) has(generation time.Time) bool {
 }
 
 // processed reports whether a processed event is stored.
-func (s Snapshot) processed() bool {
+func (s Snapshot) processed() bool { return s.processedSince(time.Time{}) }
+
+// processedSince reports whether a processed event is stored that was stored at a time or later.
+func (s Snapshot) processedSince(t time.Time) bool {
 	for _, o := range s.Outcomes {
-		if o.Destination != "" && !o.Foreign() {
+		if o.Destination != "" && !o.Foreign() && !o.Stored.Before(t) {
 			return true
 		}
 	}

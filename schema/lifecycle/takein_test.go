@@ -3,6 +3,8 @@ package lifecycle
 import (
 	"slices"
 	"time"
+
+	"statusworker/schema"
 )
 
 func (w *walk) takeIn(s Snapshot) {
@@ -21,9 +23,11 @@ func (w *walk) takeIn(s Snapshot) {
 			if own := s.of(stored); own != (verdict == TakenIn) {
 				w.fail(s, "TakeIn of %v = %s; a message of its generation is stored: %t", stored, verdict, own)
 			}
+			w.proven(s, d, verdict)
 			switch verdict {
 			case TakenIn, Twice, Processed:
-				w.covered(s, d, verdict)
+			case Undecided:
+				w.undecided(s, d, until)
 			case Reserve, ReserveBesideDue:
 				w.mayBegin(s, d, verdict)
 			case Wait:
@@ -55,24 +59,45 @@ func decides(o Outcome, d Declared) bool {
 		!o.Stored.Before(d.Stored) && o.Generation.After(d.Replays))
 }
 
-// covered checks that a declared message may be acknowledged: another stored message continues or ends its generation,
-// or the message begins none.
-func (w *walk) covered(s Snapshot, d Declared, verdict TakeIn) {
-	if slices.ContainsFunc(s.Outcomes, func(o Outcome) bool { return decides(o, d) }) {
+// proven checks that a declared message is acknowledged if and only if a stored message proves that it may be: an outcome
+// that decides, or a message of its generation. A read may be old, and lack any message. So nothing is acknowledged
+// because a message is absent, and what is acknowledged by an old read is acknowledged by a later one, too.
+func (w *walk) proven(s Snapshot, d Declared, verdict TakeIn) {
+	proof := s.of(d.Stored) || slices.ContainsFunc(s.Outcomes, func(o Outcome) bool { return decides(o, d) })
+	acknowledged := verdict == TakenIn || verdict == Twice || verdict == Processed
+	if acknowledged != proof {
+		w.fail(s, "TakeIn of %v that replays %v = %s; a stored message proves that it may be acknowledged: %t",
+			d.Stored, d.Replays, verdict, proof)
+	}
+}
+
+// undecided checks that a message waits only for a generation that goes on or begins, and that the outcome of that
+// generation decides.
+func (w *walk) undecided(s Snapshot, d Declared, until time.Time) {
+	for _, r := range []*Reserved{s.Reservation, s.Due} {
+		if r == nil || !goesOn(r, s.Outcomes) || r.Generation.Equal(d.Replays) {
+			continue
+		}
+		if r == s.Reservation && !until.Equal(r.Due) {
+			w.fail(s, "TakeIn of %v waits until %v, want until the reservation is due", d.Stored, until)
+		}
+		for _, stored := range []time.Time{d.Stored.Add(-time.Second), d.Stored.Add(time.Second)} {
+			ended := s
+			ended.Declared = nil
+			ended.Outcomes = append(slices.Clone(s.Outcomes), dead(r.Generation, stored, schema.Rejected))
+			if next, _ := ended.TakeIn(d); next == Undecided && (s.Due == nil || s.Reservation == nil) {
+				w.fail(s, "TakeIn of %v that replays %v = %s, and also when the outcome of %v is stored at %v", d.Stored,
+					d.Replays, next, r.Generation, stored)
+			}
+		}
 		return
 	}
-	for _, r := range []*Reserved{s.Reservation, s.Due} {
-		if r != nil && (r.Generation.Equal(d.Stored) || goesOn(r, s.Outcomes) && !r.Generation.Equal(d.Replays)) {
+	if o := s.Declared; o != nil && !o.Invalid && o.Stored.Before(d.Stored) {
+		if next, _ := s.TakeIn(*o); next == Reserve || next == ReserveBesideDue {
 			return
 		}
 	}
-	if s.Declared != nil && !s.Declared.Invalid && s.Declared.Stored.Before(d.Stored) {
-		if next, _ := s.TakeIn(*s.Declared); next == Reserve || next == ReserveBesideDue {
-			return
-		}
-	}
-	w.fail(s, "TakeIn of %v that replays %v = %s, but no other message continues or ends its generation",
-		d.Stored, d.Replays, verdict)
+	w.fail(s, "TakeIn of %v that replays %v is undecided, but no other generation goes on", d.Stored, d.Replays)
 }
 
 // mayBegin checks that a generation begins only if the one before has ended in a dead letter that was stored earlier.

@@ -159,7 +159,8 @@ func (f found) inFlight() error {
 func (f found) processed() error {
 	stored := lifecycle.ReadOutcome(f.Subject, f.Sequence, f.Time, f.Data)
 	interaction := lifecycle.Snapshot{Outcomes: []lifecycle.Outcome{stored}}
-	if verdict, _ := interaction.TakeIn(lifecycle.Declared{Stored: time.Now()}); verdict == lifecycle.Processed {
+	switch verdict, _ := interaction.TakeIn(lifecycle.Declared{Stored: time.Now()}); verdict {
+	case lifecycle.Processed, lifecycle.Twice: // by this process's clock, the event may be stored later
 		return errProcessed
 	}
 	return nil

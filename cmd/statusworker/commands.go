@@ -13,6 +13,7 @@ import (
 	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/proxy"
 	"statusworker/cmd/internal/telemetry"
+	"statusworker/consumer"
 	"statusworker/schema"
 	"statusworker/schema/topology"
 )
@@ -46,7 +47,10 @@ func program() cli.Program {
 		Grammar:     &commands{},
 		Vars: map[string]string{
 			"min_servers": topology.MinServers, "min_server_212": topology.MinServer212,
-			"stream_declared": schema.StreamDeclared,
+			"stream_declared": schema.StreamDeclared, "stream_polls": schema.StreamPolls,
+			"bucket_workers":  schema.BucketWorkers,
+			"min_polls_bytes": fmt.Sprint(topology.MinPollsBytes),
+			"max_ack_pending": fmt.Sprint(consumer.DefaultMaxAckPending),
 		},
 		Secrets: environmentSecrets,
 	}

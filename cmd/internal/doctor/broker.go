@@ -33,6 +33,7 @@ const (
 	checkJetStream    = "jetstream"
 	checkAccount      = "account limits"
 	checkTopology     = "topology"
+	checkFit          = "account fit"
 	checkReplicas     = "replicas"
 	checkStreamLimits = "stream limits"
 	checkOutcomesAge  = "outcomes age"
@@ -51,7 +52,7 @@ type waiting struct {
 var needConnection = []string{
 	checkTLS, checkCertificate, checkPayload, checkVersion, checkInbox, checkStreamInfo, checkConsumerInfo,
 	checkHold, checkProcessed, checkFailed, checkAnnounce, checkPull, checkRead, checkAck, checkList, checkJetStream,
-	checkAccount, checkTopology, checkForeign, checkUndelivered, checkReplicas, checkStreamLimits,
+	checkAccount, checkTopology, checkFit, checkForeign, checkUndelivered, checkReplicas, checkStreamLimits,
 	checkOutcomesAge, checkClock, checkOverdue,
 }
 

@@ -31,9 +31,10 @@ var (
 		{"name", "name"}, {"description", "description"}, {"subjects", "subjects"}, {"retention", "retention"},
 		{"discard", "discard"}, {"discard_new_per_subject", "discardPerSubject"},
 		{"max_msgs_per_subject", "maxMsgsPerSubject"}, {"max_msgs", "maxMsgs"}, {"max_bytes", "maxBytes"},
-		{"max_age", "maxAge"}, {"duplicate_window", "duplicateWindow"}, {"allow_msg_schedules", "allowMsgSchedules"},
-		{"allow_rollup_hdrs", "allowRollup"},
-		{"allow_atomic", "allowAtomicPublish"}, {"storage", "storage"}, {"num_replicas", "replicas"},
+		{"max_age", "maxAge"}, {"duplicate_window", "duplicateWindow"},
+		{"allow_msg_schedules", "allowMsgSchedules"}, {"allow_rollup_hdrs", "allowRollup"},
+		{"allow_atomic", "allowAtomicPublish"},
+		{"storage", "storage"}, {"num_replicas", "replicas"},
 	}
 	bucketFields = []field{
 		{"name", ""}, {"description", "description"}, {"max_msgs_per_subject", "history"}, {"max_age", "ttl"},
@@ -42,14 +43,17 @@ var (
 		{"deny_delete", ""}, {"allow_direct", ""},
 	}
 	consumerFields = []field{
-		{"durable_name", "durableName"}, {"filter_subject", "filterSubject"}, {"deliver_policy", "deliverPolicy"},
-		{"ack_policy", "ackPolicy"}, {"ack_wait", "ackWait"}, {"max_deliver", "maxDeliver"},
-		{"max_ack_pending", "maxAckPending"}, {"replay_policy", "replayPolicy"},
+		{"durable_name", "durableName"}, {"filter_subject", "filterSubject"},
+		{"deliver_policy", "deliverPolicy"}, {"ack_policy", "ackPolicy"}, {"ack_wait", "ackWait"},
+		{"max_deliver", "maxDeliver"}, {"max_ack_pending", "maxAckPending"}, {"replay_policy", "replayPolicy"},
 	}
 	durations = []string{"max_age", "duplicate_window", "ack_wait"}
 )
 
-const bucketPrefix = "KV_"
+const (
+	bucketPrefix = "KV_"
+	kindStream   = "Stream"
+)
 
 // NACK returns the custom resources for NACK: streams, the workers' bucket, and consumers. To delete a resource does
 // not delete what it describes.
@@ -59,6 +63,9 @@ func NACK(set topology.Set) ([]Document, error) {
 		all, err := fields(cfg)
 		if err != nil {
 			return err
+		}
+		if _, ok := all["max_age"]; !ok && kind == kindStream {
+			all["max_age"] = json.Number("0") // without the field, NACK sets a year
 		}
 		spec, err := specOf(own, all, known)
 		if err != nil {
@@ -72,7 +79,7 @@ func NACK(set topology.Set) ([]Document, error) {
 		return nil
 	}
 	for _, s := range set.Streams {
-		kind, own, known := "Stream", []any(nil), streamFields
+		kind, own, known := kindStream, []any(nil), streamFields
 		if bucket, ok := strings.CutPrefix(s.Name, bucketPrefix); ok {
 			kind, own, known = "KeyValue", []any{"bucket", bucket}, bucketFields
 		}

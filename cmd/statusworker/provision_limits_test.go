@@ -299,3 +299,44 @@ func TestProvisionRejectsLimits(t *testing.T) {
 		command(t, append([]string{"provision"}, strings.Fields(flags)...)...).rejects(setting)
 	}
 }
+
+// A server announces the account's limit of a payload after it has accepted the connection.
+func TestProvisionInAnAccountWithSmallPayloads(t *testing.T) {
+	t.Parallel()
+	_, url := account(t, "jetstream: enabled, limits { max_payload: 100000 }")
+	c := command(t, "provision", "--nats-url", url).exits(exitFault)
+	says(t, "standard error", &c.stderr, "100000", "max_payload")
+	if n := len(footprint(t, connectTo(t, url))); n != 0 {
+		t.Errorf("%d streams and consumers were created", n)
+	}
+	if f := finding(t, url, "max payload"); f.Result != doctor.Fail {
+		t.Errorf("doctor: %+v", f)
+	}
+}
+
+// What a limit does not allow is not restored by a server that restarts. doctor says so before.
+func TestDoctorJudgesLimitsOfARunningStage(t *testing.T) {
+	t.Parallel()
+	s, url := account(t, "jetstream { max_streams: 9 }")
+	command(t, "provision", "--nats-url", url).exits(exitOK)
+	a, err := s.LookupAccount("LIMITED")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lower := server.JetStreamAccountLimits{MaxMemory: -1, MaxStore: -1, MaxStreams: -1, MaxConsumers: -1,
+		MaxAckPending: 10, MemoryMaxStreamBytes: -1, StoreMaxStreamBytes: -1, MaxBytesRequired: true}
+	if err := a.UpdateJetStreamLimits(map[string]server.JetStreamAccountLimits{"": lower}); err != nil {
+		t.Fatal(err)
+	}
+	f := finding(t, url, "account fit")
+	if f.Result != doctor.Fail || !strings.Contains(f.Found, "max_bytes_required") ||
+		!strings.Contains(f.Found, "max_ack_pending") || f.Fix == "" {
+		t.Errorf("doctor: %+v", f)
+	}
+	says(t, "provision", &command(t, "provision", "--nats-url", url).exits(exitOK).stdout, "nothing to change")
+	fix := append([]string{"provision", "--nats-url", url, "--update", "--max-ack-pending=10"}, strings.Fields(sized)...)
+	command(t, fix...).exits(exitOK)
+	if f := finding(t, url, "account fit"); f.Result != doctor.Pass {
+		t.Errorf("after the update, doctor: %+v", f)
+	}
+}

@@ -32,8 +32,8 @@ func Exceeded(e provisioning.Excess) string {
 		return fmt.Sprintf("%s is %d, but %s has a maximum size of %d; set %s to %d or less, or %s",
 			name, e.Allowed, objects, e.Needed, sizes, e.Allowed, raise)
 	case provisioning.LimitMaxStore:
-		return fmt.Sprintf("%s is %d bytes, of which other streams reserve %d, but the streams reserve %d (each its "+
-			"maximum size, without tiers for each replica); set smaller sizes (%s), or %s",
+		return fmt.Sprintf("%s is %d bytes, of which other streams reserve %d, but those of statusworker reserve %d "+
+			"(each its maximum size; without tiers, for each replica); set smaller sizes (%s), or %s",
 			name, e.Allowed, e.Used, e.Needed, sizes, raise)
 	case provisioning.LimitMaxStreams:
 		return fmt.Sprintf("%s is %d, of which %d are used, but %d must be created: %s; delete streams that nothing "+

@@ -67,6 +67,7 @@ func examineBroker(ctx context.Context, p Target, operator bool) ([]Finding, wai
 		return append(found, skipped("no connection to NATS", "", needConnection...)...), waiting{}
 	}
 	defer nc.Close()
+	_ = nc.FlushTimeout(answersWithin) // the server announces the limits of the account before its answer
 	x := &broker{Target: p, operator: operator, nc: nc, mode: consumer.Schedule}
 	x.connection()
 	x.rights()
@@ -106,7 +107,7 @@ func (x *broker) connection() {
 
 func judgePayload(have int64) Finding {
 	if need := int64(schema.MaxMessageBytes); have < need {
-		return bad(Fail, checkPayload, fmt.Sprintf("set max_payload to %d or more in the server's configuration", need),
+		return bad(Fail, checkPayload, fmt.Sprintf("set max_payload of server and account to %d or more", need),
 			"%d bytes; an outcome can have %d bytes", have, need)
 	}
 	return pass(checkPayload, "%d bytes", have)

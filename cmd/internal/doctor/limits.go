@@ -55,7 +55,8 @@ func judgeFit(exceeded []provisioning.Excess) Finding {
 	for i, e := range exceeded {
 		texts[i] = advice.Exceeded(e)
 	}
-	return bad(Fail, checkFit, "raise the limits, or set the flags named above with `statusworker provision --update`",
+	return bad(Fail, checkFit, "raise the limits, or set the flags with `statusworker provision --update`; NATS does not restore at "+
+		"a restart what the limits do not allow",
 		"%s", strings.Join(texts, ". "))
 }
 

@@ -247,8 +247,8 @@ func TestDoctorFindsFaults(t *testing.T) {
 		"permission consumer info", "permission hold",
 		"permission processed", "permission failed", "permission announce", "permission pull", "permission read back",
 		"permission ack", "permission list", "jetstream",
-		"account limits", "topology", "account fit", "foreign consumers", "undelivered messages", "replicas", "stream limits",
-		"outcomes age", "clock", "overdue reservations",
+		"account limits", "topology", "account fit", "foreign consumers", "undelivered messages", "replicas",
+		"stream limits", "outcomes age", "clock", "overdue reservations",
 	} {
 		all[check] = doctor.Skip
 	}

@@ -76,8 +76,9 @@ func TestProvisionInAccountsWithLimits(t *testing.T) {
 			[]provisioning.Limit{provisioning.LimitMaxStreamBytes}, "--polls-max-bytes=80000000"},
 		"storage": {fmt.Sprintf("max_file: %d", small+3000000), sized + " --outcomes-max-bytes=1000001",
 			[]provisioning.Limit{provisioning.LimitMaxStore}, sized},
-		"no storage":     {"max_file: 0", "", []provisioning.Limit{provisioning.LimitMaxStore}, ""},
-		"streams":        {"max_streams: 3", "", []provisioning.Limit{provisioning.LimitMaxStreams}, "--redelivery=nak"},
+		"no storage": {"max_file: 0", "", []provisioning.Limit{provisioning.LimitMaxStore}, ""},
+		"streams": {"max_streams: 3", "", []provisioning.Limit{provisioning.LimitMaxStreams},
+			"--redelivery=nak"},
 		"consumers":      {"max_consumers: 2", "", []provisioning.Limit{provisioning.LimitMaxConsumers}, ""},
 		"no limit known": {"max_consumers: 3", "", nil, " "},
 		"all": {"max_streams: 3, max_consumers: 2, max_ack_pending: 4999, max_bytes_required: true, max_file: 0", "",
@@ -136,15 +137,16 @@ func TestProvisionInAccountsWithTiers(t *testing.T) {
 	t.Parallel()
 	unlimited := server.JetStreamAccountLimits{MaxMemory: -1, MaxStore: -1, MaxStreams: -1, MaxConsumers: -1,
 		MaxAckPending: -1, MemoryMaxStreamBytes: -1, StoreMaxStreamBytes: -1}
+	type tiers = map[string]server.JetStreamAccountLimits
 	few := unlimited
 	few.MaxStreams = 3
 	for name, test := range map[string]struct {
-		tiers   map[string]server.JetStreamAccountLimits
+		tiers   tiers
 		exceeds []provisioning.Limit
 	}{
-		"R1":          {map[string]server.JetStreamAccountLimits{"R1": unlimited, "R3": few}, nil},
-		"R1, limited": {map[string]server.JetStreamAccountLimits{"R1": few}, []provisioning.Limit{provisioning.LimitMaxStreams}},
-		"R3 only":     {map[string]server.JetStreamAccountLimits{"R3": unlimited}, []provisioning.Limit{provisioning.LimitTier}},
+		"R1":          {tiers{"R1": unlimited, "R3": few}, nil},
+		"R1, limited": {tiers{"R1": few}, []provisioning.Limit{provisioning.LimitMaxStreams}},
+		"R3 only":     {tiers{"R3": unlimited}, []provisioning.Limit{provisioning.LimitTier}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -215,10 +217,11 @@ func TestProvisionStopsInTheMiddle(t *testing.T) {
 		t.Run(request, func(t *testing.T) {
 			t.Parallel()
 			a := server.NewAccount("STAGE")
-			denied := &server.User{Username: "denied", Password: userPassword, Account: a, Permissions: &server.Permissions{
+			permissions := &server.Permissions{
 				Publish:   &server.SubjectPermission{Deny: []string{jetstream.DefaultAPIPrefix + request}},
 				Subscribe: &server.SubjectPermission{Allow: []string{">"}},
-			}}
+			}
+			denied := &server.User{Username: "denied", Password: userPassword, Account: a, Permissions: permissions}
 			free := &server.User{Username: "free", Password: userPassword, Account: a}
 			srv := bareServer(t, server.Options{JetStream: true, StoreDir: t.TempDir(), Accounts: []*server.Account{a},
 				Users: []*server.User{denied, free}})
@@ -238,10 +241,8 @@ func TestProvisionStopsInTheMiddle(t *testing.T) {
 			if !errors.As(c.err, &partial) || partial.did != made || partial.want != len(creating) {
 				t.Errorf("%v, want %d of %d created", c.err, made, len(creating))
 			}
-			created, left := strings.Count(c.stdout.String(), "\ncreated "), strings.Count(c.stdout.String(), "not created ")
-			if strings.HasPrefix(c.stdout.String(), "created ") {
-				created++
-			}
+			printed := "\n" + c.stdout.String()
+			created, left := strings.Count(printed, "\ncreated "), strings.Count(printed, "\nnot created ")
 			if created != made || left != len(creating)-made {
 				t.Errorf("%d created and %d not, want %d and the rest:\n%s", created, left, made, &c.stdout)
 			}
@@ -287,16 +288,16 @@ func TestProvisionWithoutTheAccountsLimits(t *testing.T) {
 // The flags that redelivery nak has no use for, and sizes that are too small, are rejected.
 func TestProvisionRejectsLimits(t *testing.T) {
 	t.Parallel()
-	for flags, setting := range map[string]string{
-		"--polls-max-bytes=1":                                   "--polls-max-bytes ($STATUSWORKER_POLLS_MAX_BYTES)",
-		"--workers-max-bytes=1":                                 "--workers-max-bytes ($STATUSWORKER_WORKERS_MAX_BYTES)",
-		"--max-ack-pending=0":                                   "--max-ack-pending ($STATUSWORKER_MAX_ACK_PENDING)",
-		"-o nack --redelivery=nak --max-ack-pending=9":          "--max-ack-pending ($STATUSWORKER_MAX_ACK_PENDING)",
-		"-o json --redelivery=nak --polls-max-bytes=9999999999": "--polls-max-bytes ($STATUSWORKER_POLLS_MAX_BYTES)",
-		"-o json --update":                                      "--output",
-		"--output-dir=x":                                        "--output-dir",
+	for _, test := range []struct{ flags, setting string }{
+		{"--polls-max-bytes=1", "--polls-max-bytes ($STATUSWORKER_POLLS_MAX_BYTES)"},
+		{"--workers-max-bytes=1", "--workers-max-bytes ($STATUSWORKER_WORKERS_MAX_BYTES)"},
+		{"--max-ack-pending=0", "--max-ack-pending ($STATUSWORKER_MAX_ACK_PENDING)"},
+		{"-o nack --redelivery=nak --max-ack-pending=9", "--max-ack-pending ($STATUSWORKER_MAX_ACK_PENDING)"},
+		{"-o json --redelivery=nak --polls-max-bytes=9999999999", "--polls-max-bytes ($STATUSWORKER_POLLS_MAX_BYTES)"},
+		{"-o json --update", "--output"},
+		{"--output-dir=x", "--output-dir"},
 	} {
-		command(t, append([]string{"provision"}, strings.Fields(flags)...)...).rejects(setting)
+		command(t, append([]string{"provision"}, strings.Fields(test.flags)...)...).rejects(test.setting)
 	}
 }
 
@@ -334,8 +335,8 @@ func TestDoctorJudgesLimitsOfARunningStage(t *testing.T) {
 		t.Errorf("doctor: %+v", f)
 	}
 	says(t, "provision", &command(t, "provision", "--nats-url", url).exits(exitOK).stdout, "nothing to change")
-	fix := append([]string{"provision", "--nats-url", url, "--update", "--max-ack-pending=10"}, strings.Fields(sized)...)
-	command(t, fix...).exits(exitOK)
+	fix := []string{"provision", "--nats-url", url, "--update", "--max-ack-pending=10"}
+	command(t, append(fix, strings.Fields(sized)...)...).exits(exitOK)
 	if f := finding(t, url, "account fit"); f.Result != doctor.Pass {
 		t.Errorf("after the update, doctor: %+v", f)
 	}

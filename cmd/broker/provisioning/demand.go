@@ -87,15 +87,23 @@ func exceededIn(name string, tier jetstream.Tier, streams []demand) (found []Exc
 	if e := storage(name, tier, streams); e != nil {
 		found = append(found, *e)
 	}
-	for _, d := range streams {
-		if n := d.consumers + d.missing; d.missing > 0 && limits.MaxConsumers > 0 && n > limits.MaxConsumers {
-			add(LimitMaxConsumers, int64(limits.MaxConsumers), int64(d.consumers), int64(d.missing), d.object())
-		}
+	for _, d := range consumersBeyond(limits.MaxConsumers, streams) {
+		add(LimitMaxConsumers, int64(limits.MaxConsumers), int64(d.consumers), int64(d.missing), d.object())
 	}
 	if objects, most := unacknowledged(limits.MaxAckPending, streams); len(objects) > 0 {
 		add(LimitMaxAckPending, int64(limits.MaxAckPending), 0, int64(most), objects...)
 	}
 	return found
+}
+
+// consumersBeyond returns the streams that will have more consumers than a limit.
+func consumersBeyond(limit int, streams []demand) (beyond []demand) {
+	for _, d := range streams {
+		if limit > 0 && d.missing > 0 && d.consumers+d.missing > limit {
+			beyond = append(beyond, d)
+		}
+	}
+	return beyond
 }
 
 // unacknowledged returns the consumers whose MaxAckPending is more than a limit, and the largest of these.

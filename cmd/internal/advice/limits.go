@@ -97,7 +97,8 @@ var limitErrors = map[jetstream.ErrorCode]string{
 	errStreams: "delete streams that nothing uses, or raise max_streams of the account",
 	errConsumers: "delete consumers of the stream that nothing uses, or raise max_consumers of the account or of the " +
 		"stream",
-	errAckPending:    "set --max-ack-pending to the limit or less, or raise max_ack_pending of the account or the server",
+	errAckPending: "set --max-ack-pending to the limit or less, or raise max_ack_pending of the account or of the " +
+		"server",
 	errBytesRequired: "set " + sizeFlagNames,
 	errStreamBytes:   "set smaller maximum sizes (" + sizeFlagNames + "), or raise the account's limit",
 }

@@ -162,7 +162,8 @@ func TestJudgeStreamLimits(t *testing.T) {
 		{"little room for reservations", info(1, 500), info(400, 500), nil, Fail, []string{"--polls-max-bytes"}},
 		{"both full", info(500, 500), nil, info(500, 500), Fail, []string{declaredFix, outcomesFix}},
 	} {
-		judged(t, tt.name, judgeStreamLimits(tt.declared, tt.polls, tt.outcomes, provisionCommand), tt.want, tt.values...)
+		f := judgeStreamLimits(tt.declared, tt.polls, tt.outcomes, provisionCommand)
+		judged(t, tt.name, f, tt.want, tt.values...)
 	}
 }
 

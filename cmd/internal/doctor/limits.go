@@ -55,8 +55,9 @@ func judgeFit(exceeded []provisioning.Excess) Finding {
 	for i, e := range exceeded {
 		texts[i] = advice.Exceeded(e)
 	}
-	return bad(Fail, checkFit, "raise the limits, or set the flags with `statusworker provision --update`; NATS does not restore at "+
-		"a restart what the limits do not allow",
+	return bad(Fail, checkFit,
+		"raise the limits, or set the flags with `statusworker provision --update`; NATS does not restore at a "+
+			"restart what the limits do not allow",
 		"%s", strings.Join(texts, ". "))
 }
 

@@ -18,8 +18,8 @@ import (
 // streams examines the streams, if the permissions allow it.
 func (x *broker) streams(ctx context.Context) {
 	checks := []string{
-		checkTopology, checkFit, checkForeign, checkUndelivered, checkReplicas, checkStreamLimits, checkOutcomesAge, checkClock,
-		checkOverdue,
+		checkTopology, checkFit, checkForeign, checkUndelivered, checkReplicas, checkStreamLimits, checkOutcomesAge,
+		checkClock, checkOverdue,
 	}
 	if x.trial == nil {
 		x.skip(noJetStream, checks...)

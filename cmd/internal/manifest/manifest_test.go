@@ -88,8 +88,12 @@ func TestResourceName(t *testing.T) {
 	t.Parallel()
 	valid := regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`)
 	seen := map[string]string{}
-	for _, namespace := range []string{"INTERACTIONS", "A", "A-B", "A_B", "A-B_", "A_B-", "A__B", "A_-B", "A--B", "A-", "A_"} {
-		for _, name := range [][2]string{{"_DECLARED", ""}, {"_POLLS", ""}, {"_DECLARED", "intake"}, {"_POLLS", "poll-audio"}} {
+	for _, namespace := range []string{
+		"INTERACTIONS", "A", "A-B", "A_B", "A-B_", "A_B-", "A__B", "A_-B", "A--B", "A-", "A_",
+	} {
+		for _, name := range [][2]string{
+			{"_DECLARED", ""}, {"_POLLS", ""}, {"_DECLARED", "intake"}, {"_POLLS", "poll-audio"},
+		} {
 			got := manifest.ResourceName(namespace+name[0], name[1])
 			if !valid.MatchString(got) || seen[got] != "" {
 				t.Errorf("the name of %s%v is %q, also that of %q; want a valid one of its own", namespace, name, got,

@@ -83,7 +83,8 @@ func NACK(set topology.Set) ([]Document, error) {
 		if bucket, ok := strings.CutPrefix(s.Name, bucketPrefix); ok {
 			kind, own, known = "KeyValue", []any{"bucket", bucket}, bucketFields
 		}
-		if err := add(kind, ResourceName(strings.TrimPrefix(s.Name, bucketPrefix), ""), own, explicit(s), known); err != nil {
+		name := ResourceName(strings.TrimPrefix(s.Name, bucketPrefix), "")
+		if err := add(kind, name, own, explicit(s), known); err != nil {
 			return nil, err
 		}
 	}

@@ -150,8 +150,7 @@ func durables(ctx context.Context, js jetstream.JetStream, stream string) ([]*je
 		if err != nil {
 			return nil, err
 		}
-		subject := jetstream.DefaultAPIPrefix + "CONSUMER.LIST." + stream
-		m, err := permission.RequestWithContext(ctx, js.Conn(), subject, request)
+		m, err := permission.RequestAPI(ctx, js, request, "CONSUMER.LIST", stream)
 		if err != nil {
 			return nil, fmt.Errorf("reading the consumers of %s: %w", stream, err)
 		}

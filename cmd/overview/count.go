@@ -153,7 +153,7 @@ func subjects(ctx context.Context, js jetstream.JetStream, stream, pattern strin
 	}
 	ctx, cancel := context.WithTimeout(ctx, countWithin)
 	defer cancel()
-	m, err := permission.RequestWithContext(ctx, js.Conn(), jetstream.DefaultAPIPrefix+"STREAM.INFO."+stream, request)
+	m, err := permission.RequestAPI(ctx, js, request, "STREAM.INFO", stream)
 	if err != nil {
 		return 0, fmt.Errorf("counting the subjects %s: %w", pattern, err)
 	}

@@ -9,8 +9,10 @@ import (
 	"slices"
 
 	"github.com/alecthomas/kong"
+	"github.com/nats-io/nats.go"
 
 	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/connect"
 	"statusworker/cmd/internal/proxy"
 	"statusworker/cmd/internal/telemetry"
 	"statusworker/schema"
@@ -45,7 +47,8 @@ func program() cli.Program {
 		Version:     versionString(),
 		Grammar:     &commands{},
 		Vars: map[string]string{
-			"min_servers": topology.MinServers, "min_server_212": topology.MinServer212,
+			"min_servers": topology.MinServers, "default_nats_url": nats.DefaultURL,
+			"default_inbox_prefix": connect.DefaultInboxPrefix, "min_server_212": topology.MinServer212,
 			"stream_declared": schema.StreamDeclared,
 		},
 		Secrets: environmentSecrets,

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/broker/permission"
@@ -61,9 +59,9 @@ func (c consoleCommand) Run(ctx context.Context, p cli.Process) error {
 		}
 		context.AfterFunc(ctx, nc.Close)
 		go endWith(nc, cancel)
-		js, err := jetstream.New(nc)
+		js, err := c.JetStream(nc)
 		if err != nil {
-			return nil, fmt.Errorf("using JetStream: %w", err)
+			return nil, err
 		}
 		cfg.JS = permission.Wrap(js, patience.Guarded(nc))
 		return console.New(cfg), nil

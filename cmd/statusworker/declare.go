@@ -47,7 +47,11 @@ func (c declareCommand) Run(ctx context.Context, p cli.Process) error {
 		return notDeclared(ctx, p, err)
 	}
 	defer connect.Close(nc)
-	declaring, err := producer.Open(ctx, nc, log, func(line string) { say(p.Stderr, "%s", line) })
+	js, err := c.JetStream(nc)
+	if err != nil {
+		return err
+	}
+	declaring, err := producer.Open(ctx, js, log, func(line string) { say(p.Stderr, "%s", line) })
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return fmt.Errorf("no stream %s: run `statusworker provision` once, as a user with permission to create "+
 			"streams", schema.StreamDeclared)

@@ -54,7 +54,7 @@ func (f dlqFlags) open(
 	if err != nil {
 		return nil, nil, nil, f.Unanswered(bounded, err)
 	}
-	js, err := jetstream.New(nc)
+	js, err := f.JetStream(nc)
 	if err == nil {
 		err = connect.Settled(bounded, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
 			queue, err = newQueue(ctx, adapter.New(js))

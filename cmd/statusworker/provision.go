@@ -75,9 +75,9 @@ func (c provisionCommand) provision(
 		return err
 	}
 	defer connect.Close(nc)
-	js, err := jetstream.New(nc)
+	js, err := c.JetStream(nc)
 	if err != nil {
-		return fmt.Errorf("using JetStream: %w", err)
+		return err
 	}
 	if c.Redelivery == currentMode {
 		err := connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {

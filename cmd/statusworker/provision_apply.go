@@ -27,6 +27,12 @@ func (c provisionCommand) apply(
 		return err
 	}
 	otherMode := slices.ContainsFunc(found, func(d topology.Difference) bool { return d.Unwanted })
+	missing := slices.ContainsFunc(found, func(d topology.Difference) bool { return d.Missing })
+	if missing && !otherMode {
+		if err := c.announce(ctx, js, p, log); err != nil {
+			return err
+		}
+	}
 	differing := c.print(p, found, report, otherMode)
 	switch {
 	case len(found) == 0 && differing == 0 && len(report.Foreign) == 0:

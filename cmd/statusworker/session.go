@@ -37,9 +37,9 @@ type session struct {
 
 // run waits for JetStream, and runs a worker until ctx ends. When leave ends too, it does not wait for polls in flight.
 func (s session) run(ctx, leave context.Context) error {
-	js, err := jetstream.New(s.nc)
+	js, err := s.flags.JetStream(s.nc)
 	if err != nil {
-		return fmt.Errorf("using JetStream: %w", err)
+		return err
 	}
 	s.server.Waiting("waiting for JetStream, its streams and consumers")
 	worker, outcomes, err := newWorker(ctx, js, s.client, s.cfg, s.log)

@@ -55,9 +55,9 @@ func (c showCommand) Run(ctx context.Context, p cli.Process) error {
 		return c.Unanswered(bounded, unfinished(ctx, err, "the broker has not answered"))
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
+	js, err := c.JetStream(nc)
 	if err != nil {
-		return fmt.Errorf("using JetStream: %w", err)
+		return err
 	}
 	var finder *interaction.Finder
 	var first []interaction.Interaction

@@ -57,9 +57,9 @@ func (c statusCommand) Run(ctx context.Context, p cli.Process) error {
 		return c.Unanswered(bounded, c.stopped(ctx, err))
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
+	js, err := c.JetStream(nc)
 	if err != nil {
-		return fmt.Errorf("using JetStream: %w", err)
+		return err
 	}
 	var inspector *overview.Inspector
 	var first overview.Overview

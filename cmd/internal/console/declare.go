@@ -75,7 +75,7 @@ func declaredMessages(r *http.Request) (source.Arguments, error) {
 
 // publishDeclared declares the interactions, and counts the results.
 func (c *Console) publishDeclared(ctx context.Context, t *task, messages source.Source) error {
-	p, err := producer.Open(ctx, c.nc, c.Log, t.note)
+	p, err := producer.Open(ctx, c.JS, c.Log, t.note)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		err = &dlq.MissingStreamError{Stream: schema.StreamDeclared}
 	}

@@ -6,8 +6,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
+	"statusworker/cmd/broker/api"
 	"statusworker/cmd/broker/permission"
 	"statusworker/consumer"
 	"statusworker/schema"
@@ -87,11 +86,11 @@ func (c *Console) changeLane(w http.ResponseWriter, r *http.Request) error {
 		return &problem{http.StatusNotFound, "There is no action " + schema.Quote(action) + ".", nil}
 	}
 	err = c.ask(r.Context(), func(ctx context.Context) error {
-		subject := jetstream.DefaultAPIPrefix + "CONSUMER.PAUSE." + d.Stream + "." + d.Consumer
+		subjects := api.Of(c.JS).Subjects("CONSUMER.PAUSE", d.Stream, d.Consumer)
 		return permission.Guard(ctx, c.nc, func(ctx context.Context) error {
 			_, err := c.JS.PauseConsumer(ctx, d.Stream, d.Consumer, until)
 			return err
-		}, subject)
+		}, subjects...)
 	})
 	if err != nil {
 		log.WithError(err).Warn("lane not changed")

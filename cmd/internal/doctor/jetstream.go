@@ -76,7 +76,7 @@ func (t *trial) judgeJetStream(streams right) Finding {
 // mode reads from the answers which redelivery mode the streams are provisioned for, and whether they are.
 func (t *trial) mode() (mode consumer.Mode, provisioned bool) {
 	exists := func(request string) bool {
-		problem, ok := t.decode(jetstream.DefaultAPIPrefix+request, nil)
+		problem, ok := t.decode(t.api.Subject(request), nil)
 		return ok && problem.Code == 0
 	}
 	switch {

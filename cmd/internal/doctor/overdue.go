@@ -19,7 +19,7 @@ func (x *broker) overdue(ctx context.Context, js jetstream.JetStream) Finding {
 	if x.mode == consumer.Nak {
 		return pass(checkOverdue, "none: redelivery nak has no reservations")
 	}
-	if read := jetstream.DefaultAPIPrefix + "STREAM.MSG.GET." + schema.StreamPolls; x.trial.refused[read] {
+	if read := x.api.Subject("STREAM.MSG.GET", schema.StreamPolls); x.trial.refused[read] {
 		return skipped("the user may not publish to "+read, "see "+checkRead, checkOverdue)[0]
 	}
 	polls, err := js.Stream(ctx, schema.StreamPolls)

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/api"
 	"statusworker/cmd/broker/permission"
 	"statusworker/consumer"
 	"statusworker/schema"
@@ -20,7 +21,7 @@ import (
 // are provisioned for.
 func (x *broker) rights() {
 	work := []string{checkHold, checkProcessed, checkFailed, checkAnnounce, checkPull, checkRead, checkAck, checkList}
-	t, err := newTrial(x.nc)
+	t, err := newTrial(x.nc, x.api)
 	if err != nil {
 		prefix := x.nc.Opts.InboxPrefix
 		x.add(bad(Fail, checkInbox,
@@ -36,9 +37,9 @@ func (x *broker) rights() {
 	x.add(pass(checkInbox, "may subscribe to %s.>", x.nc.Opts.InboxPrefix))
 	x.trial = t
 
-	read := readRights(consumer.Schedule)
-	account := right{check: checkAccount}
-	account.api("INFO", "")
+	read := readRights(x.api, consumer.Schedule)
+	account := right{check: checkAccount, prefix: x.api}
+	account.api("", "INFO")
 	err = t.ask(append(read, account))
 	jetStream := t.judgeJetStream(read[0])
 	if err != nil {
@@ -54,10 +55,10 @@ func (x *broker) rights() {
 	mode, provisioned := t.mode()
 	x.mode = mode
 	x.add(jetStream, t.judgeAccount(account), judgeVersion(x.nc.ConnectedServerVersion(), mode, provisioned))
-	for _, r := range readRights(mode) {
+	for _, r := range readRights(x.api, mode) {
 		x.add(t.judge(r))
 	}
-	rights := workRights(mode)
+	rights := workRights(x.api, mode)
 	if x.operator {
 		rights = slices.DeleteFunc(rights, func(r right) bool { return slices.Contains(ofWorkers, r.check) })
 	}
@@ -81,8 +82,9 @@ const noJetStream = "JetStream does not answer"
 //
 // If the user may not publish to the subject, the server reports a permissions violation before any of these.
 type right struct {
-	check string
-	tries []try
+	check  string
+	prefix api.Prefix
+	tries  []try
 	// without is what is missing without the permission, if a worker can work without it.
 	without string
 }
@@ -91,6 +93,8 @@ type try struct {
 	subject string
 	// shown is the subject as the findings show it, allow the subject or pattern to allow.
 	shown, allow string
+	// mapped is the subject to which servers of the domain map the subject. They check the permission for it.
+	mapped string
 
 	header nats.Header
 	body   string
@@ -104,27 +108,27 @@ const (
 )
 
 // readRights are the permissions for what a worker reads when it starts.
-func readRights(mode consumer.Mode) []right {
-	streams := right{check: checkStreamInfo}
+func readRights(prefix api.Prefix, mode consumer.Mode) []right {
+	streams := right{check: checkStreamInfo, prefix: prefix}
 	for _, s := range schema.Streams() {
-		streams.api("STREAM.INFO."+s, "")
+		streams.api("", "STREAM.INFO", s)
 	}
-	consumers := right{check: checkConsumerInfo}
-	consumers.api("CONSUMER.INFO."+schema.StreamDeclared+"."+schema.ConsumerIntake, "")
+	consumers := right{check: checkConsumerInfo, prefix: prefix}
+	consumers.api("", "CONSUMER.INFO", schema.StreamDeclared, schema.ConsumerIntake)
 	for _, t := range schema.Types() {
-		consumers.api("CONSUMER.INFO."+schema.StreamDeclared+"."+schema.PollConsumer(t), "")
+		consumers.api("", "CONSUMER.INFO", schema.StreamDeclared, schema.PollConsumer(t))
 		if mode == consumer.Schedule {
-			consumers.api("CONSUMER.INFO."+schema.StreamPolls+"."+schema.PollConsumer(t), "")
+			consumers.api("", "CONSUMER.INFO", schema.StreamPolls, schema.PollConsumer(t))
 		}
 	}
 	return []right{streams, consumers}
 }
 
 // workRights are the permissions that a worker needs to work.
-func workRights(mode consumer.Mode) []right {
-	hold := right{check: checkHold}
-	processed, failed, announce := right{check: checkProcessed}, right{check: checkFailed}, right{check: checkAnnounce}
-	pull, read, ack := right{check: checkPull}, right{check: checkRead}, right{check: checkAck}
+func workRights(prefix api.Prefix, mode consumer.Mode) []right {
+	to := func(check string) right { return right{check: check, prefix: prefix} }
+	hold, processed, failed, announce := to(checkHold), to(checkProcessed), to(checkFailed), to(checkAnnounce)
+	pull, read, ack := to(checkPull), to(checkRead), to(checkAck)
 
 	lanes := mode.PollStream()
 	read.read(lanes)
@@ -146,8 +150,9 @@ func workRights(mode consumer.Mode) []right {
 	announce.store(schema.WorkerSubject, schema.WorkerSubject("*"))
 	read.read(schema.StreamOutcomes)
 	read.direct(schema.StreamWorkers, schema.WorkerSubject(uuid.NewString()))
-	names := right{check: checkList, without: "no metric shows whether consumers of outcomes keep up"}
-	names.api("CONSUMER.LIST."+schema.StreamOutcomes, "")
+	names := to(checkList)
+	names.without = "no metric shows whether consumers of outcomes keep up"
+	names.api("", "CONSUMER.LIST", schema.StreamOutcomes)
 	rs := []right{processed, failed, announce, pull, read, ack, names}
 	if mode == consumer.Schedule {
 		rs = append([]right{hold}, rs...)
@@ -155,29 +160,35 @@ func workRights(mode consumer.Mode) []right {
 	return rs
 }
 
-func (r *right) api(subject, body string) {
-	subject = jetstream.DefaultAPIPrefix + subject
-	r.tries = append(r.tries, try{subject: subject, shown: subject, allow: subject, body: body})
+func (r *right) api(body, what string, of ...string) {
+	subject := r.prefix.Subject(what, of...)
+	r.tries = append(r.tries, try{
+		subject: subject, shown: subject, allow: subject, mapped: api.Default.Subject(what, of...), body: body,
+	})
 }
 
 // store tries the subject of an interaction or worker that does not exist.
 func (r *right) store(subject func(string) string, allow string) {
+	mapped := subject(uuid.NewString())
 	r.tries = append(r.tries, try{
-		subject: subject(uuid.NewString()), shown: subject("*"), allow: allow,
-		header: nats.Header{jetstream.ExpectedStreamHeader: {missingStream}},
+		subject: r.prefix.Published(mapped), shown: r.prefix.Published(subject("*")), allow: r.prefix.Published(allow),
+		mapped: mapped, header: nats.Header{jetstream.ExpectedStreamHeader: {missingStream}},
 	})
 }
 
-func (r *right) pull(stream, name string) { r.api("CONSUMER.MSG.NEXT."+stream+"."+name, "{no") }
+func (r *right) pull(stream, name string) { r.api("{no", "CONSUMER.MSG.NEXT", stream, name) }
 
 func (r *right) read(stream string) {
-	r.api("STREAM.MSG.GET."+stream, fmt.Sprintf(`{"seq":%d}`, uint64(missingSequence)))
+	r.api(fmt.Sprintf(`{"seq":%d}`, uint64(missingSequence)), "STREAM.MSG.GET", stream)
 }
 
 // direct tries to read the last message of a subject that has none.
 func (r *right) direct(stream, subject string) {
-	prefix := jetstream.DefaultAPIPrefix + "DIRECT.GET." + stream + "."
-	r.tries = append(r.tries, try{subject: prefix + subject, shown: prefix + ">", allow: prefix + ">"})
+	pattern := r.prefix.Subject("DIRECT.GET", stream, ">")
+	r.tries = append(r.tries, try{
+		subject: r.prefix.Subject("DIRECT.GET", stream, subject), shown: pattern, allow: pattern,
+		mapped: api.Default.Subject("DIRECT.GET", stream, subject),
+	})
 }
 
 func (r *right) ack(stream, name string) {
@@ -196,17 +207,21 @@ type trial struct {
 	inbox   chan *nats.Msg
 	answers map[string]*nats.Msg // by subject
 	refused map[string]bool      // by subject
+	mapped  map[string]bool      // the subjects that were refused as they are mapped
 	replies map[string]string    // subjects by the inbox of the answer
 	prefix  string
+	api     api.Prefix
 }
 
 // newTrial subscribes to an inbox. The error is nats.ErrPermissionViolation if that is not allowed.
-func newTrial(nc *nats.Conn) (*trial, error) {
+func newTrial(nc *nats.Conn, prefix api.Prefix) (*trial, error) {
 	t := &trial{
 		nc:      nc,
 		prefix:  nc.NewInbox(),
 		answers: map[string]*nats.Msg{},
 		refused: map[string]bool{},
+		mapped:  map[string]bool{},
+		api:     prefix,
 		replies: map[string]string{},
 	}
 	t.inbox = make(chan *nats.Msg, 256)
@@ -241,12 +256,14 @@ func (t *trial) ask(rights []right) error {
 				Reply:   fmt.Sprintf("%s.%d", t.prefix, len(t.replies)),
 			}
 			t.replies[m.Reply] = try.subject
-			err := t.violation(func() error { return t.nc.PublishMsg(m) }, m.Subject, m.Reply)
+			err := t.violation(func() error { return t.nc.PublishMsg(m) }, m.Subject, try.mapped, m.Reply)
+			v := (*permission.Violation)(nil)
 			switch {
 			case err == nil:
 				waiting[try.subject] = true
-			case errors.Is(err, nats.ErrPermissionViolation):
+			case errors.As(err, &v):
 				t.refused[try.subject] = true
+				t.mapped[try.subject] = v.Subject == try.mapped && try.mapped != try.subject
 			default:
 				return fmt.Errorf("trying %s: %w", try.subject, err)
 			}
@@ -270,6 +287,9 @@ func (t *trial) judge(r right) Finding {
 	var refused, missing, silent, allowed []string
 	for _, try := range r.tries {
 		switch {
+		case t.mapped[try.subject]:
+			refused = append(refused, t.api.Mapped(try.shown))
+			missing = append(missing, t.api.Mapped(try.allow))
 		case t.refused[try.subject]:
 			refused, missing = append(refused, try.shown), append(missing, try.allow)
 		case t.answers[try.subject] == nil:

@@ -25,18 +25,13 @@ func (x *broker) streams(ctx context.Context) {
 		x.skip(noJetStream, checks...)
 		return
 	}
-	for _, r := range readRights(x.mode) {
+	for _, r := range readRights(x.api, x.mode) {
 		if f := x.trial.judge(r); f.Result != Pass {
 			x.skip("the check `"+r.check+"` must pass first", checks...)
 			return
 		}
 	}
-	js, err := jetstream.New(x.nc)
-	if err != nil {
-		x.skip(err.Error(), checks...)
-		return
-	}
-	js = permission.Wrap(js, patience.Guarded(x.nc))
+	js := permission.Wrap(x.js, patience.Guarded(x.nc))
 	ctx, cancel := patience.WithTimeout(ctx, 3*answersWithin)
 	defer cancel()
 	provision := advice.ProvisionCommand(x.mode, x.Work)

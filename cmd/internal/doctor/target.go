@@ -33,7 +33,7 @@ func At(f connect.Flags, name string, work consumer.Config) (Target, error) {
 	options = append(options, nats.NoReconnect(), nats.Timeout(connectTimeout))
 	return Target{
 		Connect: func() (*nats.Conn, error) {
-			nc, err := nats.Connect(f.NATSURL, options...)
+			nc, err := f.Dial(options...)
 			if err != nil {
 				return nil, fmt.Errorf("connecting to NATS at %s: %w", f.ShownURL(), err)
 			}
@@ -43,9 +43,10 @@ func At(f connect.Flags, name string, work consumer.Config) (Target, error) {
 			if connect.Permanent(err) {
 				return f.Hint(err)
 			}
-			return "start the server, or correct --nats-url ($NATS_URL)"
+			return "start the server, or correct " + f.Name("nats-url")
 		},
-		Shown: mask.URL,
+		Shown:     mask.URL,
+		JetStream: func(nc *nats.Conn) (jetstream.JetStream, error) { return f.JetStream(nc) },
 		Topology: func(ctx context.Context, js jetstream.JetStream) ([]topology.Difference, error) {
 			return risks(ctx, js, work)
 		},

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/broker/api"
 	"statusworker/cmd/broker/permission"
 	"statusworker/cmd/internal/connect"
 	"statusworker/cmd/internal/producer/source"
@@ -55,7 +56,7 @@ func readablePlaces(
 		err := connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
 			ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 			defer cancel()
-			_, err := p.last(ctx, js.Conn(), source.NoInteraction)
+			_, err := p.last(ctx, js, source.NoInteraction)
 			return err
 		})
 		switch {
@@ -63,7 +64,7 @@ func readablePlaces(
 			readable = append(readable, p)
 		case errors.Is(err, jetstream.ErrStreamNotFound): // with delayed naks there is no stream of polls
 		case errors.Is(err, nats.ErrPermissionViolation):
-			denied = append(denied, p.request())
+			denied = append(denied, p.requests(js)[0])
 			if !slices.Contains(unknown, p.interactions) {
 				unknown = append(unknown, p.interactions)
 			}
@@ -82,10 +83,10 @@ func readablePlaces(
 
 // lookUp returns errInFlight or errProcessed if declaring an interaction changes nothing, and nil otherwise. Each of
 // its requests may take ackTimeout.
-func lookUp(ctx context.Context, nc *nats.Conn, among []place, identifier string) error {
+func lookUp(ctx context.Context, js jetstream.JetStream, among []place, identifier string) error {
 	for _, p := range among {
 		bounded, cancel := context.WithTimeout(ctx, ackTimeout)
-		last, err := p.last(bounded, nc, identifier)
+		last, err := p.last(bounded, js, identifier)
 		cancel()
 		if err != nil {
 			return fmt.Errorf("looking up the interaction in stream %s: %w", p.stream, err)
@@ -100,8 +101,10 @@ func lookUp(ctx context.Context, nc *nats.Conn, among []place, identifier string
 	return nil
 }
 
-// request is the subject of requests for a message of the place.
-func (p place) request() string { return "$JS.API.STREAM.MSG.GET." + p.stream }
+// requests are the subjects by which a violation may name a request for a message of the place.
+func (p place) requests(js jetstream.JetStream) []string {
+	return api.Of(js).Subjects("STREAM.MSG.GET", p.stream)
+}
 
 // found is a stored message.
 type found struct {
@@ -115,14 +118,14 @@ type found struct {
 
 // last returns the last message of an interaction in the place, or nil. It does not use nats.go for the request, which
 // would need the permission to read the stream's configuration.
-func (p place) last(ctx context.Context, nc *nats.Conn, identifier string) (*found, error) {
+func (p place) last(ctx context.Context, js jetstream.JetStream, identifier string) (*found, error) {
 	request, err := json.Marshal(struct {
 		Last string `json:"last_by_subj"`
 	}{p.subjects(identifier)})
 	if err != nil {
 		return nil, err
 	}
-	answer, err := permission.RequestWithContext(ctx, nc, p.request(), request)
+	answer, err := permission.RequestAPI(ctx, js, request, "STREAM.MSG.GET", p.stream)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/broker/adapter"
+	"statusworker/cmd/broker/api"
 	"statusworker/cmd/broker/permission"
 	"statusworker/cmd/internal/connect"
 	"statusworker/cmd/internal/producer/source"
@@ -54,13 +55,15 @@ type Producer struct {
 	failingSince time.Time
 }
 
-// Open returns a Producer. It waits until the broker answers, and reports if the user lacks the permission to look up
+// Open returns a Producer. It uses the connection and the prefix of js. It waits until the broker answers, and reports if the user lacks the permission to look up
 // interactions. It returns [jetstream.ErrStreamNotFound] if nothing is provisioned.
-func Open(ctx context.Context, nc *nats.Conn, log logrus.FieldLogger, report func(string)) (*Producer, error) {
-	js, err := jetstream.New(nc,
+func Open(
+	ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger, report func(string),
+) (*Producer, error) {
+	js, err := api.Of(js).JetStream(js.Conn(),
 		jetstream.WithPublishAsyncMaxPending(window+2), jetstream.WithPublishAsyncTimeout(ackTimeout))
 	if err != nil {
-		return nil, fmt.Errorf("using JetStream: %w", err)
+		return nil, err
 	}
 	err = connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
 		_, err := js.Stream(ctx, schema.StreamDeclared)
@@ -141,7 +144,7 @@ func (d *Producer) Run(ctx, leave context.Context, from source.Source, progress 
 func (d *Producer) subjects() []string {
 	all := []string{schema.SubjectsDeclared}
 	for _, p := range d.places {
-		all = append(all, p.request())
+		all = append(all, p.requests(d.js)...)
 	}
 	return all
 }
@@ -199,7 +202,7 @@ func (d *Producer) lookUp(ctx context.Context, identifier string, before <-chan 
 			return errStopped
 		}
 	}
-	return lookUp(ctx, d.js.Conn(), d.places, identifier)
+	return lookUp(ctx, d.js, d.places, identifier)
 }
 
 func isClosed(c <-chan struct{}) bool {
@@ -268,7 +271,7 @@ func (d *Producer) retry(ctx context.Context, s pending, first error) error {
 		backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))
 	var last error
 	_ = backoff.Retry(func() error { // when ctx ends, last is the error before
-		if last = lookUp(ctx, d.js.Conn(), d.places, s.identifier); last == nil {
+		if last = lookUp(ctx, d.js, d.places, s.identifier); last == nil {
 			bounded, cancel := context.WithTimeout(ctx, ackTimeout)
 			defer cancel()
 			_, last = d.js.PublishMsg(bounded, s.msg)

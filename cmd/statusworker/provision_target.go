@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/sirupsen/logrus"
+
+	"statusworker/cmd/broker/api"
+	"statusworker/cmd/broker/permission"
+	"statusworker/cmd/internal/cli"
+	"statusworker/schema"
+)
+
+// target is where streams are created. A member is empty if the permissions do not allow to read it.
+type target struct {
+	domain, server, cluster, account string
+}
+
+func (t target) String() string {
+	parts := []string{}
+	if t.domain != "" {
+		parts = append(parts, "JetStream domain "+t.domain)
+	}
+	if t.account != "" {
+		parts = append(parts, "account "+t.account)
+	}
+	parts = append(parts, "through server "+t.server)
+	if t.cluster != "" && t.cluster != t.server { // a leaf node without a cluster names it like itself
+		parts = append(parts, "of cluster "+t.cluster)
+	}
+	return strings.Join(parts, ", ")
+}
+
+// targetWithin limits the requests that find out where streams are created.
+const targetWithin = 2 * time.Second
+
+// announce prints where the streams are about to be created. It returns an error if another JetStream stores the same
+// subjects, and logs a warning if the domain was not chosen.
+func (c provisionCommand) announce(
+	ctx context.Context, js jetstream.JetStream, p cli.Process, log logrus.FieldLogger,
+) error {
+	t := locate(ctx, js)
+	if err := c.checkOther(ctx, js, t); err != nil {
+		return err
+	}
+	does := "creating"
+	if c.DryRun {
+		does = "would create"
+	}
+	say(p.Stdout, "%s in: %s", does, t)
+	if t.domain != "" && api.Of(js) == api.Default {
+		log.WithFields(logrus.Fields{"domain": t.domain, "server": t.server}).Warn(msgOwnDomain)
+	}
+	return nil
+}
+
+// msgOwnDomain is logged if streams are created in the server's domain because no other was chosen.
+const msgOwnDomain = "the streams belong to the domain of the connected server; for another, such as that of a hub, " +
+	"delete them and set --js-domain ($NATS_JS_DOMAIN)"
+
+// locate reads where a connection creates streams.
+func locate(ctx context.Context, js jetstream.JetStream) target {
+	nc := js.Conn()
+	t := target{server: nc.ConnectedServerName(), cluster: nc.ConnectedClusterName()}
+	ctx, cancel := context.WithTimeout(ctx, targetWithin)
+	defer cancel()
+	if m, err := permission.RequestAPI(ctx, js, nil, "INFO"); err == nil {
+		var answer struct{ Domain string }
+		if json.Unmarshal(m.Data, &answer) == nil {
+			t.domain = answer.Domain
+		}
+	}
+	if m, err := permission.RequestWithContext(ctx, nc, "$SYS.REQ.USER.INFO", nil); err == nil {
+		var answer struct {
+			Data struct{ Account string }
+		}
+		if json.Unmarshal(m.Data, &answer) == nil {
+			t.account = answer.Data.Account
+		}
+	}
+	return t
+}
+
+// checkOther returns an error if a domain or an API prefix is set, and the JetStream of the connected server has a
+// stream with the name of one that the command would create: both would store each message.
+func (c provisionCommand) checkOther(ctx context.Context, js jetstream.JetStream, t target) error {
+	if api.Of(js) == api.Default {
+		return nil
+	}
+	own, err := api.Default.JetStream(js.Conn())
+	if err != nil {
+		return err
+	}
+	for _, stream := range schema.Streams() {
+		there, exists := created(ctx, own, stream)
+		if !exists {
+			continue
+		}
+		if here, exists := created(ctx, js, stream); !exists || !here.Equal(there) {
+			return &otherJetStreamError{Setting: c.apiSetting(), Stream: stream, Server: t.server}
+		}
+	}
+	return nil
+}
+
+// apiSetting names the setting that selects the JetStream.
+func (c provisionCommand) apiSetting() string {
+	if c.JSDomain != "" {
+		return c.Name("js-domain") + " is " + schema.Quote(c.JSDomain)
+	}
+	return c.Name("js-api-prefix") + " is " + schema.Quote(c.JSAPIPrefix)
+}
+
+// otherJetStreamError reports that the connected server's own JetStream has a stream of the same name.
+type otherJetStreamError struct {
+	// Setting is what selects the other JetStream.
+	Setting, Stream, Server string
+}
+
+func (e *otherJetStreamError) Error() string {
+	return fmt.Sprintf("%s, and the own JetStream of server %s also has the stream %s: both would store each message, "+
+		"and each interaction would be polled twice; nothing was created. Delete the streams of one of them, or omit the "+
+		"setting to use those of the server", e.Setting, e.Server, e.Stream)
+}
+
+// created returns when a stream was created, and whether it can be read.
+func created(ctx context.Context, js jetstream.JetStream, stream string) (at time.Time, exists bool) {
+	ctx, cancel := context.WithTimeout(ctx, targetWithin)
+	defer cancel()
+	m, err := permission.RequestAPI(ctx, js, nil, "STREAM.INFO", stream)
+	if err != nil {
+		return at, false
+	}
+	var answer struct {
+		Error   *jetstream.APIError
+		Created time.Time
+	}
+	err = json.Unmarshal(m.Data, &answer)
+	return answer.Created, err == nil && answer.Error == nil
+}

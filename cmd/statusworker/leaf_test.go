@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
@@ -105,6 +106,21 @@ func works(t *testing.T, env map[string]string) string {
 			t.Errorf("doctor: %+v", f)
 		}
 	}
+	c := with("console", "--addr", "127.0.0.1:0", "--allow-writes")
+	address := serving(t, c)
+	if text := page(t, c, address+"/interactions/"+id); !strings.Contains(text, "processed") {
+		t.Errorf("the console shows the interaction as:\n%s", text)
+	}
+	if text := page(t, c, address+"/doctor"); strings.Contains(text, "FAIL") {
+		t.Errorf("the console's doctor finds a failure:\n%s", text)
+	}
+	again, err := http.Post(address+"/declare?type=chat&ids="+uuid.NewString(), "application/x-www-form-urlencoded", nil)
+	if err != nil || again.StatusCode != http.StatusOK {
+		t.Errorf("declaring in the console: %v, %v", again, err)
+	}
+	again.Body.Close()
+	c.logs(`"msg":"task ended"`)
+	says(t, "the log of the console", &c.stderr, `"declared":1`)
 	worker.stop()
 	if code := worker.end(); code != exitOK {
 		t.Errorf("the worker exits with %d:\n%s", code, &worker.stderr)
@@ -147,28 +163,50 @@ func TestLeafNode(t *testing.T) {
 	}
 }
 
-// Provisioning without a domain uses the leaf node's own JetStream, and says so. It does not create the streams a second
-// time for the hub: each message would be stored in both.
+// Where the connected server and its hub each have a JetStream, provisioning requires a choice. It does not create the
+// streams in both: each message would be stored twice.
 func TestProvisionOnALeafNode(t *testing.T) {
 	t.Parallel()
 	hub, leaf := hubAndLeaf(t, ownJetStream(t))
-	own := command(t, "provision", "--nats-url", leaf.ClientURL()).exits(exitOK)
-	says(t, "standard output", &own.stdout, "creating in: JetStream domain leaf, account $G, through server leaf-1")
-	own.logs(msgOwnDomain)
-	for _, flags := range [][]string{
-		{"--js-domain", "hub"}, {"--js-domain", "hub", "--dry-run"}, {"--js-api-prefix", "$JS.hub.API."},
-	} {
-		c := command(t, append([]string{"provision", "--nats-url", leaf.ClientURL()}, flags...)...).exits(exitFault)
+	at := "--nats-url=" + leaf.ClientURL()
+	for _, flags := range [][]string{{}, {"--dry-run"}} {
+		c := command(t, append([]string{"provision", at}, flags...)...).exits(exitFault)
+		var unset *domainError
+		if !errors.As(c.err, &unset) || unset.Domain != "leaf" || unset.Server != "leaf-1" {
+			t.Errorf("%v: %v", flags, c.err)
+		}
+	}
+	c := command(t, "provision", at, "--js-domain", "leaf").exits(exitOK)
+	c.prints("creating in: JetStream domain leaf, account $G, through server leaf-1")
+	command(t, "provision", at).exits(exitOK).prints("nothing to change")
+	refused := func(flags ...string) {
+		t.Helper()
+		c := command(t, append([]string{"provision", at}, flags...)...).exits(exitFault)
 		var other *otherJetStreamError
 		if !errors.As(c.err, &other) || other.Server != "leaf-1" || !strings.Contains(other.Setting, flags[0]) {
 			t.Errorf("%v: %v", flags, c.err)
 		}
 	}
+	refused("--js-domain", "hub")
+	refused("--js-domain", "hub", "--dry-run")
+	refused("--js-api-prefix", "$JS.hub.API.")
 	if have := streams(t, of(t, hub.ClientURL(), api.Default)); len(have) != 0 {
 		t.Errorf("the hub has the streams %v", have)
 	}
-	// The same streams by their own domain are no others.
-	command(t, "provision", "--nats-url", leaf.ClientURL(), "--js-domain", "leaf").exits(exitOK).prints("nothing to change")
+	v := vendor(t, simulator.Config{})
+	if f := examined(t, exitOK, leaf.ClientURL(), v.URL())["permission processed"]; f.Result != doctor.Pass {
+		t.Errorf("doctor: %+v", f)
+	}
+
+	// Another way to get the streams twice, which provisioning cannot see.
+	command(t, "provision", "--nats-url", hub.ClientURL(), "--js-domain", "hub").exits(exitOK)
+	refused("--js-domain", "hub")
+	for _, check := range []string{"permission processed", "permission failed", "permission hold"} {
+		f := examined(t, exitFault, leaf.ClientURL(), v.URL())[check]
+		if f.Result != doctor.Fail || !strings.Contains(f.Found, "two streams") {
+			t.Errorf("doctor: %+v, want that two streams store the messages", f)
+		}
+	}
 }
 
 // A permission that is missing is named as it must be granted: on the hub by the default subject, to which it maps that

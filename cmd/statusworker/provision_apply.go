@@ -28,8 +28,11 @@ func (c provisionCommand) apply(
 	}
 	otherMode := slices.ContainsFunc(found, func(d topology.Difference) bool { return d.Unwanted })
 	missing := slices.ContainsFunc(found, func(d topology.Difference) bool { return d.Missing })
+	if err := c.checkOther(ctx, js); err != nil {
+		return err
+	}
 	if missing && !otherMode {
-		if err := c.announce(ctx, js, p, log); err != nil {
+		if err := c.announce(ctx, js, p); err != nil {
 			return err
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/broker/api"
 	"statusworker/cmd/broker/permission"
@@ -39,29 +38,30 @@ func (t target) String() string {
 // targetWithin limits the requests that find out where streams are created.
 const targetWithin = 2 * time.Second
 
-// announce prints where the streams are about to be created. It returns an error if another JetStream stores the same
-// subjects, and logs a warning if the domain was not chosen.
-func (c provisionCommand) announce(
-	ctx context.Context, js jetstream.JetStream, p cli.Process, log logrus.FieldLogger,
-) error {
+// announce prints where the streams are about to be created. It returns an error if the JetStream has a domain that was
+// not chosen.
+func (c provisionCommand) announce(ctx context.Context, js jetstream.JetStream, p cli.Process) error {
 	t := locate(ctx, js)
-	if err := c.checkOther(ctx, js, t); err != nil {
-		return err
+	if t.domain != "" && api.Of(js) == api.Default {
+		return &domainError{Domain: t.domain, Server: t.server}
 	}
 	does := "creating"
 	if c.DryRun {
 		does = "would create"
 	}
 	say(p.Stdout, "%s in: %s", does, t)
-	if t.domain != "" && api.Of(js) == api.Default {
-		log.WithFields(logrus.Fields{"domain": t.domain, "server": t.server}).Warn(msgOwnDomain)
-	}
 	return nil
 }
 
-// msgOwnDomain is logged if streams are created in the server's domain because no other was chosen.
-const msgOwnDomain = "the streams belong to the domain of the connected server; for another, such as that of a hub, " +
-	"delete them and set --js-domain ($NATS_JS_DOMAIN)"
+// domainError reports that streams would be created in the domain of the connected server, which was not chosen. There
+// may be the same streams in another domain, to which the leaf nodes pass the same subjects.
+type domainError struct{ Domain, Server string }
+
+func (e *domainError) Error() string {
+	return fmt.Sprintf("the JetStream of server %s has the domain %s, and --js-domain ($NATS_JS_DOMAIN) is not set; nothing "+
+		"was created. Set it to %[2]s to create the streams there, or to the domain in which they belong, such as that of "+
+		"a hub: if two domains have them, each message is stored in both", e.Server, e.Domain)
+}
 
 // locate reads where a connection creates streams.
 func locate(ctx context.Context, js jetstream.JetStream) target {
@@ -88,7 +88,7 @@ func locate(ctx context.Context, js jetstream.JetStream) target {
 
 // checkOther returns an error if a domain or an API prefix is set, and the JetStream of the connected server has a
 // stream with the name of one that the command would create: both would store each message.
-func (c provisionCommand) checkOther(ctx context.Context, js jetstream.JetStream, t target) error {
+func (c provisionCommand) checkOther(ctx context.Context, js jetstream.JetStream) error {
 	if api.Of(js) == api.Default {
 		return nil
 	}
@@ -102,7 +102,7 @@ func (c provisionCommand) checkOther(ctx context.Context, js jetstream.JetStream
 			continue
 		}
 		if here, exists := created(ctx, js, stream); !exists || !here.Equal(there) {
-			return &otherJetStreamError{Setting: c.apiSetting(), Stream: stream, Server: t.server}
+			return &otherJetStreamError{Setting: c.apiSetting(), Stream: stream, Server: js.Conn().ConnectedServerName()}
 		}
 	}
 	return nil
@@ -123,9 +123,8 @@ type otherJetStreamError struct {
 }
 
 func (e *otherJetStreamError) Error() string {
-	return fmt.Sprintf("%s, and the own JetStream of server %s also has the stream %s: both would store each message, "+
-		"and each interaction would be polled twice; nothing was created. Delete the streams of one of them, or omit the "+
-		"setting to use those of the server", e.Setting, e.Server, e.Stream)
+	return fmt.Sprintf("%s, and the own JetStream of server %s also has the stream %s: both store each message; nothing "+
+		"was changed. Delete the streams of one of them", e.Setting, e.Server, e.Stream)
 }
 
 // created returns when a stream was created, and whether it can be read.

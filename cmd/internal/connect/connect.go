@@ -131,6 +131,12 @@ func (f Flags) credentialsHint() string {
 		for _, k := range set {
 			names = append(names, k.shown)
 		}
+		if f.Password != "" {
+			names = append(names, f.Name("nats-password"))
+		}
+		if f.Seed != "" {
+			names = append(names, f.Name("nats-seed"))
+		}
 	default:
 		for flag := range f.credentialFlags() {
 			names = append(names, f.Name(flag))

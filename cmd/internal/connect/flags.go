@@ -6,6 +6,8 @@ import (
 	"os"
 	"time"
 
+	"github.com/alecthomas/kong"
+
 	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/patience"
 )
@@ -38,8 +40,13 @@ type Flags struct {
 }
 
 // AfterApply reads the context. Package kong calls it after it has parsed the flags.
-func (f *Flags) AfterApply(p cli.Process) error {
+func (f *Flags) AfterApply(p cli.Process, k *kong.Context) error {
 	f.getenv = p.Getenv
+	for _, at := range k.Path { // not the default, but a script without the value
+		if at.Flag != nil && at.Flag.Name == "nats-url" && f.NATSURL == "" {
+			return cli.BadFlag(*f, "nats-url", `""`, "URLs like nats://host:4222, separated by commas (it has no host)")
+		}
+	}
 	if f.Context == "" {
 		return nil
 	}

@@ -208,6 +208,7 @@ type trial struct {
 	answers map[string]*nats.Msg // by subject
 	refused map[string]bool      // by subject
 	mapped  map[string]bool      // the subjects that were refused as they are mapped
+	twice   map[string]bool      // the subjects that two streams store
 	replies map[string]string    // subjects by the inbox of the answer
 	prefix  string
 	api     api.Prefix
@@ -221,6 +222,7 @@ func newTrial(nc *nats.Conn, prefix api.Prefix) (*trial, error) {
 		answers: map[string]*nats.Msg{},
 		refused: map[string]bool{},
 		mapped:  map[string]bool{},
+		twice:   map[string]bool{},
 		api:     prefix,
 		replies: map[string]string{},
 	}
@@ -246,9 +248,10 @@ func (t *trial) violation(do func() error, subjects ...string) error {
 
 // ask tries the permissions one after the other and waits for all answers. An error means that the connection is lost.
 func (t *trial) ask(rights []right) error {
-	waiting := map[string]bool{}
+	waiting, stores := map[string]bool{}, false
 	for _, r := range rights {
 		for _, try := range r.tries {
+			stores = stores || try.header != nil
 			m := &nats.Msg{
 				Subject: try.subject,
 				Header:  try.header,
@@ -272,19 +275,35 @@ func (t *trial) ask(rights []right) error {
 	for limit := time.After(answersWithin); len(waiting) > 0; {
 		select {
 		case m := <-t.inbox:
-			subject := t.replies[m.Subject]
-			t.answers[subject] = m
-			delete(waiting, subject)
+			t.answered(m)
+			delete(waiting, t.replies[m.Subject])
 		case <-limit:
 			return nil // judge reports missing answers
+		}
+	}
+	for more := time.After(otherAnswers); stores; {
+		select {
+		case m := <-t.inbox:
+			t.answered(m)
+		case <-more:
+			return nil
 		}
 	}
 	return nil
 }
 
+// otherAnswers is how long to wait for second answers, such as those of a hub behind a leaf node.
+const otherAnswers = 500 * time.Millisecond
+
+func (t *trial) answered(m *nats.Msg) {
+	subject := t.replies[m.Subject]
+	t.twice[subject] = t.answers[subject] != nil
+	t.answers[subject] = m
+}
+
 // judge judges whether the user has a permission.
 func (t *trial) judge(r right) Finding {
-	var refused, missing, silent, allowed []string
+	var refused, missing, stored, silent, allowed []string
 	for _, try := range r.tries {
 		switch {
 		case t.mapped[try.subject]:
@@ -294,6 +313,8 @@ func (t *trial) judge(r right) Finding {
 			refused, missing = append(refused, try.shown), append(missing, try.allow)
 		case t.answers[try.subject] == nil:
 			silent = append(silent, try.shown)
+		case t.twice[try.subject]:
+			stored = append(stored, try.shown)
 		}
 		allowed = append(allowed, try.allow)
 	}
@@ -304,6 +325,11 @@ func (t *trial) judge(r right) Finding {
 			return bad(Warn, r.check, fix, "may not publish to %s: %s", list(refused), r.without)
 		}
 		return bad(Fail, r.check, fix, "may not publish to %s", list(refused))
+	case len(stored) > 0:
+		return bad(Fail, r.check,
+			"find out where the streams belong, and delete the others; `statusworker provision --dry-run` shows where it "+
+				"would create them",
+			"two streams store %s, such as those of a leaf node and of its hub: each message is stored twice", list(stored))
 	case len(silent) > 0:
 		return bad(Warn, r.check,
 			"see the server's log: it is busy, electing a leader, or the account's imports and exports lack a subject",

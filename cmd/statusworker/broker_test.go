@@ -105,8 +105,15 @@ func TestWrongCredentialsEndAtOnce(t *testing.T) {
 			if !errors.Is(c.err, nats.ErrAuthorization) {
 				t.Errorf("error %v, want an authorization error", c.err)
 			}
-			says(t, "standard error", &c.stderr, "127.0.0.1", "--nats-creds ($NATS_CREDS)", "--nats-user ($NATS_USER)",
-				"$NATS_PASSWORD")
+			named, ok := map[string][]string{
+				"wrong password":   {"--nats-user ($NATS_USER)", "--nats-password ($NATS_PASSWORD)"},
+				"wrong token":      {"--nats-user ($NATS_USER)"},
+				"token in the URL": {"--nats-url ($NATS_URL)"}, "in the URL": {"--nats-url ($NATS_URL)"},
+			}[name]
+			if !ok { // no credentials
+				named = []string{"--nats-creds ($NATS_CREDS)", "--nats-user ($NATS_USER)", "--nats-jwt ($NATS_JWT)"}
+			}
+			says(t, "standard error", &c.stderr, append(named, "127.0.0.1")...)
 			if lines := c.stderr.lines(); len(lines) != 1 {
 				t.Errorf("%d lines on standard error, want 1:\n%s", len(lines), &c.stderr)
 			}
@@ -142,7 +149,7 @@ func TestTemporaryRejectionOfCredentials(t *testing.T) {
 	if code := c.end(); code != exitOK {
 		t.Errorf("exit code %d, want 0:\n%s", code, &c.stderr)
 	}
-	says(t, "standard error", &c.stderr, "authorization violation", "--nats-creds ($NATS_CREDS)")
+	says(t, "standard error", &c.stderr, "authorization violation", "--nats-user ($NATS_USER)")
 	if n := strings.Count(c.stderr.String(), "NATS rejected a request"); n != 0 {
 		t.Errorf("%d more lines about it:\n%s", n, &c.stderr)
 	}

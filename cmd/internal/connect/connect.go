@@ -129,7 +129,7 @@ func (f Flags) credentialsHint() string {
 	switch set := f.kinds(); {
 	case len(set) > 0:
 		for _, k := range set {
-			names = append(names, k.shown)
+			names = append(names, strings.Replace(k.shown, "a user", "the user", 1))
 		}
 		if f.Password != "" {
 			names = append(names, f.Name("nats-password"))

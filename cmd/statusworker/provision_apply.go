@@ -28,13 +28,8 @@ func (c provisionCommand) apply(
 	}
 	otherMode := slices.ContainsFunc(found, func(d topology.Difference) bool { return d.Unwanted })
 	missing := slices.ContainsFunc(found, func(d topology.Difference) bool { return d.Missing })
-	if err := c.checkOther(ctx, js); err != nil {
+	if err := c.checkTarget(ctx, js, p, missing && !otherMode); err != nil {
 		return err
-	}
-	if missing && !otherMode {
-		if err := c.announce(ctx, js, p); err != nil {
-			return err
-		}
 	}
 	differing := c.print(p, found, report, otherMode)
 	switch {

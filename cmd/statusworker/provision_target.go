@@ -38,6 +38,17 @@ func (t target) String() string {
 // targetWithin limits the requests that find out where streams are created.
 const targetWithin = 2 * time.Second
 
+// checkTarget rejects a JetStream in which the streams do not belong. If something is missing, it prints where it is
+// about to be created.
+func (c provisionCommand) checkTarget(
+	ctx context.Context, js jetstream.JetStream, p cli.Process, missing bool,
+) error {
+	if err := c.checkOther(ctx, js); err != nil || !missing {
+		return err
+	}
+	return c.announce(ctx, js, p)
+}
+
 // announce prints where the streams are about to be created. It returns an error if the JetStream has a domain that was
 // not chosen.
 func (c provisionCommand) announce(ctx context.Context, js jetstream.JetStream, p cli.Process) error {
@@ -58,9 +69,9 @@ func (c provisionCommand) announce(ctx context.Context, js jetstream.JetStream, 
 type domainError struct{ Domain, Server string }
 
 func (e *domainError) Error() string {
-	return fmt.Sprintf("the JetStream of server %s has the domain %s, and --js-domain ($NATS_JS_DOMAIN) is not set; nothing "+
-		"was created. Set it to %[2]s to create the streams there, or to the domain in which they belong, such as that of "+
-		"a hub: if two domains have them, each message is stored in both", e.Server, e.Domain)
+	return fmt.Sprintf("the JetStream of server %s has the domain %s, and --js-domain ($NATS_JS_DOMAIN) is not set; "+
+		"nothing was created. Set it to %[2]s to create the streams there, or to the domain in which they belong, such "+
+		"as that of a hub: if two domains have them, each message is stored in both", e.Server, e.Domain)
 }
 
 // locate reads where a connection creates streams.

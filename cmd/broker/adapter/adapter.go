@@ -212,8 +212,8 @@ func (b *Broker) settle(op string, d broker.Delivery, how []byte) error {
 	return nil
 }
 
-// ask makes a request that a violation names by one of the subjects. It fails at once if the user may not publish to it,
-// because the broker does not answer such a request.
+// ask makes a request that a violation names by one of the subjects. It fails at once if the user may not publish to
+// it, because the broker does not answer such a request.
 func ask[T any](
 	ctx context.Context, b *Broker, op, object string, do func(context.Context) (T, error), subjects ...string,
 ) (got T, err error) {

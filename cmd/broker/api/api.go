@@ -1,7 +1,8 @@
 // Package api names the subjects of requests to JetStream.
 //
-// A JetStream domain or an API prefix changes the beginning of these subjects. The domain's own servers map the subjects
-// back to the default ones before they check permissions, other servers do not: a violation can name either form.
+// A JetStream domain or an API prefix changes the beginning of these subjects. The domain's own servers map the
+// subjects back to the default ones before they check permissions, other servers do not: a violation can name either
+// form.
 package api
 
 import (

@@ -63,19 +63,22 @@ func (a *asking) stream(
 }
 
 func (a *asking) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
-	return a.stream(ctx, reads(a.api.Subjects("STREAM.INFO", name)...), func(ctx context.Context) (jetstream.Stream, error) {
+	r := reads(a.api.Subjects("STREAM.INFO", name)...)
+	return a.stream(ctx, r, func(ctx context.Context) (jetstream.Stream, error) {
 		return a.JetStream.Stream(ctx, name)
 	})
 }
 
 func (a *asking) CreateStream(ctx context.Context, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
-	return a.stream(ctx, changes(a.api.Subjects("STREAM.CREATE", cfg.Name)...), func(ctx context.Context) (jetstream.Stream, error) {
+	r := changes(a.api.Subjects("STREAM.CREATE", cfg.Name)...)
+	return a.stream(ctx, r, func(ctx context.Context) (jetstream.Stream, error) {
 		return a.JetStream.CreateStream(ctx, cfg)
 	})
 }
 
 func (a *asking) UpdateStream(ctx context.Context, cfg jetstream.StreamConfig) (jetstream.Stream, error) {
-	return a.stream(ctx, changes(a.api.Subjects("STREAM.UPDATE", cfg.Name)...), func(ctx context.Context) (jetstream.Stream, error) {
+	r := changes(a.api.Subjects("STREAM.UPDATE", cfg.Name)...)
+	return a.stream(ctx, r, func(ctx context.Context) (jetstream.Stream, error) {
 		return a.JetStream.UpdateStream(ctx, cfg)
 	})
 }

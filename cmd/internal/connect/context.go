@@ -76,12 +76,14 @@ func (f Flags) load() (*natsContext, error) {
 	case errors.Is(err, fs.ErrNotExist) && folder != "":
 		return nil, cli.BadFlag(f, "nats-context", schema.Quote(f.Context), known(folder))
 	case err != nil:
-		return nil, cli.BadFlag(f, "nats-context", schema.Quote(f.Context), fmt.Sprintf("a file that can be read (%v)", err))
+		return nil, cli.BadFlag(f, "nats-context", schema.Quote(f.Context),
+			fmt.Sprintf("a file that can be read (%v)", err))
 	}
 	defer file.Close()
 	text, err := io.ReadAll(io.LimitReader(file, maxContext))
 	if err != nil {
-		return nil, cli.BadFlag(f, "nats-context", schema.Quote(f.Context), fmt.Sprintf("a file that can be read (%v)", err))
+		return nil, cli.BadFlag(f, "nats-context", schema.Quote(f.Context),
+			fmt.Sprintf("a file that can be read (%v)", err))
 	}
 	c := &natsContext{path: path, used: map[string]string{}}
 	if err := json.Unmarshal(text, c); err != nil {
@@ -91,7 +93,8 @@ func (f Flags) load() (*natsContext, error) {
 	for member, value := range map[string]string{"nsc": c.NSC, "windows_cert_store": c.WinCertType} {
 		if value != "" {
 			return nil, &cli.UsageError{Err: &ContextError{
-				File: path, Member: member, Value: schema.Quote(value), Allowed: "empty: it is not supported; set creds",
+				File: path, Member: member, Value: schema.Quote(value),
+				Allowed: "empty: it is not supported; set creds",
 			}}
 		}
 	}
@@ -133,7 +136,8 @@ func known(folder string) string {
 		return fmt.Sprintf("a context in the folder %s, which cannot be read (%v), or the absolute path of a context's file",
 			folder, err)
 	case len(names) == 0:
-		return fmt.Sprintf("a context in the folder %s, which has none, or the absolute path of a context's file", folder)
+		return fmt.Sprintf("a context in the folder %s, which has none, or the absolute path of a context's file",
+			folder)
 	}
 	return fmt.Sprintf("one of %s (files in %s), or the absolute path of a context's file",
 		strings.Join(names, ", "), folder)

@@ -31,7 +31,8 @@ func (f Flags) checkAPI() error {
 	case f.JSDomain != "" && f.JSAPIPrefix != "":
 		return cli.Usagef("%s and %s are set: set only one of them", f.Name("js-domain"), f.Name("js-api-prefix"))
 	case f.JSDomain != "" && (!validSubject(f.JSDomain) || strings.Contains(f.JSDomain, ".")):
-		return f.bad("js-domain", schema.Quote(f.JSDomain), "a name without dots, white space and wildcards, such as hub")
+		return f.bad("js-domain", schema.Quote(f.JSDomain),
+			"a name without dots, white space and wildcards, such as hub")
 	case f.JSAPIPrefix != "" && !validSubject(strings.TrimSuffix(f.JSAPIPrefix, ".")):
 		return f.bad("js-api-prefix", schema.Quote(f.JSAPIPrefix),
 			"a subject without white space and wildcards, such as hub.API")

@@ -131,7 +131,8 @@ func (f Flags) check() error {
 	}
 	if f.tlsFirst() && strings.HasPrefix(strings.TrimSpace(f.servers()), "ws") {
 		return cli.Usagef("%s is set, and %s is %s: a WebSocket connection has no handshake before the greeting; "+
-			"use a tls:// URL, or omit the flag", f.Name("nats-tlsfirst"), f.Name("nats-url"), schema.Quote(f.ShownURL()))
+			"use a tls:// URL, or omit the flag", f.Name("nats-tlsfirst"), f.Name("nats-url"),
+			schema.Quote(f.ShownURL()))
 	}
 	return nil
 }

@@ -327,9 +327,10 @@ func (t *trial) judge(r right) Finding {
 		return bad(Fail, r.check, fix, "may not publish to %s", list(refused))
 	case len(stored) > 0:
 		return bad(Fail, r.check,
-			"find out where the streams belong, and delete the others; `statusworker provision --dry-run` shows where it "+
-				"would create them",
-			"two streams store %s, such as those of a leaf node and of its hub: each message is stored twice", list(stored))
+			"find out where the streams belong, and delete the others; `statusworker provision --dry-run` shows where "+
+				"it would create them",
+			"two streams store %s, such as those of a leaf node and of its hub: each message is stored twice",
+			list(stored))
 	case len(silent) > 0:
 		return bad(Warn, r.check,
 			"see the server's log: it is busy, electing a leader, or the account's imports and exports lack a subject",

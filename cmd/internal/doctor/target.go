@@ -46,7 +46,7 @@ func At(f connect.Flags, name string, work consumer.Config) (Target, error) {
 			return "start the server, or correct " + f.Name("nats-url")
 		},
 		Shown:     mask.URL,
-		JetStream: func(nc *nats.Conn) (jetstream.JetStream, error) { return f.JetStream(nc) },
+		JetStream: f.JetStream,
 		Topology: func(ctx context.Context, js jetstream.JetStream) ([]topology.Difference, error) {
 			return risks(ctx, js, work)
 		},

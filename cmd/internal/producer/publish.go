@@ -55,8 +55,9 @@ type Producer struct {
 	failingSince time.Time
 }
 
-// Open returns a Producer. It uses the connection and the prefix of js. It waits until the broker answers, and reports if the user lacks the permission to look up
-// interactions. It returns [jetstream.ErrStreamNotFound] if nothing is provisioned.
+// Open returns a Producer. It uses the connection and the prefix of js. It waits until the broker answers, and reports
+// if the user lacks the permission to look up interactions. It returns [jetstream.ErrStreamNotFound] if nothing is
+// provisioned.
 func Open(
 	ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger, report func(string),
 ) (*Producer, error) {

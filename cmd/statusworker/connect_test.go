@@ -107,7 +107,9 @@ func operator(t *testing.T) (url string, account nkeys.KeyPair) {
 	for _, key := range []string{public, system} {
 		of := jwt.NewAccountClaims(key)
 		if key == public {
-			of.Limits.JetStreamLimits = jwt.JetStreamLimits{MemoryStorage: -1, DiskStorage: -1, Streams: -1, Consumer: -1}
+			of.Limits.JetStreamLimits = jwt.JetStreamLimits{
+				MemoryStorage: -1, DiskStorage: -1, Streams: -1, Consumer: -1,
+			}
 		}
 		text, err := of.Encode(op)
 		if err != nil {
@@ -250,7 +252,9 @@ func TestContext(t *testing.T) {
 	t.Parallel()
 	o := store(t)
 	o.JetStreamDomain = "hub"
-	o.Users = []*server.User{{Username: "me", Password: "c0ntext-s3cret"}, {Username: "other", Password: "0ther-s3cret"}}
+	o.Users = []*server.User{
+		{Username: "me", Password: "c0ntext-s3cret"}, {Username: "other", Password: "0ther-s3cret"},
+	}
 	at := bare(t, o)
 	right := settings{"description": "x", "url": at, "user": "me", "password": "c0ntext-s3cret",
 		"jetstream_domain": "hub", "inbox_prefix": "_INBOX_me"}

@@ -114,7 +114,8 @@ func works(t *testing.T, env map[string]string) string {
 	if text := page(t, c, address+"/doctor"); strings.Contains(text, "FAIL") {
 		t.Errorf("the console's doctor finds a failure:\n%s", text)
 	}
-	again, err := http.Post(address+"/declare?type=chat&ids="+uuid.NewString(), "application/x-www-form-urlencoded", nil)
+	again, err := http.Post(address+"/declare?type=chat&ids="+uuid.NewString(),
+		"application/x-www-form-urlencoded", nil)
 	if err != nil || again.StatusCode != http.StatusOK {
 		t.Errorf("declaring in the console: %v, %v", again, err)
 	}
@@ -225,8 +226,8 @@ func TestMissingPermissionInADomain(t *testing.T) {
 		leaf.LeafNode.Remotes[0].URLs[0].User = url.UserPassword("leaf", userPassword)
 	})
 	with := func(t *testing.T, s *server.Server, user string, args ...string) *call {
-		return command(t, append(args, "--nats-url", s.ClientURL(), "--nats-user", user, "--nats-password", userPassword,
-			"--js-domain", "hub")...)
+		return command(t, append(args, "--nats-url", s.ClientURL(), "--nats-user", user,
+			"--nats-password", userPassword, "--js-domain", "hub")...)
 	}
 	with(t, hub, "admin", "provision").exits(exitOK)
 	for name, tt := range map[string]struct {

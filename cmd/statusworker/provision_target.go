@@ -70,8 +70,8 @@ type domainError struct{ Domain, Server string }
 
 func (e *domainError) Error() string {
 	return fmt.Sprintf("the JetStream of server %s has the domain %s, and --js-domain ($NATS_JS_DOMAIN) is not set; "+
-		"nothing was created. Set it to %[2]s to create the streams there, or to the domain in which they belong, such "+
-		"as that of a hub: if two domains have them, each message is stored in both", e.Server, e.Domain)
+		"nothing was created. Set it to %[2]s to create the streams there, or to the domain in which they belong, "+
+		"such as that of a hub: if two domains have them, each message is stored in both", e.Server, e.Domain)
 }
 
 // locate reads where a connection creates streams.
@@ -113,7 +113,9 @@ func (c provisionCommand) checkOther(ctx context.Context, js jetstream.JetStream
 			continue
 		}
 		if here, exists := created(ctx, js, stream); !exists || !here.Equal(there) {
-			return &otherJetStreamError{Setting: c.apiSetting(), Stream: stream, Server: js.Conn().ConnectedServerName()}
+			return &otherJetStreamError{
+				Setting: c.apiSetting(), Stream: stream, Server: js.Conn().ConnectedServerName(),
+			}
 		}
 	}
 	return nil
@@ -134,8 +136,8 @@ type otherJetStreamError struct {
 }
 
 func (e *otherJetStreamError) Error() string {
-	return fmt.Sprintf("%s, and the own JetStream of server %s also has the stream %s: both store each message; nothing "+
-		"was changed. Delete the streams of one of them", e.Setting, e.Server, e.Stream)
+	return fmt.Sprintf("%s, and the own JetStream of server %s also has the stream %s: both store each message; "+
+		"nothing was changed. Delete the streams of one of them", e.Setting, e.Server, e.Stream)
 }
 
 // created returns when a stream was created, and whether it can be read.

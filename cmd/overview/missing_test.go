@@ -15,8 +15,8 @@ import (
 
 func TestMissing(t *testing.T) {
 	t.Parallel()
-	const declared, polls = schema.StreamDeclared, schema.StreamPolls
-	const outcomes, workers = schema.StreamOutcomes, schema.StreamWorkers
+	declared, polls := ns.StreamDeclared(), ns.StreamPolls()
+	outcomes, workers := ns.StreamOutcomes(), ns.StreamWorkers()
 	all := []string{"stream " + declared, "stream " + polls, "stream " + outcomes, "stream " + workers}
 	for name, test := range map[string]struct {
 		mode      consumer.Mode
@@ -88,9 +88,9 @@ func TestPausedConsumers(t *testing.T) {
 	t.Parallel()
 	for mode, paused := range map[consumer.Mode][][2]string{
 		consumer.Schedule: {
-			{schema.StreamDeclared, schema.ConsumerIntake}, {schema.StreamPolls, schema.PollConsumer(schema.Chat)},
+			{ns.StreamDeclared(), ns.ConsumerIntake()}, {ns.StreamPolls(), ns.PollConsumer(schema.Chat)},
 		},
-		consumer.Nak: {{schema.StreamDeclared, schema.PollConsumer(schema.Chat)}},
+		consumer.Nak: {{ns.StreamDeclared(), ns.PollConsumer(schema.Chat)}},
 	} {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()

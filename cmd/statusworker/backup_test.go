@@ -7,8 +7,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-
-	"statusworker/schema"
 )
 
 // natsStub creates a nats command that records its calls, and lists the given streams. A call whose text contains the
@@ -45,8 +43,8 @@ exit 0
 // lack interactions that move between two snapshots.
 func TestBackupOrder(t *testing.T) {
 	t.Parallel()
-	all := []string{"KV_INTERACTIONS_WORKERS", schema.StreamOutcomes, schema.StreamPolls,
-		"INTERACTIONS_POLLS_OF_OTHERS", schema.StreamDeclared}
+	all := []string{"KV_INTERACTIONS_WORKERS", ns.StreamOutcomes(), ns.StreamPolls(),
+		"INTERACTIONS_POLLS_OF_OTHERS", ns.StreamDeclared()}
 	for name, tt := range map[string]struct {
 		streams []string
 		fails   string
@@ -54,14 +52,14 @@ func TestBackupOrder(t *testing.T) {
 		want    []string // streams in the order of their backups
 		fault   bool
 	}{
-		"reservations": {streams: all, want: []string{schema.StreamDeclared, schema.StreamPolls,
-			schema.StreamOutcomes}},
-		"an older nats": {streams: all, older: true, want: []string{schema.StreamDeclared, schema.StreamPolls,
-			schema.StreamOutcomes}},
-		"delayed naks": {streams: []string{schema.StreamOutcomes, schema.StreamDeclared},
-			want: []string{schema.StreamDeclared, schema.StreamOutcomes}},
-		"a snapshot fails": {streams: all, fails: schema.StreamPolls + " ", want: []string{schema.StreamDeclared,
-			schema.StreamPolls}, fault: true},
+		"reservations": {streams: all, want: []string{ns.StreamDeclared(), ns.StreamPolls(),
+			ns.StreamOutcomes()}},
+		"an older nats": {streams: all, older: true, want: []string{ns.StreamDeclared(), ns.StreamPolls(),
+			ns.StreamOutcomes()}},
+		"delayed naks": {streams: []string{ns.StreamOutcomes(), ns.StreamDeclared()},
+			want: []string{ns.StreamDeclared(), ns.StreamOutcomes()}},
+		"a snapshot fails": {streams: all, fails: ns.StreamPolls() + " ", want: []string{ns.StreamDeclared(),
+			ns.StreamPolls()}, fault: true},
 		"the broker is silent": {streams: all, fails: "stream ls", fault: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -82,7 +80,7 @@ func TestBackupOrder(t *testing.T) {
 			var want []string
 			for _, s := range tt.want {
 				consumers := "--no-consumers"
-				if s == schema.StreamOutcomes {
+				if s == ns.StreamOutcomes() {
 					consumers = "--consumers"
 				}
 				want = append(want, "--context production "+verb+" "+s+" "+filepath.Join(directory,

@@ -46,7 +46,6 @@ func program() cli.Program {
 		Grammar:     &commands{},
 		Vars: map[string]string{
 			"min_servers": topology.MinServers, "min_server_212": topology.MinServer212,
-			"stream_declared": schema.StreamDeclared,
 		},
 		Secrets: environmentSecrets,
 	}

@@ -76,7 +76,7 @@ func TestOperator(t *testing.T) {
 	replayed, purged := uuid.NewString(), uuid.NewString()
 	storeDeadLetter(t, js, deadLetter(schema.NotFound, replayed), deadLetter(schema.Rejected, purged))
 	// status and the doctor read the announcement of a worker.
-	if _, err := js.Publish(t.Context(), schema.WorkerSubject("w"), []byte(`{"state":"working"}`)); err != nil {
+	if _, err := js.Publish(t.Context(), ns.WorkerSubject("w"), []byte(`{"state":"working"}`)); err != nil {
 		t.Fatal(err)
 	}
 	seen, err := admin.SubscribeSync(">")
@@ -107,9 +107,9 @@ func TestOperator(t *testing.T) {
 	}
 	t.Cleanup(nc.Close)
 	commands := []string{ // of advice.Overview
-		advice.NATS + "consumer resume " + schema.StreamDeclared + " " + schema.ConsumerIntake,
-		advice.NATS + "consumer resume " + schema.StreamPolls + " " + schema.PollConsumer(schema.Audio),
-		advice.NATS + "consumer ls " + schema.StreamDeclared,
+		advice.NATS + "consumer resume " + ns.StreamDeclared() + " " + ns.ConsumerIntake(),
+		advice.NATS + "consumer resume " + ns.StreamPolls() + " " + ns.PollConsumer(schema.Audio),
+		advice.NATS + "consumer ls " + ns.StreamDeclared(),
 	}
 	for _, m := range regexp.MustCompile("`(nats\\s[^`]+)`|\n(nats [^\n]+)").FindAllStringSubmatch(
 		readDoc(t, docsDirectory+"alerts.md"), -1) {

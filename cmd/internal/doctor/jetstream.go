@@ -74,17 +74,17 @@ func (t *trial) judgeJetStream(streams right) Finding {
 }
 
 // mode reads from the answers which redelivery mode the streams are provisioned for, and whether they are.
-func (t *trial) mode() (mode consumer.Mode, provisioned bool) {
+func (t *trial) mode(n schema.Namespace) (mode consumer.Mode, provisioned bool) {
 	exists := func(request string) bool {
 		problem, ok := t.decode(jetstream.DefaultAPIPrefix+request, nil)
 		return ok && problem.Code == 0
 	}
 	switch {
-	case exists("STREAM.INFO." + schema.StreamPolls):
+	case exists("STREAM.INFO." + n.StreamPolls()):
 		return consumer.Schedule, true
-	case exists("CONSUMER.INFO." + schema.StreamDeclared + "." + schema.ConsumerIntake):
+	case exists("CONSUMER.INFO." + n.StreamDeclared() + "." + n.ConsumerIntake()):
 		return consumer.Schedule, true
-	case exists("CONSUMER.INFO." + schema.StreamDeclared + "." + schema.PollConsumer(schema.Audio)):
+	case exists("CONSUMER.INFO." + n.StreamDeclared() + "." + n.PollConsumer(schema.Audio)):
 		return consumer.Nak, true
 	}
 	return consumer.Schedule, false

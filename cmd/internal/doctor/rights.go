@@ -36,7 +36,7 @@ func (x *broker) rights() {
 	x.add(pass(checkInbox, "may subscribe to %s.>", x.nc.Opts.InboxPrefix))
 	x.trial = t
 
-	read := readRights(consumer.Schedule)
+	read := readRights(x.Work.Namespace, consumer.Schedule)
 	account := right{check: checkAccount}
 	account.api("INFO", "")
 	err = t.ask(append(read, account))
@@ -51,13 +51,13 @@ func (x *broker) rights() {
 		x.trial = nil
 		return
 	}
-	mode, provisioned := t.mode()
+	mode, provisioned := t.mode(x.Work.Namespace)
 	x.mode = mode
 	x.add(jetStream, t.judgeAccount(account), judgeVersion(x.nc.ConnectedServerVersion(), mode, provisioned))
-	for _, r := range readRights(mode) {
+	for _, r := range readRights(x.Work.Namespace, mode) {
 		x.add(t.judge(r))
 	}
-	rights := workRights(mode)
+	rights := workRights(x.Work.Namespace, mode)
 	if x.operator {
 		rights = slices.DeleteFunc(rights, func(r right) bool { return slices.Contains(ofWorkers, r.check) })
 	}
@@ -104,50 +104,50 @@ const (
 )
 
 // readRights are the permissions for what a worker reads when it starts.
-func readRights(mode consumer.Mode) []right {
+func readRights(n schema.Namespace, mode consumer.Mode) []right {
 	streams := right{check: checkStreamInfo}
-	for _, s := range schema.Streams() {
+	for _, s := range n.Streams() {
 		streams.api("STREAM.INFO."+s, "")
 	}
 	consumers := right{check: checkConsumerInfo}
-	consumers.api("CONSUMER.INFO."+schema.StreamDeclared+"."+schema.ConsumerIntake, "")
+	consumers.api("CONSUMER.INFO."+n.StreamDeclared()+"."+n.ConsumerIntake(), "")
 	for _, t := range schema.Types() {
-		consumers.api("CONSUMER.INFO."+schema.StreamDeclared+"."+schema.PollConsumer(t), "")
+		consumers.api("CONSUMER.INFO."+n.StreamDeclared()+"."+n.PollConsumer(t), "")
 		if mode == consumer.Schedule {
-			consumers.api("CONSUMER.INFO."+schema.StreamPolls+"."+schema.PollConsumer(t), "")
+			consumers.api("CONSUMER.INFO."+n.StreamPolls()+"."+n.PollConsumer(t), "")
 		}
 	}
 	return []right{streams, consumers}
 }
 
 // workRights are the permissions that a worker needs to work.
-func workRights(mode consumer.Mode) []right {
+func workRights(n schema.Namespace, mode consumer.Mode) []right {
 	hold := right{check: checkHold}
 	processed, failed, announce := right{check: checkProcessed}, right{check: checkFailed}, right{check: checkAnnounce}
 	pull, read, ack := right{check: checkPull}, right{check: checkRead}, right{check: checkAck}
 
-	lanes := mode.PollStream()
+	lanes := mode.PollStream(n)
 	read.read(lanes)
 	if mode == consumer.Schedule {
-		pull.pull(schema.StreamDeclared, schema.ConsumerIntake)
-		ack.ack(schema.StreamDeclared, schema.ConsumerIntake)
+		pull.pull(n.StreamDeclared(), n.ConsumerIntake())
+		ack.ack(n.StreamDeclared(), n.ConsumerIntake())
 	}
 	for _, t := range schema.Types() {
-		hold.store(func(id string) string { return schema.HoldSubject(t, id) }, schema.SubjectsHold)
-		pull.pull(lanes, schema.PollConsumer(t))
-		ack.ack(lanes, schema.PollConsumer(t))
+		hold.store(func(id string) string { return n.HoldSubject(t, id) }, n.SubjectsHold())
+		pull.pull(lanes, n.PollConsumer(t))
+		ack.ack(lanes, n.PollConsumer(t))
 	}
 	for _, d := range schema.Destinations() {
-		processed.store(func(id string) string { return schema.ProcessedSubject(d, id) }, schema.SubjectsProcessed)
+		processed.store(func(id string) string { return n.ProcessedSubject(d, id) }, n.SubjectsProcessed())
 	}
 	for _, r := range schema.Reasons() {
-		failed.store(func(id string) string { return schema.FailedSubject(r, id) }, schema.SubjectsFailed)
+		failed.store(func(id string) string { return n.FailedSubject(r, id) }, n.SubjectsFailed())
 	}
-	announce.store(schema.WorkerSubject, schema.WorkerSubject("*"))
-	read.read(schema.StreamOutcomes)
-	read.direct(schema.StreamWorkers, schema.WorkerSubject(uuid.NewString()))
+	announce.store(n.WorkerSubject, n.WorkerSubject("*"))
+	read.read(n.StreamOutcomes())
+	read.direct(n.StreamWorkers(), n.WorkerSubject(uuid.NewString()))
 	names := right{check: checkList, without: "no metric shows whether consumers of outcomes keep up"}
-	names.api("CONSUMER.LIST."+schema.StreamOutcomes, "")
+	names.api("CONSUMER.LIST."+n.StreamOutcomes(), "")
 	rs := []right{processed, failed, announce, pull, read, ack, names}
 	if mode == consumer.Schedule {
 		rs = append([]right{hold}, rs...)

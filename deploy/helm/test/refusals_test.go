@@ -28,6 +28,8 @@ func TestRefusals(t *testing.T) {
 		{"too few slots", "minimal", map[string]any{"work.concurrency": 3}, "/work/concurrency"},
 		{"a stretch beyond 1", "minimal", map[string]any{"work.stretch": 1.5}, "/work/stretch"},
 		{"a rate limit below 0", "minimal", map[string]any{"work.maxPollsPerSecond": -1}, "/work/maxPollsPerSecond"},
+		{"a namespace in upper case", "minimal", map[string]any{"nats.namespace": "EU"}, "/nats/namespace"},
+		{"a namespace that NATS reserves", "minimal", map[string]any{"nats.namespace": "kv_eu"}, "/nats/namespace"},
 		{"a password in the URL", "minimal", map[string]any{"nats.url": "nats://user:password@nats:4222"}, "/nats/url"},
 		{"a method without its secret", "minimal", map[string]any{"nats.auth.method": "creds"}, "/nats/auth/existingSecret"},
 		{"a method of provision without its secret", "minimal", map[string]any{"provision.nats.auth.method": "nkey"}, "/provision/nats/auth/existingSecret"},

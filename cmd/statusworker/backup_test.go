@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"statusworker/schema"
 )
 
 // natsStub creates a nats command that records its calls, and lists the given streams. A call whose text contains the
@@ -36,6 +38,44 @@ exit 0
 			t.Fatal(err)
 		}
 		return strings.FieldsFunc(string(data), func(r rune) bool { return r == '\n' })
+	}
+}
+
+// STATUSWORKER_NAMESPACE selects the streams of a backup and of a restore.
+func TestBackupOfANamespace(t *testing.T) {
+	t.Parallel()
+	n, err := schema.NewNamespace("eu-west_1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := []string{n.StreamDeclared(), n.StreamPolls(), n.StreamOutcomes()}
+	environment, calls := natsStub(t, append(ns.Streams(), own...), "", false)
+	environment = append(environment, "STATUSWORKER_NAMESPACE="+n.String())
+	directory := filepath.Join(t.TempDir(), "backup")
+	for _, script := range []string{"backup.sh", "restore.sh"} {
+		command := exec.CommandContext(t.Context(), "sh", "../../deploy/nats/"+script, directory)
+		command.Env = environment
+		if output, err := command.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", script, err, output)
+		}
+		for _, s := range own { // as `nats` does
+			if err := os.MkdirAll(filepath.Join(directory, s), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var streams []string
+	for _, call := range calls() {
+		for word := range strings.FieldsSeq(call) {
+			if word = filepath.Base(word); strings.HasSuffix(call, filepath.Join(directory, word)+" --no-progress") ||
+				strings.Contains(call, " "+word+" "+filepath.Join(directory, word)) {
+				streams = append(streams, word)
+				break
+			}
+		}
+	}
+	if want := append(slices.Clone(own), own[2], own[1], own[0]); !slices.Equal(streams, want) {
+		t.Errorf("backed up and restored %v, want %v; calls:\n%s", streams, want, strings.Join(calls(), "\n"))
 	}
 }
 

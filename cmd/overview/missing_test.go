@@ -110,7 +110,7 @@ func TestPausedConsumers(t *testing.T) {
 				t.Errorf("advice %q, want one sentence for each of %q", v.Advice, paused)
 			}
 			for i, a := range v.Advice {
-				command := "`" + advice.NATS + "consumer resume " + paused[i][0] + " " + paused[i][1] + "`"
+				command := "`" + advice.NATS(ns) + "consumer resume " + paused[i][0] + " " + paused[i][1] + "`"
 				if !strings.Contains(a, until.Format(time.RFC3339)) || !strings.Contains(a, command) {
 					t.Errorf("advice %q, want the time %s and the command %s", a, until, command)
 				}

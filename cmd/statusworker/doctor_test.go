@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -310,7 +311,7 @@ func TestDoctorFindsFaults(t *testing.T) {
 			}
 			return at, vendor(t, simulator.Config{}).URL(), nil
 		}, map[string]doctor.Result{"topology": doctor.Warn}, map[string][]string{"topology": {"poll-chat",
-			advice.NATS + "consumer resume"}}},
+			advice.NATS(ns) + "consumer resume"}}},
 		{"streams that source others", func(t *testing.T) (string, string, []string) {
 			at, js := provisioned(t)
 			for _, name := range []string{ns.StreamDeclared(), ns.StreamPolls()} {
@@ -561,17 +562,18 @@ func TestDoctorWithoutAToken(t *testing.T) {
 // users starts a server with the shipped users, as edited.
 func users(t *testing.T, edit func([]*server.User) []*server.User) string {
 	t.Helper()
-	shipped, err := os.ReadFile("../../deploy/nats/statusworker.conf")
-	if err != nil {
-		t.Fatal(err)
-	}
+	return usersOf(t, readDoc(t, "../../deploy/nats/statusworker.conf"), edit)
+}
+
+// usersOf starts a server with the users of a configuration, as edited.
+func usersOf(t *testing.T, configuration string, edit func([]*server.User) []*server.User) string {
+	t.Helper()
 	var passwords strings.Builder
-	for _, user := range []string{"PRODUCER", "DECLARE", "WORKER", "PROVISION", "STATUS", "DLQ", "OPERATOR",
-		"TRANSCRIPTS"} {
-		fmt.Fprintf(&passwords, "%s_PASSWORD: %s\n", user, userPassword)
+	for _, variable := range regexp.MustCompile(`\$(\w+_PASSWORD)`).FindAllStringSubmatch(configuration, -1) {
+		fmt.Fprintf(&passwords, "%s: %s\n", variable[1], userPassword)
 	}
 	file := filepath.Join(t.TempDir(), "nats.conf")
-	if err := os.WriteFile(file, append([]byte(passwords.String()), shipped...), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(passwords.String()+configuration), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	options, err := server.ProcessConfigFile(file)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"statusworker/cmd/internal/permissions"
 	"statusworker/cmd/overview"
 	"statusworker/consumer"
 	"statusworker/consumer/breaker"
@@ -23,9 +24,11 @@ const (
 	usedUp = 0.8
 )
 
-// NATS is the beginning of each `nats` command that operators should run: `nats` reads no variable for its inbox, and
-// the shipped user may subscribe to this one only.
-const NATS = "nats --inbox-prefix _INBOX_operator "
+// NATS returns the beginning of each `nats` command that operators should run: `nats` reads no variable for its inbox,
+// and the shipped user may subscribe to this one only.
+func NATS(n schema.Namespace) string {
+	return "nats --inbox-prefix " + permissions.Inbox(n, "operator") + " "
+}
 
 // Overview returns what needs an operator: one sentence for each problem, the most severe first.
 func Overview(o overview.Overview) []string {
@@ -37,7 +40,7 @@ func Overview(o overview.Overview) []string {
 		return n.all
 	}
 	for _, f := range o.Foreign {
-		n.add("%s; find the stream that sources or mirrors it (`%sstream report`) and delete it", f, NATS)
+		n.add("%s; find the stream that sources or mirrors it (`%sstream report`) and delete it", f, NATS(n.names))
 	}
 	update := UpdateCommand(o.Redelivery, consumer.Config{Namespace: o.Namespace})
 	for _, u := range o.Undelivered {
@@ -102,7 +105,8 @@ func (n *notes) intake(i *overview.Intake) {
 	case i == nil:
 	case i.PausedUntil != nil:
 		n.add("the intake is paused until %s: new interactions are not polled; %s",
-			i.PausedUntil.UTC().Format(time.RFC3339), Resume(n.names.StreamDeclared(), n.names.ConsumerIntake()))
+			i.PausedUntil.UTC().Format(time.RFC3339),
+			Resume(n.names, n.names.StreamDeclared(), n.names.ConsumerIntake()))
 	case i.WaitingSeconds > intakeBehind.Seconds():
 		n.add("the intake is late: %s to be taken in, the oldest for %s; `statusworker doctor` checks NATS, and "+
 			"/readyz of each worker says why it takes none",
@@ -116,7 +120,7 @@ func (n *notes) lanes(o overview.Overview, workers []overview.Worker) {
 		if l.PausedUntil != nil {
 			until := l.PausedUntil.UTC().Format(time.RFC3339)
 			n.add("lane %s is paused until %s: its interactions are not polled; %s", l.Type, until,
-				Resume(o.Redelivery.PollStream(o.Namespace), o.Namespace.PollConsumer(l.Type)))
+				Resume(o.Namespace, o.Redelivery.PollStream(o.Namespace), o.Namespace.PollConsumer(l.Type)))
 		}
 	}
 	if len(workers) == 0 {
@@ -159,7 +163,7 @@ func (n *notes) consumers(all []overview.Consumer) {
 // FixOverdue returns what to do about overdue reservations.
 func FixOverdue(n schema.Namespace) string {
 	return "workers store them again within two minutes; if the number does not fall, free storage or raise its " +
-		"limits, then run `" + NATS + "stream cluster step-down " + n.StreamPolls() + "` (single server: restart it)"
+		"limits, then run `" + NATS(n) + "stream cluster step-down " + n.StreamPolls() + "` (single server: restart it)"
 }
 
 func (n *notes) overdue(o *overview.Overdue) {
@@ -175,8 +179,8 @@ func (n *notes) overdue(o *overview.Overdue) {
 }
 
 // Resume says how to resume a paused NATS consumer.
-func Resume(stream, name string) string {
-	return "resume it with `" + NATS + "consumer resume " + stream + " " + name + "`"
+func Resume(n schema.Namespace, stream, name string) string {
+	return "resume it with `" + NATS(n) + "consumer resume " + stream + " " + name + "`"
 }
 
 // pause describes the workers that are paused for one cause.

@@ -120,11 +120,13 @@ func TestOverview(t *testing.T) {
 			sentences{{"intake", "1 declared message ", "1m31s", "`statusworker doctor`"}}},
 		"a paused lane is not behind": {lanes(with(working), pausedLane),
 			sentences{{
-				"audio", "2026-03-01T12:00:00Z", "`" + advice.NATS + "consumer resume INTERACTIONS_POLLS poll-audio`",
+				"audio", "2026-03-01T12:00:00Z",
+				"`" + advice.NATS(ns) + "consumer resume INTERACTIONS_POLLS poll-audio`",
 			}}},
 		"a paused intake": {intake(overview.Intake{Waiting: 1, WaitingSeconds: 91, PausedUntil: &noon}),
 			sentences{{
-				"intake", "2026-03-01T12:00:00Z", "`" + advice.NATS + "consumer resume INTERACTIONS_DECLARED intake`",
+				"intake", "2026-03-01T12:00:00Z",
+				"`" + advice.NATS(ns) + "consumer resume INTERACTIONS_DECLARED intake`",
 			}}},
 		"consumers of outcomes that keep up": {consumers(
 			overview.Consumer{Name: "a", Unread: 7, OldestSeconds: 750, MaxAgeSeconds: 1000},

@@ -6,6 +6,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/internal/advice"
 	"statusworker/consumer"
 	"statusworker/schema"
 	"statusworker/schema/topology"
@@ -91,7 +92,7 @@ func (t *trial) mode(n schema.Namespace) (mode consumer.Mode, provisioned bool) 
 }
 
 // judgeVersion judges whether the server supports the redelivery mode, and reports its known faults.
-func judgeVersion(version string, mode consumer.Mode, provisioned bool) Finding {
+func judgeVersion(n schema.Namespace, version string, mode consumer.Mode, provisioned bool) Finding {
 	usable := func(m consumer.Mode) bool { return topology.CheckServer(version, waitingStreams(m)) == nil }
 	var found, fixes []string
 	for _, f := range topology.ServerFaults(version, waitingStreams(mode)) {
@@ -112,7 +113,7 @@ func judgeVersion(version string, mode consumer.Mode, provisioned bool) Finding 
 	}
 	switch {
 	case !usable(mode) && !provisioned && usable(consumer.Nak):
-		fixes = []string{upgrade + ", or use `statusworker provision --redelivery nak`"}
+		fixes = []string{upgrade + ", or use `" + advice.Command(n, "provision --redelivery nak") + "`"}
 		return judged(Warn)
 	case !usable(mode):
 		fixes = []string{upgrade}

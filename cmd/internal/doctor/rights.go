@@ -30,7 +30,7 @@ func (x *broker) rights() {
 		const why = "no inbox for answers"
 		x.skip(why, append([]string{checkStreamInfo, checkConsumerInfo}, work...)...)
 		x.skip(why, checkJetStream, checkAccount)
-		x.add(judgeVersion(x.nc.ConnectedServerVersion(), x.mode, false))
+		x.add(judgeVersion(x.Work.Namespace, x.nc.ConnectedServerVersion(), x.mode, false))
 		return
 	}
 	x.add(pass(checkInbox, "may subscribe to %s.>", x.nc.Opts.InboxPrefix))
@@ -47,13 +47,14 @@ func (x *broker) rights() {
 	if jetStream.Result == Fail {
 		x.add(jetStream)
 		x.skip(noJetStream, append([]string{checkAccount, checkStreamInfo, checkConsumerInfo}, work...)...)
-		x.add(judgeVersion(x.nc.ConnectedServerVersion(), x.mode, false))
+		x.add(judgeVersion(x.Work.Namespace, x.nc.ConnectedServerVersion(), x.mode, false))
 		x.trial = nil
 		return
 	}
 	mode, provisioned := t.mode(x.Work.Namespace)
 	x.mode = mode
-	x.add(jetStream, t.judgeAccount(account), judgeVersion(x.nc.ConnectedServerVersion(), mode, provisioned))
+	version := judgeVersion(x.Work.Namespace, x.nc.ConnectedServerVersion(), mode, provisioned)
+	x.add(jetStream, t.judgeAccount(account), version)
 	for _, r := range readRights(x.Work.Namespace, mode) {
 		x.add(t.judge(r))
 	}

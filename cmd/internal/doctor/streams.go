@@ -42,7 +42,7 @@ func (x *broker) streams(ctx context.Context) {
 	provision := advice.ProvisionCommand(x.mode, x.Work)
 	set := consumer.Topology(x.Work, consumer.Choices{Mode: x.mode})
 	risks, err := x.Topology(ctx, js)
-	x.add(judgeTopology(risks, err, x.mode, paused(ctx, js, set), provision))
+	x.add(judgeTopology(x.Work.Namespace, risks, err, x.mode, paused(ctx, js, set), provision))
 	x.deliveries(ctx, js, set)
 	x.stored(ctx, js, provision)
 }

@@ -142,6 +142,9 @@ func shortened(advice [][]string, room, width int) (lines []string) {
 
 func titleLine(v View) string {
 	title := "statusworker status   " + v.At.UTC().Format("2006-01-02 15:04:05") + " UTC"
+	if !v.Namespace.IsDefault() {
+		title += "   namespace " + v.Namespace.String()
+	}
 	if v.Redelivery != "" {
 		title += "   redelivery " + string(v.Redelivery)
 	}

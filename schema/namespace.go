@@ -25,8 +25,9 @@ import (
 //	consumer intake                         of INTERACTIONS_DECLARED; none with delayed naks
 //	consumer poll-<type>                    of INTERACTIONS_POLLS; with delayed naks of INTERACTIONS_DECLARED
 //
-// Provisioning, the overview and doctor use all streams and consumers. Some files repeat names: deploy/nats
-// (permissions, backup and restore), deploy/helm (the autoscaler), and the documents of this package.
+// Provisioning, the overview and doctor use all streams and consumers. Some files build names, too: the template of
+// the permissions (cmd/internal/permissions), deploy/nats (backup and restore), deploy/helm (the autoscaler). The
+// documents of this package have those of the default namespace.
 //
 // The names of consumers and headers are the same in every namespace: they need to be unique only in a stream.
 type Namespace struct {

@@ -61,7 +61,7 @@ type watcher struct {
 
 func newWatcher(n schema.Namespace, cast []part, now func() time.Time) *watcher {
 	w := &watcher{
-		now: now, began: now(), complete: make(chan struct{}), changed: make(chan struct{}),
+		names: n, now: now, began: now(), complete: make(chan struct{}), changed: make(chan struct{}),
 		of: map[string]int{}, open: map[string]bool{},
 	}
 	for i, one := range cast {

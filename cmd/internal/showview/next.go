@@ -96,7 +96,8 @@ func nextOfDeadLettered(i interaction.Interaction) string {
 // resume says until when the lane of an interaction is paused, and how to end that.
 func resume(i interaction.Interaction) string {
 	lane := i.Lane()
-	return "it continues at " + clock(*i.LanePausedUntil) + ", or " + advice.Resume(i.Namespace, lane.Stream, lane.Consumer)
+	return "it continues at " + clock(*i.LanePausedUntil) + ", or " +
+		advice.Resume(i.Namespace, lane.Stream, lane.Consumer)
 }
 
 // all names all workers, as the subject of a sentence about a pause.

@@ -14,10 +14,14 @@ import (
 
 func TestDevRuns(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []string{"schedule", "nak"} {
+	other, err := schema.NewNamespace("eu")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for mode, ns := range map[string]schema.Namespace{"schedule": ns, "nak": other} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			c := command(t, "dev", "--speed", "40", "--count", "10", "--redelivery", mode)
+			c := command(t, "dev", "--speed", "40", "--count", "10", "--redelivery", mode, "--namespace", ns.String())
 			began := time.Now()
 			c.exits(exitOK)
 			t.Logf("%s after %s", mode, time.Since(began))

@@ -89,7 +89,7 @@ func (r *reading) read(
 func ReadConsumers(ctx context.Context, js jetstream.JetStream, outcomes jetstream.Stream, at time.Time) (
 	[]Consumer, error,
 ) {
-	infos, err := durables(ctx, js, schema.StreamOutcomes)
+	infos, err := durables(ctx, js, outcomes.CachedInfo().Config.Name)
 	if err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ import (
 type consoleCommand struct {
 	flags.Console `embed:"" group:"Console"`
 	connect.Flags `embed:"" group:"NATS"`
+	flags.Stage   `embed:"" group:"NATS"`
 	cli.LogFlags  `embed:"" group:"Log"`
 }
 
@@ -35,7 +36,7 @@ func (c consoleCommand) Run(ctx context.Context, p cli.Process) error {
 	if err != nil {
 		return err
 	}
-	target, err := doctor.At(c.Flags, clientName(), consumer.Config{})
+	target, err := doctor.At(c.Flags, clientName(), consumer.Config{Namespace: c.Namespace})
 	if err != nil {
 		return err
 	}
@@ -44,8 +45,9 @@ func (c consoleCommand) Run(ctx context.Context, p cli.Process) error {
 		return err
 	}
 	cfg := console.Config{
-		Doctor: func(ctx context.Context) []doctor.Finding { return doctor.ExamineAsOperator(ctx, target) },
-		Server: c.ShownURL(), Version: versionString(), AllowWrites: c.AllowWrites, BasePath: c.BasePath,
+		Namespace: c.Namespace,
+		Doctor:    func(ctx context.Context) []doctor.Finding { return doctor.ExamineAsOperator(ctx, target) },
+		Server:    c.ShownURL(), Version: versionString(), AllowWrites: c.AllowWrites, BasePath: c.BasePath,
 		Hosts: c.Hosts, Users: users, Log: log,
 	}
 	address := "http://" + listener.Addr().String() + c.BasePath + "/"

@@ -21,7 +21,6 @@ import (
 	"statusworker/cmd/internal/doctor"
 	"statusworker/cmd/internal/producer"
 	"statusworker/cmd/overview"
-	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )
 
@@ -152,7 +151,7 @@ func TestLeafNode(t *testing.T) {
 				"creating in: JetStream domain hub, account $G, through server leaf-1" {
 				t.Errorf("provision prints %q before it creates", line)
 			}
-			if have := streams(t, of(t, hub.ClientURL(), api.Default)); !slices.Contains(have, schema.StreamDeclared) {
+			if have := streams(t, of(t, hub.ClientURL(), api.Default)); !slices.Contains(have, ns.StreamDeclared()) {
 				t.Errorf("the hub has the streams %v", have)
 			}
 			if leaf.JetStreamEnabled() {
@@ -214,7 +213,7 @@ func TestProvisionOnALeafNode(t *testing.T) {
 // of the domain before it checks permissions, and on a leaf node by that of the domain.
 func TestMissingPermissionInADomain(t *testing.T) {
 	t.Parallel()
-	const denied = "CONSUMER.LIST." + schema.StreamOutcomes
+	denied := "CONSUMER.LIST." + ns.StreamOutcomes()
 	both := []*server.User{{Username: "admin", Password: userPassword}, {
 		Username: "denied", Password: userPassword, Permissions: &server.Permissions{Publish: &server.SubjectPermission{
 			Deny: []string{"$JS.API." + denied, "$JS.hub.API." + denied},

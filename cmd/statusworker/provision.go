@@ -27,13 +27,14 @@ type provisionCommand struct {
 	Replicas         *int           `name:"replicas" var:"STATUSWORKER_REPLICAS" placeholder:"N" help:"Number of replicas of each stream: 1, 3 or 5; use 3 in production. Unset keeps the current number; new streams get 1."`
 	MaxAge           *time.Duration `name:"max-age" var:"STATUSWORKER_MAX_AGE" placeholder:"DURATION" help:"How long outcomes are kept, at least 1h. Unset keeps the current age; a new stream gets 14 days."`
 	OutcomesMaxBytes *int64         `name:"outcomes-max-bytes" var:"STATUSWORKER_OUTCOMES_MAX_BYTES" placeholder:"N" help:"Maximum size of the outcomes stream in bytes; the oldest outcomes are discarded first. 0 is unlimited. Unset keeps the current limit."`
-	DeclaredMaxMsgs  *int64         `name:"declared-max-msgs" var:"STATUSWORKER_DECLARED_MAX_MSGS" placeholder:"N" help:"Maximum number of messages in stream ${stream_declared}. At the limit, NATS rejects more declared messages, and producers must publish them again later. 0 is unlimited. Unset keeps the current limit."`
-	DeclaredMaxBytes *int64         `name:"declared-max-bytes" var:"STATUSWORKER_DECLARED_MAX_BYTES" placeholder:"N" help:"Maximum size of stream ${stream_declared} in bytes. At the limit, NATS rejects more declared messages, and producers must publish them again later. 0 is unlimited. Unset keeps the current limit."`
+	DeclaredMaxMsgs  *int64         `name:"declared-max-msgs" var:"STATUSWORKER_DECLARED_MAX_MSGS" placeholder:"N" help:"Maximum number of messages in the stream of declared messages. At the limit, NATS rejects more declared messages, and producers must publish them again later. 0 is unlimited. Unset keeps the current limit."`
+	DeclaredMaxBytes *int64         `name:"declared-max-bytes" var:"STATUSWORKER_DECLARED_MAX_BYTES" placeholder:"N" help:"Maximum size of the stream of declared messages in bytes. At the limit, NATS rejects more declared messages, and producers must publish them again later. 0 is unlimited. Unset keeps the current limit."`
 	DryRun           bool           `name:"dry-run" help:"Change nothing: only report what differs, and exit with 1 if anything does."`
 	Update           bool           `name:"update" help:"Also change existing streams and consumers that differ; recreate consumers where NATS cannot change them."`
 	Timeout          time.Duration  `name:"timeout" default:"60s" help:"How long to wait for each answer from NATS."`
 
 	connect.Flags `embed:"" group:"NATS"`
+	flags.Stage   `embed:"" group:"NATS"`
 	flags.Base    `embed:"" group:"ElevateAI"`
 	flags.Timing  `embed:"" group:"Timing"`
 	cli.LogFlags  `embed:"" group:"Log"`
@@ -81,7 +82,7 @@ func (c provisionCommand) provision(
 	}
 	if c.Redelivery == currentMode {
 		err := connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
-			c.Redelivery, err = provisioning.Detect(ctx, js)
+			c.Redelivery, err = provisioning.Detect(ctx, js, c.Namespace)
 			return err
 		})
 		if err != nil {
@@ -109,7 +110,7 @@ func (c provisionCommand) provision(
 // version.
 func (c provisionCommand) checkServer(version string, log logrus.FieldLogger) error {
 	streams := func(m consumer.Mode) []jetstream.StreamConfig {
-		return consumer.Topology(consumer.Config{}, consumer.Choices{Mode: m}).Streams
+		return consumer.Topology(consumer.Config{Namespace: c.Namespace}, consumer.Choices{Mode: m}).Streams
 	}
 	err := topology.CheckServer(version, streams(c.Redelivery))
 	switch {
@@ -157,7 +158,7 @@ func (c provisionCommand) config(log logrus.FieldLogger) (consumer.Config, error
 		}
 	}
 	cfg := consumer.Config{
-		Intervals: intervals, RequestTimeout: c.RequestTimeout, Log: log,
+		Namespace: c.Namespace, Intervals: intervals, RequestTimeout: c.RequestTimeout, Log: log,
 		Deadline: math.MaxInt64, // no stream or consumer depends on it
 	}
 	if err := cfg.Check(); err != nil {
@@ -171,8 +172,8 @@ func (c provisionCommand) topology(
 	ctx context.Context, js jetstream.JetStream, cfg consumer.Config,
 ) (topology.Set, error) {
 	waiting := consumer.Choices{Mode: c.Redelivery, Replicas: 1}
-	outcomes := publisher.Choices{MaxAge: publisher.DefaultMaxAge}
-	for _, name := range schema.Streams() {
+	outcomes := publisher.Choices{Namespace: c.Namespace, MaxAge: publisher.DefaultMaxAge}
+	for _, name := range c.Namespace.Streams() {
 		stream, err := js.Stream(ctx, name)
 		if provisioning.Absent(err) {
 			continue
@@ -183,9 +184,9 @@ func (c provisionCommand) topology(
 		have := stream.CachedInfo().Config
 		waiting.Replicas = max(waiting.Replicas, have.Replicas)
 		switch name {
-		case schema.StreamDeclared:
+		case c.Namespace.StreamDeclared():
 			waiting.DeclaredMaxMsgs, waiting.DeclaredMaxBytes = max(0, have.MaxMsgs), max(0, have.MaxBytes)
-		case schema.StreamOutcomes:
+		case c.Namespace.StreamOutcomes():
 			outcomes.MaxAge, outcomes.MaxBytes = have.MaxAge, max(0, have.MaxBytes)
 		}
 	}
@@ -209,7 +210,7 @@ func (c provisionCommand) keepAckWaits(ctx context.Context, js jetstream.JetStre
 		if c.given(string(t) + "-interval") {
 			continue
 		}
-		ofType := func(one topology.Consumer) bool { return one.Config.Durable == schema.PollConsumer(t) }
+		ofType := func(one topology.Consumer) bool { return one.Config.Durable == c.Namespace.PollConsumer(t) }
 		expected := &set.Consumers[slices.IndexFunc(set.Consumers, ofType)]
 		have, err := js.Consumer(ctx, expected.Stream, expected.Config.Durable)
 		if provisioning.Absent(err) {
@@ -243,6 +244,6 @@ func checkTopology(ctx context.Context, js jetstream.JetStream, cfg consumer.Con
 
 // checkStreams is checkTopology without the server's version and without advice.
 func checkStreams(ctx context.Context, js jetstream.JetStream, cfg consumer.Config) (consumer.Mode, error) {
-	outcomes := publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge})
+	outcomes := publisher.Topology(publisher.Choices{Namespace: cfg.Namespace, MaxAge: publisher.DefaultMaxAge})
 	return provisioning.Check(ctx, js, cfg, outcomes)
 }

@@ -14,7 +14,6 @@ import (
 	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/connect"
 	"statusworker/consumer"
-	"statusworker/schema"
 	"statusworker/schema/topology"
 )
 
@@ -169,9 +168,9 @@ func (c provisionCommand) recreate(
 ) error {
 	return connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
 		if c.Redelivery == consumer.Nak {
-			bucket, err := js.Stream(ctx, schema.StreamWorkers)
+			bucket, err := js.Stream(ctx, c.Namespace.StreamWorkers())
 			if err != nil {
-				return fmt.Errorf("reading stream %s: %w", schema.StreamWorkers, err)
+				return fmt.Errorf("reading stream %s: %w", c.Namespace.StreamWorkers(), err)
 			}
 			if n := bucket.CachedInfo().State.Msgs; n > 0 {
 				return fmt.Errorf("%d workers are alive: with delayed naks, a recreated consumer delivers all "+

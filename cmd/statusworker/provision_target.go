@@ -107,7 +107,7 @@ func (c provisionCommand) checkOther(ctx context.Context, js jetstream.JetStream
 	if err != nil {
 		return err
 	}
-	for _, stream := range schema.Streams() {
+	for _, stream := range c.Namespace.Streams() {
 		there, exists := created(ctx, own, stream)
 		if !exists {
 			continue

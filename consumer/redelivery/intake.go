@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"statusworker/consumer/clock"
-	"statusworker/schema"
 	"statusworker/schema/broker"
 	"statusworker/schema/lifecycle"
 )
@@ -64,7 +63,7 @@ func (r *Reservations) takeIn(ctx context.Context, d *Delivery) (_ lifecycle.Tak
 			return verdict, d.Interval, nil
 		case lifecycle.Foreign:
 			return "", 0, fmt.Errorf("a message on %s is not a reservation; delete it",
-				schema.HoldSubjects(d.Identifier))
+				r.cfg.Namespace.HoldSubjects(d.Identifier))
 		default:
 			return verdict, 0, nil
 		}
@@ -101,9 +100,9 @@ func (r *Reservations) until(t time.Time) time.Duration {
 // reserveFirst stores the first reservation of a generation. A due message counts as well, unless it has no effect any
 // more: a reservation beside a poll that is due would be a second generation.
 func (r *Reservations) reserveFirst(ctx context.Context, d *Delivery, verdict lifecycle.TakeIn) error {
-	among := schema.WaitingSubjects(d.Identifier)
+	among := r.cfg.Namespace.WaitingSubjects(d.Identifier)
 	if verdict == lifecycle.ReserveBesideDue {
-		among = schema.HoldSubjects(d.Identifier)
+		among = r.cfg.Namespace.HoldSubjects(d.Identifier)
 	}
 	next := newReservation(d.At.Generation, 1)
 	next.at = r.cfg.Now().Add(d.Interval + r.cfg.spread(d.Interval))

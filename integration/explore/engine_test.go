@@ -626,12 +626,12 @@ func (x *engine) terminate(a *actor) {
 }
 
 func (x *engine) consumersOf(stream string) []string {
-	if stream == schema.StreamDeclared && x.world.Mode == "schedule" {
-		return []string{schema.ConsumerIntake}
+	if stream == ns.StreamDeclared() && x.world.Mode == "schedule" {
+		return []string{ns.ConsumerIntake()}
 	}
 	var all []string
 	for _, t := range schema.Types() {
-		all = append(all, schema.PollConsumer(t))
+		all = append(all, ns.PollConsumer(t))
 	}
 	return all
 }
@@ -665,7 +665,7 @@ func (x *engine) declare(t schema.Type, id string) error {
 	ctx, cancel := instant()
 	defer cancel()
 	_, err := x.fake.Publish(ctx, broker.Publication{
-		Subject: schema.DeclaredSubject(t, id), Data: stage.Declaration(t, id),
+		Subject: ns.DeclaredSubject(t, id), Data: stage.Declaration(t, id),
 	})
 	text := fmt.Sprintf("publishes declared.%s.%s", t, short(id))
 	if failed := (*broker.Error)(nil); errors.As(err, &failed) {

@@ -56,7 +56,7 @@ func (o *oracle) calm(now time.Time) {
 func (o *oracle) longest(l *life) time.Duration {
 	longest := o.x.world.Config.Intervals.Of(l.of.Type)
 	for _, d := range l.declared {
-		kind, _, _ := schema.SplitSubject(d.Subject)
+		kind, _, _ := ns.SplitSubject(d.Subject)
 		longest = max(longest, o.x.world.Config.Intervals.Of(schema.Type(kind)))
 	}
 	return longest

@@ -32,13 +32,14 @@ func (c *Console) lane(r *http.Request) (laneData, error) {
 	name := r.PathValue("lane")
 	view, _, _ := c.feed.latest(r.Context())
 	if view.Redelivery == "" {
-		return laneData{}, asked(fmt.Errorf("the redelivery mode is not known yet: %w", errDisconnected))
+		return laneData{}, c.asked(fmt.Errorf("the redelivery mode is not known yet: %w", errDisconnected))
 	}
 	d := laneData{
-		Pauses: pauses, Stream: view.Redelivery.PollStream(), Consumer: schema.PollConsumer(schema.Type(name)),
+		Pauses: pauses, Stream: view.Redelivery.PollStream(c.Namespace),
+		Consumer: c.Namespace.PollConsumer(schema.Type(name)),
 	}
-	if name == schema.ConsumerIntake && view.Redelivery != consumer.Nak {
-		d.Stream, d.Consumer = schema.StreamDeclared, schema.ConsumerIntake
+	if name == c.Namespace.ConsumerIntake() && view.Redelivery != consumer.Nak {
+		d.Stream, d.Consumer = c.Namespace.StreamDeclared(), c.Namespace.ConsumerIntake()
 	} else if !schema.Type(name).Valid() {
 		return d, &problem{http.StatusNotFound, "There is no lane " + schema.Quote(name) + ".", nil}
 	}

@@ -31,13 +31,14 @@ func (x *broker) rights() {
 		const why = "no inbox for answers"
 		x.skip(why, append([]string{checkStreamInfo, checkConsumerInfo}, work...)...)
 		x.skip(why, checkJetStream, checkAccount)
-		x.add(judgeVersion(x.nc.ConnectedServerVersion(), x.mode, false))
+		x.add(judgeVersion(x.Work.Namespace, x.nc.ConnectedServerVersion(), x.mode, false))
 		return
 	}
 	x.add(pass(checkInbox, "may subscribe to %s.>", x.nc.Opts.InboxPrefix))
 	x.trial = t
 
-	read := readRights(x.api, consumer.Schedule)
+	n := x.Work.Namespace
+	read := readRights(x.api, n, consumer.Schedule)
 	account := right{check: checkAccount, prefix: x.api}
 	account.api("", "INFO")
 	err = t.ask(append(read, account))
@@ -48,17 +49,18 @@ func (x *broker) rights() {
 	if jetStream.Result == Fail {
 		x.add(jetStream)
 		x.skip(noJetStream, append([]string{checkAccount, checkStreamInfo, checkConsumerInfo}, work...)...)
-		x.add(judgeVersion(x.nc.ConnectedServerVersion(), x.mode, false))
+		x.add(judgeVersion(x.Work.Namespace, x.nc.ConnectedServerVersion(), x.mode, false))
 		x.trial = nil
 		return
 	}
-	mode, provisioned := t.mode()
+	mode, provisioned := t.mode(x.Work.Namespace)
 	x.mode = mode
-	x.add(jetStream, t.judgeAccount(account), judgeVersion(x.nc.ConnectedServerVersion(), mode, provisioned))
-	for _, r := range readRights(x.api, mode) {
+	version := judgeVersion(n, x.nc.ConnectedServerVersion(), mode, provisioned)
+	x.add(jetStream, t.judgeAccount(account), version)
+	for _, r := range readRights(x.api, n, mode) {
 		x.add(t.judge(r))
 	}
-	rights := workRights(x.api, mode)
+	rights := workRights(x.api, n, mode)
 	if x.operator {
 		rights = slices.DeleteFunc(rights, func(r right) bool { return slices.Contains(ofWorkers, r.check) })
 	}
@@ -108,51 +110,51 @@ const (
 )
 
 // readRights are the permissions for what a worker reads when it starts.
-func readRights(prefix api.Prefix, mode consumer.Mode) []right {
+func readRights(prefix api.Prefix, n schema.Namespace, mode consumer.Mode) []right {
 	streams := right{check: checkStreamInfo, prefix: prefix}
-	for _, s := range schema.Streams() {
+	for _, s := range n.Streams() {
 		streams.api("", "STREAM.INFO", s)
 	}
 	consumers := right{check: checkConsumerInfo, prefix: prefix}
-	consumers.api("", "CONSUMER.INFO", schema.StreamDeclared, schema.ConsumerIntake)
+	consumers.api("", "CONSUMER.INFO", n.StreamDeclared(), n.ConsumerIntake())
 	for _, t := range schema.Types() {
-		consumers.api("", "CONSUMER.INFO", schema.StreamDeclared, schema.PollConsumer(t))
+		consumers.api("", "CONSUMER.INFO", n.StreamDeclared(), n.PollConsumer(t))
 		if mode == consumer.Schedule {
-			consumers.api("", "CONSUMER.INFO", schema.StreamPolls, schema.PollConsumer(t))
+			consumers.api("", "CONSUMER.INFO", n.StreamPolls(), n.PollConsumer(t))
 		}
 	}
 	return []right{streams, consumers}
 }
 
 // workRights are the permissions that a worker needs to work.
-func workRights(prefix api.Prefix, mode consumer.Mode) []right {
+func workRights(prefix api.Prefix, n schema.Namespace, mode consumer.Mode) []right {
 	to := func(check string) right { return right{check: check, prefix: prefix} }
 	hold, processed, failed, announce := to(checkHold), to(checkProcessed), to(checkFailed), to(checkAnnounce)
 	pull, read, ack := to(checkPull), to(checkRead), to(checkAck)
 
-	lanes := mode.PollStream()
+	lanes := mode.PollStream(n)
 	read.read(lanes)
 	if mode == consumer.Schedule {
-		pull.pull(schema.StreamDeclared, schema.ConsumerIntake)
-		ack.ack(schema.StreamDeclared, schema.ConsumerIntake)
+		pull.pull(n.StreamDeclared(), n.ConsumerIntake())
+		ack.ack(n.StreamDeclared(), n.ConsumerIntake())
 	}
 	for _, t := range schema.Types() {
-		hold.store(func(id string) string { return schema.HoldSubject(t, id) }, schema.SubjectsHold)
-		pull.pull(lanes, schema.PollConsumer(t))
-		ack.ack(lanes, schema.PollConsumer(t))
+		hold.store(func(id string) string { return n.HoldSubject(t, id) }, n.SubjectsHold())
+		pull.pull(lanes, n.PollConsumer(t))
+		ack.ack(lanes, n.PollConsumer(t))
 	}
 	for _, d := range schema.Destinations() {
-		processed.store(func(id string) string { return schema.ProcessedSubject(d, id) }, schema.SubjectsProcessed)
+		processed.store(func(id string) string { return n.ProcessedSubject(d, id) }, n.SubjectsProcessed())
 	}
 	for _, r := range schema.Reasons() {
-		failed.store(func(id string) string { return schema.FailedSubject(r, id) }, schema.SubjectsFailed)
+		failed.store(func(id string) string { return n.FailedSubject(r, id) }, n.SubjectsFailed())
 	}
-	announce.store(schema.WorkerSubject, schema.WorkerSubject("*"))
-	read.read(schema.StreamOutcomes)
-	read.direct(schema.StreamWorkers, schema.WorkerSubject(uuid.NewString()))
+	announce.store(n.WorkerSubject, n.WorkerSubject("*"))
+	read.read(n.StreamOutcomes())
+	read.direct(n.StreamWorkers(), n.WorkerSubject(uuid.NewString()))
 	names := to(checkList)
 	names.without = "no metric shows whether consumers of outcomes keep up"
-	names.api("", "CONSUMER.LIST", schema.StreamOutcomes)
+	names.api("", "CONSUMER.LIST", n.StreamOutcomes())
 	rs := []right{processed, failed, announce, pull, read, ack, names}
 	if mode == consumer.Schedule {
 		rs = append([]right{hold}, rs...)

@@ -56,7 +56,7 @@ func At(f connect.Flags, name string, work consumer.Config) (Target, error) {
 
 // risks returns the differences with which a worker starts, but does not keep all its promises.
 func risks(ctx context.Context, js jetstream.JetStream, cfg consumer.Config) ([]topology.Difference, error) {
-	outcomes := publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge})
+	outcomes := publisher.Topology(publisher.Choices{Namespace: cfg.Namespace, MaxAge: publisher.DefaultMaxAge})
 	mode, err := provisioning.Check(ctx, js, cfg, outcomes) // the server's version is another check
 	if err != nil {
 		return nil, err

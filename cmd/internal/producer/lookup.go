@@ -37,22 +37,25 @@ type place struct {
 	interactions string
 }
 
-// places are in the order of an interaction's messages: the next one is stored before the previous one is deleted.
-var places = []place{
-	{schema.StreamDeclared, schema.DeclaredSubjects, found.inFlight, "in flight"},
-	{schema.StreamPolls, schema.WaitingSubjects, found.inFlight, "in flight"},
-	{schema.StreamOutcomes, processedSubjects, found.processed, "processed"},
+// places returns the places in the order of an interaction's messages: the next one is stored before the previous one
+// is deleted.
+func places(n schema.Namespace) []place {
+	processedSubjects := func(identifier string) string { return n.ProcessedSubject("*", identifier) }
+	processed := func(f found) error { return f.processed(n) }
+	return []place{
+		{n.StreamDeclared(), n.DeclaredSubjects, found.inFlight, "in flight"},
+		{n.StreamPolls(), n.WaitingSubjects, found.inFlight, "in flight"},
+		{n.StreamOutcomes(), processedSubjects, processed, "processed"},
+	}
 }
-
-func processedSubjects(identifier string) string { return schema.ProcessedSubject("*", identifier) }
 
 // readablePlaces returns the places that the user may read. It reports the others.
 func readablePlaces(
-	ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger, report func(string),
+	ctx context.Context, js jetstream.JetStream, n schema.Namespace, log logrus.FieldLogger, report func(string),
 ) ([]place, error) {
 	var readable []place
 	var denied, unknown []string
-	for _, p := range places {
+	for _, p := range places(n) {
 		err := connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
 			ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 			defer cancel()
@@ -159,8 +162,8 @@ func (f found) inFlight() error {
 }
 
 // processed returns errProcessed if the message is a processed event.
-func (f found) processed() error {
-	stored := lifecycle.ReadOutcome(f.Subject, f.Sequence, f.Time, f.Data)
+func (f found) processed(n schema.Namespace) error {
+	stored := lifecycle.ReadOutcome(n, f.Subject, f.Sequence, f.Time, f.Data)
 	interaction := lifecycle.Snapshot{Outcomes: []lifecycle.Outcome{stored}}
 	switch verdict, _ := interaction.TakeIn(lifecycle.Declared{Stored: time.Now()}); verdict {
 	case lifecycle.Processed, lifecycle.Twice: // by this process's clock, the event may be stored later

@@ -449,6 +449,9 @@ func TestVariables(t *testing.T) {
 		in         core.Container
 		name, want string
 	}{
+		{"worker, everything", worker(everything), "STATUSWORKER_NAMESPACE", "eu-west_1"},
+		{"provision, everything", provision(everything), "STATUSWORKER_NAMESPACE", "eu-west_1"},
+		{"worker, minimal", worker(minimal), "STATUSWORKER_NAMESPACE", "interactions"},
 		{"worker, everything", worker(everything), "NATS_CREDS", "/etc/statusworker/nats/nats.creds"},
 		{"worker, everything", worker(everything), "NATS_CA", "/etc/statusworker/nats-tls/ca.crt"},
 		{"worker, everything", worker(everything), "NATS_CERT", "/etc/statusworker/nats-tls/tls.crt"},
@@ -611,7 +614,7 @@ func TestAutoscaling(t *testing.T) {
 		}
 	}
 	for _, trigger := range one[*keda.ScaledObject](t, mustRender(t, "everything")).Spec.Triggers {
-		if trigger.Metadata["stream"] != "INTERACTIONS_POLLS" || trigger.Metadata["consumer"] != "poll-"+trigger.Name {
+		if trigger.Metadata["stream"] != "EU-WEST_1_POLLS" || trigger.Metadata["consumer"] != "poll-"+trigger.Name {
 			t.Errorf("%s has the metadata %v", trigger.Name, trigger.Metadata)
 		}
 	}

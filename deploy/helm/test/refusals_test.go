@@ -28,6 +28,8 @@ func TestRefusals(t *testing.T) {
 		{"too few slots", "minimal", map[string]any{"work.concurrency": 3}, "/work/concurrency"},
 		{"a stretch beyond 1", "minimal", map[string]any{"work.stretch": 1.5}, "/work/stretch"},
 		{"a rate limit below 0", "minimal", map[string]any{"work.maxPollsPerSecond": -1}, "/work/maxPollsPerSecond"},
+		{"a namespace in upper case", "minimal", map[string]any{"nats.namespace": "EU"}, "/nats/namespace"},
+		{"a namespace that NATS reserves", "minimal", map[string]any{"nats.namespace": "kv_eu"}, "/nats/namespace"},
 		{"a password in the URL", "minimal", map[string]any{"nats.url": "nats://user:password@nats:4222"}, "/nats/url"},
 		{"a domain and a prefix", "leaf", map[string]any{"nats.jetstream.apiPrefix": "x.API"}, "nats.jetstream.domain is hub and nats.jetstream.apiPrefix is x.API"},
 		{"a domain with a dot", "minimal", map[string]any{"nats.jetstream.domain": "a.b"}, "/nats/jetstream/domain"},

@@ -102,6 +102,8 @@ it, rendering another number is a conflict. */ -}}
 {{- $tls := .root.Values.nats.tls -}}
 - name: NATS_URL
   value: {{ .root.Values.nats.url | quote }}
+- name: STATUSWORKER_NAMESPACE
+  value: {{ .root.Values.nats.namespace | quote }}
 {{- $nats := .root.Values.nats -}}
 {{- if $nats.context.existingSecret }}
 - name: NATS_CONTEXT

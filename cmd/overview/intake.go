@@ -76,8 +76,11 @@ func (t *taking) awaiting(ctx context.Context, declared, polls jetstream.Stream)
 // isPolled reports whether the interaction of a declared message has a reservation or a due message.
 func isPolled(ctx context.Context, polls jetstream.Stream, subject string) (bool, error) {
 	_, identifier, ok := schema.SplitSubject(subject)
-	if !ok || schema.CheckIdentifier(identifier) != nil {
+	if !ok {
 		return false, nil
+	}
+	if bad := schema.CheckIdentifier(identifier); bad != nil {
+		return false, nil //nolint:nilerr // it is dead-lettered, and not polled
 	}
 	m, err := polls.GetLastMsgForSubject(ctx, schema.WaitingSubjects(identifier))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {

@@ -99,7 +99,8 @@ var mutants = []mutant{
 		}},
 	{name: "believe-gone", removes: "the doubt of a read that finds nothing of an interaction", pkg: "consumer",
 		edits: []edit{
-			{"consumer/redelivery/reserve.go", "		return Drop, d.NakAfter(d.Interval) //", "		return Drop, d.Ack() //"},
+			{"consumer/redelivery/reserve.go", "		return Drop, d.NakAfter(d.Interval) //",
+				"		return Drop, d.Ack() //"},
 		}},
 	{name: "outcome-always", removes: "the condition and the ID of an outcome", mode: modeSchedule, edits: []edit{
 		{"publisher/publish.go", "		ID: o.ID(),\n", ""},

@@ -396,8 +396,8 @@ func testReservedLate(t *testing.T, again bool) {
 	}
 }
 
-// With delayed naks, a message that was declared under another type, and whose first delivery was lost, may be polled.
-// It has no outcome.
+// With delayed naks, a message that was declared under another type, and whose first delivery was lost, waits for the
+// outcome. It is not polled, and has no outcome.
 func TestDeclaredTwiceAndFirstDeliveryLost(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := inMemory(t, consumer.Nak, nil)
@@ -415,5 +415,8 @@ func TestDeclaredTwiceAndFirstDeliveryLost(t *testing.T) {
 		s.WantOutcomes(dead)
 		s.WaitDrained()
 		s.WantOutcomes(dead)
+		if polls := s.Vendor.CountOf(id); polls != 1 {
+			t.Errorf("%d polls, want one", polls)
+		}
 	})
 }

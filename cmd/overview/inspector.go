@@ -104,6 +104,8 @@ type taking struct {
 	counting *counting
 	// suspicious is true if a consumer may not deliver stored messages, or if there may be a foreign consumer.
 	suspicious bool
+	// undelivered is the sequence from which the intake has not delivered declared messages.
+	undelivered uint64
 }
 
 // stream reads the state of a stream, or records it as missing and returns nil.
@@ -142,7 +144,11 @@ func (t *taking) lanes(ctx context.Context) error {
 		return err
 	}
 	if t.overview.Redelivery != consumer.Nak {
+		declared := from
 		if from, err = t.polls(ctx); err != nil {
+			return err
+		}
+		if err := t.awaiting(ctx, declared, from); err != nil {
 			return err
 		}
 	}
@@ -210,28 +216,6 @@ func (t *taking) waiting(ctx context.Context, polls *jetstream.StreamInfo) (err 
 	t.overview.Waiting = &n
 	t.overview.Overdue, err = CountOverdue(ctx, t.js, t.names, polls.TimeStamp)
 	return err
-}
-
-func (t *taking) intake(declared *jetstream.StreamInfo, c *jetstream.ConsumerInfo) {
-	if c == nil {
-		t.suspicious = declared.State.Consumers > 0
-		return
-	}
-	t.overview.Intake = &Intake{
-		Waiting:     c.NumPending,
-		Out:         c.NumAckPending,
-		Redelivered: c.NumRedelivered,
-		PausedUntil: pausedUntil(c),
-	}
-	t.suspicious = declared.State.Consumers > 1
-	if declared.State.Msgs == 0 {
-		return
-	}
-	settled := provisioning.Settled(c, declared.State.FirstSeq)
-	t.suspicious = t.suspicious || settled
-	if !settled || c.NumPending+uint64(c.NumAckPending) > 0 {
-		t.overview.Intake.WaitingSeconds = seconds(declared.TimeStamp.Sub(declared.State.FirstTime))
-	}
 }
 
 // lane reads the state of a lane, and reports whether its consumer exists.

@@ -99,6 +99,25 @@ func TestWithoutWorkers(t *testing.T) {
 	}
 }
 
+// A declared message of an interaction that is polled waits for its outcome: the intake is not late because of it.
+func TestDeclaredMessagesThatWaitForAnOutcome(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, consumer.Schedule)
+	id := s.Declare(schema.Audio, simulator.Never())
+	worker := s.start("pod-a", nil)
+	s.until("a reservation", func(v overview.Overview) bool { return *lane(v, schema.Audio).Waiting == 1 })
+	s.DeclareAs(schema.Audio, id)
+	s.until("a declared message that waits", func(v overview.Overview) bool { return v.Intake.Out == 1 })
+	worker.End()
+	if v := s.take(); v.Intake.Out != 1 || v.Intake.WaitingSeconds != 0 {
+		t.Errorf("intake %+v, want one message that waits for an outcome", v.Intake)
+	}
+	s.Declare(schema.Chat, simulator.Never())
+	s.until("the age of a message that is not taken in", func(v overview.Overview) bool {
+		return v.Intake.Waiting == 1 && v.Intake.WaitingSeconds > 0
+	})
+}
+
 func TestLanesWithReservations(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, consumer.Schedule)

@@ -25,7 +25,7 @@ func (b broken) Publish(ctx context.Context, p broker.Publication) (broker.Ack, 
 // eager makes reservations fall due half an interval too early.
 func eager(b broker.Broker) broker.Broker {
 	return broken{b, func(ctx context.Context, p broker.Publication) (broker.Ack, error) {
-		if !p.Schedule.At.IsZero() {
+		if time.Until(p.Schedule.At) > consumer.Guidance.Chat/2 { // otherwise it falls due at once, again and again
 			p.Schedule.At = p.Schedule.At.Add(-consumer.Guidance.Chat / 2)
 		}
 		return b.Publish(ctx, p)

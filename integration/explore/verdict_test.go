@@ -211,7 +211,7 @@ func (o *oracle) unmeasured(early time.Duration, at time.Time) bool {
 }
 
 // retyped reports whether the interaction was declared under several types. With delayed naks, each message is then
-// polled if no worker handles the first delivery of the second one.
+// polled while a read lacks the first one.
 func (l *life) retyped() bool {
 	return slices.ContainsFunc(l.declared, func(d *stored) bool { return d.Subject != l.declared[0].Subject })
 }

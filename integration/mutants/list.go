@@ -93,6 +93,15 @@ var mutants = []mutant{
 	return nil
 `},
 	}},
+	{name: "decide-unread", removes: "the wait of a message that was declared twice for the outcome that decides",
+		mode: modeSchedule, edits: []edit{
+			{"schema/lifecycle/takein.go", "		return Undecided, r.Due\n", "		return Twice, r.Due\n"},
+		}},
+	{name: "believe-gone", removes: "the doubt of a read that finds nothing of an interaction", pkg: "consumer",
+		edits: []edit{
+			{"consumer/redelivery/reserve.go", "		return Drop, d.NakAfter(d.Interval) //",
+				"		return Drop, d.Ack() //"},
+		}},
 	{name: "outcome-always", removes: "the condition and the ID of an outcome", mode: modeSchedule, edits: []edit{
 		{"publisher/publish.go", "		ID:     o.ID(),\n", ""},
 		{"publisher/publish.go", "broker.Condition{Subjects: p.family(p.todo[0]), Last: p.expected}",

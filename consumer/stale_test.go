@@ -27,14 +27,14 @@ func TestDeclaredAgainAfterADeadLetterThatIsNotRead(t *testing.T) {
 			time.Sleep(time.Millisecond) // what is declared at the time of an outcome counts as declared before
 			s.Vendor.Declare(o.Identifier, simulator.Processed(0))
 			s.Fake.Inject(fake.Fault{
-				Op: fake.Last, Object: schema.StreamOutcomes, Stale: time.Second, Times: 2,
+				Op: fake.Last, Object: ns.StreamOutcomes(), Stale: time.Second, Times: 2,
 			})
 			s.DeclareAs(schema.Transcript, o.Identifier)
 			time.Sleep(500 * time.Millisecond) // like a polls stream that elects a leader
 		}}
 		w := s.Start(stage.Ports{Outcomes: out})
 		id := s.Declare(schema.Chat, simulator.Failed(schema.StatusProcessingFailed, 0))
-		s.WantOutcomes(schema.FailedSubject(schema.ProcessingFailed, id), schema.ProcessedSubject(schema.ToCXAI, id))
+		s.WantOutcomes(ns.FailedSubject(schema.ProcessingFailed, id), ns.ProcessedSubject(schema.ToCXAI, id))
 		s.WaitDrained()
 		if left := s.Fake.Uninject(); left > 1 {
 			t.Errorf("%d reads were not old, want at most one", left)
@@ -55,11 +55,11 @@ func TestRejectedAndNothingIsRead(t *testing.T) {
 		w.End()
 		time.Sleep(3 * consumer.Guidance.Chat) // no worker polls
 		s.Fake.Inject(
-			fake.Fault{Op: fake.Publish, Object: schema.HoldSubject(schema.Chat, id), Err: broker.ErrRejected},
-			fake.Fault{Op: fake.Last, Object: schema.StreamPolls, Stale: fake.MaxStale, Times: 2},
+			fake.Fault{Op: fake.Publish, Object: ns.HoldSubject(schema.Chat, id), Err: broker.ErrRejected},
+			fake.Fault{Op: fake.Last, Object: ns.StreamPolls(), Stale: fake.MaxStale, Times: 2},
 		)
 		s.Start()
-		s.WantOutcomes(schema.ProcessedSubject(schema.ToCXAI, id))
+		s.WantOutcomes(ns.ProcessedSubject(schema.ToCXAI, id))
 		s.WaitDrained()
 		if s.Fake.Uninject() != 0 {
 			t.Error("no reservation was rejected, or no read was old")

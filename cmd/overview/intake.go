@@ -61,7 +61,7 @@ func (t *taking) awaiting(ctx context.Context, declared, polls jetstream.Stream)
 		}
 		polled := false
 		if n < maxAwaiting {
-			if polled, err = isPolled(ctx, polls, m.Subject); err != nil {
+			if polled, err = isPolled(ctx, polls, t.names, m.Subject); err != nil {
 				return err
 			}
 		}
@@ -74,15 +74,15 @@ func (t *taking) awaiting(ctx context.Context, declared, polls jetstream.Stream)
 }
 
 // isPolled reports whether the interaction of a declared message has a reservation or a due message.
-func isPolled(ctx context.Context, polls jetstream.Stream, subject string) (bool, error) {
-	_, identifier, ok := schema.SplitSubject(subject)
+func isPolled(ctx context.Context, polls jetstream.Stream, n schema.Namespace, subject string) (bool, error) {
+	_, identifier, ok := n.SplitSubject(subject)
 	if !ok {
 		return false, nil
 	}
 	if bad := schema.CheckIdentifier(identifier); bad != nil {
 		return false, nil //nolint:nilerr // it is dead-lettered, and not polled
 	}
-	m, err := polls.GetLastMsgForSubject(ctx, schema.WaitingSubjects(identifier))
+	m, err := polls.GetLastMsgForSubject(ctx, n.WaitingSubjects(identifier))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return false, nil
 	}

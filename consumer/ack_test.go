@@ -26,7 +26,7 @@ type pulls struct {
 
 func (p pulls) Puller(stream, name string) broker.Puller {
 	made := p.Broker.Puller(stream, name)
-	if stream != schema.StreamPolls {
+	if stream != ns.StreamPolls() {
 		return made
 	}
 	return &observedPuller{Puller: made, pulls: p}
@@ -59,23 +59,23 @@ func TestBacklogKeepsADeliveryInTheStream(t *testing.T) {
 		const n = backlog + 100
 		for range n {
 			p := reserve(schema.Chat, "1", time.Now(), time.Now(), nil)
-			_, id, _ := schema.SplitSubject(p.Subject)
+			_, id, _ := ns.SplitSubject(p.Subject)
 			s.Vendor.Declare(id, simulator.Never())
 			s.PublishMessage(p)
 		}
 		s.Until("all to be due", func() bool {
-			state, err := s.Broker.Consumer(s.Ctx, schema.StreamPolls, schema.PollConsumer(schema.Chat))
+			state, err := s.Broker.Consumer(s.Ctx, ns.StreamPolls(), ns.PollConsumer(schema.Chat))
 			s.Check(err)
 			return state.Pending == n
 		})
-		last := s.Fake.Stored(schema.StreamPolls)[n-backlog-1].Sequence
+		last := s.Fake.Stored(ns.StreamPolls())[n-backlog-1].Sequence
 		checked := 0
 		s.Start(stage.Ports{Broker: pulls{Broker: s.Fake, pulled: func(delivered uint64) {
 			if delivered > last {
 				return
 			}
 			checked++
-			if first := s.Fake.Stored(schema.StreamPolls)[0].Sequence; first > delivered {
+			if first := s.Fake.Stored(ns.StreamPolls())[0].Sequence; first > delivered {
 				t.Errorf("pull after sequence %d: the first message has sequence %d", delivered, first)
 			}
 		}}})
@@ -88,8 +88,8 @@ func TestBacklogKeepsADeliveryInTheStream(t *testing.T) {
 
 // dueMessages is the number of due messages that are stored.
 func (s *testStage) dueMessages() (n int) {
-	for _, m := range s.Fake.Stored(schema.StreamPolls) {
-		if schema.IsPollSubject(m.Subject) {
+	for _, m := range s.Fake.Stored(ns.StreamPolls()) {
+		if ns.IsPollSubject(m.Subject) {
 			n++
 		}
 	}
@@ -159,10 +159,10 @@ func TestBacklogAfterAnOutage(t *testing.T) {
 		var want []string
 		for range n {
 			id := s.Declare(schema.Chat, pendingFor(1))
-			want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
+			want = append(want, ns.ProcessedSubject(schema.ToCXAI, id))
 		}
 		s.Until("a backlog", func() bool {
-			state, err := s.Broker.Consumer(s.Ctx, schema.StreamPolls, schema.PollConsumer(schema.Chat))
+			state, err := s.Broker.Consumer(s.Ctx, ns.StreamPolls(), ns.PollConsumer(schema.Chat))
 			s.Check(err)
 			return state.Pending >= n*4/5
 		})

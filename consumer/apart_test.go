@@ -127,17 +127,17 @@ func (c *chaos) fault() {
 		}
 	case 8:
 		slow := []fake.Fault{
-			{Op: fake.Publish, Object: schema.SubjectsHold, Times: 1 + c.IntN(5), Delay: c.upTo(3 * time.Second)},
-			{Op: fake.Ack, Object: schema.SubjectsPoll, Times: 1 + c.IntN(5), Lost: fake.Request},
-			{Op: fake.Publish, Object: schema.SubjectsHold, Times: 1 + c.IntN(3), Lost: fake.Answer},
+			{Op: fake.Publish, Object: ns.SubjectsHold(), Times: 1 + c.IntN(5), Delay: c.upTo(3 * time.Second)},
+			{Op: fake.Ack, Object: ns.SubjectsPoll(), Times: 1 + c.IntN(5), Lost: fake.Request},
+			{Op: fake.Publish, Object: ns.SubjectsHold(), Times: 1 + c.IntN(3), Lost: fake.Answer},
 			{Op: fake.Stream, Delay: c.upTo(2 * time.Second)},
 		}[c.IntN(4)]
 		c.Fake.Inject(slow)
 		c.note("%s of %s: %s, lost %d", slow.Op, slow.Object, slow.Delay, slow.Lost)
 	case 9:
 		for _, typ := range schema.Types() {
-			for _, m := range c.Fake.Stored(schema.StreamPolls) {
-				c.Fake.Redeliver(schema.StreamPolls, schema.PollConsumer(typ), m.Sequence)
+			for _, m := range c.Fake.Stored(ns.StreamPolls()) {
+				c.Fake.Redeliver(ns.StreamPolls(), ns.PollConsumer(typ), m.Sequence)
 			}
 		}
 		c.note("redelivery")
@@ -176,7 +176,7 @@ func leadersApart(t *testing.T, seed uint64) {
 		delayed := simulator.Fault{Kind: simulator.Delayed, Delay: c.upTo(slowestAnswer)}.Sometimes(0.3)
 		id := s.Declare(typ, simulator.Processed(30*time.Second+c.upTo(2*time.Minute)).With(delayed))
 		for _, to := range (schema.Declared{Type: typ}).Destinations() {
-			subjects = append(subjects, schema.ProcessedSubject(to, id))
+			subjects = append(subjects, ns.ProcessedSubject(to, id))
 		}
 	}
 	for began := time.Now(); time.Since(began) < 2*time.Minute; {

@@ -81,6 +81,8 @@ func (i Intervals) Shortest() time.Duration { return min(i.Audio, i.Chat, i.Tran
 
 // Config configures a worker. Zero values select the defaults.
 type Config struct {
+	// Namespace is [schema.DefaultNamespace] by default.
+	Namespace schema.Namespace
 	// Intervals defaults to [Guidance].
 	Intervals Intervals
 	// RequestTimeout limits a status request; [DefaultRequestTimeout] by default.

@@ -21,12 +21,12 @@ func TestDeclaredAgainAfterItsEnd(t *testing.T) {
 		s := inMemory(t, mode, nil)
 		w := s.Start()
 		id := s.Declare(schema.Chat, simulator.Failed(schema.StatusProcessingFailed, 0))
-		dead := schema.FailedSubject(schema.ProcessingFailed, id)
+		dead := ns.FailedSubject(schema.ProcessingFailed, id)
 		s.WantOutcomes(dead)
 		// At once: with reservations, the tombstone is still stored. It failed, so another attempt can succeed.
 		s.Vendor.Declare(id, simulator.Processed(0))
 		s.declareUntilAccepted(schema.Chat, id)
-		s.WantOutcomes(dead, schema.ProcessedSubject(schema.ToCXAI, id))
+		s.WantOutcomes(dead, ns.ProcessedSubject(schema.ToCXAI, id))
 		s.WaitDrained()
 		// Processed and declared once more, under the same type and another: the messages are dropped.
 		polls := s.Vendor.CountOf(id)
@@ -38,7 +38,7 @@ func TestDeclaredAgainAfterItsEnd(t *testing.T) {
 				w.Stats().DeclaredProcessed)
 		}
 		s.CheckIntervals()
-		s.WantOutcomes(dead, schema.ProcessedSubject(schema.ToCXAI, id))
+		s.WantOutcomes(dead, ns.ProcessedSubject(schema.ToCXAI, id))
 	})
 }
 
@@ -60,8 +60,8 @@ func TestDeclaredAgainBeforeTheTombstone(t *testing.T) {
 		var want []string
 		for range 10 {
 			id := s.Declare(schema.Chat, simulator.Failed(schema.StatusProcessingFailed, 0))
-			dead := schema.FailedSubject(schema.ProcessingFailed, id)
-			want = append(want, dead, schema.ProcessedSubject(schema.ToCXAI, id))
+			dead := ns.FailedSubject(schema.ProcessingFailed, id)
+			want = append(want, dead, ns.ProcessedSubject(schema.ToCXAI, id))
 		}
 		s.WantOutcomes(want...)
 		if n := w.Stats().DeclaredTwice; n != 0 {
@@ -79,8 +79,8 @@ func TestDeclaredAgainAsTheTombstoneFallsDue(t *testing.T) {
 	for range 100 {
 		id := s.Declare(schema.Chat, simulator.Failed(schema.StatusProcessingFailed, 0))
 		ids = append(ids, id)
-		dead := schema.FailedSubject(schema.ProcessingFailed, id)
-		want = append(want, dead, schema.ProcessedSubject(schema.ToCXAI, id))
+		dead := ns.FailedSubject(schema.ProcessingFailed, id)
+		want = append(want, dead, ns.ProcessedSubject(schema.ToCXAI, id))
 	}
 	s.Start()
 	s.WaitOutcomes(len(ids))
@@ -89,7 +89,7 @@ func TestDeclaredAgainAsTheTombstoneFallsDue(t *testing.T) {
 		all.Go(func() {
 			s.Vendor.Declare(id, simulator.Processed(0))
 			// A broker looks for what is due four times a second, so most of these meet it as it fires.
-			if m, err := s.Broker.Last(s.Ctx, schema.StreamPolls, schema.HoldSubjects(id)); err == nil {
+			if m, err := s.Broker.Last(s.Ctx, ns.StreamPolls(), ns.HoldSubjects(id)); err == nil {
 				select {
 				case <-time.After(time.Until(m.Due().Add(100 * time.Millisecond))):
 				case <-s.Ctx.Done():
@@ -114,7 +114,7 @@ func TestDeclaredAgainWithTheSameMsgID(t *testing.T) {
 		id := uuid.NewString()
 		s.Vendor.Declare(id, simulator.Failed(schema.StatusProcessingFailed, 0))
 		p := broker.Publication{
-			Subject: schema.DeclaredSubject(schema.Chat, id), Data: stage.Declaration(schema.Chat, id), ID: id,
+			Subject: ns.DeclaredSubject(schema.Chat, id), Data: stage.Declaration(schema.Chat, id), ID: id,
 		}
 		for generation := 1; generation <= 3; generation++ {
 			if s.publishUntilAccepted(p).Duplicate {
@@ -140,14 +140,14 @@ func TestUndeliveredMessagesGetTheirOutcome(t *testing.T) {
 	set := consumer.Topology(s.Config, consumer.Choices{Mode: consumer.Schedule})
 	declared, due := uuid.NewString(), uuid.NewString()
 	for id, subject := range map[string]string{
-		declared: schema.DeclaredSubject(schema.Chat, declared), due: schema.PollSubject(schema.Chat, due),
+		declared: ns.DeclaredSubject(schema.Chat, declared), due: ns.PollSubject(schema.Chat, due),
 	} {
 		s.Vendor.Declare(id, simulator.Processed(0).With(stage.PendingOnce))
 		s.Publish(subject, string(stage.Declaration(schema.Chat, id)))
 	}
 	for _, at := range []string{
-		schema.StreamDeclared + "." + schema.ConsumerIntake,
-		schema.StreamPolls + "." + schema.PollConsumer(schema.Chat),
+		ns.StreamDeclared() + "." + ns.ConsumerIntake(),
+		ns.StreamPolls() + "." + ns.PollConsumer(schema.Chat),
 	} {
 		m, err := s.NC.RequestWithContext(s.Ctx, "$JS.API.CONSUMER.RESET."+at, []byte(`{"seq":2}`))
 		if err != nil || bytes.Contains(m.Data, []byte(`"error"`)) {
@@ -157,7 +157,7 @@ func TestUndeliveredMessagesGetTheirOutcome(t *testing.T) {
 	s.Start()
 	// When this one has its outcome, the consumers have passed over the others.
 	another := s.Declare(schema.Chat, simulator.Processed(0))
-	s.WantOutcomes(schema.ProcessedSubject(schema.ToCXAI, another))
+	s.WantOutcomes(ns.ProcessedSubject(schema.ToCXAI, another))
 	report, err := provisioning.Inspect(s.Ctx, s.JS, set)
 	if err != nil || len(report.Undelivered) != 2 {
 		t.Fatalf("found %+v, %v, want both", report, err)
@@ -166,7 +166,7 @@ func TestUndeliveredMessagesGetTheirOutcome(t *testing.T) {
 	s.Check(err)
 	var want []string
 	for _, id := range []string{declared, due, another} {
-		want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
+		want = append(want, ns.ProcessedSubject(schema.ToCXAI, id))
 	}
 	s.WantOutcomes(want...)
 	s.WaitDrained()

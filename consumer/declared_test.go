@@ -20,13 +20,13 @@ func TestByteOrderMarkIsIgnored(t *testing.T) {
 		good, invalid, utf16 := uuid.NewString(), uuid.NewString(), uuid.NewString()
 		s.Vendor.Declare(good, simulator.Processed(300*time.Millisecond))
 		want := map[string]string{ // the declaration, by subject
-			schema.ProcessedSubject(schema.ToCXAI, good):         string(stage.Declaration(schema.Chat, good)),
-			schema.FailedSubject(schema.InvalidMessage, invalid): string(stage.Declaration("fax", invalid)),
-			schema.FailedSubject(schema.InvalidMessage, utf16):   "null",
+			ns.ProcessedSubject(schema.ToCXAI, good):         string(stage.Declaration(schema.Chat, good)),
+			ns.FailedSubject(schema.InvalidMessage, invalid): string(stage.Declaration("fax", invalid)),
+			ns.FailedSubject(schema.InvalidMessage, utf16):   "null",
 		}
-		s.Publish(schema.DeclaredSubject(schema.Chat, good), mark+string(stage.Declaration(schema.Chat, good)))
-		s.Publish(schema.DeclaredSubject(schema.Chat, invalid), mark+string(stage.Declaration("fax", invalid)))
-		s.Publish(schema.DeclaredSubject(schema.Chat, utf16), "\xff\xfe{\x00}\x00")
+		s.Publish(ns.DeclaredSubject(schema.Chat, good), mark+string(stage.Declaration(schema.Chat, good)))
+		s.Publish(ns.DeclaredSubject(schema.Chat, invalid), mark+string(stage.Declaration("fax", invalid)))
+		s.Publish(ns.DeclaredSubject(schema.Chat, utf16), "\xff\xfe{\x00}\x00")
 		s.Start()
 		for _, o := range s.WaitOutcomes(len(want)) {
 			if declaration, ok := want[o.Subject]; !ok || string(o.Data.Declaration) != declaration {
@@ -44,13 +44,13 @@ func TestMembersInAnotherCaseAreInvalid(t *testing.T) {
 		bare, event := uuid.NewString(), uuid.NewString()
 		const misspelled = `"includeAIResults":false`
 		s.DeclareAs(schema.Audio, bare, misspelled)
-		s.Publish(schema.DeclaredSubject(schema.Audio, event), fmt.Sprintf(
+		s.Publish(ns.DeclaredSubject(schema.Audio, event), fmt.Sprintf(
 			`{"specversion":"1.0","id":"1","source":"/s","type":"t","data":%s}`,
 			stage.Declaration(schema.Audio, event, misspelled),
 		))
 		s.Start()
 		s.WantOutcomes(
-			schema.FailedSubject(schema.InvalidMessage, bare), schema.FailedSubject(schema.InvalidMessage, event),
+			ns.FailedSubject(schema.InvalidMessage, bare), ns.FailedSubject(schema.InvalidMessage, event),
 		)
 		s.WaitDrained()
 		if s.Vendor.Count() != 0 {

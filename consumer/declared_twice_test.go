@@ -22,9 +22,9 @@ func TestDeclaredTwiceAtEveryStage(t *testing.T) {
 	var want []string
 	for range 12 {
 		id := s.Declare(schema.Chat, simulator.Processed(2*time.Second).With(stage.PendingOnce))
-		want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
+		want = append(want, ns.ProcessedSubject(schema.ToCXAI, id))
 		// Before the first message is taken in, the broker rejects the second.
-		_, err := s.TryPublish(broker.Publication{Subject: schema.DeclaredSubject(schema.Chat, id), Data: []byte(`{}`)})
+		_, err := s.TryPublish(broker.Publication{Subject: ns.DeclaredSubject(schema.Chat, id), Data: []byte(`{}`)})
 		if err == nil {
 			t.Error("a second message on the subject was accepted")
 		}
@@ -34,7 +34,7 @@ func TestDeclaredTwiceAtEveryStage(t *testing.T) {
 	s.Vendor.OnPoll(func(p simulator.Poll) {
 		for _, typ := range []schema.Type{schema.Chat, schema.Audio} {
 			data := stage.Declaration(typ, p.Identifier, `"includeAiResults":true`)
-			_, _ = s.JS.Publish(context.Background(), schema.DeclaredSubject(typ, p.Identifier), data)
+			_, _ = s.JS.Publish(context.Background(), ns.DeclaredSubject(typ, p.Identifier), data)
 		}
 	})
 	s.WantOutcomes(want...)
@@ -61,9 +61,9 @@ func TestDeclaredTwiceWhileAPollIsDue(t *testing.T) {
 				return !half && w.Stats().TakenIn == 1 || w.Stats().Faults == 1
 			})
 			w.End()
-			resume := s.pause(schema.StreamPolls, schema.PollConsumer(schema.Audio))
+			resume := s.pause(ns.StreamPolls(), ns.PollConsumer(schema.Audio))
 			s.Until("a poll to be due", func() bool {
-				_, err := s.Broker.Last(s.Ctx, schema.StreamPolls, schema.PollSubjects(id))
+				_, err := s.Broker.Last(s.Ctx, ns.StreamPolls(), ns.PollSubjects(id))
 				return err == nil
 			})
 			s.DeclareAs(schema.Audio, id, `"includeAiResults":false`)
@@ -95,20 +95,20 @@ func TestDeclaredBeforeTheOutcomeAndTakenInAfterIt(t *testing.T) {
 	}
 	for name, tt := range map[string]row{
 		"schedule, failed": {
-			consumer.Schedule, schema.Chat, failed, schema.FailedSubject(schema.ProcessingFailed, ""),
+			consumer.Schedule, schema.Chat, failed, ns.FailedSubject(schema.ProcessingFailed, ""),
 		},
 		"schedule, failed, as another type": {
 			consumer.Schedule, schema.Audio, simulator.Failed(schema.StatusFileUploadFailed, 0),
-			schema.FailedSubject(schema.FileUploadFailed, ""),
+			ns.FailedSubject(schema.FileUploadFailed, ""),
 		},
 		"schedule, processed, as an audio": {
-			consumer.Schedule, schema.Audio, simulator.Processed(0), schema.ProcessedSubject(schema.ToCXAI, ""),
+			consumer.Schedule, schema.Audio, simulator.Processed(0), ns.ProcessedSubject(schema.ToCXAI, ""),
 		},
 		"nak, failed, as another type": {
-			consumer.Nak, schema.Audio, failed, schema.FailedSubject(schema.ProcessingFailed, ""),
+			consumer.Nak, schema.Audio, failed, ns.FailedSubject(schema.ProcessingFailed, ""),
 		},
 		"nak, processed, as a transcript too": {
-			consumer.Nak, schema.Transcript, simulator.Processed(0), schema.ProcessedSubject(schema.ToCXAI, ""),
+			consumer.Nak, schema.Transcript, simulator.Processed(0), ns.ProcessedSubject(schema.ToCXAI, ""),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -117,13 +117,13 @@ func TestDeclaredBeforeTheOutcomeAndTakenInAfterIt(t *testing.T) {
 			w := s.Start()
 			id := s.Declare(schema.Chat, tt.script.With(stage.PendingOnce))
 			s.WaitPolls(1)
-			paused := schema.ConsumerIntake
+			paused := ns.ConsumerIntake()
 			if tt.mode == consumer.Nak {
-				paused = schema.PollConsumer(tt.as)
+				paused = ns.PollConsumer(tt.as)
 			}
 			// No outcome is stored before the second message is, and no worker takes that in before the outcome.
-			resumeLane := s.pause(tt.mode.PollStream(), schema.PollConsumer(schema.Chat))
-			resume := s.pause(schema.StreamDeclared, paused)
+			resumeLane := s.pause(tt.mode.PollStream(ns), ns.PollConsumer(schema.Chat))
+			resume := s.pause(ns.StreamDeclared(), paused)
 			if n := s.Vendor.Count(); n != 1 {
 				t.Fatalf("%d polls before the lane was paused, want 1", n)
 			}
@@ -131,9 +131,9 @@ func TestDeclaredBeforeTheOutcomeAndTakenInAfterIt(t *testing.T) {
 			resumeLane()
 			s.WaitOutcomes(1)
 			s.Until("only the second message to be stored, and no tombstone", func() bool {
-				for _, name := range tt.mode.Streams() {
+				for _, name := range tt.mode.Streams(ns) {
 					want := uint64(0)
-					if name == schema.StreamDeclared {
+					if name == ns.StreamDeclared() {
 						want = 1
 					}
 					if state, err := s.Broker.Stream(s.Ctx, name); err != nil || state.Messages != want {
@@ -167,10 +167,10 @@ func TestFirstDeclaredWins(t *testing.T) {
 		for i := range 8 {
 			id := s.Declare(schema.Chat, simulator.Failed(schema.StatusProcessingFailed, 0))
 			first[id] = []schema.Type{schema.Audio, schema.Transcript}[i%2]
-			dead := schema.FailedSubject(schema.ProcessingFailed, id)
-			want = append(want, dead, schema.ProcessedSubject(schema.ToCXAI, id))
+			dead := ns.FailedSubject(schema.ProcessingFailed, id)
+			want = append(want, dead, ns.ProcessedSubject(schema.ToCXAI, id))
 			if first[id] == schema.Audio {
-				want = append(want, schema.ProcessedSubject(schema.ToTranscript, id))
+				want = append(want, ns.ProcessedSubject(schema.ToTranscript, id))
 			}
 		}
 		stored := func(o schema.Outcome) {
@@ -219,7 +219,7 @@ func earlier(id string, generation time.Time) schema.Outcome {
 		Identifier: id, Type: schema.Chat, Reason: schema.ProcessingFailed, Detail: "an earlier generation",
 		Declaration: stage.Declaration(schema.Chat, id), Observed: generation.Add(time.Minute),
 		Origin: schema.Origin{
-			Stream: schema.StreamDeclared, Subject: schema.DeclaredSubject(schema.Chat, id),
+			Stream: ns.StreamDeclared(), Subject: ns.DeclaredSubject(schema.Chat, id),
 			Sequence: 1, Deliveries: 1, Stored: generation, Polls: 1,
 		},
 	}
@@ -234,16 +234,16 @@ func TestReplayByAClockThatIsBehind(t *testing.T) {
 		s.Vendor.Declare(id, simulator.Processed(0).With(stage.PendingOnce))
 		generation := time.Now().Add(-time.Hour).UTC()
 		s.PublishMessage(broker.Publication{
-			Subject: schema.DeclaredSubject(schema.Chat, id), Data: stage.Declaration(schema.Chat, id),
+			Subject: ns.DeclaredSubject(schema.Chat, id), Data: stage.Declaration(schema.Chat, id),
 			Header: broker.Header{schema.HeaderReplays: {generation.Format(time.RFC3339Nano)}},
 		})
 		time.Sleep(time.Millisecond)
 		dead := earlier(id, generation)
 		data, err := dead.Marshal()
 		s.Check(err)
-		s.Publish(dead.Subject(), string(data))
+		s.Publish(ns.OutcomeSubject(dead), string(data))
 		s.Start()
-		s.WantOutcomes(dead.Subject(), schema.ProcessedSubject(schema.ToCXAI, id))
+		s.WantOutcomes(ns.OutcomeSubject(dead), ns.ProcessedSubject(schema.ToCXAI, id))
 		s.WaitDrained()
 	})
 }
@@ -258,18 +258,18 @@ func testReplay(t *testing.T, replays, deadLettered bool) {
 	if deadLettered {
 		data, err := dead.Marshal()
 		s.Check(err)
-		s.Publish(dead.Subject(), string(data))
+		s.Publish(ns.OutcomeSubject(dead), string(data))
 		want++
 	}
 	time.Sleep(time.Millisecond) // what is declared at the time of an outcome counts as declared before
 	s.PublishMessage(broker.Publication{
-		Subject: schema.HoldSubject(schema.Chat, id), Data: stage.Declaration(schema.Chat, id), Header: broker.Header{
+		Subject: ns.HoldSubject(schema.Chat, id), Data: stage.Declaration(schema.Chat, id), Header: broker.Header{
 			schema.HeaderPoll: {"2"}, schema.HeaderGeneration: {generation.Format(time.RFC3339Nano)},
 		},
-		Schedule: broker.Schedule{At: time.Now().Add(2 * time.Second), Target: schema.PollSubject(schema.Chat, id)},
+		Schedule: broker.Schedule{At: time.Now().Add(2 * time.Second), Target: ns.PollSubject(schema.Chat, id)},
 	})
 	again := broker.Publication{
-		Subject: schema.DeclaredSubject(schema.Chat, id), Data: stage.Declaration(schema.Chat, id),
+		Subject: ns.DeclaredSubject(schema.Chat, id), Data: stage.Declaration(schema.Chat, id),
 		Header: broker.Header{},
 	}
 	if replays {
@@ -283,7 +283,8 @@ func testReplay(t *testing.T, replays, deadLettered bool) {
 	if newGeneration && !deadLettered {
 		want++ // the earlier generation is polled once more, and ends for the first time
 	}
-	if last := s.WaitOutcomes(want)[want-1]; last.Subject != dead.Subject() || last.Data.Detail == dead.Detail {
+	last := s.WaitOutcomes(want)[want-1]
+	if last.Subject != ns.OutcomeSubject(dead) || last.Data.Detail == dead.Detail {
 		t.Errorf("the last outcome is on %s: %s", last.Subject, last.Data.Detail)
 	}
 	s.WaitDrained()
@@ -306,11 +307,11 @@ func TestDueMessageWithoutAReservation(t *testing.T) {
 		s := inMemory(t, consumer.Schedule, nil)
 		id := uuid.NewString()
 		s.Vendor.Declare(id, simulator.Processed(600*time.Millisecond).With(stage.PendingOnce))
-		s.Publish(schema.PollSubject(schema.Chat, id), string(stage.Declaration(schema.Chat, id)))
-		s.Publish(schema.PollSubject(schema.Chat, "garbage"), `no JSON`)
+		s.Publish(ns.PollSubject(schema.Chat, id), string(stage.Declaration(schema.Chat, id)))
+		s.Publish(ns.PollSubject(schema.Chat, "garbage"), `no JSON`)
 		s.Start()
 		want := []string{
-			schema.ProcessedSubject(schema.ToCXAI, id), schema.FailedSubject(schema.InvalidMessage, "garbage"),
+			ns.ProcessedSubject(schema.ToCXAI, id), ns.FailedSubject(schema.InvalidMessage, "garbage"),
 		}
 		s.WantOutcomes(want...)
 		s.WaitDrained()
@@ -329,9 +330,9 @@ func TestDeclaredAfterItsOutcome(t *testing.T) {
 			o.Origin.Stored = time.Now().Add(-time.Hour)
 			data, err := o.Marshal()
 			s.Check(err)
-			s.Publish(o.Subject(), string(data))
+			s.Publish(ns.OutcomeSubject(o), string(data))
 		}
-		s.Fake.Inject(fake.Fault{Op: fake.Next, Object: schema.StreamDeclared, Err: broker.ErrNoAnswer})
+		s.Fake.Inject(fake.Fault{Op: fake.Next, Object: ns.StreamDeclared(), Err: broker.ErrNoAnswer})
 		s.DeclareAs(schema.Audio, id)
 		s.Start()
 		s.WaitDrained()
@@ -365,7 +366,7 @@ func testReservedLate(t *testing.T, again bool) {
 		switch {
 		case polls == 1:
 			s.Fake.Inject(fake.Fault{
-				Op: fake.Publish, Object: schema.HoldSubject(schema.Chat, p.Identifier), Delay: late,
+				Op: fake.Publish, Object: ns.HoldSubject(schema.Chat, p.Identifier), Delay: late,
 			})
 		case polls > 2 || !again:
 			return
@@ -375,7 +376,7 @@ func testReservedLate(t *testing.T, again bool) {
 	})
 	w := s.Start()
 	id := s.Declare(schema.Chat, simulator.Failed(schema.StatusProcessingFailed, 0))
-	s.WantOutcomes(schema.FailedSubject(schema.ProcessingFailed, id))
+	s.WantOutcomes(ns.FailedSubject(schema.ProcessingFailed, id))
 	if s.Fake.Uninject() != 0 {
 		t.Fatal("no reservation was late")
 	}
@@ -395,8 +396,8 @@ func testReservedLate(t *testing.T, again bool) {
 	}
 }
 
-// With delayed naks, a message that was declared under another type, and whose first delivery was lost, may be polled.
-// It has no outcome.
+// With delayed naks, a message that was declared under another type, and whose first delivery was lost, waits for the
+// outcome. It is not polled, and has no outcome.
 func TestDeclaredTwiceAndFirstDeliveryLost(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := inMemory(t, consumer.Nak, nil)
@@ -404,15 +405,18 @@ func TestDeclaredTwiceAndFirstDeliveryLost(t *testing.T) {
 		time.Sleep(time.Millisecond)
 		s.DeclareAs(schema.Chat, id)
 		lost := 0
-		s.Check(s.Fake.Puller(schema.StreamDeclared, schema.PollConsumer(schema.Chat)).Pull(1, time.Second,
+		s.Check(s.Fake.Puller(ns.StreamDeclared(), ns.PollConsumer(schema.Chat)).Pull(1, time.Second,
 			func(broker.Delivery) { lost++ }))
 		if lost != 1 {
 			t.Fatalf("%d deliveries, want one", lost)
 		}
 		s.Start()
-		dead := schema.FailedSubject(schema.ProcessingFailed, id)
+		dead := ns.FailedSubject(schema.ProcessingFailed, id)
 		s.WantOutcomes(dead)
 		s.WaitDrained()
 		s.WantOutcomes(dead)
+		if polls := s.Vendor.CountOf(id); polls != 1 {
+			t.Errorf("%d polls, want one", polls)
+		}
 	})
 }

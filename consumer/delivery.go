@@ -312,9 +312,9 @@ func (w *Worker) refuse(ctx context.Context, d *delivery, bad *schema.MemberErro
 
 // invalid is the dead letter of an invalid message.
 func invalid(d *delivery, now time.Time, bad *schema.MemberError) schema.Outcome {
-	kind, _, _ := schema.SplitSubject(d.Message.Subject)
+	kind, _, _ := d.Namespace.SplitSubject(d.Message.Subject)
 	o := schema.Outcome{
-		Identifier: schema.DeadLetterToken(d.Message.Subject, d.Origin.Sequence),
+		Identifier: d.Namespace.DeadLetterToken(d.Message.Subject, d.Origin.Sequence),
 		Reason:     schema.InvalidMessage, Detail: bad.Error(), Observed: now, Origin: d.Origin,
 	}
 	if t := schema.Type(kind); t.Valid() {

@@ -115,8 +115,8 @@ func TestForeignMessagesAmongThePolls(t *testing.T) {
 	t.Parallel()
 	for name, of := range map[string]func(id string) string{
 		"due, of an unknown type": func(id string) string { return "interactions.poll.bogus." + id },
-		"due":                     func(id string) string { return schema.PollSubject(schema.Audio, id) },
-		"reserved":                func(id string) string { return schema.HoldSubject(schema.Chat, id) },
+		"due":                     func(id string) string { return ns.PollSubject(schema.Audio, id) },
+		"reserved":                func(id string) string { return ns.HoldSubject(schema.Chat, id) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -130,7 +130,7 @@ func TestForeignMessagesAmongThePolls(t *testing.T) {
 					s.Until("a fault", func() bool { return w.Stats().Faults > 0 })
 					return
 				}
-				s.waitOutcomeOn(schema.ProcessedSubject(schema.ToCXAI, id)) // beside the dead letter of the nonsense
+				s.waitOutcomeOn(ns.ProcessedSubject(schema.ToCXAI, id)) // beside the dead letter of the nonsense
 			})
 		})
 	}

@@ -48,16 +48,16 @@ func TestLargestOutcomesFitTheSmallestServer(t *testing.T) {
 			for _, size := range []int{schema.MaxPayloadBytes, schema.MaxPayloadBytes + 1000} {
 				id := uuid.NewString()
 				answers[id] = fill(`{"identifier":"`+id+`","status":"`+string(status)+`","errorMessage":"`, unit, size)
-				if want[schema.ProcessedSubject(schema.ToCXAI, id)] = true; status != schema.StatusProcessed {
-					delete(want, schema.ProcessedSubject(schema.ToCXAI, id))
-					want[schema.FailedSubject(schema.ProcessingFailed, id)] = true
+				if want[ns.ProcessedSubject(schema.ToCXAI, id)] = true; status != schema.StatusProcessed {
+					delete(want, ns.ProcessedSubject(schema.ToCXAI, id))
+					want[ns.FailedSubject(schema.ProcessingFailed, id)] = true
 				}
 				filler := unit
 				if unit == "\x01" || unit == "\xff" { // such a declared message is not taken in
 					filler = `\u0001`
 				}
 				s.Publish(
-					schema.DeclaredSubject(schema.Chat, id),
+					ns.DeclaredSubject(schema.Chat, id),
 					fill(`{"interactionIdentifier":"`+id+`","type":"chat","x":"`, filler, schema.MaxDeclaredBytes),
 				)
 			}
@@ -70,7 +70,7 @@ func TestLargestOutcomesFitTheSmallestServer(t *testing.T) {
 		_, _ = w.Write([]byte(answer))
 	}))})
 	for _, o := range s.WaitOutcomes(len(want)) {
-		_, id, _ := schema.SplitSubject(o.Subject)
+		_, id, _ := ns.SplitSubject(o.Subject)
 		if !want[o.Subject] {
 			t.Errorf("outcome on %s: %s", o.Subject, o.Data.Detail)
 		}

@@ -21,10 +21,10 @@ import (
 func (s *testStage) announcements() map[string]schema.Announcement {
 	s.T.Helper()
 	all := map[string]schema.Announcement{}
-	subjects, err := s.Broker.Subjects(s.Ctx, schema.StreamWorkers, schema.SubjectsWorkers)
+	subjects, err := s.Broker.Subjects(s.Ctx, ns.StreamWorkers(), ns.SubjectsWorkers())
 	s.Check(err)
 	for subject := range subjects {
-		m, err := s.Broker.Last(s.Ctx, schema.StreamWorkers, subject)
+		m, err := s.Broker.Last(s.Ctx, ns.StreamWorkers(), subject)
 		if errors.Is(err, broker.ErrNotFound) {
 			continue // it has just expired
 		}
@@ -33,7 +33,7 @@ func (s *testStage) announcements() map[string]schema.Announcement {
 		if err := json.Unmarshal(m.Data, &a); err != nil {
 			s.T.Fatalf("%s: %v", m.Data, err)
 		}
-		if subject != schema.WorkerSubject(a.Worker) {
+		if subject != ns.WorkerSubject(a.Worker) {
 			s.T.Errorf("worker %q announces itself on %s", a.Worker, subject)
 		}
 		all[a.Worker] = a
@@ -74,7 +74,7 @@ func TestWorkersBucket(t *testing.T) {
 	all := s.announced(10*time.Second, "a worker", func(all map[string]schema.Announcement) bool {
 		return len(all) == 1
 	})
-	bucket, err := s.JS.KeyValue(s.Ctx, schema.BucketWorkers)
+	bucket, err := s.JS.KeyValue(s.Ctx, ns.BucketWorkers())
 	s.Check(err)
 	keys, err := bucket.Keys(s.Ctx)
 	s.Check(err)
@@ -205,8 +205,8 @@ func TestRateLimitWithoutItsBucket(t *testing.T) {
 		s.WaitPolls(5)
 		const fails = 1000
 		s.Fake.Inject(fake.Fault{
-			Op: fake.Subjects, Object: schema.StreamWorkers, Err: broker.ErrStreamNotFound, Times: fails,
-		}, fake.Fault{Op: fake.Publish, Object: schema.SubjectsWorkers, Err: broker.ErrNoAnswer, Times: fails})
+			Op: fake.Subjects, Object: ns.StreamWorkers(), Err: broker.ErrStreamNotFound, Times: fails,
+		}, fake.Fault{Op: fake.Publish, Object: ns.SubjectsWorkers(), Err: broker.ErrNoAnswer, Times: fails})
 		s.WaitPolls(s.Vendor.Count() + 100) // some five seconds: more than one announcement has failed
 		s.CheckIntervals()
 		if left := s.Fake.Uninject(); left > 2*fails-2 {
@@ -223,7 +223,7 @@ func TestSmallRateLimit(t *testing.T) {
 		var want []string
 		for i := range 9 {
 			id := s.Declare(schema.Types()[i%2+1], simulator.Processed(0))
-			want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
+			want = append(want, ns.ProcessedSubject(schema.ToCXAI, id))
 		}
 		s.Start()
 		s.WantOutcomes(want...)
@@ -247,7 +247,7 @@ func TestNaksDoNotDelayFirstPolls(t *testing.T) {
 		var want []string
 		for range 10 {
 			id := s.Declare(schema.Chat, simulator.Processed(0))
-			want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
+			want = append(want, ns.ProcessedSubject(schema.ToCXAI, id))
 		}
 		s.WantOutcomes(want...)
 		s.CheckIntervals()

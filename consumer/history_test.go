@@ -33,7 +33,7 @@ func TestOutcomesHaveTheHistory(t *testing.T) {
 		}
 		id := s.Declare(schema.Chat, script)
 		s.Start()
-		got := s.WantOutcomes(schema.ProcessedSubject(schema.ToCXAI, id))[0].Data.History
+		got := s.WantOutcomes(ns.ProcessedSubject(schema.ToCXAI, id))[0].Data.History
 		s.WaitDrained()
 
 		var want []schema.StatusChange
@@ -61,7 +61,7 @@ func TestOutcomesHaveTheHistory(t *testing.T) {
 			}
 		}
 		if mode == consumer.Schedule {
-			state, err := s.Broker.Stream(s.Ctx, schema.StreamPolls)
+			state, err := s.Broker.Stream(s.Ctx, ns.StreamPolls())
 			s.Check(err)
 			// The first reservation; a due message and a reservation at each poll; a reservation at each change but the
 			// last; the tombstone, and its due message.
@@ -79,7 +79,7 @@ func TestDeadLetterWithoutHistory(t *testing.T) {
 		s := inMemory(t, mode, func(c *consumer.Config) { c.NotFoundGrace = time.Second })
 		seen := s.Declare(schema.Chat, simulator.Never().With(simulator.Refusal(404).On(2, 1<<20)))
 		never := s.Declare(schema.Chat, simulator.Never().With(simulator.Refusal(404)))
-		s.Publish(schema.DeclaredSubject(schema.Chat, "nothing"), "{}")
+		s.Publish(ns.DeclaredSubject(schema.Chat, "nothing"), "{}")
 		s.Start()
 		var found []stage.Outcome
 		for _, o := range s.WaitOutcomes(3) {

@@ -20,9 +20,9 @@ func TestIntakePassesMessagesThatWait(t *testing.T) {
 		time.Sleep(time.Second)
 		for i := range 6000 {
 			id := fmt.Sprintf("00000000-0000-4000-8000-%012x", i)
-			due := schema.PollSubject(schema.Audio, id)
+			due := ns.PollSubject(schema.Audio, id)
 			s.PublishMessage(broker.Publication{
-				Subject: schema.HoldSubject(schema.Audio, id),
+				Subject: ns.HoldSubject(schema.Audio, id),
 				Header: broker.Header{
 					schema.HeaderPoll: {"3"}, schema.HeaderGeneration: {generation}, schema.HeaderTombstone: {"true"},
 				},

@@ -52,7 +52,7 @@ func (w *Worker) addLane(
 		index: len(w.lanes), stream: stream, name: name, puller: w.broker.Puller(stream, name), settler: w.broker,
 		typ: t, interval: w.cfg.Intervals.Of(t), ackWait: state.AckWait, handle: handle,
 	}
-	if stream == schema.StreamPolls {
+	if stream == w.cfg.Namespace.StreamPolls() {
 		l.settler = &lateAcks{Settler: w.broker}
 	}
 	w.lanes = append(w.lanes, l)

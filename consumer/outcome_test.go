@@ -35,7 +35,7 @@ func TestEveryTypeReachesItsSubjects(t *testing.T) {
 				d, err := schema.Decode(stage.Declaration(typ, id, members...))
 				s.Check(err)
 				for _, to := range d.Destinations() {
-					want = append(want, schema.ProcessedSubject(to, id))
+					want = append(want, ns.ProcessedSubject(to, id))
 				}
 			}
 		}
@@ -55,7 +55,7 @@ func TestEveryFailureHasItsReason(t *testing.T) {
 			c.FailedStatuses = []schema.Status{"transcriptionFailed"}
 		})
 		want := map[string]schema.Reason{} // by subject
-		expect := func(r schema.Reason, id string) { want[schema.FailedSubject(r, id)] = r }
+		expect := func(r schema.Reason, id string) { want[ns.FailedSubject(r, id)] = r }
 		for _, status := range schema.Statuses() {
 			if status.Meaning() == schema.Failed {
 				expect(status.Reason(), s.Declare(schema.Chat, simulator.Failed(status, 300*time.Millisecond)))
@@ -74,7 +74,7 @@ func TestEveryFailureHasItsReason(t *testing.T) {
 			{uuid.NewString(), strings.Repeat(" ", 100<<10)},
 			{"nothing", `{"interactionIdentifier":"../../x","type":"chat"}`},
 		} {
-			s.Publish(schema.DeclaredSubject(schema.Chat, invalid.token), invalid.message)
+			s.Publish(ns.DeclaredSubject(schema.Chat, invalid.token), invalid.message)
 			expect(schema.InvalidMessage, invalid.token)
 		}
 		s.Start()
@@ -104,7 +104,7 @@ func TestInvalidSubjects(t *testing.T) {
 	modes(t, func(t *testing.T, mode consumer.Mode) {
 		s := onServer(t, mode, nil)
 		id := uuid.NewString()
-		subjects := []string{"interactions.declared.chat.*", schema.DeclaredSubject(schema.Chat, strings.ToUpper(id))}
+		subjects := []string{"interactions.declared.chat.*", ns.DeclaredSubject(schema.Chat, strings.ToUpper(id))}
 		if mode == consumer.Schedule {
 			// With naks the broker rejects the second, and keeps the first without ever delivering it.
 			subjects = append(subjects, "interactions.declared.chat.>", "interactions.declared.video."+id)
@@ -112,8 +112,8 @@ func TestInvalidSubjects(t *testing.T) {
 		var want []string
 		for i, subject := range subjects {
 			s.Publish(subject, string(stage.Declaration(schema.Chat, id)))
-			token := schema.DeadLetterToken(subject, uint64(i+1))
-			want = append(want, schema.FailedSubject(schema.InvalidMessage, token))
+			token := ns.DeadLetterToken(subject, uint64(i+1))
+			want = append(want, ns.FailedSubject(schema.InvalidMessage, token))
 		}
 		s.Start()
 		s.WantOutcomes(want...)
@@ -130,10 +130,10 @@ func TestCorrectedMessageIsProcessed(t *testing.T) {
 		s.Start()
 		id := uuid.NewString()
 		s.Vendor.Declare(id, simulator.Processed(0))
-		s.Publish(schema.DeclaredSubject(schema.Chat, id), `{"interactionIdentifier":"`+id+`"}`)
-		s.WantOutcomes(schema.FailedSubject(schema.InvalidMessage, id))
+		s.Publish(ns.DeclaredSubject(schema.Chat, id), `{"interactionIdentifier":"`+id+`"}`)
+		s.WantOutcomes(ns.FailedSubject(schema.InvalidMessage, id))
 		s.declareUntilAccepted(schema.Chat, id)
-		s.WantOutcomes(schema.FailedSubject(schema.InvalidMessage, id), schema.ProcessedSubject(schema.ToCXAI, id))
+		s.WantOutcomes(ns.FailedSubject(schema.InvalidMessage, id), ns.ProcessedSubject(schema.ToCXAI, id))
 	})
 }
 
@@ -153,7 +153,7 @@ func TestDocumentedAnswerVerbatim(t *testing.T) {
 		const id = "bd5c92f3-c228-44a6-91bf-b52672569878"
 		declaration := `{"type":"audio","interactionIdentifier":"` + id +
 			`","z":[1.50,1e3,12345678901234567890],"a":"<&>\u00e9"}`
-		s.Publish(schema.DeclaredSubject(schema.Audio, id), declaration)
+		s.Publish(ns.DeclaredSubject(schema.Audio, id), declaration)
 		s.wantProcessed(id)
 		for _, o := range s.Outcomes() {
 			if string(o.Data.Declaration) != declaration {
@@ -186,9 +186,9 @@ func TestAnswersThatAreNotJSON(t *testing.T) {
 					s := inMemory(t, consumer.Schedule, nil)
 					odd := simulator.Fault{Kind: simulator.Odd, Prefix: simulator.ByteOrderMark, Members: c.members}
 					id := s.Declare(schema.Chat, simulator.Constant(end).With(odd))
-					subject := schema.ProcessedSubject(schema.ToCXAI, id)
+					subject := ns.ProcessedSubject(schema.ToCXAI, id)
 					if end != schema.StatusProcessed {
-						subject = schema.FailedSubject(schema.ProcessingFailed, id)
+						subject = ns.FailedSubject(schema.ProcessingFailed, id)
 					}
 					s.Start()
 					got := s.WantOutcomes(subject)[0]
@@ -220,7 +220,7 @@ func TestFailedStatuses(t *testing.T) {
 			"translationFailed": schema.DeadlineExceeded,
 		} {
 			id := s.Declare(schema.Chat, simulator.Constant(status))
-			want[schema.FailedSubject(reason, id)] = status
+			want[ns.FailedSubject(reason, id)] = status
 		}
 		w := s.Start()
 		for _, o := range s.WaitOutcomes(len(want)) {

@@ -22,7 +22,7 @@ import (
 // overdue finds the reservations that are overdue at a time of the broker.
 func (s *testStage) overdue(at time.Time, after time.Duration) (found []redelivery.Overdue) {
 	s.T.Helper()
-	for o, err := range redelivery.FindOverdue(s.Ctx, s.Broker, at, after) {
+	for o, err := range redelivery.FindOverdue(s.Ctx, s.Broker, ns, at, after) {
 		s.Check(err)
 		found = append(found, o)
 	}
@@ -32,7 +32,7 @@ func (s *testStage) overdue(at time.Time, after time.Duration) (found []redelive
 // overdueNow finds the reservations whose time has passed by half a second: a broker with storage has published them.
 func (s *testStage) overdueNow() []redelivery.Overdue {
 	s.T.Helper()
-	state, err := s.Broker.Stream(s.Ctx, schema.StreamPolls)
+	state, err := s.Broker.Stream(s.Ctx, ns.StreamPolls())
 	s.Check(err)
 	return s.overdue(state.Now, 500*time.Millisecond)
 }
@@ -62,10 +62,10 @@ func TestStorageLimit(t *testing.T) {
 			// have ended.
 			id := uuid.NewString()
 			s.DeclareAs(typ, id)
-			want[schema.FailedSubject(schema.NotFound, id)] = 1
+			want[ns.FailedSubject(schema.NotFound, id)] = 1
 		case i%5 == 1:
 			id := s.Declare(typ, simulator.Failed(schema.StatusProcessingFailed, 2*time.Second))
-			want[schema.FailedSubject(schema.ProcessingFailed, id)] = 1
+			want[ns.FailedSubject(schema.ProcessingFailed, id)] = 1
 		default: // half of them have ended when the limit is reached: their tombstones may be overdue
 			id := s.Declare(typ, simulator.Processed(0))
 			if i%2 == 0 {
@@ -73,7 +73,7 @@ func TestStorageLimit(t *testing.T) {
 				pending = append(pending, id)
 			}
 			for _, to := range (schema.Declared{Type: typ}).Destinations() {
-				want[schema.ProcessedSubject(to, id)] = 1
+				want[ns.ProcessedSubject(to, id)] = 1
 			}
 		}
 	}
@@ -116,8 +116,8 @@ func reserve(typ schema.Type, number string, at, generation time.Time, more brok
 	}
 	maps.Copy(h, more)
 	return broker.Publication{
-		Subject: schema.HoldSubject(typ, id), Data: stage.Declaration(typ, id), Header: h,
-		Schedule: broker.Schedule{At: at, Target: schema.PollSubject(typ, id)},
+		Subject: ns.HoldSubject(typ, id), Data: stage.Declaration(typ, id), Header: h,
+		Schedule: broker.Schedule{At: at, Target: ns.PollSubject(typ, id)},
 	}
 }
 
@@ -127,7 +127,7 @@ func TestOverdueReservationsAreStoredAgain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := inMemory(t, consumer.Schedule, func(c *consumer.Config) { c.OverdueAfter = time.Second })
 		// Due messages are compared, and not polled.
-		s.Fake.Inject(fake.Fault{Op: fake.Pull, Object: schema.StreamPolls, Err: broker.ErrNoAnswer, Times: 1 << 20})
+		s.Fake.Inject(fake.Fault{Op: fake.Pull, Object: ns.StreamPolls(), Err: broker.ErrNoAnswer, Times: 1 << 20})
 		generation := time.Now().Add(-time.Hour).UTC()
 		at := time.Now().Add(2 * time.Second)
 		refusals := schema.Refusals{StatusCode: 404, Count: 2, Since: generation.Add(time.Minute)}
@@ -168,7 +168,7 @@ func TestOverdueReservationsAreStoredAgain(t *testing.T) {
 			t.Errorf("%d were stored again, want %d", again, len(ours))
 		}
 		for _, p := range []broker.Publication{foreign, unscheduled} {
-			if _, err := s.Broker.Last(s.Ctx, schema.StreamPolls, p.Subject); err != nil {
+			if _, err := s.Broker.Last(s.Ctx, ns.StreamPolls(), p.Subject); err != nil {
 				t.Errorf("%s is no longer stored: %v", p.Subject, err)
 			}
 		}
@@ -181,7 +181,7 @@ func (s *testStage) wantDue(name string, reservation broker.Publication) {
 	var due broker.Message
 	s.Until(name+" to be due", func() bool {
 		var err error
-		due, err = s.Broker.Last(s.Ctx, schema.StreamPolls, reservation.Schedule.Target)
+		due, err = s.Broker.Last(s.Ctx, ns.StreamPolls(), reservation.Schedule.Target)
 		return err == nil
 	})
 	for header, want := range reservation.Header {
@@ -202,8 +202,8 @@ func TestFindOverdueReadsFew(t *testing.T) {
 	hold := func(due time.Time) string {
 		id := uuid.NewString()
 		p := broker.Publication{
-			Subject:  schema.HoldSubject(schema.Audio, id),
-			Schedule: broker.Schedule{At: due, Target: schema.PollSubject(schema.Audio, id)},
+			Subject:  ns.HoldSubject(schema.Audio, id),
+			Schedule: broker.Schedule{At: due, Target: ns.PollSubject(schema.Audio, id)},
 		}
 		s.PublishMessage(p)
 		return p.Subject
@@ -227,7 +227,7 @@ func TestFindOverdueReadsFew(t *testing.T) {
 	}
 	hold(near) // behind too many that are not due
 	requests := make(chan *nats.Msg, 100)
-	_, err := s.NC.ChanSubscribe("$JS.API.STREAM.MSG.GET."+schema.StreamPolls, requests)
+	_, err := s.NC.ChanSubscribe("$JS.API.STREAM.MSG.GET."+ns.StreamPolls(), requests)
 	s.Check(err)
 	if got := find(later); !slices.Equal(got, want) {
 		t.Errorf("overdue %v, want %v", got, want)
@@ -237,14 +237,14 @@ func TestFindOverdueReadsFew(t *testing.T) {
 		t.Errorf("%d messages read to find %d", n, len(want))
 	}
 	// Due messages in front of them do not hide them.
-	polls, err := s.JS.Stream(s.Ctx, schema.StreamPolls)
+	polls, err := s.JS.Stream(s.Ctx, ns.StreamPolls())
 	s.Check(err)
 	s.Check(polls.Purge(s.Ctx))
 	for range 3 {
-		s.Publish(schema.PollSubject(schema.Chat, uuid.NewString()), "{}")
+		s.Publish(ns.PollSubject(schema.Chat, uuid.NewString()), "{}")
 	}
 	want = []string{hold(near), hold(near)}
-	s.Publish(schema.PollSubject(schema.Chat, uuid.NewString()), "{}")
+	s.Publish(ns.PollSubject(schema.Chat, uuid.NewString()), "{}")
 	want = append(want, hold(near))
 	if got := find(later); !slices.Equal(got, want) {
 		t.Errorf("overdue %v, want %v", got, want)

@@ -53,7 +53,7 @@ func (w *Worker) panicked(ctx context.Context, l *lane, d *delivery, cause strin
 
 // internalError dead-letters an interaction that makes workers panic. It uses as little of its message as possible.
 func (w *Worker) internalError(ctx context.Context, l *lane, d *delivery, cause string) error {
-	d.Identifier = schema.DeadLetterToken(d.Message.Subject, d.Origin.Sequence)
+	d.Identifier = d.Namespace.DeadLetterToken(d.Message.Subject, d.Origin.Sequence)
 	if l.typ == "" {
 		if taken, err := w.takenInBefore(ctx, d); err != nil || taken {
 			return err
@@ -64,7 +64,7 @@ func (w *Worker) internalError(ctx context.Context, l *lane, d *delivery, cause 
 		Origin: d.Origin,
 		Detail: fmt.Sprintf("a worker panicked at %d consecutive deliveries: %s", d.Panics, cause),
 	}
-	if kind, _, _ := schema.SplitSubject(d.Message.Subject); schema.Type(kind).Valid() {
+	if kind, _, _ := d.Namespace.SplitSubject(d.Message.Subject); schema.Type(kind).Valid() {
 		o.Type = schema.Type(kind)
 	}
 	if declared, ok := declarationOf(d); ok {

@@ -70,8 +70,8 @@ func TestRepeatedPanicsEndAnInteraction(t *testing.T) {
 			publish = "consumer_test.(*explosive).Publish (panic_test.go:"
 		)
 		want := map[string]string{}
-		internalError := func(id, names string) { want[schema.FailedSubject(schema.InternalError, id)] = names }
-		processed := func(id string) { want[schema.ProcessedSubject(schema.ToCXAI, id)] = "" }
+		internalError := func(id, names string) { want[ns.FailedSubject(schema.InternalError, id)] = names }
+		processed := func(id string) { want[ns.ProcessedSubject(schema.ToCXAI, id)] = "" }
 		const invalid = `{"type":`
 
 		id := s.Declare(schema.Chat, simulator.Never())
@@ -92,7 +92,7 @@ func TestRepeatedPanicsEndAnInteraction(t *testing.T) {
 		}
 		id = uuid.NewString() // panics in the intake, or at the first delivery
 		e.outcomes[id] = true
-		s.Publish(schema.DeclaredSubject(schema.Chat, id), invalid)
+		s.Publish(ns.DeclaredSubject(schema.Chat, id), invalid)
 		internalError(id, publish)
 
 		s.Start(stage.Ports{Client: e, Outcomes: e})
@@ -131,7 +131,7 @@ func TestPanicsCountOverARestart(t *testing.T) {
 				t.Fatalf("worker %d panicked %d times, want once", n, got)
 			}
 		}
-		s.WantOutcomes(schema.FailedSubject(schema.InternalError, id))
+		s.WantOutcomes(ns.FailedSubject(schema.InternalError, id))
 	})
 }
 
@@ -144,7 +144,7 @@ func TestPanicAfterTheDeadline(t *testing.T) {
 		e.polls[id] = always
 		time.Sleep(s.Config.Deadline + time.Millisecond) // the broker keeps the message meanwhile
 		s.Start(stage.Ports{Client: e, Outcomes: e})
-		s.WantOutcomes(schema.FailedSubject(schema.InternalError, id))
+		s.WantOutcomes(ns.FailedSubject(schema.InternalError, id))
 		s.WaitDrained()
 		if e.polled[id] != 1 {
 			t.Errorf("polled %d times, want once", e.polled[id])

@@ -35,7 +35,7 @@ func TestOddAnswerEndsNothing(t *testing.T) {
 		for _, fault := range odd {
 			// Twice in a row, and two polls later once more.
 			id := s.Declare(schema.Chat, simulator.Processed(4*time.Second).With(fault.On(2, 3), fault.On(5, 5)))
-			want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
+			want = append(want, ns.ProcessedSubject(schema.ToCXAI, id))
 		}
 		s.Start()
 		s.WantOutcomes(want...)
@@ -57,11 +57,11 @@ func TestRefusalIsConfirmed(t *testing.T) {
 			// The vendor knew it before.
 			id := s.Declare(schema.Chat, simulator.Never().With(simulator.Refusal(code).On(3, 0)))
 			refused[id] = true
-			want = append(want, schema.FailedSubject(reason, id))
+			want = append(want, ns.FailedSubject(reason, id))
 		}
 		for _, script := range notConfirmed() {
 			id := s.Declare(schema.Transcript, script)
-			want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
+			want = append(want, ns.ProcessedSubject(schema.ToCXAI, id))
 		}
 		s.Start()
 		for _, o := range s.WantOutcomes(want...) {
@@ -113,7 +113,7 @@ func TestAllRefusedEndsNothing(t *testing.T) {
 				var want []string
 				for range 6 {
 					id := s.Declare(schema.Chat, simulator.Processed(0))
-					want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
+					want = append(want, ns.ProcessedSubject(schema.ToCXAI, id))
 				}
 				first := s.Start()
 				s.Until("the worker to pause", func() bool { return first.Breaker().Cause == tt.cause })
@@ -141,11 +141,11 @@ func TestRefusedOfABatch(t *testing.T) {
 		for range 10 {
 			id := uuid.NewString()
 			s.DeclareAs(schema.Chat, id) // unknown to the vendor
-			want = append(want, schema.FailedSubject(schema.NotFound, id))
+			want = append(want, ns.FailedSubject(schema.NotFound, id))
 		}
 		for range 3 {
 			id := s.Declare(schema.Chat, simulator.Processed(12*time.Second))
-			want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
+			want = append(want, ns.ProcessedSubject(schema.ToCXAI, id))
 		}
 		s.Start()
 		s.WantOutcomes(want...)

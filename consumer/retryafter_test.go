@@ -50,7 +50,7 @@ func TestLongRetryAfterIsNotStored(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		s := inMemory(t, consumer.Schedule, nil)
 		id := s.throttled()
-		m, err := s.Broker.Last(s.Ctx, schema.StreamPolls, schema.HoldSubject(schema.Chat, id))
+		m, err := s.Broker.Last(s.Ctx, ns.StreamPolls(), ns.HoldSubject(schema.Chat, id))
 		s.Check(err)
 		if wait := m.Due().Sub(m.Time); wait < 4*time.Minute || wait > 5*time.Minute+time.Second {
 			t.Errorf("it is due in %s, want some 5 minutes", wait)
@@ -66,7 +66,7 @@ func TestLongRetryAfterKeepsTheDeadline(t *testing.T) {
 		declared := time.Now()
 		id := s.throttled()
 		s.Start()
-		got := s.WantOutcomes(schema.FailedSubject(schema.DeadlineExceeded, id))[0]
+		got := s.WantOutcomes(ns.FailedSubject(schema.DeadlineExceeded, id))[0]
 		if took := time.Since(declared); took > 2*deadline {
 			t.Errorf("it ended %s after it was declared, the deadline is %s", took, deadline)
 		}

@@ -22,7 +22,7 @@ func TestShutdownFinishesPolls(t *testing.T) {
 		var ids, want []string
 		for range n {
 			id := s.Declare(schema.Chat, simulator.Processed(0))
-			ids, want = append(ids, id), append(want, schema.ProcessedSubject(schema.ToCXAI, id))
+			ids, want = append(ids, id), append(want, ns.ProcessedSubject(schema.ToCXAI, id))
 		}
 		stopped := make(chan struct{})
 		s.Vendor.OnPoll(func(simulator.Poll) { <-stopped })
@@ -65,7 +65,7 @@ func TestKillLosesNothing(t *testing.T) {
 		w.Kill()
 		s.Check(w.Wait())
 		s.Start()
-		s.WantOutcomes(schema.ProcessedSubject(schema.ToCXAI, id))
+		s.WantOutcomes(ns.ProcessedSubject(schema.ToCXAI, id))
 		s.WaitDrained()
 		s.CheckIntervals()
 	})
@@ -79,7 +79,7 @@ func TestBrokerRestart(t *testing.T) {
 		var want []string
 		for range n {
 			id := s.Declare(schema.Chat, pendingFor(2)) // two polls, however slow the machine is
-			want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
+			want = append(want, ns.ProcessedSubject(schema.ToCXAI, id))
 		}
 		s.Start()
 		for polls := range 2 {
@@ -101,7 +101,7 @@ func TestThreeWorkers(t *testing.T) {
 		var want []string
 		for range 150 {
 			id := s.Declare(schema.Chat, simulator.Processed(1500*time.Millisecond).With(stage.PendingOnce))
-			want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
+			want = append(want, ns.ProcessedSubject(schema.ToCXAI, id))
 		}
 		for range 3 {
 			s.Start()
@@ -119,12 +119,12 @@ func TestDeletedConsumerIsFatal(t *testing.T) {
 	modes(t, func(t *testing.T, mode consumer.Mode) {
 		s := onServer(t, mode, nil)
 		w := s.Start()
-		name := schema.PollConsumer(schema.Chat)
-		s.Check(s.JS.DeleteConsumer(s.Ctx, mode.PollStream(), name))
+		name := ns.PollConsumer(schema.Chat)
+		s.Check(s.JS.DeleteConsumer(s.Ctx, mode.PollStream(ns), name))
 		var deleted *consumer.DeletedError
 		err := w.Wait()
-		if !errors.As(err, &deleted) || deleted.Stream != mode.PollStream() || deleted.Consumer != name {
-			t.Errorf("the worker ended with %#v, want a DeletedError of %s/%s", err, mode.PollStream(), name)
+		if !errors.As(err, &deleted) || deleted.Stream != mode.PollStream(ns) || deleted.Consumer != name {
+			t.Errorf("the worker ended with %#v, want a DeletedError of %s/%s", err, mode.PollStream(ns), name)
 		}
 		if !errors.Is(err, broker.ErrConsumerNotFound) {
 			t.Errorf("%v does not wrap the broker's error", err)

@@ -16,6 +16,9 @@ import (
 	"statusworker/statusclient"
 )
 
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
+
 var (
 	_ consumer.StatusClient     = (*statusclient.Client)(nil)
 	_ consumer.OutcomePublisher = (*publisher.Publisher)(nil)
@@ -100,7 +103,7 @@ func (s *testStage) pause(stream, name string) (resume func()) {
 // declareUntilAccepted declares an interaction, again while the broker answers that its declared message waits.
 func (s *testStage) declareUntilAccepted(typ schema.Type, id string) {
 	s.T.Helper()
-	p := broker.Publication{Subject: schema.DeclaredSubject(typ, id), Data: stage.Declaration(typ, id)}
+	p := broker.Publication{Subject: ns.DeclaredSubject(typ, id), Data: stage.Declaration(typ, id)}
 	s.publishUntilAccepted(p)
 }
 
@@ -132,7 +135,7 @@ func (s *testStage) wantProcessed(id string) {
 	s.T.Helper()
 	var want []string
 	for _, to := range (schema.Declared{Type: schema.Audio}).Destinations() {
-		want = append(want, schema.ProcessedSubject(to, id))
+		want = append(want, ns.ProcessedSubject(to, id))
 	}
 	s.WantOutcomes(want...)
 }

@@ -27,7 +27,7 @@ func TestSuspendedProcess(t *testing.T) {
 		s.Start()
 		s.WaitPollsOf(id, 2)
 		clock.lag.Store(int64(20 * time.Second))
-		s.WantOutcomes(schema.ProcessedSubject(schema.ToCXAI, id))
+		s.WantOutcomes(ns.ProcessedSubject(schema.ToCXAI, id))
 		s.WaitDrained()
 		s.CheckIntervals()
 	})
@@ -123,7 +123,7 @@ func TestBrokerClockStepsForward(t *testing.T) {
 		var want []string
 		for range 10 {
 			id := s.Declare(schema.Chat, simulator.Processed(1500*time.Millisecond))
-			want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
+			want = append(want, ns.ProcessedSubject(schema.ToCXAI, id))
 		}
 		s.Vendor.OnPoll(func(simulator.Poll) { behind.Store(0) })
 		w := s.Start(stage.Ports{Broker: behindClock{s.Broker, behind}})

@@ -60,7 +60,7 @@ type slowStores struct {
 }
 
 func (s slowStores) Publish(ctx context.Context, p broker.Publication) (broker.Ack, error) {
-	if schema.IsPollSubject(p.Subject) {
+	if ns.IsPollSubject(p.Subject) {
 		return s.Broker.Publish(ctx, p)
 	}
 	time.Sleep(s.takes())

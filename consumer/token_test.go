@@ -45,7 +45,7 @@ func TestTokenRotation(t *testing.T) {
 		declare := func() {
 			for range 12 {
 				id := s.Declare(schema.Chat, simulator.Processed(time.Second))
-				want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
+				want = append(want, ns.ProcessedSubject(schema.ToCXAI, id))
 			}
 		}
 		declare()

@@ -21,19 +21,19 @@ const (
 )
 
 // PollStream is the stream whose consumers deliver interactions when their poll is due.
-func (m Mode) PollStream() string {
+func (m Mode) PollStream(n schema.Namespace) string {
 	if m == Nak {
-		return schema.StreamDeclared
+		return n.StreamDeclared()
 	}
-	return schema.StreamPolls
+	return n.StreamPolls()
 }
 
 // Streams returns the streams in which interactions wait.
-func (m Mode) Streams() []string {
+func (m Mode) Streams(n schema.Namespace) []string {
 	if m == Nak {
-		return []string{schema.StreamDeclared}
+		return []string{n.StreamDeclared()}
 	}
-	return []string{schema.StreamDeclared, schema.StreamPolls}
+	return []string{n.StreamDeclared(), n.StreamPolls()}
 }
 
 // Choices are the operator's choices for the streams in which interactions wait.
@@ -67,13 +67,14 @@ const (
 // Topology returns the streams and consumers that a worker of this configuration requires.
 func Topology(cfg Config, c Choices) topology.Set {
 	cfg = cfg.withDefaults()
+	n := cfg.Namespace
 	if c.Mode == Nak {
 		return nakTopology(cfg, c)
 	}
 	polls := jetstream.StreamConfig{
-		Name:              schema.StreamPolls,
+		Name:              n.StreamPolls(),
 		Description:       "Reservations of polls, and polls that are due",
-		Subjects:          []string{schema.SubjectsHold, schema.SubjectsPoll},
+		Subjects:          []string{n.SubjectsHold(), n.SubjectsPoll()},
 		Retention:         jetstream.WorkQueuePolicy,
 		Discard:           jetstream.DiscardOld,
 		AllowMsgSchedules: true,
@@ -81,45 +82,46 @@ func Topology(cfg Config, c Choices) topology.Set {
 		Storage:           jetstream.FileStorage,
 		Replicas:          max(c.Replicas, 1),
 	}
-	declared := declaredStream(c, "Declared interactions that wait to be taken in", schema.SubjectsDeclared)
+	declared := declaredStream(n, c, "Declared interactions that wait to be taken in", n.SubjectsDeclared())
 	s := topology.Set{
-		Streams: []jetstream.StreamConfig{declared, polls, workers(c)},
+		Streams: []jetstream.StreamConfig{declared, polls, workers(n, c)},
 		// No filter: a filter of *.* does not match a message that was published on a subject with a literal `>` in it.
 		// The intake would never get such a message.
 		Consumers: []topology.Consumer{
-			consumer(schema.StreamDeclared, schema.ConsumerIntake, "", intakeAckWait, -1),
+			consumer(n.StreamDeclared(), n.ConsumerIntake(), "", intakeAckWait, -1),
 		},
 	}
 	for _, t := range schema.Types() {
-		s.Consumers = append(s.Consumers, consumer(schema.StreamPolls, schema.PollConsumer(t),
-			schema.PollSubject(t, "*"), reserveAckWait, cmp.Or(c.MaxAckPending, DefaultMaxAckPending)))
-		s.Unwanted = append(s.Unwanted, unwanted(schema.PollConsumer(t)))
+		s.Consumers = append(s.Consumers, consumer(n.StreamPolls(), n.PollConsumer(t),
+			n.PollSubject(t, "*"), reserveAckWait, cmp.Or(c.MaxAckPending, DefaultMaxAckPending)))
+		s.Unwanted = append(s.Unwanted, unwanted(n, n.PollConsumer(t)))
 	}
 	return s
 }
 
 // nakTopology is the topology for delayed naks.
 func nakTopology(cfg Config, c Choices) topology.Set {
+	n := cfg.Namespace
 	// There is no intake that could dead-letter a message of an unknown type, so the broker rejects it.
 	var subjects []string
 	var consumers []topology.Consumer
 	for _, t := range schema.Types() {
-		subject := schema.DeclaredSubject(t, "*")
+		subject := n.DeclaredSubject(t, "*")
 		subjects = append(subjects, subject)
-		consumers = append(consumers, consumer(schema.StreamDeclared, schema.PollConsumer(t), subject,
+		consumers = append(consumers, consumer(n.StreamDeclared(), n.PollConsumer(t), subject,
 			redelivery.NakAckWait(cfg.Intervals.Of(t), cfg.RequestTimeout), -1))
 	}
-	declared := declaredStream(c, "Declared interactions until their outcome", subjects...)
+	declared := declaredStream(n, c, "Declared interactions until their outcome", subjects...)
 	return topology.Set{
-		Streams:   []jetstream.StreamConfig{declared, workers(c)},
+		Streams:   []jetstream.StreamConfig{declared, workers(n, c)},
 		Consumers: consumers,
-		Unwanted:  []topology.Consumer{unwanted(schema.ConsumerIntake)},
+		Unwanted:  []topology.Consumer{unwanted(n, n.ConsumerIntake())},
 	}
 }
 
-func declaredStream(c Choices, description string, subjects ...string) jetstream.StreamConfig {
+func declaredStream(n schema.Namespace, c Choices, description string, subjects ...string) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
-		Name:                 schema.StreamDeclared,
+		Name:                 n.StreamDeclared(),
 		Description:          description,
 		Subjects:             subjects,
 		Retention:            jetstream.WorkQueuePolicy,
@@ -137,11 +139,11 @@ func declaredStream(c Choices, description string, subjects ...string) jetstream
 
 // workers is the key-value bucket in which workers announce themselves. It is stored on disk, although its contents
 // expire after some seconds: a server that restarts loses a stream in memory.
-func workers(c Choices) jetstream.StreamConfig {
+func workers(n schema.Namespace, c Choices) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
-		Name:              schema.StreamWorkers,
+		Name:              n.StreamWorkers(),
 		Description:       "Workers that are alive",
-		Subjects:          []string{schema.SubjectsWorkers},
+		Subjects:          []string{n.SubjectsWorkers()},
 		Retention:         jetstream.LimitsPolicy,
 		Discard:           jetstream.DiscardNew,
 		MaxMsgsPerSubject: 1,
@@ -169,6 +171,6 @@ func consumer(stream, name, filter string, ackWait time.Duration, maxAckPending 
 }
 
 // unwanted is a consumer of the declared messages in the other mode.
-func unwanted(name string) topology.Consumer {
-	return topology.Consumer{Stream: schema.StreamDeclared, Config: jetstream.ConsumerConfig{Durable: name}}
+func unwanted(n schema.Namespace, name string) topology.Consumer {
+	return topology.Consumer{Stream: n.StreamDeclared(), Config: jetstream.ConsumerConfig{Durable: name}}
 }

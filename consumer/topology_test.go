@@ -18,7 +18,7 @@ func TestTopology(t *testing.T) {
 	names := func(s topology.Set) (streams, consumers, unwanted []string) {
 		for _, one := range s.Streams {
 			streams = append(streams, one.Name)
-			if one.Name == schema.StreamWorkers {
+			if one.Name == ns.StreamWorkers() {
 				if one.MaxAge != schema.AnnouncementMaxAge || one.MaxMsgsPerSubject != 1 || !one.AllowRollup ||
 					one.Replicas != 3 {
 					t.Errorf("stream %s: %+v, want a bucket with an age, and the 3 configured replicas", one.Name, one)
@@ -57,9 +57,9 @@ func TestTopology(t *testing.T) {
 
 	reserve := consumer.Topology(consumer.Config{}, choices)
 	streams, consumers, unwanted := names(reserve)
-	same("streams", streams, []string{schema.StreamDeclared, schema.StreamPolls, schema.StreamWorkers})
-	same("consumers", consumers, append([]string{schema.StreamDeclared + "/intake"}, lanesOn(schema.StreamPolls)...))
-	same("unwanted", unwanted, lanesOn(schema.StreamDeclared))
+	same("streams", streams, []string{ns.StreamDeclared(), ns.StreamPolls(), ns.StreamWorkers()})
+	same("consumers", consumers, append([]string{ns.StreamDeclared() + "/intake"}, lanesOn(ns.StreamPolls())...))
+	same("unwanted", unwanted, lanesOn(ns.StreamDeclared()))
 	polls := reserve.Streams[1]
 	if !polls.AllowMsgSchedules || polls.MaxMsgs > 0 || polls.MaxBytes > 0 || polls.MaxMsgsPerSubject > 0 {
 		t.Errorf("the polls stream is %+v, want schedules and no limits", polls)
@@ -73,13 +73,13 @@ func TestTopology(t *testing.T) {
 	choices.Mode = consumer.Nak
 	nak := consumer.Topology(consumer.Config{RequestTimeout: 3 * time.Second}, choices)
 	streams, consumers, unwanted = names(nak)
-	same("streams with naks", streams, []string{schema.StreamDeclared, schema.StreamWorkers})
-	same("consumers with naks", consumers, lanesOn(schema.StreamDeclared))
-	same("unwanted with naks", unwanted, []string{schema.StreamDeclared + "/intake"})
+	same("streams with naks", streams, []string{ns.StreamDeclared(), ns.StreamWorkers()})
+	same("consumers with naks", consumers, lanesOn(ns.StreamDeclared()))
+	same("unwanted with naks", unwanted, []string{ns.StreamDeclared() + "/intake"})
 	for i, typ := range schema.Types() {
 		c := nak.Consumers[i].Config
 		if c.AckWait != consumer.Guidance.Of(typ)+8*time.Second || c.MaxAckPending != -1 ||
-			c.FilterSubject != schema.DeclaredSubject(typ, "*") {
+			c.FilterSubject != ns.DeclaredSubject(typ, "*") {
 			t.Errorf("consumer %s: %+v, want an ack wait of guidance, timeout and 5 s, unlimited acks pending, and "+
 				"the subjects of its type", c.Durable, c)
 		}
@@ -99,7 +99,7 @@ func TestDeclaredStreamRejectsTTLAndRollup(t *testing.T) {
 	t.Parallel()
 	modes(t, func(t *testing.T, mode consumer.Mode) {
 		s := onServer(t, mode, nil)
-		subject := schema.DeclaredSubject(schema.Chat, "b6a3c2c0-4f7e-4b0e-9f0b-1c2d3e4f5a6b")
+		subject := ns.DeclaredSubject(schema.Chat, "b6a3c2c0-4f7e-4b0e-9f0b-1c2d3e4f5a6b")
 		s.Publish(subject, "")
 		for _, c := range []struct {
 			header, value string

@@ -40,7 +40,7 @@ func (w *Worker) trace(ctx context.Context, d *delivery) (context.Context, *span
 	if w.cfg.Tracer == nil {
 		return ctx, nil
 	}
-	kind, identifier, _ := schema.SplitSubject(d.Message.Subject)
+	kind, identifier, _ := d.Namespace.SplitSubject(d.Message.Subject)
 	options := []trace.SpanStartOption{
 		trace.WithNewRoot(),
 		trace.WithSpanKind(trace.SpanKindConsumer),
@@ -49,7 +49,7 @@ func (w *Worker) trace(ctx context.Context, d *delivery) (context.Context, *span
 			attrOperation.String("process"),
 			attrKind.String("process"),
 			attrSubject.String(d.Message.Subject),
-			attrTemplate.String(d.lane.template()),
+			attrTemplate.String(d.lane.template(d.Namespace)),
 			attrConsumer.String(d.lane.name),
 			attrSize.Int(len(d.Message.Data)),
 			attrInteraction.String(identifier),
@@ -66,14 +66,14 @@ func (w *Worker) trace(ctx context.Context, d *delivery) (context.Context, *span
 }
 
 // template is the subject of the lane's deliveries with a placeholder for the identifier.
-func (l *lane) template() string {
+func (l *lane) template(n schema.Namespace) string {
 	if l.typ == "" {
-		return schema.DeclaredSubject("{type}", "{identifier}")
+		return n.DeclaredSubject("{type}", "{identifier}")
 	}
-	if l.stream == schema.StreamDeclared {
-		return schema.DeclaredSubject(l.typ, "{identifier}")
+	if l.stream == n.StreamDeclared() {
+		return n.DeclaredSubject(l.typ, "{identifier}")
 	}
-	return schema.PollSubject(l.typ, "{identifier}")
+	return n.PollSubject(l.typ, "{identifier}")
 }
 
 // linkTo returns a link to the span of a traceparent.

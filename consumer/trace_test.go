@@ -32,7 +32,7 @@ type traced struct {
 
 func (d traced) publication(id string) broker.Publication {
 	p := broker.Publication{
-		Subject: schema.DeclaredSubject(schema.Chat, id), Header: d.headers, Data: stage.Declaration(schema.Chat, id),
+		Subject: ns.DeclaredSubject(schema.Chat, id), Header: d.headers, Data: stage.Declaration(schema.Chat, id),
 	}
 	if d.extension != "" {
 		p.Data = fmt.Appendf(nil, `{"specversion":"1.0","id":"1","source":"/s","type":"t",%q:%q,"data":%s}`,

@@ -29,7 +29,7 @@ func TestVendorFailureFailsNoInteraction(t *testing.T) {
 				var want []string
 				for range 40 {
 					id := s.Declare(schema.Chat, simulator.Processed(0))
-					want = append(want, schema.ProcessedSubject(schema.ToCXAI, id))
+					want = append(want, ns.ProcessedSubject(schema.ToCXAI, id))
 				}
 				s.Start()
 				s.WaitPolls(1)
@@ -79,7 +79,7 @@ func TestFailingInteractionsDelayNoOther(t *testing.T) {
 				for _, typ := range []schema.Type{schema.Chat, schema.Transcript} {
 					polls := s.Vendor.Count()
 					id := s.Declare(typ, simulator.Processed(0))
-					s.waitOutcomeOn(schema.ProcessedSubject(schema.ToCXAI, id))
+					s.waitOutcomeOn(ns.ProcessedSubject(schema.ToCXAI, id))
 					// It ended before the others were polled for many rounds, or the worker paused many times.
 					if others := s.Vendor.Count() - polls; others > 2*c.failing+6 {
 						t.Errorf("%d other polls before the outcome of the %s", others, typ)
@@ -105,7 +105,7 @@ func TestOneLaneDoesNotStarveAnother(t *testing.T) {
 		s.WaitPolls(5)
 		declared := time.Now()
 		id := s.Declare(schema.Transcript, simulator.Processed(0))
-		s.WantOutcomes(schema.ProcessedSubject(schema.ToCXAI, id))
+		s.WantOutcomes(ns.ProcessedSubject(schema.ToCXAI, id))
 		if took := time.Since(declared); took > 3*time.Second {
 			t.Errorf("its outcome took %s, want it before the first chat is answered", took)
 		}
@@ -195,7 +195,7 @@ func TestSlowAnswerMakesNoLongWait(t *testing.T) {
 		slow.Delay = 2 * stage.Short.Chat
 		id := s.Declare(schema.Chat, simulator.Processed(0).With(slow))
 		s.Start()
-		s.WantOutcomes(schema.ProcessedSubject(schema.ToCXAI, id))
+		s.WantOutcomes(ns.ProcessedSubject(schema.ToCXAI, id))
 		polls := s.Vendor.Polls()
 		if gap := polls[1].At.Sub(polls[0].At); len(polls) != 2 || gap > 10*time.Second {
 			t.Errorf("%d polls, the second %s after the first: want it long before the request timeout",
@@ -217,7 +217,7 @@ func TestAnswerLaterThanTheNextPoll(t *testing.T) {
 		never := s.Declare(schema.Chat, simulator.Never().With(slow))
 		s.Start()
 		s.WantOutcomes(
-			schema.ProcessedSubject(schema.ToCXAI, done), schema.FailedSubject(schema.DeadlineExceeded, never),
+			ns.ProcessedSubject(schema.ToCXAI, done), ns.FailedSubject(schema.DeadlineExceeded, never),
 		)
 		s.WaitDrained()
 		s.CheckIntervals()

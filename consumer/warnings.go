@@ -35,7 +35,7 @@ func (w *Worker) warnOf(d *delivery, operation string, err error) {
 // logged returns the identifier of the interaction for the log; of an invalid message, the last token of its dead
 // letter's subject.
 func (d *delivery) logged() string {
-	return schema.DeadLetterToken(d.Message.Subject, d.Origin.Sequence)
+	return d.Namespace.DeadLetterToken(d.Message.Subject, d.Origin.Sequence)
 }
 
 func (w *Worker) warnWith(log logrus.FieldLogger, operation string, err error) {

@@ -104,7 +104,8 @@ func New(
 }
 
 func (w *Worker) open(ctx context.Context, mode Mode) error {
-	stream := mode.PollStream()
+	names := w.cfg.Namespace
+	stream := mode.PollStream(names)
 	w.clock = clock.New(w.cfg.Now, w.broker, stream)
 	if err := w.clock.Measure(ctx); err != nil {
 		return err
@@ -112,7 +113,7 @@ func (w *Worker) open(ctx context.Context, mode Mode) error {
 	if mode == Schedule {
 		w.reservations = redelivery.NewReservations(w.redeliveryConfig())
 		w.redelivery = w.reservations
-		if err := w.addLane(ctx, schema.StreamDeclared, schema.ConsumerIntake, "", w.takeIn); err != nil {
+		if err := w.addLane(ctx, names.StreamDeclared(), names.ConsumerIntake(), "", w.takeIn); err != nil {
 			return err
 		}
 	} else {
@@ -120,13 +121,13 @@ func (w *Worker) open(ctx context.Context, mode Mode) error {
 		w.redelivery = w.naks
 	}
 	for _, t := range schema.Types() {
-		if err := w.addLane(ctx, stream, schema.PollConsumer(t), t, nil); err != nil {
+		if err := w.addLane(ctx, stream, names.PollConsumer(t), t, nil); err != nil {
 			return err
 		}
 	}
 	w.slots = newSlots(w.cfg.Concurrency, len(w.lanes))
 	w.fleet = fleet.New(fleet.Config{
-		Broker: w.broker, Current: w.announcement, Now: w.cfg.Now, Self: schema.Announcement{
+		Broker: w.broker, Namespace: names, Current: w.announcement, Now: w.cfg.Now, Self: schema.Announcement{
 			Worker: rand.Text(), Host: w.cfg.Host, Version: w.cfg.Version, Started: w.cfg.Now().UTC(),
 			RateLimit: w.cfg.MaxPollsPerSecond,
 		},
@@ -137,7 +138,8 @@ func (w *Worker) open(ctx context.Context, mode Mode) error {
 
 func (w *Worker) redeliveryConfig() redelivery.Config {
 	return redelivery.Config{
-		Broker: w.broker, Outcomes: w.outcomes, Clock: w.clock, Now: w.cfg.Now, Jitter: w.cfg.Jitter,
+		Broker: w.broker, Namespace: w.cfg.Namespace, Outcomes: w.outcomes, Clock: w.clock,
+		Now: w.cfg.Now, Jitter: w.cfg.Jitter,
 		Interval: w.cfg.Intervals.Of, RequestTimeout: w.cfg.RequestTimeout, Deadline: w.cfg.Deadline,
 		Stretch: w.cfg.Stretch, StretchLimit: w.cfg.StretchLimit, OverdueAfter: w.cfg.OverdueAfter,
 		RateLimit: w.cfg.MaxPollsPerSecond,
@@ -145,6 +147,9 @@ func (w *Worker) redeliveryConfig() redelivery.Config {
 		RememberRefusals: 2*w.cfg.NotFoundGrace + 10*(w.cfg.Intervals.Longest()+time.Second) + maxDelay,
 	}
 }
+
+// Namespace returns the namespace of the worker.
+func (w *Worker) Namespace() schema.Namespace { return w.cfg.Namespace }
 
 // announcement returns the current values of this worker's announcement; package fleet adds the rest.
 func (w *Worker) announcement() schema.Announcement {

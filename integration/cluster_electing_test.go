@@ -9,7 +9,6 @@ import (
 
 	"statusworker/consumer"
 	"statusworker/integration/harness"
-	"statusworker/schema"
 )
 
 // waits matches the log message of a command that waits for a broker.
@@ -72,7 +71,7 @@ func TestClusterElecting(t *testing.T) {
 	ctx = s.ctx
 	s.declareAll(lasting(30, time.Second, 5*time.Second))
 	// Kill the leader of the stream of polls, and another node, so that no leader can be elected.
-	leader, err = cluster.Leader(ctx, schema.StreamPolls)
+	leader, err = cluster.Leader(ctx, ns.StreamPolls())
 	harness.Check(t, err)
 	other = (leader + 1) % 3
 	kill(leader, other)

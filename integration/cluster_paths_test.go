@@ -51,7 +51,7 @@ func (s *scenario) declareTwiceAtEachStage() {
 
 	reserved := one(script, "processed.cxai")
 	if s.mode == consumer.Schedule {
-		s.awaitStored(schema.HoldSubject(reserved.typ, reserved.identifier))
+		s.awaitStored(ns.HoldSubject(reserved.typ, reserved.identifier))
 	}
 	s.twice(reserved)
 
@@ -130,7 +130,7 @@ func (s *scenario) declareAgainWhileDue() {
 		s.t.Fatal("no due message was delivered")
 	}
 	s.twice(i)
-	s.awaitStored(schema.HoldSubject(i.typ, i.identifier))
+	s.awaitStored(ns.HoldSubject(i.typ, i.identifier))
 }
 
 // twice declares an interaction again.
@@ -174,9 +174,9 @@ func (s *scenario) awaitStored(subject string) {
 func (s *scenario) awaitNothingStored(i interaction) {
 	s.t.Helper()
 	subjects := []string{
-		schema.DeclaredSubject(i.typ, i.identifier),
-		schema.HoldSubject(i.typ, i.identifier),
-		schema.PollSubject(i.typ, i.identifier),
+		ns.DeclaredSubject(i.typ, i.identifier),
+		ns.HoldSubject(i.typ, i.identifier),
+		ns.PollSubject(i.typ, i.identifier),
 	}
 	what := "the removal of all messages of " + i.identifier
 	harness.Check(s.t, harness.Eventually(s.ctx, what, func(ctx context.Context) error {

@@ -29,7 +29,7 @@ func (s *scenario) recreatesItsConsumers(*harness.Cluster) {
 			s.t.Fatalf("provision --update: exit code %d, want 0; output:\n%s", code, output)
 		}
 		for _, typ := range schema.Types() {
-			want := "recreated " + topology.ConsumerObject(schema.StreamPolls, schema.PollConsumer(typ))
+			want := "recreated " + topology.ConsumerObject(ns.StreamPolls(), ns.PollConsumer(typ))
 			if !strings.Contains(output, want) {
 				s.t.Errorf("provision --update did not print %q:\n%s", want, output)
 			}
@@ -50,12 +50,12 @@ func (s *scenario) recreatesItsConsumers(*harness.Cluster) {
 // keepInMemory recreates the consumer of a lane with its state in memory.
 func (s *scenario) keepInMemory(typ schema.Type) {
 	s.t.Helper()
-	name := schema.PollConsumer(typ)
-	c, err := s.js.Consumer(s.ctx, schema.StreamPolls, name)
+	name := ns.PollConsumer(typ)
+	c, err := s.js.Consumer(s.ctx, ns.StreamPolls(), name)
 	harness.Check(s.t, err)
 	cfg := c.CachedInfo().Config
 	cfg.MemoryStorage = true
-	harness.Check(s.t, s.js.DeleteConsumer(s.ctx, schema.StreamPolls, name))
-	_, err = s.js.CreateConsumer(s.ctx, schema.StreamPolls, cfg)
+	harness.Check(s.t, s.js.DeleteConsumer(s.ctx, ns.StreamPolls(), name))
+	_, err = s.js.CreateConsumer(s.ctx, ns.StreamPolls(), cfg)
 	harness.Check(s.t, err)
 }

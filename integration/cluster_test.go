@@ -73,13 +73,13 @@ func (s *scenario) more(n int) {
 func (s *scenario) leadApart(cluster *harness.Cluster) {
 	s.t.Helper()
 	harness.Check(s.t, cluster.AwaitCurrent(s.ctx))
-	stream, err := s.js.Stream(s.ctx, schema.StreamPolls)
+	stream, err := s.js.Stream(s.ctx, ns.StreamPolls())
 	harness.Check(s.t, err)
 	for _, typ := range schema.Types() {
-		lane, err := stream.Consumer(s.ctx, schema.PollConsumer(typ))
+		lane, err := stream.Consumer(s.ctx, ns.PollConsumer(typ))
 		harness.Check(s.t, err)
 		if lane.CachedInfo().Cluster.Leader == stream.CachedInfo().Cluster.Leader {
-			harness.Check(s.t, cluster.StepDownConsumer(s.ctx, schema.StreamPolls, schema.PollConsumer(typ)))
+			harness.Check(s.t, cluster.StepDownConsumer(s.ctx, ns.StreamPolls(), ns.PollConsumer(typ)))
 		}
 	}
 }
@@ -107,16 +107,16 @@ func TestClusterLeaderStepDowns(t *testing.T) {
 	waiting := endless(150)
 	s.declareAll(waiting)
 	for range 3 {
-		for _, stream := range []string{schema.StreamPolls, schema.StreamDeclared, schema.StreamOutcomes} {
+		for _, stream := range []string{ns.StreamPolls(), ns.StreamDeclared(), ns.StreamOutcomes()} {
 			s.more(20)
 			harness.Check(t, cluster.StepDown(s.ctx, stream))
 		}
 		for _, typ := range schema.Types() {
 			s.more(20)
-			harness.Check(t, cluster.StepDownConsumer(s.ctx, schema.StreamPolls, schema.PollConsumer(typ)))
+			harness.Check(t, cluster.StepDownConsumer(s.ctx, ns.StreamPolls(), ns.PollConsumer(typ)))
 		}
 		s.more(20)
-		harness.Check(t, cluster.StepDownConsumer(s.ctx, schema.StreamDeclared, schema.ConsumerIntake))
+		harness.Check(t, cluster.StepDownConsumer(s.ctx, ns.StreamDeclared(), ns.ConsumerIntake()))
 		// The intake has work while leaders change.
 		late := endless(20)
 		s.declareAll(late)

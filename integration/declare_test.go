@@ -9,7 +9,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/integration/harness"
-	"statusworker/schema"
 )
 
 // declareAll adds interactions to the vendor and to the expected outcomes, and publishes their declared messages, which
@@ -67,7 +66,7 @@ func (s *scenario) publish(i interaction) error {
 func (s *scenario) declare(ctx context.Context, i interaction) error {
 	bounded, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	_, err := s.js.Publish(bounded, schema.DeclaredSubject(i.typ, i.identifier), i.declaration())
+	_, err := s.js.Publish(bounded, ns.DeclaredSubject(i.typ, i.identifier), i.declaration())
 	return err
 }
 

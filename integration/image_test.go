@@ -133,7 +133,7 @@ func output(ctx context.Context, c testcontainers.Container) string {
 
 // pending returns the number of messages on the chat lane that wait for an ack.
 func pending(ctx context.Context, js jetstream.JetStream) (int, error) {
-	c, err := js.Consumer(ctx, schema.StreamPolls, schema.PollConsumer(schema.Chat))
+	c, err := js.Consumer(ctx, ns.StreamPolls(), ns.PollConsumer(schema.Chat))
 	if err != nil {
 		return 0, err
 	}

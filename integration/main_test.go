@@ -8,7 +8,11 @@ import (
 	"testing"
 
 	"statusworker/integration/harness"
+	"statusworker/schema"
 )
+
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
 
 // The scenarios mostly wait: for reservations to fall due, for brokers to restart. So more of them run at once than
 // there are processors.

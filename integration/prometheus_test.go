@@ -49,7 +49,7 @@ func TestPrometheus(t *testing.T) {
 		targets = append(targets, adminAddress.FindStringSubmatch(line)[1])
 	}
 	p := startPrometheus(t, program, targets)
-	_, err = s.js.CreateConsumer(s.ctx, schema.StreamOutcomes,
+	_, err = s.js.CreateConsumer(s.ctx, ns.StreamOutcomes(),
 		jetstream.ConsumerConfig{Durable: "transcripts", AckPolicy: jetstream.AckExplicitPolicy})
 	harness.Check(t, err) // it reads nothing, so that outcomes are unread
 

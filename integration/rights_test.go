@@ -2,18 +2,16 @@ package integration
 
 import (
 	"slices"
-
-	"statusworker/schema"
 )
 
 // forbidden returns subjects of each kind that none of the shipped users needs. granted lists the exceptions.
 func forbidden() []string {
 	var all []string
 	streams := []string{
-		schema.StreamDeclared,
-		schema.StreamPolls,
-		schema.StreamOutcomes,
-		schema.StreamWorkers,
+		ns.StreamDeclared(),
+		ns.StreamPolls(),
+		ns.StreamOutcomes(),
+		ns.StreamWorkers(),
 		"ANOTHER",
 	}
 	for _, s := range streams {
@@ -24,7 +22,7 @@ func forbidden() []string {
 			all = append(all, "$JS.API."+what+"."+s)
 		}
 		all = append(all, "$JS.API.DIRECT.GET."+s+".interactions.hold.audio.x")
-		for _, c := range []string{schema.ConsumerIntake, "poll-audio", "another"} {
+		for _, c := range []string{ns.ConsumerIntake(), "poll-audio", "another"} {
 			for _, what := range []string{
 				"CONSUMER.DELETE", "CONSUMER.PAUSE", "CONSUMER.RESET", "CONSUMER.UNPIN", "CONSUMER.LEADER.STEPDOWN",
 				"CONSUMER.DURABLE.CREATE",
@@ -43,21 +41,21 @@ func forbidden() []string {
 		"$JS.API.ACCOUNT.PURGE.INTERACTIONS",
 		"$JS.API.META.LEADER.STEPDOWN",
 		"$JS.API.SERVER.REMOVE",
-		"$JS.API.STREAM.MSG.GET."+schema.StreamDeclared,
-		"$JS.API.STREAM.MSG.GET."+schema.StreamWorkers,
+		"$JS.API.STREAM.MSG.GET."+ns.StreamDeclared(),
+		"$JS.API.STREAM.MSG.GET."+ns.StreamWorkers(),
 		"$JS.API.CONSUMER.CREATE.ANOTHER.x",
-		"$JS.API.CONSUMER.CREATE."+schema.StreamOutcomes,
-		"$JS.API.CONSUMER.CREATE."+schema.StreamOutcomes+".another",
-		"$JS.API.CONSUMER.CREATE."+schema.StreamOutcomes+".transcripts",
-		"$JS.API.CONSUMER.CREATE."+schema.StreamOutcomes+".transcripts.interactions.failed.*.*",
-		"$JS.API.CONSUMER.CREATE."+schema.StreamWorkers+".another",
-		"$JS.API.CONSUMER.CREATE."+schema.StreamPolls+".another",
-		"$JS.API.CONSUMER.CREATE."+schema.StreamPolls+".poll-audio.interactions.hold.*.*",
-		"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamOutcomes+".another",
-		"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamDeclared+".another",
-		"$JS.ACK."+schema.StreamOutcomes+".another.1.1.1.1.0",
-		"$JS.ACK."+schema.StreamPolls+".another.1.1.1.1.0",
-		"$JS.FC."+schema.StreamPolls+".x",
+		"$JS.API.CONSUMER.CREATE."+ns.StreamOutcomes(),
+		"$JS.API.CONSUMER.CREATE."+ns.StreamOutcomes()+".another",
+		"$JS.API.CONSUMER.CREATE."+ns.StreamOutcomes()+".transcripts",
+		"$JS.API.CONSUMER.CREATE."+ns.StreamOutcomes()+".transcripts.interactions.failed.*.*",
+		"$JS.API.CONSUMER.CREATE."+ns.StreamWorkers()+".another",
+		"$JS.API.CONSUMER.CREATE."+ns.StreamPolls()+".another",
+		"$JS.API.CONSUMER.CREATE."+ns.StreamPolls()+".poll-audio.interactions.hold.*.*",
+		"$JS.API.CONSUMER.MSG.NEXT."+ns.StreamOutcomes()+".another",
+		"$JS.API.CONSUMER.MSG.NEXT."+ns.StreamDeclared()+".another",
+		"$JS.ACK."+ns.StreamOutcomes()+".another.1.1.1.1.0",
+		"$JS.ACK."+ns.StreamPolls()+".another.1.1.1.1.0",
+		"$JS.FC."+ns.StreamPolls()+".x",
 		"$KV.ANOTHER.x",
 		"$O.ANOTHER.x",
 		"$SYS.REQ.USER.INFO",
@@ -78,7 +76,7 @@ func needed() map[string][]string {
 	for _, user := range []string{"producer", "declare"} {
 		need[user] = append(need[user], "interactions.declared.audio.x")
 	}
-	for _, s := range []string{schema.StreamDeclared, schema.StreamPolls, schema.StreamOutcomes, schema.StreamWorkers} {
+	for _, s := range []string{ns.StreamDeclared(), ns.StreamPolls(), ns.StreamOutcomes(), ns.StreamWorkers()} {
 		need["worker"] = append(need["worker"], "$JS.API.STREAM.INFO."+s)
 		need["provision"] = append(
 			need["provision"],
@@ -87,85 +85,85 @@ func needed() map[string][]string {
 			"$JS.API.STREAM.UPDATE."+s,
 		)
 	}
-	need["declare"] = append(need["declare"], "$JS.API.STREAM.INFO."+schema.StreamDeclared,
-		"$JS.API.STREAM.MSG.GET."+schema.StreamDeclared, "$JS.API.STREAM.MSG.GET."+schema.StreamPolls,
-		"$JS.API.STREAM.MSG.GET."+schema.StreamOutcomes)
+	need["declare"] = append(need["declare"], "$JS.API.STREAM.INFO."+ns.StreamDeclared(),
+		"$JS.API.STREAM.MSG.GET."+ns.StreamDeclared(), "$JS.API.STREAM.MSG.GET."+ns.StreamPolls(),
+		"$JS.API.STREAM.MSG.GET."+ns.StreamOutcomes())
 	need["provision"] = append(
 		need["provision"],
-		"$JS.API.CONSUMER.CREATE."+schema.StreamDeclared+".intake",
-		"$JS.API.CONSUMER.CREATE."+schema.StreamPolls+".poll-audio.interactions.poll.audio.*",
+		"$JS.API.CONSUMER.CREATE."+ns.StreamDeclared()+".intake",
+		"$JS.API.CONSUMER.CREATE."+ns.StreamPolls()+".poll-audio.interactions.poll.audio.*",
 	)
 	need["worker"] = append(
 		need["worker"],
 		"interactions.hold.audio.x",
 		"interactions.processed.cxai.x",
 		"interactions.failed.not_found.x",
-		"$KV."+schema.BucketWorkers+".x",
-		"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamDeclared+".intake",
-		"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamPolls+".poll-audio",
-		"$JS.API.STREAM.MSG.GET."+schema.StreamOutcomes,
-		"$JS.API.STREAM.MSG.GET."+schema.StreamPolls,
-		"$JS.ACK."+schema.StreamPolls+".poll-chat.1.1.1.1.0",
-		"$JS.ACK."+schema.StreamDeclared+".intake.1.1.1.1.0",
+		"$KV."+ns.BucketWorkers()+".x",
+		"$JS.API.CONSUMER.MSG.NEXT."+ns.StreamDeclared()+".intake",
+		"$JS.API.CONSUMER.MSG.NEXT."+ns.StreamPolls()+".poll-audio",
+		"$JS.API.STREAM.MSG.GET."+ns.StreamOutcomes(),
+		"$JS.API.STREAM.MSG.GET."+ns.StreamPolls(),
+		"$JS.ACK."+ns.StreamPolls()+".poll-chat.1.1.1.1.0",
+		"$JS.ACK."+ns.StreamDeclared()+".intake.1.1.1.1.0",
 	)
 	need["transcripts"] = []string{
-		"$JS.API.CONSUMER.CREATE." + schema.StreamOutcomes + ".transcripts.interactions.processed.transcript.*",
-		"$JS.API.STREAM.INFO." + schema.StreamOutcomes,
-		"$JS.API.CONSUMER.INFO." + schema.StreamOutcomes + ".transcripts",
-		"$JS.API.CONSUMER.MSG.NEXT." + schema.StreamOutcomes + ".transcripts",
-		"$JS.ACK." + schema.StreamOutcomes + ".transcripts.1.1.1.1.0",
+		"$JS.API.CONSUMER.CREATE." + ns.StreamOutcomes() + ".transcripts.interactions.processed.transcript.*",
+		"$JS.API.STREAM.INFO." + ns.StreamOutcomes(),
+		"$JS.API.CONSUMER.INFO." + ns.StreamOutcomes() + ".transcripts",
+		"$JS.API.CONSUMER.MSG.NEXT." + ns.StreamOutcomes() + ".transcripts",
+		"$JS.ACK." + ns.StreamOutcomes() + ".transcripts.1.1.1.1.0",
 	}
 	return need
 }
 
 // granted returns the subjects of forbidden, and of the other users in needed, that a user may publish on.
 func granted() map[string][]string {
-	outcomes := "$JS.API.CONSUMER.CREATE." + schema.StreamOutcomes
+	outcomes := "$JS.API.CONSUMER.CREATE." + ns.StreamOutcomes()
 	status := []string{
-		"$JS.API.STREAM.INFO." + schema.StreamDeclared,
-		"$JS.API.STREAM.INFO." + schema.StreamPolls,
-		"$JS.API.STREAM.INFO." + schema.StreamOutcomes,
-		"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared,
-		"$JS.API.STREAM.MSG.GET." + schema.StreamPolls,
+		"$JS.API.STREAM.INFO." + ns.StreamDeclared(),
+		"$JS.API.STREAM.INFO." + ns.StreamPolls(),
+		"$JS.API.STREAM.INFO." + ns.StreamOutcomes(),
+		"$JS.API.STREAM.MSG.GET." + ns.StreamDeclared(),
+		"$JS.API.STREAM.MSG.GET." + ns.StreamPolls(),
 		outcomes + ".another",
 		outcomes + ".transcripts",
 		outcomes + ".transcripts.interactions.failed.*.*",
 		outcomes + ".transcripts.interactions.processed.transcript.*",
-		"$JS.API.CONSUMER.DELETE." + schema.StreamOutcomes + ".intake",
-		"$JS.API.CONSUMER.DELETE." + schema.StreamOutcomes + ".poll-audio",
-		"$JS.API.CONSUMER.DELETE." + schema.StreamOutcomes + ".another",
+		"$JS.API.CONSUMER.DELETE." + ns.StreamOutcomes() + ".intake",
+		"$JS.API.CONSUMER.DELETE." + ns.StreamOutcomes() + ".poll-audio",
+		"$JS.API.CONSUMER.DELETE." + ns.StreamOutcomes() + ".another",
 	}
 	dlq := append(
 		slices.Clone(status),
-		"$JS.API.STREAM.MSG.GET."+schema.StreamOutcomes,
-		"$JS.API.STREAM.MSG.DELETE."+schema.StreamOutcomes,
-		"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamOutcomes+".another",
-		"$JS.API.CONSUMER.MSG.NEXT."+schema.StreamOutcomes+".transcripts",
+		"$JS.API.STREAM.MSG.GET."+ns.StreamOutcomes(),
+		"$JS.API.STREAM.MSG.DELETE."+ns.StreamOutcomes(),
+		"$JS.API.CONSUMER.MSG.NEXT."+ns.StreamOutcomes()+".another",
+		"$JS.API.CONSUMER.MSG.NEXT."+ns.StreamOutcomes()+".transcripts",
 		"interactions.declared.audio.x",
 	)
-	list := "$JS.API.CONSUMER.LIST." + schema.StreamOutcomes
-	operator := append(slices.Clone(dlq), list, "$JS.API.STREAM.LIST", "$JS.API.STREAM.INFO."+schema.StreamWorkers,
-		"$JS.API.STREAM.LEADER.STEPDOWN."+schema.StreamPolls)
-	for _, s := range []string{schema.StreamDeclared, schema.StreamPolls} {
+	list := "$JS.API.CONSUMER.LIST." + ns.StreamOutcomes()
+	operator := append(slices.Clone(dlq), list, "$JS.API.STREAM.LIST", "$JS.API.STREAM.INFO."+ns.StreamWorkers(),
+		"$JS.API.STREAM.LEADER.STEPDOWN."+ns.StreamPolls())
+	for _, s := range []string{ns.StreamDeclared(), ns.StreamPolls()} {
 		operator = append(operator, "$JS.API.CONSUMER.NAMES."+s)
-		for _, c := range []string{schema.ConsumerIntake, "poll-audio", "another"} {
+		for _, c := range []string{ns.ConsumerIntake(), "poll-audio", "another"} {
 			operator = append(operator, "$JS.API.CONSUMER.PAUSE."+s+"."+c)
 		}
 	}
-	announced := "$JS.API.DIRECT.GET." + schema.StreamWorkers + ".interactions.hold.audio.x"
+	announced := "$JS.API.DIRECT.GET." + ns.StreamWorkers() + ".interactions.hold.audio.x"
 	return map[string][]string{
-		"declare": {"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared},
+		"declare": {"$JS.API.STREAM.MSG.GET." + ns.StreamDeclared()},
 		// It recreates a consumer that would skip stored messages.
 		"provision": {
-			"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared,
-			"$JS.API.STREAM.MSG.GET." + schema.StreamPolls,
-			"$JS.API.CONSUMER.DELETE." + schema.StreamDeclared + ".intake",
-			"$JS.API.CONSUMER.DELETE." + schema.StreamDeclared + ".poll-audio",
-			"$JS.API.CONSUMER.DELETE." + schema.StreamPolls + ".poll-audio",
+			"$JS.API.STREAM.MSG.GET." + ns.StreamDeclared(),
+			"$JS.API.STREAM.MSG.GET." + ns.StreamPolls(),
+			"$JS.API.CONSUMER.DELETE." + ns.StreamDeclared() + ".intake",
+			"$JS.API.CONSUMER.DELETE." + ns.StreamDeclared() + ".poll-audio",
+			"$JS.API.CONSUMER.DELETE." + ns.StreamPolls() + ".poll-audio",
 		},
-		"worker": {"$JS.API.STREAM.MSG.GET." + schema.StreamDeclared, list, announced},
-		"status": append(status, list, "$JS.API.STREAM.MSG.GET."+schema.StreamOutcomes,
-			"$JS.API.STREAM.INFO."+schema.StreamWorkers, announced),
+		"worker": {"$JS.API.STREAM.MSG.GET." + ns.StreamDeclared(), list, announced},
+		"status": append(status, list, "$JS.API.STREAM.MSG.GET."+ns.StreamOutcomes(),
+			"$JS.API.STREAM.INFO."+ns.StreamWorkers(), announced),
 		"dlq":      dlq,
 		"operator": append(operator, announced),
 	}

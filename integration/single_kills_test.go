@@ -32,8 +32,8 @@ var killSteps = map[consumer.Mode][]step{consumer.Schedule: {
 	{name: "due message received", server: harness.Message.Due},
 	{name: "reservation unsent", client: laterReservation},
 	{name: "reservation stored", server: laterReservationStored},
-	{name: "due message unacked", client: answers(schema.StreamPolls, "+ACK")},
-	{name: "due message acked", client: answers(schema.StreamPolls, "+ACK"), passes: true},
+	{name: "due message unacked", client: answers(ns.StreamPolls(), "+ACK")},
+	{name: "due message acked", client: answers(ns.StreamPolls(), "+ACK"), passes: true},
 	{name: "polled", poll: true},
 	{name: "outcome unsent", client: harness.Message.PublishesOutcome},
 	{name: "second outcome unsent", client: secondOfTwo},
@@ -42,15 +42,15 @@ var killSteps = map[consumer.Mode][]step{consumer.Schedule: {
 	{name: "tombstone stored", server: harness.Message.TombstoneStored},
 }, consumer.Nak: {
 	{name: "declared message received", server: declared},
-	{name: "in-progress unsent", client: answers(schema.StreamDeclared, "+WPI")},
+	{name: "in-progress unsent", client: answers(ns.StreamDeclared(), "+WPI")},
 	{name: "polled", poll: true},
-	{name: "nak unsent", client: answers(schema.StreamDeclared, "-NAK")},
-	{name: "nak sent", client: answers(schema.StreamDeclared, "-NAK"), passes: true},
+	{name: "nak unsent", client: answers(ns.StreamDeclared(), "-NAK")},
+	{name: "nak sent", client: answers(ns.StreamDeclared(), "-NAK"), passes: true},
 	{name: "outcome unsent", client: harness.Message.PublishesOutcome},
 	{name: "second outcome unsent", client: secondOfTwo},
 	{name: "first or both outcomes stored", server: firstOrBothStored},
-	{name: "ack unsent", client: answers(schema.StreamDeclared, "+ACK")},
-	{name: "ack sent", client: answers(schema.StreamDeclared, "+ACK"), passes: true},
+	{name: "ack unsent", client: answers(ns.StreamDeclared(), "+ACK")},
+	{name: "ack sent", client: answers(ns.StreamDeclared(), "+ACK"), passes: true},
 }}
 
 // declared reports whether m delivers a declared message.

@@ -115,15 +115,15 @@ func TestSingleShippedUsersCanWork(t *testing.T) {
 
 		stage, err := jetstream.New(connectAs(t, server, "transcripts"))
 		harness.Check(t, err)
-		transcripts, err := stage.CreateOrUpdateConsumer(s.ctx, schema.StreamOutcomes, jetstream.ConsumerConfig{
+		transcripts, err := stage.CreateOrUpdateConsumer(s.ctx, ns.StreamOutcomes(), jetstream.ConsumerConfig{
 			Durable:       "transcripts",
-			FilterSubject: schema.ProcessedSubject(schema.ToTranscript, "*"),
+			FilterSubject: ns.ProcessedSubject(schema.ToTranscript, "*"),
 			AckPolicy:     jetstream.AckExplicitPolicy,
 		})
 		harness.Check(t, err)
 		m, err := transcripts.Next(jetstream.FetchMaxWait(10 * time.Second))
 		harness.Check(t, err)
-		if kind, _, _ := schema.SplitSubject(m.Subject()); kind != string(schema.ToTranscript) {
+		if kind, _, _ := ns.SplitSubject(m.Subject()); kind != string(schema.ToTranscript) {
 			t.Errorf("the consumer of transcripts received %s", m.Subject())
 		}
 		harness.Check(t, m.DoubleAck(s.ctx))
@@ -182,7 +182,7 @@ func TestSingleShippedUsersCanDoNothingElse(t *testing.T) {
 	provision(t, server.URL, consumer.Schedule, 1, scaled, envOf(server, "provision")...)
 	ctx := harness.Context(t, time.Minute)
 	js := harness.JetStream(t, urlOf(server, admin))
-	_, err := js.Publish(ctx, schema.DeclaredSubject(schema.Audio, uuid.NewString()), []byte("{}"))
+	_, err := js.Publish(ctx, ns.DeclaredSubject(schema.Audio, uuid.NewString()), []byte("{}"))
 	harness.Check(t, err)
 	before := state(ctx, t, js)
 
@@ -255,17 +255,17 @@ func TestSingleConsumerOfOutcomesKeepsItsFilter(t *testing.T) {
 	server := shippedUsers(t)
 	provision(t, server.URL, consumer.Schedule, 1, scaled, envOf(server, "provision")...)
 	nc := connectAs(t, server, "transcripts")
-	allowed := schema.ProcessedSubject(schema.ToTranscript, "*")
-	subject := "$JS.API.CONSUMER.CREATE." + schema.StreamOutcomes + ".transcripts." + allowed
+	allowed := ns.ProcessedSubject(schema.ToTranscript, "*")
+	subject := "$JS.API.CONSUMER.CREATE." + ns.StreamOutcomes() + ".transcripts." + allowed
 	request := func(name, filter string) string {
 		m, err := nc.RequestWithContext(harness.Context(t, 10*time.Second), subject, fmt.Appendf(nil,
 			`{"stream_name":%q,"config":{"name":%q,"durable_name":%[2]q,"filter_subject":%q,"ack_policy":"explicit"}}`,
-			schema.StreamOutcomes, name, filter))
+			ns.StreamOutcomes(), name, filter))
 		harness.Check(t, err)
 		return string(m.Data)
 	}
 	for _, wrong := range [][2]string{
-		{"transcripts", schema.SubjectsFailed}, {"transcripts", ""}, {"another", allowed},
+		{"transcripts", ns.SubjectsFailed()}, {"transcripts", ""}, {"another", allowed},
 	} {
 		if answer := request(wrong[0], wrong[1]); !strings.Contains(answer, `"error"`) {
 			t.Errorf("consumer %s with the filter %q was created: %s", wrong[0], wrong[1], answer)

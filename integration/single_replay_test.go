@@ -35,7 +35,7 @@ func publishesDeclared(m harness.Message) bool {
 func declaredStored(m harness.Message) bool { return m.Stored() && publishesDeclared(*m.Request) }
 
 func deletesOutcome(m harness.Message) bool {
-	return (m.Verb == "PUB" || m.Verb == "HPUB") && m.Subject == "$JS.API.STREAM.MSG.DELETE."+schema.StreamOutcomes
+	return (m.Verb == "PUB" || m.Verb == "HPUB") && m.Subject == "$JS.API.STREAM.MSG.DELETE."+ns.StreamOutcomes()
 }
 
 func outcomeDeleted(m harness.Message) bool { return m.Request != nil && deletesOutcome(*m.Request) }
@@ -113,7 +113,7 @@ func replayKilled(t *testing.T, mode consumer.Mode, when string) {
 		s.start()
 	}
 	s.finish()
-	declared, err := s.js.Stream(s.ctx, schema.StreamDeclared)
+	declared, err := s.js.Stream(s.ctx, ns.StreamDeclared())
 	harness.Check(t, err)
 	// The last sequence of the stream is the number of messages ever stored.
 	if n := declared.CachedInfo().State.LastSeq; n != uint64(len(ids)) {
@@ -134,13 +134,13 @@ func (s *scenario) deadLettered(id string, after time.Duration) {
 		Observed:    stored.Add(time.Minute),
 		Declaration: json.RawMessage(fmt.Sprintf(`{"interactionIdentifier":%q,"type":"chat"}`, id)),
 		Origin: schema.Origin{
-			Stream: schema.StreamDeclared, Subject: schema.DeclaredSubject(schema.Chat, id), Sequence: 1,
+			Stream: ns.StreamDeclared(), Subject: ns.DeclaredSubject(schema.Chat, id), Sequence: 1,
 			Deliveries: 1, Stored: stored, Polls: 1,
 		},
 	}
 	data, err := o.Marshal()
 	harness.Check(s.t, err)
-	_, err = s.js.Publish(s.ctx, o.Subject(), data)
+	_, err = s.js.Publish(s.ctx, ns.OutcomeSubject(o), data)
 	harness.Check(s.t, err)
 	s.vendor.Declare(id, simulator.Processed(after))
 	s.types[id] = schema.Chat
@@ -177,16 +177,16 @@ func (s *scenario) killReplay(id string, st step) {
 	}
 	if st.name == "declared message sent" {
 		// The broker stores it soon, which this step is about.
-		s.awaitStored(schema.DeclaredSubject(schema.Chat, id))
+		s.awaitStored(ns.DeclaredSubject(schema.Chat, id))
 	}
 }
 
 // deadLetters returns the number of dead letters.
 func (s *scenario) deadLetters() (n int) {
 	s.t.Helper()
-	stream, err := s.js.Stream(s.ctx, schema.StreamOutcomes)
+	stream, err := s.js.Stream(s.ctx, ns.StreamOutcomes())
 	harness.Check(s.t, err)
-	info, err := stream.Info(s.ctx, jetstream.WithSubjectFilter(schema.SubjectsFailed))
+	info, err := stream.Info(s.ctx, jetstream.WithSubjectFilter(ns.SubjectsFailed()))
 	harness.Check(s.t, err)
 	for _, m := range info.State.Subjects {
 		n += int(m)

@@ -80,12 +80,12 @@ func TestSingleSecondSignalExitsAtOnce(t *testing.T) {
 
 // pulls returns an error while a lane has pull requests open.
 func (s *scenario) pulls(ctx context.Context) error {
-	stream := schema.StreamPolls
+	stream := ns.StreamPolls()
 	if s.mode == consumer.Nak {
-		stream = schema.StreamDeclared
+		stream = ns.StreamDeclared()
 	}
 	for _, typ := range schema.Types() {
-		c, err := s.js.Consumer(ctx, stream, schema.PollConsumer(typ))
+		c, err := s.js.Consumer(ctx, stream, ns.PollConsumer(typ))
 		if err != nil {
 			return err
 		}

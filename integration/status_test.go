@@ -67,7 +67,7 @@ func (s *scenario) showsItsStatus() {
 func (s *scenario) awaitAnnounced(n uint64) {
 	s.t.Helper()
 	harness.Check(s.t, harness.Eventually(s.ctx, fmt.Sprintf("%d announcements", n), func(ctx context.Context) error {
-		stream, err := s.js.Stream(ctx, schema.StreamWorkers)
+		stream, err := s.js.Stream(ctx, ns.StreamWorkers())
 		if err == nil && stream.CachedInfo().State.Msgs != n {
 			err = fmt.Errorf("%d are stored", stream.CachedInfo().State.Msgs)
 		}

@@ -40,7 +40,7 @@ func TestPublishBothWhileOneIsRejected(t *testing.T) {
 			both := processed(uuid.NewString(), generation)
 			p := s.fresh()
 			s.fake.Inject(fake.Fault{
-				Op: fake.Publish, Object: both[i].Subject(), Err: broker.ErrRejected, Times: 1 << 20,
+				Op: fake.Publish, Object: ns.OutcomeSubject(both[i]), Err: broker.ErrRejected, Times: 1 << 20,
 			})
 			ctx, cancel := context.WithTimeout(s.ctx, 10*time.Second)
 			defer cancel()
@@ -74,7 +74,7 @@ func TestPublishBothBeforeACrash(t *testing.T) {
 				s := newStage(t, remembered)
 				both := processed(uuid.NewString(), generation)
 				p := s.fresh()
-				s.fake.Inject(fake.Fault{Op: fake.Publish, Object: both[1].Subject(), Lost: c.lost})
+				s.fake.Inject(fake.Fault{Op: fake.Publish, Object: ns.OutcomeSubject(both[1]), Lost: c.lost})
 				ctx, die := context.WithTimeout(s.ctx, time.Second)
 				defer die()
 				if err := p.Publish(ctx, both...); !errors.Is(err, broker.ErrNoAnswer) {

@@ -68,7 +68,7 @@ func TestPublishRaceOfContradictions(t *testing.T) {
 			ways := [][]schema.Outcome{processed(id, generation), {failed(id, generation, schema.ProcessingFailed)}}
 			sum := s.race(func(i int) []schema.Outcome { return ways[i%2] })
 			won := ways[0]
-			if s.stored(id)[0].Subject == ways[1][0].Subject() {
+			if s.stored(id)[0].Subject == ns.OutcomeSubject(ways[1][0]) {
 				won = ways[1]
 			}
 			s.want(won...)
@@ -124,9 +124,10 @@ func TestPublishReturnsTheLastError(t *testing.T) {
 	defer cancel()
 	o := failed(uuid.NewString(), generation, schema.Rejected)
 	var e *broker.Error
-	if err := p.Publish(ctx, o); !errors.As(err, &e) || !errors.Is(e.Kind, broker.ErrFull) || e.Object != o.Subject() ||
+	if err := p.Publish(ctx, o); !errors.As(err, &e) || !errors.Is(e.Kind, broker.ErrFull) ||
+		e.Object != ns.OutcomeSubject(o) ||
 		!errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Publish with full storage: %v, want ErrFull of %s and DeadlineExceeded", err, o.Subject())
+		t.Errorf("Publish with full storage: %v, want ErrFull of %s and DeadlineExceeded", err, ns.OutcomeSubject(o))
 	}
 }
 
@@ -134,7 +135,7 @@ func TestPublishWithoutItsStream(t *testing.T) {
 	t.Parallel()
 	s := onServer(t, remembered)
 	p := s.fresh()
-	if err := s.server.js.DeleteStream(s.ctx, schema.StreamOutcomes); err != nil {
+	if err := s.server.js.DeleteStream(s.ctx, ns.StreamOutcomes()); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, 2*time.Second)
@@ -142,8 +143,8 @@ func TestPublishWithoutItsStream(t *testing.T) {
 	o := failed(uuid.NewString(), generation, schema.Rejected)
 	err := p.Publish(ctx, o)
 	var e *broker.Error
-	if !errors.Is(err, jetstream.ErrNoStreamResponse) || !errors.As(err, &e) || e.Object != o.Subject() {
-		t.Errorf("Publish without its stream: %v, want ErrNoStreamResponse of %s", err, o.Subject())
+	if !errors.Is(err, jetstream.ErrNoStreamResponse) || !errors.As(err, &e) || e.Object != ns.OutcomeSubject(o) {
+		t.Errorf("Publish without its stream: %v, want ErrNoStreamResponse of %s", err, ns.OutcomeSubject(o))
 	}
 }
 
@@ -181,9 +182,9 @@ func TestNewWithoutStream(t *testing.T) {
 	t.Parallel()
 	b := fake.New(fake.Options{})
 	defer b.Close()
-	_, err := publisher.New(t.Context(), b, logrus.New())
+	_, err := publisher.New(t.Context(), b, ns, logrus.New())
 	var e *broker.Error
-	if !errors.As(err, &e) || !errors.Is(e.Kind, broker.ErrStreamNotFound) || e.Object != schema.StreamOutcomes {
-		t.Errorf("New without the stream: %v, want ErrStreamNotFound of %s", err, schema.StreamOutcomes)
+	if !errors.As(err, &e) || !errors.Is(e.Kind, broker.ErrStreamNotFound) || e.Object != ns.StreamOutcomes() {
+		t.Errorf("New without the stream: %v, want ErrStreamNotFound of %s", err, ns.StreamOutcomes())
 	}
 }

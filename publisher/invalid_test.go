@@ -42,7 +42,7 @@ func TestPublishInvalidMessagesInAnyOrder(t *testing.T) {
 		id := uuid.NewString()
 		older := failed(id, generation, schema.InvalidMessage)
 		newer := failed(id, generation.Add(time.Hour), schema.InvalidMessage)
-		newer.Origin.Subject = schema.DeclaredSubject(schema.Chat, id)
+		newer.Origin.Subject = ns.DeclaredSubject(schema.Chat, id)
 		s.publish(publisher.Stats{Published: 1}, newer)
 		s.publish(publisher.Stats{Published: 1}, older)
 		s.want(newer, older)
@@ -62,7 +62,7 @@ func TestPublishInvalidMessagesBesideMany(t *testing.T) {
 	const token, many = "undefined", 3000
 	stored := func(kind schema.Type, at time.Time) schema.Outcome {
 		o := failed(token, at, schema.InvalidMessage)
-		o.Origin.Subject = schema.DeclaredSubject(kind, token)
+		o.Origin.Subject = ns.DeclaredSubject(kind, token)
 		return o
 	}
 	for i := range many {
@@ -71,7 +71,7 @@ func TestPublishInvalidMessagesBesideMany(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.put(o.Subject(), data)
+		s.put(ns.OutcomeSubject(o), data)
 	}
 	for _, tt := range []struct {
 		name     string

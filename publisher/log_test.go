@@ -18,7 +18,7 @@ func TestOutcomesAreLogged(t *testing.T) {
 	s := newStage(t, remembered)
 	log, hook := logtest.NewNullLogger()
 	log.SetLevel(logrus.DebugLevel)
-	p, err := publisher.New(s.ctx, s.counter, log)
+	p, err := publisher.New(s.ctx, s.counter, ns, log)
 	if err != nil {
 		t.Fatal(err)
 	}

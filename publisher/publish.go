@@ -73,7 +73,7 @@ func (p *publishing) attempt(ctx context.Context) error {
 			return err
 		}
 		p.withoutIDs = p.withoutIDs || duplicate
-		subject := p.todo[0].Subject()
+		subject := p.names.OutcomeSubject(p.todo[0])
 		progress, err := p.reconcile(ctx)
 		if err != nil {
 			return err
@@ -149,14 +149,14 @@ func (p *publishing) store(ctx context.Context) error {
 	next := make([]broker.Publication, n)
 	for i := range next {
 		var err error
-		if next[i], err = publication(p.todo[i]); err != nil {
+		if next[i], err = p.publication(p.todo[i]); err != nil {
 			return backoff.Permanent(err)
 		}
 		if n > 1 && p.withoutIDs {
 			next[i].ID = ""
 		}
 	}
-	next[0].If = broker.Condition{Subjects: family(p.todo[0]), Last: p.expected}
+	next[0].If = broker.Condition{Subjects: p.family(p.todo[0]), Last: p.expected}
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	var ack broker.Ack
@@ -177,14 +177,15 @@ func (p *publishing) store(ctx context.Context) error {
 }
 
 // publication returns the message of an outcome, without a condition.
-func publication(o schema.Outcome) (broker.Publication, error) {
+func (p *Publisher) publication(o schema.Outcome) (broker.Publication, error) {
 	data, err := o.Marshal()
 	if err != nil {
 		return broker.Publication{}, err
 	}
 	m := broker.Publication{
-		Subject: o.Subject(), Data: data, Header: broker.Header{"Content-Type": {schema.ContentTypeCloudEvent}},
-		ID: o.ID(),
+		Subject: p.names.OutcomeSubject(o), Data: data,
+		Header: broker.Header{"Content-Type": {schema.ContentTypeCloudEvent}},
+		ID:     o.ID(),
 	}
 	if t := o.Origin.Traceparent; t != "" {
 		m.Header.Set(schema.HeaderTraceparent, t)
@@ -197,7 +198,7 @@ func (p *Publisher) storeOne(ctx context.Context, m broker.Publication) (broker.
 	ack, err := p.broker.Publish(ctx, m)
 	if err == nil && ack.Duplicate {
 		// The broker remembers the ID of a message even after the message was deleted.
-		_, getErr := p.broker.Get(ctx, schema.StreamOutcomes, ack.Sequence)
+		_, getErr := p.broker.Get(ctx, p.names.StreamOutcomes(), ack.Sequence)
 		if errors.Is(getErr, broker.ErrNotFound) {
 			m.ID = ""
 			return p.broker.Publish(ctx, m)

@@ -29,6 +29,7 @@ type Broker interface {
 // Publisher publishes outcomes. It is safe for concurrent use.
 type Publisher struct {
 	broker  Broker
+	names   schema.Namespace
 	log     logrus.FieldLogger
 	letters *limiter
 	// batches is whether the outcomes stream stores atomic batches.
@@ -58,14 +59,14 @@ type Stats struct {
 	Contradictions uint64
 }
 
-// New returns a publisher for the outcomes stream. It waits for the broker's answer, and returns an error if the stream
-// does not exist. If the stream allows atomic batches later, only a new publisher uses them.
-func New(ctx context.Context, b Broker, log logrus.FieldLogger) (*Publisher, error) {
-	stream, err := b.Stream(ctx, schema.StreamOutcomes)
+// New returns a publisher for the outcomes stream of a namespace. It waits for the broker's answer, and returns an
+// error if the stream does not exist. If the stream allows atomic batches later, only a new publisher uses them.
+func New(ctx context.Context, b Broker, n schema.Namespace, log logrus.FieldLogger) (*Publisher, error) {
+	stream, err := b.Stream(ctx, n.StreamOutcomes())
 	if err != nil {
 		return nil, err
 	}
-	p := &Publisher{broker: b, log: log, byKind: map[string]*atomic.Uint64{}}
+	p := &Publisher{broker: b, names: n, log: log, byKind: map[string]*atomic.Uint64{}}
 	p.batches.Store(stream.AtomicBatches)
 	p.letters = newLimiter(func(n int) { log.WithField("dead_letters", n).Warn("more dead letters stored") })
 	for _, d := range schema.Destinations() {
@@ -96,7 +97,8 @@ func (p *Publisher) Stats() Stats {
 // logOther returns a log entry for an outcome that is not stored because of another one.
 func (p *Publisher) logOther(dropped schema.Outcome, by lifecycle.Outcome) *logrus.Entry {
 	return p.log.WithFields(logrus.Fields{
-		"interaction": dropped.Identifier, "stored": by.Subject, "sequence": by.Sequence, "dropped": dropped.Subject(),
+		"interaction": dropped.Identifier, "stored": by.Subject, "sequence": by.Sequence,
+		"dropped": p.names.OutcomeSubject(dropped),
 	})
 }
 

@@ -14,11 +14,11 @@ import (
 )
 
 // family returns the filter of the stored outcomes that may exclude o.
-func family(o schema.Outcome) string {
+func (p *Publisher) family(o schema.Outcome) string {
 	if o.Reason == schema.InvalidMessage {
-		return o.Subject()
+		return p.names.OutcomeSubject(o)
 	}
-	return schema.OutcomeSubjects(o.Identifier)
+	return p.names.OutcomeSubjects(o.Identifier)
 }
 
 // Outcomes reads the stored outcomes of an interaction, the newest on each subject, from the stream's leader.
@@ -27,7 +27,7 @@ func (p *Publisher) Outcomes(ctx context.Context, identifier string) ([]lifecycl
 	bounded, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	// Most interactions have no outcome: then this is the only request.
-	_, err := p.broker.Last(bounded, schema.StreamOutcomes, family(all))
+	_, err := p.broker.Last(bounded, p.names.StreamOutcomes(), p.family(all))
 	switch {
 	case errors.Is(err, broker.ErrNotFound):
 		return nil, nil
@@ -43,19 +43,19 @@ func (p *Publisher) stored(ctx context.Context, o schema.Outcome) (lifecycle.Sna
 	bounded, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
 	var found lifecycle.Snapshot
-	subjects, err := p.broker.Subjects(bounded, schema.StreamOutcomes, family(o))
+	subjects, err := p.broker.Subjects(bounded, p.names.StreamOutcomes(), p.family(o))
 	if err != nil {
 		return found, fmt.Errorf("reading the outcomes of %s: %w", o.Identifier, err)
 	}
 	for _, subject := range slices.Sorted(maps.Keys(subjects)) {
-		m, err := p.broker.Last(bounded, schema.StreamOutcomes, subject)
+		m, err := p.broker.Last(bounded, p.names.StreamOutcomes(), subject)
 		if errors.Is(err, broker.ErrNotFound) {
 			continue
 		}
 		if err != nil {
 			return found, fmt.Errorf("reading outcome %s: %w", subject, err)
 		}
-		r := readOutcome(m)
+		r := p.readOutcome(m)
 		found.Outcomes = append(found.Outcomes, r)
 		if o.Reason != schema.InvalidMessage || r.Source == o.Origin.Subject {
 			continue
@@ -79,7 +79,7 @@ func (p *Publisher) unfinished(
 ) ([]schema.Outcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 	defer cancel()
-	m, err := p.broker.Get(ctx, schema.StreamOutcomes, success.Sequence)
+	m, err := p.broker.Get(ctx, p.names.StreamOutcomes(), success.Sequence)
 	if err != nil { // also if it is not found: it was deleted meanwhile, or this read is older than the one before
 		return nil, fmt.Errorf("reading outcome %s: %w", success.Subject, err)
 	}
@@ -110,7 +110,7 @@ func (p *Publisher) since(
 	next := func(sequence uint64) (broker.Message, error) {
 		ctx, cancel := context.WithTimeout(ctx, attemptTimeout)
 		defer cancel()
-		m, err := p.broker.Next(ctx, schema.StreamOutcomes, last.Subject, sequence)
+		m, err := p.broker.Next(ctx, p.names.StreamOutcomes(), last.Subject, sequence)
 		if err != nil && !errors.Is(err, broker.ErrNotFound) {
 			return m, fmt.Errorf("reading outcome %s: %w", last.Subject, err)
 		}
@@ -140,11 +140,11 @@ func (p *Publisher) since(
 		if err != nil {
 			return nil, err
 		}
-		found, low = append(found, readOutcome(m)), m.Sequence+1
+		found, low = append(found, p.readOutcome(m)), m.Sequence+1
 	}
 	return found, nil
 }
 
-func readOutcome(m broker.Message) lifecycle.Outcome {
-	return lifecycle.ReadOutcome(m.Subject, m.Sequence, m.Time, m.Data)
+func (p *Publisher) readOutcome(m broker.Message) lifecycle.Outcome {
+	return lifecycle.ReadOutcome(p.names, m.Subject, m.Sequence, m.Time, m.Data)
 }

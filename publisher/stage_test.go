@@ -23,6 +23,9 @@ import (
 	"statusworker/schema/broker"
 )
 
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
+
 const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 
 // Two generations of one interaction. The later one is declared after the outcome of the other is stored.
@@ -139,7 +142,7 @@ func (s *stage) fresh() *publisher.Publisher {
 	s.t.Helper()
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	p, err := publisher.New(s.ctx, s.counter, log)
+	p, err := publisher.New(s.ctx, s.counter, ns, log)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -165,7 +168,7 @@ func (s *stage) publish(want publisher.Stats, outcomes ...schema.Outcome) {
 		s.t.Errorf("%d outcomes by destination and reason, but %d published", stored, got.Published)
 	}
 	if got.Processed, got.Failed = nil, nil; !reflect.DeepEqual(got, want) {
-		s.t.Errorf("stats of publishing %s: %+v, want %+v", outcomes[0].Subject(), got, want)
+		s.t.Errorf("stats of publishing %s: %+v, want %+v", ns.OutcomeSubject(outcomes[0]), got, want)
 	}
 }
 
@@ -180,8 +183,8 @@ func (s *stage) forget() {
 // stored returns the stored outcomes of an interaction in order.
 func (s *stage) stored(identifier string) (all []broker.Message) {
 	s.t.Helper()
-	r := broker.Range{Subjects: []string{schema.OutcomeSubjects(identifier)}}
-	if err := s.Scan(s.ctx, schema.StreamOutcomes, r, func(m broker.Message) error {
+	r := broker.Range{Subjects: []string{ns.OutcomeSubjects(identifier)}}
+	if err := s.Scan(s.ctx, ns.StreamOutcomes(), r, func(m broker.Message) error {
 		all = append(all, m)
 		return nil
 	}); err != nil {
@@ -199,11 +202,11 @@ func (s *stage) want(outcomes ...schema.Outcome) {
 		got = append(got, m.Subject+" "+m.Header.Get(broker.HeaderID))
 		if i < len(outcomes) {
 			data, err := outcomes[i].Marshal()
-			same = same && err == nil && m.Subject == outcomes[i].Subject() && bytes.Equal(m.Data, data)
+			same = same && err == nil && m.Subject == ns.OutcomeSubject(outcomes[i]) && bytes.Equal(m.Data, data)
 		}
 	}
 	for _, o := range outcomes {
-		want = append(want, o.Subject()+" "+o.ID())
+		want = append(want, ns.OutcomeSubject(o)+" "+o.ID())
 	}
 	if !same || len(got) != len(want) {
 		s.t.Errorf("stored outcomes:\n\t%s\nwant, with the same bytes:\n\t%s",
@@ -217,8 +220,8 @@ func outcome(identifier string, stored time.Time) schema.Outcome {
 		Identifier: identifier, Type: schema.Audio, Answer: json.RawMessage(`{"status":"processed"}`),
 		Declaration: json.RawMessage(`{"type":"audio"}`), Observed: stored.Add(time.Minute),
 		Origin: schema.Origin{
-			Stream:      schema.StreamDeclared,
-			Subject:     schema.DeclaredSubject(schema.Audio, identifier),
+			Stream:      ns.StreamDeclared(),
+			Subject:     ns.DeclaredSubject(schema.Audio, identifier),
 			Sequence:    7,
 			Deliveries:  1,
 			Stored:      stored,

@@ -15,8 +15,9 @@ const DefaultMaxAge = 14 * 24 * time.Hour
 
 // Choices are the settings of the outcomes stream that an operator may choose.
 type Choices struct {
-	Replicas int
-	MaxAge   time.Duration
+	Namespace schema.Namespace
+	Replicas  int
+	MaxAge    time.Duration
 	// MaxBytes is the maximum size; 0 is unlimited. At the limit the broker deletes the oldest outcomes.
 	MaxBytes int64
 }
@@ -26,9 +27,9 @@ type Choices struct {
 // syncs to the disk: that costs more than two publishes.
 func Topology(c Choices) topology.Set {
 	return topology.Set{Streams: []jetstream.StreamConfig{{
-		Name:        schema.StreamOutcomes,
+		Name:        c.Namespace.StreamOutcomes(),
 		Description: "Outcomes of interactions: processed events and dead letters",
-		Subjects:    []string{schema.SubjectsProcessed, schema.SubjectsFailed},
+		Subjects:    []string{c.Namespace.SubjectsProcessed(), c.Namespace.SubjectsFailed()},
 		Retention:   jetstream.LimitsPolicy,
 		Discard:     jetstream.DiscardOld,
 		MaxAge:      c.MaxAge,

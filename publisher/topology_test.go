@@ -9,7 +9,6 @@ import (
 
 	"statusworker/cmd/broker/provisioning"
 	"statusworker/publisher"
-	"statusworker/schema"
 	"statusworker/schema/topology"
 )
 
@@ -19,7 +18,7 @@ func TestTopology(t *testing.T) {
 	s := onServer(t, kind{window: longWindow, single: true})
 	set := publisher.Topology(publisher.Choices{MaxAge: time.Hour, MaxBytes: 4096})
 	one := set.Streams[0]
-	if len(set.Streams) != 1 || len(set.Consumers) != 0 || one.Name != schema.StreamOutcomes ||
+	if len(set.Streams) != 1 || len(set.Consumers) != 0 || one.Name != ns.StreamOutcomes() ||
 		one.Retention != jetstream.LimitsPolicy ||
 		one.AllowDirect || one.MaxMsgsPerSubject > 0 ||
 		one.Replicas != 1 {
@@ -30,7 +29,7 @@ func TestTopology(t *testing.T) {
 		t.Errorf("topologies %+v and %+v, want 3 replicas with atomic batches, and one without", three, one)
 	}
 	differ, err := provisioning.Compare(s.ctx, s.server.js, set)
-	object := "stream " + schema.StreamOutcomes
+	object := "stream " + ns.StreamOutcomes()
 	want := []topology.Difference{
 		{Object: object, Field: "max age", Have: "14d", Want: "1h", Choice: true},
 		{Object: object, Field: "max bytes", Have: "unlimited", Want: "4096", Choice: true},

@@ -7,15 +7,18 @@ import (
 	"statusworker/schema"
 )
 
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
+
 func TestAsyncAPIAddressesAreTheSubjects(t *testing.T) {
 	api := document(t, asyncAPI)
 	if api["asyncapi"] != "3.0.0" {
 		t.Errorf("asyncapi is %v, want 3.0.0", api["asyncapi"])
 	}
 	for _, tt := range []struct{ channel, want string }{
-		{"declared", schema.DeclaredSubject("{type}", "{identifier}")},
-		{"processed", schema.ProcessedSubject("{destination}", "{identifier}")},
-		{"failed", schema.FailedSubject("{reason}", "{identifier}")},
+		{"declared", ns.DeclaredSubject("{type}", "{identifier}")},
+		{"processed", ns.ProcessedSubject("{destination}", "{identifier}")},
+		{"failed", ns.FailedSubject("{reason}", "{identifier}")},
 	} {
 		channel := at(t, api, "channels", tt.channel)
 		if channel["address"] != tt.want {

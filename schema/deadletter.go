@@ -32,7 +32,7 @@ type DeadLetter struct {
 
 // DecodeDeadLetter reads a message on a subject of dead letters. It returns an error if statusworker did not publish
 // the message.
-func DecodeDeadLetter(subject string, message []byte) (DeadLetter, error) {
+func (n Namespace) DecodeDeadLetter(subject string, message []byte) (DeadLetter, error) {
 	var e struct {
 		ID          string     `json:"id"`
 		Type        string     `json:"type"`
@@ -43,7 +43,7 @@ func DecodeDeadLetter(subject string, message []byte) (DeadLetter, error) {
 		return DeadLetter{}, fmt.Errorf("the message on %s is not an event in JSON: %w", Quote(subject), err)
 	}
 	d := e.Data
-	switch kind, token, _ := DefaultNamespace.SplitSubject(subject); {
+	switch kind, token, _ := n.SplitSubject(subject); {
 	case e.Type != EventFailed:
 		return DeadLetter{}, fmt.Errorf("the message on %s has the type %s; must be %s",
 			Quote(subject), Quote(e.Type), EventFailed)
@@ -59,19 +59,19 @@ func DecodeDeadLetter(subject string, message []byte) (DeadLetter, error) {
 	return d, nil
 }
 
-// Declared returns the declared message of a dead letter: its subject, and its bare JSON or, if it was not JSON, its
-// payload. It returns an error if the interaction cannot be declared again.
-func (d DeadLetter) Declared() (subject string, message []byte, err error) {
+// Declared returns the declared message of a dead letter in a namespace: its subject, and its bare JSON or, if it was
+// not JSON, its payload. It returns an error if the interaction cannot be declared again.
+func (d DeadLetter) Declared(n Namespace) (subject string, message []byte, err error) {
 	subject = d.Source.Subject
-	kind, identifier, ok := DefaultNamespace.SplitSubject(subject)
-	if !ok || !DefaultNamespace.IsDeclaredSubject(subject) || !Type(kind).Valid() ||
+	kind, identifier, ok := n.SplitSubject(subject)
+	if !ok || !n.IsDeclaredSubject(subject) || !Type(kind).Valid() ||
 		CheckIdentifier(identifier) != nil || identifier != d.Identifier {
 		return "", nil, fmt.Errorf("its declared message had the subject %s, on which no valid message can be declared",
 			Quote(subject))
 	}
 	if len(d.Declaration) > 0 && string(d.Declaration) != "null" {
 		if d.Reason != InvalidMessage {
-			if _, err := DecodeFrom(subject, d.Declaration); err != nil {
+			if _, err := n.DecodeFrom(subject, d.Declaration); err != nil {
 				return "", nil, fmt.Errorf("its declaration is not valid: %w", err)
 			}
 		}

@@ -23,8 +23,8 @@ func TestDecodeDeadLetterReadsMarshal(t *testing.T) {
 		Declaration: json.RawMessage(bare("")),
 		Observed:    stored.Add(time.Hour),
 		Origin: schema.Origin{
-			Stream:      schema.StreamDeclared,
-			Subject:     schema.DeclaredSubject(schema.Audio, guid),
+			Stream:      ns.StreamDeclared(),
+			Subject:     ns.DeclaredSubject(schema.Audio, guid),
 			Sequence:    7,
 			Deliveries:  2,
 			Stored:      stored,
@@ -36,7 +36,7 @@ func TestDecodeDeadLetterReadsMarshal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d, err := schema.DecodeDeadLetter(o.Subject(), message)
+	d, err := ns.DecodeDeadLetter(ns.OutcomeSubject(o), message)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestDecodeDeadLetterReadsMarshal(t *testing.T) {
 	if err != nil || !bytes.Equal(rewritten, message) || d.ID != o.ID() {
 		t.Errorf("read: ID %s\n%s\nwant: ID %s\n%s (%v)", d.ID, rewritten, o.ID(), message, err)
 	}
-	subject, declared, err := d.Declared()
+	subject, declared, err := d.Declared(ns)
 	if err != nil || subject != o.Origin.Subject || string(declared) != bare("") {
 		t.Errorf("Declared() = %s on %s, %v", declared, subject, err)
 	}
@@ -63,7 +63,7 @@ func TestDecodeDeadLetterReadsMarshal(t *testing.T) {
 
 // A payload can be declared again if the message was invalid or made workers panic, unless the payload was cut.
 func TestDeadLetterDeclaresItsPayload(t *testing.T) {
-	subject := schema.DeclaredSubject(schema.Chat, guid)
+	subject := ns.DeclaredSubject(schema.Chat, guid)
 	for _, tt := range []struct {
 		reason schema.Reason
 		size   int
@@ -84,11 +84,11 @@ func TestDeadLetterDeclaresItsPayload(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d, err := schema.DecodeDeadLetter(o.Subject(), message)
+		d, err := ns.DecodeDeadLetter(ns.OutcomeSubject(o), message)
 		if err != nil {
 			t.Fatal(err)
 		}
-		on, declared, err := d.Declared()
+		on, declared, err := d.Declared(ns)
 		if got := err == nil; got != tt.want || got && (on != subject || !bytes.Equal(declared, payload)) {
 			t.Errorf("%s, %d bytes: declared %d bytes on %s, %v", tt.reason, tt.size, len(declared), on, err)
 		}
@@ -114,15 +114,15 @@ func TestDecodeDeadLetterReadsGoldenFiles(t *testing.T) {
 		if err := json.Unmarshal(message, &event); err != nil {
 			t.Fatal(err)
 		}
-		subject := schema.FailedSubject(event.Data.Reason, event.Subject)
-		if _, err := schema.DecodeDeadLetter(subject, message); err != nil {
+		subject := ns.FailedSubject(event.Data.Reason, event.Subject)
+		if _, err := ns.DecodeDeadLetter(subject, message); err != nil {
 			t.Errorf("%s: %v", file, err)
 		}
 	}
 }
 
 func TestDecodeDeadLetterRefuses(t *testing.T) {
-	subject := schema.FailedSubject(schema.Rejected, guid)
+	subject := ns.FailedSubject(schema.Rejected, guid)
 	event := func(more string) string {
 		return `{"specversion":"1.0","type":"interaction.failed.v1"` + more + `}`
 	}
@@ -141,7 +141,7 @@ func TestDecodeDeadLetterRefuses(t *testing.T) {
 		event(data(guid, schema.Rejected, source)),
 		event(`,"id":"1"` + data(guid, schema.Rejected, "")),
 	} {
-		_, err := schema.DecodeDeadLetter(subject, []byte(strings.ReplaceAll(message, "\n", `\n`)))
+		_, err := ns.DecodeDeadLetter(subject, []byte(strings.ReplaceAll(message, "\n", `\n`)))
 		if err == nil || !strings.Contains(err.Error(), schema.Quote(subject)) {
 			t.Errorf("%q: error %v, want one with the subject", message, err)
 			continue

@@ -83,11 +83,6 @@ func Decode(message []byte) (Declared, error) {
 	return d, err
 }
 
-// DecodeFrom reads a declared message from a subject of [DefaultNamespace]. See [Namespace.DecodeFrom].
-func DecodeFrom(subject string, message []byte) (Declared, error) {
-	return DefaultNamespace.DecodeFrom(subject, message)
-}
-
 // DecodeFrom reads a declared message from a subject as [Decode] does. It also returns a [*MemberError] if the type or
 // the identifier differs from that of the subject.
 func (n Namespace) DecodeFrom(subject string, message []byte) (Declared, error) {

@@ -37,7 +37,7 @@ func TestDecode(t *testing.T) {
 			for name, decode := range map[string]func() (schema.Declared, error){
 				"Decode": func() (schema.Declared, error) { return schema.Decode(message) },
 				"DecodeFrom": func() (schema.Declared, error) {
-					return schema.DecodeFrom(schema.PollSubject(want.Type, guid), message)
+					return ns.DecodeFrom(ns.PollSubject(want.Type, guid), message)
 				},
 			} {
 				got, err := decode()
@@ -105,7 +105,7 @@ func TestDecodeAccepts(t *testing.T) {
 		{"CloudEvent with a trace context that is no string", enveloped(bare(""), `,"traceparent":5`)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			d, err := schema.DecodeFrom(schema.DeclaredSubject(schema.Audio, guid), []byte(tt.message))
+			d, err := ns.DecodeFrom(ns.DeclaredSubject(schema.Audio, guid), []byte(tt.message))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -360,7 +360,7 @@ func TestDecodeIgnoresAByteOrderMark(t *testing.T) {
 		{"CloudEvent", enveloped(bare(`,"includeAiResults":true`), ""), bare(`,"includeAiResults":true`)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			d, err := schema.DecodeFrom(schema.DeclaredSubject(schema.Audio, guid), []byte(mark+tt.message))
+			d, err := ns.DecodeFrom(ns.DeclaredSubject(schema.Audio, guid), []byte(mark+tt.message))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -423,28 +423,28 @@ func checkOneLine(t testing.TB, text string) {
 }
 
 func TestDecodeFromRefuses(t *testing.T) {
-	subject := schema.DeclaredSubject(schema.Audio, guid)
+	subject := ns.DeclaredSubject(schema.Audio, guid)
 	const other = "00000000-0000-0000-0000-000000000000"
 	for _, tt := range []struct{ name, subject, message, member string }{
-		{"another type", schema.DeclaredSubject(schema.Chat, guid), bare(""), "type"},
-		{"another type in a CloudEvent", schema.DeclaredSubject(schema.Chat, guid), enveloped(bare(""), ""),
+		{"another type", ns.DeclaredSubject(schema.Chat, guid), bare(""), "type"},
+		{"another type in a CloudEvent", ns.DeclaredSubject(schema.Chat, guid), enveloped(bare(""), ""),
 			"data.type"},
-		{"an unknown type", schema.DeclaredSubject("video", guid), bare(""), "type"},
-		{"another identifier", schema.DeclaredSubject(schema.Audio, other), bare(""), "interactionIdentifier"},
-		{"another identifier in a CloudEvent", schema.DeclaredSubject(schema.Audio, other), enveloped(bare(""), ""),
+		{"an unknown type", ns.DeclaredSubject("video", guid), bare(""), "type"},
+		{"another identifier", ns.DeclaredSubject(schema.Audio, other), bare(""), "interactionIdentifier"},
+		{"another identifier in a CloudEvent", ns.DeclaredSubject(schema.Audio, other), enveloped(bare(""), ""),
 			"data.interactionIdentifier"},
 		{"a subject in upper case", strings.ToUpper(guid), bare(""), ""},
-		{"an identifier in upper case", schema.DeclaredSubject(schema.Audio, strings.ToUpper(guid)), bare(""),
+		{"an identifier in upper case", ns.DeclaredSubject(schema.Audio, strings.ToUpper(guid)), bare(""),
 			"interactionIdentifier"},
-		{"a wildcard", schema.DeclaredSubject(schema.Audio, "*"), bare(""), "interactionIdentifier"},
-		{"a line break", schema.DeclaredSubject(schema.Audio, "A\r\n"), bare(""), "interactionIdentifier"},
+		{"a wildcard", ns.DeclaredSubject(schema.Audio, "*"), bare(""), "interactionIdentifier"},
+		{"a line break", ns.DeclaredSubject(schema.Audio, "A\r\n"), bare(""), "interactionIdentifier"},
 		{"three tokens", "interactions.declared.audio", bare(""), ""},
 		{"five tokens", subject + ".x", bare(""), ""},
 		{"no subject", "", bare(""), ""},
 		{"not JSON", subject, "{", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			_, err := schema.DecodeFrom(tt.subject, []byte(tt.message))
+			_, err := ns.DecodeFrom(tt.subject, []byte(tt.message))
 			kind := schema.ProblemSubject
 			if tt.message == "{" {
 				kind = schema.ProblemJSON

@@ -63,9 +63,6 @@ type Outcome struct {
 // Failed reports whether o is a dead letter.
 func (o Outcome) Failed() bool { return o.Reason != "" }
 
-// Subject returns the subject of o in [DefaultNamespace].
-func (o Outcome) Subject() string { return DefaultNamespace.OutcomeSubject(o) }
-
 // ID returns the CloudEvents id of o, which is also its Nats-Msg-Id. Each generation has its own IDs.
 func (o Outcome) ID() string {
 	kind := string(o.Destination)

@@ -71,7 +71,7 @@ func outcomeOf(t testing.TB, file string) schema.Outcome {
 	return schema.Outcome{
 		Identifier: d.Identifier, Type: d.Type, Declaration: d.Declaration, Observed: observed,
 		Origin: schema.Origin{
-			Stream: schema.StreamDeclared, Subject: schema.DeclaredSubject(d.Type, d.Identifier), Sequence: 42,
+			Stream: ns.StreamDeclared(), Subject: ns.DeclaredSubject(d.Type, d.Identifier), Sequence: 42,
 			Deliveries: 1,
 			Stored:     stored, Polls: 12, Traceparent: d.Traceparent,
 		},
@@ -119,15 +119,15 @@ func outcomes(t testing.TB) map[string]schema.Outcome {
 	all["failed-processing_failed-payload"] = long
 
 	invalid := func(name, subject, message string) {
-		_, err := schema.DecodeFrom(subject, []byte(message))
+		_, err := ns.DecodeFrom(subject, []byte(message))
 		if err == nil {
 			t.Fatalf("%s: the message is valid", name)
 		}
-		kind, _, _ := schema.SplitSubject(subject)
+		kind, _, _ := ns.SplitSubject(subject)
 		o := schema.Outcome{
-			Identifier: schema.DeadLetterToken(subject, 42), Type: schema.Type(kind), Reason: schema.InvalidMessage,
+			Identifier: ns.DeadLetterToken(subject, 42), Type: schema.Type(kind), Reason: schema.InvalidMessage,
 			Detail: err.Error(), Observed: observed,
-			Origin: schema.Origin{Stream: schema.StreamDeclared, Subject: subject, Sequence: 42, Deliveries: 1,
+			Origin: schema.Origin{Stream: ns.StreamDeclared(), Subject: subject, Sequence: 42, Deliveries: 1,
 				Stored: stored},
 		}
 		if schema.CheckJSON([]byte(message)) == nil {
@@ -137,11 +137,11 @@ func outcomes(t testing.TB) map[string]schema.Outcome {
 		}
 		all[name] = o
 	}
-	invalid("failed-invalid_message", schema.DeclaredSubject(schema.Audio, guid),
+	invalid("failed-invalid_message", ns.DeclaredSubject(schema.Audio, guid),
 		`{"interactionIdentifier":"`+guid+`","type":"video"}`)
 	invalid("failed-invalid_message-payload", "interactions.declared.video.*", "not JSON \xff\x00\r\n")
-	invalid("failed-invalid_message-empty", schema.DeclaredSubject(schema.Chat, guid), "")
-	invalid("failed-invalid_message-array", schema.DeclaredSubject(schema.Chat, "nobody"), "[1, 2]")
+	invalid("failed-invalid_message-empty", ns.DeclaredSubject(schema.Chat, guid), "")
+	invalid("failed-invalid_message-array", ns.DeclaredSubject(schema.Chat, "nobody"), "[1, 2]")
 	return all
 }
 
@@ -459,9 +459,9 @@ func objectOf(size int) json.RawMessage {
 func TestOutcomeSubject(t *testing.T) {
 	for name, o := range outcomes(t) {
 		kind := string(o.Reason) + string(o.Destination)
-		gotKind, gotIdentifier, ok := schema.SplitSubject(o.Subject())
+		gotKind, gotIdentifier, ok := ns.SplitSubject(ns.OutcomeSubject(o))
 		if !ok || gotKind != kind || gotIdentifier != o.Identifier {
-			t.Errorf("%s: subject %s does not have %s and %s", name, o.Subject(), kind, o.Identifier)
+			t.Errorf("%s: subject %s does not have %s and %s", name, ns.OutcomeSubject(o), kind, o.Identifier)
 		}
 	}
 }

@@ -74,7 +74,7 @@ func fit(t *testing.T, o schema.Outcome) int {
 		t.Errorf("not JSON: %.200q", event)
 	}
 	if o.Failed() {
-		d, err := schema.DecodeDeadLetter(o.Subject(), event)
+		d, err := ns.DecodeDeadLetter(ns.OutcomeSubject(o), event)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,7 +109,7 @@ func TestOutcomeFitsIntoAMessage(t *testing.T) {
 					Payload:       answer,
 					History:       longestHistory(),
 					Origin: schema.Origin{
-						Stream:      schema.StreamDeclared,
+						Stream:      ns.StreamDeclared(),
 						Subject:     "interactions.declared." + strings.Repeat("\x01", 5000),
 						Traceparent: traceState,
 						Sequence:    1<<64 - 1,

@@ -2,15 +2,6 @@ package schema
 
 import "time"
 
-// Each worker repeatedly puts an [Announcement] under its own key of a key-value bucket. The broker deletes a key
-// [AnnouncementMaxAge] after the last put. These are the names of [DefaultNamespace].
-const (
-	BucketWorkers = defaultStreams + suffixWorkers
-	// StreamWorkers is the bucket's stream, and SubjectsWorkers matches its keys, as NATS names them.
-	StreamWorkers   = bucketStream + BucketWorkers
-	SubjectsWorkers = bucketKeys + BucketWorkers + ".>"
-)
-
 const (
 	// AnnounceEvery is the interval at which a worker announces itself and reads the announcements of the others.
 	AnnounceEvery = 3 * time.Second

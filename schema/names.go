@@ -7,24 +7,6 @@ import (
 	"unicode/utf8"
 )
 
-// Streams and consumers of [DefaultNamespace], which `statusworker provision` creates.
-const (
-	StreamDeclared = defaultStreams + suffixDeclared
-	StreamPolls    = defaultStreams + suffixPolls
-	StreamOutcomes = defaultStreams + suffixOutcomes
-
-	ConsumerIntake = consumerIntake
-)
-
-// Subject patterns of the streams of [DefaultNamespace].
-const (
-	SubjectsDeclared  = defaultName + stageDeclared + anyKindAndID
-	SubjectsHold      = defaultName + stageHold + anyKindAndID
-	SubjectsPoll      = defaultName + stagePoll + anyKindAndID
-	SubjectsProcessed = defaultName + stageProcessed + anyKindAndID
-	SubjectsFailed    = defaultName + stageFailed + anyKindAndID
-)
-
 // Headers of the messages of an interaction: declared messages, reservations and outcomes.
 const (
 	// HeaderPoll is the number of the reserved poll; the first is 1.

@@ -53,12 +53,12 @@ func TestCheckIdentifier(t *testing.T) {
 
 func TestSubjects(t *testing.T) {
 	for _, tt := range []struct{ got, want, pattern string }{
-		{schema.DeclaredSubject(schema.Audio, guid), "interactions.declared.audio." + guid, schema.SubjectsDeclared},
-		{schema.HoldSubject(schema.Chat, guid), "interactions.hold.chat." + guid, schema.SubjectsHold},
-		{schema.HoldSubjects(guid), "interactions.hold.*." + guid, schema.SubjectsHold},
-		{schema.PollSubject(schema.Transcript, guid), "interactions.poll.transcript." + guid, schema.SubjectsPoll},
-		{schema.ProcessedSubject(schema.ToCXAI, guid), "interactions.processed.cxai." + guid, schema.SubjectsProcessed},
-		{schema.FailedSubject(schema.NotFound, guid), "interactions.failed.not_found." + guid, schema.SubjectsFailed},
+		{ns.DeclaredSubject(schema.Audio, guid), "interactions.declared.audio." + guid, ns.SubjectsDeclared()},
+		{ns.HoldSubject(schema.Chat, guid), "interactions.hold.chat." + guid, ns.SubjectsHold()},
+		{ns.HoldSubjects(guid), "interactions.hold.*." + guid, ns.SubjectsHold()},
+		{ns.PollSubject(schema.Transcript, guid), "interactions.poll.transcript." + guid, ns.SubjectsPoll()},
+		{ns.ProcessedSubject(schema.ToCXAI, guid), "interactions.processed.cxai." + guid, ns.SubjectsProcessed()},
+		{ns.FailedSubject(schema.NotFound, guid), "interactions.failed.not_found." + guid, ns.SubjectsFailed()},
 	} {
 		if tt.got != tt.want {
 			t.Errorf("subject %s, want %s", tt.got, tt.want)
@@ -67,21 +67,21 @@ func TestSubjects(t *testing.T) {
 			t.Errorf("subject %s does not match %s", tt.got, tt.pattern)
 		}
 	}
-	if got, want := schema.OutcomeSubjects(guid), "interactions.*.*."+guid; got != want {
+	if got, want := ns.OutcomeSubjects(guid), "interactions.*.*."+guid; got != want {
 		t.Errorf("OutcomeSubjects = %s, want %s", got, want)
 	}
-	if got := schema.PollConsumer(schema.Audio); got != "poll-audio" {
+	if got := ns.PollConsumer(schema.Audio); got != "poll-audio" {
 		t.Errorf("PollConsumer = %s", got)
 	}
 }
 
 func TestSubjectPattern(t *testing.T) {
 	for stream, want := range map[string]string{
-		schema.StreamDeclared: "interactions.declared.chat.*",
-		schema.StreamPolls:    "interactions.poll.chat.*",
-		schema.StreamOutcomes: "",
+		ns.StreamDeclared(): "interactions.declared.chat.*",
+		ns.StreamPolls():    "interactions.poll.chat.*",
+		ns.StreamOutcomes(): "",
 	} {
-		got, err := schema.SubjectPattern(stream, schema.Chat)
+		got, err := ns.SubjectPattern(stream, schema.Chat)
 		if got != want || (err != nil) != (want == "") {
 			t.Errorf("%s: %q, %v, want %q, or an error if that is empty", stream, got, err, want)
 		}
@@ -110,7 +110,7 @@ func TestSplitSubject(t *testing.T) {
 		{subject: "other.declared.audio.x"},
 		{subject: "Interactions.declared.audio.x"},
 	} {
-		kind, identifier, ok := schema.SplitSubject(tt.subject)
+		kind, identifier, ok := ns.SplitSubject(tt.subject)
 		if kind != tt.kind || identifier != tt.identifier || ok != tt.ok {
 			t.Errorf("SplitSubject(%q) = %q, %q, %t, want %q, %q, %t",
 				tt.subject, kind, identifier, ok, tt.kind, tt.identifier, tt.ok)
@@ -136,11 +136,11 @@ func TestDeadLetterToken(t *testing.T) {
 		{"a/b", "seq-42"},
 		{"$JS", "seq-42"},
 	} {
-		if got := schema.DeadLetterToken("interactions.declared.audio."+tt.token, 42); got != tt.want {
+		if got := ns.DeadLetterToken("interactions.declared.audio."+tt.token, 42); got != tt.want {
 			t.Errorf("DeadLetterToken(%q) = %q, want %q", tt.token, got, tt.want)
 		}
 	}
-	if got := schema.DeadLetterToken("elsewhere", 42); got != "seq-42" {
+	if got := ns.DeadLetterToken("elsewhere", 42); got != "seq-42" {
 		t.Errorf("DeadLetterToken(elsewhere) = %q, want seq-42", got)
 	}
 }
@@ -186,7 +186,7 @@ func TestListsAndTheirMembers(t *testing.T) {
 		"Types": texts(schema.Types()), "Destinations": texts(schema.Destinations()),
 		"Reasons":  texts(schema.Reasons()),
 		"Statuses": texts(schema.Statuses()), "Faults": texts(schema.Faults()), "Flags": texts(schema.Flags()),
-		"Meanings": texts(schema.Meanings()), "Streams": schema.Streams(),
+		"Meanings": texts(schema.Meanings()), "Streams": ns.Streams(),
 	} {
 		slices.Sort(list)
 		if len(list) == 0 || len(slices.Compact(slices.Clone(list))) != len(list) {

@@ -3,6 +3,7 @@ package schema
 import (
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -24,8 +25,9 @@ import (
 //	consumer intake                         of INTERACTIONS_DECLARED; none with delayed naks
 //	consumer poll-<type>                    of INTERACTIONS_POLLS; with delayed naks of INTERACTIONS_DECLARED
 //
-// Provisioning, the overview and doctor use all streams and consumers. Some files repeat names: deploy/nats
-// (permissions, backup and restore), deploy/helm (the autoscaler), and the documents of this package.
+// Provisioning, the overview and doctor use all streams and consumers. Some files build names, too: the template of
+// the permissions (cmd/internal/permissions), deploy/nats (backup and restore), deploy/helm (the autoscaler). The
+// documents of this package have those of the default namespace.
 //
 // The names of consumers and headers are the same in every namespace: they need to be unique only in a stream.
 type Namespace struct {
@@ -36,8 +38,7 @@ type Namespace struct {
 var DefaultNamespace = Namespace{}
 
 const (
-	defaultName    = "interactions"
-	defaultStreams = "INTERACTIONS"
+	defaultName = "interactions"
 
 	suffixDeclared = "_DECLARED"
 	suffixPolls    = "_POLLS"
@@ -52,13 +53,15 @@ const (
 
 	anyKindAndID = "*.*"
 
-	// The prefixes of the stream and the keys of a bucket in NATS.
+	// The prefix of the stream of a bucket in NATS.
 	bucketStream = "KV_"
-	bucketKeys   = "$KV."
 
 	consumerIntake = "intake"
 	consumerPoll   = "poll-"
 )
+
+// BucketKeys is the prefix of the subjects of all keys of buckets in NATS.
+const BucketKeys = "$KV."
 
 var namespacePattern = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}$`)
 
@@ -80,6 +83,26 @@ func NewNamespace(name string) (Namespace, error) {
 	return Namespace{name: name}, nil
 }
 
+// NamespaceOf returns the namespace of a stream, and false if no namespace has a stream of that name.
+func NamespaceOf(stream string) (Namespace, bool) {
+	prefix := strings.TrimPrefix(stream, bucketStream)
+	end := strings.LastIndexByte(prefix, '_')
+	if end < 0 {
+		return Namespace{}, false
+	}
+	n, err := NewNamespace(strings.ToLower(prefix[:end]))
+	return n, err == nil && slices.Contains(n.Streams(), stream)
+}
+
+// MarshalText returns the name.
+func (n Namespace) MarshalText() ([]byte, error) { return []byte(n.String()), nil }
+
+// UnmarshalText is [NewNamespace].
+func (n *Namespace) UnmarshalText(name []byte) (err error) {
+	*n, err = NewNamespace(string(name))
+	return err
+}
+
 // String returns the name, which is the first token of every subject.
 func (n Namespace) String() string {
 	if n.name == "" {
@@ -87,6 +110,9 @@ func (n Namespace) String() string {
 	}
 	return n.name
 }
+
+// IsDefault reports whether n is [DefaultNamespace].
+func (n Namespace) IsDefault() bool { return n == DefaultNamespace }
 
 func (n Namespace) stream(suffix string) string { return strings.ToUpper(n.String()) + suffix }
 
@@ -137,7 +163,7 @@ func (n Namespace) SubjectsWorkers() string { return n.WorkerSubject(">") }
 
 // WorkerSubject is the subject of a worker's announcements.
 func (n Namespace) WorkerSubject(worker string) string {
-	return bucketKeys + n.BucketWorkers() + "." + worker
+	return BucketKeys + n.BucketWorkers() + "." + worker
 }
 
 // DeclaredSubject is the subject of an interaction's declared message.

@@ -1,6 +1,7 @@
 package schema_test
 
 import (
+	"encoding/json"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -59,23 +60,54 @@ func TestDefaultNamespace(t *testing.T) {
 		t.Errorf("%#v: namespaces do not compare by name", n)
 	}
 	n := schema.DefaultNamespace
-	for _, tt := range []struct{ constant, method, want string }{
-		{schema.StreamDeclared, n.StreamDeclared(), "INTERACTIONS_DECLARED"},
-		{schema.StreamPolls, n.StreamPolls(), "INTERACTIONS_POLLS"},
-		{schema.StreamOutcomes, n.StreamOutcomes(), "INTERACTIONS_OUTCOMES"},
-		{schema.StreamWorkers, n.StreamWorkers(), "KV_INTERACTIONS_WORKERS"},
-		{schema.BucketWorkers, n.BucketWorkers(), "INTERACTIONS_WORKERS"},
-		{schema.ConsumerIntake, n.ConsumerIntake(), "intake"},
-		{schema.SubjectsDeclared, n.SubjectsDeclared(), "interactions.declared.*.*"},
-		{schema.SubjectsHold, n.SubjectsHold(), "interactions.hold.*.*"},
-		{schema.SubjectsPoll, n.SubjectsPoll(), "interactions.poll.*.*"},
-		{schema.SubjectsProcessed, n.SubjectsProcessed(), "interactions.processed.*.*"},
-		{schema.SubjectsFailed, n.SubjectsFailed(), "interactions.failed.*.*"},
-		{schema.SubjectsWorkers, n.SubjectsWorkers(), "$KV.INTERACTIONS_WORKERS.>"},
+	for _, tt := range []struct{ got, want string }{
+		{n.StreamDeclared(), "INTERACTIONS_DECLARED"},
+		{n.StreamPolls(), "INTERACTIONS_POLLS"},
+		{n.StreamOutcomes(), "INTERACTIONS_OUTCOMES"},
+		{n.StreamWorkers(), "KV_INTERACTIONS_WORKERS"},
+		{n.BucketWorkers(), "INTERACTIONS_WORKERS"},
+		{n.ConsumerIntake(), "intake"},
+		{n.SubjectsDeclared(), "interactions.declared.*.*"},
+		{n.SubjectsHold(), "interactions.hold.*.*"},
+		{n.SubjectsPoll(), "interactions.poll.*.*"},
+		{n.SubjectsProcessed(), "interactions.processed.*.*"},
+		{n.SubjectsFailed(), "interactions.failed.*.*"},
+		{n.SubjectsWorkers(), "$KV.INTERACTIONS_WORKERS.>"},
 	} {
-		if tt.constant != tt.want || tt.method != tt.want {
-			t.Errorf("constant %s, method %s, want %s", tt.constant, tt.method, tt.want)
+		if tt.got != tt.want {
+			t.Errorf("%s, want %s", tt.got, tt.want)
 		}
+	}
+}
+
+func TestNamespaceOfAStream(t *testing.T) {
+	for _, n := range names(t) {
+		for _, stream := range n.Streams() {
+			if got, ok := schema.NamespaceOf(stream); !ok || got != n {
+				t.Errorf("NamespaceOf(%s) = %s, %t, want %s", stream, got, ok, n)
+			}
+		}
+	}
+	for _, stream := range []string{
+		"", "_", "INTERACTIONS", "_DECLARED", "INTERACTIONS_OTHER", "interactions_DECLARED", "INTERACTIONS_WORKERS",
+		"KV_INTERACTIONS_DECLARED", "KV_KV_A_WORKERS",
+	} {
+		if n, ok := schema.NamespaceOf(stream); ok {
+			t.Errorf("NamespaceOf(%q) = %s, want none", stream, n)
+		}
+	}
+}
+
+func TestNamespaceAsText(t *testing.T) {
+	for _, want := range names(t) {
+		text, err := json.Marshal(want)
+		var got schema.Namespace
+		if err != nil || string(text) != `"`+want.String()+`"` || json.Unmarshal(text, &got) != nil || got != want {
+			t.Errorf("%s becomes %s, %v, and %s", want, text, err, got)
+		}
+	}
+	if n := namespace(t, "a"); n.UnmarshalText([]byte("A")) == nil || n != schema.DefaultNamespace {
+		t.Errorf("an invalid text becomes %s", n)
 	}
 }
 
@@ -242,12 +274,12 @@ func TestDecodeFromANamespace(t *testing.T) {
 	if _, err := n.DecodeFrom(n.DeclaredSubject(schema.Audio, guid), message); err != nil {
 		t.Error(err)
 	}
-	if _, err := n.DecodeFrom(schema.DeclaredSubject(schema.Audio, guid), message); err == nil {
+	if _, err := n.DecodeFrom(ns.DeclaredSubject(schema.Audio, guid), message); err == nil {
 		t.Error("a subject of another namespace is accepted")
 	}
 }
 
-// A name that is written elsewhere would be the same in every namespace.
+// A name that is written elsewhere, or is of the default namespace, would be the same in every namespace.
 func TestNamesAreBuiltInOnePlace(t *testing.T) {
 	name := regexp.MustCompile(`interactions\.($|[a-z*{<>])|INTERACTIONS|\$KV\.|KV_[A-Z]|^poll-|Statusworker-`)
 	places := map[string]string{ // the files that have names, and which
@@ -271,6 +303,11 @@ func TestNamesAreBuiltInOnePlace(t *testing.T) {
 			return err
 		}
 		ast.Inspect(parsed, func(node ast.Node) bool {
+			if chosen, ok := node.(*ast.SelectorExpr); ok && chosen.Sel.Name == "DefaultNamespace" &&
+				!strings.HasPrefix(file, "integration/") {
+				t.Errorf("%s:%d: DefaultNamespace: use the namespace of the flags", file,
+					set.Position(chosen.Pos()).Line)
+			}
 			literal, ok := node.(*ast.BasicLit)
 			if !ok || literal.Kind != token.STRING {
 				return true

@@ -90,7 +90,7 @@ func panicOnce(s *testStage) {
 func loseOutcomes(s *testStage) {
 	s.Declare(schema.Chat, simulator.Processed(2*time.Second))
 	s.metric("taken_in_total", labels{"lane": "chat"}, exactly(1)) // it reads the stream
-	s.Check(s.JS.DeleteStream(s.ctx, schema.StreamOutcomes))
+	s.Check(s.JS.DeleteStream(s.ctx, ns.StreamOutcomes()))
 	s.metric("publish_retries_total", nil, more(0))
 	s.metric("faults_total", nil, more(0))
 	set := publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge})
@@ -101,13 +101,13 @@ func loseOutcomes(s *testStage) {
 
 func publishAsOther(s *testStage) {
 	id := s.Declare(schema.Chat, simulator.Failed(schema.StatusProcessingFailed, time.Second))
-	s.Publish(schema.ProcessedSubject(schema.ToCXAI, id), "{}")
+	s.Publish(ns.ProcessedSubject(schema.ToCXAI, id), "{}")
 	s.metric("contradictions_total", nil, exactly(1))
 	// A due message of an earlier generation, while a later one has a reservation.
 	id = s.Declare(schema.Chat, simulator.Never())
 	s.metric("polls_total", labels{"result": "pending"}, more(2))
 	s.PublishMessage(broker.Publication{
-		Subject: schema.PollSubject(schema.Chat, id), Data: stage.Declaration(schema.Chat, id),
+		Subject: ns.PollSubject(schema.Chat, id), Data: stage.Declaration(schema.Chat, id),
 		Header: broker.Header{
 			schema.HeaderPoll: {"1"}, schema.HeaderSequence: {"1"}, schema.HeaderDeliveries: {"1"},
 			schema.HeaderGeneration: {time.Now().Add(-time.Hour).UTC().Format(time.RFC3339Nano)},
@@ -132,7 +132,7 @@ func limitStorage(s *testStage) {
 	s.metric("polls_total", labels{"lane": "chat"}, more(0))
 	s.Check(s.Server.LimitStorage(1))
 	s.Until("an overdue reservation", func() bool {
-		for _, err := range redelivery.FindOverdue(s.ctx, s.Broker, time.Now(), time.Second) {
+		for _, err := range redelivery.FindOverdue(s.ctx, s.Broker, ns, time.Now(), time.Second) {
 			s.Check(err)
 			return true
 		}
@@ -147,7 +147,7 @@ func pauseConsumers(s *testStage) {
 	s.Declare(schema.Chat, simulator.Never())
 	s.metric("polls_total", labels{"lane": "chat"}, more(0))
 	for stream, name := range map[string]string{
-		schema.StreamPolls: schema.PollConsumer(schema.Chat), schema.StreamDeclared: schema.ConsumerIntake,
+		ns.StreamPolls(): ns.PollConsumer(schema.Chat), ns.StreamDeclared(): ns.ConsumerIntake(),
 	} {
 		_, err := s.JS.PauseConsumer(s.ctx, stream, name, time.Now().Add(time.Hour))
 		s.Check(err)
@@ -165,24 +165,24 @@ func TestStreamProblems(t *testing.T) {
 	log, logged := test.NewNullLogger()
 	s := newStage(t, consumer.Schedule, func(p *parts) {
 		p.log = log
-		source := &jetstream.StreamSource{Name: schema.StreamPolls}
+		source := &jetstream.StreamSource{Name: ns.StreamPolls()}
 		cfg := jetstream.StreamConfig{Name: "COPY", Sources: []*jetstream.StreamSource{source}}
 		_, err := p.JS.CreateStream(p.Ctx, cfg)
 		p.Check(err)
-		p.Publish(schema.DeclaredSubject(schema.Chat, uuid.NewString()), "")
-		reset := jetstream.DefaultAPIPrefix + "CONSUMER.RESET." + schema.StreamDeclared + "." + schema.ConsumerIntake
+		p.Publish(ns.DeclaredSubject(schema.Chat, uuid.NewString()), "")
+		reset := jetstream.DefaultAPIPrefix + "CONSUMER.RESET." + ns.StreamDeclared() + "." + ns.ConsumerIntake()
 		m, err := p.NC.RequestWithContext(p.Ctx, reset, []byte(`{"seq":1000}`))
 		p.Check(err)
 		if strings.Contains(string(m.Data), `"error"`) {
 			t.Fatalf("resetting the consumer: %s", m.Data)
 		}
 	})
-	s.metric("foreign_consumers", labels{"stream": schema.StreamPolls}, exactly(1))
-	s.metric("foreign_consumers", labels{"stream": schema.StreamDeclared}, exactly(0))
+	s.metric("foreign_consumers", labels{"stream": ns.StreamPolls()}, exactly(1))
+	s.metric("foreign_consumers", labels{"stream": ns.StreamDeclared()}, exactly(0))
 	s.metric("undelivered_seconds",
-		labels{"stream": schema.StreamDeclared, "consumer": schema.ConsumerIntake}, more(0))
+		labels{"stream": ns.StreamDeclared(), "consumer": ns.ConsumerIntake()}, more(0))
 	s.metric("undelivered_seconds",
-		labels{"stream": schema.StreamPolls, "consumer": schema.PollConsumer(schema.Chat)}, exactly(0))
+		labels{"stream": ns.StreamPolls(), "consumer": ns.PollConsumer(schema.Chat)}, exactly(0))
 	var streams []any
 	s.Until("two log lines", func() bool { // they follow the metrics
 		streams = nil
@@ -193,7 +193,7 @@ func TestStreamProblems(t *testing.T) {
 		}
 		return len(streams) >= 2
 	})
-	if !slices.Equal(streams, []any{schema.StreamPolls, schema.StreamDeclared}) {
+	if !slices.Equal(streams, []any{ns.StreamPolls(), ns.StreamDeclared()}) {
 		t.Errorf("logged errors about %v, want one about each stream", streams)
 	}
 }

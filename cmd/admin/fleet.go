@@ -57,7 +57,7 @@ func newFleet(worker *consumer.Worker, js jetstream.JetStream, every time.Durati
 	ctx, stop := context.WithCancel(context.Background())
 	f := &fleet{
 		worker:    worker,
-		inspector: overview.New(permission.Wrap(js, patience.Guarded(js.Conn())), time.Now),
+		inspector: overview.New(permission.Wrap(js, patience.Guarded(js.Conn())), worker.Namespace(), time.Now),
 		every:     every,
 		log:       log,
 		stop:      stop,
@@ -115,7 +115,7 @@ func (f *fleet) logNew(before, now overview.Overview) {
 		}
 		f.log.WithFields(logrus.Fields{
 			"stream": one.Stream, "consumer": one.Consumer, "sequence": one.Sequence, "stored": one.Stored,
-			"command": advice.UpdateCommand(f.worker.Mode(), consumer.Config{}),
+			"command": advice.UpdateCommand(f.worker.Mode(), consumer.Config{Namespace: f.worker.Namespace()}),
 		}).Error("consumer does not deliver stored messages; their interactions get no outcome")
 	}
 }

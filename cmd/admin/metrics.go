@@ -11,13 +11,19 @@ import (
 	"statusworker/schema"
 )
 
-const namespace = "statusworker_"
+const (
+	prefix = "statusworker_"
+	// labelNamespace is a label of all metrics with the prefix. Prometheus sets `namespace` to that of Kubernetes.
+	labelNamespace = "nats_namespace"
+)
 
 // Metrics are the Prometheus metrics of a worker. They have their own registry. A scrape reads the worker's own
 // counters; only polls and outcomes are recorded as they happen. No label has an identifier, or another value from a
 // message or from the vendor.
 type Metrics struct {
 	registry *prometheus.Registry
+	// labelled registers metrics with the label of the namespace.
+	labelled prometheus.Registerer
 	lanes    map[schema.Type]*laneMetrics
 }
 
@@ -38,21 +44,22 @@ var (
 	outcomeBuckets = []float64{5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400}
 )
 
-// NewMetrics returns the metrics of a worker of this version, built with this version of Go.
-func NewMetrics(version, goVersion string) *Metrics {
+// NewMetrics returns the metrics of a worker of a namespace and this version, built with this version of Go.
+func NewMetrics(n schema.Namespace, version, goVersion string) *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry(), lanes: map[schema.Type]*laneMetrics{}}
+	m.labelled = prometheus.WrapRegistererWith(prometheus.Labels{labelNamespace: n.String()}, m.registry)
 	build := prometheus.NewGaugeVec(
-		prometheus.GaugeOpts{Name: namespace + "build_info", Help: "Always 1; the labels have the version."},
+		prometheus.GaugeOpts{Name: prefix + "build_info", Help: "Always 1; the labels have the version."},
 		[]string{"version", "goversion"},
 	)
 	build.WithLabelValues(version, goVersion).Set(1)
 	polls := prometheus.NewCounterVec(
-		prometheus.CounterOpts{Name: namespace + "polls_total", Help: "Status requests, by result."},
+		prometheus.CounterOpts{Name: prefix + "polls_total", Help: "Status requests, by result."},
 		[]string{"lane", "result"},
 	)
 	histogram := func(name, help string, buckets []float64) *prometheus.HistogramVec {
 		return prometheus.NewHistogramVec(
-			prometheus.HistogramOpts{Name: namespace + name, Help: help, Buckets: buckets},
+			prometheus.HistogramOpts{Name: prefix + name, Help: help, Buckets: buckets},
 			[]string{"lane"},
 		)
 	}
@@ -78,7 +85,8 @@ func NewMetrics(version, goVersion string) *Metrics {
 		}
 		m.lanes[t] = l
 	}
-	m.registry.MustRegister(build, polls, took, late, toOutcome,
+	m.labelled.MustRegister(build, polls, took, late, toOutcome)
+	m.registry.MustRegister(
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

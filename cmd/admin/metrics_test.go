@@ -194,7 +194,7 @@ func TestDocumentation(t *testing.T) {
 		}
 	}
 	s := newStage(t, consumer.Schedule)
-	_, err = s.JS.CreateConsumer(s.Ctx, schema.StreamOutcomes, jetstream.ConsumerConfig{Durable: "transcripts"})
+	_, err = s.JS.CreateConsumer(s.Ctx, ns.StreamOutcomes(), jetstream.ConsumerConfig{Durable: "transcripts"})
 	s.Check(err)
 	s.await("/metrics", http.StatusOK, "statusworker_outcomes_unread")
 	for name := range s.families() {
@@ -216,13 +216,13 @@ func TestMetricsOfConsumers(t *testing.T) {
 	s := newStage(t, consumer.Schedule)
 	create := func(name string) {
 		t.Helper()
-		_, err := s.JS.CreateConsumer(s.Ctx, schema.StreamOutcomes, jetstream.ConsumerConfig{
+		_, err := s.JS.CreateConsumer(s.Ctx, ns.StreamOutcomes(), jetstream.ConsumerConfig{
 			Durable: name, AckPolicy: jetstream.AckExplicitPolicy, DeliverPolicy: jetstream.DeliverNewPolicy,
 		})
 		s.Check(err)
 	}
 	create("behind")
-	s.Publish(schema.FailedSubject(schema.NotFound, uuid.NewString()), "{}")
+	s.Publish(ns.FailedSubject(schema.NotFound, uuid.NewString()), "{}")
 	behind := labels{"consumer": "behind"}
 	s.metric("outcomes_unread", behind, exactly(1))
 	s.metric("outcomes_unread_oldest_seconds", behind, more(0))

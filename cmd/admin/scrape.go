@@ -27,7 +27,7 @@ type watched struct {
 type scrape struct{ server *Server }
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc(namespace+name, help, labels, nil)
+	return prometheus.NewDesc(prefix+name, help, labels, nil)
 }
 
 var (
@@ -256,7 +256,7 @@ func (s sink) lanes(o *overview.Overview) {
 
 // report reports foreign consumers and undelivered messages. It also reports 0, so that an alert ends.
 func (s sink) report(o *overview.Overview) {
-	set := consumer.Topology(consumer.Config{}, consumer.Choices{Mode: o.Redelivery})
+	set := consumer.Topology(consumer.Config{Namespace: o.Namespace}, consumer.Choices{Mode: o.Redelivery})
 	for _, stream := range set.Streams {
 		if stream.Retention != jetstream.WorkQueuePolicy {
 			continue

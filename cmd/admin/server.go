@@ -69,7 +69,7 @@ func listen(addr string, m *Metrics, t times) (*Server, error) {
 	s := &Server{listener: netutil.LimitListener(listener, maxConnections), served: make(chan struct{}), times: t}
 	s.server.ReadTimeout, s.server.WriteTimeout = t.read, writeTimeout
 	s.Waiting("the worker is starting")
-	m.registry.MustRegister(scrape{s})
+	m.labelled.MustRegister(scrape{s})
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "/livez\n/readyz\n/statusz\n/metrics")

@@ -17,7 +17,6 @@ import (
 	"statusworker/cmd/admin"
 	"statusworker/cmd/broker/adapter"
 	"statusworker/consumer"
-	"statusworker/schema"
 )
 
 // A worker that is not the first does not report metrics of the fleet, even after requests for an overview. Concurrent
@@ -31,14 +30,14 @@ func TestOverviewsOnDemand(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := admin.Listen("127.0.0.1:0", admin.NewMetrics("", ""))
+	server, err := admin.Listen("127.0.0.1:0", admin.NewMetrics(ns, "", ""))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer server.Close()
 	server.Watch(worker, s.out, s.JS, logrus.New())
 	requests := make(chan *nats.Msg, 1000)
-	sub, err := s.JS.Conn().ChanSubscribe("$JS.API.STREAM.INFO."+schema.StreamOutcomes, requests)
+	sub, err := s.JS.Conn().ChanSubscribe("$JS.API.STREAM.INFO."+ns.StreamOutcomes(), requests)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +64,7 @@ func TestOverviewsOnDemand(t *testing.T) {
 func TestConnectionsAreBounded(t *testing.T) {
 	t.Parallel()
 	const limit, patience = 1024, 20 * time.Second
-	server, err := admin.ListenFast("127.0.0.1:0", admin.NewMetrics("", ""), time.Second, time.Hour)
+	server, err := admin.ListenFast("127.0.0.1:0", admin.NewMetrics(ns, "", ""), time.Second, time.Hour)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +112,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 // The root page lists the other pages.
 func TestListOfPages(t *testing.T) {
 	t.Parallel()
-	server, err := admin.Listen("127.0.0.1:0", admin.NewMetrics("", ""))
+	server, err := admin.Listen("127.0.0.1:0", admin.NewMetrics(ns, "", ""))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +146,7 @@ func TestListOfPages(t *testing.T) {
 
 func TestRefusedAddresses(t *testing.T) {
 	t.Parallel()
-	m := admin.NewMetrics("", "")
+	m := admin.NewMetrics(ns, "", "")
 	first, err := admin.Listen("127.0.0.1:0", m)
 	if err != nil {
 		t.Fatal(err)

@@ -17,7 +17,11 @@ import (
 	"statusworker/consumer"
 	"statusworker/integration/stage"
 	"statusworker/publisher"
+	"statusworker/schema"
 )
+
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
 
 // testStage is a stage with one worker and its admin server.
 type testStage struct {
@@ -45,7 +49,7 @@ const inspectEvery = 200 * time.Millisecond
 
 func newStage(t *testing.T, mode consumer.Mode, change ...func(*parts)) *testStage {
 	t.Helper()
-	metrics := admin.NewMetrics("v1.2.3", "go1.26")
+	metrics := admin.NewMetrics(ns, "v1.2.3", "go1.26")
 	server, err := admin.ListenFast("127.0.0.1:0", metrics, 10*time.Second, inspectEvery)
 	if err != nil {
 		t.Fatal(err)

@@ -89,7 +89,7 @@ func (r *reading) read(
 func ReadConsumers(ctx context.Context, js jetstream.JetStream, outcomes jetstream.Stream, at time.Time) (
 	[]Consumer, error,
 ) {
-	infos, err := durables(ctx, js, schema.StreamOutcomes)
+	infos, err := durables(ctx, js, outcomes.CachedInfo().Config.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -150,8 +150,7 @@ func durables(ctx context.Context, js jetstream.JetStream, stream string) ([]*je
 		if err != nil {
 			return nil, err
 		}
-		subject := jetstream.DefaultAPIPrefix + "CONSUMER.LIST." + stream
-		m, err := permission.RequestWithContext(ctx, js.Conn(), subject, request)
+		m, err := permission.RequestAPI(ctx, js, request, "CONSUMER.LIST", stream)
 		if err != nil {
 			return nil, fmt.Errorf("reading the consumers of %s: %w", stream, err)
 		}

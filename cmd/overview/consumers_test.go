@@ -31,19 +31,19 @@ func TestConsumersOfOutcomes(t *testing.T) {
 	create := func(cfg jetstream.ConsumerConfig) jetstream.Consumer {
 		t.Helper()
 		cfg.AckPolicy = jetstream.AckExplicitPolicy
-		c, err := s.JS.CreateConsumer(s.Ctx, schema.StreamOutcomes, cfg)
+		c, err := s.JS.CreateConsumer(s.Ctx, ns.StreamOutcomes(), cfg)
 		check(t, err)
 		return c
 	}
-	store(schema.ProcessedSubject(schema.ToTranscript, uuid.NewString()))
-	store(schema.ProcessedSubject(schema.ToCXAI, uuid.NewString()))
-	store(schema.FailedSubject(schema.NotFound, uuid.NewString()))
+	store(ns.ProcessedSubject(schema.ToTranscript, uuid.NewString()))
+	store(ns.ProcessedSubject(schema.ToCXAI, uuid.NewString()))
+	store(ns.FailedSubject(schema.NotFound, uuid.NewString()))
 	create(jetstream.ConsumerConfig{Durable: "all"})
 	transcripts := create(jetstream.ConsumerConfig{
-		Durable: "transcripts", FilterSubject: schema.ProcessedSubject(schema.ToTranscript, "*"),
+		Durable: "transcripts", FilterSubject: ns.ProcessedSubject(schema.ToTranscript, "*"),
 	})
 	create(jetstream.ConsumerConfig{Durable: "two-filters", FilterSubjects: []string{
-		schema.ProcessedSubject(schema.ToCXAI, "*"), schema.SubjectsFailed,
+		ns.ProcessedSubject(schema.ToCXAI, "*"), ns.SubjectsFailed(),
 	}})
 	create(jetstream.ConsumerConfig{Durable: "late", DeliverPolicy: jetstream.DeliverNewPolicy})
 	create(jetstream.ConsumerConfig{Name: "not-durable"})
@@ -66,14 +66,14 @@ func TestConsumersOfOutcomes(t *testing.T) {
 	}
 	acknowledge("acknowledges-the-first", 1)
 	acknowledge("acknowledges-the-second", 2)
-	none, err := s.JS.CreateConsumer(s.Ctx, schema.StreamOutcomes, jetstream.ConsumerConfig{
+	none, err := s.JS.CreateConsumer(s.Ctx, ns.StreamOutcomes(), jetstream.ConsumerConfig{
 		Durable: "without-acknowledgements", AckPolicy: jetstream.AckNonePolicy,
 	})
 	check(t, err)
 	_, err = none.Next()
 	check(t, err)
 
-	stream, err := s.JS.Stream(s.Ctx, schema.StreamOutcomes)
+	stream, err := s.JS.Stream(s.Ctx, ns.StreamOutcomes())
 	check(t, err)
 	var stored []time.Time
 	for n := range uint64(3) {
@@ -113,10 +113,10 @@ func TestConsumersOfOutcomes(t *testing.T) {
 			}
 		}
 	}
-	if v, err := overview.New(s.JS, time.Now).Take(s.Ctx); err != nil || len(v.Consumers) != len(want) {
+	if v, err := overview.New(s.JS, ns, time.Now).Take(s.Ctx); err != nil || len(v.Consumers) != len(want) {
 		t.Errorf("the overview has the consumers %+v (%v)", v.Consumers, err)
 	}
-	if v, err := overview.New(s.JS, time.Now).TakeWithoutOutcomes(s.Ctx); err != nil ||
+	if v, err := overview.New(s.JS, ns, time.Now).TakeWithoutOutcomes(s.Ctx); err != nil ||
 		len(v.Consumers) != len(want) || v.Denied != nil {
 		t.Errorf("without outcomes: %+v, denied %q (%v)", v.Consumers, v.Denied, err)
 	}
@@ -126,12 +126,12 @@ func TestConsumersOfOutcomes(t *testing.T) {
 func TestReadingConsumersIsPaced(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, consumer.Schedule)
-	_, err := s.JS.CreateConsumer(s.Ctx, schema.StreamOutcomes, jetstream.ConsumerConfig{Durable: "a"})
+	_, err := s.JS.CreateConsumer(s.Ctx, ns.StreamOutcomes(), jetstream.ConsumerConfig{Durable: "a"})
 	check(t, err)
-	asked, err := s.NC.SubscribeSync("$JS.API.CONSUMER.LIST." + schema.StreamOutcomes)
+	asked, err := s.NC.SubscribeSync("$JS.API.CONSUMER.LIST." + ns.StreamOutcomes())
 	check(t, err)
 	clock := time.Now()
-	v := overview.New(s.JS, func() time.Time { clock = clock.Add(100 * time.Millisecond); return clock })
+	v := overview.New(s.JS, ns, func() time.Time { clock = clock.Add(100 * time.Millisecond); return clock })
 	for _, step := range []struct {
 		after time.Duration
 		want  int
@@ -151,7 +151,7 @@ func TestReadingConsumersIsPaced(t *testing.T) {
 // for five minutes. It is an error where all numbers are required.
 func TestConsumersOfOutcomesDenied(t *testing.T) {
 	t.Parallel()
-	const list = "$JS.API.CONSUMER.LIST." + schema.StreamOutcomes
+	list := "$JS.API.CONSUMER.LIST." + ns.StreamOutcomes()
 	server, err := natsserver.NewServer(&natsserver.Options{
 		Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, JetStream: true, StoreDir: t.TempDir(), NoSigs: true,
 		NoLog: true,
@@ -183,7 +183,7 @@ func TestConsumersOfOutcomesDenied(t *testing.T) {
 	check(t, err)
 
 	clock := time.Now()
-	v := overview.New(js, func() time.Time { return clock })
+	v := overview.New(js, ns, func() time.Time { return clock })
 	times := 0
 	for _, step := range []struct {
 		after time.Duration
@@ -204,7 +204,7 @@ func TestConsumersOfOutcomesDenied(t *testing.T) {
 		}
 	}
 	var denied *permission.Violation
-	if _, err := overview.New(js, time.Now).Take(s.Ctx); !errors.As(err, &denied) || denied.Subject != list {
+	if _, err := overview.New(js, ns, time.Now).Take(s.Ctx); !errors.As(err, &denied) || denied.Subject != list {
 		t.Errorf("%v, want a violation of %s", err, list)
 	}
 }

@@ -50,9 +50,10 @@ func (c *counted) into(s *Overview) {
 
 // counting makes the broker count for one overview, and measures how long that takes.
 type counting struct {
-	js   jetstream.JetStream
-	now  func() time.Time
-	took time.Duration
+	js    jetstream.JetStream
+	names schema.Namespace
+	now   func() time.Time
+	took  time.Duration
 	// lanes has the numbers of reservations and due messages, by type. It is nil if they are not counted.
 	lanes map[schema.Type]uint64
 }
@@ -70,7 +71,7 @@ func (c *counting) countLanes(ctx context.Context) error {
 	return c.measure(func() error {
 		lanes := map[schema.Type]uint64{}
 		for _, t := range schema.Types() {
-			n, err := subjects(ctx, c.js, schema.StreamPolls, schema.LaneSubjects(t))
+			n, err := subjects(ctx, c.js, c.names.StreamPolls(), c.names.LaneSubjects(t))
 			if err != nil {
 				return err
 			}
@@ -95,15 +96,18 @@ func (c *counting) end(ctx context.Context, at time.Time, lanes []Lane, outcomes
 		return all, nil
 	}
 	err := c.measure(func() (err error) {
-		all.outcomes, err = CountOutcomes(ctx, c.js, at)
+		all.outcomes, err = CountOutcomes(ctx, c.js, c.names, at)
 		return err
 	})
 	return all, err
 }
 
-// CountOutcomes makes the broker count all stored outcomes, and those of the hour before at.
-func CountOutcomes(ctx context.Context, js jetstream.JetStream, at time.Time) (Outcomes, error) {
+// CountOutcomes makes the broker count all stored outcomes of a namespace, and those of the hour before at.
+func CountOutcomes(
+	ctx context.Context, js jetstream.JetStream, names schema.Namespace, at time.Time,
+) (Outcomes, error) {
 	o := Outcomes{Since: at.Add(-lastHour), LastHour: noCounts(), Stored: noCounts()}
+	stream := names.StreamOutcomes()
 	var mu sync.Mutex
 	counting, ctx := errgroup.WithContext(ctx)
 	counting.SetLimit(countAtOnce)
@@ -113,7 +117,7 @@ func CountOutcomes(ctx context.Context, js jetstream.JetStream, at time.Time) (O
 	}{{o.Since, o.LastHour}, {time.Time{}, o.Stored}} {
 		for _, d := range schema.Destinations() {
 			counting.Go(func() error {
-				n, err := messages(ctx, js, schema.ProcessedSubject(d, "*"), part.since)
+				n, err := messages(ctx, js, stream, names.ProcessedSubject(d, "*"), part.since)
 				mu.Lock()
 				defer mu.Unlock()
 				part.to.Processed[d] = n
@@ -122,7 +126,7 @@ func CountOutcomes(ctx context.Context, js jetstream.JetStream, at time.Time) (O
 		}
 		for _, r := range schema.Reasons() {
 			counting.Go(func() error {
-				n, err := messages(ctx, js, schema.FailedSubject(r, "*"), part.since)
+				n, err := messages(ctx, js, stream, names.FailedSubject(r, "*"), part.since)
 				mu.Lock()
 				defer mu.Unlock()
 				part.to.Failed[r] = n
@@ -153,7 +157,7 @@ func subjects(ctx context.Context, js jetstream.JetStream, stream, pattern strin
 	}
 	ctx, cancel := context.WithTimeout(ctx, countWithin)
 	defer cancel()
-	m, err := permission.RequestWithContext(ctx, js.Conn(), jetstream.DefaultAPIPrefix+"STREAM.INFO."+stream, request)
+	m, err := permission.RequestAPI(ctx, js, request, "STREAM.INFO", stream)
 	if err != nil {
 		return 0, fmt.Errorf("counting the subjects %s: %w", pattern, err)
 	}
@@ -172,7 +176,9 @@ func subjects(ctx context.Context, js jetstream.JetStream, stream, pattern strin
 
 // messages counts the outcomes on a pattern that were stored since then, or all if it is zero. It creates a consumer in
 // memory, reads its number of pending messages, and deletes it.
-func messages(ctx context.Context, js jetstream.JetStream, pattern string, since time.Time) (uint64, error) {
+func messages(
+	ctx context.Context, js jetstream.JetStream, stream, pattern string, since time.Time,
+) (uint64, error) {
 	cfg := jetstream.ConsumerConfig{
 		Name: "status-" + nuid.Next(), Description: "Counts for `statusworker status`", FilterSubject: pattern,
 		DeliverPolicy: jetstream.DeliverAllPolicy, AckPolicy: jetstream.AckNonePolicy,
@@ -181,11 +187,11 @@ func messages(ctx context.Context, js jetstream.JetStream, pattern string, since
 	if !since.IsZero() {
 		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &since
 	}
-	c, err := js.CreateConsumer(ctx, schema.StreamOutcomes, cfg)
+	c, err := js.CreateConsumer(ctx, stream, cfg)
 	if err != nil {
 		return 0, fmt.Errorf("counting the outcomes %s: %w", pattern, err)
 	}
 	n := c.CachedInfo().NumPending
-	_ = js.DeleteConsumer(ctx, schema.StreamOutcomes, cfg.Name) // otherwise it expires
+	_ = js.DeleteConsumer(ctx, stream, cfg.Name) // otherwise it expires
 	return n, nil
 }

@@ -17,11 +17,12 @@ import (
 	"statusworker/schema/lifecycle"
 )
 
-// Inspector takes overviews of the streams, consumers and workers of one broker. Its methods are safe for concurrent
+// Inspector takes overviews of the streams, consumers and workers of one namespace. Its methods are safe for concurrent
 // use.
 type Inspector struct {
-	js  jetstream.JetStream
-	now func() time.Time
+	js    jetstream.JetStream
+	names schema.Namespace
+	now   func() time.Time
 
 	mu      sync.Mutex
 	counted *counted
@@ -33,8 +34,8 @@ type Inspector struct {
 const countPause = 50
 
 // New returns an inspector. It paces counts by now.
-func New(js jetstream.JetStream, now func() time.Time) *Inspector {
-	return &Inspector{js: js, now: now}
+func New(js jetstream.JetStream, n schema.Namespace, now func() time.Time) *Inspector {
+	return &Inspector{js: js, names: n, now: now}
 }
 
 // Take takes an overview. It reports missing streams and consumers in the overview; an error means that a request
@@ -50,11 +51,11 @@ func (v *Inspector) TakeWithoutOutcomes(ctx context.Context) (Overview, error) {
 func (v *Inspector) take(ctx context.Context, countOutcomes bool) (Overview, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	t := &taking{js: v.js}
+	t := &taking{js: v.js, names: v.names, overview: Overview{Namespace: v.names}}
 	if v.counted == nil || !v.now().Before(v.again) {
-		t.counting = &counting{js: v.js, now: v.now}
+		t.counting = &counting{js: v.js, names: v.names, now: v.now}
 	}
-	mode, err := provisioning.Detect(ctx, v.js)
+	mode, err := provisioning.Detect(ctx, v.js, v.names)
 	if err != nil {
 		return Overview{}, err
 	}
@@ -63,7 +64,7 @@ func (v *Inspector) take(ctx context.Context, countOutcomes bool) (Overview, err
 		return Overview{}, err
 	}
 	if t.suspicious {
-		set := consumer.Topology(consumer.Config{}, consumer.Choices{Mode: mode})
+		set := consumer.Topology(consumer.Config{Namespace: v.names}, consumer.Choices{Mode: mode})
 		if t.overview.Report, err = provisioning.Inspect(ctx, v.js, set); err != nil {
 			return Overview{}, err
 		}
@@ -71,7 +72,7 @@ func (v *Inspector) take(ctx context.Context, countOutcomes bool) (Overview, err
 	if err := t.workers(ctx); err != nil {
 		return Overview{}, err
 	}
-	outcomes, err := t.stream(ctx, schema.StreamOutcomes)
+	outcomes, err := t.stream(ctx, t.names.StreamOutcomes())
 	if err != nil {
 		return Overview{}, err
 	}
@@ -97,11 +98,14 @@ func (v *Inspector) take(ctx context.Context, countOutcomes bool) (Overview, err
 // taking is an overview that is being taken.
 type taking struct {
 	js       jetstream.JetStream
+	names    schema.Namespace
 	overview Overview
 	// counting is nil if the numbers of an earlier count are used.
 	counting *counting
 	// suspicious is true if a consumer may not deliver stored messages, or if there may be a foreign consumer.
 	suspicious bool
+	// undelivered is the sequence from which the intake has not delivered declared messages.
+	undelivered uint64
 }
 
 // stream reads the state of a stream, or records it as missing and returns nil.
@@ -140,7 +144,11 @@ func (t *taking) lanes(ctx context.Context) error {
 		return err
 	}
 	if t.overview.Redelivery != consumer.Nak {
+		declared := from
 		if from, err = t.polls(ctx); err != nil {
+			return err
+		}
+		if err := t.awaiting(ctx, declared, from); err != nil {
 			return err
 		}
 	}
@@ -170,7 +178,7 @@ func (t *taking) lanes(ctx context.Context) error {
 
 // polls reads the stream of polls, and counts its messages by lane if that does not take the broker too long.
 func (t *taking) polls(ctx context.Context) (jetstream.Stream, error) {
-	polls, err := t.stream(ctx, schema.StreamPolls)
+	polls, err := t.stream(ctx, t.names.StreamPolls())
 	if err == nil && polls != nil && t.counting != nil && polls.CachedInfo().State.Msgs <= MaxCounted {
 		err = t.counting.countLanes(ctx)
 	}
@@ -182,16 +190,16 @@ func (t *taking) declared(ctx context.Context) (declared jetstream.Stream, err e
 	var intake *jetstream.ConsumerInfo
 	if t.overview.Redelivery != consumer.Nak {
 		// Read the consumer before its stream, so that the stream no longer has what the consumer has settled.
-		if intake, err = t.consumer(ctx, schema.StreamDeclared, schema.ConsumerIntake); err != nil {
+		if intake, err = t.consumer(ctx, t.names.StreamDeclared(), t.names.ConsumerIntake()); err != nil {
 			return nil, err
 		}
 	}
-	if declared, err = t.stream(ctx, schema.StreamDeclared); err != nil {
+	if declared, err = t.stream(ctx, t.names.StreamDeclared()); err != nil {
 		return nil, err
 	}
 	switch {
 	case declared == nil:
-		t.overview.Missing = []string{streamName(schema.StreamDeclared)} // without its consumer
+		t.overview.Missing = []string{streamName(t.names.StreamDeclared())} // without its consumer
 	case t.overview.Redelivery != consumer.Nak:
 		t.intake(declared.CachedInfo(), intake)
 	}
@@ -206,36 +214,14 @@ func (t *taking) waiting(ctx context.Context, polls *jetstream.StreamInfo) (err 
 		n -= min(n, l.Due+uint64(l.Out))
 	}
 	t.overview.Waiting = &n
-	t.overview.Overdue, err = CountOverdue(ctx, t.js, polls.TimeStamp)
+	t.overview.Overdue, err = CountOverdue(ctx, t.js, t.names, polls.TimeStamp)
 	return err
-}
-
-func (t *taking) intake(declared *jetstream.StreamInfo, c *jetstream.ConsumerInfo) {
-	if c == nil {
-		t.suspicious = declared.State.Consumers > 0
-		return
-	}
-	t.overview.Intake = &Intake{
-		Waiting:     c.NumPending,
-		Out:         c.NumAckPending,
-		Redelivered: c.NumRedelivered,
-		PausedUntil: pausedUntil(c),
-	}
-	t.suspicious = declared.State.Consumers > 1
-	if declared.State.Msgs == 0 {
-		return
-	}
-	settled := provisioning.Settled(c, declared.State.FirstSeq)
-	t.suspicious = t.suspicious || settled
-	if !settled || c.NumPending+uint64(c.NumAckPending) > 0 {
-		t.overview.Intake.WaitingSeconds = seconds(declared.TimeStamp.Sub(declared.State.FirstTime))
-	}
 }
 
 // lane reads the state of a lane, and reports whether its consumer exists.
 func (t *taking) lane(ctx context.Context, from jetstream.Stream, l *Lane) (exists bool, err error) {
 	stream, state := from.CachedInfo().Config.Name, from.CachedInfo().State
-	c, err := t.consumer(ctx, stream, schema.PollConsumer(l.Type))
+	c, err := t.consumer(ctx, stream, t.names.PollConsumer(l.Type))
 	if err != nil || c == nil {
 		return false, err
 	}
@@ -244,7 +230,7 @@ func (t *taking) lane(ctx context.Context, from jetstream.Stream, l *Lane) (exis
 	if idle && (state.Msgs == 0 || !provisioning.Settled(c, state.FirstSeq)) {
 		return true, nil
 	}
-	subject, err := schema.SubjectPattern(stream, l.Type)
+	subject, err := t.names.SubjectPattern(stream, l.Type)
 	if err != nil {
 		return true, err
 	}

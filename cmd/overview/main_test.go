@@ -4,8 +4,12 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"statusworker/schema"
 	"testing"
 )
+
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
 
 // The tests mostly wait, so more of them than there are processors run at the same time.
 func TestMain(m *testing.M) {

@@ -15,8 +15,8 @@ import (
 
 func TestMissing(t *testing.T) {
 	t.Parallel()
-	const declared, polls = schema.StreamDeclared, schema.StreamPolls
-	const outcomes, workers = schema.StreamOutcomes, schema.StreamWorkers
+	declared, polls := ns.StreamDeclared(), ns.StreamPolls()
+	outcomes, workers := ns.StreamOutcomes(), ns.StreamWorkers()
 	all := []string{"stream " + declared, "stream " + polls, "stream " + outcomes, "stream " + workers}
 	for name, test := range map[string]struct {
 		mode      consumer.Mode
@@ -88,9 +88,9 @@ func TestPausedConsumers(t *testing.T) {
 	t.Parallel()
 	for mode, paused := range map[consumer.Mode][][2]string{
 		consumer.Schedule: {
-			{schema.StreamDeclared, schema.ConsumerIntake}, {schema.StreamPolls, schema.PollConsumer(schema.Chat)},
+			{ns.StreamDeclared(), ns.ConsumerIntake()}, {ns.StreamPolls(), ns.PollConsumer(schema.Chat)},
 		},
-		consumer.Nak: {{schema.StreamDeclared, schema.PollConsumer(schema.Chat)}},
+		consumer.Nak: {{ns.StreamDeclared(), ns.PollConsumer(schema.Chat)}},
 	} {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
@@ -110,7 +110,7 @@ func TestPausedConsumers(t *testing.T) {
 				t.Errorf("advice %q, want one sentence for each of %q", v.Advice, paused)
 			}
 			for i, a := range v.Advice {
-				command := "`" + advice.NATS + "consumer resume " + paused[i][0] + " " + paused[i][1] + "`"
+				command := "`" + advice.NATS(ns) + "consumer resume " + paused[i][0] + " " + paused[i][1] + "`"
 				if !strings.Contains(a, until.Format(time.RFC3339)) || !strings.Contains(a, command) {
 					t.Errorf("advice %q, want the time %s and the command %s", a, until, command)
 				}

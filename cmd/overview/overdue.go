@@ -8,6 +8,7 @@ import (
 
 	"statusworker/cmd/broker/adapter"
 	"statusworker/consumer/redelivery"
+	"statusworker/schema"
 )
 
 // Overdue counts reservations that the broker has not published more than [redelivery.OverdueAfter] after their due
@@ -27,10 +28,10 @@ const (
 	overdueWithin = time.Second
 )
 
-// CountOverdue counts the reservations that are overdue at now, a time of the broker's clock.
-func CountOverdue(ctx context.Context, js jetstream.JetStream, now time.Time) (*Overdue, error) {
+// CountOverdue counts the reservations of a namespace that are overdue at now, a time of the broker's clock.
+func CountOverdue(ctx context.Context, js jetstream.JetStream, n schema.Namespace, now time.Time) (*Overdue, error) {
 	o, began := &Overdue{}, time.Now()
-	for r, err := range redelivery.FindOverdue(ctx, adapter.New(js), now, redelivery.OverdueAfter) {
+	for r, err := range redelivery.FindOverdue(ctx, adapter.New(js), n, now, redelivery.OverdueAfter) {
 		if err != nil {
 			return nil, err
 		}

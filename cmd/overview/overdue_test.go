@@ -19,15 +19,15 @@ func TestOverdueReservationsAreCounted(t *testing.T) {
 	now := time.Now()
 	hold := func(due time.Time) {
 		id := uuid.NewString()
-		_, err := s.JS.PublishMsg(s.Ctx, &nats.Msg{Subject: schema.HoldSubject(schema.Chat, id), Header: nats.Header{
+		_, err := s.JS.PublishMsg(s.Ctx, &nats.Msg{Subject: ns.HoldSubject(schema.Chat, id), Header: nats.Header{
 			"Nats-Schedule":        {"@at " + due.UTC().Format(time.RFC3339Nano)},
-			"Nats-Schedule-Target": {schema.PollSubject(schema.Chat, id)},
+			"Nats-Schedule-Target": {ns.PollSubject(schema.Chat, id)},
 		}})
 		check(t, err)
 	}
 	count := func(at time.Time, want overview.Overdue) {
 		t.Helper()
-		got, err := overview.CountOverdue(s.Ctx, s.JS, at)
+		got, err := overview.CountOverdue(s.Ctx, s.JS, ns, at)
 		check(t, err)
 		if *got != want {
 			t.Errorf("overdue %+v, want %+v", *got, want)
@@ -44,7 +44,7 @@ func TestOverdueReservationsAreCounted(t *testing.T) {
 	for range overview.MaxOverdue {
 		hold(now.Add(time.Hour))
 	}
-	got, err := overview.CountOverdue(s.Ctx, s.JS, now.Add(90*time.Minute))
+	got, err := overview.CountOverdue(s.Ctx, s.JS, ns, now.Add(90*time.Minute))
 	if err != nil || !got.More || got.Count > overview.MaxOverdue {
 		t.Errorf("overdue %+v, error %v, want at most %d and more", got, err, overview.MaxOverdue)
 	}

@@ -20,7 +20,8 @@ import (
 
 // Overview is the state at one time. Its JSON is stable. Times are by the broker's clock; ages are in seconds.
 type Overview struct {
-	At time.Time `json:"at"`
+	Namespace schema.Namespace `json:"namespace"`
+	At        time.Time        `json:"at"`
 	// Redelivery is the redelivery mode; empty if nothing is provisioned.
 	Redelivery consumer.Mode `json:"redelivery,omitempty"`
 	// Missing are the streams and consumers that do not exist.
@@ -51,7 +52,8 @@ type Overview struct {
 
 // MissingError reports missing streams and consumers.
 type MissingError struct {
-	Missing []string
+	Namespace schema.Namespace
+	Missing   []string
 	// Nothing is true if no stream exists.
 	Nothing bool
 	// Redelivery is the mode of the existing streams.
@@ -70,9 +72,11 @@ func (s Overview) Provisioned() error {
 	if s.Redelivery != "" && len(s.Missing) == 0 {
 		return nil
 	}
-	e := &MissingError{Missing: s.Missing, Nothing: s.Redelivery == "", Redelivery: s.Redelivery}
+	e := &MissingError{
+		Namespace: s.Namespace, Missing: s.Missing, Nothing: s.Redelivery == "", Redelivery: s.Redelivery,
+	}
 	if len(s.Missing) > 0 {
-		for _, name := range schema.Streams() {
+		for _, name := range s.Namespace.Streams() {
 			e.Nothing = e.Nothing && slices.Contains(s.Missing, streamName(name))
 		}
 	}

@@ -28,11 +28,11 @@ func BenchmarkTake(b *testing.B) {
 		for _, how := range []string{"counting", "looking"} {
 			b.Run(fmt.Sprintf("%s/reservations=%d/outcomes=%d", how, n, min(n, 100_000)), func(b *testing.B) {
 				ctx := context.Background()
-				v := overview.New(js, time.Now)
+				v := overview.New(js, ns, time.Now)
 				if how == "looking" { // the clock stops, so that the first count never expires
 					start, calls := time.Now(), 0
 					v = overview.New(
-						js,
+						js, ns,
 						func() time.Time { calls++; return start.Add(time.Duration(min(calls, 4)) * time.Hour) },
 					)
 				}
@@ -42,7 +42,7 @@ func BenchmarkTake(b *testing.B) {
 				began := cpu()
 				for b.Loop() {
 					if how == "counting" {
-						v = overview.New(js, time.Now)
+						v = overview.New(js, ns, time.Now)
 					}
 					s, err := v.Take(ctx)
 					if err != nil {
@@ -65,7 +65,7 @@ func BenchmarkCountOutcomes(b *testing.B) {
 	js, half := filled(b, 1, stored)
 	ctx, began := context.Background(), cpu()
 	for b.Loop() {
-		o, err := overview.CountOutcomes(ctx, js, half.Add(time.Hour))
+		o, err := overview.CountOutcomes(ctx, js, ns, half.Add(time.Hour))
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -118,8 +118,8 @@ func filled(b *testing.B, reservations, outcomes int) (_ jetstream.JetStream, ha
 		put(
 			b,
 			js,
-			&nats.Msg{Subject: schema.HoldSubject(schema.Audio, id), Data: make([]byte, 100), Header: nats.Header{
-				"Nats-Schedule": {due}, "Nats-Schedule-Target": {schema.PollSubject(schema.Audio, id)},
+			&nats.Msg{Subject: ns.HoldSubject(schema.Audio, id), Data: make([]byte, 100), Header: nats.Header{
+				"Nats-Schedule": {due}, "Nats-Schedule-Target": {ns.PollSubject(schema.Audio, id)},
 			}},
 		)
 	}
@@ -128,9 +128,9 @@ func filled(b *testing.B, reservations, outcomes int) (_ jetstream.JetStream, ha
 		if i == outcomes/2 {
 			half = time.Now()
 		}
-		subject := schema.ProcessedSubject(schema.Destinations()[i%2], uuid.NewString())
+		subject := ns.ProcessedSubject(schema.Destinations()[i%2], uuid.NewString())
 		if i%10 == 9 {
-			subject = schema.FailedSubject(reasons[i/10%len(reasons)], uuid.NewString())
+			subject = ns.FailedSubject(reasons[i/10%len(reasons)], uuid.NewString())
 		}
 		put(b, js, &nats.Msg{Subject: subject, Data: make([]byte, 1000)})
 	}

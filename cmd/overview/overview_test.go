@@ -51,7 +51,7 @@ func (s *testStage) start(host string, change func(*consumer.Config)) *stage.Wor
 
 func (s *testStage) take() overview.Overview {
 	s.T.Helper()
-	v, err := overview.New(s.JS, time.Now).Take(s.Ctx)
+	v, err := overview.New(s.JS, ns, time.Now).Take(s.Ctx)
 	s.Check(err)
 	v.Advice = advice.Overview(v)
 	return v
@@ -64,7 +64,7 @@ func (s *testStage) until(what string, is func(overview.Overview) bool) overview
 	defer tick.Stop()
 	var last overview.Overview
 	for {
-		v, err := overview.New(s.JS, time.Now).Take(s.Ctx)
+		v, err := overview.New(s.JS, ns, time.Now).Take(s.Ctx)
 		if s.Ctx.Err() != nil {
 			s.T.Fatalf("waiting for %s: %+v", what, last)
 		}
@@ -97,6 +97,25 @@ func TestWithoutWorkers(t *testing.T) {
 	if len(v.Workers) != 0 || len(v.Missing) != 0 || len(v.Advice) != 1 {
 		t.Errorf("workers %v, missing %v, advice %q; want one sentence of advice", v.Workers, v.Missing, v.Advice)
 	}
+}
+
+// A declared message of an interaction that is polled waits for its outcome: the intake is not late because of it.
+func TestDeclaredMessagesThatWaitForAnOutcome(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, consumer.Schedule)
+	id := s.Declare(schema.Audio, simulator.Never())
+	worker := s.start("pod-a", nil)
+	s.until("a reservation", func(v overview.Overview) bool { return *lane(v, schema.Audio).Waiting == 1 })
+	s.DeclareAs(schema.Audio, id)
+	s.until("a declared message that waits", func(v overview.Overview) bool { return v.Intake.Out == 1 })
+	worker.End()
+	if v := s.take(); v.Intake.Out != 1 || v.Intake.WaitingSeconds != 0 {
+		t.Errorf("intake %+v, want one message that waits for an outcome", v.Intake)
+	}
+	s.Declare(schema.Chat, simulator.Never())
+	s.until("the age of a message that is not taken in", func(v overview.Overview) bool {
+		return v.Intake.Waiting == 1 && v.Intake.WaitingSeconds > 0
+	})
 }
 
 func TestLanesWithReservations(t *testing.T) {
@@ -141,12 +160,12 @@ func TestTotalsAgreeWithTheLanes(t *testing.T) {
 	}
 	s.start("pod-a", nil)
 	s.until("all reservations", func(v overview.Overview) bool { return *v.Waiting >= 3*each })
-	repeated := overview.New(s.JS, time.Now)
+	repeated := overview.New(s.JS, ns, time.Now)
 	counted, cached := 0, 0
 	for counted < 100 || cached < 100 {
 		inspector := repeated
 		if counted < 100 {
-			inspector = overview.New(s.JS, time.Now)
+			inspector = overview.New(s.JS, ns, time.Now)
 		}
 		v, err := inspector.Take(s.Ctx)
 		check(t, err)
@@ -202,7 +221,7 @@ func TestOutcomesAreCounted(t *testing.T) {
 			s.Declare(schema.Audio, simulator.Processed(0))
 			s.Declare(schema.Chat, simulator.Processed(0))
 			s.Declare(schema.Chat, simulator.Failed(schema.StatusProcessingFailed, 0))
-			s.Publish(schema.DeclaredSubject(schema.Chat, uuid.NewString()), "not JSON")
+			s.Publish(ns.DeclaredSubject(schema.Chat, uuid.NewString()), "not JSON")
 			s.start("pod-a", nil)
 			v := s.until("five outcomes", func(v overview.Overview) bool {
 				h := v.Outcomes.LastHour
@@ -217,7 +236,7 @@ func TestOutcomesAreCounted(t *testing.T) {
 			if got := v.CountedAt.Sub(v.Outcomes.Since); got != time.Hour {
 				t.Errorf("the last hour began %s before the count", got)
 			}
-			outcomes, err := s.JS.Stream(s.Ctx, schema.StreamOutcomes)
+			outcomes, err := s.JS.Stream(s.Ctx, ns.StreamOutcomes())
 			check(t, err)
 			for c := range outcomes.ListConsumers(s.Ctx).Info() {
 				t.Errorf("consumer %s still exists", c.Name)
@@ -230,8 +249,8 @@ func TestOutcomesAreCounted(t *testing.T) {
 func TestLastHour(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, consumer.Schedule)
-	s.Publish(schema.FailedSubject(schema.NotFound, uuid.NewString()), "{}")
-	outcomes, err := s.JS.Stream(s.Ctx, schema.StreamOutcomes)
+	s.Publish(ns.FailedSubject(schema.NotFound, uuid.NewString()), "{}")
+	outcomes, err := s.JS.Stream(s.Ctx, ns.StreamOutcomes())
 	check(t, err)
 	first, err := outcomes.GetMsg(s.Ctx, 1)
 	check(t, err)
@@ -239,7 +258,7 @@ func TestLastHour(t *testing.T) {
 		later time.Duration
 		want  uint64
 	}{{0, 1}, {59 * time.Minute, 1}, {61 * time.Minute, 0}} {
-		c, err := overview.CountOutcomes(s.Ctx, s.JS, first.Time.Add(test.later))
+		c, err := overview.CountOutcomes(s.Ctx, s.JS, ns, first.Time.Add(test.later))
 		check(t, err)
 		if c.LastHour.Failed[schema.NotFound] != test.want || c.Stored.Failed[schema.NotFound] != 1 {
 			t.Errorf("%s later: %+v, want %d in the last hour and 1 stored", test.later, c, test.want)
@@ -277,14 +296,14 @@ func TestCountingIsPaced(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, consumer.Schedule)
 	clock := time.Now()
-	v := overview.New(s.JS, func() time.Time { clock = clock.Add(100 * time.Millisecond); return clock })
+	v := overview.New(s.JS, ns, func() time.Time { clock = clock.Add(100 * time.Millisecond); return clock })
 	take := func() overview.Overview {
 		got, err := v.Take(s.Ctx)
 		check(t, err)
 		return got
 	}
 	first := take()
-	s.Publish(schema.FailedSubject(schema.NotFound, uuid.NewString()), "{}")
+	s.Publish(ns.FailedSubject(schema.NotFound, uuid.NewString()), "{}")
 	notFound := func(o overview.Overview) uint64 { return o.Outcomes.Stored.Failed[schema.NotFound] }
 	again := take()
 	if !again.CountedAt.Equal(first.CountedAt) || again.At.Equal(first.At) || notFound(again) != 0 {

@@ -23,27 +23,27 @@ const (
 	maxShown = 700
 )
 
-// Workers reads the workers that are alive, sorted by host. Without the bucket in which they announce themselves there
-// are none.
-func Workers(ctx context.Context, js jetstream.JetStream) ([]Worker, error) {
-	bucket, err := js.Stream(ctx, schema.StreamWorkers)
+// Workers reads the workers of a namespace that are alive, sorted by host. Without the bucket in which they announce
+// themselves there are none.
+func Workers(ctx context.Context, js jetstream.JetStream, n schema.Namespace) ([]Worker, error) {
+	bucket, err := js.Stream(ctx, n.StreamWorkers())
 	if provisioning.Absent(err) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading stream %s: %w", schema.StreamWorkers, err)
+		return nil, fmt.Errorf("reading stream %s: %w", n.StreamWorkers(), err)
 	}
-	return alive(ctx, bucket)
+	return alive(ctx, bucket, n)
 }
 
 // workers reads the workers that are alive, and the age of the oldest interaction that they polled.
 func (t *taking) workers(ctx context.Context) error {
 	t.overview.Workers = []Worker{}
-	bucket, err := t.stream(ctx, schema.StreamWorkers)
+	bucket, err := t.stream(ctx, t.names.StreamWorkers())
 	if err != nil || bucket == nil {
 		return err
 	}
-	if t.overview.Workers, err = alive(ctx, bucket); err != nil {
+	if t.overview.Workers, err = alive(ctx, bucket, t.names); err != nil {
 		return err
 	}
 	for i := range t.overview.Lanes {
@@ -56,10 +56,10 @@ func (t *taking) workers(ctx context.Context) error {
 }
 
 // alive reads the announcements of the workers that are alive.
-func alive(ctx context.Context, bucket jetstream.Stream) ([]Worker, error) {
-	info, err := bucket.Info(ctx, jetstream.WithSubjectFilter(schema.SubjectsWorkers))
+func alive(ctx context.Context, bucket jetstream.Stream, n schema.Namespace) ([]Worker, error) {
+	info, err := bucket.Info(ctx, jetstream.WithSubjectFilter(n.SubjectsWorkers()))
 	if err != nil {
-		return nil, fmt.Errorf("reading stream %s: %w", schema.StreamWorkers, err)
+		return nil, fmt.Errorf("reading stream %s: %w", n.StreamWorkers(), err)
 	}
 	subjects := make([]string, 0, len(info.State.Subjects))
 	for s := range info.State.Subjects {
@@ -77,7 +77,7 @@ func alive(ctx context.Context, bucket jetstream.Stream) ([]Worker, error) {
 			if err != nil {
 				return fmt.Errorf("reading the announcement %s: %w", schema.Quote(subject), err)
 			}
-			w := readWorker(strings.TrimPrefix(subject, schema.WorkerSubject("")), m.Data)
+			w := readWorker(strings.TrimPrefix(subject, n.WorkerSubject("")), m.Data)
 			w.HeardSeconds = seconds(info.TimeStamp.Sub(m.Time))
 			found[i] = &w
 			return nil

@@ -74,12 +74,12 @@ func TestForeignAnnouncements(t *testing.T) {
 		Detail: hostile, Oldest: map[schema.Type]float64{schema.Type(hostile): 1, schema.Audio: 7},
 	})
 	check(t, err)
-	s.Publish(schema.WorkerSubject("1"), string(text))
-	s.Publish(schema.WorkerSubject("2"), "\x1b[2J")
-	s.Publish(schema.WorkerSubject("3"), "{}")
-	s.Publish(schema.WorkerSubject("4"), `{"state":"working","host":"`+strings.Repeat("y", 100_000)+`"}`)
-	s.Publish(schema.WorkerSubject("5"), `{"state":"stopped"}`)
-	s.Publish(schema.WorkerSubject("6"), `{"state":7}`)
+	s.Publish(ns.WorkerSubject("1"), string(text))
+	s.Publish(ns.WorkerSubject("2"), "\x1b[2J")
+	s.Publish(ns.WorkerSubject("3"), "{}")
+	s.Publish(ns.WorkerSubject("4"), `{"state":"working","host":"`+strings.Repeat("y", 100_000)+`"}`)
+	s.Publish(ns.WorkerSubject("5"), `{"state":"stopped"}`)
+	s.Publish(ns.WorkerSubject("6"), `{"state":7}`)
 	v := s.take()
 	got := map[string]overview.Worker{}
 	for _, w := range v.Workers {

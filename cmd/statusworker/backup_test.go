@@ -41,12 +41,50 @@ exit 0
 	}
 }
 
+// STATUSWORKER_NAMESPACE selects the streams of a backup and of a restore.
+func TestBackupOfANamespace(t *testing.T) {
+	t.Parallel()
+	n, err := schema.NewNamespace("eu-west_1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := []string{n.StreamDeclared(), n.StreamPolls(), n.StreamOutcomes()}
+	environment, calls := natsStub(t, append(ns.Streams(), own...), "", false)
+	environment = append(environment, "STATUSWORKER_NAMESPACE="+n.String())
+	directory := filepath.Join(t.TempDir(), "backup")
+	for _, script := range []string{"backup.sh", "restore.sh"} {
+		command := exec.CommandContext(t.Context(), "sh", "../../deploy/nats/"+script, directory)
+		command.Env = environment
+		if output, err := command.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", script, err, output)
+		}
+		for _, s := range own { // as `nats` does
+			if err := os.MkdirAll(filepath.Join(directory, s), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	var streams []string
+	for _, call := range calls() {
+		for word := range strings.FieldsSeq(call) {
+			if word = filepath.Base(word); strings.HasSuffix(call, filepath.Join(directory, word)+" --no-progress") ||
+				strings.Contains(call, " "+word+" "+filepath.Join(directory, word)) {
+				streams = append(streams, word)
+				break
+			}
+		}
+	}
+	if want := append(slices.Clone(own), own[2], own[1], own[0]); !slices.Equal(streams, want) {
+		t.Errorf("backed up and restored %v, want %v; calls:\n%s", streams, want, strings.Join(calls(), "\n"))
+	}
+}
+
 // Streams are backed up in the order in which an interaction moves through them. In another order, the backup would
 // lack interactions that move between two snapshots.
 func TestBackupOrder(t *testing.T) {
 	t.Parallel()
-	all := []string{"KV_INTERACTIONS_WORKERS", schema.StreamOutcomes, schema.StreamPolls,
-		"INTERACTIONS_POLLS_OF_OTHERS", schema.StreamDeclared}
+	all := []string{"KV_INTERACTIONS_WORKERS", ns.StreamOutcomes(), ns.StreamPolls(),
+		"INTERACTIONS_POLLS_OF_OTHERS", ns.StreamDeclared()}
 	for name, tt := range map[string]struct {
 		streams []string
 		fails   string
@@ -54,14 +92,14 @@ func TestBackupOrder(t *testing.T) {
 		want    []string // streams in the order of their backups
 		fault   bool
 	}{
-		"reservations": {streams: all, want: []string{schema.StreamDeclared, schema.StreamPolls,
-			schema.StreamOutcomes}},
-		"an older nats": {streams: all, older: true, want: []string{schema.StreamDeclared, schema.StreamPolls,
-			schema.StreamOutcomes}},
-		"delayed naks": {streams: []string{schema.StreamOutcomes, schema.StreamDeclared},
-			want: []string{schema.StreamDeclared, schema.StreamOutcomes}},
-		"a snapshot fails": {streams: all, fails: schema.StreamPolls + " ", want: []string{schema.StreamDeclared,
-			schema.StreamPolls}, fault: true},
+		"reservations": {streams: all, want: []string{ns.StreamDeclared(), ns.StreamPolls(),
+			ns.StreamOutcomes()}},
+		"an older nats": {streams: all, older: true, want: []string{ns.StreamDeclared(), ns.StreamPolls(),
+			ns.StreamOutcomes()}},
+		"delayed naks": {streams: []string{ns.StreamOutcomes(), ns.StreamDeclared()},
+			want: []string{ns.StreamDeclared(), ns.StreamOutcomes()}},
+		"a snapshot fails": {streams: all, fails: ns.StreamPolls() + " ", want: []string{ns.StreamDeclared(),
+			ns.StreamPolls()}, fault: true},
 		"the broker is silent": {streams: all, fails: "stream ls", fault: true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -82,7 +120,7 @@ func TestBackupOrder(t *testing.T) {
 			var want []string
 			for _, s := range tt.want {
 				consumers := "--no-consumers"
-				if s == schema.StreamOutcomes {
+				if s == ns.StreamOutcomes() {
 					consumers = "--consumers"
 				}
 				want = append(want, "--context production "+verb+" "+s+" "+filepath.Join(directory,

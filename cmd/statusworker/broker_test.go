@@ -105,8 +105,15 @@ func TestWrongCredentialsEndAtOnce(t *testing.T) {
 			if !errors.Is(c.err, nats.ErrAuthorization) {
 				t.Errorf("error %v, want an authorization error", c.err)
 			}
-			says(t, "standard error", &c.stderr, "127.0.0.1", "--nats-creds ($NATS_CREDS)", "--nats-user ($NATS_USER)",
-				"$NATS_PASSWORD")
+			named, ok := map[string][]string{
+				"wrong password":   {"--nats-user ($NATS_USER)", "--nats-password ($NATS_PASSWORD)"},
+				"wrong token":      {"--nats-user ($NATS_USER)"},
+				"token in the URL": {"--nats-url ($NATS_URL)"}, "in the URL": {"--nats-url ($NATS_URL)"},
+			}[name]
+			if !ok { // no credentials
+				named = []string{"--nats-creds ($NATS_CREDS)", "--nats-user ($NATS_USER)", "--nats-jwt ($NATS_JWT)"}
+			}
+			says(t, "standard error", &c.stderr, append(named, "127.0.0.1")...)
 			if lines := c.stderr.lines(); len(lines) != 1 {
 				t.Errorf("%d lines on standard error, want 1:\n%s", len(lines), &c.stderr)
 			}
@@ -142,7 +149,7 @@ func TestTemporaryRejectionOfCredentials(t *testing.T) {
 	if code := c.end(); code != exitOK {
 		t.Errorf("exit code %d, want 0:\n%s", code, &c.stderr)
 	}
-	says(t, "standard error", &c.stderr, "authorization violation", "--nats-creds ($NATS_CREDS)")
+	says(t, "standard error", &c.stderr, "authorization violation", "--nats-user ($NATS_USER)")
 	if n := strings.Count(c.stderr.String(), "NATS rejected a request"); n != 0 {
 		t.Errorf("%d more lines about it:\n%s", n, &c.stderr)
 	}
@@ -226,7 +233,7 @@ func TestMissingPermissionEndsAtOnce(t *testing.T) {
 	})
 	c := command(t, append([]string{"declare", "--nats-url", at, "--type", "audio", someID},
 		as("declare")...)...).exits(exitFault)
-	says(t, "standard error", &c.stderr, "$JS.API.STREAM.INFO."+schema.StreamDeclared, "docs/permissions.md")
+	says(t, "standard error", &c.stderr, "$JS.API.STREAM.INFO."+ns.StreamDeclared(), "docs/permissions.md")
 	if strings.Contains(c.stderr.String(), "waiting for JetStream") {
 		t.Errorf("the command waited:\n%s", &c.stderr)
 	}
@@ -248,12 +255,12 @@ func TestOverlappingStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "ANOTHER",
-		Subjects: []string{schema.SubjectsDeclared}}); err != nil {
+		Subjects: []string{ns.SubjectsDeclared()}}); err != nil {
 		t.Fatal(err)
 	}
 	c := command(t, append([]string{"provision", "--nats-url", at}, as("provision")...)...).exits(exitFault)
 	last := c.stderr.lines()[len(c.stderr.lines())-1]
-	for _, want := range []string{"10065", schema.StreamDeclared, schema.SubjectsDeclared} {
+	for _, want := range []string{"10065", ns.StreamDeclared(), ns.SubjectsDeclared()} {
 		if !strings.Contains(last, want) {
 			t.Errorf("%q is missing in the error: %s", want, last)
 		}
@@ -268,7 +275,7 @@ func TestDeclareWithoutPermission(t *testing.T) {
 	at := users(t, func(all []*server.User) []*server.User {
 		for _, u := range all {
 			if u.Username == "declare" {
-				u.Permissions.Publish.Allow = []string{"$JS.API.STREAM.INFO." + schema.StreamDeclared,
+				u.Permissions.Publish.Allow = []string{"$JS.API.STREAM.INFO." + ns.StreamDeclared(),
 					"interactions.declared.chat.*"}
 			}
 		}
@@ -278,7 +285,7 @@ func TestDeclareWithoutPermission(t *testing.T) {
 	c := command(t,
 		append([]string{"declare", "--nats-url", at, "--type", "audio", someID, "193ec854-94d0-4452-a1cf-0ba0e2666288"},
 			as("declare")...)...).exits(exitFault)
-	says(t, "standard error", &c.stderr, schema.DeclaredSubject(schema.Audio, someID), "docs/permissions.md")
+	says(t, "standard error", &c.stderr, ns.DeclaredSubject(schema.Audio, someID), "docs/permissions.md")
 	says(t, "standard output", &c.stdout, "declared 0", "not stored 2")
 	if strings.Contains(c.stderr.String(), "accepts no") {
 		t.Errorf("the command waited for the broker:\n%s", &c.stderr)
@@ -312,7 +319,7 @@ func TestDeclareWithoutPermission(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	stream, err := js.Stream(t.Context(), schema.StreamDeclared)
+	stream, err := js.Stream(t.Context(), ns.StreamDeclared())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -324,7 +331,7 @@ func TestDeclareWithoutPermission(t *testing.T) {
 // A worker that may not pull from one of its lanes reports on /readyz that it is not ready.
 func TestWorkerWithoutPermission(t *testing.T) {
 	t.Parallel()
-	missing := "$JS.API.CONSUMER.MSG.NEXT." + schema.StreamPolls + "." + schema.PollConsumer(schema.Chat)
+	missing := "$JS.API.CONSUMER.MSG.NEXT." + ns.StreamPolls() + "." + ns.PollConsumer(schema.Chat)
 	at := users(t, func(all []*server.User) []*server.User {
 		for _, u := range all {
 			if u.Username == "worker" {
@@ -438,13 +445,13 @@ func TestNoStreams(t *testing.T) {
 		t.Errorf("%d lines on standard error, want 1:\n%s", len(lines), &c.stderr)
 	}
 	says(t, "standard error", &command(t, "declare", "--nats-url", s.URL()).exits(exitFault).stderr,
-		schema.StreamDeclared, "`statusworker provision`")
+		ns.StreamDeclared(), "`statusworker provision`")
 }
 
 func TestNoOutcomesStream(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
-	if err := js.DeleteStream(t.Context(), schema.StreamOutcomes); err != nil {
+	if err := js.DeleteStream(t.Context(), ns.StreamOutcomes()); err != nil {
 		t.Fatal(err)
 	}
 	c := worker(t, at).exits(exitFault)
@@ -452,7 +459,7 @@ func TestNoOutcomesStream(t *testing.T) {
 	if !errors.As(c.err, &bad) || len(bad.Differences) == 0 || !bad.Differences[0].Missing {
 		t.Errorf("error %v, want a missing stream", c.err)
 	}
-	says(t, "standard error", &c.stderr, schema.StreamOutcomes, "`statusworker provision")
+	says(t, "standard error", &c.stderr, ns.StreamOutcomes(), "`statusworker provision")
 }
 
 func TestRunsOnWhatProvisionMakes(t *testing.T) {
@@ -477,23 +484,23 @@ func TestRejectsConsumersThatPollTooOften(t *testing.T) {
 		change             func(*jetstream.ConsumerConfig)
 		want               []string
 	}{
-		{"back-off", "nak", schema.StreamDeclared,
+		{"back-off", "nak", ns.StreamDeclared(),
 			func(c *jetstream.ConsumerConfig) { c.BackOff = append(c.BackOff, 1e9) }, []string{"back-off is [1s]",
 				"should be none", "--redelivery nak"}},
-		{"back-off", "schedule", schema.StreamPolls,
+		{"back-off", "schedule", ns.StreamPolls(),
 			func(c *jetstream.ConsumerConfig) { c.BackOff = append(c.BackOff, 1e9) }, []string{"back-off is [1s]",
 				"should be none", "`statusworker provision --update`"}},
-		{"short ack wait", "nak", schema.StreamDeclared, func(c *jetstream.ConsumerConfig) { c.AckWait = 20e9 },
+		{"short ack wait", "nak", ns.StreamDeclared(), func(c *jetstream.ConsumerConfig) { c.AckWait = 20e9 },
 			[]string{"ack wait is 20s", "should be 45s"}},
-		{"short ack wait", "schedule", schema.StreamPolls, func(c *jetstream.ConsumerConfig) { c.AckWait = 1e9 },
+		{"short ack wait", "schedule", ns.StreamPolls(), func(c *jetstream.ConsumerConfig) { c.AckWait = 1e9 },
 			[]string{"ack wait is 1s", "should be 10s"}},
-		{"max deliver", "schedule", schema.StreamPolls, func(c *jetstream.ConsumerConfig) { c.MaxDeliver = 5 },
+		{"max deliver", "schedule", ns.StreamPolls(), func(c *jetstream.ConsumerConfig) { c.MaxDeliver = 5 },
 			[]string{"max deliver is 5", "should be"}},
 	} {
 		t.Run(test.name+" "+test.mode, func(t *testing.T) {
 			t.Parallel()
 			at, js := provisioned(t, "--redelivery", test.mode)
-			name := schema.PollConsumer(schema.Audio)
+			name := ns.PollConsumer(schema.Audio)
 			have, err := js.Consumer(t.Context(), test.stream, name)
 			if err != nil {
 				t.Fatal(err)

@@ -9,8 +9,10 @@ import (
 	"slices"
 
 	"github.com/alecthomas/kong"
+	"github.com/nats-io/nats.go"
 
 	"statusworker/cmd/internal/cli"
+	"statusworker/cmd/internal/connect"
 	"statusworker/cmd/internal/proxy"
 	"statusworker/cmd/internal/telemetry"
 	"statusworker/consumer"
@@ -20,18 +22,19 @@ import (
 
 // commands is the whole command line.
 type commands struct {
-	Run       runCommand       `cmd:"" help:"Run a worker: take in declared messages, poll ElevateAI, publish outcomes."`
-	Dev       devCommand       `cmd:"" help:"Run a demo in one process: an embedded broker, a simulated ElevateAI and a worker."`
-	Provision provisionCommand `cmd:"" help:"Create missing NATS streams and consumers, and report existing ones that differ from what workers need."`
-	Declare   declareCommand   `cmd:"" help:"Declare interactions: publish a message for each identifier, or for each line of JSON on standard input."`
-	Show      showCommand      `cmd:"" help:"Show where interactions are, which statuses ElevateAI reported, and what happens next."`
-	DLQ       dlqCommand       `cmd:"" name:"dlq" help:"List, show, replay and purge dead letters."`
-	Status    statusCommand    `cmd:"" help:"Show waiting interactions, recent outcomes and live workers."`
-	Console   consoleCommand   `cmd:"" help:"Serve a web console for operators: overview, interactions, dead letters, workers, doctor."`
-	Doctor    doctorCommand    `cmd:"" help:"Check everything that a worker with the same flags needs, and print how to fix what fails."`
-	Simulator simulatorCommand `cmd:"" help:"Run a simulated ElevateAI over https, for tests."`
-	Schema    schemaCommand    `cmd:"" help:"Print a JSON Schema, the AsyncAPI document or an example of a message; without a name, list their names."`
-	Version   versionCommand   `cmd:"" help:"Print the version."`
+	Run         runCommand         `cmd:"" help:"Run a worker: take in declared messages, poll ElevateAI, publish outcomes."`
+	Dev         devCommand         `cmd:"" help:"Run a demo in one process: an embedded broker, a simulated ElevateAI and a worker."`
+	Provision   provisionCommand   `cmd:"" help:"Create missing NATS streams and consumers, and report existing ones that differ from what workers need."`
+	Declare     declareCommand     `cmd:"" help:"Declare interactions: publish a message for each identifier, or for each line of JSON on standard input."`
+	Show        showCommand        `cmd:"" help:"Show where interactions are, which statuses ElevateAI reported, and what happens next."`
+	DLQ         dlqCommand         `cmd:"" name:"dlq" help:"List, show, replay and purge dead letters."`
+	Status      statusCommand      `cmd:"" help:"Show waiting interactions, recent outcomes and live workers."`
+	Console     consoleCommand     `cmd:"" help:"Serve a web console for operators: overview, interactions, dead letters, workers, doctor."`
+	Doctor      doctorCommand      `cmd:"" help:"Check everything that a worker with the same flags needs, and print how to fix what fails."`
+	Permissions permissionsCommand `cmd:"" help:"Print a NATS server configuration with a user for each command and service, with minimal permissions."`
+	Simulator   simulatorCommand   `cmd:"" help:"Run a simulated ElevateAI over https, for tests."`
+	Schema      schemaCommand      `cmd:"" help:"Print a JSON Schema, the AsyncAPI document or an example of a message; without a name, list their names."`
+	Version     versionCommand     `cmd:"" help:"Print the version."`
 
 	VersionFlag kong.VersionFlag `name:"version" hidden:"" help:"Print the version."`
 }
@@ -46,9 +49,8 @@ func program() cli.Program {
 		Version:     versionString(),
 		Grammar:     &commands{},
 		Vars: map[string]string{
-			"min_servers": topology.MinServers, "min_server_212": topology.MinServer212,
-			"stream_declared": schema.StreamDeclared, "stream_polls": schema.StreamPolls,
-			"bucket_workers":  schema.BucketWorkers,
+			"min_servers": topology.MinServers, "default_nats_url": nats.DefaultURL,
+			"default_inbox_prefix": connect.DefaultInboxPrefix, "min_server_212": topology.MinServer212,
 			"min_polls_bytes": fmt.Sprint(topology.MinPollsBytes),
 			"max_ack_pending": fmt.Sprint(consumer.DefaultMaxAckPending),
 		},

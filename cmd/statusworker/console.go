@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/broker/permission"
@@ -21,6 +19,7 @@ import (
 type consoleCommand struct {
 	flags.Console `embed:"" group:"Console"`
 	connect.Flags `embed:"" group:"NATS"`
+	flags.Stage   `embed:"" group:"NATS"`
 	cli.LogFlags  `embed:"" group:"Log"`
 }
 
@@ -37,7 +36,7 @@ func (c consoleCommand) Run(ctx context.Context, p cli.Process) error {
 	if err != nil {
 		return err
 	}
-	target, err := doctor.At(c.Flags, clientName(), consumer.Config{})
+	target, err := doctor.At(c.Flags, clientName(), consumer.Config{Namespace: c.Namespace})
 	if err != nil {
 		return err
 	}
@@ -46,8 +45,9 @@ func (c consoleCommand) Run(ctx context.Context, p cli.Process) error {
 		return err
 	}
 	cfg := console.Config{
-		Doctor: func(ctx context.Context) []doctor.Finding { return doctor.ExamineAsOperator(ctx, target) },
-		Server: c.ShownURL(), Version: versionString(), AllowWrites: c.AllowWrites, BasePath: c.BasePath,
+		Namespace: c.Namespace,
+		Doctor:    func(ctx context.Context) []doctor.Finding { return doctor.ExamineAsOperator(ctx, target) },
+		Server:    c.ShownURL(), Version: versionString(), AllowWrites: c.AllowWrites, BasePath: c.BasePath,
 		Hosts: c.Hosts, Users: users, Log: log,
 	}
 	address := "http://" + listener.Addr().String() + c.BasePath + "/"
@@ -61,9 +61,9 @@ func (c consoleCommand) Run(ctx context.Context, p cli.Process) error {
 		}
 		context.AfterFunc(ctx, nc.Close)
 		go endWith(nc, cancel)
-		js, err := jetstream.New(nc)
+		js, err := c.JetStream(nc)
 		if err != nil {
-			return nil, fmt.Errorf("using JetStream: %w", err)
+			return nil, err
 		}
 		cfg.JS = permission.Wrap(js, patience.Guarded(nc))
 		return console.New(cfg), nil

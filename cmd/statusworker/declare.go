@@ -10,11 +10,14 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/internal/advice"
 	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/connect"
+	"statusworker/cmd/internal/flags"
 	"statusworker/cmd/internal/producer"
 	"statusworker/cmd/internal/producer/source"
 	"statusworker/cmd/internal/terminal"
+	"statusworker/publisher/dlq"
 	"statusworker/schema"
 	"statusworker/statusclient"
 )
@@ -26,6 +29,7 @@ type declareCommand struct {
 	IncludeAIResults *bool    `name:"include-ai-results" negatable:"" help:"Whether the identifiers were declared at ElevateAI with CX AI results. Unset means yes."`
 
 	connect.Flags `embed:"" group:"NATS"`
+	flags.Stage   `embed:"" group:"NATS"`
 	cli.LogFlags  `embed:"" group:"Log"`
 }
 
@@ -47,10 +51,13 @@ func (c declareCommand) Run(ctx context.Context, p cli.Process) error {
 		return notDeclared(ctx, p, err)
 	}
 	defer connect.Close(nc)
-	declaring, err := producer.Open(ctx, nc, log, func(line string) { say(p.Stderr, "%s", line) })
+	js, err := c.JetStream(nc)
+	if err != nil {
+		return err
+	}
+	declaring, err := producer.Open(ctx, js, c.Namespace, log, func(line string) { say(p.Stderr, "%s", line) })
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		return fmt.Errorf("no stream %s: run `statusworker provision` once, as a user with permission to create "+
-			"streams", schema.StreamDeclared)
+		return advice.Streams(&dlq.MissingStreamError{Stream: c.Namespace.StreamDeclared()}, c.Namespace)
 	}
 	if err != nil {
 		return notDeclared(ctx, p, err)
@@ -74,7 +81,7 @@ func (c declareCommand) declare(
 	say(p.Stdout, "%s", done)
 	if done.Processed > 0 {
 		say(p.Stderr, "already processed %d: their processed events are stored, so declaring them again changes "+
-			"nothing; read these events from stream %s", done.Processed, schema.StreamOutcomes)
+			"nothing; read these events from stream %s", done.Processed, c.Namespace.StreamOutcomes())
 	}
 	switch {
 	case err != nil:

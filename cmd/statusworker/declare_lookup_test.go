@@ -31,7 +31,7 @@ func TestDeclareLooksInteractionsUp(t *testing.T) {
 	at, js := provisioned(t)
 	later := func(id string, more ...string) nats.Header {
 		h := nats.Header{"Nats-Schedule": {"@at " + time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano)},
-			"Nats-Schedule-Target": {schema.PollSubject(schema.Audio, id)},
+			"Nats-Schedule-Target": {ns.PollSubject(schema.Audio, id)},
 			schema.HeaderPoll:      {"3"}, schema.HeaderGeneration: {time.Now().UTC().Format(time.RFC3339Nano)}}
 		for _, name := range more {
 			h[name] = []string{"true"}
@@ -50,37 +50,37 @@ func TestDeclareLooksInteractionsUp(t *testing.T) {
 		want  string
 	}{
 		{"nothing", func(string) {}, declared},
-		{"a reservation", func(id string) { put(t, js, schema.HoldSubject(schema.Audio, id), later(id)) }, waiting},
+		{"a reservation", func(id string) { put(t, js, ns.HoldSubject(schema.Audio, id), later(id)) }, waiting},
 		{"a due message", func(id string) {
-			put(t, js, schema.PollSubject(schema.Audio, id), nats.Header{schema.HeaderPoll: {"3"},
+			put(t, js, ns.PollSubject(schema.Audio, id), nats.Header{schema.HeaderPoll: {"3"},
 				schema.HeaderGeneration: {time.Now().UTC().Format(time.RFC3339Nano)}})
 		}, waiting},
-		{"a due message without headers", func(id string) { put(t, js, schema.PollSubject(schema.Audio, id), nil) },
+		{"a due message without headers", func(id string) { put(t, js, ns.PollSubject(schema.Audio, id), nil) },
 			waiting},
 		{"a tombstone", func(id string) {
-			put(t, js, schema.HoldSubject(schema.Audio, id), later(id, schema.HeaderTombstone))
+			put(t, js, ns.HoldSubject(schema.Audio, id), later(id, schema.HeaderTombstone))
 		}, declared},
 		{"a tombstone that is due", func(id string) {
-			put(t, js, schema.PollSubject(schema.Audio, id), nats.Header{schema.HeaderTombstone: {"true"}})
+			put(t, js, ns.PollSubject(schema.Audio, id), nats.Header{schema.HeaderTombstone: {"true"}})
 		}, declared},
-		{"a declared message", func(id string) { put(t, js, schema.DeclaredSubject(schema.Audio, id), nil) }, waiting},
+		{"a declared message", func(id string) { put(t, js, ns.DeclaredSubject(schema.Audio, id), nil) }, waiting},
 		{"a processed event", func(id string) { storeDeadLetter(t, js, event(id)) }, processed},
 		{"a processed event, and a tombstone", func(id string) {
 			storeDeadLetter(t, js, event(id))
-			put(t, js, schema.HoldSubject(schema.Audio, id), later(id, schema.HeaderTombstone))
+			put(t, js, ns.HoldSubject(schema.Audio, id), later(id, schema.HeaderTombstone))
 		}, processed},
 		{"one of two processed events", func(id string) {
 			storeDeadLetter(t, js, event(id))
-			put(t, js, schema.HoldSubject(schema.Audio, id), later(id))
+			put(t, js, ns.HoldSubject(schema.Audio, id), later(id))
 		}, waiting},
 		{"a dead letter", func(id string) { storeDeadLetter(t, js, deadLetter(schema.NotFound, id)) }, declared},
 		{"a processed event, and an older dead letter", func(id string) {
 			storeDeadLetter(t, js, deadLetter(schema.NotFound, id), event(id))
 		}, processed},
 		{"a foreign message on the subject of a processed event",
-			func(id string) { put(t, js, schema.ProcessedSubject(schema.ToTranscript, id), nil) }, declared},
+			func(id string) { put(t, js, ns.ProcessedSubject(schema.ToTranscript, id), nil) }, declared},
 		{"messages of another interaction", func(string) {
-			put(t, js, schema.HoldSubject(schema.Audio, someID), later(someID))
+			put(t, js, ns.HoldSubject(schema.Audio, someID), later(someID))
 			storeDeadLetter(t, js, event(someID))
 		}, declared},
 	} {
@@ -135,7 +135,7 @@ func TestDeclareLinesWithOneIdentifier(t *testing.T) {
 			}
 			subjects := stored(t, js)
 			for i, id := range ids {
-				if subjects[schema.DeclaredSubject(schema.Types()[i%3], id)] != 1 {
+				if subjects[ns.DeclaredSubject(schema.Types()[i%3], id)] != 1 {
 					t.Errorf("%s is not stored on the subject of its first line", id)
 				}
 			}
@@ -170,12 +170,12 @@ func TestDeclareWhileAWorkerPolls(t *testing.T) {
 	declareLines(t, at, line(polled, schema.Chat)+line(polled, schema.Audio)+line(strings.ToUpper(polled),
 		schema.Transcript), 0, 3)
 
-	polls, err := js.Stream(w.ctx, schema.StreamPolls)
+	polls, err := js.Stream(w.ctx, ns.StreamPolls())
 	if err != nil {
 		t.Fatal(err)
 	}
 	waitFor(w.ctx, t, func() bool { // the tombstone is stored, or already deleted
-		m, err := polls.GetLastMsgForSubject(w.ctx, schema.WaitingSubjects(ended))
+		m, err := polls.GetLastMsgForSubject(w.ctx, ns.WaitingSubjects(ended))
 		return err != nil || m.Header.Get(schema.HeaderTombstone) != ""
 	})
 	declareLines(t, at, line(ended, schema.Chat), 1, 0)
@@ -189,14 +189,14 @@ func TestDeclareWhileAWorkerPolls(t *testing.T) {
 func TestDeclareWithoutPermissionToLookUp(t *testing.T) {
 	t.Parallel()
 	permissions := map[string]string{
-		schema.StreamDeclared: "$JS.API.STREAM.MSG.GET." + schema.StreamDeclared,
-		schema.StreamPolls:    "$JS.API.STREAM.MSG.GET." + schema.StreamPolls,
-		schema.StreamOutcomes: "$JS.API.STREAM.MSG.GET." + schema.StreamOutcomes,
+		ns.StreamDeclared(): "$JS.API.STREAM.MSG.GET." + ns.StreamDeclared(),
+		ns.StreamPolls():    "$JS.API.STREAM.MSG.GET." + ns.StreamPolls(),
+		ns.StreamOutcomes(): "$JS.API.STREAM.MSG.GET." + ns.StreamOutcomes(),
 	}
 	for name, missing := range map[string][]string{
 		"none":     nil,
-		"any":      {schema.StreamDeclared, schema.StreamPolls, schema.StreamOutcomes},
-		"declared": {schema.StreamDeclared}, "polls": {schema.StreamPolls}, "outcomes": {schema.StreamOutcomes},
+		"any":      {ns.StreamDeclared(), ns.StreamPolls(), ns.StreamOutcomes()},
+		"declared": {ns.StreamDeclared()}, "polls": {ns.StreamPolls()}, "outcomes": {ns.StreamOutcomes()},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -37,7 +37,7 @@ func TestDeclareSkipsByteOrderMarks(t *testing.T) {
 	first, second := uuid.NewString(), uuid.NewString()
 	declareLines(t, at, mark+line(first, schema.Chat)+mark+line(second, schema.Chat), 2, 0)
 	for _, id := range []string{first, second} {
-		got, want := string(message(t, js, schema.DeclaredSubject(schema.Chat, id)).Data), line(id, schema.Chat)
+		got, want := string(message(t, js, ns.DeclaredSubject(schema.Chat, id)).Data), line(id, schema.Chat)
 		if want = strings.TrimSpace(want); got != want {
 			t.Errorf("message %q, want %q", got, want)
 		}
@@ -49,7 +49,7 @@ func TestDeclareSkipsByteOrderMarks(t *testing.T) {
 	}
 	id := uuid.NewString()
 	command(t, "declare", "--nats-url", at, "--type", "audio", "--data", data, id).exits(exitOK)
-	got, want := string(message(t, js, schema.DeclaredSubject(schema.Audio, id)).Data),
+	got, want := string(message(t, js, ns.DeclaredSubject(schema.Audio, id)).Data),
 		`{"interactionIdentifier":"`+id+`","type":"audio","x": 1}`
 	if got != want {
 		t.Errorf("message %q, want %q", got, want)

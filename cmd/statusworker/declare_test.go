@@ -26,7 +26,7 @@ const someID = "bd5c92f3-c228-44a6-91bf-b52672569878"
 // stored returns the number of declared messages in the stream, by subject.
 func stored(t *testing.T, js jetstream.JetStream) map[string]uint64 {
 	t.Helper()
-	s, err := js.Stream(t.Context(), schema.StreamDeclared)
+	s, err := js.Stream(t.Context(), ns.StreamDeclared())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func stored(t *testing.T, js jetstream.JetStream) map[string]uint64 {
 // message returns the stored message of a subject.
 func message(t *testing.T, js jetstream.JetStream, subject string) *jetstream.RawStreamMsg {
 	t.Helper()
-	s, err := js.Stream(t.Context(), schema.StreamDeclared)
+	s, err := js.Stream(t.Context(), ns.StreamDeclared())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func TestDeclareIdentifiers(t *testing.T) {
 	}
 	c := command(t, "declare", "--nats-url", at, "--type", "audio", strings.ToUpper(someID)).exits(exitOK)
 	c.counts(producer.Counts{Declared: 1})
-	m := message(t, js, schema.DeclaredSubject(schema.Audio, someID))
+	m := message(t, js, ns.DeclaredSubject(schema.Audio, someID))
 	if got, want := string(m.Data), `{"interactionIdentifier":"`+someID+`","type":"audio"}`; got != want {
 		t.Errorf("message %s, want %s", got, want)
 	}
@@ -73,7 +73,7 @@ func TestDeclareIdentifiers(t *testing.T) {
 	flags := []string{"declare", "--nats-url", at, "--type", "chat", "--no-include-ai-results", "--data", data}
 	command(t, append(flags, ids...)...).exits(exitOK)
 	for _, id := range ids {
-		got, want := string(message(t, js, schema.DeclaredSubject(schema.Chat, id)).Data),
+		got, want := string(message(t, js, ns.DeclaredSubject(schema.Chat, id)).Data),
 			`{"interactionIdentifier":"`+id+`","type":"chat","includeAiResults":false,`+
 				`"customer": {"n": 1.50}, "tags":[ 1,2 ]}`
 		if got != want {
@@ -85,7 +85,7 @@ func TestDeclareIdentifiers(t *testing.T) {
 	c = command(t, "declare", "--nats-url", at, "--type", "transcript", "--include-ai-results", "--data", "-", id)
 	c.stdin = strings.NewReader("{}")
 	c.exits(exitOK)
-	got, want := string(message(t, js, schema.DeclaredSubject(schema.Transcript, id)).Data),
+	got, want := string(message(t, js, ns.DeclaredSubject(schema.Transcript, id)).Data),
 		`{"interactionIdentifier":"`+id+`","type":"transcript","includeAiResults":true}`
 	if got != want {
 		t.Errorf("message %s, want %s", got, want)
@@ -269,7 +269,7 @@ func TestDeclaringAgainAfterTakingIn(t *testing.T) {
 		return command(t, "declare", "--nats-url", at, "--type", "audio", someID).exits(exitOK)
 	}
 	declare()
-	s, err := js.Stream(t.Context(), schema.StreamDeclared)
+	s, err := js.Stream(t.Context(), ns.StreamDeclared())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -406,7 +406,7 @@ func TestDeclareWaitsForAFullStream(t *testing.T) {
 	c := command(t, "declare", "--nats-url", at)
 	c.stdin = strings.NewReader(linesOf(25))
 	c.start()
-	s, err := js.Stream(t.Context(), schema.StreamDeclared)
+	s, err := js.Stream(t.Context(), ns.StreamDeclared())
 	if err != nil {
 		t.Fatal(err)
 	}

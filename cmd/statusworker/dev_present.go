@@ -11,10 +11,12 @@ import (
 
 	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/demo"
+	"statusworker/cmd/internal/flags"
 	"statusworker/consumer"
 )
 
 type devCommand struct {
+	flags.Stage
 	Speed      float64       `name:"speed" default:"20" help:"Factor by which the simulated ElevateAI is faster and the poll intervals are shorter: 1 to 50."`
 	Count      int           `name:"count" default:"36" help:"Number of ordinary interactions, in addition to the special cases; at most 5000."`
 	Keep       bool          `name:"keep" help:"Keep everything running until Ctrl-C, and print commands to try in another terminal."`
@@ -30,7 +32,7 @@ func (c devCommand) Run(ctx context.Context, p cli.Process) error {
 		return cli.BadFlag(c, "count", fmt.Sprint(c.Count), "0 to 5000")
 	}
 	return demo.Demo{
-		Speed: c.Speed, Count: c.Count, Keep: c.Keep, Redelivery: c.Redelivery,
+		Namespace: c.Namespace, Speed: c.Speed, Count: c.Count, Keep: c.Keep, Redelivery: c.Redelivery,
 		Host: hostName(), Version: versionString(),
 		NewWorker: func(ctx context.Context, js jetstream.JetStream, client consumer.StatusClient, cfg consumer.Config,
 			log logrus.FieldLogger) (demo.Worker, error) {

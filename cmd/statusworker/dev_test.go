@@ -14,18 +14,22 @@ import (
 
 func TestDevRuns(t *testing.T) {
 	t.Parallel()
-	for _, mode := range []string{"schedule", "nak"} {
+	other, err := schema.NewNamespace("eu")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for mode, ns := range map[string]schema.Namespace{"schedule": ns, "nak": other} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
-			c := command(t, "dev", "--speed", "40", "--count", "10", "--redelivery", mode)
+			c := command(t, "dev", "--speed", "40", "--count", "10", "--redelivery", mode, "--namespace", ns.String())
 			began := time.Now()
 			c.exits(exitOK)
 			t.Logf("%s after %s", mode, time.Since(began))
 			for _, d := range schema.Destinations() {
-				says(t, "the summary", &c.stdout, schema.ProcessedSubject(d, "*"))
+				says(t, "the summary", &c.stdout, ns.ProcessedSubject(d, "*"))
 			}
 			for _, r := range schema.Reasons() {
-				says(t, "the summary", &c.stdout, schema.FailedSubject(r, "*"))
+				says(t, "the summary", &c.stdout, ns.FailedSubject(r, "*"))
 				if r != schema.InternalError { // which no vendor and no producer can cause
 					says(t, "the summary", &c.stdout, "  "+string(r)+"\n")
 				}
@@ -84,7 +88,7 @@ func devKeep(t *testing.T, mode string) {
 	}
 	args := typed(t, &c.stdout, "declare")
 	command(t, args...).exits(exitOK)
-	c.prints(schema.ProcessedSubject(schema.ToCXAI, args[len(args)-1]))
+	c.prints(ns.ProcessedSubject(schema.ToCXAI, args[len(args)-1]))
 	shown := command(t, typed(t, &c.stdout, "show")...).exits(exitOK)
 	says(t, "standard output", &shown.stdout, args[len(args)-1]+"  processed")
 	if here, err := os.ReadDir(directory); err != nil || len(here) != 1 {

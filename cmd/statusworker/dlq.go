@@ -15,6 +15,7 @@ import (
 	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/connect"
 	"statusworker/cmd/internal/dlqview"
+	"statusworker/cmd/internal/flags"
 	"statusworker/cmd/internal/terminal"
 	"statusworker/publisher/dlq"
 	"statusworker/schema"
@@ -31,11 +32,12 @@ type dlqCommand struct {
 type dlqFlags struct {
 	connect.Wait
 	connect.Flags `embed:"" group:"NATS"`
+	flags.Stage   `embed:"" group:"NATS"`
 	cli.LogFlags  `embed:"" group:"Log"`
 }
 
 // newQueue returns a dead-letter queue on the existing streams.
-type newQueue func(context.Context, dlq.Broker) (*dlq.Queue, error)
+type newQueue func(context.Context, dlq.Broker, schema.Namespace) (*dlq.Queue, error)
 
 // open connects, and returns a dead-letter queue. closing closes the connection.
 func (f dlqFlags) open(
@@ -54,16 +56,16 @@ func (f dlqFlags) open(
 	if err != nil {
 		return nil, nil, nil, f.Unanswered(bounded, err)
 	}
-	js, err := jetstream.New(nc)
+	js, err := f.JetStream(nc)
 	if err == nil {
 		err = connect.Settled(bounded, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
-			queue, err = newQueue(ctx, adapter.New(js))
+			queue, err = newQueue(ctx, adapter.New(js), f.Namespace)
 			return err
 		})
 	}
 	if err != nil {
 		connect.Close(nc)
-		return nil, nil, nil, f.Unanswered(bounded, advice.Streams(err))
+		return nil, nil, nil, f.Unanswered(bounded, advice.Streams(err, f.Namespace))
 	}
 	return queue, log, func() { connect.Close(nc) }, nil
 }
@@ -158,7 +160,8 @@ func (c dlqShowCommand) Run(ctx context.Context, p cli.Process) error {
 		return interrupted(ctx, p, advisePermission(err))
 	}
 	if n == 0 {
-		return fmt.Errorf("no dead letter %s; `statusworker dlq ls` lists all", schema.Quote(c.ID))
+		list := advice.Command(c.Namespace, "dlq ls")
+		return fmt.Errorf("no dead letter %s; `%s` lists all", schema.Quote(c.ID), list)
 	}
 	return nil
 }

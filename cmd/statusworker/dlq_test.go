@@ -24,7 +24,7 @@ func deadLetter(r schema.Reason, id string) schema.Outcome {
 	o := schema.Outcome{
 		Identifier: id, Type: schema.Chat, Reason: r, Detail: "why it failed", Observed: stored.Add(time.Minute),
 		Answer: json.RawMessage(`{"status":"processingFailed"}`),
-		Origin: schema.Origin{Stream: schema.StreamDeclared, Subject: schema.DeclaredSubject(schema.Chat, id),
+		Origin: schema.Origin{Stream: ns.StreamDeclared(), Subject: ns.DeclaredSubject(schema.Chat, id),
 			Sequence: 7, Deliveries: 1, Stored: stored, Polls: 3},
 	}
 	if r == schema.InvalidMessage {
@@ -43,7 +43,7 @@ func storeDeadLetter(t *testing.T, js jetstream.JetStream, outcomes ...schema.Ou
 		if err != nil {
 			t.Fatal(err)
 		}
-		ack, err := js.Publish(t.Context(), o.Subject(), data)
+		ack, err := js.Publish(t.Context(), ns.OutcomeSubject(o), data)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,7 +61,7 @@ func storeDeadLetters(t *testing.T, js jetstream.JetStream, n int) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := js.PublishAsync(o.Subject(), data); err != nil {
+		if _, err := js.PublishAsync(ns.OutcomeSubject(o), data); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -241,24 +241,24 @@ func TestDLQReplayAndPurge(t *testing.T) {
 
 	c := command(t, "dlq", "replay", "--dry-run", "--reason", "not_found", "--nats-url", at).exits(exitOK)
 	says(t, "standard output", &c.stdout, "dry run", fmt.Sprintf("replayed %d, superseded 0, gone 0, unchanged 0", n))
-	if now, _ := messages(t, js, schema.StreamDeclared); now != 0 {
+	if now, _ := messages(t, js, ns.StreamDeclared()); now != 0 {
 		t.Fatalf("a dry run declared %d", now)
 	}
 	c = command(t, "dlq", "replay", "--yes", "--reason", "not_found", "--nats-url", at).exits(exitOK)
 	says(t, "standard output", &c.stdout, fmt.Sprintf("replayed %d, superseded 0, gone 0, unchanged 0", n))
-	if now, ever := messages(t, js, schema.StreamDeclared); now != n || ever != n {
+	if now, ever := messages(t, js, ns.StreamDeclared()); now != n || ever != n {
 		t.Errorf("%d declared messages, %d ever, want %d", now, ever, n)
 	}
 	c = command(t, "dlq", "replay", "--yes", "--reason", "not_found", "--nats-url", at).exits(exitOK)
 	says(t, "standard error", &c.stderr, "no dead letter matches")
-	if now, _ := messages(t, js, schema.StreamOutcomes); now != 1 {
+	if now, _ := messages(t, js, ns.StreamOutcomes()); now != 1 {
 		t.Errorf("%d outcomes are left, want the unselected one", now)
 	}
 	c = command(t, "dlq", "purge", "--dry-run", "--all", "--nats-url", at).exits(exitOK)
 	says(t, "standard output", &c.stdout, other, "deleted 1, gone 0, unchanged 0")
 	c = command(t, "dlq", "purge", "--yes", other, "--nats-url", at).exits(exitOK)
 	says(t, "standard output", &c.stdout, "deleted 1, gone 0, unchanged 0")
-	if now, _ := messages(t, js, schema.StreamOutcomes); now != 0 {
+	if now, _ := messages(t, js, ns.StreamOutcomes()); now != 0 {
 		t.Errorf("%d outcomes are left", now)
 	}
 }
@@ -324,7 +324,7 @@ func TestDLQReportsMissingNames(t *testing.T) {
 			says(t, "standard error", &c.stderr, `"@1"`)
 		}
 	}
-	if now, _ := messages(t, js, schema.StreamOutcomes); now != 4 {
+	if now, _ := messages(t, js, ns.StreamOutcomes()); now != 4 {
 		t.Fatalf("%d outcomes are stored, want 4", now)
 	}
 	// Existing dead letters are processed in any order. The second time they are missing.
@@ -335,7 +335,7 @@ func TestDLQReportsMissingNames(t *testing.T) {
 	says(t, "standard output", &c.stdout, "deleted 1, gone 0, unchanged 0")
 	c = command(t, "dlq", "purge", "--yes", failed, token, "--nats-url", at).exits(exitFault)
 	says(t, "standard error", &c.stderr, schema.Quote(failed), schema.Quote(token))
-	if now, _ := messages(t, js, schema.StreamDeclared); now != 2 {
+	if now, _ := messages(t, js, ns.StreamDeclared()); now != 2 {
 		t.Errorf("%d declared messages, want 2", now)
 	}
 }
@@ -350,17 +350,17 @@ func TestDLQWithoutStreams(t *testing.T) {
 		{"replay", "--yes", "--all"}, {"replay", "--yes", "@1"},
 	} {
 		c := command(t, append(append([]string{"dlq"}, args...), "--nats-url", s.URL())...).exits(exitFault)
-		says(t, "standard error", &c.stderr, schema.StreamOutcomes, "`statusworker provision`")
+		says(t, "standard error", &c.stderr, ns.StreamOutcomes(), "`statusworker provision`")
 		if c.stdout.String() != "" {
 			t.Errorf("%v: %s", args, &c.stdout)
 		}
 	}
 	command(t, "provision", "--nats-url", s.URL()).exits(exitOK)
-	if err := js.DeleteStream(t.Context(), schema.StreamDeclared); err != nil {
+	if err := js.DeleteStream(t.Context(), ns.StreamDeclared()); err != nil {
 		t.Fatal(err)
 	}
 	c := command(t, "dlq", "replay", "--yes", "--all", "--nats-url", s.URL()).exits(exitFault)
-	says(t, "standard error", &c.stderr, schema.StreamDeclared, "`statusworker provision`")
+	says(t, "standard error", &c.stderr, ns.StreamDeclared(), "`statusworker provision`")
 }
 
 // A restart of the broker during a replay loses and duplicates nothing.
@@ -376,7 +376,7 @@ func TestDLQReplaySurvivesARestartOfTheBroker(t *testing.T) {
 	const n = 600
 	storeDeadLetters(t, js, n)
 	c := command(t, "dlq", "replay", "--yes", "--all", "--nats-url", s.URL()).start()
-	waitFor(c.ctx, t, func() bool { now, _ := messages(t, js, schema.StreamDeclared); return now > n/10 })
+	waitFor(c.ctx, t, func() bool { now, _ := messages(t, js, ns.StreamDeclared()); return now > n/10 })
 	if err := s.Restart(); err != nil {
 		t.Fatal(err)
 	}
@@ -384,10 +384,10 @@ func TestDLQReplaySurvivesARestartOfTheBroker(t *testing.T) {
 		t.Fatalf("exit code %d; stdout:\n%s\nstderr:\n%s", code, &c.stdout, &c.stderr)
 	}
 	js = connectTo(t, s.URL())
-	if now, ever := messages(t, js, schema.StreamDeclared); now != n || ever != n {
+	if now, ever := messages(t, js, ns.StreamDeclared()); now != n || ever != n {
 		t.Errorf("%d declared messages, %d ever, want %d; %s", now, ever, n, &c.stdout)
 	}
-	if now, _ := messages(t, js, schema.StreamOutcomes); now != 0 {
+	if now, _ := messages(t, js, ns.StreamOutcomes()); now != 0 {
 		t.Errorf("%d dead letters are left; %s", now, &c.stdout)
 	}
 }

@@ -88,7 +88,7 @@ func TestSampleProgramsInDocs(t *testing.T) {
 		_ = consumer.Wait()
 	})
 	printed.wait(worker.ctx, t, "audio "+someID+"\n")
-	durable, err := js.Consumer(t.Context(), schema.StreamOutcomes, "transcripts")
+	durable, err := js.Consumer(t.Context(), ns.StreamOutcomes(), "transcripts")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +151,7 @@ func expanded(subject string) []string {
 			all = append(all, strings.ReplaceAll(subject, "<type>", string(typ)))
 		}
 	case strings.Contains(subject, "<stream>"):
-		for _, stream := range schema.Streams() {
+		for _, stream := range ns.Streams() {
 			all = append(all, strings.ReplaceAll(subject, "<stream>", stream))
 		}
 	default:

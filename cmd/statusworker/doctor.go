@@ -20,6 +20,7 @@ type doctorCommand struct {
 	Quiet  bool   `name:"quiet" short:"q" help:"Print only failures and warnings; no text if there are none."`
 
 	connect.Flags `embed:"" group:"NATS"`
+	flags.Stage   `embed:"" group:"NATS"`
 	flags.Vendor  `embed:"" group:"ElevateAI"`
 	flags.Timing  `embed:"" group:"Timing"`
 	flags.Work    `embed:"" group:"Work"`
@@ -60,7 +61,7 @@ func (c doctorCommand) Run(ctx context.Context, p cli.Process) error {
 
 // target returns what to check. It returns an error for flags with which a worker would not start.
 func (c doctorCommand) target(ctx context.Context, p cli.Process) (target doctor.Target, closing func(), err error) {
-	worker := runCommand{Flags: c.Flags, Vendor: c.Vendor, Timing: c.Timing, Work: c.Work}
+	worker := runCommand{Flags: c.Flags, Stage: c.Stage, Vendor: c.Vendor, Timing: c.Timing, Work: c.Work}
 	cfg, err := worker.config(nil)
 	if err != nil {
 		return target, nil, err

@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -289,14 +290,14 @@ func TestDoctorFindsFaults(t *testing.T) {
 			map[string][]string{"topology": {"`statusworker provision`", "no streams"}}},
 		{"a consumer that polls too often", func(t *testing.T) (string, string, []string) {
 			at, js := provisioned(t)
-			name := schema.PollConsumer(schema.Audio)
-			c, err := js.Consumer(t.Context(), schema.StreamPolls, name)
+			name := ns.PollConsumer(schema.Audio)
+			c, err := js.Consumer(t.Context(), ns.StreamPolls(), name)
 			if err != nil {
 				t.Fatal(err)
 			}
 			changed := c.CachedInfo().Config
 			changed.MaxDeliver = 5
-			if _, err := js.UpdateConsumer(t.Context(), schema.StreamPolls, changed); err != nil {
+			if _, err := js.UpdateConsumer(t.Context(), ns.StreamPolls(), changed); err != nil {
 				t.Fatal(err)
 			}
 			return at, vendor(t, simulator.Config{}).URL(), nil
@@ -304,16 +305,16 @@ func TestDoctorFindsFaults(t *testing.T) {
 			"--update"}}},
 		{"a paused lane", func(t *testing.T) (string, string, []string) {
 			at, js := provisioned(t)
-			if _, err := js.PauseConsumer(t.Context(), schema.StreamPolls, schema.PollConsumer(schema.Chat),
+			if _, err := js.PauseConsumer(t.Context(), ns.StreamPolls(), ns.PollConsumer(schema.Chat),
 				time.Now().Add(time.Hour)); err != nil {
 				t.Fatal(err)
 			}
 			return at, vendor(t, simulator.Config{}).URL(), nil
 		}, map[string]doctor.Result{"topology": doctor.Warn}, map[string][]string{"topology": {"poll-chat",
-			advice.NATS + "consumer resume"}}},
+			advice.NATS(ns) + "consumer resume"}}},
 		{"streams that source others", func(t *testing.T) (string, string, []string) {
 			at, js := provisioned(t)
-			for _, name := range []string{schema.StreamDeclared, schema.StreamPolls} {
+			for _, name := range []string{ns.StreamDeclared(), ns.StreamPolls()} {
 				if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "COPY_" + name,
 					Sources: []*jetstream.StreamSource{{Name: name}}}); err != nil {
 					t.Fatal(err)
@@ -322,26 +323,26 @@ func TestDoctorFindsFaults(t *testing.T) {
 			}
 			return at, vendor(t, simulator.Config{}).URL(), nil
 		}, map[string]doctor.Result{"foreign consumers": doctor.Fail},
-			map[string][]string{"foreign consumers": {schema.StreamDeclared, schema.StreamPolls}}},
+			map[string][]string{"foreign consumers": {ns.StreamDeclared(), ns.StreamPolls()}}},
 		{"skipped messages", func(t *testing.T) (string, string, []string) {
 			at, js := provisioned(t)
 			skip(t, js)
 			return at, vendor(t, simulator.Config{}).URL(), nil
 		}, map[string]doctor.Result{"undelivered messages": doctor.Fail},
-			map[string][]string{"undelivered messages": {schema.StreamDeclared + "/intake",
-				schema.StreamPolls + "/poll-chat", "`statusworker provision --update`"}}},
+			map[string][]string{"undelivered messages": {ns.StreamDeclared() + "/intake",
+				ns.StreamPolls() + "/poll-chat", "`statusworker provision --update`"}}},
 		{"a consumer in memory", func(t *testing.T) (string, string, []string) {
 			at, js := provisioned(t)
-			c, err := js.Consumer(t.Context(), schema.StreamDeclared, schema.ConsumerIntake)
+			c, err := js.Consumer(t.Context(), ns.StreamDeclared(), ns.ConsumerIntake())
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := js.DeleteConsumer(t.Context(), schema.StreamDeclared, schema.ConsumerIntake); err != nil {
+			if err := js.DeleteConsumer(t.Context(), ns.StreamDeclared(), ns.ConsumerIntake()); err != nil {
 				t.Fatal(err)
 			}
 			other := c.CachedInfo().Config
 			other.MemoryStorage, other.MaxWaiting = true, 2
-			if _, err := js.CreateConsumer(t.Context(), schema.StreamDeclared, other); err != nil {
+			if _, err := js.CreateConsumer(t.Context(), ns.StreamDeclared(), other); err != nil {
 				t.Fatal(err)
 			}
 			return at, vendor(t, simulator.Config{}).URL(), nil
@@ -349,7 +350,7 @@ func TestDoctorFindsFaults(t *testing.T) {
 			"max waiting is 2", "--update"}}},
 		{"a stream with message TTLs", func(t *testing.T) (string, string, []string) {
 			at, js := provisioned(t)
-			declared, err := js.Stream(t.Context(), schema.StreamDeclared)
+			declared, err := js.Stream(t.Context(), ns.StreamDeclared())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -363,12 +364,12 @@ func TestDoctorFindsFaults(t *testing.T) {
 			"roll-ups", "duplicate window is 2m"}}},
 		{"no outcomes stream", func(t *testing.T) (string, string, []string) {
 			at, js := provisioned(t)
-			if err := js.DeleteStream(t.Context(), schema.StreamOutcomes); err != nil {
+			if err := js.DeleteStream(t.Context(), ns.StreamOutcomes()); err != nil {
 				t.Fatal(err)
 			}
 			return at, vendor(t, simulator.Config{}).URL(), nil
 		}, map[string]doctor.Result{"topology": doctor.Fail, "outcomes age": doctor.Skip},
-			map[string][]string{"topology": {schema.StreamOutcomes, "missing"}}},
+			map[string][]string{"topology": {ns.StreamOutcomes(), "missing"}}},
 		{"a small max payload", func(t *testing.T) (string, string, []string) {
 			o := withJetStream
 			o.MaxPayload, o.StoreDir = 100<<10, t.TempDir()
@@ -512,7 +513,7 @@ func without(m map[string]doctor.Result, checks ...string) map[string]doctor.Res
 func declare(t *testing.T, js jetstream.JetStream) string {
 	t.Helper()
 	identifier := uuid.NewString()
-	if _, err := js.Publish(t.Context(), schema.DeclaredSubject(schema.Audio, identifier),
+	if _, err := js.Publish(t.Context(), ns.DeclaredSubject(schema.Audio, identifier),
 		fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":"audio"}`, identifier)); err != nil {
 		t.Fatal(err)
 	}
@@ -561,17 +562,18 @@ func TestDoctorWithoutAToken(t *testing.T) {
 // users starts a server with the shipped users, as edited.
 func users(t *testing.T, edit func([]*server.User) []*server.User) string {
 	t.Helper()
-	shipped, err := os.ReadFile("../../deploy/nats/statusworker.conf")
-	if err != nil {
-		t.Fatal(err)
-	}
+	return usersOf(t, readDoc(t, "../../deploy/nats/statusworker.conf"), edit)
+}
+
+// usersOf starts a server with the users of a configuration, as edited.
+func usersOf(t *testing.T, configuration string, edit func([]*server.User) []*server.User) string {
+	t.Helper()
 	var passwords strings.Builder
-	for _, user := range []string{"PRODUCER", "DECLARE", "WORKER", "PROVISION", "STATUS", "DLQ", "OPERATOR",
-		"TRANSCRIPTS"} {
-		fmt.Fprintf(&passwords, "%s_PASSWORD: %s\n", user, userPassword)
+	for _, variable := range regexp.MustCompile(`\$(\w+_PASSWORD)`).FindAllStringSubmatch(configuration, -1) {
+		fmt.Fprintf(&passwords, "%s: %s\n", variable[1], userPassword)
 	}
 	file := filepath.Join(t.TempDir(), "nats.conf")
-	if err := os.WriteFile(file, append([]byte(passwords.String()), shipped...), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(passwords.String()+configuration), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	options, err := server.ProcessConfigFile(file)
@@ -650,7 +652,7 @@ func TestDoctorFindsEachMissingPermission(t *testing.T) {
 			needed := 0
 			for i, subject := range permissions {
 				forNaks := strings.Contains(subject, "DECLARED.poll-") && !strings.Contains(subject, "CONSUMER.INFO") ||
-					strings.HasSuffix(subject, "MSG.GET."+schema.StreamDeclared)
+					strings.HasSuffix(subject, "MSG.GET."+ns.StreamDeclared())
 				forReservations := strings.HasPrefix(subject, "interactions.hold") || strings.Contains(subject,
 					"POLLS") && !strings.Contains(subject, "STREAM.INFO") || strings.Contains(subject, "intake") &&
 					!strings.Contains(subject, "CONSUMER.INFO")
@@ -692,9 +694,9 @@ func TestDoctorChangesNothing(t *testing.T) {
 			v := vendor(t, simulator.Config{})
 			declare(t, js)
 			declare(t, js)
-			stream, name := schema.StreamDeclared, schema.ConsumerIntake
+			stream, name := ns.StreamDeclared(), ns.ConsumerIntake()
 			if mode == "nak" {
-				name = schema.PollConsumer(schema.Audio)
+				name = ns.PollConsumer(schema.Audio)
 			}
 			c, err := js.Consumer(t.Context(), stream, name)
 			if err != nil {
@@ -805,7 +807,7 @@ func awaitConsumers(t *testing.T, js jetstream.JetStream, stream string) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	own := map[string]int{schema.StreamDeclared: 1, schema.StreamPolls: len(schema.Types())}[stream]
+	own := map[string]int{ns.StreamDeclared(): 1, ns.StreamPolls(): len(schema.Types())}[stream]
 	for {
 		s, err := js.Stream(ctx, stream)
 		if err != nil {
@@ -822,12 +824,12 @@ func skip(t *testing.T, js jetstream.JetStream) {
 	t.Helper()
 	declare(t, js)
 	due := "5c1f9a52-0c7b-4ad7-9f5c-64fe1a1b7c11"
-	if _, err := js.Publish(t.Context(), schema.PollSubject(schema.Chat, due),
+	if _, err := js.Publish(t.Context(), ns.PollSubject(schema.Chat, due),
 		fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":"chat"}`, due)); err != nil {
 		t.Fatal(err)
 	}
-	for _, at := range []string{schema.StreamDeclared + "." + schema.ConsumerIntake,
-		schema.StreamPolls + "." + schema.PollConsumer(schema.Chat)} {
+	for _, at := range []string{ns.StreamDeclared() + "." + ns.ConsumerIntake(),
+		ns.StreamPolls() + "." + ns.PollConsumer(schema.Chat)} {
 		settle(t, js, at)
 	}
 }

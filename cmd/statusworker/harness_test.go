@@ -15,7 +15,11 @@ import (
 
 	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/producer"
+	"statusworker/schema"
 )
+
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
 
 // Exit codes.
 const (

@@ -12,7 +12,6 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"statusworker/cmd/broker/embedded"
-	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )
 
@@ -97,12 +96,12 @@ func TestDistantBroker(t *testing.T) {
 		v.Declare(id, simulator.Processed(0))
 		command(t, "declare", "--nats-url", at, "--type", "chat", id).exits(exitOK)
 		js := connectTo(t, at)
-		outcomes, err := js.Stream(c.ctx, schema.StreamOutcomes)
+		outcomes, err := js.Stream(c.ctx, ns.StreamOutcomes())
 		if err != nil {
 			t.Fatal(err)
 		}
 		for {
-			if _, err := outcomes.GetLastMsgForSubject(c.ctx, schema.OutcomeSubjects(id)); err == nil {
+			if _, err := outcomes.GetLastMsgForSubject(c.ctx, ns.OutcomeSubjects(id)); err == nil {
 				break
 			}
 			select {

@@ -76,7 +76,7 @@ func TestOperator(t *testing.T) {
 	replayed, purged := uuid.NewString(), uuid.NewString()
 	storeDeadLetter(t, js, deadLetter(schema.NotFound, replayed), deadLetter(schema.Rejected, purged))
 	// status and the doctor read the announcement of a worker.
-	if _, err := js.Publish(t.Context(), schema.WorkerSubject("w"), []byte(`{"state":"working"}`)); err != nil {
+	if _, err := js.Publish(t.Context(), ns.WorkerSubject("w"), []byte(`{"state":"working"}`)); err != nil {
 		t.Fatal(err)
 	}
 	seen, err := admin.SubscribeSync(">")
@@ -107,9 +107,9 @@ func TestOperator(t *testing.T) {
 	}
 	t.Cleanup(nc.Close)
 	commands := []string{ // of advice.Overview
-		advice.NATS + "consumer resume " + schema.StreamDeclared + " " + schema.ConsumerIntake,
-		advice.NATS + "consumer resume " + schema.StreamPolls + " " + schema.PollConsumer(schema.Audio),
-		advice.NATS + "consumer ls " + schema.StreamDeclared,
+		advice.NATS(ns) + "consumer resume " + ns.StreamDeclared() + " " + ns.ConsumerIntake(),
+		advice.NATS(ns) + "consumer resume " + ns.StreamPolls() + " " + ns.PollConsumer(schema.Audio),
+		advice.NATS(ns) + "consumer ls " + ns.StreamDeclared(),
 	}
 	for _, m := range regexp.MustCompile("`(nats\\s[^`]+)`|\n(nats [^\n]+)").FindAllStringSubmatch(
 		readDoc(t, docsDirectory+"alerts.md"), -1) {
@@ -119,8 +119,8 @@ func TestOperator(t *testing.T) {
 		t.Errorf("only %d commands: %q", len(commands), commands)
 	}
 	for _, c := range commands {
-		if !strings.HasPrefix(c, advice.NATS) {
-			t.Errorf("`%s` does not begin with %q: its user gets no reply", c, advice.NATS)
+		if !strings.HasPrefix(c, advice.NATS(ns)) {
+			t.Errorf("`%s` does not begin with %q: its user gets no reply", c, advice.NATS(ns))
 		}
 		for _, subject := range requestsOf(t, c) {
 			_, err := nc.Request(subject, []byte(`{}`), 10*time.Second)

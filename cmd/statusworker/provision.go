@@ -27,10 +27,10 @@ type provisionCommand struct {
 	Replicas         *int           `name:"replicas" var:"STATUSWORKER_REPLICAS" placeholder:"N" help:"Number of replicas of each stream: 1, 3 or 5; use 3 in production. Unset keeps the current number; new streams get 1."`
 	MaxAge           *time.Duration `name:"max-age" var:"STATUSWORKER_MAX_AGE" placeholder:"DURATION" help:"How long outcomes are kept, at least 1h. Unset keeps the current age; a new stream gets 14 days."`
 	OutcomesMaxBytes *int64         `name:"outcomes-max-bytes" var:"STATUSWORKER_OUTCOMES_MAX_BYTES" placeholder:"N" help:"Maximum size of the outcomes stream in bytes; the oldest outcomes are discarded first. 0 is unlimited. Unset keeps the current limit."`
-	DeclaredMaxMsgs  *int64         `name:"declared-max-msgs" var:"STATUSWORKER_DECLARED_MAX_MSGS" placeholder:"N" help:"Maximum number of messages in stream ${stream_declared}. At the limit, NATS rejects more declared messages, and producers must publish them again later. 0 is unlimited. Unset keeps the current limit."`
-	DeclaredMaxBytes *int64         `name:"declared-max-bytes" var:"STATUSWORKER_DECLARED_MAX_BYTES" placeholder:"N" help:"Maximum size of stream ${stream_declared} in bytes. At the limit, NATS rejects more declared messages, and producers must publish them again later. 0 is unlimited. Unset keeps the current limit."`
-	PollsMaxBytes    *int64         `name:"polls-max-bytes" var:"STATUSWORKER_POLLS_MAX_BYTES" placeholder:"N" help:"Maximum size of stream ${stream_polls} in bytes, at least ${min_polls_bytes}. Only for accounts that require one: at the limit, NATS deletes the oldest reservations, and their interactions are lost. 0 is unlimited. Unset keeps the current limit."`
-	WorkersMaxBytes  *int64         `name:"workers-max-bytes" var:"STATUSWORKER_WORKERS_MAX_BYTES" placeholder:"N" help:"Maximum size of bucket ${bucket_workers} in bytes. At the limit, more workers cannot announce themselves. 0 is unlimited. Unset keeps the current limit."`
+	DeclaredMaxMsgs  *int64         `name:"declared-max-msgs" var:"STATUSWORKER_DECLARED_MAX_MSGS" placeholder:"N" help:"Maximum number of messages in the stream of declared messages. At the limit, NATS rejects more declared messages, and producers must publish them again later. 0 is unlimited. Unset keeps the current limit."`
+	DeclaredMaxBytes *int64         `name:"declared-max-bytes" var:"STATUSWORKER_DECLARED_MAX_BYTES" placeholder:"N" help:"Maximum size of the stream of declared messages in bytes. At the limit, NATS rejects more declared messages, and producers must publish them again later. 0 is unlimited. Unset keeps the current limit."`
+	PollsMaxBytes    *int64         `name:"polls-max-bytes" var:"STATUSWORKER_POLLS_MAX_BYTES" placeholder:"N" help:"Maximum size of the stream of reservations in bytes, at least ${min_polls_bytes}. Only for accounts that require one: at the limit, NATS deletes the oldest reservations, and their interactions are lost. 0 is unlimited. Unset keeps the current limit."`
+	WorkersMaxBytes  *int64         `name:"workers-max-bytes" var:"STATUSWORKER_WORKERS_MAX_BYTES" placeholder:"N" help:"Maximum size of the bucket of the workers in bytes. At the limit, more workers cannot announce themselves. 0 is unlimited. Unset keeps the current limit."`
 	MaxAckPending    *int           `name:"max-ack-pending" var:"STATUSWORKER_MAX_ACK_PENDING" placeholder:"N" help:"Maximum number of due interactions of a type that all workers together have taken and not yet reserved again (max ack pending of the NATS consumers). Only for redelivery schedule. Unset keeps the current number; new consumers get ${max_ack_pending}."`
 	DryRun           bool           `name:"dry-run" help:"Change nothing: only report what differs, and exit with 1 if anything does."`
 	Update           bool           `name:"update" help:"Also change existing streams and consumers that differ; recreate consumers where NATS cannot change them."`
@@ -39,6 +39,7 @@ type provisionCommand struct {
 	Timeout          time.Duration  `name:"timeout" default:"60s" help:"How long to wait for each answer from NATS."`
 
 	connect.Flags `embed:"" group:"NATS"`
+	flags.Stage   `embed:"" group:"NATS"`
 	flags.Base    `embed:"" group:"ElevateAI"`
 	flags.Timing  `embed:"" group:"Timing"`
 	cli.LogFlags  `embed:"" group:"Log"`
@@ -86,13 +87,13 @@ func (c provisionCommand) provision(
 		return err
 	}
 	defer connect.Close(nc)
-	js, err := jetstream.New(nc)
+	js, err := c.JetStream(nc)
 	if err != nil {
-		return fmt.Errorf("using JetStream: %w", err)
+		return err
 	}
 	if c.Redelivery == currentMode {
 		err := connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
-			c.Redelivery, err = provisioning.Detect(ctx, js)
+			c.Redelivery, err = provisioning.Detect(ctx, js, c.Namespace)
 			return err
 		})
 		if err != nil {
@@ -138,7 +139,7 @@ func (c provisionCommand) checkMode() error {
 // version.
 func (c provisionCommand) checkServer(version string, log logrus.FieldLogger) error {
 	streams := func(m consumer.Mode) []jetstream.StreamConfig {
-		return consumer.Topology(consumer.Config{}, consumer.Choices{Mode: m}).Streams
+		return consumer.Topology(consumer.Config{Namespace: c.Namespace}, consumer.Choices{Mode: m}).Streams
 	}
 	err := topology.CheckServer(version, streams(c.Redelivery))
 	switch {
@@ -193,7 +194,7 @@ func (c provisionCommand) config(log logrus.FieldLogger) (consumer.Config, error
 		return consumer.Config{}, cli.BadFlag(c, "max-ack-pending", fmt.Sprint(*c.MaxAckPending), "at least 1")
 	}
 	cfg := consumer.Config{
-		Intervals: intervals, RequestTimeout: c.RequestTimeout, Log: log,
+		Namespace: c.Namespace, Intervals: intervals, RequestTimeout: c.RequestTimeout, Log: log,
 		Deadline: math.MaxInt64, // no stream or consumer depends on it
 	}
 	if err := cfg.Check(); err != nil {
@@ -215,6 +216,6 @@ func checkTopology(ctx context.Context, js jetstream.JetStream, cfg consumer.Con
 
 // checkStreams is checkTopology without the server's version and without advice.
 func checkStreams(ctx context.Context, js jetstream.JetStream, cfg consumer.Config) (consumer.Mode, error) {
-	outcomes := publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge})
+	outcomes := publisher.Topology(publisher.Choices{Namespace: cfg.Namespace, MaxAge: publisher.DefaultMaxAge})
 	return provisioning.Check(ctx, js, cfg, outcomes)
 }

@@ -16,7 +16,6 @@ import (
 	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/connect"
 	"statusworker/consumer"
-	"statusworker/schema"
 	"statusworker/schema/topology"
 )
 
@@ -29,6 +28,10 @@ func (c provisionCommand) apply(
 		return err
 	}
 	otherMode := slices.ContainsFunc(found, func(d topology.Difference) bool { return d.Unwanted })
+	missing := slices.ContainsFunc(found, func(d topology.Difference) bool { return d.Missing })
+	if err := c.checkTarget(ctx, js, p, missing && !otherMode); err != nil {
+		return err
+	}
 	differing := c.print(p, found, report, otherMode)
 	switch {
 	case len(found) == 0 && differing == 0 && len(report.Foreign) == 0:
@@ -208,9 +211,9 @@ func (c provisionCommand) recreate(
 	work := &progress{p: p, verb: "recreated", left: objects}
 	err := connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
 		if c.Redelivery == consumer.Nak {
-			bucket, err := js.Stream(ctx, schema.StreamWorkers)
+			bucket, err := js.Stream(ctx, c.Namespace.StreamWorkers())
 			if err != nil {
-				return fmt.Errorf("reading stream %s: %w", schema.StreamWorkers, err)
+				return fmt.Errorf("reading stream %s: %w", c.Namespace.StreamWorkers(), err)
 			}
 			if n := bucket.CachedInfo().State.Msgs; n > 0 {
 				return fmt.Errorf("%d workers are alive: with delayed naks, a recreated consumer delivers all "+

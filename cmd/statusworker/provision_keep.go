@@ -20,8 +20,8 @@ func (c provisionCommand) topology(
 	ctx context.Context, js jetstream.JetStream, cfg consumer.Config,
 ) (topology.Set, error) {
 	waiting := consumer.Choices{Mode: c.Redelivery, Replicas: 1}
-	outcomes := publisher.Choices{MaxAge: publisher.DefaultMaxAge}
-	for _, name := range schema.Streams() {
+	outcomes := publisher.Choices{Namespace: c.Namespace, MaxAge: publisher.DefaultMaxAge}
+	for _, name := range c.Namespace.Streams() {
 		stream, err := js.Stream(ctx, name)
 		if provisioning.Absent(err) {
 			continue
@@ -32,13 +32,13 @@ func (c provisionCommand) topology(
 		have := stream.CachedInfo().Config
 		waiting.Replicas = max(waiting.Replicas, have.Replicas)
 		switch name {
-		case schema.StreamDeclared:
+		case c.Namespace.StreamDeclared():
 			waiting.DeclaredMaxMsgs, waiting.DeclaredMaxBytes = max(0, have.MaxMsgs), max(0, have.MaxBytes)
-		case schema.StreamPolls:
+		case c.Namespace.StreamPolls():
 			waiting.PollsMaxBytes = max(0, have.MaxBytes)
-		case schema.StreamWorkers:
+		case c.Namespace.StreamWorkers():
 			waiting.WorkersMaxBytes = max(0, have.MaxBytes)
-		case schema.StreamOutcomes:
+		case c.Namespace.StreamOutcomes():
 			outcomes.MaxAge, outcomes.MaxBytes = have.MaxAge, max(0, have.MaxBytes)
 		}
 	}
@@ -108,7 +108,7 @@ func (c provisionCommand) keepAckWaits(ctx context.Context, js jetstream.JetStre
 		if c.given(string(t) + "-interval") {
 			continue
 		}
-		ofType := func(one topology.Consumer) bool { return one.Config.Durable == schema.PollConsumer(t) }
+		ofType := func(one topology.Consumer) bool { return one.Config.Durable == c.Namespace.PollConsumer(t) }
 		expected := &set.Consumers[slices.IndexFunc(set.Consumers, ofType)]
 		have, err := js.Consumer(ctx, expected.Stream, expected.Config.Durable)
 		if provisioning.Absent(err) {

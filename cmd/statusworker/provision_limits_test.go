@@ -16,7 +16,6 @@ import (
 
 	"statusworker/cmd/broker/provisioning"
 	"statusworker/cmd/internal/doctor"
-	"statusworker/schema"
 )
 
 const (
@@ -207,11 +206,11 @@ func TestProvisionStopsInTheMiddle(t *testing.T) {
 		t.Fatalf("%d streams and consumers, want 8", len(all))
 	}
 	creating := []string{
-		"STREAM.CREATE." + schema.StreamDeclared, "STREAM.CREATE." + schema.StreamPolls,
-		"STREAM.CREATE." + schema.StreamWorkers, "STREAM.CREATE." + schema.StreamOutcomes,
-		"CONSUMER.CREATE." + schema.StreamDeclared + ".>", "CONSUMER.CREATE." + schema.StreamPolls + ".poll-audio.>",
-		"CONSUMER.CREATE." + schema.StreamPolls + ".poll-chat.>",
-		"CONSUMER.CREATE." + schema.StreamPolls + ".poll-transcript.>",
+		"STREAM.CREATE." + ns.StreamDeclared(), "STREAM.CREATE." + ns.StreamPolls(),
+		"STREAM.CREATE." + ns.StreamWorkers(), "STREAM.CREATE." + ns.StreamOutcomes(),
+		"CONSUMER.CREATE." + ns.StreamDeclared() + ".>", "CONSUMER.CREATE." + ns.StreamPolls() + ".poll-audio.>",
+		"CONSUMER.CREATE." + ns.StreamPolls() + ".poll-chat.>",
+		"CONSUMER.CREATE." + ns.StreamPolls() + ".poll-transcript.>",
 	}
 	for made, request := range creating {
 		t.Run(request, func(t *testing.T) {

@@ -45,7 +45,7 @@ func (c provisionCommand) write(p cli.Process, cfg consumer.Config) error {
 		return err
 	}
 	set := c.set(cfg, consumer.Choices{Mode: c.Redelivery, Replicas: 1},
-		publisher.Choices{MaxAge: publisher.DefaultMaxAge})
+		publisher.Choices{Namespace: c.Namespace, MaxAge: publisher.DefaultMaxAge})
 	describe := manifest.NATS
 	if c.Output == outputNACK {
 		describe = manifest.NACK

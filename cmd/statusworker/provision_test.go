@@ -33,8 +33,8 @@ func streams(t *testing.T, js jetstream.JetStream) []string {
 func TestProvisionCreatesOnce(t *testing.T) {
 	t.Parallel()
 	for mode, want := range map[string][]string{
-		"schedule": {schema.StreamDeclared, schema.StreamOutcomes, schema.StreamPolls, schema.StreamWorkers},
-		"nak":      {schema.StreamDeclared, schema.StreamOutcomes, schema.StreamWorkers},
+		"schedule": {ns.StreamDeclared(), ns.StreamOutcomes(), ns.StreamPolls(), ns.StreamWorkers()},
+		"nak":      {ns.StreamDeclared(), ns.StreamOutcomes(), ns.StreamWorkers()},
 	} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
@@ -49,8 +49,8 @@ func TestProvisionCreatesOnce(t *testing.T) {
 				t,
 				"dry run",
 				&c.stdout,
-				"would create stream "+schema.StreamDeclared,
-				"would create stream "+schema.StreamOutcomes,
+				"would create stream "+ns.StreamDeclared(),
+				"would create stream "+ns.StreamOutcomes(),
 			)
 			if have := streams(t, js); len(have) != 0 {
 				t.Fatalf("a dry run created %v", have)
@@ -62,7 +62,7 @@ func TestProvisionCreatesOnce(t *testing.T) {
 				t,
 				"first run",
 				&provision().exits(exitOK).stdout,
-				"created stream "+schema.StreamDeclared,
+				"created stream "+ns.StreamDeclared(),
 				"created consumer ",
 			)
 			if have := streams(t, js); !slices.Equal(have, want) {
@@ -92,12 +92,12 @@ func TestProvisionShowsAndUpdatesDifferences(t *testing.T) {
 		"500",
 	}
 	want := []string{
-		"stream " + schema.StreamOutcomes + ": max age is 14d, should be 48h",
-		"stream " + schema.StreamOutcomes + ": max bytes is unlimited, should be 1000000",
-		"stream " + schema.StreamDeclared + ": max messages is unlimited, should be 500",
+		"stream " + ns.StreamOutcomes() + ": max age is 14d, should be 48h",
+		"stream " + ns.StreamOutcomes() + ": max bytes is unlimited, should be 1000000",
+		"stream " + ns.StreamDeclared() + ": max messages is unlimited, should be 500",
 	}
 	age := func() time.Duration {
-		s, err := js.Stream(t.Context(), schema.StreamOutcomes)
+		s, err := js.Stream(t.Context(), ns.StreamOutcomes())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -115,7 +115,7 @@ func TestProvisionShowsAndUpdatesDifferences(t *testing.T) {
 		t,
 		"update",
 		&c.stdout,
-		append(want, "updated stream "+schema.StreamOutcomes, "updated stream "+schema.StreamDeclared)...)
+		append(want, "updated stream "+ns.StreamOutcomes(), "updated stream "+ns.StreamDeclared())...)
 	if age() != 48*time.Hour {
 		t.Errorf("max age is %s after the update, want 48h", age())
 	}
@@ -128,10 +128,10 @@ func TestProvisionReadsVariables(t *testing.T) {
 	c := command(t, "provision", "--max-age", "72h")
 	c.env["NATS_URL"], c.env["STATUSWORKER_REDELIVERY"], c.env["STATUSWORKER_MAX_AGE"] = s.URL(), "nak", "48h"
 	c.exits(exitOK)
-	if have := streams(t, js); slices.Contains(have, schema.StreamPolls) {
+	if have := streams(t, js); slices.Contains(have, ns.StreamPolls()) {
 		t.Errorf("streams %v: the variable of --redelivery was not read", have)
 	}
-	stream, err := js.Stream(t.Context(), schema.StreamOutcomes)
+	stream, err := js.Stream(t.Context(), ns.StreamOutcomes())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,12 +165,12 @@ func TestProvisionKeepsTheMode(t *testing.T) {
 			// Without the flag, it keeps the mode, also if consumers are missing.
 			kept := command(t, "provision", "--nats-url", at).exits(exitOK)
 			says(t, "standard output", &kept.stdout, "nothing to change")
-			lost := schema.StreamDeclared
+			lost := ns.StreamDeclared()
 			if from == "schedule" {
-				lost = schema.StreamPolls
+				lost = ns.StreamPolls()
 			}
 			for _, typ := range schema.Types() {
-				if err := js.DeleteConsumer(t.Context(), lost, schema.PollConsumer(typ)); err != nil {
+				if err := js.DeleteConsumer(t.Context(), lost, ns.PollConsumer(typ)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -178,7 +178,7 @@ func TestProvisionKeepsTheMode(t *testing.T) {
 				t,
 				"standard output",
 				&command(t, "provision", "--nats-url", at).exits(exitOK).stdout,
-				"created consumer "+lost+"/"+schema.PollConsumer(schema.Chat),
+				"created consumer "+lost+"/"+ns.PollConsumer(schema.Chat),
 			)
 			if after := streams(t, js); !slices.Equal(before, after) {
 				t.Errorf("streams were %v and are %v", before, after)
@@ -195,12 +195,12 @@ func TestProvisionKeepsTheMode(t *testing.T) {
 func TestProvisionFixesTheBucket(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
-	if err := js.DeleteStream(t.Context(), schema.StreamWorkers); err != nil {
+	if err := js.DeleteStream(t.Context(), ns.StreamWorkers()); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := js.CreateKeyValue(
 		t.Context(),
-		jetstream.KeyValueConfig{Bucket: strings.TrimPrefix(schema.StreamWorkers, "KV_")},
+		jetstream.KeyValueConfig{Bucket: strings.TrimPrefix(ns.StreamWorkers(), "KV_")},
 	); err != nil {
 		t.Fatal(err)
 	}
@@ -225,7 +225,7 @@ func TestProvisionOverAForeignStream(t *testing.T) {
 	if _, err := js.CreateStream(
 		t.Context(),
 		jetstream.StreamConfig{
-			Name:      schema.StreamDeclared,
+			Name:      ns.StreamDeclared(),
 			Subjects:  []string{"interactions.declared.>"},
 			Retention: jetstream.WorkQueuePolicy,
 		},
@@ -236,7 +236,7 @@ func TestProvisionOverAForeignStream(t *testing.T) {
 		t,
 		"standard output",
 		&command(t, "provision", "--nats-url", s.URL(), "--update").exits(exitOK).stdout,
-		"created stream "+schema.StreamPolls,
+		"created stream "+ns.StreamPolls(),
 	)
 }
 
@@ -247,7 +247,7 @@ func TestProvisionTimingOfNaks(t *testing.T) {
 	at, js := provisioned(t, "--redelivery", "nak", "--audio-interval", "60s")
 	ackWait := func(want time.Duration) {
 		t.Helper()
-		c, err := js.Consumer(t.Context(), schema.StreamDeclared, schema.PollConsumer(schema.Audio))
+		c, err := js.Consumer(t.Context(), ns.StreamDeclared(), ns.PollConsumer(schema.Audio))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -294,8 +294,8 @@ func TestProvisionRedelivers(t *testing.T) {
 		return command(t, append([]string{"provision", "--nats-url", at}, more...)...)
 	}
 	objects := []string{
-		"consumer " + schema.StreamDeclared + "/" + schema.ConsumerIntake,
-		"consumer " + schema.StreamPolls + "/" + schema.PollConsumer(schema.Chat),
+		"consumer " + ns.StreamDeclared() + "/" + ns.ConsumerIntake(),
+		"consumer " + ns.StreamPolls() + "/" + ns.PollConsumer(schema.Chat),
 	}
 	inspect := func() (s overview.Overview) {
 		t.Helper()
@@ -346,15 +346,15 @@ func TestProvisionDoesNotRecreateNaksUnderWorkers(t *testing.T) {
 			t.Parallel()
 			at, js := provisioned(t, "--redelivery", "nak")
 			declare(t, js)
-			change(t, js, schema.StreamDeclared, schema.PollConsumer(schema.Audio))
-			key := schema.WorkerSubject("another")
+			change(t, js, ns.StreamDeclared(), ns.PollConsumer(schema.Audio))
+			key := ns.WorkerSubject("another")
 			if _, err := js.Publish(t.Context(), key, []byte(`{"state":"working"}`)); err != nil {
 				t.Fatal(err)
 			}
 			update := []string{"provision", "--nats-url", at, "--update"}
-			object := schema.StreamDeclared + "/" + schema.PollConsumer(schema.Audio)
+			object := ns.StreamDeclared() + "/" + ns.PollConsumer(schema.Audio)
 			says(t, "standard output", &command(t, update...).exits(exitFault).stdout, object)
-			bucket, err := js.Stream(t.Context(), schema.StreamWorkers)
+			bucket, err := js.Stream(t.Context(), ns.StreamWorkers())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -362,7 +362,7 @@ func TestProvisionDoesNotRecreateNaksUnderWorkers(t *testing.T) {
 				t.Fatal(err)
 			}
 			says(t, "standard output", &command(t, update...).exits(exitOK).stdout, "recreated consumer "+object)
-			c, err := js.Consumer(t.Context(), schema.StreamDeclared, schema.PollConsumer(schema.Audio))
+			c, err := js.Consumer(t.Context(), ns.StreamDeclared(), ns.PollConsumer(schema.Audio))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -377,8 +377,8 @@ func TestProvisionDoesNotRecreateNaksUnderWorkers(t *testing.T) {
 func TestProvisionRecreatesAConsumerInMemory(t *testing.T) {
 	t.Parallel()
 	at, js := provisioned(t)
-	inMemory(t, js, schema.StreamPolls, schema.PollConsumer(schema.Chat))
-	object := "consumer " + schema.StreamPolls + "/" + schema.PollConsumer(schema.Chat)
+	inMemory(t, js, ns.StreamPolls(), ns.PollConsumer(schema.Chat))
+	object := "consumer " + ns.StreamPolls() + "/" + ns.PollConsumer(schema.Chat)
 	provision := []string{"provision", "--nats-url", at}
 	for _, more := range []string{"--dry-run", "--update=false"} {
 		c := command(t, append(provision, more)...).exits(exitFault)
@@ -408,8 +408,8 @@ func inMemory(t *testing.T, js jetstream.JetStream, stream, name string) {
 // The shipped users have the permissions to find skipped messages (status) and to redeliver them (provision).
 func TestShippedUsersMayRedeliver(t *testing.T) {
 	t.Parallel()
-	for mode, at := range map[string]string{"schedule": schema.StreamDeclared + "." + schema.ConsumerIntake,
-		"nak": schema.StreamDeclared + "." + schema.PollConsumer(schema.Audio)} {
+	for mode, at := range map[string]string{"schedule": ns.StreamDeclared() + "." + ns.ConsumerIntake(),
+		"nak": ns.StreamDeclared() + "." + ns.PollConsumer(schema.Audio)} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			url := users(t, func(all []*server.User) []*server.User {
@@ -444,17 +444,17 @@ func TestProvisionReportsForeignConsumers(t *testing.T) {
 	at, js := provisioned(t)
 	if _, err := js.CreateStream(
 		t.Context(),
-		jetstream.StreamConfig{Name: "COPY", Sources: []*jetstream.StreamSource{{Name: schema.StreamPolls}}},
+		jetstream.StreamConfig{Name: "COPY", Sources: []*jetstream.StreamSource{{Name: ns.StreamPolls()}}},
 	); err != nil {
 		t.Fatal(err)
 	}
-	awaitConsumers(t, js, schema.StreamPolls)
+	awaitConsumers(t, js, ns.StreamPolls())
 	for _, more := range [][]string{nil, {"--dry-run"}, {"--update"}} {
 		says(
 			t,
 			"standard output",
 			&command(t, append([]string{"provision", "--nats-url", at}, more...)...).exits(exitFault).stdout,
-			"stream "+schema.StreamPolls,
+			"stream "+ns.StreamPolls(),
 		)
 	}
 	if err := js.DeleteStream(t.Context(), "COPY"); err != nil {
@@ -529,8 +529,8 @@ func TestProvisionReportsImmutableSettings(t *testing.T) {
 	t.Parallel()
 	s, js := broker(t)
 	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
-		Name:      schema.StreamOutcomes,
-		Subjects:  []string{schema.SubjectsProcessed, schema.SubjectsFailed},
+		Name:      ns.StreamOutcomes(),
+		Subjects:  []string{ns.SubjectsProcessed(), ns.SubjectsFailed()},
 		Retention: jetstream.WorkQueuePolicy,
 	})
 	if err != nil {
@@ -538,7 +538,7 @@ func TestProvisionReportsImmutableSettings(t *testing.T) {
 	}
 	c := command(t, "provision", "--nats-url", s.URL(), "--update").exits(exitFault)
 	says(t, "standard output", &c.stdout, "retention")
-	says(t, "standard error", &c.stderr, schema.StreamOutcomes, "docs/deploy.md")
+	says(t, "standard error", &c.stderr, ns.StreamOutcomes(), "docs/deploy.md")
 	if strings.Count(c.stderr.String(), "\n") != 1 {
 		t.Errorf("want one line on standard error:\n%s", &c.stderr)
 	}

@@ -124,7 +124,7 @@ func TestFlagTable(t *testing.T) {
 	t.Parallel()
 	table := flagTable(t)
 	for _, row := range []string{
-		"| `--nats-url` | `NATS_URL` | `nats://127.0.0.1:4222` |",
+		"| `--nats-url` | `NATS_URL` |  |",
 		"| `--concurrency` | `STATUSWORKER_CONCURRENCY` | `64` |",
 		"| `--audio-interval` | `STATUSWORKER_AUDIO_INTERVAL` | `30s` |",
 		"| `--log-level` | `STATUSWORKER_LOG_LEVEL` | `info` |",

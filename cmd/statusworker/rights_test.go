@@ -15,7 +15,6 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/internal/connect"
-	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )
 
@@ -48,14 +47,14 @@ func TestMissingPermissionOfAnotherRequest(t *testing.T) {
 		if calls++; calls == 1 {
 			return nats.ErrTimeout
 		}
-		_, err := js.Stream(ctx, schema.StreamOutcomes)
+		_, err := js.Stream(ctx, ns.StreamOutcomes())
 		return err
 	})
 	if err != nil || calls != 2 {
 		t.Errorf("after %d calls: %v, want 2 calls and no error", calls, err)
 	}
 	if err := connect.Settled(t.Context(), js, quiet, func(ctx context.Context, js jetstream.JetStream) error {
-		return js.DeleteConsumer(ctx, schema.StreamDeclared, schema.ConsumerIntake)
+		return js.DeleteConsumer(ctx, ns.StreamDeclared(), ns.ConsumerIntake())
 	}); !errors.Is(err, nats.ErrPermissionViolation) {
 		t.Errorf("%v, want a violation", err)
 	}
@@ -67,7 +66,7 @@ func unchanged(all []*server.User) []*server.User { return all }
 // the permission.
 func TestWorkerWithoutPermissionToList(t *testing.T) {
 	t.Parallel()
-	const subject = "$JS.API.CONSUMER.LIST." + schema.StreamOutcomes
+	subject := "$JS.API.CONSUMER.LIST." + ns.StreamOutcomes()
 	at := users(t, func(all []*server.User) []*server.User {
 		i := slices.IndexFunc(all, func(u *server.User) bool { return u.Username == "worker" })
 		return append(all, lacking(all[i], "lacking", subject))

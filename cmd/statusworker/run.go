@@ -24,6 +24,7 @@ import (
 
 type runCommand struct {
 	connect.Flags `embed:"" group:"NATS"`
+	flags.Stage   `embed:"" group:"NATS"`
 	flags.Vendor  `embed:"" group:"ElevateAI"`
 	flags.Timing  `embed:"" group:"Timing"`
 	flags.Work    `embed:"" group:"Work"`
@@ -61,7 +62,7 @@ func (c runCommand) Run(ctx context.Context, p cli.Process) error {
 	}
 	defer flush()
 	cfg.Tracer = tracer
-	metrics := admin.NewMetrics(versionString(), runtime.Version())
+	metrics := admin.NewMetrics(c.Namespace, versionString(), runtime.Version())
 	cfg.Observer = metrics
 	server, stopServing, err := c.Listen(metrics)
 	if err != nil {
@@ -90,8 +91,9 @@ func (c runCommand) config(log logrus.FieldLogger) (consumer.Config, error) {
 		return consumer.Config{}, err
 	}
 	cfg := consumer.Config{
-		Intervals: intervals, RequestTimeout: c.RequestTimeout, Deadline: c.Deadline, NotFoundGrace: c.NotFoundGrace,
-		Concurrency: c.Concurrency, ShutdownTimeout: c.ShutdownTimeout, Log: log,
+		Namespace: c.Namespace, Intervals: intervals, RequestTimeout: c.RequestTimeout, Deadline: c.Deadline,
+		NotFoundGrace: c.NotFoundGrace,
+		Concurrency:   c.Concurrency, ShutdownTimeout: c.ShutdownTimeout, Log: log,
 		Stretch: c.Stretch, StretchLimit: c.StretchLimit, MaxPollsPerSecond: c.MaxPolls,
 		Host: hostName(), Version: versionString(),
 	}

@@ -185,7 +185,7 @@ func TestHostileVendor(t *testing.T) {
 			at, js := provisioned(t)
 			h := newHostile(t)
 			published := make(chan *nats.Msg, 10000)
-			for _, subjects := range []string{"interactions.>", schema.SubjectsWorkers} {
+			for _, subjects := range []string{"interactions.>", ns.SubjectsWorkers()} {
 				if _, err := js.Conn().ChanSubscribe(subjects, published); err != nil {
 					t.Fatal(err)
 				}
@@ -221,7 +221,7 @@ func TestHostileVendor(t *testing.T) {
 							canaryBeginning) {
 							t.Errorf("the token shows in a message: %s", text)
 						}
-						if kind, identifier, ok := schema.SplitSubject(m.Subject); ok && strings.HasPrefix(m.Subject,
+						if kind, identifier, ok := ns.SplitSubject(m.Subject); ok && strings.HasPrefix(m.Subject,
 							"interactions.failed.") {
 							if kind == string(schema.InvalidMessage) {
 								deadLetters++
@@ -413,13 +413,13 @@ func TestEvilIdentifiersAreStopped(t *testing.T) {
 	want := 0
 	for _, identifier := range evil {
 		line, _ := json.Marshal(map[string]string{"interactionIdentifier": identifier, "type": "audio"})
-		messages := []*nats.Msg{{Subject: schema.DeclaredSubject(schema.Audio, uuid.NewString()), Data: line}}
+		messages := []*nats.Msg{{Subject: ns.DeclaredSubject(schema.Audio, uuid.NewString()), Data: line}}
 		if len(identifier) < 1000 && identifier != "" && !strings.ContainsAny(identifier, " \r\n\t.") {
 			// If a subject can contain it.
-			messages = append(messages, &nats.Msg{Subject: schema.DeclaredSubject(schema.Audio, identifier),
+			messages = append(messages, &nats.Msg{Subject: ns.DeclaredSubject(schema.Audio, identifier),
 				Data: line})
 			if identifier != ">" { // matches no filter, so no worker ever receives a message on that subject
-				messages = append(messages, &nats.Msg{Subject: schema.PollSubject(schema.Audio, identifier), Data: line,
+				messages = append(messages, &nats.Msg{Subject: ns.PollSubject(schema.Audio, identifier), Data: line,
 					Header: nats.Header{
 						schema.HeaderPoll:       {"1"},
 						schema.HeaderGeneration: {time.Now().UTC().Format(time.RFC3339Nano)}}})
@@ -436,7 +436,7 @@ func TestEvilIdentifiersAreStopped(t *testing.T) {
 	c := command(t, "run", "--nats-url", at, "--base-url", v.URL(), "--audio-interval", "100ms", "--chat-interval",
 		"100ms", "--transcript-interval", "100ms")
 	c.env["ELEVATEAI_API_TOKEN"] = simulator.DefaultToken
-	outcomes, err := js.OrderedConsumer(t.Context(), schema.StreamOutcomes, jetstream.OrderedConsumerConfig{})
+	outcomes, err := js.OrderedConsumer(t.Context(), ns.StreamOutcomes(), jetstream.OrderedConsumerConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -445,7 +445,7 @@ func TestEvilIdentifiersAreStopped(t *testing.T) {
 	for n := range want {
 		m, err := outcomes.Next(jetstream.FetchMaxWait(30 * time.Second))
 		if err != nil {
-			polls, _ := js.Stream(t.Context(), schema.StreamPolls)
+			polls, _ := js.Stream(t.Context(), ns.StreamPolls())
 			left, _ := polls.Info(t.Context(), jetstream.WithSubjectFilter(">"))
 			t.Fatalf("%d of %d dead letters: %v; left are %v and %v; the log:\n%s", n, want, err, stored(t, js),
 				left.State.Subjects, &c.stderr)
@@ -457,7 +457,7 @@ func TestEvilIdentifiersAreStopped(t *testing.T) {
 	// Due messages are processed roughly in order: a valid interaction behind the evil ones ends last.
 	valid := declare(t, js)
 	m, err := outcomes.Next(jetstream.FetchMaxWait(30 * time.Second))
-	if err != nil || m.Subject() != schema.ProcessedSubject(schema.ToTranscript, valid) {
+	if err != nil || m.Subject() != ns.ProcessedSubject(schema.ToTranscript, valid) {
 		t.Errorf("after the dead letters came %v (%v), want the outcome of the valid interaction", m, err)
 	}
 	c.stop()

@@ -37,9 +37,9 @@ type session struct {
 
 // run waits for JetStream, and runs a worker until ctx ends. When leave ends too, it does not wait for polls in flight.
 func (s session) run(ctx, leave context.Context) error {
-	js, err := jetstream.New(s.nc)
+	js, err := s.flags.JetStream(s.nc)
 	if err != nil {
-		return fmt.Errorf("using JetStream: %w", err)
+		return err
 	}
 	s.server.Waiting("waiting for JetStream, its streams and consumers")
 	worker, outcomes, err := newWorker(ctx, js, s.client, s.cfg, s.log)
@@ -49,6 +49,7 @@ func (s session) run(ctx, leave context.Context) error {
 	s.server.Watch(worker, outcomes, js, s.log)
 	s.log.WithFields(logrus.Fields{
 		"admin":           s.server.Addr(),
+		"namespace":       s.cfg.Namespace,
 		"version":         versionString(),
 		"nats":            mask.URL(s.nc.ConnectedUrl()),
 		"vendor":          s.flags.BaseURL,
@@ -114,10 +115,10 @@ func newWorker(
 		if err != nil {
 			return err
 		}
-		if err := checkOutcomesAge(ctx, js, cfg.Deadline); err != nil {
+		if err := checkOutcomesAge(ctx, js, cfg); err != nil {
 			return err
 		}
-		if outcomes, err = publisher.New(ctx, adapter.New(js), log); err != nil {
+		if outcomes, err = publisher.New(ctx, adapter.New(js), cfg.Namespace, log); err != nil {
 			return err
 		}
 		worker, err = consumer.New(ctx, adapter.New(js), mode, client, outcomes, cfg)
@@ -128,15 +129,16 @@ func newWorker(
 
 // checkOutcomesAge rejects a deadline at which the outcome of an interaction may already be deleted while its last
 // message is still stored: the outcome would be published again.
-func checkOutcomesAge(ctx context.Context, js jetstream.JetStream, deadline time.Duration) error {
-	stream, err := js.Stream(ctx, schema.StreamOutcomes)
+func checkOutcomesAge(ctx context.Context, js jetstream.JetStream, cfg consumer.Config) error {
+	stream, err := js.Stream(ctx, cfg.Namespace.StreamOutcomes())
 	if err != nil {
-		return fmt.Errorf("reading stream %s: %w", schema.StreamOutcomes, err)
+		return fmt.Errorf("reading stream %s: %w", cfg.Namespace.StreamOutcomes(), err)
 	}
-	if age := stream.CachedInfo().Config.MaxAge; age > 0 && age <= deadline {
-		return cli.BadFlag(flags.Work{}, "deadline", schema.Duration(deadline), fmt.Sprintf(
-			"less than %s, the max age of stream %s; or raise that: `statusworker provision --max-age AGE --update`",
-			schema.Duration(age), schema.StreamOutcomes))
+	if age := stream.CachedInfo().Config.MaxAge; age > 0 && age <= cfg.Deadline {
+		return cli.BadFlag(flags.Work{}, "deadline", schema.Duration(cfg.Deadline), fmt.Sprintf(
+			"less than %s, the max age of stream %s; or raise that: `%s`",
+			schema.Duration(age), cfg.Namespace.StreamOutcomes(),
+			advice.Command(cfg.Namespace, "provision --max-age AGE --update")))
 	}
 	return nil
 }

@@ -13,12 +13,15 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/internal/advice"
 	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/connect"
+	"statusworker/cmd/internal/flags"
 	"statusworker/cmd/internal/interaction"
 	"statusworker/cmd/internal/patience"
 	"statusworker/cmd/internal/showview"
 	"statusworker/cmd/internal/terminal"
+	"statusworker/publisher/dlq"
 	"statusworker/schema"
 	"statusworker/schema/lifecycle"
 )
@@ -30,6 +33,7 @@ type showCommand struct {
 
 	connect.Wait
 	connect.Flags `embed:"" group:"NATS"`
+	flags.Stage   `embed:"" group:"NATS"`
 	cli.LogFlags  `embed:"" group:"Log"`
 }
 
@@ -55,20 +59,20 @@ func (c showCommand) Run(ctx context.Context, p cli.Process) error {
 		return c.Unanswered(bounded, unfinished(ctx, err, "the broker has not answered"))
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
+	js, err := c.JetStream(nc)
 	if err != nil {
-		return fmt.Errorf("using JetStream: %w", err)
+		return err
 	}
 	var finder *interaction.Finder
 	var first []interaction.Interaction
 	err = connect.Settled(bounded, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
-		if finder, err = interaction.Connect(ctx, js); err == nil {
+		if finder, err = interaction.Connect(ctx, js, c.Namespace); err == nil {
 			first, err = finder.Look(ctx, identifiers)
 		}
 		return err
 	})
 	if missing := (*interaction.MissingStreamError)(nil); errors.As(err, &missing) {
-		return fmt.Errorf("%w: run `statusworker provision` once, as a user with permission to create streams", err)
+		return advice.Streams(&dlq.MissingStreamError{Stream: missing.Stream}, c.Namespace)
 	}
 	if err != nil {
 		return c.Unanswered(bounded, unfinished(ctx, err, "the broker has not answered"))

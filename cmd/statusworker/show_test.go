@@ -64,7 +64,7 @@ func TestShow(t *testing.T) {
 			s, js := broker(t)
 			at := s.URL()
 			c := command(t, "show", someID, "--nats-url", at).exits(exitFault)
-			says(t, "standard error", &c.stderr, "statusworker provision", schema.StreamDeclared)
+			says(t, "standard error", &c.stderr, "statusworker provision", ns.StreamDeclared())
 			command(t, "provision", "--redelivery", mode, "--nats-url", at).exits(exitOK)
 
 			declared, failed := declare(t, js), uuid.NewString()
@@ -113,7 +113,7 @@ func TestShowWatches(t *testing.T) {
 	id := uuid.NewString()
 	v.Declare(id, simulator.Processed(0))
 	data := fmt.Sprintf(`{"interactionIdentifier":%q,"type":"chat"}`, id)
-	if _, err := js.Publish(t.Context(), schema.DeclaredSubject(schema.Chat, id), []byte(data)); err != nil {
+	if _, err := js.Publish(t.Context(), ns.DeclaredSubject(schema.Chat, id), []byte(data)); err != nil {
 		t.Fatal(err)
 	}
 	watching := command(t, "show", "--watch", id, "-o", "ndjson", "--nats-url", at).start()
@@ -156,15 +156,15 @@ func TestShowPermissions(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
 			missing := map[string]string{"": "", // none
-				"info":      "$JS.API.STREAM.INFO." + schema.StreamDeclared,
-				"declared":  get + schema.StreamDeclared,
-				"outcomes":  get + schema.StreamOutcomes,
-				"workers":   "$JS.API.STREAM.INFO." + schema.StreamWorkers,
-				"announced": "$JS.API.DIRECT.GET." + schema.StreamWorkers + ".>",
+				"info":      "$JS.API.STREAM.INFO." + ns.StreamDeclared(),
+				"declared":  get + ns.StreamDeclared(),
+				"outcomes":  get + ns.StreamOutcomes(),
+				"workers":   "$JS.API.STREAM.INFO." + ns.StreamWorkers(),
+				"announced": "$JS.API.DIRECT.GET." + ns.StreamWorkers() + ".>",
 			}
 			if mode == "schedule" {
-				missing["polls"] = get + schema.StreamPolls
-				missing["intake"] = "$JS.API.CONSUMER.INFO." + schema.StreamDeclared + "." + schema.ConsumerIntake
+				missing["polls"] = get + ns.StreamPolls()
+				missing["intake"] = "$JS.API.CONSUMER.INFO." + ns.StreamDeclared() + "." + ns.ConsumerIntake()
 			}
 			for name, subject := range missing {
 				t.Run(name, func(t *testing.T) {
@@ -174,7 +174,7 @@ func TestShowPermissions(t *testing.T) {
 							if allow := u.Permissions; u.Username == "operator" || u.Username == "worker" {
 								allow.Publish.Allow = slices.DeleteFunc(allow.Publish.Allow, func(s string) bool {
 									return s == subject || strings.Contains(subject, ".CONSUMER.INFO.") &&
-										s == "$JS.API.CONSUMER.INFO."+schema.StreamDeclared+".*"
+										s == "$JS.API.CONSUMER.INFO."+ns.StreamDeclared()+".*"
 								})
 							}
 						}
@@ -190,7 +190,7 @@ func TestShowPermissions(t *testing.T) {
 					}
 					defer nc.Close()
 					data := fmt.Sprintf(`{"interactionIdentifier":%q,"type":"chat"}`, id)
-					if _, err := nc.Request(schema.DeclaredSubject(schema.Chat, id), []byte(data),
+					if _, err := nc.Request(ns.DeclaredSubject(schema.Chat, id), []byte(data),
 						10*time.Second); err != nil {
 						t.Fatal(err)
 					}
@@ -200,7 +200,7 @@ func TestShowPermissions(t *testing.T) {
 						t.Fatal(err)
 					}
 					defer announcer.Close()
-					if _, err := announcer.Request(schema.WorkerSubject("w"), []byte(`{"state":"working"}`),
+					if _, err := announcer.Request(ns.WorkerSubject("w"), []byte(`{"state":"working"}`),
 						10*time.Second); err != nil {
 						t.Fatal(err)
 					}
@@ -250,12 +250,12 @@ func TestShowIsValidByItsSchema(t *testing.T) {
 	at, js := provisioned(t)
 	waiting, failed := uuid.NewString(), uuid.NewString()
 	storeDeadLetter(t, js, deadLetter(schema.NotFound, failed))
-	m := nats.NewMsg(schema.HoldSubject(schema.Chat, waiting))
+	m := nats.NewMsg(ns.HoldSubject(schema.Chat, waiting))
 	m.Header = nats.Header{
 		schema.HeaderPoll: {"2"}, schema.HeaderGeneration: {time.Now().UTC().Format(time.RFC3339Nano)},
 		schema.HeaderHistory:         {"1 2026-11-27T01:02:03.456Z processing"},
 		brokers.HeaderSchedule:       {"@at " + time.Now().Add(time.Hour).UTC().Format(time.RFC3339Nano)},
-		brokers.HeaderScheduleTarget: {schema.PollSubject(schema.Chat, waiting)},
+		brokers.HeaderScheduleTarget: {ns.PollSubject(schema.Chat, waiting)},
 	}
 	if _, err := js.PublishMsg(t.Context(), m); err != nil {
 		t.Fatal(err)

@@ -84,9 +84,9 @@ func TestSignalsStopAWorkerGracefully(t *testing.T) {
 // hasOutcome requires that an interaction is processed.
 func hasOutcome(t *testing.T, js jetstream.JetStream, identifier string) {
 	t.Helper()
-	outcomes, err := js.Stream(t.Context(), schema.StreamOutcomes)
+	outcomes, err := js.Stream(t.Context(), ns.StreamOutcomes())
 	if err == nil {
-		_, err = outcomes.GetLastMsgForSubject(t.Context(), schema.ProcessedSubject(schema.ToTranscript, identifier))
+		_, err = outcomes.GetLastMsgForSubject(t.Context(), ns.ProcessedSubject(schema.ToTranscript, identifier))
 	}
 	if err != nil {
 		t.Errorf("no outcome of %s: %v", identifier, err)
@@ -96,8 +96,8 @@ func hasOutcome(t *testing.T, js jetstream.JetStream, identifier string) {
 // awaitOutcome waits until an interaction is processed.
 func awaitOutcome(t *testing.T, js jetstream.JetStream, identifier string) {
 	t.Helper()
-	outcomes, err := js.OrderedConsumer(t.Context(), schema.StreamOutcomes, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{schema.ProcessedSubject(schema.ToTranscript, identifier)},
+	outcomes, err := js.OrderedConsumer(t.Context(), ns.StreamOutcomes(), jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{ns.ProcessedSubject(schema.ToTranscript, identifier)},
 	})
 	if err == nil {
 		_, err = outcomes.Next(jetstream.FetchMaxWait(30 * time.Second))

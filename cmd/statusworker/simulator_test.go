@@ -7,7 +7,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )
 
@@ -27,7 +26,7 @@ func TestSimulatorPrintsAWorkerForIt(t *testing.T) {
 	worker.env["STATUSWORKER_ADMIN_ADDR"] = "127.0.0.1:0"
 	worker.start()
 	command(t, "declare", "--nats-url", at, "--type", "chat", uuid.NewString()).exits(exitOK)
-	waitFor(worker.ctx, t, func() bool { now, _ := messages(t, js, schema.StreamOutcomes); return now == 1 })
+	waitFor(worker.ctx, t, func() bool { now, _ := messages(t, js, ns.StreamOutcomes()); return now == 1 })
 	for _, c := range []*call{worker, vendor} {
 		c.stop()
 		if code := c.end(); code != exitOK {

@@ -38,7 +38,7 @@ func TestStalledLink(t *testing.T) {
 				"1s",
 			).start()
 			c.logs(`"working"`)
-			outcomes, err := js.Stream(c.ctx, schema.StreamOutcomes)
+			outcomes, err := js.Stream(c.ctx, ns.StreamOutcomes())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -50,7 +50,7 @@ func TestStalledLink(t *testing.T) {
 				v.Declare(id, simulator.Processed(5*time.Second))
 				if _, err := js.Publish(
 					c.ctx,
-					schema.DeclaredSubject(schema.Chat, id),
+					ns.DeclaredSubject(schema.Chat, id),
 					[]byte(`{"interactionIdentifier":"`+id+`","type":"chat"}`),
 				); err != nil {
 					t.Fatal(err)
@@ -65,7 +65,7 @@ func TestStalledLink(t *testing.T) {
 			t.Logf("reconnected %s after the link stalled", time.Since(stalled).Round(time.Millisecond))
 			for _, id := range ids {
 				for {
-					if _, err := outcomes.GetLastMsgForSubject(c.ctx, schema.OutcomeSubjects(id)); err == nil {
+					if _, err := outcomes.GetLastMsgForSubject(c.ctx, ns.OutcomeSubjects(id)); err == nil {
 						break
 					}
 					select {

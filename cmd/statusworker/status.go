@@ -14,6 +14,7 @@ import (
 	"statusworker/cmd/internal/advice"
 	"statusworker/cmd/internal/cli"
 	"statusworker/cmd/internal/connect"
+	"statusworker/cmd/internal/flags"
 	"statusworker/cmd/internal/patience"
 	"statusworker/cmd/internal/statusview"
 	"statusworker/cmd/internal/terminal"
@@ -27,6 +28,7 @@ type statusCommand struct {
 
 	connect.Wait
 	connect.Flags `embed:"" group:"NATS"`
+	flags.Stage   `embed:"" group:"NATS"`
 	cli.LogFlags  `embed:"" group:"Log"`
 }
 
@@ -57,14 +59,14 @@ func (c statusCommand) Run(ctx context.Context, p cli.Process) error {
 		return c.Unanswered(bounded, c.stopped(ctx, err))
 	}
 	defer nc.Close()
-	js, err := jetstream.New(nc)
+	js, err := c.JetStream(nc)
 	if err != nil {
-		return fmt.Errorf("using JetStream: %w", err)
+		return err
 	}
 	var inspector *overview.Inspector
 	var first overview.Overview
 	err = connect.Settled(bounded, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
-		inspector = overview.New(js, time.Now)
+		inspector = overview.New(js, c.Namespace, time.Now)
 		first, err = take(ctx, inspector)
 		return err
 	})

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -63,7 +64,7 @@ func TestStatusIsValidByItsSchema(t *testing.T) {
 			prepare: func(t *testing.T, js jetstream.JetStream) {
 				declare(t, js)
 				storeDeadLetter(t, js, deadLetter(schema.NotFound, uuid.NewString()))
-				put(t, js, schema.PollSubject(schema.Audio, someID), nil)
+				put(t, js, ns.PollSubject(schema.Audio, someID), nil)
 				until := time.Now().Add(time.Hour)
 				announced, err := json.Marshal(schema.Announcement{
 					Host: "pod", Version: "v1", Started: time.Now(), At: time.Now(),
@@ -75,12 +76,12 @@ func TestStatusIsValidByItsSchema(t *testing.T) {
 					t.Fatal(err)
 				}
 				for key, data := range map[string][]byte{"one": announced, "two": []byte("no JSON")} {
-					if _, err := js.Publish(t.Context(), schema.WorkerSubject(key), data); err != nil {
+					if _, err := js.Publish(t.Context(), ns.WorkerSubject(key), data); err != nil {
 						t.Fatal(err)
 					}
 				}
 				for stream, consumer := range map[string]string{
-					schema.StreamDeclared: schema.ConsumerIntake, schema.StreamPolls: schema.PollConsumer(schema.Chat),
+					ns.StreamDeclared(): ns.ConsumerIntake(), ns.StreamPolls(): ns.PollConsumer(schema.Chat),
 				} {
 					if _, err := js.PauseConsumer(t.Context(), stream, consumer, until); err != nil {
 						t.Fatal(err)
@@ -90,11 +91,11 @@ func TestStatusIsValidByItsSchema(t *testing.T) {
 		"a foreign consumer": {provision: []string{"--redelivery", "schedule"}, has: []string{"foreign"},
 			prepare: func(t *testing.T, js jetstream.JetStream) {
 				if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{
-					Name: "COPY", Sources: []*jetstream.StreamSource{{Name: schema.StreamPolls}},
+					Name: "COPY", Sources: []*jetstream.StreamSource{{Name: ns.StreamPolls()}},
 				}); err != nil {
 					t.Fatal(err)
 				}
-				awaitConsumers(t, js, schema.StreamPolls)
+				awaitConsumers(t, js, ns.StreamPolls())
 			}},
 		"undelivered messages": {provision: []string{"--redelivery", "schedule"}, has: []string{"undelivered"},
 			prepare: func(t *testing.T, js jetstream.JetStream) { skip(t, js) }},
@@ -162,7 +163,7 @@ func compareMembers(t *testing.T, at string, node map[string]any, of reflect.Typ
 		items, _ := node["items"].(map[string]any)
 		compareMembers(t, at+"/items", items, of.Elem())
 		return
-	case of.Kind() != reflect.Struct || of == reflect.TypeFor[time.Time]():
+	case of.Kind() != reflect.Struct || of.Implements(reflect.TypeFor[encoding.TextMarshaler]()): // such as a time
 		return
 	}
 	described, _ := node["properties"].(map[string]any)

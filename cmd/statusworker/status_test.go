@@ -130,19 +130,19 @@ func TestStatusWithMissingStreams(t *testing.T) {
 	}{
 		"nothing provisioned": {want: []string{"nothing is provisioned", "`statusworker provision`"}},
 		"no polls": {[]string{},
-			func(js jetstream.JetStream) error { return js.DeleteStream(t.Context(), schema.StreamPolls) },
-			[]string{"stream " + schema.StreamPolls, "`statusworker provision`"}},
+			func(js jetstream.JetStream) error { return js.DeleteStream(t.Context(), ns.StreamPolls()) },
+			[]string{"stream " + ns.StreamPolls(), "`statusworker provision`"}},
 		"no consumer of a lane": {[]string{}, func(js jetstream.JetStream) error {
-			return js.DeleteConsumer(t.Context(), schema.StreamPolls, schema.PollConsumer(schema.Chat))
-		}, []string{"consumer " + schema.StreamPolls + "/" + schema.PollConsumer(schema.Chat),
+			return js.DeleteConsumer(t.Context(), ns.StreamPolls(), ns.PollConsumer(schema.Chat))
+		}, []string{"consumer " + ns.StreamPolls() + "/" + ns.PollConsumer(schema.Chat),
 			"`statusworker provision`"}},
 		"no outcomes, with naks": {[]string{"--redelivery", "nak"},
-			func(js jetstream.JetStream) error { return js.DeleteStream(t.Context(), schema.StreamOutcomes) },
-			[]string{"stream " + schema.StreamOutcomes, "`statusworker provision --redelivery nak`"}},
+			func(js jetstream.JetStream) error { return js.DeleteStream(t.Context(), ns.StreamOutcomes()) },
+			[]string{"stream " + ns.StreamOutcomes(), "`statusworker provision --redelivery nak`"}},
 		"only outcomes": {[]string{}, func(js jetstream.JetStream) error {
-			return errors.Join(js.DeleteStream(t.Context(), schema.StreamPolls),
-				js.DeleteStream(t.Context(), schema.StreamDeclared), js.DeleteStream(t.Context(), schema.StreamWorkers))
-		}, []string{"stream " + schema.StreamDeclared, "`statusworker provision`"}},
+			return errors.Join(js.DeleteStream(t.Context(), ns.StreamPolls()),
+				js.DeleteStream(t.Context(), ns.StreamDeclared()), js.DeleteStream(t.Context(), ns.StreamWorkers()))
+		}, []string{"stream " + ns.StreamDeclared(), "`statusworker provision`"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -291,10 +291,10 @@ func TestStatusPermissions(t *testing.T) {
 	// One message for each kind of request.
 	js := connectTo(t, strings.Replace(url, "nats://", "nats://all:s3cret@", 1))
 	for subject, data := range map[string]string{
-		schema.PollSubject(schema.Audio, uuid.NewString()):      "{}",
-		schema.FailedSubject(schema.NotFound, uuid.NewString()): "{}",
-		schema.WorkerSubject("one"):                             `{"state":"working","host":"pod-one"}`,
-		schema.DeclaredSubject(schema.Audio, uuid.NewString()):  "{}",
+		ns.PollSubject(schema.Audio, uuid.NewString()):      "{}",
+		ns.FailedSubject(schema.NotFound, uuid.NewString()): "{}",
+		ns.WorkerSubject("one"):                             `{"state":"working","host":"pod-one"}`,
+		ns.DeclaredSubject(schema.Audio, uuid.NewString()):  "{}",
 	} {
 		if _, err := js.Publish(t.Context(), subject, []byte(data)); err != nil {
 			t.Fatal(err)

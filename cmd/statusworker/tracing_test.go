@@ -93,11 +93,11 @@ func TestTraces(t *testing.T) {
 	const traceparent = "00-" + traceID + "-" + spanID + "-01"
 	id := uuid.NewString()
 	vendor.Declare(id, simulator.Processed(0).With(simulator.Refusal(503).On(1, 1)))
-	outcomes, err := js.OrderedConsumer(t.Context(), schema.StreamOutcomes, jetstream.OrderedConsumerConfig{})
+	outcomes, err := js.OrderedConsumer(t.Context(), ns.StreamOutcomes(), jetstream.OrderedConsumerConfig{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := nats.NewMsg(schema.DeclaredSubject(schema.Chat, id))
+	m := nats.NewMsg(ns.DeclaredSubject(schema.Chat, id))
 	m.Data = []byte(`{"interactionIdentifier":"` + id + `","type":"chat"}`)
 	m.Header["traceparent"] = []string{traceparent}
 	if _, err := js.PublishMsg(t.Context(), m); err != nil {
@@ -139,7 +139,7 @@ func TestTraces(t *testing.T) {
 			"messaging.system": "nats", "messaging.operation.type": "process",
 			"messaging.consumer.group.name":  "poll-chat",
 			"messaging.destination.template": "interactions.poll.chat.{identifier}",
-			"messaging.destination.name":     schema.PollSubject(schema.Chat, id),
+			"messaging.destination.name":     ns.PollSubject(schema.Chat, id),
 			"statusworker.interaction":       id,
 		} {
 			if got := attributeOf(s.Attributes, name); got != want {

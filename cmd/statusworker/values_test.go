@@ -156,11 +156,9 @@ func TestUnknownVariables(t *testing.T) {
 		"NATS_PASWORD":                     "NATS_PASSWORD",
 		"NATS_PASS":                        "NATS_PASSWORD",
 		"NATS_USERNAME":                    "NATS_USER",
-		"NATS_TOKEN":                       "NATS_USER",
 		"NATS_CREDS_FILE":                  "NATS_CREDS",
 		"NATS_CA_FILE":                     "NATS_CA",
 		"NATS_INBOX_PREFX":                 "NATS_INBOX_PREFIX",
-		"NATS_CONTEXT":                     "",
 	}
 	known := []string{
 		"STATUSWORKER_CONCURRENCY=64", "STATUSWORKER_REPLICAS=3", "ELEVATEAI_API_TOKEN=s3cret",

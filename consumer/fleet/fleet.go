@@ -31,7 +31,8 @@ const (
 
 // Config describes the worker. All fields are required.
 type Config struct {
-	Broker Broker
+	Broker    Broker
+	Namespace schema.Namespace
 	// Self has the fields that are the same in all announcements: Worker, Host, Version, Started and RateLimit. A
 	// RateLimit of 0 is none.
 	Self schema.Announcement
@@ -128,11 +129,11 @@ func (f *Fleet) announce(ctx context.Context) error {
 func (f *Fleet) count(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
-	subjects, err := f.Broker.Subjects(ctx, schema.StreamWorkers, schema.SubjectsWorkers)
+	subjects, err := f.Broker.Subjects(ctx, f.Namespace.StreamWorkers(), f.Namespace.SubjectsWorkers())
 	if err != nil {
 		return fmt.Errorf("counting the workers: %w", err)
 	}
-	mine, first, alive := schema.WorkerSubject(f.Self.Worker), true, 1
+	mine, first, alive := f.Namespace.WorkerSubject(f.Self.Worker), true, 1
 	for subject := range subjects {
 		first = first && mine <= subject
 		if subject != mine {
@@ -160,7 +161,7 @@ func (f *Fleet) put(ctx context.Context, a schema.Announcement) error {
 	if err != nil {
 		return fmt.Errorf("announcing the worker: %w", err)
 	}
-	p := broker.Publication{Subject: schema.WorkerSubject(a.Worker), Data: data}
+	p := broker.Publication{Subject: f.Namespace.WorkerSubject(a.Worker), Data: data}
 	if _, err := f.Broker.Publish(ctx, p); err != nil {
 		return fmt.Errorf("announcing the worker: %w", err)
 	}

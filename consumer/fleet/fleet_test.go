@@ -16,6 +16,9 @@ import (
 	"statusworker/schema/broker"
 )
 
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
+
 const limit = 60.0
 
 // far is a broker with delays of requests and answers.
@@ -38,7 +41,7 @@ func (b far) Subjects(ctx context.Context, stream, filter string) (map[string]ui
 
 func newBroker() *fake.Broker {
 	return fake.New(fake.Options{}, broker.StreamConfig{
-		Name: schema.StreamWorkers, Subjects: []string{schema.SubjectsWorkers}, DiscardNew: true, MaxPerSubject: 1,
+		Name: ns.StreamWorkers(), Subjects: []string{ns.SubjectsWorkers()}, DiscardNew: true, MaxPerSubject: 1,
 		MaxAge: schema.AnnouncementMaxAge,
 	})
 }
@@ -77,9 +80,9 @@ func join(t *testing.T, b Broker, key string, rateLimit float64) *member {
 func announced(t *testing.T, b *fake.Broker) map[string]schema.Announcement {
 	t.Helper()
 	all := map[string]schema.Announcement{}
-	for _, m := range b.Stored(schema.StreamWorkers) {
+	for _, m := range b.Stored(ns.StreamWorkers()) {
 		var a schema.Announcement
-		if err := json.Unmarshal(m.Data, &a); err != nil || m.Subject != schema.WorkerSubject(a.Worker) {
+		if err := json.Unmarshal(m.Data, &a); err != nil || m.Subject != ns.WorkerSubject(a.Worker) {
 			t.Fatalf("%s on %s: %v", m.Data, m.Subject, err)
 		}
 		all[a.Worker] = a

@@ -13,6 +13,8 @@ import (
 // Delivery is one delivery of a message, from its receipt until it is settled.
 type Delivery struct {
 	Settlement
+	// Namespace is that of the worker.
+	Namespace schema.Namespace
 	// Type is the type of the interaction, and Interval its poll interval. The receiver of the message sets both.
 	Type     schema.Type
 	Interval time.Duration
@@ -52,11 +54,12 @@ type Delivery struct {
 	arrived time.Time
 }
 
-// Receive makes the delivery of a message that was pulled at a time. Its origin is the message itself until a header
-// names another one.
-func Receive(b Settler, m broker.Delivery, asked time.Time) Delivery {
+// Receive makes the delivery of a message of a namespace that was pulled at a time. Its origin is the message itself
+// until a header names another one.
+func Receive(b Settler, n schema.Namespace, m broker.Delivery, asked time.Time) Delivery {
 	return Delivery{
-		Settlement: Settlement{broker: b, Message: m}, Asked: asked, At: lifecycle.Position{Generation: m.Time},
+		Settlement: Settlement{broker: b, Message: m}, Namespace: n, Asked: asked,
+		At: lifecycle.Position{Generation: m.Time},
 		Origin: schema.Origin{
 			Stream: m.Stream, Subject: m.Subject, Sequence: m.Sequence, Deliveries: m.Count, Stored: m.Time,
 			Traceparent: schema.Traceparent(m.Header), Replays: lifecycle.ReadReplays(m.Header),
@@ -66,7 +69,7 @@ func Receive(b Settler, m broker.Delivery, asked time.Time) Delivery {
 
 // Declared decodes the declared message. The error is a [*schema.MemberError].
 func (d *Delivery) Declared() (schema.Declared, error) {
-	return schema.DecodeFrom(d.Message.Subject, d.Message.Data)
+	return d.Namespace.DecodeFrom(d.Message.Subject, d.Message.Data)
 }
 
 // Saw records the status that a poll has got at a time of the broker's clock.
@@ -86,7 +89,7 @@ func (d *Delivery) hold(next reservation) { d.reserved, d.first = next, next.at 
 
 // replacing is the condition that the reservation of the next poll is still stored.
 func (d *Delivery) replacing() broker.Condition {
-	return broker.Condition{Subjects: schema.HoldSubjects(d.Identifier), Last: d.reserved.Sequence}
+	return broker.Condition{Subjects: d.Namespace.HoldSubjects(d.Identifier), Last: d.reserved.Sequence}
 }
 
 // declared is the declared message for package lifecycle.

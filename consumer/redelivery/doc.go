@@ -57,6 +57,12 @@
 // poll is due or in flight therefore has one chain of reservations. The conditions cover all types, so an identifier
 // that was declared as an audio and as a chat has one chain, too.
 //
+// # Reads may be old
+//
+// A leader that others have replaced answers reads without what was stored since. Nothing is acknowledged because a
+// message is absent: see package schema/lifecycle. A declared message of an interaction that is polled is returned, and
+// looked at after each poll, until the outcome is read that decides about it.
+//
 // # The tombstone
 //
 // When an interaction has ended, its reservation is not deleted. It is replaced by a tombstone, which falls due in the

@@ -13,6 +13,9 @@ import (
 	"statusworker/schema/lifecycle"
 )
 
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
+
 const chat = "bd5c92f3-c228-44a6-91bf-b52672569878"
 
 // early is a broker with one chat, whose first poll is reserved, and one worker.
@@ -26,10 +29,10 @@ const chatInterval = 5 * time.Second
 
 func newEarly(t *testing.T) *early {
 	e := &early{T: t, Broker: fake.New(fake.Options{}, broker.StreamConfig{
-		Name: schema.StreamPolls, Subjects: []string{schema.SubjectsHold, schema.SubjectsPoll}, WorkQueue: true,
+		Name: ns.StreamPolls(), Subjects: []string{ns.SubjectsHold(), ns.SubjectsPoll()}, WorkQueue: true,
 		Schedules: true,
 		Consumers: []broker.ConsumerConfig{{
-			Name: schema.PollConsumer(schema.Chat), Filter: schema.PollSubject(schema.Chat, "*"),
+			Name: ns.PollConsumer(schema.Chat), Filter: ns.PollSubject(schema.Chat, "*"),
 			AckWait: 10 * time.Second,
 		}},
 	})}
@@ -46,7 +49,7 @@ func newEarly(t *testing.T) *early {
 
 // start replaces the worker by one that has just started.
 func (e *early) start() {
-	c := clock.New(time.Now, e, schema.StreamPolls)
+	c := clock.New(time.Now, e, ns.StreamPolls())
 	e.check(c.Measure(e.Context()))
 	e.r = NewReservations(Config{
 		Broker: e, Clock: c, Now: time.Now, RequestTimeout: time.Second, Interval: func(schema.Type) time.Duration {
@@ -63,7 +66,7 @@ func (e *early) check(err error) {
 }
 
 func (e *early) delivery(m broker.Delivery) *Delivery {
-	d := Receive(e, m, time.Now())
+	d := Receive(e, ns, m, time.Now())
 	d.Type, d.Identifier, d.Interval = schema.Chat, chat, chatInterval
 	return &d
 }
@@ -71,7 +74,7 @@ func (e *early) delivery(m broker.Delivery) *Delivery {
 // begin pulls one delivery within a time, and begins it. The verdict is empty if there is none.
 func (e *early) begin(within time.Duration) (v Verdict, d *Delivery) {
 	e.Helper()
-	err := e.Puller(schema.StreamPolls, schema.PollConsumer(schema.Chat)).Pull(1, within, func(m broker.Delivery) {
+	err := e.Puller(ns.StreamPolls(), ns.PollConsumer(schema.Chat)).Pull(1, within, func(m broker.Delivery) {
 		d = e.delivery(m)
 	})
 	e.check(err)
@@ -155,10 +158,10 @@ func TestStaleRedeliveryAfterAStep(t *testing.T) {
 		stale := e.poll()
 		e.StepDownTo("n2", 300*time.Millisecond)
 		time.Sleep(time.Until(stale.reserved.at) - 200*time.Millisecond)
-		if n := len(e.Stored(schema.StreamPolls)); n != 2 {
+		if n := len(e.Stored(ns.StreamPolls())); n != 2 {
 			t.Fatalf("%d messages, want the stale one and the next one", n)
 		}
-		if !e.Redeliver(schema.StreamPolls, schema.PollConsumer(schema.Chat), stale.Message.Sequence) {
+		if !e.Redeliver(ns.StreamPolls(), ns.PollConsumer(schema.Chat), stale.Message.Sequence) {
 			t.Fatal("the stale message is not pending")
 		}
 		if v, d := e.begin(0); d == nil || d.At.Number != 1 || v != Drop {
@@ -178,8 +181,8 @@ func TestStaleRedeliveryOfAnEndedInteraction(t *testing.T) {
 		d := e.poll()
 		e.check(e.r.Finish(t.Context(), d))
 		stale := e.delivery(d.Message)
-		if v, _ := e.begin(2 * chatInterval); v != Drop || len(e.Stored(schema.StreamPolls)) > 0 {
-			t.Fatalf("verdict %q on the tombstone, %d messages", v, len(e.Stored(schema.StreamPolls)))
+		if v, _ := e.begin(2 * chatInterval); v != Drop || len(e.Stored(ns.StreamPolls())) > 0 {
+			t.Fatalf("verdict %q on the tombstone, %d messages", v, len(e.Stored(ns.StreamPolls())))
 		}
 		if v, err := e.r.Begin(t.Context(), stale); v != Drop || err != nil {
 			t.Errorf("verdict %q, %v on a message that is not stored; want %q", v, err, Drop)
@@ -233,7 +236,7 @@ func TestPostponed(t *testing.T) {
 				}
 				release(request)
 				e.check(e.r.Redeliver(t.Context(), d, time.Time{}))
-				stored := e.Stored(schema.StreamPolls)
+				stored := e.Stored(ns.StreamPolls())
 				if n := int(stored[0].Sequence-first) + 1; len(stored) != 1 || n != tt.stores {
 					t.Errorf("%d messages, the reservation was stored %d times, want %d", len(stored), n, tt.stores)
 				}

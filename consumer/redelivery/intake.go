@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"statusworker/consumer/clock"
-	"statusworker/schema"
 	"statusworker/schema/broker"
 	"statusworker/schema/lifecycle"
 )
@@ -37,14 +36,12 @@ func (r *Reservations) takeIn(ctx context.Context, d *Delivery) (_ lifecycle.Tak
 	if err := r.sureOfTime(ctx); err != nil {
 		return "", 0, err
 	}
-	var snapshot lifecycle.Snapshot
+	snapshot, err := r.redelivered(ctx, d)
+	if err != nil {
+		return "", 0, err
+	}
 	var rejected lifecycle.TakeIn
 	again := false
-	if d.Origin.Deliveries > 1 { // it may wait for the outcome of another generation
-		if err := r.stored.polls(ctx, d.Identifier, &snapshot); err != nil {
-			return "", 0, err
-		}
-	}
 	for giveUp := r.cfg.Now().Add(rejectedFor); ; {
 		read := r.cfg.Now()
 		around, err := r.stored.around(ctx, d)
@@ -55,16 +52,11 @@ func (r *Reservations) takeIn(ctx context.Context, d *Delivery) (_ lifecycle.Tak
 		verdict, until := snapshot.TakeIn(d.declared())
 		switch verdict {
 		case lifecycle.Reserve, lifecycle.ReserveBesideDue:
-		case lifecycle.Wait:
-			return verdict, r.until(until) + tombstoneGone, nil
-		case lifecycle.Undecided:
-			if wait := r.until(until); wait > 0 {
-				return verdict, wait + polledWithin, nil
-			}
-			return verdict, d.Interval, nil
+		case lifecycle.Wait, lifecycle.Undecided:
+			return verdict, r.waitFor(verdict, until, d.Interval), nil
 		case lifecycle.Foreign:
 			return "", 0, fmt.Errorf("a message on %s is not a reservation; delete it",
-				schema.HoldSubjects(d.Identifier))
+				r.cfg.Namespace.HoldSubjects(d.Identifier))
 		default:
 			return verdict, 0, nil
 		}
@@ -93,17 +85,34 @@ func (r *Reservations) takeIn(ctx context.Context, d *Delivery) (_ lifecycle.Tak
 	}
 }
 
-// until is the time until a time of the broker's clock; 0 if that is over.
-func (r *Reservations) until(t time.Time) time.Duration {
-	return max(0, r.cfg.Clock.Local(t).Sub(r.cfg.Now()))
+// redelivered reads the reservation and the due message of a declared message that was delivered before: it may wait
+// for the outcome of another generation.
+func (r *Reservations) redelivered(ctx context.Context, d *Delivery) (snapshot lifecycle.Snapshot, err error) {
+	if d.Origin.Deliveries > 1 {
+		err = r.stored.polls(ctx, d.Identifier, &snapshot)
+	}
+	return snapshot, err
+}
+
+// waitFor is how long a declared message waits that is kept: until the tombstone has fallen due and is gone, or, with
+// Undecided, until the next poll has ended.
+func (r *Reservations) waitFor(verdict lifecycle.TakeIn, until time.Time, interval time.Duration) time.Duration {
+	wait := max(0, r.cfg.Clock.Local(until).Sub(r.cfg.Now()))
+	switch {
+	case verdict == lifecycle.Wait:
+		return wait + tombstoneGone
+	case wait == 0: // it is due, and may have to wait for a worker
+		return interval
+	}
+	return wait + polledWithin
 }
 
 // reserveFirst stores the first reservation of a generation. A due message counts as well, unless it has no effect any
 // more: a reservation beside a poll that is due would be a second generation.
 func (r *Reservations) reserveFirst(ctx context.Context, d *Delivery, verdict lifecycle.TakeIn) error {
-	among := schema.WaitingSubjects(d.Identifier)
+	among := r.cfg.Namespace.WaitingSubjects(d.Identifier)
 	if verdict == lifecycle.ReserveBesideDue {
-		among = schema.HoldSubjects(d.Identifier)
+		among = r.cfg.Namespace.HoldSubjects(d.Identifier)
 	}
 	next := newReservation(d.At.Generation, 1)
 	next.at = r.cfg.Now().Add(d.Interval + r.cfg.spread(d.Interval))

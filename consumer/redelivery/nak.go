@@ -126,6 +126,7 @@ func (n *Naks) Count(ctx context.Context, failed func(error)) {
 	if n.cfg.RateLimit == 0 {
 		return
 	}
+	names := n.cfg.Namespace
 	ticker := time.NewTicker(countEvery)
 	defer ticker.Stop()
 	for before := uint64(0); ; {
@@ -133,7 +134,7 @@ func (n *Naks) Count(ctx context.Context, failed func(error)) {
 		known := true
 		for _, t := range schema.Types() {
 			bounded, cancel := context.WithTimeout(ctx, countTimeout)
-			state, err := n.cfg.Broker.Consumer(bounded, schema.StreamDeclared, schema.PollConsumer(t))
+			state, err := n.cfg.Broker.Consumer(bounded, names.StreamDeclared(), names.PollConsumer(t))
 			cancel()
 			if ctx.Err() != nil {
 				return

@@ -45,10 +45,10 @@ type OverdueBroker interface {
 // the first one that is too young. It ends also after some that are not due yet. These leave the front of the stream at
 // their time, and a later search finds those behind them.
 func FindOverdue(
-	ctx context.Context, b OverdueBroker, now time.Time, after time.Duration,
+	ctx context.Context, b OverdueBroker, n schema.Namespace, now time.Time, after time.Duration,
 ) iter.Seq2[Overdue, error] {
 	return func(yield func(Overdue, error) bool) {
-		s := overdueSearch{broker: b, before: now.Add(-after)}
+		s := overdueSearch{broker: b, names: n, before: now.Add(-after)}
 		if err := s.begin(ctx); err != nil {
 			yield(Overdue{}, err)
 			return
@@ -79,6 +79,7 @@ func FindOverdue(
 // behind the stream's first message it takes less than a millisecond.
 type overdueSearch struct {
 	broker OverdueBroker
+	names  schema.Namespace
 	before time.Time
 
 	first *broker.Message // the stream's first message, if it is a reservation that was not returned yet
@@ -86,25 +87,25 @@ type overdueSearch struct {
 }
 
 func (s *overdueSearch) begin(ctx context.Context) error {
-	state, err := s.broker.Stream(ctx, schema.StreamPolls)
+	state, err := s.broker.Stream(ctx, s.names.StreamPolls())
 	if err != nil {
 		return err
 	}
 	if state.Messages == 0 || !state.FirstTime.Before(s.before) {
 		return nil
 	}
-	m, err := s.broker.Get(ctx, schema.StreamPolls, state.First)
+	m, err := s.broker.Get(ctx, s.names.StreamPolls(), state.First)
 	if err != nil && !errors.Is(err, broker.ErrNotFound) {
-		return fmt.Errorf("reading the first message of %s: %w", schema.StreamPolls, err)
+		return fmt.Errorf("reading the first message of %s: %w", s.names.StreamPolls(), err)
 	}
 	s.seq = state.First + 1
-	if err == nil && !schema.IsPollSubject(m.Subject) {
+	if err == nil && !s.names.IsPollSubject(m.Subject) {
 		s.first = &m
 		return nil
 	}
 	// Workers are handling due messages at the front of the stream. The search begins so far behind them that it is not
 	// overtaken. A later search finds what it skips.
-	next, err := s.broker.Stream(ctx, schema.StreamPolls)
+	next, err := s.broker.Stream(ctx, s.names.StreamPolls())
 	if err != nil {
 		return err
 	}
@@ -121,7 +122,7 @@ func (s *overdueSearch) next(ctx context.Context) (*broker.Message, error) {
 	}
 	m := s.first
 	if s.first = nil; m == nil {
-		found, err := s.broker.Next(ctx, schema.StreamPolls, schema.SubjectsHold, s.seq)
+		found, err := s.broker.Next(ctx, s.names.StreamPolls(), s.names.SubjectsHold(), s.seq)
 		if errors.Is(err, broker.ErrNotFound) {
 			return nil, nil
 		}
@@ -169,12 +170,13 @@ func (r *Reservations) StoreAgain(ctx context.Context) (stored int, err error) {
 
 // overdue reads the first overdue reservations.
 func (r *Reservations) overdue(ctx context.Context) (batch []*Delivery, err error) {
-	for o, err := range FindOverdue(ctx, r.cfg.Broker, r.cfg.Clock.Now(), r.cfg.OverdueAfter) {
+	names := r.cfg.Namespace
+	for o, err := range FindOverdue(ctx, r.cfg.Broker, names, r.cfg.Clock.Now(), r.cfg.OverdueAfter) {
 		if err != nil {
 			return nil, err
 		}
-		typ, _, _ := schema.SplitSubject(o.Message.Subject)
-		d := Receive(nil, broker.Delivery{Message: o.Message, Stream: schema.StreamPolls}, time.Time{})
+		typ, _, _ := names.SplitSubject(o.Message.Subject)
+		d := Receive(nil, names, broker.Delivery{Message: o.Message, Stream: names.StreamPolls()}, time.Time{})
 		d.Type = schema.Type(typ)
 		if o.Foreign() || r.read(&d) != nil {
 			continue

@@ -25,8 +25,9 @@ type Outcomes interface {
 
 // Config configures both modes of redelivery. All fields are required.
 type Config struct {
-	Broker   Broker
-	Outcomes Outcomes
+	Broker    Broker
+	Namespace schema.Namespace
+	Outcomes  Outcomes
 	// Clock is the measured clock of the broker.
 	Clock *clock.Clock
 	// Now is this process's clock. Jitter returns numbers in [0, 1).

@@ -171,9 +171,9 @@ func (r *Reservations) take(ctx context.Context, d *Delivery, next *reservation)
 // its reservation, so that the first condition is necessary.)
 func (r *Reservations) vacant(d *Delivery) broker.Condition {
 	if !d.Due.IsZero() && r.cfg.Clock.Now().Sub(d.Due) > d.Interval/2 {
-		return broker.Condition{Subjects: schema.WaitingSubjects(d.Identifier), Last: d.Message.Sequence}
+		return broker.Condition{Subjects: r.cfg.Namespace.WaitingSubjects(d.Identifier), Last: d.Message.Sequence}
 	}
-	return broker.Condition{Subjects: schema.HoldSubjects(d.Identifier)}
+	return broker.Condition{Subjects: r.cfg.Namespace.HoldSubjects(d.Identifier)}
 }
 
 // taken reports whether a reservation was rejected on a condition because another worker has taken the next poll.

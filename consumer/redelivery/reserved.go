@@ -148,7 +148,7 @@ func (r *Reservations) Finish(ctx context.Context, d *Delivery) error {
 		return err
 	}
 	tomb.Position = pending.Position
-	hold := broker.Condition{Subjects: schema.HoldSubjects(d.Identifier), Last: pending.Sequence}
+	hold := broker.Condition{Subjects: r.cfg.Namespace.HoldSubjects(d.Identifier), Last: pending.Sequence}
 	if err := r.put(ctx, d, &tomb, hold); !errors.Is(err, broker.ErrRejected) {
 		return err
 	}

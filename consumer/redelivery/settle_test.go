@@ -109,7 +109,7 @@ func TestFinishWithoutAnAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSettling(t)
 		s.Inject(fake.Fault{Op: fake.AckConfirmed, Lost: fake.Answer})
-		d := Receive(s, s.Message, time.Now())
+		d := Receive(s, ns, s.Message, time.Now())
 		began := time.Now()
 		err := (&Reservations{}).Finish(t.Context(), &d)
 		if !errors.Is(err, broker.ErrNoAnswer) || time.Since(began) != ackTimeout {

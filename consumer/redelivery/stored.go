@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"statusworker/schema"
 	"statusworker/schema/broker"
 	"statusworker/schema/lifecycle"
 )
@@ -49,14 +48,14 @@ func (s *stored) around(ctx context.Context, d *Delivery) (lifecycle.Snapshot, e
 func (s *stored) first(ctx context.Context, identifier string) (*lifecycle.Declared, error) {
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
-	m, err := s.Broker.Next(ctx, schema.StreamDeclared, schema.DeclaredSubjects(identifier), 1)
+	m, err := s.Broker.Next(ctx, s.Namespace.StreamDeclared(), s.Namespace.DeclaredSubjects(identifier), 1)
 	if errors.Is(err, broker.ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, fmt.Errorf("reading the declared messages of %s: %w", identifier, err)
 	}
-	_, invalid := schema.DecodeFrom(m.Subject, m.Data)
+	_, invalid := s.Namespace.DecodeFrom(m.Subject, m.Data)
 	return &lifecycle.Declared{Subject: m.Subject, Stored: m.Time, Invalid: invalid != nil}, nil
 }
 
@@ -65,19 +64,19 @@ func (s *stored) polls(ctx context.Context, identifier string, to *lifecycle.Sna
 	if to.Reservation, err = s.reservation(ctx, identifier); err != nil {
 		return err
 	}
-	to.Due, err = s.last(ctx, identifier, schema.PollSubjects(identifier))
+	to.Due, err = s.last(ctx, identifier, s.Namespace.PollSubjects(identifier))
 	return err
 }
 
 // reservation reads the reservation of an interaction; nil if there is none.
 func (s *stored) reservation(ctx context.Context, identifier string) (*lifecycle.Reserved, error) {
-	return s.last(ctx, identifier, schema.HoldSubjects(identifier))
+	return s.last(ctx, identifier, s.Namespace.HoldSubjects(identifier))
 }
 
 func (s *stored) last(ctx context.Context, identifier, subjects string) (*lifecycle.Reserved, error) {
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
-	m, err := s.Broker.Last(ctx, schema.StreamPolls, subjects)
+	m, err := s.Broker.Last(ctx, s.Namespace.StreamPolls(), subjects)
 	if errors.Is(err, broker.ErrNotFound) {
 		return nil, nil
 	}

@@ -57,9 +57,9 @@ func (r *Reservations) put(ctx context.Context, d *Delivery, next *reservation, 
 		set(schema.HeaderTraceparent, d.Origin.Traceparent)
 	}
 	p := broker.Publication{
-		Subject: schema.HoldSubject(d.Type, d.Identifier), Header: h, Data: d.Message.Data,
+		Subject: r.cfg.Namespace.HoldSubject(d.Type, d.Identifier), Header: h, Data: d.Message.Data,
 		If:       on,
-		Schedule: broker.Schedule{At: next.Due, Target: schema.PollSubject(d.Type, d.Identifier)},
+		Schedule: broker.Schedule{At: next.Due, Target: r.cfg.Namespace.PollSubject(d.Type, d.Identifier)},
 	}
 	if next.Tombstone {
 		set(schema.HeaderTombstone, "true")
@@ -106,7 +106,7 @@ const maxBefore = 100 * 365 * 24 * time.Hour
 // reserved, is treated like a declared one, as its poll 0. The error is a [*schema.MemberError].
 func (r *Reservations) read(d *Delivery) error {
 	r.cfg.Clock.Notice(d.Origin.Stored)
-	_, d.Identifier, _ = schema.SplitSubject(d.Message.Subject)
+	_, d.Identifier, _ = r.cfg.Namespace.SplitSubject(d.Message.Subject)
 	if err := schema.CheckIdentifier(d.Identifier); err != nil {
 		return &schema.MemberError{Problem: "the subject has no valid identifier: " + err.Error()}
 	}
@@ -124,7 +124,8 @@ func (r *Reservations) read(d *Delivery) error {
 	d.Refusals = schema.ParseRefusals(h.Get(schema.HeaderRefusals))
 	d.wanted = readDue(h)
 	d.Panics = panicsIn(h)
-	d.Origin.Stream, d.Origin.Subject = schema.StreamDeclared, schema.DeclaredSubject(d.Type, d.Identifier)
+	d.Origin.Stream = r.cfg.Namespace.StreamDeclared()
+	d.Origin.Subject = r.cfg.Namespace.DeclaredSubject(d.Type, d.Identifier)
 	d.Origin.Stored, d.Origin.Polls = at.Generation, at.Number
 	// An invalid value is 0: these two are only shown.
 	d.Origin.Sequence, _ = strconv.ParseUint(h.Get(schema.HeaderSequence), 10, 64)

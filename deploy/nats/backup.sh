@@ -8,6 +8,8 @@
 # other order, such as that of `nats account backup`, both snapshots can miss an interaction that moves between them.
 # `statusworker dlq replay` moves interactions the other way: do not run it during a backup.
 #
+# STATUSWORKER_NAMESPACE selects the namespace, interactions by default: back up each namespace of an account.
+#
 # The user must be allowed to publish $JS.API.STREAM.NAMES, $JS.API.STREAM.INFO.* and $JS.API.STREAM.SNAPSHOT.*.
 set -eu
 
@@ -17,6 +19,7 @@ if [ $# -lt 1 ]; then
 fi
 folder=$1
 shift
+prefix=$(printf %s "${STATUSWORKER_NAMESPACE:-interactions}" | tr a-z A-Z)
 streams=$(nats "$@" stream ls --names)
 # nats 0.5 renamed the command.
 if nats backup stream --help >/dev/null 2>&1; then
@@ -28,11 +31,11 @@ mkdir "$folder" # fails if it exists: a backup never overwrites another
 
 # `statusworker provision` recreates the consumers of the first two streams, which then deliver all stored messages. A
 # consumer from a snapshot could treat messages of the snapshot as acknowledged.
-for stream in INTERACTIONS_DECLARED INTERACTIONS_POLLS INTERACTIONS_OUTCOMES; do
+for stream in "${prefix}_DECLARED" "${prefix}_POLLS" "${prefix}_OUTCOMES"; do
     consumers=--no-consumers
     case $stream in
-    INTERACTIONS_OUTCOMES) consumers=--consumers ;;
-    INTERACTIONS_POLLS) echo "$streams" | grep -qx "$stream" || continue ;; # does not exist with redelivery nak
+    "${prefix}_OUTCOMES") consumers=--consumers ;;
+    "${prefix}_POLLS") echo "$streams" | grep -qx "$stream" || continue ;; # does not exist with redelivery nak
     esac
     # shellcheck disable=SC2086
     nats "$@" $backup "$stream" "$folder/$stream" "$consumers" --no-progress

@@ -7,6 +7,8 @@
 # creates the consumers. Then start the workers. See "Restore" in docs/deploy.md. The script fails on a stream that
 # exists, and does not change it.
 #
+# STATUSWORKER_NAMESPACE must be that of the backup, interactions by default.
+#
 # The user must be allowed to publish $JS.API.STREAM.INFO.*, $JS.API.STREAM.RESTORE.*, and $JS.SNAPSHOT.RESTORE.> for
 # the chunks.
 set -eu
@@ -17,6 +19,7 @@ if [ $# -lt 1 ]; then
 fi
 folder=$1
 shift
+prefix=$(printf %s "${STATUSWORKER_NAMESPACE:-interactions}" | tr a-z A-Z)
 if nats backup restore --help >/dev/null 2>&1; then
     restore="backup restore stream"
 else
@@ -24,8 +27,8 @@ else
 fi
 
 # Outcomes first: they show which interactions have ended.
-for stream in INTERACTIONS_OUTCOMES INTERACTIONS_POLLS INTERACTIONS_DECLARED; do
-    if [ "$stream" = INTERACTIONS_POLLS ] && [ ! -e "$folder/$stream" ]; then
+for stream in "${prefix}_OUTCOMES" "${prefix}_POLLS" "${prefix}_DECLARED"; do
+    if [ "$stream" = "${prefix}_POLLS" ] && [ ! -e "$folder/$stream" ]; then
         continue
     fi
     # shellcheck disable=SC2086

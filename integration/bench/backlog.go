@@ -84,7 +84,7 @@ func reserved(number int) *nats.Msg {
 	m := due(number)
 	m.Header.Set("Nats-Schedule", "@at "+time.Now().Add(time.Second).UTC().Format(time.RFC3339Nano))
 	m.Header.Set("Nats-Schedule-Target", m.Subject)
-	m.Subject = schema.HoldSubject(schema.Audio, m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
+	m.Subject = ns.HoldSubject(schema.Audio, m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
 	return m
 }
 

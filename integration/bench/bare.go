@@ -48,7 +48,7 @@ func startBare(args []string) (*role, error) {
 
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	c, err := js.Consumer(ctx, o.mode.PollStream(), schema.PollConsumer(schema.Audio))
+	c, err := js.Consumer(ctx, o.mode.PollStream(ns), ns.PollConsumer(schema.Audio))
 	if err != nil {
 		return nil, fmt.Errorf("reading the consumer: %w", err)
 	}
@@ -117,7 +117,7 @@ func (b *bare) scheduleAndPoll(msg jetstream.Msg) error {
 	identifier := subject[strings.LastIndexByte(subject, '.')+1:]
 	wait := b.interval + 100*time.Millisecond // as the worker
 	_, err := b.js.PublishMsg(ctx, &nats.Msg{
-		Subject: schema.HoldSubject(schema.Audio, identifier),
+		Subject: ns.HoldSubject(schema.Audio, identifier),
 		Data:    msg.Data(),
 		Header: nats.Header{
 			"Nats-Schedule": {
@@ -125,7 +125,7 @@ func (b *bare) scheduleAndPoll(msg jetstream.Msg) error {
 			},
 			"Nats-Schedule-Target":                        {subject},
 			"Nats-Expected-Last-Subject-Sequence":         {"0"},
-			"Nats-Expected-Last-Subject-Sequence-Subject": {schema.HoldSubjects(identifier)},
+			"Nats-Expected-Last-Subject-Sequence-Subject": {ns.HoldSubjects(identifier)},
 		},
 	})
 	if err != nil {

@@ -163,7 +163,7 @@ func (r *rig) publishes(
 
 // allowBatches makes the outcomes stream store atomic batches, or not.
 func (b *broker) allowBatches(ctx context.Context, allow bool) error {
-	s, err := b.js.Stream(ctx, schema.StreamOutcomes)
+	s, err := b.js.Stream(ctx, ns.StreamOutcomes())
 	if err != nil {
 		return fmt.Errorf("reading the outcomes stream: %w", err)
 	}
@@ -203,7 +203,7 @@ func startPublisher(args []string) (*role, error) {
 	log.SetOutput(os.Stderr)
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	outcomes, err := publisher.New(ctx, adapter.New(js), log)
+	outcomes, err := publisher.New(ctx, adapter.New(js), ns, log)
 	if err != nil {
 		return nil, err
 	}
@@ -265,7 +265,7 @@ func processedEvents() []schema.Outcome {
 			`"downloaded":"2022-06-17T15:37:00.140331Z","processed":"2022-06-17T15:41:05.071Z","errorMessage":null}`),
 	}
 	o.Declaration = declaredMessage(schema.Audio, o.Identifier)
-	o.Origin = schema.Origin{Stream: schema.StreamDeclared, Subject: schema.DeclaredSubject(o.Type, o.Identifier),
+	o.Origin = schema.Origin{Stream: ns.StreamDeclared(), Subject: ns.DeclaredSubject(o.Type, o.Identifier),
 		Sequence: 1, Deliveries: 1, Stored: stored, Polls: 11}
 	second := o
 	second.Destination = schema.ToCXAI

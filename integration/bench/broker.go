@@ -19,6 +19,9 @@ import (
 	"statusworker/schema"
 )
 
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
+
 // startBroker starts a JetStream server with a directory, which it removes in the end. The arguments are the directory
 // and, for a node of a cluster, its name and the ports of all nodes, its own first.
 func startBroker(args []string) (*role, error) {
@@ -113,14 +116,14 @@ func declared() *nats.Msg {
 }
 
 func declaredAs(typ schema.Type, identifier string) *nats.Msg {
-	return &nats.Msg{Subject: schema.DeclaredSubject(typ, identifier), Data: declaredMessage(typ, identifier)}
+	return &nats.Msg{Subject: ns.DeclaredSubject(typ, identifier), Data: declaredMessage(typ, identifier)}
 }
 
 // due returns a due message. The poll before it returned the status processing.
 func due(number int) *nats.Msg {
 	identifier := uuid.NewString()
 	return &nats.Msg{
-		Subject: schema.PollSubject(schema.Audio, identifier),
+		Subject: ns.PollSubject(schema.Audio, identifier),
 		Data:    declaredMessage(schema.Audio, identifier),
 		Header: nats.Header{
 			schema.HeaderDue:        {time.Now().UTC().Format(time.RFC3339Nano)},
@@ -171,7 +174,7 @@ func (b *broker) fill(ctx context.Context, n int, over time.Duration, message fu
 // deliverOnce pulls n+1 messages without polling. It acks the last and naks the others, so that n messages wait for
 // their second delivery.
 func (b *broker) deliverOnce(ctx context.Context, n int) error {
-	c, err := b.js.Consumer(ctx, consumer.Nak.PollStream(), schema.PollConsumer(schema.Audio))
+	c, err := b.js.Consumer(ctx, consumer.Nak.PollStream(ns), ns.PollConsumer(schema.Audio))
 	if err != nil {
 		return fmt.Errorf("reading the consumer: %w", err)
 	}
@@ -204,7 +207,7 @@ func (b *broker) deliverOnce(ctx context.Context, n int) error {
 
 // backlog returns the number of due polls that were not pulled.
 func (b *broker) backlog(ctx context.Context, mode consumer.Mode) (uint64, error) {
-	c, err := b.js.Consumer(ctx, mode.PollStream(), schema.PollConsumer(schema.Audio))
+	c, err := b.js.Consumer(ctx, mode.PollStream(ns), ns.PollConsumer(schema.Audio))
 	if err != nil {
 		return 0, fmt.Errorf("reading the backlog: %w", err)
 	}
@@ -213,7 +216,7 @@ func (b *broker) backlog(ctx context.Context, mode consumer.Mode) (uint64, error
 
 // inFlight returns the number of messages in the stream of reservations.
 func (b *broker) inFlight(ctx context.Context) (uint64, error) {
-	s, err := b.js.Stream(ctx, schema.StreamPolls)
+	s, err := b.js.Stream(ctx, ns.StreamPolls())
 	if err != nil {
 		return 0, fmt.Errorf("counting interactions in flight: %w", err)
 	}

@@ -99,7 +99,7 @@ func runDLQ(ctx context.Context, program string, n int, stderr io.Writer) (runs 
 		run.letters = n
 		runs = append(runs, run)
 	}
-	stream, err := r.broker.js.Stream(ctx, schema.StreamDeclared)
+	stream, err := r.broker.js.Stream(ctx, ns.StreamDeclared())
 	if err != nil {
 		return runs, fmt.Errorf("counting the replayed messages: %w", err)
 	}
@@ -151,11 +151,11 @@ func dead(number int) *nats.Msg {
 		o.Reason = schema.ProcessingFailed
 	}
 	o.Declaration = declaredMessage(schema.Audio, o.Identifier)
-	o.Origin = schema.Origin{Stream: schema.StreamDeclared, Subject: schema.DeclaredSubject(o.Type, o.Identifier),
+	o.Origin = schema.Origin{Stream: ns.StreamDeclared(), Subject: ns.DeclaredSubject(o.Type, o.Identifier),
 		Sequence: uint64(number), Deliveries: 1, Stored: stored, Polls: 11}
 	data, err := o.Marshal()
 	if err != nil {
 		panic(err) // the declaration and the answer are valid JSON
 	}
-	return &nats.Msg{Subject: o.Subject(), Data: data}
+	return &nats.Msg{Subject: ns.OutcomeSubject(o), Data: data}
 }

@@ -162,9 +162,9 @@ func runInFlight(
 	if err := r.broker.fill(ctx, s.waiting, 0, func(int) *nats.Msg { return declared() }); err != nil {
 		return err
 	}
-	consumers := [][2]string{{mode.PollStream(), schema.PollConsumer(schema.Audio)}}
+	consumers := [][2]string{{mode.PollStream(ns), ns.PollConsumer(schema.Audio)}}
 	if mode == consumer.Schedule {
-		consumers = append(consumers, [2]string{schema.StreamDeclared, schema.ConsumerIntake})
+		consumers = append(consumers, [2]string{ns.StreamDeclared(), ns.ConsumerIntake()})
 	}
 	// Until the worker has received each of them once.
 	last := consumers[len(consumers)-1]

@@ -59,7 +59,7 @@ func (o order) intervals() consumer.Intervals {
 
 // startStage starts the worker with its metrics, wired as in `statusworker run`. The arguments are those of an order.
 func startStage(args []string) (*role, error) {
-	late := &lateness{Observer: admin.NewMetrics("bench", runtime.Version())}
+	late := &lateness{Observer: admin.NewMetrics(ns, "bench", runtime.Version())}
 	r, err := startWorker(args, late)
 	if err == nil {
 		r.late = late.since
@@ -113,7 +113,7 @@ func startWorker(args []string, observer consumer.Observer) (*role, error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	outcomes, err := publisher.New(ctx, adapter.New(js), log)
+	outcomes, err := publisher.New(ctx, adapter.New(js), ns, log)
 	if err != nil {
 		return nil, err
 	}

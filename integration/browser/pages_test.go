@@ -21,6 +21,9 @@ import (
 	"statusworker/schema"
 )
 
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
+
 // The landmarks and controls that every page has, by role and name.
 var everywhere = []string{"link Skip to the content", "banner", "navigation Pages", "search",
 	"searchbox Interaction identifier", "button Find", "main", "contentinfo"}
@@ -209,7 +212,7 @@ func (s stage) load(t *testing.T) {
 	js := s.connect(t)
 	for i := range 200 {
 		id, typ := uuid.NewString(), schema.Types()[i%len(schema.Types())]
-		_, err := js.PublishAsync(schema.DeclaredSubject(typ, id),
+		_, err := js.PublishAsync(ns.DeclaredSubject(typ, id),
 			fmt.Appendf(nil, `{"interactionIdentifier":%q,"type":%q}`, id, typ))
 		harness.Check(t, err)
 	}
@@ -224,7 +227,7 @@ func (s stage) hostile(t *testing.T) uint64 {
 	id := uuid.NewString()
 	o := schema.Outcome{
 		Identifier: id, Type: schema.Chat, Reason: schema.Rejected, Detail: markup, Observed: time.Now(),
-		Origin: schema.Origin{Stream: schema.StreamDeclared, Subject: schema.DeclaredSubject(schema.Chat, id),
+		Origin: schema.Origin{Stream: ns.StreamDeclared(), Subject: ns.DeclaredSubject(schema.Chat, id),
 			Sequence: 1, Deliveries: 1, Stored: time.Now().Add(-time.Minute), Polls: 2},
 	}
 	var err error
@@ -232,7 +235,7 @@ func (s stage) hostile(t *testing.T) uint64 {
 	harness.Check(t, err)
 	data, err := o.Marshal()
 	harness.Check(t, err)
-	ack, err := s.connect(t).Publish(t.Context(), o.Subject(), data)
+	ack, err := s.connect(t).Publish(t.Context(), ns.OutcomeSubject(o), data)
 	harness.Check(t, err)
 	return ack.Sequence
 }

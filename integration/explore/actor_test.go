@@ -88,7 +88,7 @@ func (x *engine) startWorker(slot int) {
 func (x *engine) work(ctx, leave context.Context, a *actor, status client, cfg consumer.Config) error {
 	p := x.port(a)
 	for ctx.Err() == nil {
-		outcomes, err := publisher.New(ctx, p, cfg.Log)
+		outcomes, err := publisher.New(ctx, p, ns, cfg.Log)
 		if err == nil {
 			var w *consumer.Worker
 			if w, err = consumer.New(ctx, p, x.world.Mode, status, outcomes, cfg); err == nil {
@@ -165,7 +165,7 @@ func (x *engine) operate(e Event) {
 }
 
 func command(ctx context.Context, b dlq.Broker, e Event) error {
-	q, err := dlq.NewForDeletion(ctx, b)
+	q, err := dlq.NewForDeletion(ctx, b, ns)
 	if err != nil {
 		return err
 	}

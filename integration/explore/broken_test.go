@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"statusworker/consumer"
-	"statusworker/schema"
 	"statusworker/schema/broker"
 	"statusworker/schema/lifecycle"
 )
@@ -26,7 +25,7 @@ func (b broken) Publish(ctx context.Context, p broker.Publication) (broker.Ack, 
 // eager makes reservations fall due half an interval too early.
 func eager(b broker.Broker) broker.Broker {
 	return broken{b, func(ctx context.Context, p broker.Publication) (broker.Ack, error) {
-		if !p.Schedule.At.IsZero() {
+		if time.Until(p.Schedule.At) > consumer.Guidance.Chat/2 { // otherwise it falls due at once, again and again
 			p.Schedule.At = p.Schedule.At.Add(-consumer.Guidance.Chat / 2)
 		}
 		return b.Publish(ctx, p)
@@ -36,7 +35,7 @@ func eager(b broker.Broker) broker.Broker {
 // forgetful acknowledges outcomes that it does not store.
 func forgetful(b broker.Broker) broker.Broker {
 	return broken{b, func(ctx context.Context, p broker.Publication) (broker.Ack, error) {
-		if streamOf(p.Subject) == schema.StreamOutcomes {
+		if streamOf(p.Subject) == ns.StreamOutcomes() {
 			return broker.Ack{Sequence: 1}, nil
 		}
 		return b.Publish(ctx, p)
@@ -46,7 +45,7 @@ func forgetful(b broker.Broker) broker.Broker {
 // careless stores outcomes without a condition and an ID.
 func careless(b broker.Broker) broker.Broker {
 	return broken{b, func(ctx context.Context, p broker.Publication) (broker.Ack, error) {
-		if streamOf(p.Subject) == schema.StreamOutcomes {
+		if streamOf(p.Subject) == ns.StreamOutcomes() {
 			p.If, p.ID = broker.Condition{}, ""
 		}
 		return b.Publish(ctx, p)
@@ -57,7 +56,7 @@ func careless(b broker.Broker) broker.Broker {
 func trusting(b broker.Broker) broker.Broker {
 	return broken{b, func(ctx context.Context, p broker.Publication) (broker.Ack, error) {
 		ack, err := b.Publish(ctx, p)
-		if errors.Is(err, broker.ErrNoAnswer) && streamOf(p.Subject) == schema.StreamPolls &&
+		if errors.Is(err, broker.ErrNoAnswer) && streamOf(p.Subject) == ns.StreamPolls() &&
 			!lifecycle.IsTombstone(p.Header) {
 			return broker.Ack{Sequence: 1}, nil
 		}
@@ -68,7 +67,7 @@ func trusting(b broker.Broker) broker.Broker {
 // unconditional reserves whether or not another reservation is stored.
 func unconditional(b broker.Broker) broker.Broker {
 	return broken{b, func(ctx context.Context, p broker.Publication) (broker.Ack, error) {
-		if streamOf(p.Subject) == schema.StreamPolls {
+		if streamOf(p.Subject) == ns.StreamPolls() {
 			p.If = broker.Condition{}
 		}
 		return b.Publish(ctx, p)

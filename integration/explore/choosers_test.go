@@ -242,7 +242,8 @@ func randomEvent(r *rand.Rand, w World) Event {
 	e := Event{At: 2*time.Second + time.Duration(r.Int64N(int64(w.Faults-5*time.Second)))}
 	seconds := func(n int) time.Duration { return time.Duration(1+r.IntN(n)) * time.Second }
 	kinds := []EventKind{
-		Declares, Declares, DeclaresAfter, DeclaresAfter, RetypeDeclares, Replaced, Replaced, Replays, Purges, Restarts, Crashes, StepsDown, StepsDown, Away, Full,
+		Declares, Declares, DeclaresAfter, DeclaresUnread, RetypeDeclares, Replaced,
+		Replays, Purges, Restarts, Crashes, StepsDown, StepsDown, Away, Full,
 		Redelivers, Kills, Terminates, Stops,
 	}
 	e.Kind = kinds[r.IntN(len(kinds))]
@@ -260,7 +261,7 @@ func randomEvent(r *rand.Rand, w World) Event {
 		e.For = seconds(20)
 	case Kills, Terminates:
 		e.Worker = r.IntN(w.Workers)
-	case DeclaresAfter:
+	case DeclaresAfter, DeclaresUnread:
 		e.ID = w.Interactions[r.IntN(len(w.Interactions))].ID
 		e.For = time.Duration(1+r.IntN(4000)) * time.Millisecond
 	case Replaced:

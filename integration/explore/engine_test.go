@@ -65,8 +65,8 @@ type engine struct {
 	actors   []*actor // all that ever were
 	restarts []restart
 	timed    []timed
-	// afterDeadLetter are the times from the next dead letter of an interaction until it is declared again.
-	afterDeadLetter map[string][]time.Duration
+	// afterDeadLetter are the events that happen after the next dead letter of an interaction.
+	afterDeadLetter map[string][]Event
 	armed           []armed
 
 	operators int
@@ -118,7 +118,7 @@ func run(t *testing.T, w World, c chooser, record bool) (h History) {
 	synctest.Test(t, func(t *testing.T) {
 		x := &engine{
 			world: w, chooser: c, arrivals: make(chan struct{}, 1), askers: map[string]*actor{}, record: record,
-			workers: make([]*actor, w.Workers), afterDeadLetter: map[string][]time.Duration{},
+			workers: make([]*actor, w.Workers), afterDeadLetter: map[string][]Event{},
 		}
 		x.oracle = newOracle(x)
 		w.Broker.OnChange = x.oracle.changed
@@ -529,8 +529,11 @@ func (x *engine) staleness(o *operation, f Fate) time.Duration {
 
 // deadLettered is called when a dead letter of an interaction is stored.
 func (x *engine) deadLettered(id string) {
-	for _, after := range x.afterDeadLetter[id] {
-		x.later(after, func() { _ = x.declare(x.typeOf(id), id) })
+	for _, e := range x.afterDeadLetter[id] {
+		x.later(e.For, func() { _ = x.declare(x.typeOf(id), id) })
+		if now := time.Now(); e.Kind == DeclaresUnread && !x.ending && !now.Before(x.staleUntil) {
+			x.staleFrom, x.staleUntil = now.Add(-1), now.Add(e.For+tooLong)
+		}
 	}
 	delete(x.afterDeadLetter, id)
 }
@@ -546,8 +549,8 @@ func (x *engine) occurs(e Event) {
 		_ = x.declare(x.typeOf(e.ID), e.ID) // it counts only if it is stored
 	case RetypeDeclares:
 		_ = x.declare(another(x.typeOf(e.ID)), e.ID)
-	case DeclaresAfter:
-		x.afterDeadLetter[e.ID] = append(x.afterDeadLetter[e.ID], e.For)
+	case DeclaresAfter, DeclaresUnread:
+		x.afterDeadLetter[e.ID] = append(x.afterDeadLetter[e.ID], e)
 	case Replaced:
 		x.staleFrom, x.staleUntil = time.Now(), time.Now().Add(e.For)
 	case Replays, Purges:
@@ -626,12 +629,12 @@ func (x *engine) terminate(a *actor) {
 }
 
 func (x *engine) consumersOf(stream string) []string {
-	if stream == schema.StreamDeclared && x.world.Mode == "schedule" {
-		return []string{schema.ConsumerIntake}
+	if stream == ns.StreamDeclared() && x.world.Mode == "schedule" {
+		return []string{ns.ConsumerIntake()}
 	}
 	var all []string
 	for _, t := range schema.Types() {
-		all = append(all, schema.PollConsumer(t))
+		all = append(all, ns.PollConsumer(t))
 	}
 	return all
 }
@@ -665,7 +668,7 @@ func (x *engine) declare(t schema.Type, id string) error {
 	ctx, cancel := instant()
 	defer cancel()
 	_, err := x.fake.Publish(ctx, broker.Publication{
-		Subject: schema.DeclaredSubject(t, id), Data: stage.Declaration(t, id),
+		Subject: ns.DeclaredSubject(t, id), Data: stage.Declaration(t, id),
 	})
 	text := fmt.Sprintf("publishes declared.%s.%s", t, short(id))
 	if failed := (*broker.Error)(nil); errors.As(err, &failed) {

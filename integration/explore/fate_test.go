@@ -136,6 +136,8 @@ const (
 	Full EventKind = "storage full"
 	// DeclaresAfter publishes the declared message of an interaction after a time from its next dead letter.
 	DeclaresAfter EventKind = "declare after the dead letter"
+	// DeclaresUnread is DeclaresAfter, and other leaders replace one that does not know just before the dead letter.
+	DeclaresUnread EventKind = "declare after a dead letter that is not read"
 	// Replaced lets other leaders replace one that does not know: for a time, it answers reads from what was
 	// stored before.
 	Replaced EventKind = "reads from a replaced leader"

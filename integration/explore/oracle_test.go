@@ -132,15 +132,15 @@ func (o *oracle) changed(c fake.Change) {
 	}
 	o.x.say("", fmt.Sprintf("  %s %s @%d%s", verb, short(m.Subject), m.Sequence, mark(m)))
 	switch c.Stream {
-	case schema.StreamDeclared:
+	case ns.StreamDeclared():
 		if c.Removed {
 			o.leaves(l, m.Sequence)
 			return
 		}
-		s.declared, _ = schema.DecodeFrom(m.Subject, m.Data)
+		s.declared, _ = ns.DecodeFrom(m.Subject, m.Data)
 		s.replays = lifecycle.ReadReplays(m.Header)
 		l.declared = append(l.declared, s)
-	case schema.StreamPolls:
+	case ns.StreamPolls():
 		if c.Removed {
 			o.forgets(l, m.Sequence)
 			return
@@ -153,12 +153,12 @@ func (o *oracle) changed(c fake.Change) {
 		if history := m.Header[schema.HeaderHistory]; !onlyChanges(history) {
 			o.x.violated(l.of.ID, "I13", "poll %d has the history %q", s.reserved.Number, history)
 		}
-	case schema.StreamOutcomes:
+	case ns.StreamOutcomes():
 		if c.Removed {
 			o.deletes(l, m.Sequence)
 			return
 		}
-		s.outcome = lifecycle.ReadOutcome(m.Subject, m.Sequence, m.Time, m.Data)
+		s.outcome = lifecycle.ReadOutcome(ns, m.Subject, m.Sequence, m.Time, m.Data)
 		o.ends1(l, s)
 		l.outcomes = append(l.outcomes, s)
 		if s.outcome.Reason != "" {
@@ -309,11 +309,11 @@ func (o *oracle) waiting(id string) (all []place) {
 	}
 	for _, d := range l.declared {
 		if !d.removed {
-			all = append(all, place{schema.StreamDeclared, d.Sequence})
+			all = append(all, place{ns.StreamDeclared(), d.Sequence})
 		}
 	}
 	for _, sequence := range slices.Sorted(maps.Keys(l.polls)) {
-		all = append(all, place{schema.StreamPolls, sequence})
+		all = append(all, place{ns.StreamPolls(), sequence})
 	}
 	return all
 }
@@ -343,7 +343,7 @@ func (o *oracle) terminated(a *actor) { o.ends = append(o.ends, a) }
 func (o *oracle) interval(l *life) time.Duration {
 	least := o.x.world.Config.Intervals.Of(l.of.Type)
 	for _, d := range l.declared {
-		kind, _, _ := schema.SplitSubject(d.Subject)
+		kind, _, _ := ns.SplitSubject(d.Subject)
 		least = min(least, o.x.world.Config.Intervals.Of(schema.Type(kind)))
 	}
 	return least

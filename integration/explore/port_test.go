@@ -55,9 +55,9 @@ func (p port) operation(kind fake.Op, stream, object string) *operation {
 	if id := object[strings.LastIndexByte(object, '.')+1:]; strings.HasPrefix(id, identifiers) {
 		o.id = id
 	}
-	o.background = p.a.starting.Load() || stream == schema.StreamWorkers || kind == fake.Stream ||
+	o.background = p.a.starting.Load() || stream == ns.StreamWorkers() || kind == fake.Stream ||
 		kind == fake.Consumer
-	if stream == schema.StreamWorkers {
+	if stream == ns.StreamWorkers() {
 		o.object = "workers"
 	}
 	return o
@@ -66,9 +66,9 @@ func (p port) operation(kind fake.Op, stream, object string) *operation {
 // resourcesOf returns what an operation on a subject, on subjects or on a consumer of a stream touches.
 func resourcesOf(stream, object string) resources {
 	switch stream {
-	case schema.StreamDeclared:
+	case ns.StreamDeclared():
 		return declarations
-	case schema.StreamPolls:
+	case ns.StreamPolls():
 		switch {
 		case strings.HasPrefix(object, "interactions.hold."):
 			return reservations
@@ -76,7 +76,7 @@ func resourcesOf(stream, object string) resources {
 			return dueMessages
 		}
 		return reservations | dueMessages
-	case schema.StreamOutcomes:
+	case ns.StreamOutcomes():
 		return outcomes
 	}
 	return announcements
@@ -86,13 +86,13 @@ func resourcesOf(stream, object string) resources {
 func streamOf(subject string) string {
 	switch strings.Split(subject, ".")[1] {
 	case "declared":
-		return schema.StreamDeclared
+		return ns.StreamDeclared()
 	case "hold", "poll":
-		return schema.StreamPolls
+		return ns.StreamPolls()
 	case "processed", "failed":
-		return schema.StreamOutcomes
+		return ns.StreamOutcomes()
 	}
-	return schema.StreamWorkers
+	return ns.StreamWorkers()
 }
 
 // Publish implements [broker.Broker].

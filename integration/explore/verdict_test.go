@@ -56,7 +56,7 @@ func (o *oracle) calm(now time.Time) {
 func (o *oracle) longest(l *life) time.Duration {
 	longest := o.x.world.Config.Intervals.Of(l.of.Type)
 	for _, d := range l.declared {
-		kind, _, _ := schema.SplitSubject(d.Subject)
+		kind, _, _ := ns.SplitSubject(d.Subject)
 		longest = max(longest, o.x.world.Config.Intervals.Of(schema.Type(kind)))
 	}
 	return longest
@@ -211,7 +211,7 @@ func (o *oracle) unmeasured(early time.Duration, at time.Time) bool {
 }
 
 // retyped reports whether the interaction was declared under several types. With delayed naks, each message is then
-// polled if no worker handles the first delivery of the second one.
+// polled while a read lacks the first one.
 func (l *life) retyped() bool {
 	return slices.ContainsFunc(l.declared, func(d *stored) bool { return d.Subject != l.declared[0].Subject })
 }

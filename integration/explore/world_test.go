@@ -16,6 +16,9 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
+
 // World is what a history begins with.
 type World struct {
 	Mode    consumer.Mode

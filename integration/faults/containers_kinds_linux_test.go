@@ -16,6 +16,9 @@ import (
 	"statusworker/schema"
 )
 
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
+
 // Kinds are the faults of containers and of their networks.
 func (c *containers) Kinds() []*kind {
 	const s = time.Second
@@ -392,19 +395,19 @@ func (c *containers) unplugged(l side) strike {
 func (c *containers) stepDown(ctx context.Context, r *rand.Rand) (struck, error) {
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	streams := []string{schema.StreamPolls, schema.StreamDeclared, schema.StreamOutcomes}
+	streams := []string{ns.StreamPolls(), ns.StreamDeclared(), ns.StreamOutcomes()}
 	what := streams[r.IntN(len(streams))]
 	var err error
 	switch n := r.IntN(len(streams) + len(schema.Types()) + 1); {
 	case n < len(streams):
 		err = c.cluster.StepDown(ctx, what)
 	case n < len(streams)+len(schema.Types()):
-		consumer := schema.PollConsumer(schema.Types()[n-len(streams)])
+		consumer := ns.PollConsumer(schema.Types()[n-len(streams)])
 		what = consumer
-		err = c.cluster.StepDownConsumer(ctx, schema.StreamPolls, consumer)
+		err = c.cluster.StepDownConsumer(ctx, ns.StreamPolls(), consumer)
 	default:
-		what = schema.ConsumerIntake
-		err = c.cluster.StepDownConsumer(ctx, schema.StreamDeclared, schema.ConsumerIntake)
+		what = ns.ConsumerIntake()
+		err = c.cluster.StepDownConsumer(ctx, ns.StreamDeclared(), ns.ConsumerIntake())
 	}
 	if err != nil {
 		return struck{}, errNoTarget // the cluster has no leader at the moment

@@ -12,7 +12,6 @@ import (
 
 	"statusworker/consumer"
 	"statusworker/integration/harness"
-	"statusworker/schema"
 )
 
 // restartAll restarts everything, one after the other, as docs/deploy.md says: the nodes, each when all replicas are
@@ -173,9 +172,9 @@ func (c *containers) stateOf(ctx context.Context, b *box) string {
 		}
 		return "not ready"
 	}
-	stream, what := schema.StreamPolls, "polls"
+	stream, what := ns.StreamPolls(), "polls"
 	if c.settings.mode == consumer.Nak {
-		stream, what = schema.StreamDeclared, "declared messages"
+		stream, what = ns.StreamDeclared(), "declared messages"
 	}
 	switch leader, err := c.cluster.LeaderNow(ctx, stream); {
 	case err != nil:

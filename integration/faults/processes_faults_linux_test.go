@@ -246,12 +246,12 @@ func (p *processes) apart(ctx context.Context, r *rand.Rand) (struck, error) {
 // stepDown lets the leader of a stream or of a consumer step down.
 func (p *processes) stepDown(consumers bool) func(context.Context, *rand.Rand) (struck, error) {
 	return func(ctx context.Context, r *rand.Rand) (struck, error) {
-		streams := []string{schema.StreamDeclared, schema.StreamOutcomes}
-		lanes := [][2]string{{schema.StreamDeclared, schema.ConsumerIntake}}
+		streams := []string{ns.StreamDeclared(), ns.StreamOutcomes()}
+		lanes := [][2]string{{ns.StreamDeclared(), ns.ConsumerIntake()}}
 		if p.run.settings.mode == consumer.Schedule {
-			streams = append(streams, schema.StreamPolls, schema.StreamPolls)
+			streams = append(streams, ns.StreamPolls(), ns.StreamPolls())
 			for _, typ := range schema.Types() {
-				lanes = append(lanes, [2]string{schema.StreamPolls, schema.PollConsumer(typ)})
+				lanes = append(lanes, [2]string{ns.StreamPolls(), ns.PollConsumer(typ)})
 			}
 		}
 		target := streams[r.IntN(len(streams))]
@@ -270,13 +270,13 @@ func (p *processes) stepDown(consumers bool) func(context.Context, *rand.Rand) (
 
 // declaredFull limits the stream of declared messages to what it stores.
 func (p *processes) declaredFull(ctx context.Context, _ *rand.Rand) (struck, error) {
-	if _, ok := take(p, rand.New(rand.NewPCG(0, 0)), []string{schema.StreamDeclared}); !ok {
+	if _, ok := take(p, rand.New(rand.NewPCG(0, 0)), []string{ns.StreamDeclared()}); !ok {
 		return struck{}, errNoTarget
 	}
 	limit := func(ctx context.Context, messages int64) error {
 		ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 		defer cancel()
-		stream, err := p.js.Stream(ctx, schema.StreamDeclared)
+		stream, err := p.js.Stream(ctx, ns.StreamDeclared())
 		if err != nil {
 			return err
 		}
@@ -286,11 +286,11 @@ func (p *processes) declaredFull(ctx context.Context, _ *rand.Rand) (struck, err
 		return err
 	}
 	if err := limit(ctx, 1); err != nil {
-		p.free(schema.StreamDeclared)
+		p.free(ns.StreamDeclared())
 		return struck{}, errNoTarget
 	}
-	return struck{target: schema.StreamDeclared, heal: func(ctx context.Context) error {
-		defer p.free(schema.StreamDeclared)
+	return struck{target: ns.StreamDeclared(), heal: func(ctx context.Context) error {
+		defer p.free(ns.StreamDeclared())
 		return persist(ctx, func(ctx context.Context) error { return limit(ctx, -1) })
 	}}, nil
 }
@@ -416,9 +416,9 @@ func (p *processes) restore(ctx context.Context, _ *rand.Rand) (struck, error) {
 		}
 		wg.Wait()
 		var saved []*snapshot
-		names := []string{schema.StreamDeclared, schema.StreamPolls, schema.StreamOutcomes}
+		names := []string{ns.StreamDeclared(), ns.StreamPolls(), ns.StreamOutcomes()}
 		for _, name := range names {
-			if name == schema.StreamPolls && p.run.settings.mode == consumer.Nak {
+			if name == ns.StreamPolls() && p.run.settings.mode == consumer.Nak {
 				continue
 			}
 			one, err := p.save(ctx, name)

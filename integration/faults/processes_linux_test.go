@@ -25,7 +25,6 @@ import (
 
 	"statusworker/consumer"
 	"statusworker/integration/harness"
-	"statusworker/schema"
 	"statusworker/statusclient/simulator"
 )
 
@@ -448,7 +447,7 @@ func (p *processes) leads(ctx context.Context, n *node) string {
 	ctx, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
 	defer cancel()
 	state := "leads no stream"
-	for _, name := range []string{schema.StreamOutcomes, schema.StreamDeclared, schema.StreamPolls} {
+	for _, name := range []string{ns.StreamOutcomes(), ns.StreamDeclared(), ns.StreamPolls()} {
 		stream, err := p.js.Stream(ctx, name)
 		switch {
 		case errors.Is(err, jetstream.ErrStreamNotFound):

@@ -20,7 +20,6 @@ import (
 	"statusworker/consumer"
 	"statusworker/consumer/redelivery"
 	"statusworker/integration/harness"
-	"statusworker/schema"
 )
 
 // smoke is the duration of a run without flags. Longer ones need time to prepare, too.
@@ -307,8 +306,8 @@ func (r *run) messages(id string) string {
 	defer cancel()
 	var all []string
 	for stream, subjects := range map[string][]string{
-		schema.StreamDeclared: {schema.DeclaredSubjects(id)},
-		schema.StreamPolls:    {schema.HoldSubjects(id), schema.PollSubjects(id)},
+		ns.StreamDeclared(): {ns.DeclaredSubjects(id)},
+		ns.StreamPolls():    {ns.HoldSubjects(id), ns.PollSubjects(id)},
 	} {
 		for _, subject := range subjects {
 			s, err := r.js.Stream(ctx, stream)

@@ -14,7 +14,6 @@ import (
 
 	"statusworker/consumer"
 	"statusworker/integration/harness"
-	"statusworker/schema"
 	"statusworker/schema/lifecycle"
 )
 
@@ -35,7 +34,7 @@ func (o *oracle) watchOnce(ctx context.Context, js jetstream.JetStream) error {
 	o.mu.Unlock()
 	bounded, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	c, err := js.OrderedConsumer(bounded, schema.StreamOutcomes, jetstream.OrderedConsumerConfig{
+	c, err := js.OrderedConsumer(bounded, ns.StreamOutcomes(), jetstream.OrderedConsumerConfig{
 		// A new name, because the consumer of an earlier call may still exist.
 		NamePrefix: "oracle-" + nuid.Next(), InactiveThreshold: 30 * time.Second, MaxResetAttempts: 1,
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: from,
@@ -57,8 +56,8 @@ func (o *oracle) watchOnce(ctx context.Context, js jetstream.JetStream) error {
 		if err != nil {
 			return err
 		}
-		_, id, _ := schema.SplitSubject(m.Subject())
-		o.stored(id, lifecycle.ReadOutcome(m.Subject(), meta.Sequence.Stream, meta.Timestamp, m.Data()))
+		_, id, _ := ns.SplitSubject(m.Subject())
+		o.stored(id, lifecycle.ReadOutcome(ns, m.Subject(), meta.Sequence.Stream, meta.Timestamp, m.Data()))
 	}
 }
 
@@ -70,7 +69,7 @@ func (o *oracle) caughtUp(ctx context.Context, js jetstream.JetStream) error {
 	err := harness.Eventually(ctx, "the last outcome", func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 		defer cancel()
-		stream, err := js.Stream(ctx, schema.StreamOutcomes)
+		stream, err := js.Stream(ctx, ns.StreamOutcomes())
 		if err != nil {
 			return err
 		}
@@ -122,12 +121,12 @@ func (p places) String() string {
 // missed.
 func listed(ctx context.Context, js jetstream.JetStream) (map[string]places, error) {
 	all := map[string]places{}
-	for _, name := range []string{schema.StreamDeclared, schema.StreamPolls} {
+	for _, name := range []string{ns.StreamDeclared(), ns.StreamPolls()} {
 		err := harness.Eventually(ctx, "the subjects of "+name, func(ctx context.Context) error {
 			ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 			defer cancel()
 			stream, err := js.Stream(ctx, name)
-			if errors.Is(err, jetstream.ErrStreamNotFound) && name == schema.StreamPolls {
+			if errors.Is(err, jetstream.ErrStreamNotFound) && name == ns.StreamPolls() {
 				return nil // with delayed naks there is none
 			}
 			if err != nil {
@@ -138,11 +137,11 @@ func listed(ctx context.Context, js jetstream.JetStream) (map[string]places, err
 				return err
 			}
 			for subject := range info.State.Subjects {
-				_, id, _ := schema.SplitSubject(subject)
+				_, id, _ := ns.SplitSubject(subject)
 				p := all[id]
-				p.declared = p.declared || name == schema.StreamDeclared
-				p.due = p.due || schema.IsPollSubject(subject)
-				p.hold = p.hold || name == schema.StreamPolls && !schema.IsPollSubject(subject)
+				p.declared = p.declared || name == ns.StreamDeclared()
+				p.due = p.due || ns.IsPollSubject(subject)
+				p.hold = p.hold || name == ns.StreamPolls() && !ns.IsPollSubject(subject)
 				all[id] = p
 			}
 			return nil

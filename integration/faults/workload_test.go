@@ -182,7 +182,7 @@ func newWorkload(ctx context.Context, r *run) (*workload, error) {
 		js: harness.JetStream(r.t, r.tier.Brokers(), steady()...), slots: make(chan struct{}, maxPublishing),
 	}
 	err := harness.Eventually(ctx, "the streams", func(ctx context.Context) (err error) {
-		w.queue, err = dlq.NewForDeletion(ctx, adapter.New(w.js))
+		w.queue, err = dlq.NewForDeletion(ctx, adapter.New(w.js), ns)
 		return err
 	})
 	return w, err
@@ -256,7 +256,7 @@ func (w *workload) repeat(ctx context.Context, id string, p plan, failed bool) {
 // because of one that is not stored yet, and may never be. Later, the stored one may have been stored before the dead
 // letter, without effect.
 func (w *workload) declare(ctx context.Context, id string, p plan, first bool) {
-	subject, message := schema.DeclaredSubject(p.typ, id), p.message(id)
+	subject, message := ns.DeclaredSubject(p.typ, id), p.message(id)
 	began := time.Now()
 	uncertain := false
 	for ctx.Err() == nil {
@@ -296,7 +296,7 @@ func (w *workload) publish(ctx context.Context, id, subject string, message []by
 func (w *workload) isStored(ctx context.Context, subject string) bool {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
-	stream, err := w.js.Stream(ctx, schema.StreamDeclared)
+	stream, err := w.js.Stream(ctx, ns.StreamDeclared())
 	if err != nil {
 		return false
 	}
@@ -307,7 +307,7 @@ func (w *workload) isStored(ctx context.Context, subject string) bool {
 // declareTwice publishes a declared message once. It may be rejected, because the first one is still stored.
 func (w *workload) declareTwice(ctx context.Context, id string, p plan) {
 	sent := time.Now()
-	if err := w.publish(ctx, id, schema.DeclaredSubject(p.typ, id), p.message(id)); err == nil {
+	if err := w.publish(ctx, id, ns.DeclaredSubject(p.typ, id), p.message(id)); err == nil {
 		w.oracle.acknowledged(id, sent)
 	}
 }

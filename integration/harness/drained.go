@@ -14,6 +14,9 @@ import (
 	"statusworker/schema"
 )
 
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
+
 // AwaitDrained waits until the streams of declared messages and of polls are empty: no declared message, reservation,
 // due message or tombstone is stored. From then on nothing happens until an interaction is declared. A missing stream
 // counts as empty.
@@ -38,7 +41,7 @@ func AwaitDrained(ctx context.Context, js jetstream.JetStream) error {
 // stream of polls, each sorted.
 func Left(ctx context.Context, js jetstream.JetStream) ([]string, error) {
 	var left []string
-	for _, name := range []string{schema.StreamDeclared, schema.StreamPolls} {
+	for _, name := range []string{ns.StreamDeclared(), ns.StreamPolls()} {
 		err := try(ctx, 2*time.Second, func(ctx context.Context) error {
 			stream, err := js.Stream(ctx, name)
 			if errors.Is(err, jetstream.ErrStreamNotFound) {

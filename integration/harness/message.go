@@ -63,23 +63,23 @@ func (m Message) Stored() bool {
 
 // Due reports whether m delivers a due message.
 func (m Message) Due() bool {
-	return m.fromServer() && matches(m.Subject, schema.SubjectsPoll) && strings.HasPrefix(m.Reply, "$JS.ACK.")
+	return m.fromServer() && matches(m.Subject, ns.SubjectsPoll()) && strings.HasPrefix(m.Reply, "$JS.ACK.")
 }
 
 // PublishesReservation reports whether m publishes a reservation, for the next poll or for a longer wait. A tombstone
 // is not a reservation.
 func (m Message) PublishesReservation() bool {
-	return m.fromClient() && matches(m.Subject, schema.SubjectsHold) && !m.hasHeader(schema.HeaderTombstone)
+	return m.fromClient() && matches(m.Subject, ns.SubjectsHold()) && !m.hasHeader(schema.HeaderTombstone)
 }
 
 // PublishesTombstone reports whether m publishes a tombstone.
 func (m Message) PublishesTombstone() bool {
-	return m.fromClient() && matches(m.Subject, schema.SubjectsHold) && m.hasHeader(schema.HeaderTombstone)
+	return m.fromClient() && matches(m.Subject, ns.SubjectsHold()) && m.hasHeader(schema.HeaderTombstone)
 }
 
 // PublishesOutcome reports whether m publishes an outcome: a processed event or a dead letter.
 func (m Message) PublishesOutcome() bool {
-	return m.fromClient() && (matches(m.Subject, schema.SubjectsProcessed) || matches(m.Subject, schema.SubjectsFailed))
+	return m.fromClient() && (matches(m.Subject, ns.SubjectsProcessed()) || matches(m.Subject, ns.SubjectsFailed()))
 }
 
 // ReservationStored reports whether m is the publish ack of a reservation.

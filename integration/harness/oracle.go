@@ -54,7 +54,7 @@ func Watch(t testing.TB, url string) *Oracle {
 	js := JetStream(t, url)
 	consumer, err := js.OrderedConsumer(
 		Context(t, 10*time.Second),
-		schema.StreamOutcomes,
+		ns.StreamOutcomes(),
 		jetstream.OrderedConsumerConfig{NamePrefix: oraclePrefix},
 	)
 	Check(t, err)

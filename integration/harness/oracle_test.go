@@ -16,8 +16,8 @@ import (
 func outcomeStream(t *testing.T, js jetstream.JetStream, replicas int) {
 	t.Helper()
 	_, err := js.CreateStream(Context(t, readyWithin), jetstream.StreamConfig{
-		Name:     schema.StreamOutcomes,
-		Subjects: []string{schema.SubjectsProcessed, schema.SubjectsFailed},
+		Name:     ns.StreamOutcomes(),
+		Subjects: []string{ns.SubjectsProcessed(), ns.SubjectsFailed()},
 		Replicas: replicas,
 	})
 	Check(t, err)
@@ -89,10 +89,10 @@ func TestAwaitDrained(t *testing.T) {
 	Check(t, AwaitDrained(ctx, js)) // there is no stream
 	stream, err := js.CreateStream(
 		ctx,
-		jetstream.StreamConfig{Name: schema.StreamDeclared, Subjects: []string{schema.SubjectsDeclared}},
+		jetstream.StreamConfig{Name: ns.StreamDeclared(), Subjects: []string{ns.SubjectsDeclared()}},
 	)
 	Check(t, err)
-	subject := schema.DeclaredSubject(schema.Audio, id(1))
+	subject := ns.DeclaredSubject(schema.Audio, id(1))
 	_, err = js.Publish(ctx, subject, nil)
 	Check(t, err)
 	left, err := Left(ctx, js)

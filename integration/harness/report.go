@@ -8,8 +8,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"statusworker/schema"
 )
 
 // Report compares the outcomes of a set of interactions with those expected.
@@ -83,9 +81,9 @@ func (o *Oracle) Report(ctx context.Context, want Expected) (Report, error) {
 // catchUp waits until all outcomes stored at the time of the call have been read.
 func (o *Oracle) catchUp(ctx context.Context) error {
 	var last uint64
-	err := Eventually(ctx, "the state of "+schema.StreamOutcomes, func(ctx context.Context) error {
+	err := Eventually(ctx, "the state of "+ns.StreamOutcomes(), func(ctx context.Context) error {
 		return try(ctx, 2*time.Second, func(ctx context.Context) error {
-			stream, err := o.js.Stream(ctx, schema.StreamOutcomes)
+			stream, err := o.js.Stream(ctx, ns.StreamOutcomes())
 			if err != nil {
 				return err
 			}
@@ -114,7 +112,7 @@ func (o *Oracle) catchUp(ctx context.Context) error {
 		case <-ctx.Done():
 			return fmt.Errorf(
 				"reading %s up to sequence %d, now at %d: %w",
-				schema.StreamOutcomes,
+				ns.StreamOutcomes(),
 				last,
 				read,
 				context.Cause(ctx),

@@ -68,7 +68,7 @@ var mutants = []mutant{
 			"	OverdueBroker\n	Delete(ctx context.Context, stream string, sequence uint64) error\n}"},
 		{"consumer/redelivery/reserved.go", "	tomb := reservation{Reserved: d.reserved.Reserved}\n",
 			`	if true {
-		err := r.cfg.Broker.Delete(ctx, schema.StreamPolls, d.reserved.Sequence)
+		err := r.cfg.Broker.Delete(ctx, r.cfg.Namespace.StreamPolls(), d.reserved.Sequence)
 		if errors.Is(err, broker.ErrNotFound) {
 			return nil
 		}
@@ -93,9 +93,18 @@ var mutants = []mutant{
 	return nil
 `},
 	}},
+	{name: "decide-unread", removes: "the wait of a message that was declared twice for the outcome that decides",
+		mode: modeSchedule, edits: []edit{
+			{"schema/lifecycle/takein.go", "		return Undecided, r.Due\n", "		return Twice, r.Due\n"},
+		}},
+	{name: "believe-gone", removes: "the doubt of a read that finds nothing of an interaction", pkg: "consumer",
+		edits: []edit{
+			{"consumer/redelivery/reserve.go", "		return Drop, d.NakAfter(d.Interval) //",
+				"		return Drop, d.Ack() //"},
+		}},
 	{name: "outcome-always", removes: "the condition and the ID of an outcome", mode: modeSchedule, edits: []edit{
-		{"publisher/publish.go", "		ID: o.ID(),\n", ""},
-		{"publisher/publish.go", "broker.Condition{Subjects: family(p.todo[0]), Last: p.expected}",
+		{"publisher/publish.go", "		ID:     o.ID(),\n", ""},
+		{"publisher/publish.go", "broker.Condition{Subjects: p.family(p.todo[0]), Last: p.expected}",
 			"broker.Condition{}"},
 	}},
 	{name: "outcome-once", removes: "generations in the condition of an outcome", mode: modeSchedule, edits: []edit{

@@ -17,7 +17,7 @@ func (s *Stage) WaitPollsOf(id string, n int) {
 // WaitDrained waits until no message of an interaction is left in the streams of the mode, not even a tombstone.
 func (s *Stage) WaitDrained() {
 	s.T.Helper()
-	for _, name := range s.Mode.Streams() {
+	for _, name := range s.Mode.Streams(ns) {
 		s.Until(name+" to be empty", func() bool {
 			state, err := s.Broker.Stream(s.Ctx, name)
 			s.Check(err)

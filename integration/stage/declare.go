@@ -11,6 +11,9 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
+
 // Declare makes the vendor know a new interaction, publishes its declared message, and returns its identifier. Members
 // are further members of the message, such as `"includeAiResults":false`.
 func (s *Stage) Declare(t schema.Type, script simulator.Script, members ...string) string {
@@ -24,7 +27,7 @@ func (s *Stage) Declare(t schema.Type, script simulator.Script, members ...strin
 // DeclareAs publishes the declared message of an identifier.
 func (s *Stage) DeclareAs(t schema.Type, id string, members ...string) {
 	s.T.Helper()
-	s.Publish(schema.DeclaredSubject(t, id), string(Declaration(t, id, members...)))
+	s.Publish(ns.DeclaredSubject(t, id), string(Declaration(t, id, members...)))
 }
 
 // Declaration is the data of a declared message.
@@ -58,7 +61,7 @@ func (s *Stage) TryPublish(p broker.Publication) (broker.Ack, error) {
 // remember keeps the type of the interaction that a subject names, for [Stage.CheckIntervals]. If a test declares an
 // interaction under several types, the one with the shortest interval counts.
 func (s *Stage) remember(subject string) {
-	kind, id, _ := schema.SplitSubject(subject)
+	kind, id, _ := ns.SplitSubject(subject)
 	id = strings.ToLower(id) // as the vendor logs it
 	s.mu.Lock()
 	defer s.mu.Unlock()

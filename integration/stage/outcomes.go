@@ -41,7 +41,7 @@ func (s *Stage) Outcomes() []Outcome {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
-		m, err := s.Broker.Next(s.Ctx, schema.StreamOutcomes, ">", s.next)
+		m, err := s.Broker.Next(s.Ctx, ns.StreamOutcomes(), ">", s.next)
 		switch {
 		case errors.Is(err, broker.ErrNotFound), errors.Is(err, broker.ErrNoAnswer):
 			return slices.Clone(s.outcomes)
@@ -128,7 +128,7 @@ func (s *Stage) stored() string {
 		return ""
 	}
 	var b strings.Builder
-	for _, name := range s.Mode.Streams() {
+	for _, name := range s.Mode.Streams(ns) {
 		subjects, err := s.Broker.Subjects(s.T.Context(), name, ">")
 		fmt.Fprintf(&b, "\n%s: %v", name, subjects)
 		if err != nil {

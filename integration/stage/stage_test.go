@@ -11,6 +11,9 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
+
 // An interaction passes through a stage in memory, without real time.
 func TestInMemory(t *testing.T) {
 	for _, mode := range []consumer.Mode{consumer.Schedule, consumer.Nak} {
@@ -21,7 +24,7 @@ func TestInMemory(t *testing.T) {
 				})
 				id := s.Declare(schema.Chat, simulator.Processed(time.Minute))
 				s.Start()
-				s.WantOutcomes(schema.ProcessedSubject(schema.ToCXAI, id))
+				s.WantOutcomes(ns.ProcessedSubject(schema.ToCXAI, id))
 				s.WaitDrained()
 				s.CheckIntervals()
 				if polls := s.Vendor.CountOf(id); polls < 10 {

@@ -147,7 +147,7 @@ func (s *Stage) Dial(ctx context.Context, network, address string) (net.Conn, er
 // Publisher is a new publisher of outcomes.
 func (s *Stage) Publisher() *publisher.Publisher {
 	s.T.Helper()
-	p, err := publisher.New(s.Ctx, s.connection(), s.Config.Log)
+	p, err := publisher.New(s.Ctx, s.connection(), ns, s.Config.Log)
 	s.Check(err)
 	return p
 }

@@ -30,7 +30,7 @@ func (s *Selection) Count(ctx context.Context) ([]Count, error) {
 	var counts []Count
 	sum := 0
 	for _, r := range slices.Compact(slices.Sorted(slices.Values(reasons))) {
-		n, err := s.countOn(ctx, schema.FailedSubject(r, "*"))
+		n, err := s.countOn(ctx, s.queue.names.FailedSubject(r, "*"))
 		if err != nil {
 			return nil, err
 		}
@@ -41,7 +41,7 @@ func (s *Selection) Count(ctx context.Context) ([]Count, error) {
 	if len(f.Reasons) > 0 {
 		return counts, nil
 	}
-	all, err := s.countOn(ctx, f.subjects(nil)[0])
+	all, err := s.countOn(ctx, f.subjects(s.queue.names, nil)[0])
 	if all > sum {
 		counts = append(counts, Count{N: all - sum})
 	}
@@ -60,7 +60,7 @@ func (s *Selection) countOn(ctx context.Context, subjects string) (int, error) {
 		sign int
 	}{{broker.Range{Subjects: end.Subjects, Since: s.from}, 1}, {end, -1}} {
 		err := s.queue.retry(ctx, func(ctx context.Context) error {
-			found, err := s.queue.broker.Count(ctx, schema.StreamOutcomes, part.Range)
+			found, err := s.queue.broker.Count(ctx, s.queue.names.StreamOutcomes(), part.Range)
 			n += part.sign * int(found)
 			return err
 		})

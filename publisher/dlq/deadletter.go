@@ -11,6 +11,7 @@ import (
 // DeadLetter is a stored dead letter.
 type DeadLetter struct {
 	schema.DeadLetter
+	Namespace schema.Namespace
 	// Sequence is the sequence of the message in the outcomes stream; Stored is when it was stored there.
 	Sequence uint64
 	Stored   time.Time
@@ -33,10 +34,10 @@ func (l DeadLetter) Why() string {
 	return l.Detail
 }
 
-func newDeadLetter(m broker.Message) DeadLetter {
-	l := DeadLetter{Sequence: m.Sequence, Stored: m.Time.UTC(), Subject: m.Subject, Message: m.Data}
-	if l.DeadLetter, l.Problem = schema.DecodeDeadLetter(m.Subject, m.Data); l.Problem != nil {
-		kind, token, _ := schema.SplitSubject(m.Subject)
+func (d *Queue) newDeadLetter(m broker.Message) DeadLetter {
+	l := DeadLetter{Namespace: d.names, Sequence: m.Sequence, Stored: m.Time.UTC(), Subject: m.Subject, Message: m.Data}
+	if l.DeadLetter, l.Problem = d.names.DecodeDeadLetter(m.Subject, m.Data); l.Problem != nil {
+		kind, token, _ := d.names.SplitSubject(m.Subject)
 		l.Reason, l.Identifier = schema.Reason(kind), token
 	}
 	return l

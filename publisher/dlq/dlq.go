@@ -31,9 +31,10 @@ type Broker interface {
 	Stream(ctx context.Context, stream string) (broker.StreamState, error)
 }
 
-// Queue is the dead-letter queue of one broker. It is safe for concurrent use.
+// Queue is the dead-letter queue of one namespace. It is safe for concurrent use.
 type Queue struct {
 	broker Broker
+	names  schema.Namespace
 	// polls reports whether a stream of reservations exists. Delayed naks do not need it.
 	polls bool
 
@@ -55,22 +56,22 @@ func (e *DirectGetsError) Error() string {
 }
 
 // New returns a queue for reading dead letters. It checks the outcomes stream.
-func New(ctx context.Context, b Broker) (*Queue, error) {
-	d := &Queue{broker: b, retryFor: retryFor, endingFor: endingFor, retryEvery: retryEvery}
-	return d, d.check(ctx, schema.StreamOutcomes)
+func New(ctx context.Context, b Broker, n schema.Namespace) (*Queue, error) {
+	d := &Queue{broker: b, names: n, retryFor: retryFor, endingFor: endingFor, retryEvery: retryEvery}
+	return d, d.check(ctx, d.names.StreamOutcomes())
 }
 
 // NewForDeletion returns a queue that can also replay and purge dead letters. It also checks the streams in which
 // interactions wait.
-func NewForDeletion(ctx context.Context, b Broker) (*Queue, error) {
-	d, err := New(ctx, b)
+func NewForDeletion(ctx context.Context, b Broker, n schema.Namespace) (*Queue, error) {
+	d, err := New(ctx, b, n)
 	if err != nil {
 		return nil, err
 	}
-	if err := d.check(ctx, schema.StreamDeclared); err != nil {
+	if err := d.check(ctx, d.names.StreamDeclared()); err != nil {
 		return nil, err
 	}
-	err = d.check(ctx, schema.StreamPolls)
+	err = d.check(ctx, d.names.StreamPolls())
 	if missing := (*MissingStreamError)(nil); errors.As(err, &missing) {
 		return d, nil
 	}
@@ -95,12 +96,12 @@ func (d *Queue) check(ctx context.Context, stream string) error {
 // get returns the dead letter with the sequence, or nil.
 func (d *Queue) get(ctx context.Context, sequence uint64) (*DeadLetter, error) {
 	m, err := d.message(ctx, func(ctx context.Context) (broker.Message, error) {
-		return d.broker.Get(ctx, schema.StreamOutcomes, sequence)
+		return d.broker.Get(ctx, d.names.StreamOutcomes(), sequence)
 	})
-	if err != nil || m == nil || !schema.IsFailedSubject(m.Subject) {
+	if err != nil || m == nil || !d.names.IsFailedSubject(m.Subject) {
 		return nil, err
 	}
-	l := newDeadLetter(*m)
+	l := d.newDeadLetter(*m)
 	return &l, nil
 }
 
@@ -132,7 +133,7 @@ func (d *Queue) last(ctx context.Context, stream, subject string) (*broker.Messa
 // delete deletes one dead letter. It reports whether the dead letter existed.
 func (d *Queue) delete(ctx context.Context, sequence uint64) (bool, error) {
 	err := d.retry(ctx, func(ctx context.Context) error {
-		return d.broker.Delete(ctx, schema.StreamOutcomes, sequence)
+		return d.broker.Delete(ctx, d.names.StreamOutcomes(), sequence)
 	})
 	switch {
 	case errors.Is(err, broker.ErrNotFound):

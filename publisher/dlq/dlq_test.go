@@ -35,11 +35,11 @@ func TestPurge(t *testing.T) {
 		if err := d.Purge(s.ctx, selection, step.dry, r.add); err != nil {
 			t.Fatal(err)
 		}
-		if n := s.count(schema.StreamOutcomes, ">"); n != step.left {
+		if n := s.count(ns.StreamOutcomes(), ">"); n != step.left {
 			t.Errorf("%+v: %d dead letters are stored, results %v", step, n, r.what)
 		}
 	}
-	if n := s.count(schema.StreamOutcomes, schema.FailedSubject(schema.NotFound, keep)); n != 1 {
+	if n := s.count(ns.StreamOutcomes(), ns.FailedSubject(schema.NotFound, keep)); n != 1 {
 		t.Errorf("%d dead letters that the filter does not match, want 1", n)
 	}
 }
@@ -57,19 +57,19 @@ func TestPurgeWaitsForTheLastPoll(t *testing.T) {
 		before, after int
 		want          dlq.Result
 	}{
-		"its reservation": {subject: schema.HoldSubject(schema.Chat, id), generation: generation,
+		"its reservation": {subject: ns.HoldSubject(schema.Chat, id), generation: generation,
 			want: dlq.Result{What: dlq.Unchanged, Why: dlq.PollPending}},
-		"its due message": {subject: schema.PollSubject(schema.Chat, id), generation: generation,
+		"its due message": {subject: ns.PollSubject(schema.Chat, id), generation: generation,
 			want: dlq.Result{What: dlq.Unchanged, Why: dlq.PollPending}},
-		"its tombstone": {subject: schema.HoldSubject(schema.Chat, id), generation: generation, tombstone: true,
+		"its tombstone": {subject: ns.HoldSubject(schema.Chat, id), generation: generation, tombstone: true,
 			want: dlq.Result{What: dlq.Deleted}},
-		"its due message, before its tombstone": {subject: schema.PollSubject(schema.Chat, id), generation: generation,
+		"its due message, before its tombstone": {subject: ns.PollSubject(schema.Chat, id), generation: generation,
 			after: 1, want: dlq.Result{What: dlq.Unchanged, Why: dlq.PollPending}},
-		"its due message, between two tombstones": {subject: schema.PollSubject(schema.Chat, id),
+		"its due message, between two tombstones": {subject: ns.PollSubject(schema.Chat, id),
 			generation: generation, before: 1, after: 2, want: dlq.Result{What: dlq.Unchanged, Why: dlq.PollPending}},
-		"two tombstones that are due": {subject: schema.PollSubject(schema.Chat, id), generation: generation,
+		"two tombstones that are due": {subject: ns.PollSubject(schema.Chat, id), generation: generation,
 			tombstone: true, after: 1, want: dlq.Result{What: dlq.Deleted}},
-		"the reservation of a later generation": {subject: schema.HoldSubject(schema.Chat, id),
+		"the reservation of a later generation": {subject: ns.HoldSubject(schema.Chat, id),
 			generation: generation.Add(time.Hour), want: dlq.Result{What: dlq.Deleted}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -77,11 +77,11 @@ func TestPurgeWaitsForTheLastPoll(t *testing.T) {
 			s := reserving(t)
 			s.store(dead(schema.Rejected, id))
 			for range tt.before {
-				s.waiting(schema.PollSubject(schema.Chat, id), generation, true)
+				s.waiting(ns.PollSubject(schema.Chat, id), generation, true)
 			}
 			s.waiting(tt.subject, tt.generation, tt.tombstone)
 			for range tt.after {
-				s.waiting(schema.PollSubject(schema.Chat, id), generation, true)
+				s.waiting(ns.PollSubject(schema.Chat, id), generation, true)
 			}
 			d := s.queue()
 			selection, err := d.Select(s.ctx, dlq.Filter{})
@@ -103,7 +103,7 @@ func TestPurgeWaitsForTheLastPoll(t *testing.T) {
 			if tt.want.What == dlq.Deleted {
 				return
 			}
-			s.purge(schema.StreamPolls) // a worker has made the last poll
+			s.purge(ns.StreamPolls()) // a worker has made the last poll
 			var r results
 			if err := d.Purge(s.ctx, selection, false, r.add); err != nil || r.what[dlq.Deleted] != 1 {
 				t.Errorf("after the last poll: %v, results %v, want it deleted", err, r.what)
@@ -117,7 +117,7 @@ func TestPurgeWaitsForTheAck(t *testing.T) {
 	t.Parallel()
 	s := naks(t)
 	id := uuid.NewString()
-	s.put(schema.DeclaredSubject(schema.Chat, id), declaration(schema.Chat, id))
+	s.put(ns.DeclaredSubject(schema.Chat, id), declaration(schema.Chat, id))
 	s.store(dead(schema.Rejected, id))
 	d := s.queue()
 	selection, err := d.Select(s.ctx, dlq.Filter{})
@@ -129,7 +129,7 @@ func TestPurgeWaitsForTheAck(t *testing.T) {
 		if err := d.Purge(s.ctx, selection, false, r.add); err != nil || r.what[want] != 1 {
 			t.Errorf("%v, results %v, want it %s", err, r.what, want)
 		}
-		s.purge(schema.StreamDeclared)
+		s.purge(ns.StreamDeclared())
 	}
 }
 
@@ -139,7 +139,7 @@ func TestPurgeWaitsForAnInvalidMessage(t *testing.T) {
 	s := reserving(t)
 	o := dead(schema.InvalidMessage, uuid.NewString())
 	s.put(o.Origin.Subject, "{")
-	m, err := s.Last(s.ctx, schema.StreamDeclared, o.Origin.Subject)
+	m, err := s.Last(s.ctx, ns.StreamDeclared(), o.Origin.Subject)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func TestPurgeWaitsForAnInvalidMessage(t *testing.T) {
 	if err != nil || r.what[dlq.Unchanged] != 1 || r.all[len(r.all)-1].Why != dlq.NotTakenIn {
 		t.Errorf("%v, results %+v, want one unchanged because of its message", err, r.all)
 	}
-	s.purge(schema.StreamDeclared)
+	s.purge(ns.StreamDeclared())
 	s.put(o.Origin.Subject, "{") // another one
 	r = results{}
 	if err := d.Purge(s.ctx, selection, false, r.add); err != nil || r.what[dlq.Deleted] != 1 {
@@ -180,7 +180,7 @@ func TestSelect(t *testing.T) {
 		for i := range many {
 			many[i] = uuid.NewString()
 		}
-		d, err := dlq.New(s.ctx, s)
+		d, err := dlq.New(s.ctx, s, ns)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -247,7 +247,7 @@ func TestEachEndsWhenDeadLettersAreDeleted(t *testing.T) {
 	for range n {
 		s.store(dead(schema.NotFound, uuid.NewString()))
 	}
-	d, err := dlq.New(s.ctx, s)
+	d, err := dlq.New(s.ctx, s, ns)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +258,7 @@ func TestEachEndsWhenDeadLettersAreDeleted(t *testing.T) {
 	read := 0
 	if err := selection.Each(s.ctx, func(dlq.DeadLetter) error {
 		if read++; read == 1 {
-			s.purge(schema.StreamOutcomes)
+			s.purge(ns.StreamOutcomes())
 		}
 		return nil
 	}); err != nil {
@@ -299,22 +299,22 @@ func TestFilterRefuses(t *testing.T) {
 func TestNewReportsAMissingStream(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	if _, err := dlq.New(s.ctx, s); err != nil {
+	if _, err := dlq.New(s.ctx, s, ns); err != nil {
 		t.Errorf("New without the other streams: %v", err)
 	}
 	var missing *dlq.MissingStreamError
-	if _, err := dlq.NewForDeletion(s.ctx, s); !errors.As(err, &missing) || missing.Stream != schema.StreamDeclared {
-		t.Errorf("error %v, want a MissingStreamError of %s", err, schema.StreamDeclared)
+	if _, err := dlq.NewForDeletion(s.ctx, s, ns); !errors.As(err, &missing) || missing.Stream != ns.StreamDeclared() {
+		t.Errorf("error %v, want a MissingStreamError of %s", err, ns.StreamDeclared())
 	}
 }
 
 // A stream with stale reads is refused.
 func TestNewRefusesDirectGets(t *testing.T) {
 	t.Parallel()
-	b := fake.New(fake.Options{}, broker.StreamConfig{Name: schema.StreamOutcomes, DirectGets: true})
+	b := fake.New(fake.Options{}, broker.StreamConfig{Name: ns.StreamOutcomes(), DirectGets: true})
 	defer b.Close()
 	var stale *dlq.DirectGetsError
-	if _, err := dlq.New(t.Context(), b); !errors.As(err, &stale) || stale.Stream != schema.StreamOutcomes {
-		t.Errorf("error %v, want a DirectGetsError of %s", err, schema.StreamOutcomes)
+	if _, err := dlq.New(t.Context(), b, ns); !errors.As(err, &stale) || stale.Stream != ns.StreamOutcomes() {
+		t.Errorf("error %v, want a DirectGetsError of %s", err, ns.StreamOutcomes())
 	}
 }

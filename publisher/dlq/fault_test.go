@@ -42,7 +42,7 @@ func TestReplayWhenThePublishFails(t *testing.T) {
 					want != dlq.SubjectTaken && !errors.Is(r.all[0].Err, kind) {
 					t.Errorf("results %+v, want %s: %s", r.all, dlq.Unchanged, want)
 				}
-				if n := s.count(schema.StreamOutcomes, ">"); n != 1 {
+				if n := s.count(ns.StreamOutcomes(), ">"); n != 1 {
 					t.Errorf("%d dead letters are stored, want 1", n)
 				}
 			})
@@ -77,7 +77,7 @@ func TestReplayWhenTheAnswerIsLost(t *testing.T) {
 		if left := b.Uninject(); left != 0 || len(r.all) != 1 || r.all[0].What != dlq.Replayed {
 			t.Errorf("results %+v and %d unused faults, want %s and none", r.all, left, dlq.Replayed)
 		}
-		if n, m := s.count(schema.StreamDeclared, ">"), s.count(schema.StreamOutcomes, ">"); n != 1 || m != 0 {
+		if n, m := s.count(ns.StreamDeclared(), ">"), s.count(ns.StreamOutcomes(), ">"); n != 1 || m != 0 {
 			t.Errorf("%d declared messages and %d dead letters are stored, want 1 and 0", n, m)
 		}
 	})
@@ -101,7 +101,7 @@ func TestReplayWithoutAPermission(t *testing.T) {
 					t.Errorf("error %v and results %+v, want ErrDenied and none", err, r.all)
 				}
 				b.Uninject()
-				if n := s.count(schema.StreamOutcomes, ">"); n != 1 {
+				if n := s.count(ns.StreamOutcomes(), ">"); n != 1 {
 					t.Errorf("%d dead letters are stored, want 1", n)
 				}
 			})

@@ -87,7 +87,7 @@ func sequenceOf(name string) (uint64, error) {
 	if digits, ok := strings.CutPrefix(name, "@"); ok {
 		n, err := strconv.ParseUint(digits, 10, 64)
 		if err != nil || n == 0 {
-			return 0, &FilterError{"Names", schema.Quote(name), "@ and a sequence of " + schema.StreamOutcomes}
+			return 0, &FilterError{"Names", schema.Quote(name), "@ and a sequence of the outcomes stream"}
 		}
 		return n, nil
 	}
@@ -102,8 +102,8 @@ func sequenceOf(name string) (uint64, error) {
 const maxSubjects = 64
 
 // subjects returns the filter subjects for the broker. They match at least the selected dead letters.
-func (f Filter) subjects(tokens map[string]bool) []string {
-	everything := []string{strings.TrimSuffix(schema.SubjectsFailed, "*.*") + ">"}
+func (f Filter) subjects(n schema.Namespace, tokens map[string]bool) []string {
+	everything := []string{strings.TrimSuffix(n.SubjectsFailed(), "*.*") + ">"}
 	reasons := slices.Compact(slices.Sorted(slices.Values(f.Reasons)))
 	if max(1, len(tokens))*max(1, len(reasons)) > maxSubjects {
 		return everything
@@ -114,16 +114,16 @@ func (f Filter) subjects(tokens map[string]bool) []string {
 		return everything
 	case len(tokens) == 0:
 		for _, r := range reasons {
-			subjects = append(subjects, schema.FailedSubject(r, "*"))
+			subjects = append(subjects, n.FailedSubject(r, "*"))
 		}
 	case len(reasons) == 0:
 		for t := range tokens {
-			subjects = append(subjects, schema.FailedSubjects(t))
+			subjects = append(subjects, n.FailedSubjects(t))
 		}
 	default:
 		for t := range tokens {
 			for _, r := range reasons {
-				subjects = append(subjects, schema.FailedSubject(r, t))
+				subjects = append(subjects, n.FailedSubject(r, t))
 			}
 		}
 	}

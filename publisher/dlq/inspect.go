@@ -30,17 +30,17 @@ func (d *Queue) inspect(ctx context.Context, l DeadLetter) (finding, error) {
 
 // pending returns the verdict on a replay by what waits: the declared message, the reservation and the due message.
 func (d *Queue) pending(ctx context.Context, l DeadLetter) (finding, error) {
-	subject := schema.DeclaredSubjects(l.Identifier)
+	subject := d.names.DeclaredSubjects(l.Identifier)
 	if l.Reason == schema.InvalidMessage {
 		subject = l.Source.Subject
 	}
 	var s lifecycle.Snapshot
-	declared, err := d.last(ctx, schema.StreamDeclared, subject)
+	declared, err := d.last(ctx, d.names.StreamDeclared(), subject)
 	if err != nil {
 		return finding{}, err
 	}
 	if declared != nil {
-		_, problem := schema.DecodeFrom(declared.Subject, declared.Data)
+		_, problem := d.names.DecodeFrom(declared.Subject, declared.Data)
 		s.Declared = &lifecycle.Declared{Subject: declared.Subject, Stored: declared.Time, Invalid: problem != nil}
 	}
 	if d.polls {
@@ -69,7 +69,7 @@ func (d *Queue) pending(ctx context.Context, l DeadLetter) (finding, error) {
 
 // unacknowledged returns the verdict Ending if the invalid message of a dead letter is still stored.
 func (d *Queue) unacknowledged(ctx context.Context, l DeadLetter) (finding, error) {
-	m, err := d.last(ctx, schema.StreamDeclared, l.Source.Subject)
+	m, err := d.last(ctx, d.names.StreamDeclared(), l.Source.Subject)
 	if err != nil || m == nil || !m.Time.Equal(l.Source.Stored) {
 		return finding{}, err
 	}
@@ -79,13 +79,13 @@ func (d *Queue) unacknowledged(ctx context.Context, l DeadLetter) (finding, erro
 // waiting reads the reservation and the due message of an interaction. The first read is of both, because an
 // interaction alternates between them. In addition to a tombstone there may be a stale due message.
 func (d *Queue) waiting(ctx context.Context, identifier string, s *lifecycle.Snapshot) error {
-	for _, subjects := range []string{schema.WaitingSubjects(identifier), schema.PollSubjects(identifier)} {
-		m, err := d.last(ctx, schema.StreamPolls, subjects)
+	for _, subjects := range []string{d.names.WaitingSubjects(identifier), d.names.PollSubjects(identifier)} {
+		m, err := d.last(ctx, d.names.StreamPolls(), subjects)
 		if err != nil || m == nil {
 			return err
 		}
 		r := lifecycle.ReadReserved(m.Header, m.Sequence, m.Time)
-		if schema.IsPollSubject(m.Subject) {
+		if d.names.IsPollSubject(m.Subject) {
 			s.Due, err = d.due(ctx, identifier, r)
 			return err
 		}
@@ -101,7 +101,7 @@ func (d *Queue) waiting(ctx context.Context, identifier string, s *lifecycle.Sna
 func (d *Queue) due(ctx context.Context, identifier string, last lifecycle.Reserved) (*lifecycle.Reserved, error) {
 	for from := uint64(1); last.Tombstone && from < last.Sequence; {
 		m, err := d.message(ctx, func(ctx context.Context) (broker.Message, error) {
-			return d.broker.Next(ctx, schema.StreamPolls, schema.PollSubjects(identifier), from)
+			return d.broker.Next(ctx, d.names.StreamPolls(), d.names.PollSubjects(identifier), from)
 		})
 		if err != nil || m == nil {
 			return &last, err
@@ -124,8 +124,8 @@ func (l DeadLetter) outcome() lifecycle.Outcome {
 
 // beside returns the verdict on a replay by the outcomes that were stored after the dead letter.
 func (d *Queue) beside(ctx context.Context, l DeadLetter) (finding, error) {
-	all := schema.OutcomeSubjects(l.Identifier)
-	m, err := d.last(ctx, schema.StreamOutcomes, all)
+	all := d.names.OutcomeSubjects(l.Identifier)
+	m, err := d.last(ctx, d.names.StreamOutcomes(), all)
 	if err != nil {
 		return finding{}, err
 	}
@@ -134,7 +134,7 @@ func (d *Queue) beside(ctx context.Context, l DeadLetter) (finding, error) {
 	}
 	for from := l.Sequence; ; from = m.Sequence + 1 {
 		m, err = d.message(ctx, func(ctx context.Context) (broker.Message, error) {
-			return d.broker.Next(ctx, schema.StreamOutcomes, all, from)
+			return d.broker.Next(ctx, d.names.StreamOutcomes(), all, from)
 		})
 		switch {
 		case err != nil:
@@ -147,7 +147,7 @@ func (d *Queue) beside(ctx context.Context, l DeadLetter) (finding, error) {
 			continue
 		}
 		stored := Stored{m.Subject, m.Time}
-		other := lifecycle.ReadOutcome(m.Subject, m.Sequence, m.Time, m.Data)
+		other := lifecycle.ReadOutcome(d.names, m.Subject, m.Sequence, m.Time, m.Data)
 		switch verdict := other.ReplayBeside(l.outcome()); verdict {
 		case lifecycle.Unclear:
 			return finding{verdict, NoOutcome, stored}, nil

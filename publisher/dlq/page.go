@@ -85,7 +85,7 @@ func (s *Selection) end(ctx context.Context, before uint64) (uint64, error) {
 	if s.to.IsZero() {
 		return end, nil
 	}
-	r := broker.Range{Subjects: s.filter.subjects(nil), Since: s.to}
+	r := broker.Range{Subjects: s.filter.subjects(s.queue.names, nil), Since: s.to}
 	err := s.read(ctx, r, s.last, func(l DeadLetter) error {
 		end = min(end, l.Sequence)
 		return errPast
@@ -107,7 +107,7 @@ type window struct {
 // window reads the dead letters from the sequence start to the one before end. It keeps at most keep of them, because
 // a dead letter may be large.
 func (s *Selection) window(ctx context.Context, start, end uint64, keep int) (w window, err error) {
-	r := broker.Range{Subjects: s.filter.subjects(nil), From: start}
+	r := broker.Range{Subjects: s.filter.subjects(s.queue.names, nil), From: start}
 	err = s.read(ctx, r, end-1, func(l DeadLetter) error {
 		if w.read++; w.read > maxWindow {
 			return errTooMany

@@ -62,7 +62,7 @@ func TestPages(t *testing.T) {
 				gap = 300
 			}
 			for range gap {
-				s.put(schema.ProcessedSubject(schema.ToCXAI, uuid.NewString()), "{}")
+				s.put(ns.ProcessedSubject(schema.ToCXAI, uuid.NewString()), "{}")
 			}
 			want = append(want, s.store(dead(schema.Reasons()[i%len(schema.Reasons())], uuid.NewString())))
 		}
@@ -123,7 +123,7 @@ func TestCount(t *testing.T) {
 		for _, r := range []schema.Reason{schema.NotFound, schema.NotFound, schema.Rejected} {
 			last = s.store(dead(r, uuid.NewString()))
 		}
-		s.put(schema.ProcessedSubject(schema.ToCXAI, uuid.NewString()), "{}")
+		s.put(ns.ProcessedSubject(schema.ToCXAI, uuid.NewString()), "{}")
 		d := s.queue()
 		now, err := d.Select(s.ctx, dlq.Filter{})
 		if err != nil {
@@ -133,7 +133,7 @@ func TestCount(t *testing.T) {
 			t.Errorf("moment %+v", now.Moment())
 		}
 		s.store(dead(schema.NotFound, uuid.NewString()))
-		s.put(schema.FailedSubject("other", "x"), "{}")
+		s.put(ns.FailedSubject("other", "x"), "{}")
 		earlier := now.Moment()
 		for name, c := range map[string]struct {
 			f    dlq.Filter

@@ -193,7 +193,7 @@ func (r *deletion) purge(ctx context.Context, l DeadLetter, p *postponed) (done 
 
 // replay replays one dead letter if that is possible now.
 func (r *deletion) replay(ctx context.Context, l DeadLetter, p *postponed) (done bool, err error) {
-	declared, err := original(l)
+	declared, err := r.original(l)
 	if err != nil {
 		return r.finish(l, Result{What: Unchanged, Why: Unusable, Err: err})
 	}
@@ -284,11 +284,11 @@ func (r *deletion) remove(ctx context.Context, l DeadLetter, result Result) (don
 }
 
 // original returns the declared message of a dead letter, or an error if it cannot be published again.
-func original(l DeadLetter) (broker.Publication, error) {
+func (d *Queue) original(l DeadLetter) (broker.Publication, error) {
 	if l.Problem != nil {
 		return broker.Publication{}, l.Problem
 	}
-	subject, message, err := l.Declared()
+	subject, message, err := l.Declared(d.names)
 	if err != nil {
 		return broker.Publication{}, err
 	}

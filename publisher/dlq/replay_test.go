@@ -25,12 +25,12 @@ func TestReplayPublishesTheDeclaredMessageAgain(t *testing.T) {
 		s.store(o)
 		for _, dry := range []bool{true, false} {
 			got := s.replay(s.queue(), dlq.Filter{}, dry)
-			n, m := s.count(schema.StreamDeclared, ">"), s.count(schema.StreamOutcomes, ">")
+			n, m := s.count(ns.StreamDeclared(), ">"), s.count(ns.StreamOutcomes(), ">")
 			if got.what[dlq.Replayed] != 1 || dry && (n != 0 || m != 1) || !dry && (n != 1 || m != 0) {
 				t.Fatalf("dry %t: results %v, %d declared messages, %d dead letters", dry, got.what, n, m)
 			}
 		}
-		m, err := s.Last(s.ctx, schema.StreamDeclared, schema.DeclaredSubject(schema.Chat, id))
+		m, err := s.Last(s.ctx, ns.StreamDeclared(), ns.DeclaredSubject(schema.Chat, id))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -62,50 +62,50 @@ func TestReplayDependsOnStoredMessages(t *testing.T) {
 		{name: "declared again", want: dlq.Superseded, why: dlq.DeclaredAgain, by: "interactions.declared.chat.",
 			declared: 1,
 			after: func(s *stage, id string) {
-				s.put(schema.DeclaredSubject(schema.Chat, id), declaration(schema.Chat, id))
+				s.put(ns.DeclaredSubject(schema.Chat, id), declaration(schema.Chat, id))
 			}},
 		{name: "declared again as another type", want: dlq.Superseded, why: dlq.DeclaredAgain,
 			by: "interactions.declared.audio.", declared: 1,
 			after: func(s *stage, id string) {
-				s.put(schema.DeclaredSubject(schema.Audio, id), declaration(schema.Audio, id))
+				s.put(ns.DeclaredSubject(schema.Audio, id), declaration(schema.Audio, id))
 			}},
 		{name: "garbage waits on its subject", want: dlq.Unchanged, why: dlq.NotTakenIn,
 			by:       "interactions.declared.chat.",
 			declared: 1,
-			after:    func(s *stage, id string) { s.put(schema.DeclaredSubject(schema.Chat, id), "garbage") }},
+			after:    func(s *stage, id string) { s.put(ns.DeclaredSubject(schema.Chat, id), "garbage") }},
 		{name: "garbage waits as another type", want: dlq.Unchanged, why: dlq.NotTakenIn,
 			by:       "interactions.declared.audio.",
 			declared: 1,
-			after:    func(s *stage, id string) { s.put(schema.DeclaredSubject(schema.Audio, id), "garbage") }},
+			after:    func(s *stage, id string) { s.put(ns.DeclaredSubject(schema.Audio, id), "garbage") }},
 		{name: "reserved by a later generation", want: dlq.Superseded, why: dlq.PolledSince,
-			after: func(s *stage, id string) { s.waiting(schema.HoldSubject(schema.Chat, id), later, false) }},
+			after: func(s *stage, id string) { s.waiting(ns.HoldSubject(schema.Chat, id), later, false) }},
 		{name: "due in a later generation", want: dlq.Superseded, why: dlq.PolledSince,
-			after: func(s *stage, id string) { s.waiting(schema.PollSubject(schema.Chat, id), later, false) }},
+			after: func(s *stage, id string) { s.waiting(ns.PollSubject(schema.Chat, id), later, false) }},
 		{name: "tombstone of a later generation", want: dlq.Superseded, why: dlq.PolledSince,
-			after: func(s *stage, id string) { s.waiting(schema.HoldSubject(schema.Chat, id), later, true) }},
+			after: func(s *stage, id string) { s.waiting(ns.HoldSubject(schema.Chat, id), later, true) }},
 		{name: "its own reservation", want: dlq.Unchanged, why: dlq.PollPending,
-			after: func(s *stage, id string) { s.waiting(schema.HoldSubject(schema.Chat, id), generation, false) }},
+			after: func(s *stage, id string) { s.waiting(ns.HoldSubject(schema.Chat, id), generation, false) }},
 		{name: "its own reservation, and declared again", want: dlq.Unchanged, why: dlq.PollPending, declared: 1,
 			after: func(s *stage, id string) {
-				s.waiting(schema.HoldSubject(schema.Chat, id), generation, false)
-				s.put(schema.DeclaredSubject(schema.Chat, id), declaration(schema.Chat, id))
+				s.waiting(ns.HoldSubject(schema.Chat, id), generation, false)
+				s.put(ns.DeclaredSubject(schema.Chat, id), declaration(schema.Chat, id))
 			}},
 		{name: "its own due message", want: dlq.Unchanged, why: dlq.PollPending,
-			after: func(s *stage, id string) { s.waiting(schema.PollSubject(schema.Chat, id), generation, false) }},
+			after: func(s *stage, id string) { s.waiting(ns.PollSubject(schema.Chat, id), generation, false) }},
 		{name: "its own tombstone", want: dlq.Replayed, declared: 1,
-			after: func(s *stage, id string) { s.waiting(schema.HoldSubject(schema.Chat, id), generation, true) }},
+			after: func(s *stage, id string) { s.waiting(ns.HoldSubject(schema.Chat, id), generation, true) }},
 		{name: "its own tombstone, due", want: dlq.Replayed, declared: 1,
-			after: func(s *stage, id string) { s.waiting(schema.PollSubject(schema.Chat, id), generation, true) }},
+			after: func(s *stage, id string) { s.waiting(ns.PollSubject(schema.Chat, id), generation, true) }},
 		{name: "a stale copy behind its own tombstone", want: dlq.Unchanged, why: dlq.PollPending,
-			before: func(s *stage, id string) { s.waiting(schema.PollSubject(schema.Chat, id), generation, false) },
-			after:  func(s *stage, id string) { s.waiting(schema.HoldSubject(schema.Chat, id), generation, true) }},
+			before: func(s *stage, id string) { s.waiting(ns.PollSubject(schema.Chat, id), generation, false) },
+			after:  func(s *stage, id string) { s.waiting(ns.HoldSubject(schema.Chat, id), generation, true) }},
 		{name: "an older generation that goes on", want: dlq.Unchanged, why: dlq.PollPending,
 			after: func(s *stage, id string) {
-				s.waiting(schema.HoldSubject(schema.Chat, id), generation.Add(-time.Hour), false)
+				s.waiting(ns.HoldSubject(schema.Chat, id), generation.Add(-time.Hour), false)
 			}},
 		{name: "a due message that no worker reserved", want: dlq.Superseded, why: dlq.PolledSince,
 			after: func(s *stage, id string) {
-				s.put(schema.PollSubject(schema.Chat, id), declaration(schema.Chat, id))
+				s.put(ns.PollSubject(schema.Chat, id), declaration(schema.Chat, id))
 			}},
 		{name: "processed since", want: dlq.Superseded, why: dlq.EndedSince, by: "interactions.processed.cxai.",
 			after: func(s *stage, id string) {
@@ -119,11 +119,11 @@ func TestReplayDependsOnStoredMessages(t *testing.T) {
 				o := dead(schema.NotFound, id)
 				o.Origin.Stored = later
 				s.store(o)
-				s.put(schema.FailedSubject(schema.Rejected, id), "garbage, and newer")
+				s.put(ns.FailedSubject(schema.Rejected, id), "garbage, and newer")
 			}},
 		{name: "garbage in the place of results", want: dlq.Unchanged, why: dlq.NoOutcome,
 			by:    "interactions.processed.cxai.",
-			after: func(s *stage, id string) { s.put(schema.ProcessedSubject(schema.ToCXAI, id), "garbage") }},
+			after: func(s *stage, id string) { s.put(ns.ProcessedSubject(schema.ToCXAI, id), "garbage") }},
 		{name: "an invalid message of the same identifier", want: dlq.Replayed, declared: 1,
 			after: func(s *stage, id string) {
 				o := dead(schema.InvalidMessage, id)
@@ -134,19 +134,19 @@ func TestReplayDependsOnStoredMessages(t *testing.T) {
 		{name: "an invalid one, sent again and waiting", reason: schema.InvalidMessage, want: dlq.Superseded,
 			why: dlq.DeclaredAgain,
 			by:  "interactions.declared.chat.", declared: 1,
-			after: func(s *stage, id string) { s.put(schema.DeclaredSubject(schema.Chat, id), "{oops") }},
+			after: func(s *stage, id string) { s.put(ns.DeclaredSubject(schema.Chat, id), "{oops") }},
 		{name: "an invalid one, declared as another type", reason: schema.InvalidMessage, want: dlq.Replayed,
 			declared: 2,
 			after: func(s *stage, id string) {
-				s.put(schema.DeclaredSubject(schema.Audio, id), declaration(schema.Audio, id))
+				s.put(ns.DeclaredSubject(schema.Audio, id), declaration(schema.Audio, id))
 			}},
 		{name: "an invalid one, declared properly since", reason: schema.InvalidMessage, want: dlq.Superseded,
 			why:   dlq.PolledSince,
-			after: func(s *stage, id string) { s.waiting(schema.HoldSubject(schema.Chat, id), later, false) }},
+			after: func(s *stage, id string) { s.waiting(ns.HoldSubject(schema.Chat, id), later, false) }},
 		{name: "an invalid one among the polls of an earlier generation", reason: schema.InvalidMessage,
 			want: dlq.Replayed, declared: 1,
 			after: func(s *stage, id string) {
-				s.waiting(schema.HoldSubject(schema.Chat, id), generation.Add(-time.Hour), false)
+				s.waiting(ns.HoldSubject(schema.Chat, id), generation.Add(-time.Hour), false)
 			}},
 		{name: "an invalid one of another subject", reason: schema.InvalidMessage, want: dlq.Replayed, declared: 1,
 			after: func(s *stage, id string) {
@@ -179,11 +179,11 @@ func TestReplayDependsOnStoredMessages(t *testing.T) {
 				r.all[0].By.Time.IsZero() != (tt.why == "") {
 				t.Errorf("results %+v, want %s, %q by %q", r.all, tt.want, tt.why, by)
 			}
-			_, err := s.Get(s.ctx, schema.StreamOutcomes, sequence)
+			_, err := s.Get(s.ctx, ns.StreamOutcomes(), sequence)
 			if errors.Is(err, broker.ErrNotFound) == (tt.want == dlq.Unchanged) {
 				t.Errorf("result %s, but reading the dead letter: %v", tt.want, err)
 			}
-			if n := s.count(schema.StreamDeclared, ">"); n != tt.declared {
+			if n := s.count(ns.StreamDeclared(), ">"); n != tt.declared {
 				t.Errorf("%d declared messages, want %d", n, tt.declared)
 			}
 		})
@@ -195,8 +195,8 @@ func TestReplayWithDelayedNaks(t *testing.T) {
 	t.Parallel()
 	s := naks(t)
 	id := uuid.NewString()
-	s.put(schema.DeclaredSubject(schema.Chat, id), declaration(schema.Chat, id))
-	m, err := s.Get(s.ctx, schema.StreamDeclared, 1)
+	s.put(ns.DeclaredSubject(schema.Chat, id), declaration(schema.Chat, id))
+	m, err := s.Get(s.ctx, ns.StreamDeclared(), 1)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,14 +204,14 @@ func TestReplayWithDelayedNaks(t *testing.T) {
 	o.Origin.Stored = m.Time
 	s.store(o)
 	r := s.replay(s.queue(), dlq.Filter{}, false)
-	if r.what[dlq.Unchanged] != 1 || s.count(schema.StreamOutcomes, ">") != 1 {
+	if r.what[dlq.Unchanged] != 1 || s.count(ns.StreamOutcomes(), ">") != 1 {
 		t.Fatalf("results before the ack: %+v", r.all)
 	}
-	if err := s.Delete(s.ctx, schema.StreamDeclared, 1); err != nil {
+	if err := s.Delete(s.ctx, ns.StreamDeclared(), 1); err != nil {
 		t.Fatal(err)
 	}
 	r = s.replay(s.queue(), dlq.Filter{}, false)
-	if r.what[dlq.Replayed] != 1 || s.count(schema.StreamDeclared, ">") != 1 {
+	if r.what[dlq.Replayed] != 1 || s.count(ns.StreamDeclared(), ">") != 1 {
 		t.Fatalf("results after the ack: %+v", r.all)
 	}
 }
@@ -224,7 +224,7 @@ func TestReplayWaitsForAGenerationThatIsEnding(t *testing.T) {
 	for range n {
 		id := uuid.NewString()
 		s.store(dead(schema.NotFound, id))
-		s.waiting(schema.HoldSubject(schema.Chat, id), generation, false)
+		s.waiting(ns.HoldSubject(schema.Chat, id), generation, false)
 	}
 	d := s.queue()
 	d.EndSoon(time.Minute, time.Millisecond)
@@ -247,7 +247,7 @@ func TestReplayWaitsForAGenerationThatIsEnding(t *testing.T) {
 	if first.What != dlq.Waiting || first.Why != dlq.PollPending || time.Until(first.Until) > time.Minute {
 		t.Errorf("the first result is %+v, want %s with the reason and an end", first, dlq.Waiting)
 	}
-	s.purge(schema.StreamPolls)
+	s.purge(ns.StreamPolls())
 	if err := <-over; err != nil {
 		t.Fatal(err)
 	}
@@ -279,12 +279,12 @@ func TestConcurrentReplays(t *testing.T) {
 			})
 		}
 		running.Wait()
-		state, err := s.Stream(s.ctx, schema.StreamDeclared)
+		state, err := s.Stream(s.ctx, ns.StreamDeclared())
 		if err != nil {
 			t.Fatal(err)
 		}
 		// The last sequence is the number of messages that were ever stored.
-		if left := s.count(schema.StreamOutcomes, ">"); state.Last != n || left != 0 || both.what[dlq.Unchanged] != 0 {
+		if left := s.count(ns.StreamOutcomes(), ">"); state.Last != n || left != 0 || both.what[dlq.Unchanged] != 0 {
 			t.Errorf("%d declared messages, %d dead letters, results %v; want %d, 0 and none left",
 				state.Last, left, both.what, n)
 		}
@@ -301,11 +301,11 @@ func TestReplayIgnoresTheDuplicateWindow(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 3 {
-		s.purge(schema.StreamDeclared)
-		s.put(schema.FailedSubject(schema.NotFound, id), string(data)) // as if the delete was lost
+		s.purge(ns.StreamDeclared())
+		s.put(ns.FailedSubject(schema.NotFound, id), string(data)) // as if the delete was lost
 		r := s.replay(s.queue(), dlq.Filter{}, false)
-		if r.what[dlq.Replayed] != 1 || s.count(schema.StreamDeclared, ">") != 1 ||
-			s.count(schema.StreamOutcomes, ">") != 0 {
+		if r.what[dlq.Replayed] != 1 || s.count(ns.StreamDeclared(), ">") != 1 ||
+			s.count(ns.StreamOutcomes(), ">") != 0 {
 			t.Errorf("results %+v, want the message declared again and the dead letter deleted", r.all)
 		}
 	}
@@ -327,18 +327,18 @@ func TestReplayLeavesWhatCannotBeDeclaredAgain(t *testing.T) {
 	unusable[0].Payload = []byte(strings.Repeat("x", schema.MaxPayloadBytes+1))
 	unusable[1].Payload = nil
 	unusable[2].Origin.Subject = "interactions.declared.chat.*"
-	unusable[4].Origin.Subject = schema.FailedSubject(schema.Rejected, unusable[4].Identifier)
+	unusable[4].Origin.Subject = ns.FailedSubject(schema.Rejected, unusable[4].Identifier)
 	unusable[5].Declaration = json.RawMessage(`{}`)
 	unusable[6].Declaration = nil
-	unusable[7].Origin.Subject = schema.DeclaredSubject(schema.Chat, uuid.NewString())
+	unusable[7].Origin.Subject = ns.DeclaredSubject(schema.Chat, uuid.NewString())
 	for _, o := range unusable {
 		s.store(o)
 	}
 	s.put("interactions.failed.x.y", "\x1b[31mgarbage")
 	n := len(unusable) + 1
 	r := s.replay(s.queue(), dlq.Filter{}, false)
-	if r.what[dlq.Unchanged] != n || s.count(schema.StreamOutcomes, ">") != n ||
-		s.count(schema.StreamDeclared, ">") != 0 {
+	if r.what[dlq.Unchanged] != n || s.count(ns.StreamOutcomes(), ">") != n ||
+		s.count(ns.StreamDeclared(), ">") != 0 {
 		t.Errorf("results %v, want %d left", r.what, n)
 	}
 	for _, got := range r.all {

@@ -67,11 +67,11 @@ func TestPermissionsOfOtherRequests(t *testing.T) {
 	if _, err := provisioning.Create(ctx, all, set); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := all.Publish(ctx, schema.FailedSubject(schema.NotFound, "x"), []byte("{}")); err != nil {
+	if _, err := all.Publish(ctx, ns.FailedSubject(schema.NotFound, "x"), []byte("{}")); err != nil {
 		t.Fatal(err)
 	}
 	nc, some := as("some")
-	d, err := dlq.New(ctx, adapter.New(some))
+	d, err := dlq.New(ctx, adapter.New(some), ns)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"statusworker/schema"
 	"statusworker/schema/broker"
 )
 
@@ -41,7 +40,7 @@ func (d *Queue) Select(ctx context.Context, f Filter) (*Selection, error) {
 	}
 	var state broker.StreamState
 	err := d.retry(ctx, func(ctx context.Context) (err error) {
-		state, err = d.broker.Stream(ctx, schema.StreamOutcomes)
+		state, err = d.broker.Stream(ctx, d.names.StreamOutcomes())
 		return err
 	})
 	if err != nil {
@@ -94,7 +93,7 @@ func (s *Selection) Each(ctx context.Context, do func(DeadLetter) error) error {
 	if len(s.filter.Names) > 0 && len(s.tokens) == 0 {
 		return nil
 	}
-	r := broker.Range{Subjects: s.filter.subjects(s.tokens), Since: s.from}
+	r := broker.Range{Subjects: s.filter.subjects(s.queue.names, s.tokens), Since: s.from}
 	return s.read(ctx, r, s.last, func(l DeadLetter) error {
 		named := len(s.tokens) == 0 || s.tokens[l.Identifier] && !slices.Contains(s.sequences, l.Sequence)
 		if !named || !s.fits(l) {
@@ -123,12 +122,12 @@ func (s *Selection) read(ctx context.Context, r broker.Range, last uint64, do fu
 	for since := time.Now(); ; {
 		var ended error // the error of do
 		progress := false
-		err := s.queue.broker.Scan(ctx, schema.StreamOutcomes, r, func(m broker.Message) error {
+		err := s.queue.broker.Scan(ctx, s.queue.names.StreamOutcomes(), r, func(m broker.Message) error {
 			if m.Sequence > last {
 				return errPast
 			}
 			progress, r.From, r.Since = true, m.Sequence+1, time.Time{}
-			ended = do(newDeadLetter(m))
+			ended = do(s.queue.newDeadLetter(m))
 			return ended
 		})
 		switch {

@@ -22,6 +22,9 @@ import (
 	"statusworker/schema/topology"
 )
 
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
+
 // stage is a broker with streams.
 type stage struct {
 	t   *testing.T
@@ -76,11 +79,11 @@ func bareStage(t *testing.T, streams ...string) *stage {
 	for _, name := range streams {
 		cfg := jetstream.StreamConfig{Name: name, Retention: jetstream.WorkQueuePolicy}
 		switch name {
-		case schema.StreamDeclared:
-			cfg.Subjects, cfg.Discard = []string{schema.SubjectsDeclared}, jetstream.DiscardNew
+		case ns.StreamDeclared():
+			cfg.Subjects, cfg.Discard = []string{ns.SubjectsDeclared()}, jetstream.DiscardNew
 			cfg.DiscardNewPerSubject, cfg.MaxMsgsPerSubject = true, 1
-		case schema.StreamPolls:
-			cfg.Subjects = []string{schema.SubjectsHold, schema.SubjectsPoll}
+		case ns.StreamPolls():
+			cfg.Subjects = []string{ns.SubjectsHold(), ns.SubjectsPoll()}
 		}
 		s.streams = append(s.streams, cfg)
 	}
@@ -88,22 +91,22 @@ func bareStage(t *testing.T, streams ...string) *stage {
 }
 
 // reserving returns a stage with the streams of redelivery by schedules, naks one with those of delayed naks.
-func reserving(t *testing.T) *stage { return newStage(t, schema.StreamDeclared, schema.StreamPolls) }
-func naks(t *testing.T) *stage      { return newStage(t, schema.StreamDeclared) }
+func reserving(t *testing.T) *stage { return newStage(t, ns.StreamDeclared(), ns.StreamPolls()) }
+func naks(t *testing.T) *stage      { return newStage(t, ns.StreamDeclared()) }
 
 // brokers runs a test with the fake broker and with an embedded server.
 func brokers(t *testing.T, test func(t *testing.T, s *stage)) {
 	for name, start := range map[string]func(*testing.T, ...string) *stage{"fake": newStage, "server": onServer} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			test(t, start(t, schema.StreamDeclared, schema.StreamPolls))
+			test(t, start(t, ns.StreamDeclared(), ns.StreamPolls()))
 		})
 	}
 }
 
 func (s *stage) queue() *dlq.Queue {
 	s.t.Helper()
-	d, err := dlq.NewForDeletion(s.ctx, s)
+	d, err := dlq.NewForDeletion(s.ctx, s, ns)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -143,7 +146,7 @@ func (s *stage) store(o schema.Outcome) uint64 {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return s.put(o.Subject(), string(data))
+	return s.put(ns.OutcomeSubject(o), string(data))
 }
 
 // generation is when the declared messages of the dead letters were stored.
@@ -162,8 +165,8 @@ func dead(r schema.Reason, id string) schema.Outcome {
 		Detail:     "why",
 		Observed:   generation.Add(time.Minute),
 		Origin: schema.Origin{
-			Stream:     schema.StreamDeclared,
-			Subject:    schema.DeclaredSubject(schema.Chat, id),
+			Stream:     ns.StreamDeclared(),
+			Subject:    ns.DeclaredSubject(schema.Chat, id),
 			Sequence:   3,
 			Deliveries: 1,
 			Stored:     generation,

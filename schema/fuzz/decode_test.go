@@ -12,6 +12,9 @@ import (
 	"statusworker/schema"
 )
 
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
+
 func FuzzDecode(f *testing.F) {
 	files, err := filepath.Glob(filepath.Join("..", "testdata", "*", "*.json"))
 	if err != nil || len(files) == 0 {
@@ -68,7 +71,7 @@ func FuzzDecode(f *testing.F) {
 			!bytes.Equal(again.Declaration, d.Declaration) {
 			t.Errorf("the declaration decodes to %+v, want %+v", again, d)
 		}
-		if _, err := schema.DecodeFrom(schema.DeclaredSubject(d.Type, d.Identifier), message); err != nil {
+		if _, err := ns.DecodeFrom(ns.DeclaredSubject(d.Type, d.Identifier), message); err != nil {
 			t.Errorf("DecodeFrom does not accept the message from its own subject: %v", err)
 		}
 
@@ -101,7 +104,7 @@ func checkFuzzedDeadLetter(t *testing.T, message []byte, err error, isJSON bool)
 		Detail:     err.Error(),
 		Observed:   observed,
 		Origin: schema.Origin{
-			Stream:   schema.StreamDeclared,
+			Stream:   ns.StreamDeclared(),
 			Subject:  "interactions.declared.audio.*",
 			Sequence: 42,
 			Stored:   stored,

@@ -22,7 +22,7 @@ func FuzzOutcomeFits(f *testing.F) {
 			text = slices.Concat([]byte(`{"x":"`), text, []byte(`"}`))
 		}
 		o := schema.Outcome{
-			Identifier:  schema.DeadLetterToken(subject, 7),
+			Identifier:  ns.DeadLetterToken(subject, 7),
 			Reason:      schema.InvalidMessage,
 			Detail:      string(text),
 			Observed:    observed,
@@ -37,7 +37,7 @@ func FuzzOutcomeFits(f *testing.F) {
 		if len(event)+maxHeaders > schema.MaxMessageBytes || !json.Valid(event) {
 			t.Errorf("%d bytes, want JSON of at most %d: %.200q", len(event), schema.MaxMessageBytes-maxHeaders, event)
 		}
-		if _, err := schema.DecodeDeadLetter(o.Subject(), event); err != nil {
+		if _, err := ns.DecodeDeadLetter(ns.OutcomeSubject(o), event); err != nil {
 			t.Error(err)
 		}
 	})

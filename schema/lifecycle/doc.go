@@ -40,8 +40,8 @@
 // contains was stored, but what it lacks may be stored as well, and a reservation or a declared message may be gone. So
 // an outcome decides, and so does a message of generation S: they were stored, and the rest follows. The reservation of
 // another generation does not decide: that generation may have ended in a dead letter before S, which the snapshot
-// lacks. No verdict that ends a delivery follows from what is absent. Reserve follows from it, but the broker checks its
-// condition, and the outcome of a generation that should not have begun is Superseded.
+// lacks. No verdict that ends a delivery follows from what is absent. Reserve follows from it, but the broker checks
+// its condition, and the outcome of a generation that should not have begun is Superseded.
 //
 // # A due message arrives, and its worker could not reserve the next poll
 //

@@ -7,6 +7,9 @@ import (
 	"statusworker/schema"
 )
 
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
+
 // Times of the walk: three generations, and times between and after them.
 var (
 	epoch       = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -39,16 +42,16 @@ func reservedOptions(numbers ...uint64) []*Reserved {
 
 func dead(generation, stored time.Time, r schema.Reason) Outcome {
 	return Outcome{
-		Subject:    schema.FailedSubject(r, "i"),
+		Subject:    ns.FailedSubject(r, "i"),
 		Stored:     stored,
 		Reason:     r,
 		Generation: generation,
-		Source:     schema.DeclaredSubject(schema.Chat, "i"),
+		Source:     ns.DeclaredSubject(schema.Chat, "i"),
 	}
 }
 
 func event(generation, stored time.Time, d schema.Destination) Outcome {
-	return Outcome{Subject: schema.ProcessedSubject(d, "i"), Stored: stored, Destination: d, Generation: generation}
+	return Outcome{Subject: ns.ProcessedSubject(d, "i"), Stored: stored, Destination: d, Generation: generation}
 }
 
 // outcomeOptions returns all sets of outcomes. Each generation has no outcome, a dead letter that was stored before or
@@ -58,11 +61,11 @@ func outcomeOptions() [][]Outcome {
 	sets := [][]Outcome{
 		nil,
 		{
-			{Subject: schema.ProcessedSubject(schema.Unrouted, "i"), Stored: at(12), Destination: schema.Unrouted},
+			{Subject: ns.ProcessedSubject(schema.Unrouted, "i"), Stored: at(12), Destination: schema.Unrouted},
 		},
 		{
 			dead(at(15), at(16), schema.InvalidMessage),
-			{Subject: schema.FailedSubject(schema.NotFound, "i"), Stored: at(40), Reason: schema.NotFound},
+			{Subject: ns.FailedSubject(schema.NotFound, "i"), Stored: at(40), Reason: schema.NotFound},
 		},
 	}
 	for _, g := range generations {

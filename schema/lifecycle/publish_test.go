@@ -17,7 +17,7 @@ func (w *walk) publish(s Snapshot) {
 				Identifier: "i",
 				Type:       schema.Audio,
 				Origin: schema.Origin{
-					Stored: g, Subject: schema.DeclaredSubject(schema.Chat, "i"), Replays: replays,
+					Stored: g, Subject: ns.DeclaredSubject(schema.Chat, "i"), Replays: replays,
 				},
 			}
 			rejected, notFound, transcript, cxai, unrouted, invalid := chat, chat, chat, chat, chat, chat
@@ -61,9 +61,9 @@ func (w *walk) plan(s Snapshot, wanted []schema.Outcome) {
 	case Stored:
 		for _, o := range wanted {
 			if !slices.ContainsFunc(s.Outcomes, func(stored Outcome) bool {
-				return stored.Subject == o.Subject() && (!o.Failed() || !stored.Generation.Before(g))
+				return stored.Subject == ns.OutcomeSubject(o) && (!o.Failed() || !stored.Generation.Before(g))
 			}) {
-				w.fail(s, "verdict %s, but %s is not stored", plan.Verdict, o.Subject())
+				w.fail(s, "verdict %s, but %s is not stored", plan.Verdict, ns.OutcomeSubject(o))
 			}
 		}
 	case Contradicted, Superseded:
@@ -86,10 +86,10 @@ func (w *walk) store(s Snapshot, wanted []schema.Outcome, plan Plan) {
 		if slices.ContainsFunc(s.Outcomes, func(stored Outcome) bool {
 			return o.Destination != "" && stored.Destination == o.Destination && stored.Generation.IsZero()
 		}) {
-			w.fail(s, "%s is stored a second time", o.Subject())
+			w.fail(s, "%s is stored a second time", ns.OutcomeSubject(o))
 		}
 		after.Outcomes = append(after.Outcomes, Outcome{
-			Subject:     o.Subject(),
+			Subject:     ns.OutcomeSubject(o),
 			Sequence:    plan.Expected + uint64(i) + 1,
 			Stored:      at(60),
 			Destination: o.Destination,
@@ -113,7 +113,7 @@ func (w *walk) halfSuccess(s Snapshot, wanted []schema.Outcome, plan Plan) {
 		func(o Outcome) bool { return counts(o) && o.Reason != "" && o.Generation.Equal(g) },
 	)
 	if plan.HalfSuccess != (half && wanted[0].Failed()) {
-		w.fail(s, "HalfSuccess is %t for %s", plan.HalfSuccess, wanted[0].Subject())
+		w.fail(s, "HalfSuccess is %t for %s", plan.HalfSuccess, ns.OutcomeSubject(wanted[0]))
 	}
 	if half && !wanted[0].Failed() && !own && plan.Verdict != Store && plan.Verdict != Stored {
 		w.fail(s, "verdict %s while one processed event of the generation is stored", plan.Verdict)
@@ -131,7 +131,7 @@ func (w *walk) oneOutcome(before, after Snapshot, wanted schema.Outcome) {
 		switch {
 		case !counts(o):
 		case o.Generation.Equal(g) && (wanted.Failed() || o.Reason != ""):
-			w.fail(after, "generation %v gets a second outcome %s", g, wanted.Subject())
+			w.fail(after, "generation %v gets a second outcome %s", g, ns.OutcomeSubject(wanted))
 		case o.Generation.After(g) && o.Reason != "" && !w.half(before, g):
 			w.fail(after, "generation %v gets an outcome after a later generation", g)
 		case !o.Generation.Equal(g) && o.Destination != "" && !w.half(before, g):

@@ -125,7 +125,7 @@ type Outcome struct {
 
 // ReadOutcome reads a message on the subject of an outcome. The destination or reason of a foreign message is that of
 // its subject.
-func ReadOutcome(subject string, sequence uint64, stored time.Time, data []byte) Outcome {
+func ReadOutcome(n schema.Namespace, subject string, sequence uint64, stored time.Time, data []byte) Outcome {
 	var event struct {
 		Data struct {
 			Destination schema.Destination `json:"destination"`
@@ -141,8 +141,8 @@ func ReadOutcome(subject string, sequence uint64, stored time.Time, data []byte)
 		o.Source = event.Data.Source.Subject
 		return o
 	}
-	kind, _, _ := schema.SplitSubject(subject)
-	if schema.IsFailedSubject(subject) {
+	kind, _, _ := n.SplitSubject(subject)
+	if n.IsFailedSubject(subject) {
 		o.Reason = schema.Reason(kind)
 	} else {
 		o.Destination = schema.Destination(kind)

@@ -59,9 +59,9 @@ func decides(o Outcome, d Declared) bool {
 		!o.Stored.Before(d.Stored) && o.Generation.After(d.Replays))
 }
 
-// proven checks that a declared message is acknowledged if and only if a stored message proves that it may be: an outcome
-// that decides, or a message of its generation. A read may be old, and lack any message. So nothing is acknowledged
-// because a message is absent, and what is acknowledged by an old read is acknowledged by a later one, too.
+// proven checks that a declared message is acknowledged if and only if a stored message proves that it may be: an
+// outcome that decides, or a message of its generation. A read may be old, and lack any message. So nothing is
+// acknowledged because a message is absent, and what an old read acknowledges, a later one acknowledges, too.
 func (w *walk) proven(s Snapshot, d Declared, verdict TakeIn) {
 	proof := s.of(d.Stored) || slices.ContainsFunc(s.Outcomes, func(o Outcome) bool { return decides(o, d) })
 	acknowledged := verdict == TakenIn || verdict == Twice || verdict == Processed
@@ -86,8 +86,8 @@ func (w *walk) undecided(s Snapshot, d Declared, until time.Time) {
 			ended.Declared = nil
 			ended.Outcomes = append(slices.Clone(s.Outcomes), dead(r.Generation, stored, schema.Rejected))
 			if next, _ := ended.TakeIn(d); next == Undecided && (s.Due == nil || s.Reservation == nil) {
-				w.fail(s, "TakeIn of %v that replays %v = %s, and also when the outcome of %v is stored at %v", d.Stored,
-					d.Replays, next, r.Generation, stored)
+				w.fail(s, "TakeIn of %v that replays %v = %s, also when the outcome of %v is stored at %v",
+					d.Stored, d.Replays, next, r.Generation, stored)
 			}
 		}
 		return

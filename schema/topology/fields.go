@@ -214,10 +214,8 @@ func republished(c streamConfig) string {
 		return "nowhere"
 	}
 	first, _, _ := strings.Cut(c.RePublish.Destination, ".")
-	for _, ours := range []string{schema.SubjectsDeclared, schema.SubjectsWorkers} {
-		if root, _, _ := strings.Cut(ours, "."); first == root || strings.ContainsAny(first, "*>{$") {
-			return c.RePublish.Destination
-		}
+	if n, ok := schema.NamespaceOf(c.Name); !ok || first == n.String() || strings.ContainsAny(first, "*>{$") {
+		return c.RePublish.Destination
 	}
 	return "nowhere"
 }

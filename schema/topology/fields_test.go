@@ -15,6 +15,9 @@ import (
 	"statusworker/schema/topology"
 )
 
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
+
 // The fields that may have any value, and why.
 var (
 	harmlessStreamFields = map[string]string{
@@ -55,7 +58,7 @@ func alter(t *testing.T, field string, v reflect.Value) {
 	t.Helper()
 	switch at := v.Addr().Interface().(type) {
 	case **jetstream.RePublish:
-		*at = &jetstream.RePublish{Destination: schema.ProcessedSubject(schema.ToCXAI, "{{wildcard(2)}}")}
+		*at = &jetstream.RePublish{Destination: ns.ProcessedSubject(schema.ToCXAI, "{{wildcard(2)}}")}
 		return
 	case **time.Time:
 		*at = &time.Time{}

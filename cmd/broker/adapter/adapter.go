@@ -16,14 +16,16 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/api"
 	"statusworker/cmd/broker/permission"
 	"statusworker/schema/broker"
 )
 
 // Broker is a NATS server with JetStream. Its methods are safe for concurrent use.
 type Broker struct {
-	js jetstream.JetStream
-	nc *nats.Conn
+	js  jetstream.JetStream
+	nc  *nats.Conn
+	api api.Prefix
 	// streams and leaders have handles by name, because creating one takes a request. Reads use leaders; see keep.
 	streams, leaders sync.Map
 }
@@ -31,15 +33,16 @@ type Broker struct {
 var _ broker.Broker = (*Broker)(nil)
 
 // New returns a broker that uses the connection of js. It sends no request.
-func New(js jetstream.JetStream) *Broker { return &Broker{js: js, nc: js.Conn()} }
+func New(js jetstream.JetStream) *Broker { return &Broker{js: js, nc: js.Conn(), api: api.Of(js)} }
 
 // Publish implements [broker.Broker]. A denied publish fails only when ctx ends: detecting the violation earlier would
 // cost allocations at every poll.
 func (b *Broker) Publish(ctx context.Context, p broker.Publication) (broker.Ack, error) {
 	mark := permission.Begin(b.nc)
-	ack, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: p.Subject, Header: nats.Header(p.WireHeader()), Data: p.Data})
+	subject := b.api.Published(p.Subject)
+	ack, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Header: nats.Header(p.WireHeader()), Data: p.Data})
 	if err != nil {
-		return broker.Ack{}, failed("publish", p.Subject, mark.Explain(err, p.Subject))
+		return broker.Ack{}, failed("publish", p.Subject, mark.Explain(err, p.Subject, subject))
 	}
 	return broker.Ack{Sequence: ack.Sequence, Duplicate: ack.Duplicate}, nil
 }
@@ -74,7 +77,7 @@ func (b *Broker) read(
 		return broker.Message{}, err
 	}
 	m, err := ask(ctx, b, op, stream, func(ctx context.Context) (*jetstream.RawStreamMsg, error) { return get(ctx, s) },
-		api("STREAM.MSG.GET", stream))
+		b.api.Subjects("STREAM.MSG.GET", stream)...)
 	if err != nil {
 		return broker.Message{}, err
 	}
@@ -97,7 +100,7 @@ func (b *Broker) Subjects(ctx context.Context, stream, filter string) (map[strin
 	}
 	info, err := ask(ctx, b, "subjects", stream, func(ctx context.Context) (*jetstream.StreamInfo, error) {
 		return s.Info(ctx, jetstream.WithSubjectFilter(filter))
-	}, api("STREAM.INFO", stream))
+	}, b.api.Subjects("STREAM.INFO", stream)...)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +118,7 @@ func (b *Broker) Delete(ctx context.Context, stream string, sequence uint64) err
 	}
 	_, err = ask(ctx, b, "delete", stream, func(ctx context.Context) (struct{}, error) {
 		return struct{}{}, s.DeleteMsg(ctx, sequence)
-	}, api("STREAM.MSG.DELETE", stream))
+	}, b.api.Subjects("STREAM.MSG.DELETE", stream)...)
 	if errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) {
 		// The broker returns the same error for a missing message and for a message that it cannot delete.
 		var unread *broker.Error
@@ -156,7 +159,7 @@ func (b *Broker) Consumer(ctx context.Context, stream, consumer string) (broker.
 	object := stream + "/" + consumer
 	c, err := ask(ctx, b, "consumer", object, func(ctx context.Context) (jetstream.Consumer, error) {
 		return b.js.Consumer(ctx, stream, consumer)
-	}, api("CONSUMER.INFO", stream, consumer))
+	}, b.api.Subjects("CONSUMER.INFO", stream, consumer)...)
 	if err != nil {
 		return broker.ConsumerState{}, err
 	}
@@ -209,8 +212,8 @@ func (b *Broker) settle(op string, d broker.Delivery, how []byte) error {
 	return nil
 }
 
-// ask makes a request that is published to one of the subjects. It fails at once if the user may not publish to it,
-// because the broker does not answer such a request.
+// ask makes a request that a violation names by one of the subjects. It fails at once if the user may not publish to
+// it, because the broker does not answer such a request.
 func ask[T any](
 	ctx context.Context, b *Broker, op, object string, do func(context.Context) (T, error), subjects ...string,
 ) (got T, err error) {
@@ -249,5 +252,5 @@ func (b *Broker) keep(stream string, s jetstream.Stream) jetstream.Stream {
 func (b *Broker) open(ctx context.Context, op, stream string) (jetstream.Stream, error) {
 	return ask(ctx, b, op, stream, func(ctx context.Context) (jetstream.Stream, error) {
 		return b.js.Stream(ctx, stream)
-	}, api("STREAM.INFO", stream))
+	}, b.api.Subjects("STREAM.INFO", stream)...)
 }

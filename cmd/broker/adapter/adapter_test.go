@@ -21,6 +21,9 @@ import (
 	"statusworker/schema/topology"
 )
 
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
+
 // cmd/broker/conformance tests what adapter and fake have in common. These tests cover connections and users.
 
 var queue = broker.StreamConfig{
@@ -356,7 +359,7 @@ func TestDescribed(t *testing.T) {
 		consumers := 0
 		for _, s := range described {
 			consumers += len(s.Consumers)
-			if s.Name == schema.StreamPolls && (!s.Schedules || !s.WorkQueue) {
+			if s.Name == ns.StreamPolls() && (!s.Schedules || !s.WorkQueue) {
 				t.Errorf("the stream of reservations is described as %+v", s)
 			}
 		}

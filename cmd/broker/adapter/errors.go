@@ -3,7 +3,6 @@ package adapter
 import (
 	"context"
 	"errors"
-	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -12,11 +11,6 @@ import (
 	"statusworker/cmd/broker/permission"
 	"statusworker/schema/broker"
 )
-
-// api returns the subject of a request to JetStream.
-func api(what string, of ...string) string {
-	return jetstream.DefaultAPIPrefix + what + "." + strings.Join(of, ".")
-}
 
 // failed returns the error of an operation. After a permissions violation, its object is the denied subject.
 func failed(op, object string, err error) *broker.Error {

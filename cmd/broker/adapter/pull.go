@@ -21,7 +21,7 @@ import (
 type puller struct {
 	broker   *Broker
 	object   string
-	subject  string          // of requests
+	subjects []string        // of requests; the first one is used, a violation may name any
 	since    permission.Mark // the last request
 	inbox    string
 	sub      *nats.Subscription
@@ -41,7 +41,8 @@ const pullMargin = time.Second
 
 // Puller implements [broker.Broker].
 func (b *Broker) Puller(stream, consumer string) broker.Puller {
-	return &puller{broker: b, object: stream + "/" + consumer, subject: api("CONSUMER.MSG.NEXT", stream, consumer)}
+	subjects := b.api.Subjects("CONSUMER.MSG.NEXT", stream, consumer)
+	return &puller{broker: b, object: stream + "/" + consumer, subjects: subjects}
 }
 
 // Pull implements [broker.Puller].
@@ -69,7 +70,7 @@ func (p *puller) Pull(n int, wait time.Duration, take func(broker.Delivery)) err
 			}
 		case <-limit.C:
 			p.Close()
-			if denied := p.since.Denied(p.subject); denied != nil {
+			if denied := p.since.Denied(p.subjects...); denied != nil {
 				return failed("pull", p.object, denied)
 			}
 			return failed("pull", p.object, nats.ErrTimeout)
@@ -95,7 +96,7 @@ func (p *puller) ask(n int, wait time.Duration) error {
 		return err
 	}
 	p.since = permission.Begin(p.broker.nc)
-	return p.broker.nc.PublishRequest(p.subject, p.inbox, request)
+	return p.broker.nc.PublishRequest(p.subjects[0], p.inbox, request)
 }
 
 // status reads a status message, and reports whether the request has ended.

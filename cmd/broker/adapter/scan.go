@@ -3,6 +3,7 @@ package adapter
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -25,14 +26,13 @@ func (b *Broker) Scan(ctx context.Context, stream string, r broker.Range, do fun
 	if err != nil {
 		return err
 	}
-	creating := api("CONSUMER.CREATE", stream)
 	var ended error // of do
 	err = permission.Guard(ctx, b.nc, func(ctx context.Context) error {
 		return b.scan(ctx, stream, r, state.Last, func(m broker.Message) error {
 			ended = do(m)
 			return ended
 		})
-	}, creating, creating+".>", api("CONSUMER.INFO", stream, "*"), api("CONSUMER.MSG.NEXT", stream, "*"))
+	}, append(b.reading(stream), b.api.Subjects("CONSUMER.MSG.NEXT", stream, "*")...)...)
 	switch {
 	case ended != nil:
 		return ended
@@ -48,18 +48,23 @@ func (b *Broker) Scan(ctx context.Context, stream string, r broker.Range, do fun
 
 // Count implements [broker.Broker]. It creates a consumer in memory, reads how many messages it has, and deletes it.
 func (b *Broker) Count(ctx context.Context, stream string, r broker.Range) (uint64, error) {
-	creating := api("CONSUMER.CREATE", stream)
 	var consumer jetstream.Consumer
 	var n uint64
 	_, err := ask(ctx, b, "count", stream, func(ctx context.Context) (_ any, err error) {
 		consumer, n, err = b.reader(ctx, stream, r)
 		return nil, err
-	}, creating, creating+".>", api("CONSUMER.INFO", stream, "*"))
+	}, b.reading(stream)...)
 	if err != nil {
 		return 0, err
 	}
 	b.forget(stream, consumer)
 	return n, nil
+}
+
+// reading are the subjects of the requests of reader.
+func (b *Broker) reading(stream string) []string {
+	return slices.Concat(b.api.Subjects("CONSUMER.CREATE", stream), b.api.Subjects("CONSUMER.CREATE", stream, ">"),
+		b.api.Subjects("CONSUMER.INFO", stream, "*"))
 }
 
 // scan reads messages up to the sequence last.
@@ -121,7 +126,7 @@ func (b *Broker) forget(stream string, consumer jetstream.Consumer) {
 	defer cancel()
 	_ = permission.Guard(ctx, b.nc, func(ctx context.Context) error {
 		return b.js.DeleteConsumer(ctx, stream, info.Name)
-	}, api("CONSUMER.DELETE", stream, info.Name))
+	}, b.api.Subjects("CONSUMER.DELETE", stream, info.Name)...)
 }
 
 // reader creates a consumer that reads a range, and returns how many messages the range has.

@@ -49,43 +49,43 @@ func pass(s *stage) {
 		s.check(p.Pull(1, patience, func(got broker.Delivery) { d = got }))
 		return d
 	}
-	declared := broker.Publication{Subject: schema.DeclaredSubject(schema.Chat, id), Data: []byte("{}")}
+	declared := broker.Publication{Subject: ns.DeclaredSubject(schema.Chat, id), Data: []byte("{}")}
 	s.check(publish(declared))
 	s.fails(publish(declared), broker.ErrMaxPerSubject)
-	d := take(schema.StreamDeclared, schema.ConsumerIntake)
+	d := take(ns.StreamDeclared(), ns.ConsumerIntake())
 
-	state, err := s.Stream(s.ctx, schema.StreamPolls)
+	state, err := s.Stream(s.ctx, ns.StreamPolls())
 	s.check(err)
 	first := broker.Publication{
-		Subject: schema.HoldSubject(schema.Chat, id), Data: d.Data,
-		If:       broker.Condition{Subjects: schema.WaitingSubjects(id)},
-		Schedule: broker.Schedule{At: state.Now.Add(soon), Target: schema.PollSubject(schema.Chat, id)},
+		Subject: ns.HoldSubject(schema.Chat, id), Data: d.Data,
+		If:       broker.Condition{Subjects: ns.WaitingSubjects(id)},
+		Schedule: broker.Schedule{At: state.Now.Add(soon), Target: ns.PollSubject(schema.Chat, id)},
 	}
 	s.check(publish(first))
 	s.fails(publish(first), broker.ErrRejected)
 	s.check(s.AckConfirmed(s.ctx, d))
-	due := take(schema.StreamPolls, schema.PollConsumer(schema.Chat))
+	due := take(ns.StreamPolls(), ns.PollConsumer(schema.Chat))
 	s.least(first.Schedule.At, due.Time, 0)
 	s.fails(publish(first), broker.ErrRejected) // its due message is pending
 	if due.Subject != first.Schedule.Target || string(due.Data) != "{}" {
 		s.Errorf("due message %+v", due)
 	}
 	next := first
-	next.If.Subjects, next.Schedule.At = schema.HoldSubjects(id), state.Now.Add(time.Hour)
+	next.If.Subjects, next.Schedule.At = ns.HoldSubjects(id), state.Now.Add(time.Hour)
 	s.until("the next reservation", func() error { return publish(next) })
 	s.check(s.AckConfirmed(s.ctx, due))
-	pending, err := s.Last(s.ctx, schema.StreamPolls, schema.HoldSubjects(id))
+	pending, err := s.Last(s.ctx, ns.StreamPolls(), ns.HoldSubjects(id))
 	s.check(err)
 
-	none := broker.Condition{Subjects: schema.OutcomeSubjects(id)}
+	none := broker.Condition{Subjects: ns.OutcomeSubjects(id)}
 	_, err = s.PublishAll(s.ctx, []broker.Publication{
-		{Subject: schema.ProcessedSubject(schema.ToTranscript, id), ID: "one", If: none},
-		{Subject: schema.ProcessedSubject(schema.ToCXAI, id), ID: "two"},
+		{Subject: ns.ProcessedSubject(schema.ToTranscript, id), ID: "one", If: none},
+		{Subject: ns.ProcessedSubject(schema.ToCXAI, id), ID: "two"},
 	})
 	s.check(err)
-	s.fails(publish(broker.Publication{Subject: schema.FailedSubject(schema.NotFound, id), ID: "three", If: none}),
+	s.fails(publish(broker.Publication{Subject: ns.FailedSubject(schema.NotFound, id), ID: "three", If: none}),
 		broker.ErrRejected)
-	stored, err := s.Subjects(s.ctx, schema.StreamOutcomes, schema.OutcomeSubjects(id))
+	stored, err := s.Subjects(s.ctx, ns.StreamOutcomes(), ns.OutcomeSubjects(id))
 	if err != nil || len(stored) != 2 {
 		s.Errorf("outcomes %v, error %v, want 2", stored, err)
 	}
@@ -94,10 +94,10 @@ func pass(s *stage) {
 	tombstone.Header = broker.Header{schema.HeaderTombstone: {"true"}}
 	s.check(publish(tombstone))
 
-	s.check(publish(broker.Publication{Subject: schema.WorkerSubject("w"), Data: []byte("1")}))
-	s.check(publish(broker.Publication{Subject: schema.WorkerSubject("w"), Data: []byte("2")}))
+	s.check(publish(broker.Publication{Subject: ns.WorkerSubject("w"), Data: []byte("1")}))
+	s.check(publish(broker.Publication{Subject: ns.WorkerSubject("w"), Data: []byte("2")}))
 	s.until("the worker", func() error { // any replica of a bucket answers reads
-		m, err := s.Last(s.ctx, schema.StreamWorkers, schema.WorkerSubject("w"))
+		m, err := s.Last(s.ctx, ns.StreamWorkers(), ns.WorkerSubject("w"))
 		if err == nil && string(m.Data) != "2" {
 			err = errors.New("it has an old value")
 		}

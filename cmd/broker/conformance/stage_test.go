@@ -7,8 +7,12 @@ import (
 	"strings"
 	"time"
 
+	"statusworker/schema"
 	"statusworker/schema/broker"
 )
+
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
 
 // on returns a subject of the case, of the name of one of its streams.
 func (s *stage) on(subject string) string { return s.prefix + "." + subject }

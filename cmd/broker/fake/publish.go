@@ -88,7 +88,9 @@ func newMessage(p broker.Publication) (*message, error) {
 	if name := reserved(p.Header); name != "" {
 		return nil, fmt.Errorf("header %s is reserved for the broker: use the fields of Publication", name)
 	}
-	m := &message{Message: broker.Message{Subject: p.Subject, Header: maps.Clone(p.WireHeader()), Data: bytes.Clone(p.Data)}}
+	m := &message{Message: broker.Message{
+		Subject: p.Subject, Header: maps.Clone(p.WireHeader()), Data: bytes.Clone(p.Data),
+	}}
 	if m.size() > maxPayload {
 		return nil, broker.ErrTooLarge
 	}

@@ -34,40 +34,40 @@ func (e *TopologyError) Error() string {
 	return "the broker's streams and consumers differ from what a worker needs: " + strings.Join(lines, "; ")
 }
 
-// Detect returns the mode that the streams and consumers are provisioned for. It returns "" if none exist, or if those
-// that exist belong to both modes.
-func Detect(ctx context.Context, js jetstream.JetStream) (consumer.Mode, error) {
-	_, err := js.Stream(ctx, schema.StreamPolls)
+// Detect returns the mode that the streams and consumers of a namespace are provisioned for. It returns "" if none
+// exist, or if those that exist belong to both modes.
+func Detect(ctx context.Context, js jetstream.JetStream, n schema.Namespace) (consumer.Mode, error) {
+	_, err := js.Stream(ctx, n.StreamPolls())
 	if err == nil {
 		return consumer.Schedule, nil
 	}
 	if !Absent(err) {
-		return "", fmt.Errorf("reading stream %s: %w", schema.StreamPolls, err)
+		return "", fmt.Errorf("reading stream %s: %w", n.StreamPolls(), err)
 	}
 	for _, probe := range []struct {
 		mode     consumer.Mode
 		consumer string
 	}{
-		{consumer.Schedule, schema.ConsumerIntake},
-		{consumer.Nak, schema.PollConsumer(schema.Audio)},
-		{consumer.Nak, schema.PollConsumer(schema.Chat)},
-		{consumer.Nak, schema.PollConsumer(schema.Transcript)},
+		{consumer.Schedule, n.ConsumerIntake()},
+		{consumer.Nak, n.PollConsumer(schema.Audio)},
+		{consumer.Nak, n.PollConsumer(schema.Chat)},
+		{consumer.Nak, n.PollConsumer(schema.Transcript)},
 	} {
-		_, err := js.Consumer(ctx, schema.StreamDeclared, probe.consumer)
+		_, err := js.Consumer(ctx, n.StreamDeclared(), probe.consumer)
 		if err == nil {
 			return probe.mode, nil
 		}
 		if !Absent(err) {
-			return "", fmt.Errorf("reading consumer %s/%s: %w", schema.StreamDeclared, probe.consumer, err)
+			return "", fmt.Errorf("reading consumer %s/%s: %w", n.StreamDeclared(), probe.consumer, err)
 		}
 	}
-	declared, err := js.Stream(ctx, schema.StreamDeclared)
+	declared, err := js.Stream(ctx, n.StreamDeclared())
 	switch {
 	case Absent(err):
 		return "", nil
 	case err != nil:
-		return "", fmt.Errorf("reading stream %s: %w", schema.StreamDeclared, err)
-	case slices.Contains(declared.CachedInfo().Config.Subjects, schema.DeclaredSubject(schema.Audio, "*")):
+		return "", fmt.Errorf("reading stream %s: %w", n.StreamDeclared(), err)
+	case slices.Contains(declared.CachedInfo().Config.Subjects, n.DeclaredSubject(schema.Audio, "*")):
 		return consumer.Nak, nil // with reservations, the stream has one subject for all types
 	}
 	return "", nil
@@ -79,7 +79,7 @@ func Detect(ctx context.Context, js jetstream.JetStream) (consumer.Mode, error) 
 func Check(
 	ctx context.Context, js jetstream.JetStream, cfg consumer.Config, others ...topology.Set,
 ) (consumer.Mode, error) {
-	mode, err := Detect(ctx, js)
+	mode, err := Detect(ctx, js, cfg.Namespace)
 	if err != nil {
 		return "", err
 	}

@@ -14,6 +14,9 @@ import (
 	"statusworker/schema/topology"
 )
 
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
+
 // bare is a broker without streams.
 type bare struct {
 	t *testing.T
@@ -59,13 +62,13 @@ func (b bare) refused(cfg consumer.Config) (*provisioning.TopologyError, []strin
 	return bad, all
 }
 
-const (
-	onDeclared = "consumer " + schema.StreamDeclared + "/"
-	onPolls    = "consumer " + schema.StreamPolls + "/"
+var (
+	onDeclared = "consumer " + ns.StreamDeclared() + "/"
+	onPolls    = "consumer " + ns.StreamPolls() + "/"
 
-	streamDeclared = "stream " + schema.StreamDeclared + ": "
-	streamPolls    = "stream " + schema.StreamPolls + ": "
-	streamWorkers  = "stream " + schema.StreamWorkers + ": "
+	streamDeclared = "stream " + ns.StreamDeclared() + ": "
+	streamPolls    = "stream " + ns.StreamPolls() + ": "
+	streamWorkers  = "stream " + ns.StreamWorkers() + ": "
 )
 
 func TestCheckFindsTheMode(t *testing.T) {
@@ -73,7 +76,7 @@ func TestCheckFindsTheMode(t *testing.T) {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
 			b := newBare(t)
-			if got, err := provisioning.Detect(b.ctx, b.js); got != "" || err != nil {
+			if got, err := provisioning.Detect(b.ctx, b.js, ns); got != "" || err != nil {
 				t.Errorf("Detect without streams: %q, %v", got, err)
 			}
 			bad, all := b.refused(consumer.Config{})
@@ -81,7 +84,7 @@ func TestCheckFindsTheMode(t *testing.T) {
 				t.Errorf("Check without streams: %v (%v), want no differences and no mode", bad, all)
 			}
 			b.provision(mode, nil)
-			if got, err := provisioning.Detect(b.ctx, b.js); got != mode || err != nil {
+			if got, err := provisioning.Detect(b.ctx, b.js, ns); got != mode || err != nil {
 				t.Errorf("Detect: %q, %v, want %s", got, err, mode)
 			}
 			if got, err := provisioning.Check(b.ctx, b.js, consumer.Config{}); got != mode || err != nil {
@@ -89,7 +92,7 @@ func TestCheckFindsTheMode(t *testing.T) {
 			}
 			b.nc.Close()
 			for name, check := range map[string]func() (consumer.Mode, error){
-				"Detect": func() (consumer.Mode, error) { return provisioning.Detect(b.ctx, b.js) },
+				"Detect": func() (consumer.Mode, error) { return provisioning.Detect(b.ctx, b.js, ns) },
 				"Check":  func() (consumer.Mode, error) { return provisioning.Check(b.ctx, b.js, consumer.Config{}) },
 			} {
 				got, err := check()
@@ -127,7 +130,7 @@ func TestCheckIncomplete(t *testing.T) {
 			func(s *topology.Set) {
 				old := s.Unwanted[1]
 				old.Config.AckPolicy = jetstream.AckExplicitPolicy
-				old.Config.FilterSubject = schema.DeclaredSubject(schema.Chat, "*")
+				old.Config.FilterSubject = ns.DeclaredSubject(schema.Chat, "*")
 				s.Consumers = append(s.Consumers[1:], old)
 			},
 			[]string{onDeclared + "intake: missing", onDeclared + "poll-chat: unwanted"}},

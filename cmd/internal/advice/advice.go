@@ -17,11 +17,19 @@ import (
 // once is the advice if no stream exists.
 const once = "run `%s` once, as a user with permission to create streams"
 
+// Command returns a command line of statusworker, with the namespace if it is not the default.
+func Command(n schema.Namespace, arguments string) string {
+	if !n.IsDefault() {
+		arguments += " --namespace " + n.String()
+	}
+	return "statusworker " + arguments
+}
+
 // ProvisionCommand returns the command that creates the streams and consumers for workers of this configuration. With
 // [consumer.Nak] they depend on the intervals and the request timeout, so the command sets those that differ from the
 // defaults.
 func ProvisionCommand(mode consumer.Mode, cfg consumer.Config) string {
-	command := "statusworker provision"
+	command := Command(cfg.Namespace, "provision")
 	if mode != consumer.Nak {
 		return command
 	}
@@ -102,7 +110,7 @@ func Missing(err error) error {
 	if !errors.As(err, &missing) {
 		return err
 	}
-	command := ProvisionCommand(missing.Redelivery, consumer.Config{})
+	command := ProvisionCommand(missing.Redelivery, consumer.Config{Namespace: missing.Namespace})
 	if missing.Nothing {
 		return fmt.Errorf("%w: "+once, err, command)
 	}

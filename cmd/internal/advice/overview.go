@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"statusworker/cmd/internal/permissions"
 	"statusworker/cmd/overview"
 	"statusworker/consumer"
 	"statusworker/consumer/breaker"
@@ -23,13 +24,15 @@ const (
 	usedUp = 0.8
 )
 
-// NATS is the beginning of each `nats` command that operators should run: `nats` reads no variable for its inbox, and
-// the shipped user may subscribe to this one only.
-const NATS = "nats --inbox-prefix _INBOX_operator "
+// NATS returns the beginning of each `nats` command that operators should run: `nats` reads no variable for its inbox,
+// and the shipped user may subscribe to this one only.
+func NATS(n schema.Namespace) string {
+	return "nats --inbox-prefix " + permissions.Inbox(n, "operator") + " "
+}
 
 // Overview returns what needs an operator: one sentence for each problem, the most severe first.
 func Overview(o overview.Overview) []string {
-	n := &notes{}
+	n := &notes{names: o.Namespace}
 	if err := o.Provisioned(); err != nil {
 		n.add("%v", Missing(err))
 	}
@@ -37,10 +40,11 @@ func Overview(o overview.Overview) []string {
 		return n.all
 	}
 	for _, f := range o.Foreign {
-		n.add("%s; find the stream that sources or mirrors it (`%sstream report`) and delete it", f, NATS)
+		n.add("%s; find the stream that sources or mirrors it (`%sstream report`) and delete it", f, NATS(n.names))
 	}
+	update := UpdateCommand(o.Redelivery, consumer.Config{Namespace: o.Namespace})
 	for _, u := range o.Undelivered {
-		n.add("%s; `%s` makes the consumer deliver them", u, UpdateCommand(o.Redelivery, consumer.Config{}))
+		n.add("%s; `%s` makes the consumer deliver them", u, update)
 	}
 	workers := n.workers(o)
 	n.overdue(o.Overdue)
@@ -49,13 +53,16 @@ func Overview(o overview.Overview) []string {
 	n.consumers(o.Consumers)
 	for _, subject := range o.Denied {
 		n.add("unknown whether the consumers of %s keep up: allow the user to publish to %s; docs/permissions.md "+
-			"lists the permissions", schema.StreamOutcomes, subject)
+			"lists the permissions", o.Namespace.StreamOutcomes(), subject)
 	}
 	return n.all
 }
 
 // notes collects sentences.
-type notes struct{ all []string }
+type notes struct {
+	names schema.Namespace
+	all   []string
+}
 
 func (n *notes) add(format string, args ...any) { n.all = append(n.all, fmt.Sprintf(format, args...)) }
 
@@ -73,8 +80,8 @@ func (n *notes) workers(o overview.Overview) []overview.Worker {
 			paused = append(paused, w)
 		}
 	}
-	if len(o.Workers) == 0 && !slices.Contains(o.Missing, topology.StreamObject(schema.StreamWorkers)) {
-		n.add("no worker is alive: nothing is polled; start `statusworker run`")
+	if len(o.Workers) == 0 && !slices.Contains(o.Missing, topology.StreamObject(o.Namespace.StreamWorkers())) {
+		n.add("no worker is alive: nothing is polled; start `%s`", Command(n.names, "run"))
 	}
 	for _, cause := range distinct(paused, func(w overview.Worker) string { return w.Cause }) {
 		n.add("%s", pause(cause, paused, len(readable), o.At))
@@ -98,7 +105,8 @@ func (n *notes) intake(i *overview.Intake) {
 	case i == nil:
 	case i.PausedUntil != nil:
 		n.add("the intake is paused until %s: new interactions are not polled; %s",
-			i.PausedUntil.UTC().Format(time.RFC3339), Resume(schema.StreamDeclared, schema.ConsumerIntake))
+			i.PausedUntil.UTC().Format(time.RFC3339),
+			Resume(n.names, n.names.StreamDeclared(), n.names.ConsumerIntake()))
 	case i.WaitingSeconds > intakeBehind.Seconds():
 		n.add("the intake is late: %s to be taken in, the oldest for %s; `statusworker doctor` checks NATS, and "+
 			"/readyz of each worker says why it takes none",
@@ -112,7 +120,7 @@ func (n *notes) lanes(o overview.Overview, workers []overview.Worker) {
 		if l.PausedUntil != nil {
 			until := l.PausedUntil.UTC().Format(time.RFC3339)
 			n.add("lane %s is paused until %s: its interactions are not polled; %s", l.Type, until,
-				Resume(o.Redelivery.PollStream(), schema.PollConsumer(l.Type)))
+				Resume(o.Namespace, o.Redelivery.PollStream(o.Namespace), o.Namespace.PollConsumer(l.Type)))
 		}
 	}
 	if len(workers) == 0 {
@@ -146,14 +154,17 @@ func (n *notes) consumers(all []overview.Consumer) {
 			why = "it is paused until " + c.PausedUntil.UTC().Format(time.RFC3339)
 		}
 		n.add("consumer %s of %s has not acknowledged %s, and NATS deletes the oldest in %s: %s; or keep outcomes "+
-			"longer: `statusworker provision --max-age AGE --update`", schema.Quote(c.Name), schema.StreamOutcomes,
-			count(c.Unread, "outcome", "outcomes"), age(c.LeftSeconds()), why)
+			"longer: `%s`", schema.Quote(c.Name), n.names.StreamOutcomes(),
+			count(c.Unread, "outcome", "outcomes"), age(c.LeftSeconds()), why,
+			Command(n.names, "provision --max-age AGE --update"))
 	}
 }
 
-// FixOverdue is what to do about overdue reservations.
-const FixOverdue = "workers store them again within two minutes; if the number does not fall, free storage or raise " +
-	"its limits, then run `" + NATS + "stream cluster step-down " + schema.StreamPolls + "` (single server: restart it)"
+// FixOverdue returns what to do about overdue reservations.
+func FixOverdue(n schema.Namespace) string {
+	return "workers store them again within two minutes; if the number does not fall, free storage or raise its " +
+		"limits, then run `" + NATS(n) + "stream cluster step-down " + n.StreamPolls() + "` (single server: restart it)"
+}
 
 func (n *notes) overdue(o *overview.Overdue) {
 	if o == nil || o.Count == 0 {
@@ -164,12 +175,12 @@ func (n *notes) overdue(o *overview.Overdue) {
 		many = fmt.Sprintf("%d or more reservations are", o.Count)
 	}
 	n.add("%s overdue, the oldest for %s: the broker has not published them, and their interactions are not polled; %s",
-		many, age(o.FirstSeconds), FixOverdue)
+		many, age(o.FirstSeconds), FixOverdue(n.names))
 }
 
 // Resume says how to resume a paused NATS consumer.
-func Resume(stream, name string) string {
-	return "resume it with `" + NATS + "consumer resume " + stream + " " + name + "`"
+func Resume(n schema.Namespace, stream, name string) string {
+	return "resume it with `" + NATS(n) + "consumer resume " + stream + " " + name + "`"
 }
 
 // pause describes the workers that are paused for one cause.

@@ -12,6 +12,9 @@ import (
 	"statusworker/schema"
 )
 
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
+
 // sentences have the values that each sentence must contain.
 type sentences [][]string
 
@@ -76,7 +79,7 @@ func TestOverview(t *testing.T) {
 	denied := with(working)
 	denied.Denied = []string{"$JS.API.X"}
 	noBucket, missing := with(), with(working)
-	noBucket.Missing = []string{"stream " + schema.StreamWorkers}
+	noBucket.Missing = []string{"stream " + ns.StreamWorkers()}
 	missing.Redelivery, missing.Missing = consumer.Nak, []string{"stream A", "stream B"}
 	for name, test := range map[string]struct {
 		overview overview.Overview
@@ -86,7 +89,7 @@ func TestOverview(t *testing.T) {
 		"due for a short time": {lanes(with(working), young), nil},
 		"not provisioned":      {overview.Overview{}, sentences{{"not", "`statusworker provision`"}}},
 		"missing":              {missing, sentences{{"stream A, stream B", "provision --redelivery nak`"}}},
-		"no workers' bucket":   {noBucket, sentences{{schema.StreamWorkers, "`statusworker provision`"}}},
+		"no workers' bucket":   {noBucket, sentences{{ns.StreamWorkers(), "`statusworker provision`"}}},
 		"no worker":            {lanes(with(), late), sentences{{"no worker", "`statusworker run`"}}},
 		"paused for one cause": {with(working, throttled),
 			sentences{{"1 of 2", "throttled", "2026-03-01 14:00:00 UTC", "--max-polls-per-second"}}},
@@ -109,7 +112,7 @@ func TestOverview(t *testing.T) {
 		"different rate limits": {with(limited, working), sentences{{"--max-polls-per-second", "10, none"}}},
 		"unreadable":            {with(working, unreadable), sentences{{"x1", "no state"}}},
 		"one overdue": {overdue(overview.Overdue{Count: 1, FirstSeconds: 61}),
-			sentences{{"1 reservation ", "1m1s", advice.FixOverdue}}},
+			sentences{{"1 reservation ", "1m1s", advice.FixOverdue(ns)}}},
 		"many overdue": {overdue(overview.Overdue{Count: 100, More: true, FirstSeconds: 3600}),
 			sentences{{"100 or more", "1h0m0s"}}},
 		"none overdue": {overdue(overview.Overdue{}), nil},
@@ -117,11 +120,13 @@ func TestOverview(t *testing.T) {
 			sentences{{"intake", "1 declared message ", "1m31s", "`statusworker doctor`"}}},
 		"a paused lane is not behind": {lanes(with(working), pausedLane),
 			sentences{{
-				"audio", "2026-03-01T12:00:00Z", "`" + advice.NATS + "consumer resume INTERACTIONS_POLLS poll-audio`",
+				"audio", "2026-03-01T12:00:00Z",
+				"`" + advice.NATS(ns) + "consumer resume INTERACTIONS_POLLS poll-audio`",
 			}}},
 		"a paused intake": {intake(overview.Intake{Waiting: 1, WaitingSeconds: 91, PausedUntil: &noon}),
 			sentences{{
-				"intake", "2026-03-01T12:00:00Z", "`" + advice.NATS + "consumer resume INTERACTIONS_DECLARED intake`",
+				"intake", "2026-03-01T12:00:00Z",
+				"`" + advice.NATS(ns) + "consumer resume INTERACTIONS_DECLARED intake`",
 			}}},
 		"consumers of outcomes that keep up": {consumers(
 			overview.Consumer{Name: "a", Unread: 7, OldestSeconds: 750, MaxAgeSeconds: 1000},

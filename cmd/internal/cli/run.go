@@ -113,6 +113,7 @@ func (g Program) Parser(p Process) (*kong.Kong, error) {
 		kong.Writers(p.Stdout, p.Stderr),
 		kong.Vars{"version": g.Name + " " + g.Version}.CloneWith(g.Vars),
 		kong.Exit(func(code int) { panic(printedHelp(code)) }),
+		kong.Bind(p), // for the hooks of flags
 		kong.Resolvers(environment(p.Getenv)),
 		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(duration)),
 		kong.KindMapper(reflect.String, kong.MapperFunc(word)),

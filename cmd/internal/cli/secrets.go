@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -15,6 +16,8 @@ const (
 	secretPassword = "password"
 	secretUser     = "user" // a token, if there is no password
 	secretURL      = "url"  // the user information before the host
+	// secretLocation is a file's path, or instead the contents.
+	secretLocation = "location"
 )
 
 // addSecrets registers the secrets in the flags and variables of all commands. It runs before they are parsed, because
@@ -40,9 +43,27 @@ func (g Program) addSecrets(p Process, all *kong.Application) {
 			p.Secrets.Add(mask.UserInfo(one)...)
 		}
 	}
+	for _, location := range of[secretLocation] {
+		p.Secrets.Add(SecretsIn(location)...)
+	}
 	if g.Secrets != nil {
 		p.Secrets.Add(g.Secrets(p.Getenv)...)
 	}
+}
+
+// contents matches what is no path: a JWT, an NKey seed, or inline data.
+var contents = regexp.MustCompile(`^\s*(eyJ[^/]*\.[^/]*\.[^/]*|S[A-Z][A-Z2-7]{56}|(?is:data:.*))\s*$`)
+
+// SecretsIn returns the secrets in a value that is a path, or instead the contents of a credentials file.
+func SecretsIn(location string) []string {
+	if !contents.MatchString(location) {
+		return nil
+	}
+	all := []string{location}
+	if _, encoded, found := strings.Cut(location, ";base64,"); found {
+		all = append(all, encoded)
+	}
+	return all
 }
 
 // given returns the values of a flag in the environment and on the command line. The last one takes effect.

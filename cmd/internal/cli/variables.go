@@ -79,7 +79,7 @@ func UnknownVariables(environ, known []string) (unknown []string) {
 }
 
 // otherWords maps names that users expect to the variable that this program reads.
-var otherWords = map[string]string{"NATS_TOKEN": "NATS_USER", "NATS_SERVER": "NATS_URL", "NATS_SERVERS": "NATS_URL"}
+var otherWords = map[string]string{"NATS_SERVER": "NATS_URL", "NATS_SERVERS": "NATS_URL"}
 
 // nearest returns the known name that was probably meant, or "". Names with the same prefix are preferred. A name with
 // the prefix NATS_ only matches others with that prefix.

@@ -43,7 +43,7 @@ func (f Flags) Connect(
 	log logrus.FieldLogger,
 	more ...nats.Option,
 ) (*nats.Conn, error) {
-	watcher := newWatcher(log, f.Hint)
+	watcher := newWatcher(log, f.Hint, f.api())
 	options, err := f.options(name, log, watcher)
 	if err != nil {
 		return nil, err
@@ -51,10 +51,10 @@ func (f Flags) Connect(
 	options = append(options, more...)
 	var nc *nats.Conn
 	why := waitingForNATS
-	why.servers = f.ShownURL()
+	why.servers, why.advice = f.ShownURL(), "check "+f.Name("nats-url")
 	err = patiently(ctx, log, why, func() error {
 		var err error
-		nc, err = nats.Connect(f.NATSURL, options...)
+		nc, err = f.Dial(options...)
 		switch {
 		case err == nil:
 			return nil
@@ -88,7 +88,7 @@ const limitsWithin = 2 * time.Second
 // waitingForNATS and waitingForJetStream describe the two waits of a command at its start.
 var (
 	waitingForNATS = reason{
-		log: "waiting for NATS", done: "connected to NATS", advice: "check --nats-url ($NATS_URL)",
+		log: "waiting for NATS", done: "connected to NATS",
 	}
 	waitingForJetStream = reason{
 		log: "waiting for JetStream", done: "JetStream is available",
@@ -96,9 +96,14 @@ var (
 	}
 )
 
+// Dial makes one attempt to connect.
+func (f Flags) Dial(options ...nats.Option) (*nats.Conn, error) {
+	return nats.Connect(f.servers(), options...)
+}
+
 // ShownURL returns the server URLs without their secrets.
 func (f Flags) ShownURL() string {
-	servers := strings.Split(f.NATSURL, ",")
+	servers := strings.Split(f.servers(), ",")
 	for i, s := range servers {
 		servers[i] = mask.URL(s)
 	}
@@ -119,14 +124,35 @@ func Permanent(err error) bool {
 func (f Flags) Hint(err error) string {
 	switch {
 	case certificateRejected(err):
-		return "check --nats-cert ($NATS_CERT) and --nats-key ($NATS_KEY)"
+		return "check " + f.Name("nats-cert") + " and " + f.Name("nats-key")
 	case CredentialsRejected(err):
-		return "check --nats-creds ($NATS_CREDS), --nats-nkey ($NATS_NKEY) or " +
-			"--nats-user ($NATS_USER) and --nats-password ($NATS_PASSWORD)"
+		return f.credentialsHint()
 	case errors.Is(err, nats.ErrSecureConnRequired), errors.Is(err, nats.ErrSecureConnWanted):
-		return "one side requires TLS and the other does not: check tls:// or nats:// in --nats-url ($NATS_URL)"
+		return "one side requires TLS and the other does not: check tls:// or nats:// in " + f.Name("nats-url")
 	}
-	return "check --nats-ca ($NATS_CA)"
+	return "check " + f.Name("nats-ca")
+}
+
+func (f Flags) credentialsHint() string {
+	var names []string
+	switch set := f.kinds(); {
+	case len(set) > 0:
+		for _, k := range set {
+			names = append(names, strings.Replace(k.shown, "a user", "the user", 1))
+		}
+		if f.Password != "" {
+			names = append(names, f.Name("nats-password"))
+		}
+		if f.Seed != "" {
+			names = append(names, f.Name("nats-seed"))
+		}
+	default:
+		for flag := range f.credentialFlags() {
+			names = append(names, f.Name(flag))
+		}
+		return "no credentials are set: set one of " + strings.Join(names, ", ")
+	}
+	return "check " + strings.Join(names, " and ")
 }
 
 // Close flushes the connection, for at most 2 s, and closes it.

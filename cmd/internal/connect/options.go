@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -22,7 +23,7 @@ import (
 
 // Options returns the options for a connection that the caller opens.
 func (f Flags) Options(name string, log logrus.FieldLogger) ([]nats.Option, error) {
-	return f.options(name, log, newWatcher(log, f.Hint))
+	return f.options(name, log, newWatcher(log, f.Hint, f.api()))
 }
 
 func (f Flags) options(name string, log logrus.FieldLogger, watcher *watcher) ([]nats.Option, error) {
@@ -37,13 +38,17 @@ func (f Flags) options(name string, log logrus.FieldLogger, watcher *watcher) ([
 	if err != nil {
 		return nil, err
 	}
+	proxied, err := f.socks()
+	if err != nil {
+		return nil, err
+	}
 	return slices.Concat([]nats.Option{
 		nats.Name(name),
-		nats.CustomInboxPrefix(f.InboxPrefix),
+		nats.CustomInboxPrefix(f.inboxPrefix()),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(500 * time.Millisecond),
 		nats.ReconnectBufSize(-1), // no buffer: a publish that failed while disconnected must not be stored later
-		nats.Timeout(5 * time.Second),
+		nats.Timeout(dialTimeout),
 		nats.PingInterval(20 * time.Second),
 		nats.MaxPingsOutstanding(maxPings),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
@@ -61,29 +66,55 @@ func (f Flags) options(name string, log logrus.FieldLogger, watcher *watcher) ([
 			func(nc *nats.Conn, _ *nats.Subscription, err error) { watcher.heard(nc, nc.IsConnected(), err) },
 		),
 		nats.ClosedHandler(func(*nats.Conn) { watcher.close() }),
-	}, credentials, secured), nil
+	}, credentials, secured, proxied, paths(f.servers())), nil
+}
+
+// dialTimeout limits one attempt to connect.
+const dialTimeout = 5 * time.Second
+
+func (f Flags) inboxPrefix() string { return cmp.Or(f.InboxPrefix, DefaultInboxPrefix) }
+
+// DefaultInboxPrefix is the prefix of inboxes if no other is set.
+const DefaultInboxPrefix = "_INBOX"
+
+// servers returns the URLs of the servers.
+func (f Flags) servers() string { return cmp.Or(f.NATSURL, nats.DefaultURL) }
+
+// paths returns the options for WebSocket URLs with a path. A path also applies to servers that the client discovers,
+// because a proxy serves them all. If the paths differ, the client only uses the given URLs.
+func paths(servers string) []nats.Option {
+	var paths []string
+	for server := range strings.SplitSeq(servers, ",") {
+		u, err := url.Parse(strings.TrimSpace(server))
+		if err == nil && !slices.Contains(paths, u.Path) {
+			paths = append(paths, u.Path)
+		}
+	}
+	switch {
+	case len(paths) > 1:
+		return []nats.Option{nats.IgnoreDiscoveredServers()}
+	case len(paths) == 1 && strings.Trim(paths[0], "/") != "":
+		return []nats.Option{nats.ProxyPath(paths[0])}
+	}
+	return nil
 }
 
 // check rejects invalid values before any file is used.
 func (f Flags) check() error {
-	if err := nats.CustomInboxPrefix(f.InboxPrefix)(&nats.Options{}); err != nil ||
-		strings.ContainsAny(f.InboxPrefix, " \t\r\n") || strings.Contains("."+f.InboxPrefix, "..") {
-		return cli.BadFlag(f, "nats-inbox-prefix", schema.Quote(f.InboxPrefix),
+	if !validSubject(f.inboxPrefix()) {
+		return f.bad("nats-inbox-prefix", schema.Quote(f.InboxPrefix),
 			"a subject without wildcards and without a dot at its end, such as _INBOX_worker")
+	}
+	if err := f.checkAPI(); err != nil {
+		return err
 	}
 	if err := f.checkCredentials(); err != nil {
 		return err
 	}
 	if (f.Cert == "") != (f.Key == "") {
-		return cli.Usagef("--nats-cert ($NATS_CERT) and --nats-key ($NATS_KEY) must be set together")
-	}
-	if f.User == "" && f.Password != "" {
-		return cli.Usagef("--nats-password ($NATS_PASSWORD) is set without --nats-user ($NATS_USER): " +
-			"set both, or set only the user to a token")
+		return cli.Usagef("%s and %s must be set together", f.Name("nats-cert"), f.Name("nats-key"))
 	}
 	for _, file := range []struct{ flag, path, allowed string }{
-		{"nats-creds", f.Creds, "a credentials file"},
-		{"nats-nkey", f.NKey, "a file with an NKey seed"},
 		{"nats-cert", f.Cert, "a certificate with its key in --nats-key"},
 		{"nats-key", f.Key, "a file with the key of --nats-cert"},
 	} {
@@ -91,86 +122,49 @@ func (f Flags) check() error {
 			continue
 		}
 		if err := credential.Readable(file.path); err != nil {
-			return cli.BadFlag(f, file.flag, file.path, fmt.Sprintf("%s (%v)", file.allowed, err))
+			return f.bad(file.flag, file.path, fmt.Sprintf("%s (%v)", file.allowed, err))
 		}
 	}
-	if err := checkServers(f.NATSURL); err != nil {
-		return cli.BadFlag(f, "nats-url", schema.Quote(f.ShownURL()),
+	if err := checkServers(f.servers()); err != nil {
+		return f.bad("nats-url", schema.Quote(f.ShownURL()),
 			fmt.Sprintf("URLs like nats://host:4222, separated by commas (%v)", err))
+	}
+	if f.tlsFirst() && strings.HasPrefix(strings.TrimSpace(f.servers()), "ws") {
+		return cli.Usagef("%s is set, and %s is %s: a WebSocket connection has no handshake before the greeting; "+
+			"use a tls:// URL, or omit the flag", f.Name("nats-tlsfirst"), f.Name("nats-url"),
+			schema.Quote(f.ShownURL()))
 	}
 	return nil
 }
 
-// credentials returns the options that authenticate the user.
-func (f Flags) credentials() (options []nats.Option, err error) {
-	if f.Creds != "" {
-		if err := credential.CheckNATS(f.Creds); err != nil {
-			return nil, cli.BadFlag(f, "nats-creds", schema.Quote(f.Creds), fmt.Sprintf("a credentials file (%v)", err))
-		}
-		options = append(options, nats.UserCredentials(f.Creds))
-	}
-	if f.NKey != "" {
-		option, err := nats.NkeyOptionFromSeed(f.NKey)
-		if err != nil {
-			return nil, cli.BadFlag(f, "nats-nkey", f.NKey, fmt.Sprintf("a file with an NKey seed (%v)", err))
-		}
-		options = append(options, option)
-	}
-	switch {
-	case f.Password != "":
-		options = append(options, nats.UserInfo(f.User, f.Password))
-	case f.User != "":
-		options = append(options, nats.Token(f.User))
-	}
-	return options, nil
+func (f Flags) tlsFirst() bool { return f.TLSFirst != nil && *f.TLSFirst }
+
+// validSubject reports whether a subject has no wildcard, white space or empty token.
+func validSubject(subject string) bool {
+	return nats.CustomInboxPrefix(subject)(&nats.Options{}) == nil &&
+		!strings.ContainsAny(subject, " \t\r\n") && !strings.Contains("."+subject, "..")
 }
 
 // tls returns the options for certificates.
 func (f Flags) tls() (options []nats.Option, err error) {
 	if f.Cert != "" {
 		if _, err := tls.LoadX509KeyPair(f.Cert, f.Key); err != nil {
-			return nil, cli.BadFlag(f, "nats-cert", f.Cert,
+			return nil, f.bad("nats-cert", f.Cert,
 				fmt.Sprintf("a certificate with its key in --nats-key (%v)", err))
 		}
 		options = append(options, nats.ClientCert(f.Cert, f.Key))
 	}
 	if f.CA != "" {
 		if err := credential.AddCertificates(x509.NewCertPool(), f.CA); err != nil {
-			return nil, cli.BadFlag(f, "nats-ca", schema.Quote(f.CA),
+			return nil, f.bad("nats-ca", schema.Quote(f.CA),
 				fmt.Sprintf("a file with certificates in PEM (%v)", err))
 		}
 		options = append(options, nats.RootCAs(f.CA))
 	}
+	if f.tlsFirst() {
+		options = append(options, nats.TLSHandshakeFirst())
+	}
 	return options, nil
-}
-
-// checkCredentials rejects more than one kind of credentials. The client would silently use one of them: the URL's
-// rather than the flag's.
-func (f Flags) checkCredentials() error {
-	inURL := slices.ContainsFunc(strings.Split(f.NATSURL, ","), func(server string) bool {
-		_, rest, found := strings.Cut(server, "://")
-		if !found {
-			rest = server
-		}
-		authority, _, _ := strings.Cut(rest, "/")
-		return strings.Contains(authority, "@")
-	})
-	var given []string
-	for _, kind := range []struct {
-		name string
-		set  bool
-	}{
-		{"a user in --nats-url ($NATS_URL)", inURL}, {"--nats-user ($NATS_USER)", f.User != ""},
-		{"--nats-creds ($NATS_CREDS)", f.Creds != ""}, {"--nats-nkey ($NATS_NKEY)", f.NKey != ""},
-	} {
-		if kind.set {
-			given = append(given, kind.name)
-		}
-	}
-	if len(given) > 1 {
-		return cli.Usagef("%s are set: set only one of them", strings.Join(given, " and "))
-	}
-	return nil
 }
 
 // checkServers rejects addresses at which there can be no server, so that the command does not wait for one.

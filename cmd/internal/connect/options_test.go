@@ -35,7 +35,6 @@ func TestServerURLs(t *testing.T) {
 		"ws://host":                              true,
 		"wss://host:443/path/of/a/proxy,wss://b": true,
 
-		"":                            false,
 		" ":                           false,
 		",":                           false,
 		"nats":                        true, // a possible name

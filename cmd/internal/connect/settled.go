@@ -14,6 +14,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/broker/adapter"
+	"statusworker/cmd/broker/api"
 	"statusworker/cmd/broker/permission"
 	"statusworker/cmd/internal/patience"
 )
@@ -136,7 +137,12 @@ func Settled(
 	log logrus.FieldLogger,
 	do func(context.Context, jetstream.JetStream) error,
 ) error {
-	a := &asking{waiting: newWaiting(ctx, log, waitingForJetStream), guarded: permission.Guarded(js.Conn())}
+	why := waitingForJetStream
+	if prefix := api.Of(js); prefix != api.Default {
+		why.advice = fmt.Sprintf("nothing answers on %s>: check --js-domain ($NATS_JS_DOMAIN) or --js-api-prefix "+
+			"($NATS_JS_API_PREFIX), and the connection of the leaf node to its hub; or %s", prefix, why.advice)
+	}
+	a := &asking{waiting: newWaiting(ctx, log, why), guarded: permission.Guarded(js.Conn())}
 	a.timeout.Store(int64(minAnswerTimeout))
 	asked := permission.Wrap(js, a.ask)
 	err := a.retry(ctx, func() error {

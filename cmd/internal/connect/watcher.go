@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/broker/api"
 	"statusworker/schema"
 )
 
@@ -34,6 +35,7 @@ const retryRejected = 2 * time.Minute
 type watcher struct {
 	log    logrus.FieldLogger
 	hint   func(error) string
+	api    api.Prefix
 	within time.Duration
 	now    func() time.Time
 	closed chan struct{}
@@ -46,10 +48,10 @@ type watcher struct {
 	logged  map[string]time.Time
 }
 
-func newWatcher(log logrus.FieldLogger, hint func(error) string) *watcher {
+func newWatcher(log logrus.FieldLogger, hint func(error) string, prefix api.Prefix) *watcher {
 	closed := make(chan struct{})
 	return &watcher{
-		log: log, hint: hint, within: retryRejected, now: time.Now,
+		log: log, hint: hint, api: prefix, within: retryRejected, now: time.Now,
 		closed: closed, close: sync.OnceFunc(func() { close(closed) }), logged: map[string]time.Time{},
 	}
 }
@@ -78,7 +80,7 @@ const maxLogged = 100
 func (w *watcher) due(err error, now time.Time) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	kind := kindOf(err)
+	kind := w.kindOf(err)
 	if last, ok := w.logged[kind]; ok && now.Sub(last) < logEvery {
 		return false
 	}
@@ -89,15 +91,15 @@ func (w *watcher) due(err error, now time.Time) bool {
 	return true
 }
 
-var deniedSubject = regexp.MustCompile(`"(?:(\$JS\.API\.)|((?:[^".]*\.){3}))[^"]*"`)
+var deniedSubject = regexp.MustCompile(`"((?:[^".]*\.){3})[^"]*"`)
 
 // kindOf returns a rejection without the identifier or sequence in its subject, which differ for each interaction.
-func kindOf(err error) string {
+func (w *watcher) kindOf(err error) string {
 	return deniedSubject.ReplaceAllStringFunc(err.Error(), func(subject string) string {
-		if match := deniedSubject.FindStringSubmatch(subject); match[1] == "" {
-			return match[2]
+		if strings.HasPrefix(subject, `"`+string(w.api)) || strings.HasPrefix(subject, `"`+string(api.Default)) {
+			return subject
 		}
-		return subject
+		return deniedSubject.FindStringSubmatch(subject)[1]
 	})
 }
 

@@ -13,6 +13,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/sirupsen/logrus"
+
+	"statusworker/cmd/broker/api"
 )
 
 // closing is a connection that tells a test when it is closed. open ignores that.
@@ -47,7 +49,7 @@ func TestWatcherHears(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			log, logged := newLog()
-			w := newWatcher(log, Flags{}.Hint)
+			w := newWatcher(log, Flags{}.Hint, api.Default)
 			w.heard(open{}, tt.connected, tt.err)
 			w.heard(open{}, tt.connected, tt.err)
 			want := []string{tt.want, tt.want}
@@ -71,7 +73,7 @@ func TestWatcherNamesTheFlagsToCheck(t *testing.T) {
 		"--nats-creds ($NATS_CREDS)": nats.ErrAuthorization,
 	} {
 		log, logged := newLog()
-		newWatcher(log, Flags{}.Hint).heard(open{}, false, err)
+		newWatcher(log, Flags{}.Hint, api.Default).heard(open{}, false, err)
 		if advice := fmt.Sprint(logged.all()[0].Data["advice"]); !strings.Contains(advice, flag) {
 			t.Errorf("advice %q on %v, want %s in it", advice, err, flag)
 		}
@@ -90,7 +92,7 @@ func TestWatcherCountsRejectionsInARow(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			log, logged := newLog()
-			w := newWatcher(log, Flags{}.Hint)
+			w := newWatcher(log, Flags{}.Hint, api.Default)
 			now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 			w.within, w.now = within, func() time.Time { return now }
 			for range 20 {
@@ -108,7 +110,7 @@ func TestWatcherCountsRejectionsInARow(t *testing.T) {
 // A missing permission affects many subjects, and is logged once.
 func TestWatcherLogsAPermissionOnce(t *testing.T) {
 	log, logged := newLog()
-	w := newWatcher(log, Flags{}.Hint)
+	w := newWatcher(log, Flags{}.Hint, api.Default)
 	for _, subject := range []string{
 		"interactions.processed.cxai.%d", "interactions.hold.chat.%d",
 		"$JS.ACK.INTERACTIONS_POLLS.poll-chat.1.%d.7.1.0",
@@ -130,7 +132,7 @@ func TestLostConnectionIsLoggedRepeatedly(t *testing.T) {
 	log, logged := newLog()
 	s := newServer(t, server.Options{})
 	flags := Flags{NATSURL: s.ClientURL(), InboxPrefix: "_INBOX"}
-	w := newWatcher(log, flags.Hint)
+	w := newWatcher(log, flags.Hint, api.Default)
 	options, err := flags.options("test", log, w)
 	if err != nil {
 		t.Fatal(err)
@@ -166,7 +168,7 @@ func TestLostConnectionIsLoggedRepeatedly(t *testing.T) {
 // Persistent rejections are logged once, and close the connection: only a new process can have new credentials.
 func TestRejectedCredentialsCloseTheConnection(t *testing.T) {
 	log, logged := newLog()
-	w := newWatcher(log, Flags{}.Hint)
+	w := newWatcher(log, Flags{}.Hint, api.Default)
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	w.within, w.now = time.Hour, func() time.Time { return now }
 	closed := make(closing)

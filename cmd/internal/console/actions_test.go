@@ -16,7 +16,7 @@ import (
 // pausedUntil returns until when a lane is paused, or nil.
 func (s *stage) pausedUntil(t schema.Type) *time.Time {
 	s.t.Helper()
-	c, err := s.js.Consumer(s.ctx, schema.StreamPolls, schema.PollConsumer(t))
+	c, err := s.js.Consumer(s.ctx, ns.StreamPolls(), ns.PollConsumer(t))
 	s.check(err)
 	if !c.CachedInfo().Paused {
 		return nil
@@ -49,20 +49,20 @@ func TestReplayOfAFilter(t *testing.T) {
 	page := s.get("/dead-letters/confirm?do=replay-all&reason=not_found").shows("Replay 3 dead letters?",
 		"statusworker dlq replay --reason not_found")
 	later := s.deadLetters(schema.NotFound, 1)
-	if n := s.messages(schema.StreamOutcomes, ">"); n != 6 {
+	if n := s.messages(ns.StreamOutcomes(), ">"); n != 6 {
 		t.Errorf("%d outcomes after the question, want 6", n)
 	}
 	s.do(http.MethodPost, "/dead-letters/replay", page.fields()).ends(s).shows("done", "3 of 3", "replayed 3",
 		"unchanged 0")
 	for _, id := range ids {
-		if n := s.messages(schema.StreamDeclared, schema.DeclaredSubject(schema.Chat, id)); n != 1 {
+		if n := s.messages(ns.StreamDeclared(), ns.DeclaredSubject(schema.Chat, id)); n != 1 {
 			t.Errorf("%d declared messages of %s, want 1", n, id)
 		}
 	}
-	if n := s.messages(schema.StreamOutcomes, schema.FailedSubjects(later[0])); n != 1 {
+	if n := s.messages(ns.StreamOutcomes(), ns.FailedSubjects(later[0])); n != 1 {
 		t.Error("the dead letter that was stored later is gone")
 	}
-	if n := s.messages(schema.StreamOutcomes, ">"); n != 3 {
+	if n := s.messages(ns.StreamOutcomes(), ">"); n != 3 {
 		t.Errorf("%d outcomes, want 3", n)
 	}
 	s.get("/tasks").shows("Replay of 3 dead letters", "done")
@@ -166,7 +166,7 @@ func TestPauseAndResume(t *testing.T) {
 		t.Errorf("logged %v", entries)
 	}
 	s.do(http.MethodPost, "/lanes/intake/pause", url.Values{"for": {"15m"}}).has(http.StatusSeeOther)
-	c, err := s.js.Consumer(s.ctx, schema.StreamDeclared, schema.ConsumerIntake)
+	c, err := s.js.Consumer(s.ctx, ns.StreamDeclared(), ns.ConsumerIntake())
 	s.check(err)
 	if !c.CachedInfo().Paused {
 		t.Error("the intake is not paused")
@@ -182,9 +182,9 @@ func TestDeclare(t *testing.T) {
 		"ai-results": {"no"}, "data": {`{"customer":"c1"}`}}
 	s.do(http.MethodPost, "/declare", form).ends(s).shows("done", "declared 2", "already waiting 1", "invalid 1",
 		"nonsense")
-	stream, err := s.js.Stream(s.ctx, schema.StreamDeclared)
+	stream, err := s.js.Stream(s.ctx, ns.StreamDeclared())
 	s.check(err)
-	m, err := stream.GetLastMsgForSubject(s.ctx, schema.DeclaredSubject(schema.Chat, one))
+	m, err := stream.GetLastMsgForSubject(s.ctx, ns.DeclaredSubject(schema.Chat, one))
 	s.check(err)
 	if d, err := schema.Decode(m.Data); err != nil || d.Identifier != one {
 		t.Errorf("declared %s: %v", m.Data, err)
@@ -206,12 +206,12 @@ func TestStopOfATask(t *testing.T) {
 	s := newStage(t, writable)
 	id := s.deadLetters(schema.NotFound, 1)[0]
 	// An older declared message makes the replay wait.
-	_, err := s.js.Publish(s.ctx, schema.DeclaredSubject(schema.Audio, id), []byte("{}"))
+	_, err := s.js.Publish(s.ctx, ns.DeclaredSubject(schema.Audio, id), []byte("{}"))
 	s.check(err)
 	page := s.get("/dead-letters/confirm?do=replay-selected&id=@1")
 	at := s.do(http.MethodPost, "/dead-letters/replay", page.fields()).has(http.StatusSeeOther).Header().Get("Location")
 	s.do(http.MethodPost, at+"/stop", url.Values{}).ends(s).shows("stopped")
-	if n := s.messages(schema.StreamOutcomes, ">"); n != 1 {
+	if n := s.messages(ns.StreamOutcomes(), ">"); n != 1 {
 		t.Errorf("%d outcomes, want 1", n)
 	}
 }

@@ -26,10 +26,12 @@ import (
 	"statusworker/cmd/internal/doctor"
 	"statusworker/cmd/overview"
 	"statusworker/publisher/dlq"
+	"statusworker/schema"
 )
 
 // Config configures a Console.
 type Config struct {
+	Namespace schema.Namespace
 	// JS is a connection as an operator. A missing permission must be an error at once, see [permission.Wrap].
 	JS jetstream.JetStream
 	// Doctor runs the checks of the broker.
@@ -65,7 +67,7 @@ type Console struct {
 // New returns a console. [Serve] runs it; otherwise call [Console.Run] beside a server for its [Console.Handler].
 func New(cfg Config) *Console {
 	c := &Console{
-		Config: cfg, nc: cfg.JS.Conn(), feed: newFeed(overview.New(cfg.JS, time.Now), cfg.JS.Conn()),
+		Config: cfg, nc: cfg.JS.Conn(), feed: newFeed(overview.New(cfg.JS, cfg.Namespace, time.Now), cfg.JS.Conn()),
 		tasks: newTasks(), stopping: make(chan struct{}),
 	}
 	c.stop = sync.OnceFunc(func() { close(c.stopping) })
@@ -144,15 +146,20 @@ func (c *Console) writing(h handler) handler {
 // errDisconnected is the error of every request without a connection to the broker.
 var errDisconnected = errors.New("no connection to NATS; reconnecting")
 
+// refused is the problem of an invalid filter.
+func refused(filter *dlq.FilterError) error {
+	return &problem{http.StatusBadRequest, filter.Error() + ".", filter}
+}
+
 // asked turns the error of a request to the broker into a problem.
-func asked(err error) error {
+func (c *Console) asked(err error) error {
 	var filter *dlq.FilterError
 	var known *problem
 	switch {
 	case err == nil, errors.As(err, &known):
 		return err
 	case errors.As(err, &filter):
-		return &problem{http.StatusBadRequest, filter.Error() + ".", err}
+		return refused(filter)
 	case errors.Is(err, errDisconnected):
 		return &problem{http.StatusServiceUnavailable, "There is no connection to NATS. The console reconnects.", err}
 	case errors.Is(err, nats.ErrPermissionViolation):
@@ -161,7 +168,7 @@ func asked(err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		return &problem{http.StatusGatewayTimeout, "NATS did not answer in time: " + err.Error() + ".", err}
 	}
-	return &problem{http.StatusBadGateway, advice.Streams(err).Error() + ".", err}
+	return &problem{http.StatusBadGateway, advice.Streams(err, c.Namespace).Error() + ".", err}
 }
 
 // askTimeout limits the requests to the broker for one page.
@@ -170,16 +177,16 @@ const askTimeout = 20 * time.Second
 // ask calls do, which makes requests to the broker for one page.
 func (c *Console) ask(ctx context.Context, do func(context.Context) error) error {
 	if !c.nc.IsConnected() {
-		return asked(errDisconnected)
+		return c.asked(errDisconnected)
 	}
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	return asked(do(ctx))
+	return c.asked(do(ctx))
 }
 
 // queue returns the dead-letter queue for reading.
 func (c *Console) queue(ctx context.Context) (*dlq.Queue, error) {
-	return dlq.New(ctx, adapter.New(c.JS))
+	return dlq.New(ctx, adapter.New(c.JS), c.Namespace)
 }
 
 // link returns the address of a path of the console.

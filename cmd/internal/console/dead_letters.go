@@ -145,7 +145,7 @@ func (c *Console) deadLetterPage(w http.ResponseWriter, r *http.Request) error {
 			d.Hidden++
 		}
 	}
-	_, _, err = found.Declared()
+	_, _, err = found.Declared(c.Namespace)
 	d.Replayable = found.Problem == nil && err == nil
 	return c.show(w, r, "dead-letter", d)
 }

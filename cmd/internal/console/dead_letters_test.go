@@ -66,7 +66,7 @@ func TestFilters(t *testing.T) {
 	s := newStage(t)
 	chat, audio := dead(schema.NotFound, uuid.NewString()), dead(schema.Rejected, uuid.NewString())
 	audio.Type, audio.Detail = schema.Audio, "ElevateAI said: <Gone>"
-	audio.Origin.Subject = schema.DeclaredSubject(schema.Audio, audio.Identifier)
+	audio.Origin.Subject = ns.DeclaredSubject(schema.Audio, audio.Identifier)
 	s.store(chat, audio)
 	for query, want := range map[string][]string{
 		"":                                    {"@2", "@1"},
@@ -105,8 +105,8 @@ func TestHostileTexts(t *testing.T) {
 		o.Identifier)
 	s.store(o)
 	for subject, data := range map[string]string{
-		schema.FailedSubject("<script>alert(4)</script>", "<b>x</b>"): "<script>alert(5)</script>",
-		schema.WorkerSubject("<script>alert(6)</script>"):             `{`,
+		ns.FailedSubject("<script>alert(4)</script>", "<b>x</b>"): "<script>alert(5)</script>",
+		ns.WorkerSubject("<script>alert(6)</script>"):             `{`,
 	} {
 		_, err := s.js.Publish(s.ctx, subject, []byte(data))
 		s.check(err)

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/internal/advice"
 	"statusworker/cmd/internal/producer"
 	"statusworker/cmd/internal/producer/source"
 	"statusworker/publisher/dlq"
@@ -39,7 +40,7 @@ func (c *Console) declare(w http.ResponseWriter, r *http.Request) error {
 	}
 	t := &task{
 		Title: fmt.Sprintf("Declaration of %s of type %s", interactions(len(messages.IDs)), messages.Type),
-		Total: len(messages.IDs), Command: "statusworker declare --type " + messages.Type + " ID...",
+		Total: len(messages.IDs), Command: advice.Command(c.Namespace, "declare --type "+messages.Type+" ID..."),
 	}
 	facts := logrus.Fields{"action": "declare", "type": messages.Type, "identifiers": listed(messages.IDs)}
 	return c.begin(w, r, t, facts, func(ctx context.Context, t *task) error {
@@ -75,12 +76,12 @@ func declaredMessages(r *http.Request) (source.Arguments, error) {
 
 // publishDeclared declares the interactions, and counts the results.
 func (c *Console) publishDeclared(ctx context.Context, t *task, messages source.Source) error {
-	p, err := producer.Open(ctx, c.nc, c.Log, t.note)
+	p, err := producer.Open(ctx, c.JS, c.Namespace, c.Log, t.note)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		err = &dlq.MissingStreamError{Stream: schema.StreamDeclared}
+		err = &dlq.MissingStreamError{Stream: c.Namespace.StreamDeclared()}
 	}
 	if err != nil {
-		return asked(err)
+		return c.asked(err)
 	}
 	progress := producer.NewProgress(t, 0)
 	showCounts := func() {

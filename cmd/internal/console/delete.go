@@ -11,6 +11,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/broker/adapter"
+	"statusworker/cmd/internal/advice"
 	"statusworker/cmd/internal/dlqview"
 	"statusworker/publisher/dlq"
 	"statusworker/schema"
@@ -72,7 +73,7 @@ func (c *Console) confirmPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	data := confirmData{Deletion: d, Filter: form, Selected: len(form.names) > 0}
-	data.Command = "statusworker dlq " + d.Name + " " + form.Command()
+	data.Command = advice.Command(c.Namespace, "dlq "+d.Name+" "+form.Command())
 	err = c.ask(r.Context(), func(ctx context.Context) error {
 		queue, err := c.queue(ctx)
 		if err != nil {
@@ -124,7 +125,7 @@ func (c *Console) deleteDeadLetters(w http.ResponseWriter, r *http.Request) erro
 	command := form.Command()
 	t := &task{
 		Title: fmt.Sprintf("%s of %s", d.Title, deadLetters(int(total))), Total: int(total),
-		Command: "statusworker dlq " + d.Name + " " + command,
+		Command: advice.Command(c.Namespace, "dlq "+d.Name+" "+command),
 	}
 	facts := logrus.Fields{"action": d.Name, "selection": command, "as_of": form.asOf}
 	return c.begin(w, r, t, facts, func(ctx context.Context, t *task) error {
@@ -141,9 +142,9 @@ func deadLetters(n int) string {
 
 // delete replays or purges the dead letters of a filter.
 func (c *Console) delete(ctx context.Context, t *task, d deletion, form filterForm) error {
-	queue, err := dlq.NewForDeletion(ctx, adapter.New(c.JS))
+	queue, err := dlq.NewForDeletion(ctx, adapter.New(c.JS), c.Namespace)
 	if err != nil {
-		return asked(err)
+		return c.asked(err)
 	}
 	selection, err := c.selection(ctx, queue, form)
 	if err != nil {
@@ -155,7 +156,7 @@ func (c *Console) delete(ctx context.Context, t *task, d deletion, form filterFo
 	}
 	if err = d.do(queue, ctx, selection, false, results.add); err != nil {
 		t.note("The other dead letters are unchanged: run the action again to continue.")
-		return asked(err)
+		return c.asked(err)
 	}
 	if missing := t.Total - t.view().Done; missing > 0 {
 		t.note("No longer stored: " + deadLetters(missing) + ", replayed or purged since the page that asked for " +

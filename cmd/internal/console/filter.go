@@ -1,6 +1,7 @@
 package console
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -78,7 +79,10 @@ func (f filterForm) filter() (dlq.Filter, error) {
 		}
 		filter.AsOf = moment
 	}
-	return filter, asked(filter.Check())
+	if invalid := (*dlq.FilterError)(nil); errors.As(filter.Check(), &invalid) {
+		return filter, refused(invalid)
+	}
+	return filter, nil
 }
 
 // Query returns the filter as a query, without names.

@@ -31,6 +31,9 @@ import (
 	"statusworker/schema"
 )
 
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
+
 // stage is a console with a broker.
 type stage struct {
 	t      testing.TB
@@ -215,7 +218,7 @@ var declared = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 func dead(r schema.Reason, id string) schema.Outcome {
 	o := schema.Outcome{
 		Identifier: id, Type: schema.Chat, Reason: r, Detail: "why " + id, Observed: declared.Add(time.Minute),
-		Origin: schema.Origin{Stream: schema.StreamDeclared, Subject: schema.DeclaredSubject(schema.Chat, id),
+		Origin: schema.Origin{Stream: ns.StreamDeclared(), Subject: ns.DeclaredSubject(schema.Chat, id),
 			Sequence: 3, Deliveries: 1, Stored: declared, Polls: 2},
 		Declaration: json.RawMessage(fmt.Sprintf(`{"interactionIdentifier":%q,"type":"chat"}`, id)),
 	}
@@ -231,7 +234,7 @@ func (s *stage) store(all ...schema.Outcome) (last uint64) {
 	for _, o := range all {
 		data, err := o.Marshal()
 		s.check(err)
-		ack, err := s.js.Publish(s.ctx, o.Subject(), data)
+		ack, err := s.js.Publish(s.ctx, ns.OutcomeSubject(o), data)
 		s.check(err)
 		last = ack.Sequence
 	}

@@ -55,7 +55,7 @@ func (c *Console) interactionPage(r *http.Request) (loaded, error) {
 	}
 	var found interaction.Interaction
 	err := c.ask(r.Context(), func(ctx context.Context) error {
-		finder, err := interaction.Connect(ctx, c.JS)
+		finder, err := interaction.Connect(ctx, c.JS, c.Namespace)
 		if missing := (*interaction.MissingStreamError)(nil); errors.As(err, &missing) {
 			return &dlq.MissingStreamError{Stream: missing.Stream}
 		}

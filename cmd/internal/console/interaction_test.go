@@ -15,7 +15,7 @@ func TestInteraction(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, writable)
 	failed, waiting, unknown := s.deadLetters(schema.NotFound, 1)[0], uuid.NewString(), uuid.NewString()
-	_, err := s.js.Publish(s.ctx, schema.DeclaredSubject(schema.Chat, waiting),
+	_, err := s.js.Publish(s.ctx, ns.DeclaredSubject(schema.Chat, waiting),
 		[]byte(`{"interactionIdentifier":"`+waiting+`","type":"chat"}`))
 	s.check(err)
 	s.get("/interactions/"+failed).shows("dead_lettered", "not_found", schema.NotFound.Text(), "why "+failed, "@1",

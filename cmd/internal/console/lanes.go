@@ -6,8 +6,7 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
+	"statusworker/cmd/broker/api"
 	"statusworker/cmd/broker/permission"
 	"statusworker/consumer"
 	"statusworker/schema"
@@ -33,13 +32,14 @@ func (c *Console) lane(r *http.Request) (laneData, error) {
 	name := r.PathValue("lane")
 	view, _, _ := c.feed.latest(r.Context())
 	if view.Redelivery == "" {
-		return laneData{}, asked(fmt.Errorf("the redelivery mode is not known yet: %w", errDisconnected))
+		return laneData{}, c.asked(fmt.Errorf("the redelivery mode is not known yet: %w", errDisconnected))
 	}
 	d := laneData{
-		Pauses: pauses, Stream: view.Redelivery.PollStream(), Consumer: schema.PollConsumer(schema.Type(name)),
+		Pauses: pauses, Stream: view.Redelivery.PollStream(c.Namespace),
+		Consumer: c.Namespace.PollConsumer(schema.Type(name)),
 	}
-	if name == schema.ConsumerIntake && view.Redelivery != consumer.Nak {
-		d.Stream, d.Consumer = schema.StreamDeclared, schema.ConsumerIntake
+	if name == c.Namespace.ConsumerIntake() && view.Redelivery != consumer.Nak {
+		d.Stream, d.Consumer = c.Namespace.StreamDeclared(), c.Namespace.ConsumerIntake()
 	} else if !schema.Type(name).Valid() {
 		return d, &problem{http.StatusNotFound, "There is no lane " + schema.Quote(name) + ".", nil}
 	}
@@ -87,11 +87,11 @@ func (c *Console) changeLane(w http.ResponseWriter, r *http.Request) error {
 		return &problem{http.StatusNotFound, "There is no action " + schema.Quote(action) + ".", nil}
 	}
 	err = c.ask(r.Context(), func(ctx context.Context) error {
-		subject := jetstream.DefaultAPIPrefix + "CONSUMER.PAUSE." + d.Stream + "." + d.Consumer
+		subjects := api.Of(c.JS).Subjects("CONSUMER.PAUSE", d.Stream, d.Consumer)
 		return permission.Guard(ctx, c.nc, func(ctx context.Context) error {
 			_, err := c.JS.PauseConsumer(ctx, d.Stream, d.Consumer, until)
 			return err
-		}, subject)
+		}, subjects...)
 	})
 	if err != nil {
 		log.WithError(err).Warn("lane not changed")

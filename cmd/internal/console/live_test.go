@@ -91,7 +91,7 @@ func TestStream(t *testing.T) {
 		t.Errorf("the first event is %s", first)
 	}
 	s.deadLetters(schema.NotFound, 1)
-	_, err := s.js.Publish(s.ctx, schema.WorkerSubject("w"), []byte(worker))
+	_, err := s.js.Publish(s.ctx, ns.WorkerSubject("w"), []byte(worker))
 	s.check(err)
 	for event := range events {
 		if strings.Contains(event, "pod-1") {

@@ -82,7 +82,7 @@ func overviewOf(v statusview.View) overviewData {
 func (d *overviewData) lanes() {
 	if i := d.Intake; i != nil {
 		d.Lanes = append(d.Lanes, laneRow{
-			Name: schema.ConsumerIntake, Due: i.Waiting, Out: i.Out, Redelivered: i.Redelivered,
+			Name: d.Namespace.ConsumerIntake(), Due: i.Waiting, Out: i.Out, Redelivered: i.Redelivered,
 			DueSeconds: i.WaitingSeconds, PausedUntil: i.PausedUntil,
 		})
 	}

@@ -150,7 +150,7 @@ func (a answer) wellFormed(at string) {
 // announced stores the announcement of a worker before the console starts.
 func announced(data string) func(*console.Config) {
 	return func(c *console.Config) {
-		if _, err := c.JS.Publish(context.Background(), schema.WorkerSubject("w"), []byte(data)); err != nil {
+		if _, err := c.JS.Publish(context.Background(), ns.WorkerSubject("w"), []byte(data)); err != nil {
 			panic(err)
 		}
 	}
@@ -160,7 +160,7 @@ func announced(data string) func(*console.Config) {
 func TestOverview(t *testing.T) {
 	t.Parallel()
 	s := newStage(t, announced(worker), func(c *console.Config) {
-		_, err := c.JS.CreateConsumer(context.Background(), schema.StreamOutcomes,
+		_, err := c.JS.CreateConsumer(context.Background(), ns.StreamOutcomes(),
 			jetstream.ConsumerConfig{Durable: "transcripts", AckPolicy: jetstream.AckExplicitPolicy})
 		if err != nil {
 			panic(err)
@@ -177,11 +177,11 @@ func TestOverviewWithNaks(t *testing.T) {
 	t.Parallel()
 	s := stageOf(t, consumer.Nak, writable)
 	page := s.get("/").shows("audio", "New")
-	if strings.Contains(page.text(), schema.ConsumerIntake) {
+	if strings.Contains(page.text(), ns.ConsumerIntake()) {
 		t.Errorf("the overview shows an intake:\n%s", page.text())
 	}
-	s.do(http.MethodGet, "/lanes/"+schema.ConsumerIntake, nil).has(http.StatusNotFound)
-	s.get("/lanes/chat").shows(schema.StreamDeclared)
+	s.do(http.MethodGet, "/lanes/"+ns.ConsumerIntake(), nil).has(http.StatusNotFound)
+	s.get("/lanes/chat").shows(ns.StreamDeclared())
 }
 
 // The doctor shows failures before warnings, and both before what passed.

@@ -25,10 +25,10 @@ var actions = map[string]url.Values{
 // unchanged requires that the streams have only the dead letter of a test, and that no lane is paused.
 func (s *stage) unchanged() {
 	s.t.Helper()
-	if n := s.messages(schema.StreamOutcomes, ">"); n != 1 {
+	if n := s.messages(ns.StreamOutcomes(), ">"); n != 1 {
 		s.t.Errorf("%d outcomes, want 1", n)
 	}
-	if n := s.messages(schema.StreamDeclared, ">"); n != 0 {
+	if n := s.messages(ns.StreamDeclared(), ">"); n != 0 {
 		s.t.Errorf("%d declared messages, want none", n)
 	}
 	if until := s.pausedUntil(schema.Audio); until != nil {

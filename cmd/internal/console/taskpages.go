@@ -20,7 +20,7 @@ func (c *Console) begin(
 	w http.ResponseWriter, r *http.Request, t *task, facts logrus.Fields, do func(context.Context, *task) error,
 ) error {
 	if !c.nc.IsConnected() {
-		return asked(errDisconnected)
+		return c.asked(errDisconnected)
 	}
 	t.User = userOf(r)
 	t.ID = nuid.Next()

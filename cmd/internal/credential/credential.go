@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/nats-io/nkeys"
 
@@ -64,15 +63,24 @@ func Readable(path string) error {
 	return f.Close()
 }
 
-// CheckNATS checks a NATS credentials file before it is sent to a server.
-func CheckNATS(path string) error {
-	text, err := os.ReadFile(path)
+// ReadFile reads a small file. It does not block on a pipe.
+func ReadFile(path string) ([]byte, error) {
+	f, err := statusclient.OpenFile(path)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, maxCredentials))
+}
+
+// maxCredentials is the maximum size of a credentials file in bytes.
+const maxCredentials = 1 << 20
+
+// CheckNATS checks the text of a NATS credentials file before it is sent to a server.
+func CheckNATS(text []byte) error {
 	if _, err := nkeys.ParseDecoratedJWT(text); err != nil {
 		return err
 	}
-	_, err = nkeys.ParseDecoratedNKey(text)
+	_, err := nkeys.ParseDecoratedNKey(text)
 	return err
 }

@@ -16,6 +16,7 @@ import (
 
 // part is one interaction of a demo: its script at the vendor, its declared message, and the expected outcomes.
 type part struct {
+	names      schema.Namespace
 	identifier string
 	typ        schema.Type
 	// story describes a special case. It is empty for an ordinary interaction.
@@ -28,8 +29,8 @@ type part struct {
 	want []string
 }
 
-func newPart(t schema.Type, story string, script simulator.Script) part {
-	p := part{identifier: uuid.NewString(), typ: t, story: story, script: script}
+func newPart(n schema.Namespace, t schema.Type, story string, script simulator.Script) part {
+	p := part{names: n, identifier: uuid.NewString(), typ: t, story: story, script: script}
 	p.message = fmt.Sprintf(`{"interactionIdentifier":%q,"type":%q,"externalIdentifier":"dev"}`, p.identifier, t)
 	return p
 }
@@ -46,13 +47,13 @@ func (p part) processed(differ ...schema.Flag) part {
 		panic(err) // this file wrote the message
 	}
 	for _, to := range declared.Destinations() {
-		p.want = append(p.want, schema.ProcessedSubject(to, p.identifier))
+		p.want = append(p.want, p.names.ProcessedSubject(to, p.identifier))
 	}
 	return p
 }
 
 func (p part) failed(r schema.Reason) part {
-	p.want = []string{schema.FailedSubject(r, p.identifier)}
+	p.want = []string{p.names.FailedSubject(r, p.identifier)}
 	return p
 }
 
@@ -64,35 +65,36 @@ func failures() []schema.Status {
 	return slices.DeleteFunc(schema.Statuses(), func(s schema.Status) bool { return s.Meaning() != schema.Failed })
 }
 
-// newCast returns the interactions of a run: one for each special case, and count ordinary ones. Times are in the
-// vendor's time, which is not scaled.
-func newCast(count int) []part {
+// newCast returns the interactions of a run in a namespace: one for each special case, and count ordinary ones. Times
+// are in the vendor's time, which is not scaled.
+func newCast(n schema.Namespace, count int) []part {
 	const s = time.Second
 	var cast []part
 	types := schema.Types()
 	for _, t := range types {
-		cast = append(cast, newPart(t, "processed", simulator.Processed(50*s)).processed())
+		cast = append(cast, newPart(n, t, "processed", simulator.Processed(50*s)).processed())
 		for _, f := range schema.Flags() {
 			story := fmt.Sprintf("%s: %t", f, !f.Default())
-			cast = append(cast, newPart(t, story, simulator.Processed(35*s)).processed(f))
+			cast = append(cast, newPart(n, t, story, simulator.Processed(35*s)).processed(f))
 		}
 	}
 	for i, status := range failures() {
 		t := types[i%len(types)]
-		cast = append(cast, newPart(t, "failed", simulator.Failed(status, 50*s)).failed(status.Reason()))
+		cast = append(cast, newPart(n, t, "failed", simulator.Failed(status, 50*s)).failed(status.Reason()))
 	}
 	refused := func(code int) simulator.Script { return simulator.Never().With(simulator.Refusal(code)) }
-	twice := newPart(schema.Chat, "declared twice", simulator.Processed(40*s)).processed()
+	twice := newPart(n, schema.Chat, "declared twice", simulator.Processed(40*s)).processed()
 	twice.twice = true
-	malformed := newPart(schema.Chat, "malformed message", simulator.Processed(0)).failed(schema.InvalidMessage)
+	malformed := newPart(n, schema.Chat, "malformed message", simulator.Processed(0)).failed(schema.InvalidMessage)
 	malformed.message = malformed.message[:len(malformed.message)-8]
 	cast = append(cast,
-		newPart(schema.Transcript, "no final status", simulator.Never()).failed(schema.DeadlineExceeded),
-		newPart(schema.Chat, "unknown to the vendor", refused(http.StatusNotFound)).failed(schema.NotFound),
-		newPart(schema.Transcript, "rejected by the vendor", refused(http.StatusBadRequest)).failed(schema.Rejected),
+		newPart(n, schema.Transcript, "no final status", simulator.Never()).failed(schema.DeadlineExceeded),
+		newPart(n, schema.Chat, "unknown to the vendor", refused(http.StatusNotFound)).failed(schema.NotFound),
+		newPart(n, schema.Transcript, "rejected by the vendor", refused(http.StatusBadRequest)).failed(schema.Rejected),
 		malformed,
 		twice,
-		newPart(schema.Audio, "status listed as failed", simulator.Constant(failedStatus)).failed(schema.VendorFailed),
+		newPart(n, schema.Audio, "status listed as failed", simulator.Constant(failedStatus)).
+			failed(schema.VendorFailed),
 	)
 	for _, one := range []struct {
 		typ   schema.Type
@@ -110,13 +112,14 @@ func newCast(count int) []part {
 		}},
 		{schema.Audio, "one invalid answer", 75 * s, simulator.Fault{Kind: simulator.NotJSON}.On(1, 1)},
 	} {
-		cast = append(cast, newPart(one.typ, one.story, simulator.Processed(one.after).With(one.fault)).processed())
+		cast = append(cast, newPart(n, one.typ, one.story, simulator.Processed(one.after).With(one.fault)).processed())
 	}
-	return append(cast, ordinary(count)...)
+	return append(cast, ordinary(n, count)...)
 }
 
-// ordinary returns count interactions of all types with various processing times. Every eighth one fails.
-func ordinary(count int) []part {
+// ordinary returns count interactions of a namespace, of all types and with various processing times. Every eighth one
+// fails.
+func ordinary(n schema.Namespace, count int) []part {
 	random := rand.New(rand.NewPCG(1, uint64(count))) // the same in every run
 	parts := make([]part, count)
 	types, failures := schema.Types(), failures()
@@ -125,11 +128,11 @@ func ordinary(count int) []part {
 		duration := 10*time.Second + time.Duration(random.Int64N(int64(80*time.Second)))
 		if i%8 == 7 {
 			status := failures[random.IntN(len(failures))]
-			parts[i] = newPart(t, "", simulator.Failed(status, duration)).failed(status.Reason())
+			parts[i] = newPart(n, t, "", simulator.Failed(status, duration)).failed(status.Reason())
 			continue
 		}
 		differ := slices.DeleteFunc(schema.Flags(), func(schema.Flag) bool { return random.IntN(4) > 0 })
-		parts[i] = newPart(t, "", simulator.Processed(duration)).processed(differ...)
+		parts[i] = newPart(n, t, "", simulator.Processed(duration)).processed(differ...)
 	}
 	return parts
 }

@@ -30,7 +30,8 @@ func (s *stage) serveConsole(ctx context.Context, version string) (address strin
 		return "", nil, fmt.Errorf("starting the console: %w", err)
 	}
 	c := console.New(console.Config{
-		JS: permission.Wrap(s.js, patience.Guarded(s.nc)), Server: s.broker.URL(), Version: version, AllowWrites: true,
+		Namespace: s.cfg.Namespace, JS: permission.Wrap(s.js, patience.Guarded(s.nc)), Server: s.broker.URL(),
+		Version: version, AllowWrites: true,
 		Doctor: func(ctx context.Context) []doctor.Finding { return doctor.ExamineAsOperator(ctx, target) }, Log: s.log,
 	})
 	ended := make(chan error, 1)

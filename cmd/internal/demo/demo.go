@@ -27,6 +27,7 @@ import (
 
 // Demo configures one run.
 type Demo struct {
+	Namespace schema.Namespace
 	// Speed is the factor by which the vendor is faster and the poll intervals are shorter than in production: 1 to 50.
 	Speed float64
 	// Count is the number of ordinary interactions, in addition to the special cases.
@@ -113,7 +114,7 @@ func (d Demo) open(ctx context.Context, tempDir string, notes *notes) (_ *stage,
 		return nil, fmt.Errorf("using JetStream: %w", err)
 	}
 	set := consumer.Topology(s.cfg, consumer.Choices{Mode: d.Redelivery}).
-		Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
+		Add(publisher.Topology(publisher.Choices{Namespace: d.Namespace, MaxAge: publisher.DefaultMaxAge}))
 	_, err = provisioning.Create(ctx, s.js, set)
 	return s, err
 }
@@ -143,7 +144,7 @@ func (d Demo) config(log logrus.FieldLogger) consumer.Config {
 		slow += 2 * time.Second // each delayed nak waits up to a second longer
 	}
 	return consumer.Config{
-		Intervals: consumer.Intervals{
+		Namespace: d.Namespace, Intervals: consumer.Intervals{
 			Audio: scaled(consumer.Guidance.Audio, d.Speed), Chat: scaled(consumer.Guidance.Chat, d.Speed),
 			Transcript: scaled(consumer.Guidance.Transcript, d.Speed),
 		},

@@ -20,15 +20,18 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
+
 // Missing and duplicate outcomes, and early polls, are found.
 func TestJudgement(t *testing.T) {
-	audio := newPart(schema.Audio, "", simulator.Script{}).processed()
-	chat := newPart(schema.Chat, "", simulator.Script{}).failed(schema.NotFound)
+	audio := newPart(ns, schema.Audio, "", simulator.Script{}).processed()
+	chat := newPart(ns, schema.Chat, "", simulator.Script{}).failed(schema.NotFound)
 	interval := consumer.Intervals{Audio: time.Second, Chat: time.Second / 2, Transcript: time.Second / 2}
 	began := time.Now()
 	land := func(subjects ...string) (landed []landing) {
 		for _, s := range subjects {
-			kind, id, _ := schema.SplitSubject(s)
+			kind, id, _ := ns.SplitSubject(s)
 			l := landing{subject: s, identifier: id}
 			if strings.HasPrefix(s, "interactions.failed.") {
 				l.reason = schema.Reason(kind)
@@ -55,11 +58,11 @@ func TestJudgement(t *testing.T) {
 		{"nothing", nil, nil, map[string]int{"missing": 3}},
 		{"half an outcome", land(good[1:]...), polite, map[string]int{"missing": 1}},
 		{"twice", land(append(good, chat.want[0])...), polite, map[string]int{"doubled": 1}},
-		{"a contradiction", land(append(good, schema.ProcessedSubject(schema.ToCXAI, chat.identifier))...), polite,
+		{"a contradiction", land(append(good, ns.ProcessedSubject(schema.ToCXAI, chat.identifier))...), polite,
 			map[string]int{"unexpected": 1}},
-		{"another reason", land(audio.want[0], audio.want[1], schema.FailedSubject(schema.Rejected, chat.identifier)),
+		{"another reason", land(audio.want[0], audio.want[1], ns.FailedSubject(schema.Rejected, chat.identifier)),
 			polite, map[string]int{"missing": 1, "unexpected": 1}},
-		{"an unknown interaction", land(append(good, schema.FailedSubject(schema.NotFound, "x"))...), polite,
+		{"an unknown interaction", land(append(good, ns.FailedSubject(schema.NotFound, "x"))...), polite,
 			map[string]int{"unexpected": 1}},
 		{"too early", land(good...), append(polite, poll(audio.identifier, 1999*time.Millisecond)),
 			map[string]int{"early": 1}},
@@ -69,7 +72,7 @@ func TestJudgement(t *testing.T) {
 			map[string]int{"unexpected": 1}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			r := judge([]part{audio, chat}, test.landed, test.polls, interval)
+			r := judge(ns, []part{audio, chat}, test.landed, test.polls, interval)
 			found := map[string]int{}
 			for kind, list := range map[string][]string{"missing": r.missing, "doubled": r.doubled,
 				"unexpected": r.unexpected, "early": r.early} {
@@ -98,7 +101,7 @@ func TestJudgement(t *testing.T) {
 }
 
 func TestCastCoversEveryOutcome(t *testing.T) {
-	cast := newCast(100)
+	cast := newCast(ns, 100)
 	subjects := map[string]int{}
 	identifiers := map[string]bool{}
 	types := map[schema.Type]int{}
@@ -113,12 +116,12 @@ func TestCastCoversEveryOutcome(t *testing.T) {
 		}
 	}
 	for _, d := range schema.Destinations() {
-		if subjects[schema.ProcessedSubject(d, "*")] == 0 {
+		if subjects[ns.ProcessedSubject(d, "*")] == 0 {
 			t.Errorf("no interaction for destination %s", d)
 		}
 	}
 	for _, r := range schema.Reasons() {
-		if subjects[schema.FailedSubject(r, "*")] == 0 && r != schema.InternalError {
+		if subjects[ns.FailedSubject(r, "*")] == 0 && r != schema.InternalError {
 			t.Errorf("no interaction for reason %s", r)
 		}
 	}
@@ -145,7 +148,7 @@ func TestCastCoversEveryOutcome(t *testing.T) {
 // screenful is a view of n interactions, of which some have ended.
 func screenful(n, ended int, now time.Time) view {
 	v := view{now: now, expected: n, landed: ended, polls: 3 * n, elapsed: 1234 * time.Millisecond}
-	for i, one := range newCast(n)[:n] {
+	for i, one := range newCast(ns, n)[:n] {
 		s := state{part: one, declared: true, polls: i, answer: "filePendingProcessing"}
 		if i%5 == 4 {
 			s.answer, s.faulty = "503 service unavailable", true
@@ -235,7 +238,7 @@ func (garbage) Subject() string { return "interactions.processed.cxai.x" }
 func (garbage) Data() []byte    { return []byte("not JSON") }
 
 func TestWatcherAcceptsMessagesThatAreNotEvents(t *testing.T) {
-	w := newWatcher(nil, time.Now)
+	w := newWatcher(ns, nil, time.Now)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	_, changed := w.since(0)

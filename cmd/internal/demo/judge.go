@@ -42,7 +42,9 @@ type laneReport struct {
 }
 
 // judge compares the outcomes with those expected, and the gaps between polls with the intervals.
-func judge(cast []part, landed []landing, polls []simulator.Poll, interval consumer.Intervals) report {
+func judge(
+	n schema.Namespace, cast []part, landed []landing, polls []simulator.Poll, interval consumer.Intervals,
+) report {
 	r := report{interactions: len(cast), outcomes: len(landed)}
 	seen, patterns := map[string]int{}, map[string]int{}
 	for _, l := range landed {
@@ -53,11 +55,11 @@ func judge(cast []part, landed []landing, polls []simulator.Poll, interval consu
 		}
 	}
 	for _, d := range schema.Destinations() {
-		p := schema.ProcessedSubject(d, "*")
+		p := n.ProcessedSubject(d, "*")
 		r.subjects = append(r.subjects, subjectCount{p, patterns[p]})
 	}
 	for _, reason := range schema.Reasons() {
-		p := schema.FailedSubject(reason, "*")
+		p := n.FailedSubject(reason, "*")
 		r.subjects = append(r.subjects, subjectCount{p, patterns[p]})
 	}
 	types := map[string]schema.Type{}

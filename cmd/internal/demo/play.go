@@ -38,8 +38,8 @@ func (d Demo) play(ctx context.Context, p cli.Process, s *stage, notes *notes, l
 	if err != nil {
 		return stopped(ctx, err)
 	}
-	cast := newCast(d.Count)
-	watch := newWatcher(cast, time.Now)
+	cast := newCast(d.Namespace, d.Count)
+	watch := newWatcher(d.Namespace, cast, time.Now)
 	s.vendor.OnPoll(watch.polled)
 	stopReading, err := s.read(ctx, watch)
 	if err != nil {
@@ -103,7 +103,7 @@ func (d Demo) client(s *stage) (*statusclient.Client, error) {
 
 // read passes the messages of the outcome stream to watch, until stop is called.
 func (s *stage) read(ctx context.Context, watch *watcher) (stop func(), err error) {
-	outcomes, err := s.js.OrderedConsumer(ctx, schema.StreamOutcomes, jetstream.OrderedConsumerConfig{})
+	outcomes, err := s.js.OrderedConsumer(ctx, s.cfg.Namespace.StreamOutcomes(), jetstream.OrderedConsumerConfig{})
 	if err != nil {
 		return nil, fmt.Errorf("reading the outcomes: %w", err)
 	}
@@ -132,7 +132,7 @@ func (s *stage) judged(ctx context.Context, cast []part, watch *watcher) (report
 	if err != nil && bounded.Err() == nil || ctx.Err() != nil {
 		return report{}, err
 	}
-	r := judge(cast, watch.landings(), s.vendor.Polls(), s.cfg.Intervals)
+	r := judge(s.cfg.Namespace, cast, watch.landings(), s.vendor.Polls(), s.cfg.Intervals)
 	r.took, r.twice, r.waiting = watch.elapsed(), twice, err != nil
 	return r, nil
 }
@@ -143,7 +143,7 @@ func (s *stage) perform(ctx context.Context, cast []part, watch *watcher) (twice
 	for _, one := range cast {
 		s.vendor.Declare(one.identifier, one.script)
 		watch.declared(one.identifier)
-		subject := schema.DeclaredSubject(one.typ, one.identifier)
+		subject := s.cfg.Namespace.DeclaredSubject(one.typ, one.identifier)
 		if _, err := s.js.Publish(ctx, subject, []byte(one.message)); err != nil {
 			return twice, fmt.Errorf("declaring %s: %w", one.identifier, err)
 		}
@@ -157,7 +157,7 @@ func (s *stage) perform(ctx context.Context, cast []part, watch *watcher) (twice
 		}
 		// With delayed naks the first message is still stored, and the broker rejects the second one. With schedules
 		// the worker drops it.
-		_, err := s.js.Publish(ctx, schema.DeclaredSubject(one.typ, one.identifier), []byte(one.message))
+		_, err := s.js.Publish(ctx, s.cfg.Namespace.DeclaredSubject(one.typ, one.identifier), []byte(one.message))
 		if err != nil && !adapter.MaxPerSubject(err) {
 			return twice, fmt.Errorf("declaring %s again: %w", one.identifier, err)
 		}
@@ -191,7 +191,7 @@ func (s *stage) drained(ctx context.Context) error {
 // pending returns the number of messages in the streams in which interactions wait.
 func (s *stage) pending(ctx context.Context) (uint64, error) {
 	var n uint64
-	for _, name := range s.mode.Streams() {
+	for _, name := range s.mode.Streams(s.cfg.Namespace) {
 		stream, err := s.js.Stream(ctx, name)
 		if err != nil {
 			return 0, fmt.Errorf("reading stream %s: %w", name, err)
@@ -218,6 +218,9 @@ func (s *stage) keep(ctx context.Context, p cli.Process, watch *watcher, version
 // announce prints the addresses, and commands to try.
 func (s *stage) announce(p cli.Process, console string) {
 	to, at := p.Stdout, " --nats-url "+s.broker.URL()
+	if n := s.cfg.Namespace; !n.IsDefault() {
+		at += " --namespace " + n.String()
+	}
 	fmt.Fprintf(to, `
 The broker, the vendor, the worker and the console keep running until Ctrl-C.
 

@@ -16,6 +16,7 @@ import (
 
 // landing is a message of the outcome stream.
 type landing struct {
+	names      schema.Namespace
 	subject    string
 	identifier string
 	reason     schema.Reason
@@ -24,7 +25,7 @@ type landing struct {
 
 // kind returns the destination or reason in the subject.
 func (l landing) kind() string {
-	kind, _, _ := schema.SplitSubject(l.subject)
+	kind, _, _ := l.names.SplitSubject(l.subject)
 	return kind
 }
 
@@ -42,6 +43,7 @@ type state struct {
 
 // watcher records the polls at the vendor and the messages of the outcome stream.
 type watcher struct {
+	names schema.Namespace
 	now   func() time.Time
 	began time.Time
 	// complete is closed when every expected outcome is stored.
@@ -57,9 +59,9 @@ type watcher struct {
 	changed  chan struct{}
 }
 
-func newWatcher(cast []part, now func() time.Time) *watcher {
+func newWatcher(n schema.Namespace, cast []part, now func() time.Time) *watcher {
 	w := &watcher{
-		now: now, began: now(), complete: make(chan struct{}), changed: make(chan struct{}),
+		names: n, now: now, began: now(), complete: make(chan struct{}), changed: make(chan struct{}),
 		of: map[string]int{}, open: map[string]bool{},
 	}
 	for i, one := range cast {
@@ -111,7 +113,7 @@ func (w *watcher) landed(m jetstream.Msg) {
 			Detail     string        `json:"detail"`
 		} `json:"data"`
 	}
-	l := landing{subject: m.Subject()}
+	l := landing{names: w.names, subject: m.Subject()}
 	if err := json.Unmarshal(m.Data(), &event); err != nil {
 		l.detail = "not an event: " + err.Error()
 	} else {

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"statusworker/cmd/internal/advice"
 	"statusworker/cmd/internal/showview"
 	"statusworker/cmd/internal/terminal"
 	"statusworker/publisher/dlq"
@@ -31,16 +32,16 @@ type Field struct {
 // Describe returns everything about a dead letter for people.
 func Describe(l dlq.DeadLetter, now time.Time) []Field {
 	d := description{now: now}
-	means, advice := l.Reason.Text(), l.Reason.Advice()
+	means, todo := l.Reason.Text(), l.Reason.Advice()
 	if l.Problem != nil {
 		d.add("problem", l.Problem.Error())
 	}
 	if l.Problem != nil || !l.Reason.Valid() {
-		means, advice = "statusworker has no such reason: another program published the message.",
-			"Find out who publishes on "+schema.SubjectsFailed+" and revoke that permission; then purge it."
+		means, todo = "statusworker has no such reason: another program published the message.",
+			"Find out who publishes on "+l.Namespace.SubjectsFailed()+" and revoke that permission; then purge it."
 	}
 	d.add("means", means)
-	d.add("to do", advice)
+	d.add("to do", todo)
 	d.add("detail", l.Detail)
 	if status := lastStatus(l); status.Known() {
 		d.add("status", string(status)+": "+status.Text())
@@ -63,7 +64,7 @@ func Describe(l dlq.DeadLetter, now time.Time) []Field {
 	if l.Problem == nil {
 		d.add("replay", replayOf(l))
 	}
-	d.add("purge", "statusworker dlq purge "+l.Name())
+	d.add("purge", advice.Command(l.Namespace, "dlq purge "+l.Name()))
 	return d.fields
 }
 
@@ -138,14 +139,14 @@ func excerpt(size int, data []byte) string {
 
 // replayOf returns the command that replays a dead letter, or why it cannot be replayed.
 func replayOf(l dlq.DeadLetter) string {
-	subject, message, err := l.Declared()
+	subject, message, err := l.Declared(l.Namespace)
 	if err != nil {
 		return "cannot be replayed: " + err.Error()
 	}
-	if _, refused := schema.DecodeFrom(subject, message); refused != nil {
+	if _, refused := l.Namespace.DecodeFrom(subject, message); refused != nil {
 		return "would produce another dead letter: " + refused.Error()
 	}
-	return "statusworker dlq replay " + l.Name()
+	return advice.Command(l.Namespace, "dlq replay "+l.Name())
 }
 
 // answerOf returns an answer of the vendor that is not complete JSON, or "".

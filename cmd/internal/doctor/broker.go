@@ -4,10 +4,13 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/api"
 	"statusworker/consumer"
 	"statusworker/schema"
 )
@@ -68,7 +71,12 @@ func examineBroker(ctx context.Context, p Target, operator bool) ([]Finding, wai
 	}
 	defer nc.Close()
 	_ = nc.FlushTimeout(answersWithin) // the server announces the limits of the account before its answer
-	x := &broker{Target: p, operator: operator, nc: nc, mode: consumer.Schedule}
+	js, err := p.JetStream(nc)
+	if err != nil {
+		found := []Finding{bad(Fail, checkJetStream, "correct the JetStream domain or API prefix", "%v", err)}
+		return append(found, skipped("no JetStream", "", needConnection...)...), waiting{}
+	}
+	x := &broker{Target: p, operator: operator, nc: nc, js: js, api: api.Of(js), mode: consumer.Schedule}
 	x.connection()
 	x.rights()
 	x.streams(ctx)
@@ -80,6 +88,8 @@ type broker struct {
 	Target
 	operator bool
 	nc       *nats.Conn
+	js       jetstream.JetStream
+	api      api.Prefix
 	found    []Finding
 	// trial is nil if no inbox is allowed, or JetStream does not answer.
 	trial   *trial
@@ -92,7 +102,11 @@ func (x *broker) add(found ...Finding) { x.found = append(x.found, found...) }
 func (x *broker) skip(why string, checks ...string) { x.add(skipped(why, "", checks...)...) }
 
 func (x *broker) connection() {
-	x.add(pass(checkConnection, "%s, server %s", x.Shown(x.nc.ConnectedUrl()), x.nc.ConnectedServerName()))
+	at := ""
+	if x.api != api.Default {
+		at = ", JetStream API " + strings.TrimSuffix(string(x.api), ".")
+	}
+	x.add(pass(checkConnection, "%s, server %s%s", x.Shown(x.nc.ConnectedUrl()), x.nc.ConnectedServerName(), at))
 	var state *tls.ConnectionState
 	if s, err := x.nc.TLSConnectionState(); err == nil {
 		state = &s

@@ -40,6 +40,8 @@ type Target struct {
 	// Connect makes one bounded attempt to connect to the broker. FixConnection returns what to do about its error.
 	Connect       func() (*nats.Conn, error)
 	FixConnection func(error) string
+	// JetStream returns the JetStream to examine over a connection.
+	JetStream func(*nats.Conn) (jetstream.JetStream, error)
 	// Shown returns a server's URL without its secrets.
 	Shown func(url string) string
 	// Topology returns an error if a worker cannot run on the existing streams and consumers. Otherwise it returns the

@@ -6,6 +6,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/internal/advice"
 	"statusworker/consumer"
 	"statusworker/schema"
 	"statusworker/schema/topology"
@@ -74,24 +75,24 @@ func (t *trial) judgeJetStream(streams right) Finding {
 }
 
 // mode reads from the answers which redelivery mode the streams are provisioned for, and whether they are.
-func (t *trial) mode() (mode consumer.Mode, provisioned bool) {
+func (t *trial) mode(n schema.Namespace) (mode consumer.Mode, provisioned bool) {
 	exists := func(request string) bool {
-		problem, ok := t.decode(jetstream.DefaultAPIPrefix+request, nil)
+		problem, ok := t.decode(t.api.Subject(request), nil)
 		return ok && problem.Code == 0
 	}
 	switch {
-	case exists("STREAM.INFO." + schema.StreamPolls):
+	case exists("STREAM.INFO." + n.StreamPolls()):
 		return consumer.Schedule, true
-	case exists("CONSUMER.INFO." + schema.StreamDeclared + "." + schema.ConsumerIntake):
+	case exists("CONSUMER.INFO." + n.StreamDeclared() + "." + n.ConsumerIntake()):
 		return consumer.Schedule, true
-	case exists("CONSUMER.INFO." + schema.StreamDeclared + "." + schema.PollConsumer(schema.Audio)):
+	case exists("CONSUMER.INFO." + n.StreamDeclared() + "." + n.PollConsumer(schema.Audio)):
 		return consumer.Nak, true
 	}
 	return consumer.Schedule, false
 }
 
 // judgeVersion judges whether the server supports the redelivery mode, and reports its known faults.
-func judgeVersion(version string, mode consumer.Mode, provisioned bool) Finding {
+func judgeVersion(n schema.Namespace, version string, mode consumer.Mode, provisioned bool) Finding {
 	usable := func(m consumer.Mode) bool { return topology.CheckServer(version, waitingStreams(m)) == nil }
 	var found, fixes []string
 	for _, f := range topology.ServerFaults(version, waitingStreams(mode)) {
@@ -112,7 +113,7 @@ func judgeVersion(version string, mode consumer.Mode, provisioned bool) Finding 
 	}
 	switch {
 	case !usable(mode) && !provisioned && usable(consumer.Nak):
-		fixes = []string{upgrade + ", or use `statusworker provision --redelivery nak`"}
+		fixes = []string{upgrade + ", or use `" + advice.Command(n, "provision --redelivery nak") + "`"}
 		return judged(Warn)
 	case !usable(mode):
 		fixes = []string{upgrade}

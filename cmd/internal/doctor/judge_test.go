@@ -109,7 +109,7 @@ func TestJudgeVersion(t *testing.T) {
 		{"", consumer.Nak, true, Warn, "upgrade"},
 		{"main", consumer.Schedule, false, Warn, "--redelivery nak"},
 	} {
-		f := judgeVersion(tt.version, tt.mode, tt.provisioned)
+		f := judgeVersion(schema.DefaultNamespace, tt.version, tt.mode, tt.provisioned)
 		judged(t, tt.version+" "+string(tt.mode), f, tt.want, tt.value, tt.version)
 	}
 }
@@ -216,7 +216,7 @@ func TestJudgeTopology(t *testing.T) {
 	}{
 		{name: "correct", want: Pass, values: []string{"nak"}},
 		{name: "paused", paused: []string{"S c until then"}, want: Warn,
-			values: []string{"S c until then", advice.NATS + "consumer resume"}},
+			values: []string{"S c until then", advice.NATS(schema.DefaultNamespace) + "consumer resume"}},
 		{name: "a risk", risks: []topology.Difference{risk}, want: Warn,
 			values: []string{risk.String(), "`" + provisionCommand + " --update`"}},
 		{name: "not provisioned", err: unfit(""), want: Fail, values: []string{"`statusworker provision`"}},
@@ -225,16 +225,16 @@ func TestJudgeTopology(t *testing.T) {
 			values: []string{differs.String(), "`statusworker provision --redelivery nak --update`"}},
 		{name: "no answer", err: errors.New("reading stream S: time is up"), want: Fail, values: []string{"is up"}},
 	} {
-		f := judgeTopology(tt.risks, tt.err, consumer.Nak, tt.paused, provisionCommand)
+		f := judgeTopology(schema.DefaultNamespace, tt.risks, tt.err, consumer.Nak, tt.paused, provisionCommand)
 		judged(t, tt.name, f, tt.want, tt.values...)
 	}
 }
 
 func TestJudgeDeliveries(t *testing.T) {
-	judged(t, "no foreign consumer", judgeForeign(nil), Pass)
+	judged(t, "no foreign consumer", judgeForeign(schema.DefaultNamespace, nil), Pass)
 	foreign := provisioning.Foreign{Stream: "S", Consumers: 2}
-	judged(t, "a foreign consumer", judgeForeign([]provisioning.Foreign{foreign}), Fail,
-		foreign.String(), advice.NATS+"stream report")
+	judged(t, "a foreign consumer", judgeForeign(schema.DefaultNamespace, []provisioning.Foreign{foreign}), Fail,
+		foreign.String(), advice.NATS(schema.DefaultNamespace)+"stream report")
 	judged(t, "all is delivered", judgeUndelivered(nil, provisionCommand), Pass)
 	undelivered := provisioning.Undelivered{Stream: "S", Consumer: "c", Sequence: 7}
 	judged(t, "not delivered", judgeUndelivered([]provisioning.Undelivered{undelivered}, provisionCommand), Fail,

@@ -36,7 +36,7 @@ func (t *trial) judgeAccount(r right) Finding {
 // fit judges whether the streams and consumers are within the account's limits, as if they were created now: a server
 // that restarts does not restore a stream that the limits do not allow, and no change of it is accepted.
 func (x *broker) fit(ctx context.Context, js jetstream.JetStream, set topology.Set) Finding {
-	if x.trial.refused[jetstream.DefaultAPIPrefix+"INFO"] {
+	if x.trial.refused[x.api.Subject("INFO")] {
 		return skipped("the limits of the account are unknown", "see "+checkAccount, checkFit)[0]
 	}
 	set = set.Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/cmd/broker/api"
 	"statusworker/cmd/broker/permission"
 	"statusworker/consumer"
 	"statusworker/schema"
@@ -20,7 +21,7 @@ import (
 // are provisioned for.
 func (x *broker) rights() {
 	work := []string{checkHold, checkProcessed, checkFailed, checkAnnounce, checkPull, checkRead, checkAck, checkList}
-	t, err := newTrial(x.nc)
+	t, err := newTrial(x.nc, x.api)
 	if err != nil {
 		prefix := x.nc.Opts.InboxPrefix
 		x.add(bad(Fail, checkInbox,
@@ -30,15 +31,16 @@ func (x *broker) rights() {
 		const why = "no inbox for answers"
 		x.skip(why, append([]string{checkStreamInfo, checkConsumerInfo}, work...)...)
 		x.skip(why, checkJetStream, checkAccount)
-		x.add(judgeVersion(x.nc.ConnectedServerVersion(), x.mode, false))
+		x.add(judgeVersion(x.Work.Namespace, x.nc.ConnectedServerVersion(), x.mode, false))
 		return
 	}
 	x.add(pass(checkInbox, "may subscribe to %s.>", x.nc.Opts.InboxPrefix))
 	x.trial = t
 
-	read := readRights(consumer.Schedule)
-	account := right{check: checkAccount}
-	account.api("INFO", "")
+	n := x.Work.Namespace
+	read := readRights(x.api, n, consumer.Schedule)
+	account := right{check: checkAccount, prefix: x.api}
+	account.api("", "INFO")
 	err = t.ask(append(read, account))
 	jetStream := t.judgeJetStream(read[0])
 	if err != nil {
@@ -47,17 +49,18 @@ func (x *broker) rights() {
 	if jetStream.Result == Fail {
 		x.add(jetStream)
 		x.skip(noJetStream, append([]string{checkAccount, checkStreamInfo, checkConsumerInfo}, work...)...)
-		x.add(judgeVersion(x.nc.ConnectedServerVersion(), x.mode, false))
+		x.add(judgeVersion(x.Work.Namespace, x.nc.ConnectedServerVersion(), x.mode, false))
 		x.trial = nil
 		return
 	}
-	mode, provisioned := t.mode()
+	mode, provisioned := t.mode(x.Work.Namespace)
 	x.mode = mode
-	x.add(jetStream, t.judgeAccount(account), judgeVersion(x.nc.ConnectedServerVersion(), mode, provisioned))
-	for _, r := range readRights(mode) {
+	version := judgeVersion(n, x.nc.ConnectedServerVersion(), mode, provisioned)
+	x.add(jetStream, t.judgeAccount(account), version)
+	for _, r := range readRights(x.api, n, mode) {
 		x.add(t.judge(r))
 	}
-	rights := workRights(mode)
+	rights := workRights(x.api, n, mode)
 	if x.operator {
 		rights = slices.DeleteFunc(rights, func(r right) bool { return slices.Contains(ofWorkers, r.check) })
 	}
@@ -81,8 +84,9 @@ const noJetStream = "JetStream does not answer"
 //
 // If the user may not publish to the subject, the server reports a permissions violation before any of these.
 type right struct {
-	check string
-	tries []try
+	check  string
+	prefix api.Prefix
+	tries  []try
 	// without is what is missing without the permission, if a worker can work without it.
 	without string
 }
@@ -91,6 +95,8 @@ type try struct {
 	subject string
 	// shown is the subject as the findings show it, allow the subject or pattern to allow.
 	shown, allow string
+	// mapped is the subject to which servers of the domain map the subject. They check the permission for it.
+	mapped string
 
 	header nats.Header
 	body   string
@@ -104,50 +110,51 @@ const (
 )
 
 // readRights are the permissions for what a worker reads when it starts.
-func readRights(mode consumer.Mode) []right {
-	streams := right{check: checkStreamInfo}
-	for _, s := range schema.Streams() {
-		streams.api("STREAM.INFO."+s, "")
+func readRights(prefix api.Prefix, n schema.Namespace, mode consumer.Mode) []right {
+	streams := right{check: checkStreamInfo, prefix: prefix}
+	for _, s := range n.Streams() {
+		streams.api("", "STREAM.INFO", s)
 	}
-	consumers := right{check: checkConsumerInfo}
-	consumers.api("CONSUMER.INFO."+schema.StreamDeclared+"."+schema.ConsumerIntake, "")
+	consumers := right{check: checkConsumerInfo, prefix: prefix}
+	consumers.api("", "CONSUMER.INFO", n.StreamDeclared(), n.ConsumerIntake())
 	for _, t := range schema.Types() {
-		consumers.api("CONSUMER.INFO."+schema.StreamDeclared+"."+schema.PollConsumer(t), "")
+		consumers.api("", "CONSUMER.INFO", n.StreamDeclared(), n.PollConsumer(t))
 		if mode == consumer.Schedule {
-			consumers.api("CONSUMER.INFO."+schema.StreamPolls+"."+schema.PollConsumer(t), "")
+			consumers.api("", "CONSUMER.INFO", n.StreamPolls(), n.PollConsumer(t))
 		}
 	}
 	return []right{streams, consumers}
 }
 
 // workRights are the permissions that a worker needs to work.
-func workRights(mode consumer.Mode) []right {
-	hold := right{check: checkHold}
-	processed, failed, announce := right{check: checkProcessed}, right{check: checkFailed}, right{check: checkAnnounce}
-	pull, read, ack := right{check: checkPull}, right{check: checkRead}, right{check: checkAck}
+func workRights(prefix api.Prefix, n schema.Namespace, mode consumer.Mode) []right {
+	to := func(check string) right { return right{check: check, prefix: prefix} }
+	hold, processed, failed, announce := to(checkHold), to(checkProcessed), to(checkFailed), to(checkAnnounce)
+	pull, read, ack := to(checkPull), to(checkRead), to(checkAck)
 
-	lanes := mode.PollStream()
+	lanes := mode.PollStream(n)
 	read.read(lanes)
 	if mode == consumer.Schedule {
-		pull.pull(schema.StreamDeclared, schema.ConsumerIntake)
-		ack.ack(schema.StreamDeclared, schema.ConsumerIntake)
+		pull.pull(n.StreamDeclared(), n.ConsumerIntake())
+		ack.ack(n.StreamDeclared(), n.ConsumerIntake())
 	}
 	for _, t := range schema.Types() {
-		hold.store(func(id string) string { return schema.HoldSubject(t, id) }, schema.SubjectsHold)
-		pull.pull(lanes, schema.PollConsumer(t))
-		ack.ack(lanes, schema.PollConsumer(t))
+		hold.store(func(id string) string { return n.HoldSubject(t, id) }, n.SubjectsHold())
+		pull.pull(lanes, n.PollConsumer(t))
+		ack.ack(lanes, n.PollConsumer(t))
 	}
 	for _, d := range schema.Destinations() {
-		processed.store(func(id string) string { return schema.ProcessedSubject(d, id) }, schema.SubjectsProcessed)
+		processed.store(func(id string) string { return n.ProcessedSubject(d, id) }, n.SubjectsProcessed())
 	}
 	for _, r := range schema.Reasons() {
-		failed.store(func(id string) string { return schema.FailedSubject(r, id) }, schema.SubjectsFailed)
+		failed.store(func(id string) string { return n.FailedSubject(r, id) }, n.SubjectsFailed())
 	}
-	announce.store(schema.WorkerSubject, schema.WorkerSubject("*"))
-	read.read(schema.StreamOutcomes)
-	read.direct(schema.StreamWorkers, schema.WorkerSubject(uuid.NewString()))
-	names := right{check: checkList, without: "no metric shows whether consumers of outcomes keep up"}
-	names.api("CONSUMER.LIST."+schema.StreamOutcomes, "")
+	announce.store(n.WorkerSubject, n.WorkerSubject("*"))
+	read.read(n.StreamOutcomes())
+	read.direct(n.StreamWorkers(), n.WorkerSubject(uuid.NewString()))
+	names := to(checkList)
+	names.without = "no metric shows whether consumers of outcomes keep up"
+	names.api("", "CONSUMER.LIST", n.StreamOutcomes())
 	rs := []right{processed, failed, announce, pull, read, ack, names}
 	if mode == consumer.Schedule {
 		rs = append([]right{hold}, rs...)
@@ -155,29 +162,35 @@ func workRights(mode consumer.Mode) []right {
 	return rs
 }
 
-func (r *right) api(subject, body string) {
-	subject = jetstream.DefaultAPIPrefix + subject
-	r.tries = append(r.tries, try{subject: subject, shown: subject, allow: subject, body: body})
+func (r *right) api(body, what string, of ...string) {
+	subject := r.prefix.Subject(what, of...)
+	r.tries = append(r.tries, try{
+		subject: subject, shown: subject, allow: subject, mapped: api.Default.Subject(what, of...), body: body,
+	})
 }
 
 // store tries the subject of an interaction or worker that does not exist.
 func (r *right) store(subject func(string) string, allow string) {
+	mapped := subject(uuid.NewString())
 	r.tries = append(r.tries, try{
-		subject: subject(uuid.NewString()), shown: subject("*"), allow: allow,
-		header: nats.Header{jetstream.ExpectedStreamHeader: {missingStream}},
+		subject: r.prefix.Published(mapped), shown: r.prefix.Published(subject("*")), allow: r.prefix.Published(allow),
+		mapped: mapped, header: nats.Header{jetstream.ExpectedStreamHeader: {missingStream}},
 	})
 }
 
-func (r *right) pull(stream, name string) { r.api("CONSUMER.MSG.NEXT."+stream+"."+name, "{no") }
+func (r *right) pull(stream, name string) { r.api("{no", "CONSUMER.MSG.NEXT", stream, name) }
 
 func (r *right) read(stream string) {
-	r.api("STREAM.MSG.GET."+stream, fmt.Sprintf(`{"seq":%d}`, uint64(missingSequence)))
+	r.api(fmt.Sprintf(`{"seq":%d}`, uint64(missingSequence)), "STREAM.MSG.GET", stream)
 }
 
 // direct tries to read the last message of a subject that has none.
 func (r *right) direct(stream, subject string) {
-	prefix := jetstream.DefaultAPIPrefix + "DIRECT.GET." + stream + "."
-	r.tries = append(r.tries, try{subject: prefix + subject, shown: prefix + ">", allow: prefix + ">"})
+	pattern := r.prefix.Subject("DIRECT.GET", stream, ">")
+	r.tries = append(r.tries, try{
+		subject: r.prefix.Subject("DIRECT.GET", stream, subject), shown: pattern, allow: pattern,
+		mapped: api.Default.Subject("DIRECT.GET", stream, subject),
+	})
 }
 
 func (r *right) ack(stream, name string) {
@@ -196,17 +209,23 @@ type trial struct {
 	inbox   chan *nats.Msg
 	answers map[string]*nats.Msg // by subject
 	refused map[string]bool      // by subject
+	mapped  map[string]bool      // the subjects that were refused as they are mapped
+	twice   map[string]bool      // the subjects that two streams store
 	replies map[string]string    // subjects by the inbox of the answer
 	prefix  string
+	api     api.Prefix
 }
 
 // newTrial subscribes to an inbox. The error is nats.ErrPermissionViolation if that is not allowed.
-func newTrial(nc *nats.Conn) (*trial, error) {
+func newTrial(nc *nats.Conn, prefix api.Prefix) (*trial, error) {
 	t := &trial{
 		nc:      nc,
 		prefix:  nc.NewInbox(),
 		answers: map[string]*nats.Msg{},
 		refused: map[string]bool{},
+		mapped:  map[string]bool{},
+		twice:   map[string]bool{},
+		api:     prefix,
 		replies: map[string]string{},
 	}
 	t.inbox = make(chan *nats.Msg, 256)
@@ -231,9 +250,10 @@ func (t *trial) violation(do func() error, subjects ...string) error {
 
 // ask tries the permissions one after the other and waits for all answers. An error means that the connection is lost.
 func (t *trial) ask(rights []right) error {
-	waiting := map[string]bool{}
+	waiting, stores := map[string]bool{}, false
 	for _, r := range rights {
 		for _, try := range r.tries {
+			stores = stores || try.header != nil
 			m := &nats.Msg{
 				Subject: try.subject,
 				Header:  try.header,
@@ -241,12 +261,14 @@ func (t *trial) ask(rights []right) error {
 				Reply:   fmt.Sprintf("%s.%d", t.prefix, len(t.replies)),
 			}
 			t.replies[m.Reply] = try.subject
-			err := t.violation(func() error { return t.nc.PublishMsg(m) }, m.Subject, m.Reply)
+			err := t.violation(func() error { return t.nc.PublishMsg(m) }, m.Subject, try.mapped, m.Reply)
+			v := (*permission.Violation)(nil)
 			switch {
 			case err == nil:
 				waiting[try.subject] = true
-			case errors.Is(err, nats.ErrPermissionViolation):
+			case errors.As(err, &v):
 				t.refused[try.subject] = true
+				t.mapped[try.subject] = v.Subject == try.mapped && try.mapped != try.subject
 			default:
 				return fmt.Errorf("trying %s: %w", try.subject, err)
 			}
@@ -255,25 +277,46 @@ func (t *trial) ask(rights []right) error {
 	for limit := time.After(answersWithin); len(waiting) > 0; {
 		select {
 		case m := <-t.inbox:
-			subject := t.replies[m.Subject]
-			t.answers[subject] = m
-			delete(waiting, subject)
+			t.answered(m)
+			delete(waiting, t.replies[m.Subject])
 		case <-limit:
 			return nil // judge reports missing answers
+		}
+	}
+	for more := time.After(otherAnswers); stores; {
+		select {
+		case m := <-t.inbox:
+			t.answered(m)
+		case <-more:
+			return nil
 		}
 	}
 	return nil
 }
 
+// otherAnswers is how long to wait for second answers, such as those of a hub behind a leaf node.
+const otherAnswers = 500 * time.Millisecond
+
+func (t *trial) answered(m *nats.Msg) {
+	subject := t.replies[m.Subject]
+	t.twice[subject] = t.answers[subject] != nil
+	t.answers[subject] = m
+}
+
 // judge judges whether the user has a permission.
 func (t *trial) judge(r right) Finding {
-	var refused, missing, silent, allowed []string
+	var refused, missing, stored, silent, allowed []string
 	for _, try := range r.tries {
 		switch {
+		case t.mapped[try.subject]:
+			refused = append(refused, t.api.Mapped(try.shown))
+			missing = append(missing, t.api.Mapped(try.allow))
 		case t.refused[try.subject]:
 			refused, missing = append(refused, try.shown), append(missing, try.allow)
 		case t.answers[try.subject] == nil:
 			silent = append(silent, try.shown)
+		case t.twice[try.subject]:
+			stored = append(stored, try.shown)
 		}
 		allowed = append(allowed, try.allow)
 	}
@@ -284,6 +327,12 @@ func (t *trial) judge(r right) Finding {
 			return bad(Warn, r.check, fix, "may not publish to %s: %s", list(refused), r.without)
 		}
 		return bad(Fail, r.check, fix, "may not publish to %s", list(refused))
+	case len(stored) > 0:
+		return bad(Fail, r.check,
+			"find out where the streams belong, and delete the others; `statusworker provision --dry-run` shows where "+
+				"it would create them",
+			"two streams store %s, such as those of a leaf node and of its hub: each message is stored twice",
+			list(stored))
 	case len(silent) > 0:
 		return bad(Warn, r.check,
 			"see the server's log: it is busy, electing a leader, or the account's imports and exports lack a subject",

@@ -25,24 +25,19 @@ func (x *broker) streams(ctx context.Context) {
 		x.skip(noJetStream, checks...)
 		return
 	}
-	for _, r := range readRights(x.mode) {
+	for _, r := range readRights(x.api, x.Work.Namespace, x.mode) {
 		if f := x.trial.judge(r); f.Result != Pass {
 			x.skip("the check `"+r.check+"` must pass first", checks...)
 			return
 		}
 	}
-	js, err := jetstream.New(x.nc)
-	if err != nil {
-		x.skip(err.Error(), checks...)
-		return
-	}
-	js = permission.Wrap(js, patience.Guarded(x.nc))
+	js := permission.Wrap(x.js, patience.Guarded(x.nc))
 	ctx, cancel := patience.WithTimeout(ctx, 3*answersWithin)
 	defer cancel()
 	provision := advice.ProvisionCommand(x.mode, x.Work)
 	set := consumer.Topology(x.Work, consumer.Choices{Mode: x.mode})
 	risks, err := x.Topology(ctx, js)
-	x.add(judgeTopology(risks, err, x.mode, paused(ctx, js, set), provision))
+	x.add(judgeTopology(x.Work.Namespace, risks, err, x.mode, paused(ctx, js, set), provision))
 	x.add(x.fit(ctx, js, set))
 	x.deliveries(ctx, js, set)
 	x.stored(ctx, js, provision)
@@ -52,25 +47,25 @@ func (x *broker) streams(ctx context.Context) {
 func (x *broker) stored(ctx context.Context, js jetstream.JetStream, provision string) {
 	infos := map[string]*jetstream.StreamInfo{}
 	var read []*jetstream.StreamInfo
-	for _, name := range schema.Streams() {
+	for _, name := range x.Work.Namespace.Streams() {
 		if s, err := js.Stream(ctx, name); err == nil {
 			infos[name] = s.CachedInfo()
 			read = append(read, s.CachedInfo())
 		}
 	}
-	declared, outcomes := infos[schema.StreamDeclared], infos[schema.StreamOutcomes]
+	declared, outcomes := infos[x.Work.Namespace.StreamDeclared()], infos[x.Work.Namespace.StreamOutcomes()]
 	if len(read) > 0 {
 		x.add(judgeReplicas(read, x.nc.ConnectedClusterName() != "", provision))
 	} else {
 		x.skip("no streams", checkReplicas)
 	}
 	if declared == nil && outcomes == nil {
-		x.skip("no stream "+schema.StreamDeclared, checkStreamLimits)
+		x.skip("no stream "+x.Work.Namespace.StreamDeclared(), checkStreamLimits)
 	} else {
-		x.add(judgeStreamLimits(declared, infos[schema.StreamPolls], outcomes, provision))
+		x.add(judgeStreamLimits(declared, infos[x.Work.Namespace.StreamPolls()], outcomes, provision))
 	}
 	if outcomes == nil {
-		x.skip("no stream "+schema.StreamOutcomes, checkOutcomesAge)
+		x.skip("no stream "+x.Work.Namespace.StreamOutcomes(), checkOutcomesAge)
 	} else {
 		x.add(judgeOutcomesAge(outcomes.Config.MaxAge, x.Work.Deadline, provision))
 	}
@@ -79,11 +74,11 @@ func (x *broker) stored(ctx context.Context, js jetstream.JetStream, provision s
 	} else {
 		x.add(x.clock(ctx, js, read))
 	}
-	if polls := infos[x.mode.PollStream()]; polls != nil {
+	if polls := infos[x.mode.PollStream(x.Work.Namespace)]; polls != nil {
 		x.waiting = waiting{known: true, count: polls.State.Msgs}
 		x.add(x.overdue(ctx, js))
 	} else {
-		x.skip("no stream "+x.mode.PollStream(), checkOverdue)
+		x.skip("no stream "+x.mode.PollStream(x.Work.Namespace), checkOverdue)
 	}
 }
 

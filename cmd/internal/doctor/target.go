@@ -33,7 +33,7 @@ func At(f connect.Flags, name string, work consumer.Config) (Target, error) {
 	options = append(options, nats.NoReconnect(), nats.Timeout(connectTimeout))
 	return Target{
 		Connect: func() (*nats.Conn, error) {
-			nc, err := nats.Connect(f.NATSURL, options...)
+			nc, err := f.Dial(options...)
 			if err != nil {
 				return nil, fmt.Errorf("connecting to NATS at %s: %w", f.ShownURL(), err)
 			}
@@ -43,9 +43,10 @@ func At(f connect.Flags, name string, work consumer.Config) (Target, error) {
 			if connect.Permanent(err) {
 				return f.Hint(err)
 			}
-			return "start the server, or correct --nats-url ($NATS_URL)"
+			return "start the server, or correct " + f.Name("nats-url")
 		},
-		Shown: mask.URL,
+		Shown:     mask.URL,
+		JetStream: f.JetStream,
 		Topology: func(ctx context.Context, js jetstream.JetStream) ([]topology.Difference, error) {
 			return risks(ctx, js, work)
 		},
@@ -55,7 +56,7 @@ func At(f connect.Flags, name string, work consumer.Config) (Target, error) {
 
 // risks returns the differences with which a worker starts, but does not keep all its promises.
 func risks(ctx context.Context, js jetstream.JetStream, cfg consumer.Config) ([]topology.Difference, error) {
-	outcomes := publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge})
+	outcomes := publisher.Topology(publisher.Choices{Namespace: cfg.Namespace, MaxAge: publisher.DefaultMaxAge})
 	mode, err := provisioning.Check(ctx, js, cfg, outcomes) // the server's version is another check
 	if err != nil {
 		return nil, err

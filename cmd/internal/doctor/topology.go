@@ -13,6 +13,7 @@ import (
 	"statusworker/cmd/broker/provisioning"
 	"statusworker/cmd/internal/advice"
 	"statusworker/consumer"
+	"statusworker/schema"
 	"statusworker/schema/topology"
 )
 
@@ -32,11 +33,11 @@ func paused(ctx context.Context, js jetstream.JetStream, set topology.Set) (name
 }
 
 func judgeTopology(
-	risks []topology.Difference, err error, mode consumer.Mode, paused []string, provision string,
+	n schema.Namespace, risks []topology.Difference, err error, mode consumer.Mode, paused []string, provision string,
 ) Finding {
 	switch {
 	case err == nil && len(paused) > 0:
-		return bad(Warn, checkTopology, "`"+advice.NATS+"consumer resume STREAM CONSUMER`",
+		return bad(Warn, checkTopology, "`"+advice.NATS(n)+"consumer resume STREAM CONSUMER`",
 			"paused: %s", strings.Join(paused, ", "))
 	case err == nil && len(risks) > 0:
 		return bad(Warn, checkTopology,
@@ -67,16 +68,17 @@ func (x *broker) deliveries(ctx context.Context, js jetstream.JetStream, set top
 		x.skip(err.Error(), checks...)
 		return
 	}
-	x.add(judgeForeign(report.Foreign), judgeUndelivered(report.Undelivered, advice.ProvisionCommand(x.mode, x.Work)))
+	x.add(judgeForeign(x.Work.Namespace, report.Foreign),
+		judgeUndelivered(report.Undelivered, advice.ProvisionCommand(x.mode, x.Work)))
 }
 
-func judgeForeign(found []provisioning.Foreign) Finding {
+func judgeForeign(n schema.Namespace, found []provisioning.Foreign) Finding {
 	if len(found) == 0 {
 		return pass(checkForeign, none)
 	}
 	return bad(Fail, checkForeign,
-		"find the stream that sources or mirrors it (`"+advice.NATS+"stream report`, in each account and domain that "+
-			"can read it) and delete it; then declare the interactions without an outcome again",
+		"find the stream that sources or mirrors it (`"+advice.NATS(n)+"stream report`, in each account and domain "+
+			"that can read it) and delete it; then declare the interactions without an outcome again",
 		"%s", joined(found))
 }
 

@@ -40,9 +40,10 @@ type MissingStreamError struct{ Stream string }
 
 func (e *MissingStreamError) Error() string { return "the broker has no stream " + e.Stream }
 
-// Finder finds interactions. It is safe for concurrent use.
+// Finder finds interactions of one namespace. It is safe for concurrent use.
 type Finder struct {
 	broker  Broker
+	names   schema.Namespace
 	workers func(context.Context) ([]overview.Worker, error)
 	// reservations reports whether a stream of reservations exists.
 	reservations bool
@@ -50,18 +51,18 @@ type Finder struct {
 
 // Connect returns a finder over an existing connection. It sends requests; the error is a [*MissingStreamError], or
 // that of the broker.
-func Connect(ctx context.Context, js jetstream.JetStream) (*Finder, error) {
-	return New(ctx, adapter.New(js), func(ctx context.Context) ([]overview.Worker, error) {
-		return overview.Workers(ctx, js)
+func Connect(ctx context.Context, js jetstream.JetStream, n schema.Namespace) (*Finder, error) {
+	return New(ctx, adapter.New(js), n, func(ctx context.Context) ([]overview.Worker, error) {
+		return overview.Workers(ctx, js, n)
 	})
 }
 
 // New returns a finder. workers reads the workers that are alive.
 func New(
-	ctx context.Context, b Broker, workers func(context.Context) ([]overview.Worker, error),
+	ctx context.Context, b Broker, n schema.Namespace, workers func(context.Context) ([]overview.Worker, error),
 ) (*Finder, error) {
-	f := &Finder{broker: b, workers: workers}
-	for _, stream := range []string{schema.StreamDeclared, schema.StreamOutcomes} {
+	f := &Finder{broker: b, names: n, workers: workers}
+	for _, stream := range []string{f.names.StreamDeclared(), f.names.StreamOutcomes()} {
 		_, err := b.Stream(ctx, stream)
 		if errors.Is(err, broker.ErrStreamNotFound) {
 			return nil, &MissingStreamError{stream}
@@ -70,7 +71,7 @@ func New(
 			return nil, fmt.Errorf("checking the streams: %w", err)
 		}
 	}
-	_, err := b.Stream(ctx, schema.StreamPolls)
+	_, err := b.Stream(ctx, f.names.StreamPolls())
 	if err != nil && !errors.Is(err, broker.ErrStreamNotFound) {
 		return nil, fmt.Errorf("checking the streams: %w", err)
 	}
@@ -93,7 +94,7 @@ func (f *Finder) Look(ctx context.Context, identifiers []string) ([]Interaction,
 		return nil, err
 	}
 	// The time is read after the messages, so that no message seems to be stored later.
-	state, err := f.broker.Stream(ctx, schema.StreamDeclared)
+	state, err := f.broker.Stream(ctx, f.names.StreamDeclared())
 	if err != nil {
 		return nil, fmt.Errorf("reading the broker's clock: %w", err)
 	}
@@ -158,7 +159,7 @@ func (f *Finder) find(ctx context.Context, identifier string) (i Interaction, er
 // describe returns an interaction by its messages, without what depends on the time and the workers.
 func (f *Finder) describe(identifier string, s stored, p lifecycle.Place) Interaction {
 	i := Interaction{
-		State: p.State, Identifier: identifier, DeclaredAt: timeOf(p.Generation), Polls: p.Polls,
+		Namespace: f.names, State: p.State, Identifier: identifier, DeclaredAt: timeOf(p.Generation), Polls: p.Polls,
 		Redelivery: string(consumer.Nak), History: []schema.StatusChange{}, Outcomes: []Outcome{},
 	}
 	if f.reservations {
@@ -170,7 +171,7 @@ func (f *Finder) describe(identifier string, s stored, p lifecycle.Place) Intera
 	switch {
 	case p.By != nil:
 		m := s.polls[p.By.Sequence]
-		i.Since, i.Type = timeOf(p.By.Stored), typeOf(m.Subject)
+		i.Since, i.Type = timeOf(p.By.Stored), f.typeOf(m.Subject)
 		i.History = append(i.History, schema.ReadHistory(m.Header[schema.HeaderHistory])...)
 		if p.State == lifecycle.StateWaiting {
 			i.NextPollAt = timeOf(p.By.Due)
@@ -183,7 +184,7 @@ func (f *Finder) describe(identifier string, s stored, p lifecycle.Place) Intera
 		i.Since, i.Type, i.Polls = timeOf(p.Outcome.Stored), e.Type, e.Polls
 		i.History = append(i.History, e.History...)
 	case s.Declared != nil:
-		i.Since, i.Type = timeOf(s.Declared.Stored), typeOf(s.Declared.Subject)
+		i.Since, i.Type = timeOf(s.Declared.Stored), f.typeOf(s.Declared.Subject)
 		if s.problem != nil {
 			i.Problem, i.Detail = InvalidMessage, schema.Printable(s.problem.Error())
 		}

@@ -12,8 +12,9 @@ import (
 // Interaction is where an interaction is. Its JSON is stable, and `statusworker schema show` describes it. Times are by
 // the broker's clock.
 type Interaction struct {
-	State      lifecycle.State `json:"state"`
-	Identifier string          `json:"identifier"`
+	Namespace  schema.Namespace `json:"namespace"`
+	State      lifecycle.State  `json:"state"`
+	Identifier string           `json:"identifier"`
 	// Type is empty if it is unknown.
 	Type schema.Type `json:"type,omitempty"`
 	// DeclaredAt is the generation: when the declared message was stored. It is nil if it is unknown.

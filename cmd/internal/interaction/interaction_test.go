@@ -23,6 +23,9 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
+
 // looking is a stage in memory, a finder, and the workers that it finds.
 type looking struct {
 	*stage.Stage
@@ -44,7 +47,7 @@ func newLooking(t *testing.T, mode consumer.Mode) *looking {
 	l := &looking{Stage: stage.New(t, stage.Options{Mode: mode, InMemory: true,
 		Worker: consumer.Config{NotFoundGrace: time.Second}})}
 	var err error
-	l.finder, err = interaction.New(l.Ctx, l.Broker, func(context.Context) ([]overview.Worker, error) {
+	l.finder, err = interaction.New(l.Ctx, l.Broker, ns, func(context.Context) ([]overview.Worker, error) {
 		return l.workers, nil
 	})
 	l.Check(err)
@@ -174,7 +177,7 @@ func TestDeadLettered(t *testing.T) {
 		if !again.DeclaredAt.After(*first.DeclaredAt) || len(again.Outcomes) != 1 || again.Last() != nil {
 			l.T.Errorf("%+v, want another generation, and the dead letter of the first", again)
 		}
-		l.Check(l.Broker.Delete(l.Ctx, schema.StreamOutcomes, o.Sequence))
+		l.Check(l.Broker.Delete(l.Ctx, ns.StreamOutcomes(), o.Sequence))
 	})
 }
 
@@ -190,10 +193,10 @@ func TestUnknown(t *testing.T) {
 		l.Start()
 		l.WaitOutcomes(1)
 		l.Until("the tombstone", func() bool {
-			_, err := l.Broker.Last(l.Ctx, schema.StreamDeclared, schema.DeclaredSubjects(id))
+			_, err := l.Broker.Last(l.Ctx, ns.StreamDeclared(), ns.DeclaredSubjects(id))
 			return errors.Is(err, broker.ErrNotFound)
 		})
-		l.Check(l.Broker.Delete(l.Ctx, schema.StreamOutcomes, 1))
+		l.Check(l.Broker.Delete(l.Ctx, ns.StreamOutcomes(), 1))
 		l.Until("it is unknown", func() bool { return l.look(id).State == lifecycle.StateUnknown })
 		l.WaitDrained()
 		if i := l.in(id, lifecycle.StateUnknown, ""); i.DeclaredAt != nil {
@@ -208,19 +211,19 @@ func TestProblems(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLooking(t, consumer.Schedule)
 		invalid := uuid.NewString()
-		l.Publish(schema.DeclaredSubject(schema.Chat, invalid), `{"type":"chat"`)
+		l.Publish(ns.DeclaredSubject(schema.Chat, invalid), `{"type":"chat"`)
 		if i := l.in(invalid, lifecycle.StateDeclared, interaction.InvalidMessage); i.Detail == "" {
 			t.Errorf("%+v, want why the message is not valid", i)
 		}
 		foreign := uuid.NewString()
-		l.Publish(schema.HoldSubject(schema.Chat, foreign), "x")
+		l.Publish(ns.HoldSubject(schema.Chat, foreign), "x")
 		l.in(foreign, lifecycle.StateWaiting, interaction.ForeignMessage)
 
 		overdue, at := uuid.NewString(), time.Now().Add(time.Second)
 		l.PublishMessage(broker.Publication{
-			Subject:  schema.HoldSubject(schema.Audio, overdue),
+			Subject:  ns.HoldSubject(schema.Audio, overdue),
 			Data:     stage.Declaration(schema.Audio, overdue),
-			Schedule: broker.Schedule{At: at, Target: schema.PollSubject(schema.Audio, overdue)},
+			Schedule: broker.Schedule{At: at, Target: ns.PollSubject(schema.Audio, overdue)},
 			Header: broker.Header{
 				schema.HeaderPoll: {"7"}, schema.HeaderGeneration: {at.UTC().Format(time.RFC3339Nano)},
 				schema.HeaderHistory: {"5 2026-11-27T01:02:03.456Z processing"},
@@ -269,7 +272,7 @@ func TestPausedLane(t *testing.T) {
 	bubbles(t, func(l *looking) {
 		p := &pausing{Broker: l.Broker}
 		var err error
-		l.finder, err = interaction.New(l.Ctx, p, func(context.Context) ([]overview.Worker, error) {
+		l.finder, err = interaction.New(l.Ctx, p, ns, func(context.Context) ([]overview.Worker, error) {
 			return []overview.Worker{{Announcement: schema.Announcement{State: schema.Working}}}, nil
 		})
 		l.Check(err)
@@ -282,10 +285,10 @@ func TestPausedLane(t *testing.T) {
 				l.T.Errorf("%+v, want the consumer %s, paused until %s", i, lane, until)
 			}
 		}
-		lane := schema.PollConsumer(schema.Chat)
+		lane := ns.PollConsumer(schema.Chat)
 		intake := lane
 		if l.Mode == consumer.Schedule {
-			intake = schema.ConsumerIntake
+			intake = ns.ConsumerIntake()
 		}
 		id := l.Declare(schema.Chat, simulator.Never())
 		paused(id, time.Now().Add(time.Minute), lifecycle.StateDeclared, interaction.LanePaused, intake)
@@ -310,7 +313,7 @@ func TestSeveral(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := stage.New(t, stage.Options{Mode: consumer.Schedule, InMemory: true})
 		read := 0
-		finder, err := interaction.New(s.Ctx, s.Broker, func(context.Context) ([]overview.Worker, error) {
+		finder, err := interaction.New(s.Ctx, s.Broker, ns, func(context.Context) ([]overview.Worker, error) {
 			read++
 			return nil, nil
 		})
@@ -354,8 +357,8 @@ func TestErrorsAndRaces(t *testing.T) {
 		empty := fake.New(fake.Options{})
 		t.Cleanup(empty.Close)
 		var missing *interaction.MissingStreamError
-		if _, err := interaction.New(l.Ctx, empty, nil); !errors.As(err, &missing) ||
-			missing.Stream != schema.StreamDeclared {
+		if _, err := interaction.New(l.Ctx, empty, ns, nil); !errors.As(err, &missing) ||
+			missing.Stream != ns.StreamDeclared() {
 			t.Errorf("without streams: %v", err)
 		}
 	})
@@ -375,8 +378,8 @@ func TestForeignTimes(t *testing.T) {
 			header[name] = []string{value}
 		}
 		for _, p := range []broker.Publication{
-			{Subject: schema.PollSubject(schema.Audio, polled), Header: header, Data: []byte("{}")},
-			{Subject: schema.FailedSubject(schema.Rejected, failed), Data: []byte(`{"data":{"reason":"rejected",` +
+			{Subject: ns.PollSubject(schema.Audio, polled), Header: header, Data: []byte("{}")},
+			{Subject: ns.FailedSubject(schema.Rejected, failed), Data: []byte(`{"data":{"reason":"rejected",` +
 				`"declaredAt":"` + at + `","history":[{"status":"x","at":"` + at + `","poll":1}]}}`)},
 		} {
 			_, err := l.Broker.Publish(l.Ctx, p)

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"statusworker/consumer"
-	"statusworker/schema"
 	"statusworker/schema/broker"
 	"statusworker/schema/lifecycle"
 )
@@ -22,7 +21,7 @@ func (i Interaction) Lane() Lane {
 	switch i.State {
 	case lifecycle.StateDeclared:
 		if schedule {
-			return Lane{schema.StreamDeclared, schema.ConsumerIntake}
+			return Lane{i.Namespace.StreamDeclared(), i.Namespace.ConsumerIntake()}
 		}
 	case lifecycle.StateWaiting, lifecycle.StatePolling:
 	default:
@@ -32,9 +31,9 @@ func (i Interaction) Lane() Lane {
 		return Lane{}
 	}
 	if schedule {
-		return Lane{schema.StreamPolls, schema.PollConsumer(i.Type)}
+		return Lane{i.Namespace.StreamPolls(), i.Namespace.PollConsumer(i.Type)}
 	}
-	return Lane{schema.StreamDeclared, schema.PollConsumer(i.Type)}
+	return Lane{i.Namespace.StreamDeclared(), i.Namespace.PollConsumer(i.Type)}
 }
 
 // pausedUntil returns until when the lane of an interaction is paused, or nil. It reads each lane once.

@@ -42,22 +42,22 @@ func (f *Finder) read(ctx context.Context, identifier string) (s stored, err err
 }
 
 func (f *Finder) readDeclared(ctx context.Context, identifier string, s *stored) error {
-	m, err := f.broker.Next(ctx, schema.StreamDeclared, schema.DeclaredSubjects(identifier), 1)
+	m, err := f.broker.Next(ctx, f.names.StreamDeclared(), f.names.DeclaredSubjects(identifier), 1)
 	if errors.Is(err, broker.ErrNotFound) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	_, s.problem = schema.DecodeFrom(m.Subject, m.Data)
+	_, s.problem = f.names.DecodeFrom(m.Subject, m.Data)
 	s.Declared = &lifecycle.Declared{
 		Subject: m.Subject, Stored: m.Time, Replays: lifecycle.ReadReplays(m.Header), Invalid: s.problem != nil,
 	}
-	typ := typeOf(m.Subject)
+	typ := f.typeOf(m.Subject)
 	if f.reservations || typ == "" {
 		return nil
 	}
-	lane, err := f.broker.Consumer(ctx, schema.StreamDeclared, schema.PollConsumer(typ))
+	lane, err := f.broker.Consumer(ctx, f.names.StreamDeclared(), f.names.PollConsumer(typ))
 	if err != nil && !errors.Is(err, broker.ErrConsumerNotFound) {
 		return err
 	}
@@ -68,8 +68,8 @@ func (f *Finder) readDeclared(ctx context.Context, identifier string, s *stored)
 // readPolls reads the reservation and the due message. The first read is of both, because an interaction alternates
 // between them.
 func (f *Finder) readPolls(ctx context.Context, identifier string, s *stored) error {
-	for _, subjects := range []string{schema.WaitingSubjects(identifier), schema.PollSubjects(identifier)} {
-		m, err := f.broker.Last(ctx, schema.StreamPolls, subjects)
+	for _, subjects := range []string{f.names.WaitingSubjects(identifier), f.names.PollSubjects(identifier)} {
+		m, err := f.broker.Last(ctx, f.names.StreamPolls(), subjects)
 		if errors.Is(err, broker.ErrNotFound) {
 			return nil
 		}
@@ -78,7 +78,7 @@ func (f *Finder) readPolls(ctx context.Context, identifier string, s *stored) er
 		}
 		r := lifecycle.ReadReserved(m.Header, m.Sequence, m.Time)
 		s.polls[m.Sequence] = m
-		if schema.IsPollSubject(m.Subject) {
+		if f.names.IsPollSubject(m.Subject) {
 			s.Due = &r
 			return nil
 		}
@@ -88,27 +88,27 @@ func (f *Finder) readPolls(ctx context.Context, identifier string, s *stored) er
 }
 
 func (f *Finder) readOutcomes(ctx context.Context, identifier string, s *stored) error {
-	all := schema.OutcomeSubjects(identifier)
-	_, err := f.broker.Last(ctx, schema.StreamOutcomes, all)
+	all := f.names.OutcomeSubjects(identifier)
+	_, err := f.broker.Last(ctx, f.names.StreamOutcomes(), all)
 	if errors.Is(err, broker.ErrNotFound) {
 		return nil // the usual case of an interaction that waits
 	}
 	if err != nil {
 		return err
 	}
-	subjects, err := f.broker.Subjects(ctx, schema.StreamOutcomes, all)
+	subjects, err := f.broker.Subjects(ctx, f.names.StreamOutcomes(), all)
 	if err != nil {
 		return err
 	}
 	for _, subject := range slices.Sorted(maps.Keys(subjects)) {
-		m, err := f.broker.Last(ctx, schema.StreamOutcomes, subject)
+		m, err := f.broker.Last(ctx, f.names.StreamOutcomes(), subject)
 		if errors.Is(err, broker.ErrNotFound) {
 			continue // replayed or purged meanwhile
 		}
 		if err != nil {
 			return err
 		}
-		s.Outcomes = append(s.Outcomes, lifecycle.ReadOutcome(m.Subject, m.Sequence, m.Time, m.Data))
+		s.Outcomes = append(s.Outcomes, lifecycle.ReadOutcome(f.names, m.Subject, m.Sequence, m.Time, m.Data))
 		s.events[m.Sequence] = m.Data
 	}
 	slices.SortFunc(s.Outcomes, func(a, b lifecycle.Outcome) int { return cmp.Compare(a.Sequence, b.Sequence) })
@@ -116,8 +116,8 @@ func (f *Finder) readOutcomes(ctx context.Context, identifier string, s *stored)
 }
 
 // typeOf returns the type in a subject, or an empty one.
-func typeOf(subject string) schema.Type {
-	kind, _, _ := schema.SplitSubject(subject)
+func (f *Finder) typeOf(subject string) schema.Type {
+	kind, _, _ := f.names.SplitSubject(subject)
 	if t := schema.Type(kind); t.Valid() {
 		return t
 	}

@@ -19,10 +19,10 @@ var errDenied = errors.New("missing permission")
 var errStopped = errors.New("stopped before the broker answered")
 
 // whyNot returns in one line why the broker did not accept a message.
-func whyNot(err error) string {
+func whyNot(n schema.Namespace, err error) string {
 	if adapter.Full(err) {
 		return fmt.Sprintf("stream %s is full: no worker runs, or workers take in less than is declared (see "+
-			"`statusworker status`); `statusworker provision` sets its limits (%v)", schema.StreamDeclared, err)
+			"`statusworker status`); `statusworker provision` sets its limits (%v)", n.StreamDeclared(), err)
 	}
 	return cli.OneLine(err)
 }

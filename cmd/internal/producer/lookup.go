@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
+	"statusworker/cmd/broker/api"
 	"statusworker/cmd/broker/permission"
 	"statusworker/cmd/internal/connect"
 	"statusworker/cmd/internal/producer/source"
@@ -36,26 +37,29 @@ type place struct {
 	interactions string
 }
 
-// places are in the order of an interaction's messages: the next one is stored before the previous one is deleted.
-var places = []place{
-	{schema.StreamDeclared, schema.DeclaredSubjects, found.inFlight, "in flight"},
-	{schema.StreamPolls, schema.WaitingSubjects, found.inFlight, "in flight"},
-	{schema.StreamOutcomes, processedSubjects, found.processed, "processed"},
+// places returns the places in the order of an interaction's messages: the next one is stored before the previous one
+// is deleted.
+func places(n schema.Namespace) []place {
+	processedSubjects := func(identifier string) string { return n.ProcessedSubject("*", identifier) }
+	processed := func(f found) error { return f.processed(n) }
+	return []place{
+		{n.StreamDeclared(), n.DeclaredSubjects, found.inFlight, "in flight"},
+		{n.StreamPolls(), n.WaitingSubjects, found.inFlight, "in flight"},
+		{n.StreamOutcomes(), processedSubjects, processed, "processed"},
+	}
 }
-
-func processedSubjects(identifier string) string { return schema.ProcessedSubject("*", identifier) }
 
 // readablePlaces returns the places that the user may read. It reports the others.
 func readablePlaces(
-	ctx context.Context, js jetstream.JetStream, log logrus.FieldLogger, report func(string),
+	ctx context.Context, js jetstream.JetStream, n schema.Namespace, log logrus.FieldLogger, report func(string),
 ) ([]place, error) {
 	var readable []place
 	var denied, unknown []string
-	for _, p := range places {
+	for _, p := range places(n) {
 		err := connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
 			ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 			defer cancel()
-			_, err := p.last(ctx, js.Conn(), source.NoInteraction)
+			_, err := p.last(ctx, js, source.NoInteraction)
 			return err
 		})
 		switch {
@@ -63,7 +67,7 @@ func readablePlaces(
 			readable = append(readable, p)
 		case errors.Is(err, jetstream.ErrStreamNotFound): // with delayed naks there is no stream of polls
 		case errors.Is(err, nats.ErrPermissionViolation):
-			denied = append(denied, p.request())
+			denied = append(denied, p.requests(js)[0])
 			if !slices.Contains(unknown, p.interactions) {
 				unknown = append(unknown, p.interactions)
 			}
@@ -82,10 +86,10 @@ func readablePlaces(
 
 // lookUp returns errInFlight or errProcessed if declaring an interaction changes nothing, and nil otherwise. Each of
 // its requests may take ackTimeout.
-func lookUp(ctx context.Context, nc *nats.Conn, among []place, identifier string) error {
+func lookUp(ctx context.Context, js jetstream.JetStream, among []place, identifier string) error {
 	for _, p := range among {
 		bounded, cancel := context.WithTimeout(ctx, ackTimeout)
-		last, err := p.last(bounded, nc, identifier)
+		last, err := p.last(bounded, js, identifier)
 		cancel()
 		if err != nil {
 			return fmt.Errorf("looking up the interaction in stream %s: %w", p.stream, err)
@@ -100,8 +104,10 @@ func lookUp(ctx context.Context, nc *nats.Conn, among []place, identifier string
 	return nil
 }
 
-// request is the subject of requests for a message of the place.
-func (p place) request() string { return "$JS.API.STREAM.MSG.GET." + p.stream }
+// requests are the subjects by which a violation may name a request for a message of the place.
+func (p place) requests(js jetstream.JetStream) []string {
+	return api.Of(js).Subjects("STREAM.MSG.GET", p.stream)
+}
 
 // found is a stored message.
 type found struct {
@@ -115,14 +121,14 @@ type found struct {
 
 // last returns the last message of an interaction in the place, or nil. It does not use nats.go for the request, which
 // would need the permission to read the stream's configuration.
-func (p place) last(ctx context.Context, nc *nats.Conn, identifier string) (*found, error) {
+func (p place) last(ctx context.Context, js jetstream.JetStream, identifier string) (*found, error) {
 	request, err := json.Marshal(struct {
 		Last string `json:"last_by_subj"`
 	}{p.subjects(identifier)})
 	if err != nil {
 		return nil, err
 	}
-	answer, err := permission.RequestWithContext(ctx, nc, p.request(), request)
+	answer, err := permission.RequestAPI(ctx, js, request, "STREAM.MSG.GET", p.stream)
 	if err != nil {
 		return nil, err
 	}
@@ -156,8 +162,8 @@ func (f found) inFlight() error {
 }
 
 // processed returns errProcessed if the message is a processed event.
-func (f found) processed() error {
-	stored := lifecycle.ReadOutcome(f.Subject, f.Sequence, f.Time, f.Data)
+func (f found) processed(n schema.Namespace) error {
+	stored := lifecycle.ReadOutcome(n, f.Subject, f.Sequence, f.Time, f.Data)
 	interaction := lifecycle.Snapshot{Outcomes: []lifecycle.Outcome{stored}}
 	switch verdict, _ := interaction.TakeIn(lifecycle.Declared{Stored: time.Now()}); verdict {
 	case lifecycle.Processed, lifecycle.Twice: // by this process's clock, the event may be stored later

@@ -20,6 +20,9 @@ import (
 	"statusworker/schema"
 )
 
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
+
 // running returns a server on a loopback port.
 func running(t *testing.T, o server.Options) *server.Server {
 	t.Helper()
@@ -152,7 +155,7 @@ func TestRejectedBecauseOfALostMessage(t *testing.T) {
 			progress := NewProgress(&bytes.Buffer{}, 0)
 			d := &Producer{js: js, timeout: 500 * time.Millisecond}
 			if test.readable {
-				d.places = places[:1]
+				d.places = places(ns)[:1]
 			}
 			line := fmt.Sprintf("{\"interactionIdentifier\":%q,\"type\":\"chat\"}\n", uuid.NewString())
 			if err := d.Run(t.Context(), t.Context(), source.Lines(strings.NewReader(line)), progress); err != nil {
@@ -187,13 +190,13 @@ func rejecting(t *testing.T, rejects int, stored bool) jetstream.JetStream {
 			t.Fatal(err)
 		}
 	}
-	respond(schema.SubjectsDeclared, func(*nats.Msg) string {
+	respond(ns.SubjectsDeclared(), func(*nats.Msg) string {
 		if publishes++; publishes <= rejects {
 			return fmt.Sprintf(`{"error":{"code":503,"err_code":%d,"description":%q}}`, storeFailed, tooManyOnSubject)
 		}
-		return fmt.Sprintf(`{"stream":%q,"seq":1}`, schema.StreamDeclared)
+		return fmt.Sprintf(`{"stream":%q,"seq":1}`, ns.StreamDeclared())
 	})
-	respond("$JS.API.STREAM.MSG.GET."+schema.StreamDeclared, func(*nats.Msg) string {
+	respond("$JS.API.STREAM.MSG.GET."+ns.StreamDeclared(), func(*nats.Msg) string {
 		if lookups++; lookups > 1 && stored {
 			return `{"message":{"subject":"interactions.declared.chat.x","seq":1,"time":"2026-01-02T03:04:05Z"}}`
 		}

@@ -15,6 +15,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"statusworker/cmd/broker/adapter"
+	"statusworker/cmd/broker/api"
 	"statusworker/cmd/broker/permission"
 	"statusworker/cmd/internal/connect"
 	"statusworker/cmd/internal/producer/source"
@@ -46,6 +47,7 @@ const (
 // input.
 type Producer struct {
 	js       jetstream.JetStream
+	names    schema.Namespace
 	progress *Progress
 	timeout  time.Duration // acceptTimeout, unless a test sets another
 	places   []place       // where interactions are looked up
@@ -54,26 +56,29 @@ type Producer struct {
 	failingSince time.Time
 }
 
-// Open returns a Producer. It waits until the broker answers, and reports if the user lacks the permission to look up
-// interactions. It returns [jetstream.ErrStreamNotFound] if nothing is provisioned.
-func Open(ctx context.Context, nc *nats.Conn, log logrus.FieldLogger, report func(string)) (*Producer, error) {
-	js, err := jetstream.New(nc,
+// Open returns a Producer. It uses the connection and the prefix of js. It waits until the broker answers, and reports
+// if the user lacks the permission to look up interactions. It returns [jetstream.ErrStreamNotFound] if nothing is
+// provisioned.
+func Open(
+	ctx context.Context, js jetstream.JetStream, n schema.Namespace, log logrus.FieldLogger, report func(string),
+) (*Producer, error) {
+	js, err := api.Of(js).JetStream(js.Conn(),
 		jetstream.WithPublishAsyncMaxPending(window+2), jetstream.WithPublishAsyncTimeout(ackTimeout))
 	if err != nil {
-		return nil, fmt.Errorf("using JetStream: %w", err)
+		return nil, err
 	}
 	err = connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
-		_, err := js.Stream(ctx, schema.StreamDeclared)
+		_, err := js.Stream(ctx, n.StreamDeclared())
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	places, err := readablePlaces(ctx, js, log, report)
+	places, err := readablePlaces(ctx, js, n, log, report)
 	if err != nil {
 		return nil, err
 	}
-	return &Producer{js: js, timeout: acceptTimeout, places: places}, nil
+	return &Producer{js: js, names: n, timeout: acceptTimeout, places: places}, nil
 }
 
 // pending is a message that is not settled yet.
@@ -139,9 +144,9 @@ func (d *Producer) Run(ctx, leave context.Context, from source.Source, progress 
 
 // subjects returns the subjects on which a Producer publishes.
 func (d *Producer) subjects() []string {
-	all := []string{schema.SubjectsDeclared}
+	all := []string{d.names.SubjectsDeclared()}
 	for _, p := range d.places {
-		all = append(all, p.request())
+		all = append(all, p.requests(d.js)...)
 	}
 	return all
 }
@@ -176,7 +181,7 @@ func (d *Producer) look(ctx, leave context.Context, from <-chan source.Candidate
 		// duplicate.
 		s := pending{
 			Candidate: c, identifier: declared.Identifier, lookup: make(chan error, 1), settled: make(chan struct{}),
-			msg: nats.NewMsg(schema.DeclaredSubject(declared.Type, declared.Identifier)),
+			msg: nats.NewMsg(d.names.DeclaredSubject(declared.Type, declared.Identifier)),
 		}
 		s.msg.Data = c.Message
 		before := latest[s.identifier]
@@ -199,7 +204,7 @@ func (d *Producer) lookUp(ctx context.Context, identifier string, before <-chan 
 			return errStopped
 		}
 	}
-	return lookUp(ctx, d.js.Conn(), d.places, identifier)
+	return lookUp(ctx, d.js, d.places, identifier)
 }
 
 func isClosed(c <-chan struct{}) bool {
@@ -249,7 +254,7 @@ func await(leave context.Context, denied <-chan struct{}, f jetstream.PubAckFutu
 // yet, and may lose.
 func (d *Producer) unproven(err error) bool {
 	return adapter.MaxPerSubject(err) &&
-		slices.ContainsFunc(d.places, func(p place) bool { return p.stream == schema.StreamDeclared })
+		slices.ContainsFunc(d.places, func(p place) bool { return p.stream == d.names.StreamDeclared() })
 }
 
 // retry repeats the lookup and the publish until the broker answers, or has accepted nothing for too long. It returns
@@ -258,7 +263,7 @@ func (d *Producer) retry(ctx context.Context, s pending, first error) error {
 	if transient(first) && d.failingSince.IsZero() {
 		d.failingSince = time.Now()
 		d.progress.report(fmt.Sprintf("the broker accepts no messages: waiting for up to %s (%s)",
-			schema.Duration(d.timeout), whyNot(first)))
+			schema.Duration(d.timeout), whyNot(d.names, first)))
 	}
 	since := d.failingSince
 	if since.IsZero() {
@@ -268,7 +273,7 @@ func (d *Producer) retry(ctx context.Context, s pending, first error) error {
 		backoff.WithMaxInterval(2*time.Second), backoff.WithMaxElapsedTime(0))
 	var last error
 	_ = backoff.Retry(func() error { // when ctx ends, last is the error before
-		if last = lookUp(ctx, d.js.Conn(), d.places, s.identifier); last == nil {
+		if last = lookUp(ctx, d.js, d.places, s.identifier); last == nil {
 			bounded, cancel := context.WithTimeout(ctx, ackTimeout)
 			defer cancel()
 			_, last = d.js.PublishMsg(bounded, s.msg)
@@ -295,6 +300,6 @@ func (d *Producer) settle(c source.Candidate, err error) {
 		d.failingSince = time.Time{}
 		d.progress.processed(c)
 	default:
-		d.progress.failed(c, errors.New(whyNot(err)))
+		d.progress.failed(c, errors.New(whyNot(d.names, err)))
 	}
 }

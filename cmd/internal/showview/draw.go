@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"statusworker/cmd/internal/advice"
 	"statusworker/cmd/internal/interaction"
 	"statusworker/cmd/internal/terminal"
 	"statusworker/schema"
@@ -124,8 +125,8 @@ func (d *drawing) outcomes() {
 		name = ""
 	}
 	if last := d.i.Last(); d.i.State == lifecycle.StateDeadLettered && last != nil {
-		d.field("more", fmt.Sprintf("statusworker dlq show @%d", last.Sequence))
-		d.field("replay", fmt.Sprintf("statusworker dlq replay @%d", last.Sequence))
+		d.field("more", advice.Command(d.i.Namespace, fmt.Sprintf("dlq show @%d", last.Sequence)))
+		d.field("replay", advice.Command(d.i.Namespace, fmt.Sprintf("dlq replay @%d", last.Sequence)))
 	}
 }
 

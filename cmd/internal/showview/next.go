@@ -46,7 +46,7 @@ func nextOfWaiting(i interaction.Interaction) string {
 	number := fmt.Sprintf("poll %d", i.Polls+1)
 	switch {
 	case i.Problem == interaction.ForeignMessage:
-		return "no worker stored the message on " + schema.HoldSubjects(i.Identifier) +
+		return "no worker stored the message on " + i.Namespace.HoldSubjects(i.Identifier) +
 			": find out who publishes there, and delete the message"
 	case i.Problem == interaction.Overdue:
 		return fmt.Sprintf("%s was due at %s, %s ago, but NATS has not published it: a worker stores it again; if "+
@@ -66,7 +66,8 @@ func nextOfPolling(i interaction.Interaction) string {
 	due := fmt.Sprintf("poll %d, due since %s (%s)", i.Polls+1, clock(*i.Since), span(i.At.Sub(*i.Since)))
 	switch {
 	case i.Problem == interaction.ForeignMessage:
-		return due + "; no worker stored its message: find out who publishes on " + schema.PollSubjects(i.Identifier)
+		return due + "; no worker stored its message: find out who publishes on " +
+			i.Namespace.PollSubjects(i.Identifier)
 	case i.Problem == interaction.NoWorkers:
 		return due + ", but no worker is alive: start one with `statusworker run`"
 	case i.Problem == interaction.LanePaused:
@@ -95,7 +96,8 @@ func nextOfDeadLettered(i interaction.Interaction) string {
 // resume says until when the lane of an interaction is paused, and how to end that.
 func resume(i interaction.Interaction) string {
 	lane := i.Lane()
-	return "it continues at " + clock(*i.LanePausedUntil) + ", or " + advice.Resume(lane.Stream, lane.Consumer)
+	return "it continues at " + clock(*i.LanePausedUntil) + ", or " +
+		advice.Resume(i.Namespace, lane.Stream, lane.Consumer)
 }
 
 // all names all workers, as the subject of a sentence about a pause.

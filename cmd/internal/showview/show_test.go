@@ -12,6 +12,9 @@ import (
 	"statusworker/schema/lifecycle"
 )
 
+// ns is the namespace of the tests.
+var ns = schema.DefaultNamespace
+
 const id = "bd5c92f3-c228-44a6-91bf-b52672569878"
 
 var now = time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC)
@@ -61,7 +64,7 @@ func situations() map[string]interaction.Interaction {
 		i.Identifier, i.At, i.Since = id, now, before(3*time.Second)
 		if i.State == lifecycle.StateDeadLettered {
 			i.Outcomes = []interaction.Outcome{{Reason: schema.NotFound, Advice: schema.NotFound.Advice(), Sequence: 17,
-				Detail: strings.Repeat("long ", 100), Subject: schema.FailedSubject(schema.NotFound, id),
+				Detail: strings.Repeat("long ", 100), Subject: ns.FailedSubject(schema.NotFound, id),
 				Stored: *before(time.Minute), DeclaredAt: before(time.Hour), Current: true}}
 		}
 		made[name] = i
@@ -75,10 +78,10 @@ func TestNext(t *testing.T) {
 	facts := map[string][]string{
 		"declared, one": {"here"}, "declared, some": {"3", "1 paused"}, "declared, none": {"statusworker run"},
 		"declared, invalid": {"why so"}, "waiting": {"poll 5", "12:00:12", "in 12s"}, "waiting, fires": {"poll 5"},
-		"waiting, foreign": {schema.HoldSubjects(id)}, "waiting, overdue": {"1m30s", "statusworker doctor"},
+		"waiting, foreign": {ns.HoldSubjects(id)}, "waiting, overdue": {"1m30s", "statusworker doctor"},
 		"polling": {"poll 5", "11:59:57", "3s"}, "polling, one": {"here"}, "polling, none": {"statusworker run"},
 		"polling, paused": {"throttled", "12:01:00", "2"}, "dead-lettered": {schema.NotFound.Advice()},
-		"polling, foreign":      {schema.PollSubjects(id)},
+		"polling, foreign":      {ns.PollSubjects(id)},
 		"declared, lane paused": {"13:00:00", "consumer resume INTERACTIONS_DECLARED intake"},
 		"waiting, lane paused":  {"poll 5", "13:00:00", "consumer resume INTERACTIONS_POLLS poll-audio"},
 		"polling, lane paused":  {"13:00:00", "consumer resume INTERACTIONS_POLLS poll-audio"},

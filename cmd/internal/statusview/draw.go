@@ -141,7 +141,11 @@ func shortened(advice [][]string, room, width int) (lines []string) {
 }
 
 func titleLine(v View) string {
-	title := "statusworker status   " + v.At.UTC().Format("2006-01-02 15:04:05") + " UTC"
+	title := "statusworker status"
+	if !v.Namespace.IsDefault() {
+		title += " of " + v.Namespace.String()
+	}
+	title += "   " + v.At.UTC().Format("2006-01-02 15:04:05") + " UTC"
 	if v.Redelivery != "" {
 		title += "   redelivery " + string(v.Redelivery)
 	}

@@ -45,6 +45,7 @@ func TestKinds(t *testing.T) {
 		"typical":    "Deployment Job NetworkPolicy NetworkPolicy PodDisruptionBudget Service ServiceAccount ServiceMonitor",
 		"everything": "Deployment Job NetworkPolicy NetworkPolicy PodDisruptionBudget PrometheusRule ScaledObject Service ServiceAccount ServiceMonitor",
 		"naks":       "Deployment ScaledObject Service ServiceMonitor",
+		"leaf":       "Deployment Job NetworkPolicy NetworkPolicy PodDisruptionBudget Service ServiceAccount",
 	}
 	for _, name := range renderings {
 		var kinds []string
@@ -440,6 +441,7 @@ func TestVendorAuthorities(t *testing.T) {
 // Job and workers share settings, and each has its own credentials.
 func TestVariables(t *testing.T) {
 	everything, typical, naks, minimal := mustRender(t, "everything"), mustRender(t, "typical"), mustRender(t, "naks"), mustRender(t, "minimal")
+	leaf := mustRender(t, "leaf")
 	worker := func(o objects) core.Container { return one[*apps.Deployment](t, o).Spec.Template.Spec.Containers[0] }
 	provision := func(o objects) core.Container { return one[*batch.Job](t, o).Spec.Template.Spec.Containers[0] }
 	for _, c := range []struct {
@@ -447,6 +449,9 @@ func TestVariables(t *testing.T) {
 		in         core.Container
 		name, want string
 	}{
+		{"worker, everything", worker(everything), "STATUSWORKER_NAMESPACE", "eu-west_1"},
+		{"provision, everything", provision(everything), "STATUSWORKER_NAMESPACE", "eu-west_1"},
+		{"worker, minimal", worker(minimal), "STATUSWORKER_NAMESPACE", "interactions"},
 		{"worker, everything", worker(everything), "NATS_CREDS", "/etc/statusworker/nats/nats.creds"},
 		{"worker, everything", worker(everything), "NATS_CA", "/etc/statusworker/nats-tls/ca.crt"},
 		{"worker, everything", worker(everything), "NATS_CERT", "/etc/statusworker/nats-tls/tls.crt"},
@@ -472,6 +477,16 @@ func TestVariables(t *testing.T) {
 		{"provision, typical", provision(typical), "NATS_INBOX_PREFIX", "_INBOX_provision"},
 		{"worker, naks", worker(naks), "NATS_USER", "secret nats-worker/user"},
 		{"worker, minimal", worker(minimal), "STATUSWORKER_MAX_POLLS_PER_SECOND", "0"},
+		{"worker, leaf", worker(leaf), "NATS_CONTEXT", "/etc/statusworker/nats-context/hub.json"},
+		{"worker, leaf", worker(leaf), "NATS_JS_DOMAIN", "hub"},
+		{"worker, leaf", worker(leaf), "NATS_SOCKS_PROXY", "secret nats-proxy/url"},
+		{"worker, leaf", worker(leaf), "NATS_TLSFIRST", "true"},
+		{"worker, leaf", worker(leaf), "NATS_JWT", "/etc/statusworker/nats/user.jwt"},
+		{"worker, leaf", worker(leaf), "NATS_SEED", "/etc/statusworker/nats/user.nk"},
+		{"provision, leaf", provision(leaf), "NATS_JS_DOMAIN", "hub"},
+		{"provision, leaf", provision(leaf), "NATS_INBOX_PREFIX", "_INBOX_provision"},
+		{"provision, leaf", provision(leaf), "NATS_SEED", "/etc/statusworker/nats/seed"},
+		{"worker, typical", worker(typical), "NATS_JS_API_PREFIX", "hub.API"},
 	} {
 		if have, ok := value(c.in.Env, c.name); !ok || have != c.want {
 			t.Errorf("%s: %s is %q (set: %t), want %q", c.who, c.name, have, ok, c.want)
@@ -483,6 +498,7 @@ func TestVariables(t *testing.T) {
 		name string
 	}{
 		{"worker, naks", worker(naks), "NATS_PASSWORD"},
+		{"worker, leaf", worker(leaf), "NATS_INBOX_PREFIX"}, // that of the context
 		{"worker, minimal", worker(minimal), "NATS_USER"},
 		{"worker, minimal", worker(minimal), "NATS_CREDS"},
 		{"worker, minimal", worker(minimal), "ELEVATEAI_CA_FILE"},
@@ -512,6 +528,7 @@ func TestVariables(t *testing.T) {
 
 // notByValues are the variables that no value of the chart sets, with the reason.
 var notByValues = map[string]string{
+	"NATS_TOKEN":              "the method token sets NATS_USER",
 	"ELEVATEAI_API_TOKEN":     "a changed secret does not update a variable; the token is a file",
 	"STATUSWORKER_ADMIN_ADDR": "probes and service use the default",
 	"STATUSWORKER_PPROF_ADDR": "only for a port-forward, by extraEnv",
@@ -526,7 +543,7 @@ func TestEverySettingIsReachable(t *testing.T) {
 	_, table, _ := strings.Cut(string(text), "<!-- flags -->")
 	table, _, _ = strings.Cut(table, "<!-- /flags -->")
 	found := mustRender(t, "everything")
-	more := append(mustRender(t, "typical"), mustRender(t, "naks")...)
+	more := slices.Concat(mustRender(t, "typical"), mustRender(t, "naks"), mustRender(t, "leaf"))
 	set := map[string]bool{}
 	for _, d := range append(all[*apps.Deployment](found), all[*apps.Deployment](more)...) {
 		for _, e := range d.Spec.Template.Spec.Containers[0].Env {
@@ -597,7 +614,7 @@ func TestAutoscaling(t *testing.T) {
 		}
 	}
 	for _, trigger := range one[*keda.ScaledObject](t, mustRender(t, "everything")).Spec.Triggers {
-		if trigger.Metadata["stream"] != "INTERACTIONS_POLLS" || trigger.Metadata["consumer"] != "poll-"+trigger.Name {
+		if trigger.Metadata["stream"] != "EU-WEST_1_POLLS" || trigger.Metadata["consumer"] != "poll-"+trigger.Name {
 			t.Errorf("%s has the metadata %v", trigger.Name, trigger.Metadata)
 		}
 	}

@@ -175,6 +175,7 @@ func TestConsoleRefusals(t *testing.T) {
 		{map[string]any{"console.userHeader": "X-User"}, "console.passwords.existingSecret is console-users and console.userHeader is X-User"},
 		{map[string]any{"console.passwords.existingSecret": ""}, "console.passwords.existingSecret and console.userHeader are empty"},
 		{map[string]any{"console.nats.auth": map[string]any{"method": "none"}}, "console.nats.auth.method is none"},
+		{map[string]any{"nats.auth": map[string]any{"method": "none"}, "nats.context.existingSecret": "x", "console.nats.auth": map[string]any{"method": "none"}}, "nats.context.existingSecret is x and console.nats.auth.method is none"},
 		{map[string]any{"console.nats.auth.existingSecret": "nats-worker"}, "console.nats.auth is that of the workers"},
 	} {
 		if _, err := render(t, with(readValues(t, "console"), c.set)); err == nil || !strings.Contains(strings.ReplaceAll(err.Error(), "'", ""), c.want) {

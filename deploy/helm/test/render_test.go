@@ -34,7 +34,7 @@ const (
 )
 
 // renderings are the values under testdata, from the required ones to all.
-var renderings = []string{"minimal", "typical", "everything", "naks"}
+var renderings = []string{"minimal", "typical", "everything", "naks", "leaf"}
 
 // render returns the objects of the chart for values, without unknown fields.
 func render(t *testing.T, values map[string]any) (objects, error) {

@@ -102,11 +102,46 @@ it, rendering another number is a conflict. */ -}}
 {{- $tls := .root.Values.nats.tls -}}
 - name: NATS_URL
   value: {{ .root.Values.nats.url | quote }}
+- name: STATUSWORKER_NAMESPACE
+  value: {{ .root.Values.nats.namespace | quote }}
+{{- $nats := .root.Values.nats -}}
+{{- if $nats.context.existingSecret }}
+- name: NATS_CONTEXT
+  value: /etc/statusworker/nats-context/{{ $nats.context.key }}
+{{- end }}
+{{- /* The default would override that of a context. */}}
+{{- if not (and $nats.context.existingSecret (eq .inboxPrefix "_INBOX")) }}
 - name: NATS_INBOX_PREFIX
   value: {{ .inboxPrefix | quote }}
+{{- end }}
+{{- with $nats.jetstream.domain }}
+- name: NATS_JS_DOMAIN
+  value: {{ . | quote }}
+{{- end }}
+{{- with $nats.jetstream.apiPrefix }}
+- name: NATS_JS_API_PREFIX
+  value: {{ . | quote }}
+{{- end }}
+{{- if $nats.socksProxy.existingSecret }}
+- name: NATS_SOCKS_PROXY
+  valueFrom:
+    secretKeyRef: {name: {{ $nats.socksProxy.existingSecret | quote }}, key: {{ $nats.socksProxy.key | quote }}}
+{{- else if $nats.socksProxy.url }}
+- name: NATS_SOCKS_PROXY
+  value: {{ $nats.socksProxy.url | quote }}
+{{- end }}
+{{- if $tls.first }}
+- name: NATS_TLSFIRST
+  value: "true"
+{{- end }}
 {{- if eq $auth.method "creds" }}
 - name: NATS_CREDS
   value: /etc/statusworker/nats/{{ $auth.keys.creds }}
+{{- else if eq $auth.method "jwt" }}
+- name: NATS_JWT
+  value: /etc/statusworker/nats/{{ $auth.keys.jwt }}
+- name: NATS_SEED
+  value: /etc/statusworker/nats/{{ $auth.keys.seed }}
 {{- else if eq $auth.method "nkey" }}
 - name: NATS_NKEY
   value: /etc/statusworker/nats/{{ $auth.keys.nkey }}
@@ -151,22 +186,29 @@ it, rendering another number is a conflict. */ -}}
 {{- end -}}
 
 {{- define "statusworker.natsMounts" -}}
-{{- if or (eq .auth.method "creds") (eq .auth.method "nkey") }}
+{{- if has .auth.method (list "creds" "jwt" "nkey") }}
 - {name: nats, mountPath: /etc/statusworker/nats, readOnly: true}
 {{- end }}
 {{- if .root.Values.nats.tls.existingSecret }}
 - {name: nats-tls, mountPath: /etc/statusworker/nats-tls, readOnly: true}
 {{- end }}
+{{- if .root.Values.nats.context.existingSecret }}
+- {name: nats-context, mountPath: /etc/statusworker/nats-context, readOnly: true}
+{{- end }}
 {{- end -}}
 
 {{- define "statusworker.natsVolumes" -}}
-{{- if or (eq .auth.method "creds") (eq .auth.method "nkey") }}
+{{- if has .auth.method (list "creds" "jwt" "nkey") }}
 - name: nats
   secret: {secretName: {{ .auth.existingSecret | quote }}, defaultMode: 0440}
 {{- end }}
 {{- if .root.Values.nats.tls.existingSecret }}
 - name: nats-tls
   secret: {secretName: {{ .root.Values.nats.tls.existingSecret | quote }}, defaultMode: 0440}
+{{- end }}
+{{- if .root.Values.nats.context.existingSecret }}
+- name: nats-context
+  secret: {secretName: {{ .root.Values.nats.context.existingSecret | quote }}, defaultMode: 0440}
 {{- end }}
 {{- end -}}
 

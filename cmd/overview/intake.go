@@ -1,0 +1,93 @@
+package overview
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/cmd/broker/provisioning"
+	"statusworker/schema"
+	"statusworker/schema/lifecycle"
+)
+
+// maxAwaiting is how many declared messages are looked at to find one that does not wait for an outcome.
+const maxAwaiting = 20
+
+func (t *taking) intake(declared *jetstream.StreamInfo, c *jetstream.ConsumerInfo) {
+	if c == nil {
+		t.suspicious = declared.State.Consumers > 0
+		return
+	}
+	t.overview.Intake = &Intake{
+		Waiting:     c.NumPending,
+		Out:         c.NumAckPending,
+		Redelivered: c.NumRedelivered,
+		PausedUntil: pausedUntil(c),
+	}
+	t.suspicious = declared.State.Consumers > 1
+	if declared.State.Msgs == 0 {
+		return
+	}
+	t.undelivered = c.Delivered.Stream + 1
+	settled := provisioning.Settled(c, declared.State.FirstSeq)
+	t.suspicious = t.suspicious || settled
+	if !settled || c.NumPending+uint64(c.NumAckPending) > 0 {
+		t.overview.Intake.WaitingSeconds = seconds(declared.TimeStamp.Sub(declared.State.FirstTime))
+	}
+}
+
+// awaiting corrects for how long the first declared message waits: messages of interactions that are polled wait for
+// their outcome, and are not late (see [lifecycle.Undecided]). If there are more than maxAwaiting, the first message
+// that was not delivered counts.
+func (t *taking) awaiting(ctx context.Context, declared, polls jetstream.Stream) error {
+	i := t.overview.Intake
+	if declared == nil || polls == nil || i == nil || i.WaitingSeconds == 0 {
+		return nil
+	}
+	i.WaitingSeconds = 0
+	from := uint64(1)
+	for n := 0; ; n++ {
+		if n == maxAwaiting {
+			from = max(from, t.undelivered)
+		}
+		m, err := declared.GetMsg(ctx, from, jetstream.WithGetMsgSubject(">"))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("reading the first message of %s: %w", declared.CachedInfo().Config.Name, err)
+		}
+		polled := false
+		if n < maxAwaiting {
+			if polled, err = isPolled(ctx, polls, t.names, m.Subject); err != nil {
+				return err
+			}
+		}
+		if !polled {
+			i.WaitingSeconds = seconds(declared.CachedInfo().TimeStamp.Sub(m.Time))
+			return nil
+		}
+		from = m.Sequence + 1
+	}
+}
+
+// isPolled reports whether the interaction of a declared message has a reservation or a due message.
+func isPolled(ctx context.Context, polls jetstream.Stream, n schema.Namespace, subject string) (bool, error) {
+	_, identifier, ok := n.SplitSubject(subject)
+	if !ok {
+		return false, nil
+	}
+	if bad := schema.CheckIdentifier(identifier); bad != nil {
+		return false, nil //nolint:nilerr // it is dead-lettered, and not polled
+	}
+	m, err := polls.GetLastMsgForSubject(ctx, n.WaitingSubjects(identifier))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("reading the reservation of %s: %w", identifier, err)
+	}
+	return !lifecycle.IsTombstone(m.Header), nil
+}

@@ -33,8 +33,10 @@ type commands struct {
 	Permissions permissionsCommand `cmd:"" help:"Print a NATS server configuration with a user for each command and service, with minimal permissions."`
 	Simulator   simulatorCommand   `cmd:"" help:"Run a simulated ElevateAI over https, for tests."`
 	Schema      schemaCommand      `cmd:"" help:"Print a JSON Schema, the AsyncAPI document or an example of a message; without a name, list their names."`
+	ShowConfig  configCommand      `cmd:"" name:"config" help:"Show the settings in force for a command, and where each comes from."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 
+	cli.ConfigFlag
 	VersionFlag kong.VersionFlag `name:"version" hidden:"" help:"Print the version."`
 }
 

@@ -1,0 +1,3 @@
+module statusworker/deploy/packages/tools
+
+go 1.26.0

@@ -13,7 +13,7 @@ import (
 	"statusworker/schema"
 )
 
-// Service is what systemd is told about.
+// Service is the service whose state systemd shows.
 type Service interface {
 	// Ready returns nil while the service works, and otherwise why it does not.
 	Ready() error

@@ -1,6 +1,7 @@
 package consumer
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -43,6 +44,14 @@ type Choices struct {
 	// broker rejects a publish beyond the limit, so nothing is lost.
 	DeclaredMaxMsgs  int64
 	DeclaredMaxBytes int64
+	// PollsMaxBytes and WorkersMaxBytes are the maximum sizes of the polls stream and of the workers' bucket; 0 is no
+	// limit. At the limit of the polls stream, the broker deletes the oldest reservations: NATS does not let a stream
+	// with schedules reject new messages.
+	PollsMaxBytes   int64
+	WorkersMaxBytes int64
+	// MaxAckPending is the MaxAckPending of each lane's consumer; 0 is [DefaultMaxAckPending]. With delayed naks there
+	// is no such limit, because waiting messages would count.
+	MaxAckPending int
 }
 
 const (
@@ -50,9 +59,9 @@ const (
 	reserveAckWait = 10 * time.Second
 	// intakeAckWait leaves time to publish a dead letter.
 	intakeAckWait = 15 * time.Second
-	// reserveMaxAckPending limits the messages between delivery and ack over all workers, and not those that wait. The
+	// DefaultMaxAckPending limits the messages between delivery and ack over all workers, and not those that wait. The
 	// intake has no such limit: a message that waits there for a tombstone counts as delivered.
-	reserveMaxAckPending = 5000
+	DefaultMaxAckPending = 5000
 )
 
 // Topology returns the streams and consumers that a worker of this configuration requires.
@@ -69,6 +78,7 @@ func Topology(cfg Config, c Choices) topology.Set {
 		Retention:         jetstream.WorkQueuePolicy,
 		Discard:           jetstream.DiscardOld,
 		AllowMsgSchedules: true,
+		MaxBytes:          c.PollsMaxBytes,
 		Storage:           jetstream.FileStorage,
 		Replicas:          max(c.Replicas, 1),
 	}
@@ -83,7 +93,7 @@ func Topology(cfg Config, c Choices) topology.Set {
 	}
 	for _, t := range schema.Types() {
 		s.Consumers = append(s.Consumers, consumer(n.StreamPolls(), n.PollConsumer(t),
-			n.PollSubject(t, "*"), reserveAckWait, reserveMaxAckPending))
+			n.PollSubject(t, "*"), reserveAckWait, cmp.Or(c.MaxAckPending, DefaultMaxAckPending)))
 		s.Unwanted = append(s.Unwanted, unwanted(n, n.PollConsumer(t)))
 	}
 	return s
@@ -142,6 +152,7 @@ func workers(n schema.Namespace, c Choices) jetstream.StreamConfig {
 		AllowRollup:       true,
 		DenyDelete:        true,
 		AllowDirect:       true,
+		MaxBytes:          c.WorkersMaxBytes,
 		Storage:           jetstream.FileStorage,
 		Replicas:          max(c.Replicas, 1),
 	}

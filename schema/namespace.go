@@ -53,13 +53,15 @@ const (
 
 	anyKindAndID = "*.*"
 
-	// The prefixes of the stream and the keys of a bucket in NATS.
+	// The prefix of the stream of a bucket in NATS.
 	bucketStream = "KV_"
-	bucketKeys   = "$KV."
 
 	consumerIntake = "intake"
 	consumerPoll   = "poll-"
 )
+
+// BucketKeys is the prefix of the subjects of all keys of buckets in NATS.
+const BucketKeys = "$KV."
 
 var namespacePattern = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,31}$`)
 
@@ -161,7 +163,7 @@ func (n Namespace) SubjectsWorkers() string { return n.WorkerSubject(">") }
 
 // WorkerSubject is the subject of a worker's announcements.
 func (n Namespace) WorkerSubject(worker string) string {
-	return bucketKeys + n.BucketWorkers() + "." + worker
+	return BucketKeys + n.BucketWorkers() + "." + worker
 }
 
 // DeclaredSubject is the subject of an interaction's declared message.

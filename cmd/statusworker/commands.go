@@ -15,6 +15,7 @@ import (
 	"statusworker/cmd/internal/connect"
 	"statusworker/cmd/internal/proxy"
 	"statusworker/cmd/internal/telemetry"
+	"statusworker/consumer"
 	"statusworker/schema"
 	"statusworker/schema/topology"
 )
@@ -55,6 +56,8 @@ func program() cli.Program {
 		Vars: map[string]string{
 			"min_servers": topology.MinServers, "default_nats_url": nats.DefaultURL,
 			"default_inbox_prefix": connect.DefaultInboxPrefix, "min_server_212": topology.MinServer212,
+			"min_polls_bytes": fmt.Sprint(topology.MinPollsBytes),
+			"max_ack_pending": fmt.Sprint(consumer.DefaultMaxAckPending),
 		},
 		Secrets: environmentSecrets,
 	}

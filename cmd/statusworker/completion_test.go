@@ -133,7 +133,10 @@ func TestCompletionInShells(t *testing.T) {
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
 			}
-			defer func() { cancel(); _ = cmd.Wait() }()
+			defer func() { // the shell writes its last files when it exits
+				_, _ = io.WriteString(in, "\nexit\n")
+				_ = cmd.Wait()
+			}()
 			write := func(text string) {
 				if _, err := io.WriteString(in, text); err != nil {
 					t.Fatal(err)

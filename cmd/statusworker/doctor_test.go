@@ -248,8 +248,8 @@ func TestDoctorFindsFaults(t *testing.T) {
 		"permission consumer info", "permission hold",
 		"permission processed", "permission failed", "permission announce", "permission pull", "permission read back",
 		"permission ack", "permission list", "jetstream",
-		"account limits", "topology", "foreign consumers", "undelivered messages", "replicas", "stream limits",
-		"outcomes age", "clock", "overdue reservations",
+		"account limits", "topology", "account fit", "foreign consumers", "undelivered messages", "replicas",
+		"stream limits", "outcomes age", "clock", "overdue reservations",
 	} {
 		all[check] = doctor.Skip
 	}
@@ -637,7 +637,7 @@ func TestDoctorFindsEachMissingPermission(t *testing.T) {
 
 			// A worker may not read the account's limits. With delayed naks, a newer server is recommended.
 			usual := map[string]doctor.Result{"certificate": doctor.Skip, "vendor certificate": doctor.Skip,
-				"account limits": doctor.Skip}
+				"account limits": doctor.Skip, "account fit": doctor.Skip}
 			if mode == "nak" {
 				usual["server version"] = doctor.Warn
 			}

@@ -29,8 +29,13 @@ type provisionCommand struct {
 	OutcomesMaxBytes *int64         `name:"outcomes-max-bytes" var:"STATUSWORKER_OUTCOMES_MAX_BYTES" placeholder:"N" help:"Maximum size of the outcomes stream in bytes; the oldest outcomes are discarded first. 0 is unlimited. Unset keeps the current limit."`
 	DeclaredMaxMsgs  *int64         `name:"declared-max-msgs" var:"STATUSWORKER_DECLARED_MAX_MSGS" placeholder:"N" help:"Maximum number of messages in the stream of declared messages. At the limit, NATS rejects more declared messages, and producers must publish them again later. 0 is unlimited. Unset keeps the current limit."`
 	DeclaredMaxBytes *int64         `name:"declared-max-bytes" var:"STATUSWORKER_DECLARED_MAX_BYTES" placeholder:"N" help:"Maximum size of the stream of declared messages in bytes. At the limit, NATS rejects more declared messages, and producers must publish them again later. 0 is unlimited. Unset keeps the current limit."`
+	PollsMaxBytes    *int64         `name:"polls-max-bytes" var:"STATUSWORKER_POLLS_MAX_BYTES" placeholder:"N" help:"Maximum size of the stream of reservations in bytes, at least ${min_polls_bytes}. Only for accounts that require one: at the limit, NATS deletes the oldest reservations, and their interactions are lost. 0 is unlimited. Unset keeps the current limit."`
+	WorkersMaxBytes  *int64         `name:"workers-max-bytes" var:"STATUSWORKER_WORKERS_MAX_BYTES" placeholder:"N" help:"Maximum size of the bucket of the workers in bytes. At the limit, more workers cannot announce themselves. 0 is unlimited. Unset keeps the current limit."`
+	MaxAckPending    *int           `name:"max-ack-pending" var:"STATUSWORKER_MAX_ACK_PENDING" placeholder:"N" help:"Maximum number of due interactions of a type that all workers together have taken and not yet reserved again (max ack pending of the NATS consumers). Only for redelivery schedule. Unset keeps the current number; new consumers get ${max_ack_pending}."`
 	DryRun           bool           `name:"dry-run" help:"Change nothing: only report what differs, and exit with 1 if anything does."`
 	Update           bool           `name:"update" help:"Also change existing streams and consumers that differ; recreate consumers where NATS cannot change them."`
+	Output           string         `name:"output" short:"o" default:"text" enum:"text, json, nack" help:"text creates and compares in NATS. json and nack do not connect to NATS: they print the streams and consumers that the other flags describe, json for nats stream add --config and nats consumer add --config, nack as custom resources of NACK for Kubernetes. Unset flags then have their defaults."`
+	OutputDir        string         `name:"output-dir" placeholder:"DIRECTORY" help:"With --output json or nack: write each stream and consumer to a file of its own in this directory, and print the commands that apply the files."`
 	Timeout          time.Duration  `name:"timeout" default:"60s" help:"How long to wait for each answer from NATS."`
 
 	connect.Flags `embed:"" group:"NATS"`
@@ -55,6 +60,12 @@ func (c provisionCommand) Run(ctx context.Context, p cli.Process, k *kong.Contex
 	cfg, err := c.config(log)
 	if err != nil {
 		return err
+	}
+	if err := c.checkOutput(); err != nil {
+		return err
+	}
+	if c.Output != outputText {
+		return c.write(p, cfg)
 	}
 	// Longer than for other commands, because the broker may be starting at the same time.
 	wait := connect.Wait{Timeout: c.Timeout}
@@ -92,6 +103,9 @@ func (c provisionCommand) provision(
 			c.Redelivery = consumer.Schedule
 		}
 	}
+	if err := c.checkMode(); err != nil {
+		return err
+	}
 	if err := c.checkServer(nc.ConnectedServerVersion(), log); err != nil {
 		return err
 	}
@@ -104,6 +118,21 @@ func (c provisionCommand) provision(
 		return err
 	}
 	return c.apply(ctx, js, p, log, set)
+}
+
+// checkMode rejects flags that the redelivery mode has no use for.
+func (c provisionCommand) checkMode() error {
+	const allowed = "unset with redelivery nak: "
+	switch {
+	case c.Redelivery != consumer.Nak:
+		return nil
+	case c.PollsMaxBytes != nil:
+		return cli.BadFlag(c, "polls-max-bytes", fmt.Sprint(*c.PollsMaxBytes), allowed+"there is no such stream")
+	case c.MaxAckPending != nil:
+		return cli.BadFlag(c, "max-ack-pending", fmt.Sprint(*c.MaxAckPending),
+			allowed+"interactions that wait would count, and the others would not be polled")
+	}
+	return nil
 }
 
 // checkServer rejects a server version that cannot serve the streams safely, and logs other known faults of the
@@ -152,10 +181,17 @@ func (c provisionCommand) config(log logrus.FieldLogger) (consumer.Config, error
 		{"outcomes-max-bytes", c.OutcomesMaxBytes, schema.MaxMessageBytes, oneMessage},
 		{"declared-max-msgs", c.DeclaredMaxMsgs, 1, "0 or more"},
 		{"declared-max-bytes", c.DeclaredMaxBytes, schema.MaxMessageBytes, oneMessage},
+		{"polls-max-bytes", c.PollsMaxBytes, topology.MinPollsBytes, fmt.Sprintf(
+			"0 (unlimited), or at least %d: at the limit, reservations are lost", topology.MinPollsBytes)},
+		{"workers-max-bytes", c.WorkersMaxBytes, schema.MaxAnnouncementBytes, fmt.Sprintf(
+			"0 (unlimited), or at least %d, the size of one announcement", schema.MaxAnnouncementBytes)},
 	} {
 		if limit.n != nil && *limit.n != 0 && *limit.n < limit.min {
 			return consumer.Config{}, cli.BadFlag(c, limit.flag, fmt.Sprint(*limit.n), limit.allowed)
 		}
+	}
+	if c.MaxAckPending != nil && *c.MaxAckPending < 1 {
+		return consumer.Config{}, cli.BadFlag(c, "max-ack-pending", fmt.Sprint(*c.MaxAckPending), "at least 1")
 	}
 	cfg := consumer.Config{
 		Namespace: c.Namespace, Intervals: intervals, RequestTimeout: c.RequestTimeout, Log: log,
@@ -165,70 +201,6 @@ func (c provisionCommand) config(log logrus.FieldLogger) (consumer.Config, error
 		return cfg, flags.AsUsage(err)
 	}
 	return cfg, nil
-}
-
-// topology returns the topology that the flags describe. Settings without a flag keep the values of existing streams.
-func (c provisionCommand) topology(
-	ctx context.Context, js jetstream.JetStream, cfg consumer.Config,
-) (topology.Set, error) {
-	waiting := consumer.Choices{Mode: c.Redelivery, Replicas: 1}
-	outcomes := publisher.Choices{Namespace: c.Namespace, MaxAge: publisher.DefaultMaxAge}
-	for _, name := range c.Namespace.Streams() {
-		stream, err := js.Stream(ctx, name)
-		if provisioning.Absent(err) {
-			continue
-		}
-		if err != nil {
-			return topology.Set{}, fmt.Errorf("reading stream %s: %w", name, err)
-		}
-		have := stream.CachedInfo().Config
-		waiting.Replicas = max(waiting.Replicas, have.Replicas)
-		switch name {
-		case c.Namespace.StreamDeclared():
-			waiting.DeclaredMaxMsgs, waiting.DeclaredMaxBytes = max(0, have.MaxMsgs), max(0, have.MaxBytes)
-		case c.Namespace.StreamOutcomes():
-			outcomes.MaxAge, outcomes.MaxBytes = have.MaxAge, max(0, have.MaxBytes)
-		}
-	}
-	override(&waiting.Replicas, c.Replicas)
-	override(&waiting.DeclaredMaxMsgs, c.DeclaredMaxMsgs)
-	override(&waiting.DeclaredMaxBytes, c.DeclaredMaxBytes)
-	override(&outcomes.MaxAge, c.MaxAge)
-	override(&outcomes.MaxBytes, c.OutcomesMaxBytes)
-	outcomes.Replicas = waiting.Replicas
-	set := consumer.Topology(cfg, waiting).Add(publisher.Topology(outcomes))
-	return set, c.keepAckWaits(ctx, js, set)
-}
-
-// keepAckWaits keeps longer ack waits of existing consumers for delayed naks, unless a flag sets the values from which
-// they are computed: workers with longer intervals could not run on shorter ack waits.
-func (c provisionCommand) keepAckWaits(ctx context.Context, js jetstream.JetStream, set topology.Set) error {
-	if c.Redelivery != consumer.Nak || c.given("request-timeout") {
-		return nil
-	}
-	for _, t := range schema.Types() {
-		if c.given(string(t) + "-interval") {
-			continue
-		}
-		ofType := func(one topology.Consumer) bool { return one.Config.Durable == c.Namespace.PollConsumer(t) }
-		expected := &set.Consumers[slices.IndexFunc(set.Consumers, ofType)]
-		have, err := js.Consumer(ctx, expected.Stream, expected.Config.Durable)
-		if provisioning.Absent(err) {
-			continue
-		}
-		if err != nil {
-			return fmt.Errorf("reading consumer %s/%s: %w", expected.Stream, expected.Config.Durable, err)
-		}
-		expected.Config.AckWait = max(expected.Config.AckWait, have.CachedInfo().Config.AckWait)
-	}
-	return nil
-}
-
-// override sets a value from a flag, if the flag is set.
-func override[T any](value *T, flag *T) {
-	if flag != nil {
-		*value = *flag
-	}
 }
 
 // checkTopology returns the mode of the streams, or an error if a worker cannot run on them or on this server. The

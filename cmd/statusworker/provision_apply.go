@@ -1,11 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/sirupsen/logrus"
 
@@ -37,31 +39,71 @@ func (c provisionCommand) apply(
 		return nil
 	case otherMode:
 		return errOtherMode(c.Redelivery)
-	case c.DryRun:
-		return cli.ErrReported
 	}
-	// Creating is repeated if the broker elects a leader in between. It finds what an earlier attempt has created.
-	err = connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
-		made, err := provisioning.Create(ctx, js, set)
-		for _, object := range made {
-			say(p.Stdout, "created %s", object)
-		}
+	if err := c.checkLimits(ctx, js, p, log, set); err != nil || c.DryRun {
+		return cmp.Or(err, cli.ErrReported)
+	}
+	if err := c.create(ctx, js, p, log, set, found); err != nil {
 		return err
-	})
-	if err != nil {
-		return adviseReplicas(err)
 	}
 	switch {
 	case differing > 0 && !c.Update:
 		return errors.New("existing streams or consumers differ, and were not changed: " +
 			"to change them, run the command with --update")
 	case differing > 0:
-		if err := c.update(ctx, js, p, log, set); err != nil {
+		if err := c.update(ctx, js, p, log, set, found, report); err != nil {
 			return err
 		}
 	}
 	if len(report.Foreign) > 0 {
 		return errForeign
+	}
+	return nil
+}
+
+// checkLimits rejects what the limits of the account do not allow, before anything is changed.
+func (c provisionCommand) checkLimits(
+	ctx context.Context, js jetstream.JetStream, p cli.Process, log logrus.FieldLogger, set topology.Set,
+) error {
+	existing := provisioning.Keep
+	if c.Update {
+		existing = provisioning.Change
+	}
+	var exceeded []provisioning.Excess
+	err := connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) (err error) {
+		exceeded, err = provisioning.Exceeded(ctx, js, set, existing)
+		return err
+	})
+	switch {
+	case errors.Is(err, nats.ErrPermissionViolation):
+		log.WithError(err).Warn("limits of the account were not checked")
+		return nil
+	case err != nil:
+		return err
+	case len(exceeded) == 0:
+		return nil
+	}
+	for _, e := range exceeded {
+		say(p.Stdout, "limit %s", advice.Exceeded(e))
+	}
+	return fmt.Errorf("%w; nothing was changed; the lines that begin with `limit` have what to set",
+		&provisioning.LimitsError{Exceeded: exceeded})
+}
+
+// create creates what is missing. It is repeated if the broker elects a leader in between, and then finds what an
+// earlier attempt has created.
+func (c provisionCommand) create(
+	ctx context.Context, js jetstream.JetStream, p cli.Process, log logrus.FieldLogger, set topology.Set,
+	found []topology.Difference,
+) error {
+	work := &progress{p: p, verb: "created", left: missing(found)}
+	err := connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
+		made, err := provisioning.Create(ctx, js, set)
+		work.done(made)
+		return err
+	})
+	if err != nil {
+		return work.stopped(adviseReplicas(advice.Limits(err)))
 	}
 	return nil
 }
@@ -123,20 +165,19 @@ func (provisionCommand) compare(
 // messages.
 func (c provisionCommand) update(
 	ctx context.Context, js jetstream.JetStream, p cli.Process, log logrus.FieldLogger, set topology.Set,
+	found []topology.Difference, report provisioning.Report,
 ) error {
+	work := &progress{p: p, verb: "updated", left: differing(found, report.Undelivered)}
 	err := connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
 		changed, err := provisioning.Update(ctx, js, set)
-		for _, object := range changed {
-			say(p.Stdout, "updated %s", object)
-		}
+		work.done(changed)
 		return err
 	})
 	if err != nil {
-		return adviseImmutable(adviseReplicas(err))
+		return work.stopped(adviseImmutable(adviseReplicas(advice.Limits(err))))
 	}
 	// A consumer whose filter was changed may have skipped messages.
-	found, report, err := c.compare(ctx, js, log, set)
-	if err != nil {
+	if found, report, err = c.compare(ctx, js, log, set); err != nil {
 		return err
 	}
 	if objects := provisioning.ToRecreate(found, report.Undelivered); len(objects) > 0 {
@@ -154,8 +195,9 @@ func (c provisionCommand) update(
 		say(p.Stdout, "still %s", u)
 	}
 	if len(found) > 0 || len(report.Undelivered) > 0 {
-		return errors.New("the broker did not make every change: the lines that begin with `still` name what " +
-			"differs; run the command again")
+		return errors.New("NATS accepted every change, but still reports other settings: the lines that begin with " +
+			"`still` name them; another client may change them (such as a GitOps controller), or the server does not " +
+			"support them: change them there, or recreate the stream as in `Recreate a stream` in docs/deploy.md")
 	}
 	return nil
 }
@@ -166,7 +208,8 @@ func (c provisionCommand) recreate(
 	ctx context.Context, js jetstream.JetStream, p cli.Process, log logrus.FieldLogger, set topology.Set,
 	objects []string,
 ) error {
-	return connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
+	work := &progress{p: p, verb: "recreated", left: objects}
+	err := connect.Settled(ctx, js, log, func(ctx context.Context, js jetstream.JetStream) error {
 		if c.Redelivery == consumer.Nak {
 			bucket, err := js.Stream(ctx, c.Namespace.StreamWorkers())
 			if err != nil {
@@ -174,16 +217,18 @@ func (c provisionCommand) recreate(
 			}
 			if n := bucket.CachedInfo().State.Msgs; n > 0 {
 				return fmt.Errorf("%d workers are alive: with delayed naks, a recreated consumer delivers all "+
-					"messages at once, and workers would poll too early; stop all workers, wait for the longest poll "+
-					"interval, and run the command again", n)
+					"messages at once, and workers would poll too early; stop all workers, and wait for the longest "+
+					"poll interval", n)
 			}
 		}
-		recreated, err := provisioning.Recreate(ctx, js, set, objects)
-		for _, object := range recreated {
-			say(p.Stdout, "recreated %s", object)
-		}
+		recreated, err := provisioning.Recreate(ctx, js, set, slices.Clone(work.left))
+		work.done(recreated)
 		return err
 	})
+	if err != nil {
+		return work.stopped(advice.Limits(err))
+	}
+	return nil
 }
 
 // streamUpdate is the broker's error code for updates of streams that it does not support, among others.

@@ -84,7 +84,7 @@ var streamRules = []rule[streamConfig]{
 	{name: "max messages", fields: []string{"MaxMsgs"},
 		shown: func(c streamConfig) string { return limit(c.MaxMsgs) }, choice: mayBeBounded},
 	{name: "max bytes", fields: []string{"MaxBytes"},
-		shown: func(c streamConfig) string { return limit(c.MaxBytes) }, choice: mayBeBounded},
+		shown: func(c streamConfig) string { return limit(c.MaxBytes) }, choice: mayHaveSize},
 	// A producer gets an error for a declared message that is too large. The messages of workers must always fit.
 	{name: "max message size", fields: []string{"MaxMsgSize"},
 		shown: func(c streamConfig) string { return limit(int64(c.MaxMsgSize)) },
@@ -168,7 +168,15 @@ func mayBeBounded(_, want streamConfig) bool {
 	return want.Discard == jetstream.DiscardNew || want.Retention == jetstream.LimitsPolicy
 }
 
+// mayHaveSize reports whether an existing maximum size is acceptable. At the maximum size of the stream with schedules,
+// the broker deletes reservations, so it must leave room; an account may require one.
+func mayHaveSize(have, want streamConfig) bool {
+	return mayBeBounded(have, want) || want.AllowMsgSchedules && (have.MaxBytes <= 0 || have.MaxBytes >= MinPollsBytes)
+}
+
 const (
+	// MinPollsBytes is the smallest maximum size of the stream with schedules. It has room for some 50,000 reservations.
+	MinPollsBytes = 64 << 20
 	// MinDuplicates is the shortest duplicate window that the broker accepts. For 0 it uses its default.
 	MinDuplicates = 100 * time.Millisecond
 	// defaultDuplicates and defaultMaxWaiting are the broker's defaults.

@@ -11,6 +11,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/schema"
 )
 
 // Prefix begins the subjects of requests. It ends with a dot.
@@ -58,19 +60,16 @@ func (p Prefix) Subjects(what string, of ...string) []string {
 // Mapped returns the default form of a subject with the prefix.
 func (p Prefix) Mapped(subject string) string {
 	after := strings.TrimPrefix(subject, string(p))
-	if after == subject || strings.HasPrefix(after, bucketKeys) {
+	if after == subject || strings.HasPrefix(after, schema.BucketKeys) {
 		return after
 	}
 	return string(Default) + after
 }
 
-// bucketKeys begin the subjects of the keys of buckets.
-const bucketKeys = "$KV."
-
 // Published returns the subject on which to publish a message for a stream. Leaf nodes do not pass the keys of buckets
 // on to another domain, except behind its prefix.
 func (p Prefix) Published(subject string) string {
-	if p != Default && strings.HasPrefix(subject, bucketKeys) {
+	if p != Default && strings.HasPrefix(subject, schema.BucketKeys) {
 		return string(p) + subject
 	}
 	return subject

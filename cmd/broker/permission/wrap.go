@@ -89,6 +89,10 @@ func (a *asking) StreamNameBySubject(ctx context.Context, subject string) (strin
 	})
 }
 
+func (a *asking) AccountInfo(ctx context.Context) (*jetstream.AccountInfo, error) {
+	return get(ctx, a.ask, reads(a.api.Subjects("INFO")...), a.JetStream.AccountInfo)
+}
+
 func (a *asking) Consumer(ctx context.Context, stream, name string) (jetstream.Consumer, error) {
 	r := reads(a.api.Subjects("CONSUMER.INFO", stream, name)...)
 	return get(ctx, a.ask, r, func(ctx context.Context) (jetstream.Consumer, error) {

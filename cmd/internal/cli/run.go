@@ -12,6 +12,8 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"statusworker/schema"
+
 	"statusworker/cmd/internal/mask"
 )
 
@@ -121,6 +123,7 @@ func (g Program) Parser(p Process) (*kong.Kong, error) {
 		kong.Bind(p), // for the hooks of flags
 		kong.Resolvers(g.fileResolver(p), environment(p.Getenv)), // the last one takes precedence
 		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(duration)),
+		kong.TypeMapper(reflect.TypeFor[schema.Namespace](), kong.MapperFunc(namespace)),
 		kong.KindMapper(reflect.String, kong.MapperFunc(word)),
 		kong.KindMapper(reflect.Int, kong.MapperFunc(whole)),
 		kong.KindMapper(reflect.Int64, kong.MapperFunc(whole)),

@@ -67,14 +67,23 @@ func (f Flags) Connect(
 		return nil, err
 	}
 	patience.Progress(ctx)
+	awaitLimits(nc)
 	if limit := nc.MaxPayload(); limit < schema.MaxMessageBytes {
 		nc.Close()
-		return nil, fmt.Errorf("max_payload of the NATS server is %d bytes: must be at least %d; "+
-			"raise it in the server's configuration", limit, schema.MaxMessageBytes)
+		return nil, fmt.Errorf("max_payload of the NATS server or the account is %d bytes: must be at least "+
+			"%d; raise it in their configuration", limit, schema.MaxMessageBytes)
 	}
 	go watcher.remind(nc, f.ShownURL(), logEvery)
 	return nc, nil
 }
+
+// awaitLimits waits until the server has announced the limits of the account: it does so after it has accepted the
+// connection, and before it answers the next ping.
+func awaitLimits(nc *nats.Conn) {
+	_ = nc.FlushTimeout(limitsWithin) // without an answer, the limits of the server apply
+}
+
+const limitsWithin = 2 * time.Second
 
 // waitingForNATS and waitingForJetStream describe the two waits of a command at its start.
 var (

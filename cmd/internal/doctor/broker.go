@@ -36,6 +36,7 @@ const (
 	checkJetStream    = "jetstream"
 	checkAccount      = "account limits"
 	checkTopology     = "topology"
+	checkFit          = "account fit"
 	checkReplicas     = "replicas"
 	checkStreamLimits = "stream limits"
 	checkOutcomesAge  = "outcomes age"
@@ -54,7 +55,7 @@ type waiting struct {
 var needConnection = []string{
 	checkTLS, checkCertificate, checkPayload, checkVersion, checkInbox, checkStreamInfo, checkConsumerInfo,
 	checkHold, checkProcessed, checkFailed, checkAnnounce, checkPull, checkRead, checkAck, checkList, checkJetStream,
-	checkAccount, checkTopology, checkForeign, checkUndelivered, checkReplicas, checkStreamLimits,
+	checkAccount, checkTopology, checkFit, checkForeign, checkUndelivered, checkReplicas, checkStreamLimits,
 	checkOutcomesAge, checkClock, checkOverdue,
 }
 
@@ -69,6 +70,7 @@ func examineBroker(ctx context.Context, p Target, operator bool) ([]Finding, wai
 		return append(found, skipped("no connection to NATS", "", needConnection...)...), waiting{}
 	}
 	defer nc.Close()
+	_ = nc.FlushTimeout(answersWithin) // the server announces the limits of the account before its answer
 	js, err := p.JetStream(nc)
 	if err != nil {
 		found := []Finding{bad(Fail, checkJetStream, "correct the JetStream domain or API prefix", "%v", err)}
@@ -119,7 +121,7 @@ func (x *broker) connection() {
 
 func judgePayload(have int64) Finding {
 	if need := int64(schema.MaxMessageBytes); have < need {
-		return bad(Fail, checkPayload, fmt.Sprintf("set max_payload to %d or more in the server's configuration", need),
+		return bad(Fail, checkPayload, fmt.Sprintf("set max_payload of server and account to %d or more", need),
 			"%d bytes; an outcome can have %d bytes", have, need)
 	}
 	return pass(checkPayload, "%d bytes", have)

@@ -145,22 +145,25 @@ func TestJudgeStreamLimits(t *testing.T) {
 	}
 	const declaredFix, outcomesFix = "--declared-max-msgs", "--outcomes-max-bytes"
 	for _, tt := range []struct {
-		name               string
-		declared, outcomes *jetstream.StreamInfo
-		want               Result
-		values             []string
+		name                      string
+		declared, polls, outcomes *jetstream.StreamInfo
+		want                      Result
+		values                    []string
 	}{
-		{"no limits", info(1e9, -1), nil, Pass, []string{none}},
-		{"little", info(1, 500), nil, Pass, []string{"1 of 500"}},
-		{"nearly full", info(450, 500), nil, Warn, []string{declaredFix}},
-		{"full", info(500, 500), nil, Fail, []string{declaredFix}},
-		{"few outcomes", info(1, 500), info(1, 500), Pass, []string{"outcomes 1 of 500"}},
-		{"full of outcomes", info(1, 500), info(500, 500), Warn, []string{"outcomes 500 of 500", outcomesFix}},
-		{"nearly full, and full of outcomes", info(450, 500), info(500, 500), Warn,
+		{"no limits", info(1e9, -1), nil, nil, Pass, []string{none}},
+		{"little", info(1, 500), nil, nil, Pass, []string{"1 of 500"}},
+		{"nearly full", info(450, 500), nil, nil, Warn, []string{declaredFix}},
+		{"full", info(500, 500), nil, nil, Fail, []string{declaredFix}},
+		{"few outcomes", info(1, 500), nil, info(1, 500), Pass, []string{"outcomes 1 of 500"}},
+		{"full of outcomes", info(1, 500), nil, info(500, 500), Warn, []string{"outcomes 500 of 500", outcomesFix}},
+		{"nearly full, and full of outcomes", info(450, 500), nil, info(500, 500), Warn,
 			[]string{declaredFix, outcomesFix, "450 of 500", "500 of 500"}},
-		{"both full", info(500, 500), info(500, 500), Fail, []string{declaredFix, outcomesFix}},
+		{"room for reservations", info(1, 500), info(300, 500), nil, Pass, []string{"reservations 300 of 500"}},
+		{"little room for reservations", info(1, 500), info(400, 500), nil, Fail, []string{"--polls-max-bytes"}},
+		{"both full", info(500, 500), nil, info(500, 500), Fail, []string{declaredFix, outcomesFix}},
 	} {
-		judged(t, tt.name, judgeStreamLimits(tt.declared, tt.outcomes, provisionCommand), tt.want, tt.values...)
+		f := judgeStreamLimits(tt.declared, tt.polls, tt.outcomes, provisionCommand)
+		judged(t, tt.name, f, tt.want, tt.values...)
 	}
 }
 

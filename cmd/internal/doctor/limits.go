@@ -1,11 +1,17 @@
 package doctor
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"statusworker/cmd/broker/provisioning"
+	"statusworker/cmd/internal/advice"
+	"statusworker/publisher"
+	"statusworker/schema/topology"
 )
 
 // judgeAccount judges how much of the account's limits is used.
@@ -25,6 +31,34 @@ func (t *trial) judgeAccount(r right) Finding {
 		tiers[name] = tier
 	}
 	return judgeLimits(tiers)
+}
+
+// fit judges whether the streams and consumers are within the account's limits, as if they were created now: a server
+// that restarts does not restore a stream that the limits do not allow, and no change of it is accepted.
+func (x *broker) fit(ctx context.Context, js jetstream.JetStream, set topology.Set) Finding {
+	if x.trial.refused[x.api.Subject("INFO")] {
+		return skipped("the limits of the account are unknown", "see "+checkAccount, checkFit)[0]
+	}
+	set = set.Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
+	exceeded, err := provisioning.Exceeded(ctx, js, set, provisioning.Judge)
+	if err != nil {
+		return skipped(err.Error(), "", checkFit)[0]
+	}
+	return judgeFit(exceeded)
+}
+
+func judgeFit(exceeded []provisioning.Excess) Finding {
+	if len(exceeded) == 0 {
+		return pass(checkFit, "the account's limits allow the streams and consumers")
+	}
+	texts := make([]string, len(exceeded))
+	for i, e := range exceeded {
+		texts[i] = advice.Exceeded(e)
+	}
+	return bad(Fail, checkFit,
+		"raise the limits, or set the flags with `statusworker provision --update`; NATS does not restore at a "+
+			"restart what the limits do not allow",
+		"%s", strings.Join(texts, ". "))
 }
 
 // The used shares of a limit from which a check warns, and fails.
@@ -82,9 +116,10 @@ func judgeUses(check, fix string, uses []use) Finding {
 	return f
 }
 
-// judgeStreamLimits judges how full two streams are. At its limit, the stream of declared messages rejects new ones,
+// judgeStreamLimits judges how full streams are; those that do not exist are nil. At its limit, the stream of declared
+// messages rejects new ones, that of reservations deletes the oldest, and their interactions are never polled again,
 // and the stream of outcomes deletes its oldest.
-func judgeStreamLimits(declared, outcomes *jetstream.StreamInfo, provision string) Finding {
+func judgeStreamLimits(declared, polls, outcomes *jetstream.StreamInfo, provision string) Finding {
 	uses := func(what string, s *jetstream.StreamInfo) []use {
 		if s == nil {
 			return nil
@@ -98,6 +133,13 @@ func judgeStreamLimits(declared, outcomes *jetstream.StreamInfo, provision strin
 		"start more workers, or raise the limits (`"+provision+" --update` with --declared-max-msgs or "+
 			"--declared-max-bytes): at a limit, declared messages are rejected",
 		uses("declared messages", declared))
+	reserved := judgeUses(checkStreamLimits,
+		"stop the producers, and raise the limit (`"+provision+" --update` with --polls-max-bytes): at the limit, "+
+			"reservations are deleted, and their interactions are lost",
+		uses("reservations", polls))
+	if reserved.Result == Warn {
+		reserved.Result = Fail // what is lost is lost
+	}
 	ended := judgeUses(checkStreamLimits,
 		"`"+provision+" --update`, with --outcomes-max-bytes for more bytes: at a limit, the oldest outcomes are "+
 			"deleted before their age, or new ones are rejected",
@@ -105,16 +147,27 @@ func judgeStreamLimits(declared, outcomes *jetstream.StreamInfo, provision strin
 	if ended.Result == Fail {
 		ended.Result = Warn
 	}
-	switch {
-	case ended.Result == Pass && ended.Found == none:
-		return waiting
-	case waiting.Result == Pass && waiting.Found == none:
-		return ended
-	case waiting.Result == Pass:
-		waiting.Result = ended.Result
+	return merged(waiting, reserved, ended)
+}
+
+// merged returns one finding for several of the same check, with the worst result.
+func merged(findings ...Finding) Finding {
+	all := pass(findings[0].Check, none)
+	var found, fixes []string
+	for _, f := range findings {
+		if f.Result == Pass && f.Found == none {
+			continue
+		}
+		found = append(found, f.Found)
+		if f.Fix != "" {
+			fixes = append(fixes, f.Fix)
+		}
+		if all.Result == Pass || f.Result == Fail {
+			all.Result = f.Result
+		}
 	}
-	waiting.Found += ", " + ended.Found
-	fixes := slices.DeleteFunc([]string{waiting.Fix, ended.Fix}, func(s string) bool { return s == "" })
-	waiting.Fix = strings.Join(fixes, "; ")
-	return waiting
+	if len(found) > 0 {
+		all.Found, all.Fix = strings.Join(found, ", "), strings.Join(fixes, "; ")
+	}
+	return all
 }

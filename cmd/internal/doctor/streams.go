@@ -18,8 +18,8 @@ import (
 // streams examines the streams, if the permissions allow it.
 func (x *broker) streams(ctx context.Context) {
 	checks := []string{
-		checkTopology, checkForeign, checkUndelivered, checkReplicas, checkStreamLimits, checkOutcomesAge, checkClock,
-		checkOverdue,
+		checkTopology, checkFit, checkForeign, checkUndelivered, checkReplicas, checkStreamLimits, checkOutcomesAge,
+		checkClock, checkOverdue,
 	}
 	if x.trial == nil {
 		x.skip(noJetStream, checks...)
@@ -38,6 +38,7 @@ func (x *broker) streams(ctx context.Context) {
 	set := consumer.Topology(x.Work, consumer.Choices{Mode: x.mode})
 	risks, err := x.Topology(ctx, js)
 	x.add(judgeTopology(x.Work.Namespace, risks, err, x.mode, paused(ctx, js, set), provision))
+	x.add(x.fit(ctx, js, set))
 	x.deliveries(ctx, js, set)
 	x.stored(ctx, js, provision)
 }
@@ -61,7 +62,7 @@ func (x *broker) stored(ctx context.Context, js jetstream.JetStream, provision s
 	if declared == nil && outcomes == nil {
 		x.skip("no stream "+x.Work.Namespace.StreamDeclared(), checkStreamLimits)
 	} else {
-		x.add(judgeStreamLimits(declared, outcomes, provision))
+		x.add(judgeStreamLimits(declared, infos[x.Work.Namespace.StreamPolls()], outcomes, provision))
 	}
 	if outcomes == nil {
 		x.skip("no stream "+x.Work.Namespace.StreamOutcomes(), checkOutcomesAge)

@@ -148,7 +148,7 @@ func (s sink) timestamp(d *prometheus.Desc, t time.Time) {
 func (s scrape) Collect(out chan<- prometheus.Metric) {
 	to := sink(out)
 	w, nc := s.server.watched.Load(), s.server.nc.Load()
-	to.flag(descReady, s.server.ready() == nil)
+	to.flag(descReady, s.server.Ready() == nil)
 	to.flag(descConnected, nc != nil && nc.IsConnected())
 	var stats consumer.Stats
 	var outcomes publisher.Stats

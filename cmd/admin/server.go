@@ -74,8 +74,8 @@ func listen(addr string, m *Metrics, t times) (*Server, error) {
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		fmt.Fprintln(w, "/livez\n/readyz\n/statusz\n/metrics")
 	})
-	mux.HandleFunc("GET /livez", s.answer(s.alive))
-	mux.HandleFunc("GET /readyz", s.answer(s.ready))
+	mux.HandleFunc("GET /livez", s.answer(s.Alive))
+	mux.HandleFunc("GET /readyz", s.answer(s.Ready))
 	mux.HandleFunc("GET /statusz", s.statusz)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{}))
 	s.serve(mux)
@@ -184,7 +184,8 @@ func (s *Server) answer(check func() error) http.HandlerFunc {
 	}
 }
 
-func (s *Server) alive() error {
+// Alive returns what /livez answers: an error if the worker must be restarted.
+func (s *Server) Alive() error {
 	if w := s.watched.Load(); w != nil {
 		return w.worker.Alive()
 	}
@@ -195,7 +196,8 @@ var errStopping = errors.New("stopping: finishing polls in flight")
 
 var errDisconnected = errors.New("not connected to NATS: reconnecting")
 
-func (s *Server) ready() error {
+// Ready returns what /readyz answers: an error with what the worker waits for.
+func (s *Server) Ready() error {
 	w := s.watched.Load()
 	if w == nil {
 		return errors.New(*s.waiting.Load())

@@ -34,8 +34,13 @@ type commands struct {
 	Permissions permissionsCommand `cmd:"" help:"Print a NATS server configuration with a user for each command and service, with minimal permissions."`
 	Simulator   simulatorCommand   `cmd:"" help:"Run a simulated ElevateAI over https, for tests."`
 	Schema      schemaCommand      `cmd:"" help:"Print a JSON Schema, the AsyncAPI document or an example of a message; without a name, list their names."`
+	ShowConfig  configCommand      `cmd:"" name:"config" help:"Show the settings in force for a command, and where each comes from."`
+	Completion  completionCommand  `cmd:"" help:"Print a script by which a shell completes command lines."`
+	Complete    completeCommand    `cmd:"" hidden:""`
+	Man         manCommand         `cmd:"" help:"Print the manual page."`
 	Version     versionCommand     `cmd:"" help:"Print the version."`
 
+	cli.ConfigFlag
 	VersionFlag kong.VersionFlag `name:"version" hidden:"" help:"Print the version."`
 }
 

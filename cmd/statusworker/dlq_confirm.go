@@ -17,9 +17,9 @@ import (
 
 // confirmFlags are the flags of commands that delete dead letters.
 type confirmFlags struct {
-	All    bool `name:"all" help:"Select all dead letters. Required if neither an identifier nor a filter is set."`
+	All    bool `name:"all" config:"-" help:"Select all dead letters. Required if neither an identifier nor a filter is set."`
 	DryRun bool `name:"dry-run" help:"Change nothing: list the selected dead letters, and count what would happen to them."`
-	Yes    bool `short:"y" name:"yes" help:"Do not ask for confirmation."`
+	Yes    bool `short:"y" name:"yes" config:"-" help:"Do not ask for confirmation."`
 }
 
 // check rejects an empty or contradictory selection, and a prompt without a terminal.

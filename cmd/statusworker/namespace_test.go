@@ -42,7 +42,7 @@ func TestInvalidNamespace(t *testing.T) {
 			{"dlq", "ls"}, {"dlq", "replay", "--all"}, {"console"}, {"permissions"},
 		} {
 			c := command(t, append(args, "--namespace", name)...).exits(exitUsage)
-			says(t, "standard error", &c.stderr, "--namespace", name, "use ")
+			says(t, "standard error", &c.stderr, "--namespace", name, "must be ")
 		}
 	}
 	command(t, "permissions", "--namespace", "eu,us,eu").exits(exitUsage)

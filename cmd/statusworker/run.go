@@ -16,6 +16,7 @@ import (
 	"statusworker/cmd/internal/doctor"
 	"statusworker/cmd/internal/flags"
 	"statusworker/cmd/internal/proxy"
+	"statusworker/cmd/internal/systemd"
 	"statusworker/cmd/internal/telemetry"
 	"statusworker/consumer"
 	"statusworker/schema"
@@ -71,6 +72,7 @@ func (c runCommand) Run(ctx context.Context, p cli.Process) error {
 	defer stopServing()
 
 	server.Waiting("waiting for NATS at " + c.ShownURL())
+	defer systemd.Start(ctx, p.Getenv, server, log)()
 	nc, err := c.Connect(ctx, clientName(), log, connect.Watchful()...)
 	if err != nil {
 		return stopped(ctx, err)

@@ -26,6 +26,9 @@ var ErrReported = errors.New("reported")
 type SettingError struct {
 	// Flag and Variable are names without -- and $. One of them may be empty.
 	Flag, Variable string
+	// File and Line are the place of the value in a configuration file. File is empty if it is not in one.
+	File string
+	Line int
 	// Value is safe to show: quoted, and without secrets.
 	Value string
 	// Allowed completes the sentence "must be ...".
@@ -36,8 +39,13 @@ func (e *SettingError) Error() string {
 	return fmt.Sprintf("%s is %s: must be %s", e.Name(), e.Value, e.Allowed)
 }
 
-// Name returns the flag and the variable, as --flag ($VARIABLE).
-func (e *SettingError) Name() string { return settingName(e.Flag, e.Variable) }
+// Name returns the flag and the variable, as --flag ($VARIABLE), or the key and its place in a configuration file.
+func (e *SettingError) Name() string {
+	if e.File != "" {
+		return fmt.Sprintf("%s in %s, line %d,", e.Flag, e.File, e.Line)
+	}
+	return settingName(e.Flag, e.Variable)
+}
 
 // BadVariable returns a [UsageError] about a variable without a flag. The value must be safe to show.
 func BadVariable(variable, value, allowed string) error {

@@ -26,6 +26,9 @@ type Process struct {
 	Standard *logbridge.Bridge
 	// Secrets are masked on Stderr, and on Stdout for commands with secret flags. [Program.Run] sets it.
 	Secrets *mask.Set
+
+	// file is the configuration file. [Program.Parser] loads it.
+	file *file
 }
 
 // remembering is a writer that keeps the first error.

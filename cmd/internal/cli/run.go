@@ -12,6 +12,8 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"statusworker/schema"
+
 	"statusworker/cmd/internal/mask"
 )
 
@@ -40,7 +42,7 @@ type printedHelp int
 // Run parses the command line and runs one command. It returns the exit code: [ExitFault] also if a write to standard
 // output failed. Run has already written the error, which it returns for callers in the same process.
 func (g Program) Run(ctx context.Context, p Process) (int, error) {
-	p.Secrets = &mask.Set{}
+	p.Secrets, p.file = &mask.Set{}, &file{}
 	stderr := mask.NewWriter(p.Secrets, heedless{p.Stderr})
 	defer func() { _ = stderr.Flush() }() // heedless returns no errors
 	out := &remembering{Writer: p.Stdout}
@@ -96,7 +98,9 @@ func (g Program) execute(
 	}
 	warnOfUnknownVariables(p, flags, parser.Model)
 	k.BindTo(ctx, (*context.Context)(nil))
-	switch err = k.Run(p); {
+	err = k.Run(p)
+	p.locate(k, err)
+	switch {
 	case err == nil:
 		return flags, ExitOK, nil
 	case errors.As(err, new(*UsageError)):
@@ -107,6 +111,9 @@ func (g Program) execute(
 
 // Parser returns the kong parser for a process.
 func (g Program) Parser(p Process) (*kong.Kong, error) {
+	if p.file == nil {
+		p.file = &file{}
+	}
 	return kong.New(g.Grammar,
 		kong.Name(g.Name),
 		kong.Description(g.Description),
@@ -114,8 +121,9 @@ func (g Program) Parser(p Process) (*kong.Kong, error) {
 		kong.Vars{"version": g.Name + " " + g.Version}.CloneWith(g.Vars),
 		kong.Exit(func(code int) { panic(printedHelp(code)) }),
 		kong.Bind(p), // for the hooks of flags
-		kong.Resolvers(environment(p.Getenv)),
+		kong.Resolvers(g.fileResolver(p), environment(p.Getenv)), // the last one takes precedence
 		kong.TypeMapper(reflect.TypeFor[time.Duration](), kong.MapperFunc(duration)),
+		kong.TypeMapper(reflect.TypeFor[schema.Namespace](), kong.MapperFunc(namespace)),
 		kong.KindMapper(reflect.String, kong.MapperFunc(word)),
 		kong.KindMapper(reflect.Int, kong.MapperFunc(whole)),
 		kong.KindMapper(reflect.Int64, kong.MapperFunc(whole)),

@@ -21,7 +21,8 @@ const (
 )
 
 // addSecrets registers the secrets in the flags and variables of all commands. It runs before they are parsed, because
-// a parse error can quote them. The token of a token file is registered when the file is read.
+// a parse error can quote them, and again when the configuration file is loaded. The token of a token file is
+// registered when the file is read.
 func (g Program) addSecrets(p Process, all *kong.Application) {
 	of := map[string][]string{} // kinds
 	for _, flag := range FlagsBelow(all.Node) {
@@ -39,9 +40,7 @@ func (g Program) addSecrets(p Process, all *kong.Application) {
 		p.Secrets.Add(value, strings.Trim(value, " \t\r\n\"'`"))
 	}
 	for _, urls := range of[secretURL] {
-		for one := range strings.SplitSeq(urls, ",") {
-			p.Secrets.Add(mask.UserInfo(one)...)
-		}
+		p.Secrets.Add(secretsOfURLs(urls)...)
 	}
 	for _, location := range of[secretLocation] {
 		p.Secrets.Add(SecretsIn(location)...)
@@ -66,8 +65,22 @@ func SecretsIn(location string) []string {
 	return all
 }
 
-// given returns the values of a flag in the environment and on the command line. The last one takes effect.
+// secretsOfURLs returns the secrets in URLs that are separated by commas.
+func secretsOfURLs(urls string) (secrets []string) {
+	for one := range strings.SplitSeq(urls, ",") {
+		secrets = append(secrets, mask.UserInfo(one)...)
+	}
+	return secrets
+}
+
+// given returns the values of a flag in the configuration file, the environment and on the command line. The last one
+// takes effect.
 func given(p Process, flag *kong.Flag) (values []string) {
+	if p.file != nil {
+		if e, ok := p.file.of[flag]; ok {
+			values = append(values, e.text())
+		}
+	}
 	values = append(values, p.Getenv(flag.Tag.Get("var")))
 	for i, arg := range p.Args {
 		name, value, joined := strings.Cut(arg, "=")

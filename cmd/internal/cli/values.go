@@ -49,6 +49,18 @@ func word(ctx *kong.DecodeContext, target reflect.Value) error {
 	})
 }
 
+// namespaceNames is what NewNamespace allows.
+const namespaceNames = "1 to 32 lower-case letters, digits, - and _, beginning with a letter, and not kv, obj, kv_* " +
+	"or obj_*, which NATS reserves"
+
+func namespace(ctx *kong.DecodeContext, target reflect.Value) error {
+	return read(ctx, namespaceNames, func(s string) error {
+		n, err := schema.NewNamespace(s)
+		target.Set(reflect.ValueOf(n))
+		return err
+	})
+}
+
 // read parses the next value of the command line with set. If set rejects it, the error shows what is allowed. White
 // space around the value of a flag is removed: files and secrets often end with a newline. Quotation marks around it
 // are rejected.

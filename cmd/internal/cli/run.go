@@ -12,9 +12,8 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"statusworker/schema"
-
 	"statusworker/cmd/internal/mask"
+	"statusworker/schema"
 )
 
 // Exit codes.

@@ -93,7 +93,7 @@ var mutants = []mutant{
 	return nil
 `},
 	}},
-	{name: "decide-unread", removes: "the wait of a message that was declared twice for the outcome that decides",
+	{name: "decide-unread", removes: "the wait of a second declared message for the outcome that decides about it",
 		mode: modeSchedule, edits: []edit{
 			{"schema/lifecycle/takein.go", "		return Undecided, r.Due\n", "		return Twice, r.Due\n"},
 		}},

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"reflect"
@@ -67,9 +68,10 @@ func (g Program) InForce(p Process, args []string) (command string, list []Setti
 	case errors.As(err, &usage):
 		return "", nil, usage
 	case err != nil:
-		return "", nil, Usagef("%w; flags follow the command whose settings are shown", err)
+		return "", nil, Usagef("%w; name a command, and then its flags", err)
 	case k.Selected() == nil || !k.Selected().Leaf():
-		return "", nil, Usagef("%s has commands: must be one of them", schema.Quote(strings.Join(args, " ")))
+		return "", nil, Usagef("%s is not a complete command: must be one of %s", schema.Quote(strings.Join(args, " ")),
+			strings.Join(commandsBelow(cmp.Or(k.Selected(), parser.Model.Node)), ", "))
 	}
 	list = []Setting{}
 	for _, flag := range k.Flags() {
@@ -83,6 +85,14 @@ func (g Program) InForce(p Process, args []string) (command string, list []Setti
 		names = append([]string{at.Name}, names...)
 	}
 	return strings.Join(names, " "), list, nil
+}
+
+// commandsBelow returns the words of each command below a node.
+func commandsBelow(node *kong.Node) (words []string) {
+	for _, leaf := range node.Leaves(true) {
+		words = append(words, leaf.Path())
+	}
+	return words
 }
 
 func (p Process) setting(k *kong.Context, flag *kong.Flag) Setting {

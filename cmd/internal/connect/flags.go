@@ -15,7 +15,7 @@ import (
 // Flags configure the connection to NATS. Their names, and the environment variables, are those of the `nats` command,
 // as far as it has them. A zero value is unset.
 type Flags struct {
-	Context     string `name:"nats-context" var:"NATS_CONTEXT" placeholder:"NAME" help:"Context of the nats command, by its name or by the path of its file. Flags and variables override what it sets. The selected context is not used."`
+	Context     string `name:"nats-context" var:"NATS_CONTEXT" placeholder:"NAME" help:"Context of the nats command: its name, or the absolute path of its file. Flags, variables and the configuration file override what it sets. The context that nats context select selects is not used."`
 	NATSURL     string `name:"nats-url" var:"NATS_URL" secret:"url" placeholder:"URL" help:"NATS server URLs, such as nats://host:4222 or wss://host/path, separated by commas. If neither this nor the context sets one, ${default_nats_url}."`
 	Creds       string `name:"nats-creds" var:"NATS_CREDS" placeholder:"FILE" help:"NATS credentials file."`
 	NKey        string `name:"nats-nkey" var:"NATS_NKEY" placeholder:"FILE" help:"NKey seed file."`
@@ -42,7 +42,7 @@ type Flags struct {
 // AfterApply reads the context. Package kong calls it after it has parsed the flags.
 func (f *Flags) AfterApply(p cli.Process, k *kong.Context) error {
 	f.getenv = p.Getenv
-	for _, at := range k.Path { // not the default, but a script without the value
+	for _, at := range k.Path { // an empty flag, such as that of a script whose variable is unset
 		if at.Flag != nil && at.Flag.Name == "nats-url" && f.NATSURL == "" {
 			return cli.BadFlag(*f, "nats-url", `""`, "URLs like nats://host:4222, separated by commas (it has no host)")
 		}

@@ -86,7 +86,7 @@ func (c provisionCommand) checkLimits(
 	for _, e := range exceeded {
 		say(p.Stdout, "limit %s", advice.Exceeded(e))
 	}
-	return fmt.Errorf("%w; nothing was changed; the lines that begin with `limit` have what to set",
+	return fmt.Errorf("%w; nothing was changed; the lines that begin with `limit` say what to set",
 		&provisioning.LimitsError{Exceeded: exceeded})
 }
 
@@ -195,9 +195,9 @@ func (c provisionCommand) update(
 		say(p.Stdout, "still %s", u)
 	}
 	if len(found) > 0 || len(report.Undelivered) > 0 {
-		return errors.New("NATS accepted every change, but still reports other settings: the lines that begin with " +
-			"`still` name them; another client may change them (such as a GitOps controller), or the server does not " +
-			"support them: change them there, or recreate the stream as in `Recreate a stream` in docs/deploy.md")
+		return errors.New("NATS accepted every change, but the settings in the lines that begin with `still` still " +
+			"differ. If another client, such as a GitOps controller, changes them back, change them there. Otherwise " +
+			"recreate the stream: see `Recreate a stream` in docs/deploy.md")
 	}
 	return nil
 }

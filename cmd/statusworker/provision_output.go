@@ -22,7 +22,7 @@ const (
 // nackHeader begins the resources for NACK.
 const nackHeader = `# Streams and consumers of statusworker, for NACK with --control-loop (which KeyValue needs).
 # NACK writes the stated fields back when something else changes them: change them here.
-# A CRD that does not know a field drops it silently: ` + "`statusworker provision --dry-run`" + ` shows what is left.
+# The API server drops fields that the CRDs do not know: ` + "`statusworker provision --dry-run`" + ` lists these.
 `
 
 // checkOutput rejects combinations of flags.
@@ -31,12 +31,12 @@ func (c provisionCommand) checkOutput() error {
 	case c.Output == outputText && c.OutputDir != "":
 		return cli.BadFlag(c, "output-dir", c.OutputDir, "used with --output json or --output nack")
 	case c.Output != outputText && (c.DryRun || c.Update):
-		return cli.BadFlag(c, "output", c.Output, "text with --dry-run and --update: the others do not use NATS")
+		return cli.BadFlag(c, "output", c.Output, "text with --dry-run and --update: the others do not connect to NATS")
 	}
 	return nil
 }
 
-// write writes the topology that the flags describe, without a connection: what has no flag has its default.
+// write prints the topology that the flags describe, without a connection. Unset flags have their defaults.
 func (c provisionCommand) write(p cli.Process, cfg consumer.Config) error {
 	if c.Redelivery == currentMode {
 		c.Redelivery = consumer.Schedule

@@ -41,7 +41,7 @@ type partialError struct {
 }
 
 func (e *partialError) Error() string {
-	return fmt.Sprintf("%v; %s %d of %d: when the cause is removed, run the command again: it continues with the rest",
+	return fmt.Sprintf("%v; %s %d of %d; when the cause is removed, run the command again: it continues with the rest",
 		e.err, e.verb, e.did, e.want)
 }
 

@@ -15,7 +15,7 @@ import (
 	"statusworker/schema"
 )
 
-// target is where streams are created. A member is empty if the permissions do not allow to read it.
+// target is where streams are created. A member is empty if the user has no permission to read it.
 type target struct {
 	domain, server, cluster, account string
 }
@@ -29,7 +29,7 @@ func (t target) String() string {
 		parts = append(parts, "account "+t.account)
 	}
 	parts = append(parts, "through server "+t.server)
-	if t.cluster != "" && t.cluster != t.server { // a leaf node without a cluster names it like itself
+	if t.cluster != "" && t.cluster != t.server { // without a cluster, a leaf node reports its own name
 		parts = append(parts, "of cluster "+t.cluster)
 	}
 	return strings.Join(parts, ", ")
@@ -136,8 +136,8 @@ type otherJetStreamError struct {
 }
 
 func (e *otherJetStreamError) Error() string {
-	return fmt.Sprintf("%s, and the own JetStream of server %s also has the stream %s: both store each message; "+
-		"nothing was changed. Delete the streams of one of them", e.Setting, e.Server, e.Stream)
+	return fmt.Sprintf("%s, but the connected server %s has the stream %s in its own JetStream, too: both would store "+
+		"each message; nothing was changed. Delete the streams in one of the two", e.Setting, e.Server, e.Stream)
 }
 
 // created returns when a stream was created, and whether it can be read.

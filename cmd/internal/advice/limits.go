@@ -12,7 +12,7 @@ import (
 	"statusworker/schema"
 )
 
-// Exceeded returns a limit of an account that something exceeds as text, with what to do.
+// Exceeded describes a limit of an account that is exceeded, and what to do.
 func Exceeded(e provisioning.Excess) string {
 	name := string(e.Limit)
 	if e.Tier != "" && e.Limit != provisioning.LimitTier {
@@ -32,15 +32,15 @@ func Exceeded(e provisioning.Excess) string {
 		return fmt.Sprintf("%s is %d, but %s has a maximum size of %d; set %s to %d or less, or %s",
 			name, e.Allowed, objects, e.Needed, sizes, e.Allowed, raise)
 	case provisioning.LimitMaxStore:
-		return fmt.Sprintf("%s is %d bytes, of which other streams reserve %d, but those of statusworker reserve %d "+
-			"(each its maximum size; without tiers, for each replica); set smaller sizes (%s), or %s",
+		return fmt.Sprintf("%s is %d bytes, and other streams reserve %d of them, but those of statusworker reserve "+
+			"%d (their maximum sizes; in an account without tiers, for each replica); set smaller sizes (%s), or %s",
 			name, e.Allowed, e.Used, e.Needed, sizes, raise)
 	case provisioning.LimitMaxStreams:
-		return fmt.Sprintf("%s is %d, of which %d are used, but %d must be created: %s; delete streams that nothing "+
-			"uses, or %s", name, e.Allowed, e.Used, e.Needed, objects, raise)
+		return fmt.Sprintf("%s is %d, and %d exist, but %d more must be created: %s; delete unused streams, or %s",
+			name, e.Allowed, e.Used, e.Needed, objects, raise)
 	case provisioning.LimitMaxConsumers:
-		return fmt.Sprintf("%s is %d for each stream, but %s has %d and needs %d more; delete consumers that nothing "+
-			"uses, or %s", name, e.Allowed, objects, e.Used, e.Needed, raise)
+		return fmt.Sprintf("%s is %d for each stream, but %s has %d and needs %d more; delete unused consumers, or %s",
+			name, e.Allowed, objects, e.Used, e.Needed, raise)
 	case provisioning.LimitMaxAckPending:
 		return fmt.Sprintf("%s is %d, but %d is set for %s; set --max-ack-pending to %d or less, or %s",
 			name, e.Allowed, e.Needed, objects, e.Allowed, raise)
@@ -66,7 +66,7 @@ func sizeFlags(objects []string) string {
 	return strings.Join(flags, ", ")
 }
 
-// keepRoom adds what a maximum size of the stream with reservations means.
+// keepRoom warns of a maximum size of the stream with reservations.
 func keepRoom(objects []string) string {
 	for _, object := range objects {
 		if schema.KindOf(object) == schema.KindPolls {

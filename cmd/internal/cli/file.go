@@ -196,7 +196,7 @@ func (f *file) parse(text []byte) (*yaml.Node, error) {
 	return root, nil
 }
 
-// notYAML returns an error of package yaml without what it quotes of the file, which may be part of a secret.
+// notYAML returns an error of package yaml without its quotations from the file, which may be parts of a secret.
 func notYAML(err error) error {
 	what := strings.TrimPrefix(err.Error(), "yaml: ")
 	if quoted := strings.IndexAny(what, "'\"`"); quoted >= 0 {

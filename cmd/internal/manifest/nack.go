@@ -55,8 +55,8 @@ const (
 	kindStream   = "Stream"
 )
 
-// NACK returns the custom resources for NACK: streams, the workers' bucket, and consumers. To delete a resource does
-// not delete what it describes.
+// NACK returns the custom resources for NACK: streams, the workers' bucket, and consumers. Deleting a resource does not
+// delete what it describes.
 func NACK(set topology.Set) ([]Document, error) {
 	var documents []Document
 	add := func(kind, name string, own []any, cfg any, known []field) error {

@@ -12,7 +12,7 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// A leader that others have replaced answers from what was stored before. These tests let such reads lack what matters:
+// A replaced leader answers reads from what was stored before. These tests let such reads lack what matters:
 // nothing is acknowledged because it is absent.
 
 // An interaction is declared again after its dead letter, which is not read: the generation before seems to go on. The

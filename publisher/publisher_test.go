@@ -132,7 +132,7 @@ func TestPublishCompletesHalfASuccess(t *testing.T) {
 			s.publish(publisher.Stats{Published: 1}, both[i])
 			s.forget()
 			want := publisher.Stats{Published: 1}
-			if s.fake != nil { // a leader that others have replaced does not have the event
+			if s.fake != nil { // a replaced leader does not have the event
 				s.fake.Inject(fake.Fault{Op: fake.Get, Stale: fake.MaxStale})
 				want.Retries = 1
 			}

@@ -13,7 +13,7 @@ const (
 	KindOutcomes Kind = "outcomes"
 )
 
-// KindOf returns the kind of one of the streams of a namespace, whichever it is; empty for another stream.
+// KindOf returns the kind of a stream of any namespace, and "" for a stream that no namespace has.
 func KindOf(stream string) Kind {
 	for suffix, kind := range map[string]Kind{
 		suffixDeclared: KindDeclared, suffixPolls: KindPolls, suffixWorkers: KindWorkers, suffixOutcomes: KindOutcomes,

@@ -12,7 +12,7 @@ import (
 	"statusworker/schema/lifecycle"
 )
 
-// maxAwaiting is how many declared messages are looked at to find one that does not wait for an outcome.
+// maxAwaiting is the maximum number of declared messages that are read to find one that does not wait for an outcome.
 const maxAwaiting = 20
 
 func (t *taking) intake(declared *jetstream.StreamInfo, c *jetstream.ConsumerInfo) {
@@ -38,9 +38,9 @@ func (t *taking) intake(declared *jetstream.StreamInfo, c *jetstream.ConsumerInf
 	}
 }
 
-// awaiting corrects for how long the first declared message waits: messages of interactions that are polled wait for
-// their outcome, and are not late (see [lifecycle.Undecided]). If there are more than maxAwaiting, the first message
-// that was not delivered counts.
+// awaiting corrects the time for which the first declared message has waited. It skips messages of interactions that
+// are already polled: they wait for an outcome, and are not late (see [lifecycle.Undecided]). After maxAwaiting of
+// them, it takes the first message that was not delivered.
 func (t *taking) awaiting(ctx context.Context, declared, polls jetstream.Stream) error {
 	i := t.overview.Intake
 	if declared == nil || polls == nil || i == nil || i.WaitingSeconds == 0 {

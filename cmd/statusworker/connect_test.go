@@ -247,7 +247,7 @@ func contexts(t *testing.T, all map[string]any) string {
 // settings are the members of a context.
 type settings = map[string]any
 
-// Every command works with a context, of which flags and variables override what they set.
+// Every command works with a context. Flags and variables override what the context sets.
 func TestContext(t *testing.T) {
 	t.Parallel()
 	o := store(t)

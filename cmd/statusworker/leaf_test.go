@@ -209,8 +209,8 @@ func TestProvisionOnALeafNode(t *testing.T) {
 	}
 }
 
-// A permission that is missing is named as it must be granted: on the hub by the default subject, to which it maps that
-// of the domain before it checks permissions, and on a leaf node by that of the domain.
+// A missing permission is named by the subject to allow: on a leaf node that of the domain, on the hub the default one,
+// to which the hub maps the domain's subject before it checks permissions.
 func TestMissingPermissionInADomain(t *testing.T) {
 	t.Parallel()
 	denied := "CONSUMER.LIST." + ns.StreamOutcomes()

@@ -59,9 +59,9 @@
 //
 // # Reads may be old
 //
-// A leader that others have replaced answers reads without what was stored since. Nothing is acknowledged because a
-// message is absent: see package schema/lifecycle. A declared message of an interaction that is polled is returned, and
-// looked at after each poll, until the outcome is read that decides about it.
+// A replaced leader answers reads without what was stored since. Nothing is acknowledged because a message is absent:
+// see package schema/lifecycle. A declared message of an interaction that is already polled is redelivered after each
+// poll, until the outcome that decides about it is read.
 //
 // # The tombstone
 //

@@ -11,15 +11,15 @@ import (
 	"statusworker/schema/lifecycle"
 )
 
-// tombstoneGone is how long after it fell due a tombstone is certainly deleted: the broker is at most 0.3 s late.
+// tombstoneGone is the time from a tombstone's due time after which it is deleted: the broker is at most 0.3 s late.
 const tombstoneGone = 400 * time.Millisecond
 
-// polledWithin is how long after it fell due a poll has usually ended.
+// polledWithin is the time from a poll's due time within which it has usually ended.
 const polledWithin = time.Second
 
 // TakeIn makes the first reservation for a declared message with a known identifier, or finds that it requires none,
 // and settles the delivery. The verdict is [lifecycle.Reserve] if it made a reservation. It is [lifecycle.Wait] if an
-// earlier generation has just ended: the message is redelivered when the tombstone of that is deleted. It is
+// earlier generation has just ended: the message is redelivered when that generation's tombstone is deleted. It is
 // [lifecycle.Undecided] if another generation is polled: the message is redelivered after each poll.
 func (r *Reservations) TakeIn(ctx context.Context, d *Delivery) (lifecycle.TakeIn, error) {
 	verdict, wait, err := r.takeIn(ctx, d)
@@ -85,8 +85,8 @@ func (r *Reservations) takeIn(ctx context.Context, d *Delivery) (_ lifecycle.Tak
 	}
 }
 
-// redelivered reads the reservation and the due message of a declared message that was delivered before: it may wait
-// for the outcome of another generation.
+// redelivered reads the reservation and the due message of the interaction if its declared message was delivered
+// before: the message may wait for the outcome of another generation.
 func (r *Reservations) redelivered(ctx context.Context, d *Delivery) (snapshot lifecycle.Snapshot, err error) {
 	if d.Origin.Deliveries > 1 {
 		err = r.stored.polls(ctx, d.Identifier, &snapshot)
@@ -94,14 +94,14 @@ func (r *Reservations) redelivered(ctx context.Context, d *Delivery) (snapshot l
 	return snapshot, err
 }
 
-// waitFor is how long a declared message waits that is kept: until the tombstone has fallen due and is gone, or, with
-// Undecided, until the next poll has ended.
+// waitFor returns how long to keep a declared message before it is redelivered: with Wait, until the tombstone is
+// deleted; with Undecided, until the next poll has usually ended.
 func (r *Reservations) waitFor(verdict lifecycle.TakeIn, until time.Time, interval time.Duration) time.Duration {
 	wait := max(0, r.cfg.Clock.Local(until).Sub(r.cfg.Now()))
 	switch {
 	case verdict == lifecycle.Wait:
 		return wait + tombstoneGone
-	case wait == 0: // it is due, and may have to wait for a worker
+	case wait == 0: // the poll is due, and may wait for a worker
 		return interval
 	}
 	return wait + polledWithin

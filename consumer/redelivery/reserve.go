@@ -62,8 +62,8 @@ func newReservation(generation time.Time, number uint64) reservation {
 var errReserved = errors.New(
 	"the broker rejected the reservation for " + schema.Duration(rejectedFor) + ", although it has no later one")
 
-// errGone means that nothing is read for an interaction, not even the due message itself: another worker has
-// acknowledged it, or the read is old. What is absent is no reason to acknowledge it.
+// errGone means that a read finds nothing of an interaction, not even the due message that was delivered: another
+// worker has acknowledged that message, or the read is old. The absence is no reason to acknowledge the message.
 var errGone = errors.New("no message of the interaction is stored")
 
 // plan sets the due time of a reservation that is made now, and until when the request of this delivery may be written:
@@ -103,7 +103,7 @@ func (r *Reservations) Begin(ctx context.Context, d *Delivery) (Verdict, error) 
 	next := newReservation(d.At.Generation, d.At.Number+1)
 	taken, err := r.take(ctx, d, &next)
 	if errors.Is(err, errGone) {
-		return Drop, d.NakAfter(d.Interval) // no effect if it is gone, and otherwise it was read from a replaced leader
+		return Drop, d.NakAfter(d.Interval) // no effect if the message is gone; if not, the read was old
 	}
 	if err != nil {
 		return "", err

@@ -17,7 +17,7 @@ type Fate struct {
 	Silent bool `json:"silent,omitempty"`
 	// Rejected makes a conditional publish fail without effect, as while another publish is in flight.
 	Rejected bool `json:"rejected,omitempty"`
-	// Stale makes a read answer from what was stored this long ago, by a leader that others have replaced.
+	// Stale makes a read answer from what was stored this long ago, by a replaced leader.
 	Stale time.Duration `json:"stale,omitempty"`
 	// Again makes the operation happen a second time, after this time.
 	Again time.Duration `json:"again,omitempty"`
@@ -136,10 +136,9 @@ const (
 	Full EventKind = "storage full"
 	// DeclaresAfter publishes the declared message of an interaction after a time from its next dead letter.
 	DeclaresAfter EventKind = "declare after the dead letter"
-	// DeclaresUnread is DeclaresAfter, and other leaders replace one that does not know just before the dead letter.
+	// DeclaresUnread is DeclaresAfter with Replaced just before the dead letter.
 	DeclaresUnread EventKind = "declare after a dead letter that is not read"
-	// Replaced lets other leaders replace one that does not know: for a time, it answers reads from what was
-	// stored before.
+	// Replaced replaces a leader without its knowledge: for a time, it answers reads from what was stored before.
 	Replaced EventKind = "reads from a replaced leader"
 	// Redelivers redelivers a pending delivery of an interaction.
 	Redelivers EventKind = "redeliver"

@@ -36,12 +36,15 @@
 //
 // # What is read may be old
 //
-// A leader that others have replaced answers reads until it hears of them, from what was stored before. What a snapshot
-// contains was stored, but what it lacks may be stored as well, and a reservation or a declared message may be gone. So
-// an outcome decides, and so does a message of generation S: they were stored, and the rest follows. The reservation of
-// another generation does not decide: that generation may have ended in a dead letter before S, which the snapshot
-// lacks. No verdict that ends a delivery follows from what is absent. Reserve follows from it, but the broker checks
-// its condition, and the outcome of a generation that should not have begun is Superseded.
+// A replaced leader answers reads from what was stored before, until it hears from the new one. What a snapshot
+// contains was stored, but what it lacks may be stored as well, and its reservation or declared message may be gone.
+// Therefore:
+//
+//   - An outcome decides, and so does a message of generation S: that they were stored remains true.
+//   - The reservation of another generation does not decide. That generation may have ended in a dead letter before S,
+//     which the snapshot lacks.
+//   - No verdict that ends a delivery follows from the absence of a message. Reserve does, but the broker checks its
+//     condition, and the outcome of a generation that should not have begun is Superseded.
 //
 // # A due message arrives, and its worker could not reserve the next poll
 //

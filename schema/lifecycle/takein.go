@@ -20,8 +20,8 @@ const (
 	// Processed: the interaction has processed events that were stored before this message.
 	Processed TakeIn = "declared after processed events"
 	// Undecided: another generation is polled, or another message is to be taken in. Whether this message begins a
-	// generation depends on when the outcome of that is stored. It may even be stored already: see "What is read may be
-	// old". Keep the message until the outcome is read.
+	// generation depends on when the outcome of that other generation is stored. That outcome may be stored already:
+	// see "What is read may be old". Keep the message until the outcome is read.
 	Undecided TakeIn = "undecided"
 	// Wait: an earlier generation has ended, and its reservation is still stored. Replacing the reservation could lose
 	// the interaction: a schedule that fires purges its subject, including a message that was stored there just before.
@@ -88,7 +88,7 @@ func (s Snapshot) has(generation time.Time) bool {
 // processed reports whether a processed event is stored.
 func (s Snapshot) processed() bool { return s.processedSince(time.Time{}) }
 
-// processedSince reports whether a processed event is stored that was stored at a time or later.
+// processedSince reports whether a processed event was stored at a time or later.
 func (s Snapshot) processedSince(t time.Time) bool {
 	for _, o := range s.Outcomes {
 		if o.Destination != "" && !o.Foreign() && !o.Stored.Before(t) {

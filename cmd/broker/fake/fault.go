@@ -35,7 +35,7 @@ type Fault struct {
 	Delay time.Duration
 	// Lost loses the request or its answer: the caller gets [broker.ErrNoAnswer] when its context ends.
 	Lost Lost
-	// Stale makes a read answer from what was stored this long ago, up to [MaxStale]: see [MaxStale].
+	// Stale makes a read answer from what was stored this long ago, at most [MaxStale].
 	Stale time.Duration
 	// Err makes it fail at once without effect. It is an error of [broker], for example [broker.ErrRejected].
 	Err error

@@ -7,17 +7,19 @@ import (
 
 // MaxStale is the maximum age of the state from which a read answers with [Fault].Stale.
 //
-// In a replicated stream, only a server that takes itself for the leader answers reads (jsMsgGetRequest). A server that
-// is elected does so when it has applied its log, including the first entry of its own term (switchToLeader sets aflr,
-// and Processed then sets leaderState): its answers are not stale. But the leader before it remains one until it
-// receives a message with a later term, or has heard of no majority for ten seconds, which it checks every ten seconds
-// (runAsLeader, lostQuorum). Meanwhile it answers from what was stored when it lost the others. A client connected to
-// it gets these answers, while the same client's messages may come from new leaders of other streams and consumers on
-// another server. A server that was stopped does the same in the moment after it continues.
+// In a replicated stream, only a server that considers itself the leader answers reads (jsMsgGetRequest). The answers
+// of a new leader are not stale: it answers when it has applied its log, including the first entry of its own term
+// (switchToLeader sets aflr, and Processed then sets leaderState).
 //
-// Its log is a prefix: what is read was stored, but what was stored since is missing, and what was removed since is
-// there. It cannot store anything, so an acknowledged publish proves that its condition was true. A rejection proves
-// nothing, since that server may also reject a publish because of its old state.
+// The replaced leader considers itself the leader until it receives a message with a later term, or has heard from no
+// majority for ten seconds, which it checks every ten seconds (runAsLeader, lostQuorum). Meanwhile it answers from what
+// was stored when it lost the other servers. A client that is connected to it gets these answers, although the messages
+// that the client receives may come from new leaders of other streams and consumers. A server that was stopped does the
+// same in the moment after it continues.
+//
+// The log of a replaced leader is a prefix of the new one. What is read was stored, but what was stored since is
+// missing, and what was removed since is present. It cannot store anything, so an acknowledged publish proves that its
+// condition was true. A rejection proves nothing: a replaced leader may reject a publish because of its old state.
 const MaxStale = 30 * time.Second
 
 // before returns a copy of the stream as it was some time ago.

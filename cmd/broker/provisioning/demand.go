@@ -9,21 +9,21 @@ import (
 	"statusworker/schema/topology"
 )
 
-// demand is what a stream and its consumers need of an account.
+// demand is what a stream and its consumers need in an account.
 type demand struct {
 	have      *jetstream.StreamConfig // nil if the stream does not exist
 	cfg       jetstream.StreamConfig  // the configuration that it will have
 	concerned bool                    // whether the limits apply to cfg
-	judged    bool                    // whether they apply although nothing changes
-	consumers int                     // existing consumers of the stream, also of others
+	judged    bool                    // whether the limits apply even if nothing changes
+	consumers int                     // existing consumers of the stream, including foreign ones
 	missing   int                     // consumers to be created
-	pending   []topology.Consumer     // consumers whose MaxAckPending the limits apply to
+	pending   []topology.Consumer     // consumers to whose MaxAckPending the limits apply
 }
 
 func (d demand) object() string { return topology.StreamObject(d.cfg.Name) }
 
-// reserved returns how many bytes of an account's limit a stream reserves: its maximum size and, without tiers, for
-// each replica. Limits of a tier count each stream once.
+// reserved returns how many bytes of an account's storage a stream reserves. In a tier, that is its maximum size; in an
+// account without tiers, its maximum size for each replica.
 func reserved(cfg jetstream.StreamConfig, tier string) int64 {
 	bytes := max(cfg.MaxBytes, 0)
 	if tier == "" {
@@ -118,8 +118,8 @@ func unacknowledged(limit int, streams []demand) (objects []string, most int) {
 	return objects, most
 }
 
-// storage returns the excess of the account's storage: the broker reserves the maximum size of each stream. A stream
-// without one needs at least a byte. Of the streams of others the broker reports the size of one replica only.
+// storage returns the excess of the account's storage. The broker reserves the maximum size of each stream; a stream
+// without one needs at least one byte. For foreign streams, the broker reports the size of one replica only.
 func storage(name string, tier jetstream.Tier, streams []demand) *Excess {
 	if tier.Limits.MaxStore < 0 {
 		return nil
@@ -132,7 +132,7 @@ func storage(name string, tier jetstream.Tier, streams []demand) *Excess {
 		}
 		needed += reserved(d.cfg, name)
 		if d.have != nil && !d.judged && reserved(d.cfg, name) <= reserved(*d.have, name) {
-			continue // it needs nothing that it does not have
+			continue // it needs no more than it has
 		}
 		objects = append(objects, d.object())
 		if d.cfg.MaxBytes <= 0 {

@@ -209,8 +209,8 @@ type trial struct {
 	inbox   chan *nats.Msg
 	answers map[string]*nats.Msg // by subject
 	refused map[string]bool      // by subject
-	mapped  map[string]bool      // the subjects that were refused as they are mapped
-	twice   map[string]bool      // the subjects that two streams store
+	mapped  map[string]bool      // subjects whose mapped form was refused
+	twice   map[string]bool      // subjects that two streams store
 	replies map[string]string    // subjects by the inbox of the answer
 	prefix  string
 	api     api.Prefix

@@ -105,6 +105,6 @@ func TestStart(t *testing.T) {
 }
 
 func TestWithoutSystemd(t *testing.T) {
-	s := &service{} // panics if somebody asks it
+	s := &service{} // panics if it is asked
 	Start(t.Context(), func(string) string { return "" }, s, logrus.New())()
 }

@@ -133,7 +133,7 @@ func (r resource) config(t *testing.T) map[string]any {
 	return cfg
 }
 
-// apply creates what a resource describes, in the way of NACK's controller: streams and consumers in pedantic mode, in
+// apply creates what a resource describes, as NACK's controller does: streams and consumers in pedantic mode, in
 // which the broker rejects what it would change, and buckets by nats.go.
 func (r resource) apply(t *testing.T, nc *nats.Conn, js jetstream.JetStream) {
 	t.Helper()

@@ -130,7 +130,7 @@ func TestForeignMessagesAmongThePolls(t *testing.T) {
 					s.Until("a fault", func() bool { return w.Stats().Faults > 0 })
 					return
 				}
-				s.waitOutcomeOn(ns.ProcessedSubject(schema.ToCXAI, id)) // in addition to the invalid message's dead letter
+				s.waitOutcomeOn(ns.ProcessedSubject(schema.ToCXAI, id)) // beside the invalid message's dead letter
 			})
 		})
 	}

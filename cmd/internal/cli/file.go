@@ -57,8 +57,8 @@ var (
 	ErrUnknownKey = errors.New("unknown key")
 	ErrOfCommand  = errors.New("is a setting of single commands: it must be in the section of one")
 	ErrPerCall    = errors.New("cannot be in a file: it must be a flag")
-	ErrReadByAll  = errors.New("has a secret, and every user of the host may read it: name a file with the secret " +
-		"instead (--api-token-file), or remove the permission (chmod o-r)")
+	ErrReadByAll  = errors.New("has a secret, and every user of the host may read it: remove the permission " +
+		"(chmod o-r), or put the secret into a file of its own (api-token-file, nats-creds, nats-nkey)")
 )
 
 // file is the configuration file of a command. The zero value is an empty one.

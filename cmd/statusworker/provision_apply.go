@@ -43,6 +43,14 @@ func (c provisionCommand) apply(
 	if err := c.checkLimits(ctx, js, p, log, set); err != nil || c.DryRun {
 		return cmp.Or(err, cli.ErrReported)
 	}
+	return c.change(ctx, js, p, log, set, found, report, differing)
+}
+
+// change creates what is missing, and changes what differs if the flags allow it.
+func (c provisionCommand) change(
+	ctx context.Context, js jetstream.JetStream, p cli.Process, log logrus.FieldLogger, set topology.Set,
+	found []topology.Difference, report provisioning.Report, differing int,
+) error {
 	if err := c.create(ctx, js, p, log, set, found); err != nil {
 		return err
 	}

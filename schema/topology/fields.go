@@ -175,7 +175,7 @@ func mayHaveSize(have, want streamConfig) bool {
 }
 
 const (
-	// MinPollsBytes is the smallest maximum size of the stream with schedules. It has room for some 50,000 reservations.
+	// MinPollsBytes is the smallest maximum size of the stream with schedules: room for some 50,000 reservations.
 	MinPollsBytes = 64 << 20
 	// MinDuplicates is the shortest duplicate window that the broker accepts. For 0 it uses its default.
 	MinDuplicates = 100 * time.Millisecond

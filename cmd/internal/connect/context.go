@@ -133,8 +133,8 @@ func known(folder string) string {
 	slices.Sort(names)
 	switch {
 	case err != nil:
-		return fmt.Sprintf("a context in the folder %s, which cannot be read (%v), or the absolute path of a context's "+
-			"file", folder, err)
+		return fmt.Sprintf("a context in the folder %s, which cannot be read (%v), or the absolute path of a "+
+			"context's file", folder, err)
 	case len(names) == 0:
 		return fmt.Sprintf("a context in the folder %s, which has none, or the absolute path of a context's file",
 			folder)

@@ -24,9 +24,7 @@ autoscaling:
   source: nats-jetstream
   minReplicas: 1
   maxReplicas: 4
-  pollingInterval: 1
-  cooldownPeriod: 1
-  natsJetstream: {account: "$G", lagThreshold: 50}
+  natsJetstream: {account: "$G", lagThreshold: 50, pollingInterval: 1}
 `)
 	merge(values, map[string]any{"autoscaling": map[string]any{
 		"natsJetstream": map[string]any{"monitoringEndpoint": s.monitoring}}})

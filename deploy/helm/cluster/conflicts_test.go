@@ -90,16 +90,49 @@ func testConflicts(t *testing.T, p *plane) {
 	must(upgrade(autoscaling + "\npodLabels: {changed: '2'}"))
 	is(7)
 
-	// Disabling it, and rolling back to before it, need force.
+	// Disabling it needs force, and removes the ScaledObject.
 	refused(upgrade(""))
 	is(7)
-	err = h.rollback(name, 3, func(r *action.Rollback) { r.WaitStrategy = kube.HookOnlyStrategy })
-	refused(err)
-	is(7)
-	must(h.rollback(name, 3, func(r *action.Rollback) {
-		r.WaitStrategy, r.ForceConflicts = kube.HookOnlyStrategy, true
-	}))
+	must(upgrade("", force))
 	is(3)
+	p.scaledObjects(t, namespace, 0)
+
+	// So does rolling back to before it.
+	must(upgrade(autoscaling))
+	scale("kube-controller-manager", 6)
+	p.scaledObjects(t, namespace, 1)
+	rollback := func(force bool) error {
+		return h.rollback(name, 3, func(r *action.Rollback) {
+			r.WaitStrategy, r.ForceConflicts = kube.HookOnlyStrategy, force
+		})
+	}
+	must(rollback(true))
+	is(3)
+	p.scaledObjects(t, namespace, 0)
+
+	// A rollback without force is refused. Helm then compares with the revision that failed, which has no ScaledObject, and
+	// a second rollback leaves it. docs/deploy.md says how to delete it.
+	must(upgrade(autoscaling))
+	scale("kube-controller-manager", 6)
+	refused(rollback(false))
+	is(6)
+	must(rollback(true))
+	is(3)
+	p.scaledObjects(t, namespace, 1)
+	left := p.resource(t, "keda.sh/v1alpha1", "ScaledObject", namespace)
+	must(left.Delete(t.Context(), "prod-statusworker", metav1.DeleteOptions{}))
 	h.uninstall(t, name)
 	p.nothingLeft(t, namespace)
+}
+
+// scaledObjects checks how many ScaledObjects exist.
+func (p *plane) scaledObjects(t *testing.T, namespace string, want int) {
+	t.Helper()
+	found, err := p.resource(t, "keda.sh/v1alpha1", "ScaledObject", namespace).List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(found.Items) != want {
+		t.Errorf("%d ScaledObjects, want %d", len(found.Items), want)
+	}
 }

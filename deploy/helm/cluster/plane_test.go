@@ -28,7 +28,7 @@ import (
 const (
 	apiServer = "https://127.0.0.1:6443"
 	// patience is how long a test waits for what takes seconds on an idle machine.
-	patience = 5 * time.Minute
+	patience = 1 * time.Minute
 )
 
 // plane is a running control plane.
@@ -203,14 +203,18 @@ func eventually(t *testing.T, what string, check func(context.Context) error) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
+	var last error
 	for {
 		err := check(ctx)
-		if err == nil {
+		if err == nil && ctx.Err() == nil {
 			return
+		}
+		if ctx.Err() == nil {
+			last = err
 		}
 		select {
 		case <-ctx.Done():
-			t.Fatalf("not within %v: %s: %v", patience, what, err)
+			t.Fatalf("not within %v: %s: %v", patience, what, last)
 		case <-time.After(200 * time.Millisecond):
 		}
 	}

@@ -12,10 +12,12 @@ import (
 	"testing"
 
 	"helm.sh/helm/v4/pkg/action"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
 	kyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/dynamic"
 	"sigs.k8s.io/yaml"
@@ -118,20 +120,26 @@ func (p *plane) resource(t *testing.T, version, kind, namespace string) dynamic.
 	return p.objects.Resource(mapping.Resource).Namespace(namespace)
 }
 
-// apply applies an object, and fails if the server does not know one of its fields.
+// apply applies an object, which the server must accept.
 func (p *plane) apply(t *testing.T, object *unstructured.Unstructured) *unstructured.Unstructured {
+	t.Helper()
+	made, err := p.tryApply(t, object)
+	if err != nil {
+		t.Fatalf("%s %s: %v", object.GetKind(), object.GetName(), err)
+	}
+	return made
+}
+
+// tryApply applies an object. The server refuses one with a field that it does not know.
+func (p *plane) tryApply(t *testing.T, object *unstructured.Unstructured) (*unstructured.Unstructured, error) {
 	t.Helper()
 	text, err := object.MarshalJSON()
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := p.resource(t, object.GetAPIVersion(), object.GetKind(), object.GetNamespace()).Patch(t.Context(),
-		object.GetName(), "application/apply-patch+yaml", text,
+	return p.resource(t, object.GetAPIVersion(), object.GetKind(), object.GetNamespace()).Patch(t.Context(),
+		object.GetName(), types.ApplyPatchType, text,
 		metav1.PatchOptions{FieldManager: "test", FieldValidation: metav1.FieldValidationStrict})
-	if err != nil {
-		t.Fatalf("%s %s: %v", object.GetKind(), object.GetName(), err)
-	}
-	return made
 }
 
 // testAccepted applies each object of the chart, hooks included, for each file of values that the chart's other tests
@@ -168,7 +176,8 @@ func testAccepted(t *testing.T, p *plane) {
 				t.Errorf("only %d objects", len(found))
 			}
 			// The pods of these objects could not work here.
-			if err := p.client.CoreV1().Namespaces().Delete(t.Context(), namespace, metav1.DeleteOptions{}); err != nil {
+			err = p.client.CoreV1().Namespaces().Delete(t.Context(), namespace, metav1.DeleteOptions{})
+			if err != nil {
 				t.Fatal(err)
 			}
 			t.Logf("%d objects accepted, without a warning or a dropped field", len(found))
@@ -208,4 +217,38 @@ func dropped(path string, want, have any) []string {
 		return nil
 	}
 	return []string{fmt.Sprintf("%s is %v, want %v", path, have, want)}
+}
+
+// testRefused shows that the checks of testAccepted find something: the server refuses a field that it does not know and
+// a pod without security settings, and KEDA's webhook warns.
+func testRefused(t *testing.T, p *plane) {
+	const namespace = "refused"
+	p.namespace(t, namespace)
+	badRequest := func(err error) bool { return apierrors.IsBadRequest(err) || apierrors.IsInternalError(err) }
+	for _, c := range []struct {
+		name, object string
+		is           func(error) bool
+		warnings     int
+	}{
+		{"a field that Deployments do not have", `{apiVersion: apps/v1, kind: Deployment, spec: {replica: 1}}`,
+			badRequest, 0},
+		{"a field that ScaledObjects do not have", `{apiVersion: keda.sh/v1alpha1, kind: ScaledObject,
+			spec: {scaleTargetRef: {name: a}, triggers: [], minReplica: 1}}`, badRequest, 0},
+		{"a pod without security settings", `{apiVersion: v1, kind: Pod, spec: {containers: [{name: a, image: b}]}}`,
+			apierrors.IsForbidden, 0},
+		{"a setting without effect", `{apiVersion: keda.sh/v1alpha1, kind: ScaledObject, spec: {minReplicaCount: 1,
+			cooldownPeriod: 1, scaleTargetRef: {name: a}, triggers: [{type: cron, metadata: {}}]}}`,
+			func(err error) bool { return err == nil }, 1},
+	} {
+		p.warnings.take()
+		object := &unstructured.Unstructured{Object: parse(t, c.object)}
+		object.SetName("refused")
+		object.SetNamespace(namespace)
+		if _, err := p.tryApply(t, object); !c.is(err) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+		if warnings := p.warnings.take(); len(warnings) != c.warnings {
+			t.Errorf("%s: warnings %q, want %d", c.name, warnings, c.warnings)
+		}
+	}
 }

@@ -71,14 +71,14 @@ func (p *plane) autoscaler(ctx context.Context, namespace string) string {
 		return fmt.Sprintf("%d autoscalers, %v", len(found.Items), err)
 	}
 	status := found.Items[0].Status
-	text := fmt.Sprintf("current %d, desired %d", status.CurrentReplicas, status.DesiredReplicas)
+	text := fmt.Sprintf("%d workers, desired %d", status.CurrentReplicas, status.DesiredReplicas)
 	for _, m := range status.CurrentMetrics {
 		if m.External != nil && m.External.Current.AverageValue != nil {
 			text += fmt.Sprintf(", backlog per worker %s", m.External.Current.AverageValue)
 		}
 	}
 	for _, c := range status.Conditions {
-		if c.Status != "True" || c.Type == "ScalingLimited" {
+		if c.Status != "True" && (c.Type == "AbleToScale" || c.Type == "ScalingActive") {
 			text += fmt.Sprintf("; %s %s: %s", c.Type, c.Status, c.Message)
 		}
 	}

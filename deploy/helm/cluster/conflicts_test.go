@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -15,7 +14,7 @@ import (
 
 // testConflicts upgrades while another manager owns the number of workers. Helm applies on the server.
 func testConflicts(t *testing.T, p *plane) {
-	const namespace, name = "conflicts", "prod"
+	const namespace, name, deployment = "conflicts", "prod", "prod-statusworker"
 	p.namespace(t, namespace)
 	h := newHelm(t, p, namespace)
 	// No node has the label: the pods are not started.
@@ -29,7 +28,7 @@ func testConflicts(t *testing.T, p *plane) {
 	force := func(u *action.Upgrade) { u.ForceConflicts = true }
 	is := func(want int32) {
 		t.Helper()
-		found, err := p.client.AppsV1().Deployments(namespace).Get(t.Context(), "prod-statusworker", metav1.GetOptions{})
+		found, err := p.client.AppsV1().Deployments(namespace).Get(t.Context(), deployment, metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -40,7 +39,7 @@ func testConflicts(t *testing.T, p *plane) {
 	scale := func(manager string, replicas int) {
 		t.Helper()
 		patch := fmt.Sprintf(`{"spec":{"replicas":%d}}`, replicas)
-		_, err := p.client.AppsV1().Deployments(namespace).Patch(t.Context(), "prod-statusworker", types.MergePatchType,
+		_, err := p.client.AppsV1().Deployments(namespace).Patch(t.Context(), deployment, types.MergePatchType,
 			[]byte(patch), metav1.PatchOptions{FieldManager: manager}, "scale")
 		if err != nil {
 			t.Fatal(err)
@@ -48,8 +47,7 @@ func testConflicts(t *testing.T, p *plane) {
 	}
 	refused := func(err error) {
 		t.Helper()
-		var status apierrors.APIStatus
-		if !errors.As(err, &status) || !apierrors.IsConflict(err) && status.Status().Reason != metav1.StatusReasonConflict {
+		if apierrors.ReasonForError(err) != metav1.StatusReasonConflict {
 			t.Fatalf("%v, want a conflict", err)
 		}
 		if !strings.Contains(err.Error(), ".spec.replicas") {
@@ -110,8 +108,8 @@ func testConflicts(t *testing.T, p *plane) {
 	is(3)
 	p.scaledObjects(t, namespace, 0)
 
-	// A rollback without force is refused. Helm then compares with the revision that failed, which has no ScaledObject, and
-	// a second rollback leaves it. docs/deploy.md says how to delete it.
+	// A rollback without force is refused. Helm then compares with the revision that failed, which has no ScaledObject,
+	// and a second rollback leaves it. docs/deploy.md says how to delete it.
 	must(upgrade(autoscaling))
 	scale("kube-controller-manager", 6)
 	refused(rollback(false))

@@ -40,7 +40,8 @@ func prepareKEDA(t *testing.T, p *plane) kedaFiles {
 		t.Fatal(err)
 	}
 	kubeconfig := p.kubeconfig(t, "keda", token.Status.Token)
-	k.env = []string{"KUBECONFIG=" + kubeconfig, "WATCH_NAMESPACE=", "POD_NAMESPACE=keda", "POD_NAME=keda"}
+	k.env = []string{"KUBECONFIG=" + kubeconfig, "WATCH_NAMESPACE=", "POD_NAMESPACE=keda", "POD_NAME=keda",
+		"KEDA_CLUSTER_OBJECT_NAMESPACE=keda"}
 	p.authority.issue(t, "tls", "127.0.0.1", "keda-metrics-apiserver.keda.svc")
 	return k
 }
@@ -59,7 +60,8 @@ func startKEDAWebhooks(t *testing.T, p *plane, k kedaFiles) {
 		for _, hook := range hooks {
 			hook := hook.(map[string]any)
 			path, _, _ := unstructured.NestedString(hook, "clientConfig", "service", "path")
-			hook["clientConfig"] = map[string]any{"url": "https://127.0.0.1:9443" + path, "caBundle": p.authority.encoded(t)}
+			hook["clientConfig"] = map[string]any{
+				"url": "https://127.0.0.1:9443" + path, "caBundle": p.authority.encoded(t)}
 			hook["failurePolicy"] = "Fail"
 		}
 		if err := unstructured.SetNestedSlice(object.Object, hooks, "webhooks"); err != nil {
@@ -81,7 +83,8 @@ func startKEDA(t *testing.T, p *plane, k kedaFiles) {
 	start(t, p.dir, "keda-adapter", k.env, "--secure-port=6444", "--bind-address=127.0.0.1", "--port=8083",
 		"--cert-dir="+p.dir, "--tls-cert-file="+p.file("tls.crt"), "--tls-private-key-file="+p.file("tls.key"),
 		"--client-ca-file="+p.file("ca.crt"), "--metrics-service-address=127.0.0.1:9666",
-		"--authentication-kubeconfig="+kubeconfig, "--authorization-kubeconfig="+kubeconfig)
+		"--authentication-kubeconfig="+kubeconfig, "--authorization-kubeconfig="+kubeconfig,
+		"--lister-kubeconfig="+kubeconfig)
 
 	// The API server reaches the adapter by the name of a service, as in a cluster.
 	p.apply(t, &unstructured.Unstructured{Object: map[string]any{

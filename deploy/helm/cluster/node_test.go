@@ -29,8 +29,8 @@ const nodeName, nodeAddress = "machine", "10.0.0.2"
 // whatever the image, with the container's arguments and environment, and with an address of its own for the pod. Files
 // of secrets and config maps lie in a folder of the pod, so that each path of a mount is changed in arguments and
 // environment. It does what the API server and the controllers need of a kubelet: it reports the phases, the exit code
-// and what the readiness probe finds, restarts a container that ended, ends a deleted pod within its grace period, and serves
-// logs. It enforces no security context, no limits and no network policies, and ignores liveness probes.
+// and what the readiness probe finds, restarts a container that ended, ends a deleted pod within its grace period, and
+// serves logs. It enforces no security context, no limits and no network policies, and ignores liveness probes.
 type node struct {
 	dir    string
 	client kubernetes.Interface

@@ -28,7 +28,7 @@ import (
 const (
 	apiServer = "https://127.0.0.1:6443"
 	// patience is how long a test waits for what takes seconds on an idle machine.
-	patience = 1 * time.Minute
+	patience = 5 * time.Minute
 )
 
 // plane is a running control plane.
@@ -88,7 +88,8 @@ func startPlane(t *testing.T) *plane {
 	eventually(t, "kube-apiserver is ready", func(ctx context.Context) error {
 		return p.client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
 	})
-	managerConfig, schedulerConfig := p.kubeconfig(t, "manager", manager.token), p.kubeconfig(t, "scheduler", scheduler.token)
+	managerConfig := p.kubeconfig(t, "manager", manager.token)
+	schedulerConfig := p.kubeconfig(t, "scheduler", scheduler.token)
 	start(t, p.dir, "kube-controller-manager", nil, "--kubeconfig="+managerConfig, "--bind-address=127.0.0.1",
 		"--leader-elect=false", "--use-service-account-credentials", "--root-ca-file="+p.file("ca.crt"),
 		"--service-account-private-key-file="+p.file("service-accounts.key"),
@@ -113,7 +114,8 @@ func (p *plane) write(t *testing.T, name, text string) {
 
 // as returns the configuration of a client with a token.
 func (p *plane) as(token string) *rest.Config {
-	return &rest.Config{Host: apiServer, BearerToken: token, TLSClientConfig: rest.TLSClientConfig{CAFile: p.file("ca.crt")}}
+	tls := rest.TLSClientConfig{CAFile: p.file("ca.crt")}
+	return &rest.Config{Host: apiServer, BearerToken: token, TLSClientConfig: tls}
 }
 
 // kubeconfig writes the file of a client with a token.
@@ -172,6 +174,15 @@ func start(t *testing.T, dir, name string, env []string, args ...string) {
 	ended := make(chan error, 1)
 	go func() { ended <- running.Wait() }()
 	t.Cleanup(func() {
+		select {
+		case err := <-ended:
+			t.Errorf("%s ended during the test: %v", name, err)
+			ended <- err
+		default:
+		}
+		if t.Failed() {
+			t.Logf("the end of the log of %s:\n%s", name, tail(log.Name(), 15))
+		}
 		_ = running.Process.Signal(syscall.SIGTERM)
 		select {
 		case <-ended:
@@ -180,9 +191,6 @@ func start(t *testing.T, dir, name string, env []string, args ...string) {
 			<-ended
 		}
 		log.Close()
-		if t.Failed() {
-			t.Logf("the end of the log of %s:\n%s", name, tail(log.Name(), 15))
-		}
 	})
 }
 

@@ -102,7 +102,8 @@ func (p *pod) runContainer(ctx context.Context) (code int, began bool) {
 			return 0, true
 		case <-ctx.Done():
 			_ = command.Process.Kill()
-			return (<-ended).(*exec.ExitError).ExitCode(), true
+			<-ended
+			return 0, true
 		case <-deleted:
 			_ = command.Process.Signal(syscall.SIGTERM)
 			deleted, kill = nil, time.After(time.Duration(p.grace.Load())*time.Second)

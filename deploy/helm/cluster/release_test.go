@@ -44,8 +44,8 @@ func testRelease(t *testing.T, p *plane) {
 	p.noHooks(t, namespace)
 	works()
 
-	// The streams would need a change, and the values do not allow it: the hook fails, Helm shows its log and leaves the
-	// workers as they are. The job is kept.
+	// The streams would need a change, and the values do not allow it: the hook fails, Helm shows its log and leaves
+	// the workers as they are. The job is kept.
 	refused := s.values(t, `{replicas: 3, timing: {chatInterval: 3s}, provision: {maxAge: 720h}}`)
 	if _, err := h.upgrade(t, namespace, name, refused); err == nil {
 		t.Error("the upgrade succeeded, although the hook must fail")

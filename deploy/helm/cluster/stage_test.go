@@ -60,7 +60,8 @@ func startStage(t *testing.T, p *plane, namespace string) *stage {
 		"elevateai": {"token": []byte(vendorToken)}, "elevateai-ca": {"ca.crt": certificate},
 	} {
 		secret := &core.Secret{ObjectMeta: metav1.ObjectMeta{Name: name}, Data: data}
-		if _, err := p.client.CoreV1().Secrets(namespace).Create(t.Context(), secret, metav1.CreateOptions{}); err != nil {
+		_, err := p.client.CoreV1().Secrets(namespace).Create(t.Context(), secret, metav1.CreateOptions{})
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -111,7 +112,8 @@ func (s *stage) declare(t *testing.T, count int) {
 	for range count {
 		ids = append(ids, uuid.NewString())
 	}
-	declare := exec.Command(program("statusworker"), append([]string{"declare", "--type=chat", "--nats-url", s.url}, ids...)...)
+	args := append([]string{"declare", "--type=chat", "--nats-url", s.url}, ids...)
+	declare := exec.Command(program("statusworker"), args...)
 	if out, err := declare.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}

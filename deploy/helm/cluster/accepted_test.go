@@ -219,8 +219,8 @@ func dropped(path string, want, have any) []string {
 	return []string{fmt.Sprintf("%s is %v, want %v", path, have, want)}
 }
 
-// testRefused shows that the checks of testAccepted find something: the server refuses a field that it does not know and
-// a pod without security settings, and KEDA's webhook warns.
+// testRefused shows that the checks of testAccepted find faults: the server refuses a field that it does not know and a
+// pod without security settings, and KEDA's webhook warns.
 func testRefused(t *testing.T, p *plane) {
 	const namespace = "refused"
 	p.namespace(t, namespace)

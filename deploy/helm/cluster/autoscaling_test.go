@@ -46,9 +46,11 @@ autoscaling:
 			if err != nil {
 				return err
 			}
-			if n := *found.Spec.Replicas; !reached(n) {
-				return fmt.Errorf("%d replicas: %s", n, p.autoscaler(ctx, namespace))
+			n := *found.Spec.Replicas
+			if !reached(n) {
+				return fmt.Errorf("spec.replicas %d: %s", n, p.autoscaler(ctx, namespace))
 			}
+			t.Logf("%s: spec.replicas %d; %s", what, n, p.autoscaler(ctx, namespace))
 			return nil
 		})
 	}
@@ -56,10 +58,8 @@ autoscaling:
 	const interactions = 400
 	s.declare(t, interactions)
 	replicas("a backlog adds workers", func(n int32) bool { return n >= 3 })
-	t.Logf("with a backlog: %s", p.autoscaler(t.Context(), namespace))
 	s.processed(t, interactions)
 	replicas("without a backlog, workers are removed", func(n int32) bool { return n == 1 })
-	t.Logf("without: %s", p.autoscaler(t.Context(), namespace))
 	h.uninstall(t, name)
 	p.nothingLeft(t, namespace)
 }

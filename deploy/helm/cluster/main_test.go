@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -53,7 +54,11 @@ func isolate() (code int, err error) {
 	tests.Stdout, tests.Stderr = os.Stdout, os.Stderr
 	tests.Env = append(os.Environ(), programsVariable+"="+programs,
 		"HTTP_PROXY=", "HTTPS_PROXY=", "http_proxy=", "https_proxy=")
-	tests.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	// The first process of a namespace of processes: whichever way the tests end, so do all programs that they started.
+	runtime.LockOSThread()
+	tests.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWPID, Pdeathsig: syscall.SIGKILL,
+	}
 	if id := os.Getuid(); id != 0 {
 		tests.SysProcAttr.Cloneflags |= syscall.CLONE_NEWUSER
 		tests.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: id, Size: 1}}

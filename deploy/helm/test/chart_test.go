@@ -600,6 +600,13 @@ func TestAutoscaling(t *testing.T) {
 		if to := scaled.Spec.ScaleTargetRef; to.Kind != "Deployment" || to.APIVersion != "apps/v1" || to.Name != deployment.Name {
 			t.Errorf("%s: scale target %v", name, to)
 		}
+		// KEDA's webhook warns about these.
+		if scaled.Spec.PollingInterval != nil && scaled.UsesHPAObservations() {
+			t.Errorf("%s: the polling interval has no effect", name)
+		}
+		if scaled.Spec.CooldownPeriod != nil && *scaled.Spec.MinReplicaCount > 0 && scaled.Spec.IdleReplicaCount == nil {
+			t.Errorf("%s: the cooldown period has no effect", name)
+		}
 		if err := keda.CheckFallbackValid(scaled); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -60,8 +60,8 @@
 // # Reads may be old
 //
 // A replaced leader answers reads without what was stored since. Nothing is acknowledged because a message is absent:
-// see package schema/lifecycle. A declared message of an interaction that is already polled is redelivered after each
-// poll, until the outcome that decides about it is read.
+// see package schema/lifecycle. A declared message of an interaction that is already polled is redelivered after a
+// poll, and less often as it gets older, until the outcome that decides about it is read.
 //
 // # The tombstone
 //

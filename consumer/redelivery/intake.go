@@ -20,7 +20,8 @@ const polledWithin = time.Second
 // TakeIn makes the first reservation for a declared message with a known identifier, or finds that it requires none,
 // and settles the delivery. The verdict is [lifecycle.Reserve] if it made a reservation. It is [lifecycle.Wait] if an
 // earlier generation has just ended: the message is redelivered when that generation's tombstone is deleted. It is
-// [lifecycle.Undecided] if another generation is polled: the message is redelivered after each poll.
+// [lifecycle.Undecided] if another generation is polled: the message is redelivered after a poll, and less often as it
+// gets older.
 func (r *Reservations) TakeIn(ctx context.Context, d *Delivery) (lifecycle.TakeIn, error) {
 	verdict, wait, err := r.takeIn(ctx, d)
 	switch {
@@ -53,7 +54,7 @@ func (r *Reservations) takeIn(ctx context.Context, d *Delivery) (_ lifecycle.Tak
 		switch verdict {
 		case lifecycle.Reserve, lifecycle.ReserveBesideDue:
 		case lifecycle.Wait, lifecycle.Undecided:
-			return verdict, r.waitFor(verdict, until, d.Interval), nil
+			return verdict, r.waitFor(verdict, until, d), nil
 		case lifecycle.Foreign:
 			return "", 0, fmt.Errorf("a message on %s is not a reservation; delete it",
 				r.cfg.Namespace.HoldSubjects(d.Identifier))
@@ -94,17 +95,28 @@ func (r *Reservations) redelivered(ctx context.Context, d *Delivery) (snapshot l
 	return snapshot, err
 }
 
+// Messages that wait for an outcome are redelivered less often as they get older: after 1/undecidedShare of their age,
+// but at most maxUndecided. The broker prefers redeliveries, so thousands of them after each poll would delay the
+// messages of all other interactions.
+const (
+	undecidedShare = 4
+	maxUndecided   = 5 * time.Minute
+)
+
 // waitFor returns how long to keep a declared message before it is redelivered: with Wait, until the tombstone is
-// deleted; with Undecided, until the next poll has usually ended.
-func (r *Reservations) waitFor(verdict lifecycle.TakeIn, until time.Time, interval time.Duration) time.Duration {
+// deleted; with Undecided, at least until the next poll has usually ended.
+func (r *Reservations) waitFor(verdict lifecycle.TakeIn, until time.Time, d *Delivery) time.Duration {
 	wait := max(0, r.cfg.Clock.Local(until).Sub(r.cfg.Now()))
 	switch {
 	case verdict == lifecycle.Wait:
 		return wait + tombstoneGone
 	case wait == 0: // the poll is due, and may wait for a worker
-		return interval
+		wait = d.Interval
+	default:
+		wait += polledWithin
 	}
-	return wait + polledWithin
+	age := r.cfg.Clock.Now().Sub(d.At.Generation)
+	return max(wait, min(age/undecidedShare, maxUndecided))
 }
 
 // reserveFirst stores the first reservation of a generation. A due message counts as well, unless it has no effect any

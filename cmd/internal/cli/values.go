@@ -40,7 +40,11 @@ func number(ctx *kong.DecodeContext, target reflect.Value) error {
 
 func word(ctx *kong.DecodeContext, target reflect.Value) error {
 	allowed := ctx.Value.EnumSlice()
-	return read(ctx, "one of "+strings.Join(allowed, ", "), func(s string) error {
+	what := "one of " + strings.Join(allowed, ", ")
+	if ctx.Value.Enum == "" {
+		what = "a text that does not begin with -"
+	}
+	return read(ctx, what, func(s string) error {
 		target.SetString(s)
 		if ctx.Value.Enum != "" && !slices.Contains(allowed, s) {
 			return strconv.ErrRange

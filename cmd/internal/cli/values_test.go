@@ -88,3 +88,14 @@ func TestRunTurnsErrorsIntoExitCodes(t *testing.T) {
 		}
 	}
 }
+
+// The error about a flag without its value says what is allowed.
+func TestFlagWithoutAValue(t *testing.T) {
+	t.Parallel()
+	for flag, want := range map[string]string{"--secret": "a text", "--word": "one of one, two"} {
+		_, stderr, code, _ := ran(t, nil, "do", flag)
+		if code != ExitUsage || !strings.Contains(stderr, "must be "+want) {
+			t.Errorf("%s: exit code %d, standard error %q", flag, code, stderr)
+		}
+	}
+}

@@ -123,3 +123,20 @@ func TestConfigFile(t *testing.T) {
 		t.Errorf("the output is not JSON:\n%s", &c.stdout)
 	}
 }
+
+// A group of commands has no settings: the error lists its commands.
+func TestConfigOfAGroup(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c := command(t, "config", "--config", file, "dlq")
+	c.exits(exitUsage)
+	for _, name := range []string{"ls", "show", "replay", "purge"} {
+		says(t, "the error", &c.stderr, name)
+	}
+	if strings.Contains(c.stderr.String(), "--config") {
+		t.Errorf("the error shows a flag that is not the problem:\n%s", &c.stderr)
+	}
+}

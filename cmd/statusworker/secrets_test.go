@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nkeys"
 
 	"statusworker/statusclient/simulator"
 )
@@ -351,6 +352,61 @@ func TestUsageErrorsShowNoSecrets(t *testing.T) {
 		c := command(t, "run")
 		c.env["ELEVATEAI_API_TOKEN"], c.env["OTEL_TRACES_EXPORTER"], c.env[name] = "s3cret", "otlp", value
 		c.rejects("$" + name)
+		hasNoCanary(t, &c.stderr)
+	}
+}
+
+// A setting that names a file may have the file's contents instead, by intent or by mistake. They are not shown.
+func TestContentsOfFilesAreMasked(t *testing.T) {
+	t.Parallel()
+	pair, err := nkeys.CreateUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed, err := pair.Seed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const jwt = "eyJ0eXAiOiJKV1QifQ.eyJqdGkiOiJzM2NyM3QifQ.c2lnbmF0dXJl"
+	const body = "MC4CAQAwBQYDK2VwBCIEIFGT9KQDCRYEmaPXVrhv71zGZWrNx"
+	creds := "-----BEGIN NATS USER JWT-----\n" + jwt + "\n------END NATS USER JWT------\n\n" +
+		"-----BEGIN USER NKEY SEED-----\n" + string(seed) + "\n------END USER NKEY SEED------\n"
+	encoded := base64.StdEncoding.EncodeToString([]byte(creds))
+	for name, contents := range map[string]string{
+		"seed": string(seed), "JWT": jwt, "credentials": creds, "base64": "data:;base64," + encoded,
+		"seed as a file": "file://" + string(seed), "seed as a variable": "env://" + string(seed),
+		"key": "-----BEGIN PRIVATE KEY-----\n" + body + "\n-----END PRIVATE KEY-----\n",
+	} {
+		for _, variable := range []string{"NATS_CREDS", "NATS_NKEY", "NATS_JWT", "NATS_SEED", "NATS_KEY", "NATS_CERT",
+			"NATS_CA"} {
+			for _, args := range [][]string{{"config"}, {"config", "-o", "json"}, {"config", "-o", "yaml"},
+				{"status", "--timeout", "1ns"}} {
+				c := command(t, args...)
+				c.env[variable] = contents
+				if variable == "NATS_KEY" {
+					c.env["NATS_CERT"] = contents
+				}
+				if code := c.start().end(); args[0] == "config" && code != exitOK {
+					t.Errorf("%v with %s as %s: exit code %d", args, name, variable, code)
+				}
+				for _, secret := range []string{string(seed), jwt, body, encoded} {
+					if strings.Contains(c.stdout.String()+c.stderr.String(), secret) {
+						t.Errorf("%v shows %s as %s:\n%s%s", args, name, variable, &c.stdout, &c.stderr)
+					}
+				}
+			}
+		}
+	}
+}
+
+// A comma in a password ends a URL of the list: its parts are not shown.
+func TestPasswordWithACommaIsMasked(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"config"}, {"config", "-o", "json"}, {"config", "-o", "yaml"}, {"status"}} {
+		c := command(t, args...)
+		c.env["NATS_URL"] = "nats://me:" + canary + ",word@host"
+		c.start().end()
+		hasNoCanary(t, &c.stdout)
 		hasNoCanary(t, &c.stderr)
 	}
 }

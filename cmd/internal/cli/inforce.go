@@ -70,8 +70,9 @@ func (g Program) InForce(p Process, args []string) (command string, list []Setti
 	case err != nil:
 		return "", nil, Usagef("%w; name a command, and then its flags", err)
 	case k.Selected() == nil || !k.Selected().Leaf():
-		return "", nil, Usagef("%s is not a complete command: must be one of %s", schema.Quote(strings.Join(args, " ")),
-			strings.Join(commandsBelow(cmp.Or(k.Selected(), parser.Model.Node)), ", "))
+		at := cmp.Or(k.Selected(), parser.Model.Node)
+		return "", nil, Usagef("%s is not a complete command: must be one of %s", schema.Quote(at.FullPath()),
+			strings.Join(commandsBelow(at), ", "))
 	}
 	list = []Setting{}
 	for _, flag := range k.Flags() {
@@ -121,8 +122,9 @@ func (p Process) setting(k *kong.Context, flag *kong.Flag) Setting {
 	case secretURL:
 		var shown []string
 		for one := range strings.SplitSeq(value, ",") {
-			if len(mask.UserInfo(one)) > 0 {
-				one = mask.URL(one)
+			// A part without a user may be a part of a password with a comma.
+			if masked := mask.URL(one); masked != strings.TrimSpace(one) {
+				one = masked
 			}
 			shown = append(shown, one)
 		}

@@ -50,15 +50,22 @@ func (g Program) addSecrets(p Process, all *kong.Application) {
 	}
 }
 
-// contents matches what is no path: a JWT, an NKey seed, or inline data.
-var contents = regexp.MustCompile(`^\s*(eyJ[^/]*\.[^/]*\.[^/]*|S[A-Z][A-Z2-7]{56}|(?is:data:.*))\s*$`)
+// contents matches what no path has: a JWT, an NKey seed, inline data, or PEM and what follows.
+var contents = regexp.MustCompile(`eyJ[\w-]*\.[\w-]+\.[\w-]*|\bS[A-Z][A-Z2-7]{56}\b|(?is)^\s*data:.*|(?s)-----BEGIN .*`)
 
-// SecretsIn returns the secrets in a value that is a path, or instead the contents of a credentials file.
+// SecretsIn returns the secrets in a value that is a path, or instead the contents of a file. Each line is one: a
+// message may show them in one line.
 func SecretsIn(location string) []string {
-	if !contents.MatchString(location) {
+	found := contents.FindAllString(location, -1)
+	if found == nil {
 		return nil
 	}
-	all := []string{location}
+	all := append([]string{location}, found...)
+	for line := range strings.Lines(location) {
+		if line = strings.TrimSpace(line); !strings.HasPrefix(line, "-----") {
+			all = append(all, line)
+		}
+	}
 	if _, encoded, found := strings.Cut(location, ";base64,"); found {
 		all = append(all, encoded)
 	}

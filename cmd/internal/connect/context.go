@@ -149,7 +149,7 @@ func (c *natsContext) secrets() []string {
 	if c.Password == "" {
 		all = append(all, c.User)
 	}
-	for _, location := range []string{c.Creds, c.NKey, c.JWT, c.Seed} {
+	for _, location := range []string{c.Creds, c.NKey, c.JWT, c.Seed, c.Cert, c.Key, c.CA} {
 		all = append(all, cli.SecretsIn(location)...)
 	}
 	for one := range strings.SplitSeq(c.URL+","+c.SOCKSProxy, ",") {

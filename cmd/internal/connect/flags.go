@@ -17,16 +17,16 @@ import (
 type Flags struct {
 	Context     string `name:"nats-context" var:"NATS_CONTEXT" placeholder:"NAME" help:"Context of the nats command: its name, or the absolute path of its file. Flags, variables and the configuration file override what it sets. The context that nats context select selects is not used."`
 	NATSURL     string `name:"nats-url" var:"NATS_URL" secret:"url" placeholder:"URL" help:"NATS server URLs, such as nats://host:4222 or wss://host/path, separated by commas. If neither this nor the context sets one, ${default_nats_url}."`
-	Creds       string `name:"nats-creds" var:"NATS_CREDS" placeholder:"FILE" help:"NATS credentials file."`
-	NKey        string `name:"nats-nkey" var:"NATS_NKEY" placeholder:"FILE" help:"NKey seed file."`
+	Creds       string `name:"nats-creds" var:"NATS_CREDS" secret:"location" placeholder:"FILE" help:"NATS credentials file."`
+	NKey        string `name:"nats-nkey" var:"NATS_NKEY" secret:"location" placeholder:"FILE" help:"NKey seed file."`
 	JWT         string `name:"nats-jwt" var:"NATS_JWT" secret:"location" placeholder:"FILE" help:"File with the user's JWT, or the JWT itself. Set --nats-seed too, unless it is a bearer token."`
 	Seed        string `name:"nats-seed" var:"NATS_SEED" secret:"location" placeholder:"FILE" help:"File with the NKey seed for --nats-jwt, or the seed itself. Prefer the file, or the environment variable."`
 	User        string `name:"nats-user" var:"NATS_USER" secret:"user" placeholder:"NAME" help:"NATS user name. If the server uses token authentication: the token, without --nats-password."`
 	Password    string `name:"nats-password" var:"NATS_PASSWORD" secret:"password" placeholder:"SECRET" help:"NATS password. Prefer the environment variable: other users of the host can read a command line."`
 	NATSToken   string `name:"nats-token" var:"NATS_TOKEN" secret:"token" placeholder:"SECRET" help:"NATS token. Prefer the environment variable."`
-	Cert        string `name:"nats-cert" var:"NATS_CERT" placeholder:"FILE" help:"TLS client certificate file, in PEM."`
-	Key         string `name:"nats-key" var:"NATS_KEY" placeholder:"FILE" help:"TLS client key file, in PEM."`
-	CA          string `name:"nats-ca" var:"NATS_CA" placeholder:"FILE" help:"File of certificate authorities to trust for NATS, in PEM."`
+	Cert        string `name:"nats-cert" var:"NATS_CERT" secret:"location" placeholder:"FILE" help:"TLS client certificate file, in PEM."`
+	Key         string `name:"nats-key" var:"NATS_KEY" secret:"location" placeholder:"FILE" help:"TLS client key file, in PEM."`
+	CA          string `name:"nats-ca" var:"NATS_CA" secret:"location" placeholder:"FILE" help:"File of certificate authorities to trust for NATS, in PEM."`
 	TLSFirst    *bool  `name:"nats-tlsfirst" var:"NATS_TLSFIRST" negatable:"" help:"Perform the TLS handshake before the server sends its greeting (handshake_first of the server)."`
 	SOCKSProxy  string `name:"socks-proxy" var:"NATS_SOCKS_PROXY" secret:"url" placeholder:"URL" help:"SOCKS5 proxy for connections to NATS, such as socks5://user:password@host:1080."`
 	JSDomain    string `name:"js-domain" var:"NATS_JS_DOMAIN" placeholder:"DOMAIN" help:"JetStream domain of the streams, such as that of a hub behind a leaf node."`

@@ -122,7 +122,7 @@ func (f Flags) check() error {
 			continue
 		}
 		if err := credential.Readable(file.path); err != nil {
-			return f.bad(file.flag, file.path, fmt.Sprintf("%s (%v)", file.allowed, err))
+			return f.bad(file.flag, f.shownLocation(file.path), fmt.Sprintf("%s (%v)", file.allowed, err))
 		}
 	}
 	if err := checkServers(f.servers()); err != nil {
@@ -149,14 +149,14 @@ func validSubject(subject string) bool {
 func (f Flags) tls() (options []nats.Option, err error) {
 	if f.Cert != "" {
 		if _, err := tls.LoadX509KeyPair(f.Cert, f.Key); err != nil {
-			return nil, f.bad("nats-cert", f.Cert,
+			return nil, f.bad("nats-cert", f.shownLocation(f.Cert),
 				fmt.Sprintf("a certificate with its key in --nats-key (%v)", err))
 		}
 		options = append(options, nats.ClientCert(f.Cert, f.Key))
 	}
 	if f.CA != "" {
 		if err := credential.AddCertificates(x509.NewCertPool(), f.CA); err != nil {
-			return nil, f.bad("nats-ca", schema.Quote(f.CA),
+			return nil, f.bad("nats-ca", f.shownLocation(f.CA),
 				fmt.Sprintf("a file with certificates in PEM (%v)", err))
 		}
 		options = append(options, nats.RootCAs(f.CA))

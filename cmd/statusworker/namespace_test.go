@@ -45,7 +45,9 @@ func TestInvalidNamespace(t *testing.T) {
 			says(t, "standard error", &c.stderr, "--namespace", name, "must be ")
 		}
 	}
-	command(t, "permissions", "--namespace", "eu,us,eu").exits(exitUsage)
+	for _, bad := range []string{"eu,us,eu", "", "eu-west,eu_west"} {
+		command(t, "permissions", "--namespace", bad).exits(exitUsage)
+	}
 	variable := command(t, "status")
 	variable.env["STATUSWORKER_NAMESPACE"] = "EU"
 	variable.exits(exitUsage)

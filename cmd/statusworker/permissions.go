@@ -14,9 +14,18 @@ type permissionsCommand struct {
 
 // Run prints the users of the namespaces.
 func (c permissionsCommand) Run(p cli.Process) error {
+	if len(c.Namespaces) == 0 {
+		return cli.BadFlag(c, "namespace", `""`, "at least one namespace")
+	}
 	for i, n := range c.Namespaces {
 		if slices.Contains(c.Namespaces[:i], n) {
 			return cli.Usagef("--namespace has %s twice: name each namespace once", n)
+		}
+		for _, other := range c.Namespaces[:i] {
+			if permissions.SamePasswords(other, n) {
+				return cli.Usagef("--namespace has %s and %s: the passwords of their users would be in the same variables; "+
+					"choose names that differ by more than - and _", other, n)
+			}
 		}
 	}
 	return permissions.Write(p.Stdout, c.Namespaces)

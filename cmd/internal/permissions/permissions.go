@@ -32,6 +32,9 @@ func User(n schema.Namespace, role string) string {
 // Inbox returns the prefix of the subjects on which a user may receive replies.
 func Inbox(n schema.Namespace, role string) string { return "_INBOX_" + User(n, role) }
 
+// SamePasswords reports whether the users of two namespaces have the same variables for their passwords.
+func SamePasswords(a, b schema.Namespace) bool { return password(a, "") == password(b, "") }
+
 // password returns the variable that has the password of a user.
 func password(n schema.Namespace, role string) string {
 	return strings.ToUpper(strings.ReplaceAll(User(n, role), "-", "_")) + "_PASSWORD"

@@ -274,6 +274,7 @@ func TestContext(t *testing.T) {
 		"inURL":  settings{"url": strings.Replace(at, "://", "://me:c0ntext-s3cret@", 1), "jetstream_domain": "hub"},
 		"nkey":   settings{"url": at, "nkey": "$KEYS/none.nk"},
 		"nobody": settings{"jetstream_domain": "a b"},
+		"null":   nil, "list": []string{"x"},
 	})
 	file := filepath.Join(home, "nats", "context", "right.json")
 	works(t, map[string]string{"XDG_CONFIG_HOME": home, "NATS_CONTEXT": "right"})
@@ -318,6 +319,8 @@ func TestContext(t *testing.T) {
 		"number": {"--nats-context ($NATS_CONTEXT)", "number.json", "user"},
 		"nonsense": {"--nats-context ($NATS_CONTEXT)", "right", "password", "url",
 			filepath.Join(home, "nats", "context")},
+		"null":               {"--nats-context ($NATS_CONTEXT)", "null.json"},
+		"list":               {"--nats-context ($NATS_CONTEXT)", "list.json", "JSON object"},
 		"../context/right":   {"--nats-context ($NATS_CONTEXT)"},
 		"/none/nowhere.json": {"--nats-context ($NATS_CONTEXT)", "/none/nowhere.json"},
 	} {

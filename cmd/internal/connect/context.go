@@ -1,6 +1,7 @@
 package connect
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -86,7 +87,11 @@ func (f Flags) load() (*natsContext, error) {
 			fmt.Sprintf("a file that can be read (%v)", err))
 	}
 	c := &natsContext{path: path, used: map[string]string{}}
-	if err := json.Unmarshal(text, c); err != nil {
+	err = json.Unmarshal(text, c)
+	if !bytes.HasPrefix(bytes.TrimSpace(text), []byte("{")) {
+		err = errNoObject // also null, which sets nothing
+	}
+	if err != nil {
 		return nil, cli.BadFlag(f, "nats-context", schema.Quote(f.Context),
 			fmt.Sprintf("a context; its file %s is not one: %s", path, unreadable(err)))
 	}
@@ -101,13 +106,18 @@ func (f Flags) load() (*natsContext, error) {
 	return c, nil
 }
 
+var errNoObject = errors.New("it has no JSON object")
+
 // unreadable returns why JSON cannot be read, without its values, which may be secrets.
 func unreadable(err error) string {
 	if bad := (*json.UnmarshalTypeError)(nil); errors.As(err, &bad) {
-		return fmt.Sprintf("the member %s is a %s", bad.Field, bad.Value)
+		return fmt.Sprintf("the member %s has the type %s", bad.Field, bad.Value)
 	}
 	if bad := (*json.SyntaxError)(nil); errors.As(err, &bad) {
 		return fmt.Sprintf("invalid JSON at byte %d", bad.Offset)
+	}
+	if errors.Is(err, errNoObject) {
+		return err.Error()
 	}
 	return "invalid JSON"
 }

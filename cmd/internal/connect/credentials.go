@@ -206,7 +206,7 @@ func (f Flags) read(location string) ([]byte, error) {
 		}
 		return []byte(value), nil
 	case "op", "nsc":
-		return nil, fmt.Errorf("the scheme %s is not supported: must be a file, file, env or data", scheme)
+		return nil, fmt.Errorf("the scheme %s is not supported: must be a path, or file, env or data", scheme)
 	case "file":
 		location = f.expand(strings.TrimPrefix(rest, "//"))
 	}

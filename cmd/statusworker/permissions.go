@@ -23,7 +23,7 @@ func (c permissionsCommand) Run(p cli.Process) error {
 		}
 		for _, other := range c.Namespaces[:i] {
 			if permissions.SamePasswords(other, n) {
-				return cli.Usagef("--namespace has %s and %s: the passwords of their users would be in the same variables; "+
+				return cli.Usagef("--namespace has %s and %s: their users would share variables of passwords; "+
 					"choose names that differ by more than - and _", other, n)
 			}
 		}

@@ -7,8 +7,8 @@ import (
 	"statusworker/schema/lifecycle"
 )
 
-// Messages that wait for an outcome are redelivered after a poll, but ever less often: otherwise thousands of them would
-// keep the intake from new messages.
+// Messages that wait for an outcome are redelivered after a poll, but ever less often: otherwise thousands of them
+// would keep the intake from new messages.
 func TestWaitForAnOutcomeGrowsWithAge(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)

@@ -56,6 +56,8 @@ type StreamState struct {
 	Messages, Bytes uint64
 	// First and Last are sequences. First of an empty stream is the sequence of the next message.
 	First, Last uint64
+	// MaxBytes is the maximum size; 0 is no limit.
+	MaxBytes int64
 	// FirstTime is when the first message was stored; zero if the stream is empty.
 	FirstTime time.Time
 	// Consumers is the number of consumers, including those of streams that source this one.

@@ -138,7 +138,7 @@ func (b *Broker) Stream(ctx context.Context, stream string) (broker.StreamState,
 	info := s.CachedInfo()
 	state := broker.StreamState{
 		Messages: info.State.Msgs, Bytes: info.State.Bytes, First: info.State.FirstSeq, Last: info.State.LastSeq,
-		Consumers: info.State.Consumers, DirectGets: info.Config.AllowDirect,
+		MaxBytes: max(0, info.Config.MaxBytes), Consumers: info.State.Consumers, DirectGets: info.Config.AllowDirect,
 		AtomicBatches: info.Config.AllowAtomicPublish, Now: info.TimeStamp,
 	}
 	// A single server has no cluster name. Without a configured name of its own, it gets another one at each start.

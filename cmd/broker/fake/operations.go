@@ -176,8 +176,8 @@ func (b *Broker) Stream(ctx context.Context, name string) (broker.StreamState, e
 	err := b.read(ctx, Stream, name, func(s *stream) error {
 		state = broker.StreamState{
 			Messages: uint64(len(s.messages)), Bytes: s.bytes, First: s.last + 1, Last: s.last,
-			Consumers: len(s.consumers), DirectGets: s.DirectGets, AtomicBatches: s.AtomicBatches, Now: b.now(),
-			Leader: b.leader,
+			MaxBytes: s.MaxBytes, Consumers: len(s.consumers), DirectGets: s.DirectGets,
+			AtomicBatches: s.AtomicBatches, Now: b.now(), Leader: b.leader,
 		}
 		if len(s.messages) > 0 {
 			state.First, state.FirstTime = s.messages[0].Sequence, s.messages[0].Time

@@ -9,7 +9,8 @@
 // is to ensure that the interaction will be delivered again, and that no other worker polls it meanwhile. Package
 // redelivery does that, by reservations or by delayed naks. It explains why two polls of one interaction are never too
 // close, and why nothing is lost or done twice. The intake is another lane: it makes the first reservation for a
-// declared message. With delayed naks there is no intake.
+// declared message. With delayed naks there is no intake. If the stream of reservations has a maximum size, the intake
+// pauses before the broker would delete reservations: see [redelivery.Room].
 //
 // # Refusals
 //

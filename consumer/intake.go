@@ -6,6 +6,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"statusworker/consumer/redelivery"
 	"statusworker/schema"
 	"statusworker/schema/lifecycle"
 )
@@ -22,6 +23,9 @@ func (w *Worker) takeIn(ctx context.Context, d *delivery) error {
 		d.Origin.Traceparent = declared.Traceparent
 	}
 	verdict, err := w.reservations.TakeIn(ctx, &d.Delivery)
+	if verdict == lifecycle.Reserve || err != nil { // with an error, the reservation may be stored
+		w.room.spend(redelivery.Cost(len(d.Message.Data)))
+	}
 	switch verdict {
 	case lifecycle.Reserve:
 		w.count.takenIn.Add(1)

@@ -127,11 +127,12 @@ func (w *Worker) pull(ctx context.Context, l *lane) error {
 	return nil
 }
 
-// admit waits until a lane may pull, as far as the rate limit and the breaker allow, and returns for how many messages.
-// That is 0 when ctx has ended. The caller of a probe must release it.
+// admit waits until a lane may pull, as far as the rate limit and the breaker allow, or for the intake the size of the
+// stream of reservations. It returns for how many messages. That is 0 when ctx has ended. The caller of a probe must
+// release it.
 func (w *Worker) admit(ctx context.Context, l *lane) (room int, probe bool) {
 	if l.typ == "" {
-		return maxPull, false
+		return w.admitIntake(ctx, l), false
 	}
 	l.heartbeat.parked.Store(true)
 	defer l.heartbeat.parked.Store(false)

@@ -77,6 +77,13 @@ func (s *slots) give(lane, n int) {
 	}
 }
 
+// usedBy is the number of slots that a lane has taken.
+func (s *slots) usedBy(lane int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.used[lane]
+}
+
 // usedNow is the number of taken slots.
 func (s *slots) usedNow() (n int) {
 	s.mu.Lock()

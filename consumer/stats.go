@@ -23,6 +23,9 @@ type Stats struct {
 	// Dropped counts deliveries of interactions that have ended, or whose next poll another worker has reserved.
 	// Skipped counts deliveries that were not polled because it was too late, or because the worker was paused.
 	Dropped, Skipped uint64
+	// IntakePaused means that no declared message is taken in, because the stream of reservations is full: see
+	// [redelivery.Room].
+	IntakePaused bool
 	// RejectedReservations counts reservations that the broker rejected, including those that were stored at a retry.
 	RejectedReservations uint64
 	// StoredAgain counts overdue reservations that were stored again, see [redelivery.FindOverdue].
@@ -97,6 +100,7 @@ func (w *Worker) Stats() Stats {
 	}
 	if w.reservations != nil {
 		s.RejectedReservations = w.reservations.Rejected()
+		s.IntakePaused = w.room.paused()
 	}
 	s.ClockSteps, s.ClockStep = w.clock.Steps()
 	s.RateLimitWaiting = w.limiter.Waiting()

@@ -45,8 +45,8 @@ type Choices struct {
 	DeclaredMaxMsgs  int64
 	DeclaredMaxBytes int64
 	// PollsMaxBytes and WorkersMaxBytes are the maximum sizes of the polls stream and of the workers' bucket; 0 is no
-	// limit. At the limit of the polls stream, the broker deletes the oldest reservations: NATS does not let a stream
-	// with schedules reject new messages.
+	// limit. NATS does not let a stream with schedules reject new messages, and would delete the oldest reservations of
+	// the polls stream at its limit: the intake stops before, see [redelivery.Room].
 	PollsMaxBytes   int64
 	WorkersMaxBytes int64
 	// MaxAckPending is the MaxAckPending of each lane's consumer; 0 is [DefaultMaxAckPending]. With delayed naks there

@@ -34,6 +34,7 @@ type Worker struct {
 	slots   *slots
 	count   counters
 	pulse   pulse
+	room    room
 	panics  panicCounts
 
 	warnings        warnings

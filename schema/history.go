@@ -23,6 +23,8 @@ const (
 	MaxHistory = 16
 	// maxChangeBytes is the maximum size of a value: 20 digits, a time, a status, and the spaces between them.
 	maxChangeBytes = 20 + 1 + len(historyAt) + 1 + MaxStatusBytes
+	// MaxHistoryBytes is the maximum size of all headers with a history, with their names and line ends.
+	MaxHistoryBytes = MaxHistory * (len(HeaderHistory) + 2 + maxChangeBytes + 2)
 	// historyAt is the format of the times in [HeaderHistory].
 	historyAt = "2006-01-02T15:04:05.000Z07:00"
 )

@@ -56,6 +56,8 @@ type Fleet struct {
 
 	alive atomic.Int64
 	first atomic.Bool
+	// joined is true when every other worker has counted this one.
+	joined atomic.Bool
 }
 
 // New makes the membership of a worker that has not announced itself yet. It sends no request.
@@ -75,6 +77,9 @@ func (f *Fleet) Alive() int { return int(f.alive.Load()) }
 
 // First reports whether this worker's key was the first at the last count.
 func (f *Fleet) First() bool { return f.first.Load() }
+
+// Joined reports whether every other live worker counts this one, so that each knows its share of what they divide.
+func (f *Fleet) Joined() bool { return f.joined.Load() }
 
 // Keep announces the worker until ctx ends, and passes errors to failed. Its own error is [broker.ErrClosed].
 func (f *Fleet) Keep(ctx context.Context, failed func(error)) error {
@@ -105,8 +110,11 @@ func (f *Fleet) Leave(ctx context.Context) {
 // announce counts the workers, takes the share, and stores an announcement.
 func (f *Fleet) announce(ctx context.Context) error {
 	counted := f.count(ctx)
-	if now := f.Now(); counted == nil && f.limiter != nil && !f.began.IsZero() && now.Sub(f.began) >= joinAfter {
-		f.limiter.set(f.Self.RateLimit / float64(f.Alive()))
+	if now := f.Now(); counted == nil && !f.began.IsZero() && now.Sub(f.began) >= joinAfter {
+		f.joined.Store(true)
+		if f.limiter != nil {
+			f.limiter.set(f.Self.RateLimit / float64(f.Alive()))
+		}
 	}
 	asked := f.Now()
 	if err := f.put(ctx, f.Current()); err != nil {
@@ -116,6 +124,7 @@ func (f *Fleet) announce(ctx context.Context) error {
 	if f.began.IsZero() || clock.Passed(f.asked, now) > schema.AnnouncementMaxAge {
 		// The others do not count this worker (yet, or any more), and have divided its share among themselves.
 		f.began = now
+		f.joined.Store(false)
 		if f.limiter != nil {
 			f.limiter.suspend()
 		}

@@ -54,6 +54,8 @@ type Options struct {
 	InMemory bool
 	// Fake are the options of the broker in memory.
 	Fake fake.Options
+	// PollsMaxBytes is the maximum size of the stream of reservations; 0 is no limit.
+	PollsMaxBytes int64
 	// URL is the address of a running NATS server. If it is set, New starts none.
 	URL string
 }
@@ -78,7 +80,10 @@ type Stage struct {
 	NC *nats.Conn
 	JS jetstream.JetStream
 
-	url  string
+	url string
+
+	pollsMaxBytes int64
+
 	pipe *pipe // to the vendor; nil if it listens on TCP
 
 	mu       sync.Mutex
@@ -96,7 +101,8 @@ func New(t testing.TB, o Options) *Stage {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	t.Cleanup(cancel)
-	s := &Stage{T: t, Ctx: ctx, Mode: o.Mode, Config: o.Worker, types: map[string]schema.Type{}, next: 1, url: o.URL}
+	s := &Stage{T: t, Ctx: ctx, Mode: o.Mode, Config: o.Worker, types: map[string]schema.Type{}, next: 1, url: o.URL,
+		pollsMaxBytes: o.PollsMaxBytes}
 	if s.Config.Intervals == (consumer.Intervals{}) {
 		s.Config.Intervals = Short
 	}
@@ -152,7 +158,7 @@ func (s *Stage) topology() topology.Set {
 	if s.Mode == "" {
 		return topology.Set{}
 	}
-	set := consumer.Topology(s.Config, consumer.Choices{Mode: s.Mode})
+	set := consumer.Topology(s.Config, consumer.Choices{Mode: s.Mode, PollsMaxBytes: s.pollsMaxBytes})
 	return set.Add(publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge}))
 }
 

@@ -48,6 +48,8 @@ var (
 		"Declared messages without effect: the interaction has processed events.")
 	descAgain = describe("declared_again_total",
 		"Times that a declared message waited for the end of an earlier generation of its interaction.")
+	descIntakePaused = describe("intake_paused",
+		"1 while the worker takes in no declared message, because the reservations have no room for more.")
 	descOutcomes = describe("processed_events_total",
 		"Processed events that this worker stored.", "destination")
 	descDead        = describe("dead_letters_total", "Dead letters that this worker stored.", "reason")
@@ -211,6 +213,7 @@ func (s sink) worker(w *consumer.Worker, stats consumer.Stats) {
 	}
 	s.gauge(descSlots, float64(stats.SlotsUsed), "used")
 	s.gauge(descSlots, float64(stats.Slots), "total")
+	s.flag(descIntakePaused, stats.IntakePaused)
 	s.gauge(descRateLimitWaits, float64(stats.RateLimitWaiting))
 	s.gauge(descRateLimitShare, stats.Share)
 	s.gauge(descWorkers, float64(stats.Alive))

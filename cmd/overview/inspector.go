@@ -148,6 +148,9 @@ func (t *taking) lanes(ctx context.Context) error {
 		if from, err = t.polls(ctx); err != nil {
 			return err
 		}
+		if from != nil && t.overview.Intake != nil {
+			t.overview.Intake.NoRoom = NoRoom(from.CachedInfo())
+		}
 		if err := t.awaiting(ctx, declared, from); err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/cmd/broker/provisioning"
+	"statusworker/consumer/redelivery"
 	"statusworker/schema"
 	"statusworker/schema/lifecycle"
 )
@@ -36,6 +37,13 @@ func (t *taking) intake(declared *jetstream.StreamInfo, c *jetstream.ConsumerInf
 	if !settled || c.NumPending+uint64(c.NumAckPending) > 0 {
 		t.overview.Intake.WaitingSeconds = seconds(declared.TimeStamp.Sub(declared.State.FirstTime))
 	}
+}
+
+// NoRoom reports whether the intake pauses because of the maximum size of the stream of reservations, or continues only
+// when there is more room.
+func NoRoom(polls *jetstream.StreamInfo) bool {
+	maximum := polls.Config.MaxBytes
+	return maximum > 0 && redelivery.Full(redelivery.Room(polls.State.Msgs, polls.State.Bytes, maximum), maximum, true)
 }
 
 // awaiting corrects the time for which the first declared message has waited. It skips messages of interactions that

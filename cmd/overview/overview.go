@@ -95,6 +95,8 @@ type Intake struct {
 	// WaitingSeconds is the age of the first declared message in the stream. It is 0 if the consumer does not deliver
 	// that message and Waiting and Out are 0; see Undelivered.
 	WaitingSeconds float64 `json:"waitingSeconds"`
+	// NoRoom means that declared messages wait because the stream of reservations has no room for more interactions.
+	NoRoom bool `json:"noRoom,omitempty"`
 	// PausedUntil is when a consumer that an operator has paused delivers again.
 	PausedUntil *time.Time `json:"pausedUntil,omitempty"`
 }

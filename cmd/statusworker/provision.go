@@ -29,7 +29,7 @@ type provisionCommand struct {
 	OutcomesMaxBytes *int64         `name:"outcomes-max-bytes" var:"STATUSWORKER_OUTCOMES_MAX_BYTES" placeholder:"N" help:"Maximum size of the outcomes stream in bytes; the oldest outcomes are discarded first. 0 is unlimited. Unset keeps the current limit."`
 	DeclaredMaxMsgs  *int64         `name:"declared-max-msgs" var:"STATUSWORKER_DECLARED_MAX_MSGS" placeholder:"N" help:"Maximum number of messages in the stream of declared messages. At the limit, NATS rejects more declared messages, and producers must publish them again later. 0 is unlimited. Unset keeps the current limit."`
 	DeclaredMaxBytes *int64         `name:"declared-max-bytes" var:"STATUSWORKER_DECLARED_MAX_BYTES" placeholder:"N" help:"Maximum size of the stream of declared messages in bytes. At the limit, NATS rejects more declared messages, and producers must publish them again later. 0 is unlimited. Unset keeps the current limit."`
-	PollsMaxBytes    *int64         `name:"polls-max-bytes" var:"STATUSWORKER_POLLS_MAX_BYTES" placeholder:"N" help:"Maximum size of the stream of reservations in bytes, at least ${min_polls_bytes}. Only for accounts that require one: at the limit, NATS deletes the oldest reservations, and their interactions are lost. 0 is unlimited. Unset keeps the current limit."`
+	PollsMaxBytes    *int64         `name:"polls-max-bytes" var:"STATUSWORKER_POLLS_MAX_BYTES" placeholder:"N" help:"Maximum size of the stream of reservations in bytes, at least ${min_polls_bytes}. Only for accounts that require one. Without room for another interaction, workers take in no declared message; docs/deploy.md has the size that a number of interactions needs. 0 is unlimited. Unset keeps the current limit."`
 	WorkersMaxBytes  *int64         `name:"workers-max-bytes" var:"STATUSWORKER_WORKERS_MAX_BYTES" placeholder:"N" help:"Maximum size of the bucket of the workers in bytes. At the limit, more workers cannot announce themselves. 0 is unlimited. Unset keeps the current limit."`
 	MaxAckPending    *int           `name:"max-ack-pending" var:"STATUSWORKER_MAX_ACK_PENDING" placeholder:"N" help:"Maximum number of due messages of one type that all workers together have not yet acknowledged (max ack pending of the NATS consumers). Only for redelivery schedule. Unset keeps the current number; new consumers get ${max_ack_pending}."`
 	DryRun           bool           `name:"dry-run" help:"Change nothing: only report what differs, and exit with 1 if anything does."`
@@ -182,7 +182,7 @@ func (c provisionCommand) config(log logrus.FieldLogger) (consumer.Config, error
 		{"declared-max-msgs", c.DeclaredMaxMsgs, 1, "0 or more"},
 		{"declared-max-bytes", c.DeclaredMaxBytes, schema.MaxMessageBytes, oneMessage},
 		{"polls-max-bytes", c.PollsMaxBytes, topology.MinPollsBytes, fmt.Sprintf(
-			"0 (unlimited), or at least %d: at the limit, reservations are lost", topology.MinPollsBytes)},
+			"0 (unlimited), or at least %d", topology.MinPollsBytes)},
 		{"workers-max-bytes", c.WorkersMaxBytes, schema.MaxAnnouncementBytes, fmt.Sprintf(
 			"0 (unlimited), or at least %d, the size of one announcement", schema.MaxAnnouncementBytes)},
 	} {

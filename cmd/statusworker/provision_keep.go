@@ -9,7 +9,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"statusworker/cmd/broker/provisioning"
+	"statusworker/cmd/internal/cli"
 	"statusworker/consumer"
+	"statusworker/consumer/redelivery"
 	"statusworker/publisher"
 	"statusworker/schema"
 	"statusworker/schema/topology"
@@ -36,6 +38,9 @@ func (c provisionCommand) topology(
 			waiting.DeclaredMaxMsgs, waiting.DeclaredMaxBytes = max(0, have.MaxMsgs), max(0, have.MaxBytes)
 		case c.Namespace.StreamPolls():
 			waiting.PollsMaxBytes = max(0, have.MaxBytes)
+			if err := c.checkPollsSize(stream.CachedInfo()); err != nil {
+				return topology.Set{}, err
+			}
 		case c.Namespace.StreamWorkers():
 			waiting.WorkersMaxBytes = max(0, have.MaxBytes)
 		case c.Namespace.StreamOutcomes():
@@ -47,6 +52,20 @@ func (c provisionCommand) topology(
 		return topology.Set{}, err
 	}
 	return set, c.keepAckWaits(ctx, js, set)
+}
+
+// checkPollsSize returns an error if the maximum size that is set is smaller than before, and so small that the broker
+// would delete reservations, now or when what is stored grows.
+func (c provisionCommand) checkPollsSize(polls *jetstream.StreamInfo) error {
+	s, have := polls.State, polls.Config.MaxBytes
+	least := redelivery.MinMaximum(s.Msgs, s.Bytes)
+	if c.PollsMaxBytes == nil || *c.PollsMaxBytes == 0 || have > 0 && *c.PollsMaxBytes >= have ||
+		*c.PollsMaxBytes >= least {
+		return nil
+	}
+	return cli.BadFlag(c, "polls-max-bytes", fmt.Sprint(*c.PollsMaxBytes), fmt.Sprintf(
+		"0 (unlimited), or now at least %d: the stream has %d messages, which grow while their interactions are polled",
+		least, s.Msgs))
 }
 
 // set returns the topology of some choices, with those of the flags.

@@ -168,14 +168,14 @@ func mayBeBounded(_, want streamConfig) bool {
 	return want.Discard == jetstream.DiscardNew || want.Retention == jetstream.LimitsPolicy
 }
 
-// mayHaveSize reports whether an existing maximum size is acceptable. At the maximum size of the stream with schedules,
-// the broker deletes reservations, so it must leave room; an account may require one.
+// mayHaveSize reports whether an existing maximum size is acceptable. That of the stream with schedules has a least
+// value; an account may require a maximum size.
 func mayHaveSize(have, want streamConfig) bool {
 	return mayBeBounded(have, want) || want.AllowMsgSchedules && (have.MaxBytes <= 0 || have.MaxBytes >= MinPollsBytes)
 }
 
 const (
-	// MinPollsBytes is the smallest maximum size of the stream with schedules: room for some 50,000 reservations.
+	// MinPollsBytes is the smallest maximum size of the stream with schedules.
 	MinPollsBytes = 64 << 20
 	// MinDuplicates is the shortest duplicate window that the broker accepts. For 0 it uses its default.
 	MinDuplicates = 100 * time.Millisecond

@@ -48,7 +48,7 @@ func Overview(o overview.Overview) []string {
 	}
 	workers := n.workers(o)
 	n.overdue(o.Overdue)
-	n.intake(o.Intake)
+	n.intake(o.Intake, update)
 	n.lanes(o, workers)
 	n.consumers(o.Consumers)
 	for _, subject := range o.Denied {
@@ -100,13 +100,17 @@ func (n *notes) workers(o overview.Overview) []overview.Worker {
 	return readable
 }
 
-func (n *notes) intake(i *overview.Intake) {
+func (n *notes) intake(i *overview.Intake, update string) {
 	switch {
 	case i == nil:
 	case i.PausedUntil != nil:
 		n.add("the intake is paused until %s: new interactions are not polled; %s",
 			i.PausedUntil.UTC().Format(time.RFC3339),
 			Resume(n.names, n.names.StreamDeclared(), n.names.ConsumerIntake()))
+	case i.NoRoom:
+		n.add("%s has no room for more interactions: the intake pauses, and %s; wait until interactions end, or raise "+
+			"the limit with `%s --polls-max-bytes N`", n.names.StreamPolls(),
+			count(i.Waiting, "declared message waits", "declared messages wait"), update)
 	case i.WaitingSeconds > intakeBehind.Seconds():
 		n.add("the intake is late: %s to be taken in, the oldest for %s; `statusworker doctor` checks NATS, and "+
 			"/readyz of each worker says why it takes none",

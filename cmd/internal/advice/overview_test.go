@@ -123,6 +123,8 @@ func TestOverview(t *testing.T) {
 				"audio", "2026-03-01T12:00:00Z",
 				"`" + advice.NATS(ns) + "consumer resume INTERACTIONS_POLLS poll-audio`",
 			}}},
+		"no room for reservations": {intake(overview.Intake{Waiting: 1, WaitingSeconds: 91, NoRoom: true}),
+			sentences{{ns.StreamPolls(), "1 declared message ", "--update --polls-max-bytes"}}},
 		"a paused intake": {intake(overview.Intake{Waiting: 1, WaitingSeconds: 91, PausedUntil: &noon}),
 			sentences{{
 				"intake", "2026-03-01T12:00:00Z",

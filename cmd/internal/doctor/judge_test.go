@@ -143,6 +143,11 @@ func TestJudgeStreamLimits(t *testing.T) {
 			Config: jetstream.StreamConfig{MaxMsgs: limit, MaxBytes: -1}, State: jetstream.StreamState{Msgs: msgs},
 		}
 	}
+	sized := func(bytes uint64) *jetstream.StreamInfo {
+		return &jetstream.StreamInfo{
+			Config: jetstream.StreamConfig{MaxMsgs: -1, MaxBytes: 64 << 20}, State: jetstream.StreamState{Bytes: bytes},
+		}
+	}
 	const declaredFix, outcomesFix = "--declared-max-msgs", "--outcomes-max-bytes"
 	for _, tt := range []struct {
 		name                      string
@@ -160,6 +165,9 @@ func TestJudgeStreamLimits(t *testing.T) {
 			[]string{declaredFix, outcomesFix, "450 of 500", "500 of 500"}},
 		{"room for reservations", info(1, 500), info(300, 500), nil, Pass, []string{"reservations 300 of 500"}},
 		{"little room for reservations", info(1, 500), info(400, 500), nil, Fail, []string{"--polls-max-bytes"}},
+		{"room for more interactions", info(1, 500), sized(20 << 20), nil, Pass, nil},
+		{"reserved for growth", info(1, 500), sized(31 << 20), nil, Warn, []string{"(48 %)", "--polls-max-bytes"}},
+		{"little of it left", info(1, 500), sized(60 << 20), nil, Fail, []string{"--polls-max-bytes"}},
 		{"both full", info(500, 500), nil, info(500, 500), Fail, []string{declaredFix, outcomesFix}},
 	} {
 		f := judgeStreamLimits(tt.declared, tt.polls, tt.outcomes, provisionCommand)

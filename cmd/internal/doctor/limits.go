@@ -10,6 +10,7 @@ import (
 
 	"statusworker/cmd/broker/provisioning"
 	"statusworker/cmd/internal/advice"
+	"statusworker/cmd/overview"
 	"statusworker/publisher"
 	"statusworker/schema/topology"
 )
@@ -117,8 +118,8 @@ func judgeUses(check, fix string, uses []use) Finding {
 }
 
 // judgeStreamLimits judges how full streams are; those that do not exist are nil. At its limit, the stream of declared
-// messages rejects new ones, that of reservations deletes the oldest, and their interactions are never polled again,
-// and the stream of outcomes deletes its oldest.
+// messages rejects new ones, and the stream of outcomes deletes its oldest. That of reservations would delete its oldest
+// as well, so the intake pauses before.
 func judgeStreamLimits(declared, polls, outcomes *jetstream.StreamInfo, provision string) Finding {
 	uses := func(what string, s *jetstream.StreamInfo) []use {
 		if s == nil {
@@ -133,12 +134,16 @@ func judgeStreamLimits(declared, polls, outcomes *jetstream.StreamInfo, provisio
 		"start more workers, or raise the limits (`"+provision+" --update` with --declared-max-msgs or "+
 			"--declared-max-bytes): at a limit, declared messages are rejected",
 		uses("declared messages", declared))
+	raise := "raise the limit (`" + provision + " --update` with --polls-max-bytes)"
 	reserved := judgeUses(checkStreamLimits,
-		"stop the producers, and raise the limit (`"+provision+" --update` with --polls-max-bytes): at the limit, "+
-			"reservations are deleted, and their interactions are lost",
+		raise+" at once: at the limit, reservations are deleted, and their interactions are lost",
 		uses("reservations", polls))
 	if reserved.Result == Warn {
 		reserved.Result = Fail // what is lost is lost
+	}
+	if reserved.Result == Pass && polls != nil && overview.NoRoom(polls) {
+		reserved.Result, reserved.Fix = Warn, raise+", or wait until interactions end: what is left is reserved for "+
+			"the growth of what is stored, so the intake pauses, and declared messages wait; nothing is lost"
 	}
 	ended := judgeUses(checkStreamLimits,
 		"`"+provision+" --update`, with --outcomes-max-bytes for more bytes: at a limit, the oldest outcomes are "+

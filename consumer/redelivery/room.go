@@ -9,8 +9,8 @@ const (
 	// maxHeaders is the maximum size of a first reservation without the declared message: its subject, its headers and
 	// what the broker adds.
 	maxHeaders = 2 << 10
-	// maxGrowth is by how much a reservation becomes larger at most while its interaction is polled: by its history, and
-	// by some headers with counts.
+	// maxGrowth is by how much a reservation becomes larger at most while its interaction is polled: by its history,
+	// and by some headers with counts.
 	maxGrowth = schema.MaxHistoryBytes + 512
 	// messagesEach is the number of messages that an interaction has at most: a due message is acknowledged after the
 	// reservation of the next poll is stored.

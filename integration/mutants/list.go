@@ -99,7 +99,8 @@ var mutants = []mutant{
 		}},
 	{name: "take-in-all", removes: "the pause of the intake when the stream of reservations is full", pkg: "consumer",
 		edits: []edit{
-			{"consumer/room.go", "	if r.unlimited = s.MaxBytes == 0; r.unlimited {\n", "	if r.unlimited = true; r.unlimited {\n"},
+			{"consumer/room.go", "	if r.unlimited = s.MaxBytes == 0; r.unlimited {\n",
+				"	if r.unlimited = true; r.unlimited {\n"},
 		}},
 	{name: "believe-gone", removes: "the doubt of a read that finds nothing of an interaction", pkg: "consumer",
 		edits: []edit{

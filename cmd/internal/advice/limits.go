@@ -70,8 +70,8 @@ func sizeFlags(objects []string) string {
 func keepRoom(objects []string) string {
 	for _, object := range objects {
 		if schema.KindOf(object) == schema.KindPolls {
-			return fmt.Sprintf(" (when %s has no room for more interactions, declared messages wait: docs/deploy.md has "+
-				"the size that a number of interactions needs; --redelivery nak has no such stream)", object)
+			return fmt.Sprintf(" (when %s has no room for more interactions, declared messages wait: docs/deploy.md "+
+				"has the size that a number of interactions needs; --redelivery nak has no such stream)", object)
 		}
 	}
 	return ""

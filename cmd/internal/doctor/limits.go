@@ -118,8 +118,8 @@ func judgeUses(check, fix string, uses []use) Finding {
 }
 
 // judgeStreamLimits judges how full streams are; those that do not exist are nil. At its limit, the stream of declared
-// messages rejects new ones, and the stream of outcomes deletes its oldest. That of reservations would delete its oldest
-// as well, so the intake pauses before.
+// messages rejects new ones, and the stream of outcomes deletes its oldest. That of reservations would delete its
+// oldest as well, so the intake pauses before.
 func judgeStreamLimits(declared, polls, outcomes *jetstream.StreamInfo, provision string) Finding {
 	uses := func(what string, s *jetstream.StreamInfo) []use {
 		if s == nil {

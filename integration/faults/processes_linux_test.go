@@ -195,7 +195,8 @@ accounts {
 			urls = append(urls, "nats://"+l.address())
 		}
 		w.env = append(p.run.settings.env(), "NATS_URL="+strings.Join(urls, ","), "ELEVATEAI_BASE_URL="+p.vendor.URL(),
-			"ELEVATEAI_API_TOKEN="+simulator.DefaultToken, "STATUSWORKER_ADMIN_ADDR="+w.admin)
+			"ELEVATEAI_API_TOKEN="+simulator.DefaultToken, "STATUSWORKER_ADMIN_ADDR="+w.admin,
+			"STATUSWORKER_LOG_LEVEL=debug")
 		p.workers = append(p.workers, w)
 	}
 }
@@ -209,6 +210,13 @@ func (p *processes) launch(n *node) error {
 
 // work starts a worker and does not wait until it works.
 func (p *processes) work(w *worker) error { return w.start(p.builds[w.build], w.env, "run") }
+
+func (p *processes) logged(id string) (lines []string) {
+	for _, w := range p.workers {
+		lines = append(lines, w.lines(id)...)
+	}
+	return lines
+}
 
 // provision runs `statusworker provision`.
 func (p *processes) provision(ctx context.Context) error {

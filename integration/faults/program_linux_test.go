@@ -39,6 +39,20 @@ func newProgram(t *testing.T, folder, name string) *program {
 	return p
 }
 
+// lines returns the lines of the output that contain a text.
+func (p *program) lines(text string) (found []string) {
+	output, err := os.ReadFile(p.log)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	for line := range strings.Lines(string(output)) {
+		if strings.Contains(line, text) {
+			found = append(found, p.name+": "+strings.TrimSuffix(line, "\n"))
+		}
+	}
+	return found
+}
+
 // start starts the program. It must not be running.
 func (p *program) start(path string, env []string, args ...string) error {
 	output, err := os.OpenFile(p.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)

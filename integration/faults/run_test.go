@@ -263,7 +263,12 @@ func (r *run) violated(invariant, id, text string, l *life) {
 	r.mu.Unlock()
 	r.t.Error(b.String())
 	if id != "" {
-		r.wg.Go(func() { r.t.Logf("%s: stored for %s: %s", invariant, id, r.messages(id)) })
+		r.wg.Go(func() {
+			r.t.Logf("%s: stored for %s: %s", invariant, id, r.messages(id))
+			if t, ok := r.tier.(logged); ok {
+				r.t.Logf("%s: logged for %s:\n%s", invariant, id, strings.Join(t.logged(id), "\n"))
+			}
+		})
 	}
 	if total >= maxViolations {
 		r.cancel(errViolations)
@@ -308,6 +313,7 @@ func (r *run) messages(id string) string {
 	for stream, subjects := range map[string][]string{
 		ns.StreamDeclared(): {ns.DeclaredSubjects(id)},
 		ns.StreamPolls():    {ns.HoldSubjects(id), ns.PollSubjects(id)},
+		ns.StreamOutcomes(): {ns.ProcessedSubject("*", id), ns.FailedSubjects(id)},
 	} {
 		for _, subject := range subjects {
 			s, err := r.js.Stream(ctx, stream)

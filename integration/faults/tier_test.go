@@ -39,6 +39,12 @@ type linked interface {
 	hindered(first, second poll, faults []*event) bool
 }
 
+// logged is a tier that can read what its workers logged.
+type logged interface {
+	// logged returns the lines about an interaction, the oldest of each worker first.
+	logged(id string) []string
+}
+
 // kind is a kind of fault.
 type kind struct {
 	name string

@@ -82,7 +82,7 @@ func TestRegistry(t *testing.T) {
 
 // The archive of the same files has the same bytes, so that its digest can be compared.
 func TestPackageIsReproducible(t *testing.T) {
-	if string(packaged(t)) != string(packaged(t)) {
+	if first, second := packaged(t), packaged(t); string(first) != string(second) {
 		t.Error("two archives of the chart differ")
 	}
 }

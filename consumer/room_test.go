@@ -3,6 +3,7 @@ package consumer_test
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -50,7 +51,8 @@ const (
 // If more is declared than the stream of reservations has room for, the rest waits in the stream of declared messages,
 // while what is taken in is polled. No reservation is deleted because of the maximum size.
 func TestStreamOfReservationsIsFull(t *testing.T) {
-	const count, size = 1_200, 60_000 // more than the maximum size in all
+	const maximum = 8 << 20
+	const count, size = 200, 60_000 // more than the maximum size in all
 	for name, workers := range map[string]int{
 		"few workers":  3,
 		"many workers": 40, // their shares are too small for the largest message
@@ -58,11 +60,14 @@ func TestStreamOfReservationsIsFull(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				log, hook := logtest.NewNullLogger()
+				var mu sync.Mutex
 				var stored, most int
 				options := fake.Options{FiresLate: 140 * time.Millisecond, OnChange: func(c fake.Change) {
 					if c.Stream != ns.StreamPolls() {
 						return
 					}
+					mu.Lock()
+					defer mu.Unlock()
 					if c.Removed {
 						stored -= len(c.Message.Data)
 					} else {
@@ -71,7 +76,7 @@ func TestStreamOfReservationsIsFull(t *testing.T) {
 					most = max(most, stored)
 				}}
 				s := newStage(t, stage.Options{
-					Mode: consumer.Schedule, InMemory: true, Fake: options, PollsMaxBytes: topology.MinPollsBytes,
+					Mode: consumer.Schedule, InMemory: true, Fake: options, PollsMaxBytes: maximum,
 				}, func(c *consumer.Config) { c.Intervals, c.Log = consumer.Guidance, log })
 				want := s.declareMuch(count, size, time.Minute)
 				var all []*stage.Worker
@@ -90,7 +95,9 @@ func TestStreamOfReservationsIsFull(t *testing.T) {
 				s.CheckIntervals()
 				paused := logged(hook, logrus.WarnLevel, intakePaused)
 				resumed := logged(hook, logrus.InfoLevel, intakeResumed)
-				t.Logf("at most %d bytes of %d; paused %d times", most, topology.MinPollsBytes, paused)
+				mu.Lock()
+				defer mu.Unlock()
+				t.Logf("at most %d bytes of %d; paused %d times", most, maximum, paused)
 				if resumed < workers || paused < resumed {
 					t.Errorf("intakes paused %d times and resumed %d times, want each once or more", paused, resumed)
 				}
@@ -130,10 +137,14 @@ func TestMaximumSizeIsSetLater(t *testing.T) {
 	_, err = s.JS.UpdateStream(s.Ctx, limited)
 	s.Check(err)
 	time.Sleep(11 * time.Second) // a stream without a maximum size is read every 10 s
-	want := s.declareMuch(120, 40_000, 5*time.Second)
+	want := s.declareMuch(60, 40_000, time.Hour)
 	s.Until("the intake to pause", func() bool { return w.Stats().IntakePaused })
 	if state, err := s.Broker.Stream(s.Ctx, ns.StreamDeclared()); err != nil || state.Messages == 0 {
 		t.Errorf("no declared message waits while the intake pauses: %+v, error %v", state, err)
+	}
+	for _, subject := range want {
+		_, id, _ := ns.SplitSubject(subject)
+		s.Vendor.Declare(id, simulator.Processed(0))
 	}
 	s.WantOutcomes(want...)
 }

@@ -125,7 +125,7 @@ func readDashboard(t *testing.T) []string {
 		for _, target := range panel.Targets {
 			queries = append(
 				queries,
-				strings.NewReplacer("$__rate_interval", "1m", "$namespace", ".*", "$job", ".*").Replace(target.Expr),
+				strings.NewReplacer("$__rate_interval", "1m", "$namespace", ".*", "$nats_namespace", ".*", "$job", ".*").Replace(target.Expr),
 			)
 		}
 	}

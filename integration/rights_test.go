@@ -160,6 +160,7 @@ func granted() map[string][]string {
 			"$JS.API.CONSUMER.DELETE." + ns.StreamDeclared() + ".intake",
 			"$JS.API.CONSUMER.DELETE." + ns.StreamDeclared() + ".poll-audio",
 			"$JS.API.CONSUMER.DELETE." + ns.StreamPolls() + ".poll-audio",
+			"$SYS.REQ.USER.INFO", // it shows the account
 		},
 		"worker": {"$JS.API.STREAM.MSG.GET." + ns.StreamDeclared(), list, announced},
 		"status": append(status, list, "$JS.API.STREAM.MSG.GET."+ns.StreamOutcomes(),

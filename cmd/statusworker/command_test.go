@@ -407,7 +407,8 @@ func TestEveryFlagHasAVariable(t *testing.T) {
 		for _, f := range flagsOf(t, name) {
 			v := f.Tag.Get("var")
 			switch {
-			case f.Name == "dry-run" || f.Name == "update" || f.Name == "timeout": // of one call, not of a deployment
+			case slices.Contains([]string{"dry-run", "update", "timeout", "output", "output-dir"}, f.Name):
+				// of one call, not of a deployment
 			case v == "":
 				t.Errorf("%s --%s has no variable", name, f.Name)
 			case of[v] != "" && of[v] != f.Name:

@@ -81,7 +81,7 @@ func TestWorkerWithoutPermissionToList(t *testing.T) {
 	address, _, _ = strings.Cut(address, `"`)
 	for path, texts := range map[string][]string{
 		"/readyz":  {"ok"},
-		"/metrics": {"statusworker_lane_due{", "statusworker_intake_waiting 0"},
+		"/metrics": {"statusworker_lane_due{", `statusworker_intake_waiting{nats_namespace="interactions"} 0`},
 		"/statusz": {`"denied":["` + subject + `"]`, "docs/permissions.md"},
 	} {
 		answer, err := http.Get("http://" + address + path)

@@ -19,7 +19,7 @@ import (
 )
 
 // programsVariable has the folder of the programs. It is set for the process in the network namespace.
-const programsVariable = "STATUSWORKER_CLUSTER_PROGRAMS"
+const programsVariable = "STATUSWORKER_TEST_CLUSTER_PROGRAMS"
 
 func TestMain(m *testing.M) {
 	flag.Parse()

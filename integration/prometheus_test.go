@@ -106,6 +106,10 @@ func TestPrometheus(t *testing.T) {
 	s.finish()
 }
 
+// dashboardVariables sets the variables of the dashboard.
+var dashboardVariables = strings.NewReplacer("$__rate_interval", "1m", "$namespace", ".*", "$nats_namespace", ".*",
+	"$job", ".*")
+
 // readDashboard returns every query of the dashboard, as Grafana sends it for all namespaces and jobs and a short step.
 func readDashboard(t *testing.T) []string {
 	t.Helper()
@@ -125,7 +129,7 @@ func readDashboard(t *testing.T) []string {
 		for _, target := range panel.Targets {
 			queries = append(
 				queries,
-				strings.NewReplacer("$__rate_interval", "1m", "$namespace", ".*", "$nats_namespace", ".*", "$job", ".*").Replace(target.Expr),
+				dashboardVariables.Replace(target.Expr),
 			)
 		}
 	}

@@ -125,8 +125,11 @@ func works(t *testing.T, env map[string]string) string {
 	if code := worker.end(); code != exitOK {
 		t.Errorf("the worker exits with %d:\n%s", code, &worker.stderr)
 	}
-	if strings.Contains(worker.stderr.String(), `"error"`) {
-		t.Errorf("the worker logs errors:\n%s", &worker.stderr)
+	for line := range strings.Lines(worker.stderr.String()) {
+		// A busy machine may be too slow for a poll, which is then skipped.
+		if strings.Contains(line, `"error"`) && !strings.Contains(line, `"operation":"reserving the next poll"`) {
+			t.Errorf("the worker logs an error: %s", line)
+		}
 	}
 	return provision.stdout.String()
 }

@@ -364,7 +364,7 @@ func TestStatusTimeout(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			server, seen := answering(t, tt.handler)
-			e := pollError(t, newClient(t, server.URL, statusclient.Config{Timeout: 50 * time.Millisecond}),
+			e := pollError(t, newClient(t, server.URL, statusclient.Config{Timeout: 500 * time.Millisecond}),
 				schema.FaultUnavailable)
 			if e.StatusCode != tt.code || !errors.Is(e, context.DeadlineExceeded) {
 				t.Errorf("error %#v, want status code %d and DeadlineExceeded", e, tt.code)
@@ -398,7 +398,7 @@ func TestStatusTimeout(t *testing.T) {
 					}
 				}
 			})
-			_, err := newClient(t, server.URL, statusclient.Config{Timeout: 50 * time.Millisecond}).Status(t.Context(),
+			_, err := newClient(t, server.URL, statusclient.Config{Timeout: 500 * time.Millisecond}).Status(t.Context(),
 				identifier, time.Time{})
 			if err == nil {
 				t.Error("Status accepts an answer without an end")
@@ -419,7 +419,7 @@ func TestStatusTimeout(t *testing.T) {
 			t.Error("the client has read the whole header")
 			return false
 		})
-		e := pollError(t, newClient(t, url, statusclient.Config{Timeout: 50 * time.Millisecond}),
+		e := pollError(t, newClient(t, url, statusclient.Config{Timeout: 500 * time.Millisecond}),
 			schema.FaultUnavailable)
 		if !errors.Is(e, context.DeadlineExceeded) {
 			t.Errorf("error %v, want DeadlineExceeded", e)
@@ -433,7 +433,7 @@ func TestStatusTimeout(t *testing.T) {
 		w.WriteHeader(http.StatusNotFound)
 		_, _ = io.WriteString(w, `{"errorMessage"`)
 	}))
-	pollError(t, newClient(t, server.URL, statusclient.Config{Timeout: 50 * time.Millisecond}), schema.FaultNotAStatus)
+	pollError(t, newClient(t, server.URL, statusclient.Config{Timeout: 500 * time.Millisecond}), schema.FaultNotAStatus)
 }
 
 func TestStatusBrokenConnections(t *testing.T) {

@@ -17,6 +17,8 @@ type Fate struct {
 	Silent bool `json:"silent,omitempty"`
 	// Rejected makes a conditional publish fail without effect, as while another publish is in flight.
 	Rejected bool `json:"rejected,omitempty"`
+	// Commits is how long the broker takes to store a message that it has accepted.
+	Commits time.Duration `json:"commits,omitempty"`
 	// Stale makes a read answer from what was stored this long ago, by a replaced leader.
 	Stale time.Duration `json:"stale,omitempty"`
 	// Again makes the operation happen a second time, after this time.
@@ -58,6 +60,7 @@ func (f Fate) String() string {
 	add(f.Lost, "is lost")
 	add(f.Rejected, "is rejected for a moment")
 	add(f.Silent, "its answer is lost")
+	add(f.Commits > 0, "is accepted, and stored after %s", f.Commits)
 	add(f.Stale > 0, "answers as %s ago", f.Stale)
 	add(f.Again > 0, "happens again after %s", f.Again)
 	add(f.Redelivers > 0, "the message is redelivered after %s", f.Redelivers)
@@ -80,6 +83,8 @@ func (f Fate) kind() string {
 		return "answer lost"
 	case f.Rejected:
 		return "rejected"
+	case f.Commits > 0:
+		return "stored late"
 	case f.Stale > 0:
 		return "stale read"
 	case f.Again > 0:

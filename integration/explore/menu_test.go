@@ -47,6 +47,9 @@ func menu(o *operation) []Fate {
 		if o.conditional {
 			faults = append(faults, Fate{Rejected: true})
 		}
+		if o.kind == fake.Publish {
+			faults = append(faults, Fate{Commits: moment}, Fate{Commits: tooLong})
+		}
 		return faults
 	}
 	faults := []Fate{{Lost: true}, {Hold: moment}, {Dies: Before}, {Stops: tooLong}, {Stops: muchLate}}
@@ -74,6 +77,9 @@ func brief(o *operation) []Fate {
 			{Stops: muchLate}}
 		if o.conditional {
 			faults = append(faults, Fate{Rejected: true})
+		}
+		if o.kind == fake.Publish {
+			faults = append(faults, Fate{Commits: tooLong})
 		}
 		return faults
 	}

@@ -97,31 +97,36 @@ func streamOf(subject string) string {
 
 // Publish implements [broker.Broker].
 func (p port) Publish(ctx context.Context, m broker.Publication) (broker.Ack, error) {
-	stream := streamOf(m.Subject)
-	o := p.operation(fake.Publish, stream, m.Subject)
-	if o.conditional = m.If.Subjects != ""; o.conditional {
-		o.reads |= resourcesOf(stream, m.If.Subjects)
+	return p.publish(ctx, m)
+}
+
+// PublishAll implements [broker.Broker].
+func (p port) PublishAll(ctx context.Context, all []broker.Publication) (broker.Ack, error) {
+	return p.publish(ctx, all...)
+}
+
+func (p port) publish(ctx context.Context, all ...broker.Publication) (broker.Ack, error) {
+	first := all[0]
+	stream := streamOf(first.Subject)
+	o := p.operation(fake.Publish, stream, first.Subject)
+	if o.conditional = first.If.Subjects != ""; o.conditional {
+		o.reads |= resourcesOf(stream, first.If.Subjects)
 	}
-	if m.Header.Get(schema.HeaderTombstone) != "" {
+	if first.Header.Get(schema.HeaderTombstone) != "" {
 		o.object += " (tombstone)"
 	}
 	o.do = func() (any, error) {
 		ctx, cancel := instant()
 		defer cancel()
-		return p.x.fake.Publish(ctx, m)
-	}
-	return answerOf[broker.Ack](p.x.call(ctx, o))
-}
-
-// PublishAll implements [broker.Broker].
-func (p port) PublishAll(ctx context.Context, all []broker.Publication) (broker.Ack, error) {
-	first := all[0]
-	o := p.operation(fake.Publish, streamOf(first.Subject), first.Subject)
-	o.conditional = first.If.Subjects != ""
-	o.do = func() (any, error) {
-		ctx, cancel := instant()
-		defer cancel()
-		return p.x.fake.PublishAll(ctx, all)
+		var now result
+		returned := false
+		err := p.x.fake.PublishThen(ctx, all, func(ack broker.Ack, err error) {
+			if now.value = ack; returned && !o.fate.Silent {
+				o.reply(result{ack, err})
+			}
+		})
+		returned = true
+		return now.value, err
 	}
 	return answerOf[broker.Ack](p.x.call(ctx, o))
 }

@@ -69,8 +69,9 @@ type Broker struct {
 	// buffered are the requests that clients made while the broker was stopped.
 	buffered []func()
 	faults   []*Fault
-	// stale is how old the state is that the current read answers from.
-	stale time.Duration
+	// stale is how old the state is that the current read answers from, and commit how long the current publish takes
+	// from its acceptance until it is stored.
+	stale, commit time.Duration
 	// changed is closed and replaced when something has changed that an operation may wait for.
 	changed chan struct{}
 }

@@ -35,6 +35,8 @@ type Fault struct {
 	Delay time.Duration
 	// Lost loses the request or its answer: the caller gets [broker.ErrNoAnswer] when its context ends.
 	Lost Lost
+	// Commit is the time from when the broker accepts a publish until it stores the message, as on a replicated stream.
+	Commit time.Duration
 	// Stale makes a read answer from what was stored this long ago, at most [MaxStale].
 	Stale time.Duration
 	// Err makes it fail at once without effect. It is an error of [broker], for example [broker.ErrRejected].
@@ -80,6 +82,11 @@ func (b *Broker) fault(op Op, objects ...string) Fault {
 
 // request makes an operation with an answer. It calls do with the lock held, unless a fault prevents it.
 func (b *Broker) request(ctx context.Context, op Op, do func() error, objects ...string) error {
+	return b.requestLater(ctx, op, func(answer func(error)) { answer(do()) }, objects...)
+}
+
+// requestLater makes an operation that calls answer with the lock held, when it has its result.
+func (b *Broker) requestLater(ctx context.Context, op Op, do func(answer func(error)), objects ...string) error {
 	failed := func(kind, cause error) error {
 		return &broker.Error{Op: string(op), Object: objects[0], Kind: kind, Cause: cause}
 	}
@@ -101,11 +108,12 @@ func (b *Broker) request(ctx context.Context, op Op, do func() error, objects ..
 	answered := false
 	if f.Lost != Request {
 		b.reach(f.Delay, func() {
-			b.stale = f.Stale
-			result = do()
-			b.stale = 0
-			answered = f.Lost != Answer && !errors.Is(result, errSilent)
-			b.wake()
+			b.stale, b.commit = f.Stale, f.Commit
+			do(func(err error) {
+				result, answered = err, f.Lost != Answer && !errors.Is(err, errSilent)
+				b.wake()
+			})
+			b.stale, b.commit = 0, 0
 		})
 	}
 	b.mu.Unlock()

@@ -14,31 +14,39 @@ var errSilent = errors.New("no answer")
 
 // Publish implements [broker.Broker].
 func (b *Broker) Publish(ctx context.Context, p broker.Publication) (broker.Ack, error) {
-	return b.publish(ctx, func(s *stream) (broker.Ack, error) { return s.publish(p) }, p.Subject)
+	return b.publish(ctx, []broker.Publication{p}, func(broker.Ack, error) {})
 }
 
 // PublishAll implements [broker.Broker].
 func (b *Broker) PublishAll(ctx context.Context, all []broker.Publication) (broker.Ack, error) {
+	return b.publish(ctx, all, func(broker.Ack, error) {})
+}
+
+// publish publishes one message, or a batch, on the stream that has the first subject.
+func (b *Broker) publish(ctx context.Context, all []broker.Publication, then result) (broker.Ack, error) {
 	var subjects []string
 	for _, p := range all {
 		subjects = append(subjects, p.Subject)
 	}
-	return b.publish(ctx, func(s *stream) (broker.Ack, error) { return s.publishAll(all) }, subjects...)
-}
-
-// publish makes a publish on the stream that has the first subject.
-func (b *Broker) publish(
-	ctx context.Context, do func(*stream) (broker.Ack, error), subjects ...string,
-) (broker.Ack, error) {
 	var ack broker.Ack // may be set after publish has returned an error
-	err := b.request(ctx, Publish, func() (err error) {
-		for _, s := range b.streams {
-			if matchesAny(s.Subjects, subjects[0]) {
-				ack, err = do(s)
-				return err
-			}
+	err := b.requestLater(ctx, Publish, func(answer func(error)) {
+		answered := func(a broker.Ack, err error) {
+			ack = a
+			answer(err)
+			then(a, err)
 		}
-		return broker.ErrNoAnswer
+		for _, s := range b.streams {
+			switch {
+			case !matchesAny(s.Subjects, subjects[0]):
+				continue
+			case len(all) == 1:
+				s.publish(all[0], answered)
+			default:
+				s.publishAll(all, answered)
+			}
+			return
+		}
+		answered(broker.Ack{}, broker.ErrNoAnswer)
 	}, subjects...)
 	if err != nil {
 		return broker.Ack{}, err

@@ -13,25 +13,37 @@ import (
 // maxPayload is the default of max_payload.
 const maxPayload = 1 << 20
 
+// result receives the result of a publish.
+type result func(broker.Ack, error)
+
 // publish checks and stores a message of a client.
-func (s *stream) publish(p broker.Publication) (broker.Ack, error) {
+func (s *stream) publish(p broker.Publication, answer result) {
 	m, err := newMessage(p)
 	if err != nil {
-		return broker.Ack{}, err
+		answer(broker.Ack{}, err)
+		return
 	}
 	before, duplicate := s.known(p.ID)
-	if duplicate && s.b.o.Replicated {
-		return broker.Ack{Sequence: before, Duplicate: true}, nil
+	switch {
+	case duplicate && s.b.o.Replicated:
+		answer(broker.Ack{Sequence: before, Duplicate: true}, nil)
+		return
+	case s.inProgress(p) != nil:
+		err = s.inProgress(p)
+	case !s.meets(p.If):
+		err = broker.ErrRejected
+	default:
+		err = s.checkSchedule(p)
 	}
-	if !s.meets(p.If) {
-		return broker.Ack{}, broker.ErrRejected
+	if err != nil || duplicate {
+		answer(broker.Ack{Sequence: before, Duplicate: duplicate}, err)
+		return
 	}
-	if err := s.checkSchedule(p); err != nil {
-		return broker.Ack{}, err
-	}
-	if duplicate {
-		return broker.Ack{Sequence: before, Duplicate: true}, nil
-	}
+	s.accepted([]broker.Publication{p}, func() { answer(s.keepPublished(p, m)) })
+}
+
+// keepPublished stores a message that was accepted.
+func (s *stream) keepPublished(p broker.Publication, m *message) (broker.Ack, error) {
 	if err := s.put(p.ID, m); err != nil {
 		return broker.Ack{}, err
 	}
@@ -46,41 +58,57 @@ func (s *stream) publish(p broker.Publication) (broker.Ack, error) {
 }
 
 // publishAll checks the messages of a batch, and stores all of them or none.
-func (s *stream) publishAll(all []broker.Publication) (broker.Ack, error) {
+func (s *stream) publishAll(all []broker.Publication, answer result) {
+	messages, err := s.checkAll(all)
+	if err != nil {
+		answer(broker.Ack{}, err)
+		return
+	}
+	s.accepted(all, func() {
+		for i, m := range messages {
+			if err := s.put(all[i].ID, m); err != nil {
+				answer(broker.Ack{}, err) // only if the storage is full since it was accepted
+				return
+			}
+		}
+		s.serve()
+		answer(broker.Ack{Sequence: s.last}, nil)
+	})
+}
+
+// checkAll returns the messages of a batch, or an error if the stream rejects it.
+func (s *stream) checkAll(all []broker.Publication) ([]*message, error) {
 	switch {
 	case !s.AtomicBatches:
-		return broker.Ack{}, broker.ErrUnsupported
+		return nil, broker.ErrUnsupported
 	case s.DiscardNew:
-		return broker.Ack{}, errors.New("batches on a stream that discards new messages are not implemented")
+		return nil, errors.New("batches on a stream that discards new messages are not implemented")
 	case s.b.full:
-		return broker.Ack{}, broker.ErrFull
+		return nil, broker.ErrFull
 	}
 	messages, ids := make([]*message, len(all)), map[string]bool{}
 	for i, p := range all {
 		if p.Schedule.Target != "" || i > 0 && p.If.Subjects != "" || !matchesAny(s.Subjects, p.Subject) {
-			return broker.Ack{}, fmt.Errorf("message %d of a batch has a schedule, a condition that is not the first, "+
+			return nil, fmt.Errorf("message %d of a batch has a schedule, a condition that is not the first, "+
 				"or a subject of another stream", i+1)
 		}
 		var err error
 		if messages[i], err = newMessage(p); err != nil {
-			return broker.Ack{}, err
+			return nil, err
 		}
 		// Duplicates are checked before the condition, also on a stream without replicas.
 		if _, duplicate := s.known(p.ID); duplicate || ids[p.ID] {
-			return broker.Ack{}, broker.ErrDuplicate
+			return nil, broker.ErrDuplicate
 		}
 		ids[p.ID] = p.ID != ""
+		if err := s.inProgress(p); err != nil {
+			return nil, err
+		}
 		if !s.meets(p.If) {
-			return broker.Ack{}, broker.ErrRejected
+			return nil, broker.ErrRejected
 		}
 	}
-	for i, m := range messages {
-		if err := s.put(all[i].ID, m); err != nil {
-			return broker.Ack{}, err // not possible: the stream discards old messages
-		}
-	}
-	s.serve()
-	return broker.Ack{Sequence: s.last}, nil
+	return messages, nil
 }
 
 // newMessage returns the message of a publication, or an error if the broker rejects it on every stream.

@@ -45,6 +45,7 @@ type stream struct {
 	schedules map[string]*schedule // by the subject on which it is stored
 	firing    map[string]int       // how many of a subject are being stored
 	consumers []*consumer
+	commits   []*commit // in the order in which they were accepted
 }
 
 // published is a publish with an ID.
@@ -205,6 +206,9 @@ func (s *stream) serve() {
 // begin starts a new leader of the stream. Schedules that fired without storing their message fire again. It knows the
 // IDs of stored messages only.
 func (s *stream) begin() {
+	for len(s.commits) > 0 { // a new leader stores what was accepted before it answers
+		s.commitFirst()
+	}
 	clear(s.ids)
 	for _, m := range s.messages {
 		if id := m.Header.Get(broker.HeaderID); id != "" {

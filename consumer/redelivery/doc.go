@@ -4,8 +4,7 @@
 // # Reserve, then poll
 //
 // A worker reserves the next poll of an interaction before it makes this one. The reservation is a message that the
-// broker publishes again at a given time (a server-side schedule). It is stored on a subject of the interaction, and
-// the broker stores it only if there is no other reservation of that interaction.
+// broker publishes again at a given time (a server-side schedule). It is stored on a subject of the interaction.
 //
 //	declared ──intake──▶ reservation 1 ··interval··▶ due 1 ──▶ reserve 2, ack 1, poll
 //	                                                              │      └─ pending: nothing to do
@@ -18,8 +17,8 @@
 // Two polls of one interaction are never closer than its poll interval:
 //
 //  1. A worker polls only after the broker has stored its reservation for the next poll.
-//  2. While a reservation is pending, the broker rejects every other reservation for that interaction, so no other
-//     worker polls.
+//  2. The broker stores a reservation only if the newest message of the interaction is the one that the worker has. So
+//     of several workers that have the same message, one polls.
 //  3. The worker sends its request at least one interval, and a guard for the way to the vendor, before the reservation
 //     falls due. It checks the clock after the broker's acknowledgement and again when it writes the request. If it is
 //     late, it replaces the reservation by a later one, or skips the poll. If the answer shows that the request may
@@ -78,10 +77,8 @@
 // s, and allows for the time that the answer took (package clock). A reservation that was made by one server's clock
 // and falls due by another's may do so too early. Its due message therefore has its intended due time and the server by
 // whose clock that is, and the worker that gets it waits until that clock has reached it. After a short wait it polls;
-// for a longer one, it reserves the same poll again. The broker may redeliver a due message late. If the next poll has
-// fallen due early meanwhile, its reservation is no longer stored, and nothing would stop the worker from reserving the
-// same poll again. A due message that fell due more than half an interval ago is therefore used only if no later
-// message of the interaction is stored.
+// for a longer one, it reserves the same poll again. The broker may redeliver a due message late, when the next poll
+// has already fallen due. That poll's due message is newer, so the condition of the reservation is false.
 //
 // # Delayed naks
 //

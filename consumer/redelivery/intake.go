@@ -41,8 +41,7 @@ func (r *Reservations) takeIn(ctx context.Context, d *Delivery) (_ lifecycle.Tak
 	if err != nil {
 		return "", 0, err
 	}
-	var rejected lifecycle.TakeIn
-	again := false
+	rejected, again := false, false
 	for giveUp := r.cfg.Now().Add(rejectedFor); ; {
 		read := r.cfg.Now()
 		around, err := r.stored.around(ctx, d)
@@ -52,7 +51,7 @@ func (r *Reservations) takeIn(ctx context.Context, d *Delivery) (_ lifecycle.Tak
 		snapshot.Declared, snapshot.Outcomes = around.Declared, around.Outcomes
 		verdict, until := snapshot.TakeIn(d.declared())
 		switch verdict {
-		case lifecycle.Reserve, lifecycle.ReserveBesideDue:
+		case lifecycle.Reserve:
 		case lifecycle.Wait, lifecycle.Undecided:
 			return verdict, r.waitFor(verdict, until, d), nil
 		case lifecycle.Foreign:
@@ -61,7 +60,7 @@ func (r *Reservations) takeIn(ctx context.Context, d *Delivery) (_ lifecycle.Tak
 		default:
 			return verdict, 0, nil
 		}
-		if verdict == rejected {
+		if rejected {
 			if err := r.waitToRetry(ctx, giveUp); err != nil {
 				return "", 0, err
 			}
@@ -70,14 +69,14 @@ func (r *Reservations) takeIn(ctx context.Context, d *Delivery) (_ lifecycle.Tak
 			again = true // this process did not run for a time; if the broker is slow, reading once more does not help
 			continue
 		}
-		if err = r.reserveFirst(ctx, d, verdict); err == nil {
+		if err = r.reserveFirst(ctx, d, snapshot.Due); err == nil {
 			return lifecycle.Reserve, 0, nil
 		}
 		if !errors.Is(err, broker.ErrRejected) {
 			return "", 0, err
 		}
 		r.rejected.Add(1)
-		rejected = verdict
+		rejected = true
 		// The reservation that is read may be falling due at this moment. Then its due message is stored, so it is safe
 		// to act on it.
 		if err := r.stored.polls(ctx, d.Identifier, &snapshot); err != nil {
@@ -119,16 +118,16 @@ func (r *Reservations) waitFor(verdict lifecycle.TakeIn, until time.Time, d *Del
 	return max(wait, min(age/undecidedShare, maxUndecided))
 }
 
-// reserveFirst stores the first reservation of a generation. A due message counts as well, unless it has no effect any
-// more: a reservation beside a poll that is due would be a second generation.
-func (r *Reservations) reserveFirst(ctx context.Context, d *Delivery, verdict lifecycle.TakeIn) error {
-	among := r.cfg.Namespace.WaitingSubjects(d.Identifier)
-	if verdict == lifecycle.ReserveBesideDue {
-		among = r.cfg.Namespace.HoldSubjects(d.Identifier)
+// reserveFirst stores the first reservation of a generation, on the condition that nothing is stored but a due message
+// without effect: a reservation beside a poll that is due would be a second generation.
+func (r *Reservations) reserveFirst(ctx context.Context, d *Delivery, beside *lifecycle.Reserved) error {
+	var last uint64
+	if beside != nil {
+		last = beside.Sequence
 	}
 	next := newReservation(d.At.Generation, 1)
 	next.at = r.cfg.Now().Add(d.Interval + r.cfg.spread(d.Interval))
-	return r.put(ctx, d, &next, broker.Condition{Subjects: among})
+	return r.put(ctx, d, &next, d.newest(last))
 }
 
 // Judge returns the verdict on a declared message, by all that is stored for its interaction.

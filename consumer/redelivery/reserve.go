@@ -126,7 +126,7 @@ func (r *Reservations) reserveAgain(ctx context.Context, d *Delivery, wait time.
 	// The server that published the message may be ahead of the known clock, and publish the next one, too.
 	ahead := max(0, d.Due.Sub(r.cfg.Clock.Now()))
 	again.at = r.cfg.Now().Add(wait + ahead)
-	if r.put(ctx, d, &again, r.vacant(d)) != nil {
+	if r.put(ctx, d, &again, d.newest(d.Message.Sequence)) != nil {
 		return d.NakAfter(wait)
 	}
 	return d.Ack()
@@ -147,8 +147,7 @@ func (r *Reservations) sureOfTime(ctx context.Context) error {
 func (r *Reservations) take(ctx context.Context, d *Delivery, next *reservation) (taken bool, err error) {
 	for giveUp := r.cfg.Now().Add(rejectedFor); ; {
 		r.plan(d, next, 0)
-		vacant := r.vacant(d)
-		err := r.put(ctx, d, next, vacant)
+		err := r.put(ctx, d, next, d.newest(d.Message.Sequence))
 		if err == nil {
 			return false, nil
 		}
@@ -156,7 +155,7 @@ func (r *Reservations) take(ctx context.Context, d *Delivery, next *reservation)
 			return false, err
 		}
 		r.rejected.Add(1)
-		if taken, err := r.taken(ctx, d, vacant); err != nil || taken {
+		if taken, err := r.taken(ctx, d); err != nil || taken {
 			return taken, err
 		}
 		if err := r.waitToRetry(ctx, giveUp); err != nil {
@@ -165,26 +164,10 @@ func (r *Reservations) take(ctx context.Context, d *Delivery, next *reservation)
 	}
 }
 
-// vacant is the condition that no other worker has reserved the next poll of a due message: no reservation is stored.
-// If the message is old, that poll may have fallen due since, even too early by another server's clock. Then no later
-// due message may be stored, either. (For a moment after it has fallen due, a message may still be stored together with
-// its reservation, so that the first condition is necessary.)
-func (r *Reservations) vacant(d *Delivery) broker.Condition {
-	if !d.Due.IsZero() && r.cfg.Clock.Now().Sub(d.Due) > d.Interval/2 {
-		return broker.Condition{Subjects: r.cfg.Namespace.WaitingSubjects(d.Identifier), Last: d.Message.Sequence}
-	}
-	return broker.Condition{Subjects: r.cfg.Namespace.HoldSubjects(d.Identifier)}
-}
-
-// taken reports whether a reservation was rejected on a condition because another worker has taken the next poll.
-func (r *Reservations) taken(ctx context.Context, d *Delivery, vacant broker.Condition) (bool, error) {
+// taken reports whether a reservation was rejected because another worker has taken the next poll.
+func (r *Reservations) taken(ctx context.Context, d *Delivery) (bool, error) {
 	var snapshot lifecycle.Snapshot
-	var err error
-	if vacant.Last == 0 {
-		snapshot.Reservation, err = r.stored.reservation(ctx, d.Identifier)
-		return snapshot.Taken(d.At), err
-	}
-	if err = r.stored.polls(ctx, d.Identifier, &snapshot); err != nil {
+	if err := r.stored.polls(ctx, d.Identifier, &snapshot); err != nil {
 		return false, err
 	}
 	if snapshot.Reservation == nil && snapshot.Due == nil {

@@ -148,8 +148,7 @@ func (r *Reservations) Finish(ctx context.Context, d *Delivery) error {
 		return err
 	}
 	tomb.Position = pending.Position
-	hold := broker.Condition{Subjects: r.cfg.Namespace.HoldSubjects(d.Identifier), Last: pending.Sequence}
-	if err := r.put(ctx, d, &tomb, hold); !errors.Is(err, broker.ErrRejected) {
+	if err := r.put(ctx, d, &tomb, d.newest(pending.Sequence)); !errors.Is(err, broker.ErrRejected) {
 		return err
 	}
 	return nil

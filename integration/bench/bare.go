@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -116,7 +117,11 @@ func (b *bare) scheduleAndPoll(msg jetstream.Msg) error {
 	subject := msg.Subject()
 	identifier := subject[strings.LastIndexByte(subject, '.')+1:]
 	wait := b.interval + 100*time.Millisecond // as the worker
-	_, err := b.js.PublishMsg(ctx, &nats.Msg{
+	meta, err := msg.Metadata()
+	if err != nil {
+		return err
+	}
+	_, err = b.js.PublishMsg(ctx, &nats.Msg{
 		Subject: ns.HoldSubject(schema.Audio, identifier),
 		Data:    msg.Data(),
 		Header: nats.Header{
@@ -124,8 +129,8 @@ func (b *bare) scheduleAndPoll(msg jetstream.Msg) error {
 				"@at " + time.Now().Add(wait).UTC().Format(time.RFC3339Nano),
 			},
 			"Nats-Schedule-Target":                        {subject},
-			"Nats-Expected-Last-Subject-Sequence":         {"0"},
-			"Nats-Expected-Last-Subject-Sequence-Subject": {ns.HoldSubjects(identifier)},
+			"Nats-Expected-Last-Subject-Sequence":         {strconv.FormatUint(meta.Sequence.Stream, 10)},
+			"Nats-Expected-Last-Subject-Sequence-Subject": {ns.WaitingSubjects(identifier)},
 		},
 	})
 	if err != nil {

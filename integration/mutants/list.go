@@ -42,8 +42,13 @@ var mutants = []mutant{
 	{name: "reserve-always", removes: "the condition of a reservation", mode: modeSchedule, edits: []edit{
 		{"consumer/redelivery/wire.go", "If:       on,", "If:       broker.Condition{},"},
 	}},
+	{name: "other-filter", removes: "the same filter in the conditions of all reservations", pkg: "consumer",
+		edits: []edit{
+			{"consumer/redelivery/reserve.go", "		err := r.put(ctx, d, next, d.newest(d.Message.Sequence))\n",
+				"		err := r.put(ctx, d, next, broker.Condition{Subjects: d.Namespace.HoldSubjects(d.Identifier)})\n"},
+		}},
 	{name: "believe-refusal", removes: "the check of a rejected reservation", mode: modeSchedule, edits: []edit{
-		{"consumer/redelivery/reserve.go", "taken, err := r.taken(ctx, d, vacant); err",
+		{"consumer/redelivery/reserve.go", "taken, err := r.taken(ctx, d); err",
 			"taken, err := true, error(nil); err"},
 	}},
 	{name: "send-late", removes: "the check of the clock when a request is written", mode: modeSchedule, edits: []edit{

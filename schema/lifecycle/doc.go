@@ -28,8 +28,7 @@
 //	a due message of another generation that has not ended    Undecided: wait for the outcome of that generation
 //	an earlier declared message, under another type, that
 //	  begins a generation (ignored if S is a replay)          Undecided: wait until that message is taken in
-//	a due message without effect                              Reserve, on the condition that no reservation is stored
-//	nothing                                                   Reserve, on the condition that nothing is stored
+//	a due message without effect, or nothing                  Reserve, on the condition that nothing else is stored
 //
 // A due message is without effect if it is a tombstone, is foreign, or belongs to a generation that has ended: the
 // worker that gets it finds the reservation of the new generation, and drops the due message.

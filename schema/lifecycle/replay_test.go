@@ -57,7 +57,7 @@ func (w *walk) declaredAgain(s Snapshot, letter Outcome, beside Replay) {
 		again := s
 		again.Outcomes = outcomes
 		v, _ := again.TakeIn(Declared{Stored: at(100), Replays: letter.Generation})
-		if v != Reserve && v != ReserveBesideDue && v != Wait {
+		if v != Reserve && v != Wait {
 			w.fail(again, "Replay = %s, and then TakeIn of the replay = %s", Declare, v)
 		}
 	}

@@ -8,11 +8,9 @@ type TakeIn string
 // The verdicts on a declared message. TakenIn, Twice and Processed end its delivery: acknowledge it. They follow from a
 // stored outcome, or from a stored message of the generation of the declared message, and never from what is absent.
 const (
-	// Reserve: the message begins its generation. Reserve its first poll on the condition that neither a reservation
-	// nor a due message of the interaction is stored.
+	// Reserve: the message begins its generation. Reserve its first poll on the condition that no reservation and no
+	// due message of the interaction is stored, except the due message of the snapshot, which is without effect.
 	Reserve TakeIn = "reserve"
-	// ReserveBesideDue: as Reserve, on the condition that no reservation is stored. The due message is without effect.
-	ReserveBesideDue TakeIn = "reserve beside due"
 	// TakenIn: the message was taken in before.
 	TakenIn TakeIn = "taken in"
 	// Twice: the interaction was declared before, and has an outcome that was stored after this message.
@@ -57,9 +55,6 @@ func (s Snapshot) TakeIn(d Declared) (verdict TakeIn, until time.Time) {
 	}
 	if d.Replays.IsZero() && s.declaredBefore(d) {
 		return Undecided, time.Time{}
-	}
-	if s.Due != nil {
-		return ReserveBesideDue, time.Time{}
 	}
 	return Reserve, time.Time{}
 }

@@ -28,8 +28,8 @@ func (w *walk) takeIn(s Snapshot) {
 			case TakenIn, Twice, Processed:
 			case Undecided:
 				w.undecided(s, d, until)
-			case Reserve, ReserveBesideDue:
-				w.mayBegin(s, d, verdict)
+			case Reserve:
+				w.mayBegin(s, d)
 			case Wait:
 				if s.Reservation == nil || s.Reservation.Foreign() || until != s.Reservation.Due {
 					w.fail(s, "TakeIn of %v waits until %v, want until a reservation is due", stored, until)
@@ -93,7 +93,7 @@ func (w *walk) undecided(s Snapshot, d Declared, until time.Time) {
 		return
 	}
 	if o := s.Declared; o != nil && !o.Invalid && o.Stored.Before(d.Stored) {
-		if next, _ := s.TakeIn(*o); next == Reserve || next == ReserveBesideDue {
+		if next, _ := s.TakeIn(*o); next == Reserve {
 			return
 		}
 	}
@@ -101,16 +101,16 @@ func (w *walk) undecided(s Snapshot, d Declared, until time.Time) {
 }
 
 // mayBegin checks that a generation begins only if the one before has ended in a dead letter that was stored earlier.
-func (w *walk) mayBegin(s Snapshot, d Declared, verdict TakeIn) {
-	if s.Reservation != nil || (s.Due != nil) != (verdict == ReserveBesideDue) {
-		w.fail(s, "TakeIn of %v = %s would be a second reservation", d.Stored, verdict)
+func (w *walk) mayBegin(s Snapshot, d Declared) {
+	if s.Reservation != nil {
+		w.fail(s, "TakeIn of %v would be a second reservation", d.Stored)
 	}
 	if goesOn(s.Due, s.Outcomes) && !s.Due.Generation.Equal(d.Replays) {
-		w.fail(s, "TakeIn of %v = %s beside a poll that is due", d.Stored, verdict)
+		w.fail(s, "TakeIn of %v begins a generation beside a poll that is due", d.Stored)
 	}
 	for _, o := range s.Outcomes {
 		if decides(o, d) {
-			w.fail(s, "TakeIn of %v = %s after %+v", d.Stored, verdict, o)
+			w.fail(s, "TakeIn of %v begins a generation after %+v", d.Stored, o)
 		}
 	}
 }

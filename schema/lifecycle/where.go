@@ -132,7 +132,7 @@ func (s Snapshot) untaken() (Place, bool) {
 		return p, settled == nil
 	}
 	switch verdict, _ := s.TakeIn(*d); verdict {
-	case Reserve, ReserveBesideDue, Wait:
+	case Reserve, Wait:
 		if d.Delivered {
 			p.State = StateWaiting
 		}

@@ -19,7 +19,7 @@ func (w *walk) where(s Snapshot) {
 	begins := false
 	if s.Declared != nil && !s.Declared.Invalid {
 		verdict, _ := s.TakeIn(*s.Declared)
-		begins = verdict == Reserve || verdict == ReserveBesideDue || verdict == Wait
+		begins = verdict == Reserve || verdict == Wait
 	}
 	switch {
 	case processed != (p.State == StateProcessed):

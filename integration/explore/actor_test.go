@@ -20,8 +20,8 @@ import (
 type actor struct {
 	name string
 	slot int // of a worker; -1 for an operator
-	// life is how many workers the slot had before.
-	life int
+	// restarts is how many workers the slot had before.
+	restarts int
 
 	dead     bool          // killed, under the engine's lock
 	killed   chan struct{} // closed when it is killed
@@ -52,12 +52,12 @@ func (x *engine) newActor(name string, slot int) *actor {
 
 // startWorker starts a worker in a slot.
 func (x *engine) startWorker(slot int) {
-	life := 0
+	restarts := 0
 	if before := x.workers[slot]; before != nil {
-		life = before.life + 1
+		restarts = before.restarts + 1
 	}
-	a := x.newActor(fmt.Sprintf("w%d.%d", slot, life), slot)
-	a.life = life
+	a := x.newActor(fmt.Sprintf("w%d.%d", slot, restarts), slot)
+	a.restarts = restarts
 	x.oracle.starts = append(x.oracle.starts, time.Now())
 	x.workers[slot] = a
 	x.actors = append(x.actors, a)

@@ -46,16 +46,16 @@ func (v Violation) String() string {
 //
 // I9 (no goroutine is left) is checked by the bubble: it ends only with its last goroutine.
 type oracle struct {
-	x         *engine
-	lives     map[string]*life
-	ordinal   int
-	skewed    bool // the broker had another clock
-	steps     []step
-	starts    []time.Time // of workers
-	calmSince time.Time
-	checked   time.Time // when settled last looked
-	ends      []*actor  // terminated workers that have not ended
-	troubles  []trouble
+	x            *engine
+	interactions map[string]*interaction
+	ordinal      int
+	skewed       bool // the broker had another clock
+	steps        []step
+	starts       []time.Time // of workers
+	calmSince    time.Time
+	checked      time.Time // when settled last looked
+	ends         []*actor  // terminated workers that have not ended
+	hindrances   []hindrance
 }
 
 // step is a change of the broker's clock.
@@ -71,15 +71,15 @@ type slow struct {
 	at time.Time
 }
 
-// trouble is a fault that may keep a worker from postponing a poll. An empty id means all interactions.
-type trouble struct {
+// hindrance is a fault that may keep a worker from postponing a poll. An empty id means all interactions.
+type hindrance struct {
 	of *actor // nil: all
 	id string
 	at time.Time
 }
 
-// life is everything that was ever stored for an interaction.
-type life struct {
+// interaction is everything that was ever stored for an interaction.
+type interaction struct {
 	of       Interaction
 	declared []*stored
 	polls    map[uint64]*stored // the reservations and due messages that are stored
@@ -110,9 +110,9 @@ type stored struct {
 }
 
 func newOracle(x *engine) *oracle {
-	o := &oracle{x: x, lives: map[string]*life{}}
+	o := &oracle{x: x, interactions: map[string]*interaction{}}
 	for _, i := range x.world.Interactions {
-		o.lives[i.ID] = &life{of: i, polls: map[uint64]*stored{}}
+		o.interactions[i.ID] = &interaction{of: i, polls: map[uint64]*stored{}}
 	}
 	return o
 }
@@ -120,7 +120,7 @@ func newOracle(x *engine) *oracle {
 // changed is called with each change of a stream, with the broker's lock held.
 func (o *oracle) changed(c fake.Change) {
 	m := c.Message
-	l := o.lives[strings.ToLower(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])]
+	l := o.interactions[strings.ToLower(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])]
 	if l == nil {
 		return
 	}
@@ -209,7 +209,7 @@ func mark(m broker.Message) string {
 }
 
 // leaves checks I4 when a declared message leaves its stream.
-func (o *oracle) leaves(l *life, sequence uint64) {
+func (o *oracle) leaves(l *interaction, sequence uint64) {
 	n := slices.IndexFunc(l.declared, func(s *stored) bool { return s.Sequence == sequence })
 	d := l.declared[n]
 	o.ordinal++
@@ -235,7 +235,7 @@ func (o *oracle) leaves(l *life, sequence uint64) {
 }
 
 // forgets checks I4 when a reservation or a due message leaves its stream.
-func (o *oracle) forgets(l *life, sequence uint64) {
+func (o *oracle) forgets(l *interaction, sequence uint64) {
 	p := l.polls[sequence]
 	delete(l.polls, sequence)
 	l.left = time.Now()
@@ -257,7 +257,7 @@ func (o *oracle) forgets(l *life, sequence uint64) {
 }
 
 // deletes notes that an operator deleted an outcome.
-func (o *oracle) deletes(l *life, sequence uint64) {
+func (o *oracle) deletes(l *interaction, sequence uint64) {
 	for _, out := range l.outcomes {
 		if out.Sequence == sequence {
 			out.removed = true
@@ -269,7 +269,7 @@ func (o *oracle) deletes(l *life, sequence uint64) {
 }
 
 // ends1 checks I1 and I2 when an outcome is stored.
-func (o *oracle) ends1(l *life, s *stored) {
+func (o *oracle) ends1(l *interaction, s *stored) {
 	for _, other := range l.outcomes {
 		switch a, b := other.outcome, s.outcome; {
 		case !a.Generation.Equal(b.Generation):
@@ -282,7 +282,7 @@ func (o *oracle) ends1(l *life, s *stored) {
 }
 
 // failed reports whether a dead letter of a generation was stored.
-func (l *life) failed(generation time.Time) bool {
+func (l *interaction) failed(generation time.Time) bool {
 	return slices.ContainsFunc(l.outcomes, func(s *stored) bool {
 		return s.outcome.Reason != "" && s.outcome.Generation.Equal(generation)
 	})
@@ -303,7 +303,7 @@ type place struct {
 
 // waiting returns the messages that are stored for an interaction that waits.
 func (o *oracle) waiting(id string) (all []place) {
-	l := o.lives[id]
+	l := o.interactions[id]
 	if l == nil {
 		return nil
 	}
@@ -320,19 +320,19 @@ func (o *oracle) waiting(id string) (all []place) {
 
 // hinders notes a fault that may keep a worker from postponing a poll.
 func (o *oracle) hinders(of *actor, id string) {
-	o.troubles = append(o.troubles, trouble{of, id, time.Now()})
+	o.hindrances = append(o.hindrances, hindrance{of, id, time.Now()})
 }
 
 // unsettles notes that the settlement of a delivery may have had no effect, or at the wrong time.
 func (o *oracle) unsettles(id string) {
-	if l := o.lives[id]; l != nil {
+	if l := o.interactions[id]; l != nil {
 		l.unsettled = true
 	}
 }
 
 // forgotten notes that the broker has forgotten the deliveries of all interactions.
 func (o *oracle) forgotten() {
-	for _, l := range o.lives {
+	for _, l := range o.interactions {
 		l.unsettled = true
 	}
 }
@@ -340,7 +340,7 @@ func (o *oracle) forgotten() {
 func (o *oracle) terminated(a *actor) { o.ends = append(o.ends, a) }
 
 // interval is the poll interval of an interaction: the shortest of the types under which it was declared.
-func (o *oracle) interval(l *life) time.Duration {
+func (o *oracle) interval(l *interaction) time.Duration {
 	least := o.x.world.Config.Intervals.Of(l.of.Type)
 	for _, d := range l.declared {
 		kind, _, _ := ns.SplitSubject(d.Subject)

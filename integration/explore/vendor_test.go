@@ -92,7 +92,7 @@ func (x *engine) asks(o *operation) {
 	x.mu.Lock()
 	x.askers[o.id] = o.actor
 	x.mu.Unlock()
-	l, onWay := x.oracle.lives[o.id], o.fate.Way
+	l, onWay := x.oracle.interactions[o.id], o.fate.Way
 	if l.asked++; onWay > 0 {
 		l.slow = append(l.slow, slow{o.actor, time.Now()})
 	} else if l.asked%2 == 0 {

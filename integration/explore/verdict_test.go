@@ -29,7 +29,7 @@ const (
 func (o *oracle) calm(now time.Time) {
 	o.calmSince = now
 	offset := o.x.fake.Now().Sub(now.Round(0).UTC())
-	for _, l := range o.lives {
+	for _, l := range o.interactions {
 		interval := o.longest(l)
 		promised, wait, polled := now, interval+promptly, false
 		for _, p := range l.polls {
@@ -53,7 +53,7 @@ func (o *oracle) calm(now time.Time) {
 }
 
 // longest is the longest interval of the types under which an interaction was declared.
-func (o *oracle) longest(l *life) time.Duration {
+func (o *oracle) longest(l *interaction) time.Duration {
 	longest := o.x.world.Config.Intervals.Of(l.of.Type)
 	for _, d := range l.declared {
 		kind, _, _ := ns.SplitSubject(d.Subject)
@@ -69,7 +69,7 @@ func (o *oracle) settled() bool {
 		return false
 	}
 	o.checked = now
-	for _, l := range o.lives {
+	for _, l := range o.interactions {
 		for _, d := range l.declared {
 			if !d.removed && (!l.waits() || o.x.world.Mode != "nak") {
 				return false
@@ -91,10 +91,10 @@ func (o *oracle) settled() bool {
 }
 
 // waits reports whether the interaction never ends by itself within a history.
-func (l *life) waits() bool { return l.of.never() }
+func (l *interaction) waits() bool { return l.of.never() }
 
 // active reports whether something is stored from which the next poll follows.
-func (o *oracle) active(l *life) bool {
+func (o *oracle) active(l *interaction) bool {
 	for _, p := range l.polls {
 		if !p.reserved.Tombstone {
 			return true
@@ -120,7 +120,7 @@ func (o *oracle) finish() {
 	h := &o.x.history
 	h.LeastGap = 1e9
 	for _, i := range o.x.world.Interactions {
-		l := o.lives[i.ID]
+		l := o.interactions[i.ID]
 		polls := o.x.stage.Vendor.PollsOf(i.ID)
 		slices.SortStableFunc(polls, func(a, b simulator.Poll) int { return a.At.Compare(b.At) })
 		h.Polls += len(polls)
@@ -153,7 +153,7 @@ func (x *engine) shutdownTimeout() time.Duration {
 }
 
 // politeness checks I3 and I7.
-func (o *oracle) politeness(l *life, polls []simulator.Poll) {
+func (o *oracle) politeness(l *interaction, polls []simulator.Poll) {
 	interval := o.interval(l)
 	for n := range polls {
 		if n == 0 {
@@ -186,12 +186,12 @@ func (o *oracle) politeness(l *life, polls []simulator.Poll) {
 
 // hindered reports whether the first of two polls was slow, and another fault kept its worker from postponing the
 // second one.
-func (o *oracle) hindered(l *life, first, second time.Time) bool {
+func (o *oracle) hindered(l *interaction, first, second time.Time) bool {
 	for _, s := range l.slow {
 		if first.Before(s.at) || first.Sub(s.at) > 2*way {
 			continue
 		}
-		if slices.ContainsFunc(o.troubles, func(t trouble) bool {
+		if slices.ContainsFunc(o.hindrances, func(t hindrance) bool {
 			return (t.of == nil || t.of == s.by) && (t.id == "" || t.id == l.of.ID) && !t.at.Before(s.at) &&
 				!t.at.After(second)
 		}) {
@@ -212,14 +212,14 @@ func (o *oracle) unmeasured(early time.Duration, at time.Time) bool {
 
 // retyped reports whether the interaction was declared under several types. With delayed naks, each message is then
 // polled while a read lacks the first one.
-func (l *life) retyped() bool {
+func (l *interaction) retyped() bool {
 	return slices.ContainsFunc(l.declared, func(d *stored) bool { return d.Subject != l.declared[0].Subject })
 }
 
 func (o *oracle) since(t time.Time) time.Duration { return t.Sub(o.x.began) }
 
 // promptness checks I5.
-func (o *oracle) promptness(l *life, polls []simulator.Poll) {
+func (o *oracle) promptness(l *interaction, polls []simulator.Poll) {
 	last := time.Now()
 	next := time.Time{}
 	for _, p := range polls {
@@ -255,7 +255,7 @@ func (o *oracle) promptness(l *life, polls []simulator.Poll) {
 
 // contract checks I1 and I11: each declared message that begins a generation has its outcome set, or waits; no other
 // has one.
-func (o *oracle) contract(l *life) {
+func (o *oracle) contract(l *interaction) {
 	type step struct {
 		ordinal int
 		*stored
@@ -295,12 +295,12 @@ func (o *oracle) contract(l *life) {
 
 // begins reports whether a declared message begins a generation, if those in active may. Of two messages under
 // different types, either may if the first was not taken in before the second was stored.
-func (l *life) begins(active []*stored, d *stored) bool {
+func (l *interaction) begins(active []*stored, d *stored) bool {
 	return len(active) == 0 || d.Subject != active[0].Subject && (!active[0].removed || active[0].left > d.ordinal)
 }
 
 // complete checks that all processed events are stored.
-func (o *oracle) complete(l *life) {
+func (o *oracle) complete(l *interaction) {
 	for _, out := range l.outcomes {
 		if out.outcome.Destination == "" {
 			continue
@@ -320,7 +320,7 @@ func (o *oracle) complete(l *life) {
 
 // invalid checks I1, I4 and I6 of messages that are not valid: each has its own dead letter, and none is reserved or
 // polled.
-func (o *oracle) invalid(l *life, polls []simulator.Poll) {
+func (o *oracle) invalid(l *interaction, polls []simulator.Poll) {
 	if len(polls) > 0 {
 		o.x.violated(l.of.ID, "I6", "an interaction whose declared message is not valid was polled")
 	}
@@ -338,7 +338,7 @@ func (o *oracle) invalid(l *life, polls []simulator.Poll) {
 }
 
 // truth checks I6 and I8.
-func (o *oracle) truth(l *life, polls []simulator.Poll) {
+func (o *oracle) truth(l *interaction, polls []simulator.Poll) {
 	for _, out := range l.outcomes {
 		switch reason := out.outcome.Reason; {
 		case o.expected(l, out.outcome) && reason != schema.NotFound:
@@ -354,7 +354,7 @@ func (o *oracle) truth(l *life, polls []simulator.Poll) {
 }
 
 // expected reports whether an outcome is what the vendor answers at the end.
-func (o *oracle) expected(l *life, out lifecycle.Outcome) bool {
+func (o *oracle) expected(l *interaction, out lifecycle.Outcome) bool {
 	switch {
 	case l.of.Unknown:
 		return out.Reason == schema.NotFound

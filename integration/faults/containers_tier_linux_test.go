@@ -20,10 +20,10 @@ func TestContainers(t *testing.T) {
 	harness.RequireLinks(t)
 	s := settings{
 		intervals: consumer.Guidance, deadline: 10 * time.Minute, grace: 30 * time.Second, timeout: 10 * time.Second,
-		shutdown: 20 * time.Second, life: 2 * time.Minute, stretch: 4,
+		shutdown: 20 * time.Second, ends: 2 * time.Minute, stretch: 4,
 	}
 	if *flagDuration == smoke { // audio and a second generation take too long
-		s.types, s.life, s.brief = []schema.Type{schema.Chat, schema.Transcript}, time.Second, true
+		s.types, s.ends, s.brief = []schema.Type{schema.Chat, schema.Transcript}, time.Second, true
 	}
 	play(t, "containers", s, startContainers)
 }

@@ -31,21 +31,21 @@ type oracle struct {
 	// outcome is called with each outcome when it is read.
 	outcome func(id string, p plan, failed bool)
 
-	mu       sync.Mutex
-	lives    map[string]*life
-	last     uint64 // sequence of the last outcome that was read
-	changed  chan struct{}
-	unread   error // why outcomes were not read
-	began    time.Time
-	polls    int
-	early    int
-	leastGap float64 // in intervals
-	outcomes int
-	stuck    time.Duration // the longest time from the beginning of a calm to a poll
+	mu           sync.Mutex
+	interactions map[string]*interaction
+	last         uint64 // sequence of the last outcome that was read
+	changed      chan struct{}
+	unread       error // why outcomes were not read
+	began        time.Time
+	polls        int
+	early        int
+	leastGap     float64 // in intervals
+	outcomes     int
+	stuck        time.Duration // the longest time from the beginning of a calm to a poll
 }
 
-// life is everything that is known about an interaction.
-type life struct {
+// interaction is everything that is known about an interaction.
+type interaction struct {
 	plan plan
 	// declared is when its first declared message was sent, left when its last one was.
 	declared time.Time
@@ -77,35 +77,37 @@ type outcome struct {
 const apart = time.Second
 
 func newOracle(r *run) *oracle {
-	return &oracle{run: r, lives: map[string]*life{}, changed: make(chan struct{}), began: time.Now(), leastGap: 1e9}
+	return &oracle{
+		run: r, interactions: map[string]*interaction{}, changed: make(chan struct{}), began: time.Now(), leastGap: 1e9,
+	}
 }
 
 // declares adds an interaction before it is declared.
 func (o *oracle) declares(id string, p plan) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.lives[id] = &life{plan: p, declared: time.Now()}
+	o.interactions[id] = &interaction{plan: p, declared: time.Now()}
 }
 
 // known is the number of interactions.
 func (o *oracle) known() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return len(o.lives)
+	return len(o.interactions)
 }
 
 // attempted notes that a declared message is sent, and may be stored.
 func (o *oracle) attempted(id string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.lives[id].attempts++
+	o.interactions[id].attempts++
 }
 
 // acknowledged notes that a declared message is stored, which was sent at a time or later.
 func (o *oracle) acknowledged(id string, sent time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	l := o.lives[id]
+	l := o.interactions[id]
 	l.acknowledged = append(l.acknowledged, sent)
 }
 
@@ -114,9 +116,9 @@ func (o *oracle) replaying(id string, begins bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if begins {
-		o.lives[id].replaying++
+		o.interactions[id].replaying++
 	} else {
-		o.lives[id].replaying--
+		o.interactions[id].replaying--
 	}
 }
 
@@ -125,7 +127,7 @@ func (o *oracle) polled(p simulator.Poll) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.polls++
-	l := o.lives[p.Identifier]
+	l := o.interactions[p.Identifier]
 	if l == nil || l.plan.invalid {
 		o.violated("I6", p.Identifier, "it was polled, but no valid message declares it")
 		return
@@ -161,7 +163,7 @@ func (o *oracle) stored(id string, s lifecycle.Outcome) {
 	close(o.changed)
 	o.changed = make(chan struct{})
 	o.outcomes++
-	l := o.lives[id]
+	l := o.interactions[id]
 	if l == nil {
 		o.violated("I1", id, "%s is stored, but it was not declared", s.Subject)
 		return
@@ -187,7 +189,7 @@ func (o *oracle) stored(id string, s lifecycle.Outcome) {
 }
 
 // truth checks I6 and I8 of an outcome.
-func (o *oracle) truth(id string, l *life, s lifecycle.Outcome) {
+func (o *oracle) truth(id string, l *interaction, s lifecycle.Outcome) {
 	answered := func(ok func(schema.Status) bool) bool {
 		return slices.ContainsFunc(l.polls, func(p poll) bool {
 			return p.status != "" && ok(p.status) && p.at.After(s.Generation.Add(-apart)) &&
@@ -240,13 +242,13 @@ func refusedFor(polls []poll) (longest time.Duration) {
 
 // waits reports whether an interaction must wait or be polled: it has an acknowledged declared message that has no
 // outcome yet. The caller holds the lock.
-func (l *life) waits() bool {
+func (l *interaction) waits() bool {
 	return slices.ContainsFunc(l.acknowledged, func(sent time.Time) bool { return !l.settles(sent) })
 }
 
 // settles reports whether the outcomes settle a declared message that was sent at a time: a processed event, or a dead
 // letter that was stored later.
-func (l *life) settles(sent time.Time) bool {
+func (l *interaction) settles(sent time.Time) bool {
 	return slices.ContainsFunc(l.outcomes, func(s outcome) bool {
 		return s.Destination != "" || s.Stored.After(sent.Add(-apart))
 	})
@@ -256,7 +258,7 @@ func (l *life) settles(sent time.Time) bool {
 func (o *oracle) finish() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for id, l := range o.lives {
+	for id, l := range o.interactions {
 		if l.waits() && !l.lost {
 			o.violated("I1", id, "an acknowledged declaration has no outcome")
 		}
@@ -279,7 +281,7 @@ func (o *oracle) finish() {
 }
 
 // complete checks that all processed events are stored.
-func (o *oracle) complete(id string, l *life) {
+func (o *oracle) complete(id string, l *interaction) {
 	processed := slices.ContainsFunc(l.outcomes, func(s outcome) bool { return s.Destination != "" })
 	if !processed {
 		return
@@ -298,5 +300,5 @@ func (o *oracle) complete(id string, l *life) {
 
 // violated reports a broken invariant. The caller holds the lock.
 func (o *oracle) violated(invariant, id, format string, args ...any) {
-	o.run.violated(invariant, id, fmt.Sprintf(format, args...), o.lives[id])
+	o.run.violated(invariant, id, fmt.Sprintf(format, args...), o.interactions[id])
 }

@@ -49,7 +49,7 @@ func (r *run) figures() string {
 	row("commit", "`%s`", r.commit)
 	row("versions", "%s", strings.Join(append(r.tier.Versions(), runtime.Version()), ", "))
 	row("interactions", "%d, %d acknowledged declarations, %d dead letters replayed, %d declarations without an "+
-		"acknowledgement", len(o.lives), r.workload.acknowledged.Load(), r.workload.replays.Load(),
+		"acknowledgement", len(o.interactions), r.workload.acknowledged.Load(), r.workload.replays.Load(),
 		r.workload.unacknowledged.Load())
 	row("polls, outcomes", "%d, %d", o.polls, o.outcomes)
 	row("faults", "%d in %s, %d calms", len(r.events), r.took.Round(time.Second), r.calms)
@@ -70,7 +70,7 @@ func (r *run) figures() string {
 	}
 	if len(found) == 0 {
 		found = []string{fmt.Sprintf("none; at 95 %% confidence, fewer than %.4f %% of interactions (3/n)",
-			300/float64(max(1, len(o.lives))))}
+			300/float64(max(1, len(o.interactions))))}
 	}
 	row("violations of I1 to I11", "%s", strings.Join(found, ", "))
 	b.WriteString("\n" + r.table())

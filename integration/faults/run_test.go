@@ -162,7 +162,7 @@ func (r *run) round(ctx context.Context, kinds []*kind, length time.Duration) er
 	if err := r.recover(ctx); err != nil {
 		return err
 	}
-	pause, filled := r.troubles(r.events[began:])
+	pause, filled := r.pauses(r.events[began:])
 	if filled {
 		r.filled = time.Now()
 	}
@@ -184,9 +184,9 @@ func (r *run) recover(ctx context.Context) error {
 	return err
 }
 
-// troubles returns for how long workers may pause after faults, because of the vendor, and whether the broker could not
+// pauses returns for how long workers may pause after faults, because of the vendor, and whether the broker could not
 // store messages.
-func (r *run) troubles(events []*event) (pause time.Duration, filled bool) {
+func (r *run) pauses(events []*event) (pause time.Duration, filled bool) {
 	for _, e := range events {
 		filled = filled || e.kind.fills
 		if e.kind.vendor {
@@ -221,7 +221,7 @@ func (r *run) drained(ctx context.Context) error {
 }
 
 // violated reports a broken invariant of an interaction, or of none. The oracle's lock is held.
-func (r *run) violated(invariant, id, text string, l *life) {
+func (r *run) violated(invariant, id, text string, l *interaction) {
 	now := time.Now()
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s: %s %s (%s after the beginning, seed %d)\n", invariant, id, text, r.since(now), r.seed)
@@ -297,7 +297,7 @@ func (r *run) hinders(id string, first, second poll) bool {
 const maxFaults = 40
 
 // during reports whether something happened to the interaction during a fault, or some seconds before or after.
-func (l *life) during(from, to time.Time) bool {
+func (l *interaction) during(from, to time.Time) bool {
 	near := func(t time.Time) bool { return t.After(from.Add(-5*time.Second)) && t.Before(to.Add(5*time.Second)) }
 	return near(l.declared) || slices.ContainsFunc(l.acknowledged, near) ||
 		slices.ContainsFunc(l.polls, func(p poll) bool { return near(p.at) })

@@ -168,8 +168,8 @@ func (o *oracle) present(ctx context.Context, js jetstream.JetStream) (map[strin
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, id := range missing {
-		if slices.Contains(again, id) && o.lives[id].waits() {
-			o.lives[id].lost = true
+		if slices.Contains(again, id) && o.interactions[id].waits() {
+			o.interactions[id].lost = true
 			o.violated("I4", id, "it has no outcome, and nothing is stored from which it would be polled")
 		}
 	}
@@ -180,7 +180,7 @@ func (o *oracle) present(ctx context.Context, js jetstream.JetStream) (map[strin
 func (o *oracle) missing(ctx context.Context, js jetstream.JetStream) ([]string, map[string]places, error) {
 	var waiting []string
 	o.mu.Lock()
-	for id, l := range o.lives {
+	for id, l := range o.interactions {
 		if l.waits() && l.replaying == 0 && !l.lost {
 			waiting = append(waiting, id)
 		}
@@ -197,7 +197,7 @@ func (o *oracle) missing(ctx context.Context, js jetstream.JetStream) ([]string,
 	defer o.mu.Unlock()
 	return slices.DeleteFunc(waiting, func(id string) bool {
 		_, stored := all[id]
-		return stored || !o.lives[id].waits() || o.lives[id].replaying > 0
+		return stored || !o.interactions[id].waits() || o.interactions[id].replaying > 0
 	}), all, nil
 }
 
@@ -209,7 +209,7 @@ const (
 )
 
 // promised is how long after faults an interaction is polled at the latest.
-func (o *oracle) promised(l *life, p places) time.Duration {
+func (o *oracle) promised(l *interaction, p places) time.Duration {
 	at := o.run.settings
 	interval := at.intervals.Of(l.plan.typ)
 	wait := interval
@@ -236,7 +236,7 @@ func (o *oracle) calm(ctx context.Context, js jetstream.JetStream, pause time.Du
 	pending := map[string]time.Time{}
 	o.mu.Lock()
 	for id, p := range all {
-		l := o.lives[id]
+		l := o.interactions[id]
 		if l != nil && l.waits() && (!filled || !p.hold) {
 			pending[id] = began.Add(o.promised(l, p) + pause)
 		}
@@ -249,7 +249,7 @@ func (o *oracle) calm(ctx context.Context, js jetstream.JetStream, pause time.Du
 		o.mu.Lock()
 		now := time.Now()
 		maps.DeleteFunc(pending, func(id string, promised time.Time) bool {
-			l := o.lives[id]
+			l := o.interactions[id]
 			if at := l.next(began); !at.IsZero() && at.Before(promised) {
 				o.stuck = max(o.stuck, at.Sub(began))
 				return true
@@ -267,7 +267,7 @@ func (o *oracle) calm(ctx context.Context, js jetstream.JetStream, pause time.Du
 }
 
 // next returns when the interaction was first polled, or its outcome read, after a time; zero if it was not.
-func (l *life) next(after time.Time) time.Time {
+func (l *interaction) next(after time.Time) time.Time {
 	for _, p := range l.polls {
 		if p.at.After(after) {
 			return p.at

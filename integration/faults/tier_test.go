@@ -90,8 +90,8 @@ type settings struct {
 	types []schema.Type
 	// brief means that every interaction ends at its first poll, unless that fails, and is declared once.
 	brief bool
-	// life is the time within which the vendor ends most interactions; 0 means four poll intervals.
-	life time.Duration
+	// ends is the time within which the vendor ends most interactions; 0 means four poll intervals.
+	ends time.Duration
 	// stretch is by how much storms and the faults of the vendor are longer; 0 means 1.
 	stretch int
 }

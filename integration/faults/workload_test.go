@@ -68,11 +68,11 @@ func (s settings) planned(seed uint64, n int, endless bool) plan {
 		types = schema.Types()
 	}
 	p := plan{typ: types[r.IntN(len(types))]}
-	life := s.life
-	if life == 0 {
-		life = 4 * s.intervals.Of(p.typ)
+	within := s.ends
+	if within == 0 {
+		within = 4 * s.intervals.Of(p.typ)
 	}
-	ends := func() time.Duration { return time.Duration(r.Float64() * float64(life)) }
+	ends := func() time.Duration { return time.Duration(r.Float64() * float64(within)) }
 	if r.IntN(5) == 0 {
 		p.differs = schema.Flags()[:1]
 	}

@@ -319,6 +319,21 @@ func TestDueMessageWithoutAReservation(t *testing.T) {
 	})
 }
 
+// Such a message does not replace the reservation of an interaction that is polled.
+func TestDueMessageBesideAReservation(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		s := inMemory(t, consumer.Schedule, nil)
+		id := s.Declare(schema.Chat, simulator.Processed(2*time.Second))
+		s.Start()
+		s.WaitPollsOf(id, 1)
+		time.Sleep(s.Config.Intervals.Of(schema.Chat) / 2)
+		s.Publish(ns.PollSubject(schema.Chat, id), string(stage.Declaration(schema.Chat, id)))
+		s.WantOutcomes(ns.ProcessedSubject(schema.ToCXAI, id))
+		s.WaitDrained()
+		s.CheckIntervals()
+	})
+}
+
 // If an interaction has its outcome, the declared messages are not searched for others: it is not polled, whatever they
 // are.
 func TestDeclaredAfterItsOutcome(t *testing.T) {

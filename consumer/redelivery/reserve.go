@@ -99,6 +99,13 @@ func (r *Reservations) Begin(ctx context.Context, d *Delivery) (Verdict, error) 
 	} else if err := pause(ctx, wait); err != nil {
 		return "", err
 	}
+	if d.reservation == nil { // not made by a worker: the reservation may be older than the message
+		if pending, err := r.stored.reservation(ctx, d.Identifier); err != nil {
+			return "", err
+		} else if pending != nil {
+			return Undecided, d.NakAfter(d.Interval)
+		}
+	}
 	// It has no refusals: if the worker cannot store the result of this poll, their count begins again.
 	next := newReservation(d.At.Generation, d.At.Number+1)
 	taken, err := r.take(ctx, d, &next)

@@ -124,6 +124,17 @@ func TestConfigFile(t *testing.T) {
 	}
 }
 
+func TestCommandsWithoutSettingsIgnoreAWrongFile(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "config.yaml")
+	if err := os.WriteFile(name, []byte("no-such-setting: 1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, words := range [][]string{{"version"}, {"man"}, {"completion", "bash"}} {
+		command(t, append(words, "--config", name)...).exits(exitOK)
+	}
+	command(t, "status", "--config", name).exits(exitUsage)
+}
+
 // A group of commands has no settings: the error lists its commands.
 func TestConfigOfAGroup(t *testing.T) {
 	t.Parallel()

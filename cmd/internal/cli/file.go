@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -84,10 +85,13 @@ func (e entry) text() string {
 }
 
 // fileResolver resolves flags from the configuration file that the command line or the environment names. It loads the
-// file before the first flag.
+// file before the first flag of a command. A command without flags, such as version, does not depend on the file.
 func (g Program) fileResolver(p Process) kong.Resolver {
 	f := p.file
 	return kong.ResolverFunc(func(k *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
+		if slices.Contains(k.Model.Flags, flag) {
+			return nil, nil
+		}
 		if !f.loaded {
 			f.loaded = true
 			if err := g.load(p, fileOf(k, p.Getenv), k.Model); err != nil {

@@ -21,9 +21,10 @@ type Facts struct {
 	StatusCode  int
 	// RetryAt is the vendor's Retry-After, or zero.
 	RetryAt time.Time
-	// Now is the time of the answer, Age the time since the declared message was stored, both by the broker's clock.
-	Now time.Time
-	Age time.Duration
+	// Sent is when the request was written, Now the time of the answer, and Age the time since the declared message was
+	// stored, all by the broker's clock.
+	Sent, Now time.Time
+	Age       time.Duration
 	// Refusals are those of the polls directly before this one.
 	Refusals schema.Refusals
 	// Others are the results of other interactions, with times of the broker's clock.
@@ -153,14 +154,16 @@ func decideRefusal(f Facts) Decision {
 		before = schema.Refusals{}
 	}
 	refusals := before.Next(f.StatusCode, f.Now)
+	// The vendor refuses between the request and the answer, so it has refused for this time at least.
+	lasted := f.Sent.Sub(refusals.Since)
 	switch {
-	case refusals.Count < confirmAfter, f.Now.Sub(refusals.Since) < f.NotFoundGrace:
+	case refusals.Count < confirmAfter, lasted < f.NotFoundGrace:
 		return Decision{Action: Redeliver, Why: "refused, not confirmed", Refusals: refusals}
 	case f.Others.Doubt(refusals.Since, f.NotFoundGrace):
 		return Decision{Action: Redeliver, Why: "refused, as others are", Refusals: refusals}
 	}
 	detail := fmt.Sprintf("%s at %d consecutive polls over %s: %s", f.Fault.Text(), refusals.Count,
-		schema.Duration(f.Now.Sub(refusals.Since).Round(time.Second)), f.FaultDetail)
+		schema.Duration(lasted.Round(time.Second)), f.FaultDetail)
 	return Decision{Action: DeadLetter, Why: "refused", Reason: f.Fault.Reason(), Detail: detail}
 }
 

@@ -20,7 +20,7 @@ const (
 // facts are those of a young interaction, and of a worker with the default limits.
 func facts(status schema.Status, fault schema.Fault) consumer.Facts {
 	f := consumer.Facts{
-		Status: status, Fault: fault, Now: now, Age: young, NotFoundGrace: grace, Deadline: deadline,
+		Status: status, Fault: fault, Sent: now, Now: now, Age: young, NotFoundGrace: grace, Deadline: deadline,
 		FailedStatuses: []schema.Status{"transcriptionFailed", "gone"},
 	}
 	if fault.Refusal() {
@@ -272,6 +272,25 @@ func testRefusals(t *testing.T, fault schema.Fault, code int, reason schema.Reas
 				Action: consumer.DeadLetter, Why: "deadline exceeded", Reason: schema.DeadlineExceeded,
 				Detail: "48h\nthe deadline is 24h\nno status: what it said",
 			}}.aged(2 * deadline).check(t)
+		}
+	}
+}
+
+// The vendor has refused an interaction for the grace period only if the last request was sent so late. That its answer
+// came so late proves nothing.
+func TestDecideRefusalsAnsweredLate(t *testing.T) {
+	for _, tt := range []struct {
+		sent time.Time
+		want consumer.Action
+	}{
+		{now.Add(-time.Second), consumer.DeadLetter},
+		{now.Add(-time.Second - 1), consumer.Redeliver},
+		{now.Add(-time.Minute), consumer.Redeliver},
+	} {
+		f := facts("", schema.FaultNotFound)
+		f.Refusals, f.Sent = refusals(404, 2, grace+time.Second), tt.sent
+		if d := consumer.Decide(f); d.Action != tt.want {
+			t.Errorf("sent %s before the answer: %s (%s), want %s", now.Sub(tt.sent), d.Action, d.Why, tt.want)
 		}
 	}
 }

@@ -173,6 +173,7 @@ func (w *Worker) factsOf(d *delivery, answer schema.Answer, err error) (facts Fa
 	facts = Facts{
 		Status:         answer.Status,
 		ErrorMessage:   answer.ErrorMessage,
+		Sent:           w.clock.At(answer.Sent),
 		Now:            now,
 		Age:            now.Sub(d.At.Generation),
 		Refusals:       d.Refusals,
@@ -184,6 +185,7 @@ func (w *Worker) factsOf(d *delivery, answer schema.Answer, err error) (facts Fa
 		facts.Fault, facts.FaultDetail = schema.FaultUnavailable, err.Error()
 		if poll := (*schema.PollError)(nil); errors.As(err, &poll) {
 			facts.Fault, facts.StatusCode, facts.RetryAt = poll.Fault, poll.StatusCode, poll.RetryAt
+			facts.Sent = w.clock.At(poll.Sent)
 			renewed = poll.TokenRenewed
 		}
 	}

@@ -154,11 +154,11 @@ var mutants = []mutant{
 				"	case schema.FaultNotAStatus:\n"},
 	}},
 	{name: "one-404-fails", removes: "the confirmation of a refusal", mode: modeSchedule, edits: []edit{
-		{"consumer/decide.go", "	case refusals.Count < confirmAfter, f.Now.Sub(refusals.Since) < f.NotFoundGrace:\n",
-			"	case false:\n"},
+		{"consumer/decide.go", "	case refusals.Count < confirmAfter, lasted < f.NotFoundGrace:\n",
+			"	case refusals.Count < 1:\n"},
 	}},
 	{name: "no-grace", removes: "the grace period of a refusal", mode: modeSchedule, edits: []edit{
-		{"consumer/decide.go", "	case refusals.Count < confirmAfter, f.Now.Sub(refusals.Since) < f.NotFoundGrace:\n",
+		{"consumer/decide.go", "	case refusals.Count < confirmAfter, lasted < f.NotFoundGrace:\n",
 			"	case refusals.Count < confirmAfter:\n"},
 	}},
 	{name: "deadline-by-polls", removes: "a deadline by the clock: it counts polls", mode: modeSchedule, edits: []edit{

@@ -86,4 +86,7 @@
 // each delivery, a worker marks it as in progress, polls, and returns it by a nak with a delay. This mode keeps the
 // poll interval unless the broker is killed, which loses delays. One consumer stops redelivering above some hundreds of
 // arrivals per second. The operator chooses the mode when the streams are provisioned.
+//
+// The broker checks no condition before a poll. So a worker reads whether the declared message begins a generation, and
+// remembers for some minutes that it does.
 package redelivery

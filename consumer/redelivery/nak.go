@@ -16,8 +16,11 @@ type Naks struct {
 	cfg    Config
 	stored stored
 	due    dueSample
-	// refused remembers refusals, because the broker stores only the declared message.
-	refused refusedSample
+	// refused remembers the refusals of interactions at this worker's polls. Each worker counts for itself, and does
+	// not see a status that another worker got in between.
+	refused memory[string, schema.Refusals]
+	// begins remembers the declared messages that begin a generation: see [Naks.judge].
+	begins memory[message, struct{}]
 	// waiting is the number of waiting interactions at the last count. fresh is the number of those that had never been
 	// delivered, neither then nor at the count before.
 	waiting, fresh atomic.Uint64
@@ -28,11 +31,30 @@ const (
 	nakSlack = time.Second
 	// nakAckWaitMargin is by how much AckWait is longer than the interval and the request timeout.
 	nakAckWaitMargin = 5 * time.Second
+	// maxRefused limits the interactions whose refusals are remembered.
+	maxRefused = 4096
+	// maxBegins limits the remembered declared messages. It suffices for the interactions that this mode can poll: some
+	// hundreds of polls per second in each lane.
+	maxBegins = 16384
+	// beginsFor is for how long a declared message is remembered. It limits the polls that are not needed.
+	beginsFor = 5 * time.Minute
 )
+
+// message identifies a declared message, even if its stream was created again.
+type message struct {
+	sequence uint64
+	stored   int64 // Unix time in nanoseconds
+}
+
+func (d *Delivery) message() message { return message{d.Message.Sequence, d.Message.Time.UnixNano()} }
 
 // NewNaks makes redelivery by delayed naks.
 func NewNaks(cfg Config) *Naks {
-	return &Naks{cfg: cfg, stored: stored{Config: cfg}, refused: refusedSample{maxAge: cfg.RememberRefusals}}
+	return &Naks{
+		cfg: cfg, stored: stored{cfg},
+		refused: memory[string, schema.Refusals]{maxAge: cfg.RememberRefusals, limit: maxRefused},
+		begins:  memory[message, struct{}]{maxAge: beginsFor, limit: maxBegins},
+	}
 }
 
 // NakAckWait is the AckWait of a consumer whose interactions wait by delayed naks.
@@ -46,24 +68,17 @@ func (n *Naks) Begin(ctx context.Context, d *Delivery) (Verdict, error) {
 	if err := d.InProgress(); err != nil {
 		return "", err
 	}
-	declared, err := d.Declared()
-	if err != nil {
-		return "", err
-	}
-	d.Identifier = declared.Identifier
 	young := n.cfg.Clock.Now().Sub(d.At.Generation) < d.Interval
-	snapshot, err := n.stored.around(ctx, d)
-	if err != nil {
+	switch verdict, err := n.judge(ctx, d); {
+	case err != nil:
 		return "", err
-	}
-	switch verdict, _ := snapshot.TakeIn(d.declared()); verdict {
-	case lifecycle.Twice, lifecycle.Processed:
+	case verdict == lifecycle.Twice, verdict == lifecycle.Processed:
 		return Verdict(verdict), d.Ack() // it begins no generation
-	case lifecycle.Undecided:
+	case verdict == lifecycle.Undecided:
 		return Undecided, d.NakAfter(d.Interval)
 	}
 	d.Due = n.due.take(d.Origin.Sequence)
-	d.Refusals = n.refused.of(d.Identifier, n.cfg.Now())
+	d.Refusals, _ = n.refused.of(d.Identifier, n.cfg.Now())
 	// The poll must end, and its outcome be stored, before the message is redelivered after AckWait, maybe to another
 	// worker. The time counts from the pull: this process may not have run since then.
 	d.Until = d.Asked.Add(NakAckWait(d.Interval, n.cfg.RequestTimeout) - nakSlack)
@@ -73,6 +88,44 @@ func (n *Naks) Begin(ctx context.Context, d *Delivery) (Verdict, error) {
 		d.SendBy = d.Asked // too late for a request, so that its first poll is after the interval
 	}
 	return Poll, nil
+}
+
+// judge decides about a declared message, and sets its identifier. The error of an invalid message is a
+// [*schema.MemberError].
+//
+// A message that begins a generation is remembered, and nothing is read before its later polls. It is the first
+// declared message that is stored, which remains true; a read that lacks the message itself does not show that.
+// Earlier ones were removed before the outcomes are read, so the outcomes that decide about them are stored by then. If
+// the worker misses an outcome all the same (the read is old, or another generation began because of an old read), it
+// makes polls that are not needed until it reads again. The publisher finds that outcome, and stores no other.
+func (n *Naks) judge(ctx context.Context, d *Delivery) (lifecycle.TakeIn, error) {
+	now := n.cfg.Now()
+	if _, ok := n.begins.of(d.message(), now); ok {
+		_, d.Identifier, _ = n.cfg.Namespace.SplitSubject(d.Message.Subject) // that of a valid message
+		return lifecycle.Reserve, nil
+	}
+	declared, err := d.Declared()
+	if err != nil {
+		return "", err
+	}
+	d.Identifier = declared.Identifier
+	var snapshot lifecycle.Snapshot
+	first := !d.Origin.Replays.IsZero() // other declared messages do not matter
+	if !first {
+		if snapshot.Declared, err = n.stored.first(ctx, d.Identifier); err != nil {
+			return "", err
+		}
+		o := snapshot.Declared
+		first = o != nil && o.Subject == d.Message.Subject && o.Stored.Equal(d.At.Generation)
+	}
+	if snapshot.Outcomes, err = n.cfg.Outcomes.Outcomes(ctx, d.Identifier); err != nil {
+		return "", err
+	}
+	verdict, _ := snapshot.TakeIn(d.declared())
+	if first && verdict == lifecycle.Reserve {
+		n.begins.note(d.message(), struct{}{}, now)
+	}
+	return verdict, nil
 }
 
 // Keep does nothing: AckWait is longer than a request.
@@ -96,7 +149,11 @@ func (n *Naks) Redeliver(_ context.Context, d *Delivery, notBefore time.Time) er
 	}
 	now := n.cfg.Clock.Now()
 	n.due.note(d.Origin.Sequence, now.Add(delay), now)
-	n.refused.note(d.Identifier, refusedEntry{refusals: d.Refusals, noted: n.cfg.Now()})
+	if d.Refusals.Count > 0 {
+		n.refused.note(d.Identifier, d.Refusals, n.cfg.Now())
+	} else {
+		n.refused.forget(d.Identifier)
+	}
 	return d.NakAfter(delay)
 }
 
@@ -163,7 +220,8 @@ func (n *Naks) Count(ctx context.Context, failed func(error)) {
 // Finish acknowledges the message and waits for the broker's answer. If the ack is lost, the interaction is polled once
 // more, and its outcome is found to be stored.
 func (n *Naks) Finish(ctx context.Context, d *Delivery) error {
-	n.refused.note(d.Identifier, refusedEntry{})
+	n.refused.forget(d.Identifier)
+	n.begins.forget(d.message())
 	bounded, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
 	return d.AckConfirmed(bounded)

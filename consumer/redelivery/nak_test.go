@@ -4,8 +4,6 @@ import (
 	"strconv"
 	"testing"
 	"time"
-
-	"statusworker/schema"
 )
 
 // The size of the sample is limited, it is spread over all messages, and it becomes dense again when they are few.
@@ -80,30 +78,35 @@ func TestNaksWaitLongerWhileNewMessagesWait(t *testing.T) {
 	}
 }
 
-// Refusals are remembered for some time, for a limited number of interactions.
-func TestRefusedSample(t *testing.T) {
+// Values are remembered for some time, for a limited number of keys.
+func TestMemory(t *testing.T) {
 	now := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	row := schema.Refusals{StatusCode: 404, Count: 2, Since: now}
-	s := refusedSample{maxAge: time.Minute}
-	s.note("a", refusedEntry{refusals: row, noted: now})
-	if got := s.of("a", now.Add(time.Minute)); !got.Equal(row) {
-		t.Errorf("a minute later the refusals are %v, want %v", got, row)
+	const limit = 100
+	m := memory[string, int]{maxAge: time.Minute, limit: limit}
+	m.note("a", 2, now)
+	if got, ok := m.of("a", now.Add(time.Minute)); got != 2 || !ok {
+		t.Errorf("a minute later the value is %d, %t, want 2", got, ok)
 	}
-	if got := s.of("a", now.Add(time.Minute+1)); got.Count != 0 {
-		t.Errorf("after its time the refusals are %v, want none", got)
+	if got, ok := m.of("a", now.Add(time.Minute+1)); got != 0 || ok {
+		t.Errorf("after its time the value is %d, %t, want none", got, ok)
 	}
-	s.note("a", refusedEntry{})
-	if got := s.of("a", now); got.Count != 0 || len(s.known) != 0 {
-		t.Errorf("after another answer the refusals are %v, want none", got)
+	m.forget("a")
+	if _, ok := m.of("a", now); ok || len(m.known) != 0 {
+		t.Error("a value is remembered that was to be forgotten")
 	}
-	for n := range 2 * maxRefused {
-		s.note(strconv.Itoa(n), refusedEntry{refusals: row, noted: now})
+	for n := range 2 * limit {
+		m.note(strconv.Itoa(n), n, now)
 	}
-	if len(s.known) != maxRefused {
-		t.Errorf("%d are remembered, want %d", len(s.known), maxRefused)
+	if len(m.known) != limit {
+		t.Errorf("%d are remembered, want %d", len(m.known), limit)
 	}
-	s.note("new", refusedEntry{refusals: row, noted: now.Add(2 * time.Minute)})
-	if len(s.known) != 1 {
-		t.Errorf("%d are remembered long after the others, want 1", len(s.known))
+	late := now.Add(2 * time.Minute)
+	m.note("0", 1, late) // a known key is replaced beyond the limit, too
+	if got, ok := m.of("0", late); got != 1 || !ok {
+		t.Errorf("the replaced value is %d, %t, want 1", got, ok)
+	}
+	m.note("new", 1, late)
+	if len(m.known) != 2 {
+		t.Errorf("%d are remembered long after the others, want 2", len(m.known))
 	}
 }

@@ -34,7 +34,7 @@ type Reservations struct {
 
 // NewReservations makes redelivery by reservations.
 func NewReservations(cfg Config) *Reservations {
-	return &Reservations{cfg: cfg, stored: stored{Config: cfg, reservations: true}}
+	return &Reservations{cfg: cfg, stored: stored{cfg}}
 }
 
 // Rejected is the number of rejected reservations, including those that were stored at a retry.

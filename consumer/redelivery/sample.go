@@ -4,8 +4,6 @@ import (
 	"maps"
 	"sync"
 	"time"
-
-	"statusworker/schema"
 )
 
 // dueSample remembers when some messages fall due again. With naks nothing else shows how late a delivery is. It has
@@ -65,56 +63,57 @@ func (s *dueSample) take(sequence uint64) time.Time {
 	return due
 }
 
-// refusedSample remembers the refusals of interactions at this worker's polls. Each worker counts for itself, and does
-// not see a status that another worker got in between. Interactions beyond the limit are counted when there is room.
-type refusedSample struct {
-	maxAge time.Duration // of an entry: other workers poll the interaction
+// memory remembers values at this worker, because the broker stores only the declared message. An entry expires: other
+// workers handle the interaction, too. A value beyond the limit is remembered when there is room.
+type memory[K comparable, V any] struct {
+	maxAge time.Duration // of an entry
+	limit  int           // of the number of entries
 
 	mu    sync.Mutex
-	known map[string]refusedEntry
+	known map[K]remembered[V]
 	// cleared is when expired entries were last removed.
 	cleared time.Time
 }
 
-type refusedEntry struct {
-	refusals schema.Refusals
-	noted    time.Time
+type remembered[V any] struct {
+	value V
+	noted time.Time
 }
 
-// maxRefused limits the remembered interactions.
-const maxRefused = 4096
-
-// of returns the refusals of an interaction.
-func (s *refusedSample) of(identifier string, now time.Time) schema.Refusals {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	e, ok := s.known[identifier]
-	if !ok || now.Sub(e.noted) > s.maxAge {
-		return schema.Refusals{}
+// of returns the value of a key.
+func (m *memory[K, V]) of(key K, now time.Time) (value V, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	e, ok := m.known[key]
+	if !ok || now.Sub(e.noted) > m.maxAge {
+		return value, false
 	}
-	return e.refusals
+	return e.value, true
 }
 
-// note records the refusals of an interaction, or removes it if there are none.
-func (s *refusedSample) note(identifier string, e refusedEntry) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if e.refusals.Count == 0 {
-		delete(s.known, identifier)
-		return
+// note records the value of a key.
+func (m *memory[K, V]) note(key K, value V, now time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.known == nil {
+		m.known = map[K]remembered[V]{}
 	}
-	if s.known == nil {
-		s.known = map[string]refusedEntry{}
-	}
-	if _, ok := s.known[identifier]; !ok && len(s.known) >= maxRefused {
-		if e.noted.Sub(s.cleared) < s.maxAge/8 {
-			return // not at every refusal: it reads all entries
+	if _, ok := m.known[key]; !ok && len(m.known) >= m.limit {
+		if now.Sub(m.cleared) < m.maxAge/8 {
+			return // not at every note: it reads all entries
 		}
-		s.cleared = e.noted
-		maps.DeleteFunc(s.known, func(_ string, old refusedEntry) bool { return e.noted.Sub(old.noted) > s.maxAge })
-		if len(s.known) >= maxRefused {
+		m.cleared = now
+		maps.DeleteFunc(m.known, func(_ K, old remembered[V]) bool { return now.Sub(old.noted) > m.maxAge })
+		if len(m.known) >= m.limit {
 			return
 		}
 	}
-	s.known[identifier] = e
+	m.known[key] = remembered[V]{value, now}
+}
+
+// forget removes a key.
+func (m *memory[K, V]) forget(key K) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.known, key)
 }

@@ -18,11 +18,7 @@ const readAgain = 2 * time.Second
 const fresh = time.Second
 
 // stored reads what is stored for an interaction, from the leaders of the streams.
-type stored struct {
-	Config
-	// reservations means that polls are reserved.
-	reservations bool
-}
+type stored struct{ Config }
 
 // around reads the outcomes of a declared message's interaction. Unless they decide, it also reads the first declared
 // message of the interaction, under any type, if that may be older.
@@ -37,7 +33,7 @@ func (s *stored) around(ctx context.Context, d *Delivery) (lifecycle.Snapshot, e
 		return snapshot, nil // other declared messages do not matter
 	}
 	age := s.Clock.Now().Sub(d.At.Generation)
-	if s.reservations && age < fresh && d.Origin.Deliveries <= 1 {
+	if age < fresh && d.Origin.Deliveries <= 1 {
 		return snapshot, nil
 	}
 	snapshot.Declared, err = s.first(ctx, d.Identifier)

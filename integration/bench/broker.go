@@ -171,40 +171,6 @@ func (b *broker) fill(ctx context.Context, n int, over time.Duration, message fu
 	return nil
 }
 
-// deliverOnce pulls n+1 messages without polling. It acks the last and naks the others, so that n messages wait for
-// their second delivery.
-func (b *broker) deliverOnce(ctx context.Context, n int) error {
-	c, err := b.js.Consumer(ctx, consumer.Nak.PollStream(ns), ns.PollConsumer(schema.Audio))
-	if err != nil {
-		return fmt.Errorf("reading the consumer: %w", err)
-	}
-	delivered := make([]jetstream.Msg, 0, n+1)
-	for len(delivered) < n+1 {
-		const maxBatch = 1_000
-		batch, err := c.Fetch(min(maxBatch, n+1-len(delivered)), jetstream.FetchMaxWait(fillStall))
-		if err != nil {
-			return fmt.Errorf("pulling messages once: %w", err)
-		}
-		before := len(delivered)
-		for msg := range batch.Messages() {
-			delivered = append(delivered, msg)
-		}
-		if err := batch.Error(); err != nil || len(delivered) == before {
-			return fmt.Errorf("pulling messages once: %d of %d: %w", len(delivered), n+1, err)
-		}
-	}
-	for _, msg := range delivered[:n] {
-		if err := msg.Nak(); err != nil {
-			return fmt.Errorf("returning messages: %w", err)
-		}
-	}
-	// A consumer handles acks and naks in their order, so that the confirmation of the last one covers all.
-	if err := delivered[n].DoubleAck(ctx); err != nil {
-		return fmt.Errorf("returning messages: %w", err)
-	}
-	return nil
-}
-
 // backlog returns the number of due polls that were not pulled.
 func (b *broker) backlog(ctx context.Context, mode consumer.Mode) (uint64, error) {
 	c, err := b.js.Consumer(ctx, mode.PollStream(ns), ns.PollConsumer(schema.Audio))

@@ -19,14 +19,21 @@ import (
 // cpuInterval is short, so that polls fall due soon again. Schedules fire every quarter of a second.
 const cpuInterval = 200 * time.Millisecond
 
+// againInterval is long enough that a poller has had each message once before the first of them is redelivered: the
+// broker would deliver that one before new ones.
+const againInterval = 2 * time.Second
+
 // variant is a poller to measure.
 type variant struct {
 	role string
 	mode consumer.Mode
-	// first makes every poll the first delivery of a declared message. Otherwise the broker has delivered each message
-	// once before the poller starts, as at all polls of an interaction but the first.
+	// first makes every poll the first delivery of a declared message. Otherwise the poller has had each declared
+	// message before, as at all polls of an interaction but the first.
 	first bool
 }
+
+// again means that the poller gets the declared messages again and again.
+func (v variant) again() bool { return v.mode == consumer.Nak && !v.first }
 
 // variants returns the variants in the order of a round. Each bare loop is followed by the stage that is compared with
 // it, and that by the stage without metrics. With reservations there are no polls at first deliveries, because the
@@ -104,21 +111,27 @@ func measureCPU(ctx context.Context, s settings, stdout, stderr io.Writer) error
 // interval returns the poll interval of a run. If first deliveries are measured, no message is redelivered before the
 // end of the run.
 func (s settings) interval(v variant) time.Duration {
-	if v.first {
+	switch {
+	case v.first:
 		return s.warmUp + s.measured
+	case v.again():
+		return againInterval
 	}
 	return cpuInterval
 }
 
 // enough returns the number of interactions with which polls are always due. With reservations, each interaction falls
 // due again within half a second. With naks at this rate, the broker rarely detects which messages have fallen due
-// (docs/benchmarks.md), so that those that are due at the start must suffice for the whole run.
-func (s settings) enough(mode consumer.Mode) int {
+// (docs/benchmarks.md), so that for first deliveries those that are due at the start must suffice for the whole run.
+// For later ones there are fewer than a worker remembers, and all of them fall due at about the same time.
+func (s settings) enough(v variant) int {
 	switch {
 	case s.interactions > 0:
 		return s.interactions
-	case mode == consumer.Schedule:
+	case v.mode == consumer.Schedule:
 		return 25_000
+	case v.again():
+		return 3_000
 	}
 	const maxPerSecond = 22_000
 	return int((s.warmUp + s.measured + time.Second).Seconds() * maxPerSecond)
@@ -149,7 +162,11 @@ func runSaturated(ctx context.Context, s settings, v variant, round int, stderr 
 		return c, err
 	}
 	defer func() { err = errors.Join(err, r.close()) }()
-	if err := r.fillFor(ctx, v, s.enough(v.mode)); err != nil {
+	message := func(int) *nats.Msg { return declared() }
+	if v.mode == consumer.Schedule {
+		message = due
+	}
+	if err := r.broker.fill(ctx, s.enough(v), 0, message); err != nil {
 		return c, err
 	}
 	if err := pause(ctx, o.interval+cpuInterval); err != nil { // until no interaction is too young for its first poll
@@ -169,6 +186,11 @@ func (r *rig) measure(
 	if err := pause(ctx, s.warmUp); err != nil {
 		return c, err
 	}
+	if v.again() {
+		if err := r.deliveredOnce(ctx); err != nil {
+			return c, err
+		}
+	}
 	endProfiles, err := r.profile(s, name, poller)
 	if err != nil {
 		return c, err
@@ -177,7 +199,7 @@ func (r *rig) measure(
 	if err != nil {
 		return c, err
 	}
-	if err := r.watchBacklog(ctx, s, v.mode); err != nil {
+	if err := r.watchBacklog(ctx, s, v); err != nil {
 		return c, err
 	}
 	end, err := r.read(poller)
@@ -210,35 +232,41 @@ func (r *rig) profile(s settings, name string, poller *process) (end func() erro
 	}, nil
 }
 
-// fillFor stores n interactions that a variant can poll at once.
-func (r *rig) fillFor(ctx context.Context, v variant, n int) error {
-	if v.mode == consumer.Schedule {
-		return r.broker.fill(ctx, n, 0, due)
+// deliveredOnce waits until each declared message was delivered.
+func (r *rig) deliveredOnce(ctx context.Context) error {
+	const within = 30 * time.Second
+	for giveUp := time.Now().Add(within); ; {
+		switch n, err := r.broker.backlog(ctx, consumer.Nak); {
+		case err != nil || n == 0:
+			return err
+		case time.Now().After(giveUp):
+			return fmt.Errorf("%d messages were not delivered within %s, because the broker prefers redeliveries: "+
+				"set -interactions to less", n, within)
+		}
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
+			return err
+		}
 	}
-	messages := func(int) *nats.Msg { return declared() }
-	if v.first {
-		return r.broker.fill(ctx, n, 0, messages)
-	}
-	if err := r.broker.fill(ctx, n+1, 0, messages); err != nil {
-		return err
-	}
-	return r.broker.deliverOnce(ctx, n)
 }
 
-// watchBacklog waits while a run is measured, and returns an error if no poll is due any more.
-func (r *rig) watchBacklog(ctx context.Context, s settings, mode consumer.Mode) error {
+// watchBacklog waits while a run is measured, and returns an error if no poll is due any more. That is not checked if
+// the poller gets its messages again: it polls all of them, and then waits until they fall due.
+func (r *rig) watchBacklog(ctx context.Context, s settings, v variant) error {
+	if v.again() {
+		return pause(ctx, s.measured)
+	}
 	const checks = 5
 	for range checks {
 		if err := pause(ctx, s.measured/checks); err != nil {
 			return err
 		}
-		switch due, err := r.stillDue(ctx, s, mode); {
+		switch due, err := r.stillDue(ctx, s, v); {
 		case err != nil:
 			return err
 		case !due:
 			return fmt.Errorf(
 				"no poll is due any more, so that the poller is not busy: set -interactions to more than %d",
-				s.enough(mode),
+				s.enough(v),
 			)
 		}
 	}
@@ -247,11 +275,11 @@ func (r *rig) watchBacklog(ctx context.Context, s settings, mode consumer.Mode) 
 
 // stillDue reports whether polls are due that were not pulled. The broker does not report how many messages wait for
 // redelivery. So with naks the polls are counted: while there are fewer polls than interactions, some are still due.
-func (r *rig) stillDue(ctx context.Context, s settings, mode consumer.Mode) (bool, error) {
-	if mode == consumer.Nak {
+func (r *rig) stillDue(ctx context.Context, s settings, v variant) (bool, error) {
+	if v.mode == consumer.Nak {
 		u, err := r.vendor.ask("use")
-		return u.Polls+uint64(s.concurrency) < uint64(s.enough(mode)), err
+		return u.Polls+uint64(s.concurrency) < uint64(s.enough(v)), err
 	}
-	n, err := r.broker.backlog(ctx, mode)
+	n, err := r.broker.backlog(ctx, v.mode)
 	return n > 0, err
 }

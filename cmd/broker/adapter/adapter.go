@@ -23,9 +23,10 @@ import (
 
 // Broker is a NATS server with JetStream. Its methods are safe for concurrent use.
 type Broker struct {
-	js  jetstream.JetStream
-	nc  *nats.Conn
-	api api.Prefix
+	js      jetstream.JetStream
+	nc      *nats.Conn
+	denials permission.Recorder
+	api     api.Prefix
 	// streams and leaders have handles by name, because creating one takes a request. Reads use leaders; see keep.
 	streams, leaders sync.Map
 }
@@ -33,12 +34,14 @@ type Broker struct {
 var _ broker.Broker = (*Broker)(nil)
 
 // New returns a broker that uses the connection of js. It sends no request.
-func New(js jetstream.JetStream) *Broker { return &Broker{js: js, nc: js.Conn(), api: api.Of(js)} }
+func New(js jetstream.JetStream) *Broker {
+	return &Broker{js: js, nc: js.Conn(), denials: permission.Of(js.Conn()), api: api.Of(js)}
+}
 
 // Publish implements [broker.Broker]. A denied publish fails only when ctx ends: detecting the violation earlier would
 // cost allocations at every poll.
 func (b *Broker) Publish(ctx context.Context, p broker.Publication) (broker.Ack, error) {
-	mark := permission.Begin(b.nc)
+	mark := b.denials.Begin()
 	subject := b.api.Published(p.Subject)
 	ack, err := b.js.PublishMsg(ctx, &nats.Msg{Subject: subject, Header: nats.Header(p.WireHeader()), Data: p.Data})
 	if err != nil {

@@ -28,7 +28,7 @@ func (b *Broker) PublishAll(ctx context.Context, all []broker.Publication) (brok
 		maps.Copy(header, p.WireHeader())
 		messages[i], subjects[i] = &nats.Msg{Subject: p.Subject, Header: header, Data: p.Data}, p.Subject
 	}
-	mark := permission.Begin(b.nc)
+	mark := b.denials.Begin()
 	ack, err := jetstreamext.PublishMsgBatch(ctx, b.js, messages, jetstreamext.BatchFlowControl{AckFirst: false})
 	if err != nil {
 		return broker.Ack{}, failed("publish", subjects[0], explainBatch(mark, err, subjects))

@@ -95,7 +95,7 @@ func (p *puller) ask(n int, wait time.Duration) error {
 	if err != nil {
 		return err
 	}
-	p.since = permission.Begin(p.broker.nc)
+	p.since = p.broker.denials.Begin()
 	return p.broker.nc.PublishRequest(p.subjects[0], p.inbox, request)
 }
 

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"weak"
 
 	"github.com/nats-io/nats.go"
@@ -18,7 +19,7 @@ const maxRecorded = 256
 // record has the violations of one connection.
 type record struct {
 	mu        sync.Mutex
-	count     uint64 // of denied publishes
+	count     atomic.Uint64 // of denied publishes; changed only with the lock
 	publishes []*Violation
 	// subscriptions stay denied until the client subscribes again, when it reconnects.
 	subscriptions []deniedSubscription
@@ -88,7 +89,7 @@ func (r *record) add(nc *nats.Conn, err error) {
 		if slices.ContainsFunc(r.publishes, same) {
 			return
 		}
-		r.count++
+		r.count.Add(1)
 		r.publishes = append(r.publishes, v)
 		r.publishes = r.publishes[max(0, len(r.publishes)-maxRecorded):]
 	}
@@ -99,20 +100,28 @@ func (r *record) add(nc *nats.Conn, err error) {
 	}
 }
 
-// Mark marks the moment before requests on a connection.
-type Mark struct {
+// Recorder returns marks of one connection. It finds the record of the connection only once.
+type Recorder struct {
 	nc     *nats.Conn
 	record *record
+}
+
+// Of returns the recorder of a connection.
+func Of(nc *nats.Conn) Recorder { return Recorder{nc, recordOf(nc)} }
+
+// Mark marks the moment before requests on a connection.
+type Mark struct {
+	Recorder
 	before uint64
 }
 
 // Begin returns a mark. Violations before it do not count for the requests after it.
-func Begin(nc *nats.Conn) Mark {
-	r := recordOf(nc)
-	r.add(nc, nc.LastError()) // an earlier violation, for which the error handler may not have been called yet
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return Mark{nc: nc, record: r, before: r.count}
+func Begin(nc *nats.Conn) Mark { return Of(nc).Begin() }
+
+// Begin returns a mark. Violations before it do not count for the requests after it.
+func (r Recorder) Begin() Mark {
+	r.record.add(r.nc, r.nc.LastError()) // an earlier one, for which the error handler may not have been called yet
+	return Mark{Recorder: r, before: r.record.count.Load()}
 }
 
 // Denied returns the last violation since the mark that concerns requests on these subjects, which may have wildcards,
@@ -124,7 +133,7 @@ func (m Mark) Denied(subjects ...string) error {
 	m.record.mu.Lock()
 	defer m.record.mu.Unlock()
 	since := m.record.publishes
-	if n := m.record.count - m.before; n < uint64(len(since)) {
+	if n := m.record.count.Load() - m.before; n < uint64(len(since)) {
 		since = since[uint64(len(since))-n:]
 	}
 	for _, v := range slices.Backward(since) {

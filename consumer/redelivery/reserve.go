@@ -24,8 +24,9 @@ const (
 
 // Reservations is redelivery by reservations, which are schedules on the broker: the default mode.
 type Reservations struct {
-	cfg    Config
-	stored stored
+	cfg      Config
+	stored   stored
+	declared string // the stream of declared messages
 	// writes are the times from the beginning of a reservation until the request is written, answers those from then on
 	// until it is answered.
 	writes, answers usual
@@ -34,7 +35,7 @@ type Reservations struct {
 
 // NewReservations makes redelivery by reservations.
 func NewReservations(cfg Config) *Reservations {
-	return &Reservations{cfg: cfg, stored: stored{cfg}}
+	return &Reservations{cfg: cfg, stored: stored{cfg}, declared: cfg.Namespace.StreamDeclared()}
 }
 
 // Rejected is the number of rejected reservations, including those that were stored at a retry.

@@ -124,7 +124,7 @@ func (r *Reservations) read(d *Delivery) error {
 	d.Refusals = schema.ParseRefusals(h.Get(schema.HeaderRefusals))
 	d.wanted = readDue(h)
 	d.Panics = panicsIn(h)
-	d.Origin.Stream = r.cfg.Namespace.StreamDeclared()
+	d.Origin.Stream = r.declared
 	d.Origin.Subject = r.cfg.Namespace.DeclaredSubject(d.Type, d.Identifier)
 	d.Origin.Stored, d.Origin.Polls = at.Generation, at.Number
 	// An invalid value is 0: these two are only shown.

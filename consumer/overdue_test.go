@@ -111,8 +111,7 @@ func TestStorageLimit(t *testing.T) {
 func reserve(typ schema.Type, number string, at, generation time.Time, more broker.Header) broker.Publication {
 	id := uuid.NewString()
 	h := broker.Header{
-		schema.HeaderPoll: {number}, schema.HeaderGeneration: {generation.Format(time.RFC3339Nano)},
-		schema.HeaderSequence: {"17"}, schema.HeaderDeliveries: {"2"},
+		schema.HeaderPoll: {number}, schema.HeaderGeneration: {generation.Format(time.RFC3339Nano) + " 17 2"},
 	}
 	maps.Copy(h, more)
 	return broker.Publication{

@@ -12,12 +12,9 @@ const (
 	// HeaderPoll is the number of the reserved poll; the first is 1.
 	HeaderPoll = "Statusworker-Poll"
 	// HeaderGeneration is when the declared message was stored, by the broker's clock, in RFC 3339 with nanoseconds. It
-	// identifies the generation, and ages are measured from it.
+	// identifies the generation, and ages are measured from it. The message's sequence in its stream follows, and how
+	// often it was delivered until a worker took it in: `2026-11-27T01:02:03.456789123Z 17 1`.
 	HeaderGeneration = "Statusworker-Generation"
-	// HeaderSequence is the declared message's sequence in its stream.
-	HeaderSequence = "Statusworker-Sequence"
-	// HeaderDeliveries is how often the declared message was delivered until a worker took it in.
-	HeaderDeliveries = "Statusworker-Deliveries"
 	// HeaderHistory has one value for each [StatusChange], the oldest first: number of the poll, time, status, such as
 	// `3 2026-11-27T01:02:03.456Z processing`. The last value has the last known status. See [AddChange].
 	HeaderHistory = "Statusworker-History"
@@ -26,16 +23,15 @@ const (
 	// HeaderPanics is how many consecutive polls, up to the last one, made their worker panic.
 	HeaderPanics = "Statusworker-Panics"
 	// HeaderDue is the time for which a worker made a reservation, by the broker's clock as that worker had measured
-	// it, in RFC 3339 with nanoseconds. The server that fires the schedule may have another clock.
+	// it, in RFC 3339 with nanoseconds, and how long before that time it was made, in milliseconds. In a cluster the
+	// name of the server whose clock the worker had measured follows: `2026-11-27T01:02:03.456789123Z 5105 n1`. The
+	// server that fires the schedule may have another clock.
 	HeaderDue = "Statusworker-Due"
-	// HeaderReserved is how long before HeaderDue the reservation was made, in milliseconds. In a cluster the name of
-	// the server whose clock the worker had measured follows: `5105 n1`.
-	HeaderReserved = "Statusworker-Reserved"
 	// HeaderTombstone marks a reservation that is acknowledged without a poll when it falls due.
 	HeaderTombstone = "Statusworker-Tombstone"
 	// HeaderReplays is, on a declared message that replays a dead letter, the generation that ended with that dead
-	// letter (as in HeaderGeneration). A pending reservation of that generation, or the dead letter, does not make the
-	// message a duplicate. The reservations of the new generation have it, too.
+	// letter (the time in HeaderGeneration). A pending reservation of that generation, or the dead letter, does not make
+	// the message a duplicate. The reservations of the new generation have it, too.
 	HeaderReplays = "Statusworker-Replays"
 	// HeaderTraceparent is the W3C trace context. statusworker writes the name in lower case. [Traceparent] reads it in
 	// any case.

@@ -109,8 +109,8 @@ func publishAsOther(s *testStage) {
 	s.PublishMessage(broker.Publication{
 		Subject: ns.PollSubject(schema.Chat, id), Data: stage.Declaration(schema.Chat, id),
 		Header: broker.Header{
-			schema.HeaderPoll: {"1"}, schema.HeaderSequence: {"1"}, schema.HeaderDeliveries: {"1"},
-			schema.HeaderGeneration: {time.Now().Add(-time.Hour).UTC().Format(time.RFC3339Nano)},
+			schema.HeaderPoll:       {"1"},
+			schema.HeaderGeneration: {time.Now().Add(-time.Hour).UTC().Format(time.RFC3339Nano) + " 1 1"},
 		},
 	})
 	s.metric("reservations_rejected_total", nil, more(0))

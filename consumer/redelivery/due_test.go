@@ -141,8 +141,7 @@ func TestDueHeader(t *testing.T) {
 	for _, leader := range []string{"", "n1", "a name with spaces"} {
 		due := clock.Due{At: at, Made: at.Add(-5105*time.Millisecond - 1), Leader: leader}
 		h := broker.Header{}
-		h.Set(schema.HeaderDue, at.Format(time.RFC3339Nano))
-		h.Set(schema.HeaderReserved, writeReserved(due))
+		h.Set(schema.HeaderDue, writeDue(due))
 		want := clock.Due{At: at, Made: at.Add(-5106 * time.Millisecond), Leader: leader}
 		if got := readDue(h); got != want {
 			t.Errorf("read %+v, want %+v", got, want)
@@ -150,8 +149,7 @@ func TestDueHeader(t *testing.T) {
 	}
 	for _, invalid := range []string{"", "soon", "-1 n1", "99999999999999999999 n1", "9999999999999 n1"} {
 		h := broker.Header{}
-		h.Set(schema.HeaderDue, at.Format(time.RFC3339Nano))
-		h.Set(schema.HeaderReserved, invalid)
+		h.Set(schema.HeaderDue, at.Format(time.RFC3339Nano)+" "+invalid)
 		if got, want := readDue(h), (clock.Due{At: at}); got != want {
 			t.Errorf("read %+v from %q, want %+v", got, invalid, want)
 		}

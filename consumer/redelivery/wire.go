@@ -25,21 +25,16 @@ func (r *Reservations) put(ctx context.Context, d *Delivery, next *reservation, 
 	due := r.cfg.Clock.Due(next.at)
 	next.Due = due.At
 	if next.again {
-		h[schema.HeaderDue], h[schema.HeaderReserved] = d.reservation[schema.HeaderDue],
-			d.reservation[schema.HeaderReserved]
+		h[schema.HeaderDue] = d.reservation[schema.HeaderDue]
 	} else {
-		set(schema.HeaderDue, next.Due.UTC().Format(time.RFC3339Nano))
-		set(schema.HeaderReserved, writeReserved(due))
+		set(schema.HeaderDue, writeDue(due))
 	}
 	set(schema.HeaderPoll, strconv.FormatUint(next.Number, 10))
 	if before := d.reservation; before != nil {
-		for _, name := range []string{schema.HeaderGeneration, schema.HeaderSequence, schema.HeaderDeliveries} {
-			h[name] = before[name]
-		}
+		h[schema.HeaderGeneration] = before[schema.HeaderGeneration]
 	} else {
-		set(schema.HeaderGeneration, next.Generation.UTC().Format(time.RFC3339Nano))
-		set(schema.HeaderSequence, strconv.FormatUint(d.Origin.Sequence, 10))
-		set(schema.HeaderDeliveries, strconv.FormatUint(d.Origin.Deliveries, 10))
+		set(schema.HeaderGeneration, fmt.Sprintf("%s %d %d", next.Generation.UTC().Format(time.RFC3339Nano),
+			d.Origin.Sequence, d.Origin.Deliveries))
 	}
 	if len(d.history) > 0 {
 		h[schema.HeaderHistory] = d.history
@@ -75,23 +70,25 @@ func (r *Reservations) put(ctx context.Context, d *Delivery, next *reservation, 
 	return nil
 }
 
-// writeReserved is the value of [schema.HeaderReserved]. It is rounded up: a reservation never seems younger than it
-// is.
-func writeReserved(due clock.Due) string {
-	before := strconv.FormatInt(int64((due.At.Sub(due.Made)+time.Millisecond-1)/time.Millisecond), 10)
-	if due.Leader == "" {
-		return before
+// writeDue is the value of [schema.HeaderDue]. The milliseconds are rounded up: a reservation never seems younger than
+// it is.
+func writeDue(due clock.Due) string {
+	text := due.At.UTC().AppendFormat(make([]byte, 0, 64), time.RFC3339Nano)
+	text = strconv.AppendInt(append(text, ' '), int64((due.At.Sub(due.Made)+time.Millisecond-1)/time.Millisecond), 10)
+	if due.Leader != "" {
+		text = append(append(text, ' '), due.Leader...)
 	}
-	return before + " " + due.Leader
+	return string(text)
 }
 
 // readDue reads when a poll was to fall due, and by which clock. What is missing or invalid is unknown.
 func readDue(h broker.Header) clock.Due {
-	at, err := time.Parse(time.RFC3339Nano, h.Get(schema.HeaderDue))
+	text, made, _ := strings.Cut(h.Get(schema.HeaderDue), " ")
+	at, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
 		return clock.Due{}
 	}
-	before, leader, _ := strings.Cut(h.Get(schema.HeaderReserved), " ")
+	before, leader, _ := strings.Cut(made, " ")
 	ms, err := strconv.ParseInt(before, 10, 64)
 	if err != nil || ms < 0 || ms > int64(maxBefore/time.Millisecond) {
 		return clock.Due{At: at}
@@ -99,7 +96,7 @@ func readDue(h broker.Header) clock.Due {
 	return clock.Due{At: at, Made: at.Add(-time.Duration(ms) * time.Millisecond), Leader: leader}
 }
 
-// maxBefore limits the time in [schema.HeaderReserved], so that it cannot overflow.
+// maxBefore limits the time in [schema.HeaderDue], so that it cannot overflow.
 const maxBefore = 100 * 365 * 24 * time.Hour
 
 // read reads the interaction of a due message, and its position. A message without our headers, which no worker
@@ -128,7 +125,9 @@ func (r *Reservations) read(d *Delivery) error {
 	d.Origin.Subject = r.cfg.Namespace.DeclaredSubject(d.Type, d.Identifier)
 	d.Origin.Stored, d.Origin.Polls = at.Generation, at.Number
 	// An invalid value is 0: these two are only shown.
-	d.Origin.Sequence, _ = strconv.ParseUint(h.Get(schema.HeaderSequence), 10, 64)
-	d.Origin.Deliveries, _ = strconv.ParseUint(h.Get(schema.HeaderDeliveries), 10, 64)
+	_, declared, _ := strings.Cut(h.Get(schema.HeaderGeneration), " ")
+	sequence, deliveries, _ := strings.Cut(declared, " ")
+	d.Origin.Sequence, _ = strconv.ParseUint(sequence, 10, 64)
+	d.Origin.Deliveries, _ = strconv.ParseUint(deliveries, 10, 64)
 	return nil
 }

@@ -126,12 +126,9 @@ func due(number int) *nats.Msg {
 		Subject: ns.PollSubject(schema.Audio, identifier),
 		Data:    declaredMessage(schema.Audio, identifier),
 		Header: nats.Header{
-			schema.HeaderDue:        {time.Now().UTC().Format(time.RFC3339Nano)},
-			schema.HeaderReserved:   {"300"},
+			schema.HeaderDue:        {time.Now().UTC().Format(time.RFC3339Nano) + " 300"},
 			schema.HeaderPoll:       {"2"},
-			schema.HeaderGeneration: {time.Now().UTC().Format(time.RFC3339Nano)},
-			schema.HeaderSequence:   {strconv.Itoa(number)},
-			schema.HeaderDeliveries: {"1"},
+			schema.HeaderGeneration: {fmt.Sprintf("%s %d 1", time.Now().UTC().Format(time.RFC3339Nano), number)},
 			schema.HeaderHistory: schema.AddChange(nil, schema.StatusChange{
 				Status: schema.StatusProcessing, At: time.Now(), Poll: 1,
 			}),

@@ -93,8 +93,19 @@ func (p Publication) WireHeader() Header {
 	if p.ID == "" && p.If.Subjects == "" && p.Schedule.Target == "" {
 		return p.Header
 	}
-	// The values share one array to save an allocation for each value at every poll.
-	h, values := make(Header, len(p.Header)+5), make([]string, 0, 5)
+	// The values share one array to save an allocation for each value at every poll. The size is exact, because a map
+	// of up to 8 needs one allocation.
+	size := len(p.Header)
+	if p.ID != "" {
+		size++
+	}
+	if p.If.Subjects != "" {
+		size += 2
+	}
+	if p.Schedule.Target != "" {
+		size += 2
+	}
+	h, values := make(Header, size), make([]string, 0, 5)
 	maps.Copy(h, p.Header)
 	set := func(name, value string) {
 		values = append(values, value)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"statusworker/schema"
@@ -76,7 +77,8 @@ func ReadPosition(header map[string][]string) (Position, error) {
 	if err != nil {
 		return Position{}, fmt.Errorf("header %s: %w", schema.HeaderPoll, err)
 	}
-	generation, err := time.Parse(time.RFC3339Nano, first(header, schema.HeaderGeneration))
+	stored, _, _ := strings.Cut(first(header, schema.HeaderGeneration), " ")
+	generation, err := time.Parse(time.RFC3339Nano, stored)
 	if err != nil {
 		return Position{}, fmt.Errorf("header %s: %w", schema.HeaderGeneration, err)
 	}

@@ -199,8 +199,12 @@ func (w *Worker) Run(ctx, leave context.Context) error {
 	var goroutines sync.WaitGroup
 	for range w.cfg.Concurrency {
 		goroutines.Go(func() {
+			// All contexts that are derived from one share its lock and its set of children, and each poll derives
+			// three.
+			own, stop := context.WithCancel(work)
+			defer stop()
 			for j := range w.jobs {
-				w.work(work, j)
+				w.work(own, j)
 			}
 		})
 	}

@@ -115,8 +115,7 @@ func (n *Naks) judge(ctx context.Context, d *Delivery) (lifecycle.TakeIn, error)
 		if snapshot.Declared, err = n.stored.first(ctx, d.Identifier); err != nil {
 			return "", err
 		}
-		o := snapshot.Declared
-		first = o != nil && o.Subject == d.Message.Subject && o.Stored.Equal(d.At.Generation)
+		first = snapshot.Declared != nil && snapshot.Declared.Is(d.declared())
 	}
 	if snapshot.Outcomes, err = n.cfg.Outcomes.Outcomes(ctx, d.Identifier); err != nil {
 		return "", err

@@ -178,6 +178,9 @@ type Declared struct {
 	Delivered bool
 }
 
+// Is reports whether two declared messages of an interaction are the same one.
+func (d Declared) Is(o Declared) bool { return d.Subject == o.Subject && d.Stored.Equal(o.Stored) }
+
 // Snapshot is what is stored for one interaction. Fields that the caller did not read are empty.
 type Snapshot struct {
 	// Declared is the first stored declared message, under any type.

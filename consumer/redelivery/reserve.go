@@ -100,10 +100,15 @@ func (r *Reservations) Begin(ctx context.Context, d *Delivery) (Verdict, error) 
 	} else if err := pause(ctx, wait); err != nil {
 		return "", err
 	}
-	if d.reservation == nil { // not made by a worker: the reservation may be older than the message
-		if pending, err := r.stored.reservation(ctx, d.Identifier); err != nil {
+	if d.Message.Header.Get(broker.HeaderScheduler) == "" {
+		// Another client published it, and a reservation that is older may be stored.
+		switch pending, err := r.stored.reservation(ctx, d.Identifier); {
+		case err != nil:
 			return "", err
-		} else if pending != nil {
+		case pending == nil:
+		case lifecycle.Snapshot{Reservation: pending}.Taken(d.At):
+			return Drop, d.Ack()
+		default:
 			return Undecided, d.NakAfter(d.Interval)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"statusworker/consumer"
 	"statusworker/publisher"
 	"statusworker/schema"
+	wire "statusworker/schema/broker"
 )
 
 // ns is the namespace of the tests.
@@ -119,13 +120,15 @@ func declaredAs(typ schema.Type, identifier string) *nats.Msg {
 	return &nats.Msg{Subject: ns.DeclaredSubject(typ, identifier), Data: declaredMessage(typ, identifier)}
 }
 
-// due returns a due message. The poll before it returned the status processing.
+// due returns a due message, as a schedule publishes it. The poll before it returned the status processing.
 func due(number int) *nats.Msg {
 	identifier := uuid.NewString()
 	return &nats.Msg{
 		Subject: ns.PollSubject(schema.Audio, identifier),
 		Data:    declaredMessage(schema.Audio, identifier),
 		Header: nats.Header{
+			wire.HeaderScheduler:    {ns.HoldSubject(schema.Audio, identifier)},
+			wire.HeaderScheduleNext: {wire.ScheduleNextIsPurge},
 			schema.HeaderDue:        {time.Now().UTC().Format(time.RFC3339Nano) + " 300"},
 			schema.HeaderPoll:       {"2"},
 			schema.HeaderGeneration: {fmt.Sprintf("%s %d 1", time.Now().UTC().Format(time.RFC3339Nano), number)},

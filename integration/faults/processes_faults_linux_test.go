@@ -421,11 +421,16 @@ func (p *processes) restore(ctx context.Context, _ *rand.Rand) (struck, error) {
 			if name == ns.StreamPolls() && p.run.settings.mode == consumer.Nak {
 				continue
 			}
-			one, err := p.save(ctx, name)
+			err := persist(ctx, func(ctx context.Context) error {
+				one, err := p.save(ctx, name)
+				if err == nil {
+					saved = append(saved, one)
+				}
+				return err
+			})
 			if err != nil {
 				return err
 			}
-			saved = append(saved, one)
 		}
 		for _, one := range saved {
 			err := persist(ctx, func(ctx context.Context) error {

@@ -301,11 +301,11 @@ func (p *processes) current(ctx context.Context, tolerated int) error {
 		if err := healthy(name, stream.CachedInfo().Cluster, tolerated); err != nil {
 			return err
 		}
+		if name == ns.StreamOutcomes() {
+			continue // its consumers are those of single reads, and may be listed when they are gone
+		}
 		consumers := stream.ConsumerNames(ctx)
 		for c := range consumers.Name() {
-			if strings.HasPrefix(c, "oracle") {
-				continue
-			}
 			info, err := stream.Consumer(ctx, c)
 			if err != nil {
 				return fmt.Errorf("consumer %s/%s: %w", name, c, err)

@@ -29,7 +29,7 @@ type Program struct {
 	// Grammar is a pointer to a struct of commands for package kong. The Run method of a command may take a
 	// [context.Context] and a [Process].
 	Grammar any
-	// Vars are interpolated into the help texts.
+	// Vars replace `${name}` in help texts.
 	Vars map[string]string
 	// Secrets returns the secrets in variables without a flag. It may be nil.
 	Secrets func(getenv func(string) string) []string
@@ -113,11 +113,11 @@ func (g Program) Parser(p Process) (*kong.Kong, error) {
 	if p.file == nil {
 		p.file = &file{}
 	}
-	return kong.New(g.Grammar,
+	return newParser(g.Grammar, g.Vars,
 		kong.Name(g.Name),
 		kong.Description(g.Description),
 		kong.Writers(p.Stdout, p.Stderr),
-		kong.Vars{"version": g.Name + " " + g.Version}.CloneWith(g.Vars),
+		kong.Vars{"version": g.Name + " " + g.Version},
 		kong.Exit(func(code int) { panic(printedHelp(code)) }),
 		kong.Bind(p), // for the hooks of flags
 		kong.Resolvers(g.fileResolver(p), environment(p.Getenv)), // the last one takes precedence

@@ -113,11 +113,10 @@ func (g Program) Parser(p Process) (*kong.Kong, error) {
 	if p.file == nil {
 		p.file = &file{}
 	}
-	return newParser(g.Grammar, g.Vars,
+	return newParser(g.Grammar, g.Name+" "+g.Version, g.Vars,
 		kong.Name(g.Name),
 		kong.Description(g.Description),
 		kong.Writers(p.Stdout, p.Stderr),
-		kong.Vars{"version": g.Name + " " + g.Version},
 		kong.Exit(func(code int) { panic(printedHelp(code)) }),
 		kong.Bind(p), // for the hooks of flags
 		kong.Resolvers(g.fileResolver(p), environment(p.Getenv)), // the last one takes precedence

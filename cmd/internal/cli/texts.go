@@ -10,8 +10,8 @@ import (
 //
 // Kong applies a regular expression to every text, and for each flag to every variable, which takes most of the time of
 // a short command. So the variables are replaced here, and kong sees only the help texts with variables of its own, such
-// as ${enum}.
-func newParser(grammar any, vars map[string]string, options ...kong.Option) (*kong.Kong, error) {
+// as ${enum}. It gets the version, which its flag prints, when all texts are complete.
+func newParser(grammar any, version string, vars map[string]string, options ...kong.Option) (*kong.Kong, error) {
 	var pairs []string
 	for name, value := range vars {
 		pairs = append(pairs, "${"+name+"}", value)
@@ -26,10 +26,13 @@ func newParser(grammar any, vars map[string]string, options ...kong.Option) (*ko
 		})
 		return nil
 	}))...)
+	if err != nil {
+		return nil, err
+	}
 	for help, text := range ready {
 		*help = text
 	}
-	return k, err
+	return k, kong.Vars{"version": version}.Apply(k)
 }
 
 // eachHelp calls do for the help of a command, of its flags and arguments, and of all below it.

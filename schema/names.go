@@ -30,8 +30,8 @@ const (
 	// HeaderTombstone marks a reservation that is acknowledged without a poll when it falls due.
 	HeaderTombstone = "Statusworker-Tombstone"
 	// HeaderReplays is, on a declared message that replays a dead letter, the generation that ended with that dead
-	// letter (the time in HeaderGeneration). A pending reservation of that generation, or the dead letter, does not make
-	// the message a duplicate. The reservations of the new generation have it, too.
+	// letter (the time in HeaderGeneration). A pending reservation of that generation, or the dead letter, does not
+	// make the message a duplicate. The reservations of the new generation have it, too.
 	HeaderReplays = "Statusworker-Replays"
 	// HeaderTraceparent is the W3C trace context. statusworker writes the name in lower case. [Traceparent] reads it in
 	// any case.

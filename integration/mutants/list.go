@@ -45,7 +45,8 @@ var mutants = []mutant{
 	{name: "other-filter", removes: "the same filter in the conditions of all reservations", pkg: "consumer",
 		edits: []edit{
 			{"consumer/redelivery/reserve.go", "		err := r.put(ctx, d, next, d.newest(d.Message.Sequence))\n",
-				"		err := r.put(ctx, d, next, broker.Condition{Subjects: d.Namespace.HoldSubjects(d.Identifier)})\n"},
+				"		hold := d.Namespace.HoldSubjects(d.Identifier)\n" +
+					"		err := r.put(ctx, d, next, broker.Condition{Subjects: hold})\n"},
 		}},
 	{name: "believe-refusal", removes: "the check of a rejected reservation", mode: modeSchedule, edits: []edit{
 		{"consumer/redelivery/reserve.go", "taken, err := r.taken(ctx, d); err",

@@ -9,9 +9,9 @@ import (
 
 // The leader of a replicated stream checks the condition of a publish against what it has stored, and then proposes the
 // message (checkMsgHeadersPreClusteredProposal). Until the message is stored, it rejects other conditions with the same
-// filter (expectedPerSubjectInProcess) and other publishes with the same ID. It compares filters as text: a publish with
-// another filter is accepted, even if both filters match the message that is not stored yet. What is accepted is stored
-// in this order.
+// filter (expectedPerSubjectInProcess) and other publishes with the same ID. It compares filters as text: a publish
+// with another filter is accepted, even if both filters match the message that is not stored yet. What is accepted is
+// stored in this order.
 
 // commit is publishes that were accepted together, and are not stored yet.
 type commit struct {

@@ -9,8 +9,8 @@ import (
 // newParser is [kong.New], with variables in help texts.
 //
 // Kong applies a regular expression to every text, and for each flag to every variable, which takes most of the time of
-// a short command. So the variables are replaced here, and kong sees only the help texts with variables of its own, such
-// as ${enum}. It gets the version, which its flag prints, when all texts are complete.
+// a short command. So the variables are replaced here, and kong sees only the help texts with variables of its own,
+// such as ${enum}. It gets the version, which its flag prints, when all texts are complete.
 func newParser(grammar any, version string, vars map[string]string, options ...kong.Option) (*kong.Kong, error) {
 	var pairs []string
 	for name, value := range vars {

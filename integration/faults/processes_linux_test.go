@@ -246,10 +246,18 @@ func (p *processes) Versions() []string {
 
 // Recover waits until all replicas of all streams and consumers are current, and the workers are ready. NATS sometimes
 // does not restore a replica of a consumer after its server had no space or was killed: then a leader and a second
-// replica are enough. A worker that has ended is started again, as a platform does.
+// replica are enough. A worker or server that has ended is started again, as a platform does.
 func (p *processes) Recover(ctx context.Context) error {
 	const patience = 45 * time.Second
 	began := time.Now()
+	for _, n := range p.nodes {
+		if !n.running() {
+			p.run.t.Logf("%s: server %s has ended by itself", p.run.since(began), n.name)
+			if err := p.launch(n); err != nil {
+				return err
+			}
+		}
+	}
 	err := harness.Eventually(ctx, "all replicas", func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 		defer cancel()

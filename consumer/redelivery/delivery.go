@@ -87,15 +87,18 @@ func (d *Delivery) Reserved() bool { return d.reserved.Sequence != 0 }
 // hold records a stored reservation of the next poll.
 func (d *Delivery) hold(next reservation) { d.reserved, d.first = next, next.at }
 
-// newest is the condition of every reservation: of the reservations and due messages of the interaction, the newest one
-// that is stored has this sequence; 0 if none is stored. The leader of a replicated stream keeps two publishes with the
-// same filter from being in progress at the same time, and no others: with different filters, both could be stored.
-func (d *Delivery) newest(sequence uint64) broker.Condition {
-	return broker.Condition{Subjects: d.Namespace.WaitingSubjects(d.Identifier), Last: sequence}
+// reservedAt is the condition that the reservation with a sequence is stored; none is if it is 0. The leader of a
+// replicated stream keeps two publishes with the same filter from being in progress at the same time, and no others:
+// with different filters, both could be stored. So all reservations that follow a due message have this one.
+func (d *Delivery) reservedAt(sequence uint64) broker.Condition {
+	return broker.Condition{Subjects: d.Namespace.HoldSubjects(d.Identifier), Last: sequence}
 }
 
+// vacant is the condition that no reservation is stored.
+func (d *Delivery) vacant() broker.Condition { return d.reservedAt(0) }
+
 // replacing is the condition that the reservation of the next poll is still stored.
-func (d *Delivery) replacing() broker.Condition { return d.newest(d.reserved.Sequence) }
+func (d *Delivery) replacing() broker.Condition { return d.reservedAt(d.reserved.Sequence) }
 
 // declared is the declared message for package lifecycle.
 func (d *Delivery) declared() lifecycle.Declared {

@@ -17,8 +17,8 @@
 // Two polls of one interaction are never closer than its poll interval:
 //
 //  1. A worker polls only after the broker has stored its reservation for the next poll.
-//  2. The broker stores a reservation only if the newest message of the interaction is the one that the worker has. So
-//     of several workers that have the same message, one polls.
+//  2. While a reservation is pending, the broker rejects every other reservation for that interaction, so no other
+//     worker polls.
 //  3. The worker sends its request at least one interval, and a guard for the way to the vendor, before the reservation
 //     falls due. It checks the clock after the broker's acknowledgement and again when it writes the request. If it is
 //     late, it replaces the reservation by a later one, or skips the poll. If the answer shows that the request may
@@ -51,10 +51,9 @@
 // a second. Then it leaves the message unacknowledged, and the broker delivers it again.
 //
 // Each declared message may begin a generation, which is identified by the time at which the message was stored. The
-// first reservation of a generation requires that neither a reservation nor a due message of the interaction is stored,
-// except a due message that causes no more polls, such as a tombstone. An interaction that is declared again while its
-// poll is due or in flight therefore has one chain of reservations. The conditions cover all types, so an identifier
-// that was declared as an audio and as a chat has one chain, too.
+// first reservation of a generation requires that neither a reservation nor a due message of the interaction is stored.
+// An interaction that is declared again while its poll is due or in flight therefore has one chain of reservations. The
+// conditions cover all types, so an identifier that was declared as an audio and as a chat has one chain, too.
 //
 // # Reads may be old
 //
@@ -77,8 +76,9 @@
 // s, and allows for the time that the answer took (package clock). A reservation that was made by one server's clock
 // and falls due by another's may do so too early. Its due message therefore has its intended due time and the server by
 // whose clock that is, and the worker that gets it waits until that clock has reached it. After a short wait it polls;
-// for a longer one, it reserves the same poll again. The broker may redeliver a due message late, when the next poll
-// has already fallen due. That poll's due message is newer, so the condition of the reservation is false.
+// for a longer one, it reserves the same poll again. The broker may redeliver a due message late. If the next poll has
+// fallen due early meanwhile, its reservation is no longer stored, and nothing would stop the worker from reserving the
+// same poll again. So the worker reads first what is stored if the message is old, and was delivered before.
 //
 // # Delayed naks
 //

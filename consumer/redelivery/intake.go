@@ -69,7 +69,7 @@ func (r *Reservations) takeIn(ctx context.Context, d *Delivery) (_ lifecycle.Tak
 			again = true // this process did not run for a time; if the broker is slow, reading once more does not help
 			continue
 		}
-		if err = r.reserveFirst(ctx, d, snapshot.Due); err == nil {
+		if err = r.reserveFirst(ctx, d); err == nil {
 			return lifecycle.Reserve, 0, nil
 		}
 		if !errors.Is(err, broker.ErrRejected) {
@@ -118,16 +118,13 @@ func (r *Reservations) waitFor(verdict lifecycle.TakeIn, until time.Time, d *Del
 	return max(wait, min(age/undecidedShare, maxUndecided))
 }
 
-// reserveFirst stores the first reservation of a generation, on the condition that nothing is stored but a due message
-// without effect: a reservation beside a poll that is due would be a second generation.
-func (r *Reservations) reserveFirst(ctx context.Context, d *Delivery, beside *lifecycle.Reserved) error {
-	var last uint64
-	if beside != nil {
-		last = beside.Sequence
-	}
+// reserveFirst stores the first reservation of a generation, on the condition that nothing is stored for the interaction.
+// A due message counts as well: a reservation beside a poll that is due would be a second generation, and that poll's
+// worker could replace it, because the conditions of both have different filters.
+func (r *Reservations) reserveFirst(ctx context.Context, d *Delivery) error {
 	next := newReservation(d.At.Generation, 1)
 	next.at = r.cfg.Now().Add(d.Interval + r.cfg.spread(d.Interval))
-	return r.put(ctx, d, &next, d.newest(last))
+	return r.put(ctx, d, &next, broker.Condition{Subjects: r.cfg.Namespace.WaitingSubjects(d.Identifier)})
 }
 
 // Judge returns the verdict on a declared message, by all that is stored for its interaction.

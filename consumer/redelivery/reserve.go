@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"statusworker/consumer/clock"
 	"statusworker/schema"
 	"statusworker/schema/broker"
 	"statusworker/schema/lifecycle"
@@ -100,18 +101,6 @@ func (r *Reservations) Begin(ctx context.Context, d *Delivery) (Verdict, error) 
 	} else if err := pause(ctx, wait); err != nil {
 		return "", err
 	}
-	if d.Message.Header.Get(broker.HeaderScheduler) == "" {
-		// Another client published it, and a reservation that is older may be stored.
-		switch pending, err := r.stored.reservation(ctx, d.Identifier); {
-		case err != nil:
-			return "", err
-		case pending == nil:
-		case lifecycle.Snapshot{Reservation: pending}.Taken(d.At):
-			return Drop, d.Ack()
-		default:
-			return Undecided, d.NakAfter(d.Interval)
-		}
-	}
 	// It has no refusals: if the worker cannot store the result of this poll, their count begins again.
 	next := newReservation(d.At.Generation, d.At.Number+1)
 	taken, err := r.take(ctx, d, &next)
@@ -139,7 +128,7 @@ func (r *Reservations) reserveAgain(ctx context.Context, d *Delivery, wait time.
 	// The server that published the message may be ahead of the known clock, and publish the next one, too.
 	ahead := max(0, d.Due.Sub(r.cfg.Clock.Now()))
 	again.at = r.cfg.Now().Add(wait + ahead)
-	if r.put(ctx, d, &again, d.newest(d.Message.Sequence)) != nil {
+	if r.put(ctx, d, &again, d.vacant()) != nil {
 		return d.NakAfter(wait)
 	}
 	return d.Ack()
@@ -155,12 +144,15 @@ func (r *Reservations) sureOfTime(ctx context.Context) error {
 	return r.cfg.Clock.Sure(measure)
 }
 
-// take stores the reservation, unless another worker has taken the next poll. The error is errReserved, or the
+// take stores the reservation, unless another worker has taken the next poll. The error is errReserved, errGone, or the
 // broker's.
 func (r *Reservations) take(ctx context.Context, d *Delivery, next *reservation) (taken bool, err error) {
+	if taken, err := r.fellDue(ctx, d); err != nil || taken {
+		return taken, err
+	}
 	for giveUp := r.cfg.Now().Add(rejectedFor); ; {
 		r.plan(d, next, 0)
-		err := r.put(ctx, d, next, d.newest(d.Message.Sequence))
+		err := r.put(ctx, d, next, d.vacant())
 		if err == nil {
 			return false, nil
 		}
@@ -168,8 +160,12 @@ func (r *Reservations) take(ctx context.Context, d *Delivery, next *reservation)
 			return false, err
 		}
 		r.rejected.Add(1)
-		if taken, err := r.taken(ctx, d); err != nil || taken {
-			return taken, err
+		pending, err := r.stored.reservation(ctx, d.Identifier)
+		if err != nil {
+			return false, err
+		}
+		if (lifecycle.Snapshot{Reservation: pending}).Taken(d.At) {
+			return true, nil
 		}
 		if err := r.waitToRetry(ctx, giveUp); err != nil {
 			return false, fmt.Errorf("reserving the next poll of %s: %w", d.Identifier, err)
@@ -177,8 +173,14 @@ func (r *Reservations) take(ctx context.Context, d *Delivery, next *reservation)
 	}
 }
 
-// taken reports whether a reservation was rejected because another worker has taken the next poll.
-func (r *Reservations) taken(ctx context.Context, d *Delivery) (bool, error) {
+// fellDue reports whether another worker has taken the next poll. If a message is old, that poll may have fallen due
+// since, even too early by another server's clock, and its reservation is no longer stored. That needs another delivery
+// of the message: before this one, or after it, while this process stood still. It is not so in a backlog.
+func (r *Reservations) fellDue(ctx context.Context, d *Delivery) (bool, error) {
+	old := d.Interval / 2
+	if r.cfg.Clock.Now().Sub(d.Due) <= old || d.Message.Count <= 1 && clock.Passed(d.Asked, r.cfg.Now()) <= old {
+		return false, nil
+	}
 	var snapshot lifecycle.Snapshot
 	if err := r.stored.polls(ctx, d.Identifier, &snapshot); err != nil {
 		return false, err

@@ -148,7 +148,7 @@ func (r *Reservations) Finish(ctx context.Context, d *Delivery) error {
 		return err
 	}
 	tomb.Position = pending.Position
-	if err := r.put(ctx, d, &tomb, d.newest(pending.Sequence)); !errors.Is(err, broker.ErrRejected) {
+	if err := r.put(ctx, d, &tomb, d.reservedAt(pending.Sequence)); !errors.Is(err, broker.ErrRejected) {
 		return err
 	}
 	return nil

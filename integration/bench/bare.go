@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -117,11 +116,7 @@ func (b *bare) scheduleAndPoll(msg jetstream.Msg) error {
 	subject := msg.Subject()
 	identifier := subject[strings.LastIndexByte(subject, '.')+1:]
 	wait := b.interval + 100*time.Millisecond // as the worker
-	meta, err := msg.Metadata()
-	if err != nil {
-		return err
-	}
-	_, err = b.js.PublishMsg(ctx, &nats.Msg{
+	_, err := b.js.PublishMsg(ctx, &nats.Msg{
 		Subject: ns.HoldSubject(schema.Audio, identifier),
 		Data:    msg.Data(),
 		Header: nats.Header{
@@ -129,8 +124,8 @@ func (b *bare) scheduleAndPoll(msg jetstream.Msg) error {
 				"@at " + time.Now().Add(wait).UTC().Format(time.RFC3339Nano),
 			},
 			"Nats-Schedule-Target":                        {subject},
-			"Nats-Expected-Last-Subject-Sequence":         {strconv.FormatUint(meta.Sequence.Stream, 10)},
-			"Nats-Expected-Last-Subject-Sequence-Subject": {ns.WaitingSubjects(identifier)},
+			"Nats-Expected-Last-Subject-Sequence":         {"0"},
+			"Nats-Expected-Last-Subject-Sequence-Subject": {ns.HoldSubjects(identifier)},
 		},
 	})
 	if err != nil {

@@ -42,15 +42,15 @@ var mutants = []mutant{
 	{name: "reserve-always", removes: "the condition of a reservation", mode: modeSchedule, edits: []edit{
 		{"consumer/redelivery/wire.go", "If:       on,", "If:       broker.Condition{},"},
 	}},
-	{name: "other-filter", removes: "the same filter in the conditions of all reservations", pkg: "consumer",
-		edits: []edit{
-			{"consumer/redelivery/reserve.go", "		err := r.put(ctx, d, next, d.newest(d.Message.Sequence))\n",
-				"		hold := d.Namespace.HoldSubjects(d.Identifier)\n" +
-					"		err := r.put(ctx, d, next, broker.Condition{Subjects: hold})\n"},
+	{name: "begin-beside", removes: "the wait of a new generation for the due message of one that has ended",
+		pkg: "consumer", edits: []edit{
+			{"schema/lifecycle/takein.go", "			return Wait, time.Time{}\n", "			return Reserve, time.Time{}\n"},
+			{"consumer/redelivery/intake.go", "r.cfg.Namespace.WaitingSubjects(d.Identifier)}",
+				"r.cfg.Namespace.HoldSubjects(d.Identifier)}"},
 		}},
 	{name: "believe-refusal", removes: "the check of a rejected reservation", mode: modeSchedule, edits: []edit{
-		{"consumer/redelivery/reserve.go", "taken, err := r.taken(ctx, d); err",
-			"taken, err := true, error(nil); err"},
+		{"consumer/redelivery/reserve.go", "		if (lifecycle.Snapshot{Reservation: pending}).Taken(d.At) {\n",
+			"		if _ = pending; true {\n"},
 	}},
 	{name: "send-late", removes: "the check of the clock when a request is written", mode: modeSchedule, edits: []edit{
 		{"statusclient/attempt.go", "	return !a.sendBy.IsZero() && (now.After", "	return false && (now.After"},

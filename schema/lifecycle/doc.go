@@ -28,10 +28,10 @@
 //	a due message of another generation that has not ended    Undecided: wait for the outcome of that generation
 //	an earlier declared message, under another type, that
 //	  begins a generation (ignored if S is a replay)          Undecided: wait until that message is taken in
-//	a due message without effect, or nothing                  Reserve, on the condition that nothing else is stored
+//	a due message without effect                              Wait until it is acknowledged
+//	nothing                                                   Reserve, on the condition that nothing is stored
 //
-// A due message is without effect if it is a tombstone, is foreign, or belongs to a generation that has ended: the
-// worker that gets it finds the reservation of the new generation, and drops the due message.
+// A due message is without effect if it is a tombstone, is foreign, or belongs to a generation that has ended.
 //
 // # What is read may be old
 //

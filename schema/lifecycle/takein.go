@@ -8,8 +8,8 @@ type TakeIn string
 // The verdicts on a declared message. TakenIn, Twice and Processed end its delivery: acknowledge it. They follow from a
 // stored outcome, or from a stored message of the generation of the declared message, and never from what is absent.
 const (
-	// Reserve: the message begins its generation. Reserve its first poll on the condition that no reservation and no
-	// due message of the interaction is stored, except the due message of the snapshot, which is without effect.
+	// Reserve: the message begins its generation. Reserve its first poll on the condition that neither a reservation
+	// nor a due message of the interaction is stored.
 	Reserve TakeIn = "reserve"
 	// TakenIn: the message was taken in before.
 	TakenIn TakeIn = "taken in"
@@ -21,8 +21,9 @@ const (
 	// generation depends on when the outcome of that other generation is stored. That outcome may be stored already:
 	// see "What is read may be old". Keep the message until the outcome is read.
 	Undecided TakeIn = "undecided"
-	// Wait: an earlier generation has ended, and its reservation is still stored. Replacing the reservation could lose
-	// the interaction: a schedule that fires purges its subject, including a message that was stored there just before.
+	// Wait: an earlier generation has ended, and its reservation or a due message is still stored. A reservation beside
+	// them could be lost: a schedule that fires purges its subject, including a message that was stored there just
+	// before, and the worker of a due message could replace it.
 	Wait TakeIn = "wait"
 	// Foreign: a foreign message is stored in place of the reservation.
 	Foreign TakeIn = "foreign message"
@@ -50,7 +51,10 @@ func (s Snapshot) TakeIn(d Declared) (verdict TakeIn, until time.Time) {
 		}
 		return Undecided, r.Due
 	}
-	if s.Due != nil && !s.over(*s.Due, d) {
+	if s.Due != nil {
+		if s.over(*s.Due, d) {
+			return Wait, time.Time{}
+		}
 		return Undecided, time.Time{}
 	}
 	if d.Replays.IsZero() && s.declaredBefore(d) {

@@ -31,16 +31,7 @@ func (w *walk) takeIn(s Snapshot) {
 			case Reserve:
 				w.mayBegin(s, d)
 			case Wait:
-				if s.Reservation == nil || s.Reservation.Foreign() || until != s.Reservation.Due {
-					w.fail(s, "TakeIn of %v waits until %v, want until a reservation is due", stored, until)
-					continue
-				}
-				// When the reservation fires, the wait ends.
-				fired := s
-				fired.Reservation, fired.Due = nil, s.Reservation
-				if next, _ := fired.TakeIn(d); next == Wait || next == Foreign {
-					w.fail(s, "TakeIn of %v = %s, and then %s when the reservation has fired", stored, verdict, next)
-				}
+				w.waits(s, d, until)
 			case Foreign:
 				if s.Reservation == nil || !s.Reservation.Foreign() {
 					w.fail(s, "TakeIn of %v = %s without a foreign reservation", stored, verdict)
@@ -49,6 +40,23 @@ func (w *walk) takeIn(s Snapshot) {
 				w.fail(s, "unknown verdict %q", verdict)
 			}
 		}
+	}
+}
+
+// waits checks that a message waits until nothing is stored of the polls of a generation that has ended.
+func (w *walk) waits(s Snapshot, d Declared, until time.Time) {
+	want := time.Time{}
+	if s.Reservation != nil {
+		want = s.Reservation.Due
+	}
+	if !until.Equal(want) || s.Reservation == nil && s.Due == nil || s.Reservation != nil && s.Reservation.Foreign() {
+		w.fail(s, "TakeIn of %v waits until %v, want %v, when a reservation falls due", d.Stored, until, want)
+		return
+	}
+	gone := s
+	gone.Reservation, gone.Due = nil, nil
+	if next, _ := gone.TakeIn(d); next == Wait || next == Foreign {
+		w.fail(s, "TakeIn of %v = %s, also when nothing of the polls is stored", d.Stored, next)
 	}
 }
 
@@ -102,11 +110,8 @@ func (w *walk) undecided(s Snapshot, d Declared, until time.Time) {
 
 // mayBegin checks that a generation begins only if the one before has ended in a dead letter that was stored earlier.
 func (w *walk) mayBegin(s Snapshot, d Declared) {
-	if s.Reservation != nil {
-		w.fail(s, "TakeIn of %v would be a second reservation", d.Stored)
-	}
-	if goesOn(s.Due, s.Outcomes) && !s.Due.Generation.Equal(d.Replays) {
-		w.fail(s, "TakeIn of %v begins a generation beside a poll that is due", d.Stored)
+	if s.Reservation != nil || s.Due != nil {
+		w.fail(s, "TakeIn of %v begins a generation beside another one", d.Stored)
 	}
 	for _, o := range s.Outcomes {
 		if decides(o, d) {

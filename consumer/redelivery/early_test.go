@@ -1,6 +1,7 @@
 package redelivery
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -97,6 +98,33 @@ func (e *early) poll() *Delivery {
 			e.Fatal("nothing is due")
 		}
 	}
+}
+
+// next begins deliveries until one may be polled. A delivery that cannot be reserved yet is redelivered.
+func (e *early) next(within time.Duration) *Delivery {
+	e.Helper()
+	for ends := time.Now().Add(within); time.Now().Before(ends); {
+		var d *Delivery
+		err := e.Puller(ns.StreamPolls(), ns.PollConsumer(schema.Chat)).Pull(1, time.Second, func(m broker.Delivery) {
+			d = e.delivery(m)
+		})
+		e.check(err)
+		if d == nil {
+			continue
+		}
+		switch v, err := e.r.Begin(e.Context(), d); {
+		case err != nil && !errors.Is(err, errReserved):
+			e.Fatal(err)
+		case v == Poll:
+			return d
+		}
+	}
+	e.Errorf("nothing was polled within %s; stored are:", within)
+	for _, m := range e.Stored(ns.StreamPolls()) {
+		e.Logf("%d %s %v", m.Sequence, m.Subject, m.Header)
+	}
+	e.FailNow()
+	return nil
 }
 
 // A poll that fell due too early by another server's clock waits until the clock by which it was reserved has reached

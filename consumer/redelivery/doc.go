@@ -78,7 +78,7 @@
 // whose clock that is, and the worker that gets it waits until that clock has reached it. After a short wait it polls;
 // for a longer one, it reserves the same poll again. The broker may redeliver a due message late. If the next poll has
 // fallen due early meanwhile, its reservation is no longer stored, and nothing would stop the worker from reserving the
-// same poll again. So the worker reads first what is stored if the message is old, and was delivered before.
+// same poll again. So the worker reads first what is stored if the message is old, but not in a backlog.
 //
 // # Delayed naks
 //

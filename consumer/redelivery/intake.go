@@ -69,7 +69,7 @@ func (r *Reservations) takeIn(ctx context.Context, d *Delivery) (_ lifecycle.Tak
 			again = true // this process did not run for a time; if the broker is slow, reading once more does not help
 			continue
 		}
-		if err = r.reserveFirst(ctx, d); err == nil {
+		if err = r.reserveFirst(ctx, d, snapshot.Ignored); err == nil {
 			return lifecycle.Reserve, 0, nil
 		}
 		if !errors.Is(err, broker.ErrRejected) {
@@ -120,11 +120,14 @@ func (r *Reservations) waitFor(verdict lifecycle.TakeIn, until time.Time, d *Del
 
 // reserveFirst stores the first reservation of a generation, on the condition that nothing is stored for the interaction.
 // A due message counts as well: a reservation beside a poll that is due would be a second generation, and that poll's
-// worker could replace it, because the conditions of both have different filters.
-func (r *Reservations) reserveFirst(ctx context.Context, d *Delivery) error {
+// worker could replace it, because the conditions of both have different filters. A message that no worker receives does
+// not count.
+func (r *Reservations) reserveFirst(ctx context.Context, d *Delivery, ignored uint64) error {
 	next := newReservation(d.At.Generation, 1)
 	next.at = r.cfg.Now().Add(d.Interval + r.cfg.spread(d.Interval))
-	return r.put(ctx, d, &next, broker.Condition{Subjects: r.cfg.Namespace.WaitingSubjects(d.Identifier)})
+	return r.put(ctx, d, &next, broker.Condition{
+		Subjects: r.cfg.Namespace.WaitingSubjects(d.Identifier), Last: ignored,
+	})
 }
 
 // Judge returns the verdict on a declared message, by all that is stored for its interaction.

@@ -175,10 +175,12 @@ func (r *Reservations) take(ctx context.Context, d *Delivery, next *reservation)
 
 // fellDue reports whether another worker has taken the next poll. If a message is old, that poll may have fallen due
 // since, even too early by another server's clock, and its reservation is no longer stored. That needs another delivery
-// of the message: before this one, or after it, while this process stood still. It is not so in a backlog.
+// of the message, which a broker that has lost the state of its consumer does not count. Nothing is read for the first
+// delivery of a message in a backlog.
 func (r *Reservations) fellDue(ctx context.Context, d *Delivery) (bool, error) {
 	old := d.Interval / 2
-	if r.cfg.Clock.Now().Sub(d.Due) <= old || d.Message.Count <= 1 && clock.Passed(d.Asked, r.cfg.Now()) <= old {
+	backlog := d.Message.Pending > 0 && d.Message.Count <= 1 && clock.Passed(d.Asked, r.cfg.Now()) <= old
+	if backlog || r.cfg.Clock.Now().Sub(d.Due) <= old {
 		return false, nil
 	}
 	var snapshot lifecycle.Snapshot

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"statusworker/schema"
 	"statusworker/schema/broker"
 	"statusworker/schema/lifecycle"
 )
@@ -55,21 +56,50 @@ func (s *stored) first(ctx context.Context, identifier string) (*lifecycle.Decla
 	return &lifecycle.Declared{Subject: m.Subject, Stored: m.Time, Invalid: invalid != nil}, nil
 }
 
-// polls reads the reservation and the last due message of an interaction into a snapshot.
+// polls reads the reservation and the last due message of an interaction into a snapshot. A due message under an unknown
+// type is ignored, because no worker receives it.
 func (s *stored) polls(ctx context.Context, identifier string, to *lifecycle.Snapshot) (err error) {
 	if to.Reservation, err = s.reservation(ctx, identifier); err != nil {
 		return err
 	}
-	to.Due, err = s.last(ctx, identifier, s.Namespace.PollSubjects(identifier))
-	return err
+	to.Due, to.Ignored = nil, 0
+	last, err := s.last(ctx, identifier, s.Namespace.PollSubjects(identifier))
+	if err != nil || last == nil {
+		return err
+	}
+	if typ, _, _ := s.Namespace.SplitSubject(last.Subject); schema.Type(typ).Valid() {
+		to.Due = reserved(last)
+		return nil
+	}
+	to.Ignored = last.Sequence
+	for _, t := range schema.Types() {
+		m, err := s.last(ctx, identifier, s.Namespace.PollSubject(t, identifier))
+		if err != nil {
+			return err
+		}
+		if m != nil && (to.Due == nil || m.Sequence > to.Due.Sequence) {
+			to.Due = reserved(m)
+		}
+	}
+	return nil
 }
 
 // reservation reads the reservation of an interaction; nil if there is none.
 func (s *stored) reservation(ctx context.Context, identifier string) (*lifecycle.Reserved, error) {
-	return s.last(ctx, identifier, s.Namespace.HoldSubjects(identifier))
+	m, err := s.last(ctx, identifier, s.Namespace.HoldSubjects(identifier))
+	if err != nil || m == nil {
+		return nil, err
+	}
+	return reserved(m), nil
 }
 
-func (s *stored) last(ctx context.Context, identifier, subjects string) (*lifecycle.Reserved, error) {
+func reserved(m *broker.Message) *lifecycle.Reserved {
+	r := lifecycle.ReadReserved(m.Header, m.Sequence, m.Time)
+	return &r
+}
+
+// last reads the last message on subjects; nil if there is none.
+func (s *stored) last(ctx context.Context, identifier, subjects string) (*broker.Message, error) {
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
 	m, err := s.Broker.Last(ctx, s.Namespace.StreamPolls(), subjects)
@@ -79,6 +109,5 @@ func (s *stored) last(ctx context.Context, identifier, subjects string) (*lifecy
 	if err != nil {
 		return nil, fmt.Errorf("reading the reservation of %s: %w", identifier, err)
 	}
-	r := lifecycle.ReadReserved(m.Header, m.Sequence, m.Time)
-	return &r, nil
+	return &m, nil
 }

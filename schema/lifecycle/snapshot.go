@@ -187,6 +187,9 @@ type Snapshot struct {
 	Declared *Declared
 	// Reservation is the pending reservation, Due the last message that has fallen due and is not acknowledged.
 	Reservation, Due *Reserved
+	// Ignored is the sequence of the newest due message if that is under an unknown type: no worker receives it, and
+	// Due is the newest of the others. 0 otherwise.
+	Ignored uint64
 	// Outcomes are the newest outcomes on each subject, in any order.
 	Outcomes []Outcome
 }

@@ -27,7 +27,9 @@ func TestDeclaredTwiceBehindAForeignMessage(t *testing.T) {
 					s.Publish("interactions.poll.bogus."+id, "nonsense")
 				}
 				s.DeclareAs(schema.Audio, id, `"includeAiResults":false`)
-				s.Fake.Inject(fake.Fault{Op: fake.Pull, Object: ns.StreamPolls(), Err: broker.ErrNoAnswer, Times: 1 << 20})
+				s.Fake.Inject(fake.Fault{
+					Op: fake.Pull, Object: ns.StreamPolls(), Err: broker.ErrNoAnswer, Times: 1 << 20,
+				})
 				second := s.Start()
 				s.Until("a rejection", func() bool { return second.Stats().RejectedReservations > 0 })
 				time.Sleep(5 * time.Second)

@@ -118,10 +118,10 @@ func (r *Reservations) waitFor(verdict lifecycle.TakeIn, until time.Time, d *Del
 	return max(wait, min(age/undecidedShare, maxUndecided))
 }
 
-// reserveFirst stores the first reservation of a generation, on the condition that nothing is stored for the interaction.
-// A due message counts as well: a reservation beside a poll that is due would be a second generation, and that poll's
-// worker could replace it, because the conditions of both have different filters. A message that no worker receives does
-// not count.
+// reserveFirst stores the first reservation of a generation, on the condition that nothing is stored for the
+// interaction. A due message counts as well: a reservation beside a poll that is due would be a second generation, and
+// that poll's worker could replace it, because the conditions of both have different filters. A message that no worker
+// receives does not count.
 func (r *Reservations) reserveFirst(ctx context.Context, d *Delivery, ignored uint64) error {
 	next := newReservation(d.At.Generation, 1)
 	next.at = r.cfg.Now().Add(d.Interval + r.cfg.spread(d.Interval))

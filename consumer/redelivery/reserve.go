@@ -17,6 +17,8 @@ const (
 	// rejectedFor is how long a rejected reservation is retried, and rejectedEvery how often.
 	rejectedFor   = time.Second
 	rejectedEvery = 20 * time.Millisecond
+	// manyPending is how many messages wait for delivery in a backlog.
+	manyPending = 1000
 	// ackTimeout is how long a request waits for the broker's answer: much less than AckWait.
 	ackTimeout = 4 * time.Second
 	// MaxReserve is how long a reservation may take, with a short wait and retries: AckWait must be longer.
@@ -176,10 +178,10 @@ func (r *Reservations) take(ctx context.Context, d *Delivery, next *reservation)
 // fellDue reports whether another worker has taken the next poll. If a message is old, that poll may have fallen due
 // since, even too early by another server's clock, and its reservation is no longer stored. That needs another delivery
 // of the message, which a broker that has lost the state of its consumer does not count. Nothing is read for the first
-// delivery of a message in a backlog.
+// delivery of a message in a backlog, because that would slow it down.
 func (r *Reservations) fellDue(ctx context.Context, d *Delivery) (bool, error) {
 	old := d.Interval / 2
-	backlog := d.Message.Pending > 0 && d.Message.Count <= 1 && clock.Passed(d.Asked, r.cfg.Now()) <= old
+	backlog := d.Message.Pending >= manyPending && d.Message.Count <= 1 && clock.Passed(d.Asked, r.cfg.Now()) <= old
 	if backlog || r.cfg.Clock.Now().Sub(d.Due) <= old {
 		return false, nil
 	}

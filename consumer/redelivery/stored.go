@@ -56,8 +56,8 @@ func (s *stored) first(ctx context.Context, identifier string) (*lifecycle.Decla
 	return &lifecycle.Declared{Subject: m.Subject, Stored: m.Time, Invalid: invalid != nil}, nil
 }
 
-// polls reads the reservation and the last due message of an interaction into a snapshot. A due message under an unknown
-// type is ignored, because no worker receives it.
+// polls reads the reservation and the last due message of an interaction into a snapshot. A due message under an
+// unknown type is ignored, because no worker receives it.
 func (s *stored) polls(ctx context.Context, identifier string, to *lifecycle.Snapshot) (err error) {
 	if to.Reservation, err = s.reservation(ctx, identifier); err != nil {
 		return err

@@ -44,7 +44,8 @@ var mutants = []mutant{
 	}},
 	{name: "begin-beside", removes: "the wait of a new generation for the due message of one that has ended",
 		pkg: "consumer", edits: []edit{
-			{"schema/lifecycle/takein.go", "			return Wait, time.Time{}\n", "			return Reserve, time.Time{}\n"},
+			{"schema/lifecycle/takein.go", "			return Wait, time.Time{}\n",
+				"			return Reserve, time.Time{}\n"},
 			{"consumer/redelivery/intake.go", "r.cfg.Namespace.WaitingSubjects(d.Identifier), Last",
 				"r.cfg.Namespace.HoldSubjects(d.Identifier), Last"},
 		}},

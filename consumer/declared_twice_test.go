@@ -326,7 +326,7 @@ func TestDueMessageBesideAReservation(t *testing.T) {
 		id := s.Declare(schema.Chat, simulator.Processed(2*time.Second))
 		s.Start()
 		s.WaitPollsOf(id, 1)
-		time.Sleep(s.Config.Intervals.Of(schema.Chat) / 2)
+		time.Sleep(s.Config.Intervals.Of(schema.Chat) / 2) // the next poll is reserved, and not due
 		s.Publish(ns.PollSubject(schema.Chat, id), string(stage.Declaration(schema.Chat, id)))
 		s.WantOutcomes(ns.ProcessedSubject(schema.ToCXAI, id))
 		s.WaitDrained()

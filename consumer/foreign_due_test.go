@@ -32,7 +32,7 @@ func TestDeclaredTwiceBehindAForeignMessage(t *testing.T) {
 				})
 				second := s.Start()
 				s.Until("a rejection", func() bool { return second.Stats().RejectedReservations > 0 })
-				time.Sleep(5 * time.Second)
+				time.Sleep(5 * time.Second) // a generation that begins is an event, one that does not is none
 				if n := second.Stats().TakenIn; n != 0 {
 					t.Errorf("a second generation began before the first had ended")
 				}

@@ -82,12 +82,14 @@ func TestOracle(t *testing.T) {
 	for name, c := range map[string]struct {
 		breaks func(broker.Broker) broker.Broker
 		want   []string // one of these invariants
+		also   string   // another one that a history may break first
 	}{
-		"reservations too early":           {eager, []string{"I3"}},
-		"outcomes that are not stored":     {forgetful, []string{"I1", "I4"}},
-		"outcomes without a condition":     {careless, []string{"I1", "I2"}},
-		"reservations that are not stored": {trusting, []string{"I4"}},
-		"reservations without a condition": {unconditional, []string{"I3", "I7"}},
+		"reservations too early":           {eager, []string{"I3"}, ""},
+		"outcomes that are not stored":     {forgetful, []string{"I1", "I4"}, ""},
+		"outcomes without a condition":     {careless, []string{"I1", "I2"}, ""},
+		"reservations that are not stored": {trusting, []string{"I4"}, ""},
+		// Of an interaction that is declared twice, the second message begins a generation.
+		"reservations without a condition": {unconditional, []string{"I3", "I7"}, "I11"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			began := time.Now()
@@ -97,7 +99,7 @@ func TestOracle(t *testing.T) {
 				p := Plan{Seed: s}
 				reseed(s)
 				h := run(t, w, newRandom(s, w, 20, &p), false)
-				if len(h.Violations) == 0 {
+				if len(h.Violations) == 0 || h.Violations[0].Invariant == c.also {
 					continue
 				}
 				if v := h.Violations[0]; !slices.Contains(c.want, v.Invariant) {

@@ -9,7 +9,7 @@ type TakeIn string
 // stored outcome, or from a stored message of the generation of the declared message, and never from what is absent.
 const (
 	// Reserve: the message begins its generation. Reserve its first poll on the condition that neither a reservation
-	// nor a due message of the interaction is stored.
+	// nor a due message of the interaction is stored, except the one that the snapshot ignores.
 	Reserve TakeIn = "reserve"
 	// TakenIn: the message was taken in before.
 	TakenIn TakeIn = "taken in"

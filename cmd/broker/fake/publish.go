@@ -28,12 +28,13 @@ func (s *stream) publish(p broker.Publication, answer result) {
 	case duplicate && s.b.o.Replicated:
 		answer(broker.Ack{Sequence: before, Duplicate: true}, nil)
 		return
-	case s.inProgress(p) != nil:
-		err = s.inProgress(p)
 	case !s.meets(p.If):
 		err = broker.ErrRejected
 	default:
 		err = s.checkSchedule(p)
+	}
+	if busy := s.inProgress(p); busy != nil {
+		err = busy
 	}
 	if err != nil || duplicate {
 		answer(broker.Ack{Sequence: before, Duplicate: duplicate}, err)

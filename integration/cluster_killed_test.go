@@ -11,16 +11,17 @@ import (
 	"statusworker/statusclient/simulator"
 )
 
-// All nodes are killed at once with thousands of interactions in flight, and one of them does not start again. Two
+// All nodes are killed at once with a thousand interactions in flight, and one of them does not start again. Two
 // nodes must suffice: they elect no leader of a consumer whose state was in memory, and polls stand still.
 func TestClusterAllNodesKilled(t *testing.T) {
 	t.Parallel()
 	cluster := harness.StartCluster(t)
 	at := onNodes(cluster, "all-killed", consumer.Schedule, longAge)
 	at.intervals = consumer.Intervals{Audio: 20 * time.Second, Chat: 10 * time.Second, Transcript: 10 * time.Second}
+	at.within = 6 * time.Minute
 	s := newScenario(t, at)
 	s.startThree()
-	waiting := endless(3000)
+	waiting := endless(1000)
 	s.declareAll(waiting)
 	s.eachPolled(waiting, 1)
 	s.more(50)

@@ -372,27 +372,33 @@ func TestContentsOfFilesAreMasked(t *testing.T) {
 	creds := "-----BEGIN NATS USER JWT-----\n" + jwt + "\n------END NATS USER JWT------\n\n" +
 		"-----BEGIN USER NKEY SEED-----\n" + string(seed) + "\n------END USER NKEY SEED------\n"
 	encoded := base64.StdEncoding.EncodeToString([]byte(creds))
-	for name, contents := range map[string]string{
-		"seed": string(seed), "JWT": jwt, "credentials": creds, "base64": "data:;base64," + encoded,
-		"seed as a file": "file://" + string(seed), "seed as a variable": "env://" + string(seed),
-		"key": "-----BEGIN PRIVATE KEY-----\n" + body + "\n-----END PRIVATE KEY-----\n",
-	} {
-		for _, variable := range []string{"NATS_CREDS", "NATS_NKEY", "NATS_JWT", "NATS_SEED", "NATS_KEY", "NATS_CERT",
-			"NATS_CA"} {
-			for _, args := range [][]string{{"config"}, {"config", "-o", "json"}, {"config", "-o", "yaml"},
-				{"status", "--timeout", "1ns"}} {
-				c := command(t, args...)
-				c.env[variable] = contents
-				if variable == "NATS_KEY" {
-					c.env["NATS_CERT"] = contents
-				}
-				if code := c.start().end(); args[0] == "config" && code != exitOK {
-					t.Errorf("%v with %s as %s: exit code %d", args, name, variable, code)
-				}
-				for _, secret := range []string{string(seed), jwt, body, encoded} {
-					if strings.Contains(c.stdout.String()+c.stderr.String(), secret) {
-						t.Errorf("%v shows %s as %s:\n%s%s", args, name, variable, &c.stdout, &c.stderr)
-					}
+	contents := [][2]string{
+		{"seed", string(seed)},
+		{"JWT", jwt},
+		{"credentials", creds},
+		{"base64", "data:;base64," + encoded},
+		{"seed as a file", "file://" + string(seed)},
+		{"seed as a variable", "env://" + string(seed)},
+		{"key", "-----BEGIN PRIVATE KEY-----\n" + body + "\n-----END PRIVATE KEY-----\n"},
+	}
+	variables := []string{"NATS_CREDS", "NATS_NKEY", "NATS_JWT", "NATS_SEED", "NATS_KEY", "NATS_CERT", "NATS_CA"}
+	commands := [][]string{
+		{"config"}, {"config", "-o", "json"}, {"config", "-o", "yaml"}, {"status", "--timeout", "1ns"},
+	}
+	for i, of := range contents {
+		for j, variable := range variables {
+			args := commands[(i+j)%len(commands)] // each command with all contents, and with all variables
+			c := command(t, args...)
+			c.env[variable] = of[1]
+			if variable == "NATS_KEY" {
+				c.env["NATS_CERT"] = of[1]
+			}
+			if code := c.start().end(); args[0] == "config" && code != exitOK {
+				t.Errorf("%v with %s as %s: exit code %d", args, of[0], variable, code)
+			}
+			for _, secret := range []string{string(seed), jwt, body, encoded} {
+				if strings.Contains(c.stdout.String()+c.stderr.String(), secret) {
+					t.Errorf("%v shows %s as %s:\n%s%s", args, of[0], variable, &c.stdout, &c.stderr)
 				}
 			}
 		}

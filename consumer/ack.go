@@ -9,14 +9,15 @@ import (
 )
 
 const (
-	// backlogFrom is how many messages make a backlog. With fewer, the broker finds the next one in microseconds.
+	// backlogFrom is the number of undelivered messages of a lane from which acknowledgements are delayed. With fewer,
+	// the broker finds the next one in microseconds.
 	backlogFrom = 500
 	// maxAckDelay is how long an acknowledgement may be delayed: much less than AckWait.
 	maxAckDelay = 500 * time.Millisecond
 )
 
-// lateAcks delays the acknowledgements of a lane while it has a backlog: each is sent with the next one, or after
-// maxAckDelay.
+// lateAcks delays the acknowledgements of a lane while it has a backlog. It holds one acknowledgement: it sends that
+// when the next one is requested, which it then holds instead, or after maxAckDelay.
 //
 // The stream then has a message before the next one that the lane's consumer delivers. Without any, nats-server
 // (fileStore.LoadNextMsg) visits every due subject of the lane to find the next message. After an outage, almost every
@@ -33,7 +34,7 @@ type lateAcks struct {
 	timer *time.Timer
 }
 
-// Ack implements [redelivery.Settler]. In a backlog, the error is that of the acknowledgement before.
+// Ack implements [redelivery.Settler]. In a backlog, the error is that of the previous acknowledgement.
 func (a *lateAcks) Ack(d broker.Delivery) error {
 	if d.Pending < backlogFrom {
 		return a.Settler.Ack(d)

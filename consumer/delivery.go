@@ -33,7 +33,8 @@ func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
 		return err
 	}
 	facts, decision, answer := w.poll(ctx, d, spans)
-	if decision.Action == Redeliver { // otherwise the row of refusals continues if the outcome cannot be published
+	// With an outcome, the count stays as before this poll: if publishing fails, the next poll can end the interaction.
+	if decision.Action == Redeliver {
 		d.Refusals = decision.Refusals
 	}
 	if decision.UnknownStatus {
@@ -150,9 +151,8 @@ func (w *Worker) mayPoll(d *delivery) bool {
 // from polling anyway, but a stored delay also applies to other workers, and to those that start later.
 const maxDelay = breaker.MaxPause
 
-// redeliver ends a delivery after which the interaction waits: until notBefore, and until the pause is over, before
-// which it could not be polled. It falls due at its deadline at the latest, or at its next poll if that is later, so
-// that any worker can dead-letter it then.
+// redeliver ends a delivery after which the interaction waits for its next poll. A pause, or notBefore, can delay that
+// poll, but by at most maxDelay and not beyond the deadline, so that any worker can dead-letter the interaction then.
 func (w *Worker) redeliver(ctx context.Context, d *delivery, notBefore time.Time) error {
 	if over := w.breaker.Until(); over.After(notBefore) {
 		notBefore = over
@@ -243,7 +243,8 @@ func (w *Worker) send(ctx context.Context, d *delivery) (answer schema.Answer, e
 	return answer, err
 }
 
-// conclude publishes the outcome, waits until the broker has stored it, and then acknowledges the message.
+// conclude publishes the outcome, waits until the broker has stored it, and then replaces the reservation by a
+// tombstone or, with delayed naks, acknowledges the message.
 func (w *Worker) conclude(ctx context.Context, d *delivery, decision Decision, answer schema.Answer) error {
 	declared, err := d.Declared()
 	if err != nil {

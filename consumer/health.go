@@ -7,8 +7,8 @@ import (
 )
 
 // stillAfter is how long a loop may be without a heartbeat, unless it waits for the vendor or the rate limit. It is far
-// longer than any timeout in the loop, and than a delivery may occupy its slot: with a request, its outcome, and the
-// broker's answers.
+// longer than any timeout in the loop, and longer than a delivery can occupy its slot (its request, the publish of its
+// outcome, and the broker's answers).
 const stillAfter = 2 * time.Minute
 
 // Alive returns an error that names a loop of the worker which no longer runs. A worker that waits for the vendor, the

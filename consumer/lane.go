@@ -127,9 +127,9 @@ func (w *Worker) pull(ctx context.Context, l *lane) error {
 	return nil
 }
 
-// admit waits until a lane may pull, as far as the rate limit and the breaker allow, or for the intake the size of the
-// stream of reservations. It returns for how many messages. That is 0 when ctx has ended. The caller of a probe must
-// release it.
+// admit waits until a lane may pull, and returns how many messages it may pull; 0 when ctx has ended. A lane that polls
+// waits for the rate limit and the breaker, the intake for room in the stream of reservations. If probe is true, the
+// caller must release the probe.
 func (w *Worker) admit(ctx context.Context, l *lane) (room int, probe bool) {
 	if l.typ == "" {
 		return w.admitIntake(ctx, l), false

@@ -44,7 +44,8 @@ func (w *Worker) admitIntake(ctx context.Context, l *lane) int {
 		if w.room.outdated(w.cfg.Now()) {
 			w.readRoom(ctx)
 		}
-		// What is in flight may be as large as possible. It is spent when its size is known, before its slot is given.
+		// Each declared message in flight counts with the maximum cost. Its own cost is subtracted from what is left
+		// when it is known, before its slot is returned.
 		if n := w.room.messages() - w.slots.usedBy(l.index); n > 0 {
 			return min(n, maxPull)
 		}
@@ -83,8 +84,9 @@ func (w *Worker) readRoom(ctx context.Context) {
 	}
 }
 
-// roomShare is the part of the room that this worker may use. It is 0 before the other workers divide it by a number
-// that includes this one. Where the parts are too small for the largest declared message, one worker takes in all.
+// roomShare is the part of the room that this worker may use. It is 0 until all other workers count this one: until
+// then, they share the whole room among themselves. Where the parts are too small for the largest declared message, one
+// worker takes in all.
 func (w *Worker) roomShare(free int64) int64 {
 	if !w.fleet.Joined() {
 		return 0

@@ -24,7 +24,7 @@ type warning struct {
 
 const warnEvery = 30 * time.Second
 
-// warn logs that an operation failed. Whatever it is, it is tried again.
+// warn logs that an operation failed that will be retried, by this or another worker.
 func (w *Worker) warn(operation string, err error) { w.warnWith(w.log, operation, err) }
 
 // warnOf logs that an operation on a delivery failed.

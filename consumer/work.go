@@ -20,7 +20,7 @@ type job struct {
 	ctx   context.Context // ends when the worker stops
 	lane  *lane
 	msg   broker.Delivery
-	asked time.Time // of the pull: the broker has not delivered the message before
+	asked time.Time // when the pull was sent; the broker made this delivery at that time or later
 	probe bool
 }
 

@@ -72,8 +72,8 @@ func (p *Publisher) stored(ctx context.Context, o schema.Outcome) (lifecycle.Sna
 	return found, nil
 }
 
-// unfinished returns the processed events that belong to a stored one of the same generation as a dead letter. Only on
-// a stream without atomic batches can one be stored without the others.
+// unfinished returns all processed events of a generation, built from the one that is stored (success). dropped is the
+// dead letter that they replace. Only on a stream without atomic batches can one be stored without the others.
 func (p *Publisher) unfinished(
 	ctx context.Context, dropped schema.Outcome, success lifecycle.Outcome,
 ) ([]schema.Outcome, error) {

@@ -107,7 +107,7 @@ func newConn(c net.Conn) *conn {
 	return &conn{Conn: c}
 }
 
-// Close closes the connection. One without an unanswered request is not reset.
+// Close closes the connection. It resets the connection if a request on it is unanswered.
 func (c *conn) Close() error {
 	if a := c.attempt.Load(); a == nil || a.answered.Load() {
 		linger(c.Conn, -1)

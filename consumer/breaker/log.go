@@ -9,7 +9,8 @@ import (
 // logEvery is how often a cause is logged again.
 const logEvery = 5 * time.Minute
 
-// probeAt is the format of the time of the next probe: the first pause is a second.
+// probeAt is the format of the time of the next probe. It has milliseconds, because the first pause lasts only about a
+// second.
 const probeAt = "2006-01-02T15:04:05.000Z07:00"
 
 // logFailing logs that polls fail while the worker does not pause: too few interactions are polled to know the cause.

@@ -22,8 +22,8 @@ type Clock struct {
 	stream string
 
 	now  func() time.Time
-	wall func() time.Time // nil is that of now; only its steps matter
-	// known is replaced as a whole: a reader of a measurement finds what that measurement has shown.
+	wall func() time.Time // the wall clock; nil means that in the times that now returns. Only its steps matter.
+	// known is replaced as a whole, so that no reader sees a new measurement without the step that it has shown.
 	known atomic.Pointer[known]
 	// doubts counts the timestamps of the broker that showed the clock to be behind. settled is their number when the
 	// last measurement began.
@@ -48,8 +48,8 @@ type mark struct {
 // at converts a time of this process's clock to one of the broker's clock, by this measurement, or a little later.
 func (m mark) at(t time.Time) time.Time { return m.broker.Add(t.Sub(m.local)) }
 
-// least is at, or a little earlier: as if the broker had read its clock just before its answer arrived. A slow answer
-// counts only in part, so that an overloaded broker makes no polls wait.
+// least returns the same as [mark.at], or a little less: as if the broker had read its clock just before its answer
+// arrived. A slow answer counts only in part, so that an overloaded broker makes no polls wait.
 func (m mark) least(t time.Time) time.Time { return m.at(t).Add(-min(m.took, maxDoubt)) }
 
 const (

@@ -100,7 +100,7 @@ func (k *known) with(m mark, now time.Time) *known {
 	return next
 }
 
-// without returns the leader with those measurements that still matter beside a new one.
+// without returns the leader without the measurements that a new one makes superfluous.
 func (l leader) without(m mark) leader {
 	marks := slices.Clone(l.marks)
 	marks[len(marks)-1].replaced, marks[len(marks)-1].until = m.local, m.broker

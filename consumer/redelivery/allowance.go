@@ -20,14 +20,14 @@ const (
 	maxSpreadShare = 10
 	// MaxSlack is the longest delay of a poll that the breaker allows for.
 	MaxSlack = time.Second
-	// soon is when a reservation falls due that may do so at once.
+	// soon is how far in the future a reservation is scheduled that may fall due at once.
 	soon = 100 * time.Millisecond
 	// shortWait is the longest wait for which a delivery keeps its slot.
 	shortWait = 50 * time.Millisecond
 )
 
-// usual is the time that something usually takes: all but one of the last times are not longer. A single long time does
-// not change it, and a change is known after two.
+// usual is the time that something usually takes: the second longest of the last 16 times. A single long time does not
+// change it, and a second one does.
 type usual struct {
 	mu    sync.Mutex
 	last  [16]time.Duration
@@ -58,8 +58,9 @@ func (u *usual) took(d time.Duration) {
 
 func (u *usual) get() time.Duration { return time.Duration(u.value.Load()) }
 
-// guard is how long before the end of the interval a request is written at the latest. It covers the way to the vendor,
-// which may be longer than that of the next request: usually the request is answered within that time.
+// guard is the time, in addition to the interval, between the latest time to write a request (SendBy) and the due time
+// of the next poll. It covers the way to the vendor, which may be longer than that of the next request: usually the
+// request is answered within that time.
 func (r *Reservations) guard(interval time.Duration) time.Duration {
 	return max(minGuard, min(r.answers.get(), longestGuard(interval)))
 }

@@ -18,7 +18,7 @@ type Delivery struct {
 	// Type is the type of the interaction, and Interval its poll interval. The receiver of the message sets both.
 	Type     schema.Type
 	Interval time.Duration
-	// Asked is the time of the pull: the broker has not delivered the message before.
+	// Asked is when the pull was sent. The broker made this delivery at that time or later.
 	Asked time.Time
 
 	Identifier string
@@ -26,7 +26,7 @@ type Delivery struct {
 	At lifecycle.Position
 	// Origin is where the declared message was stored.
 	Origin schema.Origin
-	// Refusals are the consecutive refusals: before the poll without its result, after it with its result.
+	// Refusals are the consecutive refusals up to the previous poll; after the poll, up to this one.
 	Refusals schema.Refusals
 	// Panics is the number of deliveries in a row that made their worker panic.
 	Panics int
@@ -40,13 +40,13 @@ type Delivery struct {
 	// that it marks the end of its generation.
 	reservation broker.Header
 	tombstone   bool
-	// history are the values of [schema.HeaderHistory]: before the poll without its change, after it with its change.
-	// They are formatted only if the poll finds another status, and never modified.
+	// history are the values of [schema.HeaderHistory] up to the previous poll; after the poll, up to this one. They
+	// are formatted only if the poll finds another status, and never modified.
 	history []string
 	// wanted is the due time that the worker asked for when it reserved this poll.
 	wanted clock.Due
-	// reserved is the reservation of the next poll, and begun when its worker began to make it. first is its due time
-	// unless the request takes too long. Both are by this process's clock.
+	// reserved is the reservation of the next poll, and begun when its worker began to make it. first is the due time
+	// of that reservation before Keep postponed it. begun and first are by this process's clock.
 	reserved     reservation
 	begun, first time.Time
 	// arrived is when the vendor has received the request at the latest, by this process's clock; zero if it was not
@@ -87,9 +87,10 @@ func (d *Delivery) Reserved() bool { return d.reserved.Sequence != 0 }
 // hold records a stored reservation of the next poll.
 func (d *Delivery) hold(next reservation) { d.reserved, d.first = next, next.at }
 
-// reservedAt is the condition that the reservation with a sequence is stored; none is if it is 0. The leader of a
-// replicated stream keeps two publishes with the same filter from being in progress at the same time, and no others:
-// with different filters, both could be stored. So all reservations that follow a due message have this one.
+// reservedAt is the condition that the reservation with this sequence is stored, or, with sequence 0, that no
+// reservation is stored. The leader of a replicated stream keeps two publishes with the same filter from being in
+// progress at the same time, and no others: with different filters, both could be stored. So all reservations that
+// follow a due message have this one.
 func (d *Delivery) reservedAt(sequence uint64) broker.Condition {
 	return broker.Condition{Subjects: d.Namespace.HoldSubjects(d.Identifier), Last: sequence}
 }

@@ -78,14 +78,17 @@
 // whose clock that is, and the worker that gets it waits until that clock has reached it. After a short wait it polls;
 // for a longer one, it reserves the same poll again. The broker may redeliver a due message late. If the next poll has
 // fallen due early meanwhile, its reservation is no longer stored, and nothing would stop the worker from reserving the
-// same poll again. So the worker reads first what is stored if the message is old, but not in a backlog.
+// same poll again. So the worker reads first what is stored if the message is older than half an interval. While 1,000
+// or more messages are not delivered, it reads only if the message was delivered before, or was pulled more than half
+// an interval ago.
 //
 // # Delayed naks
 //
 // This mode is for servers without reliable schedules. The declared message itself is delivered again and again. At
 // each delivery, a worker marks it as in progress, polls, and returns it by a nak with a delay. This mode keeps the
-// poll interval unless the broker is killed, which loses delays. One consumer stops redelivering above some hundreds of
-// arrivals per second. The operator chooses the mode when the streams are provisioned.
+// poll interval, except in the cases that docs/reliability.md lists: for example, a broker that is killed forgets
+// delays. One consumer stops redelivering above some hundreds of messages per second. The operator chooses the mode
+// when the streams are provisioned.
 //
 // The broker checks no condition before a poll. So a worker reads whether the declared message begins a generation, and
 // remembers for some minutes that it does.

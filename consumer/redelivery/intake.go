@@ -78,7 +78,7 @@ func (r *Reservations) takeIn(ctx context.Context, d *Delivery) (_ lifecycle.Tak
 		r.rejected.Add(1)
 		rejected = true
 		// The reservation that is read may be falling due at this moment. Then its due message is stored, so it is safe
-		// to act on it.
+		// to act on this reservation.
 		if err := r.stored.polls(ctx, d.Identifier, &snapshot); err != nil {
 			return "", 0, err
 		}

@@ -11,7 +11,8 @@ import (
 )
 
 // Naks is redelivery by delayed negative acks, for brokers without message schedules. The declared message itself is
-// delivered again and again. It keeps the poll interval unless the broker is killed, which loses delays.
+// delivered again and again. It keeps the poll interval, except in the cases that docs/reliability.md lists: for
+// example, a broker that is killed forgets delays.
 type Naks struct {
 	cfg    Config
 	stored stored
@@ -21,15 +22,15 @@ type Naks struct {
 	refused memory[string, schema.Refusals]
 	// begins remembers the declared messages that begin a generation: see [Naks.judge].
 	begins memory[message, struct{}]
-	// waiting is the number of waiting interactions at the last count. fresh is the number of those that had never been
-	// delivered, neither then nor at the count before.
+	// waiting is the number of waiting interactions at the last count. fresh is the number of those that were never
+	// delivered, the smaller of the last two counts, so that those that have just arrived do not count.
 	waiting, fresh atomic.Uint64
 }
 
 const (
 	// nakSlack covers the fraction of a second that a delay loses when the broker restarts.
 	nakSlack = time.Second
-	// nakAckWaitMargin is by how much AckWait is longer than the interval and the request timeout.
+	// nakAckWaitMargin is by how much AckWait is longer than the sum of the interval and the request timeout.
 	nakAckWaitMargin = 5 * time.Second
 	// maxRefused limits the interactions whose refusals are remembered.
 	maxRefused = 4096
@@ -93,11 +94,12 @@ func (n *Naks) Begin(ctx context.Context, d *Delivery) (Verdict, error) {
 // judge decides about a declared message, and sets its identifier. The error of an invalid message is a
 // [*schema.MemberError].
 //
-// A message that begins a generation is remembered, and nothing is read before its later polls. It is the first
-// declared message that is stored, which remains true; a read that lacks the message itself does not show that.
-// Earlier ones were removed before the outcomes are read, so the outcomes that decide about them are stored by then. If
-// the worker misses an outcome all the same (the read is old, or another generation began because of an old read), it
-// makes polls that are not needed until it reads again. The publisher finds that outcome, and stores no other.
+// A message that begins a generation is remembered, and nothing is read before its later polls. The read of declared
+// messages has shown it as the first one, and that remains true. (A read that does not contain the message itself is
+// old. The message is then not remembered.) An earlier declared message is removed only after the outcome that decides
+// about it is stored, and the outcomes are read after that. If the worker misses an outcome all the same (the read is
+// old, or another generation began because of an old read), it makes polls that are not needed until it reads again.
+// The publisher finds that outcome, and stores no other.
 func (n *Naks) judge(ctx context.Context, d *Delivery) (lifecycle.TakeIn, error) {
 	now := n.cfg.Now()
 	if _, ok := n.begins.of(d.message(), now); ok {

@@ -17,7 +17,8 @@ const (
 	// rejectedFor is how long a rejected reservation is retried, and rejectedEvery how often.
 	rejectedFor   = time.Second
 	rejectedEvery = 20 * time.Millisecond
-	// manyPending is how many messages wait for delivery in a backlog.
+	// manyPending is the number of undelivered messages from which nothing is read for the first delivery of a late
+	// message.
 	manyPending = 1000
 	// ackTimeout is how long a request waits for the broker's answer: much less than AckWait.
 	ackTimeout = 4 * time.Second
@@ -70,10 +71,10 @@ var errReserved = errors.New(
 // worker has acknowledged that message, or the read is old. The absence is no reason to acknowledge the message.
 var errGone = errors.New("no message of the interaction is stored")
 
-// plan sets the due time of a reservation that is made now, and until when the request of this delivery may be written:
-// after the time that it usually takes to be written, or took at the last attempt, so that a slow broker or a slow
-// connection makes polls rarer, but not impossible. The reservation falls due one guard and the wait (the interval, or
-// more) later.
+// plan sets SendBy, the latest time to write the request of this delivery, and the due time of a reservation that is
+// made now. SendBy is a margin later than the request is usually written, or was at the last attempt if that took
+// longer: a slow broker or a slow connection makes polls rarer, but not impossible. The reservation falls due one
+// interval and the guard after SendBy. If the wait is longer than the interval, both times are later by the difference.
 func (r *Reservations) plan(d *Delivery, next *reservation, last time.Duration) {
 	guard, wait := r.guard(d.Interval), r.wait(d)
 	d.begun = r.cfg.Now()
@@ -176,9 +177,10 @@ func (r *Reservations) take(ctx context.Context, d *Delivery, next *reservation)
 }
 
 // fellDue reports whether another worker has taken the next poll. If a message is old, that poll may have fallen due
-// since, even too early by another server's clock, and its reservation is no longer stored. That needs another delivery
-// of the message, which a broker that has lost the state of its consumer does not count. Nothing is read for the first
-// delivery of a message in a backlog, because that would slow it down.
+// since, even too early by another server's clock, and its reservation is no longer stored. This happens only if the
+// message was delivered before. (The delivery count does not show that if the broker has lost the state of its
+// consumer.) While many messages are not delivered, nothing is read for a first delivery, because that would slow them
+// all down.
 func (r *Reservations) fellDue(ctx context.Context, d *Delivery) (bool, error) {
 	old := d.Interval / 2
 	backlog := d.Message.Pending >= manyPending && d.Message.Count <= 1 && clock.Passed(d.Asked, r.cfg.Now()) <= old

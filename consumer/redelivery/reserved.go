@@ -95,11 +95,10 @@ func (r *Reservations) ended(d *Delivery, q Request) {
 	}
 }
 
-// Redeliver keeps the reservation, unless it must fall due later, or its headers have changed: then it is replaced, on
-// the condition that it is still stored. One that has fallen due meanwhile stays due. If the request ended so late that
-// the vendor may have received it less than an interval before the due time, the due time is postponed to one interval
-// after the end. One that Keep has postponed is moved back to that; if no request was written, to its first due time,
-// or to the earliest possible one.
+// Redeliver keeps the reservation, unless its due time or its headers change: then it replaces it, on the condition
+// that it is still stored. One that has fallen due meanwhile stays due. The due time is the latest of: the one before
+// Keep postponed it, but not in the past; one interval after the time by which the vendor has received the request;
+// notBefore.
 func (r *Reservations) Redeliver(ctx context.Context, d *Delivery, notBefore time.Time) error {
 	if !d.Reserved() {
 		return nil // Begin failed: the message is redelivered after AckWait

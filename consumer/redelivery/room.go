@@ -44,7 +44,7 @@ func Full(room, maximum int64, before bool) bool {
 	return room < least
 }
 
-// Share is the part of the room that one of several workers may use in the time between two readings. It is so small
-// that they do not use more than the room, although each reads it at another time: in the time between two of its own
-// readings, the others use at most half of what it has read.
+// Share is the part of the room that one of several workers may use in the time between two readings. All workers
+// together use no more than the room, although each reads it at a different time: between two readings of one worker,
+// the others use at most half of what that worker has read.
 func Share(room int64, workers int) int64 { return room / int64(roomParts*max(1, workers)) }

@@ -99,8 +99,8 @@ func readDue(h broker.Header) clock.Due {
 // maxBefore limits the time in [schema.HeaderDue], so that it cannot overflow.
 const maxBefore = 100 * 365 * 24 * time.Hour
 
-// read reads the interaction of a due message, and its position. A message without our headers, which no worker
-// reserved, is treated like a declared one, as its poll 0. The error is a [*schema.MemberError].
+// read reads the interaction of a due message, and its position. A message without these headers was not stored by a
+// worker. It is treated like a declared message, at position 0. The error is a [*schema.MemberError].
 func (r *Reservations) read(d *Delivery) error {
 	r.cfg.Clock.Notice(d.Origin.Stored)
 	_, d.Identifier, _ = r.cfg.Namespace.SplitSubject(d.Message.Subject)

@@ -27,8 +27,8 @@ const againInterval = 2 * time.Second
 type variant struct {
 	role string
 	mode consumer.Mode
-	// first makes every poll the first delivery of a declared message. Otherwise the poller has had each declared
-	// message before, as at all polls of an interaction but the first.
+	// first makes every poll the first delivery of a declared message. Otherwise the poller has received each declared
+	// message before, as it has at the second and every later poll of an interaction.
 	first bool
 }
 

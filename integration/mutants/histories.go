@@ -17,8 +17,8 @@ import (
 
 // result is what the runs of a mutant have shown.
 type result struct {
-	// invariants are the broken invariants, and in how many runs. histories are the numbers of histories up to the
-	// first broken one, without runs that broke none.
+	// invariants are the broken invariants, and in how many runs. histories has, for each run that broke an invariant,
+	// the number of histories up to the first one that did.
 	invariants map[string]int
 	histories  []int
 	survivals  int

@@ -11,23 +11,25 @@
 //
 // # A declared message arrives
 //
-// The first matching row applies. S is when the declared message was stored, which is also its generation.
+// The first matching row applies. M is the declared message, and S the time at which it was stored, which is also its
+// generation.
 //
 //	stored for the interaction                                verdict
 //	an outcome, reservation or due message of generation S    TakenIn: its acknowledgement was lost; acknowledge
 //	a processed event that is not foreign, stored at S or
-//	  later                                                   Twice: acknowledge; S changes nothing
+//	  later                                                   Twice: acknowledge; M changes nothing
 //	another processed event that is not foreign               Processed: acknowledge; polling has ended
-//	a dead letter, stored at S or later, that S does not
-//	  replay                                                  Twice: acknowledge; S changes nothing
+//	a dead letter, stored at S or later, that M does not
+//	  replay                                                  Twice: acknowledge; M changes nothing
 //	a foreign reservation                                     Foreign: an error; an operator has to delete it
 //	a tombstone                                               Wait until it is deleted
-//	a reservation of a generation that has a dead letter, that
-//	  had to be Twice, or whose dead letter S replays         Wait until it is due
+//	a reservation of a generation that has ended in a dead
+//	  letter, that should not have begun (its message was
+//	  Twice), or whose dead letter M replays                  Wait until it is due
 //	a reservation of another generation                       Undecided: wait for the outcome of that generation
 //	a due message of another generation that has not ended    Undecided: wait for the outcome of that generation
 //	an earlier declared message, under another type, that
-//	  begins a generation (ignored if S is a replay)          Undecided: wait until that message is taken in
+//	  begins a generation (ignored if M is a replay)          Undecided: wait until that message is taken in
 //	a due message without effect                              Wait until it is acknowledged
 //	nothing                                                   Reserve, on the condition that nothing is stored
 //
@@ -42,8 +44,9 @@
 //   - An outcome decides, and so does a message of generation S: that they were stored remains true.
 //   - The reservation of another generation does not decide. That generation may have ended in a dead letter before S,
 //     which the snapshot lacks.
-//   - No verdict that ends a delivery follows from the absence of a message. Reserve does, but the broker checks its
-//     condition, and the outcome of a generation that should not have begun is Superseded.
+//   - TakenIn, Twice and Processed, which end a delivery, never follow from the absence of a message. Reserve does
+//     follow from it, but the broker checks its condition, and the outcome of a generation that should not have begun
+//     is Superseded.
 //
 // # A due message arrives, and its worker could not reserve the next poll
 //
@@ -65,7 +68,8 @@
 //	processed event of another generation      anything                 Superseded
 //	dead letter of a later generation          anything                 Superseded
 //	dead letter of an earlier generation,
-//	  stored at G or later (G replays another) anything                 Superseded
+//	  stored at G or later, that G does not
+//	  replay                                   anything                 Superseded
 //	dead letter of an earlier generation       anything                 Store
 //	nothing                                    anything                 Store
 //

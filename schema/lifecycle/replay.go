@@ -17,9 +17,9 @@ const (
 
 // Replay decides whether a dead letter may be replayed, from the stored declared message, reservation and due message.
 // By is the reservation or due message that the verdict is based on; nil if it is based on the declared message or on
-// none. The Declared of the snapshot must be the newest one under any type; for the dead letter of an invalid message,
-// the one on its own subject. Its Due must be the first due message that is not a tombstone, if there is one
-// before the last.
+// none. The snapshot must contain other messages than the comment of [Snapshot] says. Its Declared is the newest
+// declared message under any type, or, for the dead letter of an invalid message, the one on its own subject. Its Due
+// is the last due message, or, if that is a tombstone, the first due message that is not a tombstone, if there is one.
 func (s Snapshot) Replay(letter Outcome) (verdict Replay, by *Reserved) {
 	d := s.Declared
 	if d != nil {

@@ -183,9 +183,10 @@ func (d Declared) Is(o Declared) bool { return d.Subject == o.Subject && d.Store
 
 // Snapshot is what is stored for one interaction. Fields that the caller did not read are empty.
 type Snapshot struct {
-	// Declared is the first stored declared message, under any type.
+	// Declared is the first stored declared message, under any type. ([Snapshot.Replay] requires another one.)
 	Declared *Declared
 	// Reservation is the pending reservation, Due the last message that has fallen due and is not acknowledged.
+	// ([Snapshot.Replay] may require an earlier Due.)
 	Reservation, Due *Reserved
 	// Ignored is the sequence of the newest due message if that is under an unknown type: no worker receives it, and
 	// Due is the newest of the others. 0 otherwise.

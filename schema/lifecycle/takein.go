@@ -114,8 +114,8 @@ func (s Snapshot) over(r Reserved, d Declared) bool {
 	return r.Tombstone || r.Foreign() || r.Generation.Equal(d.Replays) || s.ended(r)
 }
 
-// Taken reports whether a due message leads to no poll: another worker has taken over, and a later reservation is
-// stored, or one that has fallen due, or the generation of the message has ended, and its tombstone is stored.
+// Taken reports whether a due message leads to no poll, for one of two reasons: a later reservation or due message is
+// stored, so another worker has taken over; or the tombstone of its generation is stored, so polling has ended.
 // Otherwise a rejected reservation proves nothing: a replicated stream may still show one that has just fallen due.
 func (s Snapshot) Taken(due Position) bool {
 	r := s.Reservation

@@ -98,7 +98,7 @@ func (s Snapshot) polled() (Place, bool) {
 	return Place{}, false
 }
 
-// staleDue reports whether the generation of the due message has ended, by the reservation.
+// staleDue reports whether the reservation shows that the generation of the due message has ended.
 func (s Snapshot) staleDue() bool {
 	r, generation := s.Reservation, s.Due.generation()
 	return r != nil && !r.Foreign() &&

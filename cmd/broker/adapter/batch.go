@@ -36,8 +36,8 @@ func (b *Broker) PublishAll(ctx context.Context, all []broker.Publication) (brok
 	return broker.Ack{Sequence: ack.Sequence}, nil
 }
 
-// explainBatch returns the violation that made a batch fail with err, or err if there is none. The broker answers that
-// a batch is incomplete if it has denied an earlier message than the last.
+// explainBatch returns the permission violation that made a batch fail with err, or err if there is none. If the broker
+// has denied a message other than the last one, it answers that the batch is incomplete.
 func explainBatch(mark permission.Mark, err error, subjects []string) error {
 	var api *jetstream.APIError
 	if errors.As(err, &api) && api.ErrorCode == jetstreamext.JSErrCodeBatchPublishIncomplete {

@@ -144,8 +144,8 @@ func match(b []byte, secret string) (n int, partial bool) {
 	return n, false
 }
 
-// spelled returns how many bytes at the beginning of b spell the first character of secret, and the length of that
-// character. If short is true, b ends within an escape that may spell it.
+// spelled returns the number of bytes at the beginning of b that spell the first character of secret (length), and the
+// size of that character in secret. If short is true, b ends within an escape that may spell it.
 func spelled(b []byte, secret string, escaped bool) (length, size int, short bool) {
 	if !escaped && b[0] != '%' {
 		if lower(b[0]) == lower(secret[0]) || b[0] == '+' && secret[0] == ' ' {

@@ -258,7 +258,8 @@ func (d *Producer) unproven(err error) bool {
 }
 
 // retry repeats the lookup and the publish until the broker answers, or has accepted nothing for too long. It returns
-// the last error. A message that the broker rejects for so long because of another one is in flight.
+// the last error. If the broker rejects a message for that long because another one is on its subject, the other one is
+// stored, and the interaction is already waiting.
 func (d *Producer) retry(ctx context.Context, s pending, first error) error {
 	if transient(first) && d.failingSince.IsZero() {
 		d.failingSince = time.Now()

@@ -14,9 +14,9 @@ import (
 // readAgain is how old a snapshot may be when the worker acts on it.
 const readAgain = 2 * time.Second
 
-// fresh is the age from which a declared message is compared with those under other types. Of several that are declared
-// within that time, the broker accepts the reservation of one.
-const fresh = time.Second
+// maxFresh is the age up to which a declared message is not compared with those under other types. Of several that are
+// declared within that time, the broker accepts the reservation of one.
+const maxFresh = time.Second
 
 // stored reads what is stored for an interaction, from the leaders of the streams.
 type stored struct{ Config }
@@ -34,7 +34,7 @@ func (s *stored) around(ctx context.Context, d *Delivery) (lifecycle.Snapshot, e
 		return snapshot, nil // other declared messages do not matter
 	}
 	age := s.Clock.Now().Sub(d.At.Generation)
-	if age < fresh && d.Origin.Deliveries <= 1 {
+	if age < maxFresh && d.Origin.Deliveries <= 1 {
 		return snapshot, nil
 	}
 	snapshot.Declared, err = s.first(ctx, d.Identifier)

@@ -22,8 +22,7 @@ type delivery struct {
 	probe bool
 }
 
-var errTooLate = errors.New("storing the next reservation, or connecting to ElevateAI, took too long; " +
-	"the poll is skipped")
+var errTooLate = errors.New("storing the next reservation, or connecting to ElevateAI, took too long for this poll")
 
 // deliver handles one delivery: begin, poll, decide, settle.
 func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
@@ -83,7 +82,7 @@ func (w *Worker) inTime(ctx context.Context, d *delivery) bool {
 		return true
 	}
 	if d.Reserved() {
-		w.warnOf(d, "reserving the next poll", errTooLate)
+		w.warnOf(d, "polling", errTooLate)
 	}
 	return false
 }

@@ -12,7 +12,8 @@ import (
 type Stats struct {
 	// TakenIn counts declared messages that got their first reservation. DeclaredTwice counts those that were dropped
 	// because the interaction was declared before and had no outcome when they were stored. DeclaredAgain counts how
-	// often a declared message had to wait for the end of an earlier generation.
+	// often a declared message had to wait because the tombstone or the last due message of an ended generation was
+	// still stored.
 	TakenIn, DeclaredTwice, DeclaredAgain uint64
 	// DeclaredProcessed counts those that were dropped because the interaction has processed events.
 	DeclaredProcessed uint64
@@ -21,7 +22,9 @@ type Stats struct {
 	// Waits counts deliveries after which an interaction waits for its next poll.
 	Waits uint64
 	// Dropped counts deliveries of interactions that have ended, or whose next poll another worker has reserved.
-	// Skipped counts deliveries that were not polled because it was too late, or because the worker was paused.
+	// Skipped counts deliveries that were not polled, and whose interaction waits for its next poll, because it was too
+	// early or too late, or because of a pause or the rate limit. With delayed naks it also counts deliveries before
+	// the first interval has passed, and messages that wait for an outcome.
 	Dropped, Skipped uint64
 	// IntakePaused means that no declared message is taken in, because the stream of reservations is full: see
 	// [redelivery.Room].

@@ -102,7 +102,7 @@ func (p *publishing) reconcile(ctx context.Context) (progress bool, err error) {
 			return false, err
 		}
 		if whole := completion(found, rest); whole.Verdict == lifecycle.Store {
-			p.logOther(p.todo[0], plan.By).Warn("dead letter dropped; missing processed events are stored instead")
+			p.logOther(p.todo[0], plan.By).Warn("dead letter dropped; publishing the missing processed events instead")
 			p.wanted, p.todo, p.expected = rest, whole.Missing, whole.Expected
 			return true, nil
 		}
@@ -124,12 +124,12 @@ func (p *publishing) follow(plan lifecycle.Plan) (progress bool) {
 	switch plan.Verdict {
 	case lifecycle.Contradicted:
 		p.contradictions.Add(1)
-		p.logOther(o, plan.By).Warn("outcome dropped; the opposite outcome is stored")
+		p.logOther(o, plan.By).Warn("outcome dropped; the generation has ended with another outcome")
 		p.todo = nil
 		return true
 	case lifecycle.Superseded:
 		p.repeated.Add(uint64(len(p.todo)))
-		p.logOther(o, plan.By).Debug("outcome dropped; the interaction has a later one")
+		p.logOther(o, plan.By).Debug("outcome dropped; the interaction has ended in another generation")
 		p.todo = nil
 		return true
 	}
@@ -193,7 +193,8 @@ func (p *Publisher) publication(o schema.Outcome) (broker.Publication, error) {
 	return m, nil
 }
 
-// storeOne publishes one outcome. The acknowledgement of a duplicate is that of a stored message.
+// storeOne publishes one outcome. If the broker reports a duplicate, the earlier message is still stored: if that was
+// deleted, storeOne publishes again without an ID.
 func (p *Publisher) storeOne(ctx context.Context, m broker.Publication) (broker.Ack, error) {
 	ack, err := p.broker.Publish(ctx, m)
 	if err == nil && ack.Duplicate {

@@ -47,14 +47,15 @@ var (
 	descProcessed = describe("declared_processed_total",
 		"Declared messages without effect: the interaction has processed events.")
 	descAgain = describe("declared_again_total",
-		"Times that a declared message waited for the end of an earlier generation of its interaction.")
+		"Times that a declared message waited because the tombstone or last due message of an ended generation "+
+			"was stored.")
 	descIntakePaused = describe("intake_paused",
 		"1 while the worker takes in no declared message, because the reservations have no room for more.")
 	descOutcomes = describe("processed_events_total",
 		"Processed events that this worker stored.", "destination")
 	descDead        = describe("dead_letters_total", "Dead letters that this worker stored.", "reason")
 	descContradicts = describe("contradictions_total",
-		"Outcomes dropped because the opposite outcome is stored.")
+		"Outcomes dropped because a different outcome of the same generation is stored.")
 	descRetries = describe("publish_retries_total",
 		"Publishes of outcomes that failed and were retried.")
 	descUnknownStatus = describe("unknown_statuses_total", "Answers with an undocumented status.")

@@ -64,8 +64,8 @@ func newReservation(generation time.Time, number uint64) reservation {
 }
 
 // errReserved means that a reservation was rejected until the last retry, although no later one is stored.
-var errReserved = errors.New(
-	"the broker rejected the reservation for " + schema.Duration(rejectedFor) + ", although it has no later one")
+var errReserved = errors.New("the broker has rejected every attempt for " + schema.Duration(rejectedFor) +
+	", although no later reservation is stored")
 
 // errGone means that a read finds nothing of an interaction, not even the due message that was delivered: another
 // worker has acknowledged that message, or the read is old. The absence is no reason to acknowledge the message.

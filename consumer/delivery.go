@@ -166,7 +166,7 @@ func (w *Worker) redeliver(ctx context.Context, d *delivery, notBefore time.Time
 	return w.redelivery.Redeliver(ctx, &d.Delivery, notBefore)
 }
 
-// factsOf collects the facts after a poll. Renewed means that the vendor refused a token that is no longer in use.
+// factsOf collects the facts after a poll. Renewed means that the vendor rejected a token that is no longer in use.
 func (w *Worker) factsOf(d *delivery, answer schema.Answer, err error) (facts Facts, renewed bool) {
 	now := w.clock.Now()
 	facts = Facts{

@@ -184,7 +184,7 @@ func (w *Worker) Breaker() breaker.State { return w.breaker.State() }
 // or two are.
 func (w *Worker) First() bool { return w.fleet.First() }
 
-// TokenChanged ends a pause that began because the vendor refused the token. The next poll shows whether the vendor
+// TokenChanged ends a pause that began because the vendor rejected the token. The next poll shows whether the vendor
 // accepts the new one.
 func (w *Worker) TokenChanged() { w.breaker.Cut(breaker.Unauthorized) }
 

@@ -69,7 +69,7 @@ type PollError struct {
 	RetryAt time.Time
 	// Sent is that of an [Answer]. It is zero if the request was not sent.
 	Sent time.Time
-	// TokenRenewed reports that the vendor refused a token that has been replaced since: the next request has the new
+	// TokenRenewed reports that the vendor rejected a token that has been replaced since: the next request has the new
 	// token.
 	TokenRenewed bool
 	// Detail describes in one line what happened. It never contains the token.

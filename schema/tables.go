@@ -43,7 +43,7 @@ var statuses = []statusRow{
 const (
 	// FaultNotFound: the vendor does not know the interaction (404 with a JSON object).
 	FaultNotFound Fault = "not_found"
-	// FaultUnauthorized: the vendor refused the token (401, 403).
+	// FaultUnauthorized: the vendor rejected the token (401, 403).
 	FaultUnauthorized Fault = "unauthorized"
 	// FaultThrottled: too many requests (429).
 	FaultThrottled Fault = "throttled"

@@ -30,9 +30,9 @@ type Config struct {
 	BaseURL string
 	// Token is the value of X-API-Token, without surrounding white space. Set exactly one of Token and TokenFile.
 	Token string
-	// TokenFile is the file that has the token. It is read by New, when the vendor refuses the token (once for all
-	// requests in flight), before every request while the current token is refused, and before a request if the last
-	// read is more than 30 s ago.
+	// TokenFile is the file that has the token. It is read by New, when the vendor rejects the token (once for all
+	// requests in flight), before every request while the current token is rejected, and before a request if the last
+	// read is more than 30 s ago. [Client.WatchToken] reads it every 10 s.
 	TokenFile string
 	// Timeout limits a whole request, from the dial to the last byte of the answer; 0 means [DefaultTimeout].
 	Timeout time.Duration

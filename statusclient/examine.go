@@ -27,7 +27,7 @@ type Examination struct {
 	// vendor's API.
 	NoSuch bool
 
-	refusal string // the comparable body of a refusal
+	body string // of an error, without what differs between paths
 }
 
 // noSuchResource is a path that the vendor's API does not have.
@@ -42,7 +42,7 @@ func (c *Client) Examine(ctx context.Context, identifier string) Examination {
 	if poll := (*schema.PollError)(nil); errors.As(e.Err, &poll) && poll.Fault.Refusal() && e.StatusCode != 0 {
 		var other Examination
 		_, _ = c.ask(ctx, identifier, c.base.Path+noSuchResource, time.Time{}, &other) // the result is in other
-		e.NoSuch = other.StatusCode == e.StatusCode && other.refusal == e.refusal
+		e.NoSuch = other.StatusCode == e.StatusCode && other.body == e.body
 	}
 	return e
 }

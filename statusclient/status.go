@@ -79,7 +79,7 @@ func (c *Client) ask(
 	b := bodies.Get().(*body)
 	defer b.release()
 	if resp.StatusCode != http.StatusOK {
-		return schema.Answer{}, x.refusal(resp, b)
+		return schema.Answer{}, x.errorAnswer(resp, b)
 	}
 	return x.answer(resp, b)
 }

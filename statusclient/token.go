@@ -49,7 +49,7 @@ type tokens struct {
 	mu     sync.Mutex // locked while the file is read
 	inUse  atomic.Pointer[credential]
 	looked atomic.Pointer[look]
-	// suspect is a token that the vendor refused. While it is in use, the file is read before every request.
+	// suspect is a token that the vendor rejected. While it is in use, the file is read before every request.
 	suspect atomic.Pointer[credential]
 }
 
@@ -89,7 +89,7 @@ func (t *tokens) use(token string) {
 	}})
 }
 
-// current returns the credential to use now. It first reads the file if the last read is too old or the vendor refused
+// current returns the credential to use now. It first reads the file if the last read is too old or the vendor rejected
 // the current token. Only one of several concurrent callers reads the file.
 func (t *tokens) current() *credential {
 	if t.file != "" && t.doubtful() && t.mu.TryLock() {
@@ -105,9 +105,9 @@ func (t *tokens) doubtful() bool {
 	return t.age() > tokenMaxAge || t.suspect.Load() == t.inUse.Load()
 }
 
-// refused records that the vendor refused a credential, in a request that began at a time. It reads the file, unless
+// rejected records that the vendor rejected a credential, in a request that began at a time. It reads the file, unless
 // the file was read since then. It returns the state of the file for the detail of an error.
-func (t *tokens) refused(used *credential, begun time.Time) string {
+func (t *tokens) rejected(used *credential, begun time.Time) string {
 	if t.file == "" {
 		return ""
 	}

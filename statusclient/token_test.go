@@ -273,8 +273,8 @@ func TestWatchTokenWithoutAFile(t *testing.T) {
 	c.WatchToken(t.Context(), func() { t.Error("a change was reported") }) // returns immediately
 }
 
-// The file is read before a refused token is used again.
-func TestTokenFileReadBeforeARequestWithARefusedToken(t *testing.T) {
+// The file is read before a rejected token is used again.
+func TestTokenFileReadBeforeARequestWithARejectedToken(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	writeFile(t, file, token)
 	vendor, c, _ := vendorFor(t, newToken, file)

@@ -165,13 +165,13 @@ func TestBreakerCountsInteractions(t *testing.T) {
 		r.Report(Report{Identifier: "three", Failure: Unavailable, Detail: "500"})
 		r.wantPaused("when a third one fails")
 	})
-	// A refused token concerns all interactions.
+	// A rejected token concerns all interactions.
 	inFakeTime(t, func(_ *testing.T, r testBreaker) {
 		for range pauseAfter {
 			r.wantWorking("while few polls have failed")
 			r.Report(Report{Identifier: "one", Failure: Unauthorized, Detail: "401"})
 		}
-		r.wantPaused("when the token was refused three times")
+		r.wantPaused("when the token was rejected three times")
 	})
 	// A 429 begins a pause at once, but not a long one if only one interaction gets it.
 	inFakeTime(t, func(t *testing.T, r testBreaker) {
@@ -298,7 +298,7 @@ func TestBreakerOneLaneFailsAmongOthers(t *testing.T) {
 		inFakeTime(t, func(_ *testing.T, r testBreaker) {
 			r.succeed(false)
 			r.fail(failure, pauseAfter)
-			r.wantPaused("a refused token, or a vendor that throttles, concerns all")
+			r.wantPaused("a rejected token, or a vendor that throttles, concerns all")
 		})
 	}
 }

@@ -187,7 +187,7 @@ func TestBreakerCut(t *testing.T) {
 		if took := r.wantProbe(); took != 0 {
 			t.Errorf("a probe went after %s, want at once", took)
 		}
-		// The new token may be refused as well: that begins small again.
+		// The new token may be rejected as well: that begins small again.
 		r.polled(0, Unauthorized, time.Time{}, true, "401")
 		r.Release()
 		if took := r.wantProbe(); took > 1200*time.Millisecond+time.Microsecond {

@@ -415,7 +415,7 @@ func (c *containers) stepDown(ctx context.Context, r *rand.Rand) (struck, error)
 	return struck{target: what, state: "cluster with a quorum"}, nil
 }
 
-// rotate makes the vendor refuse the token. At the end, the workers get the new one.
+// rotate makes the vendor reject the token. At the end, the workers get the new one.
 func (c *containers) rotate(context.Context, *rand.Rand) (struck, error) {
 	release, ok := c.claim("token", "")
 	if !ok {

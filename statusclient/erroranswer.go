@@ -14,13 +14,13 @@ import (
 )
 
 const (
-	maxExcerpt    = 200            // bytes of a refusal's body of which the detail quotes the beginning
+	maxExcerpt    = 200            // bytes: the detail quotes at most this much of an error's body
 	maxDrain      = 64 << 10       // bytes that are read to reuse the connection; after a longer body it is closed
 	maxRetryAfter = 24 * time.Hour // a longer Retry-After is ignored
 )
 
-// refusal returns the error of an answer that is not 200.
-func (x *exchange) refusal(resp *http.Response, b *body) *schema.PollError {
+// errorAnswer returns the error of an answer that is not 200.
+func (x *exchange) errorAnswer(resp *http.Response, b *body) *schema.PollError {
 	e := &schema.PollError{
 		Fault:      faultOf(resp.StatusCode),
 		StatusCode: resp.StatusCode,
@@ -48,7 +48,7 @@ func (x *exchange) refusal(resp *http.Response, b *body) *schema.PollError {
 		e.Detail += ": " + text
 	}
 	if e.Fault == schema.FaultUnauthorized {
-		e.Detail += x.client.tokens.refused(x.used, x.begun)
+		e.Detail += x.client.tokens.rejected(x.used, x.begun)
 		e.TokenRenewed = x.client.tokens.inUse.Load().token != x.used.token
 	}
 	return x.fault(e)
@@ -96,7 +96,7 @@ func (x *exchange) errorBody(resp *http.Response, b *body) (excerpt string, obje
 	text := bytes.TrimSpace(schema.TrimBOM(b.buf))
 	object = ofVendor && err == nil && len(text) > 0 && text[0] == '{' && json.Valid(text)
 	if x.seen != nil {
-		x.seen.refusal = invariant(text, x.path)
+		x.seen.body = invariant(text, x.path)
 	}
 	text = text[:min(len(text), maxExcerpt+len(x.used.token))]
 	mask(text, x.used.token)

@@ -118,7 +118,8 @@ var reasons = []reasonRow{
 		"Read ElevateAI's answer in the detail. " +
 			"If the API changed or the refusal was a mistake, replay when it is fixed."},
 	{DeadlineExceeded, ByDeadline,
-		"The interaction had no final status at its deadline. The detail has the last status or fault.",
+		"The interaction had no final status at its deadline. " +
+			"The detail has the last status, or why the last poll got none.",
 		"If ElevateAI was failing or has become slow, replay: the deadline starts again. " +
 			"Raise --deadline if this is common."},
 	{InternalError, ByPanic,

@@ -232,7 +232,7 @@ func (p *processes) apart(ctx context.Context, r *rand.Rand) (struck, error) {
 			p.blocks(other, one, by)
 		}
 	}
-	state := "in one direction, from a server that " + p.leads(ctx, one)
+	state := "in one direction; sender: " + p.leads(ctx, one)
 	if both {
 		state = "in both directions"
 	}

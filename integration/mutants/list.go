@@ -178,7 +178,7 @@ var mutants = []mutant{
 	{name: "ignore-sigterm", removes: "the end of pulls after SIGTERM", mode: modeSchedule, edits: []edit{
 		{"consumer/worker.go", "errgroup.WithContext(ctx)", "errgroup.WithContext(context.WithoutCancel(ctx))"},
 	}},
-	{name: "growing-history", removes: "the limits of a history: it records each poll", mode: modeSchedule,
+	{name: "growing-history", removes: "the limits of a status history: it records each poll", mode: modeSchedule,
 		edits: []edit{
 			{"schema/history.go", "	if c.Status == \"\" || c.Status == LastStatus(values) {\n",
 				"	if c.Status == \"\" {\n"},

@@ -252,7 +252,7 @@ func (p *processes) Recover(ctx context.Context) error {
 	began := time.Now()
 	for _, n := range p.nodes {
 		if !n.running() {
-			p.run.t.Logf("%s: server %s has ended by itself", p.run.since(began), n.name)
+			p.run.t.Logf("%s: server %s has ended by itself: %s\n%s", p.run.since(began), n.name, n.end(), n.tail(10))
 			if err := p.launch(n); err != nil {
 				return err
 			}

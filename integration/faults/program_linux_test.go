@@ -31,12 +31,27 @@ func newProgram(t *testing.T, folder, name string) *program {
 	t.Cleanup(func() {
 		p.kill()
 		if t.Failed() {
-			output, _ := os.ReadFile(p.log)
-			lines := strings.Split(string(output), "\n")
-			t.Logf("%s printed:\n%s", name, strings.Join(lines[max(0, len(lines)-60):], "\n"))
+			t.Logf("%s printed:\n%s", name, p.tail(60))
 		}
 	})
 	return p
+}
+
+// tail returns the last lines of the output.
+func (p *program) tail(n int) string {
+	output, _ := os.ReadFile(p.log)
+	lines := strings.Split(string(output), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
+
+// end says how a program that is not running has ended.
+func (p *program) end() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.cmd == nil || p.cmd.ProcessState == nil {
+		return "not started"
+	}
+	return p.cmd.ProcessState.String()
 }
 
 // lines returns the lines of the output that contain a text.

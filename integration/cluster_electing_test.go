@@ -66,7 +66,6 @@ func TestClusterElecting(t *testing.T) {
 		mode:     consumer.Schedule,
 		replicas: 3,
 		env:      []string{longAge},
-		within:   4 * time.Minute,
 	})
 	ctx = s.ctx
 	s.declareAll(lasting(30, time.Second, 5*time.Second))

@@ -18,7 +18,6 @@ func TestClusterAllNodesKilled(t *testing.T) {
 	cluster := harness.StartCluster(t)
 	at := onNodes(cluster, "all-killed", consumer.Schedule, longAge)
 	at.intervals = consumer.Intervals{Audio: 20 * time.Second, Chat: 10 * time.Second, Transcript: 10 * time.Second}
-	at.within = 6 * time.Minute
 	s := newScenario(t, at)
 	s.startThree()
 	waiting := endless(1000)

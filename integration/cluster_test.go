@@ -24,7 +24,6 @@ func onNodes(cluster *harness.Cluster, name string, mode consumer.Mode, env ...s
 		mode:     mode,
 		replicas: 3,
 		env:      env,
-		within:   4 * time.Minute,
 	}
 }
 

@@ -39,7 +39,7 @@ func TestPrometheus(t *testing.T) {
 		t.Skipf("SKIPPED: dashboard and alerts were NOT tested: install prometheus to run this test: %v", err)
 	}
 	server := harness.StartServer(t)
-	s := newScenario(t, setting{name: "prometheus", url: server.URL, mode: consumer.Schedule, within: 3 * time.Minute,
+	s := newScenario(t, setting{name: "prometheus", url: server.URL, mode: consumer.Schedule,
 		env: []string{"STATUSWORKER_DEADLINE=2m", "STATUSWORKER_MAX_POLLS_PER_SECOND=300"}})
 	var targets []string
 	for range 2 {

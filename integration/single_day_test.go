@@ -41,10 +41,9 @@ func TestSingleDay(t *testing.T) {
 	server := harness.StartServer(t)
 	tokenFile, rotate := mountToken(t, simulator.DefaultToken)
 	s := newScenario(t, setting{
-		name:   "day",
-		url:    server.URL,
-		mode:   consumer.Schedule,
-		within: 4 * time.Minute,
+		name: "day",
+		url:  server.URL,
+		mode: consumer.Schedule,
 		// Longer than all failures together: an interaction gets a dead letter only if it fails at the vendor.
 		env: []string{
 			"ELEVATEAI_API_TOKEN=",
@@ -126,11 +125,15 @@ func TestSingleDay(t *testing.T) {
 	lines, deadLetterLines := 0, 0
 	for _, w := range s.workers {
 		for line := range strings.Lines(w.Output()) {
-			if strings.Contains(line, "dead letter") {
+			switch {
+			case strings.Contains(line, "dead letter"):
 				deadLetterLines++
 				continue
+			case strings.Contains(line, "it will be retried"):
+				// One a minute for each operation that fails, or that takes too long on a slow machine.
+			default:
+				lines++
 			}
-			lines++
 			t.Log(strings.TrimSpace(line))
 		}
 	}

@@ -126,7 +126,7 @@ func TestSingleWorkerKilledAtEachStep(t *testing.T) {
 			t.Run(strings.ReplaceAll(st.name, " ", "-"), func(t *testing.T) {
 				s := scenarios[i]
 				// A step that fails must not use up the time of the others.
-				s.t, s.ctx = t, harness.Context(t, time.Minute)
+				s.t, s.ctx = t, harness.Context(t, hangs)
 				s.finish()
 			})
 		}

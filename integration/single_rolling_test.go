@@ -24,7 +24,7 @@ func TestSingleRollingRestart(t *testing.T) {
 	t.Parallel()
 	server := harness.StartServer(t)
 	s := newScenario(t, setting{
-		name: "rolling-restart", url: server.URL, mode: consumer.Schedule, within: 3 * time.Minute,
+		name: "rolling-restart", url: server.URL, mode: consumer.Schedule,
 		env: []string{longAge},
 	})
 	const workers, rounds, perSecond = 3, 2, 30

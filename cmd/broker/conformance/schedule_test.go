@@ -73,29 +73,29 @@ var scheduleCases = []testCase{
 	{name: "a maximum size deletes schedules", streams: with(polls, func(c *broker.StreamConfig) {
 		c.MaxBytes = 3000
 	}), run: func(s *stage) {
-		due := s.now("S").Add(soon)
-		large := func(id string) {
-			s.put(broker.Publication{
-				Subject: "hold.a." + id, Data: make([]byte, 1000),
-				Schedule: broker.Schedule{At: due, Target: "poll.a." + id},
-			})
-		}
-		large("1")
-		large("2")
-		large("3")
-		state, err := s.Stream(s.ctx, s.of("S"))
-		s.check(err)
+		var state broker.StreamState
+		stored := s.early(func(id string, due time.Time) {
+			for _, one := range []string{"1", "2", "3"} {
+				s.put(broker.Publication{
+					Subject: "hold.a." + id + one, Data: make([]byte, 1000),
+					Schedule: broker.Schedule{At: due, Target: "poll.a." + id + one},
+				})
+			}
+			var err error
+			state, err = s.Stream(s.ctx, s.of("S"))
+			s.check(err)
+			s.gone("S", "hold.a."+id+"1")
+		})
 		if state.MaxBytes != 3000 || state.Messages != 2 || state.Bytes > 3000 {
 			s.Errorf("state %+v, want 2 messages and a maximum of 3000 bytes", state)
 		}
-		s.gone("S", "hold.a.1")
 		s.until("both other schedules to fire", func() error {
-			if s.last("S", "poll.a.2") == 0 || s.last("S", "poll.a.3") == 0 {
+			if s.last("S", "poll.a."+stored.id+"2") == 0 || s.last("S", "poll.a."+stored.id+"3") == 0 {
 				return errors.New("they have not fired")
 			}
 			return nil
 		})
-		s.gone("S", "poll.a.1")
+		s.gone("S", "poll.a."+stored.id+"1")
 	}},
 	{name: "a schedule fires", streams: just(polls), run: func(s *stage) {
 		late := s.now("S").Add(time.Hour)

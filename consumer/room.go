@@ -78,9 +78,9 @@ func (w *Worker) readRoom(ctx context.Context) {
 	switch {
 	case before.IsZero() == since.IsZero():
 	case before.IsZero():
-		log.Warn("intake paused; the stream of reservations has no room for more interactions")
+		log.Warn("intake blocked; the stream of reservations has no room for more interactions")
 	default:
-		log.WithField("paused_for", schema.Duration(now.Sub(before).Round(time.Second))).Info("intake resumed")
+		log.WithField("blocked_for", schema.Duration(now.Sub(before).Round(time.Second))).Info("intake resumed")
 	}
 }
 
@@ -125,8 +125,8 @@ func (r *room) spend(cost int64) {
 	r.left = max(0, r.left-cost)
 }
 
-// paused reports whether the stream is full.
-func (r *room) paused() bool {
+// blocked reports whether the stream is full.
+func (r *room) blocked() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return !r.full.IsZero()

@@ -44,7 +44,7 @@ func logged(hook *logtest.Hook, level logrus.Level, message string) (n int) {
 }
 
 const (
-	intakePaused  = "intake paused; the stream of reservations has no room for more interactions"
+	intakeBlocked = "intake blocked; the stream of reservations has no room for more interactions"
 	intakeResumed = "intake resumed"
 )
 
@@ -83,9 +83,9 @@ func TestStreamOfReservationsIsFull(t *testing.T) {
 				for range workers {
 					all = append(all, s.Start())
 				}
-				s.Until("all intakes to pause", func() bool {
+				s.Until("all intakes to be blocked", func() bool {
 					for _, w := range all {
-						if !w.Stats().IntakePaused {
+						if !w.Stats().IntakeBlocked {
 							return false
 						}
 					}
@@ -93,13 +93,13 @@ func TestStreamOfReservationsIsFull(t *testing.T) {
 				})
 				s.WantOutcomes(want...)
 				s.CheckIntervals()
-				paused := logged(hook, logrus.WarnLevel, intakePaused)
+				blocked := logged(hook, logrus.WarnLevel, intakeBlocked)
 				resumed := logged(hook, logrus.InfoLevel, intakeResumed)
 				mu.Lock()
 				defer mu.Unlock()
-				t.Logf("at most %d bytes of %d; paused %d times", most, maximum, paused)
-				if resumed < workers || paused < resumed {
-					t.Errorf("intakes paused %d times and resumed %d times, want each once or more", paused, resumed)
+				t.Logf("at most %d bytes of %d; blocked %d times", most, maximum, blocked)
+				if resumed < workers || blocked < resumed {
+					t.Errorf("intakes blocked %d times and resumed %d times, want each once or more", blocked, resumed)
 				}
 			})
 		})
@@ -138,9 +138,9 @@ func TestMaximumSizeIsSetLater(t *testing.T) {
 	s.Check(err)
 	time.Sleep(11 * time.Second) // a stream without a maximum size is read every 10 s
 	want := s.declareMuch(60, 40_000, time.Hour)
-	s.Until("the intake to pause", func() bool { return w.Stats().IntakePaused })
+	s.Until("the intake to be blocked", func() bool { return w.Stats().IntakeBlocked })
 	if state, err := s.Broker.Stream(s.Ctx, ns.StreamDeclared()); err != nil || state.Messages == 0 {
-		t.Errorf("no declared message waits while the intake pauses: %+v, error %v", state, err)
+		t.Errorf("no declared message waits while the intake is blocked: %+v, error %v", state, err)
 	}
 	for _, subject := range want {
 		_, id, _ := ns.SplitSubject(subject)

@@ -26,9 +26,9 @@ type Stats struct {
 	// early or too late, or because of a pause or the rate limit. With delayed naks it also counts deliveries before
 	// the first interval has passed, and messages that wait for an outcome.
 	Dropped, Skipped uint64
-	// IntakePaused means that no declared message is taken in, because the stream of reservations is full: see
+	// IntakeBlocked means that no declared message is taken in, because the stream of reservations is full: see
 	// [redelivery.Room].
-	IntakePaused bool
+	IntakeBlocked bool
 	// RejectedReservations counts reservations that the broker rejected, including those that were stored at a retry.
 	RejectedReservations uint64
 	// StoredAgain counts overdue reservations that were stored again, see [redelivery.FindOverdue].
@@ -103,7 +103,7 @@ func (w *Worker) Stats() Stats {
 	}
 	if w.reservations != nil {
 		s.RejectedReservations = w.reservations.Rejected()
-		s.IntakePaused = w.room.paused()
+		s.IntakeBlocked = w.room.blocked()
 	}
 	s.ClockSteps, s.ClockStep = w.clock.Steps()
 	s.RateLimitWaiting = w.limiter.Waiting()

@@ -49,7 +49,7 @@ var (
 	descAgain = describe("declared_again_total",
 		"Times that a declared message waited because the tombstone or last due message of an ended generation "+
 			"was stored.")
-	descIntakePaused = describe("intake_paused",
+	descIntakeBlocked = describe("intake_blocked",
 		"1 while the worker takes in no declared message, because the reservations have no room for more.")
 	descOutcomes = describe("processed_events_total",
 		"Processed events that this worker stored.", "destination")
@@ -214,7 +214,7 @@ func (s sink) worker(w *consumer.Worker, stats consumer.Stats) {
 	}
 	s.gauge(descSlots, float64(stats.SlotsUsed), "used")
 	s.gauge(descSlots, float64(stats.Slots), "total")
-	s.flag(descIntakePaused, stats.IntakePaused)
+	s.flag(descIntakeBlocked, stats.IntakeBlocked)
 	s.gauge(descRateLimitWaits, float64(stats.RateLimitWaiting))
 	s.gauge(descRateLimitShare, stats.Share)
 	s.gauge(descWorkers, float64(stats.Alive))

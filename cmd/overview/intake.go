@@ -39,8 +39,8 @@ func (t *taking) intake(declared *jetstream.StreamInfo, c *jetstream.ConsumerInf
 	}
 }
 
-// NoRoom reports whether the intake pauses because of the maximum size of the stream of reservations, or continues only
-// when there is more room.
+// NoRoom reports whether the intake is blocked because of the maximum size of the stream of reservations, or continues
+// only when there is more room.
 func NoRoom(polls *jetstream.StreamInfo) bool {
 	maximum := polls.Config.MaxBytes
 	return maximum > 0 && redelivery.Full(redelivery.Room(polls.State.Msgs, polls.State.Bytes, maximum), maximum, true)

@@ -119,7 +119,7 @@ func judgeUses(check, fix string, uses []use) Finding {
 
 // judgeStreamLimits judges how full streams are; those that do not exist are nil. At its limit, the stream of declared
 // messages rejects new ones, and the stream of outcomes deletes its oldest. That of reservations would delete its
-// oldest as well, so the intake pauses before.
+// oldest as well, so the intake is blocked before that.
 func judgeStreamLimits(declared, polls, outcomes *jetstream.StreamInfo, provision string) Finding {
 	uses := func(what string, s *jetstream.StreamInfo) []use {
 		if s == nil {
@@ -143,7 +143,7 @@ func judgeStreamLimits(declared, polls, outcomes *jetstream.StreamInfo, provisio
 	}
 	if reserved.Result == Pass && polls != nil && overview.NoRoom(polls) {
 		reserved.Result, reserved.Fix = Warn, raise+", or wait until interactions end: what is left is reserved for "+
-			"the growth of what is stored, so the intake pauses, and declared messages wait; nothing is lost"
+			"the growth of what is stored, so the intake is blocked, and declared messages wait; nothing is lost"
 	}
 	ended := judgeUses(checkStreamLimits,
 		"`"+provision+" --update`, with --outcomes-max-bytes for more bytes: at a limit, the oldest outcomes are "+

@@ -303,7 +303,7 @@ func TestDoctorFindsFaults(t *testing.T) {
 			return at, vendor(t, simulator.Config{}).URL(), nil
 		}, map[string]doctor.Result{"topology": doctor.Fail}, map[string][]string{"topology": {"max deliver is 5",
 			"--update"}}},
-		{"a paused lane", func(t *testing.T) (string, string, []string) {
+		{"a paused consumer", func(t *testing.T) (string, string, []string) {
 			at, js := provisioned(t)
 			if _, err := js.PauseConsumer(t.Context(), ns.StreamPolls(), ns.PollConsumer(schema.Chat),
 				time.Now().Add(time.Hour)); err != nil {

@@ -70,7 +70,7 @@ func pages(b *browser, s stage) {
 		{"/dead-letters?reason=not_found", "dead-letters-filtered", "", []string{"link Show all"}},
 		{"/dead-letters/1", "dead-letter", "", []string{"heading Dead letter @1", "button Purge…"}},
 		{"/doctor", "doctor", "console-doctor", []string{"heading Doctor", "heading Passed"}},
-		{"/lanes/audio", "lane", "", []string{"combobox Pause for", "button Pause the lane"}},
+		{"/lanes/audio", "lane", "", []string{"combobox Pause for", "button Pause the consumer"}},
 		{"/declare", "declare", "", []string{"radio chat", "group Type", "button Declare"}},
 		{"/tasks", "tasks", "", []string{"heading Tasks"}},
 		{"/none", "none", "", []string{"heading Not Found"}},
@@ -166,8 +166,8 @@ func lanes(b *browser, _ stage) {
 	b.press("audio")
 	b.until(`document.querySelector("h1").innerText === "Lane audio"`)
 	b.do(chromedp.SetValue(chromedp.CSS("#for"), "15m"))
-	b.press("Pause the lane")
-	b.shows("lane audio is paused until")
+	b.press("Pause the consumer")
+	b.shows("consumer poll-audio is paused until")
 	b.look("paused", "")
 	b.press("audio")
 	b.press("Resume")
@@ -292,7 +292,7 @@ func forgedForm(b *browser, _ stage) {
 	b.do(chromedp.Navigate(elsewhere), chromedp.Click(chromedp.CSS("#go")))
 	b.shows("cross-origin request refused")
 	b.visit("/")
-	if text := b.text(); strings.Contains(text, "lane chat is paused") {
+	if text := b.text(); strings.Contains(text, "consumer poll-chat is paused") {
 		b.t.Errorf("the form has paused the lane:\n%s", text)
 	}
 }

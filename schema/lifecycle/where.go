@@ -11,8 +11,8 @@ const (
 	StateDeclared State = "declared"
 	// StateWaiting: the next poll is reserved. With delayed naks: a worker has had the declared message.
 	StateWaiting State = "waiting"
-	// StatePolling: a poll is due. A worker makes it, or will do so when it has the message.
-	StatePolling State = "polling"
+	// StateDue: a poll is due. A worker makes it, or will do so when it has the message.
+	StateDue State = "due"
 	// StateProcessed: a processed event is stored.
 	StateProcessed State = "processed"
 	// StateDeadLettered: a dead letter is stored, and nothing that was declared after it.
@@ -23,7 +23,7 @@ const (
 
 // States returns all states, in the order in which an interaction passes through them.
 func States() []State {
-	return []State{StateDeclared, StateWaiting, StatePolling, StateProcessed, StateDeadLettered, StateUnknown}
+	return []State{StateDeclared, StateWaiting, StateDue, StateProcessed, StateDeadLettered, StateUnknown}
 }
 
 // Ended reports whether nothing follows a state unless the interaction is declared again.
@@ -91,7 +91,7 @@ func (s Snapshot) newest(match func(Outcome) bool) (newest *Outcome) {
 func (s Snapshot) polled() (Place, bool) {
 	switch {
 	case s.goesOn(s.Due) && !s.staleDue():
-		return s.Due.place(StatePolling), true
+		return s.Due.place(StateDue), true
 	case s.goesOn(s.Reservation):
 		return s.Reservation.place(StateWaiting), true
 	}

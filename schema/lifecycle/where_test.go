@@ -28,9 +28,9 @@ func (w *walk) where(s Snapshot) {
 		w.fail(s, "state %s with the outcome %+v", p.State, p.Outcome)
 	case p.State == StateDeadLettered && !failed:
 		w.fail(s, "state %s without a dead letter", p.State)
-	case polls && !processed && p.State != StateWaiting && p.State != StatePolling:
+	case polls && !processed && p.State != StateWaiting && p.State != StateDue:
 		w.fail(s, "state %s, although a message goes on", p.State)
-	case (p.State == StateWaiting || p.State == StatePolling) && (p.By == nil || p.By.Tombstone):
+	case (p.State == StateWaiting || p.State == StateDue) && (p.By == nil || p.By.Tombstone):
 		w.fail(s, "state %s by %+v", p.State, p.By)
 	case begins && (p.State == StateDeadLettered || p.State == StateUnknown):
 		w.fail(s, "state %s, although the declared message begins a generation", p.State)
@@ -65,9 +65,9 @@ func TestWhere(t *testing.T) {
 		"invalid":     {Snapshot{Declared: &Declared{Stored: at(10), Invalid: true}}, StateDeclared, at(10), 0},
 		"first waits": {Snapshot{Reservation: reserved(at(10), 1)}, StateWaiting, at(10), 0},
 		"waits":       {Snapshot{Reservation: reserved(at(10), 4)}, StateWaiting, at(10), 3},
-		"due":         {Snapshot{Due: reserved(at(10), 4)}, StatePolling, at(10), 3},
+		"due":         {Snapshot{Due: reserved(at(10), 4)}, StateDue, at(10), 3},
 		"being reserved": {
-			Snapshot{Due: reserved(at(10), 4), Reservation: reserved(at(10), 5)}, StatePolling, at(10), 3,
+			Snapshot{Due: reserved(at(10), 4), Reservation: reserved(at(10), 5)}, StateDue, at(10), 3,
 		},
 		"a stale due message": {
 			Snapshot{Due: reserved(at(10), 4), Reservation: reserved(at(20), 1)}, StateWaiting, at(20), 0,
@@ -99,7 +99,7 @@ func TestWhere(t *testing.T) {
 		},
 		"polled again, after a dead letter": {
 			Snapshot{Due: reserved(at(20), 2), Outcomes: []Outcome{dead(at(10), at(12), schema.NotFound)}},
-			StatePolling, at(20), 1,
+			StateDue, at(20), 1,
 		},
 		"declared before its dead letter": {
 			Snapshot{Declared: &Declared{Stored: at(11)}, Outcomes: []Outcome{dead(at(10), at(12), schema.NotFound)}},
@@ -112,7 +112,7 @@ func TestWhere(t *testing.T) {
 		"an invalid message after a dead letter": {
 			Snapshot{Outcomes: []Outcome{invalid, dead(at(10), at(12), schema.NotFound)}}, StateDeadLettered, at(10), 0,
 		},
-		"a foreign due message": {Snapshot{Due: &Reserved{Stored: at(10)}}, StatePolling, at(10), 0},
+		"a foreign due message": {Snapshot{Due: &Reserved{Stored: at(10)}}, StateDue, at(10), 0},
 		"a foreign event": {
 			Snapshot{Outcomes: []Outcome{event(time.Time{}, at(12), schema.ToCXAI)}}, StateUnknown, time.Time{}, 0,
 		},

@@ -104,12 +104,12 @@ func (n *notes) intake(i *overview.Intake, update string) {
 	switch {
 	case i == nil:
 	case i.PausedUntil != nil:
-		n.add("the intake is paused until %s: new interactions are not polled; %s",
-			i.PausedUntil.UTC().Format(time.RFC3339),
+		n.add("the consumer %s is paused until %s: new interactions are not polled; %s",
+			n.names.ConsumerIntake(), i.PausedUntil.UTC().Format(time.RFC3339),
 			Resume(n.names, n.names.StreamDeclared(), n.names.ConsumerIntake()))
 	case i.NoRoom:
-		n.add("%s has no room for more interactions: the intake pauses, and %s; wait until interactions end, or raise "+
-			"the limit with `%s --polls-max-bytes N`", n.names.StreamPolls(),
+		n.add("%s has no room for more interactions: the intake is blocked, and %s; wait until interactions end, or "+
+			"raise the limit with `%s --polls-max-bytes N`", n.names.StreamPolls(),
 			count(i.Waiting, "declared message waits", "declared messages wait"), update)
 	case i.WaitingSeconds > intakeBehind.Seconds():
 		n.add("the intake is late: %s to be taken in, the oldest for %s; `statusworker doctor` checks NATS, and "+
@@ -118,13 +118,15 @@ func (n *notes) intake(i *overview.Intake, update string) {
 	}
 }
 
-// lanes reports lanes that are paused or behind. Without workers that poll, another sentence has the reason.
+// lanes reports lanes whose consumer is paused, and lanes that are behind. Without workers that poll, another
+// sentence has the reason.
 func (n *notes) lanes(o overview.Overview, workers []overview.Worker) {
 	for _, l := range o.Lanes {
 		if l.PausedUntil != nil {
 			until := l.PausedUntil.UTC().Format(time.RFC3339)
-			n.add("lane %s is paused until %s: its interactions are not polled; %s", l.Type, until,
-				Resume(o.Namespace, o.Redelivery.PollStream(o.Namespace), o.Namespace.PollConsumer(l.Type)))
+			name := o.Namespace.PollConsumer(l.Type)
+			n.add("the consumer %s is paused until %s: %s interactions are not polled; %s", name, until, l.Type,
+				Resume(o.Namespace, o.Redelivery.PollStream(o.Namespace), name))
 		}
 	}
 	if len(workers) == 0 {

@@ -118,7 +118,7 @@ func TestOverview(t *testing.T) {
 		"none overdue": {overdue(overview.Overdue{}), nil},
 		"the intake is behind": {intake(overview.Intake{Waiting: 1, WaitingSeconds: 91}),
 			sentences{{"intake", "1 declared message ", "1m31s", "`statusworker doctor`"}}},
-		"a paused lane is not behind": {lanes(with(working), pausedLane),
+		"a lane with a paused consumer is not behind": {lanes(with(working), pausedLane),
 			sentences{{
 				"audio", "2026-03-01T12:00:00Z",
 				"`" + advice.NATS(ns) + "consumer resume INTERACTIONS_POLLS poll-audio`",

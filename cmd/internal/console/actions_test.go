@@ -13,7 +13,7 @@ import (
 	"statusworker/schema"
 )
 
-// pausedUntil returns until when a lane is paused, or nil.
+// pausedUntil returns until when the consumer of a lane is paused, or nil.
 func (s *stage) pausedUntil(t schema.Type) *time.Time {
 	s.t.Helper()
 	c, err := s.js.Consumer(s.ctx, ns.StreamPolls(), ns.PollConsumer(t))
@@ -152,9 +152,9 @@ func TestPauseAndResume(t *testing.T) {
 		t.Fatalf("paused until %v", until)
 	}
 	if other := s.pausedUntil(schema.Chat); other != nil {
-		t.Errorf("the lane chat is paused until %v", other)
+		t.Errorf("the consumer of the lane chat is paused until %v", other)
 	}
-	s.get("/").shows("lane audio is paused until")
+	s.get("/").shows("consumer poll-audio is paused until")
 	s.get("/lanes/audio").shows("paused", "Resume")
 	s.do(http.MethodPost, "/lanes/audio/resume", url.Values{}).has(http.StatusSeeOther)
 	if until := s.pausedUntil(schema.Audio); until != nil {
@@ -171,7 +171,7 @@ func TestPauseAndResume(t *testing.T) {
 	if !c.CachedInfo().Paused {
 		t.Error("the intake is not paused")
 	}
-	s.get("/").shows("the intake is paused until")
+	s.get("/").shows("the consumer intake is paused until")
 }
 
 func TestDeclare(t *testing.T) {

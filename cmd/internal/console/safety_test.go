@@ -22,7 +22,7 @@ var actions = map[string]url.Values{
 	"/tasks/x/stop":        {},
 }
 
-// unchanged requires that the streams have only the dead letter of a test, and that no lane is paused.
+// unchanged requires that the streams have only the dead letter of a test, and that no consumer is paused.
 func (s *stage) unchanged() {
 	s.t.Helper()
 	if n := s.messages(ns.StreamOutcomes(), ">"); n != 1 {
@@ -32,7 +32,7 @@ func (s *stage) unchanged() {
 		s.t.Errorf("%d declared messages, want none", n)
 	}
 	if until := s.pausedUntil(schema.Audio); until != nil {
-		s.t.Errorf("the lane audio is paused until %s", until)
+		s.t.Errorf("the consumer of the lane audio is paused until %s", until)
 	}
 }
 

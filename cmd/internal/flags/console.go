@@ -18,7 +18,7 @@ import (
 // Console are the flags of the web console.
 type Console struct {
 	Addr         string   `name:"addr" default:"127.0.0.1:8090" help:"Address that serves the console. An address beyond loopback requires --host, and --password-file or --user-header."`
-	AllowWrites  bool     `name:"allow-writes" help:"Allow actions: replay and purge dead letters, pause and resume lanes, declare interactions. Without it, the console is read-only."`
+	AllowWrites  bool     `name:"allow-writes" help:"Allow actions: replay and purge dead letters, pause and resume the NATS consumers of lanes, declare interactions. Without it, the console is read-only."`
 	Hosts        []string `name:"host" placeholder:"NAME" sep:"," help:"Host name or address, without a port, by which browsers reach the console; for several, repeat the flag, or separate them by commas. Requests for other hosts are refused. Loopback names are always allowed."`
 	BasePath     string   `name:"base-path" placeholder:"PATH" help:"Path under which a proxy serves the console, such as /statusworker. The proxy must pass it on unchanged."`
 	PasswordFile string   `name:"password-file" placeholder:"FILE" help:"File with the users of the console: lines of the form name:hash with hashes of bcrypt, as htpasswd -B writes them. Read once, when the console starts."`

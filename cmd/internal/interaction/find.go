@@ -101,7 +101,7 @@ func (f *Finder) Look(ctx context.Context, identifiers []string) ([]Interaction,
 	var workers *Workers
 	lanes := map[Lane]*time.Time{}
 	for n := range found {
-		if found[n].LanePausedUntil, err = f.pausedUntil(ctx, lanes, found[n]); err != nil {
+		if found[n].ConsumerPausedUntil, err = f.pausedUntil(ctx, lanes, found[n]); err != nil {
 			return nil, err
 		}
 		if workers == nil && found[n].waitsForWorker() {
@@ -116,7 +116,7 @@ func (f *Finder) Look(ctx context.Context, identifiers []string) ([]Interaction,
 
 // waitsForWorker reports whether a worker has to receive the interaction's message.
 func (i Interaction) waitsForWorker() bool {
-	return i.State == lifecycle.StateDeclared || i.State == lifecycle.StatePolling
+	return i.State == lifecycle.StateDeclared || i.State == lifecycle.StateDue
 }
 
 // judge sets what depends on the time and on the workers that are alive.
@@ -125,8 +125,8 @@ func (i *Interaction) judge(now time.Time, workers *Workers) {
 	if i.waitsForWorker() {
 		i.Workers = workers
 	}
-	if i.LanePausedUntil != nil && !i.LanePausedUntil.After(now) {
-		i.LanePausedUntil = nil
+	if i.ConsumerPausedUntil != nil && !i.ConsumerPausedUntil.After(now) {
+		i.ConsumerPausedUntil = nil
 	}
 	switch {
 	case i.Problem != "":
@@ -134,10 +134,10 @@ func (i *Interaction) judge(now time.Time, workers *Workers) {
 		i.Problem = Overdue
 	case i.Workers != nil && i.Workers.Alive == 0:
 		i.Problem = NoWorkers
-	case i.LanePausedUntil != nil && (i.NextPollAt == nil || i.LanePausedUntil.After(*i.NextPollAt)):
-		i.Problem = LanePaused
+	case i.ConsumerPausedUntil != nil && (i.NextPollAt == nil || i.ConsumerPausedUntil.After(*i.NextPollAt)):
+		i.Problem = ConsumerPaused
 	case i.Workers == nil:
-	case i.State == lifecycle.StatePolling && i.Workers.Paused == i.Workers.Alive:
+	case i.State == lifecycle.StateDue && i.Workers.Paused == i.Workers.Alive:
 		i.Problem = Paused
 	}
 }

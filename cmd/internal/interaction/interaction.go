@@ -32,9 +32,10 @@ type Interaction struct {
 	// Problem is what delays an interaction that has not ended; Detail describes it.
 	Problem Problem `json:"problem,omitempty"`
 	Detail  string  `json:"detail,omitempty"`
-	// LanePausedUntil is when the lane of an interaction that has not ended continues, if an operator has paused it.
-	LanePausedUntil *time.Time `json:"lane_paused_until,omitempty"`
-	// Workers are those that are alive, if the interaction waits for one: it is declared or polling.
+	// ConsumerPausedUntil is when the consumer of an interaction that has not ended delivers again, if an operator has
+	// paused it.
+	ConsumerPausedUntil *time.Time `json:"consumer_paused_until,omitempty"`
+	// Workers are those that are alive, if the interaction waits for one: it is declared or due.
 	Workers *Workers `json:"workers,omitempty"`
 	// History has the changes of status, the oldest first.
 	History []schema.StatusChange `json:"history"`
@@ -55,15 +56,15 @@ const (
 	Overdue Problem = "overdue"
 	// NoWorkers: no worker is alive.
 	NoWorkers Problem = "no_workers"
-	// LanePaused: an operator has paused the lane until after the next step.
-	LanePaused Problem = "lane_paused"
+	// ConsumerPaused: an operator has paused the NATS consumer of the lane until after the next step.
+	ConsumerPaused Problem = "consumer_paused"
 	// Paused: no worker polls, because the vendor fails.
 	Paused Problem = "paused"
 )
 
 // Problems returns all problems.
 func Problems() []Problem {
-	return []Problem{InvalidMessage, ForeignMessage, Overdue, NoWorkers, LanePaused, Paused}
+	return []Problem{InvalidMessage, ForeignMessage, Overdue, NoWorkers, ConsumerPaused, Paused}
 }
 
 // Workers describes the workers that are alive.

@@ -120,9 +120,9 @@ func TestLife(t *testing.T) {
 		w.End()
 
 		if schedule {
-			l.Until("a poll to be due", func() bool { return l.look(id).State == lifecycle.StatePolling })
-			if i := l.in(id, lifecycle.StatePolling, ""); i.Polls != 3 || i.NextPollAt != nil || i.Since == nil {
-				l.T.Errorf("polling: %+v", i)
+			l.Until("a poll to be due", func() bool { return l.look(id).State == lifecycle.StateDue })
+			if i := l.in(id, lifecycle.StateDue, ""); i.Polls != 3 || i.NextPollAt != nil || i.Since == nil {
+				l.T.Errorf("due: %+v", i)
 			}
 			until := time.Now().Add(time.Minute)
 			later := until.Add(time.Minute)
@@ -130,14 +130,14 @@ func TestLife(t *testing.T) {
 				{Announcement: schema.Announcement{State: schema.Paused, Cause: "unavailable", Until: &later}},
 				{Announcement: schema.Announcement{State: schema.Paused, Cause: "throttled", Until: &until}},
 			}
-			if i := l.in(id, lifecycle.StatePolling, interaction.Paused); i.Workers.Cause != "throttled" ||
+			if i := l.in(id, lifecycle.StateDue, interaction.Paused); i.Workers.Cause != "throttled" ||
 				!i.Workers.Until.Equal(until) || i.Workers.Paused != 2 || i.Workers.Worker != "" {
 				l.T.Errorf("workers %+v, want the pause that ends first", i.Workers)
 			}
 			l.workers[0].State = schema.Working
-			l.in(id, lifecycle.StatePolling, "")
+			l.in(id, lifecycle.StateDue, "")
 			l.workers = nil
-			l.in(id, lifecycle.StatePolling, interaction.NoWorkers)
+			l.in(id, lifecycle.StateDue, interaction.NoWorkers)
 		}
 
 		l.Start()
@@ -266,7 +266,7 @@ func (p *pausing) Consumer(ctx context.Context, stream, consumer string) (broker
 	return state, err
 }
 
-// A paused lane is a problem if its pause ends after the next step.
+// A paused consumer is a problem if its pause ends after the next step.
 func TestPausedLane(t *testing.T) {
 	t.Parallel()
 	bubbles(t, func(l *looking) {
@@ -280,7 +280,7 @@ func TestPausedLane(t *testing.T) {
 			l.T.Helper()
 			p.until, p.asked = until, nil
 			i := l.in(id, state, want)
-			if (i.LanePausedUntil != nil) != until.After(time.Now()) || i.Lane().Consumer != lane ||
+			if (i.ConsumerPausedUntil != nil) != until.After(time.Now()) || i.Lane().Consumer != lane ||
 				!slices.Contains(p.asked, i.Lane()) {
 				l.T.Errorf("%+v, want the consumer %s, paused until %s", i, lane, until)
 			}
@@ -291,18 +291,18 @@ func TestPausedLane(t *testing.T) {
 			intake = ns.ConsumerIntake()
 		}
 		id := l.Declare(schema.Chat, simulator.Never())
-		paused(id, time.Now().Add(time.Minute), lifecycle.StateDeclared, interaction.LanePaused, intake)
+		paused(id, time.Now().Add(time.Minute), lifecycle.StateDeclared, interaction.ConsumerPaused, intake)
 		paused(id, time.Now().Add(-time.Minute), lifecycle.StateDeclared, "", intake)
 		w := l.Start()
 		l.WaitPolls(1)
-		paused(id, time.Now().Add(time.Minute), lifecycle.StateWaiting, interaction.LanePaused, lane)
+		paused(id, time.Now().Add(time.Minute), lifecycle.StateWaiting, interaction.ConsumerPaused, lane)
 		if l.Mode == consumer.Schedule {
 			paused(id, time.Now().Add(time.Microsecond), lifecycle.StateWaiting, "", lane)
 		}
 		w.End()
 		if l.Mode == consumer.Schedule {
-			l.Until("a poll to be due", func() bool { return l.look(id).State == lifecycle.StatePolling })
-			paused(id, time.Now().Add(time.Minute), lifecycle.StatePolling, interaction.LanePaused, lane)
+			l.Until("a poll to be due", func() bool { return l.look(id).State == lifecycle.StateDue })
+			paused(id, time.Now().Add(time.Minute), lifecycle.StateDue, interaction.ConsumerPaused, lane)
 		}
 	})
 }
@@ -387,7 +387,7 @@ func TestForeignTimes(t *testing.T) {
 		}
 		found, err := l.finder.Look(l.Ctx, []string{polled, failed})
 		l.Check(err)
-		if i := found[0]; i.State != lifecycle.StatePolling || i.Problem != interaction.ForeignMessage {
+		if i := found[0]; i.State != lifecycle.StateDue || i.Problem != interaction.ForeignMessage {
 			t.Errorf("state %s, problem %q; want polling, of a foreign message", i.State, i.Problem)
 		}
 		if _, err := json.Marshal(found); err != nil {

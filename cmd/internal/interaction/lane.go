@@ -23,7 +23,7 @@ func (i Interaction) Lane() Lane {
 		if schedule {
 			return Lane{i.Namespace.StreamDeclared(), i.Namespace.ConsumerIntake()}
 		}
-	case lifecycle.StateWaiting, lifecycle.StatePolling:
+	case lifecycle.StateWaiting, lifecycle.StateDue:
 	default:
 		return Lane{}
 	}
@@ -36,7 +36,7 @@ func (i Interaction) Lane() Lane {
 	return Lane{i.Namespace.StreamDeclared(), i.Namespace.PollConsumer(i.Type)}
 }
 
-// pausedUntil returns until when the lane of an interaction is paused, or nil. It reads each lane once.
+// pausedUntil returns until when the consumer of an interaction's lane is paused, or nil. It reads each lane once.
 func (f *Finder) pausedUntil(
 	ctx context.Context, read map[Lane]*time.Time, i Interaction,
 ) (*time.Time, error) {

@@ -17,8 +17,8 @@ func Next(i interaction.Interaction) string {
 		return nextOfDeclared(i)
 	case lifecycle.StateWaiting:
 		return nextOfWaiting(i)
-	case lifecycle.StatePolling:
-		return nextOfPolling(i)
+	case lifecycle.StateDue:
+		return nextOfDue(i)
 	case lifecycle.StateProcessed:
 		return "nothing: ElevateAI has the results, and the events are stored"
 	case lifecycle.StateDeadLettered:
@@ -36,8 +36,8 @@ func nextOfDeclared(i interaction.Interaction) string {
 		return "the declared message is not valid, and becomes a dead letter: " + i.Detail
 	case interaction.NoWorkers:
 		return "a worker takes it in, but none is alive: start one with `statusworker run`"
-	case interaction.LanePaused:
-		return "a worker takes it in, when its lane is not paused any more: " + resume(i)
+	case interaction.ConsumerPaused:
+		return "a worker takes it in, when the consumer is not paused any more: " + resume(i)
 	}
 	return "a worker takes it in; " + alive(i.Workers)
 }
@@ -52,8 +52,8 @@ func nextOfWaiting(i interaction.Interaction) string {
 		return fmt.Sprintf("%s was due at %s, %s ago, but NATS has not published it: a worker stores it again; if "+
 			"this lasts longer than a minute, run `statusworker doctor`", number, clock(*i.NextPollAt),
 			span(i.At.Sub(*i.NextPollAt)))
-	case i.Problem == interaction.LanePaused:
-		return number + ", when its lane is not paused any more: " + resume(i)
+	case i.Problem == interaction.ConsumerPaused:
+		return number + ", when the consumer of its lane is not paused any more: " + resume(i)
 	case i.NextPollAt == nil:
 		return "a poll, within about one poll interval; only NATS knows when (redelivery nak)"
 	case i.NextPollAt.After(i.At):
@@ -62,7 +62,7 @@ func nextOfWaiting(i interaction.Interaction) string {
 	return fmt.Sprintf("%s, due at %s: NATS publishes it within a second", number, clock(*i.NextPollAt))
 }
 
-func nextOfPolling(i interaction.Interaction) string {
+func nextOfDue(i interaction.Interaction) string {
 	due := fmt.Sprintf("poll %d, due since %s (%s)", i.Polls+1, clock(*i.Since), span(i.At.Sub(*i.Since)))
 	switch {
 	case i.Problem == interaction.ForeignMessage:
@@ -70,8 +70,8 @@ func nextOfPolling(i interaction.Interaction) string {
 			i.Namespace.PollSubjects(i.Identifier)
 	case i.Problem == interaction.NoWorkers:
 		return due + ", but no worker is alive: start one with `statusworker run`"
-	case i.Problem == interaction.LanePaused:
-		return due + ", but its lane is paused: " + resume(i)
+	case i.Problem == interaction.ConsumerPaused:
+		return due + ", but the consumer of its lane is paused: " + resume(i)
 	case i.Problem == interaction.Paused:
 		until := ""
 		if i.Workers.Until != nil {
@@ -93,10 +93,10 @@ func nextOfDeadLettered(i interaction.Interaction) string {
 	return o.Advice
 }
 
-// resume says until when the lane of an interaction is paused, and how to end that.
+// resume says until when the consumer of an interaction's lane is paused, and how to end that.
 func resume(i interaction.Interaction) string {
 	lane := i.Lane()
-	return "it continues at " + clock(*i.LanePausedUntil) + ", or " +
+	return "it continues at " + clock(*i.ConsumerPausedUntil) + ", or " +
 		advice.Resume(i.Namespace, lane.Stream, lane.Consumer)
 }
 

@@ -256,7 +256,7 @@ func TestRowsWithoutFiguresAreNamed(t *testing.T) {
 	for name, s := range map[string]overview.Overview{
 		"lanes that were not counted": {Redelivery: consumer.Schedule, Waiting: &all,
 			Lanes: []overview.Lane{{Type: schema.Audio}}},
-		"a paused lane": {Redelivery: consumer.Schedule, Waiting: &nothing,
+		"a paused consumer": {Redelivery: consumer.Schedule, Waiting: &nothing,
 			Lanes: []overview.Lane{{Type: schema.Audio, Waiting: &nothing, PausedUntil: &paused}}},
 		"a lane with an old interaction": {Redelivery: consumer.Schedule, Waiting: &nothing,
 			Lanes: []overview.Lane{{Type: schema.Audio, Waiting: &nothing, OldestSeconds: 1}}},

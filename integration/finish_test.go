@@ -38,7 +38,7 @@ func (s *scenario) finish() {
 		Scenario: s.name, Interactions: len(s.types), Polls: s.vendor.Count(),
 		Outcomes: report.Outcomes, Duplicates: len(report.Duplicates), Lost: len(report.Lost),
 	}
-	f.MinGap, f.Interval = s.leastGap()
+	f.MinGap, f.Interval = s.minGap()
 	f.Print(s.t)
 	s.noteGaps()
 	early := s.early()
@@ -72,9 +72,9 @@ func (s *scenario) stop() {
 	}
 }
 
-// leastGap returns the shortest time between two polls of one interaction, for the type that came closest to its poll
+// minGap returns the shortest time between two polls of one interaction, for the type that came closest to its poll
 // interval.
-func (s *scenario) leastGap() (gap, interval time.Duration) {
+func (s *scenario) minGap() (gap, interval time.Duration) {
 	for _, typ := range schema.Types() {
 		g, _, ok := s.vendor.MinGapOf(func(id string) bool { return s.types[id] == typ })
 		want := s.intervals.Of(typ)
@@ -96,7 +96,7 @@ func (s *scenario) noteGaps() {
 			continue
 		}
 		least, _, _ := s.vendor.MinGapOf(of)
-		note(s.t, "scenario=%s type=%s mean_gap=%.3fs least_gap=%.3fs interval=%.3fs", s.name, typ, mean.Seconds(),
+		note(s.t, "scenario=%s type=%s mean_gap=%.3fs min_gap=%.3fs interval=%.3fs", s.name, typ, mean.Seconds(),
 			least.Truncate(time.Millisecond).Seconds(), s.intervals.Of(typ).Seconds())
 	}
 }

@@ -110,7 +110,7 @@ func TestSingleRealGuidance(t *testing.T) {
 		s.start()
 		s.declareAll(many(10, simulator.Processed(7*time.Second)))
 		s.finish()
-		if _, interval := s.leastGap(); interval != 5*time.Second {
+		if _, interval := s.minGap(); interval != 5*time.Second {
 			t.Errorf("the figures are for an interval of %v, want 5s", interval)
 		}
 		var worst time.Duration

@@ -128,7 +128,7 @@ func (a total) String() string {
 		kinds = append(kinds, fmt.Sprintf("%s=%d", strings.ReplaceAll(kind, " ", "_"), n))
 	}
 	slices.SortFunc(kinds, cmp.Compare[string])
-	return fmt.Sprintf("histories=%d violations=%d operations=%d polls=%d faults=%d least_gap=%.3f early=%d "+
+	return fmt.Sprintf("histories=%d violations=%d operations=%d polls=%d faults=%d min_gap=%.3f early=%d "+
 		"hindered=%d slowest_after_faults=%s\n%s", a.histories, a.violations, a.steps, a.polls, a.faults, a.least,
 		a.early, a.hindered, a.slowest.Round(time.Millisecond), strings.Join(kinds, " "))
 }

@@ -39,7 +39,7 @@ type oracle struct {
 	began        time.Time
 	polls        int
 	early        int
-	leastGap     float64 // in intervals
+	minGap       float64 // in intervals
 	outcomes     int
 	stuck        time.Duration // the longest time from the beginning of a calm to a poll
 }
@@ -78,7 +78,7 @@ const apart = time.Second
 
 func newOracle(r *run) *oracle {
 	return &oracle{
-		run: r, interactions: map[string]*interaction{}, changed: make(chan struct{}), began: time.Now(), leastGap: 1e9,
+		run: r, interactions: map[string]*interaction{}, changed: make(chan struct{}), began: time.Now(), minGap: 1e9,
 	}
 }
 
@@ -139,7 +139,7 @@ func (o *oracle) polled(p simulator.Poll) {
 	if n := len(l.polls); n > 0 {
 		interval := o.run.settings.intervals.Of(l.plan.typ)
 		gap := p.At.Sub(l.polls[n-1].at).Abs() // concurrent polls may be counted in either order
-		o.leastGap = min(o.leastGap, float64(gap)/float64(interval))
+		o.minGap = min(o.minGap, float64(gap)/float64(interval))
 		if gap < interval {
 			o.early++
 			if o.run.settings.mode == consumer.Schedule && !o.run.hinders(p.Identifier, l.polls[n-1], now) {

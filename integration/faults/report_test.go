@@ -53,7 +53,7 @@ func (r *run) figures() string {
 		r.workload.unacknowledged.Load())
 	row("polls, outcomes", "%d, %d", o.polls, o.outcomes)
 	row("faults", "%d in %s, %d calms", len(r.events), r.took.Round(time.Second), r.calms)
-	row("least gap", "%.3f poll intervals", o.leastGap)
+	row("min gap", "%.3f poll intervals", o.minGap)
 	if r.settings.mode == consumer.Nak {
 		row("polls that were too early", "%d", o.early)
 	}

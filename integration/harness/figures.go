@@ -19,10 +19,10 @@ type Figures struct {
 
 // String returns one line:
 //
-//	scenario=... interactions=... polls=... least_gap=... interval=... outcomes=... duplicates=... lost=...
+//	scenario=... interactions=... polls=... min_gap=... interval=... outcomes=... duplicates=... lost=...
 func (f Figures) String() string {
 	return fmt.Sprintf(
-		"scenario=%s interactions=%d polls=%d least_gap=%.3fs interval=%.3fs outcomes=%d duplicates=%d lost=%d",
+		"scenario=%s interactions=%d polls=%d min_gap=%.3fs interval=%.3fs outcomes=%d duplicates=%d lost=%d",
 		f.Scenario,
 		f.Interactions,
 		f.Polls,

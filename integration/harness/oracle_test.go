@@ -112,7 +112,7 @@ func TestAwaitDrained(t *testing.T) {
 func TestFigures(t *testing.T) {
 	f := Figures{Scenario: "example", Interactions: 500, Polls: 2100, MinGap: 3_000_999 * time.Microsecond,
 		Interval: 3 * time.Second, Outcomes: 700}
-	const want = "scenario=example interactions=500 polls=2100 least_gap=3.000s interval=3.000s " +
+	const want = "scenario=example interactions=500 polls=2100 min_gap=3.000s interval=3.000s " +
 		"outcomes=700 duplicates=0 lost=0"
 	if f.String() != want {
 		t.Errorf("got  %s\nwant %s", f, want)

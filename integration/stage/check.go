@@ -42,7 +42,7 @@ func (s *Stage) CheckIntervals() {
 		compared = true
 		interval := s.Config.Intervals.Of(typ)
 		if mean, n := s.Vendor.MeanGapOf(func(id string) bool { return s.types[id] == typ }); n > 0 {
-			s.T.Logf("type=%s mean_gap=%.3fs least_gap=%.3fs interval=%.3fs", typ, mean.Seconds(), gap.Seconds(),
+			s.T.Logf("type=%s mean_gap=%.3fs min_gap=%.3fs interval=%.3fs", typ, mean.Seconds(), gap.Seconds(),
 				interval.Seconds())
 		}
 		if gap < interval {

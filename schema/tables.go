@@ -24,7 +24,7 @@ const (
 // statuses has each status, its meaning, the reason of the dead letter if it is a failure, and a sentence for
 // operators.
 var statuses = []statusRow{
-	{StatusDeclared, Pending, "", "The interaction is declared at ElevateAI."},
+	{StatusDeclared, Pending, "", "The interaction is created at ElevateAI."},
 	{StatusFilePendingUpload, Pending, "", "ElevateAI is waiting for the upload of the file."},
 	{StatusFileUploading, Pending, "", "The file is being uploaded to ElevateAI."},
 	{StatusFileUploaded, Pending, "", "The file is uploaded."},
@@ -92,21 +92,22 @@ var reasons = []reasonRow{
 			"Replay only if a newer version of statusworker accepts the message."},
 	{ProcessingFailed, ByVendor,
 		"ElevateAI could not process the interaction and has deleted its source data.",
-		"Read ElevateAI's errorMessage. A replay gets the same answer: declare the file at ElevateAI again, " +
-			"which gives it a new identifier, and purge this dead letter."},
+		"Read ElevateAI's errorMessage. A replay gets the same answer: create the interaction at ElevateAI " +
+			"again, declare its new identifier, and purge this dead letter."},
 	{FileUploadFailed, ByVendor,
 		"ElevateAI did not receive the complete file that was uploaded.",
 		"Upload the file again. Replay if ElevateAI accepts it under the same identifier; " +
-			"otherwise declare it at ElevateAI again, and purge this dead letter."},
+			"otherwise create the interaction at ElevateAI again, declare its new identifier, and purge this dead " +
+			"letter."},
 	{FileDownloadFailed, ByVendor,
 		"ElevateAI could not fetch the file from its downloadUri.",
 		"Check that the address is reachable from outside and has not expired. " +
-			"Declare the file at ElevateAI again, and purge this dead letter."},
+			"Create the interaction at ElevateAI again, declare its new identifier, and purge this dead letter."},
 	{VendorFailed, ByFailedStatus,
 		"ElevateAI gave a status that --failed-status names as a failure. The detail has the status.",
 		"Read ElevateAI's errorMessage, and ask ElevateAI what the status means. If it can still change, remove it " +
-			"from --failed-status and replay; otherwise declare the file at ElevateAI again, and purge this dead " +
-			"letter."},
+			"from --failed-status and replay; otherwise create the interaction at ElevateAI again, declare its " +
+			"new identifier, and purge this dead letter."},
 	{NotFound, ByVendor,
 		"ElevateAI did not know the identifier at three or more consecutive polls, over the whole grace period.",
 		"Check that the token belongs to the ElevateAI account in which the interaction was created, that the base " +

@@ -26,7 +26,7 @@ type declareCommand struct {
 	IDs              []string `arg:"" optional:"" name:"id" help:"Interaction identifiers. Without one, reads declared messages from standard input, one JSON object per line."`
 	Type             string   `name:"type" placeholder:"TYPE" help:"Type of the identifiers: audio, chat or transcript."`
 	Data             string   `name:"data" placeholder:"FILE" help:"File with a JSON object whose members are added to each message, such as a customer reference; - is standard input."`
-	IncludeAIResults *bool    `name:"include-ai-results" negatable:"" help:"Whether the identifiers were declared at ElevateAI with CX AI results. Unset means yes."`
+	IncludeAIResults *bool    `name:"include-ai-results" negatable:"" help:"Whether the interactions were created at ElevateAI with CX AI results. Unset means yes."`
 
 	connect.Flags `embed:"" group:"NATS"`
 	flags.Stage   `embed:"" group:"NATS"`

@@ -58,7 +58,7 @@ func judgeAnswer(e statusclient.Examination) (vendor, token Finding) {
 	unknown := skipped("the answer does not show whether the token is accepted", "", checkToken)[0]
 	if e.Err == nil {
 		return bad(Warn, checkVendor, checkURL+"; with the simulator of `statusworker dev`, nothing is wrong",
-			"%s reports a status for an interaction that was never declared: it may not be ElevateAI", e.Base), unknown
+			"%s reports a status for a random identifier: it may not be ElevateAI", e.Base), unknown
 	}
 	poll := &schema.PollError{Detail: e.Err.Error()}
 	_ = errors.As(e.Err, &poll) // every error of Examine is one
@@ -74,7 +74,7 @@ func judgeAnswer(e statusclient.Examination) (vendor, token Finding) {
 			"%s is not ElevateAI's API: it answers %d to a status request, and to a path that does not exist",
 			e.Base, e.StatusCode), unknown
 	case poll.Fault == schema.FaultNotFound:
-		return answers, pass(checkToken, "accepted: 404 for an interaction that was never declared")
+		return answers, pass(checkToken, "accepted: 404 for a random identifier")
 	case poll.Fault == schema.FaultUnauthorized:
 		return answers, bad(Fail, checkToken,
 			"set --api-token ($ELEVATEAI_API_TOKEN), or the file of --api-token-file ($ELEVATEAI_API_TOKEN_FILE), "+

@@ -75,7 +75,7 @@ func devKeep(t *testing.T, mode string) {
 	c.env["TMPDIR"] = directory
 	c.start()
 	c.prints("keep running until Ctrl-C")
-	c.prints("Subjects of new outcome events")
+	c.prints("Subjects of new messages in INTERACTIONS_OUTCOMES")
 	for _, name := range []string{"status", "dlq ls", "doctor"} {
 		command(t, typed(t, &c.stdout, name)...).exits(exitOK)
 	}

@@ -72,7 +72,7 @@ func newCast(n schema.Namespace, count int) []part {
 	var cast []part
 	types := schema.Types()
 	for _, t := range types {
-		cast = append(cast, newPart(n, t, "processed", simulator.Processed(50*s)).processed())
+		cast = append(cast, newPart(n, t, "no fault", simulator.Processed(50*s)).processed())
 		for _, f := range schema.Flags() {
 			story := fmt.Sprintf("%s: %t", f, !f.Default())
 			cast = append(cast, newPart(n, t, story, simulator.Processed(35*s)).processed(f))
@@ -80,7 +80,7 @@ func newCast(n schema.Namespace, count int) []part {
 	}
 	for i, status := range failures() {
 		t := types[i%len(types)]
-		cast = append(cast, newPart(n, t, "failed", simulator.Failed(status, 50*s)).failed(status.Reason()))
+		cast = append(cast, newPart(n, t, "processing fails", simulator.Failed(status, 50*s)).failed(status.Reason()))
 	}
 	refused := func(code int) simulator.Script { return simulator.Never().With(simulator.Refusal(code)) }
 	twice := newPart(n, schema.Chat, "declared twice", simulator.Processed(40*s)).processed()

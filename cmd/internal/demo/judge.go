@@ -14,6 +14,8 @@ import (
 
 // report compares the vendor's log and the outcome stream with what is expected.
 type report struct {
+	// stream is the stream of outcomes, outcomes the number of its messages.
+	stream                 string
 	interactions, outcomes int
 	subjects               []subjectCount
 	dead                   []landing
@@ -45,7 +47,7 @@ type laneReport struct {
 func judge(
 	n schema.Namespace, cast []part, landed []landing, polls []simulator.Poll, interval consumer.Intervals,
 ) report {
-	r := report{interactions: len(cast), outcomes: len(landed)}
+	r := report{interactions: len(cast), outcomes: len(landed), stream: n.StreamOutcomes()}
 	seen, patterns := map[string]int{}, map[string]int{}
 	for _, l := range landed {
 		seen[l.subject]++

@@ -201,7 +201,7 @@ func (s *stage) pending(ctx context.Context) (uint64, error) {
 	return n, nil
 }
 
-// keep keeps everything running until ctx ends, with a console, and prints the subjects of new outcome events.
+// keep keeps everything running until ctx ends, with a console, and prints the subjects of new outcomes.
 func (s *stage) keep(ctx context.Context, p cli.Process, watch *watcher, version string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -242,10 +242,10 @@ after %s, for example because another worker cannot reach the vendor, ends as de
 	} {
 		fmt.Fprintf(to, "  %s %s\n", p.Command, command)
 	}
-	fmt.Fprintf(to, "\nSubjects of new outcome events:\n\n")
+	fmt.Fprintf(to, "\nSubjects of new messages in %s:\n\n", s.cfg.Namespace.StreamOutcomes())
 }
 
-// follow prints the subjects of new outcome events until ctx ends.
+// follow prints the subjects of new outcomes until ctx ends.
 func (s *stage) follow(ctx context.Context, to io.Writer, watch *watcher) {
 	for n := len(watch.landings()); ; {
 		landed, changed := watch.since(n)

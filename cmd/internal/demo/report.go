@@ -13,7 +13,7 @@ const maxDead = 3
 
 // write shows the report in lines of at most width columns. 0 is unlimited.
 func (r report) write(w io.Writer, width int) {
-	fmt.Fprintf(w, "\nOutcome events by subject\n")
+	fmt.Fprintf(w, "\nMessages in %s by subject\n", r.stream)
 	var rows [][]terminal.Cell
 	for _, s := range r.subjects {
 		rows = append(rows, []terminal.Cell{{Text: "  " + s.subject}, {Text: fmt.Sprint(s.count), Right: true}})
@@ -42,7 +42,7 @@ func (r report) write(w io.Writer, width int) {
 
 	fmt.Fprintf(w, "\nPolls by lane\n")
 	rows = [][]terminal.Cell{{{Text: "  lane"}}}
-	for _, title := range []string{"interactions", "polls", "max polls each", "shortest wait", "poll interval"} {
+	for _, title := range []string{"interactions", "polls", "max polls each", "min gap", "poll interval"} {
 		rows[0] = append(rows[0], terminal.Cell{Text: title, Right: true})
 	}
 	polls := 0
@@ -60,7 +60,7 @@ func (r report) write(w io.Writer, width int) {
 	}
 	writeLines(w, terminal.Grid(rows, nil, width))
 
-	fmt.Fprintf(w, "\n%d interactions (%d declared twice), %d outcome events, %d polls, %.1f s\n",
+	fmt.Fprintf(w, "\n%d interactions (%d declared twice), %d messages stored, %d polls, %.1f s\n",
 		r.interactions, r.twice, r.outcomes, polls, r.took.Seconds())
 	end := ""
 	if r.verdict() == nil {

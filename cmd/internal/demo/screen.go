@@ -16,7 +16,9 @@ import (
 
 // showPlain writes lines until ctx ends: one for each special case that has ended, and the progress once a second.
 func showPlain(ctx context.Context, w io.Writer, watch *watcher, title string) {
+	stream := watch.names.StreamOutcomes()
 	fmt.Fprintf(w, "%s\n", title)
+	fmt.Fprintf(w, "%7s  %-10s %-8s  %-24s -> stored outcome\n", "time", "type", "id", "special case")
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
 	shown := map[string]bool{}
@@ -36,8 +38,8 @@ func showPlain(ctx context.Context, w io.Writer, watch *watcher, title string) {
 		case <-ticker.C:
 			if v := watch.view(); v.polls+v.landed != last {
 				last = v.polls + v.landed
-				fmt.Fprintf(w, "%5.1f s  %d interactions declared, %s, %d of %d outcome events\n",
-					v.elapsed.Seconds(), v.declared, polls(v.polls), v.landed, v.expected)
+				fmt.Fprintf(w, "%5.1f s  %d interactions declared, %s, %d of %d messages in %s\n",
+					v.elapsed.Seconds(), v.declared, polls(v.polls), v.landed, v.expected, stream)
 			}
 		case <-ctx.Done():
 			return
@@ -189,7 +191,7 @@ func row(s state, story bool) []terminal.Cell {
 
 // progressLine is a bar and the progress as text.
 func progressLine(v view, width int) string {
-	tail := fmt.Sprintf("  %d of %d outcome events, %s, %.1f s", v.landed, v.expected, polls(v.polls),
+	tail := fmt.Sprintf("  %d of %d messages stored, %s, %.1f s", v.landed, v.expected, polls(v.polls),
 		v.elapsed.Seconds())
 	tail = terminal.Fit(tail, width)
 	bar := max(width-utf8.RuneCountInString(tail), 0)

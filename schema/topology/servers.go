@@ -15,7 +15,7 @@ const (
 	MinServer214 = "2.14.4"
 
 	// MinServers is the text for messages and documents.
-	MinServers = MinServer212 + " or a later 2.12, or " + MinServer214 + " or later"
+	MinServers = "2.12.x from " + MinServer212 + " on, or any version from " + MinServer214 + " on"
 )
 
 // ServerFault is a fault of a range of nats-server versions.

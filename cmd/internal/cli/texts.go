@@ -32,6 +32,7 @@ func newParser(grammar any, version string, vars map[string]string, options ...k
 	for help, text := range ready {
 		*help = text
 	}
+	k.Model.HelpFlag.Help = "Show this help."
 	return k, kong.Vars{"version": version}.Apply(k)
 }
 

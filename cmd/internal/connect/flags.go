@@ -21,7 +21,7 @@ type Flags struct {
 	NKey        string `name:"nats-nkey" var:"NATS_NKEY" secret:"location" placeholder:"FILE" help:"NKey seed file."`
 	JWT         string `name:"nats-jwt" var:"NATS_JWT" secret:"location" placeholder:"FILE" help:"File with the user's JWT, or the JWT itself. Set --nats-seed too, unless it is a bearer token."`
 	Seed        string `name:"nats-seed" var:"NATS_SEED" secret:"location" placeholder:"FILE" help:"File with the NKey seed for --nats-jwt, or the seed itself. Prefer the file, or the environment variable."`
-	User        string `name:"nats-user" var:"NATS_USER" secret:"user" placeholder:"NAME" help:"NATS user name. If the server uses token authentication: the token, without --nats-password."`
+	User        string `name:"nats-user" var:"NATS_USER" secret:"user" placeholder:"NAME" help:"NATS user name. As with the nats command, it may also be a token, without --nats-password; prefer --nats-token."`
 	Password    string `name:"nats-password" var:"NATS_PASSWORD" secret:"password" placeholder:"SECRET" help:"NATS password. Prefer the environment variable: other users of the host can read a command line."`
 	NATSToken   string `name:"nats-token" var:"NATS_TOKEN" secret:"token" placeholder:"SECRET" help:"NATS token. Prefer the environment variable."`
 	Cert        string `name:"nats-cert" var:"NATS_CERT" secret:"location" placeholder:"FILE" help:"TLS client certificate file, in PEM."`

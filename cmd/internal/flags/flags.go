@@ -26,7 +26,7 @@ type Base struct {
 type Vendor struct {
 	Base
 	Token     string `name:"api-token" var:"ELEVATEAI_API_TOKEN" secret:"token" placeholder:"TOKEN" help:"ElevateAI API token. Prefer --api-token-file: other users of the host can read a command line."`
-	TokenFile string `name:"api-token-file" var:"ELEVATEAI_API_TOKEN_FILE" placeholder:"FILE" help:"File that holds the ElevateAI API token. Reread every 10 s, and when ElevateAI rejects the token."`
+	TokenFile string `name:"api-token-file" var:"ELEVATEAI_API_TOKEN_FILE" placeholder:"FILE" help:"File that holds the ElevateAI API token. Reread every 10 s, and before each request while ElevateAI rejects the token."`
 	VendorCA  string `name:"vendor-ca" var:"ELEVATEAI_CA_FILE" placeholder:"FILE" help:"File of certificate authorities, in PEM, to trust for ElevateAI or for a proxy that inspects TLS, in addition to the system's."`
 }
 
@@ -57,10 +57,10 @@ type Timing struct {
 // Work are settings of the worker alone.
 type Work struct {
 	Deadline        time.Duration `name:"deadline" var:"STATUSWORKER_DEADLINE" default:"24h" help:"Age at which an interaction without a final status becomes a dead letter."`
-	NotFoundGrace   time.Duration `name:"not-found-grace" var:"STATUSWORKER_NOT_FOUND_GRACE" default:"5m" help:"How long ElevateAI must refuse an interaction before it becomes a dead letter: the time from the first to the last of at least three consecutive answers with the same HTTP status (404, 400, 409, 410, 418, 422, 423, 424 or 451). Less than --deadline."`
+	NotFoundGrace   time.Duration `name:"not-found-grace" var:"STATUSWORKER_NOT_FOUND_GRACE" default:"5m" help:"Minimum time from the first to the last of three or more consecutive refusals (404, 400, 409, 410, 418, 422, 423, 424 or 451, always the same) before the interaction becomes a dead letter. With a value of --deadline or more, the deadline ends it first, and run logs a warning."`
 	FailedStatus    []string      `name:"failed-status" var:"STATUSWORKER_FAILED_STATUS" placeholder:"NAME" sep:"," help:"Undocumented ElevateAI status that means failure: the interaction becomes a dead letter with the reason vendor_failed. Repeat the flag for several, or separate them by commas."`
 	Concurrency     int           `name:"concurrency" var:"STATUSWORKER_CONCURRENCY" default:"64" help:"Maximum number of messages that a worker handles at a time: polls in flight, and declared messages that it takes in."`
-	MaxPolls        float64       `name:"max-polls-per-second" var:"STATUSWORKER_MAX_POLLS_PER_SECOND" default:"0" help:"Fleet-wide rate limit in requests per second, divided equally among live workers. Set the same value on every worker. 0 disables it."`
+	MaxPolls        float64       `name:"max-polls-per-second" var:"STATUSWORKER_MAX_POLLS_PER_SECOND" default:"0" help:"Rate limit of all live workers of the namespace together, in requests per second, divided equally among them. Set the same value on every worker. 0 disables it."`
 	Stretch         float64       `name:"stretch" var:"STATUSWORKER_STRETCH" default:"0" help:"Poll old interactions less often: wait for this fraction of their age between two polls, if that is longer than the poll interval. With 0.1, an interaction that is one hour old is polled every 6 minutes. 0 disables it."`
 	StretchLimit    time.Duration `name:"stretch-limit" var:"STATUSWORKER_STRETCH_LIMIT" default:"10m" help:"Maximum wait that --stretch causes between two polls."`
 	ShutdownTimeout time.Duration `name:"shutdown-timeout" var:"STATUSWORKER_SHUTDOWN_TIMEOUT" default:"20s" help:"How long in-flight polls may take to finish after SIGTERM."`

@@ -20,16 +20,16 @@ import (
 	"statusworker/schema"
 )
 
-// The cost of an overview for broker and command together, which are one process here. "counting" counts each time,
-// "looking" does not.
+// The cost of an overview for broker and command together, which are one process here. "count" counts each time,
+// "inspect" does not.
 func BenchmarkTake(b *testing.B) {
 	for _, n := range []int{1_000, 100_000, overview.MaxCounted, 5 * overview.MaxCounted} {
 		js, _ := filled(b, n, min(n, 100_000))
-		for _, how := range []string{"counting", "looking"} {
+		for _, how := range []string{"count", "inspect"} {
 			b.Run(fmt.Sprintf("%s/reservations=%d/outcomes=%d", how, n, min(n, 100_000)), func(b *testing.B) {
 				ctx := context.Background()
 				v := overview.New(js, ns, time.Now)
-				if how == "looking" { // the clock stops, so that the first count never expires
+				if how == "inspect" { // the clock stops, so that the first count never expires
 					start, calls := time.Now(), 0
 					v = overview.New(
 						js, ns,
@@ -41,7 +41,7 @@ func BenchmarkTake(b *testing.B) {
 				}
 				began := cpu()
 				for b.Loop() {
-					if how == "counting" {
+					if how == "count" {
 						v = overview.New(js, ns, time.Now)
 					}
 					s, err := v.Take(ctx)

@@ -165,7 +165,7 @@ func TestLogNamesTheInteraction(t *testing.T) {
 		}
 		for _, message := range []string{
 			"delivery panicked", "operation failed; it will be retried", "unknown status; it counts as pending",
-			"worker paused", "declared message dropped; the interaction is already processed",
+			"polling paused", "declared message dropped; the interaction is already processed",
 			"processed event stored",
 		} {
 			if !named[message] {

@@ -101,10 +101,10 @@ func TestSingleShippedUsersCanWork(t *testing.T) {
 
 		s.vendor.SetFaults(simulator.Refusal(503))
 		w := s.start()
-		_, err = w.AwaitLine(s.ctx, "worker paused")
+		_, err = w.AwaitLine(s.ctx, "polling paused")
 		harness.Check(t, err)
 		s.vendor.SetFaults()
-		_, err = w.AwaitLine(s.ctx, "worker resumed")
+		_, err = w.AwaitLine(s.ctx, "polling resumed")
 		harness.Check(t, err)
 
 		// Declared again: the worker reads the stored outcome, and publishes none.

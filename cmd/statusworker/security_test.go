@@ -276,7 +276,7 @@ func TestHostileVendor(t *testing.T) {
 			}
 
 			hasNoCanary(t, &c.stderr)
-			says(t, "the log", &c.stderr, "worker paused", "****", "forged") // otherwise the test is useless
+			says(t, "the log", &c.stderr, "polling paused", "****", "forged") // otherwise the test is useless
 			ownLines(t, format, &c.stderr)
 			h.mu.Lock()
 			defer h.mu.Unlock()

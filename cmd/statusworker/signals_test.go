@@ -228,7 +228,7 @@ func TestSuspendedWorkerDoesNotBlameTheVendor(t *testing.T) {
 	c.signal(syscall.SIGTERM)
 	c.exits(exitOK)
 	log := c.stderr.String()
-	if strings.Count(log, `"lasted"`) != 1 || strings.Contains(log, "worker paused") || strings.Contains(log,
+	if strings.Count(log, `"lasted"`) != 1 || strings.Contains(log, "polling paused") || strings.Contains(log,
 		"polls failing") {
 		t.Errorf("the log is\n%s", log)
 	}

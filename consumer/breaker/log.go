@@ -55,7 +55,7 @@ func (b *Breaker) logPause(r Report, now, until time.Time) {
 	b.log.WithFields(logrus.Fields{
 		"cause": r.Failure, "next_probe_at": until.UTC().Format(probeAt), "pauses_since_last_warning": l.pauses,
 		"interaction": r.Identifier, "detail": r.Detail,
-	}).Log(level, "worker paused")
+	}).Log(level, "polling paused")
 	if level == logrus.WarnLevel {
 		l.at, l.pauses, l.open = now, 0, true
 	}
@@ -69,5 +69,5 @@ func (b *Breaker) logEnd() {
 			l.open, level = false, logrus.InfoLevel
 		}
 	}
-	b.log.WithField("cause", b.cause).Log(level, "worker resumed")
+	b.log.WithField("cause", b.cause).Log(level, "polling resumed")
 }

@@ -17,9 +17,9 @@ func TestTextFormat(t *testing.T) {
 	log.SetFormatter(TextFormat{Time: "15h"})
 	log.WithFields(logrus.Fields{"cause": "throttled", "detail": `the answer is "{\"code\":\"E1\"}"` + "\nlevel=error",
 		"pauses": 1, "variable": ""}).
-		WithError(errors.New("broken")).Warn("worker paused")
+		WithError(errors.New("broken")).Warn("polling paused")
 	_, line, _ := strings.Cut(out.String(), "h ")
-	want := `WARN  worker paused  cause=throttled  pauses=1  variable=""  ` +
+	want := `WARN  polling paused  cause=throttled  pauses=1  variable=""  ` +
 		`detail=the answer is "{"code":"E1"}" level=error  error=broken` + "\n"
 	if line != want {
 		t.Errorf("the line is\n%q, want\n%q", line, want)

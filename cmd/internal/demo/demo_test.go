@@ -162,7 +162,7 @@ func screenful(n, ended int, now time.Time) view {
 }
 
 func TestFramesFitTheTerminal(t *testing.T) {
-	notes := []string{"12:00:00 warning: " + strings.Repeat("worker paused ", 20),
+	notes := []string{"12:00:00 warning: " + strings.Repeat("polling paused ", 20),
 		"12:00:01 info: " + strings.Repeat("ü", 200)}
 	for _, width := range []int{1, 10, 40, 80, 100, 200} {
 		for _, height := range []int{1, 2, 5, 8, 9, 10, 24, 50, 200} {

@@ -102,7 +102,7 @@ func TestTightIntervals(t *testing.T) {
 				if tt.stores != nil {
 					ports.Broker = slowStores{s.Fake, tt.stores}
 				}
-				gaps := s.chats(20, 4*time.Minute, ports)
+				gaps := s.chats(20, 10*time.Minute, ports)
 				t.Logf("%d gaps, mean %s, least %s, p99 %s", len(gaps), mean(gaps), gaps[0], gaps[len(gaps)*99/100])
 				if got := mean(gaps); got > tt.most {
 					t.Errorf("the mean interval is %s, want %s at most", got, tt.most)

@@ -276,20 +276,24 @@ func TestPostponed(t *testing.T) {
 	}
 }
 
-// A reservation that was stored too late to poll is replaced by a later one. One that falls due soon is not, nor is one
-// that is not stored any more.
+// A reservation that was stored too late to poll is replaced by a later one. One that falls due soon, or before the
+// later one is stored, is not, nor is one that is not stored any more.
 func TestRenew(t *testing.T) {
 	for name, tt := range map[string]struct {
 		late     time.Duration
+		writes   time.Duration // what writing a request has taken since
+		stores   time.Duration // the time until the later one is stored
 		taken    bool
 		doubtful bool // the broker's clock, and it is not measured
 		want     bool
 	}{
-		"late":             {time.Second, false, false, true},
-		"very late":        {4 * time.Second, false, false, false},
-		"it has gone":      {time.Second, true, false, false},
-		"slow, as ever":    {2 * time.Second, false, false, true},
-		"without the time": {time.Second, false, true, false},
+		"late":                    {late: time.Second, want: true},
+		"very late":               {late: 4 * time.Second},
+		"it has gone":             {late: time.Second, taken: true},
+		"slow, as ever":           {late: 2 * time.Second, stores: time.Second, want: true},
+		"it falls due meanwhile":  {late: 1500 * time.Millisecond, writes: 6 * time.Second, stores: 3900 * time.Millisecond},
+		"it falls due soon after": {late: time.Second, writes: 6 * time.Second, stores: 3 * time.Second},
+		"without the time":        {late: time.Second, doubtful: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -304,6 +308,13 @@ func TestRenew(t *testing.T) {
 				if tt.doubtful {
 					e.r.cfg.Clock.Notice(time.Now().Add(time.Second))
 					e.Inject(fake.Fault{Op: fake.Stream, Err: broker.ErrNoAnswer})
+				}
+				if tt.writes > 0 {
+					e.r.writes.took(tt.writes)
+					e.r.writes.took(tt.writes)
+				}
+				if tt.stores > 0 {
+					e.Inject(fake.Fault{Op: fake.Publish, Commit: tt.stores})
 				}
 				renewed := time.Now()
 				if got := e.r.Renew(t.Context(), d); got != tt.want || got != time.Now().Before(d.SendBy) {

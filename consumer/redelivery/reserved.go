@@ -24,20 +24,26 @@ func (r *Reservations) Renew(ctx context.Context, d *Delivery) bool {
 	now := r.cfg.Now()
 	took := now.Sub(d.begun)
 	r.writes.took(took)
-	if d.reserved.at.Sub(now) < d.Interval/2 {
-		return false // a reservation that is replaced just before it falls due may be deleted with it
+	left := d.reserved.at.Sub(now)
+	if left < d.Interval/2 {
+		return false
 	}
 	if r.sureOfTime(ctx) != nil { // this process may have stood still
 		return false
 	}
+	// NATS deletes with a reservation that falls due whatever has replaced it a moment before. So the later one must be
+	// stored well before that.
+	bounded, cancel := context.WithTimeout(ctx, left/2)
+	defer cancel()
 	next, sendBy := d.reserved, d.SendBy
 	r.plan(d, &next, took)
-	if r.put(ctx, d, &next, d.replacing()) != nil {
+	if r.put(bounded, d, &next, d.replacing()) != nil {
 		d.SendBy = sendBy
 		return false
 	}
 	d.hold(next)
-	return r.cfg.Now().Before(d.SendBy)
+	ack := r.cfg.Now()
+	return ack.Before(d.SendBy) && ack.Sub(now) < left/2
 }
 
 // Keep keeps the reservation from falling due while the request is in flight, so that there is never a second request

@@ -279,6 +279,7 @@ func TestPostponed(t *testing.T) {
 // A reservation that was stored too late to poll is replaced by a later one. One that falls due soon, or before the
 // later one is stored, is not, nor is one that is not stored any more.
 func TestRenew(t *testing.T) {
+	const s, ms = time.Second, time.Millisecond
 	for name, tt := range map[string]struct {
 		late     time.Duration
 		writes   time.Duration // what writing a request has taken since
@@ -287,13 +288,13 @@ func TestRenew(t *testing.T) {
 		doubtful bool // the broker's clock, and it is not measured
 		want     bool
 	}{
-		"late":                    {late: time.Second, want: true},
-		"very late":               {late: 4 * time.Second},
-		"it has gone":             {late: time.Second, taken: true},
-		"slow, as ever":           {late: 2 * time.Second, stores: time.Second, want: true},
-		"it falls due meanwhile":  {late: 1500 * time.Millisecond, writes: 6 * time.Second, stores: 3900 * time.Millisecond},
-		"it falls due soon after": {late: time.Second, writes: 6 * time.Second, stores: 3 * time.Second},
-		"without the time":        {late: time.Second, doubtful: true},
+		"late":                    {late: s, want: true},
+		"very late":               {late: 4 * s},
+		"it has gone":             {late: s, taken: true},
+		"slow, as ever":           {late: 2 * s, stores: s, want: true},
+		"it falls due meanwhile":  {late: 1500 * ms, writes: 6 * s, stores: 3900 * ms},
+		"it falls due soon after": {late: s, writes: 6 * s, stores: 3 * s},
+		"without the time":        {late: s, doubtful: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

@@ -56,10 +56,12 @@ var mutants = []mutant{
 	{name: "send-late", removes: "the check of the clock when a request is written", mode: modeSchedule, edits: []edit{
 		{"statusclient/attempt.go", "	return !a.sendBy.IsZero() && (now.After", "	return false && (now.After"},
 	}},
-	{name: "renew-late", removes: "the time limit for renewing a reservation", pkg: "consumer/redelivery", edits: []edit{
-		{"consumer/redelivery/reserved.go", "context.WithTimeout(ctx, left/2)", "context.WithTimeout(ctx, time.Hour)"},
-		{"consumer/redelivery/reserved.go", " && ack.Sub(now) < left/2", ""},
-	}},
+	{name: "renew-late", removes: "the time limit for renewing a reservation",
+		pkg: "consumer/redelivery", edits: []edit{
+			{"consumer/redelivery/reserved.go", "context.WithTimeout(ctx, left/2)",
+				"context.WithTimeout(ctx, time.Hour)"},
+			{"consumer/redelivery/reserved.go", " && ack.Sub(now) < left/2", ""},
+		}},
 	{name: "no-guard", removes: "the guard for the way to the vendor", mode: modeSchedule, edits: []edit{
 		{"consumer/redelivery/allowance.go", "	return max(minGuard, min(r.answers.get(), longestGuard(interval)))",
 			"	return 0"},

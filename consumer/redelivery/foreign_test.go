@@ -31,7 +31,7 @@ func eachForeign(t *testing.T, do func(t *testing.T, e *early, typ schema.Type))
 
 // Another client publishes a due message while a poll is due. The interaction is polled on.
 func TestForeignWhileAPollIsDue(t *testing.T) {
-	eachForeign(t, func(t *testing.T, e *early, typ schema.Type) {
+	eachForeign(t, func(_ *testing.T, e *early, typ schema.Type) {
 		time.Sleep(chatInterval + time.Second)
 		e.foreign(typ)
 		e.next(10 * time.Minute)

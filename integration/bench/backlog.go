@@ -12,7 +12,11 @@ import (
 
 	"statusworker/consumer"
 	"statusworker/schema"
+	wire "statusworker/schema/broker"
 )
+
+// backlogInterval is short, so that a small number of interactions is due again before all of them were polled.
+const backlogInterval = 200 * time.Millisecond
 
 // backlogReplicas are the numbers of replicas with which backlogs are measured.
 func backlogReplicas() []int { return []int{1, 3} }
@@ -21,9 +25,9 @@ func backlogReplicas() []int { return []int{1, 3} }
 func measureBacklog(ctx context.Context, s settings, stdout, stderr io.Writer) error {
 	fmt.Fprintf(stdout, "\nBacklog: %d concurrent polls, %d rounds of %s each, medians; the ratios are those of each "+
 		"round's pair.\n\n", s.concurrency, s.backlogRounds, s.measured)
-	fmt.Fprintln(stdout, "| replicas | due | polls/s | worker CPU us/poll | broker CPU us/poll "+
+	fmt.Fprintln(stdout, "| replicas | due | polls/s | worker CPU us/poll | broker CPU us/poll | broker RSS, MB "+
 		"| polls/s, many / few: median (min to max) | broker CPU, many / few |")
-	fmt.Fprintln(stdout, "|--:|--:|--:|--:|--:|--:|--:|")
+	fmt.Fprintln(stdout, "|--:|--:|--:|--:|--:|--:|--:|--:|")
 	for _, replicas := range backlogReplicas() {
 		costs := map[int][]cost{}
 		for round := range s.backlogRounds {
@@ -48,14 +52,15 @@ func measureBacklog(ctx context.Context, s settings, stdout, stderr io.Writer) e
 }
 
 func printBacklog(stdout io.Writer, replicas, n int, cs []cost, ratios string) {
-	fmt.Fprintf(stdout, "| %d | %d | %.0f | %.1f | %.1f | %s |\n", replicas, n, medianOf(cs, cost.polls),
-		medianOf(cs, cost.pollerCPU), medianOf(cs, cost.brokerCPU), ratios)
+	fmt.Fprintf(stdout, "| %d | %d | %.0f | %.1f | %.1f | %.0f | %s |\n", replicas, n, medianOf(cs, cost.polls),
+		medianOf(cs, cost.pollerCPU), medianOf(cs, cost.brokerCPU),
+		medianOf(cs, func(c cost) float64 { return c.resident }), ratios)
 }
 
 // runBacklog measures a worker that starts when n interactions are due.
 func runBacklog(ctx context.Context, s settings, n, replicas int, stderr io.Writer) (c cost, err error) {
 	o := order{
-		mode: consumer.Schedule, interval: cpuInterval, concurrency: workerFor(s.concurrency, consumer.Schedule),
+		mode: consumer.Schedule, interval: backlogInterval, concurrency: workerFor(s.concurrency, consumer.Schedule),
 	}
 	r, err := newRig(ctx, o.mode, o.intervals(), replicas, stderr)
 	if err != nil {
@@ -82,6 +87,8 @@ func (r *rig) fallDue(ctx context.Context, n int) error {
 // reserved returns the reservation of a second poll, which falls due in a moment.
 func reserved(number int) *nats.Msg {
 	m := due(number)
+	m.Header.Del(wire.HeaderScheduler)
+	m.Header.Del(wire.HeaderScheduleNext)
 	m.Header.Set("Nats-Schedule", "@at "+time.Now().Add(time.Second).UTC().Format(time.RFC3339Nano))
 	m.Header.Set("Nats-Schedule-Target", m.Subject)
 	m.Subject = ns.HoldSubject(schema.Audio, m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])

@@ -15,6 +15,7 @@ type cost struct {
 	rate         float64 // polls per second
 	allocs, size float64 // number and bytes of allocations
 	requests     float64 // messages that the broker received
+	resident     float64 // MB of all servers at the end
 }
 
 func (c cost) polls() float64     { return c.rate }
@@ -38,6 +39,7 @@ func costOf(begin, end reading) (cost, error) {
 		size:   float64(end.poller.Bytes-begin.poller.Bytes) / polls,
 
 		requests: float64(end.broker.Received-begin.broker.Received) / polls,
+		resident: float64(end.broker.ResidentSize) / 1e6,
 	}, nil
 }
 

@@ -16,9 +16,6 @@ import (
 	"statusworker/schema"
 )
 
-// cpuInterval is short, so that polls fall due soon again. Schedules fire every quarter of a second.
-const cpuInterval = 200 * time.Millisecond
-
 // againInterval is long enough that a poller has had each message once before the first of them is redelivered: the
 // broker would deliver that one before new ones.
 const againInterval = 2 * time.Second
@@ -108,33 +105,34 @@ func measureCPU(ctx context.Context, s settings, stdout, stderr io.Writer) error
 	return nil
 }
 
-// interval returns the poll interval of a run. If first deliveries are measured, no message is redelivered before the
-// end of the run.
+// interval returns the poll interval of a run. With reservations it is that of audio: a worker postpones a reservation
+// while a request is open only if the interval is short. If first deliveries are measured, no message is redelivered
+// before the end of the run.
 func (s settings) interval(v variant) time.Duration {
 	switch {
+	case v.mode == consumer.Schedule:
+		return consumer.Guidance.Audio
 	case v.first:
 		return s.warmUp + s.measured
-	case v.again():
-		return againInterval
 	}
-	return cpuInterval
+	return againInterval
 }
 
-// enough returns the number of interactions with which polls are always due. With reservations, each interaction falls
-// due again within half a second. With naks at this rate, the broker rarely detects which messages have fallen due
-// (docs/benchmarks.md), so that for first deliveries those that are due at the start must suffice for the whole run.
-// For later ones there are fewer than a worker remembers, and all of them fall due at about the same time.
+// enough returns the number of interactions with which polls are always due. None of them falls due again in the run.
+// With naks, the broker rarely detects at this rate which messages have fallen due (docs/benchmarks.md). For later naks
+// there are fewer than a worker remembers, and all of them fall due at about the same time.
 func (s settings) enough(v variant) int {
 	switch {
 	case s.interactions > 0:
 		return s.interactions
-	case v.mode == consumer.Schedule:
-		return 25_000
 	case v.again():
 		return 3_000
 	}
-	const maxPerSecond = 22_000
-	return int((s.warmUp + s.measured + time.Second).Seconds() * maxPerSecond)
+	perSecond := 22_000.0 // more than any poller reaches
+	if v.mode == consumer.Schedule {
+		perSecond = 12_000
+	}
+	return int((s.warmUp + s.measured + time.Second).Seconds() * perSecond)
 }
 
 // workerFor returns the concurrency of a worker in which a single busy lane gets that many slots. The worker reserves
@@ -169,8 +167,10 @@ func runSaturated(ctx context.Context, s settings, v variant, round int, stderr 
 	if err := r.broker.fill(ctx, s.enough(v), 0, message); err != nil {
 		return c, err
 	}
-	if err := pause(ctx, o.interval+cpuInterval); err != nil { // until no interaction is too young for its first poll
-		return c, err
+	if v.mode == consumer.Nak {
+		if err := pause(ctx, o.interval); err != nil { // until no interaction is too young for its first poll
+			return c, err
+		}
 	}
 	return r.measure(ctx, s, v, o, fmt.Sprintf("%s-%d", v, round+1), stderr)
 }
@@ -222,13 +222,18 @@ func (r *rig) profile(s settings, name string, poller *process) (end func() erro
 	if _, err := poller.ask("profile " + prefix); err != nil {
 		return nil, err
 	}
-	if _, err := r.servers[0].ask("profile " + prefix + "-broker"); err != nil {
-		return nil, err
+	for i, server := range r.servers {
+		if _, err := server.ask(fmt.Sprintf("profile %s-broker%d", prefix, i+1)); err != nil {
+			return nil, err
+		}
 	}
 	return func() error {
-		_, err := poller.ask("profiled")
-		_, brokerErr := r.servers[0].ask("profiled")
-		return errors.Join(err, brokerErr)
+		var errs []error
+		for _, p := range append([]*process{poller}, r.servers...) {
+			_, err := p.ask("profiled")
+			errs = append(errs, err)
+		}
+		return errors.Join(errs...)
 	}, nil
 }
 

@@ -150,6 +150,7 @@ func (r *rig) read(poller *process) (reading, error) {
 			return now, err
 		}
 		now.broker.CPU += u.CPU
+		now.broker.ResidentSize += u.ResidentSize
 		now.broker.Received += u.Received
 	}
 	return now, nil

@@ -29,19 +29,11 @@ func measureBacklog(ctx context.Context, s settings, stdout, stderr io.Writer) e
 		"| polls/s, many / few: median (min to max) | broker CPU, many / few |")
 	fmt.Fprintln(stdout, "|--:|--:|--:|--:|--:|--:|--:|--:|")
 	for _, replicas := range backlogReplicas() {
-		costs := map[int][]cost{}
-		for round := range s.backlogRounds {
-			for _, n := range []int{s.fewDue, s.manyDue} {
-				c, err := runBacklog(ctx, s, n, replicas, stderr)
-				if err != nil {
-					return fmt.Errorf("measuring %d due interactions with %d replicas: %w", n, replicas, err)
-				}
-				costs[n] = append(costs[n], c)
-				fmt.Fprintf(stderr, "round %d, %d replicas, %d due: %6.0f polls/s, broker %6.1f us/poll\n",
-					round+1, replicas, n, c.rate, c.broker)
-			}
+		few, many, err := compareBacklogs(ctx, s, replicas, stderr)
+		if err != nil {
+			return fmt.Errorf("measuring %d and %d due interactions with %d replicas: %w", s.fewDue, s.manyDue, replicas,
+				err)
 		}
-		few, many := costs[s.fewDue], costs[s.manyDue]
 		printBacklog(stdout, replicas, s.fewDue, few, " | ")
 		rate, lowest, highest := ratios(many, few, cost.polls)
 		cpu, _, _ := ratios(many, few, cost.brokerCPU)
@@ -57,22 +49,39 @@ func printBacklog(stdout io.Writer, replicas, n int, cs []cost, ratios string) {
 		medianOf(cs, func(c cost) float64 { return c.resident }), ratios)
 }
 
-// runBacklog measures a worker that starts when n interactions are due.
-func runBacklog(ctx context.Context, s settings, n, replicas int, stderr io.Writer) (c cost, err error) {
+// compareBacklogs measures a small backlog and a large one in turn. Both exist all the time, so that the two runs of a
+// pair follow each other closely: the speed of a shared machine changes within minutes.
+func compareBacklogs(
+	ctx context.Context, s settings, replicas int, stderr io.Writer,
+) (few, many []cost, err error) {
 	o := order{
 		mode: consumer.Schedule, interval: backlogInterval, concurrency: workerFor(s.concurrency, consumer.Schedule),
 	}
-	r, err := newRig(ctx, o.mode, o.intervals(), replicas, stderr)
-	if err != nil {
-		return c, err
+	costs := map[int][]cost{}
+	rigs := map[int]*rig{}
+	for _, n := range []int{s.fewDue, s.manyDue} {
+		if rigs[n], err = newRig(ctx, o.mode, o.intervals(), replicas, stderr); err != nil {
+			return nil, nil, err
+		}
+		defer func() { err = errors.Join(err, rigs[n].close()) }()
+		if err := rigs[n].fallDue(ctx, n); err != nil {
+			return nil, nil, err
+		}
 	}
-	defer func() { err = errors.Join(err, r.close()) }()
-	if err := r.fallDue(ctx, n); err != nil {
-		return c, err
+	for round := range s.backlogRounds {
+		for _, n := range []int{s.fewDue, s.manyDue} {
+			s.interactions = n
+			c, err := rigs[n].measure(ctx, s, variant{role: "stage", mode: o.mode}, o,
+				fmt.Sprintf("backlog-%d-R%d-%d", n, replicas, round+1), stderr)
+			if err != nil {
+				return nil, nil, err
+			}
+			costs[n] = append(costs[n], c)
+			fmt.Fprintf(stderr, "round %d, %d replicas, %d due: %6.0f polls/s, broker %6.1f us/poll\n",
+				round+1, replicas, n, c.rate, c.broker)
+		}
 	}
-	s.interactions = n
-	return r.measure(ctx, s, variant{role: "stage", mode: o.mode}, o, fmt.Sprintf("backlog-%d-R%d", n, replicas),
-		stderr)
+	return costs[s.fewDue], costs[s.manyDue], nil
 }
 
 // fallDue stores n reservations, and returns when all of them have fallen due.

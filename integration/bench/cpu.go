@@ -175,7 +175,7 @@ func runSaturated(ctx context.Context, s settings, v variant, round int, stderr 
 	return r.measure(ctx, s, v, o, fmt.Sprintf("%s-%d", v, round+1), stderr)
 }
 
-// measure starts a poller, and measures it while more polls are due than it can make. Its profiles get a name.
+// measure starts a poller, measures it while more polls are due than it can make, and ends it. Its profiles get a name.
 func (r *rig) measure(
 	ctx context.Context, s settings, v variant, o order, name string, stderr io.Writer,
 ) (c cost, err error) {
@@ -183,6 +183,7 @@ func (r *rig) measure(
 	if err != nil {
 		return c, err
 	}
+	defer func() { err = errors.Join(err, r.end(poller)) }()
 	if err := pause(ctx, s.warmUp); err != nil {
 		return c, err
 	}

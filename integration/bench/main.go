@@ -100,7 +100,7 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags.IntVar(&s.manyDead, "many-dead", 100_000, "dlq, console: dead letters in the second run")
 	flags.IntVar(&s.fewDue, "few-due", 10_000, "backlog: due interactions in the first run of each pair")
 	flags.IntVar(&s.manyDue, "many-due", 300_000, "backlog: due interactions in the second run of each pair")
-	flags.IntVar(&s.backlogRounds, "backlog-rounds", 3, "backlog: pairs of runs with each number of replicas")
+	flags.IntVar(&s.backlogRounds, "backlog-rounds", 10, "backlog: pairs of runs with each number of replicas")
 	flags.IntVar(&s.inFlight, "in-flight", 100_000, "outage: interactions in flight")
 	flags.DurationVar(&s.outage, "outage", 90*time.Second, "outage: how long the vendor fails")
 	flags.IntVar(&s.rate, "rate", 2_500, "memory: polls per second in both runs")

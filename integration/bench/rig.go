@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -112,6 +113,12 @@ func (r *rig) poller(role string, o order, stderr io.Writer) (*process, error) {
 		r.pollers = append(r.pollers, p)
 	}
 	return p, err
+}
+
+// end stops a poller.
+func (r *rig) end(p *process) error {
+	r.pollers = slices.DeleteFunc(r.pollers, func(one *process) bool { return one == p })
+	return p.end()
 }
 
 // close stops the processes, pollers first, and removes the broker's directory.

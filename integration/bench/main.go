@@ -6,7 +6,7 @@
 //	go run ./integration/bench -only memory
 //	go run ./integration/bench -only dlq       time and memory of the dlq commands, with few and many dead letters
 //	go run ./integration/bench -only console   time and memory of pages of the console, with many dead letters
-//	go run ./integration/bench -only backlog   speed when few and when many interactions are due, ten minutes
+//	go run ./integration/bench -only backlog   speed when few and when many interactions are due, six minutes
 //	go run ./integration/bench -only outage    time to poll what fell due in an outage of the vendor, eight minutes
 //	go run ./integration/bench -only sizing    CPU of steady loads, with one replica and with three; 16 minutes
 //	go run ./integration/bench -only batch     processed events: one atomic batch an audio, or two publishes

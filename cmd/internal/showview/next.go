@@ -50,7 +50,7 @@ func nextOfWaiting(i interaction.Interaction) string {
 			": find out who publishes there, and delete the message"
 	case i.Problem == interaction.Overdue:
 		return fmt.Sprintf("%s was due at %s, %s ago, but NATS has not published it: a worker stores it again; if "+
-			"this lasts longer than a minute, run `statusworker doctor`", number, clock(*i.NextPollAt),
+			"this lasts longer than two minutes, run `statusworker doctor`", number, clock(*i.NextPollAt),
 			span(i.At.Sub(*i.NextPollAt)))
 	case i.Problem == interaction.ConsumerPaused:
 		return number + ", when the consumer of its lane is not paused any more: " + resume(i)

@@ -78,7 +78,7 @@ func TestNext(t *testing.T) {
 	facts := map[string][]string{
 		"declared, one": {"here"}, "declared, some": {"3", "1 paused"}, "declared, none": {"statusworker run"},
 		"declared, invalid": {"why so"}, "waiting": {"poll 5", "12:00:12", "in 12s"}, "waiting, fires": {"poll 5"},
-		"waiting, foreign": {ns.HoldSubjects(id)}, "waiting, overdue": {"1m30s", "statusworker doctor"},
+		"waiting, foreign": {ns.HoldSubjects(id)}, "waiting, overdue": {"1m30s", "two minutes", "statusworker doctor"},
 		"due": {"poll 5", "11:59:57", "3s"}, "due, one": {"here"}, "due, none": {"statusworker run"},
 		"due, paused": {"throttled", "12:01:00", "2"}, "dead-lettered": {schema.NotFound.Advice()},
 		"due, foreign":              {ns.PollSubjects(id)},

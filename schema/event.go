@@ -75,7 +75,7 @@ func (o Outcome) ID() string {
 // The limits of an outcome's parts. With them, every outcome and its headers fit into [MaxMessageBytes]: an outcome
 // that did not fit could never be published, and its interaction would be polled forever.
 const (
-	// MaxPayloadBytes is the maximum size of an answer and of a declared message, and of the beginning of a larger one.
+	// MaxPayloadBytes is the maximum size of an answer or of a declared message in an outcome. A larger one is cut.
 	MaxPayloadBytes = 64 << 10
 	// MaxDetailBytes is the maximum size of a detail.
 	MaxDetailBytes = 2 << 10

@@ -3,7 +3,7 @@ package schema
 import "time"
 
 const (
-	// AnnounceEvery is the interval at which a worker announces itself and reads the announcements of the others.
+	// AnnounceEvery is the interval at which a worker announces itself and counts the live workers.
 	AnnounceEvery = 3 * time.Second
 	// AnnouncementMaxAge is how long a worker counts as alive after its last announcement.
 	AnnouncementMaxAge = 10 * time.Second
@@ -51,7 +51,7 @@ type Announcement struct {
 	RateLimit float64 `json:"rateLimit,omitempty"`
 	Share     float64 `json:"share,omitempty"`
 
-	// Oldest is the age in seconds of the oldest interaction that the worker polled recently, by lane. Some worker
-	// polls each interaction once per poll interval, so the maximum of all workers is the oldest pending interaction.
+	// Oldest is the age in seconds of the oldest interaction that the worker polled recently, by lane. The maximum of
+	// all workers is about the age of the oldest interaction that is polled.
 	Oldest map[Type]float64 `json:"oldest,omitempty"`
 }

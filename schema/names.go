@@ -20,7 +20,7 @@ const (
 	HeaderHistory = "Statusworker-History"
 	// HeaderRefusals are the [Refusals] of an interaction that the vendor refused at its last poll.
 	HeaderRefusals = "Statusworker-Refusals"
-	// HeaderPanics is how many consecutive polls, up to the last one, made their worker panic.
+	// HeaderPanics is the number of consecutive deliveries, up to the last one, that made their worker panic.
 	HeaderPanics = "Statusworker-Panics"
 	// HeaderDue is the time for which a worker made a reservation, by the broker's clock as that worker had measured
 	// it, in RFC 3339 with nanoseconds, and how long before that time it was made, in milliseconds. In a cluster the

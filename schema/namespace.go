@@ -10,24 +10,24 @@ import (
 // Namespace is the first part of every name that a deployment of statusworker has in a NATS account, so that one
 // account can have several deployments. Compare namespaces with ==. The zero value is [DefaultNamespace].
 //
-// These are all names, for the namespace `interactions`, and their users:
+// These are all names, for the namespace `interactions`:
 //
-//	stream INTERACTIONS_DECLARED            producers, intake (with delayed naks: lanes), declare, dlq
-//	stream INTERACTIONS_POLLS               intake, lanes, declare, dlq; with delayed naks there is none
-//	stream INTERACTIONS_OUTCOMES            publisher, readers of outcomes, dlq, dev
-//	bucket INTERACTIONS_WORKERS             workers; its stream is KV_INTERACTIONS_WORKERS
-//	interactions.declared.<type>.<id>       declared message: producers, declare, dlq replay
-//	interactions.hold.<type>.<id>           reservation or tombstone: intake, lanes
-//	interactions.poll.<type>.<id>           due message: published by the broker, read by lanes
-//	interactions.processed.<dest>.<id>      processed event: publisher
-//	interactions.failed.<reason>.<token>    dead letter: publisher, dlq
-//	$KV.INTERACTIONS_WORKERS.<worker>       announcement: workers, status, admin
+//	stream INTERACTIONS_DECLARED
+//	stream INTERACTIONS_POLLS               none with delayed naks
+//	stream INTERACTIONS_OUTCOMES
+//	bucket INTERACTIONS_WORKERS             its stream is KV_INTERACTIONS_WORKERS
+//	interactions.declared.<type>.<id>       declared message
+//	interactions.hold.<type>.<id>           reservation or tombstone
+//	interactions.poll.<type>.<id>           due message
+//	interactions.processed.<dest>.<id>      processed event
+//	interactions.failed.<reason>.<token>    dead letter
+//	$KV.INTERACTIONS_WORKERS.<worker>       announcement
 //	consumer intake                         of INTERACTIONS_DECLARED; none with delayed naks
 //	consumer poll-<type>                    of INTERACTIONS_POLLS; with delayed naks of INTERACTIONS_DECLARED
 //
-// Provisioning, the overview and doctor use all streams and consumers. Some files build names, too: the template of
-// the permissions (cmd/internal/permissions), deploy/nats (backup and restore), deploy/helm (the autoscaler). The
-// documents of this package have those of the default namespace.
+// docs/permissions.md lists who uses each of them. Some files contain names, too: the template of the permissions
+// (cmd/internal/permissions), deploy/nats (backup and restore), deploy/helm (the autoscaler). The documents of this
+// package have those of the default namespace.
 //
 // The names of consumers and headers are the same in every namespace: they need to be unique only in a stream.
 type Namespace struct {

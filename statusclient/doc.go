@@ -1,8 +1,8 @@
 // Package statusclient sends the vendor's status request. Every result is a [schema.Answer] or a [schema.PollError].
 // The consumer decides what it means for an interaction.
 //
-// Each call of [Client.Status], and each request of [Client.Examine], has three invariants. They keep polls within the
-// vendor's guidance, and keep the token secret:
+// Each call of [Client.Status], and each request of [Client.Examine], has three invariants. The consumer relies on them
+// to keep the poll interval, and they keep the token secret:
 //
 //   - At most one request is written. [net/http.Transport] repeats a GET if a reused connection breaks; the check in
 //     attempt.go prevents the second request.

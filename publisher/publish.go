@@ -21,7 +21,8 @@ import (
 // the first may have ended before the others.
 //
 // Publish retries with exponential backoff until ctx ends. It then returns the last error; the caller repeats the same
-// call later.
+// call later. It returns at once the error of an outcome that can never be stored: one that cannot be encoded, or is
+// too large for the broker.
 func (p *Publisher) Publish(ctx context.Context, outcomes ...schema.Outcome) error {
 	run := &publishing{Publisher: p, wanted: outcomes, todo: outcomes}
 	var last error

@@ -19,10 +19,10 @@
 //
 // Two replays may both publish after their reads. The second message has no effect: while the first one waits, the
 // broker rejects a second one on its subject; after it is taken in, the intake drops a second one because of the first
-// one's reservation. The reservation exists for at least one poll interval. Therefore a replay publishes only within
-// maxReadAge after its reads, and the connection must not buffer publishes while it reconnects (in nats.go,
-// ReconnectBufSize(-1)). An invalid message has no reservation: two replays within that time can make two dead letters
-// of it. A replay does not depend on the stream's duplicate window.
+// one's reservation. The reservation exists for at least one poll interval. A replay therefore publishes within 2 s
+// after its reads, or reads again. For the same reason, the connection must not buffer publishes while it reconnects
+// (in nats.go, ReconnectBufSize(-1)). An invalid message has no reservation: two replays within that time can make two
+// dead letters of it. A replay does not depend on the stream's duplicate window.
 //
 // The generation that ended in the dead letter may still be pending: its outcome is stored before the reservation
 // becomes a tombstone, and the worker may die in between. Then a worker makes one more poll, which must find the dead

@@ -19,10 +19,10 @@ type Filter struct {
 	Names []string
 	// OlderThan and NewerThan compare the age of the dead letter, by the broker's clock.
 	OlderThan, NewerThan time.Duration
-	// Detail is a text that [DeadLetter.Why] contains, in upper or lower case.
+	// Detail is a text in [DeadLetter.Why], compared without case.
 	Detail string
-	// AsOf makes the selection the same as an earlier one: it excludes dead letters that were stored later, and is when
-	// ages are compared. The zero value is now.
+	// AsOf repeats an earlier selection: later dead letters are excluded, and ages are computed for that time. Zero
+	// means now.
 	AsOf Moment
 }
 

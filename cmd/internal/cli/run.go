@@ -1,5 +1,5 @@
-// Package cli parses flags and environment variables, runs one command, and maps its error to an exit code. It masks
-// secrets in the command's output.
+// Package cli reads flags, environment variables and the configuration file, runs one command, and maps its error to an
+// exit code. It masks secrets in the command's output.
 package cli
 
 import (

@@ -15,7 +15,7 @@ import (
 	"statusworker/statusclient"
 )
 
-// Console are the flags of the web console.
+// Console has the flags of the web console.
 type Console struct {
 	Addr         string   `name:"addr" default:"127.0.0.1:8090" help:"Address that serves the console. An address beyond loopback requires --host, and --password-file or --user-header."`
 	AllowWrites  bool     `name:"allow-writes" help:"Allow actions: replay and purge dead letters, pause and resume the NATS consumers of lanes, declare interactions. Without it, the console is read-only."`
@@ -27,7 +27,7 @@ type Console struct {
 
 var basePath = regexp.MustCompile(`^(/[A-Za-z0-9._~-]+)+$`)
 
-// Check rejects invalid values, and an address beyond loopback without users.
+// Check rejects invalid values, two sources of users, and an address beyond loopback without users or host names.
 func (f Console) Check() error {
 	address, err := net.ResolveTCPAddr("tcp", f.Addr)
 	if f.Addr == "" || err != nil {
@@ -49,7 +49,7 @@ func (f Console) Check() error {
 	return f.checkUsers(address)
 }
 
-// checkUsers rejects an address that other hosts can reach without users.
+// checkUsers rejects two sources of users, and an address that other hosts can reach without users or host names.
 func (f Console) checkUsers(address *net.TCPAddr) error {
 	switch users := f.PasswordFile != "" || f.UserHeader != ""; {
 	case f.PasswordFile != "" && f.UserHeader != "":

@@ -17,12 +17,12 @@ import (
 	"statusworker/statusclient"
 )
 
-// Base is the address of ElevateAI.
+// Base has the flag for the address of ElevateAI.
 type Base struct {
 	BaseURL string `name:"base-url" var:"ELEVATEAI_BASE_URL" secret:"url" default:"https://api.elevateai.com/v1" help:"Base URL of the ElevateAI API, without /interactions. Must be https, except on a loopback address."`
 }
 
-// Vendor configures requests to ElevateAI.
+// Vendor has the flags for requests to ElevateAI.
 type Vendor struct {
 	Base
 	Token     string `name:"api-token" var:"ELEVATEAI_API_TOKEN" secret:"token" placeholder:"TOKEN" help:"ElevateAI API token. Prefer --api-token-file: other users of the host can read a command line."`
@@ -46,7 +46,8 @@ func (f Vendor) Trusted() (*x509.CertPool, error) {
 	return trusted, nil
 }
 
-// Timing are the settings on which a worker and its JetStream consumers must agree.
+// Timing has the poll intervals and the request timeout. With delayed naks, the AckWait of the NATS consumers depends
+// on them.
 type Timing struct {
 	AudioInterval      time.Duration `name:"audio-interval" var:"STATUSWORKER_AUDIO_INTERVAL" default:"30s" help:"Minimum time between two polls of one audio interaction. At least 30s, unless --base-url is a loopback address."`
 	ChatInterval       time.Duration `name:"chat-interval" var:"STATUSWORKER_CHAT_INTERVAL" default:"5s" help:"Minimum time between two polls of one chat. At least 5s, unless --base-url is a loopback address."`
@@ -54,7 +55,7 @@ type Timing struct {
 	RequestTimeout     time.Duration `name:"request-timeout" var:"STATUSWORKER_REQUEST_TIMEOUT" default:"10s" help:"Timeout of one status request, at most 1m."`
 }
 
-// Work are settings of the worker alone.
+// Work has the flags of the worker alone.
 type Work struct {
 	Deadline        time.Duration `name:"deadline" var:"STATUSWORKER_DEADLINE" default:"24h" help:"Age at which an interaction without a final status becomes a dead letter."`
 	NotFoundGrace   time.Duration `name:"not-found-grace" var:"STATUSWORKER_NOT_FOUND_GRACE" default:"5m" help:"Minimum time from the first to the last of three or more consecutive refusals (404, 400, 409, 410, 418, 422, 423, 424 or 451, always the same) before the interaction becomes a dead letter. With a value of --deadline or more, the deadline ends it first, and run logs a warning."`
@@ -66,7 +67,7 @@ type Work struct {
 	ShutdownTimeout time.Duration `name:"shutdown-timeout" var:"STATUSWORKER_SHUTDOWN_TIMEOUT" default:"20s" help:"How long in-flight polls may take to finish after SIGTERM."`
 }
 
-// Admin are the addresses of the HTTP servers for operators.
+// Admin has the addresses of the HTTP servers for operators.
 type Admin struct {
 	AdminAddr string `name:"admin-addr" var:"STATUSWORKER_ADMIN_ADDR" default:":8080" help:"Address that serves /metrics, /livez, /readyz and /statusz."`
 	PprofAddr string `name:"pprof-addr" var:"STATUSWORKER_PPROF_ADDR" placeholder:"ADDR" help:"Loopback address that serves Go's profiles (/debug/pprof), such as 127.0.0.1:6060. Disabled by default."`
@@ -128,7 +129,7 @@ func (f Admin) Listen(m *admin.Metrics) (server *admin.Server, closing func(), e
 	return server, func() { server.Close(); profiles.Close() }, nil
 }
 
-// Worker are the flags that set fields of the Config of a package.
+// Worker has the flags that set fields of consumer.Config and statusclient.Config.
 type Worker struct {
 	Vendor
 	Timing

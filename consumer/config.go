@@ -18,8 +18,7 @@ import (
 	"statusworker/schema/lifecycle"
 )
 
-// GCPercent is the GOGC with which a process should run a worker. The heap in use is a few megabytes, so that with Go's
-// default of 100 a busy worker would collect garbage many times per second, each time with all goroutines' stacks.
+// GCPercent is the GOGC with which a process should run a worker. docs/decisions.md has the reason.
 const GCPercent = 400
 
 // StatusClient asks the vendor for the status of an interaction. It makes one request, and does not send it after
@@ -52,7 +51,7 @@ type unobserved struct{}
 func (unobserved) Polled(schema.Type, Result, time.Duration, time.Duration) {}
 func (unobserved) Ended(schema.Type, time.Duration)                         {}
 
-// Intervals are the poll intervals: the least times between two polls of one interaction.
+// Intervals are the poll intervals: the minimum times between two polls of one interaction.
 type Intervals struct {
 	Audio, Chat, Transcript time.Duration
 }

@@ -286,7 +286,7 @@ func (w *Worker) conclude(ctx context.Context, d *delivery, decision Decision, a
 }
 
 const (
-	// minPublish is the least time for publishing. An answer counts even if it comes after the next poll falls due.
+	// minPublish is the minimum time for publishing. An answer counts even if it comes after the next poll falls due.
 	// Publishing is idempotent, so another worker that does the same does no harm.
 	minPublish = 5 * time.Second
 	// maxPublish limits the time for publishing if the next poll is far away, because the delivery occupies a slot. An

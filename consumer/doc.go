@@ -22,9 +22,10 @@
 //
 // A refusal ends nothing while five or more interactions, this one included, have been refused with the same HTTP
 // status and the vendor has given no status since: then the base URL, the account of the token or the vendor is the
-// cause, and the worker pauses with a cause of its own. There is one exception: the vendor gave a status for another
-// interaction at least half of the grace period (and at least the longest interval) after this one was first refused.
-// Refusals from before the worker's start, or from before the end of such a pause, do not count.
+// cause. There is one exception: the vendor gave a status for another interaction at least half of the grace period
+// (and at least the longest interval) after this one was first refused. If no poll succeeds for about a minute, the
+// worker pauses with the cause `refused`. Refusals from before the worker's start, or from before the end of such a
+// pause, do not count.
 //
 // # Vendor failures
 //

@@ -13,9 +13,9 @@
 //
 // A reservation falls due too early if another server, with a clock that is ahead, becomes the leader, or if the
 // leader's clock is set forward. A worker that has measured the clock by which the reservation was made knows by how
-// much. Any other worker assumes [MaxApart]. See [Clock.Early]. There are limits:
+// much. Any other worker assumes [Apart]. See [Clock.Early]. There are limits:
 //
-//   - If a worker knows only one of two servers' clocks, they must not differ by more than MaxApart.
+//   - If a worker knows only one of two servers' clocks, they must not differ by more than that.
 //   - The leader's clock is set forward. Worker A, which has not measured it again, makes a reservation. Worker B,
 //     started within 15 s of the step, makes this poll: it cannot know by how much it is early.
 //   - If a server's clock is set, and that server becomes or ceases to be the leader, both within 15 s, workers may

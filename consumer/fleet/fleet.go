@@ -23,7 +23,7 @@ type Broker interface {
 const (
 	// answerWithin limits a request, so that an announcement, of two requests, ends before the next one.
 	answerWithin = schema.AnnounceEvery / 2
-	// joinAfter is the least time between the first announcement of a worker and its first share. By then every other
+	// joinAfter is the minimum time between the first announcement of a worker and its first share. By then every other
 	// worker has counted it and reduced its own share: the slowest one counted just before, counts again after
 	// AnnounceEvery, and gets the answer within answerWithin.
 	joinAfter = schema.AnnounceEvery + answerWithin

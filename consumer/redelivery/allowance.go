@@ -10,7 +10,7 @@ const (
 	// allowanceMargin is by how much a request may take longer to be written than usual: otherwise its reservation is
 	// stored again, see Renew.
 	allowanceMargin = 50 * time.Millisecond
-	// minGuard is the least guard: it also covers that clocks do not run at the same speed.
+	// minGuard is the minimum guard: it also covers that clocks do not run at the same speed.
 	minGuard = 100 * time.Millisecond
 	// maxGuard limits the guard to this time and to a fraction of the interval.
 	maxGuard      = 800 * time.Millisecond
@@ -18,7 +18,8 @@ const (
 	// maxSpread limits the jitter of a first poll to this time and to a fraction of the interval.
 	maxSpread      = 500 * time.Millisecond
 	maxSpreadShare = 10
-	// MaxSlack is the longest delay of a poll that the breaker allows for.
+	// MaxSlack is by how much the wait between two polls may exceed the poll interval. The breaker adds it when it
+	// computes how long no poll may succeed.
 	MaxSlack = time.Second
 	// soon is how far in the future a reservation is scheduled that may fall due at once.
 	soon = 100 * time.Millisecond

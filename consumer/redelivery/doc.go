@@ -26,8 +26,8 @@
 //
 // The next request is therefore written at least one interval after this one, whichever worker makes it, whatever
 // crashed in between, and whatever the broker forgets about its consumers: it depends only on what a stream has stored.
-// The vendor may receive it early if a worker died during a request that took longer to the vendor than the guard, or
-// because of clocks: see below.
+// There are two exceptions. If the servers' clocks differ, the next request may be written early: see below. The vendor
+// may receive it early if a worker died during a request that took longer to the vendor than the guard.
 //
 // A worker may replace its reservation, on the condition that it is still stored, by one that falls due later: that
 // only lengthens the wait. It also does so if a request may outlast the reservation, so that two requests of one

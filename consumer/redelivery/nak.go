@@ -158,7 +158,7 @@ func (n *Naks) Redeliver(_ context.Context, d *Delivery, notBefore time.Time) er
 	return d.NakAfter(delay)
 }
 
-// turn is the time in which the fleet polls all waiting interactions once, with a margin. It is the least delay if a
+// turn is the time in which the fleet polls all waiting interactions once, with a margin. It is the minimum delay if a
 // rate limit makes messages wait for their first delivery. The broker prefers redeliveries to first deliveries, so
 // interactions that do not end would otherwise delay the first poll of all others.
 func (n *Naks) turn() time.Duration {

@@ -34,7 +34,7 @@ type Config struct {
 	Now    func() time.Time
 	Jitter func() float64
 
-	// Interval is the least time between two polls of one interaction.
+	// Interval is the minimum time between two polls of one interaction.
 	Interval func(schema.Type) time.Duration
 	// RequestTimeout limits a poll. Deadline is the age at which an interaction is dead-lettered.
 	RequestTimeout, Deadline time.Duration
@@ -67,7 +67,7 @@ const (
 	Processed = Verdict(lifecycle.Processed)
 )
 
-// Wait is the least time between two polls of an interaction of that age: the interval, or, if that is longer, the
+// Wait is the minimum time between two polls of an interaction of that age: the interval, or, if that is longer, the
 // fraction stretch of its age, up to limit. A stretch of 0 has no effect.
 func Wait(interval, age time.Duration, stretch float64, limit time.Duration) time.Duration {
 	return max(interval, min(time.Duration(stretch*float64(age)), limit))

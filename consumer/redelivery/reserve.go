@@ -83,7 +83,7 @@ func (r *Reservations) plan(d *Delivery, next *reservation, last time.Duration) 
 	d.Until = next.at.Add(d.Interval - wait)
 }
 
-// wait is the least time until the next poll of a delivery's interaction.
+// wait is the minimum time until the next poll of a delivery's interaction.
 func (r *Reservations) wait(d *Delivery) time.Duration {
 	return Wait(d.Interval, r.cfg.Clock.Now().Sub(d.At.Generation), r.cfg.Stretch, r.cfg.StretchLimit)
 }

@@ -102,9 +102,8 @@ func (r *Reservations) ended(d *Delivery, q Request) {
 }
 
 // Redeliver keeps the reservation, unless its due time or its headers change: then it replaces it, on the condition
-// that it is still stored. One that has fallen due meanwhile stays due. The due time is the latest of: the one before
-// Keep postponed it, but not in the past; one interval after the time by which the vendor has received the request;
-// notBefore.
+// that it is still stored. One that has fallen due meanwhile stays due. The new due time is the latest of: the original
+// one (or now, if that has passed); one interval after the vendor has received the request; notBefore.
 func (r *Reservations) Redeliver(ctx context.Context, d *Delivery, notBefore time.Time) error {
 	if !d.Reserved() {
 		return nil // Begin failed: the message is redelivered after AckWait
@@ -131,9 +130,9 @@ func (r *Reservations) Redeliver(ctx context.Context, d *Delivery, notBefore tim
 	return err
 }
 
-// Finish replaces the reservation by a tombstone, which falls due one interval later. Until then, no stale copy of the
-// last due message can lead to another poll. If the reservation has fallen due meanwhile, one more poll is made, which
-// finds the outcome stored; the reservation after that is replaced instead.
+// Finish replaces the reservation by a tombstone, which falls due one interval and [clock.Apart] later. Until then, no
+// stale copy of the last due message can lead to another poll. If the reservation has fallen due meanwhile, one more
+// poll is made, which finds the outcome stored; the reservation after that is replaced instead.
 func (r *Reservations) Finish(ctx context.Context, d *Delivery) error {
 	if !d.Reserved() {
 		bounded, cancel := context.WithTimeout(ctx, ackTimeout)

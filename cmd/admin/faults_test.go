@@ -92,7 +92,7 @@ func loseOutcomes(s *testStage) {
 	s.metric("taken_in_total", labels{"lane": "chat"}, exactly(1)) // it reads the stream
 	s.Check(s.JS.DeleteStream(s.ctx, ns.StreamOutcomes()))
 	s.metric("publish_retries_total", nil, more(0))
-	s.metric("faults_total", nil, more(0))
+	s.metric("delivery_errors_total", nil, more(0))
 	set := publisher.Topology(publisher.Choices{MaxAge: publisher.DefaultMaxAge})
 	_, err := provisioning.Create(s.ctx, s.JS, set)
 	s.Check(err)

@@ -63,7 +63,8 @@ var (
 		"Reservations that the broker rejected, including those that were stored at a retry.")
 	descDropped = describe("deliveries_dropped_total",
 		"Deliveries of interactions that had ended, or that another worker had taken over.")
-	descFaults = describe("faults_total", "Deliveries that ended in an error; they are redelivered.")
+	descErrors = describe("delivery_errors_total",
+		"Deliveries that ended in an error or a panic; they are redelivered.")
 	descPanics = describe("panics_total",
 		"Deliveries that panicked; they are redelivered, until a third in a row ends the interaction.")
 	descState      = describe("worker_state", "1 for the current state of the worker.", "state")
@@ -188,7 +189,7 @@ func (s sink) counters(stats consumer.Stats, outcomes publisher.Stats) {
 	s.count(descRejected, stats.RejectedReservations)
 	s.count(descStoredAgain, stats.StoredAgain)
 	s.count(descDropped, stats.Dropped)
-	s.count(descFaults, stats.Faults)
+	s.count(descErrors, stats.Faults)
 	s.count(descPanics, stats.Panics)
 	s.count(descClockSteps, stats.ClockSteps)
 	for _, cause := range breaker.Failures() {

@@ -63,7 +63,8 @@ func newStage(t *testing.T, mode consumer.Mode, change ...func(*parts)) *testSta
 	// Metrics exist before there is a worker.
 	waiting := s.families()
 	for _, name := range []string{
-		"ready", "broker_connected", "dead_letters_total", "contradictions_total", "faults_total", "panics_total",
+		"ready", "broker_connected", "dead_letters_total", "contradictions_total", "delivery_errors_total",
+		"panics_total",
 	} {
 		if f := waiting["statusworker_"+name]; f == nil || value(f, nil) != 0 {
 			t.Errorf("%s is %v before there is a worker, want 0", name, f)

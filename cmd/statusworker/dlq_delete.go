@@ -21,7 +21,7 @@ type dlqReplayCommand struct {
 func (c dlqReplayCommand) Run(ctx context.Context, p cli.Process) error {
 	return deletion{
 		verb: "replay", do: (*dlq.Queue).Replay,
-		results: []dlq.What{dlq.Replayed, dlq.Superseded, dlq.Gone, dlq.Unchanged},
+		results: []dlq.Action{dlq.Replayed, dlq.Superseded, dlq.Gone, dlq.Unchanged},
 	}.run(ctx, p, c.filterFlags, c.confirmFlags, c.dlqFlags)
 }
 
@@ -34,7 +34,7 @@ type dlqPurgeCommand struct {
 // Run deletes the selected dead letters.
 func (c dlqPurgeCommand) Run(ctx context.Context, p cli.Process) error {
 	return deletion{
-		verb: "purge", do: (*dlq.Queue).Purge, results: []dlq.What{dlq.Deleted, dlq.Gone, dlq.Unchanged},
+		verb: "purge", do: (*dlq.Queue).Purge, results: []dlq.Action{dlq.Deleted, dlq.Gone, dlq.Unchanged},
 	}.run(ctx, p, c.filterFlags, c.confirmFlags, c.dlqFlags)
 }
 
@@ -42,7 +42,7 @@ func (c dlqPurgeCommand) Run(ctx context.Context, p cli.Process) error {
 type deletion struct {
 	verb    string
 	do      func(*dlq.Queue, context.Context, *dlq.Selection, bool, dlq.Report) error
-	results []dlq.What
+	results []dlq.Action
 }
 
 // run selects dead letters, asks for confirmation, and does the deletion.

@@ -354,7 +354,7 @@ func (w *workload) replayOnce(ctx context.Context, id string) (found bool, err e
 	err = w.queue.Replay(ctx, selection, false, func(_ dlq.DeadLetter, result dlq.Result) {
 		mu.Lock()
 		defer mu.Unlock()
-		switch result.What {
+		switch result.Action {
 		case dlq.Waiting:
 		case dlq.Unchanged:
 			unchanged = true

@@ -36,7 +36,7 @@ func TestPurge(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n := s.count(ns.StreamOutcomes(), ">"); n != step.left {
-			t.Errorf("%+v: %d dead letters are stored, results %v", step, n, r.what)
+			t.Errorf("%+v: %d dead letters are stored, results %v", step, n, r.actions)
 		}
 	}
 	if n := s.count(ns.StreamOutcomes(), ns.FailedSubject(schema.NotFound, keep)); n != 1 {
@@ -58,19 +58,20 @@ func TestPurgeWaitsForTheLastPoll(t *testing.T) {
 		want          dlq.Result
 	}{
 		"its reservation": {subject: ns.HoldSubject(schema.Chat, id), generation: generation,
-			want: dlq.Result{What: dlq.Unchanged, Why: dlq.PollPending}},
+			want: dlq.Result{Action: dlq.Unchanged, Cause: dlq.PollPending}},
 		"its due message": {subject: ns.PollSubject(schema.Chat, id), generation: generation,
-			want: dlq.Result{What: dlq.Unchanged, Why: dlq.PollPending}},
+			want: dlq.Result{Action: dlq.Unchanged, Cause: dlq.PollPending}},
 		"its tombstone": {subject: ns.HoldSubject(schema.Chat, id), generation: generation, tombstone: true,
-			want: dlq.Result{What: dlq.Deleted}},
+			want: dlq.Result{Action: dlq.Deleted}},
 		"its due message, before its tombstone": {subject: ns.PollSubject(schema.Chat, id), generation: generation,
-			after: 1, want: dlq.Result{What: dlq.Unchanged, Why: dlq.PollPending}},
+			after: 1, want: dlq.Result{Action: dlq.Unchanged, Cause: dlq.PollPending}},
 		"its due message, between two tombstones": {subject: ns.PollSubject(schema.Chat, id),
-			generation: generation, before: 1, after: 2, want: dlq.Result{What: dlq.Unchanged, Why: dlq.PollPending}},
+			generation: generation, before: 1, after: 2,
+			want: dlq.Result{Action: dlq.Unchanged, Cause: dlq.PollPending}},
 		"two tombstones that are due": {subject: ns.PollSubject(schema.Chat, id), generation: generation,
-			tombstone: true, after: 1, want: dlq.Result{What: dlq.Deleted}},
+			tombstone: true, after: 1, want: dlq.Result{Action: dlq.Deleted}},
 		"the reservation of a later generation": {subject: ns.HoldSubject(schema.Chat, id),
-			generation: generation.Add(time.Hour), want: dlq.Result{What: dlq.Deleted}},
+			generation: generation.Add(time.Hour), want: dlq.Result{Action: dlq.Deleted}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -93,20 +94,20 @@ func TestPurgeWaitsForTheLastPoll(t *testing.T) {
 				if err := d.Purge(s.ctx, selection, dry, r.add); err != nil {
 					t.Fatal(err)
 				}
-				if len(r.all) != 1 || r.all[0].What != tt.want.What || r.all[0].Why != tt.want.Why {
+				if len(r.all) != 1 || r.all[0].Action != tt.want.Action || r.all[0].Cause != tt.want.Cause {
 					t.Errorf("dry run %t: results %+v, want %+v", dry, r.all, tt.want)
 				}
-				if waited := r.what[dlq.Waiting] > 0; waited != (!dry && tt.want.What == dlq.Unchanged) {
+				if waited := r.actions[dlq.Waiting] > 0; waited != (!dry && tt.want.Action == dlq.Unchanged) {
 					t.Errorf("dry run %t: it waited: %t", dry, waited)
 				}
 			}
-			if tt.want.What == dlq.Deleted {
+			if tt.want.Action == dlq.Deleted {
 				return
 			}
 			s.purge(ns.StreamPolls()) // a worker has made the last poll
 			var r results
-			if err := d.Purge(s.ctx, selection, false, r.add); err != nil || r.what[dlq.Deleted] != 1 {
-				t.Errorf("after the last poll: %v, results %v, want it deleted", err, r.what)
+			if err := d.Purge(s.ctx, selection, false, r.add); err != nil || r.actions[dlq.Deleted] != 1 {
+				t.Errorf("after the last poll: %v, results %v, want it deleted", err, r.actions)
 			}
 		})
 	}
@@ -124,10 +125,10 @@ func TestPurgeWaitsForTheAck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []dlq.What{dlq.Unchanged, dlq.Deleted} {
+	for _, want := range []dlq.Action{dlq.Unchanged, dlq.Deleted} {
 		var r results
-		if err := d.Purge(s.ctx, selection, false, r.add); err != nil || r.what[want] != 1 {
-			t.Errorf("%v, results %v, want it %s", err, r.what, want)
+		if err := d.Purge(s.ctx, selection, false, r.add); err != nil || r.actions[want] != 1 {
+			t.Errorf("%v, results %v, want it %s", err, r.actions, want)
 		}
 		s.purge(ns.StreamDeclared())
 	}
@@ -152,14 +153,14 @@ func TestPurgeWaitsForAnInvalidMessage(t *testing.T) {
 	}
 	var r results
 	err = d.Purge(s.ctx, selection, false, r.add)
-	if err != nil || r.what[dlq.Unchanged] != 1 || r.all[len(r.all)-1].Why != dlq.NotTakenIn {
+	if err != nil || r.actions[dlq.Unchanged] != 1 || r.all[len(r.all)-1].Cause != dlq.NotTakenIn {
 		t.Errorf("%v, results %+v, want one unchanged because of its message", err, r.all)
 	}
 	s.purge(ns.StreamDeclared())
 	s.put(o.Origin.Subject, "{") // another one
 	r = results{}
-	if err := d.Purge(s.ctx, selection, false, r.add); err != nil || r.what[dlq.Deleted] != 1 {
-		t.Errorf("%v, results %v, want it deleted", err, r.what)
+	if err := d.Purge(s.ctx, selection, false, r.add); err != nil || r.actions[dlq.Deleted] != 1 {
+		t.Errorf("%v, results %v, want it deleted", err, r.actions)
 	}
 }
 

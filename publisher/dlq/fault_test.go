@@ -30,7 +30,7 @@ func faulty(t *testing.T, test func(t *testing.T, s *stage, b *fake.Broker)) {
 // A dead letter whose declared message is not stored is left, with the broker's error.
 func TestReplayWhenThePublishFails(t *testing.T) {
 	t.Parallel()
-	for kind, want := range map[error]dlq.Why{
+	for kind, want := range map[error]dlq.Cause{
 		broker.ErrNoAnswer: dlq.NotConfirmed, broker.ErrFull: dlq.PublishFailed, broker.ErrTooLarge: dlq.PublishFailed,
 		broker.ErrMaxPerSubject: dlq.SubjectTaken,
 	} {
@@ -38,7 +38,7 @@ func TestReplayWhenThePublishFails(t *testing.T) {
 			faulty(t, func(t *testing.T, s *stage, b *fake.Broker) {
 				b.Inject(fake.Fault{Op: fake.Publish, Times: always, Err: kind})
 				r := s.replay(s.queue(), dlq.Filter{}, false)
-				if len(r.all) != 1 || r.all[0].What != dlq.Unchanged || r.all[0].Why != want ||
+				if len(r.all) != 1 || r.all[0].Action != dlq.Unchanged || r.all[0].Cause != want ||
 					want != dlq.SubjectTaken && !errors.Is(r.all[0].Err, kind) {
 					t.Errorf("results %+v, want %s: %s", r.all, dlq.Unchanged, want)
 				}
@@ -60,7 +60,7 @@ func TestReplayWaitsWhileTheStorageIsFull(t *testing.T) {
 		free := time.AfterFunc(5*time.Second, func() { b.SetFull(false) })
 		defer free.Stop()
 		r := s.replay(d, dlq.Filter{}, false)
-		if len(r.all) != 1 || r.all[0].What != dlq.Replayed {
+		if len(r.all) != 1 || r.all[0].Action != dlq.Replayed {
 			t.Errorf("got %+v, want it replayed once there is room", r.all)
 		}
 	})
@@ -74,7 +74,7 @@ func TestReplayWhenTheAnswerIsLost(t *testing.T) {
 		d := s.queue()
 		d.EndSoon(time.Minute, time.Second)
 		r := s.replay(d, dlq.Filter{}, false)
-		if left := b.Uninject(); left != 0 || len(r.all) != 1 || r.all[0].What != dlq.Replayed {
+		if left := b.Uninject(); left != 0 || len(r.all) != 1 || r.all[0].Action != dlq.Replayed {
 			t.Errorf("results %+v and %d unused faults, want %s and none", r.all, left, dlq.Replayed)
 		}
 		if n, m := s.count(ns.StreamDeclared(), ">"), s.count(ns.StreamOutcomes(), ">"); n != 1 || m != 0 {

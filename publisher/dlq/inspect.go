@@ -14,7 +14,7 @@ const deleted lifecycle.Replay = "deleted"
 // finding is a verdict on a replay, and the stored message that it is based on.
 type finding struct {
 	verdict lifecycle.Replay
-	why     Why
+	cause   Cause
 	by      Stored
 }
 

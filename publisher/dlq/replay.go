@@ -150,7 +150,7 @@ func (r *deletion) again(ctx context.Context, p postponed) error {
 		return err
 	}
 	if l == nil {
-		r.report(DeadLetter{Sequence: p.sequence}, Result{What: Gone})
+		r.report(DeadLetter{Sequence: p.sequence}, Result{Action: Gone})
 		return nil
 	}
 	done, err := r.attempt(ctx, *l, &p)
@@ -176,7 +176,7 @@ func (r *deletion) purge(ctx context.Context, l DeadLetter, p *postponed) (done 
 			return false, err
 		}
 		if f.verdict == lifecycle.Ending {
-			return r.postpone(l, p, Result{Why: f.why, By: f.by})
+			return r.postpone(l, p, Result{Cause: f.cause, By: f.by})
 		}
 	}
 	existed := true
@@ -186,43 +186,43 @@ func (r *deletion) purge(ctx context.Context, l DeadLetter, p *postponed) (done 
 		}
 	}
 	if !existed {
-		return r.finish(l, Result{What: Gone})
+		return r.finish(l, Result{Action: Gone})
 	}
-	return r.finish(l, Result{What: Deleted})
+	return r.finish(l, Result{Action: Deleted})
 }
 
 // replay replays one dead letter if that is possible now.
 func (r *deletion) replay(ctx context.Context, l DeadLetter, p *postponed) (done bool, err error) {
 	declared, err := r.original(l)
 	if err != nil {
-		return r.finish(l, Result{What: Unchanged, Why: Unusable, Err: err})
+		return r.finish(l, Result{Action: Unchanged, Cause: Unusable, Err: err})
 	}
 	began := time.Now()
 	f, err := r.inspect(ctx, l)
 	if err != nil {
 		return false, err
 	}
-	result := Result{Why: f.why, By: f.by}
+	result := Result{Cause: f.cause, By: f.by}
 	switch f.verdict {
 	case deleted:
-		return r.finish(l, Result{What: Gone})
+		return r.finish(l, Result{Action: Gone})
 	case lifecycle.Unclear:
-		result.What = Unchanged
+		result.Action = Unchanged
 		return r.finish(l, result)
 	case lifecycle.Ending:
 		return r.postpone(l, p, result)
 	case lifecycle.Later:
-		result.What = Superseded
+		result.Action = Superseded
 		if p.sent {
-			result = Result{What: Replayed}
+			result = Result{Action: Replayed}
 		}
 		return r.remove(ctx, l, result)
 	}
 	if r.dry {
-		return r.finish(l, Result{What: Replayed})
+		return r.finish(l, Result{Action: Replayed})
 	}
 	if time.Since(began) > maxReadAge {
-		return r.postpone(l, p, Result{Why: TooSlow})
+		return r.postpone(l, p, Result{Cause: TooSlow})
 	}
 	return r.declare(ctx, l, p, declared)
 }
@@ -236,20 +236,20 @@ func (r *deletion) declare(
 	_, err = r.broker.Publish(bounded, declared)
 	switch {
 	case err == nil:
-		return r.remove(ctx, l, Result{What: Replayed})
+		return r.remove(ctx, l, Result{Action: Replayed})
 	case ctx.Err() != nil:
 		return false, ctx.Err()
 	case errors.Is(err, broker.ErrMaxPerSubject):
-		return r.postpone(l, p, Result{Why: SubjectTaken})
+		return r.postpone(l, p, Result{Cause: SubjectTaken})
 	case errors.Is(err, broker.ErrDenied):
 		return false, err
 	case errors.Is(err, broker.ErrNoAnswer):
 		p.sent = true // the message may be stored
-		return r.postpone(l, p, Result{Why: NotConfirmed, Err: err})
+		return r.postpone(l, p, Result{Cause: NotConfirmed, Err: err})
 	case errors.Is(err, broker.ErrFull): // workers make room
-		return r.postpone(l, p, Result{Why: PublishFailed, Err: err})
+		return r.postpone(l, p, Result{Cause: PublishFailed, Err: err})
 	}
-	return r.finish(l, Result{What: Unchanged, Why: PublishFailed, Err: err})
+	return r.finish(l, Result{Action: Unchanged, Cause: PublishFailed, Err: err})
 }
 
 // finish reports a dead letter.
@@ -264,12 +264,12 @@ func (r *deletion) postpone(l DeadLetter, p *postponed, result Result) (done boo
 	if !r.dry && time.Now().Before(p.until) {
 		if !p.reported {
 			p.reported = true
-			result.What, result.Until = Waiting, p.until
+			result.Action, result.Until = Waiting, p.until
 			r.report(l, result)
 		}
 		return false, nil
 	}
-	result.What = Unchanged
+	result.Action = Unchanged
 	return r.finish(l, result)
 }
 

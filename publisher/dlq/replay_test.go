@@ -26,8 +26,8 @@ func TestReplayPublishesTheDeclaredMessageAgain(t *testing.T) {
 		for _, dry := range []bool{true, false} {
 			got := s.replay(s.queue(), dlq.Filter{}, dry)
 			n, m := s.count(ns.StreamDeclared(), ">"), s.count(ns.StreamOutcomes(), ">")
-			if got.what[dlq.Replayed] != 1 || dry && (n != 0 || m != 1) || !dry && (n != 1 || m != 0) {
-				t.Fatalf("dry %t: results %v, %d declared messages, %d dead letters", dry, got.what, n, m)
+			if got.actions[dlq.Replayed] != 1 || dry && (n != 0 || m != 1) || !dry && (n != 1 || m != 0) {
+				t.Fatalf("dry %t: results %v, %d declared messages, %d dead letters", dry, got.actions, n, m)
 			}
 		}
 		m, err := s.Last(s.ctx, ns.StreamDeclared(), ns.DeclaredSubject(schema.Chat, id))
@@ -51,69 +51,69 @@ func TestReplayDependsOnStoredMessages(t *testing.T) {
 		reason schema.Reason // by default rejected
 		// before and after store messages before and after the dead letter.
 		before, after func(s *stage, id string)
-		want          dlq.What
-		why           dlq.Why
+		want          dlq.Action
+		cause         dlq.Cause
 		// by is the subject of Result.By, up to the identifier.
 		by string
 		// declared is the number of declared messages after the replay.
 		declared int
 	}{
 		{name: "nothing", want: dlq.Replayed, declared: 1},
-		{name: "declared again", want: dlq.Superseded, why: dlq.DeclaredAgain, by: "interactions.declared.chat.",
+		{name: "declared again", want: dlq.Superseded, cause: dlq.DeclaredAgain, by: "interactions.declared.chat.",
 			declared: 1,
 			after: func(s *stage, id string) {
 				s.put(ns.DeclaredSubject(schema.Chat, id), declaration(schema.Chat, id))
 			}},
-		{name: "declared again as another type", want: dlq.Superseded, why: dlq.DeclaredAgain,
+		{name: "declared again as another type", want: dlq.Superseded, cause: dlq.DeclaredAgain,
 			by: "interactions.declared.audio.", declared: 1,
 			after: func(s *stage, id string) {
 				s.put(ns.DeclaredSubject(schema.Audio, id), declaration(schema.Audio, id))
 			}},
-		{name: "garbage waits on its subject", want: dlq.Unchanged, why: dlq.NotTakenIn,
+		{name: "garbage waits on its subject", want: dlq.Unchanged, cause: dlq.NotTakenIn,
 			by:       "interactions.declared.chat.",
 			declared: 1,
 			after:    func(s *stage, id string) { s.put(ns.DeclaredSubject(schema.Chat, id), "garbage") }},
-		{name: "garbage waits as another type", want: dlq.Unchanged, why: dlq.NotTakenIn,
+		{name: "garbage waits as another type", want: dlq.Unchanged, cause: dlq.NotTakenIn,
 			by:       "interactions.declared.audio.",
 			declared: 1,
 			after:    func(s *stage, id string) { s.put(ns.DeclaredSubject(schema.Audio, id), "garbage") }},
-		{name: "reserved by a later generation", want: dlq.Superseded, why: dlq.PolledSince,
+		{name: "reserved by a later generation", want: dlq.Superseded, cause: dlq.PolledSince,
 			after: func(s *stage, id string) { s.waiting(ns.HoldSubject(schema.Chat, id), later, false) }},
-		{name: "due in a later generation", want: dlq.Superseded, why: dlq.PolledSince,
+		{name: "due in a later generation", want: dlq.Superseded, cause: dlq.PolledSince,
 			after: func(s *stage, id string) { s.waiting(ns.PollSubject(schema.Chat, id), later, false) }},
-		{name: "tombstone of a later generation", want: dlq.Superseded, why: dlq.PolledSince,
+		{name: "tombstone of a later generation", want: dlq.Superseded, cause: dlq.PolledSince,
 			after: func(s *stage, id string) { s.waiting(ns.HoldSubject(schema.Chat, id), later, true) }},
-		{name: "its own reservation", want: dlq.Unchanged, why: dlq.PollPending,
+		{name: "its own reservation", want: dlq.Unchanged, cause: dlq.PollPending,
 			after: func(s *stage, id string) { s.waiting(ns.HoldSubject(schema.Chat, id), generation, false) }},
-		{name: "its own reservation, and declared again", want: dlq.Unchanged, why: dlq.PollPending, declared: 1,
+		{name: "its own reservation, and declared again", want: dlq.Unchanged, cause: dlq.PollPending, declared: 1,
 			after: func(s *stage, id string) {
 				s.waiting(ns.HoldSubject(schema.Chat, id), generation, false)
 				s.put(ns.DeclaredSubject(schema.Chat, id), declaration(schema.Chat, id))
 			}},
-		{name: "its own due message", want: dlq.Unchanged, why: dlq.PollPending,
+		{name: "its own due message", want: dlq.Unchanged, cause: dlq.PollPending,
 			after: func(s *stage, id string) { s.waiting(ns.PollSubject(schema.Chat, id), generation, false) }},
 		{name: "its own tombstone", want: dlq.Replayed, declared: 1,
 			after: func(s *stage, id string) { s.waiting(ns.HoldSubject(schema.Chat, id), generation, true) }},
 		{name: "its own tombstone, due", want: dlq.Replayed, declared: 1,
 			after: func(s *stage, id string) { s.waiting(ns.PollSubject(schema.Chat, id), generation, true) }},
-		{name: "a stale copy behind its own tombstone", want: dlq.Unchanged, why: dlq.PollPending,
+		{name: "a stale copy behind its own tombstone", want: dlq.Unchanged, cause: dlq.PollPending,
 			before: func(s *stage, id string) { s.waiting(ns.PollSubject(schema.Chat, id), generation, false) },
 			after:  func(s *stage, id string) { s.waiting(ns.HoldSubject(schema.Chat, id), generation, true) }},
-		{name: "an older generation that goes on", want: dlq.Unchanged, why: dlq.PollPending,
+		{name: "an older generation that goes on", want: dlq.Unchanged, cause: dlq.PollPending,
 			after: func(s *stage, id string) {
 				s.waiting(ns.HoldSubject(schema.Chat, id), generation.Add(-time.Hour), false)
 			}},
-		{name: "a due message that no worker reserved", want: dlq.Superseded, why: dlq.PolledSince,
+		{name: "a due message that no worker reserved", want: dlq.Superseded, cause: dlq.PolledSince,
 			after: func(s *stage, id string) {
 				s.put(ns.PollSubject(schema.Chat, id), declaration(schema.Chat, id))
 			}},
-		{name: "processed since", want: dlq.Superseded, why: dlq.EndedSince, by: "interactions.processed.cxai.",
+		{name: "processed since", want: dlq.Superseded, cause: dlq.EndedSince, by: "interactions.processed.cxai.",
 			after: func(s *stage, id string) {
 				o := dead("", id)
 				o.Reason, o.Destination, o.Origin.Stored = "", schema.ToCXAI, later
 				s.store(o)
 			}},
-		{name: "a dead letter of a later generation", want: dlq.Superseded, why: dlq.EndedSince,
+		{name: "a dead letter of a later generation", want: dlq.Superseded, cause: dlq.EndedSince,
 			by: "interactions.failed.not_found.",
 			after: func(s *stage, id string) {
 				o := dead(schema.NotFound, id)
@@ -121,7 +121,7 @@ func TestReplayDependsOnStoredMessages(t *testing.T) {
 				s.store(o)
 				s.put(ns.FailedSubject(schema.Rejected, id), "garbage, and newer")
 			}},
-		{name: "garbage in the place of results", want: dlq.Unchanged, why: dlq.NoOutcome,
+		{name: "garbage in the place of results", want: dlq.Unchanged, cause: dlq.NoOutcome,
 			by:    "interactions.processed.cxai.",
 			after: func(s *stage, id string) { s.put(ns.ProcessedSubject(schema.ToCXAI, id), "garbage") }},
 		{name: "an invalid message of the same identifier", want: dlq.Replayed, declared: 1,
@@ -132,8 +132,8 @@ func TestReplayDependsOnStoredMessages(t *testing.T) {
 			}},
 		{name: "an invalid one", reason: schema.InvalidMessage, want: dlq.Replayed, declared: 1},
 		{name: "an invalid one, sent again and waiting", reason: schema.InvalidMessage, want: dlq.Superseded,
-			why: dlq.DeclaredAgain,
-			by:  "interactions.declared.chat.", declared: 1,
+			cause: dlq.DeclaredAgain,
+			by:    "interactions.declared.chat.", declared: 1,
 			after: func(s *stage, id string) { s.put(ns.DeclaredSubject(schema.Chat, id), "{oops") }},
 		{name: "an invalid one, declared as another type", reason: schema.InvalidMessage, want: dlq.Replayed,
 			declared: 2,
@@ -141,7 +141,7 @@ func TestReplayDependsOnStoredMessages(t *testing.T) {
 				s.put(ns.DeclaredSubject(schema.Audio, id), declaration(schema.Audio, id))
 			}},
 		{name: "an invalid one, declared properly since", reason: schema.InvalidMessage, want: dlq.Superseded,
-			why:   dlq.PolledSince,
+			cause: dlq.PolledSince,
 			after: func(s *stage, id string) { s.waiting(ns.HoldSubject(schema.Chat, id), later, false) }},
 		{name: "an invalid one among the polls of an earlier generation", reason: schema.InvalidMessage,
 			want: dlq.Replayed, declared: 1,
@@ -175,9 +175,9 @@ func TestReplayDependsOnStoredMessages(t *testing.T) {
 			if by != "" {
 				by += id
 			}
-			if len(r.all) != 1 || r.all[0].What != tt.want || r.all[0].Why != tt.why || r.all[0].By.Subject != by ||
-				r.all[0].By.Time.IsZero() != (tt.why == "") {
-				t.Errorf("results %+v, want %s, %q by %q", r.all, tt.want, tt.why, by)
+			if len(r.all) != 1 || r.all[0].Action != tt.want || r.all[0].Cause != tt.cause ||
+				r.all[0].By.Subject != by || r.all[0].By.Time.IsZero() != (tt.cause == "") {
+				t.Errorf("results %+v, want %s, %q by %q", r.all, tt.want, tt.cause, by)
 			}
 			_, err := s.Get(s.ctx, ns.StreamOutcomes(), sequence)
 			if errors.Is(err, broker.ErrNotFound) == (tt.want == dlq.Unchanged) {
@@ -204,14 +204,14 @@ func TestReplayWithDelayedNaks(t *testing.T) {
 	o.Origin.Stored = m.Time
 	s.store(o)
 	r := s.replay(s.queue(), dlq.Filter{}, false)
-	if r.what[dlq.Unchanged] != 1 || s.count(ns.StreamOutcomes(), ">") != 1 {
+	if r.actions[dlq.Unchanged] != 1 || s.count(ns.StreamOutcomes(), ">") != 1 {
 		t.Fatalf("results before the ack: %+v", r.all)
 	}
 	if err := s.Delete(s.ctx, ns.StreamDeclared(), 1); err != nil {
 		t.Fatal(err)
 	}
 	r = s.replay(s.queue(), dlq.Filter{}, false)
-	if r.what[dlq.Replayed] != 1 || s.count(ns.StreamDeclared(), ">") != 1 {
+	if r.actions[dlq.Replayed] != 1 || s.count(ns.StreamDeclared(), ">") != 1 {
 		t.Fatalf("results after the ack: %+v", r.all)
 	}
 }
@@ -244,15 +244,15 @@ func TestReplayWaitsForAGenerationThatIsEnding(t *testing.T) {
 		})
 	}()
 	first := <-waits
-	if first.What != dlq.Waiting || first.Why != dlq.PollPending || time.Until(first.Until) > time.Minute {
+	if first.Action != dlq.Waiting || first.Cause != dlq.PollPending || time.Until(first.Until) > time.Minute {
 		t.Errorf("the first result is %+v, want %s with the reason and an end", first, dlq.Waiting)
 	}
 	s.purge(ns.StreamPolls())
 	if err := <-over; err != nil {
 		t.Fatal(err)
 	}
-	if r.what[dlq.Replayed] != n || r.what[dlq.Waiting] == 0 || r.what[dlq.Waiting] > n {
-		t.Errorf("results %v, want %d replayed, and each that had to wait reported once before", r.what, n)
+	if r.actions[dlq.Replayed] != n || r.actions[dlq.Waiting] == 0 || r.actions[dlq.Waiting] > n {
+		t.Errorf("results %v, want %d replayed, and each that had to wait reported once before", r.actions, n)
 	}
 }
 
@@ -284,9 +284,9 @@ func TestConcurrentReplays(t *testing.T) {
 			t.Fatal(err)
 		}
 		// The last sequence is the number of messages that were ever stored.
-		if left := s.count(ns.StreamOutcomes(), ">"); state.Last != n || left != 0 || both.what[dlq.Unchanged] != 0 {
+		if left := s.count(ns.StreamOutcomes(), ">"); state.Last != n || left != 0 || both.actions[dlq.Unchanged] != 0 {
 			t.Errorf("%d declared messages, %d dead letters, results %v; want %d, 0 and none left",
-				state.Last, left, both.what, n)
+				state.Last, left, both.actions, n)
 		}
 	})
 }
@@ -304,7 +304,7 @@ func TestReplayIgnoresTheDuplicateWindow(t *testing.T) {
 		s.purge(ns.StreamDeclared())
 		s.put(ns.FailedSubject(schema.NotFound, id), string(data)) // as if the delete was lost
 		r := s.replay(s.queue(), dlq.Filter{}, false)
-		if r.what[dlq.Replayed] != 1 || s.count(ns.StreamDeclared(), ">") != 1 ||
+		if r.actions[dlq.Replayed] != 1 || s.count(ns.StreamDeclared(), ">") != 1 ||
 			s.count(ns.StreamOutcomes(), ">") != 0 {
 			t.Errorf("results %+v, want the message declared again and the dead letter deleted", r.all)
 		}
@@ -337,12 +337,12 @@ func TestReplayLeavesWhatCannotBeDeclaredAgain(t *testing.T) {
 	s.put("interactions.failed.x.y", "\x1b[31mgarbage")
 	n := len(unusable) + 1
 	r := s.replay(s.queue(), dlq.Filter{}, false)
-	if r.what[dlq.Unchanged] != n || s.count(ns.StreamOutcomes(), ">") != n ||
+	if r.actions[dlq.Unchanged] != n || s.count(ns.StreamOutcomes(), ">") != n ||
 		s.count(ns.StreamDeclared(), ">") != 0 {
-		t.Errorf("results %v, want %d left", r.what, n)
+		t.Errorf("results %v, want %d left", r.actions, n)
 	}
 	for _, got := range r.all {
-		if got.Why != dlq.Unusable || got.Err == nil {
+		if got.Cause != dlq.Unusable || got.Err == nil {
 			t.Errorf("result %+v, want %s and an error", got, dlq.Unusable)
 		}
 	}

@@ -2,70 +2,70 @@ package dlq
 
 import "time"
 
-// A What is the result of a replay or a purge of a dead letter.
-type What string
+// Action is what a replay or a purge did with a dead letter.
+type Action string
 
-// The results.
+// The actions.
 const (
 	// Replayed: its declared message was published again, and the dead letter was deleted.
-	Replayed What = "replayed"
+	Replayed Action = "replayed"
 	// Superseded: its interaction had been declared again or processed, and the dead letter was deleted.
-	Superseded What = "superseded"
+	Superseded Action = "superseded"
 	// Deleted: the dead letter was purged.
-	Deleted What = "deleted"
+	Deleted Action = "deleted"
 	// Gone: another user deleted the dead letter in the meantime.
-	Gone What = "gone"
+	Gone Action = "gone"
 	// Unchanged: the dead letter is unchanged.
-	Unchanged What = "unchanged"
+	Unchanged Action = "unchanged"
 	// Waiting: the dead letter cannot be replayed or purged yet. Its result follows.
-	Waiting What = "waiting"
+	Waiting Action = "waiting"
 )
 
-// A Why is the reason for which a dead letter was superseded or is unchanged.
-type Why string
+// Cause is why a dead letter was superseded, is unchanged or waits.
+type Cause string
 
 // Why a dead letter was superseded, by the message in [Result.By].
 const (
 	// DeclaredAgain: a declared message was stored since.
-	DeclaredAgain Why = "declared again"
+	DeclaredAgain Cause = "declared again"
 	// PolledSince: a reservation or a due message of a later generation is stored.
-	PolledSince Why = "polled since"
+	PolledSince Cause = "polled since"
 	// EndedSince: an outcome was stored since.
-	EndedSince Why = "ended since"
+	EndedSince Cause = "ended since"
 )
 
 // Why a dead letter is unchanged, or waits.
 const (
 	// Unusable: its declared message can never be published again. [Result.Err] has the cause.
-	Unusable Why = "unusable"
+	Unusable Cause = "unusable"
 	// NoOutcome: By is a foreign message on the subject of an outcome. Replay after it is deleted.
-	NoOutcome Why = "no outcome"
+	NoOutcome Cause = "no outcome"
 	// PublishFailed: the broker rejected its declared message. [Result.Err] has the cause.
-	PublishFailed Why = "publish failed"
+	PublishFailed Cause = "publish failed"
 
 	// After all others, a later replay or purge may succeed.
 
 	// PollPending: a worker has not yet made the last poll of its generation, or of an earlier one. By is the
 	// reservation or due message.
-	PollPending Why = "poll pending"
+	PollPending Cause = "poll pending"
 	// NotTakenIn: a worker has not yet taken in By, a declared message that begins no new generation.
-	NotTakenIn Why = "not taken in"
+	NotTakenIn Cause = "not taken in"
 	// SubjectTaken: another message is stored on the subject of its declared message.
-	SubjectTaken Why = "subject taken"
+	SubjectTaken Cause = "subject taken"
 	// TooSlow: the broker answered the reads too slowly.
-	TooSlow Why = "too slow"
+	TooSlow Cause = "too slow"
 	// NotConfirmed: the broker did not confirm that its declared message is stored. [Result.Err] has the cause.
-	NotConfirmed Why = "not confirmed"
+	NotConfirmed Cause = "not confirmed"
 )
 
 // Result is the result for one dead letter.
 type Result struct {
-	What What
-	// Why is set with Superseded, Unchanged and Waiting.
-	Why Why
-	// By is the stored message that Why refers to, or zero.
+	Action Action
+	// Cause is set with Superseded, Unchanged and Waiting.
+	Cause Cause
+	// By is the stored message that Cause refers to, or zero.
 	By Stored
-	// Err is the error that Why refers to, or nil.
+	// Err is the error that Cause refers to, or nil.
 	Err error
 	// Until is set with Waiting: when the replay or purge leaves the dead letter unchanged.
 	Until time.Time

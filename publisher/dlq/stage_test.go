@@ -208,18 +208,18 @@ func (s *stage) count(stream, subject string) (n int) {
 
 // results collects the results of a replay or a purge. Waiting is only counted.
 type results struct {
-	mu   sync.Mutex
-	what map[dlq.What]int
-	all  []dlq.Result
+	mu      sync.Mutex
+	actions map[dlq.Action]int
+	all     []dlq.Result
 }
 
 func (r *results) add(_ dlq.DeadLetter, result dlq.Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.what == nil {
-		r.what = map[dlq.What]int{}
+	if r.actions == nil {
+		r.actions = map[dlq.Action]int{}
 	}
-	if r.what[result.What]++; result.What != dlq.Waiting {
+	if r.actions[result.Action]++; result.Action != dlq.Waiting {
 		r.all = append(r.all, result)
 	}
 }

@@ -24,12 +24,12 @@ const waitingResult = string(dlq.Waiting)
 type deletion struct {
 	Name, Title string
 	do          func(*dlq.Queue, context.Context, *dlq.Selection, bool, dlq.Report) error
-	results     []dlq.What
+	results     []dlq.Action
 }
 
 var deletions = []deletion{
-	{"replay", "Replay", (*dlq.Queue).Replay, []dlq.What{dlq.Replayed, dlq.Superseded, dlq.Gone, dlq.Unchanged}},
-	{"purge", "Purge", (*dlq.Queue).Purge, []dlq.What{dlq.Deleted, dlq.Gone, dlq.Unchanged}},
+	{"replay", "Replay", (*dlq.Queue).Replay, []dlq.Action{dlq.Replayed, dlq.Superseded, dlq.Gone, dlq.Unchanged}},
+	{"purge", "Purge", (*dlq.Queue).Purge, []dlq.Action{dlq.Deleted, dlq.Gone, dlq.Unchanged}},
 }
 
 func deletionOf(name string) (deletion, error) {
@@ -150,7 +150,7 @@ func (c *Console) delete(ctx context.Context, t *task, d deletion, form filterFo
 	if err != nil {
 		return err
 	}
-	results := &results{task: t, n: map[dlq.What]int{}, waiting: map[uint64]bool{}}
+	results := &results{task: t, n: map[dlq.Action]int{}, waiting: map[uint64]bool{}}
 	for _, what := range d.results {
 		t.set(string(what), 0)
 	}
@@ -170,7 +170,7 @@ type results struct {
 	task *task
 
 	mu      sync.Mutex
-	n       map[dlq.What]int
+	n       map[dlq.Action]int
 	waiting map[uint64]bool
 	waited  bool
 }
@@ -179,21 +179,21 @@ type results struct {
 func (r *results) add(l dlq.DeadLetter, result dlq.Result) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	line := fmt.Sprintf("%s %s: %s: %s", l.Name(), l.Identifier, result.What, dlqview.Cause(result))
-	if result.What == dlq.Waiting {
+	line := fmt.Sprintf("%s %s: %s: %s", l.Name(), l.Identifier, result.Action, dlqview.Cause(result))
+	if result.Action == dlq.Waiting {
 		if !r.waited {
 			r.task.note(line)
 		}
 		r.waiting[l.Sequence], r.waited = true, true
 	} else {
 		delete(r.waiting, l.Sequence)
-		r.n[result.What]++
-		r.task.set(string(result.What), r.n[result.What])
+		r.n[result.Action]++
+		r.task.set(string(result.Action), r.n[result.Action])
 	}
 	if r.waited {
 		r.task.set(waitingResult, len(r.waiting))
 	}
-	if result.What == dlq.Unchanged {
+	if result.Action == dlq.Unchanged {
 		r.task.note(line)
 	}
 }

@@ -9,21 +9,21 @@ import (
 
 // Explain returns why a dead letter was not replayed or purged, and what to do.
 func Explain(r dlq.Result) string {
-	switch why := Cause(r); r.Why {
+	switch text := Cause(r); r.Cause {
 	case dlq.PollPending, dlq.NotTakenIn:
-		return why + "; run the command again later (if this persists, `statusworker doctor` finds messages that are " +
-			"not delivered)"
+		return text + "; run the command again later (if this persists, `statusworker doctor` finds messages that " +
+			"are not delivered)"
 	case dlq.SubjectTaken, dlq.TooSlow, dlq.NotConfirmed:
-		return why + ": run the command again later"
+		return text + ": run the command again later"
 	default:
-		return why
+		return text
 	}
 }
 
 // Cause returns why a dead letter was not replayed or purged, or waits.
 func Cause(r dlq.Result) string {
 	stored := r.By.Time.UTC().Format(time.RFC3339)
-	switch r.Why {
+	switch r.Cause {
 	case dlq.Unusable:
 		return "it cannot be replayed: " + r.Err.Error()
 	case dlq.NoOutcome:
@@ -42,5 +42,5 @@ func Cause(r dlq.Result) string {
 	case dlq.NotConfirmed:
 		return "the broker did not confirm its declared message: " + r.Err.Error()
 	}
-	return string(r.Why)
+	return string(r.Cause)
 }

@@ -79,11 +79,11 @@ func TestListsInJSON(t *testing.T) {
 // Dead letters that are left are shown up to a limit, and counted beyond it.
 func TestProgressShowsWhatIsLeft(t *testing.T) {
 	var out bytes.Buffer
-	p := NewProgress(&out, maxNamed+10, []dlq.What{dlq.Replayed, dlq.Unchanged})
+	p := NewProgress(&out, maxNamed+10, []dlq.Action{dlq.Replayed, dlq.Unchanged})
 	for range maxNamed + 9 {
-		p.Add(failed(), dlq.Result{What: dlq.Unchanged, Why: "the vendor"})
+		p.Add(failed(), dlq.Result{Action: dlq.Unchanged, Cause: "the vendor"})
 	}
-	p.Add(failed(), dlq.Result{What: dlq.Replayed})
+	p.Add(failed(), dlq.Result{Action: dlq.Replayed})
 	p.Close()
 	if n := strings.Count(out.String(), "\n"); n != maxNamed+1 || p.Left() != maxNamed+9 {
 		t.Errorf("%d lines and %d left, want %d and %d", n, p.Left(), maxNamed+1, maxNamed+9)
@@ -93,8 +93,8 @@ func TestProgressShowsWhatIsLeft(t *testing.T) {
 // Dead letters that wait are counted until they have a result. The first shows why it waits.
 func TestProgressShowsWhatWaits(t *testing.T) {
 	var out bytes.Buffer
-	p := NewProgress(&out, 3, []dlq.What{dlq.Replayed, dlq.Unchanged})
-	wait := dlq.Result{What: dlq.Waiting, Why: dlq.PollPending, Until: time.Now().Add(time.Minute)}
+	p := NewProgress(&out, 3, []dlq.Action{dlq.Replayed, dlq.Unchanged})
+	wait := dlq.Result{Action: dlq.Waiting, Cause: dlq.PollPending, Until: time.Now().Add(time.Minute)}
 	var letters []dlq.DeadLetter
 	for i := range 3 {
 		letters = append(letters, failed())
@@ -110,7 +110,7 @@ func TestProgressShowsWhatWaits(t *testing.T) {
 		if p.Line() != want {
 			t.Errorf("after %d results: %s, want %s", i, p.Line(), want)
 		}
-		p.Add(letters[i], dlq.Result{What: dlq.Replayed})
+		p.Add(letters[i], dlq.Result{Action: dlq.Replayed})
 	}
 	if p.Close(); p.Line() != "replayed 3, unchanged 0" {
 		t.Errorf("at the end: %s", p.Line())

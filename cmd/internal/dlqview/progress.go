@@ -22,18 +22,18 @@ const (
 // Progress counts the results of dead letters, and shows the progress.
 type Progress struct {
 	*terminal.Progress
-	results []dlq.What
+	results []dlq.Action
 
 	mu      sync.Mutex
-	n       map[dlq.What]int
+	n       map[dlq.Action]int
 	done    int
 	waiting map[uint64]bool // sequences of dead letters that wait
 	waited  bool            // one had to wait
 }
 
 // NewProgress shows progress on w towards a total. Its line has the results in the given order.
-func NewProgress(w io.Writer, total int, results []dlq.What) *Progress {
-	p := &Progress{results: results, n: map[dlq.What]int{}, waiting: map[uint64]bool{}}
+func NewProgress(w io.Writer, total int, results []dlq.Action) *Progress {
+	p := &Progress{results: results, n: map[dlq.Action]int{}, waiting: map[uint64]bool{}}
 	if total <= barAbove {
 		w = plainWriter{w}
 	}
@@ -72,24 +72,24 @@ func (p *Progress) Left() int {
 // Add counts a result. It shows the reason if the dead letter was left unchanged, and if it is the first that waits.
 func (p *Progress) Add(l dlq.DeadLetter, r dlq.Result) {
 	p.mu.Lock()
-	firstToWait := r.What == dlq.Waiting && !p.waited
-	if r.What == dlq.Waiting {
+	firstToWait := r.Action == dlq.Waiting && !p.waited
+	if r.Action == dlq.Waiting {
 		p.waiting[l.Sequence], p.waited = true, true
 	} else {
 		delete(p.waiting, l.Sequence)
-		p.n[r.What]++
+		p.n[r.Action]++
 		p.done++
 	}
 	left, done, text := p.n[dlq.Unchanged], p.done, p.text()
 	p.mu.Unlock()
 	switch {
 	case firstToWait:
-		fmt.Fprintf(p, "%s %s: %s for up to %s: %s\n", l.Name(), schema.Printable(l.Identifier), r.What,
+		fmt.Fprintf(p, "%s %s: %s for up to %s: %s\n", l.Name(), schema.Printable(l.Identifier), r.Action,
 			schema.Duration(time.Until(r.Until).Round(time.Second)), schema.Printable(Cause(r)))
-	case r.What == dlq.Unchanged:
+	case r.Action == dlq.Unchanged:
 		switch {
 		case left <= maxNamed:
-			fmt.Fprintf(p, "%s %s: %s: %s\n", l.Name(), schema.Printable(l.Identifier), r.What,
+			fmt.Fprintf(p, "%s %s: %s: %s\n", l.Name(), schema.Printable(l.Identifier), r.Action,
 				schema.Printable(Explain(r)))
 		case left == maxNamed+1:
 			fmt.Fprintln(p, "more are unchanged; they are only counted")

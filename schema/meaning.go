@@ -175,7 +175,7 @@ func (r Reason) Faults() []Fault {
 	return slices.DeleteFunc(Faults(), func(f Fault) bool { return f.Reason() != r })
 }
 
-// Destination is the next stage of a processed interaction.
+// Destination is the next step for a processed interaction.
 type Destination string
 
 // Flag is the name of a boolean member of a declared message that requests a destination.

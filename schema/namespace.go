@@ -45,11 +45,11 @@ const (
 	suffixOutcomes = "_OUTCOMES"
 	suffixWorkers  = "_WORKERS"
 
-	stageDeclared  = ".declared."
-	stageHold      = ".hold."
-	stagePoll      = ".poll."
-	stageProcessed = ".processed."
-	stageFailed    = ".failed."
+	classDeclared  = ".declared."
+	classHold      = ".hold."
+	classPoll      = ".poll."
+	classProcessed = ".processed."
+	classFailed    = ".failed."
 
 	anyKindAndID = "*.*"
 
@@ -144,19 +144,19 @@ func (Namespace) ConsumerIntake() string { return consumerIntake }
 func (Namespace) PollConsumer(t Type) string { return consumerPoll + string(t) }
 
 // SubjectsDeclared matches every declared message.
-func (n Namespace) SubjectsDeclared() string { return n.String() + stageDeclared + anyKindAndID }
+func (n Namespace) SubjectsDeclared() string { return n.String() + classDeclared + anyKindAndID }
 
 // SubjectsHold matches every reservation.
-func (n Namespace) SubjectsHold() string { return n.String() + stageHold + anyKindAndID }
+func (n Namespace) SubjectsHold() string { return n.String() + classHold + anyKindAndID }
 
 // SubjectsPoll matches every due message.
-func (n Namespace) SubjectsPoll() string { return n.String() + stagePoll + anyKindAndID }
+func (n Namespace) SubjectsPoll() string { return n.String() + classPoll + anyKindAndID }
 
 // SubjectsProcessed matches every processed event.
-func (n Namespace) SubjectsProcessed() string { return n.String() + stageProcessed + anyKindAndID }
+func (n Namespace) SubjectsProcessed() string { return n.String() + classProcessed + anyKindAndID }
 
 // SubjectsFailed matches every dead letter.
-func (n Namespace) SubjectsFailed() string { return n.String() + stageFailed + anyKindAndID }
+func (n Namespace) SubjectsFailed() string { return n.String() + classFailed + anyKindAndID }
 
 // SubjectsWorkers matches every announcement.
 func (n Namespace) SubjectsWorkers() string { return n.WorkerSubject(">") }
@@ -168,7 +168,7 @@ func (n Namespace) WorkerSubject(worker string) string {
 
 // DeclaredSubject is the subject of an interaction's declared message.
 func (n Namespace) DeclaredSubject(t Type, identifier string) string {
-	return n.String() + stageDeclared + string(t) + "." + identifier
+	return n.String() + classDeclared + string(t) + "." + identifier
 }
 
 // DeclaredSubjects matches the declared messages of an interaction, of any type.
@@ -178,7 +178,7 @@ func (n Namespace) DeclaredSubjects(identifier string) string {
 
 // HoldSubject is the subject of an interaction's reservation.
 func (n Namespace) HoldSubject(t Type, identifier string) string {
-	return n.String() + stageHold + string(t) + "." + identifier
+	return n.String() + classHold + string(t) + "." + identifier
 }
 
 // HoldSubjects matches the reservation of an interaction, of any type.
@@ -186,7 +186,7 @@ func (n Namespace) HoldSubjects(identifier string) string { return n.HoldSubject
 
 // PollSubject is the subject of an interaction's due message.
 func (n Namespace) PollSubject(t Type, identifier string) string {
-	return n.String() + stagePoll + string(t) + "." + identifier
+	return n.String() + classPoll + string(t) + "." + identifier
 }
 
 // PollSubjects matches the due message of an interaction, of any type.
@@ -204,12 +204,12 @@ func (n Namespace) LaneSubjects(t Type) string { return n.String() + ".*." + str
 
 // ProcessedSubject is the subject of a processed event.
 func (n Namespace) ProcessedSubject(d Destination, identifier string) string {
-	return n.String() + stageProcessed + string(d) + "." + identifier
+	return n.String() + classProcessed + string(d) + "." + identifier
 }
 
 // FailedSubject is the subject of a dead letter.
 func (n Namespace) FailedSubject(r Reason, identifier string) string {
-	return n.String() + stageFailed + string(r) + "." + identifier
+	return n.String() + classFailed + string(r) + "." + identifier
 }
 
 // FailedSubjects matches the dead letters with a last token, of any reason.
@@ -242,20 +242,20 @@ func (n Namespace) SubjectPattern(stream string, t Type) (string, error) {
 }
 
 // IsDeclaredSubject reports whether a subject is that of a declared message.
-func (n Namespace) IsDeclaredSubject(subject string) bool { return n.is(subject, stageDeclared) }
+func (n Namespace) IsDeclaredSubject(subject string) bool { return n.is(subject, classDeclared) }
 
 // IsPollSubject reports whether a subject is that of a due message.
-func (n Namespace) IsPollSubject(subject string) bool { return n.is(subject, stagePoll) }
+func (n Namespace) IsPollSubject(subject string) bool { return n.is(subject, classPoll) }
 
 // IsFailedSubject reports whether a subject is that of a dead letter.
-func (n Namespace) IsFailedSubject(subject string) bool { return n.is(subject, stageFailed) }
+func (n Namespace) IsFailedSubject(subject string) bool { return n.is(subject, classFailed) }
 
-func (n Namespace) is(subject, stage string) bool {
+func (n Namespace) is(subject, class string) bool {
 	rest, ok := strings.CutPrefix(subject, n.String())
-	return ok && strings.HasPrefix(rest, stage)
+	return ok && strings.HasPrefix(rest, class)
 }
 
-// SplitSubject splits `<namespace>.<stage>.<kind>.<identifier>`: the kind is an interaction type, a destination or a
+// SplitSubject splits `<namespace>.<class>.<kind>.<identifier>`: the kind is an interaction type, a destination or a
 // reason. It does not validate the tokens. If the subject does not have four tokens that are not empty, or is of
 // another namespace, ok is false and the others are empty.
 func (n Namespace) SplitSubject(subject string) (kind, identifier string, ok bool) {
@@ -263,9 +263,9 @@ func (n Namespace) SplitSubject(subject string) (kind, identifier string, ok boo
 	if first != n.String() {
 		return "", "", false
 	}
-	stage, rest, _ := strings.Cut(rest, ".")
+	class, rest, _ := strings.Cut(rest, ".")
 	kind, identifier, _ = strings.Cut(rest, ".")
-	if stage == "" || kind == "" || identifier == "" || strings.Contains(identifier, ".") {
+	if class == "" || kind == "" || identifier == "" || strings.Contains(identifier, ".") {
 		return "", "", false
 	}
 	return kind, identifier, true

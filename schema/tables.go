@@ -132,9 +132,9 @@ var reasons = []reasonRow{
 
 // The destinations of processed events.
 const (
-	// ToTranscript: the next stage fetches the transcript.
+	// ToTranscript: the next step fetches the transcript.
 	ToTranscript Destination = "transcript"
-	// ToCXAI: the next stage fetches the CX AI results.
+	// ToCXAI: the next step fetches the CX AI results.
 	ToCXAI Destination = "cxai"
 	// Unrouted: the interaction is processed, and has nothing to fetch.
 	Unrouted Destination = "unrouted"

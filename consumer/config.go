@@ -207,8 +207,8 @@ func (c Config) checkDurations() error {
 		return &ConfigError{Field: field, Value: schema.Duration(value), Want: want}
 	}
 	for _, f := range []struct {
-		name               string
-		value, least, most time.Duration
+		name                    string
+		value, minimum, maximum time.Duration
 	}{
 		{"Intervals.Audio", c.Intervals.Audio, shortest, longest},
 		{"Intervals.Chat", c.Intervals.Chat, shortest, longest},
@@ -221,10 +221,10 @@ func (c Config) checkDurations() error {
 		{"OverdueAfter", c.OverdueAfter, shortest, longest},
 	} {
 		switch {
-		case f.value < f.least:
-			return wrong(f.name, f.value, "at least "+schema.Duration(f.least))
-		case f.value > f.most:
-			return wrong(f.name, f.value, "at most "+schema.Duration(f.most))
+		case f.value < f.minimum:
+			return wrong(f.name, f.value, "at least "+schema.Duration(f.minimum))
+		case f.value > f.maximum:
+			return wrong(f.name, f.value, "at most "+schema.Duration(f.maximum))
 		}
 	}
 	if longest := c.Intervals.Longest(); c.Deadline <= longest {

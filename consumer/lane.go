@@ -39,7 +39,7 @@ type heartbeat struct {
 	parked atomic.Bool
 }
 
-func (b *heartbeat) beat(now time.Time) { b.last.Store(now.UnixNano()) }
+func (b *heartbeat) record(now time.Time) { b.last.Store(now.UnixNano()) }
 
 func (w *Worker) addLane(
 	ctx context.Context, stream, name string, t schema.Type, handle func(context.Context, *delivery) error,
@@ -95,16 +95,16 @@ func (w *Worker) pull(ctx context.Context, l *lane) error {
 	defer l.puller.Close()
 	busy := false // the last pull found as many as it asked for
 	for ctx.Err() == nil {
-		l.heartbeat.beat(w.cfg.Now())
+		l.heartbeat.record(w.cfg.Now())
 		room, probe := w.admit(ctx, l)
 		if room == 0 {
 			return nil
 		}
-		most := 1
+		maxSlots := 1
 		if busy && !probe {
-			most = min(maxPull, room)
+			maxSlots = min(maxPull, room)
 		}
-		n := w.takeSlots(ctx, l, most)
+		n := w.takeSlots(ctx, l, maxSlots)
 		if n == 0 {
 			if probe {
 				w.breaker.Release()
@@ -140,7 +140,7 @@ func (w *Worker) admit(ctx context.Context, l *lane) (room int, probe bool) {
 		return 0, false
 	}
 	probe, err := w.breaker.Admit(ctx, l.index)
-	l.heartbeat.beat(w.cfg.Now())
+	l.heartbeat.record(w.cfg.Now())
 	if err != nil {
 		if probe {
 			w.breaker.Release()
@@ -150,22 +150,22 @@ func (w *Worker) admit(ctx context.Context, l *lane) (room int, probe bool) {
 	return room, probe
 }
 
-// takeSlots waits for slots, and takes up to most of them. It returns 0 when ctx has ended.
-func (w *Worker) takeSlots(ctx context.Context, l *lane, most int) int {
-	n := w.slots.takeNow(l.index, most)
+// takeSlots waits for slots, and takes up to maxSlots. It returns 0 when ctx has ended.
+func (w *Worker) takeSlots(ctx context.Context, l *lane, maxSlots int) int {
+	n := w.slots.takeNow(l.index, maxSlots)
 	if n == 0 {
 		l.waiting.Store(true)
-		n = w.slots.take(ctx, l.index, most, func() { l.heartbeat.beat(w.cfg.Now()) })
+		n = w.slots.take(ctx, l.index, maxSlots, func() { l.heartbeat.record(w.cfg.Now()) })
 		l.waiting.Store(false)
 	}
-	if n > 0 && n < min(most, gatherSlots) {
+	if n > 0 && n < min(maxSlots, gatherSlots) {
 		timer := time.NewTimer(gather)
 		defer timer.Stop()
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
 		}
-		n += w.slots.takeNow(l.index, most-n)
+		n += w.slots.takeNow(l.index, maxSlots-n)
 	}
 	return n
 }
@@ -214,7 +214,7 @@ func (w *Worker) checkPull(ctx context.Context, l *lane, err error) error {
 			return nil
 		case <-time.After(500 * time.Millisecond):
 		}
-		l.heartbeat.beat(w.cfg.Now())
+		l.heartbeat.record(w.cfg.Now())
 		bounded, cancel := context.WithTimeout(ctx, 3*time.Second)
 		_, infoErr := w.broker.Consumer(bounded, l.stream, l.name)
 		cancel()

@@ -40,7 +40,7 @@ type room struct {
 // admitIntake waits until the intake may pull, and returns for how many messages. That is 0 when ctx has ended.
 func (w *Worker) admitIntake(ctx context.Context, l *lane) int {
 	for ctx.Err() == nil {
-		l.heartbeat.beat(w.cfg.Now())
+		l.heartbeat.record(w.cfg.Now())
 		if w.room.outdated(w.cfg.Now()) {
 			w.readRoom(ctx)
 		}

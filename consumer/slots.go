@@ -39,11 +39,11 @@ func (s *slots) free(lane int) int {
 	return s.own + shared - s.used[lane]
 }
 
-// take waits until the lane can take a slot, and takes up to most. It calls moved whenever another slot was returned
+// take waits until the lane can take a slot, and takes up to maxSlots. It calls moved whenever another slot is returned
 // meanwhile. It returns 0 when ctx has ended.
-func (s *slots) take(ctx context.Context, lane, most int, moved func()) int {
+func (s *slots) take(ctx context.Context, lane, maxSlots int, moved func()) int {
 	for {
-		if n := s.takeNow(lane, most); n > 0 {
+		if n := s.takeNow(lane, maxSlots); n > 0 {
 			return n
 		}
 		select {
@@ -55,11 +55,11 @@ func (s *slots) take(ctx context.Context, lane, most int, moved func()) int {
 	}
 }
 
-// takeNow takes up to most slots without waiting.
-func (s *slots) takeNow(lane, most int) int {
+// takeNow takes up to maxSlots slots without waiting.
+func (s *slots) takeNow(lane, maxSlots int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n := max(0, min(most, s.free(lane)))
+	n := max(0, min(maxSlots, s.free(lane)))
 	s.used[lane] += n
 	return n
 }

@@ -35,7 +35,7 @@ func (w *Worker) work(work context.Context, j job) {
 	d := &delivery{Delivery: redelivery.Receive(l.settler, w.cfg.Namespace, j.msg, j.asked), lane: l, probe: j.probe}
 	d.Type, d.Interval = l.typ, l.interval
 	if j.ctx.Err() != nil { // it arrived after the worker was stopped
-		w.giveBack(d, d.HandBack)
+		w.giveBack(d, d.ReturnNow)
 		return
 	}
 	if l.typ != "" && !lifecycle.IsTombstone(j.msg.Header) {

@@ -28,10 +28,10 @@ type Broker interface {
 
 // Publisher publishes outcomes. It is safe for concurrent use.
 type Publisher struct {
-	broker  Broker
-	names   schema.Namespace
-	log     logrus.FieldLogger
-	letters *limiter
+	broker      Broker
+	names       schema.Namespace
+	log         logrus.FieldLogger
+	deadLetters *limiter // of log messages
 	// batches is whether the outcomes stream stores atomic batches.
 	batches atomic.Bool
 
@@ -68,7 +68,7 @@ func New(ctx context.Context, b Broker, n schema.Namespace, log logrus.FieldLogg
 	}
 	p := &Publisher{broker: b, names: n, log: log, byKind: map[string]*atomic.Uint64{}}
 	p.batches.Store(stream.AtomicBatches)
-	p.letters = newLimiter(func(n int) { log.WithField("dead_letters", n).Warn("more dead letters stored") })
+	p.deadLetters = newLimiter(func(n int) { log.WithField("dead_letters", n).Warn("more dead letters stored") })
 	for _, d := range schema.Destinations() {
 		p.byKind[string(d)] = new(atomic.Uint64)
 	}
@@ -110,7 +110,7 @@ func (p *Publisher) logStored(o schema.Outcome) {
 		p.log.WithFields(fields).Debug("processed event stored")
 		return
 	}
-	if p.letters.allow() {
+	if p.deadLetters.allow() {
 		fields["reason"], fields["detail"] = o.Reason, o.Detail
 		p.log.WithFields(fields).Warn("dead letter stored")
 	}

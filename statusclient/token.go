@@ -33,8 +33,8 @@ type credential struct {
 	header http.Header
 }
 
-// look is the result of reading the token file.
-type look struct {
+// fileRead is the result of a read of the token file.
+type fileRead struct {
 	at  time.Time
 	err error
 }
@@ -46,9 +46,9 @@ type tokens struct {
 	now       func() time.Time
 	onToken   func(string)
 
-	mu     sync.Mutex // locked while the file is read
-	inUse  atomic.Pointer[credential]
-	looked atomic.Pointer[look]
+	mu       sync.Mutex // locked while the file is read
+	inUse    atomic.Pointer[credential]
+	lastRead atomic.Pointer[fileRead]
 	// suspect is a token that the vendor rejected. While it is in use, the file is read before every request.
 	suspect atomic.Pointer[credential]
 }
@@ -73,7 +73,7 @@ func newTokens(cfg Config) (*tokens, error) {
 		return nil, &ConfigError{Field: "TokenFile", Value: t.file, Want: "a file that has the token", Err: err}
 	}
 	t.use(token)
-	t.looked.Store(&look{at: t.now()})
+	t.lastRead.Store(&fileRead{at: t.now()})
 	return t, nil
 }
 
@@ -113,11 +113,11 @@ func (t *tokens) rejected(used *credential, begun time.Time) string {
 	}
 	t.suspect.Store(used)
 	t.mu.Lock()
-	if t.inUse.Load().token == used.token && !t.looked.Load().at.After(begun) {
+	if t.inUse.Load().token == used.token && !t.lastRead.Load().at.After(begun) {
 		t.read()
 	}
 	t.mu.Unlock()
-	if err := t.looked.Load().err; err != nil {
+	if err := t.lastRead.Load().err; err != nil {
 		return fmt.Sprintf("; the old token stays in use, because the token file cannot be used: %v", err)
 	}
 	if t.inUse.Load().token != used.token {
@@ -151,14 +151,14 @@ func (c *Client) WatchToken(ctx context.Context, changed func()) {
 	}
 }
 
-func (t *tokens) age() time.Duration { return t.now().Sub(t.looked.Load().at) }
+func (t *tokens) age() time.Duration { return t.now().Sub(t.lastRead.Load().at) }
 
 func (t *tokens) read() {
 	token, err := readToken(t.file)
 	if err == nil && token != t.inUse.Load().token {
 		t.use(token)
 	}
-	t.looked.Store(&look{at: t.now(), err: err})
+	t.lastRead.Store(&fileRead{at: t.now(), err: err})
 }
 
 func readToken(name string) (string, error) {

@@ -58,14 +58,14 @@ func (c provisionCommand) topology(
 // would delete reservations, now or when what is stored grows.
 func (c provisionCommand) checkPollsSize(polls *jetstream.StreamInfo) error {
 	s, have := polls.State, polls.Config.MaxBytes
-	least := redelivery.MinMaximum(s.Msgs, s.Bytes)
+	minimum := redelivery.MinMaximum(s.Msgs, s.Bytes)
 	if c.PollsMaxBytes == nil || *c.PollsMaxBytes == 0 || have > 0 && *c.PollsMaxBytes >= have ||
-		*c.PollsMaxBytes >= least {
+		*c.PollsMaxBytes >= minimum {
 		return nil
 	}
 	return cli.BadFlag(c, "polls-max-bytes", fmt.Sprint(*c.PollsMaxBytes), fmt.Sprintf(
 		"0 (unlimited), or now at least %d: the stream has %d messages, which grow while their interactions are polled",
-		least, s.Msgs))
+		minimum, s.Msgs))
 }
 
 // set returns the topology of some choices, with those of the flags.
@@ -90,7 +90,7 @@ func (c provisionCommand) keepAckPending(ctx context.Context, js jetstream.JetSt
 	if c.MaxAckPending != nil {
 		return nil
 	}
-	least := 0
+	smallest := 0
 	var missing []*jetstream.ConsumerConfig
 	for i := range set.Consumers {
 		expected := &set.Consumers[i]
@@ -107,12 +107,12 @@ func (c provisionCommand) keepAckPending(ctx context.Context, js jetstream.JetSt
 		}
 		n := have.CachedInfo().Config.MaxAckPending
 		expected.Config.MaxAckPending = n
-		if n > 0 && (least == 0 || n < least) {
-			least = n
+		if n > 0 && (smallest == 0 || n < smallest) {
+			smallest = n
 		}
 	}
 	for _, cfg := range missing {
-		cfg.MaxAckPending = cmp.Or(least, cfg.MaxAckPending)
+		cfg.MaxAckPending = cmp.Or(smallest, cfg.MaxAckPending)
 	}
 	return nil
 }

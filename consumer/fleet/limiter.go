@@ -18,8 +18,8 @@ const (
 	Patience = 4 * time.Second
 	// pullMargin is how much of Patience the pull may take.
 	pullMargin = 100 * time.Millisecond
-	// maxHandBack limits the delay with which a delivery is returned: the share may be larger by then.
-	maxHandBack = 10 * time.Minute
+	// maxReturnDelay limits the delay with which a delivery is returned: the share may be larger by then.
+	maxReturnDelay = 10 * time.Minute
 )
 
 // Limiter spaces the polls of this worker evenly by its share of the rate limit. Unused turns are not saved. A nil
@@ -77,11 +77,11 @@ func (l *Limiter) Waiting() int {
 }
 
 // Room waits until at least one delivery could be polled within a second (with a share below one per second: as its
-// next turn), and returns how many could, up to most. It returns 0 when ctx has ended. It reserves nothing: lanes that
-// ask at the same time get the same answer, and only [Limiter.Take] limits them.
-func (l *Limiter) Room(ctx context.Context, most int) int {
+// next turn), and returns how many could, up to maximum. It returns 0 when ctx has ended. It reserves nothing: lanes
+// that ask at the same time get the same answer, and only [Limiter.Take] limits them.
+func (l *Limiter) Room(ctx context.Context, maximum int) int {
 	if l == nil {
-		return most
+		return maximum
 	}
 	for ctx.Err() == nil {
 		l.mu.Lock()
@@ -95,7 +95,7 @@ func (l *Limiter) Room(ctx context.Context, most int) int {
 			ahead := min(max(1, limit*pullAhead.Seconds()), limit*(Patience-pullMargin).Seconds())
 			free := l.limiter.TokensAt(l.now()) + ahead
 			if free >= 1 {
-				return int(min(free, float64(most)))
+				return int(min(free, float64(maximum)))
 			}
 			due = time.After(max(seconds((1-free)/limit), time.Millisecond))
 		}
@@ -110,14 +110,14 @@ func (l *Limiter) Room(ctx context.Context, most int) int {
 
 // Take waits for the turn of a delivery, and returns 0 when it has come. If that would take too long, or if ctx ends
 // first, it returns the delay with which to return the delivery to the broker.
-func (l *Limiter) Take(ctx context.Context) (handBack time.Duration) {
+func (l *Limiter) Take(ctx context.Context) (returnAfter time.Duration) {
 	if l == nil {
 		return 0
 	}
 	turn, delay := l.turn(l.now())
 	switch {
 	case turn == nil:
-		return min(delay, maxHandBack)
+		return min(delay, maxReturnDelay)
 	case delay == 0:
 		return 0
 	}

@@ -47,8 +47,8 @@ func TestRateLimitSuspendedMeanwhile(t *testing.T) {
 	for range 8 {
 		all.Go(func() {
 			for range 2_000 {
-				if wait := b.Take(t.Context()); wait <= 0 || wait > maxHandBack {
-					t.Errorf("returned for %s, want at most %s", wait, maxHandBack)
+				if wait := b.Take(t.Context()); wait <= 0 || wait > maxReturnDelay {
+					t.Errorf("returned for %s, want at most %s", wait, maxReturnDelay)
 					return
 				}
 			}

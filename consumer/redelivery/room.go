@@ -37,11 +37,11 @@ func MinMaximum(messages, bytes uint64) int64 { return roomParts*MaxCost - Room(
 // Full reports whether a stream of reservations has too little room for the intake. A stream that was full is full
 // until a sixteenth of it is free, so that the intake does not stop and continue all the time.
 func Full(room, maximum int64, before bool) bool {
-	least := roomParts * MaxCost
+	needed := roomParts * MaxCost
 	if before {
-		least += maximum / 16
+		needed += maximum / 16
 	}
-	return room < least
+	return room < needed
 }
 
 // Share is the part of the room that one of several workers may use in the time between two readings. All workers

@@ -65,8 +65,8 @@ func (s *Settlement) NakAfter(d time.Duration) error {
 	return s.broker.Nak(s.Message, d)
 }
 
-// HandBack returns the message to the broker, to be redelivered at once.
-func (s *Settlement) HandBack() error { return s.NakAfter(0) }
+// ReturnNow returns the message to the broker, to be redelivered at once.
+func (s *Settlement) ReturnNow() error { return s.NakAfter(0) }
 
 // InProgress restarts the broker's AckWait. It does not settle the delivery.
 func (s *Settlement) InProgress() error {

@@ -70,7 +70,7 @@ func TestSettleOnce(t *testing.T) {
 		{"confirmed ack", func(ctx context.Context, s *settling) error { return s.Settlement.AckConfirmed(ctx) }, "ack",
 			true},
 		{"nak after", func(_ context.Context, s *settling) error { return s.NakAfter(time.Hour) }, "nak 1h0m0s", false},
-		{"hand back", func(_ context.Context, s *settling) error { return s.HandBack() }, "nak 0s", false},
+		{"return now", func(_ context.Context, s *settling) error { return s.ReturnNow() }, "nak 0s", false},
 	}
 	for _, first := range ways {
 		t.Run(first.name, func(t *testing.T) {
@@ -127,7 +127,7 @@ func TestFailedSettlementIsFinal(t *testing.T) {
 		t.Errorf("an ack with an ended context returned %v", err)
 	}
 	s.Close()
-	if err := s.HandBack(); !errors.Is(err, errSettled) {
+	if err := s.ReturnNow(); !errors.Is(err, errSettled) {
 		t.Errorf("a second settlement returned %v", err)
 	}
 	if err := (&Settlement{broker: s, Message: s.Message}).Ack(); !errors.Is(err, broker.ErrClosed) {

@@ -9,8 +9,8 @@ import (
 
 // Page is a part of a selection.
 type Page struct {
-	// Letters are in the order of their sequences, the last one first.
-	Letters []DeadLetter
+	// DeadLetters are in the order of their sequences, the last one first.
+	DeadLetters []DeadLetter
 	// Before is the argument for the next page, or 0 if there is none.
 	Before uint64
 	// Incomplete means that the search ended at [MaxSearched] dead letters: the next page continues it.
@@ -49,7 +49,7 @@ func (s *Selection) Page(ctx context.Context, before uint64, n int) (Page, error
 			return p, nil
 		}
 		start := max(s.first, end-min(end, window))
-		w, err := s.window(ctx, start, end, n+1-len(p.Letters))
+		w, err := s.window(ctx, start, end, n+1-len(p.DeadLetters))
 		if errors.Is(err, errTooMany) {
 			window = max((end-start)/2, maxWindow)
 			continue
@@ -58,11 +58,11 @@ func (s *Selection) Page(ctx context.Context, before uint64, n int) (Page, error
 			return Page{}, err
 		}
 		for i := len(w.fit) - 1; i >= 0; i-- {
-			if len(p.Letters) == n {
-				p.Before = p.Letters[n-1].Sequence
+			if len(p.DeadLetters) == n {
+				p.Before = p.DeadLetters[n-1].Sequence
 				return p, nil
 			}
-			p.Letters = append(p.Letters, w.fit[i])
+			p.DeadLetters = append(p.DeadLetters, w.fit[i])
 		}
 		if w.old { // all earlier ones are too old
 			break

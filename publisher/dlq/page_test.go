@@ -36,10 +36,10 @@ func (s *stage) pages(d *dlq.Queue, f dlq.Filter, n int) (all []uint64, pages in
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		if len(p.Letters) > n {
-			s.t.Fatalf("%d dead letters on a page of %d", len(p.Letters), n)
+		if len(p.DeadLetters) > n {
+			s.t.Fatalf("%d dead letters on a page of %d", len(p.DeadLetters), n)
 		}
-		for _, l := range p.Letters {
+		for _, l := range p.DeadLetters {
 			all = append(all, l.Sequence)
 		}
 		if p.Before == 0 {

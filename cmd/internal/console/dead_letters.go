@@ -72,7 +72,7 @@ func (c *Console) deadLettersPage(w http.ResponseWriter, r *http.Request) error 
 	if err != nil {
 		return err
 	}
-	for _, l := range p.Letters {
+	for _, l := range p.DeadLetters {
 		d.DeadLetters = append(d.DeadLetters, rowOf(l))
 	}
 	if p.Before > 0 {

@@ -17,7 +17,7 @@
 // Two polls of one interaction are never closer than its poll interval:
 //
 //  1. A worker polls only after the broker has stored its reservation for the next poll.
-//  2. While a reservation is pending, the broker rejects every other reservation for that interaction, so no other
+//  2. While a reservation is stored, the broker rejects every other reservation for that interaction, so no other
 //     worker polls.
 //  3. The worker sends its request at least one interval, and a guard for the way to the vendor, before the reservation
 //     falls due. It checks the clock after the broker's acknowledgement and again when it writes the request. If it is
@@ -45,7 +45,7 @@
 //
 // A rejection alone does not prove that another worker has reserved the poll. A replicated stream may still count a
 // reservation for a moment after it has fallen due. A worker that took the rejection as a sign of another worker, and
-// acknowledged its message, would lose the interaction. So the worker reads the pending reservation from the stream's
+// acknowledged its message, would lose the interaction. So the worker reads the stored reservation from the stream's
 // leader, and package schema/lifecycle decides what it means. If it is a later one, another worker has taken over: the
 // delivery is acknowledged and dropped. The same holds if a later one has fallen due. Otherwise the worker retries for
 // a second. Then it leaves the message unacknowledged, and the broker delivers it again.

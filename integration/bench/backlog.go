@@ -31,8 +31,7 @@ func measureBacklog(ctx context.Context, s settings, stdout, stderr io.Writer) e
 	for _, replicas := range backlogReplicas() {
 		few, many, err := compareBacklogs(ctx, s, replicas, stderr)
 		if err != nil {
-			return fmt.Errorf("measuring %d and %d due interactions with %d replicas: %w", s.fewDue, s.manyDue, replicas,
-				err)
+			return fmt.Errorf("measuring backlogs with %d replicas: %w", replicas, err)
 		}
 		printBacklog(stdout, replicas, s.fewDue, few, " | ")
 		rate, lowest, highest := ratios(many, few, cost.polls)

@@ -66,11 +66,6 @@ func (v variant) String() string {
 
 // measureCPU runs the variants in turn, and prints the cost of a poll in each.
 func measureCPU(ctx context.Context, s settings, stdout, stderr io.Writer) error {
-	if s.profiles != "" {
-		if err := os.MkdirAll(s.profiles, 0o755); err != nil {
-			return fmt.Errorf("creating the directory for profiles: %w", err)
-		}
-	}
 	costs := make(map[variant][]cost)
 	for round := range s.rounds {
 		for _, v := range s.variants() {
@@ -218,6 +213,9 @@ func (r *rig) measure(
 func (r *rig) profile(s settings, name string, poller *process) (end func() error, err error) {
 	if s.profiles == "" {
 		return func() error { return nil }, nil
+	}
+	if err := os.MkdirAll(s.profiles, 0o755); err != nil {
+		return nil, fmt.Errorf("creating the directory for profiles: %w", err)
 	}
 	prefix := filepath.Join(s.profiles, strings.NewReplacer(", ", "-", " ", "-").Replace(name))
 	if _, err := poller.ask("profile " + prefix); err != nil {

@@ -27,14 +27,30 @@ func AwaitDrained(ctx context.Context, js jetstream.JetStream) error {
 			return err
 		}
 		if len(left) > 0 {
-			return fmt.Errorf(
-				"%d subjects have a message: %s",
-				len(left),
-				strings.Join(left[:min(len(left), 10)], ", "),
-			)
+			return fmt.Errorf("%d subjects have a message: %s; %s", len(left),
+				strings.Join(left[:min(len(left), 10)], ", "), consumersOf(ctx, js, ns.StreamPolls()))
 		}
 		return nil
 	})
+}
+
+// consumersOf describes the state of the consumers of a stream: it shows whether NATS will deliver what is stored.
+func consumersOf(ctx context.Context, js jetstream.JetStream, stream string) string {
+	s, err := js.Stream(ctx, stream)
+	if err != nil {
+		return err.Error()
+	}
+	at := s.CachedInfo().State
+	text := fmt.Sprintf("%s has %d messages from %d to %d", stream, at.Msgs, at.FirstSeq, at.LastSeq)
+	consumers := s.ListConsumers(ctx)
+	for c := range consumers.Info() {
+		text += fmt.Sprintf(", %s delivered %d, acknowledged up to %d, pending %d, waiting for acks %d", c.Name,
+			c.Delivered.Stream, c.AckFloor.Stream, c.NumPending, c.NumAckPending)
+	}
+	if err := consumers.Err(); err != nil {
+		text += ", " + err.Error()
+	}
+	return text
 }
 
 // Left returns the subjects of the stored messages: first those of the stream of declared messages, then those of the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,8 +80,10 @@ func (s *scenario) awaitAnnounced(n uint64) {
 func (s *scenario) status() overview.Overview {
 	s.t.Helper()
 	code, output := harness.RunWorker(s.t, []string{"NATS_URL=" + s.url}, "status", "-o", "json")
+	// Log messages come first, such as one about a cluster that elects its leader.
+	last := output[strings.LastIndexByte(strings.TrimSpace(output), '\n')+1:]
 	var v overview.Overview
-	if err := json.Unmarshal([]byte(output), &v); code != 0 || err != nil {
+	if err := json.Unmarshal([]byte(last), &v); code != 0 || err != nil {
 		s.t.Fatalf("statusworker status: exit code %d (%v), want 0; output:\n%s", code, err, output)
 	}
 	return v

@@ -113,9 +113,9 @@ func (s settings) interval(v variant) time.Duration {
 	return againInterval
 }
 
-// enough returns the number of interactions with which polls are always due. None of them falls due again in the run.
-// With naks, the broker rarely detects at this rate which messages have fallen due (docs/benchmarks.md). For later naks
-// there are fewer than a worker remembers, and all of them fall due at about the same time.
+// enough returns the number of interactions with which polls are always due. None of them falls due again in the run:
+// with naks, the broker rarely detects at this rate which messages have fallen due (docs/benchmarks.md). Later naks are
+// the exception: there are fewer than a worker remembers, and all of them fall due again at about the same time.
 func (s settings) enough(v variant) int {
 	switch {
 	case s.interactions > 0:

@@ -104,7 +104,8 @@ func parse(args []string, stderr io.Writer) (settings, error) {
 	flags.IntVar(&s.inFlight, "in-flight", 100_000, "outage: interactions in flight")
 	flags.DurationVar(&s.outage, "outage", 90*time.Second, "outage: how long the vendor fails")
 	flags.IntVar(&s.rate, "rate", 2_500, "memory: polls per second in both runs")
-	flags.StringVar(&s.profiles, "profiles", "", "cpu, backlog: write CPU and allocation profiles into this `directory`")
+	flags.StringVar(&s.profiles, "profiles", "",
+		"cpu, backlog: write CPU and allocation profiles into this `directory`")
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}

@@ -23,4 +23,5 @@ type Broker interface {
 	AckConfirmed(ctx context.Context, d broker.Delivery) error
 	Nak(d broker.Delivery, delay time.Duration) error
 	InProgress(d broker.Delivery) error
+	Claim(stream, consumer string, m broker.Message) broker.Delivery
 }

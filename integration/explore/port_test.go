@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"statusworker/cmd/broker/fake"
+	"statusworker/consumer"
 	"statusworker/schema"
 	"statusworker/schema/broker"
 )
@@ -236,8 +237,14 @@ func (p port) InProgress(d broker.Delivery) error {
 func (p port) settle(kind fake.Op, d broker.Delivery, do func() error) error {
 	o := p.operation(kind, d.Stream, d.Subject)
 	o.delivery = d
+	o.keepable = kind == fake.Ack && p.x.world.Mode == consumer.Schedule
 	o.do = func() (any, error) { return nil, do() }
 	return p.x.send(o)
+}
+
+// Claim implements [broker.Broker].
+func (p port) Claim(stream, consumer string, m broker.Message) broker.Delivery {
+	return p.x.fake.Claim(stream, consumer, m)
 }
 
 // Puller implements [broker.Broker].

@@ -62,6 +62,11 @@ type Broker interface {
 	Nak(d Delivery, delay time.Duration) error
 	// InProgress restarts the consumer's AckWait for a message. It does not wait for the broker.
 	InProgress(d Delivery) error
+
+	// Claim makes a delivery of a stored message that its consumer does not deliver, because it counts it as
+	// acknowledged ([ConsumerState.Settled]). Its Count is 2: it was delivered before. Claim sends nothing. An Ack of
+	// the delivery deletes the message; Nak and InProgress have no effect.
+	Claim(stream, consumer string, m Message) Delivery
 }
 
 // MaxPull is the maximum number of messages of one pull.

@@ -75,11 +75,19 @@ type StreamState struct {
 type ConsumerState struct {
 	// Pending is the number of messages that were never delivered, AckPending of those that are in flight.
 	Pending, AckPending uint64
-	// Delivered is the sequence of the last message that was delivered for the first time; 0 before that.
-	Delivered uint64
-	AckWait   time.Duration
+	// Delivered is the sequence of the last message that was delivered for the first time; 0 before that. The consumer
+	// counts all messages up to AckFloor as acknowledged.
+	Delivered, AckFloor uint64
+	AckWait             time.Duration
 	// PausedUntil is zero if the consumer is not paused.
 	PausedUntil time.Time
 	// Now is the time of the leader that answered.
 	Now time.Time
+}
+
+// Settled reports whether the consumer counts the message with this sequence as acknowledged, and therefore does not
+// deliver it. Such a message is stored after a kill of a single server that had recorded the acknowledgement, and not
+// yet the removal of the message, after a restore, and after a full disk.
+func (s ConsumerState) Settled(sequence uint64) bool {
+	return sequence <= s.AckFloor || s.AckPending == 0 && sequence <= s.Delivered
 }

@@ -9,6 +9,7 @@ package adapter
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"sync"
 	"time"
@@ -169,7 +170,7 @@ func (b *Broker) Consumer(ctx context.Context, stream, consumer string) (broker.
 	info := c.CachedInfo()
 	state := broker.ConsumerState{
 		Pending: info.NumPending, AckPending: uint64(info.NumAckPending), Delivered: info.Delivered.Stream,
-		AckWait: info.Config.AckWait, Now: info.TimeStamp,
+		AckFloor: info.AckFloor.Stream, AckWait: info.Config.AckWait, Now: info.TimeStamp,
 	}
 	if info.Paused {
 		state.PausedUntil = info.TimeStamp.Add(info.PauseRemaining)
@@ -213,6 +214,16 @@ func (b *Broker) settle(op string, d broker.Delivery, how []byte) error {
 		return failed(op, d.Subject, err)
 	}
 	return nil
+}
+
+// Claim implements [broker.Broker]. nats-server deletes a message of a work queue when it gets an acknowledgement of it,
+// also if the consumer has no such message in flight (consumer.go, processAckMsg). Of the other fields of an
+// acknowledgement's subject, it then uses none.
+func (b *Broker) Claim(stream, consumer string, m broker.Message) broker.Delivery {
+	return broker.Delivery{
+		Message: m, Stream: stream, Consumer: consumer, Count: 2,
+		Token: fmt.Sprintf("$JS.ACK.%s.%s.1.%d.1.%d.0", stream, consumer, m.Sequence, m.Time.UnixNano()),
+	}
 }
 
 // ask makes a request that a violation names by one of the subjects. It fails at once if the user may not publish to

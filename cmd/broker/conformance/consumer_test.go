@@ -2,6 +2,7 @@ package conformance_test
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"statusworker/schema/broker"
@@ -211,6 +212,30 @@ var consumerCases = []testCase{
 		if state.AckPending != 0 {
 			s.Errorf("state %+v, want no ack pending", state)
 		}
+	}},
+	{name: "messages that are counted as acknowledged", streams: just(queue), run: func(s *stage) {
+		for _, subject := range []string{"q.1", "q.2", "q.3"} {
+			s.put(broker.Publication{Subject: subject})
+		}
+		got := s.pull("S", "c", 3)
+		settled := func(want uint64) {
+			s.Helper()
+			s.until("acknowledged messages", func() error {
+				state, err := s.Consumer(s.ctx, s.of("S"), "c")
+				if err == nil && (state.AckFloor != want || !state.Settled(want) || state.Settled(want+1)) {
+					err = fmt.Errorf("state %+v, want all up to %d", state, want)
+				}
+				return err
+			})
+		}
+		s.confirm(got[0])
+		settled(1)
+		s.confirm(got[2])
+		settled(1)
+		s.confirm(got[1])
+		settled(3)
+		// This message is not stored any more.
+		s.check(s.AckConfirmed(s.ctx, s.Claim(s.of("S"), "c", got[1].Message)))
 	}},
 	{name: "a consumer whose state is lost", streams: just(queue), run: func(s *stage) {
 		for _, subject := range []string{"q.1", "q.2", "q.3"} {

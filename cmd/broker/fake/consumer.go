@@ -180,7 +180,7 @@ func (c *consumer) ack(sequence uint64) bool {
 	}
 	c.drop(sequence)
 	switch seen := c.s.b.o.AckedSeen; {
-	case !c.s.WorkQueue:
+	case !c.s.WorkQueue, c.s.b.keeps:
 	case seen > 0:
 		c.s.b.at(c.s.b.stamp.Add(seen), func() { c.s.remove(sequence) })
 	default:
@@ -210,6 +210,15 @@ func (c *consumer) inProgress(sequence uint64) {
 		o.stored = c.s.b.stamp
 		c.arm(sequence, o, o.stored, 0)
 	}
+}
+
+// floor returns the sequence up to which all messages are acknowledged.
+func (c *consumer) floor() uint64 {
+	floor := c.next - 1
+	for sequence := range c.out {
+		floor = min(floor, sequence-1)
+	}
+	return floor
 }
 
 // count updates pending for a message that was stored (by 1) or removed (by -1).

@@ -72,6 +72,8 @@ type Broker struct {
 	// stale is how old the state is that the current read answers from, and commit how long the current publish takes
 	// from its acceptance until it is stored.
 	stale, commit time.Duration
+	// keeps makes the current ack keep its message.
+	keeps bool
 	// changed is closed and replaced when something has changed that an operation may wait for.
 	changed chan struct{}
 }

@@ -18,6 +18,9 @@ const (
 	Request Lost = iota + 1
 	// Answer means that the operation takes effect, but its answer is lost. Of a pull, the deliveries are lost.
 	Answer
+	// Removal of an ack means that the consumer counts the message as acknowledged, but the stream keeps it, as on a
+	// server that is killed in between.
+	Removal
 )
 
 // Fault makes an operation fail. If several match, the one injected first applies.
@@ -108,12 +111,12 @@ func (b *Broker) requestLater(ctx context.Context, op Op, do func(answer func(er
 	answered := false
 	if f.Lost != Request {
 		b.reach(f.Delay, func() {
-			b.stale, b.commit = f.Stale, f.Commit
+			b.stale, b.commit, b.keeps = f.Stale, f.Commit, f.Lost == Removal
 			do(func(err error) {
 				result, answered = err, f.Lost != Answer && !errors.Is(err, errSilent)
 				b.wake()
 			})
-			b.stale, b.commit = 0, 0
+			b.stale, b.commit, b.keeps = 0, 0, false
 		})
 	}
 	b.mu.Unlock()
@@ -154,7 +157,11 @@ func (b *Broker) send(op Op, object string, do func()) error {
 	case f.Err != nil:
 		return &broker.Error{Op: string(op), Object: object, Kind: f.Err}
 	case f.Lost != Request:
-		b.reach(f.Delay, do)
+		b.reach(f.Delay, func() {
+			b.keeps = f.Lost == Removal
+			do()
+			b.keeps = false
+		})
 	}
 	return nil
 }

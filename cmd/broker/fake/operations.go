@@ -207,7 +207,8 @@ func (b *Broker) Consumer(ctx context.Context, name, consumer string) (broker.Co
 			return broker.ErrConsumerNotFound
 		}
 		state = broker.ConsumerState{
-			Pending: c.pending, AckPending: uint64(len(c.out)), Delivered: c.next - 1, AckWait: c.AckWait, Now: b.now(),
+			Pending: c.pending, AckPending: uint64(len(c.out)), Delivered: c.next - 1, AckFloor: c.floor(),
+			AckWait: c.AckWait, Now: b.now(),
 		}
 		return nil
 	})
@@ -248,4 +249,9 @@ func (b *Broker) settle(op Op, d broker.Delivery, do func(*consumer)) error {
 			do(c)
 		}
 	})
+}
+
+// Claim implements [broker.Broker].
+func (b *Broker) Claim(stream, consumer string, m broker.Message) broker.Delivery {
+	return broker.Delivery{Message: m, Stream: stream, Consumer: consumer, Count: 2}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"statusworker/schema/broker"
 	"statusworker/schema/topology"
 )
 
@@ -159,5 +160,8 @@ func undelivered(ctx context.Context, stream jetstream.Stream, c *jetstream.Cons
 
 // Settled reports whether a consumer regards all messages up to a sequence as settled.
 func Settled(c *jetstream.ConsumerInfo, sequence uint64) bool {
-	return sequence <= c.AckFloor.Stream || c.NumAckPending == 0 && sequence <= c.Delivered.Stream
+	state := broker.ConsumerState{
+		AckFloor: c.AckFloor.Stream, AckPending: uint64(c.NumAckPending), Delivered: c.Delivered.Stream,
+	}
+	return state.Settled(sequence)
 }

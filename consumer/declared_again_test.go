@@ -132,11 +132,23 @@ func TestDeclaredAgainWithTheSameMsgID(t *testing.T) {
 	})
 }
 
-// Consumers do not deliver a message that they count as settled, and no other message is accepted on its subject. When
-// the consumers are recreated under a running worker, they deliver such messages, and each gets one outcome.
+// Consumers do not deliver a message that they count as settled, and no other message is accepted on its subject. A
+// worker claims such messages. When the consumers are recreated under a running worker, they deliver them. In both
+// cases each gets one outcome.
 func TestUndeliveredMessagesGetTheirOutcome(t *testing.T) {
 	t.Parallel()
-	s := onServer(t, consumer.Schedule, nil)
+	for name, claimedAfter := range map[string]time.Duration{"claimed": time.Second, "recreated": time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := onServer(t, consumer.Schedule, func(c *consumer.Config) { c.OverdueAfter = claimedAfter })
+			s.undeliveredGetTheirOutcome(claimedAfter == time.Hour)
+		})
+	}
+}
+
+func (s *testStage) undeliveredGetTheirOutcome(recreate bool) {
+	t := s.T
+	t.Helper()
 	set := consumer.Topology(s.Config, consumer.Choices{Mode: consumer.Schedule})
 	declared, due := uuid.NewString(), uuid.NewString()
 	for id, subject := range map[string]string{
@@ -158,12 +170,14 @@ func TestUndeliveredMessagesGetTheirOutcome(t *testing.T) {
 	// When this one has its outcome, the consumers have passed over the others.
 	another := s.Declare(schema.Chat, simulator.Processed(0))
 	s.WantOutcomes(ns.ProcessedSubject(schema.ToCXAI, another))
-	report, err := provisioning.Inspect(s.Ctx, s.JS, set)
-	if err != nil || len(report.Undelivered) != 2 {
-		t.Fatalf("found %+v, %v, want both", report, err)
+	if recreate {
+		report, err := provisioning.Inspect(s.Ctx, s.JS, set)
+		if err != nil || len(report.Undelivered) != 2 {
+			t.Fatalf("found %+v, %v, want both", report, err)
+		}
+		_, err = provisioning.Recreate(s.Ctx, s.JS, set, provisioning.ToRecreate(nil, report.Undelivered))
+		s.Check(err)
 	}
-	_, err = provisioning.Recreate(s.Ctx, s.JS, set, provisioning.ToRecreate(nil, report.Undelivered))
-	s.Check(err)
 	var want []string
 	for _, id := range []string{declared, due, another} {
 		want = append(want, ns.ProcessedSubject(schema.ToCXAI, id))

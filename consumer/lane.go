@@ -20,7 +20,9 @@ type lane struct {
 	puller  broker.Puller
 	settler redelivery.Settler
 	// typ is the interaction type. It is empty for the intake, whose deliveries are not polled.
-	typ      schema.Type
+	typ schema.Type
+	// filter selects the messages of the consumer.
+	filter   string
 	interval time.Duration
 	ackWait  time.Duration // of the consumer
 	handle   func(ctx context.Context, d *delivery) error
@@ -30,6 +32,8 @@ type lane struct {
 	waiting   atomic.Bool // for a slot
 	heartbeat heartbeat
 	failure   atomic.Pointer[string] // of the last pull; nil if it succeeded
+	// undelivered are messages that the broker stores and does not deliver.
+	undelivered chan broker.Delivery
 }
 
 // heartbeat is when a loop last ran.
@@ -50,7 +54,13 @@ func (w *Worker) addLane(
 	}
 	l := &lane{
 		index: len(w.lanes), stream: stream, name: name, puller: w.broker.Puller(stream, name), settler: w.broker,
-		typ: t, interval: w.cfg.Intervals.Of(t), ackWait: state.AckWait, handle: handle,
+		typ: t, filter: ">", interval: w.cfg.Intervals.Of(t), ackWait: state.AckWait, handle: handle,
+		undelivered: make(chan broker.Delivery, maxPull),
+	}
+	if t != "" {
+		if l.filter, err = w.cfg.Namespace.SubjectPattern(stream, t); err != nil {
+			return err
+		}
 	}
 	if stream == w.cfg.Namespace.StreamPolls() {
 		l.settler = &lateAcks{Settler: w.broker}
@@ -170,7 +180,8 @@ func (w *Worker) takeSlots(ctx context.Context, l *lane, maxSlots int) int {
 	return n
 }
 
-// pullOnce pulls up to n messages, and returns the slots of those that did not arrive.
+// pullOnce takes up to n messages that the broker does not deliver or, if there are none, pulls up to n. It returns the
+// slots of those that did not arrive.
 func (w *Worker) pullOnce(ctx context.Context, l *lane, n int, noWait, probe bool) (found int, err error) {
 	defer func() {
 		w.slots.give(l.index, n-found)
@@ -186,11 +197,17 @@ func (w *Worker) pullOnce(ctx context.Context, l *lane, n int, noWait, probe boo
 		wait = probeWait
 	}
 	asked := w.cfg.Now()
-	err = l.puller.Pull(n, wait, func(msg broker.Delivery) {
+	take := func(msg broker.Delivery) {
 		found++
 		w.deliveries.Add(1)
 		w.jobs <- job{ctx: ctx, lane: l, msg: msg, asked: asked, probe: probe}
-	})
+	}
+	for len(l.undelivered) > 0 && found < n { // only this goroutine receives
+		take(<-l.undelivered)
+	}
+	if found == 0 {
+		err = l.puller.Pull(n, wait, take)
+	}
 	return found, err
 }
 

@@ -9,16 +9,9 @@ import (
 	"statusworker/schema"
 )
 
-// watchOverdue stores overdue reservations again until ctx ends. The more workers there are, the less often each of
-// them searches, so that the load on the broker does not depend on their number.
+// watchOverdue stores overdue reservations again until ctx ends.
 func (w *Worker) watchOverdue(ctx context.Context) error {
-	for {
-		every := w.cfg.OverdueAfter / 2 * time.Duration(max(1, w.fleet.Alive()))
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(every/2 + time.Duration(w.cfg.Jitter()*float64(every))):
-		}
+	for w.awaitSearch(ctx) {
 		stored, err := w.reservations.StoreAgain(ctx)
 		if stored > 0 {
 			w.count.storedAgain.Add(uint64(stored))
@@ -29,5 +22,19 @@ func (w *Worker) watchOverdue(ctx context.Context) error {
 		if err != nil && ctx.Err() == nil {
 			w.warn("storing overdue reservations again", err)
 		}
+	}
+	return nil
+}
+
+// awaitSearch waits until the next search for something that the fleet searches for twice in OverdueAfter. The more
+// workers there are, the less often each of them searches, so that the load on the broker does not depend on their
+// number. It returns false when ctx has ended.
+func (w *Worker) awaitSearch(ctx context.Context) bool {
+	every := w.cfg.OverdueAfter / 2 * time.Duration(max(1, w.fleet.Alive()))
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(every/2 + time.Duration(w.cfg.Jitter()*float64(every))):
+		return true
 	}
 }

@@ -220,6 +220,7 @@ func (w *Worker) Run(ctx, leave context.Context) error {
 	pulls.Go(func() error { return w.pulse.run(pullCtx) })
 	if w.reservations != nil {
 		pulls.Go(func() error { return w.watchOverdue(pullCtx) })
+		pulls.Go(func() error { return w.watchUndelivered(pullCtx) })
 	} else {
 		pulls.Go(func() error {
 			w.naks.Count(pullCtx, func(err error) { w.warn("counting waiting interactions", err) })

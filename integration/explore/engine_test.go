@@ -495,10 +495,16 @@ func (x *engine) takesEffect(o *operation, f Fate) {
 	if stale := x.staleness(o, f); stale > 0 {
 		x.fake.Inject(fake.Fault{Op: o.kind, Stale: stale})
 	}
+	if f.Keeps {
+		x.fake.Inject(fake.Fault{Op: o.kind, Lost: fake.Removal})
+	}
 	if f.Commits > 0 {
 		x.fake.Inject(fake.Fault{Op: o.kind, Commit: f.Commits})
 	}
 	value, err := o.do()
+	if f.Keeps {
+		x.oracle.keeps(o.id, o.delivery.Message)
+	}
 	if failed := (*broker.Error)(nil); errors.As(err, &failed) && answers(err) {
 		x.say("", fmt.Sprintf("  %v", errors.Join(failed.Kind, failed.Cause)))
 	}

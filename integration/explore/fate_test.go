@@ -21,6 +21,8 @@ type Fate struct {
 	Commits time.Duration `json:"commits,omitempty"`
 	// Stale makes a read answer from what was stored this long ago, by a replaced leader.
 	Stale time.Duration `json:"stale,omitempty"`
+	// Keeps makes the broker keep the message that it records as acknowledged, as when it is killed.
+	Keeps bool `json:"keeps,omitempty"`
 	// Again makes the operation happen a second time, after this time.
 	Again time.Duration `json:"again,omitempty"`
 	// Redelivers makes the broker deliver the message again after this time, because the settlement is lost.
@@ -62,6 +64,7 @@ func (f Fate) String() string {
 	add(f.Silent, "its answer is lost")
 	add(f.Commits > 0, "is accepted, and stored after %s", f.Commits)
 	add(f.Stale > 0, "answers as %s ago", f.Stale)
+	add(f.Keeps, "is recorded, and the message is kept")
 	add(f.Again > 0, "happens again after %s", f.Again)
 	add(f.Redelivers > 0, "the message is redelivered after %s", f.Redelivers)
 	add(f.Dies != "", "worker dies %s it", f.Dies)
@@ -87,6 +90,8 @@ func (f Fate) kind() string {
 		return "stored late"
 	case f.Stale > 0:
 		return "stale read"
+	case f.Keeps:
+		return "message kept"
 	case f.Again > 0:
 		return "duplicated"
 	case f.Dies != "":

@@ -29,6 +29,7 @@ type operation struct {
 	background  bool
 	conditional bool            // a publish with a condition
 	delivery    broker.Delivery // that it settles
+	keepable    bool            // an ack whose message workers find if the broker keeps it
 	do          func() (any, error)
 
 	done chan result // nil if the caller does not wait

@@ -38,8 +38,12 @@ func menu(o *operation) []Fate {
 	case fake.Pull:
 		return []Fate{{Silent: true}, {Dies: After}, {Stops: moment}, {Stops: tooLong}, {Stops: muchLate}}
 	case fake.Ack, fake.Nak, fake.InProgress:
-		return []Fate{{Lost: true}, {Lost: true, Redelivers: moment}, {Hold: moment}, {Hold: tooLong},
+		faults := []Fate{{Lost: true}, {Lost: true, Redelivers: moment}, {Hold: moment}, {Hold: tooLong},
 			{Hold: muchLate}, {Again: moment}, {Again: tooLong}, {Dies: Before}, {Dies: After}}
+		if o.keepable {
+			faults = append(faults, Fate{Keeps: true})
+		}
+		return faults
 	case fake.Publish, fake.AckConfirmed, fake.Delete:
 		faults := []Fate{{Lost: true}, {Silent: true}, {Hold: moment}, {Hold: tooLong}, {Hold: muchLate},
 			{Again: moment}, {Again: tooLong}, {Dies: Before}, {Dies: After}, {Stops: moment},
@@ -71,7 +75,11 @@ func brief(o *operation) []Fate {
 	case fake.Pull:
 		return []Fate{{Silent: true}, {Dies: After}, {Stops: muchLate}}
 	case fake.Ack, fake.Nak, fake.InProgress:
-		return []Fate{{Lost: true}, {Hold: muchLate}, {Dies: Before}}
+		faults := []Fate{{Lost: true}, {Hold: muchLate}, {Dies: Before}}
+		if o.keepable {
+			faults = append(faults, Fate{Keeps: true})
+		}
+		return faults
 	case fake.Publish, fake.AckConfirmed, fake.Delete:
 		faults := []Fate{{Lost: true}, {Silent: true}, {Hold: tooLong}, {Dies: Before}, {Dies: After},
 			{Stops: muchLate}}

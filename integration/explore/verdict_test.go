@@ -31,8 +31,12 @@ func (o *oracle) calm(now time.Time) {
 	offset := o.x.fake.Now().Sub(now.Round(0).UTC())
 	for _, l := range o.interactions {
 		interval := o.longest(l)
-		promised, wait, polled := now, interval+promptly, false
+		promised, wait, polled, kept := now, interval+promptly, false, false
+		for _, d := range l.declared {
+			kept = kept || d.kept && !d.removed
+		}
 		for _, p := range l.polls {
+			kept = kept || p.kept
 			polled = polled || !p.reserved.Tombstone
 			due := p.reserved.Due
 			if due.IsZero() {
@@ -47,6 +51,9 @@ func (o *oracle) calm(now time.Time) {
 		}
 		if !polled { // a declared message: it may wait for a tombstone, and then one interval
 			wait += intakeWait + 2*interval
+		}
+		if kept {
+			wait += 5 * redelivery.OverdueAfter / 2
 		}
 		l.promised = promised.Add(wait)
 	}

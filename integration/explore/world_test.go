@@ -96,7 +96,7 @@ func config() consumer.Config {
 // RandomWorld is the world of a seed.
 func RandomWorld(seed uint64, mode consumer.Mode, interactions int) World {
 	r := rand.New(rand.NewPCG(seed, 1))
-	w := World{Mode: mode, Workers: 2 + r.IntN(2), Config: config(), Faults: 60 * time.Second, Rest: 4 * time.Minute}
+	w := World{Mode: mode, Workers: 2 + r.IntN(2), Config: config(), Faults: 60 * time.Second, Rest: 6 * time.Minute}
 	for range w.Workers {
 		w.Jitter = append(w.Jitter, float64(r.IntN(5))/5)
 	}

@@ -113,10 +113,11 @@ func (f *fleet) logNew(before, now overview.Overview) {
 		if slices.ContainsFunc(before.Undelivered, known) {
 			continue
 		}
+		update := advice.UpdateCommand(f.worker.Mode(), consumer.Config{Namespace: f.worker.Namespace()})
 		f.log.WithFields(logrus.Fields{
 			"stream": one.Stream, "consumer": one.Consumer, "sequence": one.Sequence, "stored": one.Stored,
-			"command": advice.UpdateCommand(f.worker.Mode(), consumer.Config{Namespace: f.worker.Namespace()}),
-		}).Error("consumer does not deliver stored messages; their interactions get no outcome")
+			"advice": advice.Undelivered(f.worker.Mode(), update),
+		}).Error("consumer does not deliver stored messages")
 	}
 }
 

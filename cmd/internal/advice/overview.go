@@ -44,7 +44,7 @@ func Overview(o overview.Overview) []string {
 	}
 	update := UpdateCommand(o.Redelivery, consumer.Config{Namespace: o.Namespace})
 	for _, u := range o.Undelivered {
-		n.add("%s; `%s` makes the consumer deliver them", u, update)
+		n.add("%s; %s", u, Undelivered(o.Redelivery, update))
 	}
 	workers := n.workers(o)
 	n.overdue(o.Overdue)
@@ -56,6 +56,16 @@ func Overview(o overview.Overview) []string {
 			"lists the permissions", o.Namespace.StreamOutcomes(), subject)
 	}
 	return n.all
+}
+
+// Undelivered returns what to do about stored messages that their consumer does not deliver; update is the command that
+// recreates the consumer.
+func Undelivered(mode consumer.Mode, update string) string {
+	advice := "`" + update + "` makes the consumer deliver them"
+	if mode == consumer.Schedule {
+		return "a worker handles them within three minutes; if it does not, " + advice
+	}
+	return advice
 }
 
 // notes collects sentences.

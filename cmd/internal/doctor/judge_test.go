@@ -243,9 +243,10 @@ func TestJudgeDeliveries(t *testing.T) {
 	foreign := provisioning.Foreign{Stream: "S", Consumers: 2}
 	judged(t, "a foreign consumer", judgeForeign(schema.DefaultNamespace, []provisioning.Foreign{foreign}), Fail,
 		foreign.String(), advice.NATS(schema.DefaultNamespace)+"stream report")
-	judged(t, "all is delivered", judgeUndelivered(nil, provisionCommand), Pass)
+	remedy := advice.Undelivered(consumer.Nak, provisionCommand+" --update")
+	judged(t, "all is delivered", judgeUndelivered(nil, remedy), Pass)
 	undelivered := provisioning.Undelivered{Stream: "S", Consumer: "c", Sequence: 7}
-	judged(t, "not delivered", judgeUndelivered([]provisioning.Undelivered{undelivered}, provisionCommand), Fail,
+	judged(t, "not delivered", judgeUndelivered([]provisioning.Undelivered{undelivered}, remedy), Fail,
 		undelivered.String(), "`"+provisionCommand+" --update`")
 }
 

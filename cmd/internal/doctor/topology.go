@@ -69,7 +69,8 @@ func (x *broker) deliveries(ctx context.Context, js jetstream.JetStream, set top
 		return
 	}
 	x.add(judgeForeign(x.Work.Namespace, report.Foreign),
-		judgeUndelivered(report.Undelivered, advice.ProvisionCommand(x.mode, x.Work)))
+		judgeUndelivered(report.Undelivered,
+			advice.Undelivered(x.mode, advice.ProvisionCommand(x.mode, x.Work)+" --update")))
 }
 
 func judgeForeign(n schema.Namespace, found []provisioning.Foreign) Finding {
@@ -82,11 +83,11 @@ func judgeForeign(n schema.Namespace, found []provisioning.Foreign) Finding {
 		"%s", joined(found))
 }
 
-func judgeUndelivered(found []provisioning.Undelivered, provision string) Finding {
+func judgeUndelivered(found []provisioning.Undelivered, remedy string) Finding {
 	if len(found) == 0 {
 		return pass(checkUndelivered, none)
 	}
-	return bad(Fail, checkUndelivered, "`"+provision+" --update` makes the consumer deliver them", "%s", joined(found))
+	return bad(Fail, checkUndelivered, remedy, "%s", joined(found))
 }
 
 func joined[T fmt.Stringer](all []T) string {

@@ -34,8 +34,8 @@ func TestDevRuns(t *testing.T) {
 					says(t, "the summary", &c.stdout, "  "+string(r)+"\n")
 				}
 			}
-			says(t, "the summary", &c.stdout, "redelivery "+mode+", speed 40, ", "(1 declared twice)",
-				"missing 0, duplicate 0, unexpected 0, polled too early 0: no faults found")
+			says(t, "the summary", &c.stdout, "redelivery mode "+mode+", 40 times real time, ", "(1 declared twice)",
+				"missing 0, duplicate 0, unexpected 0, polled too early 0\nall outcomes are as expected\n")
 			for _, line := range c.stdout.lines() {
 				if strings.Contains(line, "\x1b") {
 					t.Errorf("terminal control without a terminal: %q", line)

@@ -54,7 +54,7 @@ func (d Demo) play(ctx context.Context, p cli.Process, s *stage, notes *notes, l
 	shown := make(chan struct{})
 	parts.Go(func() error {
 		defer close(shown)
-		title := fmt.Sprintf("statusworker dev: redelivery %s, speed %.4g, %d interactions",
+		title := fmt.Sprintf("statusworker dev: redelivery mode %s, %.4g times real time, %d interactions",
 			d.Redelivery, d.Speed, len(cast))
 		if live {
 			showLive(scene, p, watch, notes, title)

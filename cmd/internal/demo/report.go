@@ -62,12 +62,11 @@ func (r report) write(w io.Writer, width int) {
 
 	fmt.Fprintf(w, "\n%d interactions (%d declared twice), %d messages stored, %d polls, %.1f s\n",
 		r.interactions, r.twice, r.outcomes, polls, r.took.Seconds())
-	end := ""
+	fmt.Fprintf(w, "missing %d, duplicate %d, unexpected %d, polled too early %d\n",
+		len(r.missing), len(r.doubled), len(r.unexpected), len(r.early))
 	if r.verdict() == nil {
-		end = ": no faults found"
+		fmt.Fprintln(w, "all outcomes are as expected")
 	}
-	fmt.Fprintf(w, "missing %d, duplicate %d, unexpected %d, polled too early %d%s\n",
-		len(r.missing), len(r.doubled), len(r.unexpected), len(r.early), end)
 }
 
 func writeLines(w io.Writer, lines []string) {

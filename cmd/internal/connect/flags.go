@@ -15,7 +15,7 @@ import (
 // Flags configure the connection to NATS. Their names, and the environment variables, are those of the `nats` command,
 // as far as it has them. A zero value is unset.
 type Flags struct {
-	Context     string `name:"nats-context" var:"NATS_CONTEXT" placeholder:"NAME" help:"Context of the nats command: its name, or the absolute path of its file. Flags, variables and the configuration file override what it sets. The context that nats context select selects is not used."`
+	Context     string `name:"nats-context" var:"NATS_CONTEXT" placeholder:"NAME" help:"Context of the nats command: its name, or the absolute path of its file. Flags, variables and the configuration file override what it sets. The context that \"nats context select\" selects is not used."`
 	NATSURL     string `name:"nats-url" var:"NATS_URL" secret:"url" placeholder:"URL" help:"NATS server URLs, such as nats://host:4222 or wss://host/path, separated by commas. If neither this nor the context sets one, ${default_nats_url}."`
 	Creds       string `name:"nats-creds" var:"NATS_CREDS" secret:"location" placeholder:"FILE" help:"NATS credentials file."`
 	NKey        string `name:"nats-nkey" var:"NATS_NKEY" secret:"location" placeholder:"FILE" help:"NKey seed file."`

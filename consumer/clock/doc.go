@@ -16,8 +16,10 @@
 // much. Any other worker assumes [Apart]. See [Clock.Early]. There are limits:
 //
 //   - If a worker knows only one of two servers' clocks, they must not differ by more than that.
-//   - The leader's clock is set forward. Worker A, which has not measured it again, makes a reservation. Worker B,
-//     started within 15 s of the step, makes this poll: it cannot know by how much it is early.
+//   - A worker that starts after the leader's clock was set forward does not know the size of the step. Polls that
+//     were reserved by the clock before the step may be early: those that were reserved before the step, or up to 15 s
+//     after it by a worker that had not measured the clock again. Before those that were reserved before its start, the
+//     new worker waits for Apart.
 //   - If a server's clock is set, and that server becomes or ceases to be the leader, both within 15 s, workers may
 //     have measured different clocks of that server, and none in common.
 package clock

@@ -57,6 +57,8 @@ func (w *Worker) claim(ctx context.Context, l *lane) (claimed int, err error) {
 		select {
 		case <-ctx.Done():
 			return claimed, nil
+		case <-time.After(2 * pullWait):
+			return claimed, nil // the lane is paused: a later search finds the rest
 		case l.undelivered <- w.broker.Claim(l.stream, l.name, *m):
 			claimed++
 		}

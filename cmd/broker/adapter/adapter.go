@@ -216,9 +216,9 @@ func (b *Broker) settle(op string, d broker.Delivery, how []byte) error {
 	return nil
 }
 
-// Claim implements [broker.Broker]. nats-server deletes a message of a work queue when it gets an acknowledgement of it,
-// also if the consumer has no such message in flight (consumer.go, processAckMsg). Of the other fields of an
-// acknowledgement's subject, it then uses none.
+// Claim implements [broker.Broker]. nats-server deletes a message of a work queue when the message is acknowledged, also
+// if the consumer has no such message in flight (consumer.go, processAckMsg). It then uses no other field of the
+// acknowledgement's subject.
 func (b *Broker) Claim(stream, consumer string, m broker.Message) broker.Delivery {
 	return broker.Delivery{
 		Message: m, Stream: stream, Consumer: consumer, Count: 2,

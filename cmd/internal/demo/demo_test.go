@@ -85,7 +85,8 @@ func TestJudgement(t *testing.T) {
 			}
 			var shown bytes.Buffer
 			r.write(&shown, 80)
-			if clean := strings.Contains(shown.String(), "all outcomes are as expected"); clean != (len(test.want) == 0) {
+			clean := strings.Contains(shown.String(), "all outcomes are as expected")
+			if clean != (len(test.want) == 0) {
 				t.Errorf("the summary contradicts the verdict:\n%s", &shown)
 			}
 			for _, line := range strings.Split(shown.String(), "\n") {

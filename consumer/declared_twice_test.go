@@ -58,7 +58,7 @@ func TestDeclaredTwiceWhileAPollIsDue(t *testing.T) {
 			id := s.Declare(schema.Audio, simulator.Processed(0))
 			w := s.Start(stage.Ports{Outcomes: &halfway{OutcomePublisher: s.Publisher(), vendor: s.Vendor}})
 			s.Until("the first worker to have done its part", func() bool {
-				return !half && w.Stats().TakenIn == 1 || w.Stats().Faults == 1
+				return !half && w.Stats().TakenIn == 1 || w.Stats().DeliveryErrors == 1
 			})
 			w.End()
 			resume := s.pause(ns.StreamPolls(), ns.PollConsumer(schema.Audio))

@@ -110,7 +110,7 @@ func TestHalfASuccessIsCompleted(t *testing.T) {
 }
 
 // Messages of other publishers among the polls of an interaction do not stop it if they are due. In the place of its
-// reservation they do, and the worker counts a fault.
+// reservation they do, and the worker counts a delivery error.
 func TestForeignMessagesAmongThePolls(t *testing.T) {
 	t.Parallel()
 	for name, of := range map[string]func(id string) string{
@@ -127,7 +127,7 @@ func TestForeignMessagesAmongThePolls(t *testing.T) {
 				s.DeclareAs(schema.Chat, id)
 				w := s.Start()
 				if name == "reserved" {
-					s.Until("a fault", func() bool { return w.Stats().Faults > 0 })
+					s.Until("a delivery error", func() bool { return w.Stats().DeliveryErrors > 0 })
 					return
 				}
 				s.waitOutcomeOn(ns.ProcessedSubject(schema.ToCXAI, id)) // beside the invalid message's dead letter

@@ -175,8 +175,8 @@ func TestRateLimitHoldsForTheFleet(t *testing.T) {
 		// No message was redelivered because AckWait expired: it would be polled too early with naks, and its
 		// reservation would be rejected otherwise.
 		for _, w := range workers[2:] {
-			if stats := w.Stats(); stats.Faults != 0 || stats.RejectedReservations != 0 {
-				t.Errorf("%d faults, %d rejected reservations", stats.Faults, stats.RejectedReservations)
+			if stats := w.Stats(); stats.DeliveryErrors != 0 || stats.RejectedReservations != 0 {
+				t.Errorf("%d delivery errors, %d rejected reservations", stats.DeliveryErrors, stats.RejectedReservations)
 			}
 		}
 	})

@@ -35,8 +35,9 @@ type Stats struct {
 	StoredAgain uint64
 	// UnknownStatus counts answers with a status that the vendor does not document.
 	UnknownStatus uint64
-	// Faults counts deliveries that ended in an error, usually of the broker; they are redelivered. It includes Panics.
-	Faults, Panics uint64
+	// DeliveryErrors counts deliveries that ended in an error (usually of the broker) or a panic; they are redelivered.
+	// Panics counts those that ended in a panic.
+	DeliveryErrors, Panics uint64
 
 	// Pauses counts pauses, by cause.
 	Pauses map[breaker.Failure]uint64
@@ -73,7 +74,7 @@ type counters struct {
 	declaredProcessed                     atomic.Uint64
 	polls, vendorFailures, waits          atomic.Uint64
 	dropped, skipped, unknownStatus       atomic.Uint64
-	faults, panics, storedAgain           atomic.Uint64
+	deliveryErrors, panics, storedAgain   atomic.Uint64
 }
 
 // Stats returns the counters.
@@ -91,7 +92,7 @@ func (w *Worker) Stats() Stats {
 		Skipped:           c.skipped.Load(),
 		StoredAgain:       c.storedAgain.Load(),
 		UnknownStatus:     c.unknownStatus.Load(),
-		Faults:            c.faults.Load(),
+		DeliveryErrors:    c.deliveryErrors.Load(),
 		Panics:            c.panics.Load(),
 		Pauses:            w.breaker.Pauses(),
 		Lanes:             map[schema.Type]LaneStats{},

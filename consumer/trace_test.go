@@ -96,7 +96,7 @@ func testTraces(t *testing.T, s *testStage, all []traced) {
 			t.Errorf("%d polls, want 2 or more", polls)
 		}
 	}
-	if faults := w.Stats().Faults; faults > 0 {
-		t.Errorf("%d faults, want none", faults)
+	if failed := w.Stats().DeliveryErrors; failed > 0 {
+		t.Errorf("%d delivery errors, want none", failed)
 	}
 }

@@ -48,7 +48,7 @@ func (w *Worker) work(work context.Context, j job) {
 	defer func() {
 		if r := recover(); r != nil {
 			w.count.panics.Add(1)
-			w.count.faults.Add(1)
+			w.count.deliveryErrors.Add(1)
 			w.log.WithFields(logrus.Fields{
 				"interaction": d.logged(), "subject": schema.Quote(j.msg.Subject), "panic": fmt.Sprint(r),
 				"stack": string(debug.Stack()),
@@ -63,7 +63,7 @@ func (w *Worker) work(work context.Context, j job) {
 		handle = w.deliver
 	}
 	if err := handle(work, d); err != nil {
-		w.count.faults.Add(1)
+		w.count.deliveryErrors.Add(1)
 		if work.Err() == nil {
 			w.warnOf(d, "handling a delivery of "+l.name, err)
 		}

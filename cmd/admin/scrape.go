@@ -189,7 +189,7 @@ func (s sink) counters(stats consumer.Stats, outcomes publisher.Stats) {
 	s.count(descRejected, stats.RejectedReservations)
 	s.count(descStoredAgain, stats.StoredAgain)
 	s.count(descDropped, stats.Dropped)
-	s.count(descErrors, stats.Faults)
+	s.count(descErrors, stats.DeliveryErrors)
 	s.count(descPanics, stats.Panics)
 	s.count(descClockSteps, stats.ClockSteps)
 	for _, cause := range breaker.Failures() {

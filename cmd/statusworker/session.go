@@ -100,7 +100,7 @@ func (s session) logEnd(stats consumer.Stats, published publisher.Stats) {
 		"vendor_failures":       stats.VendorFailures,
 		"rejected_reservations": stats.RejectedReservations,
 		"contradictions":        published.Contradictions,
-		"delivery_errors":       stats.Faults,
+		"delivery_errors":       stats.DeliveryErrors,
 		"panics":                stats.Panics,
 	}).Info("stopped")
 }

@@ -140,7 +140,7 @@ func startWorker(args []string, observer consumer.Observer) (*role, error) {
 		err := <-ended
 		client.Close()
 		nc.Close()
-		if s, stored := worker.Stats(), outcomes.Stats().Published; err == nil && (s.Faults > 0 || stored > 0) {
+		if s, stored := worker.Stats(), outcomes.Stats().Published; err == nil && (s.DeliveryErrors > 0 || stored > 0) {
 			err = fmt.Errorf("measured more than polls: %d outcomes, %+v", stored, s)
 		}
 		return err

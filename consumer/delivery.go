@@ -62,7 +62,7 @@ func (w *Worker) begin(ctx context.Context, d *delivery) (poll bool, err error) 
 	switch verdict {
 	case redelivery.Poll:
 	case redelivery.Early, redelivery.Undecided:
-		w.count.skipped.Add(1)
+		w.count.notPolled.Add(1)
 		return false, nil
 	default:
 		w.count.dropped.Add(1)
@@ -72,7 +72,7 @@ func (w *Worker) begin(ctx context.Context, d *delivery) (poll bool, err error) 
 	if w.inTime(ctx, d) && w.mayPoll(d) {
 		return true, nil
 	}
-	w.count.skipped.Add(1)
+	w.count.notPolled.Add(1)
 	return false, w.redeliver(ctx, d, time.Time{})
 }
 
@@ -102,7 +102,7 @@ func (w *Worker) poll(ctx context.Context, d *delivery, spans *spans) (Facts, De
 	decision := Decide(facts)
 	spans.decided(decision)
 	if facts.Fault == schema.FaultNotSent {
-		w.count.skipped.Add(1)
+		w.count.notPolled.Add(1)
 		return facts, decision, answer
 	}
 	w.count.polls.Add(1)

@@ -22,10 +22,10 @@ type Stats struct {
 	// Waits counts deliveries after which an interaction waits for its next poll.
 	Waits uint64
 	// Dropped counts deliveries of interactions that have ended, or whose next poll another worker has reserved.
-	// Skipped counts deliveries that were not polled, and whose interaction waits for its next poll, because it was too
-	// early or too late, or because of a pause or the rate limit. With delayed naks it also counts deliveries before
-	// the first interval has passed, and messages that wait for an outcome.
-	Dropped, Skipped uint64
+	// NotPolled counts deliveries that were not polled, and whose interaction waits for its next poll: it was too early
+	// or too late for a request, the worker was paused, or the rate limit was reached. With delayed naks it also counts
+	// deliveries before the first interval has passed, and messages that wait for an outcome.
+	Dropped, NotPolled uint64
 	// IntakeBlocked means that no declared message is taken in, because the stream of reservations is full: see
 	// [redelivery.Room].
 	IntakeBlocked bool
@@ -73,7 +73,7 @@ type counters struct {
 	takenIn, declaredTwice, declaredAgain atomic.Uint64
 	declaredProcessed                     atomic.Uint64
 	polls, vendorFailures, waits          atomic.Uint64
-	dropped, skipped, unknownStatus       atomic.Uint64
+	dropped, notPolled, unknownStatus     atomic.Uint64
 	deliveryErrors, panics, storedAgain   atomic.Uint64
 }
 
@@ -89,7 +89,7 @@ func (w *Worker) Stats() Stats {
 		VendorFailures:    c.vendorFailures.Load(),
 		Waits:             c.waits.Load(),
 		Dropped:           c.dropped.Load(),
-		Skipped:           c.skipped.Load(),
+		NotPolled:         c.notPolled.Load(),
 		StoredAgain:       c.storedAgain.Load(),
 		UnknownStatus:     c.unknownStatus.Load(),
 		DeliveryErrors:    c.deliveryErrors.Load(),

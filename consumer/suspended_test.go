@@ -94,7 +94,7 @@ func TestSuspendedWorkerDoesNotPoll(t *testing.T) {
 		resume()
 		s.Until("the first worker to continue", func() bool {
 			now := first.Stats()
-			return now.Skipped+now.Polls > before.Skipped+before.Polls
+			return now.NotPolled+now.Polls > before.NotPolled+before.Polls
 		})
 		s.CheckIntervals()
 	})

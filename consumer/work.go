@@ -40,7 +40,7 @@ func (w *Worker) work(work context.Context, j job) {
 	}
 	if l.typ != "" && !lifecycle.IsTombstone(j.msg.Header) {
 		if wait := w.limiter.Take(j.ctx); wait > 0 {
-			w.count.skipped.Add(1)
+			w.count.notPolled.Add(1)
 			w.giveBack(d, func() error { return d.NakAfter(wait) })
 			return
 		}

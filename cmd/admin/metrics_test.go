@@ -102,7 +102,7 @@ func (s *testStage) checkPause() {
 	s.Declare(schema.Audio, simulator.Never().With(simulator.Fault{Kind: simulator.Hangs}))
 	s.metric("polls_in_flight", labels{"lane": "audio"}, exactly(1))
 	if s.Mode == consumer.Nak {
-		s.metric("polls_not_sent_total", nil, more(0)) // its first delivery is too early
+		s.metric("deliveries_not_polled_total", nil, more(0)) // its first delivery is too early
 	}
 	s.Vendor.SetFaults(simulator.Refusal(http.StatusUnauthorized))
 	s.metric("polls_total", labels{"result": "unauthorized"}, more(0))

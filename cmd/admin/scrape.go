@@ -31,8 +31,8 @@ func describe(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	descNotSent = describe("polls_not_sent_total",
-		"Deliveries that were not polled: too late or too early, a pause, or the rate limit.")
+	descNotPolled = describe("deliveries_not_polled_total",
+		"Deliveries that were not polled: too early or too late for a request, a pause, or the rate limit.")
 	descInFlight = describe("polls_in_flight", "Status requests in flight.", "lane")
 	descSlots    = describe("slots",
 		"Deliveries that the worker can handle at once, total and used.", "state")
@@ -181,7 +181,7 @@ func (s sink) counters(stats consumer.Stats, outcomes publisher.Stats) {
 	for _, t := range schema.Types() {
 		s.count(descTakenIn, stats.Lanes[t].TakenIn, string(t))
 	}
-	s.count(descNotSent, stats.Skipped)
+	s.count(descNotPolled, stats.NotPolled)
 	s.count(descTwice, stats.DeclaredTwice)
 	s.count(descProcessed, stats.DeclaredProcessed)
 	s.count(descAgain, stats.DeclaredAgain)

@@ -96,7 +96,7 @@ func (s session) logEnd(stats consumer.Stats, published publisher.Stats) {
 		"processed_events":      published.Published - deadLetters,
 		"dead_letters":          deadLetters,
 		"declared_twice":        stats.DeclaredTwice,
-		"polls_not_sent":        stats.Skipped,
+		"deliveries_not_polled": stats.NotPolled,
 		"vendor_failures":       stats.VendorFailures,
 		"rejected_reservations": stats.RejectedReservations,
 		"contradictions":        published.Contradictions,

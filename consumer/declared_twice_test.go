@@ -149,7 +149,7 @@ func TestDeclaredBeforeTheOutcomeAndTakenInAfterIt(t *testing.T) {
 			if n := s.Vendor.CountOf(id) - polls; n != 0 {
 				t.Errorf("it was polled %d times more, want none", n)
 			}
-			if stats := w.Stats(); stats.DeclaredTwice+stats.DeclaredProcessed != 1 || stats.DeclaredAgain != 0 {
+			if stats := w.Stats(); stats.DeclaredTwice+stats.DeclaredProcessed != 1 || stats.DeclaredWaits != 0 {
 				t.Errorf("counted %+v, want it to have been declared twice", stats)
 			}
 			s.CheckIntervals()
@@ -296,8 +296,8 @@ func testReplay(t *testing.T, replays, deadLettered bool) {
 	if got := s.Outcomes(); len(got) != want {
 		t.Errorf("%d outcomes, want %d", len(got), want)
 	}
-	if stats := w.Stats(); stats.DeclaredAgain > 0 != newGeneration || stats.DeclaredTwice > 0 == newGeneration {
-		t.Errorf("counted %d declared again, %d declared twice", stats.DeclaredAgain, stats.DeclaredTwice)
+	if stats := w.Stats(); stats.DeclaredWaits > 0 != newGeneration || stats.DeclaredTwice > 0 == newGeneration {
+		t.Errorf("counted %d waits, %d declared twice", stats.DeclaredWaits, stats.DeclaredTwice)
 	}
 }
 

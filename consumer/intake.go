@@ -31,7 +31,7 @@ func (w *Worker) takeIn(ctx context.Context, d *delivery) error {
 		w.count.takenIn.Add(1)
 		w.laneOf(d.Type).takenIn.Add(1)
 	case lifecycle.Wait:
-		w.count.declaredAgain.Add(1)
+		w.count.declaredWaits.Add(1)
 	default:
 		w.declaredBefore(d, verdict)
 	}

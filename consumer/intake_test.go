@@ -31,7 +31,7 @@ func TestIntakePassesMessagesThatWait(t *testing.T) {
 			s.DeclareAs(schema.Audio, id)
 		}
 		w := s.Start()
-		s.Until("all of them to wait", func() bool { return w.Stats().DeclaredAgain >= 6000 })
+		s.Until("all of them to wait", func() bool { return w.Stats().DeclaredWaits >= 6000 })
 		id := s.Declare(schema.Chat, simulator.Processed(0))
 		declared := time.Now()
 		s.WaitPollsOf(id, 1)

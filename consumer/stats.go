@@ -10,13 +10,15 @@ import (
 
 // Stats counts what a worker did since it was created.
 type Stats struct {
-	// TakenIn counts declared messages that got their first reservation. DeclaredTwice counts those that were dropped
-	// because the interaction was declared before and had no outcome when they were stored. DeclaredAgain counts how
-	// often a declared message had to wait because the tombstone or the last due message of an ended generation was
-	// still stored.
-	TakenIn, DeclaredTwice, DeclaredAgain uint64
-	// DeclaredProcessed counts those that were dropped because the interaction has processed events.
-	DeclaredProcessed uint64
+	// TakenIn counts declared messages that got their first reservation.
+	TakenIn uint64
+	// DeclaredTwice counts declared messages that were dropped because the interaction had been declared before, and
+	// the outcome of that declaration was stored after them. DeclaredProcessed counts those that were dropped because
+	// the interaction had processed events when they were stored.
+	DeclaredTwice, DeclaredProcessed uint64
+	// DeclaredWaits counts deliveries of declared messages that were postponed because the tombstone or the last due
+	// message of an ended generation was still stored. A message counts each time that it waits.
+	DeclaredWaits uint64
 	// Polls counts status requests, VendorFailures those that were failures of the vendor.
 	Polls, VendorFailures uint64
 	// Waits counts deliveries after which an interaction waits for its next poll.
@@ -70,7 +72,7 @@ type LaneStats struct {
 }
 
 type counters struct {
-	takenIn, declaredTwice, declaredAgain atomic.Uint64
+	takenIn, declaredTwice, declaredWaits atomic.Uint64
 	declaredProcessed                     atomic.Uint64
 	polls, vendorFailures, waits          atomic.Uint64
 	dropped, notPolled, unknownStatus     atomic.Uint64
@@ -83,7 +85,7 @@ func (w *Worker) Stats() Stats {
 	s := Stats{
 		TakenIn:           c.takenIn.Load(),
 		DeclaredTwice:     c.declaredTwice.Load(),
-		DeclaredAgain:     c.declaredAgain.Load(),
+		DeclaredWaits:     c.declaredWaits.Load(),
 		DeclaredProcessed: c.declaredProcessed.Load(),
 		Polls:             c.polls.Load(),
 		VendorFailures:    c.vendorFailures.Load(),

@@ -120,7 +120,7 @@ func publishAsOther(s *testStage) {
 func declareAgain(s *testStage) {
 	id := s.Declare(schema.Audio, simulator.Failed(schema.StatusProcessingFailed, 0))
 	// A declared message waits if it comes within one poll interval after the outcome. A slow machine may miss that.
-	for n := 1; value(s.families()["statusworker_declared_again_total"], nil) == 0; n++ {
+	for n := 1; value(s.families()["statusworker_declared_waits_total"], nil) == 0; n++ {
 		s.WaitOutcomes(n)
 		s.DeclareAs(schema.Audio, id)
 		s.WaitOutcomes(n + 1)

@@ -46,7 +46,7 @@ var (
 		"Declared messages without effect: the interaction was declared before and had no outcome.")
 	descProcessed = describe("declared_processed_total",
 		"Declared messages without effect: the interaction has processed events.")
-	descAgain = describe("declared_again_total",
+	descDeclaredWaits = describe("declared_waits_total",
 		"Times that a declared message waited because the tombstone or last due message of an ended generation "+
 			"was stored.")
 	descIntakeBlocked = describe("intake_blocked",
@@ -184,7 +184,7 @@ func (s sink) counters(stats consumer.Stats, outcomes publisher.Stats) {
 	s.count(descNotPolled, stats.NotPolled)
 	s.count(descTwice, stats.DeclaredTwice)
 	s.count(descProcessed, stats.DeclaredProcessed)
-	s.count(descAgain, stats.DeclaredAgain)
+	s.count(descDeclaredWaits, stats.DeclaredWaits)
 	s.count(descUnknownStatus, stats.UnknownStatus)
 	s.count(descRejected, stats.RejectedReservations)
 	s.count(descStoredAgain, stats.StoredAgain)

@@ -176,7 +176,8 @@ func TestRateLimitHoldsForTheFleet(t *testing.T) {
 		// reservation would be rejected otherwise.
 		for _, w := range workers[2:] {
 			if stats := w.Stats(); stats.DeliveryErrors != 0 || stats.RejectedReservations != 0 {
-				t.Errorf("%d delivery errors, %d rejected reservations", stats.DeliveryErrors, stats.RejectedReservations)
+				t.Errorf("%d delivery errors, %d rejected reservations", stats.DeliveryErrors,
+					stats.RejectedReservations)
 			}
 		}
 	})

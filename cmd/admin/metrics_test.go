@@ -87,7 +87,7 @@ func (s *testStage) checkWork() {
 // checkFleet checks the metrics that one worker reports for all.
 func (s *testStage) checkFleet() {
 	s.metric("lane_oldest_seconds", labels{"lane": "chat"}, more(0))
-	s.metric("lane_out", nil, more(-1))
+	s.metric("lane_unacked", nil, more(-1))
 	if s.Mode == consumer.Nak {
 		s.metric("lane_redelivered", labels{"lane": "chat"}, more(0))
 	} else {

@@ -51,7 +51,7 @@ var (
 			"was stored.")
 	descIntakeBlocked = describe("intake_blocked",
 		"1 while the worker takes in no declared message, because the reservations have no room for more.")
-	descOutcomes = describe("processed_events_total",
+	descUnackedcomes = describe("processed_events_total",
 		"Processed events that this worker stored.", "destination")
 	descDead        = describe("dead_letters_total", "Dead letters that this worker stored.", "reason")
 	descContradicts = describe("contradictions_total",
@@ -89,7 +89,7 @@ var (
 	descWorkers = describe("workers", "Workers that were alive at this worker's last count.")
 	descDue     = describe("lane_due",
 		"Due interactions that no worker has taken. Reported by one worker for all.", "lane")
-	descOut = describe("lane_out",
+	descUnacked = describe("lane_unacked",
 		"Deliveries that a worker has; with redelivery nak also what waits. Reported by one worker for all.", "lane")
 	descWaiting = describe("lane_waiting",
 		"Reservations and tombstones. Reported by one worker for all.", "lane")
@@ -196,7 +196,7 @@ func (s sink) counters(stats consumer.Stats, outcomes publisher.Stats) {
 		s.count(descPauses, stats.Pauses[cause], string(cause))
 	}
 	for _, d := range schema.Destinations() {
-		s.count(descOutcomes, outcomes.Processed[d], string(d))
+		s.count(descUnackedcomes, outcomes.Processed[d], string(d))
 	}
 	for _, r := range schema.Reasons() {
 		s.count(descDead, outcomes.Failed[r], string(r))
@@ -240,7 +240,7 @@ func (s sink) lanes(o *overview.Overview) {
 	for _, l := range o.Lanes {
 		lane := string(l.Type)
 		s.gauge(descDue, float64(l.Due), lane)
-		s.gauge(descOut, float64(l.Out), lane)
+		s.gauge(descUnacked, float64(l.Unacked), lane)
 		s.gauge(descRedelivered, float64(l.Redelivered), lane)
 		s.gauge(descOldest, l.OldestSeconds, lane)
 		if o.Redelivery == consumer.Schedule {

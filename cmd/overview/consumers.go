@@ -18,9 +18,9 @@ import (
 // Consumer is the state of a durable consumer of outcomes.
 type Consumer struct {
 	Name string `json:"name"`
-	// Unread is the number of outcomes that it has not acknowledged. Out is how many of these are pending deliveries.
-	Unread uint64 `json:"unread"`
-	Out    int    `json:"out"`
+	// Unread is the number of outcomes that it has not acknowledged. Unacked is how many of these were delivered to it.
+	Unread  uint64 `json:"unread"`
+	Unacked int    `json:"unacked"`
 	// OldestSeconds is the age of the oldest of Unread, or 0.
 	OldestSeconds float64 `json:"oldestSeconds"`
 	// MaxAgeSeconds is the age at which the broker deletes outcomes; 0 if they do not expire.
@@ -96,7 +96,7 @@ func ReadConsumers(ctx context.Context, js jetstream.JetStream, outcomes jetstre
 	var all []Consumer
 	for _, info := range infos {
 		c := Consumer{
-			Name: info.Name, Unread: info.NumPending + uint64(info.NumAckPending), Out: info.NumAckPending,
+			Name: info.Name, Unread: info.NumPending + uint64(info.NumAckPending), Unacked: info.NumAckPending,
 			MaxAgeSeconds: outcomes.CachedInfo().Config.MaxAge.Seconds(), PausedUntil: pausedUntil(info),
 		}
 		if c.Unread > 0 {

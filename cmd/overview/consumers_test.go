@@ -82,8 +82,8 @@ func TestConsumersOfOutcomes(t *testing.T) {
 		stored = append(stored, m.Time)
 	}
 	want := map[string]overview.Consumer{
-		"all": {Unread: 3}, "transcripts": {}, "two-filters": {Unread: 2}, "late": {}, "pulls": {Unread: 3, Out: 1},
-		"acknowledges-the-second": {Unread: 2, Out: 1}, "acknowledges-the-first": {Unread: 2},
+		"all": {Unread: 3}, "transcripts": {}, "two-filters": {Unread: 2}, "late": {}, "pulls": {Unread: 3, Unacked: 1},
+		"acknowledges-the-second": {Unread: 2, Unacked: 1}, "acknowledges-the-first": {Unread: 2},
 		"without-acknowledgements": {Unread: 2},
 	}
 	oldest := map[string]int{

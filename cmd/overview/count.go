@@ -89,7 +89,7 @@ func (c *counting) end(ctx context.Context, at time.Time, lanes []Lane, outcomes
 		all.waiting = map[schema.Type]uint64{}
 		for _, l := range lanes {
 			n := c.lanes[l.Type]
-			all.waiting[l.Type] = n - min(n, l.Due+uint64(l.Out))
+			all.waiting[l.Type] = n - min(n, l.Due+uint64(l.Unacked))
 		}
 	}
 	if !outcomes {

@@ -214,7 +214,7 @@ func (t *taking) waiting(ctx context.Context, polls *jetstream.StreamInfo) (err 
 	// Every other message of the stream is due or pending. See [counted.into] for the number if lanes are counted.
 	n := polls.State.Msgs
 	for _, l := range t.overview.Lanes {
-		n -= min(n, l.Due+uint64(l.Out))
+		n -= min(n, l.Due+uint64(l.Unacked))
 	}
 	t.overview.Waiting = &n
 	t.overview.Overdue, err = CountOverdue(ctx, t.js, t.names, polls.TimeStamp)
@@ -228,8 +228,8 @@ func (t *taking) lane(ctx context.Context, from jetstream.Stream, l *Lane) (exis
 	if err != nil || c == nil {
 		return false, err
 	}
-	l.Due, l.Out, l.Redelivered, l.PausedUntil = c.NumPending, c.NumAckPending, c.NumRedelivered, pausedUntil(c)
-	idle := l.Due == 0 && l.Out == 0
+	l.Due, l.Unacked, l.Redelivered, l.PausedUntil = c.NumPending, c.NumAckPending, c.NumRedelivered, pausedUntil(c)
+	idle := l.Due == 0 && l.Unacked == 0
 	if idle && (state.Msgs == 0 || !provisioning.Settled(c, state.FirstSeq)) {
 		return true, nil
 	}

@@ -23,7 +23,7 @@ func (t *taking) intake(declared *jetstream.StreamInfo, c *jetstream.ConsumerInf
 	}
 	t.overview.Intake = &Intake{
 		Waiting:     c.NumPending,
-		Out:         c.NumAckPending,
+		Unacked:     c.NumAckPending,
 		Redelivered: c.NumRedelivered,
 		PausedUntil: pausedUntil(c),
 	}

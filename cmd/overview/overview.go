@@ -87,13 +87,14 @@ func streamName(name string) string { return topology.StreamObject(name) }
 
 // Intake is the state of the intake.
 type Intake struct {
-	// Waiting is the number of declared messages that were not delivered yet, Out the number of pending deliveries. A
-	// declared message that waits until an earlier generation of its interaction has ended is pending.
+	// Waiting is the number of declared messages that were never delivered. Unacked is the number of those that were
+	// delivered and are not acknowledged, Redelivered how many of these were delivered more than once. Messages that
+	// wait for an earlier generation to end count in Unacked.
 	Waiting     uint64 `json:"waiting"`
-	Out         int    `json:"out"`
+	Unacked     int    `json:"unacked"`
 	Redelivered int    `json:"redelivered"`
 	// WaitingSeconds is the age of the first declared message in the stream. It is 0 if the consumer does not deliver
-	// that message and Waiting and Out are 0; see Undelivered.
+	// that message and Waiting and Unacked are 0; see Undelivered.
 	WaitingSeconds float64 `json:"waitingSeconds"`
 	// NoRoom means that declared messages wait because the stream of reservations has no room for more interactions.
 	NoRoom bool `json:"noRoom,omitempty"`
@@ -107,17 +108,18 @@ type Lane struct {
 	// Due is the number of interactions that may be polled and that no worker has. With redelivery nak, it is the
 	// number of declared messages that were never delivered.
 	Due uint64 `json:"due"`
-	// Out is the number of pending deliveries. With redelivery nak, it includes interactions that wait for their next
-	// poll, because the broker does not distinguish them.
-	Out int `json:"out"`
+	// Unacked is the number of messages that were delivered and are not acknowledged. With redelivery nak, it includes
+	// interactions that wait for their next poll, because the broker does not distinguish them.
+	Unacked int `json:"unacked"`
 	// Waiting is the number of reservations as of CountedAt, including the tombstones of interactions that ended within
 	// the last poll interval. It is nil with redelivery nak, and if the polls stream has more than [MaxCounted]
 	// messages.
 	Waiting *uint64 `json:"waiting,omitempty"`
-	// Redelivered is how many of Out were delivered more than once. With redelivery nak, these are all after their
+	// Redelivered is how many of Unacked were delivered more than once. With redelivery nak, these are all after their
 	// first poll.
 	Redelivered int `json:"redelivered"`
-	// DueSeconds is how long the first of Due and Out has been due. It is 0 with redelivery nak, where this is unknown.
+	// DueSeconds is how long the first of Due and Unacked has been due. It is 0 with redelivery nak, where this is
+	// unknown.
 	DueSeconds float64 `json:"dueSeconds"`
 	// OldestSeconds is the age of the oldest interaction among those that workers polled recently and the first due
 	// one. With redelivery nak, it is at least the age of the first message in the stream.

@@ -107,9 +107,9 @@ func TestDeclaredMessagesThatWaitForAnOutcome(t *testing.T) {
 	worker := s.start("pod-a", nil)
 	s.until("a reservation", func(v overview.Overview) bool { return *lane(v, schema.Audio).Waiting == 1 })
 	s.DeclareAs(schema.Audio, id)
-	s.until("a declared message that waits", func(v overview.Overview) bool { return v.Intake.Out == 1 })
+	s.until("a declared message that waits", func(v overview.Overview) bool { return v.Intake.Unacked == 1 })
 	worker.End()
-	if v := s.take(); v.Intake.Out != 1 || v.Intake.WaitingSeconds != 0 {
+	if v := s.take(); v.Intake.Unacked != 1 || v.Intake.WaitingSeconds != 0 {
 		t.Errorf("intake %+v, want one message that waits for an outcome", v.Intake)
 	}
 	s.Declare(schema.Chat, simulator.Never())
@@ -135,7 +135,7 @@ func TestLanesWithReservations(t *testing.T) {
 	// Without a worker, the reservations fall due and stay so. A last pull may have delivered some.
 	v := s.until("five due deliveries", func(v overview.Overview) bool {
 		audio, chat := lane(v, schema.Audio), lane(v, schema.Chat)
-		return audio.Due+uint64(audio.Out) == 4 && chat.Due+uint64(chat.Out) == 1 && audio.DueSeconds > 0.5
+		return audio.Due+uint64(audio.Unacked) == 4 && chat.Due+uint64(chat.Unacked) == 1 && audio.DueSeconds > 0.5
 	})
 	if l := lane(v, schema.Audio); *l.Waiting != 0 || l.OldestSeconds <= l.DueSeconds || *v.Waiting != 0 {
 		t.Errorf("lane %+v: want no reservations, and an interaction that is older than its due message", l)
@@ -182,7 +182,7 @@ func TestTotalsAgreeWithTheLanes(t *testing.T) {
 		}
 		counted++
 		for _, l := range v.Lanes {
-			if n := l.Due + uint64(l.Out) + *l.Waiting; n < each {
+			if n := l.Due + uint64(l.Unacked) + *l.Waiting; n < each {
 				t.Fatalf("%d interactions in lane %s, want at least %d: %+v", n, l.Type, each, v)
 			}
 		}
@@ -196,7 +196,7 @@ func TestLanesWithNaks(t *testing.T) {
 		s.Declare(schema.Audio, simulator.Never())
 	}
 	v := s.take()
-	if l := lane(v, schema.Audio); l.Due != 4 || l.Out != 0 || l.Waiting != nil {
+	if l := lane(v, schema.Audio); l.Due != 4 || l.Unacked != 0 || l.Waiting != nil {
 		t.Errorf("lane %+v", l)
 	}
 	if v.Waiting != nil || v.Intake != nil || v.Redelivery != consumer.Nak {
@@ -205,7 +205,7 @@ func TestLanesWithNaks(t *testing.T) {
 	s.start("pod-a", nil)
 	v = s.until("four redeliveries", func(v overview.Overview) bool {
 		l := lane(v, schema.Audio)
-		return l.Due == 0 && l.Out == 4 && l.Redelivered == 4 && l.OldestSeconds > 1
+		return l.Due == 0 && l.Unacked == 4 && l.Redelivered == 4 && l.OldestSeconds > 1
 	})
 	if l := lane(v, schema.Audio); l.DueSeconds != 0 {
 		t.Errorf("lane %+v: want no due time with naks", l)

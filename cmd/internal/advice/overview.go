@@ -124,7 +124,8 @@ func (n *notes) intake(i *overview.Intake, update string) {
 	case i.WaitingSeconds > intakeBehind.Seconds():
 		n.add("the intake is late: %s to be taken in, the oldest for %s; `statusworker doctor` checks NATS, and "+
 			"/readyz of each worker says why it takes none",
-			count(i.Waiting+uint64(i.Out), "declared message waits", "declared messages wait"), age(i.WaitingSeconds))
+			count(i.Waiting+uint64(i.Unacked), "declared message waits", "declared messages wait"),
+			age(i.WaitingSeconds))
 	}
 }
 
@@ -154,7 +155,7 @@ func (n *notes) lanes(o overview.Overview, workers []overview.Worker) {
 	for _, l := range o.Lanes {
 		if l.DueSeconds > laneBehind.Seconds() && l.PausedUntil == nil {
 			n.add("lane %s is late: %s, the oldest for %s; %s", l.Type,
-				count(l.Due+uint64(l.Out), "poll is due", "polls are due"), age(l.DueSeconds), fix)
+				count(l.Due+uint64(l.Unacked), "poll is due", "polls are due"), age(l.DueSeconds), fix)
 		}
 	}
 }

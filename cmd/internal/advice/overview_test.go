@@ -46,7 +46,7 @@ func TestOverview(t *testing.T) {
 	limited, newer := working, working
 	limited.RateLimit, newer.Version = 10, "v2"
 	unreadable := overview.Worker{Announcement: schema.Announcement{Worker: "x1"}, Problem: "no state"}
-	late := overview.Lane{Type: schema.Audio, Due: 1200, Out: 34, DueSeconds: 190}
+	late := overview.Lane{Type: schema.Audio, Due: 1200, Unacked: 34, DueSeconds: 190}
 	young := overview.Lane{Type: schema.Chat, Due: 5000, DueSeconds: 30}
 	pausedLane := late
 	pausedLane.PausedUntil = &noon

@@ -183,10 +183,10 @@ func inFlight(o overview.Overview) uint64 {
 		n = *o.Waiting
 	}
 	if o.Intake != nil {
-		n += o.Intake.Waiting + uint64(o.Intake.Out)
+		n += o.Intake.Waiting + uint64(o.Intake.Unacked)
 	}
 	for _, l := range o.Lanes {
-		n += l.Due + uint64(l.Out)
+		n += l.Due + uint64(l.Unacked)
 	}
 	return n
 }

@@ -31,7 +31,7 @@ type overviewData struct {
 type laneRow struct {
 	Name                   string
 	Due                    uint64
-	Out, Redelivered       int
+	Unacked, Redelivered   int
 	Waiting                *uint64
 	DueSeconds             float64
 	OldestSeconds          float64
@@ -82,23 +82,23 @@ func overviewOf(v statusview.View) overviewData {
 func (d *overviewData) lanes() {
 	if i := d.Intake; i != nil {
 		d.Lanes = append(d.Lanes, laneRow{
-			Name: d.Namespace.ConsumerIntake(), Due: i.Waiting, Out: i.Out, Redelivered: i.Redelivered,
+			Name: d.Namespace.ConsumerIntake(), Due: i.Waiting, Unacked: i.Unacked, Redelivered: i.Redelivered,
 			DueSeconds: i.WaitingSeconds, PausedUntil: i.PausedUntil,
 		})
 	}
 	for _, l := range d.Overview.Lanes {
 		d.Lanes = append(d.Lanes, laneRow{
-			Name: string(l.Type), Due: l.Due, Out: l.Out, Redelivered: l.Redelivered, Waiting: l.Waiting,
+			Name: string(l.Type), Due: l.Due, Unacked: l.Unacked, Redelivered: l.Redelivered, Waiting: l.Waiting,
 			DueSeconds: l.DueSeconds, OldestSeconds: l.OldestSeconds, PausedUntil: l.PausedUntil,
 		})
 	}
 	largest := uint64(0)
 	for _, l := range d.Lanes {
-		largest = max(largest, l.Due+uint64(l.Out)+known(l.Waiting))
+		largest = max(largest, l.Due+uint64(l.Unacked)+known(l.Waiting))
 		d.Due += l.Due
 	}
 	for i, l := range d.Lanes {
-		d.Lanes[i].ShareDue = share(l.Due+uint64(l.Out), largest)
+		d.Lanes[i].ShareDue = share(l.Due+uint64(l.Unacked), largest)
 		d.Lanes[i].ShareWaiting = min(share(known(l.Waiting), largest), 100-d.Lanes[i].ShareDue)
 	}
 }

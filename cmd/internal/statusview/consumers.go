@@ -32,7 +32,7 @@ func consumerBlock(s overview.Overview, width int) block {
 		if c.ExpiresSoon() {
 			expires.Paint = terminal.Red
 		}
-		rows = append(rows, []terminal.Cell{left(name), figure(c.Unread), figure(c.Out), oldest, expires})
+		rows = append(rows, []terminal.Cell{left(name), figure(c.Unread), figure(c.Unacked), oldest, expires})
 	}
 	return newBlock(rows, []int{20, 9, 9, 9, 11}, width, none, func(i int) int {
 		if shown[i].ExpiresSoon() {

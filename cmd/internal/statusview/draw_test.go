@@ -23,9 +23,9 @@ func crowded(workers int, mode consumer.Mode) overview.Overview {
 	at := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 	until := at.Add(100 * time.Second)
 	s := overview.Overview{At: at, CountedAt: at.Add(-time.Minute), Redelivery: mode,
-		Intake: &overview.Intake{Waiting: n, Out: 5000, WaitingSeconds: 90_000}}
+		Intake: &overview.Intake{Waiting: n, Unacked: 5000, WaitingSeconds: 90_000}}
 	for _, t := range schema.Types() {
-		s.Lanes = append(s.Lanes, overview.Lane{Type: t, Due: n, Out: 5000, Waiting: &n, DueSeconds: 3599,
+		s.Lanes = append(s.Lanes, overview.Lane{Type: t, Due: n, Unacked: 5000, Waiting: &n, DueSeconds: 3599,
 			OldestSeconds: 86_400 * 30, Redelivered: 4999})
 	}
 	s.Outcomes.LastHour.Failed = map[schema.Reason]uint64{schema.FileDownloadFailed: 100_000_000}

@@ -30,12 +30,12 @@ func laneBlock(s overview.Overview, width int) block {
 	var due uint64
 	var unacked, redelivered int
 	for _, l := range s.Lanes {
-		due, unacked, redelivered = due+l.Due, unacked+l.Out, redelivered+l.Redelivered
+		due, unacked, redelivered = due+l.Due, unacked+l.Unacked, redelivered+l.Redelivered
 		if idle(l, s.Waiting) {
 			none = append(none, string(l.Type))
 			continue
 		}
-		rows = append(rows, row(string(l.Type), fmt.Sprint(l.Due), fmt.Sprint(l.Out), count(l.Waiting),
+		rows = append(rows, row(string(l.Type), fmt.Sprint(l.Due), fmt.Sprint(l.Unacked), count(l.Waiting),
 			short(l.DueSeconds), short(l.OldestSeconds), fmt.Sprint(l.Redelivered)))
 	}
 	sum := 0
@@ -45,12 +45,12 @@ func laneBlock(s overview.Overview, width int) block {
 			row("all", fmt.Sprint(due), fmt.Sprint(unacked), count(s.Waiting), "", "", fmt.Sprint(redelivered)))
 	}
 	if i := s.Intake; i != nil {
-		if i.Waiting == 0 && i.Out == 0 && i.Redelivered == 0 && i.WaitingSeconds == 0 && i.PausedUntil == nil {
+		if i.Waiting == 0 && i.Unacked == 0 && i.Redelivered == 0 && i.WaitingSeconds == 0 && i.PausedUntil == nil {
 			none = append(none, "intake")
 		} else {
 			rows = append(rows, []terminal.Cell{
-				left("intake"), figure(i.Waiting), figure(i.Out), right("-"), right(short(i.WaitingSeconds)), right(""),
-				figure(i.Redelivered),
+				left("intake"), figure(i.Waiting), figure(i.Unacked), right("-"), right(short(i.WaitingSeconds)),
+				right(""), figure(i.Redelivered),
 			})
 		}
 	}
@@ -69,7 +69,7 @@ func idle(l overview.Lane, all *uint64) bool {
 	if waiting == nil {
 		waiting = all
 	}
-	return l.Due == 0 && l.Out == 0 && l.Redelivered == 0 && l.DueSeconds == 0 && l.OldestSeconds == 0 &&
+	return l.Due == 0 && l.Unacked == 0 && l.Redelivered == 0 && l.DueSeconds == 0 && l.OldestSeconds == 0 &&
 		l.PausedUntil == nil && (waiting == nil || *waiting == 0)
 }
 

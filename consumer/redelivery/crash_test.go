@@ -17,7 +17,7 @@ func TestStaleRedeliveryAfterAStepAndACrash(t *testing.T) {
 		stale := e.poll()
 		polled := time.Now()
 		e.StepDownTo("n2", 300*time.Millisecond)
-		time.Sleep(time.Until(stale.reserved.at) - 200*time.Millisecond)
+		time.Sleep(time.Until(stale.next.at) - 200*time.Millisecond)
 		if n := len(e.Stored(ns.StreamPolls())); n != 2 {
 			t.Fatalf("%d messages, want the stale one and the next one", n)
 		}

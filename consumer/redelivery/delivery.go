@@ -30,25 +30,25 @@ type Delivery struct {
 	Refusals schema.Refusals
 	// Panics is the number of deliveries in a row that made their worker panic.
 	Panics int
-	// SendBy is when the request must be sent at the latest, Until when the outcome must be published, by this
-	// process's clock.
+	// SendBy is the latest time at which the request may be written. Until is when publishing the outcome should end.
+	// Both are by this process's clock.
 	SendBy, Until time.Time
 	// Due is when this poll fell due, by the broker's clock; zero if that is unknown.
 	Due time.Time
 
-	// reservation is the header of the reservation that became this message; nil if there was none. tombstone means
-	// that it marks the end of its generation.
-	reservation broker.Header
-	tombstone   bool
+	// dueHeader is the header of the due message, or of the overdue reservation that is stored again; nil if no worker
+	// stored the message. tombstone means that the message marks the end of its generation.
+	dueHeader broker.Header
+	tombstone bool
 	// history are the values of [schema.HeaderHistory] up to the previous poll; after the poll, up to this one. They
 	// are formatted only if the poll finds another status, and never modified.
 	history []string
 	// wanted is the due time that the worker asked for when it reserved this poll.
 	wanted clock.Due
-	// reserved is the reservation of the next poll, and begun when its worker began to make it. first is the due time
-	// of that reservation before Keep postponed it. begun and first are by this process's clock.
-	reserved     reservation
-	begun, first time.Time
+	// next is the stored reservation of the next poll; its sequence is 0 if there is none. nextBegun is when this
+	// worker began to make it, and nextDue its due time before Keep postponed it, both by this process's clock.
+	next               reservation
+	nextBegun, nextDue time.Time
 	// arrived is when the vendor has received the request at the latest, by this process's clock; zero if it was not
 	// sent.
 	arrived time.Time
@@ -82,10 +82,10 @@ func (d *Delivery) Saw(status schema.Status, at time.Time) {
 func (d *Delivery) History() []schema.StatusChange { return schema.ReadHistory(d.history) }
 
 // Reserved reports whether the next poll is reserved.
-func (d *Delivery) Reserved() bool { return d.reserved.Sequence != 0 }
+func (d *Delivery) Reserved() bool { return d.next.Sequence != 0 }
 
 // hold records a stored reservation of the next poll.
-func (d *Delivery) hold(next reservation) { d.reserved, d.first = next, next.at }
+func (d *Delivery) hold(next reservation) { d.next, d.nextDue = next, next.at }
 
 // reservedAt is the condition that the reservation with this sequence is stored, or, with sequence 0, that no
 // reservation is stored. The leader of a replicated stream keeps two publishes with the same filter from being in
@@ -99,7 +99,7 @@ func (d *Delivery) reservedAt(sequence uint64) broker.Condition {
 func (d *Delivery) vacant() broker.Condition { return d.reservedAt(0) }
 
 // replacing is the condition that the reservation of the next poll is still stored.
-func (d *Delivery) replacing() broker.Condition { return d.reservedAt(d.reserved.Sequence) }
+func (d *Delivery) replacing() broker.Condition { return d.reservedAt(d.next.Sequence) }
 
 // declared is the declared message for package lifecycle.
 func (d *Delivery) declared() lifecycle.Declared {

@@ -146,7 +146,7 @@ func TestFallsDueTooEarly(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := newEarly(t)
 				first := e.poll()
-				due := first.reserved.at
+				due := first.next.at
 				refusals := schema.Refusals{StatusCode: 404, Count: 2, Since: time.Now().UTC()}
 				first.Saw(schema.StatusProcessing, time.Now())
 				first.Refusals, first.Panics = refusals, 1
@@ -185,7 +185,7 @@ func TestStaleRedeliveryAfterAStep(t *testing.T) {
 		e.Inject(fake.Fault{Op: fake.Ack, Lost: fake.Request})
 		stale := e.poll()
 		e.StepDownTo("n2", 300*time.Millisecond)
-		time.Sleep(time.Until(stale.reserved.at) - 200*time.Millisecond)
+		time.Sleep(time.Until(stale.next.at) - 200*time.Millisecond)
 		if n := len(e.Stored(ns.StreamPolls())); n != 2 {
 			t.Fatalf("%d messages, want the stale one and the next one", n)
 		}
@@ -195,9 +195,9 @@ func TestStaleRedeliveryAfterAStep(t *testing.T) {
 		if v, d := e.begin(0); d == nil || d.At.Number != 1 || v != Drop {
 			t.Errorf("verdict %q on %+v, want the redelivery to be dropped", v, d)
 		}
-		if d := e.poll(); d.At.Number != 2 || time.Now().Before(stale.reserved.at) {
+		if d := e.poll(); d.At.Number != 2 || time.Now().Before(stale.next.at) {
 			t.Errorf("poll %d, %s before its due time; want poll 2 afterwards", d.At.Number,
-				time.Until(stale.reserved.at))
+				time.Until(stale.next.at))
 		}
 	})
 }
@@ -255,7 +255,7 @@ func TestPostponed(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := newEarly(t)
 				d := e.poll()
-				began, first := time.Now(), d.reserved.Sequence
+				began, first := time.Now(), d.next.Sequence
 				_, release := e.r.Keep(t.Context(), d)
 				time.Sleep(tt.ended)
 				request := Request{Answered: !tt.unanswered}
@@ -302,7 +302,7 @@ func TestRenew(t *testing.T) {
 				d := e.poll()
 				time.Sleep(tt.late)
 				if tt.taken {
-					next := d.reserved
+					next := d.next
 					next.at = time.Now().Add(chatInterval)
 					e.check(e.r.put(t.Context(), d, &next, d.replacing()))
 				}

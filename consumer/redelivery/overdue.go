@@ -148,7 +148,7 @@ func (r *Reservations) StoreAgain(ctx context.Context) (stored int, err error) {
 			return stored, err
 		}
 		for _, d := range batch {
-			next := d.reserved
+			next := d.next
 			next.at = r.cfg.Now().Add(soon)
 			err := r.put(ctx, d, &next, d.replacing())
 			switch {
@@ -181,7 +181,7 @@ func (r *Reservations) overdue(ctx context.Context) (batch []*Delivery, err erro
 		if o.Foreign() || r.read(&d) != nil {
 			continue
 		}
-		d.reserved = reservation{Reserved: o.Reserved, refusals: d.Refusals}
+		d.next = reservation{Reserved: o.Reserved, refusals: d.Refusals}
 		if batch = append(batch, &d); len(batch) == overdueBatch {
 			break
 		}

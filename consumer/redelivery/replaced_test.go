@@ -25,7 +25,7 @@ func TestReplacedBehindTheDueMessage(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				e := newEarly(t)
 				d := e.next(time.Minute)
-				time.Sleep(time.Until(d.reserved.at) - 50*time.Millisecond)
+				time.Sleep(time.Until(d.next.at) - 50*time.Millisecond)
 				e.Inject(fake.Fault{Op: fake.Publish, Commit: 200 * time.Millisecond})
 				e.check(end(e, d))
 				if n := len(e.Stored(ns.StreamPolls())); n != 2 {
@@ -55,7 +55,7 @@ func TestTombstoneBehindTheDueMessage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEarly(t)
 		d := e.next(time.Minute)
-		time.Sleep(time.Until(d.reserved.at) - 50*time.Millisecond)
+		time.Sleep(time.Until(d.next.at) - 50*time.Millisecond)
 		e.Inject(fake.Fault{Op: fake.Publish, Commit: 200 * time.Millisecond})
 		e.check(e.r.Finish(t.Context(), d))
 		for range 20 {

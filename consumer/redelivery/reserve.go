@@ -77,8 +77,8 @@ var errGone = errors.New("no message of the interaction is stored")
 // interval and the guard after SendBy. If the wait is longer than the interval, both times are later by the difference.
 func (r *Reservations) plan(d *Delivery, next *reservation, last time.Duration) {
 	guard, wait := r.guard(d.Interval), r.wait(d)
-	d.begun = r.cfg.Now()
-	next.at = d.begun.Add(max(r.writes.get(), last) + allowanceMargin + guard + wait)
+	d.nextBegun = r.cfg.Now()
+	next.at = d.nextBegun.Add(max(r.writes.get(), last) + allowanceMargin + guard + wait)
 	d.SendBy = next.at.Add(-d.Interval - guard)
 	d.Until = next.at.Add(d.Interval - wait)
 }

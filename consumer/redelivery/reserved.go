@@ -22,9 +22,9 @@ func (r *Reservations) Renew(ctx context.Context, d *Delivery) bool {
 		return false
 	}
 	now := r.cfg.Now()
-	took := now.Sub(d.begun)
+	took := now.Sub(d.nextBegun)
 	r.writes.took(took)
-	left := d.reserved.at.Sub(now)
+	left := d.next.at.Sub(now)
 	if left < d.Interval/2 {
 		return false
 	}
@@ -35,7 +35,7 @@ func (r *Reservations) Renew(ctx context.Context, d *Delivery) bool {
 	// stored well before that.
 	bounded, cancel := context.WithTimeout(ctx, left/2)
 	defer cancel()
-	next, sendBy := d.reserved, d.SendBy
+	next, sendBy := d.next, d.SendBy
 	r.plan(d, &next, took)
 	if r.put(bounded, d, &next, d.replacing()) != nil {
 		d.SendBy = sendBy
@@ -52,7 +52,7 @@ func (r *Reservations) Renew(ctx context.Context, d *Delivery) bool {
 // before it does anything else with the delivery.
 func (r *Reservations) Keep(ctx context.Context, d *Delivery) (request context.Context, release func(Request)) {
 	// The broker's clock may have been set forward since.
-	left := min(d.reserved.at.Sub(r.cfg.Now()), r.cfg.Clock.Local(d.reserved.Due).Sub(r.cfg.Now()))
+	left := min(d.next.at.Sub(r.cfg.Now()), r.cfg.Clock.Local(d.next.Due).Sub(r.cfg.Now()))
 	if left > r.cfg.RequestTimeout+keepMargin {
 		return ctx, func(q Request) { r.ended(d, q) }
 	}
@@ -60,7 +60,7 @@ func (r *Reservations) Keep(ctx context.Context, d *Delivery) (request context.C
 	ended := make(chan struct{})
 	timer := time.AfterFunc(left*2/3, func() {
 		defer close(ended)
-		next := d.reserved
+		next := d.next
 		next.at = r.cfg.Now().Add(r.cfg.RequestTimeout + keepMargin)
 		bounded, cancel := context.WithTimeout(request, left/4) // before it falls due
 		defer cancel()
@@ -68,7 +68,7 @@ func (r *Reservations) Keep(ctx context.Context, d *Delivery) (request context.C
 			cancelRequest()
 			return
 		}
-		d.reserved = next
+		d.next = next
 	})
 	return request, func(q Request) {
 		if !timer.Stop() {
@@ -92,7 +92,7 @@ func (r *Reservations) ended(d *Delivery, q Request) {
 	if q.Sent.IsZero() {
 		return
 	}
-	r.writes.took(q.Sent.Sub(d.begun))
+	r.writes.took(q.Sent.Sub(d.nextBegun))
 	d.arrived = r.cfg.Now()
 	if q.Answered {
 		r.answers.took(d.arrived.Sub(q.Sent))
@@ -108,10 +108,10 @@ func (r *Reservations) Redeliver(ctx context.Context, d *Delivery, notBefore tim
 	if !d.Reserved() {
 		return nil // Begin failed: the message is redelivered after AckWait
 	}
-	next := d.reserved
+	next := d.next
 	next.refusals = d.Refusals
-	if next.at.After(d.first) {
-		next.at = later(d.first, r.cfg.Now().Add(soon))
+	if next.at.After(d.nextDue) {
+		next.at = later(d.nextDue, r.cfg.Now().Add(soon))
 	}
 	if !d.arrived.IsZero() {
 		next.at = later(next.at, d.arrived.Add(d.Interval))
@@ -119,8 +119,8 @@ func (r *Reservations) Redeliver(ctx context.Context, d *Delivery, notBefore tim
 	next.at = later(next.at, notBefore)
 	h := d.Message.Header // as Begin has stored it again
 	same := slices.Equal(d.history, h[schema.HeaderHistory]) && d.Panics == panicsIn(h) &&
-		next.refusals.Equal(d.reserved.refusals)
-	if same && next.at.Equal(d.reserved.at) {
+		next.refusals.Equal(d.next.refusals)
+	if same && next.at.Equal(d.next.at) {
 		return nil
 	}
 	err := r.put(ctx, d, &next, d.replacing())
@@ -139,7 +139,7 @@ func (r *Reservations) Finish(ctx context.Context, d *Delivery) error {
 		defer cancel()
 		return d.AckConfirmed(bounded) // an invalid message: it never had a reservation
 	}
-	tomb := reservation{Reserved: d.reserved.Reserved}
+	tomb := reservation{Reserved: d.next.Reserved}
 	// No worker waits if a tombstone falls due too early by another server's clock.
 	tomb.Tombstone, tomb.at = true, r.cfg.Now().Add(d.Interval+clock.Apart(d.Interval))
 	err := r.put(ctx, d, &tomb, d.replacing())

@@ -25,12 +25,12 @@ func (r *Reservations) put(ctx context.Context, d *Delivery, next *reservation, 
 	due := r.cfg.Clock.Due(next.at)
 	next.Due = due.At
 	if next.again {
-		h[schema.HeaderDue] = d.reservation[schema.HeaderDue]
+		h[schema.HeaderDue] = d.dueHeader[schema.HeaderDue]
 	} else {
 		set(schema.HeaderDue, writeDue(due))
 	}
 	set(schema.HeaderPoll, strconv.FormatUint(next.Number, 10))
-	if before := d.reservation; before != nil {
+	if before := d.dueHeader; before != nil {
 		h[schema.HeaderGeneration] = before[schema.HeaderGeneration]
 	} else {
 		set(schema.HeaderGeneration, fmt.Sprintf("%s %d %d", next.Generation.UTC().Format(time.RFC3339Nano),
@@ -115,7 +115,7 @@ func (r *Reservations) read(d *Delivery) error {
 		}
 		return nil
 	}
-	d.At, d.reservation, d.tombstone = at, h, lifecycle.IsTombstone(h)
+	d.At, d.dueHeader, d.tombstone = at, h, lifecycle.IsTombstone(h)
 	d.Due = d.Origin.Stored // when the broker published it
 	d.history = schema.BoundedHistory(h[schema.HeaderHistory])
 	d.Refusals = schema.ParseRefusals(h.Get(schema.HeaderRefusals))

@@ -37,7 +37,7 @@ func (r *Reservations) takeIn(ctx context.Context, d *Delivery) (_ lifecycle.Tak
 	if err := r.sureOfTime(ctx); err != nil {
 		return "", 0, err
 	}
-	snapshot, err := r.redelivered(ctx, d)
+	snapshot, err := r.readIfRedelivered(ctx, d)
 	if err != nil {
 		return "", 0, err
 	}
@@ -55,7 +55,8 @@ func (r *Reservations) takeIn(ctx context.Context, d *Delivery) (_ lifecycle.Tak
 		case lifecycle.Wait, lifecycle.Undecided:
 			return verdict, r.waitFor(verdict, until, d), nil
 		case lifecycle.Foreign:
-			return "", 0, fmt.Errorf("a message on %s is not a reservation; delete it",
+			return "", 0, fmt.Errorf("message %d of stream %s, on %s, is not a reservation, and blocks the "+
+				"interaction: delete it", snapshot.Reservation.Sequence, r.cfg.Namespace.StreamPolls(),
 				r.cfg.Namespace.HoldSubjects(d.Identifier))
 		default:
 			return verdict, 0, nil
@@ -66,7 +67,7 @@ func (r *Reservations) takeIn(ctx context.Context, d *Delivery) (_ lifecycle.Tak
 			}
 		}
 		if clock.Passed(read, r.cfg.Now()) > readAgain && !again {
-			again = true // this process did not run for a time; if the broker is slow, reading once more does not help
+			again = true // this process stalled; if the broker is slow instead, reading once more does not help
 			continue
 		}
 		if err = r.reserveFirst(ctx, d, snapshot.Ignored); err == nil {
@@ -85,21 +86,21 @@ func (r *Reservations) takeIn(ctx context.Context, d *Delivery) (_ lifecycle.Tak
 	}
 }
 
-// redelivered reads the reservation and the due message of the interaction if its declared message was delivered
-// before: the message may wait for the outcome of another generation.
-func (r *Reservations) redelivered(ctx context.Context, d *Delivery) (snapshot lifecycle.Snapshot, err error) {
+// readIfRedelivered reads the reservation and the due message of the interaction if its declared message was delivered
+// before: the message may wait for the outcome of another generation. Otherwise the snapshot is empty.
+func (r *Reservations) readIfRedelivered(ctx context.Context, d *Delivery) (snapshot lifecycle.Snapshot, err error) {
 	if d.Origin.Deliveries > 1 {
 		err = r.stored.polls(ctx, d.Identifier, &snapshot)
 	}
 	return snapshot, err
 }
 
-// Messages that wait for an outcome are redelivered less often as they get older: after 1/undecidedShare of their age,
-// but at most maxUndecided. The broker prefers redeliveries, so thousands of them after each poll would delay the
-// messages of all other interactions.
+// Messages that wait for an outcome are redelivered less often as they get older: after their age divided by
+// undecidedDivisor, but at most after maxUndecided. The broker prefers redeliveries, so thousands of them after each
+// poll would delay the messages of all other interactions.
 const (
-	undecidedShare = 4
-	maxUndecided   = 5 * time.Minute
+	undecidedDivisor = 4
+	maxUndecided     = 5 * time.Minute
 )
 
 // waitFor returns how long to keep a declared message before it is redelivered: with Wait, until the tombstone is
@@ -115,7 +116,7 @@ func (r *Reservations) waitFor(verdict lifecycle.TakeIn, until time.Time, d *Del
 		wait += polledWithin
 	}
 	age := r.cfg.Clock.Now().Sub(d.At.Generation)
-	return max(wait, min(age/undecidedShare, maxUndecided))
+	return max(wait, min(age/undecidedDivisor, maxUndecided))
 }
 
 // reserveFirst stores the first reservation of a generation, on the condition that nothing is stored for the

@@ -63,7 +63,7 @@ func (s *stored) polls(ctx context.Context, identifier string, to *lifecycle.Sna
 		return err
 	}
 	to.Due, to.Ignored = nil, 0
-	last, err := s.last(ctx, identifier, s.Namespace.PollSubjects(identifier))
+	last, err := s.last(ctx, s.Namespace.PollSubjects(identifier))
 	if err != nil || last == nil {
 		return err
 	}
@@ -73,7 +73,7 @@ func (s *stored) polls(ctx context.Context, identifier string, to *lifecycle.Sna
 	}
 	to.Ignored = last.Sequence
 	for _, t := range schema.Types() {
-		m, err := s.last(ctx, identifier, s.Namespace.PollSubject(t, identifier))
+		m, err := s.last(ctx, s.Namespace.PollSubject(t, identifier))
 		if err != nil {
 			return err
 		}
@@ -86,7 +86,7 @@ func (s *stored) polls(ctx context.Context, identifier string, to *lifecycle.Sna
 
 // reservation reads the reservation of an interaction; nil if there is none.
 func (s *stored) reservation(ctx context.Context, identifier string) (*lifecycle.Reserved, error) {
-	m, err := s.last(ctx, identifier, s.Namespace.HoldSubjects(identifier))
+	m, err := s.last(ctx, s.Namespace.HoldSubjects(identifier))
 	if err != nil || m == nil {
 		return nil, err
 	}
@@ -98,16 +98,17 @@ func reserved(m *broker.Message) *lifecycle.Reserved {
 	return &r
 }
 
-// last reads the last message on subjects; nil if there is none.
-func (s *stored) last(ctx context.Context, identifier, subjects string) (*broker.Message, error) {
+// last reads the last message on subjects of the polls stream; nil if there is none.
+func (s *stored) last(ctx context.Context, subjects string) (*broker.Message, error) {
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
-	m, err := s.Broker.Last(ctx, s.Namespace.StreamPolls(), subjects)
+	stream := s.Namespace.StreamPolls()
+	m, err := s.Broker.Last(ctx, stream, subjects)
 	if errors.Is(err, broker.ErrNotFound) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading the reservation of %s: %w", identifier, err)
+		return nil, fmt.Errorf("reading the last message on %s in stream %s: %w", subjects, stream, err)
 	}
 	return &m, nil
 }

@@ -20,7 +20,7 @@ func TestWaitForAnOutcomeGrowsWithAge(t *testing.T) {
 	d.At.Generation = now
 	for end := now.Add(24 * time.Hour); now.Before(end); looks++ {
 		wait := r.waitFor(lifecycle.Undecided, now.Add(until), d)
-		if age := now.Sub(d.At.Generation); wait < until || wait > max(until+polledWithin, age/undecidedShare) {
+		if age := now.Sub(d.At.Generation); wait < until || wait > max(until+polledWithin, age/undecidedDivisor) {
 			t.Fatalf("at the age of %s it waits for %s", age, wait)
 		}
 		if wait > maxUndecided {

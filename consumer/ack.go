@@ -9,19 +9,20 @@ import (
 )
 
 const (
-	// backlogFrom is the number of undelivered messages of a lane from which acknowledgements are delayed. With fewer,
-	// the broker finds the next one in microseconds.
+	// backlogFrom is the number of messages that the consumer has not delivered yet (Delivery.Pending) from which
+	// acknowledgements are delayed. With fewer, the broker finds the next message in microseconds.
 	backlogFrom = 500
 	// maxAckDelay is how long an acknowledgement may be delayed: much less than AckWait.
 	maxAckDelay = 500 * time.Millisecond
 )
 
-// lateAcks delays the acknowledgements of a lane while it has a backlog. It holds one acknowledgement: it sends that
-// when the next one is requested, which it then holds instead, or after maxAckDelay.
+// lateAcks delays the acknowledgements of a lane while the lane has a backlog. It keeps the last requested
+// acknowledgement, and sends it when the next one is requested, or after maxAckDelay.
 //
-// The stream then has a message before the next one that the lane's consumer delivers. Without any, nats-server
-// (fileStore.LoadNextMsg) visits every due subject of the lane to find the next message. After an outage, almost every
-// interaction in flight is due, and without the delay almost every pull finds all deliveries acknowledged and deleted.
+// While an acknowledgement is kept, its message is still stored, before the messages that the lane's consumer has not
+// delivered. If no such message is stored, nats-server (fileStore.LoadNextMsg) visits every due subject of the lane to
+// find the next message to deliver. After an outage almost every interaction in flight is due, and without the delay
+// all delivered messages are acknowledged and deleted at almost every pull.
 //
 // A message is acknowledged only when it is not needed any more. If the acknowledgement is lost, the message is
 // redelivered, and the worker that gets it finds the reservation of the next poll, and drops it.

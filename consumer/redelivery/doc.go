@@ -74,13 +74,16 @@
 //
 // Reservations fall due by the clock of the stream's leader. The worker measures that clock at the start and every 10
 // s, and allows for the time that the answer took (package clock). A reservation that was made by one server's clock
-// and falls due by another's may do so too early. Its due message therefore has its intended due time and the server by
-// whose clock that is, and the worker that gets it waits until that clock has reached it. After a short wait it polls;
-// for a longer one, it reserves the same poll again. The broker may redeliver a due message late. If the next poll has
-// fallen due early meanwhile, its reservation is no longer stored, and nothing would stop the worker from reserving the
-// same poll again. So the worker reads first what is stored if the message is older than half an interval. While 1,000
-// or more messages are not delivered, it reads only if the message was delivered before, or was pulled more than half
-// an interval ago.
+// may fall due too early by another server's clock. Therefore the due message carries the intended due time, and the
+// name of the server by whose clock it was chosen. The worker that gets the message waits until that server's clock has
+// reached the intended time. If the wait is short, the worker then polls. If it is longer, the worker reserves the same
+// poll again.
+//
+// The broker may redeliver a due message late. If the next poll has fallen due early meanwhile, the reservation of that
+// poll is no longer stored, and nothing would stop the worker from reserving the poll a second time. Therefore, if the
+// due message is older than half an interval, the worker first reads what is stored for the interaction. While 1,000 or
+// more messages are not delivered, the worker reads only if the due message was delivered before, or was pulled more
+// than half an interval ago.
 //
 // # Delayed naks
 //

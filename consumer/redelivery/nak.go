@@ -63,6 +63,11 @@ func NakAckWait(interval, requestTimeout time.Duration) time.Duration {
 	return interval + requestTimeout + nakAckWaitMargin
 }
 
+// Begin decides whether the declared message begins a generation, and sets SendBy and Until. With [Poll], the
+// interaction may be polled until SendBy; SendBy has passed if the first interval has not. With any other verdict the
+// delivery is settled. The error is a [*schema.MemberError] if the message is invalid: then the caller publishes a dead
+// letter and calls Finish. After any other error the caller does nothing: the message is redelivered after AckWait.
+//
 // Begin sends in-progress first: a restarted broker then counts AckWait from now, and not from when the message was
 // stored.
 func (n *Naks) Begin(ctx context.Context, d *Delivery) (Verdict, error) {
@@ -129,15 +134,16 @@ func (n *Naks) judge(ctx context.Context, d *Delivery) (lifecycle.TakeIn, error)
 	return verdict, nil
 }
 
-// Keep does nothing: AckWait is longer than a request.
+// Keep returns ctx, and a release that does nothing: AckWait is longer than a request.
 func (n *Naks) Keep(ctx context.Context, _ *Delivery) (context.Context, func(Request)) {
 	return ctx, func(Request) {}
 }
 
-// Renew does nothing: the message is redelivered.
+// Renew returns false: the request may not be sent after SendBy, because the message will be redelivered.
 func (n *Naks) Renew(context.Context, *Delivery) bool { return false }
 
-// Redeliver returns the message with a delay.
+// Redeliver returns the message to the broker by a nak, to be redelivered after the wait between two polls and a slack,
+// or at notBefore if that is later. It does nothing if the delivery is settled. The error is the broker's.
 func (n *Naks) Redeliver(_ context.Context, d *Delivery, notBefore time.Time) error {
 	if d.settled {
 		return nil

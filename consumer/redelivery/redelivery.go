@@ -23,7 +23,7 @@ type Outcomes interface {
 	Outcomes(ctx context.Context, identifier string) ([]lifecycle.Outcome, error)
 }
 
-// Config configures both modes of redelivery. All fields are required.
+// Config configures both modes of redelivery. All fields are required, except Stretch and RateLimit, which 0 disables.
 type Config struct {
 	Broker    Broker
 	Namespace schema.Namespace
@@ -52,17 +52,17 @@ type Config struct {
 // Verdict is the result of beginning a delivery.
 type Verdict string
 
-// The verdicts. After all but Poll the delivery is settled.
+// The verdicts. With all but Poll, the delivery is settled.
 const (
-	// Poll means that it may be polled.
+	// Poll: the worker may poll the interaction.
 	Poll Verdict = "poll"
-	// Drop means that the interaction has ended, or that another worker has reserved its next poll.
+	// Drop: the interaction has ended, or another worker has taken it over.
 	Drop Verdict = "drop"
-	// Early means that it fell due too early, and waits.
+	// Early: the poll fell due too early, and will fall due again.
 	Early Verdict = "early"
-	// Undecided means that it waits for the outcome of another generation.
+	// Undecided: the declared message waits for the outcome of another generation. Only [Naks] return it.
 	Undecided = Verdict(lifecycle.Undecided)
-	// Twice and Processed mean that the declared message begins no generation, see package lifecycle.
+	// Twice and Processed: the declared message begins no generation, see package lifecycle. Only [Naks] return them.
 	Twice     = Verdict(lifecycle.Twice)
 	Processed = Verdict(lifecycle.Processed)
 )

@@ -7,17 +7,17 @@ import (
 )
 
 const (
-	// allowanceMargin is by how much a request may take longer to be written than usual: otherwise its reservation is
-	// stored again, see Renew.
+	// allowanceMargin is how much longer than recent requests a request may take to be written: after that, its
+	// reservation is replaced, see Renew.
 	allowanceMargin = 50 * time.Millisecond
 	// minGuard is the minimum guard: it also covers that clocks do not run at the same speed.
 	minGuard = 100 * time.Millisecond
-	// maxGuard limits the guard to this time and to a fraction of the interval.
-	maxGuard      = 800 * time.Millisecond
-	maxGuardShare = 10
-	// maxSpread limits the jitter of a first poll to this time and to a fraction of the interval.
-	maxSpread      = 500 * time.Millisecond
-	maxSpreadShare = 10
+	// The guard is at most maxGuard, and at most the interval divided by maxGuardDivisor.
+	maxGuard        = 800 * time.Millisecond
+	maxGuardDivisor = 10
+	// The jitter of a first poll is at most maxSpread, and at most the interval divided by maxSpreadDivisor.
+	maxSpread        = 500 * time.Millisecond
+	maxSpreadDivisor = 10
 	// MaxSlack is by how much the wait between two polls may exceed the poll interval. The breaker adds it when it
 	// computes how long no poll may succeed.
 	MaxSlack = time.Second
@@ -27,51 +27,54 @@ const (
 	shortWait = 50 * time.Millisecond
 )
 
-// usual is the time that something usually takes: the second longest of the last 16 times. A single long time does not
+// nearMax is close to the maximum of recent times: it is the second longest of the last 16. A single long time does not
 // change it, and a second one does.
-type usual struct {
+type nearMax struct {
 	mu    sync.Mutex
 	last  [16]time.Duration
 	count int
 	value atomic.Int64 // in nanoseconds
 }
 
-func (u *usual) took(d time.Duration) {
+// took records a time.
+func (n *nearMax) took(d time.Duration) {
 	d = max(0, d)
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.last[u.count%len(u.last)] = d
-	u.count++
-	if u.count == 1 {
-		u.value.Store(int64(d))
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.last[n.count%len(n.last)] = d
+	n.count++
+	if n.count == 1 {
+		n.value.Store(int64(d))
 		return
 	}
 	longest, second := time.Duration(0), time.Duration(0)
-	for _, d := range u.last {
+	for _, d := range n.last {
 		if d > longest {
 			longest, second = d, longest
 		} else {
 			second = max(second, d)
 		}
 	}
-	u.value.Store(int64(second))
+	n.value.Store(int64(second))
 }
 
-func (u *usual) get() time.Duration { return time.Duration(u.value.Load()) }
+// get returns the value; 0 before the first time.
+func (n *nearMax) get() time.Duration { return time.Duration(n.value.Load()) }
 
 // guard is the time, in addition to the interval, between the latest time to write a request (SendBy) and the due time
-// of the next poll. It covers the way to the vendor, which may be longer than that of the next request: usually the
-// request is answered within that time.
+// of the next poll. The vendor receives a request some time after it was written. If the next request reaches the
+// vendor faster, the two arrive closer together than they were written, by less than the time in which the first is
+// answered: so the guard is the near-maximum of the times until an answer.
 func (r *Reservations) guard(interval time.Duration) time.Duration {
 	return max(minGuard, min(r.answers.get(), longestGuard(interval)))
 }
 
 func longestGuard(interval time.Duration) time.Duration {
-	return max(minGuard, min(maxGuard, interval/maxGuardShare))
+	return max(minGuard, min(maxGuard, interval/maxGuardDivisor))
 }
 
 // spread delays the first poll of an interaction, so that those that are declared together are not polled together.
 // They stay apart, because all later waits are equal.
 func (c Config) spread(interval time.Duration) time.Duration {
-	return time.Duration(c.Jitter() * float64(min(maxSpread, interval/maxSpreadShare)))
+	return time.Duration(c.Jitter() * float64(min(maxSpread, interval/maxSpreadDivisor)))
 }

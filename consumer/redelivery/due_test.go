@@ -93,7 +93,7 @@ func TestSlowWritesMakePollsRarer(t *testing.T) {
 	if want := d.Interval + allowanceMargin + minGuard; shortest != want {
 		t.Errorf("the next poll is due after %s, want %s", shortest, want)
 	}
-	for _, u := range []*usual{&r.writes, &r.answers} {
+	for _, u := range []*nearMax{&r.writes, &r.answers} {
 		for range 20 {
 			u.took(0)
 		}

@@ -113,7 +113,7 @@ func (e *early) next(within time.Duration) *Delivery {
 			continue
 		}
 		switch v, err := e.r.Begin(e.Context(), d); {
-		case err != nil && !errors.Is(err, errReserved):
+		case err != nil && !errors.Is(err, errRejectedTooLong):
 			e.Fatal(err)
 		case v == Poll:
 			return d
@@ -247,7 +247,7 @@ func TestPostponed(t *testing.T) {
 			0, usually + 60*time.Millisecond, chatInterval + usually + 60*time.Millisecond, 2, false,
 		},
 		"a very late answer": {0, 2 * time.Second, chatInterval + 2*time.Second, 2, false},
-		"a lost connection":  {0, time.Millisecond, chatInterval + chatInterval/maxGuardShare, 2, true},
+		"a lost connection":  {0, time.Millisecond, chatInterval + chatInterval/maxGuardDivisor, 2, true},
 		"no answer":          {0, 2 * time.Second, chatInterval + 2*time.Second, 2, true},
 		"no request":         {-1, 2 * time.Second, chatInterval + usually, 1, false},
 	} {

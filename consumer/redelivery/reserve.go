@@ -17,8 +17,8 @@ const (
 	// rejectedFor is how long a rejected reservation is retried, and rejectedEvery how often.
 	rejectedFor   = time.Second
 	rejectedEvery = 20 * time.Millisecond
-	// manyPending is the number of undelivered messages from which nothing is read for the first delivery of a late
-	// message.
+	// manyPending is the number of messages that the consumer has not delivered yet (Delivery.Pending) from which
+	// nothing is read for the first delivery of a late message.
 	manyPending = 1000
 	// ackTimeout is how long a request waits for the broker's answer: much less than AckWait.
 	ackTimeout = 4 * time.Second
@@ -33,7 +33,7 @@ type Reservations struct {
 	declared string // the stream of declared messages
 	// writes are the times from the beginning of a reservation until the request is written, answers those from then on
 	// until it is answered.
-	writes, answers usual
+	writes, answers nearMax
 	rejected        atomic.Uint64
 }
 
@@ -63,18 +63,20 @@ func newReservation(generation time.Time, number uint64) reservation {
 	}}
 }
 
-// errReserved means that a reservation was rejected until the last retry, although no later one is stored.
-var errReserved = errors.New("the broker has rejected every attempt for " + schema.Duration(rejectedFor) +
-	", although no later reservation is stored")
+// errRejectedTooLong means that a reservation was rejected until the last retry, although no later one is stored.
+var errRejectedTooLong = errors.New("the broker rejected every attempt for " + schema.Duration(rejectedFor) +
+	", although no later reservation is stored; the message is not acknowledged, and will be redelivered")
 
 // errGone means that a read finds nothing of an interaction, not even the due message that was delivered: another
 // worker has acknowledged that message, or the read is old. The absence is no reason to acknowledge the message.
 var errGone = errors.New("no message of the interaction is stored")
 
-// plan sets SendBy, the latest time to write the request of this delivery, and the due time of a reservation that is
-// made now. SendBy is a margin later than the request is usually written, or was at the last attempt if that took
-// longer: a slow broker or a slow connection makes polls rarer, but not impossible. The reservation falls due one
-// interval and the guard after SendBy. If the wait is longer than the interval, both times are later by the difference.
+// plan plans a reservation of the next poll that is made now: its due time, and SendBy and Until of this delivery.
+//
+// SendBy is when the request is likely to be written, plus allowanceMargin. The request is likely to take as long as
+// recent ones (writes), or as the previous attempt of this delivery (last), if that took longer. So a slow broker or a
+// slow connection makes polls rarer, but not impossible. The reservation falls due one interval and the guard after
+// SendBy. If the wait is longer than the interval, SendBy and the due time are later by the difference.
 func (r *Reservations) plan(d *Delivery, next *reservation, last time.Duration) {
 	guard, wait := r.guard(d.Interval), r.wait(d)
 	d.nextBegun = r.cfg.Now()
@@ -88,7 +90,11 @@ func (r *Reservations) wait(d *Delivery) time.Duration {
 	return Wait(d.Interval, r.cfg.Clock.Now().Sub(d.At.Generation), r.cfg.Stretch, r.cfg.StretchLimit)
 }
 
-// Begin reads the message and reserves the next poll. Only the worker that gets the reservation may make this poll.
+// Begin reads the interaction from the message, and reserves its next poll. With [Poll], only this worker may make this
+// poll; with any other verdict the delivery is settled.
+//
+// The error is a [*schema.MemberError] if the message is invalid: then the caller publishes a dead letter and calls
+// Finish. After any other error the caller does nothing: the message is redelivered, or the next poll is reserved.
 func (r *Reservations) Begin(ctx context.Context, d *Delivery) (Verdict, error) {
 	if err := r.read(d); err != nil {
 		return "", err
@@ -106,7 +112,7 @@ func (r *Reservations) Begin(ctx context.Context, d *Delivery) (Verdict, error) 
 	}
 	// It has no refusals: if the worker cannot store the result of this poll, their count begins again.
 	next := newReservation(d.At.Generation, d.At.Number+1)
-	taken, err := r.take(ctx, d, &next)
+	takenOver, err := r.reserveNext(ctx, d, &next)
 	if errors.Is(err, errGone) {
 		return Drop, d.NakAfter(d.Interval) // no effect if the message is gone; if not, the read was old
 	}
@@ -116,7 +122,7 @@ func (r *Reservations) Begin(ctx context.Context, d *Delivery) (Verdict, error) 
 	if err := d.Ack(); err != nil {
 		return "", err // the reservation is stored: the redelivered message will be dropped
 	}
-	if taken {
+	if takenOver {
 		return Drop, nil
 	}
 	d.hold(next)
@@ -147,11 +153,12 @@ func (r *Reservations) sureOfTime(ctx context.Context) error {
 	return r.cfg.Clock.Sure(measure)
 }
 
-// take stores the reservation, unless another worker has taken the next poll. The error is errReserved, errGone, or the
+// reserveNext stores the reservation of the next poll. If takenOver is true, it has stored nothing: another worker has
+// reserved the next poll, or the generation has ended. The error is errRejectedTooLong, errGone, that of ctx, or the
 // broker's.
-func (r *Reservations) take(ctx context.Context, d *Delivery, next *reservation) (taken bool, err error) {
-	if taken, err := r.fellDue(ctx, d); err != nil || taken {
-		return taken, err
+func (r *Reservations) reserveNext(ctx context.Context, d *Delivery, next *reservation) (takenOver bool, err error) {
+	if takenOver, err := r.takenOver(ctx, d); err != nil || takenOver {
+		return takenOver, err
 	}
 	for giveUp := r.cfg.Now().Add(rejectedFor); ; {
 		r.plan(d, next, 0)
@@ -176,12 +183,13 @@ func (r *Reservations) take(ctx context.Context, d *Delivery, next *reservation)
 	}
 }
 
-// fellDue reports whether another worker has taken the next poll. If a message is old, that poll may have fallen due
-// since, even too early by another server's clock, and its reservation is no longer stored. This happens only if the
-// message was delivered before. (The delivery count does not show that if the broker has lost the state of its
-// consumer.) While many messages are not delivered, nothing is read for a first delivery, because that would slow them
-// all down.
-func (r *Reservations) fellDue(ctx context.Context, d *Delivery) (bool, error) {
+// takenOver reports whether an old message leads to no poll: another worker has reserved the next poll, or the
+// generation has ended. The next poll may have fallen due since, even too early by another server's clock. Then its
+// reservation is no longer stored, and the broker would not reject a second one. This happens only if the message was
+// delivered before. (The delivery count does not show that if the broker has lost the state of its consumer.) While
+// many messages are not delivered, nothing is read for a first delivery, because that would slow them all down. The
+// error is errGone, or the broker's.
+func (r *Reservations) takenOver(ctx context.Context, d *Delivery) (bool, error) {
 	old := d.Interval / 2
 	backlog := d.Message.Pending >= manyPending && d.Message.Count <= 1 && clock.Passed(d.Asked, r.cfg.Now()) <= old
 	if backlog || r.cfg.Clock.Now().Sub(d.Due) <= old {
@@ -197,10 +205,11 @@ func (r *Reservations) fellDue(ctx context.Context, d *Delivery) (bool, error) {
 	return snapshot.Taken(d.At), nil
 }
 
-// waitToRetry waits before a rejected reservation is retried. The error is errReserved after giveUp, or that of ctx.
+// waitToRetry waits before a rejected reservation is retried. The error is errRejectedTooLong after giveUp, or that of
+// ctx.
 func (r *Reservations) waitToRetry(ctx context.Context, giveUp time.Time) error {
 	if !r.cfg.Now().Before(giveUp) {
-		return errReserved
+		return errRejectedTooLong
 	}
 	return pause(ctx, rejectedEvery)
 }

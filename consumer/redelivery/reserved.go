@@ -15,8 +15,9 @@ import (
 // when two thirds of the time until the reservation have passed.
 const keepMargin = time.Second
 
-// Renew replaces a reservation whose request was not written in time by a later one, so that it can be written now. It
-// returns whether it can.
+// Renew replaces the reservation by a later one if the request was not written by SendBy, and moves SendBy. It returns
+// whether the request may be written now. It returns false if there is no reservation, if the reservation falls due too
+// soon to be replaced, or if the broker does not store the later one in time: then this poll is skipped.
 func (r *Reservations) Renew(ctx context.Context, d *Delivery) bool {
 	if !d.Reserved() {
 		return false
@@ -28,11 +29,11 @@ func (r *Reservations) Renew(ctx context.Context, d *Delivery) bool {
 	if left < d.Interval/2 {
 		return false
 	}
-	if r.sureOfTime(ctx) != nil { // this process may have stood still
+	if r.sureOfTime(ctx) != nil { // this process may have stalled
 		return false
 	}
-	// NATS deletes with a reservation that falls due whatever has replaced it a moment before. So the later one must be
-	// stored well before that.
+	// When a reservation falls due, NATS deletes all messages on its subject, also one that has replaced it a moment
+	// before. So the later reservation must be stored well before that.
 	bounded, cancel := context.WithTimeout(ctx, left/2)
 	defer cancel()
 	next, sendBy := d.next, d.SendBy
@@ -47,9 +48,10 @@ func (r *Reservations) Renew(ctx context.Context, d *Delivery) bool {
 }
 
 // Keep keeps the reservation from falling due while the request is in flight, so that there is never a second request
-// for the interaction. If the request may outlast the reservation, Keep replaces it by a later one when two thirds of
-// the time have passed. If the broker does not store that in time, Keep cancels the request. The caller calls release
-// before it does anything else with the delivery.
+// for the interaction. It returns the context of the request. If the request may outlast the reservation, Keep replaces
+// the reservation by a later one when two thirds of the time until it falls due have passed. If the broker does not
+// store the later one in time, Keep cancels the context. The caller calls release when the request has ended, before it
+// does anything else with the delivery.
 func (r *Reservations) Keep(ctx context.Context, d *Delivery) (request context.Context, release func(Request)) {
 	// The broker's clock may have been set forward since.
 	left := min(d.next.at.Sub(r.cfg.Now()), r.cfg.Clock.Local(d.next.Due).Sub(r.cfg.Now()))
@@ -101,12 +103,19 @@ func (r *Reservations) ended(d *Delivery, q Request) {
 	}
 }
 
-// Redeliver keeps the reservation, unless its due time or its headers change: then it replaces it, on the condition
-// that it is still stored. One that has fallen due meanwhile stays due. The new due time is the latest of: the original
-// one (or now, if that has passed); one interval after the vendor has received the request; notBefore.
+// Redeliver ends a delivery after which the interaction waits for its next poll. It keeps the stored reservation,
+// unless the due time or the headers change. Then it replaces the reservation, on the condition that it is still
+// stored; if it has fallen due meanwhile, that is no error, and its poll stays due. The new due time is the latest of:
+//
+//   - the due time before Keep postponed it, or a moment from now if that has passed
+//   - one interval after the latest time at which the vendor can have received the request
+//   - notBefore
+//
+// Without a reservation it does nothing: the message is redelivered after AckWait. The error is the broker's; the
+// reservation that is stored then stays in effect.
 func (r *Reservations) Redeliver(ctx context.Context, d *Delivery, notBefore time.Time) error {
 	if !d.Reserved() {
-		return nil // Begin failed: the message is redelivered after AckWait
+		return nil
 	}
 	next := d.next
 	next.refusals = d.Refusals

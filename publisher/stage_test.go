@@ -62,7 +62,7 @@ func bareStage(t *testing.T, k kind) *stage {
 func newStage(t *testing.T, k kind) *stage {
 	t.Helper()
 	s := bareStage(t, k)
-	s.fake = fake.New(fake.Options{}, adapter.Described(k.topology())...)
+	s.fake = fake.New(fake.Options{}, adapter.StreamConfigs(k.topology())...)
 	t.Cleanup(s.fake.Close)
 	s.counter = &counter{Broker: s.fake}
 	return s

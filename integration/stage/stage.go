@@ -113,7 +113,7 @@ func New(t testing.TB, o Options) *Stage {
 		s.Config.Log = Log()
 	}
 	if o.InMemory {
-		s.Fake = fake.New(o.Fake, adapter.Described(s.topology())...)
+		s.Fake = fake.New(o.Fake, adapter.StreamConfigs(s.topology())...)
 		t.Cleanup(s.Fake.Close)
 		s.Broker = s.Fake
 		s.pipe = newPipe()

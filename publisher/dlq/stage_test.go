@@ -37,7 +37,7 @@ type stage struct {
 func newStage(t *testing.T, streams ...string) *stage {
 	t.Helper()
 	s := bareStage(t, streams...)
-	b := fake.New(fake.Options{}, adapter.Described(topology.Set{Streams: s.streams})...)
+	b := fake.New(fake.Options{}, adapter.StreamConfigs(topology.Set{Streams: s.streams})...)
 	t.Cleanup(b.Close)
 	s.Broker = b
 	return s

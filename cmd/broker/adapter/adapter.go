@@ -22,7 +22,7 @@ import (
 	"statusworker/schema/broker"
 )
 
-// Broker is a NATS server with JetStream. Its methods are safe for concurrent use.
+// Broker is a client of NATS with JetStream. Its methods are safe for concurrent use.
 type Broker struct {
 	js      jetstream.JetStream
 	nc      *nats.Conn
@@ -226,8 +226,8 @@ func (b *Broker) Claim(stream, consumer string, m broker.Message) broker.Deliver
 	}
 }
 
-// ask makes a request that a violation names by one of the subjects. It fails at once if the user may not publish to
-// it, because the broker does not answer such a request.
+// ask makes a request. The subjects are those by which a permissions violation may name the request. If the user may
+// not publish the request, ask fails as soon as the violation is known: the broker does not answer such a request.
 func ask[T any](
 	ctx context.Context, b *Broker, op, object string, do func(context.Context) (T, error), subjects ...string,
 ) (got T, err error) {

@@ -344,20 +344,20 @@ func TestPullFromADeletedConsumer(t *testing.T) {
 	}
 }
 
-// Described and Topology keep everything that correctness depends on.
-func TestDescribed(t *testing.T) {
+// StreamConfigs and Topology keep everything that correctness depends on.
+func TestStreamConfigs(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []consumer.Mode{consumer.Schedule, consumer.Nak} {
 		set := consumer.Topology(consumer.Config{}, consumer.Choices{Mode: mode, DeclaredMaxMsgs: 7,
 			DeclaredMaxBytes: 1 << 20}).
 			Add(publisher.Topology(publisher.Choices{MaxAge: time.Hour}))
 		set.Streams[len(set.Streams)-1].AllowAtomicPublish = true // as with replicas
-		described := adapter.Described(set)
-		if len(described) != len(set.Streams) || len(described) < 3 {
-			t.Fatalf("%d streams are described as %d", len(set.Streams), len(described))
+		configs := adapter.StreamConfigs(set)
+		if len(configs) != len(set.Streams) || len(configs) < 3 {
+			t.Fatalf("%d streams are described as %d", len(set.Streams), len(configs))
 		}
 		consumers := 0
-		for _, s := range described {
+		for _, s := range configs {
 			consumers += len(s.Consumers)
 			if s.Name == ns.StreamPolls() && (!s.Schedules || !s.WorkQueue) {
 				t.Errorf("the stream of reservations is described as %+v", s)
@@ -366,11 +366,11 @@ func TestDescribed(t *testing.T) {
 		if consumers != len(set.Consumers) || consumers < 3 {
 			t.Errorf("%d consumers are described as %d", len(set.Consumers), consumers)
 		}
-		if again := adapter.Described(adapter.Topology(described...)); !reflect.DeepEqual(again, described) {
-			t.Errorf("Described(Topology(s)) is\n%+v, want\n%+v", again, described)
+		if again := adapter.StreamConfigs(adapter.Topology(configs...)); !reflect.DeepEqual(again, configs) {
+			t.Errorf("StreamConfigs(Topology(s)) is\n%+v, want\n%+v", again, configs)
 		}
 		js := connect(t, start(t).URL())
-		create(t, js, adapter.Topology(described...))
+		create(t, js, adapter.Topology(configs...))
 		want := topology.Set{Streams: set.Streams, Consumers: set.Consumers}
 		differ, err := provisioning.Compare(t.Context(), js, want)
 		if err != nil || len(differ) > 0 {

@@ -83,7 +83,8 @@ func kindOfCode(code jetstream.ErrorCode, err error) error {
 	return nil
 }
 
-// unanswered reports whether no server has answered. It excludes the answers of a server that it is not available.
+// unanswered reports whether JetStream has not answered a request. An answer with the code 503 (not available) is an
+// answer: see [Retryable].
 func unanswered(err error) bool {
 	for _, e := range []error{
 		context.DeadlineExceeded, context.Canceled, nats.ErrTimeout, nats.ErrNoResponders, nats.ErrDisconnected,

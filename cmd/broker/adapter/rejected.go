@@ -14,21 +14,23 @@ func rejected(err error) bool {
 		api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
-// storeFailed is the broker's code for three rejections: too many messages on the subject, too many messages in the
-// stream, and too many bytes in the stream.
+// storeFailed is the broker's code if the store of a stream does not accept a message: there are too many messages on
+// the subject, or too many messages or bytes in the stream, or the store has failed.
 const storeFailed jetstream.ErrorCode = 10077
 
-// tooManyOnSubject is the broker's description of the first of them. Only the description distinguishes them.
+// tooManyOnSubject is the broker's description of too many messages on the subject. Only the description distinguishes
+// the causes.
 const tooManyOnSubject = "maximum messages per subject exceeded"
 
-// Full reports whether the broker rejected a message because the stream has reached one of its limits.
+// Full reports whether the broker rejected a message because the stream has reached its maximum number of messages or
+// of bytes, or because its store has failed. A full account or server has other codes: see [broker.ErrFull].
 func Full(err error) bool {
 	var api *jetstream.APIError
 	return errors.As(err, &api) && api.ErrorCode == storeFailed && api.Description != tooManyOnSubject
 }
 
-// MaxPerSubject reports whether the broker rejected a message because one is stored on its subject, which accepts only
-// one.
+// MaxPerSubject reports whether the broker rejected a message because its subject already has as many messages as the
+// stream allows for each subject.
 func MaxPerSubject(err error) bool {
 	var api *jetstream.APIError
 	return errors.As(err, &api) && api.ErrorCode == storeFailed && api.Description == tooManyOnSubject

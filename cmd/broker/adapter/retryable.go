@@ -34,9 +34,9 @@ var retryable = []error{
 	jetstream.ErrConsumerLeadershipChanged,
 }
 
-// Retryable reports whether the same request may succeed later: the broker is starting, is electing a leader or is
-// full, it did not answer, or the connection was lost. A closed connection, a missing permission and every other
-// rejection are final. A caller may retry further errors, but only about its own streams and consumers.
+// Retryable reports whether the same request may succeed later: the connection was lost, or the broker did not answer,
+// is starting, is electing a leader, or is full. A closed connection, a missing permission and every other rejection
+// are final. A caller may retry other errors, too, if they are about its own streams and consumers.
 func Retryable(err error) bool {
 	for _, e := range retryable {
 		if errors.Is(err, e) {

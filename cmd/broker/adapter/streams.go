@@ -9,8 +9,8 @@ import (
 	"statusworker/schema/topology"
 )
 
-// Described converts streams and consumers from the types of nats.go.
-func Described(set topology.Set) []broker.StreamConfig {
+// StreamConfigs converts streams and consumers from the types of nats.go.
+func StreamConfigs(set topology.Set) []broker.StreamConfig {
 	var streams []broker.StreamConfig
 	for _, s := range set.Streams {
 		c := broker.StreamConfig{
@@ -45,7 +45,7 @@ func Described(set topology.Set) []broker.StreamConfig {
 	return streams
 }
 
-// Topology converts streams and consumers to the types of nats.go. It is the inverse of [Described].
+// Topology converts streams and consumers to the types of nats.go. It is the inverse of [StreamConfigs].
 func Topology(streams ...broker.StreamConfig) topology.Set {
 	var set topology.Set
 	for _, c := range streams {

@@ -24,7 +24,7 @@ func TestProductStreams(t *testing.T) {
 	set.Streams[len(set.Streams)-1].AllowAtomicPublish = true // as with replicas
 	t.Run("fake", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			b := fake.New(fake.Options{}, adapter.Described(set)...)
+			b := fake.New(fake.Options{}, adapter.StreamConfigs(set)...)
 			defer b.Close()
 			pass(&stage{T: t, Broker: b, ctx: t.Context()})
 		})

@@ -66,19 +66,19 @@ func (w *Worker) claim(ctx context.Context, l *lane) (claimed int, err error) {
 	}
 }
 
-// undelivered returns the first message of a lane's consumer from a sequence on if the consumer counts it as
-// acknowledged, or nil.
+// undelivered returns the first stored message of a lane's consumer from a sequence on if the broker does not deliver
+// it: the consumer counts it as acknowledged, and it has been stored for OverdueAfter. Otherwise it returns nil.
 func (w *Worker) undelivered(ctx context.Context, l *lane, from uint64) (*broker.Message, error) {
 	// Read the consumer first, so that the stream no longer has what it has acknowledged.
 	state, err := w.broker.Consumer(ctx, l.stream, l.name)
-	if err != nil || state.Pending > maxPending || !state.Settled(from) {
+	if err != nil || state.Pending > maxPending || !state.CountsAsAcked(from) {
 		return nil, err
 	}
 	m, err := w.broker.Next(ctx, l.stream, l.filter, from)
 	if errors.Is(err, broker.ErrNotFound) {
 		return nil, nil
 	}
-	if err != nil || !state.Settled(m.Sequence) || state.Now.Sub(m.Time) < w.cfg.OverdueAfter {
+	if err != nil || !state.CountsAsAcked(m.Sequence) || state.Now.Sub(m.Time) < w.cfg.OverdueAfter {
 		return nil, err
 	}
 	return &m, nil

@@ -104,8 +104,8 @@ type taking struct {
 	counting *counting
 	// suspicious is true if a consumer may not deliver stored messages, or if there may be a foreign consumer.
 	suspicious bool
-	// undelivered is the sequence from which the intake has not delivered declared messages.
-	undelivered uint64
+	// afterDelivered is the sequence after the last declared message that the intake's consumer has delivered.
+	afterDelivered uint64
 }
 
 // stream reads the state of a stream, or records it as missing and returns nil.
@@ -230,7 +230,7 @@ func (t *taking) lane(ctx context.Context, from jetstream.Stream, l *Lane) (exis
 	}
 	l.Due, l.Unacked, l.Redelivered, l.PausedUntil = c.NumPending, c.NumAckPending, c.NumRedelivered, pausedUntil(c)
 	idle := l.Due == 0 && l.Unacked == 0
-	if idle && (state.Msgs == 0 || !provisioning.Settled(c, state.FirstSeq)) {
+	if idle && (state.Msgs == 0 || !provisioning.CountsAsAcked(c, state.FirstSeq)) {
 		return true, nil
 	}
 	subject, err := t.names.SubjectPattern(stream, l.Type)
@@ -244,7 +244,7 @@ func (t *taking) lane(ctx context.Context, from jetstream.Stream, l *Lane) (exis
 	if err != nil {
 		return true, fmt.Errorf("reading the first message of %s on %s: %w", stream, subject, err)
 	}
-	t.suspicious = t.suspicious || provisioning.Settled(c, first.Sequence)
+	t.suspicious = t.suspicious || provisioning.CountsAsAcked(c, first.Sequence)
 	if idle {
 		return true, nil
 	}

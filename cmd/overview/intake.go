@@ -31,10 +31,10 @@ func (t *taking) intake(declared *jetstream.StreamInfo, c *jetstream.ConsumerInf
 	if declared.State.Msgs == 0 {
 		return
 	}
-	t.undelivered = c.Delivered.Stream + 1
-	settled := provisioning.Settled(c, declared.State.FirstSeq)
-	t.suspicious = t.suspicious || settled
-	if !settled || c.NumPending+uint64(c.NumAckPending) > 0 {
+	t.afterDelivered = c.Delivered.Stream + 1
+	acked := provisioning.CountsAsAcked(c, declared.State.FirstSeq)
+	t.suspicious = t.suspicious || acked
+	if !acked || c.NumPending+uint64(c.NumAckPending) > 0 {
 		t.overview.Intake.WaitingSeconds = seconds(declared.TimeStamp.Sub(declared.State.FirstTime))
 	}
 }
@@ -58,7 +58,7 @@ func (t *taking) awaiting(ctx context.Context, declared, polls jetstream.Stream)
 	from := uint64(1)
 	for n := 0; ; n++ {
 		if n == maxAwaiting {
-			from = max(from, t.undelivered)
+			from = max(from, t.afterDelivered)
 		}
 		m, err := declared.GetMsg(ctx, from, jetstream.WithGetMsgSubject(">"))
 		if errors.Is(err, jetstream.ErrMsgNotFound) {

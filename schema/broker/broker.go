@@ -63,9 +63,10 @@ type Broker interface {
 	// InProgress restarts the consumer's AckWait for a message. It does not wait for the broker.
 	InProgress(d Delivery) error
 
-	// Claim makes a delivery of a stored message that its consumer does not deliver, because it counts it as
-	// acknowledged ([ConsumerState.Settled]). Its Count is 2: it was delivered before. Claim sends nothing. An Ack of
-	// the delivery deletes the message; Nak and InProgress have no effect.
+	// Claim makes a delivery of a stored message that its consumer does not deliver, because the consumer counts the
+	// message as acknowledged ([ConsumerState.CountsAsAcked]). The delivery's Count is 2, because the message was
+	// delivered before. Claim sends nothing. An Ack of the delivery deletes the message; Nak and InProgress have no
+	// effect.
 	Claim(stream, consumer string, m Message) Delivery
 }
 
@@ -74,9 +75,12 @@ const MaxPull = 256
 
 // Puller pulls messages from a consumer. Use it from one goroutine.
 type Puller interface {
-	// Pull requests n messages, at most [MaxPull], and calls take with each message as it arrives. It returns when n
-	// messages have arrived, when the broker has no more messages (if wait is 0), or after wait. It cannot be
-	// canceled: messages in flight would be redelivered only after AckWait.
+	// Pull requests n messages, 1 to [MaxPull], and calls take with each message as it arrives. It returns when n
+	// messages have arrived, when the broker has no more messages (if wait is 0), or after wait. It cannot be canceled:
+	// messages in flight would be redelivered only after AckWait.
+	//
+	// The error is an [*Error]. It is [ErrNoAnswer] if the broker has not ended the request a second after wait; it has
+	// no kind if n is out of range. The messages with which take was called before an error are valid deliveries.
 	Pull(n int, wait time.Duration, take func(Delivery)) error
 	// Close releases the puller. Messages in flight are redelivered after AckWait.
 	Close()

@@ -45,7 +45,8 @@ type ConsumerConfig struct {
 	Filter string
 	// AckWait is the time after which an unsettled message is redelivered.
 	AckWait time.Duration
-	// MaxAckPending limits the messages that are in flight, including those with a delayed nak; -1 is no limit.
+	// MaxAckPending limits the messages that are in flight, including those with a delayed nak; -1 is no limit, and 0
+	// is the server's default of 1000.
 	MaxAckPending int
 	// MaxDeliver limits how often a message is delivered; 0 is no limit.
 	MaxDeliver int
@@ -85,9 +86,9 @@ type ConsumerState struct {
 	Now time.Time
 }
 
-// Settled reports whether the consumer counts the message with this sequence as acknowledged, and therefore does not
-// deliver it. Such a message is stored after a kill of a single server that had recorded the acknowledgement, and not
-// yet the removal of the message, after a restore, and after a full disk.
-func (s ConsumerState) Settled(sequence uint64) bool {
+// CountsAsAcked reports whether the consumer counts the message with this sequence as acknowledged, and therefore does
+// not deliver it. Such a message can be stored after a restore, after a full disk, or if a single server was killed
+// after it had recorded the acknowledgement and before it removed the message.
+func (s ConsumerState) CountsAsAcked(sequence uint64) bool {
 	return sequence <= s.AckFloor || s.AckPending == 0 && sequence <= s.Delivered
 }

@@ -139,7 +139,7 @@ func consumersOf(
 func undelivered(ctx context.Context, stream jetstream.Stream, c *jetstream.ConsumerInfo) (*Undelivered, error) {
 	info := stream.CachedInfo()
 	u := Undelivered{Stream: c.Stream, Consumer: c.Name, Sequence: info.State.FirstSeq, Stored: info.State.FirstTime}
-	if info.State.Msgs == 0 || !Settled(c, u.Sequence) {
+	if info.State.Msgs == 0 || !CountsAsAcked(c, u.Sequence) {
 		return nil, nil
 	}
 	if filter := c.Config.FilterSubject; filter != "" {
@@ -152,16 +152,17 @@ func undelivered(ctx context.Context, stream jetstream.Stream, c *jetstream.Cons
 		}
 		u.Sequence, u.Stored = m.Sequence, m.Time
 	}
-	if !Settled(c, u.Sequence) {
+	if !CountsAsAcked(c, u.Sequence) {
 		return nil, nil
 	}
 	return &u, nil
 }
 
-// Settled reports whether a consumer regards all messages up to a sequence as settled.
-func Settled(c *jetstream.ConsumerInfo, sequence uint64) bool {
+// CountsAsAcked reports whether a consumer counts the message with this sequence as acknowledged: see
+// [broker.ConsumerState.CountsAsAcked].
+func CountsAsAcked(c *jetstream.ConsumerInfo, sequence uint64) bool {
 	state := broker.ConsumerState{
 		AckFloor: c.AckFloor.Stream, AckPending: uint64(c.NumAckPending), Delivered: c.Delivered.Stream,
 	}
-	return state.Settled(sequence)
+	return state.CountsAsAcked(sequence)
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"strconv"
 	"sync"
 	"time"
 
@@ -33,7 +32,7 @@ type Worker struct {
 	fleet   *fleet.Fleet
 	slots   *slots
 	count   counters
-	pulse   pulse
+	stalls  stallDetector
 	room    room
 	panics  panicCounts
 
@@ -60,8 +59,8 @@ type redeliverer interface {
 	// Renew postpones the next poll, because it was too late to send the request. It reports whether the request may
 	// be sent now.
 	Renew(ctx context.Context, d *redelivery.Delivery) bool
-	// Keep stops other workers from polling while the request is in flight. If it cannot, it cancels the context of the
-	// request, which it returns. The caller calls release after the request.
+	// Keep returns the context of the request. It keeps other workers from polling while the request is in flight. If
+	// it cannot, it cancels that context. The caller calls release when the request has ended.
 	Keep(ctx context.Context, d *redelivery.Delivery) (request context.Context, release func(redelivery.Request))
 	// Redeliver ends a delivery after which the interaction waits: one interval, or until notBefore if that is later.
 	Redeliver(ctx context.Context, d *redelivery.Delivery, notBefore time.Time) error
@@ -78,7 +77,7 @@ func New(
 		return nil, err
 	}
 	if mode != Schedule && mode != Nak {
-		return nil, &ConfigError{Field: "mode", Value: strconv.Quote(string(mode)), Want: "schedule or nak"}
+		return nil, &ConfigError{Field: "mode", Value: string(mode), Want: "schedule or nak"}
 	}
 	cfg = cfg.withDefaults()
 	w := &Worker{broker: b, cfg: cfg, log: cfg.Log, status: status, outcomes: outcomes}
@@ -91,7 +90,7 @@ func New(
 		Grace:    cfg.NotFoundGrace,
 	})
 	w.warnings.now = cfg.Now
-	w.pulse.now = cfg.Now
+	w.stalls.now = cfg.Now
 	w.oldest.now = cfg.Now
 	w.oldest.window = cfg.Intervals.Longest()
 	if cfg.Stretch > 0 {
@@ -217,7 +216,7 @@ func (w *Worker) Run(ctx, leave context.Context) error {
 		return nil
 	})
 	pulls.Go(func() error { return w.fleet.Keep(pullCtx, func(err error) { w.warn("announcing the worker", err) }) })
-	pulls.Go(func() error { return w.pulse.run(pullCtx) })
+	pulls.Go(func() error { return w.stalls.run(pullCtx) })
 	if w.reservations != nil {
 		pulls.Go(func() error { return w.watchOverdue(pullCtx) })
 		pulls.Go(func() error { return w.watchUndelivered(pullCtx) })

@@ -3,7 +3,7 @@
 //
 // A measurement reads the time of the leader of a stream. Until the next measurement the clock advances with this
 // process's monotonic clock. The next measurement corrects a step of the broker's clock or of the local wall clock.
-// After a local step forward a poll may be skipped, because the step looks like a suspended machine.
+// After a local step forward a poll may be skipped, because the step looks like a stall.
 //
 // The broker reads its time between the request and the answer. The clock assumes that it was read at the request. Its
 // time is then never behind the broker's, so the error of a measurement makes no reservation fall due too early.

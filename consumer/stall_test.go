@@ -24,11 +24,11 @@ func (l *leaping) now() time.Time { return time.Now().Add(time.Duration(l.ahead.
 
 // hanging is a vendor that has not answered when the process stops. The requests in flight fail when it continues.
 type hanging struct {
-	clock *leaping
-	stood time.Duration
-	err   error
-	asked atomic.Int64
-	all   chan struct{} // closed when hangingMany requests are in flight
+	clock   *leaping
+	stalled time.Duration
+	err     error
+	asked   atomic.Int64
+	all     chan struct{} // closed when hangingMany requests are in flight
 }
 
 // hangingMany is the number of requests in flight when the process stops.
@@ -36,7 +36,7 @@ const hangingMany = 6
 
 func (h *hanging) Status(ctx context.Context, _ string, _ time.Time) (schema.Answer, error) {
 	if h.asked.Add(1) == hangingMany {
-		h.clock.ahead.Add(int64(h.stood))
+		h.clock.ahead.Add(int64(h.stalled))
 		close(h.all)
 	}
 	select {
@@ -47,8 +47,8 @@ func (h *hanging) Status(ctx context.Context, _ string, _ time.Time) (schema.Ans
 	}
 }
 
-// Requests that fail because the worker stood still are not counted as failures of the vendor.
-func TestStandstillIsNotTheVendorsFailure(t *testing.T) {
+// Requests that fail because the worker stalled are not counted as failures of the vendor.
+func TestStallIsNotTheVendorsFailure(t *testing.T) {
 	timeout := &schema.PollError{
 		Fault: schema.FaultUnavailable, Detail: "no answer within 2s", Err: context.DeadlineExceeded,
 	}
@@ -57,14 +57,14 @@ func TestStandstillIsNotTheVendorsFailure(t *testing.T) {
 	}
 	answered := &schema.PollError{Fault: schema.FaultUnavailable, StatusCode: 503, Detail: "503"}
 	for name, tt := range map[string]struct {
-		stood  time.Duration
-		err    error
-		pauses bool
+		stalled time.Duration
+		err     error
+		pauses  bool
 	}{
-		"stood still, then a time-out":      {40 * time.Second, timeout, false},
-		"stood still for less than one":     {4 * time.Second, timeout, false},
-		"stood still, then half an answer":  {40 * time.Second, broken, false},
-		"stood still, then a 503":           {40 * time.Second, answered, true},
+		"stalled, then a time-out":          {40 * time.Second, timeout, false},
+		"stalled for less than one":         {4 * time.Second, timeout, false},
+		"stalled, then half an answer":      {40 * time.Second, broken, false},
+		"stalled, then a 503":               {40 * time.Second, answered, true},
 		"the vendor is slow":                {2 * time.Second, timeout, true},
 		"the vendor breaks off its answers": {0, broken, true},
 		"the vendor closes its connections": {0, timeout, true},
@@ -73,7 +73,7 @@ func TestStandstillIsNotTheVendorsFailure(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				log, entries := logtest.NewNullLogger()
 				log.SetLevel(logrus.DebugLevel)
-				h := &hanging{clock: &leaping{}, stood: tt.stood, err: tt.err, all: make(chan struct{})}
+				h := &hanging{clock: &leaping{}, stalled: tt.stalled, err: tt.err, all: make(chan struct{})}
 				s := inMemory(t, consumer.Schedule, func(c *consumer.Config) {
 					c.Now, c.Log, c.Concurrency = h.clock.now, log, 16
 				})
@@ -86,20 +86,20 @@ func TestStandstillIsNotTheVendorsFailure(t *testing.T) {
 					t.Errorf("after %d requests it pauses: %v, want %v (%+v)", h.asked.Load(), pauses, tt.pauses,
 						w.Breaker())
 				}
-				failures, standstills := 0, 0
+				failures, stalls := 0, 0
 				for _, e := range entries.AllEntries() {
 					switch {
 					case e.Data["cause"] != nil:
 						failures++
 					case e.Data["lasted"] != nil:
-						standstills++
+						stalls++
 					}
 				}
 				if failures > 0 != tt.pauses {
 					t.Errorf("%d log messages have a cause, want some: %v", failures, tt.pauses)
 				}
-				if standstills > 1 || standstills == 1 == tt.pauses {
-					t.Errorf("%d log messages about the standstill", standstills)
+				if stalls > 1 || stalls == 1 == tt.pauses {
+					t.Errorf("%d log messages about the stall", stalls)
 				}
 			})
 		})

@@ -30,7 +30,7 @@ func (w *Worker) watchOverdue(ctx context.Context) error {
 // workers there are, the less often each of them searches, so that the load on the broker does not depend on their
 // number. It returns false when ctx has ended.
 func (w *Worker) awaitSearch(ctx context.Context) bool {
-	every := w.cfg.OverdueAfter / 2 * time.Duration(max(1, w.fleet.Alive()))
+	every := w.cfg.OverdueAfter / 2 * time.Duration(max(1, w.fleet.LiveWorkers()))
 	select {
 	case <-ctx.Done():
 		return false

@@ -91,7 +91,7 @@ func (w *Worker) roomShare(free int64) int64 {
 	if !w.fleet.Joined() {
 		return 0
 	}
-	share := redelivery.Share(free, w.fleet.Alive())
+	share := redelivery.Share(free, w.fleet.LiveWorkers())
 	if share < redelivery.MaxCost && w.fleet.First() {
 		share = redelivery.Share(free, 1)
 	}

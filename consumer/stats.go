@@ -35,7 +35,7 @@ type Stats struct {
 	RejectedReservations uint64
 	// StoredAgain counts overdue reservations that were stored again, see [redelivery.FindOverdue].
 	StoredAgain uint64
-	// UnknownStatus counts answers with a status that the vendor does not document.
+	// UnknownStatus counts answers with an unknown status that is not one of [Config.FailedStatuses].
 	UnknownStatus uint64
 	// DeliveryErrors counts deliveries that ended in an error (usually of the broker) or a panic; they are redelivered.
 	// Panics counts those that ended in a panic.
@@ -48,12 +48,12 @@ type Stats struct {
 	// Slots is the number of deliveries that can be handled at a time, SlotsUsed that of the occupied and reserved
 	// ones.
 	Slots, SlotsUsed int
-	// RateLimitWaiting is the number of deliveries that wait for the rate limit, and Share this worker's share of it in
-	// polls per second. Both are 0 without a rate limit.
+	// RateLimitWaiting is the number of deliveries that wait for the rate limit, and RateLimitShare this worker's share
+	// of it in polls per second. Both are 0 without a rate limit.
 	RateLimitWaiting int
-	Share            float64
-	// Alive is the number of live workers at the last count; 0 before.
-	Alive int
+	RateLimitShare   float64
+	// LiveWorkers is the number of live workers at the last count; 0 before.
+	LiveWorkers int
 	// RoundTrip is the time of the broker's fastest answer at the last measurement of its clock.
 	RoundTrip time.Duration
 	// ClockSteps counts steps of the broker's clock, also from one leader's to another's. ClockStep is the last one; it
@@ -100,8 +100,8 @@ func (w *Worker) Stats() Stats {
 		Lanes:             map[schema.Type]LaneStats{},
 		Slots:             w.cfg.Concurrency,
 		SlotsUsed:         w.slots.usedNow(),
-		Share:             w.limiter.Share(),
-		Alive:             w.fleet.Alive(),
+		RateLimitShare:    w.limiter.Share(),
+		LiveWorkers:       w.fleet.LiveWorkers(),
 		RoundTrip:         w.clock.RoundTrip(),
 	}
 	if w.reservations != nil {

@@ -58,8 +58,9 @@ var (
 		"Outcomes dropped because a different outcome of the same generation is stored.")
 	descRetries = describe("publish_retries_total",
 		"Publishes of outcomes that failed and were retried.")
-	descUnknownStatus = describe("unknown_statuses_total", "Answers with an undocumented status.")
-	descRejected      = describe("reservations_rejected_total",
+	descUnknownStatus = describe("unknown_statuses_total",
+		"Answers with an unknown status that --failed-status does not name.")
+	descRejected = describe("reservations_rejected_total",
 		"Reservations that the broker rejected, including those that were stored at a retry.")
 	descDropped = describe("deliveries_dropped_total",
 		"Deliveries of interactions that had ended, or that another worker had taken over.")
@@ -217,8 +218,8 @@ func (s sink) worker(w *consumer.Worker, stats consumer.Stats) {
 	s.gauge(descSlots, float64(stats.Slots), "total")
 	s.flag(descIntakeBlocked, stats.IntakeBlocked)
 	s.gauge(descRateLimitWaits, float64(stats.RateLimitWaiting))
-	s.gauge(descRateLimitShare, stats.Share)
-	s.gauge(descWorkers, float64(stats.Alive))
+	s.gauge(descRateLimitShare, stats.RateLimitShare)
+	s.gauge(descWorkers, float64(stats.LiveWorkers))
 	b := w.Breaker()
 	for _, state := range []schema.WorkerState{schema.Working, schema.Paused, schema.Probing} {
 		s.flag(descState, b.State == state, string(state))

@@ -54,8 +54,8 @@ type Fleet struct {
 	at    time.Time
 	rate  float64
 
-	alive atomic.Int64
-	first atomic.Bool
+	liveWorkers atomic.Int64
+	first       atomic.Bool
 	// joined is true when every other worker has counted this one.
 	joined atomic.Bool
 }
@@ -72,8 +72,8 @@ func New(c Config) *Fleet {
 // Limiter returns the limiter of the worker's share. Without a rate limit it is nil, which is a valid limiter.
 func (f *Fleet) Limiter() *Limiter { return f.limiter }
 
-// Alive is the number of live workers at the last count, including this one; 0 before.
-func (f *Fleet) Alive() int { return int(f.alive.Load()) }
+// LiveWorkers is the number of live workers at the last count, including this one; 0 before.
+func (f *Fleet) LiveWorkers() int { return int(f.liveWorkers.Load()) }
 
 // First reports whether this worker's key was the first at the last count.
 func (f *Fleet) First() bool { return f.first.Load() }
@@ -113,7 +113,7 @@ func (f *Fleet) announce(ctx context.Context) error {
 	if now := f.Now(); counted == nil && !f.began.IsZero() && now.Sub(f.began) >= joinAfter {
 		f.joined.Store(true)
 		if f.limiter != nil {
-			f.limiter.set(f.Self.RateLimit / float64(f.Alive()))
+			f.limiter.set(f.Self.RateLimit / float64(f.LiveWorkers()))
 		}
 	}
 	asked := f.Now()
@@ -150,7 +150,7 @@ func (f *Fleet) count(ctx context.Context) error {
 		}
 	}
 	f.first.Store(first)
-	f.alive.Store(int64(alive))
+	f.liveWorkers.Store(int64(alive))
 	return nil
 }
 

@@ -95,15 +95,15 @@ func TestFleetAnnounces(t *testing.T) {
 		b := newBroker()
 		second := join(t, b, "b", 0)
 		synctest.Wait()
-		if second.Alive() != 1 || !second.First() || second.Limiter() != nil {
-			t.Errorf("alone it counts %d, first %t, limiter %v", second.Alive(), second.First(), second.Limiter())
+		if second.LiveWorkers() != 1 || !second.First() || second.Limiter() != nil {
+			t.Errorf("alone it counts %d, first %t, limiter %v", second.LiveWorkers(), second.First(), second.Limiter())
 		}
 		first := join(t, b, "a", 0)
 		time.Sleep(schema.AnnounceEvery)
 		synctest.Wait()
-		if first.Alive() != 2 || second.Alive() != 2 || !first.First() || second.First() {
-			t.Errorf("two workers count %d and %d, first %t and %t", first.Alive(), second.Alive(), first.First(),
-				second.First())
+		if first.LiveWorkers() != 2 || second.LiveWorkers() != 2 || !first.First() || second.First() {
+			t.Errorf("two workers count %d and %d, first %t and %t", first.LiveWorkers(), second.LiveWorkers(),
+				first.First(), second.First())
 		}
 		want := schema.Announcement{Worker: "a", Host: "a-host", State: schema.Paused, Cause: "throttled", Polls: 9}
 		got := announced(t, b)["a"]
@@ -118,8 +118,8 @@ func TestFleetAnnounces(t *testing.T) {
 		}
 		time.Sleep(schema.AnnouncementMaxAge + schema.AnnounceEvery)
 		synctest.Wait()
-		if second.Alive() != 1 || !second.First() {
-			t.Errorf("it counts %d, first %t, after the other has expired", second.Alive(), second.First())
+		if second.LiveWorkers() != 1 || !second.First() {
+			t.Errorf("it counts %d, first %t, after the other has expired", second.LiveWorkers(), second.First())
 		}
 	})
 }
@@ -181,9 +181,10 @@ func TestFleetSharesTheRateLimit(t *testing.T) {
 			time.Sleep(schema.AnnouncementMaxAge + 2*schema.AnnounceEvery)
 			synctest.Wait()
 			for _, m := range running {
-				if want := limit / float64(len(running)); m.Limiter().Share() != want || m.Alive() != len(running) {
+				want := limit / float64(len(running))
+				if m.Limiter().Share() != want || m.LiveWorkers() != len(running) {
 					t.Errorf("seed %d: one of %d workers has %v and counts %d", seed, len(running), m.Limiter().Share(),
-						m.Alive())
+						m.LiveWorkers())
 				}
 			}
 		})

@@ -27,9 +27,11 @@ type StatusClient interface {
 	Status(ctx context.Context, identifier string, sendBy time.Time) (schema.Answer, error)
 }
 
-// OutcomePublisher stores the outcomes of one interaction, exactly once however often it is called for them. It returns
-// nil if they are stored, by this or an earlier call, and also if a stored outcome contradicts them: that one is kept.
+// OutcomePublisher stores the outcomes of interactions.
 type OutcomePublisher interface {
+	// Publish stores the outcomes of one interaction, each exactly once, however often it is called for them. It
+	// returns nil if they are stored, by this or by an earlier call. It also returns nil, and stores nothing, if a
+	// stored outcome contradicts them.
 	Publish(ctx context.Context, outcomes ...schema.Outcome) error
 	// Outcomes reads the stored outcomes of an interaction, the newest one on each subject.
 	Outcomes(ctx context.Context, identifier string) ([]lifecycle.Outcome, error)
@@ -86,12 +88,12 @@ type Config struct {
 	Intervals Intervals
 	// RequestTimeout limits a status request; [DefaultRequestTimeout] by default.
 	RequestTimeout time.Duration
-	// Deadline is the age at which an interaction that is not terminal is dead-lettered; 24 h by default.
+	// Deadline is the age at which an interaction without a final status is dead-lettered; 24 h by default.
 	Deadline time.Duration
 	// NotFoundGrace is for how long the vendor must refuse an interaction (404, or another 4xx about it), counted from
 	// the first refusal, before it is dead-lettered; 5 min by default.
 	NotFoundGrace time.Duration
-	// FailedStatuses are undocumented statuses that end an interaction as failed.
+	// FailedStatuses are unknown statuses (the vendor does not document them) that end an interaction as failed.
 	FailedStatuses []schema.Status
 	// Concurrency is how many deliveries are handled at a time, over all lanes; 64 by default, at least 4.
 	Concurrency int
@@ -131,7 +133,7 @@ type ConfigError struct {
 }
 
 func (e *ConfigError) Error() string {
-	return fmt.Sprintf("consumer: %s is %s; must be %s", e.Field, e.Value, e.Want)
+	return fmt.Sprintf("consumer: %s is %s; must be %s", e.Field, schema.Quote(e.Value), e.Want)
 }
 
 func (c Config) withDefaults() Config {
@@ -213,7 +215,7 @@ func (c Config) checkDurations() error {
 		{"Intervals.Audio", c.Intervals.Audio, shortest, longest},
 		{"Intervals.Chat", c.Intervals.Chat, shortest, longest},
 		{"Intervals.Transcript", c.Intervals.Transcript, shortest, longest},
-		{"RequestTimeout", c.RequestTimeout, time.Millisecond, maxRequestTimeout}, // see stillAfter
+		{"RequestTimeout", c.RequestTimeout, time.Millisecond, maxRequestTimeout}, // see maxHeartbeatAge
 		{"Deadline", c.Deadline, time.Millisecond, math.MaxInt64},
 		{"NotFoundGrace", c.NotFoundGrace, time.Millisecond, math.MaxInt64},
 		{"ShutdownTimeout", c.ShutdownTimeout, time.Millisecond, math.MaxInt64},
@@ -237,13 +239,13 @@ func (c Config) checkDurations() error {
 // checkFailedStatus describes the allowed values if a status cannot be one of [Config.FailedStatuses].
 func checkFailedStatus(s schema.Status) (want string) {
 	text := string(s)
-	documented := func(known schema.Status) bool { return strings.EqualFold(text, string(known)) }
+	isText := func(known schema.Status) bool { return strings.EqualFold(text, string(known)) }
 	switch {
 	case s.Check() != nil || strings.TrimSpace(text) != text:
 		return fmt.Sprintf("a status of 1 to %d printable bytes, as ElevateAI writes it, such as transcriptionFailed",
 			schema.MaxStatusBytes)
-	case slices.ContainsFunc(schema.Statuses(), documented):
-		return "a status that ElevateAI does not document: the meaning of this one is known"
+	case slices.ContainsFunc(schema.Statuses(), isText):
+		return "an unknown status: ElevateAI documents the meaning of this one"
 	}
 	return ""
 }

@@ -82,7 +82,7 @@ func TestConfigNamesTheField(t *testing.T) {
 }
 
 // A documented status has its documented meaning, in whatever case it is configured.
-func TestFailedStatusesAreUndocumented(t *testing.T) {
+func TestFailedStatusesAreUnknown(t *testing.T) {
 	for status, ok := range map[schema.Status]bool{
 		"transcriptionFailed": true, "a b": true, "é": true, schema.Status(strings.Repeat("s", 64)): true,
 		"": false, " a": false, "a ": false, "a\nb": false, "a\x00": false,

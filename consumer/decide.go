@@ -106,7 +106,7 @@ type Decision struct {
 	NotBefore time.Time
 	// Refusals are the [Facts.Refusals] of the next poll.
 	Refusals schema.Refusals
-	// UnknownStatus means that the vendor does not document the status.
+	// UnknownStatus means that the status is unknown, and is not one of [Facts.FailedStatuses].
 	UnknownStatus bool
 }
 

@@ -206,7 +206,7 @@ func TestAnswersThatAreNotJSON(t *testing.T) {
 	}
 }
 
-// Statuses that the operator configures as failed end an interaction; other undocumented statuses do not.
+// Statuses that the operator configures as failed end an interaction; other unknown statuses do not.
 func TestFailedStatuses(t *testing.T) {
 	t.Parallel()
 	bubbles(t, func(t *testing.T, mode consumer.Mode) {

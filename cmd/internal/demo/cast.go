@@ -57,7 +57,7 @@ func (p part) failed(r schema.Reason) part {
 	return p
 }
 
-// failedStatus is an undocumented status. The worker of a demo is configured to treat it as a failure.
+// failedStatus is an unknown status. The worker of a demo is configured to treat it as a failure.
 const failedStatus = "transcriptionFailed"
 
 // failures returns the documented statuses of a failed interaction.

@@ -185,16 +185,17 @@ func checkBaseURL(u *url.URL) (want string) {
 // vendorHost is the host of the vendor's API, which has no resources without a path such as /v1.
 const vendorHost = "api.elevateai.com"
 
-// showURL removes the parts of a URL that may contain a secret.
+// showURL replaces the parts of a URL that may contain a secret by the reason why they are not shown.
 func showURL(s string) string {
 	u, err := url.Parse(s)
 	if err != nil {
-		return "(not a URL)"
+		return "(withheld: it is not a URL, and may contain a password)"
 	}
 	if u.User == nil && u.RawQuery == "" && u.Fragment == "" {
 		return s
 	}
-	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String() + " (shortened)"
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String() +
+		" (user, query and fragment withheld: they may contain a secret)"
 }
 
 // IsLoopback reports whether a host, a name or an address without a port, is a loopback host.

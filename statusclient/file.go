@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 )
 
 // OpenFile opens a regular file for reading, and follows links. It returns an error for everything else: opening or
@@ -27,10 +28,11 @@ func OpenFile(name string) (*os.File, error) {
 
 // PermissionError reports that this process may not open a file.
 type PermissionError struct {
-	// Path is the file, or the directory that the process may not search.
-	Path string
-	Mode fs.FileMode
-	// User is the user of the process.
+	// Path is the file, or the directory that the process may not search. Owner is the user ID of its owner.
+	Path  string
+	Mode  fs.FileMode
+	Owner int
+	// User is the effective user ID of the process.
 	User int
 	Err  error
 }
@@ -40,21 +42,26 @@ func (e *PermissionError) Error() string {
 	if e.Mode.IsDir() {
 		what = "search the directory " + e.Path
 	}
-	return fmt.Sprintf("%v: user %d may not %s, its mode is %04o", e.Err, e.User, what, e.Mode.Perm())
+	return fmt.Sprintf("%v: the effective user ID %d may not %s (owner %d, mode %04o); change its owner or mode, or "+
+		"run as another user", e.Err, e.User, what, e.Owner, e.Mode.Perm())
 }
 
 // Unwrap returns the error of the operating system.
 func (e *PermissionError) Unwrap() error { return e.Err }
 
-// denied adds to a missing permission what denies it: the mode of the file, or of the first directory above it whose
-// mode can be read. It returns other errors unchanged.
+// denied adds to a missing permission what denies it: the owner and the mode of the file, or of the first directory
+// above it for which these can be read. It returns other errors unchanged.
 func denied(name string, err error) error {
 	if !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
 	for path := name; ; path = filepath.Dir(path) {
 		if info, failed := os.Stat(path); failed == nil {
-			return &PermissionError{Path: path, Mode: info.Mode(), User: os.Geteuid(), Err: err}
+			e := &PermissionError{Path: path, Mode: info.Mode(), Owner: -1, User: os.Geteuid(), Err: err}
+			if of, ok := info.Sys().(*syscall.Stat_t); ok {
+				e.Owner = int(of.Uid)
+			}
+			return e
 		}
 		if path == filepath.Dir(path) {
 			return err

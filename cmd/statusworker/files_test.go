@@ -41,7 +41,7 @@ func TestUnreadableFilesNameTheUserAndTheMode(t *testing.T) {
 		for path, mode := range map[string]string{locked: "0200", within: "0600"} {
 			c := processOf(t, env, append(args, path)...).launch()
 			c.exits(exitUsage)
-			for _, fact := range []string{args[len(args)-1], path, fmt.Sprintf("user %d ", user), mode} {
+			for _, fact := range []string{args[len(args)-1], path, fmt.Sprintf("user ID %d ", user), "owner", mode} {
 				if !strings.Contains(c.stderr.String(), fact) {
 					t.Errorf("%v: no %q in %s", args, fact, &c.stderr)
 				}

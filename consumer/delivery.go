@@ -3,6 +3,7 @@ package consumer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -21,8 +22,6 @@ type delivery struct {
 	lane  *lane
 	probe bool
 }
-
-var errTooLate = errors.New("storing the next reservation, or connecting to ElevateAI, took too long for this poll")
 
 // deliver handles one delivery: begin, poll, decide, settle.
 func (w *Worker) deliver(ctx context.Context, d *delivery) (err error) {
@@ -55,7 +54,7 @@ func (w *Worker) begin(ctx context.Context, d *delivery) (poll bool, err error) 
 	verdict, err := w.redelivery.Begin(ctx, &d.Delivery)
 	if err != nil {
 		if bad := (*schema.MemberError)(nil); errors.As(err, &bad) {
-			return false, w.refuse(ctx, d, bad)
+			return false, w.deadLetterInvalid(ctx, d, bad)
 		}
 		return false, err
 	}
@@ -78,11 +77,14 @@ func (w *Worker) begin(ctx context.Context, d *delivery) (poll bool, err error) 
 
 // inTime reports whether the request may be sent. If it is too late, it tries to postpone the next poll.
 func (w *Worker) inTime(ctx context.Context, d *delivery) bool {
-	if clock.Passed(d.SendBy, w.cfg.Now()) < 0 || w.redelivery.Renew(ctx, &d.Delivery) {
+	late := clock.Passed(d.SendBy, w.cfg.Now())
+	if late < 0 || w.redelivery.Renew(ctx, &d.Delivery) {
 		return true
 	}
 	if d.Reserved() {
-		w.warnOf(d, "polling", errTooLate)
+		w.warnOf(d, "polling", fmt.Errorf("the request was not sent, because it was %s too late: storing the next "+
+			"reservation, or connecting to ElevateAI, took too long; the interaction waits for its next poll",
+			schema.Duration(max(late, time.Millisecond).Round(time.Millisecond))))
 	}
 	return false
 }
@@ -111,8 +113,8 @@ func (w *Worker) poll(ctx context.Context, d *delivery, spans *spans) (Facts, De
 	}
 	w.oldest.note(d.Type, facts.Age)
 	w.cfg.Observer.Polled(d.Type, facts.Result(), took, late)
-	// A poll says nothing about the vendor if a shutdown or the worker cancelled it, or if it failed because this
-	// process stood still.
+	// A poll shows nothing about the vendor if a shutdown or the worker cancelled it, or if it failed because this
+	// process stalled.
 	if ctx.Err() == nil && !errors.Is(err, context.Canceled) && !w.ownFailure(d, facts, began, took) {
 		w.report(d, facts, decision)
 		if renewed {
@@ -209,6 +211,7 @@ func (w *Worker) report(d *delivery, f Facts, decision Decision) {
 		Detail:     f.FaultDetail,
 	}
 	if f.Fault.Refusal() {
+		// The code is 0 if no request was sent, because the identifier is invalid. The breaker needs one that is not 0.
 		r.Refused, r.Ended = max(f.StatusCode, 1), decision.Action == DeadLetter
 	}
 	w.breaker.Report(r)
@@ -248,7 +251,7 @@ func (w *Worker) conclude(ctx context.Context, d *delivery, decision Decision, a
 	declared, err := d.Declared()
 	if err != nil {
 		if bad := (*schema.MemberError)(nil); errors.As(err, &bad) {
-			return w.refuse(ctx, d, bad)
+			return w.deadLetterInvalid(ctx, d, bad)
 		}
 		return err
 	}
@@ -304,8 +307,8 @@ func (w *Worker) publish(ctx context.Context, d *delivery, outcomes ...schema.Ou
 	return nil
 }
 
-// refuse dead-letters an invalid message.
-func (w *Worker) refuse(ctx context.Context, d *delivery, bad *schema.MemberError) error {
+// deadLetterInvalid dead-letters an invalid message.
+func (w *Worker) deadLetterInvalid(ctx context.Context, d *delivery, bad *schema.MemberError) error {
 	if err := w.publish(ctx, d, invalid(d, w.clock.Now(), bad)); err != nil {
 		return err
 	}

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"statusworker/schema"
 )
 
-// stillAfter is how long a loop may be without a heartbeat, unless it waits for the vendor or the rate limit. It is far
-// longer than any timeout in the loop, and longer than a delivery can occupy its slot (its request, the publish of its
-// outcome, and the broker's answers).
-const stillAfter = 2 * time.Minute
+// maxHeartbeatAge is the maximum age of a loop's last heartbeat, unless the loop waits for the vendor or the rate
+// limit. It is far longer than any timeout in the loop, and longer than a delivery can occupy its slot (its request,
+// the publish of its outcome, and the broker's answers).
+const maxHeartbeatAge = 2 * time.Minute
 
 // Alive returns an error that names a loop of the worker which no longer runs. A worker that waits for the vendor, the
 // rate limit or the broker is alive.
@@ -17,8 +19,9 @@ func (w *Worker) Alive() error {
 	now := w.cfg.Now()
 	for _, l := range w.lanes {
 		last := l.heartbeat.last.Load()
-		if still := now.Sub(time.Unix(0, last)); last > 0 && still > stillAfter && !l.heartbeat.parked.Load() {
-			return fmt.Errorf("lane %s has not run for %s", l.name, still.Round(time.Second))
+		if age := now.Sub(time.Unix(0, last)); last > 0 && age > maxHeartbeatAge && !l.heartbeat.parked.Load() {
+			return fmt.Errorf("lane %s has not run for %s, the limit is %s: restart the worker", l.name,
+				schema.Duration(age.Round(time.Second)), schema.Duration(maxHeartbeatAge))
 		}
 	}
 	return nil

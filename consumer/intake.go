@@ -16,7 +16,7 @@ import (
 func (w *Worker) takeIn(ctx context.Context, d *delivery) error {
 	declared, err := d.Declared()
 	if bad := (*schema.MemberError)(nil); errors.As(err, &bad) {
-		return w.refuse(ctx, d, bad)
+		return w.deadLetterInvalid(ctx, d, bad)
 	}
 	d.Identifier, d.Type, d.Interval = declared.Identifier, declared.Type, w.cfg.Intervals.Of(declared.Type)
 	if d.Origin.Traceparent == "" {

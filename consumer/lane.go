@@ -103,7 +103,7 @@ func (e *DeletedError) Unwrap() error { return e.Err }
 // the worker's goroutines. An error means that the lane cannot continue.
 func (w *Worker) pull(ctx context.Context, l *lane) error {
 	defer l.puller.Close()
-	busy := false // the last pull found as many as it asked for
+	busy := false // a pull found as many messages as it requested, and each one since then has found some
 	for ctx.Err() == nil {
 		l.heartbeat.record(w.cfg.Now())
 		room, probe := w.admit(ctx, l)
@@ -125,7 +125,8 @@ func (w *Worker) pull(ctx context.Context, l *lane) error {
 		if err := w.checkPull(ctx, l, err); err != nil {
 			return err
 		}
-		// A busy lane asks for as many as it can take, and gets an answer at once. If there was none, it waits for one.
+		// A busy lane requests as many messages as it can take, and the broker answers at once. After a pull without
+		// messages, the lane requests one message and waits for it.
 		busy = found > 0 && (busy || found == n)
 		if probe && found == 0 {
 			select {

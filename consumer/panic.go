@@ -55,7 +55,7 @@ func (w *Worker) panicked(ctx context.Context, l *lane, d *delivery, cause strin
 func (w *Worker) internalError(ctx context.Context, l *lane, d *delivery, cause string) error {
 	d.Identifier = d.Namespace.DeadLetterToken(d.Message.Subject, d.Origin.Sequence)
 	if l.typ == "" {
-		if taken, err := w.takenInBefore(ctx, d); err != nil || taken {
+		if taken, err := w.settleIfTakenIn(ctx, d); err != nil || taken {
 			return err
 		}
 	}
@@ -81,9 +81,9 @@ func (w *Worker) internalError(ctx context.Context, l *lane, d *delivery, cause 
 	return w.redelivery.Finish(ctx, &d.Delivery)
 }
 
-// takenInBefore settles a declared message that begins no generation, that was taken in before the panic, or that waits
-// for the outcome of another generation. It returns whether the message is one of these.
-func (w *Worker) takenInBefore(ctx context.Context, d *delivery) (bool, error) {
+// settleIfTakenIn settles a declared message that was taken in before the panic, that begins no generation, or that
+// waits for the outcome of another generation. It returns whether the message is one of these.
+func (w *Worker) settleIfTakenIn(ctx context.Context, d *delivery) (bool, error) {
 	verdict, err := w.reservations.Judge(ctx, &d.Delivery)
 	if err != nil {
 		return false, err

@@ -69,7 +69,8 @@ func (w *Worker) claim(ctx context.Context, l *lane) (claimed int, err error) {
 // undelivered returns the first stored message of a lane's consumer from a sequence on if the broker does not deliver
 // it: the consumer counts it as acknowledged, and it has been stored for OverdueAfter. Otherwise it returns nil.
 func (w *Worker) undelivered(ctx context.Context, l *lane, from uint64) (*broker.Message, error) {
-	// Read the consumer first, so that the stream no longer has what it has acknowledged.
+	// The consumer is read before the stream. Messages that are acknowledged by then are no longer stored when the
+	// stream is read, so they are not taken for undelivered ones.
 	state, err := w.broker.Consumer(ctx, l.stream, l.name)
 	if err != nil || state.Pending > maxPending || !state.CountsAsAcked(from) {
 		return nil, err

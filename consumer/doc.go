@@ -20,12 +20,14 @@
 // stored without the count, and is updated with it after the poll, so that a lost update resets the count. With delayed
 // naks each worker counts for itself.
 //
-// A refusal ends nothing while five or more interactions, this one included, have been refused with the same HTTP
-// status and the vendor has given no status since: then the base URL, the account of the token or the vendor is the
-// cause. There is one exception: the vendor gave a status for another interaction at least half of the grace period
-// (and at least the longest interval) after this one was first refused. If no poll succeeds for about a minute, the
-// worker pauses with the cause `refused`. Refusals from before the worker's start, or from before the end of such a
-// pause, do not count.
+// If the vendor refuses many interactions alike, the cause is probably not an interaction, but the base URL, the
+// account of the token, or the vendor. So a refusal ends nothing while five or more interactions, this one included,
+// have been refused with the same HTTP status, and the vendor has given no status since. There is one exception: the
+// refusal ends the interaction if the vendor gave a status for another one at least half of the grace period (and at
+// least the longest interval) after this one was first refused.
+//
+// If no poll has succeeded for about a minute meanwhile, the worker pauses with the cause `refused`. Refusals from
+// before the worker's start, or from before the end of such a pause, do not count.
 //
 // # Vendor failures
 //

@@ -11,13 +11,17 @@ import (
 	"statusworker/schema/topology"
 )
 
-// Mode is the mode of redelivery.
+// Mode is the redelivery mode: how an interaction waits for its next poll. The streams and consumers are made for one
+// mode. See package redelivery.
 type Mode string
 
 // The modes.
 const (
+	// Schedule: the interaction waits as a reservation, which is a schedule on the broker.
 	Schedule Mode = "schedule"
-	Nak      Mode = "nak"
+	// Nak: the interaction waits as its declared message, which each worker returns by a nak with a delay. It is for
+	// servers without reliable schedules.
+	Nak Mode = "nak"
 )
 
 // PollStream is the stream whose consumers deliver interactions when their poll is due.

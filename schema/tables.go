@@ -48,7 +48,7 @@ const (
 	// FaultThrottled: too many requests (429).
 	FaultThrottled Fault = "throttled"
 	// FaultRejected: the vendor refused this interaction (400, 409, 410, 418, 422, 423, 424 and 451 with a JSON
-	// object).
+	// object). It is also the fault if the identifier is invalid: then no request was sent, and the HTTP status is 0.
 	FaultRejected Fault = "rejected"
 	// FaultUnavailable: 5xx, any other 4xx, a timeout, no connection, a redirect.
 	FaultUnavailable Fault = "unavailable"

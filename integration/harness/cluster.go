@@ -223,7 +223,10 @@ func (c *Cluster) leader(ctx context.Context, stream, consumer string) (string, 
 		return "", err
 	}
 	if info == nil || info.Leader == "" {
-		return "", fmt.Errorf("%s %s has no leader", stream, consumer)
+		if consumer != "" {
+			return "", fmt.Errorf("consumer %s of stream %s has no leader", consumer, stream)
+		}
+		return "", fmt.Errorf("stream %s has no leader", stream)
 	}
 	return info.Leader, nil
 }

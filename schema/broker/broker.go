@@ -79,8 +79,9 @@ type Puller interface {
 	// messages have arrived, when the broker has no more messages (if wait is 0), or after wait. It cannot be canceled:
 	// messages in flight would be redelivered only after AckWait.
 	//
-	// The error is an [*Error]. It is [ErrNoAnswer] if the broker has not ended the request a second after wait; it has
-	// no kind if n is out of range. The messages with which take was called before an error are valid deliveries.
+	// The error is an [*Error]. It is [ErrNoAnswer] if the broker is not available, or has not ended the request a
+	// second after wait; it has no kind if n is out of range. The messages with which take was called before an error
+	// are valid deliveries.
 	Pull(n int, wait time.Duration, take func(Delivery)) error
 	// Close releases the puller. Messages in flight are redelivered after AckWait.
 	Close()

@@ -353,7 +353,7 @@ func TestDecideDeadline(t *testing.T) {
 	}
 
 	processed := consumer.Decision{Action: consumer.Complete, Why: "processed"}
-	row{"terminal beyond it", facts(schema.StatusProcessed, ""), processed}.aged(deadline + time.Hour).check(t)
+	row{"final beyond it", facts(schema.StatusProcessed, ""), processed}.aged(deadline + time.Hour).check(t)
 }
 
 // No fault ends an interaction before its deadline, except a confirmed refusal.

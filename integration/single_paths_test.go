@@ -41,14 +41,14 @@ func TestSingleAllTypesAndRoutes(t *testing.T) {
 	})
 }
 
-// endedOnce checks that no interaction was polled after the vendor had returned its terminal status. Such a poll is
+// endedOnce checks that no interaction was polled after the vendor had returned its final status. Such a poll is
 // allowed, but without a fault it is a wasted request.
 func (s *scenario) endedOnce() {
 	s.t.Helper()
 	ended := make(map[string]bool)
 	for _, p := range s.vendor.Polls() {
 		if ended[p.Identifier] {
-			s.t.Errorf("poll %d of %s after its terminal status", p.Number, p.Identifier)
+			s.t.Errorf("poll %d of %s after its final status", p.Number, p.Identifier)
 		}
 		_, status, ok := s.vendor.ReachedAt(p.Identifier)
 		ended[p.Identifier] = ended[p.Identifier] || ok && p.Status == status

@@ -52,8 +52,8 @@ func (s Status) Meaning() Meaning {
 	return Pending
 }
 
-// Terminal reports whether s is not pending: an interaction keeps such a status.
-func (s Status) Terminal() bool { return s.Meaning() != Pending }
+// Final reports whether s is not pending: an interaction keeps such a status.
+func (s Status) Final() bool { return s.Meaning() != Pending }
 
 // Reason returns the reason of the dead letter for s. It is empty if s is not a failure.
 func (s Status) Reason() Reason { return statusOf[s].reason }
@@ -134,7 +134,7 @@ const (
 	ByVendor Cause = "vendor"
 	// ByFailedStatus: an unknown status that the operator configured as a failure.
 	ByFailedStatus Cause = "failed status"
-	// ByDeadline: the interaction had no terminal status at its deadline.
+	// ByDeadline: the interaction had no final status at its deadline.
 	ByDeadline Cause = "deadline"
 	// ByPanic: deliveries of the interaction made workers panic.
 	ByPanic Cause = "panic"

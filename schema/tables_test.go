@@ -21,7 +21,7 @@ import (
 
 // What the vendor's documentation and the contract define, independent of the tables.
 var (
-	terminal = map[schema.Status]schema.Reason{
+	final = map[schema.Status]schema.Reason{
 		"processed":        "",
 		"processingFailed": "processing_failed", "fileUploadFailed": "file_upload_failed",
 		"fileDownloadFailed": "file_download_failed",
@@ -46,16 +46,16 @@ var (
 
 func TestTables(t *testing.T) {
 	for _, s := range schema.Statuses() {
-		reason, ends := terminal[s]
+		reason, ends := final[s]
 		meaning := schema.Pending
 		if ends && reason == "" {
 			meaning = schema.Processed
 		} else if ends {
 			meaning = schema.Failed
 		}
-		if s.Meaning() != meaning || s.Reason() != reason || s.Terminal() != ends || s.Text() == "" {
-			t.Errorf("status %s: %s, reason %q, terminal %t, %q; want %s, reason %q", s, s.Meaning(), s.Reason(),
-				s.Terminal(), s.Text(), meaning, reason)
+		if s.Meaning() != meaning || s.Reason() != reason || s.Final() != ends || s.Text() == "" {
+			t.Errorf("status %s: %s, reason %q, final %t, %q; want %s, reason %q", s, s.Meaning(), s.Reason(),
+				s.Final(), s.Text(), meaning, reason)
 		}
 		if err := s.Check(); err != nil {
 			t.Errorf("status %s: %v", s, err)
@@ -325,13 +325,13 @@ func TestSchemasFollowTheTables(t *testing.T) {
 			t.Errorf("a document lists %q, the code %q", got, list.want)
 		}
 	}
-	var final []string
+	var names []string
 	for _, s := range schema.Statuses() {
-		if s.Terminal() {
-			final = append(final, "`"+string(s)+"`")
+		if s.Final() {
+			names = append(names, "`"+string(s)+"`")
 		}
 	}
-	described := "The progress of the interaction. Terminal values are " + strings.Join(final, ", ") +
+	described := "The progress of the interaction. Final values are " + strings.Join(names, ", ") +
 		". All other values, including unknown ones, are pending."
 	for name := range next {
 		next[name] = strings.ReplaceAll(next[name], status["description"].(string), described)

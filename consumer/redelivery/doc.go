@@ -10,7 +10,7 @@
 //	                                                              │      └─ pending: nothing to do
 //	                                                              ▼
 //	                     reservation 2 ··interval··▶ due 2 ──▶ reserve 3, ack 2, poll
-//	                                                              │      └─ terminal: publish the outcome,
+//	                                                              │      └─ final: publish the outcome,
 //	                                                              ▼         replace reservation 3 by a tombstone
 //	                     tombstone     ··interval··▶ acked, no poll
 //

@@ -367,7 +367,7 @@ func (o *oracle) expected(l *interaction, out lifecycle.Outcome) bool {
 		return out.Reason == schema.NotFound
 	case l.of.Ends == schema.StatusProcessed:
 		return out.Destination != ""
-	case l.of.Ends.Terminal():
+	case l.of.Ends.Final():
 		return out.Reason == l.of.Ends.Reason()
 	}
 	return false

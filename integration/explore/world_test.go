@@ -47,7 +47,7 @@ type Interaction struct {
 	Declared time.Duration
 	// Invalid means that the declared message is not valid: its identifier is not a GUID.
 	Invalid bool
-	// Ends is the terminal status, After a time; StatusProcessing never ends. Unknown means that the vendor does not
+	// Ends is the final status, After a time; StatusProcessing never ends. Unknown means that the vendor does not
 	// know the interaction.
 	Ends    schema.Status
 	After   time.Duration
@@ -68,7 +68,7 @@ func short(s string) string {
 
 // script is the vendor's script of an interaction.
 func (i Interaction) script() simulator.Script {
-	if i.Ends.Terminal() {
+	if i.Ends.Final() {
 		return simulator.Script{Steps: []simulator.Step{
 			{Status: schema.StatusProcessing}, {Status: i.Ends, After: i.After},
 		}}
@@ -77,7 +77,7 @@ func (i Interaction) script() simulator.Script {
 }
 
 // never reports whether the interaction waits until its deadline.
-func (i Interaction) never() bool { return !i.Unknown && !i.Invalid && !i.Ends.Terminal() }
+func (i Interaction) never() bool { return !i.Unknown && !i.Invalid && !i.Ends.Final() }
 
 // grace is the grace period of refusals: short, so that it ends within a history.
 const grace = 12 * time.Second

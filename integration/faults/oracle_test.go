@@ -20,7 +20,7 @@ import (
 //	I3   two polls of one interaction are never closer than the interval
 //	I4   nothing leaves a stream without its outcome or reservation stored
 //	I5   once faults stop, everything due is polled in time
-//	I6   the outcome equals the vendor's terminal answer
+//	I6   the outcome equals the vendor's final answer
 //	I7   an interaction is polled at most 1 + lifetime / interval times
 //	I8   the vendor's failures alone dead-letter nothing before its deadline
 //	I9   goroutines, memory and connections of a worker return to what they were

@@ -30,7 +30,7 @@ func (s Script) With(faults ...Fault) Script {
 	return s
 }
 
-// path is the usual statuses before the terminal one, at equal intervals.
+// path is the usual statuses before the final one, at equal intervals.
 var path = []schema.Status{
 	schema.StatusDeclared, schema.StatusFilePendingDownload, schema.StatusFileDownloading, schema.StatusFileDownloaded,
 	schema.StatusFilePendingProcessing, schema.StatusProcessing,

@@ -168,8 +168,8 @@ func (s *Simulator) Forget(identifier string) {
 	delete(s.interactions, strings.ToLower(identifier))
 }
 
-// ReachedAt returns when an interaction reaches the terminal status of its script, in the past or future. It reports
-// false if the interaction is unknown, waits for its upload, or has no terminal status.
+// ReachedAt returns when an interaction reaches the final status of its script, in the past or future. It reports
+// false if the interaction is unknown, waits for its upload, or has no final status.
 func (s *Simulator) ReachedAt(identifier string) (at time.Time, status schema.Status, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -178,7 +178,7 @@ func (s *Simulator) ReachedAt(identifier string) (at time.Time, status schema.St
 		return time.Time{}, "", false
 	}
 	for _, step := range i.script.Steps {
-		if step.Status.Terminal() {
+		if step.Status.Final() {
 			return i.reached(step, s.cfg.Speed), step.Status, true
 		}
 	}
